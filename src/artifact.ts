@@ -1,0 +1,323 @@
+/**
+ * Artifacts: directories that hold a manifest and flat little-endian arrays. They are written under a temporary name
+ * and renamed when complete, so a reader meets a whole artifact or none; they are validated when opened.
+ */
+import { basename, dirname, join, resolve } from "node:path";
+import { createHash } from "node:crypto";
+import { crc32 } from "node:zlib";
+import { z } from "zod";
+import { HotsetError, messageOf } from "./errors.ts";
+
+const MANIFEST = "manifest.json";
+const CHUNK_BYTES = 8 << 20;
+
+/** The kinds of artifact, each with the version of its format that this Hotset writes and reads. */
+const VERSIONS = { dataset: 1, profile: 1, layout: 1, checkpoint: 1 } as const;
+/** What an artifact holds. */
+export type ArtifactKind = keyof typeof VERSIONS;
+
+const fileEntry = z.object({ bytes: z.number().int().nonnegative(), crc32: z.number().int().nonnegative() });
+const envelope = z.object({
+  hotset: z.enum(Object.keys(VERSIONS) as [ArtifactKind, ...ArtifactKind[]]),
+  version: z.number().int(),
+  files: z.record(z.string(), fileEntry),
+  body: z.unknown(),
+});
+
+/** An array that can be written to or read from a file as its little-endian bytes. */
+export type Words = Uint8Array | Uint32Array | Float32Array | Float64Array;
+
+/** A short name for any plain value: equal values, equal names. Used to find out whether inputs have changed. */
+export function fingerprint(value: unknown): string {
+  return createHash("sha256").update(JSON.stringify(value)).digest("hex").slice(0, 16);
+}
+
+function bytesOf(array: Words): Uint8Array {
+  return new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
+}
+
+/** One file of an artifact while it is written: appended to, its checksum taken on the way. */
+export class ArtifactFile implements Disposable {
+  readonly #file: Deno.FsFile;
+  readonly #path: string;
+  bytes = 0;
+  crc32 = 0;
+
+  constructor(path: string) {
+    this.#path = path;
+    this.#file = Deno.openSync(path, { write: true, createNew: true });
+  }
+
+  /** Appends the array's bytes. Throws HotsetError when the disk refuses them. */
+  append(array: Words): void {
+    const bytes = bytesOf(array);
+    try {
+      for (let done = 0; done < bytes.length;) done += this.#file.writeSync(bytes.subarray(done));
+    } catch (error) {
+      throw new HotsetError(`Cannot write ${this.#path}: ${messageOf(error)}`, { cause: error });
+    }
+    this.crc32 = crc32(bytes, this.crc32);
+    this.bytes += bytes.length;
+  }
+
+  [Symbol.dispose](): void {
+    this.#file.close();
+  }
+}
+
+/**
+ * Writes an artifact. Until `commit` everything lies in a directory with a temporary name; disposing an uncommitted
+ * writer removes it.
+ *
+ * ```ts ignore
+ * using writer = new ArtifactWriter("profile", "runs/profile");
+ * writer.file("hot_rows.u32").append(rows);
+ * writer.commit({ hotRows: rows.length });
+ * ```
+ */
+export class ArtifactWriter implements Disposable {
+  readonly #kind: ArtifactKind;
+  readonly #target: string;
+  readonly #temporary: string;
+  readonly #files = new Map<string, ArtifactFile>();
+  #open = true;
+
+  /** Begins an artifact that will replace whatever artifact of the same kind is at `directory`. */
+  constructor(kind: ArtifactKind, directory: string) {
+    this.#kind = kind;
+    this.#target = resolve(directory);
+    const parent = dirname(this.#target);
+    try {
+      Deno.mkdirSync(parent, { recursive: true });
+      removeLeftovers(this.#target);
+      if (isDirectory(this.#target) && !isArtifact(this.#target) && [...Deno.readDirSync(this.#target)].length > 0) {
+        throw new HotsetError("a directory that holds something else is there");
+      }
+      this.#temporary = Deno.makeTempDirSync({ dir: parent, prefix: temporaryPrefix(this.#target) });
+      Deno.chmodSync(this.#temporary, 0o755);
+    } catch (error) {
+      throw new HotsetError(`Cannot write ${kind} ${directory}: ${messageOf(error)}`, { cause: error });
+    }
+  }
+
+  /** Where the files lie until the commit; for tools that write a file themselves (then call `adopt`). */
+  path(name: string): string {
+    return join(this.#temporary, name);
+  }
+
+  /** The file of that name, created at the first call. */
+  file(name: string): ArtifactFile {
+    let file = this.#files.get(name);
+    if (file === undefined) this.#files.set(name, file = new ArtifactFile(this.path(name)));
+    return file;
+  }
+
+  /** Completes the artifact: takes in files written by others, writes the manifest and renames the directory. */
+  commit(body: unknown, adopted: string[] = []): void {
+    const files: Record<string, z.infer<typeof fileEntry>> = {};
+    for (const [name, file] of this.#files) files[name] = { bytes: file.bytes, crc32: file.crc32 };
+    for (const name of adopted) files[name] = measure(this.path(name));
+    const manifest = { hotset: this.#kind, version: VERSIONS[this.#kind], files, body };
+    try {
+      this.#closeFiles();
+      Deno.writeTextFileSync(this.path(MANIFEST), JSON.stringify(manifest, null, 1) + "\n");
+      const replaced = `${this.#temporary}.replaced`;
+      const exists = isDirectory(this.#target);
+      if (exists) Deno.renameSync(this.#target, replaced);
+      Deno.renameSync(this.#temporary, this.#target);
+      this.#open = false;
+      if (exists) Deno.removeSync(replaced, { recursive: true });
+    } catch (error) {
+      throw new HotsetError(`Cannot write ${this.#kind} ${this.#target}: ${messageOf(error)}`, { cause: error });
+    }
+  }
+
+  #closeFiles(): void {
+    for (const file of this.#files.values()) file[Symbol.dispose]();
+    this.#files.clear();
+  }
+
+  [Symbol.dispose](): void {
+    this.#closeFiles();
+    if (this.#open) {
+      this.#open = false;
+      Deno.removeSync(this.#temporary, { recursive: true });
+    }
+  }
+}
+
+/** A complete, validated artifact on disk. */
+export class Artifact<T> {
+  readonly directory: string;
+  readonly body: T;
+  /** Names the content: equal artifacts have equal ids. */
+  readonly id: string;
+  readonly #files: Record<string, { bytes: number; crc32: number }>;
+
+  private constructor(directory: string, manifest: z.infer<typeof envelope>, body: T) {
+    this.directory = directory;
+    this.body = body;
+    this.#files = manifest.files;
+    this.id = fingerprint([manifest.hotset, manifest.version, manifest.files, manifest.body]);
+  }
+
+  /**
+   * Opens the artifact in a directory and checks its kind, version, file lengths and checksums.
+   * Throws HotsetError that says which file is wrong and what to do.
+   */
+  static open<T>(kind: ArtifactKind, directory: string, schema: z.ZodType<T>): Artifact<T> {
+    const fail = (reason: string): never => {
+      throw new HotsetError(`Cannot open ${kind} ${directory}: ${reason}`);
+    };
+    const remake = `remove the directory and make it again`;
+    let text = "";
+    try {
+      text = Deno.readTextFileSync(join(directory, MANIFEST));
+    } catch (error) {
+      fail(error instanceof Deno.errors.NotFound ? `there is no ${MANIFEST} in it` : messageOf(error));
+    }
+    let json: unknown;
+    try {
+      json = JSON.parse(text);
+    } catch {
+      fail(`${MANIFEST} is not JSON; ${remake}`);
+    }
+    const manifest = envelope.safeParse(json);
+    if (!manifest.success) return fail(`${MANIFEST} has ${firstIssue(manifest.error)}; ${remake}`);
+    const found = manifest.data;
+    if (found.hotset !== kind) fail(`it is a ${found.hotset}, not a ${kind}`);
+    if (found.version !== VERSIONS[kind]) {
+      fail(`its format is version ${found.version} and this Hotset reads version ${VERSIONS[kind]}; ${remake}`);
+    }
+    const body = schema.safeParse(found.body);
+    if (!body.success) return fail(`${MANIFEST} has ${firstIssue(body.error)}; ${remake}`);
+    for (const [name, entry] of Object.entries(found.files)) {
+      if (basename(name) !== name) fail(`${MANIFEST} names the file ${JSON.stringify(name)} outside the directory`);
+      let measured = { bytes: -1, crc32: 0 };
+      try {
+        const bytes = Deno.statSync(join(directory, name)).size;
+        if (bytes !== entry.bytes) fail(`${name} has ${bytes} bytes instead of ${entry.bytes}; ${remake}`);
+        measured = measure(join(directory, name));
+      } catch (error) {
+        if (error instanceof HotsetError) throw error;
+        fail(error instanceof Deno.errors.NotFound ? `${name} is missing; ${remake}` : `${name}: ${messageOf(error)}`);
+      }
+      if (measured.crc32 !== entry.crc32) fail(`${name} is damaged (checksum does not match); ${remake}`);
+    }
+    return new Artifact(directory, found, body.data);
+  }
+
+  /** True if the artifact has a file of that name. */
+  has(name: string): boolean {
+    return name in this.#files;
+  }
+
+  /** Path of one of the artifact's files. */
+  path(name: string): string {
+    if (!this.has(name)) {
+      throw new HotsetError(`Cannot read ${join(this.directory, name)}: the manifest does not list it`);
+    }
+    return join(this.directory, name);
+  }
+
+  /** Length of one of the artifact's files, as recorded and checked. */
+  bytes(name: string): number {
+    this.path(name);
+    return this.#files[name].bytes;
+  }
+
+  /** Fails unless the file has exactly this many bytes: its content must fit the manifest's own numbers. */
+  expectBytes(name: string, bytes: number): void {
+    if (this.bytes(name) !== bytes) {
+      throw new HotsetError(
+        `Cannot open ${this.directory}: ${name} has ${this.bytes(name)} bytes where its manifest implies ${bytes}`,
+      );
+    }
+  }
+
+  /** Opens a file for reading at any position. */
+  open(name: string): FileReader {
+    return new FileReader(this.path(name));
+  }
+
+  /** Reads a whole file into the array, which must have its length. */
+  readInto<A extends Words>(name: string, target: A): A {
+    this.expectBytes(name, target.byteLength);
+    using reader = this.open(name);
+    reader.read(0, bytesOf(target));
+    return target;
+  }
+}
+
+/** Reads byte ranges of a file without allocating. */
+export class FileReader implements Disposable {
+  readonly #file: Deno.FsFile;
+  readonly #path: string;
+
+  constructor(path: string) {
+    this.#path = path;
+    this.#file = Deno.openSync(path);
+  }
+
+  /** Fills `target` from byte `position` on. Throws HotsetError if the file ends before. */
+  read(position: number, target: Uint8Array): void {
+    this.#file.seekSync(position, Deno.SeekMode.Start);
+    for (let done = 0; done < target.length;) {
+      const count = this.#file.readSync(done === 0 ? target : target.subarray(done));
+      if (count === null) {
+        throw new HotsetError(`Cannot read ${this.#path}: it ends before byte ${position + target.length}`);
+      }
+      done += count;
+    }
+  }
+
+  [Symbol.dispose](): void {
+    this.#file.close();
+  }
+}
+
+/** True if the directory holds an artifact's manifest (which need not be valid). */
+export function isArtifact(directory: string): boolean {
+  try {
+    return Deno.statSync(join(directory, MANIFEST)).isFile;
+  } catch {
+    return false;
+  }
+}
+
+function isDirectory(path: string): boolean {
+  try {
+    return Deno.statSync(path).isDirectory;
+  } catch {
+    return false;
+  }
+}
+
+function temporaryPrefix(target: string): string {
+  return `.${basename(target)}.partial-`;
+}
+
+/** Removes what a killed writer of the same artifact left behind. */
+function removeLeftovers(target: string): void {
+  const prefix = temporaryPrefix(target);
+  for (const entry of Deno.readDirSync(dirname(target))) {
+    if (entry.name.startsWith(prefix)) Deno.removeSync(join(dirname(target), entry.name), { recursive: true });
+  }
+}
+
+function measure(path: string): { bytes: number; crc32: number } {
+  using file = Deno.openSync(path);
+  const chunk = new Uint8Array(CHUNK_BYTES);
+  const total = { bytes: 0, crc32: 0 };
+  for (let count = file.readSync(chunk); count !== null; count = file.readSync(chunk)) {
+    total.crc32 = crc32(chunk.subarray(0, count), total.crc32);
+    total.bytes += count;
+  }
+  return total;
+}
+
+/** The first complaint of a schema, as words. */
+export function firstIssue(error: z.ZodError): string {
+  const issue = error.issues[0];
+  return `${issue.path.length > 0 ? issue.path.join(".") : "a value"}: ${issue.message}`;
+}

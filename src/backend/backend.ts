@@ -1,0 +1,198 @@
+/**
+ * The contract between the training step and whatever computes it.
+ *
+ * A backend owns buffers of 4-byte words (f32 or u32, little-endian) and runs operations at the grain of one fused
+ * kernel. Rules that hold for every operation of every backend:
+ *
+ * - Matrices are row-major; shapes stand in the comments as `(rows, columns)`.
+ * - Operations take effect in call order. `download` waits for everything before it; nothing else need wait.
+ * - An operation allocates nothing. Shapes are built once; what changes from batch to batch is a plain number argument
+ *   or a word of the batch's header, so that a recorded sequence can be replayed with another batch.
+ * - Outputs are overwritten, never accumulated into, unless the comment says so; outputs do not overlap inputs.
+ * - A table row has one writer an update and sums are taken in a fixed order: the same inputs give the same bits.
+ * - Indices were checked against the table before the step; operations need not check them again.
+ *
+ * `reference/` defines what each operation means. Every other backend is tested against it.
+ */
+
+/** Memory of a backend: `words` words of 4 bytes. Only the backend that made it can look inside. */
+export interface Buffer {
+  readonly words: number;
+}
+
+/** Words that begin every batch. Operations that depend on the batch read them from a buffer, not from an argument. */
+export const HEADER_WORDS = 16;
+/** Position (in words) of each field of a batch's header. */
+export const Header = {
+  /** u32: samples in the batch, at most the batch size. */
+  samples: 0,
+  /** u32: lookups of all samples in all tables. */
+  lookups: 1,
+  /** u32: distinct rows among the lookups, which is the number of segments. */
+  distinct: 2,
+  /** u32: 1 if rows are hot-row ids, 0 if they are global rows of the full tables. */
+  hot: 3,
+  /** f32: learning rate of the step, written by the trainer before the batch is uploaded. */
+  learningRate: 4,
+} as const;
+
+/** What follows a matrix product. */
+export type Activation = "identity" | "relu" | "sigmoid";
+
+/** How the bottom MLP's output and the pooled rows are combined. */
+export type InteractionKind = "dot" | "cat";
+
+/** How gradients change parameters. Adagrad divides by `sqrt(state) + 1e-10`, as PyTorch does. */
+export type Optimizer = "sgd" | "adagrad" | "rwsadagrad";
+
+/** Added to the root of Adagrad's accumulated squares. */
+export const ADAGRAD_EPSILON = 1e-10;
+
+/** One fully connected layer. */
+export interface LinearShape {
+  readonly inputs: number;
+  readonly outputs: number;
+  readonly activation: Activation;
+}
+
+/** The interaction of one bottom vector with `tables` pooled vectors of the same length `dim`. */
+export interface InteractionShape {
+  readonly kind: InteractionKind;
+  readonly tables: number;
+  readonly dim: number;
+}
+
+/** Columns of the interaction's output: `dim + (tables + 1) * tables / 2` for dot, `dim * (tables + 1)` for cat. */
+export function interactionWidth(shape: InteractionShape): number {
+  const { kind, tables, dim } = shape;
+  return kind === "dot" ? dim + ((tables + 1) * tables) / 2 : dim * (tables + 1);
+}
+
+/** Words of optimizer state for each embedding row: none, one for each weight, or one for the row. */
+export function stateWordsPerRow(optimizer: Optimizer, dim: number): number {
+  return optimizer === "sgd" ? 0 : optimizer === "adagrad" ? dim : 1;
+}
+
+/** An update of embedding rows; `rank` of `ranks` writes its share of the batch's distinct rows. */
+export interface RowUpdateShape {
+  readonly optimizer: Optimizer;
+  readonly dim: number;
+  readonly rank: number;
+  readonly ranks: number;
+}
+
+/** A maker of buffers and the operations on them. */
+export interface Backend extends Disposable {
+  /** Shown to users: what computes, and with what. */
+  readonly name: string;
+
+  /** A new buffer of zeros. `label` names it in errors. Throws HotsetError when memory runs out. */
+  allocate(words: number, label: string): Buffer;
+  /** Words `[first, first + words)` of a buffer, sharing its memory. */
+  view(buffer: Buffer, first: number, words: number): Buffer;
+  /** Copies host words into the beginning of a buffer. The source may be reused when the call returns. */
+  upload(source: Float32Array | Uint32Array, target: Buffer): void;
+  /** Copies the beginning of a buffer to the host; fills `target`. Waits until the words are there. */
+  download(source: Buffer, target: Float32Array | Uint32Array): void;
+  /** Waits for all operations so far and throws the first error any of them met. */
+  synchronize(): void;
+  /**
+   * Runs `sequence` once and returns a function that runs the same operations on the same buffers again. A device may
+   * record them; a host simply calls `sequence`.
+   */
+  repeatable(sequence: () => void): () => void;
+
+  /** `y = activation(x weightᵀ + bias)`: x (samples, inputs), weight (outputs, inputs), bias (outputs), y (samples, outputs). */
+  linear(shape: LinearShape, samples: number, x: Buffer, weight: Buffer, bias: Buffer, y: Buffer): void;
+
+  /**
+   * Gradients of `linear`. On entry `dY` (samples, outputs) is the gradient of y; on return it is the gradient before
+   * the activation. Writes dWeight (outputs, inputs), dBias (outputs) and, unless undefined, dX (samples, inputs).
+   */
+  linearBackward(
+    shape: LinearShape,
+    samples: number,
+    x: Buffer,
+    weight: Buffer,
+    y: Buffer,
+    dY: Buffer,
+    dX: Buffer | undefined,
+    dWeight: Buffer,
+    dBias: Buffer,
+  ): void;
+
+  /**
+   * Sum pooling: `pooled[b] = sum of table[indices[k]]` over the lookups k of bag b. table (rows, dim), pooled
+   * (bags, dim). Bag b has lookups `offsets[b] .. offsets[b + 1]`; without offsets it has the one lookup b. An empty
+   * bag gives zeros.
+   */
+  pool(bags: number, dim: number, table: Buffer, indices: Buffer, offsets: Buffer | undefined, pooled: Buffer): void;
+
+  /**
+   * bottom (samples, dim) and pooled (samples, tables, dim) to output (samples, interactionWidth). `dot`: the bottom
+   * vector, then for i = 1..tables, j = 0..i-1 the product of vectors i and j, where vector 0 is bottom. `cat`: all
+   * vectors one after the other.
+   */
+  interact(shape: InteractionShape, samples: number, bottom: Buffer, pooled: Buffer, output: Buffer): void;
+
+  /** Gradients of `interact` from dOutput: dBottom (samples, dim) and dPooled (samples, tables, dim). */
+  interactBackward(
+    shape: InteractionShape,
+    samples: number,
+    bottom: Buffer,
+    pooled: Buffer,
+    dOutput: Buffer,
+    dBottom: Buffer,
+    dPooled: Buffer,
+  ): void;
+
+  /**
+   * Binary cross-entropy on logits (samples, 1) against labels in [0, 1], its mean taken over the whole batch of
+   * `header.samples` (of which `samples` may be one rank's share): `dLogits = (sigmoid(logit) - label) / header.samples`,
+   * and the sum of the losses of these samples is ADDED to `lossSum[0]`.
+   */
+  loss(samples: number, header: Buffer, logits: Buffer, labels: Buffer, dLogits: Buffer, lossSum: Buffer): void;
+
+  /**
+   * Updates the rows a batch touched. Segment s is row `segments[2s]`; the bags that looked it up are
+   * `segmentBags[segments[2s + 1] .. segments[2s + 3]]` (one entry a lookup, so a bag may occur twice); its gradient is
+   * the sum of their dPooled (bags, dim) in that order. table (rows, dim); state (rows, stateWordsPerRow), undefined
+   * for SGD. The number of segments and the learning rate come from the header. Rank r writes the segments that begin
+   * within lookups `[lookups * r / ranks, lookups * (r + 1) / ranks)`, both rounded down.
+   */
+  updateRows(
+    shape: RowUpdateShape,
+    header: Buffer,
+    segments: Buffer,
+    segmentBags: Buffer,
+    dPooled: Buffer,
+    table: Buffer,
+    state: Buffer | undefined,
+  ): void;
+
+  /**
+   * Updates `words` dense parameters from their gradients; state holds one word a parameter, undefined for SGD.
+   * Row-wise Adagrad treats dense parameters as Adagrad does. The learning rate comes from the header.
+   */
+  updateDense(
+    optimizer: Optimizer,
+    words: number,
+    header: Buffer,
+    parameters: Buffer,
+    gradients: Buffer,
+    state: Buffer | undefined,
+  ): void;
+
+  /** `packed[i] = table[rows[i]]` for i < count, each row `dim` words. */
+  packRows(count: number, dim: number, table: Buffer, rows: Buffer, packed: Buffer): void;
+  /** `table[rows[i]] = packed[i]` for i < count; rows are distinct. */
+  unpackRows(count: number, dim: number, packed: Buffer, rows: Buffer, table: Buffer): void;
+}
+
+/** A backend whose buffers lie in this process's memory, so that ranks can share them and checkpoints read them. */
+export interface HostBackend extends Backend {
+  /** A buffer over host memory, not copied. */
+  wrap(memory: Float32Array | Uint32Array): Buffer;
+  /** The floats of a buffer, not copied. */
+  floats(buffer: Buffer): Float32Array;
+}

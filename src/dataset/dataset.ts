@@ -1,0 +1,239 @@
+/** The Dataset artifact: encoded samples in their original order, split into train, validation and test. */
+import { z } from "zod";
+import { Artifact, type FileReader } from "../artifact.ts";
+import { HotsetError } from "../errors.ts";
+
+/** The parts of a dataset, in the order of the log. */
+export const SPLITS = ["train", "validation", "test"] as const;
+/** A part of a dataset. */
+export type Split = typeof SPLITS[number];
+
+const count = z.number().int().nonnegative();
+const splitSize = z.object({ samples: count, lookups: count });
+
+/** What a dataset's manifest says. */
+export const datasetBody = z.object({
+  /** Where it comes from: format, files and options; names the input so that a changed input is noticed. */
+  source: z.record(z.string(), z.unknown()),
+  /** Names of the dense features. */
+  dense: z.array(z.string()),
+  /** One embedding table a categorical feature; row 0 is shared by rare and unseen values. */
+  tables: z.array(z.object({ name: z.string(), rows: z.number().int().positive() })).min(1),
+  /** True if a (sample, table) pair can have another number of lookups than one. */
+  bags: z.boolean(),
+  splits: z.object({ train: splitSize, validation: splitSize, test: splitSize }),
+  /** Malformed input rows that were left out. */
+  skippedRows: count,
+  /** True for generated data, and then the AUC of the planted model on each split: no model can beat it. */
+  generated: z.object({ bestAuc: z.record(z.string(), z.number()) }).nullable(),
+});
+/** What a dataset's manifest says. */
+export type DatasetBody = z.infer<typeof datasetBody>;
+
+/** Names of a split's files. Offsets exist only with bags. */
+export function splitFiles(split: Split) {
+  return {
+    /** u8 (samples): 0 or 1. */
+    labels: `${split}.labels.u8`,
+    /** f32 (samples, dense features), transformed. */
+    dense: `${split}.dense.f32`,
+    /** u32 (lookups): global rows, by (sample, table). */
+    indices: `${split}.indices.u32`,
+    /** u32 (samples, tables): lookups of each bag; only with bags. */
+    bagLengths: `${split}.bag_lengths.u32`,
+    /** f64 (samples + 1): position of each sample's first lookup; only with bags. */
+    firstLookups: `${split}.first_lookups.f64`,
+  };
+}
+
+/** u32 (rows of all tables): how often each row is looked up in the train split (saturated at 2^32 - 1). */
+export const COUNTS_FILE = "counts.u32";
+/** Parquet (feature, value, id): the dictionary that encoded the values; absent from generated datasets. */
+export const DICTIONARY_FILE = "dictionary.parquet";
+
+/** Consecutive samples in memory. Indices are global rows; `offsets[b]` is the first lookup of bag b in `indices`. */
+export interface Samples {
+  readonly count: number;
+  readonly labels: Uint8Array;
+  readonly dense: Float32Array;
+  readonly indices: Uint32Array;
+  /** (count * tables + 1), only with bags. */
+  readonly offsets: Uint32Array | undefined;
+}
+
+/** A dataset on disk. */
+export class Dataset {
+  readonly directory: string;
+  readonly id: string;
+  readonly body: DatasetBody;
+  /** Global row of each table's first row, then the number of all rows: (tables + 1). */
+  readonly firstRows: Float64Array;
+  readonly #artifact: Artifact<DatasetBody>;
+
+  private constructor(artifact: Artifact<DatasetBody>) {
+    this.#artifact = artifact;
+    this.directory = artifact.directory;
+    this.id = artifact.id;
+    this.body = artifact.body;
+    this.firstRows = new Float64Array(this.tables + 1);
+    for (let t = 0; t < this.tables; t++) this.firstRows[t + 1] = this.firstRows[t] + this.body.tables[t].rows;
+  }
+
+  /** Opens and validates a dataset. Throws HotsetError that names what is wrong. */
+  static open(directory: string): Dataset {
+    const artifact = Artifact.open("dataset", directory, datasetBody);
+    const { splits, tables, dense, bags } = artifact.body;
+    for (const split of SPLITS) {
+      const files = splitFiles(split);
+      const { samples, lookups } = splits[split];
+      artifact.expectBytes(files.labels, samples);
+      artifact.expectBytes(files.dense, 4 * samples * dense.length);
+      artifact.expectBytes(files.indices, 4 * lookups);
+      if (bags) {
+        artifact.expectBytes(files.bagLengths, 4 * samples * tables.length);
+        artifact.expectBytes(files.firstLookups, 8 * (samples + 1));
+      } else if (lookups !== samples * tables.length) {
+        throw new HotsetError(
+          `Cannot open dataset ${directory}: ${split} has ${lookups} lookups for ${samples} samples`,
+        );
+      }
+    }
+    const dataset = new Dataset(artifact);
+    artifact.expectBytes(COUNTS_FILE, 4 * dataset.rows);
+    return dataset;
+  }
+
+  get tables(): number {
+    return this.body.tables.length;
+  }
+  get denseFeatures(): number {
+    return this.body.dense.length;
+  }
+  /** Rows of all tables. */
+  get rows(): number {
+    return this.firstRows[this.tables];
+  }
+
+  samples(split: Split): number {
+    return this.body.splits[split].samples;
+  }
+
+  /** Path of the dictionary, or undefined if the dataset was not made from raw values. */
+  get dictionaryPath(): string | undefined {
+    return this.#artifact.has(DICTIONARY_FILE) ? this.#artifact.path(DICTIONARY_FILE) : undefined;
+  }
+
+  /** Exact accesses of every row in the train split, (rows). */
+  readCounts(): Uint32Array {
+    return this.#artifact.readInto(COUNTS_FILE, new Uint32Array(this.rows));
+  }
+
+  /** A reader of one split, at most `capacity` samples at a time. */
+  reader(split: Split, capacity: number): SampleReader {
+    const files = splitFiles(split);
+    const open = (name: string) => this.#artifact.open(name);
+    return new SampleReader(this, split, capacity, {
+      labels: open(files.labels),
+      dense: open(files.dense),
+      indices: open(files.indices),
+      bagLengths: this.body.bags ? open(files.bagLengths) : undefined,
+      firstLookups: this.body.bags ? open(files.firstLookups) : undefined,
+    });
+  }
+}
+
+interface Readers {
+  labels: FileReader;
+  dense: FileReader;
+  indices: FileReader;
+  bagLengths: FileReader | undefined;
+  firstLookups: FileReader | undefined;
+}
+
+/** Reads runs of consecutive samples of a split into memory that it reuses. */
+export class SampleReader implements Disposable {
+  readonly samples: number;
+  readonly #dataset: Dataset;
+  readonly #split: Split;
+  readonly #readers: Readers;
+  readonly #labels: Uint8Array;
+  readonly #dense: Float32Array;
+  #indices: Uint32Array;
+  readonly #offsets: Uint32Array | undefined;
+  readonly #ends = new Float64Array(2);
+
+  constructor(dataset: Dataset, split: Split, capacity: number, readers: Readers) {
+    this.samples = dataset.samples(split);
+    this.#dataset = dataset;
+    this.#split = split;
+    this.#readers = readers;
+    const { tables, denseFeatures } = dataset;
+    this.#labels = new Uint8Array(capacity);
+    this.#dense = new Float32Array(capacity * denseFeatures);
+    this.#indices = new Uint32Array(capacity * tables);
+    this.#offsets = dataset.body.bags ? new Uint32Array(capacity * tables + 1) : undefined;
+  }
+
+  /**
+   * Samples `[first, first + count)`. The arrays are overwritten by the next call. Throws HotsetError if a label is
+   * neither 0 nor 1, a dense value is not finite or an index lies outside its table.
+   */
+  read(first: number, count: number): Samples {
+    const { tables, denseFeatures } = this.#dataset;
+    const labels = this.#labels.subarray(0, count);
+    const dense = this.#dense.subarray(0, count * denseFeatures);
+    this.#readers.labels.read(first, labels);
+    this.#readers.dense.read(4 * first * denseFeatures, bytes(dense));
+    let lookups = count * tables;
+    let firstLookup = first * tables;
+    const offsets = this.#offsets?.subarray(0, count * tables + 1);
+    if (offsets !== undefined) {
+      this.#readers.bagLengths!.read(4 * first * tables, bytes(offsets.subarray(1)));
+      this.#readers.firstLookups!.read(8 * first, bytes(this.#ends.subarray(0, 1)));
+      this.#readers.firstLookups!.read(8 * (first + count), bytes(this.#ends.subarray(1)));
+      firstLookup = this.#ends[0];
+      lookups = this.#ends[1] - firstLookup;
+      offsets[0] = 0;
+      let total = 0;
+      for (let b = 1; b < offsets.length; b++) total = offsets[b] = total + offsets[b];
+      if (total !== lookups) this.#fail(first, "bag lengths do not add up to the number of lookups");
+      if (lookups > this.#indices.length) this.#indices = new Uint32Array(lookups);
+    }
+    const indices = this.#indices.subarray(0, lookups);
+    this.#readers.indices.read(4 * firstLookup, bytes(indices));
+    const samples: Samples = { count, labels, dense, indices, offsets };
+    this.#check(first, samples);
+    return samples;
+  }
+
+  #check(first: number, { count, labels, dense, indices, offsets }: Samples): void {
+    const { tables, firstRows, denseFeatures } = this.#dataset;
+    for (let i = 0; i < count; i++) if (labels[i] > 1) this.#fail(first + i, `label ${labels[i]} is neither 0 nor 1`);
+    for (let i = 0; i < dense.length; i++) {
+      if (!Number.isFinite(dense[i])) this.#fail(first + Math.floor(i / denseFeatures), `dense value ${dense[i]}`);
+    }
+    for (let bag = 0, k = 0; bag < count * tables; bag++) {
+      const table = bag % tables;
+      const end = offsets === undefined ? k + 1 : offsets[bag + 1];
+      for (; k < end; k++) {
+        if (indices[k] < firstRows[table] || indices[k] >= firstRows[table + 1]) {
+          const { name, rows } = this.#dataset.body.tables[table];
+          const id = indices[k] - firstRows[table];
+          this.#fail(first + Math.floor(bag / tables), `index ${id} lies outside table ${name} of ${rows} rows`);
+        }
+      }
+    }
+  }
+
+  #fail(sample: number, reason: string): never {
+    throw new HotsetError(`Cannot read dataset ${this.#dataset.directory}: ${this.#split} sample ${sample}: ${reason}`);
+  }
+
+  [Symbol.dispose](): void {
+    for (const reader of Object.values(this.#readers)) reader?.[Symbol.dispose]();
+  }
+}
+
+function bytes(array: Float32Array | Uint32Array | Float64Array): Uint8Array {
+  return new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
+}

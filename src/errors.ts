@@ -1,0 +1,22 @@
+/** The errors that users see. Everything else that is thrown is a defect of Hotset. */
+
+/**
+ * A failure that a user can act on. The command line prints its message as one line and exits with code 1.
+ * Messages read "Cannot X: reason" and name the file, line or call and the way out.
+ */
+export class HotsetError extends Error {
+  override name = "HotsetError";
+  /** What the process exits with when this error ends it. */
+  readonly exitCode: number = 1;
+}
+
+/** Flags or arguments that make no sense together. Exits with code 2. */
+export class UsageError extends HotsetError {
+  override name = "UsageError";
+  override readonly exitCode = 2;
+}
+
+/** The text of anything that was thrown. */
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

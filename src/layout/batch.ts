@@ -1,0 +1,106 @@
+/**
+ * One packed mini-batch: a single block of 4-byte words, the same on disk, in host memory and on a device.
+ *
+ * ```
+ * header      HEADER_WORDS                        see backend.ts
+ * labels      batchSize               f32
+ * dense       batchSize * dense       f32         (sample, feature)
+ * indices     lookupCapacity          u32         row of each lookup, by (sample, table)
+ * offsets     batchSize * tables + 1  u32         only with bags: first lookup of each bag, then the end
+ * segmentBags lookupCapacity          u32         bag (sample * tables + table) of each lookup, grouped by row
+ * segments    2 * (distinct + 1)      u32         (row, first position in segmentBags), rows ascending; the last pair
+ *                                                 is (0xffffffff, lookups)
+ * ```
+ * Every section but the last begins at a fixed word, so a device can record its operations once. Unused words of a
+ * section are zero. Bags of a segment ascend. In a hot batch rows are hot-row ids, else global rows of the full tables.
+ */
+import { Header, HEADER_WORDS } from "../backend/backend.ts";
+
+/** The sizes that fix where the sections of a batch lie. */
+export interface BatchShape {
+  readonly batchSize: number;
+  readonly denseFeatures: number;
+  readonly tables: number;
+  /** True if a (sample, table) pair can have another number of lookups than one. */
+  readonly bags: boolean;
+  /** The most lookups of any batch; `batchSize * tables` without bags. */
+  readonly lookupCapacity: number;
+}
+
+/** Where the sections of a batch begin, in words. */
+export interface BatchSections {
+  readonly labels: number;
+  readonly dense: number;
+  readonly indices: number;
+  readonly offsets: number;
+  readonly segmentBags: number;
+  readonly segments: number;
+  /** Words of a batch in which every lookup is a distinct row: the most a batch can need. */
+  readonly capacity: number;
+}
+
+/** The row of the pair that closes the segment list. */
+export const SEGMENTS_END = 0xffffffff;
+
+/** Computes where the sections of a batch of this shape begin. */
+export function batchSections(shape: BatchShape): BatchSections {
+  const labels = HEADER_WORDS;
+  const dense = labels + shape.batchSize;
+  const indices = dense + shape.batchSize * shape.denseFeatures;
+  const offsets = indices + shape.lookupCapacity;
+  const segmentBags = offsets + (shape.bags ? shape.batchSize * shape.tables + 1 : 0);
+  const segments = segmentBags + shape.lookupCapacity;
+  return {
+    labels,
+    dense,
+    indices,
+    offsets,
+    segmentBags,
+    segments,
+    capacity: segments + 2 * (shape.lookupCapacity + 1),
+  };
+}
+
+/** A batch in host memory: typed views over one block. */
+export class Batch {
+  readonly shape: BatchShape;
+  readonly sections: BatchSections;
+  /** The whole block as bytes, as words and as floats; all views share memory. */
+  readonly bytes: Uint8Array<ArrayBufferLike>;
+  readonly words: Uint32Array;
+  readonly floats: Float32Array;
+
+  /** Views `sections.capacity` words of `memory` from `byteOffset`, or new memory. */
+  constructor(shape: BatchShape, memory?: ArrayBufferLike, byteOffset = 0) {
+    this.shape = shape;
+    this.sections = batchSections(shape);
+    const block = memory ?? new ArrayBuffer(4 * this.sections.capacity);
+    this.bytes = new Uint8Array(block, byteOffset, 4 * this.sections.capacity);
+    this.words = new Uint32Array(block, byteOffset, this.sections.capacity);
+    this.floats = new Float32Array(block, byteOffset, this.sections.capacity);
+  }
+
+  get samples(): number {
+    return this.words[Header.samples];
+  }
+  get lookups(): number {
+    return this.words[Header.lookups];
+  }
+  get distinct(): number {
+    return this.words[Header.distinct];
+  }
+  get hot(): boolean {
+    return this.words[Header.hot] === 1;
+  }
+  /** Words in use, up to the end of the segment list. */
+  get usedWords(): number {
+    return this.sections.segments + 2 * (this.distinct + 1);
+  }
+  /** Distinct row s of the batch. */
+  row(s: number): number {
+    return this.words[this.sections.segments + 2 * s];
+  }
+  set learningRate(rate: number) {
+    this.floats[Header.learningRate] = rate;
+  }
+}
