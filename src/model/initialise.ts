@@ -4,7 +4,7 @@ import type { ModelPlan } from "./shape.ts";
 
 const DENSE_STREAM = 1;
 const EMBEDDING_STREAM = 2;
-/** Rows that share one random stream, so that ranks can initialise parts of a table. */
+/** Rows of a chunk. */
 const CHUNK_ROWS = 16_384;
 
 /** Fills dense parameters: weight (n, m) ~ N(0, 2 / (m + n)), bias (n) ~ N(0, 1 / n), variances given. */
@@ -19,28 +19,29 @@ export function initialiseDense(plan: ModelPlan, seed: number, parameters: Float
   });
 }
 
-/**
- * Fills this rank's part of the embedding rows (rows, dim): a table of n rows ~ U(-1 / sqrt(n), 1 / sqrt(n)). The values
- * do not depend on the number of ranks.
- */
-export function initialiseRows(
-  plan: ModelPlan,
-  seed: number,
-  rank: number,
-  ranks: number,
-  weights: Float32Array,
-): void {
-  const { tableRows, dim } = plan.shape;
+/** Consecutive rows of one table that draw from a random stream of their own. */
+export interface RowChunk {
+  readonly table: number;
+  /** First row, in the table and over all tables. */
+  readonly tableRow: number;
+  readonly row: number;
+  readonly rows: number;
+}
+
+/** All embedding rows in chunks; ranks may initialise different chunks, the values are the same. */
+export function* rowChunks({ shape: { tableRows } }: ModelPlan): Generator<RowChunk> {
   let first = 0;
-  let chunk = 0;
-  tableRows.forEach((rows, table) => {
-    const bound = Math.sqrt(1 / rows);
-    for (let row = 0; row < rows; row += CHUNK_ROWS, chunk++) {
-      if (chunk % ranks !== rank) continue;
-      const random = new Random(seed, EMBEDDING_STREAM, table, row);
-      const end = (first + Math.min(row + CHUNK_ROWS, rows)) * dim;
-      for (let i = (first + row) * dim; i < end; i++) weights[i] = bound * (random.next() / 2147483648 - 1);
+  for (const [table, rows] of tableRows.entries()) {
+    for (let tableRow = 0; tableRow < rows; tableRow += CHUNK_ROWS) {
+      yield { table, tableRow, row: first + tableRow, rows: Math.min(CHUNK_ROWS, rows - tableRow) };
     }
     first += rows;
-  });
+  }
+}
+
+/** Fills the weights (chunk.rows, dim) of a chunk: in a table of n rows they are ~ U(-1 / sqrt(n), 1 / sqrt(n)). */
+export function initialiseChunk({ shape }: ModelPlan, seed: number, chunk: RowChunk, weights: Float32Array): void {
+  const bound = Math.sqrt(1 / shape.tableRows[chunk.table]);
+  const random = new Random(seed, EMBEDDING_STREAM, chunk.table, chunk.tableRow);
+  for (let i = 0; i < chunk.rows * shape.dim; i++) weights[i] = bound * (random.next() / 2147483648 - 1);
 }
