@@ -1,5 +1,13 @@
 import assert from "node:assert/strict";
-import { type Activation, ADAGRAD_EPSILON, Header, HEADER_WORDS, type Optimizer } from "../../src/backend/backend.ts";
+import {
+  type Activation,
+  type Buffer,
+  Header,
+  HEADER_WORDS,
+  interactionWidth,
+  type Optimizer,
+  stateWordsPerRow,
+} from "../../src/backend/backend.ts";
 import {
   ACTIVATION_CODES,
   instantiateKernels,
@@ -9,6 +17,7 @@ import {
   OPTIMIZER_CODES,
 } from "../../src/backend/cpu/wasm/kernels.ts";
 import { KERNELS_BASE64 } from "../../src/backend/cpu/wasm/kernels_binary.ts";
+import { ReferenceBackend } from "../../src/backend/reference/reference.ts";
 import { SEGMENTS_END } from "../../src/layout/batch.ts";
 import { Random } from "../../src/random.ts";
 import { committedModuleText, compileKernels, kernelsModuleText } from "../../tools/build_wasm.ts";
@@ -43,6 +52,12 @@ class Operands {
   random(count: number, random: Random): Float32Array {
     const floats = this.floats(count);
     for (let i = 0; i < count; i++) floats[i] = random.normal();
+    return floats;
+  }
+  /** What optimizer state looks like: sums of squares. */
+  squares(count: number, random: Random): Float32Array {
+    const floats = this.random(count, random);
+    for (let i = 0; i < count; i++) floats[i] **= 2;
     return floats;
   }
   indices(values: number[]): Uint32Array {
@@ -90,33 +105,11 @@ function assertClose(actual: ArrayLike<number>, expected: ArrayLike<number>, tol
   }
 }
 
-function product(
-  m: number,
-  n: number,
-  k: number,
-  a: (i: number, p: number) => number,
-  b: (p: number, j: number) => number,
-): Float64Array {
-  const c = new Float64Array(m * n);
-  for (let i = 0; i < m; i++) {
-    for (let j = 0; j < n; j++) {
-      let sum = 0;
-      for (let p = 0; p < k; p++) sum += a(i, p) * b(p, j);
-      c[i * n + j] = sum;
-    }
-  }
-  return c;
-}
+const reference = new ReferenceBackend();
 
-function activate(activation: Activation, x: number): number {
-  if (activation === "relu") return Math.max(0, x);
-  return activation === "sigmoid" ? 1 / (1 + Math.exp(-x)) : x;
-}
-
-/** The activation's slope, from its result. */
-function slope(activation: Activation, y: number): number {
-  if (activation === "relu") return y > 0 ? 1 : 0;
-  return activation === "sigmoid" ? y * (1 - y) : 1;
+/** A buffer of the reference backend with a copy of the operand. */
+function copyOf(operand: Float32Array | Uint32Array): Buffer {
+  return reference.wrap(operand.slice());
 }
 
 const ACTIVATIONS: Activation[] = ["identity", "relu", "sigmoid"];
@@ -126,7 +119,11 @@ const OPTIMIZERS: Optimizer[] = ["sgd", "adagrad", "rwsadagrad"];
 function linearShapes(): [number, number, number][] {
   const shapes: [number, number, number][] = [];
   for (let size = 1; size <= 70; size++) shapes.push([size, (size * 29) % 71, (size * 43) % 71]);
-  shapes.push([128, 13, 512], [7, 515, 9], [5, 6, 523], [301, 33, 101], [67, 367, 129], [1, 1, 1], [515, 3, 5]);
+  shapes.push([128, 13, 512], [7, 515, 9], [5, 6, 523], [301, 33, 101], [67, 367, 129], [1, 1, 1], [515, 3, 5], [
+    0,
+    5,
+    7,
+  ]);
   return shapes;
 }
 
@@ -164,72 +161,61 @@ Deno.test("WASM kernels: linear and its gradients on odd shapes", () => {
     const operands = new Operands();
     const { kernels } = operands;
     const activation = ACTIVATIONS[index % 3];
+    const code = ACTIVATION_CODES[activation];
+    const shape = { inputs, outputs, activation };
+    const what = `${samples} samples, ${inputs} -> ${outputs} ${activation}`;
     const x = operands.random(samples * inputs, random);
     const weight = operands.random(outputs * inputs, random);
     const bias = operands.random(outputs, random);
-    const dY = operands.random(samples * outputs, random);
     const y = operands.floats(samples * outputs);
+    const scratch = operands.gemmScratch();
+
+    kernels.linear(samples, inputs, outputs, code, at(x), at(weight), at(bias), at(y), scratch);
+    const expectedY = reference.allocate(y.length, "y");
+    reference.linear(shape, samples, copyOf(x), copyOf(weight), copyOf(bias), expectedY);
+    assertClose(y, reference.floats(expectedY), 3e-5, `y of ${what}`);
+
+    const dY = operands.random(samples * outputs, random);
     const dX = operands.floats(samples * inputs);
     const dWeight = operands.floats(outputs * inputs);
-    const scratch = operands.gemmScratch();
-    const shape = `${samples} samples, ${inputs} -> ${outputs} ${activation}`;
-
-    kernels.linear(
+    const dBias = operands.floats(outputs);
+    const [expectedDY, expectedDX, expectedDWeight, expectedDBias] = [dY, dX, dWeight, dBias].map(copyOf);
+    reference.linearBackward(
+      shape,
       samples,
-      inputs,
-      outputs,
-      ACTIVATION_CODES[activation],
-      at(x),
-      at(weight),
-      at(bias),
-      at(y),
-      scratch,
+      copyOf(x),
+      copyOf(weight),
+      copyOf(y),
+      expectedDY,
+      expectedDX,
+      expectedDWeight,
+      expectedDBias,
     );
-    const sums = product(samples, outputs, inputs, (i, p) => x[i * inputs + p], (p, j) => weight[j * inputs + p]);
-    assertClose(y, sums.map((sum, i) => activate(activation, sum + bias[i % outputs])), 3e-5, `y of ${shape}`);
-
+    kernels.activationBackward(samples, outputs, code, at(y), at(dY), at(dBias));
     kernels.linearInputGradient(samples, inputs, outputs, at(dY), at(weight), at(dX), scratch);
-    assertClose(
-      dX,
-      product(samples, inputs, outputs, (i, p) => dY[i * outputs + p], (p, j) => weight[p * inputs + j]),
-      3e-5,
-      `dX of ${shape}`,
-    );
-
     kernels.linearWeightGradient(samples, inputs, outputs, at(dY), at(x), at(dWeight), scratch);
-    assertClose(
-      dWeight,
-      product(outputs, inputs, samples, (i, p) => dY[p * outputs + i], (p, j) => x[p * inputs + j]),
-      3e-5,
-      `dWeight of ${shape}`,
-    );
+    assertClose(dY, reference.floats(expectedDY), 1e-6, `dY of ${what}`);
+    assertClose(dX, reference.floats(expectedDX), 3e-5, `dX of ${what}`);
+    assertClose(dWeight, reference.floats(expectedDWeight), 3e-5, `dWeight of ${what}`);
+    assertClose(dBias, reference.floats(expectedDBias), 3e-5, `dBias of ${what}`);
     operands.check();
   }
 });
 
-Deno.test("WASM kernels: bias, activation and their gradients", () => {
+Deno.test("WASM kernels: bias and activation after a product give what linear gives", () => {
   const random = new Random(2);
   for (const activation of ACTIVATIONS) {
-    for (const [rows, columns] of [[1, 1], [3, 4], [5, 7], [2, 67], [33, 16], [9, 130]]) {
+    for (const [samples, outputs] of [[1, 1], [3, 4], [5, 7], [2, 67], [33, 16], [9, 130]]) {
       const operands = new Operands();
-      const { kernels } = operands;
-      const code = ACTIVATION_CODES[activation];
-      const sums = operands.random(rows * columns, random);
-      const bias = operands.random(columns, random);
-      const before = Float64Array.from(sums, (sum, i) => sum + bias[i % columns]);
-      kernels.biasActivation(rows, columns, code, at(bias), at(sums));
-      assertClose(sums, before.map((sum) => activate(activation, sum)), 1e-6, `${activation} of ${rows} x ${columns}`);
-
-      const dY = operands.random(rows * columns, random);
-      const dBias = operands.floats(columns);
-      const expected = Float64Array.from(dY, (gradient, i) => gradient * slope(activation, sums[i]));
-      kernels.activationBackward(rows, columns, code, at(sums), at(dY), at(dBias));
-      assertClose(dY, expected, 1e-6, `dY of ${activation}`);
-      const columnSums = Float64Array.from(
-        dBias,
-        (_, j) => expected.reduce((sum, gradient, i) => i % columns === j ? sum + gradient : sum, 0),
-      );
-      assertClose(dBias, columnSums, 1e-5, `dBias of ${activation}`);
+      const y = operands.random(samples * outputs, random);
+      const bias = operands.random(outputs, random);
+      const identity = new Float32Array(outputs * outputs);
+      for (let i = 0; i < outputs; i++) identity[i * outputs + i] = 1;
+      const expected = reference.allocate(y.length, "y");
+      const shape = { inputs: outputs, outputs, activation };
+      reference.linear(shape, samples, copyOf(y), reference.wrap(identity), copyOf(bias), expected);
+      operands.kernels.biasActivation(samples, outputs, ACTIVATION_CODES[activation], at(bias), at(y));
+      assertClose(y, reference.floats(expected), 1e-6, `${activation} of ${samples} x ${outputs}`);
       operands.check();
     }
   }
@@ -249,103 +235,54 @@ Deno.test("WASM kernels: sigmoid stays exact and finite for large inputs", () =>
 
 Deno.test("WASM kernels: dot and cat interaction, forward and backward", () => {
   const random = new Random(3);
-  const shapes = [
-    [1, 1, 1],
-    [2, 1, 3],
-    [3, 26, 16],
-    [1, 7, 4],
-    [2, 8, 5],
-    [2, 9, 7],
-    [3, 26, 13],
-    [1, 31, 32],
-    [
-      2,
-      26,
-      64,
-    ],
-    [1, 3, 128],
-    [2, 5, 10],
-  ];
+  const shapes = [[0, 3, 4], [1, 1, 1], [2, 1, 3], [3, 26, 16], [1, 7, 4], [2, 8, 5], [2, 9, 7], [3, 26, 13]];
+  shapes.push([1, 31, 32], [2, 26, 64], [1, 3, 128], [2, 5, 10], [1, 40, 8]);
   for (const [samples, tables, dim] of shapes) {
-    const operands = new Operands();
-    const { kernels } = operands;
-    const bottom = operands.random(samples * dim, random);
-    const pooled = operands.random(samples * tables * dim, random);
-    const vector = (sample: number, i: number, d: number) =>
-      i === 0 ? bottom[sample * dim + d] : pooled[(sample * tables + i - 1) * dim + d];
-    const dotWidth = dim + (tables + 1) * tables / 2;
-    const catWidth = dim * (tables + 1);
-    const dot = operands.floats(samples * dotWidth);
-    const cat = operands.floats(samples * catWidth);
-    const scratch = operands.scratch(kernels.interactScratchBytes(tables, dim));
-    const shape = `${samples} samples, ${tables} tables, dim ${dim}`;
-
-    kernels.interactDot(samples, tables, dim, at(bottom), at(pooled), at(dot), scratch);
-    kernels.interactCat(samples, tables, dim, at(bottom), at(pooled), at(cat));
-
-    const dDot = operands.random(samples * dotWidth, random);
-    const dBottom = operands.floats(samples * dim);
-    const dPooled = operands.floats(samples * tables * dim);
-    const expectedDot: number[] = [];
-    const expectedGradients = new Float64Array(samples * (tables + 1) * dim);
-    for (let sample = 0; sample < samples; sample++) {
-      const gradientOf = (i: number, d: number) => (sample * (tables + 1) + i) * dim + d;
-      for (let d = 0; d < dim; d++) {
-        expectedDot.push(vector(sample, 0, d));
-        expectedGradients[gradientOf(0, d)] += dDot[sample * dotWidth + d];
+    for (const kind of ["dot", "cat"] as const) {
+      const operands = new Operands();
+      const { kernels } = operands;
+      const shape = { kind, tables, dim };
+      const what = `${kind} of ${samples} samples, ${tables} tables, dim ${dim}`;
+      const bottom = operands.random(samples * dim, random);
+      const pooled = operands.random(samples * tables * dim, random);
+      const output = operands.floats(samples * interactionWidth(shape));
+      const dOutput = operands.random(output.length, random);
+      const dBottom = operands.floats(bottom.length);
+      const dPooled = operands.floats(pooled.length);
+      if (kind === "dot") {
+        const scratch = operands.scratch(kernels.interactScratchBytes(tables, dim));
+        kernels.interactDot(samples, tables, dim, at(bottom), at(pooled), at(output), scratch);
+        kernels.interactDotBackward(
+          samples,
+          tables,
+          dim,
+          at(bottom),
+          at(pooled),
+          at(dOutput),
+          at(dBottom),
+          at(dPooled),
+          scratch,
+        );
+      } else {
+        kernels.interactCat(samples, tables, dim, at(bottom), at(pooled), at(output));
+        kernels.interactCatBackward(samples, tables, dim, at(dOutput), at(dBottom), at(dPooled));
       }
-      for (let i = 1; i <= tables; i++) {
-        for (let j = 0; j < i; j++) {
-          const gradient = dDot[expectedDot.length];
-          let sum = 0;
-          for (let d = 0; d < dim; d++) {
-            sum += vector(sample, i, d) * vector(sample, j, d);
-            expectedGradients[gradientOf(i, d)] += gradient * vector(sample, j, d);
-            expectedGradients[gradientOf(j, d)] += gradient * vector(sample, i, d);
-          }
-          expectedDot.push(sum);
-        }
-      }
+      const [expected, expectedBottom, expectedPooled] = [output, dBottom, dPooled].map(copyOf);
+      reference.interact(shape, samples, copyOf(bottom), copyOf(pooled), expected);
+      reference.interactBackward(
+        shape,
+        samples,
+        copyOf(bottom),
+        copyOf(pooled),
+        copyOf(dOutput),
+        expectedBottom,
+        expectedPooled,
+      );
+      assertClose(output, reference.floats(expected), 1e-5, what);
+      assertClose(dBottom, reference.floats(expectedBottom), 1e-5, `dBottom, ${what}`);
+      assertClose(dPooled, reference.floats(expectedPooled), 1e-5, `dPooled, ${what}`);
+      operands.check();
     }
-    assertClose(dot, expectedDot, 1e-5, `dot of ${shape}`);
-    assert.deepEqual(
-      [...cat],
-      Array.from({ length: samples * catWidth }, (_, i) => {
-        const sample = Math.floor(i / catWidth);
-        return vector(sample, Math.floor(i % catWidth / dim), i % dim);
-      }),
-      `cat of ${shape}`,
-    );
-
-    kernels.interactDotBackward(
-      samples,
-      tables,
-      dim,
-      at(bottom),
-      at(pooled),
-      at(dDot),
-      at(dBottom),
-      at(dPooled),
-      scratch,
-    );
-    const gradients = (index: number, bottomGradients: Float32Array, pooledGradients: Float32Array) => {
-      const sample = Math.floor(index / catWidth);
-      const within = index % catWidth;
-      return within < dim
-        ? bottomGradients[sample * dim + within]
-        : pooledGradients[sample * tables * dim + within - dim];
-    };
-    assertClose(
-      expectedGradients.map((_, i) => gradients(i, dBottom, dPooled)),
-      expectedGradients,
-      1e-5,
-      `gradients of dot, ${shape}`,
-    );
-
-    const dCat = operands.random(samples * catWidth, random);
-    kernels.interactCatBackward(samples, tables, dim, at(dCat), at(dBottom), at(dPooled));
-    for (let i = 0; i < dCat.length; i++) assert.equal(gradients(i, dBottom, dPooled), dCat[i], `gradients of cat`);
-    operands.check();
   }
 });
 
@@ -390,46 +327,31 @@ Deno.test("WASM kernels: dense updates", () => {
   for (const optimizer of OPTIMIZERS) {
     for (const words of [1, 3, 4, 37, 260]) {
       const operands = new Operands();
-      const rate = 0.125;
+      const header = operands.header({ rate: 0.125 });
       const parameters = operands.random(words, random);
       const gradients = operands.random(words, random);
-      const state = operands.random(words, random).map((value) => value * value);
-      const kept = operands.floats(words);
-      kept.set(state);
-      const expectedState = Float64Array.from(state, (value, i) => value + gradients[i] ** 2);
-      const expected = Float64Array.from(
-        parameters,
-        (value, i) =>
-          value - rate * gradients[i] / (optimizer === "sgd" ? 1 : Math.sqrt(expectedState[i]) + ADAGRAD_EPSILON),
-      );
-      operands.kernels.updateDense(
-        OPTIMIZER_CODES[optimizer],
-        words,
-        at(operands.header({ rate })),
-        at(parameters),
-        at(gradients),
-        optimizer === "sgd" ? NO_ADDRESS : at(kept),
-      );
-      assertClose(parameters, expected, 1e-6, `${optimizer} of ${words} words`);
-      assertClose(kept, optimizer === "sgd" ? state : expectedState, 1e-6, `state of ${optimizer}`);
+      const state = operands.squares(optimizer === "sgd" ? 0 : words, random);
+      const [expected, expectedState] = [parameters, state].map(copyOf);
+      reference.updateDense(optimizer, words, copyOf(header), expected, copyOf(gradients), expectedState);
+      const code = OPTIMIZER_CODES[optimizer];
+      operands.kernels.updateDense(code, words, at(header), at(parameters), at(gradients), at(state));
+      assertClose(parameters, reference.floats(expected), 1e-6, `${optimizer} of ${words} words`);
+      assertClose(state, reference.floats(expectedState), 1e-6, `state of ${optimizer}`);
       operands.check();
     }
   }
 });
 
-Deno.test("WASM kernels: sums over ranks are taken in rank order", () => {
+Deno.test("WASM kernels: adding vectors", () => {
   const random = new Random(5);
-  for (const [ranks, words] of [[1, 5], [2, 64], [3, 7], [8, 33]]) {
+  for (const words of [1, 4, 7, 64, 133]) {
     const operands = new Operands();
-    const stride = words + 3;
-    const sources = operands.random(ranks * stride, random);
-    const target = operands.floats(words);
-    operands.kernels.sumRanks(at(target), at(sources), 4 * stride, ranks, words);
-    for (let i = 0; i < words; i++) {
-      let sum = sources[i];
-      for (let r = 1; r < ranks; r++) sum = Math.fround(sum + sources[r * stride + i]);
-      assert.equal(target[i], sum);
-    }
+    const source = operands.random(words, random);
+    const target = operands.random(words, random);
+    const expected = copyOf(target);
+    reference.add(words, copyOf(source), expected);
+    operands.kernels.add(words, at(source), at(target));
+    assertClose(target, reference.floats(expected), 0, `sum of ${words} words`);
     operands.check();
   }
 });
@@ -438,20 +360,15 @@ Deno.test("WASM kernels: pooling, also of empty and large bags", () => {
   const random = new Random(6);
   for (const dim of [1, 3, 4, 16, 18, 35, 64, 128]) {
     const operands = new Operands();
-    const rows = 50;
     const sizes = [1, 0, 3, 1, 0, 700, 2, 0];
     const offsets = operands.indices(sizes.reduce((list, size) => [...list, list[list.length - 1] + size], [0]));
-    const indices = operands.indices(Array.from({ length: offsets[sizes.length] }, () => random.below(rows)));
-    const table = operands.random(rows * dim, random);
+    const indices = operands.indices(Array.from({ length: offsets[sizes.length] }, () => random.below(50)));
+    const table = operands.random(50 * dim, random);
     const pooled = operands.floats(sizes.length * dim);
+    const expected = copyOf(pooled);
+    reference.pool(sizes.length, dim, copyOf(table), copyOf(indices), copyOf(offsets), expected);
     operands.kernels.pool(sizes.length, dim, at(table), at(indices), at(offsets), at(pooled));
-    const expected = new Float64Array(pooled.length);
-    for (let b = 0; b < sizes.length; b++) {
-      for (let k = offsets[b]; k < offsets[b + 1]; k++) {
-        for (let d = 0; d < dim; d++) expected[b * dim + d] += table[indices[k] * dim + d];
-      }
-    }
-    assertClose(pooled, expected, 1e-4, `pooled, dim ${dim}`);
+    assertClose(pooled, reference.floats(expected), 1e-4, `pooled, dim ${dim}`);
     operands.check();
   }
 });
@@ -490,12 +407,12 @@ function segmentLists(indices: number[], bagOf: (lookup: number) => number): [nu
   return [[...segments, SEGMENTS_END, indices.length], bags];
 }
 
-Deno.test("WASM kernels: row updates, each row by exactly one of the ranks", () => {
+Deno.test("WASM kernels: row updates by one rank and by three", () => {
   const random = new Random(8);
-  const rate = 0.25;
+  const sizes = [[1, 300, 300], [40, 90, 30], [40, 1, 1], [1000, 200, 200], [5, 0, 1]];
   for (const optimizer of OPTIMIZERS) {
     for (const dim of [1, 3, 4, 16, 18, 64]) {
-      for (const [rows, lookups, bags] of [[1, 300, 300], [40, 90, 30], [40, 1, 1], [1000, 200, 200], [5, 0, 1]]) {
+      for (const [rows, lookups, bags] of sizes) {
         for (const ranks of [1, 3]) {
           const operands = new Operands();
           const indices = Array.from({ length: lookups }, () => random.below(rows));
@@ -504,48 +421,33 @@ Deno.test("WASM kernels: row updates, each row by exactly one of the ranks", () 
           const segmentBags = operands.indices(bagList);
           const dPooled = operands.random(bags * dim, random);
           const table = operands.random(rows * dim, random);
-          const stateWords = optimizer === "sgd" ? 0 : optimizer === "adagrad" ? dim : 1;
-          const state = operands.random(rows * stateWords, random);
-          for (let i = 0; i < state.length; i++) state[i] **= 2;
-          const header = operands.header({ lookups, distinct: segmentList.length / 2 - 1, rate });
-
-          const gradients = new Float64Array(rows * dim);
-          indices.forEach((row, lookup) => {
-            for (let d = 0; d < dim; d++) gradients[row * dim + d] += dPooled[(lookup % bags) * dim + d];
-          });
-          const expected = Float64Array.from(table);
-          const expectedState = Float64Array.from(state);
-          for (const row of new Set(indices)) {
-            const gradient = gradients.subarray(row * dim, (row + 1) * dim);
-            const mean = gradient.reduce((sum, g) => sum + g * g, 0) / dim;
-            if (optimizer === "rwsadagrad") expectedState[row] += mean;
-            gradient.forEach((g, d) => {
-              const i = row * dim + d;
-              if (optimizer === "adagrad") expectedState[i] += g * g;
-              const square = optimizer === "sgd" ? 1 : expectedState[optimizer === "adagrad" ? i : row];
-              expected[i] -= rate * g / (optimizer === "sgd" ? 1 : Math.sqrt(square) + ADAGRAD_EPSILON);
-            });
-          }
-
+          const state = operands.squares(rows * stateWordsPerRow(optimizer, dim), random);
+          const header = operands.header({ lookups, distinct: segmentList.length / 2 - 1, rate: 0.25 });
           const scratch = operands.scratch(4 * dim);
+
+          const [expected, expectedState] = [table, state].map(copyOf);
+          const inputs = [header, segments, segmentBags, dPooled] as const;
+          const [h, s, b, d] = inputs.map(copyOf);
+          reference.updateRows({ optimizer, dim, rank: 0, ranks: 1 }, h, s, b, d, expected, expectedState);
+          const [headerAt, segmentsAt, bagsAt, dPooledAt] = inputs.map(at);
           for (let rank = 0; rank < ranks; rank++) {
             operands.kernels.updateRows(
               OPTIMIZER_CODES[optimizer],
               dim,
               rank,
               ranks,
-              at(header),
-              at(segments),
-              at(segmentBags),
-              at(dPooled),
+              headerAt,
+              segmentsAt,
+              bagsAt,
+              dPooledAt,
               at(table),
-              stateWords ? at(state) : NO_ADDRESS,
+              at(state),
               scratch,
             );
           }
           const what = `${optimizer}, dim ${dim}, ${rows} rows, ${lookups} lookups, ${ranks} ranks`;
-          assertClose(table, expected, 2e-5, what);
-          assertClose(state, expectedState, 2e-5, `state of ${what}`);
+          assertClose(table, reference.floats(expected), 2e-5, what);
+          assertClose(state, reference.floats(expectedState), 2e-5, `state of ${what}`);
           operands.check();
         }
       }

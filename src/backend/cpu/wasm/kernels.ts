@@ -136,8 +136,8 @@ export interface Kernels {
     gradients: Address,
     state: Address,
   ): void;
-  /** `target[i]` = the sum over r < ranks, in order, of the word i that lies at `first + r * stride` bytes. */
-  sumRanks(target: Address, first: Address, stride: number, ranks: number, words: number): void;
+  /** `target += source`, element by element. */
+  add(words: number, source: Address, target: Address): void;
 
   /** `packed[i] = table[rows[i]]` for i < count; also pools bags of one lookup each. */
   gatherRows(count: number, dim: number, table: Address, rows: Address, packed: Address): void;

@@ -54,12 +54,12 @@ function reluRow(bytes: usize, y: usize, dY: usize, dBias: usize): void {
   const vectorEnd = bytes & ~15;
   let j: usize = 0;
   for (; j < vectorEnd; j += 16) {
-    const gradient = v128.and(v128.load(dY + j), f32x4.gt(v128.load(y + j), zero));
+    const gradient = v128.andnot(v128.load(dY + j), f32x4.le(v128.load(y + j), zero));
     v128.store(dY + j, gradient);
     v128.store(dBias + j, f32x4.add(v128.load(dBias + j), gradient));
   }
   for (; j < bytes; j += 4) {
-    const gradient = load<f32>(y + j) > 0 ? load<f32>(dY + j) : 0;
+    const gradient: f32 = load<f32>(y + j) <= 0 ? 0 : load<f32>(dY + j);
     store<f32>(dY + j, gradient);
     store<f32>(dBias + j, load<f32>(dBias + j) + gradient);
   }

@@ -54,27 +54,11 @@ export function adagrad(words: u32, rate: f32, parameters: usize, gradients: usi
   }
 }
 
-/** target (words) = the sum over ranks r, in order, of the words at `first + r * stride` bytes. */
-export function sumRanks(target: usize, first: usize, stride: usize, ranks: i32, words: u32): void {
+/** target (words) += source (words). */
+export function add(words: u32, source: usize, target: usize): void {
   const bytes = <usize> words << 2;
   const vectorEnd = bytes & ~15;
   let i: usize = 0;
-  for (; i < vectorEnd; i += 16) {
-    let from = first + i;
-    let sum = v128.load(from);
-    for (let r = 1; r < ranks; r++) {
-      from += stride;
-      sum = f32x4.add(sum, v128.load(from));
-    }
-    v128.store(target + i, sum);
-  }
-  for (; i < bytes; i += 4) {
-    let from = first + i;
-    let sum = load<f32>(from);
-    for (let r = 1; r < ranks; r++) {
-      from += stride;
-      sum += load<f32>(from);
-    }
-    store<f32>(target + i, sum);
-  }
+  for (; i < vectorEnd; i += 16) v128.store(target + i, f32x4.add(v128.load(target + i), v128.load(source + i)));
+  for (; i < bytes; i += 4) store<f32>(target + i, load<f32>(target + i) + load<f32>(source + i));
 }

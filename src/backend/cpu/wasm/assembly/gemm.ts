@@ -98,7 +98,9 @@ function gemm(
     memory.fill(startRow, 0, roundUp(columnBytes, 32));
     if (row) memory.copy(startRow, row + (<usize> j << 2), columnBytes);
 
-    for (let p = 0; p < k; p += depth) {
+    // Once even for k = 0, which leaves the start row: a rank without samples has gradients of zero.
+    let p = 0;
+    do {
       const terms = min(depth, k - p);
       const last = p + terms == k;
       if (transposeB) {
@@ -132,7 +134,8 @@ function gemm(
           tile,
         );
       }
-    }
+      p += depth;
+    } while (p < k);
   }
 }
 
@@ -376,7 +379,7 @@ function transpose(rows: i32, columns: i32, from: usize, strideFrom: usize, to: 
 
 /** The length of the blocks that cut `total` into the fewest, nearly equal parts of an even length of at most `most`. */
 function evenBlock(total: i32, most: i32): i32 {
-  const parts = (total + most - 1) / most;
+  const parts = max(1, (total + most - 1) / most);
   return ((total + parts - 1) / parts + 1) & ~1;
 }
 

@@ -4,5 +4,5 @@ export { linear, linearInputGradient, linearWeightGradient, gemmScratchBytes } f
 export { activationBackward, biasActivation } from "./activation";
 export { interactCat, interactCatBackward, interactDot, interactDotBackward, interactScratchBytes } from "./interaction";
 export { loss } from "./loss";
-export { sumRanks, updateDense } from "./dense";
+export { add, updateDense } from "./dense";
 export { gatherRows, pool, scatterRows, updateRows } from "./embedding";

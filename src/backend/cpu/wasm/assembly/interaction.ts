@@ -7,8 +7,9 @@ import { multiply, NO_FLOOR, packPanels, packTransposed, roundUp, TILE_BYTES } f
 /** Scratch that each thread needs for the dot interaction, forward and backward. */
 export function interactScratchBytes(tables: i32, dim: i32): usize {
   const vectors = <usize> tables + 1;
-  return TILE_BYTES + 2 * startBytes(vectors, dim) + (vectors * dim << 2) + squareBytes(vectors) +
-    (max(vectors * roundUp(dim, 8), dim * roundUp(vectors, 8)) << 2);
+  const columns = <usize> dim;
+  const panelWords = max<usize>(vectors * roundUp(columns, 8), columns * roundUp(vectors, 8));
+  return TILE_BYTES + 2 * startBytes(vectors, columns) + squareBytes(vectors) + ((vectors * columns + panelWords) << 2);
 }
 
 /** Bytes of a row that is at least as long as any row of V, G or V Vᵀ. */
