@@ -1,10 +1,12 @@
 /** The coverage curve: what each doubling of the budget buys, in lookups and in all-hot samples. */
 import type { Dataset } from "../dataset/dataset.ts";
 import { Random } from "../random.ts";
-import { exactCounter, type Tally } from "./estimate.ts";
-import { cutoffsAt, searchThreshold } from "./threshold.ts";
+import { exactCounter } from "./estimate.ts";
+import { HotRule, type TableCutoff } from "./hot_rule.ts";
+import type { RowCounts } from "./tally.ts";
+import { searchThreshold } from "./threshold.ts";
 
-/** Samples on which the share of all-hot samples is measured: its standard error is below 0.004. */
+/** Samples on which both shares are measured: the standard error of a share is below 0.004. */
 const MEASURED_SAMPLES = 20_000;
 const SMALLEST_BUDGET = 1 << 16;
 /** Stream of the seed. */
@@ -14,88 +16,70 @@ const COVERAGE_STREAM = 3;
 export interface CoveragePoint {
   budget: number;
   hotBytes: number;
-  /** Shares of the train split, in [0, 1]. */
+  /** Shares of the train split, in [0, 1]; of its lookups by all counts, of its samples by a random part of them. */
   lookupShare: number;
   sampleShare: number;
 }
 
-/** A table as the curve sees it; `tally` is undefined for tables that are hot at every budget. */
-export interface CoveredTable {
-  readonly rows: number;
-  /** Exact accesses to all its rows. */
-  readonly accesses: number;
-  readonly tally: Tally | undefined;
-}
-
 /**
- * Points for budgets that double from just above the tables that are always hot up to one that holds every row.
- * `counts` are the exact accesses of every global row.
+ * Points for budgets that double from just above the small tables up to one that holds every row. Hot rows are chosen
+ * by the exact counts, as a profile without a sample rate chooses them.
  */
 export function coverageCurve(
   dataset: Dataset,
-  counts: Uint32Array,
-  tables: readonly CoveredTable[],
+  rows: RowCounts,
+  small: readonly boolean[],
   bytesPerRow: number,
   seed: number,
 ): CoveragePoint[] {
-  const large = tables.filter((table) => table.tally !== undefined) as (CoveredTable & { tally: Tally })[];
-  const always = tables.filter((table) => table.tally === undefined);
-  const alwaysRows = sum(always, (table) => table.rows);
-  const allRows = sum(tables, (table) => table.rows);
-  const accesses = sum(tables, (table) => table.accesses) || 1;
-  const searched = large.map(({ accesses, tally }) => ({ accesses, counter: exactCounter(tally) }));
-  const leastShares = leastSharesOfSamples(dataset, counts, tables, seed);
+  const large = rows.tallies.filter((_, t) => !small[t]);
+  const searched = large.map((tally) => ({ accesses: tally.accesses, counter: exactCounter(tally) }));
+  const smallRows = dataset.body.tables.reduce((sum, { rows }, t) => sum + (small[t] ? rows : 0), 0);
+  const lookups = rows.tallies.reduce((sum, { accesses }) => sum + accesses, 0);
+  const samples = drawSamples(dataset, seed);
   const points: CoveragePoint[] = [];
   let budget = SMALLEST_BUDGET;
-  while (budget < alwaysRows * bytesPerRow) budget *= 2;
-  for (; budget < allRows * bytesPerRow; budget *= 2) {
-    const { threshold } = searchThreshold(searched, Math.floor(budget / bytesPerRow) - alwaysRows);
-    const cutoffs = cutoffsAt(threshold, large);
-    const hotRows = alwaysRows + sum(large, ({ tally }, t) => tally.rowsAtLeast(cutoffs[t]));
-    const hotLookups = sum(always, (table) => table.accesses) +
-      sum(large, ({ tally }, t) => tally.accessesAtLeast(cutoffs[t]));
-    const hotSamples = leastShares.reduce((hot, share) => hot + (share >= threshold ? 1 : 0), 0);
+  while (budget < smallRows * bytesPerRow) budget *= 2;
+  for (; budget < dataset.rows * bytesPerRow; budget *= 2) {
+    const limit = Math.floor(budget / bytesPerRow) - smallRows;
+    const { nextCutoffs } = searchThreshold(searched, limit);
+    let next = 0;
+    const rule = new HotRule(rows, small.map((isSmall): TableCutoff => isSmall ? "whole" : nextCutoffs[next++]), limit);
+    const hot = rule.measure();
     points.push({
       budget,
-      hotBytes: hotRows * bytesPerRow,
-      lookupShare: hotLookups / accesses,
-      sampleShare: hotSamples / (leastShares.length || 1),
+      hotBytes: hot.rows * bytesPerRow,
+      lookupShare: lookups === 0 ? 0 : hot.lookups / lookups,
+      sampleShare: allHotShare(samples, rule),
     });
   }
-  points.push({ budget, hotBytes: allRows * bytesPerRow, lookupShare: 1, sampleShare: 1 });
+  points.push({ budget, hotBytes: dataset.rows * bytesPerRow, lookupShare: 1, sampleShare: 1 });
   return points;
 }
 
-/**
- * For each of the measured samples the least share of its table's accesses that any of its lookups has: the sample is
- * all-hot at every threshold up to it. One sample is drawn from each of equally long stretches of the train split.
- */
-function leastSharesOfSamples(
-  dataset: Dataset,
-  counts: Uint32Array,
-  tables: readonly CoveredTable[],
-  seed: number,
-): Float64Array {
-  const random = new Random(seed, COVERAGE_STREAM);
-  const samples = dataset.samples("train");
-  const shares = new Float64Array(Math.min(MEASURED_SAMPLES, samples));
-  using reader = dataset.reader("train", 1);
-  for (let i = 0; i < shares.length; i++) {
-    const first = Math.floor(i * samples / shares.length);
-    const end = Math.floor((i + 1) * samples / shares.length);
-    const { indices, offsets } = reader.readLookups(first + random.below(end - first), 1);
-    let least = Infinity;
-    for (let t = 0, k = 0; t < tables.length; t++) {
-      const { tally, accesses } = tables[t];
-      for (const last = offsets === undefined ? t + 1 : offsets[t + 1]; k < last; k++) {
-        if (tally !== undefined) least = Math.min(least, counts[indices[k]] / accesses);
-      }
-    }
-    shares[i] = least;
-  }
-  return shares;
+/** Lookups of one sample: global rows and the table of each. */
+interface DrawnSample {
+  readonly rows: Uint32Array;
+  readonly tables: Uint16Array;
 }
 
-function sum<T>(items: readonly T[], term: (item: T, index: number) => number): number {
-  return items.reduce((total, item, index) => total + term(item, index), 0);
+function allHotShare(samples: readonly DrawnSample[], rule: HotRule): number {
+  const hot = samples.filter(({ rows, tables }) => rows.every((row, k) => rule.isHot(tables[k], row))).length;
+  return samples.length === 0 ? 0 : hot / samples.length;
+}
+
+/** One train sample from each of equally long stretches of the log. */
+function drawSamples(dataset: Dataset, seed: number): DrawnSample[] {
+  const random = new Random(seed, COVERAGE_STREAM);
+  const samples = dataset.samples("train");
+  const drawn = Math.min(MEASURED_SAMPLES, samples);
+  using reader = dataset.reader("train", 1);
+  return Array.from({ length: drawn }, (_, i) => {
+    const first = Math.floor(i * samples / drawn);
+    const end = Math.floor((i + 1) * samples / drawn);
+    const { indices, offsets } = reader.readLookups(first + random.below(end - first), 1);
+    const tables = new Uint16Array(indices.length);
+    for (let t = 0; t < dataset.tables; t++) tables.fill(t, offsets?.[t] ?? t, offsets?.[t + 1] ?? t + 1);
+    return { rows: indices.slice(), tables };
+  });
 }

@@ -1,5 +1,6 @@
 /** How many rows of a table reach a cut-off: counted exactly, or estimated from chunks of its rows. */
 import type { Random } from "../random.ts";
+import { Tally } from "./tally.ts";
 
 /** An estimate and the bounds of its confidence interval. All three are equal for what is known exactly. */
 export interface Interval {
@@ -15,66 +16,6 @@ const CHUNKS = 35;
 const STUDENT_QUANTILE = 3.6007;
 /** The share of chunks that can differ from all CHUNKS equal ones and go unseen, at the same confidence. */
 const UNSEEN_SHARE = 1 - 0.0005 ** (1 / CHUNKS);
-
-/** Counts from here on are kept one by one; below, as a histogram. */
-const HISTOGRAM_COUNTS = 1 << 16;
-
-/** Answers exactly how many rows, and how many accesses to them, reach any cut-off. */
-export class Tally {
-  readonly #rows = new Float64Array(HISTOGRAM_COUNTS + 1);
-  readonly #large: number[] = [];
-  #accesses: Float64Array | undefined;
-
-  /** Tallies the rows with at least `minimum` accesses each. */
-  add(counts: Uint32Array, minimum = 0): this {
-    for (let i = 0; i < counts.length; i++) {
-      const count = counts[i];
-      if (count < minimum) continue;
-      if (count < HISTOGRAM_COUNTS) this.#rows[count]++;
-      else this.#large.push(count);
-    }
-    return this;
-  }
-
-  /** Rows with at least `cutoff` accesses. Nothing may be added after the first question. */
-  rowsAtLeast(cutoff: number): number {
-    this.#accumulate();
-    return cutoff < HISTOGRAM_COUNTS ? this.#rows[cutoff] : this.#large.length - this.#firstLarge(cutoff);
-  }
-
-  /** Accesses to the rows with at least `cutoff` accesses each. */
-  accessesAtLeast(cutoff: number): number {
-    const accesses = this.#accumulate();
-    if (cutoff < HISTOGRAM_COUNTS) return accesses[cutoff];
-    let sum = 0;
-    for (let i = this.#firstLarge(cutoff); i < this.#large.length; i++) sum += this.#large[i];
-    return sum;
-  }
-
-  /** Turns the histogram into sums from the right, once. */
-  #accumulate(): Float64Array {
-    if (this.#accesses !== undefined) return this.#accesses;
-    const accesses = new Float64Array(HISTOGRAM_COUNTS + 1);
-    this.#large.sort((a, b) => a - b);
-    this.#rows[HISTOGRAM_COUNTS] = this.#large.length;
-    accesses[HISTOGRAM_COUNTS] = this.#large.reduce((sum, count) => sum + count, 0);
-    for (let count = HISTOGRAM_COUNTS - 1; count >= 0; count--) {
-      accesses[count] = accesses[count + 1] + count * this.#rows[count];
-      this.#rows[count] += this.#rows[count + 1];
-    }
-    return this.#accesses = accesses;
-  }
-
-  #firstLarge(cutoff: number): number {
-    let low = 0;
-    for (let high = this.#large.length; low < high;) {
-      const middle = (low + high) >>> 1;
-      if (this.#large[middle] < cutoff) low = middle + 1;
-      else high = middle;
-    }
-    return low;
-  }
-}
 
 /** Says how many rows of one table reach a cut-off. */
 export interface HotRowCounter {
@@ -103,7 +44,7 @@ export function exactCounter(tally: Tally): HotRowCounter {
 export function estimatingCounter(counts: Uint32Array, accesses: number, random: Random): HotRowCounter {
   const rows = counts.length;
   const chunks = Math.ceil(rows / CHUNK_ROWS);
-  if (rows <= CHUNKS * CHUNK_ROWS) return exactCounter(new Tally().add(counts));
+  if (rows <= CHUNKS * CHUNK_ROWS) return exactCounter(new Tally(counts));
   const drawn = drawDistinct(CHUNKS, chunks, random).map((chunk) => {
     const values = new Uint32Array(Math.ceil((rows - chunk) / chunks));
     for (let i = 0; i < values.length; i++) values[i] = counts[chunk + i * chunks];

@@ -3,8 +3,9 @@ import type { Dataset } from "../dataset/dataset.ts";
 import { HotsetError } from "../errors.ts";
 import { Random } from "../random.ts";
 import { AccessLog } from "./access_log.ts";
-import { addIntervals, estimatingCounter, exactCounter, type Interval, Tally } from "./estimate.ts";
-import type { TableCutoff } from "./select_rows.ts";
+import { addIntervals, estimatingCounter, exactCounter, type Interval } from "./estimate.ts";
+import { HotRule, type TableCutoff } from "./hot_rule.ts";
+import { RowCounts } from "./tally.ts";
 import { cutoffsAt, rowsAt, type SearchedTable, searchThreshold, type Threshold } from "./threshold.ts";
 
 /** Tables below this many bytes of weights are wholly hot. */
@@ -28,8 +29,7 @@ export interface PlanOptions {
 export interface TablePlan {
   /** Small tables are hot at every budget but 0. */
   readonly small: boolean;
-  /** The rows to choose hot rows from: those at the next lower threshold, so that the budget can be filled. */
-  readonly candidates: TableCutoff;
+  readonly whole: boolean;
   /** Logged accesses from which on rows are hot, and the rows estimated to have them; undefined if not searched. */
   readonly cutoff: number | undefined;
   readonly estimate: Interval | undefined;
@@ -40,19 +40,18 @@ export interface Plan {
   readonly threshold: number | undefined;
   readonly floorReached: boolean;
   readonly tables: TablePlan[];
-  /** Hot rows that the tables which are not whole may have together. */
-  readonly limit: number;
-  /** Logged accesses of every global row. */
-  readonly counts: Uint32Array;
+  readonly rule: HotRule;
+  /** Logged accesses. */
+  readonly log: RowCounts;
   /** Percent of the samples in the log. */
   readonly sampleRate: number;
 }
 
-/** What a search needs to know of the tables that are not small. */
+/** What a search finds for the tables that are not small. */
 interface Search {
   readonly found: Threshold;
   readonly estimates: Interval[];
-  readonly counts: Uint32Array;
+  readonly log: RowCounts;
   readonly sampleRate: number;
 }
 
@@ -66,10 +65,11 @@ export function planHotRows(dataset: Dataset, options: PlanOptions): Plan {
   const small = dataset.body.tables.map(({ rows }) => rows * dim * 4 < SMALL_TABLE_BYTES);
   const smallRows = dataset.body.tables.reduce((sum, { rows }, t) => sum + (small[t] ? rows : 0), 0);
   if (hotMemory === 0 || dataset.rows <= budgetRows) {
-    const candidates = hotMemory === 0 ? Infinity : "whole";
-    const tables = small.map((small) => ({ small, candidates, cutoff: undefined, estimate: undefined } as const));
-    const counts = dataset.readCounts();
-    return { threshold: undefined, floorReached: false, tables, limit: 0, counts, sampleRate: 100 };
+    const whole = hotMemory > 0;
+    const tables = small.map((small) => ({ small, whole, cutoff: undefined, estimate: undefined }));
+    const log = new RowCounts(dataset.readCounts(), dataset.firstRows);
+    const rule = new HotRule(log, small.map(() => whole ? "whole" : Infinity), 0);
+    return { threshold: undefined, floorReached: false, tables, rule, log, sampleRate: 100 };
   }
   if (smallRows > budgetRows) {
     const least = smallRows * bytesPerRow;
@@ -80,27 +80,29 @@ export function planHotRows(dataset: Dataset, options: PlanOptions): Plan {
   }
   const limit = budgetRows - smallRows;
   const large = small.flatMap((isSmall, t) => isSmall ? [] : [t]);
-  const { found, estimates, counts, sampleRate: rate } = sampleRate === undefined
+  const search = sampleRate === undefined
     ? searchExact(dataset, large, limit, options)
     : searchSampled(dataset, large, limit, sampleRate, options);
+  const { threshold, floorReached, cutoffs, nextCutoffs } = search.found;
   const tables = small.map((isSmall, t): TablePlan => {
-    if (isSmall) return { small: true, candidates: "whole", cutoff: undefined, estimate: undefined };
+    if (isSmall) return { small: true, whole: true, cutoff: undefined, estimate: undefined };
     const i = large.indexOf(t);
-    return { small: false, candidates: found.nextCutoffs[i], cutoff: found.cutoffs[i], estimate: estimates[i] };
+    return { small: false, whole: false, cutoff: cutoffs[i], estimate: search.estimates[i] };
   });
-  return { threshold: found.threshold, floorReached: found.floorReached, tables, limit, counts, sampleRate: rate };
+  // Rows at the next lower threshold are candidates too, so that the budget is filled.
+  const candidates = small.map((isSmall, t): TableCutoff => isSmall ? "whole" : nextCutoffs[large.indexOf(t)]);
+  const rule = new HotRule(search.log, candidates, limit);
+  return { threshold, floorReached, tables, rule, log: search.log, sampleRate: search.sampleRate };
 }
 
 /** Searches by exact sizes; the estimates are made for comparison. */
 function searchExact(dataset: Dataset, large: readonly number[], limit: number, { seed }: PlanOptions): Search {
-  const counts = dataset.readCounts();
-  const exact = large.map((t): SearchedTable => {
-    const tally = new Tally().add(rowsOf(dataset, counts, t));
-    return { accesses: tally.accessesAtLeast(1), counter: exactCounter(tally) };
-  });
+  const log = new RowCounts(dataset.readCounts(), dataset.firstRows);
+  const exact = large.map((t): SearchedTable => (
+    { accesses: log.tallies[t].accesses, counter: exactCounter(log.tallies[t]) }
+  ));
   const found = searchThreshold(exact, limit);
-  const estimates = rowsAt(found.cutoffs, estimatedTables(dataset, counts, large, seed));
-  return { found, estimates, counts, sampleRate: 100 };
+  return { found, estimates: rowsAt(found.cutoffs, estimatedTables(log, large, seed)), log, sampleRate: 100 };
 }
 
 /**
@@ -118,28 +120,25 @@ function searchSampled(
   const estimatedRows = (threshold: number, tables: SearchedTable[]) =>
     addIntervals(rowsAt(cutoffsAt(threshold, tables), tables)).value;
   log.growTo(sampleRate / 2, onProgress);
-  let tables = estimatedTables(dataset, log.counts, large, seed);
+  let counts = new RowCounts(log.counts, dataset.firstRows);
+  let tables = estimatedTables(counts, large, seed);
   let found = searchThreshold(tables, limit);
   for (let rate = sampleRate;; rate = Math.min(100, 2 * rate)) {
     const { threshold } = found;
     const before = estimatedRows(threshold, tables);
     log.growTo(rate, onProgress);
-    tables = estimatedTables(dataset, log.counts, large, seed);
+    counts = new RowCounts(log.counts, dataset.firstRows);
+    tables = estimatedTables(counts, large, seed);
     found = searchThreshold(tables, limit);
     const after = estimatedRows(threshold, tables);
     if (rate === 100 || Math.abs(after - before) <= SETTLED * Math.max(before, after)) break;
   }
-  return { found, estimates: rowsAt(found.cutoffs, tables), counts: log.counts, sampleRate: log.rate };
+  return { found, estimates: rowsAt(found.cutoffs, tables), log: counts, sampleRate: log.rate };
 }
 
-function estimatedTables(dataset: Dataset, counts: Uint32Array, large: readonly number[], seed: number) {
-  return large.map((t): SearchedTable => {
-    const rows = rowsOf(dataset, counts, t);
-    const accesses = rows.reduce((sum, count) => sum + count, 0);
-    return { accesses, counter: estimatingCounter(rows, accesses, new Random(seed, CHUNK_STREAM, t)) };
+function estimatedTables(log: RowCounts, large: readonly number[], seed: number): SearchedTable[] {
+  return large.map((t) => {
+    const { accesses } = log.tallies[t];
+    return { accesses, counter: estimatingCounter(log.ofTable(t), accesses, new Random(seed, CHUNK_STREAM, t)) };
   });
-}
-
-function rowsOf(dataset: Dataset, counts: Uint32Array, table: number): Uint32Array {
-  return counts.subarray(dataset.firstRows[table], dataset.firstRows[table + 1]);
 }

@@ -4,10 +4,10 @@ import { type Optimizer, stateWordsPerRow } from "../backend/backend.ts";
 import type { Dataset } from "../dataset/dataset.ts";
 import { HotsetError } from "../errors.ts";
 import { coverageCurve } from "./coverage.ts";
-import { addIntervals, Tally } from "./estimate.ts";
+import { addIntervals } from "./estimate.ts";
 import { planHotRows } from "./plan.ts";
 import { HOT_ROWS_FILE, Profile, type ProfileBody } from "./profile.ts";
-import { selectRows } from "./select_rows.ts";
+import { RowCounts } from "./tally.ts";
 import { cutoffsAt } from "./threshold.ts";
 
 /** How to profile. */
@@ -45,34 +45,27 @@ export function profileDataset(dataset: Dataset, options: ProfileOptions): Profi
   const { firstRows } = dataset;
   const bytesPerRow = 4 * (dim + stateWordsPerRow(optimizer, dim));
   const plan = planHotRows(dataset, { dim, bytesPerRow, hotMemory, sampleRate, seed, onProgress });
-  const hotRows = selectRows(plan.counts, firstRows, plan.tables.map(({ candidates }) => candidates), plan.limit);
+  const hotRows = plan.rule.select();
 
-  const counts = sampleRate === undefined ? plan.counts : dataset.readCounts();
-  const tallies = plan.tables.map((_, t) => new Tally().add(counts.subarray(firstRows[t], firstRows[t + 1])));
-  const hot = countHot(hotRows, counts, firstRows);
-  const tables = plan.tables.map(({ candidates, cutoff, estimate }, t): ProfileBody["tables"][number] => {
-    const { name, rows } = dataset.body.tables[t];
-    const accesses = tallies[t].accessesAtLeast(1);
+  const exact = sampleRate === undefined ? plan.log : new RowCounts(dataset.readCounts(), firstRows);
+  const hot = countHot(hotRows, exact);
+  const tables = plan.tables.map(({ whole, cutoff, estimate }, t): ProfileBody["tables"][number] => {
+    const { accesses } = exact.tallies[t];
     const hotRows = hot.rows[t];
+    const searched = plan.threshold !== undefined && cutoff !== undefined;
     return {
-      name,
-      rows,
+      ...dataset.body.tables[t],
       hotRows,
-      whole: candidates === "whole",
+      whole,
       accesses,
       cutoff: cutoff ?? null,
       estimate: estimate ?? { low: hotRows, value: hotRows, high: hotRows },
-      exact: plan.threshold === undefined || cutoff === undefined
-        ? hotRows
-        : tallies[t].rowsAtLeast(cutoffsAt(plan.threshold, [{ accesses }])[0]),
+      exact: searched ? exact.tallies[t].rowsAtLeast(cutoffsAt(plan.threshold, [{ accesses }])[0]) : hotRows,
       lookupShare: accesses === 0 ? 0 : hot.lookups[t] / accesses,
     };
   });
   const estimate = addIntervals(tables.map(({ estimate }) => estimate));
   const accesses = tables.reduce((sum, { accesses }) => sum + accesses, 0);
-  const covered = plan.tables.map(({ small }, t) => (
-    { rows: tables[t].rows, accesses: tables[t].accesses, tally: small ? undefined : tallies[t] }
-  ));
   const body: ProfileBody = {
     dataset: dataset.id,
     dim,
@@ -94,7 +87,7 @@ export function profileDataset(dataset: Dataset, options: ProfileOptions): Profi
     hotBytesExact: tables.reduce((sum, { exact }) => sum + exact, 0) * bytesPerRow,
     hotLookupShare: accesses === 0 ? 0 : hot.lookups.reduce((sum, lookups) => sum + lookups, 0) / accesses,
     tables,
-    coverage: coverageCurve(dataset, counts, covered, bytesPerRow, seed),
+    coverage: coverageCurve(dataset, exact, plan.tables.map(({ small }) => small), bytesPerRow, seed),
   };
   using writer = new ArtifactWriter("profile", options.out);
   writer.file(HOT_ROWS_FILE).append(hotRows);
@@ -103,7 +96,7 @@ export function profileDataset(dataset: Dataset, options: ProfileOptions): Profi
 }
 
 /** Hot rows of each table and the accesses to them. */
-function countHot(hotRows: Uint32Array, counts: Uint32Array, firstRows: Float64Array) {
+function countHot(hotRows: Uint32Array, { counts, firstRows }: RowCounts) {
   const rows = new Array<number>(firstRows.length - 1).fill(0);
   const lookups = [...rows];
   for (let i = 0, t = 0; i < hotRows.length; i++) {
