@@ -309,8 +309,9 @@ function readFailure(files: string[], error: unknown): unknown {
 /** SQL of the rejected fields of these files with the file's position in the list. */
 function rejects(files: readonly InputFile[]): string {
   const list = `[${files.map((f) => quoted(f.path)).join(", ")}]`;
-  return `(SELECT list_position(${list}, file_path) AS file, line, column_name, error_type::VARCHAR AS kind, ` +
-    `error_message AS message FROM reject_errors JOIN reject_scans USING (scan_id, file_id) WHERE file IS NOT NULL)`;
+  return `(SELECT list_position(${list}, file_path) AS file, line, column_idx, column_name, ` +
+    `error_type::VARCHAR AS kind, error_message AS message ` +
+    `FROM reject_errors JOIN reject_scans USING (scan_id, file_id) WHERE file IS NOT NULL)`;
 }
 
 async function countRejects(engine: Engine, files: readonly InputFile[]): Promise<number> {
@@ -319,8 +320,11 @@ async function countRejects(engine: Engine, files: readonly InputFile[]): Promis
 }
 
 async function firstReject(engine: Engine, files: readonly InputFile[], layouts: Layout[]): Promise<HotsetError> {
+  // A row of the wrong width is reported once for every field that is missing or too many: the width is in the first
+  // report of a short row and in the last of a long one.
   const [[file, line, physical, kind, message]] = await engine.rows(
-    `SELECT file::INTEGER, line::VARCHAR, column_name, kind, message FROM ${rejects(files)} ORDER BY ALL LIMIT 1`,
+    `SELECT file::INTEGER, line::VARCHAR, column_name, kind, message FROM ${rejects(files)} AS r ` +
+      `ORDER BY r.file, r.line, if(kind = 'TOO MANY COLUMNS', -column_idx::BIGINT, column_idx::BIGINT) LIMIT 1`,
   );
   const { path } = files[Number(file) - 1];
   const { names, fields } = layouts.find((l) => l.files.includes(path))!;
