@@ -1,6 +1,6 @@
 /** Makes a layout: classifies the train samples and packs them into hot and cold batches, in the order of the log. */
 import { type ArtifactFile, ArtifactWriter } from "../artifact.ts";
-import type { Dataset, Lookups, Samples } from "../dataset/dataset.ts";
+import { type Dataset, type Lookups, type Samples, type Split, SPLITS } from "../dataset/dataset.ts";
 import { HotsetError } from "../errors.ts";
 import { HOT_ROWS_FILE, type Profile } from "../profile/profile.ts";
 import { Batch, type BatchShape } from "./batch.ts";
@@ -8,6 +8,7 @@ import { BatchFiller } from "./batch_filler.ts";
 import { HotMap } from "./hot_map.ts";
 import { batchFiles, type BatchKind, Layout, type LayoutBody } from "./layout.ts";
 import { SegmentSorter } from "./segment_sorter.ts";
+import { SplitBatches } from "./split_batches.ts";
 
 /** Samples read at a time. */
 const RUN_SAMPLES = 4096;
@@ -39,7 +40,13 @@ export function buildLayout(dataset: Dataset, profile: Profile | undefined, opti
   const hotMap = new HotMap(dataset.rows, hotRows);
   const { tables, denseFeatures } = dataset;
   const { bags } = dataset.body;
-  const lookupCapacity = bags ? mostLookups(dataset, hotMap, batchSize) : batchSize * tables;
+  // The same block also takes the batches of an evaluation.
+  const lookupCapacity = bags
+    ? Math.max(
+      mostLookups(dataset, hotMap, batchSize),
+      ...SPLITS.map((split) => mostInOrder(dataset, split, batchSize)),
+    )
+    : batchSize * tables;
   const shape: BatchShape = { batchSize, denseFeatures, tables, bags, lookupCapacity };
   using writer = new ArtifactWriter("layout", out);
   const packer = (kind: BatchKind) =>
@@ -124,6 +131,12 @@ function isHot({ indices, offsets }: Lookups, i: number, tables: number, hotMap:
   return offsets === undefined
     ? hotMap.allHot(indices, bag, bag + tables)
     : hotMap.allHot(indices, offsets[bag], offsets[bag + tables]);
+}
+
+/** The most lookups that a batch of consecutive samples of a split will have. */
+function mostInOrder(dataset: Dataset, split: Split, batchSize: number): number {
+  using batches = new SplitBatches(dataset, split, batchSize);
+  return batches.shape.lookupCapacity;
 }
 
 /** The most lookups that a batch of either kind will have: a pass over the samples ahead of the packing. */

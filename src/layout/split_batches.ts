@@ -3,6 +3,17 @@ import type { Dataset, SampleReader, Split } from "../dataset/dataset.ts";
 import type { Batch, BatchShape } from "./batch.ts";
 import { BatchFiller } from "./batch_filler.ts";
 
+/** The most lookups that `batchSize` consecutive samples have, counted in whole batches from the first sample. */
+function mostLookups(reader: SampleReader, batchSize: number): number {
+  let most = 0;
+  for (let begin = 0, first = 0; first < reader.samples; first += batchSize) {
+    const end = reader.firstLookup(Math.min(first + batchSize, reader.samples));
+    most = Math.max(most, end - begin);
+    begin = end;
+  }
+  return most;
+}
+
 /** Reads a split in order, with global rows and without segments: good for a forward pass, not for an update. */
 export class SplitBatches implements Disposable {
   /** Shape of the batches to read into. */
@@ -17,15 +28,7 @@ export class SplitBatches implements Disposable {
     const { bags } = dataset.body;
     this.#reader = dataset.reader(split, batchSize);
     this.count = Math.ceil(this.#reader.samples / batchSize);
-    let lookupCapacity = batchSize * tables;
-    if (bags) {
-      lookupCapacity = 0;
-      for (let begin = 0, first = 0; first < this.#reader.samples; first += batchSize) {
-        const end = this.#reader.firstLookup(Math.min(first + batchSize, this.#reader.samples));
-        lookupCapacity = Math.max(lookupCapacity, end - begin);
-        begin = end;
-      }
-    }
+    const lookupCapacity = bags ? mostLookups(this.#reader, batchSize) : batchSize * tables;
     this.shape = { batchSize, denseFeatures, tables, bags, lookupCapacity };
   }
 

@@ -19,7 +19,7 @@ export function scoreSplit(
   onProgress: (fraction: number) => void = () => {},
 ): Scores {
   const shape = group.memory.batchShape;
-  using source = new SplitBatches(dataset, split, shape);
+  using source = new SplitBatches(dataset, split, shape.batchSize);
   const samples = Math.min(dataset.samples(split), limit);
   const batches = Math.ceil(samples / shape.batchSize);
   const logits = new Float32Array(batches * shape.batchSize);

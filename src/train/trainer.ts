@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { stateWordsPerRow } from "../backend/backend.ts";
 import type { Dataset, Split } from "../dataset/dataset.ts";
 import { HotsetError } from "../errors.ts";
-import type { Layout } from "../layout/layout.ts";
+import type { BatchKind, Layout } from "../layout/layout.ts";
 import { initialiseDense } from "../model/initialise.ts";
 import { Random } from "../random.ts";
 import { type Checkpoint, saveCheckpoint, type TrainingState } from "./checkpoint.ts";
@@ -15,7 +15,7 @@ import { learningRateAt } from "./learning_rate.ts";
 import type { Metrics } from "./metrics.ts";
 import { Command } from "./rank.ts";
 import type { RankGroup } from "./rank_group.ts";
-import { type BatchKind, ShuffleScheduler } from "./scheduler.ts";
+import { ShuffleScheduler } from "./scheduler.ts";
 
 /** Held-out samples that the scheduler's loss is measured on. */
 const HELD_OUT_SAMPLES = 8192;
@@ -94,16 +94,8 @@ export class Trainer {
     let ended: ResultEvent["ended"] = "epochs";
     while (this.#state.epoch < this.#options.config.epochs && !this.#state.finished) {
       this.#shuffle();
-      const stop = await this.#epoch();
-      if (stop !== undefined) {
-        this.#state.finished = true;
-        ended = stop;
-      }
+      ended = (await this.#epoch()) ?? "epochs";
     }
-    this.#outsideSteps(() => {
-      this.#state.finished = true;
-      this.#save(LAST_CHECKPOINT);
-    });
     return this.#result(ended);
   }
 
@@ -233,6 +225,7 @@ export class Trainer {
       if (config.targetAuc !== null && auc >= config.targetAuc) stop = "target";
       else if (config.patience !== null && this.#state.evaluationsSinceBest >= config.patience) stop = "patience";
     }
+    this.#state.finished = stop !== undefined || this.#state.epoch === config.epochs;
     this.#save(LAST_CHECKPOINT);
     return stop;
   }

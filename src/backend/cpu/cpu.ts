@@ -2,20 +2,24 @@
  * The CPU backend: matrix products by OpenBLAS where it is found, everything else by WASM kernels with SIMD over one
  * memory that all ranks share. Tables too large for that memory lie outside it and are served by plain loops.
  */
-import {
-  type Buffer,
-  type HostBackend,
-  type InteractionShape,
-  type LinearShape,
-  type Optimizer,
-  type RowUpdateShape,
-  type SharedWords,
+import type {
+  Buffer,
+  HostBackend,
+  InteractionShape,
+  LinearShape,
+  Optimizer,
+  RowUpdateShape,
+  SharedWords,
 } from "../backend.ts";
+import { HotsetError } from "../../errors.ts";
 import { HostBuffer, HostMemory } from "../host_memory.ts";
 import type { OpenBlas } from "../../../ffi/openblas.ts";
 import { packFar, poolFar, unpackFar, updateRowsFar } from "./far_rows.ts";
 import { type KernelMemory, takeKernelMemory } from "./kernel_memory.ts";
 import { ACTIVATION_CODES, instantiateKernels, type Kernels, NO_ADDRESS, OPTIMIZER_CODES } from "./wasm/kernels.ts";
+
+/** Larger tables, in bytes, lie outside the kernels' memory, so that the hot rows and all else find room in it. */
+const LARGEST_NEAR_TABLE = 2 ** 30;
 
 /** Host memory that knows where it lies in the kernels' memory. */
 class CpuBuffer extends HostBuffer {
@@ -50,6 +54,12 @@ export class CpuBackend extends HostMemory implements HostBackend {
 
   override allocate(words: number, label: string): Buffer {
     const address = takeKernelMemory(this.#memory, 4 * words);
+    if (address !== undefined) return this.#inKernelMemory(address, words);
+    throw new HotsetError(`Cannot allocate ${4 * words} bytes for ${label}: kernel memory is full; lower --batch-size`);
+  }
+
+  override allocateTable(words: number, label: string): Buffer {
+    const address = 4 * words > LARGEST_NEAR_TABLE ? undefined : takeKernelMemory(this.#memory, 4 * words);
     if (address !== undefined) return this.#inKernelMemory(address, words);
     const { floats } = super.allocate(words, label) as HostBuffer;
     return new CpuBuffer(floats.buffer, 0, words, NO_ADDRESS);

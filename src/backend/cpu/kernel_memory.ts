@@ -6,8 +6,6 @@ const PAGE_BYTES = 65536;
 const LINE_BYTES = 64;
 /** Kernels' addresses must not wrap, so the last page is not used. */
 const LIMIT_BYTES = (MAXIMUM_PAGES - 1) * PAGE_BYTES;
-/** Larger allocations lie elsewhere, so that those that gain most from the kernels find room. */
-const LARGEST_BYTES = 2 ** 30;
 
 /** Kernel memory; can be posted to a worker. */
 export interface KernelMemory {
@@ -23,9 +21,8 @@ export function newKernelMemory(): KernelMemory {
   return { memory: new WebAssembly.Memory({ initial: 1, maximum: MAXIMUM_PAGES, shared: true }), nextLine };
 }
 
-/** Takes `bytes` of zeroed memory; returns the address, or undefined if it is too large or there is no room. */
+/** Takes `bytes` of zeroed memory; returns the address, or undefined if there is no room. */
 export function takeKernelMemory({ memory, nextLine }: KernelMemory, bytes: number): number | undefined {
-  if (bytes > LARGEST_BYTES) return undefined;
   const lines = Math.ceil(bytes / LINE_BYTES);
   const address = Atomics.add(nextLine, 0, lines) * LINE_BYTES;
   const end = address + lines * LINE_BYTES;
