@@ -28,8 +28,8 @@ export interface ClickBlock {
 
 const MIN_SCALED_ROWS = 1000;
 /** Standard deviation of a row's effect on the logit, and of a dense feature's (for one deviation of its logarithm). */
-const ROW_EFFECT = 0.36;
-const DENSE_EFFECT = 0.25;
+const ROW_EFFECT = 0.3;
+const DENSE_EFFECT = 0.2;
 /** Effects shrink from about this rank on: rows that are rarely seen cannot be learnt. */
 const EFFECT_RANK = 300;
 const CALIBRATION_BLOCKS = 20;
