@@ -270,7 +270,7 @@ async function writeCounts(
 ): Promise<void> {
   for (const [t, counts] of frequencies.entries()) {
     const lookups = columns[t].kind === "bag"
-      ? await engine.number(`SELECT coalesce(sum(len(t${t})), 0) FROM log WHERE rowid < ${trainRows}`)
+      ? await engine.number(`SELECT coalesce(sum(len(t${t})), 0) FROM log WHERE row < ${trainRows}`)
       : trainRows;
     counts[0] = Math.min(lookups - counts.reduce((sum, n) => sum + n, 0), 2 ** 32 - 1);
     writer.file(COUNTS_FILE).append(counts);
