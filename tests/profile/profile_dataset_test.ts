@@ -163,8 +163,11 @@ Deno.test("a sampled profile stays within the budget and reports its estimate ag
 Deno.test("the sample grows until it settles: little for a few popular rows, to the end for rare ones", () => {
   using directory = new TemporaryDirectory();
   const rows = 50_000, samples = 200_000;
-  // 90 rows share nine lookups of ten evenly; the rest have about 0.4 lookups each.
-  const ids = Uint32Array.from({ length: samples }, (_, i) => i % 10 > 0 ? i % 100 : 100 + (i * 7919) % (rows - 100));
+  // 90 rows share nine lookups of ten evenly; 20,000 others have one lookup each.
+  const ids = Uint32Array.from(
+    { length: samples },
+    (_, i) => i % 10 > 0 ? i % 100 : 100 + (i / 10 * 7919) % (rows - 100),
+  );
   const train = { labels: new Uint8Array(samples), dense: new Float32Array(0), ids };
   const dataset = writeDataset(directory.join("dataset"), { tableRows: [rows], denseFeatures: 0, splits: { train } });
   const rate = (hotMemory: number) => profiler(directory, dataset)({ sampleRate: 5, hotMemory }).body.sampleRate;
