@@ -13,7 +13,9 @@ export const trainConfig = z.object({
   device: z.enum(["auto", "cpu", "cuda", "emulated"]),
   /** Length of embedding rows. */
   dim: positive,
-  /** Widths of the bottom MLP without its input, which is the number of dense features. */
+  /** Dense features that the data must have; null to take what it has. */
+  denseFeatures: positive.nullable(),
+  /** Widths of the bottom MLP after its input, the last one `dim`. */
   bottom: widths,
   /** Widths of the top MLP without its input, which the interaction decides. */
   top: widths,
@@ -64,6 +66,7 @@ const DEFAULTS: TrainConfig = {
   ...KAGGLE,
   mode: "fae",
   device: "auto",
+  denseFeatures: null,
   interaction: "dot",
   epochs: 1,
   optimizer: "sgd",
