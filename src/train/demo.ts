@@ -10,10 +10,10 @@ import { prepareTo } from "./stages.ts";
 
 /** Samples of the generated log, and how its tables shrink: 26 tables of about 700,000 rows, 45 MB at dim 16. */
 const SAMPLES = 300_000;
-const SCALE = 50;
+const SCALE = 3;
 const FRACTIONS = { validation: 0.05, test: 0.1 };
 /** About a tenth of the tables. */
-const HOT_MEMORY = 4 * 2 ** 20;
+const HOT_MEMORY = 12 * 2 ** 20;
 const LEARNING_RATE = 0.02;
 
 /** What the demonstration trains with, where the user does not say otherwise. */
@@ -59,7 +59,6 @@ async function ensureGenerated(seed: number, cache: string, report: Report): Pro
       inputs: [log],
       format: "criteo",
       out,
-      minFrequency: 2,
       validationFraction: FRACTIONS.validation,
       testFraction: FRACTIONS.test,
       generated: { bestAuc },
