@@ -225,57 +225,28 @@ function multiplyTile(
   s = start + r5 * strideStart;
   let x5 = v128.load(s, 0), y5 = v128.load(s, 16);
 
-  for (let pairs = k >> 1; pairs > 0; pairs--) {
-    let p = v128.load(panel, 0), q = v128.load(panel, 16);
-    let v = v128.load_splat<f32>(a0, 0);
-    x0 = f32x4.relaxed_madd(v, p, x0), y0 = f32x4.relaxed_madd(v, q, y0);
-    v = v128.load_splat<f32>(a1, 0);
-    x1 = f32x4.relaxed_madd(v, p, x1), y1 = f32x4.relaxed_madd(v, q, y1);
-    v = v128.load_splat<f32>(a2, 0);
-    x2 = f32x4.relaxed_madd(v, p, x2), y2 = f32x4.relaxed_madd(v, q, y2);
-    v = v128.load_splat<f32>(a3, 0);
-    x3 = f32x4.relaxed_madd(v, p, x3), y3 = f32x4.relaxed_madd(v, q, y3);
-    v = v128.load_splat<f32>(a4, 0);
-    x4 = f32x4.relaxed_madd(v, p, x4), y4 = f32x4.relaxed_madd(v, q, y4);
-    v = v128.load_splat<f32>(a5, 0);
-    x5 = f32x4.relaxed_madd(v, p, x5), y5 = f32x4.relaxed_madd(v, q, y5);
-
-    p = v128.load(panel, 32), q = v128.load(panel, 48);
-    v = v128.load_splat<f32>(a0, 4);
-    x0 = f32x4.relaxed_madd(v, p, x0), y0 = f32x4.relaxed_madd(v, q, y0);
-    v = v128.load_splat<f32>(a1, 4);
-    x1 = f32x4.relaxed_madd(v, p, x1), y1 = f32x4.relaxed_madd(v, q, y1);
-    v = v128.load_splat<f32>(a2, 4);
-    x2 = f32x4.relaxed_madd(v, p, x2), y2 = f32x4.relaxed_madd(v, q, y2);
-    v = v128.load_splat<f32>(a3, 4);
-    x3 = f32x4.relaxed_madd(v, p, x3), y3 = f32x4.relaxed_madd(v, q, y3);
-    v = v128.load_splat<f32>(a4, 4);
-    x4 = f32x4.relaxed_madd(v, p, x4), y4 = f32x4.relaxed_madd(v, q, y4);
-    v = v128.load_splat<f32>(a5, 4);
-    x5 = f32x4.relaxed_madd(v, p, x5), y5 = f32x4.relaxed_madd(v, q, y5);
-
-    a0 += 8;
-    a1 += 8;
-    a2 += 8;
-    a3 += 8;
-    a4 += 8;
-    a5 += 8;
-    panel += 64;
-  }
-  if (k & 1) {
+  // Left as it is the compiler's own unrolling keeps every sum in its register; unrolled by hand it does not.
+  for (; k > 0; k--) {
     const p = v128.load(panel, 0), q = v128.load(panel, 16);
-    let v = v128.load_splat<f32>(a0, 0);
+    let v = v128.load_splat<f32>(a0);
     x0 = f32x4.relaxed_madd(v, p, x0), y0 = f32x4.relaxed_madd(v, q, y0);
-    v = v128.load_splat<f32>(a1, 0);
+    v = v128.load_splat<f32>(a1);
     x1 = f32x4.relaxed_madd(v, p, x1), y1 = f32x4.relaxed_madd(v, q, y1);
-    v = v128.load_splat<f32>(a2, 0);
+    v = v128.load_splat<f32>(a2);
     x2 = f32x4.relaxed_madd(v, p, x2), y2 = f32x4.relaxed_madd(v, q, y2);
-    v = v128.load_splat<f32>(a3, 0);
+    v = v128.load_splat<f32>(a3);
     x3 = f32x4.relaxed_madd(v, p, x3), y3 = f32x4.relaxed_madd(v, q, y3);
-    v = v128.load_splat<f32>(a4, 0);
+    v = v128.load_splat<f32>(a4);
     x4 = f32x4.relaxed_madd(v, p, x4), y4 = f32x4.relaxed_madd(v, q, y4);
-    v = v128.load_splat<f32>(a5, 0);
+    v = v128.load_splat<f32>(a5);
     x5 = f32x4.relaxed_madd(v, p, x5), y5 = f32x4.relaxed_madd(v, q, y5);
+    panel += 32;
+    a0 += 4;
+    a1 += 4;
+    a2 += 4;
+    a3 += 4;
+    a4 += 4;
+    a5 += 4;
   }
 
   const low = f32x4.splat(floor);
