@@ -297,7 +297,7 @@ export function packTransposed(k: i32, n: i32, b: usize, stride: usize, panels: 
 }
 
 /** to (columns, rows) = transpose of from (rows, columns); strides in bytes. */
-function transpose(rows: i32, columns: i32, from: usize, strideFrom: usize, to: usize, strideTo: usize): void {
+export function transpose(rows: i32, columns: i32, from: usize, strideFrom: usize, to: usize, strideTo: usize): void {
   let i = 0;
   for (; i + 4 <= rows; i += 4) {
     let f0 = from + <usize> i * strideFrom;
