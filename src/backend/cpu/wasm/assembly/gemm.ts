@@ -7,7 +7,7 @@ import { copyWords } from "./copy";
 
 const BLOCK_K: i32 = 256;
 const BLOCK_N: i32 = 512;
-const BLOCK_M: i32 = 96;
+const BLOCK_M: i32 = 48;
 
 /** Bytes of one 6 x 8 tile. */
 export const TILE_BYTES: usize = 6 * 8 * 4;
@@ -16,7 +16,9 @@ export const NO_FLOOR: f32 = -Infinity;
 
 const START_ROW_BYTES: usize = BLOCK_N * 4;
 const PANELS_BYTES: usize = BLOCK_K * BLOCK_N * 4;
-const TRANSPOSED_BYTES: usize = BLOCK_M * BLOCK_K * 4;
+/** Space after each row of a transposed block, without which all rows would meet in a few sets of the cache. */
+const ROW_GAP_BYTES: usize = 64;
+const TRANSPOSED_BYTES: usize = BLOCK_M * (BLOCK_K * 4 + ROW_GAP_BYTES);
 
 /** Scratch that each thread needs for matrix products of any shape. */
 export function gemmScratchBytes(): usize {
@@ -114,7 +116,7 @@ function gemm(
         let left = a + <usize> i * strideA + (<usize> p << 2);
         let strideLeft = strideA;
         if (transposeA) {
-          strideLeft = <usize> terms << 2;
+          strideLeft = (<usize> terms << 2) + ROW_GAP_BYTES;
           transpose(terms, rows, a + <usize> p * strideA + (<usize> i << 2), strideA, transposed, strideLeft);
           left = transposed;
         }
