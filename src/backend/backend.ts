@@ -88,6 +88,8 @@ export interface Backend extends Disposable {
 
   /** A new buffer of zeros. `label` names it in errors. Throws HotsetError when memory runs out. */
   allocate(words: number, label: string): Buffer;
+  /** The same for embedding rows or their optimizer state, which may need more room: only to be used as such. */
+  allocateTable(words: number, label: string): Buffer;
   /** Words `[first, first + words)` of a buffer, sharing its memory. */
   view(buffer: Buffer, first: number, words: number): Buffer;
   /** Copies host words into the beginning of a buffer. The source may be reused when the call returns. */

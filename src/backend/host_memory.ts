@@ -16,14 +16,21 @@ export class HostBuffer implements Buffer {
 }
 
 /** The part of a host backend that only moves words. */
-export abstract class HostMemory
-  implements Pick<HostBackend, "allocate" | "view" | "upload" | "download" | "wrap" | "floats" | "share" | "attach"> {
+export abstract class HostMemory implements
+  Pick<
+    HostBackend,
+    "allocate" | "allocateTable" | "view" | "upload" | "download" | "wrap" | "floats" | "share" | "attach"
+  > {
   allocate(words: number, label: string): Buffer {
     try {
       return new HostBuffer(new SharedArrayBuffer(4 * words), 0, words);
     } catch (error) {
       throw new HotsetError(`Cannot allocate ${4 * words} bytes for ${label}: ${messageOf(error)}`, { cause: error });
     }
+  }
+
+  allocateTable(words: number, label: string): Buffer {
+    return this.allocate(words, label);
   }
 
   view(buffer: Buffer, first: number, words: number): Buffer {

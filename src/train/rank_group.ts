@@ -36,8 +36,8 @@ export function allocateRunMemory(options: RunMemoryOptions): RunMemory {
   const store = (backend: Backend, rows: number, label: string): EmbeddingStore => ({
     backend,
     rows,
-    weights: backend.allocate(rows * dim, label),
-    state: stateWords === 0 ? undefined : backend.allocate(rows * stateWords, `optimizer state of ${label}`),
+    weights: backend.allocateTable(rows * dim, label),
+    state: stateWords === 0 ? undefined : backend.allocateTable(rows * stateWords, `optimizer state of ${label}`),
   });
   const times = (count: number, words: number, label: string) =>
     Array.from({ length: count }, () => host.allocate(words, label));

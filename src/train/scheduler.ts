@@ -7,9 +7,7 @@
  * row, it is doubled; otherwise it stays.
  */
 import { z } from "zod";
-
-/** The two kinds of batch. */
-export type BatchKind = "cold" | "hot";
+import type { BatchKind } from "../layout/layout.ts";
 
 const FIRST_RATE = 50;
 const LEAST_RATE = 1;

@@ -173,9 +173,8 @@ export class WorkerRanks extends RankGroup {
       const at = doneAt(rank);
       for (let done = Atomics.load(this.#control, at); done < count; done = Atomics.load(this.#control, at)) {
         if (Atomics.load(this.#control, Control.failed) === 1) {
-          throw new HotsetError(
-            `Cannot go on: a rank failed${this.#failure === undefined ? "" : `: ${this.#failure}`}`,
-          );
+          const reason = new TextDecoder().decode(errorText(this.#control).slice()).replace(/\0+$/, "");
+          throw new HotsetError(`Cannot go on training: a rank failed: ${reason}`);
         }
         Atomics.wait(this.#control, at, done, PATIENCE_MS);
       }
