@@ -72,6 +72,7 @@ export function updateRows(
   scratch: usize,
 ): void {
   const bytes = <usize> dim << 2;
+  const stateBytes: usize = optimizer == ADAGRAD ? bytes : 4;
   const rate = load<f32>(header + HEADER_LEARNING_RATE);
   const lookups = <u64> load<u32>(header + HEADER_LOOKUPS);
   const distinct = load<u32>(header + HEADER_DISTINCT);
@@ -80,7 +81,9 @@ export function updateRows(
   for (let touched = s; s < end; s++) {
     if (s == touched) {
       const block = min(BLOCK, end - s);
-      touchRows(block, bytes, table, segments + (<usize> s << 3), 8, scratch);
+      const rows = segments + (<usize> s << 3);
+      touchRows(block, bytes, table, rows, 8, scratch);
+      if (optimizer != SGD) touchRows(block, stateBytes, state, rows, 8, scratch);
       touched += block;
     }
     const segment = segments + (<usize> s << 3);
