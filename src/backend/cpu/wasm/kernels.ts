@@ -19,7 +19,7 @@ export const OPTIMIZER_CODES: Readonly<Record<Optimizer, number>> = { sgd: 0, ad
 /** Stands for an operand that is not there. */
 export const NO_ADDRESS: Address = 0;
 /** The most 64 KiB pages that the kernels' memory may have; a WebAssembly.Memory for them declares this `maximum`. */
-export const MAXIMUM_PAGES = 65536;
+export const MAXIMUM_PAGES = 262144;
 
 /**
  * The kernels. Matrices are row-major f32, `activation` and `optimizer` are codes, `header`, `segments` and
