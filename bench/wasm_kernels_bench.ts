@@ -13,7 +13,7 @@ import {
   ACTIVATION_CODES,
   type Address,
   instantiateKernels,
-  MAXIMUM_PAGES,
+  newMemory,
   NO_ADDRESS,
   OPTIMIZER_CODES,
 } from "../src/backend/cpu/wasm/kernels.ts";
@@ -27,15 +27,18 @@ const LOOKUPS = TABLES * 2048;
 /** Different sets of rows, so that one run does not find the rows of the last in the cache. */
 const ROUNDS = 16;
 
-const memory = new WebAssembly.Memory({ initial: 45000, maximum: MAXIMUM_PAGES, shared: true });
+const memory = newMemory(45000);
 const kernels = instantiateKernels(memory);
 const floats = new Float32Array(memory.buffer);
 const words = new Uint32Array(memory.buffer);
 const random = new Random(1);
 let next = 65536;
 
+/** Where an address lies in `floats` and `words`. */
+const wordOf = (address: Address): number => Number(address) / 4;
+
 function allocate(count: number): Address {
-  const address = next;
+  const address = BigInt(next);
   next += 64 * Math.ceil(count / 16);
   if (next > memory.buffer.byteLength) throw new RangeError(`Cannot allocate ${count} words: raise the memory's pages`);
   return address;
@@ -43,7 +46,7 @@ function allocate(count: number): Address {
 
 function allocateRandom(count: number): Address {
   const address = allocate(count);
-  for (let i = 0; i < count; i++) floats[address / 4 + i] = random.uniform() - 0.5;
+  for (let i = 0; i < count; i++) floats[wordOf(address) + i] = random.uniform() - 0.5;
   return address;
 }
 
@@ -101,10 +104,10 @@ for (const dim of [16, 64]) {
 }
 
 const header = allocate(HEADER_WORDS);
-words[header / 4 + Header.samples] = 1024;
-words[header / 4 + Header.lookups] = LOOKUPS;
-words[header / 4 + Header.distinct] = LOOKUPS;
-floats[header / 4 + Header.learningRate] = 1e-3;
+words[wordOf(header) + Header.samples] = 1024;
+words[wordOf(header) + Header.lookups] = LOOKUPS;
+words[wordOf(header) + Header.distinct] = LOOKUPS;
+floats[wordOf(header) + Header.learningRate] = 1e-3;
 
 const elements = 1024 * 512;
 bench(
@@ -144,9 +147,9 @@ bench("elementwise", "add", gigabytes(12 * elements), () => kernels.add(elements
 const dim = 16;
 const packed = allocate(LOOKUPS * dim);
 const table = allocate(LARGE_TABLE_ROWS * dim);
-for (let row = 0; row < LARGE_TABLE_ROWS; row += 64) floats[table / 4 + row * dim] = 1; // has every page in memory
+for (let row = 0; row < LARGE_TABLE_ROWS; row += 64) floats[wordOf(table) + row * dim] = 1; // has every page in memory
 const bags = allocate(LOOKUPS);
-for (let i = 0; i < LOOKUPS; i++) words[bags / 4 + i] = random.below(LOOKUPS);
+for (let i = 0; i < LOOKUPS; i++) words[wordOf(bags) + i] = random.below(LOOKUPS);
 const rowLists = Array.from({ length: ROUNDS }, () => allocate(LOOKUPS));
 const segmentLists = Array.from({ length: ROUNDS }, () => allocate(2 * LOOKUPS + 2));
 const embeddingScratch = allocate(dim);
@@ -187,9 +190,9 @@ for (const rows of [20_000, LARGE_TABLE_ROWS]) {
 /** Random rows for every round, as indices and, ascending, as segments of one lookup each. */
 function makeLists(rows: number): void {
   for (let round = 0; round < ROUNDS; round++) {
-    const list = words.subarray(rowLists[round] / 4, rowLists[round] / 4 + LOOKUPS);
+    const list = words.subarray(wordOf(rowLists[round]), wordOf(rowLists[round]) + LOOKUPS);
     for (let i = 0; i < LOOKUPS; i++) list[i] = random.below(rows);
-    const segments = words.subarray(segmentLists[round] / 4);
+    const segments = words.subarray(wordOf(segmentLists[round]));
     list.slice().sort().forEach((row, i) => segments.set([row, i], 2 * i));
     segments.set([SEGMENTS_END, LOOKUPS], 2 * LOOKUPS);
   }

@@ -21,8 +21,8 @@ const ROW_GAP_BYTES: usize = 64;
 const TRANSPOSED_BYTES: usize = BLOCK_M * (BLOCK_K * 4 + ROW_GAP_BYTES);
 
 /** Scratch that each thread needs for matrix products of any shape. */
-export function gemmScratchBytes(): usize {
-  return TILE_BYTES + START_ROW_BYTES + PANELS_BYTES + TRANSPOSED_BYTES;
+export function gemmScratchBytes(): u32 {
+  return <u32> (TILE_BYTES + START_ROW_BYTES + PANELS_BYTES + TRANSPOSED_BYTES);
 }
 
 /** y (samples, outputs) = activation(x (samples, inputs) weight (outputs, inputs)ᵀ + bias (outputs)). */

@@ -6,11 +6,11 @@ import { add } from "./dense";
 import { multiply, NO_FLOOR, packPanels, packTransposed, roundUp, TILE_BYTES, transpose } from "./gemm";
 
 /** Scratch that each thread needs for the dot interaction, forward and backward. */
-export function interactScratchBytes(tables: i32, dim: i32): usize {
+export function interactScratchBytes(tables: i32, dim: i32): u32 {
   const vectors = <usize> tables + 1;
   const columns = <usize> dim;
   const panelWords = max<usize>(vectors * roundUp(columns, 8), columns * roundUp(vectors, 8));
-  return TILE_BYTES + startBytes(vectors, columns) + squareBytes(vectors) + ((vectors * columns + panelWords) << 2);
+  return <u32> (TILE_BYTES + startBytes(vectors, columns) + squareBytes(vectors) + ((vectors * columns + panelWords) << 2));
 }
 
 /** Bytes of a row that is at least as long as any row of V, G or V Vᵀ. */
