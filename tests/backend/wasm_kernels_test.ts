@@ -397,6 +397,24 @@ Deno.test("WASM kernels: gathered rows scattered back leave the table as it was"
   }
 });
 
+Deno.test("WASM kernels: rows of a table that reaches past 4 GiB", () => {
+  const memory = newMemory(65536 + 16); // pages that no test touches take no memory
+  const floats = new Float32Array(memory.buffer);
+  const dim = 16;
+  const rows = new Uint32Array(memory.buffer, 64, 2);
+  rows.set([floats.length / dim - 1, 65536]); // the last row, and one where the low 32 bits of its address are small
+  floats.fill(1, rows[0] * dim, (rows[0] + 1) * dim);
+  floats.fill(2, rows[1] * dim, (rows[1] + 1) * dim);
+  const packed = new Float32Array(memory.buffer, 128, 2 * dim);
+  const kernels = instantiateKernels(memory);
+  kernels.gatherRows(2, dim, 0n, at(rows), at(packed));
+  assert.deepEqual([packed[0], packed[dim - 1], packed[dim], packed[2 * dim - 1]], [1, 1, 2, 2]);
+  packed.fill(3);
+  kernels.scatterRows(2, dim, at(packed), at(rows), 0n);
+  assert.equal(floats[rows[0] * dim], 3);
+  assert.throws(() => kernels.gatherRows(1, dim, 64n, at(rows), at(packed)), WebAssembly.RuntimeError);
+});
+
 /** A batch's segment list from its lookups: (row, first position) pairs and the bag of each lookup. */
 function segmentLists(indices: number[], bagOf: (lookup: number) => number): [number[], number[]] {
   const byRow = new Map<number, number[]>();
