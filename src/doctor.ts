@@ -4,7 +4,9 @@ import { messageOf } from "./errors.ts";
 
 /** One thing that was looked for. */
 export interface Finding {
+  /** What it is. */
   readonly name: string;
+  /** True if it is there. */
   readonly found: boolean;
   /** Version and place, or why it is missing and the command that gets it. */
   readonly detail: string;
@@ -12,11 +14,13 @@ export interface Finding {
 
 /** What a machine offers. */
 export interface Diagnosis {
+  /** All that was looked for. */
   readonly findings: readonly Finding[];
   /** Matrix products on one core, in GFLOP/s. */
-  readonly gemmGflops: Readonly<Partial<Record<Exclude<Gemm, "auto">, number>>>;
+  readonly gemmGflops: Readonly<Partial<Record<"openblas" | "wasm", number>>>;
   /** Copying large arrays on one core, bytes read and written, in GB/s. */
   readonly copyGbPerSecond: number;
+  /** Processor cores. */
   readonly cores: number;
   /** Samples/s that the kaggle model's matrix products alone would allow on all cores. */
   readonly kaggleLimit: number;

@@ -7,6 +7,7 @@ import { CRITEO_CLICK_RATE, CRITEO_DENSE, CRITEO_TABLES, RANKS, type TableShape 
 
 /** What the generated tables look like. */
 export interface ClickModelOptions {
+  /** Seed of the planted model and of the samples. */
   readonly seed: number;
   /** Tables of more rows are compressed by this factor, but to no less than 1,000 rows; default 1: as measured. */
   readonly scale?: number;

@@ -8,9 +8,11 @@ import { CRITEO, isDense, isSparse } from "./schema.ts";
 
 /** How many samples to generate, and how they are split by order. */
 export interface GenerateOptions extends ClickModelOptions {
+  /** Samples of all splits. */
   readonly samples: number;
   /** The shares with which the log will be prepared. */
   readonly fractions: Fractions;
+  /** Told what share is done. */
   readonly onProgress?: (fraction: number) => void;
 }
 

@@ -28,6 +28,7 @@ export interface PrepareOptions extends ReadOptions {
   readonly inputs: readonly string[];
   /** Further files that become the test split; then `testFraction` must be 0. */
   readonly testInputs?: readonly string[];
+  /** Criteo's columns, or those of `schema`. */
   readonly format: "criteo" | "csv";
   /** File that describes the columns; needed for csv. */
   readonly schema?: string;
@@ -37,8 +38,9 @@ export interface PrepareOptions extends ReadOptions {
   readonly minFrequency?: number;
   /** Categorical values are taken modulo this number first (text: their hash). */
   readonly maxIndRange?: number;
-  /** Shares of the rows of `inputs`, by order: train, then validation, then test at the end. Defaults 0.05 and 0.1. */
+  /** Share of the rows of `inputs` after the train split; default 0.05. */
   readonly validationFraction?: number;
+  /** Share of the rows at the end; default 0.1, or 0 with `testInputs`. */
   readonly testFraction?: number;
   /** For generated data: the AUC of the true model, to be recorded. */
   readonly generated?: { readonly bestAuc: Partial<Record<Split, number>> };
@@ -66,7 +68,9 @@ function schemaOf({ format, schema }: PrepareOptions): LogSchema {
 
 /** Shares of the rows, by order: train, then validation, then test at the end. */
 export interface Fractions {
+  /** After the train split. */
   readonly validation: number;
+  /** At the end. */
   readonly test: number;
 }
 

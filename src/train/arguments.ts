@@ -47,6 +47,7 @@ const IGNORED_FLAGS = [
 
 /** A command line in Hotset's words. */
 export interface Translation {
+  /** Command and flags. */
   readonly arguments: string[];
   /** Flags that were understood and left out. */
   readonly ignored: string[];

@@ -26,6 +26,7 @@ export const DEMO_CONFIG: Partial<TrainConfig> = {
 
 /** How the demonstration ended. */
 export interface DemoResult {
+  /** Of mode cpu, then of the chosen mode. */
   readonly results: readonly ResultEvent[];
   /** AUC of the model that generated the test labels: the best that any model can reach on average. */
   readonly bestAuc: number;

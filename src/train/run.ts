@@ -16,16 +16,26 @@ import { BEST_CHECKPOINT, LAST_CHECKPOINT, Trainer } from "./trainer.ts";
 const RUN_FILE = "run.json";
 const METRICS_FILE = "metrics.jsonl";
 
-const runRecord = z.object({
+/** What a run's directory says about it. */
+export interface RunRecord {
+  /** Says what the file is. */
+  hotset: "run";
+  /** Version of the file's format. */
+  version: 1;
+  /** What the run was told. */
+  config: TrainConfig;
+  /** Directory of the dataset, absolute. */
+  dataset: string;
+  /** Id of the dataset. */
+  datasetId: string;
+}
+const runRecord: z.ZodType<RunRecord> = z.object({
   hotset: z.literal("run"),
   version: z.literal(1),
   config: trainConfig,
-  /** Directory of the dataset, absolute, and its id. */
   dataset: z.string(),
   datasetId: z.string(),
 });
-/** What a run's directory says about it. */
-export type RunRecord = z.infer<typeof runRecord>;
 
 /** Reads what a run was told. Throws HotsetError if the directory is no run. */
 export function readRun(directory: string): RunRecord {
@@ -80,7 +90,9 @@ export function planFor(config: TrainConfig, dataset: Dataset): ModelPlan {
 export interface RunOptions {
   /** Directory of the run. */
   readonly out: string;
+  /** Told what happens. */
   readonly report: Report;
+  /** Aborting it saves the run and ends it with Interrupted. */
   readonly signal?: AbortSignal | undefined;
 }
 

@@ -30,10 +30,12 @@ export const BEST_CHECKPOINT = "best";
 
 /** A run was interrupted; its last checkpoint is complete. */
 export class Interrupted extends HotsetError {
+  /** Name of the class. */
   override name = "Interrupted";
   /** Directory of the run. */
   readonly run: string;
 
+  /** Made by training itself. */
   constructor(message: string, run: string) {
     super(message);
     this.run = run;
