@@ -161,7 +161,8 @@ export async function prepareDataset(options: PrepareOptions): Promise<Dataset> 
     await saveDictionaries(engine, columns, maxIndRange, writer.path(DICTIONARY_FILE));
     const loaded = await loadDictionaries(engine, columns, dictionaryBytes(options));
     const dictionaries = loaded.map((l) => l.dictionary);
-    const splits = await encodeSamples(engine, writer, sources, { dense: dense.length, columns }, dictionaries, (f) => {
+    const features = { dense: dense.length, columns };
+    const splits = await encodeSamples(engine, writer, sources, features, dictionaries, (f) => {
       onProgress?.("encode", f);
     });
     await writeCounts(engine, writer, loaded.map((l) => l.frequencies), columns, parts[0].samples);
