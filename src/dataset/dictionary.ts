@@ -165,7 +165,7 @@ export async function saveDictionaries(
       quoted(column.name)
     } AS feature, ${value} AS value, (rowid + 1)::UINTEGER AS id FROM dictionary${t}`;
   });
-  await engine.run(`COPY (${parts.join(" UNION ALL ")}) TO ${quoted(path)} (FORMAT parquet, COMPRESSION zstd)`);
+  await engine.runAlone(`COPY (${parts.join(" UNION ALL ")}) TO ${quoted(path)} (FORMAT parquet, COMPRESSION zstd)`);
 }
 
 /** Brings saved dictionaries back, as if they had just been counted (with frequency 0). */
