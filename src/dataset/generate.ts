@@ -8,9 +8,11 @@ import { CRITEO, isDense, isSparse } from "./schema.ts";
 
 /** How many samples to generate, and how they are split by order. */
 export interface GenerateOptions extends ClickModelOptions {
+  /** Samples of all splits. */
   readonly samples: number;
   /** The shares with which the log will be prepared. */
   readonly fractions: Fractions;
+  /** Called after every block with the share done, 0 to 1. */
   readonly onProgress?: (fraction: number) => void;
 }
 
