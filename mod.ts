@@ -42,7 +42,7 @@ export {
   type ReadOptions,
 } from "./src/dataset/prepare.ts";
 export { type BadRowPolicy } from "./src/dataset/raw.ts";
-export { generateDataset, type GenerateOptions } from "./src/dataset/generate.ts";
+export { generateDataset, type GenerateDatasetOptions, type GenerateOptions } from "./src/dataset/generate.ts";
 export { type ClickModelOptions } from "./src/dataset/click_model.ts";
 export { Profile, type ProfileBody, type ProfiledTable } from "./src/profile/profile.ts";
 export { type Interval } from "./src/profile/estimate.ts";

@@ -47,6 +47,8 @@ export interface TrainConfig {
   targetAuc: number | null;
   /** Stop when the AUC has not improved for so many evaluations. */
   patience: number | null;
+  /** False to train without writing checkpoints, for measurements and searches. */
+  save: boolean;
   /** Seed of everything random. */
   seed: number;
 }
@@ -78,6 +80,7 @@ export const trainConfig: z.ZodType<TrainConfig> = z.strictObject({
   testFreq: natural,
   targetAuc: z.number().min(0).max(1).nullable(),
   patience: positive.nullable(),
+  save: z.boolean(),
   seed: natural.max(0xffffffff),
 });
 
@@ -117,6 +120,7 @@ const DEFAULTS: TrainConfig = {
   testFreq: 0,
   targetAuc: null,
   patience: null,
+  save: true,
   seed: 123,
 };
 
