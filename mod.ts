@@ -66,7 +66,7 @@ export type {
   RunEvent,
   StageEvent,
 } from "./src/train/events.ts";
-export { cacheOf, readRun, resumeRun, type RunOptions, type RunRecord, startRun } from "./src/train/run.ts";
+export { cacheOf, readRun, resumeRun, type RunOptions, type RunRecord, startRun, trainOn } from "./src/train/run.ts";
 export {
   ensureDataset,
   ensureLayout,
@@ -76,8 +76,9 @@ export {
   type ProfileConfig,
   type RawOptions,
 } from "./src/train/stages.ts";
-export { evaluateRun, predictRun, writeScores } from "./src/train/score_run.ts";
+export { evaluateRun, predictRun, type ScoreFormat, writeScores } from "./src/train/score_run.ts";
 export { DEMO_CONFIG, type DemoResult, runDemo } from "./src/train/demo.ts";
+export { Interrupt } from "./src/train/interrupt.ts";
 export { Interrupted } from "./src/train/trainer.ts";
 export { expandConfig, translateArguments, type Translation } from "./src/train/arguments.ts";
 export { diagnose, type Diagnosis, type Finding } from "./src/doctor.ts";

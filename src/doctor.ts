@@ -45,14 +45,13 @@ export async function diagnose(): Promise<Diagnosis> {
     },
   ];
   const gemmGflops: Partial<Record<Exclude<Gemm, "auto">, number>> = {};
-  for (const gemm of ["openblas", "wasm"] as const) {
+  for (const [gemm, name] of [["openblas", "OpenBLAS"], ["wasm", "WASM kernels"]] as const) {
     try {
       using host = await openHost(await cpuOptions(gemm));
       gemmGflops[gemm] = measureGemm(host);
-      const name = gemm === "openblas" ? "OpenBLAS" : "WASM SIMD kernels";
-      findings.push({ name, found: true, detail: `${host.name}, ${gemmGflops[gemm].toFixed(0)} GFLOP/s on one core` });
+      findings.push({ name, found: true, detail: `${gemmGflops[gemm].toFixed(0)} GFLOP/s on one core, ${host.name}` });
     } catch (error) {
-      findings.push({ name: "OpenBLAS", found: false, detail: messageOf(error) });
+      findings.push({ name, found: false, detail: messageOf(error) });
     }
   }
   const best = Math.max(...Object.values(gemmGflops));
