@@ -66,7 +66,16 @@ export type {
   RunEvent,
   StageEvent,
 } from "./src/train/events.ts";
-export { cacheOf, readRun, resumeRun, type RunOptions, type RunRecord, startRun, trainOn } from "./src/train/run.ts";
+export {
+  cacheOf,
+  freeRun,
+  readRun,
+  resumeRun,
+  type RunOptions,
+  type RunRecord,
+  startRun,
+  trainOn,
+} from "./src/train/run.ts";
 export {
   ensureDataset,
   ensureLayout,
