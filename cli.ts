@@ -4,6 +4,14 @@ import { Command, CommanderError, InvalidArgumentError, Option } from "commander
 import * as hotset from "./mod.ts";
 import config from "./deno.json" with { type: "json" };
 
+/** Where `train` keeps its runs and looks for profiles and layouts, unless told. */
+const HOME = "hotset";
+const DEFAULTS = hotset.resolveConfig("kaggle");
+/** Defaults as `--help` shows them where presets and the demonstration have other ones. */
+const standard = (key: keyof hotset.TrainConfig) => `(default: ${DEFAULTS[key]})`;
+const kaggle = (key: keyof hotset.TrainConfig) => `(kaggle: ${DEFAULTS[key]})`;
+const binary = (value: number) => hotset.bytes(value).replace(" ", "");
+
 /** Flags that every command has. */
 interface Common {
   seed: number;
@@ -49,6 +57,7 @@ async function run(common: Common, work: (report: hotset.Report) => Promise<void
   }
 }
 
+/** One line; the rest of a long message below it. */
 function fail(error: unknown, verbose: boolean): void {
   const known = error instanceof hotset.HotsetError;
   console.error(`error: ${error instanceof Error ? error.message : error}`);
@@ -57,30 +66,16 @@ function fail(error: unknown, verbose: boolean): void {
   process.exitCode = known ? error.exitCode : 1;
 }
 
-/** Aborts at SIGINT or SIGTERM, so that a run can save itself; a second signal ends the process at once. */
-function interruptible(): { signal: AbortSignal; exitCode: () => number | undefined; [Symbol.dispose](): void } {
-  const controller = new AbortController();
-  let code: number | undefined;
-  const on = (name: Deno.Signal, exit: number) => {
-    const listener = () => {
-      if (controller.signal.aborted) Deno.exit(exit);
-      code = exit;
-      controller.abort();
-    };
-    Deno.addSignalListener(name, listener);
-    return () => Deno.removeSignalListener(name, listener);
-  };
-  const remove = [on("SIGINT", 130), on("SIGTERM", 143)];
-  return { signal: controller.signal, exitCode: () => code, [Symbol.dispose]: () => remove.forEach((off) => off()) };
-}
-
 const withCommon = (command: Command) =>
   command
     .option("--seed <n>", "seed of everything random", natural, 123)
     .option("--json", "print one JSON object a line to stdout")
     .option("--quiet", "no progress on stderr")
-    .option("--verbose", "stack traces with errors")
-    .showHelpAfterError("(run with --help for the flags)");
+    .option("--verbose", "stack traces with errors");
+
+/** An option of bytes with a default, shown as people write it. */
+const memoryOption = (flags: string, description: string, value: number) =>
+  new Option(flags, description).argParser(memory).default(value, binary(value));
 
 const withRaw = (command: Command) =>
   command
@@ -98,7 +93,7 @@ const withRaw = (command: Command) =>
     .addOption(
       new Option("--on-bad-row <what>", "what a malformed row does").choices(["fail", "skip"] as const).default("fail"),
     )
-    .option("--memory <bytes>", "memory that reading raw files may use", memory, 4 * 2 ** 30);
+    .addOption(memoryOption("--memory <bytes>", "memory that reading raw files may use", 4 * 2 ** 30));
 
 interface RawFlags {
   format: "criteo" | "csv";
@@ -132,15 +127,22 @@ function rawOptions({ test, memory, ...flags }: RawFlags) {
   });
 }
 
+const HOT_MEMORY = "budget of the hot rows with their optimizer state";
+const SAMPLE_RATE = "percent of the samples to profile (default: none, exact counts are used)";
+
 const withProfile = (command: Command) =>
   command
-    .option("--hot-memory <bytes>", "budget of the hot rows with their optimizer state", memory, 512 * 2 ** 20)
-    .option("--sample-rate <percent>", "profile a sample instead of using exact counts", real)
-    .option("--arch-sparse-feature-size <dim>", "length of an embedding row", positive, 16)
-    .addOption(optimizerOption().default("sgd"));
+    .addOption(memoryOption("--hot-memory <bytes>", HOT_MEMORY, DEFAULTS.hotMemory))
+    .option("--sample-rate <percent>", SAMPLE_RATE, real)
+    .option("--arch-sparse-feature-size <dim>", "length of an embedding row", positive, DEFAULTS.dim)
+    .addOption(optimizerOption().default(DEFAULTS.optimizer));
 
-const optimizerOption = () =>
-  new Option("--optimizer <name>", "how gradients change parameters").choices(["sgd", "adagrad", "rwsadagrad"]);
+const optimizerOption = (standard = "") =>
+  new Option("--optimizer <name>", `how gradients change parameters${standard}`).choices([
+    "sgd",
+    "adagrad",
+    "rwsadagrad",
+  ]);
 
 interface ProfileFlags extends Common {
   hotMemory: number;
@@ -158,7 +160,7 @@ const program = new Command("hotset")
   .description("Trains recommendation models fast by keeping their popular rows where the compute is.")
   .version(config.version)
   .exitOverride()
-  .showSuggestionAfterError();
+  .configureOutput({ outputError: (text, write) => write(`${text.trimEnd().replaceAll("\n", " ")}\n`) });
 
 withRaw(withCommon(program.command("prepare")))
   .description("Turn raw logs into a dataset.")
@@ -168,19 +170,19 @@ withRaw(withCommon(program.command("prepare")))
   .action((inputs: string[], flags: RawFlags & Common & { out: string }) =>
     run(flags, async (report) => {
       await hotset.prepareTo({ ...rawOptions(flags), inputs, out: flags.out }, report);
+      if (!flags.json) console.log(flags.out);
     })
   );
 
 withProfile(withCommon(program.command("profile")))
   .description("Find a dataset's popular rows within a memory budget.")
   .argument("<dataset>", "directory made by prepare")
-  .option("--out <dir>", "directory of the profile (default: DATASET-profile)")
+  .option("--out <dir>", "directory of the profile (default: where train looks for it)")
   .addHelpText("after", "\nExample: hotset profile criteo --hot-memory 256MiB")
   .action((directory: string, flags: ProfileFlags) =>
     run(flags, (report) => {
       const dataset = hotset.Dataset.open(directory);
-      const out = flags.out ?? `${stripSlash(directory)}-profile`;
-      const profile = hotset.ensureProfile(dataset, profileConfig(flags), { out }, report);
+      const profile = hotset.ensureProfile(dataset, profileConfig(flags), placeOf(flags), report);
       if (!flags.json) console.log(hotset.profileTables(profile.body));
     })
   );
@@ -188,15 +190,15 @@ withProfile(withCommon(program.command("profile")))
 withProfile(withCommon(program.command("layout")))
   .description("Pack a dataset into hot and cold batches.")
   .argument("<dataset>", "directory made by prepare")
-  .option("--batch-size <n>", "samples to a batch", positive, 128)
-  .option("--out <dir>", "directory of the layout (default: DATASET-layout)")
+  .option("--batch-size <n>", "samples to a batch", positive, DEFAULTS.batchSize)
+  .option("--out <dir>", "directory of the layout (default: where train looks for it)")
   .addHelpText("after", "\nExample: hotset layout criteo --hot-memory 256MiB --batch-size 2048")
   .action((directory: string, flags: ProfileFlags & { batchSize: number }) =>
     run(flags, (report) => {
       const dataset = hotset.Dataset.open(directory);
-      const out = flags.out ?? `${stripSlash(directory)}-layout`;
-      const profile = hotset.ensureProfile(dataset, profileConfig(flags), { out: `${out}-profile` }, report);
-      using _layout = hotset.ensureLayout(dataset, profile, flags.batchSize, { out }, report);
+      const profile = hotset.ensureProfile(dataset, profileConfig(flags), { cache: HOME }, report);
+      using layout = hotset.ensureLayout(dataset, profile, flags.batchSize, placeOf(flags), report);
+      if (!flags.json) console.log(layout.directory);
     })
   );
 
@@ -267,39 +269,45 @@ withRaw(withCommon(program.command("train")))
   .option("--config <file>", "JSON object of flags without dashes in front; flags given here override it")
   .addOption(new Option("--preset <name>", "a published model").choices(Object.keys(hotset.PRESETS)).default("kaggle"))
   .addOption(
-    new Option("--mode <name>", "where rows and MLPs live (default: fae)").choices(["cpu", "hybrid", "gpu", "fae"]),
+    new Option("--mode <name>", `where rows and MLPs live ${standard("mode")}`).choices([
+      "cpu",
+      "hybrid",
+      "gpu",
+      "fae",
+    ]),
   )
   .addOption(
-    new Option("--device <name>", "what computes (default: auto)").choices(["auto", "cpu", "cuda", "emulated"]),
+    new Option("--device <name>", `what computes ${standard("device")}`).choices(["auto", "cpu", "cuda", "emulated"]),
   )
-  .option("--arch-sparse-feature-size <dim>", "length of an embedding row", positive)
-  .option("--arch-mlp-bot <widths>", "bottom MLP from the dense features to dim, as in 13-512-256-64-16", widths)
-  .option("--arch-mlp-top <widths>", "top MLP without its input, as in 512-256-1", widths)
+  .option("--arch-sparse-feature-size <dim>", `length of an embedding row ${kaggle("dim")}`, positive)
+  .option("--arch-mlp-bot <widths>", "bottom MLP from the dense features to dim (kaggle: 13-512-256-64-16)", widths)
+  .option("--arch-mlp-top <widths>", "top MLP without its input (kaggle: 512-256-1)", widths)
   .addOption(
-    new Option("--arch-interaction-op <op>", "interaction of the features (default: dot)").choices(["dot", "cat"]),
+    new Option("--arch-interaction-op <op>", `interaction of the features ${standard("interaction")}`)
+      .choices(["dot", "cat"]),
   )
-  .addOption(optimizerOption())
-  .option("--batch-size <n>", "samples to a batch", positive)
-  .option("--epochs <n>", "passes over the train split", positive)
-  .option("--learning-rate <rate>", "learning rate", real)
-  .option("--lr-num-warmup-steps <n>", "steps over which the rate rises", natural)
-  .option("--lr-decay-start-step <n>", "step at which decay begins", natural)
-  .option("--lr-num-decay-steps <n>", "steps that the decay takes", natural)
+  .addOption(optimizerOption(` ${standard("optimizer")}`))
+  .option("--batch-size <n>", `samples to a batch ${kaggle("batchSize")}`, positive)
+  .option("--epochs <n>", `passes over the train split ${standard("epochs")}`, positive)
+  .option("--learning-rate <rate>", `learning rate ${kaggle("learningRate")}`, real)
+  .option("--lr-num-warmup-steps <n>", `steps over which the rate rises ${standard("warmupSteps")}`, natural)
+  .option("--lr-decay-start-step <n>", `step at which decay begins ${standard("decayStartStep")}`, natural)
+  .option("--lr-num-decay-steps <n>", `steps that the decay takes ${standard("decaySteps")}`, natural)
   .option("--ranks <n>", "workers (default: one a core)", positive)
-  .option("--hot-memory <bytes>", "budget of the hot rows with their optimizer state (default: 512MiB)", memory)
-  .option("--sample-rate <percent>", "profile a sample instead of using exact counts", real)
-  .option("--print-freq <steps>", "steps between progress events", positive)
+  .option("--hot-memory <bytes>", `${HOT_MEMORY} (default: ${binary(DEFAULTS.hotMemory)})`, memory)
+  .option("--sample-rate <percent>", SAMPLE_RATE, real)
+  .option("--print-freq <steps>", `steps between progress events ${standard("printFreq")}`, positive)
   .option("--test-freq <steps>", "steps between evaluations (default: at the end of epochs)", natural)
-  .option("--target-auc <auc>", "stop at this AUC of the validation split", share)
-  .option("--patience <n>", "stop after so many evaluations without a better AUC", positive)
+  .option("--target-auc <auc>", "stop at this AUC of the validation split (default: none)", share)
+  .option("--patience <n>", "stop after so many evaluations without a better AUC (default: never)", positive)
   .option("--no-save", "write no checkpoints")
   .addHelpText("after", "\nExample: hotset train day_0.gz day_1.gz --test day_2.gz --min-frequency 2 --out run")
   .action((inputs: string[], flags: TrainFlags) => run(flags, (report) => train(inputs, flags, report)));
 
 async function train(inputs: string[], flags: TrainFlags, report: hotset.Report): Promise<void> {
-  using interrupt = interruptible();
-  const out = flags.out ?? freeRun();
-  const options = { out, report, signal: interrupt.signal };
+  using interrupt = new hotset.Interrupt();
+  const out = flags.out ?? hotset.freeRun(HOME);
+  const options = { out, report, signal: () => interrupt.listen() };
   try {
     if (flags.resume) {
       print([await hotset.resumeRun(options)], flags);
@@ -312,13 +320,12 @@ async function train(inputs: string[], flags: TrainFlags, report: hotset.Report)
       }
     } else {
       const resolved = hotset.resolveConfig(flags.preset, trainLayer(flags));
-      const dataset = await hotset.ensureDataset(inputs, rawOptions(flags), hotset.cacheOf(out), report);
-      print([await hotset.startRun(resolved, dataset, options)], flags);
+      print([await hotset.trainOn(inputs, rawOptions(flags), resolved, options)], flags);
     }
   } catch (error) {
     if (!(error instanceof hotset.Interrupted)) throw error;
     console.error(`${error.message}. Continue with: deno run -A cli.ts train --resume --out ${error.run}`);
-    process.exitCode = interrupt.exitCode() ?? 1;
+    process.exitCode = interrupt.exitCode;
   }
 }
 
@@ -339,14 +346,18 @@ withCommon(program.command("evaluate"))
   );
 
 withCommon(program.command("predict"))
-  .description("Click probabilities of raw rows, as CSV.")
+  .description("Click probabilities of raw rows, as CSV (or JSON lines with --json).")
   .argument("<run>", "directory made by train")
   .argument("<input...>", "raw files; the label column may be missing")
-  .option("--out <file>", "CSV file to write (default: stdout)")
+  .option("--out <file>", "file to write (default: stdout)")
   .addHelpText("after", "\nExample: hotset predict hotset/run-1 new.tsv --out scores.csv")
   .action((directory: string, inputs: string[], flags: Common & { out?: string }) =>
     run(flags, async (report) => {
-      hotset.writeScores(await hotset.predictRun(directory, inputs, {}, report), flags.out);
+      hotset.writeScores(
+        await hotset.predictRun(directory, inputs, {}, report),
+        flags.out,
+        flags.json ? "json" : "csv",
+      );
     })
   );
 
@@ -361,25 +372,17 @@ withCommon(program.command("doctor"))
     })
   );
 
-function stripSlash(path: string): string {
-  return path.replace(/\/+$/, "");
-}
-
-function freeRun(): string {
-  for (let n = 1;; n++) {
-    try {
-      Deno.statSync(`hotset/run-${n}`);
-    } catch {
-      return `hotset/run-${n}`;
-    }
-  }
+function placeOf({ out }: { out?: string }): hotset.Place {
+  return out === undefined ? { cache: HOME } : { out };
 }
 
 /** Runs one command line; the exit code goes to process.exitCode. */
 async function main(given: string[]): Promise<void> {
   try {
     const { arguments: words, ignored } = hotset.translateArguments(hotset.expandConfig(given));
-    if (ignored.length > 0) console.error(`note: ${ignored.join(", ")} changes nothing here`);
+    if (ignored.length > 0 && !words.includes("--quiet")) {
+      console.error(`note: ${ignored.join(", ")} changes nothing here`);
+    }
     await program.parseAsync(words, { from: "user" });
   } catch (error) {
     if (!(error instanceof CommanderError)) fail(error, false);

@@ -9,15 +9,39 @@ import { type Batch, batchSections, type BatchShape } from "./batch.ts";
 import { findBatchFault } from "./check_batch.ts";
 
 /** The two kinds of batches: with hot-row ids of the replica, and with global rows of the full tables. */
-export const BATCH_KINDS = ["hot", "cold"] as const;
-/** A kind of batches. */
-export type BatchKind = typeof BATCH_KINDS[number];
+export type BatchKind = "hot" | "cold";
+/** Both kinds. */
+export const BATCH_KINDS: readonly BatchKind[] = ["hot", "cold"];
+
+/** What a layout's manifest says. */
+export interface LayoutBody {
+  /** Id of the dataset it was made from. */
+  dataset: string;
+  /** Id of the profile it was made from; null for a layout without hot rows. */
+  profile: string | null;
+  /** Shape of all batches. */
+  shape: BatchShape;
+  /** Rows of all tables. */
+  rows: number;
+  /** The hot ones among them. */
+  hotRows: number;
+  /** Samples of the train split. */
+  samples: number;
+  /** Those whose lookups are all hot. */
+  hotSamples: number;
+  /** Their share. */
+  hotSampleShare: number;
+  /** Batches of hot samples. */
+  hotBatches: number;
+  /** Batches of the others. */
+  coldBatches: number;
+  /** Bytes of all batches. */
+  bytes: number;
+}
 
 const count = z.number().int().nonnegative();
 
-/** What a layout's manifest says. */
-export const layoutBody = z.object({
-  /** Ids of what it was made from; profile is null for a layout without hot rows. */
+const layoutBody: z.ZodType<LayoutBody> = z.object({
   dataset: z.string(),
   profile: z.string().nullable(),
   shape: z.object({
@@ -27,7 +51,6 @@ export const layoutBody = z.object({
     bags: z.boolean(),
     lookupCapacity: count,
   }),
-  /** Rows of all tables, and the hot ones among them. */
   rows: z.number().int().positive(),
   hotRows: count,
   samples: count,
@@ -35,11 +58,8 @@ export const layoutBody = z.object({
   hotSampleShare: z.number().min(0).max(1),
   hotBatches: count,
   coldBatches: count,
-  /** Bytes of all batches. */
   bytes: count,
 });
-/** What a layout's manifest says. */
-export type LayoutBody = z.infer<typeof layoutBody>;
 
 /** Names of the files of one kind of batches. */
 export function batchFiles(kind: BatchKind) {
@@ -53,8 +73,11 @@ export function batchFiles(kind: BatchKind) {
 
 /** A layout on disk, open for reading. */
 export class Layout implements Disposable {
+  /** Where it lies. */
   readonly directory: string;
+  /** Names its content: equal contents have equal ids. */
   readonly id: string;
+  /** Its manifest. */
   readonly body: LayoutBody;
   /** Shape of all its batches, hot and cold. */
   readonly shape: BatchShape;
@@ -123,6 +146,7 @@ export class Layout implements Disposable {
     }
   }
 
+  /** Closes the files. */
   [Symbol.dispose](): void {
     for (const kind of BATCH_KINDS) this.#readers[kind][Symbol.dispose]();
   }

@@ -22,6 +22,7 @@ export interface ProfileOptions {
   readonly hotMemory: number;
   /** Percent of the samples to log at first; undefined uses the dataset's exact counts and logs none. */
   readonly sampleRate?: number | undefined;
+  /** Seed of the sample. */
   readonly seed: number;
   /** Told how many samples of the train split have been passed, in each of the passes that log samples. */
   readonly onProgress?: ((done: number, total: number) => void) | undefined;

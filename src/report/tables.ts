@@ -76,14 +76,16 @@ export function resultTable(results: readonly ResultEvent[]): string {
 
 /** What a machine offers, and what to do about what is missing. */
 export function diagnosisText({ findings, copyGbPerSecond, cores, kaggleLimit }: Diagnosis): string {
-  const lines = findings.map(({ name, found, detail }) => `${found ? "ok     " : "missing"}  ${name}: ${detail}`);
+  const width = Math.max(...findings.map(({ name }) => name.length));
+  const indent = "\n" + " ".repeat("missing".length + width + 4);
+  const lines = findings.map(({ name, found, detail }) =>
+    `${found ? "ok     " : "missing"}  ${name.padEnd(width)}  ${detail.replaceAll("\n", indent)}`
+  );
   return [
     ...lines,
     "",
-    `Copying takes place at ${
-      copyGbPerSecond.toFixed(0)
-    } GB/s on one core. The matrix products of the kaggle model alone`,
-    `would allow ${count(kaggleLimit)} samples/s on ${cores} cores.`,
+    `One core copies ${copyGbPerSecond.toFixed(0)} GB/s. The matrix products of the kaggle model alone would allow ` +
+    `${count(kaggleLimit)} samples/s on ${cores} cores.`,
   ].join("\n");
 }
 

@@ -105,6 +105,7 @@ export class Terminal implements Disposable {
     if (fraction >= 1) this.clear();
   }
 
+  /** Removes the bar. */
   [Symbol.dispose](): void {
     this.clear();
   }

@@ -9,6 +9,14 @@ import type { Report } from "./events.ts";
 import { allocateRunMemory, LocalRank, type RankGroup } from "./rank_group.ts";
 import { WorkerRanks } from "./worker_ranks.ts";
 
+/** Throws UsageError unless this machine can place a run so. Cheap: to be asked before any stage runs. */
+export function expectPlacement({ mode, device }: Pick<TrainConfig, "mode" | "device">): void {
+  if (device === "cuda" || device === "emulated") throw new UsageError(`Cannot train on ${device}: not built yet`);
+  if (mode === "gpu" || mode === "hybrid") {
+    throw new UsageError(`Cannot train in mode ${mode} on the CPU: choose --mode fae or cpu`);
+  }
+}
+
 /** Opens the backends of a run, allocates its memory and starts its ranks. */
 export async function openRanks(
   config: Pick<TrainConfig, "mode" | "device" | "ranks">,
@@ -17,11 +25,7 @@ export async function openRanks(
   hotRows: number,
   report: Report,
 ): Promise<RankGroup> {
-  const { mode, device } = config;
-  if (device === "cuda" || device === "emulated") throw new UsageError(`Cannot train on ${device}: not built yet`);
-  if (mode === "gpu" || mode === "hybrid") {
-    throw new UsageError(`Cannot train in mode ${mode} on the CPU: choose --mode fae or cpu, or --device cuda`);
-  }
+  expectPlacement(config);
   const hostOptions = await cpuOptions("auto");
   const host = await openHost(hostOptions);
   const tables: Backend = host;

@@ -68,8 +68,14 @@ export async function predictRun(
   }
 }
 
-/** Writes probabilities as CSV with the columns row (from 0) and probability: to a file, whole or not at all, or to stdout. */
-export function writeScores(probabilities: Float32Array, file: string | undefined): void {
+/** How scores are written: CSV with the columns row (from 0) and probability, or a JSON object a line with the same. */
+export type ScoreFormat = "csv" | "json";
+
+/** Writes probabilities to a file, whole or not at all, or to stdout. Throws HotsetError when they cannot be written. */
+export function writeScores(probabilities: Float32Array, file: string | undefined, format: ScoreFormat): void {
+  const line = format === "csv"
+    ? (row: number, probability: string) => `${row},${probability}\n`
+    : (row: number, probability: string) => `{"event":"score","row":${row},"probability":${probability}}\n`;
   const encoder = new TextEncoder();
   const temporary = file === undefined ? undefined : `${file}.partial`;
   try {
@@ -77,13 +83,14 @@ export function writeScores(probabilities: Float32Array, file: string | undefine
       ? undefined
       : Deno.openSync(temporary, { write: true, create: true, truncate: true });
     const sink = target ?? Deno.stdout;
-    for (let first = -LINES_AT_ONCE; first < probabilities.length; first += LINES_AT_ONCE) {
-      const lines = first < 0 ? ["row,probability"] : Array.from(
-        probabilities.subarray(first, first + LINES_AT_ONCE),
-        (probability, i) => `${first + i},${probability.toPrecision(7)}`,
-      );
-      const bytes = encoder.encode(lines.join("\n") + "\n");
+    const write = (text: string) => {
+      const bytes = encoder.encode(text);
       for (let done = 0; done < bytes.length;) done += sink.writeSync(bytes.subarray(done));
+    };
+    if (format === "csv") write("row,probability\n");
+    for (let first = 0; first < probabilities.length; first += LINES_AT_ONCE) {
+      const part = Array.from(probabilities.subarray(first, first + LINES_AT_ONCE));
+      write(part.map((probability, i) => line(first + i, probability.toPrecision(7))).join(""));
     }
     if (file !== undefined) Deno.renameSync(temporary!, file);
   } catch (error) {
