@@ -226,6 +226,7 @@ interface TrainFlags extends RawFlags, Common {
   testFreq?: number;
   targetAuc?: number;
   patience?: number;
+  save: boolean;
 }
 
 function trainLayer(flags: TrainFlags): Partial<hotset.TrainConfig> {
@@ -252,6 +253,7 @@ function trainLayer(flags: TrainFlags): Partial<hotset.TrainConfig> {
     testFreq: flags.testFreq,
     targetAuc: flags.targetAuc,
     patience: flags.patience,
+    save: flags.save,
     seed: flags.seed,
   }) as Partial<hotset.TrainConfig>;
 }
@@ -290,6 +292,7 @@ withRaw(withCommon(program.command("train")))
   .option("--test-freq <steps>", "steps between evaluations (default: at the end of epochs)", natural)
   .option("--target-auc <auc>", "stop at this AUC of the validation split", share)
   .option("--patience <n>", "stop after so many evaluations without a better AUC", positive)
+  .option("--no-save", "write no checkpoints")
   .addHelpText("after", "\nExample: hotset train day_0.gz day_1.gz --test day_2.gz --min-frequency 2 --out run")
   .action((inputs: string[], flags: TrainFlags) => run(flags, (report) => train(inputs, flags, report)));
 

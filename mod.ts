@@ -28,7 +28,7 @@ export { type Artifact, type ArtifactKind } from "./src/artifact.ts";
 export { HotsetError, UsageError } from "./src/errors.ts";
 export { Dataset, type DatasetBody, type Samples, type Split } from "./src/dataset/dataset.ts";
 export { encodeWith, prepareDataset, type PrepareOptions, type ReadOptions } from "./src/dataset/prepare.ts";
-export { generateDataset, type GenerateOptions } from "./src/dataset/generate.ts";
+export { generateDataset, type GenerateDatasetOptions, type GenerateOptions } from "./src/dataset/generate.ts";
 export { Profile, type ProfileBody } from "./src/profile/profile.ts";
 export { profileDataset, type ProfileOptions } from "./src/profile/profile_dataset.ts";
 export { Layout, type LayoutBody } from "./src/layout/layout.ts";

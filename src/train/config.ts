@@ -39,6 +39,8 @@ export const trainConfig = z.object({
   /** Stop when the selection split reaches this AUC, or has not improved for so many evaluations. */
   targetAuc: z.number().min(0).max(1).nullable(),
   patience: positive.nullable(),
+  /** False to train without writing checkpoints, for measurements and searches. */
+  save: z.boolean(),
   seed: z.number().int().nonnegative().max(0xffffffff),
 });
 /** A resolved configuration. */
@@ -80,6 +82,7 @@ const DEFAULTS: TrainConfig = {
   testFreq: 0,
   targetAuc: null,
   patience: null,
+  save: true,
   seed: 123,
 };
 

@@ -248,6 +248,7 @@ export class Trainer {
     const { config, dataset, out, runId } = this.#options;
     const { memory } = this.#group;
     this.#sync.push();
+    if (!config.save) return;
     saveCheckpoint(join(out, name), memory, {
       model: memory.plan.shape,
       seed: config.seed,

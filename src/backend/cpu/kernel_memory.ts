@@ -1,4 +1,5 @@
 /** The memory that the WASM kernels work in: one for all ranks of a process, handed out front to back, never freed. */
+import { adviseHugePages } from "../../../ffi/memory.ts";
 import { growMemory, MAXIMUM_PAGES, newMemory, PAGE_BYTES } from "./wasm/kernels.ts";
 
 /** Allocations begin at whole cache lines. */
@@ -28,7 +29,10 @@ export function takeKernelMemory({ memory, nextLine }: KernelMemory, bytes: numb
     Atomics.sub(nextLine, 0, lines);
     return undefined;
   }
-  const missing = end - memory.buffer.byteLength;
-  if (missing > 0) growMemory(memory, Math.ceil(missing / PAGE_BYTES));
+  const before = memory.buffer.byteLength;
+  if (end > before) {
+    growMemory(memory, Math.ceil((end - before) / PAGE_BYTES));
+    adviseHugePages(new Uint8Array(memory.buffer, before, end - before));
+  }
   return address;
 }
