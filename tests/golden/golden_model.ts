@@ -78,7 +78,8 @@ export class GoldenBatches {
       offsets: Uint32Array.from(offsets),
     };
     for (let sample = 0; sample < BATCH; sample++) filler.add(samples, sample);
-    filler.close(this.#sorter);
+    filler.close();
+    this.#sorter.write(this.#batch);
     return this.#batch;
   }
 }
