@@ -27,7 +27,10 @@
 export { type Artifact, type ArtifactKind } from "./src/artifact.ts";
 export { HotsetError, UsageError } from "./src/errors.ts";
 export { Dataset, type DatasetBody, type Samples, type Split } from "./src/dataset/dataset.ts";
-export { encodeWith, prepareDataset, type PrepareOptions, type ReadOptions } from "./src/dataset/prepare.ts";
+export { encodeWith, prepareDataset, type PrepareOptions } from "./src/dataset/prepare.ts";
+export { inferSchema } from "./src/dataset/infer.ts";
+export { type ReadOptions } from "./src/dataset/prepare_job.ts";
+export { type Format, FORMATS } from "./src/dataset/formats.ts";
 export { generateDataset, type GenerateDatasetOptions, type GenerateOptions } from "./src/dataset/generate.ts";
 export { Profile, type ProfileBody } from "./src/profile/profile.ts";
 export { profileDataset, type ProfileOptions } from "./src/profile/profile_dataset.ts";

@@ -4,7 +4,8 @@ import { mix } from "../random.ts";
 import { BLOCK_SAMPLES, type ClickBlock, ClickModel, type ClickModelOptions } from "./click_model.ts";
 import { COUNTS_FILE, Dataset, type DatasetBody, type Split, splitFiles, SPLITS } from "./dataset.ts";
 import { type Fractions, splitSizes } from "./prepare.ts";
-import { CRITEO, isDense, isSparse } from "./schema.ts";
+import { CRITEO } from "./formats.ts";
+import { isDense, isSparse } from "./schema.ts";
 
 /** How many samples to generate, and how they are split by order. */
 export interface GenerateOptions extends ClickModelOptions {
