@@ -84,8 +84,8 @@ const withCommon = (command: Command) =>
 
 const withRaw = (command: Command) =>
   command
-    .addOption(new Option("--format <name>", "format of raw files").choices(["criteo", "csv"]).default("criteo"))
-    .option("--schema <file>", "JSON file that describes the columns of csv input")
+    .addOption(new Option("--format <name>", "format of raw files").choices(hotset.FORMATS).default("criteo"))
+    .option("--schema <file>", "JSON file that describes the columns of csv and parquet input")
     .option("--test <files...>", "raw files that become the test split")
     .option("--min-frequency <n>", "values seen fewer times share one row", positive, 1)
     .option("--max-ind-range <n>", "hash values into this range first", positive)
@@ -101,7 +101,7 @@ const withRaw = (command: Command) =>
     .option("--memory <bytes>", "memory that reading raw files may use", memory, 4 * 2 ** 30);
 
 interface RawFlags {
-  format: "criteo" | "csv";
+  format: hotset.Format;
   schema?: string;
   test?: string[];
   minFrequency: number;
@@ -163,10 +163,13 @@ const program = new Command("hotset")
 withRaw(withCommon(program.command("prepare")))
   .description("Turn raw logs into a dataset.")
   .argument("<input...>", "files or globs in the order of time; .gz, .zst and .parquet work")
-  .requiredOption("--out <dir>", "directory of the dataset")
+  .option("--out <dir>", "directory of the dataset")
+  .option("--infer", "print a schema proposed for the input, to be edited, instead")
   .addHelpText("after", "\nExample: hotset prepare 'day_*.tsv.gz' --min-frequency 2 --out criteo")
-  .action((inputs: string[], flags: RawFlags & Common & { out: string }) =>
+  .action((inputs: string[], flags: RawFlags & Common & { out?: string; infer?: boolean }) =>
     run(flags, async (report) => {
+      if (flags.infer) return console.log(JSON.stringify(await hotset.inferSchema(inputs[0]), null, 2));
+      if (flags.out === undefined) throw new hotset.UsageError("Cannot prepare: name the dataset with --out");
       await hotset.prepareTo({ ...rawOptions(flags), inputs, out: flags.out }, report);
     })
   );

@@ -17,6 +17,8 @@ const UNIX_TIMES = { from: 1e8, to: 1e10 };
 const UNIQUE_SHARE = 0.95;
 /** Whole numbers with at most so many values are more likely codes than amounts. */
 const MOST_CODES = 20;
+/** A label can be one of a few values. */
+const MOST_LABELS = 10;
 
 /** What was found in a column. */
 interface Found {
@@ -46,10 +48,9 @@ export async function inferSchema(path: string): Promise<LogSchema> {
     const text = parquet ? { delimiter: ",", quote: '"', header: true } : await sniff(engine, file.path);
     const found = await describe(engine, file.path, text, parquet);
     const columns = propose(found);
-    if (!columns.some(isSparse)) {
-      throw new HotsetError(`Cannot infer a schema of ${path}: no column looks like categories; write one by hand`);
-    }
-    return { ...text, columns };
+    const missing = columns.every((c) => c.kind !== "label") ? "a label" : columns.some(isSparse) ? "" : "categories";
+    if (missing === "") return { ...text, columns };
+    throw new HotsetError(`Cannot infer a schema of ${path}: no column looks like ${missing}; write one by hand`);
   } catch (error) {
     throw readFailure(path, error);
   } finally {
@@ -100,17 +101,17 @@ async function describe(engine: Engine, path: string, text: Text, parquet: boole
 function propose(found: readonly Found[]): Column[] {
   const isFlag = ({ min, max, emptyPercent }: Found) =>
     emptyPercent === 0 && [["0", "1"], ["false", "true"]].some(([a, b]) => min === a && max === b);
-  const label = found.find((f) => isFlag(f) && LABEL_NAMES.test(f.name)) ?? found.find(isFlag);
-  const columns = found.map((f) => f === label ? labelOf(f) : kindOf(f));
-  if (label === undefined) {
-    const note = "no column holds just 0 and 1: give the label its kind, with positive or atLeast";
-    return [{ name: "label", kind: "label", note }, ...columns];
-  }
-  return columns;
-}
-
-function labelOf({ name }: Found): Column {
-  return { name, kind: "label", note: "only 0 and 1" };
+  const coarse = found.filter((f) => f.distinct > 1 && f.distinct <= MOST_LABELS && f.emptyPercent === 0)
+    .sort((a, b) => a.distinct - b.distinct);
+  const label = found.find((f) => isFlag(f) && LABEL_NAMES.test(f.name)) ?? found.find(isFlag) ?? coarse[0];
+  return found.map((f) => {
+    if (f !== label) return kindOf(f);
+    const { name, type, max } = f;
+    if (isFlag(f)) return { name, kind: "label", note: "only 0 and 1" };
+    const note = `one of ${Math.round(f.distinct)} values: say which of them count as 1`;
+    if (type === "VARCHAR") return { name, kind: "label", positive: [max!], note };
+    return { name, kind: "label", atLeast: Number(max), note };
+  });
 }
 
 function kindOf(f: Found): Column {
@@ -123,6 +124,9 @@ function kindOf(f: Found): Column {
     if (f.distinct >= UNIQUE_SHARE * f.rows) return { name, kind: "ignore", note: `names the row: ${about}` };
     return { name, kind: "sparse", values: f.hex ? "hex" : "text", note: about };
   }
+  const named = ID_NAMES.test(name);
+  if (named && f.distinct >= UNIQUE_SHARE * f.rows) return { name, kind: "ignore", note: `names the row: ${about}` };
+  if (named) return { name, kind: "sparse", values: "text", note: `named like a code: ${about}` };
   if (/DOUBLE|FLOAT|DECIMAL/.test(type)) {
     return { name, kind: "dense", transform: least >= 0 && most > 10 ? "log" : "none", note: `${f.min} to ${f.max}` };
   }
@@ -130,11 +134,7 @@ function kindOf(f: Found): Column {
     if (least > UNIX_TIMES.from && most < UNIX_TIMES.to && (TIME_NAMES.test(name) || f.distinct > f.rows / 10)) {
       return { name, kind: "time", transform: "clock", note: "unix seconds?" };
     }
-    const named = ID_NAMES.test(name);
-    if (f.distinct >= UNIQUE_SHARE * f.rows && (named || least > most / 2)) {
-      return { name, kind: "ignore", note: `names the row: ${about}` };
-    }
-    if (named || f.distinct <= MOST_CODES || least > most / 2) {
+    if (f.distinct <= MOST_CODES || least > most / 2) {
       return { name, kind: "sparse", values: "text", note: `whole numbers that look like codes: ${about}` };
     }
     return { name, kind: "dense", transform: "log", note: `${f.min} to ${f.max}; sparse if these are codes` };
