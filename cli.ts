@@ -112,6 +112,17 @@ interface RawFlags {
   memory: number;
 }
 
+interface GenerateFlags extends Common {
+  preset: hotset.Shape;
+  samples: number;
+  out: string;
+  raw?: boolean;
+  scale: number;
+  drift: number;
+  validationFraction: number;
+  testFraction: number;
+}
+
 /** Leaves out what was not given: optional properties are absent, not undefined. */
 function given<T extends object>(record: T): { [K in keyof T]: Exclude<T[K], undefined> } {
   return Object.fromEntries(Object.entries(record).filter(([, value]) => value !== undefined)) as never;
@@ -171,6 +182,30 @@ withRaw(withCommon(program.command("prepare")))
       if (flags.infer) return console.log(JSON.stringify(await hotset.inferSchema(inputs[0]), null, 2));
       if (flags.out === undefined) throw new hotset.UsageError("Cannot prepare: name the dataset with --out");
       await hotset.prepareTo({ ...rawOptions(flags), inputs, out: flags.out }, report);
+    })
+  );
+
+withCommon(program.command("generate"))
+  .description("Generate a dataset in the shape of a published log, with a model planted in it.")
+  .addOption(new Option("--preset <name>", "shape of the tables").choices(hotset.SHAPES).default("kaggle"))
+  .requiredOption("--samples <n>", "samples of all splits", positive)
+  .requiredOption("--out <dir>", "directory of the dataset, or with --raw a new file")
+  .option("--raw", "write a raw log in the Criteo format instead")
+  .option("--scale <factor>", "make tables smaller by this factor", real, 1)
+  .option("--drift <share>", "share of the popular rows that others replace over time", share, 0)
+  .option("--validation-fraction <share>", "share of the validation split", share, 0.05)
+  .option("--test-fraction <share>", "share of the test split", share, 0.1)
+  .addHelpText("after", "\nExample: hotset generate --preset kaggle --samples 1000000 --out clicks")
+  .action((flags: GenerateFlags) =>
+    run(flags, (report) => {
+      const { preset: shape, samples, out, raw, scale, drift, seed } = flags;
+      const fractions = { validation: flags.validationFraction, test: flags.testFraction };
+      const onProgress = (fraction: number) => report({ event: "stage", stage: "generate", fraction });
+      const options = { shape, samples, scale, drift, seed, fractions, onProgress };
+      const bestAuc = raw
+        ? hotset.writeCriteoLog(out, options)
+        : hotset.generateDataset(out, options).body.generated!.bestAuc;
+      console.log(JSON.stringify({ event: "generated", out, samples, bestAuc }));
     })
   );
 

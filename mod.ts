@@ -31,7 +31,13 @@ export { encodeWith, prepareDataset, type PrepareOptions } from "./src/dataset/p
 export { inferSchema } from "./src/dataset/infer.ts";
 export { type ReadOptions } from "./src/dataset/prepare_job.ts";
 export { type Format, FORMATS } from "./src/dataset/formats.ts";
-export { generateDataset, type GenerateDatasetOptions, type GenerateOptions } from "./src/dataset/generate.ts";
+export {
+  generateDataset,
+  type GenerateDatasetOptions,
+  type GenerateOptions,
+  writeCriteoLog,
+} from "./src/dataset/generate.ts";
+export { type Shape, SHAPES } from "./src/dataset/presets.ts";
 export { Profile, type ProfileBody } from "./src/profile/profile.ts";
 export { profileDataset, type ProfileOptions } from "./src/profile/profile_dataset.ts";
 export { Layout, type LayoutBody } from "./src/layout/layout.ts";
