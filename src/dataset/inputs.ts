@@ -28,9 +28,13 @@ function inputFile(path: string): InputFile {
     throw new HotsetError(`Cannot read ${path}: ${reason}`);
   };
   let stats: Stats;
+  const start = new Uint8Array(2);
   try {
     stats = statSync(path);
-    if (stats.isFile()) Deno.openSync(path).close();
+    if (stats.isFile()) {
+      using file = Deno.openSync(path);
+      file.readSync(start);
+    }
   } catch (error) {
     if (error instanceof Deno.errors.PermissionDenied) return fail("no permission");
     const code = error instanceof Error && "code" in error ? error.code : undefined;
@@ -39,6 +43,9 @@ function inputFile(path: string): InputFile {
   if (stats.isDirectory()) fail(`it is a directory; name its files, for example '${path}/*.gz'`);
   if (!stats.isFile()) fail("it is not a file");
   if (stats.size === 0) fail("it is empty");
+  if (start[0] === 0xff && start[1] === 0xfe || start[0] === 0xfe && start[1] === 0xff) {
+    fail("it is UTF-16; convert it to UTF-8, for example with iconv");
+  }
   return { path: resolve(path), bytes: stats.size, modified: Math.trunc(stats.mtimeMs) };
 }
 

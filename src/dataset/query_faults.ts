@@ -37,11 +37,6 @@ export function readFailure(path: string, error: unknown): unknown {
       { cause: error },
     );
   }
-  if (/not utf-8|invalid unicode|byte sequence mismatch/i.test(messageOf(error))) {
-    return new HotsetError(`Cannot read ${path}: it is not UTF-8; convert it, for example with iconv`, {
-      cause: error,
-    });
-  }
   if (/magic bytes|parquet/i.test(messageOf(error))) {
     return new HotsetError(`Cannot read ${path}: not a Parquet file, or cut off: ${reasonOf(error)}`, { cause: error });
   }

@@ -1,7 +1,6 @@
 /** Reading of Criteo text, plain or compressed, into staged chunks; runs on worker threads. */
-import { createReadStream } from "node:fs";
-import { createGunzip, createZstdDecompress } from "node:zlib";
-import { HotsetError, messageOf } from "../errors.ts";
+import { HotsetError } from "../errors.ts";
+import { decompressed } from "./compressed.ts";
 import { CRITEO } from "./formats.ts";
 import { CriteoParser, LEAST_ROW_BYTES } from "./criteo_parser.ts";
 import { LINE_TOO_LONG, MOST_LINE_BYTES } from "./row_fault.ts";
@@ -132,29 +131,6 @@ async function readStream({ path, prefix }: CriteoTask, parser: CriteoParser): P
     parse();
   }
   return chunks;
-}
-
-/** The text of a compressed file. Throws HotsetError if it is cut off or something else. */
-export async function* decompressed(path: string): AsyncGenerator<Uint8Array> {
-  const gzip = path.endsWith(".gz");
-  const inflate = gzip ? createGunzip({ chunkSize: 1 << 20 }) : createZstdDecompress({ chunkSize: 1 << 20 });
-  const source = createReadStream(path, { highWaterMark: 1 << 20 });
-  source.on("error", (error) => inflate.destroy(error));
-  try {
-    for await (const piece of source.pipe(inflate)) yield piece;
-  } catch (error) {
-    throw compressionFailure(path, error);
-  }
-}
-
-/** Why a compressed file cannot be read. */
-export function compressionFailure(path: string, error: unknown): HotsetError {
-  const text = messageOf(error);
-  const what = path.endsWith(".gz") ? "gzip" : "zstd";
-  const reason = /unexpected end|premature|truncated/i.test(text)
-    ? `the ${what} file is cut off; fetch it again`
-    : `not a ${what} file: ${text}`;
-  return new HotsetError(`Cannot read ${path}: ${reason}`, { cause: error });
 }
 
 function skipMark(text: Uint8Array): number {

@@ -4,7 +4,8 @@ import { lacksLabel, LEAST_ROW_BYTES } from "./criteo_parser.ts";
 import { type InputFile, namesOf } from "./inputs.ts";
 import { extractNpz } from "./npz.ts";
 import type { preparePool, ReadTask } from "./prepare_pool.ts";
-import { CHUNK_BYTES, decompressed, type ReadResult } from "./read_criteo.ts";
+import { decompressed, isCompressed } from "./compressed.ts";
+import { CHUNK_BYTES, type ReadResult } from "./read_criteo.ts";
 import type { IntegerSource } from "./read_integers.ts";
 import type { StageDirectory } from "./stage_directory.ts";
 import type { StagedLog, StageOptions } from "./staged_log.ts";
@@ -74,10 +75,6 @@ function criteoTasks(file: InputFile, prefix: string, labelled: boolean, options
     const begin = k * CHUNK_BYTES;
     return { ...task, range: { begin, end: Math.min(begin + CHUNK_BYTES, bytes) }, prefix: `${prefix}.${k}` };
   });
-}
-
-function isCompressed(path: string): boolean {
-  return path.endsWith(".gz") || path.endsWith(".zst");
 }
 
 /** The first line of a text, as far as it tells the number of columns. */

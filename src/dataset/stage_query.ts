@@ -1,14 +1,10 @@
 /** Staging of any log that DuckDB reads: its fields by a schema, checked, into Parquet files and then into chunks. */
 import type { DuckDBDataChunk } from "@duckdb/node-api";
-import { createReadStream } from "node:fs";
-import { Writable } from "node:stream";
-import { pipeline } from "node:stream/promises";
-import { createGunzip } from "node:zlib";
 import { HotsetError } from "../errors.ts";
+import { checkWhole } from "./compressed.ts";
 import { type Engine, identifier, numbers, quoted } from "./duckdb.ts";
 import { type InputFile, namesOf } from "./inputs.ts";
 import { countRejects, firstBadRow, firstLine, firstReject, readFailure, splitLine } from "./query_faults.ts";
-import { compressionFailure } from "./read_criteo.ts";
 import { type Column, isDense, isSparse, type LogSchema } from "./schema.ts";
 import type { StageDirectory } from "./stage_directory.ts";
 import type { StagedLog, StageOptions } from "./staged_log.ts";
@@ -67,6 +63,7 @@ export async function stageQuery(
     parquet.push(stage.path(`${name}.${i}.parquet`));
     const progress = (fraction: number) => onProgress?.((bytes + fraction * file.bytes) / total);
     const read = await stage.step(`${name}.${i}`, async () => {
+      if (file.path.endsWith(".zst")) await checkWhole(file.path);
       const layout = await layoutOf(engine, file.path, schema, options);
       return await stageFile(engine, layout, parquet[i], options.onBadRow === "skip", progress);
     });
@@ -105,7 +102,7 @@ async function stageFile(
   onProgress: (fraction: number) => void,
 ): Promise<{ rows: number; skippedRows: number; labelled: boolean }> {
   const { path, source, fields, labelled } = layout;
-  const intact = path.endsWith(".gz") ? checkGzip(path) : Promise.resolve();
+  const intact = path.endsWith(".gz") ? checkWhole(path) : Promise.resolve();
   intact.catch(() => {}); // awaited below, before any of DuckDB's own complaints
   const values = fields.map((f) => `${f.value} AS ${f.staged}`);
   const partial = `${staged}.partial`;
@@ -286,15 +283,5 @@ async function parquetColumns(engine: Engine, path: string): Promise<string[]> {
     return (await engine.rows(`DESCRIBE FROM read_parquet(${quoted(path)})`)).map(([name]) => String(name));
   } catch (error) {
     throw readFailure(path, error);
-  }
-}
-
-/** DuckDB reads the start of a gzip file that was cut off as if it were whole: only its end tells. */
-async function checkGzip(path: string): Promise<void> {
-  try {
-    const drop = new Writable({ write: (_chunk, _encoding, done) => done() });
-    await pipeline(createReadStream(path, { highWaterMark: 1 << 20 }), createGunzip({ chunkSize: 1 << 20 }), drop);
-  } catch (error) {
-    throw compressionFailure(path, error);
   }
 }

@@ -127,7 +127,7 @@ const DAMAGE: Damage[] = [
   ],
   [
     ({ words, sections, distinct }) => words[sections.segments + 2 * distinct + 1]--,
-    /segments of \d+ lookups instead of/,
+    /segments of (more than \d+ lookups|\d+ lookups instead of)/,
   ],
   [(_, positions) => positions[0] = 99_999, /lookup \d+ of segment 0 is not below \d+/],
   [(_, positions) => positions[0] = positions.at(-1)!, /lookup \d+ (of segment 0 is not below \d+|is in no segment)/],
