@@ -4,8 +4,11 @@ import { HotsetError } from "../errors.ts";
 const LEAST_SLOTS = 1024;
 const MOST_LOAD = 0.7;
 const MOST_COUNT = 2 ** 32 - 1;
-/** While it grows a table is there twice, the new one of twice the length: words a slot of the old one. */
-const GROWTH_WORDS = 6;
+/**
+ * Words that a slot of the old table stands for while the table grows to twice its length (the old one and the new) and,
+ * which is more, once that is full and its keys are sorted and listed.
+ */
+const GROWTH_WORDS = 10;
 /** 2^32 / golden ratio: multiplying by it spreads keys over the upper bits. */
 const SPREAD = 0x9e3779b1;
 
@@ -13,7 +16,7 @@ const SPREAD = 0x9e3779b1;
 export class KeysDoNotFit extends HotsetError {}
 
 /** A hash table with open addressing of pairs of words: key, and a value that is 0 where the slot is free. */
-export class KeyTable {
+export class KeyTable implements Disposable {
   /** Distinct keys. */
   keys = 0;
   readonly #memoryBytes: number;
@@ -46,7 +49,7 @@ export class KeyTable {
   }
 
   /** Gives ids to the keys counted at least so often. Returns those keys and their counts in the order of their ids. */
-  number(minFrequency: number): { keys: Uint32Array; counts: Uint32Array } {
+  number(minFrequency: number): { keys: Uint32Array<ArrayBuffer>; counts: Uint32Array<ArrayBuffer> } {
     // Words of a 64-bit number: the key, and above it the count upside down.
     const sorted = new BigUint64Array(this.keys);
     const words = new Uint32Array(sorted.buffer);
@@ -69,15 +72,14 @@ export class KeyTable {
       keys[id - 1] = key;
       counts[id - 1] = ~words[2 * id - 1];
     }
+    release(sorted);
     return { keys, counts };
   }
 
-  /** A table that knows these ids: of `keys[i]` it is i + 1. */
-  static of(keys: Uint32Array, memoryBytes: number): KeyTable {
-    const table = new KeyTable(memoryBytes);
-    table.count(keys);
-    for (let i = 0; i < keys.length; i++) table.#pairs[2 * table.#slotOf(keys[i]) + 1] = i + 2;
-    return table;
+  /** Gives ids to keys in an empty table: to `keys[i]` i + 1. Throws KeysDoNotFit. */
+  learn(keys: Uint32Array): void {
+    this.count(keys);
+    for (let i = 0; i < keys.length; i++) this.#pairs[2 * this.#slotOf(keys[i]) + 1] = i + 2;
   }
 
   /** Replaces keys by their ids, once these are given. */
@@ -116,7 +118,18 @@ export class KeyTable {
       pairs[2 * slot] = old[from];
       pairs[2 * slot + 1] = old[from + 1];
     }
+    release(old);
   }
+
+  /** Gives the memory back. */
+  [Symbol.dispose](): void {
+    release(this.#pairs);
+  }
+}
+
+/** Gives the memory of a large array back at once: the garbage collector takes its time, and the limit counts it. */
+export function release(array: Uint32Array<ArrayBuffer> | BigUint64Array<ArrayBuffer>): void {
+  array.buffer.transfer(0);
 }
 
 /** Of a table of so many slots, a power of two. */

@@ -1,7 +1,7 @@
 /** Numbering and encoding of one table whose values are 32-bit keys; runs on worker threads. */
 import { FileReader } from "../artifact.ts";
 import { HotsetError, messageOf } from "../errors.ts";
-import { KeysDoNotFit, KeyTable } from "./key_table.ts";
+import { KeysDoNotFit, KeyTable, release } from "./key_table.ts";
 import { type KeyRun, readWords, writeWhole } from "./staged_chunk.ts";
 
 const PIECE_KEYS = 1 << 18;
@@ -31,18 +31,17 @@ export function numberTable(task: TableTask): { rows: number | undefined } {
 
 function number({ logs, from, keysFile, countsFile, memoryBytes }: TableTask): number {
   const memory = new Uint32Array(PIECE_KEYS);
-  let table: KeyTable;
-  let keys: Uint32Array;
-  let counts: Uint32Array;
+  using table = new KeyTable(memoryBytes);
+  let keys: Uint32Array<ArrayBuffer>;
+  let counts: Uint32Array<ArrayBuffer>;
   if ("train" in from) {
-    table = new KeyTable(memoryBytes);
     for (const piece of pieces(logs[0].runs, from.train, memory)) table.count(piece);
     ({ keys, counts } = table.number(from.minFrequency));
   } else {
     using reader = new FileReader(from.file);
     keys = readWords(reader, from.at, from.keys, new Uint32Array(from.keys));
     counts = new Uint32Array(from.keys);
-    table = KeyTable.of(keys, memoryBytes);
+    table.learn(keys);
   }
   for (const { runs, ids } of logs) {
     const temporary = `${ids}.partial`;
@@ -62,7 +61,10 @@ function number({ logs, from, keysFile, countsFile, memoryBytes }: TableTask): n
   const rest = "train" in from ? Math.min(from.train - kept, 2 ** 32 - 1) : 0;
   writeWhole(keysFile, [Uint32Array.of(0), keys]);
   writeWhole(countsFile, [Uint32Array.of(rest), counts]);
-  return keys.length + 1;
+  const rows = keys.length + 1;
+  release(keys);
+  release(counts);
+  return rows;
 }
 
 /** The first `limit` keys of runs, some at a time, in memory that is used again. */

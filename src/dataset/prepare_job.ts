@@ -21,8 +21,10 @@ const DEFAULT_MEMORY_BYTES = 4 * 2 ** 30;
 /** DuckDB's share of the memory, and that of the dictionary in work beside it; the rest is for buffers and the runtime. */
 const ENGINE_MEMORY_SHARE = 0.5;
 const DICTIONARY_MEMORY_SHARE = 0.4;
-/** The share of all dictionaries in work where there is no DuckDB. */
-const KEYS_MEMORY_SHARE = 0.6;
+/** Without DuckDB the dictionaries in work may have what the runtime and each thread leave, but at least a share. */
+const RUNTIME_BYTES = 192 * 2 ** 20;
+const THREAD_BYTES = 64 * 2 ** 20;
+const LEAST_KEYS_MEMORY_SHARE = 0.25;
 /** Global rows are 32-bit numbers, and the last one closes segment lists. */
 const MAX_ROWS = 2 ** 32 - 1;
 
@@ -173,7 +175,10 @@ export class PrepareJob implements Disposable {
     const pool = this.#pool!;
     const columns = schema.columns.filter(isSparse);
     const dense = schema.columns.filter(isDense).length;
-    const budget = this.#memoryBytes * KEYS_MEMORY_SHARE;
+    const budget = Math.max(
+      this.#memoryBytes - RUNTIME_BYTES - THREAD_BYTES * this.#threads,
+      this.#memoryBytes * LEAST_KEYS_MEMORY_SHARE,
+    );
     const sizes = columns.map((_, t) => stage.finished<number>(`t${t}`));
     const task = (t: number, memoryBytes: number): TableTask => ({
       kind: "table",

@@ -257,12 +257,12 @@ Deno.test("files of different layouts are read in the given order", async () => 
 Deno.test("a dictionary beyond the memory limit is refused with the way out; one near it is numbered alone", async () => {
   using directory = new TemporaryDirectory();
   const values = Array.from({ length: 60_000 }, (_, i) => (i * 7919).toString(16));
-  await assert.rejects(firstTable(directory, values, { memoryBytes: 2e6 }), {
+  await assert.rejects(firstTable(directory, values, { memoryBytes: 4e6 }), {
     name: "HotsetError",
     message: "Cannot number the values of C1 in the 1 MB that the memory limit leaves for them; allow more memory or " +
       "set --max-ind-range",
   });
-  // Growing to 131,072 slots takes 1.6 MB: more than a third of the 3.6 MB, less than all of them.
-  const near = await firstTable(directory, values, { memoryBytes: 6e6, threads: 3 });
+  // 131,072 slots take 2.6 MB: more than a third of the 3 MB that there are, less than all of them.
+  const near = await firstTable(directory, values, { memoryBytes: 12e6, threads: 3 });
   assert.equal(new Set(near.ids).size, values.length);
 });
