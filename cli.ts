@@ -79,8 +79,8 @@ const memoryOption = (flags: string, description: string, value: number) =>
 
 const withRaw = (command: Command) =>
   command
-    .addOption(new Option("--format <name>", "format of raw files").choices(["criteo", "csv"]).default("criteo"))
-    .option("--schema <file>", "JSON file that describes the columns of csv input")
+    .addOption(new Option("--format <name>", "format of raw files").choices(hotset.FORMATS).default("criteo"))
+    .option("--schema <file>", "JSON file that describes the columns of csv and parquet input")
     .option("--test <files...>", "raw files that become the test split")
     .option("--min-frequency <n>", "values seen fewer times share one row", positive, 1)
     .option("--max-ind-range <n>", "hash values into this range first", positive)
@@ -96,7 +96,7 @@ const withRaw = (command: Command) =>
     .addOption(memoryOption("--memory <bytes>", "memory that reading raw files may use", 4 * 2 ** 30));
 
 interface RawFlags {
-  format: "criteo" | "csv";
+  format: hotset.Format;
   schema?: string;
   test?: string[];
   minFrequency: number;
@@ -105,6 +105,17 @@ interface RawFlags {
   testFraction?: number;
   onBadRow: "fail" | "skip";
   memory: number;
+}
+
+interface GenerateFlags extends Common {
+  preset: hotset.Shape;
+  samples: number;
+  out: string;
+  raw?: boolean;
+  scale: number;
+  drift: number;
+  validationFraction: number;
+  testFraction: number;
 }
 
 /** Leaves out what was not given: optional properties are absent, not undefined. */
@@ -165,12 +176,39 @@ const program = new Command("hotset")
 withRaw(withCommon(program.command("prepare")))
   .description("Turn raw logs into a dataset.")
   .argument("<input...>", "files or globs in the order of time; .gz, .zst and .parquet work")
-  .requiredOption("--out <dir>", "directory of the dataset")
+  .option("--out <dir>", "directory of the dataset")
+  .option("--infer", "print a schema proposed for the input, to be edited, instead")
   .addHelpText("after", "\nExample: hotset prepare 'day_*.tsv.gz' --min-frequency 2 --out criteo")
-  .action((inputs: string[], flags: RawFlags & Common & { out: string }) =>
+  .action((inputs: string[], flags: RawFlags & Common & { out?: string; infer?: boolean }) =>
     run(flags, async (report) => {
+      if (flags.infer) return console.log(JSON.stringify(await hotset.inferSchema(inputs[0]), null, 2));
+      if (flags.out === undefined) throw new hotset.UsageError("Cannot prepare: name the dataset with --out");
       await hotset.prepareTo({ ...rawOptions(flags), inputs, out: flags.out }, report);
       if (!flags.json) console.log(flags.out);
+    })
+  );
+
+withCommon(program.command("generate"))
+  .description("Generate a dataset in the shape of a published log, with a model planted in it.")
+  .addOption(new Option("--preset <name>", "shape of the tables").choices(hotset.SHAPES).default("kaggle"))
+  .requiredOption("--samples <n>", "samples of all splits", positive)
+  .requiredOption("--out <dir>", "directory of the dataset, or with --raw a new file")
+  .option("--raw", "write a raw log in the Criteo format instead")
+  .option("--scale <factor>", "make tables smaller by this factor", real, 1)
+  .option("--drift <share>", "share of the popular rows that others replace over time", share, 0)
+  .option("--validation-fraction <share>", "share of the validation split", share, 0.05)
+  .option("--test-fraction <share>", "share of the test split", share, 0.1)
+  .addHelpText("after", "\nExample: hotset generate --preset kaggle --samples 1000000 --out clicks")
+  .action((flags: GenerateFlags) =>
+    run(flags, (report) => {
+      const { preset: shape, samples, out, raw, scale, drift, seed } = flags;
+      const fractions = { validation: flags.validationFraction, test: flags.testFraction };
+      const onProgress = (fraction: number) => report({ event: "stage", stage: "generate", fraction });
+      const options = { shape, samples, scale, drift, seed, fractions, onProgress };
+      const bestAuc = raw
+        ? hotset.writeCriteoLog(out, options)
+        : hotset.generateDataset(out, options).body.generated!.bestAuc;
+      console.log(JSON.stringify({ event: "generated", out, samples, bestAuc }));
     })
   );
 

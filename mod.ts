@@ -39,10 +39,20 @@ export {
   type Fractions,
   prepareDataset,
   type PrepareOptions,
-  type ReadOptions,
 } from "./src/dataset/prepare.ts";
-export { type BadRowPolicy } from "./src/dataset/raw.ts";
-export { generateDataset, type GenerateDatasetOptions, type GenerateOptions } from "./src/dataset/generate.ts";
+export { inferSchema } from "./src/dataset/infer.ts";
+export { type Column, type LogSchema, type Named } from "./src/dataset/schema.ts";
+export { type BadRowPolicy } from "./src/dataset/staged_log.ts";
+export { type ReadOptions } from "./src/dataset/prepare_job.ts";
+export { type Format, FORMATS } from "./src/dataset/formats.ts";
+export {
+  type BestAuc,
+  generateDataset,
+  type GenerateDatasetOptions,
+  type GenerateOptions,
+  writeCriteoLog,
+} from "./src/dataset/generate.ts";
+export { type Shape, SHAPES } from "./src/dataset/presets.ts";
 export { type ClickModelOptions } from "./src/dataset/click_model.ts";
 export { Profile, type ProfileBody, type ProfiledTable } from "./src/profile/profile.ts";
 export { type Interval } from "./src/profile/estimate.ts";

@@ -57,8 +57,10 @@ export function splitFiles(split: Split) {
 
 /** u32 (rows of all tables): how often each row is looked up in the train split (saturated at 2^32 - 1). */
 export const COUNTS_FILE = "counts.u32";
-/** Parquet (feature, value, id): the dictionary that encoded the values; absent from generated datasets. */
+/** Parquet (feature, value, id): the dictionary of a dataset whose values are text. */
 export const DICTIONARY_FILE = "dictionary.parquet";
+/** u32 (rows of all tables): the dictionary of a dataset whose values are numbers; row 0 of each table has none. */
+export const KEYS_FILE = "keys.u32";
 
 /** Lookups of consecutive samples in memory. Indices are global rows; bag b begins at lookup `offsets[b]`. */
 export interface Lookups {
@@ -120,6 +122,7 @@ export class Dataset {
     }
     const dataset = new Dataset(artifact);
     artifact.expectBytes(COUNTS_FILE, 4 * dataset.rows);
+    if (artifact.has(KEYS_FILE)) artifact.expectBytes(KEYS_FILE, 4 * dataset.rows);
     return dataset;
   }
 
@@ -141,7 +144,12 @@ export class Dataset {
     return this.body.splits[split].samples;
   }
 
-  /** Path of the dictionary, or undefined if the dataset was not made from raw values. */
+  /** Path of the keys of all rows, or undefined if the values of the dataset are not numbers. */
+  get keysPath(): string | undefined {
+    return this.#artifact.has(KEYS_FILE) ? this.#artifact.path(KEYS_FILE) : undefined;
+  }
+
+  /** Path of the dictionary, or undefined if the values of the dataset are not text. */
   get dictionaryPath(): string | undefined {
     return this.#artifact.has(DICTIONARY_FILE) ? this.#artifact.path(DICTIONARY_FILE) : undefined;
   }

@@ -1,5 +1,5 @@
 /**
- * One packed mini-batch: a single block of 4-byte words, the same on disk, in host memory and on a device.
+ * One mini-batch: a single block of 4-byte words, the same in host memory and on a device (on disk: batch_record.ts).
  *
  * ```
  * header      HEADER_WORDS                        see backend.ts

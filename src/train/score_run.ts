@@ -1,7 +1,8 @@
 /** Uses a trained run: its metrics on a dataset, and scores for new rows. */
 import { join } from "node:path";
 import { Dataset, type Split, SPLITS } from "../dataset/dataset.ts";
-import { encodeWith, type ReadOptions } from "../dataset/prepare.ts";
+import { encodeWith } from "../dataset/prepare.ts";
+import type { ReadOptions } from "../dataset/prepare_job.ts";
 import { HotsetError, messageOf } from "../errors.ts";
 import { SplitBatches } from "../layout/split_batches.ts";
 import { planModel } from "../model/shape.ts";
