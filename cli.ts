@@ -208,7 +208,7 @@ withCommon(program.command("generate"))
       const bestAuc = raw
         ? hotset.writeCriteoLog(out, options)
         : hotset.generateDataset(out, options).body.generated!.bestAuc;
-      console.log(JSON.stringify({ event: "generated", out, samples, bestAuc }));
+      console.log(flags.json ? JSON.stringify({ event: "generated", out, samples, bestAuc }) : out);
     })
   );
 
