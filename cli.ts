@@ -419,7 +419,7 @@ async function main(given: string[]): Promise<void> {
   try {
     const { arguments: words, ignored } = hotset.translateArguments(hotset.expandConfig(given));
     if (ignored.length > 0 && !words.includes("--quiet")) {
-      console.error(`note: ${ignored.join(", ")} changes nothing here`);
+      console.error(`Without effect here: ${ignored.join(", ")}`);
     }
     await program.parseAsync(words, { from: "user" });
   } catch (error) {

@@ -107,6 +107,7 @@ export function expectStart(config: TrainConfig, out: string): void {
   expectPlacement(config);
   const { denseFeatures, bottom } = config;
   planModel({ ...config, tableRows: [1], bottom: [denseFeatures ?? 1, ...bottom] });
+  if (isFile(out)) throw new HotsetError(`Cannot start a run in ${out}: a file is there`);
   if (exists(join(out, RUN_FILE))) {
     throw new UsageError(
       `Cannot start a run in ${out}: a run is there; continue it with --resume or choose another --out`,
@@ -130,8 +131,9 @@ export async function trainOn(
 export async function startRun(config: TrainConfig, dataset: Dataset, options: RunOptions): Promise<ResultEvent> {
   const { out } = options;
   expectStart(config, out);
-  const plan = planFor(config, dataset); // fails before anything is written
-  makeDirectory(out);
+  const plan = planFor(config, dataset);
+  using layout = layoutFor(config, dataset, options);
+  makeDirectory(out); // what can fail has failed before the run is there
   const record: RunRecord = {
     hotset: "run",
     version: 1,
@@ -142,7 +144,7 @@ export async function startRun(config: TrainConfig, dataset: Dataset, options: R
   const temporary = join(out, `.${RUN_FILE}.partial`);
   Deno.writeTextFileSync(temporary, JSON.stringify(record, null, 1) + "\n");
   Deno.renameSync(temporary, join(out, RUN_FILE));
-  return await trainRun(config, plan, dataset, undefined, options);
+  return await trainRun(config, plan, dataset, layout, undefined, options);
 }
 
 /** Continues a run from its last checkpoint, with the same bits as if it had never stopped. */
@@ -155,13 +157,16 @@ export async function resumeRun(options: RunOptions): Promise<ResultEvent> {
   const last = join(options.out, LAST_CHECKPOINT);
   removeLeftovers(last);
   const checkpoint = exists(last) ? Checkpoint.open(last) : undefined;
-  return await trainRun(config, planFor(config, dataset), dataset, checkpoint, options);
+  const plan = planFor(config, dataset);
+  using layout = layoutFor(config, dataset, options);
+  return await trainRun(config, plan, dataset, layout, checkpoint, options);
 }
 
 async function trainRun(
   config: TrainConfig,
   plan: ModelPlan,
   dataset: Dataset,
+  layout: Layout,
   checkpoint: Checkpoint | undefined,
   { out, report, signal = () => NEVER }: RunOptions,
 ): Promise<ResultEvent> {
@@ -172,7 +177,6 @@ async function trainRun(
     }
     report(event);
   };
-  using layout = layoutFor(config, dataset, cacheOf(out), report);
   const runId = runIdOf(config, layout);
   if (checkpoint !== undefined && checkpoint.body.run !== runId) {
     throw new HotsetError(`Cannot resume ${out}: its checkpoint was made with other data or options`);
@@ -195,7 +199,8 @@ async function trainRun(
 }
 
 /** The layout of a run: with the profile's hot rows in mode fae, all cold in the others. */
-function layoutFor(config: TrainConfig, dataset: Dataset, cache: string, report: Report): Layout {
+function layoutFor(config: TrainConfig, dataset: Dataset, { out, report }: RunOptions): Layout {
+  const cache = cacheOf(out);
   const profile = config.mode === "fae" ? ensureProfile(dataset, config, { cache }, report) : undefined;
   return ensureLayout(dataset, profile, config.batchSize, { cache }, report);
 }
@@ -212,6 +217,10 @@ function makeDirectory(path: string): void {
   } catch (error) {
     throw new HotsetError(`Cannot make directory ${path}: ${messageOf(error)}`, { cause: error });
   }
+}
+
+function isFile(path: string): boolean {
+  return exists(path) && Deno.statSync(path).isFile;
 }
 
 function exists(path: string): boolean {
