@@ -1,0 +1,131 @@
+/** Keeps the rules of docs/architecture.md: who imports whom, who opens libraries, what the tree may name. */
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { TemporaryDirectory } from "./support/temporary.ts";
+
+const ROOT = new URL("..", import.meta.url);
+const decoder = new TextDecoder();
+
+/** What each room may import besides itself. A room is a folder under src/, a file there, or the top. */
+const MAY_IMPORT: Record<string, string[]> = {
+  "cli": ["mod"],
+  "mod": ["train", "report", "doctor", "model", "layout", "profile", "dataset", "contract", "foundation"],
+  "report": ["train", "doctor", "profile"],
+  "train": ["open", "collective", "model", "layout", "profile", "dataset", "contract", "foundation"],
+  "doctor": ["open", "foundation"],
+  "model": ["collective", "layout", "contract", "foundation"],
+  "layout": ["profile", "dataset", "contract", "foundation"],
+  "profile": ["dataset", "contract", "foundation"],
+  "dataset": ["foundation"],
+  "collective": ["contract", "foundation"],
+  "open": ["backend", "contract", "ffi"],
+  "backend": ["contract", "ffi", "foundation"],
+  "contract": ["foundation"],
+  "foundation": [],
+  "ffi": [],
+};
+
+const FOUNDATION = ["src/artifact.ts", "src/errors.ts", "src/random.ts"];
+const CONTRACT = ["src/backend/backend.ts", "src/backend/host_memory.ts"];
+
+/** The room that a file belongs to; all folders of backends are one. */
+function roomOf(path: string): string {
+  if (FOUNDATION.includes(path)) return "foundation";
+  if (CONTRACT.includes(path)) return "contract";
+  if (path === "src/backend/open.ts") return "open";
+  const [top, name] = path.split("/");
+  return (top === "src" ? name : top).replace(/\.ts$/, "");
+}
+
+/** TypeScript files under a folder, but for those that AssemblyScript compiles. */
+function sources(folder: string): string[] {
+  return [...Deno.readDirSync(new URL(folder, ROOT))].flatMap(({ name, isDirectory }) => {
+    if (isDirectory) return name === "assembly" ? [] : sources(`${folder}/${name}`);
+    return name.endsWith(".ts") ? [`${folder}/${name}`] : [];
+  });
+}
+
+const FILES = ["cli.ts", "mod.ts", ...sources("src"), ...sources("ffi")];
+
+interface Graph {
+  modules: {
+    specifier: string;
+    dependencies?: { code?: { specifier: string }; type?: { specifier: string } }[];
+  }[];
+}
+
+/** Imports between files of the project, static and dynamic, by path. Workers are roots of their own. */
+async function imports(): Promise<[from: string, to: string][]> {
+  using directory = new TemporaryDirectory();
+  const entry = directory.join("all.ts");
+  Deno.writeTextFileSync(entry, FILES.map((path) => `import ${JSON.stringify(new URL(path, ROOT).href)};\n`).join(""));
+  const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+    args: ["info", "--json", "--config", new URL("deno.json", ROOT).pathname, entry],
+  }).output();
+  assert.equal(code, 0, decoder.decode(stderr));
+  const { modules }: Graph = JSON.parse(decoder.decode(stdout));
+  const inside = (specifier: string | undefined) =>
+    specifier?.startsWith(ROOT.href) ? [specifier.slice(ROOT.href.length)] : [];
+  return modules.flatMap(({ specifier, dependencies = [] }) =>
+    inside(specifier).flatMap((from) =>
+      dependencies.flatMap(({ code, type }) =>
+        inside((code ?? type)?.specifier).map((to): [string, string] => [from, to])
+      )
+    )
+  ).filter(([, to]) => to.endsWith(".ts"));
+}
+
+Deno.test("imports go one way, as docs/architecture.md says", async () => {
+  const edges = await imports();
+  assert.ok(edges.length > FILES.length, `${edges.length} imports of ${FILES.length} files`);
+  const wrong = edges.filter(([from, to]) => {
+    const [room, other] = [roomOf(from), roomOf(to)];
+    assert.ok(room in MAY_IMPORT, `${from} is in a room that docs/architecture.md does not know`);
+    return room !== other && !MAY_IMPORT[room].includes(other);
+  });
+  assert.deepEqual(wrong, []);
+});
+
+Deno.test("a backend's folder is imported by open.ts and by itself alone", async () => {
+  const folderOf = (path: string) => /^src\/backend\/([^/]+)\//.exec(path)?.[1];
+  const wrong = (await imports()).filter(([from, to]) =>
+    folderOf(to) !== undefined && folderOf(from) !== folderOf(to) && from !== "src/backend/open.ts"
+  );
+  assert.deepEqual(wrong, []);
+});
+
+Deno.test("only files under ffi/ open libraries or read memory by address", () => {
+  const unsafe = [...FILES, ...sources("tests"), ...sources("bench"), ...sources("tools")].filter((path) =>
+    path !== "tests/architecture_test.ts" && /Deno\.(dlopen|Unsafe)/.test(Deno.readTextFileSync(new URL(path, ROOT)))
+  );
+  assert.ok(unsafe.includes("ffi/library.ts"));
+  assert.deepEqual(unsafe.filter((path) => !path.startsWith("ffi/")), []);
+});
+
+/** Paths of the files that belong to the project, or undefined where git cannot tell. */
+function trackedFiles(): string[] | undefined {
+  try {
+    const { success, stdout } = new Deno.Command("git", { args: ["ls-files"], cwd: ROOT, stderr: "null" }).outputSync();
+    return success ? decoder.decode(stdout).trimEnd().split("\n") : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+const tracked = trackedFiles();
+
+/** What belongs to one machine: folders of users and of temporary files, and hosts that packages are fetched from. */
+const OF_ONE_MACHINE = /(?<![\w.$}*])\/(tmp|work|root|home)\/|\bregistry\.|"tarball"/;
+
+Deno.test({
+  name: "no file names a path or a package host of one machine" +
+    (tracked ? "" : " (skipped: this is no git checkout)"),
+  ignore: tracked === undefined,
+  fn() {
+    const found = tracked!.filter((path) => path !== "tests/architecture_test.ts").flatMap((path) => {
+      const lines = Deno.readTextFileSync(join(ROOT.pathname, path)).split("\n");
+      return lines.flatMap((line, i) => OF_ONE_MACHINE.test(line) ? [`${path}:${i + 1}: ${line.slice(0, 100)}`] : []);
+    });
+    assert.deepEqual(found, []);
+  },
+});
