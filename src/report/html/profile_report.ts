@@ -1,0 +1,266 @@
+/** The report of a profile: how skewed the data is, what is hot, and what another budget would buy. */
+import * as Plot from "@observablehq/plot";
+import type { Dataset } from "../../dataset/dataset.ts";
+import type { Profile, ProfileBody } from "../../profile/profile.ts";
+import { bytes, count, percent } from "../format.ts";
+import { drawChart, drawSvg } from "./draw.ts";
+import { details, escape, htmlTable, legend, type Page, type Section, writePage } from "./page.ts";
+import { popularityCurve } from "./popularity.ts";
+
+/** Popularity curves of more tables than this would bury the rest. */
+const MOST_CURVES = 40;
+
+/**
+ * Writes the report of a profile as one HTML file. Throws HotsetError if the profile was made from another dataset or
+ * the file cannot be written.
+ */
+export function writeProfileReport(profile: Profile, dataset: Dataset, file: string): void {
+  profile.expectDataset(dataset);
+  writePage(file, profilePage(profile.body, dataset));
+}
+
+function profilePage(body: ProfileBody, dataset: Dataset): Page {
+  return {
+    title: `Popular rows of ${nameOf(dataset)}`,
+    subtitle: `${count(dataset.samples("train"))} train samples, ${count(dataset.tables)} tables of ` +
+      `${count(body.rows)} rows. Rows of ${body.dim} values with ${body.optimizer} take ` +
+      `${count(body.bytesPerRow)} bytes each, ${bytes(body.rows * body.bytesPerRow)} in all. ` +
+      (body.sampleRate === 100
+        ? "Hot rows were chosen by exact counts."
+        : `Hot rows were chosen from ${body.sampleRate} % of the samples; shares are exact.`),
+    tiles: [
+      { value: bytes(body.hotMemory), label: "budget of the hot rows" },
+      { value: percent(body.hotLookupShare), label: "of the lookups hot" },
+      { value: aboutPercent(sampleShareAt(body, body.hotBytes)), label: "of the samples all hot" },
+      { value: count(body.hotRows), label: `hot rows, ${percent(body.hotRows / body.rows)} of all` },
+    ],
+    generated: dataset.body.generated !== null,
+    sections: profileSections(body, dataset),
+  };
+}
+
+/** The last part of a dataset's directory, to call it by. */
+export function nameOf(dataset: Dataset): string {
+  return escape(dataset.directory.replace(/\/+$/, "").split("/").at(-1) ?? dataset.directory);
+}
+
+/** What a page says about a profile. */
+export function profileSections(body: ProfileBody, dataset: Dataset): Section[] {
+  return [coverageSection(body), tablesSection(body), popularitySection(body, dataset)];
+}
+
+function coverageSection(body: ProfileBody): Section {
+  const chosen = {
+    hotBytes: body.hotBytes,
+    lookupShare: body.hotLookupShare,
+    sampleShare: sampleShareAt(body, body.hotBytes),
+  };
+  const lines = (["lookupShare", "sampleShare"] as const).flatMap((share) => {
+    const stroke = share === "lookupShare" ? "var(--hot)" : "var(--cold)";
+    const what = share === "lookupShare" ? "lookups" : "samples";
+    const title = (point: typeof chosen) => `${bytes(point.hotBytes)}: ${percent(point[share])} of the ${what} hot`;
+    return [
+      Plot.line(body.coverage, { x: "hotBytes", y: share, stroke, strokeWidth: 2.5 }),
+      Plot.dot(body.coverage, { x: "hotBytes", y: share, fill: stroke, r: 3, title }),
+      Plot.dot(body.hotBytes > 0 ? [chosen] : [], { x: "hotBytes", y: share, stroke, fill: "var(--card)", r: 5, title }),
+    ];
+  });
+  const [first, last] = [body.coverage[0].hotBytes, body.coverage.at(-1)!.hotBytes];
+  const domain = [Math.min(first, body.hotBytes || first), Math.max(last, body.hotBytes)];
+  const late = body.hotBytes > Math.sqrt(domain[0] * domain[1]);
+  const chart = drawChart("Coverage curve: share of lookups and samples that are hot against hot bytes", (_, narrow) => ({
+    height: narrow ? 260 : 340,
+    marginTop: 28,
+    marginRight: 24,
+    style: { background: "none", fontSize: "12px" },
+    x: { type: "log", base: 2, domain, label: "bytes of hot rows →", ticks: byteTicks(domain, narrow ? 4 : 9), tickFormat: bytes },
+    y: { domain: [0, 1], label: "share that is hot", tickFormat: (share: number) => `${Math.round(100 * share)} %`, ticks: 5, grid: true },
+    marks: [
+      Plot.ruleX(body.hotBytes > 0 ? [chosen] : [], { x: "hotBytes", stroke: "var(--ink)", strokeDasharray: "4 3" }),
+      Plot.text(body.hotBytes > 0 ? [chosen] : [], {
+        x: "hotBytes",
+        text: () => `budget ${bytes(body.hotMemory)}`,
+        frameAnchor: "top",
+        dy: -16,
+        dx: late ? 6 : -6,
+        textAnchor: late ? "end" : "start",
+        fontWeight: "bold",
+      }),
+      ...lines,
+    ],
+  }));
+  return {
+    title: "What a budget covers",
+    text: escape(nextDoubling(body)),
+    body: legend({ hot: "lookups that go to hot rows", cold: "samples whose lookups are all hot" }) + chart +
+      details(
+        "The numbers",
+        htmlTable(
+          ["budget", "hot bytes", "lookups hot", "samples hot"],
+          body.coverage.map((point) => [
+            bytes(point.budget),
+            bytes(point.hotBytes),
+            percent(point.lookupShare),
+            percent(point.sampleShare),
+          ]),
+        ),
+      ),
+  };
+}
+
+/** Powers of two in the domain, at most so many. */
+function byteTicks([low, high]: number[], most: number): number[] {
+  const first = Math.ceil(Math.log2(low));
+  const powers = Array.from({ length: Math.max(0, Math.floor(Math.log2(high)) - first + 1) }, (_, i) => first + i);
+  const every = Math.ceil(powers.length / most);
+  return powers.filter((_, i) => i % every === 0).map((power) => 2 ** power);
+}
+
+/** Share of all-hot samples with so many hot bytes: between two points of the coverage curve, by the logarithm. */
+function sampleShareAt(body: ProfileBody, hotBytes: number): number {
+  return shareAt(body, hotBytes, "sampleShare");
+}
+
+function shareAt({ coverage }: ProfileBody, hotBytes: number, share: "sampleShare" | "lookupShare"): number {
+  if (hotBytes === 0) return 0;
+  const after = coverage.findIndex((point) => point.hotBytes >= hotBytes);
+  if (after <= 0) return after === 0 ? coverage[0][share] : 1;
+  const [low, high] = [coverage[after - 1], coverage[after]];
+  const part = Math.log(hotBytes / low.hotBytes) / Math.log(high.hotBytes / low.hotBytes);
+  return low[share] + part * (high[share] - low[share]);
+}
+
+/** One sentence: what twice the budget would buy. */
+export function nextDoubling(body: ProfileBody): string {
+  const { hotMemory, hotRows, rows, bytesPerRow, hotLookupShare, coverage } = body;
+  if (hotRows === rows) return `Every row is hot within ${bytes(hotMemory)}: a larger budget buys nothing.`;
+  if (hotMemory === 0) {
+    const [{ budget, lookupShare, sampleShare }] = coverage;
+    return `Nothing is hot with a budget of 0. ${bytes(budget)} would make ${percent(lookupShare)} of the lookups hot, ` +
+      `and about ${percent(sampleShare)} of the samples.`;
+  }
+  const doubled = Math.min(2 * hotMemory, rows * bytesPerRow);
+  const lookups = Math.max(hotLookupShare, shareAt(body, doubled, "lookupShare"));
+  const samplesNow = sampleShareAt(body, body.hotBytes);
+  const samples = Math.max(samplesNow, sampleShareAt(body, doubled));
+  const points = (from: number, to: number) => `${(100 * (to - from)).toFixed(1)} points`;
+  return `Doubling the budget from ${bytes(hotMemory)} to ${bytes(2 * hotMemory)} would raise the hot lookups from ` +
+    `${percent(hotLookupShare)} to ${percent(lookups)} (${points(hotLookupShare, lookups)} more) and the all-hot ` +
+    `samples from about ${percent(samplesNow)} to ${percent(samples)} (${points(samplesNow, samples)} more).`;
+}
+
+function tablesSection(body: ProfileBody): Section {
+  const bySize = [...body.tables].sort((a, b) => b.rows - a.rows);
+  const chart = drawChart("Hot share of lookups and of rows for each table", (_, narrow) => ({
+    height: 40 + 18 * bySize.length,
+    marginLeft: 14 + 7 * Math.min(narrow ? 12 : 30, Math.max(...bySize.map(({ name }) => name.length))),
+    marginRight: 24,
+    marginTop: 24,
+    style: { background: "none", fontSize: "12px" },
+    x: { domain: [0, 1], axis: "top", tickFormat: (share: number) => `${100 * share} %`, ticks: 5, label: null, grid: true },
+    y: {
+      domain: bySize.map(({ name }) => name),
+      label: null,
+      tickSize: 0,
+      padding: 0.25,
+      tickFormat: (name: string) => narrow && name.length > 12 ? `${name.slice(0, 11)}…` : name,
+    },
+    marks: [
+      Plot.barX(bySize, {
+        x: "lookupShare",
+        y: "name",
+        fill: "var(--hot)",
+        rx: 2,
+        title: (table: ProfileBody["tables"][number]) =>
+          `${table.name}: ${percent(table.lookupShare)} of the lookups go to ${count(table.hotRows)} hot rows of ` +
+          count(table.rows),
+      }),
+      Plot.tickX(bySize, {
+        x: (table: ProfileBody["tables"][number]) => table.hotRows / table.rows,
+        y: "name",
+        stroke: "var(--ink)",
+        strokeWidth: 3,
+      }),
+    ],
+  }));
+  const whole = body.tables.filter(({ whole }) => whole).length;
+  return {
+    title: "Hot share by table",
+    text: `Largest tables first. ${whole} of ${body.tables.length} tables are wholly hot.`,
+    body: legend({ hot: "share of its lookups that go to hot rows", ink: "share of its rows that are hot" }) + chart +
+      details(
+        "The numbers",
+        htmlTable(
+          ["table", "rows", "hot rows", "bytes", "hot bytes", "lookups", "lookups hot"],
+          body.tables.map(({ name, rows, hotRows, accesses, lookupShare }) => [
+            name,
+            count(rows),
+            count(hotRows),
+            bytes(rows * body.bytesPerRow),
+            bytes(hotRows * body.bytesPerRow),
+            count(accesses),
+            percent(lookupShare),
+          ]),
+        ),
+      ),
+  };
+}
+
+function popularitySection(body: ProfileBody, dataset: Dataset): Section {
+  const counts = dataset.readCounts();
+  const curves = body.tables
+    .map((table, t) => ({
+      table,
+      points: popularityCurve(counts.subarray(dataset.firstRows[t], dataset.firstRows[t + 1]), table.hotRows),
+    }))
+    .filter(({ points }) => points.length > 0)
+    .sort((a, b) => b.table.rows - a.table.rows);
+  const mostRows = Math.max(2, ...curves.map(({ points }) => points.at(-1)!.rank));
+  const mostAccesses = Math.max(2, ...curves.map(({ points }) => points[0].accesses));
+  const charts = curves.slice(0, MOST_CURVES).map(({ table, points }) => {
+    const svg = drawSvg(`Popularity of the rows of ${table.name}`, {
+      width: 190,
+      height: 130,
+      marginLeft: 30,
+      marginRight: 6,
+      marginTop: 8,
+      marginBottom: 20,
+      style: { background: "none", fontSize: "10px" },
+      x: { type: "log", domain: [1, mostRows], label: null, ticks: powersOfTen(mostRows), tickFormat: short, tickSize: 3 },
+      y: { type: "log", domain: [1, mostAccesses], label: null, ticks: powersOfTen(mostAccesses), tickFormat: short, tickSize: 3, grid: true },
+      marks: [
+        Plot.line(points.filter(({ rank }) => rank >= table.hotRows), { x: "rank", y: "accesses", stroke: "var(--cold)", strokeWidth: 2 }),
+        Plot.line(points.filter(({ rank }) => rank <= table.hotRows), { x: "rank", y: "accesses", stroke: "var(--hot)", strokeWidth: 3 }),
+      ],
+    });
+    const hot = table.whole
+      ? "all hot"
+      : `${percent(table.hotRows / table.rows)} hot, ${percent(table.lookupShare)} of the lookups`;
+    return `<figure>${svg}<figcaption><b>${escape(table.name)}</b> ${count(table.rows)} rows, ${hot}</figcaption></figure>`;
+  });
+  const left = curves.length - charts.length;
+  return {
+    title: "Popularity of each table's rows",
+    text: "Accesses in the train split against the rank of the row, both by powers of ten. A straight falling line is a " +
+      "power law; the steeper, the more a small budget covers." +
+      (left > 0 ? ` The ${MOST_CURVES} largest tables; ${left} smaller ones are left out.` : ""),
+    body: legend({ hot: "hot rows", cold: "cold rows" }) + `<div class="small-charts">\n${charts.join("\n")}\n</div>`,
+  };
+}
+
+/** About three powers of ten up to `most`. */
+function powersOfTen(most: number): number[] {
+  const powers = Math.floor(Math.log10(most));
+  const every = Math.max(1, Math.ceil(powers / 3));
+  return Array.from({ length: Math.floor(powers / every) + 1 }, (_, i) => 10 ** (i * every));
+}
+
+/** 1, 1k, 1M, 1G. */
+function short(value: number): string {
+  const power = Math.min(3, Math.floor(Math.log10(value) / 3 + 1e-9));
+  return `${value / 1000 ** power}${["", "k", "M", "G"][power]}`;
+}
+
+function aboutPercent(share: number): string {
+  return share === 0 || share === 1 ? percent(share) : `≈ ${percent(share)}`;
+}
