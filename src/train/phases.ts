@@ -23,7 +23,9 @@ type Clock = Map<string, number>;
 export function measurePhases(layout: Layout, memory: RunMemory): PhasesEvent[] {
   const clock: Clock = new Map();
   const device = timed(memory.device, memory.plan, clock);
-  const host = (memory.host as Backend) === memory.device ? device as HostBackend : timed(memory.host, memory.plan, clock);
+  const host = (memory.host as Backend) === memory.device
+    ? device as HostBackend
+    : timed(memory.host, memory.plan, clock);
   const onTimed = (store: EmbeddingStore): EmbeddingStore => ({
     ...store,
     backend: store.backend === memory.device ? device : host,

@@ -21,9 +21,10 @@ export interface Section {
   readonly body: string;
 }
 
-/** Text as HTML. */
+/** Text as HTML; numbers stay with their units. */
 export function escape(text: string): string {
-  return text.replace(/[&<>"']/g, (letter) => `&#${letter.charCodeAt(0)};`);
+  return text.replace(/[&<>"']/g, (letter) => `&#${letter.charCodeAt(0)};`)
+    .replace(/(\d) (%|[KMGT]?i?B\b)/g, "$1&nbsp;$2");
 }
 
 /** A key of colours: CSS variable and what it stands for. */

@@ -7,6 +7,8 @@ import { drawChart, drawSvg } from "./draw.ts";
 import { details, escape, htmlTable, legend, type Page, type Section, writePage } from "./page.ts";
 import { popularityCurve } from "./popularity.ts";
 
+type ProfileTable = ProfileBody["tables"][number];
+
 /** Popularity curves of more tables than this would bury the rest. */
 const MOST_CURVES = 40;
 
@@ -62,33 +64,52 @@ function coverageSection(body: ProfileBody): Section {
     return [
       Plot.line(body.coverage, { x: "hotBytes", y: share, stroke, strokeWidth: 2.5 }),
       Plot.dot(body.coverage, { x: "hotBytes", y: share, fill: stroke, r: 3, title }),
-      Plot.dot(body.hotBytes > 0 ? [chosen] : [], { x: "hotBytes", y: share, stroke, fill: "var(--card)", r: 5, title }),
+      Plot.dot(body.hotBytes > 0 ? [chosen] : [], {
+        x: "hotBytes",
+        y: share,
+        stroke,
+        fill: "var(--card)",
+        r: 5,
+        title,
+      }),
     ];
   });
   const [first, last] = [body.coverage[0].hotBytes, body.coverage.at(-1)!.hotBytes];
   const domain = [Math.min(first, body.hotBytes || first), Math.max(last, body.hotBytes)];
   const late = body.hotBytes > Math.sqrt(domain[0] * domain[1]);
-  const chart = drawChart("Coverage curve: share of lookups and samples that are hot against hot bytes", (_, narrow) => ({
-    height: narrow ? 260 : 340,
-    marginTop: 28,
-    marginRight: 24,
-    style: { background: "none", fontSize: "12px" },
-    x: { type: "log", base: 2, domain, label: "bytes of hot rows →", ticks: byteTicks(domain, narrow ? 4 : 9), tickFormat: bytes },
-    y: { domain: [0, 1], label: "share that is hot", tickFormat: (share: number) => `${Math.round(100 * share)} %`, ticks: 5, grid: true },
-    marks: [
-      Plot.ruleX(body.hotBytes > 0 ? [chosen] : [], { x: "hotBytes", stroke: "var(--ink)", strokeDasharray: "4 3" }),
-      Plot.text(body.hotBytes > 0 ? [chosen] : [], {
-        x: "hotBytes",
-        text: () => `budget ${bytes(body.hotMemory)}`,
-        frameAnchor: "top",
-        dy: -16,
-        dx: late ? 6 : -6,
-        textAnchor: late ? "end" : "start",
-        fontWeight: "bold",
-      }),
-      ...lines,
-    ],
-  }));
+  const chart = drawChart(
+    "Coverage curve: share of lookups and samples that are hot against hot bytes",
+    (_, narrow) => ({
+      height: narrow ? 260 : 340,
+      marginTop: 28,
+      marginRight: 24,
+      marginBottom: 44,
+      style: { background: "none", fontSize: "12px" },
+      x: {
+        type: "log",
+        base: 2,
+        domain,
+        label: "bytes of hot rows →",
+        labelOffset: 38,
+        ticks: byteTicks(domain, narrow ? 4 : 9),
+        tickFormat: bytes,
+      },
+      y: { domain: [0, 1], label: null, tickFormat: wholePercent, ticks: 5, grid: true },
+      marks: [
+        Plot.ruleX(body.hotBytes > 0 ? [chosen] : [], { x: "hotBytes", stroke: "var(--ink)", strokeDasharray: "4 3" }),
+        Plot.text(body.hotBytes > 0 ? [chosen] : [], {
+          x: "hotBytes",
+          text: () => `budget ${bytes(body.hotMemory)}`,
+          frameAnchor: "top",
+          dy: -16,
+          dx: late ? 6 : -6,
+          textAnchor: late ? "end" : "start",
+          fontWeight: "bold",
+        }),
+        ...lines,
+      ],
+    }),
+  );
   return {
     title: "What a budget covers",
     text: escape(nextDoubling(body)),
@@ -136,7 +157,9 @@ export function nextDoubling(body: ProfileBody): string {
   if (hotRows === rows) return `Every row is hot within ${bytes(hotMemory)}: a larger budget buys nothing.`;
   if (hotMemory === 0) {
     const [{ budget, lookupShare, sampleShare }] = coverage;
-    return `Nothing is hot with a budget of 0. ${bytes(budget)} would make ${percent(lookupShare)} of the lookups hot, ` +
+    return `Nothing is hot with a budget of 0. ${bytes(budget)} would make ${
+      percent(lookupShare)
+    } of the lookups hot, ` +
       `and about ${percent(sampleShare)} of the samples.`;
   }
   const doubled = Math.min(2 * hotMemory, rows * bytesPerRow);
@@ -150,44 +173,17 @@ export function nextDoubling(body: ProfileBody): string {
 }
 
 function tablesSection(body: ProfileBody): Section {
-  const bySize = [...body.tables].sort((a, b) => b.rows - a.rows);
-  const chart = drawChart("Hot share of lookups and of rows for each table", (_, narrow) => ({
-    height: 40 + 18 * bySize.length,
-    marginLeft: 14 + 7 * Math.min(narrow ? 12 : 30, Math.max(...bySize.map(({ name }) => name.length))),
-    marginRight: 24,
-    marginTop: 24,
-    style: { background: "none", fontSize: "12px" },
-    x: { domain: [0, 1], axis: "top", tickFormat: (share: number) => `${100 * share} %`, ticks: 5, label: null, grid: true },
-    y: {
-      domain: bySize.map(({ name }) => name),
-      label: null,
-      tickSize: 0,
-      padding: 0.25,
-      tickFormat: (name: string) => narrow && name.length > 12 ? `${name.slice(0, 11)}…` : name,
-    },
-    marks: [
-      Plot.barX(bySize, {
-        x: "lookupShare",
-        y: "name",
-        fill: "var(--hot)",
-        rx: 2,
-        title: (table: ProfileBody["tables"][number]) =>
-          `${table.name}: ${percent(table.lookupShare)} of the lookups go to ${count(table.hotRows)} hot rows of ` +
-          count(table.rows),
-      }),
-      Plot.tickX(bySize, {
-        x: (table: ProfileBody["tables"][number]) => table.hotRows / table.rows,
-        y: "name",
-        stroke: "var(--ink)",
-        strokeWidth: 3,
-      }),
-    ],
-  }));
-  const whole = body.tables.filter(({ whole }) => whole).length;
+  const whole = body.tables.filter(({ whole }) => whole).map(({ name }) => name);
+  const parted = body.tables.filter(({ whole }) => !whole).sort((a, b) => b.rows - a.rows);
+  const wholeText = whole.length === 0
+    ? ""
+    : whole.length === body.tables.length
+    ? "All tables are wholly hot."
+    : `Wholly hot, and not drawn: ${whole.join(", ")}.`;
   return {
     title: "Hot share by table",
-    text: `Largest tables first. ${whole} of ${body.tables.length} tables are wholly hot.`,
-    body: legend({ hot: "share of its lookups that go to hot rows", ink: "share of its rows that are hot" }) + chart +
+    text: escape(`${parted.length > 0 ? "Largest tables first. " : ""}${wholeText}`),
+    body: (parted.length > 0 ? tablesChart(parted) : "") +
       details(
         "The numbers",
         htmlTable(
@@ -204,6 +200,43 @@ function tablesSection(body: ProfileBody): Section {
         ),
       ),
   };
+}
+
+function tablesChart(tables: readonly ProfileTable[]): string {
+  const longest = Math.max(...tables.map(({ name }) => name.length));
+  const chart = drawChart("Hot share of lookups and of rows for each table", (_, narrow) => ({
+    height: 40 + 22 * tables.length,
+    marginLeft: 14 + 7 * Math.min(narrow ? 12 : 30, longest),
+    marginRight: 24,
+    marginTop: 24,
+    marginBottom: 10,
+    style: { background: "none", fontSize: "12px" },
+    x: { domain: [0, 1], axis: "top", tickFormat: wholePercent, ticks: 5, label: null, grid: true },
+    y: {
+      domain: tables.map(({ name }) => name),
+      label: null,
+      tickSize: 0,
+      padding: 0.25,
+      tickFormat: (name: string) => narrow && name.length > 12 ? `${name.slice(0, 11)}…` : name,
+    },
+    marks: [
+      Plot.barX(tables, {
+        x: "lookupShare",
+        y: "name",
+        fill: "var(--hot)",
+        rx: 2,
+        title: ({ name, lookupShare, hotRows, rows }: ProfileTable) =>
+          `${name}: ${percent(lookupShare)} of the lookups go to ${count(hotRows)} hot rows of ${count(rows)}`,
+      }),
+      Plot.tickX(tables, {
+        x: ({ hotRows, rows }: ProfileTable) => hotRows / rows,
+        y: "name",
+        stroke: "var(--ink)",
+        strokeWidth: 3,
+      }),
+    ],
+  }));
+  return legend({ hot: "share of its lookups that go to hot rows", ink: "share of its rows that are hot" }) + chart;
 }
 
 function popularitySection(body: ProfileBody, dataset: Dataset): Section {
@@ -226,22 +259,50 @@ function popularitySection(body: ProfileBody, dataset: Dataset): Section {
       marginTop: 8,
       marginBottom: 20,
       style: { background: "none", fontSize: "10px" },
-      x: { type: "log", domain: [1, mostRows], label: null, ticks: powersOfTen(mostRows), tickFormat: short, tickSize: 3 },
-      y: { type: "log", domain: [1, mostAccesses], label: null, ticks: powersOfTen(mostAccesses), tickFormat: short, tickSize: 3, grid: true },
+      x: {
+        type: "log",
+        domain: [1, mostRows],
+        label: null,
+        ticks: powersOfTen(mostRows),
+        tickFormat: short,
+        tickSize: 3,
+      },
+      y: {
+        type: "log",
+        domain: [1, mostAccesses],
+        label: null,
+        ticks: powersOfTen(mostAccesses),
+        tickFormat: short,
+        tickSize: 3,
+        grid: true,
+      },
       marks: [
-        Plot.line(points.filter(({ rank }) => rank >= table.hotRows), { x: "rank", y: "accesses", stroke: "var(--cold)", strokeWidth: 2 }),
-        Plot.line(points.filter(({ rank }) => rank <= table.hotRows), { x: "rank", y: "accesses", stroke: "var(--hot)", strokeWidth: 3 }),
+        Plot.line(points.filter(({ rank }) => rank >= table.hotRows), {
+          x: "rank",
+          y: "accesses",
+          stroke: "var(--cold)",
+          strokeWidth: 2,
+        }),
+        Plot.line(points.filter(({ rank }) => rank <= table.hotRows), {
+          x: "rank",
+          y: "accesses",
+          stroke: "var(--hot)",
+          strokeWidth: 3,
+        }),
       ],
     });
     const hot = table.whole
       ? "all hot"
       : `${percent(table.hotRows / table.rows)} hot, ${percent(table.lookupShare)} of the lookups`;
-    return `<figure>${svg}<figcaption><b>${escape(table.name)}</b> ${count(table.rows)} rows, ${hot}</figcaption></figure>`;
+    return `<figure>${svg}<figcaption><b>${escape(table.name)}</b> ${
+      count(table.rows)
+    } rows, ${hot}</figcaption></figure>`;
   });
   const left = curves.length - charts.length;
   return {
     title: "Popularity of each table's rows",
-    text: "Accesses in the train split against the rank of the row, both by powers of ten. A straight falling line is a " +
+    text:
+      "Accesses in the train split against the rank of the row, both by powers of ten. A straight falling line is a " +
       "power law; the steeper, the more a small budget covers." +
       (left > 0 ? ` The ${MOST_CURVES} largest tables; ${left} smaller ones are left out.` : ""),
     body: legend({ hot: "hot rows", cold: "cold rows" }) + `<div class="small-charts">\n${charts.join("\n")}\n</div>`,
@@ -259,6 +320,11 @@ function powersOfTen(most: number): number[] {
 function short(value: number): string {
   const power = Math.min(3, Math.floor(Math.log10(value) / 3 + 1e-9));
   return `${value / 1000 ** power}${["", "k", "M", "G"][power]}`;
+}
+
+/** A share in whole percent, as axes show it. */
+export function wholePercent(share: number): string {
+  return `${Math.round(100 * share)} %`;
 }
 
 function aboutPercent(share: number): string {
