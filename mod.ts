@@ -47,4 +47,6 @@ export { expandConfig, translateArguments, type Translation } from "./src/train/
 export { diagnose, type Diagnosis, type Finding } from "./src/doctor.ts";
 export { bytes, count, parseBytes } from "./src/report/format.ts";
 export { diagnosisText, evaluationTable, profileTables, resultTable } from "./src/report/tables.ts";
+export { writeProfileReport } from "./src/report/html/profile_report.ts";
+export { writeRunReport } from "./src/report/html/run_report.ts";
 export { Terminal } from "./src/report/terminal.ts";

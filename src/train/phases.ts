@@ -1,20 +1,20 @@
 /**
  * Where the time of a step goes: runs a few steps on backends that take the time of every operation. Rows that these
- * steps change are put back after each, and dense parameters are copies, so training can go on as if nothing happened.
+ * steps change are put back, and dense parameters are copies, so training can go on as if nothing happened.
  */
 import type { Backend, Buffer, HostBackend } from "../backend/backend.ts";
 import { stateWordsPerRow } from "../backend/backend.ts";
 import { Solo } from "../collective/collective.ts";
 import { Batch, batchSections } from "../layout/batch.ts";
-import { BATCH_KINDS, type Layout } from "../layout/layout.ts";
+import { BATCH_KINDS, type BatchKind, type Layout } from "../layout/layout.ts";
 import { Dlrm, type EmbeddingStore } from "../model/dlrm.ts";
-import type { ModelPlan } from "../model/shape.ts";
+import type { ModelPlan, ModelShape } from "../model/shape.ts";
 import type { PhasesEvent } from "./events.ts";
 import type { RunMemory } from "./rank_group.ts";
 
 /** Steps of each kind: some to warm up, then those that count. */
 const WARM_UP_STEPS = 3;
-const MEASURED_STEPS = 20;
+const MEASURED_STEPS = 40;
 
 /** Milliseconds of each phase, in the order in which they first ran. */
 type Clock = Map<string, number>;
@@ -46,26 +46,29 @@ export function measurePhases(layout: Layout, memory: RunMemory): PhasesEvent[] 
   const deviceBlock = host === device ? hostBlock : memory.device.allocate(capacity, "batch");
   const { buffer, byteOffset } = memory.host.floats(hostBlock);
   const batch = new Batch(batchShape, buffer, byteOffset);
-  const saved = new SavedRows(memory);
+  const read = (kind: BatchKind, step: number) => {
+    layout.readBatch(kind, step % layout.batches(kind), batch);
+    batch.learningRate = 0;
+    return batch;
+  };
 
-  return BATCH_KINDS.flatMap((kind): PhasesEvent[] => {
-    const batches = layout.batches(kind);
-    if (batches === 0) return [];
+  return BATCH_KINDS.filter((kind) => layout.batches(kind) > 0).map((kind): PhasesEvent => {
     const store = kind === "hot" ? memory.hot! : memory.full;
     const input = model.input(onTimed(store), deviceBlock, hostBlock);
+    // All rows are kept before the first step: to touch a batch's rows just before its step would warm the caches.
+    const steps = Array.from({ length: WARM_UP_STEPS + MEASURED_STEPS }, (_, step) => step);
+    const putBack = keepRows(store, plan.shape, distinctRows(steps.values().map((step) => read(kind, step))));
     let samples = 0;
-    for (let step = 0; step < WARM_UP_STEPS + MEASURED_STEPS; step++) {
+    for (const step of steps) {
       if (step === WARM_UP_STEPS) clock.clear();
-      layout.readBatch(kind, step % batches, batch);
-      batch.learningRate = 0;
-      saved.save(store, batch);
+      read(kind, step);
       if (host !== device) device.upload(batch.words.subarray(0, batch.usedWords), deviceBlock);
       model.train(input, batch.samples);
-      saved.putBack(store);
       if (step >= WARM_UP_STEPS) samples += batch.samples;
     }
+    putBack();
     const phases = [...clock].map(([name, ms]) => ({ name, seconds: ms / 1000 / MEASURED_STEPS }));
-    return [{ event: "phases", kind, samples: samples / MEASURED_STEPS, phases }];
+    return { event: "phases", kind, samples: samples / MEASURED_STEPS, phases };
   });
 }
 
@@ -110,50 +113,25 @@ function copyOf(device: Backend, vector: Buffer): Buffer {
   return copy;
 }
 
-/** Keeps the rows that a batch changes, with their optimizer state. */
-class SavedRows {
-  readonly #memory: RunMemory;
-  readonly #dim: number;
-  readonly #stateWords: number;
-  readonly #rows: Uint32Array;
-  readonly #places = new Map<Backend, { rows: Buffer; weights: Buffer; state: Buffer }>();
-  #count = 0;
-
-  constructor(memory: RunMemory) {
-    const { dim, optimizer } = memory.plan.shape;
-    this.#memory = memory;
-    this.#dim = dim;
-    this.#stateWords = stateWordsPerRow(optimizer, dim);
-    this.#rows = new Uint32Array(memory.batchShape.lookupCapacity);
+/** Distinct rows of some batches, ascending. */
+function distinctRows(batches: Iterable<Batch>): Uint32Array {
+  const rows = new Set<number>();
+  for (const batch of batches) {
+    for (let s = 0; s < batch.distinct; s++) rows.add(batch.row(s));
   }
+  return Uint32Array.from(rows).sort();
+}
 
-  save({ backend, weights, state }: EmbeddingStore, batch: Batch): void {
-    this.#count = batch.distinct;
-    for (let s = 0; s < this.#count; s++) this.#rows[s] = batch.row(s);
-    const place = this.#placeOn(backend);
-    backend.upload(this.#rows.subarray(0, this.#count), place.rows);
-    backend.packRows(this.#count, this.#dim, weights, place.rows, place.weights);
-    if (state !== undefined) backend.packRows(this.#count, this.#stateWords, state, place.rows, place.state);
-  }
-
-  putBack({ backend, weights, state }: EmbeddingStore): void {
-    const place = this.#placeOn(backend);
-    backend.unpackRows(this.#count, this.#dim, place.weights, place.rows, weights);
-    if (state !== undefined) backend.unpackRows(this.#count, this.#stateWords, place.state, place.rows, state);
-  }
-
-  #placeOn(backend: Backend) {
-    let place = this.#places.get(backend);
-    if (place === undefined) {
-      const { lookupCapacity } = this.#memory.batchShape;
-      const room = (width: number, label: string) => backend.allocate(lookupCapacity * width, label);
-      place = {
-        rows: room(1, "rows to put back"),
-        weights: room(this.#dim, "rows to put back"),
-        state: room(Math.max(1, this.#stateWords), "rows to put back"),
-      };
-      this.#places.set(backend, place);
-    }
-    return place;
-  }
+/** Copies rows with their optimizer state; what it returns puts them back. */
+function keepRows({ backend, weights, state }: EmbeddingStore, { dim, optimizer }: ModelShape, rows: Uint32Array) {
+  const count = rows.length;
+  const room = (words: number) => backend.allocate(words, "rows to put back");
+  const list = room(count);
+  backend.upload(rows, list);
+  const kept = [{ table: weights, width: dim }, { table: state, width: stateWordsPerRow(optimizer, dim) }]
+    .flatMap(({ table, width }) => table === undefined ? [] : [{ table, width, packed: room(count * width) }]);
+  for (const { table, width, packed } of kept) backend.packRows(count, width, table, list, packed);
+  return () => {
+    for (const { table, width, packed } of kept) backend.unpackRows(count, width, packed, list, table);
+  };
 }

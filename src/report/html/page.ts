@@ -68,7 +68,7 @@ h2 { font-size: 1.15rem; margin: 0 0 0.25rem; }
 p { margin: 0 0 0.75rem; max-width: 44rem; }
 header > p { color: var(--muted); margin-top: 0.4rem; overflow-wrap: anywhere; }
 .generated { border: 1px solid var(--hot); border-radius: 0.5rem; padding: 0.5rem 0.8rem; color: var(--ink); }
-.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(9rem, 1fr)); gap: 0.75rem; margin: 1.25rem 0; }
+.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(8rem, 1fr)); gap: 0.75rem; margin: 1.25rem 0; }
 .tiles div { background: var(--card); border: 1px solid var(--line); border-radius: 0.6rem; padding: 0.7rem 0.9rem; }
 .tiles b { display: block; font-size: 1.4rem; line-height: 1.3; font-variant-numeric: tabular-nums; }
 .tiles span { color: var(--muted); font-size: 0.85rem; }

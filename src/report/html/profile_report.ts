@@ -1,4 +1,5 @@
 /** The report of a profile: how skewed the data is, what is hot, and what another budget would buy. */
+import { basename } from "node:path";
 import * as Plot from "@observablehq/plot";
 import type { Dataset } from "../../dataset/dataset.ts";
 import type { Profile, ProfileBody } from "../../profile/profile.ts";
@@ -43,7 +44,7 @@ function profilePage(body: ProfileBody, dataset: Dataset): Page {
 
 /** The last part of a dataset's directory, to call it by. */
 export function nameOf(dataset: Dataset): string {
-  return escape(dataset.directory.replace(/\/+$/, "").split("/").at(-1) ?? dataset.directory);
+  return basename(dataset.directory);
 }
 
 /** What a page says about a profile. */
@@ -83,6 +84,7 @@ function coverageSection(body: ProfileBody): Section {
       height: narrow ? 260 : 340,
       marginTop: 28,
       marginRight: 24,
+      marginLeft: 48,
       marginBottom: 44,
       style: { background: "none", fontSize: "12px" },
       x: {
@@ -154,7 +156,9 @@ function shareAt({ coverage }: ProfileBody, hotBytes: number, share: "sampleShar
 /** One sentence: what twice the budget would buy. */
 export function nextDoubling(body: ProfileBody): string {
   const { hotMemory, hotRows, rows, bytesPerRow, hotLookupShare, coverage } = body;
-  if (hotRows === rows) return `Every row is hot within ${bytes(hotMemory)}: a larger budget buys nothing.`;
+  if (hotRows === rows || hotLookupShare === 1) {
+    return `Every row that is used is hot within ${bytes(hotMemory)}: a larger budget buys nothing.`;
+  }
   if (hotMemory === 0) {
     const [{ budget, lookupShare, sampleShare }] = coverage;
     return `Nothing is hot with a budget of 0. ${bytes(budget)} would make ${

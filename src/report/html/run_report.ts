@@ -92,14 +92,14 @@ function learningSections(log: RunLog, bestAuc: Readonly<Record<string, number>>
     x: x(narrow),
     y: { label: null, grid: true, ticks: 5, zero: false },
     marks: [
-      Plot.line(points, { x: "step", y: "loss", stroke: "var(--faint)", strokeWidth: 2 }),
+      Plot.line(points, { x: "step", y: "loss", stroke: "var(--muted)", strokeWidth: 2 }),
       ...evaluationMarks(evaluations, "logloss"),
     ],
   }));
   const sections: Section[] = [{
     title: "Loss",
     text: "Mean loss of the samples since the last point, and the logloss of splits that were scored.",
-    body: legend({ faint: "training", ...splitColours(evaluations) }) + losses,
+    body: legend({ muted: "training", ...splitColours(evaluations) }) + losses,
   }];
   if (evaluations.length > 0) sections.push(aucSection(evaluations, bestAuc, x));
   const alternates = log.layout !== undefined && log.layout.hotBatches > 0 && log.layout.coldBatches > 0;
@@ -161,7 +161,7 @@ function aucSection(
     text: "Area under the ROC curve of each split that was scored." +
       (best === undefined
         ? ""
-        : ` Dashed: the model that drew the labels reaches ${best.toFixed(4)}; none can do better.`),
+        : ` Dashed: the model that drew the labels reaches ${best.toFixed(4)}; none can do better on average.`),
     body: legend(splitColours(evaluations)) + chart +
       details(
         "The numbers",
@@ -181,7 +181,7 @@ function aucSection(
   };
 }
 
-const SPLIT_COLOURS = { train: "faint", validation: "cold", test: "hot" } as const;
+const SPLIT_COLOURS = { train: "muted", validation: "cold", test: "hot" } as const;
 
 function splitColours(evaluations: readonly EvaluationEvent[]): Record<string, string> {
   return Object.fromEntries(evaluations.map(({ split }) => [SPLIT_COLOURS[split], split]));
