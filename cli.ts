@@ -175,12 +175,14 @@ withProfile(withCommon(program.command("profile")))
   .description("Find a dataset's popular rows within a memory budget.")
   .argument("<dataset>", "directory made by prepare")
   .option("--out <dir>", "directory of the profile (default: DATASET-profile)")
+  .option("--report <file>", "HTML file to write: popularity, coverage and what another budget would buy")
   .addHelpText("after", "\nExample: hotset profile criteo --hot-memory 256MiB")
-  .action((directory: string, flags: ProfileFlags) =>
+  .action((directory: string, flags: ProfileFlags & { report?: string }) =>
     run(flags, (report) => {
       const dataset = hotset.Dataset.open(directory);
       const out = flags.out ?? `${stripSlash(directory)}-profile`;
       const profile = hotset.ensureProfile(dataset, profileConfig(flags), { out }, report);
+      if (flags.report !== undefined) hotset.writeProfileReport(profile, dataset, flags.report);
       if (!flags.json) console.log(hotset.profileTables(profile.body));
     })
   );
@@ -203,6 +205,7 @@ withProfile(withCommon(program.command("layout")))
 interface TrainFlags extends RawFlags, Common {
   demo?: boolean;
   out?: string;
+  report?: string;
   resume?: boolean;
   config?: string;
   mode?: hotset.TrainConfig["mode"];
@@ -261,6 +264,7 @@ withRaw(withCommon(program.command("train")))
   .argument("[input...]", "a dataset, or raw files in the order of time")
   .option("--demo", "train on generated data and compare modes")
   .option("--out <run>", "directory of the run (default: the first free of hotset/run-1, run-2, ...)")
+  .option("--report <file>", "HTML file to write: losses, AUC, batches, phases of a step, and the profile")
   .option("--resume", "continue the run in --out from its last checkpoint")
   .option("--config <file>", "JSON object of flags without dashes in front; flags given here override it")
   .addOption(new Option("--preset <name>", "a published model").choices(Object.keys(hotset.PRESETS)).default("kaggle"))
@@ -296,7 +300,7 @@ withRaw(withCommon(program.command("train")))
 async function train(inputs: string[], flags: TrainFlags, report: hotset.Report): Promise<void> {
   using interrupt = interruptible();
   const out = flags.out ?? freeRun();
-  const options = { out, report, signal: interrupt.signal };
+  const options = { out, report, signal: interrupt.signal, phases: flags.report !== undefined };
   try {
     if (flags.resume) {
       print([await hotset.resumeRun(options)], flags);
@@ -304,6 +308,7 @@ async function train(inputs: string[], flags: TrainFlags, report: hotset.Report)
       const resolved = hotset.resolveConfig(flags.preset, hotset.DEMO_CONFIG, trainLayer(flags));
       const { results, bestAuc } = await hotset.runDemo(resolved, options);
       print(results, flags);
+      if (flags.report !== undefined) hotset.writeRunReport(results.at(-1)!.run, flags.report);
       if (!flags.json) {
         console.log(`\nThe model that drew the labels reaches AUC ${bestAuc.toFixed(4)} on this test split.`);
       }
@@ -312,6 +317,7 @@ async function train(inputs: string[], flags: TrainFlags, report: hotset.Report)
       const dataset = await hotset.ensureDataset(inputs, rawOptions(flags), hotset.cacheOf(out), report);
       print([await hotset.startRun(resolved, dataset, options)], flags);
     }
+    if (flags.report !== undefined && !flags.demo) hotset.writeRunReport(out, flags.report);
   } catch (error) {
     if (!(error instanceof hotset.Interrupted)) throw error;
     console.error(`${error.message}. Continue with: deno run -A cli.ts train --resume --out ${error.run}`);
