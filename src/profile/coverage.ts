@@ -57,6 +57,11 @@ export function coverageCurve(
   return points;
 }
 
+/** Share of the train samples whose lookups are all hot by this rule, measured on a random part of them. */
+export function sampleShareOf(dataset: Dataset, rule: HotRule, seed: number): number {
+  return allHotShare(drawSamples(dataset, seed), rule);
+}
+
 /** Lookups of one sample: global rows and the table of each. */
 interface DrawnSample {
   readonly rows: Uint32Array;
