@@ -206,7 +206,8 @@ function adviceFor(
   const missing = `Mode ${where} needs ${bytes(plan.host)} and ${bytes(available)} are free here`;
   return ways.length > 0
     ? `${missing}; it would fit with ${ways.join(", or with ")}`
-    : `${missing}; no single flag makes it fit: prepare the data with --max-ind-range or a higher --min-frequency`;
+    : `${missing}; no flag alone makes it fit: prepare the data with --max-ind-range or a higher --min-frequency, so ` +
+      "that tables have fewer rows";
 }
 
 /** Tables that are wholly hot, as the profile has it: the small ones, or all if the budget holds all rows. */

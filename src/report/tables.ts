@@ -86,7 +86,7 @@ export function planText(plan: TrainingPlan): string {
     } of the lookups${samples} hot.`,
     "",
     table(
-      ["mode", "host memory", "device memory", "fits this machine"],
+      ["mode", "host memory", "device memory", "fits this machine's host memory"],
       placements.map(({ mode, onDevice, host, device, fits }) => [
         onDevice ? `${mode} with a device` : `${mode} on the CPU`,
         bytes(host),
