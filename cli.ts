@@ -259,23 +259,7 @@ function trainLayer(flags: TrainFlags): Partial<hotset.TrainConfig> {
   }) as Partial<hotset.TrainConfig>;
 }
 
-const withModel = (command: Command) =>
-  command
-    .addOption(
-      new Option("--preset <name>", "a published model").choices(Object.keys(hotset.PRESETS)).default("kaggle"),
-    )
-    .option("--arch-sparse-feature-size <dim>", "length of an embedding row", positive)
-    .option("--arch-mlp-bot <widths>", "bottom MLP from the dense features to dim, as in 13-512-256-64-16", widths)
-    .option("--arch-mlp-top <widths>", "top MLP without its input, as in 512-256-1", widths)
-    .addOption(
-      new Option("--arch-interaction-op <op>", "interaction of the features (default: dot)").choices(["dot", "cat"]),
-    )
-    .addOption(optimizerOption())
-    .option("--batch-size <n>", "samples to a batch", positive)
-    .option("--ranks <n>", "workers (default: one a core)", positive)
-    .option("--hot-memory <bytes>", "budget of the hot rows with their optimizer state (default: 512MiB)", memory);
-
-withModel(withRaw(withCommon(program.command("train"))))
+withRaw(withCommon(program.command("train")))
   .description("Train a model on a dataset or on raw logs; stages that are missing are run.")
   .argument("[input...]", "a dataset, or raw files in the order of time")
   .option("--demo", "train on generated data and compare modes")
@@ -283,17 +267,28 @@ withModel(withRaw(withCommon(program.command("train"))))
   .option("--report <file>", "HTML file to write: losses, AUC, batches, phases of a step, and the profile")
   .option("--resume", "continue the run in --out from its last checkpoint")
   .option("--config <file>", "JSON object of flags without dashes in front; flags given here override it")
+  .addOption(new Option("--preset <name>", "a published model").choices(Object.keys(hotset.PRESETS)).default("kaggle"))
   .addOption(
     new Option("--mode <name>", "where rows and MLPs live (default: fae)").choices(["cpu", "hybrid", "gpu", "fae"]),
   )
   .addOption(
     new Option("--device <name>", "what computes (default: auto)").choices(["auto", "cpu", "cuda", "emulated"]),
   )
+  .option("--arch-sparse-feature-size <dim>", "length of an embedding row", positive)
+  .option("--arch-mlp-bot <widths>", "bottom MLP from the dense features to dim, as in 13-512-256-64-16", widths)
+  .option("--arch-mlp-top <widths>", "top MLP without its input, as in 512-256-1", widths)
+  .addOption(
+    new Option("--arch-interaction-op <op>", "interaction of the features (default: dot)").choices(["dot", "cat"]),
+  )
+  .addOption(optimizerOption())
+  .option("--batch-size <n>", "samples to a batch", positive)
   .option("--epochs <n>", "passes over the train split", positive)
   .option("--learning-rate <rate>", "learning rate", real)
   .option("--lr-num-warmup-steps <n>", "steps over which the rate rises", natural)
   .option("--lr-decay-start-step <n>", "step at which decay begins", natural)
   .option("--lr-num-decay-steps <n>", "steps that the decay takes", natural)
+  .option("--ranks <n>", "workers (default: one a core)", positive)
+  .option("--hot-memory <bytes>", "budget of the hot rows with their optimizer state (default: 512MiB)", memory)
   .option("--sample-rate <percent>", "profile a sample instead of using exact counts", real)
   .option("--print-freq <steps>", "steps between progress events", positive)
   .option("--test-freq <steps>", "steps between evaluations (default: at the end of epochs)", natural)
@@ -334,7 +329,9 @@ function print(results: readonly hotset.ResultEvent[], { json }: Common): void {
   if (!json) console.log(`${hotset.resultTable(results)}\n\nRuns: ${results.map((result) => result.run).join(", ")}`);
 }
 
-withModel(withCommon(program.command("plan")))
+/** Flags of train that decide what a plan says. */
+const PLANNED = /^--(preset|arch-.*|optimizer|batch-size|ranks|hot-memory)$/;
+const plan = withCommon(program.command("plan"))
   .description("What training would need and a budget would cover, without training.")
   .argument("[dataset]", "directory made by prepare (default: the published data of the preset)")
   .addHelpText("after", "\nExample: hotset plan --preset terabyte --hot-memory 1GiB --optimizer rwsadagrad")
@@ -342,12 +339,15 @@ withModel(withCommon(program.command("plan")))
     run(flags, () => {
       const config = hotset.resolveConfig(flags.preset, trainLayer(flags));
       const machine = hotset.thisMachine();
-      const plan = directory === undefined
+      const planned = directory === undefined
         ? hotset.planPublished(hotset.PUBLISHED[flags.preset], config, machine)
         : hotset.planDataset(hotset.Dataset.open(directory), config, machine);
-      console.log(flags.json ? JSON.stringify(plan) : hotset.planText(plan));
+      console.log(flags.json ? JSON.stringify(planned) : hotset.planText(planned));
     })
   );
+for (const option of program.commands.find((command) => command.name() === "train")!.options) {
+  if (PLANNED.test(option.long ?? "")) plan.addOption(option);
+}
 
 withCommon(program.command("evaluate"))
   .description("Metrics of a run's best checkpoint.")

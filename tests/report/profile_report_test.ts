@@ -16,12 +16,13 @@ const body = {
   hotLookupShare: 0.6,
   coverage: [
     { budget: MIB, hotBytes: MIB, lookupShare: 0.5, sampleShare: 0.1 },
+    { budget: 2 * MIB, hotBytes: 2 * MIB, lookupShare: 0.6, sampleShare: 0.3 },
     { budget: 4 * MIB, hotBytes: 4 * MIB, lookupShare: 0.8, sampleShare: 0.5 },
     { budget: 8 * MIB, hotBytes: 8 * MIB, lookupShare: 1, sampleShare: 1 },
   ],
 } as ProfileBody;
 
-Deno.test("nextDoubling() reads the coverage curve, between points by the logarithm of the bytes", () => {
+Deno.test("nextDoubling() reads the coverage curve", () => {
   assert.equal(
     nextDoubling(body),
     "Doubling the budget from 2.0 MiB to 4.0 MiB would raise the hot lookups from 60.0 % to 80.0 % (20.0 points more) " +

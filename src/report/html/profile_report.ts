@@ -34,7 +34,7 @@ function profilePage(body: ProfileBody, dataset: Dataset): Page {
     tiles: [
       { value: bytes(body.hotMemory), label: "budget of the hot rows" },
       { value: percent(body.hotLookupShare), label: "of the lookups hot" },
-      { value: aboutPercent(sampleShareAt(body, body.hotBytes)), label: "of the samples all hot" },
+      { value: aboutPercent(sampleShareAt(body, body.hotMemory)), label: "of the samples all hot" },
       { value: count(body.hotRows), label: `hot rows, ${percent(body.hotRows / body.rows)} of all` },
     ],
     generated: dataset.body.generated !== null,
@@ -56,7 +56,7 @@ function coverageSection(body: ProfileBody): Section {
   const chosen = {
     hotBytes: body.hotBytes,
     lookupShare: body.hotLookupShare,
-    sampleShare: sampleShareAt(body, body.hotBytes),
+    sampleShare: sampleShareAt(body, body.hotMemory),
   };
   const lines = (["lookupShare", "sampleShare"] as const).flatMap((share) => {
     const stroke = share === "lookupShare" ? "var(--hot)" : "var(--cold)";
@@ -139,23 +139,19 @@ function byteTicks([low, high]: number[], most: number): number[] {
   return powers.filter((_, i) => i % every === 0).map((power) => 2 ** power);
 }
 
-/** Share of all-hot samples with so many hot bytes: between two points of the coverage curve, by the logarithm. */
-function sampleShareAt(body: ProfileBody, hotBytes: number): number {
-  return shareAt(body, hotBytes, "sampleShare");
+/** Share of all-hot samples that a budget buys: a point of the coverage curve; 0 for no budget, 1 for all rows. */
+function sampleShareAt(body: ProfileBody, budget: number): number {
+  return pointAt(body, budget)?.sampleShare ?? (budget === 0 ? 0 : 1);
 }
 
-function shareAt({ coverage }: ProfileBody, hotBytes: number, share: "sampleShare" | "lookupShare"): number {
-  if (hotBytes === 0) return 0;
-  const after = coverage.findIndex((point) => point.hotBytes >= hotBytes);
-  if (after <= 0) return after === 0 ? coverage[0][share] : 1;
-  const [low, high] = [coverage[after - 1], coverage[after]];
-  const part = Math.log(hotBytes / low.hotBytes) / Math.log(high.hotBytes / low.hotBytes);
-  return low[share] + part * (high[share] - low[share]);
+/** The point of a budget, which the curve has for the chosen one and its double unless they hold every row. */
+function pointAt({ coverage }: ProfileBody, budget: number) {
+  return coverage.find((point) => point.budget === budget);
 }
 
 /** One sentence: what twice the budget would buy. */
 export function nextDoubling(body: ProfileBody): string {
-  const { hotMemory, hotRows, rows, bytesPerRow, hotLookupShare, coverage } = body;
+  const { hotMemory, hotRows, rows, hotLookupShare, coverage } = body;
   if (hotRows === rows || hotLookupShare === 1) {
     return `Every row that is used is hot within ${bytes(hotMemory)}: a larger budget buys nothing.`;
   }
@@ -166,12 +162,12 @@ export function nextDoubling(body: ProfileBody): string {
     } of the lookups hot, ` +
       `and about ${percent(sampleShare)} of the samples.`;
   }
-  const doubled = Math.min(2 * hotMemory, rows * bytesPerRow);
-  const lookups = Math.max(hotLookupShare, shareAt(body, doubled, "lookupShare"));
-  const samplesNow = sampleShareAt(body, body.hotBytes);
-  const samples = Math.max(samplesNow, sampleShareAt(body, doubled));
+  const doubled = 2 * hotMemory;
+  const lookups = pointAt(body, doubled)?.lookupShare ?? 1;
+  const samplesNow = sampleShareAt(body, body.hotMemory);
+  const samples = sampleShareAt(body, doubled);
   const points = (from: number, to: number) => `${(100 * (to - from)).toFixed(1)} points`;
-  return `Doubling the budget from ${bytes(hotMemory)} to ${bytes(2 * hotMemory)} would raise the hot lookups from ` +
+  return `Doubling the budget from ${bytes(hotMemory)} to ${bytes(doubled)} would raise the hot lookups from ` +
     `${percent(hotLookupShare)} to ${percent(lookups)} (${points(hotLookupShare, lookups)} more) and the all-hot ` +
     `samples from about ${percent(samplesNow)} to ${percent(samples)} (${points(samplesNow, samples)} more).`;
 }
