@@ -48,7 +48,7 @@ export const profileBody = z.object({
     exact: count,
     lookupShare: share,
   })),
-  /** What each doubling of the budget buys, the chosen budget and its double among them. */
+  /** What each doubling of the budget buys. */
   coverage: z.array(z.object({ budget: count, hotBytes: count, lookupShare: share, sampleShare: share })),
 });
 /** What a profile's manifest says. */
