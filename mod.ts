@@ -37,7 +37,7 @@ export { Batch, type BatchShape } from "./src/layout/batch.ts";
 export { type ModelPlan, type ModelShape, parseWidths, planModel } from "./src/model/shape.ts";
 export { type Preset, PRESETS, resolveConfig, type TrainConfig } from "./src/train/config.ts";
 export { auc, type Metrics, metricsOf } from "./src/train/metrics.ts";
-export type { EvaluationEvent, Report, ResultEvent, RunEvent } from "./src/train/events.ts";
+export type { EvaluationEvent, PhasesEvent, Report, ResultEvent, RunEvent } from "./src/train/events.ts";
 export { cacheOf, readRun, resumeRun, type RunOptions, startRun } from "./src/train/run.ts";
 export { ensureDataset, ensureLayout, ensureProfile, prepareTo } from "./src/train/stages.ts";
 export { evaluateRun, predictRun, writeScores } from "./src/train/score_run.ts";
@@ -45,8 +45,18 @@ export { DEMO_CONFIG, runDemo } from "./src/train/demo.ts";
 export { Interrupted } from "./src/train/trainer.ts";
 export { expandConfig, translateArguments, type Translation } from "./src/train/arguments.ts";
 export { diagnose, type Diagnosis, type Finding } from "./src/doctor.ts";
-export { planDataset, planPublished, thisMachine, type TrainingPlan } from "./src/plan/plan_training.ts";
-export { PUBLISHED } from "./src/plan/published.ts";
+export {
+  type Machine,
+  type PlanConfig,
+  planDataset,
+  type PlannedTable,
+  planPublished,
+  thisMachine,
+  type TrainingPlan,
+} from "./src/plan/plan_training.ts";
+export type { MemoryPart, MemoryPlan, Placement } from "./src/plan/memory.ts";
+export { type NamedShape, PUBLISHED, type PublishedData } from "./src/plan/published.ts";
+export type { TableShape } from "./src/dataset/criteo_shape.ts";
 export { bytes, count, parseBytes } from "./src/report/format.ts";
 export { diagnosisText, evaluationTable, planText, profileTables, resultTable } from "./src/report/tables.ts";
 export { writeProfileReport } from "./src/report/html/profile_report.ts";

@@ -15,6 +15,7 @@ export interface MemoryOptions {
 
 /** A mode and what computes its MLPs. */
 export interface Placement {
+  /** Where rows and MLPs live. */
   readonly mode: TrainConfig["mode"];
   /** True if MLPs are computed on a device with memory of its own, by one rank. */
   readonly onDevice: boolean;
@@ -31,15 +32,21 @@ export const PLACEMENTS: readonly Placement[] = [
 
 /** One purpose that memory serves, in bytes. */
 export interface MemoryPart {
+  /** The purpose. */
   readonly name: string;
+  /** Bytes of host memory. */
   readonly host: number;
+  /** Bytes of the device's memory. */
   readonly device: number;
 }
 
 /** The memory of one placement, in bytes; the parts add up to the totals. */
 export interface MemoryPlan extends Placement {
+  /** Every purpose. */
   readonly parts: readonly MemoryPart[];
+  /** Bytes of host memory. */
   readonly host: number;
+  /** Bytes of the device's memory. */
   readonly device: number;
 }
 

@@ -14,11 +14,15 @@ import type { PublishedData } from "./published.ts";
 
 /** A table and what it takes. */
 export interface PlannedTable {
+  /** Name of the feature. */
   readonly name: string;
+  /** Its rows. */
   readonly rows: number;
-  /** Bytes of its weights and of their optimizer state. */
+  /** Bytes of its weights. */
   readonly bytes: number;
+  /** Bytes of their optimizer state. */
   readonly stateBytes: number;
+  /** Rows expected to be hot. */
   readonly hotRows: number;
   /** Expected share of its lookups that goes to hot rows. */
   readonly lookupShare: number;
@@ -26,24 +30,35 @@ export interface PlannedTable {
 
 /** Memory of this machine, in bytes. */
 export interface Machine {
+  /** All of it. */
   readonly total: number;
+  /** What a new process can have. */
   readonly available: number;
 }
 
 /** A plan, which is also the JSON event. */
 export interface TrainingPlan {
+  /** Kind of event. */
   readonly event: "plan";
   /** What the plan was made from. */
   readonly source: string;
+  /** Rows of all tables. */
   readonly rows: number;
+  /** Each table. */
   readonly tables: readonly PlannedTable[];
+  /** The budget of the hot rows in bytes. */
   readonly hotMemory: number;
+  /** Rows that the budget holds. */
   readonly hotRows: number;
+  /** Their bytes, optimizer state included. */
   readonly hotBytes: number;
-  /** Expected shares of lookups and of samples that are hot; null where it is not known how lookups go together. */
+  /** Expected share of the lookups that go to hot rows. */
   readonly hotLookupShare: number;
+  /** Expected share of samples whose lookups are all hot; null where it is not known how lookups go together. */
   readonly hotSampleShare: number | null;
+  /** The machine it is to fit. */
   readonly machine: Machine;
+  /** Memory of every mode, and whether its host part fits the machine. */
   readonly placements: readonly (MemoryPlan & { readonly fits: boolean })[];
   /** What to lower for the placements that do not fit this machine. */
   readonly advice: readonly string[];

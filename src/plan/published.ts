@@ -7,6 +7,7 @@ import type { Preset } from "../train/config.ts";
 
 /** A table with its name. */
 export interface NamedShape extends TableShape {
+  /** Name of the feature. */
   readonly name: string;
 }
 
@@ -14,7 +15,9 @@ export interface NamedShape extends TableShape {
 export interface PublishedData {
   /** Where the figures come from. */
   readonly source: string;
+  /** Number of its dense features. */
   readonly denseFeatures: number;
+  /** Its embedding tables. */
   readonly tables: readonly NamedShape[];
   /** True if it is known how the popularities of a sample's rows depend on each other: the tables' loadings. */
   readonly joint: boolean;
