@@ -101,7 +101,10 @@ function coverageSection(body: ProfileBody): Section {
         Plot.ruleX(body.hotBytes > 0 ? [chosen] : [], { x: "hotBytes", stroke: "var(--ink)", strokeDasharray: "4 3" }),
         Plot.text(body.hotBytes > 0 ? [chosen] : [], {
           x: "hotBytes",
-          text: () => `budget ${bytes(body.hotMemory)}`,
+          text: () =>
+            bytes(body.hotBytes) === bytes(body.hotMemory)
+              ? `budget ${bytes(body.hotMemory)}`
+              : `budget ${bytes(body.hotMemory)}, ${bytes(body.hotBytes)} of it used`,
           frameAnchor: "top",
           dy: -16,
           dx: late ? 6 : -6,
