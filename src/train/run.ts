@@ -9,12 +9,14 @@ import { type ModelPlan, planModel } from "../model/shape.ts";
 import { Checkpoint } from "./checkpoint.ts";
 import { type TrainConfig, trainConfig } from "./config.ts";
 import type { Report, ResultEvent } from "./events.ts";
+import { measurePhases } from "./phases.ts";
 import { expectPlacement, openRanks } from "./placement.ts";
 import { ensureDataset, ensureLayout, ensureProfile, type RawOptions } from "./stages.ts";
 import { BEST_CHECKPOINT, LAST_CHECKPOINT, Trainer } from "./trainer.ts";
 
 const RUN_FILE = "run.json";
-const METRICS_FILE = "metrics.jsonl";
+/** Events of a run, one JSON object a line. */
+export const METRICS_FILE = "metrics.jsonl";
 const NEVER = new AbortController().signal;
 
 /** What a run's directory says about it. */
@@ -100,6 +102,8 @@ export interface RunOptions {
   readonly report: Report;
   /** Called when training begins; aborting the signal saves the run and ends it with Interrupted. */
   readonly signal?: () => AbortSignal;
+  /** True measures the phases of a step when training is over. */
+  readonly phases?: boolean | undefined;
 }
 
 /** Throws unless a run can begin in the directory: what would fail after hours of preparing fails at once. */
@@ -163,16 +167,16 @@ async function trainRun(
   plan: ModelPlan,
   dataset: Dataset,
   checkpoint: Checkpoint | undefined,
-  { out, report, signal = () => NEVER }: RunOptions,
+  { out, report, signal = () => NEVER, phases }: RunOptions,
 ): Promise<ResultEvent> {
   using metrics = Deno.openSync(join(out, METRICS_FILE), { append: true, create: true });
   const recordAndReport: Report = (event) => {
-    if (event.event === "progress" || event.event === "evaluation" || event.event === "result") {
+    if (event.event !== "stage" && event.event !== "note") {
       metrics.writeSync(new TextEncoder().encode(JSON.stringify(event) + "\n"));
     }
     report(event);
   };
-  using layout = layoutFor(config, dataset, cacheOf(out), report);
+  using layout = layoutFor(config, dataset, cacheOf(out), recordAndReport);
   const runId = runIdOf(config, layout);
   if (checkpoint !== undefined && checkpoint.body.run !== runId) {
     throw new HotsetError(`Cannot resume ${out}: its checkpoint was made with other data or options`);
@@ -190,6 +194,7 @@ async function trainRun(
     signal: signal(),
   });
   const result = await trainer.run();
+  if (phases) { for (const event of measurePhases(layout, group.memory)) recordAndReport(event); }
   recordAndReport(result);
   return result;
 }
