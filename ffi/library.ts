@@ -1,0 +1,109 @@
+/**
+ * Finds and opens native libraries. Nothing is opened when a module is imported: a table is opened at its first use,
+ * so a machine without the library never notices. Libraries are never closed: a call after closing would be a
+ * segmentation fault, and CUDA libraries do not survive it.
+ */
+
+/** A library that cannot be opened. The message lists every try and says how to install what is missing. */
+export class LibraryError extends Error {
+  override name = "LibraryError";
+  /** Each place that was tried, with what happened there. */
+  readonly tries: readonly string[];
+
+  constructor(message: string, tries: readonly string[]) {
+    super(message);
+    this.tries = tries;
+  }
+}
+
+/** What to open and where to look for it. */
+export interface LibraryRequest<S extends Deno.ForeignLibraryInterface> {
+  /** For people: "cuBLAS". */
+  readonly name: string;
+  /** Environment variable that names the library's file, or the folder it lies in, as an absolute path. */
+  readonly environment: string;
+  /** File names, best first: each is asked of the system's loader, then looked for in every folder. */
+  readonly names: readonly string[];
+  /** Absolute folders to look in after the loader's own. */
+  readonly folders: readonly string[];
+  readonly symbols: S;
+  /** The command or sentence that gets the library onto a machine. */
+  readonly install: string;
+}
+
+/** An opened library. */
+export interface OpenLibrary<S extends Deno.ForeignLibraryInterface> {
+  /** The path it was opened by, or the bare name that the system's loader resolved. */
+  readonly path: string;
+  readonly symbols: Deno.StaticForeignLibraryInterface<S>;
+}
+
+/**
+ * Opens the first of the request's candidates that loads and has all symbols: the path in the environment variable (and
+ * then nothing else), each name through the system's loader, each name in each folder. Relative paths are refused, so
+ * nothing is ever loaded from the working directory. Throws LibraryError when no candidate opens.
+ */
+export function openLibrary<const S extends Deno.ForeignLibraryInterface>(request: LibraryRequest<S>): OpenLibrary<S> {
+  const tries: string[] = [];
+  const wanted = Deno.env.get(request.environment);
+  const candidates = wanted === undefined || wanted === "" ? searchPaths(request) : overridePaths(request, wanted);
+  for (const path of candidates) {
+    try {
+      const library = Deno.dlopen(path, request.symbols);
+      return { path, symbols: library.symbols };
+    } catch (error) {
+      if (error instanceof Deno.errors.NotCapable) {
+        throw new LibraryError(`Cannot load ${request.name}: Deno may not open libraries; run it with -A`, tries);
+      }
+      tries.push(`${path}: ${reasonOf(error)}`);
+    }
+  }
+  for (const folder of request.folders) {
+    if (wanted === undefined && !isFolder(folder)) tries.push(`${folder}: no such folder`);
+  }
+  throw new LibraryError(
+    `Cannot load ${request.name}: none of these could be opened\n${tries.map((line) => `  ${line}\n`).join("")}` +
+      `Install it with: ${request.install}\nor set ${request.environment} to the absolute path of the library.`,
+    tries,
+  );
+}
+
+function searchPaths(request: LibraryRequest<Deno.ForeignLibraryInterface>): string[] {
+  const paths = [...request.names];
+  for (const folder of request.folders) {
+    for (const name of request.names) if (isFile(`${folder}/${name}`)) paths.push(`${folder}/${name}`);
+  }
+  for (const path of request.folders) {
+    if (!path.startsWith("/")) throw new LibraryError(`Cannot load ${request.name}: ${path} is not absolute`, []);
+  }
+  return paths;
+}
+
+function overridePaths(request: LibraryRequest<Deno.ForeignLibraryInterface>, wanted: string): string[] {
+  if (!wanted.startsWith("/")) {
+    throw new LibraryError(`Cannot load ${request.name}: ${request.environment}=${wanted} is not an absolute path`, []);
+  }
+  return isFolder(wanted) ? request.names.map((name) => `${wanted}/${name}`) : [wanted];
+}
+
+function isFile(path: string): boolean {
+  return statOf(path)?.isFile ?? false;
+}
+
+function isFolder(path: string): boolean {
+  return statOf(path)?.isDirectory ?? false;
+}
+
+function statOf(path: string): Deno.FileInfo | undefined {
+  try {
+    return Deno.statSync(path);
+  } catch {
+    return undefined;
+  }
+}
+
+/** The loader's words without Deno's and the path's, which stand before them already. */
+function reasonOf(error: unknown): string {
+  const text = error instanceof Error ? error.message : String(error);
+  return text.replace(/^Could not open library: /, "").replace(/^Could not open library: /, "").trim();
+}
