@@ -1,5 +1,5 @@
 /** libcublas: matrix products. */
-import { type CheckedCalls, checkedCalls, textAt } from "./cuda_error.ts";
+import { type CheckedCalls, checkedCalls, type Failure, textAt, throwCudaError } from "./cuda_error.ts";
 import { cudaFolders } from "./cuda_folders.ts";
 import { openLibrary } from "./library.ts";
 
@@ -89,11 +89,11 @@ export const Blas = {
 } as const;
 
 /** Makes the calls of a symbol table throw CudaError with the library's own name and text. */
-export function checkedCublas(symbols: CublasSymbols): Cublas {
+export function checkedCublas(symbols: CublasSymbols, fail: Failure = throwCudaError): Cublas {
   return checkedCalls(cublasSymbols, symbols, (code) => ({
     name: textAt(symbols.cublasGetStatusName(code)),
     text: textAt(symbols.cublasGetStatusString(code)),
-  }));
+  }), fail);
 }
 
 /** Finds and opens libcublas. Throws LibraryError. */

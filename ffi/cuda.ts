@@ -1,5 +1,5 @@
 /** libcuda, the driver: loading PTX and launching it. */
-import { type CheckedCalls, checkedCalls, textAt } from "./cuda_error.ts";
+import { type CheckedCalls, checkedCalls, type Failure, textAt, throwCudaError } from "./cuda_error.ts";
 import { openLibrary } from "./library.ts";
 
 /** The symbols used, with C parameter names. */
@@ -45,14 +45,14 @@ export type CudaDriver = CheckedCalls<typeof cudaSymbols>;
 export const LaunchParameter = { end: 0n, bufferPointer: 1n, bufferSize: 2n } as const;
 
 /** Makes the calls of a symbol table throw CudaError with the driver's own name and text. */
-export function checkedCuda(symbols: CudaSymbols): CudaDriver {
+export function checkedCuda(symbols: CudaSymbols, fail: Failure = throwCudaError): CudaDriver {
   const slot = new BigUint64Array(1);
   const text = (call: (error: number, pStr: BigUint64Array<ArrayBuffer>) => number, code: number) =>
     call(code, slot) === 0 ? textAt(Deno.UnsafePointer.create(slot[0])) : "unknown";
   return checkedCalls(cudaSymbols, symbols, (code) => ({
     name: text(symbols.cuGetErrorName, code),
     text: text(symbols.cuGetErrorString, code),
-  }));
+  }), fail);
 }
 
 /** Finds and opens libcuda, which comes with the driver. Throws LibraryError. */

@@ -31,11 +31,20 @@ export type CheckedCalls<S extends Table> = {
   ) => void;
 };
 
-/** Wraps every call of the table with result "i32" (a status, 0 for success) so that it throws CudaError when it fails. */
+/** What becomes of a failed call: it throws. */
+export type Failure = (error: CudaError) => never;
+
+/** Throws the error as it is. */
+export const throwCudaError: Failure = (error) => {
+  throw error;
+};
+
+/** Wraps every call of the table with result "i32" (a status, 0 for success) so that it ends in `fail` when it fails. */
 export function checkedCalls<const S extends Table>(
   table: S,
   symbols: Deno.StaticForeignLibraryInterface<S>,
   describe: (code: number) => StatusText,
+  fail: Failure,
 ): CheckedCalls<S> {
   const calls: Record<string, (...parameters: unknown[]) => void> = {};
   for (const [name, declaration] of Object.entries(table)) {
@@ -45,7 +54,7 @@ export function checkedCalls<const S extends Table>(
       const code = call(...parameters);
       if (code !== 0) {
         const { name: codeName, text } = describe(code);
-        throw new CudaError(name, code, codeName, text);
+        fail(new CudaError(name, code, codeName, text));
       }
     };
   }

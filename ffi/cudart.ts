@@ -1,5 +1,5 @@
 /** libcudart: memory, pinned memory, copies, streams, events and graphs. */
-import { type CheckedCalls, checkedCalls, textAt } from "./cuda_error.ts";
+import { type CheckedCalls, checkedCalls, type Failure, textAt, throwCudaError } from "./cuda_error.ts";
 import { cudaFolders } from "./cuda_folders.ts";
 import { openLibrary } from "./library.ts";
 
@@ -133,11 +133,11 @@ export const Cuda = {
 } as const;
 
 /** Makes the calls of a symbol table throw CudaError with the library's own name and text. */
-export function checkedCudart(symbols: CudartSymbols): Cudart {
+export function checkedCudart(symbols: CudartSymbols, fail: Failure = throwCudaError): Cudart {
   return checkedCalls(cudartSymbols, symbols, (code) => ({
     name: textAt(symbols.cudaGetErrorName(code)),
     text: textAt(symbols.cudaGetErrorString(code)),
-  }));
+  }), fail);
 }
 
 /** Finds and opens libcudart. Throws LibraryError. */

@@ -1,5 +1,5 @@
 /** libcudnn: activations, as an alternative to our own kernels. */
-import { type CheckedCalls, checkedCalls, textAt } from "./cuda_error.ts";
+import { type CheckedCalls, checkedCalls, type Failure, textAt, throwCudaError } from "./cuda_error.ts";
 import { cudaFolders } from "./cuda_folders.ts";
 import { openLibrary } from "./library.ts";
 
@@ -91,11 +91,11 @@ export const Dnn = {
 } as const;
 
 /** Makes the calls of a symbol table throw CudaError; cuDNN's error string is its name. */
-export function checkedCudnn(symbols: CudnnSymbols): Cudnn {
+export function checkedCudnn(symbols: CudnnSymbols, fail: Failure = throwCudaError): Cudnn {
   return checkedCalls(cudnnSymbols, symbols, (code) => {
     const name = textAt(symbols.cudnnGetErrorString(code));
     return { name, text: "a call of cuDNN failed" };
-  });
+  }, fail);
 }
 
 /** Finds and opens libcudnn. Throws LibraryError. */

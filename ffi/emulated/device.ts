@@ -137,8 +137,10 @@ export class EmulatedDevice implements Disposable {
     ];
   }
 
-  /** Gives the foreign functions back. Does not look for leaks: ask before. */
+  /** Gives the foreign functions back. Throws EmulationError if a device without a fault was left with leaks. */
   [Symbol.dispose](): void {
     for (const table of this.#tables.splice(0)) table.close();
+    const leaks = this.fault === undefined ? this.leaks() : [];
+    if (leaks.length > 0) throw new EmulationError(`leaked: ${leaks.join("; ")}`);
   }
 }
