@@ -88,6 +88,8 @@ export interface Backend extends Disposable {
 
   /** A new buffer of zeros. `label` names it in errors. Throws HotsetError when memory runs out. */
   allocate(words: number, label: string): Buffer;
+  /** The same for embedding rows or their optimizer state, which may need more room: only to be used as such. */
+  allocateTable(words: number, label: string): Buffer;
   /** Words `[first, first + words)` of a buffer, sharing its memory. */
   view(buffer: Buffer, first: number, words: number): Buffer;
   /** Copies host words into the beginning of a buffer. The source may be reused when the call returns. */
@@ -189,10 +191,24 @@ export interface Backend extends Disposable {
   unpackRows(count: number, dim: number, packed: Buffer, rows: Buffer, table: Buffer): void;
 }
 
+/** Memory that another thread of this process can attach to; can be posted to a worker. */
+export interface SharedWords {
+  /** The memory, or undefined for the memory that the backend's kernels live in. */
+  readonly memory: SharedArrayBuffer | undefined;
+  readonly byteOffset: number;
+  readonly words: number;
+}
+
 /** A backend whose buffers lie in this process's memory, so that ranks can share them and checkpoints read them. */
 export interface HostBackend extends Backend {
-  /** A buffer over host memory, not copied. */
-  wrap(memory: Float32Array | Uint32Array): Buffer;
   /** The floats of a buffer, not copied. */
   floats(buffer: Buffer): Float32Array;
+  /** A buffer over host memory, not copied. */
+  wrap(memory: Float32Array | Uint32Array): Buffer;
+  /** What another rank's backend needs to `attach` the same words. */
+  share(buffer: Buffer): SharedWords;
+  /** A buffer over the words that another rank's backend shared. */
+  attach(shared: SharedWords): Buffer;
+  /** `target += source`, element by element. */
+  add(words: number, source: Buffer, target: Buffer): void;
 }

@@ -51,14 +51,18 @@ export const COUNTS_FILE = "counts.u32";
 /** Parquet (feature, value, id): the dictionary that encoded the values; absent from generated datasets. */
 export const DICTIONARY_FILE = "dictionary.parquet";
 
-/** Consecutive samples in memory. Indices are global rows; `offsets[b]` is the first lookup of bag b in `indices`. */
-export interface Samples {
+/** Lookups of consecutive samples in memory. Indices are global rows; bag b begins at lookup `offsets[b]`. */
+export interface Lookups {
   readonly count: number;
-  readonly labels: Uint8Array;
-  readonly dense: Float32Array;
   readonly indices: Uint32Array;
   /** (count * tables + 1), only with bags. */
   readonly offsets: Uint32Array | undefined;
+}
+
+/** Consecutive samples in memory. */
+export interface Samples extends Lookups {
+  readonly labels: Uint8Array;
+  readonly dense: Float32Array;
 }
 
 /** A dataset on disk. */
@@ -160,7 +164,7 @@ export class SampleReader implements Disposable {
   readonly #dense: Float32Array;
   #indices: Uint32Array;
   readonly #offsets: Uint32Array | undefined;
-  readonly #ends = new Float64Array(2);
+  readonly #first = new Float64Array(1);
 
   constructor(dataset: Dataset, split: Split, capacity: number, readers: Readers) {
     this.samples = dataset.samples(split);
@@ -179,20 +183,27 @@ export class SampleReader implements Disposable {
    * neither 0 nor 1, a dense value is not finite or an index lies outside its table.
    */
   read(first: number, count: number): Samples {
-    const { tables, denseFeatures } = this.#dataset;
+    const { denseFeatures } = this.#dataset;
     const labels = this.#labels.subarray(0, count);
     const dense = this.#dense.subarray(0, count * denseFeatures);
     this.#readers.labels.read(first, labels);
     this.#readers.dense.read(4 * first * denseFeatures, bytes(dense));
-    let lookups = count * tables;
-    let firstLookup = first * tables;
+    for (let i = 0; i < count; i++) if (labels[i] > 1) this.#fail(first + i, `label ${labels[i]} is neither 0 nor 1`);
+    for (let i = 0; i < dense.length; i++) {
+      if (!Number.isFinite(dense[i])) this.#fail(first + Math.floor(i / denseFeatures), `dense value ${dense[i]}`);
+    }
+    const { indices, offsets } = this.readLookups(first, count);
+    return { count, labels, dense, indices, offsets };
+  }
+
+  /** The lookups alone of samples `[first, first + count)`; else as `read`. */
+  readLookups(first: number, count: number): Lookups {
+    const { tables } = this.#dataset;
+    const firstLookup = this.firstLookup(first);
+    const lookups = this.firstLookup(first + count) - firstLookup;
     const offsets = this.#offsets?.subarray(0, count * tables + 1);
     if (offsets !== undefined) {
       this.#readers.bagLengths!.read(4 * first * tables, bytes(offsets.subarray(1)));
-      this.#readers.firstLookups!.read(8 * first, bytes(this.#ends.subarray(0, 1)));
-      this.#readers.firstLookups!.read(8 * (first + count), bytes(this.#ends.subarray(1)));
-      firstLookup = this.#ends[0];
-      lookups = this.#ends[1] - firstLookup;
       offsets[0] = 0;
       let total = 0;
       for (let b = 1; b < offsets.length; b++) total = offsets[b] = total + offsets[b];
@@ -201,25 +212,28 @@ export class SampleReader implements Disposable {
     }
     const indices = this.#indices.subarray(0, lookups);
     this.#readers.indices.read(4 * firstLookup, bytes(indices));
-    const samples: Samples = { count, labels, dense, indices, offsets };
-    this.#check(first, samples);
-    return samples;
+    this.#checkIndices(first, count, indices, offsets);
+    return { count, indices, offsets };
   }
 
-  #check(first: number, { count, labels, dense, indices, offsets }: Samples): void {
-    const { tables, firstRows, denseFeatures } = this.#dataset;
-    for (let i = 0; i < count; i++) if (labels[i] > 1) this.#fail(first + i, `label ${labels[i]} is neither 0 nor 1`);
-    for (let i = 0; i < dense.length; i++) {
-      if (!Number.isFinite(dense[i])) this.#fail(first + Math.floor(i / denseFeatures), `dense value ${dense[i]}`);
-    }
-    for (let bag = 0, k = 0; bag < count * tables; bag++) {
-      const table = bag % tables;
-      const end = offsets === undefined ? k + 1 : offsets[bag + 1];
-      for (; k < end; k++) {
-        if (indices[k] < firstRows[table] || indices[k] >= firstRows[table + 1]) {
+  /** Position of a sample's first lookup among the lookups of the split; of `samples`: their number. */
+  firstLookup(sample: number): number {
+    if (this.#readers.firstLookups === undefined) return sample * this.#dataset.tables;
+    this.#readers.firstLookups.read(8 * sample, bytes(this.#first));
+    return this.#first[0];
+  }
+
+  #checkIndices(first: number, count: number, indices: Uint32Array, offsets: Uint32Array | undefined): void {
+    const { tables, firstRows } = this.#dataset;
+    for (let sample = 0, bag = 0, k = 0; sample < count; sample++) {
+      for (let table = 0; table < tables; table++, bag++) {
+        const begin = firstRows[table];
+        const end = firstRows[table + 1];
+        const lastLookup = offsets === undefined ? bag + 1 : offsets[bag + 1];
+        for (; k < lastLookup; k++) {
+          if (indices[k] >= begin && indices[k] < end) continue;
           const { name, rows } = this.#dataset.body.tables[table];
-          const id = indices[k] - firstRows[table];
-          this.#fail(first + Math.floor(bag / tables), `index ${id} lies outside table ${name} of ${rows} rows`);
+          this.#fail(first + sample, `index ${indices[k] - begin} lies outside table ${name} of ${rows} rows`);
         }
       }
     }

@@ -1,0 +1,81 @@
+/** OpenBLAS: single-precision matrix products on the CPU. */
+import { openLibrary } from "./library.ts";
+
+const symbols = {
+  cblas_sgemm: {
+    parameters: [
+      "i32", // CBLAS_ORDER order
+      "i32", // CBLAS_TRANSPOSE transA
+      "i32", // CBLAS_TRANSPOSE transB
+      "i32", // blasint m
+      "i32", // blasint n
+      "i32", // blasint k
+      "f32", // float alpha
+      "buffer", // const float *a
+      "i32", // blasint lda
+      "buffer", // const float *b
+      "i32", // blasint ldb
+      "f32", // float beta
+      "buffer", // float *c
+      "i32", // blasint ldc
+    ],
+    result: "void",
+  },
+  openblas_set_num_threads: { parameters: ["i32" /* int num_threads */], result: "void" },
+  openblas_get_config: { parameters: [], result: "pointer" }, // char *
+} as const satisfies Deno.ForeignLibraryInterface;
+
+const ROW_MAJOR = 101;
+const NO_TRANSPOSE = 111;
+const TRANSPOSE = 112;
+
+/** An opened OpenBLAS. It runs on the calling thread alone: ranks are how Hotset uses several cores. */
+export interface OpenBlas {
+  /** Where it was found. */
+  readonly path: string;
+  /** Version, build options and the processor it chose its kernels for. */
+  readonly version: string;
+  /**
+   * Row-major `c = op(a) op(b)` with c (m, n) and inner length k; a is (m, k), or (k, m) when transposed; b is (k, n), or
+   * (n, k) when transposed. No leading dimension exceeds its row.
+   */
+  gemm(
+    transposeA: boolean,
+    transposeB: boolean,
+    m: number,
+    n: number,
+    k: number,
+    a: Float32Array,
+    b: Float32Array,
+    c: Float32Array,
+  ): void;
+}
+
+/** Opens OpenBLAS. Throws LibraryError that lists every try and how to install it. */
+export function openOpenBlas(): OpenBlas {
+  const { path, symbols: blas } = openLibrary({
+    name: "OpenBLAS",
+    environment: "HOTSET_OPENBLAS",
+    names: ["libopenblas.so.0", "libopenblas.so", "libopenblas.0.dylib", "libopenblas.dylib"],
+    folders: ["/opt/homebrew/opt/openblas/lib", "/usr/local/opt/openblas/lib", "/usr/lib64", "/usr/local/lib"],
+    symbols,
+    install: "apt-get install libopenblas0-pthread (Debian, Ubuntu), dnf install openblas, or brew install openblas",
+  });
+  const { cblas_sgemm, openblas_set_num_threads } = blas;
+  openblas_set_num_threads(1);
+  return {
+    path,
+    version: text(blas.openblas_get_config()),
+    gemm(transposeA, transposeB, m, n, k, a, b, c) {
+      const opA = transposeA ? TRANSPOSE : NO_TRANSPOSE;
+      const opB = transposeB ? TRANSPOSE : NO_TRANSPOSE;
+      const lda = transposeA ? m : k;
+      const ldb = transposeB ? k : n;
+      cblas_sgemm(ROW_MAJOR, opA, opB, m, n, k, 1, a, lda, b, ldb, 0, c, n);
+    },
+  };
+}
+
+function text(pointer: Deno.PointerValue): string {
+  return pointer === null ? "" : Deno.UnsafePointerView.getCString(pointer);
+}

@@ -1,0 +1,276 @@
+/**
+ * The CPU backend: matrix products by OpenBLAS where it is found, everything else by WASM kernels with SIMD over one
+ * memory that all ranks share. Tables too large for that memory lie outside it and are served by plain loops.
+ */
+import type {
+  Buffer,
+  HostBackend,
+  InteractionShape,
+  LinearShape,
+  Optimizer,
+  RowUpdateShape,
+  SharedWords,
+} from "../backend.ts";
+import { HotsetError } from "../../errors.ts";
+import { HostBuffer, HostMemory } from "../host_memory.ts";
+import type { OpenBlas } from "../../../ffi/openblas.ts";
+import { packFar, poolFar, unpackFar, updateRowsFar } from "./far_rows.ts";
+import { type KernelMemory, takeKernelMemory } from "./kernel_memory.ts";
+import { ACTIVATION_CODES, instantiateKernels, type Kernels, NO_ADDRESS, OPTIMIZER_CODES } from "./wasm/kernels.ts";
+
+/** Larger tables, in bytes, lie outside the kernels' memory, so that the hot rows and all else find room in it. */
+const LARGEST_NEAR_TABLE = 2 ** 30;
+
+/** Host memory that knows where it lies in the kernels' memory. */
+class CpuBuffer extends HostBuffer {
+  /** Byte address in the kernels' memory, NO_ADDRESS outside of it. */
+  readonly address: number;
+
+  constructor(memory: ArrayBufferLike, byteOffset: number, words: number, address: number) {
+    super(memory, byteOffset, words);
+    this.address = address;
+  }
+}
+
+/** One rank's CPU backend. See backend.ts for what each operation does. */
+export class CpuBackend extends HostMemory implements HostBackend {
+  readonly name: string;
+  readonly #memory: KernelMemory;
+  readonly #kernels: Kernels;
+  readonly #blas: OpenBlas | undefined;
+  readonly #gemmScratch: CpuBuffer;
+  #scratch: CpuBuffer;
+
+  /** A backend over the kernel memory that all ranks of the process share; without OpenBLAS the kernels multiply. */
+  constructor(memory: KernelMemory, blas: OpenBlas | undefined) {
+    super();
+    this.#memory = memory;
+    this.#kernels = instantiateKernels(memory.memory);
+    this.#blas = blas;
+    this.name = blas === undefined ? "cpu (WASM SIMD)" : `cpu (${blas.version})`;
+    this.#gemmScratch = this.#takeScratch(this.#kernels.gemmScratchBytes());
+    this.#scratch = this.#gemmScratch;
+  }
+
+  override allocate(words: number, label: string): Buffer {
+    const address = takeKernelMemory(this.#memory, 4 * words);
+    if (address !== undefined) return this.#inKernelMemory(address, words);
+    throw new HotsetError(`Cannot allocate ${4 * words} bytes for ${label}: kernel memory is full; lower --batch-size`);
+  }
+
+  override allocateTable(words: number, label: string): Buffer {
+    const address = 4 * words > LARGEST_NEAR_TABLE ? undefined : takeKernelMemory(this.#memory, 4 * words);
+    if (address !== undefined) return this.#inKernelMemory(address, words);
+    const { floats } = super.allocate(words, label) as HostBuffer;
+    return new CpuBuffer(floats.buffer, 0, words, NO_ADDRESS);
+  }
+
+  override view(buffer: Buffer, first: number, words: number): Buffer {
+    const { floats } = super.view(buffer, first, words) as HostBuffer;
+    const { address } = buffer as CpuBuffer;
+    return new CpuBuffer(
+      floats.buffer,
+      floats.byteOffset,
+      words,
+      address === NO_ADDRESS ? address : address + 4 * first,
+    );
+  }
+
+  override wrap(memory: Float32Array | Uint32Array): Buffer {
+    return new CpuBuffer(memory.buffer, memory.byteOffset, memory.length, NO_ADDRESS);
+  }
+
+  override share(buffer: Buffer): SharedWords {
+    const { address, words } = buffer as CpuBuffer;
+    return address === NO_ADDRESS ? super.share(buffer) : { memory: undefined, byteOffset: address, words };
+  }
+
+  override attach(shared: SharedWords): Buffer {
+    const { memory, byteOffset, words } = shared;
+    if (memory === undefined) return this.#inKernelMemory(byteOffset, words);
+    return new CpuBuffer(memory, byteOffset, words, NO_ADDRESS);
+  }
+
+  #inKernelMemory(address: number, words: number): CpuBuffer {
+    return new CpuBuffer(this.#memory.memory.buffer, address, words, address);
+  }
+
+  #takeScratch(bytes: number): CpuBuffer {
+    return this.allocate(Math.ceil(bytes / 4), "scratch") as CpuBuffer;
+  }
+
+  /** Scratch of at least so many bytes; allocates only when an operation asks for more than any before. */
+  #scratchOf(bytes: number): number {
+    if (4 * this.#scratch.words < bytes) this.#scratch = this.#takeScratch(bytes);
+    return this.#scratch.address;
+  }
+
+  linear(shape: LinearShape, samples: number, x: Buffer, weight: Buffer, bias: Buffer, y: Buffer): void {
+    if (samples === 0) return;
+    const { inputs, outputs, activation } = shape;
+    const code = ACTIVATION_CODES[activation];
+    if (this.#blas === undefined) {
+      const scratch = this.#gemmScratch.address;
+      this.#kernels.linear(samples, inputs, outputs, code, at(x), at(weight), at(bias), at(y), scratch);
+    } else {
+      this.#blas.gemm(false, true, samples, outputs, inputs, floats(x), floats(weight), floats(y));
+      this.#kernels.biasActivation(samples, outputs, code, at(bias), at(y));
+    }
+  }
+
+  linearBackward(
+    shape: LinearShape,
+    samples: number,
+    x: Buffer,
+    weight: Buffer,
+    y: Buffer,
+    dY: Buffer,
+    dX: Buffer | undefined,
+    dWeight: Buffer,
+    dBias: Buffer,
+  ): void {
+    const { inputs, outputs, activation } = shape;
+    this.#kernels.activationBackward(samples, outputs, ACTIVATION_CODES[activation], at(y), at(dY), at(dBias));
+    if (samples === 0) {
+      floats(dWeight).fill(0);
+    } else if (this.#blas === undefined) {
+      const scratch = this.#gemmScratch.address;
+      this.#kernels.linearWeightGradient(samples, inputs, outputs, at(dY), at(x), at(dWeight), scratch);
+      if (dX === undefined) return;
+      this.#kernels.linearInputGradient(samples, inputs, outputs, at(dY), at(weight), at(dX), scratch);
+    } else {
+      this.#blas.gemm(true, false, outputs, inputs, samples, floats(dY), floats(x), floats(dWeight));
+      if (dX === undefined) return;
+      this.#blas.gemm(false, false, samples, inputs, outputs, floats(dY), floats(weight), floats(dX));
+    }
+  }
+
+  pool(bags: number, dim: number, table: Buffer, indices: Buffer, offsets: Buffer | undefined, pooled: Buffer): void {
+    if (at(table) === NO_ADDRESS) {
+      poolFar(bags, dim, floats(table), integers(indices), offsets && integers(offsets), floats(pooled));
+    } else if (offsets === undefined) {
+      this.#kernels.gatherRows(bags, dim, at(table), at(indices), at(pooled));
+    } else {
+      this.#kernels.pool(bags, dim, at(table), at(indices), at(offsets), at(pooled));
+    }
+  }
+
+  interact(shape: InteractionShape, samples: number, bottom: Buffer, pooled: Buffer, output: Buffer): void {
+    const { kind, tables, dim } = shape;
+    if (kind === "cat") {
+      this.#kernels.interactCat(samples, tables, dim, at(bottom), at(pooled), at(output));
+    } else {
+      const scratch = this.#scratchOf(this.#kernels.interactScratchBytes(tables, dim));
+      this.#kernels.interactDot(samples, tables, dim, at(bottom), at(pooled), at(output), scratch);
+    }
+  }
+
+  interactBackward(
+    shape: InteractionShape,
+    samples: number,
+    bottom: Buffer,
+    pooled: Buffer,
+    dOutput: Buffer,
+    dBottom: Buffer,
+    dPooled: Buffer,
+  ): void {
+    const { kind, tables, dim } = shape;
+    if (kind === "cat") {
+      this.#kernels.interactCatBackward(samples, tables, dim, at(dOutput), at(dBottom), at(dPooled));
+    } else {
+      const scratch = this.#scratchOf(this.#kernels.interactScratchBytes(tables, dim));
+      const [b, p, g] = [at(bottom), at(pooled), at(dOutput)];
+      this.#kernels.interactDotBackward(samples, tables, dim, b, p, g, at(dBottom), at(dPooled), scratch);
+    }
+  }
+
+  loss(samples: number, header: Buffer, logits: Buffer, labels: Buffer, dLogits: Buffer, lossSum: Buffer): void {
+    this.#kernels.loss(samples, at(header), at(logits), at(labels), at(dLogits), at(lossSum));
+  }
+
+  updateRows(
+    shape: RowUpdateShape,
+    header: Buffer,
+    segments: Buffer,
+    segmentBags: Buffer,
+    dPooled: Buffer,
+    table: Buffer,
+    state: Buffer | undefined,
+  ): void {
+    const { optimizer, dim, rank, ranks } = shape;
+    const scratch = this.#scratchOf(4 * dim);
+    if (at(table) !== NO_ADDRESS && (state === undefined || at(state) !== NO_ADDRESS)) {
+      const stateAddress = state === undefined ? NO_ADDRESS : at(state);
+      this.#kernels.updateRows(
+        OPTIMIZER_CODES[optimizer],
+        dim,
+        rank,
+        ranks,
+        at(header),
+        at(segments),
+        at(segmentBags),
+        at(dPooled),
+        at(table),
+        stateAddress,
+        scratch,
+      );
+    } else {
+      updateRowsFar(
+        shape,
+        integers(header),
+        floats(header),
+        integers(segments),
+        integers(segmentBags),
+        floats(dPooled),
+        floats(table),
+        state && floats(state),
+        this.#scratch.floats,
+      );
+    }
+  }
+
+  updateDense(
+    optimizer: Optimizer,
+    words: number,
+    header: Buffer,
+    parameters: Buffer,
+    gradients: Buffer,
+    state: Buffer | undefined,
+  ): void {
+    const stateAddress = state === undefined ? NO_ADDRESS : at(state);
+    this.#kernels.updateDense(
+      OPTIMIZER_CODES[optimizer],
+      words,
+      at(header),
+      at(parameters),
+      at(gradients),
+      stateAddress,
+    );
+  }
+
+  packRows(count: number, dim: number, table: Buffer, rows: Buffer, packed: Buffer): void {
+    if (at(table) === NO_ADDRESS) packFar(count, dim, floats(table), integers(rows), floats(packed));
+    else this.#kernels.gatherRows(count, dim, at(table), at(rows), at(packed));
+  }
+
+  unpackRows(count: number, dim: number, packed: Buffer, rows: Buffer, table: Buffer): void {
+    if (at(table) === NO_ADDRESS) unpackFar(count, dim, floats(packed), integers(rows), floats(table));
+    else this.#kernels.scatterRows(count, dim, at(packed), at(rows), at(table));
+  }
+
+  add(words: number, source: Buffer, target: Buffer): void {
+    this.#kernels.add(words, at(source), at(target));
+  }
+}
+
+function at(buffer: Buffer): number {
+  return (buffer as CpuBuffer).address;
+}
+
+function floats(buffer: Buffer): Float32Array {
+  return (buffer as CpuBuffer).floats;
+}
+
+function integers(buffer: Buffer): Uint32Array {
+  return (buffer as CpuBuffer).integers;
+}

@@ -1,0 +1,36 @@
+/** The memory that the WASM kernels work in: one for all ranks of a process, handed out front to back, never freed. */
+import { MAXIMUM_PAGES } from "./wasm/kernels.ts";
+
+const PAGE_BYTES = 65536;
+/** Allocations begin at whole cache lines. */
+const LINE_BYTES = 64;
+/** Kernels' addresses must not wrap, so the last page is not used. */
+const LIMIT_BYTES = (MAXIMUM_PAGES - 1) * PAGE_BYTES;
+
+/** Kernel memory; can be posted to a worker. */
+export interface KernelMemory {
+  readonly memory: WebAssembly.Memory;
+  /** One word: the next free line. */
+  readonly nextLine: Int32Array<SharedArrayBuffer>;
+}
+
+/** New, empty kernel memory. Nothing of it is resident until it is used. */
+export function newKernelMemory(): KernelMemory {
+  const nextLine = new Int32Array(new SharedArrayBuffer(4));
+  nextLine[0] = 1; // address 0 stands for an operand that is not there
+  return { memory: new WebAssembly.Memory({ initial: 1, maximum: MAXIMUM_PAGES, shared: true }), nextLine };
+}
+
+/** Takes `bytes` of zeroed memory; returns the address, or undefined if there is no room. */
+export function takeKernelMemory({ memory, nextLine }: KernelMemory, bytes: number): number | undefined {
+  const lines = Math.ceil(bytes / LINE_BYTES);
+  const address = Atomics.add(nextLine, 0, lines) * LINE_BYTES;
+  const end = address + lines * LINE_BYTES;
+  if (end > LIMIT_BYTES) {
+    Atomics.sub(nextLine, 0, lines);
+    return undefined;
+  }
+  const missing = end - memory.buffer.byteLength;
+  if (missing > 0) memory.grow(Math.ceil(missing / PAGE_BYTES));
+  return address;
+}

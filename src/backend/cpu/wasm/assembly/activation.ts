@@ -1,0 +1,91 @@
+// What follows and precedes a matrix product that was computed elsewhere.
+import { RELU, SIGMOID } from "./codes";
+import { sigmoid } from "./math";
+
+/** y (rows, columns) = activation(y + bias (columns)), in place; a bias at address 0 is zero. */
+export function biasActivation(rows: i32, columns: i32, activation: i32, bias: usize, y: usize): void {
+  const floor: f32 = activation == RELU ? 0 : -Infinity;
+  const low = f32x4.splat(floor);
+  const end = <usize> columns << 2;
+  const vectorEnd = end & ~15;
+  for (let i = 0; i < rows; i++) {
+    if (bias) {
+      let j: usize = 0;
+      for (; j < vectorEnd; j += 16) {
+        v128.store(y + j, f32x4.pmax(f32x4.add(v128.load(y + j), v128.load(bias + j)), low));
+      }
+      for (; j < end; j += 4) {
+        const sum = load<f32>(y + j) + load<f32>(bias + j);
+        store<f32>(y + j, sum < floor ? floor : sum);
+      }
+    }
+    if (activation == SIGMOID) {
+      for (let j: usize = 0; j < end; j += 4) store<f32>(y + j, <f32> sigmoid(load<f32>(y + j)));
+    }
+    y += end;
+  }
+}
+
+/**
+ * dY (rows, columns) *= activation'(y), where y is the activation's result, and dBias (columns) = the column sums of
+ * the new dY, added row by row.
+ */
+export function activationBackward(
+  rows: i32,
+  columns: i32,
+  activation: i32,
+  y: usize,
+  dY: usize,
+  dBias: usize,
+): void {
+  const bytes = <usize> columns << 2;
+  memory.fill(dBias, 0, bytes);
+  for (let i = 0; i < rows; i++) {
+    if (activation == RELU) reluRow(bytes, y, dY, dBias);
+    else if (activation == SIGMOID) sigmoidRow(bytes, y, dY, dBias);
+    else addRow(bytes, dY, dBias);
+    y += bytes;
+    dY += bytes;
+  }
+}
+
+function reluRow(bytes: usize, y: usize, dY: usize, dBias: usize): void {
+  const zero = f32x4.splat(0);
+  const vectorEnd = bytes & ~15;
+  let j: usize = 0;
+  for (; j < vectorEnd; j += 16) {
+    const gradient = v128.andnot(v128.load(dY + j), f32x4.le(v128.load(y + j), zero));
+    v128.store(dY + j, gradient);
+    v128.store(dBias + j, f32x4.add(v128.load(dBias + j), gradient));
+  }
+  for (; j < bytes; j += 4) {
+    const gradient: f32 = load<f32>(y + j) <= 0 ? 0 : load<f32>(dY + j);
+    store<f32>(dY + j, gradient);
+    store<f32>(dBias + j, load<f32>(dBias + j) + gradient);
+  }
+}
+
+function sigmoidRow(bytes: usize, y: usize, dY: usize, dBias: usize): void {
+  const one = f32x4.splat(1);
+  const vectorEnd = bytes & ~15;
+  let j: usize = 0;
+  for (; j < vectorEnd; j += 16) {
+    const s = v128.load(y + j);
+    const gradient = f32x4.mul(v128.load(dY + j), f32x4.mul(s, f32x4.sub(one, s)));
+    v128.store(dY + j, gradient);
+    v128.store(dBias + j, f32x4.add(v128.load(dBias + j), gradient));
+  }
+  for (; j < bytes; j += 4) {
+    const s = load<f32>(y + j);
+    const gradient = load<f32>(dY + j) * (s * (1 - s));
+    store<f32>(dY + j, gradient);
+    store<f32>(dBias + j, load<f32>(dBias + j) + gradient);
+  }
+}
+
+function addRow(bytes: usize, dY: usize, dBias: usize): void {
+  const vectorEnd = bytes & ~15;
+  let j: usize = 0;
+  for (; j < vectorEnd; j += 16) v128.store(dBias + j, f32x4.add(v128.load(dBias + j), v128.load(dY + j)));
+  for (; j < bytes; j += 4) store<f32>(dBias + j, load<f32>(dBias + j) + load<f32>(dY + j));
+}

@@ -1,0 +1,144 @@
+// Rows of tables that lie in this memory. Rows are independent of each other and the loops over them are short, so the
+// processor has the cache misses of many rows under way at once.
+import { ADAGRAD, ADAGRAD_EPSILON, HEADER_DISTINCT, HEADER_LEARNING_RATE, HEADER_LOOKUPS, SGD } from "./codes";
+import { copyWords } from "./copy";
+import { adagrad, descend } from "./dense";
+
+/** packed[i] = table[rows[i]] for i < count. */
+export function gatherRows(count: u32, dim: u32, table: usize, rows: usize, packed: usize): void {
+  const bytes = <usize> dim << 2;
+  for (let i: u32 = 0; i < count; i++) {
+    copyWords(packed, table + <usize> load<u32>(rows) * bytes, bytes);
+    packed += bytes;
+    rows += 4;
+  }
+}
+
+/** table[rows[i]] = packed[i] for i < count; rows are distinct. */
+export function scatterRows(count: u32, dim: u32, packed: usize, rows: usize, table: usize): void {
+  const bytes = <usize> dim << 2;
+  for (let i: u32 = 0; i < count; i++) {
+    copyWords(table + <usize> load<u32>(rows) * bytes, packed, bytes);
+    packed += bytes;
+    rows += 4;
+  }
+}
+
+/** pooled[b] = the sum of table[indices[k]] over offsets[b] <= k < offsets[b + 1]. */
+export function pool(bags: u32, dim: u32, table: usize, indices: usize, offsets: usize, pooled: usize): void {
+  const bytes = <usize> dim << 2;
+  for (let b: u32 = 0; b < bags; b++) {
+    const begin = load<u32>(offsets, 0);
+    const count = load<u32>(offsets, 4) - begin;
+    if (count == 1) copyWords(pooled, table + <usize> load<u32>(indices + (<usize> begin << 2)) * bytes, bytes);
+    else sumRows(count, bytes, table, indices + (<usize> begin << 2), pooled);
+    offsets += 4;
+    pooled += bytes;
+  }
+}
+
+/**
+ * Updates the rows a batch touched. Segment s is row segments[2s]; its gradient is the sum of dPooled over the bags
+ * segmentBags[segments[2s + 1] .. segments[2s + 3]]. Rank r of `ranks` writes the segments that begin within its share
+ * of the lookups. scratch holds one row.
+ */
+export function updateRows(
+  optimizer: i32,
+  dim: u32,
+  rank: u32,
+  ranks: u32,
+  header: usize,
+  segments: usize,
+  segmentBags: usize,
+  dPooled: usize,
+  table: usize,
+  state: usize,
+  scratch: usize,
+): void {
+  const bytes = <usize> dim << 2;
+  const rate = load<f32>(header + HEADER_LEARNING_RATE);
+  const lookups = <u64> load<u32>(header + HEADER_LOOKUPS);
+  const distinct = load<u32>(header + HEADER_DISTINCT);
+  let s = firstSegment(segments, distinct, <u32> (lookups * rank / ranks));
+  const end = firstSegment(segments, distinct, <u32> (lookups * (rank + 1) / ranks));
+  for (; s < end; s++) {
+    const segment = segments + (<usize> s << 3);
+    const row = <usize> load<u32>(segment, 0);
+    const begin = load<u32>(segment, 4);
+    const count = load<u32>(segment, 12) - begin;
+    const bags = segmentBags + (<usize> begin << 2);
+    let gradient = scratch;
+    if (count == 1) gradient = dPooled + <usize> load<u32>(bags) * bytes;
+    else sumRows(count, bytes, dPooled, bags, scratch);
+
+    const weights = table + row * bytes;
+    if (optimizer == SGD) {
+      descend(dim, rate, weights, gradient);
+    } else if (optimizer == ADAGRAD) {
+      adagrad(dim, rate, weights, gradient, state + row * bytes);
+    } else {
+      const at = state + (row << 2);
+      const squares = load<f32>(at) + sumOfSquares(bytes, gradient) / <f32> dim;
+      store<f32>(at, squares);
+      descend(dim, rate / (sqrt(squares) + ADAGRAD_EPSILON), weights, gradient);
+    }
+  }
+}
+
+/** The first of `distinct` segments that begins at or after `position`; `distinct` if none does. */
+function firstSegment(segments: usize, distinct: u32, position: u32): u32 {
+  let low: u32 = 0;
+  let high = distinct;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (load<u32>(segments + (<usize> middle << 3), 4) < position) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
+/** sum (dim) = the sum of table[rows[i]] for i < count, in order. */
+function sumRows(count: u32, bytes: usize, table: usize, rows: usize, sum: usize): void {
+  const last = rows + (<usize> count << 2);
+  let j: usize = 0;
+  for (; j + 64 <= bytes; j += 64) {
+    let s0 = f32x4.splat(0), s1 = s0, s2 = s0, s3 = s0;
+    for (let at = rows; at != last; at += 4) {
+      const from = table + <usize> load<u32>(at) * bytes + j;
+      s0 = f32x4.add(s0, v128.load(from, 0));
+      s1 = f32x4.add(s1, v128.load(from, 16));
+      s2 = f32x4.add(s2, v128.load(from, 32));
+      s3 = f32x4.add(s3, v128.load(from, 48));
+    }
+    v128.store(sum + j, s0, 0);
+    v128.store(sum + j, s1, 16);
+    v128.store(sum + j, s2, 32);
+    v128.store(sum + j, s3, 48);
+  }
+  for (; j + 16 <= bytes; j += 16) {
+    let s0 = f32x4.splat(0);
+    for (let at = rows; at != last; at += 4) {
+      s0 = f32x4.add(s0, v128.load(table + <usize> load<u32>(at) * bytes + j));
+    }
+    v128.store(sum + j, s0);
+  }
+  for (; j < bytes; j += 4) {
+    let s0: f32 = 0;
+    for (let at = rows; at != last; at += 4) s0 += load<f32>(table + <usize> load<u32>(at) * bytes + j);
+    store<f32>(sum + j, s0);
+  }
+}
+
+function sumOfSquares(bytes: usize, row: usize): f32 {
+  const vectorEnd = bytes & ~15;
+  let squares = f32x4.splat(0);
+  let j: usize = 0;
+  for (; j < vectorEnd; j += 16) {
+    const v = v128.load(row + j);
+    squares = f32x4.relaxed_madd(v, v, squares);
+  }
+  let sum = (f32x4.extract_lane(squares, 0) + f32x4.extract_lane(squares, 1)) +
+    (f32x4.extract_lane(squares, 2) + f32x4.extract_lane(squares, 3));
+  for (; j < bytes; j += 4) sum += load<f32>(row + j) * load<f32>(row + j);
+  return sum;
+}

@@ -1,0 +1,8 @@
+// Every export is a plain function over byte addresses in the one imported, shared memory. Nothing here keeps state
+// between calls, so any number of threads may run these functions over the same memory at addresses of their own.
+export { linear, linearInputGradient, linearWeightGradient, gemmScratchBytes } from "./gemm";
+export { activationBackward, biasActivation } from "./activation";
+export { interactCat, interactCatBackward, interactDot, interactDotBackward, interactScratchBytes } from "./interaction";
+export { loss } from "./loss";
+export { add, updateDense } from "./dense";
+export { gatherRows, pool, scatterRows, updateRows } from "./embedding";

@@ -1,0 +1,169 @@
+// The interaction as small matrix products, one sample at a time: the vectors of a sample are a matrix V (tables + 1,
+// dim) whose row 0 is the bottom vector. Forward needs the lower triangle of V Vᵀ, backward G V with the symmetric
+// matrix G of the triangle's gradients.
+import { copyWords } from "./copy";
+import { multiply, NO_FLOOR, packPanels, packTransposed, roundUp, TILE_BYTES } from "./gemm";
+
+/** Scratch that each thread needs for the dot interaction, forward and backward. */
+export function interactScratchBytes(tables: i32, dim: i32): usize {
+  const vectors = <usize> tables + 1;
+  const columns = <usize> dim;
+  const panelWords = max<usize>(vectors * roundUp(columns, 8), columns * roundUp(vectors, 8));
+  return TILE_BYTES + 2 * startBytes(vectors, columns) + squareBytes(vectors) + ((vectors * columns + panelWords) << 2);
+}
+
+/** Bytes of a row that is at least as long as any row of V, G or V Vᵀ. */
+function startBytes(vectors: usize, dim: usize): usize {
+  return roundUp(max(vectors, dim), 8) << 2;
+}
+
+/** Bytes of G or V Vᵀ with rows padded to whole panels. */
+function squareBytes(vectors: usize): usize {
+  return vectors * roundUp(vectors, 8) << 2;
+}
+
+/** output (samples, dim + (tables + 1) tables / 2) = bottom and the products of vectors i and j < i. */
+export function interactDot(
+  samples: i32,
+  tables: i32,
+  dim: i32,
+  bottom: usize,
+  pooled: usize,
+  output: usize,
+  scratch: usize,
+): void {
+  const vectors = <usize> tables + 1;
+  const vectorBytes = <usize> dim << 2;
+  const zeros = scratch + TILE_BYTES;
+  const matrix = zeros + 2 * startBytes(vectors, dim);
+  const products = matrix + vectors * vectorBytes;
+  const panels = products + squareBytes(vectors);
+  const productStride = roundUp(vectors, 8) << 2;
+  const panelBytes = vectorBytes << 3;
+  memory.fill(zeros, 0, startBytes(vectors, dim));
+
+  for (let sample = 0; sample < samples; sample++) {
+    copyWords(matrix, bottom, vectorBytes);
+    copyWords(matrix + vectorBytes, pooled, vectorBytes * tables);
+    packTransposed(dim, tables, matrix, vectorBytes, panels);
+    // Columns j .. j + 7 are wanted only below the diagonal, from row j + 1.
+    let panel = panels;
+    for (let j: usize = 0; j < <usize> tables; j += 8) {
+      const left = matrix + (j + 1) * vectorBytes;
+      const target = products + (j + 1) * productStride + (j << 2);
+      multiply(tables - <i32> j, 8, dim, left, vectorBytes, panel, target, productStride, zeros, 0, NO_FLOOR, scratch);
+      panel += panelBytes;
+    }
+    copyWords(output, bottom, vectorBytes);
+    output += vectorBytes;
+    for (let i: usize = 1; i < vectors; i++) {
+      copyWords(output, products + i * productStride, i << 2);
+      output += i << 2;
+    }
+    bottom += vectorBytes;
+    pooled += vectorBytes * tables;
+  }
+}
+
+/** Gradients of interactDot: dBottom (samples, dim) and dPooled (samples, tables, dim). */
+export function interactDotBackward(
+  samples: i32,
+  tables: i32,
+  dim: i32,
+  bottom: usize,
+  pooled: usize,
+  dOutput: usize,
+  dBottom: usize,
+  dPooled: usize,
+  scratch: usize,
+): void {
+  const vectors = <usize> tables + 1;
+  const vectorBytes = <usize> dim << 2;
+  const zeros = scratch + TILE_BYTES;
+  const direct = zeros + startBytes(vectors, dim);
+  const matrix = direct + startBytes(vectors, dim);
+  const gradients = matrix + vectors * vectorBytes;
+  const panels = gradients + squareBytes(vectors);
+  const stride = vectors << 2;
+  memory.fill(zeros, 0, 2 * startBytes(vectors, dim));
+
+  for (let sample = 0; sample < samples; sample++) {
+    copyWords(direct, dOutput, vectorBytes);
+    dOutput += vectorBytes;
+    store<f32>(gradients, 0);
+    for (let i: usize = 1; i < vectors; i++) {
+      const row = gradients + i * stride;
+      let column = gradients + (i << 2);
+      for (let j: usize = 0; j < i << 2; j += 4) {
+        const gradient = load<f32>(dOutput + j);
+        store<f32>(row + j, gradient);
+        store<f32>(column, gradient);
+        column += stride;
+      }
+      store<f32>(column, 0);
+      dOutput += i << 2;
+    }
+    copyWords(matrix, bottom, vectorBytes);
+    copyWords(matrix + vectorBytes, pooled, vectorBytes * tables);
+    packPanels(tables + 1, dim, matrix, vectorBytes, panels);
+    multiply(1, dim, tables + 1, gradients, stride, panels, dBottom, vectorBytes, direct, 0, NO_FLOOR, scratch);
+    multiply(
+      tables,
+      dim,
+      tables + 1,
+      gradients + stride,
+      stride,
+      panels,
+      dPooled,
+      vectorBytes,
+      zeros,
+      0,
+      NO_FLOOR,
+      scratch,
+    );
+    bottom += vectorBytes;
+    pooled += vectorBytes * tables;
+    dBottom += vectorBytes;
+    dPooled += vectorBytes * tables;
+  }
+}
+
+/** output (samples, (tables + 1) dim) = bottom and all pooled vectors of each sample. */
+export function interactCat(
+  samples: i32,
+  tables: i32,
+  dim: i32,
+  bottom: usize,
+  pooled: usize,
+  output: usize,
+): void {
+  const vectorBytes = <usize> dim << 2;
+  const restBytes = vectorBytes * tables;
+  for (let sample = 0; sample < samples; sample++) {
+    copyWords(output, bottom, vectorBytes);
+    copyWords(output + vectorBytes, pooled, restBytes);
+    output += vectorBytes + restBytes;
+    bottom += vectorBytes;
+    pooled += restBytes;
+  }
+}
+
+/** Gradients of interactCat. */
+export function interactCatBackward(
+  samples: i32,
+  tables: i32,
+  dim: i32,
+  dOutput: usize,
+  dBottom: usize,
+  dPooled: usize,
+): void {
+  const vectorBytes = <usize> dim << 2;
+  const restBytes = vectorBytes * tables;
+  for (let sample = 0; sample < samples; sample++) {
+    copyWords(dBottom, dOutput, vectorBytes);
+    copyWords(dPooled, dOutput + vectorBytes, restBytes);
+    dOutput += vectorBytes + restBytes;
+    dBottom += vectorBytes;
+    dPooled += restBytes;
+  }
+}

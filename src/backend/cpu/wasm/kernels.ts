@@ -1,0 +1,173 @@
+/**
+ * The WASM kernels, written in AssemblyScript with relaxed SIMD (`assembly/`), over byte addresses of one memory.
+ *
+ * Every thread instantiates them over the same shared memory and calls them with addresses of its own: they keep no
+ * state, own no data and allocate nothing, and what they need beyond their operands is scratch that the caller passes.
+ * The binary is embedded as text, so that it is there wherever the module is: imported over https, compiled into an
+ * executable, or without permission to read files.
+ */
+import type { Activation, Optimizer } from "../../backend.ts";
+import { KERNELS_BASE64 } from "./kernels_binary.ts";
+
+/** A byte address in the memory, a multiple of 4. */
+export type Address = number;
+
+/** The numbers by which the kernels know activations. */
+export const ACTIVATION_CODES: Readonly<Record<Activation, number>> = { identity: 0, relu: 1, sigmoid: 2 };
+/** The numbers by which the kernels know optimizers. */
+export const OPTIMIZER_CODES: Readonly<Record<Optimizer, number>> = { sgd: 0, adagrad: 1, rwsadagrad: 2 };
+/** Stands for an operand that is not there. */
+export const NO_ADDRESS: Address = 0;
+/** The most 64 KiB pages that the kernels' memory may have; a WebAssembly.Memory for them declares this `maximum`. */
+export const MAXIMUM_PAGES = 65536;
+
+/**
+ * The kernels. Matrices are row-major f32, `activation` and `optimizer` are codes, `header`, `segments` and
+ * `segmentBags` are sections of a batch (`src/layout/batch.ts`). Results are overwritten unless said otherwise and do
+ * not overlap operands. All meanings are those of the operations of the same names in `src/backend/backend.ts`.
+ */
+export interface Kernels {
+  /** Bytes of scratch for matrix products of any shape. */
+  gemmScratchBytes(): number;
+  /** `y = activation(x weightᵀ + bias)`: x (samples, inputs), weight (outputs, inputs), bias (outputs), y (samples, outputs). */
+  linear(
+    samples: number,
+    inputs: number,
+    outputs: number,
+    activation: number,
+    x: Address,
+    weight: Address,
+    bias: Address,
+    y: Address,
+    scratch: Address,
+  ): void;
+  /** `dX = dY weight`: dY (samples, outputs), weight (outputs, inputs), dX (samples, inputs). */
+  linearInputGradient(
+    samples: number,
+    inputs: number,
+    outputs: number,
+    dY: Address,
+    weight: Address,
+    dX: Address,
+    scratch: Address,
+  ): void;
+  /** `dWeight = dYᵀ x`: dY (samples, outputs), x (samples, inputs), dWeight (outputs, inputs). */
+  linearWeightGradient(
+    samples: number,
+    inputs: number,
+    outputs: number,
+    dY: Address,
+    x: Address,
+    dWeight: Address,
+    scratch: Address,
+  ): void;
+
+  /** `y = activation(y + bias)` in place: y (rows, columns), bias (columns). */
+  biasActivation(rows: number, columns: number, activation: number, bias: Address, y: Address): void;
+  /** `dY *= activation'(y)` in place, y being the activation's result, and `dBias` (columns) = the column sums of dY. */
+  activationBackward(
+    rows: number,
+    columns: number,
+    activation: number,
+    y: Address,
+    dY: Address,
+    dBias: Address,
+  ): void;
+
+  /** Bytes of scratch for the dot interaction, forward and backward. */
+  interactScratchBytes(tables: number, dim: number): number;
+  /** bottom (samples, dim) and pooled (samples, tables, dim) to output (samples, dim + (tables + 1) tables / 2). */
+  interactDot(
+    samples: number,
+    tables: number,
+    dim: number,
+    bottom: Address,
+    pooled: Address,
+    output: Address,
+    scratch: Address,
+  ): void;
+  /** Gradients of `interactDot`: dBottom (samples, dim), dPooled (samples, tables, dim). */
+  interactDotBackward(
+    samples: number,
+    tables: number,
+    dim: number,
+    bottom: Address,
+    pooled: Address,
+    dOutput: Address,
+    dBottom: Address,
+    dPooled: Address,
+    scratch: Address,
+  ): void;
+  /** bottom (samples, dim) and pooled (samples, tables, dim) to output (samples, (tables + 1) dim). */
+  interactCat(
+    samples: number,
+    tables: number,
+    dim: number,
+    bottom: Address,
+    pooled: Address,
+    output: Address,
+  ): void;
+  /** Gradients of `interactCat`. */
+  interactCatBackward(
+    samples: number,
+    tables: number,
+    dim: number,
+    dOutput: Address,
+    dBottom: Address,
+    dPooled: Address,
+  ): void;
+
+  /** Binary cross-entropy on logits (samples): dLogits, and the sum of losses ADDED to the f32 at lossSum. */
+  loss(
+    samples: number,
+    header: Address,
+    logits: Address,
+    labels: Address,
+    dLogits: Address,
+    lossSum: Address,
+  ): void;
+
+  /** Updates `words` parameters from their gradients; state is not read for SGD. */
+  updateDense(
+    optimizer: number,
+    words: number,
+    header: Address,
+    parameters: Address,
+    gradients: Address,
+    state: Address,
+  ): void;
+  /** `target += source`, element by element. */
+  add(words: number, source: Address, target: Address): void;
+
+  /** `packed[i] = table[rows[i]]` for i < count; also pools bags of one lookup each. */
+  gatherRows(count: number, dim: number, table: Address, rows: Address, packed: Address): void;
+  /** `table[rows[i]] = packed[i]` for i < count; rows are distinct. */
+  scatterRows(count: number, dim: number, packed: Address, rows: Address, table: Address): void;
+  /** `pooled[b]` = the sum of `table[indices[k]]` over `offsets[b] <= k < offsets[b + 1]`. */
+  pool(bags: number, dim: number, table: Address, indices: Address, offsets: Address, pooled: Address): void;
+  /** Updates the rows of a batch that rank `rank` of `ranks` writes; scratch holds `dim` words. */
+  updateRows(
+    optimizer: number,
+    dim: number,
+    rank: number,
+    ranks: number,
+    header: Address,
+    segments: Address,
+    segmentBags: Address,
+    dPooled: Address,
+    table: Address,
+    state: Address,
+    scratch: Address,
+  ): void;
+}
+
+let compiled: WebAssembly.Module | undefined;
+
+/**
+ * The kernels over `memory`, which must be shared and declare `maximum: MAXIMUM_PAGES`. The module is compiled once a
+ * thread. The last 64 KiB of a memory of 4 GiB are not for operands: addresses must not wrap.
+ */
+export function instantiateKernels(memory: WebAssembly.Memory): Kernels {
+  compiled ??= new WebAssembly.Module(Uint8Array.fromBase64(KERNELS_BASE64));
+  return new WebAssembly.Instance(compiled, { env: { memory } }).exports as unknown as Kernels;
+}

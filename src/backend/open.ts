@@ -1,0 +1,39 @@
+/** Chooses and opens backends. The only file that imports a backend's folder; what is not chosen is not evaluated. */
+import type { HostBackend } from "./backend.ts";
+import type { KernelMemory } from "./cpu/kernel_memory.ts";
+
+/** What multiplies matrices on the CPU: OpenBLAS if it is found, or one of the two. */
+export type Gemm = "auto" | "openblas" | "wasm";
+
+/** How to open a host backend. Can be posted to a worker, whose backend then works in the same memory. */
+export type HostOptions =
+  | { readonly kind: "reference" }
+  | { readonly kind: "cpu"; readonly gemm: Gemm; readonly kernelMemory: KernelMemory };
+
+/** Options of a CPU backend with kernel memory of its own. */
+export async function cpuOptions(gemm: Gemm): Promise<HostOptions> {
+  const { newKernelMemory } = await import("./cpu/kernel_memory.ts");
+  return { kind: "cpu", gemm, kernelMemory: newKernelMemory() };
+}
+
+/**
+ * Opens a backend over host memory. With gemm "openblas" throws LibraryError where OpenBLAS is not found; with "auto"
+ * the kernels multiply then.
+ */
+export async function openHost(options: HostOptions): Promise<HostBackend> {
+  if (options.kind === "reference") return new (await import("./reference/reference.ts")).ReferenceBackend();
+  const { CpuBackend } = await import("./cpu/cpu.ts");
+  return new CpuBackend(options.kernelMemory, await openGemm(options.gemm));
+}
+
+async function openGemm(gemm: Gemm) {
+  if (gemm === "wasm") return undefined;
+  const { openOpenBlas } = await import("../../ffi/openblas.ts");
+  const { LibraryError } = await import("../../ffi/library.ts");
+  try {
+    return openOpenBlas();
+  } catch (error) {
+    if (gemm === "auto" && error instanceof LibraryError) return undefined;
+    throw error;
+  }
+}

@@ -1,0 +1,247 @@
+/**
+ * The reference backend: plain TypeScript, sums in double precision, no tricks. It is the definition of every
+ * operation; the others are tested against it. Slow by design.
+ */
+import {
+  ADAGRAD_EPSILON,
+  type Buffer,
+  Header,
+  type HostBackend,
+  type InteractionShape,
+  interactionWidth,
+  type LinearShape,
+  type Optimizer,
+  type RowUpdateShape,
+  stateWordsPerRow,
+} from "../backend.ts";
+import { type HostBuffer, HostMemory } from "../host_memory.ts";
+
+/** See backend.ts for what each operation does. */
+export class ReferenceBackend extends HostMemory implements HostBackend {
+  readonly name: string = "reference (plain TypeScript)";
+
+  linear(shape: LinearShape, samples: number, x: Buffer, weight: Buffer, bias: Buffer, y: Buffer): void {
+    const { inputs, outputs, activation } = shape;
+    const [X, W, B, Y] = [floats(x), floats(weight), floats(bias), floats(y)];
+    for (let i = 0; i < samples; i++) {
+      for (let o = 0; o < outputs; o++) {
+        let sum = B[o];
+        for (let k = 0; k < inputs; k++) sum += X[i * inputs + k] * W[o * inputs + k];
+        if (activation === "relu") sum = Math.max(sum, 0);
+        if (activation === "sigmoid") sum = sigmoid(sum);
+        Y[i * outputs + o] = sum;
+      }
+    }
+  }
+
+  linearBackward(
+    shape: LinearShape,
+    samples: number,
+    x: Buffer,
+    weight: Buffer,
+    y: Buffer,
+    dY: Buffer,
+    dX: Buffer | undefined,
+    dWeight: Buffer,
+    dBias: Buffer,
+  ): void {
+    const { inputs, outputs, activation } = shape;
+    const [X, W, Y, DY, DW, DB] = [x, weight, y, dY, dWeight, dBias].map(floats);
+    for (let i = 0; i < samples * outputs; i++) {
+      if (activation === "relu" && Y[i] <= 0) DY[i] = 0;
+      if (activation === "sigmoid") DY[i] *= Y[i] * (1 - Y[i]);
+    }
+    for (let o = 0; o < outputs; o++) {
+      let sum = 0;
+      for (let i = 0; i < samples; i++) sum += DY[i * outputs + o];
+      DB[o] = sum;
+      for (let k = 0; k < inputs; k++) {
+        sum = 0;
+        for (let i = 0; i < samples; i++) sum += DY[i * outputs + o] * X[i * inputs + k];
+        DW[o * inputs + k] = sum;
+      }
+    }
+    if (dX === undefined) return;
+    const DX = floats(dX);
+    for (let i = 0; i < samples; i++) {
+      for (let k = 0; k < inputs; k++) {
+        let sum = 0;
+        for (let o = 0; o < outputs; o++) sum += DY[i * outputs + o] * W[o * inputs + k];
+        DX[i * inputs + k] = sum;
+      }
+    }
+  }
+
+  pool(bags: number, dim: number, table: Buffer, indices: Buffer, offsets: Buffer | undefined, pooled: Buffer): void {
+    const [T, I, P] = [floats(table), integers(indices), floats(pooled)];
+    for (let bag = 0; bag < bags; bag++) {
+      const begin = offsets === undefined ? bag : integers(offsets)[bag];
+      const end = offsets === undefined ? bag + 1 : integers(offsets)[bag + 1];
+      for (let d = 0; d < dim; d++) {
+        let sum = 0;
+        for (let k = begin; k < end; k++) sum += T[I[k] * dim + d];
+        P[bag * dim + d] = sum;
+      }
+    }
+  }
+
+  interact(shape: InteractionShape, samples: number, bottom: Buffer, pooled: Buffer, output: Buffer): void {
+    const { kind, tables, dim } = shape;
+    const width = interactionWidth(shape);
+    const out = floats(output);
+    for (let sample = 0; sample < samples; sample++) {
+      const vectors = vectorsOf(shape, sample, floats(bottom), floats(pooled));
+      let next = sample * width;
+      for (let v = 0; v < (kind === "cat" ? tables + 1 : 1); v++) {
+        for (let d = 0; d < dim; d++) out[next++] = vectors[v][d];
+      }
+      if (kind === "cat") continue;
+      for (let i = 1; i <= tables; i++) {
+        for (let j = 0; j < i; j++) {
+          let sum = 0;
+          for (let d = 0; d < dim; d++) sum += vectors[i][d] * vectors[j][d];
+          out[next++] = sum;
+        }
+      }
+    }
+  }
+
+  interactBackward(
+    shape: InteractionShape,
+    samples: number,
+    bottom: Buffer,
+    pooled: Buffer,
+    dOutput: Buffer,
+    dBottom: Buffer,
+    dPooled: Buffer,
+  ): void {
+    const { kind, tables, dim } = shape;
+    const width = interactionWidth(shape);
+    const dOut = floats(dOutput);
+    for (let sample = 0; sample < samples; sample++) {
+      const vectors = vectorsOf(shape, sample, floats(bottom), floats(pooled));
+      const gradients = vectorsOf(shape, sample, floats(dBottom), floats(dPooled));
+      const sums = gradients.map(() => new Float64Array(dim));
+      let next = sample * width;
+      for (let v = 0; v < (kind === "cat" ? tables + 1 : 1); v++) {
+        for (let d = 0; d < dim; d++) sums[v][d] = dOut[next++];
+      }
+      for (let i = 1; i <= tables && kind === "dot"; i++) {
+        for (let j = 0; j < i; j++) {
+          const g = dOut[next++];
+          for (let d = 0; d < dim; d++) {
+            sums[i][d] += g * vectors[j][d];
+            sums[j][d] += g * vectors[i][d];
+          }
+        }
+      }
+      gradients.forEach((gradient, v) => gradient.set(sums[v]));
+    }
+  }
+
+  loss(samples: number, header: Buffer, logits: Buffer, labels: Buffer, dLogits: Buffer, lossSum: Buffer): void {
+    const [Z, L, D] = [floats(logits), floats(labels), floats(dLogits)];
+    const batch = integers(header)[Header.samples];
+    let sum = 0;
+    for (let i = 0; i < samples; i++) {
+      sum += Math.max(Z[i], 0) - Z[i] * L[i] + Math.log1p(Math.exp(-Math.abs(Z[i])));
+      D[i] = (sigmoid(Z[i]) - L[i]) / batch;
+    }
+    floats(lossSum)[0] += sum;
+  }
+
+  updateRows(
+    shape: RowUpdateShape,
+    header: Buffer,
+    segments: Buffer,
+    segmentBags: Buffer,
+    dPooled: Buffer,
+    table: Buffer,
+    state: Buffer | undefined,
+  ): void {
+    const { optimizer, dim, rank, ranks } = shape;
+    const [S, bags, D, T] = [integers(segments), integers(segmentBags), floats(dPooled), floats(table)];
+    const lookups = integers(header)[Header.lookups];
+    const from = Math.floor(lookups * rank / ranks);
+    const to = Math.floor(lookups * (rank + 1) / ranks);
+    const learningRate = floats(header)[Header.learningRate];
+    const gradient = new Float64Array(dim);
+    for (let s = 0; s < integers(header)[Header.distinct]; s++) {
+      const [row, begin, end] = [S[2 * s], S[2 * s + 1], S[2 * s + 3]];
+      if (begin < from || begin >= to) continue;
+      gradient.fill(0);
+      for (let k = begin; k < end; k++) {
+        for (let d = 0; d < dim; d++) gradient[d] += D[bags[k] * dim + d];
+      }
+      const stateWords = stateWordsPerRow(optimizer, dim);
+      const rowState = state === undefined ? [] : floats(state).subarray(row * stateWords, (row + 1) * stateWords);
+      if (optimizer === "adagrad") { for (let d = 0; d < dim; d++) rowState[d] += gradient[d] ** 2; }
+      if (optimizer === "rwsadagrad") rowState[0] += gradient.reduce((sum, g) => sum + g * g, 0) / dim;
+      for (let d = 0; d < dim; d++) {
+        const scale = optimizer === "sgd" ? 1 : Math.sqrt(rowState[optimizer === "adagrad" ? d : 0]) + ADAGRAD_EPSILON;
+        T[row * dim + d] -= learningRate * gradient[d] / scale;
+      }
+    }
+  }
+
+  updateDense(
+    optimizer: Optimizer,
+    words: number,
+    header: Buffer,
+    parameters: Buffer,
+    gradients: Buffer,
+    state: Buffer | undefined,
+  ): void {
+    const [P, G] = [floats(parameters), floats(gradients)];
+    const learningRate = floats(header)[Header.learningRate];
+    for (let i = 0; i < words; i++) {
+      let scale = 1;
+      if (optimizer !== "sgd") {
+        const squares = floats(state!);
+        squares[i] += G[i] * G[i];
+        scale = Math.sqrt(squares[i]) + ADAGRAD_EPSILON;
+      }
+      P[i] -= learningRate * G[i] / scale;
+    }
+  }
+
+  packRows(count: number, dim: number, table: Buffer, rows: Buffer, packed: Buffer): void {
+    for (let i = 0; i < count; i++) {
+      const row = integers(rows)[i];
+      floats(packed).set(floats(table).subarray(row * dim, (row + 1) * dim), i * dim);
+    }
+  }
+
+  unpackRows(count: number, dim: number, packed: Buffer, rows: Buffer, table: Buffer): void {
+    for (let i = 0; i < count; i++) {
+      const row = integers(rows)[i];
+      floats(table).set(floats(packed).subarray(i * dim, (i + 1) * dim), row * dim);
+    }
+  }
+
+  add(words: number, source: Buffer, target: Buffer): void {
+    for (let i = 0; i < words; i++) floats(target)[i] += floats(source)[i];
+  }
+}
+
+function floats(buffer: Buffer): Float32Array {
+  return (buffer as HostBuffer).floats;
+}
+
+function integers(buffer: Buffer): Uint32Array {
+  return (buffer as HostBuffer).integers;
+}
+
+/** The vectors that interact in one sample: the bottom one, then one a table. */
+function vectorsOf({ tables, dim }: InteractionShape, sample: number, bottom: Float32Array, pooled: Float32Array) {
+  const vectors = [bottom.subarray(sample * dim, (sample + 1) * dim)];
+  for (let t = 0; t < tables; t++) {
+    const first = (sample * tables + t) * dim;
+    vectors.push(pooled.subarray(first, first + dim));
+  }
+  return vectors;
+}
+
+function sigmoid(x: number): number {
+  return x >= 0 ? 1 / (1 + Math.exp(-x)) : Math.exp(x) / (1 + Math.exp(x));
+}

@@ -1,0 +1,61 @@
+/** Ranks that are threads of one process and meet in shared memory. */
+import type { Buffer, HostBackend } from "../backend/backend.ts";
+import type { Collective, Share } from "./collective.ts";
+
+/** Words of shared memory a barrier needs, apart from each other so that they do not share a cache line. */
+export const BARRIER_WORDS = 64;
+const ARRIVED = 0;
+const GENERATION = 32;
+/** Looks at the barrier this often before sleeping; about 20 us, longer than ranks with equal work drift apart. */
+const SPINS = 10_000;
+/** Shares begin at multiples of this many words: whole cache lines. */
+const ALIGNMENT = 16;
+
+/** One rank of a group over shared memory; dense parameters exist once and ranks split their update. */
+export class SharedCollective implements Collective {
+  readonly rank: number;
+  readonly ranks: number;
+  readonly #host: HostBackend;
+  readonly #barrier: Int32Array;
+  readonly #own: Buffer;
+  readonly #others: Buffer[];
+
+  /** `barrier` is shared memory of BARRIER_WORDS zeros; `gradients` are the dense gradients of all ranks, by rank. */
+  constructor(host: HostBackend, rank: number, barrier: Int32Array, gradients: Buffer[]) {
+    this.rank = rank;
+    this.ranks = gradients.length;
+    this.#host = host;
+    this.#barrier = barrier;
+    const { first, words } = this.share(gradients[rank].words);
+    const shares = gradients.map((vector) => host.view(vector, first, words));
+    this.#own = shares[rank];
+    this.#others = shares.filter((_, r) => r !== rank);
+  }
+
+  share(words: number): Share {
+    const begin = (rank: number) => Math.floor(words * rank / this.ranks / ALIGNMENT) * ALIGNMENT;
+    const end = this.rank === this.ranks - 1 ? words : begin(this.rank + 1);
+    return { first: begin(this.rank), words: end - begin(this.rank) };
+  }
+
+  sum(_gradients: Buffer): void {
+    this.barrier();
+    // Other ranks read other shares of this rank's gradients, so the sum can be taken in place.
+    for (const other of this.#others) this.#host.add(this.#own.words, other, this.#own);
+  }
+
+  barrier(): void {
+    const barrier = this.#barrier;
+    const generation = Atomics.load(barrier, GENERATION);
+    if (Atomics.add(barrier, ARRIVED, 1) === this.ranks - 1) {
+      Atomics.store(barrier, ARRIVED, 0);
+      Atomics.add(barrier, GENERATION, 1);
+      Atomics.notify(barrier, GENERATION);
+      return;
+    }
+    for (let spin = 0; spin < SPINS; spin++) {
+      if (Atomics.load(barrier, GENERATION) !== generation) return;
+    }
+    while (Atomics.load(barrier, GENERATION) === generation) Atomics.wait(barrier, GENERATION, generation);
+  }
+}

@@ -1,0 +1,118 @@
+/** A DuckDB database for one job: bounded in memory and threads, spilling beside its file. */
+import { type DuckDBConnection, type DuckDBDataChunk, DuckDBInstance, DuckDBListVector } from "@duckdb/node-api";
+import { HotsetError, messageOf } from "../errors.ts";
+
+/** What a database may use. */
+export interface EngineLimits {
+  /** Bytes that DuckDB may hold in memory. */
+  readonly memoryBytes: number;
+  readonly threads: number;
+}
+
+const PROGRESS_MS = 200;
+/** How DuckDB's messages begin. */
+const ENGINE_ERROR = /^[A-Z][\w ]* Error: /;
+
+/** An open database. Dispose of it before removing its directory. */
+export class Engine implements Disposable {
+  readonly #instance: DuckDBInstance;
+  readonly #connection: DuckDBConnection;
+
+  private constructor(instance: DuckDBInstance, connection: DuckDBConnection) {
+    this.#instance = instance;
+    this.#connection = connection;
+  }
+
+  /** Creates a database in an existing, empty directory; it spills there too. */
+  static async create(directory: string, limits: EngineLimits): Promise<Engine> {
+    const instance = await DuckDBInstance.create(`${directory}/stage.duckdb`, {
+      memory_limit: `${Math.floor(limits.memoryBytes / 1e6)}MB`,
+      threads: String(limits.threads),
+      temp_directory: `${directory}/spill`,
+      preserve_insertion_order: "true",
+    });
+    return new Engine(instance, await instance.connect());
+  }
+
+  /** Runs a statement. `onProgress` is called now and then with the share done, 0 to 1. */
+  async run(sql: string, onProgress?: (fraction: number) => void): Promise<void> {
+    let timer: ReturnType<typeof setInterval> | undefined;
+    if (onProgress !== undefined) {
+      await this.run("SET enable_progress_bar = true; SET enable_progress_bar_print = false");
+      timer = setInterval(() => {
+        const { percentage } = this.#connection.progress;
+        if (percentage >= 0) onProgress(percentage / 100);
+      }, PROGRESS_MS);
+    }
+    try {
+      await this.#connection.run(sql);
+    } finally {
+      clearInterval(timer);
+    }
+  }
+
+  /** All rows of a small result, as arrays. Integers beyond 32 bits are bigint. */
+  async rows(sql: string): Promise<unknown[][]> {
+    return (await this.#connection.runAndReadAll(sql)).getRows();
+  }
+
+  /** The single number that a query returns. */
+  async number(sql: string): Promise<number> {
+    return Number((await this.rows(sql))[0][0]);
+  }
+
+  /** The result in chunks of up to 2,048 rows, in order; later chunks are computed meanwhile. */
+  async *stream(sql: string): AsyncGenerator<DuckDBDataChunk> {
+    const result = await this.#connection.stream(sql);
+    for (;;) {
+      const chunk = await result.fetchChunk();
+      if (chunk === null || chunk.rowCount === 0) return;
+      yield chunk;
+    }
+  }
+
+  [Symbol.dispose](): void {
+    this.#connection.closeSync();
+    this.#instance.closeSync();
+  }
+}
+
+/** The values of a numeric column of a chunk, without a copy. The binding keeps this array private; it is its storage. */
+export function numbers<A extends Uint8Array | Uint32Array | Float32Array | BigUint64Array>(vector: unknown): A {
+  return (vector as { items: A }).items;
+}
+
+/** Column `index` as a list column. */
+export function lists(chunk: DuckDBDataChunk, index: number): DuckDBListVector {
+  const vector = chunk.getColumnVector(index);
+  if (!(vector instanceof DuckDBListVector)) throw new Error(`column ${index} holds no lists`);
+  return vector;
+}
+
+/** A string as an SQL literal. */
+export function quoted(text: string): string {
+  return `'${text.replaceAll("'", "''")}'`;
+}
+
+/** A name as an SQL identifier. */
+export function identifier(text: string): string {
+  return `"${text.replaceAll('"', '""')}"`;
+}
+
+/** What DuckDB has to say, in one line. */
+export function reasonOf(error: unknown): string {
+  const [line] = messageOf(error).split("\n");
+  return line.replace(ENGINE_ERROR, "");
+}
+
+/** Turns an error of DuckDB into one for the user; any other error stays what it is. */
+export function engineFailure(doing: string, error: unknown): unknown {
+  const text = messageOf(error);
+  if (error instanceof HotsetError || !ENGINE_ERROR.test(text)) return error;
+  const hint = /out of memory/i.test(text)
+    ? "; allow more memory or fewer threads"
+    : /no space left/i.test(text)
+    ? "; free some disk space"
+    : "";
+  return new HotsetError(`Cannot ${doing}: ${reasonOf(error)}${hint}`, { cause: error });
+}

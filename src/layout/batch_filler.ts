@@ -1,0 +1,82 @@
+/** Fills the sections of a batch, sample by sample. */
+import { Header } from "../backend/backend.ts";
+import type { Samples } from "../dataset/dataset.ts";
+import { type Batch, SEGMENTS_END } from "./batch.ts";
+import type { HotMap } from "./hot_map.ts";
+import type { SegmentSorter } from "./segment_sorter.ts";
+
+/**
+ * Collects samples in a batch. Add samples until `full`, then `close`; the next sample added begins a new batch in the
+ * same block.
+ */
+export class BatchFiller {
+  readonly #batch: Batch;
+  readonly #hotMap: HotMap | undefined;
+  #samples = 0;
+  #lookups = 0;
+
+  /** With a hot map rows are written as hot-row ids, and all rows added must be hot. */
+  constructor(batch: Batch, hotMap?: HotMap) {
+    this.#batch = batch;
+    this.#hotMap = hotMap;
+  }
+
+  get samples(): number {
+    return this.#samples;
+  }
+  get full(): boolean {
+    return this.#samples === this.#batch.shape.batchSize;
+  }
+
+  /** Appends sample `i` of `samples`. */
+  add({ labels, dense, indices, offsets }: Samples, i: number): void {
+    const { words, floats, sections, shape } = this.#batch;
+    const { tables, denseFeatures } = shape;
+    const n = this.#samples++;
+    floats[sections.labels + n] = labels[i];
+    const denseAt = sections.dense + n * denseFeatures;
+    for (let d = 0; d < denseFeatures; d++) floats[denseAt + d] = dense[i * denseFeatures + d];
+    let from = i * tables;
+    let to = from + tables;
+    if (offsets !== undefined) {
+      const bag = from;
+      from = offsets[bag];
+      to = offsets[bag + tables];
+      const shift = this.#lookups - from;
+      const offsetsAt = sections.offsets + n * tables;
+      for (let t = 0; t <= tables; t++) words[offsetsAt + t] = offsets[bag + t] + shift;
+    }
+    const at = sections.indices + this.#lookups - from;
+    const hotMap = this.#hotMap;
+    if (hotMap === undefined) { for (let k = from; k < to; k++) words[at + k] = indices[k]; }
+    else for (let k = from; k < to; k++) words[at + k] = hotMap.id(indices[k]);
+    this.#lookups += to - from;
+  }
+
+  /** Completes the batch: header, zeros in unused words, and segments by the sorter; without it there are none. */
+  close(sorter?: SegmentSorter): void {
+    const { words, sections, shape } = this.#batch;
+    const samples = this.#samples;
+    const lookups = this.#lookups;
+    words.fill(0, 0, sections.labels);
+    words[Header.samples] = samples;
+    words[Header.lookups] = lookups;
+    words[Header.hot] = this.#hotMap === undefined ? 0 : 1;
+    words.fill(0, sections.labels + samples, sections.dense);
+    words.fill(0, sections.dense + samples * shape.denseFeatures, sections.indices);
+    words.fill(0, sections.indices + lookups, sections.offsets);
+    if (shape.bags) {
+      if (samples === 0) words[sections.offsets] = 0;
+      words.fill(0, sections.offsets + samples * shape.tables + 1, sections.segmentBags);
+    }
+    if (sorter === undefined) {
+      words.fill(0, sections.segmentBags, sections.segments);
+      words[sections.segments] = SEGMENTS_END;
+      words[sections.segments + 1] = lookups;
+    } else {
+      words.fill(0, sections.segmentBags + lookups, sections.segments);
+      sorter.write(this.#batch);
+    }
+    this.#samples = this.#lookups = 0;
+  }
+}

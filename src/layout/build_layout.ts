@@ -1,0 +1,159 @@
+/** Makes a layout: classifies the train samples and packs them into hot and cold batches, in the order of the log. */
+import { type ArtifactFile, ArtifactWriter } from "../artifact.ts";
+import { type Dataset, type Lookups, type Samples, type Split, SPLITS } from "../dataset/dataset.ts";
+import { HotsetError } from "../errors.ts";
+import { HOT_ROWS_FILE, type Profile } from "../profile/profile.ts";
+import { Batch, type BatchShape } from "./batch.ts";
+import { BatchFiller } from "./batch_filler.ts";
+import { HotMap } from "./hot_map.ts";
+import { batchFiles, type BatchKind, Layout, type LayoutBody } from "./layout.ts";
+import { SegmentSorter } from "./segment_sorter.ts";
+import { SplitBatches } from "./split_batches.ts";
+
+/** Samples read at a time. */
+const RUN_SAMPLES = 4096;
+
+/** How to lay out. */
+export interface LayoutOptions {
+  /** Directory of the layout. */
+  readonly out: string;
+  /** Samples to a batch, hot or cold; only the last of each kind may have fewer. */
+  readonly batchSize: number;
+  /** Told after every run of samples that is packed. */
+  readonly onProgress?: ((done: number, total: number) => void) | undefined;
+}
+
+/**
+ * Packs the train split. A sample is hot if all its lookups are hot (so one of only empty bags is); without a profile
+ * no row is hot, and then samples with lookups are cold. Memory does not grow with the number of samples. Nothing is
+ * drawn at random: equal inputs give equal bytes. Throws HotsetError if profile or dataset do not fit or are damaged.
+ */
+export function buildLayout(dataset: Dataset, profile: Profile | undefined, options: LayoutOptions): Layout {
+  const { batchSize, out, onProgress = () => {} } = options;
+  if (!Number.isInteger(batchSize) || batchSize < 1) {
+    throw new HotsetError(
+      `Cannot lay out ${dataset.directory}: the batch size ${batchSize} is not a positive whole number`,
+    );
+  }
+  profile?.expectDataset(dataset);
+  const hotRows = profile?.hotRows ?? new Uint32Array(0);
+  const hotMap = new HotMap(dataset.rows, hotRows);
+  const { tables, denseFeatures } = dataset;
+  const { bags } = dataset.body;
+  // The same block also takes the batches of an evaluation.
+  const lookupCapacity = bags
+    ? Math.max(
+      mostLookups(dataset, hotMap, batchSize),
+      ...SPLITS.map((split) => mostInOrder(dataset, split, batchSize)),
+    )
+    : batchSize * tables;
+  const shape: BatchShape = { batchSize, denseFeatures, tables, bags, lookupCapacity };
+  using writer = new ArtifactWriter("layout", out);
+  const packer = (kind: BatchKind) =>
+    new Packer(
+      writer,
+      kind,
+      shape,
+      kind === "hot" ? hotMap : undefined,
+      kind === "hot" ? hotRows.length : dataset.rows,
+    );
+  const hot = packer("hot");
+  const cold = packer("cold");
+  using reader = dataset.reader("train", RUN_SAMPLES);
+  for (let first = 0; first < reader.samples; first += RUN_SAMPLES) {
+    const samples = reader.read(first, Math.min(RUN_SAMPLES, reader.samples - first));
+    for (let i = 0; i < samples.count; i++) (isHot(samples, i, tables, hotMap) ? hot : cold).add(samples, i);
+    onProgress(first + samples.count, reader.samples);
+  }
+  hot.finish();
+  cold.finish();
+  writer.file(HOT_ROWS_FILE).append(hotRows);
+  const body: LayoutBody = {
+    dataset: dataset.id,
+    profile: profile?.id ?? null,
+    shape,
+    rows: dataset.rows,
+    hotRows: hotRows.length,
+    samples: reader.samples,
+    hotSamples: hot.samples,
+    hotSampleShare: reader.samples === 0 ? 0 : hot.samples / reader.samples,
+    hotBatches: hot.batches,
+    coldBatches: cold.batches,
+    bytes: hot.bytes + cold.bytes,
+  };
+  writer.commit(body);
+  return Layout.open(out);
+}
+
+/** Packs the samples of one kind into batches and appends their records. */
+class Packer {
+  samples = 0;
+  batches = 0;
+  bytes = 0;
+  readonly #batch: Batch;
+  readonly #filler: BatchFiller;
+  readonly #sorter: SegmentSorter;
+  readonly #records: ArtifactFile;
+  readonly #positions: ArtifactFile;
+  readonly #position = new Float64Array(1);
+
+  constructor(writer: ArtifactWriter, kind: BatchKind, shape: BatchShape, hotMap: HotMap | undefined, rows: number) {
+    this.#batch = new Batch(shape);
+    this.#filler = new BatchFiller(this.#batch, hotMap);
+    this.#sorter = new SegmentSorter(shape, rows);
+    this.#records = writer.file(batchFiles(kind).batches);
+    this.#positions = writer.file(batchFiles(kind).positions);
+    this.#positions.append(this.#position);
+  }
+
+  add(samples: Samples, i: number): void {
+    this.samples++;
+    this.#filler.add(samples, i);
+    if (this.#filler.full) this.#write();
+  }
+
+  /** Writes the last, partial batch. */
+  finish(): void {
+    if (this.#filler.samples > 0) this.#write();
+  }
+
+  #write(): void {
+    this.#filler.close(this.#sorter);
+    this.#records.append(this.#batch.words.subarray(0, this.#batch.usedWords));
+    this.batches++;
+    this.#position[0] = this.bytes = this.#records.bytes;
+    this.#positions.append(this.#position);
+  }
+}
+
+function isHot({ indices, offsets }: Lookups, i: number, tables: number, hotMap: HotMap): boolean {
+  const bag = i * tables;
+  return offsets === undefined
+    ? hotMap.allHot(indices, bag, bag + tables)
+    : hotMap.allHot(indices, offsets[bag], offsets[bag + tables]);
+}
+
+/** The most lookups that a batch of consecutive samples of a split will have. */
+function mostInOrder(dataset: Dataset, split: Split, batchSize: number): number {
+  using batches = new SplitBatches(dataset, split, batchSize);
+  return batches.shape.lookupCapacity;
+}
+
+/** The most lookups that a batch of either kind will have: a pass over the samples ahead of the packing. */
+function mostLookups(dataset: Dataset, hotMap: HotMap, batchSize: number): number {
+  const { tables } = dataset;
+  const open = { hot: { samples: 0, lookups: 0 }, cold: { samples: 0, lookups: 0 } };
+  let most = 0;
+  using reader = dataset.reader("train", RUN_SAMPLES);
+  for (let first = 0; first < reader.samples; first += RUN_SAMPLES) {
+    const run = reader.readLookups(first, Math.min(RUN_SAMPLES, reader.samples - first));
+    for (let i = 0; i < run.count; i++) {
+      const batch = isHot(run, i, tables, hotMap) ? open.hot : open.cold;
+      if (batch.samples === batchSize) batch.samples = batch.lookups = 0;
+      batch.samples++;
+      batch.lookups += run.offsets![(i + 1) * tables] - run.offsets![i * tables];
+      most = Math.max(most, batch.lookups);
+    }
+  }
+  return most;
+}

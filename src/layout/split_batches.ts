@@ -1,0 +1,48 @@
+/** Batches of consecutive samples straight from a dataset, for evaluation. */
+import type { Dataset, SampleReader, Split } from "../dataset/dataset.ts";
+import type { Batch, BatchShape } from "./batch.ts";
+import { BatchFiller } from "./batch_filler.ts";
+
+/** The most lookups that `batchSize` consecutive samples have, counted in whole batches from the first sample. */
+function mostLookups(reader: SampleReader, batchSize: number): number {
+  let most = 0;
+  for (let begin = 0, first = 0; first < reader.samples; first += batchSize) {
+    const end = reader.firstLookup(Math.min(first + batchSize, reader.samples));
+    most = Math.max(most, end - begin);
+    begin = end;
+  }
+  return most;
+}
+
+/** Reads a split in order, with global rows and without segments: good for a forward pass, not for an update. */
+export class SplitBatches implements Disposable {
+  /** Shape of the batches to read into. */
+  readonly shape: BatchShape;
+  /** Number of batches; the last may be partial. */
+  readonly count: number;
+  readonly #reader: SampleReader;
+
+  /** `batchSize`: samples to a batch. */
+  constructor(dataset: Dataset, split: Split, batchSize: number) {
+    const { tables, denseFeatures } = dataset;
+    const { bags } = dataset.body;
+    this.#reader = dataset.reader(split, batchSize);
+    this.count = Math.ceil(this.#reader.samples / batchSize);
+    const lookupCapacity = bags ? mostLookups(this.#reader, batchSize) : batchSize * tables;
+    this.shape = { batchSize, denseFeatures, tables, bags, lookupCapacity };
+  }
+
+  /** Fills `batch`, which has this shape, with batch `index`. Throws HotsetError if the dataset is damaged. */
+  read(index: number, batch: Batch): void {
+    const { batchSize } = this.shape;
+    const first = index * batchSize;
+    const samples = this.#reader.read(first, Math.min(batchSize, this.#reader.samples - first));
+    const filler = new BatchFiller(batch);
+    for (let i = 0; i < samples.count; i++) filler.add(samples, i);
+    filler.close();
+  }
+
+  [Symbol.dispose](): void {
+    this.#reader[Symbol.dispose]();
+  }
+}

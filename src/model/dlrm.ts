@@ -1,0 +1,289 @@
+/**
+ * DLRM and its training step, written once over the backend contract.
+ *
+ * ```
+ * dense  -> bottom MLP ----------------------.
+ * sparse -> rows of a store -> sum pooling ---+-> interaction -> top MLP -> logit -> BCE
+ * ```
+ * A `Dlrm` is one rank's part: it computes a fixed slice of the samples of every batch and updates a fixed share of the
+ * parameters. Embedding rows lie in a store, on the device that computes the MLPs or on the host; where the two differ,
+ * pooled vectors go one way and their gradients the other, and nothing else changes.
+ */
+import type { Backend, Buffer, HostBackend, RowUpdateShape } from "../backend/backend.ts";
+import type { Collective } from "../collective/collective.ts";
+import { type BatchSections, batchSections, type BatchShape } from "../layout/batch.ts";
+import type { Layer, ModelPlan } from "./shape.ts";
+
+/** Embedding rows with their optimizer state: all tables of a model, or the replica of the hot rows. */
+export interface EmbeddingStore {
+  readonly backend: Backend;
+  readonly rows: number;
+  /** (rows, dim) */
+  readonly weights: Buffer;
+  /** (rows, stateWordsPerRow); undefined for SGD. */
+  readonly state: Buffer | undefined;
+}
+
+/** Where a rank computes and what it shares with the other ranks. All buffers lie on the device. */
+export interface RankMemory {
+  /** Computes the MLPs. */
+  readonly device: Backend;
+  /** Holds what is not on the device; the same object as `device` on a CPU. */
+  readonly host: HostBackend;
+  /** Dense parameters (plan.denseWords): one vector for all ranks. */
+  readonly parameters: Buffer;
+  /** Optimizer state of the dense parameters; undefined for SGD. */
+  readonly denseState: Buffer | undefined;
+  /** This rank's dense gradients (plan.denseWords), readable by the others. */
+  readonly gradients: Buffer;
+  /** Gradients of the pooled rows of the whole batch, (batchSize, tables, dim): one for all ranks. */
+  readonly pooledGradients: Buffer;
+  /** This rank's sum of losses since it was last taken, one word. */
+  readonly lossSum: Buffer;
+}
+
+/** A rank's views of a batch block. */
+interface BatchViews {
+  readonly header: Buffer;
+  readonly labels: Buffer;
+  readonly dense: Buffer;
+  readonly indices: Buffer;
+  readonly offsets: Buffer | undefined;
+  readonly segmentBags: Buffer;
+  readonly segments: Buffer;
+}
+
+/** A place for batches together with the store their rows lie in; made once, used for every batch put there. */
+export interface StepInput {
+  readonly store: EmbeddingStore;
+  /** The block on the device. */
+  readonly compute: BatchViews;
+  /** The block on the store's backend; the same views where that is the device. */
+  readonly lookup: BatchViews;
+  /** The step over a full batch, once it was run (and perhaps recorded). */
+  replay: (() => void) | undefined;
+}
+
+/** Pooled rows of this rank's samples and their gradients, on one backend. */
+interface Pooled {
+  readonly backend: Backend;
+  readonly values: Buffer;
+  readonly gradients: Buffer;
+  readonly allGradients: Buffer;
+}
+
+/** A layer with its parameters, gradients and activations bound to buffers. */
+interface BoundLayer {
+  readonly shape: Layer["shape"];
+  readonly weight: Buffer;
+  readonly bias: Buffer;
+  readonly dWeight: Buffer;
+  readonly dBias: Buffer;
+  readonly y: Buffer;
+  readonly dY: Buffer;
+}
+
+/** One rank of a model. */
+export class Dlrm {
+  readonly plan: ModelPlan;
+  /** This rank's samples are `[firstSample, firstSample + capacity)` of every batch. */
+  readonly firstSample: number;
+  readonly capacity: number;
+  /** Logits of this rank's samples after `score` or `train`, (capacity). */
+  readonly logits: Buffer;
+  readonly #shape: BatchShape;
+  readonly #sections: BatchSections;
+  readonly #memory: RankMemory;
+  readonly #collective: Collective;
+  readonly #rowUpdate: RowUpdateShape;
+  readonly #bottom: BoundLayer[];
+  readonly #top: BoundLayer[];
+  readonly #interaction: Buffer;
+  readonly #dInteraction: Buffer;
+  readonly #onDevice: Pooled;
+  readonly #onHost: Pooled;
+  readonly #owned: { words: number; parameters: Buffer; gradients: Buffer; state: Buffer | undefined };
+
+  /** Allocates the activations of one rank. */
+  constructor(plan: ModelPlan, shape: BatchShape, memory: RankMemory, collective: Collective) {
+    const { rank, ranks } = collective;
+    const { device, host } = memory;
+    const { dim, optimizer, tableRows } = plan.shape;
+    this.plan = plan;
+    this.firstSample = Math.floor(shape.batchSize * rank / ranks);
+    this.capacity = Math.floor(shape.batchSize * (rank + 1) / ranks) - this.firstSample;
+    this.#shape = shape;
+    this.#sections = batchSections(shape);
+    this.#memory = memory;
+    this.#collective = collective;
+    this.#rowUpdate = { optimizer, dim, rank, ranks };
+    this.#bottom = plan.bottom.map((layer) => this.#bind(layer));
+    this.#top = plan.top.map((layer) => this.#bind(layer));
+    const width = plan.top[0].shape.inputs;
+    this.#interaction = device.allocate(this.capacity * width, "interaction");
+    this.#dInteraction = device.allocate(this.capacity * width, "gradient of the interaction");
+    this.logits = this.#top.at(-1)!.y;
+    const bagWords = tableRows.length * dim;
+    const pooled = (backend: Backend, allGradients: Buffer): Pooled => ({
+      backend,
+      values: backend.allocate(this.capacity * bagWords, "pooled rows"),
+      gradients: backend.view(allGradients, this.firstSample * bagWords, this.capacity * bagWords),
+      allGradients,
+    });
+    this.#onDevice = pooled(device, memory.pooledGradients);
+    this.#onHost = (host as Backend) === device
+      ? this.#onDevice
+      : pooled(host, host.allocate(shape.batchSize * bagWords, "gradients of pooled rows"));
+    const { first, words } = collective.share(plan.denseWords);
+    const own = (vector: Buffer) => device.view(vector, first, words);
+    this.#owned = {
+      words,
+      parameters: own(memory.parameters),
+      gradients: own(memory.gradients),
+      state: memory.denseState && own(memory.denseState),
+    };
+  }
+
+  #bind({ shape, weight, bias }: Layer): BoundLayer {
+    const { device, parameters, gradients } = this.#memory;
+    const { inputs, outputs } = shape;
+    return {
+      shape,
+      weight: device.view(parameters, weight, inputs * outputs),
+      bias: device.view(parameters, bias, outputs),
+      dWeight: device.view(gradients, weight, inputs * outputs),
+      dBias: device.view(gradients, bias, outputs),
+      y: device.allocate(this.capacity * outputs, "activations"),
+      dY: device.allocate(this.capacity * outputs, "gradients of activations"),
+    };
+  }
+
+  /**
+   * Binds a place for batches. `deviceBlock` is a batch block on the device, `hostBlock` the same batch in host memory;
+   * with the rows on the host, the device block need hold no more than header, labels and dense features.
+   */
+  input(store: EmbeddingStore, deviceBlock: Buffer, hostBlock: Buffer): StepInput {
+    const { device, host } = this.#memory;
+    const onDevice = store.backend === device;
+    const compute = this.#views(device, deviceBlock, onDevice);
+    return { store, compute, lookup: onDevice ? compute : this.#views(host, hostBlock, true), replay: undefined };
+  }
+
+  #views(backend: Backend, block: Buffer, sparse: boolean): BatchViews {
+    const { denseFeatures, tables, bags, lookupCapacity } = this.#shape;
+    const { labels, dense, indices, offsets, segmentBags, segments } = this.#sections;
+    const { firstSample: first, capacity } = this;
+    const part = (at: number, words: number) => backend.view(block, at, words);
+    const sparsePart = (at: number, words: number) => part(sparse ? at : 0, sparse ? words : 0);
+    return {
+      header: part(0, labels),
+      labels: part(labels + first, capacity),
+      dense: part(dense + first * denseFeatures, capacity * denseFeatures),
+      // Offsets count from the first lookup of the batch, so with bags a rank needs all indices.
+      indices: bags ? sparsePart(indices, lookupCapacity) : sparsePart(indices + first * tables, capacity * tables),
+      offsets: bags ? sparsePart(offsets + first * tables, capacity * tables + 1) : undefined,
+      segmentBags: sparsePart(segmentBags, lookupCapacity),
+      segments: sparsePart(segments, 2 * (lookupCapacity + 1)),
+    };
+  }
+
+  /** Samples of a batch that are this rank's. */
+  samplesOf(batchSamples: number): number {
+    return Math.min(Math.max(batchSamples - this.firstSample, 0), this.capacity);
+  }
+
+  /** Forward pass over this rank's samples of the batch in `input`; leaves `logits`. */
+  score(input: StepInput, batchSamples: number): void {
+    this.#forward(input, this.samplesOf(batchSamples));
+  }
+
+  /** One training step: forward, backward, and the update of this rank's share of rows and dense parameters. */
+  train(input: StepInput, batchSamples: number): void {
+    if (batchSamples < this.#shape.batchSize || input.store.backend !== this.#memory.device) {
+      this.#step(input, this.samplesOf(batchSamples));
+    } else if (input.replay === undefined) {
+      input.replay = this.#memory.device.repeatable(() => this.#step(input, this.capacity));
+    } else {
+      input.replay();
+    }
+  }
+
+  #forward({ store, compute, lookup }: StepInput, samples: number): void {
+    const { device } = this.#memory;
+    const { dim } = this.plan.shape;
+    const { tables } = this.#shape;
+    const pooled = store.backend === device ? this.#onDevice : this.#onHost;
+    store.backend.pool(samples * tables, dim, store.weights, lookup.indices, lookup.offsets, pooled.values);
+    if (pooled !== this.#onDevice) this.#toDevice(pooled.values, this.#onDevice.values, samples * tables * dim);
+    const bottom = this.#forwardMlp(this.#bottom, samples, compute.dense);
+    device.interact(this.plan.interaction, samples, bottom, this.#onDevice.values, this.#interaction);
+    this.#forwardMlp(this.#top, samples, this.#interaction);
+  }
+
+  #forwardMlp(layers: BoundLayer[], samples: number, input: Buffer): Buffer {
+    let x = input;
+    for (const { shape, weight, bias, y } of layers) {
+      this.#memory.device.linear(shape, samples, x, weight, bias, y);
+      x = y;
+    }
+    return x;
+  }
+
+  #step(input: StepInput, samples: number): void {
+    const { device, gradients, lossSum } = this.#memory;
+    const { compute } = input;
+    this.#forward(input, samples);
+    const last = this.#top[this.#top.length - 1];
+    device.loss(samples, compute.header, this.logits, compute.labels, last.dY, lossSum);
+    this.#backwardMlp(this.#top, samples, this.#interaction, this.#dInteraction);
+    const bottom = this.#bottom[this.#bottom.length - 1];
+    device.interactBackward(
+      this.plan.interaction,
+      samples,
+      bottom.y,
+      this.#onDevice.values,
+      this.#dInteraction,
+      bottom.dY,
+      this.#onDevice.gradients,
+    );
+    this.#backwardMlp(this.#bottom, samples, compute.dense, undefined);
+    this.#collective.sum(gradients);
+    this.#updateRows(input, samples);
+    const { optimizer } = this.plan.shape;
+    const { words, parameters, gradients: sums, state } = this.#owned;
+    device.updateDense(optimizer, words, compute.header, parameters, sums, state);
+    this.#collective.barrier();
+  }
+
+  #backwardMlp(layers: BoundLayer[], samples: number, input: Buffer, dInput: Buffer | undefined): void {
+    for (let i = layers.length - 1; i >= 0; i--) {
+      const { shape, weight, y, dY, dWeight, dBias } = layers[i];
+      const x = i > 0 ? layers[i - 1].y : input;
+      const dX = i > 0 ? layers[i - 1].dY : dInput;
+      this.#memory.device.linearBackward(shape, samples, x, weight, y, dY, dX, dWeight, dBias);
+    }
+  }
+
+  #updateRows({ store, lookup }: StepInput, samples: number): void {
+    const { device } = this.#memory;
+    const pooled = store.backend === device ? this.#onDevice : this.#onHost;
+    if (pooled !== this.#onDevice) {
+      const words = samples * this.#shape.tables * this.plan.shape.dim;
+      device.download(this.#onDevice.gradients, this.#memory.host.floats(pooled.gradients).subarray(0, words));
+    }
+    const { header, segments, segmentBags } = lookup;
+    store.backend.updateRows(
+      this.#rowUpdate,
+      header,
+      segments,
+      segmentBags,
+      pooled.allGradients,
+      store.weights,
+      store.state,
+    );
+  }
+
+  #toDevice(source: Buffer, target: Buffer, words: number): void {
+    this.#memory.device.upload(this.#memory.host.floats(source).subarray(0, words), target);
+  }
+}

@@ -1,0 +1,85 @@
+/** The coverage curve: what each doubling of the budget buys, in lookups and in all-hot samples. */
+import type { Dataset } from "../dataset/dataset.ts";
+import { Random } from "../random.ts";
+import { exactCounter } from "./estimate.ts";
+import { HotRule, type TableCutoff } from "./hot_rule.ts";
+import type { RowCounts } from "./tally.ts";
+import { searchThreshold } from "./threshold.ts";
+
+/** Samples on which both shares are measured: the standard error of a share is below 0.004. */
+const MEASURED_SAMPLES = 20_000;
+const SMALLEST_BUDGET = 1 << 16;
+/** Stream of the seed. */
+const COVERAGE_STREAM = 3;
+
+/** One point of the curve. */
+export interface CoveragePoint {
+  budget: number;
+  hotBytes: number;
+  /** Shares of the train split, in [0, 1]; of its lookups by all counts, of its samples by a random part of them. */
+  lookupShare: number;
+  sampleShare: number;
+}
+
+/**
+ * Points for budgets that double from just above the small tables up to one that holds every row. Hot rows are chosen
+ * by the exact counts, as a profile without a sample rate chooses them.
+ */
+export function coverageCurve(
+  dataset: Dataset,
+  rows: RowCounts,
+  small: readonly boolean[],
+  bytesPerRow: number,
+  seed: number,
+): CoveragePoint[] {
+  const large = rows.tallies.filter((_, t) => !small[t]);
+  const searched = large.map((tally) => ({ accesses: tally.accesses, counter: exactCounter(tally) }));
+  const smallRows = dataset.body.tables.reduce((sum, { rows }, t) => sum + (small[t] ? rows : 0), 0);
+  const lookups = rows.tallies.reduce((sum, { accesses }) => sum + accesses, 0);
+  const samples = drawSamples(dataset, seed);
+  const points: CoveragePoint[] = [];
+  let budget = SMALLEST_BUDGET;
+  while (budget < smallRows * bytesPerRow) budget *= 2;
+  for (; budget < dataset.rows * bytesPerRow; budget *= 2) {
+    const limit = Math.floor(budget / bytesPerRow) - smallRows;
+    const { nextCutoffs } = searchThreshold(searched, limit);
+    let next = 0;
+    const rule = new HotRule(rows, small.map((isSmall): TableCutoff => isSmall ? "whole" : nextCutoffs[next++]), limit);
+    const hot = rule.measure();
+    points.push({
+      budget,
+      hotBytes: hot.rows * bytesPerRow,
+      lookupShare: lookups === 0 ? 0 : hot.lookups / lookups,
+      sampleShare: allHotShare(samples, rule),
+    });
+  }
+  points.push({ budget, hotBytes: dataset.rows * bytesPerRow, lookupShare: 1, sampleShare: 1 });
+  return points;
+}
+
+/** Lookups of one sample: global rows and the table of each. */
+interface DrawnSample {
+  readonly rows: Uint32Array;
+  readonly tables: Uint16Array;
+}
+
+function allHotShare(samples: readonly DrawnSample[], rule: HotRule): number {
+  const hot = samples.filter(({ rows, tables }) => rows.every((row, k) => rule.isHot(tables[k], row))).length;
+  return samples.length === 0 ? 0 : hot / samples.length;
+}
+
+/** One train sample from each of equally long stretches of the log. */
+function drawSamples(dataset: Dataset, seed: number): DrawnSample[] {
+  const random = new Random(seed, COVERAGE_STREAM);
+  const samples = dataset.samples("train");
+  const drawn = Math.min(MEASURED_SAMPLES, samples);
+  using reader = dataset.reader("train", 1);
+  return Array.from({ length: drawn }, (_, i) => {
+    const first = Math.floor(i * samples / drawn);
+    const end = Math.floor((i + 1) * samples / drawn);
+    const { indices, offsets } = reader.readLookups(first + random.below(end - first), 1);
+    const tables = new Uint16Array(indices.length);
+    for (let t = 0; t < dataset.tables; t++) tables.fill(t, offsets?.[t] ?? t, offsets?.[t + 1] ?? t + 1);
+    return { rows: indices.slice(), tables };
+  });
+}

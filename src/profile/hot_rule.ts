@@ -1,0 +1,89 @@
+/** The exact rule that tells hot rows, with the budget filled to the last row. */
+import type { RowCounts } from "./tally.ts";
+
+/** Which rows of a table may be hot: all of them, none (Infinity), or those with this many accesses. */
+export type TableCutoff = "whole" | number;
+
+/**
+ * All rows of whole tables are hot, and of the other tables the `limit` most used rows among those that reach their
+ * table's cut-off; of rows with equal accesses the first ones.
+ */
+export class HotRule {
+  readonly #rows: RowCounts;
+  readonly #cutoffs: readonly TableCutoff[];
+  /** Candidates are hot from so many accesses on, and up to row `#lastTie` with one access less. */
+  readonly #keptFrom: number;
+  readonly #lastTie: number;
+  readonly #ties: number;
+
+  constructor(rows: RowCounts, cutoffs: readonly TableCutoff[], limit: number) {
+    this.#rows = rows;
+    this.#cutoffs = cutoffs;
+    let keptFrom = 1;
+    for (let high = 2 ** 32; keptFrom < high;) {
+      const middle = Math.floor((keptFrom + high) / 2);
+      if (this.#candidates(middle) > limit) keptFrom = middle + 1;
+      else high = middle;
+    }
+    this.#keptFrom = keptFrom;
+    const sure = this.#candidates(keptFrom);
+    this.#ties = keptFrom === 1 ? 0 : Math.min(limit, this.#candidates(keptFrom - 1)) - sure;
+    this.#lastTie = this.#findLastTie(this.#ties);
+  }
+
+  /** True if this row of this table is hot. */
+  isHot(table: number, row: number): boolean {
+    const cutoff = this.#cutoffs[table];
+    if (cutoff === "whole") return true;
+    const count = this.#rows.counts[row];
+    return count >= cutoff && (count >= this.#keptFrom || count === this.#keptFrom - 1 && row <= this.#lastTie);
+  }
+
+  /** Number of hot rows, and of the lookups that go to them. */
+  measure(): { rows: number; lookups: number } {
+    let rows = this.#ties;
+    let lookups = this.#ties * (this.#keptFrom - 1);
+    this.#cutoffs.forEach((cutoff, t) => {
+      const from = cutoff === "whole" ? 0 : Math.max(cutoff, this.#keptFrom);
+      rows += this.#rows.tallies[t].rowsAtLeast(from);
+      lookups += this.#rows.tallies[t].accessesAtLeast(from);
+    });
+    return { rows, lookups };
+  }
+
+  /** Hot global rows, ascending. */
+  select(): Uint32Array {
+    const { firstRows, tallies } = this.#rows;
+    const selected = new Uint32Array(this.measure().rows);
+    let count = 0;
+    for (let t = 0; t < tallies.length; t++) {
+      if (this.#cutoffs[t] === Infinity) continue;
+      for (let row = firstRows[t]; row < firstRows[t + 1]; row++) if (this.isHot(t, row)) selected[count++] = row;
+    }
+    return selected;
+  }
+
+  /** Rows of tables that are not whole which reach both their table's cut-off and `accesses`. */
+  #candidates(accesses: number): number {
+    let rows = 0;
+    this.#cutoffs.forEach((cutoff, t) => {
+      if (cutoff !== "whole") rows += this.#rows.tallies[t].rowsAtLeast(Math.max(cutoff, accesses));
+    });
+    return rows;
+  }
+
+  /** The row of the `ties`-th candidate that has one access too few; -1 for none. */
+  #findLastTie(ties: number): number {
+    const { counts, firstRows } = this.#rows;
+    const tied = this.#keptFrom - 1;
+    if (ties === 0) return -1;
+    for (let t = 0; t < this.#cutoffs.length; t++) {
+      const cutoff = this.#cutoffs[t];
+      if (cutoff === "whole" || tied < cutoff) continue;
+      for (let row = firstRows[t]; row < firstRows[t + 1]; row++) {
+        if (counts[row] === tied && --ties === 0) return row;
+      }
+    }
+    throw new Error(`fewer rows have ${tied} accesses than were tallied`);
+  }
+}

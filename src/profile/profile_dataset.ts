@@ -1,0 +1,108 @@
+/** Makes a profile: plans the hot rows, tags them, and reports what they cover by the dataset's exact counts. */
+import { ArtifactWriter } from "../artifact.ts";
+import { type Optimizer, stateWordsPerRow } from "../backend/backend.ts";
+import type { Dataset } from "../dataset/dataset.ts";
+import { HotsetError } from "../errors.ts";
+import { coverageCurve } from "./coverage.ts";
+import { addIntervals } from "./estimate.ts";
+import { planHotRows } from "./plan.ts";
+import { HOT_ROWS_FILE, Profile, type ProfileBody } from "./profile.ts";
+import { RowCounts } from "./tally.ts";
+import { cutoffsAt } from "./threshold.ts";
+
+/** How to profile. */
+export interface ProfileOptions {
+  /** Directory of the profile. */
+  readonly out: string;
+  /** Length of an embedding row. */
+  readonly dim: number;
+  /** Its state counts against the budget. */
+  readonly optimizer: Optimizer;
+  /** The budget in bytes. 0: nothing is hot. */
+  readonly hotMemory: number;
+  /** Percent of the samples to log at first; undefined uses the dataset's exact counts and logs none. */
+  readonly sampleRate?: number | undefined;
+  readonly seed: number;
+  /** Told how many samples of the train split have been passed, in each of the passes that log samples. */
+  readonly onProgress?: ((done: number, total: number) => void) | undefined;
+}
+
+/**
+ * Finds the hot rows of a dataset within a budget and writes them as a profile.
+ * Throws HotsetError if the budget is positive but does not hold the small tables, and if the dataset is damaged.
+ */
+export function profileDataset(dataset: Dataset, options: ProfileOptions): Profile {
+  const { dim, optimizer, hotMemory, sampleRate, seed, onProgress = () => {} } = options;
+  const expect = (valid: boolean, reason: string) => {
+    if (!valid) throw new HotsetError(`Cannot profile ${dataset.directory}: ${reason}`);
+  };
+  expect(Number.isInteger(dim) && dim > 0, `the embedding dimension ${dim} is not a positive whole number`);
+  expect(Number.isSafeInteger(hotMemory) && hotMemory >= 0, `the hot memory ${hotMemory} is not a number of bytes`);
+  expect(
+    sampleRate === undefined || sampleRate > 0 && sampleRate <= 100,
+    `the sample rate ${sampleRate} is not above 0 and at most 100 percent`,
+  );
+  const { firstRows } = dataset;
+  const bytesPerRow = 4 * (dim + stateWordsPerRow(optimizer, dim));
+  const plan = planHotRows(dataset, { dim, bytesPerRow, hotMemory, sampleRate, seed, onProgress });
+  const hotRows = plan.rule.select();
+
+  const exact = sampleRate === undefined ? plan.log : new RowCounts(dataset.readCounts(), firstRows);
+  const hot = countHot(hotRows, exact);
+  const tables = plan.tables.map(({ whole, cutoff, estimate }, t): ProfileBody["tables"][number] => {
+    const { accesses } = exact.tallies[t];
+    const hotRows = hot.rows[t];
+    const searched = plan.threshold !== undefined && cutoff !== undefined;
+    return {
+      ...dataset.body.tables[t],
+      hotRows,
+      whole,
+      accesses,
+      cutoff: cutoff ?? null,
+      estimate: estimate ?? { low: hotRows, value: hotRows, high: hotRows },
+      exact: searched ? exact.tallies[t].rowsAtLeast(cutoffsAt(plan.threshold, [{ accesses }])[0]) : hotRows,
+      lookupShare: accesses === 0 ? 0 : hot.lookups[t] / accesses,
+    };
+  });
+  const estimate = addIntervals(tables.map(({ estimate }) => estimate));
+  const accesses = tables.reduce((sum, { accesses }) => sum + accesses, 0);
+  const body: ProfileBody = {
+    dataset: dataset.id,
+    dim,
+    optimizer,
+    hotMemory,
+    bytesPerRow,
+    seed,
+    sampleRate: plan.sampleRate,
+    threshold: plan.threshold ?? null,
+    floorReached: plan.floorReached,
+    rows: dataset.rows,
+    hotRows: hotRows.length,
+    hotBytes: hotRows.length * bytesPerRow,
+    hotBytesEstimate: {
+      low: estimate.low * bytesPerRow,
+      value: estimate.value * bytesPerRow,
+      high: estimate.high * bytesPerRow,
+    },
+    hotBytesExact: tables.reduce((sum, { exact }) => sum + exact, 0) * bytesPerRow,
+    hotLookupShare: accesses === 0 ? 0 : hot.lookups.reduce((sum, lookups) => sum + lookups, 0) / accesses,
+    tables,
+    coverage: coverageCurve(dataset, exact, plan.tables.map(({ small }) => small), bytesPerRow, seed),
+  };
+  using writer = new ArtifactWriter("profile", options.out);
+  writer.file(HOT_ROWS_FILE).append(hotRows);
+  writer.commit(body);
+  return Profile.open(options.out);
+}
+
+/** Hot rows of each table and the accesses to them. */
+function countHot(hotRows: Uint32Array, { counts, firstRows }: RowCounts) {
+  const rows = new Array<number>(firstRows.length - 1).fill(0);
+  const lookups = [...rows];
+  for (let i = 0, t = 0; i < hotRows.length; i++) {
+    while (hotRows[i] >= firstRows[t + 1]) t++;
+    rows[t]++;
+    lookups[t] += counts[hotRows[i]];
+  }
+  return { rows, lookups };
+}

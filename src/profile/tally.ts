@@ -1,0 +1,78 @@
+/** How many rows reach a cut-off, answered exactly. */
+
+/** Counts from here on are kept one by one; below, as a histogram. */
+const HISTOGRAM_COUNTS = 1 << 16;
+
+/** Answers exactly how many rows, and how many accesses to them, reach any cut-off. */
+export class Tally {
+  /** Rows with at least so many accesses, and the accesses to them. */
+  readonly #rows = new Float64Array(HISTOGRAM_COUNTS + 1);
+  /** Ascending. */
+  readonly #large: number[] = [];
+  readonly #accesses = new Float64Array(HISTOGRAM_COUNTS + 1);
+
+  /** Tallies the accesses of every row of a table. */
+  constructor(counts: Uint32Array) {
+    for (let i = 0; i < counts.length; i++) {
+      const count = counts[i];
+      if (count < HISTOGRAM_COUNTS) this.#rows[count]++;
+      else this.#large.push(count);
+    }
+    this.#large.sort((a, b) => a - b);
+    this.#rows[HISTOGRAM_COUNTS] = this.#large.length;
+    this.#accesses[HISTOGRAM_COUNTS] = this.#large.reduce((sum, count) => sum + count, 0);
+    for (let count = HISTOGRAM_COUNTS - 1; count >= 0; count--) {
+      this.#accesses[count] = this.#accesses[count + 1] + count * this.#rows[count];
+      this.#rows[count] += this.#rows[count + 1];
+    }
+  }
+
+  /** Accesses to all rows. */
+  get accesses(): number {
+    return this.#accesses[0];
+  }
+
+  /** Rows with at least `cutoff` accesses. */
+  rowsAtLeast(cutoff: number): number {
+    return cutoff < HISTOGRAM_COUNTS ? this.#rows[cutoff] : this.#large.length - this.#firstLarge(cutoff);
+  }
+
+  /** Accesses to the rows with at least `cutoff` accesses each. */
+  accessesAtLeast(cutoff: number): number {
+    if (cutoff < HISTOGRAM_COUNTS) return this.#accesses[cutoff];
+    let sum = 0;
+    for (let i = this.#firstLarge(cutoff); i < this.#large.length; i++) sum += this.#large[i];
+    return sum;
+  }
+
+  #firstLarge(cutoff: number): number {
+    let low = 0;
+    for (let high = this.#large.length; low < high;) {
+      const middle = (low + high) >>> 1;
+      if (this.#large[middle] < cutoff) low = middle + 1;
+      else high = middle;
+    }
+    return low;
+  }
+}
+
+/** Accesses of every row of a dataset, by table. */
+export class RowCounts {
+  /** Accesses of every global row. */
+  readonly counts: Uint32Array;
+  /** Global row of each table's first row, then the number of all rows. */
+  readonly firstRows: Float64Array;
+  /** One a table. */
+  readonly tallies: readonly Tally[];
+
+  constructor(counts: Uint32Array, firstRows: Float64Array) {
+    this.counts = counts;
+    this.firstRows = firstRows;
+    this.tallies = Array.from({ length: firstRows.length - 1 }, (_, t) => new Tally(this.ofTable(t)));
+  }
+
+  /** Accesses of the rows of one table. */
+  ofTable(table: number): Uint32Array {
+    return this.counts.subarray(this.firstRows[table], this.firstRows[table + 1]);
+  }
+}

@@ -1,0 +1,52 @@
+/** Scores a split of a dataset with the full tables. */
+import type { Dataset, Split } from "../dataset/dataset.ts";
+import { SplitBatches } from "../layout/split_batches.ts";
+import { type Metrics, metricsOf } from "./metrics.ts";
+import type { RankGroup } from "./rank_group.ts";
+
+/** Logits of consecutive samples with their labels. */
+export interface Scores {
+  readonly logits: Float32Array;
+  readonly labels: Uint8Array;
+}
+
+/** Scores the first `limit` samples of a split. The full tables must be up to date. */
+export function scoreSplit(
+  group: RankGroup,
+  dataset: Dataset,
+  split: Split,
+  limit = Infinity,
+  onProgress: (fraction: number) => void = () => {},
+): Scores {
+  const shape = group.memory.batchShape;
+  using source = new SplitBatches(dataset, split, shape.batchSize);
+  const samples = Math.min(dataset.samples(split), limit);
+  const batches = Math.ceil(samples / shape.batchSize);
+  const logits = new Float32Array(batches * shape.batchSize);
+  const labels = new Uint8Array(batches * shape.batchSize);
+  const inFlight: { slot: number; first: number; count: number }[] = [];
+  const collect = () => {
+    group.drain();
+    for (const { slot, first, count } of inFlight) logits.set(group.scores(slot).subarray(0, count), first);
+    inFlight.length = 0;
+  };
+  for (let index = 0; index < batches; index++) {
+    if (inFlight.length === group.batches.length) collect();
+    const slot = group.acquire();
+    const batch = group.batches[slot];
+    source.read(index, batch);
+    const first = index * shape.batchSize;
+    for (let i = 0; i < batch.samples; i++) labels[first + i] = batch.floats[batch.sections.labels + i];
+    group.score(slot);
+    inFlight.push({ slot, first, count: batch.samples });
+    onProgress((index + 1) / batches);
+  }
+  collect();
+  return { logits: logits.subarray(0, samples), labels: labels.subarray(0, samples) };
+}
+
+/** Metrics of the first `limit` samples of a split. */
+export function evaluateSplit(group: RankGroup, dataset: Dataset, split: Split, limit?: number): Metrics {
+  const { logits, labels } = scoreSplit(group, dataset, split, limit);
+  return metricsOf(logits, labels);
+}

@@ -1,0 +1,83 @@
+/** What a scored split says about a model. */
+
+/** Figures of merit over a set of scored samples. */
+export interface Metrics {
+  /** Area under the ROC curve, exact, ties counted half; NaN if all labels are equal. */
+  readonly auc: number;
+  /** Mean binary cross-entropy in nats. */
+  readonly logloss: number;
+  /** Share of samples on the right side of probability 0.5. */
+  readonly accuracy: number;
+  /** Sum of predicted probabilities over number of positives; 1 is calibrated, NaN without positives. */
+  readonly calibration: number;
+  /** Normalised entropy: logloss over that of always predicting the click rate; below 1 is better than that. */
+  readonly ne: number;
+}
+
+/** Metrics of logits (count) against labels 0 or 1 (count). */
+export function metricsOf(logits: Float32Array, labels: Uint8Array): Metrics {
+  const count = logits.length;
+  let loss = 0;
+  let right = 0;
+  let predicted = 0;
+  let positives = 0;
+  for (let i = 0; i < count; i++) {
+    const z = logits[i];
+    loss += Math.max(z, 0) - z * labels[i] + Math.log1p(Math.exp(-Math.abs(z)));
+    predicted += 1 / (1 + Math.exp(-z));
+    positives += labels[i];
+    if ((z > 0 ? 1 : 0) === labels[i]) right++;
+  }
+  const rate = positives / count;
+  const baseEntropy = -(rate * Math.log(rate) + (1 - rate) * Math.log(1 - rate));
+  return {
+    auc: auc(logits, labels),
+    logloss: loss / count,
+    accuracy: right / count,
+    calibration: predicted / positives,
+    ne: loss / count / baseEntropy,
+  };
+}
+
+/**
+ * Area under the ROC curve by the rank-sum formula of Mann and Whitney: the share of (positive, negative) pairs that the
+ * scores order rightly, ties counted half. NaN if all labels are equal or a score is NaN.
+ */
+export function auc(scores: Float32Array, labels: Uint8Array): number {
+  const order = sortedOrder(scores);
+  let positives = 0;
+  let rankSum = 0;
+  for (let i = 0; i < order.length;) {
+    let end = i;
+    let tied = 0;
+    const score = scores[order[i]];
+    if (Number.isNaN(score)) return NaN;
+    for (; end < order.length && scores[order[end]] === score; end++) tied += labels[order[end]];
+    rankSum += tied * (i + end + 1) / 2; // ranks count from 1, so the mean of i + 1 .. end
+    positives += tied;
+    i = end;
+  }
+  const negatives = order.length - positives;
+  if (positives === 0 || negatives === 0) return NaN;
+  return (rankSum - positives * (positives + 1) / 2) / (positives * negatives);
+}
+
+/** Positions of the scores in ascending order: a radix sort of their bits, 16 at a time. */
+function sortedOrder(scores: Float32Array): Uint32Array {
+  const count = scores.length;
+  const keys = new Uint32Array(scores.slice().buffer);
+  for (let i = 0; i < count; i++) {
+    if (keys[i] === 0x80000000) keys[i] = 0; // minus zero equals zero
+    keys[i] ^= keys[i] & 0x80000000 ? 0xffffffff : 0x80000000;
+  }
+  let order = Uint32Array.from(keys, (_, i) => i);
+  let sorted = new Uint32Array(count);
+  for (const shift of [0, 16]) {
+    const starts = new Uint32Array(65537);
+    for (let i = 0; i < count; i++) starts[((keys[i] >>> shift) & 0xffff) + 1]++;
+    for (let digit = 0; digit < 65536; digit++) starts[digit + 1] += starts[digit];
+    for (let i = 0; i < count; i++) sorted[starts[(keys[order[i]] >>> shift) & 0xffff]++] = order[i];
+    [order, sorted] = [sorted, order];
+  }
+  return order;
+}

@@ -1,0 +1,179 @@
+/**
+ * A rank: one worker's part of the model, and the few commands that the coordinator gives it. All ranks get the same
+ * commands in the same order.
+ */
+import type { Backend, Buffer, HostBackend } from "../backend/backend.ts";
+import type { Collective } from "../collective/collective.ts";
+import { Batch, batchSections, type BatchShape } from "../layout/batch.ts";
+import { Dlrm, type EmbeddingStore, type StepInput } from "../model/dlrm.ts";
+import { initialiseChunk, rowChunks } from "../model/initialise.ts";
+import { RowMover } from "../model/row_mover.ts";
+import type { ModelPlan } from "../model/shape.ts";
+
+/** Everything a rank works on. What is marked shared is the same memory for every rank of a group. */
+export interface RankSetup {
+  readonly plan: ModelPlan;
+  readonly batchShape: BatchShape;
+  readonly device: Backend;
+  readonly host: HostBackend;
+  /** All tables, on the host or on the device; shared. */
+  readonly full: EmbeddingStore;
+  /** Replica of the hot rows, on the device; shared; undefined if no row is hot. */
+  readonly hot: EmbeddingStore | undefined;
+  /** Dense parameters and their optimizer state, on the device; shared. */
+  readonly parameters: Buffer;
+  readonly denseState: Buffer | undefined;
+  /** Dense gradients, this rank's own. */
+  readonly gradients: Buffer;
+  /** Gradients of pooled rows of a whole batch, on the device; shared. */
+  readonly pooledGradients: Buffer;
+  /** Batch blocks in host memory that the coordinator fills; shared. */
+  readonly slots: readonly Buffer[];
+  /** Logits of each slot's batch after `score`, in host memory, (batchSize) each; shared. */
+  readonly scores: readonly Buffer[];
+  /** Lists of rows to move, in host memory: global rows and hot-row ids, (hot rows) each; shared. */
+  readonly moveRows: Buffer;
+  readonly moveHotRows: Buffer;
+  /** Each rank's sum of losses when taken, (ranks), in host memory; shared. */
+  readonly losses: Buffer;
+}
+
+/** What a rank can be told to do; `a` and `b` are plain numbers. */
+export enum Command {
+  /** Train on the batch of `b` samples in slot `a`. */
+  train,
+  /** Score the batch of `b` samples in slot `a`. */
+  score,
+  /** Initialise this rank's part of the full tables from seed `a`. */
+  initialise,
+  /** Copy the first `a` rows of the move lists from the full tables to the hot replica, or back. */
+  pullHot,
+  pushHot,
+  /** Put the sum of losses into `losses` and begin a new sum. */
+  takeLoss,
+}
+
+/** A batch's place: on the host, on the device, and bound to the stores. */
+interface Slot {
+  readonly batch: Batch;
+  readonly deviceBlock: Buffer;
+  readonly full: StepInput;
+  readonly hot: StepInput | undefined;
+  readonly logits: Float32Array;
+}
+
+/** One rank, ready for commands. */
+export class Rank {
+  readonly #setup: RankSetup;
+  readonly #collective: Collective;
+  readonly #model: Dlrm;
+  readonly #lossSum: Buffer;
+  readonly #slots: Slot[];
+  readonly #mover: RowMover;
+  readonly #zero = new Float32Array(1);
+
+  /** Allocates the rank's activations on the device. */
+  constructor(setup: RankSetup, collective: Collective) {
+    const { device, host, plan, batchShape, full, hot } = setup;
+    this.#setup = setup;
+    this.#collective = collective;
+    this.#lossSum = device.allocate(1, "sum of losses");
+    this.#model = new Dlrm(plan, batchShape, { ...setup, lossSum: this.#lossSum }, collective);
+    const { firstSample, capacity } = this.#model;
+    const onHost = (host as Backend) === device;
+    this.#slots = setup.slots.map((hostBlock, s) => {
+      const deviceBlock = onHost ? hostBlock : device.allocate(batchSections(batchShape).capacity, "batch");
+      const { buffer, byteOffset } = host.floats(hostBlock);
+      return {
+        batch: new Batch(batchShape, buffer, byteOffset),
+        deviceBlock,
+        full: this.#model.input(full, deviceBlock, hostBlock),
+        hot: hot && this.#model.input(hot, deviceBlock, hostBlock),
+        logits: host.floats(setup.scores[s]).subarray(firstSample, firstSample + capacity),
+      };
+    });
+    this.#mover = new RowMover(plan.shape, host);
+  }
+
+  /** Carries out one command; with several ranks, returns when this rank's part is done. */
+  execute(command: Command, a: number, b: number): void {
+    switch (command) {
+      case Command.train:
+        this.#model.train(this.#load(a), b);
+        break;
+      case Command.score:
+        this.#score(a, b);
+        break;
+      case Command.initialise:
+        this.#initialise(a);
+        break;
+      case Command.pullHot:
+      case Command.pushHot:
+        this.#move(command, a);
+        break;
+      case Command.takeLoss:
+        this.#setup.device.download(this.#lossSum, this.#zero);
+        this.#setup.host.floats(this.#setup.losses)[this.#collective.rank] = this.#zero[0];
+        this.#zero[0] = 0;
+        this.#setup.device.upload(this.#zero, this.#lossSum);
+        break;
+      default:
+        command satisfies never;
+    }
+  }
+
+  /** Brings a slot's batch to the device: all of it, or header, labels and dense features if the rows are on the host. */
+  #load(slot: number): StepInput {
+    const { batch, deviceBlock, full, hot } = this.#slots[slot];
+    const { device, host } = this.#setup;
+    const input = batch.hot ? hot! : full;
+    if ((host as Backend) !== device) {
+      const words = input.store.backend === device ? batch.usedWords : batch.sections.indices;
+      device.upload(batch.words.subarray(0, words), deviceBlock);
+    }
+    return input;
+  }
+
+  #score(slot: number, samples: number): void {
+    this.#model.score(this.#load(slot), samples);
+    const own = this.#model.samplesOf(samples);
+    if (own > 0) this.#setup.device.download(this.#model.logits, this.#slots[slot].logits.subarray(0, own));
+  }
+
+  #initialise(seed: number): void {
+    const { full, host, plan } = this.#setup;
+    const { dim } = plan.shape;
+    const { rank, ranks } = this.#collective;
+    let index = 0;
+    for (const chunk of rowChunks(plan)) {
+      if (index++ % ranks !== rank) continue;
+      const words = chunk.rows * dim;
+      if (full.backend === host) {
+        initialiseChunk(
+          plan,
+          seed,
+          chunk,
+          host.floats(full.weights).subarray(chunk.row * dim, chunk.row * dim + words),
+        );
+      } else {
+        const weights = new Float32Array(words);
+        initialiseChunk(plan, seed, chunk, weights);
+        full.backend.upload(weights, full.backend.view(full.weights, chunk.row * dim, words));
+      }
+    }
+  }
+
+  #move(command: Command.pullHot | Command.pushHot, count: number): void {
+    const { full, hot, host, moveRows, moveHotRows } = this.#setup;
+    const { rank, ranks } = this.#collective;
+    const part = (list: Buffer) => {
+      const { buffer, byteOffset } = host.floats(list);
+      return new Uint32Array(buffer, byteOffset, count)
+        .subarray(Math.floor(count * rank / ranks), Math.floor(count * (rank + 1) / ranks));
+    };
+    if (command === Command.pullHot) this.#mover.move(full, part(moveRows), hot!, part(moveHotRows));
+    else this.#mover.move(hot!, part(moveHotRows), full, part(moveRows));
+    // The next step of any rank may read any of these rows.
+    this.#collective.barrier();
+  }
+}

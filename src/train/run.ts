@@ -1,0 +1,165 @@
+/** A run: a directory that keeps its configuration, its metrics and its checkpoints. */
+import { dirname, join, resolve } from "node:path";
+import { z } from "zod";
+import { fingerprint, firstIssue } from "../artifact.ts";
+import { Dataset } from "../dataset/dataset.ts";
+import { HotsetError, messageOf, UsageError } from "../errors.ts";
+import type { Layout } from "../layout/layout.ts";
+import { type ModelPlan, planModel } from "../model/shape.ts";
+import { Checkpoint } from "./checkpoint.ts";
+import { type TrainConfig, trainConfig } from "./config.ts";
+import type { Report, ResultEvent } from "./events.ts";
+import { openRanks } from "./placement.ts";
+import { ensureLayout, ensureProfile } from "./stages.ts";
+import { BEST_CHECKPOINT, LAST_CHECKPOINT, Trainer } from "./trainer.ts";
+
+const RUN_FILE = "run.json";
+const METRICS_FILE = "metrics.jsonl";
+
+const runRecord = z.object({
+  hotset: z.literal("run"),
+  version: z.literal(1),
+  config: trainConfig,
+  /** Directory of the dataset, absolute, and its id. */
+  dataset: z.string(),
+  datasetId: z.string(),
+});
+/** What a run's directory says about it. */
+export type RunRecord = z.infer<typeof runRecord>;
+
+/** Reads what a run was told. Throws HotsetError if the directory is no run. */
+export function readRun(directory: string): RunRecord {
+  try {
+    const parsed = runRecord.safeParse(JSON.parse(Deno.readTextFileSync(join(directory, RUN_FILE))));
+    if (!parsed.success) throw new Error(`${RUN_FILE} has ${firstIssue(parsed.error)}`);
+    return parsed.data;
+  } catch (error) {
+    const reason = error instanceof Deno.errors.NotFound ? `there is no ${RUN_FILE} in it` : messageOf(error);
+    throw new HotsetError(`Cannot open run ${directory}: ${reason}`, { cause: error });
+  }
+}
+
+/** Opens a checkpoint of a run: the best one, or the last if there is no best. */
+export function openBest(directory: string): Checkpoint {
+  for (const name of [BEST_CHECKPOINT, LAST_CHECKPOINT]) {
+    if (exists(join(directory, name))) return Checkpoint.open(join(directory, name));
+  }
+  throw new HotsetError(`Cannot open run ${directory}: it has no checkpoint; train it first`);
+}
+
+/** Where the artifacts lie that runs beside this one share. */
+export function cacheOf(out: string): string {
+  return dirname(resolve(out));
+}
+
+/** The model that a configuration makes for a dataset. */
+export function planFor(config: TrainConfig, dataset: Dataset): ModelPlan {
+  return planModel({
+    dim: config.dim,
+    tableRows: dataset.body.tables.map((table) => table.rows),
+    bottom: [dataset.denseFeatures, ...config.bottom],
+    top: config.top,
+    interaction: config.interaction,
+    optimizer: config.optimizer,
+  });
+}
+
+/** Options of a training run. */
+export interface RunOptions {
+  /** Directory of the run. */
+  readonly out: string;
+  readonly report: Report;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** Begins a run in a new directory and trains to the end. Throws Interrupted when the signal is aborted. */
+export async function startRun(config: TrainConfig, dataset: Dataset, options: RunOptions): Promise<ResultEvent> {
+  const { out } = options;
+  if (exists(join(out, RUN_FILE))) {
+    throw new UsageError(
+      `Cannot start a run in ${out}: a run is there; continue it with --resume or choose another --out`,
+    );
+  }
+  const plan = planFor(config, dataset); // fails before anything is written
+  Deno.mkdirSync(out, { recursive: true });
+  const record: RunRecord = {
+    hotset: "run",
+    version: 1,
+    config,
+    dataset: resolve(dataset.directory),
+    datasetId: dataset.id,
+  };
+  const temporary = join(out, `.${RUN_FILE}.partial`);
+  Deno.writeTextFileSync(temporary, JSON.stringify(record, null, 1) + "\n");
+  Deno.renameSync(temporary, join(out, RUN_FILE));
+  return await trainRun(config, plan, dataset, undefined, options);
+}
+
+/** Continues a run from its last checkpoint, with the same bits as if it had never stopped. */
+export async function resumeRun(options: RunOptions): Promise<ResultEvent> {
+  const { config, dataset: directory, datasetId } = readRun(options.out);
+  const dataset = Dataset.open(directory);
+  if (dataset.id !== datasetId) {
+    throw new HotsetError(`Cannot resume ${options.out}: its dataset ${directory} has changed since`);
+  }
+  const last = join(options.out, LAST_CHECKPOINT);
+  const checkpoint = exists(last) ? Checkpoint.open(last) : undefined;
+  return await trainRun(config, planFor(config, dataset), dataset, checkpoint, options);
+}
+
+async function trainRun(
+  config: TrainConfig,
+  plan: ModelPlan,
+  dataset: Dataset,
+  checkpoint: Checkpoint | undefined,
+  { out, report, signal }: RunOptions,
+): Promise<ResultEvent> {
+  using metrics = Deno.openSync(join(out, METRICS_FILE), { append: true, create: true });
+  const recordAndReport: Report = (event) => {
+    if (event.event === "progress" || event.event === "evaluation" || event.event === "result") {
+      metrics.writeSync(new TextEncoder().encode(JSON.stringify(event) + "\n"));
+    }
+    report(event);
+  };
+  using layout = layoutFor(config, dataset, cacheOf(out), report);
+  const runId = runIdOf(config, layout);
+  if (checkpoint !== undefined && checkpoint.body.run !== runId) {
+    throw new HotsetError(`Cannot resume ${out}: its checkpoint was made with other data or options`);
+  }
+  await using group = await openRanks(config, plan, layout.shape, layout.hotRows.length, report);
+  const trainer = new Trainer({
+    config,
+    dataset,
+    layout,
+    group,
+    out,
+    runId,
+    checkpoint,
+    report: recordAndReport,
+    signal,
+  });
+  const result = await trainer.run();
+  recordAndReport(result);
+  return result;
+}
+
+/** The layout of a run: with the profile's hot rows in mode fae, all cold in the others. */
+function layoutFor(config: TrainConfig, dataset: Dataset, cache: string, report: Report): Layout {
+  const profile = config.mode === "fae" ? ensureProfile(dataset, config, { cache }, report) : undefined;
+  return ensureLayout(dataset, profile, config.batchSize, { cache }, report);
+}
+
+/** Names all that decides the sequence of a run's steps. */
+function runIdOf(config: TrainConfig, layout: Layout): string {
+  const { device: _device, ranks: _ranks, printFreq: _printFreq, epochs: _epochs, ...rest } = config;
+  return fingerprint([layout.id, rest]);
+}
+
+function exists(path: string): boolean {
+  try {
+    Deno.statSync(path);
+    return true;
+  } catch {
+    return false;
+  }
+}

@@ -1,0 +1,106 @@
+/**
+ * The shuffle scheduler of FAE: decides when to switch between cold and hot batches, from the loss on held-out samples.
+ *
+ * An epoch is a sequence of turns, each a run of cold batches and then a run of hot ones. A turn takes `rate` percent of
+ * the epoch's batches of each kind, so both queues finish together. At every switch the held-out loss is compared with
+ * the one at the switch before: if it rose, the rate is halved (kinds alternate more often); if it fell four times in a
+ * row, it is doubled; otherwise it stays.
+ */
+import { z } from "zod";
+import type { BatchKind } from "../layout/layout.ts";
+
+const FIRST_RATE = 50;
+const LEAST_RATE = 1;
+const MOST_RATE = 100;
+/** Falls in a row that double the rate: u of the paper. */
+const FALLS_TO_DOUBLE = 4;
+
+/** Where the scheduler is; plain data, part of every checkpoint. */
+export const schedulerState = z.object({
+  /** Percent of an epoch's batches that a turn takes. */
+  rate: z.number().min(LEAST_RATE).max(MOST_RATE),
+  /** Falls of the loss in a row. */
+  falls: z.number().int().nonnegative(),
+  /** Held-out loss at the last switch; null before the first. */
+  lastLoss: z.number().nullable(),
+  kind: z.enum(["cold", "hot"]),
+  /** Share of the epoch that is done when the present turn ends. */
+  goal: z.number().min(0).max(1),
+  /** Batches of each kind that were handed out in this epoch. */
+  done: z.object({ cold: z.number().int().nonnegative(), hot: z.number().int().nonnegative() }),
+});
+/** Where the scheduler is. */
+export type SchedulerState = z.infer<typeof schedulerState>;
+
+/** Hands out the kinds of the batches of an epoch. */
+export class ShuffleScheduler {
+  readonly #batches: Readonly<Record<BatchKind, number>>;
+  readonly state: SchedulerState;
+
+  /** A scheduler over this many batches of each kind, at the start of a run or where `state` says. */
+  constructor(batches: Readonly<Record<BatchKind, number>>, state?: SchedulerState) {
+    this.#batches = batches;
+    this.state = state ??
+      { rate: FIRST_RATE, falls: 0, lastLoss: null, kind: "cold", goal: 0, done: { cold: 0, hot: 0 } };
+    if (state === undefined) this.startEpoch();
+  }
+
+  /** Begins an epoch; the rate and the memory of the loss carry over. */
+  startEpoch(): void {
+    this.state.goal = 0;
+    this.state.done = { cold: 0, hot: 0 };
+    this.#startTurn();
+  }
+
+  get rate(): number {
+    return this.state.rate;
+  }
+
+  /** Kind of the next batch, or undefined at the end of the epoch. Does not move on. */
+  peek(): BatchKind | undefined {
+    return this.#left(this.state.kind) > 0 ? this.state.kind : undefined;
+  }
+
+  /**
+   * Takes the next batch: its position in its kind's queue. `switches` is true if the run of this kind ends with it and
+   * the other kind follows; the caller then measures the held-out loss and calls `report`.
+   */
+  take(): { kind: BatchKind; position: number; switches: boolean } {
+    const { state } = this;
+    const kind = state.kind;
+    const position = state.done[kind]++;
+    if (this.#left(kind) > 0) return { kind, position, switches: false };
+    if (kind === "cold" && this.#left("hot") > 0) state.kind = "hot";
+    else this.#startTurn();
+    return { kind, position, switches: this.peek() !== undefined && state.kind !== kind };
+  }
+
+  /** Takes the held-out loss at a switch and adapts the rate. */
+  report(loss: number): void {
+    const { state } = this;
+    if (state.lastLoss !== null && loss > state.lastLoss) {
+      state.rate = Math.max(state.rate / 2, LEAST_RATE);
+      state.falls = 0;
+    } else if (state.lastLoss !== null && loss < state.lastLoss && ++state.falls === FALLS_TO_DOUBLE) {
+      state.rate = Math.min(2 * state.rate, MOST_RATE);
+      state.falls = 0;
+    } else if (loss === state.lastLoss) {
+      state.falls = 0;
+    }
+    state.lastLoss = loss;
+  }
+
+  /** Batches of a kind left in the present turn. */
+  #left(kind: BatchKind): number {
+    return Math.ceil(this.state.goal * this.#batches[kind]) - this.state.done[kind];
+  }
+
+  #startTurn(): void {
+    const { state } = this;
+    const alternates = this.#batches.cold > 0 && this.#batches.hot > 0;
+    do {
+      state.goal = alternates ? Math.min(1, state.goal + state.rate / 100) : 1;
+      state.kind = this.#left("cold") > 0 ? "cold" : "hot";
+    } while (state.goal < 1 && this.#left(state.kind) === 0);
+  }
+}

@@ -1,0 +1,297 @@
+/** The training loop: batches in the scheduler's order, evaluations, checkpoints, and the end. */
+import { join } from "node:path";
+import { stateWordsPerRow } from "../backend/backend.ts";
+import type { Dataset, Split } from "../dataset/dataset.ts";
+import { HotsetError } from "../errors.ts";
+import type { BatchKind, Layout } from "../layout/layout.ts";
+import { initialiseDense } from "../model/initialise.ts";
+import { Random } from "../random.ts";
+import { type Checkpoint, saveCheckpoint, type TrainingState } from "./checkpoint.ts";
+import type { TrainConfig } from "./config.ts";
+import { evaluateSplit } from "./evaluate.ts";
+import type { Report, ResultEvent } from "./events.ts";
+import { HotSync } from "./hot_sync.ts";
+import { learningRateAt } from "./learning_rate.ts";
+import type { Metrics } from "./metrics.ts";
+import { Command } from "./rank.ts";
+import type { RankGroup } from "./rank_group.ts";
+import { ShuffleScheduler } from "./scheduler.ts";
+
+/** Held-out samples that the scheduler's loss is measured on. */
+const HELD_OUT_SAMPLES = 8192;
+/** How often the event loop gets a turn, so that signals arrive, in milliseconds. */
+const YIELD_MS = 100;
+const ORDER_STREAM = 3;
+
+/** Names of the checkpoints in a run's directory. */
+export const LAST_CHECKPOINT = "last";
+/** The checkpoint with the best AUC of the selection split. */
+export const BEST_CHECKPOINT = "best";
+
+/** A run was interrupted; its last checkpoint is complete. */
+export class Interrupted extends HotsetError {
+  override name = "Interrupted";
+}
+
+/** Everything a run needs. */
+export interface TrainerOptions {
+  readonly config: TrainConfig;
+  readonly dataset: Dataset;
+  readonly layout: Layout;
+  readonly group: RankGroup;
+  /** Directory of the run. */
+  readonly out: string;
+  /** Names the data, batches and order of the run: a checkpoint resumes only the run it came from. */
+  readonly runId: string;
+  /** Where to continue; undefined to begin. */
+  readonly checkpoint: Checkpoint | undefined;
+  readonly report: Report;
+  /** Aborting it ends the run after the present step with a checkpoint and Interrupted. */
+  readonly signal: AbortSignal | undefined;
+}
+
+/** One training run. */
+export class Trainer {
+  readonly #options: TrainerOptions;
+  readonly #group: RankGroup;
+  readonly #sync: HotSync;
+  readonly #scheduler: ShuffleScheduler;
+  readonly #state: TrainingState;
+  /** The split that selects the best checkpoint; never the test split unless there is no other. */
+  readonly #selection: Split | undefined;
+  readonly #batches: Readonly<Record<BatchKind, number>>;
+  #order: Record<BatchKind, Uint32Array> = { cold: new Uint32Array(0), hot: new Uint32Array(0) };
+  #lastKind: BatchKind | undefined;
+  /** Since the last progress event. */
+  #recent = { samples: 0, hotSamples: 0, since: 0 };
+  /** Milliseconds of training steps, and of everything else, in this process. */
+  #trainMs = 0;
+  #samplesHere = 0;
+  #otherMs = 0;
+
+  constructor(options: TrainerOptions) {
+    const { layout, dataset, group, checkpoint } = options;
+    this.#options = options;
+    this.#group = group;
+    this.#batches = { cold: layout.batches("cold"), hot: layout.batches("hot") };
+    this.#state = checkpoint?.body.state ?? {
+      epoch: 0,
+      step: 0,
+      samples: 0,
+      scheduler: new ShuffleScheduler(this.#batches).state,
+      bestAuc: null,
+      evaluationsSinceBest: 0,
+      finished: false,
+    };
+    this.#scheduler = new ShuffleScheduler(this.#batches, this.#state.scheduler);
+    this.#sync = new HotSync(group, layout.hotRows, dataset.rows);
+    this.#selection = (["validation", "test"] as const).find((split) => dataset.samples(split) > 0);
+  }
+
+  /** Trains to the end and returns the result. Throws Interrupted when the signal was aborted. */
+  async run(): Promise<ResultEvent> {
+    this.#begin();
+    let ended: ResultEvent["ended"] = "epochs";
+    while (this.#state.epoch < this.#options.config.epochs && !this.#state.finished) {
+      this.#shuffle();
+      ended = (await this.#epoch()) ?? "epochs";
+    }
+    return this.#result(ended);
+  }
+
+  #begin(): void {
+    const { config, checkpoint } = this.#options;
+    const { memory } = this.#group;
+    if (checkpoint !== undefined) {
+      checkpoint.load(memory, memory.plan.shape);
+    } else {
+      const parameters = new Float32Array(memory.plan.denseWords);
+      initialiseDense(memory.plan, config.seed, parameters);
+      memory.device.upload(parameters, memory.parameters);
+      this.#group.post(Command.initialise, config.seed, 0);
+      this.#group.drain();
+    }
+    this.#recent.since = performance.now();
+  }
+
+  /** The order of each queue's batches: shuffled anew every epoch, a function of the seed and the epoch alone. */
+  #shuffle(): void {
+    const order = (kind: BatchKind, stream: number) =>
+      new Random(this.#options.config.seed, ORDER_STREAM, this.#state.epoch, stream)
+        .shuffle(Uint32Array.from({ length: this.#batches[kind] }, (_, i) => i));
+    this.#order = { cold: order("cold", 0), hot: order("hot", 1) };
+  }
+
+  async #epoch(): Promise<"target" | "patience" | undefined> {
+    const { config, signal } = this.#options;
+    let yielded = performance.now();
+    while (this.#scheduler.peek() !== undefined) {
+      const switches = this.#step();
+      if (switches) this.#outsideSteps(() => this.#atSwitch());
+      if (this.#state.step % config.printFreq === 0) this.#progress();
+      if (config.testFreq > 0 && this.#state.step % config.testFreq === 0) {
+        const stop = this.#outsideSteps(() => this.#evaluate());
+        if (stop !== undefined) return stop;
+      }
+      if (performance.now() - yielded > YIELD_MS) {
+        await new Promise((resolve) => setTimeout(resolve, 0));
+        yielded = performance.now();
+      }
+      if (signal?.aborted) this.#interrupt();
+    }
+    this.#progress();
+    this.#state.epoch++;
+    this.#scheduler.startEpoch();
+    return this.#outsideSteps(() => this.#evaluate());
+  }
+
+  /** One step; true if the kind of batch changes after it. */
+  #step(): boolean {
+    const { layout, config } = this.#options;
+    const { kind, position, switches } = this.#scheduler.take();
+    if (kind !== this.#lastKind) {
+      if (kind === "hot") this.#sync.pull();
+      else this.#sync.push();
+      this.#lastKind = kind;
+    }
+    const slot = this.#group.acquire();
+    const batch = this.#group.batches[slot];
+    layout.readBatch(kind, this.#order[kind][position], batch);
+    batch.learningRate = learningRateAt(config, ++this.#state.step);
+    this.#sync.note(batch);
+    this.#group.train(slot);
+    this.#state.samples += batch.samples;
+    this.#samplesHere += batch.samples;
+    this.#recent.samples += batch.samples;
+    if (kind === "hot") this.#recent.hotSamples += batch.samples;
+    return switches;
+  }
+
+  /** Measures the held-out loss for the scheduler. */
+  #atSwitch(): void {
+    const { dataset } = this.#options;
+    if (dataset.samples("validation") === 0) return;
+    this.#sync.push();
+    this.#scheduler.report(evaluateSplit(this.#group, dataset, "validation", HELD_OUT_SAMPLES).logloss);
+  }
+
+  #progress(): void {
+    const { samples, hotSamples, since } = this.#recent;
+    if (samples === 0) return;
+    const { config, layout, report } = this.#options;
+    const loss = this.#group.takeLoss() / samples;
+    const now = performance.now();
+    const trainMs = now - since - this.#otherMs;
+    this.#trainMs += trainMs;
+    this.#otherMs = 0;
+    this.#recent = { samples: 0, hotSamples: 0, since: now };
+    report({
+      event: "progress",
+      epoch: this.#state.epoch,
+      step: this.#state.step,
+      steps: config.epochs * (layout.batches("cold") + layout.batches("hot")),
+      loss,
+      samplesPerSecond: samples / (trainMs / 1000),
+      hotShare: hotSamples / samples,
+      learningRate: learningRateAt(config, this.#state.step),
+      rate: this.#scheduler.rate,
+    });
+  }
+
+  /** Runs work that is not training, so that its time does not count as such. */
+  #outsideSteps<T>(work: () => T): T {
+    this.#group.drain();
+    const begin = performance.now();
+    const result = work();
+    this.#otherMs += performance.now() - begin;
+    return result;
+  }
+
+  /** Scores the selection split, saves checkpoints, and says whether to stop. */
+  #evaluate(): "target" | "patience" | undefined {
+    const { config } = this.#options;
+    this.#sync.push();
+    let stop: "target" | "patience" | undefined;
+    if (this.#selection !== undefined) {
+      const { auc } = this.#measure(this.#selection);
+      const best = this.#state.bestAuc;
+      if (best === null || auc > best) {
+        this.#state.bestAuc = Number.isNaN(auc) ? best : auc;
+        this.#state.evaluationsSinceBest = 0;
+        this.#save(BEST_CHECKPOINT);
+      } else {
+        this.#state.evaluationsSinceBest++;
+      }
+      if (config.targetAuc !== null && auc >= config.targetAuc) stop = "target";
+      else if (config.patience !== null && this.#state.evaluationsSinceBest >= config.patience) stop = "patience";
+    }
+    this.#state.finished = stop !== undefined || this.#state.epoch === config.epochs;
+    this.#save(LAST_CHECKPOINT);
+    return stop;
+  }
+
+  #measure(split: Split): Metrics {
+    const { dataset, report } = this.#options;
+    const metrics = evaluateSplit(this.#group, dataset, split);
+    report({ event: "evaluation", split, epoch: this.#state.epoch, step: this.#state.step, ...metrics });
+    return metrics;
+  }
+
+  #save(name: string): void {
+    const { config, dataset, out, runId } = this.#options;
+    const { memory } = this.#group;
+    this.#sync.push();
+    saveCheckpoint(join(out, name), memory, {
+      model: memory.plan.shape,
+      seed: config.seed,
+      dataset: dataset.id,
+      run: runId,
+      state: { ...this.#state, scheduler: this.#scheduler.state },
+    });
+  }
+
+  #interrupt(): never {
+    this.#group.drain();
+    this.#save(LAST_CHECKPOINT);
+    throw new Interrupted(`Training was interrupted at step ${this.#state.step}; its checkpoint is saved`);
+  }
+
+  #result(ended: ResultEvent["ended"]): ResultEvent {
+    const { config, dataset, layout, group, out } = this.#options;
+    const { shape } = group.memory.plan;
+    const split = (["test", "validation", "train"] as const).find((name) => dataset.samples(name) > 0)!;
+    const metrics = this.#measure(split);
+    const rowBytes = 4 * (shape.dim + stateWordsPerRow(shape.optimizer, shape.dim));
+    return {
+      event: "result",
+      command: "train",
+      mode: config.mode,
+      device: group.memory.device.name,
+      ranks: group.memory.gradients.length,
+      samples: this.#state.samples,
+      steps: this.#state.step,
+      seconds: this.#trainMs / 1000,
+      samplesPerSecond: this.#samplesHere / (this.#trainMs / 1000),
+      ...metrics,
+      hotSampleShare: layout.body.hotSampleShare,
+      hotRows: layout.hotRows.length,
+      hotBytes: layout.hotRows.length * rowBytes,
+      hostToDeviceBytes: 0,
+      deviceToHostBytes: 0,
+      peakRssBytes: peakRssBytes(),
+      run: out,
+      ended,
+    };
+  }
+}
+
+/** The most memory this process has had resident, where the system tells; else what it has now. */
+function peakRssBytes(): number {
+  try {
+    const match = /VmHWM:\s+(\d+) kB/.exec(Deno.readTextFileSync("/proc/self/status"));
+    if (match !== null) return 1024 * Number(match[1]);
+  } catch {
+    // Not Linux, or not allowed.
+  }
+  return Deno.memoryUsage().rss;
+}

@@ -1,0 +1,188 @@
+/** Ranks as Deno Workers over shared memory, one a core. Steps are passed through a ring of words; no messages. */
+import { BARRIER_WORDS } from "../collective/shared.ts";
+import type { Buffer, HostBackend, SharedWords } from "../backend/backend.ts";
+import type { HostOptions } from "../backend/open.ts";
+import type { BatchShape } from "../layout/batch.ts";
+import type { ModelPlan } from "../model/shape.ts";
+import { HotsetError } from "../errors.ts";
+import type { Command } from "./rank.ts";
+import { RankGroup, type RunMemory } from "./rank_group.ts";
+
+/** Commands that can be queued. */
+export const RING_COMMANDS = 64;
+const COMMAND_WORDS = 4;
+/** How long a sleep lasts before looking whether a rank died, in milliseconds. */
+const PATIENCE_MS = 1000;
+
+/** Words of the control memory, by position. */
+export const Control = {
+  /** Commands queued so far. */
+  posted: 0,
+  /** Set to 1 by a rank that failed. */
+  failed: 16,
+  /** Commands done so far by rank r: `done + 16 * r`. */
+  done: 32,
+} as const;
+
+/** Position of rank r's count of commands done. */
+export function doneAt(rank: number): number {
+  return Control.done + 16 * rank;
+}
+
+/** Position of the ring, after the counts of all ranks. */
+export function ringAt(ranks: number, command: number): number {
+  return doneAt(ranks) + COMMAND_WORDS * (command % RING_COMMANDS);
+}
+
+/** Bytes kept for the message of a rank that failed. */
+const ERROR_BYTES = 1024;
+
+/** Where a failing rank leaves its message, which the coordinator can read while it blocks. */
+function errorText(control: Int32Array<SharedArrayBuffer>): Uint8Array {
+  return new Uint8Array(control.buffer, control.byteLength - ERROR_BYTES);
+}
+
+/** Tells the coordinator that a rank failed, and why. */
+export function reportFailure(control: Int32Array<SharedArrayBuffer>, reason: string): void {
+  if (Atomics.load(control, Control.failed) === 1) return;
+  errorText(control).set(new TextEncoder().encode(reason).subarray(0, ERROR_BYTES));
+  Atomics.store(control, Control.failed, 1);
+}
+
+/** What a worker is started with. */
+export interface RankMessage {
+  readonly host: HostOptions;
+  readonly rank: number;
+  readonly plan: ModelPlan;
+  readonly batchShape: BatchShape;
+  readonly memory: SharedRunMemory;
+  readonly control: Int32Array<SharedArrayBuffer>;
+  readonly barrier: Int32Array<SharedArrayBuffer>;
+}
+
+type Shared<T> = T extends Buffer ? SharedWords : T extends undefined ? undefined
+: { readonly [K in keyof T]: Shared<T[K]> };
+type BufferFields = Omit<RunMemory, "plan" | "batchShape" | "device" | "host" | "full" | "hot"> & {
+  full: StoreFields;
+  hot: StoreFields | undefined;
+};
+interface StoreFields {
+  readonly weights: Buffer;
+  readonly state: Buffer | undefined;
+}
+/** The buffers of a run in a form that can be posted to a worker. */
+export type SharedRunMemory = Shared<BufferFields>;
+
+function shareAll(host: HostBackend, memory: RunMemory): SharedRunMemory {
+  const one = (buffer: Buffer) => host.share(buffer);
+  const maybe = (buffer: Buffer | undefined) => buffer && one(buffer);
+  const store = ({ weights, state }: StoreFields) => ({ weights: one(weights), state: maybe(state) });
+  return {
+    full: store(memory.full),
+    hot: memory.hot && store(memory.hot),
+    parameters: one(memory.parameters),
+    denseState: maybe(memory.denseState),
+    gradients: memory.gradients.map(one),
+    pooledGradients: one(memory.pooledGradients),
+    slots: memory.slots.map(one),
+    scores: memory.scores.map(one),
+    moveRows: one(memory.moveRows),
+    moveHotRows: one(memory.moveHotRows),
+    losses: one(memory.losses),
+  };
+}
+
+/** A group of workers. The calling thread coordinates; it sleeps where it must wait. */
+export class WorkerRanks extends RankGroup {
+  readonly #workers: Worker[];
+  readonly #control: Int32Array<SharedArrayBuffer>;
+  readonly #slotCommand: number[];
+  #posted = 0;
+
+  private constructor(memory: RunMemory, control: Int32Array<SharedArrayBuffer>, workers: Worker[]) {
+    super(memory);
+    this.#workers = workers;
+    this.#control = control;
+    this.#slotCommand = memory.slots.map(() => 0);
+  }
+
+  /** Starts one worker for each vector of gradients and waits until all are ready. Throws the first error of any. */
+  static async start(memory: RunMemory, options: HostOptions): Promise<WorkerRanks> {
+    const ranks = memory.gradients.length;
+    const words = (count: number) => new Int32Array(new SharedArrayBuffer(4 * count));
+    const control = words(ringAt(ranks, 0) + COMMAND_WORDS * RING_COMMANDS + ERROR_BYTES / 4);
+    const barrier = words(BARRIER_WORDS);
+    const shared = shareAll(memory.host, memory);
+    const workers: Worker[] = [];
+    const group = new WorkerRanks(memory, control, workers);
+    try {
+      await Promise.all(memory.gradients.map((_, rank) => {
+        const worker = new Worker(new URL("./rank_worker.ts", import.meta.url), {
+          type: "module",
+          name: `rank ${rank}`,
+        });
+        workers.push(worker);
+        const { plan, batchShape } = memory;
+        return group.#startWorker(worker, { host: options, rank, plan, batchShape, memory: shared, control, barrier });
+      }));
+    } catch (error) {
+      await group[Symbol.asyncDispose]();
+      throw error;
+    }
+    return group;
+  }
+
+  #startWorker(worker: Worker, message: RankMessage): Promise<void> {
+    return new Promise((resolve, reject) => {
+      worker.onmessage = ({ data }: MessageEvent<{ error?: string }>) => {
+        if (data.error === undefined) resolve();
+        else reject(new HotsetError(data.error));
+      };
+      worker.onerror = (event) => {
+        event.preventDefault();
+        reportFailure(this.#control, event.message);
+        reject(new HotsetError(`Cannot start rank ${message.rank}: ${event.message}`));
+      };
+      worker.postMessage(message);
+    });
+  }
+
+  post(command: Command, a: number, b: number): void {
+    this.#waitFor(this.#posted - RING_COMMANDS + 1);
+    const at = ringAt(this.#workers.length, this.#posted);
+    this.#control[at] = command;
+    this.#control[at + 1] = a;
+    this.#control[at + 2] = b;
+    this.#posted++;
+    Atomics.store(this.#control, Control.posted, this.#posted);
+    Atomics.notify(this.#control, Control.posted);
+    if (command < 2) this.#slotCommand[a] = this.#posted;
+  }
+
+  drain(): void {
+    this.#waitFor(this.#posted);
+  }
+
+  protected waitForSlot(slot: number): void {
+    this.#waitFor(this.#slotCommand[slot]);
+  }
+
+  /** Sleeps until every rank has done the first `count` commands. */
+  #waitFor(count: number): void {
+    for (let rank = 0; rank < this.#workers.length; rank++) {
+      const at = doneAt(rank);
+      for (let done = Atomics.load(this.#control, at); done < count; done = Atomics.load(this.#control, at)) {
+        if (Atomics.load(this.#control, Control.failed) === 1) {
+          const reason = new TextDecoder().decode(errorText(this.#control).slice()).replace(/\0+$/, "");
+          throw new HotsetError(`Cannot go on training: a rank failed: ${reason}`);
+        }
+        Atomics.wait(this.#control, at, done, PATIENCE_MS);
+      }
+    }
+  }
+
+  // deno-lint-ignore require-await
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const worker of this.#workers) worker.terminate();
+  }
+}
