@@ -114,7 +114,7 @@ class Machine {
   runBlock(program: Program, values: number[], block: number, threads: number, blocks: number): void {
     const { clock } = this.memory;
     clock.blockBase = clock.epochBase;
-    this.shared.resetWritten();
+    this.shared.reset();
     this.traffic?.beginBlock(this.sites, threads);
     if (program.waits) {
       this.#runWaiting(program, values, block, threads, blocks);

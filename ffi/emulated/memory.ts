@@ -62,9 +62,10 @@ export class Region {
     this.#earlier.fill(0);
   }
 
-  /** Forgets that anything was written: shared memory at the begin of a block. */
-  resetWritten(): void {
+  /** Becomes unwritten memory again: shared memory at the begin of a block. */
+  reset(): void {
     this.written.fill(0);
+    this.resetStamps();
   }
 
   /** Checks an access by bytes from outside a kernel; `write` marks the words as written, a read demands it. */

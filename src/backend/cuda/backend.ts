@@ -61,6 +61,10 @@ export class CudaBackend implements Backend {
     return this.device.allocate(words, label);
   }
 
+  allocateTable(words: number, label: string): Buffer {
+    return this.device.allocate(words, label);
+  }
+
   view(buffer: Buffer, first: number, words: number): Buffer {
     return own(buffer).view(first, words);
   }

@@ -21,7 +21,7 @@ export class DeviceBuffer implements Buffer, Disposable {
 
   /** The device address. Throws ReferenceError once the memory is freed. */
   get address(): bigint {
-    if (this.#freed || this.#owner?.#freed) {
+    if (this.#freed || (this.#owner !== undefined && this.#owner.#freed)) {
       throw new ReferenceError(`Cannot use ${this.label}: its memory was freed`);
     }
     return this.#address;
