@@ -117,6 +117,6 @@ function packedArguments(extra: Pointer, name: string): Uint8Array<ArrayBuffer> 
     new Deno.UnsafePointerView(Deno.UnsafePointer.create(list.getBigUint64(24))!).getBigUint64(),
   );
   const bytes = new Uint8Array(byteLength);
-  Deno.UnsafePointerView.copyInto(Deno.UnsafePointer.create(list.getBigUint64(8))!, bytes);
+  if (byteLength > 0) Deno.UnsafePointerView.copyInto(Deno.UnsafePointer.create(list.getBigUint64(8))!, bytes);
   return bytes;
 }
