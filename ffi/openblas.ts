@@ -51,8 +51,25 @@ export interface OpenBlas {
   ): void;
 }
 
+/** OpenBLAS picks its kernels by the processor's model and takes those without AVX-512 for models newer than itself. */
+const CORE_VARIABLE = "OPENBLAS_CORETYPE";
+const AVX512_CORE = "SkylakeX";
+const AVX512_FLAGS = ["avx512f", "avx512dq", "avx512bw", "avx512vl"];
+
+/** Has OpenBLAS use its AVX-512 kernels where the processor has the instructions; the user's own choice stands. */
+function chooseCore(): void {
+  if (Deno.build.arch !== "x86_64" || Deno.env.get(CORE_VARIABLE) !== undefined) return;
+  try {
+    const flags = /^flags\s*:(.*)$/m.exec(Deno.readTextFileSync("/proc/cpuinfo"))?.[1].split(" ") ?? [];
+    if (AVX512_FLAGS.every((flag) => flags.includes(flag))) Deno.env.set(CORE_VARIABLE, AVX512_CORE);
+  } catch {
+    // Not Linux, or not allowed to look: OpenBLAS decides.
+  }
+}
+
 /** Opens OpenBLAS. Throws LibraryError that lists every try and how to install it. */
 export function openOpenBlas(): OpenBlas {
+  chooseCore(); // read when the library is loaded
   const { path, symbols: blas } = openLibrary({
     name: "OpenBLAS",
     environment: "HOTSET_OPENBLAS",

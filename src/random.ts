@@ -66,7 +66,7 @@ export class Random {
 }
 
 /** A bijective 32-bit finaliser (the constants of lowbias32, Wellons). */
-function mix(x: number): number {
+export function mix(x: number): number {
   x |= 0;
   x = Math.imul(x ^ (x >>> 16), 0x7feb352d);
   x = Math.imul(x ^ (x >>> 15), 0x846ca68b);

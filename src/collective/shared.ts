@@ -5,11 +5,19 @@ import type { Collective, Share } from "./collective.ts";
 /** Words of shared memory a barrier needs, apart from each other so that they do not share a cache line. */
 export const BARRIER_WORDS = 64;
 const ARRIVED = 0;
+const ABORTED = 16;
 const GENERATION = 32;
 /** Looks at the barrier this often before sleeping; about 20 us, longer than ranks with equal work drift apart. */
 const SPINS = 10_000;
 /** Shares begin at multiples of this many words: whole cache lines. */
 const ALIGNMENT = 16;
+
+/** Makes all calls of `barrier` that wait, or ever will, throw: for a group that cannot go on. */
+export function abortBarrier(barrier: Int32Array): void {
+  Atomics.store(barrier, ABORTED, 1);
+  Atomics.add(barrier, GENERATION, 1);
+  Atomics.notify(barrier, GENERATION);
+}
 
 /** One rank of a group over shared memory; dense parameters exist once and ranks split their update. */
 export class SharedCollective implements Collective {
@@ -47,6 +55,12 @@ export class SharedCollective implements Collective {
   barrier(): void {
     const barrier = this.#barrier;
     const generation = Atomics.load(barrier, GENERATION);
+    this.#wait(generation);
+    if (Atomics.load(barrier, ABORTED) === 1) throw new Error("Cannot go on: the ranks were stopped");
+  }
+
+  #wait(generation: number): void {
+    const barrier = this.#barrier;
     if (Atomics.add(barrier, ARRIVED, 1) === this.ranks - 1) {
       Atomics.store(barrier, ARRIVED, 0);
       Atomics.add(barrier, GENERATION, 1);

@@ -87,7 +87,7 @@ export async function countValues(
   const key = column.kind === "bag" ? `unnest(t${table})` : `t${table}`;
   await engine.run(
     `CREATE TABLE dictionary${table} AS SELECT key, least(count(*), 4294967295)::UINTEGER AS n ` +
-      `FROM (SELECT ${key} AS key FROM log WHERE rowid < ${rows}) GROUP BY key HAVING n >= ${minFrequency} ` +
+      `FROM (SELECT ${key} AS key FROM log WHERE row < ${rows}) GROUP BY key HAVING n >= ${minFrequency} ` +
       `ORDER BY n DESC, key`,
   );
 }

@@ -1,4 +1,4 @@
-/** A DuckDB database for one job: bounded in memory and threads, spilling beside its file. */
+/** A DuckDB database for one job: bounded in memory and threads, spilling to a directory of its own. */
 import { type DuckDBConnection, type DuckDBDataChunk, DuckDBInstance, DuckDBListVector } from "@duckdb/node-api";
 import { HotsetError, messageOf } from "../errors.ts";
 
@@ -15,23 +15,26 @@ const ENGINE_ERROR = /^[A-Z][\w ]* Error: /;
 
 /** An open database. Dispose of it before removing its directory. */
 export class Engine implements Disposable {
+  /** Where the job may keep files. */
+  readonly directory: string;
   readonly #instance: DuckDBInstance;
   readonly #connection: DuckDBConnection;
 
-  private constructor(instance: DuckDBInstance, connection: DuckDBConnection) {
+  private constructor(directory: string, instance: DuckDBInstance, connection: DuckDBConnection) {
+    this.directory = directory;
     this.#instance = instance;
     this.#connection = connection;
   }
 
-  /** Creates a database in an existing, empty directory; it spills there too. */
+  /** Creates a database that spills to an existing, empty directory. */
   static async create(directory: string, limits: EngineLimits): Promise<Engine> {
-    const instance = await DuckDBInstance.create(`${directory}/stage.duckdb`, {
+    const instance = await DuckDBInstance.create(":memory:", {
       memory_limit: `${Math.floor(limits.memoryBytes / 1e6)}MB`,
       threads: String(limits.threads),
       temp_directory: `${directory}/spill`,
       preserve_insertion_order: "true",
     });
-    return new Engine(instance, await instance.connect());
+    return new Engine(directory, instance, await instance.connect());
   }
 
   /** Runs a statement. `onProgress` is called now and then with the share done, 0 to 1. */

@@ -3,7 +3,7 @@ import { availableParallelism } from "node:os";
 import { z } from "zod";
 import { ArtifactWriter } from "../artifact.ts";
 import { HotsetError, UsageError } from "../errors.ts";
-import { COUNTS_FILE, Dataset, type DatasetBody, DICTIONARY_FILE } from "./dataset.ts";
+import { COUNTS_FILE, Dataset, type DatasetBody, DICTIONARY_FILE, type Split } from "./dataset.ts";
 import { countValues, type Dictionary, loadDictionary, restoreDictionaries, saveDictionaries } from "./dictionary.ts";
 import { Engine, engineFailure } from "./duckdb.ts";
 import { encodeSamples, type Part } from "./encode.ts";
@@ -41,7 +41,7 @@ export interface PrepareOptions extends ReadOptions {
   readonly validationFraction?: number;
   readonly testFraction?: number;
   /** For generated data: the AUC of the true model, to be recorded. */
-  readonly generated?: { readonly bestAuc: Record<string, number> };
+  readonly generated?: { readonly bestAuc: Partial<Record<Split, number>> };
 }
 
 const DEFAULT_MEMORY_BYTES = 4 * 2 ** 30;
@@ -64,7 +64,13 @@ function schemaOf({ format, schema }: PrepareOptions): LogSchema {
   return readSchema(schema);
 }
 
-function fractionsOf(options: PrepareOptions): { validation: number; test: number } {
+/** Shares of the rows, by order: train, then validation, then test at the end. */
+export interface Fractions {
+  readonly validation: number;
+  readonly test: number;
+}
+
+function fractionsOf(options: PrepareOptions): Fractions {
   const validation = options.validationFraction ?? DEFAULT_VALIDATION_FRACTION;
   const test = options.testFraction ?? (options.testInputs === undefined ? DEFAULT_TEST_FRACTION : 0);
   if (!(validation >= 0 && test >= 0 && validation + test < 1)) {
@@ -77,7 +83,7 @@ function fractionsOf(options: PrepareOptions): { validation: number; test: numbe
 }
 
 /** Sizes of the splits of so many rows, in order. */
-export function splitSizes(rows: number, fractions: { validation: number; test: number }): Part[] {
+export function splitSizes(rows: number, fractions: Fractions): Part[] {
   const validation = Math.floor(rows * fractions.validation);
   const test = Math.floor(rows * fractions.test);
   return [
@@ -264,7 +270,7 @@ async function writeCounts(
 ): Promise<void> {
   for (const [t, counts] of frequencies.entries()) {
     const lookups = columns[t].kind === "bag"
-      ? await engine.number(`SELECT coalesce(sum(len(t${t})), 0) FROM log WHERE rowid < ${trainRows}`)
+      ? await engine.number(`SELECT coalesce(sum(len(t${t})), 0) FROM log WHERE row < ${trainRows}`)
       : trainRows;
     counts[0] = Math.min(lookups - counts.reduce((sum, n) => sum + n, 0), 2 ** 32 - 1);
     writer.file(COUNTS_FILE).append(counts);

@@ -1,12 +1,15 @@
 /** Raw logs: which files there are, and how their rows come into a table of the engine, checked. */
 import { createReadStream, globSync, type Stats, statSync } from "node:fs";
-import { resolve } from "node:path";
+import { join, resolve } from "node:path";
 import { Writable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { createGunzip } from "node:zlib";
 import { HotsetError, messageOf } from "../errors.ts";
 import { type Engine, engineFailure, identifier, quoted, reasonOf } from "./duckdb.ts";
 import { type Column, isDense, isSparse, type LogSchema } from "./schema.ts";
+
+/** Staged rows are read a few times soon and then removed: compressing them costs more than it saves. */
+const STAGED_FORMAT = "(FORMAT parquet, COMPRESSION uncompressed)";
 
 /** A file of a raw log. */
 export interface InputFile {
@@ -92,8 +95,9 @@ export interface Staged {
 }
 
 /**
- * Reads files into the new table `table`: label UTINYINT, d0.. FLOAT (transformed), t0.. UINTEGER or VARCHAR (or lists of
- * them), in the order of the files' rows. With `unlabelled` a missing label column is accepted.
+ * Reads files into the new view `table`: row (from 0, in the order of the files' rows), label UTINYINT, d0.. FLOAT
+ * (transformed), t0.. UINTEGER or VARCHAR (or lists of them). It lies in a Parquet file, which DuckDB writes with less
+ * work than a table. With `unlabelled` a missing label column is accepted.
  * Throws HotsetError that names the file, the line and the reason.
  */
 export async function stage(
@@ -106,27 +110,25 @@ export async function stage(
   for (const { path } of files) {
     const layout = await layoutOf(engine, path, options);
     const previous = layouts.at(-1);
-    if (previous !== undefined && previous.source([]) === layout.source([]) && sameFields(previous, layout)) {
-      previous.files.push(path);
-    } else layouts.push(layout);
+    if (previous !== undefined && sameLayout(previous, layout)) previous.files.push(path);
+    else layouts.push(layout);
   }
   const intact = Promise.all(files.filter((f) => f.path.endsWith(".gz")).map((f) => checkGzip(f.path)));
-  intact.catch(() => {}); // awaited below, after DuckDB's own complaints
-  for (const [i, layout] of layouts.entries()) {
-    const values = layout.fields.map((f) => `${f.value} AS ${f.staged}`);
-    const good = layout.fields.map((f) => `(${f.good})`).join(" AND ");
-    const select = `SELECT ${values.join(", ")}, ${good} AS good FROM ${layout.source(layout.files)}`;
-    try {
-      await engine.run(
-        i === 0 ? `CREATE TABLE ${table} AS ${select}` : `INSERT INTO ${table} ${select}`,
-        (fraction) => {
-          options.onProgress?.((i + fraction) / layouts.length);
-        },
-      );
-    } catch (error) {
-      await intact;
-      throw readFailure(layout.files, error);
-    }
+  intact.catch(() => {}); // awaited below, before any of DuckDB's own complaints
+  const selects = layouts.map(({ files, fields, source }) => {
+    const values = fields.map((f) => `${f.value} AS ${f.staged}`);
+    return `SELECT ${values.join(", ")}, ${allGood(fields)} AS good FROM ${source(files)}`;
+  });
+  const view = (file: string) =>
+    `CREATE OR REPLACE VIEW ${table} AS SELECT * RENAME (file_row_number AS row) ` +
+    `FROM read_parquet(${quoted(file)}, file_row_number = true)`;
+  const staged = join(engine.directory, `${table}.parquet`);
+  try {
+    await engine.run(`COPY (${selects.join(" UNION ALL ")}) TO ${quoted(staged)} ${STAGED_FORMAT}`, options.onProgress);
+    await engine.run(view(staged));
+  } catch (error) {
+    await intact;
+    throw readFailure(files.map((f) => f.path), error);
   }
   await intact;
   const rejected = await countRejects(engine, files);
@@ -136,9 +138,10 @@ export async function stage(
     if (bad > 0) throw await firstBadRow(engine, layouts);
   }
   if (bad > 0) {
-    await engine.run(
-      `CREATE TABLE kept AS FROM ${table} WHERE good; DROP TABLE ${table}; ALTER TABLE kept RENAME TO ${table}`,
-    );
+    const kept = join(engine.directory, `${table}.kept.parquet`);
+    await engine.run(`COPY (SELECT * EXCLUDE (row) FROM ${table} WHERE good) TO ${quoted(kept)} ${STAGED_FORMAT}`);
+    await engine.run(view(kept));
+    Deno.removeSync(staged);
   }
   const rows = await engine.number(`SELECT count(*) FROM ${table}`);
   if (rows === 0) {
@@ -150,8 +153,14 @@ export async function stage(
   return { rows, skippedRows: rejected + bad, labelled: layouts.every((l) => l.labelled) };
 }
 
-function sameFields(a: Layout, b: Layout): boolean {
-  return JSON.stringify(a.fields) === JSON.stringify(b.fields);
+/** True if one statement can read the files of both. */
+function sameLayout(a: Layout, b: Layout): boolean {
+  return a.source([]) === b.source([]) && JSON.stringify(a.fields) === JSON.stringify(b.fields);
+}
+
+/** SQL that is true for rows without a bad field. */
+function allGood(fields: readonly Field[]): string {
+  return fields.map((f) => `(${f.good})`).join(" AND ");
 }
 
 async function layoutOf(
@@ -352,7 +361,7 @@ async function firstBadRow(engine: Engine, layouts: Layout[]): Promise<HotsetErr
       const found = await engine.rows(
         `SELECT row::VARCHAR, [${good.join(", ")}], [${fields.map((f) => `${f.raw}::VARCHAR`).join(", ")}] ` +
           `FROM (SELECT row_number() OVER () AS row, * FROM ${source([path])}) ` +
-          `WHERE NOT (${good.map((g) => `(${g})`).join(" AND ")}) LIMIT 1`,
+          `WHERE NOT (${allGood(fields)}) LIMIT 1`,
       );
       if (found.length === 0) continue;
       const [row, goods, raws] = found[0] as [string, { items: boolean[] }, { items: (string | null)[] }];

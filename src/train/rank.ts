@@ -51,6 +51,8 @@ export enum Command {
   pushHot,
   /** Put the sum of losses into `losses` and begin a new sum. */
   takeLoss,
+  /** End the rank. */
+  stop,
 }
 
 /** A batch's place: on the host, on the device, and bound to the stores. */
@@ -116,6 +118,8 @@ export class Rank {
         this.#setup.host.floats(this.#setup.losses)[this.#collective.rank] = this.#zero[0];
         this.#zero[0] = 0;
         this.#setup.device.upload(this.#zero, this.#lossSum);
+        break;
+      case Command.stop:
         break;
       default:
         command satisfies never;

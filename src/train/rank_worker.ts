@@ -5,7 +5,7 @@ import type { HostBackend, SharedWords } from "../backend/backend.ts";
 import { SharedCollective } from "../collective/shared.ts";
 import { messageOf } from "../errors.ts";
 import type { EmbeddingStore } from "../model/dlrm.ts";
-import { Rank, type RankSetup } from "./rank.ts";
+import { Command, Rank, type RankSetup } from "./rank.ts";
 import { Control, doneAt, type RankMessage, reportFailure, ringAt, type SharedRunMemory } from "./worker_ranks.ts";
 
 /** Looks for the next command this often before sleeping. */
@@ -40,17 +40,18 @@ function attachAll(host: HostBackend, message: RankMessage): RankSetup {
   };
 }
 
-async function run(message: RankMessage): Promise<never> {
+async function run(message: RankMessage): Promise<void> {
   const { rank, control, barrier, memory } = message;
   const host = await openHost(message.host);
   const gradients = memory.gradients.map((vector) => host.attach(vector));
-  const self = new Rank(attachAll(host, message), new SharedCollective(host, rank, barrier, gradients));
+  const rankOfModel = new Rank(attachAll(host, message), new SharedCollective(host, rank, barrier, gradients));
   postMessage({});
   for (let next = 0;;) {
     for (let spin = 0; spin < SPINS && Atomics.load(control, Control.posted) === next; spin++);
     while (Atomics.load(control, Control.posted) === next) Atomics.wait(control, Control.posted, next);
     const at = ringAt(gradients.length, next);
-    self.execute(control[at], control[at + 1], control[at + 2]);
+    if (control[at] === Command.stop) return postMessage({});
+    rankOfModel.execute(control[at], control[at + 1], control[at + 2]);
     Atomics.store(control, doneAt(rank), ++next);
     Atomics.notify(control, doneAt(rank));
   }

@@ -1,11 +1,11 @@
 /** Ranks as Deno Workers over shared memory, one a core. Steps are passed through a ring of words; no messages. */
-import { BARRIER_WORDS } from "../collective/shared.ts";
+import { abortBarrier, BARRIER_WORDS } from "../collective/shared.ts";
 import type { Buffer, HostBackend, SharedWords } from "../backend/backend.ts";
 import type { HostOptions } from "../backend/open.ts";
 import type { BatchShape } from "../layout/batch.ts";
 import type { ModelPlan } from "../model/shape.ts";
 import { HotsetError } from "../errors.ts";
-import type { Command } from "./rank.ts";
+import { Command } from "./rank.ts";
 import { RankGroup, type RunMemory } from "./rank_group.ts";
 
 /** Commands that can be queued. */
@@ -96,11 +96,18 @@ function shareAll(host: HostBackend, memory: RunMemory): SharedRunMemory {
 export class WorkerRanks extends RankGroup {
   readonly #workers: Worker[];
   readonly #control: Int32Array<SharedArrayBuffer>;
+  readonly #barrier: Int32Array<SharedArrayBuffer>;
   readonly #slotCommand: number[];
   #posted = 0;
 
-  private constructor(memory: RunMemory, control: Int32Array<SharedArrayBuffer>, workers: Worker[]) {
+  private constructor(
+    memory: RunMemory,
+    control: Int32Array<SharedArrayBuffer>,
+    barrier: Int32Array<SharedArrayBuffer>,
+    workers: Worker[],
+  ) {
     super(memory);
+    this.#barrier = barrier;
     this.#workers = workers;
     this.#control = control;
     this.#slotCommand = memory.slots.map(() => 0);
@@ -114,7 +121,7 @@ export class WorkerRanks extends RankGroup {
     const barrier = words(BARRIER_WORDS);
     const shared = shareAll(memory.host, memory);
     const workers: Worker[] = [];
-    const group = new WorkerRanks(memory, control, workers);
+    const group = new WorkerRanks(memory, control, barrier, workers);
     try {
       await Promise.all(memory.gradients.map((_, rank) => {
         const worker = new Worker(new URL("./rank_worker.ts", import.meta.url), {
@@ -149,6 +156,11 @@ export class WorkerRanks extends RankGroup {
 
   post(command: Command, a: number, b: number): void {
     this.#waitFor(this.#posted - RING_COMMANDS + 1);
+    this.#queue(command, a, b);
+    if (command === Command.train || command === Command.score) this.#slotCommand[a] = this.#posted;
+  }
+
+  #queue(command: Command, a: number, b: number): void {
     const at = ringAt(this.#workers.length, this.#posted);
     this.#control[at] = command;
     this.#control[at + 1] = a;
@@ -156,7 +168,6 @@ export class WorkerRanks extends RankGroup {
     this.#posted++;
     Atomics.store(this.#control, Control.posted, this.#posted);
     Atomics.notify(this.#control, Control.posted);
-    if (command < 2) this.#slotCommand[a] = this.#posted;
   }
 
   drain(): void {
@@ -181,8 +192,11 @@ export class WorkerRanks extends RankGroup {
     }
   }
 
-  // deno-lint-ignore require-await
   async [Symbol.asyncDispose](): Promise<void> {
+    const ended = this.#workers.map((worker) => new Promise((resolve) => worker.onmessage = worker.onerror = resolve));
+    if (Atomics.load(this.#control, Control.failed) === 1) abortBarrier(this.#barrier);
+    this.#queue(Command.stop, 0, 0);
+    await Promise.race([Promise.all(ended), new Promise((resolve) => setTimeout(resolve, PATIENCE_MS))]);
     for (const worker of this.#workers) worker.terminate();
   }
 }

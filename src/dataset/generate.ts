@@ -1,0 +1,179 @@
+/** Generated data: as a raw log in the Criteo format, or straight as a dataset. */
+import { ArtifactFile, ArtifactWriter } from "../artifact.ts";
+import { mix } from "../random.ts";
+import { BLOCK_SAMPLES, type ClickBlock, ClickModel, type ClickModelOptions } from "./click_model.ts";
+import { COUNTS_FILE, Dataset, type DatasetBody, type Split, splitFiles, SPLITS } from "./dataset.ts";
+import { type Fractions, splitSizes } from "./prepare.ts";
+import { CRITEO, isDense, isSparse } from "./schema.ts";
+
+/** How many samples to generate, and how they are split by order. */
+export interface GenerateOptions extends ClickModelOptions {
+  readonly samples: number;
+  /** The shares with which the log will be prepared. */
+  readonly fractions: Fractions;
+  readonly onProgress?: (fraction: number) => void;
+}
+
+/** The AUC of the true click probabilities on the drawn labels of each split that has both. */
+export type BestAuc = Partial<Record<Split, number>>;
+
+/**
+ * Writes a raw log in the Criteo format to a new file. Returns the best reachable AUC of each split.
+ * Throws HotsetError when the disk refuses.
+ */
+export function writeCriteoLog(path: string, options: GenerateOptions): BestAuc {
+  using file = new ArtifactFile(path);
+  const lines = new LineBuffer();
+  return generate(new ClickModel(options), options, (block, from, to) => {
+    lines.clear();
+    for (let s = from; s < to; s++) lines.add(block, s);
+    file.append(lines.bytes);
+  });
+}
+
+/**
+ * Generates a dataset without a raw log: ids are the true popularity ranks from 1, row 0 of each table is never looked
+ * up. Memory does not depend on the number of samples.
+ */
+export function generateDataset(out: string, options: GenerateOptions): Dataset {
+  const model = new ClickModel(options);
+  const { tables, denseFeatures } = model;
+  const { samples, seed, scale = 1, fractions } = options;
+  const sparse = CRITEO.columns.filter(isSparse);
+  const firstRows = [0];
+  for (const rows of model.rows) firstRows.push(firstRows.at(-1)! + rows + 1);
+  const counts = new Uint32Array(firstRows[tables]);
+  const indices = new Uint32Array(BLOCK_SAMPLES * tables);
+  const dense = new Float32Array(BLOCK_SAMPLES * denseFeatures);
+
+  using writer = new ArtifactWriter("dataset", out);
+  const bestAuc = generate(model, options, (block, from, to, split) => {
+    const files = splitFiles(split);
+    for (let i = from * tables; i < to * tables; i++) {
+      const row = firstRows[i % tables] + 1 + block.ranks[i];
+      indices[i] = row;
+      if (split === "train") counts[row]++;
+    }
+    for (let i = from * denseFeatures; i < to * denseFeatures; i++) {
+      dense[i] = Number.isNaN(block.dense[i]) ? 0 : Math.log(block.dense[i] + 1);
+    }
+    writer.file(files.labels).append(block.labels.subarray(from, to));
+    writer.file(files.dense).append(dense.subarray(from * denseFeatures, to * denseFeatures));
+    writer.file(files.indices).append(indices.subarray(from * tables, to * tables));
+  });
+  for (const split of SPLITS) {
+    const { labels, dense, indices } = splitFiles(split);
+    for (const name of [labels, dense, indices]) writer.file(name);
+  }
+  writer.file(COUNTS_FILE).append(counts);
+  const sizes = splitSizes(samples, fractions).map(({ split, samples }) => [
+    split,
+    { samples, lookups: samples * tables },
+  ]);
+  const body: DatasetBody = {
+    source: { format: "generated", shape: "criteo-kaggle", samples, seed, scale, fractions },
+    dense: CRITEO.columns.filter(isDense).map((c) => c.name),
+    tables: sparse.map(({ name }, t) => ({ name, rows: model.rows[t] + 1 })),
+    bags: false,
+    splits: Object.fromEntries(sizes),
+    skippedRows: 0,
+    generated: { bestAuc },
+  };
+  writer.commit(body);
+  return Dataset.open(out);
+}
+
+/** Draws all samples in order and hands out runs of a block that belong to one split. */
+function generate(
+  model: ClickModel,
+  { samples, fractions, onProgress }: GenerateOptions,
+  take: (block: ClickBlock, from: number, to: number, split: Split) => void,
+): BestAuc {
+  const block = model.block();
+  const bestAuc: BestAuc = {};
+  let drawn = 0;
+  for (const part of splitSizes(samples, fractions)) {
+    const auc = new AucHistogram();
+    for (let left = part.samples; left > 0;) {
+      const from = drawn % BLOCK_SAMPLES;
+      if (from === 0) model.draw(drawn / BLOCK_SAMPLES, block);
+      const to = Math.min(BLOCK_SAMPLES, from + left);
+      take(block, from, to, part.split);
+      for (let s = from; s < to; s++) auc.add(block.probabilities[s], block.labels[s]);
+      left -= to - from;
+      drawn += to - from;
+      onProgress?.(drawn / samples);
+    }
+    const value = auc.value;
+    if (value !== undefined) bestAuc[part.split] = value;
+  }
+  return bestAuc;
+}
+
+/** AUC in constant memory: probabilities are counted in bins so narrow that ties within one do not matter (1e-5). */
+class AucHistogram {
+  static readonly #bins = 1 << 16;
+  readonly #clicks = new Float64Array(AucHistogram.#bins);
+  readonly #others = new Float64Array(AucHistogram.#bins);
+
+  add(probability: number, label: number): void {
+    const bin = Math.min(Math.floor(probability * AucHistogram.#bins), AucHistogram.#bins - 1);
+    (label === 1 ? this.#clicks : this.#others)[bin]++;
+  }
+
+  /** Undefined unless there are both labels. */
+  get value(): number | undefined {
+    let wins = 0;
+    let clicks = 0;
+    let others = 0;
+    for (let b = 0; b < AucHistogram.#bins; b++) {
+      wins += this.#clicks[b] * (others + this.#others[b] / 2);
+      clicks += this.#clicks[b];
+      others += this.#others[b];
+    }
+    return clicks * others === 0 ? undefined : wins / (clicks * others);
+  }
+}
+
+const TAB = 9;
+const NEWLINE = 10;
+const DIGITS = new TextEncoder().encode("0123456789abcdef");
+const MAX_LINE = 1 + 13 * 11 + 26 * 9 + 1;
+
+/** Lines of the Criteo format, as bytes. */
+class LineBuffer {
+  readonly #bytes = new Uint8Array(BLOCK_SAMPLES * MAX_LINE);
+  #length = 0;
+
+  get bytes(): Uint8Array {
+    return this.#bytes.subarray(0, this.#length);
+  }
+
+  clear(): void {
+    this.#length = 0;
+  }
+
+  add({ labels, dense, ranks }: ClickBlock, sample: number): void {
+    const denseFeatures = dense.length / BLOCK_SAMPLES;
+    const tables = ranks.length / BLOCK_SAMPLES;
+    this.#bytes[this.#length++] = DIGITS[labels[sample]];
+    for (let d = 0; d < denseFeatures; d++) {
+      this.#bytes[this.#length++] = TAB;
+      const value = dense[sample * denseFeatures + d];
+      if (!Number.isNaN(value)) this.#decimal(value);
+    }
+    for (let t = 0; t < tables; t++) {
+      this.#bytes[this.#length++] = TAB;
+      // A value is the mixed rank: mixing is one to one, so the values of a table are distinct.
+      const value = mix(mix(ranks[sample * tables + t]) ^ (t + 1));
+      for (let shift = 28; shift >= 0; shift -= 4) this.#bytes[this.#length++] = DIGITS[(value >>> shift) & 15];
+    }
+    this.#bytes[this.#length++] = NEWLINE;
+  }
+
+  #decimal(value: number): void {
+    let divisor = 1;
+    while (divisor * 10 <= value) divisor *= 10;
+    for (; divisor >= 1; divisor /= 10) this.#bytes[this.#length++] = DIGITS[Math.floor(value / divisor) % 10];
+  }
+}

@@ -1,0 +1,195 @@
+import assert from "node:assert/strict";
+import { ArtifactWriter } from "../../src/artifact.ts";
+import { Header } from "../../src/backend/backend.ts";
+import { Batch, type BatchShape } from "../../src/layout/batch.ts";
+import { buildLayout } from "../../src/layout/build_layout.ts";
+import { BATCH_KINDS, batchFiles, type BatchKind, Layout } from "../../src/layout/layout.ts";
+import { HOT_ROWS_FILE } from "../../src/profile/profile.ts";
+import { profileDataset } from "../../src/profile/profile_dataset.ts";
+import { TemporaryDirectory } from "../support/temporary.ts";
+import { tinyDataset } from "../support/tiny_dataset.ts";
+
+function smallLayout(directory: TemporaryDirectory, bags: boolean): Layout {
+  const dataset = tinyDataset(directory.join("dataset"), {
+    samples: { train: 400, validation: 5, test: 5 },
+    tableRows: [20, 20_000, 300],
+    denseFeatures: 2,
+    bags,
+    seed: 4,
+    skew: 6,
+  });
+  const out = directory.join("profile");
+  const profile = profileDataset(dataset, {
+    out,
+    dim: 16,
+    optimizer: "sgd",
+    hotMemory: bags ? 40_000 : 22_000,
+    seed: 1,
+  });
+  return buildLayout(dataset, profile, { out: directory.join("layout"), batchSize: 32 });
+}
+
+/** Writes the layout again with changed content, under a manifest that fits, so that only its own checks can object. */
+function rewrite(
+  layout: Layout,
+  change: (files: Map<string, Uint8Array>, body: Record<string, unknown>) => void,
+): void {
+  const names = [...BATCH_KINDS.flatMap((kind) => Object.values(batchFiles(kind))), HOT_ROWS_FILE];
+  const files = new Map(names.map((name) => [name, Deno.readFileSync(`${layout.directory}/${name}`)]));
+  const body = structuredClone(layout.body) as unknown as Record<string, unknown>;
+  change(files, body);
+  using writer = new ArtifactWriter("layout", layout.directory);
+  for (const [name, bytes] of files) writer.file(name).append(bytes);
+  writer.commit(body);
+}
+
+Deno.test("a layout opens with what was written", () => {
+  using directory = new TemporaryDirectory();
+  using layout = smallLayout(directory, true);
+  using opened = Layout.open(layout.directory);
+  assert.deepEqual([opened.id, opened.body, opened.hotRows], [layout.id, layout.body, layout.hotRows]);
+  const other = tinyDataset(directory.join("other"), {
+    samples: { train: 5, validation: 5, test: 5 },
+    tableRows: [20, 20_000, 300],
+    denseFeatures: 2,
+    bags: true,
+    seed: 5,
+    skew: 6,
+  });
+  assert.throws(() => opened.expectDataset(other), /it was not made from dataset .*other; make it again/);
+});
+
+Deno.test("a layout that was cut off or changed does not open", () => {
+  using directory = new TemporaryDirectory();
+  using layout = smallLayout(directory, false);
+  const path = `${layout.directory}/${batchFiles("cold").batches}`;
+  const whole = Deno.readFileSync(path);
+  Deno.truncateSync(path, whole.length - 4);
+  assert.throws(() => Layout.open(layout.directory), {
+    name: "HotsetError",
+    message: `Cannot open layout ${layout.directory}: cold.batches has ${whole.length - 4} bytes instead of ` +
+      `${whole.length}; remove the directory and make it again`,
+  });
+  whole[100] ^= 1;
+  Deno.writeFileSync(path, whole);
+  assert.throws(() => Layout.open(layout.directory), /cold.batches is damaged \(checksum does not match\)/);
+});
+
+Deno.test("layouts that contradict themselves do not open", () => {
+  using directory = new TemporaryDirectory();
+  const { positions, batches } = batchFiles("cold");
+  const position = (files: Map<string, Uint8Array>) => new Float64Array(files.get(positions)!.buffer);
+  const cases: [Parameters<typeof rewrite>[1], RegExp][] = [
+    [(files) => position(files)[0] = 4, /cold.positions.f64 does not fit cold.batches; make it again/],
+    [(files) => position(files)[1] = 0, /cold.positions.f64 does not fit/],
+    [(files) => position(files)[1] += 2, /cold.positions.f64 does not fit/],
+    [(files) => position(files)[1] = NaN, /cold.positions.f64 does not fit/],
+    [(files) => position(files)[1] = position(files)[2] + 64, /cold.positions.f64 does not fit/],
+    [(files) => files.set(batches, files.get(batches)!.subarray(4)), /cold.positions.f64 does not fit/],
+    [(_, body) => body.coldBatches = 1, /cold.positions.f64 has \d+ bytes where its manifest implies 16/],
+    [(_, body) => body.hotRows = 1, /hot_rows.u32 has \d+ bytes where its manifest implies 4/],
+    [(files) => files.get(HOT_ROWS_FILE)!.fill(255), /hot_rows.u32 is not an ascending list of rows below 20320/],
+    [(_, body) => body.shape = { ...body.shape as BatchShape, batchSize: 0 }, /manifest.json has shape.batchSize: /],
+  ];
+  for (const [change, message] of cases) {
+    using layout = smallLayout(directory, false);
+    rewrite(layout, change);
+    assert.throws(
+      () => Layout.open(layout.directory),
+      (error: Error) => error.name === "HotsetError" && message.test(error.message),
+    );
+  }
+});
+
+/** Damage to one batch: changes words through the views of a block, and what the error says. */
+type Damage = [change: (batch: Batch) => void, fault: RegExp];
+
+const DAMAGE: Damage[] = [
+  [({ words }) => words[Header.samples] = 0, /0 samples in a batch of 32/],
+  [({ words }) => words[Header.samples] = 33, /33 samples in a batch of 32/],
+  [({ words }) => words[Header.lookups] = 2 ** 20, /1048576 lookups where \d+ is the most/],
+  [({ words, lookups }) => words[Header.distinct] = lookups + 1, /\d+ distinct rows of \d+ lookups/],
+  [({ words }) => words[Header.distinct]--, /\d+ words in a record of \d+/],
+  [({ words }) => words[Header.hot] ^= 1, /the hot flag is [01]/],
+  [({ floats, sections }) => floats[sections.labels + 1] = 0.5, /label 0.5 of sample 1 is neither 0 nor 1/],
+  [({ floats, sections }) => floats[sections.labels + 2] = NaN, /label NaN of sample 2/],
+  [({ floats, sections }) => floats[sections.dense + 3] = Infinity, /dense value Infinity in sample 1/],
+  [({ words, sections }) => words[sections.indices + 5] = 20_320, /index 20320 of lookup 5 is not below \d+/],
+  [({ words, sections }) => words[sections.segmentBags] = 96, /segment bag 96 is not below 96/],
+  [
+    ({ words, sections }) => words[sections.segments + 2] = words[sections.segments],
+    /row \d+ of segment 1 is out of order/,
+  ],
+  [
+    ({ words, sections, distinct }) => words[sections.segments + 2 * distinct - 2] = 20_320,
+    /row 20320 of segment \d+ is out of order or not below/,
+  ],
+  [({ words, sections }) => words[sections.segments + 1] = 1, /begin 1 of segment 0 is out of order/],
+  [({ words, sections }) => words[sections.segments + 3] = 0, /begin 0 of segment 1 is out of order/],
+  [
+    ({ words, sections, distinct, lookups }) => words[sections.segments + 2 * distinct - 1] = lookups,
+    /begin \d+ of segment \d+ is not below \d+/,
+  ],
+  [({ words, sections, distinct }) => words[sections.segments + 2 * distinct] = 7, /the segment list has no end/],
+  [({ words, sections, distinct }) => words[sections.segments + 2 * distinct + 1]++, /the segment list has no end/],
+];
+
+const DAMAGE_WITHOUT_BAGS: Damage[] = [
+  ...DAMAGE,
+  [({ words }) => words[Header.lookups]--, /95 lookups for 32 samples/],
+];
+
+const DAMAGE_WITH_BAGS: Damage[] = [
+  ...DAMAGE,
+  [({ words, sections }) => words[sections.offsets] = 1, /offset 1 of bag 0 is out of order/],
+  [({ words, sections }) => words[sections.offsets + 9] = 2 ** 31, /offset \d+ of bag 10 is out of order/],
+  [({ words, sections }) => words[sections.offsets + 96]++, /the offsets end at \d+ instead of \d+/],
+];
+
+for (const [bags, damages] of [[false, DAMAGE_WITHOUT_BAGS], [true, DAMAGE_WITH_BAGS]] as const) {
+  Deno.test(`a damaged batch is refused with its file, number and fault${bags ? ", with bags" : ""}`, () => {
+    using directory = new TemporaryDirectory();
+    using layout = smallLayout(directory, bags);
+    for (const kind of ["hot", "cold"] as BatchKind[]) {
+      assert.ok(layout.batches(kind) > 1, `there are ${kind} batches`);
+      const { batches, positions } = batchFiles(kind);
+      const path = `${layout.directory}/${batches}`;
+      const start = new Float64Array(Deno.readFileSync(`${layout.directory}/${positions}`).buffer)[0];
+      const batch = new Batch(layout.shape);
+      layout.readBatch(kind, 0, batch);
+      const intact = batch.bytes.slice();
+      const used = 4 * batch.usedWords;
+      for (const [change, fault] of damages) {
+        batch.bytes.set(intact);
+        change(batch);
+        writeAt(path, start, batch.bytes.subarray(0, used));
+        assert.throws(() => layout.readBatch(kind, 0, batch), (error: Error) => {
+          assert.equal(error.name, "HotsetError");
+          assert.match(error.message, fault);
+          return error.message.startsWith(`Cannot read ${path}: batch 0 is damaged (`) &&
+            error.message.endsWith("); make the layout again");
+        }, fault.source);
+      }
+      writeAt(path, start, intact.subarray(0, used));
+      layout.readBatch(kind, 0, batch);
+    }
+  });
+}
+
+function writeAt(path: string, position: number, bytes: Uint8Array): void {
+  using file = Deno.openSync(path, { write: true });
+  file.seekSync(position, Deno.SeekMode.Start);
+  file.writeSync(bytes);
+}
+
+Deno.test("a record that ends with the file too early is an error", () => {
+  using directory = new TemporaryDirectory();
+  using layout = smallLayout(directory, false);
+  const path = `${layout.directory}/${batchFiles("cold").batches}`;
+  Deno.truncateSync(path, Deno.statSync(path).size - 4);
+  const last = layout.batches("cold") - 1;
+  assert.throws(
+    () => layout.readBatch("cold", last, new Batch(layout.shape)),
+    /Cannot read .*cold.batches: it ends before byte \d+/,
+  );
+});

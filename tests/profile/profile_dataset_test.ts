@@ -1,0 +1,247 @@
+import assert from "node:assert/strict";
+import type { Dataset } from "../../src/dataset/dataset.ts";
+import type { HotsetError } from "../../src/errors.ts";
+import { Profile } from "../../src/profile/profile.ts";
+import { profileDataset, type ProfileOptions } from "../../src/profile/profile_dataset.ts";
+import { criteoRows, criteoRowsAbsent } from "../support/criteo_rows.ts";
+import { TemporaryDirectory } from "../support/temporary.ts";
+import { tinyDataset, writeDataset } from "../support/tiny_dataset.ts";
+
+const TABLE_ROWS = [50, 40_000, 16_384, 16_383, 70_000];
+const SMALL_ROWS = 50 + 16_383; // below 1 MiB at dim 16
+const ALL_ROWS = TABLE_ROWS.reduce((a, b) => a + b);
+
+function skewedDataset(directory: string, bags = false): Dataset {
+  const samples = { train: 30_000, validation: 10, test: 10 };
+  return tinyDataset(directory, { samples, tableRows: TABLE_ROWS, denseFeatures: 1, bags, seed: 1, skew: 4 });
+}
+
+function profiler(directory: TemporaryDirectory, dataset: Dataset) {
+  return (options: Partial<ProfileOptions>) =>
+    profileDataset(dataset, {
+      out: directory.join("profile"),
+      dim: 16,
+      optimizer: "sgd",
+      hotMemory: 2 << 20,
+      seed: 1,
+      ...options,
+    });
+}
+
+/** Share of train samples whose lookups are all hot. */
+function hotSampleShare(dataset: Dataset, profile: Profile): number {
+  const hot = new Set(profile.hotRows);
+  const count = dataset.samples("train");
+  using reader = dataset.reader("train", count);
+  const { indices, offsets } = reader.readLookups(0, count);
+  let hotSamples = 0;
+  for (let i = 0; i < count; i++) {
+    const bag = i * dataset.tables;
+    const lookups = indices.subarray(offsets?.[bag] ?? bag, offsets?.[bag + dataset.tables] ?? bag + dataset.tables);
+    if (lookups.every((row) => hot.has(row))) hotSamples++;
+  }
+  return hotSamples / count;
+}
+
+for (const bags of [false, true]) {
+  Deno.test(`exact counts: the most used rows fill the budget, small tables are whole${bags ? ", with bags" : ""}`, () => {
+    using directory = new TemporaryDirectory();
+    const dataset = skewedDataset(directory.join("dataset"), bags);
+    const { body, hotRows } = profiler(directory, dataset)({});
+    const counts = dataset.readCounts();
+    const used = body.tables.map(({ rows }, t) =>
+      counts.subarray(dataset.firstRows[t], dataset.firstRows[t] + rows).filter((count) => count > 0).length
+    );
+    assert.ok(used[1] + used[2] + used[4] + SMALL_ROWS > (2 << 20) / 64, "the budget is short");
+    assert.equal(body.hotRows, (2 << 20) / 64);
+    assert.equal(body.hotBytes, 2 << 20);
+    assert.deepEqual(body.tables.map(({ whole }) => whole), [true, false, false, true, false]);
+    assert.ok(hotRows.every((row) => counts[row] > 0 || row < 50 || row - dataset.firstRows[3] < 16_383));
+    const hot = new Set(hotRows);
+    for (const t of [1, 2, 4]) {
+      const { cutoff, hotRows: tableHotRows, exact, rows } = body.tables[t];
+      const first = dataset.firstRows[t];
+      let reaching = 0, found = 0;
+      for (let row = first; row < first + rows; row++) {
+        if (counts[row] >= cutoff!) {
+          reaching++;
+          assert.ok(hot.has(row), `row ${row} with ${counts[row]} accesses is hot from ${cutoff} on`);
+        } else assert.ok(!hot.has(row) || counts[row] === cutoff! - 1);
+        if (hot.has(row)) found++;
+      }
+      assert.deepEqual([exact, tableHotRows], [reaching, found]);
+    }
+    const lookups = counts.reduce((sum, count) => sum + count, 0);
+    const hotLookups = hotRows.reduce((sum, row) => sum + counts[row], 0);
+    assert.equal(body.hotLookupShare, hotLookups / lookups);
+  });
+
+  Deno.test(`the coverage curve agrees with profiles of its budgets${bags ? ", with bags" : ""}`, () => {
+    using directory = new TemporaryDirectory();
+    const dataset = skewedDataset(directory.join("dataset"), bags);
+    const profile = profiler(directory, dataset);
+    const { coverage } = profile({ hotMemory: 0 }).body;
+    assert.deepEqual(coverage.map(({ budget }) => budget / (1 << 20)), [2, 4, 8, 16]);
+    for (const { budget, hotBytes, lookupShare, sampleShare } of coverage) {
+      const found = profile({ hotMemory: budget });
+      assert.equal(hotBytes, found.body.hotBytes);
+      assert.ok(Math.abs(lookupShare - found.body.hotLookupShare) < 1e-12);
+      // 20,000 of the 30,000 samples were drawn.
+      assert.ok(Math.abs(sampleShare - hotSampleShare(dataset, found)) < 0.01);
+    }
+    assert.equal(coverage.at(-1)!.hotBytes, ALL_ROWS * 64);
+  });
+}
+
+Deno.test("a budget of 0 makes nothing hot", () => {
+  using directory = new TemporaryDirectory();
+  const { body, hotRows } = profiler(directory, skewedDataset(directory.join("dataset")))({ hotMemory: 0 });
+  assert.deepEqual([hotRows.length, body.hotBytes, body.hotLookupShare, body.threshold], [0, 0, 0, null]);
+  assert.ok(body.tables.every(({ whole, hotRows, cutoff }) => !whole && hotRows === 0 && cutoff === null));
+});
+
+Deno.test("a budget that holds every row makes every row hot, and one byte less does not", () => {
+  using directory = new TemporaryDirectory();
+  const profile = profiler(directory, skewedDataset(directory.join("dataset")));
+  for (const sampleRate of [undefined, 5]) {
+    const { body, hotRows } = profile({ hotMemory: ALL_ROWS * 64, sampleRate });
+    assert.deepEqual([hotRows.length, body.hotLookupShare, body.threshold], [ALL_ROWS, 1, null]);
+    assert.ok(body.tables.every(({ whole }) => whole) && hotRows.every((row, i) => row === i));
+  }
+  const { body } = profile({ hotMemory: ALL_ROWS * 64 - 1 });
+  assert.ok(body.floorReached && body.hotLookupShare === 1 && body.hotRows < ALL_ROWS);
+});
+
+Deno.test("a budget below the small tables names the least that works, and that works", () => {
+  using directory = new TemporaryDirectory();
+  const profile = profiler(directory, skewedDataset(directory.join("dataset")));
+  const least = SMALL_ROWS * 64;
+  for (const sampleRate of [undefined, 5]) {
+    assert.throws(() => profile({ hotMemory: least - 1, sampleRate }), {
+      name: "HotsetError",
+      message:
+        `Cannot profile ${directory.join("dataset")}: the tables that are always hot need ${least} bytes of hot ` +
+        `memory and the budget is ${least - 1}; give at least ${least}, or 0 to keep nothing hot`,
+    });
+    const { body } = profile({ hotMemory: least, sampleRate });
+    assert.deepEqual(body.tables.map(({ hotRows }) => hotRows), [50, 0, 0, 16_383, 0]);
+  }
+});
+
+Deno.test("optimizer state takes its part of the budget", () => {
+  using directory = new TemporaryDirectory();
+  const profile = profiler(directory, skewedDataset(directory.join("dataset")));
+  const hotRows = (["sgd", "rwsadagrad", "adagrad"] as const).map((optimizer) =>
+    profile({ optimizer, hotMemory: 2_200_000 }).body.hotRows
+  );
+  assert.deepEqual(hotRows, [64, 68, 128].map((bytes) => Math.floor(2_200_000 / bytes)));
+});
+
+Deno.test("a sampled profile stays within the budget and reports its estimate against the exact size", () => {
+  using directory = new TemporaryDirectory();
+  const dataset = skewedDataset(directory.join("dataset"));
+  const progress: number[] = [];
+  const { body, hotRows } = profiler(directory, dataset)({
+    sampleRate: 5,
+    hotMemory: 1_200_000,
+    onProgress: (done) => progress.push(done),
+  });
+  assert.ok(body.sampleRate >= 5 && body.hotBytes <= 1_200_000 && hotRows.length === body.hotRows);
+  const { low, value, high } = body.hotBytesEstimate;
+  assert.ok(low <= value && value <= high && high <= 1_200_000);
+  assert.equal(progress.at(-1), 30_000);
+  const counts = dataset.readCounts();
+  for (const t of [1, 2, 4]) {
+    const { rows, accesses, exact } = body.tables[t];
+    const first = dataset.firstRows[t];
+    const expected = counts.subarray(first, first + rows).filter((count) => count / accesses >= body.threshold!).length;
+    assert.equal(exact, expected);
+  }
+  assert.equal(body.hotBytesExact, body.tables.reduce((sum, { exact }) => sum + exact, 0) * 64);
+});
+
+Deno.test("the sample grows until it settles: little for a few popular rows, to the end for rare ones", () => {
+  using directory = new TemporaryDirectory();
+  const rows = 50_000, samples = 200_000;
+  // 90 rows share nine lookups of ten evenly; 20,000 others have one lookup each.
+  const ids = Uint32Array.from(
+    { length: samples },
+    (_, i) => i % 10 > 0 ? i % 100 : 100 + (i / 10 * 7919) % (rows - 100),
+  );
+  const train = { labels: new Uint8Array(samples), dense: new Float32Array(0), ids };
+  const dataset = writeDataset(directory.join("dataset"), { tableRows: [rows], denseFeatures: 0, splits: { train } });
+  const rate = (hotMemory: number) => profiler(directory, dataset)({ sampleRate: 5, hotMemory }).body.sampleRate;
+  assert.equal(rate(300 * 64), 5);
+  assert.equal(rate(15_000 * 64), 100);
+});
+
+Deno.test("a sample of 100 percent finds what exact counts find", () => {
+  using directory = new TemporaryDirectory();
+  const profile = profiler(directory, skewedDataset(directory.join("dataset")));
+  const sampled = profile({ sampleRate: 100 }).body;
+  const exact = profile({}).body;
+  assert.deepEqual([sampled.hotRows, sampled.hotLookupShare], [exact.hotRows, exact.hotLookupShare]);
+});
+
+Deno.test("the same seed gives the same profile, another seed another sample", () => {
+  using directory = new TemporaryDirectory();
+  const profile = profiler(directory, skewedDataset(directory.join("dataset")));
+  const options = { sampleRate: 2, hotMemory: 1_200_000 };
+  const { id } = profile(options);
+  assert.equal(profile(options).id, id);
+  assert.equal(Profile.open(directory.join("profile")).id, id);
+  assert.notEqual(profile({ ...options, seed: 2 }).id, id);
+});
+
+Deno.test("options that make no sense are refused", () => {
+  using directory = new TemporaryDirectory();
+  const profile = profiler(directory, skewedDataset(directory.join("dataset")));
+  const cases: [Partial<ProfileOptions>, RegExp][] = [
+    [{ sampleRate: 0 }, /the sample rate 0 is not above 0 and at most 100 percent/],
+    [{ sampleRate: 101 }, /the sample rate 101 /],
+    [{ sampleRate: NaN }, /the sample rate NaN /],
+    [{ hotMemory: -1 }, /the hot memory -1 is not a number of bytes/],
+    [{ hotMemory: 1.5 }, /the hot memory 1.5 /],
+    [{ dim: 0 }, /the embedding dimension 0 is not a positive whole number/],
+  ];
+  for (const [options, message] of cases) {
+    assert.throws(
+      () => profile(options),
+      (error: HotsetError) => error.name === "HotsetError" && message.test(error.message),
+    );
+  }
+  assert.deepEqual(
+    [...Deno.readDirSync(directory.path)].map(({ name }) => name),
+    ["dataset"],
+    "nothing is left behind",
+  );
+});
+
+Deno.test("a dataset without train samples has a profile", () => {
+  using directory = new TemporaryDirectory();
+  const dataset = writeDataset(directory.join("dataset"), { tableRows: [3, 40_000], denseFeatures: 0, splits: {} });
+  for (const sampleRate of [undefined, 5]) {
+    const { body } = profiler(directory, dataset)({ hotMemory: 64_000, sampleRate });
+    assert.deepEqual([body.hotRows, body.hotLookupShare], [3, 0]);
+  }
+});
+
+for (const order of ["frequency", "shuffled"] as const) {
+  Deno.test({
+    name: `real rows, ids by ${order}: the estimated size is within 10 % of the exact one${
+      criteoRowsAbsent ? `: ${criteoRowsAbsent}` : ""
+    }`,
+    ignore: criteoRowsAbsent !== undefined,
+    fn() {
+      using directory = new TemporaryDirectory();
+      const dataset = writeDataset(directory.join("dataset"), criteoRows([0, 1, 2], order));
+      for (const hotMemory of [4 << 20, 8 << 20]) {
+        const { hotBytesEstimate: { low, value, high }, hotBytesExact, threshold } =
+          profiler(directory, dataset)({ hotMemory }).body;
+        assert.ok(threshold !== null);
+        assert.ok(low < high && low <= hotBytesExact && hotBytesExact <= high);
+        assert.ok(Math.abs(value - hotBytesExact) <= 0.1 * hotBytesExact, `${value} for ${hotBytesExact}`);
+      }
+    },
+  });
+}

@@ -1,0 +1,58 @@
+/** Real Criteo rows as plain arrays, from ../shared/data beside the project (absent on most machines). */
+import { gunzipSync } from "node:zlib";
+import { Random } from "../../src/random.ts";
+import type { PlainDataset, PlainSplit } from "./tiny_dataset.ts";
+
+const DIRECTORY = new URL("../../../shared/data/criteo_kaggle/", import.meta.url);
+const DENSE = 13, TABLES = 26;
+
+/** Why tests over real rows cannot run here, or undefined. */
+export const criteoRowsAbsent: string | undefined = isFile(new URL("train137k_part0.tsv.gz", DIRECTORY))
+  ? undefined
+  : "../shared/data/criteo_kaggle is not there";
+
+/**
+ * The train rows of some parts (0, 1, 2), with one id for every value of a column: by falling frequency, or shuffled.
+ */
+export function criteoRows(parts: number[], order: "frequency" | "shuffled"): PlainDataset {
+  const lines = parts.flatMap((part) => {
+    const file = Deno.readFileSync(new URL(`train137k_part${part}.tsv.gz`, DIRECTORY));
+    return new TextDecoder().decode(gunzipSync(file)).trimEnd().split("\n");
+  });
+  const train: PlainSplit = {
+    labels: new Uint8Array(lines.length),
+    dense: new Float32Array(lines.length * DENSE),
+    ids: new Uint32Array(lines.length * TABLES),
+  };
+  const values = Array.from({ length: TABLES }, () => new Map<string, { id: number; count: number }>());
+  lines.forEach((line, i) => {
+    const fields = line.split("\t");
+    train.labels[i] = Number(fields[0]);
+    for (let d = 0; d < DENSE; d++) train.dense[i * DENSE + d] = Math.log(Math.max(Number(fields[1 + d]), 0) + 1);
+    for (let t = 0; t < TABLES; t++) {
+      const field = fields[1 + DENSE + t];
+      const value = values[t].get(field) ?? { id: values[t].size, count: 0 };
+      value.count++;
+      values[t].set(field, value);
+      train.ids[i * TABLES + t] = value.id;
+    }
+  });
+  const newIds = values.map((column, t) => {
+    const found = [...column.values()].sort((a, b) => b.count - a.count);
+    const newId = Uint32Array.from(found, (_, rank) => rank);
+    if (order === "shuffled") new Random(t).shuffle(newId);
+    const ids = new Uint32Array(found.length);
+    found.forEach(({ id }, rank) => ids[id] = newId[rank]);
+    return ids;
+  });
+  for (let k = 0; k < train.ids.length; k++) train.ids[k] = newIds[k % TABLES][train.ids[k]];
+  return { tableRows: newIds.map((ids) => ids.length), denseFeatures: DENSE, splits: { train } };
+}
+
+function isFile(path: URL): boolean {
+  try {
+    return Deno.statSync(path).isFile;
+  } catch {
+    return false;
+  }
+}
