@@ -75,29 +75,39 @@ function run(program: string, parameters: string[]): { stdout: string; stderr: s
   return result;
 }
 
-function resourceTable(): string {
-  const lines = [
-    "<!-- Written by tools/build_kernels.ts. -->",
-    "# What ptxas makes of the kernels",
-    "",
-    "Registers of a thread on each architecture; no entry spills on any of them. Shared memory is the static part;",
-    "`interact` adds what its launcher asks for.",
-    "",
-    `| entry | shared bytes | ${ARCHITECTURES.map((a) => `sm_${a}`).join(" | ")} |`,
-    `|---|---:|${"---:|".repeat(ARCHITECTURES.length)}`,
-  ];
+/** The release of the ptxas that is installed, such as "13.0". */
+export function ptxasRelease(): string {
+  return /release ([\d.]+)/.exec(run("ptxas", ["--version"]).stdout)![1];
+}
+
+/** The text of resources.md. Throws when an entry spills registers. */
+export function resourceTable(): string {
+  const rows = [["entry", "shared bytes", ...ARCHITECTURES.map((architecture) => `sm_${architecture}`)]];
   for (const name of kernelNames()) {
     const columns = ARCHITECTURES.map((architecture) => assemble(name, architecture));
-    for (const { entry, sharedBytes } of columns[0]) {
-      const cells = columns.map((column) => {
-        const found = column.find((resources) => resources.entry === entry)!;
-        if (found.spillBytes > 0) throw new Error(`${entry} spills ${found.spillBytes} bytes`);
-        return found.registers;
-      });
-      lines.push(`| ${entry} | ${sharedBytes} | ${cells.join(" | ")} |`);
-    }
+    columns[0].forEach(({ entry, sharedBytes }, line) => {
+      const spilling = columns.find((column) => column[line].spillBytes > 0);
+      if (spilling !== undefined) throw new Error(`${entry} spills ${spilling[line].spillBytes} bytes`);
+      rows.push([entry, String(sharedBytes), ...columns.map((column) => String(column[line].registers))]);
+    });
   }
-  return lines.join("\n") + "\n";
+  const widths = rows[0].map((_, column) => Math.max(...rows.map((row) => row[column].length)));
+  const lines = rows.map((row) => {
+    const cells = row.map((cell, c) => c === 0 ? cell.padEnd(widths[c]) : cell.padStart(widths[c]));
+    return `| ${cells.join(" | ")} |`;
+  });
+  const rule = widths.map((width, c) => c === 0 ? "-".repeat(width) : "-".repeat(width - 1) + ":");
+  lines.splice(1, 0, `| ${rule.join(" | ")} |`);
+  return `<!-- Written by tools/build_kernels.ts. -->
+
+# What ptxas makes of the kernels
+
+Registers of a thread on each architecture, by ptxas ${ptxasRelease()}; no entry spills on any of them.
+
+Shared memory is the static part; the interaction kernels add what their launcher asks for.
+
+${lines.join("\n")}
+`;
 }
 
 if (import.meta.main) {

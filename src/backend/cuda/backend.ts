@@ -88,15 +88,7 @@ export class CudaBackend implements Backend {
     const { device } = this;
     const { runtime } = device.libraries;
     sequence();
-    device.recording = true;
-    let graph: Deno.PointerValue;
-    try {
-      runtime.cudaStreamBeginCapture(device.stream, Cuda.streamCaptureModeThreadLocal);
-      sequence();
-    } finally {
-      device.recording = false;
-      graph = pointerAt(device.made((slot) => runtime.cudaStreamEndCapture(device.stream, slot)));
-    }
+    const graph = this.#record(sequence);
     const executable = pointerAt(device.made((slot) => runtime.cudaGraphInstantiateWithFlags(slot, graph, 0n)));
     runtime.cudaGraphDestroy(graph);
     device.own(() => runtime.cudaGraphExecDestroy(executable));
@@ -200,6 +192,25 @@ export class CudaBackend implements Backend {
 
   unpackRows(count: number, dim: number, packed: Buffer, rows: Buffer, table: Buffer): void {
     this.#scatter.launch(count, dim, own(packed), own(rows), own(table));
+  }
+
+  /** Calls the sequence with launches recorded instead of run, and returns them as a graph. */
+  #record(sequence: () => void): Deno.PointerValue {
+    const { device } = this;
+    const { runtime } = device.libraries;
+    const end = () => {
+      device.recording = false;
+      return pointerAt(device.made((slot) => runtime.cudaStreamEndCapture(device.stream, slot)));
+    };
+    runtime.cudaStreamBeginCapture(device.stream, Cuda.streamCaptureModeThreadLocal);
+    device.recording = true;
+    try {
+      sequence();
+    } catch (error) { // a stream left recording could do nothing else
+      runtime.cudaGraphDestroy(end());
+      throw error;
+    }
+    return end();
   }
 
   [Symbol.dispose](): void {
