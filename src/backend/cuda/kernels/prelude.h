@@ -20,6 +20,10 @@ DEVICE u32 grid_blocks() { return __nvvm_read_ptx_sreg_nctaid_x(); }
 DEVICE void barrier() { __nvvm_bar_sync(0); }
 
 DEVICE float shuffle_xor(float value, u32 mask) { return __nvvm_shfl_sync_bfly_f32(0xffffffffu, value, mask, 31); }
+DEVICE u32 shuffle_xor(u32 value, u32 mask) { return __nvvm_shfl_sync_bfly_i32(0xffffffffu, value, mask, 31); }
+DEVICE u32 shuffle_from(u32 value, u32 lane) { return __nvvm_shfl_sync_idx_i32(0xffffffffu, value, lane, 31); }
+DEVICE u32 ballot(bool vote) { return __nvvm_vote_ballot_sync(0xffffffffu, vote); }
+DEVICE bool any(bool vote) { return ballot(vote) != 0; }
 DEVICE float shuffle_from(float value, u32 lane) { return __nvvm_shfl_sync_idx_f32(0xffffffffu, value, lane, 31); }
 
 // Header words of a batch, as src/backend/backend.ts has them.
