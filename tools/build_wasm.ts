@@ -4,36 +4,75 @@
  *     deno run -A tools/build_wasm.ts
  *
  * `tests/backend/wasm_kernels_test.ts` compiles them again and fails when the committed text is another.
+ *
+ * The compiler can produce code with 64-bit addresses, but its command line has no option for it and it declares the
+ * memory with 32. So this drives the compiler's library, and declares the memory itself.
  */
-import { main } from "assemblyscript/asc";
+import * as compiler from "assemblyscript";
+import { libraryFiles, libraryPrefix } from "assemblyscript/asc";
+import binaryen from "assemblyscript/binaryen";
+import { MAXIMUM_PAGES } from "../src/backend/cpu/wasm/kernels.ts";
 
 const SOURCES = new URL("../src/backend/cpu/wasm/assembly/", import.meta.url);
 const BINARY = new URL("../src/backend/cpu/wasm/kernels_binary.ts", import.meta.url);
 
+const WASM64 = 2;
+/** The runtime without a collector; nothing of it is left in the binary, because the kernels allocate nothing. */
+const STUB_RUNTIME = 0;
+
 /** Compiles the kernels. The same sources give the same bytes. Throws with the compiler's messages if it refuses. */
-export async function compileKernels(): Promise<Uint8Array<ArrayBuffer>> {
-  let binary: Uint8Array<ArrayBuffer> | undefined;
-  const { error, stderr } = await main([
-    "index.ts",
-    ...["--outFile", "kernels.wasm"],
-    ...["--importMemory", "--noExportMemory", "--sharedMemory", "--initialMemory", "1", "--maximumMemory", "65536"],
-    ...["--enable", "simd", "--enable", "relaxed-simd", "--enable", "threads"],
-    ...["--runtime", "stub", "--noAssert", "-O3", "--converge"],
-  ], {
-    readFile(name: string) {
-      try {
-        return Deno.readTextFileSync(new URL(name, SOURCES));
-      } catch {
-        return null; // the compiler looks in several places
-      }
-    },
-    writeFile(_name: string, contents: string | Uint8Array) {
-      binary = new Uint8Array(contents as Uint8Array);
-    },
-    listFiles: () => [],
-  });
-  if (error || !binary) throw new Error(`Cannot compile the WASM kernels: ${stderr.toString()}`, { cause: error });
-  return binary;
+export function compileKernels(): Uint8Array<ArrayBuffer> {
+  const options = compiler.newOptions();
+  compiler.setTarget(options, WASM64);
+  compiler.setRuntime(options, STUB_RUNTIME);
+  compiler.setNoAssert(options, true);
+  compiler.setImportMemory(options, true);
+  compiler.setExportMemory(options, false);
+  const { FEATURE_SIMD, FEATURE_RELAXED_SIMD, FEATURE_THREADS, FEATURE_MEMORY64 } = compiler;
+  for (const feature of [FEATURE_SIMD, FEATURE_RELAXED_SIMD, FEATURE_THREADS, FEATURE_MEMORY64]) {
+    compiler.setFeature(options, feature, true);
+  }
+  compiler.setOptimizeLevelHints(options, 3, 0);
+
+  const program = compiler.newProgram(options);
+  for (const [name, text] of Object.entries(libraryFiles)) {
+    if (!name.includes("/")) compiler.parse(program, text, `${libraryPrefix}${name}.ts`, false);
+  }
+  compiler.parse(program, libraryFiles["rt/index-stub"], `${libraryPrefix}rt/index-stub.ts`, true);
+  compiler.parse(program, Deno.readTextFileSync(new URL("index.ts", SOURCES)), "index.ts", true);
+  for (let path = compiler.nextFile(program); path !== null; path = compiler.nextFile(program)) {
+    const [text, name] = sourceOf(path);
+    compiler.parse(program, text, name, false);
+  }
+  throwDiagnostics(program);
+  compiler.initializeProgram(program);
+  const compiled = compiler.compile(program);
+  throwDiagnostics(program);
+
+  const module = binaryen.wrapModule(compiler.getBinaryenModuleRef(compiled));
+  module.setMemory(1, MAXIMUM_PAGES, null, [], true, true, "0");
+  module.addMemoryImport("0", "env", "memory", true);
+  if (!module.validate()) throw new Error("Cannot compile the WASM kernels: the compiler made an invalid module");
+  compiler.optimize(compiled, 3, 0, false, false);
+  return new Uint8Array(module.emitBinary());
+}
+
+/** The text of an imported file and its name with extension. */
+function sourceOf(path: string): [text: string, name: string] {
+  if (!path.startsWith(libraryPrefix)) return [Deno.readTextFileSync(new URL(`${path}.ts`, SOURCES)), `${path}.ts`];
+  const name = path.slice(libraryPrefix.length);
+  return name in libraryFiles
+    ? [libraryFiles[name], `${path}.ts`]
+    : [libraryFiles[`${name}/index`], `${path}/index.ts`];
+}
+
+/** Throws what the compiler has to say, warnings included. */
+function throwDiagnostics(program: compiler.Program): void {
+  const messages = [];
+  for (let next = compiler.nextDiagnostic(program); next !== null; next = compiler.nextDiagnostic(program)) {
+    messages.push(compiler.formatDiagnostic(next, false, true));
+  }
+  if (messages.length > 0) throw new Error(`Cannot compile the WASM kernels:\n${messages.join("\n")}`);
 }
 
 /** The committed module for these bytes. */
@@ -50,7 +89,7 @@ export function committedModuleText(): string {
 }
 
 if (import.meta.main) {
-  const binary = await compileKernels();
+  const binary = compileKernels();
   Deno.writeTextFileSync(BINARY, kernelsModuleText(binary));
   console.log(`kernels: ${binary.byteLength} bytes of WebAssembly`);
 }

@@ -7,6 +7,7 @@ import { CRITEO_CLICK_RATE, CRITEO_DENSE, CRITEO_TABLES, RANKS, type TableShape 
 
 /** What the generated tables look like. */
 export interface ClickModelOptions {
+  /** Names the planted model and all draws from it. */
   readonly seed: number;
   /** Tables of more rows are compressed by this factor, but to no less than 1,000 rows; default 1: as measured. */
   readonly scale?: number;
@@ -17,6 +18,7 @@ export const BLOCK_SAMPLES = 1024;
 
 /** Drawn samples. */
 export interface ClickBlock {
+  /** (samples): 0 or 1. */
   readonly labels: Uint8Array;
   /** (samples, dense features): whole numbers from 0, NaN where missing. */
   readonly dense: Float64Array;
@@ -41,7 +43,8 @@ const CALIBRATION_STREAM = 0xfffffffe;
 export class ClickModel {
   /** Rows of each table. */
   readonly rows: readonly number[];
-  readonly denseFeatures = CRITEO_DENSE.length;
+  /** Number of dense features. */
+  readonly denseFeatures: number = CRITEO_DENSE.length;
   readonly #seed: number;
   readonly #samplers: readonly PopularitySampler[];
   readonly #denseWeights: Float64Array;
@@ -58,6 +61,7 @@ export class ClickModel {
     this.#bias = this.#calibrate();
   }
 
+  /** Number of tables. */
   get tables(): number {
     return this.rows.length;
   }

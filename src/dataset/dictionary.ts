@@ -1,7 +1,11 @@
 /** Dictionaries: the id of every categorical value, by falling frequency in the train split. */
+import { HotsetError } from "../errors.ts";
 import type { Engine } from "./duckdb.ts";
 import { numbers, quoted } from "./duckdb.ts";
 import type { SparseColumn } from "./schema.ts";
+
+/** Global rows are 32-bit numbers, and the last one closes segment lists. */
+const MAX_ROWS = 2 ** 32 - 1;
 
 /**
  * The ids of one table's values, found by DuckDB's 64-bit hash of the value. Ids are given in the order of adding, from 1;
@@ -16,10 +20,14 @@ export class Dictionary {
   readonly #low: Uint32Array;
   readonly #high: Uint32Array;
 
+  /** Bytes of a dictionary of so many values. */
+  static bytes(values: number): number {
+    return 4 * slotsFor(values) + 8 * (values + 1);
+  }
+
+  /** An empty dictionary with room for so many values. */
   constructor(values: number) {
-    let slots = 16;
-    while (slots < 1.5 * values) slots *= 2;
-    this.#slots = new Uint32Array(slots);
+    this.#slots = new Uint32Array(slotsFor(values));
     this.#low = new Uint32Array(values + 1);
     this.#high = new Uint32Array(values + 1);
   }
@@ -70,6 +78,12 @@ export class Dictionary {
   }
 }
 
+function slotsFor(values: number): number {
+  let slots = 16;
+  while (slots < 1.5 * values) slots *= 2;
+  return slots;
+}
+
 /** Words of a column of 64-bit hashes. */
 export function hashWords(vector: unknown): Uint32Array {
   const hashes = numbers<BigUint64Array>(vector);
@@ -92,12 +106,37 @@ export async function countValues(
   );
 }
 
-/** Loads a counted dictionary. Returns it with the frequency of every id, 0 for row 0. */
-export async function loadDictionary(
+/** A dictionary in memory, with the frequency of every id (0 for row 0). */
+export interface LoadedDictionary {
+  readonly dictionary: Dictionary;
+  readonly frequencies: Uint32Array;
+}
+
+/** Loads the counted dictionaries of all columns. Throws HotsetError if they do not fit into so many bytes. */
+export async function loadDictionaries(
   engine: Engine,
-  table: number,
-): Promise<{ dictionary: Dictionary; frequencies: Uint32Array }> {
-  const values = await engine.number(`SELECT count(*) FROM dictionary${table}`);
+  columns: readonly SparseColumn[],
+  memoryBytes: number,
+): Promise<LoadedDictionary[]> {
+  const sizes: number[] = [];
+  for (const t of columns.keys()) sizes.push(await engine.number(`SELECT count(*) FROM dictionary${t}`));
+  const bytes = sizes.reduce((sum, values) => sum + Dictionary.bytes(values) + 4 * values, 0);
+  const rows = sizes.reduce((sum, values) => sum + values + 1, 0);
+  const remedy = "raise --min-frequency or set --max-ind-range";
+  if (rows > MAX_ROWS) throw new HotsetError(`Cannot number ${rows} rows with 32 bits; ${remedy}`);
+  if (bytes > memoryBytes) {
+    const mega = (b: number) => `${Math.ceil(b / 1e6)} MB`;
+    throw new HotsetError(
+      `Cannot load the dictionaries: ${rows} values need ${mega(bytes)} and the memory limit leaves ` +
+        `${mega(memoryBytes)} for them; allow more memory, ${remedy}`,
+    );
+  }
+  const loaded: LoadedDictionary[] = [];
+  for (const [t, values] of sizes.entries()) loaded.push(await loadDictionary(engine, t, values));
+  return loaded;
+}
+
+async function loadDictionary(engine: Engine, table: number, values: number): Promise<LoadedDictionary> {
   const dictionary = new Dictionary(values);
   const frequencies = new Uint32Array(values + 1);
   for await (const chunk of engine.stream(`SELECT hash(key), n FROM dictionary${table}`)) {
@@ -126,7 +165,7 @@ export async function saveDictionaries(
       quoted(column.name)
     } AS feature, ${value} AS value, (rowid + 1)::UINTEGER AS id FROM dictionary${t}`;
   });
-  await engine.run(`COPY (${parts.join(" UNION ALL ")}) TO ${quoted(path)} (FORMAT parquet, COMPRESSION zstd)`);
+  await engine.runAlone(`COPY (${parts.join(" UNION ALL ")}) TO ${quoted(path)} (FORMAT parquet, COMPRESSION zstd)`);
 }
 
 /** Brings saved dictionaries back, as if they had just been counted (with frequency 0). */

@@ -1,12 +1,11 @@
 /** Encoding: staged rows become the flat arrays of a dataset, in order. */
 import type { DuckDBDataChunk } from "@duckdb/node-api";
 import type { ArtifactWriter } from "../artifact.ts";
+import { encodeChunk, type EncodedChunk, type RawChunk, type SparseChunk } from "./chunk_encoder.ts";
 import { type DatasetBody, type Split, splitFiles, SPLITS } from "./dataset.ts";
 import { type Dictionary, hashWords } from "./dictionary.ts";
 import { type Engine, lists, numbers } from "./duckdb.ts";
 import type { SparseColumn } from "./schema.ts";
-
-const CHUNK_ROWS = 2048; // DuckDB's vector size
 
 /** A run of staged rows that goes to one split. */
 export interface Part {
@@ -14,85 +13,37 @@ export interface Part {
   readonly samples: number;
 }
 
-/** Encodes chunks of staged rows into memory that it reuses. */
-class ChunkEncoder {
-  readonly labels = new Uint8Array(CHUNK_ROWS);
-  readonly dense: Float32Array;
-  indices: Uint32Array;
-  /** Lookups of each bag, (rows, tables). */
-  readonly bagLengths: Uint32Array;
-  /** First lookup of each row in `indices`, then the end. */
-  readonly rowStarts = new Uint32Array(CHUNK_ROWS + 1);
-  readonly #columns: readonly SparseColumn[];
-  readonly #dictionaries: readonly Dictionary[];
-  readonly #firstRows: Float64Array;
+/** What staged rows consist of. */
+export interface Features {
+  /** Number of dense features. */
+  readonly dense: number;
+  readonly columns: readonly SparseColumn[];
+}
 
-  constructor(readonly denseFeatures: number, columns: readonly SparseColumn[], dictionaries: readonly Dictionary[]) {
-    this.#columns = columns;
-    this.#dictionaries = dictionaries;
-    this.dense = new Float32Array(CHUNK_ROWS * denseFeatures);
-    this.indices = new Uint32Array(CHUNK_ROWS * columns.length);
-    this.bagLengths = new Uint32Array(CHUNK_ROWS * columns.length).fill(1);
-    this.#firstRows = new Float64Array(columns.length);
-    for (let t = 1; t < columns.length; t++) this.#firstRows[t] = this.#firstRows[t - 1] + dictionaries[t - 1].rows;
+/** Reads a staged table in chunks. */
+async function* readChunks(engine: Engine, table: string, { dense, columns }: Features): AsyncGenerator<RawChunk> {
+  const values = Array.from({ length: dense }, (_, d) => `d${d}`);
+  const hashes = columns.map(({ kind }, t) =>
+    kind === "bag" ? `list_transform(t${t}, lambda v: hash(v))` : `hash(t${t})`
+  );
+  for await (const chunk of engine.stream(`SELECT ${["label", ...values, ...hashes].join(", ")} FROM ${table}`)) {
+    yield {
+      rows: chunk.rowCount,
+      labels: numbers<Uint8Array>(chunk.getColumnVector(0)),
+      dense: values.map((_, d) => numbers<Float32Array>(chunk.getColumnVector(1 + d))),
+      sparse: columns.map(({ kind }, t) => sparseChunk(chunk, 1 + dense + t, kind === "bag")),
+    };
   }
+}
 
-  /** The columns that `encode` expects, as SQL. */
-  get selection(): string {
-    const dense = Array.from({ length: this.denseFeatures }, (_, d) => `d${d}`);
-    const hashes = this.#columns.map(({ kind }, t) =>
-      kind === "bag" ? `list_transform(t${t}, lambda v: hash(v))` : `hash(t${t})`
-    );
-    return ["label", ...dense, ...hashes].join(", ");
-  }
-
-  encode(chunk: DuckDBDataChunk): void {
-    const rows = chunk.rowCount;
-    this.labels.set(numbers<Uint8Array>(chunk.getColumnVector(0)));
-    for (let d = 0; d < this.denseFeatures; d++) {
-      const values = numbers<Float32Array>(chunk.getColumnVector(1 + d));
-      for (let i = 0, o = d; i < rows; i++, o += this.denseFeatures) this.dense[o] = values[i];
-    }
-    if (this.#columns.some((c) => c.kind === "bag")) this.#encodeBags(chunk, rows);
-    else this.#encodeSingle(chunk, rows);
-  }
-
-  #encodeSingle(chunk: DuckDBDataChunk, rows: number): void {
-    const tables = this.#columns.length;
-    for (let t = 0; t < tables; t++) {
-      const hashes = hashWords(chunk.getColumnVector(1 + this.denseFeatures + t));
-      this.#dictionaries[t].encode(hashes, 0, rows, this.#firstRows[t], this.indices, t, tables);
-    }
-    for (let i = 0; i <= rows; i++) this.rowStarts[i] = i * tables;
-  }
-
-  #encodeBags(chunk: DuckDBDataChunk, rows: number): void {
-    const tables = this.#columns.length;
-    const bags = this.#columns.map(({ kind }, t) => {
-      const index = 1 + this.denseFeatures + t;
-      if (kind !== "bag") return { hashes: hashWords(chunk.getColumnVector(index)), list: undefined };
-      const list = lists(chunk, index);
-      return { hashes: hashWords(list.childVector), list };
-    });
-    let lookups = 0;
-    for (let i = 0; i < rows; i++) {
-      this.rowStarts[i] = lookups;
-      for (let t = 0; t < tables; t++) {
-        lookups += this.bagLengths[i * tables + t] = bags[t].list?.getEntryLength(i) ?? 1;
-      }
-    }
-    this.rowStarts[rows] = lookups;
-    if (lookups > this.indices.length) this.indices = new Uint32Array(lookups);
-    for (let i = 0, position = 0; i < rows; i++) {
-      for (let t = 0; t < tables; t++) {
-        const { hashes, list } = bags[t];
-        const length = this.bagLengths[i * tables + t];
-        const from = list?.getEntryOffset(i) ?? i;
-        this.#dictionaries[t].encode(hashes, from, length, this.#firstRows[t], this.indices, position, 1);
-        position += length;
-      }
-    }
-  }
+function sparseChunk(chunk: DuckDBDataChunk, index: number, bag: boolean): SparseChunk {
+  if (!bag) return { hashes: hashWords(chunk.getColumnVector(index)), bags: undefined };
+  const list = lists(chunk, index);
+  const bags = {
+    offsets: Uint32Array.from({ length: chunk.rowCount }, (_, i) => list.getEntryOffset(i)),
+    lengths: Uint32Array.from({ length: chunk.rowCount }, (_, i) => list.getEntryLength(i)),
+  };
+  return { hashes: hashWords(list.childVector), bags };
 }
 
 /**
@@ -103,60 +54,82 @@ export async function encodeSamples(
   engine: Engine,
   writer: ArtifactWriter,
   sources: readonly { readonly table: string; readonly parts: readonly Part[] }[],
-  features: { readonly dense: number; readonly columns: readonly SparseColumn[] },
+  features: Features,
   dictionaries: readonly Dictionary[],
   onProgress?: (fraction: number) => void,
 ): Promise<DatasetBody["splits"]> {
-  const { dense, columns } = features;
-  const tables = columns.length;
-  const bags = columns.some((c) => c.kind === "bag");
-  const encoder = new ChunkEncoder(dense, columns, dictionaries);
-  const sizes = {
-    train: { samples: 0, lookups: 0 },
-    validation: { samples: 0, lookups: 0 },
-    test: { samples: 0, lookups: 0 },
-  };
-  const starts = new Float64Array(CHUNK_ROWS);
-  const write = (split: Split, from: number, to: number) => {
-    const files = splitFiles(split);
-    const size = sizes[split];
-    const first = encoder.rowStarts[from];
-    writer.file(files.labels).append(encoder.labels.subarray(from, to));
-    writer.file(files.dense).append(encoder.dense.subarray(from * dense, to * dense));
-    writer.file(files.indices).append(encoder.indices.subarray(first, encoder.rowStarts[to]));
-    if (bags) {
-      for (let i = from; i < to; i++) starts[i - from] = size.lookups + encoder.rowStarts[i] - first;
-      writer.file(files.firstLookups).append(starts.subarray(0, to - from));
-      writer.file(files.bagLengths).append(encoder.bagLengths.subarray(from * tables, to * tables));
-    }
-    size.samples += to - from;
-    size.lookups += encoder.rowStarts[to] - first;
-  };
-
   const total = sources.flatMap((s) => s.parts).reduce((sum, p) => sum + p.samples, 0);
+  const bags = features.columns.some((c) => c.kind === "bag");
+  const splits = new SplitWriter(writer, features.dense, features.columns.length, bags);
+  const firstRows = [0];
+  for (const { rows } of dictionaries) firstRows.push(firstRows.at(-1)! + rows);
   let done = 0;
   for (const { table, parts } of sources) {
     let part = 0;
     let left = parts[0].samples;
-    for await (const chunk of engine.stream(`SELECT ${encoder.selection} FROM ${table}`)) {
-      encoder.encode(chunk);
-      const rows = chunk.rowCount;
-      for (let from = 0; from < rows;) {
+    for await (const raw of readChunks(engine, table, features)) {
+      const chunk = encodeChunk(raw, dictionaries, firstRows);
+      for (let from = 0; from < chunk.rows;) {
         while (left === 0) left = parts[++part].samples;
-        const to = Math.min(rows, from + left);
-        write(parts[part].split, from, to);
+        const to = Math.min(chunk.rows, from + left);
+        splits.write(parts[part].split, chunk, from, to);
         left -= to - from;
         from = to;
       }
-      onProgress?.((done += rows) / total);
+      onProgress?.((done += chunk.rows) / total);
     }
   }
-  for (const split of SPLITS) {
-    const files = splitFiles(split);
-    for (const name of [files.labels, files.dense, files.indices]) writer.file(name);
-    if (!bags) continue;
-    writer.file(files.bagLengths);
-    writer.file(files.firstLookups).append(Float64Array.of(sizes[split].lookups));
+  return splits.finish();
+}
+
+/** Appends encoded samples to the files of their split. */
+class SplitWriter {
+  readonly #writer: ArtifactWriter;
+  readonly #dense: number;
+  readonly #tables: number;
+  readonly #bags: boolean;
+  readonly #sizes: DatasetBody["splits"] = {
+    train: { samples: 0, lookups: 0 },
+    validation: { samples: 0, lookups: 0 },
+    test: { samples: 0, lookups: 0 },
+  };
+
+  constructor(writer: ArtifactWriter, dense: number, tables: number, bags: boolean) {
+    this.#writer = writer;
+    this.#dense = dense;
+    this.#tables = tables;
+    this.#bags = bags;
+    for (const split of SPLITS) { // all files exist, be they empty
+      const { labels, dense, indices } = splitFiles(split);
+      for (const name of [labels, dense, indices]) writer.file(name);
+    }
   }
-  return sizes;
+
+  /** Writes samples `[from, to)` of a chunk. */
+  write(split: Split, { labels, dense, indices, bags }: EncodedChunk, from: number, to: number): void {
+    const files = splitFiles(split);
+    const size = this.#sizes[split];
+    const first = bags?.rowStarts[from] ?? from * this.#tables;
+    const end = bags?.rowStarts[to] ?? to * this.#tables;
+    this.#writer.file(files.labels).append(labels.subarray(from, to));
+    this.#writer.file(files.dense).append(dense.subarray(from * this.#dense, to * this.#dense));
+    this.#writer.file(files.indices).append(indices.subarray(first, end));
+    if (bags !== undefined) {
+      const starts = Float64Array.from(bags.rowStarts.subarray(from, to), (start) => size.lookups + start - first);
+      this.#writer.file(files.firstLookups).append(starts);
+      this.#writer.file(files.bagLengths).append(bags.lengths.subarray(from * this.#tables, to * this.#tables));
+    }
+    size.samples += to - from;
+    size.lookups += end - first;
+  }
+
+  /** Closes the lists of bags. Returns the sizes of the splits. */
+  finish(): DatasetBody["splits"] {
+    for (const split of this.#bags ? SPLITS : []) {
+      const { bagLengths, firstLookups } = splitFiles(split);
+      this.#writer.file(bagLengths);
+      this.#writer.file(firstLookups).append(Float64Array.of(this.#sizes[split].lookups));
+    }
+    return this.#sizes;
+  }
 }

@@ -8,9 +8,11 @@ import { CRITEO, isDense, isSparse } from "./schema.ts";
 
 /** How many samples to generate, and how they are split by order. */
 export interface GenerateOptions extends ClickModelOptions {
+  /** Samples of all splits. */
   readonly samples: number;
   /** The shares with which the log will be prepared. */
   readonly fractions: Fractions;
+  /** Called after every block with the share done, 0 to 1. */
   readonly onProgress?: (fraction: number) => void;
 }
 
@@ -31,14 +33,21 @@ export function writeCriteoLog(path: string, options: GenerateOptions): BestAuc 
   });
 }
 
+/** How a generated dataset is made. */
+export interface GenerateDatasetOptions extends GenerateOptions {
+  /** Ids by falling popularity, as prepare gives them, or in arbitrary order, as hashing leaves them. Default popularity. */
+  readonly ids?: "popularity" | "arbitrary";
+}
+
 /**
- * Generates a dataset without a raw log: ids are the true popularity ranks from 1, row 0 of each table is never looked
- * up. Memory does not depend on the number of samples.
+ * Generates a dataset without a raw log; row 0 of each table is never looked up. Memory does not depend on the number of
+ * samples.
  */
-export function generateDataset(out: string, options: GenerateOptions): Dataset {
+export function generateDataset(out: string, options: GenerateDatasetOptions): Dataset {
   const model = new ClickModel(options);
   const { tables, denseFeatures } = model;
-  const { samples, seed, scale = 1, fractions } = options;
+  const { samples, seed, scale = 1, fractions, ids = "popularity" } = options;
+  const strides = model.rows.map((rows) => ids === "popularity" ? 1 : scatteringStride(rows));
   const sparse = CRITEO.columns.filter(isSparse);
   const firstRows = [0];
   for (const rows of model.rows) firstRows.push(firstRows.at(-1)! + rows + 1);
@@ -50,7 +59,8 @@ export function generateDataset(out: string, options: GenerateOptions): Dataset 
   const bestAuc = generate(model, options, (block, from, to, split) => {
     const files = splitFiles(split);
     for (let i = from * tables; i < to * tables; i++) {
-      const row = firstRows[i % tables] + 1 + block.ranks[i];
+      const table = i % tables;
+      const row = firstRows[table] + 1 + block.ranks[i] * strides[table] % model.rows[table];
       indices[i] = row;
       if (split === "train") counts[row]++;
     }
@@ -71,7 +81,7 @@ export function generateDataset(out: string, options: GenerateOptions): Dataset 
     { samples, lookups: samples * tables },
   ]);
   const body: DatasetBody = {
-    source: { format: "generated", shape: "criteo-kaggle", samples, seed, scale, fractions },
+    source: { format: "generated", shape: "criteo-kaggle", samples, seed, scale, fractions, ids },
     dense: CRITEO.columns.filter(isDense).map((c) => c.name),
     tables: sparse.map(({ name }, t) => ({ name, rows: model.rows[t] + 1 })),
     bags: false,
@@ -81,6 +91,14 @@ export function generateDataset(out: string, options: GenerateOptions): Dataset 
   };
   writer.commit(body);
   return Dataset.open(out);
+}
+
+/** A step that visits all rows of a table once and leaves neighbours in popularity far apart: near rows / golden ratio. */
+function scatteringStride(rows: number): number {
+  const divides = (a: number, b: number): boolean => b === 0 ? a > 1 : divides(b, a % b);
+  let stride = Math.max(1, Math.floor(rows * 0.6180339887));
+  while (divides(stride, rows)) stride++;
+  return stride;
 }
 
 /** Draws all samples in order and hands out runs of a block that belong to one split. */

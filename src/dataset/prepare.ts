@@ -4,7 +4,7 @@ import { z } from "zod";
 import { ArtifactWriter } from "../artifact.ts";
 import { HotsetError, UsageError } from "../errors.ts";
 import { COUNTS_FILE, Dataset, type DatasetBody, DICTIONARY_FILE, type Split } from "./dataset.ts";
-import { countValues, type Dictionary, loadDictionary, restoreDictionaries, saveDictionaries } from "./dictionary.ts";
+import { countValues, loadDictionaries, restoreDictionaries, saveDictionaries } from "./dictionary.ts";
 import { Engine, engineFailure } from "./duckdb.ts";
 import { encodeSamples, type Part } from "./encode.ts";
 import { type BadRowPolicy, findInputs, stage } from "./raw.ts";
@@ -28,6 +28,7 @@ export interface PrepareOptions extends ReadOptions {
   readonly inputs: readonly string[];
   /** Further files that become the test split; then `testFraction` must be 0. */
   readonly testInputs?: readonly string[];
+  /** criteo: the format of Criteo Kaggle and 1TB; csv: any columns, described by `schema`. */
   readonly format: "criteo" | "csv";
   /** File that describes the columns; needed for csv. */
   readonly schema?: string;
@@ -37,16 +38,18 @@ export interface PrepareOptions extends ReadOptions {
   readonly minFrequency?: number;
   /** Categorical values are taken modulo this number first (text: their hash). */
   readonly maxIndRange?: number;
-  /** Shares of the rows of `inputs`, by order: train, then validation, then test at the end. Defaults 0.05 and 0.1. */
+  /** Share of the rows of `inputs` that becomes the validation split, after the train split; default 0.05. */
   readonly validationFraction?: number;
+  /** Share of the rows of `inputs` that becomes the test split, at the end; default 0.1, or 0 with `testInputs`. */
   readonly testFraction?: number;
   /** For generated data: the AUC of the true model, to be recorded. */
   readonly generated?: { readonly bestAuc: Partial<Record<Split, number>> };
 }
 
 const DEFAULT_MEMORY_BYTES = 4 * 2 ** 30;
-/** DuckDB's share of the memory; the rest is for dictionaries and buffers. */
+/** DuckDB's share of the memory, and that of the dictionaries; the rest is for buffers and the runtime. */
 const ENGINE_MEMORY_SHARE = 0.5;
+const DICTIONARY_MEMORY_SHARE = 0.4;
 const DEFAULT_VALIDATION_FRACTION = 0.05;
 const DEFAULT_TEST_FRACTION = 0.1;
 
@@ -66,7 +69,9 @@ function schemaOf({ format, schema }: PrepareOptions): LogSchema {
 
 /** Shares of the rows, by order: train, then validation, then test at the end. */
 export interface Fractions {
+  /** Share of the validation split. */
   readonly validation: number;
+  /** Share of the test split. */
   readonly test: number;
 }
 
@@ -154,9 +159,10 @@ export async function prepareDataset(options: PrepareOptions): Promise<Dataset> 
       onProgress?.("count", (t + 1) / columns.length);
     }
     await saveDictionaries(engine, columns, maxIndRange, writer.path(DICTIONARY_FILE));
-    const loaded = await loadDictionaries(engine, columns.length);
+    const loaded = await loadDictionaries(engine, columns, dictionaryBytes(options));
     const dictionaries = loaded.map((l) => l.dictionary);
-    const splits = await encodeSamples(engine, writer, sources, { dense: dense.length, columns }, dictionaries, (f) => {
+    const features = { dense: dense.length, columns };
+    const splits = await encodeSamples(engine, writer, sources, features, dictionaries, (f) => {
       onProgress?.("encode", f);
     });
     await writeCounts(engine, writer, loaded.map((l) => l.frequencies), columns, parts[0].samples);
@@ -206,7 +212,7 @@ export async function encodeWith(
       onProgress: (f) => onProgress?.("read", f),
     });
     await restoreDictionaries(engine, columns, maxIndRange, dictionaryPath);
-    const dictionaries = (await loadDictionaries(engine, columns.length)).map((l) => l.dictionary);
+    const dictionaries = (await loadDictionaries(engine, columns, dictionaryBytes(options))).map((l) => l.dictionary);
     const splits = await encodeSamples(
       engine,
       writer,
@@ -227,6 +233,10 @@ export async function encodeWith(
     return { body, adopted: [DICTIONARY_FILE], result: staged.labelled };
   });
   return { dataset: encoded, labelled: result };
+}
+
+function dictionaryBytes({ memoryBytes = DEFAULT_MEMORY_BYTES }: ReadOptions): number {
+  return memoryBytes * DICTIONARY_MEMORY_SHARE;
 }
 
 /** Runs a job with an engine that spills beside the artifact, commits what it made and opens it. */
@@ -252,12 +262,6 @@ async function withEngine<R>(
   Deno.removeSync(directory, { recursive: true });
   writer.commit(made.body, made.adopted);
   return { dataset: Dataset.open(options.out), result: made.result };
-}
-
-async function loadDictionaries(engine: Engine, tables: number) {
-  const loaded: { dictionary: Dictionary; frequencies: Uint32Array }[] = [];
-  for (let t = 0; t < tables; t++) loaded.push(await loadDictionary(engine, t));
-  return loaded;
 }
 
 /** Writes how often each row is looked up in the train split: what the dictionary counted, the rest for row 0. */

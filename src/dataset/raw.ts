@@ -13,7 +13,9 @@ const STAGED_FORMAT = "(FORMAT parquet, COMPRESSION uncompressed)";
 
 /** A file of a raw log. */
 export interface InputFile {
+  /** Absolute. */
   readonly path: string;
+  /** Its length. */
   readonly bytes: number;
   /** Milliseconds since 1970. */
   readonly modified: number;

@@ -3,12 +3,8 @@ import { Header } from "../backend/backend.ts";
 import type { Samples } from "../dataset/dataset.ts";
 import { type Batch, SEGMENTS_END } from "./batch.ts";
 import type { HotMap } from "./hot_map.ts";
-import type { SegmentSorter } from "./segment_sorter.ts";
 
-/**
- * Collects samples in a batch. Add samples until `full`, then `close`; the next sample added begins a new batch in the
- * same block.
- */
+/** Collects the samples of one batch. Add samples until `full`, then `close`. */
 export class BatchFiller {
   readonly #batch: Batch;
   readonly #hotMap: HotMap | undefined;
@@ -53,8 +49,8 @@ export class BatchFiller {
     this.#lookups += to - from;
   }
 
-  /** Completes the batch: header, zeros in unused words, and segments by the sorter; without it there are none. */
-  close(sorter?: SegmentSorter): void {
+  /** Completes the batch but for its segments, of which there are none yet: header, and zeros in unused words. */
+  close(): void {
     const { words, sections, shape } = this.#batch;
     const samples = this.#samples;
     const lookups = this.#lookups;
@@ -69,14 +65,8 @@ export class BatchFiller {
       if (samples === 0) words[sections.offsets] = 0;
       words.fill(0, sections.offsets + samples * shape.tables + 1, sections.segmentBags);
     }
-    if (sorter === undefined) {
-      words.fill(0, sections.segmentBags, sections.segments);
-      words[sections.segments] = SEGMENTS_END;
-      words[sections.segments + 1] = lookups;
-    } else {
-      words.fill(0, sections.segmentBags + lookups, sections.segments);
-      sorter.write(this.#batch);
-    }
-    this.#samples = this.#lookups = 0;
+    words.fill(0, sections.segmentBags, sections.segments);
+    words[sections.segments] = SEGMENTS_END;
+    words[sections.segments + 1] = lookups;
   }
 }

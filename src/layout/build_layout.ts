@@ -3,15 +3,17 @@ import { type ArtifactFile, ArtifactWriter } from "../artifact.ts";
 import { type Dataset, type Lookups, type Samples, type Split, SPLITS } from "../dataset/dataset.ts";
 import { HotsetError } from "../errors.ts";
 import { HOT_ROWS_FILE, type Profile } from "../profile/profile.ts";
-import { Batch, type BatchShape } from "./batch.ts";
+import type { Batch, BatchShape } from "./batch.ts";
 import { BatchFiller } from "./batch_filler.ts";
 import { HotMap } from "./hot_map.ts";
 import { batchFiles, type BatchKind, Layout, type LayoutBody } from "./layout.ts";
-import { SegmentSorter } from "./segment_sorter.ts";
+import { PackRing } from "./pack_ring.ts";
 import { SplitBatches } from "./split_batches.ts";
 
 /** Samples read at a time. */
 const RUN_SAMPLES = 4096;
+/** From so many samples on a second thread is worth its start. */
+const THREAD_SAMPLES = 100_000;
 
 /** How to lay out. */
 export interface LayoutOptions {
@@ -49,16 +51,12 @@ export function buildLayout(dataset: Dataset, profile: Profile | undefined, opti
     : batchSize * tables;
   const shape: BatchShape = { batchSize, denseFeatures, tables, bags, lookupCapacity };
   using writer = new ArtifactWriter("layout", out);
-  const packer = (kind: BatchKind) =>
-    new Packer(
-      writer,
-      kind,
-      shape,
-      kind === "hot" ? hotMap : undefined,
-      kind === "hot" ? hotRows.length : dataset.rows,
-    );
-  const hot = packer("hot");
-  const cold = packer("cold");
+  const files = { hot: new BatchWriter(writer, "hot"), cold: new BatchWriter(writer, "cold") };
+  const withThread = navigator.hardwareConcurrency > 1 && dataset.samples("train") >= THREAD_SAMPLES;
+  const limits = { shape, hotLimit: hotRows.length, coldLimit: dataset.rows };
+  using ring = new PackRing(limits, withThread, (batch) => (batch.hot ? files.hot : files.cold).write(batch));
+  const hot = new Packer(ring, hotMap);
+  const cold = new Packer(ring, undefined);
   using reader = dataset.reader("train", RUN_SAMPLES);
   for (let first = 0; first < reader.samples; first += RUN_SAMPLES) {
     const samples = reader.read(first, Math.min(RUN_SAMPLES, reader.samples - first));
@@ -67,6 +65,7 @@ export function buildLayout(dataset: Dataset, profile: Profile | undefined, opti
   }
   hot.finish();
   cold.finish();
+  ring.finish();
   writer.file(HOT_ROWS_FILE).append(hotRows);
   const body: LayoutBody = {
     dataset: dataset.id,
@@ -77,51 +76,72 @@ export function buildLayout(dataset: Dataset, profile: Profile | undefined, opti
     samples: reader.samples,
     hotSamples: hot.samples,
     hotSampleShare: reader.samples === 0 ? 0 : hot.samples / reader.samples,
-    hotBatches: hot.batches,
-    coldBatches: cold.batches,
-    bytes: hot.bytes + cold.bytes,
+    hotBatches: files.hot.batches,
+    coldBatches: files.cold.batches,
+    bytes: files.hot.bytes + files.cold.bytes,
   };
   writer.commit(body);
   return Layout.open(out);
 }
 
-/** Packs the samples of one kind into batches and appends their records. */
+/** Packs the samples of one kind into batches. */
 class Packer {
   samples = 0;
+  readonly #ring: PackRing;
+  readonly #hotMap: HotMap | undefined;
+  #batch: Batch;
+  #filler: BatchFiller;
+
+  /** With a hot map packs hot batches, else cold ones. */
+  constructor(ring: PackRing, hotMap: HotMap | undefined) {
+    this.#ring = ring;
+    this.#hotMap = hotMap;
+    this.#batch = ring.take();
+    this.#filler = new BatchFiller(this.#batch, hotMap);
+  }
+
+  add(samples: Samples, i: number): void {
+    if (this.#filler.full) {
+      this.#submit();
+      this.#batch = this.#ring.take();
+      this.#filler = new BatchFiller(this.#batch, this.#hotMap);
+    }
+    this.#filler.add(samples, i);
+    this.samples++;
+  }
+
+  /** Submits the last batch, which may be partial. */
+  finish(): void {
+    if (this.#filler.samples > 0) this.#submit();
+  }
+
+  #submit(): void {
+    this.#filler.close();
+    this.#ring.submit(this.#batch);
+  }
+}
+
+/** Appends the records of one kind of batches, and where each begins. */
+class BatchWriter {
   batches = 0;
-  bytes = 0;
-  readonly #batch: Batch;
-  readonly #filler: BatchFiller;
-  readonly #sorter: SegmentSorter;
   readonly #records: ArtifactFile;
   readonly #positions: ArtifactFile;
   readonly #position = new Float64Array(1);
 
-  constructor(writer: ArtifactWriter, kind: BatchKind, shape: BatchShape, hotMap: HotMap | undefined, rows: number) {
-    this.#batch = new Batch(shape);
-    this.#filler = new BatchFiller(this.#batch, hotMap);
-    this.#sorter = new SegmentSorter(shape, rows);
+  constructor(writer: ArtifactWriter, kind: BatchKind) {
     this.#records = writer.file(batchFiles(kind).batches);
     this.#positions = writer.file(batchFiles(kind).positions);
     this.#positions.append(this.#position);
   }
 
-  add(samples: Samples, i: number): void {
-    this.samples++;
-    this.#filler.add(samples, i);
-    if (this.#filler.full) this.#write();
+  get bytes(): number {
+    return this.#records.bytes;
   }
 
-  /** Writes the last, partial batch. */
-  finish(): void {
-    if (this.#filler.samples > 0) this.#write();
-  }
-
-  #write(): void {
-    this.#filler.close(this.#sorter);
-    this.#records.append(this.#batch.words.subarray(0, this.#batch.usedWords));
+  write(batch: Batch): void {
+    this.#records.append(batch.words.subarray(0, batch.usedWords));
     this.batches++;
-    this.#position[0] = this.bytes = this.#records.bytes;
+    this.#position[0] = this.bytes;
     this.#positions.append(this.#position);
   }
 }

@@ -13,7 +13,9 @@ export const trainConfig = z.object({
   device: z.enum(["auto", "cpu", "cuda", "emulated"]),
   /** Length of embedding rows. */
   dim: positive,
-  /** Widths of the bottom MLP without its input, which is the number of dense features. */
+  /** Dense features that the data must have; null to take what it has. */
+  denseFeatures: positive.nullable(),
+  /** Widths of the bottom MLP after its input, the last one `dim`. */
   bottom: widths,
   /** Widths of the top MLP without its input, which the interaction decides. */
   top: widths,
@@ -37,6 +39,8 @@ export const trainConfig = z.object({
   /** Stop when the selection split reaches this AUC, or has not improved for so many evaluations. */
   targetAuc: z.number().min(0).max(1).nullable(),
   patience: positive.nullable(),
+  /** False to train without writing checkpoints, for measurements and searches. */
+  save: z.boolean(),
   seed: z.number().int().nonnegative().max(0xffffffff),
 });
 /** A resolved configuration. */
@@ -64,6 +68,7 @@ const DEFAULTS: TrainConfig = {
   ...KAGGLE,
   mode: "fae",
   device: "auto",
+  denseFeatures: null,
   interaction: "dot",
   epochs: 1,
   optimizer: "sgd",
@@ -77,6 +82,7 @@ const DEFAULTS: TrainConfig = {
   testFreq: 0,
   targetAuc: null,
   patience: null,
+  save: true,
   seed: 123,
 };
 

@@ -54,10 +54,22 @@ export function cacheOf(out: string): string {
 
 /** The model that a configuration makes for a dataset. */
 export function planFor(config: TrainConfig, dataset: Dataset): ModelPlan {
+  const { denseFeatures } = dataset;
+  if (denseFeatures === 0) {
+    throw new HotsetError(
+      `Cannot train on ${dataset.directory}: it has no dense features and the bottom MLP needs one`,
+    );
+  }
+  if (config.denseFeatures !== null && config.denseFeatures !== denseFeatures) {
+    throw new HotsetError(
+      `Cannot train on ${dataset.directory}: the bottom MLP takes ${config.denseFeatures} values and the data has ` +
+        `${denseFeatures} dense features; begin --arch-mlp-bot with ${denseFeatures}`,
+    );
+  }
   return planModel({
     dim: config.dim,
     tableRows: dataset.body.tables.map((table) => table.rows),
-    bottom: [dataset.denseFeatures, ...config.bottom],
+    bottom: [denseFeatures, ...config.bottom],
     top: config.top,
     interaction: config.interaction,
     optimizer: config.optimizer,

@@ -1,7 +1,8 @@
 /** Uses a trained run: its metrics on a dataset, and scores for new rows. */
+import { join } from "node:path";
 import { Dataset, type Split, SPLITS } from "../dataset/dataset.ts";
 import { encodeWith, type ReadOptions } from "../dataset/prepare.ts";
-import { HotsetError } from "../errors.ts";
+import { HotsetError, messageOf } from "../errors.ts";
 import { SplitBatches } from "../layout/split_batches.ts";
 import { planModel } from "../model/shape.ts";
 import type { Checkpoint } from "./checkpoint.ts";
@@ -13,6 +14,8 @@ import { openBest, readRun } from "./run.ts";
 
 /** Samples scored at a time. */
 const BATCH_SAMPLES = 2048;
+/** Lines of scores written at a time. */
+const LINES_AT_ONCE = 65_536;
 
 /**
  * Metrics of a run's best checkpoint on the validation and test splits of its dataset, or of another dataset with the
@@ -41,24 +44,51 @@ export async function evaluateRun(
   return events;
 }
 
-/** Click probabilities (rows of the inputs, in order) by a run's best checkpoint. `temporary` is a directory to work in. */
+/** Click probabilities of raw rows, in the order of the inputs, by a run's best checkpoint. */
 export async function predictRun(
   run: string,
   inputs: readonly string[],
-  temporary: string,
   options: ReadOptions,
   report: Report,
 ): Promise<Float32Array> {
   const record = readRun(run);
   const checkpoint = openBest(run);
   const trained = Dataset.open(record.dataset);
-  const { dataset } = await encodeWith(trained, inputs, {
-    ...options,
-    out: `${temporary}/dataset`,
-    onProgress: (stage, fraction) => report({ event: "stage", stage: `encode: ${stage}`, fraction }),
-  });
-  const { logits } = await scoreWith(checkpoint, dataset, "test", report);
-  return logits.map((logit) => 1 / (1 + Math.exp(-logit)));
+  const temporary = Deno.makeTempDirSync({ prefix: "hotset-" });
+  try {
+    const { dataset } = await encodeWith(trained, inputs, {
+      ...options,
+      out: join(temporary, "dataset"),
+      onProgress: (stage, fraction) => report({ event: "stage", stage: `encode: ${stage}`, fraction }),
+    });
+    const { logits } = await scoreWith(checkpoint, dataset, "test", report);
+    return logits.map((logit) => 1 / (1 + Math.exp(-logit)));
+  } finally {
+    Deno.removeSync(temporary, { recursive: true });
+  }
+}
+
+/** Writes probabilities as CSV with the columns row (from 0) and probability: to a file, whole or not at all, or to stdout. */
+export function writeScores(probabilities: Float32Array, file: string | undefined): void {
+  const encoder = new TextEncoder();
+  const temporary = file === undefined ? undefined : `${file}.partial`;
+  try {
+    using target = temporary === undefined
+      ? undefined
+      : Deno.openSync(temporary, { write: true, create: true, truncate: true });
+    const sink = target ?? Deno.stdout;
+    for (let first = -LINES_AT_ONCE; first < probabilities.length; first += LINES_AT_ONCE) {
+      const lines = first < 0 ? ["row,probability"] : Array.from(
+        probabilities.subarray(first, first + LINES_AT_ONCE),
+        (probability, i) => `${first + i},${probability.toPrecision(7)}`,
+      );
+      const bytes = encoder.encode(lines.join("\n") + "\n");
+      for (let done = 0; done < bytes.length;) done += sink.writeSync(bytes.subarray(done));
+    }
+    if (file !== undefined) Deno.renameSync(temporary!, file);
+  } catch (error) {
+    throw new HotsetError(`Cannot write ${file ?? "the scores"}: ${messageOf(error)}`, { cause: error });
+  }
 }
 
 async function scoreWith(checkpoint: Checkpoint, dataset: Dataset, split: Split, report: Report): Promise<Scores> {

@@ -31,6 +31,13 @@ export const BEST_CHECKPOINT = "best";
 /** A run was interrupted; its last checkpoint is complete. */
 export class Interrupted extends HotsetError {
   override name = "Interrupted";
+  /** Directory of the run. */
+  readonly run: string;
+
+  constructor(message: string, run: string) {
+    super(message);
+    this.run = run;
+  }
 }
 
 /** Everything a run needs. */
@@ -241,6 +248,7 @@ export class Trainer {
     const { config, dataset, out, runId } = this.#options;
     const { memory } = this.#group;
     this.#sync.push();
+    if (!config.save) return;
     saveCheckpoint(join(out, name), memory, {
       model: memory.plan.shape,
       seed: config.seed,
@@ -253,7 +261,10 @@ export class Trainer {
   #interrupt(): never {
     this.#group.drain();
     this.#save(LAST_CHECKPOINT);
-    throw new Interrupted(`Training was interrupted at step ${this.#state.step}; its checkpoint is saved`);
+    throw new Interrupted(
+      `Training was interrupted at step ${this.#state.step}; its checkpoint is saved`,
+      this.#options.out,
+    );
   }
 
   #result(ended: ResultEvent["ended"]): ResultEvent {

@@ -10,11 +10,14 @@ import {
 } from "../../src/backend/backend.ts";
 import {
   ACTIVATION_CODES,
+  type Address,
+  growMemory,
   instantiateKernels,
   type Kernels,
-  MAXIMUM_PAGES,
+  newMemory,
   NO_ADDRESS,
   OPTIMIZER_CODES,
+  PAGE_BYTES,
 } from "../../src/backend/cpu/wasm/kernels.ts";
 import { KERNELS_BASE64 } from "../../src/backend/cpu/wasm/kernels_binary.ts";
 import { ReferenceBackend } from "../../src/backend/reference/reference.ts";
@@ -27,7 +30,7 @@ const GUARD_WORDS = 16;
 
 /** Operands for one test in a shared memory, with guard words around each that no kernel may change. */
 class Operands {
-  readonly memory = new WebAssembly.Memory({ initial: 64, maximum: MAXIMUM_PAGES, shared: true });
+  readonly memory = newMemory(64);
   readonly kernels: Kernels = instantiateKernels(this.memory);
   readonly #guards: number[] = [];
   #next = 256;
@@ -39,7 +42,7 @@ class Operands {
   /** New words, holding `values` if given, else the guard's pattern. */
   words(count: number): Uint32Array {
     const bytes = 4 * (count + GUARD_WORDS);
-    if (this.#next + bytes > this.memory.buffer.byteLength) this.memory.grow(Math.ceil(bytes / 65536) + 1);
+    if (this.#next + bytes > this.memory.buffer.byteLength) growMemory(this.memory, Math.ceil(bytes / PAGE_BYTES) + 1);
     const words = new Uint32Array(this.memory.buffer, this.#next, count).fill(GUARD);
     this.#next += 4 * count;
     this.#guard();
@@ -73,10 +76,10 @@ class Operands {
     new Float32Array(words.buffer, words.byteOffset)[Header.learningRate] = fields.rate ?? 0;
     return words;
   }
-  scratch(bytes: number): number {
-    return this.words(Math.ceil(bytes / 4)).byteOffset;
+  scratch(bytes: number): Address {
+    return at(this.words(Math.ceil(bytes / 4)));
   }
-  gemmScratch(): number {
+  gemmScratch(): Address {
     return this.scratch(this.kernels.gemmScratchBytes());
   }
   /** Fails if a kernel wrote outside its operands. */
@@ -93,7 +96,7 @@ class Operands {
   }
 }
 
-const at = (operand: Float32Array | Uint32Array) => operand.byteOffset;
+const at = (operand: Float32Array | Uint32Array): Address => BigInt(operand.byteOffset);
 
 /** Fails unless every number is within `tolerance` of the expected one, relative to `scale` or to the number itself. */
 function assertClose(actual: ArrayLike<number>, expected: ArrayLike<number>, tolerance: number, what: string): void {
@@ -127,10 +130,10 @@ function linearShapes(): [number, number, number][] {
   return shapes;
 }
 
-Deno.test("WASM kernels: the committed binary is what the sources compile to", async () => {
+Deno.test("WASM kernels: the committed binary is what the sources compile to", () => {
   assert.equal(
     committedModuleText(),
-    kernelsModuleText(await compileKernels()),
+    kernelsModuleText(compileKernels()),
     "kernels_binary.ts is stale: run `deno run -A tools/build_wasm.ts`",
   );
 });
@@ -392,6 +395,24 @@ Deno.test("WASM kernels: gathered rows scattered back leave the table as it was"
       operands.check();
     }
   }
+});
+
+Deno.test("WASM kernels: rows of a table that reaches past 4 GiB", () => {
+  const memory = newMemory(65536 + 16); // pages that no test touches take no memory
+  const floats = new Float32Array(memory.buffer);
+  const dim = 16;
+  const rows = new Uint32Array(memory.buffer, 64, 2);
+  rows.set([floats.length / dim - 1, 65536]); // the last row, and one where the low 32 bits of its address are small
+  floats.fill(1, rows[0] * dim, (rows[0] + 1) * dim);
+  floats.fill(2, rows[1] * dim, (rows[1] + 1) * dim);
+  const packed = new Float32Array(memory.buffer, 128, 2 * dim);
+  const kernels = instantiateKernels(memory);
+  kernels.gatherRows(2, dim, 0n, at(rows), at(packed));
+  assert.deepEqual([packed[0], packed[dim - 1], packed[dim], packed[2 * dim - 1]], [1, 1, 2, 2]);
+  packed.fill(3);
+  kernels.scatterRows(2, dim, at(packed), at(rows), 0n);
+  assert.equal(floats[rows[0] * dim], 3);
+  assert.throws(() => kernels.gatherRows(1, dim, 64n, at(rows), at(packed)), WebAssembly.RuntimeError);
 });
 
 /** A batch's segment list from its lookups: (row, first position) pairs and the bag of each lookup. */

@@ -1,5 +1,9 @@
 import assert from "node:assert/strict";
 import { gzipSync } from "node:zlib";
+import { DuckDBInstance } from "@duckdb/node-api";
+import { loadDictionaries, restoreDictionaries } from "../../src/dataset/dictionary.ts";
+import { Engine } from "../../src/dataset/duckdb.ts";
+import { CRITEO, isSparse } from "../../src/dataset/schema.ts";
 import { encodeWith, prepareDataset, type PrepareOptions, sourceOf } from "../../src/dataset/prepare.ts";
 import { criteoLine, denseOf, idsOf, labelsOf, TemporaryDirectory } from "./support.ts";
 
@@ -141,19 +145,27 @@ Deno.test("bags with an index range and a minimum frequency", async () => {
 
 Deno.test("the order is kept and the bytes are the same with any number of threads", async () => {
   using directory = new TemporaryDirectory();
-  const rows = 60_000; // several of DuckDB's row groups, so that threads meet
-  let content = "";
-  for (let i = 0; i < rows; i++) {
-    content += criteoLine(String(i % 2), [String(i)], [(i % 977).toString(16), i.toString(16)]);
-  }
-  const input = directory.write("log.tsv", content);
+  const rows = 200_000; // several of DuckDB's row groups, so that threads meet
+  const lines = Array.from({ length: rows }, (_, i) => `${i % 2},${i},${(i % 977).toString(16)},${i.toString(16)}\n`);
+  const input = directory.write("log.csv", lines.join(""));
+  const schema = directory.write(
+    "schema.json",
+    JSON.stringify({
+      header: false,
+      columns: [
+        { name: "label", kind: "label" },
+        { name: "number", kind: "dense", transform: "none" },
+        { name: "few", kind: "sparse", values: "hex" },
+        { name: "many", kind: "sparse" },
+      ],
+    }),
+  );
   const manifests: string[] = [];
   for (const threads of [1, 4, 4]) {
     const out = directory.join("out");
-    const dataset = await prepareDataset({ inputs: [input], format: "criteo", out, threads, ...ALL_TRAIN });
+    const dataset = await prepareDataset({ inputs: [input], format: "csv", schema, out, threads, ...ALL_TRAIN });
     manifests.push(Deno.readTextFileSync(`${out}/manifest.json`));
-    const order = denseOf(dataset, "train").findIndex(([x], i) => x !== Math.fround(Math.log(i + 1)));
-    assert.equal(order, -1, "I1 counts the rows");
+    assert.equal(denseOf(dataset, "train").findIndex(([x], i) => x !== i), -1, "the dense column counts the rows");
     assert.deepEqual(idsOf(dataset, "train").map((r) => r[0][0]).slice(974, 980), [975, 976, 977, 1, 2, 3]);
   }
   assert.equal(manifests[0], manifests[1]);
@@ -200,4 +212,52 @@ Deno.test("encodeWith: text values and bags come back from the dictionary", asyn
   const encoded = await encodeWith(dataset, [fresh], { out: directory.join("encoded") });
   assert.deepEqual(idsOf(encoded.dataset, "test"), [[[2], [0, 2]], [[0], [1]], [[0], []]]);
   assert.equal(encoded.labelled, false);
+});
+
+Deno.test("Parquet and zstd inputs give what the same rows in CSV give", async () => {
+  using directory = new TemporaryDirectory();
+  const schema = directory.write("schema.json", SHOP);
+  const csv = directory.write("shop.csv", "clicked,city,price,seen\n1,Rome,1.5,p q p\n0,,,\n0,Oslo,3,q p\n");
+  const instance = await DuckDBInstance.create();
+  const connection = await instance.connect();
+  const rows = `SELECT clicked::INTEGER AS clicked, city, price::DOUBLE AS price, seen FROM read_csv('${csv}')`;
+  await connection.run(`COPY (${rows}) TO '${directory.join("shop.parquet")}'`);
+  await connection.run(`COPY (${rows}) TO '${directory.join("shop.csv.zst")}'`);
+  connection.closeSync();
+  instance.closeSync();
+  const prepare = async (input: string) => {
+    const options = { inputs: [input], format: "csv", schema, out: directory.join("out"), ...ALL_TRAIN } as const;
+    const dataset = await prepareDataset(options);
+    return [idsOf(dataset, "train"), denseOf(dataset, "train"), labelsOf(dataset, "train")];
+  };
+  const expected = await prepare(csv);
+  assert.deepEqual(expected, [[[[3], [1, 2, 1]], [[1], []], [[2], [2, 1]]], [[1.5], [0], [3]], [1, 0, 0]]);
+  assert.deepEqual(await prepare(directory.join("shop.parquet")), expected);
+  assert.deepEqual(await prepare(directory.join("shop.csv.zst")), expected);
+});
+
+Deno.test("files of different layouts are read in the given order", async () => {
+  using directory = new TemporaryDirectory();
+  const schema = directory.write("schema.json", SHOP);
+  const a = directory.write("a.csv", "clicked,city,price,seen\n1,Rome,1,p\n");
+  const b = directory.write("b.csv", "price,seen,clicked,city\n2,p,0,Oslo\n");
+  const c = directory.write("c.csv", "clicked,city,price,seen\n0,Rome,3,p\n");
+  const out = directory.join("out");
+  const dataset = await prepareDataset({ inputs: [a, b, c], format: "csv", schema, out, ...ALL_TRAIN });
+  assert.deepEqual(denseOf(dataset, "train"), [[1], [2], [3]]);
+  assert.deepEqual(idsOf(dataset, "train").map((r) => r[0][0]), [1, 2, 1]);
+});
+
+Deno.test("dictionaries beyond the memory limit are refused with the way out", async () => {
+  using directory = new TemporaryDirectory();
+  const { dataset } = await firstTable(directory, Array.from({ length: 30_000 }, (_, i) => i.toString(16)));
+  using spill = new TemporaryDirectory();
+  using engine = await Engine.create(spill.path, { memoryBytes: 1e9, threads: 1 });
+  const columns = CRITEO.columns.filter(isSparse);
+  await restoreDictionaries(engine, columns, undefined, dataset.dictionaryPath!);
+  await assert.rejects(loadDictionaries(engine, columns, 500_000), {
+    name: "HotsetError",
+    message:
+      /^Cannot load the dictionaries: 30051 values need 1 MB and the memory limit leaves 1 MB for them; .*--max-ind-range$/,
+  });
 });

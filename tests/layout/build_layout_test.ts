@@ -189,6 +189,19 @@ Deno.test("equal inputs give equal bytes", () => {
   assert.deepEqual(read("second"), first);
 });
 
+Deno.test("large datasets are packed with a second thread, to the same batches every time", () => {
+  using directory = new TemporaryDirectory();
+  const { dataset, profile } = setUp(directory, false, 150_000, 100_000);
+  const hotRows = new Set(profile.hotRows);
+  const all = trainSamples(dataset);
+  const isHot = (sample: PlainSample) => sample.bags.every((bag) => bag.every((row) => hotRows.has(row)));
+  using layout = buildLayout(dataset, profile, { out: directory.join("layout"), batchSize: 256 });
+  assert.deepEqual(unpack(layout, "hot"), all.filter(isHot));
+  assert.deepEqual(unpack(layout, "cold"), all.filter((sample) => !isHot(sample)));
+  using again = buildLayout(dataset, profile, { out: directory.join("again"), batchSize: 256 });
+  assert.equal(again.id, layout.id);
+});
+
 Deno.test("batches of one sample, and of more than there are", () => {
   using directory = new TemporaryDirectory();
   const { dataset, profile } = setUp(directory, true, 150_000, 60);

@@ -16,19 +16,26 @@ import { HostBuffer, HostMemory } from "../host_memory.ts";
 import type { OpenBlas } from "../../../ffi/openblas.ts";
 import { packFar, poolFar, unpackFar, updateRowsFar } from "./far_rows.ts";
 import { type KernelMemory, takeKernelMemory } from "./kernel_memory.ts";
-import { ACTIVATION_CODES, instantiateKernels, type Kernels, NO_ADDRESS, OPTIMIZER_CODES } from "./wasm/kernels.ts";
+import {
+  ACTIVATION_CODES,
+  type Address,
+  instantiateKernels,
+  type Kernels,
+  NO_ADDRESS,
+  OPTIMIZER_CODES,
+} from "./wasm/kernels.ts";
 
-/** Larger tables, in bytes, lie outside the kernels' memory, so that the hot rows and all else find room in it. */
-const LARGEST_NEAR_TABLE = 2 ** 30;
+/** Larger tables, in bytes, lie outside the kernels' memory of 16 GiB, so that all else finds room in it. */
+const LARGEST_NEAR_TABLE = 12 * 2 ** 30;
 
 /** Host memory that knows where it lies in the kernels' memory. */
 class CpuBuffer extends HostBuffer {
   /** Byte address in the kernels' memory, NO_ADDRESS outside of it. */
-  readonly address: number;
+  readonly address: Address;
 
-  constructor(memory: ArrayBufferLike, byteOffset: number, words: number, address: number) {
+  constructor(memory: ArrayBufferLike, byteOffset: number, words: number, inKernelMemory: boolean) {
     super(memory, byteOffset, words);
-    this.address = address;
+    this.address = inKernelMemory ? BigInt(byteOffset) : NO_ADDRESS;
   }
 }
 
@@ -62,37 +69,31 @@ export class CpuBackend extends HostMemory implements HostBackend {
     const address = 4 * words > LARGEST_NEAR_TABLE ? undefined : takeKernelMemory(this.#memory, 4 * words);
     if (address !== undefined) return this.#inKernelMemory(address, words);
     const { floats } = super.allocate(words, label) as HostBuffer;
-    return new CpuBuffer(floats.buffer, 0, words, NO_ADDRESS);
+    return new CpuBuffer(floats.buffer, 0, words, false);
   }
 
   override view(buffer: Buffer, first: number, words: number): Buffer {
     const { floats } = super.view(buffer, first, words) as HostBuffer;
-    const { address } = buffer as CpuBuffer;
-    return new CpuBuffer(
-      floats.buffer,
-      floats.byteOffset,
-      words,
-      address === NO_ADDRESS ? address : address + 4 * first,
-    );
+    return new CpuBuffer(floats.buffer, floats.byteOffset, words, at(buffer) !== NO_ADDRESS);
   }
 
   override wrap(memory: Float32Array | Uint32Array): Buffer {
-    return new CpuBuffer(memory.buffer, memory.byteOffset, memory.length, NO_ADDRESS);
+    return new CpuBuffer(memory.buffer, memory.byteOffset, memory.length, false);
   }
 
   override share(buffer: Buffer): SharedWords {
-    const { address, words } = buffer as CpuBuffer;
-    return address === NO_ADDRESS ? super.share(buffer) : { memory: undefined, byteOffset: address, words };
+    const shared = super.share(buffer);
+    return at(buffer) === NO_ADDRESS ? shared : { ...shared, memory: undefined };
   }
 
   override attach(shared: SharedWords): Buffer {
     const { memory, byteOffset, words } = shared;
     if (memory === undefined) return this.#inKernelMemory(byteOffset, words);
-    return new CpuBuffer(memory, byteOffset, words, NO_ADDRESS);
+    return new CpuBuffer(memory, byteOffset, words, false);
   }
 
-  #inKernelMemory(address: number, words: number): CpuBuffer {
-    return new CpuBuffer(this.#memory.memory.buffer, address, words, address);
+  #inKernelMemory(byteOffset: number, words: number): CpuBuffer {
+    return new CpuBuffer(this.#memory.memory.buffer, byteOffset, words, true);
   }
 
   #takeScratch(bytes: number): CpuBuffer {
@@ -100,7 +101,7 @@ export class CpuBackend extends HostMemory implements HostBackend {
   }
 
   /** Scratch of at least so many bytes; allocates only when an operation asks for more than any before. */
-  #scratchOf(bytes: number): number {
+  #scratchOf(bytes: number): Address {
     if (4 * this.#scratch.words < bytes) this.#scratch = this.#takeScratch(bytes);
     return this.#scratch.address;
   }
@@ -263,7 +264,7 @@ export class CpuBackend extends HostMemory implements HostBackend {
   }
 }
 
-function at(buffer: Buffer): number {
+function at(buffer: Buffer): Address {
   return (buffer as CpuBuffer).address;
 }
 

@@ -1,11 +1,10 @@
 /** The memory that the WASM kernels work in: one for all ranks of a process, handed out front to back, never freed. */
-import { MAXIMUM_PAGES } from "./wasm/kernels.ts";
+import { adviseHugePages } from "../../../ffi/memory.ts";
+import { growMemory, MAXIMUM_PAGES, newMemory, PAGE_BYTES } from "./wasm/kernels.ts";
 
-const PAGE_BYTES = 65536;
 /** Allocations begin at whole cache lines. */
 const LINE_BYTES = 64;
-/** Kernels' addresses must not wrap, so the last page is not used. */
-const LIMIT_BYTES = (MAXIMUM_PAGES - 1) * PAGE_BYTES;
+const LIMIT_BYTES = MAXIMUM_PAGES * PAGE_BYTES;
 
 /** Kernel memory; can be posted to a worker. */
 export interface KernelMemory {
@@ -18,7 +17,7 @@ export interface KernelMemory {
 export function newKernelMemory(): KernelMemory {
   const nextLine = new Int32Array(new SharedArrayBuffer(4));
   nextLine[0] = 1; // address 0 stands for an operand that is not there
-  return { memory: new WebAssembly.Memory({ initial: 1, maximum: MAXIMUM_PAGES, shared: true }), nextLine };
+  return { memory: newMemory(1), nextLine };
 }
 
 /** Takes `bytes` of zeroed memory; returns the address, or undefined if there is no room. */
@@ -30,7 +29,10 @@ export function takeKernelMemory({ memory, nextLine }: KernelMemory, bytes: numb
     Atomics.sub(nextLine, 0, lines);
     return undefined;
   }
-  const missing = end - memory.buffer.byteLength;
-  if (missing > 0) memory.grow(Math.ceil(missing / PAGE_BYTES));
+  const before = memory.buffer.byteLength;
+  if (end > before) {
+    growMemory(memory, Math.ceil((end - before) / PAGE_BYTES));
+    adviseHugePages(new Uint8Array(memory.buffer, before, end - before));
+  }
   return address;
 }

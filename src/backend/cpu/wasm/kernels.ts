@@ -9,17 +9,30 @@
 import type { Activation, Optimizer } from "../../backend.ts";
 import { KERNELS_BASE64 } from "./kernels_binary.ts";
 
-/** A byte address in the memory, a multiple of 4. */
-export type Address = number;
+/** A byte address in the memory, a multiple of 4. Memories of more than 4 GiB are addressed by 64-bit numbers. */
+export type Address = bigint;
 
 /** The numbers by which the kernels know activations. */
 export const ACTIVATION_CODES: Readonly<Record<Activation, number>> = { identity: 0, relu: 1, sigmoid: 2 };
 /** The numbers by which the kernels know optimizers. */
 export const OPTIMIZER_CODES: Readonly<Record<Optimizer, number>> = { sgd: 0, adagrad: 1, rwsadagrad: 2 };
 /** Stands for an operand that is not there. */
-export const NO_ADDRESS: Address = 0;
-/** The most 64 KiB pages that the kernels' memory may have; a WebAssembly.Memory for them declares this `maximum`. */
-export const MAXIMUM_PAGES = 65536;
+export const NO_ADDRESS: Address = 0n;
+/** The bytes of a page, by which memories grow. */
+export const PAGE_BYTES = 65536;
+/** The most pages that the kernels' memory may have: 16 GiB, the most that V8 gives. */
+export const MAXIMUM_PAGES = 262144;
+
+/** A shared memory that kernels can work in. What is not used yet takes addresses but no memory. */
+export function newMemory(pages: number): WebAssembly.Memory {
+  const descriptor = { address: "i64", initial: BigInt(pages), maximum: BigInt(MAXIMUM_PAGES), shared: true };
+  return new WebAssembly.Memory(descriptor as unknown as WebAssembly.MemoryDescriptor);
+}
+
+/** Adds pages to a memory; views made before still hold. Throws RangeError if there is no room for them. */
+export function growMemory(memory: WebAssembly.Memory, pages: number): void {
+  memory.grow(BigInt(pages) as unknown as number);
+}
 
 /**
  * The kernels. Matrices are row-major f32, `activation` and `optimizer` are codes, `header`, `segments` and
@@ -163,10 +176,7 @@ export interface Kernels {
 
 let compiled: WebAssembly.Module | undefined;
 
-/**
- * The kernels over `memory`, which must be shared and declare `maximum: MAXIMUM_PAGES`. The module is compiled once a
- * thread. The last 64 KiB of a memory of 4 GiB are not for operands: addresses must not wrap.
- */
+/** The kernels over a memory made by `newMemory`, here or in another thread. The module is compiled once a thread. */
 export function instantiateKernels(memory: WebAssembly.Memory): Kernels {
   compiled ??= new WebAssembly.Module(Uint8Array.fromBase64(KERNELS_BASE64));
   return new WebAssembly.Instance(compiled, { env: { memory } }).exports as unknown as Kernels;

@@ -1,16 +1,24 @@
-// Rows of tables that lie in this memory. Rows are independent of each other and the loops over them are short, so the
-// processor has the cache misses of many rows under way at once.
+// Rows of tables that lie in this memory. Rows of a large table come from main memory, and copying or updating one is
+// so many instructions that few of them are under way at once. So the rows of a block are touched first, in a loop as
+// short as it can be, which has the misses of all of them overlap.
 import { ADAGRAD, ADAGRAD_EPSILON, HEADER_DISTINCT, HEADER_LEARNING_RATE, HEADER_LOOKUPS, SGD } from "./codes";
 import { copyWords } from "./copy";
 import { adagrad, descend } from "./dense";
 
+/** Rows that are touched ahead of their use. */
+const BLOCK: u32 = 64;
+
 /** packed[i] = table[rows[i]] for i < count. */
 export function gatherRows(count: u32, dim: u32, table: usize, rows: usize, packed: usize): void {
   const bytes = <usize> dim << 2;
-  for (let i: u32 = 0; i < count; i++) {
-    copyWords(packed, table + <usize> load<u32>(rows) * bytes, bytes);
-    packed += bytes;
-    rows += 4;
+  for (let first: u32 = 0; first < count; first += BLOCK) {
+    const block = min(BLOCK, count - first);
+    touchRows(block, bytes, table, rows, 4, packed);
+    for (let i: u32 = 0; i < block; i++) {
+      copyWords(packed, table + <usize> load<u32>(rows) * bytes, bytes);
+      packed += bytes;
+      rows += 4;
+    }
   }
 }
 
@@ -27,9 +35,17 @@ export function scatterRows(count: u32, dim: u32, packed: usize, rows: usize, ta
 /** pooled[b] = the sum of table[indices[k]] over offsets[b] <= k < offsets[b + 1]. */
 export function pool(bags: u32, dim: u32, table: usize, indices: usize, offsets: usize, pooled: usize): void {
   const bytes = <usize> dim << 2;
+  const lookups = load<u32>(offsets + (<usize> bags << 2));
+  let touched = load<u32>(offsets);
   for (let b: u32 = 0; b < bags; b++) {
     const begin = load<u32>(offsets, 0);
-    const count = load<u32>(offsets, 4) - begin;
+    const end = load<u32>(offsets, 4);
+    const count = end - begin;
+    while (touched < end) {
+      const block = min(BLOCK, lookups - touched);
+      touchRows(block, bytes, table, indices + (<usize> touched << 2), 4, pooled);
+      touched += block;
+    }
     if (count == 1) copyWords(pooled, table + <usize> load<u32>(indices + (<usize> begin << 2)) * bytes, bytes);
     else sumRows(count, bytes, table, indices + (<usize> begin << 2), pooled);
     offsets += 4;
@@ -56,12 +72,20 @@ export function updateRows(
   scratch: usize,
 ): void {
   const bytes = <usize> dim << 2;
+  const stateBytes: usize = optimizer == ADAGRAD ? bytes : 4;
   const rate = load<f32>(header + HEADER_LEARNING_RATE);
   const lookups = <u64> load<u32>(header + HEADER_LOOKUPS);
   const distinct = load<u32>(header + HEADER_DISTINCT);
   let s = firstSegment(segments, distinct, <u32> (lookups * rank / ranks));
   const end = firstSegment(segments, distinct, <u32> (lookups * (rank + 1) / ranks));
-  for (; s < end; s++) {
+  for (let touched = s; s < end; s++) {
+    if (s == touched) {
+      const block = min(BLOCK, end - s);
+      const rows = segments + (<usize> s << 3);
+      touchRows(block, bytes, table, rows, 8, scratch);
+      if (optimizer != SGD) touchRows(block, stateBytes, state, rows, 8, scratch);
+      touched += block;
+    }
     const segment = segments + (<usize> s << 3);
     const row = <usize> load<u32>(segment, 0);
     const begin = load<u32>(segment, 4);
@@ -83,6 +107,22 @@ export function updateRows(
       descend(dim, rate / (sqrt(squares) + ADAGRAD_EPSILON), weights, gradient);
     }
   }
+}
+
+/**
+ * Reads a word of every cache line of table[rows[i]] for i < count, where rows lie `stride` bytes apart. What was read
+ * is written to `sink`, a word of no other use, because reads without one are not compiled.
+ */
+function touchRows(count: u32, bytes: usize, table: usize, rows: usize, stride: usize, sink: usize): void {
+  let read: u32 = 0;
+  for (let line: usize = 0; line < bytes; line += 64) {
+    let at = rows;
+    for (let i: u32 = 0; i < count; i++) {
+      read |= load<u32>(table + <usize> load<u32>(at) * bytes + line);
+      at += stride;
+    }
+  }
+  store<u32>(sink, read);
 }
 
 /** The first of `distinct` segments that begins at or after `position`; `distinct` if none does. */

@@ -7,7 +7,7 @@ import { copyWords } from "./copy";
 
 const BLOCK_K: i32 = 256;
 const BLOCK_N: i32 = 512;
-const BLOCK_M: i32 = 96;
+const BLOCK_M: i32 = 48;
 
 /** Bytes of one 6 x 8 tile. */
 export const TILE_BYTES: usize = 6 * 8 * 4;
@@ -16,11 +16,13 @@ export const NO_FLOOR: f32 = -Infinity;
 
 const START_ROW_BYTES: usize = BLOCK_N * 4;
 const PANELS_BYTES: usize = BLOCK_K * BLOCK_N * 4;
-const TRANSPOSED_BYTES: usize = BLOCK_M * BLOCK_K * 4;
+/** Space after each row of a transposed block, without which all rows would meet in a few sets of the cache. */
+const ROW_GAP_BYTES: usize = 64;
+const TRANSPOSED_BYTES: usize = BLOCK_M * (BLOCK_K * 4 + ROW_GAP_BYTES);
 
 /** Scratch that each thread needs for matrix products of any shape. */
-export function gemmScratchBytes(): usize {
-  return TILE_BYTES + START_ROW_BYTES + PANELS_BYTES + TRANSPOSED_BYTES;
+export function gemmScratchBytes(): u32 {
+  return <u32> (TILE_BYTES + START_ROW_BYTES + PANELS_BYTES + TRANSPOSED_BYTES);
 }
 
 /** y (samples, outputs) = activation(x (samples, inputs) weight (outputs, inputs)ᵀ + bias (outputs)). */
@@ -114,7 +116,7 @@ function gemm(
         let left = a + <usize> i * strideA + (<usize> p << 2);
         let strideLeft = strideA;
         if (transposeA) {
-          strideLeft = <usize> terms << 2;
+          strideLeft = (<usize> terms << 2) + ROW_GAP_BYTES;
           transpose(terms, rows, a + <usize> p * strideA + (<usize> i << 2), strideA, transposed, strideLeft);
           left = transposed;
         }
@@ -225,57 +227,28 @@ function multiplyTile(
   s = start + r5 * strideStart;
   let x5 = v128.load(s, 0), y5 = v128.load(s, 16);
 
-  for (let pairs = k >> 1; pairs > 0; pairs--) {
-    let p = v128.load(panel, 0), q = v128.load(panel, 16);
-    let v = v128.load_splat<f32>(a0, 0);
-    x0 = f32x4.relaxed_madd(v, p, x0), y0 = f32x4.relaxed_madd(v, q, y0);
-    v = v128.load_splat<f32>(a1, 0);
-    x1 = f32x4.relaxed_madd(v, p, x1), y1 = f32x4.relaxed_madd(v, q, y1);
-    v = v128.load_splat<f32>(a2, 0);
-    x2 = f32x4.relaxed_madd(v, p, x2), y2 = f32x4.relaxed_madd(v, q, y2);
-    v = v128.load_splat<f32>(a3, 0);
-    x3 = f32x4.relaxed_madd(v, p, x3), y3 = f32x4.relaxed_madd(v, q, y3);
-    v = v128.load_splat<f32>(a4, 0);
-    x4 = f32x4.relaxed_madd(v, p, x4), y4 = f32x4.relaxed_madd(v, q, y4);
-    v = v128.load_splat<f32>(a5, 0);
-    x5 = f32x4.relaxed_madd(v, p, x5), y5 = f32x4.relaxed_madd(v, q, y5);
-
-    p = v128.load(panel, 32), q = v128.load(panel, 48);
-    v = v128.load_splat<f32>(a0, 4);
-    x0 = f32x4.relaxed_madd(v, p, x0), y0 = f32x4.relaxed_madd(v, q, y0);
-    v = v128.load_splat<f32>(a1, 4);
-    x1 = f32x4.relaxed_madd(v, p, x1), y1 = f32x4.relaxed_madd(v, q, y1);
-    v = v128.load_splat<f32>(a2, 4);
-    x2 = f32x4.relaxed_madd(v, p, x2), y2 = f32x4.relaxed_madd(v, q, y2);
-    v = v128.load_splat<f32>(a3, 4);
-    x3 = f32x4.relaxed_madd(v, p, x3), y3 = f32x4.relaxed_madd(v, q, y3);
-    v = v128.load_splat<f32>(a4, 4);
-    x4 = f32x4.relaxed_madd(v, p, x4), y4 = f32x4.relaxed_madd(v, q, y4);
-    v = v128.load_splat<f32>(a5, 4);
-    x5 = f32x4.relaxed_madd(v, p, x5), y5 = f32x4.relaxed_madd(v, q, y5);
-
-    a0 += 8;
-    a1 += 8;
-    a2 += 8;
-    a3 += 8;
-    a4 += 8;
-    a5 += 8;
-    panel += 64;
-  }
-  if (k & 1) {
+  // Left as it is the compiler's own unrolling keeps every sum in its register; unrolled by hand it does not.
+  for (; k > 0; k--) {
     const p = v128.load(panel, 0), q = v128.load(panel, 16);
-    let v = v128.load_splat<f32>(a0, 0);
+    let v = v128.load_splat<f32>(a0);
     x0 = f32x4.relaxed_madd(v, p, x0), y0 = f32x4.relaxed_madd(v, q, y0);
-    v = v128.load_splat<f32>(a1, 0);
+    v = v128.load_splat<f32>(a1);
     x1 = f32x4.relaxed_madd(v, p, x1), y1 = f32x4.relaxed_madd(v, q, y1);
-    v = v128.load_splat<f32>(a2, 0);
+    v = v128.load_splat<f32>(a2);
     x2 = f32x4.relaxed_madd(v, p, x2), y2 = f32x4.relaxed_madd(v, q, y2);
-    v = v128.load_splat<f32>(a3, 0);
+    v = v128.load_splat<f32>(a3);
     x3 = f32x4.relaxed_madd(v, p, x3), y3 = f32x4.relaxed_madd(v, q, y3);
-    v = v128.load_splat<f32>(a4, 0);
+    v = v128.load_splat<f32>(a4);
     x4 = f32x4.relaxed_madd(v, p, x4), y4 = f32x4.relaxed_madd(v, q, y4);
-    v = v128.load_splat<f32>(a5, 0);
+    v = v128.load_splat<f32>(a5);
     x5 = f32x4.relaxed_madd(v, p, x5), y5 = f32x4.relaxed_madd(v, q, y5);
+    panel += 32;
+    a0 += 4;
+    a1 += 4;
+    a2 += 4;
+    a3 += 4;
+    a4 += 4;
+    a5 += 4;
   }
 
   const low = f32x4.splat(floor);
@@ -326,7 +299,7 @@ export function packTransposed(k: i32, n: i32, b: usize, stride: usize, panels: 
 }
 
 /** to (columns, rows) = transpose of from (rows, columns); strides in bytes. */
-function transpose(rows: i32, columns: i32, from: usize, strideFrom: usize, to: usize, strideTo: usize): void {
+export function transpose(rows: i32, columns: i32, from: usize, strideFrom: usize, to: usize, strideTo: usize): void {
   let i = 0;
   for (; i + 4 <= rows; i += 4) {
     let f0 = from + <usize> i * strideFrom;

@@ -1,4 +1,4 @@
-// Every export is a plain function over byte addresses in the one imported, shared memory. Nothing here keeps state
+// Every export is a plain function over 64-bit byte addresses in the one imported, shared memory. No state is kept
 // between calls, so any number of threads may run these functions over the same memory at addresses of their own.
 export { linear, linearInputGradient, linearWeightGradient, gemmScratchBytes } from "./gemm";
 export { activationBackward, biasActivation } from "./activation";

@@ -2,14 +2,15 @@
 // dim) whose row 0 is the bottom vector. Forward needs the lower triangle of V Vᵀ, backward G V with the symmetric
 // matrix G of the triangle's gradients.
 import { copyWords } from "./copy";
-import { multiply, NO_FLOOR, packPanels, packTransposed, roundUp, TILE_BYTES } from "./gemm";
+import { add } from "./dense";
+import { multiply, NO_FLOOR, packPanels, packTransposed, roundUp, TILE_BYTES, transpose } from "./gemm";
 
 /** Scratch that each thread needs for the dot interaction, forward and backward. */
-export function interactScratchBytes(tables: i32, dim: i32): usize {
+export function interactScratchBytes(tables: i32, dim: i32): u32 {
   const vectors = <usize> tables + 1;
   const columns = <usize> dim;
   const panelWords = max<usize>(vectors * roundUp(columns, 8), columns * roundUp(vectors, 8));
-  return TILE_BYTES + 2 * startBytes(vectors, columns) + squareBytes(vectors) + ((vectors * columns + panelWords) << 2);
+  return <u32> (TILE_BYTES + startBytes(vectors, columns) + squareBytes(vectors) + ((vectors * columns + panelWords) << 2));
 }
 
 /** Bytes of a row that is at least as long as any row of V, G or V Vᵀ. */
@@ -35,7 +36,7 @@ export function interactDot(
   const vectors = <usize> tables + 1;
   const vectorBytes = <usize> dim << 2;
   const zeros = scratch + TILE_BYTES;
-  const matrix = zeros + 2 * startBytes(vectors, dim);
+  const matrix = zeros + startBytes(vectors, dim);
   const products = matrix + vectors * vectorBytes;
   const panels = products + squareBytes(vectors);
   const productStride = roundUp(vectors, 8) << 2;
@@ -80,52 +81,50 @@ export function interactDotBackward(
   const vectors = <usize> tables + 1;
   const vectorBytes = <usize> dim << 2;
   const zeros = scratch + TILE_BYTES;
-  const direct = zeros + startBytes(vectors, dim);
-  const matrix = direct + startBytes(vectors, dim);
+  const matrix = zeros + startBytes(vectors, dim);
   const gradients = matrix + vectors * vectorBytes;
   const panels = gradients + squareBytes(vectors);
   const stride = vectors << 2;
-  memory.fill(zeros, 0, 2 * startBytes(vectors, dim));
+  memory.fill(zeros, 0, startBytes(vectors, dim));
 
   for (let sample = 0; sample < samples; sample++) {
-    copyWords(direct, dOutput, vectorBytes);
-    dOutput += vectorBytes;
-    store<f32>(gradients, 0);
-    for (let i: usize = 1; i < vectors; i++) {
-      const row = gradients + i * stride;
-      let column = gradients + (i << 2);
-      for (let j: usize = 0; j < i << 2; j += 4) {
-        const gradient = load<f32>(dOutput + j);
-        store<f32>(row + j, gradient);
-        store<f32>(column, gradient);
-        column += stride;
-      }
-      store<f32>(column, 0);
-      dOutput += i << 2;
-    }
     copyWords(matrix, bottom, vectorBytes);
     copyWords(matrix + vectorBytes, pooled, vectorBytes * tables);
     packPanels(tables + 1, dim, matrix, vectorBytes, panels);
-    multiply(1, dim, tables + 1, gradients, stride, panels, dBottom, vectorBytes, direct, 0, NO_FLOOR, scratch);
-    multiply(
-      tables,
-      dim,
-      tables + 1,
-      gradients + stride,
-      stride,
-      panels,
-      dPooled,
-      vectorBytes,
-      zeros,
-      0,
-      NO_FLOOR,
-      scratch,
-    );
+    const direct = dOutput;
+    dOutput = symmetricMatrix(vectors, dOutput + vectorBytes, gradients);
+    // The vectors are in the panels now; their place takes the products.
+    multiply(tables + 1, dim, tables + 1, gradients, stride, panels, matrix, vectorBytes, zeros, 0, NO_FLOOR, scratch);
+    add(dim, direct, matrix);
+    copyWords(dBottom, matrix, vectorBytes);
+    copyWords(dPooled, matrix + vectorBytes, vectorBytes * tables);
     bottom += vectorBytes;
     pooled += vectorBytes * tables;
     dBottom += vectorBytes;
     dPooled += vectorBytes * tables;
   }
+}
+
+/** Writes the square matrix with the given lower triangle, mirrored, and a diagonal of 0. Returns the triangle's end. */
+function symmetricMatrix(size: usize, triangle: usize, matrix: usize): usize {
+  const stride = size << 2;
+  for (let i: usize = 0; i < size; i++) {
+    copyWords(matrix + i * stride, triangle, i << 2);
+    triangle += i << 2;
+  }
+  for (let first: usize = 0; first < size; first += 4) {
+    const rows = min<usize>(4, size - first);
+    const block = matrix + first * stride;
+    transpose(<i32> rows, <i32> first, block, stride, matrix + (first << 2), stride);
+    const corner = block + (first << 2);
+    for (let i: usize = 0; i < rows; i++) {
+      for (let j: usize = 0; j < i; j++) {
+        store<f32>(corner + j * stride + (i << 2), load<f32>(corner + i * stride + (j << 2)));
+      }
+      store<f32>(corner + i * (stride + 4), 0);
+    }
+  }
+  return triangle;
 }
 
 /** output (samples, (tables + 1) dim) = bottom and all pooled vectors of each sample. */

@@ -1,0 +1,91 @@
+/** What this machine offers: what computes, what is missing, and how to get it. */
+import { cpuOptions, type Gemm, openHost } from "./backend/open.ts";
+import { messageOf } from "./errors.ts";
+
+/** One thing that was looked for. */
+export interface Finding {
+  readonly name: string;
+  readonly found: boolean;
+  /** Version and place, or why it is missing and the command that gets it. */
+  readonly detail: string;
+}
+
+/** What a machine offers. */
+export interface Diagnosis {
+  readonly findings: readonly Finding[];
+  /** Matrix products on one core, in GFLOP/s. */
+  readonly gemmGflops: Readonly<Partial<Record<Exclude<Gemm, "auto">, number>>>;
+  /** Copying large arrays on one core, bytes read and written, in GB/s. */
+  readonly copyGbPerSecond: number;
+  readonly cores: number;
+  /** Samples/s that the kaggle model's matrix products alone would allow on all cores. */
+  readonly kaggleLimit: number;
+}
+
+/** Multiply-adds of all layers of the kaggle model, forward and backward, times two: FLOP of one sample. */
+const KAGGLE_FLOPS = 2.83e6;
+const MEASURE_MS = 150;
+
+/** Looks at the machine; takes about a second. */
+export async function diagnose(): Promise<Diagnosis> {
+  const cores = navigator.hardwareConcurrency;
+  const memory = Deno.systemMemoryInfo();
+  const findings: Finding[] = [
+    { name: "Deno", found: true, detail: `${Deno.version.deno}, V8 ${Deno.version.v8}, ${Deno.build.target}` },
+    {
+      name: "Machine",
+      found: true,
+      detail: `${cores} cores, ${Math.round(memory.total / 2 ** 30)} GiB memory, ${
+        Math.round(memory.available / 2 ** 30)
+      } free`,
+    },
+  ];
+  const gemmGflops: Partial<Record<Exclude<Gemm, "auto">, number>> = {};
+  for (const gemm of ["openblas", "wasm"] as const) {
+    try {
+      using host = await openHost(await cpuOptions(gemm));
+      gemmGflops[gemm] = measureGemm(host);
+      const name = gemm === "openblas" ? "OpenBLAS" : "WASM SIMD kernels";
+      findings.push({ name, found: true, detail: `${host.name}, ${gemmGflops[gemm].toFixed(0)} GFLOP/s on one core` });
+    } catch (error) {
+      findings.push({ name: "OpenBLAS", found: false, detail: messageOf(error) });
+    }
+  }
+  const best = Math.max(...Object.values(gemmGflops));
+  return {
+    findings,
+    gemmGflops,
+    copyGbPerSecond: measureCopy(),
+    cores,
+    kaggleLimit: best * 1e9 / KAGGLE_FLOPS * cores,
+  };
+}
+
+/** Repeats `work` for a while and returns the best seconds of one call. */
+function bestSeconds(work: () => void): number {
+  work();
+  let best = Infinity;
+  for (const end = performance.now() + MEASURE_MS; performance.now() < end;) {
+    const begin = performance.now();
+    work();
+    best = Math.min(best, performance.now() - begin);
+  }
+  return best / 1000;
+}
+
+function measureGemm(host: Awaited<ReturnType<typeof openHost>>): number {
+  const samples = 1024;
+  const shape = { inputs: 512, outputs: 256, activation: "relu" } as const;
+  const { inputs, outputs } = shape;
+  const [x, weight, bias, y] = [samples * inputs, inputs * outputs, outputs, samples * outputs]
+    .map((words) => host.allocate(words, "measurement"));
+  const time = bestSeconds(() => host.linear(shape, samples, x, weight, bias, y));
+  return 2 * samples * inputs * outputs / time / 1e9;
+}
+
+function measureCopy(): number {
+  const words = 16 << 20;
+  const source = new Float32Array(words).fill(1);
+  const target = new Float32Array(words);
+  return 2 * 4 * words / bestSeconds(() => target.set(source)) / 1e9;
+}

@@ -1,0 +1,132 @@
+/** Batches on their way to the disk: filled by the caller, given their segments by another thread, written in order. */
+import { Batch, batchSections, type BatchShape } from "./batch.ts";
+import { SegmentSorter } from "./segment_sorter.ts";
+
+/** Blocks in the ring: two being filled, the rest waiting for segments or for the disk. */
+const SLOTS = 8;
+/** What happens to a slot, in order. Whoever moves it from filled to claimed writes its segments. */
+const SlotState = { filling: 0, filled: 1, claimed: 2, complete: 3 } as const;
+/** Words of control after the states of the slots: a number that rises when there is news, and the end. */
+const NEWS = SLOTS, STOP = SLOTS + 1;
+/** A slot takes milliseconds; a thread that takes this long is dead. */
+const DEAD_MILLISECONDS = 60_000;
+
+/** What the thread is given. Memory is shared. */
+export interface SegmentThreadInput {
+  readonly shape: BatchShape;
+  /** Rows of hot and of cold batches are below these. */
+  readonly hotLimit: number;
+  readonly coldLimit: number;
+  readonly memory: SharedArrayBuffer;
+  readonly control: Int32Array;
+}
+
+/** Claims filled slots and writes their segments. */
+export class SegmentThread {
+  readonly batches: Batch[];
+  readonly #control: Int32Array;
+  readonly #hotSorter: SegmentSorter;
+  readonly #coldSorter: SegmentSorter;
+
+  constructor({ shape, hotLimit, coldLimit, memory, control }: SegmentThreadInput) {
+    const bytes = 4 * batchSections(shape).capacity;
+    this.batches = Array.from({ length: SLOTS }, (_, slot) => new Batch(shape, memory, slot * bytes));
+    this.#control = control;
+    this.#hotSorter = new SegmentSorter(shape, hotLimit);
+    this.#coldSorter = new SegmentSorter(shape, coldLimit);
+  }
+
+  /** Works until told to stop; sleeps while nothing is filled. */
+  run(): void {
+    while (Atomics.load(this.#control, STOP) === 0) {
+      const news = Atomics.load(this.#control, NEWS);
+      let claimed = false;
+      for (let slot = 0; slot < SLOTS; slot++) if (this.claim(slot)) claimed = true;
+      if (!claimed) Atomics.wait(this.#control, NEWS, news);
+    }
+  }
+
+  /** Completes the slot if it is filled and nobody has claimed it. */
+  claim(slot: number): boolean {
+    const control = this.#control;
+    if (Atomics.compareExchange(control, slot, SlotState.filled, SlotState.claimed) !== SlotState.filled) return false;
+    const batch = this.batches[slot];
+    (batch.hot ? this.#hotSorter : this.#coldSorter).write(batch);
+    Atomics.store(control, slot, SlotState.complete);
+    Atomics.notify(control, slot);
+    return true;
+  }
+}
+
+/**
+ * Hands out blocks and passes completed batches to `write` in the order in which they were submitted. With a thread
+ * the segments are written on another core; the caller does what the thread has not claimed, so the result neither
+ * waits for the thread to start nor depends on it.
+ */
+export class PackRing implements Disposable {
+  readonly #control = new Int32Array(new SharedArrayBuffer(4 * (SLOTS + 2)));
+  readonly #own: SegmentThread;
+  readonly #worker: Worker | undefined;
+  readonly #write: (batch: Batch) => void;
+  readonly #free = Array.from({ length: SLOTS }, (_, slot) => slot);
+  /** Slots submitted and not yet written, oldest first. */
+  readonly #submitted: number[] = [];
+
+  constructor(
+    limits: Omit<SegmentThreadInput, "memory" | "control">,
+    withThread: boolean,
+    write: (batch: Batch) => void,
+  ) {
+    const memory = new SharedArrayBuffer(SLOTS * 4 * batchSections(limits.shape).capacity);
+    const input: SegmentThreadInput = { ...limits, memory, control: this.#control };
+    this.#own = new SegmentThread(input);
+    this.#write = write;
+    if (withThread) {
+      this.#worker = new Worker(new URL("./segment_worker.ts", import.meta.url), { type: "module" });
+      this.#worker.postMessage(input);
+    }
+  }
+
+  /** A block to fill and submit. At most two may be out at a time. */
+  take(): Batch {
+    if (this.#free.length === 0) this.#writeOldest();
+    return this.#own.batches[this.#free.pop()!];
+  }
+
+  /** Gives back a block that holds a whole batch, but for its segments. */
+  submit(batch: Batch): void {
+    const slot = this.#own.batches.indexOf(batch);
+    this.#submitted.push(slot);
+    Atomics.store(this.#control, slot, SlotState.filled);
+    this.#announce();
+  }
+
+  /** Writes all that was submitted. */
+  finish(): void {
+    while (this.#submitted.length > 0) this.#writeOldest();
+  }
+
+  #writeOldest(): void {
+    const slot = this.#submitted.shift()!;
+    this.#own.claim(slot);
+    while (Atomics.load(this.#control, slot) === SlotState.claimed) {
+      if (Atomics.wait(this.#control, slot, SlotState.claimed, DEAD_MILLISECONDS) === "timed-out") {
+        throw new Error("the thread that writes segments does not answer");
+      }
+    }
+    this.#write(this.#own.batches[slot]);
+    Atomics.store(this.#control, slot, SlotState.filling);
+    this.#free.push(slot);
+  }
+
+  #announce(): void {
+    Atomics.add(this.#control, NEWS, 1);
+    Atomics.notify(this.#control, NEWS);
+  }
+
+  [Symbol.dispose](): void {
+    Atomics.store(this.#control, STOP, 1);
+    this.#announce();
+    this.#worker?.terminate();
+  }
+}

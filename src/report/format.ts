@@ -1,0 +1,34 @@
+/** Numbers as people read them. */
+
+const UNITS = ["B", "KiB", "MiB", "GiB", "TiB"];
+
+/** Bytes with a binary unit: 536870912 is "512 MiB". */
+export function bytes(value: number): string {
+  const power = value < 1 ? 0 : Math.min(Math.floor(Math.log2(value) / 10), UNITS.length - 1);
+  const scaled = value / 1024 ** power;
+  return `${power === 0 || scaled >= 100 ? Math.round(scaled) : scaled.toFixed(1)} ${UNITS[power]}`;
+}
+
+/** A count with separators, without decimals. */
+export function count(value: number): string {
+  return Math.round(value).toLocaleString("en-US");
+}
+
+/** A share as a percentage with one decimal. */
+export function percent(share: number): string {
+  return `${(100 * share).toFixed(1)} %`;
+}
+
+/** A duration. */
+export function seconds(value: number): string {
+  return value < 10 ? `${value.toFixed(1)} s` : `${Math.round(value)} s`;
+}
+
+/** Reads a number of bytes such as "512MiB", "2 GB" or "1024". Returns undefined for anything else. */
+export function parseBytes(text: string): number | undefined {
+  const match = /^\s*(\d+(?:\.\d+)?)\s*(?:([kmgt]?)(i?)b)?\s*$/i.exec(text);
+  if (match === null) return undefined;
+  const [, number, prefix = "", binary] = match;
+  const power = ["", "k", "m", "g", "t"].indexOf(prefix.toLowerCase());
+  return Math.round(Number(number) * (binary ? 1024 : 1000) ** power);
+}

@@ -1,0 +1,111 @@
+/** What people see while a command works: progress bars and short lines on stderr. */
+import process from "node:process";
+import cliProgress from "cli-progress";
+import type { Report, RunEvent } from "../train/events.ts";
+import { count, percent, seconds } from "./format.ts";
+
+/** A bar appears when a stage takes longer than this. */
+const BAR_AFTER_MS = 1000;
+/** Without a terminal, progress is a line at most this often. */
+const LINE_EVERY_MS = 5000;
+
+/** Shows events on stderr. Dispose it before anything else is printed. */
+export class Terminal implements Disposable {
+  readonly #interactive = Deno.stderr.isTerminal();
+  #bar: { readonly key: string; readonly bar: cliProgress.SingleBar } | undefined;
+  #stage = { name: "", since: 0 };
+  #lastLine = 0;
+
+  /** Takes events; bind it as a Report. */
+  readonly report: Report = (event: RunEvent) => {
+    switch (event.event) {
+      case "stage":
+        return this.#showStage(event.stage, event.fraction);
+      case "progress": {
+        const payload = {
+          text: `${count(event.samplesPerSecond)} samples/s, loss ${event.loss.toFixed(4)}, hot ${
+            percent(event.hotShare)
+          }`,
+        };
+        return this.#showBar("train", event.step / event.steps, payload);
+      }
+      case "evaluation":
+        return this.line(
+          `${event.split} after step ${count(event.step)}: AUC ${event.auc.toFixed(4)}, logloss ` +
+            `${event.logloss.toFixed(4)}, accuracy ${percent(event.accuracy)}`,
+        );
+      case "dataset":
+        return this.line(
+          `Dataset ${event.directory}: ${count(event.samples.train)} + ${count(event.samples.validation)} + ` +
+            `${count(event.samples.test)} samples, ${event.tables} tables of ${count(event.rows)} rows ` +
+            `(${seconds(event.seconds)})`,
+        );
+      case "profile":
+        return this.line(
+          `Profile: ${count(event.hotRows)} hot rows take ${percent(event.hotLookupShare)} of the lookups ` +
+            `(${seconds(event.seconds)})`,
+        );
+      case "layout":
+        return this.line(
+          `Layout: ${count(event.hotBatches)} hot and ${count(event.coldBatches)} cold batches, ` +
+            `${percent(event.hotSampleShare)} of the samples hot (${seconds(event.seconds)})`,
+        );
+      case "note":
+        return this.line(event.text);
+      case "result":
+        return this.clear();
+      default:
+        event satisfies never;
+    }
+  };
+
+  /** Prints a line above whatever bar is shown. */
+  line(text: string): void {
+    this.clear();
+    console.error(text);
+  }
+
+  /** Removes the bar. */
+  clear(): void {
+    this.#bar?.bar.stop();
+    this.#bar = undefined;
+  }
+
+  #showStage(name: string, fraction: number): void {
+    const now = performance.now();
+    if (this.#stage.name !== name) this.#stage = { name, since: now };
+    if (fraction >= 1) this.#stage.name = "";
+    if (now - this.#stage.since > BAR_AFTER_MS) this.#showBar(name, fraction, { text: "" });
+  }
+
+  #showBar(key: string, fraction: number, payload: { text: string }): void {
+    if (!this.#interactive) {
+      const now = performance.now();
+      if (now - this.#lastLine < LINE_EVERY_MS) return;
+      this.#lastLine = now;
+      console.error(`${key} ${percent(fraction)} ${payload.text}`.trimEnd());
+      return;
+    }
+    if (this.#bar?.key !== key) {
+      this.clear();
+      const bar = new cliProgress.SingleBar({
+        format: `${key} {bar} {percentage}% | ETA {eta_formatted} | {text}`,
+        stream: process.stderr,
+        clearOnComplete: true,
+        hideCursor: true,
+        barCompleteChar: "█",
+        barIncompleteChar: "░",
+        barsize: 28,
+        linewrap: null,
+      });
+      bar.start(1000, 0, payload);
+      this.#bar = { key, bar };
+    }
+    this.#bar.bar.update(Math.round(1000 * fraction), payload);
+    if (fraction >= 1) this.clear();
+  }
+
+  [Symbol.dispose](): void {
+    this.clear();
+  }
+}

@@ -1,0 +1,46 @@
+import assert from "node:assert/strict";
+import { BatchFiller } from "../../src/layout/batch_filler.ts";
+import { PackRing } from "../../src/layout/pack_ring.ts";
+import { SplitBatches } from "../../src/layout/split_batches.ts";
+import { checkSegments } from "../support/check_segments.ts";
+import { TemporaryDirectory } from "../support/temporary.ts";
+import { tinyDataset } from "../support/tiny_dataset.ts";
+
+for (const withThread of [false, true]) {
+  Deno.test(`batches leave in the order they were submitted, with segments, ${withThread ? "two threads" : "one"}`, () => {
+    using directory = new TemporaryDirectory();
+    const samples = { train: 5000, validation: 0, test: 0 };
+    const tableRows = [20, 7000, 300];
+    const dataset = tinyDataset(directory.path, { samples, tableRows, denseFeatures: 1, bags: true, seed: 4, skew: 2 });
+    using batches = new SplitBatches(dataset, "train", 16);
+    using reader = dataset.reader("train", 16);
+    const labels: number[] = [];
+    let written = 0;
+    const limits = { shape: batches.shape, hotLimit: 0, coldLimit: dataset.rows };
+    using ring = new PackRing(limits, withThread, (batch) => {
+      checkSegments(batch);
+      labels.push(...batch.floats.subarray(batch.sections.labels, batch.sections.labels + batch.samples));
+      written++;
+    });
+    const expected: number[] = [];
+    for (let first = 0; first < 5000; first += 16) {
+      const run = reader.read(first, Math.min(16, 5000 - first));
+      expected.push(...run.labels);
+      const batch = ring.take();
+      const filler = new BatchFiller(batch);
+      for (let i = 0; i < run.count; i++) filler.add(run, i);
+      filler.close();
+      ring.submit(batch);
+    }
+    ring.finish();
+    assert.equal(written, batches.count);
+    assert.deepEqual(labels, expected);
+  });
+}
+
+Deno.test("a ring that is left early stops its thread", () => {
+  const shape = { batchSize: 4, denseFeatures: 0, tables: 1, bags: false, lookupCapacity: 4 };
+  const ring = new PackRing({ shape, hotLimit: 1, coldLimit: 1 }, true, () => assert.fail("nothing was submitted"));
+  ring.take();
+  ring[Symbol.dispose]();
+});
