@@ -250,6 +250,8 @@ interface TrainFlags extends RawFlags, Common {
   config?: string;
   mode?: hotset.TrainConfig["mode"];
   device?: hotset.TrainConfig["device"];
+  precision?: hotset.TrainConfig["precision"];
+  activations?: hotset.TrainConfig["activations"];
   preset: hotset.Preset;
   archSparseFeatureSize?: number;
   archMlpBot?: number[];
@@ -277,6 +279,8 @@ function trainLayer(flags: TrainFlags): Partial<hotset.TrainConfig> {
   return given({
     mode: flags.mode,
     device: flags.device,
+    precision: flags.precision,
+    activations: flags.activations,
     dim: flags.archSparseFeatureSize ?? bottom.at(-1),
     denseFeatures,
     bottom: flags.archMlpBot && bottom,
@@ -320,6 +324,14 @@ withRaw(withCommon(program.command("train")))
   )
   .addOption(
     new Option("--device <name>", `what computes ${standard("device")}`).choices(["auto", "cpu", "cuda", "emulated"]),
+  )
+  .addOption(
+    new Option("--precision <name>", `precision of a device's products ${standard("precision")}`)
+      .choices(["fp32", "tf32", "bf16"]),
+  )
+  .addOption(
+    new Option("--activations <name>", `what runs a device's activations ${standard("activations")}`)
+      .choices(["ptx", "cudnn"]),
   )
   .option("--arch-sparse-feature-size <dim>", `length of an embedding row ${kaggle("dim")}`, positive)
   .option("--arch-mlp-bot <widths>", "bottom MLP from the dense features to dim (kaggle: 13-512-256-64-16)", widths)
