@@ -8,7 +8,7 @@ import type { Layout } from "../layout/layout.ts";
 import { type ModelPlan, planModel } from "../model/shape.ts";
 import { Checkpoint } from "./checkpoint.ts";
 import { type TrainConfig, trainConfig } from "./config.ts";
-import type { Report, ResultEvent } from "./events.ts";
+import type { Report, ResultEvent, RunEvent } from "./events.ts";
 import { measurePhases } from "./phases.ts";
 import { expectPlacement, openRanks } from "./placement.ts";
 import { ensureDataset, ensureLayout, ensureProfile, type RawOptions } from "./stages.ts";
@@ -134,7 +134,12 @@ export async function trainOn(
 export async function startRun(config: TrainConfig, dataset: Dataset, options: RunOptions): Promise<ResultEvent> {
   const { out } = options;
   expectStart(config, out);
-  const plan = planFor(config, dataset); // fails before anything is written
+  return await trainRun(config, planFor(config, dataset), dataset, undefined, options);
+}
+
+/** Makes the directory of a run that is about to train, if it is new. */
+function recordRun(config: TrainConfig, dataset: Dataset, out: string): void {
+  if (exists(join(out, RUN_FILE))) return;
   makeDirectory(out);
   const record: RunRecord = {
     hotset: "run",
@@ -146,7 +151,6 @@ export async function startRun(config: TrainConfig, dataset: Dataset, options: R
   const temporary = join(out, `.${RUN_FILE}.partial`);
   Deno.writeTextFileSync(temporary, JSON.stringify(record, null, 1) + "\n");
   Deno.renameSync(temporary, join(out, RUN_FILE));
-  return await trainRun(config, plan, dataset, undefined, options);
 }
 
 /** Continues a run from its last checkpoint, with the same bits as if it had never stopped. */
@@ -169,19 +173,28 @@ async function trainRun(
   checkpoint: Checkpoint | undefined,
   { out, report, signal = () => NEVER, phases }: RunOptions,
 ): Promise<ResultEvent> {
-  using metrics = Deno.openSync(join(out, METRICS_FILE), { append: true, create: true });
-  const recordAndReport: Report = (event) => {
-    if (event.event !== "stage" && event.event !== "note") {
-      metrics.writeSync(new TextEncoder().encode(JSON.stringify(event) + "\n"));
-    }
+  // Whatever fails before training begins leaves no run behind, so the same command can be given again.
+  const before: RunEvent[] = [];
+  using layout = layoutFor(config, dataset, cacheOf(out), (event) => {
+    before.push(event);
     report(event);
-  };
-  using layout = layoutFor(config, dataset, cacheOf(out), recordAndReport);
+  });
   const runId = runIdOf(config, layout);
   if (checkpoint !== undefined && checkpoint.body.run !== runId) {
     throw new HotsetError(`Cannot resume ${out}: its checkpoint was made with other data or options`);
   }
   await using group = await openRanks(config, plan, layout.shape, layout.hotRows.length, report);
+  recordRun(config, dataset, out);
+  using metrics = Deno.openSync(join(out, METRICS_FILE), { append: true, create: true });
+  const record: Report = (event) => {
+    if (event.event === "stage" || event.event === "note") return;
+    metrics.writeSync(new TextEncoder().encode(JSON.stringify(event) + "\n"));
+  };
+  before.forEach(record);
+  const recordAndReport: Report = (event) => {
+    record(event);
+    report(event);
+  };
   const trainer = new Trainer({
     config,
     dataset,
