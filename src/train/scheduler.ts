@@ -63,7 +63,8 @@ export class ShuffleScheduler {
 
   /**
    * Takes the next batch: its position in its kind's queue. `switches` is true if the run of this kind ends with it and
-   * the other kind follows; the caller then measures the held-out loss and calls `report`.
+   * the other kind follows; the caller then measures the held-out loss and calls `report`. (Few batches of one kind may
+   * then be spread so thin by the new rate that the same kind goes on.)
    */
   take(): { kind: BatchKind; position: number; switches: boolean } {
     const { state } = this;
