@@ -54,7 +54,9 @@ export function buildLayout(dataset: Dataset, profile: Profile | undefined, opti
   const files = { hot: new BatchWriter(writer, "hot"), cold: new BatchWriter(writer, "cold") };
   const withThread = navigator.hardwareConcurrency > 1 && dataset.samples("train") >= THREAD_SAMPLES;
   const limits = { shape, hotLimit: hotRows.length, coldLimit: dataset.rows };
-  using ring = new PackRing(limits, withThread, (batch) => (batch.hot ? files.hot : files.cold).write(batch));
+  using ring = new PackRing(limits, withThread, (batch, record) => {
+    (batch.hot ? files.hot : files.cold).write(record);
+  });
   const hot = new Packer(ring, hotMap);
   const cold = new Packer(ring, undefined);
   using reader = dataset.reader("train", RUN_SAMPLES);
@@ -138,8 +140,8 @@ class BatchWriter {
     return this.#records.bytes;
   }
 
-  write(batch: Batch): void {
-    this.#records.append(batch.words.subarray(0, batch.usedWords));
+  write(record: Uint8Array): void {
+    this.#records.append(record);
     this.batches++;
     this.#position[0] = this.bytes;
     this.#positions.append(this.#position);

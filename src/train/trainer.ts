@@ -30,10 +30,12 @@ export const BEST_CHECKPOINT = "best";
 
 /** A run was interrupted; its last checkpoint is complete. */
 export class Interrupted extends HotsetError {
+  /** Name of the class. */
   override name = "Interrupted";
   /** Directory of the run. */
   readonly run: string;
 
+  /** Made by training itself. */
   constructor(message: string, run: string) {
     super(message);
     this.run = run;
@@ -54,7 +56,7 @@ export interface TrainerOptions {
   readonly checkpoint: Checkpoint | undefined;
   readonly report: Report;
   /** Aborting it ends the run after the present step with a checkpoint and Interrupted. */
-  readonly signal: AbortSignal | undefined;
+  readonly signal: AbortSignal;
 }
 
 /** One training run. */
@@ -146,7 +148,7 @@ export class Trainer {
         await new Promise((resolve) => setTimeout(resolve, 0));
         yielded = performance.now();
       }
-      if (signal?.aborted) this.#interrupt();
+      if (signal.aborted) this.#interrupt();
     }
     this.#progress();
     this.#state.epoch++;
@@ -264,7 +266,8 @@ export class Trainer {
     this.#group.drain();
     this.#save(LAST_CHECKPOINT);
     throw new Interrupted(
-      `Training was interrupted at step ${this.#state.step}; its checkpoint is saved`,
+      `Training was interrupted at step ${this.#state.step}; ` +
+        (this.#options.config.save ? "its checkpoint is saved" : "nothing is saved"),
       this.#options.out,
     );
   }
@@ -284,13 +287,13 @@ export class Trainer {
       samples: this.#state.samples,
       steps: this.#state.step,
       seconds: this.#trainMs / 1000,
-      samplesPerSecond: this.#samplesHere / (this.#trainMs / 1000),
+      samplesPerSecond: this.#samplesHere === 0 ? 0 : this.#samplesHere / (this.#trainMs / 1000),
       ...metrics,
       hotSampleShare: layout.body.hotSampleShare,
       hotRows: layout.hotRows.length,
       hotBytes: layout.hotRows.length * rowBytes,
-      hostToDeviceBytes: 0,
-      deviceToHostBytes: 0,
+      hostToDeviceBytes: group.memory.device.counters?.bytesToDevice ?? 0,
+      deviceToHostBytes: group.memory.device.counters?.bytesToHost ?? 0,
       peakRssBytes: peakRssBytes(),
       run: out,
       ended,

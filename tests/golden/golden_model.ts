@@ -3,7 +3,7 @@ import type { Optimizer } from "../../src/backend/backend.ts";
 import { Batch, type BatchShape } from "../../src/layout/batch.ts";
 import { BatchFiller } from "../../src/layout/batch_filler.ts";
 import { SegmentSorter } from "../../src/layout/segment_sorter.ts";
-import { type ModelPlan, type ModelShape } from "../../src/model/shape.ts";
+import type { ModelPlan, ModelShape } from "../../src/model/shape.ts";
 import { mix } from "../../src/random.ts";
 
 const DENSE = 4, DIM = 8, BATCH = 16;
