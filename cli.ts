@@ -208,7 +208,7 @@ withCommon(program.command("generate"))
       const bestAuc = raw
         ? hotset.writeCriteoLog(out, options)
         : hotset.generateDataset(out, options).body.generated!.bestAuc;
-      console.log(JSON.stringify({ event: "generated", out, samples, bestAuc }));
+      console.log(flags.json ? JSON.stringify({ event: "generated", out, samples, bestAuc }) : out);
     })
   );
 
@@ -457,7 +457,7 @@ async function main(given: string[]): Promise<void> {
   try {
     const { arguments: words, ignored } = hotset.translateArguments(hotset.expandConfig(given));
     if (ignored.length > 0 && !words.includes("--quiet")) {
-      console.error(`note: ${ignored.join(", ")} changes nothing here`);
+      console.error(`Without effect here: ${ignored.join(", ")}`);
     }
     await program.parseAsync(words, { from: "user" });
   } catch (error) {

@@ -70,7 +70,7 @@ export function planModel(shape: ModelShape): ModelPlan {
   if (bottom.length < 2) throw new HotsetError("Cannot build the model: the bottom MLP needs at least two widths");
   if (bottom.at(-1) !== dim) {
     throw new HotsetError(
-      `Cannot build the model: the bottom MLP ${bottom.join("-")} ends in ${bottom.at(-1)} but embedding rows have ` +
+      `Cannot build the model: the bottom MLP ends in ${bottom.at(-1)} but embedding rows have ` +
         `${dim} values; make --arch-mlp-bot end in ${dim} or set --arch-sparse-feature-size ${bottom.at(-1)}`,
     );
   }

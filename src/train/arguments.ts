@@ -45,6 +45,9 @@ const IGNORED_FLAGS = [
   "--dataset-multiprocessing",
 ];
 
+/** Flags that stay when a training command becomes `evaluate`. */
+const OUTPUT_FLAGS = ["--json", "--quiet", "--verbose"];
+
 /** A command line in Hotset's words. */
 export interface Translation {
   /** Command and flags. */
@@ -77,7 +80,7 @@ export function translateArguments(given: readonly string[]): Translation {
   }
   if (loaded === undefined) return { arguments: result, ignored };
   return inferenceOnly
-    ? { arguments: ["evaluate", loaded], ignored }
+    ? { arguments: ["evaluate", loaded, ...result.filter((word) => OUTPUT_FLAGS.includes(word))], ignored }
     : { arguments: [...result, "--resume", "--out", loaded], ignored };
 }
 

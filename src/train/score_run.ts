@@ -95,6 +95,7 @@ export function writeScores(probabilities: Float32Array, file: string | undefine
     }
     if (file !== undefined) Deno.renameSync(temporary!, file);
   } catch (error) {
+    if (file === undefined && error instanceof Deno.errors.BrokenPipe) return; // the reader has seen enough
     throw new HotsetError(`Cannot write ${file ?? "the scores"}: ${messageOf(error)}`, { cause: error });
   }
 }

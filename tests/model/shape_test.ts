@@ -40,7 +40,7 @@ Deno.test("widths that do not fit together are refused", () => {
       (error) =>
         error instanceof HotsetError && /^Cannot build the model: /.test(error.message) && reason.test(error.message),
     );
-  refused({ dim: 8 }, /5-7-6 ends in 6 but embedding rows have 8 .*--arch-mlp-bot end in 8 .*feature-size 6/);
+  refused({ dim: 8 }, /ends in 6 but embedding rows have 8 .*--arch-mlp-bot end in 8 .*feature-size 6/);
   refused({ top: [9, 2] }, /9-2 must end in 1/);
   refused({ top: [] }, /must end in 1/);
   refused({ bottom: [6] }, /at least two widths/);

@@ -53,7 +53,7 @@ async function interrupt(out: string, step: number, start?: { config: TrainConfi
   const report = (event: RunEvent) => {
     if (event.event === "progress" && event.step === step) controller.abort();
   };
-  const options = { out, report, signal: controller.signal };
+  const options = { out, report, signal: () => controller.signal };
   await assert.rejects(
     start === undefined ? resumeRun(options) : startRun(start.config, start.dataset, options),
     (error) => error instanceof Interrupted && error.message.includes(`step ${step};`) && error.run === out,
