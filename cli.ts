@@ -216,11 +216,13 @@ withProfile(withCommon(program.command("profile")))
   .description("Find a dataset's popular rows within a memory budget.")
   .argument("<dataset>", "directory made by prepare")
   .option("--out <dir>", "directory of the profile (default: where train looks for it)")
+  .option("--report <file>", "HTML file to write: popularity, coverage and what another budget would buy")
   .addHelpText("after", "\nExample: hotset profile criteo --hot-memory 256MiB")
-  .action((directory: string, flags: ProfileFlags) =>
+  .action((directory: string, flags: ProfileFlags & { report?: string }) =>
     run(flags, (report) => {
       const dataset = hotset.Dataset.open(directory);
       const profile = hotset.ensureProfile(dataset, profileConfig(flags), placeOf(flags), report);
+      if (flags.report !== undefined) hotset.writeProfileReport(profile, dataset, flags.report);
       if (!flags.json) console.log(hotset.profileTables(profile.body));
     })
   );
@@ -243,10 +245,13 @@ withProfile(withCommon(program.command("layout")))
 interface TrainFlags extends RawFlags, Common {
   demo?: boolean;
   out?: string;
+  report?: string;
   resume?: boolean;
   config?: string;
   mode?: hotset.TrainConfig["mode"];
   device?: hotset.TrainConfig["device"];
+  precision?: hotset.TrainConfig["precision"];
+  activations?: hotset.TrainConfig["activations"];
   preset: hotset.Preset;
   archSparseFeatureSize?: number;
   archMlpBot?: number[];
@@ -274,6 +279,8 @@ function trainLayer(flags: TrainFlags): Partial<hotset.TrainConfig> {
   return given({
     mode: flags.mode,
     device: flags.device,
+    precision: flags.precision,
+    activations: flags.activations,
     dim: flags.archSparseFeatureSize ?? bottom.at(-1),
     denseFeatures,
     bottom: flags.archMlpBot && bottom,
@@ -303,6 +310,7 @@ withRaw(withCommon(program.command("train")))
   .argument("[input...]", "a dataset, or raw files in the order of time")
   .option("--demo", "train on generated data and compare modes")
   .option("--out <run>", "directory of the run (default: the first free of hotset/run-1, run-2, ...)")
+  .option("--report <file>", "HTML file to write: losses, AUC, batches, phases of a step, and the profile")
   .option("--resume", "continue the run in --out from its last checkpoint")
   .option("--config <file>", "JSON object of flags without dashes in front; flags given here override it")
   .addOption(new Option("--preset <name>", "a published model").choices(Object.keys(hotset.PRESETS)).default("kaggle"))
@@ -316,6 +324,14 @@ withRaw(withCommon(program.command("train")))
   )
   .addOption(
     new Option("--device <name>", `what computes ${standard("device")}`).choices(["auto", "cpu", "cuda", "emulated"]),
+  )
+  .addOption(
+    new Option("--precision <name>", `precision of a device's products ${standard("precision")}`)
+      .choices(["fp32", "tf32", "bf16"]),
+  )
+  .addOption(
+    new Option("--activations <name>", `what runs a device's activations ${standard("activations")}`)
+      .choices(["ptx", "cudnn"]),
   )
   .option("--arch-sparse-feature-size <dim>", `length of an embedding row ${kaggle("dim")}`, positive)
   .option("--arch-mlp-bot <widths>", "bottom MLP from the dense features to dim (kaggle: 13-512-256-64-16)", widths)
@@ -345,7 +361,7 @@ withRaw(withCommon(program.command("train")))
 async function train(inputs: string[], flags: TrainFlags, report: hotset.Report): Promise<void> {
   using interrupt = new hotset.Interrupt();
   const out = flags.out ?? hotset.freeRun(HOME);
-  const options = { out, report, signal: () => interrupt.listen() };
+  const options = { out, report, signal: () => interrupt.listen(), phases: flags.report !== undefined };
   try {
     if (flags.resume) {
       print([await hotset.resumeRun(options)], flags);
@@ -353,6 +369,7 @@ async function train(inputs: string[], flags: TrainFlags, report: hotset.Report)
       const resolved = hotset.resolveConfig(flags.preset, hotset.DEMO_CONFIG, trainLayer(flags));
       const { results, bestAuc } = await hotset.runDemo(resolved, options);
       print(results, flags);
+      if (flags.report !== undefined) hotset.writeRunReport(results.at(-1)!.run, flags.report);
       if (!flags.json) {
         console.log(`\nThe model that drew the labels reaches AUC ${bestAuc.toFixed(4)} on this test split.`);
       }
@@ -360,6 +377,7 @@ async function train(inputs: string[], flags: TrainFlags, report: hotset.Report)
       const resolved = hotset.resolveConfig(flags.preset, trainLayer(flags));
       print([await hotset.trainOn(inputs, rawOptions(flags), resolved, options)], flags);
     }
+    if (flags.report !== undefined && !flags.demo) hotset.writeRunReport(out, flags.report);
   } catch (error) {
     if (!(error instanceof hotset.Interrupted)) throw error;
     console.error(`${error.message}. Continue with: deno run -A cli.ts train --resume --out ${error.run}`);
@@ -369,6 +387,26 @@ async function train(inputs: string[], flags: TrainFlags, report: hotset.Report)
 
 function print(results: readonly hotset.ResultEvent[], { json }: Common): void {
   if (!json) console.log(`${hotset.resultTable(results)}\n\nRuns: ${results.map((result) => result.run).join(", ")}`);
+}
+
+/** Flags of train that decide what a plan says. */
+const PLANNED = /^--(preset|arch-.*|optimizer|batch-size|ranks|hot-memory)$/;
+const plan = withCommon(program.command("plan"))
+  .description("What training would need and a budget would cover, without training.")
+  .argument("[dataset]", "directory made by prepare (default: the published data of the preset)")
+  .addHelpText("after", "\nExample: hotset plan --preset terabyte --hot-memory 1GiB --optimizer rwsadagrad")
+  .action((directory: string | undefined, flags: TrainFlags) =>
+    run(flags, () => {
+      const config = hotset.resolveConfig(flags.preset, trainLayer(flags));
+      const machine = hotset.thisMachine();
+      const planned = directory === undefined
+        ? hotset.planPublished(hotset.PUBLISHED[flags.preset], config, machine)
+        : hotset.planDataset(hotset.Dataset.open(directory), config, machine);
+      console.log(flags.json ? JSON.stringify(planned) : hotset.planText(planned));
+    })
+  );
+for (const option of program.commands.find((command) => command.name() === "train")!.options) {
+  if (PLANNED.test(option.long ?? "")) plan.addOption(option);
 }
 
 withCommon(program.command("evaluate"))

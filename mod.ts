@@ -69,6 +69,7 @@ export type {
   EvaluationEvent,
   LayoutEvent,
   NoteEvent,
+  PhasesEvent,
   ProfileEvent,
   ProgressEvent,
   Report,
@@ -101,6 +102,20 @@ export { Interrupt } from "./src/train/interrupt.ts";
 export { Interrupted } from "./src/train/trainer.ts";
 export { expandConfig, translateArguments, type Translation } from "./src/train/arguments.ts";
 export { diagnose, type Diagnosis, type Finding } from "./src/doctor.ts";
+export {
+  type Machine,
+  type PlanConfig,
+  planDataset,
+  type PlannedTable,
+  planPublished,
+  thisMachine,
+  type TrainingPlan,
+} from "./src/plan/plan_training.ts";
+export type { MemoryPart, MemoryPlan, Placement } from "./src/plan/memory.ts";
+export { type NamedShape, PUBLISHED, type PublishedData } from "./src/plan/published.ts";
+export type { TableShape } from "./src/dataset/table_shape.ts";
 export { bytes, count, parseBytes } from "./src/report/format.ts";
-export { diagnosisText, evaluationTable, profileTables, resultTable } from "./src/report/tables.ts";
+export { diagnosisText, evaluationTable, planText, profileTables, resultTable } from "./src/report/tables.ts";
+export { writeProfileReport } from "./src/report/html/profile_report.ts";
+export { writeRunReport } from "./src/report/html/run_report.ts";
 export { Terminal } from "./src/report/terminal.ts";

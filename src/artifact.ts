@@ -15,7 +15,7 @@ const REPLACED = ".replaced";
 const CHUNK_BYTES = 8 << 20;
 
 /** The kinds of artifact, each with the version of its format that this Hotset writes and reads. */
-const VERSIONS = { dataset: 1, profile: 1, layout: 2, checkpoint: 1 } as const;
+const VERSIONS = { dataset: 1, profile: 2, layout: 2, checkpoint: 1 } as const;
 /** What an artifact holds. */
 export type ArtifactKind = keyof typeof VERSIONS;
 

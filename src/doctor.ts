@@ -1,5 +1,5 @@
 /** What this machine offers: what computes, what is missing, and how to get it. */
-import { cpuOptions, type Gemm, openHost } from "./backend/open.ts";
+import { cpuOptions, deviceFindings, type Gemm, openHost } from "./backend/open.ts";
 import { messageOf } from "./errors.ts";
 
 /** One thing that was looked for. */
@@ -44,6 +44,7 @@ export async function diagnose(): Promise<Diagnosis> {
       } free`,
     },
   ];
+  findings.push(...await deviceFindings());
   const gemmGflops: Partial<Record<Exclude<Gemm, "auto">, number>> = {};
   for (const [gemm, name] of [["openblas", "OpenBLAS"], ["wasm", "WASM kernels"]] as const) {
     try {

@@ -91,6 +91,8 @@ export interface RowUpdateShape {
 export interface Backend extends Disposable {
   /** Shown to users: what computes, and with what. */
   readonly name: string;
+  /** Bytes copied to and from a device so far; a host copies none. */
+  readonly counters?: { readonly bytesToDevice: number; readonly bytesToHost: number };
 
   /** A new buffer of zeros. `label` names it in errors. Throws HotsetError when memory runs out. */
   allocate(words: number, label: string): Buffer;

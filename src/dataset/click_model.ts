@@ -205,7 +205,7 @@ class PopularitySampler {
 }
 
 /** Standard normal distribution function (Abramowitz and Stegun 7.1.26; absolute error below 1e-7). */
-function normalCdf(x: number): number {
+export function normalCdf(x: number): number {
   const z = Math.abs(x) / Math.SQRT2;
   const k = 1 / (1 + 0.3275911 * z);
   const tail = k * (0.254829592 + k * (-0.284496736 + k * (1.421413741 + k * (-1.453152027 + k * 1.061405429))));

@@ -40,9 +40,11 @@ const column = z.discriminatedUnion("kind", [
 
 /** What every column has. */
 export interface Named<Kind extends string> {
+  /** As in the header, or any unique name. */
   name: string;
   /** What a person should know about the column. */
   note?: string | undefined;
+  /** What becomes of the column. */
   kind: Kind;
 }
 /** One column of a log; see the comments of the schema above for each kind. */
@@ -87,6 +89,7 @@ export interface LogSchema {
   quote: string;
   /** True if the first line names the columns. */
   header: boolean;
+  /** One label, any number of the others. */
   columns: Column[];
 }
 /** Validates a schema that comes from a file. */

@@ -2,6 +2,7 @@
 
 /** The popularity of one table's rows. */
 export interface TableShape {
+  /** Rows of the table. */
   readonly rows: number;
   /** Share of the lookups that goes to the first RANKS[i] rows by popularity; all lookups go to the first `rows`. */
   readonly shares: readonly number[];

@@ -26,8 +26,8 @@ export interface LayoutOptions {
 }
 
 /**
- * Packs the train split. A sample is hot if all its lookups are hot (so one of only empty bags is); without a profile
- * no row is hot, and then samples with lookups are cold. Memory does not grow with the number of samples. Nothing is
+ * Packs the train split. A sample is hot if all its lookups are hot (so one of only empty bags is), but none is where no
+ * row is hot, as without a profile: there is no replica to train on then. Memory does not grow with the number of samples. Nothing is
  * drawn at random: equal inputs give equal bytes. Throws HotsetError if profile or dataset do not fit or are damaged.
  */
 export function buildLayout(dataset: Dataset, profile: Profile | undefined, options: LayoutOptions): Layout {
@@ -39,7 +39,7 @@ export function buildLayout(dataset: Dataset, profile: Profile | undefined, opti
   }
   profile?.expectDataset(dataset);
   const hotRows = profile?.hotRows ?? new Uint32Array(0);
-  const hotMap = new HotMap(dataset.rows, hotRows);
+  const hotMap = hotRows.length === 0 ? undefined : new HotMap(dataset.rows, hotRows);
   const { tables, denseFeatures } = dataset;
   const { bags } = dataset.body;
   // The same block also takes the batches of an evaluation.
@@ -148,7 +148,8 @@ class BatchWriter {
   }
 }
 
-function isHot({ indices, offsets }: Lookups, i: number, tables: number, hotMap: HotMap): boolean {
+function isHot({ indices, offsets }: Lookups, i: number, tables: number, hotMap: HotMap | undefined): boolean {
+  if (hotMap === undefined) return false;
   const bag = i * tables;
   return offsets === undefined
     ? hotMap.allHot(indices, bag, bag + tables)
@@ -162,7 +163,7 @@ function mostInOrder(dataset: Dataset, split: Split, batchSize: number): number 
 }
 
 /** The most lookups that a batch of either kind will have: a pass over the samples ahead of the packing. */
-function mostLookups(dataset: Dataset, hotMap: HotMap, batchSize: number): number {
+function mostLookups(dataset: Dataset, hotMap: HotMap | undefined, batchSize: number): number {
   const { tables } = dataset;
   const open = { hot: { samples: 0, lookups: 0 }, cold: { samples: 0, lookups: 0 } };
   let most = 0;

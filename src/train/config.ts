@@ -9,6 +9,10 @@ export interface TrainConfig {
   mode: "cpu" | "hybrid" | "gpu" | "fae";
   /** What computes. */
   device: "auto" | "cpu" | "cuda" | "emulated";
+  /** Precision of a device's matrix products; a CPU computes in fp32. */
+  precision: "fp32" | "tf32" | "bf16";
+  /** What runs the activations on a device: the fused kernels, or cuDNN. */
+  activations: "ptx" | "cudnn";
   /** Length of embedding rows. */
   dim: number;
   /** Dense features that the data must have; null to take what it has. */
@@ -61,6 +65,8 @@ const widths = z.array(positive).min(1);
 export const trainConfig: z.ZodType<TrainConfig> = z.strictObject({
   mode: z.enum(["cpu", "hybrid", "gpu", "fae"]),
   device: z.enum(["auto", "cpu", "cuda", "emulated"]),
+  precision: z.enum(["fp32", "tf32", "bf16"]),
+  activations: z.enum(["ptx", "cudnn"]),
   dim: positive,
   denseFeatures: positive.nullable(),
   bottom: widths,
@@ -106,6 +112,8 @@ const DEFAULTS: TrainConfig = {
   ...KAGGLE,
   mode: "fae",
   device: "auto",
+  precision: "fp32",
+  activations: "ptx",
   denseFeatures: null,
   interaction: "dot",
   epochs: 1,

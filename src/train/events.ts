@@ -114,6 +114,18 @@ export interface EvaluationEvent extends Metrics {
   readonly step: number;
 }
 
+/** Where the time of a step goes, measured after training. */
+export interface PhasesEvent {
+  /** Kind of event. */
+  readonly event: "phases";
+  /** Kind of the measured batches. */
+  readonly kind: "hot" | "cold";
+  /** Samples of a measured step. */
+  readonly samples: number;
+  /** Mean time of each phase in one step on one rank, in the order in which they first ran. */
+  readonly phases: readonly { readonly name: string; readonly seconds: number }[];
+}
+
 /** A run is over. */
 export interface ResultEvent extends Metrics {
   /** Kind of event. */
@@ -161,6 +173,7 @@ export type RunEvent =
   | LayoutEvent
   | ProgressEvent
   | EvaluationEvent
+  | PhasesEvent
   | ResultEvent;
 
 /** Takes what a run reports. */

@@ -8,13 +8,15 @@ import type { Layout } from "../layout/layout.ts";
 import { type ModelPlan, planModel } from "../model/shape.ts";
 import { Checkpoint } from "./checkpoint.ts";
 import { type TrainConfig, trainConfig } from "./config.ts";
-import type { Report, ResultEvent } from "./events.ts";
+import type { Report, ResultEvent, RunEvent } from "./events.ts";
+import { measurePhases } from "./phases.ts";
 import { expectPlacement, openRanks } from "./placement.ts";
 import { ensureDataset, ensureLayout, ensureProfile, type RawOptions } from "./stages.ts";
 import { BEST_CHECKPOINT, LAST_CHECKPOINT, Trainer } from "./trainer.ts";
 
 const RUN_FILE = "run.json";
-const METRICS_FILE = "metrics.jsonl";
+/** Events of a run, one JSON object a line. */
+export const METRICS_FILE = "metrics.jsonl";
 const NEVER = new AbortController().signal;
 
 /** What a run's directory says about it. */
@@ -100,6 +102,8 @@ export interface RunOptions {
   readonly report: Report;
   /** Called when training begins; aborting the signal saves the run and ends it with Interrupted. */
   readonly signal?: () => AbortSignal;
+  /** True measures the phases of a step when training is over. */
+  readonly phases?: boolean | undefined;
 }
 
 /** Throws unless a run can begin in the directory: what would fail after hours of preparing fails at once. */
@@ -107,7 +111,6 @@ export function expectStart(config: TrainConfig, out: string): void {
   expectPlacement(config);
   const { denseFeatures, bottom } = config;
   planModel({ ...config, tableRows: [1], bottom: [denseFeatures ?? 1, ...bottom] });
-  if (isFile(out)) throw new HotsetError(`Cannot start a run in ${out}: a file is there`);
   if (exists(join(out, RUN_FILE))) {
     throw new UsageError(
       `Cannot start a run in ${out}: a run is there; continue it with --resume or choose another --out`,
@@ -131,9 +134,13 @@ export async function trainOn(
 export async function startRun(config: TrainConfig, dataset: Dataset, options: RunOptions): Promise<ResultEvent> {
   const { out } = options;
   expectStart(config, out);
-  const plan = planFor(config, dataset);
-  using layout = layoutFor(config, dataset, options);
-  makeDirectory(out); // what can fail has failed before the run is there
+  return await trainRun(config, planFor(config, dataset), dataset, undefined, options);
+}
+
+/** Makes the directory of a run that is about to train, if it is new. */
+function recordRun(config: TrainConfig, dataset: Dataset, out: string): void {
+  if (exists(join(out, RUN_FILE))) return;
+  makeDirectory(out);
   const record: RunRecord = {
     hotset: "run",
     version: 1,
@@ -144,7 +151,6 @@ export async function startRun(config: TrainConfig, dataset: Dataset, options: R
   const temporary = join(out, `.${RUN_FILE}.partial`);
   Deno.writeTextFileSync(temporary, JSON.stringify(record, null, 1) + "\n");
   Deno.renameSync(temporary, join(out, RUN_FILE));
-  return await trainRun(config, plan, dataset, layout, undefined, options);
 }
 
 /** Continues a run from its last checkpoint, with the same bits as if it had never stopped. */
@@ -157,31 +163,38 @@ export async function resumeRun(options: RunOptions): Promise<ResultEvent> {
   const last = join(options.out, LAST_CHECKPOINT);
   removeLeftovers(last);
   const checkpoint = exists(last) ? Checkpoint.open(last) : undefined;
-  const plan = planFor(config, dataset);
-  using layout = layoutFor(config, dataset, options);
-  return await trainRun(config, plan, dataset, layout, checkpoint, options);
+  return await trainRun(config, planFor(config, dataset), dataset, checkpoint, options);
 }
 
 async function trainRun(
   config: TrainConfig,
   plan: ModelPlan,
   dataset: Dataset,
-  layout: Layout,
   checkpoint: Checkpoint | undefined,
-  { out, report, signal = () => NEVER }: RunOptions,
+  { out, report, signal = () => NEVER, phases }: RunOptions,
 ): Promise<ResultEvent> {
-  using metrics = Deno.openSync(join(out, METRICS_FILE), { append: true, create: true });
-  const recordAndReport: Report = (event) => {
-    if (event.event === "progress" || event.event === "evaluation" || event.event === "result") {
-      metrics.writeSync(new TextEncoder().encode(JSON.stringify(event) + "\n"));
-    }
+  // Whatever fails before training begins leaves no run behind, so the same command can be given again.
+  const before: RunEvent[] = [];
+  using layout = layoutFor(config, dataset, cacheOf(out), (event) => {
+    before.push(event);
     report(event);
-  };
+  });
   const runId = runIdOf(config, layout);
   if (checkpoint !== undefined && checkpoint.body.run !== runId) {
     throw new HotsetError(`Cannot resume ${out}: its checkpoint was made with other data or options`);
   }
   await using group = await openRanks(config, plan, layout.shape, layout.hotRows.length, report);
+  recordRun(config, dataset, out);
+  using metrics = Deno.openSync(join(out, METRICS_FILE), { append: true, create: true });
+  const record: Report = (event) => {
+    if (event.event === "stage" || event.event === "note") return;
+    metrics.writeSync(new TextEncoder().encode(JSON.stringify(event) + "\n"));
+  };
+  before.forEach(record);
+  const recordAndReport: Report = (event) => {
+    record(event);
+    report(event);
+  };
   const trainer = new Trainer({
     config,
     dataset,
@@ -194,13 +207,13 @@ async function trainRun(
     signal: signal(),
   });
   const result = await trainer.run();
+  if (phases) { for (const event of measurePhases(layout, group.memory)) recordAndReport(event); }
   recordAndReport(result);
   return result;
 }
 
 /** The layout of a run: with the profile's hot rows in mode fae, all cold in the others. */
-function layoutFor(config: TrainConfig, dataset: Dataset, { out, report }: RunOptions): Layout {
-  const cache = cacheOf(out);
+function layoutFor(config: TrainConfig, dataset: Dataset, cache: string, report: Report): Layout {
   const profile = config.mode === "fae" ? ensureProfile(dataset, config, { cache }, report) : undefined;
   return ensureLayout(dataset, profile, config.batchSize, { cache }, report);
 }
@@ -217,10 +230,6 @@ function makeDirectory(path: string): void {
   } catch (error) {
     throw new HotsetError(`Cannot make directory ${path}: ${messageOf(error)}`, { cause: error });
   }
-}
-
-function isFile(path: string): boolean {
-  return exists(path) && Deno.statSync(path).isFile;
 }
 
 function exists(path: string): boolean {

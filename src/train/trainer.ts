@@ -138,7 +138,9 @@ export class Trainer {
       const switches = this.#step();
       if (switches) this.#outsideSteps(() => this.#atSwitch());
       if (this.#state.step % config.printFreq === 0) this.#progress();
-      if (config.testFreq > 0 && this.#state.step % config.testFreq === 0) {
+      // After an epoch's last step comes the evaluation at its end; a second one would count against the patience.
+      const ends = this.#scheduler.peek() === undefined;
+      if (config.testFreq > 0 && this.#state.step % config.testFreq === 0 && !ends) {
         const stop = this.#outsideSteps(() => this.#evaluate());
         if (stop !== undefined) return stop;
       }
@@ -290,8 +292,8 @@ export class Trainer {
       hotSampleShare: layout.body.hotSampleShare,
       hotRows: layout.hotRows.length,
       hotBytes: layout.hotRows.length * rowBytes,
-      hostToDeviceBytes: 0,
-      deviceToHostBytes: 0,
+      hostToDeviceBytes: group.memory.device.counters?.bytesToDevice ?? 0,
+      deviceToHostBytes: group.memory.device.counters?.bytesToHost ?? 0,
       peakRssBytes: peakRssBytes(),
       run: out,
       ended,

@@ -1,0 +1,56 @@
+/** Where CUDA's libraries lie when the system's loader does not know them: toolkits and Python wheels. */
+
+/**
+ * Absolute folders that exist, best first: the toolkit named by CUDA_HOME or CUDA_PATH, toolkits under /usr/local, and
+ * `nvidia/<component>/lib` in the site-packages folders of Python (of the active environment, the user, the system).
+ * `components` are the wheels' folder names, such as "cublas"; CUDA 13 wheels share the folder "cu13".
+ */
+export function cudaFolders(components: readonly string[]): string[] {
+  const toolkits = [Deno.env.get("CUDA_HOME"), Deno.env.get("CUDA_PATH"), "/usr/local/cuda", ...numberedToolkits()];
+  const folders = toolkits
+    .filter((path): path is string => path !== undefined && path.startsWith("/"))
+    .flatMap((path) => [`${path}/lib64`, `${path}/targets/x86_64-linux/lib`, `${path}/lib`]);
+  for (const site of sitePackages()) {
+    for (const component of ["cu13", ...components]) folders.push(`${site}/nvidia/${component}/lib`);
+  }
+  return [...new Set(folders)].filter(isFolder);
+}
+
+/** Python's package folders that can be found without running Python; HOTSET_SITE_PACKAGES adds one. */
+export function sitePackages(): string[] {
+  const home = Deno.env.get("HOME");
+  const prefixes = [
+    Deno.env.get("VIRTUAL_ENV"),
+    Deno.env.get("CONDA_PREFIX"),
+    home && `${home}/.local`,
+    "/usr/local",
+    "/usr",
+  ].filter((path): path is string => path !== undefined && path.startsWith("/"));
+  const sites = prefixes.flatMap((prefix) =>
+    childrenOf(`${prefix}/lib`, /^python3/).flatMap((python) => [`${python}/site-packages`, `${python}/dist-packages`])
+  );
+  return [Deno.env.get("HOTSET_SITE_PACKAGES") ?? "", ...sites].filter((path) =>
+    path.startsWith("/") && isFolder(path)
+  );
+}
+
+/** /usr/local/cuda-13.0 and its like, newest first. */
+function numberedToolkits(): string[] {
+  return childrenOf("/usr/local", /^cuda-\d/).sort((a, b) => b.localeCompare(a, "en", { numeric: true }));
+}
+
+function childrenOf(folder: string, pattern: RegExp): string[] {
+  try {
+    return [...Deno.readDirSync(folder)].filter((entry) => pattern.test(entry.name)).map((e) => `${folder}/${e.name}`);
+  } catch {
+    return [];
+  }
+}
+
+function isFolder(path: string): boolean {
+  try {
+    return Deno.statSync(path).isDirectory;
+  } catch {
+    return false;
+  }
+}

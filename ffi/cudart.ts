@@ -1,0 +1,153 @@
+/** libcudart: memory, pinned memory, copies, streams, events and graphs. */
+import { type CheckedCalls, checkedCalls, type Failure, textAt, throwCudaError } from "./cuda_error.ts";
+import { cudaFolders } from "./cuda_folders.ts";
+import { openLibrary } from "./library.ts";
+
+/** The symbols used, with C parameter names. Device and pinned addresses are u64, opaque handles are pointers. */
+export const cudartSymbols = {
+  cudaGetErrorName: { parameters: ["i32" /* cudaError_t error */], result: "pointer" },
+  cudaGetErrorString: { parameters: ["i32" /* cudaError_t error */], result: "pointer" },
+  cudaRuntimeGetVersion: { parameters: ["buffer" /* int* runtimeVersion */], result: "i32" },
+  cudaDriverGetVersion: { parameters: ["buffer" /* int* driverVersion */], result: "i32" },
+  cudaGetDeviceCount: { parameters: ["buffer" /* int* count */], result: "i32" },
+  cudaSetDevice: { parameters: ["i32" /* int device */], result: "i32" },
+  cudaDeviceGetAttribute: {
+    parameters: ["buffer", /* int* value */ "i32", /* cudaDeviceAttr attr */ "i32" /* int device */],
+    result: "i32",
+  },
+  cudaDeviceSynchronize: { parameters: [], result: "i32" },
+  cudaMemGetInfo: { parameters: ["buffer", /* size_t* free */ "buffer" /* size_t* total */], result: "i32" },
+  cudaMalloc: { parameters: ["buffer", /* void** devPtr */ "usize" /* size_t size */], result: "i32" },
+  cudaFree: { parameters: ["u64" /* void* devPtr */], result: "i32" },
+  cudaHostAlloc: {
+    parameters: ["buffer", /* void** pHost */ "usize", /* size_t size */ "u32" /* unsigned int flags */],
+    result: "i32",
+  },
+  cudaFreeHost: { parameters: ["u64" /* void* ptr */], result: "i32" },
+  cudaMemcpyAsync: {
+    parameters: [
+      "u64", /* void* dst */
+      "u64", /* const void* src */
+      "usize", /* size_t count */
+      "i32", /* cudaMemcpyKind kind */
+      "pointer", /* cudaStream_t stream */
+    ],
+    result: "i32",
+  },
+  cudaMemcpy2DAsync: {
+    parameters: [
+      "u64", /* void* dst */
+      "usize", /* size_t dpitch */
+      "u64", /* const void* src */
+      "usize", /* size_t spitch */
+      "usize", /* size_t width */
+      "usize", /* size_t height */
+      "i32", /* cudaMemcpyKind kind */
+      "pointer", /* cudaStream_t stream */
+    ],
+    result: "i32",
+  },
+  cudaMemsetAsync: {
+    parameters: [
+      "u64", /* void* devPtr */
+      "i32", /* int value */
+      "usize", /* size_t count */
+      "pointer", /* cudaStream_t stream */
+    ],
+    result: "i32",
+  },
+  cudaStreamCreateWithFlags: {
+    parameters: ["buffer", /* cudaStream_t* pStream */ "u32" /* unsigned int flags */],
+    result: "i32",
+  },
+  cudaStreamDestroy: { parameters: ["pointer" /* cudaStream_t stream */], result: "i32" },
+  cudaStreamSynchronize: { parameters: ["pointer" /* cudaStream_t stream */], result: "i32" },
+  cudaStreamWaitEvent: {
+    parameters: [
+      "pointer", /* cudaStream_t stream */
+      "pointer", /* cudaEvent_t event */
+      "u32", /* unsigned int flags */
+    ],
+    result: "i32",
+  },
+  cudaEventCreateWithFlags: {
+    parameters: ["buffer", /* cudaEvent_t* event */ "u32" /* unsigned int flags */],
+    result: "i32",
+  },
+  cudaEventDestroy: { parameters: ["pointer" /* cudaEvent_t event */], result: "i32" },
+  cudaEventRecord: {
+    parameters: ["pointer", /* cudaEvent_t event */ "pointer" /* cudaStream_t stream */],
+    result: "i32",
+  },
+  cudaEventSynchronize: { parameters: ["pointer" /* cudaEvent_t event */], result: "i32" },
+  cudaEventElapsedTime: {
+    parameters: ["buffer", /* float* ms */ "pointer", /* cudaEvent_t start */ "pointer" /* cudaEvent_t end */],
+    result: "i32",
+  },
+  cudaStreamBeginCapture: {
+    parameters: ["pointer", /* cudaStream_t stream */ "i32" /* cudaStreamCaptureMode mode */],
+    result: "i32",
+  },
+  cudaStreamEndCapture: {
+    parameters: ["pointer", /* cudaStream_t stream */ "buffer" /* cudaGraph_t* pGraph */],
+    result: "i32",
+  },
+  // cudaGraphInstantiate changed its parameters in CUDA 12; this one is the same from 11.4 on.
+  cudaGraphInstantiateWithFlags: {
+    parameters: [
+      "buffer", /* cudaGraphExec_t* pGraphExec */
+      "pointer", /* cudaGraph_t graph */
+      "u64", /* unsigned long long flags */
+    ],
+    result: "i32",
+  },
+  cudaGraphLaunch: {
+    parameters: ["pointer", /* cudaGraphExec_t graphExec */ "pointer" /* cudaStream_t stream */],
+    result: "i32",
+  },
+  cudaGraphExecDestroy: { parameters: ["pointer" /* cudaGraphExec_t graphExec */], result: "i32" },
+  cudaGraphDestroy: { parameters: ["pointer" /* cudaGraph_t graph */], result: "i32" },
+} as const satisfies Deno.ForeignLibraryInterface;
+
+/** The raw functions, real or emulated. */
+export type CudartSymbols = Deno.StaticForeignLibraryInterface<typeof cudartSymbols>;
+/** The same calls, throwing CudaError. */
+export type Cudart = CheckedCalls<typeof cudartSymbols>;
+
+/** The C enumerators used. */
+export const Cuda = {
+  memcpyHostToDevice: 1,
+  memcpyDeviceToHost: 2,
+  memcpyDeviceToDevice: 3,
+  hostAllocDefault: 0,
+  streamNonBlocking: 1,
+  eventDefault: 0,
+  eventDisableTiming: 2,
+  streamCaptureModeThreadLocal: 1,
+  deviceAttributeMultiProcessorCount: 16,
+  deviceAttributeComputeCapabilityMajor: 75,
+  deviceAttributeComputeCapabilityMinor: 76,
+  deviceAttributeMemoryClockRate: 36,
+  deviceAttributeGlobalMemoryBusWidth: 37,
+  errorMemoryAllocation: 2,
+} as const;
+
+/** Makes the calls of a symbol table throw CudaError with the library's own name and text. */
+export function checkedCudart(symbols: CudartSymbols, fail: Failure = throwCudaError): Cudart {
+  return checkedCalls(cudartSymbols, symbols, (code) => ({
+    name: textAt(symbols.cudaGetErrorName(code)),
+    text: textAt(symbols.cudaGetErrorString(code)),
+  }), fail);
+}
+
+/** Finds and opens libcudart. Throws LibraryError. */
+export function openCudart(): { path: string; symbols: CudartSymbols } {
+  return openLibrary({
+    name: "the CUDA runtime (libcudart)",
+    environment: "HOTSET_CUDART",
+    names: ["libcudart.so.13", "libcudart.so.12", "libcudart.so.11.0", "libcudart.so"],
+    folders: cudaFolders(["cuda_runtime"]),
+    symbols: cudartSymbols,
+    install: "pip install --no-deps nvidia-cuda-runtime",
+  });
+}

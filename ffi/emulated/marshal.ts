@@ -1,0 +1,94 @@
+/** Real foreign calls into functions written here: every parameter passes through the FFI in both directions. */
+
+type Table = Deno.ForeignLibraryInterface;
+
+/** Functions to answer a table's calls with, by C name. Numbers, bigints and pointers arrive as C would get them. */
+export type Implementation<S extends Table> = {
+  readonly [
+    K in keyof S
+  ]: (...parameters: never[]) => unknown;
+};
+
+/** A symbol table that calls the implementation, and the end of it. */
+export interface EmulatedTable<S extends Table> {
+  readonly symbols: Deno.StaticForeignLibraryInterface<S>;
+  close(): void;
+}
+
+/** Makes a C function of each function of the implementation, and a call of it with the same signature. */
+export function throughFfi<const S extends Table>(table: S, implementation: Implementation<S>): EmulatedTable<S> {
+  const symbols: Record<string, unknown> = {};
+  const callbacks: { close(): void }[] = [];
+  for (const [name, declaration] of Object.entries(table)) {
+    const { parameters, result } = declaration as Deno.ForeignFunction;
+    const definition = { parameters, result } as Deno.UnsafeCallbackDefinition;
+    const callback = new Deno.UnsafeCallback(definition, implementation[name] as never);
+    const call = new Deno.UnsafeFnPointer(callback.pointer, definition as Deno.ForeignFunction);
+    symbols[name] = (...values: unknown[]) => (call.call as (...values: unknown[]) => unknown)(...values);
+    callbacks.push(callback);
+  }
+  return {
+    symbols: symbols as Deno.StaticForeignLibraryInterface<S>,
+    close: () => callbacks.forEach((callback) => callback.close()),
+  };
+}
+
+/** Writes an out-parameter of 4 bytes. */
+export function putInt(slot: Deno.PointerValue, value: number): void {
+  new Int32Array(Deno.UnsafePointerView.getArrayBuffer(slot!, 4))[0] = value;
+}
+
+/** Writes an out-parameter of 4 bytes. */
+export function putFloat(slot: Deno.PointerValue, value: number): void {
+  new Float32Array(Deno.UnsafePointerView.getArrayBuffer(slot!, 4))[0] = value;
+}
+
+/** Writes an out-parameter of 8 bytes: an address, a handle or a size_t. */
+export function putWord(slot: Deno.PointerValue, value: bigint): void {
+  new BigUint64Array(Deno.UnsafePointerView.getArrayBuffer(slot!, 8))[0] = value;
+}
+
+/** C strings that live as long as the device. */
+export class CStrings {
+  readonly #kept = new Map<string, Uint8Array<ArrayBuffer>>();
+
+  pointer(text: string): Deno.PointerValue {
+    let bytes = this.#kept.get(text);
+    if (bytes === undefined) this.#kept.set(text, bytes = new TextEncoder().encode(text + "\0"));
+    return Deno.UnsafePointer.of(bytes);
+  }
+}
+
+/** Objects behind opaque handles. Handles are never reused, so a destroyed one is known to be. */
+export class Handles<T> {
+  readonly #kind: string;
+  readonly #first: bigint;
+  readonly #objects = new Map<bigint, T>();
+  #count = 0n;
+
+  constructor(kind: string, first: bigint) {
+    this.#kind = kind;
+    this.#first = first;
+  }
+
+  /** The address that stands for a new object. */
+  add(object: T): bigint {
+    const address = this.#first + 16n * ++this.#count;
+    this.#objects.set(address, object);
+    return address;
+  }
+
+  /** The object of a handle, or undefined for one that was never given out or is destroyed. */
+  get(handle: Deno.PointerValue): T | undefined {
+    return this.#objects.get(BigInt(Deno.UnsafePointer.value(handle)));
+  }
+
+  remove(handle: Deno.PointerValue): boolean {
+    return this.#objects.delete(BigInt(Deno.UnsafePointer.value(handle)));
+  }
+
+  /** What was not destroyed. */
+  leaks(): string[] {
+    return this.#objects.size === 0 ? [] : [`${this.#objects.size} of ${this.#kind}`];
+  }
+}

@@ -1,0 +1,183 @@
+/** Reads PTX text as compilers write it: entries with parameters, shared arrays, registers, labels and instructions. */
+
+/** A parameter of a kernel. */
+export interface PtxParameter {
+  readonly name: string;
+  /** "u32", "u64", "f32", ... */
+  readonly type: string;
+  /** Where it lies in the block of arguments, and how long it is. */
+  readonly offset: number;
+  readonly bytes: number;
+}
+
+/** One instruction: `@!%p1 bra LBB0_3` has guard "%p1", negated, operation ["bra"] and operands ["LBB0_3"]. */
+export interface PtxInstruction {
+  readonly line: number;
+  readonly guard: string | undefined;
+  readonly negated: boolean;
+  /** The operation's parts: "ld.global.f32" is ["ld", "global", "f32"]. */
+  readonly operation: readonly string[];
+  readonly operands: readonly string[];
+}
+
+/** An array in shared memory. `bytes` is 0 for the one whose length the launch gives. */
+export interface PtxShared {
+  readonly name: string;
+  readonly offset: number;
+  readonly bytes: number;
+}
+
+/** A kernel. */
+export interface PtxEntry {
+  readonly name: string;
+  readonly parameters: readonly PtxParameter[];
+  /** Length of the block of arguments. */
+  readonly parameterBytes: number;
+  /** Most threads of a block, if the kernel says so. */
+  readonly maxThreads: number | undefined;
+  readonly shared: readonly PtxShared[];
+  /** Bytes of the shared arrays whose length is known; the launch's own array begins there. */
+  readonly sharedBytes: number;
+  /** Types of registers by prefix: "%r" is "b32". */
+  readonly registers: ReadonlyMap<string, string>;
+  /** Instructions, and the labels that stand before them (by index into the instructions). */
+  readonly instructions: readonly PtxInstruction[];
+  readonly labels: ReadonlyMap<string, number>;
+}
+
+/** PTX that cannot be read or uses what the emulated device does not have. */
+export class PtxError extends Error {
+  override name = "PtxError";
+}
+
+const TYPE_BYTES: Record<string, number> = { b8: 1, u8: 1, b16: 2, u16: 2 };
+
+/** Bytes of a PTX type, which its name ends with: u32 has 4. */
+export function typeBytes(type: string): number {
+  return TYPE_BYTES[type] ?? Number(type.slice(1)) / 8;
+}
+
+/** Parses a module. Throws PtxError that names the line. */
+export function parsePtx(text: string): PtxEntry[] {
+  const clean = text.replace(/\/\*[\s\S]*?\*\//g, blank).replace(/\/\/.*/g, blank);
+  if (/\.func\b/.test(clean)) throw new PtxError("PTX functions (.func) are not emulated; inline them");
+  const heads = [...clean.matchAll(/\.entry\s+([\w$]+)\s*\(([^)]*)\)([^{]*)\{/g)];
+  const moduleShared = sharedDeclarations(clean.slice(0, heads[0]?.index));
+  const entries = heads.map((head) => {
+    const begin = head.index + head[0].length;
+    const body = clean.slice(begin, closingBrace(clean, begin));
+    return parseEntry(head[1], head[2], head[3], body, lineAt(clean, begin), moduleShared);
+  });
+  if (entries.length === 0) throw new PtxError("the PTX has no .entry");
+  return entries;
+}
+
+/** Spaces in place of a comment, so that line numbers stay. */
+function blank(text: string): string {
+  return text.replace(/[^\n]/g, " ");
+}
+
+/** Where the block that is open at `begin` ends; vectors of operands have braces too. */
+function closingBrace(text: string, begin: number): number {
+  let depth = 1;
+  for (let i = begin; i < text.length; i++) {
+    if (text[i] === "{") depth++;
+    if (text[i] === "}" && --depth === 0) return i;
+  }
+  throw new PtxError("the PTX ends inside a block");
+}
+
+function lineAt(text: string, index: number): number {
+  return text.slice(0, index).split("\n").length;
+}
+
+interface Declaration {
+  readonly name: string;
+  readonly align: number;
+  readonly bytes: number;
+}
+
+function sharedDeclarations(text: string): Declaration[] {
+  const declarations: Declaration[] = [];
+  const pattern = /\.shared\s+(?:\.align\s+(\d+)\s+)?\.(\w+)\s+([\w$]+)(?:\[(\d*)\])?\s*;/g;
+  for (const [, align, type, name, count] of text.matchAll(pattern)) {
+    const bytes = count === undefined ? typeBytes(type) : Number(count || 0) * typeBytes(type);
+    declarations.push({ name, align: Number(align ?? typeBytes(type)), bytes });
+  }
+  return declarations;
+}
+
+function parseEntry(
+  name: string,
+  parameterText: string,
+  directives: string,
+  body: string,
+  firstLine: number,
+  moduleShared: readonly Declaration[],
+): PtxEntry {
+  let parameterBytes = 0;
+  const parameters: PtxParameter[] = [];
+  for (const [, type, parameter] of parameterText.matchAll(/\.param\s+\.(\w+)\s+([\w$]+)/g)) {
+    const bytes = typeBytes(type);
+    const offset = Math.ceil(parameterBytes / bytes) * bytes;
+    parameters.push({ name: parameter, type, offset, bytes });
+    parameterBytes = offset + bytes;
+  }
+
+  const shared: PtxShared[] = [];
+  let sharedBytes = 0;
+  const used = (declaration: Declaration) => new RegExp(`\\b${declaration.name.replaceAll("$", "\\$")}\\b`).test(body);
+  const declared = [...sharedDeclarations(body), ...moduleShared.filter(used)];
+  for (const { name: array, align, bytes } of declared.sort((a, b) => Number(a.bytes === 0) - Number(b.bytes === 0))) {
+    sharedBytes = Math.ceil(sharedBytes / align) * align;
+    shared.push({ name: array, offset: sharedBytes, bytes });
+    sharedBytes += bytes;
+  }
+
+  const registers = new Map<string, string>();
+  const instructions: PtxInstruction[] = [];
+  const labels = new Map<string, number>();
+  let line = firstLine;
+  for (const part of body.split(";")) {
+    let statement = part;
+    for (;;) {
+      const label = /^\s*([\w$]+):/.exec(statement);
+      if (label === null) break;
+      labels.set(label[1], instructions.length);
+      statement = statement.slice(label[0].length).padStart(statement.length, " ");
+      line += label[0].split("\n").length - 1;
+      statement = statement.replace(/^ +/, "");
+    }
+    const leading = /^\s*/.exec(statement)![0].split("\n").length - 1;
+    const words = statement.trim();
+    const at = line + leading;
+    line += statement.split("\n").length - 1;
+    if (words === "" || words.startsWith(".shared") || words.startsWith(".pragma")) continue;
+    const register = /^\.reg\s+\.(\w+)\s+(%\w+)<\d+>$/.exec(words);
+    if (register !== null) {
+      registers.set(register[2], register[1]);
+      continue;
+    }
+    instructions.push(parseInstruction(words, at));
+  }
+  const maxThreads = /\.maxntid\s+(\d+)/.exec(directives)?.[1];
+  return {
+    name,
+    parameters,
+    parameterBytes,
+    maxThreads: maxThreads === undefined ? undefined : Number(maxThreads),
+    shared,
+    sharedBytes,
+    registers,
+    instructions,
+    labels,
+  };
+}
+
+function parseInstruction(text: string, line: number): PtxInstruction {
+  const match = /^(?:@(!?)(%\w+)\s+)?([a-z][\w.]*)\s*([\s\S]*)$/.exec(text);
+  if (match === null) throw new PtxError(`line ${line}: cannot read "${text}"`);
+  const [, negation, guard, operation, rest] = match;
+  const operands = rest.match(/\{[^}]*\}|\[[^\]]*\]|[^,\s]+/g) ?? [];
+  return { line, guard, negated: negation === "!", operation: operation.split("."), operands };
+}

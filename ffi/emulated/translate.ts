@@ -1,0 +1,389 @@
+/**
+ * Translates a PTX kernel to a JavaScript function that runs one thread: registers become local variables, basic
+ * blocks the cases of a switch. A kernel that waits for other threads (barriers, shuffles, votes) becomes a generator,
+ * which yields there. 32-bit integers are kept as signed numbers, 64-bit ones as exact doubles (addresses and sizes
+ * stay far below 2^53, which is checked), f32 results are rounded by Math.fround after every operation.
+ */
+import { type PtxEntry, PtxError, type PtxInstruction } from "./ptx.ts";
+
+/** What a thread does when it yields: waits at the barrier, or for its warp at exchange `n - 1`. */
+export const AT_BARRIER = 0;
+
+/** A meeting of a warp's threads. */
+export type ExchangeKind = "bfly" | "idx" | "up" | "down" | "ballot";
+
+/** A translated kernel. */
+export interface Program {
+  /** Runs one thread; the arguments are `THREAD_PARAMETERS`. A generator if `waits`. */
+  // deno-lint-ignore no-explicit-any -- made by new Function
+  readonly run: (...parameters: any[]) => unknown;
+  readonly waits: boolean;
+  /** For errors and counters: what each memory access is. */
+  readonly sites: readonly string[];
+  readonly exchanges: readonly ExchangeKind[];
+}
+
+/** Parameters of the function: the machine, the kernel's arguments, then the special registers. */
+const THREAD_PARAMETERS = ["m", "a", "tid_x", "ctaid_x", "ntid_x", "nctaid_x"];
+
+const COMPARISONS: Record<string, string> = { eq: "===", ne: "!==", lt: "<", le: "<=", gt: ">", ge: ">=" };
+const UNSIGNED_COMPARISONS: Record<string, string> = { lo: "<", ls: "<=", hi: ">", hs: ">=" };
+
+/** Translates an entry. Throws PtxError that names the first instruction the emulated device does not have. */
+export function translate(entry: PtxEntry): Program {
+  return new Translator(entry).program();
+}
+
+class Translator {
+  readonly #entry: PtxEntry;
+  readonly #sites: string[] = [];
+  readonly #exchanges: ExchangeKind[] = [];
+  readonly #used = new Set<string>();
+  readonly #blocks = new Map<number, number>();
+  #waits = false;
+
+  constructor(entry: PtxEntry) {
+    this.#entry = entry;
+  }
+
+  program(): Program {
+    const { instructions, labels } = this.#entry;
+    for (const index of [...labels.values()].sort((a, b) => a - b)) {
+      if (!this.#blocks.has(index)) this.#blocks.set(index, this.#blocks.size + 1);
+    }
+    const lines: string[] = [];
+    instructions.forEach((instruction, index) => {
+      if (this.#blocks.has(index)) lines.push(`case ${this.#blocks.get(index)}:`);
+      let code = this.#instruction(instruction);
+      if (instruction.guard !== undefined) {
+        code = `if (${instruction.negated ? "!" : ""}${this.#value(instruction.guard, "pred")}) { ${code} }`;
+      }
+      lines.push(code);
+    });
+    if (this.#blocks.has(instructions.length)) lines.push(`case ${this.#blocks.get(instructions.length)}:`);
+    const declarations = [...this.#used].map((name) => `${name} = ${name.startsWith("p") ? "false" : "0"}`);
+    const body = `"use strict"; const fround = Math.fround; ${declarations.length > 0 ? `let ${declarations};` : ""}
+      let block = 0, w = 0;
+      for (;;) switch (block) { case 0:\n${lines.join("\n")}\nreturn; }`;
+    const make = new Function(`return function${this.#waits ? "*" : ""} (${THREAD_PARAMETERS}) { ${body} }`);
+    return { run: make(), waits: this.#waits, sites: this.#sites, exchanges: this.#exchanges };
+  }
+
+  #refuse({ line, operation }: PtxInstruction, why = "is not emulated"): never {
+    throw new PtxError(`line ${line} of ${this.#entry.name}: ${operation.join(".")} ${why}`);
+  }
+
+  /** The type a register was declared with: "b32", "f32", "b64" or "pred". */
+  #typeOf(register: string): string {
+    const type = this.#entry.registers.get(register.replace(/\d+$/, ""));
+    if (type === undefined) throw new PtxError(`register ${register} of ${this.#entry.name} is not declared`);
+    return type;
+  }
+
+  /** The JavaScript of an operand: a register, a special register, a literal or the address of a shared array. */
+  #value(operand: string, type: string): string {
+    const special = /^%(tid|ctaid|ntid|nctaid)\.x$/.exec(operand);
+    if (special !== null) return `${special[1]}_x`;
+    if (/^%(tid|ctaid|ntid|nctaid)\.[yz]$/.test(operand)) return operand.startsWith("%n") ? "1" : "0";
+    if (/^%\w+\d$/.test(operand)) {
+      this.#typeOf(operand);
+      this.#used.add(operand.slice(1));
+      return operand.slice(1);
+    }
+    const float = /^0[fF]([0-9a-fA-F]{8})$/.exec(operand);
+    if (float !== null) {
+      const value = new Float32Array(new Uint32Array([parseInt(float[1], 16)]).buffer)[0];
+      return Object.is(value, -0) ? "-0" : `(${value})`;
+    }
+    if (/^-?(\d+|0x[0-9a-fA-F]+)U?$/.test(operand)) {
+      const value = Number(operand.replace(/U$/, ""));
+      return `(${type.endsWith("64") ? value : value | 0})`;
+    }
+    const shared = this.#entry.shared.find((array) => array.name === operand);
+    if (shared !== undefined) return String(shared.offset);
+    throw new PtxError(`operand ${operand} of ${this.#entry.name} is not emulated`);
+  }
+
+  #instruction(instruction: PtxInstruction): string {
+    const { operation, operands } = instruction;
+    const type = operation.at(-1)!;
+    const argument = (n: number) => this.#value(operands[n], type);
+    const set = (value: string) => `${argument(0)} = ${value};`;
+    switch (operation[0]) {
+      case "ret":
+      case "exit":
+        return "return;";
+      case "bra": {
+        const index = this.#entry.labels.get(operands[0]);
+        if (index === undefined) this.#refuse(instruction, `jumps to the unknown label ${operands[0]}`);
+        return `block = ${this.#blocks.get(index)}; continue;`;
+      }
+      case "mov":
+        return set(this.#move(instruction));
+      case "ld":
+      case "st":
+        return this.#memory(instruction);
+      case "atom":
+      case "red":
+        return this.#atomic(instruction);
+      case "bar":
+        if (operation.join(".") !== "bar.sync" || operands.join() !== "0") this.#refuse(instruction);
+        this.#waits = true;
+        return `yield ${AT_BARRIER};`;
+      case "shfl":
+      case "vote":
+        return this.#exchange(instruction);
+      case "cvta":
+        if (!/^cvta\.to\.(global|shared)\.u64$/.test(operation.join("."))) this.#refuse(instruction);
+        return set(argument(1));
+      case "cvt":
+        return set(this.#convert(instruction));
+      case "setp":
+        return set(this.#compare(instruction));
+      case "selp":
+        return set(`${this.#value(operands[3], "pred")} ? ${argument(1)} : ${argument(2)}`);
+      default:
+        return set(
+          type === "f32"
+            ? this.#float(instruction)
+            : type === "pred"
+            ? this.#predicate(instruction)
+            : type.endsWith("64")
+            ? this.#long(instruction)
+            : this.#integer(instruction),
+        );
+    }
+  }
+
+  #move(instruction: PtxInstruction): string {
+    const [target, source] = instruction.operands;
+    const type = instruction.operation[1];
+    const value = this.#value(source, type);
+    if (!source.startsWith("%") || source.includes(".")) return value;
+    const [to, from] = [this.#typeOf(target), this.#typeOf(source)];
+    if (to === from) return value;
+    if (to === "f32" && from === "b32") return `m.floatOfBits(${value})`;
+    if (to === "b32" && from === "f32") return `m.bitsOfFloat(${value})`;
+    return this.#refuse(instruction, `from ${from} to ${to} is not emulated`);
+  }
+
+  #site({ line, operation }: PtxInstruction): number {
+    return this.#sites.push(`${this.#entry.name}: ${operation.join(".")} in line ${line}`) - 1;
+  }
+
+  /** `[%rd1+16]` as an expression. */
+  #address(operand: string): string {
+    const match = /^\[([%\w$]+)(?:\+(-?\d+))?\]$/.exec(operand);
+    if (match === null) throw new PtxError(`address ${operand} of ${this.#entry.name} is not emulated`);
+    return `${this.#value(match[1], "u64")} + ${match[2] ?? 0}`;
+  }
+
+  #memory(instruction: PtxInstruction): string {
+    const { operation, operands } = instruction;
+    const parts = operation.filter((part) => part !== "nc" && part !== "volatile");
+    const [verb, space] = parts;
+    const type = parts.at(-1)!;
+    if (verb === "ld" && space === "param") {
+      const parameter = this.#entry.parameters.findIndex((p) => `[${p.name}]` === operands[1]);
+      if (parameter < 0) this.#refuse(instruction, `of ${operands[1]} is not emulated`);
+      return `${this.#value(operands[0], type)} = a[${parameter}];`;
+    }
+    const lanes = parts.length === 3 ? 1 : parts[2] === "v2" ? 2 : parts[2] === "v4" ? 4 : 0;
+    if (!["global", "shared"].includes(space) || !/^[bsuf]32$/.test(type) || lanes === 0) this.#refuse(instruction);
+    const [address, list] = verb === "ld" ? [operands[1], operands[0]] : [operands[0], operands[1]];
+    const values = list.replace(/[{}\s]/g, "").split(",").map((operand) => this.#value(operand, type));
+    if (values.length !== lanes) this.#refuse(instruction, `has ${values.length} values`);
+    const call = `${verb === "ld" ? "read" : "write"}${space === "global" ? "Global" : "Shared"}`;
+    const floats = type === "f32" || list.includes("%f");
+    const code = values.map((value, lane) => {
+      const word = `m.${floats ? "f32" : "i32"}[w + ${lane}]`;
+      return verb === "ld" ? `${value} = ${word};` : `${word} = ${value};`;
+    });
+    return `w = m.${call}(${this.#address(address)}, ${lanes}, ${this.#site(instruction)}, tid_x); ${code.join(" ")}`;
+  }
+
+  #atomic(instruction: PtxInstruction): string {
+    const { operation, operands } = instruction;
+    const [verb, space, action, type] = operation;
+    if (!["global", "shared"].includes(space) || action !== "add" || !["u32", "s32", "f32"].includes(type)) {
+      this.#refuse(instruction);
+    }
+    const [address, addend] = operands.slice(verb === "atom" ? 1 : 0);
+    const words = type === "f32" ? "m.f32" : "m.i32";
+    const sum = type === "f32"
+      ? `${words}[w] + ${this.#value(addend, type)}`
+      : `${words}[w] + ${this.#value(addend, type)} | 0`;
+    const old = verb === "atom" ? `${this.#value(operands[0], type)} = ${words}[w];` : "";
+    return `w = m.atomic${space === "global" ? "Global" : "Shared"}(${this.#address(address)}, ${
+      this.#site(instruction)
+    }, tid_x); ${old} ${words}[w] = ${sum};`;
+  }
+
+  #exchange(instruction: PtxInstruction): string {
+    const { operation, operands } = instruction;
+    const name = operation.join(".");
+    const shuffle = /^shfl\.sync\.(bfly|idx|up|down)\.b32$/.exec(name);
+    if (shuffle === null && name !== "vote.sync.ballot.b32") this.#refuse(instruction);
+    this.#waits = true;
+    const number = this.#exchanges.push(shuffle === null ? "ballot" : shuffle[1] as ExchangeKind);
+    const target = this.#value(operands[0], "b32");
+    if (shuffle === null) {
+      const [, vote, mask] = operands;
+      return `m.offer(tid_x, ${this.#value(vote, "pred")} ? 1 : 0, 0, 31, ${this.#value(mask, "b32")}); ` +
+        `yield ${number}; ${target} = m.received[tid_x];`;
+    }
+    const [, value, lane, control, mask] = operands.map((operand) => this.#value(operand, "b32"));
+    return `m.offer(tid_x, ${value}, ${lane}, ${control}, ${mask}); yield ${number}; ${target} = m.received[tid_x];`;
+  }
+
+  #convert(instruction: PtxInstruction): string {
+    const value = this.#value(instruction.operands[1], instruction.operation.at(-1)!);
+    switch (instruction.operation.slice(1).join(".")) {
+      case "u64.u32":
+        return `${value} >>> 0`;
+      case "s64.s32":
+        return value;
+      case "u32.u64":
+      case "s32.s64":
+        return `${value} | 0`;
+      case "rn.f32.u32":
+        return `fround(${value} >>> 0)`;
+      case "rn.f32.s32":
+        return `fround(${value})`;
+      case "rmi.f32.f32":
+        return `Math.floor(${value})`;
+      case "rzi.s32.f32":
+        return `m.truncate(${value})`;
+      default:
+        return this.#refuse(instruction);
+    }
+  }
+
+  #compare(instruction: PtxInstruction): string {
+    const { operation, operands } = instruction;
+    const type = operation.at(-1)!;
+    if (operation.length !== 3) this.#refuse(instruction);
+    const [a, b] = [this.#value(operands[1], type), this.#value(operands[2], type)];
+    const name = operation[1];
+    if (type === "f32" && name.endsWith("u") && name.slice(0, -1) in COMPARISONS) {
+      return `${a} ${COMPARISONS[name.slice(0, -1)]} ${b} || ${a} !== ${a} || ${b} !== ${b}`;
+    }
+    const comparison = COMPARISONS[name] ?? UNSIGNED_COMPARISONS[name] ?? this.#refuse(instruction);
+    if (type === "f32" && name === "ne") return `${a} !== ${b} && ${a} === ${a} && ${b} === ${b}`;
+    return type === "u32" ? `(${a} >>> 0) ${comparison} (${b} >>> 0)` : `${a} ${comparison} ${b}`;
+  }
+
+  #float(instruction: PtxInstruction): string {
+    const { operands } = instruction;
+    const operation = instruction.operation.slice(0, -1).join(".");
+    const [a, b, c] = operands.slice(1).map((operand) => this.#value(operand, "f32"));
+    switch (operation) {
+      case "add":
+      case "add.rn":
+        return `fround(${a} + ${b})`;
+      case "sub":
+      case "sub.rn":
+        return `fround(${a} - ${b})`;
+      case "mul":
+      case "mul.rn":
+        return `fround(${a} * ${b})`;
+      case "div.rn":
+        return `fround(${a} / ${b})`;
+      case "fma.rn": // the product is exact in a double; the sum is rounded twice, which differs once in 2^29
+        return `fround(${a} * ${b} + ${c})`;
+      case "sqrt.rn":
+        return `fround(Math.sqrt(${a}))`;
+      case "neg":
+        return `-${a}`;
+      case "abs":
+        return `Math.abs(${a})`;
+      case "max": // PTX: of a number and NaN, the number
+        return `(${a} !== ${a} ? ${b} : ${b} !== ${b} ? ${a} : Math.max(${a}, ${b}))`;
+      case "min":
+        return `(${a} !== ${a} ? ${b} : ${b} !== ${b} ? ${a} : Math.min(${a}, ${b}))`;
+      default:
+        return this.#refuse(instruction);
+    }
+  }
+
+  #predicate(instruction: PtxInstruction): string {
+    const [a, b] = instruction.operands.slice(1).map((operand) => this.#value(operand, "pred"));
+    switch (instruction.operation[0]) {
+      case "and":
+        return `${a} && ${b}`;
+      case "or":
+        return `${a} || ${b}`;
+      case "xor":
+        return `${a} !== ${b}`;
+      case "not":
+        return `!${a}`;
+      default:
+        return this.#refuse(instruction);
+    }
+  }
+
+  #long(instruction: PtxInstruction): string {
+    const operation = instruction.operation.slice(0, -1).join(".");
+    const [a, b] = instruction.operands.slice(1).map((operand) => this.#value(operand, "s64"));
+    switch (operation) {
+      case "add":
+        return `${a} + ${b}`;
+      case "sub":
+        return `${a} - ${b}`;
+      case "mul.lo":
+        return `m.exact(${a} * ${b})`;
+      case "shl":
+        return `m.exact(${a} * 2 ** ${b})`;
+      case "shr":
+        return `Math.floor(${a} / 2 ** ${b})`;
+      default:
+        return this.#refuse(instruction);
+    }
+  }
+
+  #integer(instruction: PtxInstruction): string {
+    const { operands } = instruction;
+    const operation = instruction.operation.slice(0, -1).join(".");
+    const unsigned = instruction.operation.at(-1) === "u32";
+    const [a, b, c] = operands.slice(1).map((operand) => this.#value(operand, "b32"));
+    const [ua, ub] = [`(${a} >>> 0)`, `(${b} >>> 0)`];
+    switch (operation) {
+      case "add":
+        return `${a} + ${b} | 0`;
+      case "sub":
+        return `${a} - ${b} | 0`;
+      case "mul.lo":
+        return `Math.imul(${a}, ${b})`;
+      case "mad.lo":
+        return `Math.imul(${a}, ${b}) + ${c} | 0`;
+      case "mul.wide":
+        return unsigned ? `m.exact(${ua} * ${ub})` : `m.exact(${a} * ${b})`;
+      case "div":
+        return unsigned ? `m.divide(${ua}, ${ub}) | 0` : `m.divide(${a}, ${b}) | 0`;
+      case "rem":
+        return unsigned ? `${ua} % ${ub} | 0` : `${a} % ${b} | 0`;
+      case "and":
+        return `${a} & ${b}`;
+      case "or":
+        return `${a} | ${b}`;
+      case "xor":
+        return `${a} ^ ${b}`;
+      case "not":
+        return `~${a}`;
+      case "neg":
+        return `-${a} | 0`;
+      case "shl":
+        return `${ub} > 31 ? 0 : ${a} << ${b}`;
+      case "shr":
+        return unsigned ? `${ub} > 31 ? 0 : ${a} >>> ${b} | 0` : `${a} >> Math.min(${ub}, 31)`;
+      case "min":
+        return unsigned ? `Math.min(${ua}, ${ub}) | 0` : `Math.min(${a}, ${b})`;
+      case "max":
+        return unsigned ? `Math.max(${ua}, ${ub}) | 0` : `Math.max(${a}, ${b})`;
+      case "popc":
+        return `m.countBits(${a})`;
+      default:
+        return this.#refuse(instruction);
+    }
+  }
+}

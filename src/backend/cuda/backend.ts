@@ -1,0 +1,256 @@
+/** The contract's operations on a CUDA device. What each means stands in ../backend.ts. */
+import { Cuda } from "../../../ffi/cudart.ts";
+import { pointerAt } from "../../../ffi/pointer.ts";
+import { HotsetError } from "../../errors.ts";
+import type { Backend, Buffer, InteractionShape, LinearShape, Optimizer, RowUpdateShape } from "../backend.ts";
+import { ActivationKernels } from "./kernels/activation.ts";
+import { CudnnActivations } from "./cudnn_activations.ts";
+import type { CudaCounters, CudaDevice } from "./device.ts";
+import { DeviceBuffer } from "./memory.ts";
+import { DotInteraction } from "./kernels/interaction.ts";
+import { Gather } from "./kernels/gather.ts";
+import { Gemm, type Precision } from "./gemm.ts";
+import { Loss } from "./kernels/loss.ts";
+import { Scatter } from "./kernels/scatter.ts";
+import { Transfers } from "./transfers.ts";
+import { UpdateDense } from "./kernels/update_dense.ts";
+import { UpdateRows } from "./kernels/update_rows.ts";
+
+/** Who computes activations: our kernel together with the bias, or cuDNN after it. */
+export type ActivationLibrary = "ptx" | "cudnn";
+
+/** A backend whose buffers lie on the device. Made by `openCuda`. */
+export class CudaBackend implements Backend {
+  readonly name: string;
+  readonly device: CudaDevice;
+  readonly #transfers: Transfers;
+  readonly #gemm: Gemm;
+  readonly #activations: ActivationKernels;
+  readonly #cudnn: CudnnActivations | undefined;
+  readonly #gather: Gather;
+  readonly #scatter: Scatter;
+  readonly #interaction: DotInteraction;
+  readonly #loss: Loss;
+  readonly #updateRows: UpdateRows;
+  readonly #updateDense: UpdateDense;
+
+  /** Takes the device over and disposes it in the end. */
+  constructor(device: CudaDevice, precision: Precision, activations: ActivationLibrary) {
+    using opening = new DisposableStack();
+    this.device = opening.use(device);
+    this.name = `${device.name}, ${precision}${activations === "cudnn" ? ", cuDNN" : ""}`;
+    this.#transfers = new Transfers(device);
+    this.#gemm = new Gemm(device, precision);
+    this.#activations = new ActivationKernels(device);
+    this.#cudnn = activations === "cudnn" ? new CudnnActivations(device) : undefined;
+    this.#gather = new Gather(device);
+    this.#scatter = new Scatter(device);
+    this.#interaction = new DotInteraction(device);
+    this.#loss = new Loss(device);
+    this.#updateRows = new UpdateRows(device);
+    this.#updateDense = new UpdateDense(device);
+    opening.move();
+  }
+
+  /** Launches and bytes since the device was opened. */
+  get counters(): Readonly<CudaCounters> {
+    return this.device.counters;
+  }
+
+  allocate(words: number, label: string): Buffer {
+    return this.device.allocate(words, label);
+  }
+
+  allocateTable(words: number, label: string): Buffer {
+    return this.device.allocate(words, label);
+  }
+
+  view(buffer: Buffer, first: number, words: number): Buffer {
+    return own(buffer).view(first, words);
+  }
+
+  upload(source: Float32Array | Uint32Array, target: Buffer): void {
+    checkTransfer(this.device, source, target, "upload");
+    this.#transfers.upload(bytesOf(source), own(target));
+  }
+
+  download(source: Buffer, target: Float32Array | Uint32Array): void {
+    checkTransfer(this.device, target, source, "download");
+    this.#transfers.download(own(source), bytesOf(target));
+  }
+
+  synchronize(): void {
+    this.device.synchronize();
+  }
+
+  /** The sequence runs, then is recorded as a CUDA graph (so it is called twice); the function replays the graph. */
+  repeatable(sequence: () => void): () => void {
+    const { device } = this;
+    const { runtime } = device.libraries;
+    sequence();
+    const graph = this.#record(sequence);
+    const executable = pointerAt(device.made((slot) => runtime.cudaGraphInstantiateWithFlags(slot, graph, 0n)));
+    runtime.cudaGraphDestroy(graph);
+    device.own(() => runtime.cudaGraphExecDestroy(executable));
+    return () => {
+      runtime.cudaGraphLaunch(executable, device.stream);
+      device.counters.graphLaunches++;
+    };
+  }
+
+  linear(shape: LinearShape, samples: number, x: Buffer, weight: Buffer, bias: Buffer, y: Buffer): void {
+    const { inputs, outputs, activation } = shape;
+    this.#gemm.timesTransposed(samples, outputs, inputs, own(x), own(weight), own(y));
+    const fused = this.#cudnn === undefined ? activation : "identity";
+    this.#activations.forward(fused, samples, outputs, own(y), own(bias));
+    this.#cudnn?.forward(activation, samples * outputs, own(y));
+  }
+
+  linearBackward(
+    shape: LinearShape,
+    samples: number,
+    x: Buffer,
+    weight: Buffer,
+    y: Buffer,
+    dY: Buffer,
+    dX: Buffer | undefined,
+    dWeight: Buffer,
+    dBias: Buffer,
+  ): void {
+    const { inputs, outputs, activation } = shape;
+    this.#cudnn?.backward(activation, samples * outputs, own(y), own(dY));
+    const fused = this.#cudnn === undefined ? activation : "identity";
+    this.#activations.backward(fused, samples, outputs, own(y), own(dY), own(dBias));
+    this.#gemm.transposedTimes(outputs, inputs, samples, own(dY), own(x), own(dWeight));
+    if (dX !== undefined) this.#gemm.times(samples, inputs, outputs, own(dY), own(weight), own(dX));
+  }
+
+  pool(bags: number, dim: number, table: Buffer, indices: Buffer, offsets: Buffer | undefined, pooled: Buffer): void {
+    this.#gather.launch(bags, dim, own(table), own(indices), offsets && own(offsets), own(pooled));
+  }
+
+  interact(shape: InteractionShape, samples: number, bottom: Buffer, pooled: Buffer, output: Buffer): void {
+    if (shape.kind === "dot") {
+      this.#interaction.forward(shape, samples, own(bottom), own(pooled), own(output));
+      return;
+    }
+    const { tables, dim } = shape, width = dim * (tables + 1);
+    this.#copyColumns(samples, dim, own(bottom), dim, 0, own(output), width, 0);
+    this.#copyColumns(samples, dim * tables, own(pooled), dim * tables, 0, own(output), width, dim);
+  }
+
+  interactBackward(
+    shape: InteractionShape,
+    samples: number,
+    bottom: Buffer,
+    pooled: Buffer,
+    dOutput: Buffer,
+    dBottom: Buffer,
+    dPooled: Buffer,
+  ): void {
+    if (shape.kind === "dot") {
+      const [from, to] = [own(dOutput), [own(dBottom), own(dPooled)] as const];
+      this.#interaction.backward(shape, samples, own(bottom), own(pooled), from, ...to);
+      return;
+    }
+    const { tables, dim } = shape, width = dim * (tables + 1);
+    this.#copyColumns(samples, dim, own(dOutput), width, 0, own(dBottom), dim, 0);
+    this.#copyColumns(samples, dim * tables, own(dOutput), width, dim, own(dPooled), dim * tables, 0);
+  }
+
+  loss(samples: number, header: Buffer, logits: Buffer, labels: Buffer, dLogits: Buffer, lossSum: Buffer): void {
+    this.#loss.launch(samples, own(header), own(logits), own(labels), own(dLogits), own(lossSum));
+  }
+
+  updateRows(
+    shape: RowUpdateShape,
+    header: Buffer,
+    segments: Buffer,
+    segmentBags: Buffer,
+    dPooled: Buffer,
+    table: Buffer,
+    state: Buffer | undefined,
+  ): void {
+    const lists = [own(segments), own(segmentBags)] as const;
+    this.#updateRows.launch(shape, own(header), ...lists, own(dPooled), own(table), state && own(state));
+  }
+
+  updateDense(
+    optimizer: Optimizer,
+    words: number,
+    header: Buffer,
+    parameters: Buffer,
+    gradients: Buffer,
+    state: Buffer | undefined,
+  ): void {
+    this.#updateDense.launch(optimizer, words, own(header), own(parameters), own(gradients), state && own(state));
+  }
+
+  packRows(count: number, dim: number, table: Buffer, rows: Buffer, packed: Buffer): void {
+    this.#gather.launch(count, dim, own(table), own(rows), undefined, own(packed));
+  }
+
+  unpackRows(count: number, dim: number, packed: Buffer, rows: Buffer, table: Buffer): void {
+    this.#scatter.launch(count, dim, own(packed), own(rows), own(table));
+  }
+
+  /** Calls the sequence with launches recorded instead of run, and returns them as a graph. */
+  #record(sequence: () => void): Deno.PointerValue {
+    const { device } = this;
+    const { runtime } = device.libraries;
+    const end = () => {
+      device.recording = false;
+      return pointerAt(device.made((slot) => runtime.cudaStreamEndCapture(device.stream, slot)));
+    };
+    runtime.cudaStreamBeginCapture(device.stream, Cuda.streamCaptureModeThreadLocal);
+    device.recording = true;
+    try {
+      sequence();
+    } catch (error) { // a stream left recording could do nothing else
+      runtime.cudaGraphDestroy(end());
+      throw error;
+    }
+    return end();
+  }
+
+  [Symbol.dispose](): void {
+    this.device[Symbol.dispose]();
+  }
+
+  /** Copies `columns` words of each row, from and to a first column, between matrices of other widths. */
+  #copyColumns(
+    rows: number,
+    columns: number,
+    source: DeviceBuffer,
+    sourceWidth: number,
+    sourceColumn: number,
+    target: DeviceBuffer,
+    targetWidth: number,
+    targetColumn: number,
+  ): void {
+    if (rows === 0 || columns === 0) return;
+    const bytes = (words: number) => BigInt(4 * words);
+    this.device.libraries.runtime.cudaMemcpy2DAsync(
+      ...[target.address + bytes(targetColumn), bytes(targetWidth)] as const,
+      ...[source.address + bytes(sourceColumn), bytes(sourceWidth)] as const,
+      ...[bytes(columns), BigInt(rows), Cuda.memcpyDeviceToDevice, this.device.stream] as const,
+    );
+  }
+}
+
+function own(buffer: Buffer): DeviceBuffer {
+  if (buffer instanceof DeviceBuffer) return buffer;
+  throw new TypeError("Cannot use a buffer of another backend on a CUDA device");
+}
+
+function bytesOf(array: Float32Array | Uint32Array): Uint8Array {
+  return new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
+}
+
+function checkTransfer(device: CudaDevice, host: Float32Array | Uint32Array, buffer: Buffer, verb: string): void {
+  const { label, words } = own(buffer);
+  if (host.length > words) {
+    throw new RangeError(`Cannot ${verb} ${host.length} words: ${label} has ${words}`);
+  }
+  if (device.recording) throw new HotsetError(`Cannot ${verb} ${label}: a sequence that repeats may not copy`);
+}

@@ -1,0 +1,163 @@
+/** One CUDA device: its primary context, memory, two streams, and the count of what crosses to it. */
+import { Cuda } from "../../../ffi/cudart.ts";
+import { CudaError } from "../../../ffi/cuda_error.ts";
+import { bytesAt, pointerAt } from "../../../ffi/pointer.ts";
+import type { EmulatedOptions } from "../../../ffi/emulated/device.ts";
+import { HotsetError } from "../../errors.ts";
+import { type CudaDeviceKind, type CudaLibraries, openLibraries } from "./libraries.ts";
+import { DeviceBuffer, PinnedBuffer } from "./memory.ts";
+
+/** What a device has been asked to do, since it was opened. */
+export interface CudaCounters {
+  /** Kernels and library calls launched one by one; not those inside a replayed graph. */
+  launches: number;
+  /** Graphs replayed: one launch each for the host. */
+  graphLaunches: number;
+  /** Bytes copied from host to device and back. */
+  bytesToDevice: number;
+  bytesToHost: number;
+}
+
+/** Opens the device with the primary context made current on this thread. CUDA objects must stay on the thread. */
+export class CudaDevice implements Disposable {
+  readonly libraries: CudaLibraries;
+  readonly name: string;
+  readonly multiprocessors: number;
+  /** Every operation runs on this stream, in call order; copies from the host come in on their own. */
+  readonly stream: Deno.PointerValue;
+  readonly copyStream: Deno.PointerValue;
+  readonly counters: CudaCounters = { launches: 0, graphLaunches: 0, bytesToDevice: 0, bytesToHost: 0 };
+  /** True while launches are recorded instead of run. */
+  recording = false;
+  readonly #owned = new DisposableStack();
+  readonly #slot = new BigUint64Array(1);
+  #bytesInUse = 0;
+  #firstError: unknown;
+
+  /** Throws HotsetError when there is no such device or a library is missing. */
+  constructor(kind: CudaDeviceKind, emulated: EmulatedOptions = {}, ordinal = 0) {
+    using opening = new DisposableStack();
+    this.libraries = openLibraries(kind, emulated);
+    if (this.libraries.emulated !== undefined) opening.use(this.libraries.emulated);
+    const { runtime, driver } = this.libraries;
+    runtime.cudaSetDevice(ordinal);
+    driver.cuInit(0);
+    this.name = this.#readName(ordinal);
+    this.multiprocessors = this.attribute(Cuda.deviceAttributeMultiProcessorCount, ordinal);
+    this.stream = this.#makeStream(opening);
+    this.copyStream = this.#makeStream(opening);
+    this.#owned = opening.move();
+  }
+
+  /** True if nothing real is behind this device. */
+  get isEmulated(): boolean {
+    return this.libraries.emulated !== undefined;
+  }
+
+  /** The value that a call writes to the slot it is given: an address or a handle. */
+  made(call: (slot: BigUint64Array<ArrayBuffer>) => void): bigint {
+    call(this.#slot);
+    return this.#slot[0];
+  }
+
+  /** Releases something when the device is disposed, before everything that was there first. */
+  own(release: () => void): void {
+    this.#owned.defer(() => this.#release(release));
+  }
+
+  /** A device attribute, by its C number. */
+  attribute(attribute: number, ordinal = 0): number {
+    const value = new Int32Array(1);
+    this.libraries.runtime.cudaDeviceGetAttribute(value, attribute, ordinal);
+    return value[0];
+  }
+
+  /** New device memory of zeros. Throws HotsetError with the numbers when it does not suffice. */
+  allocate(words: number, label: string): DeviceBuffer {
+    const byteLength = 4 * Math.max(words, 1);
+    const { runtime } = this.libraries;
+    let address: bigint;
+    try {
+      address = this.made((slot) => runtime.cudaMalloc(slot, BigInt(byteLength)));
+    } catch (error) {
+      throw this.#outOfMemory(error, byteLength, label);
+    }
+    runtime.cudaMemsetAsync(address, 0, BigInt(byteLength), this.stream);
+    this.#bytesInUse += byteLength;
+    const buffer = new DeviceBuffer(words, label, address, (freed) => {
+      this.#bytesInUse -= byteLength;
+      this.#release(() => runtime.cudaFree(freed));
+    });
+    this.#owned.use(buffer);
+    return buffer;
+  }
+
+  /** New pinned host memory. */
+  allocatePinned(byteLength: number): PinnedBuffer {
+    const { runtime } = this.libraries;
+    const address = this.made((slot) => runtime.cudaHostAlloc(slot, BigInt(byteLength), Cuda.hostAllocDefault));
+    const free = (freed: bigint) => this.#release(() => runtime.cudaFreeHost(freed));
+    const buffer = new PinnedBuffer(address, bytesAt(address, byteLength), free);
+    this.#owned.use(buffer);
+    return buffer;
+  }
+
+  /** A new event; one that is to be timed costs a little more. */
+  makeEvent(timed: boolean): Deno.PointerValue {
+    const { runtime } = this.libraries;
+    const flags = timed ? Cuda.eventDefault : Cuda.eventDisableTiming;
+    const event = pointerAt(this.made((slot) => runtime.cudaEventCreateWithFlags(slot, flags)));
+    this.own(() => runtime.cudaEventDestroy(event));
+    return event;
+  }
+
+  /** Waits for all operations so far. Throws the first error that any of them met. */
+  synchronize(): void {
+    this.libraries.runtime.cudaStreamSynchronize(this.stream);
+    const error = this.#firstError;
+    this.#firstError = undefined;
+    if (error !== undefined) throw error;
+  }
+
+  /** Waits, then frees everything in the opposite order of its making. */
+  [Symbol.dispose](): void {
+    this.#owned.dispose();
+  }
+
+  #makeStream(opening: DisposableStack): Deno.PointerValue {
+    const { runtime } = this.libraries;
+    const stream = pointerAt(this.made((slot) => runtime.cudaStreamCreateWithFlags(slot, Cuda.streamNonBlocking)));
+    opening.defer(() => this.#release(() => runtime.cudaStreamDestroy(stream)));
+    return stream;
+  }
+
+  /** Freeing must not hide the error that ended a run, so its own errors wait for the next synchronize. */
+  #release(release: () => void): void {
+    try {
+      release();
+    } catch (error) {
+      this.#firstError ??= error;
+    }
+  }
+
+  #readName(ordinal: number): string {
+    const { driver } = this.libraries;
+    const device = new Int32Array(1);
+    const name = new Uint8Array(256);
+    driver.cuDeviceGet(device, ordinal);
+    driver.cuDeviceGetName(name, name.length, device[0]);
+    return new TextDecoder().decode(name.subarray(0, name.indexOf(0)));
+  }
+
+  #outOfMemory(error: unknown, byteLength: number, label: string): unknown {
+    const cause = error instanceof HotsetError ? error.cause : undefined;
+    if (!(cause instanceof CudaError) || cause.code !== Cuda.errorMemoryAllocation) return error;
+    const numbers = new BigUint64Array(2);
+    this.libraries.runtime.cudaMemGetInfo(numbers.subarray(0, 1), numbers.subarray(1));
+    return new HotsetError(
+      `Cannot allocate ${label}: ${byteLength} bytes asked, ${this.#bytesInUse} in use by this run, ` +
+        `${numbers[0]} of ${numbers[1]} free on ${this.name}; lower --hot-memory or --batch-size`,
+      { cause },
+    );
+  }
+}

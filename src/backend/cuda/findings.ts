@@ -1,0 +1,89 @@
+/** What CUDA offers on this machine, for people: libraries, driver, devices, and what is missing. */
+import { checkedCublas, openCublas } from "../../../ffi/cublas.ts";
+import { checkedCuda, openCuda } from "../../../ffi/cuda.ts";
+import { checkedCudart, Cuda, openCudart } from "../../../ffi/cudart.ts";
+import { openCudnn } from "../../../ffi/cudnn.ts";
+import { messageOf } from "../../errors.ts";
+
+/** One thing that was looked for: its version and place, or why it is missing and the command that gets it. */
+export interface CudaFinding {
+  readonly name: string;
+  readonly found: boolean;
+  readonly detail: string;
+}
+
+/** Looks for everything that `--device cuda` needs. Never throws; cuDNN is only needed for `--activations cudnn`. */
+export function cudaFindings(): CudaFinding[] {
+  return [
+    finding("CUDA runtime", () => {
+      const { path, symbols } = openCudart();
+      const version = new Int32Array(1);
+      checkedCudart(symbols).cudaRuntimeGetVersion(version);
+      return `${versionText(version[0])}, ${path}`;
+    }),
+    finding("CUDA driver", () => {
+      const { path } = openCuda();
+      const version = new Int32Array(1);
+      checkedCudart(openCudart().symbols).cudaDriverGetVersion(version);
+      return `for CUDA ${versionText(version[0])}, ${path}`;
+    }),
+    finding("cuBLAS", () => {
+      const { path, symbols } = openCublas();
+      const parts = [0, 1, 2].map((part) => {
+        const value = new Int32Array(1);
+        checkedCublas(symbols).cublasGetProperty(part, value);
+        return value[0];
+      });
+      return `${parts.join(".")}, ${path}`;
+    }),
+    finding("cuDNN", () => {
+      const { path, symbols } = openCudnn();
+      return `${symbols.cudnnGetVersion()}, ${path}`;
+    }),
+    ...devices(),
+  ];
+}
+
+function finding(name: string, look: () => string): CudaFinding {
+  try {
+    return { name, found: true, detail: look() };
+  } catch (error) {
+    return { name, found: false, detail: messageOf(error) };
+  }
+}
+
+function devices(): CudaFinding[] {
+  const count = new Int32Array(1);
+  const counted = finding("GPU", () => {
+    checkedCudart(openCudart().symbols).cudaGetDeviceCount(count);
+    return `${count[0]}`;
+  });
+  if (!counted.found) return [counted];
+  return Array.from({ length: count[0] }, (_, ordinal) => finding(`GPU ${ordinal}`, () => describeDevice(ordinal)));
+}
+
+function describeDevice(ordinal: number): string {
+  const runtime = checkedCudart(openCudart().symbols);
+  const driver = checkedCuda(openCuda().symbols);
+  const value = new Int32Array(1);
+  const attribute = (number: number) => {
+    runtime.cudaDeviceGetAttribute(value, number, ordinal);
+    return value[0];
+  };
+  runtime.cudaSetDevice(ordinal);
+  driver.cuInit(0);
+  driver.cuDeviceGet(value, ordinal);
+  const name = new Uint8Array(256);
+  driver.cuDeviceGetName(name, name.length, value[0]);
+  const memory = new BigUint64Array(2);
+  runtime.cudaMemGetInfo(memory.subarray(0, 1), memory.subarray(1));
+  const [free, total] = [...memory].map((bytes) => (Number(bytes) / 2 ** 30).toFixed(1));
+  const capability = [Cuda.deviceAttributeComputeCapabilityMajor, Cuda.deviceAttributeComputeCapabilityMinor];
+  return `${new TextDecoder().decode(name.subarray(0, name.indexOf(0)))}, compute capability ` +
+    `${capability.map(attribute).join(".")}, ${free} of ${total} GiB free`;
+}
+
+/** 13000 is "13.0". */
+function versionText(version: number): string {
+  return version === 0 ? "none" : `${Math.floor(version / 1000)}.${Math.floor(version % 1000 / 10)}`;
+}

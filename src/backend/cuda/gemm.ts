@@ -1,0 +1,97 @@
+/** Row-major matrix products over cuBLAS, which is column-major: its matrices are ours transposed. */
+import { Blas } from "../../../ffi/cublas.ts";
+import { pointerAt } from "../../../ffi/pointer.ts";
+import type { CudaDevice } from "./device.ts";
+import type { DeviceBuffer } from "./memory.ts";
+
+/** How products are computed: inputs and outputs are f32 in every case, sums too. */
+export type Precision = "fp32" | "tf32" | "bf16";
+
+const COMPUTE: Record<Precision, number> = {
+  fp32: Blas.compute32f,
+  tf32: Blas.compute32fFastTf32,
+  bf16: Blas.compute32fFast16bf,
+};
+/** NVIDIA's advice for Hopper; with a workspace of our own cuBLAS allocates nothing while a graph is recorded. */
+const WORKSPACE_BYTES = 32 << 20;
+
+/** A cuBLAS handle on the device's stream. */
+export class Gemm {
+  readonly #device: CudaDevice;
+  readonly #precision: Precision;
+  readonly #handle: Deno.PointerValue;
+  readonly #one = new Float32Array([1]);
+  readonly #zero = new Float32Array([0]);
+
+  constructor(device: CudaDevice, precision: Precision) {
+    this.#device = device;
+    this.#precision = precision;
+    const { blas } = device.libraries;
+    const workspace = device.allocate(WORKSPACE_BYTES / 4, "cuBLAS workspace");
+    this.#handle = pointerAt(device.made((slot) => blas.cublasCreate_v2(slot)));
+    device.own(() => blas.cublasDestroy_v2(this.#handle));
+    blas.cublasSetStream_v2(this.#handle, device.stream); // before the workspace, which it would reset
+    blas.cublasSetWorkspace_v2(this.#handle, workspace.address, BigInt(WORKSPACE_BYTES));
+    blas.cublasSetMathMode(this.#handle, Blas.defaultMath);
+  }
+
+  /** c (rows, columns) = a (rows, inner) bᵀ, where b is (columns, inner). */
+  timesTransposed(
+    rows: number,
+    columns: number,
+    inner: number,
+    a: DeviceBuffer,
+    b: DeviceBuffer,
+    c: DeviceBuffer,
+  ): void {
+    this.#call(Blas.opT, Blas.opN, columns, rows, inner, b, inner, a, inner, c, columns);
+  }
+
+  /** c (rows, columns) = a (rows, inner) b (inner, columns). */
+  times(rows: number, columns: number, inner: number, a: DeviceBuffer, b: DeviceBuffer, c: DeviceBuffer): void {
+    this.#call(Blas.opN, Blas.opN, columns, rows, inner, b, columns, a, inner, c, columns);
+  }
+
+  /** c (rows, columns) = aᵀ b, where a is (inner, rows) and b (inner, columns). */
+  transposedTimes(
+    rows: number,
+    columns: number,
+    inner: number,
+    a: DeviceBuffer,
+    b: DeviceBuffer,
+    c: DeviceBuffer,
+  ): void {
+    this.#call(Blas.opN, Blas.opT, columns, rows, inner, b, columns, a, rows, c, columns);
+  }
+
+  #call(
+    transA: number,
+    transB: number,
+    m: number,
+    n: number,
+    k: number,
+    a: DeviceBuffer,
+    lda: number,
+    b: DeviceBuffer,
+    ldb: number,
+    c: DeviceBuffer,
+    ldc: number,
+  ): void {
+    if (m === 0 || n === 0) return;
+    const { libraries: { blas }, counters, recording } = this.#device;
+    const one = this.#one, zero = this.#zero, f32 = Blas.real32f;
+    if (this.#precision === "fp32") {
+      blas.cublasSgemm_v2(
+        ...[this.#handle, transA, transB, m, n, k] as const,
+        ...[one, a.address, lda, b.address, ldb, zero, c.address, ldc] as const,
+      );
+    } else {
+      blas.cublasGemmEx(
+        ...[this.#handle, transA, transB, m, n, k] as const,
+        ...[one, a.address, f32, lda, b.address, f32, ldb, zero, c.address, f32, ldc] as const,
+        ...[COMPUTE[this.#precision], Blas.gemmDefault] as const,
+      );
+    }
+    if (!recording) counters.launches++;
+  }
+}

@@ -1,0 +1,114 @@
+/** Kernels: loaded from the PTX beside their launchers, their arguments packed once and rewritten in place. */
+import { LaunchParameter } from "../../../ffi/cuda.ts";
+import { addressOf, cString, pointerAt } from "../../../ffi/pointer.ts";
+import type { CudaDevice } from "./device.ts";
+import type { DeviceBuffer } from "./memory.ts";
+
+/** Types of parameters: an address or a number. */
+export type ParameterType = "u64" | "u32";
+
+/** Loads a PTX file and unloads it with the device. */
+export class KernelModule {
+  readonly #device: CudaDevice;
+  readonly #ptx: string;
+  readonly #module: Deno.PointerValue;
+
+  constructor(device: CudaDevice, ptx: URL) {
+    this.#device = device;
+    this.#ptx = Deno.readTextFileSync(ptx);
+    const { driver } = device.libraries;
+    const image = cString(this.#ptx);
+    this.#module = pointerAt(device.made((slot) => driver.cuModuleLoadData(slot, image)));
+    device.own(() => driver.cuModuleUnload(this.#module));
+  }
+
+  /** An entry of the module. Throws TypeError if its parameters in the PTX are not of these types. */
+  kernel(entry: string, types: readonly ParameterType[]): Kernel {
+    const { driver } = this.#device.libraries;
+    const declared = new RegExp(`\\.entry ${entry}\\(([^)]*)\\)`).exec(this.#ptx)?.[1] ?? "";
+    const found = [...declared.matchAll(/\.param \.(\w+)/g)].map((match) => match[1]);
+    if (found.join() !== types.join()) {
+      throw new TypeError(`Cannot use kernel ${entry}: its parameters are (${found}), the launcher has (${types})`);
+    }
+    const handle = this.#device.made((slot) => driver.cuModuleGetFunction(slot, this.#module, cString(entry)));
+    return new Kernel(this.#device, pointerAt(handle), types);
+  }
+}
+
+/** A function of the device with its block of arguments. */
+export class Kernel {
+  readonly #device: CudaDevice;
+  readonly #function: Deno.PointerValue;
+  readonly #addresses: BigUint64Array<ArrayBuffer>;
+  readonly #numbers: Uint32Array<ArrayBuffer>;
+  /** Where each argument lies, in units of its type. */
+  readonly #places: readonly number[];
+  /** Kept because `extra` holds its address. */
+  readonly #blockBytes: BigUint64Array<ArrayBuffer>;
+  readonly #extra: BigUint64Array<ArrayBuffer>;
+
+  constructor(device: CudaDevice, handle: Deno.PointerValue, types: readonly ParameterType[]) {
+    this.#device = device;
+    this.#function = handle;
+    let bytes = 0;
+    this.#places = types.map((type) => {
+      const length = type === "u64" ? 8 : 4;
+      const place = Math.ceil(bytes / length);
+      bytes = (place + 1) * length;
+      return place;
+    });
+    const block = new ArrayBuffer(Math.ceil(bytes / 8) * 8);
+    this.#addresses = new BigUint64Array(block);
+    this.#numbers = new Uint32Array(block);
+    this.#blockBytes = new BigUint64Array([BigInt(bytes)]);
+    this.#extra = new BigUint64Array([
+      LaunchParameter.bufferPointer,
+      addressOf(this.#addresses),
+      LaunchParameter.bufferSize,
+      addressOf(this.#blockBytes),
+      LaunchParameter.end,
+    ]);
+  }
+
+  /** Sets argument `index` to a buffer; undefined is a null pointer. */
+  buffer(index: number, buffer: DeviceBuffer | undefined): void {
+    this.#addresses[this.#places[index]] = buffer === undefined ? 0n : buffer.address;
+  }
+
+  /** Sets argument `index` to a number. */
+  number(index: number, value: number): void {
+    this.#numbers[this.#places[index]] = value;
+  }
+
+  /** Launches on the device's stream with the arguments as they are now. No blocks: nothing to do. */
+  launch(blocks: number, threads: number, sharedBytes = 0): void {
+    if (blocks === 0) return;
+    const { stream, libraries, counters, recording } = this.#device;
+    libraries.driver.cuLaunchKernel(
+      this.#function,
+      blocks,
+      1,
+      1,
+      threads,
+      1,
+      1,
+      sharedBytes,
+      stream,
+      null,
+      this.#extra,
+    );
+    if (!recording) counters.launches++;
+  }
+}
+
+/** Blocks of `threads` that cover `items`. */
+export function blocksFor(items: number, threads: number): number {
+  return Math.ceil(items / threads);
+}
+
+/** True if rows of `dim` words in all these buffers can be moved 16 bytes at a time. */
+export function isWide(dim: number, ...buffers: (DeviceBuffer | undefined)[]): boolean {
+  if (dim % 4 !== 0) return false;
+  for (const buffer of buffers) if (buffer !== undefined && buffer.address % 16n !== 0n) return false;
+  return true;
+}

@@ -1,0 +1,83 @@
+import { HotsetError } from "../../../errors.ts";
+import { type InteractionShape, interactionWidth } from "../../backend.ts";
+import { isWide, type Kernel, KernelModule, type ParameterType } from "../kernel.ts";
+import type { CudaDevice } from "../device.ts";
+import type { DeviceBuffer } from "../memory.ts";
+
+const THREADS = 128;
+const MOST_SHARED_BYTES = 48 << 10;
+// bottom, pooled, output, tables, elements
+const FORWARD_PARAMETERS: ParameterType[] = ["u64", "u64", "u64", "u32", "u32"];
+// bottom, pooled, dOutput, dBottom, dPooled, tables, elements
+const BACKWARD_PARAMETERS: ParameterType[] = ["u64", "u64", "u64", "u64", "u64", "u32", "u32"];
+
+/** Launches interaction.cu: the dot interaction of a sample in one block, its vectors in shared memory. */
+export class DotInteraction {
+  readonly #forward: { wide: Kernel; narrow: Kernel };
+  readonly #backward: { wide: Kernel; narrow: Kernel };
+
+  constructor(device: CudaDevice) {
+    const module = new KernelModule(device, new URL("interaction.ptx", import.meta.url));
+    this.#forward = {
+      wide: module.kernel("interact_4", FORWARD_PARAMETERS),
+      narrow: module.kernel("interact_1", FORWARD_PARAMETERS),
+    };
+    this.#backward = {
+      wide: module.kernel("interact_backward_4", BACKWARD_PARAMETERS),
+      narrow: module.kernel("interact_backward_1", BACKWARD_PARAMETERS),
+    };
+  }
+
+  /** bottom (samples, dim), pooled (samples, tables, dim), output (samples, interactionWidth). */
+  forward(
+    shape: InteractionShape,
+    samples: number,
+    bottom: DeviceBuffer,
+    pooled: DeviceBuffer,
+    output: DeviceBuffer,
+  ): void {
+    const wide = isWide(shape.dim, bottom, pooled);
+    const kernel = this.#forward[wide ? "wide" : "narrow"];
+    kernel.buffer(0, bottom);
+    kernel.buffer(1, pooled);
+    kernel.buffer(2, output);
+    kernel.number(3, shape.tables);
+    kernel.number(4, wide ? shape.dim / 4 : shape.dim);
+    kernel.launch(samples, THREADS, sharedBytes(shape, wide, 0));
+  }
+
+  /** dOutput as output; dBottom as bottom; dPooled as pooled. */
+  backward(
+    shape: InteractionShape,
+    samples: number,
+    bottom: DeviceBuffer,
+    pooled: DeviceBuffer,
+    dOutput: DeviceBuffer,
+    dBottom: DeviceBuffer,
+    dPooled: DeviceBuffer,
+  ): void {
+    const wide = isWide(shape.dim, bottom, pooled, dBottom, dPooled);
+    const kernel = this.#backward[wide ? "wide" : "narrow"];
+    kernel.buffer(0, bottom);
+    kernel.buffer(1, pooled);
+    kernel.buffer(2, dOutput);
+    kernel.buffer(3, dBottom);
+    kernel.buffer(4, dPooled);
+    kernel.number(5, shape.tables);
+    kernel.number(6, wide ? shape.dim / 4 : shape.dim);
+    kernel.launch(samples, THREADS, sharedBytes(shape, wide, interactionWidth(shape)));
+  }
+}
+
+/** The vectors, each padded to an odd number of elements, and the gradients that backward reads. */
+function sharedBytes({ tables, dim }: InteractionShape, wide: boolean, gradients: number): number {
+  const elementBytes = wide ? 16 : 4;
+  const bytes = (tables + 1) * ((4 * dim / elementBytes) | 1) * elementBytes + 4 * gradients;
+  if (bytes > MOST_SHARED_BYTES) {
+    throw new HotsetError(
+      `Cannot interact ${tables} tables of dim ${dim} on CUDA: a sample needs ${bytes} bytes of shared memory and has ` +
+        `${MOST_SHARED_BYTES}; use a smaller --dim or --interaction cat`,
+    );
+  }
+  return bytes;
+}

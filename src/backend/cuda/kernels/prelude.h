@@ -1,0 +1,94 @@
+// What the kernels share: CUDA's words without CUDA's headers, so that clang alone can compile them, and arithmetic
+// that gives the same bits on every GPU (no approximate instructions).
+#pragma once
+
+#define KERNEL extern "C" __attribute__((global))
+#define DEVICE static inline __attribute__((device, always_inline))
+#define SHARED __attribute__((shared))
+#define THREADS(n) __attribute__((launch_bounds(n)))
+// Blocks of n threads, of which `blocks` must fit a multiprocessor: keeps ptxas from spilling registers to fit more.
+#define RESIDENT(n, blocks) __attribute__((launch_bounds(n, blocks)))
+
+typedef unsigned int u32;
+typedef unsigned long long u64;
+typedef float float4 __attribute__((ext_vector_type(4)));
+
+DEVICE u32 thread_index() { return __nvvm_read_ptx_sreg_tid_x(); }
+DEVICE u32 block_index() { return __nvvm_read_ptx_sreg_ctaid_x(); }
+DEVICE u32 block_threads() { return __nvvm_read_ptx_sreg_ntid_x(); }
+DEVICE u32 grid_blocks() { return __nvvm_read_ptx_sreg_nctaid_x(); }
+DEVICE void barrier() { __nvvm_bar_sync(0); }
+
+DEVICE float shuffle_xor(float value, u32 mask) { return __nvvm_shfl_sync_bfly_f32(0xffffffffu, value, mask, 31); }
+DEVICE u32 shuffle_xor(u32 value, u32 mask) { return __nvvm_shfl_sync_bfly_i32(0xffffffffu, value, mask, 31); }
+DEVICE u32 shuffle_from(u32 value, u32 lane) { return __nvvm_shfl_sync_idx_i32(0xffffffffu, value, lane, 31); }
+DEVICE u32 ballot(bool vote) { return __nvvm_vote_ballot_sync(0xffffffffu, vote); }
+DEVICE bool any(bool vote) { return ballot(vote) != 0; }
+DEVICE float shuffle_from(float value, u32 lane) { return __nvvm_shfl_sync_idx_f32(0xffffffffu, value, lane, 31); }
+
+// Header words of a batch, as src/backend/backend.ts has them.
+#define HEADER_SAMPLES 0
+#define HEADER_LOOKUPS 1
+#define HEADER_DISTINCT 2
+#define HEADER_LEARNING_RATE 4
+DEVICE float float_word(const u32* words, u32 index) { return ((const float*)words)[index]; }
+
+// Numbers that launchers pass.
+enum Optimizer { SGD = 0, ADAGRAD = 1, ROWWISE_ADAGRAD = 2 };
+enum Activation { IDENTITY = 0, RELU = 1, SIGMOID = 2 };
+#define ADAGRAD_EPSILON 1e-10f
+
+// A kernel over rows comes in two widths: `_4` moves 16 bytes a load (dim a multiple of 4, rows aligned), `_1` one word.
+template <typename V>
+struct Width;
+template <>
+struct Width<float> {
+  static const u32 words = 1;
+};
+template <>
+struct Width<float4> {
+  static const u32 words = 4;
+};
+DEVICE float dot(float a, float b) { return a * b; }
+DEVICE float dot(float4 a, float4 b) { return a.x * b.x + a.y * b.y + a.z * b.z + a.w * b.w; }
+DEVICE float root(float a) { return __nvvm_sqrt_rn_f(a); }
+DEVICE float4 root(float4 a) {
+  float4 r = {root(a.x), root(a.y), root(a.z), root(a.w)};
+  return r;
+}
+
+// e^x for x <= 0: x = n ln 2 + r with |r| <= ln 2 / 2, a Taylor polynomial of degree 7 in r (error below 1e-8), times 2^n.
+DEVICE float exp_of_negative(float x) {
+  if (x < -87.0f) x = -87.0f;
+  float n = __nvvm_floor_f(x * 1.44269504f + 0.5f);
+  float r = __nvvm_fma_rn_f(n, -0.693359375f, x);  // ln 2 in two parts: the first has few bits, so n times it is exact
+  r = __nvvm_fma_rn_f(n, 2.12194440e-4f, r);
+  float p = 1.0f / 5040;
+  p = __nvvm_fma_rn_f(p, r, 1.0f / 720);
+  p = __nvvm_fma_rn_f(p, r, 1.0f / 120);
+  p = __nvvm_fma_rn_f(p, r, 1.0f / 24);
+  p = __nvvm_fma_rn_f(p, r, 1.0f / 6);
+  p = __nvvm_fma_rn_f(p, r, 0.5f);
+  p = __nvvm_fma_rn_f(p, r, 1.0f);
+  p = __nvvm_fma_rn_f(p, r, 1.0f);
+  return p * __nvvm_bitcast_i2f(((int)n + 127) << 23);
+}
+
+DEVICE float sigmoid(float x) {
+  float e = exp_of_negative(x < 0 ? x : -x);
+  return (x < 0 ? e : 1.0f) / (1.0f + e);
+}
+
+// log(1 + e) for e in [0, 1]: 2 atanh(s) with s = e / (2 + e) <= 1/3, eight terms (error below 1e-9 relative).
+DEVICE float log1p_of_unit(float e) {
+  float s = e / (2.0f + e);
+  float z = s * s;
+  float p = 1.0f / 15;
+  p = __nvvm_fma_rn_f(p, z, 1.0f / 13);
+  p = __nvvm_fma_rn_f(p, z, 1.0f / 11);
+  p = __nvvm_fma_rn_f(p, z, 1.0f / 9);
+  p = __nvvm_fma_rn_f(p, z, 1.0f / 7);
+  p = __nvvm_fma_rn_f(p, z, 1.0f / 5);
+  p = __nvvm_fma_rn_f(p, z, 1.0f / 3);
+  return 2.0f * __nvvm_fma_rn_f(p * z, s, s);
+}

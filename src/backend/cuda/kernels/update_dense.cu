@@ -1,0 +1,17 @@
+// The update of all dense parameters in one launch: they lie in one block, as do their gradients.
+#include "prelude.h"
+
+KERNEL THREADS(256) void update_dense(const u32* __restrict__ header, float* __restrict__ parameters,
+                                      const float* __restrict__ gradients, float* __restrict__ state, u32 words,
+                                      u32 optimizer) {
+  u32 i = block_index() * block_threads() + thread_index();
+  if (i >= words) return;
+  float g = gradients[i];
+  float step = float_word(header, HEADER_LEARNING_RATE) * g;
+  if (optimizer != SGD) {
+    float squares = state[i] + g * g;
+    state[i] = squares;
+    step /= root(squares) + ADAGRAD_EPSILON;
+  }
+  parameters[i] -= step;
+}

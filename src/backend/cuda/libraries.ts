@@ -1,0 +1,72 @@
+/** The CUDA libraries that a device calls: NVIDIA's, or the emulated ones. */
+import { checkedCublas, type Cublas, type CublasSymbols, openCublas } from "../../../ffi/cublas.ts";
+import { checkedCuda, type CudaDriver, type CudaSymbols, openCuda } from "../../../ffi/cuda.ts";
+import { checkedCudart, type Cudart, type CudartSymbols, openCudart } from "../../../ffi/cudart.ts";
+import { checkedCudnn, type Cudnn, type CudnnSymbols, openCudnn } from "../../../ffi/cudnn.ts";
+import type { CudaError } from "../../../ffi/cuda_error.ts";
+import { EmulatedDevice, type EmulatedOptions } from "../../../ffi/emulated/device.ts";
+import { LibraryError } from "../../../ffi/library.ts";
+import { HotsetError, messageOf } from "../../errors.ts";
+
+/** Which device computes. */
+export type CudaDeviceKind = "cuda" | "emulated";
+
+/** Checked calls of all libraries; cuDNN is opened when first asked for. */
+export interface CudaLibraries {
+  readonly runtime: Cudart;
+  readonly driver: CudaDriver;
+  readonly blas: Cublas;
+  dnn(): Cudnn;
+  /** The emulated device behind the calls, if there is no real one. */
+  readonly emulated: EmulatedDevice | undefined;
+}
+
+/** What to do without a usable GPU; ends every message that says there is none. */
+export const WITHOUT_GPU =
+  "Without an NVIDIA GPU use --device cpu, or --device emulated to run the same kernels slowly";
+
+/** Opens the libraries. Throws HotsetError that says what is missing and how to get it. */
+export function openLibraries(kind: CudaDeviceKind, emulated: EmulatedOptions): CudaLibraries {
+  if (kind === "emulated") {
+    const device = new EmulatedDevice(emulated);
+    return checkedLibraries(device.cudart, device.cuda, device.cublas, () => device.cudnn, device);
+  }
+  const opened = <T>(open: () => { symbols: T }): T => {
+    try {
+      return open().symbols;
+    } catch (error) {
+      if (!(error instanceof LibraryError)) throw error;
+      throw new HotsetError(`Cannot use CUDA: ${error.message}\n${WITHOUT_GPU}`, { cause: error });
+    }
+  };
+  const runtime = opened(openCudart);
+  // The runtime says best why there is no device, so it is asked before the other libraries are opened.
+  try {
+    checkedCudart(runtime).cudaGetDeviceCount(new Int32Array(1));
+  } catch (error) {
+    const hint = "Install or update NVIDIA's driver until nvidia-smi lists the GPU";
+    throw new HotsetError(`Cannot use CUDA: ${messageOf(error)}. ${hint}. ${WITHOUT_GPU}`, { cause: error });
+  }
+  return checkedLibraries(runtime, opened(openCuda), opened(openCublas), () => opened(openCudnn), undefined);
+}
+
+function checkedLibraries(
+  runtime: CudartSymbols,
+  driver: CudaSymbols,
+  blas: CublasSymbols,
+  dnn: () => CudnnSymbols,
+  emulated: EmulatedDevice | undefined,
+): CudaLibraries {
+  const device = emulated === undefined ? "the GPU" : "the emulated device";
+  const fail = (error: CudaError): never => {
+    throw new HotsetError(`Cannot run on ${device}: ${error.message}`, { cause: error });
+  };
+  let openedDnn: Cudnn | undefined;
+  return {
+    runtime: checkedCudart(runtime, fail),
+    driver: checkedCuda(driver, fail),
+    blas: checkedCublas(blas, fail),
+    dnn: () => openedDnn ??= checkedCudnn(dnn(), fail),
+    emulated,
+  };
+}

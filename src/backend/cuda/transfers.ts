@@ -1,0 +1,82 @@
+/**
+ * Copies between host and device. An upload goes through one of two slots: its words are copied to pinned memory, from
+ * there to the device on the copy stream, and on the device to their place in the order of the operations. So the copy
+ * of the next batch overlaps the work on this one, though every batch ends at the same address (which a recorded step
+ * needs); the copy on the device takes microseconds.
+ */
+import { Cuda } from "../../../ffi/cudart.ts";
+import type { CudaDevice } from "./device.ts";
+import type { DeviceBuffer, PinnedBuffer } from "./memory.ts";
+
+/** Bytes of a slot; longer uploads go in pieces. A batch of 2,048 samples and 26 tables takes about 1 MB. */
+const SLOT_BYTES = 4 << 20;
+
+interface Slot {
+  readonly pinned: PinnedBuffer;
+  readonly staging: DeviceBuffer;
+  /** The copy from pinned memory is done: the host may fill it again. */
+  readonly copied: Deno.PointerValue;
+  /** The copy on the device is done: the next one from pinned memory may overwrite. */
+  readonly placed: Deno.PointerValue;
+}
+
+/** The slots and what runs through them. */
+export class Transfers {
+  readonly #device: CudaDevice;
+  readonly #slots: readonly Slot[];
+  #next = 0;
+
+  constructor(device: CudaDevice) {
+    this.#device = device;
+    this.#slots = [0, 1].map((number) => ({
+      pinned: device.allocatePinned(SLOT_BYTES),
+      staging: device.allocate(SLOT_BYTES / 4, `upload slot ${number}`),
+      copied: device.makeEvent(false),
+      placed: device.makeEvent(false),
+    }));
+    device.synchronize(); // the slots are zeroed on another stream than the one that fills them
+  }
+
+  /** Copies the bytes of `source` to the begin of `target`, after the operations so far. Returns when they are taken. */
+  upload(source: Uint8Array, target: DeviceBuffer): void {
+    const { runtime } = this.#device.libraries;
+    const { stream, copyStream, counters } = this.#device;
+    for (let first = 0; first < source.length; first += SLOT_BYTES) {
+      const piece = source.length <= SLOT_BYTES ? source : source.subarray(first, first + SLOT_BYTES);
+      const { pinned, staging, copied, placed } = this.#take();
+      const bytes = BigInt(piece.length);
+      pinned.bytes.set(piece);
+      runtime.cudaStreamWaitEvent(copyStream, placed, 0);
+      runtime.cudaMemcpyAsync(staging.address, pinned.address, bytes, Cuda.memcpyHostToDevice, copyStream);
+      runtime.cudaEventRecord(copied, copyStream);
+      runtime.cudaStreamWaitEvent(stream, copied, 0);
+      const place = target.address + BigInt(first);
+      runtime.cudaMemcpyAsync(place, staging.address, bytes, Cuda.memcpyDeviceToDevice, stream);
+      runtime.cudaEventRecord(placed, stream);
+      counters.bytesToDevice += piece.length;
+    }
+  }
+
+  /** Fills `target` from the begin of `source`, after the operations so far. */
+  download(source: DeviceBuffer, target: Uint8Array): void {
+    const { runtime } = this.#device.libraries;
+    const { stream, counters } = this.#device;
+    for (let first = 0; first < target.length; first += SLOT_BYTES) {
+      const piece = target.subarray(first, first + SLOT_BYTES);
+      const { pinned } = this.#take();
+      const place = source.address + BigInt(first);
+      runtime.cudaMemcpyAsync(pinned.address, place, BigInt(piece.length), Cuda.memcpyDeviceToHost, stream);
+      this.#device.synchronize();
+      piece.set(pinned.bytes.subarray(0, piece.length));
+      counters.bytesToHost += piece.length;
+    }
+  }
+
+  /** The slot that has rested longest, its pinned memory free. */
+  #take(): Slot {
+    const slot = this.#slots[this.#next];
+    this.#next = 1 - this.#next;
+    this.#device.libraries.runtime.cudaEventSynchronize(slot.copied);
+    return slot;
+  }
+}

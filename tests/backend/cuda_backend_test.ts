@@ -1,0 +1,173 @@
+/** The CUDA backend's own promises, on the emulated device: memory, transfers, recorded sequences, errors. */
+import assert from "node:assert/strict";
+import { Header, HEADER_WORDS } from "../../src/backend/backend.ts";
+import { CudaDevice } from "../../src/backend/cuda/device.ts";
+import { KernelModule } from "../../src/backend/cuda/kernel.ts";
+import type { DeviceBuffer } from "../../src/backend/cuda/memory.ts";
+import { openCuda } from "../../src/backend/cuda/open.ts";
+import { ReferenceBackend } from "../../src/backend/reference/reference.ts";
+import { HotsetError } from "../../src/errors.ts";
+
+const SLOT_WORDS = 1 << 20;
+
+function words(count: number, seed: number): Uint32Array {
+  return Uint32Array.from({ length: count }, (_, i) => Math.imul(i + seed, 0x9e3779b1) >>> 0);
+}
+
+Deno.test("a backend frees everything it made: the emulated device finds no leak", () => {
+  for (const activations of ["ptx", "cudnn"] as const) {
+    const backend = openCuda({ device: "emulated", activations });
+    backend.allocate(10, "test");
+    const y = backend.allocate(6, "y"), bias = backend.allocate(3, "bias"), x = backend.allocate(2, "x");
+    const linear = () => backend.linear({ inputs: 1, outputs: 3, activation: "relu" }, 2, x, bias, bias, y);
+    backend.repeatable(linear)();
+    backend[Symbol.dispose](); // throws if anything is left
+  }
+});
+
+Deno.test("buffers begin as zeros, share memory with their views, and end with their backend", () => {
+  const backend = openCuda({ device: "emulated" });
+  const buffer = backend.allocate(8, "some rows");
+  const values = new Uint32Array(8).fill(9);
+  backend.download(buffer, values);
+  assert.deepEqual([...values], [0, 0, 0, 0, 0, 0, 0, 0]);
+  const view = backend.view(buffer, 2, 3);
+  backend.upload(new Uint32Array([1, 2, 3]), view);
+  backend.upload(new Uint32Array([7]), backend.view(view, 1, 1));
+  backend.download(buffer, values);
+  assert.deepEqual([...values], [0, 0, 1, 7, 3, 0, 0, 0]);
+  assert.throws(() => backend.view(buffer, 6, 3), RangeError);
+  assert.throws(() => backend.upload(new Uint32Array(9), buffer), /Cannot upload 9 words: some rows has 8/);
+  backend[Symbol.dispose]();
+  assert.throws(() => (buffer as DeviceBuffer).address, ReferenceError);
+  assert.throws(() => (view as DeviceBuffer).address, /Cannot use some rows: its memory was freed/);
+});
+
+Deno.test("device and pinned buffers free their memory once and then throw ReferenceError", () => {
+  using device = new CudaDevice("emulated");
+  const buffer = device.allocate(4, "short-lived");
+  buffer[Symbol.dispose]();
+  buffer[Symbol.dispose]();
+  assert.throws(() => buffer.address, ReferenceError);
+  const pinned = device.allocatePinned(16);
+  pinned[Symbol.dispose]();
+  pinned[Symbol.dispose]();
+  assert.throws(() => pinned.bytes, ReferenceError);
+  device.synchronize();
+});
+
+Deno.test("uploads longer than a slot arrive whole, and their source may be reused at once", () => {
+  for (const copiesFirst of [false, true]) {
+    using backend = openCuda({ device: "emulated", emulated: { copiesFirst } });
+    const count = 2 * SLOT_WORDS + 77;
+    const source = words(count, 1), target = backend.allocate(count, "table");
+    backend.upload(source, target);
+    source.fill(0);
+    const values = new Uint32Array(count);
+    backend.download(target, values);
+    assert.deepEqual(values, words(count, 1));
+  }
+});
+
+Deno.test("a recorded step sees each upload before it and none after it, in either order of copies", () => {
+  for (const copiesFirst of [false, true]) {
+    using backend = openCuda({ device: "emulated", emulated: { copiesFirst } });
+    const header = backend.allocate(HEADER_WORDS, "header");
+    const [parameters, gradients] = [backend.allocate(4, "parameters"), backend.allocate(4, "gradients")];
+    const upload = (rate: number, gradient: number) => {
+      const head = new Float32Array(HEADER_WORDS);
+      head[Header.learningRate] = rate;
+      backend.upload(head, header);
+      backend.upload(new Float32Array(4).fill(gradient), gradients);
+    };
+    upload(1, 1);
+    const step = backend.repeatable(() => backend.updateDense("sgd", 4, header, parameters, gradients, undefined));
+    for (let i = 2; i <= 6; i++) { // nothing waits in between
+      upload(i, 10);
+      step();
+    }
+    const values = new Float32Array(4);
+    backend.download(parameters, values);
+    assert.deepEqual([...values], new Array(4).fill(-(1 + 10 * (2 + 3 + 4 + 5 + 6))));
+    assert.deepEqual([backend.counters.launches, backend.counters.graphLaunches], [1, 5]);
+    assert.equal(backend.counters.bytesToDevice, 6 * 4 * (HEADER_WORDS + 4));
+    assert.equal(backend.counters.bytesToHost, 16);
+  }
+});
+
+Deno.test("a sequence that repeats may not copy", () => {
+  using backend = openCuda({ device: "emulated" });
+  const buffer = backend.allocate(4, "test");
+  let recording = false;
+  assert.throws(() =>
+    backend.repeatable(() => {
+      if (recording) backend.upload(new Uint32Array(4), buffer);
+      recording = true;
+    }), /Cannot upload test: a sequence that repeats may not copy/);
+  backend.upload(new Uint32Array(4), buffer); // recording has ended
+  backend.synchronize();
+});
+
+Deno.test("memory that runs out says bytes asked, in use and free, and which flags to lower", () => {
+  using backend = openCuda({ device: "emulated", emulated: { memoryBytes: 64 << 20 } });
+  assert.throws(() => backend.allocate(10 << 20, "the hot rows"), (error: unknown) => {
+    assert.ok(error instanceof HotsetError);
+    assert.match(error.message, /^Cannot allocate the hot rows: 41943040 bytes asked, \d+ in use by this run/);
+    assert.match(error.message, /\d+ of 67108864 free on emulated device; lower --hot-memory or --batch-size$/);
+    return true;
+  });
+  backend.allocate(100, "something small");
+});
+
+Deno.test("a fault on the device is a HotsetError that says what happened where", () => {
+  using backend = openCuda({ device: "emulated" });
+  const table = backend.allocate(8, "table"),
+    indices = backend.allocate(1, "indices"),
+    out = backend.allocate(4, "out");
+  backend.upload(new Uint32Array([2]), indices);
+  backend.pool(1, 4, table, indices, undefined, out);
+  assert.throws(() => backend.synchronize(), (error: unknown) => {
+    assert.ok(error instanceof HotsetError);
+    assert.match(
+      error.message,
+      /Cannot run on the emulated device: cudaStreamSynchronize: .*gather_4: .*out of bounds/,
+    );
+    return true;
+  });
+});
+
+Deno.test("buffers of another backend and launchers that disagree with their PTX are refused", () => {
+  using backend = openCuda({ device: "emulated" });
+  const foreign = new ReferenceBackend().allocate(4, "test");
+  assert.throws(() => backend.upload(new Uint32Array(4), foreign), TypeError);
+  using device = new CudaDevice("emulated");
+  const ptx = new URL("../../src/backend/cuda/kernels/scatter.ptx", import.meta.url);
+  const module = new KernelModule(device, ptx);
+  assert.throws(
+    () => module.kernel("scatter_4", ["u64", "u64", "u32", "u32", "u32"]),
+    /Cannot use kernel scatter_4: its parameters are \(u64,u64,u64,u32,u32\)/,
+  );
+  assert.throws(() => module.kernel("gather_4", ["u64"]), TypeError);
+});
+
+Deno.test("the same inputs give the same bits", () => {
+  const bits = () => {
+    using backend = openCuda({ device: "emulated" });
+    const random = (count: number, seed: number) => {
+      const buffer = backend.allocate(count, "test");
+      backend.upload(Float32Array.from(words(count, seed), (word) => word / 2 ** 31 - 1), buffer);
+      return buffer;
+    };
+    const y = backend.allocate(40 * 5, "y");
+    const [dX, dWeight, dBias] = [7 * 40, 35, 5].map((count) => backend.allocate(count, "gradients"));
+    const shape = { inputs: 7, outputs: 5, activation: "sigmoid" } as const;
+    backend.linear(shape, 40, random(280, 1), random(35, 2), random(5, 3), y);
+    backend.linearBackward(shape, 40, random(280, 1), random(35, 2), y, random(200, 4), dX, dWeight, dBias);
+    return [y, dX, dWeight, dBias].map((buffer) => {
+      const values = new Uint32Array(buffer.words);
+      backend.download(buffer, values);
+      return values;
+    });
+  };
+  assert.deepEqual(bits(), bits());
+});
