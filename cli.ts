@@ -4,6 +4,14 @@ import { Command, CommanderError, InvalidArgumentError, Option } from "commander
 import * as hotset from "./mod.ts";
 import config from "./deno.json" with { type: "json" };
 
+/** Where `train` keeps its runs and looks for profiles and layouts, unless told. */
+const HOME = "hotset";
+const DEFAULTS = hotset.resolveConfig("kaggle");
+/** Defaults as `--help` shows them where presets and the demonstration have other ones. */
+const standard = (key: keyof hotset.TrainConfig) => `(default: ${DEFAULTS[key]})`;
+const kaggle = (key: keyof hotset.TrainConfig) => `(kaggle: ${DEFAULTS[key]})`;
+const binary = (value: number) => hotset.bytes(value).replace(" ", "");
+
 /** Flags that every command has. */
 interface Common {
   seed: number;
@@ -49,6 +57,7 @@ async function run(common: Common, work: (report: hotset.Report) => Promise<void
   }
 }
 
+/** One line; the rest of a long message below it. */
 function fail(error: unknown, verbose: boolean): void {
   const known = error instanceof hotset.HotsetError;
   console.error(`error: ${error instanceof Error ? error.message : error}`);
@@ -57,35 +66,21 @@ function fail(error: unknown, verbose: boolean): void {
   process.exitCode = known ? error.exitCode : 1;
 }
 
-/** Aborts at SIGINT or SIGTERM, so that a run can save itself; a second signal ends the process at once. */
-function interruptible(): { signal: AbortSignal; exitCode: () => number | undefined; [Symbol.dispose](): void } {
-  const controller = new AbortController();
-  let code: number | undefined;
-  const on = (name: Deno.Signal, exit: number) => {
-    const listener = () => {
-      if (controller.signal.aborted) Deno.exit(exit);
-      code = exit;
-      controller.abort();
-    };
-    Deno.addSignalListener(name, listener);
-    return () => Deno.removeSignalListener(name, listener);
-  };
-  const remove = [on("SIGINT", 130), on("SIGTERM", 143)];
-  return { signal: controller.signal, exitCode: () => code, [Symbol.dispose]: () => remove.forEach((off) => off()) };
-}
-
 const withCommon = (command: Command) =>
   command
     .option("--seed <n>", "seed of everything random", natural, 123)
     .option("--json", "print one JSON object a line to stdout")
     .option("--quiet", "no progress on stderr")
-    .option("--verbose", "stack traces with errors")
-    .showHelpAfterError("(run with --help for the flags)");
+    .option("--verbose", "stack traces with errors");
+
+/** An option of bytes with a default, shown as people write it. */
+const memoryOption = (flags: string, description: string, value: number) =>
+  new Option(flags, description).argParser(memory).default(value, binary(value));
 
 const withRaw = (command: Command) =>
   command
-    .addOption(new Option("--format <name>", "format of raw files").choices(["criteo", "csv"]).default("criteo"))
-    .option("--schema <file>", "JSON file that describes the columns of csv input")
+    .addOption(new Option("--format <name>", "format of raw files").choices(hotset.FORMATS).default("criteo"))
+    .option("--schema <file>", "JSON file that describes the columns of csv and parquet input")
     .option("--test <files...>", "raw files that become the test split")
     .option("--min-frequency <n>", "values seen fewer times share one row", positive, 1)
     .option("--max-ind-range <n>", "hash values into this range first", positive)
@@ -98,10 +93,10 @@ const withRaw = (command: Command) =>
     .addOption(
       new Option("--on-bad-row <what>", "what a malformed row does").choices(["fail", "skip"] as const).default("fail"),
     )
-    .option("--memory <bytes>", "memory that reading raw files may use", memory, 4 * 2 ** 30);
+    .addOption(memoryOption("--memory <bytes>", "memory that reading raw files may use", 4 * 2 ** 30));
 
 interface RawFlags {
-  format: "criteo" | "csv";
+  format: hotset.Format;
   schema?: string;
   test?: string[];
   minFrequency: number;
@@ -110,6 +105,17 @@ interface RawFlags {
   testFraction?: number;
   onBadRow: "fail" | "skip";
   memory: number;
+}
+
+interface GenerateFlags extends Common {
+  preset: hotset.Shape;
+  samples: number;
+  out: string;
+  raw?: boolean;
+  scale: number;
+  drift: number;
+  validationFraction: number;
+  testFraction: number;
 }
 
 /** Leaves out what was not given: optional properties are absent, not undefined. */
@@ -132,15 +138,22 @@ function rawOptions({ test, memory, ...flags }: RawFlags) {
   });
 }
 
+const HOT_MEMORY = "budget of the hot rows with their optimizer state";
+const SAMPLE_RATE = "percent of the samples to profile (default: none, exact counts are used)";
+
 const withProfile = (command: Command) =>
   command
-    .option("--hot-memory <bytes>", "budget of the hot rows with their optimizer state", memory, 512 * 2 ** 20)
-    .option("--sample-rate <percent>", "profile a sample instead of using exact counts", real)
-    .option("--arch-sparse-feature-size <dim>", "length of an embedding row", positive, 16)
-    .addOption(optimizerOption().default("sgd"));
+    .addOption(memoryOption("--hot-memory <bytes>", HOT_MEMORY, DEFAULTS.hotMemory))
+    .option("--sample-rate <percent>", SAMPLE_RATE, real)
+    .option("--arch-sparse-feature-size <dim>", "length of an embedding row", positive, DEFAULTS.dim)
+    .addOption(optimizerOption().default(DEFAULTS.optimizer));
 
-const optimizerOption = () =>
-  new Option("--optimizer <name>", "how gradients change parameters").choices(["sgd", "adagrad", "rwsadagrad"]);
+const optimizerOption = (standard = "") =>
+  new Option("--optimizer <name>", `how gradients change parameters${standard}`).choices([
+    "sgd",
+    "adagrad",
+    "rwsadagrad",
+  ]);
 
 interface ProfileFlags extends Common {
   hotMemory: number;
@@ -158,29 +171,58 @@ const program = new Command("hotset")
   .description("Trains recommendation models fast by keeping their popular rows where the compute is.")
   .version(config.version)
   .exitOverride()
-  .showSuggestionAfterError();
+  .configureOutput({ outputError: (text, write) => write(`${text.trimEnd().replaceAll("\n", " ")}\n`) });
 
 withRaw(withCommon(program.command("prepare")))
   .description("Turn raw logs into a dataset.")
   .argument("<input...>", "files or globs in the order of time; .gz, .zst and .parquet work")
-  .requiredOption("--out <dir>", "directory of the dataset")
+  .option("--out <dir>", "directory of the dataset")
+  .option("--infer", "print a schema proposed for the input, to be edited, instead")
   .addHelpText("after", "\nExample: hotset prepare 'day_*.tsv.gz' --min-frequency 2 --out criteo")
-  .action((inputs: string[], flags: RawFlags & Common & { out: string }) =>
+  .action((inputs: string[], flags: RawFlags & Common & { out?: string; infer?: boolean }) =>
     run(flags, async (report) => {
+      if (flags.infer) return console.log(JSON.stringify(await hotset.inferSchema(inputs[0]), null, 2));
+      if (flags.out === undefined) throw new hotset.UsageError("Cannot prepare: name the dataset with --out");
       await hotset.prepareTo({ ...rawOptions(flags), inputs, out: flags.out }, report);
+      if (!flags.json) console.log(flags.out);
+    })
+  );
+
+withCommon(program.command("generate"))
+  .description("Generate a dataset in the shape of a published log, with a model planted in it.")
+  .addOption(new Option("--preset <name>", "shape of the tables").choices(hotset.SHAPES).default("kaggle"))
+  .requiredOption("--samples <n>", "samples of all splits", positive)
+  .requiredOption("--out <dir>", "directory of the dataset, or with --raw a new file")
+  .option("--raw", "write a raw log in the Criteo format instead")
+  .option("--scale <factor>", "make tables smaller by this factor", real, 1)
+  .option("--drift <share>", "share of the popular rows that others replace over time", share, 0)
+  .option("--validation-fraction <share>", "share of the validation split", share, 0.05)
+  .option("--test-fraction <share>", "share of the test split", share, 0.1)
+  .addHelpText("after", "\nExample: hotset generate --preset kaggle --samples 1000000 --out clicks")
+  .action((flags: GenerateFlags) =>
+    run(flags, (report) => {
+      const { preset: shape, samples, out, raw, scale, drift, seed } = flags;
+      const fractions = { validation: flags.validationFraction, test: flags.testFraction };
+      const onProgress = (fraction: number) => report({ event: "stage", stage: "generate", fraction });
+      const options = { shape, samples, scale, drift, seed, fractions, onProgress };
+      const bestAuc = raw
+        ? hotset.writeCriteoLog(out, options)
+        : hotset.generateDataset(out, options).body.generated!.bestAuc;
+      console.log(flags.json ? JSON.stringify({ event: "generated", out, samples, bestAuc }) : out);
     })
   );
 
 withProfile(withCommon(program.command("profile")))
   .description("Find a dataset's popular rows within a memory budget.")
   .argument("<dataset>", "directory made by prepare")
-  .option("--out <dir>", "directory of the profile (default: DATASET-profile)")
+  .option("--out <dir>", "directory of the profile (default: where train looks for it)")
+  .option("--report <file>", "HTML file to write: popularity, coverage and what another budget would buy")
   .addHelpText("after", "\nExample: hotset profile criteo --hot-memory 256MiB")
-  .action((directory: string, flags: ProfileFlags) =>
+  .action((directory: string, flags: ProfileFlags & { report?: string }) =>
     run(flags, (report) => {
       const dataset = hotset.Dataset.open(directory);
-      const out = flags.out ?? `${stripSlash(directory)}-profile`;
-      const profile = hotset.ensureProfile(dataset, profileConfig(flags), { out }, report);
+      const profile = hotset.ensureProfile(dataset, profileConfig(flags), placeOf(flags), report);
+      if (flags.report !== undefined) hotset.writeProfileReport(profile, dataset, flags.report);
       if (!flags.json) console.log(hotset.profileTables(profile.body));
     })
   );
@@ -188,25 +230,28 @@ withProfile(withCommon(program.command("profile")))
 withProfile(withCommon(program.command("layout")))
   .description("Pack a dataset into hot and cold batches.")
   .argument("<dataset>", "directory made by prepare")
-  .option("--batch-size <n>", "samples to a batch", positive, 128)
-  .option("--out <dir>", "directory of the layout (default: DATASET-layout)")
+  .option("--batch-size <n>", "samples to a batch", positive, DEFAULTS.batchSize)
+  .option("--out <dir>", "directory of the layout (default: where train looks for it)")
   .addHelpText("after", "\nExample: hotset layout criteo --hot-memory 256MiB --batch-size 2048")
   .action((directory: string, flags: ProfileFlags & { batchSize: number }) =>
     run(flags, (report) => {
       const dataset = hotset.Dataset.open(directory);
-      const out = flags.out ?? `${stripSlash(directory)}-layout`;
-      const profile = hotset.ensureProfile(dataset, profileConfig(flags), { out: `${out}-profile` }, report);
-      using _layout = hotset.ensureLayout(dataset, profile, flags.batchSize, { out }, report);
+      const profile = hotset.ensureProfile(dataset, profileConfig(flags), { cache: HOME }, report);
+      using layout = hotset.ensureLayout(dataset, profile, flags.batchSize, placeOf(flags), report);
+      if (!flags.json) console.log(layout.directory);
     })
   );
 
 interface TrainFlags extends RawFlags, Common {
   demo?: boolean;
   out?: string;
+  report?: string;
   resume?: boolean;
   config?: string;
   mode?: hotset.TrainConfig["mode"];
   device?: hotset.TrainConfig["device"];
+  precision?: hotset.TrainConfig["precision"];
+  activations?: hotset.TrainConfig["activations"];
   preset: hotset.Preset;
   archSparseFeatureSize?: number;
   archMlpBot?: number[];
@@ -234,6 +279,8 @@ function trainLayer(flags: TrainFlags): Partial<hotset.TrainConfig> {
   return given({
     mode: flags.mode,
     device: flags.device,
+    precision: flags.precision,
+    activations: flags.activations,
     dim: flags.archSparseFeatureSize ?? bottom.at(-1),
     denseFeatures,
     bottom: flags.archMlpBot && bottom,
@@ -263,43 +310,58 @@ withRaw(withCommon(program.command("train")))
   .argument("[input...]", "a dataset, or raw files in the order of time")
   .option("--demo", "train on generated data and compare modes")
   .option("--out <run>", "directory of the run (default: the first free of hotset/run-1, run-2, ...)")
+  .option("--report <file>", "HTML file to write: losses, AUC, batches, phases of a step, and the profile")
   .option("--resume", "continue the run in --out from its last checkpoint")
   .option("--config <file>", "JSON object of flags without dashes in front; flags given here override it")
   .addOption(new Option("--preset <name>", "a published model").choices(Object.keys(hotset.PRESETS)).default("kaggle"))
   .addOption(
-    new Option("--mode <name>", "where rows and MLPs live (default: fae)").choices(["cpu", "hybrid", "gpu", "fae"]),
+    new Option("--mode <name>", `where rows and MLPs live ${standard("mode")}`).choices([
+      "cpu",
+      "hybrid",
+      "gpu",
+      "fae",
+    ]),
   )
   .addOption(
-    new Option("--device <name>", "what computes (default: auto)").choices(["auto", "cpu", "cuda", "emulated"]),
+    new Option("--device <name>", `what computes ${standard("device")}`).choices(["auto", "cpu", "cuda", "emulated"]),
   )
-  .option("--arch-sparse-feature-size <dim>", "length of an embedding row", positive)
-  .option("--arch-mlp-bot <widths>", "bottom MLP from the dense features to dim, as in 13-512-256-64-16", widths)
-  .option("--arch-mlp-top <widths>", "top MLP without its input, as in 512-256-1", widths)
   .addOption(
-    new Option("--arch-interaction-op <op>", "interaction of the features (default: dot)").choices(["dot", "cat"]),
+    new Option("--precision <name>", `precision of a device's products ${standard("precision")}`)
+      .choices(["fp32", "tf32", "bf16"]),
   )
-  .addOption(optimizerOption())
-  .option("--batch-size <n>", "samples to a batch", positive)
-  .option("--epochs <n>", "passes over the train split", positive)
-  .option("--learning-rate <rate>", "learning rate", real)
-  .option("--lr-num-warmup-steps <n>", "steps over which the rate rises", natural)
-  .option("--lr-decay-start-step <n>", "step at which decay begins", natural)
-  .option("--lr-num-decay-steps <n>", "steps that the decay takes", natural)
+  .addOption(
+    new Option("--activations <name>", `what runs a device's activations ${standard("activations")}`)
+      .choices(["ptx", "cudnn"]),
+  )
+  .option("--arch-sparse-feature-size <dim>", `length of an embedding row ${kaggle("dim")}`, positive)
+  .option("--arch-mlp-bot <widths>", "bottom MLP from the dense features to dim (kaggle: 13-512-256-64-16)", widths)
+  .option("--arch-mlp-top <widths>", "top MLP without its input (kaggle: 512-256-1)", widths)
+  .addOption(
+    new Option("--arch-interaction-op <op>", `interaction of the features ${standard("interaction")}`)
+      .choices(["dot", "cat"]),
+  )
+  .addOption(optimizerOption(` ${standard("optimizer")}`))
+  .option("--batch-size <n>", `samples to a batch ${kaggle("batchSize")}`, positive)
+  .option("--epochs <n>", `passes over the train split ${standard("epochs")}`, positive)
+  .option("--learning-rate <rate>", `learning rate ${kaggle("learningRate")}`, real)
+  .option("--lr-num-warmup-steps <n>", `steps over which the rate rises ${standard("warmupSteps")}`, natural)
+  .option("--lr-decay-start-step <n>", `step at which decay begins ${standard("decayStartStep")}`, natural)
+  .option("--lr-num-decay-steps <n>", `steps that the decay takes ${standard("decaySteps")}`, natural)
   .option("--ranks <n>", "workers (default: one a core)", positive)
-  .option("--hot-memory <bytes>", "budget of the hot rows with their optimizer state (default: 512MiB)", memory)
-  .option("--sample-rate <percent>", "profile a sample instead of using exact counts", real)
-  .option("--print-freq <steps>", "steps between progress events", positive)
+  .option("--hot-memory <bytes>", `${HOT_MEMORY} (default: ${binary(DEFAULTS.hotMemory)})`, memory)
+  .option("--sample-rate <percent>", SAMPLE_RATE, real)
+  .option("--print-freq <steps>", `steps between progress events ${standard("printFreq")}`, positive)
   .option("--test-freq <steps>", "steps between evaluations (default: at the end of epochs)", natural)
-  .option("--target-auc <auc>", "stop at this AUC of the validation split", share)
-  .option("--patience <n>", "stop after so many evaluations without a better AUC", positive)
+  .option("--target-auc <auc>", "stop at this AUC of the validation split (default: none)", share)
+  .option("--patience <n>", "stop after so many evaluations without a better AUC (default: never)", positive)
   .option("--no-save", "write no checkpoints")
   .addHelpText("after", "\nExample: hotset train day_0.gz day_1.gz --test day_2.gz --min-frequency 2 --out run")
   .action((inputs: string[], flags: TrainFlags) => run(flags, (report) => train(inputs, flags, report)));
 
 async function train(inputs: string[], flags: TrainFlags, report: hotset.Report): Promise<void> {
-  using interrupt = interruptible();
-  const out = flags.out ?? freeRun();
-  const options = { out, report, signal: interrupt.signal };
+  using interrupt = new hotset.Interrupt();
+  const out = flags.out ?? hotset.freeRun(HOME);
+  const options = { out, report, signal: () => interrupt.listen(), phases: flags.report !== undefined };
   try {
     if (flags.resume) {
       print([await hotset.resumeRun(options)], flags);
@@ -307,23 +369,44 @@ async function train(inputs: string[], flags: TrainFlags, report: hotset.Report)
       const resolved = hotset.resolveConfig(flags.preset, hotset.DEMO_CONFIG, trainLayer(flags));
       const { results, bestAuc } = await hotset.runDemo(resolved, options);
       print(results, flags);
+      if (flags.report !== undefined) hotset.writeRunReport(results.at(-1)!.run, flags.report);
       if (!flags.json) {
         console.log(`\nThe model that drew the labels reaches AUC ${bestAuc.toFixed(4)} on this test split.`);
       }
     } else {
       const resolved = hotset.resolveConfig(flags.preset, trainLayer(flags));
-      const dataset = await hotset.ensureDataset(inputs, rawOptions(flags), hotset.cacheOf(out), report);
-      print([await hotset.startRun(resolved, dataset, options)], flags);
+      print([await hotset.trainOn(inputs, rawOptions(flags), resolved, options)], flags);
     }
+    if (flags.report !== undefined && !flags.demo) hotset.writeRunReport(out, flags.report);
   } catch (error) {
     if (!(error instanceof hotset.Interrupted)) throw error;
     console.error(`${error.message}. Continue with: deno run -A cli.ts train --resume --out ${error.run}`);
-    process.exitCode = interrupt.exitCode() ?? 1;
+    process.exitCode = interrupt.exitCode;
   }
 }
 
 function print(results: readonly hotset.ResultEvent[], { json }: Common): void {
   if (!json) console.log(`${hotset.resultTable(results)}\n\nRuns: ${results.map((result) => result.run).join(", ")}`);
+}
+
+/** Flags of train that decide what a plan says. */
+const PLANNED = /^--(preset|arch-.*|optimizer|batch-size|ranks|hot-memory)$/;
+const plan = withCommon(program.command("plan"))
+  .description("What training would need and a budget would cover, without training.")
+  .argument("[dataset]", "directory made by prepare (default: the published data of the preset)")
+  .addHelpText("after", "\nExample: hotset plan --preset terabyte --hot-memory 1GiB --optimizer rwsadagrad")
+  .action((directory: string | undefined, flags: TrainFlags) =>
+    run(flags, () => {
+      const config = hotset.resolveConfig(flags.preset, trainLayer(flags));
+      const machine = hotset.thisMachine();
+      const planned = directory === undefined
+        ? hotset.planPublished(hotset.PUBLISHED[flags.preset], config, machine)
+        : hotset.planDataset(hotset.Dataset.open(directory), config, machine);
+      console.log(flags.json ? JSON.stringify(planned) : hotset.planText(planned));
+    })
+  );
+for (const option of program.commands.find((command) => command.name() === "train")!.options) {
+  if (PLANNED.test(option.long ?? "")) plan.addOption(option);
 }
 
 withCommon(program.command("evaluate"))
@@ -339,14 +422,18 @@ withCommon(program.command("evaluate"))
   );
 
 withCommon(program.command("predict"))
-  .description("Click probabilities of raw rows, as CSV.")
+  .description("Click probabilities of raw rows, as CSV (or JSON lines with --json).")
   .argument("<run>", "directory made by train")
   .argument("<input...>", "raw files; the label column may be missing")
-  .option("--out <file>", "CSV file to write (default: stdout)")
+  .option("--out <file>", "file to write (default: stdout)")
   .addHelpText("after", "\nExample: hotset predict hotset/run-1 new.tsv --out scores.csv")
   .action((directory: string, inputs: string[], flags: Common & { out?: string }) =>
     run(flags, async (report) => {
-      hotset.writeScores(await hotset.predictRun(directory, inputs, {}, report), flags.out);
+      hotset.writeScores(
+        await hotset.predictRun(directory, inputs, {}, report),
+        flags.out,
+        flags.json ? "json" : "csv",
+      );
     })
   );
 
@@ -361,25 +448,17 @@ withCommon(program.command("doctor"))
     })
   );
 
-function stripSlash(path: string): string {
-  return path.replace(/\/+$/, "");
-}
-
-function freeRun(): string {
-  for (let n = 1;; n++) {
-    try {
-      Deno.statSync(`hotset/run-${n}`);
-    } catch {
-      return `hotset/run-${n}`;
-    }
-  }
+function placeOf({ out }: { out?: string }): hotset.Place {
+  return out === undefined ? { cache: HOME } : { out };
 }
 
 /** Runs one command line; the exit code goes to process.exitCode. */
 async function main(given: string[]): Promise<void> {
   try {
     const { arguments: words, ignored } = hotset.translateArguments(hotset.expandConfig(given));
-    if (ignored.length > 0) console.error(`note: ${ignored.join(", ")} changes nothing here`);
+    if (ignored.length > 0 && !words.includes("--quiet")) {
+      console.error(`Without effect here: ${ignored.join(", ")}`);
+    }
     await program.parseAsync(words, { from: "user" });
   } catch (error) {
     if (!(error instanceof CommanderError)) fail(error, false);

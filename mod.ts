@@ -24,27 +24,98 @@
  *
  * @module
  */
-export { type Artifact, type ArtifactKind } from "./src/artifact.ts";
 export { HotsetError, UsageError } from "./src/errors.ts";
-export { Dataset, type DatasetBody, type Samples, type Split } from "./src/dataset/dataset.ts";
-export { encodeWith, prepareDataset, type PrepareOptions, type ReadOptions } from "./src/dataset/prepare.ts";
-export { generateDataset, type GenerateDatasetOptions, type GenerateOptions } from "./src/dataset/generate.ts";
-export { Profile, type ProfileBody } from "./src/profile/profile.ts";
+export {
+  Dataset,
+  type DatasetBody,
+  type Lookups,
+  SampleReader,
+  type Samples,
+  type Split,
+} from "./src/dataset/dataset.ts";
+export {
+  type EncodeOptions,
+  encodeWith,
+  type Fractions,
+  prepareDataset,
+  type PrepareOptions,
+} from "./src/dataset/prepare.ts";
+export { inferSchema } from "./src/dataset/infer.ts";
+export { type Column, type LogSchema, type Named } from "./src/dataset/schema.ts";
+export { type BadRowPolicy } from "./src/dataset/staged_log.ts";
+export { type ReadOptions } from "./src/dataset/prepare_job.ts";
+export { type Format, FORMATS } from "./src/dataset/formats.ts";
+export {
+  type BestAuc,
+  generateDataset,
+  type GenerateDatasetOptions,
+  type GenerateOptions,
+  writeCriteoLog,
+} from "./src/dataset/generate.ts";
+export { type Shape, SHAPES } from "./src/dataset/presets.ts";
+export { type ClickModelOptions } from "./src/dataset/click_model.ts";
+export { Profile, type ProfileBody, type ProfiledTable } from "./src/profile/profile.ts";
+export { type Interval } from "./src/profile/estimate.ts";
 export { profileDataset, type ProfileOptions } from "./src/profile/profile_dataset.ts";
-export { Layout, type LayoutBody } from "./src/layout/layout.ts";
+export { type BatchKind, Layout, type LayoutBody } from "./src/layout/layout.ts";
 export { buildLayout, type LayoutOptions } from "./src/layout/build_layout.ts";
-export { Batch, type BatchShape } from "./src/layout/batch.ts";
-export { type ModelPlan, type ModelShape, parseWidths, planModel } from "./src/model/shape.ts";
+export { Batch, type BatchSections, type BatchShape } from "./src/layout/batch.ts";
+export { type Layer, type ModelPlan, type ModelShape, parseWidths, planModel } from "./src/model/shape.ts";
+export type { Activation, InteractionKind, InteractionShape, LinearShape, Optimizer } from "./src/backend/backend.ts";
 export { type Preset, PRESETS, resolveConfig, type TrainConfig } from "./src/train/config.ts";
 export { auc, type Metrics, metricsOf } from "./src/train/metrics.ts";
-export type { EvaluationEvent, Report, ResultEvent, RunEvent } from "./src/train/events.ts";
-export { cacheOf, readRun, resumeRun, type RunOptions, startRun } from "./src/train/run.ts";
-export { ensureDataset, ensureLayout, ensureProfile, prepareTo } from "./src/train/stages.ts";
-export { evaluateRun, predictRun, writeScores } from "./src/train/score_run.ts";
-export { DEMO_CONFIG, runDemo } from "./src/train/demo.ts";
+export type {
+  DatasetEvent,
+  EvaluationEvent,
+  LayoutEvent,
+  NoteEvent,
+  PhasesEvent,
+  ProfileEvent,
+  ProgressEvent,
+  Report,
+  ResultEvent,
+  RunEvent,
+  StageEvent,
+} from "./src/train/events.ts";
+export {
+  cacheOf,
+  freeRun,
+  readRun,
+  resumeRun,
+  type RunOptions,
+  type RunRecord,
+  startRun,
+  trainOn,
+} from "./src/train/run.ts";
+export {
+  ensureDataset,
+  ensureLayout,
+  ensureProfile,
+  type Place,
+  prepareTo,
+  type ProfileConfig,
+  type RawOptions,
+} from "./src/train/stages.ts";
+export { evaluateRun, predictRun, type ScoreFormat, writeScores } from "./src/train/score_run.ts";
+export { DEMO_CONFIG, type DemoResult, runDemo } from "./src/train/demo.ts";
+export { Interrupt } from "./src/train/interrupt.ts";
 export { Interrupted } from "./src/train/trainer.ts";
 export { expandConfig, translateArguments, type Translation } from "./src/train/arguments.ts";
 export { diagnose, type Diagnosis, type Finding } from "./src/doctor.ts";
+export {
+  type Machine,
+  type PlanConfig,
+  planDataset,
+  type PlannedTable,
+  planPublished,
+  thisMachine,
+  type TrainingPlan,
+} from "./src/plan/plan_training.ts";
+export type { MemoryPart, MemoryPlan, Placement } from "./src/plan/memory.ts";
+export { type NamedShape, PUBLISHED, type PublishedData } from "./src/plan/published.ts";
+export type { TableShape } from "./src/dataset/table_shape.ts";
 export { bytes, count, parseBytes } from "./src/report/format.ts";
-export { diagnosisText, evaluationTable, profileTables, resultTable } from "./src/report/tables.ts";
+export { diagnosisText, evaluationTable, planText, profileTables, resultTable } from "./src/report/tables.ts";
+export { writeProfileReport } from "./src/report/html/profile_report.ts";
+export { writeRunReport } from "./src/report/html/run_report.ts";
 export { Terminal } from "./src/report/terminal.ts";

@@ -4,15 +4,18 @@
  */
 import { basename, dirname, join, resolve } from "node:path";
 import { createHash } from "node:crypto";
+import process from "node:process";
 import { crc32 } from "node:zlib";
 import { z } from "zod";
 import { HotsetError, messageOf } from "./errors.ts";
 
 const MANIFEST = "manifest.json";
+/** End of the name of an artifact that is being replaced. */
+const REPLACED = ".replaced";
 const CHUNK_BYTES = 8 << 20;
 
 /** The kinds of artifact, each with the version of its format that this Hotset writes and reads. */
-const VERSIONS = { dataset: 1, profile: 1, layout: 1, checkpoint: 1 } as const;
+const VERSIONS = { dataset: 1, profile: 2, layout: 2, checkpoint: 1 } as const;
 /** What an artifact holds. */
 export type ArtifactKind = keyof typeof VERSIONS;
 
@@ -93,7 +96,7 @@ export class ArtifactWriter implements Disposable {
       if (isDirectory(this.#target) && !isArtifact(this.#target) && [...Deno.readDirSync(this.#target)].length > 0) {
         throw new HotsetError("a directory that holds something else is there");
       }
-      this.#temporary = Deno.makeTempDirSync({ dir: parent, prefix: temporaryPrefix(this.#target) });
+      this.#temporary = Deno.makeTempDirSync({ dir: parent, prefix: `${temporaryPrefix(this.#target)}${Deno.pid}-` });
       Deno.chmodSync(this.#temporary, 0o755);
     } catch (error) {
       throw new HotsetError(`Cannot write ${kind} ${directory}: ${messageOf(error)}`, { cause: error });
@@ -121,7 +124,7 @@ export class ArtifactWriter implements Disposable {
     try {
       this.#closeFiles();
       Deno.writeTextFileSync(this.path(MANIFEST), JSON.stringify(manifest, null, 1) + "\n");
-      const replaced = `${this.#temporary}.replaced`;
+      const replaced = this.#temporary + REPLACED;
       const exists = isDirectory(this.#target);
       if (exists) Deno.renameSync(this.#target, replaced);
       Deno.renameSync(this.#temporary, this.#target);
@@ -297,11 +300,24 @@ function temporaryPrefix(target: string): string {
   return `.${basename(target)}.partial-`;
 }
 
-/** Removes what a killed writer of the same artifact left behind. */
-function removeLeftovers(target: string): void {
+/** Removes what killed writers of an artifact left behind, but for the old artifact where there is no new one. */
+export function removeLeftovers(directory: string): void {
+  const target = resolve(directory);
   const prefix = temporaryPrefix(target);
-  for (const entry of Deno.readDirSync(dirname(target))) {
-    if (entry.name.startsWith(prefix)) Deno.removeSync(join(dirname(target), entry.name), { recursive: true });
+  for (const { name } of Deno.readDirSync(dirname(target))) {
+    if (!name.startsWith(prefix) || isRunning(parseInt(name.slice(prefix.length)))) continue;
+    const leftover = join(dirname(target), name);
+    // Killed between its two renames, a writer has moved the old artifact away and not yet put the new one there.
+    if (name.endsWith(REPLACED) && !isDirectory(target)) Deno.renameSync(leftover, target);
+    else Deno.removeSync(leftover, { recursive: true });
+  }
+}
+
+function isRunning(pid: number): boolean {
+  try {
+    return process.kill(pid, 0);
+  } catch (error) {
+    return (error as { code?: string }).code === "EPERM";
   }
 }
 

@@ -1,10 +1,12 @@
 /** What this machine offers: what computes, what is missing, and how to get it. */
-import { cpuOptions, type Gemm, openHost } from "./backend/open.ts";
+import { cpuOptions, deviceFindings, type Gemm, openHost } from "./backend/open.ts";
 import { messageOf } from "./errors.ts";
 
 /** One thing that was looked for. */
 export interface Finding {
+  /** What it is. */
   readonly name: string;
+  /** True if it is there. */
   readonly found: boolean;
   /** Version and place, or why it is missing and the command that gets it. */
   readonly detail: string;
@@ -12,11 +14,13 @@ export interface Finding {
 
 /** What a machine offers. */
 export interface Diagnosis {
+  /** All that was looked for. */
   readonly findings: readonly Finding[];
   /** Matrix products on one core, in GFLOP/s. */
-  readonly gemmGflops: Readonly<Partial<Record<Exclude<Gemm, "auto">, number>>>;
+  readonly gemmGflops: Readonly<Partial<Record<"openblas" | "wasm", number>>>;
   /** Copying large arrays on one core, bytes read and written, in GB/s. */
   readonly copyGbPerSecond: number;
+  /** Processor cores. */
   readonly cores: number;
   /** Samples/s that the kaggle model's matrix products alone would allow on all cores. */
   readonly kaggleLimit: number;
@@ -40,15 +44,15 @@ export async function diagnose(): Promise<Diagnosis> {
       } free`,
     },
   ];
+  findings.push(...await deviceFindings());
   const gemmGflops: Partial<Record<Exclude<Gemm, "auto">, number>> = {};
-  for (const gemm of ["openblas", "wasm"] as const) {
+  for (const [gemm, name] of [["openblas", "OpenBLAS"], ["wasm", "WASM kernels"]] as const) {
     try {
       using host = await openHost(await cpuOptions(gemm));
       gemmGflops[gemm] = measureGemm(host);
-      const name = gemm === "openblas" ? "OpenBLAS" : "WASM SIMD kernels";
-      findings.push({ name, found: true, detail: `${host.name}, ${gemmGflops[gemm].toFixed(0)} GFLOP/s on one core` });
+      findings.push({ name, found: true, detail: `${gemmGflops[gemm].toFixed(0)} GFLOP/s on one core, ${host.name}` });
     } catch (error) {
-      findings.push({ name: "OpenBLAS", found: false, detail: messageOf(error) });
+      findings.push({ name, found: false, detail: messageOf(error) });
     }
   }
   const best = Math.max(...Object.values(gemmGflops));

@@ -5,6 +5,7 @@
  * Messages read "Cannot X: reason" and name the file, line or call and the way out.
  */
 export class HotsetError extends Error {
+  /** Name of the class. */
   override name = "HotsetError";
   /** What the process exits with when this error ends it. */
   readonly exitCode: number = 1;
@@ -12,7 +13,9 @@ export class HotsetError extends Error {
 
 /** Flags or arguments that make no sense together. Exits with code 2. */
 export class UsageError extends HotsetError {
+  /** Name of the class. */
   override name = "UsageError";
+  /** What the process exits with when this error ends it. */
   override readonly exitCode = 2;
 }
 

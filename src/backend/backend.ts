@@ -50,15 +50,21 @@ export const ADAGRAD_EPSILON = 1e-10;
 
 /** One fully connected layer. */
 export interface LinearShape {
+  /** Width of its input. */
   readonly inputs: number;
+  /** Width of its output. */
   readonly outputs: number;
+  /** Applied to the output. */
   readonly activation: Activation;
 }
 
 /** The interaction of one bottom vector with `tables` pooled vectors of the same length `dim`. */
 export interface InteractionShape {
+  /** Pairwise dot products, or concatenation. */
   readonly kind: InteractionKind;
+  /** Pooled vectors of a sample. */
   readonly tables: number;
+  /** Length of each vector. */
   readonly dim: number;
 }
 
@@ -85,6 +91,8 @@ export interface RowUpdateShape {
 export interface Backend extends Disposable {
   /** Shown to users: what computes, and with what. */
   readonly name: string;
+  /** Bytes copied to and from a device so far; a host copies none. */
+  readonly counters?: { readonly bytesToDevice: number; readonly bytesToHost: number };
 
   /** A new buffer of zeros. `label` names it in errors. Throws HotsetError when memory runs out. */
   allocate(words: number, label: string): Buffer;

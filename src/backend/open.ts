@@ -1,5 +1,5 @@
 /** Chooses and opens backends. The only file that imports a backend's folder; what is not chosen is not evaluated. */
-import type { HostBackend } from "./backend.ts";
+import type { Backend, HostBackend } from "./backend.ts";
 import type { KernelMemory } from "./cpu/kernel_memory.ts";
 
 /** What multiplies matrices on the CPU: OpenBLAS if it is found, or one of the two. */
@@ -24,6 +24,23 @@ export async function openHost(options: HostOptions): Promise<HostBackend> {
   if (options.kind === "reference") return new (await import("./reference/reference.ts")).ReferenceBackend();
   const { CpuBackend } = await import("./cpu/cpu.ts");
   return new CpuBackend(options.kernelMemory, await openGemm(options.gemm));
+}
+
+/** How a device is to compute: precision of matrix products, and what runs the activations of the MLPs. */
+export interface DeviceOptions {
+  readonly device: "cuda" | "emulated";
+  readonly precision: "fp32" | "tf32" | "bf16";
+  readonly activations: "ptx" | "cudnn";
+}
+
+/** Opens a GPU, or the emulated one. Throws HotsetError that says what is missing and what to do. */
+export async function openDevice(options: DeviceOptions): Promise<Backend> {
+  return (await import("./cuda/open.ts")).openCuda(options);
+}
+
+/** What CUDA offers on this machine. */
+export async function deviceFindings(): Promise<{ name: string; found: boolean; detail: string }[]> {
+  return (await import("./cuda/findings.ts")).cudaFindings();
 }
 
 async function openGemm(gemm: Gemm) {

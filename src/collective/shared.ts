@@ -55,7 +55,8 @@ export class SharedCollective implements Collective {
   barrier(): void {
     const barrier = this.#barrier;
     const generation = Atomics.load(barrier, GENERATION);
-    this.#wait(generation);
+    // An abort after this changes the generation, so that nobody waits for ranks that will not come.
+    if (Atomics.load(barrier, ABORTED) === 0) this.#wait(generation);
     if (Atomics.load(barrier, ABORTED) === 1) throw new Error("Cannot go on: the ranks were stopped");
   }
 

@@ -3,7 +3,8 @@
  * trained model can beat on average.
  */
 import { mix, Random } from "../random.ts";
-import { CRITEO_CLICK_RATE, CRITEO_DENSE, CRITEO_TABLES, RANKS, type TableShape } from "./criteo_shape.ts";
+import { type LogShape, type Shape, shapeOf } from "./presets.ts";
+import { RANKS, type TableShape } from "./table_shape.ts";
 
 /** What the generated tables look like. */
 export interface ClickModelOptions {
@@ -11,6 +12,13 @@ export interface ClickModelOptions {
   readonly seed: number;
   /** Tables of more rows are compressed by this factor, but to no less than 1,000 rows; default 1: as measured. */
   readonly scale?: number;
+  /** Default kaggle. */
+  readonly shape?: Shape;
+  /**
+   * Share of the popular rows that change places with unpopular ones from the first sample to the last, each at a time of
+   * its own, 0 to 1; default 0.
+   */
+  readonly drift?: number;
 }
 
 /** Samples of a block. Every block is drawn from a stream of its own, so blocks can be drawn in any order. */
@@ -22,7 +30,7 @@ export interface ClickBlock {
   readonly labels: Uint8Array;
   /** (samples, dense features): whole numbers from 0, NaN where missing. */
   readonly dense: Float64Array;
-  /** (samples, tables): popularity rank of the row, 0 the most popular. */
+  /** (samples, tables): row, by its popularity at the beginning, 0 the most popular. */
   readonly ranks: Uint32Array;
   /** The true click probability of each sample. */
   readonly probabilities: Float64Array;
@@ -39,25 +47,31 @@ const CALIBRATION_BLOCKS = 20;
 const WEIGHTS_STREAM = 0xffffffff;
 const CALIBRATION_STREAM = 0xfffffffe;
 
-/** A planted model over tables shaped like Criteo Kaggle's. Same options: same numbers. */
+/** A planted model over tables of some shape. Same options: same numbers. */
 export class ClickModel {
   /** Rows of each table. */
   readonly rows: readonly number[];
   /** Number of dense features. */
-  readonly denseFeatures: number = CRITEO_DENSE.length;
+  readonly denseFeatures: number;
   readonly #seed: number;
+  readonly #drift: number;
+  readonly #shape: LogShape;
   readonly #samplers: readonly PopularitySampler[];
   readonly #denseWeights: Float64Array;
   readonly #bias: number;
 
-  constructor({ seed, scale = 1 }: ClickModelOptions) {
+  constructor({ seed, scale = 1, shape = "kaggle", drift = 0 }: ClickModelOptions) {
     this.#seed = seed;
-    this.rows = CRITEO_TABLES.map(({ rows }) =>
+    this.#drift = drift;
+    this.#shape = shapeOf(shape);
+    const { tables, dense } = this.#shape;
+    this.denseFeatures = dense.length;
+    this.rows = tables.map(({ rows }) =>
       rows <= MIN_SCALED_ROWS ? rows : Math.max(MIN_SCALED_ROWS, Math.floor(rows / scale))
     );
-    this.#samplers = CRITEO_TABLES.map((shape, t) => new PopularitySampler(shape, this.rows[t]));
+    this.#samplers = tables.map((table, t) => new PopularitySampler(table, this.rows[t]));
     const random = new Random(seed, WEIGHTS_STREAM);
-    this.#denseWeights = Float64Array.from(CRITEO_DENSE, () => DENSE_EFFECT * random.normal());
+    this.#denseWeights = Float64Array.from(dense, () => DENSE_EFFECT * random.normal());
     this.#bias = this.#calibrate();
   }
 
@@ -68,26 +82,38 @@ export class ClickModel {
 
   /** Memory for `draw`. */
   block(): ClickBlock {
+    return this.blockIn(new ArrayBuffer(this.blockBytes), 0);
+  }
+
+  /** Bytes of a block. */
+  get blockBytes(): number {
+    return BLOCK_SAMPLES * (8 + 8 * this.denseFeatures + 4 * this.tables + 8);
+  }
+
+  /** A block in given memory from a byte on, a multiple of 8. */
+  blockIn(memory: ArrayBufferLike, at: number): ClickBlock {
+    const dense = at + 8 * BLOCK_SAMPLES;
+    const ranks = dense + 8 * BLOCK_SAMPLES * this.denseFeatures;
     return {
-      labels: new Uint8Array(BLOCK_SAMPLES),
-      dense: new Float64Array(BLOCK_SAMPLES * this.denseFeatures),
-      ranks: new Uint32Array(BLOCK_SAMPLES * this.tables),
-      probabilities: new Float64Array(BLOCK_SAMPLES),
+      probabilities: new Float64Array(memory, at, BLOCK_SAMPLES),
+      dense: new Float64Array(memory, dense, BLOCK_SAMPLES * this.denseFeatures),
+      ranks: new Uint32Array(memory, ranks, BLOCK_SAMPLES * this.tables),
+      labels: new Uint8Array(memory, ranks + 4 * BLOCK_SAMPLES * this.tables, BLOCK_SAMPLES),
     };
   }
 
-  /** Draws block `index`, always the same. */
-  draw(index: number, into: ClickBlock): void {
-    this.#draw(new Random(this.#seed, index), this.#bias, into);
+  /** Draws block `index`, always the same; of a log with drift this is the part `time` of the way through, 0 to 1. */
+  draw(index: number, into: ClickBlock, time = 0): void {
+    this.#draw(new Random(this.#seed, index), this.#bias, time, into);
   }
 
-  #draw(random: Random, bias: number, { labels, dense, ranks, probabilities }: ClickBlock): void {
+  #draw(random: Random, bias: number, time: number, { labels, dense, ranks, probabilities }: ClickBlock): void {
     const tables = this.tables;
     const width = this.denseFeatures;
     for (let s = 0; s < BLOCK_SAMPLES; s++) {
       let logit = bias;
       for (let d = 0; d < width; d++) {
-        const { missing, mean, deviation } = CRITEO_DENSE[d];
+        const { missing, mean, deviation } = this.#shape.dense[d];
         const absent = random.uniform() < missing;
         const value = Math.floor(Math.exp(Math.max(mean + deviation * random.normal(), 0)) - 0.5);
         dense[s * width + d] = absent ? NaN : value;
@@ -95,7 +121,8 @@ export class ClickModel {
       }
       const common = random.normal();
       for (let t = 0; t < tables; t++) {
-        const rank = this.#samplers[t].draw(random, common);
+        const drawn = this.#samplers[t].draw(random, common);
+        const rank = time * this.#drift === 0 ? drawn : this.#moved(t, drawn, time);
         ranks[s * tables + t] = rank;
         logit += this.#effect(t, rank);
       }
@@ -103,6 +130,15 @@ export class ClickModel {
       probabilities[s] = probability;
       labels[s] = random.uniform() < probability ? 1 : 0;
     }
+  }
+
+  /** The row that has the popularity of row `rank` at a time: rows of the two halves change places in pairs. */
+  #moved(table: number, rank: number, time: number): number {
+    const half = Math.floor(this.rows[table] / 2);
+    if (rank >= 2 * half) return rank;
+    const pair = rank % half;
+    const moves = (mix(mix(mix(this.#seed) ^ ~table) ^ pair) >>> 0) / 2 ** 32;
+    return moves < time * this.#drift ? (rank + half) % (2 * half) : rank;
   }
 
   /** What a row adds to the logit: a uniform number named by seed, table and rank. */
@@ -116,7 +152,7 @@ export class ClickModel {
     const block = this.block();
     const logits: number[] = [];
     for (let b = 0; b < CALIBRATION_BLOCKS; b++) {
-      this.#draw(new Random(this.#seed, CALIBRATION_STREAM, b), 0, block);
+      this.#draw(new Random(this.#seed, CALIBRATION_STREAM, b), 0, 0, block);
       for (const p of block.probabilities) logits.push(Math.log(p / (1 - p)));
     }
     let low = -20;
@@ -124,7 +160,7 @@ export class ClickModel {
     for (let step = 0; step < 50; step++) {
       const bias = (low + high) / 2;
       const rate = logits.reduce((sum, x) => sum + 1 / (1 + Math.exp(-x - bias)), 0) / logits.length;
-      if (rate < CRITEO_CLICK_RATE) low = bias;
+      if (rate < this.#shape.clickRate) low = bias;
       else high = bias;
     }
     return low;
@@ -142,9 +178,9 @@ class PopularitySampler {
   readonly #loading: number;
   readonly #residual: number;
 
-  constructor({ rows, shares, loading = 0 }: TableShape, scaledRows: number) {
+  constructor({ rows, shares, loading = 0, stretch = 1 }: TableShape, scaledRows: number) {
     this.#shares = Float64Array.of(...shares, 1);
-    this.#ranks = Float64Array.of(...RANKS.slice(0, shares.length), rows);
+    this.#ranks = Float64Array.of(...RANKS.slice(0, shares.length).map((rank) => rank ** stretch), rows);
     this.#slopes = this.#shares.map((share, i) =>
       i === 0 ? 0 : Math.log(this.#ranks[i] / this.#ranks[i - 1]) / Math.log(share / this.#shares[i - 1])
     );
@@ -169,7 +205,7 @@ class PopularitySampler {
 }
 
 /** Standard normal distribution function (Abramowitz and Stegun 7.1.26; absolute error below 1e-7). */
-function normalCdf(x: number): number {
+export function normalCdf(x: number): number {
   const z = Math.abs(x) / Math.SQRT2;
   const k = 1 / (1 + 0.3275911 * z);
   const tail = k * (0.254829592 + k * (-0.284496736 + k * (1.421413741 + k * (-1.453152027 + k * 1.061405429))));

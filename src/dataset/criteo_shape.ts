@@ -3,27 +3,7 @@
  * follows it. Figures only; no value of the data set is here.
  */
 
-/** The popularity of one table's rows. */
-export interface TableShape {
-  readonly rows: number;
-  /** Share of the lookups that goes to the first RANKS[i] rows by popularity; all lookups go to the first `rows`. */
-  readonly shares: readonly number[];
-  /**
-   * How strongly the popularity of the row depends on what all tables of a sample have in common, 0 to 1: the loading of
-   * a one-factor Gaussian copula, fitted to the share of samples whose rows are all popular.
-   */
-  readonly loading?: number;
-}
-
-/** One dense feature: how often it is missing, and mean and standard deviation of log(x + 1) where it is not. */
-export interface DenseShape {
-  readonly missing: number;
-  readonly mean: number;
-  readonly deviation: number;
-}
-
-/** The numbers of rows for which shares are given. */
-export const RANKS = [1, 2, 3, 6, 10, 30, 100, 300, 1e3, 3e3, 1e4, 3e4, 1e5, 3e5, 1e6, 3e6] as const;
+import type { DenseShape, TableShape } from "./table_shape.ts";
 
 /** C1 to C26, from the popularity ranks of 20,000 rows. Lists end where they reach 1. */
 export const CRITEO_TABLES: readonly TableShape[] = [

@@ -3,32 +3,41 @@ import { z } from "zod";
 import { Artifact, type FileReader } from "../artifact.ts";
 import { HotsetError } from "../errors.ts";
 
-/** The parts of a dataset, in the order of the log. */
-export const SPLITS = ["train", "validation", "test"] as const;
 /** A part of a dataset. */
-export type Split = typeof SPLITS[number];
+export type Split = "train" | "validation" | "test";
+/** The parts of a dataset, in the order of the log. */
+export const SPLITS = ["train", "validation", "test"] as const satisfies readonly Split[];
+
+/** What a dataset's manifest says. */
+export interface DatasetBody {
+  /** Where it comes from: format, files and options; names the input so that a changed input is noticed. */
+  source: Record<string, unknown>;
+  /** Names of the dense features. */
+  dense: string[];
+  /** One embedding table a categorical feature; row 0 is shared by rare and unseen values. */
+  tables: { name: string; rows: number }[];
+  /** True if a (sample, table) pair can have another number of lookups than one. */
+  bags: boolean;
+  /** Sizes of the splits. */
+  splits: Record<Split, { samples: number; lookups: number }>;
+  /** Malformed input rows that were left out. */
+  skippedRows: number;
+  /** For generated data, the AUC of the planted model on each split: no model can beat it on average. */
+  generated: { bestAuc: Record<string, number> } | null;
+}
 
 const count = z.number().int().nonnegative();
 const splitSize = z.object({ samples: count, lookups: count });
 
-/** What a dataset's manifest says. */
-export const datasetBody = z.object({
-  /** Where it comes from: format, files and options; names the input so that a changed input is noticed. */
+const datasetBody: z.ZodType<DatasetBody> = z.object({
   source: z.record(z.string(), z.unknown()),
-  /** Names of the dense features. */
   dense: z.array(z.string()),
-  /** One embedding table a categorical feature; row 0 is shared by rare and unseen values. */
   tables: z.array(z.object({ name: z.string(), rows: z.number().int().positive() })).min(1),
-  /** True if a (sample, table) pair can have another number of lookups than one. */
   bags: z.boolean(),
   splits: z.object({ train: splitSize, validation: splitSize, test: splitSize }),
-  /** Malformed input rows that were left out. */
   skippedRows: count,
-  /** True for generated data, and then the AUC of the planted model on each split: no model can beat it. */
   generated: z.object({ bestAuc: z.record(z.string(), z.number()) }).nullable(),
 });
-/** What a dataset's manifest says. */
-export type DatasetBody = z.infer<typeof datasetBody>;
 
 /** Names of a split's files. Offsets exist only with bags. */
 export function splitFiles(split: Split) {
@@ -48,12 +57,16 @@ export function splitFiles(split: Split) {
 
 /** u32 (rows of all tables): how often each row is looked up in the train split (saturated at 2^32 - 1). */
 export const COUNTS_FILE = "counts.u32";
-/** Parquet (feature, value, id): the dictionary that encoded the values; absent from generated datasets. */
+/** Parquet (feature, value, id): the dictionary of a dataset whose values are text. */
 export const DICTIONARY_FILE = "dictionary.parquet";
+/** u32 (rows of all tables): the dictionary of a dataset whose values are numbers; row 0 of each table has none. */
+export const KEYS_FILE = "keys.u32";
 
 /** Lookups of consecutive samples in memory. Indices are global rows; bag b begins at lookup `offsets[b]`. */
 export interface Lookups {
+  /** Samples. */
   readonly count: number;
+  /** Global rows. */
   readonly indices: Uint32Array;
   /** (count * tables + 1), only with bags. */
   readonly offsets: Uint32Array | undefined;
@@ -61,14 +74,19 @@ export interface Lookups {
 
 /** Consecutive samples in memory. */
 export interface Samples extends Lookups {
+  /** 0 or 1 each. */
   readonly labels: Uint8Array;
+  /** (count, dense features), transformed. */
   readonly dense: Float32Array;
 }
 
 /** A dataset on disk. */
 export class Dataset {
+  /** Where it lies. */
   readonly directory: string;
+  /** Names its content: equal datasets have equal ids. */
   readonly id: string;
+  /** Its manifest. */
   readonly body: DatasetBody;
   /** Global row of each table's first row, then the number of all rows: (tables + 1). */
   readonly firstRows: Float64Array;
@@ -104,12 +122,15 @@ export class Dataset {
     }
     const dataset = new Dataset(artifact);
     artifact.expectBytes(COUNTS_FILE, 4 * dataset.rows);
+    if (artifact.has(KEYS_FILE)) artifact.expectBytes(KEYS_FILE, 4 * dataset.rows);
     return dataset;
   }
 
+  /** Embedding tables. */
   get tables(): number {
     return this.body.tables.length;
   }
+  /** Dense features of a sample. */
   get denseFeatures(): number {
     return this.body.dense.length;
   }
@@ -118,11 +139,17 @@ export class Dataset {
     return this.firstRows[this.tables];
   }
 
+  /** Samples of a split. */
   samples(split: Split): number {
     return this.body.splits[split].samples;
   }
 
-  /** Path of the dictionary, or undefined if the dataset was not made from raw values. */
+  /** Path of the keys of all rows, or undefined if the values of the dataset are not numbers. */
+  get keysPath(): string | undefined {
+    return this.#artifact.has(KEYS_FILE) ? this.#artifact.path(KEYS_FILE) : undefined;
+  }
+
+  /** Path of the dictionary, or undefined if the values of the dataset are not text. */
   get dictionaryPath(): string | undefined {
     return this.#artifact.has(DICTIONARY_FILE) ? this.#artifact.path(DICTIONARY_FILE) : undefined;
   }
@@ -156,6 +183,7 @@ interface Readers {
 
 /** Reads runs of consecutive samples of a split into memory that it reuses. */
 export class SampleReader implements Disposable {
+  /** Samples of the split. */
   readonly samples: number;
   readonly #dataset: Dataset;
   readonly #split: Split;
@@ -166,6 +194,7 @@ export class SampleReader implements Disposable {
   readonly #offsets: Uint32Array | undefined;
   readonly #first = new Float64Array(1);
 
+  /** Use `dataset.reader`. @internal */
   constructor(dataset: Dataset, split: Split, capacity: number, readers: Readers) {
     this.samples = dataset.samples(split);
     this.#dataset = dataset;
@@ -243,6 +272,7 @@ export class SampleReader implements Disposable {
     throw new HotsetError(`Cannot read dataset ${this.#dataset.directory}: ${this.#split} sample ${sample}: ${reason}`);
   }
 
+  /** Closes the files. */
   [Symbol.dispose](): void {
     for (const reader of Object.values(this.#readers)) reader?.[Symbol.dispose]();
   }

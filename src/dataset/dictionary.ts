@@ -1,11 +1,13 @@
-/** Dictionaries: the id of every categorical value, by falling frequency in the train split. */
+/** Dictionaries of text and of bags: DuckDB counts the values, and hash tables encode them, one table at a time. */
 import { HotsetError } from "../errors.ts";
 import type { Engine } from "./duckdb.ts";
-import { numbers, quoted } from "./duckdb.ts";
+import { lists, numbers, quoted } from "./duckdb.ts";
 import type { SparseColumn } from "./schema.ts";
+import { isNumeric } from "./schema.ts";
+import type { StageDirectory } from "./stage_directory.ts";
+import { writeWhole } from "./staged_chunk.ts";
 
-/** Global rows are 32-bit numbers, and the last one closes segment lists. */
-const MAX_ROWS = 2 ** 32 - 1;
+const PIECE_LOOKUPS = 1 << 16;
 
 /**
  * The ids of one table's values, found by DuckDB's 64-bit hash of the value. Ids are given in the order of adding, from 1;
@@ -46,25 +48,13 @@ export class Dictionary {
     this.rows++;
   }
 
-  /**
-   * Looks up `count` hashes (pairs of words: low, high) from pair `from` on and writes `firstRow` + id to `target` at
-   * `start`, `start + stride`, ...
-   */
-  encode(
-    hashes: Uint32Array,
-    from: number,
-    count: number,
-    firstRow: number,
-    target: Uint32Array,
-    start: number,
-    stride: number,
-  ): void {
+  /** Looks up `count` hashes (pairs of words: low, high) from pair `from` on and writes their ids. */
+  encode(hashes: Uint32Array, from: number, count: number, ids: Uint32Array): void {
     const slots = this.#slots;
     const lows = this.#low;
     const highs = this.#high;
     const mask = slots.length - 1;
-    const end = 2 * (from + count);
-    for (let k = 2 * from, o = start; k < end; k += 2, o += stride) {
+    for (let i = 0, k = 2 * from; i < count; i++, k += 2) {
       const low = hashes[k];
       const high = hashes[k + 1];
       let slot = high & mask;
@@ -73,7 +63,7 @@ export class Dictionary {
         slot = (slot + 1) & mask;
         id = slots[slot];
       }
-      target[o] = firstRow + id;
+      ids[i] = id;
     }
   }
 }
@@ -90,97 +80,159 @@ export function hashWords(vector: unknown): Uint32Array {
   return new Uint32Array(hashes.buffer, hashes.byteOffset, 2 * hashes.length);
 }
 
-/** Counts the values of staged column t`table` in the first `rows` rows and keeps those seen `minFrequency` times. */
-export async function countValues(
-  engine: Engine,
-  table: number,
-  column: SparseColumn,
-  rows: number,
-  minFrequency: number,
-): Promise<void> {
-  const key = column.kind === "bag" ? `unnest(t${table})` : `t${table}`;
-  await engine.run(
-    `CREATE TABLE dictionary${table} AS SELECT key, least(count(*), 4294967295)::UINTEGER AS n ` +
-      `FROM (SELECT ${key} AS key FROM log WHERE row < ${rows}) GROUP BY key HAVING n >= ${minFrequency} ` +
-      `ORDER BY n DESC, key`,
-  );
+/** A table that DuckDB numbers. */
+export interface QueryTable {
+  /** Staged column t`table`. */
+  readonly table: number;
+  readonly column: SparseColumn;
+  readonly maxIndRange: number | undefined;
+  /** The staged logs; the first `trainRows` of the first one are counted. */
+  readonly logs: readonly string[];
+  /** Where ids come from: counts of the train split, or a dictionary that was saved. */
+  readonly from: { readonly trainRows: number; readonly minFrequency: number } | { readonly dictionary: string };
+  readonly memoryBytes: number;
 }
 
-/** A dictionary in memory, with the frequency of every id (0 for row 0). */
-export interface LoadedDictionary {
-  readonly dictionary: Dictionary;
-  readonly frequencies: Uint32Array;
+/** Name of a staged log's file with the ids of a table, u32 (lookups). */
+export function idsFile(log: string, table: number): string {
+  return `${log}.t${table}.ids.u32`;
 }
 
-/** Loads the counted dictionaries of all columns. Throws HotsetError if they do not fit into so many bytes. */
-export async function loadDictionaries(
-  engine: Engine,
-  columns: readonly SparseColumn[],
-  memoryBytes: number,
-): Promise<LoadedDictionary[]> {
-  const sizes: number[] = [];
-  for (const t of columns.keys()) sizes.push(await engine.number(`SELECT count(*) FROM dictionary${t}`));
-  const bytes = sizes.reduce((sum, values) => sum + Dictionary.bytes(values) + 4 * values, 0);
-  const rows = sizes.reduce((sum, values) => sum + values + 1, 0);
-  const remedy = "raise --min-frequency or set --max-ind-range";
-  if (rows > MAX_ROWS) throw new HotsetError(`Cannot number ${rows} rows with 32 bits; ${remedy}`);
-  if (bytes > memoryBytes) {
-    const mega = (b: number) => `${Math.ceil(b / 1e6)} MB`;
-    throw new HotsetError(
-      `Cannot load the dictionaries: ${rows} values need ${mega(bytes)} and the memory limit leaves ` +
-        `${mega(memoryBytes)} for them; allow more memory, ${remedy}`,
+/** Name of a staged log's file with the lengths of a table's bags, u32 (rows). */
+export function lengthsFile(log: string, table: number): string {
+  return `${log}.t${table}.lengths.u32`;
+}
+
+/**
+ * Gives ids to the values of a table and encodes its column in all logs. Writes ids, bag lengths, `t.parquet` (value, id)
+ * and `t.counts.u32` (rows) to the stage. Returns the rows. Throws HotsetError if the values do not fit into the memory.
+ */
+export async function numberQueryTable(engine: Engine, stage: StageDirectory, options: QueryTable): Promise<number> {
+  const { table, column, logs, from } = options;
+  const bag = column.kind === "bag";
+  const name = `dictionary${table}`;
+  const numeric = isNumeric(column, options.maxIndRange);
+  const asHex = column.values === "hex" && options.maxIndRange === undefined;
+  const saved = stage.path(`t${table}.parquet`);
+  if ("trainRows" in from) {
+    const key = bag ? `unnest(t${table})` : `t${table}`;
+    await engine.run(
+      `CREATE TABLE ${name} AS SELECT key, least(count(*), 4294967295)::UINTEGER AS n ` +
+        `FROM (SELECT ${key} AS key FROM ${logs[0]} WHERE row < ${from.trainRows}) GROUP BY key ` +
+        `HAVING n >= ${from.minFrequency} ORDER BY n DESC, key`,
+    );
+  } else {
+    const key = asHex ? "('0x' || value)::UINTEGER" : numeric ? "value::UINTEGER" : "value";
+    await engine.run(
+      `CREATE TABLE ${name} AS SELECT ${key} AS key, 0::UINTEGER AS n FROM read_parquet(${quoted(from.dictionary)}) ` +
+        `WHERE feature = ${quoted(column.name)} ORDER BY id`,
     );
   }
-  const loaded: LoadedDictionary[] = [];
-  for (const [t, values] of sizes.entries()) loaded.push(await loadDictionary(engine, t, values));
-  return loaded;
-}
-
-async function loadDictionary(engine: Engine, table: number, values: number): Promise<LoadedDictionary> {
-  const dictionary = new Dictionary(values);
-  const frequencies = new Uint32Array(values + 1);
-  for await (const chunk of engine.stream(`SELECT hash(key), n FROM dictionary${table}`)) {
-    const words = hashWords(chunk.getColumnVector(0));
-    frequencies.set(numbers<Uint32Array>(chunk.getColumnVector(1)), dictionary.rows);
-    for (let k = 0; k < words.length; k += 2) dictionary.add(words[k], words[k + 1]);
+  const value = asHex ? "format('{:08x}', key)" : "key::VARCHAR";
+  await engine.runAlone(
+    `COPY (SELECT ${quoted(column.name)} AS feature, ${value} AS value, (rowid + 1)::UINTEGER AS id FROM ${name}) ` +
+      `TO ${quoted(saved)} (FORMAT parquet, COMPRESSION zstd)`,
+  );
+  const { dictionary, counts } = await load(engine, column.name, name, options.memoryBytes);
+  await engine.run(`DROP TABLE ${name}`);
+  for (const log of logs) await encodeColumn(engine, stage, log, table, bag, dictionary);
+  if ("trainRows" in from) {
+    const lookups = bag
+      ? await engine.number(`SELECT coalesce(sum(len(t${table})), 0) FROM ${logs[0]} WHERE row < ${from.trainRows}`)
+      : from.trainRows;
+    counts[0] = Math.min(lookups - counts.reduce((sum, n) => sum + n, 0), 2 ** 32 - 1);
   }
-  return { dictionary, frequencies };
+  writeWhole(stage.path(`t${table}.counts.u32`), [counts]);
+  return dictionary.rows;
 }
 
-/** True if the column's keys are the values themselves, in hexadecimal. */
-function isHex(column: SparseColumn, maxIndRange: number | undefined): boolean {
-  return column.values === "hex" && maxIndRange === undefined;
-}
-
-/** Writes the counted dictionaries as Parquet (feature, value, id), values as the log has them (or their hash). */
-export async function saveDictionaries(
+/** Joins the dictionaries of all tables, in order, as Parquet (feature, value, id). */
+export async function joinDictionaries(
   engine: Engine,
-  columns: readonly SparseColumn[],
-  maxIndRange: number | undefined,
+  stage: StageDirectory,
+  tables: number,
   path: string,
 ): Promise<void> {
-  const parts = columns.map((column, t) => {
-    const value = isHex(column, maxIndRange) ? `format('{:08x}', key)` : "key::VARCHAR";
-    return `SELECT ${
-      quoted(column.name)
-    } AS feature, ${value} AS value, (rowid + 1)::UINTEGER AS id FROM dictionary${t}`;
-  });
+  const parts = Array.from({ length: tables }, (_, t) => `FROM read_parquet(${quoted(stage.path(`t${t}.parquet`))})`);
   await engine.runAlone(`COPY (${parts.join(" UNION ALL ")}) TO ${quoted(path)} (FORMAT parquet, COMPRESSION zstd)`);
 }
 
-/** Brings saved dictionaries back, as if they had just been counted (with frequency 0). */
-export async function restoreDictionaries(
-  engine: Engine,
-  columns: readonly SparseColumn[],
-  maxIndRange: number | undefined,
-  path: string,
-): Promise<void> {
-  for (const [t, column] of columns.entries()) {
-    const hashed = maxIndRange !== undefined;
-    const key = isHex(column, maxIndRange) ? `('0x' || value)::UINTEGER` : hashed ? "value::UINTEGER" : "value";
-    await engine.run(
-      `CREATE TABLE dictionary${t} AS SELECT ${key} AS key, 0::UINTEGER AS n FROM read_parquet(${quoted(path)}) ` +
-        `WHERE feature = ${quoted(column.name)} ORDER BY id`,
+async function load(engine: Engine, feature: string, name: string, memoryBytes: number) {
+  const values = await engine.number(`SELECT count(*) FROM ${name}`);
+  const bytes = Dictionary.bytes(values) + 4 * (values + 1);
+  if (bytes > memoryBytes) {
+    const mega = (b: number) => `${Math.ceil(b / 1e6)} MB`;
+    throw new HotsetError(
+      `Cannot load the dictionary of ${feature}: ${values} values need ${mega(bytes)} and the memory limit leaves ` +
+        `${mega(memoryBytes)} for it; allow more memory, raise --min-frequency or set --max-ind-range`,
     );
+  }
+  const dictionary = new Dictionary(values);
+  const counts = new Uint32Array(values + 1);
+  for await (const chunk of engine.stream(`SELECT hash(key), n FROM ${name}`)) {
+    const words = hashWords(chunk.getColumnVector(0));
+    counts.set(numbers<Uint32Array>(chunk.getColumnVector(1)), dictionary.rows);
+    for (let k = 0; k < words.length; k += 2) dictionary.add(words[k], words[k + 1]);
+  }
+  return { dictionary, counts };
+}
+
+/** Writes the ids of a column, and the lengths of its bags. */
+async function encodeColumn(
+  engine: Engine,
+  stage: StageDirectory,
+  log: string,
+  table: number,
+  bag: boolean,
+  dictionary: Dictionary,
+): Promise<void> {
+  using ids = new WordFile(stage.path(idsFile(log, table)));
+  using lengths = bag ? new WordFile(stage.path(lengthsFile(log, table))) : undefined;
+  const hashes = bag ? `list_transform(t${table}, lambda v: hash(v))` : `hash(t${table})`;
+  for await (const chunk of engine.stream(`SELECT ${hashes} FROM ${log}`)) {
+    if (lengths === undefined) {
+      const words = hashWords(chunk.getColumnVector(0));
+      dictionary.encode(words, 0, chunk.rowCount, ids.room(chunk.rowCount));
+      continue;
+    }
+    const list = lists(chunk, 0);
+    const words = hashWords(list.childVector);
+    const found = lengths.room(chunk.rowCount);
+    for (let i = 0; i < chunk.rowCount; i++) {
+      found[i] = list.getEntryLength(i);
+      dictionary.encode(words, list.getEntryOffset(i), found[i], ids.room(found[i]));
+    }
+  }
+  ids.finish();
+  lengths?.finish();
+}
+
+/** Collects words and writes them to a new file. */
+class WordFile implements Disposable {
+  readonly #file: Deno.FsFile;
+  #words = new Uint32Array(PIECE_LOOKUPS);
+  #length = 0;
+
+  constructor(path: string) {
+    this.#file = Deno.openSync(path, { write: true, create: true, truncate: true });
+  }
+
+  /** Room for the next `count` words, to be filled before the next call. */
+  room(count: number): Uint32Array {
+    if (this.#length + count > this.#words.length) this.finish();
+    if (count > this.#words.length) this.#words = new Uint32Array(2 * count);
+    this.#length += count;
+    return this.#words.subarray(this.#length - count, this.#length);
+  }
+
+  /** Writes what was collected. */
+  finish(): void {
+    const bytes = new Uint8Array(this.#words.buffer, 0, 4 * this.#length);
+    for (let done = 0; done < bytes.length;) done += this.#file.writeSync(bytes.subarray(done));
+    this.#length = 0;
+  }
+
+  [Symbol.dispose](): void {
+    this.#file.close();
   }
 }

@@ -1,10 +1,13 @@
 /** Generated data: as a raw log in the Criteo format, or straight as a dataset. */
 import { ArtifactFile, ArtifactWriter } from "../artifact.ts";
+import { UsageError } from "../errors.ts";
 import { mix } from "../random.ts";
+import { BlockRing } from "./block_ring.ts";
 import { BLOCK_SAMPLES, type ClickBlock, ClickModel, type ClickModelOptions } from "./click_model.ts";
 import { COUNTS_FILE, Dataset, type DatasetBody, type Split, splitFiles, SPLITS } from "./dataset.ts";
 import { type Fractions, splitSizes } from "./prepare.ts";
-import { CRITEO, isDense, isSparse } from "./schema.ts";
+import { schemaOf } from "./formats.ts";
+import { isDense, isSparse } from "./schema.ts";
 
 /** How many samples to generate, and how they are split by order. */
 export interface GenerateOptions extends ClickModelOptions {
@@ -24,6 +27,7 @@ export type BestAuc = Partial<Record<Split, number>>;
  * Throws HotsetError when the disk refuses.
  */
 export function writeCriteoLog(path: string, options: GenerateOptions): BestAuc {
+  if (options.shape === "avazu") throw new UsageError("Cannot write a raw log in the shape of avazu, only a dataset");
   using file = new ArtifactFile(path);
   const lines = new LineBuffer();
   return generate(new ClickModel(options), options, (block, from, to) => {
@@ -46,9 +50,9 @@ export interface GenerateDatasetOptions extends GenerateOptions {
 export function generateDataset(out: string, options: GenerateDatasetOptions): Dataset {
   const model = new ClickModel(options);
   const { tables, denseFeatures } = model;
-  const { samples, seed, scale = 1, fractions, ids = "popularity" } = options;
+  const { samples, seed, scale = 1, shape = "kaggle", drift = 0, fractions, ids = "popularity" } = options;
+  const { columns } = schemaOf(shape === "avazu" ? "avazu" : "criteo", undefined);
   const strides = model.rows.map((rows) => ids === "popularity" ? 1 : scatteringStride(rows));
-  const sparse = CRITEO.columns.filter(isSparse);
   const firstRows = [0];
   for (const rows of model.rows) firstRows.push(firstRows.at(-1)! + rows + 1);
   const counts = new Uint32Array(firstRows[tables]);
@@ -81,9 +85,9 @@ export function generateDataset(out: string, options: GenerateDatasetOptions): D
     { samples, lookups: samples * tables },
   ]);
   const body: DatasetBody = {
-    source: { format: "generated", shape: "criteo-kaggle", samples, seed, scale, fractions, ids },
-    dense: CRITEO.columns.filter(isDense).map((c) => c.name),
-    tables: sparse.map(({ name }, t) => ({ name, rows: model.rows[t] + 1 })),
+    source: { format: "generated", shape, samples, seed, scale, drift, fractions, ids },
+    dense: columns.filter(isDense).map((c) => c.name),
+    tables: columns.filter(isSparse).map(({ name }, t) => ({ name, rows: model.rows[t] + 1 })),
     bags: false,
     splits: Object.fromEntries(sizes),
     skippedRows: 0,
@@ -104,17 +108,19 @@ function scatteringStride(rows: number): number {
 /** Draws all samples in order and hands out runs of a block that belong to one split. */
 function generate(
   model: ClickModel,
-  { samples, fractions, onProgress }: GenerateOptions,
+  options: GenerateOptions,
   take: (block: ClickBlock, from: number, to: number, split: Split) => void,
 ): BestAuc {
-  const block = model.block();
+  const { samples, fractions, onProgress } = options;
+  using ring = new BlockRing(options, model, samples);
+  let block = model.block();
   const bestAuc: BestAuc = {};
   let drawn = 0;
   for (const part of splitSizes(samples, fractions)) {
     const auc = new AucHistogram();
     for (let left = part.samples; left > 0;) {
       const from = drawn % BLOCK_SAMPLES;
-      if (from === 0) model.draw(drawn / BLOCK_SAMPLES, block);
+      if (from === 0) block = ring.next();
       const to = Math.min(BLOCK_SAMPLES, from + left);
       take(block, from, to, part.split);
       for (let s = from; s < to; s++) auc.add(block.probabilities[s], block.labels[s]);

@@ -1,26 +1,12 @@
-/** Prepares datasets: raw logs are staged in DuckDB, their values counted and encoded. */
-import { availableParallelism } from "node:os";
+/** Prepares datasets from raw logs. */
 import { z } from "zod";
-import { ArtifactWriter } from "../artifact.ts";
 import { HotsetError, UsageError } from "../errors.ts";
-import { COUNTS_FILE, Dataset, type DatasetBody, DICTIONARY_FILE, type Split } from "./dataset.ts";
-import { countValues, loadDictionaries, restoreDictionaries, saveDictionaries } from "./dictionary.ts";
-import { Engine, engineFailure } from "./duckdb.ts";
-import { encodeSamples, type Part } from "./encode.ts";
-import { type BadRowPolicy, findInputs, stage } from "./raw.ts";
-import { CRITEO, isDense, isSparse, type LogSchema, logSchema, readSchema } from "./schema.ts";
-
-/** What reading a log may use and what it reports; the same for all that read logs. */
-export interface ReadOptions {
-  /** Default fail. */
-  readonly onBadRow?: BadRowPolicy;
-  /** Bytes of memory to stay under; default 4 GiB. */
-  readonly memoryBytes?: number;
-  /** Threads that DuckDB uses; default all cores. */
-  readonly threads?: number;
-  /** Called now and then with what is done of a stage, 0 to 1. */
-  readonly onProgress?: (stage: "read" | "count" | "encode", fraction: number) => void;
-}
+import type { Part } from "./assemble.ts";
+import type { Dataset, DatasetBody, Split } from "./dataset.ts";
+import { type Format, FORMATS, schemaOf } from "./formats.ts";
+import { findInputs, type InputFile } from "./inputs.ts";
+import { buildDataset, type LogParts, type ReadOptions } from "./prepare_job.ts";
+import { logSchema } from "./schema.ts";
 
 /** How to prepare a dataset. */
 export interface PrepareOptions extends ReadOptions {
@@ -28,9 +14,9 @@ export interface PrepareOptions extends ReadOptions {
   readonly inputs: readonly string[];
   /** Further files that become the test split; then `testFraction` must be 0. */
   readonly testInputs?: readonly string[];
-  /** criteo: the format of Criteo Kaggle and 1TB; csv: any columns, described by `schema`. */
-  readonly format: "criteo" | "csv";
-  /** File that describes the columns; needed for csv. */
+  /** See docs/datasets.md. */
+  readonly format: Format;
+  /** File that describes the columns; needed for csv and parquet. */
   readonly schema?: string;
   /** Directory of the dataset. */
   readonly out: string;
@@ -46,26 +32,15 @@ export interface PrepareOptions extends ReadOptions {
   readonly generated?: { readonly bestAuc: Partial<Record<Split, number>> };
 }
 
-const DEFAULT_MEMORY_BYTES = 4 * 2 ** 30;
-/** DuckDB's share of the memory, and that of the dictionaries; the rest is for buffers and the runtime. */
-const ENGINE_MEMORY_SHARE = 0.5;
-const DICTIONARY_MEMORY_SHARE = 0.4;
 const DEFAULT_VALIDATION_FRACTION = 0.05;
 const DEFAULT_TEST_FRACTION = 0.1;
 
 /** What a dataset remembers of how its values were encoded. */
-const encodingSource = z.object({ schema: logSchema, maxIndRange: z.number().optional() });
-
-function schemaOf({ format, schema }: PrepareOptions): LogSchema {
-  if (format === "criteo") {
-    if (schema !== undefined) throw new UsageError("Cannot use a schema with format criteo: its columns are fixed");
-    return CRITEO;
-  }
-  if (schema === undefined) {
-    throw new UsageError("Cannot read format csv without a schema: name its file with --schema");
-  }
-  return readSchema(schema);
-}
+const encodingSource = z.object({
+  format: z.enum(FORMATS),
+  schema: logSchema,
+  maxIndRange: z.number().optional(),
+});
 
 /** Shares of the rows, by order: train, then validation, then test at the end. */
 export interface Fractions {
@@ -105,7 +80,7 @@ export function splitSizes(rows: number, fractions: Fractions): Part[] {
 export function sourceOf(options: PrepareOptions): DatasetBody["source"] {
   return {
     format: options.format,
-    schema: schemaOf(options),
+    schema: schemaOf(options.format, options.schema),
     inputs: findInputs(options.inputs),
     testInputs: options.testInputs === undefined ? null : findInputs(options.testInputs),
     minFrequency: options.minFrequency ?? 1,
@@ -116,11 +91,12 @@ export function sourceOf(options: PrepareOptions): DatasetBody["source"] {
 }
 
 /**
- * Reads raw logs and writes a dataset to `options.out`. Peak memory does not depend on the number of rows, but on the
- * number of distinct values (about 15 bytes each). Throws HotsetError that names file, line and reason.
+ * Reads raw logs and writes a dataset to `options.out`. Memory depends neither on the number of rows nor on that of all
+ * tables' values. Finished parts are kept beside the output until it is complete: after a kill the same call goes on from
+ * there and writes the same bytes. Throws HotsetError that names file, line and reason.
  */
 export async function prepareDataset(options: PrepareOptions): Promise<Dataset> {
-  const { minFrequency = 1, maxIndRange, onProgress } = options;
+  const { format, minFrequency = 1, maxIndRange, onProgress = () => {} } = options;
   if (!(Number.isInteger(minFrequency) && minFrequency >= 1)) {
     throw new UsageError(`Cannot use a minimum frequency of ${minFrequency}: it must be a whole number from 1`);
   }
@@ -129,54 +105,26 @@ export async function prepareDataset(options: PrepareOptions): Promise<Dataset> 
   }
   const source = sourceOf(options);
   const fractions = fractionsOf(options);
-  const schema = schemaOf(options);
-  const dense = schema.columns.filter(isDense);
-  const columns = schema.columns.filter(isSparse);
-  return await withEngine("prepare", options, async (engine, writer) => {
+  const schema = schemaOf(format, options.schema);
+  const { dataset } = await buildDataset("prepare", source, { ...options, schema, maxIndRange }, async (job) => {
     const inputs = findInputs(options.inputs);
     const testInputs = findInputs(options.testInputs ?? []);
-    const bytes = (files: typeof inputs) => files.reduce((sum, f) => sum + f.bytes, 0);
+    const bytes = (files: InputFile[]) => files.reduce((sum, f) => sum + f.bytes, 0);
     const inputShare = bytes(inputs) / (bytes(inputs) + bytes(testInputs));
-    const reading = { schema, maxIndRange, onBadRow: options.onBadRow ?? "fail" };
-    const log = await stage(engine, "log", inputs, {
-      ...reading,
-      onProgress: (f) => onProgress?.("read", f * inputShare),
-    });
+    const log = await job.stageLog("log", inputs, false, (f) => onProgress("read", f * inputShare));
     const parts = splitSizes(log.rows, fractions);
-    const sources = [{ table: "log", parts }];
-    let { skippedRows } = log;
+    const logs: LogParts[] = [{ log, parts }];
     if (testInputs.length > 0) {
-      const test = await stage(engine, "test_log", testInputs, {
-        ...reading,
-        onProgress: (f) => onProgress?.("read", inputShare + f * (1 - inputShare)),
+      const test = await job.stageLog("test_log", testInputs, false, (f) => {
+        onProgress("read", inputShare + f * (1 - inputShare));
       });
-      sources.push({ table: "test_log", parts: [{ split: "test", samples: test.rows }] });
-      skippedRows += test.skippedRows;
+      logs.push({ log: test, parts: [{ split: "test", samples: test.rows }] });
     }
-    onProgress?.("read", 1);
-    for (const [t, column] of columns.entries()) {
-      await countValues(engine, t, column, parts[0].samples, minFrequency);
-      onProgress?.("count", (t + 1) / columns.length);
-    }
-    await saveDictionaries(engine, columns, maxIndRange, writer.path(DICTIONARY_FILE));
-    const loaded = await loadDictionaries(engine, columns, dictionaryBytes(options));
-    const dictionaries = loaded.map((l) => l.dictionary);
-    const features = { dense: dense.length, columns };
-    const splits = await encodeSamples(engine, writer, sources, features, dictionaries, (f) => {
-      onProgress?.("encode", f);
-    });
-    await writeCounts(engine, writer, loaded.map((l) => l.frequencies), columns, parts[0].samples);
-    const body: DatasetBody = {
-      source,
-      dense: dense.map((c) => c.name),
-      tables: columns.map(({ name }, t) => ({ name, rows: dictionaries[t].rows })),
-      bags: columns.some((c) => c.kind === "bag"),
-      splits,
-      skippedRows,
-      generated: options.generated ?? null,
-    };
-    return { body, adopted: [DICTIONARY_FILE], result: undefined };
-  }).then(({ dataset }) => dataset);
+    onProgress("read", 1);
+    const made = await job.finish(logs, { train: parts[0].samples, minFrequency });
+    return { body: { ...made, source, generated: options.generated ?? null }, result: undefined };
+  });
+  return dataset;
 }
 
 /** How to encode new rows. */
@@ -194,89 +142,25 @@ export async function encodeWith(
   inputs: readonly string[],
   options: EncodeOptions,
 ): Promise<{ dataset: Dataset; labelled: boolean }> {
-  const dictionaryPath = dataset.dictionaryPath;
-  const source = encodingSource.safeParse(dataset.body.source);
-  if (dictionaryPath === undefined || !source.success) {
+  const parsed = encodingSource.safeParse(dataset.body.source);
+  if (!parsed.success || (dataset.dictionaryPath === undefined && dataset.keysPath === undefined)) {
     throw new HotsetError(`Cannot encode with dataset ${dataset.directory}: it was not made from raw values`);
   }
-  const { schema, maxIndRange } = source.data;
-  const columns = schema.columns.filter(isSparse);
+  const { format, schema, maxIndRange } = parsed.data;
   const files = findInputs(inputs);
-  const { onProgress } = options;
-  const { dataset: encoded, result } = await withEngine("encode", options, async (engine, writer) => {
-    const staged = await stage(engine, "log", files, {
-      schema,
-      maxIndRange,
-      onBadRow: options.onBadRow ?? "fail",
-      unlabelled: true,
-      onProgress: (f) => onProgress?.("read", f),
-    });
-    await restoreDictionaries(engine, columns, maxIndRange, dictionaryPath);
-    const dictionaries = (await loadDictionaries(engine, columns, dictionaryBytes(options))).map((l) => l.dictionary);
-    const splits = await encodeSamples(
-      engine,
-      writer,
-      [{ table: "log", parts: [{ split: "test", samples: staged.rows }] }],
-      { dense: dataset.denseFeatures, columns },
-      dictionaries,
-      (f) => onProgress?.("encode", f),
-    );
-    for (const { rows } of dictionaries) writer.file(COUNTS_FILE).append(new Uint32Array(rows));
-    const body: DatasetBody = {
-      ...dataset.body,
-      source: { schema, ...(maxIndRange === undefined ? {} : { maxIndRange }), inputs: files, encodedWith: dataset.id },
-      splits,
-      skippedRows: staged.skippedRows,
-      generated: null,
-    };
-    await Deno.copyFile(dictionaryPath, writer.path(DICTIONARY_FILE));
-    return { body, adopted: [DICTIONARY_FILE], result: staged.labelled };
+  const source = {
+    format,
+    schema,
+    ...(maxIndRange === undefined ? {} : { maxIndRange }),
+    onBadRow: options.onBadRow ?? "fail",
+    inputs: files,
+    encodedWith: dataset.id,
+  };
+  const settings = { ...options, format, schema, maxIndRange };
+  const { dataset: encoded, result } = await buildDataset("encode", source, settings, async (job) => {
+    const log = await job.stageLog("log", files, true, (f) => options.onProgress?.("read", f));
+    const made = await job.finish([{ log, parts: [{ split: "test", samples: log.rows }] }], dataset);
+    return { body: { ...made, source, generated: null }, result: log.labelled };
   });
   return { dataset: encoded, labelled: result };
-}
-
-function dictionaryBytes({ memoryBytes = DEFAULT_MEMORY_BYTES }: ReadOptions): number {
-  return memoryBytes * DICTIONARY_MEMORY_SHARE;
-}
-
-/** Runs a job with an engine that spills beside the artifact, commits what it made and opens it. */
-async function withEngine<R>(
-  doing: string,
-  options: ReadOptions & { readonly out: string },
-  job: (engine: Engine, writer: ArtifactWriter) => Promise<{ body: DatasetBody; adopted: string[]; result: R }>,
-): Promise<{ dataset: Dataset; result: R }> {
-  using writer = new ArtifactWriter("dataset", options.out);
-  const directory = writer.path("stage");
-  Deno.mkdirSync(directory);
-  const limits = {
-    memoryBytes: (options.memoryBytes ?? DEFAULT_MEMORY_BYTES) * ENGINE_MEMORY_SHARE,
-    threads: options.threads ?? availableParallelism(),
-  };
-  let made: Awaited<ReturnType<typeof job>>;
-  try {
-    using engine = await Engine.create(directory, limits);
-    made = await job(engine, writer);
-  } catch (error) {
-    throw engineFailure(`${doing} ${options.out}`, error);
-  }
-  Deno.removeSync(directory, { recursive: true });
-  writer.commit(made.body, made.adopted);
-  return { dataset: Dataset.open(options.out), result: made.result };
-}
-
-/** Writes how often each row is looked up in the train split: what the dictionary counted, the rest for row 0. */
-async function writeCounts(
-  engine: Engine,
-  writer: ArtifactWriter,
-  frequencies: readonly Uint32Array[],
-  columns: readonly { kind: string }[],
-  trainRows: number,
-): Promise<void> {
-  for (const [t, counts] of frequencies.entries()) {
-    const lookups = columns[t].kind === "bag"
-      ? await engine.number(`SELECT coalesce(sum(len(t${t})), 0) FROM log WHERE row < ${trainRows}`)
-      : trainRows;
-    counts[0] = Math.min(lookups - counts.reduce((sum, n) => sum + n, 0), 2 ** 32 - 1);
-    writer.file(COUNTS_FILE).append(counts);
-  }
 }

@@ -1,4 +1,4 @@
-/** What the columns of a click log mean. The Criteo format is one such schema; users describe their own in a file. */
+/** What the columns of a click log mean. Known formats have a schema (formats.ts); users describe their own in a file. */
 import { z } from "zod";
 import { firstIssue } from "../artifact.ts";
 import { HotsetError, messageOf } from "../errors.ts";
@@ -7,25 +7,58 @@ const name = z.string().min(1);
 /** How a categorical value is written: any text, or up to 8 hexadecimal digits (an empty field is 0). */
 const values = z.enum(["text", "hex"]).default("text");
 
+/** A number as it is, log(max(x, 0) + 1), the hour of YYMMDDHH over 24, or the UTC time of day of unix seconds, 0 to 1. */
+const transform = z.enum(["log", "none", "hour", "clock"]);
+/** What a person should know about the column; `prepare --infer` says here what it found. */
+const note = z.string().optional();
+
 const column = z.discriminatedUnion("kind", [
-  /** 0 or 1. */
-  z.strictObject({ name, kind: z.literal("label") }),
-  /** A number; empty is 0. `log` stores log(max(x, 0) + 1). */
-  z.strictObject({ name, kind: z.literal("dense"), transform: z.enum(["log", "none"]).default("log") }),
+  /** 0 or 1; or what counts as 1: one of some values, or a number from a limit on. */
+  z.strictObject({
+    name,
+    note,
+    kind: z.literal("label"),
+    positive: z.array(z.string()).min(1).optional(),
+    atLeast: z.number().optional(),
+  }),
+  /** A number; empty is 0. */
+  z.strictObject({ name, note, kind: z.literal("dense"), transform: transform.default("log") }),
+  /** A number by which all rows are sorted, and a dense feature unless the transform says that it only orders. */
+  z.strictObject({
+    name,
+    note,
+    kind: z.literal("time"),
+    transform: z.enum(["clock", "hour", "order"]).default("clock"),
+  }),
   /** One categorical value. An empty field is a value like any other. */
-  z.strictObject({ name, kind: z.literal("sparse"), values }),
+  z.strictObject({ name, note, kind: z.literal("sparse"), values }),
   /** Any number of categorical values in one field; an empty field is an empty bag. */
-  z.strictObject({ name, kind: z.literal("bag"), values, separator: z.string().min(1) }),
+  z.strictObject({ name, note, kind: z.literal("bag"), values, separator: z.string().min(1) }),
   /** Left out. */
-  z.strictObject({ name, kind: z.literal("ignore") }),
+  z.strictObject({ name, note, kind: z.literal("ignore") }),
 ]);
 
-/** One column of a log. */
-export type Column = z.infer<typeof column>;
+/** What every column has. */
+export interface Named<Kind extends string> {
+  /** As in the header, or any unique name. */
+  name: string;
+  /** What a person should know about the column. */
+  note?: string | undefined;
+  /** What becomes of the column. */
+  kind: Kind;
+}
+/** One column of a log; see the comments of the schema above for each kind. */
+export type Column =
+  | Named<"label"> & { positive?: string[] | undefined; atLeast?: number | undefined }
+  | Named<"dense"> & { transform: "log" | "none" | "hour" | "clock" }
+  | Named<"time"> & { transform: "clock" | "hour" | "order" }
+  | Named<"sparse"> & { values: "text" | "hex" }
+  | Named<"bag"> & { values: "text" | "hex"; separator: string }
+  | Named<"ignore">;
 /** A column that becomes an embedding table. */
 export type SparseColumn = Extract<Column, { kind: "sparse" | "bag" }>;
 /** A column that becomes a dense feature. */
-export type DenseColumn = Extract<Column, { kind: "dense" }>;
+export type DenseColumn = Extract<Column, { kind: "dense" | "time" }>;
 
 const schemaFile = z.strictObject({
   /** One character between fields. */
@@ -42,11 +75,23 @@ const schemaFile = z.strictObject({
   if (twice !== undefined) complain(`${twice} is there twice`);
   const labels = columns.filter((c) => c.kind === "label").length;
   if (labels !== 1) complain(`there must be one column of kind label, not ${labels}`);
+  if (columns.filter((c) => c.kind === "time").length > 1) complain("there can be one column of kind time");
+  const rules = columns.find((c) => c.kind === "label" && c.positive !== undefined && c.atLeast !== undefined);
+  if (rules !== undefined) complain(`${rules.name} must have either positive or atLeast`);
   if (!columns.some(isSparse)) complain("there must be a column of kind sparse or bag");
 });
 
 /** How to read a log: its text form and its columns, in the order of the features. */
-export type LogSchema = z.infer<typeof schemaFile>;
+export interface LogSchema {
+  /** One character between fields. */
+  delimiter: string;
+  /** The character around fields that hold delimiters; empty for none. */
+  quote: string;
+  /** True if the first line names the columns. */
+  header: boolean;
+  /** One label, any number of the others. */
+  columns: Column[];
+}
 /** Validates a schema that comes from a file. */
 export const logSchema: z.ZodType<LogSchema> = schemaFile;
 
@@ -57,20 +102,13 @@ export function isSparse(column: Column): column is SparseColumn {
 
 /** True for columns that become dense features. */
 export function isDense(column: Column): column is DenseColumn {
-  return column.kind === "dense";
+  return column.kind === "dense" || (column.kind === "time" && column.transform !== "order");
 }
 
-/** Criteo Display Advertising (Kaggle) and Criteo 1TB: label, 13 numbers, 26 hexadecimal values, tab separated. */
-export const CRITEO: LogSchema = {
-  delimiter: "\t",
-  quote: "",
-  header: false,
-  columns: [
-    { name: "label", kind: "label" },
-    ...Array.from({ length: 13 }, (_, i): Column => ({ name: `I${i + 1}`, kind: "dense", transform: "log" })),
-    ...Array.from({ length: 26 }, (_, i): Column => ({ name: `C${i + 1}`, kind: "sparse", values: "hex" })),
-  ],
-};
+/** True if the values of a table are numbers of 32 bits: hexadecimal, or taken into an index range. */
+export function isNumeric(column: SparseColumn, maxIndRange: number | undefined): boolean {
+  return column.values === "hex" || maxIndRange !== undefined;
+}
 
 /** Reads a schema file (JSON). Throws HotsetError that names the first thing wrong with it. */
 export function readSchema(path: string): LogSchema {

@@ -1,5 +1,5 @@
 /**
- * One packed mini-batch: a single block of 4-byte words, the same on disk, in host memory and on a device.
+ * One mini-batch: a single block of 4-byte words, the same in host memory and on a device (on disk: batch_record.ts).
  *
  * ```
  * header      HEADER_WORDS                        see backend.ts
@@ -18,8 +18,11 @@ import { Header, HEADER_WORDS } from "../backend/backend.ts";
 
 /** The sizes that fix where the sections of a batch lie. */
 export interface BatchShape {
+  /** Samples of a full batch. */
   readonly batchSize: number;
+  /** Dense features of a sample. */
   readonly denseFeatures: number;
+  /** Embedding tables. */
   readonly tables: number;
   /** True if a (sample, table) pair can have another number of lookups than one. */
   readonly bags: boolean;
@@ -29,11 +32,17 @@ export interface BatchShape {
 
 /** Where the sections of a batch begin, in words. */
 export interface BatchSections {
+  /** Labels, f32. */
   readonly labels: number;
+  /** Dense features, f32. */
   readonly dense: number;
+  /** Row of each lookup. */
   readonly indices: number;
+  /** First lookup of each bag. */
   readonly offsets: number;
+  /** Bag of each lookup, grouped by row. */
   readonly segmentBags: number;
+  /** Distinct rows. */
   readonly segments: number;
   /** Words of a batch in which every lookup is a distinct row: the most a batch can need. */
   readonly capacity: number;
@@ -63,11 +72,15 @@ export function batchSections(shape: BatchShape): BatchSections {
 
 /** A batch in host memory: typed views over one block. */
 export class Batch {
+  /** Its sizes. */
   readonly shape: BatchShape;
+  /** Where its sections begin. */
   readonly sections: BatchSections;
-  /** The whole block as bytes, as words and as floats; all views share memory. */
+  /** The whole block as bytes; all views share memory. */
   readonly bytes: Uint8Array<ArrayBufferLike>;
+  /** The block as words. */
   readonly words: Uint32Array;
+  /** The block as floats. */
   readonly floats: Float32Array;
 
   /** Views `sections.capacity` words of `memory` from `byteOffset`, or new memory. */
@@ -80,15 +93,19 @@ export class Batch {
     this.floats = new Float32Array(block, byteOffset, this.sections.capacity);
   }
 
+  /** Samples in it. */
   get samples(): number {
     return this.words[Header.samples];
   }
+  /** Lookups in it. */
   get lookups(): number {
     return this.words[Header.lookups];
   }
+  /** Distinct rows looked up. */
   get distinct(): number {
     return this.words[Header.distinct];
   }
+  /** True if its rows are hot-row ids. */
   get hot(): boolean {
     return this.words[Header.hot] === 1;
   }
@@ -100,6 +117,7 @@ export class Batch {
   row(s: number): number {
     return this.words[this.sections.segments + 2 * s];
   }
+  /** The learning rate of the step over this batch. */
   set learningRate(rate: number) {
     this.floats[Header.learningRate] = rate;
   }

@@ -26,8 +26,8 @@ export interface LayoutOptions {
 }
 
 /**
- * Packs the train split. A sample is hot if all its lookups are hot (so one of only empty bags is); without a profile
- * no row is hot, and then samples with lookups are cold. Memory does not grow with the number of samples. Nothing is
+ * Packs the train split. A sample is hot if all its lookups are hot (so one of only empty bags is), but none is where no
+ * row is hot, as without a profile: there is no replica to train on then. Memory does not grow with the number of samples. Nothing is
  * drawn at random: equal inputs give equal bytes. Throws HotsetError if profile or dataset do not fit or are damaged.
  */
 export function buildLayout(dataset: Dataset, profile: Profile | undefined, options: LayoutOptions): Layout {
@@ -39,7 +39,7 @@ export function buildLayout(dataset: Dataset, profile: Profile | undefined, opti
   }
   profile?.expectDataset(dataset);
   const hotRows = profile?.hotRows ?? new Uint32Array(0);
-  const hotMap = new HotMap(dataset.rows, hotRows);
+  const hotMap = hotRows.length === 0 ? undefined : new HotMap(dataset.rows, hotRows);
   const { tables, denseFeatures } = dataset;
   const { bags } = dataset.body;
   // The same block also takes the batches of an evaluation.
@@ -54,7 +54,9 @@ export function buildLayout(dataset: Dataset, profile: Profile | undefined, opti
   const files = { hot: new BatchWriter(writer, "hot"), cold: new BatchWriter(writer, "cold") };
   const withThread = navigator.hardwareConcurrency > 1 && dataset.samples("train") >= THREAD_SAMPLES;
   const limits = { shape, hotLimit: hotRows.length, coldLimit: dataset.rows };
-  using ring = new PackRing(limits, withThread, (batch) => (batch.hot ? files.hot : files.cold).write(batch));
+  using ring = new PackRing(limits, withThread, (batch, record) => {
+    (batch.hot ? files.hot : files.cold).write(record);
+  });
   const hot = new Packer(ring, hotMap);
   const cold = new Packer(ring, undefined);
   using reader = dataset.reader("train", RUN_SAMPLES);
@@ -138,15 +140,16 @@ class BatchWriter {
     return this.#records.bytes;
   }
 
-  write(batch: Batch): void {
-    this.#records.append(batch.words.subarray(0, batch.usedWords));
+  write(record: Uint8Array): void {
+    this.#records.append(record);
     this.batches++;
     this.#position[0] = this.bytes;
     this.#positions.append(this.#position);
   }
 }
 
-function isHot({ indices, offsets }: Lookups, i: number, tables: number, hotMap: HotMap): boolean {
+function isHot({ indices, offsets }: Lookups, i: number, tables: number, hotMap: HotMap | undefined): boolean {
+  if (hotMap === undefined) return false;
   const bag = i * tables;
   return offsets === undefined
     ? hotMap.allHot(indices, bag, bag + tables)
@@ -160,7 +163,7 @@ function mostInOrder(dataset: Dataset, split: Split, batchSize: number): number 
 }
 
 /** The most lookups that a batch of either kind will have: a pass over the samples ahead of the packing. */
-function mostLookups(dataset: Dataset, hotMap: HotMap, batchSize: number): number {
+function mostLookups(dataset: Dataset, hotMap: HotMap | undefined, batchSize: number): number {
   const { tables } = dataset;
   const open = { hot: { samples: 0, lookups: 0 }, cold: { samples: 0, lookups: 0 } };
   let most = 0;

@@ -5,19 +5,44 @@ import { HEADER_WORDS } from "../backend/backend.ts";
 import type { Dataset } from "../dataset/dataset.ts";
 import { HotsetError } from "../errors.ts";
 import { readHotRows } from "../profile/profile.ts";
-import { type Batch, batchSections, type BatchShape } from "./batch.ts";
+import type { Batch, BatchShape } from "./batch.ts";
+import { BatchRecord, mostRecordBytes } from "./batch_record.ts";
 import { findBatchFault } from "./check_batch.ts";
 
 /** The two kinds of batches: with hot-row ids of the replica, and with global rows of the full tables. */
-export const BATCH_KINDS = ["hot", "cold"] as const;
-/** A kind of batches. */
-export type BatchKind = typeof BATCH_KINDS[number];
+export type BatchKind = "hot" | "cold";
+/** Both kinds. */
+export const BATCH_KINDS: readonly BatchKind[] = ["hot", "cold"];
+
+/** What a layout's manifest says. */
+export interface LayoutBody {
+  /** Id of the dataset it was made from. */
+  dataset: string;
+  /** Id of the profile it was made from; null for a layout without hot rows. */
+  profile: string | null;
+  /** Shape of all batches. */
+  shape: BatchShape;
+  /** Rows of all tables. */
+  rows: number;
+  /** The hot ones among them. */
+  hotRows: number;
+  /** Samples of the train split. */
+  samples: number;
+  /** Those whose lookups are all hot. */
+  hotSamples: number;
+  /** Their share. */
+  hotSampleShare: number;
+  /** Batches of hot samples. */
+  hotBatches: number;
+  /** Batches of the others. */
+  coldBatches: number;
+  /** Bytes of all batches. */
+  bytes: number;
+}
 
 const count = z.number().int().nonnegative();
 
-/** What a layout's manifest says. */
-export const layoutBody = z.object({
-  /** Ids of what it was made from; profile is null for a layout without hot rows. */
+const layoutBody: z.ZodType<LayoutBody> = z.object({
   dataset: z.string(),
   profile: z.string().nullable(),
   shape: z.object({
@@ -27,7 +52,6 @@ export const layoutBody = z.object({
     bags: z.boolean(),
     lookupCapacity: count,
   }),
-  /** Rows of all tables, and the hot ones among them. */
   rows: z.number().int().positive(),
   hotRows: count,
   samples: count,
@@ -35,16 +59,13 @@ export const layoutBody = z.object({
   hotSampleShare: z.number().min(0).max(1),
   hotBatches: count,
   coldBatches: count,
-  /** Bytes of all batches. */
   bytes: count,
 });
-/** What a layout's manifest says. */
-export type LayoutBody = z.infer<typeof layoutBody>;
 
 /** Names of the files of one kind of batches. */
 export function batchFiles(kind: BatchKind) {
   return {
-    /** Records one after the other: the used words of each batch, see batch.ts. */
+    /** Records one after the other, see batch_record.ts. */
     batches: `${kind}.batches`,
     /** f64 (batches + 1): byte at which each record begins, then the end. */
     positions: `${kind}.positions.f64`,
@@ -53,8 +74,11 @@ export function batchFiles(kind: BatchKind) {
 
 /** A layout on disk, open for reading. */
 export class Layout implements Disposable {
+  /** Where it lies. */
   readonly directory: string;
+  /** Names its content: equal contents have equal ids. */
   readonly id: string;
+  /** Its manifest. */
   readonly body: LayoutBody;
   /** Shape of all its batches, hot and cold. */
   readonly shape: BatchShape;
@@ -62,6 +86,7 @@ export class Layout implements Disposable {
   readonly hotRows: Uint32Array;
   readonly #positions: Record<BatchKind, Float64Array>;
   readonly #readers: Record<BatchKind, FileReader>;
+  readonly #record: BatchRecord;
 
   private constructor(
     artifact: Artifact<LayoutBody>,
@@ -74,6 +99,7 @@ export class Layout implements Disposable {
     this.shape = artifact.body.shape;
     this.hotRows = hotRows;
     this.#positions = positions;
+    this.#record = new BatchRecord(this.shape);
     this.#readers = { hot: artifact.open(batchFiles("hot").batches), cold: artifact.open(batchFiles("cold").batches) };
   }
 
@@ -108,13 +134,9 @@ export class Layout implements Disposable {
   readBatch(kind: BatchKind, index: number, batch: Batch): void {
     const begin = this.#positions[kind][index];
     const bytes = this.#positions[kind][index + 1] - begin;
-    this.#readers[kind].read(begin, batch.bytes.subarray(0, bytes));
-    const fault = findBatchFault(
-      batch,
-      kind === "hot",
-      bytes / 4,
-      kind === "hot" ? this.hotRows.length : this.body.rows,
-    );
+    this.#readers[kind].read(begin, this.#record.bytes.subarray(0, bytes));
+    const fault = this.#record.unpack(batch, bytes) ??
+      findBatchFault(batch, kind === "hot", kind === "hot" ? this.hotRows.length : this.body.rows);
     if (fault !== undefined) {
       throw new HotsetError(
         `Cannot read ${this.directory}/${batchFiles(kind).batches}: batch ${index} is damaged (${fault}); make the ` +
@@ -123,6 +145,7 @@ export class Layout implements Disposable {
     }
   }
 
+  /** Closes the files. */
   [Symbol.dispose](): void {
     for (const kind of BATCH_KINDS) this.#readers[kind][Symbol.dispose]();
   }
@@ -133,11 +156,11 @@ function readPositions(artifact: Artifact<LayoutBody>, kind: BatchKind, batches:
   const { batches: batchesFile, positions: positionsFile } = batchFiles(kind);
   artifact.expectBytes(positionsFile, 8 * (batches + 1));
   const positions = artifact.readInto(positionsFile, new Float64Array(batches + 1));
-  const { capacity } = batchSections(artifact.body.shape);
+  const longest = mostRecordBytes(artifact.body.shape);
   const valid = positions[0] === 0 && positions[batches] === artifact.bytes(batchesFile) &&
     positions.subarray(1).every((position, i) => {
-      const words = (position - positions[i]) / 4;
-      return Number.isInteger(words) && words >= HEADER_WORDS && words <= capacity;
+      const bytes = position - positions[i];
+      return Number.isInteger(bytes / 4) && bytes >= 4 * HEADER_WORDS && bytes <= longest;
     });
   if (!valid) {
     throw new HotsetError(

@@ -1,13 +1,17 @@
-/** Batches on their way to the disk: filled by the caller, given their segments by another thread, written in order. */
+/** Batches on their way to the disk: filled by the caller, sorted and packed by another thread, written in order. */
 import { Batch, batchSections, type BatchShape } from "./batch.ts";
+import { BatchRecord, mostRecordBytes } from "./batch_record.ts";
 import { SegmentSorter } from "./segment_sorter.ts";
 
 /** Blocks in the ring: two being filled, the rest waiting for segments or for the disk. */
 const SLOTS = 8;
-/** What happens to a slot, in order. Whoever moves it from filled to claimed writes its segments. */
+/** What happens to a slot, in order. Whoever moves it from filled to claimed completes it. */
 const SlotState = { filling: 0, filled: 1, claimed: 2, complete: 3 } as const;
 /** Words of control after the states of the slots: a number that rises when there is news, and the end. */
 const NEWS = SLOTS, STOP = SLOTS + 1;
+/** Then the bytes of each slot's record. */
+const RECORD_BYTES = SLOTS + 2;
+const CONTROL_WORDS = RECORD_BYTES + SLOTS;
 /** A slot takes milliseconds; a thread that takes this long is dead. */
 const DEAD_MILLISECONDS = 60_000;
 
@@ -21,9 +25,10 @@ export interface SegmentThreadInput {
   readonly control: Int32Array;
 }
 
-/** Claims filled slots and writes their segments. */
+/** Claims filled slots, writes their segments and packs them. */
 export class SegmentThread {
   readonly batches: Batch[];
+  readonly records: BatchRecord[];
   readonly #control: Int32Array;
   readonly #hotSorter: SegmentSorter;
   readonly #coldSorter: SegmentSorter;
@@ -31,6 +36,8 @@ export class SegmentThread {
   constructor({ shape, hotLimit, coldLimit, memory, control }: SegmentThreadInput) {
     const bytes = 4 * batchSections(shape).capacity;
     this.batches = Array.from({ length: SLOTS }, (_, slot) => new Batch(shape, memory, slot * bytes));
+    const longest = mostRecordBytes(shape);
+    this.records = this.batches.map((_, slot) => new BatchRecord(shape, memory, SLOTS * bytes + slot * longest));
     this.#control = control;
     this.#hotSorter = new SegmentSorter(shape, hotLimit);
     this.#coldSorter = new SegmentSorter(shape, coldLimit);
@@ -51,7 +58,10 @@ export class SegmentThread {
     const control = this.#control;
     if (Atomics.compareExchange(control, slot, SlotState.filled, SlotState.claimed) !== SlotState.filled) return false;
     const batch = this.batches[slot];
-    (batch.hot ? this.#hotSorter : this.#coldSorter).write(batch);
+    control[RECORD_BYTES + slot] = this.records[slot].pack(
+      batch,
+      (batch.hot ? this.#hotSorter : this.#coldSorter).write(batch),
+    );
     Atomics.store(control, slot, SlotState.complete);
     Atomics.notify(control, slot);
     return true;
@@ -59,15 +69,15 @@ export class SegmentThread {
 }
 
 /**
- * Hands out blocks and passes completed batches to `write` in the order in which they were submitted. With a thread
+ * Hands out blocks and passes completed batches with their records to `write` in the order in which they were submitted. With a thread
  * the segments are written on another core; the caller does what the thread has not claimed, so the result neither
  * waits for the thread to start nor depends on it.
  */
 export class PackRing implements Disposable {
-  readonly #control = new Int32Array(new SharedArrayBuffer(4 * (SLOTS + 2)));
+  readonly #control = new Int32Array(new SharedArrayBuffer(4 * CONTROL_WORDS));
   readonly #own: SegmentThread;
   readonly #worker: Worker | undefined;
-  readonly #write: (batch: Batch) => void;
+  readonly #write: (batch: Batch, record: Uint8Array) => void;
   readonly #free = Array.from({ length: SLOTS }, (_, slot) => slot);
   /** Slots submitted and not yet written, oldest first. */
   readonly #submitted: number[] = [];
@@ -75,9 +85,11 @@ export class PackRing implements Disposable {
   constructor(
     limits: Omit<SegmentThreadInput, "memory" | "control">,
     withThread: boolean,
-    write: (batch: Batch) => void,
+    write: (batch: Batch, record: Uint8Array) => void,
   ) {
-    const memory = new SharedArrayBuffer(SLOTS * 4 * batchSections(limits.shape).capacity);
+    const memory = new SharedArrayBuffer(
+      SLOTS * (4 * batchSections(limits.shape).capacity + mostRecordBytes(limits.shape)),
+    );
     const input: SegmentThreadInput = { ...limits, memory, control: this.#control };
     this.#own = new SegmentThread(input);
     this.#write = write;
@@ -114,7 +126,8 @@ export class PackRing implements Disposable {
         throw new Error("the thread that writes segments does not answer");
       }
     }
-    this.#write(this.#own.batches[slot]);
+    const bytes = this.#control[RECORD_BYTES + slot];
+    this.#write(this.#own.batches[slot], this.#own.records[slot].bytes.subarray(0, bytes));
     Atomics.store(this.#control, slot, SlotState.filling);
     this.#free.push(slot);
   }

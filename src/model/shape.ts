@@ -13,12 +13,15 @@ export interface ModelShape {
   readonly bottom: readonly number[];
   /** Layer widths of the top MLP after its input (which the interaction decides), the last one 1. */
   readonly top: readonly number[];
+  /** How features interact. */
   readonly interaction: InteractionKind;
+  /** Decides the optimizer state. */
   readonly optimizer: Optimizer;
 }
 
 /** A layer with the place of its parameters, in words. */
 export interface Layer {
+  /** Its widths and activation. */
   readonly shape: LinearShape;
   /** First word of the weight (outputs, inputs). */
   readonly weight: number;
@@ -28,9 +31,13 @@ export interface Layer {
 
 /** A shape worked out: the layers of both MLPs in one parameter vector. */
 export interface ModelPlan {
+  /** What it was worked out from. */
   readonly shape: ModelShape;
+  /** The interaction's sizes. */
   readonly interaction: InteractionShape;
+  /** Layers of the bottom MLP. */
   readonly bottom: readonly Layer[];
+  /** Layers of the top MLP. */
   readonly top: readonly Layer[];
   /** Words of the vector of dense parameters. Every weight and bias begins at a multiple of 4 words. */
   readonly denseWords: number;
@@ -63,7 +70,7 @@ export function planModel(shape: ModelShape): ModelPlan {
   if (bottom.length < 2) throw new HotsetError("Cannot build the model: the bottom MLP needs at least two widths");
   if (bottom.at(-1) !== dim) {
     throw new HotsetError(
-      `Cannot build the model: the bottom MLP ${bottom.join("-")} ends in ${bottom.at(-1)} but embedding rows have ` +
+      `Cannot build the model: the bottom MLP ends in ${bottom.at(-1)} but embedding rows have ` +
         `${dim} values; make --arch-mlp-bot end in ${dim} or set --arch-sparse-feature-size ${bottom.at(-1)}`,
     );
   }

@@ -22,14 +22,15 @@ export interface CoveragePoint {
 }
 
 /**
- * Points for budgets that double from just above the small tables up to one that holds every row. Hot rows are chosen
- * by the exact counts, as a profile without a sample rate chooses them.
+ * Points for budgets that double from just above the small tables up to one that holds every row, and for the chosen
+ * budget and its double. Hot rows are chosen by the exact counts, as a profile without a sample rate chooses them.
  */
 export function coverageCurve(
   dataset: Dataset,
   rows: RowCounts,
   small: readonly boolean[],
   bytesPerRow: number,
+  chosen: number,
   seed: number,
 ): CoveragePoint[] {
   const large = rows.tallies.filter((_, t) => !small[t]);
@@ -38,9 +39,12 @@ export function coverageCurve(
   const lookups = rows.tallies.reduce((sum, { accesses }) => sum + accesses, 0);
   const samples = drawSamples(dataset, seed);
   const points: CoveragePoint[] = [];
-  let budget = SMALLEST_BUDGET;
-  while (budget < smallRows * bytesPerRow) budget *= 2;
-  for (; budget < dataset.rows * bytesPerRow; budget *= 2) {
+  const least = smallRows * bytesPerRow;
+  const most = dataset.rows * bytesPerRow;
+  let last = SMALLEST_BUDGET;
+  const budgets = [chosen, 2 * chosen].filter((budget) => budget > 0 && budget >= least && budget < most);
+  for (; last < most; last *= 2) if (last >= least && !budgets.includes(last)) budgets.push(last);
+  for (const budget of budgets.sort((a, b) => a - b)) {
     const limit = Math.floor(budget / bytesPerRow) - smallRows;
     const { nextCutoffs } = searchThreshold(searched, limit);
     let next = 0;
@@ -53,8 +57,13 @@ export function coverageCurve(
       sampleShare: allHotShare(samples, rule),
     });
   }
-  points.push({ budget, hotBytes: dataset.rows * bytesPerRow, lookupShare: 1, sampleShare: 1 });
+  points.push({ budget: last, hotBytes: most, lookupShare: 1, sampleShare: 1 });
   return points;
+}
+
+/** Share of the train samples whose lookups are all hot by this rule, measured on a random part of them. */
+export function sampleShareOf(dataset: Dataset, rule: HotRule, seed: number): number {
+  return allHotShare(drawSamples(dataset, seed), rule);
 }
 
 /** Lookups of one sample: global rows and the table of each. */

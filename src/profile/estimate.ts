@@ -4,8 +4,11 @@ import { Tally } from "./tally.ts";
 
 /** An estimate and the bounds of its confidence interval. All three are equal for what is known exactly. */
 export interface Interval {
+  /** Lower bound. */
   readonly low: number;
+  /** The estimate. */
   readonly value: number;
+  /** Upper bound. */
   readonly high: number;
 }
 

@@ -9,7 +9,7 @@ import { RowCounts } from "./tally.ts";
 import { cutoffsAt, rowsAt, type SearchedTable, searchThreshold, type Threshold } from "./threshold.ts";
 
 /** Tables below this many bytes of weights are wholly hot. */
-const SMALL_TABLE_BYTES = 1 << 20;
+export const SMALL_TABLE_BYTES = 1 << 20;
 /** The sample has settled when its second half moves the estimate by no more than this share. */
 const SETTLED = 0.1;
 /** Streams of the seed. */

@@ -1,66 +1,115 @@
 /** The Profile artifact: which rows of a dataset are hot within a memory budget, and what that covers. */
 import { z } from "zod";
 import { Artifact } from "../artifact.ts";
+import type { Optimizer } from "../backend/backend.ts";
 import type { Dataset } from "../dataset/dataset.ts";
 import { HotsetError } from "../errors.ts";
+import type { Interval } from "./estimate.ts";
+
+/** What a profile says of one embedding table. */
+export interface ProfiledTable {
+  /** Name of the feature. */
+  name: string;
+  /** All rows of the table. */
+  rows: number;
+  /** Those that are hot. */
+  hotRows: number;
+  /** True if every row is hot, used or not. */
+  whole: boolean;
+  /** Lookups in the train split. */
+  accesses: number;
+  /** Logged accesses from which on a row is hot; null where all rows of the table are hot, or none. */
+  cutoff: number | null;
+  /** Rows at the threshold, estimated from the log. */
+  estimate: Interval;
+  /** Rows at the threshold by exact counts. */
+  exact: number;
+  /** Share of the table's lookups that go to hot rows. */
+  lookupShare: number;
+}
+
+/** What a profile's manifest says. */
+export interface ProfileBody {
+  /** Id of the dataset. */
+  dataset: string;
+  /** Length of an embedding row. */
+  dim: number;
+  /** Its state counts against the budget. */
+  optimizer: Optimizer;
+  /** The budget in bytes. */
+  hotMemory: number;
+  /** What a hot row takes of the budget, optimizer state included. */
+  bytesPerRow: number;
+  /** Seed of the sample. */
+  seed: number;
+  /** Percent of the train samples whose accesses were logged; 100 where exact counts were used. */
+  sampleRate: number;
+  /** Share of its table's accesses from which on a row is hot; null where all rows are hot, or none. */
+  threshold: number | null;
+  /** True if some cut-off is 1 logged access: a lower threshold would call unseen rows hot. */
+  floorReached: boolean;
+  /** Rows of all tables. */
+  rows: number;
+  /** The hot ones among them. */
+  hotRows: number;
+  /** Bytes of the hot rows. */
+  hotBytes: number;
+  /** Bytes of the rows at the threshold, estimated from the log. */
+  hotBytesEstimate: Interval;
+  /** The same by exact counts. */
+  hotBytesExact: number;
+  /** Share of the train split's lookups that go to hot rows. */
+  hotLookupShare: number;
+  /** Each embedding table. */
+  tables: ProfiledTable[];
+  /** What each doubling of the budget buys. */
+  coverage: { budget: number; hotBytes: number; lookupShare: number; sampleShare: number }[];
+}
 
 const count = z.number().int().nonnegative();
 const share = z.number().min(0).max(1);
 const interval = z.object({ low: z.number(), value: z.number(), high: z.number() });
 
-/** What a profile's manifest says. */
-export const profileBody = z.object({
-  /** Id of the dataset. */
+const profileBody: z.ZodType<ProfileBody> = z.object({
   dataset: z.string(),
   dim: z.number().int().positive(),
   optimizer: z.enum(["sgd", "adagrad", "rwsadagrad"]),
-  /** The budget and what a hot row takes of it, optimizer state included, in bytes. */
   hotMemory: count,
   bytesPerRow: z.number().int().positive(),
   seed: z.number(),
-  /** Percent of the train samples whose accesses were logged; 100 where exact counts were used. */
   sampleRate: z.number().positive().max(100),
-  /** Share of its table's accesses from which on a row is hot; null where all rows are hot, or none. */
   threshold: z.number().positive().nullable(),
-  /** True if some cut-off is 1 logged access: a lower threshold would call unseen rows hot. */
   floorReached: z.boolean(),
-  /** Rows of all tables, and the hot ones among them. */
   rows: count,
   hotRows: count,
   hotBytes: count,
-  /** Bytes of the rows at the threshold: estimated from the log, and by exact counts. */
   hotBytesEstimate: interval,
   hotBytesExact: count,
-  /** Share of the train split's lookups that go to hot rows. */
   hotLookupShare: share,
   tables: z.array(z.object({
     name: z.string(),
     rows: count,
     hotRows: count,
-    /** True if every row is hot, used or not. */
     whole: z.boolean(),
-    /** Lookups in the train split. */
     accesses: count,
-    /** Logged accesses from which on a row is hot; null where all rows of the table are hot, or none. */
     cutoff: z.number().int().positive().nullable(),
-    /** Rows at the threshold: estimated from the log, and by exact counts. */
     estimate: interval,
     exact: count,
     lookupShare: share,
   })),
-  /** What each doubling of the budget buys. */
   coverage: z.array(z.object({ budget: count, hotBytes: count, lookupShare: share, sampleShare: share })),
 });
-/** What a profile's manifest says. */
-export type ProfileBody = z.infer<typeof profileBody>;
 
 /** u32 (hot rows): global rows, ascending. */
 export const HOT_ROWS_FILE = "hot_rows.u32";
 
 /** A profile on disk. */
 export class Profile {
+  /** Where it lies. */
   readonly directory: string;
+  /** Names its content: equal contents have equal ids. */
   readonly id: string;
+  /** Its manifest. */
   readonly body: ProfileBody;
   /** Global rows that are hot, ascending. */
   readonly hotRows: Uint32Array;

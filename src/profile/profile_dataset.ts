@@ -22,6 +22,7 @@ export interface ProfileOptions {
   readonly hotMemory: number;
   /** Percent of the samples to log at first; undefined uses the dataset's exact counts and logs none. */
   readonly sampleRate?: number | undefined;
+  /** Seed of the sample. */
   readonly seed: number;
   /** Told how many samples of the train split have been passed, in each of the passes that log samples. */
   readonly onProgress?: ((done: number, total: number) => void) | undefined;
@@ -87,7 +88,7 @@ export function profileDataset(dataset: Dataset, options: ProfileOptions): Profi
     hotBytesExact: tables.reduce((sum, { exact }) => sum + exact, 0) * bytesPerRow,
     hotLookupShare: accesses === 0 ? 0 : hot.lookups.reduce((sum, lookups) => sum + lookups, 0) / accesses,
     tables,
-    coverage: coverageCurve(dataset, exact, plan.tables.map(({ small }) => small), bytesPerRow, seed),
+    coverage: coverageCurve(dataset, exact, plan.tables.map(({ small }) => small), bytesPerRow, hotMemory, seed),
   };
   using writer = new ArtifactWriter("profile", options.out);
   writer.file(HOT_ROWS_FILE).append(hotRows);

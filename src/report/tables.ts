@@ -2,6 +2,7 @@
 import Table from "cli-table3";
 import type { ProfileBody } from "../profile/profile.ts";
 import type { Diagnosis } from "../doctor.ts";
+import type { TrainingPlan } from "../plan/plan_training.ts";
 import type { EvaluationEvent, ResultEvent } from "../train/events.ts";
 import { bytes, count, percent, seconds } from "./format.ts";
 
@@ -57,6 +58,48 @@ export function profileTables(profile: ProfileBody): string {
   return `${tables}\n\n${coverage}`;
 }
 
+/** A plan: the tables, what the budget covers, what each mode takes, and what to do where that is too much. */
+export function planText(plan: TrainingPlan): string {
+  const { tables, placements, machine, hotSampleShare, advice } = plan;
+  const total = (key: "bytes" | "stateBytes") => tables.reduce((sum, planned) => sum + planned[key], 0);
+  const samples = hotSampleShare === null ? "" : ` and about ${percent(hotSampleShare)} of the samples`;
+  return [
+    `${plan.source}: ${tables.length} tables, ${count(plan.rows)} rows`,
+    "",
+    table(
+      ["table", "rows", "weights", "state", "hot rows", "lookups hot"],
+      [
+        ...tables.map(({ name, rows, bytes: weights, stateBytes, hotRows, lookupShare }) => [
+          name,
+          count(rows),
+          bytes(weights),
+          bytes(stateBytes),
+          count(hotRows),
+          percent(lookupShare),
+        ]),
+        ["all", count(plan.rows), bytes(total("bytes")), bytes(total("stateBytes")), count(plan.hotRows), ""],
+      ],
+    ),
+    "",
+    `A budget of ${bytes(plan.hotMemory)} is expected to make ${
+      percent(plan.hotLookupShare)
+    } of the lookups${samples} hot.`,
+    "",
+    table(
+      ["mode", "host memory", "device memory", "fits this machine's host memory"],
+      placements.map(({ mode, onDevice, host, device, fits }) => [
+        onDevice ? `${mode} with a device` : `${mode} on the CPU`,
+        bytes(host),
+        onDevice ? bytes(device) : "",
+        fits ? "yes" : "no",
+      ]),
+    ),
+    "",
+    `Free here: ${bytes(machine.available)} of ${bytes(machine.total)}.`,
+    ...advice,
+  ].join("\n");
+}
+
 /** Results of runs side by side. */
 export function resultTable(results: readonly ResultEvent[]): string {
   return table(
@@ -76,14 +119,16 @@ export function resultTable(results: readonly ResultEvent[]): string {
 
 /** What a machine offers, and what to do about what is missing. */
 export function diagnosisText({ findings, copyGbPerSecond, cores, kaggleLimit }: Diagnosis): string {
-  const lines = findings.map(({ name, found, detail }) => `${found ? "ok     " : "missing"}  ${name}: ${detail}`);
+  const width = Math.max(...findings.map(({ name }) => name.length));
+  const indent = "\n" + " ".repeat("missing".length + width + 4);
+  const lines = findings.map(({ name, found, detail }) =>
+    `${found ? "ok     " : "missing"}  ${name.padEnd(width)}  ${detail.replaceAll("\n", indent)}`
+  );
   return [
     ...lines,
     "",
-    `Copying takes place at ${
-      copyGbPerSecond.toFixed(0)
-    } GB/s on one core. The matrix products of the kaggle model alone`,
-    `would allow ${count(kaggleLimit)} samples/s on ${cores} cores.`,
+    `One core copies ${copyGbPerSecond.toFixed(0)} GB/s. The matrix products of the kaggle model alone would allow ` +
+    `${count(kaggleLimit)} samples/s on ${cores} cores.`,
   ].join("\n");
 }
 

@@ -52,6 +52,7 @@ export class Terminal implements Disposable {
         );
       case "note":
         return this.line(event.text);
+      case "phases":
       case "result":
         return this.clear();
       default:
@@ -105,6 +106,7 @@ export class Terminal implements Disposable {
     if (fraction >= 1) this.clear();
   }
 
+  /** Removes the bar. */
   [Symbol.dispose](): void {
     this.clear();
   }

@@ -45,8 +45,12 @@ const IGNORED_FLAGS = [
   "--dataset-multiprocessing",
 ];
 
+/** Flags that stay when a training command becomes `evaluate`. */
+const OUTPUT_FLAGS = ["--json", "--quiet", "--verbose"];
+
 /** A command line in Hotset's words. */
 export interface Translation {
+  /** Command and flags. */
   readonly arguments: string[];
   /** Flags that were understood and left out. */
   readonly ignored: string[];
@@ -76,7 +80,7 @@ export function translateArguments(given: readonly string[]): Translation {
   }
   if (loaded === undefined) return { arguments: result, ignored };
   return inferenceOnly
-    ? { arguments: ["evaluate", loaded], ignored }
+    ? { arguments: ["evaluate", loaded, ...result.filter((word) => OUTPUT_FLAGS.includes(word))], ignored }
     : { arguments: [...result, "--resume", "--out", loaded], ignored };
 }
 
@@ -95,14 +99,15 @@ export function expandConfig(given: readonly string[]): string[] {
   try {
     content = JSON.parse(Deno.readTextFileSync(path));
   } catch (error) {
-    throw new UsageError(`Cannot read the configuration ${path}: ${messageOf(error)}`);
+    const reason = error instanceof Deno.errors.NotFound ? "there is no such file" : messageOf(error);
+    throw new UsageError(`Cannot read the configuration ${path}: ${reason}`);
   }
   const parsed = configFile.safeParse(content);
   if (!parsed.success) {
     throw new UsageError(`Cannot read the configuration ${path}: ${firstIssue(parsed.error)}`);
   }
   const flags = Object.entries(parsed.data).flatMap(([name, value]) =>
-    value === true ? [`--${name}`] : value === false ? [] : [`--${name}`, ...[value].flat().map(String)]
+    value === true ? [`--${name}`] : value === false ? [] : [value].flat().map((one) => `--${name}=${one}`)
   );
   const rest = given.filter((_, i) => i !== at && !(attached === undefined && i === at + 1));
   return [...rest.slice(0, 1), ...flags, ...rest.slice(1)];

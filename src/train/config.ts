@@ -3,48 +3,92 @@ import { z } from "zod";
 import { firstIssue } from "../artifact.ts";
 import { UsageError } from "../errors.ts";
 
+/** A resolved configuration. */
+export interface TrainConfig {
+  /** Where rows and MLPs live: all on the CPU, rows on the host, all on the device, or hot rows replicated (FAE). */
+  mode: "cpu" | "hybrid" | "gpu" | "fae";
+  /** What computes. */
+  device: "auto" | "cpu" | "cuda" | "emulated";
+  /** Precision of a device's matrix products; a CPU computes in fp32. */
+  precision: "fp32" | "tf32" | "bf16";
+  /** What runs the activations on a device: the fused kernels, or cuDNN. */
+  activations: "ptx" | "cudnn";
+  /** Length of embedding rows. */
+  dim: number;
+  /** Dense features that the data must have; null to take what it has. */
+  denseFeatures: number | null;
+  /** Widths of the bottom MLP after its input, the last one `dim`. */
+  bottom: number[];
+  /** Widths of the top MLP without its input, which the interaction decides. */
+  top: number[];
+  /** How features interact. */
+  interaction: "dot" | "cat";
+  /** Samples to a batch. */
+  batchSize: number;
+  /** Passes over the train split. */
+  epochs: number;
+  /** How gradients change parameters. */
+  optimizer: "sgd" | "adagrad" | "rwsadagrad";
+  /** The learning rate, before warm-up and decay. */
+  learningRate: number;
+  /** Steps over which the learning rate rises; 0 for none. */
+  warmupSteps: number;
+  /** Step at which the learning rate begins to fall. */
+  decayStartStep: number;
+  /** Steps that the fall takes; 0 for none. */
+  decaySteps: number;
+  /** Workers; null for one a core. */
+  ranks: number | null;
+  /** Budget of the hot rows and their optimizer state, in bytes. */
+  hotMemory: number;
+  /** Percent of samples that the profile logs; null to use exact counts where they are known. */
+  sampleRate: number | null;
+  /** Steps between progress events. */
+  printFreq: number;
+  /** Steps between evaluations with their checkpoints; 0 for the end of epochs only. */
+  testFreq: number;
+  /** Stop when the selection split reaches this AUC. */
+  targetAuc: number | null;
+  /** Stop when the AUC has not improved for so many evaluations. */
+  patience: number | null;
+  /** False to train without writing checkpoints, for measurements and searches. */
+  save: boolean;
+  /** Seed of everything random. */
+  seed: number;
+}
+
 const positive = z.number().int().positive();
+const natural = z.number().int().nonnegative();
 const widths = z.array(positive).min(1);
 
-/** A resolved configuration. */
-export const trainConfig = z.object({
-  /** Where rows and MLPs live: all on the CPU, rows on the host, all on the device, or hot rows replicated (FAE). */
+/** Validates a resolved configuration. */
+export const trainConfig: z.ZodType<TrainConfig> = z.strictObject({
   mode: z.enum(["cpu", "hybrid", "gpu", "fae"]),
   device: z.enum(["auto", "cpu", "cuda", "emulated"]),
-  /** Length of embedding rows. */
+  precision: z.enum(["fp32", "tf32", "bf16"]),
+  activations: z.enum(["ptx", "cudnn"]),
   dim: positive,
-  /** Dense features that the data must have; null to take what it has. */
   denseFeatures: positive.nullable(),
-  /** Widths of the bottom MLP after its input, the last one `dim`. */
   bottom: widths,
-  /** Widths of the top MLP without its input, which the interaction decides. */
   top: widths,
   interaction: z.enum(["dot", "cat"]),
   batchSize: positive,
   epochs: positive,
   optimizer: z.enum(["sgd", "adagrad", "rwsadagrad"]),
   learningRate: z.number().positive(),
-  warmupSteps: z.number().int().nonnegative(),
-  decayStartStep: z.number().int().nonnegative(),
-  decaySteps: z.number().int().nonnegative(),
-  /** Workers; null for one a core. */
+  warmupSteps: natural,
+  decayStartStep: natural,
+  decaySteps: natural,
   ranks: positive.max(256).nullable(),
-  /** Budget of the hot rows and their optimizer state, in bytes. */
-  hotMemory: z.number().int().nonnegative(),
-  /** Percent of samples that the profile logs; null to use exact counts where they are known. */
+  hotMemory: natural,
   sampleRate: z.number().positive().max(100).nullable(),
-  /** Steps between progress events, evaluations and checkpoints; 0 for evaluations and checkpoints at the end of epochs only. */
   printFreq: positive,
-  testFreq: z.number().int().nonnegative(),
-  /** Stop when the selection split reaches this AUC, or has not improved for so many evaluations. */
+  testFreq: natural,
   targetAuc: z.number().min(0).max(1).nullable(),
   patience: positive.nullable(),
-  /** False to train without writing checkpoints, for measurements and searches. */
   save: z.boolean(),
-  seed: z.number().int().nonnegative().max(0xffffffff),
+  seed: natural.max(0xffffffff),
 });
-/** A resolved configuration. */
-export type TrainConfig = z.infer<typeof trainConfig>;
 
 const KAGGLE = {
   dim: 16,
@@ -68,6 +112,8 @@ const DEFAULTS: TrainConfig = {
   ...KAGGLE,
   mode: "fae",
   device: "auto",
+  precision: "fp32",
+  activations: "ptx",
   denseFeatures: null,
   interaction: "dot",
   epochs: 1,
@@ -102,7 +148,7 @@ const DEFAULTS: TrainConfig = {
  */
 export function resolveConfig(preset: Preset, ...layers: Partial<TrainConfig>[]): TrainConfig {
   const merged = Object.assign({}, DEFAULTS, PRESETS[preset], ...layers);
-  const parsed = trainConfig.strict().safeParse(merged);
+  const parsed = trainConfig.safeParse(merged);
   if (!parsed.success) throw new UsageError(`Cannot use the configuration: ${firstIssue(parsed.error)}`);
   return parsed.data;
 }

@@ -5,7 +5,7 @@ import { Dataset } from "../dataset/dataset.ts";
 import { writeCriteoLog } from "../dataset/generate.ts";
 import type { TrainConfig } from "./config.ts";
 import type { Report, ResultEvent } from "./events.ts";
-import { cacheOf, type RunOptions, startRun } from "./run.ts";
+import { cacheOf, expectStart, type RunOptions, startRun } from "./run.ts";
 import { prepareTo } from "./stages.ts";
 
 /** Samples of the generated log, and how its tables shrink: 26 tables of about 700,000 rows, 45 MB at dim 16. */
@@ -26,6 +26,7 @@ export const DEMO_CONFIG: Partial<TrainConfig> = {
 
 /** How the demonstration ended. */
 export interface DemoResult {
+  /** Of mode cpu, then of the chosen mode. */
   readonly results: readonly ResultEvent[];
   /** AUC of the model that generated the test labels: the best that any model can reach on average. */
   readonly bestAuc: number;
@@ -34,10 +35,12 @@ export interface DemoResult {
 /** Runs the demonstration in `options.out`: mode cpu, then the mode of `config`. */
 export async function runDemo(config: TrainConfig, options: RunOptions): Promise<DemoResult> {
   const { out, report } = options;
+  const modes = [...new Set(["cpu", config.mode] as const)];
+  for (const mode of modes) expectStart({ ...config, mode }, join(out, mode));
   report({ event: "note", text: `Generated data: ${SAMPLES} clicks shaped like Criteo's, from a planted model` });
   const dataset = await ensureGenerated(config.seed, cacheOf(out), report);
   const results: ResultEvent[] = [];
-  for (const mode of new Set(["cpu", config.mode] as const)) {
+  for (const mode of modes) {
     results.push(await startRun({ ...config, mode }, dataset, { ...options, out: join(out, mode) }));
   }
   return { results, bestAuc: dataset.body.generated!.bestAuc.test };

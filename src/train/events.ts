@@ -4,7 +4,9 @@ import type { Metrics } from "./metrics.ts";
 
 /** How far a long stage is. */
 export interface StageEvent {
+  /** Kind of event. */
   readonly event: "stage";
+  /** Name of the stage. */
   readonly stage: string;
   /** 0 to 1. */
   readonly fraction: number;
@@ -12,58 +14,89 @@ export interface StageEvent {
 
 /** Something a person should know; never an error. */
 export interface NoteEvent {
+  /** Kind of event. */
   readonly event: "note";
+  /** The words. */
   readonly text: string;
 }
 
 /** A dataset is ready. */
 export interface DatasetEvent {
+  /** Kind of event. */
   readonly event: "dataset";
+  /** Where it lies. */
   readonly directory: string;
+  /** Samples. */
   readonly samples: Readonly<Record<Split, number>>;
+  /** Embedding tables. */
   readonly tables: number;
+  /** Rows of all tables. */
   readonly rows: number;
+  /** Malformed rows that were left out. */
   readonly skippedRows: number;
+  /** Time it took. */
   readonly seconds: number;
 }
 
 /** A profile is ready. */
 export interface ProfileEvent {
+  /** Kind of event. */
   readonly event: "profile";
+  /** Percent of the train samples that were logged; 100 for exact counts. */
   readonly sampleRate: number;
+  /** Share of its table's accesses from which on a row is hot; null where all are, or none. */
   readonly threshold: number | null;
+  /** Hot rows. */
   readonly hotRows: number;
+  /** Bytes of the hot rows with their optimizer state. */
   readonly hotBytes: number;
+  /** Bytes at the threshold, estimated from the log. */
   readonly hotBytesEstimate: { readonly low: number; readonly value: number; readonly high: number };
+  /** Share of lookups that go to hot rows. */
   readonly hotLookupShare: number;
+  /** Embedding tables. */
   readonly tables: readonly { name: string; rows: number; hotRows: number; whole: boolean }[];
+  /** Time it took. */
   readonly seconds: number;
 }
 
 /** A layout is ready. */
 export interface LayoutEvent {
+  /** Kind of event. */
   readonly event: "layout";
+  /** Samples. */
   readonly samples: number;
+  /** Samples whose lookups are all hot. */
   readonly hotSamples: number;
+  /** Their share. */
   readonly hotSampleShare: number;
+  /** Batches of hot samples. */
   readonly hotBatches: number;
+  /** Batches of the others. */
   readonly coldBatches: number;
+  /** Bytes of all batches. */
   readonly bytes: number;
+  /** Time it took. */
   readonly seconds: number;
 }
 
 /** Training goes on. */
 export interface ProgressEvent {
+  /** Kind of event. */
   readonly event: "progress";
+  /** Epochs that are complete. */
   readonly epoch: number;
+  /** Steps since the beginning of the run. */
   readonly step: number;
   /** Steps of the whole run. */
   readonly steps: number;
   /** Mean loss of the samples since the last progress event. */
   readonly loss: number;
+  /** Samples trained on in a second of training. */
   readonly samplesPerSecond: number;
   /** Share of hot samples since the last progress event. */
   readonly hotShare: number;
+  /** Learning rate of the last step. */
   readonly learningRate: number;
   /** The scheduler's rate, in percent. */
   readonly rate: number;
@@ -71,30 +104,61 @@ export interface ProgressEvent {
 
 /** A split was scored. */
 export interface EvaluationEvent extends Metrics {
+  /** Kind of event. */
   readonly event: "evaluation";
+  /** The split. */
   readonly split: Split;
+  /** Epochs that are complete. */
   readonly epoch: number;
+  /** Steps since the beginning of the run. */
   readonly step: number;
+}
+
+/** Where the time of a step goes, measured after training. */
+export interface PhasesEvent {
+  /** Kind of event. */
+  readonly event: "phases";
+  /** Kind of the measured batches. */
+  readonly kind: "hot" | "cold";
+  /** Samples of a measured step. */
+  readonly samples: number;
+  /** Mean time of each phase in one step on one rank, in the order in which they first ran. */
+  readonly phases: readonly { readonly name: string; readonly seconds: number }[];
 }
 
 /** A run is over. */
 export interface ResultEvent extends Metrics {
+  /** Kind of event. */
   readonly event: "result";
+  /** The command. */
   readonly command: "train";
+  /** Where rows and MLPs lived. */
   readonly mode: string;
+  /** What computed. */
   readonly device: string;
+  /** Workers. */
   readonly ranks: number;
+  /** Samples. */
   readonly samples: number;
+  /** Steps of the whole run. */
   readonly steps: number;
   /** Time spent in training steps alone. */
   readonly seconds: number;
+  /** Samples trained on in a second of training. */
   readonly samplesPerSecond: number;
+  /** Their share. */
   readonly hotSampleShare: number;
+  /** Hot rows. */
   readonly hotRows: number;
+  /** Bytes of the hot rows with their optimizer state. */
   readonly hotBytes: number;
+  /** Bytes copied to the device. */
   readonly hostToDeviceBytes: number;
+  /** Bytes copied from the device. */
   readonly deviceToHostBytes: number;
+  /** The most memory that was resident. */
   readonly peakRssBytes: number;
+  /** Directory of the run. */
   readonly run: string;
   /** Why training ended: all epochs done, the target AUC reached, or no improvement for too long. */
   readonly ended: "epochs" | "target" | "patience";
@@ -109,6 +173,7 @@ export type RunEvent =
   | LayoutEvent
   | ProgressEvent
   | EvaluationEvent
+  | PhasesEvent
   | ResultEvent;
 
 /** Takes what a run reports. */

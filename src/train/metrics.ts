@@ -34,7 +34,7 @@ export function metricsOf(logits: Float32Array, labels: Uint8Array): Metrics {
     auc: auc(logits, labels),
     logloss: loss / count,
     accuracy: right / count,
-    calibration: predicted / positives,
+    calibration: positives === 0 ? NaN : predicted / positives,
     ne: loss / count / baseEntropy,
   };
 }

@@ -132,5 +132,8 @@ export class LocalRank extends RankGroup {
 
   protected waitForSlot(): void {}
 
-  async [Symbol.asyncDispose](): Promise<void> {}
+  // deno-lint-ignore require-await
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.memory.device[Symbol.dispose]();
+  }
 }

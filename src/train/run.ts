@@ -1,31 +1,44 @@
 /** A run: a directory that keeps its configuration, its metrics and its checkpoints. */
 import { dirname, join, resolve } from "node:path";
 import { z } from "zod";
-import { fingerprint, firstIssue } from "../artifact.ts";
+import { fingerprint, firstIssue, removeLeftovers } from "../artifact.ts";
 import { Dataset } from "../dataset/dataset.ts";
 import { HotsetError, messageOf, UsageError } from "../errors.ts";
 import type { Layout } from "../layout/layout.ts";
 import { type ModelPlan, planModel } from "../model/shape.ts";
 import { Checkpoint } from "./checkpoint.ts";
 import { type TrainConfig, trainConfig } from "./config.ts";
-import type { Report, ResultEvent } from "./events.ts";
-import { openRanks } from "./placement.ts";
-import { ensureLayout, ensureProfile } from "./stages.ts";
+import type { Report, ResultEvent, RunEvent } from "./events.ts";
+import { measurePhases } from "./phases.ts";
+import { expectPlacement, openRanks } from "./placement.ts";
+import { ensureDataset, ensureLayout, ensureProfile, type RawOptions } from "./stages.ts";
 import { BEST_CHECKPOINT, LAST_CHECKPOINT, Trainer } from "./trainer.ts";
 
 const RUN_FILE = "run.json";
-const METRICS_FILE = "metrics.jsonl";
+/** Events of a run, one JSON object a line. */
+export const METRICS_FILE = "metrics.jsonl";
+const NEVER = new AbortController().signal;
 
-const runRecord = z.object({
+/** What a run's directory says about it. */
+export interface RunRecord {
+  /** Says what the file is. */
+  hotset: "run";
+  /** Version of the file's format. */
+  version: 1;
+  /** What the run was told. */
+  config: TrainConfig;
+  /** Directory of the dataset, absolute. */
+  dataset: string;
+  /** Id of the dataset. */
+  datasetId: string;
+}
+const runRecord: z.ZodType<RunRecord> = z.object({
   hotset: z.literal("run"),
   version: z.literal(1),
   config: trainConfig,
-  /** Directory of the dataset, absolute, and its id. */
   dataset: z.string(),
   datasetId: z.string(),
 });
-/** What a run's directory says about it. */
-export type RunRecord = z.infer<typeof runRecord>;
 
 /** Reads what a run was told. Throws HotsetError if the directory is no run. */
 export function readRun(directory: string): RunRecord {
@@ -50,6 +63,11 @@ export function openBest(directory: string): Checkpoint {
 /** Where the artifacts lie that runs beside this one share. */
 export function cacheOf(out: string): string {
   return dirname(resolve(out));
+}
+
+/** The first of `home`/run-1, run-2, ... that is not there. */
+export function freeRun(home: string): string {
+  for (let n = 1;; n++) if (!exists(join(home, `run-${n}`))) return join(home, `run-${n}`);
 }
 
 /** The model that a configuration makes for a dataset. */
@@ -80,20 +98,49 @@ export function planFor(config: TrainConfig, dataset: Dataset): ModelPlan {
 export interface RunOptions {
   /** Directory of the run. */
   readonly out: string;
+  /** Told what happens. */
   readonly report: Report;
-  readonly signal?: AbortSignal | undefined;
+  /** Called when training begins; aborting the signal saves the run and ends it with Interrupted. */
+  readonly signal?: () => AbortSignal;
+  /** True measures the phases of a step when training is over. */
+  readonly phases?: boolean | undefined;
 }
 
-/** Begins a run in a new directory and trains to the end. Throws Interrupted when the signal is aborted. */
-export async function startRun(config: TrainConfig, dataset: Dataset, options: RunOptions): Promise<ResultEvent> {
-  const { out } = options;
+/** Throws unless a run can begin in the directory: what would fail after hours of preparing fails at once. */
+export function expectStart(config: TrainConfig, out: string): void {
+  expectPlacement(config);
+  const { denseFeatures, bottom } = config;
+  planModel({ ...config, tableRows: [1], bottom: [denseFeatures ?? 1, ...bottom] });
   if (exists(join(out, RUN_FILE))) {
     throw new UsageError(
       `Cannot start a run in ${out}: a run is there; continue it with --resume or choose another --out`,
     );
   }
-  const plan = planFor(config, dataset); // fails before anything is written
-  Deno.mkdirSync(out, { recursive: true });
+}
+
+/** Begins a run on a dataset, or on raw logs that are prepared first; else as `startRun`. */
+export async function trainOn(
+  inputs: readonly string[],
+  raw: RawOptions,
+  config: TrainConfig,
+  options: RunOptions,
+): Promise<ResultEvent> {
+  expectStart(config, options.out);
+  const dataset = await ensureDataset(inputs, raw, cacheOf(options.out), options.report);
+  return await startRun(config, dataset, options);
+}
+
+/** Begins a run in a new directory and trains to the end. Throws Interrupted when the signal is aborted. */
+export async function startRun(config: TrainConfig, dataset: Dataset, options: RunOptions): Promise<ResultEvent> {
+  const { out } = options;
+  expectStart(config, out);
+  return await trainRun(config, planFor(config, dataset), dataset, undefined, options);
+}
+
+/** Makes the directory of a run that is about to train, if it is new. */
+function recordRun(config: TrainConfig, dataset: Dataset, out: string): void {
+  if (exists(join(out, RUN_FILE))) return;
+  makeDirectory(out);
   const record: RunRecord = {
     hotset: "run",
     version: 1,
@@ -104,7 +151,6 @@ export async function startRun(config: TrainConfig, dataset: Dataset, options: R
   const temporary = join(out, `.${RUN_FILE}.partial`);
   Deno.writeTextFileSync(temporary, JSON.stringify(record, null, 1) + "\n");
   Deno.renameSync(temporary, join(out, RUN_FILE));
-  return await trainRun(config, plan, dataset, undefined, options);
 }
 
 /** Continues a run from its last checkpoint, with the same bits as if it had never stopped. */
@@ -115,6 +161,7 @@ export async function resumeRun(options: RunOptions): Promise<ResultEvent> {
     throw new HotsetError(`Cannot resume ${options.out}: its dataset ${directory} has changed since`);
   }
   const last = join(options.out, LAST_CHECKPOINT);
+  removeLeftovers(last);
   const checkpoint = exists(last) ? Checkpoint.open(last) : undefined;
   return await trainRun(config, planFor(config, dataset), dataset, checkpoint, options);
 }
@@ -124,21 +171,30 @@ async function trainRun(
   plan: ModelPlan,
   dataset: Dataset,
   checkpoint: Checkpoint | undefined,
-  { out, report, signal }: RunOptions,
+  { out, report, signal = () => NEVER, phases }: RunOptions,
 ): Promise<ResultEvent> {
-  using metrics = Deno.openSync(join(out, METRICS_FILE), { append: true, create: true });
-  const recordAndReport: Report = (event) => {
-    if (event.event === "progress" || event.event === "evaluation" || event.event === "result") {
-      metrics.writeSync(new TextEncoder().encode(JSON.stringify(event) + "\n"));
-    }
+  // Whatever fails before training begins leaves no run behind, so the same command can be given again.
+  const before: RunEvent[] = [];
+  using layout = layoutFor(config, dataset, cacheOf(out), (event) => {
+    before.push(event);
     report(event);
-  };
-  using layout = layoutFor(config, dataset, cacheOf(out), report);
+  });
   const runId = runIdOf(config, layout);
   if (checkpoint !== undefined && checkpoint.body.run !== runId) {
     throw new HotsetError(`Cannot resume ${out}: its checkpoint was made with other data or options`);
   }
   await using group = await openRanks(config, plan, layout.shape, layout.hotRows.length, report);
+  recordRun(config, dataset, out);
+  using metrics = Deno.openSync(join(out, METRICS_FILE), { append: true, create: true });
+  const record: Report = (event) => {
+    if (event.event === "stage" || event.event === "note") return;
+    metrics.writeSync(new TextEncoder().encode(JSON.stringify(event) + "\n"));
+  };
+  before.forEach(record);
+  const recordAndReport: Report = (event) => {
+    record(event);
+    report(event);
+  };
   const trainer = new Trainer({
     config,
     dataset,
@@ -148,9 +204,10 @@ async function trainRun(
     runId,
     checkpoint,
     report: recordAndReport,
-    signal,
+    signal: signal(),
   });
   const result = await trainer.run();
+  if (phases) { for (const event of measurePhases(layout, group.memory)) recordAndReport(event); }
   recordAndReport(result);
   return result;
 }
@@ -165,6 +222,14 @@ function layoutFor(config: TrainConfig, dataset: Dataset, cache: string, report:
 function runIdOf(config: TrainConfig, layout: Layout): string {
   const { device: _device, ranks: _ranks, printFreq: _printFreq, epochs: _epochs, ...rest } = config;
   return fingerprint([layout.id, rest]);
+}
+
+function makeDirectory(path: string): void {
+  try {
+    Deno.mkdirSync(path, { recursive: true });
+  } catch (error) {
+    throw new HotsetError(`Cannot make directory ${path}: ${messageOf(error)}`, { cause: error });
+  }
 }
 
 function exists(path: string): boolean {

@@ -24,7 +24,8 @@ export const schedulerState = z.object({
   /** Held-out loss at the last switch; null before the first. */
   lastLoss: z.number().nullable(),
   kind: z.enum(["cold", "hot"]),
-  /** Share of the epoch that is done when the present turn ends. */
+  /** Share of the epoch that was done when the present turn began, and that is done when it ends. */
+  begin: z.number().min(0).max(1),
   goal: z.number().min(0).max(1),
   /** Batches of each kind that were handed out in this epoch. */
   done: z.object({ cold: z.number().int().nonnegative(), hot: z.number().int().nonnegative() }),
@@ -41,15 +42,14 @@ export class ShuffleScheduler {
   constructor(batches: Readonly<Record<BatchKind, number>>, state?: SchedulerState) {
     this.#batches = batches;
     this.state = state ??
-      { rate: FIRST_RATE, falls: 0, lastLoss: null, kind: "cold", goal: 0, done: { cold: 0, hot: 0 } };
+      { rate: FIRST_RATE, falls: 0, lastLoss: null, kind: "cold", begin: 0, goal: 0, done: { cold: 0, hot: 0 } };
     if (state === undefined) this.startEpoch();
   }
 
   /** Begins an epoch; the rate and the memory of the loss carry over. */
   startEpoch(): void {
-    this.state.goal = 0;
     this.state.done = { cold: 0, hot: 0 };
-    this.#startTurn();
+    this.#startTurn(0);
   }
 
   get rate(): number {
@@ -63,7 +63,8 @@ export class ShuffleScheduler {
 
   /**
    * Takes the next batch: its position in its kind's queue. `switches` is true if the run of this kind ends with it and
-   * the other kind follows; the caller then measures the held-out loss and calls `report`.
+   * the other kind follows; the caller then measures the held-out loss and calls `report`. (Few batches of one kind may
+   * then be spread so thin by the new rate that the same kind goes on.)
    */
   take(): { kind: BatchKind; position: number; switches: boolean } {
     const { state } = this;
@@ -71,7 +72,7 @@ export class ShuffleScheduler {
     const position = state.done[kind]++;
     if (this.#left(kind) > 0) return { kind, position, switches: false };
     if (kind === "cold" && this.#left("hot") > 0) state.kind = "hot";
-    else this.#startTurn();
+    else this.#startTurn(state.goal);
     return { kind, position, switches: this.peek() !== undefined && state.kind !== kind };
   }
 
@@ -88,15 +89,25 @@ export class ShuffleScheduler {
       state.falls = 0;
     }
     state.lastLoss = loss;
+    if (this.#due(state.begin, "cold") === state.done.cold && this.#due(state.begin, "hot") === state.done.hot) {
+      this.#startTurn(state.begin); // the turn that follows this switch already goes by the new rate
+    }
   }
 
   /** Batches of a kind left in the present turn. */
   #left(kind: BatchKind): number {
-    return Math.ceil(this.state.goal * this.#batches[kind]) - this.state.done[kind];
+    return this.#due(this.state.goal, kind) - this.state.done[kind];
   }
 
-  #startTurn(): void {
+  /** Batches of a kind that are done when this share of the epoch is. */
+  #due(share: number, kind: BatchKind): number {
+    return Math.ceil(share * this.#batches[kind]);
+  }
+
+  /** Begins the turn after this share of the epoch. */
+  #startTurn(begin: number): void {
     const { state } = this;
+    state.begin = state.goal = begin;
     const alternates = this.#batches.cold > 0 && this.#batches.hot > 0;
     do {
       state.goal = alternates ? Math.min(1, state.goal + state.rate / 100) : 1;

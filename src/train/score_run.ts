@@ -1,7 +1,8 @@
 /** Uses a trained run: its metrics on a dataset, and scores for new rows. */
 import { join } from "node:path";
 import { Dataset, type Split, SPLITS } from "../dataset/dataset.ts";
-import { encodeWith, type ReadOptions } from "../dataset/prepare.ts";
+import { encodeWith } from "../dataset/prepare.ts";
+import type { ReadOptions } from "../dataset/prepare_job.ts";
 import { HotsetError, messageOf } from "../errors.ts";
 import { SplitBatches } from "../layout/split_batches.ts";
 import { planModel } from "../model/shape.ts";
@@ -68,8 +69,14 @@ export async function predictRun(
   }
 }
 
-/** Writes probabilities as CSV with the columns row (from 0) and probability: to a file, whole or not at all, or to stdout. */
-export function writeScores(probabilities: Float32Array, file: string | undefined): void {
+/** How scores are written: CSV with the columns row (from 0) and probability, or a JSON object a line with the same. */
+export type ScoreFormat = "csv" | "json";
+
+/** Writes probabilities to a file, whole or not at all, or to stdout. Throws HotsetError when they cannot be written. */
+export function writeScores(probabilities: Float32Array, file: string | undefined, format: ScoreFormat): void {
+  const line = format === "csv"
+    ? (row: number, probability: string) => `${row},${probability}\n`
+    : (row: number, probability: string) => `{"event":"score","row":${row},"probability":${probability}}\n`;
   const encoder = new TextEncoder();
   const temporary = file === undefined ? undefined : `${file}.partial`;
   try {
@@ -77,16 +84,18 @@ export function writeScores(probabilities: Float32Array, file: string | undefine
       ? undefined
       : Deno.openSync(temporary, { write: true, create: true, truncate: true });
     const sink = target ?? Deno.stdout;
-    for (let first = -LINES_AT_ONCE; first < probabilities.length; first += LINES_AT_ONCE) {
-      const lines = first < 0 ? ["row,probability"] : Array.from(
-        probabilities.subarray(first, first + LINES_AT_ONCE),
-        (probability, i) => `${first + i},${probability.toPrecision(7)}`,
-      );
-      const bytes = encoder.encode(lines.join("\n") + "\n");
+    const write = (text: string) => {
+      const bytes = encoder.encode(text);
       for (let done = 0; done < bytes.length;) done += sink.writeSync(bytes.subarray(done));
+    };
+    if (format === "csv") write("row,probability\n");
+    for (let first = 0; first < probabilities.length; first += LINES_AT_ONCE) {
+      const part = Array.from(probabilities.subarray(first, first + LINES_AT_ONCE));
+      write(part.map((probability, i) => line(first + i, probability.toPrecision(7))).join(""));
     }
     if (file !== undefined) Deno.renameSync(temporary!, file);
   } catch (error) {
+    if (file === undefined && error instanceof Deno.errors.BrokenPipe) return; // the reader has seen enough
     throw new HotsetError(`Cannot write ${file ?? "the scores"}: ${messageOf(error)}`, { cause: error });
   }
 }
@@ -102,7 +111,7 @@ async function scoreWith(checkpoint: Checkpoint, dataset: Dataset, split: Split,
     );
   }
   using batches = new SplitBatches(dataset, split, BATCH_SAMPLES);
-  const config = { mode: "cpu", device: "auto", ranks: null } as const;
+  const config = { mode: "cpu", device: "cpu", ranks: null, precision: "fp32", activations: "ptx" } as const;
   await using group = await openRanks(config, planModel(model), batches.shape, 0, () => {});
   checkpoint.load(group.memory, model);
   return scoreSplit(

@@ -30,10 +30,12 @@ export const BEST_CHECKPOINT = "best";
 
 /** A run was interrupted; its last checkpoint is complete. */
 export class Interrupted extends HotsetError {
+  /** Name of the class. */
   override name = "Interrupted";
   /** Directory of the run. */
   readonly run: string;
 
+  /** Made by training itself. */
   constructor(message: string, run: string) {
     super(message);
     this.run = run;
@@ -54,7 +56,7 @@ export interface TrainerOptions {
   readonly checkpoint: Checkpoint | undefined;
   readonly report: Report;
   /** Aborting it ends the run after the present step with a checkpoint and Interrupted. */
-  readonly signal: AbortSignal | undefined;
+  readonly signal: AbortSignal;
 }
 
 /** One training run. */
@@ -136,7 +138,9 @@ export class Trainer {
       const switches = this.#step();
       if (switches) this.#outsideSteps(() => this.#atSwitch());
       if (this.#state.step % config.printFreq === 0) this.#progress();
-      if (config.testFreq > 0 && this.#state.step % config.testFreq === 0) {
+      // After an epoch's last step comes the evaluation at its end; a second one would count against the patience.
+      const ends = this.#scheduler.peek() === undefined;
+      if (config.testFreq > 0 && this.#state.step % config.testFreq === 0 && !ends) {
         const stop = this.#outsideSteps(() => this.#evaluate());
         if (stop !== undefined) return stop;
       }
@@ -144,7 +148,7 @@ export class Trainer {
         await new Promise((resolve) => setTimeout(resolve, 0));
         yielded = performance.now();
       }
-      if (signal?.aborted) this.#interrupt();
+      if (signal.aborted) this.#interrupt();
     }
     this.#progress();
     this.#state.epoch++;
@@ -262,7 +266,8 @@ export class Trainer {
     this.#group.drain();
     this.#save(LAST_CHECKPOINT);
     throw new Interrupted(
-      `Training was interrupted at step ${this.#state.step}; its checkpoint is saved`,
+      `Training was interrupted at step ${this.#state.step}; ` +
+        (this.#options.config.save ? "its checkpoint is saved" : "nothing is saved"),
       this.#options.out,
     );
   }
@@ -282,13 +287,13 @@ export class Trainer {
       samples: this.#state.samples,
       steps: this.#state.step,
       seconds: this.#trainMs / 1000,
-      samplesPerSecond: this.#samplesHere / (this.#trainMs / 1000),
+      samplesPerSecond: this.#samplesHere === 0 ? 0 : this.#samplesHere / (this.#trainMs / 1000),
       ...metrics,
       hotSampleShare: layout.body.hotSampleShare,
       hotRows: layout.hotRows.length,
       hotBytes: layout.hotRows.length * rowBytes,
-      hostToDeviceBytes: 0,
-      deviceToHostBytes: 0,
+      hostToDeviceBytes: group.memory.device.counters?.bytesToDevice ?? 0,
+      deviceToHostBytes: group.memory.device.counters?.bytesToHost ?? 0,
       peakRssBytes: peakRssBytes(),
       run: out,
       ended,

@@ -69,7 +69,7 @@ async function losses(config: TrainConfig, dataset: Dataset, directory: Temporar
   await using group = await place(config, dataset, layout, device);
   const found: number[] = [];
   const trainer = new Trainer({
-    ...{ config, dataset, layout, group, runId: "test", checkpoint: undefined, signal: undefined },
+    ...{ config, dataset, layout, group, runId: "test", checkpoint: undefined, signal: new AbortController().signal },
     out: directory.join(`run-${crypto.randomUUID()}`),
     report: (event) => void (event.event === "progress" && found.push(event.loss)),
   });

@@ -1,4 +1,9 @@
 import assert from "node:assert/strict";
+import { existsSync } from "node:fs";
+import { gunzipSync } from "node:zlib";
+import { BlockRing } from "../../src/dataset/block_ring.ts";
+import { schemaOf } from "../../src/dataset/formats.ts";
+import { isSparse } from "../../src/dataset/schema.ts";
 import { BLOCK_SAMPLES, ClickModel } from "../../src/dataset/click_model.ts";
 import { generateDataset, writeCriteoLog } from "../../src/dataset/generate.ts";
 import { prepareDataset } from "../../src/dataset/prepare.ts";
@@ -147,4 +152,82 @@ Deno.test("same seed, same bytes; another seed, others", () => {
   });
   assert.equal(bytes[0], bytes[1]);
   assert.notEqual(bytes[1], bytes[2]);
+});
+
+Deno.test("threads draw what one thread draws, in order", () => {
+  const options = { seed: 5, scale: 1000, drift: 0.5 };
+  const model = new ClickModel(options);
+  const samples = 220_000;
+  using ring = new BlockRing(options, model, samples);
+  const alone = model.block();
+  const count = Math.ceil(samples / BLOCK_SAMPLES);
+  for (let b = 0; b < count; b++) {
+    const block = ring.next();
+    model.draw(b, alone, b / count);
+    assert.deepEqual(block.ranks, alone.ranks);
+    assert.deepEqual(block.labels, alone.labels);
+    assert.deepEqual(block.probabilities, alone.probabilities);
+  }
+});
+
+Deno.test("drift: rows that were popular lose their share, and the distribution stays as skewed", () => {
+  const model = new ClickModel({ seed: 6, drift: 0.4 });
+  const block = model.block();
+  const top = (time: number) => {
+    const ranks: Uint32Array[] = [];
+    for (let b = 0; b < 20; b++) {
+      model.draw(b, block, time);
+      ranks.push(block.ranks.slice());
+    }
+    const all = Uint32Array.from(ranks.flatMap((r) => [...r]));
+    const half = model.rows[2] >>> 1;
+    return {
+      old: share(all, model, (_, rank) => rank < 10_000, 2),
+      both: share(all, model, (_, rank) => rank % half < 10_000, 2),
+    };
+  };
+  const [begin, end] = [top(0), top(1)];
+  assert.ok(Math.abs(begin.both - end.both) < 0.01, "popularity itself does not change");
+  assert.ok(Math.abs(1 - end.old / begin.old - 0.4) < 0.12, `${begin.old} to ${end.old}`);
+});
+
+Deno.test("uniform: the top 1 % of the rows has 1 % of the lookups; terabyte has its rows and a large table's skew", () => {
+  const uniform = new ClickModel({ seed: 7, shape: "uniform" });
+  const flat = share(drawRanks(uniform, 20), uniform, (t, rank) => rank < uniform.rows[t] / 100, 2);
+  assert.ok(Math.abs(flat - 0.01) < 0.003, `${flat}`);
+  const terabyte = new ClickModel({ seed: 7, shape: "terabyte" });
+  assert.equal(terabyte.rows.reduce((a, b) => a + b, 0), 187_767_399);
+  const skewed = share(drawRanks(terabyte, 20), terabyte, (t, rank) => rank < terabyte.rows[t] / 1000, 0);
+  assert.ok(Math.abs(skewed - PUBLISHED[3][0]) < 0.1, `${skewed}`);
+});
+
+const AVAZU = new URL("../../../shared/data/avazu/full_value_counts_ge50.csv.gz", import.meta.url);
+const absent = !existsSync(AVAZU);
+
+Deno.test({
+  name: `avazu: generated shares are within 0.03 of the counted ones${
+    absent ? " (skipped: ../shared/data is absent)" : ""
+  }`,
+  ignore: absent,
+  fn: () => {
+    const counts = new Map<string, number[]>();
+    for (const line of new TextDecoder().decode(gunzipSync(Deno.readFileSync(AVAZU))).trim().split("\n").slice(1)) {
+      const [field, , , , total] = line.split(",");
+      if (!counts.has(field)) counts.set(field, []);
+      counts.get(field)!.push(Number(total));
+    }
+    const model = new ClickModel({ seed: 8, shape: "avazu" });
+    const ranks = drawRanks(model, 40);
+    const names = schemaOf("avazu", undefined).columns.filter(isSparse).map((c) => c.name);
+    for (const [table, name] of names.entries()) {
+      const sorted = counts.get(name)!.sort((a, b) => b - a);
+      for (const fraction of [0.001, 0.01, 0.1]) {
+        const top = Math.ceil(model.rows[table] * fraction);
+        if (top > sorted.length) continue; // the counts end at values seen 50 times
+        const counted = sorted.slice(0, top).reduce((a, b) => a + b, 0) / 40_428_967;
+        const found = share(ranks, model, (_, rank) => rank < top, table);
+        assert.ok(Math.abs(found - counted) < 0.03, `${name}, top ${fraction}: ${found}, counted ${counted}`);
+      }
+    }
+  },
 });

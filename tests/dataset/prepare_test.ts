@@ -1,9 +1,6 @@
 import assert from "node:assert/strict";
 import { gzipSync } from "node:zlib";
 import { DuckDBInstance } from "@duckdb/node-api";
-import { loadDictionaries, restoreDictionaries } from "../../src/dataset/dictionary.ts";
-import { Engine } from "../../src/dataset/duckdb.ts";
-import { CRITEO, isSparse } from "../../src/dataset/schema.ts";
 import { encodeWith, prepareDataset, type PrepareOptions, sourceOf } from "../../src/dataset/prepare.ts";
 import { criteoLine, denseOf, idsOf, labelsOf, TemporaryDirectory } from "./support.ts";
 
@@ -50,6 +47,15 @@ Deno.test("an index range takes hexadecimal values modulo it", async () => {
   // 16, 6, 11, 4294967295 and 1 modulo 5: 1, 1, 1, 0, 1
   assert.deepEqual(ids, [1, 1, 1, 2, 1]);
   assert.equal(dataset.body.tables[0].rows, 3);
+});
+
+Deno.test("criteo: lines may end in CR LF, begin with a byte order mark and lack the last line end", async () => {
+  using directory = new TemporaryDirectory();
+  const line = criteoLine("1", ["3"], Array(26).fill("a"));
+  const content = "\ufeff" + line + line.replace("\n", "\r\n") + "\r\n" + line.trimEnd();
+  const dataset = await prepareCriteo(directory, content);
+  assert.deepEqual(labelsOf(dataset, "train"), [1, 1, 1]);
+  assert.deepEqual(idsOf(dataset, "train").map((row) => row.flat()), Array(3).fill(Array(26).fill(1)));
 });
 
 Deno.test("dense values are log(max(x, 0) + 1), empty is 0", async () => {
@@ -248,16 +254,15 @@ Deno.test("files of different layouts are read in the given order", async () => 
   assert.deepEqual(idsOf(dataset, "train").map((r) => r[0][0]), [1, 2, 1]);
 });
 
-Deno.test("dictionaries beyond the memory limit are refused with the way out", async () => {
+Deno.test("a dictionary beyond the memory limit is refused with the way out; one near it is numbered alone", async () => {
   using directory = new TemporaryDirectory();
-  const { dataset } = await firstTable(directory, Array.from({ length: 30_000 }, (_, i) => i.toString(16)));
-  using spill = new TemporaryDirectory();
-  using engine = await Engine.create(spill.path, { memoryBytes: 1e9, threads: 1 });
-  const columns = CRITEO.columns.filter(isSparse);
-  await restoreDictionaries(engine, columns, undefined, dataset.dictionaryPath!);
-  await assert.rejects(loadDictionaries(engine, columns, 500_000), {
+  const values = Array.from({ length: 60_000 }, (_, i) => (i * 7919).toString(16));
+  await assert.rejects(firstTable(directory, values, { memoryBytes: 4e6 }), {
     name: "HotsetError",
-    message:
-      /^Cannot load the dictionaries: 30051 values need 1 MB and the memory limit leaves 1 MB for them; .*--max-ind-range$/,
+    message: "Cannot number the values of C1 in the 1 MB that the memory limit leaves for them; allow more memory or " +
+      "set --max-ind-range",
   });
+  // 131,072 slots take 2.6 MB: more than a third of the 3 MB that there are, less than all of them.
+  const near = await firstTable(directory, values, { memoryBytes: 12e6, threads: 3 });
+  assert.equal(new Set(near.ids).size, values.length);
 });

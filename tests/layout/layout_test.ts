@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
 import { ArtifactWriter } from "../../src/artifact.ts";
 import { Header } from "../../src/backend/backend.ts";
+import { BatchRecord } from "../../src/layout/batch_record.ts";
+import { SegmentSorter } from "../../src/layout/segment_sorter.ts";
 import { Batch, type BatchShape } from "../../src/layout/batch.ts";
 import { buildLayout } from "../../src/layout/build_layout.ts";
 import { BATCH_KINDS, batchFiles, type BatchKind, Layout } from "../../src/layout/layout.ts";
@@ -101,37 +103,34 @@ Deno.test("layouts that contradict themselves do not open", () => {
   }
 });
 
-/** Damage to one batch: changes words through the views of a block, and what the error says. */
-type Damage = [change: (batch: Batch) => void, fault: RegExp];
+/** Damage to one batch before it is packed: to its words or the positions of its lookups, and what the error says. */
+type Damage = [change: (batch: Batch, positions: Uint32Array) => void, fault: RegExp];
 
 const DAMAGE: Damage[] = [
-  [({ words }) => words[Header.samples] = 0, /0 samples in a batch of 32/],
   [({ words }) => words[Header.samples] = 33, /33 samples in a batch of 32/],
   [({ words }) => words[Header.lookups] = 2 ** 20, /1048576 lookups where \d+ is the most/],
-  [({ words, lookups }) => words[Header.distinct] = lookups + 1, /\d+ distinct rows of \d+ lookups/],
-  [({ words }) => words[Header.distinct]--, /\d+ words in a record of \d+/],
   [({ words }) => words[Header.hot] ^= 1, /the hot flag is [01]/],
-  [({ floats, sections }) => floats[sections.labels + 1] = 0.5, /label 0.5 of sample 1 is neither 0 nor 1/],
-  [({ floats, sections }) => floats[sections.labels + 2] = NaN, /label NaN of sample 2/],
+  [({ floats, sections }) => floats[sections.labels + 1] = 2, /label 2 of sample 1 is neither 0 nor 1/],
   [({ floats, sections }) => floats[sections.dense + 3] = Infinity, /dense value Infinity in sample 1/],
-  [({ words, sections }) => words[sections.indices + 5] = 20_320, /index 20320 of lookup 5 is not below \d+/],
-  [({ words, sections }) => words[sections.segmentBags] = 96, /segment bag 96 is not below 96/],
+  [({ floats, sections }) => floats[sections.dense] = NaN, /dense value NaN in sample 0/],
   [
     ({ words, sections }) => words[sections.segments + 2] = words[sections.segments],
-    /row \d+ of segment 1 is out of order/,
+    /row \d+ of segment 1 is out of order|a record of \d+ bytes that ends after \d+/,
   ],
   [
     ({ words, sections, distinct }) => words[sections.segments + 2 * distinct - 2] = 20_320,
-    /row 20320 of segment \d+ is out of order or not below/,
+    /row 20320 of segment \d+ is out of order or not below|a record of \d+ bytes/,
   ],
-  [({ words, sections }) => words[sections.segments + 1] = 1, /begin 1 of segment 0 is out of order/],
-  [({ words, sections }) => words[sections.segments + 3] = 0, /begin 0 of segment 1 is out of order/],
   [
-    ({ words, sections, distinct, lookups }) => words[sections.segments + 2 * distinct - 1] = lookups,
-    /begin \d+ of segment \d+ is not below \d+/,
+    ({ words, sections, distinct }) => words[sections.segments + 2 * distinct + 1]++,
+    /segments of more than \d+ lookups/,
   ],
-  [({ words, sections, distinct }) => words[sections.segments + 2 * distinct] = 7, /the segment list has no end/],
-  [({ words, sections, distinct }) => words[sections.segments + 2 * distinct + 1]++, /the segment list has no end/],
+  [
+    ({ words, sections, distinct }) => words[sections.segments + 2 * distinct + 1]--,
+    /segments of (more than \d+ lookups|\d+ lookups instead of)/,
+  ],
+  [(_, positions) => positions[0] = 99_999, /lookup \d+ of segment 0 is not below \d+/],
+  [(_, positions) => positions[0] = positions.at(-1)!, /lookup \d+ (of segment 0 is not below \d+|is in no segment)/],
 ];
 
 const DAMAGE_WITHOUT_BAGS: Damage[] = [
@@ -141,36 +140,48 @@ const DAMAGE_WITHOUT_BAGS: Damage[] = [
 
 const DAMAGE_WITH_BAGS: Damage[] = [
   ...DAMAGE,
-  [({ words, sections }) => words[sections.offsets] = 1, /offset 1 of bag 0 is out of order/],
-  [({ words, sections }) => words[sections.offsets + 9] = 2 ** 31, /offset \d+ of bag 10 is out of order/],
-  [({ words, sections }) => words[sections.offsets + 96]++, /the offsets end at \d+ instead of \d+/],
+  [({ words, sections }) => words[sections.offsets + 96] += 1000, /bags of more than \d+ lookups/],
+  [({ words, sections }) => words[sections.offsets + 96]--, /bags of \d+ lookups instead of \d+/],
 ];
 
 for (const [bags, damages] of [[false, DAMAGE_WITHOUT_BAGS], [true, DAMAGE_WITH_BAGS]] as const) {
   Deno.test(`a damaged batch is refused with its file, number and fault${bags ? ", with bags" : ""}`, () => {
     using directory = new TemporaryDirectory();
     using layout = smallLayout(directory, bags);
+    const record = new BatchRecord(layout.shape);
+    const sorter = new SegmentSorter(layout.shape, layout.body.rows);
     for (const kind of ["hot", "cold"] as BatchKind[]) {
       assert.ok(layout.batches(kind) > 1, `there are ${kind} batches`);
       const { batches, positions } = batchFiles(kind);
       const path = `${layout.directory}/${batches}`;
-      const start = new Float64Array(Deno.readFileSync(`${layout.directory}/${positions}`).buffer)[0];
+      const [start, end] = new Float64Array(Deno.readFileSync(`${layout.directory}/${positions}`).buffer);
+      const intact = Deno.readFileSync(path).slice(start, end);
       const batch = new Batch(layout.shape);
-      layout.readBatch(kind, 0, batch);
-      const intact = batch.bytes.slice();
-      const used = 4 * batch.usedWords;
-      for (const [change, fault] of damages) {
-        batch.bytes.set(intact);
-        change(batch);
-        writeAt(path, start, batch.bytes.subarray(0, used));
+      const refused = (fault: RegExp) =>
         assert.throws(() => layout.readBatch(kind, 0, batch), (error: Error) => {
           assert.equal(error.name, "HotsetError");
           assert.match(error.message, fault);
           return error.message.startsWith(`Cannot read ${path}: batch 0 is damaged (`) &&
             error.message.endsWith("); make the layout again");
         }, fault.source);
+      for (const [change, fault] of damages) {
+        writeAt(path, start, intact);
+        layout.readBatch(kind, 0, batch);
+        const found = sorter.write(batch).slice(0, batch.lookups);
+        change(batch, found);
+        record.pack(batch, found);
+        writeAt(path, start, record.bytes.subarray(0, intact.length));
+        refused(fault);
       }
-      writeAt(path, start, intact.subarray(0, used));
+      const noSamples = intact.slice();
+      noSamples[4 * Header.samples] = 0;
+      writeAt(path, start, noSamples);
+      refused(/0 samples in a batch of 32/);
+      const shorter = intact.slice();
+      shorter[4 * Header.distinct]--;
+      writeAt(path, start, shorter);
+      refused(/segments of \d+ lookups instead of \d+/);
+      writeAt(path, start, intact);
       layout.readBatch(kind, 0, batch);
     }
   });

@@ -93,6 +93,15 @@ for (const bags of [false, true]) {
   });
 }
 
+Deno.test("the coverage curve has the chosen budget and its double, unless they hold every row", () => {
+  using directory = new TemporaryDirectory();
+  const profile = profiler(directory, skewedDataset(directory.join("dataset")));
+  const budgets = (hotMemory: number) => profile({ hotMemory }).body.coverage.map(({ budget }) => budget / (1 << 20));
+  assert.deepEqual(budgets(3 << 20), [2, 3, 4, 6, 8, 16]);
+  assert.deepEqual(budgets(4 << 20), [2, 4, 8, 16]);
+  assert.deepEqual(budgets(100 << 20), [2, 4, 8, 16]);
+});
+
 Deno.test("a budget of 0 makes nothing hot", () => {
   using directory = new TemporaryDirectory();
   const { body, hotRows } = profiler(directory, skewedDataset(directory.join("dataset")))({ hotMemory: 0 });

@@ -1,0 +1,181 @@
+/** The last step of preparing: samples and the ids of their tables, by column, become the flat arrays of a dataset. */
+import { type ArtifactWriter, FileReader } from "../artifact.ts";
+import { type DatasetBody, type Split, splitFiles, SPLITS } from "./dataset.ts";
+import type { StagedLog } from "./staged_log.ts";
+import { denseAt, readWords } from "./staged_chunk.ts";
+
+/** Samples that are brought together at a time: their indices stay in cache. */
+const RUN_SAMPLES = 4096;
+
+/** Consecutive rows of a log that go to one split. */
+export interface Part {
+  readonly split: Split;
+  readonly samples: number;
+}
+
+/** A staged log whose tables are encoded. */
+export interface EncodedLog {
+  readonly log: StagedLog;
+  readonly parts: readonly Part[];
+  /** Files of each table: ids (lookups), and lengths (rows) where the table has bags. */
+  readonly tables: readonly { readonly ids: string; readonly lengths: string | undefined }[];
+}
+
+/** Writes the files of all splits. `firstRows` are the first global rows of the tables. Returns the splits' sizes. */
+export function assemble(
+  writer: ArtifactWriter,
+  logs: readonly EncodedLog[],
+  denseFeatures: number,
+  firstRows: readonly number[],
+  onProgress: (fraction: number) => void,
+): DatasetBody["splits"] {
+  const bags = logs.some(({ tables }) => tables.some(({ lengths }) => lengths !== undefined));
+  const splits = new SplitWriter(writer, bags);
+  const total = logs.reduce((sum, { log }) => sum + log.rows, 0);
+  const labels = new Uint8Array(RUN_SAMPLES);
+  const dense = new Float32Array(RUN_SAMPLES * denseFeatures);
+  let done = 0;
+  for (const { log, parts, tables } of logs) {
+    using lookups = new TableColumns(tables, firstRows);
+    let part = 0;
+    let left = parts[0].samples;
+    for (const { file, rows } of log.chunks) {
+      using reader = new FileReader(file);
+      for (let from = 0; from < rows;) {
+        while (left === 0) left = parts[++part].samples;
+        const count = Math.min(RUN_SAMPLES, rows - from, left);
+        reader.read(from, labels.subarray(0, count));
+        const values = readWords(reader, denseAt(rows) + 4 * from * denseFeatures, count * denseFeatures, dense);
+        splits.write(parts[part].split, labels.subarray(0, count), values, lookups.next(count, bags));
+        from += count;
+        left -= count;
+        onProgress((done += count) / total);
+      }
+    }
+  }
+  return splits.finish();
+}
+
+/** Global rows of consecutive samples, by (sample, table). */
+interface Run {
+  readonly indices: Uint32Array;
+  /** Only with bags: lookups of each bag (samples, tables), and of each sample the first lookup in `indices`. */
+  readonly bags: { readonly lengths: Uint32Array; readonly firsts: Uint32Array } | undefined;
+}
+
+/** Reads the columns of all tables side by side. */
+class TableColumns implements Disposable {
+  readonly #columns: readonly { readonly ids: FileReader; readonly lengths: FileReader | undefined }[];
+  readonly #firstRows: readonly number[];
+  /** Samples and, by table, lookups passed. */
+  #samples = 0;
+  readonly #lookups: number[];
+  #column = new Uint32Array(RUN_SAMPLES);
+  readonly #indices: Uint32Array;
+
+  constructor(tables: EncodedLog["tables"], firstRows: readonly number[]) {
+    this.#columns = tables.map(({ ids, lengths }) => ({
+      ids: new FileReader(ids),
+      lengths: lengths === undefined ? undefined : new FileReader(lengths),
+    }));
+    this.#firstRows = firstRows;
+    this.#lookups = tables.map(() => 0);
+    this.#indices = new Uint32Array(RUN_SAMPLES * tables.length);
+  }
+
+  /** The lookups of the next samples. */
+  next(samples: number, bags: boolean): Run {
+    const run = bags ? this.#nextBags(samples) : { indices: this.#nextRows(samples), bags: undefined };
+    this.#samples += samples;
+    return run;
+  }
+
+  #nextRows(samples: number): Uint32Array {
+    const tables = this.#columns.length;
+    const indices = this.#indices.subarray(0, samples * tables);
+    for (let t = 0; t < tables; t++) {
+      const ids = readWords(this.#columns[t].ids, 4 * this.#samples, samples, this.#column);
+      const firstRow = this.#firstRows[t];
+      for (let i = 0, o = t; i < samples; i++, o += tables) indices[o] = firstRow + ids[i];
+    }
+    return indices;
+  }
+
+  #nextBags(samples: number): Run {
+    const tables = this.#columns.length;
+    const lengths = new Uint32Array(samples * tables).fill(1);
+    for (const [t, column] of this.#columns.entries()) {
+      if (column.lengths === undefined) continue;
+      const found = readWords(column.lengths, 4 * this.#samples, samples, this.#column);
+      for (let i = 0; i < samples; i++) lengths[i * tables + t] = found[i];
+    }
+    const firsts = new Uint32Array(samples * tables + 1);
+    for (let bag = 0; bag < lengths.length; bag++) firsts[bag + 1] = firsts[bag] + lengths[bag];
+    const indices = new Uint32Array(firsts[lengths.length]);
+    for (const [t, { ids }] of this.#columns.entries()) {
+      let count = 0;
+      for (let i = 0; i < samples; i++) count += lengths[i * tables + t];
+      if (count > this.#column.length) this.#column = new Uint32Array(2 * count);
+      const found = readWords(ids, 4 * this.#lookups[t], count, this.#column);
+      this.#lookups[t] += count;
+      for (let i = 0, k = 0; i < samples; i++) {
+        const bag = i * tables + t;
+        for (let o = firsts[bag]; o < firsts[bag + 1]; o++) indices[o] = this.#firstRows[t] + found[k++];
+      }
+    }
+    const sampleFirsts = Uint32Array.from({ length: samples }, (_, i) => firsts[i * tables]);
+    return { indices, bags: { lengths, firsts: sampleFirsts } };
+  }
+
+  [Symbol.dispose](): void {
+    for (const { ids, lengths } of this.#columns) {
+      ids[Symbol.dispose]();
+      lengths?.[Symbol.dispose]();
+    }
+  }
+}
+
+/** Appends encoded samples to the files of their split. */
+class SplitWriter {
+  readonly #writer: ArtifactWriter;
+  readonly #bags: boolean;
+  readonly #sizes: DatasetBody["splits"] = {
+    train: { samples: 0, lookups: 0 },
+    validation: { samples: 0, lookups: 0 },
+    test: { samples: 0, lookups: 0 },
+  };
+
+  constructor(writer: ArtifactWriter, bags: boolean) {
+    this.#writer = writer;
+    this.#bags = bags;
+    for (const split of SPLITS) { // all files exist, be they empty
+      const { labels, dense, indices } = splitFiles(split);
+      for (const name of [labels, dense, indices]) writer.file(name);
+    }
+  }
+
+  write(split: Split, labels: Uint8Array, dense: Float32Array, { indices, bags }: Run): void {
+    const files = splitFiles(split);
+    const size = this.#sizes[split];
+    this.#writer.file(files.labels).append(labels);
+    this.#writer.file(files.dense).append(dense);
+    this.#writer.file(files.indices).append(indices);
+    if (bags !== undefined) {
+      const firsts = Float64Array.from(bags.firsts, (first) => size.lookups + first);
+      this.#writer.file(files.firstLookups).append(firsts);
+      this.#writer.file(files.bagLengths).append(bags.lengths);
+    }
+    size.samples += labels.length;
+    size.lookups += indices.length;
+  }
+
+  /** Closes the lists of bags. Returns the sizes of the splits. */
+  finish(): DatasetBody["splits"] {
+    for (const split of this.#bags ? SPLITS : []) {
+      const { bagLengths, firstLookups } = splitFiles(split);
+      this.#writer.file(bagLengths);
+      this.#writer.file(firstLookups).append(Float64Array.of(this.#sizes[split].lookups));
+    }
+    return this.#sizes;
+  }
+}

@@ -1,0 +1,78 @@
+/** The formats that Hotset knows by name. */
+import { UsageError } from "../errors.ts";
+import { type Column, type LogSchema, readSchema } from "./schema.ts";
+
+/** Names of the formats. */
+export const FORMATS = ["criteo", "avazu", "taobao", "movielens", "dlrm", "csv", "parquet"] as const;
+/** Name of a format. */
+export type Format = typeof FORMATS[number];
+
+/** Criteo Display Advertising (Kaggle) and Criteo 1TB: label, 13 numbers, 26 hexadecimal values, tab separated. */
+export const CRITEO: LogSchema = {
+  delimiter: "\t",
+  quote: "",
+  header: false,
+  columns: [
+    { name: "label", kind: "label" },
+    ...Array.from({ length: 13 }, (_, i): Column => ({ name: `I${i + 1}`, kind: "dense", transform: "log" })),
+    ...Array.from({ length: 26 }, (_, i): Column => ({ name: `C${i + 1}`, kind: "sparse", values: "hex" })),
+  ],
+};
+
+const text = (name: string): Column => ({ name, kind: "sparse", values: "text" });
+const AVAZU_TABLES = [
+  ...["C1", "banner_pos", "site_id", "site_domain", "site_category", "app_id", "app_domain", "app_category"],
+  ...["device_id", "device_ip", "device_model", "device_type", "device_conn_type"],
+  ...["C14", "C15", "C16", "C17", "C18", "C19", "C20", "C21"],
+];
+
+/** Avazu CTR: headered CSV. As in FAE 21 tables and one dense feature, which is the hour of the day. */
+const AVAZU: LogSchema = {
+  delimiter: ",",
+  quote: '"',
+  header: true,
+  columns: [
+    { name: "click", kind: "label" },
+    { name: "hour", kind: "dense", transform: "hour" },
+    ...AVAZU_TABLES.map(text),
+  ],
+};
+
+/** Taobao UserBehavior: user, item, category, behaviour, unix time; grouped by user, so sorted by time. */
+const TAOBAO: LogSchema = {
+  delimiter: ",",
+  quote: "",
+  header: false,
+  columns: [
+    text("user"),
+    text("item"),
+    text("category"),
+    { name: "behaviour", kind: "label", positive: ["buy"] },
+    { name: "time", kind: "time", transform: "clock" },
+  ],
+};
+
+/** MovieLens 100K u.data: user, item, rating, unix time; grouped by nothing, so sorted by time. */
+const MOVIELENS: LogSchema = {
+  delimiter: "\t",
+  quote: "",
+  header: false,
+  columns: [
+    text("user"),
+    text("item"),
+    { name: "rating", kind: "label", atLeast: 4 },
+    { name: "time", kind: "time", transform: "clock" },
+  ],
+};
+
+/** The schema of a format; csv and parquet are described by a file. Throws HotsetError if the file is wrong. */
+export function schemaOf(format: Format, schema: string | undefined): LogSchema {
+  if (format === "csv" || format === "parquet") {
+    if (schema !== undefined) return readSchema(schema);
+    throw new UsageError(
+      `Cannot read format ${format} without a schema: name its file with --schema; prepare --infer FILE proposes one`,
+    );
+  }
+  if (schema !== undefined) throw new UsageError(`Cannot use a schema with format ${format}: its columns are fixed`);
+  return { criteo: CRITEO, dlrm: CRITEO, avazu: AVAZU, taobao: TAOBAO, movielens: MOVIELENS }[format];
+}

@@ -1,0 +1,143 @@
+/** Proposals of a schema for a log that nobody has described yet. */
+import { availableParallelism } from "node:os";
+import { HotsetError } from "../errors.ts";
+import { Engine, identifier, quoted } from "./duckdb.ts";
+import { findInputs } from "./inputs.ts";
+import { readFailure } from "./query_faults.ts";
+import { type Column, isSparse, type LogSchema } from "./schema.ts";
+
+/** Rows that are looked at. */
+const SAMPLE_ROWS = 1_000_000;
+const MEMORY_BYTES = 2 ** 30;
+const LABEL_NAMES = /^(label|y|target|click(ed|s)?|is_?click(ed)?|conver(sion|ted))$/i;
+const ID_NAMES = /(^|_)(id|ids|code|type|category|cat|user|item)$|^(id|user|item|cat|C)_?\d*$/i;
+const TIME_NAMES = /time|date|(^|_)ts$/i;
+const UNIX_TIMES = { from: 1e8, to: 1e10 };
+/** A column of which at least this share of the rows differ names rows and teaches nothing. */
+const UNIQUE_SHARE = 0.95;
+/** Whole numbers with at most so many values are more likely codes than amounts. */
+const MOST_CODES = 20;
+/** A label can be one of a few values. */
+const MOST_LABELS = 10;
+
+/** What was found in a column. */
+interface Found {
+  readonly name: string;
+  readonly type: string;
+  readonly min: string | null;
+  readonly max: string | null;
+  readonly distinct: number;
+  readonly rows: number;
+  readonly emptyPercent: number;
+  /** For text: every value is hexadecimal; a part of them is a list. */
+  readonly hex: boolean;
+  readonly listed: boolean;
+}
+
+/**
+ * Proposes a schema for a CSV (also TSV, .gz, .zst) or Parquet file from its first million rows: what DuckDB's sniffer
+ * says of the text, and of each column what its name, type and values suggest. Notes say why. It is for a person to
+ * check. Throws HotsetError if the file cannot be read.
+ */
+export async function inferSchema(path: string): Promise<LogSchema> {
+  const [file] = findInputs([path]);
+  const directory = Deno.makeTempDirSync({ prefix: "hotset-infer-" });
+  try {
+    using engine = await Engine.create(directory, { memoryBytes: MEMORY_BYTES, threads: availableParallelism() });
+    const parquet = file.path.endsWith(".parquet");
+    const text = parquet ? { delimiter: ",", quote: '"', header: true } : await sniff(engine, file.path);
+    const found = await describe(engine, file.path, text, parquet);
+    const columns = propose(found);
+    const missing = columns.every((c) => c.kind !== "label") ? "a label" : columns.some(isSparse) ? "" : "categories";
+    if (missing === "") return { ...text, columns };
+    throw new HotsetError(`Cannot infer a schema of ${path}: no column looks like ${missing}; write one by hand`);
+  } catch (error) {
+    throw readFailure(path, error);
+  } finally {
+    Deno.removeSync(directory, { recursive: true });
+  }
+}
+
+type Text = Pick<LogSchema, "delimiter" | "quote" | "header">;
+
+async function sniff(engine: Engine, path: string): Promise<Text> {
+  const [[delimiter, quote, header]] = await engine.rows(
+    `SELECT Delimiter, Quote, HasHeader FROM sniff_csv(${quoted(path)})`,
+  );
+  return { delimiter: String(delimiter), quote: quote === "(empty)" ? "" : String(quote), header: header === true };
+}
+
+async function describe(engine: Engine, path: string, text: Text, parquet: boolean): Promise<Found[]> {
+  const source = parquet ? `read_parquet(${quoted(path)})` : `read_csv(${quoted(path)}, delim = ` +
+    `${quoted(text.delimiter)}, quote = ${quoted(text.quote)}, header = ${text.header}, ignore_errors = true)`;
+  await engine.run(`CREATE TABLE sample AS FROM ${source} LIMIT ${SAMPLE_ROWS}`);
+  const summary = await engine.rows(
+    `SELECT column_name, column_type, min, max, approx_unique::DOUBLE, count::DOUBLE, null_percentage::DOUBLE ` +
+      `FROM (SUMMARIZE sample)`,
+  );
+  const found: Found[] = [];
+  for (const [name, type, min, max, distinct, rows, emptyPercent] of summary) {
+    const column = identifier(String(name));
+    const [[hex, listed]] = type !== "VARCHAR" ? [[false, false]] : await engine.rows(
+      `SELECT coalesce(bool_and(regexp_full_match(${column}, '[0-9a-fA-F]{8}')), false), ` +
+        `avg(contains(${column}, '|')::INTEGER) > 0.2 FROM sample`,
+    );
+    found.push({
+      name: String(name),
+      type: String(type),
+      min: min as string | null,
+      max: max as string | null,
+      distinct: Number(distinct),
+      rows: Number(rows),
+      emptyPercent: Number(emptyPercent),
+      hex: hex === true,
+      listed: listed === true,
+    });
+  }
+  return found;
+}
+
+/** Gives each column a kind. */
+function propose(found: readonly Found[]): Column[] {
+  const isFlag = ({ min, max, emptyPercent }: Found) =>
+    emptyPercent === 0 && [["0", "1"], ["false", "true"]].some(([a, b]) => min === a && max === b);
+  const coarse = found.filter((f) => f.distinct > 1 && f.distinct <= MOST_LABELS && f.emptyPercent === 0)
+    .sort((a, b) => a.distinct - b.distinct);
+  const label = found.find((f) => isFlag(f) && LABEL_NAMES.test(f.name)) ?? found.find(isFlag) ?? coarse[0];
+  return found.map((f) => {
+    if (f !== label) return kindOf(f);
+    const { name, type, max } = f;
+    if (isFlag(f)) return { name, kind: "label", note: "only 0 and 1" };
+    const note = `one of ${Math.round(f.distinct)} values: say which of them count as 1`;
+    if (type === "VARCHAR") return { name, kind: "label", positive: [max!], note };
+    return { name, kind: "label", atLeast: Number(max), note };
+  });
+}
+
+function kindOf(f: Found): Column {
+  const { name, type } = f;
+  const about = `about ${Math.round(f.distinct)} values in ${f.rows} rows`;
+  const least = Number(f.min), most = Number(f.max);
+  if (f.distinct <= 1) return { name, kind: "ignore", note: "always the same" };
+  if (type === "VARCHAR") {
+    if (f.listed) return { name, kind: "bag", values: "text", separator: "|", note: `lists; ${about}` };
+    if (f.distinct >= UNIQUE_SHARE * f.rows) return { name, kind: "ignore", note: `names the row: ${about}` };
+    return { name, kind: "sparse", values: f.hex ? "hex" : "text", note: about };
+  }
+  const named = ID_NAMES.test(name);
+  if (named && f.distinct >= UNIQUE_SHARE * f.rows) return { name, kind: "ignore", note: `names the row: ${about}` };
+  if (named) return { name, kind: "sparse", values: "text", note: `named like a code: ${about}` };
+  if (/DOUBLE|FLOAT|DECIMAL/.test(type)) {
+    return { name, kind: "dense", transform: least >= 0 && most > 10 ? "log" : "none", note: `${f.min} to ${f.max}` };
+  }
+  if (/INT/.test(type)) {
+    if (least > UNIX_TIMES.from && most < UNIX_TIMES.to && (TIME_NAMES.test(name) || f.distinct > f.rows / 10)) {
+      return { name, kind: "time", transform: "clock", note: "unix seconds?" };
+    }
+    if (f.distinct <= MOST_CODES || least > most / 2) {
+      return { name, kind: "sparse", values: "text", note: `whole numbers that look like codes: ${about}` };
+    }
+    return { name, kind: "dense", transform: "log", note: `${f.min} to ${f.max}; sparse if these are codes` };
+  }
+  return { name, kind: "ignore", note: `of type ${type}` };
+}

@@ -1,0 +1,84 @@
+/** The .npz file of facebookresearch/dlrm: a zip of NumPy arrays y (rows), X_int (rows, 13) and X_cat (rows, 26). */
+import { Buffer } from "node:buffer";
+import { createWriteStream } from "node:fs";
+import type { Readable } from "node:stream";
+import { pipeline } from "node:stream/promises";
+// @ts-types="@types/yauzl"
+import { type Entry, open, type ZipFile } from "yauzl";
+import { HotsetError, messageOf } from "../errors.ts";
+import type { IntegerSource } from "./read_integers.ts";
+
+/** Arrays in the order of the fields of a row. */
+const ARRAYS = [{ name: "y", words: 1 }, { name: "X_int", words: 13 }, { name: "X_cat", words: 26 }] as const;
+const MAGIC = "\x93NUMPY";
+
+/** Unpacks the arrays beside `prefix`. Throws HotsetError that names what is wrong with the file. */
+export async function extractNpz(path: string, prefix: string): Promise<{ sources: IntegerSource[]; rows: number }> {
+  const fail = (reason: string): never => {
+    throw new HotsetError(`Cannot read ${path}: ${reason}`);
+  };
+  const found = new Map<string, string>();
+  try {
+    const zip = await openZip(path);
+    for await (const entry of entries(zip)) {
+      const name = entry.fileName.replace(/\.npy$/, "");
+      if (!ARRAYS.some((array) => array.name === name)) continue;
+      const file = `${prefix}.${name}.npy`;
+      await pipeline(await contents(zip, entry), createWriteStream(file));
+      found.set(name, file);
+    }
+  } catch (error) {
+    fail(`not a whole .npz file: ${messageOf(error)}`);
+  }
+  let rows: number | undefined;
+  const sources = ARRAYS.map(({ name, words }) => {
+    const file = found.get(name) ?? fail(`it has no array ${name}`);
+    const { at, dtype, fortran, shape } = readHeader(file) ?? fail(`${name} is not a NumPy array`);
+    const expected = words === 1 ? 1 : 2;
+    if (dtype !== "<i4") fail(`${name} is of type ${dtype}, not int32`);
+    if (fortran || shape.length !== expected || (words > 1 && shape[1] !== words)) {
+      fail(`${name} has the shape (${shape.join(", ")}) where (rows${words > 1 ? `, ${words}` : ""}) is needed`);
+    }
+    rows ??= shape[0];
+    if (shape[0] !== rows) fail(`${name} has ${shape[0]} rows and y has ${rows}`);
+    if (Deno.statSync(file).size !== at + 4 * words * rows) fail(`${name} is cut off`);
+    return { file, at, words };
+  });
+  return { sources, rows: rows! };
+}
+
+function openZip(path: string): Promise<ZipFile> {
+  return new Promise((resolve, reject) => {
+    open(path, { lazyEntries: true }, (error, zip) => error ? reject(error) : resolve(zip));
+  });
+}
+
+async function* entries(zip: ZipFile): AsyncGenerator<Entry> {
+  for (let left = zip.entryCount; left > 0; left--) {
+    yield await new Promise<Entry>((resolve, reject) => {
+      zip.once("entry", resolve);
+      zip.once("error", reject);
+      zip.readEntry();
+    });
+  }
+}
+
+function contents(zip: ZipFile, entry: Entry): Promise<Readable> {
+  return new Promise((resolve, reject) => {
+    zip.openReadStream(entry, (error, stream) => error ? reject(error) : resolve(stream));
+  });
+}
+
+/** The header of a .npy file: a Python dictionary after the length of its text. */
+function readHeader(path: string): { at: number; dtype: string; fortran: boolean; shape: number[] } | undefined {
+  using file = Deno.openSync(path);
+  const bytes = Buffer.alloc(1024);
+  file.readSync(bytes);
+  if (bytes.toString("latin1", 0, MAGIC.length) !== MAGIC) return undefined;
+  const [begin, length] = bytes[6] === 1 ? [10, bytes.readUInt16LE(8)] : [12, bytes.readUInt32LE(8)];
+  const text = bytes.toString("latin1", begin, begin + length);
+  const dtype = /'descr': '([^']*)'/.exec(text)?.[1];
+  const shape = /'shape': \(([^)]*)\)/.exec(text)?.[1].split(",").filter((s) => s.trim() !== "").map(Number);
+  if (dtype === undefined || shape === undefined) return undefined;
+  return { at: begin + length, dtype, fortran: /'fortran_order': True/.test(text), shape };
+}

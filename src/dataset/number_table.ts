@@ -1,0 +1,83 @@
+/** Numbering and encoding of one table whose values are 32-bit keys; runs on worker threads. */
+import { FileReader } from "../artifact.ts";
+import { HotsetError, messageOf } from "../errors.ts";
+import { KeysDoNotFit, KeyTable, release } from "./key_table.ts";
+import { type KeyRun, readWords, writeWhole } from "./staged_chunk.ts";
+
+const PIECE_KEYS = 1 << 18;
+
+/** One table of all logs. */
+export interface TableTask {
+  readonly kind: "table";
+  /** The keys of each log, and the file that takes their ids. */
+  readonly logs: readonly { readonly runs: readonly KeyRun[]; readonly ids: string }[];
+  /** Where ids come from: the first `train` keys of the first log, or keys that have ids already, in their order. */
+  readonly from: { readonly train: number; readonly minFrequency: number } | KeyRun;
+  /** Files that take the key and the count of every row of the table. */
+  readonly keysFile: string;
+  readonly countsFile: string;
+  readonly memoryBytes: number;
+}
+
+/** Does a task. Returns the rows of the table, or undefined if its keys do not fit into the memory. */
+export function numberTable(task: TableTask): { rows: number | undefined } {
+  try {
+    return { rows: number(task) };
+  } catch (error) {
+    if (error instanceof KeysDoNotFit) return { rows: undefined };
+    throw error;
+  }
+}
+
+function number({ logs, from, keysFile, countsFile, memoryBytes }: TableTask): number {
+  const memory = new Uint32Array(PIECE_KEYS);
+  using table = new KeyTable(memoryBytes);
+  let keys: Uint32Array<ArrayBuffer>;
+  let counts: Uint32Array<ArrayBuffer>;
+  if ("train" in from) {
+    for (const piece of pieces(logs[0].runs, from.train, memory)) table.count(piece);
+    ({ keys, counts } = table.number(from.minFrequency));
+  } else {
+    using reader = new FileReader(from.file);
+    keys = readWords(reader, from.at, from.keys, new Uint32Array(from.keys));
+    counts = new Uint32Array(from.keys);
+    table.learn(keys);
+  }
+  for (const { runs, ids } of logs) {
+    const temporary = `${ids}.partial`;
+    try {
+      using file = Deno.openSync(temporary, { write: true, create: true, truncate: true });
+      for (const piece of pieces(runs, Infinity, memory)) {
+        table.encode(piece);
+        const bytes = new Uint8Array(piece.buffer, piece.byteOffset, piece.byteLength);
+        for (let done = 0; done < bytes.length;) done += file.writeSync(bytes.subarray(done));
+      }
+      Deno.renameSync(temporary, ids);
+    } catch (error) {
+      throw new HotsetError(`Cannot write ${ids}: ${messageOf(error)}`, { cause: error });
+    }
+  }
+  const kept = counts.reduce((sum, count) => sum + count, 0);
+  const rest = "train" in from ? Math.min(from.train - kept, 2 ** 32 - 1) : 0;
+  writeWhole(keysFile, [Uint32Array.of(0), keys]);
+  writeWhole(countsFile, [Uint32Array.of(rest), counts]);
+  const rows = keys.length + 1;
+  release(keys);
+  release(counts);
+  return rows;
+}
+
+/** The first `limit` keys of runs, some at a time, in memory that is used again. */
+function* pieces(runs: readonly KeyRun[], limit: number, memory: Uint32Array): Generator<Uint32Array> {
+  let left = limit;
+  for (const run of runs) {
+    if (left <= 0) return;
+    using reader = new FileReader(run.file);
+    for (let done = 0; done < run.keys && left > 0;) {
+      const count = Math.min(run.keys - done, memory.length, left);
+      yield readWords(reader, run.at + 4 * done, count, memory);
+      done += count;
+      left -= count;
+    }
+  }
+}

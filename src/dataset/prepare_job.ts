@@ -1,0 +1,254 @@
+/** The steps of preparing: logs are staged, their tables numbered one by one, and all brought together. */
+import { availableParallelism } from "node:os";
+import { ArtifactWriter } from "../artifact.ts";
+import { HotsetError } from "../errors.ts";
+import { assemble, type EncodedLog, type Part } from "./assemble.ts";
+import { COUNTS_FILE, Dataset, type DatasetBody, DICTIONARY_FILE, KEYS_FILE } from "./dataset.ts";
+import { idsFile, joinDictionaries, lengthsFile, numberQueryTable } from "./dictionary.ts";
+import { Engine, engineFailure } from "./duckdb.ts";
+import type { Format } from "./formats.ts";
+import type { InputFile } from "./inputs.ts";
+import type { TableTask } from "./number_table.ts";
+import { preparePool } from "./prepare_pool.ts";
+import { isDense, isSparse, type LogSchema } from "./schema.ts";
+import { stageChunks } from "./stage_chunks.ts";
+import { StageDirectory } from "./stage_directory.ts";
+import type { BadRowPolicy, StagedLog } from "./staged_log.ts";
+import { keyRun } from "./staged_chunk.ts";
+import { stageQuery } from "./stage_query.ts";
+
+const DEFAULT_MEMORY_BYTES = 4 * 2 ** 30;
+/** DuckDB's share of the memory, and that of the dictionary in work beside it; the rest is for buffers and the runtime. */
+const ENGINE_MEMORY_SHARE = 0.5;
+const DICTIONARY_MEMORY_SHARE = 0.4;
+/** Without DuckDB the dictionaries in work may have what the runtime and each thread leave, but at least a share. */
+const RUNTIME_BYTES = 192 * 2 ** 20;
+const THREAD_BYTES = 64 * 2 ** 20;
+const LEAST_KEYS_MEMORY_SHARE = 0.25;
+/** Global rows are 32-bit numbers, and the last one closes segment lists. */
+const MAX_ROWS = 2 ** 32 - 1;
+
+/** What reading a log may use and what it reports; the same for all that read logs. */
+export interface ReadOptions {
+  /** Default fail. */
+  readonly onBadRow?: BadRowPolicy;
+  /** Bytes of memory to stay under; default 4 GiB. */
+  readonly memoryBytes?: number;
+  /** Default all cores. */
+  readonly threads?: number;
+  /** Called now and then with what is done of a stage, 0 to 1. */
+  readonly onProgress?: (stage: "read" | "count" | "encode", fraction: number) => void;
+}
+
+/** A job's settings. */
+export interface JobOptions extends ReadOptions {
+  readonly format: Format;
+  readonly schema: LogSchema;
+  readonly maxIndRange: number | undefined;
+  readonly out: string;
+}
+
+/** A staged log with the splits it is divided into. */
+export interface LogParts {
+  readonly log: StagedLog;
+  readonly parts: readonly Part[];
+}
+
+/** Where ids come from: counts of the first samples of the first log, or an existing dataset. */
+export type IdSource = { readonly train: number; readonly minFrequency: number } | Dataset;
+
+/**
+ * Runs `work` over a stage that is named by `source`, commits the dataset that it made to `options.out` and opens it.
+ * Only a kill leaves a stage to go on from: after a failure it is removed, as the input must change.
+ */
+export async function buildDataset<R>(
+  doing: string,
+  source: DatasetBody["source"],
+  options: JobOptions,
+  work: (job: PrepareJob) => Promise<{ body: DatasetBody; result: R }>,
+): Promise<{ dataset: Dataset; result: R }> {
+  using writer = new ArtifactWriter("dataset", options.out);
+  const stage = new StageDirectory(options.out, source);
+  let result: R;
+  try {
+    using job = await PrepareJob.create(writer, stage, options);
+    const made = await work(job);
+    writer.commit(made.body, job.adopted);
+    result = made.result;
+  } catch (error) {
+    throw engineFailure(`${doing} ${options.out}`, error);
+  } finally {
+    stage.remove();
+  }
+  return { dataset: Dataset.open(options.out), result };
+}
+
+/** The steps that all preparations have in common. */
+export class PrepareJob implements Disposable {
+  /** Files of the artifact that are written by others. */
+  readonly adopted: string[] = [];
+  readonly #writer: ArtifactWriter;
+  readonly #stage: StageDirectory;
+  readonly #options: JobOptions;
+  readonly #threads: number;
+  readonly #memoryBytes: number;
+  /** What does the work: threads for the formats that have readers of their own, DuckDB for all others. */
+  readonly #pool: ReturnType<typeof preparePool> | undefined;
+  readonly #engine: Engine | undefined;
+
+  private constructor(writer: ArtifactWriter, stage: StageDirectory, options: JobOptions, engine: Engine | undefined) {
+    this.#writer = writer;
+    this.#stage = stage;
+    this.#options = options;
+    this.#threads = options.threads ?? availableParallelism();
+    this.#memoryBytes = options.memoryBytes ?? DEFAULT_MEMORY_BYTES;
+    this.#engine = engine;
+    this.#pool = engine === undefined ? preparePool(this.#threads) : undefined;
+  }
+
+  /** Starts threads or a database. */
+  static async create(writer: ArtifactWriter, stage: StageDirectory, options: JobOptions): Promise<PrepareJob> {
+    const { format, memoryBytes = DEFAULT_MEMORY_BYTES, threads = availableParallelism() } = options;
+    const limits = { memoryBytes: memoryBytes * ENGINE_MEMORY_SHARE, threads };
+    const own = format === "criteo" || format === "dlrm";
+    return new PrepareJob(writer, stage, options, own ? undefined : await Engine.create(stage.directory, limits));
+  }
+
+  /** Reads and checks files. With `unlabelled` they need no label. */
+  async stageLog(
+    name: string,
+    files: readonly InputFile[],
+    unlabelled: boolean,
+    onProgress: (fraction: number) => void,
+  ): Promise<StagedLog> {
+    const { format, schema, maxIndRange, onBadRow = "fail" } = this.#options;
+    const options = { name, onBadRow, maxIndRange, unlabelled, onProgress };
+    if (this.#engine !== undefined) return await stageQuery(this.#engine, schema, files, this.#stage, options);
+    return await stageChunks(format as "criteo" | "dlrm", files, this.#stage, this.#pool!, options);
+  }
+
+  /** Numbers and encodes all tables and writes the samples. */
+  async finish(logs: readonly LogParts[], from: IdSource): Promise<Omit<DatasetBody, "source" | "generated">> {
+    const { schema, onProgress = () => {} } = this.#options;
+    const stage = this.#stage;
+    const dense = schema.columns.filter(isDense);
+    const columns = schema.columns.filter(isSparse);
+    const sizes = this.#engine === undefined
+      ? await this.#numberKeys(logs, from)
+      : await this.#numberValues(this.#engine, logs, from);
+    const rows = sizes.reduce((sum, size) => sum + size, 0);
+    if (rows > MAX_ROWS) {
+      throw new HotsetError(`Cannot number ${rows} rows with 32 bits; raise --min-frequency or set --max-ind-range`);
+    }
+    const firstRows = [0];
+    for (const size of sizes) firstRows.push(firstRows.at(-1)! + size);
+    const encoded = logs.map(({ log, parts }): EncodedLog => ({
+      log,
+      parts,
+      tables: columns.map(({ kind }, t) => ({
+        ids: stage.path(idsFile(log.name, t)),
+        lengths: kind === "bag" ? stage.path(lengthsFile(log.name, t)) : undefined,
+      })),
+    }));
+    const splits = assemble(this.#writer, encoded, dense.length, firstRows, (f) => onProgress("encode", f));
+    for (const t of columns.keys()) {
+      this.#append(COUNTS_FILE, countsFile(t));
+      if (this.#engine === undefined) this.#append(KEYS_FILE, keysFile(t));
+    }
+    if (this.#engine !== undefined) {
+      await joinDictionaries(this.#engine, stage, columns.length, this.#writer.path(DICTIONARY_FILE));
+      this.adopted.push(DICTIONARY_FILE);
+    }
+    return {
+      dense: dense.map((c) => c.name),
+      tables: columns.map(({ name }, t) => ({ name, rows: sizes[t] })),
+      bags: columns.some((c) => c.kind === "bag"),
+      splits,
+      skippedRows: logs.reduce((sum, { log }) => sum + log.skippedRows, 0),
+    };
+  }
+
+  /** Tables whose keys lie in chunks: several at a time on all threads, then those that need all memory, alone. */
+  async #numberKeys(logs: readonly LogParts[], from: IdSource): Promise<number[]> {
+    const { schema, onProgress } = this.#options;
+    const stage = this.#stage;
+    const pool = this.#pool!;
+    const columns = schema.columns.filter(isSparse);
+    const dense = schema.columns.filter(isDense).length;
+    const budget = Math.max(
+      this.#memoryBytes - RUNTIME_BYTES - THREAD_BYTES * this.#threads,
+      this.#memoryBytes * LEAST_KEYS_MEMORY_SHARE,
+    );
+    const sizes = columns.map((_, t) => stage.finished<number>(`t${t}`));
+    const task = (t: number, memoryBytes: number): TableTask => ({
+      kind: "table",
+      logs: logs.map(({ log }) => ({
+        runs: log.chunks.map((chunk) => keyRun(chunk, dense, t)),
+        ids: stage.path(idsFile(log.name, t)),
+      })),
+      from: from instanceof Dataset
+        ? { file: from.keysPath!, at: 4 * (from.firstRows[t] + 1), keys: from.body.tables[t].rows - 1 }
+        : from,
+      keysFile: stage.path(keysFile(t)),
+      countsFile: stage.path(countsFile(t)),
+      memoryBytes,
+    });
+    const done = (t: number, rows: number | undefined) => {
+      if (rows === undefined) return;
+      sizes[t] = stage.finish(`t${t}`, rows);
+      onProgress?.("count", sizes.filter((size) => size !== undefined).length / sizes.length);
+    };
+    const open = () => [...sizes.keys()].filter((t) => sizes[t] === undefined);
+    const first = open();
+    await pool.all(first.map((t) => task(t, budget / this.#threads)), (i, { rows }) => done(first[i], rows));
+    for (const t of open()) done(t, (await pool.run(task(t, budget))).rows);
+    const [tooLarge] = open();
+    if (tooLarge !== undefined) {
+      throw new HotsetError(
+        `Cannot number the values of ${columns[tooLarge].name} in the ${Math.floor(budget / 1e6)} MB that the memory ` +
+          `limit leaves for them; allow more memory or set --max-ind-range`,
+      );
+    }
+    return sizes as number[];
+  }
+
+  /** Tables whose values DuckDB has, one at a time. */
+  async #numberValues(engine: Engine, logs: readonly LogParts[], from: IdSource): Promise<number[]> {
+    const { schema, maxIndRange, onProgress } = this.#options;
+    const columns = schema.columns.filter(isSparse);
+    const sizes: number[] = [];
+    for (const [table, column] of columns.entries()) {
+      const options = {
+        table,
+        column,
+        maxIndRange,
+        logs: logs.map(({ log }) => log.name),
+        from: from instanceof Dataset
+          ? { dictionary: from.dictionaryPath! }
+          : { trainRows: from.train, minFrequency: from.minFrequency },
+        memoryBytes: this.#memoryBytes * DICTIONARY_MEMORY_SHARE,
+      };
+      sizes.push(await this.#stage.step(`t${table}`, () => numberQueryTable(engine, this.#stage, options)));
+      onProgress?.("count", sizes.length / columns.length);
+    }
+    return sizes;
+  }
+
+  /** Appends a staged file to one of the artifact. */
+  #append(name: string, staged: string): void {
+    this.#writer.file(name).append(Deno.readFileSync(this.#stage.path(staged)));
+  }
+
+  [Symbol.dispose](): void {
+    this.#pool?.[Symbol.dispose]();
+    this.#engine?.[Symbol.dispose]();
+  }
+}
+
+function keysFile(table: number): string {
+  return `t${table}.keys.u32`;
+}
+
+function countsFile(table: number): string {
+  return `t${table}.counts.u32`;
+}

@@ -1,0 +1,15 @@
+/** The threads that prepare datasets. */
+import type { TableTask } from "./number_table.ts";
+import type { CriteoTask, ReadResult } from "./read_criteo.ts";
+import type { IntegerTask } from "./read_integers.ts";
+import { TaskPool } from "./task_pool.ts";
+
+/** Part of a log to read into staged chunks. */
+export type ReadTask = CriteoTask | IntegerTask;
+/** What the threads do. */
+export type PrepareTask = ReadTask | TableTask;
+
+/** Starts so many threads. */
+export function preparePool(threads: number): TaskPool<PrepareTask, ReadResult & { rows: number | undefined }> {
+  return new TaskPool(new URL("./prepare_worker.ts", import.meta.url), threads);
+}

@@ -1,0 +1,103 @@
+/** Why DuckDB could not read a file: which line it is and what is wrong with it. */
+import { HotsetError, messageOf } from "../errors.ts";
+import { type Engine, engineFailure, quoted, reasonOf } from "./duckdb.ts";
+import type { Layout } from "./stage_query.ts";
+import { fieldFault, LINE_TOO_LONG, NOT_UTF8, widthFault } from "./row_fault.ts";
+import type { Column, LogSchema } from "./schema.ts";
+
+/** SQL of a text file's lines, blank ones included (as NULL). */
+function lines(path: string): string {
+  return `read_csv(${quoted(path)}, auto_detect = false, header = false, delim = chr(1), quote = '', escape = '', ` +
+    `comment = '', strict_mode = false, ignore_errors = true, columns = {line: 'VARCHAR'})`;
+}
+
+/** The first line of a text file. Throws HotsetError. */
+export async function firstLine(engine: Engine, path: string): Promise<string> {
+  try {
+    const rows = await engine.rows(`SELECT line FROM ${lines(path)} LIMIT 1`);
+    return String(rows[0]?.[0] ?? "");
+  } catch (error) {
+    throw readFailure(path, error);
+  }
+}
+
+/** The fields of a line that names the columns. */
+export function splitLine(line: string, { delimiter, quote }: Pick<LogSchema, "delimiter" | "quote">): string[] {
+  return line.split(delimiter).map((field) => {
+    const enclosed = quote !== "" && field.length > 1 && field.startsWith(quote) && field.endsWith(quote);
+    return enclosed ? field.slice(1, -1) : field;
+  });
+}
+
+/** What a failed reading means for the user. */
+export function readFailure(path: string, error: unknown): unknown {
+  if (/CSV Parser state machine/.test(messageOf(error))) {
+    return new HotsetError(
+      `Cannot read ${path}: its lines end now in LF and now in CR LF, or a quote is left open; make them all alike`,
+      { cause: error },
+    );
+  }
+  if (/magic bytes|parquet/i.test(messageOf(error))) {
+    return new HotsetError(`Cannot read ${path}: not a Parquet file, or cut off: ${reasonOf(error)}`, { cause: error });
+  }
+  return engineFailure(`read ${path}`, error);
+}
+
+/** SQL of the rejected fields of a file. */
+function rejects(path: string): string {
+  return `(SELECT line, column_idx, column_name, error_type::VARCHAR AS kind, error_message AS message ` +
+    `FROM reject_errors JOIN reject_scans USING (scan_id, file_id) WHERE file_path = ${quoted(path)})`;
+}
+
+/** The lines of a file that were rejected. */
+export async function countRejects(engine: Engine, path: string): Promise<number> {
+  const tables = await engine.number(`SELECT count(*) FROM duckdb_tables() WHERE table_name = 'reject_errors'`);
+  return tables === 0 ? 0 : await engine.number(`SELECT count(DISTINCT line) FROM ${rejects(path)}`);
+}
+
+/** The first rejected line as an error. */
+export async function firstReject(engine: Engine, { path, names, fields }: Layout): Promise<HotsetError> {
+  // A row of the wrong width is reported once for every field that is missing or too many: the width is in the first
+  // report of a short row and in the last of a long one.
+  const [[line, physical, kind, message]] = await engine.rows(
+    `SELECT line::VARCHAR, column_name, kind, message FROM ${rejects(path)} AS r ` +
+      `ORDER BY r.line, if(kind = 'TOO MANY COLUMNS', -column_idx::BIGINT, column_idx::BIGINT) LIMIT 1`,
+  );
+  const name = names[Number(String(physical).slice(1))];
+  const column = fields.find((f) => f.column.name === name)?.column;
+  return badRow(path, line, rejectReason(String(kind), String(message), column));
+}
+
+function rejectReason(kind: string, message: string, column: Column | undefined): string {
+  const widths = /Expected Number of Columns: (\d+) Found: (\d+)/.exec(message);
+  const cast = /Could not convert string "([^]*)" to '/.exec(message);
+  if (widths !== null) return widthFault(Number(widths[2]), Number(widths[1]));
+  if (cast !== null && column !== undefined) return fieldFault(column, cast[1]);
+  if (kind === "INVALID ENCODING") return NOT_UTF8;
+  if (kind === "UNQUOTED VALUE") return "a quote is not where it belongs";
+  if (kind === "LINE SIZE OVER MAXIMUM") return LINE_TOO_LONG;
+  return message.split("\n")[0];
+}
+
+/** The first row that was read and is not good, found again in its file. */
+export async function firstBadRow(engine: Engine, layout: Layout, allGood: string): Promise<HotsetError> {
+  const { path, source, fields, headerLines } = layout;
+  const goods = fields.map((f) => f.good).join(", ");
+  const found = await engine.rows(
+    `SELECT row::VARCHAR, [${goods}], [${fields.map((f) => `${f.raw}::VARCHAR`).join(", ")}] ` +
+      `FROM (SELECT row_number() OVER () AS row, * FROM ${source}) WHERE NOT (${allGood}) LIMIT 1`,
+  );
+  const [row, good, raws] = found[0] as [string, { items: boolean[] }, { items: (string | null)[] }];
+  const bad = good.items.indexOf(false);
+  const reason = fieldFault(fields[bad].column, raws.items[bad]);
+  if (headerLines === undefined) return new HotsetError(`Cannot read ${path}: row ${row}: ${reason}`);
+  const line = await engine.rows(
+    `SELECT line_number::VARCHAR FROM (SELECT row_number() OVER () AS line_number, line FROM ${lines(path)}) ` +
+      `WHERE line IS NOT NULL LIMIT 1 OFFSET ${Number(row) - 1 + headerLines}`,
+  );
+  return badRow(path, line[0][0], reason);
+}
+
+function badRow(path: string, line: unknown, reason: string): HotsetError {
+  return new HotsetError(`Cannot read ${path}: line ${line}: ${reason}`);
+}

@@ -1,0 +1,151 @@
+/** Reading of Criteo text, plain or compressed, into staged chunks; runs on worker threads. */
+import { HotsetError } from "../errors.ts";
+import { decompressed } from "./compressed.ts";
+import { CRITEO } from "./formats.ts";
+import { CriteoParser, LEAST_ROW_BYTES } from "./criteo_parser.ts";
+import { LINE_TOO_LONG, MOST_LINE_BYTES } from "./row_fault.ts";
+import { isDense, isSparse } from "./schema.ts";
+import { ChunkBuffer, type StagedChunk } from "./staged_chunk.ts";
+
+/** Bytes of text that become one chunk. */
+export const CHUNK_BYTES = 16 << 20;
+const NEWLINE = 10;
+const PIECE_BYTES = 1 << 16;
+const BYTE_ORDER_MARK = [0xef, 0xbb, 0xbf];
+
+/** A file or a range of it. */
+export interface CriteoTask {
+  readonly kind: "criteo";
+  readonly path: string;
+  /** Lines that begin in this range of bytes are read; without a range the whole file, which may be compressed. */
+  readonly range: { readonly begin: number; readonly end: number } | undefined;
+  readonly labelled: boolean;
+  readonly maxIndRange: number | undefined;
+  readonly skip: boolean;
+  /** How the chunks' files begin. */
+  readonly prefix: string;
+}
+
+/** What a task has read. */
+export interface ReadResult {
+  readonly chunks: readonly StagedChunk[];
+  readonly skippedRows: number;
+}
+
+/** Memory of this thread, used again for every task. */
+let memory: { text: Uint8Array; rows: ChunkBuffer } | undefined;
+
+function threadMemory() {
+  const bytes = CHUNK_BYTES + MOST_LINE_BYTES + PIECE_BYTES;
+  return memory ??= {
+    text: new Uint8Array(bytes),
+    rows: new ChunkBuffer(
+      Math.ceil(bytes / LEAST_ROW_BYTES),
+      CRITEO.columns.filter(isDense).length,
+      CRITEO.columns.filter(isSparse).length,
+    ),
+  };
+}
+
+/** Reads the lines of a task. Throws HotsetError that names file, line and reason. */
+export async function readCriteo(task: CriteoTask): Promise<ReadResult> {
+  const parser = new CriteoParser(task.path, task);
+  threadMemory().rows.rows = 0;
+  const chunks = task.range === undefined
+    ? await readStream(task, parser)
+    : readRange(task.path, task.range, parser, task.prefix);
+  return { chunks: chunks.filter(({ rows }) => rows > 0), skippedRows: parser.skippedRows };
+}
+
+function readRange(path: string, range: { begin: number; end: number }, parser: CriteoParser, prefix: string) {
+  const { text, rows } = threadMemory();
+  using file = Deno.openSync(path);
+  // The byte before the range tells whether a line begins with it.
+  const start = Math.max(range.begin - 1, 0);
+  file.seekSync(start, Deno.SeekMode.Start);
+  let length = 0;
+  while (start + length < range.end) {
+    const count = file.readSync(text.subarray(length, range.end - start));
+    if (count === null) throw new HotsetError(`Cannot read ${path}: it has become shorter`);
+    length += count;
+  }
+  const from = range.begin > 0 ? text.subarray(0, length).indexOf(NEWLINE) + 1 : skipMark(text);
+  if (range.begin > 0 && from === 0) return []; // a line that began before fills the range
+  const last = text.lastIndexOf(NEWLINE, length - 1);
+  let tooLong = false;
+  for (let open = last !== length - 1; open;) {
+    const count = file.readSync(text.subarray(length, length + PIECE_BYTES));
+    const end = text.subarray(length, length + (count ?? 0)).indexOf(NEWLINE);
+    open = count !== null && end < 0;
+    if (count === null) text[length++] = NEWLINE;
+    else length += end < 0 ? count : end + 1;
+    if (open && length - last > MOST_LINE_BYTES) {
+      tooLong = true;
+      open = false;
+      length = last + 1;
+    }
+  }
+  const firstLine = () => 1 + countLines(path, start + from);
+  parser.parse(text, from, length, rows, firstLine);
+  if (tooLong) parser.fault(() => LINE_TOO_LONG, firstLine);
+  return [rows.flush(`${prefix}.0.rows`)];
+}
+
+async function readStream({ path, prefix }: CriteoTask, parser: CriteoParser): Promise<StagedChunk[]> {
+  const { text, rows } = threadMemory();
+  const chunks: StagedChunk[] = [];
+  let length = 0;
+  let first = true;
+  let inLongLine = false;
+  const parse = () => {
+    let from = first ? skipMark(text) : 0;
+    first = false;
+    let to = text.lastIndexOf(NEWLINE, length - 1) + 1;
+    if (inLongLine && to > 0) {
+      from = text.indexOf(NEWLINE) + 1;
+      inLongLine = false;
+      parser.lines++;
+    }
+    if (to === 0 && length > MOST_LINE_BYTES) {
+      if (!inLongLine) parser.fault(() => LINE_TOO_LONG, () => 1);
+      inLongLine = true;
+      to = length;
+    } else {
+      parser.parse(text, from, to, rows, () => 1);
+    }
+    text.copyWithin(0, to, length);
+    length -= to;
+    if (rows.rows > 0) chunks.push(rows.flush(`${prefix}.${chunks.length}.rows`));
+  };
+  for await (const piece of decompressed(path)) {
+    for (let done = 0; done < piece.length;) {
+      const part = piece.subarray(done, done + text.length - 1 - length);
+      text.set(part, length);
+      length += part.length;
+      done += part.length;
+      if (length >= CHUNK_BYTES) parse();
+    }
+  }
+  if (length > 0) {
+    text[length++] = NEWLINE;
+    parse();
+  }
+  return chunks;
+}
+
+function skipMark(text: Uint8Array): number {
+  return BYTE_ORDER_MARK.every((byte, i) => text[i] === byte) ? BYTE_ORDER_MARK.length : 0;
+}
+
+/** Line ends in the first `bytes` bytes of a file. */
+function countLines(path: string, bytes: number): number {
+  using file = Deno.openSync(path);
+  const piece = new Uint8Array(1 << 20);
+  let lines = 0;
+  for (let left = bytes; left > 0;) {
+    const count = file.readSync(piece.subarray(0, Math.min(left, piece.length))) ?? left;
+    for (let i = 0; i < count; i++) if (piece[i] === NEWLINE) lines++;
+    left -= count;
+  }
+  return lines;
+}

@@ -1,0 +1,127 @@
+/** Staging of the formats that have readers of their own: Criteo text and 32-bit whole numbers. */
+import { HotsetError } from "../errors.ts";
+import { lacksLabel, LEAST_ROW_BYTES } from "./criteo_parser.ts";
+import { type InputFile, namesOf } from "./inputs.ts";
+import { extractNpz } from "./npz.ts";
+import type { preparePool, ReadTask } from "./prepare_pool.ts";
+import { decompressed, isCompressed } from "./compressed.ts";
+import { CHUNK_BYTES, type ReadResult } from "./read_criteo.ts";
+import type { IntegerSource } from "./read_integers.ts";
+import type { StageDirectory } from "./stage_directory.ts";
+import type { StagedLog, StageOptions } from "./staged_log.ts";
+
+const INTEGER_ROW_WORDS = 40;
+const CHUNK_ROWS = 1 << 16;
+
+/** The formats without a query. */
+export type ChunkFormat = "criteo" | "dlrm";
+
+/** Reads files on all threads of the pool. Throws HotsetError that names file, line and reason. */
+export async function stageChunks(
+  format: ChunkFormat,
+  files: readonly InputFile[],
+  stage: StageDirectory,
+  pool: ReturnType<typeof preparePool>,
+  options: StageOptions,
+): Promise<StagedLog> {
+  const tasks: ReadTask[] = [];
+  let labelled = true;
+  for (const [i, file] of files.entries()) {
+    const label = `${options.name}.${i}`;
+    if (file.path.endsWith(".parquet")) {
+      throw new HotsetError(`Cannot read ${file.path}: format ${format} has no Parquet files; use format parquet`);
+    }
+    if (format === "criteo") {
+      const hasLabel = !options.unlabelled || !lacksLabel(await firstLine(file.path));
+      labelled &&= hasLabel;
+      tasks.push(...criteoTasks(file, stage.path(label), hasLabel, options));
+    } else {
+      tasks.push(...await integerTasks(file, stage, label, options));
+    }
+  }
+  const results = tasks.map(({ prefix }) => stage.finished<ReadResult>(prefixName(prefix)));
+  const open = tasks.filter((_, i) => results[i] === undefined);
+  let done = tasks.length - open.length;
+  await pool.all(open, (i, result) => {
+    results[tasks.indexOf(open[i])] = stage.finish(prefixName(open[i].prefix), result);
+    options.onProgress?.(++done / tasks.length);
+  });
+  const chunks = results.flatMap((result) => result!.chunks);
+  const rows = chunks.reduce((sum, chunk) => sum + chunk.rows, 0);
+  const skippedRows = results.reduce((sum, result) => sum + result!.skippedRows, 0);
+  if (rows === 0) {
+    throw new HotsetError(
+      `Cannot read ${namesOf(files)}: ${skippedRows > 0 ? "every row is malformed" : "there are no rows"}`,
+    );
+  }
+  return { name: options.name, rows, skippedRows, labelled, chunks };
+}
+
+function prefixName(prefix: string): string {
+  return prefix.slice(prefix.lastIndexOf("/") + 1);
+}
+
+function criteoTasks(file: InputFile, prefix: string, labelled: boolean, options: StageOptions): ReadTask[] {
+  const { path, bytes } = file;
+  const task = {
+    kind: "criteo",
+    path,
+    labelled,
+    maxIndRange: options.maxIndRange,
+    skip: options.onBadRow === "skip",
+  } as const;
+  if (isCompressed(path)) return [{ ...task, range: undefined, prefix }];
+  return Array.from({ length: Math.ceil(bytes / CHUNK_BYTES) }, (_, k) => {
+    const begin = k * CHUNK_BYTES;
+    return { ...task, range: { begin, end: Math.min(begin + CHUNK_BYTES, bytes) }, prefix: `${prefix}.${k}` };
+  });
+}
+
+/** The first line of a text, as far as it tells the number of columns. */
+async function firstLine(path: string): Promise<Uint8Array> {
+  let bytes = new Uint8Array(LEAST_ROW_BYTES * 100);
+  if (isCompressed(path)) {
+    for await (const piece of decompressed(path)) {
+      bytes = new Uint8Array(piece);
+      break;
+    }
+  } else {
+    using file = Deno.openSync(path);
+    bytes = bytes.subarray(0, file.readSync(bytes) ?? 0);
+  }
+  const end = bytes.indexOf(10);
+  return end < 0 ? bytes : bytes.subarray(0, end);
+}
+
+async function integerTasks(
+  { path, bytes }: InputFile,
+  stage: StageDirectory,
+  label: string,
+  { maxIndRange, onBadRow }: StageOptions,
+): Promise<ReadTask[]> {
+  let sources: IntegerSource[];
+  let rows: number;
+  if (path.endsWith(".npz")) {
+    ({ sources, rows } = await stage.step(`${label}.npz`, () => extractNpz(path, stage.path(label))));
+  } else {
+    const rowBytes = 4 * INTEGER_ROW_WORDS;
+    if (bytes % rowBytes !== 0) {
+      throw new HotsetError(
+        `Cannot read ${path}: its ${bytes} bytes are not whole rows of ${rowBytes} (label, 13 dense and 26 sparse ` +
+          `values of 4 bytes); is it cut off?`,
+      );
+    }
+    sources = [{ file: path, at: 0, words: INTEGER_ROW_WORDS }];
+    rows = bytes / rowBytes;
+  }
+  return Array.from({ length: Math.ceil(rows / CHUNK_ROWS) }, (_, k) => ({
+    kind: "integers",
+    path,
+    sources,
+    first: k * CHUNK_ROWS,
+    rows: Math.min(CHUNK_ROWS, rows - k * CHUNK_ROWS),
+    maxIndRange,
+    skip: onBadRow === "skip",
+    prefix: stage.path(`${label}.${k}`),
+  }));
+}

@@ -1,0 +1,69 @@
+/** Where a dataset is while it is prepared: steps that are finished, so that after a kill they are not done again. */
+import { basename, dirname, join, resolve } from "node:path";
+import { fingerprint } from "../artifact.ts";
+import { HotsetError, messageOf } from "../errors.ts";
+import { writeWhole } from "./staged_chunk.ts";
+
+/** Changes when staged files of an older Hotset cannot be used. */
+const VERSION = 1;
+
+/** A directory beside the output, named by what is prepared. */
+export class StageDirectory {
+  /** True if an earlier run has left finished steps. */
+  readonly resumed: boolean;
+  readonly directory: string;
+
+  /** Opens or makes the directory of `out` for these contents and removes those of others. Throws HotsetError. */
+  constructor(out: string, contents: unknown) {
+    const target = resolve(out);
+    const prefix = `.${basename(target)}.stage-`;
+    const name = prefix + fingerprint([VERSION, target, contents]);
+    this.directory = join(dirname(target), name);
+    let resumed = false;
+    try {
+      Deno.mkdirSync(dirname(target), { recursive: true });
+      for (const entry of Deno.readDirSync(dirname(target))) {
+        if (entry.name === name) resumed = true;
+        else if (entry.name.startsWith(prefix)) Deno.removeSync(join(dirname(target), entry.name), { recursive: true });
+      }
+      Deno.mkdirSync(this.directory, { recursive: true });
+    } catch (error) {
+      throw new HotsetError(`Cannot write ${this.directory}: ${messageOf(error)}`, { cause: error });
+    }
+    this.resumed = resumed;
+  }
+
+  /** A file in the directory. */
+  path(name: string): string {
+    return join(this.directory, name);
+  }
+
+  /** What a finished step has returned, or undefined. */
+  finished<R>(name: string): R | undefined {
+    try {
+      return JSON.parse(Deno.readTextFileSync(this.#marker(name)));
+    } catch {
+      return undefined;
+    }
+  }
+
+  /** Notes that a step is finished, with a result that is plain data. */
+  finish<R>(name: string, result: R): R {
+    writeWhole(this.#marker(name), [new TextEncoder().encode(JSON.stringify(result))]);
+    return result;
+  }
+
+  /** Does a step unless it is finished. */
+  async step<R>(name: string, work: () => Promise<R> | R): Promise<R> {
+    return this.finished<R>(name) ?? this.finish(name, await work());
+  }
+
+  /** Removes everything. */
+  remove(): void {
+    Deno.removeSync(this.directory, { recursive: true });
+  }
+
+  #marker(name: string): string {
+    return this.path(`${name}.json`);
+  }
+}

@@ -1,0 +1,83 @@
+/** Parsed rows of a log on disk, by column, so that each table can be counted and encoded alone. */
+import type { FileReader } from "../artifact.ts";
+import { HotsetError, messageOf } from "../errors.ts";
+
+/** A file of parsed rows: labels u8 (rows), dense f32 (rows, features), keys u32 (tables)(rows); each from a whole word on. */
+export interface StagedChunk {
+  readonly file: string;
+  readonly rows: number;
+}
+
+/** A run of a column of 32-bit keys in a file. */
+export interface KeyRun {
+  readonly file: string;
+  /** First byte. */
+  readonly at: number;
+  readonly keys: number;
+}
+
+/** First byte of the dense values of a chunk. */
+export function denseAt(rows: number): number {
+  return 4 * Math.ceil(rows / 4);
+}
+
+/** Where a chunk has the keys of a table. */
+export function keyRun({ file, rows }: StagedChunk, denseFeatures: number, table: number): KeyRun {
+  return { file, at: denseAt(rows) + 4 * rows * (denseFeatures + table), keys: rows };
+}
+
+/** Rows that are being parsed. Set the fields of row `rows`, then count it. */
+export class ChunkBuffer {
+  rows = 0;
+  readonly labels: Uint8Array;
+  /** (rows, features) */
+  readonly dense: Float32Array;
+  /** (tables)(rows) */
+  readonly keys: readonly Uint32Array[];
+
+  constructor(capacity: number, denseFeatures: number, tables: number) {
+    this.labels = new Uint8Array(capacity);
+    this.dense = new Float32Array(capacity * denseFeatures);
+    this.keys = Array.from({ length: tables }, () => new Uint32Array(capacity));
+  }
+
+  /** Writes the rows to a file that is there when it is whole, and empties the buffer. Throws HotsetError. */
+  flush(file: string): StagedChunk {
+    const { rows, labels, dense, keys } = this;
+    const width = dense.length / labels.length;
+    writeWhole(file, [
+      labels.subarray(0, denseAt(rows)),
+      dense.subarray(0, rows * width),
+      ...keys.map((column) => column.subarray(0, rows)),
+    ]);
+    this.rows = 0;
+    return { file, rows };
+  }
+}
+
+/** Writes arrays one after the other to a file that gets its name when it is whole. Throws HotsetError. */
+export function writeWhole(path: string, arrays: readonly ArrayBufferView[]): void {
+  const temporary = `${path}.partial`;
+  try {
+    using file = Deno.openSync(temporary, { write: true, create: true, truncate: true });
+    for (const array of arrays) {
+      const bytes = new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
+      for (let done = 0; done < bytes.length;) done += file.writeSync(bytes.subarray(done));
+    }
+    Deno.renameSync(temporary, path);
+  } catch (error) {
+    throw new HotsetError(`Cannot write ${path}: ${messageOf(error)}`, { cause: error });
+  }
+}
+
+/** Reads `count` words of a file into the start of `target` and returns them. */
+export function readWords<A extends Uint32Array | Float32Array>(
+  reader: FileReader,
+  at: number,
+  count: number,
+  target: A,
+): A {
+  const words = target.subarray(0, count) as A;
+  reader.read(at, new Uint8Array(words.buffer, words.byteOffset, words.byteLength));
+  return words;
+}

@@ -1,0 +1,26 @@
+/** How popular the rows of a table are, and how dense features are distributed. */
+
+/** The popularity of one table's rows. */
+export interface TableShape {
+  /** Rows of the table. */
+  readonly rows: number;
+  /** Share of the lookups that goes to the first RANKS[i] rows by popularity; all lookups go to the first `rows`. */
+  readonly shares: readonly number[];
+  /**
+   * How strongly the popularity of the row depends on what all tables of a sample have in common, 0 to 1: the loading of
+   * a one-factor Gaussian copula, fitted to the share of samples whose rows are all popular.
+   */
+  readonly loading?: number;
+  /** The ranks are RANKS[i] to this power: the curve of a smaller table drawn out (or a larger one's drawn in). */
+  readonly stretch?: number;
+}
+
+/** One dense feature: how often it is missing, and mean and standard deviation of log(x + 1) where it is not. */
+export interface DenseShape {
+  readonly missing: number;
+  readonly mean: number;
+  readonly deviation: number;
+}
+
+/** The numbers of rows for which shares are given. */
+export const RANKS = [1, 2, 3, 6, 10, 30, 100, 300, 1e3, 3e3, 1e4, 3e4, 1e5, 3e5, 1e6, 3e6] as const;

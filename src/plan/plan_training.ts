@@ -1,0 +1,276 @@
+/** Plans a training run without training: what it takes, what a budget covers, whether it fits, and what to lower if not. */
+import { stateWordsPerRow } from "../backend/backend.ts";
+import type { Dataset } from "../dataset/dataset.ts";
+import { HotsetError } from "../errors.ts";
+import type { BatchShape } from "../layout/batch.ts";
+import { planModel } from "../model/shape.ts";
+import { sampleShareOf } from "../profile/coverage.ts";
+import { planHotRows, SMALL_TABLE_BYTES } from "../profile/plan.ts";
+import { bytes } from "../report/format.ts";
+import type { TrainConfig } from "../train/config.ts";
+import { allHotShare, fillBudget } from "./hot_share.ts";
+import { type MemoryPlan, type Placement, PLACEMENTS, planMemory } from "./memory.ts";
+import type { PublishedData } from "./published.ts";
+
+/** A table and what it takes. */
+export interface PlannedTable {
+  /** Name of the feature. */
+  readonly name: string;
+  /** Its rows. */
+  readonly rows: number;
+  /** Bytes of its weights. */
+  readonly bytes: number;
+  /** Bytes of their optimizer state. */
+  readonly stateBytes: number;
+  /** Rows expected to be hot. */
+  readonly hotRows: number;
+  /** Expected share of its lookups that goes to hot rows. */
+  readonly lookupShare: number;
+}
+
+/** Memory of this machine, in bytes. */
+export interface Machine {
+  /** All of it. */
+  readonly total: number;
+  /** What a new process can have. */
+  readonly available: number;
+}
+
+/** A plan, which is also the JSON event. */
+export interface TrainingPlan {
+  /** Kind of event. */
+  readonly event: "plan";
+  /** What the plan was made from. */
+  readonly source: string;
+  /** Rows of all tables. */
+  readonly rows: number;
+  /** Each table. */
+  readonly tables: readonly PlannedTable[];
+  /** The budget of the hot rows in bytes. */
+  readonly hotMemory: number;
+  /** Rows that the budget holds. */
+  readonly hotRows: number;
+  /** Their bytes, optimizer state included. */
+  readonly hotBytes: number;
+  /** Expected share of the lookups that go to hot rows. */
+  readonly hotLookupShare: number;
+  /** Expected share of samples whose lookups are all hot; null where it is not known how lookups go together. */
+  readonly hotSampleShare: number | null;
+  /** The machine it is to fit. */
+  readonly machine: Machine;
+  /** Memory of every mode, and whether its host part fits the machine. */
+  readonly placements: readonly (MemoryPlan & { readonly fits: boolean })[];
+  /** What to lower for the placements that do not fit this machine. */
+  readonly advice: readonly string[];
+}
+
+/** What a plan depends on. */
+export type PlanConfig = Pick<
+  TrainConfig,
+  "dim" | "bottom" | "top" | "interaction" | "optimizer" | "batchSize" | "hotMemory" | "ranks" | "seed"
+>;
+
+/** Tables, lookups and expected hot rows of what is to be trained on. */
+interface Source {
+  readonly name: string;
+  readonly denseFeatures: number;
+  readonly tables: readonly { readonly name: string; readonly rows: number }[];
+  /** Mean lookups of a sample. */
+  readonly lookups: number;
+  readonly bags: boolean;
+  /** What a budget would cover. */
+  cover(config: PlanConfig): Coverage;
+}
+
+interface Coverage {
+  readonly hotRows: readonly number[];
+  readonly shares: readonly number[];
+  readonly lookupShare: number;
+  readonly sampleShare: number | null;
+}
+
+/** Plans a run on a dataset, by its exact counts. Throws HotsetError if the budget cannot be met or the model built. */
+export function planDataset(dataset: Dataset, config: PlanConfig, machine: Machine): TrainingPlan {
+  const { samples, lookups } = dataset.body.splits.train;
+  return planTraining(
+    {
+      name: dataset.directory,
+      denseFeatures: dataset.denseFeatures,
+      tables: dataset.body.tables,
+      lookups: samples === 0 ? dataset.tables : lookups / samples,
+      bags: dataset.body.bags,
+      cover: (config) => coverDataset(dataset, config),
+    },
+    config,
+    machine,
+  );
+}
+
+/** Plans a run on a published data set; else as planDataset. */
+export function planPublished(data: PublishedData, config: PlanConfig, machine: Machine): TrainingPlan {
+  return planTraining(
+    {
+      name: data.source,
+      denseFeatures: data.denseFeatures,
+      tables: data.tables,
+      lookups: data.tables.length,
+      bags: false,
+      cover: (config) => coverPublished(data, config),
+    },
+    config,
+    machine,
+  );
+}
+
+/** Memory of the machine that this runs on. */
+export function thisMachine(): Machine {
+  const { total, available } = Deno.systemMemoryInfo();
+  return { total, available };
+}
+
+function planTraining(source: Source, config: PlanConfig, machine: Machine): TrainingPlan {
+  const bytesPerRow = bytesPerRowOf(config);
+  const covered = source.cover(config);
+  const stateWords = stateWordsPerRow(config.optimizer, config.dim);
+  const tables = source.tables.map(({ name, rows }, t): PlannedTable => ({
+    name,
+    rows,
+    bytes: 4 * rows * config.dim,
+    stateBytes: 4 * rows * stateWords,
+    hotRows: covered.hotRows[t],
+    lookupShare: covered.shares[t],
+  }));
+  const hotRows = covered.hotRows.reduce((sum, rows) => sum + rows, 0);
+  const placements = PLACEMENTS.map((placement) => {
+    const plan = memoryOf(source, config, placement, hotRows);
+    return { ...plan, fits: plan.host <= machine.available };
+  });
+  return {
+    event: "plan",
+    source: source.name,
+    rows: tables.reduce((sum, { rows }) => sum + rows, 0),
+    tables,
+    hotMemory: config.hotMemory,
+    hotRows,
+    hotBytes: hotRows * bytesPerRow,
+    hotLookupShare: covered.lookupShare,
+    hotSampleShare: covered.sampleShare,
+    machine,
+    placements,
+    advice: placements.filter(({ fits }) => !fits).map((plan) => adviceFor(source, config, plan, hotRows, machine)),
+  };
+}
+
+function bytesPerRowOf({ dim, optimizer }: PlanConfig): number {
+  return 4 * (dim + stateWordsPerRow(optimizer, dim));
+}
+
+function memoryOf(source: Source, config: PlanConfig, placement: Placement, hotRows: number): MemoryPlan {
+  const { dim, bottom, top, interaction, optimizer, batchSize, ranks } = config;
+  const model = planModel({
+    dim,
+    tableRows: source.tables.map(({ rows }) => rows),
+    bottom: [source.denseFeatures, ...bottom],
+    top,
+    interaction,
+    optimizer,
+  });
+  const batchShape: BatchShape = {
+    batchSize,
+    denseFeatures: source.denseFeatures,
+    tables: source.tables.length,
+    bags: source.bags,
+    lookupCapacity: Math.ceil(batchSize * source.lookups),
+  };
+  return planMemory({ model, batchShape, hotRows, ranks: ranks ?? navigator.hardwareConcurrency }, placement);
+}
+
+/** One sentence for a placement that does not fit: each single change that would make it fit. */
+function adviceFor(
+  source: Source,
+  config: PlanConfig,
+  plan: MemoryPlan,
+  hotRows: number,
+  { available }: Machine,
+): string {
+  const where = `${plan.mode}${plan.onDevice ? " with a device" : ""}`;
+  const fits = (changes: Partial<PlanConfig>, rows = hotRows) =>
+    memoryOf(source, { ...config, ...changes }, plan, rows).host <= available;
+  const ways: string[] = [];
+  if (plan.mode === "fae" && !plan.onDevice) {
+    const spare = config.hotMemory - (plan.host - available);
+    if (spare > 0) ways.push(`--hot-memory ${Math.floor(spare / 2 ** 20)}MiB`);
+  }
+  for (const optimizer of ["rwsadagrad", "sgd"] as const) {
+    if (optimizer !== config.optimizer && fits({ optimizer })) {
+      ways.push(`--optimizer ${optimizer}`);
+      break;
+    }
+  }
+  for (let batchSize = config.batchSize / 2; batchSize >= 1; batchSize = Math.floor(batchSize / 2)) {
+    if (!fits({ batchSize: Math.floor(batchSize) })) continue;
+    ways.push(`--batch-size ${Math.floor(batchSize)}`);
+    break;
+  }
+  for (let dim = config.dim / 2; dim >= 4; dim /= 2) {
+    const bottom = [...config.bottom.slice(0, -1), dim];
+    if (!Number.isInteger(dim) || !fits({ dim, bottom })) continue;
+    ways.push(`--arch-sparse-feature-size ${dim} with a bottom MLP that ends in ${dim}`);
+    break;
+  }
+  const missing = `Mode ${where} needs ${bytes(plan.host)} and ${bytes(available)} are free here`;
+  return ways.length > 0
+    ? `${missing}; it would fit with ${ways.join(", or with ")}`
+    : `${missing}; no flag alone makes it fit: prepare the data with --max-ind-range or a higher --min-frequency, so ` +
+      "that tables have fewer rows";
+}
+
+/** Tables that are wholly hot, as the profile has it: the small ones, or all if the budget holds all rows. */
+function wholeTables(tables: Source["tables"], { dim, hotMemory, ...config }: PlanConfig): boolean[] {
+  const budgetRows = Math.floor(hotMemory / bytesPerRowOf({ ...config, dim, hotMemory }));
+  const rows = tables.reduce((sum, { rows }) => sum + rows, 0);
+  return tables.map((table) => hotMemory > 0 && (rows <= budgetRows || table.rows * dim * 4 < SMALL_TABLE_BYTES));
+}
+
+function coverPublished({ tables, joint, source }: PublishedData, config: PlanConfig): Coverage {
+  const whole = wholeTables(tables, config);
+  const bytesPerRow = bytesPerRowOf(config);
+  const least = tables.reduce((sum, { rows }, t) => sum + (whole[t] ? rows : 0), 0) * bytesPerRow;
+  if (least > config.hotMemory) {
+    throw new HotsetError(
+      `Cannot plan for ${source}: the tables that are always hot need ${least} bytes of hot memory and the budget is ` +
+        `${config.hotMemory}; give at least ${least}, or 0 to keep nothing hot`,
+    );
+  }
+  const { hotRows, shares, lookupShare } = fillBudget(tables, whole, Math.floor(config.hotMemory / bytesPerRow));
+  return { hotRows, shares, lookupShare, sampleShare: joint ? allHotShare(tables, shares) : null };
+}
+
+function coverDataset(dataset: Dataset, config: PlanConfig): Coverage {
+  const { dim, hotMemory, seed } = config;
+  const plan = planHotRows(dataset, {
+    dim,
+    bytesPerRow: bytesPerRowOf(config),
+    hotMemory,
+    sampleRate: undefined,
+    seed,
+    onProgress: () => {},
+  });
+  const hotRows = new Array<number>(dataset.tables).fill(0);
+  const lookups = [...hotRows];
+  let t = 0;
+  for (const row of plan.rule.select()) {
+    while (row >= dataset.firstRows[t + 1]) t++;
+    hotRows[t]++;
+    lookups[t] += plan.log.counts[row];
+  }
+  const share = (part: number, whole: number) => whole === 0 ? 0 : part / whole;
+  const accesses = plan.log.tallies.map((tally) => tally.accesses);
+  const sum = (values: readonly number[]) => values.reduce((total, value) => total + value, 0);
+  return {
+    hotRows,
+    shares: lookups.map((part, t) => share(part, accesses[t])),
+    lookupShare: share(sum(lookups), sum(accesses)),
+    sampleShare: sampleShareOf(dataset, plan.rule, seed),
+  };
+}

@@ -1,0 +1,335 @@
+/** The report of a profile: how skewed the data is, what is hot, and what another budget would buy. */
+import { basename } from "node:path";
+import * as Plot from "@observablehq/plot";
+import type { Dataset } from "../../dataset/dataset.ts";
+import type { Profile, ProfileBody } from "../../profile/profile.ts";
+import { bytes, count, percent } from "../format.ts";
+import { drawChart, drawSvg } from "./draw.ts";
+import { details, escape, htmlTable, legend, type Page, type Section, writePage } from "./page.ts";
+import { popularityCurve } from "./popularity.ts";
+
+type ProfileTable = ProfileBody["tables"][number];
+
+/** Popularity curves of more tables than this would bury the rest. */
+const MOST_CURVES = 40;
+
+/**
+ * Writes the report of a profile as one HTML file. Throws HotsetError if the profile was made from another dataset or
+ * the file cannot be written.
+ */
+export function writeProfileReport(profile: Profile, dataset: Dataset, file: string): void {
+  profile.expectDataset(dataset);
+  writePage(file, profilePage(profile.body, dataset));
+}
+
+function profilePage(body: ProfileBody, dataset: Dataset): Page {
+  return {
+    title: `Popular rows of ${nameOf(dataset)}`,
+    subtitle: `${count(dataset.samples("train"))} train samples, ${count(dataset.tables)} tables of ` +
+      `${count(body.rows)} rows. Rows of ${body.dim} values with ${body.optimizer} take ` +
+      `${count(body.bytesPerRow)} bytes each, ${bytes(body.rows * body.bytesPerRow)} in all. ` +
+      (body.sampleRate === 100
+        ? "Hot rows were chosen by exact counts."
+        : `Hot rows were chosen from ${body.sampleRate} % of the samples; shares are exact.`),
+    tiles: [
+      { value: bytes(body.hotMemory), label: "budget of the hot rows" },
+      { value: percent(body.hotLookupShare), label: "of the lookups hot" },
+      { value: aboutPercent(sampleShareAt(body, body.hotMemory)), label: "of the samples all hot" },
+      { value: count(body.hotRows), label: `hot rows, ${percent(body.hotRows / body.rows)} of all` },
+    ],
+    generated: dataset.body.generated !== null,
+    sections: profileSections(body, dataset),
+  };
+}
+
+/** The last part of a dataset's directory, to call it by. */
+export function nameOf(dataset: Dataset): string {
+  return basename(dataset.directory);
+}
+
+/** What a page says about a profile. */
+export function profileSections(body: ProfileBody, dataset: Dataset): Section[] {
+  return [coverageSection(body), tablesSection(body), popularitySection(body, dataset)];
+}
+
+function coverageSection(body: ProfileBody): Section {
+  const chosen = {
+    hotBytes: body.hotBytes,
+    lookupShare: body.hotLookupShare,
+    sampleShare: sampleShareAt(body, body.hotMemory),
+  };
+  const lines = (["lookupShare", "sampleShare"] as const).flatMap((share) => {
+    const stroke = share === "lookupShare" ? "var(--hot)" : "var(--cold)";
+    const what = share === "lookupShare" ? "lookups" : "samples";
+    const title = (point: typeof chosen) => `${bytes(point.hotBytes)}: ${percent(point[share])} of the ${what} hot`;
+    return [
+      Plot.line(body.coverage, { x: "hotBytes", y: share, stroke, strokeWidth: 2.5 }),
+      Plot.dot(body.coverage, { x: "hotBytes", y: share, fill: stroke, r: 3, title }),
+      Plot.dot(body.hotBytes > 0 ? [chosen] : [], {
+        x: "hotBytes",
+        y: share,
+        stroke,
+        fill: "var(--card)",
+        r: 5,
+        title,
+      }),
+    ];
+  });
+  const [first, last] = [body.coverage[0].hotBytes, body.coverage.at(-1)!.hotBytes];
+  const domain = [Math.min(first, body.hotBytes || first), Math.max(last, body.hotBytes)];
+  const late = body.hotBytes > Math.sqrt(domain[0] * domain[1]);
+  const chart = drawChart(
+    "Coverage curve: share of lookups and samples that are hot against hot bytes",
+    (_, narrow) => ({
+      height: narrow ? 260 : 340,
+      marginTop: 28,
+      marginRight: 24,
+      marginLeft: 48,
+      marginBottom: 44,
+      style: { background: "none", fontSize: "12px" },
+      x: {
+        type: "log",
+        base: 2,
+        domain,
+        label: "bytes of hot rows →",
+        labelOffset: 38,
+        ticks: byteTicks(domain, narrow ? 4 : 9),
+        tickFormat: bytes,
+      },
+      y: { domain: [0, 1], label: null, tickFormat: wholePercent, ticks: 5, grid: true },
+      marks: [
+        Plot.ruleX(body.hotBytes > 0 ? [chosen] : [], { x: "hotBytes", stroke: "var(--ink)", strokeDasharray: "4 3" }),
+        Plot.text(body.hotBytes > 0 ? [chosen] : [], {
+          x: "hotBytes",
+          text: () =>
+            bytes(body.hotBytes) === bytes(body.hotMemory)
+              ? `budget ${bytes(body.hotMemory)}`
+              : `budget ${bytes(body.hotMemory)}, ${bytes(body.hotBytes)} of it used`,
+          frameAnchor: "top",
+          dy: -16,
+          dx: late ? 6 : -6,
+          textAnchor: late ? "end" : "start",
+          fontWeight: "bold",
+        }),
+        ...lines,
+      ],
+    }),
+  );
+  return {
+    title: "What a budget covers",
+    text: escape(nextDoubling(body)),
+    body: legend({ hot: "lookups that go to hot rows", cold: "samples whose lookups are all hot" }) + chart +
+      details(
+        "The numbers",
+        htmlTable(
+          ["budget", "hot bytes", "lookups hot", "samples hot"],
+          body.coverage.map((point) => [
+            bytes(point.budget),
+            bytes(point.hotBytes),
+            percent(point.lookupShare),
+            percent(point.sampleShare),
+          ]),
+        ),
+      ),
+  };
+}
+
+/** Powers of two in the domain, at most so many. */
+function byteTicks([low, high]: number[], most: number): number[] {
+  const first = Math.ceil(Math.log2(low));
+  const powers = Array.from({ length: Math.max(0, Math.floor(Math.log2(high)) - first + 1) }, (_, i) => first + i);
+  const every = Math.ceil(powers.length / most);
+  return powers.filter((_, i) => i % every === 0).map((power) => 2 ** power);
+}
+
+/** Share of all-hot samples that a budget buys: a point of the coverage curve; 0 for no budget, 1 for all rows. */
+function sampleShareAt(body: ProfileBody, budget: number): number {
+  return pointAt(body, budget)?.sampleShare ?? (budget === 0 ? 0 : 1);
+}
+
+/** The point of a budget, which the curve has for the chosen one and its double unless they hold every row. */
+function pointAt({ coverage }: ProfileBody, budget: number) {
+  return coverage.find((point) => point.budget === budget);
+}
+
+/** One sentence: what twice the budget would buy. */
+export function nextDoubling(body: ProfileBody): string {
+  const { hotMemory, hotRows, rows, hotLookupShare, coverage } = body;
+  if (hotRows === rows || hotLookupShare === 1) {
+    return `Every row that is used is hot within ${bytes(hotMemory)}: a larger budget buys nothing.`;
+  }
+  if (hotMemory === 0) {
+    const [{ budget, lookupShare, sampleShare }] = coverage;
+    return `Nothing is hot with a budget of 0. ${bytes(budget)} would make ${
+      percent(lookupShare)
+    } of the lookups hot, ` +
+      `and about ${percent(sampleShare)} of the samples.`;
+  }
+  const doubled = 2 * hotMemory;
+  const lookups = pointAt(body, doubled)?.lookupShare ?? 1;
+  const samplesNow = sampleShareAt(body, body.hotMemory);
+  const samples = sampleShareAt(body, doubled);
+  const points = (from: number, to: number) => `${(100 * (to - from)).toFixed(1)} points`;
+  return `Doubling the budget from ${bytes(hotMemory)} to ${bytes(doubled)} would raise the hot lookups from ` +
+    `${percent(hotLookupShare)} to ${percent(lookups)} (${points(hotLookupShare, lookups)} more) and the all-hot ` +
+    `samples from about ${percent(samplesNow)} to ${percent(samples)} (${points(samplesNow, samples)} more).`;
+}
+
+function tablesSection(body: ProfileBody): Section {
+  const whole = body.tables.filter(({ whole }) => whole).map(({ name }) => name);
+  const parted = body.tables.filter(({ whole }) => !whole).sort((a, b) => b.rows - a.rows);
+  const wholeText = whole.length === 0
+    ? ""
+    : whole.length === body.tables.length
+    ? "All tables are wholly hot."
+    : `Wholly hot, and not drawn: ${whole.join(", ")}.`;
+  return {
+    title: "Hot share by table",
+    text: escape(`${parted.length > 0 ? "Largest tables first. " : ""}${wholeText}`),
+    body: (parted.length > 0 ? tablesChart(parted) : "") +
+      details(
+        "The numbers",
+        htmlTable(
+          ["table", "rows", "hot rows", "bytes", "hot bytes", "lookups", "lookups hot"],
+          body.tables.map(({ name, rows, hotRows, accesses, lookupShare }) => [
+            name,
+            count(rows),
+            count(hotRows),
+            bytes(rows * body.bytesPerRow),
+            bytes(hotRows * body.bytesPerRow),
+            count(accesses),
+            percent(lookupShare),
+          ]),
+        ),
+      ),
+  };
+}
+
+function tablesChart(tables: readonly ProfileTable[]): string {
+  const longest = Math.max(...tables.map(({ name }) => name.length));
+  const chart = drawChart("Hot share of lookups and of rows for each table", (_, narrow) => ({
+    height: 40 + 22 * tables.length,
+    marginLeft: 14 + 7 * Math.min(narrow ? 12 : 30, longest),
+    marginRight: 24,
+    marginTop: 24,
+    marginBottom: 10,
+    style: { background: "none", fontSize: "12px" },
+    x: { domain: [0, 1], axis: "top", tickFormat: wholePercent, ticks: 5, label: null, grid: true },
+    y: {
+      domain: tables.map(({ name }) => name),
+      label: null,
+      tickSize: 0,
+      padding: 0.25,
+      tickFormat: (name: string) => narrow && name.length > 12 ? `${name.slice(0, 11)}…` : name,
+    },
+    marks: [
+      Plot.barX(tables, {
+        x: "lookupShare",
+        y: "name",
+        fill: "var(--hot)",
+        rx: 2,
+        title: ({ name, lookupShare, hotRows, rows }: ProfileTable) =>
+          `${name}: ${percent(lookupShare)} of the lookups go to ${count(hotRows)} hot rows of ${count(rows)}`,
+      }),
+      Plot.tickX(tables, {
+        x: ({ hotRows, rows }: ProfileTable) => hotRows / rows,
+        y: "name",
+        stroke: "var(--ink)",
+        strokeWidth: 3,
+      }),
+    ],
+  }));
+  return legend({ hot: "share of its lookups that go to hot rows", ink: "share of its rows that are hot" }) + chart;
+}
+
+function popularitySection(body: ProfileBody, dataset: Dataset): Section {
+  const counts = dataset.readCounts();
+  const curves = body.tables
+    .map((table, t) => ({
+      table,
+      points: popularityCurve(counts.subarray(dataset.firstRows[t], dataset.firstRows[t + 1]), table.hotRows),
+    }))
+    .filter(({ points }) => points.length > 0)
+    .sort((a, b) => b.table.rows - a.table.rows);
+  const mostRows = Math.max(2, ...curves.map(({ points }) => points.at(-1)!.rank));
+  const mostAccesses = Math.max(2, ...curves.map(({ points }) => points[0].accesses));
+  const charts = curves.slice(0, MOST_CURVES).map(({ table, points }) => {
+    const svg = drawSvg(`Popularity of the rows of ${table.name}`, {
+      width: 190,
+      height: 130,
+      marginLeft: 30,
+      marginRight: 6,
+      marginTop: 8,
+      marginBottom: 20,
+      style: { background: "none", fontSize: "10px" },
+      x: {
+        type: "log",
+        domain: [1, mostRows],
+        label: null,
+        ticks: powersOfTen(mostRows),
+        tickFormat: short,
+        tickSize: 3,
+      },
+      y: {
+        type: "log",
+        domain: [1, mostAccesses],
+        label: null,
+        ticks: powersOfTen(mostAccesses),
+        tickFormat: short,
+        tickSize: 3,
+        grid: true,
+      },
+      marks: [
+        Plot.line(points.filter(({ rank }) => rank >= table.hotRows), {
+          x: "rank",
+          y: "accesses",
+          stroke: "var(--cold)",
+          strokeWidth: 2,
+        }),
+        Plot.line(points.filter(({ rank }) => rank <= table.hotRows), {
+          x: "rank",
+          y: "accesses",
+          stroke: "var(--hot)",
+          strokeWidth: 3,
+        }),
+      ],
+    });
+    const hot = table.whole
+      ? "all hot"
+      : `${percent(table.hotRows / table.rows)} hot, ${percent(table.lookupShare)} of the lookups`;
+    return `<figure>${svg}<figcaption><b>${escape(table.name)}</b> ${
+      count(table.rows)
+    } rows, ${hot}</figcaption></figure>`;
+  });
+  const left = curves.length - charts.length;
+  return {
+    title: "Popularity of each table's rows",
+    text:
+      "Accesses in the train split against the rank of the row, both by powers of ten. A straight falling line is a " +
+      "power law; the steeper, the more a small budget covers." +
+      (left > 0 ? ` The ${MOST_CURVES} largest tables; ${left} smaller ones are left out.` : ""),
+    body: legend({ hot: "hot rows", cold: "cold rows" }) + `<div class="small-charts">\n${charts.join("\n")}\n</div>`,
+  };
+}
+
+/** About three powers of ten up to `most`. */
+function powersOfTen(most: number): number[] {
+  const powers = Math.floor(Math.log10(most));
+  const every = Math.max(1, Math.ceil(powers / 3));
+  return Array.from({ length: Math.floor(powers / every) + 1 }, (_, i) => 10 ** (i * every));
+}
+
+/** 1, 1k, 1M, 1G. */
+function short(value: number): string {
+  const power = Math.min(3, Math.floor(Math.log10(value) / 3 + 1e-9));
+  return `${value / 1000 ** power}${["", "k", "M", "G"][power]}`;
+}
+
+/** A share in whole percent, as axes show it. */
+export function wholePercent(share: number): string {
+  return `${Math.round(100 * share)} %`;
+}
+
+function aboutPercent(share: number): string {
+  return share === 0 || share === 1 ? percent(share) : `≈ ${percent(share)}`;
+}

@@ -1,0 +1,304 @@
+/** The report of a training run: how well the model learnt, how fast, and where the time went. */
+import * as Plot from "@observablehq/plot";
+import { Dataset } from "../../dataset/dataset.ts";
+import type { EvaluationEvent, LayoutEvent, PhasesEvent, ProgressEvent } from "../../train/events.ts";
+import { readRunLog, type RunLog } from "../../train/run_log.ts";
+import { cacheOf, readRun } from "../../train/run.ts";
+import { ensureProfile } from "../../train/stages.ts";
+import { bytes, count, percent, seconds } from "../format.ts";
+import { drawChart } from "./draw.ts";
+import { details, escape, htmlTable, legend, type Page, type Section, writePage } from "./page.ts";
+import { nameOf, profileSections, wholePercent } from "./profile_report.ts";
+
+/** More progress events than this are averaged in groups, so that curves stay readable and the file small. */
+const MOST_POINTS = 400;
+
+const BATCH_COLOURS = { hot: "var(--hot)", cold: "var(--cold)" } as const;
+
+/**
+ * Writes the report of a run as one HTML file; a run that goes on is reported as far as it is. In mode fae the report
+ * of its profile follows. Throws HotsetError if the directory is no run, if the run has no events yet, or if its
+ * dataset cannot be opened.
+ */
+export function writeRunReport(directory: string, file: string): void {
+  const { config, dataset: datasetDirectory } = readRun(directory);
+  const log = readRunLog(directory);
+  const dataset = Dataset.open(datasetDirectory);
+  const profile = config.mode === "fae"
+    ? ensureProfile(dataset, config, { cache: cacheOf(directory) }, () => {}).body
+    : undefined;
+  const sections = [
+    ...learningSections(log, dataset.body.generated?.bestAuc),
+    ...(log.layout === undefined ? [] : [batchesSection(log.layout, log.progress)]),
+    ...(log.phases.length === 0 ? [] : [phasesSection(log.phases)]),
+    ...(profile === undefined ? [] : profileSections(profile, dataset)),
+  ];
+  const model = `bottom MLP ${[dataset.denseFeatures, ...config.bottom].join("-")}, top MLP ${config.top.join("-")}, ` +
+    `rows of ${config.dim} values`;
+  writePage(file, {
+    title: `Training on ${nameOf(dataset)}`,
+    subtitle: escape(
+      `Mode ${config.mode}${
+        log.result === undefined ? "" : ` on ${log.result.device}`
+      }: ${model}, ${config.optimizer}, ` +
+        `batches of ${count(config.batchSize)}, ${config.epochs} epoch${config.epochs === 1 ? "" : "s"}, seed ` +
+        `${config.seed}.${log.result === undefined ? " The run has not ended." : ""}`,
+    ),
+    tiles: tilesOf(log),
+    generated: dataset.body.generated !== null,
+    sections,
+  });
+}
+
+function tilesOf({ result, progress, evaluations }: RunLog): Page["tiles"] {
+  const scored = result ?? evaluations.at(-1);
+  const trained = result ?? progress.at(-1);
+  return [
+    ...(scored === undefined ? [] : [
+      { value: scored.auc.toFixed(4), label: "AUC" },
+      { value: scored.logloss.toFixed(4), label: "logloss" },
+    ]),
+    ...(trained === undefined ? [] : [{ value: count(trained.samplesPerSecond), label: "samples/s in training" }]),
+    ...(result === undefined ? [] : [
+      { value: percent(result.hotSampleShare), label: "of the samples hot" },
+      { value: seconds(result.seconds), label: `for ${count(result.steps)} steps` },
+      { value: bytes(result.peakRssBytes), label: "memory at most" },
+    ]),
+  ];
+}
+
+const FRAME = {
+  marginTop: 16,
+  marginLeft: 48,
+  marginRight: 16,
+  style: { background: "none", fontSize: "12px" },
+} as const;
+
+function learningSections(log: RunLog, bestAuc: Readonly<Record<string, number>> | undefined): Section[] {
+  const { progress, evaluations } = log;
+  const points = thinned(progress);
+  const steps = [0, Math.max(1, progress.at(-1)?.step ?? 0, evaluations.at(-1)?.step ?? 0)];
+  const x = (narrow: boolean) => ({
+    domain: steps,
+    label: "steps →",
+    labelOffset: 34,
+    ticks: narrow ? 4 : 8,
+    tickFormat: count,
+  });
+  const losses = drawChart("Loss over steps", (_, narrow) => ({
+    ...FRAME,
+    height: narrow ? 220 : 260,
+    marginBottom: 40,
+    x: x(narrow),
+    y: { label: null, grid: true, ticks: 5, zero: false },
+    marks: [
+      Plot.line(points, { x: "step", y: "loss", stroke: "var(--muted)", strokeWidth: 2 }),
+      ...evaluationMarks(evaluations, "logloss"),
+    ],
+  }));
+  const sections: Section[] = [{
+    title: "Loss",
+    text: "Mean loss of the samples since the last point, and the logloss of splits that were scored.",
+    body: legend({ muted: "training", ...splitColours(evaluations) }) + losses,
+  }];
+  if (evaluations.length > 0) sections.push(aucSection(evaluations, bestAuc, x));
+  const alternates = log.layout !== undefined && log.layout.hotBatches > 0 && log.layout.coldBatches > 0;
+  const learningRates = new Set(progress.map(({ learningRate }) => learningRate));
+  if (alternates) {
+    sections.push({
+      title: "The scheduler's rate",
+      text:
+        "The share of an epoch's batches of one kind that runs before the other kind takes its turn. It halves when " +
+        "the held-out loss rises and doubles when the loss fell four times in a row.",
+      body: drawChart("The scheduler's rate over steps", (_, narrow) => ({
+        ...FRAME,
+        height: 170,
+        marginBottom: 40,
+        x: x(narrow),
+        y: { domain: [0, 100], label: null, grid: true, ticks: 4, tickFormat: (rate: number) => `${rate} %` },
+        marks: [
+          Plot.line(points, { x: "step", y: "rate", stroke: "var(--third)", strokeWidth: 2.5, curve: "step-before" }),
+        ],
+      })),
+    });
+  }
+  if (learningRates.size > 1) {
+    sections.push({
+      title: "Learning rate",
+      text: "It rises over the warm-up steps and falls over the decay steps.",
+      body: drawChart("Learning rate over steps", (_, narrow) => ({
+        ...FRAME,
+        height: 150,
+        marginBottom: 40,
+        x: x(narrow),
+        y: { label: null, grid: true, ticks: 4, zero: true },
+        marks: [Plot.line(points, { x: "step", y: "learningRate", stroke: "var(--third)", strokeWidth: 2.5 })],
+      })),
+    });
+  }
+  return sections;
+}
+
+function aucSection(
+  evaluations: readonly EvaluationEvent[],
+  bestAuc: Readonly<Record<string, number>> | undefined,
+  x: (narrow: boolean) => Plot.ScaleOptions,
+): Section {
+  const best = bestAuc?.[evaluations.at(-1)!.split];
+  const chart = drawChart("AUC over steps", (_, narrow) => ({
+    ...FRAME,
+    height: narrow ? 220 : 260,
+    marginBottom: 40,
+    x: x(narrow),
+    y: { label: null, grid: true, ticks: 5, zero: false, nice: true },
+    marks: [
+      Plot.ruleY(best === undefined ? [] : [best], { stroke: "var(--ink)", strokeDasharray: "4 3" }),
+      ...evaluationMarks(evaluations, "auc"),
+    ],
+  }));
+  return {
+    title: "AUC",
+    text: "Area under the ROC curve of each split that was scored." +
+      (best === undefined
+        ? ""
+        : ` Dashed: the model that drew the labels reaches ${best.toFixed(4)}; none can do better on average.`),
+    body: legend(splitColours(evaluations)) + chart +
+      details(
+        "The numbers",
+        htmlTable(
+          ["step", "split", "AUC", "logloss", "accuracy", "calibration", "NE"],
+          evaluations.map(({ step, split, auc, logloss, accuracy, calibration, ne }) => [
+            count(step),
+            split,
+            auc.toFixed(4),
+            logloss.toFixed(4),
+            percent(accuracy),
+            calibration.toFixed(3),
+            ne.toFixed(4),
+          ]),
+        ),
+      ),
+  };
+}
+
+const SPLIT_COLOURS = { train: "muted", validation: "cold", test: "hot" } as const;
+
+function splitColours(evaluations: readonly EvaluationEvent[]): Record<string, string> {
+  return Object.fromEntries(evaluations.map(({ split }) => [SPLIT_COLOURS[split], split]));
+}
+
+function evaluationMarks(evaluations: readonly EvaluationEvent[], metric: "auc" | "logloss"): Plot.Markish[] {
+  const scored = evaluations.filter((event) => Number.isFinite(event[metric]));
+  const colour = ({ split }: EvaluationEvent) => `var(--${SPLIT_COLOURS[split]})`;
+  return [
+    Plot.line(scored, { x: "step", y: metric, z: "split", stroke: colour, strokeWidth: 2 }),
+    Plot.dot(scored, {
+      x: "step",
+      y: metric,
+      fill: colour,
+      r: 4,
+      title: (event: EvaluationEvent) => `${event.split} after step ${count(event.step)}: ${event[metric].toFixed(4)}`,
+    }),
+  ];
+}
+
+/** Means of so many consecutive events that at most MOST_POINTS are left. */
+function thinned(progress: readonly ProgressEvent[]): ProgressEvent[] {
+  const group = Math.ceil(progress.length / MOST_POINTS);
+  return Array.from({ length: Math.ceil(progress.length / Math.max(1, group)) }, (_, i) => {
+    const events = progress.slice(i * group, (i + 1) * group);
+    return { ...events.at(-1)!, loss: events.reduce((sum, { loss }) => sum + loss, 0) / events.length };
+  });
+}
+
+function batchesSection(layout: LayoutEvent, progress: readonly ProgressEvent[]): Section {
+  const { hotBatches, coldBatches, hotSampleShare } = layout;
+  const kinds = [{ kind: "hot", batches: hotBatches }, { kind: "cold", batches: coldBatches }]
+    .filter(({ batches }) => batches > 0);
+  const bar = drawChart("Hot and cold batches of an epoch", () => ({
+    height: 64,
+    marginLeft: 4,
+    marginRight: 4,
+    style: { background: "none", fontSize: "12px" },
+    x: { domain: [0, hotBatches + coldBatches], label: null, ticks: 5, tickFormat: count },
+    marks: [
+      Plot.barX(kinds, {
+        x: "batches",
+        fill: ({ kind }: typeof kinds[number]) => BATCH_COLOURS[kind as "hot" | "cold"],
+        insetLeft: 1,
+        title: ({ kind, batches }: typeof kinds[number]) => `${count(batches)} ${kind} batches`,
+      }),
+    ],
+  }));
+  const alternates = hotBatches > 0 && coldBatches > 0;
+  const over = !alternates ? "" : drawChart("Share of hot samples over steps", (_, narrow) => ({
+    ...FRAME,
+    height: 150,
+    marginBottom: 40,
+    x: { label: "steps →", labelOffset: 34, ticks: narrow ? 4 : 8, tickFormat: count },
+    y: { domain: [0, 1], label: null, grid: true, ticks: 4, tickFormat: wholePercent },
+    marks: [
+      Plot.areaY(thinned(progress), {
+        x: "step",
+        y: "hotShare",
+        fill: "var(--hot)",
+        fillOpacity: 0.35,
+        curve: "step-before",
+      }),
+      Plot.line(thinned(progress), { x: "step", y: "hotShare", stroke: "var(--hot)", curve: "step-before" }),
+    ],
+  }));
+  return {
+    title: "Batches hot and cold",
+    text: escape(
+      `An epoch has ${count(hotBatches)} hot and ${count(coldBatches)} cold batches; ${
+        percent(hotSampleShare)
+      } of the ` +
+        `samples are hot.${alternates ? " Below, the share of hot samples as training went on." : ""}`,
+    ),
+    body: legend({ hot: "hot batches", cold: "cold batches" }) + bar + over,
+  };
+}
+
+function phasesSection(events: readonly PhasesEvent[]): Section {
+  const bars = events.flatMap(({ kind, phases }) =>
+    phases.map(({ name, seconds }) => ({ kind, name, ms: 1000 * seconds }))
+  );
+  const names = [...new Set(bars.map(({ name }) => name))];
+  const total = ({ phases }: PhasesEvent) => 1000 * phases.reduce((sum, { seconds }) => sum + seconds, 0);
+  const chart = drawChart("Time of each phase of a step", () => ({
+    height: names.length * (events.length > 1 ? 38 : 26) + 30,
+    marginLeft: 96,
+    marginRight: 64,
+    marginTop: 6,
+    style: { background: "none", fontSize: "12px" },
+    x: { label: null, axis: null },
+    fy: { domain: names, label: null, axis: "left", padding: 0.2, tickSize: 0 },
+    y: { domain: events.map(({ kind }) => kind), axis: null, padding: 0.1 },
+    marks: [
+      Plot.barX(bars, {
+        x: "ms",
+        y: "kind",
+        fy: "name",
+        fill: ({ kind }: typeof bars[number]) => BATCH_COLOURS[kind],
+        rx: 2,
+      }),
+      Plot.text(bars, {
+        x: "ms",
+        y: "kind",
+        fy: "name",
+        text: ({ ms }: typeof bars[number]) => `${ms.toFixed(ms < 0.1 ? 3 : 2)} ms`,
+        textAnchor: "start",
+        dx: 5,
+      }),
+    ],
+  }));
+  const totals = events.map((event) => `${total(event).toFixed(1)} ms for a ${event.kind} batch`).join(", ");
+  return {
+    title: "Phases of a step",
+    text: escape(
+      `Mean of the full steps measured after training on one rank, each operation timed by itself: ${totals}.`,
+    ),
+    body: legend(Object.fromEntries(events.map(({ kind }) => [kind, `${kind} batches`]))) + chart,
+  };
+}

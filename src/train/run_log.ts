@@ -1,0 +1,120 @@
+/** What a run wrote down while it trained, read back for reports. */
+import { join } from "node:path";
+import { z } from "zod";
+import { firstIssue } from "../artifact.ts";
+import { SPLITS } from "../dataset/dataset.ts";
+import { HotsetError, messageOf } from "../errors.ts";
+import type { EvaluationEvent, LayoutEvent, PhasesEvent, ProgressEvent, ResultEvent } from "./events.ts";
+import { METRICS_FILE } from "./run.ts";
+
+/** The events of a run, in the order of its steps. */
+export interface RunLog {
+  readonly progress: readonly ProgressEvent[];
+  readonly evaluations: readonly EvaluationEvent[];
+  readonly phases: readonly PhasesEvent[];
+  readonly layout: LayoutEvent | undefined;
+  /** Undefined while the run has not ended. */
+  readonly result: ResultEvent | undefined;
+}
+
+/** JSON writes NaN as null. */
+const figure = z.number().nullable().transform((value) => value ?? NaN);
+const count = z.number().nonnegative();
+const metrics = { auc: figure, logloss: figure, accuracy: figure, calibration: figure, ne: figure };
+const line = z.discriminatedUnion("event", [
+  z.object({
+    event: z.literal("progress"),
+    epoch: count,
+    step: count,
+    steps: count,
+    loss: figure,
+    samplesPerSecond: figure,
+    hotShare: figure,
+    learningRate: count,
+    rate: count,
+  }),
+  z.object({ event: z.literal("evaluation"), split: z.enum(SPLITS), epoch: count, step: count, ...metrics }),
+  z.object({
+    event: z.literal("phases"),
+    kind: z.enum(["hot", "cold"]),
+    samples: count,
+    phases: z.array(z.object({ name: z.string(), seconds: count })),
+  }),
+  z.object({
+    event: z.literal("layout"),
+    samples: count,
+    hotSamples: count,
+    hotSampleShare: count,
+    hotBatches: count,
+    coldBatches: count,
+    bytes: count,
+    seconds: count,
+  }),
+  z.object({
+    event: z.literal("result"),
+    command: z.literal("train"),
+    mode: z.string(),
+    device: z.string(),
+    ranks: count,
+    samples: count,
+    steps: count,
+    seconds: figure,
+    samplesPerSecond: figure,
+    hotSampleShare: figure,
+    hotRows: count,
+    hotBytes: count,
+    hostToDeviceBytes: count,
+    deviceToHostBytes: count,
+    peakRssBytes: count,
+    run: z.string(),
+    ended: z.enum(["epochs", "target", "patience"]),
+    ...metrics,
+  }),
+  z.object({ event: z.literal("profile") }),
+]);
+
+/**
+ * Reads a run's metrics. A run that was killed and resumed has some steps twice; the later ones count. Throws
+ * HotsetError that names the line if the file is not what a run writes.
+ */
+export function readRunLog(run: string): RunLog {
+  const path = join(run, METRICS_FILE);
+  const progress = new Map<number, ProgressEvent>();
+  const evaluations = new Map<string, EvaluationEvent>();
+  const phases = new Map<string, PhasesEvent>();
+  let layout: LayoutEvent | undefined;
+  let result: ResultEvent | undefined;
+  for (const event of readLines(path)) {
+    if (event.event === "progress") progress.set(event.step, event);
+    else if (event.event === "evaluation") evaluations.set(`${event.split} ${event.step}`, event);
+    else if (event.event === "phases") phases.set(event.kind, event);
+    else if (event.event === "layout") layout = event;
+    else if (event.event === "result") result = event;
+  }
+  const byStep = <E extends { step: number }>(events: Iterable<E>) => [...events].sort((a, b) => a.step - b.step);
+  return {
+    progress: byStep(progress.values()),
+    evaluations: byStep(evaluations.values()),
+    phases: [...phases.values()],
+    layout,
+    result,
+  };
+}
+
+function readLines(path: string): z.infer<typeof line>[] {
+  let number = 0;
+  try {
+    const lines = Deno.readTextFileSync(path).split("\n");
+    // A killed run may leave half a line at the end.
+    const complete = lines.slice(0, -1);
+    return complete.map((text) => {
+      number++;
+      const parsed = line.safeParse(JSON.parse(text));
+      if (!parsed.success) throw new Error(firstIssue(parsed.error));
+      return parsed.data;
+    });
+  } catch (error) {
+    const where = number === 0 ? path : `${path} line ${number}`;
+    throw new HotsetError(`Cannot read ${where}: ${messageOf(error)}`, { cause: error });
+  }
+}

@@ -1,0 +1,80 @@
+import assert from "node:assert/strict";
+import type { HostBackend } from "../../src/backend/backend.ts";
+import { CpuBackend } from "../../src/backend/cpu/cpu.ts";
+import { newKernelMemory } from "../../src/backend/cpu/kernel_memory.ts";
+import { cpuOptions, openHost } from "../../src/backend/open.ts";
+import { openOpenBlas } from "../../ffi/openblas.ts";
+import { conformance } from "./conformance.ts";
+
+const TOLERANCE = 2e-5;
+
+/** Why OpenBLAS cannot be tested here, or undefined. */
+const openBlasAbsent = (() => {
+  try {
+    openOpenBlas();
+    return undefined;
+  } catch {
+    return "OpenBLAS is not found";
+  }
+})();
+
+/** A backend that finds no room for tables in the kernels' memory. */
+class FarTables extends CpuBackend {
+  override allocateTable(words: number) {
+    return this.wrap(new Float32Array(new SharedArrayBuffer(4 * words)));
+  }
+}
+
+conformance("cpu, WASM", async () => await openHost(await cpuOptions("wasm")), TOLERANCE);
+conformance("cpu, OpenBLAS", async () => await openHost(await cpuOptions("openblas")), TOLERANCE, openBlasAbsent);
+conformance("cpu, tables outside kernel memory", () => new FarTables(newKernelMemory(), undefined), TOLERANCE);
+
+const WAYS: [string, (host: HostBackend, words: number) => ReturnType<HostBackend["allocate"]>][] = [
+  ["in kernel memory", (host, words) => host.allocate(words, "test")],
+  ["outside", (host, words) => host.wrap(new Float32Array(new SharedArrayBuffer(4 * words)))],
+];
+
+for (const [where, allocate] of WAYS) {
+  Deno.test(`cpu: what one rank shares another attaches to, ${where}`, async () => {
+    const options = await cpuOptions("wasm");
+    const [one, other] = [await openHost(options), await openHost(options)];
+    const whole = allocate(one, 100);
+    const part = one.view(whole, 30, 40);
+    const attached = other.attach(structuredClone(one.share(part)));
+    assert.equal(attached.words, 40);
+    other.upload(Float32Array.of(1, 2, 3), other.view(attached, 5, 3));
+    assert.deepEqual([...one.floats(whole).subarray(34, 39)], [0, 1, 2, 3, 0]);
+    one.floats(part)[0] = 7;
+    assert.equal(other.floats(attached)[0], 7);
+    // An operation of the other rank over attached memory.
+    const rows = other.allocate(2, "rows");
+    other.upload(Uint32Array.of(1, 0), rows);
+    const packed = other.allocate(8, "packed");
+    other.packRows(2, 4, attached, rows, packed);
+    assert.deepEqual([...other.floats(packed)], [0, 1, 2, 3, 7, 0, 0, 0]);
+  });
+}
+
+Deno.test("cpu: ranks of one memory never get the same words", async () => {
+  const options = await cpuOptions("wasm");
+  const hosts = [await openHost(options), await openHost(options)];
+  const buffers = Array.from({ length: 40 }, (_, i) => hosts[i % 2].allocate(1 + 997 * i, "test"));
+  buffers.forEach((buffer, i) => hosts[i % 2].floats(buffer).fill(i));
+  buffers.forEach((buffer, i) => assert.ok(hosts[i % 2].floats(buffer).every((x) => x === i)));
+});
+
+Deno.test("cpu: adding vectors", async () => {
+  const host = await openHost(await cpuOptions("wasm"));
+  for (const words of [0, 1, 4, 7, 130]) {
+    const [source, target] = [host.allocate(words, "source"), host.allocate(words + 1, "target")];
+    host.floats(source).forEach((_, i, all) => all[i] = i);
+    host.floats(target).fill(0.5);
+    host.add(words, source, target);
+    assert.deepEqual([...host.floats(target)], [...Array.from({ length: words }, (_, i) => i + 0.5), 0.5]);
+  }
+});
+
+Deno.test("cpu: unshared memory cannot be shared", async () => {
+  const host = await openHost(await cpuOptions("wasm"));
+  assert.throws(() => host.share(host.wrap(new Float32Array(4))), /unshared/);
+});

@@ -1,0 +1,60 @@
+import assert from "node:assert/strict";
+import { Workplace } from "./support.ts";
+
+/** A command line, what it must say and exit with. */
+const CASES: [[string, ...string[]], code: 1 | 2, message: string][] = [
+  [["train", "--nope"], 2, "unknown option '--nope' (Did you mean --mode?)"],
+  [["tran"], 2, "unknown command 'tran' (Did you mean train?)"],
+  [["train"], 2, "Cannot train: name a dataset or raw files, or use --demo"],
+  [["prepare"], 2, "missing required argument 'input'"],
+  [
+    ["train", "x", "--epochs", "0"],
+    2,
+    "option '--epochs <n>' argument '0' is invalid. Expected a whole number from 1.",
+  ],
+  [
+    ["train", "x", "--hot-memory", "much"],
+    2,
+    "option '--hot-memory <bytes>' argument 'much' is invalid. Expected bytes, as in 512MiB.",
+  ],
+  [
+    ["train", "x", "--optimizer", "adam"],
+    2,
+    "option '--optimizer <name>' argument 'adam' is invalid. Allowed choices are sgd, adagrad, rwsadagrad.",
+  ],
+  [["train", "x", "--ranks", "257"], 2, "Cannot use the configuration: ranks: Too big: expected number to be <=256"],
+  [["train", "x", "--mode", "gpu"], 2, "Cannot train in mode gpu on the CPU: choose --mode fae or cpu"],
+  [["train", "--demo", "--mode", "gpu"], 2, "Cannot train in mode gpu on the CPU: choose --mode fae or cpu"],
+  [["train", "x", "--device", "cuda"], 2, "Cannot train on cuda: not built yet"],
+  [
+    ["train", "x", "--arch-mlp-bot", "13-64-32", "--arch-sparse-feature-size", "16"],
+    1,
+    "Cannot build the model: the bottom MLP ends in 32 but embedding rows have 16 values; make --arch-mlp-bot " +
+    "end in 16 or set --arch-sparse-feature-size 32",
+  ],
+  [["train", "--resume", "--out", "nothing"], 1, "Cannot open run nothing: there is no run.json in it"],
+  [["evaluate", "nothing"], 1, "Cannot open run nothing: there is no run.json in it"],
+  [["predict", "nothing", "x"], 1, "Cannot open run nothing: there is no run.json in it"],
+  [["profile", "nothing"], 1, "Cannot open dataset nothing: there is no manifest.json in it"],
+  [["train", "--config", "nothing"], 2, "Cannot read the configuration nothing: there is no such file"],
+  [["train", "--config"], 2, "Cannot read the configuration: --config needs a file"],
+];
+
+for (const [args, code, message] of CASES) {
+  Deno.test(`bad usage: ${args.join(" ")}`, async () => {
+    using place = new Workplace();
+    assert.equal(await place.fail(code, ...args), message);
+  });
+}
+
+Deno.test("bad usage: configuration files that are not what they should be", async () => {
+  using place = new Workplace();
+  const fail = async (content: string) => {
+    place.write("config.json", content);
+    return (await place.fail(2, "train", "--config", "config.json")).replace(/^Cannot read the configuration /, "");
+  };
+  assert.match(await fail("{"), /^config.json: .*JSON/);
+  assert.match(await fail("[1, 2]"), /^config.json: a value: .*expected record/);
+  assert.match(await fail('{"epochs": null}'), /^config.json: epochs: /);
+  assert.equal(await fail('{"epoch": 2}'), "unknown option '--epoch=2' (Did you mean --epochs?)");
+});

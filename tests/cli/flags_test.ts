@@ -1,0 +1,133 @@
+import assert from "node:assert/strict";
+import { jsonLines, TINY_MODEL, Workplace } from "./support.ts";
+
+const COMMANDS = ["prepare", "generate", "profile", "layout", "train", "evaluate", "predict", "doctor"];
+
+for (const command of COMMANDS) {
+  Deno.test(`${command} -h shows every default and one example`, async () => {
+    using place = new Workplace();
+    const help = await place.succeed(command, "-h");
+    assert.match(help, /--seed <n> +seed of everything random\s+\(default: 123\)/);
+    assert.equal(
+      help.match(new RegExp(`^Example: hotset ${command} .*|^Example: hotset ${command}$`, "gm"))?.length,
+      1,
+    );
+    assert.equal(await place.succeed("help", command), help);
+  });
+}
+
+Deno.test("without a command the help lists all of them", async () => {
+  using place = new Workplace();
+  const { code, stderr } = await place.run();
+  assert.equal(code, 2);
+  for (const command of COMMANDS) assert.match(stderr, new RegExp(`^  ${command} `, "m"));
+});
+
+Deno.test("doctor says what the machine offers", async () => {
+  using place = new Workplace();
+  const text = await place.succeed("doctor");
+  assert.match(text, /^ok +Deno +\d+\.\d+\.\d+/m);
+  assert.match(text, /^ok +WASM kernels +\d+ GFLOP\/s/m);
+  assert.match(text, /^(ok +OpenBLAS +\d+ GFLOP\/s|missing +OpenBLAS +Cannot load)/m);
+  const [diagnosis] = jsonLines(await place.succeed("doctor", "--json"));
+  assert.equal(diagnosis.event, "doctor");
+  assert.ok(diagnosis.cores >= 1 && diagnosis.gemmGflops.wasm > 0 && diagnosis.copyGbPerSecond > 0);
+});
+
+Deno.test("doctor names the command that installs what is missing", async () => {
+  using place = new Workplace();
+  const command = new Deno.Command(Deno.execPath(), {
+    args: ["run", "-A", "--no-check", new URL("../../cli.ts", import.meta.url).pathname, "doctor", "--json"],
+    env: { HOTSET_OPENBLAS: place.join("nothing.so") },
+  });
+  const [diagnosis] = jsonLines(new TextDecoder().decode((await command.output()).stdout));
+  const missing = diagnosis.findings.find((f: { name: string }) => f.name === "OpenBLAS");
+  assert.equal(missing.found, false);
+  assert.match(missing.detail, /Install it with: \S+/);
+});
+
+/** The configuration that a run recorded. */
+const recorded = (place: Workplace, run: string) =>
+  JSON.parse(Deno.readTextFileSync(place.join(run, "run.json"))).config;
+
+Deno.test("--config gives flags, and flags override it", async () => {
+  using place = new Workplace();
+  place.log("day_0.tsv", 400);
+  place.log("day_1.tsv", 200);
+  const config = {
+    "test": ["day_1.tsv"],
+    "arch-mlp-bot": "13-16-8",
+    "arch-mlp-top": "16-1",
+    "mini-batch-size": 32,
+    "learning-rate": 0.5,
+    "print-time": true,
+    "json": false,
+    "ranks": 1,
+  };
+  place.write("config.json", JSON.stringify(config));
+  const out = await place.succeed(
+    "train",
+    ...["--config", "config.json", "day_0.tsv", "--learning-rate", "0.25", "--out", "run"],
+  );
+  assert.match(out, /^Runs: run$/m);
+  const { batchSize, learningRate, bottom, top, dim, ranks } = recorded(place, "run");
+  assert.deepEqual(
+    { batchSize, learningRate, bottom, top, dim, ranks },
+    { batchSize: 32, learningRate: 0.25, bottom: [16, 8], top: [16, 1], dim: 8, ranks: 1 },
+  );
+  const [, test] = jsonLines(await place.succeed("evaluate", "run", "--json"));
+  assert.equal(test.split, "test");
+});
+
+Deno.test("the command line of dlrm's kaggle benchmark trains that model", async () => {
+  using place = new Workplace();
+  const log = place.log("train.txt", 1500);
+  const { code, stdout, stderr } = await place.run(
+    "train",
+    "--arch-sparse-feature-size=16",
+    "--arch-mlp-bot=13-512-256-64-16",
+    "--arch-mlp-top=512-256-1",
+    "--data-generation=dataset",
+    "--data-set=kaggle",
+    `--raw-data-file=${log}`,
+    "--loss-function=bce",
+    "--round-targets=True",
+    "--learning-rate=0.1",
+    "--mini-batch-size=128",
+    "--print-freq=1024",
+    "--print-time",
+    "--test-mini-batch-size=16384",
+    "--test-num-workers=16",
+  );
+  assert.equal(code, 0, stderr);
+  assert.match(stderr, /^Without effect here: --data-generation, .*--print-time, /m);
+  assert.match(stdout, /^Runs: hotset\/run-1$/m);
+  const config = recorded(place, "hotset/run-1");
+  assert.deepEqual(
+    { dim: config.dim, batchSize: config.batchSize, learningRate: config.learningRate, optimizer: config.optimizer },
+    { dim: 16, batchSize: 128, learningRate: 0.1, optimizer: "sgd" },
+  );
+  assert.deepEqual([config.bottom, config.top], [[512, 256, 64, 16], [512, 256, 1]]);
+  assert.equal(config.interaction, "dot");
+  // The model is scored by dlrm's flags too.
+  const [validation] = jsonLines(
+    await place.succeed("train", "--json", "--inference-only", "--load-model=hotset/run-1"),
+  );
+  assert.equal(validation.event, "evaluation");
+});
+
+Deno.test("a preset is a published model, and its parts can be overridden", async () => {
+  using place = new Workplace();
+  place.log("log.tsv", 300);
+  await place.succeed("train", "log.tsv", "--preset", "terabyte", "--arch-mlp-top", "8-1", "--out", "run");
+  const { dim, bottom, top, batchSize } = recorded(place, "run");
+  assert.deepEqual({ dim, bottom, top, batchSize }, { dim: 64, bottom: [512, 256, 64], top: [8, 1], batchSize: 2048 });
+});
+
+Deno.test("a run goes into the first directory that is free", async () => {
+  using place = new Workplace();
+  place.log("log.tsv", 300);
+  for (const run of ["hotset/run-1", "hotset/run-2"]) {
+    assert.match(await place.succeed("train", "log.tsv", ...TINY_MODEL), new RegExp(`^Runs: ${run}$`, "m"));
+  }
+});

@@ -1,0 +1,123 @@
+/** Runs the command line as users do: as a process, in a directory of its own. */
+import assert from "node:assert/strict";
+import { writeCriteoLog } from "../../src/dataset/generate.ts";
+import { TemporaryDirectory } from "../support/temporary.ts";
+
+const CLI = new URL("../../cli.ts", import.meta.url).pathname;
+const decoder = new TextDecoder();
+
+/** How a command ended. */
+export interface Outcome {
+  readonly code: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** A directory to run commands in, removed when disposed. */
+export class Workplace implements Disposable {
+  readonly #directory = new TemporaryDirectory();
+
+  get path(): string {
+    return this.#directory.path;
+  }
+
+  /** A path inside. */
+  join(...names: string[]): string {
+    return this.#directory.join(...names);
+  }
+
+  /** Writes a file and returns its path. */
+  write(name: string, content: string | Uint8Array): string {
+    const path = this.join(name);
+    if (typeof content === "string") Deno.writeTextFileSync(path, content);
+    else Deno.writeFileSync(path, content);
+    return path;
+  }
+
+  /** Writes a generated Criteo log and returns its path. */
+  log(name: string, samples: number): string {
+    const path = this.join(name);
+    const fractions = { validation: 0.1, test: 0.1 };
+    writeCriteoLog(path, { shape: "kaggle", samples, seed: 7, scale: 100, drift: 0, fractions });
+    return path;
+  }
+
+  /** Starts `hotset ...args` here, with only the variables it needs. */
+  start(args: readonly string[]): Deno.ChildProcess {
+    return new Deno.Command(Deno.execPath(), {
+      args: ["run", "-A", "--no-check", CLI, ...args],
+      cwd: this.path,
+      env: { NO_COLOR: "1" },
+      stdin: "null",
+      stdout: "piped",
+      stderr: "piped",
+    }).spawn();
+  }
+
+  /** Runs `hotset ...args` here to its end. */
+  async run(...args: string[]): Promise<Outcome> {
+    const { code, stdout, stderr } = await this.start(args).output();
+    return { code, stdout: decoder.decode(stdout), stderr: decoder.decode(stderr) };
+  }
+
+  /** Runs a command that must succeed, and returns what it printed to stdout. */
+  async succeed(...args: string[]): Promise<string> {
+    const { code, stdout, stderr } = await this.run(...args);
+    assert.equal(code, 0, `hotset ${args.join(" ")}\n${stderr}`);
+    return stdout;
+  }
+
+  /**
+   * Runs a command that must fail with one line that begins with "error: ", print nothing to stdout and leave the
+   * directory as it was. Returns the line after "error: ", without the directory's name.
+   */
+  async fail(code: 1 | 2, command: string, ...args: string[]): Promise<string> {
+    const before = this.files();
+    const outcome = await this.run(command, "--quiet", ...args);
+    const line = outcome.stderr.trimEnd().replaceAll(`${this.path}/`, "").replaceAll(this.path, ".");
+    assert.ok(line.startsWith("error: ") && !line.includes("\n"), `one line of error, not:\n${outcome.stderr}`);
+    assert.equal(outcome.code, code, line);
+    assert.equal(outcome.stdout, "");
+    assert.deepEqual(this.files(), before, "a command that fails leaves nothing");
+    return line.slice("error: ".length);
+  }
+
+  /** Paths of all files and directories here, sorted. */
+  files(directory = "."): string[] {
+    return [...Deno.readDirSync(this.join(directory))].flatMap(({ name, isDirectory }) => {
+      const path = directory === "." ? name : `${directory}/${name}`;
+      return isDirectory ? [`${path}/`, ...this.files(path)] : [path];
+    }).sort();
+  }
+
+  /** Contents of the files of an artifact, by name. */
+  bits(directory: string): Record<string, Uint8Array> {
+    return Object.fromEntries(this.files(directory).map((path) => [path.slice(directory.length + 1), this.read(path)]));
+  }
+
+  read(path: string): Uint8Array {
+    return Deno.readFileSync(this.join(path));
+  }
+
+  [Symbol.dispose](): void {
+    this.#directory[Symbol.dispose]();
+  }
+}
+
+/** JSON objects, one a line. */
+// deno-lint-ignore no-explicit-any -- what the program printed is what the tests look into
+export function jsonLines(text: string): any[] {
+  return text.trimEnd().split("\n").map((line) => JSON.parse(line));
+}
+
+/**
+ * Flags of a model whose rows are so long that a log of 20,000 samples has tables which are not wholly hot within
+ * the budget, so that there are hot and cold batches.
+ */
+export const WIDE_MODEL = [
+  ...["--arch-mlp-bot", "13-16-64", "--arch-mlp-top", "16-1", "--ranks", "2", "--optimizer", "adagrad"],
+  ...["--learning-rate", "0.02", "--batch-size", "64", "--hot-memory", "6MiB"],
+];
+
+/** Flags of a model that trains in a moment. */
+export const TINY_MODEL = ["--arch-mlp-bot", "13-16-8", "--arch-mlp-top", "16-1", "--ranks", "2"];

@@ -1,0 +1,93 @@
+/** The model and the batches of make_losses.py, whose head says how every number is made. */
+import type { Optimizer } from "../../src/backend/backend.ts";
+import { Batch, type BatchShape } from "../../src/layout/batch.ts";
+import { BatchFiller } from "../../src/layout/batch_filler.ts";
+import { SegmentSorter } from "../../src/layout/segment_sorter.ts";
+import type { ModelPlan, ModelShape } from "../../src/model/shape.ts";
+import { mix } from "../../src/random.ts";
+
+const DENSE = 4, DIM = 8, BATCH = 16;
+const TABLE_ROWS = [3, 40, 7, 100, 1];
+const TABLES = TABLE_ROWS.length;
+
+/** Steps in losses.json. */
+export const STEPS = 100;
+/** Learning rate of each optimizer. */
+export const LEARNING_RATES: Readonly<Record<Optimizer, number>> = { sgd: 0.1, adagrad: 0.05, rwsadagrad: 0.05 };
+
+/** The golden model with an optimizer. */
+export function goldenModel(optimizer: Optimizer): ModelShape {
+  return { dim: DIM, tableRows: TABLE_ROWS, bottom: [DENSE, 16, DIM], top: [16, 1], interaction: "dot", optimizer };
+}
+
+/** Its dense parameters and its embedding rows before the first step. */
+export function goldenParameters(plan: ModelPlan): { dense: Float32Array; rows: Float32Array } {
+  const dense = new Float32Array(plan.denseWords);
+  [...plan.bottom, ...plan.top].forEach(({ shape: { inputs, outputs }, weight, bias }, layer) => {
+    const bound = Math.sqrt(6 / (inputs + outputs));
+    for (let i = 0; i < inputs * outputs; i++) dense[weight + i] = 2 * bound * number(1 + layer, i) - bound;
+    for (let i = 0; i < outputs; i++) dense[bias + i] = number(11 + layer, i) - 0.5;
+  });
+  const rows = new Float32Array(plan.rows * DIM);
+  let at = 0;
+  TABLE_ROWS.forEach((count, table) => {
+    for (let i = 0; i < count * DIM; i++) rows[at++] = number(21 + table, i) - 0.5;
+  });
+  return { dense, rows };
+}
+
+/** Packs the golden batches one after the other into one block. */
+export class GoldenBatches {
+  readonly shape: BatchShape = {
+    batchSize: BATCH,
+    denseFeatures: DENSE,
+    tables: TABLES,
+    bags: true,
+    lookupCapacity: BATCH * TABLES * 4,
+  };
+  readonly #batch = new Batch(this.shape);
+  readonly #sorter = new SegmentSorter(this.shape, TABLE_ROWS.reduce((sum, rows) => sum + rows));
+
+  /** The batch of a step, counted from 0; valid until the next call. */
+  at(step: number): Batch {
+    const stream = 100 + 10 * step;
+    const labels = new Float32Array(BATCH);
+    const dense = Float32Array.from({ length: BATCH * DENSE }, (_, i) => 2 * number(stream, i));
+    const indices: number[] = [];
+    const offsets = [0];
+    for (let sample = 0; sample < BATCH; sample++) {
+      let total = 0;
+      let firstRow = 0;
+      TABLE_ROWS.forEach((rows, table) => {
+        for (let left = bagLength(number(stream + 1, sample * TABLES + table)); left > 0; left--) {
+          const id = Math.floor(rows * number(stream + 2, indices.length) ** 2);
+          total += id;
+          indices.push(firstRow + id);
+        }
+        offsets.push(indices.length);
+        firstRow += rows;
+      });
+      labels[sample] = number(stream + 3, sample) < (total % 3 === 0 ? 0.8 : 0.2) ? 1 : 0;
+    }
+    const filler = new BatchFiller(this.#batch);
+    const samples = {
+      count: BATCH,
+      labels: Uint8Array.from(labels),
+      dense,
+      indices: Uint32Array.from(indices),
+      offsets: Uint32Array.from(offsets),
+    };
+    for (let sample = 0; sample < BATCH; sample++) filler.add(samples, sample);
+    filler.close();
+    this.#sorter.write(this.#batch);
+    return this.#batch;
+  }
+}
+
+function number(stream: number, i: number): number {
+  return (mix(stream * 1_000_003 + i) >>> 0) / 2 ** 32;
+}
+
+function bagLength(u: number): number {
+  return u < 1 / 8 ? 0 : u < 5 / 8 ? 1 : 2 + Math.floor(8 * u - 5);
+}

@@ -1,0 +1,51 @@
+/** The losses of 100 steps are those of PyTorch, from equal parameters and batches. */
+import assert from "node:assert/strict";
+import type { Optimizer } from "../../src/backend/backend.ts";
+import { cpuOptions, type HostOptions, openHost } from "../../src/backend/open.ts";
+import { largestError } from "../support/close.ts";
+import { localModel, trainOn } from "../support/local_model.ts";
+import golden from "./losses.json" with { type: "json" };
+import { GoldenBatches, goldenModel, goldenParameters, LEARNING_RATES, STEPS } from "./golden_model.ts";
+
+async function lossesOf(optimizer: Optimizer, options: HostOptions): Promise<number[]> {
+  using host = await openHost(options);
+  const batches = new GoldenBatches();
+  await using group = localModel(host, goldenModel(optimizer), batches.shape);
+  const { dense, rows } = goldenParameters(group.memory.plan);
+  host.upload(dense, group.memory.parameters);
+  host.upload(rows, group.memory.full.weights);
+  return Array.from({ length: STEPS }, (_, step) => trainOn(group, batches.at(step), LEARNING_RATES[optimizer]));
+}
+
+const BACKENDS: [string, () => Promise<HostOptions> | HostOptions, number][] = [
+  ["reference", () => ({ kind: "reference" }), 2e-6],
+  ["cpu, WASM", () => cpuOptions("wasm"), 1e-4],
+  ["cpu, OpenBLAS where it is found", () => cpuOptions("auto"), 1e-4],
+];
+
+for (const [name, options, tolerance] of BACKENDS) {
+  for (const optimizer of ["sgd", "adagrad", "rwsadagrad"] as const) {
+    Deno.test(`losses of ${STEPS} steps are PyTorch's: ${name}, ${optimizer}`, async () => {
+      const expected = golden.losses[optimizer];
+      const error = largestError(await lossesOf(optimizer, await options()), expected);
+      assert.ok(error <= tolerance, `the losses differ by ${error} relative, more than ${tolerance}`);
+    });
+  }
+}
+
+Deno.test("the golden batches repeat rows, within a bag too, and have empty bags", () => {
+  const batches = new GoldenBatches();
+  let twice = 0;
+  let empty = 0;
+  for (let step = 0; step < STEPS; step++) {
+    const { lookups, distinct, words, sections, samples, shape } = batches.at(step);
+    assert.ok(distinct < lookups / 2);
+    for (let bag = 0; bag < samples * shape.tables; bag++) {
+      const [from, to] = words.subarray(sections.offsets + bag, sections.offsets + bag + 2);
+      const rows = words.subarray(sections.indices + from, sections.indices + to);
+      if (rows.length === 0) empty++;
+      if (new Set(rows).size < rows.length) twice++;
+    }
+  }
+  assert.ok(twice > 100 && empty > 100, `${twice} bags with a row twice, ${empty} empty bags`);
+});

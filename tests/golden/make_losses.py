@@ -1,0 +1,158 @@
+"""Trains a small DLRM in plain PyTorch and writes the loss of every step, which golden_test.ts must reproduce.
+
+To make losses.json again (Python 3, torch 2.13, any CPU):
+
+    python3 tests/golden/make_losses.py
+
+The initial parameters and all batches follow from one integer hash, below and in golden_model.ts, so that no data lies
+between the two programs. `number(stream, i)` is the hash of `stream * 1_000_003 + i` modulo 2^32, over 2^32.
+
+    stream                 meaning
+    1 + layer              weight (outputs, inputs) of a layer, row-major, in [-1, 1) * sqrt(6 / (inputs + outputs))
+    11 + layer             bias of a layer, in [-0.5, 0.5)
+    21 + table             rows of a table, row-major, in [-0.5, 0.5)
+    100 + 10 * step        dense features (sample, feature), in [0, 2)
+    101 + 10 * step        length of bag (sample, table): the number below 1/8: 0, below 5/8: 1, else 2 to 4
+    102 + 10 * step        id of lookup k of the batch in a table of n rows: floor(n * number^2)
+    103 + 10 * step        label of a sample: 1 if the number is below 0.8 where the sum of the sample's ids is a multiple
+                           of 3, and below 0.2 elsewhere
+
+Layers are counted over the bottom MLP and then the top MLP. Tables have so few rows that all batches repeat some.
+"""
+
+import json
+import math
+import os
+
+import numpy as np
+import torch
+
+DENSE, DIM, BATCH, STEPS = 4, 8, 16, 100
+TABLE_ROWS = [3, 40, 7, 100, 1]
+BOTTOM = [DENSE, 16, DIM]
+TOP = [DIM + (len(TABLE_ROWS) + 1) * len(TABLE_ROWS) // 2, 16, 1]
+LEARNING_RATES = {"sgd": 0.1, "adagrad": 0.05, "rwsadagrad": 0.05}
+EPSILON = 1e-10
+
+
+def mix(x):
+    x ^= x >> 16
+    x = x * 0x7FEB352D & 0xFFFFFFFF
+    x ^= x >> 15
+    x = x * 0x846CA68B & 0xFFFFFFFF
+    return x ^ x >> 16
+
+
+def number(stream, i):
+    return mix((stream * 1_000_003 + i) & 0xFFFFFFFF) / 2**32
+
+
+def tensor(stream, shape, scale, shift):
+    values = [scale * number(stream, i) + shift for i in range(math.prod(shape))]
+    return torch.tensor(np.array(values, dtype=np.float64).astype(np.float32).reshape(shape))
+
+
+class Dlrm(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        layers = []
+        for widths in (BOTTOM, TOP):
+            for inputs, outputs in zip(widths, widths[1:]):
+                linear = torch.nn.Linear(inputs, outputs)
+                bound = math.sqrt(6 / (inputs + outputs))
+                linear.weight.data = tensor(1 + len(layers), (outputs, inputs), 2 * bound, -bound)
+                linear.bias.data = tensor(11 + len(layers), (outputs,), 1, -0.5)
+                layers.append(linear)
+        self.bottom = torch.nn.ModuleList(layers[: len(BOTTOM) - 1])
+        self.top = torch.nn.ModuleList(layers[len(BOTTOM) - 1 :])
+        self.tables = torch.nn.ModuleList()
+        for t, rows in enumerate(TABLE_ROWS):
+            table = torch.nn.EmbeddingBag(rows, DIM, mode="sum", sparse=True)
+            table.weight.data = tensor(21 + t, (rows, DIM), 1, -0.5)
+            self.tables.append(table)
+
+    def forward(self, dense, bags):
+        x = dense
+        for layer in self.bottom:
+            x = torch.relu(layer(x))
+        pooled = [table(ids, offsets) for table, (ids, offsets) in zip(self.tables, bags)]
+        vectors = torch.stack([x] + pooled, dim=1)
+        products = torch.bmm(vectors, vectors.transpose(1, 2))
+        i, j = torch.tril_indices(vectors.shape[1], vectors.shape[1], offset=-1)
+        x = torch.cat([x, products[:, i, j]], dim=1)
+        for layer in self.top[:-1]:
+            x = torch.relu(layer(x))
+        return self.top[-1](x).squeeze(1)
+
+
+def bag_length(u):
+    return 0 if u < 1 / 8 else 1 if u < 5 / 8 else 2 + math.floor(8 * u - 5)
+
+
+def batch(step):
+    stream = 100 + 10 * step
+    dense = tensor(stream, (BATCH, DENSE), 2, 0)
+    ids = [[] for _ in TABLE_ROWS]
+    offsets = [[] for _ in TABLE_ROWS]
+    labels = []
+    k = 0
+    for sample in range(BATCH):
+        total = 0
+        for t, rows in enumerate(TABLE_ROWS):
+            offsets[t].append(len(ids[t]))
+            for _ in range(bag_length(number(stream + 1, sample * len(TABLE_ROWS) + t))):
+                row = math.floor(rows * number(stream + 2, k) ** 2)
+                ids[t].append(row)
+                total += row
+                k += 1
+        labels.append(1.0 if number(stream + 3, sample) < (0.8 if total % 3 == 0 else 0.2) else 0.0)
+    bags = [(torch.tensor(i, dtype=torch.int64), torch.tensor(o)) for i, o in zip(ids, offsets)]
+    return dense, bags, torch.tensor(labels)
+
+
+class RowWiseAdagrad:
+    """Adagrad with one accumulated square a row: the mean over the row, after the gradients of equal rows are added."""
+
+    def __init__(self, tables, rate):
+        self.tables = tables
+        self.rate = rate
+        self.states = [torch.zeros(table.weight.shape[0]) for table in tables]
+
+    def step(self):
+        for table, state in zip(self.tables, self.states):
+            gradient = table.weight.grad.coalesce()
+            rows, values = gradient.indices()[0], gradient.values()
+            state[rows] += (values * values).mean(dim=1)
+            table.weight.data[rows] -= self.rate * values / (torch.sqrt(state[rows]) + EPSILON).unsqueeze(1)
+
+
+def train(optimizer):
+    model = Dlrm()
+    rate = LEARNING_RATES[optimizer]
+    dense = [p for layer in [*model.bottom, *model.top] for p in layer.parameters()]
+    sparse = [table.weight for table in model.tables]
+    if optimizer == "sgd":
+        optimizers = [torch.optim.SGD(dense + sparse, lr=rate)]
+    elif optimizer == "adagrad":
+        optimizers = [torch.optim.Adagrad(dense + sparse, lr=rate, eps=EPSILON)]
+    else:
+        optimizers = [torch.optim.Adagrad(dense, lr=rate, eps=EPSILON), RowWiseAdagrad(model.tables, rate)]
+    losses = []
+    for step in range(STEPS):
+        x, bags, labels = batch(step)
+        model.zero_grad()
+        loss = torch.nn.functional.binary_cross_entropy_with_logits(model(x, bags), labels)
+        loss.backward()
+        for each in optimizers:
+            each.step()
+        losses.append(loss.item())
+    return losses
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    losses = {optimizer: train(optimizer) for optimizer in LEARNING_RATES}
+    path = os.path.join(os.path.dirname(os.path.abspath(__file__)), "losses.json")
+    with open(path, "w") as file:
+        json.dump({"torch": torch.__version__.split("+")[0], "losses": losses}, file, indent=1)
+        file.write("\n")

@@ -1,0 +1,52 @@
+import assert from "node:assert/strict";
+import { Header } from "../../src/backend/backend.ts";
+import { Batch, type BatchShape } from "../../src/layout/batch.ts";
+import { BatchRecord, mostRecordBytes } from "../../src/layout/batch_record.ts";
+import { SegmentSorter } from "../../src/layout/segment_sorter.ts";
+import { Random } from "../../src/random.ts";
+
+const TABLES = 5, TABLE_ROWS = 100_000, ROWS = TABLES * TABLE_ROWS;
+
+/** A batch of random lookups, complete but for its segments; words that it does not use are zero. */
+function randomBatch(shape: BatchShape, samples: number, random: Random): Batch {
+  const batch = new Batch(shape);
+  const { words, floats, sections } = batch;
+  let lookups = 0;
+  for (let i = 0; i < samples; i++) floats[sections.labels + i] = random.below(2);
+  for (let i = 0; i < samples * shape.denseFeatures; i++) floats[sections.dense + i] = random.normal();
+  for (let bag = 0; bag < samples * shape.tables; bag++) {
+    for (let left = shape.bags ? random.below(4) : 1; left > 0; left--) {
+      words[sections.indices + lookups++] = bag % shape.tables * TABLE_ROWS + random.below(TABLE_ROWS);
+    }
+    if (shape.bags) words[sections.offsets + bag + 1] = lookups;
+  }
+  words[Header.samples] = samples;
+  words[Header.lookups] = lookups;
+  return batch;
+}
+
+for (const [bags, batchSize] of [[false, 8], [true, 8], [false, 8000], [true, 8000]] as const) {
+  Deno.test(`a record unpacks to the batch, ${batchSize} samples${bags ? " with bags" : ""}`, () => {
+    const random = new Random(3);
+    const shape = {
+      batchSize,
+      denseFeatures: 3,
+      tables: TABLES,
+      bags,
+      lookupCapacity: (bags ? 4 : 1) * TABLES * batchSize,
+    };
+    const sorter = new SegmentSorter(shape, ROWS);
+    const record = new BatchRecord(shape);
+    const found = new Batch(shape);
+    found.words.fill(77); // what an earlier batch left
+    for (const samples of [batchSize, 1, 5]) {
+      const batch = randomBatch(shape, samples, random);
+      const positions = sorter.write(batch);
+      const bytes = record.pack(batch, positions);
+      assert.ok(bytes <= mostRecordBytes(shape));
+      assert.equal(record.unpack(found, bytes), undefined);
+      assert.deepEqual(found.words.subarray(0, batch.usedWords), batch.words.subarray(0, batch.usedWords));
+      assert.match(record.unpack(found, bytes + 4)!, /a record of \d+ bytes that ends after \d+/);
+    }
+  });
+}

@@ -1,0 +1,131 @@
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { generateDataset } from "../../src/dataset/generate.ts";
+import { planDataset, planPublished } from "../../src/plan/plan_training.ts";
+import { PUBLISHED } from "../../src/plan/published.ts";
+import { profileDataset } from "../../src/profile/profile_dataset.ts";
+import { resolveConfig } from "../../src/train/config.ts";
+import { TemporaryDirectory } from "../support/temporary.ts";
+import { tinyDataset } from "../support/tiny_dataset.ts";
+
+const GIB = 2 ** 30;
+const ROOMY = { total: 1024 * GIB, available: 1024 * GIB };
+
+Deno.test("planDataset() expects what profiling then finds", () => {
+  using folder = new TemporaryDirectory();
+  const dataset = tinyDataset(folder.join("data"), {
+    samples: { train: 3000, validation: 0, test: 0 },
+    tableRows: [20_000, 300, 30_000],
+    denseFeatures: 2,
+    bags: true,
+    seed: 1,
+    skew: 4,
+  });
+  const hotMemory = 100_000;
+  const plan = planDataset(dataset, resolveConfig("kaggle", { hotMemory, optimizer: "adagrad" }), ROOMY);
+  const { body } = profileDataset(dataset, {
+    out: folder.join("p"),
+    dim: 16,
+    optimizer: "adagrad",
+    hotMemory,
+    seed: 1,
+  });
+  assert.equal(plan.hotRows, body.hotRows);
+  assert.equal(plan.hotBytes, body.hotBytes);
+  assert.equal(plan.hotLookupShare, body.hotLookupShare);
+  assert.deepEqual(
+    plan.tables.map(({ name, rows, hotRows, lookupShare }) => ({ name, rows, hotRows, lookupShare })),
+    body.tables.map(({ name, rows, hotRows, lookupShare }) => ({ name, rows, hotRows, lookupShare })),
+  );
+  assert.deepEqual(plan.tables.map(({ bytes, stateBytes }) => [bytes, stateBytes]), [
+    [20_000 * 64, 20_000 * 64],
+    [300 * 64, 300 * 64],
+    [30_000 * 64, 30_000 * 64],
+  ]);
+  assert(plan.hotSampleShare! > 0 && plan.hotSampleShare! < plan.hotLookupShare);
+});
+
+Deno.test("planPublished() knows the published sizes", () => {
+  const kaggle = planPublished(PUBLISHED.kaggle, resolveConfig("kaggle", { hotMemory: 256 * 2 ** 20 }), ROOMY);
+  assert.equal(kaggle.rows, 33_762_577);
+  assert.equal(kaggle.tables.reduce((sum, { bytes }) => sum + bytes, 0), 33_762_577 * 64);
+  assert.equal(kaggle.hotRows, 256 * 2 ** 20 / 64);
+  assert(kaggle.hotSampleShare! > 0.72 && kaggle.hotSampleShare! < 0.78, `${kaggle.hotSampleShare}`);
+  const avazu = planPublished(PUBLISHED.avazu, resolveConfig("avazu", { hotMemory: 0 }), ROOMY);
+  assert.equal(avazu.rows, 9_449_205);
+  assert.equal(avazu.tables.length, 21);
+  assert.equal(avazu.hotLookupShare, 0);
+  assert.equal(avazu.hotSampleShare, null);
+});
+
+Deno.test("a plan that does not fit says what to lower, and that fits", () => {
+  const config = resolveConfig("kaggle", { optimizer: "adagrad", ranks: 2 });
+  const machine = { total: 4 * GIB, available: 4 * GIB };
+  const plan = planPublished(PUBLISHED.kaggle, config, machine);
+  const cpu = plan.placements.find(({ mode }) => mode === "cpu")!;
+  assert(!cpu.fits && cpu.host > 4 * GIB);
+  assert.match(
+    plan.advice[0],
+    /^Mode cpu needs 4\.\d GiB and 4\.0 GiB are free here; it would fit with --optimizer rwsadagrad, or with --arch-sparse-feature-size 8 /,
+  );
+  const lowered = planPublished(PUBLISHED.kaggle, { ...config, optimizer: "rwsadagrad" }, machine);
+  assert(lowered.placements.find(({ mode }) => mode === "cpu")!.fits);
+  const hopeless = planPublished(PUBLISHED.mlperf, resolveConfig("mlperf"), { total: GIB, available: GIB });
+  assert.match(hopeless.advice[0], /no flag alone makes it fit: prepare the data with --max-ind-range/);
+  assert.deepEqual(planPublished(PUBLISHED.kaggle, config, ROOMY).advice, []);
+});
+
+Deno.test("--hot-memory in the advice is enough to fit", () => {
+  const config = resolveConfig("kaggle", { hotMemory: 2 * GIB, ranks: 2 });
+  const machine = { total: 4 * GIB, available: 3.5 * GIB };
+  const plan = planPublished(PUBLISHED.kaggle, config, machine);
+  const line = plan.advice.find((text) => text.startsWith("Mode fae needs"))!;
+  const mib = Number(/--hot-memory (\d+)MiB/.exec(line)![1]);
+  assert(mib > 100, line);
+  const lowered = planPublished(PUBLISHED.kaggle, { ...config, hotMemory: mib * 2 ** 20 }, machine);
+  assert(lowered.placements.find(({ mode, onDevice }) => mode === "fae" && !onDevice)!.fits);
+});
+
+Deno.test("a budget below the tables that are always hot is refused with the least that works", () => {
+  assert.throws(
+    () => planPublished(PUBLISHED.kaggle, resolveConfig("kaggle", { hotMemory: 1000 }), ROOMY),
+    /the budget is 1000; give at least \d+, or 0 to keep nothing hot$/,
+  );
+});
+
+Deno.test("the planned host memory is near a real run's peak", async () => {
+  using folder = new TemporaryDirectory();
+  const dataset = generateDataset(folder.join("clicks"), {
+    samples: 4000,
+    seed: 1,
+    scale: 20,
+    fractions: { validation: 0.1, test: 0.1 },
+  });
+  for (const mode of ["cpu", "fae"] as const) {
+    const flags = [
+      "--mode",
+      mode,
+      "--optimizer",
+      "adagrad",
+      "--ranks",
+      "2",
+      "--hot-memory",
+      "64MiB",
+      "--device",
+      "cpu",
+    ];
+    const cli = join(import.meta.dirname!, "../../cli.ts");
+    const { stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+      args: ["run", "-A", cli, "train", dataset.directory, ...flags, "--json", "--quiet", "--out", folder.join(mode)],
+    }).output();
+    const lines = new TextDecoder().decode(stdout).trim().split("\n");
+    assert(lines.at(-1)!.includes('"result"'), new TextDecoder().decode(stderr));
+    const { peakRssBytes } = JSON.parse(lines.at(-1)!);
+    const config = resolveConfig("kaggle", { mode, optimizer: "adagrad", ranks: 2, hotMemory: 64 * 2 ** 20 });
+    const { host } = planDataset(dataset, config, ROOMY).placements.find((plan) =>
+      plan.mode === mode && !plan.onDevice
+    )!;
+    const ratio = host / peakRssBytes;
+    assert(ratio > 0.8 && ratio < 1.25, `mode ${mode}: planned ${host}, peak ${peakRssBytes}`);
+  }
+});

@@ -1,0 +1,28 @@
+/** Comparison of numbers that were computed in different ways. */
+import assert from "node:assert/strict";
+
+/** Fails unless every number is within `tolerance` of the expected one, relative to it or to 1 where it is smaller. */
+export function assertClose(
+  actual: ArrayLike<number>,
+  expected: ArrayLike<number>,
+  tolerance: number,
+  what: string,
+): void {
+  assert.equal(actual.length, expected.length, `${what}: length`);
+  for (let i = 0; i < expected.length; i++) {
+    const allowed = tolerance * Math.max(1, Math.abs(expected[i]));
+    const close = Math.abs(actual[i] - expected[i]) <= allowed;
+    assert.ok(close, `${what}: element ${i} is ${actual[i]}, expected ${expected[i]}`);
+  }
+}
+
+/** The largest relative difference of two lists of numbers. */
+export function largestError(actual: ArrayLike<number>, expected: ArrayLike<number>): number {
+  assert.equal(actual.length, expected.length);
+  let most = 0;
+  for (let i = 0; i < expected.length; i++) {
+    const error = Math.abs(actual[i] - expected[i]) / Math.abs(expected[i]);
+    if (!(error <= most)) most = error; // NaN wins
+  }
+  return most;
+}

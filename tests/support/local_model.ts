@@ -1,0 +1,20 @@
+/** A model of one rank on the calling thread, fed with batches by hand: the real step without a run around it. */
+import type { HostBackend } from "../../src/backend/backend.ts";
+import type { Batch, BatchShape } from "../../src/layout/batch.ts";
+import { type ModelShape, planModel } from "../../src/model/shape.ts";
+import { allocateRunMemory, LocalRank } from "../../src/train/rank_group.ts";
+
+/** A rank on `host` with its memory, parameters all zero. */
+export function localModel(host: HostBackend, shape: ModelShape, batchShape: BatchShape, hotRows = 0): LocalRank {
+  const plan = planModel(shape);
+  return new LocalRank(allocateRunMemory({ plan, batchShape, hotRows, ranks: 1, device: host, host, tables: host }));
+}
+
+/** Trains on one batch, copied into a slot, and returns the mean loss. */
+export function trainOn(group: LocalRank, batch: Batch, learningRate: number): number {
+  const slot = group.acquire();
+  group.batches[slot].bytes.set(batch.bytes.subarray(0, 4 * batch.usedWords));
+  group.batches[slot].learningRate = learningRate;
+  group.train(slot);
+  return group.takeLoss() / batch.samples;
+}

@@ -1,0 +1,143 @@
+import assert from "node:assert/strict";
+import { cpuOptions, openHost } from "../../src/backend/open.ts";
+import { HotsetError } from "../../src/errors.ts";
+import type { BatchShape } from "../../src/layout/batch.ts";
+import type { ModelShape } from "../../src/model/shape.ts";
+import { Checkpoint, type CheckpointBody, saveCheckpoint } from "../../src/train/checkpoint.ts";
+import { ShuffleScheduler } from "../../src/train/scheduler.ts";
+import { localModel } from "../support/local_model.ts";
+import { TemporaryDirectory } from "../support/temporary.ts";
+
+const MODEL: ModelShape = {
+  dim: 3,
+  tableRows: [10, 70],
+  bottom: [2, 5, 3],
+  top: [4, 1],
+  interaction: "dot",
+  optimizer: "adagrad",
+};
+const SHAPE: BatchShape = { batchSize: 2, denseFeatures: 2, tables: 2, bags: false, lookupCapacity: 4 };
+
+/** The memory of a model, filled with numbers counted up from `first`. */
+async function memoryOf(model: ModelShape, first = 0) {
+  const host = await openHost(await cpuOptions("wasm"));
+  const { memory } = localModel(host, model, SHAPE);
+  const { parameters, denseState, full } = memory;
+  const vectors = [parameters, denseState, full.weights, full.state].flatMap((buffer) =>
+    buffer === undefined ? [] : [host.floats(buffer)]
+  );
+  let next = first;
+  for (const vector of vectors) vector.forEach((_, i) => vector[i] = next++ / 7);
+  return { memory, vectors };
+}
+
+function bodyOf(model: ModelShape): CheckpointBody {
+  const state = {
+    epoch: 1,
+    step: 17,
+    samples: 2100,
+    scheduler: new ShuffleScheduler({ cold: 5, hot: 9 }).state,
+    bestAuc: 0.123456789,
+    evaluationsSinceBest: 2,
+    finished: false,
+  };
+  return { model, seed: 4, dataset: "abc", run: "def", state };
+}
+
+for (const optimizer of ["sgd", "adagrad", "rwsadagrad"] as const) {
+  Deno.test(`a checkpoint restores every word and all it says: ${optimizer}`, async () => {
+    using directory = new TemporaryDirectory();
+    const model = { ...MODEL, optimizer };
+    const saved = await memoryOf(model, 1);
+    saveCheckpoint(directory.join("last"), saved.memory, bodyOf(model));
+    const checkpoint = Checkpoint.open(directory.join("last"));
+    assert.deepEqual(checkpoint.body, bodyOf(model));
+    const other = await memoryOf(model, 5000);
+    checkpoint.load(other.memory, model);
+    assert.equal(saved.vectors.length, optimizer === "sgd" ? 2 : 4);
+    assert.deepEqual(other.vectors, saved.vectors);
+  });
+}
+
+Deno.test("a checkpoint replaces the one before; equal memory gives equal bytes", async () => {
+  using directory = new TemporaryDirectory();
+  const bytes = () =>
+    [...Deno.readDirSync(directory.join("last"))].map(({ name }) => name).sort().map((name) =>
+      [name, Deno.readFileSync(directory.join("last", name))] as const
+    );
+  const { memory } = await memoryOf(MODEL, 1);
+  saveCheckpoint(directory.join("last"), memory, bodyOf(MODEL));
+  const first = bytes();
+  saveCheckpoint(directory.join("last"), (await memoryOf(MODEL, 9)).memory, bodyOf(MODEL));
+  assert.notDeepEqual(bytes(), first);
+  saveCheckpoint(directory.join("last"), memory, bodyOf(MODEL));
+  assert.deepEqual(bytes(), first);
+  assert.deepEqual([...Deno.readDirSync(directory.path)].map(({ name }) => name), ["last"]);
+});
+
+Deno.test("a checkpoint of another model is refused and says how it differs", async () => {
+  using directory = new TemporaryDirectory();
+  saveCheckpoint(directory.join("last"), (await memoryOf(MODEL)).memory, bodyOf(MODEL));
+  const checkpoint = Checkpoint.open(directory.join("last"));
+  const changes: [Partial<ModelShape>, RegExp][] = [
+    [{ tableRows: [10, 71] }, /its tableRows is \[10,70\] and the run's is \[10,71\]/],
+    [{ top: [5, 1] }, /its top is \[4,1\]/],
+    [{ optimizer: "sgd" }, /its optimizer is "adagrad" and the run's is "sgd"/],
+    [{ interaction: "cat" }, /its interaction is "dot"/],
+    [{ bottom: [2, 6, 3] }, /its bottom is/],
+  ];
+  for (const [change, reason] of changes) {
+    const model = { ...MODEL, ...change };
+    const { memory, vectors } = await memoryOf(model, 3);
+    const before = vectors.map((vector) => vector.slice());
+    assert.throws(
+      () => checkpoint.load(memory, model),
+      (error) =>
+        error instanceof HotsetError && /^Cannot load checkpoint /.test(error.message) && reason.test(error.message),
+    );
+    assert.deepEqual(vectors, before, "nothing is loaded");
+  }
+});
+
+Deno.test("a damaged checkpoint is refused and the fault named", async () => {
+  using directory = new TemporaryDirectory();
+  const { memory } = await memoryOf(MODEL);
+  const path = directory.join("last");
+  const manifest = directory.join("last", "manifest.json");
+  const edit = (change: (text: string) => string) =>
+    Deno.writeTextFileSync(manifest, change(Deno.readTextFileSync(manifest)));
+  const faults: [string, () => void, RegExp][] = [
+    [
+      "truncated",
+      () => Deno.truncateSync(directory.join("last", "rows.f32"), 100),
+      /rows\.f32 has 100 bytes instead of/,
+    ],
+    [
+      "longer",
+      () => Deno.writeFileSync(directory.join("last", "dense.f32"), new Uint8Array(4), { append: true }),
+      /dense\.f32 has/,
+    ],
+    ["a flipped byte", () => {
+      const bytes = Deno.readFileSync(directory.join("last", "row_state.f32"));
+      bytes[50] ^= 1;
+      Deno.writeFileSync(directory.join("last", "row_state.f32"), bytes);
+    }, /row_state\.f32 is damaged/],
+    ["no file", () => Deno.removeSync(directory.join("last", "dense_state.f32")), /dense_state\.f32 is missing/],
+    ["no manifest", () => Deno.removeSync(manifest), /no manifest\.json/],
+    ["a truncated manifest", () => edit((text) => text.slice(0, 200)), /not JSON/],
+    ["a manifest of another model", () => edit((text) => text.replace('"dim": 3', '"dim": 30')), /bottom MLP|bytes/],
+    ["a manifest with more rows", () => edit((text) => text.replace("70", "71")), /rows\.f32 has .* implies/],
+    ["a rate out of range", () => edit((text) => text.replace('"rate": 50', '"rate": 500')), /scheduler\.rate/],
+    ["a negative step", () => edit((text) => text.replace('"step": 17', '"step": -1')), /state\.step/],
+  ];
+  for (const [what, damage, reason] of faults) {
+    saveCheckpoint(path, memory, bodyOf(MODEL));
+    damage();
+    assert.throws(
+      () => Checkpoint.open(path),
+      (error) => error instanceof HotsetError && reason.test(error.message) && !error.message.includes("\n"),
+      what,
+    );
+    Deno.removeSync(path, { recursive: true });
+  }
+});

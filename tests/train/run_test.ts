@@ -1,0 +1,302 @@
+/** Whole runs: the same bits again, after an interrupt too; hot rows in every amount; why a run ends. */
+import assert from "node:assert/strict";
+import { HotsetError, UsageError } from "../../src/errors.ts";
+import type { Dataset } from "../../src/dataset/dataset.ts";
+import { resolveConfig, type TrainConfig } from "../../src/train/config.ts";
+import type { ResultEvent, RunEvent } from "../../src/train/events.ts";
+import { resumeRun, startRun } from "../../src/train/run.ts";
+import { evaluateRun } from "../../src/train/score_run.ts";
+import { Interrupted } from "../../src/train/trainer.ts";
+import { TemporaryDirectory } from "../support/temporary.ts";
+import { tinyDataset } from "../support/tiny_dataset.ts";
+
+/** Two tables are large enough not to be hot as a whole. */
+const TABLE_ROWS = [20_000, 50, 17_000, 3];
+const ROW_BYTES = 4 * (16 + 1);
+/** The small tables and some 2,000 rows of the large ones. */
+const SOME_HOT = 53 * ROW_BYTES + 2000 * ROW_BYTES;
+const EVERYTHING_HOT = 64 * 2 ** 20;
+
+const CONFIG: TrainConfig = resolveConfig("kaggle", {
+  bottom: [12, 16],
+  top: [12, 1],
+  batchSize: 50,
+  optimizer: "rwsadagrad",
+  learningRate: 0.05,
+  hotMemory: SOME_HOT,
+  ranks: 1,
+  printFreq: 1,
+});
+
+function dataOf(directory: TemporaryDirectory, train = 1990): Dataset {
+  return tinyDataset(directory.join("data"), {
+    samples: { train, validation: 300, test: 310 },
+    tableRows: TABLE_ROWS,
+    denseFeatures: 3,
+    bags: false,
+    seed: 1,
+    skew: 8,
+  });
+}
+
+/** A run and all that it reported. */
+async function run(directory: TemporaryDirectory, name: string, dataset: Dataset, config: TrainConfig) {
+  const events: RunEvent[] = [];
+  const out = directory.join(name);
+  const result = await startRun(config, dataset, { out, report: (event) => events.push(event) });
+  return { result, events, out };
+}
+
+/** Starts a run, or resumes it, and interrupts it after a step. */
+async function interrupt(out: string, step: number, start?: { config: TrainConfig; dataset: Dataset }): Promise<void> {
+  const controller = new AbortController();
+  const report = (event: RunEvent) => {
+    if (event.event === "progress" && event.step === step) controller.abort();
+  };
+  const options = { out, report, signal: () => controller.signal };
+  await assert.rejects(
+    start === undefined ? resumeRun(options) : startRun(start.config, start.dataset, options),
+    (error) => error instanceof Interrupted && error.message.includes(`step ${step};`) && error.run === out,
+  );
+}
+
+async function resume(out: string): Promise<ResultEvent> {
+  return await resumeRun({ out, report: () => {} });
+}
+
+/** All files of a run's checkpoints. */
+function checkpoints(out: string): Record<string, Uint8Array> {
+  const files: Record<string, Uint8Array> = {};
+  for (const name of ["best", "last"]) {
+    for (const file of Deno.readDirSync(`${out}/${name}`)) {
+      files[`${name}/${file.name}`] = Deno.readFileSync(`${out}/${name}/${file.name}`);
+    }
+  }
+  return files;
+}
+
+/** Fails unless two runs left equal checkpoints, apart from files whose name ends so. */
+function assertEqualCheckpoints(actual: string, expected: string, what: string, except?: string): void {
+  const [a, b] = [checkpoints(actual), checkpoints(expected)];
+  assert.deepEqual(Object.keys(a).sort(), Object.keys(b).sort());
+  for (const name of Object.keys(a)) {
+    if (except !== undefined && name.endsWith(except)) continue;
+    assert.ok(indexOfDifference(a[name], b[name]) < 0, `${what}: ${name} differs`);
+  }
+}
+
+function indexOfDifference(a: Uint8Array, b: Uint8Array): number {
+  return a.length === b.length ? a.findIndex((byte, i) => byte !== b[i]) : 0;
+}
+
+function figures({ auc, logloss, accuracy, calibration, ne, samples, steps, ended }: ResultEvent) {
+  return { auc, logloss, accuracy, calibration, ne, samples, steps, ended };
+}
+
+for (const mode of ["cpu", "fae"] as const) {
+  for (const ranks of [1, 2]) {
+    Deno.test(`the same run twice leaves the same bits: mode ${mode}, ${ranks} ranks`, async () => {
+      using directory = new TemporaryDirectory();
+      const dataset = dataOf(directory);
+      const config = { ...CONFIG, mode, ranks, epochs: 2 };
+      const first = await run(directory, "first", dataset, config);
+      for (const folder of ["layouts", "profiles"]) {
+        if (mode === "fae" || folder === "layouts") Deno.removeSync(directory.join(folder), { recursive: true });
+      }
+      const second = await run(directory, "second", dataset, config);
+      assertEqualCheckpoints(second.out, first.out, "again");
+      assert.deepEqual(figures(second.result), figures(first.result));
+      const losses = (events: RunEvent[]) => events.flatMap((event) => event.event === "progress" ? [event.loss] : []);
+      assert.deepEqual(losses(second.events), losses(first.events));
+      assert.ok(losses(first.events).length >= 80);
+      const other = await run(directory, "other", dataset, { ...config, seed: 5 });
+      assert.notEqual(other.result.logloss, first.result.logloss, "another seed is another run");
+    });
+  }
+
+  Deno.test(`an interrupted run, resumed, leaves the bits of one that was not: mode ${mode}`, async () => {
+    using directory = new TemporaryDirectory();
+    const dataset = dataOf(directory);
+    // Evaluations in the middle of turns, two epochs, and a learning rate that depends on the step.
+    const config = { ...CONFIG, mode, epochs: 2, testFreq: 9, warmupSteps: 10, decayStartStep: 30, decaySteps: 30 };
+    const whole = await run(directory, "whole", dataset, config);
+    const steps = whole.result.steps;
+    const turns = whole.events.flatMap((event) =>
+      event.event === "progress" ? [{ step: event.step, hot: event.hotShare > 0 }] : []
+    );
+    if (mode === "fae") {
+      const switches = turns.filter(({ hot }, i) => i > 0 && hot !== turns[i - 1].hot).length;
+      assert.ok(switches >= 4, `${switches} switches`);
+    }
+    // The first step, within turns, at an evaluation, at a switch, at the end of an epoch, and one before the end.
+    const firstHot = turns.find(({ hot }) => hot)?.step ?? 20;
+    const stops = [1, 7, 9, firstHot - 1, firstHot + 2, steps / 2, steps / 2 + 5, steps - 1, steps];
+    for (const stop of new Set(stops)) {
+      const out = directory.join(`stopped-${stop}`);
+      await interrupt(out, stop, { config, dataset });
+      const result = await resume(out);
+      assertEqualCheckpoints(out, whole.out, `stopped after step ${stop}`);
+      assert.deepEqual(figures(result), figures(whole.result));
+    }
+    // Twice, and once before there was a checkpoint.
+    const out = directory.join("twice");
+    await interrupt(out, 4, { config, dataset });
+    Deno.removeSync(`${out}/last`, { recursive: true });
+    await interrupt(out, 13);
+    await interrupt(out, steps - 3);
+    await resume(out);
+    assertEqualCheckpoints(out, whole.out, "stopped twice");
+  });
+}
+
+Deno.test("a run that is over stays over when resumed", async () => {
+  using directory = new TemporaryDirectory();
+  const { result, out } = await run(directory, "run", dataOf(directory, 300), CONFIG);
+  const before = checkpoints(out);
+  const again = await resume(out);
+  assert.deepEqual(figures(again), figures(result));
+  assert.deepEqual(checkpoints(out), before);
+});
+
+Deno.test("runs are not overwritten, and resumed only with their own data", async () => {
+  using directory = new TemporaryDirectory();
+  const dataset = dataOf(directory, 300);
+  const { out } = await run(directory, "run", dataset, { ...CONFIG, mode: "cpu" });
+  await assert.rejects(
+    startRun(CONFIG, dataset, { out, report: () => {} }),
+    (error) => error instanceof UsageError && /a run is there; continue it with --resume/.test(error.message),
+  );
+  const last = `${out}/last/manifest.json`;
+  Deno.writeTextFileSync(last, Deno.readTextFileSync(last).replace(/"run": "\w+"/, '"run": "another"'));
+  await assert.rejects(
+    resume(out),
+    (error) => error instanceof HotsetError && /other data or options/.test(error.message),
+  );
+  Deno.removeSync(directory.join("data"), { recursive: true });
+  dataOf(directory, 301);
+  await assert.rejects(resume(out), (error) => error instanceof HotsetError && /has changed since/.test(error.message));
+  await assert.rejects(resume(directory.join("none")), /there is no run\.json in it/);
+});
+
+Deno.test("mode fae with nothing hot is mode cpu, to the bit", async () => {
+  using directory = new TemporaryDirectory();
+  const dataset = dataOf(directory);
+  const cpu = await run(directory, "cpu", dataset, { ...CONFIG, mode: "cpu" });
+  const fae = await run(directory, "fae", dataset, { ...CONFIG, hotMemory: 0 });
+  assert.equal(fae.result.hotRows, 0);
+  assert.equal(fae.result.hotSampleShare, 0);
+  assertEqualCheckpoints(fae.out, cpu.out, "nothing hot", "manifest.json"); // which names the layout
+  assert.equal(fae.result.auc, cpu.result.auc);
+});
+
+Deno.test("mode fae with everything hot, or some rows, learns as mode cpu does", async () => {
+  using directory = new TemporaryDirectory();
+  const dataset = dataOf(directory, 6000);
+  const config = { ...CONFIG, batchSize: 64 };
+  const cpu = (await run(directory, "cpu", dataset, { ...config, mode: "cpu" })).result;
+  const all = (await run(directory, "all", dataset, { ...config, hotMemory: EVERYTHING_HOT })).result;
+  const some = (await run(directory, "some", dataset, config)).result;
+  assert.equal(all.hotRows, dataset.rows);
+  assert.equal(all.hotSampleShare, 1);
+  assert.ok(some.hotSampleShare > 0.2 && some.hotSampleShare < 0.9, `${some.hotSampleShare} hot`);
+  assert.ok(cpu.ne < 0.97, `normalised entropy ${cpu.ne}`);
+  for (const { logloss, auc } of [all, some]) {
+    assert.ok(Math.abs(logloss - cpu.logloss) < 0.01, `logloss ${logloss}, cpu ${cpu.logloss}`);
+    assert.ok(Math.abs(auc - cpu.auc) < 0.015, `AUC ${auc}, cpu ${cpu.auc}`);
+  }
+});
+
+Deno.test("every sample is trained on once an epoch, bags or not", async () => {
+  for (const bags of [false, true]) {
+    using directory = new TemporaryDirectory();
+    const dataset = tinyDataset(directory.join("data"), {
+      samples: { train: 777, validation: 100, test: 0 },
+      tableRows: TABLE_ROWS,
+      denseFeatures: 3,
+      bags,
+      seed: 2,
+      skew: 8,
+    });
+    for (const mode of ["cpu", "fae"] as const) {
+      const { result } = await run(directory, mode, dataset, { ...CONFIG, mode, epochs: 3 });
+      assert.equal(result.samples, 3 * 777);
+      assert.ok(Number.isFinite(result.logloss));
+    }
+  }
+});
+
+Deno.test("a run ends when the selection split reaches the target AUC", async () => {
+  using directory = new TemporaryDirectory();
+  const { result, events, out } = await run(directory, "run", dataOf(directory), {
+    ...CONFIG,
+    epochs: 5,
+    testFreq: 5,
+    targetAuc: 0.55,
+  });
+  assert.equal(result.ended, "target");
+  assert.ok(result.steps < 5 * 40);
+  const aucs = events.flatMap((event) =>
+    event.event === "evaluation" && event.split === "validation" ? [event.auc] : []
+  );
+  assert.ok(aucs.pop()! >= 0.55 && aucs.every((auc) => auc < 0.55), "at the first evaluation that reaches it");
+  assert.equal((await resume(out)).steps, result.steps);
+});
+
+Deno.test("a run ends when its patience does, and keeps the best checkpoint", async () => {
+  using directory = new TemporaryDirectory();
+  const dataset = dataOf(directory);
+  // A rate that changes nothing: the first evaluation stays the best.
+  const { result, events } = await run(directory, "run", dataset, {
+    ...CONFIG,
+    optimizer: "sgd",
+    learningRate: 1e-30,
+    epochs: 5,
+    testFreq: 4,
+    patience: 3,
+  });
+  assert.equal(result.ended, "patience");
+  assert.equal(result.steps, 4 * 4);
+  const evaluations = events.filter((event) => event.event === "evaluation" && event.split === "validation");
+  assert.equal(evaluations.length, 4);
+});
+
+Deno.test("an epoch's end is evaluated once, also where the frequency falls on it", async () => {
+  using directory = new TemporaryDirectory();
+  const dataset = dataOf(directory);
+  const { events } = await run(directory, "run", dataset, { ...CONFIG, mode: "cpu", testFreq: 20, epochs: 2 });
+  const steps = events.flatMap((event) =>
+    event.event === "evaluation" && event.split === "validation" ? [event.step] : []
+  );
+  assert.deepEqual(steps, [20, 40, 60, 80]);
+});
+
+Deno.test("the best checkpoint is the one with the best AUC, and what a run is evaluated by", async () => {
+  using directory = new TemporaryDirectory();
+  const dataset = dataOf(directory);
+  // A learning rate that overfits.
+  const { events, out } = await run(directory, "run", dataset, {
+    ...CONFIG,
+    learningRate: 0.4,
+    testFreq: 10,
+    epochs: 4,
+  });
+  const evaluations = events.flatMap((event) =>
+    event.event === "evaluation" && event.split === "validation" ? [event] : []
+  );
+  const best = evaluations.reduce((a, b) => b.auc > a.auc ? b : a);
+  assert.ok(best.step < evaluations.at(-1)!.step, "this run gets worse in the end");
+  const [validation, test] = await evaluateRun(out, undefined, () => {});
+  assert.equal(validation.step, best.step);
+  assert.ok(Math.abs(validation.auc - best.auc) < 1e-6);
+  assert.equal(test.split, "test");
+});
+
+Deno.test("a bottom MLP that does not take the data's dense features is refused, and nothing is written", async () => {
+  using directory = new TemporaryDirectory();
+  const dataset = dataOf(directory, 300);
+  await assert.rejects(
+    startRun({ ...CONFIG, denseFeatures: 13 }, dataset, { out: directory.join("run"), report: () => {} }),
+    (error) => error instanceof HotsetError && /takes 13 values and the data has 3 dense features/.test(error.message),
+  );
+  assert.deepEqual([...Deno.readDirSync(directory.path)].map(({ name }) => name), ["data"]);
+});
