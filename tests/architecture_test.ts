@@ -1,95 +1,133 @@
+/** Keeps the rules of docs/architecture.md: who imports whom, who opens libraries, what the tree may name. */
 import assert from "node:assert/strict";
-import { relative } from "node:path";
-import { fileURLToPath } from "node:url";
+import { join } from "node:path";
+import { TemporaryDirectory } from "./support/temporary.ts";
 
-const ROOT = fileURLToPath(new URL("..", import.meta.url));
+const ROOT = new URL("..", import.meta.url);
+const decoder = new TextDecoder();
 
-interface Module {
-  specifier: string;
-  dependencies?: { code?: { specifier?: string }; type?: { specifier?: string } }[];
-}
-
-/** Files of the project that are reachable from an entry, with what each imports. */
-async function imports(entry: string): Promise<Map<string, string[]>> {
-  const command = new Deno.Command(Deno.execPath(), { args: ["info", "--json", entry], cwd: ROOT, stderr: "null" });
-  const { modules } = JSON.parse(new TextDecoder().decode((await command.output()).stdout)) as { modules: Module[] };
-  const own = (url: string | undefined) =>
-    url?.startsWith("file://") ? relative(ROOT, fileURLToPath(url)).replaceAll("\\", "/") : undefined;
-  const isOwn = (path: string | undefined): path is string => path !== undefined && !path.startsWith("..");
-  return new Map(
-    modules.flatMap(({ specifier, dependencies = [] }) => {
-      const file = own(specifier);
-      const targets = dependencies.flatMap(({ code, type }) => [own(code?.specifier), own(type?.specifier)]);
-      return isOwn(file) ? [[file, [...new Set(targets.filter(isOwn))]] as const] : [];
-    }),
-  );
-}
-
-/** The room a file belongs to, and the rooms that it may import. Every room may import itself and the common files. */
-const COMMON = ["src/artifact.ts", "src/errors.ts", "src/random.ts", "src/backend/backend.ts", "deno.json"];
-const ALLOWED: Record<string, string[]> = {
-  "cli.ts": ["mod.ts"],
-  "mod.ts": ["src/"],
-  "src/report/": ["src/train/", "src/plan/", "src/profile/", "src/layout/", "src/dataset/", "src/doctor.ts"],
-  "src/doctor.ts": ["src/backend/open.ts"],
-  "src/plan/": ["src/train/", "src/model/", "src/profile/", "src/layout/", "src/dataset/", "src/report/format.ts"],
-  "src/train/": [
-    "src/model/",
-    "src/layout/",
-    "src/profile/",
-    "src/dataset/",
-    "src/collective/",
-    "src/backend/open.ts",
-  ],
-  "src/model/": ["src/layout/", "src/collective/"],
-  "src/layout/": ["src/profile/", "src/dataset/"],
-  "src/profile/": ["src/dataset/"],
-  "src/dataset/": [],
-  "src/collective/": [],
-  "src/backend/open.ts": ["src/backend/", "ffi/"],
-  "src/backend/host_memory.ts": [],
-  "src/backend/reference/": ["src/backend/host_memory.ts"],
-  "src/backend/cpu/": ["src/backend/host_memory.ts", "ffi/"],
-  "src/backend/cuda/": ["src/backend/host_memory.ts", "ffi/"],
-  "ffi/": [],
+/** What each room may import besides itself. A room is a folder under src/, a file there, or the top. */
+const MAY_IMPORT: Record<string, string[]> = {
+  "cli": ["mod"],
+  "mod": ["train", "plan", "report", "doctor", "model", "layout", "profile", "dataset", "contract", "foundation"],
+  "report": ["train", "plan", "doctor", "layout", "profile", "dataset", "foundation"],
+  "plan": ["train", "model", "layout", "profile", "dataset", "contract", "foundation"],
+  "train": ["open", "collective", "model", "layout", "profile", "dataset", "contract", "foundation"],
+  "doctor": ["open", "foundation"],
+  "model": ["collective", "layout", "contract", "foundation"],
+  "layout": ["profile", "dataset", "contract", "foundation"],
+  "profile": ["dataset", "contract", "foundation"],
+  "dataset": ["foundation"],
+  "collective": ["contract", "foundation"],
+  "open": ["backend", "contract", "ffi"],
+  "backend": ["contract", "ffi", "foundation"],
+  "contract": ["foundation"],
+  "foundation": [],
+  "ffi": [],
 };
 
-Deno.test("imports go one way", async () => {
-  const wrong: string[] = [];
-  const files = new Map([
-    ...await imports("cli.ts"),
-    ...await imports("src/train/rank_worker.ts"),
-    ...await imports("src/backend/cuda/open.ts"),
-  ]);
-  assert.ok(files.size > 80, `only ${files.size} files were found`);
-  for (const [file, targets] of files) {
-    if (COMMON.includes(file)) {
-      const outside = targets.filter((target) => !COMMON.includes(target));
-      wrong.push(...outside.map((target) => `${file} -> ${target}`));
-      continue;
-    }
-    const room = Object.keys(ALLOWED).find((prefix) => file.startsWith(prefix));
-    assert.ok(room !== undefined, `${file} lies in no room`);
-    const may = [room, ...ALLOWED[room], ...(room === "ffi/" ? [] : COMMON)];
-    const outside = targets.filter((target) => !may.some((prefix) => target.startsWith(prefix)));
-    wrong.push(...outside.map((target) => `${file} -> ${target}`));
-  }
+/** What depends on nothing. */
+const FOUNDATION = ["src/artifact.ts", "src/errors.ts", "src/random.ts", "src/report/format.ts"];
+const CONTRACT = ["src/backend/backend.ts", "src/backend/host_memory.ts"];
+
+/** The room that a file belongs to; all folders of backends are one. */
+function roomOf(path: string): string {
+  if (FOUNDATION.includes(path)) return "foundation";
+  if (CONTRACT.includes(path)) return "contract";
+  if (path === "src/backend/open.ts") return "open";
+  const [top, name] = path.split("/");
+  return (top === "src" ? name : top).replace(/\.ts$/, "");
+}
+
+/** TypeScript files under a folder, but for those that AssemblyScript compiles. */
+function sources(folder: string): string[] {
+  return [...Deno.readDirSync(new URL(folder, ROOT))].flatMap(({ name, isDirectory }) => {
+    if (isDirectory) return name === "assembly" ? [] : sources(`${folder}/${name}`);
+    return name.endsWith(".ts") ? [`${folder}/${name}`] : [];
+  });
+}
+
+const FILES = ["cli.ts", "mod.ts", ...sources("src"), ...sources("ffi")];
+
+interface Graph {
+  modules: {
+    specifier: string;
+    dependencies?: { code?: { specifier: string }; type?: { specifier: string } }[];
+  }[];
+}
+
+/** Imports between files of the project, static and dynamic, by path. Workers are roots of their own. */
+async function imports(): Promise<[from: string, to: string][]> {
+  using directory = new TemporaryDirectory();
+  const entry = directory.join("all.ts");
+  Deno.writeTextFileSync(entry, FILES.map((path) => `import ${JSON.stringify(new URL(path, ROOT).href)};\n`).join(""));
+  const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+    args: ["info", "--json", "--config", new URL("deno.json", ROOT).pathname, entry],
+  }).output();
+  assert.equal(code, 0, decoder.decode(stderr));
+  const { modules }: Graph = JSON.parse(decoder.decode(stdout));
+  const inside = (specifier: string | undefined) =>
+    specifier?.startsWith(ROOT.href) ? [specifier.slice(ROOT.href.length)] : [];
+  return modules.flatMap(({ specifier, dependencies = [] }) =>
+    inside(specifier).flatMap((from) =>
+      dependencies.flatMap(({ code, type }) =>
+        inside((code ?? type)?.specifier).map((to): [string, string] => [from, to])
+      )
+    )
+  ).filter(([, to]) => to.endsWith(".ts"));
+}
+
+Deno.test("imports go one way, as docs/architecture.md says", async () => {
+  const edges = await imports();
+  assert.ok(edges.length > FILES.length, `${edges.length} imports of ${FILES.length} files`);
+  const wrong = edges.filter(([from, to]) => {
+    const [room, other] = [roomOf(from), roomOf(to)];
+    assert.ok(room in MAY_IMPORT, `${from} is in a room that docs/architecture.md does not know`);
+    return room !== other && !MAY_IMPORT[room].includes(other);
+  });
   assert.deepEqual(wrong, []);
 });
 
-/** Source files under a folder. */
-function* sources(folder: string): Generator<string> {
-  for (const entry of Deno.readDirSync(`${ROOT}/${folder}`)) {
-    const path = folder === "" ? entry.name : `${folder}/${entry.name}`;
-    if (entry.isDirectory) yield* sources(path);
-    else if (path.endsWith(".ts")) yield path;
+Deno.test("a backend's folder is imported by open.ts and by itself alone", async () => {
+  const folderOf = (path: string) => /^src\/backend\/([^/]+)\//.exec(path)?.[1];
+  const wrong = (await imports()).filter(([from, to]) =>
+    folderOf(to) !== undefined && folderOf(from) !== folderOf(to) && from !== "src/backend/open.ts"
+  );
+  assert.deepEqual(wrong, []);
+});
+
+Deno.test("only files under ffi/ open libraries or read memory by address", () => {
+  const unsafe = [...FILES, ...sources("tests"), ...sources("bench"), ...sources("tools")].filter((path) =>
+    path !== "tests/architecture_test.ts" && /Deno\.(dlopen|Unsafe)/.test(Deno.readTextFileSync(new URL(path, ROOT)))
+  );
+  assert.ok(unsafe.includes("ffi/library.ts"));
+  assert.deepEqual(unsafe.filter((path) => !path.startsWith("ffi/")), []);
+});
+
+/** Paths of the files that belong to the project, or undefined where git cannot tell. */
+function trackedFiles(): string[] | undefined {
+  try {
+    const { success, stdout } = new Deno.Command("git", { args: ["ls-files"], cwd: ROOT, stderr: "null" }).outputSync();
+    return success ? decoder.decode(stdout).trimEnd().split("\n") : undefined;
+  } catch {
+    return undefined;
   }
 }
 
-Deno.test("foreign libraries and raw pointers are touched under ffi/ alone", () => {
-  const touching = ["src", "bench", "tools"].flatMap((folder) => [...sources(folder)])
-    .concat("cli.ts", "mod.ts")
-    .filter((path) => /Deno\.(dlopen|Unsafe)/.test(Deno.readTextFileSync(`${ROOT}/${path}`)));
-  assert.deepEqual(touching, []);
-  assert.match(Deno.readTextFileSync(`${ROOT}/ffi/library.ts`), /Deno\.dlopen/);
+const tracked = trackedFiles();
+
+/** What belongs to one machine: folders of users and of temporary files, and hosts that packages are fetched from. */
+const OF_ONE_MACHINE = /(?<![\w.$}*])\/(tmp|work|root|home)\/|\bregistry\.|"tarball"/;
+
+Deno.test({
+  name: "no file names a path or a package host of one machine" +
+    (tracked ? "" : " (skipped: this is no git checkout)"),
+  ignore: tracked === undefined,
+  fn() {
+    const found = tracked!.filter((path) => path !== "tests/architecture_test.ts").flatMap((path) => {
+      const lines = Deno.readTextFileSync(join(ROOT.pathname, path)).split("\n");
+      return lines.flatMap((line, i) => OF_ONE_MACHINE.test(line) ? [`${path}:${i + 1}: ${line.slice(0, 100)}`] : []);
+    });
+    assert.deepEqual(found, []);
+  },
 });

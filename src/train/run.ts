@@ -111,6 +111,9 @@ export function expectStart(config: TrainConfig, out: string): void {
   expectPlacement(config);
   const { denseFeatures, bottom } = config;
   planModel({ ...config, tableRows: [1], bottom: [denseFeatures ?? 1, ...bottom] });
+  if (exists(out) && !Deno.statSync(out).isDirectory) {
+    throw new HotsetError(`Cannot start a run in ${out}: a file is there`);
+  }
   if (exists(join(out, RUN_FILE))) {
     throw new UsageError(
       `Cannot start a run in ${out}: a run is there; continue it with --resume or choose another --out`,

@@ -23,9 +23,16 @@ const CASES: [[string, ...string[]], code: 1 | 2, message: string][] = [
     "option '--optimizer <name>' argument 'adam' is invalid. Allowed choices are sgd, adagrad, rwsadagrad.",
   ],
   [["train", "x", "--ranks", "257"], 2, "Cannot use the configuration: ranks: Too big: expected number to be <=256"],
-  [["train", "x", "--mode", "gpu"], 2, "Cannot train in mode gpu on the CPU: choose --mode fae or cpu"],
-  [["train", "--demo", "--mode", "gpu"], 2, "Cannot train in mode gpu on the CPU: choose --mode fae or cpu"],
-  [["train", "x", "--device", "cuda"], 2, "Cannot train on cuda: not built yet"],
+  [
+    ["train", "x", "--mode", "gpu", "--device", "cpu"],
+    2,
+    "Cannot train in mode gpu on the CPU: choose --mode fae or cpu",
+  ],
+  [
+    ["train", "--demo", "--mode", "cpu", "--device", "emulated"],
+    2,
+    "Cannot train in mode cpu on emulated: choose --mode fae, hybrid or gpu",
+  ],
   [
     ["train", "x", "--arch-mlp-bot", "13-64-32", "--arch-sparse-feature-size", "16"],
     1,
