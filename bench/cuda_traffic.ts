@@ -9,10 +9,15 @@ import { openCuda } from "../src/backend/cuda/open.ts";
 import { Batch, type BatchShape, SEGMENTS_END } from "../src/layout/batch.ts";
 import { Random } from "../src/random.ts";
 
+const OPTIMIZERS: Optimizer[] = ["sgd", "adagrad", "rwsadagrad"];
 /** The rows lookups go to, by table: like Criteo's, some tables have few rows and some have many. */
 const TABLE_ROWS = [3, 20, 600, 5000, 14, 300, 20_000, 9, 100, 4000, 50, 8000];
 
-/** Traffic of one kernel's launches. */
+/**
+ * Traffic of one kernel's launch. `neededSectors` of gather and update is what the operation needs at the least: every
+ * row, gradient and state in sectors of its own, the lists packed. For the others it is the sum over requests of what
+ * their bytes would take side by side.
+ */
 export interface TrafficLine {
   readonly kernel: string;
   readonly dim: number;
@@ -73,7 +78,7 @@ export function measureTraffic(dim: number, batchSize: number): TrafficLine[] {
 
   const segments = part(sections.segments, 2 * (lookupCapacity + 1));
   const bags = part(sections.segmentBags, lookupCapacity);
-  for (const optimizer of ["sgd", "adagrad", "rwsadagrad"] as Optimizer[]) {
+  for (const optimizer of OPTIMIZERS) {
     const state = optimizer === "sgd" ? undefined : backend.allocate(rows * stateWordsPerRow(optimizer, dim), "state");
     const shape = { optimizer, dim, rank: 0, ranks: 1 };
     backend.updateRows(shape, header, segments, bags, dPooled, table, state);
@@ -94,7 +99,17 @@ export function measureTraffic(dim: number, batchSize: number): TrafficLine[] {
   backend.updateDense("adagrad", 4096, header, make(4096), make(4096), backend.allocate(4096, "state"));
   backend.synchronize();
   const { kernels } = backend.device.libraries.emulated!.traffic!;
-  return [...kernels].map(([kernel, traffic]) => ({ kernel, dim, ...traffic }));
+  const sectorsOf = (words: number) => Math.ceil(words / 8);
+  const rowSectors = sectorsOf(dim), { distinct } = batch;
+  const listSectors = sectorsOf(lookupCapacity) + sectorsOf(2 * (distinct + 1)) + 1;
+  const needed = new Map([["gather_4", 2 * lookupCapacity * rowSectors + sectorsOf(lookupCapacity)]]);
+  for (const optimizer of OPTIMIZERS) {
+    const perRow = 2 * rowSectors + 2 * sectorsOf(stateWordsPerRow(optimizer, dim));
+    needed.set(`update_rows_${optimizer}_4`, lookupCapacity * rowSectors + distinct * perRow + listSectors);
+  }
+  return [...kernels].map(([kernel, traffic]) => {
+    return { kernel, dim, ...traffic, neededSectors: needed.get(kernel) ?? traffic.neededSectors };
+  });
 }
 
 if (import.meta.main) {

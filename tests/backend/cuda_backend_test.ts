@@ -4,6 +4,7 @@ import { Header, HEADER_WORDS } from "../../src/backend/backend.ts";
 import { CudaDevice } from "../../src/backend/cuda/device.ts";
 import { KernelModule } from "../../src/backend/cuda/kernel.ts";
 import type { DeviceBuffer } from "../../src/backend/cuda/memory.ts";
+import { cudaFindings } from "../../src/backend/cuda/findings.ts";
 import { openCuda } from "../../src/backend/cuda/open.ts";
 import { ReferenceBackend } from "../../src/backend/reference/reference.ts";
 import { HotsetError } from "../../src/errors.ts";
@@ -170,4 +171,28 @@ Deno.test("the same inputs give the same bits", () => {
     });
   };
   assert.deepEqual(bits(), bits());
+});
+
+const gpu = cudaFindings().find(({ name }) => name.startsWith("GPU"))!;
+
+Deno.test({
+  name: `without a GPU the error is the library's own, with a next step${
+    gpu.found ? " (skipped: there is a GPU)" : ""
+  }`,
+  ignore: gpu.found,
+  fn: () => {
+    assert.throws(() => openCuda({ device: "cuda" }), (error: unknown) => {
+      assert.ok(error instanceof HotsetError);
+      assert.match(error.message, /^Cannot use CUDA: (cudaGetDeviceCount: cuda\w+ \(\d+\), |Cannot load )/);
+      assert.match(error.message, /(nvidia-smi|Install it with)[^]*--device emulated/);
+      return true;
+    });
+  },
+});
+
+Deno.test("findings name every library and never throw", () => {
+  const names = cudaFindings().map(({ name }) => name);
+  assert.deepEqual(names.slice(0, 4), ["CUDA runtime", "CUDA driver", "cuBLAS", "cuDNN"]);
+  assert.ok(names.length >= 5);
+  for (const { detail } of cudaFindings()) assert.notEqual(detail, "");
 });
