@@ -117,16 +117,25 @@ export function resultTable(results: readonly ResultEvent[]): string {
   );
 }
 
+/** A reason without the indented lines, which list all that was tried. */
+function shortened(detail: string): string {
+  return detail.replace(": none of these could be opened", "").split("\n").filter((line) => !/^ {2}/.test(line)).join(
+    "\n",
+  );
+}
+
 /** What a machine offers, and what to do about what is missing. */
 export function diagnosisText({ findings, copyGbPerSecond, cores, kaggleLimit }: Diagnosis): string {
   const width = Math.max(...findings.map(({ name }) => name.length));
   const indent = "\n" + " ".repeat("missing".length + width + 4);
   const lines = findings.map(({ name, found, detail }) =>
-    `${found ? "ok     " : "missing"}  ${name.padEnd(width)}  ${detail.replaceAll("\n", indent)}`
+    `${found ? "ok     " : "missing"}  ${name.padEnd(width)}  ${shortened(detail).replaceAll("\n", indent)}`
   );
+  const gpu = findings.find(({ name }) => name === "GPU")?.found ?? false;
   return [
     ...lines,
     "",
+    ...(gpu ? [] : ["Without an NVIDIA GPU the CPU computes, and nothing of CUDA is needed. --json lists all tries."]),
     `One core copies ${copyGbPerSecond.toFixed(0)} GB/s. The matrix products of the kaggle model alone would allow ` +
     `${count(kaggleLimit)} samples/s on ${cores} cores.`,
   ].join("\n");

@@ -6,6 +6,7 @@ import { writeCriteoLog } from "../dataset/generate.ts";
 import type { TrainConfig } from "./config.ts";
 import type { Report, ResultEvent } from "./events.ts";
 import { cacheOf, expectStart, type RunOptions, startRun } from "./run.ts";
+import { expectDevice } from "./placement.ts";
 import { prepareTo } from "./stages.ts";
 
 /** Samples of the generated log, and how its tables shrink: 26 tables of about 700,000 rows, 45 MB at dim 16. */
@@ -37,6 +38,7 @@ export async function runDemo(config: TrainConfig, options: RunOptions): Promise
   const { out, report } = options;
   const modes = [...new Set(["cpu", config.mode] as const)];
   for (const mode of modes) expectStart({ ...config, mode }, join(out, mode));
+  await expectDevice(config);
   report({ event: "note", text: `Generated data: ${SAMPLES} clicks shaped like Criteo's, from a planted model` });
   const dataset = await ensureGenerated(config.seed, cacheOf(out), report);
   const results: ResultEvent[] = [];

@@ -22,6 +22,14 @@ export function expectPlacement({ mode, device }: Pick<TrainConfig, "mode" | "de
   }
 }
 
+/** Opens and closes the GPU if the configuration cannot do without one: to be asked before stages that take long. */
+export async function expectDevice(config: PlacementConfig): Promise<void> {
+  const { mode, device, precision, activations } = config;
+  if (device === "cuda" || (device === "auto" && (mode === "gpu" || mode === "hybrid"))) {
+    using _device = await openDevice({ device: "cuda", precision, activations });
+  }
+}
+
 /**
  * Opens the backends of a run, allocates its memory and starts its ranks. With device auto a GPU computes if there is
  * one; else the CPU does, and why is reported. Throws HotsetError if the mode needs a device that is not there.

@@ -10,7 +10,7 @@ import { Checkpoint } from "./checkpoint.ts";
 import { type TrainConfig, trainConfig } from "./config.ts";
 import type { Report, ResultEvent, RunEvent } from "./events.ts";
 import { measurePhases } from "./phases.ts";
-import { expectPlacement, openRanks } from "./placement.ts";
+import { expectDevice, expectPlacement, openRanks } from "./placement.ts";
 import { ensureDataset, ensureLayout, ensureProfile, type RawOptions } from "./stages.ts";
 import { BEST_CHECKPOINT, LAST_CHECKPOINT, Trainer } from "./trainer.ts";
 
@@ -129,6 +129,7 @@ export async function trainOn(
   options: RunOptions,
 ): Promise<ResultEvent> {
   expectStart(config, options.out);
+  await expectDevice(config);
   const dataset = await ensureDataset(inputs, raw, cacheOf(options.out), options.report);
   return await startRun(config, dataset, options);
 }

@@ -36,11 +36,8 @@ Deno.test("doctor says what the machine offers", async () => {
 
 Deno.test("doctor names the command that installs what is missing", async () => {
   using place = new Workplace();
-  const command = new Deno.Command(Deno.execPath(), {
-    args: ["run", "-A", "--no-check", new URL("../../cli.ts", import.meta.url).pathname, "doctor", "--json"],
-    env: { HOTSET_OPENBLAS: place.join("nothing.so") },
-  });
-  const [diagnosis] = jsonLines(new TextDecoder().decode((await command.output()).stdout));
+  const { stdout } = await place.runWith({ HOTSET_OPENBLAS: place.join("nothing.so") }, "doctor", "--json");
+  const [diagnosis] = jsonLines(stdout);
   const missing = diagnosis.findings.find((f: { name: string }) => f.name === "OpenBLAS");
   assert.equal(missing.found, false);
   assert.match(missing.detail, /Install it with: \S+/);
@@ -129,5 +126,19 @@ Deno.test("a run goes into the first directory that is free", async () => {
   place.log("log.tsv", 300);
   for (const run of ["hotset/run-1", "hotset/run-2"]) {
     assert.match(await place.succeed("train", "log.tsv", ...TINY_MODEL), new RegExp(`^Runs: ${run}$`, "m"));
+  }
+});
+
+Deno.test("a mode that needs a GPU fails without one before anything is prepared", async () => {
+  using place = new Workplace();
+  place.log("log.tsv", 300);
+  // A driver that is not there, so that the test says the same on a machine with a GPU.
+  const env = { HOTSET_CUDA_DRIVER: place.join("no.so"), HOTSET_CUDART: place.join("no.so") };
+  for (const flags of [["log.tsv", "--mode", "gpu"], ["--demo", "--mode", "hybrid"], ["log.tsv", "--device", "cuda"]]) {
+    const { code, stdout, stderr } = await place.runWith(env, "train", ...flags, "--quiet");
+    assert.equal(code, 1);
+    assert.match(stderr, /^error: Cannot (use|load) [^\n]*CUDA/);
+    assert.equal(stdout, "");
+    assert.deepEqual(place.files(), ["log.tsv"]);
   }
 });

@@ -42,12 +42,12 @@ export class Workplace implements Disposable {
     return path;
   }
 
-  /** Starts `hotset ...args` here, with only the variables it needs. */
-  start(args: readonly string[]): Deno.ChildProcess {
+  /** Starts `hotset ...args` here. */
+  start(args: readonly string[], env: Record<string, string> = {}): Deno.ChildProcess {
     return new Deno.Command(Deno.execPath(), {
       args: ["run", "-A", "--no-check", CLI, ...args],
       cwd: this.path,
-      env: { NO_COLOR: "1" },
+      env: { NO_COLOR: "1", ...env },
       stdin: "null",
       stdout: "piped",
       stderr: "piped",
@@ -55,8 +55,13 @@ export class Workplace implements Disposable {
   }
 
   /** Runs `hotset ...args` here to its end. */
-  async run(...args: string[]): Promise<Outcome> {
-    const { code, stdout, stderr } = await this.start(args).output();
+  run(...args: string[]): Promise<Outcome> {
+    return this.runWith({}, ...args);
+  }
+
+  /** The same with further environment variables. */
+  async runWith(env: Record<string, string>, ...args: string[]): Promise<Outcome> {
+    const { code, stdout, stderr } = await this.start(args, env).output();
     return { code, stdout: decoder.decode(stdout), stderr: decoder.decode(stderr) };
   }
 
