@@ -1,6 +1,6 @@
 /** Ranks compute what one rank computes, the fast path what the reference computes, and a failing rank says why. */
 import assert from "node:assert/strict";
-import { type Optimizer } from "../../src/backend/backend.ts";
+import type { Optimizer } from "../../src/backend/backend.ts";
 import { cpuOptions, type HostOptions, openHost } from "../../src/backend/open.ts";
 import { HotsetError } from "../../src/errors.ts";
 import { buildLayout } from "../../src/layout/build_layout.ts";
