@@ -269,6 +269,9 @@ interface TrainFlags extends RawFlags, Common {
   sampleRate?: number;
   printFreq?: number;
   testFreq?: number;
+  checkpointSteps?: number;
+  checkpointMinutes?: number;
+  keep?: number;
   targetAuc?: number;
   patience?: number;
   save: boolean;
@@ -298,6 +301,9 @@ function trainLayer(flags: TrainFlags): Partial<hotset.TrainConfig> {
     sampleRate: flags.sampleRate,
     printFreq: flags.printFreq,
     testFreq: flags.testFreq,
+    checkpointSteps: flags.checkpointSteps,
+    checkpointMinutes: flags.checkpointMinutes,
+    keep: flags.keep,
     targetAuc: flags.targetAuc,
     patience: flags.patience,
     save: flags.save,
@@ -352,6 +358,17 @@ withRaw(withCommon(program.command("train")))
   .option("--sample-rate <percent>", SAMPLE_RATE, real)
   .option("--print-freq <steps>", `steps between progress events ${standard("printFreq")}`, positive)
   .option("--test-freq <steps>", "steps between evaluations (default: at the end of epochs)", natural)
+  .option(
+    "--checkpoint-steps <n>",
+    `steps between checkpoints, beside those of evaluations; 0 for none by steps ${standard("checkpointSteps")}`,
+    natural,
+  )
+  .option(
+    "--checkpoint-minutes <n>",
+    `minutes between them; 0 for none by time ${standard("checkpointMinutes")}`,
+    number((value) => value >= 0, "a number from 0"),
+  )
+  .option("--keep <n>", `how many of those are kept under their steps' names ${standard("keep")}`, natural)
   .option("--target-auc <auc>", "stop at this AUC of the validation split (default: none)", share)
   .option("--patience <n>", "stop after so many evaluations without a better AUC (default: never)", positive)
   .option("--no-save", "write no checkpoints")

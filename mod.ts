@@ -65,6 +65,7 @@ export type { Activation, InteractionKind, InteractionShape, LinearShape, Optimi
 export { type Preset, PRESETS, resolveConfig, type TrainConfig } from "./src/train/config.ts";
 export { auc, type Metrics, metricsOf } from "./src/train/metrics.ts";
 export type {
+  CheckpointEvent,
   DatasetEvent,
   EvaluationEvent,
   LayoutEvent,

@@ -63,6 +63,15 @@ export class ArtifactFile implements Disposable {
     this.bytes += bytes.length;
   }
 
+  /** Waits until the disk has what was appended. Throws HotsetError when it refuses. */
+  sync(): void {
+    try {
+      this.#file.syncDataSync();
+    } catch (error) {
+      throw new HotsetError(`Cannot write ${this.#path}: ${messageOf(error)}`, { cause: error });
+    }
+  }
+
   [Symbol.dispose](): void {
     this.#file.close();
   }
@@ -121,9 +130,26 @@ export class ArtifactWriter implements Disposable {
     for (const [name, file] of this.#files) files[name] = { bytes: file.bytes, crc32: file.crc32 };
     for (const name of adopted) files[name] = measure(this.path(name));
     const manifest = { hotset: this.#kind, version: VERSIONS[this.#kind], files, body };
+    const text = new TextEncoder().encode(JSON.stringify(manifest, null, 1) + "\n");
+    this.file(MANIFEST).append(text);
+    // What cannot be made again must be on the disk before it takes the place of the one before it.
+    if (this.#kind === "checkpoint") { for (const file of this.#files.values()) file.sync(); }
+    this.#rename();
+  }
+
+  /** Completes the artifact as another name of the files of a whole one: linked where the file system can, else copied. */
+  commitLinks(source: string): void {
+    try {
+      for (const { name } of Deno.readDirSync(source)) linkOrCopy(join(source, name), this.path(name));
+    } catch (error) {
+      throw new HotsetError(`Cannot write ${this.#kind} ${this.#target}: ${messageOf(error)}`, { cause: error });
+    }
+    this.#rename();
+  }
+
+  #rename(): void {
     try {
       this.#closeFiles();
-      Deno.writeTextFileSync(this.path(MANIFEST), JSON.stringify(manifest, null, 1) + "\n");
       const replaced = this.#temporary + REPLACED;
       const exists = isDirectory(this.#target);
       if (exists) Deno.renameSync(this.#target, replaced);
@@ -293,6 +319,14 @@ function isDirectory(path: string): boolean {
     return Deno.statSync(path).isDirectory;
   } catch {
     return false;
+  }
+}
+
+function linkOrCopy(source: string, target: string): void {
+  try {
+    Deno.linkSync(source, target);
+  } catch {
+    Deno.copyFileSync(source, target);
   }
 }
 

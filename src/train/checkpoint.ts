@@ -11,6 +11,15 @@ import { type ModelShape, planModel } from "../model/shape.ts";
 import type { RunMemory } from "./rank_group.ts";
 import { schedulerState } from "./scheduler.ts";
 
+/** Names of a checkpoint's files: f32, little-endian. The states are there unless the optimizer is SGD. */
+export const CHECKPOINT_FILES = {
+  /** Dense parameters, and one word of optimizer state for each. */
+  dense: "dense.f32",
+  denseState: "dense_state.f32",
+  /** All rows (rows, dim), and their optimizer state (rows, stateWordsPerRow). */
+  rows: "rows.f32",
+  rowState: "row_state.f32",
+};
 /** Words copied at a time between a device and a file. */
 const CHUNK_WORDS = 4 << 20;
 const count = z.number().int().nonnegative();
@@ -64,24 +73,32 @@ type ModelMemory = Pick<RunMemory, "device" | "parameters" | "denseState"> & { r
 
 function vectorsOf({ device, full, parameters, denseState }: ModelMemory): Vector[] {
   return [
-    { file: "dense.f32", backend: device, buffer: parameters },
-    { file: "dense_state.f32", backend: device, buffer: denseState },
-    { file: "rows.f32", backend: full.backend, buffer: full.weights },
-    { file: "row_state.f32", backend: full.backend, buffer: full.state },
+    { file: CHECKPOINT_FILES.dense, backend: device, buffer: parameters },
+    { file: CHECKPOINT_FILES.denseState, backend: device, buffer: denseState },
+    { file: CHECKPOINT_FILES.rows, backend: full.backend, buffer: full.weights },
+    { file: CHECKPOINT_FILES.rowState, backend: full.backend, buffer: full.state },
   ].filter((vector): vector is Vector => vector.buffer !== undefined);
 }
 
-/** Writes a checkpoint of the full tables and dense parameters, which must be up to date, replacing what was there. */
-export function saveCheckpoint(directory: string, memory: ModelMemory, body: CheckpointBody): void {
-  using writer = new ArtifactWriter("checkpoint", directory);
+/** Writes the full tables and dense parameters as they are into a checkpoint. Returns the bytes. */
+export function writeVectors(writer: ArtifactWriter, memory: ModelMemory): number {
   const chunk = new Float32Array(CHUNK_WORDS);
+  let words = 0;
   for (const { file, backend, buffer } of vectorsOf(memory)) {
     for (let first = 0; first < buffer.words; first += CHUNK_WORDS) {
       const part = chunk.subarray(0, Math.min(CHUNK_WORDS, buffer.words - first));
       backend.download(backend.view(buffer, first, part.length), part);
       writer.file(file).append(part);
     }
+    words += buffer.words;
   }
+  return 4 * words;
+}
+
+/** Writes a checkpoint of the full tables and dense parameters, which must be up to date, replacing what was there. */
+export function saveCheckpoint(directory: string, memory: ModelMemory, body: CheckpointBody): void {
+  using writer = new ArtifactWriter("checkpoint", directory);
+  writeVectors(writer, memory);
   writer.commit(body);
 }
 
@@ -101,11 +118,11 @@ export class Checkpoint {
     const { model } = artifact.body;
     const plan = planModel(model);
     const stateWords = stateWordsPerRow(model.optimizer, model.dim);
-    artifact.expectBytes("dense.f32", 4 * plan.denseWords);
-    artifact.expectBytes("rows.f32", 4 * plan.rows * model.dim);
+    artifact.expectBytes(CHECKPOINT_FILES.dense, 4 * plan.denseWords);
+    artifact.expectBytes(CHECKPOINT_FILES.rows, 4 * plan.rows * model.dim);
     if (stateWords > 0) {
-      artifact.expectBytes("dense_state.f32", 4 * plan.denseWords);
-      artifact.expectBytes("row_state.f32", 4 * plan.rows * stateWords);
+      artifact.expectBytes(CHECKPOINT_FILES.denseState, 4 * plan.denseWords);
+      artifact.expectBytes(CHECKPOINT_FILES.rowState, 4 * plan.rows * stateWords);
     }
     return new Checkpoint(artifact);
   }

@@ -14,13 +14,23 @@ export class HotSync {
   readonly #changedInFull: Uint32Array;
   /** One byte for each hot row: changed in the replica since the last push. */
   readonly #changedInReplica: Uint8Array;
+  readonly #beforePush: (rows: Uint32Array) => void;
   #everythingChanged = true;
   /** Rows moved so far, both ways. */
   rowsMoved = 0;
 
-  /** `hotRows` are the global rows of the replica, ascending; `rows` those of all tables. The replica begins empty. */
-  constructor(group: RankGroup, hotRows: Uint32Array, rows: number) {
+  /**
+   * `hotRows` are the global rows of the replica, ascending; `rows` those of all tables. The replica begins empty.
+   * `beforePush` is told the rows of the full tables that a push is about to write.
+   */
+  constructor(
+    group: RankGroup,
+    hotRows: Uint32Array,
+    rows: number,
+    beforePush: (rows: Uint32Array) => void = () => {},
+  ) {
     this.#group = group;
+    this.#beforePush = beforePush;
     this.#hotRows = hotRows;
     this.#changedInFull = new Uint32Array(Math.ceil(rows / 32));
     this.#changedInReplica = new Uint8Array(hotRows.length);
@@ -72,6 +82,7 @@ export class HotSync {
       hotRows[count++] = hotRow;
     }
     if (count === 0) return;
+    if (command === Command.pushHot) this.#beforePush(rows.subarray(0, count));
     this.#group.post(command, count, 0);
     this.#group.drain(); // the lists are used again
     this.rowsMoved += count;

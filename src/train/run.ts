@@ -1,18 +1,19 @@
 /** A run: a directory that keeps its configuration, its metrics and its checkpoints. */
 import { dirname, join, resolve } from "node:path";
 import { z } from "zod";
-import { fingerprint, firstIssue, removeLeftovers } from "../artifact.ts";
+import { fingerprint, firstIssue, isArtifact } from "../artifact.ts";
 import { Dataset } from "../dataset/dataset.ts";
 import { HotsetError, messageOf, UsageError } from "../errors.ts";
 import type { Layout } from "../layout/layout.ts";
 import { type ModelPlan, planModel } from "../model/shape.ts";
 import { Checkpoint } from "./checkpoint.ts";
+import { BEST_CHECKPOINT, cleanCheckpoints, resumePoint } from "./checkpoint_store.ts";
 import { type TrainConfig, trainConfig } from "./config.ts";
 import type { Report, ResultEvent, RunEvent } from "./events.ts";
 import { measurePhases } from "./phases.ts";
 import { expectDevice, expectPlacement, openRanks } from "./placement.ts";
 import { ensureDataset, ensureLayout, ensureProfile, type RawOptions } from "./stages.ts";
-import { BEST_CHECKPOINT, LAST_CHECKPOINT, Trainer } from "./trainer.ts";
+import { Trainer } from "./trainer.ts";
 
 const RUN_FILE = "run.json";
 /** Events of a run, one JSON object a line. */
@@ -54,9 +55,9 @@ export function readRun(directory: string): RunRecord {
 
 /** Opens a checkpoint of a run: the best one, or the last if there is no best. */
 export function openBest(directory: string): Checkpoint {
-  for (const name of [BEST_CHECKPOINT, LAST_CHECKPOINT]) {
-    if (exists(join(directory, name))) return Checkpoint.open(join(directory, name));
-  }
+  const best = join(directory, BEST_CHECKPOINT);
+  const found = isArtifact(best) ? best : resumePoint(directory);
+  if (found !== undefined) return Checkpoint.open(found);
   throw new HotsetError(`Cannot open run ${directory}: it has no checkpoint; train it first`);
 }
 
@@ -164,9 +165,9 @@ export async function resumeRun(options: RunOptions): Promise<ResultEvent> {
   if (dataset.id !== datasetId) {
     throw new HotsetError(`Cannot resume ${options.out}: its dataset ${directory} has changed since`);
   }
-  const last = join(options.out, LAST_CHECKPOINT);
-  removeLeftovers(last);
-  const checkpoint = exists(last) ? Checkpoint.open(last) : undefined;
+  cleanCheckpoints(options.out);
+  const from = resumePoint(options.out);
+  const checkpoint = from === undefined ? undefined : Checkpoint.open(from);
   return await trainRun(config, planFor(config, dataset), dataset, checkpoint, options);
 }
 
@@ -222,10 +223,16 @@ function layoutFor(config: TrainConfig, dataset: Dataset, cache: string, report:
   return ensureLayout(dataset, profile, config.batchSize, { cache }, report);
 }
 
+/** What a configuration says that does not decide the sequence of steps. */
+const FREE_TO_CHANGE: ReadonlySet<string> = new Set<keyof TrainConfig>([
+  ...(["device", "ranks", "printFreq", "epochs"] as const),
+  ...(["checkpointSteps", "checkpointMinutes", "keep"] as const),
+]);
+
 /** Names all that decides the sequence of a run's steps. */
 function runIdOf(config: TrainConfig, layout: Layout): string {
-  const { device: _device, ranks: _ranks, printFreq: _printFreq, epochs: _epochs, ...rest } = config;
-  return fingerprint([layout.id, rest]);
+  const told = Object.entries(config).filter(([key]) => !FREE_TO_CHANGE.has(key));
+  return fingerprint([layout.id, Object.fromEntries(told)]);
 }
 
 function makeDirectory(path: string): void {

@@ -71,6 +71,7 @@ const line = z.discriminatedUnion("event", [
     ...metrics,
   }),
   z.object({ event: z.literal("profile") }),
+  z.object({ event: z.literal("checkpoint") }),
 ]);
 
 /**

@@ -1,12 +1,12 @@
 /** The training loop: batches in the scheduler's order, evaluations, checkpoints, and the end. */
-import { join } from "node:path";
 import { stateWordsPerRow } from "../backend/backend.ts";
 import type { Dataset, Split } from "../dataset/dataset.ts";
 import { HotsetError } from "../errors.ts";
 import type { BatchKind, Layout } from "../layout/layout.ts";
 import { initialiseDense } from "../model/initialise.ts";
 import { Random } from "../random.ts";
-import { type Checkpoint, saveCheckpoint, type TrainingState } from "./checkpoint.ts";
+import type { Checkpoint, TrainingState } from "./checkpoint.ts";
+import { CheckpointWriter, type WrittenCheckpoint } from "./checkpoint_writer.ts";
 import type { TrainConfig } from "./config.ts";
 import { evaluateSplit } from "./evaluate.ts";
 import type { Report, ResultEvent } from "./events.ts";
@@ -22,11 +22,6 @@ const HELD_OUT_SAMPLES = 8192;
 /** How often the event loop gets a turn, so that signals arrive, in milliseconds. */
 const YIELD_MS = 100;
 const ORDER_STREAM = 3;
-
-/** Names of the checkpoints in a run's directory. */
-export const LAST_CHECKPOINT = "last";
-/** The checkpoint with the best AUC of the selection split. */
-export const BEST_CHECKPOINT = "best";
 
 /** A run was interrupted; its last checkpoint is complete. */
 export class Interrupted extends HotsetError {
@@ -64,6 +59,10 @@ export class Trainer {
   readonly #options: TrainerOptions;
   readonly #group: RankGroup;
   readonly #sync: HotSync;
+  /** Undefined until the run begins, and in one that saves nothing. */
+  #writer: CheckpointWriter | undefined;
+  /** When the last checkpoint began, and how long training stood still for it. */
+  #saved = { at: performance.now(), pauseSeconds: 0 };
   readonly #scheduler: ShuffleScheduler;
   readonly #state: TrainingState;
   /** The split that selects the best checkpoint; never the test split unless there is no other. */
@@ -93,18 +92,24 @@ export class Trainer {
       finished: false,
     };
     this.#scheduler = new ShuffleScheduler(this.#batches, this.#state.scheduler);
-    this.#sync = new HotSync(group, layout.hotRows, dataset.rows);
+    this.#sync = new HotSync(group, layout.hotRows, dataset.rows, (rows) => this.#writer?.keepRows(rows));
     this.#selection = (["validation", "test"] as const).find((split) => dataset.samples(split) > 0);
   }
 
   /** Trains to the end and returns the result. Throws Interrupted when the signal was aborted. */
   async run(): Promise<ResultEvent> {
+    const { config, report } = this.#options;
+    const onWritten = (written: WrittenCheckpoint) =>
+      report({ event: "checkpoint", ...written, pauseSeconds: this.#saved.pauseSeconds });
+    using writer = config.save ? await CheckpointWriter.start(this.#group.memory, onWritten) : undefined;
+    this.#writer = writer;
     this.#begin();
     let ended: ResultEvent["ended"] = "epochs";
     while (this.#state.epoch < this.#options.config.epochs && !this.#state.finished) {
       this.#shuffle();
       ended = (await this.#epoch()) ?? "epochs";
     }
+    writer?.finish();
     return this.#result(ended);
   }
 
@@ -143,7 +148,10 @@ export class Trainer {
       if (config.testFreq > 0 && this.#state.step % config.testFreq === 0 && !ends) {
         const stop = this.#outsideSteps(() => this.#evaluate());
         if (stop !== undefined) return stop;
+      } else if (!ends && this.#isDue()) {
+        this.#outsideSteps(() => this.#save({ step: true }));
       }
+      this.#writer?.poll();
       if (performance.now() - yielded > YIELD_MS) {
         await new Promise((resolve) => setTimeout(resolve, 0));
         yielded = performance.now();
@@ -170,6 +178,7 @@ export class Trainer {
     layout.readBatch(kind, this.#order[kind][position], batch);
     batch.learningRate = learningRateAt(config, ++this.#state.step);
     this.#sync.note(batch);
+    this.#writer?.keepRowsOf(batch);
     this.#group.train(slot);
     this.#state.samples += batch.samples;
     this.#samplesHere += batch.samples;
@@ -223,13 +232,14 @@ export class Trainer {
     const { config } = this.#options;
     this.#sync.push();
     let stop: "target" | "patience" | undefined;
+    let isBest = false;
     if (this.#selection !== undefined) {
       const { auc } = this.#measure(this.#selection);
       const best = this.#state.bestAuc;
-      if (best === null || auc > best) {
+      isBest = best === null || auc > best;
+      if (isBest) {
         this.#state.bestAuc = Number.isNaN(auc) ? best : auc;
         this.#state.evaluationsSinceBest = 0;
-        this.#save(BEST_CHECKPOINT);
       } else {
         this.#state.evaluationsSinceBest++;
       }
@@ -237,7 +247,7 @@ export class Trainer {
       else if (config.patience !== null && this.#state.evaluationsSinceBest >= config.patience) stop = "patience";
     }
     this.#state.finished = stop !== undefined || this.#state.epoch === config.epochs;
-    this.#save(LAST_CHECKPOINT);
+    this.#save({ best: isBest, step: this.#isDue() });
     return stop;
   }
 
@@ -248,23 +258,34 @@ export class Trainer {
     return metrics;
   }
 
-  #save(name: string): void {
+  /** True if a checkpoint is to be written at this step, by its number or by the time. */
+  #isDue(): boolean {
+    const { checkpointSteps, checkpointMinutes } = this.#options.config;
+    if (checkpointSteps > 0 && this.#state.step % checkpointSteps === 0) return true;
+    const minutes = (performance.now() - this.#saved.at) / 60_000;
+    return checkpointMinutes > 0 && minutes >= checkpointMinutes && this.#writer?.busy === false;
+  }
+
+  /** Begins a checkpoint of the present state, which is written beside the steps that follow. */
+  #save({ best = false, step = false } = {}): void {
     const { config, dataset, out, runId } = this.#options;
-    const { memory } = this.#group;
+    const begin = performance.now();
     this.#sync.push();
-    if (!config.save) return;
-    saveCheckpoint(join(out, name), memory, {
-      model: memory.plan.shape,
+    this.#group.drain();
+    this.#writer?.begin({ run: out, best, step, keep: config.keep }, {
+      model: this.#group.memory.plan.shape,
       seed: config.seed,
       dataset: dataset.id,
       run: runId,
       state: { ...this.#state, scheduler: this.#scheduler.state },
     });
+    this.#saved = { at: begin, pauseSeconds: (performance.now() - begin) / 1000 };
   }
 
   #interrupt(): never {
     this.#group.drain();
-    this.#save(LAST_CHECKPOINT);
+    this.#save();
+    this.#writer?.finish();
     throw new Interrupted(
       `Training was interrupted at step ${this.#state.step}; ` +
         (this.#options.config.save ? "its checkpoint is saved" : "nothing is saved"),

@@ -1,0 +1,70 @@
+/** The checkpoints in a run's directory: `last`, `best`, and `step-N` for the latest that were written on time. */
+import { join } from "node:path";
+import { ArtifactWriter, isArtifact, removeLeftovers } from "../artifact.ts";
+import type { CheckpointBody } from "./checkpoint.ts";
+
+/** The checkpoint that a run goes on from. */
+export const LAST_CHECKPOINT = "last";
+/** The checkpoint with the best AUC of the selection split. */
+export const BEST_CHECKPOINT = "best";
+const STEP_CHECKPOINT = /^step-(\d+)$/;
+
+/** Where a checkpoint goes besides `last`. */
+export interface CheckpointPlaces {
+  /** Directory of the run. */
+  readonly run: string;
+  readonly best: boolean;
+  /** True to keep it under its step's name too. */
+  readonly step: boolean;
+  /** How many of those are kept. */
+  readonly keep: number;
+}
+
+/**
+ * Writes a checkpoint once, by `write`, and gives it all its names: they share the files on disk where the file system has
+ * hard links. `last` comes last: killed before that, a run goes on from the one before and does all of this again.
+ */
+export function storeCheckpoint(
+  { run, best, step, keep }: CheckpointPlaces,
+  body: CheckpointBody,
+  write: (writer: ArtifactWriter) => void,
+): void {
+  const keeps = step && keep > 0;
+  const names = [
+    ...(best ? [BEST_CHECKPOINT] : []),
+    ...(keeps ? [`step-${body.state.step}`] : []),
+    LAST_CHECKPOINT,
+  ];
+  const [first, ...others] = names.map((name) => join(run, name));
+  {
+    using writer = new ArtifactWriter("checkpoint", first);
+    write(writer);
+    writer.commit(body);
+  }
+  for (const other of others) {
+    using writer = new ArtifactWriter("checkpoint", other);
+    writer.commitLinks(first);
+  }
+  if (keeps) {
+    for (const name of stepCheckpoints(run).slice(keep)) Deno.removeSync(join(run, name), { recursive: true });
+  }
+}
+
+/** Names of the checkpoints that were kept by their step, the latest first. */
+export function stepCheckpoints(run: string): string[] {
+  const stepOf = (name: string) => Number(STEP_CHECKPOINT.exec(name)![1]);
+  return [...Deno.readDirSync(run)].map(({ name }) => name)
+    .filter((name) => STEP_CHECKPOINT.test(name) && isArtifact(join(run, name)))
+    .sort((a, b) => stepOf(b) - stepOf(a));
+}
+
+/** The directory of the checkpoint that a run goes on from: `last`, or what there is without it; undefined for none. */
+export function resumePoint(run: string): string | undefined {
+  return [LAST_CHECKPOINT, ...stepCheckpoints(run), BEST_CHECKPOINT].map((name) => join(run, name)).find(isArtifact);
+}
+
+/** Removes what a killed run left half written; an old checkpoint that was being replaced comes back. */
+export function cleanCheckpoints(run: string): void {
+  const begun = [...Deno.readDirSync(run)].flatMap(({ name }) => /^\.(.+)\.partial-/.exec(name)?.[1] ?? []);
+  for (const name of new Set(begun)) removeLeftovers(join(run, name));
+}
