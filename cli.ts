@@ -246,6 +246,7 @@ interface TrainFlags extends RawFlags, Common {
   demo?: boolean;
   out?: string;
   report?: string;
+  from?: string;
   resume?: boolean;
   config?: string;
   mode?: hotset.TrainConfig["mode"];
@@ -317,6 +318,7 @@ withRaw(withCommon(program.command("train")))
   .option("--demo", "train on generated data and compare modes")
   .option("--out <run>", "directory of the run (default: the first free of hotset/run-1, run-2, ...)")
   .option("--report <file>", "HTML file to write: losses, AUC, batches, phases of a step, and the profile")
+  .option("--from <run>", "begin with the model of that run's best checkpoint, or of a checkpoint's directory")
   .option("--resume", "continue the run in --out from its last checkpoint")
   .option("--config <file>", "JSON object of flags without dashes in front; flags given here override it")
   .addOption(new Option("--preset <name>", "a published model").choices(Object.keys(hotset.PRESETS)).default("kaggle"))
@@ -378,10 +380,16 @@ withRaw(withCommon(program.command("train")))
 async function train(inputs: string[], flags: TrainFlags, report: hotset.Report): Promise<void> {
   using interrupt = new hotset.Interrupt();
   const out = flags.out ?? hotset.freeRun(HOME);
-  const options = { out, report, signal: () => interrupt.listen(), phases: flags.report !== undefined };
+  const options = {
+    out,
+    report,
+    from: flags.from,
+    signal: () => interrupt.listen(),
+    phases: flags.report !== undefined,
+  };
   try {
     if (flags.resume) {
-      print([await hotset.resumeRun(options)], flags);
+      print([await hotset.resumeRun(options, flags.ranks)], flags);
     } else if (flags.demo) {
       const resolved = hotset.resolveConfig(flags.preset, hotset.DEMO_CONFIG, trainLayer(flags));
       const { results, bestAuc } = await hotset.runDemo(resolved, options);

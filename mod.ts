@@ -78,16 +78,8 @@ export type {
   RunEvent,
   StageEvent,
 } from "./src/train/events.ts";
-export {
-  cacheOf,
-  freeRun,
-  readRun,
-  resumeRun,
-  type RunOptions,
-  type RunRecord,
-  startRun,
-  trainOn,
-} from "./src/train/run.ts";
+export { cacheOf, freeRun, resumeRun, type RunOptions, startRun, trainOn } from "./src/train/run.ts";
+export { readRun, type RunRecord } from "./src/train/run_record.ts";
 export {
   ensureDataset,
   ensureLayout,

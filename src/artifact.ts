@@ -198,7 +198,7 @@ export class Artifact<T> {
     const fail = (reason: string): never => {
       throw new HotsetError(`Cannot open ${kind} ${directory}: ${reason}`);
     };
-    const remake = `remove the directory and make it again`;
+    const remake = kind === "checkpoint" ? "use another one" : "remove the directory and make it again";
     let text = "";
     try {
       text = Deno.readTextFileSync(join(directory, MANIFEST));

@@ -127,8 +127,18 @@ export class Checkpoint {
     return new Checkpoint(artifact);
   }
 
-  /** Copies the checkpoint into memory of the same model. Throws HotsetError if the models differ. */
-  load(memory: ModelMemory, model: ModelShape): void {
+  /** Where it lies. */
+  get directory(): string {
+    return this.#artifact.directory;
+  }
+
+  /** Names its content: equal checkpoints have equal ids. */
+  get id(): string {
+    return this.#artifact.id;
+  }
+
+  /** Throws HotsetError unless it is one of this model. */
+  expectModel(model: ModelShape): void {
     for (const key of Object.keys(model) as (keyof ModelShape)[]) {
       const [saved, wanted] = [this.body.model[key], model[key]].map((value) => JSON.stringify(value));
       if (saved !== wanted) {
@@ -138,6 +148,11 @@ export class Checkpoint {
         );
       }
     }
+  }
+
+  /** Copies the checkpoint into memory of the same model. Throws HotsetError if the models differ. */
+  load(memory: ModelMemory, model: ModelShape): void {
+    this.expectModel(model);
     const chunk = new Float32Array(CHUNK_WORDS);
     for (const { file, backend, buffer } of vectorsOf(memory)) {
       using reader = this.#artifact.open(file);

@@ -58,9 +58,9 @@ export function stepCheckpoints(run: string): string[] {
     .sort((a, b) => stepOf(b) - stepOf(a));
 }
 
-/** The directory of the checkpoint that a run goes on from: `last`, or what there is without it; undefined for none. */
-export function resumePoint(run: string): string | undefined {
-  return [LAST_CHECKPOINT, ...stepCheckpoints(run), BEST_CHECKPOINT].map((name) => join(run, name)).find(isArtifact);
+/** The checkpoints that a run can go on from: `last`, the latest steps, `best`. */
+export function resumePoints(run: string): string[] {
+  return [LAST_CHECKPOINT, ...stepCheckpoints(run), BEST_CHECKPOINT].map((name) => join(run, name)).filter(isArtifact);
 }
 
 /** Removes what a killed run left half written; an old checkpoint that was being replaced comes back. */

@@ -47,6 +47,8 @@ export interface TrainerOptions {
   readonly out: string;
   /** Names the data, batches and order of the run: a checkpoint resumes only the run it came from. */
   readonly runId: string;
+  /** What model to begin with; undefined for a new one. */
+  readonly from?: Checkpoint | undefined;
   /** Where to continue; undefined to begin. */
   readonly checkpoint: Checkpoint | undefined;
   readonly report: Report;
@@ -114,10 +116,11 @@ export class Trainer {
   }
 
   #begin(): void {
-    const { config, checkpoint } = this.#options;
+    const { config, from, checkpoint } = this.#options;
     const { memory } = this.#group;
-    if (checkpoint !== undefined) {
-      checkpoint.load(memory, memory.plan.shape);
+    const model = checkpoint ?? from;
+    if (model !== undefined) {
+      model.load(memory, memory.plan.shape);
     } else {
       const parameters = new Float32Array(memory.plan.denseWords);
       initialiseDense(memory.plan, config.seed, parameters);
