@@ -39,16 +39,32 @@ function bytesOf(array: Words): Uint8Array {
   return new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
 }
 
+/** A file as a writer needs it. */
+export interface OutputFile {
+  /** Appends a part of the bytes and returns its length. */
+  writeSync(bytes: Uint8Array): number;
+  /** Waits until the disk has all of it. Nothing is appended after. */
+  syncDataSync(): void;
+  close(): void;
+}
+
+/** Opens a new file for writing. */
+export type CreateFile = (path: string) => OutputFile;
+
 /** One file of an artifact while it is written: appended to, its checksum taken on the way. */
 export class ArtifactFile implements Disposable {
-  readonly #file: Deno.FsFile;
+  readonly #file: OutputFile;
   readonly #path: string;
   bytes = 0;
   crc32 = 0;
 
-  constructor(path: string) {
+  constructor(path: string, create: CreateFile = (path) => Deno.openSync(path, { write: true, createNew: true })) {
     this.#path = path;
-    this.#file = Deno.openSync(path, { write: true, createNew: true });
+    try {
+      this.#file = create(path);
+    } catch (error) {
+      throw new HotsetError(`Cannot write ${path}: ${messageOf(error)}`, { cause: error });
+    }
   }
 
   /** Appends the array's bytes. Throws HotsetError when the disk refuses them. */
@@ -92,11 +108,16 @@ export class ArtifactWriter implements Disposable {
   readonly #target: string;
   readonly #temporary: string;
   readonly #files = new Map<string, ArtifactFile>();
+  readonly #create: CreateFile | undefined;
   #open = true;
 
-  /** Begins an artifact that will replace whatever artifact of the same kind is at `directory`. */
-  constructor(kind: ArtifactKind, directory: string) {
+  /**
+   * Begins an artifact that will replace whatever artifact of the same kind is at `directory`. `create` opens its files;
+   * undefined for ordinary ones.
+   */
+  constructor(kind: ArtifactKind, directory: string, create?: CreateFile) {
     this.#kind = kind;
+    this.#create = create;
     this.#target = resolve(directory);
     const parent = dirname(this.#target);
     try {
@@ -120,7 +141,7 @@ export class ArtifactWriter implements Disposable {
   /** The file of that name, created at the first call. */
   file(name: string): ArtifactFile {
     let file = this.#files.get(name);
-    if (file === undefined) this.#files.set(name, file = new ArtifactFile(this.path(name)));
+    if (file === undefined) this.#files.set(name, file = new ArtifactFile(this.path(name), this.#create));
     return file;
   }
 

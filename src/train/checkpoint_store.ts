@@ -2,6 +2,7 @@
 import { join } from "node:path";
 import { ArtifactWriter, isArtifact, removeLeftovers } from "../artifact.ts";
 import type { CheckpointBody } from "./checkpoint.ts";
+import { createFile } from "./direct_file.ts";
 
 /** The checkpoint that a run goes on from. */
 export const LAST_CHECKPOINT = "last";
@@ -37,7 +38,7 @@ export function storeCheckpoint(
   ];
   const [first, ...others] = names.map((name) => join(run, name));
   {
-    using writer = new ArtifactWriter("checkpoint", first);
+    using writer = new ArtifactWriter("checkpoint", first, createFile);
     write(writer);
     writer.commit(body);
   }

@@ -12,9 +12,10 @@ import type { EmbeddingStore } from "../model/dlrm.ts";
 import { stateWordsPerRow } from "../backend/backend.ts";
 import type { HostBackend } from "../backend/backend.ts";
 import type { ModelShape } from "../model/shape.ts";
+import { alignedBytes } from "./direct_file.ts";
 
 /** Bytes of a chunk's rows, without their optimizer state; at least one row. */
-const CHUNK_BYTES = 4 << 20;
+const CHUNK_BYTES = 1 << 20;
 /** The journal has room for the rows of the hot replica and this share of all rows. What is not used takes no memory. */
 const JOURNAL_SHARE = 1 / 8;
 const LEAST_JOURNAL_ROWS = 65_536;
@@ -161,9 +162,9 @@ export class SnapshotTaker {
 
   constructor(memory: SnapshotMemory) {
     this.#memory = memory;
-    const chunkRows = 2 ** memory.chunkShift;
-    this.#weights = new Uint32Array(chunkRows * memory.dim);
-    this.#state = new Uint32Array(chunkRows * memory.stateWords);
+    const words = (count: number) => new Uint32Array(alignedBytes(4 * count).buffer, 0, count);
+    this.#weights = words(2 ** memory.chunkShift * memory.dim);
+    this.#state = words(2 ** memory.chunkShift * memory.stateWords);
   }
 
   /** Number of chunks. */
