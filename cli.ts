@@ -462,6 +462,22 @@ withCommon(program.command("predict"))
     })
   );
 
+withCommon(program.command("reproduce"))
+  .description("Run a run again and compare the bits of the two last checkpoints.")
+  .argument("<run>", "directory made by train")
+  .addHelpText("after", "\nExample: hotset reproduce hotset/run-1")
+  .action((directory: string, flags: Common) =>
+    run(flags, async (report) => {
+      // What the second run reports is not asked for.
+      const result = await hotset.reproduceRun(directory, (event) => event.event === "stage" && report(event));
+      if (flags.json) console.log(JSON.stringify(result));
+      else if (result.equal) console.log(`${directory}: ${result.steps} steps again, every bit the same`);
+      if (result.equal) return;
+      const changes = result.changes.length === 0 ? "" : `; not as it was: ${result.changes.join("; ")}`;
+      throw new hotset.HotsetError(`Cannot reproduce ${directory}: ${result.difference}${changes}`);
+    })
+  );
+
 withCommon(program.command("doctor"))
   .description("What this machine offers, what is missing, and how to get it.")
   .addHelpText("after", "\nExample: hotset doctor")

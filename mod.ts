@@ -79,6 +79,7 @@ export type {
   StageEvent,
 } from "./src/train/events.ts";
 export { cacheOf, freeRun, resumeRun, type RunOptions, startRun, trainOn } from "./src/train/run.ts";
+export { reproduceRun, type Reproduction } from "./src/train/reproduce.ts";
 export { readRun, type RunRecord } from "./src/train/run_record.ts";
 export {
   ensureDataset,

@@ -28,6 +28,8 @@ function carryOut({ places, body }: WriterOrder, memory: WriterMemory, taker: Sn
 function writeSnapshot(writer: ArtifactWriter, { dense, denseState }: WriterMemory, taker: SnapshotTaker): number {
   const files = CHECKPOINT_FILES;
   let bytes = 0;
+  const t0 = performance.now();
+  const dummy = new Int32Array(new SharedArrayBuffer(4));
   const append = (name: string, words: Float32Array | Uint32Array) => {
     writer.file(name).append(words);
     bytes += words.byteLength;
@@ -38,6 +40,12 @@ function writeSnapshot(writer: ArtifactWriter, { dense, denseState }: WriterMemo
     const { weights, state } = taker.take(chunk);
     append(files.rows, weights);
     if (state.length > 0) append(files.rowState, state);
+    const pace = Number(Deno.env.get("PACE") ?? 0);
+    if (pace > 0) {
+      const due = t0 + bytes / pace / 1e6;
+      const wait = due - performance.now();
+      if (wait > 0.1) Atomics.wait(dummy, 0, 0, wait);
+    }
   }
   return bytes;
 }

@@ -9,6 +9,7 @@ import { Checkpoint } from "./checkpoint.ts";
 import { BEST_CHECKPOINT, cleanCheckpoints, resumePoints } from "./checkpoint_store.ts";
 import type { TrainConfig } from "./config.ts";
 import type { Report, ResultEvent, RunEvent } from "./events.ts";
+import { labelNotes } from "./label_notes.ts";
 import { measurePhases } from "./phases.ts";
 import { expectDevice, expectPlacement, openRanks } from "./placement.ts";
 import { RunMetrics } from "./run_metrics.ts";
@@ -210,6 +211,7 @@ async function trainRun(
     record(event);
     report(event);
   };
+  for (const text of labelNotes(dataset)) report({ event: "note", text });
   const trainer = new Trainer({
     config,
     dataset,

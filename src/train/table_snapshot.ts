@@ -15,7 +15,7 @@ import type { ModelShape } from "../model/shape.ts";
 import { alignedBytes } from "./direct_file.ts";
 
 /** Bytes of a chunk's rows, without their optimizer state; at least one row. */
-const CHUNK_BYTES = 1 << 20;
+const CHUNK_BYTES = 4 << 20;
 /** The journal has room for the rows of the hot replica and this share of all rows. What is not used takes no memory. */
 const JOURNAL_SHARE = 1 / 8;
 const LEAST_JOURNAL_ROWS = 65_536;

@@ -1,13 +1,16 @@
 /** The training loop: batches in the scheduler's order, evaluations, checkpoints, and the end. */
 import { stateWordsPerRow } from "../backend/backend.ts";
 import type { Dataset, Split } from "../dataset/dataset.ts";
-import { HotsetError } from "../errors.ts";
+import { HotsetError, messageOf } from "../errors.ts";
 import type { BatchKind, Layout } from "../layout/layout.ts";
 import { initialiseDense } from "../model/initialise.ts";
+import { stepOfLossFault } from "../model/loss_fault.ts";
 import { Random } from "../random.ts";
 import type { Checkpoint, TrainingState } from "./checkpoint.ts";
+import { resumePoints } from "./checkpoint_store.ts";
 import { CheckpointWriter, type WrittenCheckpoint } from "./checkpoint_writer.ts";
 import type { TrainConfig } from "./config.ts";
+import { EXPLODED_LOSS, findBadTensor } from "./divergence.ts";
 import { evaluateSplit } from "./evaluate.ts";
 import type { Report, ResultEvent } from "./events.ts";
 import { HotSync } from "./hot_sync.ts";
@@ -22,6 +25,8 @@ const HELD_OUT_SAMPLES = 8192;
 /** How often the event loop gets a turn, so that signals arrive, in milliseconds. */
 const YIELD_MS = 100;
 const ORDER_STREAM = 3;
+/** No more steps than this are queued and not done. */
+const STEPS_IN_FLIGHT = 16;
 
 /** A run was interrupted; its last checkpoint is complete. */
 export class Interrupted extends HotsetError {
@@ -71,6 +76,10 @@ export class Trainer {
   readonly #selection: Split | undefined;
   readonly #batches: Readonly<Record<BatchKind, number>>;
   #order: Record<BatchKind, Uint32Array> = { cold: new Uint32Array(0), hot: new Uint32Array(0) };
+  /** Which batches the latest steps are over. */
+  readonly #stepBatches = new Map<number, string>();
+  /** Sum of losses since the last progress event. */
+  #loss = 0;
   #lastKind: BatchKind | undefined;
   /** Since the last progress event. */
   #recent = { samples: 0, hotSamples: 0, since: 0 };
@@ -107,12 +116,43 @@ export class Trainer {
     this.#writer = writer;
     this.#begin();
     let ended: ResultEvent["ended"] = "epochs";
-    while (this.#state.epoch < this.#options.config.epochs && !this.#state.finished) {
-      this.#shuffle();
-      ended = (await this.#epoch()) ?? "epochs";
+    try {
+      while (this.#state.epoch < this.#options.config.epochs && !this.#state.finished) {
+        this.#shuffle();
+        ended = (await this.#epoch()) ?? "epochs";
+      }
+    } catch (error) {
+      const step = stepOfLossFault(messageOf(error));
+      if (step !== undefined) this.#fail(`the loss of step ${step} (${this.#stepBatches.get(step)}) is not a number`);
+      throw error;
     }
     writer?.finish();
     return this.#result(ended);
+  }
+
+  /** Adds up the losses of the steps so far. Throws HotsetError if they are not those of a model that learns. */
+  #takeLoss(): number {
+    this.#loss += this.#group.takeLoss();
+    const mean = this.#loss / this.#recent.samples;
+    if (this.#recent.samples === 0 || mean <= EXPLODED_LOSS) return mean;
+    const { config } = this.#options;
+    const { step } = this.#state;
+    const first = step - (step - 1) % config.printFreq;
+    const what = Number.isFinite(mean) ? `is ${mean.toPrecision(3)}` : "is not a number";
+    return this.#fail(`the mean loss of steps ${first} to ${step} (the last: ${this.#stepBatches.get(step)}) ${what}`);
+  }
+
+  /** Ends a run whose numbers have gone wrong. */
+  #fail(reason: string): never {
+    const { config, dataset, out } = this.#options;
+    const bad = findBadTensor(this.#group.memory, dataset.body.tables.map(({ name }) => name));
+    const saved = config.save ? resumePoints(out)[0] : undefined;
+    throw new HotsetError(
+      `Cannot go on training: ${reason}; ${bad}; ` +
+        (saved === undefined ? "no checkpoint was saved before; " : `the last good checkpoint is ${saved}; `) +
+        `begin again with a lower --learning-rate than ${config.learningRate}, or with --lr-num-warmup-steps` +
+        (saved === undefined ? "" : `, and with --from ${saved} to keep what was learned`),
+    );
   }
 
   #begin(): void {
@@ -180,6 +220,9 @@ export class Trainer {
     const batch = this.#group.batches[slot];
     layout.readBatch(kind, this.#order[kind][position], batch);
     batch.learningRate = learningRateAt(config, ++this.#state.step);
+    batch.step = this.#state.step;
+    this.#stepBatches.set(this.#state.step, `${kind} batch ${this.#order[kind][position]}`);
+    this.#stepBatches.delete(this.#state.step - STEPS_IN_FLIGHT);
     this.#sync.note(batch);
     this.#writer?.keepRowsOf(batch);
     this.#group.train(slot);
@@ -202,7 +245,8 @@ export class Trainer {
     const { samples, hotSamples, since } = this.#recent;
     if (samples === 0) return;
     const { config, layout, report } = this.#options;
-    const loss = this.#group.takeLoss() / samples;
+    const loss = this.#takeLoss();
+    this.#loss = 0;
     const now = performance.now();
     const trainMs = now - since - this.#otherMs;
     this.#trainMs += trainMs;
@@ -273,6 +317,7 @@ export class Trainer {
   #save({ best = false, step = false } = {}): void {
     const { config, dataset, out, runId } = this.#options;
     const begin = performance.now();
+    this.#takeLoss(); // so that a checkpoint never replaces a good one when training has gone wrong
     this.#sync.push();
     this.#group.drain();
     this.#writer?.begin({ run: out, best, step, keep: config.keep }, {
