@@ -74,7 +74,9 @@ async function run(
   args: string[],
   environment: Record<string, string>,
 ): Promise<Record<string, number>> {
-  const { success, stdout, stderr } = await new Deno.Command(command, { args, env: environment }).output();
+  const env = { ...Deno.env.toObject(), ...environment };
+  delete env.OPENBLAS_CORETYPE; // both choose the kernels that are best for the processor
+  const { success, stdout, stderr } = await new Deno.Command(command, { args, clearEnv: true, env }).output();
   const lines = new TextDecoder().decode(stdout).trim().split("\n");
   if (!success) throw new Error(`${command} ${args.join(" ")}: ${new TextDecoder().decode(stderr)}`);
   return JSON.parse(lines.at(-1)!);
