@@ -15,7 +15,7 @@ const REPLACED = ".replaced";
 const CHUNK_BYTES = 8 << 20;
 
 /** The kinds of artifact, each with the version of its format that this Hotset writes and reads. */
-const VERSIONS = { dataset: 1, profile: 2, layout: 2, checkpoint: 1 } as const;
+const VERSIONS = { dataset: 2, profile: 3, layout: 3, checkpoint: 2 } as const;
 /** What an artifact holds. */
 export type ArtifactKind = keyof typeof VERSIONS;
 
@@ -25,6 +25,8 @@ const envelope = z.object({
   version: z.number().int(),
   files: z.record(z.string(), fileEntry),
   body: z.unknown(),
+  /** Checksum of the manifest itself, but for this; absent in older formats. */
+  crc32: z.number().int().nonnegative().optional(),
 });
 
 /** An array that can be written to or read from a file as its little-endian bytes. */
@@ -50,6 +52,16 @@ export interface OutputFile {
 
 /** Opens a new file for writing. */
 export type CreateFile = (path: string) => OutputFile;
+
+/** A record with a checksum of itself, for a JSON file in which no figure can change unnoticed. */
+export function seal<T extends object>(record: T): T & { crc32: number } {
+  return { ...record, crc32: crc32(JSON.stringify(record)) };
+}
+
+/** True if a sealed record, as read from JSON, is as it was written. */
+export function isIntact({ crc32: sum, ...record }: { readonly crc32?: unknown }): boolean {
+  return sum === crc32(JSON.stringify(record));
+}
 
 /** One file of an artifact while it is written: appended to, its checksum taken on the way. */
 export class ArtifactFile implements Disposable {
@@ -150,7 +162,7 @@ export class ArtifactWriter implements Disposable {
     const files: Record<string, z.infer<typeof fileEntry>> = {};
     for (const [name, file] of this.#files) files[name] = { bytes: file.bytes, crc32: file.crc32 };
     for (const name of adopted) files[name] = measure(this.path(name));
-    const manifest = { hotset: this.#kind, version: VERSIONS[this.#kind], files, body };
+    const manifest = seal({ hotset: this.#kind, version: VERSIONS[this.#kind], files, body });
     const text = new TextEncoder().encode(JSON.stringify(manifest, null, 1) + "\n");
     this.file(MANIFEST).append(text);
     // What cannot be made again must be on the disk before it takes the place of the one before it.
@@ -241,6 +253,7 @@ export class Artifact<T> {
     }
     const body = schema.safeParse(found.body);
     if (!body.success) return fail(`${MANIFEST} has ${firstIssue(body.error)}; ${remake}`);
+    if (!isIntact(json as object)) fail(`${MANIFEST} is damaged (checksum does not match); ${remake}`);
     for (const [name, entry] of Object.entries(found.files)) {
       if (basename(name) !== name) fail(`${MANIFEST} names the file ${JSON.stringify(name)} outside the directory`);
       let measured = { bytes: -1, crc32: 0 };

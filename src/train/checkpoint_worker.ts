@@ -4,7 +4,7 @@ import type { ArtifactWriter } from "../artifact.ts";
 import { messageOf } from "../errors.ts";
 import { CHECKPOINT_FILES } from "./checkpoint.ts";
 import { storeCheckpoint } from "./checkpoint_store.ts";
-import { reportDone, type WriterMemory, type WriterOrder } from "./checkpoint_writer.ts";
+import { Control, reportDone, type WriterMemory, type WriterOrder } from "./checkpoint_writer.ts";
 import { SnapshotTaker } from "./table_snapshot.ts";
 
 self.onmessage = ({ data: memory }: MessageEvent<WriterMemory>) => {
@@ -25,11 +25,16 @@ function carryOut({ places, body }: WriterOrder, memory: WriterMemory, taker: Sn
   reportDone(memory, bytes, (performance.now() - begin) / 1000, error);
 }
 
-function writeSnapshot(writer: ArtifactWriter, { dense, denseState }: WriterMemory, taker: SnapshotTaker): number {
+/**
+ * The writer takes rows at most this share of the time, and sleeps in between unless the disk makes it wait anyway: what it
+ * does besides costs as much again, and ranks wait for the one that it holds up.
+ */
+const TAKING_SHARE = 1 / 20;
+
+function writeSnapshot(writer: ArtifactWriter, memory: WriterMemory, taker: SnapshotTaker): number {
+  const { dense, denseState, control } = memory;
   const files = CHECKPOINT_FILES;
   let bytes = 0;
-  const t0 = performance.now();
-  const dummy = new Int32Array(new SharedArrayBuffer(4));
   const append = (name: string, words: Float32Array | Uint32Array) => {
     writer.file(name).append(words);
     bytes += words.byteLength;
@@ -37,15 +42,13 @@ function writeSnapshot(writer: ArtifactWriter, { dense, denseState }: WriterMemo
   append(files.dense, dense);
   if (denseState !== undefined) append(files.denseState, denseState);
   for (let chunk = 0; chunk < taker.chunks; chunk++) {
+    const begin = performance.now();
     const { weights, state } = taker.take(chunk);
+    const taken = performance.now();
     append(files.rows, weights);
     if (state.length > 0) append(files.rowState, state);
-    const pace = Number(Deno.env.get("PACE") ?? 0);
-    if (pace > 0) {
-      const due = t0 + bytes / pace / 1e6;
-      const wait = due - performance.now();
-      if (wait > 0.1) Atomics.wait(dummy, 0, 0, wait);
-    }
+    const rest = begin + (taken - begin) / TAKING_SHARE - performance.now();
+    if (rest > 0) Atomics.wait(control, Control.hurry, 0, rest);
   }
   return bytes;
 }

@@ -22,6 +22,8 @@ export const Control = {
   done: 0,
   /** 1 if the last of them failed. */
   failed: 1,
+  /** 1 if the coordinator waits, so that nothing is gained by sparing the processor. */
+  hurry: 2,
 } as const;
 
 /** What the coordinator and the worker share; can be posted. */
@@ -142,7 +144,12 @@ export class CheckpointWriter implements Disposable {
   }
 
   #wait(): void {
-    while (this.busy) Atomics.wait(this.#beside!.shared.control, Control.done, this.#begun - 1, PATIENCE_MS);
+    if (!this.busy) return;
+    const { control } = this.#beside!.shared;
+    Atomics.store(control, Control.hurry, 1);
+    Atomics.notify(control, Control.hurry);
+    while (this.busy) Atomics.wait(control, Control.done, this.#begun - 1, PATIENCE_MS);
+    Atomics.store(control, Control.hurry, 0);
   }
 
   #expectSuccess(): void {
@@ -166,7 +173,7 @@ function allocate(memory: RunMemory): WriterMemory {
       snapshot: newSnapshotMemory(plan.shape, full, host, hot?.rows ?? 0),
       dense: new Float32Array(shared(4 * memory.parameters.words)),
       denseState: memory.denseState && new Float32Array(shared(4 * memory.denseState.words)),
-      control: new Int32Array(shared(8)),
+      control: new Int32Array(shared(12)),
       figures: new Float64Array(shared(16)),
       message: new Uint8Array(shared(MESSAGE_BYTES)),
     };

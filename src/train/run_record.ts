@@ -3,7 +3,7 @@ import { cpus } from "node:os";
 import { join, resolve } from "node:path";
 import { z } from "zod";
 import project from "../../deno.json" with { type: "json" };
-import { firstIssue } from "../artifact.ts";
+import { firstIssue, isIntact, seal } from "../artifact.ts";
 import type { Dataset } from "../dataset/dataset.ts";
 import { HotsetError, messageOf } from "../errors.ts";
 import { type TrainConfig, trainConfig } from "./config.ts";
@@ -64,6 +64,7 @@ export function readRun(directory: string): RunRecord {
     }
     const parsed = runRecord.safeParse(json);
     if (!parsed.success) throw new Error(`${RUN_FILE} has ${firstIssue(parsed.error)}`);
+    if (!isIntact(json)) throw new Error(`${RUN_FILE} is damaged (checksum does not match)`);
     return parsed.data;
   } catch (error) {
     const reason = error instanceof Deno.errors.NotFound
@@ -98,7 +99,7 @@ export function recordRun(out: string, config: TrainConfig, dataset: Dataset, tr
   try {
     Deno.mkdirSync(out, { recursive: true });
     const temporary = join(out, `.${RUN_FILE}.partial`);
-    Deno.writeTextFileSync(temporary, JSON.stringify(record, null, 1) + "\n");
+    Deno.writeTextFileSync(temporary, JSON.stringify(seal(record), null, 1) + "\n");
     Deno.renameSync(temporary, join(out, RUN_FILE));
   } catch (error) {
     throw new HotsetError(`Cannot start a run in ${out}: ${messageOf(error)}`, { cause: error });

@@ -7,6 +7,7 @@ import { cpuOptions, openHost } from "../../src/backend/open.ts";
 import { reproduceRun } from "../../src/train/reproduce.ts";
 import { startRun } from "../../src/train/run.ts";
 import { readRun } from "../../src/train/run_record.ts";
+import { rewrite } from "../support/rewrite.ts";
 import { localModel } from "../support/local_model.ts";
 import { TemporaryDirectory } from "../support/temporary.ts";
 import { tinyDataset } from "../support/tiny_dataset.ts";
@@ -79,7 +80,7 @@ Deno.test("a run that comes out otherwise is told so, with the place of the firs
   Deno.removeSync(`${run}/last`, { recursive: true });
   saveCheckpoint(`${run}/last`, memory, checkpoint.body);
   const record = Deno.readTextFileSync(`${run}/run.json`);
-  Deno.writeTextFileSync(`${run}/run.json`, record.replace(/"deno": "[^"]+"/, '"deno": "1.0.0"'));
+  rewrite(`${run}/run.json`, record.replace(/"deno": "[^"]+"/, '"deno": "1.0.0"'));
   const result = await reproduceRun(run, silent);
   assert.equal(result.equal, false);
   assert.match(result.difference!, /^rows\.f32 differs first in word 320115, row 7 of table C2$/);
@@ -91,7 +92,7 @@ Deno.test("what cannot be run again is refused", async () => {
   await startRun(CONFIG, dataOf(directory), { out: directory.join("run"), report: silent });
   const manifest = directory.join("run/last/manifest.json");
   const text = Deno.readTextFileSync(manifest);
-  Deno.writeTextFileSync(manifest, text.replace('"finished": true', '"finished": false'));
+  rewrite(manifest, text.replace('"finished": true', '"finished": false'));
   const refused = (reason: RegExp) =>
     assert.rejects(
       reproduceRun(directory.join("run"), silent),
