@@ -71,17 +71,23 @@ async function runPipeline(place: Workplace): Promise<number[]> {
   return times;
 }
 
+/** Removes all but the log, whose place and time a dataset keeps. */
+function clear(place: Workplace): void {
+  for (const { name } of Deno.readDirSync(place.path)) {
+    if (name !== "log.tsv") Deno.removeSync(place.join(name), { recursive: true });
+  }
+}
+
 /** Kills commands of pipelines at random moments, as often as asked; see tools/faults.ts. */
 export async function runKills(kills: number, seed: number): Promise<FaultReport> {
   const series = new Series();
   if (kills === 0) return series.report();
   const random = new Random(seed);
-  using whole = new Workplace();
-  const times = await runPipeline(whole);
-  const expected = contents(whole);
+  using place = new Workplace();
+  const times = await runPipeline(place);
+  const expected = contents(place);
   for (let done = 0; done < kills;) {
-    using place = new Workplace();
-    place.log("log.tsv", SAMPLES);
+    clear(place);
     for (const [stage, args] of STAGES.entries()) {
       // Training is where the time is spent, and where most can go wrong.
       let budget = Math.min(random.below(stage === 3 ? 7 : 2), kills - done);
@@ -222,19 +228,18 @@ export async function runFullDisk(times: number, seed: number): Promise<FaultRep
   const series = new Series();
   if (times === 0) return series.report();
   const random = new Random(seed, 2);
-  using whole = new Workplace();
-  await runPipeline(whole);
-  const expected = contents(whole);
+  using place = new Workplace();
+  await runPipeline(place);
+  const expected = contents(place);
   const largest = (stage: number) => {
     const folder = ["data", "hotset/profiles", "hotset/layouts", "hotset/run"][stage];
     return Math.max(
-      ...whole.files(folder).filter((path) => !path.endsWith("/")).map((path) => whole.read(path).length),
+      ...place.files(folder).filter((path) => !path.endsWith("/")).map((path) => place.read(path).length),
     );
   };
   const limits = STAGES.map((_, stage) => Math.floor(largest(stage) / 1024));
   for (let i = 0; i < times;) {
-    using place = new Workplace();
-    place.log("log.tsv", SAMPLES);
+    clear(place);
     for (const [stage, args] of STAGES.entries()) {
       const [command, ...rest] = args;
       const outcome = await place.runLimited(random.below(limits[stage]), command, ...rest, "--quiet");
