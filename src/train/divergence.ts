@@ -4,7 +4,7 @@ import type { RunMemory } from "./rank_group.ts";
 
 /**
  * A mean loss above this, in nats, is an explosion: the model gives the labels a probability of e^-20. Always predicting
- * one half costs 0.69.
+ * one half costs 0.69. Training ends when two progress events in a row say so.
  */
 export const EXPLODED_LOSS = 20;
 const CHUNK_WORDS = 1 << 20;

@@ -80,6 +80,8 @@ export class Trainer {
   readonly #stepBatches = new Map<number, string>();
   /** Sum of losses since the last progress event. */
   #loss = 0;
+  /** True if they had exploded at the last progress event: the first steps of a run may do so and come back. */
+  #explodedBefore = false;
   #lastKind: BatchKind | undefined;
   /** Since the last progress event. */
   #recent = { samples: 0, hotSamples: 0, since: 0 };
@@ -134,7 +136,8 @@ export class Trainer {
   #takeLoss(): number {
     this.#loss += this.#group.takeLoss();
     const mean = this.#loss / this.#recent.samples;
-    if (this.#recent.samples === 0 || mean <= EXPLODED_LOSS) return mean;
+    const exploded = mean > EXPLODED_LOSS;
+    if (this.#recent.samples === 0 || (Number.isFinite(mean) && !(exploded && this.#explodedBefore))) return mean;
     const { config } = this.#options;
     const { step } = this.#state;
     const first = step - (step - 1) % config.printFreq;
@@ -248,6 +251,7 @@ export class Trainer {
     if (samples === 0) return;
     const { config, layout, report } = this.#options;
     const loss = this.#takeLoss();
+    this.#explodedBefore = loss > EXPLODED_LOSS;
     this.#loss = 0;
     const now = performance.now();
     const trainMs = now - since - this.#otherMs;
