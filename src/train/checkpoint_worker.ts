@@ -25,14 +25,8 @@ function carryOut({ places, body }: WriterOrder, memory: WriterMemory, taker: Sn
   reportDone(memory, bytes, (performance.now() - begin) / 1000, error);
 }
 
-/**
- * The writer takes rows at most this share of the time, and sleeps in between unless the disk makes it wait anyway: what it
- * does besides costs as much again, and ranks wait for the one that it holds up.
- */
-const TAKING_SHARE = 1 / 20;
-
 function writeSnapshot(writer: ArtifactWriter, memory: WriterMemory, taker: SnapshotTaker): number {
-  const { dense, denseState, control } = memory;
+  const { dense, denseState, control, takingShare } = memory;
   const files = CHECKPOINT_FILES;
   let bytes = 0;
   const append = (name: string, words: Float32Array | Uint32Array) => {
@@ -47,7 +41,7 @@ function writeSnapshot(writer: ArtifactWriter, memory: WriterMemory, taker: Snap
     const taken = performance.now();
     append(files.rows, weights);
     if (state.length > 0) append(files.rowState, state);
-    const rest = begin + (taken - begin) / TAKING_SHARE - performance.now();
+    const rest = begin + (taken - begin) / takingShare - performance.now();
     if (rest > 0) Atomics.wait(control, Control.hurry, 0, rest);
   }
   return bytes;

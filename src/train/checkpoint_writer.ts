@@ -13,6 +13,11 @@ import { newSnapshotMemory, SnapshotKeeper, type SnapshotMemory } from "./table_
 
 /** How long a sleep lasts before looking again, in milliseconds. */
 const PATIENCE_MS = 1000;
+/**
+ * Where ranks keep every core busy, the worker takes rows at most this share of the time, and sleeps in between unless the
+ * disk makes it wait anyway: what it does besides costs more than that again, and all ranks wait for the one it holds up.
+ */
+const TAKING_SHARE = 1 / 36;
 /** Bytes kept for the message of a worker that failed. */
 const MESSAGE_BYTES = 1024;
 
@@ -33,6 +38,8 @@ export interface WriterMemory {
   readonly dense: Float32Array;
   readonly denseState: Float32Array | undefined;
   readonly control: Int32Array;
+  /** The most of its time that the worker takes rows; 1 for no limit. */
+  readonly takingShare: number;
   /** Bytes of the last checkpoint, and the seconds it took. */
   readonly figures: Float64Array;
   /** Why it failed: UTF-8, then zeros. */
@@ -166,7 +173,7 @@ export class CheckpointWriter implements Disposable {
 }
 
 function allocate(memory: RunMemory): WriterMemory {
-  const { plan, full, host, hot } = memory;
+  const { plan, full, host, hot, gradients } = memory;
   const shared = (bytes: number) => new SharedArrayBuffer(bytes);
   try {
     return {
@@ -174,6 +181,7 @@ function allocate(memory: RunMemory): WriterMemory {
       dense: new Float32Array(shared(4 * memory.parameters.words)),
       denseState: memory.denseState && new Float32Array(shared(4 * memory.denseState.words)),
       control: new Int32Array(shared(12)),
+      takingShare: gradients.length < navigator.hardwareConcurrency ? 1 : TAKING_SHARE,
       figures: new Float64Array(shared(16)),
       message: new Uint8Array(shared(MESSAGE_BYTES)),
     };

@@ -146,3 +146,75 @@ Deno.test("a damaged last checkpoint is refused; without it the run goes on from
   await resumeRun({ out, report: () => {} });
   for (const [name, content] of Object.entries(bits(`${out}/last`))) assert.ok(content.equals(whole[name]), name);
 });
+
+Deno.test("a run begins with the model of another one, in any layout, budget, mode, backend, and number of ranks", async () => {
+  using directory = new TemporaryDirectory();
+  const dataset = tinyDataset(directory.join("data"), {
+    samples: { train: 200, validation: 40, test: 0 },
+    tableRows: [20_000, 50],
+    denseFeatures: 3,
+    bags: false,
+    seed: 1,
+    skew: 8,
+  });
+  const config: TrainConfig = { ...CONFIG, mode: "cpu", ranks: 1, checkpointSteps: 0, batchSize: 50 };
+  const first = directory.join("first");
+  await train(first, dataset, config);
+  const others: Partial<TrainConfig>[] = [
+    { mode: "fae", ranks: 2, batchSize: 40 },
+    { mode: "fae", ranks: 1, hotMemory: 4 * 17 * 700 },
+    { mode: "cpu", ranks: 2, seed: 9 },
+    { mode: "fae", device: "emulated", epochs: 1, batchSize: 20 },
+    { mode: "gpu", device: "emulated", epochs: 1, batchSize: 20 },
+  ];
+  for (const [i, other] of others.entries()) {
+    const out = directory.join(`other-${i}`);
+    const events: RunEvent[] = [];
+    // So small a rate changes no bit of a weight: what the run saves is what it loaded, whatever way it went meanwhile.
+    await startRun({ ...config, ...other, learningRate: 1e-30 }, dataset, {
+      out,
+      from: first,
+      report: (event) => events.push(event),
+    });
+    const [loaded, saved] = [bits(`${first}/best`), bits(`${out}/last`)];
+    for (const name of ["rows.f32", "dense.f32"]) assert.ok(loaded[name].equals(saved[name]), `${name} of ${out}`);
+    const progress = events.filter((event) => event.event === "progress");
+    assert.equal(progress[0].step, 1, "the steps begin anew");
+    // And it learns with a rate that does.
+    const learning = directory.join(`learning-${i}`);
+    if (other.device !== undefined) continue;
+    await startRun({ ...config, ...other }, dataset, { out: learning, from: `${first}/last`, report: () => {} });
+    assert.ok(!bits(`${learning}/last`)["rows.f32"].equals(loaded["rows.f32"]));
+  }
+  await assert.rejects(
+    startRun({ ...config, optimizer: "sgd" }, dataset, { out: directory.join("no"), from: first, report: () => {} }),
+    (error) =>
+      error instanceof HotsetError && /its optimizer is "rwsadagrad" and the run's is "sgd"/.test(error.message),
+  );
+});
+
+Deno.test("a run goes on with the ranks it had; with others it says what that changes", async () => {
+  using directory = new TemporaryDirectory();
+  const dataset = dataOf(directory);
+  const config: TrainConfig = { ...CONFIG, mode: "cpu", ranks: null, checkpointSteps: 0, testFreq: 0 };
+  const stop = async (out: string) => {
+    const controller = new AbortController();
+    const report = (event: RunEvent) => {
+      if (event.event === "progress" && event.step === 5) controller.abort();
+    };
+    await assert.rejects(startRun(config, dataset, { out, report, signal: () => controller.signal }), Interrupted);
+  };
+  const resume = async (out: string, ranks?: number) => {
+    const notes: string[] = [];
+    const report = (event: RunEvent) => {
+      if (event.event === "note") notes.push(event.text);
+    };
+    const result = await resumeRun({ out, report }, ranks);
+    return { ranks: result.ranks, said: notes.some((text) => /^Going on with \d ranks instead of/.test(text)) };
+  };
+  const cores = navigator.hardwareConcurrency;
+  await stop(directory.join("same"));
+  assert.deepEqual(await resume(directory.join("same")), { ranks: cores, said: false });
+  await stop(directory.join("other"));
+  assert.deepEqual(await resume(directory.join("other"), cores + 1), { ranks: cores + 1, said: true });
+});
