@@ -382,6 +382,8 @@ export function removeLeftovers(directory: string): void {
 }
 
 function isRunning(pid: number): boolean {
+  // In containers, processes have the same few numbers: this one begins its work and has left nothing yet.
+  if (pid === Deno.pid) return false;
   try {
     return process.kill(pid, 0);
   } catch (error) {

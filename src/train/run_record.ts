@@ -17,7 +17,7 @@ export interface RunRecord {
   /** Says what the file is. */
   hotset: "run";
   /** Version of the file's format. */
-  version: typeof VERSION;
+  version: 2;
   /** What the run was told, its seed included. */
   config: TrainConfig;
   /** Directory of the dataset, absolute. */
@@ -28,8 +28,9 @@ export interface RunRecord {
   layoutId: string | null;
   /** The checkpoint whose model it began with, absolute, and its id; null if it began with a new model. */
   from: { directory: string; id: string } | null;
-  /** What computes, and with how many ranks: both decide the order of sums. Null before it trains. */
+  /** What computes, with its versions; null before it trains. */
   device: string | null;
+  /** How many ranks, which decides the order of sums; null before it trains. */
   ranks: number | null;
   /** Versions of what ran it. */
   versions: { hotset: string; deno: string; v8: string };
