@@ -16,9 +16,13 @@ import { alignedBytes } from "./direct_file.ts";
 
 /** Bytes of a chunk's rows, without their optimizer state; at least one row. */
 const CHUNK_BYTES = 4 << 20;
-/** The journal has room for the rows of the hot replica and this share of all rows. What is not used takes no memory. */
+/**
+ * The journal has room for the rows of the hot replica and this share of all rows, within these bounds. What is not used
+ * takes addresses but no memory.
+ */
 const JOURNAL_SHARE = 1 / 8;
 const LEAST_JOURNAL_ROWS = 65_536;
+const MOST_JOURNAL_BYTES = 2 ** 30;
 /** How long a sleep lasts before looking again, in milliseconds. */
 const PATIENCE_MS = 1000;
 
@@ -52,7 +56,7 @@ export function newSnapshotMemory(
   full: EmbeddingStore,
   host: HostBackend,
   hotRows: number,
-  { chunkBytes = CHUNK_BYTES, journalRows = Math.max(LEAST_JOURNAL_ROWS, Math.ceil(full.rows * JOURNAL_SHARE)) } = {},
+  { chunkBytes = CHUNK_BYTES, journalRows = journalRowsFor(shape, full.rows) } = {},
 ): SnapshotMemory {
   const { dim, optimizer } = shape;
   const { rows } = full;
@@ -78,6 +82,11 @@ export function newSnapshotMemory(
     keptWords: new Uint32Array(shared(capacity * (dim + stateWords))),
     before: new Int32Array(shared(capacity)),
   };
+}
+
+function journalRowsFor({ dim, optimizer }: ModelShape, rows: number): number {
+  const most = Math.floor(MOST_JOURNAL_BYTES / (4 * (dim + stateWordsPerRow(optimizer, dim))));
+  return Math.max(LEAST_JOURNAL_ROWS, Math.min(Math.ceil(rows * JOURNAL_SHARE), most));
 }
 
 /** The coordinator's side: keeps rows before they change. */
