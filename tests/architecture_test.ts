@@ -9,7 +9,20 @@ const decoder = new TextDecoder();
 /** What each room may import besides itself. A room is a folder under src/, a file there, or the top. */
 const MAY_IMPORT: Record<string, string[]> = {
   "cli": ["mod"],
-  "mod": ["train", "plan", "report", "doctor", "model", "layout", "profile", "dataset", "contract", "foundation"],
+  "mod": [
+    "exchange",
+    "train",
+    "plan",
+    "report",
+    "doctor",
+    "model",
+    "layout",
+    "profile",
+    "dataset",
+    "contract",
+    "foundation",
+  ],
+  "exchange": ["train", "model", "dataset", "contract", "foundation"],
   "report": ["train", "plan", "doctor", "layout", "profile", "dataset", "foundation"],
   "plan": ["train", "model", "layout", "profile", "dataset", "contract", "foundation"],
   "train": ["open", "collective", "model", "layout", "profile", "dataset", "contract", "foundation"],
