@@ -20,7 +20,7 @@ const count = z.number().int().nonnegative();
 
 const modelShape: z.ZodType<ModelShape> = z.object({
   dim: z.number().int().positive(),
-  tableRows: z.array(z.number().int().positive()),
+  tableRows: z.array(z.number().int().positive()).min(1),
   bottom: z.array(z.number().int().positive()),
   top: z.array(z.number().int().positive()),
   interaction: z.enum(["dot", "cat"]),
@@ -44,7 +44,8 @@ export const trainingState = z.object({
 /** Where training stood when a checkpoint was written. */
 export type TrainingState = z.infer<typeof trainingState>;
 
-const checkpointBody = z.object({
+/** Validates what a checkpoint's manifest says. */
+export const checkpointBody = z.object({
   model: modelShape,
   seed: z.number().int(),
   /** The dataset whose ids the rows stand for. */
