@@ -359,7 +359,7 @@ function isRunning(pid: number): boolean {
 
 function measure(path: string): { bytes: number; crc32: number } {
   using file = Deno.openSync(path);
-  const chunk = new Uint8Array(CHUNK_BYTES);
+  const chunk = new Uint8Array(Math.min(CHUNK_BYTES, file.statSync().size + 1));
   const total = { bytes: 0, crc32: 0 };
   for (let count = file.readSync(chunk); count !== null; count = file.readSync(chunk)) {
     total.crc32 = crc32(chunk.subarray(0, count), total.crc32);
