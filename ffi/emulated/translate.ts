@@ -197,6 +197,7 @@ class Translator {
     }
     const lanes = parts.length === 3 ? 1 : parts[2] === "v2" ? 2 : parts[2] === "v4" ? 4 : 0;
     if (!["global", "shared"].includes(space) || !/^[bsuf]32$/.test(type) || lanes === 0) this.#refuse(instruction);
+    if (operands.length !== 2) this.#refuse(instruction, `has ${operands.length} operands`);
     const [address, list] = verb === "ld" ? [operands[1], operands[0]] : [operands[0], operands[1]];
     const values = list.replace(/[{}\s]/g, "").split(",").map((operand) => this.#value(operand, type));
     if (values.length !== lanes) this.#refuse(instruction, `has ${values.length} values`);

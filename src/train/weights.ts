@@ -16,6 +16,12 @@ export function notFinite(values: Float32Array): number {
   return sum === 0 ? -1 : values.findIndex((value) => !Number.isFinite(value));
 }
 
+/** Index of the first value below 0, or -1. */
+function negative(values: Float32Array): number {
+  for (let i = 0; i < values.length; i++) if (values[i] < 0) return i;
+  return -1;
+}
+
 /** Says what a word of a checkpoint's file is: "row 17 of table 3", tables counted from 0. */
 export function placeOfWord(plan: ModelPlan, file: CheckpointFile, word: number): string {
   if (file === "rows.f32" || file === "row_state.f32") {
@@ -48,10 +54,15 @@ export class WeightReader implements Disposable {
     this.#file = file;
   }
 
-  /** Fills `target` from word `first` on. Throws HotsetError that names the table and row of a value that is no number. */
+  /**
+   * Fills `target` from word `first` on. Throws HotsetError that names the table and row of a value that is no number, or of
+   * optimizer state below 0.
+   */
   read(first: number, target: Float32Array): void {
     this.#reader.read(4 * first, new Uint8Array(target.buffer, target.byteOffset, target.byteLength));
-    const wrong = notFinite(target);
+    let wrong = notFinite(target);
+    // Sums of squares: the optimizers take their roots.
+    if (wrong < 0 && (this.#file === "row_state.f32" || this.#file === "dense_state.f32")) wrong = negative(target);
     if (wrong < 0) return;
     throw new HotsetError(
       `Cannot use ${this.#path}: ${placeOfWord(this.#plan, this.#file, first + wrong)} holds ${

@@ -17,6 +17,17 @@ export type FuzzNews =
   | { readonly kind: "targets"; readonly names: string[] }
   | { readonly kind: "done"; readonly cases: number; readonly failure: string | undefined };
 
+/** What failed, how to see it again, and on what as far as it fits a screen. */
+function report(
+  name: string,
+  { seed, counterexamplePath, counterexample, errorInstance }: fc.RunDetails<unknown>,
+): string {
+  const error = errorInstance instanceof Error ? errorInstance.stack : errorInstance;
+  return `${name}, seed ${seed}, path ${counterexamplePath}: ${error}\nfor ${
+    fc.stringify(counterexample).slice(0, 4000)
+  }`;
+}
+
 self.onmessage = async ({ data }: MessageEvent<FuzzOrder>) => {
   const { cases, seed, progress } = data;
   const send = (news: FuzzNews) => self.postMessage(news);

@@ -5,6 +5,7 @@ import fc from "fast-check";
 import { parsePtx, PtxError } from "../../ffi/emulated/ptx.ts";
 import { translate } from "../../ffi/emulated/translate.ts";
 import { type ArtifactKind, parseManifest } from "../../src/artifact.ts";
+import { stateWordsPerRow } from "../../src/backend/backend.ts";
 import { Dataset, datasetBody, SPLITS } from "../../src/dataset/dataset.ts";
 import { parseSchema } from "../../src/dataset/schema.ts";
 import { HotsetError } from "../../src/errors.ts";
@@ -125,12 +126,14 @@ const READERS: Record<ArtifactKind, (directory: string) => void> = {
   checkpoint(directory) {
     const checkpoint = Checkpoint.open(directory);
     const plan = planModel(checkpoint.body.model);
-    const words: Partial<Record<CheckpointFile, number>> = {
-      "rows.f32": plan.rows * plan.shape.dim,
-      "dense.f32": plan.denseWords,
-    };
-    for (const [file, count] of Object.entries(words)) {
-      using reader = checkpoint.reader(file as CheckpointFile);
+    const stateWords = stateWordsPerRow(plan.shape.optimizer, plan.shape.dim);
+    const words: [CheckpointFile, number][] = [["rows.f32", plan.rows * plan.shape.dim], [
+      "dense.f32",
+      plan.denseWords,
+    ]];
+    if (stateWords > 0) words.push(["row_state.f32", plan.rows * stateWords], ["dense_state.f32", plan.denseWords]);
+    for (const [file, count] of words) {
+      using reader = checkpoint.reader(file);
       reader.read(0, new Float32Array(count));
     }
   },

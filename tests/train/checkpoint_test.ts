@@ -152,6 +152,7 @@ Deno.test("weights that are no numbers are refused, with the table and row or th
     [rows, 3 * 10, Infinity, /rows\.f32: row 0 of table 1 holds Infinity/],
     [rows, 3 * 79 + 1, -Infinity, /rows\.f32: row 69 of table 1 holds -Infinity/],
     [rowState, 11, NaN, /row_state\.f32: row 1 of table 1 holds NaN/],
+    [rowState, 3, -1, /row_state\.f32: row 3 of table 0 holds -1/],
     [dense, 9, NaN, /dense\.f32: weight of layer 0 of the bottom MLP holds NaN/],
     [dense, 12, NaN, /dense\.f32: bias of layer 0 of the bottom MLP holds NaN/],
     [denseState, dense.length - 4, NaN, /dense_state\.f32: bias of layer 1 of the top MLP holds NaN/],
