@@ -44,7 +44,11 @@ export const datasetBody: z.ZodType<DatasetBody> = z.object({
 }).superRefine(({ tables }, context) => {
   const rows = tables.reduce((sum, table) => sum + table.rows, 0);
   if (rows > MOST_ROWS) {
-    context.addIssue({ code: "custom", message: `${rows} rows, which are more than 32 bits can number` });
+    context.addIssue({
+      code: "custom",
+      path: ["tables"],
+      message: `${rows} rows, which are more than 32 bits can number`,
+    });
   }
 });
 

@@ -62,14 +62,15 @@ export const layoutBody: z.ZodType<LayoutBody> = z.object({
   coldBatches: count,
   bytes: count,
 }).superRefine(({ shape, rows, samples, hotSamples, hotBatches, coldBatches }, context) => {
-  const complain = (message: string) => context.addIssue({ code: "custom", message });
+  const complain = (what: string, message: string) => context.addIssue({ code: "custom", path: [what], message });
   const fault = findShapeFault(shape);
-  if (fault !== undefined) complain(fault);
-  if (rows > MOST_ROWS) complain(`${rows} rows, which are more than 32 bits can number`);
-  if (hotSamples > samples) return complain(`${hotSamples} hot samples of ${samples}`);
+  if (fault !== undefined) complain("shape", fault);
+  if (rows > MOST_ROWS) complain("rows", `${rows} rows, which are more than 32 bits can number`);
+  if (hotSamples > samples) return complain("hotSamples", `${hotSamples} hot samples of ${samples}`);
   const batches = (count: number) => Math.ceil(count / shape.batchSize);
   if (hotBatches !== batches(hotSamples) || coldBatches !== batches(samples - hotSamples)) {
     complain(
+      "batches",
       `${hotBatches} hot and ${coldBatches} cold batches, which do not fit ${hotSamples} hot samples of ${samples}`,
     );
   }

@@ -46,9 +46,7 @@ self.onmessage = async ({ data }: MessageEvent<FuzzOrder>) => {
     };
     const details = fc.check(property, { numRuns: Math.ceil(cases * share / shares), seed });
     done += details.numRuns;
-    if (details.failed) {
-      return send({ kind: "done", cases: done, failure: `${name}: ${fc.defaultReportMessage(details)}` });
-    }
+    if (details.failed) return send({ kind: "done", cases: done, failure: report(name, details) });
   }
   send({ kind: "done", cases: done, failure: undefined });
 };
