@@ -59,11 +59,12 @@ async function run(common: Common, work: (report: hotset.Report) => Promise<void
 
 /** One line; the rest of a long message below it. */
 function fail(error: unknown, verbose: boolean): void {
-  const known = error instanceof hotset.HotsetError;
-  console.error(`error: ${error instanceof Error ? error.message : error}`);
+  const known = error instanceof hotset.HotsetError || error instanceof Deno.errors.NotCapable;
+  const hint = error instanceof Deno.errors.NotCapable ? "; SECURITY.md lists what each command needs" : "";
+  console.error(`error: ${error instanceof Error ? error.message : error}${hint}`);
   if (verbose) console.error(error);
   else if (!known) console.error("This is a defect of Hotset; run again with --verbose for where it happened.");
-  process.exitCode = known ? error.exitCode : 1;
+  process.exitCode = error instanceof hotset.HotsetError ? error.exitCode : 1;
 }
 
 const withCommon = (command: Command) =>

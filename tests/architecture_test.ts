@@ -117,6 +117,13 @@ Deno.test("only files under ffi/ open libraries or read memory by address", () =
   assert.deepEqual(unsafe.filter((path) => !path.startsWith("ffi/")), []);
 });
 
+Deno.test("no program is started, by a shell or without one", () => {
+  const starting = FILES.filter((path) =>
+    /Deno\.Command|child_process|Deno\.run\b/.test(Deno.readTextFileSync(new URL(path, ROOT)))
+  );
+  assert.deepEqual(starting, []);
+});
+
 /** Paths of the files that belong to the project, or undefined where git cannot tell. */
 function trackedFiles(): string[] | undefined {
   try {
