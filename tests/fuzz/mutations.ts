@@ -1,7 +1,7 @@
 /** Damage to valid files, drawn by fast-check: single values of JSON, single bytes, single words of text. */
 import fc from "fast-check";
 
-/** Replaced in text by brackets that are nested deeper than any stack. */
+/** Replaced in text by objects that are nested deeper than any stack. */
 const DEEP = "@deep@";
 const DEPTH = 50_000;
 
@@ -56,7 +56,7 @@ export function damagedJson(valid: unknown, most = 4): fc.Arbitrary<unknown> {
 /** The text of a JSON value, which may be nested deeper than a stack is. */
 export function textOf(value: unknown): string {
   const text = JSON.stringify(value) ?? "undefined";
-  return text.replaceAll(`"${DEEP}"`, () => "[".repeat(DEPTH) + "]".repeat(DEPTH));
+  return text.replaceAll(`"${DEEP}"`, () => '{"0":'.repeat(DEPTH) + "[]" + "}".repeat(DEPTH));
 }
 
 /** A damaged JSON text: mostly of damaged values, sometimes damaged as a text. */

@@ -20,6 +20,7 @@ import { BATCH_KINDS, batchFiles, Layout, layoutBody } from "../../src/layout/la
 import { planModel } from "../../src/model/shape.ts";
 import { Profile, profileBody } from "../../src/profile/profile.ts";
 import { profileDataset } from "../../src/profile/profile_dataset.ts";
+import { expandConfig, translateArguments } from "../../src/train/arguments.ts";
 import { Checkpoint, checkpointBody } from "../../src/train/checkpoint.ts";
 import { resolveConfig } from "../../src/train/config.ts";
 import { METRICS_FILE, readRun, startRun } from "../../src/train/run.ts";
@@ -246,6 +247,8 @@ const LOG_SCHEMA = {
   ],
 };
 
+const FLAGS = { "mini-batch-size": 128, "arch-mlp-bot": "13-16-8", test: ["a", "b"], "use-gpu": true, nepochs: "2" };
+
 function texts(path: Path): Target[] {
   const run = path("damaged-run");
   Deno.mkdirSync(run);
@@ -263,6 +266,14 @@ function texts(path: Path): Target[] {
       property: property(damagedJsonText(record), (text) => {
         Deno.writeTextFileSync(join(run, "run.json"), text);
         readRun(run);
+      }),
+    },
+    {
+      name: "configuration of flags",
+      share: 2,
+      property: property(damagedJsonText(FLAGS), (text) => {
+        Deno.writeTextFileSync(join(run, "flags.json"), text);
+        translateArguments(expandConfig(["train", "--config", join(run, "flags.json")]));
       }),
     },
     {
