@@ -1,5 +1,5 @@
 /** Trains the kaggle model on random batches for a moment: the samples/s to expect from this machine's cores. */
-import { Batch, type BatchShape } from "../layout/batch.ts";
+import type { Batch, BatchShape } from "../layout/batch.ts";
 import { BatchFiller } from "../layout/batch_filler.ts";
 import { SegmentSorter } from "../layout/segment_sorter.ts";
 import { initialiseDense } from "../model/initialise.ts";
