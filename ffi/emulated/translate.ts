@@ -164,8 +164,7 @@ class Translator {
 
   #move(instruction: PtxInstruction): string {
     const [target, source] = instruction.operands;
-    const type = instruction.operation[1];
-    const value = this.#value(source, type);
+    const value = this.#value(source, instruction.operation.at(-1)!);
     if (!source.startsWith("%") || source.includes(".")) return value;
     const [to, from] = [this.#typeOf(target), this.#typeOf(source)];
     if (to === from) return value;

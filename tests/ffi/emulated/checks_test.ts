@@ -236,6 +236,8 @@ Deno.test("PTX with types, arrays or operands that make no sense is refused, in 
     [kernel(".shared .align 4 .b8 x[99999999999];", ""), /the shared arrays of k have more than 1048576 bytes/],
     [kernel("", "st.global.f32 %f1;"), /st\.global\.f32 has 1 operands/],
     [kernel("", "setp.constructor.u32 %r1, %r2, %r3;"), /line \d+ of k: setp\.constructor\.u32 is not emulated/],
+    [kernel("", "mov;"), /operand undefined of k is not emulated/],
+    [kernel("", "mov %r1, 5;") + ".func", /PTX functions \(\.func\) are not emulated/],
     [kernel("", "add.s32 5, %r1, %r2;"), /k has operands that its instructions do not take/],
     [".entry k(.param .u63 p) {\nret;\n}", /the type u63 is not emulated/],
     [".entry k(.param .u64 p {\nret;\n}", /line 1: cannot read the head of an entry/],
