@@ -10,14 +10,17 @@ import type { EmbeddingStore } from "../model/dlrm.ts";
 import { type ModelShape, planModel } from "../model/shape.ts";
 import type { RunMemory } from "./rank_group.ts";
 import { schedulerState } from "./scheduler.ts";
+import { type CheckpointFile, WeightReader } from "./weights.ts";
 
 /** Words copied at a time between a device and a file. */
 const CHUNK_WORDS = 4 << 20;
+/** The run of a checkpoint that no run has written yet: weights that come from elsewhere, and no steps. */
+export const IMPORTED = "imported";
 const count = z.number().int().nonnegative();
 
 const modelShape: z.ZodType<ModelShape> = z.object({
   dim: z.number().int().positive(),
-  tableRows: z.array(z.number().int().positive()),
+  tableRows: z.array(z.number().int().positive()).min(1),
   bottom: z.array(z.number().int().positive()),
   top: z.array(z.number().int().positive()),
   interaction: z.enum(["dot", "cat"]),
@@ -41,7 +44,8 @@ export const trainingState = z.object({
 /** Where training stood when a checkpoint was written. */
 export type TrainingState = z.infer<typeof trainingState>;
 
-const checkpointBody = z.object({
+/** Validates what a checkpoint's manifest says. */
+export const checkpointBody = z.object({
   model: modelShape,
   seed: z.number().int(),
   /** The dataset whose ids the rows stand for. */
@@ -55,7 +59,7 @@ export type CheckpointBody = z.infer<typeof checkpointBody>;
 
 /** A vector of a run: its file in a checkpoint, the words it must have, and where it lies. */
 interface Vector {
-  readonly file: string;
+  readonly file: CheckpointFile;
   readonly backend: Backend;
   readonly buffer: Buffer;
 }
@@ -110,7 +114,15 @@ export class Checkpoint {
     return new Checkpoint(artifact);
   }
 
-  /** Copies the checkpoint into memory of the same model. Throws HotsetError if the models differ. */
+  /** A reader of one vector, which refuses weights that are no numbers. */
+  reader(file: CheckpointFile): WeightReader {
+    return new WeightReader(this.#artifact.open(file), this.#artifact.path(file), planModel(this.body.model), file);
+  }
+
+  /**
+   * Copies the checkpoint into memory of the same model. Throws HotsetError if the models differ or a weight is no
+   * number.
+   */
   load(memory: ModelMemory, model: ModelShape): void {
     for (const key of Object.keys(model) as (keyof ModelShape)[]) {
       const [saved, wanted] = [this.body.model[key], model[key]].map((value) => JSON.stringify(value));
@@ -123,10 +135,10 @@ export class Checkpoint {
     }
     const chunk = new Float32Array(CHUNK_WORDS);
     for (const { file, backend, buffer } of vectorsOf(memory)) {
-      using reader = this.#artifact.open(file);
+      using reader = this.reader(file);
       for (let first = 0; first < buffer.words; first += CHUNK_WORDS) {
         const part = chunk.subarray(0, Math.min(CHUNK_WORDS, buffer.words - first));
-        reader.read(4 * first, new Uint8Array(part.buffer, 0, part.byteLength));
+        reader.read(first, part);
         backend.upload(part, backend.view(buffer, first, part.length));
       }
     }
