@@ -95,6 +95,8 @@ export { DEMO_CONFIG, type DemoResult, runDemo } from "./src/train/demo.ts";
 export { Interrupt } from "./src/train/interrupt.ts";
 export { Interrupted } from "./src/train/trainer.ts";
 export { expandConfig, translateArguments, type Translation } from "./src/train/arguments.ts";
+export { EXPORT_FORMATS, type ExportFormat, exportRun } from "./src/exchange/export_run.ts";
+export { type ImportOptions, importRun, ROW_NUMBERS } from "./src/exchange/import_run.ts";
 export { diagnose, type Diagnosis, type Finding } from "./src/doctor.ts";
 export {
   type Machine,

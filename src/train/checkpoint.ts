@@ -10,6 +10,7 @@ import type { EmbeddingStore } from "../model/dlrm.ts";
 import { type ModelShape, planModel } from "../model/shape.ts";
 import type { RunMemory } from "./rank_group.ts";
 import { schedulerState } from "./scheduler.ts";
+import { type CheckpointFile, WeightReader } from "./weights.ts";
 
 /** Names of a checkpoint's files: f32, little-endian. The states are there unless the optimizer is SGD. */
 export const CHECKPOINT_FILES = {
@@ -19,14 +20,16 @@ export const CHECKPOINT_FILES = {
   /** All rows (rows, dim), and their optimizer state (rows, stateWordsPerRow). */
   rows: "rows.f32",
   rowState: "row_state.f32",
-};
+} as const;
 /** Words copied at a time between a device and a file. */
 const CHUNK_WORDS = 4 << 20;
+/** The run of a checkpoint that no run has written yet: weights that come from elsewhere, and no steps. */
+export const IMPORTED = "imported";
 const count = z.number().int().nonnegative();
 
 const modelShape: z.ZodType<ModelShape> = z.object({
   dim: z.number().int().positive(),
-  tableRows: z.array(z.number().int().positive()),
+  tableRows: z.array(z.number().int().positive()).min(1),
   bottom: z.array(z.number().int().positive()),
   top: z.array(z.number().int().positive()),
   interaction: z.enum(["dot", "cat"]),
@@ -50,7 +53,8 @@ export const trainingState = z.object({
 /** Where training stood when a checkpoint was written. */
 export type TrainingState = z.infer<typeof trainingState>;
 
-const checkpointBody = z.object({
+/** Validates what a checkpoint's manifest says. */
+export const checkpointBody = z.object({
   model: modelShape,
   seed: z.number().int(),
   /** The dataset whose ids the rows stand for. */
@@ -64,7 +68,7 @@ export type CheckpointBody = z.infer<typeof checkpointBody>;
 
 /** A vector of a run: its file in a checkpoint, the words it must have, and where it lies. */
 interface Vector {
-  readonly file: string;
+  readonly file: CheckpointFile;
   readonly backend: Backend;
   readonly buffer: Buffer;
 }
@@ -72,12 +76,13 @@ interface Vector {
 type ModelMemory = Pick<RunMemory, "device" | "parameters" | "denseState"> & { readonly full: EmbeddingStore };
 
 function vectorsOf({ device, full, parameters, denseState }: ModelMemory): Vector[] {
-  return [
+  const vectors: { file: CheckpointFile; backend: Backend; buffer: Buffer | undefined }[] = [
     { file: CHECKPOINT_FILES.dense, backend: device, buffer: parameters },
     { file: CHECKPOINT_FILES.denseState, backend: device, buffer: denseState },
     { file: CHECKPOINT_FILES.rows, backend: full.backend, buffer: full.weights },
     { file: CHECKPOINT_FILES.rowState, backend: full.backend, buffer: full.state },
-  ].filter((vector): vector is Vector => vector.buffer !== undefined);
+  ];
+  return vectors.filter((vector): vector is Vector => vector.buffer !== undefined);
 }
 
 /** Writes the full tables and dense parameters as they are into a checkpoint. Returns the bytes. */
@@ -137,6 +142,11 @@ export class Checkpoint {
     return this.#artifact.id;
   }
 
+  /** A reader of one vector, which refuses weights that are no numbers. */
+  reader(file: CheckpointFile): WeightReader {
+    return new WeightReader(this.#artifact.open(file), this.#artifact.path(file), planModel(this.body.model), file);
+  }
+
   /** Throws HotsetError unless it is one of this model. */
   expectModel(model: ModelShape): void {
     for (const key of Object.keys(model) as (keyof ModelShape)[]) {
@@ -150,15 +160,18 @@ export class Checkpoint {
     }
   }
 
-  /** Copies the checkpoint into memory of the same model. Throws HotsetError if the models differ. */
+  /**
+   * Copies the checkpoint into memory of the same model. Throws HotsetError if the models differ or a weight is no
+   * number.
+   */
   load(memory: ModelMemory, model: ModelShape): void {
     this.expectModel(model);
     const chunk = new Float32Array(CHUNK_WORDS);
     for (const { file, backend, buffer } of vectorsOf(memory)) {
-      using reader = this.#artifact.open(file);
+      using reader = this.reader(file);
       for (let first = 0; first < buffer.words; first += CHUNK_WORDS) {
         const part = chunk.subarray(0, Math.min(CHUNK_WORDS, buffer.words - first));
-        reader.read(4 * first, new Uint8Array(part.buffer, 0, part.byteLength));
+        reader.read(first, part);
         backend.upload(part, backend.view(buffer, first, part.length));
       }
     }

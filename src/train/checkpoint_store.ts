@@ -46,8 +46,15 @@ export function storeCheckpoint(
     using writer = new ArtifactWriter("checkpoint", other);
     writer.commitLinks(first);
   }
-  if (keeps) {
-    for (const name of stepCheckpoints(run).slice(keep)) Deno.removeSync(join(run, name), { recursive: true });
+  if (keeps) prune(run, keep);
+}
+
+/** Removes the oldest step checkpoints. Renamed first, they are whole or gone, and what a kill leaves is known as such. */
+function prune(run: string, keep: number): void {
+  for (const name of stepCheckpoints(run).slice(keep)) {
+    const doomed = join(run, `.${name}.partial-${Deno.pid}-pruned`);
+    Deno.renameSync(join(run, name), doomed);
+    Deno.removeSync(doomed, { recursive: true });
   }
 }
 
@@ -64,8 +71,9 @@ export function resumePoints(run: string): string[] {
   return [LAST_CHECKPOINT, ...stepCheckpoints(run), BEST_CHECKPOINT].map((name) => join(run, name)).filter(isArtifact);
 }
 
-/** Removes what a killed run left half written; an old checkpoint that was being replaced comes back. */
-export function cleanCheckpoints(run: string): void {
+/** Removes what a killed run left half written or not yet pruned; an old checkpoint that was being replaced comes back. */
+export function cleanCheckpoints(run: string, keep: number): void {
   const begun = [...Deno.readDirSync(run)].flatMap(({ name }) => /^\.(.+)\.partial-/.exec(name)?.[1] ?? []);
   for (const name of new Set(begun)) removeLeftovers(join(run, name));
+  prune(run, keep);
 }

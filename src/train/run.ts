@@ -5,7 +5,7 @@ import { Dataset } from "../dataset/dataset.ts";
 import { HotsetError, UsageError } from "../errors.ts";
 import type { Layout } from "../layout/layout.ts";
 import { type ModelPlan, planModel } from "../model/shape.ts";
-import { Checkpoint } from "./checkpoint.ts";
+import { Checkpoint, IMPORTED } from "./checkpoint.ts";
 import { BEST_CHECKPOINT, cleanCheckpoints, resumePoints } from "./checkpoint_store.ts";
 import type { TrainConfig } from "./config.ts";
 import type { Report, ResultEvent, RunEvent } from "./events.ts";
@@ -138,7 +138,7 @@ export async function resumeRun(options: RunOptions, ranks?: number): Promise<Re
         `them, differ from those of an undisturbed run`,
     });
   }
-  cleanCheckpoints(out);
+  cleanCheckpoints(out, record.config.keep);
   const config = { ...record.config, ranks: ranks ?? record.ranks ?? record.config.ranks };
   const begin = { from: openStart(record), checkpoint: openResumePoint(out) };
   return await trainRun(config, planFor(config, dataset), dataset, begin, options);
@@ -190,7 +190,7 @@ async function trainRun(
     report(event);
   });
   const runId = runIdOf(config, layout, from);
-  if (checkpoint !== undefined && checkpoint.body.run !== runId) {
+  if (checkpoint !== undefined && checkpoint.body.run !== runId && checkpoint.body.run !== IMPORTED) {
     throw new HotsetError(`Cannot resume ${out}: its checkpoint was made with other data or options`);
   }
   await using group = await openRanks(config, plan, layout.shape, layout.hotRows.length, report);
@@ -219,8 +219,9 @@ async function trainRun(
     group,
     out,
     runId,
-    from,
-    checkpoint,
+    // An imported model has no place in any run yet.
+    from: checkpoint?.body.run === IMPORTED ? checkpoint : from,
+    checkpoint: checkpoint?.body.run === IMPORTED ? undefined : checkpoint,
     report: recordAndReport,
     signal: signal(),
   });
