@@ -252,12 +252,12 @@ export function parseManifest<T>(
   if (outside !== undefined) fail(`${MANIFEST} names the file ${JSON.stringify(outside)} outside the directory`);
   const checked = schema.safeParse(body);
   if (!checked.success) return fail(`${MANIFEST} has ${firstIssue(checked.error)}; ${remake}`);
-  if (!isIntact(json as object)) fail(`${MANIFEST} is damaged (checksum does not match); ${remake}`);
   try {
     id = fingerprint([hotset, version, files, body]);
   } catch {
     fail(`${MANIFEST} is nested too deeply; ${remake}`);
   }
+  if (!isIntact(json as object)) fail(`${MANIFEST} is damaged (checksum does not match); ${remake}`);
   return { id, files, body: checked.data };
 }
 
