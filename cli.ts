@@ -220,7 +220,7 @@ withProfile(withCommon(program.command("profile")))
   .addHelpText("after", "\nExample: hotset profile criteo --hot-memory 256MiB")
   .action((directory: string, flags: ProfileFlags & { report?: string }) =>
     run(flags, (report) => {
-      const dataset = hotset.Dataset.open(directory);
+      const dataset = hotset.Dataset.open(directory, "lengths");
       const profile = hotset.ensureProfile(dataset, profileConfig(flags), placeOf(flags), report);
       if (flags.report !== undefined) hotset.writeProfileReport(profile, dataset, flags.report);
       if (!flags.json) console.log(hotset.profileTables(profile.body));
@@ -401,7 +401,7 @@ const plan = withCommon(program.command("plan"))
       const machine = hotset.thisMachine();
       const planned = directory === undefined
         ? hotset.planPublished(hotset.PUBLISHED[flags.preset], config, machine)
-        : hotset.planDataset(hotset.Dataset.open(directory), config, machine);
+        : hotset.planDataset(hotset.Dataset.open(directory, "lengths"), config, machine);
       console.log(flags.json ? JSON.stringify(planned) : hotset.planText(planned));
     })
   );

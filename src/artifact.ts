@@ -13,9 +13,10 @@ const MANIFEST = "manifest.json";
 /** End of the name of an artifact that is being replaced. */
 const REPLACED = ".replaced";
 const CHUNK_BYTES = 8 << 20;
+const REMAKE = "remove the directory and make it again";
 
 /** The kinds of artifact, each with the version of its format that this Hotset writes and reads. */
-const VERSIONS = { dataset: 1, profile: 2, layout: 2, checkpoint: 1 } as const;
+const VERSIONS = { dataset: 1, profile: 3, layout: 2, checkpoint: 1 } as const;
 /** What an artifact holds. */
 export type ArtifactKind = keyof typeof VERSIONS;
 
@@ -26,6 +27,9 @@ const envelope = z.object({
   files: z.record(z.string(), fileEntry),
   body: z.unknown(),
 });
+
+/** What is checked when an artifact is opened: every byte, or the lengths of its files. */
+export type ArtifactCheck = "checksums" | "lengths";
 
 /** An array that can be written to or read from a file as its little-endian bytes. */
 export type Words = Uint8Array | Uint32Array | Float32Array | Float64Array;
@@ -165,14 +169,19 @@ export class Artifact<T> {
   }
 
   /**
-   * Opens the artifact in a directory and checks its kind, version, file lengths and checksums.
+   * Opens the artifact in a directory and checks its kind, version and file lengths, and the checksums of all files; with
+   * `check` "lengths" those of files that `readInto` reads, for who reads little of a large artifact.
    * Throws HotsetError that says which file is wrong and what to do.
    */
-  static open<T>(kind: ArtifactKind, directory: string, schema: z.ZodType<T>): Artifact<T> {
+  static open<T>(
+    kind: ArtifactKind,
+    directory: string,
+    schema: z.ZodType<T>,
+    check: ArtifactCheck = "checksums",
+  ): Artifact<T> {
     const fail = (reason: string): never => {
       throw new HotsetError(`Cannot open ${kind} ${directory}: ${reason}`);
     };
-    const remake = `remove the directory and make it again`;
     let text = "";
     try {
       text = Deno.readTextFileSync(join(directory, MANIFEST));
@@ -183,29 +192,29 @@ export class Artifact<T> {
     try {
       json = JSON.parse(text);
     } catch {
-      fail(`${MANIFEST} is not JSON; ${remake}`);
+      fail(`${MANIFEST} is not JSON; ${REMAKE}`);
     }
     const manifest = envelope.safeParse(json);
-    if (!manifest.success) return fail(`${MANIFEST} has ${firstIssue(manifest.error)}; ${remake}`);
+    if (!manifest.success) return fail(`${MANIFEST} has ${firstIssue(manifest.error)}; ${REMAKE}`);
     const found = manifest.data;
     if (found.hotset !== kind) fail(`it is a ${found.hotset}, not a ${kind}`);
     if (found.version !== VERSIONS[kind]) {
-      fail(`its format is version ${found.version} and this Hotset reads version ${VERSIONS[kind]}; ${remake}`);
+      fail(`its format is version ${found.version} and this Hotset reads version ${VERSIONS[kind]}; ${REMAKE}`);
     }
     const body = schema.safeParse(found.body);
-    if (!body.success) return fail(`${MANIFEST} has ${firstIssue(body.error)}; ${remake}`);
+    if (!body.success) return fail(`${MANIFEST} has ${firstIssue(body.error)}; ${REMAKE}`);
     for (const [name, entry] of Object.entries(found.files)) {
       if (basename(name) !== name) fail(`${MANIFEST} names the file ${JSON.stringify(name)} outside the directory`);
-      let measured = { bytes: -1, crc32: 0 };
+      let measured = entry;
       try {
         const bytes = Deno.statSync(join(directory, name)).size;
-        if (bytes !== entry.bytes) fail(`${name} has ${bytes} bytes instead of ${entry.bytes}; ${remake}`);
-        measured = measure(join(directory, name));
+        if (bytes !== entry.bytes) fail(`${name} has ${bytes} bytes instead of ${entry.bytes}; ${REMAKE}`);
+        if (check === "checksums") measured = measure(join(directory, name));
       } catch (error) {
         if (error instanceof HotsetError) throw error;
-        fail(error instanceof Deno.errors.NotFound ? `${name} is missing; ${remake}` : `${name}: ${messageOf(error)}`);
+        fail(error instanceof Deno.errors.NotFound ? `${name} is missing; ${REMAKE}` : `${name}: ${messageOf(error)}`);
       }
-      if (measured.crc32 !== entry.crc32) fail(`${name} is damaged (checksum does not match); ${remake}`);
+      if (measured.crc32 !== entry.crc32) fail(damaged(name));
     }
     return new Artifact(directory, found, body.data);
   }
@@ -243,11 +252,14 @@ export class Artifact<T> {
     return new FileReader(this.path(name));
   }
 
-  /** Reads a whole file into the array, which must have its length. */
+  /** Reads a whole file into the array, which must have its length, and checks it. */
   readInto<A extends Words>(name: string, target: A): A {
     this.expectBytes(name, target.byteLength);
     using reader = this.open(name);
     reader.read(0, bytesOf(target));
+    if (crc32(bytesOf(target)) !== this.#files[name].crc32) {
+      throw new HotsetError(`Cannot open ${this.directory}: ${damaged(name)}`);
+    }
     return target;
   }
 }
@@ -319,6 +331,10 @@ function isRunning(pid: number): boolean {
   } catch (error) {
     return (error as { code?: string }).code === "EPERM";
   }
+}
+
+function damaged(name: string): string {
+  return `${name} is damaged (checksum does not match); ${REMAKE}`;
 }
 
 function measure(path: string): { bytes: number; crc32: number } {

@@ -44,6 +44,8 @@ export interface ProfileBody {
   seed: number;
   /** Percent of the train samples whose accesses were logged; 100 where exact counts were used. */
   sampleRate: number;
+  /** False if the sample was too small to tell how many rows reach the threshold. */
+  settled: boolean;
   /** Share of its table's accesses from which on a row is hot; null where all rows are hot, or none. */
   threshold: number | null;
   /** True if some cut-off is 1 logged access: a lower threshold would call unseen rows hot. */
@@ -78,6 +80,7 @@ const profileBody: z.ZodType<ProfileBody> = z.object({
   bytesPerRow: z.number().int().positive(),
   seed: z.number(),
   sampleRate: z.number().positive().max(100),
+  settled: z.boolean(),
   threshold: z.number().positive().nullable(),
   floorReached: z.boolean(),
   rows: count,

@@ -23,7 +23,7 @@ const BATCH_COLOURS = { hot: "var(--hot)", cold: "var(--cold)" } as const;
 export function writeRunReport(directory: string, file: string): void {
   const { config, dataset: datasetDirectory } = readRun(directory);
   const log = readRunLog(directory);
-  const dataset = Dataset.open(datasetDirectory);
+  const dataset = Dataset.open(datasetDirectory, "lengths");
   const profile = config.mode === "fae"
     ? ensureProfile(dataset, config, { cache: cacheOf(directory) }, () => {}).body
     : undefined;
