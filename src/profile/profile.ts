@@ -62,6 +62,8 @@ export interface ProfileBody {
   hotBytesExact: number;
   /** Share of the train split's lookups that go to hot rows. */
   hotLookupShare: number;
+  /** Share of its samples whose lookups are all hot, measured on a random part of them. */
+  hotSampleShare: number;
   /** Each embedding table. */
   tables: ProfiledTable[];
   /** What each doubling of the budget buys. */
@@ -89,6 +91,7 @@ const profileBody: z.ZodType<ProfileBody> = z.object({
   hotBytesEstimate: interval,
   hotBytesExact: count,
   hotLookupShare: share,
+  hotSampleShare: share,
   tables: z.array(z.object({
     name: z.string(),
     rows: count,

@@ -3,7 +3,7 @@ import { ArtifactWriter } from "../artifact.ts";
 import { type Optimizer, stateWordsPerRow } from "../backend/backend.ts";
 import type { Dataset } from "../dataset/dataset.ts";
 import { HotsetError } from "../errors.ts";
-import { coverageCurve } from "./coverage.ts";
+import { coverageCurve, sampleShareOf } from "./coverage.ts";
 import { addIntervals } from "./estimate.ts";
 import { planHotRows } from "./plan.ts";
 import { HOT_ROWS_FILE, Profile, type ProfileBody } from "./profile.ts";
@@ -88,6 +88,7 @@ export function profileDataset(dataset: Dataset, options: ProfileOptions): Profi
     },
     hotBytesExact: tables.reduce((sum, { exact }) => sum + exact, 0) * bytesPerRow,
     hotLookupShare: accesses === 0 ? 0 : hot.lookups.reduce((sum, lookups) => sum + lookups, 0) / accesses,
+    hotSampleShare: sampleShareOf(dataset, plan.rule, seed),
     tables,
     coverage: coverageCurve(dataset, exact, plan.tables.map(({ small }) => small), bytesPerRow, hotMemory, seed),
   };
