@@ -235,7 +235,7 @@ withProfile(withCommon(program.command("layout")))
   .addHelpText("after", "\nExample: hotset layout criteo --hot-memory 256MiB --batch-size 2048")
   .action((directory: string, flags: ProfileFlags & { batchSize: number }) =>
     run(flags, (report) => {
-      const dataset = hotset.Dataset.open(directory);
+      const dataset = hotset.Dataset.open(directory, "lengths");
       const profile = hotset.ensureProfile(dataset, profileConfig(flags), { cache: HOME }, report);
       using layout = hotset.ensureLayout(dataset, profile, flags.batchSize, placeOf(flags), report);
       if (!flags.json) console.log(layout.directory);

@@ -170,7 +170,7 @@ export class Artifact<T> {
 
   /**
    * Opens the artifact in a directory and checks its kind, version and file lengths, and the checksums of all files; with
-   * `check` "lengths" those of files that `readInto` reads, for who reads little of a large artifact.
+   * `check` "lengths" only those of files that are read from the beginning to the end, when they are.
    * Throws HotsetError that says which file is wrong and what to do.
    */
   static open<T>(
@@ -186,7 +186,9 @@ export class Artifact<T> {
     try {
       text = Deno.readTextFileSync(join(directory, MANIFEST));
     } catch (error) {
-      fail(error instanceof Deno.errors.NotFound ? `there is no ${MANIFEST} in it` : messageOf(error));
+      if (error instanceof Deno.errors.NotADirectory) fail("it is a file, not a directory");
+      if (!(error instanceof Deno.errors.NotFound)) fail(messageOf(error));
+      fail(isDirectory(directory) ? `there is no ${MANIFEST} in it` : "no such directory");
     }
     let json: unknown;
     try {
@@ -247,9 +249,9 @@ export class Artifact<T> {
     }
   }
 
-  /** Opens a file for reading at any position. */
+  /** Opens a file for reading at any position. Read in order, it is checked at its end. */
   open(name: string): FileReader {
-    return new FileReader(this.path(name));
+    return new FileReader(this.path(name), this.#files[name]);
   }
 
   /** Reads a whole file into the array, which must have its length, and checks it. */
@@ -257,9 +259,6 @@ export class Artifact<T> {
     this.expectBytes(name, target.byteLength);
     using reader = this.open(name);
     reader.read(0, bytesOf(target));
-    if (crc32(bytesOf(target)) !== this.#files[name].crc32) {
-      throw new HotsetError(`Cannot open ${this.directory}: ${damaged(name)}`);
-    }
     return target;
   }
 }
@@ -268,13 +267,19 @@ export class Artifact<T> {
 export class FileReader implements Disposable {
   readonly #file: Deno.FsFile;
   readonly #path: string;
+  readonly #expected: z.infer<typeof fileEntry> | undefined;
+  /** Checksum of what was read in order from the beginning, and where that ends. */
+  #crc32 = 0;
+  #end = 0;
 
-  constructor(path: string) {
+  /** With `expected`, a file that is read in order is checked against it at its end. */
+  constructor(path: string, expected?: z.infer<typeof fileEntry>) {
     this.#path = path;
+    this.#expected = expected;
     this.#file = Deno.openSync(path);
   }
 
-  /** Fills `target` from byte `position` on. Throws HotsetError if the file ends before. */
+  /** Fills `target` from byte `position` on. Throws HotsetError if the file ends before, or if it is damaged. */
   read(position: number, target: Uint8Array): void {
     this.#file.seekSync(position, Deno.SeekMode.Start);
     for (let done = 0; done < target.length;) {
@@ -283,6 +288,12 @@ export class FileReader implements Disposable {
         throw new HotsetError(`Cannot read ${this.#path}: it ends before byte ${position + target.length}`);
       }
       done += count;
+    }
+    if (this.#expected === undefined || position !== this.#end) return;
+    this.#crc32 = crc32(target, this.#crc32);
+    this.#end += target.length;
+    if (this.#end === this.#expected.bytes && this.#crc32 !== this.#expected.crc32) {
+      throw new HotsetError(`Cannot read ${dirname(this.#path)}: ${damaged(basename(this.#path))}`);
     }
   }
 

@@ -102,8 +102,9 @@ export class Dataset {
   }
 
   /**
-   * Opens and validates a dataset. With `check` "lengths" its samples are not read for that; every value is checked when
-   * it is read in any case. Throws HotsetError that names what is wrong.
+   * Opens and validates a dataset. With `check` "lengths" its samples are not read for that: every value is checked when
+   * it is read in any case, and the checksum of a split that is read in order at its end. Throws HotsetError that names
+   * what is wrong.
    */
   static open(directory: string, check: ArtifactCheck = "checksums"): Dataset {
     const artifact = Artifact.open("dataset", directory, datasetBody, check);
