@@ -15,9 +15,10 @@ const REPLACED = ".replaced";
 const CHUNK_BYTES = 8 << 20;
 /** The most bytes of a manifest: what holds more is none. */
 const MOST_MANIFEST_BYTES = 64 << 20;
+const REMAKE = "remove the directory and make it again";
 
 /** The kinds of artifact, each with the version of its format that this Hotset writes and reads. */
-const VERSIONS = { dataset: 1, profile: 2, layout: 2, checkpoint: 1 } as const;
+const VERSIONS = { dataset: 1, profile: 3, layout: 2, checkpoint: 1 } as const;
 /** What an artifact holds. */
 export type ArtifactKind = keyof typeof VERSIONS;
 
@@ -28,6 +29,9 @@ const envelope = z.object({
   files: z.record(z.string(), fileEntry),
   body: z.unknown(),
 });
+
+/** What is checked when an artifact is opened: every byte, or the lengths of its files. */
+export type ArtifactCheck = "checksums" | "lengths";
 
 /** An array that can be written to or read from a file as its little-endian bytes. */
 export type Words = Uint8Array | Uint32Array | Float32Array | Float64Array;
@@ -151,8 +155,6 @@ export class ArtifactWriter implements Disposable {
   }
 }
 
-const REMAKE = "remove the directory and make it again";
-
 /** What a manifest says. */
 export interface Manifest<T> {
   /** Names the content: equal manifests have equal ids. */
@@ -213,10 +215,16 @@ export class Artifact<T> {
   }
 
   /**
-   * Opens the artifact in a directory and checks its kind, version, file lengths and checksums.
+   * Opens the artifact in a directory and checks its kind, version and file lengths, and the checksums of all files; with
+   * `check` "lengths" only those of files that are read from the beginning to the end, when they are.
    * Throws HotsetError that says which file is wrong and what to do.
    */
-  static open<T>(kind: ArtifactKind, directory: string, schema: z.ZodType<T>): Artifact<T> {
+  static open<T>(
+    kind: ArtifactKind,
+    directory: string,
+    schema: z.ZodType<T>,
+    check: ArtifactCheck = "checksums",
+  ): Artifact<T> {
     const fail = (reason: string): never => {
       throw new HotsetError(`Cannot open ${kind} ${directory}: ${reason}`);
     };
@@ -227,21 +235,23 @@ export class Artifact<T> {
       text = Deno.readTextFileSync(join(directory, MANIFEST));
     } catch (error) {
       if (error instanceof HotsetError) throw error;
-      fail(error instanceof Deno.errors.NotFound ? `there is no ${MANIFEST} in it` : messageOf(error));
+      if (error instanceof Deno.errors.NotADirectory) fail("it is a file, not a directory");
+      if (!(error instanceof Deno.errors.NotFound)) fail(messageOf(error));
+      fail(isDirectory(directory) ? `there is no ${MANIFEST} in it` : "no such directory");
     }
     const manifest = parseManifest(kind, directory, text, schema);
     for (const [name, entry] of Object.entries(manifest.files)) {
-      let measured = { bytes: -1, crc32: 0 };
+      let measured = entry;
       try {
         const { size, isFile } = Deno.statSync(join(directory, name));
         if (!isFile) fail(`${name} is not a file; ${REMAKE}`); // a pipe would be waited for
         if (size !== entry.bytes) fail(`${name} has ${size} bytes instead of ${entry.bytes}; ${REMAKE}`);
-        measured = measure(join(directory, name));
+        if (check === "checksums") measured = measure(join(directory, name));
       } catch (error) {
         if (error instanceof HotsetError) throw error;
         fail(error instanceof Deno.errors.NotFound ? `${name} is missing; ${REMAKE}` : `${name}: ${messageOf(error)}`);
       }
-      if (measured.crc32 !== entry.crc32) fail(`${name} is damaged (checksum does not match); ${REMAKE}`);
+      if (measured.crc32 !== entry.crc32) fail(damaged(name));
     }
     return new Artifact(directory, manifest);
   }
@@ -274,12 +284,12 @@ export class Artifact<T> {
     }
   }
 
-  /** Opens a file for reading at any position. */
+  /** Opens a file for reading at any position. Read in order, it is checked at its end. */
   open(name: string): FileReader {
-    return new FileReader(this.path(name));
+    return new FileReader(this.path(name), this.#files[name]);
   }
 
-  /** Reads a whole file into the array, which must have its length. */
+  /** Reads a whole file into the array, which must have its length, and checks it. */
   readInto<A extends Words>(name: string, target: A): A {
     this.expectBytes(name, target.byteLength);
     using reader = this.open(name);
@@ -292,13 +302,19 @@ export class Artifact<T> {
 export class FileReader implements Disposable {
   readonly #file: Deno.FsFile;
   readonly #path: string;
+  readonly #expected: z.infer<typeof fileEntry> | undefined;
+  /** Checksum of what was read in order from the beginning, and where that ends. */
+  #crc32 = 0;
+  #end = 0;
 
-  constructor(path: string) {
+  /** With `expected`, a file that is read in order is checked against it at its end. */
+  constructor(path: string, expected?: z.infer<typeof fileEntry>) {
     this.#path = path;
+    this.#expected = expected;
     this.#file = Deno.openSync(path);
   }
 
-  /** Fills `target` from byte `position` on. Throws HotsetError if the file ends before. */
+  /** Fills `target` from byte `position` on. Throws HotsetError if the file ends before, or if it is damaged. */
   read(position: number, target: Uint8Array): void {
     this.#file.seekSync(position, Deno.SeekMode.Start);
     for (let done = 0; done < target.length;) {
@@ -307,6 +323,12 @@ export class FileReader implements Disposable {
         throw new HotsetError(`Cannot read ${this.#path}: it ends before byte ${position + target.length}`);
       }
       done += count;
+    }
+    if (this.#expected === undefined || position !== this.#end) return;
+    this.#crc32 = crc32(target, this.#crc32);
+    this.#end += target.length;
+    if (this.#end === this.#expected.bytes && this.#crc32 !== this.#expected.crc32) {
+      throw new HotsetError(`Cannot read ${dirname(this.#path)}: ${damaged(basename(this.#path))}`);
     }
   }
 
@@ -355,6 +377,10 @@ function isRunning(pid: number): boolean {
   } catch (error) {
     return (error as { code?: string }).code === "EPERM";
   }
+}
+
+function damaged(name: string): string {
+  return `${name} is damaged (checksum does not match); ${REMAKE}`;
 }
 
 function measure(path: string): { bytes: number; crc32: number } {
