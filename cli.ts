@@ -247,6 +247,7 @@ interface TrainFlags extends RawFlags, Common {
   demo?: boolean;
   out?: string;
   report?: string;
+  from?: string;
   resume?: boolean;
   config?: string;
   mode?: hotset.TrainConfig["mode"];
@@ -270,6 +271,9 @@ interface TrainFlags extends RawFlags, Common {
   sampleRate?: number;
   printFreq?: number;
   testFreq?: number;
+  checkpointSteps?: number;
+  checkpointMinutes?: number;
+  keep?: number;
   targetAuc?: number;
   patience?: number;
   save: boolean;
@@ -299,6 +303,9 @@ function trainLayer(flags: TrainFlags): Partial<hotset.TrainConfig> {
     sampleRate: flags.sampleRate,
     printFreq: flags.printFreq,
     testFreq: flags.testFreq,
+    checkpointSteps: flags.checkpointSteps,
+    checkpointMinutes: flags.checkpointMinutes,
+    keep: flags.keep,
     targetAuc: flags.targetAuc,
     patience: flags.patience,
     save: flags.save,
@@ -312,6 +319,7 @@ withRaw(withCommon(program.command("train")))
   .option("--demo", "train on generated data and compare modes")
   .option("--out <run>", "directory of the run (default: the first free of hotset/run-1, run-2, ...)")
   .option("--report <file>", "HTML file to write: losses, AUC, batches, phases of a step, and the profile")
+  .option("--from <run>", "begin with the model of that run's best checkpoint, or of a checkpoint's directory")
   .option("--resume", "continue the run in --out from its last checkpoint")
   .option("--config <file>", "JSON object of flags without dashes in front; flags given here override it")
   .addOption(new Option("--preset <name>", "a published model").choices(Object.keys(hotset.PRESETS)).default("kaggle"))
@@ -353,6 +361,17 @@ withRaw(withCommon(program.command("train")))
   .option("--sample-rate <percent>", SAMPLE_RATE, real)
   .option("--print-freq <steps>", `steps between progress events ${standard("printFreq")}`, positive)
   .option("--test-freq <steps>", "steps between evaluations (default: at the end of epochs)", natural)
+  .option(
+    "--checkpoint-steps <n>",
+    `steps between checkpoints, beside those of evaluations; 0 for none by steps ${standard("checkpointSteps")}`,
+    natural,
+  )
+  .option(
+    "--checkpoint-minutes <n>",
+    `minutes between them; 0 for none by time ${standard("checkpointMinutes")}`,
+    number((value) => value >= 0, "a number from 0"),
+  )
+  .option("--keep <n>", `how many of those are kept under their steps' names ${standard("keep")}`, natural)
   .option("--target-auc <auc>", "stop at this AUC of the validation split (default: none)", share)
   .option("--patience <n>", "stop after so many evaluations without a better AUC (default: never)", positive)
   .option("--no-save", "write no checkpoints")
@@ -362,10 +381,16 @@ withRaw(withCommon(program.command("train")))
 async function train(inputs: string[], flags: TrainFlags, report: hotset.Report): Promise<void> {
   using interrupt = new hotset.Interrupt();
   const out = flags.out ?? hotset.freeRun(HOME);
-  const options = { out, report, signal: () => interrupt.listen(), phases: flags.report !== undefined };
+  const options = {
+    out,
+    report,
+    from: flags.from,
+    signal: () => interrupt.listen(),
+    phases: flags.report !== undefined,
+  };
   try {
     if (flags.resume) {
-      print([await hotset.resumeRun(options)], flags);
+      print([await hotset.resumeRun(options, flags.ranks)], flags);
     } else if (flags.demo) {
       const resolved = hotset.resolveConfig(flags.preset, hotset.DEMO_CONFIG, trainLayer(flags));
       const { results, bestAuc } = await hotset.runDemo(resolved, options);
@@ -435,6 +460,22 @@ withCommon(program.command("predict"))
         flags.out,
         flags.json ? "json" : "csv",
       );
+    })
+  );
+
+withCommon(program.command("reproduce"))
+  .description("Run a run again and compare the bits of the two last checkpoints.")
+  .argument("<run>", "directory made by train")
+  .addHelpText("after", "\nExample: hotset reproduce hotset/run-1")
+  .action((directory: string, flags: Common) =>
+    run(flags, async (report) => {
+      // What the second run reports is not asked for.
+      const result = await hotset.reproduceRun(directory, (event) => event.event === "stage" && report(event));
+      if (flags.json) console.log(JSON.stringify(result));
+      else if (result.equal) console.log(`${directory}: ${result.steps} steps again, every bit the same`);
+      if (result.equal) return;
+      const changes = result.changes.length === 0 ? "" : `; not as it was: ${result.changes.join("; ")}`;
+      throw new hotset.HotsetError(`Cannot reproduce ${directory}: ${result.difference}${changes}`);
     })
   );
 

@@ -66,6 +66,7 @@ export type { Activation, InteractionKind, InteractionShape, LinearShape, Optimi
 export { type Preset, PRESETS, resolveConfig, type TrainConfig } from "./src/train/config.ts";
 export { auc, type Metrics, metricsOf } from "./src/train/metrics.ts";
 export type {
+  CheckpointEvent,
   DatasetEvent,
   EvaluationEvent,
   LayoutEvent,
@@ -78,16 +79,9 @@ export type {
   RunEvent,
   StageEvent,
 } from "./src/train/events.ts";
-export {
-  cacheOf,
-  freeRun,
-  readRun,
-  resumeRun,
-  type RunOptions,
-  type RunRecord,
-  startRun,
-  trainOn,
-} from "./src/train/run.ts";
+export { cacheOf, freeRun, resumeRun, type RunOptions, startRun, trainOn } from "./src/train/run.ts";
+export { reproduceRun, type Reproduction } from "./src/train/reproduce.ts";
+export { readRun, type RunRecord } from "./src/train/run_record.ts";
 export {
   ensureDataset,
   ensureLayout,

@@ -15,10 +15,10 @@ const REPLACED = ".replaced";
 const CHUNK_BYTES = 8 << 20;
 /** The most bytes of a manifest: what holds more is none. */
 const MOST_MANIFEST_BYTES = 64 << 20;
-const REMAKE = "remove the directory and make it again";
+const DAMAGED = "is damaged (checksum does not match)";
 
 /** The kinds of artifact, each with the version of its format that this Hotset writes and reads. */
-const VERSIONS = { dataset: 1, profile: 3, layout: 2, checkpoint: 1 } as const;
+const VERSIONS = { dataset: 2, profile: 3, layout: 3, checkpoint: 2 } as const;
 /** What an artifact holds. */
 export type ArtifactKind = keyof typeof VERSIONS;
 
@@ -28,6 +28,8 @@ const envelope = z.object({
   version: z.number().int(),
   files: z.record(z.string(), fileEntry),
   body: z.unknown(),
+  /** Checksum of the manifest itself, but for this; absent in older formats. */
+  crc32: z.number().int().nonnegative().optional(),
 });
 
 /** What is checked when an artifact is opened: every byte, or the lengths of its files. */
@@ -45,16 +47,42 @@ function bytesOf(array: Words): Uint8Array {
   return new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
 }
 
+/** A file as a writer needs it. */
+export interface OutputFile {
+  /** Appends a part of the bytes and returns its length. */
+  writeSync(bytes: Uint8Array): number;
+  /** Waits until the disk has all of it. Nothing is appended after. */
+  syncDataSync(): void;
+  close(): void;
+}
+
+/** Opens a new file for writing. */
+export type CreateFile = (path: string) => OutputFile;
+
+/** A record with a checksum of itself, for a JSON file in which no figure can change unnoticed. */
+export function seal<T extends object>(record: T): T & { crc32: number } {
+  return { ...record, crc32: crc32(JSON.stringify(record)) };
+}
+
+/** True if a sealed record, as read from JSON, is as it was written. */
+export function isIntact({ crc32: sum, ...record }: { readonly crc32?: unknown }): boolean {
+  return sum === crc32(JSON.stringify(record));
+}
+
 /** One file of an artifact while it is written: appended to, its checksum taken on the way. */
 export class ArtifactFile implements Disposable {
-  readonly #file: Deno.FsFile;
+  readonly #file: OutputFile;
   readonly #path: string;
   bytes = 0;
   crc32 = 0;
 
-  constructor(path: string) {
+  constructor(path: string, create: CreateFile = (path) => Deno.openSync(path, { write: true, createNew: true })) {
     this.#path = path;
-    this.#file = Deno.openSync(path, { write: true, createNew: true });
+    try {
+      this.#file = create(path);
+    } catch (error) {
+      throw new HotsetError(`Cannot write ${path}: ${messageOf(error)}`, { cause: error });
+    }
   }
 
   /** Appends the array's bytes. Throws HotsetError when the disk refuses them. */
@@ -67,6 +95,15 @@ export class ArtifactFile implements Disposable {
     }
     this.crc32 = crc32(bytes, this.crc32);
     this.bytes += bytes.length;
+  }
+
+  /** Waits until the disk has what was appended. Throws HotsetError when it refuses. */
+  sync(): void {
+    try {
+      this.#file.syncDataSync();
+    } catch (error) {
+      throw new HotsetError(`Cannot write ${this.#path}: ${messageOf(error)}`, { cause: error });
+    }
   }
 
   [Symbol.dispose](): void {
@@ -89,11 +126,16 @@ export class ArtifactWriter implements Disposable {
   readonly #target: string;
   readonly #temporary: string;
   readonly #files = new Map<string, ArtifactFile>();
+  readonly #create: CreateFile | undefined;
   #open = true;
 
-  /** Begins an artifact that will replace whatever artifact of the same kind is at `directory`. */
-  constructor(kind: ArtifactKind, directory: string) {
+  /**
+   * Begins an artifact that will replace whatever artifact of the same kind is at `directory`. `create` opens its files;
+   * undefined for ordinary ones.
+   */
+  constructor(kind: ArtifactKind, directory: string, create?: CreateFile) {
     this.#kind = kind;
+    this.#create = create;
     this.#target = resolve(directory);
     const parent = dirname(this.#target);
     try {
@@ -117,7 +159,7 @@ export class ArtifactWriter implements Disposable {
   /** The file of that name, created at the first call. */
   file(name: string): ArtifactFile {
     let file = this.#files.get(name);
-    if (file === undefined) this.#files.set(name, file = new ArtifactFile(this.path(name)));
+    if (file === undefined) this.#files.set(name, file = new ArtifactFile(this.path(name), this.#create));
     return file;
   }
 
@@ -126,10 +168,27 @@ export class ArtifactWriter implements Disposable {
     const files: Record<string, z.infer<typeof fileEntry>> = {};
     for (const [name, file] of this.#files) files[name] = { bytes: file.bytes, crc32: file.crc32 };
     for (const name of adopted) files[name] = measure(this.path(name));
-    const manifest = { hotset: this.#kind, version: VERSIONS[this.#kind], files, body };
+    const manifest = seal({ hotset: this.#kind, version: VERSIONS[this.#kind], files, body });
+    const text = new TextEncoder().encode(JSON.stringify(manifest, null, 1) + "\n");
+    this.file(MANIFEST).append(text);
+    // What cannot be made again must be on the disk before it takes the place of the one before it.
+    if (this.#kind === "checkpoint") { for (const file of this.#files.values()) file.sync(); }
+    this.#rename();
+  }
+
+  /** Completes the artifact as another name of the files of a whole one: linked where the file system can, else copied. */
+  commitLinks(source: string): void {
+    try {
+      for (const { name } of Deno.readDirSync(source)) linkOrCopy(join(source, name), this.path(name));
+    } catch (error) {
+      throw new HotsetError(`Cannot write ${this.#kind} ${this.#target}: ${messageOf(error)}`, { cause: error });
+    }
+    this.#rename();
+  }
+
+  #rename(): void {
     try {
       this.#closeFiles();
-      Deno.writeTextFileSync(this.path(MANIFEST), JSON.stringify(manifest, null, 1) + "\n");
       const replaced = this.#temporary + REPLACED;
       const exists = isDirectory(this.#target);
       if (exists) Deno.renameSync(this.#target, replaced);
@@ -155,6 +214,11 @@ export class ArtifactWriter implements Disposable {
   }
 }
 
+/** What to do about a damaged artifact. */
+function wayOut(kind: ArtifactKind): string {
+  return kind === "checkpoint" ? "use another one" : "remove the directory and make it again";
+}
+
 /** What a manifest says. */
 export interface Manifest<T> {
   /** Names the content: equal manifests have equal ids. */
@@ -173,28 +237,31 @@ export function parseManifest<T>(
   const fail = (reason: string): never => {
     throw new HotsetError(`Cannot open ${kind} ${directory}: ${reason}`);
   };
+  const remake = wayOut(kind);
   let json: unknown;
   let id = "";
   try {
     json = JSON.parse(text);
   } catch {
-    fail(`${MANIFEST} is not JSON; ${REMAKE}`);
+    fail(`${MANIFEST} is not JSON; ${remake}`);
   }
   const parsed = envelope.safeParse(json);
-  if (!parsed.success) return fail(`${MANIFEST} has ${firstIssue(parsed.error)}; ${REMAKE}`);
+  if (!parsed.success) return fail(`${MANIFEST} has ${firstIssue(parsed.error)}; ${remake}`);
   const { hotset, version, files, body } = parsed.data;
   if (hotset !== kind) fail(`it is a ${hotset}, not a ${kind}`);
   if (version !== VERSIONS[kind]) {
-    fail(`its format is version ${version} and this Hotset reads version ${VERSIONS[kind]}; ${REMAKE}`);
+    fail(`its format is version ${version} and this Hotset reads version ${VERSIONS[kind]}; ${remake}`);
   }
   const outside = Object.keys(files).find((name) => basename(name) !== name || /^\.*$/.test(name));
   if (outside !== undefined) fail(`${MANIFEST} names the file ${JSON.stringify(outside)} outside the directory`);
   const checked = schema.safeParse(body);
-  if (!checked.success) return fail(`${MANIFEST} has ${firstIssue(checked.error)}; ${REMAKE}`);
+  if (!checked.success) return fail(`${MANIFEST} has ${firstIssue(checked.error)}; ${remake}`);
   try {
+    if (!isIntact(json as object)) fail(`${MANIFEST} ${DAMAGED}; ${remake}`);
     id = fingerprint([hotset, version, files, body]);
-  } catch {
-    fail(`${MANIFEST} is nested too deeply; ${REMAKE}`);
+  } catch (error) {
+    if (error instanceof HotsetError) throw error;
+    fail(`${MANIFEST} is nested too deeply; ${remake}`);
   }
   return { id, files, body: checked.data };
 }
@@ -205,9 +272,11 @@ export class Artifact<T> {
   readonly body: T;
   /** Names the content: equal artifacts have equal ids. */
   readonly id: string;
-  readonly #files: Record<string, { bytes: number; crc32: number }>;
+  readonly #kind: ArtifactKind;
+  readonly #files: Manifest<T>["files"];
 
-  private constructor(directory: string, { id, files, body }: Manifest<T>) {
+  private constructor(kind: ArtifactKind, directory: string, { id, files, body }: Manifest<T>) {
+    this.#kind = kind;
     this.directory = directory;
     this.id = id;
     this.body = body;
@@ -228,10 +297,11 @@ export class Artifact<T> {
     const fail = (reason: string): never => {
       throw new HotsetError(`Cannot open ${kind} ${directory}: ${reason}`);
     };
+    const remake = wayOut(kind);
     let text = "";
     try {
       const { size } = Deno.statSync(join(directory, MANIFEST));
-      if (size > MOST_MANIFEST_BYTES) fail(`${MANIFEST} has ${size} bytes; ${REMAKE}`);
+      if (size > MOST_MANIFEST_BYTES) fail(`${MANIFEST} has ${size} bytes; ${remake}`);
       text = Deno.readTextFileSync(join(directory, MANIFEST));
     } catch (error) {
       if (error instanceof HotsetError) throw error;
@@ -244,16 +314,16 @@ export class Artifact<T> {
       let measured = entry;
       try {
         const { size, isFile } = Deno.statSync(join(directory, name));
-        if (!isFile) fail(`${name} is not a file; ${REMAKE}`); // a pipe would be waited for
-        if (size !== entry.bytes) fail(`${name} has ${size} bytes instead of ${entry.bytes}; ${REMAKE}`);
+        if (!isFile) fail(`${name} is not a file; ${remake}`); // a pipe would be waited for
+        if (size !== entry.bytes) fail(`${name} has ${size} bytes instead of ${entry.bytes}; ${remake}`);
         if (check === "checksums") measured = measure(join(directory, name));
       } catch (error) {
         if (error instanceof HotsetError) throw error;
-        fail(error instanceof Deno.errors.NotFound ? `${name} is missing; ${REMAKE}` : `${name}: ${messageOf(error)}`);
+        fail(error instanceof Deno.errors.NotFound ? `${name} is missing; ${remake}` : `${name}: ${messageOf(error)}`);
       }
-      if (measured.crc32 !== entry.crc32) fail(damaged(name));
+      if (measured.crc32 !== entry.crc32) fail(`${name} ${DAMAGED}; ${remake}`);
     }
-    return new Artifact(directory, manifest);
+    return new Artifact(kind, directory, manifest);
   }
 
   /** True if the artifact has a file of that name. */
@@ -286,7 +356,7 @@ export class Artifact<T> {
 
   /** Opens a file for reading at any position. Read in order, it is checked at its end. */
   open(name: string): FileReader {
-    return new FileReader(this.path(name), this.#files[name]);
+    return new FileReader(this.path(name), { ...this.#files[name], wayOut: wayOut(this.#kind) });
   }
 
   /** Reads a whole file into the array, which must have its length, and checks it. */
@@ -298,17 +368,24 @@ export class Artifact<T> {
   }
 }
 
+/** What a file must be, and what to do if it is not. */
+interface ExpectedFile {
+  readonly bytes: number;
+  readonly crc32: number;
+  readonly wayOut: string;
+}
+
 /** Reads byte ranges of a file without allocating. */
 export class FileReader implements Disposable {
   readonly #file: Deno.FsFile;
   readonly #path: string;
-  readonly #expected: z.infer<typeof fileEntry> | undefined;
+  readonly #expected: ExpectedFile | undefined;
   /** Checksum of what was read in order from the beginning, and where that ends. */
   #crc32 = 0;
   #end = 0;
 
   /** With `expected`, a file that is read in order is checked against it at its end. */
-  constructor(path: string, expected?: z.infer<typeof fileEntry>) {
+  constructor(path: string, expected?: ExpectedFile) {
     this.#path = path;
     this.#expected = expected;
     this.#file = Deno.openSync(path);
@@ -328,7 +405,9 @@ export class FileReader implements Disposable {
     this.#crc32 = crc32(target, this.#crc32);
     this.#end += target.length;
     if (this.#end === this.#expected.bytes && this.#crc32 !== this.#expected.crc32) {
-      throw new HotsetError(`Cannot read ${dirname(this.#path)}: ${damaged(basename(this.#path))}`);
+      throw new HotsetError(
+        `Cannot read ${dirname(this.#path)}: ${basename(this.#path)} ${DAMAGED}; ${this.#expected.wayOut}`,
+      );
     }
   }
 
@@ -354,6 +433,14 @@ function isDirectory(path: string): boolean {
   }
 }
 
+function linkOrCopy(source: string, target: string): void {
+  try {
+    Deno.linkSync(source, target);
+  } catch {
+    Deno.copyFileSync(source, target);
+  }
+}
+
 function temporaryPrefix(target: string): string {
   return `.${basename(target)}.partial-`;
 }
@@ -372,15 +459,13 @@ export function removeLeftovers(directory: string): void {
 }
 
 function isRunning(pid: number): boolean {
+  // In containers, processes have the same few numbers: this one begins its work and has left nothing yet.
+  if (pid === Deno.pid) return false;
   try {
     return process.kill(pid, 0);
   } catch (error) {
     return (error as { code?: string }).code === "EPERM";
   }
-}
-
-function damaged(name: string): string {
-  return `${name} is damaged (checksum does not match); ${REMAKE}`;
 }
 
 function measure(path: string): { bytes: number; crc32: number } {

@@ -34,6 +34,8 @@ export const Header = {
   hot: 3,
   /** f32: learning rate of the step, written by the trainer before the batch is uploaded. */
   learningRate: 4,
+  /** u32: number of the step, from 1, for messages. */
+  step: 5,
 } as const;
 
 /** What follows a matrix product. */

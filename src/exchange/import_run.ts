@@ -8,9 +8,10 @@ import type { ModelPlan } from "../model/shape.ts";
 import { type CheckpointBody, IMPORTED } from "../train/checkpoint.ts";
 import { resolveConfig, type TrainConfig } from "../train/config.ts";
 import type { Report } from "../train/events.ts";
-import { expectStart, planFor, recordRun } from "../train/run.ts";
+import { expectStart, planFor } from "../train/run.ts";
+import { recordRun } from "../train/run_record.ts";
 import { ShuffleScheduler } from "../train/scheduler.ts";
-import { LAST_CHECKPOINT } from "../train/trainer.ts";
+import { LAST_CHECKPOINT } from "../train/checkpoint_store.ts";
 import { type CheckpointFile, notFinite, placeOfWord, type WeightFile } from "../train/weights.ts";
 import { dlrmShape, type DlrmTensor, dlrmTensors, elementsOf } from "./dlrm_tensors.ts";
 import { SafetensorsReader } from "./safetensors.ts";
@@ -62,7 +63,7 @@ export function importRun(path: string, { data, out, ids, config }: ImportOption
     removeEmpty(out);
     throw error;
   }
-  recordRun(resolved, dataset, out);
+  recordRun(out, resolved, dataset, { layoutId: null, from: null, device: null, ranks: null });
 }
 
 interface WeightSource {

@@ -136,4 +136,8 @@ export class Batch {
   set learningRate(rate: number) {
     this.floats[Header.learningRate] = rate;
   }
+  /** The number of the step over this batch. */
+  set step(step: number) {
+    this.words[Header.step] = step;
+  }
 }

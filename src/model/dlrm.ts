@@ -9,10 +9,12 @@
  * parameters. Embedding rows lie in a store, on the device that computes the MLPs or on the host; where the two differ,
  * pooled vectors go one way and their gradients the other, and nothing else changes.
  */
-import type { Backend, Buffer, HostBackend, RowUpdateShape } from "../backend/backend.ts";
+import { type Backend, type Buffer, Header, type HostBackend, type RowUpdateShape } from "../backend/backend.ts";
 import type { Collective } from "../collective/collective.ts";
 import { type BatchSections, batchSections, type BatchShape } from "../layout/batch.ts";
+import { HotsetError } from "../errors.ts";
 import type { Layer, ModelPlan } from "./shape.ts";
+import { lossFault } from "./loss_fault.ts";
 
 /** Embedding rows with their optimizer state: all tables of a model, or the replica of the hot rows. */
 export interface EmbeddingStore {
@@ -235,6 +237,7 @@ export class Dlrm {
     this.#forward(input, samples);
     const last = this.#top[this.#top.length - 1];
     device.loss(samples, compute.header, this.logits, compute.labels, last.dY, lossSum);
+    if (device === this.#memory.host) this.#expectFiniteLoss(compute.header);
     this.#backwardMlp(this.#top, samples, this.#interaction, this.#dInteraction);
     const bottom = this.#bottom[this.#bottom.length - 1];
     device.interactBackward(
@@ -253,6 +256,14 @@ export class Dlrm {
     const { words, parameters, gradients: sums, state } = this.#owned;
     device.updateDense(optimizer, words, compute.header, parameters, sums, state);
     this.#collective.barrier();
+  }
+
+  /** Throws before anything is updated, so that the parameters that made the loss so can be looked at. */
+  #expectFiniteLoss(header: Buffer): void {
+    const { host, lossSum } = this.#memory;
+    if (Number.isFinite(host.floats(lossSum)[0])) return;
+    const { buffer, byteOffset } = host.floats(header);
+    throw new HotsetError(lossFault(new Uint32Array(buffer, byteOffset)[Header.step]));
   }
 
   #backwardMlp(layers: BoundLayer[], samples: number, input: Buffer, dInput: Buffer | undefined): void {

@@ -12,6 +12,15 @@ import type { RunMemory } from "./rank_group.ts";
 import { schedulerState } from "./scheduler.ts";
 import { type CheckpointFile, WeightReader } from "./weights.ts";
 
+/** Names of a checkpoint's files: f32, little-endian. The states are there unless the optimizer is SGD. */
+export const CHECKPOINT_FILES = {
+  /** Dense parameters, and one word of optimizer state for each. */
+  dense: "dense.f32",
+  denseState: "dense_state.f32",
+  /** All rows (rows, dim), and their optimizer state (rows, stateWordsPerRow). */
+  rows: "rows.f32",
+  rowState: "row_state.f32",
+} as const;
 /** Words copied at a time between a device and a file. */
 const CHUNK_WORDS = 4 << 20;
 /** The run of a checkpoint that no run has written yet: weights that come from elsewhere, and no steps. */
@@ -67,25 +76,34 @@ interface Vector {
 type ModelMemory = Pick<RunMemory, "device" | "parameters" | "denseState"> & { readonly full: EmbeddingStore };
 
 function vectorsOf({ device, full, parameters, denseState }: ModelMemory): Vector[] {
-  return [
-    { file: "dense.f32", backend: device, buffer: parameters },
-    { file: "dense_state.f32", backend: device, buffer: denseState },
-    { file: "rows.f32", backend: full.backend, buffer: full.weights },
-    { file: "row_state.f32", backend: full.backend, buffer: full.state },
-  ].filter((vector): vector is Vector => vector.buffer !== undefined);
+  const vectors: { file: CheckpointFile; backend: Backend; buffer: Buffer | undefined }[] = [
+    { file: CHECKPOINT_FILES.dense, backend: device, buffer: parameters },
+    { file: CHECKPOINT_FILES.denseState, backend: device, buffer: denseState },
+    { file: CHECKPOINT_FILES.rows, backend: full.backend, buffer: full.weights },
+    { file: CHECKPOINT_FILES.rowState, backend: full.backend, buffer: full.state },
+  ];
+  return vectors.filter((vector): vector is Vector => vector.buffer !== undefined);
 }
 
-/** Writes a checkpoint of the full tables and dense parameters, which must be up to date, replacing what was there. */
-export function saveCheckpoint(directory: string, memory: ModelMemory, body: CheckpointBody): void {
-  using writer = new ArtifactWriter("checkpoint", directory);
+/** Writes the full tables and dense parameters as they are into a checkpoint. Returns the bytes. */
+export function writeVectors(writer: ArtifactWriter, memory: ModelMemory): number {
   const chunk = new Float32Array(CHUNK_WORDS);
+  let words = 0;
   for (const { file, backend, buffer } of vectorsOf(memory)) {
     for (let first = 0; first < buffer.words; first += CHUNK_WORDS) {
       const part = chunk.subarray(0, Math.min(CHUNK_WORDS, buffer.words - first));
       backend.download(backend.view(buffer, first, part.length), part);
       writer.file(file).append(part);
     }
+    words += buffer.words;
   }
+  return 4 * words;
+}
+
+/** Writes a checkpoint of the full tables and dense parameters, which must be up to date, replacing what was there. */
+export function saveCheckpoint(directory: string, memory: ModelMemory, body: CheckpointBody): void {
+  using writer = new ArtifactWriter("checkpoint", directory);
+  writeVectors(writer, memory);
   writer.commit(body);
 }
 
@@ -105,13 +123,23 @@ export class Checkpoint {
     const { model } = artifact.body;
     const plan = planModel(model);
     const stateWords = stateWordsPerRow(model.optimizer, model.dim);
-    artifact.expectBytes("dense.f32", 4 * plan.denseWords);
-    artifact.expectBytes("rows.f32", 4 * plan.rows * model.dim);
+    artifact.expectBytes(CHECKPOINT_FILES.dense, 4 * plan.denseWords);
+    artifact.expectBytes(CHECKPOINT_FILES.rows, 4 * plan.rows * model.dim);
     if (stateWords > 0) {
-      artifact.expectBytes("dense_state.f32", 4 * plan.denseWords);
-      artifact.expectBytes("row_state.f32", 4 * plan.rows * stateWords);
+      artifact.expectBytes(CHECKPOINT_FILES.denseState, 4 * plan.denseWords);
+      artifact.expectBytes(CHECKPOINT_FILES.rowState, 4 * plan.rows * stateWords);
     }
     return new Checkpoint(artifact);
+  }
+
+  /** Where it lies. */
+  get directory(): string {
+    return this.#artifact.directory;
+  }
+
+  /** Names its content: equal checkpoints have equal ids. */
+  get id(): string {
+    return this.#artifact.id;
   }
 
   /** A reader of one vector, which refuses weights that are no numbers. */
@@ -119,11 +147,8 @@ export class Checkpoint {
     return new WeightReader(this.#artifact.open(file), this.#artifact.path(file), planModel(this.body.model), file);
   }
 
-  /**
-   * Copies the checkpoint into memory of the same model. Throws HotsetError if the models differ or a weight is no
-   * number.
-   */
-  load(memory: ModelMemory, model: ModelShape): void {
+  /** Throws HotsetError unless it is one of this model. */
+  expectModel(model: ModelShape): void {
     for (const key of Object.keys(model) as (keyof ModelShape)[]) {
       const [saved, wanted] = [this.body.model[key], model[key]].map((value) => JSON.stringify(value));
       if (saved !== wanted) {
@@ -133,6 +158,14 @@ export class Checkpoint {
         );
       }
     }
+  }
+
+  /**
+   * Copies the checkpoint into memory of the same model. Throws HotsetError if the models differ or a weight is no
+   * number.
+   */
+  load(memory: ModelMemory, model: ModelShape): void {
+    this.expectModel(model);
     const chunk = new Float32Array(CHUNK_WORDS);
     for (const { file, backend, buffer } of vectorsOf(memory)) {
       using reader = this.reader(file);

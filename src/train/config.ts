@@ -47,6 +47,12 @@ export interface TrainConfig {
   printFreq: number;
   /** Steps between evaluations with their checkpoints; 0 for the end of epochs only. */
   testFreq: number;
+  /** Steps between checkpoints beside those of evaluations; 0 for none by steps. */
+  checkpointSteps: number;
+  /** Minutes between them; 0 for none by time. */
+  checkpointMinutes: number;
+  /** How many of those are kept under their steps' names. */
+  keep: number;
   /** Stop when the selection split reaches this AUC. */
   targetAuc: number | null;
   /** Stop when the AUC has not improved for so many evaluations. */
@@ -84,6 +90,9 @@ export const trainConfig: z.ZodType<TrainConfig> = z.strictObject({
   sampleRate: z.number().positive().max(100).nullable(),
   printFreq: positive,
   testFreq: natural,
+  checkpointSteps: natural,
+  checkpointMinutes: z.number().nonnegative(),
+  keep: natural,
   targetAuc: z.number().min(0).max(1).nullable(),
   patience: positive.nullable(),
   save: z.boolean(),
@@ -126,6 +135,9 @@ const DEFAULTS: TrainConfig = {
   sampleRate: null,
   printFreq: 100,
   testFreq: 0,
+  checkpointSteps: 0,
+  checkpointMinutes: 30,
+  keep: 2,
   targetAuc: null,
   patience: null,
   save: true,

@@ -114,6 +114,20 @@ export interface EvaluationEvent extends Metrics {
   readonly step: number;
 }
 
+/** A checkpoint is complete. */
+export interface CheckpointEvent {
+  /** Kind of event. */
+  readonly event: "checkpoint";
+  /** The step whose state it holds. */
+  readonly step: number;
+  /** Its bytes. */
+  readonly bytes: number;
+  /** From the snapshot until all of it was on the disk; training goes on meanwhile. */
+  readonly seconds: number;
+  /** How long training stood still for it. */
+  readonly pauseSeconds: number;
+}
+
 /** Where the time of a step goes, measured after training. */
 export interface PhasesEvent {
   /** Kind of event. */
@@ -173,6 +187,7 @@ export type RunEvent =
   | LayoutEvent
   | ProgressEvent
   | EvaluationEvent
+  | CheckpointEvent
   | PhasesEvent
   | ResultEvent;
 

@@ -21,14 +21,21 @@ export class HotSync {
   /** The two lists that the ranks move: global rows and hot-row ids. */
   readonly #rows: Uint32Array;
   readonly #hotIds: Uint32Array;
+  readonly #beforePush: (rows: Uint32Array) => void;
   /** Rows moved so far, both ways. */
   rowsMoved = 0;
 
   /**
    * `hotRows` are the global rows of the replica, ascending; `rows` those of all tables. The replica begins empty: as if
-   * all rows had changed in the full tables.
+   * all rows had changed in the full tables. `beforePush` is told the rows of the full tables that a push is about to
+   * write.
    */
-  constructor(group: RankGroup, hotRows: Uint32Array, rows: number) {
+  constructor(
+    group: RankGroup,
+    hotRows: Uint32Array,
+    rows: number,
+    beforePush: (rows: Uint32Array) => void = () => {},
+  ) {
     const { host, moveRows, moveHotRows } = group.memory;
     const list = (buffer: typeof moveRows) => {
       const floats = host.floats(buffer);
@@ -37,6 +44,7 @@ export class HotSync {
     // Without hot rows nothing is ever noted or moved.
     const words = hotRows.length === 0 ? 0 : Math.ceil(rows / 32);
     this.#group = group;
+    this.#beforePush = beforePush;
     this.#hotRows = hotRows;
     this.#isHot = new Uint32Array(words);
     for (const row of hotRows) this.#isHot[row >>> 5] |= 1 << (row & 31);
@@ -94,6 +102,7 @@ export class HotSync {
   /** Has the ranks move the first `count` rows of the lists. */
   #move(command: Command.pullHot | Command.pushHot, count: number): void {
     if (count === 0) return;
+    if (command === Command.pushHot) this.#beforePush(this.#rows.subarray(0, count));
     this.#group.post(command, count, 0);
     this.#group.drain(); // the lists are used again
     this.rowsMoved += count;

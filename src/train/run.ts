@@ -1,62 +1,29 @@
 /** A run: a directory that keeps its configuration, its metrics and its checkpoints. */
 import { dirname, join, resolve } from "node:path";
-import { z } from "zod";
-import { fingerprint, firstIssue, removeLeftovers } from "../artifact.ts";
+import { fingerprint, isArtifact } from "../artifact.ts";
 import { Dataset } from "../dataset/dataset.ts";
-import { HotsetError, messageOf, UsageError } from "../errors.ts";
+import { HotsetError, UsageError } from "../errors.ts";
 import type { Layout } from "../layout/layout.ts";
 import { type ModelPlan, planModel } from "../model/shape.ts";
 import { Checkpoint, IMPORTED } from "./checkpoint.ts";
-import { type TrainConfig, trainConfig } from "./config.ts";
+import { BEST_CHECKPOINT, cleanCheckpoints, resumePoints } from "./checkpoint_store.ts";
+import type { TrainConfig } from "./config.ts";
 import type { Report, ResultEvent, RunEvent } from "./events.ts";
+import { labelNotes } from "./label_notes.ts";
 import { measurePhases } from "./phases.ts";
 import { expectDevice, expectPlacement, openRanks } from "./placement.ts";
+import { RunMetrics } from "./run_metrics.ts";
+import { readRun, recordRun, RUN_FILE, type RunRecord } from "./run_record.ts";
 import { ensureDataset, ensureLayout, ensureProfile, type RawOptions } from "./stages.ts";
-import { BEST_CHECKPOINT, LAST_CHECKPOINT, Trainer } from "./trainer.ts";
+import { Trainer } from "./trainer.ts";
 
-const RUN_FILE = "run.json";
-/** Events of a run, one JSON object a line. */
-export const METRICS_FILE = "metrics.jsonl";
 const NEVER = new AbortController().signal;
-
-/** What a run's directory says about it. */
-export interface RunRecord {
-  /** Says what the file is. */
-  hotset: "run";
-  /** Version of the file's format. */
-  version: 1;
-  /** What the run was told. */
-  config: TrainConfig;
-  /** Directory of the dataset, absolute. */
-  dataset: string;
-  /** Id of the dataset. */
-  datasetId: string;
-}
-const runRecord: z.ZodType<RunRecord> = z.object({
-  hotset: z.literal("run"),
-  version: z.literal(1),
-  config: trainConfig,
-  dataset: z.string(),
-  datasetId: z.string(),
-});
-
-/** Reads what a run was told. Throws HotsetError if the directory is no run. */
-export function readRun(directory: string): RunRecord {
-  try {
-    const parsed = runRecord.safeParse(JSON.parse(Deno.readTextFileSync(join(directory, RUN_FILE))));
-    if (!parsed.success) throw new Error(`${RUN_FILE} has ${firstIssue(parsed.error)}`);
-    return parsed.data;
-  } catch (error) {
-    const reason = error instanceof Deno.errors.NotFound ? `there is no ${RUN_FILE} in it` : messageOf(error);
-    throw new HotsetError(`Cannot open run ${directory}: ${reason}`, { cause: error });
-  }
-}
 
 /** Opens a checkpoint of a run: the best one, or the last if there is no best. */
 export function openBest(directory: string): Checkpoint {
-  for (const name of [BEST_CHECKPOINT, LAST_CHECKPOINT]) {
-    if (exists(join(directory, name))) return Checkpoint.open(join(directory, name));
-  }
+  const best = join(directory, BEST_CHECKPOINT);
+  const found = isArtifact(best) ? best : resumePoints(directory)[0];
+  if (found !== undefined) return Checkpoint.open(found);
   throw new HotsetError(`Cannot open run ${directory}: it has no checkpoint; train it first`);
 }
 
@@ -102,6 +69,8 @@ export interface RunOptions {
   readonly report: Report;
   /** Called when training begins; aborting the signal saves the run and ends it with Interrupted. */
   readonly signal?: () => AbortSignal;
+  /** A run or a checkpoint whose model and optimizer state the new run begins with; undefined for a new model. */
+  readonly from?: string | undefined;
   /** True measures the phases of a step when training is over. */
   readonly phases?: boolean | undefined;
 }
@@ -136,45 +105,82 @@ export async function trainOn(
 
 /** Begins a run in a new directory and trains to the end. Throws Interrupted when the signal is aborted. */
 export async function startRun(config: TrainConfig, dataset: Dataset, options: RunOptions): Promise<ResultEvent> {
-  const { out } = options;
+  const { out, from, report } = options;
   expectStart(config, out);
-  return await trainRun(config, planFor(config, dataset), dataset, undefined, options);
-}
-
-/** Makes the directory of a run, if it is new. */
-export function recordRun(config: TrainConfig, dataset: Dataset, out: string): void {
-  if (exists(join(out, RUN_FILE))) return;
-  makeDirectory(out);
-  const record: RunRecord = {
-    hotset: "run",
-    version: 1,
-    config,
-    dataset: resolve(dataset.directory),
-    datasetId: dataset.id,
-  };
-  const temporary = join(out, `.${RUN_FILE}.partial`);
-  Deno.writeTextFileSync(temporary, JSON.stringify(record, null, 1) + "\n");
-  Deno.renameSync(temporary, join(out, RUN_FILE));
-}
-
-/** Continues a run from its last checkpoint, with the same bits as if it had never stopped. */
-export async function resumeRun(options: RunOptions): Promise<ResultEvent> {
-  const { config, dataset: directory, datasetId } = readRun(options.out);
-  const dataset = Dataset.open(directory);
-  if (dataset.id !== datasetId) {
-    throw new HotsetError(`Cannot resume ${options.out}: its dataset ${directory} has changed since`);
+  const plan = planFor(config, dataset);
+  if (from === undefined) return await trainRun(config, plan, dataset, { from, checkpoint: undefined }, options);
+  const start = openFrom(from);
+  start.expectModel(plan.shape);
+  if (start.body.dataset !== dataset.id) {
+    report({
+      event: "note",
+      text: `${from} was trained on another dataset: its rows fit only if both were encoded with the same dictionary`,
+    });
   }
-  const last = join(options.out, LAST_CHECKPOINT);
-  removeLeftovers(last);
-  const checkpoint = exists(last) ? Checkpoint.open(last) : undefined;
-  return await trainRun(config, planFor(config, dataset), dataset, checkpoint, options);
+  return await trainRun(config, plan, dataset, { from: start, checkpoint: undefined }, options);
+}
+
+/**
+ * Continues a run from its last checkpoint, with the same bits as if it had never stopped: with the ranks that it had, on
+ * whatever machine; or with `ranks` others, whose sums are taken in another order.
+ */
+export async function resumeRun(options: RunOptions, ranks?: number): Promise<ResultEvent> {
+  const { out, report } = options;
+  const record = readRun(out);
+  const dataset = Dataset.open(record.dataset);
+  if (dataset.id !== record.datasetId) {
+    throw new HotsetError(`Cannot resume ${out}: its dataset ${record.dataset} has changed since`);
+  }
+  if (ranks !== undefined && record.ranks !== null && ranks !== record.ranks) {
+    report({
+      event: "note",
+      text: `Going on with ${ranks} ranks instead of ${record.ranks}: the last bits of sums, and what follows from ` +
+        `them, differ from those of an undisturbed run`,
+    });
+  }
+  cleanCheckpoints(out, record.config.keep);
+  const config = { ...record.config, ranks: ranks ?? record.ranks ?? record.config.ranks };
+  const begin = { from: openStart(record), checkpoint: openResumePoint(out) };
+  return await trainRun(config, planFor(config, dataset), dataset, begin, options);
+}
+
+/** The checkpoint that a run goes on from; undefined if it was killed before the first. */
+function openResumePoint(out: string): Checkpoint | undefined {
+  const [first, second] = resumePoints(out);
+  if (first === undefined) return undefined;
+  try {
+    return Checkpoint.open(first);
+  } catch (error) {
+    if (!(error instanceof HotsetError)) throw error;
+    const next = second === undefined ? "begins anew" : `goes on from ${second}`;
+    throw new HotsetError(`${error.message}; without ${first}, --resume ${next}`, { cause: error });
+  }
+}
+
+/** The checkpoint whose model a run began with. */
+function openStart({ from }: RunRecord): Checkpoint | undefined {
+  if (from === null) return undefined;
+  const checkpoint = Checkpoint.open(from.directory);
+  if (checkpoint.id === from.id) return checkpoint;
+  throw new HotsetError(`Cannot go on: checkpoint ${from.directory}, which the run began with, has changed since`);
+}
+
+/** The checkpoint that `from` names: a run's best, or a checkpoint's own directory. */
+function openFrom(from: string): Checkpoint {
+  return isArtifact(from) ? Checkpoint.open(from) : openBest(from);
+}
+
+/** Where a run begins: with a new model, with that of another run's checkpoint, or where its own checkpoint stands. */
+interface Beginning {
+  readonly from: Checkpoint | undefined;
+  readonly checkpoint: Checkpoint | undefined;
 }
 
 async function trainRun(
   config: TrainConfig,
   plan: ModelPlan,
   dataset: Dataset,
-  checkpoint: Checkpoint | undefined,
+  { from, checkpoint }: Beginning,
   { out, report, signal = () => NEVER, phases }: RunOptions,
 ): Promise<ResultEvent> {
   // Whatever fails before training begins leaves no run behind, so the same command can be given again.
@@ -183,22 +189,29 @@ async function trainRun(
     before.push(event);
     report(event);
   });
-  const runId = runIdOf(config, layout);
+  const runId = runIdOf(config, layout, from);
   if (checkpoint !== undefined && checkpoint.body.run !== runId && checkpoint.body.run !== IMPORTED) {
     throw new HotsetError(`Cannot resume ${out}: its checkpoint was made with other data or options`);
   }
   await using group = await openRanks(config, plan, layout.shape, layout.hotRows.length, report);
-  recordRun(config, dataset, out);
-  using metrics = Deno.openSync(join(out, METRICS_FILE), { append: true, create: true });
-  const record: Report = (event) => {
-    if (event.event === "stage" || event.event === "note") return;
-    metrics.writeSync(new TextEncoder().encode(JSON.stringify(event) + "\n"));
-  };
+  if (!exists(join(out, RUN_FILE))) {
+    const start = from === undefined ? null : { directory: resolve(from.directory), id: from.id };
+    const { device, gradients } = group.memory;
+    recordRun(out, config, dataset, {
+      layoutId: layout.id,
+      from: start,
+      device: device.name,
+      ranks: gradients.length,
+    });
+  }
+  using metrics = new RunMetrics(out);
+  const record: Report = (event) => metrics.write(event);
   before.forEach(record);
   const recordAndReport: Report = (event) => {
     record(event);
     report(event);
   };
+  for (const text of labelNotes(dataset)) report({ event: "note", text });
   const trainer = new Trainer({
     config,
     dataset,
@@ -206,7 +219,9 @@ async function trainRun(
     group,
     out,
     runId,
-    checkpoint,
+    // An imported model has no place in any run yet.
+    from: checkpoint?.body.run === IMPORTED ? checkpoint : from,
+    checkpoint: checkpoint?.body.run === IMPORTED ? undefined : checkpoint,
     report: recordAndReport,
     signal: signal(),
   });
@@ -222,18 +237,16 @@ function layoutFor(config: TrainConfig, dataset: Dataset, cache: string, report:
   return ensureLayout(dataset, profile, config.batchSize, { cache }, report);
 }
 
-/** Names all that decides the sequence of a run's steps. */
-function runIdOf(config: TrainConfig, layout: Layout): string {
-  const { device: _device, ranks: _ranks, printFreq: _printFreq, epochs: _epochs, ...rest } = config;
-  return fingerprint([layout.id, rest]);
-}
+/** What a configuration says that does not decide the sequence of steps. */
+const FREE_TO_CHANGE: ReadonlySet<string> = new Set<keyof TrainConfig>([
+  ...(["device", "ranks", "printFreq", "epochs"] as const),
+  ...(["checkpointSteps", "checkpointMinutes", "keep"] as const),
+]);
 
-function makeDirectory(path: string): void {
-  try {
-    Deno.mkdirSync(path, { recursive: true });
-  } catch (error) {
-    throw new HotsetError(`Cannot make directory ${path}: ${messageOf(error)}`, { cause: error });
-  }
+/** Names all that decides the sequence of a run's steps. */
+function runIdOf(config: TrainConfig, layout: Layout, from: Checkpoint | undefined): string {
+  const told = Object.entries(config).filter(([key]) => !FREE_TO_CHANGE.has(key));
+  return fingerprint([layout.id, Object.fromEntries(told), from?.id]);
 }
 
 function exists(path: string): boolean {

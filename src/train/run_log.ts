@@ -5,7 +5,7 @@ import { firstIssue } from "../artifact.ts";
 import { SPLITS } from "../dataset/dataset.ts";
 import { HotsetError, messageOf } from "../errors.ts";
 import type { EvaluationEvent, LayoutEvent, PhasesEvent, ProgressEvent, ResultEvent } from "./events.ts";
-import { METRICS_FILE } from "./run.ts";
+import { METRICS_FILE } from "./run_metrics.ts";
 
 /** The events of a run, in the order of its steps. */
 export interface RunLog {
@@ -71,6 +71,7 @@ const line = z.discriminatedUnion("event", [
     ...metrics,
   }),
   z.object({ event: z.literal("profile") }),
+  z.object({ event: z.literal("checkpoint") }),
 ]);
 
 /**

@@ -11,7 +11,8 @@ import { type Scores, scoreSplit } from "./evaluate.ts";
 import type { EvaluationEvent, Report } from "./events.ts";
 import { metricsOf } from "./metrics.ts";
 import { openRanks } from "./placement.ts";
-import { openBest, readRun } from "./run.ts";
+import { openBest } from "./run.ts";
+import { readRun } from "./run_record.ts";
 
 /** Samples scored at a time. */
 const BATCH_SAMPLES = 2048;

@@ -1,13 +1,16 @@
 /** The training loop: batches in the scheduler's order, evaluations, checkpoints, and the end. */
-import { join } from "node:path";
 import { stateWordsPerRow } from "../backend/backend.ts";
 import type { Dataset, Split } from "../dataset/dataset.ts";
-import { HotsetError } from "../errors.ts";
+import { HotsetError, messageOf } from "../errors.ts";
 import type { BatchKind, Layout } from "../layout/layout.ts";
 import { initialiseDense } from "../model/initialise.ts";
+import { stepOfLossFault } from "../model/loss_fault.ts";
 import { Random } from "../random.ts";
-import { type Checkpoint, IMPORTED, saveCheckpoint, type TrainingState } from "./checkpoint.ts";
+import type { Checkpoint, TrainingState } from "./checkpoint.ts";
+import { resumePoints } from "./checkpoint_store.ts";
+import { CheckpointWriter, type WrittenCheckpoint } from "./checkpoint_writer.ts";
 import type { TrainConfig } from "./config.ts";
+import { EXPLODED_LOSS, findBadTensor } from "./divergence.ts";
 import { evaluateSplit } from "./evaluate.ts";
 import type { Report, ResultEvent } from "./events.ts";
 import { HotSync } from "./hot_sync.ts";
@@ -22,11 +25,8 @@ const HELD_OUT_SAMPLES = 8192;
 /** How often the event loop gets a turn, so that signals arrive, in milliseconds. */
 const YIELD_MS = 100;
 const ORDER_STREAM = 3;
-
-/** Names of the checkpoints in a run's directory. */
-export const LAST_CHECKPOINT = "last";
-/** The checkpoint with the best AUC of the selection split. */
-export const BEST_CHECKPOINT = "best";
+/** No more steps than this are queued and not done. */
+const STEPS_IN_FLIGHT = 16;
 
 /** A run was interrupted; its last checkpoint is complete. */
 export class Interrupted extends HotsetError {
@@ -52,6 +52,8 @@ export interface TrainerOptions {
   readonly out: string;
   /** Names the data, batches and order of the run: a checkpoint resumes only the run it came from. */
   readonly runId: string;
+  /** What model to begin with; undefined for a new one. */
+  readonly from?: Checkpoint | undefined;
   /** Where to continue; undefined to begin. */
   readonly checkpoint: Checkpoint | undefined;
   readonly report: Report;
@@ -64,12 +66,22 @@ export class Trainer {
   readonly #options: TrainerOptions;
   readonly #group: RankGroup;
   readonly #sync: HotSync;
+  /** Undefined until the run begins, and in one that saves nothing. */
+  #writer: CheckpointWriter | undefined;
+  /** When the last checkpoint began, and how long training stood still for it. */
+  #saved = { at: performance.now(), pauseSeconds: 0 };
   readonly #scheduler: ShuffleScheduler;
   readonly #state: TrainingState;
   /** The split that selects the best checkpoint; never the test split unless there is no other. */
   readonly #selection: Split | undefined;
   readonly #batches: Readonly<Record<BatchKind, number>>;
   #order: Record<BatchKind, Uint32Array> = { cold: new Uint32Array(0), hot: new Uint32Array(0) };
+  /** Which batches the latest steps are over. */
+  readonly #stepBatches = new Map<number, string>();
+  /** Sum of losses since the last progress event. */
+  #loss = 0;
+  /** True if they had exploded at the last progress event: the first steps of a run may do so and come back. */
+  #explodedBefore = false;
   #lastKind: BatchKind | undefined;
   /** Since the last progress event. */
   #recent = { samples: 0, hotSamples: 0, since: 0 };
@@ -83,7 +95,7 @@ export class Trainer {
     this.#options = options;
     this.#group = group;
     this.#batches = { cold: layout.batches("cold"), hot: layout.batches("hot") };
-    this.#state = (checkpoint?.body.run === IMPORTED ? undefined : checkpoint?.body.state) ?? {
+    this.#state = checkpoint?.body.state ?? {
       epoch: 0,
       step: 0,
       samples: 0,
@@ -93,26 +105,65 @@ export class Trainer {
       finished: false,
     };
     this.#scheduler = new ShuffleScheduler(this.#batches, this.#state.scheduler);
-    this.#sync = new HotSync(group, layout.hotRows, dataset.rows);
+    this.#sync = new HotSync(group, layout.hotRows, dataset.rows, (rows) => this.#writer?.keepRows(rows));
     this.#selection = (["validation", "test"] as const).find((split) => dataset.samples(split) > 0);
   }
 
   /** Trains to the end and returns the result. Throws Interrupted when the signal was aborted. */
   async run(): Promise<ResultEvent> {
+    const { config, report } = this.#options;
+    const onWritten = (written: WrittenCheckpoint) =>
+      report({ event: "checkpoint", ...written, pauseSeconds: this.#saved.pauseSeconds });
+    using writer = config.save ? await CheckpointWriter.start(this.#group.memory, onWritten) : undefined;
+    this.#writer = writer;
     this.#begin();
     let ended: ResultEvent["ended"] = "epochs";
-    while (this.#state.epoch < this.#options.config.epochs && !this.#state.finished) {
-      this.#shuffle();
-      ended = (await this.#epoch()) ?? "epochs";
+    try {
+      while (this.#state.epoch < this.#options.config.epochs && !this.#state.finished) {
+        this.#shuffle();
+        ended = (await this.#epoch()) ?? "epochs";
+      }
+    } catch (error) {
+      const step = stepOfLossFault(messageOf(error));
+      if (step !== undefined) this.#fail(`the loss of step ${step} (${this.#stepBatches.get(step)}) is not a number`);
+      throw error;
     }
+    writer?.finish();
     return this.#result(ended);
   }
 
+  /** Adds up the losses of the steps so far. Throws HotsetError if they are not those of a model that learns. */
+  #takeLoss(): number {
+    this.#loss += this.#group.takeLoss();
+    const mean = this.#loss / this.#recent.samples;
+    const exploded = mean > EXPLODED_LOSS;
+    if (this.#recent.samples === 0 || (Number.isFinite(mean) && !(exploded && this.#explodedBefore))) return mean;
+    const { config } = this.#options;
+    const { step } = this.#state;
+    const first = step - (step - 1) % config.printFreq;
+    const what = Number.isFinite(mean) ? `is ${mean.toPrecision(3)}` : "is not a number";
+    return this.#fail(`the mean loss of steps ${first} to ${step} (the last: ${this.#stepBatches.get(step)}) ${what}`);
+  }
+
+  /** Ends a run whose numbers have gone wrong. */
+  #fail(reason: string): never {
+    const { config, dataset, out } = this.#options;
+    const bad = findBadTensor(this.#group.memory, dataset.body.tables.map(({ name }) => name));
+    const saved = config.save ? resumePoints(out)[0] : undefined;
+    throw new HotsetError(
+      `Cannot go on training: ${reason}; ${bad}; ` +
+        (saved === undefined ? "no checkpoint was saved before; " : `the last good checkpoint is ${saved}; `) +
+        `begin again with a lower --learning-rate than ${config.learningRate}, or with --lr-num-warmup-steps` +
+        (saved === undefined ? "" : `, and with --from ${saved} to keep what was learned`),
+    );
+  }
+
   #begin(): void {
-    const { config, checkpoint } = this.#options;
+    const { config, from, checkpoint } = this.#options;
     const { memory } = this.#group;
-    if (checkpoint !== undefined) {
-      checkpoint.load(memory, memory.plan.shape);
+    const model = checkpoint ?? from;
+    if (model !== undefined) {
+      model.load(memory, memory.plan.shape);
     } else {
       const parameters = new Float32Array(memory.plan.denseWords);
       initialiseDense(memory.plan, config.seed, parameters);
@@ -145,7 +196,10 @@ export class Trainer {
       if (config.testFreq > 0 && this.#state.step % config.testFreq === 0 && !ends) {
         const stop = this.#outsideSteps(() => this.#evaluate());
         if (stop !== undefined) return stop;
+      } else if (!ends && this.#isDue()) {
+        this.#outsideSteps(() => this.#save({ step: true }));
       }
+      this.#writer?.poll();
       if (performance.now() - yielded > YIELD_MS) {
         await new Promise((resolve) => setTimeout(resolve, 0));
         yielded = performance.now();
@@ -171,7 +225,11 @@ export class Trainer {
     const batch = this.#group.batches[slot];
     layout.readBatch(kind, this.#order[kind][position], batch);
     batch.learningRate = learningRateAt(config, ++this.#state.step);
+    batch.step = this.#state.step;
+    this.#stepBatches.set(this.#state.step, `${kind} batch ${this.#order[kind][position]}`);
+    this.#stepBatches.delete(this.#state.step - STEPS_IN_FLIGHT);
     this.#sync.note(batch);
+    this.#writer?.keepRowsOf(batch);
     this.#group.train(slot);
     this.#state.samples += batch.samples;
     this.#samplesHere += batch.samples;
@@ -192,7 +250,9 @@ export class Trainer {
     const { samples, hotSamples, since } = this.#recent;
     if (samples === 0) return;
     const { config, layout, report } = this.#options;
-    const loss = this.#group.takeLoss() / samples;
+    const loss = this.#takeLoss();
+    this.#explodedBefore = loss > EXPLODED_LOSS;
+    this.#loss = 0;
     const now = performance.now();
     const trainMs = now - since - this.#otherMs;
     this.#trainMs += trainMs;
@@ -225,13 +285,14 @@ export class Trainer {
     const { config } = this.#options;
     this.#sync.push();
     let stop: "target" | "patience" | undefined;
+    let isBest = false;
     if (this.#selection !== undefined) {
       const { auc } = this.#measure(this.#selection);
       const best = this.#state.bestAuc;
-      if (best === null || auc > best) {
+      isBest = best === null || auc > best;
+      if (isBest) {
         this.#state.bestAuc = Number.isNaN(auc) ? best : auc;
         this.#state.evaluationsSinceBest = 0;
-        this.#save(BEST_CHECKPOINT);
       } else {
         this.#state.evaluationsSinceBest++;
       }
@@ -239,7 +300,7 @@ export class Trainer {
       else if (config.patience !== null && this.#state.evaluationsSinceBest >= config.patience) stop = "patience";
     }
     this.#state.finished = stop !== undefined || this.#state.epoch === config.epochs;
-    this.#save(LAST_CHECKPOINT);
+    this.#save({ best: isBest, step: this.#isDue() });
     return stop;
   }
 
@@ -250,23 +311,35 @@ export class Trainer {
     return metrics;
   }
 
-  #save(name: string): void {
+  /** True if a checkpoint is to be written at this step, by its number or by the time. */
+  #isDue(): boolean {
+    const { checkpointSteps, checkpointMinutes } = this.#options.config;
+    if (checkpointSteps > 0 && this.#state.step % checkpointSteps === 0) return true;
+    const minutes = (performance.now() - this.#saved.at) / 60_000;
+    return checkpointMinutes > 0 && minutes >= checkpointMinutes && this.#writer?.busy === false;
+  }
+
+  /** Begins a checkpoint of the present state, which is written beside the steps that follow. */
+  #save({ best = false, step = false } = {}): void {
     const { config, dataset, out, runId } = this.#options;
-    const { memory } = this.#group;
+    const begin = performance.now();
+    this.#takeLoss(); // so that a checkpoint never replaces a good one when training has gone wrong
     this.#sync.push();
-    if (!config.save) return;
-    saveCheckpoint(join(out, name), memory, {
-      model: memory.plan.shape,
+    this.#group.drain();
+    this.#writer?.begin({ run: out, best, step, keep: config.keep }, {
+      model: this.#group.memory.plan.shape,
       seed: config.seed,
       dataset: dataset.id,
       run: runId,
       state: { ...this.#state, scheduler: this.#scheduler.state },
     });
+    this.#saved = { at: begin, pauseSeconds: (performance.now() - begin) / 1000 };
   }
 
   #interrupt(): never {
     this.#group.drain();
-    this.#save(LAST_CHECKPOINT);
+    this.#save();
+    this.#writer?.finish();
     throw new Interrupted(
       `Training was interrupted at step ${this.#state.step}; ` +
         (this.#options.config.save ? "its checkpoint is saved" : "nothing is saved"),

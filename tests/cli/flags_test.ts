@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { jsonLines, TINY_MODEL, Workplace } from "./support.ts";
 
-const COMMANDS = ["prepare", "generate", "profile", "layout", "train", "evaluate", "predict", "doctor"];
+const COMMANDS = ["prepare", "generate", "profile", "layout", "train", "evaluate", "predict", "reproduce", "doctor"];
 
 for (const command of COMMANDS) {
   Deno.test(`${command} -h shows every default and one example`, async () => {

@@ -79,7 +79,9 @@ Deno.test("--json: one object a line with the documented fields; --quiet: nothin
   for (const event of events) {
     for (const field of FIELDS[event.event] ?? []) assert.ok(field in event, `${field} of ${event.event}`);
   }
-  const names = events.map((event) => event.event);
+  // Checkpoints are written beside all else.
+  assert.ok(events.some((event) => event.event === "checkpoint"));
+  const names = events.map((event) => event.event).filter((name) => name !== "checkpoint");
   assert.deepEqual(
     names.filter((name, i) => name !== names[i - 1]),
     ["dataset", "profile", "layout", "progress", "evaluation", "result"],

@@ -6,6 +6,10 @@ import { TemporaryDirectory } from "../support/temporary.ts";
 const CLI = new URL("../../cli.ts", import.meta.url).pathname;
 const decoder = new TextDecoder();
 
+function runArguments(args: readonly string[]): string[] {
+  return ["run", "-A", "--no-check", CLI, ...args];
+}
+
 /** How a command ended. */
 export interface Outcome {
   readonly code: number;
@@ -45,7 +49,7 @@ export class Workplace implements Disposable {
   /** Starts `hotset ...args` here. */
   start(args: readonly string[], env: Record<string, string> = {}): Deno.ChildProcess {
     return new Deno.Command(Deno.execPath(), {
-      args: ["run", "-A", "--no-check", CLI, ...args],
+      args: runArguments(args),
       cwd: this.path,
       env: { NO_COLOR: "1", ...env },
       stdin: "null",
@@ -62,6 +66,20 @@ export class Workplace implements Disposable {
   /** The same with further environment variables. */
   async runWith(env: Record<string, string>, ...args: string[]): Promise<Outcome> {
     const { code, stdout, stderr } = await this.start(args, env).output();
+    return { code, stdout: decoder.decode(stdout), stderr: decoder.decode(stderr) };
+  }
+
+  /** Runs `hotset ...args` where no file can have more than so many KiB: as on a disk that is full. */
+  async runLimited(kibibytes: number, ...args: string[]): Promise<Outcome> {
+    const { code, stdout, stderr } = await new Deno.Command("bash", {
+      // Without the trap the signal that comes with the error would end the process.
+      args: ["-c", `trap "" XFSZ; ulimit -f ${kibibytes}; exec "$@"`, "bash", Deno.execPath(), ...runArguments(args)],
+      cwd: this.path,
+      env: { NO_COLOR: "1" },
+      stdin: "null",
+      stdout: "piped",
+      stderr: "piped",
+    }).output();
     return { code, stdout: decoder.decode(stdout), stderr: decoder.decode(stderr) };
   }
 

@@ -5,6 +5,7 @@ import type { BatchShape } from "../../src/layout/batch.ts";
 import type { ModelShape } from "../../src/model/shape.ts";
 import { Checkpoint, type CheckpointBody, saveCheckpoint } from "../../src/train/checkpoint.ts";
 import { ShuffleScheduler } from "../../src/train/scheduler.ts";
+import { rewrite } from "../support/rewrite.ts";
 import { localModel } from "../support/local_model.ts";
 import { TemporaryDirectory } from "../support/temporary.ts";
 
@@ -104,7 +105,8 @@ Deno.test("a damaged checkpoint is refused and the fault named", async () => {
   const { memory } = await memoryOf(MODEL);
   const path = directory.join("last");
   const manifest = directory.join("last", "manifest.json");
-  const edit = (change: (text: string) => string) =>
+  const edit = (change: (text: string) => string) => rewrite(manifest, change(Deno.readTextFileSync(manifest)));
+  const spoil = (change: (text: string) => string) =>
     Deno.writeTextFileSync(manifest, change(Deno.readTextFileSync(manifest)));
   const faults: [string, () => void, RegExp][] = [
     [
@@ -124,7 +126,12 @@ Deno.test("a damaged checkpoint is refused and the fault named", async () => {
     }, /row_state\.f32 is damaged/],
     ["no file", () => Deno.removeSync(directory.join("last", "dense_state.f32")), /dense_state\.f32 is missing/],
     ["no manifest", () => Deno.removeSync(manifest), /no manifest\.json/],
-    ["a truncated manifest", () => edit((text) => text.slice(0, 200)), /not JSON/],
+    [
+      "a figure of the manifest changed",
+      () => spoil((text) => text.replace("2100", "2101")),
+      /manifest\.json is damaged/,
+    ],
+    ["a truncated manifest", () => spoil((text) => text.slice(0, 200)), /not JSON/],
     ["a manifest of another model", () => edit((text) => text.replace('"dim": 3', '"dim": 30')), /bottom MLP|bytes/],
     ["a manifest with more rows", () => edit((text) => text.replace("70", "71")), /rows\.f32 has .* implies/],
     ["a rate out of range", () => edit((text) => text.replace('"rate": 50', '"rate": 500')), /scheduler\.rate/],

@@ -7,6 +7,7 @@ import type { ResultEvent, RunEvent } from "../../src/train/events.ts";
 import { resumeRun, startRun } from "../../src/train/run.ts";
 import { evaluateRun } from "../../src/train/score_run.ts";
 import { Interrupted } from "../../src/train/trainer.ts";
+import { rewrite } from "../support/rewrite.ts";
 import { TemporaryDirectory } from "../support/temporary.ts";
 import { tinyDataset } from "../support/tiny_dataset.ts";
 
@@ -167,7 +168,7 @@ Deno.test("runs are not overwritten, and resumed only with their own data", asyn
     (error) => error instanceof UsageError && /a run is there; continue it with --resume/.test(error.message),
   );
   const last = `${out}/last/manifest.json`;
-  Deno.writeTextFileSync(last, Deno.readTextFileSync(last).replace(/"run": "\w+"/, '"run": "another"'));
+  rewrite(last, Deno.readTextFileSync(last).replace(/"run": "\w+"/, '"run": "another"'));
   await assert.rejects(
     resume(out),
     (error) => error instanceof HotsetError && /other data or options/.test(error.message),

@@ -1,0 +1,111 @@
+/**
+ * What checkpoints cost while a large model trains, over generated data in the shape of Criteo Kaggle (33.8 million rows):
+ *
+ *     deno run -A bench/checkpoint_beside_training.ts --dim 64 --samples 1200000 --folder DIR
+ *
+ * writes one JSON object: bytes of the model, the disk's write speed and that of checkpoints, how long training stood
+ * still, training's throughput beside a checkpoint and without one, and peak memory. DIR should lie on the disk to be
+ * measured; what is written there is removed.
+ */
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import type { OutputFile } from "../src/artifact.ts";
+import { alignedBytes, createFile } from "../src/train/direct_file.ts";
+import { type CheckpointEvent, generateDataset, resolveConfig, startRun } from "../mod.ts";
+
+const { values } = parseArgs({
+  options: {
+    dim: { type: "string", default: "64" },
+    samples: { type: "string", default: "1200000" },
+    mode: { type: "string", default: "fae" },
+    optimizer: { type: "string", default: "sgd" },
+    ranks: { type: "string" },
+    "batch-size": { type: "string", default: "2048" },
+    folder: { type: "string", default: "." },
+  },
+});
+const dim = Number(values.dim);
+const samples = Number(values.samples);
+const batchSize = Number(values["batch-size"]);
+const folder = Deno.makeTempDirSync({ dir: values.folder, prefix: "checkpoint-bench-" });
+
+/** Bytes a second that the disk takes from one writer who does nothing else, past the system's cache or through it. */
+function measureDisk(create: (path: string) => OutputFile, bytes = 4 * 2 ** 30): number {
+  const path = join(folder, "disk");
+  const chunk = alignedBytes(1 << 20);
+  for (let at = 0; at < chunk.length; at += 65536) crypto.getRandomValues(chunk.subarray(at, at + 65536));
+  const begin = performance.now();
+  const file = create(path);
+  for (let done = 0; done < bytes; done += chunk.length) file.writeSync(chunk);
+  file.syncDataSync();
+  file.close();
+  const seconds = (performance.now() - begin) / 1000;
+  Deno.removeSync(path);
+  return bytes / seconds;
+}
+
+try {
+  const fractions = { validation: 0, test: 0.002 };
+  const dataset = generateDataset(join(folder, "clicks"), { shape: "kaggle", samples, seed: 1, scale: 1, fractions });
+  const config = resolveConfig("kaggle", {
+    mode: values.mode as "cpu" | "fae",
+    device: "cpu",
+    dim,
+    bottom: [512, 256, dim],
+    batchSize,
+    optimizer: values.optimizer as "sgd" | "adagrad" | "rwsadagrad",
+    learningRate: 0.02,
+    ranks: values.ranks === undefined ? null : Number(values.ranks),
+    printFreq: 5,
+    checkpointSteps: Math.floor(samples * 0.99 / batchSize * 0.6),
+    keep: 0,
+  });
+  /** Each window of steps, in seconds, and how many of its steps were beside a checkpoint. */
+  const windows: { begin: number; end: number; steps: number }[] = [];
+  const checkpoints: (CheckpointEvent & { begin: number; end: number })[] = [];
+  let last = { step: 0, at: NaN };
+  const result = await startRun(config, dataset, {
+    out: join(folder, "run"),
+    report: (event) => {
+      const now = performance.now() / 1000;
+      if (event.event === "progress") {
+        if (last.step > 0) windows.push({ begin: last.at, end: now, steps: event.step - last.step });
+        last = { step: event.step, at: now };
+      } else if (event.event === "checkpoint") checkpoints.push({ ...event, begin: now - event.seconds, end: now });
+    },
+  });
+  const speed = (chosen: typeof windows) =>
+    batchSize * chosen.reduce((sum, { steps }) => sum + steps, 0) /
+    chosen.reduce((sum, { begin, end }) => sum + end - begin, 0);
+  // The last checkpoint is written after training.
+  const beside = checkpoints.slice(0, -1);
+  const overlaps = (window: (typeof windows)[0]) =>
+    beside.some(({ begin, end, pauseSeconds }) => window.end > begin - pauseSeconds && window.begin < end);
+  const [during, without] = [speed(windows.filter(overlaps)), speed(windows.filter((window) => !overlaps(window)))];
+  const writeSpeed = beside.reduce((sum, { bytes }) => sum + bytes, 0) /
+    beside.reduce((sum, { seconds }) => sum + seconds, 0);
+  const disk = measureDisk(createFile);
+  const cached = measureDisk((path) => Deno.openSync(path, { write: true, createNew: true }));
+  console.log(JSON.stringify(
+    {
+      bytes: beside[0].bytes,
+      diskBytesPerSecond: Math.round(disk),
+      diskBytesPerSecondThroughCache: Math.round(cached),
+      checkpointBytesPerSecond: Math.round(writeSpeed),
+      shareOfDisk: writeSpeed / disk,
+      checkpoints: checkpoints.map(({ step, seconds, pauseSeconds }) => ({ step, seconds, pauseSeconds })),
+      pauseShare: Math.max(...beside.map(({ pauseSeconds, seconds }) => pauseSeconds / seconds)),
+      samplesPerSecondBeside: Math.round(during),
+      samplesPerSecondWithout: Math.round(without),
+      throughputShare: during / without,
+      hotSampleShare: result.hotSampleShare,
+      peakRssBytes: result.peakRssBytes,
+      device: result.device,
+      ranks: result.ranks,
+    },
+    null,
+    1,
+  ));
+} finally {
+  Deno.removeSync(folder, { recursive: true });
+}

@@ -1,0 +1,48 @@
+/** Writes checkpoints beside training: the worker's side. */
+/// <reference lib="deno.worker" />
+import type { ArtifactWriter } from "../artifact.ts";
+import { messageOf } from "../errors.ts";
+import { CHECKPOINT_FILES } from "./checkpoint.ts";
+import { storeCheckpoint } from "./checkpoint_store.ts";
+import { Control, reportDone, type WriterMemory, type WriterOrder } from "./checkpoint_writer.ts";
+import { SnapshotTaker } from "./table_snapshot.ts";
+
+self.onmessage = ({ data: memory }: MessageEvent<WriterMemory>) => {
+  const taker = new SnapshotTaker(memory.snapshot);
+  self.onmessage = ({ data: order }: MessageEvent<WriterOrder>) => carryOut(order, memory, taker);
+  postMessage({});
+};
+
+function carryOut({ places, body }: WriterOrder, memory: WriterMemory, taker: SnapshotTaker): void {
+  const begin = performance.now();
+  let bytes = 0;
+  let error: string | undefined;
+  try {
+    storeCheckpoint(places, body, (writer) => bytes = writeSnapshot(writer, memory, taker));
+  } catch (thrown) {
+    error = messageOf(thrown);
+  }
+  reportDone(memory, bytes, (performance.now() - begin) / 1000, error);
+}
+
+function writeSnapshot(writer: ArtifactWriter, memory: WriterMemory, taker: SnapshotTaker): number {
+  const { dense, denseState, control, takingShare } = memory;
+  const files = CHECKPOINT_FILES;
+  let bytes = 0;
+  const append = (name: string, words: Float32Array | Uint32Array) => {
+    writer.file(name).append(words);
+    bytes += words.byteLength;
+  };
+  append(files.dense, dense);
+  if (denseState !== undefined) append(files.denseState, denseState);
+  for (let chunk = 0; chunk < taker.chunks; chunk++) {
+    const begin = performance.now();
+    const { weights, state } = taker.take(chunk);
+    const taken = performance.now();
+    append(files.rows, weights);
+    if (state.length > 0) append(files.rowState, state);
+    const rest = begin + (taken - begin) / takingShare - performance.now();
+    if (rest > 0) Atomics.wait(control, Control.hurry, 0, rest);
+  }
+  return bytes;
+}

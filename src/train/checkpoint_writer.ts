@@ -1,0 +1,205 @@
+/**
+ * Writes checkpoints beside training: the coordinator's side. Tables in host memory are written by a worker from a
+ * snapshot (table_snapshot.ts), so training stops only for copying what is small. Tables on a device are read and
+ * written while training stands still.
+ */
+import type { Backend } from "../backend/backend.ts";
+import type { Batch } from "../layout/batch.ts";
+import { HotsetError, messageOf } from "../errors.ts";
+import { type CheckpointBody, writeVectors } from "./checkpoint.ts";
+import { type CheckpointPlaces, storeCheckpoint } from "./checkpoint_store.ts";
+import type { RunMemory } from "./rank_group.ts";
+import { newSnapshotMemory, SnapshotKeeper, type SnapshotMemory } from "./table_snapshot.ts";
+
+/** How long a sleep lasts before looking again, in milliseconds. */
+const PATIENCE_MS = 1000;
+/**
+ * Where ranks keep every core busy, the worker takes rows at most this share of the time, and sleeps in between unless the
+ * disk makes it wait anyway: what it does besides costs more than that again, and all ranks wait for the one it holds up.
+ */
+const TAKING_SHARE = 1 / 36;
+/** Bytes kept for the message of a worker that failed. */
+const MESSAGE_BYTES = 1024;
+
+/** Words of the control memory, by position. */
+export const Control = {
+  /** Checkpoints that are done with, written or failed. */
+  done: 0,
+  /** 1 if the last of them failed. */
+  failed: 1,
+  /** 1 if the coordinator waits, so that nothing is gained by sparing the processor. */
+  hurry: 2,
+} as const;
+
+/** What the coordinator and the worker share; can be posted. */
+export interface WriterMemory {
+  readonly snapshot: SnapshotMemory;
+  /** The dense parameters and their optimizer state at the step of the checkpoint. */
+  readonly dense: Float32Array;
+  readonly denseState: Float32Array | undefined;
+  readonly control: Int32Array;
+  /** The most of its time that the worker takes rows; 1 for no limit. */
+  readonly takingShare: number;
+  /** Bytes of the last checkpoint, and the seconds it took. */
+  readonly figures: Float64Array;
+  /** Why it failed: UTF-8, then zeros. */
+  readonly message: Uint8Array;
+}
+
+/** A checkpoint to write. */
+export interface WriterOrder {
+  readonly places: CheckpointPlaces;
+  readonly body: CheckpointBody;
+}
+
+/** A checkpoint that is complete. */
+export interface WrittenCheckpoint {
+  readonly step: number;
+  readonly bytes: number;
+  /** From the snapshot until it was on the disk. */
+  readonly seconds: number;
+}
+
+/** Writes the checkpoints of a run, one at a time. */
+export class CheckpointWriter implements Disposable {
+  readonly #memory: RunMemory;
+  readonly #onWritten: (written: WrittenCheckpoint) => void;
+  #beside: { readonly shared: WriterMemory; readonly keeper: SnapshotKeeper; readonly worker: Worker } | undefined;
+  /** Checkpoints begun, and the step of the last one; undefined when none is under way. */
+  #begun = 0;
+  #step: number | undefined;
+
+  private constructor(memory: RunMemory, onWritten: (written: WrittenCheckpoint) => void) {
+    this.#memory = memory;
+    this.#onWritten = onWritten;
+  }
+
+  /** A writer for the memory of a run; `onWritten` hears of each checkpoint at the next `poll` or `finish`. */
+  static async start(memory: RunMemory, onWritten: (written: WrittenCheckpoint) => void): Promise<CheckpointWriter> {
+    const writer = new CheckpointWriter(memory, onWritten);
+    if (memory.full.backend !== memory.host as Backend) return writer;
+    const shared = allocate(memory);
+    const worker = new Worker(new URL("./checkpoint_worker.ts", import.meta.url), {
+      type: "module",
+      name: "checkpoints",
+    });
+    await new Promise<void>((resolve, reject) => {
+      worker.onmessage = () => resolve();
+      worker.onerror = (event) => {
+        event.preventDefault();
+        reject(new HotsetError(`Cannot start the writer of checkpoints: ${event.message}`));
+      };
+      worker.postMessage(shared);
+    });
+    writer.#beside = { shared, keeper: new SnapshotKeeper(shared.snapshot), worker };
+    return writer;
+  }
+
+  /**
+   * Begins a checkpoint of the memory as it is: the full tables are up to date and no step is under way. Waits for the
+   * one before, if that is still being written. Throws HotsetError if that one failed.
+   */
+  begin(places: CheckpointPlaces, body: CheckpointBody): void {
+    this.finish();
+    const { device, parameters, denseState } = this.#memory;
+    const { step } = body.state;
+    if (this.#beside === undefined) {
+      const begin = performance.now();
+      let bytes = 0;
+      storeCheckpoint(places, body, (writer) => bytes = writeVectors(writer, this.#memory));
+      return this.#onWritten({ step, bytes, seconds: (performance.now() - begin) / 1000 });
+    }
+    const { shared, keeper, worker } = this.#beside;
+    device.download(parameters, shared.dense);
+    if (denseState !== undefined) device.download(denseState, shared.denseState!);
+    keeper.begin();
+    this.#begun++;
+    this.#step = step;
+    worker.postMessage({ places, body } satisfies WriterOrder);
+  }
+
+  /** Keeps the rows that a step over this batch changes: to be called before the step is posted. */
+  keepRowsOf({ hot, words, distinct, sections: { segments } }: Batch): void {
+    if (!hot) this.#beside?.keeper.keep(words, segments, 2, distinct, () => this.#expectSuccess());
+  }
+
+  /** Keeps rows of the full tables that are about to be overwritten. */
+  keepRows(rows: Uint32Array): void {
+    this.#beside?.keeper.keep(rows, 0, 1, rows.length, () => this.#expectSuccess());
+  }
+
+  /** True while a checkpoint is being written. */
+  get busy(): boolean {
+    return this.#beside !== undefined && Atomics.load(this.#beside.shared.control, Control.done) < this.#begun;
+  }
+
+  /** Tells of the checkpoint that has become complete, if any. Throws HotsetError if it failed. */
+  poll(): void {
+    if (this.#step === undefined || this.busy) return;
+    const step = this.#step;
+    const { keeper, shared: { figures: [bytes, seconds] } } = this.#beside!;
+    this.#step = undefined;
+    keeper.end();
+    this.#expectSuccess();
+    this.#onWritten({ step, bytes, seconds });
+  }
+
+  /** Waits until the checkpoint that was begun is on the disk. Throws HotsetError if it failed. */
+  finish(): void {
+    this.#wait();
+    this.poll();
+  }
+
+  #wait(): void {
+    if (!this.busy) return;
+    const { control } = this.#beside!.shared;
+    Atomics.store(control, Control.hurry, 1);
+    Atomics.notify(control, Control.hurry);
+    while (this.busy) Atomics.wait(control, Control.done, this.#begun - 1, PATIENCE_MS);
+    Atomics.store(control, Control.hurry, 0);
+  }
+
+  #expectSuccess(): void {
+    const { control, message } = this.#beside!.shared;
+    if (Atomics.load(control, Control.failed) === 0) return;
+    throw new HotsetError(new TextDecoder().decode(message.slice()).replace(/\0+$/, ""));
+  }
+
+  /** Waits until nothing is half written, and ends the worker. */
+  [Symbol.dispose](): void {
+    this.#wait();
+    this.#beside?.worker.terminate();
+  }
+}
+
+function allocate(memory: RunMemory): WriterMemory {
+  const { plan, full, host, hot, gradients } = memory;
+  const shared = (bytes: number) => new SharedArrayBuffer(bytes);
+  try {
+    return {
+      snapshot: newSnapshotMemory(plan.shape, full, host, hot?.rows ?? 0),
+      dense: new Float32Array(shared(4 * memory.parameters.words)),
+      denseState: memory.denseState && new Float32Array(shared(4 * memory.denseState.words)),
+      control: new Int32Array(shared(12)),
+      takingShare: gradients.length < navigator.hardwareConcurrency ? 1 : TAKING_SHARE,
+      figures: new Float64Array(shared(16)),
+      message: new Uint8Array(shared(MESSAGE_BYTES)),
+    };
+  } catch (error) {
+    throw new HotsetError(`Cannot allocate memory for checkpoints: ${messageOf(error)}`, { cause: error });
+  }
+}
+
+/** The worker's side: tells the coordinator that the checkpoint is done with. */
+export function reportDone(
+  { control, figures, message }: WriterMemory,
+  bytes: number,
+  seconds: number,
+  error?: string,
+) {
+  figures.set([bytes, seconds]);
+  if (error !== undefined) message.set(new TextEncoder().encode(error).subarray(0, MESSAGE_BYTES));
+  Atomics.store(control, Control.failed, error === undefined ? 0 : 1);
+  Atomics.add(control, Control.done, 1);
+  Atomics.notify(control, Control.done);
+}

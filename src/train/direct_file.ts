@@ -1,0 +1,88 @@
+/**
+ * Files written straight from memory to the disk (O_DIRECT), where the system and the file system can: without a copy in
+ * the system's cache. That copy costs as much processor time as all else that a checkpoint needs, and training has better
+ * uses for it and for the cache.
+ */
+import { closeSync, constants, fdatasyncSync, openSync, writeSync } from "node:fs";
+import type { OutputFile } from "../artifact.ts";
+
+/** Memory, lengths and positions must be multiples of this. */
+const ALIGNMENT = 4096;
+/** What does not begin or end at such a multiple is gathered in a block of these bytes. */
+const BLOCK_BYTES = 1 << 20;
+const PAGE_BYTES = 65536;
+/** Memory that `alignedBytes` made. */
+const aligned = new WeakSet<ArrayBufferLike>();
+
+/** New memory that begins at a multiple of what direct writing needs. */
+export function alignedBytes(bytes: number): Uint8Array<ArrayBuffer> {
+  const pages = Math.max(1, Math.ceil(bytes / PAGE_BYTES));
+  // The memory of a WASM module begins at a page, which that of an array need not.
+  const memory = new WebAssembly.Memory({ initial: pages, maximum: pages }).buffer as ArrayBuffer;
+  aligned.add(memory);
+  return new Uint8Array(memory, 0, bytes);
+}
+
+/** Opens a new file for writing from the beginning. Throws what Deno and node:fs throw. */
+export function createFile(path: string): OutputFile {
+  const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL;
+  if (constants.O_DIRECT !== undefined) {
+    try {
+      return new DirectFile(path, openSync(path, flags | constants.O_DIRECT));
+    } catch (error) {
+      if ((error as { code?: string }).code !== "EINVAL") throw error; // a file system without it, as tmpfs
+      Deno.removeSync(path);
+    }
+  }
+  return Deno.openSync(path, { write: true, createNew: true });
+}
+
+/** A file that is written past the system's cache, but for its last bytes. */
+class DirectFile implements OutputFile {
+  readonly #path: string;
+  readonly #file: number;
+  readonly #block = alignedBytes(BLOCK_BYTES);
+  #gathered = 0;
+
+  constructor(path: string, file: number) {
+    this.#path = path;
+    this.#file = file;
+  }
+
+  writeSync(bytes: Uint8Array): number {
+    if (this.#gathered === 0 && bytes.byteOffset % ALIGNMENT === 0 && aligned.has(bytes.buffer)) {
+      const whole = bytes.length - bytes.length % ALIGNMENT;
+      if (whole > 0) return writeSync(this.#file, bytes, 0, whole);
+    }
+    const part = bytes.subarray(0, this.#block.length - this.#gathered);
+    this.#block.set(part, this.#gathered);
+    this.#gathered += part.length;
+    if (this.#gathered === this.#block.length) this.#writeGathered(this.#file, this.#gathered);
+    return part.length;
+  }
+
+  #writeGathered(file: number, end: number): void {
+    for (let done = 0; done < end;) done += writeSync(file, this.#block, done, end - done);
+    this.#block.copyWithin(0, end, this.#gathered);
+    this.#gathered -= end;
+  }
+
+  syncDataSync(): void {
+    this.#writeGathered(this.#file, this.#gathered - this.#gathered % ALIGNMENT);
+    if (this.#gathered > 0) {
+      // The rest is no whole number of blocks; nothing is appended after a sync.
+      const rest = openSync(this.#path, constants.O_WRONLY | constants.O_APPEND);
+      try {
+        this.#writeGathered(rest, this.#gathered);
+        fdatasyncSync(rest);
+      } finally {
+        closeSync(rest);
+      }
+    }
+    fdatasyncSync(this.#file);
+  }
+
+  close(): void {
+    closeSync(this.#file);
+  }
+}

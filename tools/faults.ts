@@ -1,0 +1,32 @@
+/**
+ * Kills and corrupts: shows that nothing is lost and that nothing wrong is taken for right.
+ *
+ *     deno task faults --kills 200 --corruptions 500 --seed 1
+ *
+ * Kills: commands of the pipeline (prepare, profile, layout, train with checkpoints) are killed (SIGKILL) at random moments
+ * and given again until they are done; in the end every artifact must have the bits of an undisturbed pipeline, and no
+ * other file may be there. Corruptions: one file of one artifact is cut, prolonged, overwritten, removed, or has one bit
+ * flipped; opening the artifact must fail with one line "Cannot ..." that is no stack trace. Every tenth of them, and a
+ * full disk (a limit on the size of files), goes through the command line. Writes one JSON object.
+ */
+import { parseArgs } from "node:util";
+import { runCorruptions, runFullDisk, runKills } from "../tests/support/faults.ts";
+
+if (import.meta.main) {
+  const { values } = parseArgs({
+    options: {
+      kills: { type: "string", default: "200" },
+      corruptions: { type: "string", default: "500" },
+      seed: { type: "string", default: "1" },
+    },
+  });
+  const seed = Number(values.seed);
+  const result = {
+    kills: await runKills(Number(values.kills), seed),
+    corruptions: await runCorruptions(Number(values.corruptions), seed),
+    fullDisk: await runFullDisk(Number(values.corruptions) > 0 ? 20 : 0, seed),
+  };
+  console.log(JSON.stringify(result, null, 1));
+  const faults = [...result.kills.faults, ...result.corruptions.faults, ...result.fullDisk.faults];
+  Deno.exit(faults.length === 0 ? 0 : 1);
+}

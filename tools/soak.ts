@@ -1,0 +1,94 @@
+/**
+ * Trains for a long time and looks whether anything grows or slows down:
+ *
+ *     deno task soak --minutes 30
+ *
+ * Generated data, modes cpu and fae for half of the time each, a checkpoint every minute (or 12 times in a shorter soak).
+ * Memory is what is resident at each checkpoint but the first ones (a third of the time, in which caches fill), throughput
+ * that of the steps between two of them. Writes one JSON object; exits with 1 if memory grows by more than 2 % or
+ * throughput falls by more than 5 % from the first half of what counts to the second.
+ */
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import { generateDataset, resolveConfig, type ResultEvent, startRun } from "../mod.ts";
+
+const MOST_MEMORY_CHANGE = 0.02;
+const MOST_THROUGHPUT_CHANGE = 0.05;
+/** The first part, which does not count. */
+const WARM_UP_SHARE = 1 / 3;
+
+interface Sample {
+  readonly at: number;
+  readonly step: number;
+  readonly bytes: number;
+}
+
+/** Trains for so long and returns what was measured at every checkpoint. */
+async function soak(mode: "cpu" | "fae", minutes: number): Promise<Sample[]> {
+  const folder = Deno.makeTempDirSync({ prefix: "hotset-soak-" });
+  const controller = new AbortController();
+  const timer = setTimeout(() => controller.abort(), 60_000 * minutes);
+  const samples: Sample[] = [];
+  try {
+    const fractions = { validation: 0.02, test: 0 };
+    const dataset = generateDataset(join(folder, "clicks"), { samples: 200_000, seed: 1, scale: 20, fractions });
+    const config = resolveConfig("kaggle", {
+      mode,
+      device: "cpu",
+      batchSize: 2048,
+      epochs: 1_000_000,
+      learningRate: 0.01,
+      hotMemory: 8 * 2 ** 20,
+      checkpointMinutes: Math.min(1, minutes / 12),
+    });
+    await startRun(config, dataset, {
+      out: join(folder, "run"),
+      signal: () => controller.signal,
+      report: (event) => {
+        if (event.event === "checkpoint") {
+          samples.push({ at: performance.now(), step: event.step, bytes: Deno.memoryUsage().rss });
+        }
+      },
+    }).catch((error) => {
+      if (!controller.signal.aborted) throw error;
+      return undefined as ResultEvent | undefined;
+    });
+  } finally {
+    clearTimeout(timer);
+    Deno.removeSync(folder, { recursive: true });
+  }
+  return samples;
+}
+
+const mean = (values: number[]) => values.reduce((sum, value) => sum + value, 0) / values.length;
+
+/** How the mean of the second half differs from that of the first, relatively. */
+function change(values: number[]): number {
+  const middle = Math.floor(values.length / 2);
+  return mean(values.slice(-middle)) / mean(values.slice(0, middle)) - 1;
+}
+
+const { values } = parseArgs({ options: { minutes: { type: "string", default: "30" } } });
+const minutes = Number(values.minutes);
+const results = [];
+for (const mode of ["cpu", "fae"] as const) {
+  const all = await soak(mode, minutes / 2);
+  const samples = all.slice(Math.floor(all.length * WARM_UP_SHARE));
+  const speeds = samples.slice(1).map(({ at, step }, i) =>
+    (step - samples[i].step) / (at - samples[i].at) * 1000 * 2048
+  );
+  results.push({
+    mode,
+    minutes: minutes / 2,
+    checkpoints: all.length,
+    megabytes: Math.round(mean(samples.map(({ bytes }) => bytes)) / 1e6),
+    memoryChange: change(samples.map(({ bytes }) => bytes)),
+    samplesPerSecond: Math.round(mean(speeds)),
+    throughputChange: change(speeds),
+  });
+}
+console.log(JSON.stringify(results, null, 1));
+const good = results.every(({ memoryChange, throughputChange }) =>
+  memoryChange <= MOST_MEMORY_CHANGE && throughputChange >= -MOST_THROUGHPUT_CHANGE
+);
+Deno.exit(good ? 0 : 1);
