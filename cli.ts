@@ -221,7 +221,7 @@ withProfile(withCommon(program.command("profile")))
   .addHelpText("after", "\nExample: hotset profile criteo --hot-memory 256MiB")
   .action((directory: string, flags: ProfileFlags & { report?: string }) =>
     run(flags, (report) => {
-      const dataset = hotset.Dataset.open(directory);
+      const dataset = hotset.Dataset.open(directory, "lengths");
       const profile = hotset.ensureProfile(dataset, profileConfig(flags), placeOf(flags), report);
       if (flags.report !== undefined) hotset.writeProfileReport(profile, dataset, flags.report);
       if (!flags.json) console.log(hotset.profileTables(profile.body));
@@ -236,7 +236,7 @@ withProfile(withCommon(program.command("layout")))
   .addHelpText("after", "\nExample: hotset layout criteo --hot-memory 256MiB --batch-size 2048")
   .action((directory: string, flags: ProfileFlags & { batchSize: number }) =>
     run(flags, (report) => {
-      const dataset = hotset.Dataset.open(directory);
+      const dataset = hotset.Dataset.open(directory, "lengths");
       const profile = hotset.ensureProfile(dataset, profileConfig(flags), { cache: HOME }, report);
       using layout = hotset.ensureLayout(dataset, profile, flags.batchSize, placeOf(flags), report);
       if (!flags.json) console.log(layout.directory);
@@ -427,7 +427,7 @@ const plan = withCommon(program.command("plan"))
       const machine = hotset.thisMachine();
       const planned = directory === undefined
         ? hotset.planPublished(hotset.PUBLISHED[flags.preset], config, machine)
-        : hotset.planDataset(hotset.Dataset.open(directory), config, machine);
+        : hotset.planDataset(hotset.Dataset.open(directory, "lengths"), config, machine);
       console.log(flags.json ? JSON.stringify(planned) : hotset.planText(planned));
     })
   );

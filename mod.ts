@@ -25,6 +25,7 @@
  * @module
  */
 export { HotsetError, UsageError } from "./src/errors.ts";
+export { type ArtifactCheck } from "./src/artifact.ts";
 export {
   Dataset,
   type DatasetBody,

@@ -15,6 +15,7 @@ const REPLACED = ".replaced";
 const CHUNK_BYTES = 8 << 20;
 /** The most bytes of a manifest: what holds more is none. */
 const MOST_MANIFEST_BYTES = 64 << 20;
+const DAMAGED = "is damaged (checksum does not match)";
 
 /** The kinds of artifact, each with the version of its format that this Hotset writes and reads. */
 const VERSIONS = { dataset: 2, profile: 3, layout: 3, checkpoint: 2 } as const;
@@ -30,6 +31,9 @@ const envelope = z.object({
   /** Checksum of the manifest itself, but for this; absent in older formats. */
   crc32: z.number().int().nonnegative().optional(),
 });
+
+/** What is checked when an artifact is opened: every byte, or the lengths of its files. */
+export type ArtifactCheck = "checksums" | "lengths";
 
 /** An array that can be written to or read from a file as its little-endian bytes. */
 export type Words = Uint8Array | Uint32Array | Float32Array | Float64Array;
@@ -210,8 +214,8 @@ export class ArtifactWriter implements Disposable {
   }
 }
 
-/** What to do about an artifact that cannot be used. */
-function remakeOf(kind: ArtifactKind): string {
+/** What to do about a damaged artifact. */
+function wayOut(kind: ArtifactKind): string {
   return kind === "checkpoint" ? "use another one" : "remove the directory and make it again";
 }
 
@@ -233,7 +237,7 @@ export function parseManifest<T>(
   const fail = (reason: string): never => {
     throw new HotsetError(`Cannot open ${kind} ${directory}: ${reason}`);
   };
-  const remake = remakeOf(kind);
+  const remake = wayOut(kind);
   let json: unknown;
   let id = "";
   try {
@@ -253,8 +257,10 @@ export function parseManifest<T>(
   const checked = schema.safeParse(body);
   if (!checked.success) return fail(`${MANIFEST} has ${firstIssue(checked.error)}; ${remake}`);
   try {
+    if (!isIntact(json as object)) fail(`${MANIFEST} ${DAMAGED}; ${remake}`);
     id = fingerprint([hotset, version, files, body]);
-  } catch {
+  } catch (error) {
+    if (error instanceof HotsetError) throw error;
     fail(`${MANIFEST} is nested too deeply; ${remake}`);
   }
   if (!isIntact(json as object)) fail(`${MANIFEST} is damaged (checksum does not match); ${remake}`);
@@ -267,9 +273,11 @@ export class Artifact<T> {
   readonly body: T;
   /** Names the content: equal artifacts have equal ids. */
   readonly id: string;
-  readonly #files: Record<string, { bytes: number; crc32: number }>;
+  readonly #kind: ArtifactKind;
+  readonly #files: Manifest<T>["files"];
 
-  private constructor(directory: string, { id, files, body }: Manifest<T>) {
+  private constructor(kind: ArtifactKind, directory: string, { id, files, body }: Manifest<T>) {
+    this.#kind = kind;
     this.directory = directory;
     this.id = id;
     this.body = body;
@@ -277,14 +285,20 @@ export class Artifact<T> {
   }
 
   /**
-   * Opens the artifact in a directory and checks its kind, version, file lengths and checksums.
+   * Opens the artifact in a directory and checks its kind, version and file lengths, and the checksums of all files; with
+   * `check` "lengths" only those of files that are read from the beginning to the end, when they are.
    * Throws HotsetError that says which file is wrong and what to do.
    */
-  static open<T>(kind: ArtifactKind, directory: string, schema: z.ZodType<T>): Artifact<T> {
+  static open<T>(
+    kind: ArtifactKind,
+    directory: string,
+    schema: z.ZodType<T>,
+    check: ArtifactCheck = "checksums",
+  ): Artifact<T> {
     const fail = (reason: string): never => {
       throw new HotsetError(`Cannot open ${kind} ${directory}: ${reason}`);
     };
-    const remake = remakeOf(kind);
+    const remake = wayOut(kind);
     let text = "";
     try {
       const { size } = Deno.statSync(join(directory, MANIFEST));
@@ -292,23 +306,25 @@ export class Artifact<T> {
       text = Deno.readTextFileSync(join(directory, MANIFEST));
     } catch (error) {
       if (error instanceof HotsetError) throw error;
-      fail(error instanceof Deno.errors.NotFound ? `there is no ${MANIFEST} in it` : messageOf(error));
+      if (error instanceof Deno.errors.NotADirectory) fail("it is a file, not a directory");
+      if (!(error instanceof Deno.errors.NotFound)) fail(messageOf(error));
+      fail(isDirectory(directory) ? `there is no ${MANIFEST} in it` : "no such directory");
     }
     const manifest = parseManifest(kind, directory, text, schema);
     for (const [name, entry] of Object.entries(manifest.files)) {
-      let measured = { bytes: -1, crc32: 0 };
+      let measured = entry;
       try {
         const { size, isFile } = Deno.statSync(join(directory, name));
         if (!isFile) fail(`${name} is not a file; ${remake}`); // a pipe would be waited for
         if (size !== entry.bytes) fail(`${name} has ${size} bytes instead of ${entry.bytes}; ${remake}`);
-        measured = measure(join(directory, name));
+        if (check === "checksums") measured = measure(join(directory, name));
       } catch (error) {
         if (error instanceof HotsetError) throw error;
         fail(error instanceof Deno.errors.NotFound ? `${name} is missing; ${remake}` : `${name}: ${messageOf(error)}`);
       }
-      if (measured.crc32 !== entry.crc32) fail(`${name} is damaged (checksum does not match); ${remake}`);
+      if (measured.crc32 !== entry.crc32) fail(`${name} ${DAMAGED}; ${remake}`);
     }
-    return new Artifact(directory, manifest);
+    return new Artifact(kind, directory, manifest);
   }
 
   /** True if the artifact has a file of that name. */
@@ -339,12 +355,12 @@ export class Artifact<T> {
     }
   }
 
-  /** Opens a file for reading at any position. */
+  /** Opens a file for reading at any position. Read in order, it is checked at its end. */
   open(name: string): FileReader {
-    return new FileReader(this.path(name));
+    return new FileReader(this.path(name), { ...this.#files[name], wayOut: wayOut(this.#kind) });
   }
 
-  /** Reads a whole file into the array, which must have its length. */
+  /** Reads a whole file into the array, which must have its length, and checks it. */
   readInto<A extends Words>(name: string, target: A): A {
     this.expectBytes(name, target.byteLength);
     using reader = this.open(name);
@@ -353,17 +369,30 @@ export class Artifact<T> {
   }
 }
 
+/** What a file must be, and what to do if it is not. */
+interface ExpectedFile {
+  readonly bytes: number;
+  readonly crc32: number;
+  readonly wayOut: string;
+}
+
 /** Reads byte ranges of a file without allocating. */
 export class FileReader implements Disposable {
   readonly #file: Deno.FsFile;
   readonly #path: string;
+  readonly #expected: ExpectedFile | undefined;
+  /** Checksum of what was read in order from the beginning, and where that ends. */
+  #crc32 = 0;
+  #end = 0;
 
-  constructor(path: string) {
+  /** With `expected`, a file that is read in order is checked against it at its end. */
+  constructor(path: string, expected?: ExpectedFile) {
     this.#path = path;
+    this.#expected = expected;
     this.#file = Deno.openSync(path);
   }
 
-  /** Fills `target` from byte `position` on. Throws HotsetError if the file ends before. */
+  /** Fills `target` from byte `position` on. Throws HotsetError if the file ends before, or if it is damaged. */
   read(position: number, target: Uint8Array): void {
     this.#file.seekSync(position, Deno.SeekMode.Start);
     for (let done = 0; done < target.length;) {
@@ -372,6 +401,14 @@ export class FileReader implements Disposable {
         throw new HotsetError(`Cannot read ${this.#path}: it ends before byte ${position + target.length}`);
       }
       done += count;
+    }
+    if (this.#expected === undefined || position !== this.#end) return;
+    this.#crc32 = crc32(target, this.#crc32);
+    this.#end += target.length;
+    if (this.#end === this.#expected.bytes && this.#crc32 !== this.#expected.crc32) {
+      throw new HotsetError(
+        `Cannot read ${dirname(this.#path)}: ${basename(this.#path)} ${DAMAGED}; ${this.#expected.wayOut}`,
+      );
     }
   }
 

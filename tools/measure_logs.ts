@@ -7,6 +7,8 @@
 import { join } from "node:path";
 import { type Dataset, type Format, inferSchema, prepareDataset } from "../mod.ts";
 import { HotMap } from "../src/layout/hot_map.ts";
+import { HotRule } from "../src/profile/hot_rule.ts";
+import { RowCounts } from "../src/profile/tally.ts";
 
 const LOGS: [name: string, format: Format, files: string[]][] = [
   ["Criteo Kaggle, 102,542 rows over 5 days", "criteo", ["criteo_kaggle/train137k_part*.tsv.gz"]],
@@ -25,10 +27,9 @@ const RUN_SAMPLES = 4096;
 
 /** Shares of the lookups and of the samples that the most used rows cover. */
 function coverage(dataset: Dataset, budget: number): { lookups: number; samples: number } {
-  const counts = dataset.readCounts();
-  const order = Array.from(counts.keys()).sort((a, b) => counts[b] - counts[a]);
-  const hot = Uint32Array.from(order.slice(0, Math.floor(budget * counts.length))).sort();
-  const map = new HotMap(dataset.rows, hot);
+  const rows = new RowCounts(dataset.readCounts(), dataset.firstRows);
+  const rule = new HotRule(rows, dataset.body.tables.map(() => 1), Math.floor(budget * dataset.rows));
+  const map = new HotMap(dataset.rows, rule.select());
   using reader = dataset.reader("train", RUN_SAMPLES);
   let samples = 0;
   for (let first = 0; first < reader.samples; first += RUN_SAMPLES) {
@@ -37,11 +38,12 @@ function coverage(dataset: Dataset, budget: number): { lookups: number; samples:
       if (map.allHot(indices, i * dataset.tables, (i + 1) * dataset.tables)) samples++;
     }
   }
-  const lookups = hot.reduce((sum, row) => sum + counts[row], 0) / dataset.body.splits.train.lookups;
+  const lookups = rule.measure().lookups / dataset.body.splits.train.lookups;
   return { lookups, samples: samples / reader.samples };
 }
 
-const folder = Deno.args[0];
+const [folder] = Deno.args;
+if (folder === undefined) throw new Error("name the folder of the logs");
 const temporary = Deno.makeTempDirSync({ prefix: "hotset-logs-" });
 console.log("| log | samples | clicks | tables | rows | 1 % | 5 % | 10 % |");
 console.log("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |");

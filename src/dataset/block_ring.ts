@@ -21,15 +21,16 @@ export interface DrawingInput {
 
 /** Draws blocks into slots, each by whichever thread comes first. */
 export class Drawer {
+  /** Blocks to draw. */
+  readonly count: number;
   readonly blocks: ClickBlock[];
   readonly #model: ClickModel;
   readonly #control: Int32Array;
-  readonly #count: number;
 
   constructor({ samples, memory, control }: DrawingInput, model: ClickModel) {
     this.#model = model;
     this.#control = control;
-    this.#count = Math.ceil(samples / BLOCK_SAMPLES);
+    this.count = Math.ceil(samples / BLOCK_SAMPLES);
     this.blocks = Array.from({ length: SLOTS }, (_, slot) => model.blockIn(memory, slot * model.blockBytes));
   }
 
@@ -37,10 +38,10 @@ export class Drawer {
   drawNext(): boolean {
     const control = this.#control;
     const block = Atomics.load(control, NEXT);
-    if (block >= this.#count || block - Atomics.load(control, CONSUMED) >= SLOTS) return false;
+    if (block >= this.count || block - Atomics.load(control, CONSUMED) >= SLOTS) return false;
     if (Atomics.compareExchange(control, NEXT, block, block + 1) !== block) return true;
     const slot = block % SLOTS;
-    this.#model.draw(block, this.blocks[slot], block / this.#count);
+    this.#model.draw(block, this.blocks[slot], block / this.count);
     Atomics.store(control, slot, block + 1);
     Atomics.notify(control, slot);
     return true;
@@ -49,7 +50,7 @@ export class Drawer {
   /** Works until all blocks are drawn; sleeps while no slot is free. */
   run(): void {
     const control = this.#control;
-    while (Atomics.load(control, NEXT) < this.#count) {
+    while (Atomics.load(control, NEXT) < this.count) {
       const consumed = Atomics.load(control, CONSUMED);
       if (!this.drawNext()) Atomics.wait(control, CONSUMED, consumed, DEAD_MILLISECONDS);
     }
@@ -94,6 +95,10 @@ export class BlockRing implements Disposable {
   }
 
   [Symbol.dispose](): void {
+    // A thread that sleeps cannot be terminated: it would keep the process alive. This wakes it, with nothing left to do.
+    Atomics.store(this.#control, NEXT, this.#drawer.count);
+    Atomics.store(this.#control, CONSUMED, -1);
+    Atomics.notify(this.#control, CONSUMED);
     for (const worker of this.#workers) worker.terminate();
   }
 }

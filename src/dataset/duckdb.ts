@@ -12,6 +12,8 @@ export interface EngineLimits {
 const PROGRESS_MS = 200;
 /** How DuckDB's messages begin. */
 const ENGINE_ERROR = /^[A-Z][\w ]* Error: /;
+/** How it says that the disk takes no more. */
+const WRITE_ERROR = /Could not write (?:all bytes to )?file "([^"]*)": (.*)/;
 
 /** An open database. Dispose of it before removing its directory. */
 export class Engine implements Disposable {
@@ -135,10 +137,17 @@ export function reasonOf(error: unknown): string {
   return line.replace(ENGINE_ERROR, "");
 }
 
+/** True if DuckDB failed to write a file of its own, whatever it was reading. */
+export function isWriteFailure(error: unknown): boolean {
+  return WRITE_ERROR.test(messageOf(error));
+}
+
 /** Turns an error of DuckDB into one for the user; any other error stays what it is. */
 export function engineFailure(doing: string, error: unknown): unknown {
   const text = messageOf(error);
   if (error instanceof HotsetError || !ENGINE_ERROR.test(text)) return error;
+  const written = WRITE_ERROR.exec(text);
+  if (written !== null) return new HotsetError(`Cannot write ${written[1]}: ${written[2]}`, { cause: error });
   const hint = /out of memory/i.test(text)
     ? "; allow more memory or fewer threads"
     : /no space left/i.test(text)

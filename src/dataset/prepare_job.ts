@@ -9,6 +9,7 @@ import { Engine, engineFailure } from "./duckdb.ts";
 import type { Format } from "./formats.ts";
 import type { InputFile } from "./inputs.ts";
 import type { TableTask } from "./number_table.ts";
+import { OutputLock } from "./output_lock.ts";
 import { preparePool } from "./prepare_pool.ts";
 import { isDense, isSparse, type LogSchema } from "./schema.ts";
 import { stageChunks } from "./stage_chunks.ts";
@@ -65,6 +66,7 @@ export async function buildDataset<R>(
   options: JobOptions,
   work: (job: PrepareJob) => Promise<{ body: DatasetBody; result: R }>,
 ): Promise<{ dataset: Dataset; result: R }> {
+  using _lock = new OutputLock(options.out);
   using writer = new ArtifactWriter("dataset", options.out);
   const stage = new StageDirectory(options.out, source);
   let result: R;

@@ -1,6 +1,6 @@
 /** Why DuckDB could not read a file: which line it is and what is wrong with it. */
 import { HotsetError, messageOf } from "../errors.ts";
-import { type Engine, engineFailure, quoted, reasonOf } from "./duckdb.ts";
+import { type Engine, engineFailure, isWriteFailure, quoted, reasonOf } from "./duckdb.ts";
 import type { Layout } from "./stage_query.ts";
 import { fieldFault, LINE_TOO_LONG, NOT_UTF8, widthFault } from "./row_fault.ts";
 import type { Column, LogSchema } from "./schema.ts";
@@ -37,10 +37,15 @@ export function readFailure(path: string, error: unknown): unknown {
       { cause: error },
     );
   }
+  const failure = engineFailure(`read ${path}`, error);
+  if (isWriteFailure(error)) return failure;
   if (/magic bytes|parquet/i.test(messageOf(error))) {
     return new HotsetError(`Cannot read ${path}: not a Parquet file, or cut off: ${reasonOf(error)}`, { cause: error });
   }
-  return engineFailure(`read ${path}`, error);
+  if (/not a GZIP stream/.test(messageOf(error))) {
+    return new HotsetError(`Cannot read ${path}: not a gzip file`, { cause: error });
+  }
+  return failure;
 }
 
 /** SQL of the rejected fields of a file. */

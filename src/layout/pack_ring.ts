@@ -122,6 +122,8 @@ export class PackRing implements Disposable {
     const slot = this.#submitted.shift()!;
     this.#own.claim(slot);
     while (Atomics.load(this.#control, slot) === SlotState.claimed) {
+      // While the thread has the oldest one, the newest is done here.
+      if (this.#submitted.findLast((newer) => this.#own.claim(newer)) !== undefined) continue;
       if (Atomics.wait(this.#control, slot, SlotState.claimed, DEAD_MILLISECONDS) === "timed-out") {
         throw new Error("the thread that writes segments does not answer");
       }

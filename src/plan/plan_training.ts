@@ -157,7 +157,10 @@ function planTraining(source: Source, config: PlanConfig, machine: Machine): Tra
     hotSampleShare: covered.sampleShare,
     machine,
     placements,
-    advice: placements.filter(({ fits }) => !fits).map((plan) => adviceFor(source, config, plan, hotRows, machine)),
+    advice: adviceFor(
+      placements.filter(({ fits }) => !fits),
+      (plan) => waysToFit(source, config, plan, hotRows, machine),
+    ),
   };
 }
 
@@ -185,15 +188,31 @@ function memoryOf(source: Source, config: PlanConfig, placement: Placement, hotR
   return planMemory({ model, batchShape, hotRows, ranks: ranks ?? navigator.hardwareConcurrency }, placement);
 }
 
-/** One sentence for a placement that does not fit: each single change that would make it fit. */
-function adviceFor(
+/** A sentence for placements that do not fit, one for all that would fit by the same ways. */
+function adviceFor(plans: readonly MemoryPlan[], waysOf: (plan: MemoryPlan) => string[]): string[] {
+  const groups = Map.groupBy(plans, (plan) => waysOf(plan).join(", or with "));
+  return [...groups].map(([ways, plans]) => {
+    const modes = plans.map(({ mode, onDevice, host }) =>
+      `${mode}${onDevice ? " with a device" : ""} (${bytes(host)})`
+    );
+    const last = modes.pop();
+    const which = modes.length === 0 ? `Mode ${last} does` : `Modes ${modes.join(", ")} and ${last} do`;
+    const advice = ways !== ""
+      ? `${modes.length === 0 ? "it" : "they"} would with ${ways}`
+      : "no flag alone helps: prepare the data with --max-ind-range or a higher --min-frequency, so that tables have " +
+        "fewer rows";
+    return `${which} not fit; ${advice}.`;
+  });
+}
+
+/** Each single change that would make a placement fit. */
+function waysToFit(
   source: Source,
   config: PlanConfig,
   plan: MemoryPlan,
   hotRows: number,
   { available }: Machine,
-): string {
-  const where = `${plan.mode}${plan.onDevice ? " with a device" : ""}`;
+): string[] {
   const fits = (changes: Partial<PlanConfig>, rows = hotRows) =>
     memoryOf(source, { ...config, ...changes }, plan, rows).host <= available;
   const ways: string[] = [];
@@ -218,11 +237,7 @@ function adviceFor(
     ways.push(`--arch-sparse-feature-size ${dim} with a bottom MLP that ends in ${dim}`);
     break;
   }
-  const missing = `Mode ${where} needs ${bytes(plan.host)} and ${bytes(available)} are free here`;
-  return ways.length > 0
-    ? `${missing}; it would fit with ${ways.join(", or with ")}`
-    : `${missing}; no flag alone makes it fit: prepare the data with --max-ind-range or a higher --min-frequency, so ` +
-      "that tables have fewer rows";
+  return ways;
 }
 
 /** Tables that are wholly hot, as the profile has it: the small ones, or all if the budget holds all rows. */

@@ -2,24 +2,32 @@
 import type { Dataset } from "../dataset/dataset.ts";
 import { Random } from "../random.ts";
 
-/** Samples read at a time; also the strata of the sample. */
-const BLOCK_SAMPLES = 8192;
+/** A sample is drawn in runs of consecutive samples, so that long logs are read in few and long pieces: at most so long, */
+const MOST_RUN_SAMPLES = 256;
+/** and only so long that the log has this many runs: then a few percent of them still cover it evenly. */
+const LEAST_RUNS = 1 << 18;
 
 /**
- * Counts lookups over a random share of the samples. Every block of 8,192 consecutive samples gives the same share,
- * drawn without replacement: each sample is as likely as any other, and the sample covers the log evenly in time. A
- * larger share contains the smaller one, so growing reads only what is new.
+ * Counts lookups over a random share of the samples, drawn without replacement in runs of consecutive ones (a run is one
+ * sample in logs of up to 524,287). Each sample is as likely as any other, and nothing else is read. A larger share
+ * contains the smaller one, so growing reads only what is new.
  */
 export class AccessLog {
   /** Logged accesses of every global row, (rows). */
   readonly counts: Uint32Array;
   readonly #dataset: Dataset;
-  readonly #seed: number;
+  readonly #runSamples: number;
+  /** All runs in random order; the first ones are logged. */
+  readonly #runs: Uint32Array;
+  #logged = 0;
   #rate = 0;
 
   constructor(dataset: Dataset, seed: number) {
     this.#dataset = dataset;
-    this.#seed = seed;
+    const samples = dataset.samples("train");
+    this.#runSamples = Math.min(MOST_RUN_SAMPLES, Math.max(1, Math.floor(samples / LEAST_RUNS)));
+    const runs = Uint32Array.from({ length: Math.ceil(samples / this.#runSamples) }, (_, i) => i);
+    this.#runs = new Random(seed).shuffle(runs);
     this.counts = new Uint32Array(dataset.rows);
   }
 
@@ -28,40 +36,21 @@ export class AccessLog {
     return this.#rate;
   }
 
-  /** Grows the sample to `rate` percent. */
+  /** Grows the sample to `rate` percent, rounded up to whole runs. Tells how many of the new runs have been logged. */
   growTo(rate: number, onProgress: (done: number, total: number) => void): void {
-    using reader = this.#dataset.reader("train", BLOCK_SAMPLES);
-    const { tables } = this.#dataset;
-    const order = new Uint32Array(BLOCK_SAMPLES);
-    for (let first = 0; first < reader.samples; first += BLOCK_SAMPLES) {
-      const count = Math.min(BLOCK_SAMPLES, reader.samples - first);
-      const begin = share(count, this.#rate);
-      const end = share(count, rate);
-      const { indices, offsets } = reader.readLookups(first, count);
-      drawFirst(order.subarray(0, count), end, new Random(this.#seed, first / BLOCK_SAMPLES));
-      for (let i = begin; i < end; i++) {
-        const bag = order[i] * tables;
-        const from = offsets === undefined ? bag : offsets[bag];
-        const to = offsets === undefined ? bag + tables : offsets[bag + tables];
-        for (let k = from; k < to; k++) this.counts[indices[k]]++;
-      }
-      onProgress(first + count, reader.samples);
+    const { counts } = this;
+    const length = this.#runSamples;
+    using reader = this.#dataset.reader("train", length);
+    // In the order of the log a disk reads fastest.
+    const drawn = this.#runs.slice(this.#logged, Math.ceil(this.#runs.length * rate / 100)).sort();
+    const step = Math.ceil(drawn.length / 100);
+    for (let i = 0; i < drawn.length; i++) {
+      const first = drawn[i] * length;
+      const { indices } = reader.readLookups(first, Math.min(length, reader.samples - first));
+      for (let k = 0; k < indices.length; k++) counts[indices[k]]++;
+      if ((i + 1) % step === 0 || i + 1 === drawn.length) onProgress(i + 1, drawn.length);
     }
+    this.#logged += drawn.length;
     this.#rate = rate;
-  }
-}
-
-function share(count: number, rate: number): number {
-  return Math.ceil(count * rate / 100);
-}
-
-/** Fills `order` with a permutation of which the first `drawn` places are random: a prefix of one fixed shuffle. */
-function drawFirst(order: Uint32Array, drawn: number, random: Random): void {
-  for (let i = 0; i < order.length; i++) order[i] = i;
-  for (let i = 0; i < drawn; i++) {
-    const j = i + random.below(order.length - i);
-    const kept = order[i];
-    order[i] = order[j];
-    order[j] = kept;
   }
 }

@@ -6,14 +6,16 @@ export type TableCutoff = "whole" | number;
 
 /**
  * All rows of whole tables are hot, and of the other tables the `limit` most used rows among those that reach their
- * table's cut-off; of rows with equal accesses the first ones.
+ * table's cut-off. Where not all rows of equally many accesses fit, every table gets the same share of its own ones, the
+ * first by row.
  */
 export class HotRule {
   readonly #rows: RowCounts;
   readonly #cutoffs: readonly TableCutoff[];
-  /** Candidates are hot from so many accesses on, and up to row `#lastTie` with one access less. */
+  /** Candidates are hot from so many accesses on, and up to row `#lastTies[table]` with one access less. */
   readonly #keptFrom: number;
-  readonly #lastTie: number;
+  readonly #lastTies: Float64Array;
+  /** Rows with one access less that are hot. */
   readonly #ties: number;
 
   constructor(rows: RowCounts, cutoffs: readonly TableCutoff[], limit: number) {
@@ -28,7 +30,7 @@ export class HotRule {
     this.#keptFrom = keptFrom;
     const sure = this.#candidates(keptFrom);
     this.#ties = keptFrom === 1 ? 0 : Math.min(limit, this.#candidates(keptFrom - 1)) - sure;
-    this.#lastTie = this.#findLastTie(this.#ties);
+    this.#lastTies = this.#shareTies(this.#ties);
   }
 
   /** True if this row of this table is hot. */
@@ -36,7 +38,7 @@ export class HotRule {
     const cutoff = this.#cutoffs[table];
     if (cutoff === "whole") return true;
     const count = this.#rows.counts[row];
-    return count >= cutoff && (count >= this.#keptFrom || count === this.#keptFrom - 1 && row <= this.#lastTie);
+    return count >= cutoff && (count >= this.#keptFrom || count === this.#keptFrom - 1 && row <= this.#lastTies[table]);
   }
 
   /** Number of hot rows, and of the lookups that go to them. */
@@ -72,18 +74,24 @@ export class HotRule {
     return rows;
   }
 
-  /** The row of the `ties`-th candidate that has one access too few; -1 for none. */
-  #findLastTie(ties: number): number {
-    const { counts, firstRows } = this.#rows;
+  /** Shares out `ties` hot rows among the tables: of each the last row that is hot with one access too few, or -1. */
+  #shareTies(ties: number): Float64Array {
+    const { counts, firstRows, tallies } = this.#rows;
+    const lastTies = new Float64Array(this.#cutoffs.length).fill(-1);
+    if (ties === 0) return lastTies;
     const tied = this.#keptFrom - 1;
-    if (ties === 0) return -1;
-    for (let t = 0; t < this.#cutoffs.length; t++) {
-      const cutoff = this.#cutoffs[t];
-      if (cutoff === "whole" || tied < cutoff) continue;
-      for (let row = firstRows[t]; row < firstRows[t + 1]; row++) {
-        if (counts[row] === tied && --ties === 0) return row;
-      }
+    const tiedRows = this.#cutoffs.map((cutoff, t) =>
+      cutoff === "whole" || tied < cutoff ? 0 : tallies[t].rowsAtLeast(tied) - tallies[t].rowsAtLeast(tied + 1)
+    );
+    const all = tiedRows.reduce((sum, rows) => sum + rows, 0);
+    let passed = 0;
+    for (let t = 0; t < lastTies.length; t++) {
+      // Rounded sums, so that the parts add up.
+      const before = Math.round(passed / all * ties);
+      passed += tiedRows[t];
+      let left = Math.round(passed / all * ties) - before;
+      for (let row = firstRows[t]; left > 0; row++) if (counts[row] === tied && --left === 0) lastTies[t] = row;
     }
-    throw new Error(`fewer rows have ${tied} accesses than were tallied`);
+    return lastTies;
   }
 }

@@ -12,6 +12,8 @@ import { cutoffsAt, rowsAt, type SearchedTable, searchThreshold, type Threshold 
 export const SMALL_TABLE_BYTES = 1 << 20;
 /** The sample has settled when its second half moves the estimate by no more than this share. */
 const SETTLED = 0.1;
+/** How many times the share that was asked for a sample grows to at most. */
+const MOST_GROWTH = 4;
 /** Streams of the seed. */
 const LOG_STREAM = 1, CHUNK_STREAM = 2;
 
@@ -45,6 +47,8 @@ export interface Plan {
   readonly log: RowCounts;
   /** Percent of the samples in the log. */
   readonly sampleRate: number;
+  /** False if the sample is too small to tell how many rows reach the threshold. */
+  readonly settled: boolean;
 }
 
 /** What a search finds for the tables that are not small. */
@@ -53,6 +57,7 @@ interface Search {
   readonly estimates: Interval[];
   readonly log: RowCounts;
   readonly sampleRate: number;
+  readonly settled: boolean;
 }
 
 /**
@@ -69,7 +74,7 @@ export function planHotRows(dataset: Dataset, options: PlanOptions): Plan {
     const tables = small.map((small) => ({ small, whole, cutoff: undefined, estimate: undefined }));
     const log = new RowCounts(dataset.readCounts(), dataset.firstRows);
     const rule = new HotRule(log, small.map(() => whole ? "whole" : Infinity), 0);
-    return { threshold: undefined, floorReached: false, tables, rule, log, sampleRate: 100 };
+    return { threshold: undefined, floorReached: false, tables, rule, log, sampleRate: 100, settled: true };
   }
   if (smallRows > budgetRows) {
     const least = smallRows * bytesPerRow;
@@ -92,7 +97,8 @@ export function planHotRows(dataset: Dataset, options: PlanOptions): Plan {
   // Rows at the next lower threshold are candidates too, so that the budget is filled.
   const candidates = small.map((isSmall, t): TableCutoff => isSmall ? "whole" : nextCutoffs[large.indexOf(t)]);
   const rule = new HotRule(search.log, candidates, limit);
-  return { threshold, floorReached, tables, rule, log: search.log, sampleRate: search.sampleRate };
+  const { log, sampleRate: logged, settled } = search;
+  return { threshold, floorReached, tables, rule, log, sampleRate: logged, settled };
 }
 
 /** Searches by exact sizes; the estimates are made for comparison. */
@@ -102,12 +108,14 @@ function searchExact(dataset: Dataset, large: readonly number[], limit: number, 
     { accesses: log.tallies[t].accesses, counter: exactCounter(log.tallies[t]) }
   ));
   const found = searchThreshold(exact, limit);
-  return { found, estimates: rowsAt(found.cutoffs, estimatedTables(log, large, seed)), log, sampleRate: 100 };
+  const estimates = rowsAt(found.cutoffs, estimatedTables(log, large, seed));
+  return { found, estimates, log, sampleRate: 100, settled: true };
 }
 
 /**
  * Searches by estimates over a sample. Logs half of it first: where the other half moves the estimated size at the
- * threshold that the first half suggests, rows cannot be told apart yet, and the sample is doubled.
+ * threshold that the first half suggests, rows cannot be told apart yet, and the sample is doubled, up to four times
+ * what was asked for.
  */
 function searchSampled(
   dataset: Dataset,
@@ -116,24 +124,30 @@ function searchSampled(
   sampleRate: number,
   { seed, onProgress }: PlanOptions,
 ): Search {
-  const log = new AccessLog(dataset, new Random(seed, LOG_STREAM).next());
-  const estimatedRows = (threshold: number, tables: SearchedTable[]) =>
+  const accesses = new AccessLog(dataset, new Random(seed, LOG_STREAM).next());
+  const search = (rate: number) => {
+    accesses.growTo(rate, onProgress);
+    const log = new RowCounts(accesses.counts, dataset.firstRows);
+    const tables = estimatedTables(log, large, seed);
+    return { log, tables, found: searchThreshold(tables, limit) };
+  };
+  const rowsAbove = (threshold: number, tables: SearchedTable[]) =>
     addIntervals(rowsAt(cutoffsAt(threshold, tables), tables)).value;
-  log.growTo(sampleRate / 2, onProgress);
-  let counts = new RowCounts(log.counts, dataset.firstRows);
-  let tables = estimatedTables(counts, large, seed);
-  let found = searchThreshold(tables, limit);
-  for (let rate = sampleRate;; rate = Math.min(100, 2 * rate)) {
-    const { threshold } = found;
-    const before = estimatedRows(threshold, tables);
-    log.growTo(rate, onProgress);
-    counts = new RowCounts(log.counts, dataset.firstRows);
-    tables = estimatedTables(counts, large, seed);
-    found = searchThreshold(tables, limit);
-    const after = estimatedRows(threshold, tables);
-    if (rate === 100 || Math.abs(after - before) <= SETTLED * Math.max(before, after)) break;
+  const most = Math.min(100, MOST_GROWTH * sampleRate);
+  let half = search(sampleRate / 2);
+  for (let rate = sampleRate;; rate = Math.min(most, 2 * rate)) {
+    const whole = search(rate);
+    const { threshold } = half.found;
+    const before = rowsAbove(threshold, half.tables);
+    const after = rowsAbove(threshold, whole.tables);
+    const settled = rate === 100 || Math.abs(after - before) <= SETTLED * Math.max(before, after);
+    if (!settled && rate < most) {
+      half = whole;
+      continue;
+    }
+    const { found, tables, log } = whole;
+    return { found, estimates: rowsAt(found.cutoffs, tables), log, sampleRate: rate, settled };
   }
-  return { found, estimates: rowsAt(found.cutoffs, tables), log: counts, sampleRate: log.rate };
 }
 
 function estimatedTables(log: RowCounts, large: readonly number[], seed: number): SearchedTable[] {

@@ -44,6 +44,8 @@ export interface ProfileBody {
   seed: number;
   /** Percent of the train samples whose accesses were logged; 100 where exact counts were used. */
   sampleRate: number;
+  /** False if the sample was too small to tell how many rows reach the threshold. */
+  settled: boolean;
   /** Share of its table's accesses from which on a row is hot; null where all rows are hot, or none. */
   threshold: number | null;
   /** True if some cut-off is 1 logged access: a lower threshold would call unseen rows hot. */
@@ -60,6 +62,8 @@ export interface ProfileBody {
   hotBytesExact: number;
   /** Share of the train split's lookups that go to hot rows. */
   hotLookupShare: number;
+  /** Share of its samples whose lookups are all hot, measured on a random part of them. */
+  hotSampleShare: number;
   /** Each embedding table. */
   tables: ProfiledTable[];
   /** What each doubling of the budget buys. */
@@ -79,6 +83,7 @@ export const profileBody: z.ZodType<ProfileBody> = z.object({
   bytesPerRow: z.number().int().positive(),
   seed: z.number(),
   sampleRate: z.number().positive().max(100),
+  settled: z.boolean(),
   threshold: z.number().positive().nullable(),
   floorReached: z.boolean(),
   rows: count,
@@ -87,6 +92,7 @@ export const profileBody: z.ZodType<ProfileBody> = z.object({
   hotBytesEstimate: interval,
   hotBytesExact: count,
   hotLookupShare: share,
+  hotSampleShare: share,
   tables: z.array(z.object({
     name: z.string(),
     rows: count,

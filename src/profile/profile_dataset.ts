@@ -3,7 +3,7 @@ import { ArtifactWriter } from "../artifact.ts";
 import { type Optimizer, stateWordsPerRow } from "../backend/backend.ts";
 import type { Dataset } from "../dataset/dataset.ts";
 import { HotsetError } from "../errors.ts";
-import { coverageCurve } from "./coverage.ts";
+import { coverageCurve, sampleShareOf } from "./coverage.ts";
 import { addIntervals } from "./estimate.ts";
 import { planHotRows } from "./plan.ts";
 import { HOT_ROWS_FILE, Profile, type ProfileBody } from "./profile.ts";
@@ -20,11 +20,11 @@ export interface ProfileOptions {
   readonly optimizer: Optimizer;
   /** The budget in bytes. 0: nothing is hot. */
   readonly hotMemory: number;
-  /** Percent of the samples to log at first; undefined uses the dataset's exact counts and logs none. */
+  /** Percent of the samples to log, up to four times as many if need be; undefined: all counts of the dataset, and none. */
   readonly sampleRate?: number | undefined;
   /** Seed of the sample. */
   readonly seed: number;
-  /** Told how many samples of the train split have been passed, in each of the passes that log samples. */
+  /** Told what has been done and what is to be done, in each of the passes that log samples. */
   readonly onProgress?: ((done: number, total: number) => void) | undefined;
 }
 
@@ -75,6 +75,7 @@ export function profileDataset(dataset: Dataset, options: ProfileOptions): Profi
     bytesPerRow,
     seed,
     sampleRate: plan.sampleRate,
+    settled: plan.settled,
     threshold: plan.threshold ?? null,
     floorReached: plan.floorReached,
     rows: dataset.rows,
@@ -87,6 +88,7 @@ export function profileDataset(dataset: Dataset, options: ProfileOptions): Profi
     },
     hotBytesExact: tables.reduce((sum, { exact }) => sum + exact, 0) * bytesPerRow,
     hotLookupShare: accesses === 0 ? 0 : hot.lookups.reduce((sum, lookups) => sum + lookups, 0) / accesses,
+    hotSampleShare: sampleShareOf(dataset, plan.rule, seed),
     tables,
     coverage: coverageCurve(dataset, exact, plan.tables.map(({ small }) => small), bytesPerRow, hotMemory, seed),
   };

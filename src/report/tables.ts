@@ -33,10 +33,11 @@ function table(head: string[], rows: string[][]): string {
   return lines.toString();
 }
 
-/** A profile: its embedding tables, then what each doubling of the budget covers. */
+/** A profile: its embedding tables, what each doubling of the budget covers, and what it comes to. */
 export function profileTables(profile: ProfileBody): string {
+  const { rows, hotRows, hotBytes, hotMemory, hotLookupShare, hotSampleShare, sampleRate } = profile;
   const tables = table(
-    ["table", "rows", "hot rows", "lookups hot", "estimate", "exact"],
+    ["table", "rows", "hot rows", "lookups hot", "at the threshold: estimated", "exact"],
     profile.tables.map(({ name, rows, hotRows, whole, lookupShare, estimate, exact }) => [
       name,
       count(rows),
@@ -55,7 +56,12 @@ export function profileTables(profile: ProfileBody): string {
       percent(sampleShare),
     ]),
   );
-  return `${tables}\n\n${coverage}`;
+  const summary =
+    `${count(hotRows)} of ${count(rows)} rows are hot, chosen by ${
+      sampleRate === 100 ? "all counts" : `${sampleRate} % of the samples`
+    }: ${bytes(hotBytes)} of the budget of ${bytes(hotMemory)}. They take ${percent(hotLookupShare)} of the lookups, ` +
+    `and about ${percent(hotSampleShare)} of the samples are all hot.`;
+  return `${tables}\n\n${coverage}\n\n${summary}`;
 }
 
 /** A plan: the tables, what the budget covers, what each mode takes, and what to do where that is too much. */

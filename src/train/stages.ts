@@ -6,7 +6,7 @@ import { prepareDataset, type PrepareOptions, sourceOf } from "../dataset/prepar
 import { HotsetError, UsageError } from "../errors.ts";
 import { buildLayout } from "../layout/build_layout.ts";
 import { Layout } from "../layout/layout.ts";
-import { Profile } from "../profile/profile.ts";
+import { Profile, type ProfileBody } from "../profile/profile.ts";
 import { profileDataset } from "../profile/profile_dataset.ts";
 import type { TrainConfig } from "./config.ts";
 import type { Report } from "./events.ts";
@@ -89,13 +89,23 @@ export function ensureProfile(dataset: Dataset, config: ProfileConfig, place: Pl
     tables: body.tables.map(({ name, rows, hotRows, whole }) => ({ name, rows, hotRows, whole })),
     seconds: (performance.now() - begin) / 1000,
   });
-  if (body.floorReached) {
-    report({
-      event: "note",
-      text: `The profile's sample cannot tell rows apart any further: some tables' cut-off is one access in the sample`,
-    });
-  }
+  for (const text of profileNotes(body)) report({ event: "note", text });
   return profile;
+}
+
+/** What a user should know of a profile: where its sample says less than one would think. */
+function profileNotes({ floorReached, settled, sampleRate }: ProfileBody): string[] {
+  const notes = [];
+  if (!settled) {
+    notes.push(
+      `${sampleRate} % of the samples are too few to tell how many rows are popular; without --sample-rate all are counted`,
+    );
+  }
+  if (floorReached) {
+    const seen = sampleRate < 100 ? "that the sample has seen" : "that was ever looked up";
+    notes.push(`In some tables every row ${seen} is hot: the budget could hold more`);
+  }
+  return notes;
 }
 
 /** Packs the dataset into batches in `out`, by default a folder of `cache`, unless the same layout is there. */

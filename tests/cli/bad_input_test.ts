@@ -97,7 +97,8 @@ Deno.test("bad input: truncated and damaged artifacts", async () => {
   const [layout] = Deno.readDirSync(place.join("layouts"));
   const again = ["--out", "run-2", "--arch-mlp-bot", "13-8", "--arch-mlp-top", "8-1"];
   const cases: [path: string, fails: [string, ...string[]]][] = [
-    ["data/train.indices.u32", ["profile", "data"]],
+    ["data/counts.u32", ["profile", "data"]],
+    ["data/train.indices.u32", ["layout", "data"]],
     ["data/train.indices.u32", ["train", "data", ...again]],
     ["data/manifest.json", ["layout", "data"]],
     ["run/best/rows.f32", ["evaluate", "run"]],

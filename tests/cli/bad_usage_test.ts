@@ -42,7 +42,7 @@ const CASES: [[string, ...string[]], code: 1 | 2, message: string][] = [
   [["train", "--resume", "--out", "nothing"], 1, "Cannot open run nothing: there is no run.json in it"],
   [["evaluate", "nothing"], 1, "Cannot open run nothing: there is no run.json in it"],
   [["predict", "nothing", "x"], 1, "Cannot open run nothing: there is no run.json in it"],
-  [["profile", "nothing"], 1, "Cannot open dataset nothing: there is no manifest.json in it"],
+  [["profile", "nothing"], 1, "Cannot open dataset nothing: no such directory"],
   [["train", "--config", "nothing"], 2, "Cannot read the configuration nothing: there is no such file"],
   [["train", "--config"], 2, "Cannot read the configuration: --config needs a file"],
 ];

@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
-import { zstdCompressSync } from "node:zlib";
+import { gzipSync, zstdCompressSync } from "node:zlib";
 import { HotsetError } from "../../src/errors.ts";
 import { prepareDataset, type PrepareOptions } from "../../src/dataset/prepare.ts";
-import { criteoLine, labelsOf, TemporaryDirectory } from "./support.ts";
+import { criteoLine, failureIn, labelsOf, TemporaryDirectory } from "./support.ts";
 
 const SCHEMA = JSON.stringify({
   columns: [{ name: "y", kind: "label" }, { name: "x", kind: "dense" }, { name: "a", kind: "sparse" }],
@@ -74,6 +74,23 @@ for (const [name, content, labels] of GOOD) {
   });
 }
 
+Deno.test("bad files: gzip cut off or something else, for csv", async () => {
+  using directory = new TemporaryDirectory();
+  const lines = Array.from({ length: 100_000 }, (_, i) => `1,${i},value${i}\n`);
+  const whole = gzipSync(new TextEncoder().encode(`y,x,a\n${lines.join("")}`));
+  const cases: [string, Uint8Array | string, string][] = [
+    ["cut.csv.gz", whole.subarray(0, whole.length / 2), "the gzip file is cut off; fetch it again"],
+    ["text.csv.gz", "y,x,a\n1,2,b\n".repeat(10), "not a gzip file"],
+  ];
+  for (const [name, content, reason] of cases) {
+    const input = directory.write(name, content);
+    await assert.rejects(prepare(directory, input), {
+      name: "HotsetError",
+      message: `Cannot read ${input}: ${reason}`,
+    });
+  }
+});
+
 Deno.test("bad files: zstd cut off or something else, for criteo and csv", async () => {
   using directory = new TemporaryDirectory();
   const whole = zstdCompressSync(new TextEncoder().encode(criteoLine("1", ["1"], ["a"]).repeat(10_000)));
@@ -92,22 +109,8 @@ Deno.test("bad files: zstd cut off or something else, for criteo and csv", async
   }
 });
 
-const MODULE = new URL("../../src/dataset/prepare.ts", import.meta.url).href;
-const CONFIG = new URL("../../deno.json", import.meta.url).pathname;
-
-/** Prepares in a process of its own, which a shell line runs as "$@", and returns the message of its failure. */
-async function failureIn(shell: string, options: PrepareOptions): Promise<string> {
-  const script = `import { prepareDataset } from ${JSON.stringify(MODULE)};
-    try {
-      await prepareDataset(${JSON.stringify(options)});
-    } catch (error) {
-      console.log(error.name + ": " + error.message);
-    }`;
-  const deno = [Deno.execPath(), "eval", "--config", CONFIG, "--ext=ts", script];
-  const { stdout, stderr } = await new Deno.Command("bash", { args: ["-c", shell, "bash", ...deno] }).output();
-  assert.equal(new TextDecoder().decode(stderr).replaceAll(/.*Check.*\n/g, ""), "");
-  return new TextDecoder().decode(stdout).trim();
-}
+/** A limit on the length of files stands in for a full disk; without the signal it is an error like any other. */
+const NO_SPACE = `trap "" XFSZ; ulimit -f 1024; exec "$@"`;
 
 for (const format of ["criteo", "csv"] as const) {
   Deno.test(`a disk that takes no more: ${format} says so and leaves nothing`, async () => {
@@ -119,15 +122,24 @@ for (const format of ["criteo", "csv"] as const) {
       ? directory.write("log.tsv", rows.join(""))
       : directory.write("log.csv", `y,x,a\n${csv.join("")}`);
     const options = { inputs: [input], format, out: directory.join("out"), ...(format === "csv" ? { schema } : {}) };
-    // A limit on the length of files stands in for a full disk; without the signal it is an error like any other.
-    const message = await failureIn(`trap "" XFSZ; ulimit -f 1024; exec "$@"`, options);
+    const message = await failureIn(NO_SPACE, "dataset/prepare.ts", "prepareDataset", [options]);
+    const name = message.replaceAll(directory.path, "").replace(/\.stage-\w+/, ".stage-");
     const expected = format === "criteo"
-      ? /^HotsetError: Cannot write .*\.rows: File too large \(os error 27\)$/
-      : /^HotsetError: Cannot (read|prepare) .*: .*(File too large|write)/;
-    assert.match(message, expected);
+      ? "HotsetError: Cannot write /.out.stage-/log.0.0.0.rows: File too large (os error 27)"
+      : "HotsetError: Cannot write /.out.stage-/log.0.parquet.partial: File too large";
+    assert.equal(name, expected);
     assert.deepEqual([...Deno.readDirSync(directory.path)].filter(({ name }) => name.includes("out")), []);
   });
 }
+
+Deno.test("a disk that takes no more: generate says so, ends its threads and leaves nothing", async () => {
+  using directory = new TemporaryDirectory();
+  const options = { samples: 400_000, seed: 1, scale: 1000, fractions: { validation: 0, test: 0 } };
+  const out = directory.join("out");
+  const message = await failureIn(NO_SPACE, "dataset/generate.ts", "generateDataset", [out, options]);
+  assert.match(message, /^HotsetError: Cannot write .*\/train\.\w+\.\w+: File too large \(os error 27\)$/);
+  assert.deepEqual([...Deno.readDirSync(directory.path)], []);
+});
 
 const isRoot = Deno.uid() === 0;
 const cannotDrop = isRoot && !existsSync("/usr/bin/setpriv");
@@ -141,10 +153,12 @@ Deno.test({
     const shell = isRoot ? 'exec setpriv --bounding-set -dac_override,-dac_read_search "$@"' : 'exec "$@"';
     Deno.chmodSync(input, 0);
     const options = { inputs: [input], format: "criteo", out: directory.join("out") } as const;
-    assert.equal(await failureIn(shell, options), `HotsetError: Cannot read ${input}: no permission`);
+    const failure = (options: PrepareOptions) => failureIn(shell, "dataset/prepare.ts", "prepareDataset", [options]);
+    assert.equal(await failure(options), `HotsetError: Cannot read ${input}: no permission`);
     Deno.chmodSync(input, 0o600);
     Deno.mkdirSync(directory.join("closed"), { mode: 0o500 });
-    const closed = await failureIn(shell, { ...options, out: directory.join("closed/out") });
-    assert.match(closed, /^HotsetError: Cannot write dataset .*closed\/out: .*[Pp]ermission denied/);
+    const out = directory.join("closed/out");
+    const closed = await failure({ ...options, out });
+    assert.ok(closed.startsWith(`HotsetError: Cannot write dataset ${out}: Permission denied (os error 13)`), closed);
   },
 });

@@ -94,3 +94,40 @@ Deno.test("what a kill left of other inputs or settings is removed and not used"
   const fresh = await prepareDataset({ ...options, out: directory.join("fresh") });
   assert.equal(dataset.id, fresh.id);
 });
+
+Deno.test("two preparations to one output at once: one is done, the other is told; then the way is free", async () => {
+  using directory = new TemporaryDirectory();
+  const options = inputsOf(directory, "criteo");
+  const busy =
+    `Cannot write dataset ${options.out}: it is being prepared already; let that end first, or name another directory`;
+  const [first, second, other] = await Promise.allSettled([
+    prepareDataset(options),
+    prepareDataset(options),
+    prepareDataset({ ...options, minFrequency: 2 }),
+  ]);
+  assert.equal(first.status, "fulfilled");
+  for (const refused of [second, other]) {
+    assert.ok(refused.status === "rejected");
+    assert.deepEqual([refused.reason.name, refused.reason.message], ["HotsetError", busy]);
+  }
+  assert.deepEqual([...Deno.readDirSync(directory.path)].filter(({ name }) => name.startsWith(".")), []);
+  assert.equal((await prepareDataset(options)).id, first.value.id);
+});
+
+Deno.test("another process that prepares to the same output is told, and does no harm to the first", async () => {
+  using directory = new TemporaryDirectory();
+  const options = inputsOf(directory, "criteo");
+  const script = `import { prepareDataset } from ${JSON.stringify(MODULE)};
+    await prepareDataset(${JSON.stringify(options)}).catch((error) => console.log(error.message));`;
+  const args = ["eval", "--config", CONFIG, "--ext=ts", script];
+  let told = "";
+  const dataset = await prepareDataset({
+    ...options,
+    onProgress: (stage, done) => {
+      if (stage !== "count" || done < 0.5 || told !== "") return;
+      told = new TextDecoder().decode(new Deno.Command(Deno.execPath(), { args }).outputSync().stdout);
+    },
+  });
+  assert.match(told, /^Cannot write dataset .*out: it is being prepared already/);
+  assert.equal(dataset.samples("train"), 5100);
+});

@@ -1,4 +1,5 @@
-/** Small raw logs in temporary directories. */
+/** Small raw logs in temporary directories, and calls in processes of their own. */
+import assert from "node:assert/strict";
 import { join } from "node:path";
 import type { Dataset, Split } from "../../src/dataset/dataset.ts";
 
@@ -60,4 +61,23 @@ export function denseOf(dataset: Dataset, split: Split): number[][] {
   const { dense } = reader.read(0, samples);
   const width = dataset.denseFeatures;
   return Array.from({ length: samples }, (_, s) => [...dense.subarray(s * width, (s + 1) * width)]);
+}
+
+const CONFIG = new URL("../../deno.json", import.meta.url).pathname;
+
+/**
+ * Calls a function of a module under src in a process of its own, which a shell line runs as "$@", and returns the name
+ * and message of its failure.
+ */
+export async function failureIn(shell: string, module: string, name: string, args: unknown[]): Promise<string> {
+  const script = `import { ${name} } from ${JSON.stringify(new URL(`../../src/${module}`, import.meta.url).href)};
+    try {
+      await ${name}(...${JSON.stringify(args)});
+    } catch (error) {
+      console.log(error.name + ": " + error.message);
+    }`;
+  const deno = [Deno.execPath(), "eval", "--config", CONFIG, "--ext=ts", script];
+  const { stdout, stderr } = await new Deno.Command("bash", { args: ["-c", shell, "bash", ...deno] }).output();
+  assert.equal(new TextDecoder().decode(stderr).replaceAll(/.*Check.*\n/g, ""), "");
+  return new TextDecoder().decode(stdout).trim();
 }

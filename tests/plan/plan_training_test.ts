@@ -66,12 +66,12 @@ Deno.test("a plan that does not fit says what to lower, and that fits", () => {
   assert(!cpu.fits && cpu.host > 4 * GIB);
   assert.match(
     plan.advice[0],
-    /^Mode cpu needs 4\.\d GiB and 4\.0 GiB are free here; it would fit with --optimizer rwsadagrad, or with --arch-sparse-feature-size 8 /,
+    /^Modes cpu \(4\.\d GiB\), fae .* do not fit; they would with --optimizer rwsadagrad, or with --arch-sparse-feature-size 8 /,
   );
   const lowered = planPublished(PUBLISHED.kaggle, { ...config, optimizer: "rwsadagrad" }, machine);
   assert(lowered.placements.find(({ mode }) => mode === "cpu")!.fits);
   const hopeless = planPublished(PUBLISHED.mlperf, resolveConfig("mlperf"), { total: GIB, available: GIB });
-  assert.match(hopeless.advice[0], /no flag alone makes it fit: prepare the data with --max-ind-range/);
+  assert.match(hopeless.advice[0], /no flag alone helps: prepare the data with --max-ind-range/);
   assert.deepEqual(planPublished(PUBLISHED.kaggle, config, ROOMY).advice, []);
 });
 
@@ -79,7 +79,7 @@ Deno.test("--hot-memory in the advice is enough to fit", () => {
   const config = resolveConfig("kaggle", { hotMemory: 2 * GIB, ranks: 2 });
   const machine = { total: 4 * GIB, available: 3.5 * GIB };
   const plan = planPublished(PUBLISHED.kaggle, config, machine);
-  const line = plan.advice.find((text) => text.startsWith("Mode fae needs"))!;
+  const line = plan.advice.find((text) => text.startsWith("Mode fae ("))!;
   const mib = Number(/--hot-memory (\d+)MiB/.exec(line)![1]);
   assert(mib > 100, line);
   const lowered = planPublished(PUBLISHED.kaggle, { ...config, hotMemory: mib * 2 ** 20 }, machine);

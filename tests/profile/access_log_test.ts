@@ -38,7 +38,7 @@ Deno.test("samples are drawn without replacement, at the rate, and a larger samp
   const log = new AccessLog(dataset, 5);
   log.growTo(3, silent);
   const small = log.counts.slice();
-  assert.equal(small.filter((count) => count === 1).length, 246 + 246 + 109); // 3 % of 8192, 8192 and 3616, rounded up
+  assert.equal(small.filter((count) => count === 1).length, 600);
   assert.ok(small.every((count) => count <= 1));
   log.growTo(6, silent);
   assert.ok(log.counts.every((count, i) => count <= 1 && count >= small[i]));
@@ -46,6 +46,24 @@ Deno.test("samples are drawn without replacement, at the rate, and a larger samp
   direct.growTo(6, silent);
   assert.deepEqual(direct.counts, log.counts);
   assert.equal(log.rate, 6);
+});
+
+Deno.test("a long log is drawn in runs of consecutive samples, its end too", () => {
+  using directory = new TemporaryDirectory();
+  const samples = (3 << 18) + 1; // runs of 3, and one of 1
+  const log = new AccessLog(countingSamples(directory.path, samples), 5);
+  const progress: number[] = [];
+  log.growTo(2, (done, total) => progress.push(done / total));
+  assert.ok(progress.length <= 100 && progress.at(-1) === 1);
+  let runs = 0;
+  for (let first = 0; first < samples; first += 3) {
+    const run = log.counts.subarray(first, first + 3);
+    assert.ok(run.every((count) => count === run[0] && count <= 1));
+    runs += run[0];
+  }
+  assert.equal(runs, Math.ceil(((1 << 18) + 1) * 0.02));
+  log.growTo(100, () => {});
+  assert.ok(log.counts.every((count) => count === 1));
 });
 
 Deno.test("every sample is as likely as any other, and seeds differ", () => {

@@ -153,12 +153,12 @@ Deno.test("a sampled profile stays within the budget and reports its estimate ag
   const { body, hotRows } = profiler(directory, dataset)({
     sampleRate: 5,
     hotMemory: 1_200_000,
-    onProgress: (done) => progress.push(done),
+    onProgress: (done, total) => progress.push(done / total),
   });
   assert.ok(body.sampleRate >= 5 && body.hotBytes <= 1_200_000 && hotRows.length === body.hotRows);
   const { low, value, high } = body.hotBytesEstimate;
   assert.ok(low <= value && value <= high && high <= 1_200_000);
-  assert.equal(progress.at(-1), 30_000);
+  assert.equal(progress.at(-1), 1);
   const counts = dataset.readCounts();
   for (const t of [1, 2, 4]) {
     const { rows, accesses, exact } = body.tables[t];
@@ -169,7 +169,7 @@ Deno.test("a sampled profile stays within the budget and reports its estimate ag
   assert.equal(body.hotBytesExact, body.tables.reduce((sum, { exact }) => sum + exact, 0) * 64);
 });
 
-Deno.test("the sample grows until it settles: little for a few popular rows, to the end for rare ones", () => {
+Deno.test("the sample grows until it settles: not for a few popular rows, to four times its share for rare ones", () => {
   using directory = new TemporaryDirectory();
   const rows = 50_000, samples = 200_000;
   // 90 rows share nine lookups of ten evenly; 20,000 others have one lookup each.
@@ -179,9 +179,13 @@ Deno.test("the sample grows until it settles: little for a few popular rows, to 
   );
   const train = { labels: new Uint8Array(samples), dense: new Float32Array(0), ids };
   const dataset = writeDataset(directory.join("dataset"), { tableRows: [rows], denseFeatures: 0, splits: { train } });
-  const rate = (hotMemory: number) => profiler(directory, dataset)({ sampleRate: 5, hotMemory }).body.sampleRate;
-  assert.equal(rate(300 * 64), 5);
-  assert.equal(rate(15_000 * 64), 100);
+  const sample = (hotMemory: number, sampleRate: number) => {
+    const { body } = profiler(directory, dataset)({ sampleRate, hotMemory });
+    return [body.sampleRate, body.settled];
+  };
+  assert.deepEqual(sample(300 * 64, 5), [5, true]);
+  assert.deepEqual(sample(15_000 * 64, 5), [20, false]);
+  assert.deepEqual(sample(15_000 * 64, 40), [100, true]);
 });
 
 Deno.test("a sample of 100 percent finds what exact counts find", () => {

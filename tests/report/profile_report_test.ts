@@ -14,6 +14,7 @@ const body = {
   rows: 8 * MIB / 64,
   bytesPerRow: 64,
   hotLookupShare: 0.6,
+  hotSampleShare: 0.3,
   coverage: [
     { budget: MIB, hotBytes: MIB, lookupShare: 0.5, sampleShare: 0.1 },
     { budget: 2 * MIB, hotBytes: 2 * MIB, lookupShare: 0.6, sampleShare: 0.3 },

@@ -277,9 +277,9 @@ Deno.test("the best checkpoint is the one with the best AUC, and what a run is e
   // A learning rate that overfits.
   const { events, out } = await run(directory, "run", dataset, {
     ...CONFIG,
-    learningRate: 0.4,
+    learningRate: 0.8,
     testFreq: 10,
-    epochs: 4,
+    epochs: 8,
   });
   const evaluations = events.flatMap((event) =>
     event.event === "evaluation" && event.split === "validation" ? [event] : []

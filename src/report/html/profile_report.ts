@@ -34,7 +34,7 @@ function profilePage(body: ProfileBody, dataset: Dataset): Page {
     tiles: [
       { value: bytes(body.hotMemory), label: "budget of the hot rows" },
       { value: percent(body.hotLookupShare), label: "of the lookups hot" },
-      { value: aboutPercent(sampleShareAt(body, body.hotMemory)), label: "of the samples all hot" },
+      { value: aboutPercent(body.hotSampleShare), label: "of the samples all hot" },
       { value: count(body.hotRows), label: `hot rows, ${percent(body.hotRows / body.rows)} of all` },
     ],
     generated: dataset.body.generated !== null,
@@ -53,11 +53,7 @@ export function profileSections(body: ProfileBody, dataset: Dataset): Section[] 
 }
 
 function coverageSection(body: ProfileBody): Section {
-  const chosen = {
-    hotBytes: body.hotBytes,
-    lookupShare: body.hotLookupShare,
-    sampleShare: sampleShareAt(body, body.hotMemory),
-  };
+  const chosen = { hotBytes: body.hotBytes, lookupShare: body.hotLookupShare, sampleShare: body.hotSampleShare };
   const lines = (["lookupShare", "sampleShare"] as const).flatMap((share) => {
     const stroke = share === "lookupShare" ? "var(--hot)" : "var(--cold)";
     const what = share === "lookupShare" ? "lookups" : "samples";
@@ -117,7 +113,9 @@ function coverageSection(body: ProfileBody): Section {
   );
   return {
     title: "What a budget covers",
-    text: escape(nextDoubling(body)),
+    text: escape(
+      nextDoubling(body) + (body.sampleRate === 100 ? "" : " The curve is what a choice by all counts would cover."),
+    ),
     body: legend({ hot: "lookups that go to hot rows", cold: "samples whose lookups are all hot" }) + chart +
       details(
         "The numbers",
@@ -142,19 +140,9 @@ function byteTicks([low, high]: number[], most: number): number[] {
   return powers.filter((_, i) => i % every === 0).map((power) => 2 ** power);
 }
 
-/** Share of all-hot samples that a budget buys: a point of the coverage curve; 0 for no budget, 1 for all rows. */
-function sampleShareAt(body: ProfileBody, budget: number): number {
-  return pointAt(body, budget)?.sampleShare ?? (budget === 0 ? 0 : 1);
-}
-
-/** The point of a budget, which the curve has for the chosen one and its double unless they hold every row. */
-function pointAt({ coverage }: ProfileBody, budget: number) {
-  return coverage.find((point) => point.budget === budget);
-}
-
 /** One sentence: what twice the budget would buy. */
 export function nextDoubling(body: ProfileBody): string {
-  const { hotMemory, hotRows, rows, hotLookupShare, coverage } = body;
+  const { hotMemory, hotRows, rows, hotLookupShare, hotSampleShare, coverage } = body;
   if (hotRows === rows || hotLookupShare === 1) {
     return `Every row that is used is hot within ${bytes(hotMemory)}: a larger budget buys nothing.`;
   }
@@ -166,13 +154,13 @@ export function nextDoubling(body: ProfileBody): string {
       `and about ${percent(sampleShare)} of the samples.`;
   }
   const doubled = 2 * hotMemory;
-  const lookups = pointAt(body, doubled)?.lookupShare ?? 1;
-  const samplesNow = sampleShareAt(body, body.hotMemory);
-  const samples = sampleShareAt(body, doubled);
+  // The curve has the double of the budget unless that holds every row.
+  const { lookupShare: lookups, sampleShare: samples } = coverage.find(({ budget }) => budget === doubled) ??
+    { lookupShare: 1, sampleShare: 1 };
   const points = (from: number, to: number) => `${(100 * (to - from)).toFixed(1)} points`;
   return `Doubling the budget from ${bytes(hotMemory)} to ${bytes(doubled)} would raise the hot lookups from ` +
     `${percent(hotLookupShare)} to ${percent(lookups)} (${points(hotLookupShare, lookups)} more) and the all-hot ` +
-    `samples from about ${percent(samplesNow)} to ${percent(samples)} (${points(samplesNow, samples)} more).`;
+    `samples from about ${percent(hotSampleShare)} to ${percent(samples)} (${points(hotSampleShare, samples)} more).`;
 }
 
 function tablesSection(body: ProfileBody): Section {

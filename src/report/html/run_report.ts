@@ -24,7 +24,7 @@ const BATCH_COLOURS = { hot: "var(--hot)", cold: "var(--cold)" } as const;
 export function writeRunReport(directory: string, file: string): void {
   const { config, dataset: datasetDirectory } = readRun(directory);
   const log = readRunLog(directory);
-  const dataset = Dataset.open(datasetDirectory);
+  const dataset = Dataset.open(datasetDirectory, "lengths");
   const profile = config.mode === "fae"
     ? ensureProfile(dataset, config, { cache: cacheOf(directory) }, () => {}).body
     : undefined;
@@ -236,7 +236,13 @@ function batchesSection(layout: LayoutEvent, progress: readonly ProgressEvent[])
     ...FRAME,
     height: 150,
     marginBottom: 40,
-    x: { label: "steps →", labelOffset: 34, ticks: narrow ? 4 : 8, tickFormat: count },
+    x: {
+      domain: [0, progress.at(-1)?.step ?? 1],
+      label: "steps →",
+      labelOffset: 34,
+      ticks: narrow ? 4 : 8,
+      tickFormat: count,
+    },
     y: { domain: [0, 1], label: null, grid: true, ticks: 4, tickFormat: wholePercent },
     marks: [
       Plot.areaY(thinned(progress), {

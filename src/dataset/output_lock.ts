@@ -1,0 +1,49 @@
+/** One preparation at a time to one output: two would remove and overwrite each other's finished steps. */
+import { basename, dirname, join, resolve } from "node:path";
+import { HotsetError, messageOf } from "../errors.ts";
+
+/** A lock file beside an output. It holds as long as the process lives; a kill releases it. */
+export class OutputLock implements Disposable {
+  readonly #path: string;
+  readonly #file: Deno.FsFile;
+
+  /** Throws HotsetError if someone else has the lock of `out`, or if the file cannot be made. */
+  constructor(out: string) {
+    const target = resolve(out);
+    this.#path = join(dirname(target), `.${basename(target)}.lock`);
+    for (;;) {
+      let file: Deno.FsFile | undefined;
+      try {
+        Deno.mkdirSync(dirname(target), { recursive: true });
+        file = Deno.openSync(this.#path, { write: true, create: true });
+        if (!file.tryLockSync(true)) {
+          throw new HotsetError("it is being prepared already; let that end first, or name another directory");
+        }
+        // Whoever had the lock until now may have removed the file: then this lock is on a file that nobody sees.
+        if (isSame(this.#path, file)) {
+          this.#file = file;
+          return;
+        }
+        file.close();
+      } catch (error) {
+        file?.close();
+        throw new HotsetError(`Cannot write dataset ${out}: ${messageOf(error)}`, { cause: error });
+      }
+    }
+  }
+
+  /** Removes the file and releases the lock. */
+  [Symbol.dispose](): void {
+    Deno.removeSync(this.#path);
+    this.#file.close();
+  }
+}
+
+function isSame(path: string, file: Deno.FsFile): boolean {
+  try {
+    return Deno.statSync(path).ino === file.statSync().ino;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return false;
+    throw error;
+  }
+}
