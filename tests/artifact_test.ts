@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { z } from "zod";
 import { Artifact, ArtifactWriter } from "../src/artifact.ts";
+import { rewrite } from "./support/rewrite.ts";
 import { TemporaryDirectory } from "./support/temporary.ts";
 
 const body = z.object({ rows: z.number(), nested: z.unknown() });
@@ -16,7 +17,8 @@ function written(directory: TemporaryDirectory, change: (manifest: Record<string
   }
   const manifest = JSON.parse(Deno.readTextFileSync(`${path}/manifest.json`));
   const changed = change(manifest) ?? manifest;
-  Deno.writeTextFileSync(`${path}/manifest.json`, typeof changed === "string" ? changed : JSON.stringify(changed));
+  if (typeof changed === "string") Deno.writeTextFileSync(`${path}/manifest.json`, changed);
+  else rewrite(`${path}/manifest.json`, JSON.stringify(changed));
   return path;
 }
 
@@ -60,6 +62,7 @@ Deno.test("manifests of another kind or version, or that name other places, are 
       (m) => JSON.stringify(m).replace('"nested":0', `"nested":${'{"0":'.repeat(1e5)}1${"}".repeat(1e5)}`),
       /manifest\.json is nested too deeply/,
     ],
+    [(m) => JSON.stringify(m).replace('"rows":3', '"rows":4'), /manifest\.json is damaged \(checksum/],
     [() => "[1, 2]", /manifest\.json has a value: /],
     [() => '{"hotset":', /manifest\.json is not JSON/],
   ];

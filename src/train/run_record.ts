@@ -34,8 +34,8 @@ export interface RunRecord {
   ranks: number | null;
   /** Versions of what ran it. */
   versions: { hotset: string; deno: string; v8: string };
-  /** Where it ran. */
-  machine: { target: string; processor: string; cores: number; memoryBytes: number };
+  /** Where it ran; null for what this process was not permitted to ask. */
+  machine: { target: string; cores: number; processor: string | null; memoryBytes: number | null };
 }
 const runRecord: z.ZodType<RunRecord> = z.object({
   hotset: z.literal("run"),
@@ -50,9 +50,9 @@ const runRecord: z.ZodType<RunRecord> = z.object({
   versions: z.object({ hotset: z.string(), deno: z.string(), v8: z.string() }),
   machine: z.object({
     target: z.string(),
-    processor: z.string(),
     cores: z.number().int().positive(),
-    memoryBytes: z.number().nonnegative(),
+    processor: z.string().nullable(),
+    memoryBytes: z.number().nonnegative().nullable(),
   }),
 });
 
@@ -92,9 +92,9 @@ export function recordRun(out: string, config: TrainConfig, dataset: Dataset, tr
     versions: { hotset: project.version, deno: Deno.version.deno, v8: Deno.version.v8 },
     machine: {
       target: Deno.build.target,
-      processor: cpus()[0]?.model ?? "unknown",
       cores: navigator.hardwareConcurrency,
-      memoryBytes: Deno.systemMemoryInfo().total,
+      processor: ifPermitted(() => cpus()[0].model),
+      memoryBytes: ifPermitted(() => Deno.systemMemoryInfo().total),
     },
   };
   try {
@@ -104,5 +104,15 @@ export function recordRun(out: string, config: TrainConfig, dataset: Dataset, tr
     Deno.renameSync(temporary, join(out, RUN_FILE));
   } catch (error) {
     throw new HotsetError(`Cannot start a run in ${out}: ${messageOf(error)}`, { cause: error });
+  }
+}
+
+/** What `ask` returns; null without the permission to ask (--allow-sys). */
+function ifPermitted<T>(ask: () => T): T | null {
+  try {
+    return ask();
+  } catch (error) {
+    if (error instanceof Deno.errors.NotCapable) return null;
+    throw error;
   }
 }
