@@ -4,9 +4,12 @@ import type { RunMemory } from "./rank_group.ts";
 
 /**
  * A mean loss above this, in nats, is an explosion: the model gives the labels a probability of e^-20. Always predicting
- * one half costs 0.69. Training ends when two progress events in a row say so.
+ * one half costs 0.69. The first steps of a run may go
+ * that far and come back.
  */
 export const EXPLODED_LOSS = 20;
+/** Training ends when the loss has stayed above that for so many steps. */
+export const EXPLOSION_STEPS = 100;
 const CHUNK_WORDS = 1 << 20;
 
 /** The worst value of a vector: the first that is no finite number, else the largest. */

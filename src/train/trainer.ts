@@ -10,7 +10,7 @@ import type { Checkpoint, TrainingState } from "./checkpoint.ts";
 import { resumePoints } from "./checkpoint_store.ts";
 import { CheckpointWriter, type WrittenCheckpoint } from "./checkpoint_writer.ts";
 import type { TrainConfig } from "./config.ts";
-import { EXPLODED_LOSS, findBadTensor } from "./divergence.ts";
+import { EXPLODED_LOSS, EXPLOSION_STEPS, findBadTensor } from "./divergence.ts";
 import { evaluateSplit } from "./evaluate.ts";
 import type { Report, ResultEvent } from "./events.ts";
 import { HotSync } from "./hot_sync.ts";
@@ -80,8 +80,8 @@ export class Trainer {
   readonly #stepBatches = new Map<number, string>();
   /** Sum of losses since the last progress event. */
   #loss = 0;
-  /** True if they had exploded at the last progress event: the first steps of a run may do so and come back. */
-  #explodedBefore = false;
+  /** The step at whose progress event they had exploded, and have not come back since, as the first of a run may. */
+  #explodedAt: number | undefined;
   #lastKind: BatchKind | undefined;
   /** Since the last progress event. */
   #recent = { samples: 0, hotSamples: 0, since: 0 };
@@ -136,8 +136,9 @@ export class Trainer {
   #takeLoss(): number {
     this.#loss += this.#group.takeLoss();
     const mean = this.#loss / this.#recent.samples;
-    const exploded = mean > EXPLODED_LOSS;
-    if (this.#recent.samples === 0 || (Number.isFinite(mean) && !(exploded && this.#explodedBefore))) return mean;
+    const steps = this.#state.step - (this.#explodedAt ?? this.#state.step);
+    const exploded = mean > EXPLODED_LOSS && steps >= EXPLOSION_STEPS;
+    if (this.#recent.samples === 0 || (Number.isFinite(mean) && !exploded)) return mean;
     const { config } = this.#options;
     const { step } = this.#state;
     const first = step - (step - 1) % config.printFreq;
@@ -251,7 +252,7 @@ export class Trainer {
     if (samples === 0) return;
     const { config, layout, report } = this.#options;
     const loss = this.#takeLoss();
-    this.#explodedBefore = loss > EXPLODED_LOSS;
+    this.#explodedAt = loss > EXPLODED_LOSS ? this.#explodedAt ?? this.#state.step : undefined;
     this.#loss = 0;
     const now = performance.now();
     const trainMs = now - since - this.#otherMs;
