@@ -87,12 +87,23 @@ export interface RowUpdateShape {
   readonly ranks: number;
 }
 
+/** What a device has been asked to do, since it was opened. */
+export interface DeviceCounters {
+  /** Kernels and library calls launched one by one; not those inside a replayed graph. */
+  launches: number;
+  /** Recorded sequences replayed: one launch each for the host. */
+  graphLaunches: number;
+  /** Bytes copied from host to device and back. */
+  bytesToDevice: number;
+  bytesToHost: number;
+}
+
 /** A maker of buffers and the operations on them. */
 export interface Backend extends Disposable {
   /** Shown to users: what computes, and with what. */
   readonly name: string;
-  /** Bytes copied to and from a device so far; a host copies none. */
-  readonly counters?: { readonly bytesToDevice: number; readonly bytesToHost: number };
+  /** What a device was asked to do so far; a host launches and copies nothing. */
+  readonly counters?: Readonly<DeviceCounters>;
 
   /** A new buffer of zeros. `label` names it in errors. Throws HotsetError when memory runs out. */
   allocate(words: number, label: string): Buffer;

@@ -36,7 +36,12 @@ export interface RankSetup {
   readonly moveHotRows: Buffer;
   /** Each rank's sum of losses when taken, (ranks), in host memory; shared. */
   readonly losses: Buffer;
+  /** What each rank's device did so far when asked, `Count.doubles` a rank, in host memory; shared. */
+  readonly counts: Buffer;
 }
+
+/** Positions of a rank's counts, which are doubles; steps and launches in them are those of cold, then of hot batches. */
+export const Count = { bytesToDevice: 0, bytesToHost: 1, steps: 2, launches: 4, doubles: 6 } as const;
 
 /** What a rank can be told to do; `a` and `b` are plain numbers. */
 export enum Command {
@@ -51,6 +56,8 @@ export enum Command {
   pushHot,
   /** Put the sum of losses into `losses` and begin a new sum. */
   takeLoss,
+  /** Put what the device did so far into `counts`. */
+  count,
   /** End the rank. */
   stop,
 }
@@ -73,6 +80,9 @@ export class Rank {
   readonly #slots: Slot[];
   readonly #mover: RowMover;
   readonly #zero = new Float32Array(1);
+  /** Steps over cold and hot batches, and launches in them. */
+  readonly #steps = [0, 0];
+  readonly #launches = [0, 0];
 
   /** Allocates the rank's activations on the device. */
   constructor(setup: RankSetup, collective: Collective) {
@@ -101,7 +111,7 @@ export class Rank {
   execute(command: Command, a: number, b: number): void {
     switch (command) {
       case Command.train:
-        this.#model.train(this.#load(a), b);
+        this.#train(a, b);
         break;
       case Command.score:
         this.#score(a, b);
@@ -118,6 +128,9 @@ export class Rank {
         this.#setup.host.floats(this.#setup.losses)[this.#collective.rank] = this.#zero[0];
         this.#zero[0] = 0;
         this.#setup.device.upload(this.#zero, this.#lossSum);
+        break;
+      case Command.count:
+        this.#count();
         break;
       case Command.stop:
         break;
@@ -136,6 +149,30 @@ export class Rank {
       device.upload(batch.words.subarray(0, words), deviceBlock);
     }
     return input;
+  }
+
+  #train(slot: number, samples: number): void {
+    const before = this.#launched();
+    this.#model.train(this.#load(slot), samples);
+    const kind = this.#slots[slot].batch.hot ? 1 : 0;
+    this.#steps[kind]++;
+    this.#launches[kind] += this.#launched() - before;
+  }
+
+  /** Launches so far; a replayed graph is one. */
+  #launched(): number {
+    const { launches = 0, graphLaunches = 0 } = this.#setup.device.counters ?? {};
+    return launches + graphLaunches;
+  }
+
+  #count(): void {
+    const { device, host, counts } = this.#setup;
+    const { buffer, byteOffset } = host.floats(counts);
+    const own = new Float64Array(buffer, byteOffset + 8 * Count.doubles * this.#collective.rank, Count.doubles);
+    own[Count.bytesToDevice] = device.counters?.bytesToDevice ?? 0;
+    own[Count.bytesToHost] = device.counters?.bytesToHost ?? 0;
+    own.set(this.#steps, Count.steps);
+    own.set(this.#launches, Count.launches);
   }
 
   #score(slot: number, samples: number): void {

@@ -3,9 +3,10 @@ import type { Backend, Buffer, HostBackend } from "../backend/backend.ts";
 import { stateWordsPerRow } from "../backend/backend.ts";
 import { Solo } from "../collective/collective.ts";
 import { Batch, batchSections, type BatchShape } from "../layout/batch.ts";
+import type { BatchKind } from "../layout/layout.ts";
 import type { EmbeddingStore } from "../model/dlrm.ts";
 import type { ModelPlan } from "../model/shape.ts";
-import { Command, Rank, type RankSetup } from "./rank.ts";
+import { Command, Count, Rank, type RankSetup } from "./rank.ts";
 
 /** Batches that can be in flight: one computed, the others read ahead. */
 const SLOTS = 4;
@@ -57,7 +58,17 @@ export function allocateRunMemory(options: RunMemoryOptions): RunMemory {
     moveRows: host.allocate(Math.max(hotRows, 1), "rows to move"),
     moveHotRows: host.allocate(Math.max(hotRows, 1), "rows to move"),
     losses: host.allocate(ranks, "losses"),
+    counts: host.allocate(2 * Count.doubles * ranks, "counts"),
   };
+}
+
+/** What devices did in a run. */
+export interface WorkCounts {
+  /** Bytes copied to and from the devices of all ranks. */
+  readonly bytesToDevice: number;
+  readonly bytesToHost: number;
+  /** Mean launches of a training step on one rank, by kind of batch; a replayed graph is one launch. */
+  readonly launchesPerStep: Readonly<Record<BatchKind, number>>;
 }
 
 /** All ranks of a run, seen from the coordinator. */
@@ -102,6 +113,25 @@ export abstract class RankGroup implements AsyncDisposable {
     this.post(Command.takeLoss, 0, 0);
     this.drain();
     return this.memory.host.floats(this.memory.losses).reduce((sum, loss) => sum + loss, 0);
+  }
+
+  /** What the devices of all ranks did so far. Waits for the ranks. */
+  takeCounts(): WorkCounts {
+    this.post(Command.count, 0, 0);
+    this.drain();
+    const { buffer, byteOffset, length } = this.memory.host.floats(this.memory.counts);
+    const counts = new Float64Array(buffer, byteOffset, length / 2);
+    const sum = (position: number) => {
+      let total = 0;
+      for (let at = position; at < counts.length; at += Count.doubles) total += counts[at];
+      return total;
+    };
+    const launchesPerStep = (kind: 0 | 1) => sum(Count.launches + kind) / Math.max(1, sum(Count.steps + kind));
+    return {
+      bytesToDevice: sum(Count.bytesToDevice),
+      bytesToHost: sum(Count.bytesToHost),
+      launchesPerStep: { cold: launchesPerStep(0), hot: launchesPerStep(1) },
+    };
   }
 
   /** Queues a command for every rank. Blocks while too many are queued. */

@@ -37,6 +37,7 @@ function attachAll(host: HostBackend, message: RankMessage): RankSetup {
     moveRows: one(memory.moveRows),
     moveHotRows: one(memory.moveHotRows),
     losses: one(memory.losses),
+    counts: one(memory.counts),
   };
 }
 

@@ -277,6 +277,7 @@ export class Trainer {
     const { shape } = group.memory.plan;
     const split = (["test", "validation", "train"] as const).find((name) => dataset.samples(name) > 0)!;
     const metrics = this.#measure(split);
+    const { bytesToDevice, bytesToHost, launchesPerStep } = group.takeCounts();
     const rowBytes = 4 * (shape.dim + stateWordsPerRow(shape.optimizer, shape.dim));
     return {
       event: "result",
@@ -292,8 +293,9 @@ export class Trainer {
       hotSampleShare: layout.body.hotSampleShare,
       hotRows: layout.hotRows.length,
       hotBytes: layout.hotRows.length * rowBytes,
-      hostToDeviceBytes: group.memory.device.counters?.bytesToDevice ?? 0,
-      deviceToHostBytes: group.memory.device.counters?.bytesToHost ?? 0,
+      hostToDeviceBytes: bytesToDevice,
+      deviceToHostBytes: bytesToHost,
+      launchesPerStep,
       peakRssBytes: peakRssBytes(),
       run: out,
       ended,

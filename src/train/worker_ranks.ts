@@ -89,6 +89,7 @@ function shareAll(host: HostBackend, memory: RunMemory): SharedRunMemory {
     moveRows: one(memory.moveRows),
     moveHotRows: one(memory.moveHotRows),
     losses: one(memory.losses),
+    counts: one(memory.counts),
   };
 }
 

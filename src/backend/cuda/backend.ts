@@ -2,10 +2,18 @@
 import { Cuda } from "../../../ffi/cudart.ts";
 import { pointerAt } from "../../../ffi/pointer.ts";
 import { HotsetError } from "../../errors.ts";
-import type { Backend, Buffer, InteractionShape, LinearShape, Optimizer, RowUpdateShape } from "../backend.ts";
+import type {
+  Backend,
+  Buffer,
+  DeviceCounters,
+  InteractionShape,
+  LinearShape,
+  Optimizer,
+  RowUpdateShape,
+} from "../backend.ts";
 import { ActivationKernels } from "./kernels/activation.ts";
 import { CudnnActivations } from "./cudnn_activations.ts";
-import type { CudaCounters, CudaDevice } from "./device.ts";
+import type { CudaDevice } from "./device.ts";
 import { DeviceBuffer } from "./memory.ts";
 import { DotInteraction } from "./kernels/interaction.ts";
 import { Gather } from "./kernels/gather.ts";
@@ -53,7 +61,7 @@ export class CudaBackend implements Backend {
   }
 
   /** Launches and bytes since the device was opened. */
-  get counters(): Readonly<CudaCounters> {
+  get counters(): Readonly<DeviceCounters> {
     return this.device.counters;
   }
 

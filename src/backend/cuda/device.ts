@@ -4,19 +4,9 @@ import { CudaError } from "../../../ffi/cuda_error.ts";
 import { bytesAt, pointerAt } from "../../../ffi/pointer.ts";
 import type { EmulatedOptions } from "../../../ffi/emulated/device.ts";
 import { HotsetError } from "../../errors.ts";
+import type { DeviceCounters } from "../backend.ts";
 import { type CudaDeviceKind, type CudaLibraries, openLibraries } from "./libraries.ts";
 import { DeviceBuffer, PinnedBuffer } from "./memory.ts";
-
-/** What a device has been asked to do, since it was opened. */
-export interface CudaCounters {
-  /** Kernels and library calls launched one by one; not those inside a replayed graph. */
-  launches: number;
-  /** Graphs replayed: one launch each for the host. */
-  graphLaunches: number;
-  /** Bytes copied from host to device and back. */
-  bytesToDevice: number;
-  bytesToHost: number;
-}
 
 /** Opens the device with the primary context made current on this thread. CUDA objects must stay on the thread. */
 export class CudaDevice implements Disposable {
@@ -26,7 +16,7 @@ export class CudaDevice implements Disposable {
   /** Every operation runs on this stream, in call order; copies from the host come in on their own. */
   readonly stream: Deno.PointerValue;
   readonly copyStream: Deno.PointerValue;
-  readonly counters: CudaCounters = { launches: 0, graphLaunches: 0, bytesToDevice: 0, bytesToHost: 0 };
+  readonly counters: DeviceCounters = { launches: 0, graphLaunches: 0, bytesToDevice: 0, bytesToHost: 0 };
   /** True while launches are recorded instead of run. */
   recording = false;
   readonly #owned = new DisposableStack();
