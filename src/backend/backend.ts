@@ -96,6 +96,8 @@ export interface DeviceCounters {
   /** Bytes copied from host to device and back. */
   bytesToDevice: number;
   bytesToHost: number;
+  /** Bytes that exchanges brought from the devices of other ranks. */
+  bytesFromRanks: number;
 }
 
 /** A maker of buffers and the operations on them. */
@@ -208,6 +210,30 @@ export interface Backend extends Disposable {
   packRows(count: number, dim: number, table: Buffer, rows: Buffer, packed: Buffer): void;
   /** `table[rows[i]] = packed[i]` for i < count; rows are distinct. */
   unpackRows(count: number, dim: number, packed: Buffer, rows: Buffer, table: Buffer): void;
+}
+
+/**
+ * Connects the devices of several ranks. All ranks make the same calls in the same order; like any operation a call takes
+ * effect in the order of the device, and may be part of a sequence that repeats.
+ */
+export interface Communicator {
+  readonly rank: number;
+  readonly ranks: number;
+  /** The first `words` floats of `buffer` become the sum of all ranks', the same bits everywhere. */
+  allReduce(words: number, buffer: Buffer): void;
+  /** buffer (ranks, words): row `rank` is what this rank gives, the others become what the others give. */
+  allGather(words: number, buffer: Buffer): void;
+  /** Leaves without waiting: for a rank that failed, so that the others do not wait for it. */
+  abort(): void;
+}
+
+/** A backend on a device with memory of its own, which can be connected to others of its kind. */
+export interface DeviceBackend extends Backend {
+  readonly counters: Readonly<DeviceCounters>;
+  /** What the ranks of one communicator must have in common; made by one of them. */
+  communicatorId(): Uint8Array<ArrayBuffer>;
+  /** Joins the communicator with that id; returns when all ranks have. */
+  connect(id: Uint8Array, rank: number, ranks: number): Communicator;
 }
 
 /** Memory that another thread of this process can attach to; can be posted to a worker. */

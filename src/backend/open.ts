@@ -1,5 +1,5 @@
 /** Chooses and opens backends. The only file that imports a backend's folder; what is not chosen is not evaluated. */
-import type { Backend, HostBackend } from "./backend.ts";
+import type { DeviceBackend, HostBackend } from "./backend.ts";
 import type { KernelMemory } from "./cpu/kernel_memory.ts";
 
 /** What multiplies matrices on the CPU: OpenBLAS if it is found, or one of the two. */
@@ -31,10 +31,12 @@ export interface DeviceOptions {
   readonly device: "cuda" | "emulated";
   readonly precision: "fp32" | "tf32" | "bf16";
   readonly activations: "ptx" | "cudnn";
+  /** Which of several; the first unless given. */
+  readonly ordinal?: number;
 }
 
 /** Opens a GPU, or the emulated one. Throws HotsetError that says what is missing and what to do. */
-export async function openDevice(options: DeviceOptions): Promise<Backend> {
+export async function openDevice(options: DeviceOptions): Promise<DeviceBackend> {
   return (await import("./cuda/open.ts")).openCuda(options);
 }
 

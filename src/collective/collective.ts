@@ -1,5 +1,5 @@
 /** How the ranks of a training run meet. The training step knows this interface only. */
-import type { Buffer } from "../backend/backend.ts";
+import type { Buffer, Communicator } from "../backend/backend.ts";
 
 /** A consecutive part of a vector. */
 export interface Share {
@@ -7,10 +7,22 @@ export interface Share {
   readonly words: number;
 }
 
+/** The samples of a batch that a rank computes: the same number for all but the last ones, which may have fewer. */
+export function samplesOfRank(batchSize: number, rank: number, ranks: number): { first: number; count: number } {
+  const most = Math.ceil(batchSize / ranks);
+  const first = Math.min(batchSize, rank * most);
+  return { first, count: Math.min(batchSize, first + most) - first };
+}
+
 /** One rank's end of the connection between all ranks. Every rank makes the same calls in the same order. */
 export interface Collective {
   readonly rank: number;
   readonly ranks: number;
+  /** This rank among those it shares memory with, who split what is written there. */
+  readonly writer: number;
+  readonly writers: number;
+  /** What connects the devices of ranks that have one each, with replicas of all that lies there; else undefined. */
+  readonly devices: Communicator | undefined;
   /** The dense parameters this rank updates: ranks with one copy of them split them, ranks with replicas take all. */
   share(words: number): Share;
   /**
@@ -18,7 +30,7 @@ export interface Collective {
    * and everything that any rank wrote before its call is visible here.
    */
   sum(gradients: Buffer): void;
-  /** Returns once every rank has called it; everything written before is then visible to all. */
+  /** Returns once every rank that shares memory with this one has called it; what they wrote before is then visible. */
   barrier(): void;
 }
 
@@ -26,6 +38,9 @@ export interface Collective {
 export class Solo implements Collective {
   readonly rank = 0;
   readonly ranks = 1;
+  readonly writer = 0;
+  readonly writers = 1;
+  readonly devices = undefined;
 
   share(words: number): Share {
     return { first: 0, words };

@@ -10,8 +10,9 @@
  * pooled vectors go one way and their gradients the other, and nothing else changes.
  */
 import type { Backend, Buffer, HostBackend, RowUpdateShape } from "../backend/backend.ts";
-import type { Collective } from "../collective/collective.ts";
+import { type Collective, samplesOfRank } from "../collective/collective.ts";
 import { type BatchSections, batchSections, type BatchShape } from "../layout/batch.ts";
+import { RowExchange, type RowLists } from "./row_exchange.ts";
 import type { Layer, ModelPlan } from "./shape.ts";
 
 /** Embedding rows with their optimizer state: all tables of a model, or the replica of the hot rows. */
@@ -30,14 +31,16 @@ export interface RankMemory {
   readonly device: Backend;
   /** Holds what is not on the device; the same object as `device` on a CPU. */
   readonly host: HostBackend;
-  /** Dense parameters (plan.denseWords): one vector for all ranks. */
+  /** Dense parameters (plan.denseWords): one vector for all ranks, or a replica on each device. */
   readonly parameters: Buffer;
   /** Optimizer state of the dense parameters; undefined for SGD. */
   readonly denseState: Buffer | undefined;
   /** This rank's dense gradients (plan.denseWords), readable by the others. */
   readonly gradients: Buffer;
-  /** Gradients of the pooled rows of the whole batch, (batchSize, tables, dim): one for all ranks. */
+  /** Gradients of the pooled rows of the whole batch, pooledGradientWords: one for all ranks, or one on each device. */
   readonly pooledGradients: Buffer;
+  /** The same in host memory, for rows that lie there, one for all ranks; undefined if the host is the device. */
+  readonly hostGradients: Buffer | undefined;
   /** This rank's sum of losses since it was last taken, one word. */
   readonly lossSum: Buffer;
 }
@@ -60,6 +63,10 @@ export interface StepInput {
   readonly compute: BatchViews;
   /** The block on the store's backend; the same views where that is the device. */
   readonly lookup: BatchViews;
+  /** How ranks exchange the gradients of these rows; undefined if they lie in memory that all ranks share. */
+  readonly exchange: RowExchange | undefined;
+  /** The lists of a batch that the exchange needs. */
+  readonly lists: RowLists | undefined;
   /** The step over a full batch, once it was run (and perhaps recorded). */
   replay: (() => void) | undefined;
 }
@@ -102,21 +109,23 @@ export class Dlrm {
   readonly #dInteraction: Buffer;
   readonly #onDevice: Pooled;
   readonly #onHost: Pooled;
+  readonly #exchanges = new Map<EmbeddingStore, RowExchange>();
   readonly #owned: { words: number; parameters: Buffer; gradients: Buffer; state: Buffer | undefined };
 
   /** Allocates the activations of one rank. */
   constructor(plan: ModelPlan, shape: BatchShape, memory: RankMemory, collective: Collective) {
-    const { rank, ranks } = collective;
+    const { rank, ranks, writer, writers } = collective;
     const { device, host } = memory;
     const { dim, optimizer, tableRows } = plan.shape;
     this.plan = plan;
-    this.firstSample = Math.floor(shape.batchSize * rank / ranks);
-    this.capacity = Math.floor(shape.batchSize * (rank + 1) / ranks) - this.firstSample;
+    const { first: firstSample, count } = samplesOfRank(shape.batchSize, rank, ranks);
+    this.firstSample = firstSample;
+    this.capacity = count;
     this.#shape = shape;
     this.#sections = batchSections(shape);
     this.#memory = memory;
     this.#collective = collective;
-    this.#rowUpdate = { optimizer, dim, rank, ranks };
+    this.#rowUpdate = { optimizer, dim, rank: writer, ranks: writers };
     this.#bottom = plan.bottom.map((layer) => this.#bind(layer));
     this.#top = plan.top.map((layer) => this.#bind(layer));
     const width = plan.top[0].shape.inputs;
@@ -131,9 +140,7 @@ export class Dlrm {
       allGradients,
     });
     this.#onDevice = pooled(device, memory.pooledGradients);
-    this.#onHost = (host as Backend) === device
-      ? this.#onDevice
-      : pooled(host, host.allocate(shape.batchSize * bagWords, "gradients of pooled rows"));
+    this.#onHost = memory.hostGradients === undefined ? this.#onDevice : pooled(host, memory.hostGradients);
     const { first, words } = collective.share(plan.denseWords);
     const own = (vector: Buffer) => device.view(vector, first, words);
     this.#owned = {
@@ -160,13 +167,28 @@ export class Dlrm {
 
   /**
    * Binds a place for batches. `deviceBlock` is a batch block on the device, `hostBlock` the same batch in host memory;
-   * with the rows on the host, the device block need hold no more than header, labels and dense features.
+   * with the rows on the host, the device block need hold no more than header, labels and dense features. No batch that
+   * is trained on has more than `mostDistinct` distinct rows.
    */
-  input(store: EmbeddingStore, deviceBlock: Buffer, hostBlock: Buffer): StepInput {
+  input(store: EmbeddingStore, deviceBlock: Buffer, hostBlock: Buffer, mostDistinct: number): StepInput {
     const { device, host } = this.#memory;
     const onDevice = store.backend === device;
     const compute = this.#views(device, deviceBlock, onDevice);
-    return { store, compute, lookup: onDevice ? compute : this.#views(host, hostBlock, true), replay: undefined };
+    const exchange = onDevice ? this.#exchangeOf(store, mostDistinct) : undefined;
+    return {
+      ...{ store, compute, lookup: onDevice ? compute : this.#views(host, hostBlock, true) },
+      ...{ exchange, lists: exchange?.newLists(), replay: undefined },
+    };
+  }
+
+  #exchangeOf(store: EmbeddingStore, mostDistinct: number): RowExchange | undefined {
+    const { devices } = this.#collective;
+    const found = this.#exchanges.get(store);
+    if (found !== undefined || devices === undefined) return found;
+    const { device, pooledGradients } = this.#memory;
+    const made = new RowExchange(device, devices, this.#shape, this.plan.shape, mostDistinct, pooledGradients);
+    this.#exchanges.set(store, made);
+    return made;
   }
 
   #views(backend: Backend, block: Buffer, sparse: boolean): BatchViews {
@@ -248,11 +270,13 @@ export class Dlrm {
     );
     this.#backwardMlp(this.#bottom, samples, compute.dense, undefined);
     this.#collective.sum(gradients);
-    this.#updateRows(input, samples);
+    if (input.exchange === undefined) this.#updateRows(input, samples);
+    else input.exchange.update(compute, input.lists, input.store.weights, input.store.state);
     const { optimizer } = this.plan.shape;
     const { words, parameters, gradients: sums, state } = this.#owned;
     device.updateDense(optimizer, words, compute.header, parameters, sums, state);
-    this.#collective.barrier();
+    // Ranks with replicas share nothing that this step wrote.
+    if (input.exchange === undefined) this.#collective.barrier();
   }
 
   #backwardMlp(layers: BoundLayer[], samples: number, input: Buffer, dInput: Buffer | undefined): void {
@@ -270,6 +294,7 @@ export class Dlrm {
     if (pooled !== this.#onDevice) {
       const words = samples * this.#shape.tables * this.plan.shape.dim;
       device.download(this.#onDevice.gradients, this.#memory.host.floats(pooled.gradients).subarray(0, words));
+      this.#collective.barrier(); // the gradients of all ranks are there
     }
     const { header, segments, segmentBags } = lookup;
     store.backend.updateRows(

@@ -157,6 +157,8 @@ export interface ResultEvent extends Metrics {
   readonly hostToDeviceBytes: number;
   /** Bytes copied from the device. */
   readonly deviceToHostBytes: number;
+  /** Bytes that devices received from those of other ranks. */
+  readonly bytesFromRanks: number;
   /** Mean launches of a step on a device, by kind of batch; a replayed graph is one. 0 on the CPU or without such. */
   readonly launchesPerStep: Readonly<Record<BatchKind, number>>;
   /** The most memory that was resident. */

@@ -5,28 +5,43 @@
 import type { Backend, Buffer, HostBackend } from "../backend/backend.ts";
 import type { Collective } from "../collective/collective.ts";
 import { Batch, batchSections, type BatchShape } from "../layout/batch.ts";
+import type { BatchKind } from "../layout/layout.ts";
 import { Dlrm, type EmbeddingStore, type StepInput } from "../model/dlrm.ts";
 import { initialiseChunk, rowChunks } from "../model/initialise.ts";
 import { RowMover } from "../model/row_mover.ts";
 import type { ModelPlan } from "../model/shape.ts";
 
-/** Everything a rank works on. What is marked shared is the same memory for every rank of a group. */
+/** Vectors of a run that a checkpoint keeps, in host memory. */
+export interface Mirror {
+  readonly parameters: Buffer;
+  readonly denseState: Buffer | undefined;
+  /** The full tables; undefined if those that ranks use are in host memory. */
+  readonly full: Pick<EmbeddingStore, "weights" | "state"> | undefined;
+}
+
+/** Everything a rank works on. What is marked shared is the same memory for every rank that shares its host's. */
 export interface RankSetup {
   readonly plan: ModelPlan;
   readonly batchShape: BatchShape;
   readonly device: Backend;
   readonly host: HostBackend;
-  /** All tables, on the host or on the device; shared. */
+  /** All tables, on the host or on the device; shared, or a replica on each device. */
   readonly full: EmbeddingStore;
-  /** Replica of the hot rows, on the device; shared; undefined if no row is hot. */
+  /** Replica of the hot rows, on the device; shared or one on each; undefined if no row is hot. */
   readonly hot: EmbeddingStore | undefined;
-  /** Dense parameters and their optimizer state, on the device; shared. */
+  /** Dense parameters and their optimizer state, on the device; shared or one on each. */
   readonly parameters: Buffer;
   readonly denseState: Buffer | undefined;
   /** Dense gradients, this rank's own. */
   readonly gradients: Buffer;
-  /** Gradients of pooled rows of a whole batch, on the device; shared. */
+  /** Gradients of pooled rows of a whole batch, on the device; shared or one on each. */
   readonly pooledGradients: Buffer;
+  /** The same in host memory; undefined if the host is the device; shared. */
+  readonly hostGradients: Buffer | undefined;
+  /** What ranks with devices of their own begin from and leave their results in; shared; else undefined. */
+  readonly mirror: Mirror | undefined;
+  /** The most distinct rows of a batch of each kind that is trained on. */
+  readonly mostDistinct: Readonly<Record<BatchKind, number>>;
   /** Batch blocks in host memory that the coordinator fills; shared. */
   readonly slots: readonly Buffer[];
   /** Logits of each slot's batch after `score`, in host memory, (batchSize) each; shared. */
@@ -41,7 +56,14 @@ export interface RankSetup {
 }
 
 /** Positions of a rank's counts, which are doubles; steps and launches in them are those of cold, then of hot batches. */
-export const Count = { bytesToDevice: 0, bytesToHost: 1, steps: 2, launches: 4, doubles: 6 } as const;
+export const Count = {
+  bytesToDevice: 0,
+  bytesToHost: 1,
+  bytesFromRanks: 2,
+  steps: 3,
+  launches: 5,
+  doubles: 7,
+} as const;
 
 /** What a rank can be told to do; `a` and `b` are plain numbers. */
 export enum Command {
@@ -49,8 +71,11 @@ export enum Command {
   train,
   /** Score the batch of `b` samples in slot `a`. */
   score,
-  /** Initialise this rank's part of the full tables from seed `a`. */
+  /** Initialise this rank's part of the full tables from seed `a`; the dense parameters are there already. */
   initialise,
+  /** Copy the mirror to the devices of all ranks, or from the first rank's. */
+  fromMirror,
+  toMirror,
   /** Copy the first `a` rows of the move lists from the full tables to the hot replica, or back. */
   pullHot,
   pushHot,
@@ -58,6 +83,8 @@ export enum Command {
   takeLoss,
   /** Put what the device did so far into `counts`. */
   count,
+  /** Wait for the device. */
+  synchronize,
   /** End the rank. */
   stop,
 }
@@ -99,8 +126,8 @@ export class Rank {
       return {
         batch: new Batch(batchShape, buffer, byteOffset),
         deviceBlock,
-        full: this.#model.input(full, deviceBlock, hostBlock),
-        hot: hot && this.#model.input(hot, deviceBlock, hostBlock),
+        full: this.#model.input(full, deviceBlock, hostBlock, setup.mostDistinct.cold),
+        hot: hot && this.#model.input(hot, deviceBlock, hostBlock, setup.mostDistinct.hot),
         logits: host.floats(setup.scores[s]).subarray(firstSample, firstSample + capacity),
       };
     });
@@ -129,8 +156,15 @@ export class Rank {
         this.#zero[0] = 0;
         this.#setup.device.upload(this.#zero, this.#lossSum);
         break;
+      case Command.fromMirror:
+      case Command.toMirror:
+        this.#mirror(command);
+        break;
       case Command.count:
         this.#count();
+        break;
+      case Command.synchronize:
+        this.#setup.device.synchronize();
         break;
       case Command.stop:
         break;
@@ -153,7 +187,9 @@ export class Rank {
 
   #train(slot: number, samples: number): void {
     const before = this.#launched();
-    this.#model.train(this.#load(slot), samples);
+    const input = this.#load(slot);
+    if (input.lists !== undefined) input.exchange!.load(this.#slots[slot].batch, input.lists);
+    this.#model.train(input, samples);
     const kind = this.#slots[slot].batch.hot ? 1 : 0;
     this.#steps[kind]++;
     this.#launches[kind] += this.#launched() - before;
@@ -171,6 +207,7 @@ export class Rank {
     const own = new Float64Array(buffer, byteOffset + 8 * Count.doubles * this.#collective.rank, Count.doubles);
     own[Count.bytesToDevice] = device.counters?.bytesToDevice ?? 0;
     own[Count.bytesToHost] = device.counters?.bytesToHost ?? 0;
+    own[Count.bytesFromRanks] = device.counters?.bytesFromRanks ?? 0;
     own.set(this.#steps, Count.steps);
     own.set(this.#launches, Count.launches);
   }
@@ -184,10 +221,10 @@ export class Rank {
   #initialise(seed: number): void {
     const { full, host, plan } = this.#setup;
     const { dim } = plan.shape;
-    const { rank, ranks } = this.#collective;
+    const { writer, writers } = this.#writersOf(full);
     let index = 0;
     for (const chunk of rowChunks(plan)) {
-      if (index++ % ranks !== rank) continue;
+      if (index++ % writers !== writer) continue;
       const words = chunk.rows * dim;
       if (full.backend === host) {
         initialiseChunk(
@@ -204,16 +241,43 @@ export class Rank {
     }
   }
 
+  /** The ranks that write to one store: those that share it, or this one to its replica. */
+  #writersOf(store: EmbeddingStore): { writer: number; writers: number } {
+    const { host } = this.#setup;
+    const { devices, writer, writers } = this.#collective;
+    return devices !== undefined && store.backend !== host ? { writer: 0, writers: 1 } : { writer, writers };
+  }
+
+  #mirror(command: Command.fromMirror | Command.toMirror): void {
+    const { device, host, mirror, parameters, denseState, full } = this.#setup;
+    if (mirror === undefined) return;
+    const pairs: [Buffer | undefined, Buffer | undefined][] = [
+      [mirror.parameters, parameters],
+      [mirror.denseState, denseState],
+      [mirror.full?.weights, full.weights],
+      [mirror.full?.state, full.state],
+    ];
+    for (const [onHost, onDevice] of pairs) {
+      if (onHost === undefined || onDevice === undefined) continue;
+      const floats = host.floats(onHost);
+      if (command === Command.fromMirror) device.upload(floats, onDevice);
+      else if (this.#collective.rank === 0) device.download(onDevice, floats);
+    }
+    this.#collective.barrier();
+  }
+
   #move(command: Command.pullHot | Command.pushHot, count: number): void {
     const { full, hot, host, moveRows, moveHotRows } = this.#setup;
-    const { rank, ranks } = this.#collective;
+    const [source, target] = command === Command.pullHot ? [full, hot!] : [hot!, full];
+    const { writer, writers } = this.#writersOf(target);
     const part = (list: Buffer) => {
       const { buffer, byteOffset } = host.floats(list);
       return new Uint32Array(buffer, byteOffset, count)
-        .subarray(Math.floor(count * rank / ranks), Math.floor(count * (rank + 1) / ranks));
+        .subarray(Math.floor(count * writer / writers), Math.floor(count * (writer + 1) / writers));
     };
-    if (command === Command.pullHot) this.#mover.move(full, part(moveRows), hot!, part(moveHotRows));
-    else this.#mover.move(hot!, part(moveHotRows), full, part(moveRows));
+    const [rows, hotRows] = [part(moveRows), part(moveHotRows)];
+    if (command === Command.pullHot) this.#mover.move(source, rows, target, hotRows);
+    else this.#mover.move(source, hotRows, target, rows);
     // The next step of any rank may read any of these rows.
     this.#collective.barrier();
   }

@@ -10,7 +10,7 @@ import { Checkpoint } from "./checkpoint.ts";
 import { type TrainConfig, trainConfig } from "./config.ts";
 import type { Report, ResultEvent, RunEvent } from "./events.ts";
 import { measurePhases } from "./phases.ts";
-import { expectDevice, expectPlacement, openRanks } from "./placement.ts";
+import { expectDevice, expectPlacement, openRanks, type PlacementBatches } from "./placement.ts";
 import { ensureDataset, ensureLayout, ensureProfile, type RawOptions } from "./stages.ts";
 import { BEST_CHECKPOINT, LAST_CHECKPOINT, Trainer } from "./trainer.ts";
 
@@ -187,7 +187,7 @@ async function trainRun(
   if (checkpoint !== undefined && checkpoint.body.run !== runId) {
     throw new HotsetError(`Cannot resume ${out}: its checkpoint was made with other data or options`);
   }
-  await using group = await openRanks(config, plan, layout.shape, layout.hotRows.length, report);
+  await using group = await openRanks(config, plan, batchesOf(layout), report);
   recordRun(config, dataset, out);
   using metrics = Deno.openSync(join(out, METRICS_FILE), { append: true, create: true });
   const record: Report = (event) => {
@@ -211,9 +211,16 @@ async function trainRun(
     signal: signal(),
   });
   const result = await trainer.run();
-  if (phases) { for (const event of measurePhases(layout, group.memory)) recordAndReport(event); }
+  if (phases && group.memory.mirror === undefined) {
+    for (const event of measurePhases(layout, group.memory)) recordAndReport(event);
+  }
   recordAndReport(result);
   return result;
+}
+
+/** What the batches of a layout are like. */
+function batchesOf({ shape, hotRows, body }: Layout): PlacementBatches {
+  return { batchShape: shape, hotRows: hotRows.length, mostDistinct: body.mostDistinct };
 }
 
 /** The layout of a run: with the profile's hot rows in mode fae, all cold in the others. */

@@ -6,14 +6,13 @@ import { HotsetError } from "../errors.ts";
 import type { BatchKind, Layout } from "../layout/layout.ts";
 import { initialiseDense } from "../model/initialise.ts";
 import { Random } from "../random.ts";
-import { type Checkpoint, saveCheckpoint, type TrainingState } from "./checkpoint.ts";
+import type { Checkpoint, TrainingState } from "./checkpoint.ts";
 import type { TrainConfig } from "./config.ts";
 import { evaluateSplit } from "./evaluate.ts";
 import type { Report, ResultEvent } from "./events.ts";
 import { HotSync } from "./hot_sync.ts";
 import { learningRateAt } from "./learning_rate.ts";
 import type { Metrics } from "./metrics.ts";
-import { Command } from "./rank.ts";
 import type { RankGroup } from "./rank_group.ts";
 import { ShuffleScheduler } from "./scheduler.ts";
 
@@ -112,13 +111,11 @@ export class Trainer {
     const { config, checkpoint } = this.#options;
     const { memory } = this.#group;
     if (checkpoint !== undefined) {
-      checkpoint.load(memory, memory.plan.shape);
+      this.#group.load(checkpoint);
     } else {
       const parameters = new Float32Array(memory.plan.denseWords);
       initialiseDense(memory.plan, config.seed, parameters);
-      memory.device.upload(parameters, memory.parameters);
-      this.#group.post(Command.initialise, config.seed, 0);
-      this.#group.drain();
+      this.#group.initialise(parameters, config.seed);
     }
     this.#recent.since = performance.now();
   }
@@ -253,7 +250,7 @@ export class Trainer {
     const { memory } = this.#group;
     this.#sync.push();
     if (!config.save) return;
-    saveCheckpoint(join(out, name), memory, {
+    this.#group.save(join(out, name), {
       model: memory.plan.shape,
       seed: config.seed,
       dataset: dataset.id,
@@ -277,14 +274,14 @@ export class Trainer {
     const { shape } = group.memory.plan;
     const split = (["test", "validation", "train"] as const).find((name) => dataset.samples(name) > 0)!;
     const metrics = this.#measure(split);
-    const { bytesToDevice, bytesToHost, launchesPerStep } = group.takeCounts();
+    const { bytesToDevice, bytesToHost, bytesFromRanks, launchesPerStep } = group.takeCounts();
     const rowBytes = 4 * (shape.dim + stateWordsPerRow(shape.optimizer, shape.dim));
     return {
       event: "result",
       command: "train",
       mode: config.mode,
-      device: group.memory.device.name,
-      ranks: group.memory.gradients.length,
+      device: group.device,
+      ranks: group.ranks,
       samples: this.#state.samples,
       steps: this.#state.step,
       seconds: this.#trainMs / 1000,
@@ -295,6 +292,7 @@ export class Trainer {
       hotBytes: layout.hotRows.length * rowBytes,
       hostToDeviceBytes: bytesToDevice,
       deviceToHostBytes: bytesToHost,
+      bytesFromRanks,
       launchesPerStep,
       peakRssBytes: peakRssBytes(),
       run: out,
