@@ -1,9 +1,9 @@
 /** Ranks with a GPU each, on emulated ones: they compute what one computes, and exchange what docs/cuda.md says. */
 import assert from "node:assert/strict";
 import { type Optimizer, stateWordsPerRow } from "../../src/backend/backend.ts";
-import { Dataset } from "../../src/dataset/dataset.ts";
+import type { Dataset } from "../../src/dataset/dataset.ts";
 import { HotsetError } from "../../src/errors.ts";
-import { Layout } from "../../src/layout/layout.ts";
+import type { Layout } from "../../src/layout/layout.ts";
 import { exchangeBytes, type ExchangeKind, exchangeKind } from "../../src/model/row_exchange.ts";
 import { resolveConfig, type TrainConfig } from "../../src/train/config.ts";
 import type { ResultEvent } from "../../src/train/events.ts";
