@@ -117,6 +117,8 @@ export class Trainer {
       initialiseDense(memory.plan, config.seed, parameters);
       this.#group.initialise(parameters, config.seed);
     }
+    // Part of the start: the first switch then moves, as all others, only what changed.
+    this.#sync.pull();
     this.#recent.since = performance.now();
   }
 
