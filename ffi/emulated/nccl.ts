@@ -3,7 +3,7 @@
  * they share. Sums are taken in the order of ranks. What a GPU would hang on or let pass is found: ranks that call
  * different operations, that do not come, or that are gone.
  */
-import { type closeSharedPages, createSharedPages, mapSharedPages, type SharedPages } from "../shared_pages.ts";
+import { createSharedPages, mapSharedPages, type SharedPages } from "../shared_pages.ts";
 import { Collectives, type ncclSymbols, UNIQUE_ID_BYTES } from "../nccl.ts";
 import { type EmulatedDevice, refuse } from "./device.ts";
 import { EmulationError } from "./memory.ts";

@@ -173,14 +173,18 @@ export class Rank {
     }
   }
 
-  /** Brings a slot's batch to the device: all of it, or header, labels and dense features if the rows are on the host. */
+  /**
+   * Brings a slot's batch to the device: all of it, or header, labels and dense features if the rows are on the host, or
+   * all but its segments if the exchange of gradients has lists of its own.
+   */
   #load(slot: number): StepInput {
     const { batch, deviceBlock, full, hot } = this.#slots[slot];
     const { device, host } = this.#setup;
     const input = batch.hot ? hot! : full;
     if ((host as Backend) !== device) {
-      const words = input.store.backend === device ? batch.usedWords : batch.sections.indices;
-      device.upload(batch.words.subarray(0, words), deviceBlock);
+      const { indices, segments } = batch.sections;
+      const onDevice = input.lists === undefined ? batch.usedWords : segments;
+      device.upload(batch.words.subarray(0, input.store.backend === device ? onDevice : indices), deviceBlock);
     }
     return input;
   }

@@ -36,6 +36,10 @@ Deno.test("the emulated device trains by every precision and activation library,
     nearly(losses, precision === "tf32" ? 1e-3 : 1e-2);
     assert.notDeepEqual(losses, plain.losses);
   }
+  const two = await train("emulated", "--ranks", "2");
+  nearly(two.losses, 1e-5);
+  assert.deepEqual([two.result.ranks, plain.result.bytesFromRanks], [2, 0]);
+  assert.ok(two.result.bytesFromRanks > 0);
   const table = await place.succeed("train", "log.tsv", "--device", "emulated", "--ranks", "1", ...SMALL);
   assert.match(table, /^mode .* to device +to host +launches hot +cold *$/m);
 });

@@ -7,6 +7,7 @@ import type { Layout } from "../../src/layout/layout.ts";
 import { exchangeBytes, type ExchangeKind, exchangeKind } from "../../src/model/row_exchange.ts";
 import { resolveConfig, type TrainConfig } from "../../src/train/config.ts";
 import type { ResultEvent } from "../../src/train/events.ts";
+import { openRanks, type PlacementBatches } from "../../src/train/placement.ts";
 import { planFor, resumeRun, startRun } from "../../src/train/run.ts";
 import { ensureLayout, ensureProfile } from "../../src/train/stages.ts";
 import { largestError } from "../support/close.ts";
@@ -22,7 +23,7 @@ const SKEW: Record<ExchangeKind, number> = { pooled: 5, rows: 14 };
 const HOT_OF_LAST: Record<ExchangeKind, number> = { pooled: 300, rows: 20 };
 
 function dataOf(directory: TemporaryDirectory, kind: ExchangeKind, bags = false, train = STEPS * BATCH - 16): Dataset {
-  return tinyDataset(directory.join("data"), {
+  return tinyDataset(directory.join(`data-${kind}`), {
     samples: { train, validation: 64, test: 64 },
     tableRows: TABLE_ROWS,
     denseFeatures: 5,
@@ -73,6 +74,10 @@ function laidOut(directory: TemporaryDirectory, dataset: Dataset, config: TrainC
   const cache = directory.path, quiet = () => {};
   const profile = config.mode === "fae" ? ensureProfile(dataset, config, { cache }, quiet) : undefined;
   return ensureLayout(dataset, profile, config.batchSize, { cache }, quiet);
+}
+
+function batchesOf({ shape, hotRows, body }: Layout): PlacementBatches {
+  return { batchShape: shape, hotRows: hotRows.length, mostDistinct: body.mostDistinct };
 }
 
 /** Bytes between ranks that docs/cuda.md states for a run. */
@@ -130,6 +135,28 @@ Deno.test("a hot step of several GPUs is one graph with the exchanges in it", as
   assert.ok(launchesPerStep.cold < 4);
 });
 
+Deno.test("a hot step takes its batch to every GPU and nothing back", async () => {
+  using directory = new TemporaryDirectory();
+  for (const kind of ["rows", "pooled"] as const) {
+    const dataset = dataOf(directory, kind);
+    const config = configOf("fae", "sgd", kind, 2);
+    using layout = laidOut(directory, dataset, config);
+    await using group = await openRanks(config, planFor(config, dataset), batchesOf(layout), () => {});
+    let usedWords = 0;
+    const before = group.takeCounts();
+    for (let step = 0; step < 6; step++) {
+      const slot = group.acquire();
+      layout.readBatch("hot", step, group.batches[slot]);
+      usedWords += group.batches[slot].usedWords;
+      group.train(slot);
+    }
+    const { bytesToDevice, bytesToHost } = group.takeCounts();
+    const lists = kind === "rows" ? 6 * 4 * (layout.body.mostDistinct.hot + 1) : 0;
+    assert.equal(bytesToDevice - before.bytesToDevice, 2 * (4 * usedWords + lists));
+    assert.equal(bytesToHost, before.bytesToHost);
+  }
+});
+
 Deno.test("a run on two GPUs goes on with the same bits after it was interrupted, and on the CPU with its numbers", async () => {
   using directory = new TemporaryDirectory();
   const dataset = dataOf(directory, "rows");
@@ -150,9 +177,7 @@ Deno.test("a GPU that fails ends the run on all with its reason", async () => {
   const dataset = dataOf(directory, "pooled");
   const config = configOf("gpu", "sgd", "pooled", 2);
   using layout = laidOut(directory, dataset, config);
-  const { openRanks } = await import("../../src/train/placement.ts");
-  const batches = { batchShape: layout.shape, hotRows: 0, mostDistinct: layout.body.mostDistinct };
-  await using group = await openRanks(config, planFor(config, dataset), batches, () => {});
+  await using group = await openRanks(config, planFor(config, dataset), batchesOf(layout), () => {});
   group.initialise(new Float32Array(planFor(config, dataset).denseWords), 1);
   const slot = group.acquire();
   const batch = group.batches[slot];
