@@ -12,7 +12,7 @@
 import type { Backend, Buffer, HostBackend, RowUpdateShape } from "../backend/backend.ts";
 import { type Collective, samplesOfRank } from "../collective/collective.ts";
 import { type BatchSections, batchSections, type BatchShape } from "../layout/batch.ts";
-import { RowExchange, type RowLists } from "./row_exchange.ts";
+import { ReplicaExchange, type ReplicaLists } from "./replica_exchange.ts";
 import type { Layer, ModelPlan } from "./shape.ts";
 
 /** Embedding rows with their optimizer state: all tables of a model, or the replica of the hot rows. */
@@ -64,9 +64,9 @@ export interface StepInput {
   /** The block on the store's backend; the same views where that is the device. */
   readonly lookup: BatchViews;
   /** How ranks exchange the gradients of these rows; undefined if they lie in memory that all ranks share. */
-  readonly exchange: RowExchange | undefined;
+  readonly exchange: ReplicaExchange | undefined;
   /** The lists of a batch that the exchange needs. */
-  readonly lists: RowLists | undefined;
+  readonly lists: ReplicaLists | undefined;
   /** The step over a full batch, once it was run (and perhaps recorded). */
   replay: (() => void) | undefined;
 }
@@ -109,7 +109,7 @@ export class Dlrm {
   readonly #dInteraction: Buffer;
   readonly #onDevice: Pooled;
   readonly #onHost: Pooled;
-  readonly #exchanges = new Map<EmbeddingStore, RowExchange>();
+  readonly #exchanges = new Map<EmbeddingStore, ReplicaExchange>();
   readonly #owned: { words: number; parameters: Buffer; gradients: Buffer; state: Buffer | undefined };
 
   /** Allocates the activations of one rank. */
@@ -181,12 +181,12 @@ export class Dlrm {
     };
   }
 
-  #exchangeOf(store: EmbeddingStore, mostDistinct: number): RowExchange | undefined {
+  #exchangeOf(store: EmbeddingStore, mostDistinct: number): ReplicaExchange | undefined {
     const { devices } = this.#collective;
     const found = this.#exchanges.get(store);
     if (found !== undefined || devices === undefined) return found;
     const { device, pooledGradients } = this.#memory;
-    const made = new RowExchange(device, devices, this.#shape, this.plan.shape, mostDistinct, pooledGradients);
+    const made = new ReplicaExchange(device, devices, this.#shape, this.plan.shape, mostDistinct, pooledGradients);
     this.#exchanges.set(store, made);
     return made;
   }

@@ -5,7 +5,7 @@ import { Solo } from "../collective/collective.ts";
 import { Batch, batchSections, type BatchShape } from "../layout/batch.ts";
 import type { BatchKind } from "../layout/layout.ts";
 import type { EmbeddingStore } from "../model/dlrm.ts";
-import { pooledGradientWords } from "../model/row_exchange.ts";
+import { pooledGradientWords } from "../model/replica_exchange.ts";
 import type { ModelPlan } from "../model/shape.ts";
 import { type Checkpoint, type CheckpointBody, saveCheckpoint } from "./checkpoint.ts";
 import { Command, Count, Rank, type RankSetup } from "./rank.ts";

@@ -10,7 +10,7 @@ Deno.test("the emulated device trains by every precision and activation library,
   using place = new Workplace();
   place.log("log.tsv", 400);
   const train = async (device: string, ...flags: string[]) => {
-    const events = jsonLines(await place.succeed("train", "log.tsv", "--json", "--device", device, ...flags, ...SMALL));
+    const events = jsonLines(await place.succeed("train", "log.tsv", "--json", "--device", device, ...SMALL, ...flags));
     const losses: number[] = events.filter(({ event }) => event === "progress").map(({ loss }) => loss);
     return { losses, result: events.at(-1) };
   };
@@ -40,7 +40,7 @@ Deno.test("the emulated device trains by every precision and activation library,
   nearly(two.losses, 1e-5);
   assert.deepEqual([two.result.ranks, plain.result.bytesFromRanks], [2, 0]);
   assert.ok(two.result.bytesFromRanks > 0);
-  const table = await place.succeed("train", "log.tsv", "--device", "emulated", "--ranks", "1", ...SMALL);
+  const table = await place.succeed("train", "log.tsv", "--device", "emulated", ...SMALL, "--ranks", "1");
   assert.match(table, /^mode .* to device +to host +launches hot +cold *$/m);
 });
 

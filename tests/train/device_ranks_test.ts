@@ -4,7 +4,7 @@ import { type Optimizer, stateWordsPerRow } from "../../src/backend/backend.ts";
 import type { Dataset } from "../../src/dataset/dataset.ts";
 import { HotsetError } from "../../src/errors.ts";
 import type { Layout } from "../../src/layout/layout.ts";
-import { exchangeBytes, type ExchangeKind, exchangeKind } from "../../src/model/row_exchange.ts";
+import { exchangeBytes, type ExchangeKind, exchangeKind } from "../../src/model/replica_exchange.ts";
 import { resolveConfig, type TrainConfig } from "../../src/train/config.ts";
 import type { ResultEvent } from "../../src/train/events.ts";
 import { openRanks, type PlacementBatches } from "../../src/train/placement.ts";

@@ -43,14 +43,14 @@ export interface ExchangeViews {
 }
 
 /** A batch's lists for the way `rows`, on the device: where the bags of each distinct row begin, and those rows. */
-export interface RowLists {
+export interface ReplicaLists {
   readonly block: Buffer;
   readonly offsets: Buffer;
   readonly segments: Buffer;
 }
 
 /** The exchange of one replica. */
-export class RowExchange {
+export class ReplicaExchange {
   readonly kind: ExchangeKind;
   readonly #device: Backend;
   readonly #devices: Communicator;
@@ -90,7 +90,7 @@ export class RowExchange {
   }
 
   /** A place for the lists of a batch; undefined if there are none. */
-  newLists(): RowLists | undefined {
+  newLists(): ReplicaLists | undefined {
     if (this.kind === "pooled") return undefined;
     const block = this.#device.allocate(this.#lists.length, "lists of distinct rows");
     const offsets = this.#mostDistinct + 1;
@@ -102,7 +102,7 @@ export class RowExchange {
   }
 
   /** Brings a batch's lists to their place; rows beyond its own have no bags. */
-  load(batch: Batch, { block }: RowLists): void {
+  load(batch: Batch, { block }: ReplicaLists): void {
     const { words, distinct, lookups, sections: { segments } } = batch;
     const lists = this.#lists, first = this.#mostDistinct + 1;
     for (let s = 0; s < distinct; s++) {
@@ -119,7 +119,7 @@ export class RowExchange {
   /** Exchanges what ranks computed for the loaded batch and updates this rank's replica. */
   update(
     { header, segments, segmentBags }: ExchangeViews,
-    lists: RowLists | undefined,
+    lists: ReplicaLists | undefined,
     weights: Buffer,
     state: Buffer | undefined,
   ): void {
