@@ -18,19 +18,19 @@ const symbols = {
     result: "i32",
   },
   MPI_Finalize: { parameters: [], result: "i32" },
-  MPI_Abort: { parameters: ["u64" /* MPI_Comm comm */, "i32" /* int errorcode */], result: "i32" },
-  MPI_Get_library_version: { parameters: ["buffer" /* char *version */, "buffer" /* int *length */], result: "i32" },
-  MPI_Get_processor_name: { parameters: ["buffer" /* char *name */, "buffer" /* int *length */], result: "i32" },
+  MPI_Abort: { parameters: ["u64", /* MPI_Comm comm */ "i32" /* int errorcode */], result: "i32" },
+  MPI_Get_library_version: { parameters: ["buffer", /* char *version */ "buffer" /* int *length */], result: "i32" },
+  MPI_Get_processor_name: { parameters: ["buffer", /* char *name */ "buffer" /* int *length */], result: "i32" },
   MPI_Error_string: {
-    parameters: ["i32" /* int errorcode */, "buffer" /* char *string */, "buffer" /* int *length */],
+    parameters: ["i32", /* int errorcode */ "buffer", /* char *string */ "buffer" /* int *length */],
     result: "i32",
   },
   MPI_Comm_set_errhandler: {
-    parameters: ["u64" /* MPI_Comm comm */, "u64" /* MPI_Errhandler handler */],
+    parameters: ["u64", /* MPI_Comm comm */ "u64" /* MPI_Errhandler handler */],
     result: "i32",
   },
-  MPI_Comm_rank: { parameters: ["u64" /* MPI_Comm comm */, "buffer" /* int *rank */], result: "i32" },
-  MPI_Comm_size: { parameters: ["u64" /* MPI_Comm comm */, "buffer" /* int *size */], result: "i32" },
+  MPI_Comm_rank: { parameters: ["u64", /* MPI_Comm comm */ "buffer" /* int *rank */], result: "i32" },
+  MPI_Comm_size: { parameters: ["u64", /* MPI_Comm comm */ "buffer" /* int *size */], result: "i32" },
   MPI_Comm_split: {
     parameters: [
       "u64", // MPI_Comm comm
@@ -40,7 +40,7 @@ const symbols = {
     ],
     result: "i32",
   },
-  MPI_Ibarrier: { parameters: ["u64" /* MPI_Comm comm */, "buffer" /* MPI_Request *request */], result: "i32" },
+  MPI_Ibarrier: { parameters: ["u64", /* MPI_Comm comm */ "buffer" /* MPI_Request *request */], result: "i32" },
   MPI_Ibcast: {
     parameters: [
       "buffer", // void *buffer
@@ -278,7 +278,12 @@ function textOf(call: (text: Uint8Array<ArrayBuffer>, length: Int32Array<ArrayBu
 
 /** Words or bytes of any memory; typed arrays over memory that processes share included. */
 type Words = Float32Array | Uint32Array | Int32Array | Uint8Array;
-const foreign = (words: Words | Int32Array) => words as Uint8Array<ArrayBuffer>;
+
+/** What FFI takes. Small arrays lie where the collector moves them until someone asks for their buffer. */
+function foreign(words: Words): Uint8Array<ArrayBuffer> {
+  void words.buffer;
+  return words as Uint8Array<ArrayBuffer>;
+}
 
 /** Which part of a vector each rank sends or receives: elements, and the position of the first. */
 export interface Parts {
@@ -293,11 +298,15 @@ export function consecutive(counts: ArrayLike<number>): Parts {
   return parts;
 }
 
-/** An operation under way. Made once and used again and again; buffers of the operation must stay until it is done. */
+/** An operation under way. Made once and used again and again; it keeps the operation's memory alive. */
 export class Request {
-  readonly handle: BigUint64Array<ArrayBuffer> = new BigUint64Array(1);
+  readonly handle: BigUint64Array<ArrayBuffer> = new BigUint64Array(new ArrayBuffer(8));
   readonly #flag = new Int32Array(1);
   readonly #communicator: Communicator;
+  #source: Words | undefined;
+  #target: Words | undefined;
+  #sent: Parts | undefined;
+  #received: Parts | undefined;
   #active = false;
 
   /** Use `Communicator.request`. */
@@ -305,9 +314,13 @@ export class Request {
     this.#communicator = communicator;
   }
 
-  /** Marks that an operation began. */
-  begin(code: number, call: string): this {
+  /** Marks that an operation began, over this memory. */
+  begin(code: number, call: string, source?: Words, target?: Words, sent?: Parts, received?: Parts): this {
     this.#communicator.check(code, call);
+    this.#source = source;
+    this.#target = target;
+    this.#sent = sent;
+    this.#received = received;
     this.#active = true;
     return this;
   }
@@ -398,7 +411,7 @@ export class Communicator {
   broadcast(words: Words, root: number, request: Request): Request {
     const type = this.#typeOf(words);
     const code = this.#mpi.MPI_Ibcast(foreign(words), words.length, type, root, this.#handle, request.handle);
-    return request.begin(code, "MPI_Ibcast");
+    return request.begin(code, "MPI_Ibcast", words);
   }
 
   /** Combines the floats of all processes, element by element, in an order that the library chooses. */
@@ -413,7 +426,7 @@ export class Communicator {
       this.#handle,
       request.handle,
     );
-    return request.begin(code, "MPI_Iallreduce");
+    return request.begin(code, "MPI_Iallreduce", source, target);
   }
 
   /** Collects the vectors of all processes, each in its part of `target`, in all processes. */
@@ -430,7 +443,7 @@ export class Communicator {
       this.#handle,
       request.handle,
     );
-    return request.begin(code, "MPI_Iallgatherv");
+    return request.begin(code, "MPI_Iallgatherv", source, target, parts);
   }
 
   /** Sends part r of `source` to rank r, and puts what comes from rank r in part r of `target`. */
@@ -448,7 +461,7 @@ export class Communicator {
       this.#handle,
       request.handle,
     );
-    return request.begin(code, "MPI_Ialltoallv");
+    return request.begin(code, "MPI_Ialltoallv", source, target, sent, received);
   }
 
   /** Words of any kind travel as floats: no operation but a sum looks at them. */

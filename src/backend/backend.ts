@@ -220,3 +220,11 @@ export interface HostBackend extends Backend {
   /** `target += source`, element by element. */
   add(words: number, source: Buffer, target: Buffer): void;
 }
+
+/** A host backend whose memory other processes can be given a part in. */
+export interface PagedBackend extends HostBackend {
+  /** The most bytes of a table that lie in pages. */
+  readonly largestTable: number;
+  /** Runs `allocate` and returns the memory of all that it allocated, which is whole pages and holds nothing else. */
+  pagesOf(allocate: () => void): Uint8Array;
+}

@@ -106,7 +106,7 @@ export class Dlrm {
 
   /** Allocates the activations of one rank. */
   constructor(plan: ModelPlan, shape: BatchShape, memory: RankMemory, collective: Collective) {
-    const { rank, ranks } = collective;
+    const { rank, ranks, writer, writers } = collective;
     const { device, host } = memory;
     const { dim, optimizer, tableRows } = plan.shape;
     this.plan = plan;
@@ -116,7 +116,7 @@ export class Dlrm {
     this.#sections = batchSections(shape);
     this.#memory = memory;
     this.#collective = collective;
-    this.#rowUpdate = { optimizer, dim, rank, ranks };
+    this.#rowUpdate = { optimizer, dim, rank: writer, ranks: writers };
     this.#bottom = plan.bottom.map((layer) => this.#bind(layer));
     this.#top = plan.top.map((layer) => this.#bind(layer));
     const width = plan.top[0].shape.inputs;

@@ -1,19 +1,24 @@
 /** Decides what computes a run and where its rows lie. */
 import { cpuOptions, openDevice, openHost } from "../backend/open.ts";
 import type { Backend } from "../backend/backend.ts";
+import type { Cluster } from "../collective/cluster.ts";
 import type { BatchShape } from "../layout/batch.ts";
 import type { ModelPlan } from "../model/shape.ts";
 import { HotsetError, UsageError } from "../errors.ts";
 import type { TrainConfig } from "./config.ts";
 import type { Report } from "./events.ts";
 import { allocateRunMemory, LocalRank, type RankGroup } from "./rank_group.ts";
+import { MpiRanks } from "./mpi_ranks.ts";
 import { WorkerRanks } from "./worker_ranks.ts";
 
 /** The part of a configuration that decides where a run computes. */
 export type PlacementConfig = Pick<TrainConfig, "mode" | "device" | "ranks" | "precision" | "activations">;
 
 /** Throws UsageError if the mode and the device contradict each other. Cheap: to be asked before any stage runs. */
-export function expectPlacement({ mode, device }: Pick<TrainConfig, "mode" | "device">): void {
+export function expectPlacement({ mode, device }: Pick<TrainConfig, "mode" | "device">, cluster?: Cluster): void {
+  if (cluster !== undefined && (device === "cuda" || device === "emulated" || mode === "gpu" || mode === "hybrid")) {
+    throw new UsageError(`Cannot train in mode ${mode} on ${device} over MPI: ranks over MPI compute on the CPU`);
+  }
   if (device === "cpu" && (mode === "gpu" || mode === "hybrid")) {
     throw new UsageError(`Cannot train in mode ${mode} on the CPU: choose --mode fae or cpu`);
   }
@@ -32,7 +37,7 @@ export async function expectDevice(config: PlacementConfig): Promise<void> {
 
 /**
  * Opens the backends of a run, allocates its memory and starts its ranks. With device auto a GPU computes if there is
- * one; else the CPU does, and why is reported. Throws HotsetError if the mode needs a device that is not there.
+ * one; else the CPU does, and why is reported. In a cluster the CPU computes. Throws HotsetError if the mode needs a device that is not there.
  */
 export async function openRanks(
   config: PlacementConfig,
@@ -40,8 +45,10 @@ export async function openRanks(
   batchShape: BatchShape,
   hotRows: number,
   report: Report,
+  cluster?: Cluster,
 ): Promise<RankGroup> {
-  expectPlacement(config);
+  expectPlacement(config, cluster);
+  if (cluster !== undefined) return await MpiRanks.open(cluster, plan, batchShape, hotRows, report);
   const hostOptions = await cpuOptions("auto");
   const host = await openHost(hostOptions);
   const device = await findDevice(config, report) ?? host;

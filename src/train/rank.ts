@@ -147,10 +147,10 @@ export class Rank {
   #initialise(seed: number): void {
     const { full, host, plan } = this.#setup;
     const { dim } = plan.shape;
-    const { rank, ranks } = this.#collective;
+    const { writer, writers } = this.#collective;
     let index = 0;
     for (const chunk of rowChunks(plan)) {
-      if (index++ % ranks !== rank) continue;
+      if (index++ % writers !== writer) continue;
       const words = chunk.rows * dim;
       if (full.backend === host) {
         initialiseChunk(
@@ -169,11 +169,11 @@ export class Rank {
 
   #move(command: Command.pullHot | Command.pushHot, count: number): void {
     const { full, hot, host, moveRows, moveHotRows } = this.#setup;
-    const { rank, ranks } = this.#collective;
+    const { writer, writers } = this.#collective;
     const part = (list: Buffer) => {
       const { buffer, byteOffset } = host.floats(list);
       return new Uint32Array(buffer, byteOffset, count)
-        .subarray(Math.floor(count * rank / ranks), Math.floor(count * (rank + 1) / ranks));
+        .subarray(Math.floor(count * writer / writers), Math.floor(count * (writer + 1) / writers));
     };
     if (command === Command.pullHot) this.#mover.move(full, part(moveRows), hot!, part(moveHotRows));
     else this.#mover.move(hot!, part(moveHotRows), full, part(moveRows));

@@ -5,12 +5,13 @@ import { Solo } from "../collective/collective.ts";
 import { Batch, batchSections, type BatchShape } from "../layout/batch.ts";
 import type { EmbeddingStore } from "../model/dlrm.ts";
 import type { ModelPlan } from "../model/shape.ts";
+import { type Checkpoint, type CheckpointBody, saveCheckpoint } from "./checkpoint.ts";
 import { Command, Rank, type RankSetup } from "./rank.ts";
 
 /** Batches that can be in flight: one computed, the others read ahead. */
 const SLOTS = 4;
 
-/** Memory of a training run that all ranks share; `gradients` has one vector a rank. */
+/** Memory of a training run that ranks share; `gradients` has one vector for each rank that shares it. */
 export interface RunMemory extends Omit<RankSetup, "gradients"> {
   readonly gradients: readonly Buffer[];
 }
@@ -30,7 +31,12 @@ export interface RunMemoryOptions {
 
 /** Allocates everything that lives as long as a run, but for each rank's activations. */
 export function allocateRunMemory(options: RunMemoryOptions): RunMemory {
-  const { plan, batchShape, hotRows, ranks, device, host, tables } = options;
+  return { ...allocateShared(options), ...allocateOwn(options) };
+}
+
+/** The part of a run's memory that ranks compute in together: tables, dense parameters and gradients. */
+export function allocateShared(options: RunMemoryOptions) {
+  const { plan, batchShape, hotRows, ranks, device, tables } = options;
   const { dim, optimizer } = plan.shape;
   const stateWords = stateWordsPerRow(optimizer, dim);
   const store = (backend: Backend, rows: number, label: string): EmbeddingStore => ({
@@ -39,6 +45,19 @@ export function allocateRunMemory(options: RunMemoryOptions): RunMemory {
     weights: backend.allocateTable(rows * dim, label),
     state: stateWords === 0 ? undefined : backend.allocateTable(rows * stateWords, `optimizer state of ${label}`),
   });
+  return {
+    full: store(tables, plan.rows, "the embedding tables"),
+    hot: hotRows === 0 ? undefined : store(device, hotRows, "the hot rows"),
+    parameters: device.allocate(plan.denseWords, "dense parameters"),
+    denseState: optimizer === "sgd" ? undefined : device.allocate(plan.denseWords, "dense optimizer state"),
+    gradients: Array.from({ length: ranks }, () => device.allocate(plan.denseWords, "dense gradients")),
+    pooledGradients: device.allocate(batchShape.batchSize * batchShape.tables * dim, "gradients of pooled rows"),
+  };
+}
+
+/** The part that the coordinator's process reads and writes. */
+export function allocateOwn(options: RunMemoryOptions) {
+  const { plan, batchShape, hotRows, ranks, device, host } = options;
   const times = (count: number, words: number, label: string) =>
     Array.from({ length: count }, () => host.allocate(words, label));
   return {
@@ -46,12 +65,6 @@ export function allocateRunMemory(options: RunMemoryOptions): RunMemory {
     batchShape,
     device,
     host,
-    full: store(tables, plan.rows, "the embedding tables"),
-    hot: hotRows === 0 ? undefined : store(device, hotRows, "the hot rows"),
-    parameters: device.allocate(plan.denseWords, "dense parameters"),
-    denseState: optimizer === "sgd" ? undefined : device.allocate(plan.denseWords, "dense optimizer state"),
-    gradients: Array.from({ length: ranks }, () => device.allocate(plan.denseWords, "dense gradients")),
-    pooledGradients: device.allocate(batchShape.batchSize * batchShape.tables * dim, "gradients of pooled rows"),
     slots: times(SLOTS, batchSections(batchShape).capacity, "batches"),
     scores: times(SLOTS, batchShape.batchSize, "scores"),
     moveRows: host.allocate(Math.max(hotRows, 1), "rows to move"),
@@ -63,6 +76,8 @@ export function allocateRunMemory(options: RunMemoryOptions): RunMemory {
 /** All ranks of a run, seen from the coordinator. */
 export abstract class RankGroup implements AsyncDisposable {
   readonly memory: RunMemory;
+  /** All ranks of the run. */
+  abstract readonly ranks: number;
   /** Host views of the slots. */
   readonly batches: readonly Batch[];
   #next = 0;
@@ -104,6 +119,21 @@ export abstract class RankGroup implements AsyncDisposable {
     return this.memory.host.floats(this.memory.losses).reduce((sum, loss) => sum + loss, 0);
   }
 
+  /** True if a flag is true on any rank, as soon as all know. */
+  agree(flag: boolean): boolean {
+    return flag;
+  }
+
+  /** Writes a checkpoint of the full tables and dense parameters, which must be up to date. */
+  save(directory: string, body: CheckpointBody): void {
+    saveCheckpoint(directory, this.memory, body);
+  }
+
+  /** Copies a checkpoint into the memory of all ranks. Throws HotsetError if it is one of another model. */
+  load(checkpoint: Checkpoint): void {
+    checkpoint.load(this.memory, this.memory.plan.shape);
+  }
+
   /** Queues a command for every rank. Blocks while too many are queued. */
   abstract post(command: Command, a: number, b: number): void;
   /** Waits until all queued commands are done. Throws the first error that a rank met. */
@@ -115,6 +145,7 @@ export abstract class RankGroup implements AsyncDisposable {
 
 /** One rank on the calling thread, as devices need it. */
 export class LocalRank extends RankGroup {
+  readonly ranks = 1;
   readonly #rank: Rank;
 
   constructor(memory: RunMemory) {

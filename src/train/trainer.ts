@@ -6,7 +6,7 @@ import { HotsetError } from "../errors.ts";
 import type { BatchKind, Layout } from "../layout/layout.ts";
 import { initialiseDense } from "../model/initialise.ts";
 import { Random } from "../random.ts";
-import { type Checkpoint, saveCheckpoint, type TrainingState } from "./checkpoint.ts";
+import type { Checkpoint, TrainingState } from "./checkpoint.ts";
 import type { TrainConfig } from "./config.ts";
 import { evaluateSplit } from "./evaluate.ts";
 import type { Report, ResultEvent } from "./events.ts";
@@ -112,7 +112,7 @@ export class Trainer {
     const { config, checkpoint } = this.#options;
     const { memory } = this.#group;
     if (checkpoint !== undefined) {
-      checkpoint.load(memory, memory.plan.shape);
+      this.#group.load(checkpoint);
     } else {
       const parameters = new Float32Array(memory.plan.denseWords);
       initialiseDense(memory.plan, config.seed, parameters);
@@ -148,7 +148,7 @@ export class Trainer {
         await new Promise((resolve) => setTimeout(resolve, 0));
         yielded = performance.now();
       }
-      if (signal.aborted) this.#interrupt();
+      if (this.#group.agree(signal.aborted)) this.#interrupt();
     }
     this.#progress();
     this.#state.epoch++;
@@ -253,7 +253,7 @@ export class Trainer {
     const { memory } = this.#group;
     this.#sync.push();
     if (!config.save) return;
-    saveCheckpoint(join(out, name), memory, {
+    this.#group.save(join(out, name), {
       model: memory.plan.shape,
       seed: config.seed,
       dataset: dataset.id,
@@ -283,7 +283,7 @@ export class Trainer {
       command: "train",
       mode: config.mode,
       device: group.memory.device.name,
-      ranks: group.memory.gradients.length,
+      ranks: group.ranks,
       samples: this.#state.samples,
       steps: this.#state.step,
       seconds: this.#trainMs / 1000,

@@ -94,6 +94,7 @@ function shareAll(host: HostBackend, memory: RunMemory): SharedRunMemory {
 
 /** A group of workers. The calling thread coordinates; it sleeps where it must wait. */
 export class WorkerRanks extends RankGroup {
+  readonly ranks: number;
   readonly #workers: Worker[];
   readonly #control: Int32Array<SharedArrayBuffer>;
   readonly #barrier: Int32Array<SharedArrayBuffer>;
@@ -107,6 +108,7 @@ export class WorkerRanks extends RankGroup {
     workers: Worker[],
   ) {
     super(memory);
+    this.ranks = memory.gradients.length;
     this.#barrier = barrier;
     this.#workers = workers;
     this.#control = control;
