@@ -9,7 +9,10 @@ const decoder = new TextDecoder();
 /** What each room may import besides itself. A room is a folder under src/, a file there, or the top. */
 const MAY_IMPORT: Record<string, string[]> = {
   "cli": ["mod"],
-  "mod": ["train", "plan", "report", "doctor", "model", "layout", "profile", "dataset", "contract", "foundation"],
+  "mod": [
+    ...["train", "plan", "report", "doctor", "collective", "model", "layout", "profile", "dataset", "contract"],
+    "foundation",
+  ],
   "report": ["train", "plan", "doctor", "layout", "profile", "dataset", "foundation"],
   "plan": ["train", "model", "layout", "profile", "dataset", "contract", "foundation"],
   "train": ["open", "collective", "model", "layout", "profile", "dataset", "contract", "foundation"],
@@ -18,7 +21,7 @@ const MAY_IMPORT: Record<string, string[]> = {
   "layout": ["profile", "dataset", "contract", "foundation"],
   "profile": ["dataset", "contract", "foundation"],
   "dataset": ["foundation"],
-  "collective": ["contract", "foundation"],
+  "collective": ["contract", "ffi", "foundation"],
   "open": ["backend", "contract", "ffi"],
   "backend": ["contract", "ffi", "foundation"],
   "contract": ["foundation"],

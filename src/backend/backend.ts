@@ -227,6 +227,9 @@ export interface Communicator {
   abort(): void;
 }
 
+/** Bytes that name a communicator. */
+export const COMMUNICATOR_ID_BYTES = 128;
+
 /** A backend on a device with memory of its own, which can be connected to others of its kind. */
 export interface DeviceBackend extends Backend {
   readonly counters: Readonly<DeviceCounters>;
@@ -256,4 +259,12 @@ export interface HostBackend extends Backend {
   attach(shared: SharedWords): Buffer;
   /** `target += source`, element by element. */
   add(words: number, source: Buffer, target: Buffer): void;
+}
+
+/** A host backend whose memory other processes can be given a part in. */
+export interface PagedBackend extends HostBackend {
+  /** The most bytes of a table that lie in pages. */
+  readonly largestTable: number;
+  /** Runs `allocate` and returns the memory of all that it allocated, which is whole pages and holds nothing else. */
+  pagesOf(allocate: () => void): Uint8Array;
 }

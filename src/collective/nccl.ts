@@ -5,8 +5,11 @@
 import type { Backend, Buffer, Communicator } from "../backend/backend.ts";
 import type { Collective, Share } from "./collective.ts";
 
-/** Where the ranks that share host memory wait for each other. */
-export interface Barrier {
+/** The ranks that share a rank's host memory, and its place among them. */
+export interface Neighbours {
+  readonly writer: number;
+  readonly writers: number;
+  /** Returns once all of them have called it. */
   wait(): void;
 }
 
@@ -18,12 +21,13 @@ export class NcclCollective implements Collective {
   readonly writers: number;
   readonly devices: Communicator;
   readonly #device: Backend;
-  readonly #neighbours: Barrier;
+  readonly #neighbours: Neighbours;
 
-  /** `neighbours` are the ranks that share this one's host memory, all in the order of ranks. */
-  constructor(device: Backend, devices: Communicator, neighbours: Barrier) {
-    this.rank = this.writer = devices.rank;
-    this.ranks = this.writers = devices.ranks;
+  constructor(device: Backend, devices: Communicator, neighbours: Neighbours) {
+    this.rank = devices.rank;
+    this.ranks = devices.ranks;
+    this.writer = neighbours.writer;
+    this.writers = neighbours.writers;
     this.devices = devices;
     this.#device = device;
     this.#neighbours = neighbours;

@@ -1,6 +1,6 @@
 /** Ranks that are threads of one process and meet in shared memory. */
 import type { Buffer, HostBackend } from "../backend/backend.ts";
-import type { Collective, Share } from "./collective.ts";
+import { type Collective, type Share, shareOf } from "./collective.ts";
 
 /** Words of shared memory a barrier needs, apart from each other so that they do not share a cache line. */
 export const BARRIER_WORDS = 64;
@@ -9,8 +9,6 @@ const ABORTED = 16;
 const GENERATION = 32;
 /** Looks at the barrier this often before sleeping; about 20 us, longer than ranks with equal work drift apart. */
 const SPINS = 10_000;
-/** Shares begin at multiples of this many words: whole cache lines. */
-const ALIGNMENT = 16;
 
 /** Makes all calls of `barrier` that wait, or ever will, throw: for a group that cannot go on. */
 export function abortBarrier(barrier: Int32Array): void {
@@ -79,9 +77,7 @@ export class SharedCollective implements Collective {
   }
 
   share(words: number): Share {
-    const begin = (rank: number) => Math.floor(words * rank / this.ranks / ALIGNMENT) * ALIGNMENT;
-    const end = this.rank === this.ranks - 1 ? words : begin(this.rank + 1);
-    return { first: begin(this.rank), words: end - begin(this.rank) };
+    return shareOf(words, this.rank, this.ranks);
   }
 
   sum(_gradients: Buffer): void {

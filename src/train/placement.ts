@@ -1,6 +1,7 @@
 /** Decides what computes a run and where its rows lie. */
 import { cpuOptions, openDevice, openHost } from "../backend/open.ts";
 import type { DeviceBackend } from "../backend/backend.ts";
+import type { Cluster } from "../collective/cluster.ts";
 import type { ModelPlan } from "../model/shape.ts";
 import { HotsetError, UsageError } from "../errors.ts";
 import type { TrainConfig } from "./config.ts";
@@ -12,13 +13,20 @@ import {
   type RankGroup,
   type RunMemoryOptions,
 } from "./rank_group.ts";
+import { MpiRanks } from "./mpi_ranks.ts";
 import { WorkerRanks } from "./worker_ranks.ts";
 
 /** The part of a configuration that decides where a run computes. */
 export type PlacementConfig = Pick<TrainConfig, "mode" | "device" | "ranks" | "precision" | "activations">;
 
-/** Throws UsageError if the mode and the device contradict each other. Cheap: to be asked before any stage runs. */
-export function expectPlacement({ mode, device }: Pick<TrainConfig, "mode" | "device">): void {
+/**
+ * Throws UsageError if the mode and the device contradict each other, or cannot be had in a cluster, where `auto` is the
+ * CPU: processes must agree. Cheap: to be asked before any stage runs.
+ */
+export function expectPlacement({ mode, device }: Pick<TrainConfig, "mode" | "device">, cluster?: Cluster): void {
+  if (cluster !== undefined && device === "auto" && (mode === "gpu" || mode === "hybrid")) {
+    throw new UsageError(`Cannot train in mode ${mode} over MPI on the CPU: choose --device cuda`);
+  }
   if (device === "cpu" && (mode === "gpu" || mode === "hybrid")) {
     throw new UsageError(`Cannot train in mode ${mode} on the CPU: choose --mode fae or cpu`);
   }
@@ -58,8 +66,10 @@ export async function openRanks(
   plan: ModelPlan,
   batches: PlacementBatches,
   report: Report,
+  cluster?: Cluster,
 ): Promise<RankGroup> {
-  expectPlacement(config);
+  expectPlacement(config, cluster);
+  if (cluster !== undefined) return await openCluster(config, plan, batches, report, cluster);
   const hostOptions = await cpuOptions("auto");
   const host = await openHost(hostOptions);
   const device = await findDevice(config, report);
@@ -84,6 +94,18 @@ export async function openRanks(
   }
   report({ event: "note", text: `Training on ${group.device} with ${ranks} rank${ranks === 1 ? "" : "s"}` });
   return group;
+}
+
+/** The same for processes: all compute on the CPU, or each on a GPU of its host. */
+async function openCluster(
+  { mode, device, precision, activations }: PlacementConfig,
+  plan: ModelPlan,
+  batches: PlacementBatches,
+  report: Report,
+  cluster: Cluster,
+): Promise<RankGroup> {
+  const devices = device === "cuda" || device === "emulated" ? { device, precision, activations } : undefined;
+  return await MpiRanks.open(cluster, { plan, ...batches, devices, tablesOnDevices: mode === "gpu" }, report);
 }
 
 /** The device that the configuration asks for, of several ranks the last one's; undefined if the CPU is to compute. */

@@ -38,7 +38,7 @@ export function allocateRunMemory(options: RunMemoryOptions): RunMemory {
   const { ranks, device, host } = options;
   const onHost = (host as Backend) === device;
   return {
-    ...allocateShared(options),
+    ...allocateSlots(options),
     ...allocateOnDevice(options, ranks),
     full: allocateTables(options),
     hostGradients: onHost ? undefined : allocateHostGradients(options),
@@ -62,7 +62,7 @@ export function allocateMirroredMemory(
   const denseState = optimizer === "sgd" ? undefined : host.allocate(denseWords, "dense optimizer state");
   const hostGradients = allocateHostGradients(onHost);
   return {
-    ...allocateShared(onHost),
+    ...allocateSlots(onHost),
     ...{ full, hot: undefined, parameters, denseState, gradients: [], pooledGradients: hostGradients, hostGradients },
     mirror: { parameters, denseState, full: tablesOnDevices ? full : undefined },
   };
@@ -83,7 +83,8 @@ function allocateStore({ shape }: ModelPlan, backend: Backend, rows: number, lab
   };
 }
 
-function allocateHostGradients({ plan, batchShape, host }: RunMemoryOptions): Buffer {
+/** Gradients of the pooled rows of a batch whose rows lie on the host. */
+export function allocateHostGradients({ plan, batchShape, host }: RunMemoryOptions): Buffer {
   const { batchSize, tables } = batchShape;
   return host.allocate(batchSize * tables * plan.shape.dim, "gradients of pooled rows");
 }
@@ -101,8 +102,8 @@ export function allocateOnDevice(options: RunMemoryOptions, ranksHere: number) {
   };
 }
 
-/** What the coordinator and all ranks read and write, in host memory. */
-function allocateShared({ plan, batchShape, hotRows, mostDistinct, ranks, device, host }: RunMemoryOptions) {
+/** What the coordinator's process and all its ranks read and write, in host memory. */
+export function allocateSlots({ plan, batchShape, hotRows, mostDistinct, ranks, device, host }: RunMemoryOptions) {
   const { lookupCapacity } = batchShape;
   const times = (count: number, words: number, label: string) =>
     Array.from({ length: count }, () => host.allocate(words, label));
@@ -186,6 +187,11 @@ export abstract class RankGroup implements AsyncDisposable {
     this.post(Command.fromMirror, 0, 0);
     this.post(Command.initialise, seed, 0);
     this.drain();
+  }
+
+  /** True if a flag is true on any rank, as soon as all know. */
+  agree(flag: boolean): boolean {
+    return flag;
   }
 
   /** Copies a checkpoint into the memory of all ranks. Throws HotsetError if it is one of another model. */

@@ -70,7 +70,11 @@ function rankOnDevice(
   const options = { plan, batchShape, hotRows, mostDistinct, ranks, device, host, tables: device };
   const { gradients: [gradients], ...own } = allocateOnDevice(options, 1);
   const full = tables ? allocateTables(options) : shared.full;
-  const collective = new NcclCollective(device, communicator, barrier);
+  const collective = new NcclCollective(device, communicator, {
+    writer: rank,
+    writers: ranks,
+    wait: () => barrier.wait(),
+  });
   return { rank: new Rank({ ...shared, ...own, device, full, gradients }, collective), communicator };
 }
 

@@ -2,6 +2,7 @@
 import { dirname, join, resolve } from "node:path";
 import { z } from "zod";
 import { fingerprint, firstIssue, removeLeftovers } from "../artifact.ts";
+import type { Cluster } from "../collective/cluster.ts";
 import { Dataset } from "../dataset/dataset.ts";
 import { HotsetError, messageOf, UsageError } from "../errors.ts";
 import type { Layout } from "../layout/layout.ts";
@@ -104,11 +105,18 @@ export interface RunOptions {
   readonly signal?: () => AbortSignal;
   /** True measures the phases of a step when training is over. */
   readonly phases?: boolean | undefined;
+  /** The processes that train together, each of which calls the same; undefined to train in this one. */
+  readonly cluster?: Cluster | undefined;
+}
+
+/** Does work that leaves files, or finds them: in a cluster one process after the other. */
+export async function inTurn<T>({ cluster }: RunOptions, work: () => T | Promise<T>): Promise<T> {
+  return cluster === undefined ? await work() : await cluster.inTurn(work);
 }
 
 /** Throws unless a run can begin in the directory: what would fail after hours of preparing fails at once. */
-export function expectStart(config: TrainConfig, out: string): void {
-  expectPlacement(config);
+export function expectStart(config: TrainConfig, out: string, cluster?: Cluster): void {
+  expectPlacement(config, cluster);
   const { denseFeatures, bottom } = config;
   planModel({ ...config, tableRows: [1], bottom: [denseFeatures ?? 1, ...bottom] });
   if (exists(out) && !Deno.statSync(out).isDirectory) {
@@ -128,17 +136,21 @@ export async function trainOn(
   config: TrainConfig,
   options: RunOptions,
 ): Promise<ResultEvent> {
-  expectStart(config, options.out);
-  await expectDevice(config);
-  const dataset = await ensureDataset(inputs, raw, cacheOf(options.out), options.report);
+  const dataset = await inTurn(options, async () => {
+    expectStart(config, options.out, options.cluster);
+    if (options.cluster === undefined) await expectDevice(config);
+    return await ensureDataset(inputs, raw, cacheOf(options.out), options.report);
+  });
   return await startRun(config, dataset, options);
 }
 
 /** Begins a run in a new directory and trains to the end. Throws Interrupted when the signal is aborted. */
 export async function startRun(config: TrainConfig, dataset: Dataset, options: RunOptions): Promise<ResultEvent> {
-  const { out } = options;
-  expectStart(config, out);
-  return await trainRun(config, planFor(config, dataset), dataset, undefined, options);
+  const plan = await inTurn(options, () => {
+    expectStart(config, options.out, options.cluster);
+    return planFor(config, dataset);
+  });
+  return await trainRun(config, plan, dataset, undefined, options);
 }
 
 /** Makes the directory of a run that is about to train, if it is new. */
@@ -159,15 +171,21 @@ function recordRun(config: TrainConfig, dataset: Dataset, out: string): void {
 
 /** Continues a run from its last checkpoint, with the same bits as if it had never stopped. */
 export async function resumeRun(options: RunOptions): Promise<ResultEvent> {
-  const { config, dataset: directory, datasetId } = readRun(options.out);
+  const { config, dataset, checkpoint } = await inTurn(options, () => reopen(options));
+  return await trainRun(config, planFor(config, dataset), dataset, checkpoint, options);
+}
+
+/** What a run was told, and where it stood. */
+function reopen({ out, cluster }: RunOptions) {
+  const { config, dataset: directory, datasetId } = readRun(out);
+  expectPlacement(config, cluster);
   const dataset = Dataset.open(directory);
   if (dataset.id !== datasetId) {
-    throw new HotsetError(`Cannot resume ${options.out}: its dataset ${directory} has changed since`);
+    throw new HotsetError(`Cannot resume ${out}: its dataset ${directory} has changed since`);
   }
-  const last = join(options.out, LAST_CHECKPOINT);
+  const last = join(out, LAST_CHECKPOINT);
   removeLeftovers(last);
-  const checkpoint = exists(last) ? Checkpoint.open(last) : undefined;
-  return await trainRun(config, planFor(config, dataset), dataset, checkpoint, options);
+  return { config, dataset, checkpoint: exists(last) ? Checkpoint.open(last) : undefined };
 }
 
 async function trainRun(
@@ -175,24 +193,27 @@ async function trainRun(
   plan: ModelPlan,
   dataset: Dataset,
   checkpoint: Checkpoint | undefined,
-  { out, report, signal = () => NEVER, phases }: RunOptions,
+  options: RunOptions,
 ): Promise<ResultEvent> {
+  const { out, report, signal = () => NEVER, phases, cluster } = options;
   // Whatever fails before training begins leaves no run behind, so the same command can be given again.
   const before: RunEvent[] = [];
-  using layout = layoutFor(config, dataset, cacheOf(out), (event) => {
-    before.push(event);
-    report(event);
-  });
+  using layout = await inTurn(options, () =>
+    layoutFor(config, dataset, cacheOf(out), (event) => {
+      before.push(event);
+      report(event);
+    }));
   const runId = runIdOf(config, layout);
   if (checkpoint !== undefined && checkpoint.body.run !== runId) {
     throw new HotsetError(`Cannot resume ${out}: its checkpoint was made with other data or options`);
   }
-  await using group = await openRanks(config, plan, batchesOf(layout), report);
-  recordRun(config, dataset, out);
-  using metrics = Deno.openSync(join(out, METRICS_FILE), { append: true, create: true });
+  await using group = await openRanks(config, plan, batchesOf(layout), report, cluster);
+  const writes = cluster?.first ?? true;
+  if (writes) recordRun(config, dataset, out);
+  using metrics = writes ? Deno.openSync(join(out, METRICS_FILE), { append: true, create: true }) : undefined;
   const record: Report = (event) => {
     if (event.event === "stage" || event.event === "note") return;
-    metrics.writeSync(new TextEncoder().encode(JSON.stringify(event) + "\n"));
+    metrics?.writeSync(new TextEncoder().encode(JSON.stringify(event) + "\n"));
   };
   before.forEach(record);
   const recordAndReport: Report = (event) => {
@@ -211,7 +232,7 @@ async function trainRun(
     signal: signal(),
   });
   const result = await trainer.run();
-  if (phases && group.memory.mirror === undefined) {
+  if (phases && cluster === undefined && group.memory.mirror === undefined) {
     for (const event of measurePhases(layout, group.memory)) recordAndReport(event);
   }
   recordAndReport(result);

@@ -147,7 +147,7 @@ export class Trainer {
         await new Promise((resolve) => setTimeout(resolve, 0));
         yielded = performance.now();
       }
-      if (signal.aborted) this.#interrupt();
+      if (this.#group.agree(signal.aborted)) this.#interrupt();
     }
     this.#progress();
     this.#state.epoch++;

@@ -1,6 +1,6 @@
 /** Ranks as Deno Workers over shared memory, one a core. Steps are passed through a ring of words; no messages. */
 import { abortBarrier, BARRIER_WORDS } from "../collective/shared.ts";
-import type { Buffer, HostBackend, SharedWords } from "../backend/backend.ts";
+import { type Buffer, COMMUNICATOR_ID_BYTES, type HostBackend, type SharedWords } from "../backend/backend.ts";
 import type { DeviceOptions, HostOptions } from "../backend/open.ts";
 import type { BatchShape } from "../layout/batch.ts";
 import type { ModelPlan } from "../model/shape.ts";
@@ -8,8 +8,6 @@ import { HotsetError } from "../errors.ts";
 import { Command } from "./rank.ts";
 import { RankGroup, type RunMemory } from "./rank_group.ts";
 
-/** Room for the id of a communicator. */
-const COMMUNICATOR_ID_BYTES = 128;
 /** Commands that can be queued. */
 export const RING_COMMANDS = 64;
 const COMMAND_WORDS = 4;

@@ -1,0 +1,188 @@
+/**
+ * Ranks as processes that mpirun started. Every process runs the whole training loop over the same batches in the same
+ * order and computes its rank's part; the processes of a host share the tables.
+ */
+import type { Backend, Buffer, DeviceBackend, PagedBackend } from "../backend/backend.ts";
+import { COMMUNICATOR_ID_BYTES, stateWordsPerRow } from "../backend/backend.ts";
+import { cpuOptions, type DeviceOptions, openDevice, openHost } from "../backend/open.ts";
+import type { Cluster } from "../collective/cluster.ts";
+import { type Collective, samplesOfRank } from "../collective/collective.ts";
+import { Gathering, MpiCollective } from "../collective/mpi.ts";
+import { NcclCollective } from "../collective/nccl.ts";
+import { HotsetError } from "../errors.ts";
+import { type Checkpoint, type CheckpointBody, saveCheckpoint } from "./checkpoint.ts";
+import type { Report } from "./events.ts";
+import { Command, Count, Rank } from "./rank.ts";
+import {
+  allocateHostGradients,
+  allocateOnDevice,
+  allocateSlots,
+  allocateTables,
+  RankGroup,
+  type RunMemory,
+  type RunMemoryOptions,
+} from "./rank_group.ts";
+
+/** Steps between the exchanges of flags, which cost a round trip each. */
+const STEPS_TO_AGREE = 16;
+
+/** What all processes know of a run. */
+export interface ClusterRun extends Pick<RunMemoryOptions, "plan" | "batchShape" | "hotRows" | "mostDistinct"> {
+  /** A device for each rank, or undefined to compute on the host. */
+  readonly devices: Omit<DeviceOptions, "ordinal"> | undefined;
+  /** True if the full tables are on the devices as well. */
+  readonly tablesOnDevices: boolean;
+}
+
+/** This process's rank; all others do the same at the same time. */
+export class MpiRanks extends RankGroup {
+  readonly ranks: number;
+  readonly device: string;
+  readonly #cluster: Cluster;
+  readonly #rank: Rank;
+  readonly #losses: Gathering;
+  readonly #scores: Gathering;
+  readonly #counts: Gathering;
+  #agreements = 0;
+
+  private constructor(memory: RunMemory, cluster: Cluster, gradients: Buffer, collective: Collective) {
+    super(memory);
+    const { ranks } = cluster;
+    this.ranks = ranks;
+    this.device = memory.device.name;
+    this.#cluster = cluster;
+    this.#rank = new Rank({ ...memory, gradients }, collective);
+    const { batchSize } = memory.batchShape;
+    const each = (words: (r: number) => number) =>
+      new Gathering(cluster, Array.from({ length: ranks }, (_, r) => words(r)));
+    this.#losses = each(() => 1);
+    this.#scores = each((r) => samplesOfRank(batchSize, r, ranks).count);
+    this.#counts = each(() => 2 * Count.doubles);
+    cluster.expectsAnswers(true);
+  }
+
+  /** Allocates this rank's memory and that of its host. All ranks must call it. */
+  static async open(joined: Cluster, run: ClusterRun, report: Report): Promise<MpiRanks> {
+    const { plan, batchShape, devices } = run;
+    if (batchShape.batchSize < joined.ranks) {
+      throw new HotsetError(`Cannot train with ${joined.ranks} ranks on batches of ${batchShape.batchSize} samples`);
+    }
+    const host = await openHost(await cpuOptions("auto"));
+    const { dim, optimizer } = plan.shape;
+    const tableBytes = 4 * plan.rows * Math.max(dim, stateWordsPerRow(optimizer, dim));
+    const cluster = joined.locals > 1 && tableBytes > host.largestTable
+      ? joined.apart(`tables of more than ${host.largestTable / 2 ** 30} GiB cannot be shared`)
+      : joined;
+    const { ranks, hosts } = cluster;
+    const group = devices === undefined
+      ? MpiRanks.#onHost(cluster, run, host)
+      : MpiRanks.#onDevice(cluster, run, host, await openDevice({ ...devices, ordinal: cluster.local }));
+    report({
+      event: "note",
+      text: `Training on ${group.device} with ${ranks} ranks on ${hosts} host${
+        hosts === 1 ? "" : "s"
+      } (${cluster.library})`,
+    });
+    if (cluster.apartBecause !== undefined) {
+      report({ event: "note", text: `Ranks share no memory: ${cluster.apartBecause}` });
+    }
+    return group;
+  }
+
+  static #onHost(cluster: Cluster, run: ClusterRun, host: PagedBackend): MpiRanks {
+    const { ranks, local, locals } = cluster;
+    const options = { ...run, ranks, device: host, host, tables: host };
+    const shared = sharePages(
+      cluster,
+      host,
+      () => ({ full: allocateTables(options), ...allocateOnDevice(options, locals) }),
+    );
+    const memory = { ...shared, ...allocateSlots(options), hostGradients: undefined, mirror: undefined };
+    const collective = new MpiCollective(host, cluster, memory.gradients);
+    return new MpiRanks(memory, cluster, memory.gradients[local], collective);
+  }
+
+  /** The first rank's id of the communicator reaches the others over MPI; from then on NCCL connects the devices. */
+  static #onDevice(cluster: Cluster, run: ClusterRun, host: PagedBackend, device: DeviceBackend): MpiRanks {
+    const { rank, ranks, hosts, local, locals, neighbours } = cluster;
+    if (hosts > 1 && !run.tablesOnDevices) {
+      throw new HotsetError("Cannot train with GPUs of several hosts on tables in host memory: choose --mode gpu");
+    }
+    const options = { ...run, ranks, device, host, tables: host };
+    const shared = sharePages(
+      cluster,
+      host,
+      () => ({
+        full: run.tablesOnDevices ? undefined : allocateTables(options),
+        hostGradients: allocateHostGradients(options),
+      }),
+    );
+    const full = shared.full ?? allocateTables({ ...options, tables: device });
+    const id = cluster.first ? device.communicatorId() : new Uint8Array(COMMUNICATOR_ID_BYTES);
+    cluster.broadcast(id);
+    const communicator = device.connect(id, rank, ranks);
+    const own = allocateOnDevice(options, 1);
+    const memory = { ...own, ...allocateSlots(options), full, hostGradients: shared.hostGradients, mirror: undefined };
+    const request = neighbours.request();
+    const wait = () => neighbours.barrier(request).wait();
+    const collective = new NcclCollective(device, communicator, { writer: local, writers: locals, wait });
+    return new MpiRanks(memory, cluster, memory.gradients[0], collective);
+  }
+
+  override agree(flag: boolean): boolean {
+    if (++this.#agreements % STEPS_TO_AGREE !== 0) return false;
+    this.memory.device.synchronize();
+    return this.#cluster.anyone(flag);
+  }
+
+  post(command: Command, a: number, b: number): void {
+    this.#rank.execute(command, a, b);
+    const { host, losses, scores, counts } = this.memory;
+    if (command === Command.takeLoss) this.#gather(this.#losses, losses);
+    if (command === Command.score) this.#gather(this.#scores, scores[a]);
+    if (command === Command.count) this.#gather(this.#counts, counts);
+  }
+
+  /** A rank that waits for others must not hold up their devices: its own is done first. */
+  #gather(gathering: Gathering, vector: Buffer): void {
+    this.memory.device.synchronize();
+    gathering.gather(this.memory.host.floats(vector));
+  }
+
+  drain(): void {
+    this.memory.device.synchronize();
+    this.#cluster.barrier();
+  }
+
+  protected waitForSlot(): void {}
+
+  override save(directory: string, body: CheckpointBody): void {
+    if (this.#cluster.first) saveCheckpoint(directory, this.memory, body);
+    this.drain();
+  }
+
+  override load(checkpoint: Checkpoint): void {
+    const { memory } = this;
+    const sharesAll = (memory.host as Backend) === memory.device;
+    if (!sharesAll || this.#cluster.local === 0) checkpoint.load(memory, memory.plan.shape);
+    this.drain();
+  }
+
+  // deno-lint-ignore require-await
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#cluster.expectsAnswers(false);
+    this.memory.device[Symbol.dispose]();
+  }
+}
+
+/** Runs `allocate` in memory that the processes of this host share. */
+function sharePages<T>(cluster: Cluster, host: PagedBackend, allocate: () => T): T {
+  let shared: T | undefined;
+  const pages = host.pagesOf(() => shared = allocate());
+  if (cluster.locals > 1 && !cluster.shareMemory(pages)) {
+    throw new HotsetError(
+      `Cannot share ${pages.length} bytes between the ranks of a host: they do not fit in memory`,
+    );
+  }
+  return shared!;
+}
