@@ -53,6 +53,18 @@ interface BatchViews {
   readonly segments: Buffer;
 }
 
+/** Rows that lie on several hosts: brought here before a step pools them, and updated together after its backward pass. */
+export interface RemoteRows {
+  /** Rows to pool from, (rows, dim). */
+  readonly weights: Buffer;
+  /** Index of each lookup of this rank's samples among them, in the places of the batch's own; undefined for those. */
+  readonly indices: Buffer | undefined;
+  /** Brings the rows of the batch. */
+  fetch(): void;
+  /** Updates them from the gradients of all hosts. */
+  update(): void;
+}
+
 /** A place for batches together with the store their rows lie in; made once, used for every batch put there. */
 export interface StepInput {
   readonly store: EmbeddingStore;
@@ -60,6 +72,8 @@ export interface StepInput {
   readonly compute: BatchViews;
   /** The block on the store's backend; the same views where that is the device. */
   readonly lookup: BatchViews;
+  /** How rows are found and updated; undefined where they all lie in the store. */
+  readonly remote: RemoteRows | undefined;
   /** The step over a full batch, once it was run (and perhaps recorded). */
   replay: (() => void) | undefined;
 }
@@ -162,11 +176,22 @@ export class Dlrm {
    * Binds a place for batches. `deviceBlock` is a batch block on the device, `hostBlock` the same batch in host memory;
    * with the rows on the host, the device block need hold no more than header, labels and dense features.
    */
-  input(store: EmbeddingStore, deviceBlock: Buffer, hostBlock: Buffer): StepInput {
+  input(store: EmbeddingStore, deviceBlock: Buffer, hostBlock: Buffer, remote?: RemoteRows): StepInput {
     const { device, host } = this.#memory;
     const onDevice = store.backend === device;
     const compute = this.#views(device, deviceBlock, onDevice);
-    return { store, compute, lookup: onDevice ? compute : this.#views(host, hostBlock, true), replay: undefined };
+    let lookup = onDevice ? compute : this.#views(host, hostBlock, true);
+    if (remote?.indices !== undefined) lookup = { ...lookup, indices: this.#ownIndices(host, remote.indices) };
+    return { store, compute, lookup, remote, replay: undefined };
+  }
+
+  /** This rank's part of indices that lie as a batch's do. */
+  #ownIndices(backend: Backend, indices: Buffer): Buffer {
+    const { tables, bags, lookupCapacity } = this.#shape;
+    // Offsets count from the first lookup of the batch, so with bags a rank needs all indices.
+    return bags
+      ? backend.view(indices, 0, lookupCapacity)
+      : backend.view(indices, this.firstSample * tables, this.capacity * tables);
   }
 
   #views(backend: Backend, block: Buffer, sparse: boolean): BatchViews {
@@ -179,8 +204,7 @@ export class Dlrm {
       header: part(0, labels),
       labels: part(labels + first, capacity),
       dense: part(dense + first * denseFeatures, capacity * denseFeatures),
-      // Offsets count from the first lookup of the batch, so with bags a rank needs all indices.
-      indices: bags ? sparsePart(indices, lookupCapacity) : sparsePart(indices + first * tables, capacity * tables),
+      indices: sparse ? this.#ownIndices(backend, part(indices, lookupCapacity)) : part(0, 0),
       offsets: bags ? sparsePart(offsets + first * tables, capacity * tables + 1) : undefined,
       segmentBags: sparsePart(segmentBags, lookupCapacity),
       segments: sparsePart(segments, 2 * (lookupCapacity + 1)),
@@ -208,12 +232,14 @@ export class Dlrm {
     }
   }
 
-  #forward({ store, compute, lookup }: StepInput, samples: number): void {
+  #forward({ store, compute, lookup, remote }: StepInput, samples: number): void {
     const { device } = this.#memory;
     const { dim } = this.plan.shape;
     const { tables } = this.#shape;
     const pooled = store.backend === device ? this.#onDevice : this.#onHost;
-    store.backend.pool(samples * tables, dim, store.weights, lookup.indices, lookup.offsets, pooled.values);
+    remote?.fetch();
+    const weights = remote?.weights ?? store.weights;
+    store.backend.pool(samples * tables, dim, weights, lookup.indices, lookup.offsets, pooled.values);
     if (pooled !== this.#onDevice) this.#toDevice(pooled.values, this.#onDevice.values, samples * tables * dim);
     const bottom = this.#forwardMlp(this.#bottom, samples, compute.dense);
     device.interact(this.plan.interaction, samples, bottom, this.#onDevice.values, this.#interaction);
@@ -248,7 +274,8 @@ export class Dlrm {
     );
     this.#backwardMlp(this.#bottom, samples, compute.dense, undefined);
     this.#collective.sum(gradients);
-    this.#updateRows(input, samples);
+    if (input.remote === undefined) this.updateRows(input, samples);
+    else input.remote.update();
     const { optimizer } = this.plan.shape;
     const { words, parameters, gradients: sums, state } = this.#owned;
     device.updateDense(optimizer, words, compute.header, parameters, sums, state);
@@ -264,7 +291,8 @@ export class Dlrm {
     }
   }
 
-  #updateRows({ store, lookup }: StepInput, samples: number): void {
+  /** Updates this rank's share of the rows of the batch, with the gradients of all samples. */
+  updateRows({ store, lookup }: StepInput, samples: number): void {
     const { device } = this.#memory;
     const pooled = store.backend === device ? this.#onDevice : this.#onHost;
     if (pooled !== this.#onDevice) {

@@ -2,17 +2,21 @@
  * Ranks as processes that mpirun started. Every process runs the whole training loop over the same batches in the same
  * order and computes its rank's part; the processes of a host share the tables.
  */
-import type { PagedBackend } from "../backend/backend.ts";
+import type { Buffer, PagedBackend } from "../backend/backend.ts";
 import { stateWordsPerRow } from "../backend/backend.ts";
 import { cpuOptions, openHost } from "../backend/open.ts";
 import type { Cluster } from "../collective/cluster.ts";
 import { Gathering, MpiCollective } from "../collective/mpi.ts";
 import { HotsetError } from "../errors.ts";
 import type { BatchShape } from "../layout/batch.ts";
+import { SegmentSorter } from "../layout/segment_sorter.ts";
 import type { ModelPlan } from "../model/shape.ts";
 import { type Checkpoint, type CheckpointBody, saveCheckpoint } from "./checkpoint.ts";
 import type { Report } from "./events.ts";
 import { Command, Rank } from "./rank.ts";
+import { RowExchange, rowsOnHost } from "./row_exchange.ts";
+import { saveSharded } from "./sharded_checkpoint.ts";
+import { ShardedTables } from "./sharded_tables.ts";
 import { allocateOwn, allocateShared, RankGroup, type RunMemory } from "./rank_group.ts";
 
 /** Steps between the exchanges of flags, which cost a round trip each. */
@@ -25,15 +29,22 @@ export class MpiRanks extends RankGroup {
   readonly #rank: Rank;
   readonly #losses: Gathering;
   readonly #scores: Gathering;
+  /** Finds the distinct rows of batches that are scored: what hosts send each other. */
+  readonly #sorter: SegmentSorter | undefined;
   #agreements = 0;
 
-  private constructor(memory: RunMemory, cluster: Cluster, host: PagedBackend) {
+  /** `fetched` holds rows of the shards of other hosts; undefined on one host. */
+  private constructor(memory: RunMemory, cluster: Cluster, host: PagedBackend, fetched: Buffer | undefined) {
     super(memory);
     const { ranks } = cluster;
     this.ranks = ranks;
     this.#cluster = cluster;
+    const { plan, batchShape, full, hot } = memory;
+    const exchange = fetched && new RowExchange(cluster, { ...memory, fetched });
+    const sharded = exchange && new ShardedTables(cluster, plan, host, full, hot, exchange);
+    this.#sorter = exchange && new SegmentSorter(batchShape, plan.rows);
     this.#rank = new Rank(
-      { ...memory, gradients: memory.gradients[cluster.local] },
+      { ...memory, gradients: memory.gradients[cluster.local], exchange, sharded },
       new MpiCollective(host, cluster, memory.gradients),
     );
     const firstSample = (r: number) => Math.floor(memory.batchShape.batchSize * r / ranks);
@@ -55,21 +66,26 @@ export class MpiRanks extends RankGroup {
     }
     const host = await openHost(await cpuOptions("auto"));
     const { dim, optimizer } = plan.shape;
-    const tableBytes = 4 * plan.rows * Math.max(dim, stateWordsPerRow(optimizer, dim));
+    const tableBytes = 4 * Math.ceil(plan.rows / joined.hosts) * Math.max(dim, stateWordsPerRow(optimizer, dim));
     const cluster = joined.locals > 1 && tableBytes > host.largestTable
       ? joined.apart(`tables of more than ${host.largestTable / 2 ** 30} GiB cannot be shared`)
       : joined;
     const { ranks, hosts, locals } = cluster;
-    const options = { plan, batchShape, hotRows, device: host, host, tables: host };
+    const fullRows = rowsOnHost(plan.rows, cluster.host, hosts);
+    const options = { plan, batchShape, hotRows, fullRows, device: host, host, tables: host };
     let shared: ReturnType<typeof allocateShared> | undefined;
-    const pages = host.pagesOf(() => shared = allocateShared({ ...options, ranks: locals }));
+    let fetched: Buffer | undefined;
+    const pages = host.pagesOf(() => {
+      shared = allocateShared({ ...options, ranks: locals });
+      if (hosts > 1) fetched = host.allocate(batchShape.lookupCapacity * dim, "rows of other hosts");
+    });
     if (locals > 1 && !cluster.shareMemory(pages)) {
       throw new HotsetError(
         `Cannot share ${pages.length} bytes between the ranks of a host: they do not fit in memory`,
       );
     }
     const memory = { ...shared!, ...allocateOwn({ ...options, ranks }) };
-    const group = new MpiRanks(memory, cluster, host);
+    const group = new MpiRanks(memory, cluster, host, fetched);
     report({
       event: "note",
       text: `Training on ${host.name} with ${ranks} ranks on ${hosts} host${
@@ -87,6 +103,7 @@ export class MpiRanks extends RankGroup {
   }
 
   post(command: Command, a: number, b: number): void {
+    if (command === Command.score) this.#sorter?.write(this.batches[a]);
     this.#rank.execute(command, a, b);
     const { host, losses, scores } = this.memory;
     if (command === Command.takeLoss) this.#losses.gather(host.floats(losses));
@@ -100,12 +117,13 @@ export class MpiRanks extends RankGroup {
   protected waitForSlot(): void {}
 
   override save(directory: string, body: CheckpointBody): void {
-    if (this.#cluster.first) saveCheckpoint(directory, this.memory, body);
+    if (this.#cluster.hosts > 1) saveSharded(this.#cluster, directory, this.memory, body);
+    else if (this.#cluster.first) saveCheckpoint(directory, this.memory, body);
     this.drain();
   }
 
   override load(checkpoint: Checkpoint): void {
-    if (this.#cluster.local === 0) super.load(checkpoint);
+    if (this.#cluster.local === 0) checkpoint.load(this.memory, this.memory.plan.shape, this.#cluster);
     this.drain();
   }
 

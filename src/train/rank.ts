@@ -9,6 +9,8 @@ import { Dlrm, type EmbeddingStore, type StepInput } from "../model/dlrm.ts";
 import { initialiseChunk, rowChunks } from "../model/initialise.ts";
 import { RowMover } from "../model/row_mover.ts";
 import type { ModelPlan } from "../model/shape.ts";
+import type { RowExchange } from "./row_exchange.ts";
+import type { ShardedTables } from "./sharded_tables.ts";
 
 /** Everything a rank works on. What is marked shared is the same memory for every rank of a group. */
 export interface RankSetup {
@@ -36,6 +38,9 @@ export interface RankSetup {
   readonly moveHotRows: Buffer;
   /** Each rank's sum of losses when taken, (ranks), in host memory; shared. */
   readonly losses: Buffer;
+  /** How rows travel where `full` is this host's shard of the tables; undefined where it is all of them. */
+  readonly exchange?: RowExchange | undefined;
+  readonly sharded?: ShardedTables | undefined;
 }
 
 /** What a rank can be told to do; `a` and `b` are plain numbers. */
@@ -76,7 +81,7 @@ export class Rank {
 
   /** Allocates the rank's activations on the device. */
   constructor(setup: RankSetup, collective: Collective) {
-    const { device, host, plan, batchShape, full, hot } = setup;
+    const { device, host, plan, batchShape, full, hot, exchange } = setup;
     this.#setup = setup;
     this.#collective = collective;
     this.#lossSum = device.allocate(1, "sum of losses");
@@ -86,11 +91,14 @@ export class Rank {
     this.#slots = setup.slots.map((hostBlock, s) => {
       const deviceBlock = onHost ? hostBlock : device.allocate(batchSections(batchShape).capacity, "batch");
       const { buffer, byteOffset } = host.floats(hostBlock);
+      const batch = new Batch(batchShape, buffer, byteOffset);
+      const ofHot = hot && exchange?.hot(batch, hot, () => this.#model.updateRows(hotInput!, batch.samples));
+      const hotInput = hot && this.#model.input(hot, deviceBlock, hostBlock, ofHot);
       return {
-        batch: new Batch(batchShape, buffer, byteOffset),
+        batch,
         deviceBlock,
-        full: this.#model.input(full, deviceBlock, hostBlock),
-        hot: hot && this.#model.input(hot, deviceBlock, hostBlock),
+        full: this.#model.input(full, deviceBlock, hostBlock, exchange?.cold(batch, full)),
+        hot: hotInput,
         logits: host.floats(setup.scores[s]).subarray(firstSample, firstSample + capacity),
       };
     });
@@ -145,7 +153,8 @@ export class Rank {
   }
 
   #initialise(seed: number): void {
-    const { full, host, plan } = this.#setup;
+    const { full, host, plan, sharded } = this.#setup;
+    if (sharded !== undefined) return sharded.initialise(seed);
     const { dim } = plan.shape;
     const { writer, writers } = this.#collective;
     let index = 0;
@@ -168,14 +177,16 @@ export class Rank {
   }
 
   #move(command: Command.pullHot | Command.pushHot, count: number): void {
-    const { full, hot, host, moveRows, moveHotRows } = this.#setup;
+    const { full, hot, host, moveRows, moveHotRows, sharded } = this.#setup;
     const { writer, writers } = this.#collective;
     const part = (list: Buffer) => {
       const { buffer, byteOffset } = host.floats(list);
       return new Uint32Array(buffer, byteOffset, count)
         .subarray(Math.floor(count * writer / writers), Math.floor(count * (writer + 1) / writers));
     };
-    if (command === Command.pullHot) this.#mover.move(full, part(moveRows), hot!, part(moveHotRows));
+    if (sharded !== undefined) {
+      sharded[command === Command.pullHot ? "pull" : "push"](part(moveRows), part(moveHotRows));
+    } else if (command === Command.pullHot) this.#mover.move(full, part(moveRows), hot!, part(moveHotRows));
     else this.#mover.move(hot!, part(moveHotRows), full, part(moveRows));
     // The next step of any rank may read any of these rows.
     this.#collective.barrier();

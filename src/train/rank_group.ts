@@ -22,6 +22,8 @@ export interface RunMemoryOptions {
   readonly batchShape: BatchShape;
   /** Rows of the hot replica; 0 for none. */
   readonly hotRows: number;
+  /** Rows of the full tables that lie here, if not all. */
+  readonly fullRows?: number;
   readonly ranks: number;
   readonly device: Backend;
   readonly host: HostBackend;
@@ -46,7 +48,7 @@ export function allocateShared(options: RunMemoryOptions) {
     state: stateWords === 0 ? undefined : backend.allocateTable(rows * stateWords, `optimizer state of ${label}`),
   });
   return {
-    full: store(tables, plan.rows, "the embedding tables"),
+    full: store(tables, options.fullRows ?? plan.rows, "the embedding tables"),
     hot: hotRows === 0 ? undefined : store(device, hotRows, "the hot rows"),
     parameters: device.allocate(plan.denseWords, "dense parameters"),
     denseState: optimizer === "sgd" ? undefined : device.allocate(plan.denseWords, "dense optimizer state"),
