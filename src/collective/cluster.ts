@@ -1,5 +1,13 @@
 /** The processes of a run that mpirun or srun started: how many there are, which hosts they are on, and how they agree. */
-import { type Communicator, consecutive, type Mpi, MpiError, openMpi, type Request } from "../../ffi/mpi.ts";
+import {
+  type Communicator,
+  consecutive,
+  type Mpi,
+  MpiError,
+  openMpi,
+  type Parts,
+  type Request,
+} from "../../ffi/mpi.ts";
 import { LibraryError } from "../../ffi/library.ts";
 import { closeSharedPages, createSharedPages, mapSharedPages, type SharedPages } from "../../ffi/shared_pages.ts";
 import { HotsetError } from "../errors.ts";
@@ -44,7 +52,10 @@ export class Cluster implements Disposable {
   /** Why each process counts as a host of its own; undefined if they do not. */
   readonly apartBecause: string | undefined;
   readonly #mpi: Mpi;
+  /** Bytes of gradients and rows that this rank has sent to other hosts. */
+  bytesSent = 0;
   readonly #request: Request;
+  readonly #hostRequest: Request;
   readonly #flag = new Float32Array(1);
   readonly #anyFlag = new Float32Array(1);
   #knownError: unknown;
@@ -65,6 +76,7 @@ export class Cluster implements Disposable {
     this.neighbours = this.world.split(host, local);
     this.peers = this.world.split(local, host);
     this.#request = this.world.request();
+    this.#hostRequest = this.neighbours.request();
   }
 
   /** Joins the processes that were started together. Throws HotsetError where there is no MPI, or a wrong one. */
@@ -109,6 +121,16 @@ export class Cluster implements Disposable {
   /** Returns once all ranks have called it. */
   barrier(): void {
     this.world.barrier(this.#request).wait();
+  }
+
+  /** Returns once all ranks of this host have called it; what they wrote to shared memory is then visible. */
+  hostBarrier(): void {
+    if (this.locals > 1) this.neighbours.barrier(this.#hostRequest).wait();
+  }
+
+  /** Notes words that this rank sends to its peers. */
+  countSent({ counts }: Parts): void {
+    for (let h = 0; h < this.hosts; h++) if (h !== this.host) this.bytesSent += 4 * counts[h];
   }
 
   /** True on all ranks if it is on one. */

@@ -18,7 +18,6 @@ export class MpiCollective implements Collective {
   readonly #host: HostBackend;
   readonly #own: Buffer;
   readonly #others: Buffer[];
-  readonly #request: Request;
   readonly #hosts: HostSum | undefined;
 
   /** `gradients` are the dense gradients of this host's ranks, in memory that they share. */
@@ -33,7 +32,6 @@ export class MpiCollective implements Collective {
     const shares = gradients.map((vector) => host.view(vector, first, words));
     this.#own = shares[cluster.local];
     this.#others = shares.filter((_, local) => local !== cluster.local);
-    this.#request = cluster.neighbours.request();
     this.#hosts = cluster.hosts === 1 ? undefined : new HostSum(host, cluster, this.#own);
   }
 
@@ -49,7 +47,65 @@ export class MpiCollective implements Collective {
   }
 
   barrier(): void {
-    if (this.writers > 1) this.#cluster.neighbours.barrier(this.#request).wait();
+    this.#cluster.hostBarrier();
+  }
+}
+
+/**
+ * Rows that this rank exchanges with its peers, the ranks with its number on the other hosts. Rows have `dim` words and
+ * lie by host, one after the other.
+ */
+export class PeerExchange {
+  readonly #cluster: Cluster;
+  readonly #request: Request;
+  readonly #sent: Parts;
+  readonly #received: Parts;
+
+  constructor(cluster: Cluster) {
+    this.#cluster = cluster;
+    this.#request = cluster.peers.request();
+    this.#sent = consecutive(new Array(cluster.hosts).fill(0));
+    this.#received = consecutive(new Array(cluster.hosts).fill(0));
+  }
+
+  /** Sends `sentRows[h]` rows to each host h and receives `receivedRows[h]`. */
+  allToAll(
+    source: Float32Array,
+    sentRows: Int32Array,
+    target: Float32Array,
+    receivedRows: Int32Array,
+    dim: number,
+  ): void {
+    setParts(this.#sent, sentRows, dim);
+    setParts(this.#received, receivedRows, dim);
+    this.#cluster.peers.allToAll(source, this.#sent, target, this.#received, this.#request).wait();
+    this.#cluster.countSent(this.#sent);
+  }
+
+  /** Sends all rows to all hosts and receives `rows[h]` from each. */
+  allGather(source: Float32Array, target: Float32Array, rows: Int32Array, dim: number): void {
+    setParts(this.#received, rows, dim);
+    this.#gather(source, target);
+  }
+
+  /** Sends all words to all hosts and receives `counts[h]` words from each at `firsts[h]`. */
+  allGatherTo(source: Float32Array, target: Float32Array, counts: readonly number[], firsts: readonly number[]): void {
+    this.#received.counts.set(counts);
+    this.#received.firsts.set(firsts);
+    this.#gather(source, target);
+  }
+
+  #gather(source: Float32Array, target: Float32Array): void {
+    this.#cluster.peers.allGather(source, target, this.#received, this.#request).wait();
+    this.#cluster.bytesSent += 4 * source.length * (this.#cluster.hosts - 1);
+  }
+}
+
+function setParts({ counts, firsts }: Parts, rows: Int32Array, dim: number): void {
+  for (let h = 0, first = 0; h < rows.length; h++) {
+    counts[h] = rows[h] * dim;
+    firsts[h] = first;
+    first += counts[h];
   }
 }
 
@@ -107,7 +163,9 @@ class HostSum {
   }
 
   sum(): void {
-    const { peers } = this.#cluster;
+    const { peers, hosts } = this.#cluster;
+    this.#cluster.countSent(this.#pieces);
+    this.#cluster.bytesSent += 4 * (hosts - 1) * this.#sum.words;
     peers.allToAll(this.#vector, this.#pieces, this.#received, this.#receivedParts, this.#request).wait();
     for (const term of this.#terms) this.#host.add(term.words, term, this.#sum);
     peers.allGather(this.#host.floats(this.#sum), this.#vector, this.#pieces, this.#request).wait();

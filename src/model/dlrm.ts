@@ -56,6 +56,18 @@ interface BatchViews {
   readonly segments: Buffer;
 }
 
+/** Rows that lie on several hosts: brought here before a step pools them, and updated together after its backward pass. */
+export interface RemoteRows {
+  /** Rows to pool from, (rows, dim). */
+  readonly weights: Buffer;
+  /** Index of each lookup of this rank's samples among them, in the places of the batch's own; undefined for those. */
+  readonly indices: Buffer | undefined;
+  /** Brings the rows of the batch. */
+  fetch(): void;
+  /** Updates them from the gradients of all hosts. */
+  update(): void;
+}
+
 /** A place for batches together with the store their rows lie in; made once, used for every batch put there. */
 export interface StepInput {
   readonly store: EmbeddingStore;
@@ -63,10 +75,12 @@ export interface StepInput {
   readonly compute: BatchViews;
   /** The block on the store's backend; the same views where that is the device. */
   readonly lookup: BatchViews;
-  /** How ranks exchange the gradients of these rows; undefined if they lie in memory that all ranks share. */
+  /** How ranks exchange the gradients of these rows; undefined unless each has a replica on its device. */
   readonly exchange: ReplicaExchange | undefined;
   /** The lists of a batch that the exchange needs. */
   readonly lists: ReplicaLists | undefined;
+  /** How rows of several hosts are found and updated; undefined where they all lie in the store. */
+  readonly remote: RemoteRows | undefined;
   /** The step over a full batch, once it was run (and perhaps recorded). */
   replay: (() => void) | undefined;
 }
@@ -170,15 +184,20 @@ export class Dlrm {
    * with the rows on the host, the device block need hold no more than header, labels and dense features. No batch that
    * is trained on has more than `mostDistinct` distinct rows.
    */
-  input(store: EmbeddingStore, deviceBlock: Buffer, hostBlock: Buffer, mostDistinct: number): StepInput {
+  input(
+    store: EmbeddingStore,
+    deviceBlock: Buffer,
+    hostBlock: Buffer,
+    mostDistinct: number,
+    remote?: RemoteRows,
+  ): StepInput {
     const { device, host } = this.#memory;
     const onDevice = store.backend === device;
     const compute = this.#views(device, deviceBlock, onDevice);
+    let lookup = onDevice ? compute : this.#views(host, hostBlock, true);
+    if (remote?.indices !== undefined) lookup = { ...lookup, indices: this.#ownIndices(host, remote.indices) };
     const exchange = onDevice ? this.#exchangeOf(store, mostDistinct) : undefined;
-    return {
-      ...{ store, compute, lookup: onDevice ? compute : this.#views(host, hostBlock, true) },
-      ...{ exchange, lists: exchange?.newLists(), replay: undefined },
-    };
+    return { store, compute, lookup, exchange, lists: exchange?.newLists(), remote, replay: undefined };
   }
 
   #exchangeOf(store: EmbeddingStore, mostDistinct: number): ReplicaExchange | undefined {
@@ -191,6 +210,15 @@ export class Dlrm {
     return made;
   }
 
+  /** This rank's part of indices that lie as a batch's do. */
+  #ownIndices(backend: Backend, indices: Buffer): Buffer {
+    const { tables, bags, lookupCapacity } = this.#shape;
+    // Offsets count from the first lookup of the batch, so with bags a rank needs all indices.
+    return bags
+      ? backend.view(indices, 0, lookupCapacity)
+      : backend.view(indices, this.firstSample * tables, this.capacity * tables);
+  }
+
   #views(backend: Backend, block: Buffer, sparse: boolean): BatchViews {
     const { denseFeatures, tables, bags, lookupCapacity } = this.#shape;
     const { labels, dense, indices, offsets, segmentBags, segments } = this.#sections;
@@ -201,8 +229,7 @@ export class Dlrm {
       header: part(0, labels),
       labels: part(labels + first, capacity),
       dense: part(dense + first * denseFeatures, capacity * denseFeatures),
-      // Offsets count from the first lookup of the batch, so with bags a rank needs all indices.
-      indices: bags ? sparsePart(indices, lookupCapacity) : sparsePart(indices + first * tables, capacity * tables),
+      indices: sparse ? this.#ownIndices(backend, part(indices, lookupCapacity)) : part(0, 0),
       offsets: bags ? sparsePart(offsets + first * tables, capacity * tables + 1) : undefined,
       segmentBags: sparsePart(segmentBags, lookupCapacity),
       segments: sparsePart(segments, 2 * (lookupCapacity + 1)),
@@ -230,12 +257,14 @@ export class Dlrm {
     }
   }
 
-  #forward({ store, compute, lookup }: StepInput, samples: number): void {
+  #forward({ store, compute, lookup, remote }: StepInput, samples: number): void {
     const { device } = this.#memory;
     const { dim } = this.plan.shape;
     const { tables } = this.#shape;
     const pooled = store.backend === device ? this.#onDevice : this.#onHost;
-    store.backend.pool(samples * tables, dim, store.weights, lookup.indices, lookup.offsets, pooled.values);
+    remote?.fetch();
+    const weights = remote?.weights ?? store.weights;
+    store.backend.pool(samples * tables, dim, weights, lookup.indices, lookup.offsets, pooled.values);
     if (pooled !== this.#onDevice) this.#toDevice(pooled.values, this.#onDevice.values, samples * tables * dim);
     const bottom = this.#forwardMlp(this.#bottom, samples, compute.dense);
     device.interact(this.plan.interaction, samples, bottom, this.#onDevice.values, this.#interaction);
@@ -270,8 +299,13 @@ export class Dlrm {
     );
     this.#backwardMlp(this.#bottom, samples, compute.dense, undefined);
     this.#collective.sum(gradients);
-    if (input.exchange === undefined) this.#updateRows(input, samples);
-    else input.exchange.update(compute, input.lists, input.store.weights, input.store.state);
+    if (input.exchange !== undefined) {
+      input.exchange.update(compute, input.lists, input.store.weights, input.store.state);
+    } else if (input.remote !== undefined) {
+      input.remote.update();
+    } else {
+      this.updateRows(input, samples);
+    }
     const { optimizer } = this.plan.shape;
     const { words, parameters, gradients: sums, state } = this.#owned;
     device.updateDense(optimizer, words, compute.header, parameters, sums, state);
@@ -288,7 +322,8 @@ export class Dlrm {
     }
   }
 
-  #updateRows({ store, lookup }: StepInput, samples: number): void {
+  /** Updates this rank's share of the rows of the batch, with the gradients of all samples. */
+  updateRows({ store, lookup }: StepInput, samples: number): void {
     const { device } = this.#memory;
     const pooled = store.backend === device ? this.#onDevice : this.#onHost;
     if (pooled !== this.#onDevice) {

@@ -3,7 +3,7 @@
  * depends on the layout, the budget, the number of ranks or the device.
  */
 import { z } from "zod";
-import { Artifact, ArtifactWriter } from "../artifact.ts";
+import { Artifact, ArtifactWriter, type FileReader } from "../artifact.ts";
 import { type Backend, type Buffer, stateWordsPerRow } from "../backend/backend.ts";
 import { HotsetError } from "../errors.ts";
 import type { EmbeddingStore } from "../model/dlrm.ts";
@@ -62,27 +62,50 @@ interface Vector {
 
 type ModelMemory = Pick<RunMemory, "device" | "parameters" | "denseState"> & { readonly full: EmbeddingStore };
 
-function vectorsOf({ device, full, parameters, denseState }: ModelMemory): Vector[] {
+/** Names of a checkpoint's files. */
+export const CHECKPOINT_FILES = {
+  dense: "dense.f32",
+  denseState: "dense_state.f32",
+  rows: "rows.f32",
+  rowState: "row_state.f32",
+};
+
+function denseOf({ device, parameters, denseState }: ModelMemory): Vector[] {
   return [
-    { file: "dense.f32", backend: device, buffer: parameters },
-    { file: "dense_state.f32", backend: device, buffer: denseState },
-    { file: "rows.f32", backend: full.backend, buffer: full.weights },
-    { file: "row_state.f32", backend: full.backend, buffer: full.state },
+    { file: CHECKPOINT_FILES.dense, backend: device, buffer: parameters },
+    { file: CHECKPOINT_FILES.denseState, backend: device, buffer: denseState },
+  ].filter((vector): vector is Vector => vector.buffer !== undefined);
+}
+
+function rowsOf({ full }: ModelMemory): Vector[] {
+  return [
+    { file: CHECKPOINT_FILES.rows, backend: full.backend, buffer: full.weights },
+    { file: CHECKPOINT_FILES.rowState, backend: full.backend, buffer: full.state },
   ].filter((vector): vector is Vector => vector.buffer !== undefined);
 }
 
 /** Writes a checkpoint of the full tables and dense parameters, which must be up to date, replacing what was there. */
 export function saveCheckpoint(directory: string, memory: ModelMemory, body: CheckpointBody): void {
   using writer = new ArtifactWriter("checkpoint", directory);
+  saveDense(writer, memory);
+  saveVectors(writer, rowsOf(memory));
+  writer.commit(body);
+}
+
+/** Writes the files of the dense parameters, for a checkpoint whose rows are written otherwise. */
+export function saveDense(writer: ArtifactWriter, memory: ModelMemory): void {
+  saveVectors(writer, denseOf(memory));
+}
+
+function saveVectors(writer: ArtifactWriter, vectors: readonly Vector[]): void {
   const chunk = new Float32Array(CHUNK_WORDS);
-  for (const { file, backend, buffer } of vectorsOf(memory)) {
+  for (const { file, backend, buffer } of vectors) {
     for (let first = 0; first < buffer.words; first += CHUNK_WORDS) {
       const part = chunk.subarray(0, Math.min(CHUNK_WORDS, buffer.words - first));
       backend.download(backend.view(buffer, first, part.length), part);
       writer.file(file).append(part);
     }
   }
-  writer.commit(body);
 }
 
 /** A checkpoint on disk. */
@@ -110,8 +133,11 @@ export class Checkpoint {
     return new Checkpoint(artifact);
   }
 
-  /** Copies the checkpoint into memory of the same model. Throws HotsetError if the models differ. */
-  load(memory: ModelMemory, model: ModelShape): void {
+  /**
+   * Copies the checkpoint into memory of the same model; of the rows those of one host, if the tables are sharded by
+   * row % hosts. Throws HotsetError if the models differ.
+   */
+  load(memory: ModelMemory, model: ModelShape, shard: Shard = { host: 0, hosts: 1 }): void {
     for (const key of Object.keys(model) as (keyof ModelShape)[]) {
       const [saved, wanted] = [this.body.model[key], model[key]].map((value) => JSON.stringify(value));
       if (saved !== wanted) {
@@ -121,15 +147,45 @@ export class Checkpoint {
         );
       }
     }
-    const chunk = new Float32Array(CHUNK_WORDS);
-    for (const { file, backend, buffer } of vectorsOf(memory)) {
+    const { rows } = planModel(model);
+    for (const { file, backend, buffer } of [...denseOf(memory), ...rowsOf(memory)]) {
       using reader = this.#artifact.open(file);
-      for (let first = 0; first < buffer.words; first += CHUNK_WORDS) {
-        const part = chunk.subarray(0, Math.min(CHUNK_WORDS, buffer.words - first));
-        reader.read(4 * first, new Uint8Array(part.buffer, 0, part.byteLength));
-        backend.upload(part, backend.view(buffer, first, part.length));
+      const whole = file === CHECKPOINT_FILES.dense || file === CHECKPOINT_FILES.denseState;
+      const width = file === CHECKPOINT_FILES.rows ? model.dim : stateWordsPerRow(model.optimizer, model.dim);
+      if (whole) loadRows(reader, buffer.words, 1, { host: 0, hosts: 1 }, backend, buffer);
+      else loadRows(reader, rows, width, shard, backend, buffer);
+    }
+  }
+}
+
+/** One host's part of sharded tables. */
+export interface Shard {
+  readonly host: number;
+  readonly hosts: number;
+}
+
+/** Reads all rows of a file, (rows, width), and keeps every `hosts`-th. */
+function loadRows(
+  reader: FileReader,
+  rows: number,
+  width: number,
+  { host, hosts }: Shard,
+  backend: Backend,
+  target: Buffer,
+): void {
+  const chunkRows = hosts * Math.max(1, Math.floor(CHUNK_WORDS / hosts / width));
+  const chunk = new Float32Array(chunkRows * width);
+  for (let first = 0; first < rows; first += chunkRows) {
+    const count = Math.min(chunkRows, rows - first);
+    reader.read(4 * first * width, new Uint8Array(chunk.buffer, 0, 4 * count * width));
+    const kept = Math.max(0, Math.ceil((count - host) / hosts));
+    // Rows move down within the chunk, which they never overtake.
+    if (hosts > 1) {
+      for (let i = 0; i < kept; i++) {
+        chunk.copyWithin(i * width, (i * hosts + host) * width, (i * hosts + host + 1) * width);
       }
     }
+    backend.upload(chunk.subarray(0, kept * width), backend.view(target, first / hosts * width, kept * width));
   }
 }
 

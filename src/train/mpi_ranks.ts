@@ -10,9 +10,10 @@ import { type Collective, samplesOfRank } from "../collective/collective.ts";
 import { Gathering, MpiCollective } from "../collective/mpi.ts";
 import { NcclCollective } from "../collective/nccl.ts";
 import { HotsetError } from "../errors.ts";
+import { SegmentSorter } from "../layout/segment_sorter.ts";
 import { type Checkpoint, type CheckpointBody, saveCheckpoint } from "./checkpoint.ts";
 import type { Report } from "./events.ts";
-import { Command, Count, Rank } from "./rank.ts";
+import { Command, Count, Rank, type RankSetup } from "./rank.ts";
 import {
   allocateHostGradients,
   allocateOnDevice,
@@ -22,6 +23,9 @@ import {
   type RunMemory,
   type RunMemoryOptions,
 } from "./rank_group.ts";
+import { RowExchange, rowsOnHost } from "./row_exchange.ts";
+import { saveSharded } from "./sharded_checkpoint.ts";
+import { ShardedTables } from "./sharded_tables.ts";
 
 /** Steps between the exchanges of flags, which cost a round trip each. */
 const STEPS_TO_AGREE = 16;
@@ -43,15 +47,18 @@ export class MpiRanks extends RankGroup {
   readonly #losses: Gathering;
   readonly #scores: Gathering;
   readonly #counts: Gathering;
+  /** Finds the distinct rows of batches that are scored: what hosts send each other. */
+  readonly #sorter: SegmentSorter | undefined;
   #agreements = 0;
 
-  private constructor(memory: RunMemory, cluster: Cluster, gradients: Buffer, collective: Collective) {
+  private constructor(setup: RankSetup, memory: RunMemory, cluster: Cluster, collective: Collective) {
     super(memory);
     const { ranks } = cluster;
     this.ranks = ranks;
     this.device = memory.device.name;
     this.#cluster = cluster;
-    this.#rank = new Rank({ ...memory, gradients }, collective);
+    this.#rank = new Rank(setup, collective);
+    this.#sorter = setup.exchange && new SegmentSorter(setup.batchShape, setup.plan.rows);
     const { batchSize } = memory.batchShape;
     const each = (words: (r: number) => number) =>
       new Gathering(cluster, Array.from({ length: ranks }, (_, r) => words(r)));
@@ -69,7 +76,7 @@ export class MpiRanks extends RankGroup {
     }
     const host = await openHost(await cpuOptions("auto"));
     const { dim, optimizer } = plan.shape;
-    const tableBytes = 4 * plan.rows * Math.max(dim, stateWordsPerRow(optimizer, dim));
+    const tableBytes = 4 * Math.ceil(plan.rows / joined.hosts) * Math.max(dim, stateWordsPerRow(optimizer, dim));
     const cluster = joined.locals > 1 && tableBytes > host.largestTable
       ? joined.apart(`tables of more than ${host.largestTable / 2 ** 30} GiB cannot be shared`)
       : joined;
@@ -90,21 +97,27 @@ export class MpiRanks extends RankGroup {
   }
 
   static #onHost(cluster: Cluster, run: ClusterRun, host: PagedBackend): MpiRanks {
-    const { ranks, local, locals } = cluster;
-    const options = { ...run, ranks, device: host, host, tables: host };
-    const shared = sharePages(
-      cluster,
-      host,
-      () => ({ full: allocateTables(options), ...allocateOnDevice(options, locals) }),
-    );
+    const { plan, batchShape } = run;
+    const { ranks, hosts, local, locals } = cluster;
+    const fullRows = rowsOnHost(plan.rows, cluster.host, hosts);
+    const options = { ...run, fullRows, ranks, device: host, host, tables: host };
+    const { fetched, ...shared } = sharePages(cluster, host, () => ({
+      full: allocateTables(options),
+      ...allocateOnDevice(options, locals),
+      fetched: hosts === 1
+        ? undefined
+        : host.allocate(batchShape.lookupCapacity * plan.shape.dim, "rows of other hosts"),
+    }));
     const memory = { ...shared, ...allocateSlots(options), hostGradients: undefined, mirror: undefined };
-    const collective = new MpiCollective(host, cluster, memory.gradients);
-    return new MpiRanks(memory, cluster, memory.gradients[local], collective);
+    const exchange = fetched && new RowExchange(cluster, { ...memory, fetched });
+    const sharded = exchange && new ShardedTables(cluster, plan, host, memory.full, memory.hot, exchange);
+    const setup = { ...memory, gradients: memory.gradients[local], exchange, sharded };
+    return new MpiRanks(setup, memory, cluster, new MpiCollective(host, cluster, memory.gradients));
   }
 
   /** The first rank's id of the communicator reaches the others over MPI; from then on NCCL connects the devices. */
   static #onDevice(cluster: Cluster, run: ClusterRun, host: PagedBackend, device: DeviceBackend): MpiRanks {
-    const { rank, ranks, hosts, local, locals, neighbours } = cluster;
+    const { rank, ranks, hosts, local, locals } = cluster;
     if (hosts > 1 && !run.tablesOnDevices) {
       throw new HotsetError("Cannot train with GPUs of several hosts on tables in host memory: choose --mode gpu");
     }
@@ -123,10 +136,9 @@ export class MpiRanks extends RankGroup {
     const communicator = device.connect(id, rank, ranks);
     const own = allocateOnDevice(options, 1);
     const memory = { ...own, ...allocateSlots(options), full, hostGradients: shared.hostGradients, mirror: undefined };
-    const request = neighbours.request();
-    const wait = () => neighbours.barrier(request).wait();
+    const wait = () => cluster.hostBarrier();
     const collective = new NcclCollective(device, communicator, { writer: local, writers: locals, wait });
-    return new MpiRanks(memory, cluster, memory.gradients[0], collective);
+    return new MpiRanks({ ...memory, gradients: memory.gradients[0] }, memory, cluster, collective);
   }
 
   override agree(flag: boolean): boolean {
@@ -136,8 +148,9 @@ export class MpiRanks extends RankGroup {
   }
 
   post(command: Command, a: number, b: number): void {
+    if (command === Command.score) this.#sorter?.write(this.batches[a]);
     this.#rank.execute(command, a, b);
-    const { host, losses, scores, counts } = this.memory;
+    const { losses, scores, counts } = this.memory;
     if (command === Command.takeLoss) this.#gather(this.#losses, losses);
     if (command === Command.score) this.#gather(this.#scores, scores[a]);
     if (command === Command.count) this.#gather(this.#counts, counts);
@@ -157,14 +170,18 @@ export class MpiRanks extends RankGroup {
   protected waitForSlot(): void {}
 
   override save(directory: string, body: CheckpointBody): void {
-    if (this.#cluster.first) saveCheckpoint(directory, this.memory, body);
+    const { memory } = this;
+    const isSharded = this.#cluster.hosts > 1 && memory.full.backend === memory.host;
+    if (isSharded) saveSharded(this.#cluster, directory, memory, body);
+    else if (this.#cluster.first) saveCheckpoint(directory, memory, body);
     this.drain();
   }
 
   override load(checkpoint: Checkpoint): void {
     const { memory } = this;
-    const sharesAll = (memory.host as Backend) === memory.device;
-    if (!sharesAll || this.#cluster.local === 0) checkpoint.load(memory, memory.plan.shape);
+    const { shape } = memory.plan;
+    if ((memory.host as Backend) !== memory.device) checkpoint.load(memory, shape);
+    else if (this.#cluster.local === 0) checkpoint.load(memory, shape, this.#cluster);
     this.drain();
   }
 

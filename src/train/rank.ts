@@ -10,6 +10,8 @@ import { Dlrm, type EmbeddingStore, type StepInput } from "../model/dlrm.ts";
 import { initialiseChunk, rowChunks } from "../model/initialise.ts";
 import { RowMover } from "../model/row_mover.ts";
 import type { ModelPlan } from "../model/shape.ts";
+import type { RowExchange } from "./row_exchange.ts";
+import type { ShardedTables } from "./sharded_tables.ts";
 
 /** Vectors of a run that a checkpoint keeps, in host memory. */
 export interface Mirror {
@@ -53,6 +55,9 @@ export interface RankSetup {
   readonly losses: Buffer;
   /** What each rank's device did so far when asked, `Count.doubles` a rank, in host memory; shared. */
   readonly counts: Buffer;
+  /** How rows travel where `full` is this host's shard of the tables; undefined where it is all of them. */
+  readonly exchange?: RowExchange | undefined;
+  readonly sharded?: ShardedTables | undefined;
 }
 
 /** Positions of a rank's counts, which are doubles; steps and launches in them are those of cold, then of hot batches. */
@@ -113,7 +118,7 @@ export class Rank {
 
   /** Allocates the rank's activations on the device. */
   constructor(setup: RankSetup, collective: Collective) {
-    const { device, host, plan, batchShape, full, hot } = setup;
+    const { device, host, plan, batchShape, full, hot, exchange } = setup;
     this.#setup = setup;
     this.#collective = collective;
     this.#lossSum = device.allocate(1, "sum of losses");
@@ -123,11 +128,14 @@ export class Rank {
     this.#slots = setup.slots.map((hostBlock, s) => {
       const deviceBlock = onHost ? hostBlock : device.allocate(batchSections(batchShape).capacity, "batch");
       const { buffer, byteOffset } = host.floats(hostBlock);
+      const batch = new Batch(batchShape, buffer, byteOffset);
+      const ofHot = hot && exchange?.hot(batch, hot, () => this.#model.updateRows(hotInput!, batch.samples));
+      const hotInput = hot && this.#model.input(hot, deviceBlock, hostBlock, setup.mostDistinct.hot, ofHot);
       return {
-        batch: new Batch(batchShape, buffer, byteOffset),
+        batch,
         deviceBlock,
-        full: this.#model.input(full, deviceBlock, hostBlock, setup.mostDistinct.cold),
-        hot: hot && this.#model.input(hot, deviceBlock, hostBlock, setup.mostDistinct.hot),
+        full: this.#model.input(full, deviceBlock, hostBlock, setup.mostDistinct.cold, exchange?.cold(batch, full)),
+        hot: hotInput,
         logits: host.floats(setup.scores[s]).subarray(firstSample, firstSample + capacity),
       };
     });
@@ -223,7 +231,8 @@ export class Rank {
   }
 
   #initialise(seed: number): void {
-    const { full, host, plan } = this.#setup;
+    const { full, host, plan, sharded } = this.#setup;
+    if (sharded !== undefined) return sharded.initialise(seed);
     const { dim } = plan.shape;
     const { writer, writers } = this.#writersOf(full);
     let index = 0;
@@ -271,7 +280,7 @@ export class Rank {
   }
 
   #move(command: Command.pullHot | Command.pushHot, count: number): void {
-    const { full, hot, host, moveRows, moveHotRows } = this.#setup;
+    const { full, hot, host, moveRows, moveHotRows, sharded } = this.#setup;
     const [source, target] = command === Command.pullHot ? [full, hot!] : [hot!, full];
     const { writer, writers } = this.#writersOf(target);
     const part = (list: Buffer) => {
@@ -280,7 +289,8 @@ export class Rank {
         .subarray(Math.floor(count * writer / writers), Math.floor(count * (writer + 1) / writers));
     };
     const [rows, hotRows] = [part(moveRows), part(moveHotRows)];
-    if (command === Command.pullHot) this.#mover.move(source, rows, target, hotRows);
+    if (sharded !== undefined) sharded[command === Command.pullHot ? "pull" : "push"](rows, hotRows);
+    else if (command === Command.pullHot) this.#mover.move(source, rows, target, hotRows);
     else this.#mover.move(source, hotRows, target, rows);
     // The next step of any rank may read any of these rows.
     this.#collective.barrier();

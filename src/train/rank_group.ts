@@ -26,6 +26,8 @@ export interface RunMemoryOptions {
   readonly hotRows: number;
   /** The most distinct rows of a batch of each kind; unless given, as many as lookups. */
   readonly mostDistinct?: Readonly<Record<BatchKind, number>>;
+  /** Rows of the full tables that lie here, if not all. */
+  readonly fullRows?: number;
   readonly ranks: number;
   readonly device: Backend;
   readonly host: HostBackend;
@@ -69,8 +71,8 @@ export function allocateMirroredMemory(
 }
 
 /** All tables with their optimizer state. */
-export function allocateTables({ plan, tables }: RunMemoryOptions): EmbeddingStore {
-  return allocateStore(plan, tables, plan.rows, "the embedding tables");
+export function allocateTables({ plan, tables, fullRows = plan.rows }: RunMemoryOptions): EmbeddingStore {
+  return allocateStore(plan, tables, fullRows, "the embedding tables");
 }
 
 function allocateStore({ shape }: ModelPlan, backend: Backend, rows: number, label: string): EmbeddingStore {
