@@ -232,9 +232,9 @@ async function trainRun(
     signal: signal(),
   });
   const result = await trainer.run();
-  if (phases && cluster === undefined && group.memory.mirror === undefined) {
-    for (const event of measurePhases(layout, group.memory)) recordAndReport(event);
-  }
+  const oneMemory = cluster === undefined && group.memory.mirror === undefined;
+  if (phases && oneMemory) { for (const event of measurePhases(layout, group.memory)) recordAndReport(event); }
+  if (phases && !oneMemory) report({ event: "note", text: "Phases of a step are not measured on several devices" });
   recordAndReport(result);
   return result;
 }
