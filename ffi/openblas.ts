@@ -53,23 +53,35 @@ export interface OpenBlas {
 
 /** OpenBLAS picks its kernels by the processor's model and takes those without AVX-512 for models newer than itself. */
 const CORE_VARIABLE = "OPENBLAS_CORETYPE";
-const AVX512_CORE = "SkylakeX";
+const AVX512_CORES = ["SkylakeX", "Cooperlake", "SapphireRapids"];
 const AVX512_FLAGS = ["avx512f", "avx512dq", "avx512bw", "avx512vl"];
 
-/** Has OpenBLAS use its AVX-512 kernels where the processor has the instructions; the user's own choice stands. */
-function chooseCore(): void {
-  if (Deno.build.arch !== "x86_64" || Deno.env.get(CORE_VARIABLE) !== undefined) return;
+/**
+ * Has OpenBLAS use its AVX-512 kernels where the processor has the instructions; the user's own choice stands. Returns
+ * what to say of a choice that does without them.
+ */
+function chooseCore(): string {
+  if (Deno.build.arch !== "x86_64" || !processorHas(AVX512_FLAGS)) return "";
+  const chosen = Deno.env.get(CORE_VARIABLE);
+  if (chosen === undefined) Deno.env.set(CORE_VARIABLE, AVX512_CORES[0]);
+  else if (!AVX512_CORES.some((core) => core.toLowerCase() === chosen.toLowerCase())) {
+    return `; slower than this processor allows, because ${CORE_VARIABLE}=${chosen} is set`;
+  }
+  return "";
+}
+
+function processorHas(wanted: readonly string[]): boolean {
   try {
     const flags = /^flags\s*:(.*)$/m.exec(Deno.readTextFileSync("/proc/cpuinfo"))?.[1].split(" ") ?? [];
-    if (AVX512_FLAGS.every((flag) => flags.includes(flag))) Deno.env.set(CORE_VARIABLE, AVX512_CORE);
+    return wanted.every((flag) => flags.includes(flag));
   } catch {
-    // Not Linux, or not allowed to look: OpenBLAS decides.
+    return false; // Not Linux, or not allowed to look: OpenBLAS decides.
   }
 }
 
 /** Opens OpenBLAS. Throws LibraryError that lists every try and how to install it. */
 export function openOpenBlas(): OpenBlas {
-  chooseCore(); // read when the library is loaded
+  const advice = chooseCore(); // the variable is read when the library is loaded
   const { path, symbols: blas } = openLibrary({
     name: "OpenBLAS",
     environment: "HOTSET_OPENBLAS",
@@ -82,7 +94,7 @@ export function openOpenBlas(): OpenBlas {
   openblas_set_num_threads(1);
   return {
     path,
-    version: text(blas.openblas_get_config()),
+    version: text(blas.openblas_get_config()).trim() + advice,
     gemm(transposeA, transposeB, m, n, k, a, b, c) {
       const opA = transposeA ? TRANSPOSE : NO_TRANSPOSE;
       const opB = transposeB ? TRANSPOSE : NO_TRANSPOSE;

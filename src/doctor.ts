@@ -1,6 +1,7 @@
 /** What this machine offers: what computes, what is missing, and how to get it. */
 import { cpuOptions, deviceFindings, type Gemm, openHost } from "./backend/open.ts";
 import { messageOf } from "./errors.ts";
+import { expectedSpeed } from "./train/expected_speed.ts";
 
 /** One thing that was looked for. */
 export interface Finding {
@@ -24,13 +25,15 @@ export interface Diagnosis {
   readonly cores: number;
   /** Samples/s that the kaggle model's matrix products alone would allow on all cores. */
   readonly kaggleLimit: number;
+  /** Samples/s at which all cores train the kaggle model on random batches of 2,048. */
+  readonly kaggleSpeed: number;
 }
 
 /** Multiply-adds of all layers of the kaggle model, forward and backward, times two: FLOP of one sample. */
 const KAGGLE_FLOPS = 2.83e6;
 const MEASURE_MS = 150;
 
-/** Looks at the machine; takes about a second. */
+/** Looks at the machine; takes about three seconds. */
 export async function diagnose(): Promise<Diagnosis> {
   const cores = navigator.hardwareConcurrency;
   const memory = Deno.systemMemoryInfo();
@@ -62,6 +65,7 @@ export async function diagnose(): Promise<Diagnosis> {
     copyGbPerSecond: measureCopy(),
     cores,
     kaggleLimit: best * 1e9 / KAGGLE_FLOPS * cores,
+    kaggleSpeed: await expectedSpeed(),
   };
 }
 

@@ -1,4 +1,4 @@
-"""The same DLRM, data and batches in PyTorch: reads the cold batches of a Hotset layout and trains on them.
+"""The same DLRM, data and batches in PyTorch: trains on the batches of a Hotset layout, which peers.ts wrote out.
 
 Written as facebookresearch/dlrm has it: one nn.EmbeddingBag(mode="sum", sparse=True) a table, bottom and top MLP of
 nn.Linear and ReLU, interaction by a batched product and its lower triangle, BCE on logits, SGD or Adagrad.
@@ -16,33 +16,23 @@ from torch import nn
 
 
 class Batches:
-    """The records of a layout's cold batches; see src/layout/batch.ts for what they hold."""
+    """The batches that peers.ts wrote: for each one its labels, dense features and, table by table, ids."""
 
-    HEADER = 16
-
-    def __init__(self, layout, table_rows):
-        body = json.load(open(os.path.join(layout, "manifest.json")))["body"]
-        self.shape = body["shape"]
-        assert not self.shape["bags"], "this peer reads one lookup a table"
-        self.words = np.memmap(os.path.join(layout, "cold.batches"), dtype=np.uint32, mode="r")
-        positions = np.fromfile(os.path.join(layout, "cold.positions.f64"), dtype=np.float64)
-        self.starts = (positions[:-1] / 4).astype(np.int64)
-        self.first_rows = np.concatenate([[0], np.cumsum(table_rows)[:-1]])
+    def __init__(self, folder):
+        body = json.load(open(os.path.join(folder, "batches.json")))
+        self.samples, self.dense, self.tables = body["samples"], body["denseFeatures"], body["tables"]
+        self.first = np.concatenate([[0], np.cumsum(self.samples)])
+        of = lambda name, kind: np.fromfile(os.path.join(folder, name), dtype=kind)
+        self.labels, self.features, self.ids = of("labels.f32", np.float32), of("dense.f32", np.float32), of("ids.i64", np.int64)
 
     def __len__(self):
-        return len(self.starts)
+        return len(self.samples)
 
     def read(self, index):
-        size, dense, tables = self.shape["batchSize"], self.shape["denseFeatures"], self.shape["tables"]
-        record = self.words[self.starts[index]:]
-        samples = int(record[0])
-        labels_at, dense_at = self.HEADER, self.HEADER + size
-        indices_at = dense_at + size * dense
-        floats = record[: indices_at].view(np.float32)
-        x = torch.from_numpy(floats[dense_at: dense_at + samples * dense].reshape(samples, dense).copy())
-        y = torch.from_numpy(floats[labels_at: labels_at + samples].reshape(samples, 1).copy())
-        rows = record[indices_at: indices_at + samples * tables].reshape(samples, tables).astype(np.int64)
-        return x, torch.from_numpy(np.ascontiguousarray((rows - self.first_rows).T)), y
+        first, end = self.first[index], self.first[index + 1]
+        x = self.features[first * self.dense: end * self.dense].reshape(-1, self.dense)
+        ids = self.ids[first * self.tables: end * self.tables].reshape(self.tables, -1)
+        return torch.from_numpy(x), torch.from_numpy(ids), torch.from_numpy(self.labels[first: end].reshape(-1, 1))
 
 
 def mlp(widths, last_relu):
@@ -76,7 +66,7 @@ class Dlrm(nn.Module):
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("--layout", required=True)
+    parser.add_argument("--data", required=True)
     parser.add_argument("--tables", required=True, help="rows of each table, with commas")
     parser.add_argument("--dim", type=int, required=True)
     parser.add_argument("--bottom", required=True)
@@ -91,12 +81,12 @@ def main():
     torch.manual_seed(1)
     widths = lambda text: [int(width) for width in text.split("-")]
     table_rows = [int(rows) for rows in args.tables.split(",")]
-    data = Batches(args.layout, table_rows)
+    data = Batches(args.data)
     model = Dlrm(table_rows, args.dim, widths(args.bottom), widths(args.top))
     make = {"sgd": torch.optim.SGD, "adagrad": torch.optim.Adagrad}[args.optimizer]
     optimizer = make(model.parameters(), lr=args.learning_rate)
     loss_of = nn.BCEWithLogitsLoss()
-    offsets = torch.arange(data.shape["batchSize"])
+    offsets = torch.arange(max(data.samples))
     samples, losses, began = 0, [], time.perf_counter()
     count = min(len(data), args.batches)
     for index in range(count):

@@ -125,7 +125,7 @@ function shortened(detail: string): string {
 }
 
 /** What a machine offers, and what to do about what is missing. */
-export function diagnosisText({ findings, copyGbPerSecond, cores, kaggleLimit }: Diagnosis): string {
+export function diagnosisText({ findings, copyGbPerSecond, cores, kaggleLimit, kaggleSpeed }: Diagnosis): string {
   const width = Math.max(...findings.map(({ name }) => name.length));
   const indent = "\n" + " ".repeat("missing".length + width + 4);
   const lines = findings.map(({ name, found, detail }) =>
@@ -136,8 +136,10 @@ export function diagnosisText({ findings, copyGbPerSecond, cores, kaggleLimit }:
     ...lines,
     "",
     ...(gpu ? [] : ["Without an NVIDIA GPU the CPU computes, and nothing of CUDA is needed. --json lists all tries."]),
-    `One core copies ${copyGbPerSecond.toFixed(0)} GB/s. The matrix products of the kaggle model alone would allow ` +
-    `${count(kaggleLimit)} samples/s on ${cores} cores.`,
+    `One core copies ${copyGbPerSecond.toFixed(0)} GB/s. Expect about ${
+      count(kaggleSpeed)
+    } samples/s of the kaggle model ` +
+    `at batch 2,048 on ${cores} cores; its matrix products alone would allow ${count(kaggleLimit)}.`,
   ].join("\n");
 }
 

@@ -120,6 +120,8 @@ export class Trainer {
       this.#group.post(Command.initialise, config.seed, 0);
       this.#group.drain();
     }
+    // Part of the start: the first switch then moves, as all others, only what changed.
+    this.#sync.pull();
     this.#recent.since = performance.now();
   }
 

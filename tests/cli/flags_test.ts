@@ -32,6 +32,7 @@ Deno.test("doctor says what the machine offers", async () => {
   const [diagnosis] = jsonLines(await place.succeed("doctor", "--json"));
   assert.equal(diagnosis.event, "doctor");
   assert.ok(diagnosis.cores >= 1 && diagnosis.gemmGflops.wasm > 0 && diagnosis.copyGbPerSecond > 0);
+  assert.ok(diagnosis.kaggleSpeed > 0 && diagnosis.kaggleSpeed < 1.1 * diagnosis.kaggleLimit);
 });
 
 Deno.test("doctor names the command that installs what is missing", async () => {

@@ -1,0 +1,70 @@
+/** Trains the kaggle model on random batches for a moment: the samples/s to expect from this machine's cores. */
+import type { Batch, BatchShape } from "../layout/batch.ts";
+import { BatchFiller } from "../layout/batch_filler.ts";
+import { SegmentSorter } from "../layout/segment_sorter.ts";
+import { initialiseDense } from "../model/initialise.ts";
+import { type ModelShape, planModel } from "../model/shape.ts";
+import { Random } from "../random.ts";
+import { openRanks } from "./placement.ts";
+import { Command } from "./rank.ts";
+
+const TABLES = 26;
+/** Rows of each table: enough that most lookups miss the caches, as cold rows do. */
+const TABLE_ROWS = 200_000;
+const BATCH_SIZE = 2048;
+const WARM_UP_STEPS = 4;
+const MEASURED_MS = 700;
+
+/** Samples/s of the kaggle model at batch 2,048 on all cores of the CPU; takes about two seconds. */
+export async function expectedSpeed(): Promise<number> {
+  const shape: ModelShape = {
+    dim: 16,
+    tableRows: new Array<number>(TABLES).fill(TABLE_ROWS),
+    bottom: [13, 512, 256, 64, 16],
+    top: [512, 256, 1],
+    interaction: "dot",
+    optimizer: "sgd",
+  };
+  const plan = planModel(shape);
+  const batchShape: BatchShape = {
+    batchSize: BATCH_SIZE,
+    denseFeatures: shape.bottom[0],
+    tables: TABLES,
+    bags: false,
+    lookupCapacity: BATCH_SIZE * TABLES,
+  };
+  const config = { mode: "cpu", device: "cpu", ranks: null, precision: "fp32", activations: "ptx" } as const;
+  await using group = await openRanks(config, plan, batchShape, 0, () => {});
+  const parameters = new Float32Array(plan.denseWords);
+  initialiseDense(plan, 1, parameters);
+  group.memory.device.upload(parameters, group.memory.parameters);
+  group.post(Command.initialise, 1, 0);
+  for (const [seed, batch] of group.batches.entries()) fillAtRandom(batch, plan.rows, seed);
+  const step = () => group.train(group.acquire());
+  for (let i = 0; i < WARM_UP_STEPS; i++) step();
+  group.drain();
+  let samples = 0;
+  const begin = performance.now();
+  for (; performance.now() - begin < MEASURED_MS; samples += BATCH_SIZE) step();
+  group.drain();
+  return samples / (performance.now() - begin) * 1000;
+}
+
+/** Fills a batch with random samples; a few rows of each table get most of its lookups. */
+function fillAtRandom(batch: Batch, rows: number, seed: number): void {
+  const { batchSize, denseFeatures, tables } = batch.shape;
+  const random = new Random(seed);
+  const filler = new BatchFiller(batch);
+  const popular = (_: unknown, k: number) => k % tables * TABLE_ROWS + Math.floor(TABLE_ROWS * random.uniform() ** 4);
+  const samples = {
+    count: batchSize,
+    labels: Uint8Array.from({ length: batchSize }, () => random.below(2)),
+    dense: Float32Array.from({ length: batchSize * denseFeatures }, () => random.uniform()),
+    indices: Uint32Array.from({ length: batchSize * tables }, popular),
+    offsets: undefined,
+  };
+  while (!filler.full) filler.add(samples, filler.samples);
+  filler.close();
+  new SegmentSorter(batch.shape, rows).write(batch);
+  batch.learningRate = 0.01;
+}

@@ -1,0 +1,75 @@
+/**
+ * A program that trains `steps` steps on small batches, hot and cold, and prints the bytes of JavaScript objects made for
+ * each. Run it with `--v8-flags=--min-semi-space-size=64`, so that nothing is collected while it counts.
+ */
+import { stateWordsPerRow } from "../../src/backend/backend.ts";
+import { cpuOptions, type Gemm, openHost } from "../../src/backend/open.ts";
+import { buildLayout } from "../../src/layout/build_layout.ts";
+import { BATCH_KINDS, type BatchKind } from "../../src/layout/layout.ts";
+import { initialiseDense } from "../../src/model/initialise.ts";
+import { planModel } from "../../src/model/shape.ts";
+import { profileDataset } from "../../src/profile/profile_dataset.ts";
+import { HotSync } from "../../src/train/hot_sync.ts";
+import { Command } from "../../src/train/rank.ts";
+import { allocateRunMemory, LocalRank } from "../../src/train/rank_group.ts";
+import { TemporaryDirectory } from "./temporary.ts";
+import { tinyDataset } from "./tiny_dataset.ts";
+
+const [gemm, optimizer, steps] = Deno.args as [Gemm, "sgd" | "adagrad" | "rwsadagrad", string];
+/** Steps before the count: V8 compiles and learns. */
+const WARM_UP = 3000;
+const BATCH_SIZE = 16;
+const HOT_ROWS = 650; // the small tables, and some of the large one
+
+using directory = new TemporaryDirectory();
+const dataset = tinyDataset(directory.join("data"), {
+  samples: { train: 1000, validation: 0, test: 0 },
+  tableRows: [200_000, 500, 3],
+  denseFeatures: 4,
+  bags: false,
+  seed: 1,
+  skew: 3,
+});
+const profile = profileDataset(dataset, {
+  out: directory.join("profile"),
+  dim: 4,
+  optimizer,
+  hotMemory: 4 * (4 + stateWordsPerRow(optimizer, 4)) * HOT_ROWS,
+  sampleRate: undefined,
+  seed: 1,
+});
+using layout = buildLayout(dataset, profile, { out: directory.join("layout"), batchSize: BATCH_SIZE });
+const tableRows = dataset.body.tables.map(({ rows }) => rows);
+const plan = planModel({ dim: 4, tableRows, bottom: [4, 8, 4], top: [8, 1], interaction: "dot", optimizer });
+const host = await openHost(await cpuOptions(gemm));
+const hotRows = layout.hotRows.length;
+const batchShape = layout.shape;
+await using group = new LocalRank(
+  allocateRunMemory({ plan, batchShape, hotRows, ranks: 1, device: host, host, tables: host }),
+);
+const parameters = new Float32Array(plan.denseWords);
+initialiseDense(plan, 1, parameters);
+host.upload(parameters, group.memory.parameters);
+group.post(Command.initialise, 1, 0);
+const sync = new HotSync(group, layout.hotRows, dataset.rows);
+sync.pull();
+for (const kind of BATCH_KINDS) {
+  if (layout.batches(kind) < 2) throw new Error(`too few ${kind} batches: nothing would be measured`);
+}
+
+function train(kind: BatchKind, count: number): void {
+  const complete = layout.batches(kind) - 1;
+  for (let step = 0; step < count; step++) {
+    const slot = group.acquire();
+    const batch = group.batches[slot];
+    layout.readBatch(kind, step % complete, batch);
+    batch.learningRate = 0.01;
+    sync.note(batch);
+    group.train(slot);
+  }
+}
+
+for (const kind of BATCH_KINDS) train(kind, WARM_UP);
+const before = Deno.memoryUsage().heapUsed;
+for (const kind of BATCH_KINDS) train(kind, Number(steps) / 2);
+console.log((Deno.memoryUsage().heapUsed - before) / Number(steps));

@@ -1,0 +1,47 @@
+/** What training takes from the machine's memory: nothing for a step, little besides the tables for a run. */
+import assert from "node:assert/strict";
+import { generateDataset } from "../../src/dataset/generate.ts";
+import { jsonLines, Workplace } from "../cli/support.ts";
+
+const COUNT = new URL("../support/count_allocations.ts", import.meta.url).pathname;
+/** What V8 itself takes for a step: a view of the record that is read, and frames of calls with many arguments. */
+const MOST_BYTES_A_STEP = 640;
+const MOST_BYTES_BESIDES_TABLES = 400e6;
+
+for (const [gemm, optimizer] of [["wasm", "sgd"], ["wasm", "rwsadagrad"], ["auto", "adagrad"]]) {
+  Deno.test(`1,000 steps make no arrays: ${optimizer}, matrix products by ${gemm}`, async () => {
+    const { stdout, stderr, success } = await new Deno.Command(Deno.execPath(), {
+      args: ["run", "-A", "--no-check", "--v8-flags=--min-semi-space-size=64", COUNT, gemm, optimizer, "1000"],
+    }).output();
+    assert.ok(success, new TextDecoder().decode(stderr));
+    const bytes = Number(new TextDecoder().decode(stdout));
+    assert.ok(bytes > 0 && bytes <= MOST_BYTES_A_STEP, `${bytes} bytes a step`);
+  });
+}
+
+Deno.test("a run takes the tables, their optimizer state, the hot rows and less than 400 MB", async () => {
+  using place = new Workplace();
+  const dataset = generateDataset(place.join("data"), {
+    samples: 20_000,
+    seed: 1,
+    scale: 8,
+    fractions: { validation: 0.1, test: 0.1 },
+  });
+  const flags = [
+    "--optimizer",
+    "adagrad",
+    "--hot-memory",
+    "8MiB",
+    "--batch-size",
+    "2048",
+    "--no-save",
+    "--device",
+    "cpu",
+  ];
+  const output = await place.succeed("train", dataset.directory, ...flags, "--preset", "kaggle", "--json", "--quiet");
+  const result = jsonLines(output).at(-1)!;
+  const rowBytes = 2 * 4 * 16;
+  const besides = Number(result.peakRssBytes) - rowBytes * dataset.rows - Number(result.hotBytes);
+  assert.ok(Number(result.hotRows) > 0 && dataset.rows > 4e6);
+  assert.ok(besides < MOST_BYTES_BESIDES_TABLES, `${Math.round(besides / 1e6)} MB besides the tables`);
+});
