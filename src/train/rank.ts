@@ -2,7 +2,7 @@
  * A rank: one worker's part of the model, and the few commands that the coordinator gives it. All ranks get the same
  * commands in the same order.
  */
-import type { Backend, Buffer, HostBackend } from "../backend/backend.ts";
+import { type Backend, type Buffer, type HostBackend, stateWordsPerRow } from "../backend/backend.ts";
 import type { Collective } from "../collective/collective.ts";
 import { Batch, batchSections, type BatchShape } from "../layout/batch.ts";
 import type { BatchKind } from "../layout/layout.ts";
@@ -233,19 +233,19 @@ export class Rank {
   #initialise(seed: number): void {
     const { full, host, plan, sharded } = this.#setup;
     if (sharded !== undefined) return sharded.initialise(seed);
-    const { dim } = plan.shape;
+    const { dim, optimizer } = plan.shape;
+    const stateWords = stateWordsPerRow(optimizer, dim);
     const { writer, writers } = this.#writersOf(full);
     let index = 0;
     for (const chunk of rowChunks(plan)) {
       if (index++ % writers !== writer) continue;
       const words = chunk.rows * dim;
       if (full.backend === host) {
-        initialiseChunk(
-          plan,
-          seed,
-          chunk,
-          host.floats(full.weights).subarray(chunk.row * dim, chunk.row * dim + words),
-        );
+        const weights = host.floats(full.weights);
+        initialiseChunk(plan, seed, chunk, weights.subarray(chunk.row * dim, chunk.row * dim + words));
+        // It is zero already, but has no memory yet: the system would find that page by page, while steps wait.
+        const state = full.state && host.floats(full.state);
+        state?.fill(0, chunk.row * stateWords, (chunk.row + chunk.rows) * stateWords);
       } else {
         const weights = new Float32Array(words);
         initialiseChunk(plan, seed, chunk, weights);
