@@ -47,7 +47,11 @@ export class CudaCommunicator implements Communicator {
   abort(): void {
     if (this.#left) return;
     this.#left = true;
-    this.#device.libraries.nccl().ncclCommAbort(this.#handle);
+    try {
+      this.#device.libraries.nccl().ncclCommAbort(this.#handle);
+    } catch {
+      // The device is broken, which is why this rank leaves.
+    }
   }
 
   #check(buffer: Buffer, words: number): DeviceBuffer {
