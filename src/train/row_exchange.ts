@@ -314,7 +314,7 @@ export class RowExchange {
   /** True if sums for the rows touched are fewer bytes than all gradients of pooled rows. Counts what it finds. */
   #sumsAreFewer(batch: Batch): boolean {
     const { hosts } = this.#cluster;
-    const pooled = (hosts - 1) * batch.samples * batch.shape.tables;
+    const pooled = (hosts - 1) * batch.shape.batchSize * batch.shape.tables;
     const gathered = (hosts - 1) * batch.distinct;
     if (gathered >= pooled) return false;
     this.#findTouches(batch);
