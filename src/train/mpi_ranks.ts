@@ -31,20 +31,22 @@ export class MpiRanks extends RankGroup {
   readonly #scores: Gathering;
   /** Finds the distinct rows of batches that are scored: what hosts send each other. */
   readonly #sorter: SegmentSorter | undefined;
+  #waiting: { readonly slot: number; readonly samples: number } | undefined;
   #agreements = 0;
 
-  /** `fetched` holds rows of the shards of other hosts; undefined on one host. */
-  private constructor(memory: RunMemory, cluster: Cluster, host: PagedBackend, fetched: Buffer | undefined) {
+  /** `fetched` hold rows of the shards of other hosts; none on one host. */
+  private constructor(memory: RunMemory, cluster: Cluster, host: PagedBackend, fetched: readonly Buffer[]) {
     super(memory);
-    const { ranks } = cluster;
+    const { ranks, hosts } = cluster;
     this.ranks = ranks;
     this.#cluster = cluster;
     const { plan, batchShape, full, hot } = memory;
-    const exchange = fetched && new RowExchange(cluster, { ...memory, fetched });
-    const sharded = exchange && new ShardedTables(cluster, plan, host, full, hot, exchange);
-    this.#sorter = exchange && new SegmentSorter(batchShape, plan.rows);
+    // Two batches are under way at a time: one is computed, the rows of the next are fetched.
+    const exchanges = fetched.map((rows) => new RowExchange(cluster, { ...memory, fetched: rows }));
+    const sharded = hosts === 1 ? undefined : new ShardedTables(cluster, plan, host, full, hot, exchanges[0]);
+    this.#sorter = sharded && new SegmentSorter(batchShape, plan.rows);
     this.#rank = new Rank(
-      { ...memory, gradients: memory.gradients[cluster.local], exchange, sharded },
+      { ...memory, gradients: memory.gradients[cluster.local], exchanges: sharded && exchanges, sharded },
       new MpiCollective(host, cluster, memory.gradients),
     );
     const firstSample = (r: number) => Math.floor(memory.batchShape.batchSize * r / ranks);
@@ -74,10 +76,13 @@ export class MpiRanks extends RankGroup {
     const fullRows = rowsOnHost(plan.rows, cluster.host, hosts);
     const options = { plan, batchShape, hotRows, fullRows, device: host, host, tables: host };
     let shared: ReturnType<typeof allocateShared> | undefined;
-    let fetched: Buffer | undefined;
+    const fetched: Buffer[] = [];
     const pages = host.pagesOf(() => {
       shared = allocateShared({ ...options, ranks: locals });
-      if (hosts > 1) fetched = host.allocate(batchShape.lookupCapacity * dim, "rows of other hosts");
+      const batches = hosts === 1 ? 0 : 2;
+      for (let i = 0; i < batches; i++) {
+        fetched.push(host.allocate(batchShape.lookupCapacity * dim, "rows of other hosts"));
+      }
     });
     if (locals > 1 && !cluster.shareMemory(pages)) {
       throw new HotsetError(
@@ -102,7 +107,15 @@ export class MpiRanks extends RankGroup {
     return ++this.#agreements % STEPS_TO_AGREE === 0 && this.#cluster.anyone(flag);
   }
 
+  /** A training step waits for the next command, so that what it needs from other hosts is on its way before. */
   post(command: Command, a: number, b: number): void {
+    if (command === Command.train) {
+      this.#rank.prefetch(a, this.#waiting?.slot);
+      this.#trainWaiting();
+      this.#waiting = { slot: a, samples: b };
+      return;
+    }
+    this.#trainWaiting();
     if (command === Command.score) this.#sorter?.write(this.batches[a]);
     this.#rank.execute(command, a, b);
     const { host, losses, scores } = this.memory;
@@ -110,13 +123,22 @@ export class MpiRanks extends RankGroup {
     if (command === Command.score) this.#scores.gather(host.floats(scores[a]));
   }
 
+  #trainWaiting(): void {
+    if (this.#waiting === undefined) return;
+    const { slot, samples } = this.#waiting;
+    this.#waiting = undefined;
+    this.#rank.execute(Command.train, slot, samples);
+  }
+
   drain(): void {
+    this.#trainWaiting();
     this.#cluster.barrier();
   }
 
   protected waitForSlot(): void {}
 
   override save(directory: string, body: CheckpointBody): void {
+    this.#trainWaiting();
     if (this.#cluster.hosts > 1) saveSharded(this.#cluster, directory, this.memory, body);
     else if (this.#cluster.first) saveCheckpoint(directory, this.memory, body);
     this.drain();
