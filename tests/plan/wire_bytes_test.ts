@@ -7,10 +7,11 @@ import { TemporaryDirectory } from "../support/temporary.ts";
 import { tinyDataset } from "../support/tiny_dataset.ts";
 
 const BYTES = new URL("../support/mpi_bytes.ts", import.meta.url);
-const DIM = 6;
+const DIM = 16;
 
 for (const hosts of [[1, 1], [1, 1, 1], [2, 2]]) {
-  for (const skew of [2, 40]) {
+  // Gradients of pooled rows are fewer where most lookups have a row of their own, sums where few rows take all.
+  for (const [skew, hotRows] of [[2, 1000], [40, 70]]) {
     testWithEach(
       `${hosts.length} hosts with ${hosts[0]} ranks send what the formula says, skew ${skew}`,
       async (launcher) => {
@@ -28,7 +29,7 @@ for (const hosts of [[1, 1], [1, 1, 1], [2, 2]]) {
           out: directory.join("profile"),
           dim: DIM,
           optimizer: "sgd",
-          hotMemory: 4 * DIM * 3000,
+          hotMemory: 4 * DIM * hotRows,
           sampleRate: undefined,
           seed: 1,
         });
