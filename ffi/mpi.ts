@@ -141,7 +141,7 @@ const THREAD_FUNNELED = 1;
 /** Room for MPI's own texts; larger than MPI_MAX_LIBRARY_VERSION_STRING of either library. */
 const TEXT_BYTES = 8192;
 /** Polls before a process that waits gives its core away, and how long it sleeps then, in milliseconds. */
-const SPINS = 20_000;
+const SPINS = 4_000;
 const SLEEP_MS = 0.05;
 
 /** A call that MPI refused. The message holds MPI's own text. */

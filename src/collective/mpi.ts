@@ -68,6 +68,19 @@ export class PeerExchange {
     this.#received = consecutive(new Array(cluster.hosts).fill(0));
   }
 
+  /** Begins to send `sentRows[h]` rows to each host h and to receive `receivedRows[h]`. */
+  begin(source: Float32Array, sentRows: Int32Array, target: Float32Array, receivedRows: Int32Array, dim: number): void {
+    setParts(this.#sent, sentRows, dim);
+    setParts(this.#received, receivedRows, dim);
+    this.#cluster.peers.allToAll(source, this.#sent, target, this.#received, this.#request);
+    this.#cluster.countSent(this.#sent);
+  }
+
+  /** Waits until what was begun is complete. */
+  wait(): void {
+    this.#request.wait();
+  }
+
   /** Sends `sentRows[h]` rows to each host h and receives `receivedRows[h]`. */
   allToAll(
     source: Float32Array,
@@ -76,10 +89,8 @@ export class PeerExchange {
     receivedRows: Int32Array,
     dim: number,
   ): void {
-    setParts(this.#sent, sentRows, dim);
-    setParts(this.#received, receivedRows, dim);
-    this.#cluster.peers.allToAll(source, this.#sent, target, this.#received, this.#request).wait();
-    this.#cluster.countSent(this.#sent);
+    this.begin(source, sentRows, target, receivedRows, dim);
+    this.wait();
   }
 
   /** Sends all rows to all hosts and receives `rows[h]` from each. */

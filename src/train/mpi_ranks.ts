@@ -49,6 +49,7 @@ export class MpiRanks extends RankGroup {
   readonly #counts: Gathering;
   /** Finds the distinct rows of batches that are scored: what hosts send each other. */
   readonly #sorter: SegmentSorter | undefined;
+  #waiting: { readonly slot: number; readonly samples: number } | undefined;
   #agreements = 0;
 
   private constructor(setup: RankSetup, memory: RunMemory, cluster: Cluster, collective: Collective) {
@@ -58,7 +59,7 @@ export class MpiRanks extends RankGroup {
     this.device = memory.device.name;
     this.#cluster = cluster;
     this.#rank = new Rank(setup, collective);
-    this.#sorter = setup.exchange && new SegmentSorter(setup.batchShape, setup.plan.rows);
+    this.#sorter = setup.sharded && new SegmentSorter(setup.batchShape, setup.plan.rows);
     const { batchSize } = memory.batchShape;
     const each = (words: (r: number) => number) =>
       new Gathering(cluster, Array.from({ length: ranks }, (_, r) => words(r)));
@@ -101,17 +102,19 @@ export class MpiRanks extends RankGroup {
     const { ranks, hosts, local, locals } = cluster;
     const fullRows = rowsOnHost(plan.rows, cluster.host, hosts);
     const options = { ...run, fullRows, ranks, device: host, host, tables: host };
+    const roomForRows = () => host.allocate(batchShape.lookupCapacity * plan.shape.dim, "rows of other hosts");
     const { fetched, ...shared } = sharePages(cluster, host, () => ({
       full: allocateTables(options),
       ...allocateOnDevice(options, locals),
-      fetched: hosts === 1
-        ? undefined
-        : host.allocate(batchShape.lookupCapacity * plan.shape.dim, "rows of other hosts"),
+      // Two batches are under way at a time: one is computed, the rows of the next are fetched.
+      fetched: hosts === 1 ? [] : [roomForRows(), roomForRows()],
     }));
     const memory = { ...shared, ...allocateSlots(options), hostGradients: undefined, mirror: undefined };
-    const exchange = fetched && new RowExchange(cluster, { ...memory, fetched });
-    const sharded = exchange && new ShardedTables(cluster, plan, host, memory.full, memory.hot, exchange);
-    const setup = { ...memory, gradients: memory.gradients[local], exchange, sharded };
+    const exchanges = fetched.map((rows) => new RowExchange(cluster, { ...memory, fetched: rows }));
+    const sharded = hosts === 1
+      ? undefined
+      : new ShardedTables(cluster, plan, host, memory.full, memory.hot, exchanges[0]);
+    const setup = { ...memory, gradients: memory.gradients[local], exchanges: sharded && exchanges, sharded };
     return new MpiRanks(setup, memory, cluster, new MpiCollective(host, cluster, memory.gradients));
   }
 
@@ -147,7 +150,15 @@ export class MpiRanks extends RankGroup {
     return this.#cluster.anyone(flag);
   }
 
+  /** A training step waits for the next command, so that what it needs from other hosts is on its way before. */
   post(command: Command, a: number, b: number): void {
+    if (command === Command.train) {
+      this.#rank.prefetch(a, this.#waiting?.slot);
+      this.#trainWaiting();
+      this.#waiting = { slot: a, samples: b };
+      return;
+    }
+    this.#trainWaiting();
     if (command === Command.score) this.#sorter?.write(this.batches[a]);
     this.#rank.execute(command, a, b);
     const { losses, scores, counts } = this.memory;
@@ -162,7 +173,15 @@ export class MpiRanks extends RankGroup {
     gathering.gather(this.memory.host.floats(vector));
   }
 
+  #trainWaiting(): void {
+    if (this.#waiting === undefined) return;
+    const { slot, samples } = this.#waiting;
+    this.#waiting = undefined;
+    this.#rank.execute(Command.train, slot, samples);
+  }
+
   drain(): void {
+    this.#trainWaiting();
     this.memory.device.synchronize();
     this.#cluster.barrier();
   }
@@ -170,6 +189,7 @@ export class MpiRanks extends RankGroup {
   protected waitForSlot(): void {}
 
   override save(directory: string, body: CheckpointBody): void {
+    this.#trainWaiting();
     const { memory } = this;
     const isSharded = this.#cluster.hosts > 1 && memory.full.backend === memory.host;
     if (isSharded) saveSharded(this.#cluster, directory, memory, body);

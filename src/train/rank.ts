@@ -55,8 +55,8 @@ export interface RankSetup {
   readonly losses: Buffer;
   /** What each rank's device did so far when asked, `Count.doubles` a rank, in host memory; shared. */
   readonly counts: Buffer;
-  /** How rows travel where `full` is this host's shard of the tables; undefined where it is all of them. */
-  readonly exchange?: RowExchange | undefined;
+  /** How the rows of slot s travel, `exchanges[s % 2]`, where `full` is this host's shard of the tables. */
+  readonly exchanges?: readonly RowExchange[] | undefined;
   readonly sharded?: ShardedTables | undefined;
 }
 
@@ -118,7 +118,7 @@ export class Rank {
 
   /** Allocates the rank's activations on the device. */
   constructor(setup: RankSetup, collective: Collective) {
-    const { device, host, plan, batchShape, full, hot, exchange } = setup;
+    const { device, host, plan, batchShape, full, hot, exchanges } = setup;
     this.#setup = setup;
     this.#collective = collective;
     this.#lossSum = device.allocate(1, "sum of losses");
@@ -129,6 +129,7 @@ export class Rank {
       const deviceBlock = onHost ? hostBlock : device.allocate(batchSections(batchShape).capacity, "batch");
       const { buffer, byteOffset } = host.floats(hostBlock);
       const batch = new Batch(batchShape, buffer, byteOffset);
+      const exchange = exchanges?.[s % exchanges.length];
       const ofHot = hot && exchange?.hot(batch, hot, () => this.#model.updateRows(hotInput!, batch.samples));
       const hotInput = hot && this.#model.input(hot, deviceBlock, hostBlock, setup.mostDistinct.hot, ofHot);
       return {
@@ -140,6 +141,15 @@ export class Rank {
       };
     });
     this.#mover = new RowMover(plan.shape, host);
+  }
+
+  /** Begins to fetch the rows of a slot's batch from other hosts, before the step over another slot's. */
+  prefetch(slot: number, before: number | undefined): void {
+    const { batch } = this.#slots[slot];
+    const { exchanges, full } = this.#setup;
+    if (exchanges === undefined || batch.hot) return;
+    const changing = before === undefined ? undefined : this.#slots[before].batch;
+    exchanges[slot % exchanges.length].begin(batch, full, changing);
   }
 
   /** Carries out one command; with several ranks, returns when this rank's part is done. */

@@ -1,7 +1,8 @@
 /**
  * Embedding rows over several hosts. The full tables are sharded: global row r lies on host r % hosts as row
  * floor(r / hosts). Every host has the batch, so all know which rows each host's samples touch, and only numbers travel:
- * - cold batches: each host is sent the rows its samples touch, and sends back the sums of their gradients;
+ * - cold batches: each host is sent the rows its samples touch, and sends back the sums of their gradients. Rows that the
+ *   step before does not change are on their way while that step computes; the others follow it;
  * - hot batches: either all gradients of pooled rows go to all hosts, or sums for the rows touched go to one host a row
  *   and from there to all, whichever is fewer bytes.
  *
@@ -21,6 +22,11 @@ export function rowsOnHost(rows: number, host: number, hosts: number): number {
   return Math.ceil((rows - host) / hosts);
 }
 
+/** Rows that can be fetched before the step over the batch before, and those that only can after it. */
+const EARLY = 0;
+const LATE = 1;
+type Phase = typeof EARLY | typeof LATE;
+
 /** What an exchange works on. `fetched` (lookupCapacity, dim) and `pooledGradients` are shared by a host's ranks. */
 export interface RowExchangeMemory {
   readonly plan: ModelPlan;
@@ -35,6 +41,7 @@ export class RowExchange {
   /** Rows of staging memory: what `outgoing` and `incoming` hold. */
   readonly capacity: number;
   readonly peers: PeerExchange;
+  readonly #fetches: readonly [PeerExchange, PeerExchange];
   readonly outgoing: Buffer;
   readonly incoming: Buffer;
   readonly #cluster: Cluster;
@@ -56,15 +63,24 @@ export class RowExchange {
   /** Hosts that touch segment s: `#touches[#firstTouch[s] .. #firstTouch[s + 1]]`. */
   readonly #touches: Uint16Array;
   readonly #firstTouch: Uint32Array;
-  /** Rows this host needs: for each lane and owner their number, then the place of the next. */
+  /** 1 for segments whose row the step before changes. */
+  readonly #late: Uint8Array;
+  /** Rows this host needs: for each lane, early and late, and each owner their number, then the place of the next. */
   readonly #needed: Uint32Array;
   readonly #neededAt: Uint32Array;
-  /** Segment of each row that this lane needs, in the order in which rows arrive. */
+  /** Segments of the rows that this lane needs, by owner: the order in which sums of gradients are sent. */
   readonly #neededSegments: Uint32Array;
-  /** Rows of this lane: those needed from each host, those owned here and needed by each host, all by owner. */
+  /** Rows of this lane that this host needs of each host, and that each host needs of this one: early, late. */
+  readonly #fetchedFrom: readonly [Int32Array, Int32Array];
+  readonly #fetchedBy: readonly [Int32Array, Int32Array];
+  /** The same, early and late together; and all of each owner. */
   readonly #fromHost: Int32Array;
   readonly #toHost: Int32Array;
   readonly #ofOwner: Int32Array;
+  /** The batch whose early rows are on their way. */
+  #begun: Batch | undefined;
+  /** Place of the next row of each owner. */
+  readonly #fromHostAt: Uint32Array;
   /** Place of the next row that goes to each host. */
   readonly #toHostAt: Uint32Array;
   /** Rows to send, and the bags (or other vectors) to add up for each row that gradients are sent for. */
@@ -87,6 +103,7 @@ export class RowExchange {
     this.#rowUpdate = { optimizer, dim, rank: 0, ranks: 1 };
     this.capacity = lookupCapacity;
     this.peers = new PeerExchange(cluster);
+    this.#fetches = [new PeerExchange(cluster), new PeerExchange(cluster)];
     const firstSample = (rank: number) => samplesOfRank(batchSize, rank, ranks).first;
     this.#firstSamples = Array.from({ length: ranks + 1 }, (_, r) => firstSample(r));
     this.#endBags = Array.from({ length: hosts }, (_, h) => tables * firstSample((h + 1) * locals));
@@ -108,9 +125,13 @@ export class RowExchange {
     this.#filled = new Uint32Array(batchSize * tables);
     this.#touches = new Uint16Array(lookupCapacity);
     this.#firstTouch = new Uint32Array(lookupCapacity + 1);
-    this.#needed = new Uint32Array(locals * hosts);
-    this.#neededAt = new Uint32Array(locals * hosts);
+    this.#late = new Uint8Array(lookupCapacity);
+    this.#needed = new Uint32Array(locals * 2 * hosts);
+    this.#neededAt = new Uint32Array(locals * 2 * hosts);
     this.#neededSegments = new Uint32Array(lookupCapacity);
+    this.#fetchedFrom = [new Int32Array(hosts), new Int32Array(hosts)];
+    this.#fetchedBy = [new Int32Array(hosts), new Int32Array(hosts)];
+    this.#fromHostAt = new Uint32Array(hosts);
     this.#fromHost = new Int32Array(hosts);
     this.#toHost = new Int32Array(hosts);
     this.#ofOwner = new Int32Array(hosts);
@@ -151,18 +172,52 @@ export class RowExchange {
     };
   }
 
-  #fetch(batch: Batch, full: EmbeddingStore): void {
-    const { host, fetched } = this.#memory;
-    const dim = this.#dim;
+  /**
+   * Begins to fetch the rows of a cold batch; the step over `changing`, if it is a cold batch, is still to come and will
+   * change its rows. `fetch` of the batch completes it.
+   */
+  begin(batch: Batch, full: EmbeddingStore, changing?: Batch): void {
     this.#findTouches(batch);
+    this.#findLate(batch, changing);
     this.#countRows(batch);
     this.#placeRows(batch);
-    const count = this.#listRowsToSend(batch);
-    host.packRows(count, dim, full.weights, this.#rows.buffer, this.outgoing);
-    const first = this.#laneStart();
-    const words = host.floats(fetched).subarray(first * dim);
-    this.peers.allToAll(host.floats(this.outgoing), this.#toHost, words, this.#fromHost, dim);
+    this.#send(batch, full, EARLY, 0, this.#laneStart());
+    this.#begun = batch;
+  }
+
+  #fetch(batch: Batch, full: EmbeddingStore): void {
+    if (this.#begun !== batch) this.begin(batch, full);
+    this.#begun = undefined;
+    const sent = sumOf(this.#fetchedBy[EARLY]);
+    const received = sumOf(this.#fetchedFrom[EARLY]);
+    this.#send(batch, full, LATE, sent, this.#laneStart() + received);
+    this.#fetches[EARLY].wait();
+    this.#fetches[LATE].wait();
     this.#cluster.hostBarrier(); // other lanes have fetched their rows too
+  }
+
+  /** Begins to send early or late rows, packed from row `sent` of the staging memory, and to receive at `received`. */
+  #send(batch: Batch, full: EmbeddingStore, phase: Phase, sent: number, received: number): void {
+    const { host, fetched } = this.#memory;
+    const dim = this.#dim;
+    const count = this.#listRowsToSend(batch, phase);
+    const packed = host.view(this.outgoing, sent * dim, count * dim);
+    host.packRows(count, dim, full.weights, this.#rows.buffer, packed);
+    const target = host.floats(fetched).subarray(received * dim);
+    this.#fetches[phase].begin(host.floats(packed), this.#fetchedBy[phase], target, this.#fetchedFrom[phase], dim);
+  }
+
+  /** Finds the rows that the step over `changing` changes. Rows of both batches ascend. */
+  #findLate(batch: Batch, changing: Batch | undefined): void {
+    const { distinct } = batch;
+    this.#late.fill(0, 0, distinct);
+    if (changing === undefined || changing.hot) return;
+    for (let s = 0, c = 0, end = changing.distinct; s < distinct && c < end;) {
+      const [row, changed] = [batch.row(s), changing.row(c)];
+      if (row === changed) this.#late[s] = 1;
+      if (row <= changed) s++;
+      if (changed <= row) c++;
+    }
   }
 
   /** Finds which hosts touch each distinct row of the batch. */
@@ -185,27 +240,38 @@ export class RowExchange {
   /** Counts the rows that go from each owner to each host that touches them. */
   #countRows(batch: Batch): void {
     const { hosts, host, locals, local } = this.#cluster;
-    for (const counts of [this.#needed, this.#fromHost, this.#toHost, this.#ofOwner]) counts.fill(0);
+    this.#needed.fill(0);
+    this.#ofOwner.fill(0);
+    for (const phase of [EARLY, LATE] as const) {
+      this.#fetchedFrom[phase].fill(0);
+      this.#fetchedBy[phase].fill(0);
+    }
     for (let s = 0, distinct = batch.distinct; s < distinct; s++) {
       const owner = batch.row(s) % hosts;
       const lane = s % locals;
+      const phase = this.#late[s] as Phase;
       if (lane === local) this.#ofOwner[owner]++;
       for (let t = this.#firstTouch[s]; t < this.#firstTouch[s + 1]; t++) {
         if (this.#touches[t] === host) {
-          this.#needed[lane * hosts + owner]++;
-          if (lane === local) this.#fromHost[owner]++;
+          this.#needed[(2 * lane + phase) * hosts + owner]++;
+          if (lane === local) this.#fetchedFrom[phase][owner]++;
         }
-        if (lane === local && owner === host) this.#toHost[this.#touches[t]]++;
+        if (lane === local && owner === host) this.#fetchedBy[phase][this.#touches[t]]++;
       }
     }
+    for (let h = 0; h < hosts; h++) {
+      this.#fromHost[h] = this.#fetchedFrom[EARLY][h] + this.#fetchedFrom[LATE][h];
+      this.#toHost[h] = this.#fetchedBy[EARLY][h] + this.#fetchedBy[LATE][h];
+    }
     startPlaces(this.#needed, this.#neededAt);
+    startPlaces(this.#fromHost, this.#fromHostAt);
   }
 
   /** Where the rows of this lane begin among those this host needs. */
   #laneStart(): number {
     const { hosts, local } = this.#cluster;
     let first = 0;
-    for (let i = 0; i < local * hosts; i++) first += this.#needed[i];
+    for (let i = 0; i < 2 * local * hosts; i++) first += this.#needed[i];
     return first;
   }
 
@@ -214,13 +280,13 @@ export class RowExchange {
     const { hosts, host, locals, local } = this.#cluster;
     const { words, distinct, sections: { segments, segmentBags, offsets }, shape: { bags } } = batch;
     const { first, end } = this.#ownBags;
-    const laneStart = this.#laneStart();
     if (bags) this.#filled.fill(0);
     for (let s = 0; s < distinct; s++) {
       if (!this.#touchedBy(s, host)) continue;
       const lane = s % locals;
-      const place = this.#neededAt[lane * hosts + batch.row(s) % hosts]++;
-      if (lane === local) this.#neededSegments[place - laneStart] = s;
+      const owner = batch.row(s) % hosts;
+      const place = this.#neededAt[(2 * lane + this.#late[s]) * hosts + owner]++;
+      if (lane === local) this.#neededSegments[this.#fromHostAt[owner]++] = s;
       for (let k = words[segments + 2 * s + 1], last = words[segments + 2 * s + 3]; k < last; k++) {
         const bag = words[segmentBags + k];
         if (bag < first || bag >= end) continue;
@@ -234,14 +300,14 @@ export class RowExchange {
     return false;
   }
 
-  /** Lists the rows of this lane that other hosts, or this one, get from here. Returns their number. */
-  #listRowsToSend(batch: Batch): number {
+  /** Lists the early or late rows of this lane that other hosts, or this one, get from here. Returns their number. */
+  #listRowsToSend(batch: Batch, phase: Phase): number {
     const { hosts, host, locals, local } = this.#cluster;
-    startPlaces(this.#toHost, this.#toHostAt);
+    startPlaces(this.#fetchedBy[phase], this.#toHostAt);
     let count = 0;
     for (let s = local; s < batch.distinct; s += locals) {
       const row = batch.row(s);
-      if (row % hosts !== host) continue;
+      if (row % hosts !== host || this.#late[s] !== phase) continue;
       for (let t = this.#firstTouch[s]; t < this.#firstTouch[s + 1]; t++, count++) {
         this.#rows.list[this.#toHostAt[this.#touches[t]]++] = Math.floor(row / hosts);
       }
@@ -315,7 +381,7 @@ export class RowExchange {
   /** True if sums for the rows touched are fewer bytes than all gradients of pooled rows. Counts what it finds. */
   #sumsAreFewer(batch: Batch): boolean {
     const { hosts } = this.#cluster;
-    const pooled = (hosts - 1) * batch.samples * batch.shape.tables;
+    const pooled = (hosts - 1) * batch.shape.batchSize * batch.shape.tables;
     const gathered = (hosts - 1) * batch.distinct;
     if (gathered >= pooled) return false;
     this.#findTouches(batch);
@@ -331,11 +397,10 @@ export class RowExchange {
     const { host } = this.#memory;
     const { hosts, locals, local } = this.#cluster;
     const dim = this.#dim;
+    this.#findLate(batch, undefined);
     this.#countRows(batch);
-    const laneStart = this.#laneStart();
     for (let s = local; s < batch.distinct; s += locals) {
-      if (!this.#touchedBy(s, this.#cluster.host)) continue;
-      this.#neededSegments[this.#neededAt[local * hosts + batch.row(s) % hosts]++ - laneStart] = s;
+      if (this.#touchedBy(s, this.#cluster.host)) this.#neededSegments[this.#fromHostAt[batch.row(s) % hosts]++] = s;
     }
     this.#sendSums(batch);
     this.#listOwned(batch, (s) => batch.row(s));
