@@ -3,21 +3,24 @@
  * depends on the layout, the budget, the number of ranks or the device.
  */
 import { z } from "zod";
-import { Artifact, ArtifactWriter, type FileReader } from "../artifact.ts";
+import { Artifact, ArtifactWriter } from "../artifact.ts";
 import { type Backend, type Buffer, stateWordsPerRow } from "../backend/backend.ts";
 import { HotsetError } from "../errors.ts";
 import type { EmbeddingStore } from "../model/dlrm.ts";
 import { type ModelShape, planModel } from "../model/shape.ts";
 import type { RunMemory } from "./rank_group.ts";
 import { schedulerState } from "./scheduler.ts";
+import { type CheckpointFile, WeightReader } from "./weights.ts";
 
 /** Words copied at a time between a device and a file. */
 const CHUNK_WORDS = 4 << 20;
+/** The run of a checkpoint that no run has written yet: weights that come from elsewhere, and no steps. */
+export const IMPORTED = "imported";
 const count = z.number().int().nonnegative();
 
 const modelShape: z.ZodType<ModelShape> = z.object({
   dim: z.number().int().positive(),
-  tableRows: z.array(z.number().int().positive()),
+  tableRows: z.array(z.number().int().positive()).min(1),
   bottom: z.array(z.number().int().positive()),
   top: z.array(z.number().int().positive()),
   interaction: z.enum(["dot", "cat"]),
@@ -41,7 +44,8 @@ export const trainingState = z.object({
 /** Where training stood when a checkpoint was written. */
 export type TrainingState = z.infer<typeof trainingState>;
 
-const checkpointBody = z.object({
+/** Validates what a checkpoint's manifest says. */
+export const checkpointBody = z.object({
   model: modelShape,
   seed: z.number().int(),
   /** The dataset whose ids the rows stand for. */
@@ -55,7 +59,7 @@ export type CheckpointBody = z.infer<typeof checkpointBody>;
 
 /** A vector of a run: its file in a checkpoint, the words it must have, and where it lies. */
 interface Vector {
-  readonly file: string;
+  readonly file: CheckpointFile;
   readonly backend: Backend;
   readonly buffer: Buffer;
 }
@@ -133,9 +137,14 @@ export class Checkpoint {
     return new Checkpoint(artifact);
   }
 
+  /** A reader of one vector, which refuses weights that are no numbers. */
+  reader(file: CheckpointFile): WeightReader {
+    return new WeightReader(this.#artifact.open(file), this.#artifact.path(file), planModel(this.body.model), file);
+  }
+
   /**
    * Copies the checkpoint into memory of the same model; of the rows those of one host, if the tables are sharded by
-   * row % hosts. Throws HotsetError if the models differ.
+   * row % hosts. Throws HotsetError if the models differ or a weight is no number.
    */
   load(memory: ModelMemory, model: ModelShape, shard: Shard = { host: 0, hosts: 1 }): void {
     for (const key of Object.keys(model) as (keyof ModelShape)[]) {
@@ -149,7 +158,7 @@ export class Checkpoint {
     }
     const { rows } = planModel(model);
     for (const { file, backend, buffer } of [...denseOf(memory), ...rowsOf(memory)]) {
-      using reader = this.#artifact.open(file);
+      using reader = this.reader(file);
       const whole = file === CHECKPOINT_FILES.dense || file === CHECKPOINT_FILES.denseState;
       const width = file === CHECKPOINT_FILES.rows ? model.dim : stateWordsPerRow(model.optimizer, model.dim);
       if (whole) loadRows(reader, buffer.words, 1, { host: 0, hosts: 1 }, backend, buffer);
@@ -166,7 +175,7 @@ export interface Shard {
 
 /** Reads all rows of a file, (rows, width), and keeps every `hosts`-th. */
 function loadRows(
-  reader: FileReader,
+  reader: WeightReader,
   rows: number,
   width: number,
   { host, hosts }: Shard,
@@ -177,7 +186,7 @@ function loadRows(
   const chunk = new Float32Array(chunkRows * width);
   for (let first = 0; first < rows; first += chunkRows) {
     const count = Math.min(chunkRows, rows - first);
-    reader.read(4 * first * width, new Uint8Array(chunk.buffer, 0, 4 * count * width));
+    reader.read(first * width, chunk.subarray(0, count * width));
     const kept = Math.max(0, Math.ceil((count - host) / hosts));
     // Rows move down within the chunk, which they never overtake.
     if (hosts > 1) {
