@@ -59,11 +59,12 @@ async function run(common: Common, work: (report: hotset.Report) => Promise<void
 
 /** One line; the rest of a long message below it. */
 function fail(error: unknown, verbose: boolean): void {
-  const known = error instanceof hotset.HotsetError;
-  console.error(`error: ${error instanceof Error ? error.message : error}`);
+  const known = error instanceof hotset.HotsetError || error instanceof Deno.errors.NotCapable;
+  const hint = error instanceof Deno.errors.NotCapable ? "; SECURITY.md lists what each command needs" : "";
+  console.error(`error: ${error instanceof Error ? error.message : error}${hint}`);
   if (verbose) console.error(error);
   else if (!known) console.error("This is a defect of Hotset; run again with --verbose for where it happened.");
-  process.exitCode = known ? error.exitCode : 1;
+  process.exitCode = error instanceof hotset.HotsetError ? error.exitCode : 1;
 }
 
 const withCommon = (command: Command) =>
@@ -483,6 +484,44 @@ withCommon(program.command("predict"))
       );
     })
   );
+
+withCommon(program.command("export"))
+  .description("Write a run's best model in a format that others read.")
+  .argument("<run>", "directory made by train")
+  .addOption(
+    new Option("--format <name>", "format of the file").choices(hotset.EXPORT_FORMATS).makeOptionMandatory(),
+  )
+  .requiredOption("--out <file>", "file to write; the raw values of its rows and an ONNX model's weights lie beside it")
+  .addHelpText("after", "\nExample: hotset export hotset/run-1 --format onnx --out clicks.onnx")
+  .action((directory: string, flags: Common & { format: hotset.ExportFormat; out: string }) =>
+    run(flags, (report) => {
+      const files = hotset.exportRun(directory, flags.format, flags.out, report);
+      console.log(flags.json ? JSON.stringify({ event: "exported", files }) : files.join("\n"));
+    })
+  );
+
+/** Flags of train that decide how an imported model trains on; its shape comes from the file. */
+const IMPORTED = /^--(mode|device|precision|activations|optimizer|batch-size|epochs|learning-rate|lr-.*|ranks|hot-.*)$/;
+const importing = withCommon(program.command("import"))
+  .description("Make a run of a facebookresearch/dlrm model that was saved as safetensors.")
+  .argument("<file>", "the state dict")
+  .requiredOption("--data <dataset>", "directory made by prepare")
+  .requiredOption("--out <run>", "directory of the run")
+  .addOption(
+    new Option("--ids <what>", "what numbers the file's table rows: the dataset's own, or its raw values")
+      .choices(hotset.ROW_NUMBERS).default("rows"),
+  )
+  .addHelpText("after", "\nExample: hotset import dlrm.safetensors --data criteo --ids values --out hotset/imported")
+  .action((file: string, flags: TrainFlags & { data: string; out: string; ids: hotset.ImportOptions["ids"] }) =>
+    run(flags, (report) => {
+      const { data, out, ids } = flags;
+      hotset.importRun(file, { data, out, ids, config: trainLayer(flags) }, report);
+      console.log(flags.json ? JSON.stringify({ event: "imported", run: out }) : out);
+    })
+  );
+for (const option of program.commands.find((command) => command.name() === "train")!.options) {
+  if (IMPORTED.test(option.long ?? "")) importing.addOption(option);
+}
 
 withCommon(program.command("doctor"))
   .description("What this machine offers, what is missing, and how to get it.")

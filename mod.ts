@@ -102,6 +102,8 @@ export { Cluster, PeerFailed } from "./src/collective/cluster.ts";
 export { Interrupt } from "./src/train/interrupt.ts";
 export { Interrupted } from "./src/train/trainer.ts";
 export { expandConfig, translateArguments, type Translation } from "./src/train/arguments.ts";
+export { EXPORT_FORMATS, type ExportFormat, exportRun } from "./src/exchange/export_run.ts";
+export { type ImportOptions, importRun, ROW_NUMBERS } from "./src/exchange/import_run.ts";
 export { diagnose, type Diagnosis, type Finding } from "./src/doctor.ts";
 export {
   type Machine,

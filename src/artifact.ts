@@ -13,6 +13,8 @@ const MANIFEST = "manifest.json";
 /** End of the name of an artifact that is being replaced. */
 const REPLACED = ".replaced";
 const CHUNK_BYTES = 8 << 20;
+/** The most bytes of a manifest: what holds more is none. */
+const MOST_MANIFEST_BYTES = 64 << 20;
 
 /** The kinds of artifact, each with the version of its format that this Hotset writes and reads. */
 const VERSIONS = { dataset: 1, profile: 2, layout: 2, checkpoint: 1 } as const;
@@ -149,6 +151,52 @@ export class ArtifactWriter implements Disposable {
   }
 }
 
+const REMAKE = "remove the directory and make it again";
+
+/** What a manifest says. */
+export interface Manifest<T> {
+  /** Names the content: equal manifests have equal ids. */
+  readonly id: string;
+  readonly files: Record<string, { bytes: number; crc32: number }>;
+  readonly body: T;
+}
+
+/** Reads the manifest of an artifact. Throws HotsetError that says what is wrong with it. */
+export function parseManifest<T>(
+  kind: ArtifactKind,
+  directory: string,
+  text: string,
+  schema: z.ZodType<T>,
+): Manifest<T> {
+  const fail = (reason: string): never => {
+    throw new HotsetError(`Cannot open ${kind} ${directory}: ${reason}`);
+  };
+  let json: unknown;
+  let id = "";
+  try {
+    json = JSON.parse(text);
+  } catch {
+    fail(`${MANIFEST} is not JSON; ${REMAKE}`);
+  }
+  const parsed = envelope.safeParse(json);
+  if (!parsed.success) return fail(`${MANIFEST} has ${firstIssue(parsed.error)}; ${REMAKE}`);
+  const { hotset, version, files, body } = parsed.data;
+  if (hotset !== kind) fail(`it is a ${hotset}, not a ${kind}`);
+  if (version !== VERSIONS[kind]) {
+    fail(`its format is version ${version} and this Hotset reads version ${VERSIONS[kind]}; ${REMAKE}`);
+  }
+  const outside = Object.keys(files).find((name) => basename(name) !== name || /^\.*$/.test(name));
+  if (outside !== undefined) fail(`${MANIFEST} names the file ${JSON.stringify(outside)} outside the directory`);
+  const checked = schema.safeParse(body);
+  if (!checked.success) return fail(`${MANIFEST} has ${firstIssue(checked.error)}; ${REMAKE}`);
+  try {
+    id = fingerprint([hotset, version, files, body]);
+  } catch {
+    fail(`${MANIFEST} is nested too deeply; ${REMAKE}`);
+  }
+  return { id, files, body: checked.data };
+}
+
 /** A complete, validated artifact on disk. */
 export class Artifact<T> {
   readonly directory: string;
@@ -157,11 +205,11 @@ export class Artifact<T> {
   readonly id: string;
   readonly #files: Record<string, { bytes: number; crc32: number }>;
 
-  private constructor(directory: string, manifest: z.infer<typeof envelope>, body: T) {
+  private constructor(directory: string, { id, files, body }: Manifest<T>) {
     this.directory = directory;
+    this.id = id;
     this.body = body;
-    this.#files = manifest.files;
-    this.id = fingerprint([manifest.hotset, manifest.version, manifest.files, manifest.body]);
+    this.#files = files;
   }
 
   /**
@@ -172,47 +220,35 @@ export class Artifact<T> {
     const fail = (reason: string): never => {
       throw new HotsetError(`Cannot open ${kind} ${directory}: ${reason}`);
     };
-    const remake = `remove the directory and make it again`;
     let text = "";
     try {
+      const { size } = Deno.statSync(join(directory, MANIFEST));
+      if (size > MOST_MANIFEST_BYTES) fail(`${MANIFEST} has ${size} bytes; ${REMAKE}`);
       text = Deno.readTextFileSync(join(directory, MANIFEST));
     } catch (error) {
+      if (error instanceof HotsetError) throw error;
       fail(error instanceof Deno.errors.NotFound ? `there is no ${MANIFEST} in it` : messageOf(error));
     }
-    let json: unknown;
-    try {
-      json = JSON.parse(text);
-    } catch {
-      fail(`${MANIFEST} is not JSON; ${remake}`);
-    }
-    const manifest = envelope.safeParse(json);
-    if (!manifest.success) return fail(`${MANIFEST} has ${firstIssue(manifest.error)}; ${remake}`);
-    const found = manifest.data;
-    if (found.hotset !== kind) fail(`it is a ${found.hotset}, not a ${kind}`);
-    if (found.version !== VERSIONS[kind]) {
-      fail(`its format is version ${found.version} and this Hotset reads version ${VERSIONS[kind]}; ${remake}`);
-    }
-    const body = schema.safeParse(found.body);
-    if (!body.success) return fail(`${MANIFEST} has ${firstIssue(body.error)}; ${remake}`);
-    for (const [name, entry] of Object.entries(found.files)) {
-      if (basename(name) !== name) fail(`${MANIFEST} names the file ${JSON.stringify(name)} outside the directory`);
+    const manifest = parseManifest(kind, directory, text, schema);
+    for (const [name, entry] of Object.entries(manifest.files)) {
       let measured = { bytes: -1, crc32: 0 };
       try {
-        const bytes = Deno.statSync(join(directory, name)).size;
-        if (bytes !== entry.bytes) fail(`${name} has ${bytes} bytes instead of ${entry.bytes}; ${remake}`);
+        const { size, isFile } = Deno.statSync(join(directory, name));
+        if (!isFile) fail(`${name} is not a file; ${REMAKE}`); // a pipe would be waited for
+        if (size !== entry.bytes) fail(`${name} has ${size} bytes instead of ${entry.bytes}; ${REMAKE}`);
         measured = measure(join(directory, name));
       } catch (error) {
         if (error instanceof HotsetError) throw error;
-        fail(error instanceof Deno.errors.NotFound ? `${name} is missing; ${remake}` : `${name}: ${messageOf(error)}`);
+        fail(error instanceof Deno.errors.NotFound ? `${name} is missing; ${REMAKE}` : `${name}: ${messageOf(error)}`);
       }
-      if (measured.crc32 !== entry.crc32) fail(`${name} is damaged (checksum does not match); ${remake}`);
+      if (measured.crc32 !== entry.crc32) fail(`${name} is damaged (checksum does not match); ${REMAKE}`);
     }
-    return new Artifact(directory, found, body.data);
+    return new Artifact(directory, manifest);
   }
 
   /** True if the artifact has a file of that name. */
   has(name: string): boolean {
-    return name in this.#files;
+    return Object.hasOwn(this.#files, name);
   }
 
   /** Path of one of the artifact's files. */
@@ -323,7 +359,7 @@ function isRunning(pid: number): boolean {
 
 function measure(path: string): { bytes: number; crc32: number } {
   using file = Deno.openSync(path);
-  const chunk = new Uint8Array(CHUNK_BYTES);
+  const chunk = new Uint8Array(Math.min(CHUNK_BYTES, file.statSync().size + 1));
   const total = { bytes: 0, crc32: 0 };
   for (let count = file.readSync(chunk); count !== null; count = file.readSync(chunk)) {
     total.crc32 = crc32(chunk.subarray(0, count), total.crc32);

@@ -10,9 +10,20 @@ const decoder = new TextDecoder();
 const MAY_IMPORT: Record<string, string[]> = {
   "cli": ["mod"],
   "mod": [
-    ...["train", "plan", "report", "doctor", "collective", "model", "layout", "profile", "dataset", "contract"],
+    "exchange",
+    "train",
+    "plan",
+    "report",
+    "doctor",
+    "collective",
+    "model",
+    "layout",
+    "profile",
+    "dataset",
+    "contract",
     "foundation",
   ],
+  "exchange": ["train", "model", "dataset", "contract", "foundation"],
   "report": ["train", "plan", "doctor", "layout", "profile", "dataset", "foundation"],
   "plan": ["train", "model", "layout", "profile", "dataset", "contract", "foundation"],
   "train": ["open", "collective", "model", "layout", "profile", "dataset", "contract", "foundation"],
@@ -105,6 +116,13 @@ Deno.test("only files under ffi/ open libraries or read memory by address", () =
   );
   assert.ok(unsafe.includes("ffi/library.ts"));
   assert.deepEqual(unsafe.filter((path) => !path.startsWith("ffi/")), []);
+});
+
+Deno.test("no program is started, by a shell or without one", () => {
+  const starting = FILES.filter((path) =>
+    /Deno\.Command|child_process|Deno\.run\b/.test(Deno.readTextFileSync(new URL(path, ROOT)))
+  );
+  assert.deepEqual(starting, []);
 });
 
 /** Paths of the files that belong to the project, or undefined where git cannot tell. */

@@ -50,24 +50,41 @@ export class PtxError extends Error {
   override name = "PtxError";
 }
 
-const TYPE_BYTES: Record<string, number> = { b8: 1, u8: 1, b16: 2, u16: 2 };
+const TYPE_BYTES: Readonly<Record<string, number>> = {
+  ...{ b8: 1, u8: 1, s8: 1, b16: 2, u16: 2, s16: 2, f16: 2 },
+  ...{ b32: 4, u32: 4, s32: 4, f32: 4, b64: 8, u64: 8, s64: 8, f64: 8 },
+};
+/** More than any device has. */
+const MOST_SHARED_BYTES = 1 << 20;
 
-/** Bytes of a PTX type, which its name ends with: u32 has 4. */
+/** Bytes of a PTX type: u32 has 4. Throws PtxError. */
 export function typeBytes(type: string): number {
-  return TYPE_BYTES[type] ?? Number(type.slice(1)) / 8;
+  if (!Object.hasOwn(TYPE_BYTES, type)) throw new PtxError(`the type ${type} is not emulated`);
+  return TYPE_BYTES[type];
 }
 
-/** Parses a module. Throws PtxError that names the line. */
+/** Parses a module, in a time that grows with its length. Throws PtxError that names the line. */
 export function parsePtx(text: string): PtxEntry[] {
-  const clean = text.replace(/\/\*[\s\S]*?\*\//g, blank).replace(/\/\/.*/g, blank);
+  const clean = text.replace(/\/\*[\s\S]*?(?:\*\/|$)|\/\/.*/g, blank);
   if (/\.func\b/.test(clean)) throw new PtxError("PTX functions (.func) are not emulated; inline them");
-  const heads = [...clean.matchAll(/\.entry\s+([\w$]+)\s*\(([^)]*)\)([^{]*)\{/g)];
-  const moduleShared = sharedDeclarations(clean.slice(0, heads[0]?.index));
-  const entries = heads.map((head) => {
-    const begin = head.index + head[0].length;
-    const body = clean.slice(begin, closingBrace(clean, begin));
-    return parseEntry(head[1], head[2], head[3], body, lineAt(clean, begin), moduleShared);
-  });
+  const entries: PtxEntry[] = [];
+  let moduleShared: Declaration[] | undefined;
+  let line = 1;
+  for (let at = 0;;) {
+    const begin = clean.indexOf(".entry", at);
+    if (begin < 0) break;
+    moduleShared ??= sharedDeclarations(clean.slice(0, begin));
+    line += newlines(clean.slice(at, begin));
+    const head = /^\.entry\s+([\w$]+)\s*\(([^(){}]*)\)([^{}]*)\{/.exec(clean.slice(begin));
+    if (head === null) throw new PtxError(`line ${line}: cannot read the head of an entry`);
+    const [opening, name, parameters, directives] = head;
+    const from = begin + opening.length;
+    at = closingBrace(clean, from);
+    const body = clean.slice(from, at);
+    line += newlines(opening);
+    entries.push(parseEntry(name, parameters, directives, body, line, moduleShared));
+    line += newlines(body);
+  }
   if (entries.length === 0) throw new PtxError("the PTX has no .entry");
   return entries;
 }
@@ -87,8 +104,8 @@ function closingBrace(text: string, begin: number): number {
   throw new PtxError("the PTX ends inside a block");
 }
 
-function lineAt(text: string, index: number): number {
-  return text.slice(0, index).split("\n").length;
+function newlines(text: string): number {
+  return text.split("\n").length - 1;
 }
 
 interface Declaration {
@@ -129,9 +146,13 @@ function parseEntry(
   const used = (declaration: Declaration) => new RegExp(`\\b${declaration.name.replaceAll("$", "\\$")}\\b`).test(body);
   const declared = [...sharedDeclarations(body), ...moduleShared.filter(used)];
   for (const { name: array, align, bytes } of declared.sort((a, b) => Number(a.bytes === 0) - Number(b.bytes === 0))) {
+    if (align === 0) throw new PtxError(`the shared array ${array} of ${name} is aligned to 0 bytes`);
     sharedBytes = Math.ceil(sharedBytes / align) * align;
     shared.push({ name: array, offset: sharedBytes, bytes });
     sharedBytes += bytes;
+    if (!(sharedBytes <= MOST_SHARED_BYTES)) {
+      throw new PtxError(`the shared arrays of ${name} have more than ${MOST_SHARED_BYTES} bytes`);
+    }
   }
 
   const registers = new Map<string, string>();
@@ -144,14 +165,13 @@ function parseEntry(
       const label = /^\s*([\w$]+):/.exec(statement);
       if (label === null) break;
       labels.set(label[1], instructions.length);
-      statement = statement.slice(label[0].length).padStart(statement.length, " ");
-      line += label[0].split("\n").length - 1;
-      statement = statement.replace(/^ +/, "");
+      statement = statement.slice(label[0].length);
+      line += newlines(label[0]);
     }
-    const leading = /^\s*/.exec(statement)![0].split("\n").length - 1;
+    const leading = newlines(/^\s*/.exec(statement)![0]);
     const words = statement.trim();
     const at = line + leading;
-    line += statement.split("\n").length - 1;
+    line += newlines(statement);
     if (words === "" || words.startsWith(".shared") || words.startsWith(".pragma")) continue;
     const register = /^\.reg\s+\.(\w+)\s+(%\w+)<\d+>$/.exec(words);
     if (register !== null) {
@@ -178,6 +198,6 @@ function parseInstruction(text: string, line: number): PtxInstruction {
   const match = /^(?:@(!?)(%\w+)\s+)?([a-z][\w.]*)\s*([\s\S]*)$/.exec(text);
   if (match === null) throw new PtxError(`line ${line}: cannot read "${text}"`);
   const [, negation, guard, operation, rest] = match;
-  const operands = rest.match(/\{[^}]*\}|\[[^\]]*\]|[^,\s]+/g) ?? [];
+  const operands = rest.match(/\{[^{}]*\}|\[[^[\]]*\]|[^,\s]+/g) ?? [];
   return { line, guard, negated: negation === "!", operation: operation.split("."), operands };
 }

@@ -65,8 +65,15 @@ class Translator {
     const body = `"use strict"; const fround = Math.fround; ${declarations.length > 0 ? `let ${declarations};` : ""}
       let block = 0, w = 0;
       for (;;) switch (block) { case 0:\n${lines.join("\n")}\nreturn; }`;
-    const make = new Function(`return function${this.#waits ? "*" : ""} (${THREAD_PARAMETERS}) { ${body} }`);
-    return { run: make(), waits: this.#waits, sites: this.#sites, exchanges: this.#exchanges };
+    return { run: this.#compile(body), waits: this.#waits, sites: this.#sites, exchanges: this.#exchanges };
+  }
+
+  #compile(body: string): Program["run"] {
+    try {
+      return new Function(`return function${this.#waits ? "*" : ""} (${THREAD_PARAMETERS}) { ${body} }`)();
+    } catch (error) {
+      throw new PtxError(`${this.#entry.name} has operands that its instructions do not take`, { cause: error });
+    }
   }
 
   #refuse({ line, operation }: PtxInstruction, why = "is not emulated"): never {
@@ -157,8 +164,7 @@ class Translator {
 
   #move(instruction: PtxInstruction): string {
     const [target, source] = instruction.operands;
-    const type = instruction.operation[1];
-    const value = this.#value(source, type);
+    const value = this.#value(source, instruction.operation.at(-1)!);
     if (!source.startsWith("%") || source.includes(".")) return value;
     const [to, from] = [this.#typeOf(target), this.#typeOf(source)];
     if (to === from) return value;
@@ -190,6 +196,7 @@ class Translator {
     }
     const lanes = parts.length === 3 ? 1 : parts[2] === "v2" ? 2 : parts[2] === "v4" ? 4 : 0;
     if (!["global", "shared"].includes(space) || !/^[bsuf]32$/.test(type) || lanes === 0) this.#refuse(instruction);
+    if (operands.length !== 2) this.#refuse(instruction, `has ${operands.length} operands`);
     const [address, list] = verb === "ld" ? [operands[1], operands[0]] : [operands[0], operands[1]];
     const values = list.replace(/[{}\s]/g, "").split(",").map((operand) => this.#value(operand, type));
     if (values.length !== lanes) this.#refuse(instruction, `has ${values.length} values`);
@@ -265,10 +272,11 @@ class Translator {
     if (operation.length !== 3) this.#refuse(instruction);
     const [a, b] = [this.#value(operands[1], type), this.#value(operands[2], type)];
     const name = operation[1];
-    if (type === "f32" && name.endsWith("u") && name.slice(0, -1) in COMPARISONS) {
+    if (type === "f32" && name.endsWith("u") && Object.hasOwn(COMPARISONS, name.slice(0, -1))) {
       return `${a} ${COMPARISONS[name.slice(0, -1)]} ${b} || ${a} !== ${a} || ${b} !== ${b}`;
     }
-    const comparison = COMPARISONS[name] ?? UNSIGNED_COMPARISONS[name] ?? this.#refuse(instruction);
+    const all = { ...COMPARISONS, ...UNSIGNED_COMPARISONS };
+    const comparison = Object.hasOwn(all, name) ? all[name] : this.#refuse(instruction);
     if (type === "f32" && name === "ne") return `${a} !== ${b} && ${a} === ${a} && ${b} === ${b}`;
     return type === "u32" ? `(${a} >>> 0) ${comparison} (${b} >>> 0)` : `${a} ${comparison} ${b}`;
   }

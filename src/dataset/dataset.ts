@@ -29,7 +29,11 @@ export interface DatasetBody {
 const count = z.number().int().nonnegative();
 const splitSize = z.object({ samples: count, lookups: count });
 
-const datasetBody: z.ZodType<DatasetBody> = z.object({
+/** The most rows of all tables: global rows are 32-bit numbers, and the last one closes segment lists. */
+export const MOST_ROWS = 2 ** 32 - 1;
+
+/** Validates what a dataset's manifest says. */
+export const datasetBody: z.ZodType<DatasetBody> = z.object({
   source: z.record(z.string(), z.unknown()),
   dense: z.array(z.string()),
   tables: z.array(z.object({ name: z.string(), rows: z.number().int().positive() })).min(1),
@@ -37,6 +41,15 @@ const datasetBody: z.ZodType<DatasetBody> = z.object({
   splits: z.object({ train: splitSize, validation: splitSize, test: splitSize }),
   skippedRows: count,
   generated: z.object({ bestAuc: z.record(z.string(), z.number()) }).nullable(),
+}).superRefine(({ tables }, context) => {
+  const rows = tables.reduce((sum, table) => sum + table.rows, 0);
+  if (rows > MOST_ROWS) {
+    context.addIssue({
+      code: "custom",
+      path: ["tables"],
+      message: `${rows} rows, which are more than 32 bits can number`,
+    });
+  }
 });
 
 /** Names of a split's files. Offsets exist only with bags. */
@@ -230,6 +243,7 @@ export class SampleReader implements Disposable {
     const { tables } = this.#dataset;
     const firstLookup = this.firstLookup(first);
     const lookups = this.firstLookup(first + count) - firstLookup;
+    if (lookups < 0) this.#fail(first, "the positions of the lookups fall");
     const offsets = this.#offsets?.subarray(0, count * tables + 1);
     if (offsets !== undefined) {
       this.#readers.bagLengths!.read(4 * first * tables, bytes(offsets.subarray(1)));
@@ -249,7 +263,12 @@ export class SampleReader implements Disposable {
   firstLookup(sample: number): number {
     if (this.#readers.firstLookups === undefined) return sample * this.#dataset.tables;
     this.#readers.firstLookups.read(8 * sample, bytes(this.#first));
-    return this.#first[0];
+    const [lookup] = this.#first;
+    const most = this.#dataset.body.splits[this.#split].lookups;
+    if (!Number.isInteger(lookup) || lookup < 0 || lookup > most) {
+      this.#fail(sample, `lookup ${lookup} is none of the ${most} that the split has`);
+    }
+    return lookup;
   }
 
   #checkIndices(first: number, count: number, indices: Uint32Array, offsets: Uint32Array | undefined): void {

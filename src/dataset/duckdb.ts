@@ -1,5 +1,5 @@
 /** A DuckDB database for one job: bounded in memory and threads, spilling to a directory of its own. */
-import { type DuckDBConnection, type DuckDBDataChunk, DuckDBInstance, DuckDBListVector } from "@duckdb/node-api";
+import type { DuckDBConnection, DuckDBDataChunk, DuckDBInstance, DuckDBListVector } from "@duckdb/node-api";
 import { HotsetError, messageOf } from "../errors.ts";
 
 /** What a database may use. */
@@ -31,11 +31,15 @@ export class Engine implements Disposable {
 
   /** Creates a database that spills to an existing, empty directory. */
   static async create(directory: string, limits: EngineLimits): Promise<Engine> {
+    const { DuckDBInstance } = await loadDuckDb();
     const instance = await DuckDBInstance.create(":memory:", {
       memory_limit: `${Math.floor(limits.memoryBytes / 1e6)}MB`,
       threads: String(limits.threads),
       temp_directory: `${directory}/spill`,
       preserve_insertion_order: "true",
+      // Native code is not held by Deno's permissions: it must not fetch and run extensions of its own accord.
+      autoinstall_known_extensions: "false",
+      autoload_known_extensions: "false",
     });
     return new Engine(directory, limits.threads, instance, await instance.connect());
   }
@@ -88,6 +92,21 @@ export class Engine implements Disposable {
   }
 }
 
+/** DuckDB is native code, and so it is loaded where a format needs it, not before. Throws HotsetError if it may not be. */
+async function loadDuckDb() {
+  try {
+    return await import("@duckdb/node-api");
+  } catch (error) {
+    throw new HotsetError(
+      `Cannot start DuckDB, which reads all formats but criteo and dlrm: ${
+        messageOf(error).split("\n")[0]
+      }; it needs ` +
+        `--allow-ffi (or -A)`,
+      { cause: error },
+    );
+  }
+}
+
 /** The values of a numeric column of a chunk, without a copy. The binding keeps this array private; it is its storage. */
 export function numbers<A extends Uint8Array | Uint32Array | Float32Array | BigUint64Array>(vector: unknown): A {
   return (vector as { items: A }).items;
@@ -96,8 +115,8 @@ export function numbers<A extends Uint8Array | Uint32Array | Float32Array | BigU
 /** Column `index` as a list column. */
 export function lists(chunk: DuckDBDataChunk, index: number): DuckDBListVector {
   const vector = chunk.getColumnVector(index);
-  if (!(vector instanceof DuckDBListVector)) throw new Error(`column ${index} holds no lists`);
-  return vector;
+  if (!("childVector" in vector)) throw new Error(`column ${index} holds no lists`);
+  return vector as DuckDBListVector;
 }
 
 /** A string as an SQL literal. */

@@ -3,7 +3,7 @@ import { availableParallelism } from "node:os";
 import { ArtifactWriter } from "../artifact.ts";
 import { HotsetError } from "../errors.ts";
 import { assemble, type EncodedLog, type Part } from "./assemble.ts";
-import { COUNTS_FILE, Dataset, type DatasetBody, DICTIONARY_FILE, KEYS_FILE } from "./dataset.ts";
+import { COUNTS_FILE, Dataset, type DatasetBody, DICTIONARY_FILE, KEYS_FILE, MOST_ROWS } from "./dataset.ts";
 import { idsFile, joinDictionaries, lengthsFile, numberQueryTable } from "./dictionary.ts";
 import { Engine, engineFailure } from "./duckdb.ts";
 import type { Format } from "./formats.ts";
@@ -25,8 +25,6 @@ const DICTIONARY_MEMORY_SHARE = 0.4;
 const RUNTIME_BYTES = 192 * 2 ** 20;
 const THREAD_BYTES = 64 * 2 ** 20;
 const LEAST_KEYS_MEMORY_SHARE = 0.25;
-/** Global rows are 32-bit numbers, and the last one closes segment lists. */
-const MAX_ROWS = 2 ** 32 - 1;
 
 /** What reading a log may use and what it reports; the same for all that read logs. */
 export interface ReadOptions {
@@ -137,7 +135,7 @@ export class PrepareJob implements Disposable {
       ? await this.#numberKeys(logs, from)
       : await this.#numberValues(this.#engine, logs, from);
     const rows = sizes.reduce((sum, size) => sum + size, 0);
-    if (rows > MAX_ROWS) {
+    if (rows > MOST_ROWS) {
       throw new HotsetError(`Cannot number ${rows} rows with 32 bits; raise --min-frequency or set --max-ind-range`);
     }
     const firstRows = [0];

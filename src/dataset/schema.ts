@@ -112,21 +112,24 @@ export function isNumeric(column: SparseColumn, maxIndRange: number | undefined)
 
 /** Reads a schema file (JSON). Throws HotsetError that names the first thing wrong with it. */
 export function readSchema(path: string): LogSchema {
-  const fail = (reason: string): never => {
-    throw new HotsetError(`Cannot read schema ${path}: ${reason}`);
-  };
-  let text = "";
   try {
-    text = Deno.readTextFileSync(path);
+    return parseSchema(path, Deno.readTextFileSync(path));
   } catch (error) {
-    fail(error instanceof Deno.errors.NotFound ? "there is no such file" : messageOf(error));
+    if (error instanceof HotsetError) throw error;
+    const reason = error instanceof Deno.errors.NotFound ? "there is no such file" : messageOf(error);
+    throw new HotsetError(`Cannot read schema ${path}: ${reason}`, { cause: error });
   }
+}
+
+/** Reads the text of a schema file; else as `readSchema`. */
+export function parseSchema(path: string, text: string): LogSchema {
   let json: unknown;
   try {
     json = JSON.parse(text);
   } catch (error) {
-    fail(`it is not JSON: ${messageOf(error)}`);
+    throw new HotsetError(`Cannot read schema ${path}: it is not JSON: ${messageOf(error)}`, { cause: error });
   }
   const schema = logSchema.safeParse(json);
-  return schema.success ? schema.data : fail(firstIssue(schema.error));
+  if (!schema.success) throw new HotsetError(`Cannot read schema ${path}: ${firstIssue(schema.error)}`);
+  return schema.data;
 }

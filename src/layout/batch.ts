@@ -70,6 +70,21 @@ export function batchSections(shape: BatchShape): BatchSections {
   };
 }
 
+/** The most bytes of a batch: more is a mistake in its sizes. */
+const MOST_BATCH_BYTES = 2 ** 30;
+
+/** Says what keeps a shape, which may come from a file, from being one, or returns undefined. */
+export function findShapeFault(shape: BatchShape): string | undefined {
+  const { batchSize, tables, bags, lookupCapacity } = shape;
+  if (!bags && lookupCapacity !== batchSize * tables) {
+    return `room for ${lookupCapacity} lookups where ${batchSize} samples have ${batchSize * tables}`;
+  }
+  const bytes = 4 * batchSections(shape).capacity;
+  return bytes > MOST_BATCH_BYTES
+    ? `batches of ${bytes} bytes, of which ${MOST_BATCH_BYTES} are the most; choose a smaller --batch-size`
+    : undefined;
+}
+
 /** A batch in host memory: typed views over one block. */
 export class Batch {
   /** Its sizes. */

@@ -3,7 +3,7 @@ import { type ArtifactFile, ArtifactWriter } from "../artifact.ts";
 import { type Dataset, type Lookups, type Samples, type Split, SPLITS } from "../dataset/dataset.ts";
 import { HotsetError } from "../errors.ts";
 import { HOT_ROWS_FILE, type Profile } from "../profile/profile.ts";
-import type { Batch, BatchShape } from "./batch.ts";
+import { type Batch, type BatchShape, findShapeFault } from "./batch.ts";
 import { BatchFiller } from "./batch_filler.ts";
 import { HotMap } from "./hot_map.ts";
 import { batchFiles, type BatchKind, Layout, type LayoutBody } from "./layout.ts";
@@ -50,6 +50,8 @@ export function buildLayout(dataset: Dataset, profile: Profile | undefined, opti
     )
     : batchSize * tables;
   const shape: BatchShape = { batchSize, denseFeatures, tables, bags, lookupCapacity };
+  const fault = findShapeFault(shape);
+  if (fault !== undefined) throw new HotsetError(`Cannot lay out ${dataset.directory}: ${fault}`);
   using writer = new ArtifactWriter("layout", out);
   const files = { hot: new BatchWriter(writer, "hot"), cold: new BatchWriter(writer, "cold") };
   const withThread = navigator.hardwareConcurrency > 1 && dataset.samples("train") >= THREAD_SAMPLES;

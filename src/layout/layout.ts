@@ -2,10 +2,10 @@
 import { z } from "zod";
 import { Artifact, type FileReader } from "../artifact.ts";
 import { HEADER_WORDS } from "../backend/backend.ts";
-import type { Dataset } from "../dataset/dataset.ts";
+import { type Dataset, MOST_ROWS } from "../dataset/dataset.ts";
 import { HotsetError } from "../errors.ts";
 import { readHotRows } from "../profile/profile.ts";
-import type { Batch, BatchShape } from "./batch.ts";
+import { type Batch, type BatchShape, findShapeFault } from "./batch.ts";
 import { BatchRecord, mostRecordBytes } from "./batch_record.ts";
 import { findBatchFault } from "./check_batch.ts";
 
@@ -42,7 +42,8 @@ export interface LayoutBody {
 
 const count = z.number().int().nonnegative();
 
-const layoutBody: z.ZodType<LayoutBody> = z.object({
+/** Validates what a layout's manifest says. */
+export const layoutBody: z.ZodType<LayoutBody> = z.object({
   dataset: z.string(),
   profile: z.string().nullable(),
   shape: z.object({
@@ -60,6 +61,19 @@ const layoutBody: z.ZodType<LayoutBody> = z.object({
   hotBatches: count,
   coldBatches: count,
   bytes: count,
+}).superRefine(({ shape, rows, samples, hotSamples, hotBatches, coldBatches }, context) => {
+  const complain = (what: string, message: string) => context.addIssue({ code: "custom", path: [what], message });
+  const fault = findShapeFault(shape);
+  if (fault !== undefined) complain("shape", fault);
+  if (rows > MOST_ROWS) complain("rows", `${rows} rows, which are more than 32 bits can number`);
+  if (hotSamples > samples) return complain("hotSamples", `${hotSamples} hot samples of ${samples}`);
+  const batches = (count: number) => Math.ceil(count / shape.batchSize);
+  if (hotBatches !== batches(hotSamples) || coldBatches !== batches(samples - hotSamples)) {
+    complain(
+      "batches",
+      `${hotBatches} hot and ${coldBatches} cold batches, which do not fit ${hotSamples} hot samples of ${samples}`,
+    );
+  }
 });
 
 /** Names of the files of one kind of batches. */

@@ -70,7 +70,8 @@ const count = z.number().int().nonnegative();
 const share = z.number().min(0).max(1);
 const interval = z.object({ low: z.number(), value: z.number(), high: z.number() });
 
-const profileBody: z.ZodType<ProfileBody> = z.object({
+/** Validates what a profile's manifest says. */
+export const profileBody: z.ZodType<ProfileBody> = z.object({
   dataset: z.string(),
   dim: z.number().int().positive(),
   optimizer: z.enum(["sgd", "adagrad", "rwsadagrad"]),

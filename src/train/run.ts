@@ -7,7 +7,7 @@ import { Dataset } from "../dataset/dataset.ts";
 import { HotsetError, messageOf, UsageError } from "../errors.ts";
 import type { Layout } from "../layout/layout.ts";
 import { type ModelPlan, planModel } from "../model/shape.ts";
-import { Checkpoint } from "./checkpoint.ts";
+import { Checkpoint, IMPORTED } from "./checkpoint.ts";
 import { type TrainConfig, trainConfig } from "./config.ts";
 import type { Report, ResultEvent, RunEvent } from "./events.ts";
 import { measurePhases } from "./phases.ts";
@@ -154,8 +154,8 @@ export async function startRun(config: TrainConfig, dataset: Dataset, options: R
   return await trainRun(config, plan, dataset, undefined, options);
 }
 
-/** Makes the directory of a run that is about to train, if it is new. */
-function recordRun(config: TrainConfig, dataset: Dataset, out: string): void {
+/** Makes the directory of a run, if it is new. */
+export function recordRun(config: TrainConfig, dataset: Dataset, out: string): void {
   if (exists(join(out, RUN_FILE))) return;
   makeDirectory(out);
   const record: RunRecord = {
@@ -205,7 +205,7 @@ async function trainRun(
       report(event);
     }));
   const runId = runIdOf(config, layout);
-  if (checkpoint !== undefined && checkpoint.body.run !== runId) {
+  if (checkpoint !== undefined && checkpoint.body.run !== runId && checkpoint.body.run !== IMPORTED) {
     throw new HotsetError(`Cannot resume ${out}: its checkpoint was made with other data or options`);
   }
   await using group = await openRanks(config, plan, layout.shape, layout.hotRows.length, report, cluster);

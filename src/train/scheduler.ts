@@ -7,6 +7,7 @@
  * row, it is doubled; otherwise it stays.
  */
 import { z } from "zod";
+import { HotsetError } from "../errors.ts";
 import type { BatchKind } from "../layout/layout.ts";
 
 const FIRST_RATE = 50;
@@ -38,8 +39,19 @@ export class ShuffleScheduler {
   readonly #batches: Readonly<Record<BatchKind, number>>;
   readonly state: SchedulerState;
 
-  /** A scheduler over this many batches of each kind, at the start of a run or where `state` says. */
+  /**
+   * A scheduler over this many batches of each kind, at the start of a run or where `state` says. Throws HotsetError if the
+   * state is that of more batches.
+   */
   constructor(batches: Readonly<Record<BatchKind, number>>, state?: SchedulerState) {
+    for (const kind of ["cold", "hot"] as const) {
+      if (state === undefined || state.done[kind] <= batches[kind]) continue;
+      throw new HotsetError(
+        `Cannot resume: the checkpoint has ${state.done[kind]} ${kind} batches done of the ${
+          batches[kind]
+        } that there are`,
+      );
+    }
     this.#batches = batches;
     this.state = state ??
       { rate: FIRST_RATE, falls: 0, lastLoss: null, kind: "cold", begin: 0, goal: 0, done: { cold: 0, hot: 0 } };

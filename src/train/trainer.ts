@@ -6,7 +6,7 @@ import { HotsetError } from "../errors.ts";
 import type { BatchKind, Layout } from "../layout/layout.ts";
 import { initialiseDense } from "../model/initialise.ts";
 import { Random } from "../random.ts";
-import type { Checkpoint, TrainingState } from "./checkpoint.ts";
+import { type Checkpoint, IMPORTED, type TrainingState } from "./checkpoint.ts";
 import type { TrainConfig } from "./config.ts";
 import { evaluateSplit } from "./evaluate.ts";
 import type { Report, ResultEvent } from "./events.ts";
@@ -83,7 +83,7 @@ export class Trainer {
     this.#options = options;
     this.#group = group;
     this.#batches = { cold: layout.batches("cold"), hot: layout.batches("hot") };
-    this.#state = checkpoint?.body.state ?? {
+    this.#state = (checkpoint?.body.run === IMPORTED ? undefined : checkpoint?.body.state) ?? {
       epoch: 0,
       step: 0,
       samples: 0,

@@ -67,3 +67,32 @@ Deno.test("openLibrary() follows the environment variable and refuses relative p
     Deno.env.delete(variable);
   }
 });
+
+/** A working directory that offers OpenBLAS under all its names: a library that loads, but is another one. */
+async function openBeside(env: Record<string, string>): Promise<{ result: string; mapped: string[]; folder: string }> {
+  const folder = Deno.realPathSync(Deno.makeTempDirSync());
+  try {
+    const library =
+      Deno.readTextFileSync("/proc/self/maps").match(/\/.*libm[.-][^/]*\.so.*|\/.*libc[.-][^/]*\.?so.*/)![0];
+    for (const name of ["libopenblas.so.0", "libopenblas.so"]) Deno.copyFileSync(library, `${folder}/${name}`);
+    const { stdout } = await new Deno.Command(Deno.execPath(), {
+      args: ["run", "-A", "--no-check", new URL("opened_libraries.ts", import.meta.url).pathname],
+      cwd: folder,
+      env: Object.fromEntries(Object.entries(env).map(([name, value]) => [name, value.replace("FOLDER", folder)])),
+      stderr: "inherit",
+    }).output();
+    return { ...JSON.parse(new TextDecoder().decode(stdout)), folder };
+  } finally {
+    Deno.removeSync(folder, { recursive: true });
+  }
+}
+
+Deno.test("a library in the working directory is not opened", { ignore: Deno.build.os !== "linux" }, async () => {
+  const { result, mapped, folder } = await openBeside({ HOTSET_OPENBLAS: "", LD_LIBRARY_PATH: "" });
+  assert.ok(mapped.length > 5);
+  assert.deepEqual(mapped.filter((path) => path.startsWith(folder)), []);
+  assert.ok(!result.includes(folder), result);
+  // It would have been noticed: asked for by its path, the same file is opened and found to lack the symbols.
+  const asked = await openBeside({ HOTSET_OPENBLAS: "FOLDER/libopenblas.so.0" });
+  assert.match(asked.result, /libopenblas\.so\.0: .*undefined symbol/);
+});

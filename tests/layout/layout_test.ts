@@ -88,7 +88,21 @@ Deno.test("layouts that contradict themselves do not open", () => {
     [(files) => position(files)[1] = NaN, /cold.positions.f64 does not fit/],
     [(files) => position(files)[1] = position(files)[2] + 64, /cold.positions.f64 does not fit/],
     [(files) => files.set(batches, files.get(batches)!.subarray(4)), /cold.positions.f64 does not fit/],
-    [(_, body) => body.coldBatches = 1, /cold.positions.f64 has \d+ bytes where its manifest implies 16/],
+    [
+      (files) => files.set(positions, files.get(positions)!.subarray(8)),
+      /cold.positions.f64 has \d+ bytes where its manifest implies \d+/,
+    ],
+    [(_, body) => body.coldBatches = 1, /manifest.json has batches: 5 hot and 1 cold batches, which do not fit/],
+    [(_, body) => body.hotSamples = 401, /manifest.json has hotSamples: 401 hot samples of 400/],
+    [(_, body) => body.rows = 2 ** 32, /manifest.json has rows: 4294967296 rows, which are more than 32 bits/],
+    [
+      (_, body) => body.shape = { ...body.shape as BatchShape, lookupCapacity: 95 },
+      /manifest.json has shape: room for 95 lookups where 32 samples have 96/,
+    ],
+    [
+      (_, body) => body.shape = { ...body.shape as BatchShape, denseFeatures: 2 ** 40 },
+      /manifest.json has shape: batches of \d+ bytes, of which 1073741824 are the most/,
+    ],
     [(_, body) => body.hotRows = 1, /hot_rows.u32 has \d+ bytes where its manifest implies 4/],
     [(files) => files.get(HOT_ROWS_FILE)!.fill(255), /hot_rows.u32 is not an ascending list of rows below 20320/],
     [(_, body) => body.shape = { ...body.shape as BatchShape, batchSize: 0 }, /manifest.json has shape.batchSize: /],

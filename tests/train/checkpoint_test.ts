@@ -141,3 +141,32 @@ Deno.test("a damaged checkpoint is refused and the fault named", async () => {
     Deno.removeSync(path, { recursive: true });
   }
 });
+
+Deno.test("weights that are no numbers are refused, with the table and row or the layer", async () => {
+  using directory = new TemporaryDirectory();
+  const model = { ...MODEL, optimizer: "rwsadagrad" } as const;
+  const { memory, vectors: [dense, denseState, rows, rowState] } = await memoryOf(model);
+  const target = await memoryOf(model);
+  const cases: [Float32Array, number, number, RegExp][] = [
+    [rows, 3 * 9 + 2, NaN, /rows\.f32: row 9 of table 0 holds NaN/],
+    [rows, 3 * 10, Infinity, /rows\.f32: row 0 of table 1 holds Infinity/],
+    [rows, 3 * 79 + 1, -Infinity, /rows\.f32: row 69 of table 1 holds -Infinity/],
+    [rowState, 11, NaN, /row_state\.f32: row 1 of table 1 holds NaN/],
+    [rowState, 3, -1, /row_state\.f32: row 3 of table 0 holds -1/],
+    [dense, 9, NaN, /dense\.f32: weight of layer 0 of the bottom MLP holds NaN/],
+    [dense, 12, NaN, /dense\.f32: bias of layer 0 of the bottom MLP holds NaN/],
+    [denseState, dense.length - 4, NaN, /dense_state\.f32: bias of layer 1 of the top MLP holds NaN/],
+  ];
+  for (const [vector, word, value, reason] of cases) {
+    const before = vector[word];
+    vector[word] = value;
+    saveCheckpoint(directory.join("last"), memory, bodyOf(model));
+    vector[word] = before;
+    assert.throws(
+      () => Checkpoint.open(directory.join("last")).load(target.memory, model),
+      (error: Error) =>
+        error instanceof HotsetError && error.message.startsWith("Cannot use ") && reason.test(error.message),
+      String(reason),
+    );
+  }
+});

@@ -158,3 +158,12 @@ Deno.test("a scheduler goes on where its state, kept as JSON, left off", () => {
     assert.deepEqual([...begin, ...end], expected);
   }
 });
+
+Deno.test("a state of more batches than there are is refused", () => {
+  const { state } = new ShuffleScheduler({ cold: 5, hot: 9 });
+  assert.doesNotThrow(() => new ShuffleScheduler({ cold: 5, hot: 9 }, { ...state, done: { cold: 5, hot: 9 } }));
+  assert.throws(() => new ShuffleScheduler({ cold: 5, hot: 9 }, { ...state, done: { cold: 0, hot: 10 } }), {
+    name: "HotsetError",
+    message: "Cannot resume: the checkpoint has 10 hot batches done of the 9 that there are",
+  });
+});

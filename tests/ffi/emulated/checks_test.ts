@@ -3,6 +3,8 @@ import assert from "node:assert/strict";
 import { Cuda } from "../../../ffi/cudart.ts";
 import { CudaError } from "../../../ffi/cuda_error.ts";
 import { EmulatedDevice } from "../../../ffi/emulated/device.ts";
+import { parsePtx } from "../../../ffi/emulated/ptx.ts";
+import { translate } from "../../../ffi/emulated/translate.ts";
 import { pointerAt } from "../../../ffi/pointer.ts";
 import { ptxOf, TestDevice, WORD_OF_THREAD } from "./support.ts";
 
@@ -223,4 +225,33 @@ Deno.test("memory runs out as on a device, and the device goes on", () => {
   device.allocate(600);
   assert.throws(() => device.allocate(600), /cudaMalloc: cudaErrorMemoryAllocation \(2\), out of memory/);
   device.allocate(400);
+});
+
+Deno.test("PTX with types, arrays or operands that make no sense is refused, in a time that grows with its length", () => {
+  const kernel = (declarations: string, body: string) =>
+    `.visible .entry k(\n.param .u64 p\n)\n{\n.reg .b32 %r<5>;\n.reg .f32 %f<5>;\n${declarations}\n${body}\nret;\n}\n`;
+  const cases: [string, RegExp][] = [
+    [kernel(".shared .align 4 .b9 x[4];", ""), /the type b9 is not emulated/],
+    [kernel(".shared .align 0 .b8 x[4];", ""), /x of k is aligned to 0 bytes/],
+    [kernel(".shared .align 4 .b8 x[99999999999];", ""), /the shared arrays of k have more than 1048576 bytes/],
+    [kernel("", "st.global.f32 %f1;"), /st\.global\.f32 has 1 operands/],
+    [kernel("", "setp.constructor.u32 %r1, %r2, %r3;"), /line \d+ of k: setp\.constructor\.u32 is not emulated/],
+    [kernel("", "mov;"), /operand undefined of k is not emulated/],
+    [kernel("", "mov %r1, 5;") + ".func", /PTX functions \(\.func\) are not emulated/],
+    [kernel("", "add.s32 5, %r1, %r2;"), /k has operands that its instructions do not take/],
+    [".entry k(.param .u63 p) {\nret;\n}", /the type u63 is not emulated/],
+    [".entry k(.param .u64 p {\nret;\n}", /line 1: cannot read the head of an entry/],
+    ["/*".repeat(300_000), /the PTX has no \.entry/],
+    [".entry a(".repeat(100_000), /cannot read the head of an entry/],
+    [kernel("", "a:".repeat(200_000) + "mov.b32 {,".repeat(50_000)), /the PTX ends inside a block/],
+  ];
+  for (const [text, reason] of cases) {
+    const begin = performance.now();
+    assert.throws(
+      () => parsePtx(text).forEach(translate),
+      (error: Error) => error.name === "PtxError" && reason.test(error.message),
+      String(reason),
+    );
+    assert.ok(performance.now() - begin < 5000, `${performance.now() - begin} ms for ${reason}`);
+  }
 });

@@ -1,0 +1,104 @@
+/** The tensors of a DLRM by their names in facebookresearch/dlrm's state dict, and where they lie in a checkpoint. */
+import { type InteractionKind, interactionWidth } from "../backend/backend.ts";
+import { HotsetError } from "../errors.ts";
+import type { ModelPlan, ModelShape } from "../model/shape.ts";
+import type { WeightFile } from "../train/weights.ts";
+
+/** A parameter with its place in a checkpoint. */
+export interface DlrmTensor {
+  readonly name: string;
+  /** A table (rows, dim), a weight (outputs, inputs) or a bias (outputs). */
+  readonly shape: readonly number[];
+  readonly file: WeightFile;
+  /** Its first word in the file. */
+  readonly first: number;
+}
+
+/** Elements of a tensor. */
+export function elementsOf({ shape }: Pick<DlrmTensor, "shape">): number {
+  return shape.reduce((product, n) => product * n, 1);
+}
+
+/** All parameters of a model, tables first. The layers of an MLP have even numbers: in nn.Sequential a ReLU follows each. */
+export function dlrmTensors({ shape, bottom, top }: ModelPlan): DlrmTensor[] {
+  const tensors: DlrmTensor[] = [];
+  let first = 0;
+  shape.tableRows.forEach((rows, t) => {
+    tensors.push({ name: `emb_l.${t}.weight`, shape: [rows, shape.dim], file: "rows.f32", first });
+    first += rows * shape.dim;
+  });
+  for (const [mlp, layers] of [["bot_l", bottom], ["top_l", top]] as const) {
+    layers.forEach(({ shape: { inputs, outputs }, weight, bias }, i) => {
+      tensors.push({ name: `${mlp}.${2 * i}.weight`, shape: [outputs, inputs], file: "dense.f32", first: weight });
+      tensors.push({ name: `${mlp}.${2 * i}.bias`, shape: [outputs], file: "dense.f32", first: bias });
+    });
+  }
+  return tensors;
+}
+
+/** What a state dict says of a model: everything but the optimizer. */
+export type DlrmShape = Omit<ModelShape, "optimizer">;
+
+/**
+ * Works out the model that a state dict belongs to. The interaction follows from the input of the top MLP; where both
+ * fit it is `dot`. Throws Error with the reason if the tensors are not those of a DLRM.
+ */
+export function dlrmShape(tensors: ReadonlyMap<string, { readonly shape: readonly number[] }>): DlrmShape {
+  const known = new Set<string>();
+  const take = (name: string, dimensions: number): readonly number[] | undefined => {
+    const shape = tensors.get(name)?.shape;
+    if (shape === undefined) return undefined;
+    known.add(name);
+    if (shape.length !== dimensions || shape.includes(0)) {
+      throw new HotsetError(`${name} has the shape (${shape.join(", ")}) where ${dimensions} sizes above 0 are needed`);
+    }
+    return shape;
+  };
+  const widths = (mlp: string): number[] => {
+    const found: number[] = [];
+    for (let i = 0;; i += 2) {
+      const weight = take(`${mlp}.${i}.weight`, 2);
+      if (weight === undefined) break;
+      const [outputs, inputs] = weight;
+      if (found.length === 0) found.push(inputs);
+      if (found.at(-1) !== inputs) {
+        throw new HotsetError(`${mlp}.${i}.weight takes ${inputs} values and the layer before gives ${found.at(-1)}`);
+      }
+      const bias = take(`${mlp}.${i}.bias`, 1);
+      if (bias?.[0] !== outputs) {
+        throw new HotsetError(`${mlp}.${i}.bias ${bias === undefined ? "is missing" : `has ${bias[0]} values`}`);
+      }
+      found.push(outputs);
+    }
+    if (found.length === 0) throw new HotsetError(`${mlp}.0.weight is missing; it is not a DLRM's state dict`);
+    return found;
+  };
+  const bottom = widths("bot_l");
+  const [input, ...top] = widths("top_l");
+  const dim = bottom.at(-1)!;
+  const tableRows: number[] = [];
+  for (
+    let shape = take("emb_l.0.weight", 2);
+    shape !== undefined;
+    shape = take(`emb_l.${tableRows.length}.weight`, 2)
+  ) {
+    if (shape[1] !== dim) {
+      throw new HotsetError(
+        `emb_l.${tableRows.length}.weight has rows of ${shape[1]} values and the bottom MLP gives ${dim}`,
+      );
+    }
+    tableRows.push(shape[0]);
+  }
+  if (tableRows.length === 0) throw new HotsetError("emb_l.0.weight is missing; it is not a DLRM's state dict");
+  const unknown = [...tensors.keys()].find((name) => !known.has(name));
+  if (unknown !== undefined) throw new HotsetError(`it has a tensor ${JSON.stringify(unknown)} that a DLRM has not`);
+  const fits = (kind: InteractionKind) => interactionWidth({ kind, tables: tableRows.length, dim }) === input;
+  const interaction = fits("dot") ? "dot" : fits("cat") ? "cat" : undefined;
+  if (interaction === undefined) {
+    throw new HotsetError(
+      `top_l.0.weight takes ${input} values, which is neither the dot nor the cat interaction of ${tableRows.length} ` +
+        `tables and rows of ${dim}`,
+    );
+  }
+  return { dim, tableRows, bottom, top, interaction };
+}

@@ -1,0 +1,147 @@
+/** Writes a trained model in formats that others read. */
+import { basename, dirname, extname, join } from "node:path";
+import { FileReader } from "../artifact.ts";
+import { Dataset } from "../dataset/dataset.ts";
+import { HotsetError } from "../errors.ts";
+import { type ModelPlan, planModel } from "../model/shape.ts";
+import type { Checkpoint } from "../train/checkpoint.ts";
+import type { Report } from "../train/events.ts";
+import { openBest, readRun } from "../train/run.ts";
+import type { WeightFile, WeightReader } from "../train/weights.ts";
+import { type DlrmTensor, dlrmTensors, elementsOf } from "./dlrm_tensors.ts";
+import { onnxModel, type PlacedTensor } from "./onnx.ts";
+import { SafetensorsWriter } from "./safetensors.ts";
+import { WholeFile } from "./whole_file.ts";
+
+/** Formats that a model is exported to. */
+export const EXPORT_FORMATS = ["safetensors", "onnx"] as const;
+/** A format that a model is exported to. */
+export type ExportFormat = typeof EXPORT_FORMATS[number];
+
+/** Words in memory at a time. */
+const CHUNK_WORDS = 4 << 20;
+/** Tensors of an ONNX file begin at pages, so that they can be mapped. */
+const PAGE_BYTES = 4096;
+
+/**
+ * Writes the weights of a run's best checkpoint to `out`, and the raw values of the tables' rows beside it; see
+ * docs/exchange.md. Returns the files. Nothing of a tensor's length is held in memory. Throws HotsetError.
+ */
+export function exportRun(run: string, format: ExportFormat, out: string, report: Report): string[] {
+  const dataset = Dataset.open(readRun(run).dataset);
+  const checkpoint = openBest(run);
+  if (checkpoint.body.dataset !== dataset.id) {
+    throw new HotsetError(`Cannot export ${run}: its dataset ${dataset.directory} has changed since it was trained`);
+  }
+  const onProgress = (fraction: number) => report({ event: "stage", stage: `export: ${format}`, fraction });
+  const written = format === "onnx"
+    ? exportOnnx(checkpoint, dataset, out, onProgress)
+    : exportSafetensors(checkpoint, dataset, out, onProgress);
+  return [...written, ...exportIds(dataset, out)];
+}
+
+function exportSafetensors(
+  checkpoint: Checkpoint,
+  { body }: Dataset,
+  out: string,
+  onProgress: (fraction: number) => void,
+): string[] {
+  const plan = planModel(checkpoint.body.model);
+  const tensors = dlrmTensors(plan);
+  const metadata = {
+    format: "pt",
+    interaction: plan.interaction.kind,
+    tables: body.tables.map(({ name }) => name).join(","),
+    dense: body.dense.join(","),
+  };
+  using writer = new SafetensorsWriter(
+    out,
+    tensors.map(({ name, shape }) => ({ name, shape, dtype: "F32" })),
+    metadata,
+  );
+  copyWeights(checkpoint, plan, tensors, (part) => writer.append(part), onProgress);
+  writer.commit();
+  return [out];
+}
+
+function exportOnnx(
+  checkpoint: Checkpoint,
+  { body }: Dataset,
+  out: string,
+  onProgress: (fraction: number) => void,
+): string[] {
+  const plan = planModel(checkpoint.body.model);
+  const dataPath = `${out}.data`;
+  using data = new WholeFile(dataPath);
+  using model = new WholeFile(out);
+  const tensors: PlacedTensor[] = [];
+  const begin = (tensor: DlrmTensor) => {
+    data.align(PAGE_BYTES);
+    tensors.push({ ...tensor, at: data.bytes });
+  };
+  const append = (part: Float32Array) => data.append(new Uint8Array(part.buffer, part.byteOffset, part.byteLength));
+  copyWeights(checkpoint, plan, dlrmTensors(plan), append, onProgress, begin);
+  const tables = body.tables.map(({ name }) => name);
+  model.append(onnxModel({ plan, tensors, dataFile: basename(dataPath), tables, bags: body.bags }));
+  data.commit();
+  model.commit();
+  return [out, dataPath];
+}
+
+/** Hands out the weights of all tensors in their order, in parts. */
+function copyWeights(
+  checkpoint: Checkpoint,
+  plan: ModelPlan,
+  tensors: readonly DlrmTensor[],
+  append: (part: Float32Array) => void,
+  onProgress: (fraction: number) => void,
+  begin: (tensor: DlrmTensor) => void = () => {},
+): void {
+  using rows = checkpoint.reader("rows.f32");
+  using dense = checkpoint.reader("dense.f32");
+  const readers: Record<WeightFile, WeightReader> = { "rows.f32": rows, "dense.f32": dense };
+  const words = plan.rows * plan.shape.dim + plan.denseWords;
+  const chunk = new Float32Array(Math.min(CHUNK_WORDS, words));
+  let copied = 0;
+  for (const tensor of tensors) {
+    begin(tensor);
+    const elements = elementsOf(tensor);
+    for (let done = 0; done < elements; done += chunk.length) {
+      const part = chunk.subarray(0, Math.min(chunk.length, elements - done));
+      readers[tensor.file].read(tensor.first + done, part);
+      append(part);
+      onProgress(Math.min(1, (copied += part.length) / words));
+    }
+  }
+}
+
+/**
+ * Writes what the rows of the tables stand for: u32 values (rows) of each table, row 0 excepted, as safetensors, or the
+ * texts as Parquet (feature, value, id). Generated data has neither.
+ */
+function exportIds(dataset: Dataset, out: string): string[] {
+  const stem = join(dirname(out), basename(out, extname(out)));
+  const { keysPath, dictionaryPath } = dataset;
+  if (keysPath !== undefined) {
+    const path = `${stem}.ids.safetensors`;
+    const tables = dataset.body.tables.map(({ name, rows }) => ({ name, dtype: "U32" as const, shape: [rows] }));
+    using writer = new SafetensorsWriter(path, tables, { row0: "values that have no row of their own" });
+    using reader = new FileReader(keysPath);
+    const chunk = new Uint32Array(Math.min(CHUNK_WORDS, dataset.rows));
+    for (let done = 0; done < dataset.rows; done += chunk.length) {
+      const part = chunk.subarray(0, Math.min(chunk.length, dataset.rows - done));
+      reader.read(4 * done, new Uint8Array(part.buffer, 0, part.byteLength));
+      writer.append(part);
+    }
+    writer.commit();
+    return [path];
+  }
+  if (dictionaryPath === undefined) return [];
+  const path = `${stem}.ids.parquet`;
+  using file = new WholeFile(path);
+  using source = Deno.openSync(dictionaryPath);
+  const chunk = new Uint8Array(CHUNK_WORDS);
+  for (let n = source.readSync(chunk); n !== null; n = source.readSync(chunk)) file.append(chunk.subarray(0, n));
+  file.commit();
+  return [path];
+}

@@ -1,0 +1,235 @@
+/** Makes a run of a facebookresearch/dlrm checkpoint. */
+import { join } from "node:path";
+import { ArtifactWriter, FileReader } from "../artifact.ts";
+import { stateWordsPerRow } from "../backend/backend.ts";
+import { Dataset } from "../dataset/dataset.ts";
+import { HotsetError } from "../errors.ts";
+import type { ModelPlan } from "../model/shape.ts";
+import { type CheckpointBody, IMPORTED } from "../train/checkpoint.ts";
+import { resolveConfig, type TrainConfig } from "../train/config.ts";
+import type { Report } from "../train/events.ts";
+import { expectStart, planFor, recordRun } from "../train/run.ts";
+import { ShuffleScheduler } from "../train/scheduler.ts";
+import { LAST_CHECKPOINT } from "../train/trainer.ts";
+import { type CheckpointFile, notFinite, placeOfWord, type WeightFile } from "../train/weights.ts";
+import { dlrmShape, type DlrmTensor, dlrmTensors, elementsOf } from "./dlrm_tensors.ts";
+import { SafetensorsReader } from "./safetensors.ts";
+
+/** What the rows of the imported tables are numbered by. */
+export const ROW_NUMBERS = ["rows", "values"] as const;
+
+/** How to import. */
+export interface ImportOptions {
+  /** Directory of the dataset that the run belongs to. */
+  readonly data: string;
+  /** Directory of the run. */
+  readonly out: string;
+  /**
+   * `rows`: row r of a table is row r of the dataset's, as in what Hotset exports. `values`: it is the row of the
+   * dataset whose raw value is r, as where the dataset was prepared from the integers that PyTorch was trained on.
+   */
+  readonly ids: typeof ROW_NUMBERS[number];
+  /** How the run would train on; the shape comes from the file. */
+  readonly config: Partial<TrainConfig>;
+}
+
+/** Words in memory at a time. */
+const CHUNK_WORDS = 4 << 20;
+
+/**
+ * Writes a run without steps whose checkpoint holds the weights of a safetensors file, named as in facebookresearch/dlrm's
+ * state dict. Optimizer state begins at zero. Throws HotsetError that names the tensor or value that does not fit.
+ */
+export function importRun(path: string, { data, out, ids, config }: ImportOptions, report: Report): void {
+  using file = new SafetensorsReader(path);
+  for (const [name, { dtype }] of file.tensors) {
+    if (dtype !== "F32") {
+      throw new HotsetError(`Cannot import ${path}: ${name} is of type ${dtype}; save it with .float() first`);
+    }
+  }
+  const shape = shapeOf(path, file);
+  const [denseFeatures, ...bottom] = shape.bottom;
+  const { dim, top, interaction } = shape;
+  const resolved = resolveConfig("kaggle", config, { dim, denseFeatures, bottom, top: [...top], interaction });
+  expectStart(resolved, out);
+  const dataset = Dataset.open(data);
+  const plan = planFor(resolved, dataset);
+  expectTables(path, shape.tableRows, dataset, ids);
+
+  try {
+    writeCheckpoint({ path, file, plan, report }, dataset, ids, join(out, LAST_CHECKPOINT), resolved.seed);
+  } catch (error) {
+    removeEmpty(out);
+    throw error;
+  }
+  recordRun(resolved, dataset, out);
+}
+
+interface WeightSource {
+  readonly path: string;
+  readonly file: SafetensorsReader;
+  readonly plan: ModelPlan;
+  readonly report: Report;
+}
+
+function writeCheckpoint(
+  source: WeightSource,
+  dataset: Dataset,
+  ids: ImportOptions["ids"],
+  directory: string,
+  seed: number,
+): void {
+  const { plan } = source;
+  using writer = new ArtifactWriter("checkpoint", directory);
+  const append = (name: CheckpointFile, part: Float32Array) => writer.file(name).append(part);
+  copyDense(source, append);
+  if (ids === "rows") copyRows(source, append);
+  else gatherRows(source, dataset, append);
+  const stateWords = stateWordsPerRow(plan.shape.optimizer, plan.shape.dim);
+  if (stateWords > 0) {
+    zeros(plan.denseWords, (part) => append("dense_state.f32", part));
+    zeros(plan.rows * stateWords, (part) => append("row_state.f32", part));
+  }
+  const body: CheckpointBody = {
+    model: plan.shape,
+    seed,
+    dataset: dataset.id,
+    run: IMPORTED,
+    state: {
+      epoch: 0,
+      step: 0,
+      samples: 0,
+      scheduler: new ShuffleScheduler({ cold: 0, hot: 0 }).state,
+      bestAuc: null,
+      evaluationsSinceBest: 0,
+      finished: false,
+    },
+  };
+  writer.commit(body);
+}
+
+/** A directory that was made for a run that did not come to be. */
+function removeEmpty(directory: string): void {
+  try {
+    Deno.removeSync(directory);
+  } catch {
+    // Something else is in it.
+  }
+}
+
+function shapeOf(path: string, { tensors }: SafetensorsReader) {
+  try {
+    return dlrmShape(tensors);
+  } catch (error) {
+    if (error instanceof HotsetError) throw new HotsetError(`Cannot import ${path}: ${error.message}`);
+    throw error;
+  }
+}
+
+/** Throws HotsetError unless every row of the dataset's tables has one in the file. */
+function expectTables(path: string, tableRows: readonly number[], dataset: Dataset, ids: ImportOptions["ids"]): void {
+  const { tables } = dataset.body;
+  const fail = (reason: string): never => {
+    throw new HotsetError(`Cannot import ${path} for dataset ${dataset.directory}: ${reason}`);
+  };
+  if (tableRows.length !== tables.length) {
+    fail(`it has ${tableRows.length} embedding tables and the dataset ${tables.length}`);
+  }
+  if (ids === "values" && dataset.keysPath === undefined) {
+    fail("the values of the dataset are not numbers, so that rows cannot be found by value");
+  }
+  if (ids === "values") return;
+  tables.forEach(({ name, rows }, t) => {
+    if (rows === tableRows[t]) return;
+    fail(
+      `emb_l.${t}.weight has ${tableRows[t]} rows and table ${name} has ${rows}` +
+        (dataset.keysPath === undefined ? "" : "; if its rows are numbered by raw values, add --ids values"),
+    );
+  });
+}
+
+/** The MLPs, with zeros between parameters as the plan has them. */
+function copyDense(
+  { path, file, plan }: WeightSource,
+  append: (name: CheckpointFile, part: Float32Array) => void,
+): void {
+  const dense = new Float32Array(plan.denseWords);
+  for (const tensor of dlrmTensors(plan)) {
+    if (tensor.file !== "dense.f32") continue;
+    file.read(file.tensors.get(tensor.name)!, 0, dense.subarray(tensor.first, tensor.first + elementsOf(tensor)));
+  }
+  expectNumbers(path, plan, "dense.f32", 0, dense);
+  append("dense.f32", dense);
+}
+
+function copyRows(
+  { path, file, plan, report }: WeightSource,
+  append: (name: CheckpointFile, part: Float32Array) => void,
+): void {
+  const chunk = new Float32Array(Math.min(CHUNK_WORDS, plan.rows * plan.shape.dim));
+  for (const tensor of tables(plan)) {
+    const elements = elementsOf(tensor);
+    for (let done = 0; done < elements; done += chunk.length) {
+      const part = chunk.subarray(0, Math.min(chunk.length, elements - done));
+      file.read(file.tensors.get(tensor.name)!, done, part);
+      expectNumbers(path, plan, "rows.f32", tensor.first + done, part);
+      append("rows.f32", part);
+      report({ event: "stage", stage: "import", fraction: (tensor.first + done) / (plan.rows * plan.shape.dim) });
+    }
+  }
+}
+
+/** Rows by the raw values of the dataset. Row 0, which values without a row share, becomes 0: the mean of new rows. */
+function gatherRows(
+  { path, file, plan, report }: WeightSource,
+  dataset: Dataset,
+  append: (name: CheckpointFile, part: Float32Array) => void,
+): void {
+  const { dim } = plan.shape;
+  using keysReader = new FileReader(dataset.keysPath!);
+  const chunkRows = Math.max(1, Math.floor(CHUNK_WORDS / dim));
+  const chunk = new Float32Array(Math.min(chunkRows, plan.rows) * dim);
+  const keys = new Uint32Array(chunk.length / dim);
+  for (const [t, { name, first }] of tables(plan).entries()) {
+    const tensor = file.tensors.get(name)!;
+    const rows = plan.shape.tableRows[t];
+    for (let done = 0; done < rows; done += keys.length) {
+      const count = Math.min(keys.length, rows - done);
+      keysReader.read(4 * (first / dim + done), new Uint8Array(keys.buffer, 0, 4 * count));
+      for (let i = 0; i < count; i++) {
+        const target = chunk.subarray(i * dim, (i + 1) * dim);
+        if (done + i === 0) target.fill(0);
+        else if (keys[i] < tensor.shape[0]) file.read(tensor, keys[i] * dim, target);
+        else {
+          throw new HotsetError(
+            `Cannot import ${path}: ${name} has ${tensor.shape[0]} rows and table ${
+              dataset.body.tables[t].name
+            } of the ` +
+              `dataset has the value ${keys[i]}`,
+          );
+        }
+      }
+      const part = chunk.subarray(0, count * dim);
+      expectNumbers(path, plan, "rows.f32", first + done * dim, part);
+      append("rows.f32", part);
+      report({ event: "stage", stage: "import", fraction: (first / dim + done) / plan.rows });
+    }
+  }
+}
+
+function tables(plan: ModelPlan): DlrmTensor[] {
+  return dlrmTensors(plan).filter(({ file }) => file === "rows.f32");
+}
+
+function expectNumbers(path: string, plan: ModelPlan, file: WeightFile, first: number, values: Float32Array): void {
+  const wrong = notFinite(values);
+  if (wrong < 0) return;
+  throw new HotsetError(`Cannot import ${path}: ${placeOfWord(plan, file, first + wrong)} holds ${values[wrong]}`);
+}
+
+function zeros(words: number, append: (part: Float32Array) => void): void {
+  const chunk = new Float32Array(Math.min(CHUNK_WORDS, words));
+  for (let done = 0; done < words; done += chunk.length) {
+    append(chunk.subarray(0, Math.min(chunk.length, words - done)));
+  }
+}

@@ -1,0 +1,177 @@
+/** A trained DLRM as an ONNX graph whose weights lie in a file beside it. */
+import type { Layer, ModelPlan } from "../model/shape.ts";
+import type { DlrmTensor } from "./dlrm_tensors.ts";
+import { AttributeType, ElementType, encodeModel, EXTERNAL } from "./onnx_schema.ts";
+
+/** The first opset with all that the graph needs, and the file format that goes with it: ONNX Runtime 1.12, 2022. */
+const OPSET = 17;
+const IR_VERSION = 8;
+
+/** A parameter with its place in the file of weights. */
+export interface PlacedTensor extends DlrmTensor {
+  /** Where its first byte lies. */
+  readonly at: number;
+}
+
+/** What a graph is made from. */
+export interface OnnxOptions {
+  readonly plan: ModelPlan;
+  readonly tensors: readonly PlacedTensor[];
+  /** Name of the file of weights, in the folder of the model. */
+  readonly dataFile: string;
+  /** Names of the embedding tables. */
+  readonly tables: readonly string[];
+  /** True if a sample can have another number of lookups in a table than one. */
+  readonly bags: boolean;
+}
+
+/**
+ * Bytes of the model. Inputs are `dense` (N, dense features) and for each table `indices_NAME`, int64: (N), or with bags
+ * all lookups of the table, (lookups), and then `offsets_NAME` (N), the first lookup of each sample, as EmbeddingBag of
+ * PyTorch takes them. The output is `probability` (N).
+ */
+export function onnxModel({ plan, tensors, dataFile, tables, bags }: OnnxOptions): Uint8Array {
+  const { dim } = plan.shape;
+  const graph = new Graph();
+  for (const tensor of tensors) graph.external(tensor, dataFile);
+  graph.input("dense", ElementType.float, ["N", plan.shape.bottom[0]]);
+  const x = mlp(graph, "bot_l", plan.bottom, "dense");
+  const pooled = tables.map((table, t) => {
+    const weight = `emb_l.${t}.weight`;
+    const indices = graph.input(`indices_${table}`, ElementType.int64, [bags ? `lookups_${table}` : "N"]);
+    const rows = graph.node("Gather", [weight, indices]);
+    if (!bags) return rows;
+    return sumBags(graph, rows, indices, graph.input(`offsets_${table}`, ElementType.int64, ["N"]), dim);
+  });
+  const vectors = graph.node("Concat", [x, ...pooled], { axis: 1 });
+  const features = plan.interaction.kind === "dot" ? dotProducts(graph, x, vectors, tables.length + 1, dim) : vectors;
+  const logit = mlp(graph, "top_l", plan.top, features);
+  const probability = graph.node("Sigmoid", [graph.node("Squeeze", [logit, graph.constant([1])])]);
+  graph.output(probability, "probability", ElementType.float, ["N"]);
+  return encodeModel({
+    irVersion: IR_VERSION,
+    producerName: "hotset",
+    opsetImport: [{ domain: "", version: OPSET }],
+    graph: graph.message("dlrm"),
+  });
+}
+
+function mlp(graph: Graph, name: string, layers: readonly Layer[], input: string): string {
+  return layers.reduce((x, { shape: { activation } }, i) => {
+    const y = graph.node("Gemm", [x, `${name}.${2 * i}.weight`, `${name}.${2 * i}.bias`], { transB: 1 });
+    return activation === "relu" ? graph.node("Relu", [y]) : y;
+  }, input);
+}
+
+/** The bottom vector and the products of all pairs of vectors, in the order (1, 0), (2, 0), (2, 1), (3, 0), ... */
+function dotProducts(graph: Graph, x: string, vectors: string, count: number, dim: number): string {
+  const matrix = graph.node("Reshape", [vectors, graph.constant([0, count, dim])]);
+  const transposed = graph.node("Transpose", [matrix], { perm: [0, 2, 1] });
+  const products = graph.node("MatMul", [matrix, transposed]);
+  const flat = graph.node("Reshape", [products, graph.constant([0, count * count])]);
+  const pairs: number[] = [];
+  for (let i = 1; i < count; i++) for (let j = 0; j < i; j++) pairs.push(i * count + j);
+  return graph.node("Concat", [x, graph.node("Gather", [flat, graph.constant(pairs)], { axis: 1 })], { axis: 1 });
+}
+
+/**
+ * Sums the rows (lookups, dim) of each sample. The sample of a lookup is the number of offsets up to it, less 1: ones are
+ * added where samples begin, and a running sum counts them. Samples without lookups begin where the next one does.
+ */
+function sumBags(graph: Graph, rows: string, indices: string, offsets: string, dim: number): string {
+  const one = graph.constant([1]);
+  const samples = graph.node("Shape", [offsets]);
+  const lookups = graph.node("Shape", [indices]);
+  const none = graph.node("Expand", [graph.constant([0]), graph.node("Add", [lookups, one])]);
+  const ones = graph.node("Expand", [one, samples]);
+  const begins = graph.node("ScatterElements", [none, offsets, ones], { axis: 0, reduction: "add" });
+  const counted = graph.node("CumSum", [begins, graph.scalar(0)]);
+  const counts = graph.node("Slice", [counted, graph.constant([0]), lookups]);
+  const sample = graph.node("Unsqueeze", [graph.node("Sub", [counts, one]), one]);
+  const shape = graph.node("Concat", [samples, graph.constant([dim])], { axis: 0 });
+  const zeros = graph.node("Cast", [graph.node("Expand", [graph.constant([0]), shape])], { to: ElementType.float });
+  return graph.node("ScatterND", [zeros, sample, rows], { reduction: "add" });
+}
+
+/** Collects the parts of a graph; values are named by numbers. */
+class Graph {
+  readonly #nodes: unknown[] = [];
+  readonly #initializers: unknown[] = [];
+  readonly #inputs: unknown[] = [];
+  readonly #outputs: unknown[] = [];
+  readonly #constants = new Map<string, string>();
+  #values = 0;
+
+  /** Adds an operation with one output and returns its name. */
+  node(opType: string, input: readonly string[], attributes: Record<string, number | number[] | string> = {}): string {
+    const output = `v${this.#values++}`;
+    const attribute = Object.entries(attributes).map(([name, value]) => {
+      if (typeof value === "number") return { name, type: AttributeType.int, i: value };
+      if (typeof value === "string") return { name, type: AttributeType.string, s: new TextEncoder().encode(value) };
+      return { name, type: AttributeType.ints, ints: value };
+    });
+    this.#nodes.push({ input, output: [output], opType, attribute });
+    return output;
+  }
+
+  /** A vector of whole numbers, kept once. */
+  constant(values: readonly number[]): string {
+    return this.#integers(values, [values.length]);
+  }
+
+  /** A whole number without dimensions. */
+  scalar(value: number): string {
+    return this.#integers([value], []);
+  }
+
+  #integers(values: readonly number[], dims: readonly number[]): string {
+    const key = `c${dims.length}_${values.join("_")}`;
+    let name = this.#constants.get(key);
+    if (name === undefined) {
+      this.#constants.set(key, name = `c${this.#constants.size}`);
+      const rawData = new Uint8Array(BigInt64Array.from(values, BigInt).buffer);
+      this.#initializers.push({ name, dims, dataType: ElementType.int64, rawData });
+    }
+    return name;
+  }
+
+  /** A parameter in the file of weights. */
+  external({ name, shape, at }: PlacedTensor, location: string): void {
+    const bytes = shape.reduce((product, n) => product * n, 4);
+    const entries = { location, offset: String(at), length: String(bytes) };
+    this.#initializers.push({
+      name,
+      dims: shape,
+      dataType: ElementType.float,
+      dataLocation: EXTERNAL,
+      externalData: Object.entries(entries).map(([key, value]) => ({ key, value })),
+    });
+  }
+
+  /** Declares an input and returns its name. */
+  input(name: string, elemType: number, shape: readonly (number | string)[]): string {
+    this.#inputs.push(valueInfo(name, elemType, shape));
+    return name;
+  }
+
+  /** Gives a value the name of an output. */
+  output(value: string, name: string, elemType: number, shape: readonly (number | string)[]): void {
+    this.#nodes.push({ input: [value], output: [name], opType: "Identity", attribute: [] });
+    this.#outputs.push(valueInfo(name, elemType, shape));
+  }
+
+  message(name: string) {
+    return {
+      name,
+      node: this.#nodes,
+      initializer: this.#initializers,
+      input: this.#inputs,
+      output: this.#outputs,
+    };
+  }
+}
+
+function valueInfo(name: string, elemType: number, shape: readonly (number | string)[]) {
+  const dim = shape.map((n) => typeof n === "number" ? { dimValue: n } : { dimParam: n });
+  return { name, type: { tensorType: { elemType, shape: { dim } } } };
+}

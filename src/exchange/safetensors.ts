@@ -1,0 +1,178 @@
+/**
+ * The safetensors format: eight bytes with the length of a JSON header, the header, and then the tensors' bytes without
+ * gaps, little-endian and row-major. See https://huggingface.co/docs/safetensors.
+ */
+import { z } from "zod";
+import { FileReader, firstIssue } from "../artifact.ts";
+import { HotsetError, messageOf } from "../errors.ts";
+import { WholeFile } from "./whole_file.ts";
+
+/** The most bytes of a header: what the format's own library takes. */
+const MOST_HEADER_BYTES = 100_000_000;
+const LENGTH_BYTES = 8;
+const METADATA = "__metadata__";
+const DTYPE_BYTES = {
+  ...{ BOOL: 1, U8: 1, I8: 1, F8_E4M3: 1, F8_E5M2: 1, I16: 2, U16: 2, F16: 2, BF16: 2 },
+  ...{ I32: 4, U32: 4, F32: 4, I64: 8, U64: 8, F64: 8 },
+} as const;
+
+/** The type of a tensor's elements. */
+export type Dtype = keyof typeof DTYPE_BYTES;
+
+/** A tensor of a file. */
+export interface Tensor {
+  readonly dtype: Dtype;
+  readonly shape: readonly number[];
+  /** Where its first byte lies in the file. */
+  readonly at: number;
+}
+
+/** A tensor that is to be written. */
+export interface TensorSpec {
+  readonly name: string;
+  readonly dtype: Dtype;
+  readonly shape: readonly number[];
+}
+
+const size = z.number().int().nonnegative();
+const entry = z.strictObject({
+  dtype: z.enum(Object.keys(DTYPE_BYTES) as [Dtype, ...Dtype[]]),
+  shape: z.array(size),
+  data_offsets: z.tuple([size, size]),
+});
+const metadataEntry = z.record(z.string(), z.string());
+
+/**
+ * Reads a header. `fileBytes` is the length of the whole file, which the tensors must fill without gaps and overlaps.
+ * Throws HotsetError.
+ */
+export function parseHeader(path: string, header: Uint8Array, fileBytes: number): Map<string, Tensor> {
+  const fail = (reason: string): never => {
+    throw new HotsetError(`Cannot read ${path}: ${reason}`);
+  };
+  let json: unknown;
+  try {
+    json = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(header));
+  } catch {
+    fail("its header is not JSON; it is not a safetensors file");
+  }
+  if (typeof json !== "object" || json === null || Array.isArray(json)) return fail("its header is not a JSON object");
+  const tensors = new Map<string, Tensor>();
+  const spans: { name: string; begin: number; end: number }[] = [];
+  for (const [name, value] of Object.entries(json)) {
+    const shown = JSON.stringify(name.slice(0, 80));
+    if (name === METADATA) {
+      if (!metadataEntry.safeParse(value).success) fail(`${METADATA} in its header has values that are not text`);
+      continue;
+    }
+    const parsed = entry.safeParse(value);
+    if (!parsed.success) return fail(`tensor ${shown} has ${firstIssue(parsed.error)}`);
+    const { dtype, shape, data_offsets: [begin, end] } = parsed.data;
+    const bytes = shape.reduce((product, n) => product * n, DTYPE_BYTES[dtype]);
+    if (end - begin !== bytes) fail(`tensor ${shown} of shape (${shape.join(", ")}) has ${end - begin} bytes`);
+    tensors.set(name, { dtype, shape, at: LENGTH_BYTES + header.length + begin });
+    spans.push({ name: shown, begin, end });
+  }
+  let next = 0;
+  for (const { name, begin, end } of spans.sort((a, b) => a.begin - b.begin || a.end - b.end)) {
+    if (begin !== next) {
+      fail(`tensor ${name} ${begin < next ? "overlaps the one before" : "leaves a gap before itself"}`);
+    }
+    next = end;
+  }
+  const data = fileBytes - LENGTH_BYTES - header.length;
+  if (next !== data) fail(`its tensors have ${next} bytes and the file holds ${data}; it is cut off or damaged`);
+  return tensors;
+}
+
+/** Reads tensors of a file, as much at a time as the caller has room for. */
+export class SafetensorsReader implements Disposable {
+  /** By name. */
+  readonly tensors: ReadonlyMap<string, Tensor>;
+  readonly #reader: FileReader;
+
+  /** Opens a file and validates its header. Throws HotsetError. */
+  constructor(path: string) {
+    const fail = (reason: string): never => {
+      throw new HotsetError(`Cannot read ${path}: ${reason}`);
+    };
+    let file: Deno.FileInfo | undefined;
+    try {
+      file = Deno.statSync(path);
+    } catch (error) {
+      fail(error instanceof Deno.errors.NotFound ? "there is no such file" : messageOf(error));
+    }
+    if (!file!.isFile) fail("it is not a file");
+    if (file!.size < LENGTH_BYTES) fail("it is too short to be a safetensors file");
+    try {
+      this.#reader = new FileReader(path);
+    } catch (error) {
+      throw new HotsetError(`Cannot read ${path}: ${messageOf(error)}`, { cause: error });
+    }
+    try {
+      const length = new BigUint64Array(1);
+      this.#reader.read(0, new Uint8Array(length.buffer));
+      if (length[0] > MOST_HEADER_BYTES || Number(length[0]) > file!.size - LENGTH_BYTES) {
+        fail(`it names a header of ${length[0]} bytes; it is cut off or not a safetensors file`);
+      }
+      const header = new Uint8Array(Number(length[0]));
+      this.#reader.read(LENGTH_BYTES, header);
+      this.tensors = parseHeader(path, header, file!.size);
+    } catch (error) {
+      this.#reader[Symbol.dispose]();
+      throw error;
+    }
+  }
+
+  /** Fills `target` with elements of an F32 tensor from element `first` on. */
+  read({ at }: Tensor, first: number, target: Float32Array): void {
+    this.#reader.read(at + 4 * first, new Uint8Array(target.buffer, target.byteOffset, target.byteLength));
+  }
+
+  /** Closes the file. */
+  [Symbol.dispose](): void {
+    this.#reader[Symbol.dispose]();
+  }
+}
+
+/** Writes a file: the header at once, then the tensors' bytes in the order of the specifications. */
+export class SafetensorsWriter implements Disposable {
+  readonly #file: WholeFile;
+  readonly #bytes: number;
+
+  /** Writes the header. Throws HotsetError. */
+  constructor(path: string, tensors: readonly TensorSpec[], metadata: Record<string, string>) {
+    const header: Record<string, unknown> = { [METADATA]: metadata };
+    let next = 0;
+    for (const { name, dtype, shape } of tensors) {
+      const begin = next;
+      next += shape.reduce((product, n) => product * n, DTYPE_BYTES[dtype]);
+      header[name] = { dtype, shape, data_offsets: [begin, next] };
+    }
+    const text = JSON.stringify(header);
+    const bytes = new TextEncoder().encode(text);
+    // Spaces make the tensors begin at a multiple of eight bytes.
+    const padded = new Uint8Array(Math.ceil(bytes.length / 8) * 8).fill(0x20);
+    padded.set(bytes);
+    this.#file = new WholeFile(path);
+    this.#bytes = LENGTH_BYTES + padded.length + next;
+    this.#file.append(new Uint8Array(BigUint64Array.of(BigInt(padded.length)).buffer));
+    this.#file.append(padded);
+  }
+
+  /** Appends the next bytes of the tensors. */
+  append(array: Float32Array | Uint32Array): void {
+    this.#file.append(new Uint8Array(array.buffer, array.byteOffset, array.byteLength));
+  }
+
+  /** Gives the file its name. */
+  commit(): void {
+    if (this.#file.bytes !== this.#bytes) throw new Error(`${this.#file.bytes} bytes of ${this.#bytes} were written`);
+    this.#file.commit();
+  }
+
+  /** Removes what was not committed. */
+  [Symbol.dispose](): void {
+    this.#file[Symbol.dispose]();
+  }
+}

@@ -1,0 +1,154 @@
+/** Exported models score as the runs that they come from. */
+import assert from "node:assert/strict";
+import type { Dataset } from "../../src/dataset/dataset.ts";
+import { encodeWith, prepareDataset } from "../../src/dataset/prepare.ts";
+import { writeCriteoLog } from "../../src/dataset/generate.ts";
+import { exportRun } from "../../src/exchange/export_run.ts";
+import { SafetensorsReader } from "../../src/exchange/safetensors.ts";
+import { resolveConfig, type TrainConfig } from "../../src/train/config.ts";
+import { predictRun } from "../../src/train/score_run.ts";
+import { startRun } from "../../src/train/run.ts";
+import { Random } from "../../src/random.ts";
+import { assertClose } from "../support/close.ts";
+import { missingModule, runPython } from "../support/python.ts";
+import { TemporaryDirectory } from "../support/temporary.ts";
+
+const report = () => {};
+const SAMPLES = 600;
+
+const SMALL: Partial<TrainConfig> = {
+  ...{ mode: "cpu", device: "cpu", ranks: 1, dim: 8, bottom: [16, 8], top: [16, 8, 1] },
+  ...{ batchSize: 64, learningRate: 0.1 },
+};
+
+/** A run on a log, with the log's path. */
+interface Trained {
+  readonly dataset: Dataset;
+  readonly run: string;
+  readonly log: string;
+}
+
+/** Clicks in the Criteo format: one lookup a table, values that are numbers. */
+async function trainCriteo(directory: TemporaryDirectory): Promise<Trained> {
+  const log = directory.join("log.tsv");
+  const fractions = { validation: 0.1, test: 0.1 };
+  writeCriteoLog(log, { shape: "kaggle", samples: SAMPLES, seed: 3, scale: 1000, drift: 0, fractions });
+  const dataset = await prepareDataset({ inputs: [log], format: "criteo", out: directory.join("data") });
+  const run = directory.join("run");
+  await startRun(resolveConfig("kaggle", SMALL), dataset, { out: run, report });
+  return { dataset, run, log };
+}
+
+/** Clicks with bags of words, some of them empty, and the cat interaction. */
+async function trainBags(directory: TemporaryDirectory): Promise<Trained> {
+  const [log, schema] = [directory.join("log.csv"), directory.join("schema.json")];
+  const random = new Random(5);
+  const word = () => `w${Math.floor(30 * random.uniform() ** 2)}`;
+  const rows = Array.from({ length: SAMPLES }, () => {
+    const words = Array.from({ length: random.below(5) }, word);
+    return `${random.below(2)},${(9 * random.uniform()).toFixed(2)},${word()},${words.join(" ")}\n`;
+  });
+  Deno.writeTextFileSync(log, "clicked,price,city,words\n" + rows.join(""));
+  const columns = [
+    { name: "clicked", kind: "label" },
+    { name: "price", kind: "dense", transform: "none" },
+    { name: "city", kind: "sparse" },
+    { name: "words", kind: "bag", separator: " " },
+  ];
+  Deno.writeTextFileSync(schema, JSON.stringify({ columns }));
+  const dataset = await prepareDataset({ inputs: [log], format: "csv", schema, out: directory.join("data") });
+  const run = directory.join("run");
+  await startRun(resolveConfig("kaggle", SMALL, { interaction: "cat" }), dataset, { out: run, report });
+  return { dataset, run, log };
+}
+
+/** What the ONNX model takes for the samples of a log, from their encoding. */
+async function onnxInputs(directory: TemporaryDirectory, { dataset, log }: Trained): Promise<Record<string, unknown>> {
+  const { dataset: encoded } = await encodeWith(dataset, [log], { out: directory.join("encoded") });
+  using reader = encoded.reader("test", SAMPLES);
+  const { dense, indices, offsets } = reader.read(0, SAMPLES);
+  const { tables, denseFeatures, firstRows } = encoded;
+  const inputs: Record<string, unknown> = {
+    dense: Array.from({ length: SAMPLES }, (_, s) => [...dense.subarray(s * denseFeatures, (s + 1) * denseFeatures)]),
+  };
+  encoded.body.tables.forEach(({ name }, t) => {
+    const ids: number[] = [];
+    const begins: number[] = [];
+    for (let bag = t; bag < SAMPLES * tables; bag += tables) {
+      begins.push(ids.length);
+      const [begin, end] = offsets === undefined ? [bag, bag + 1] : [offsets[bag], offsets[bag + 1]];
+      for (let k = begin; k < end; k++) ids.push(indices[k] - firstRows[t]);
+    }
+    inputs[`indices_${name}`] = ids;
+    if (offsets !== undefined) inputs[`offsets_${name}`] = begins;
+  });
+  return inputs;
+}
+
+const MISSING = missingModule("onnxruntime");
+
+for (const [what, train] of [["one lookup a table, dot", trainCriteo], ["bags, cat", trainBags]] as const) {
+  Deno.test({
+    name: `ONNX Runtime gives the scores of predict: ${what}` + (MISSING ? ` (skipped: ${MISSING})` : ""),
+    ignore: MISSING !== undefined,
+    async fn() {
+      using directory = new TemporaryDirectory();
+      const trained = await train(directory);
+      const model = directory.join("model.onnx");
+      const [first, second] = exportRun(trained.run, "onnx", model, report);
+      assert.deepEqual([first, second], [model, `${model}.data`]);
+      const inputs = await onnxInputs(directory, trained);
+      const scores = await runPython(new URL("score_onnx.py", import.meta.url), { model, inputs }) as number[];
+      const expected = await predictRun(trained.run, [trained.log], {}, report);
+      assert.ok(Math.max(...expected) - Math.min(...expected) > 0.01, "the scores differ from each other");
+      assertClose(scores, expected, 1e-5, "probabilities");
+    },
+  });
+}
+
+Deno.test("an ONNX model refers to weights beside it and names its inputs", async () => {
+  using directory = new TemporaryDirectory();
+  const { run, dataset } = await trainBags(directory);
+  const [model, data, ids] = exportRun(run, "onnx", directory.join("model.onnx"), report);
+  const text = new TextDecoder("latin1").decode(Deno.readFileSync(model));
+  for (const part of ["model.onnx.data", "indices_city", "offsets_words", "emb_l.1.weight", "top_l.4.bias"]) {
+    assert.ok(text.includes(part), part);
+  }
+  assert.ok(Deno.statSync(data).size >= 4 * dataset.rows * 8);
+  assert.equal(ids, directory.join("model.ids.parquet"));
+  assert.deepEqual(Deno.readFileSync(ids), Deno.readFileSync(dataset.dictionaryPath!));
+});
+
+Deno.test("a safetensors export has the names and shapes of facebookresearch/dlrm, and the rows' values beside it", async () => {
+  using directory = new TemporaryDirectory();
+  const { run, dataset } = await trainCriteo(directory);
+  const [model, ids] = exportRun(run, "safetensors", directory.join("model.safetensors"), report);
+  using file = new SafetensorsReader(model);
+  const shapes = Object.fromEntries([...file.tensors].map(([name, { shape }]) => [name, shape]));
+  const expected: Record<string, number[]> = {
+    ...Object.fromEntries(dataset.body.tables.map(({ rows }, t) => [`emb_l.${t}.weight`, [rows, 8]])),
+    ...{ "bot_l.0.weight": [16, 13], "bot_l.0.bias": [16], "bot_l.2.weight": [8, 16], "bot_l.2.bias": [8] },
+    ...{ "top_l.0.weight": [16, 8 + 27 * 13], "top_l.0.bias": [16], "top_l.2.weight": [8, 16], "top_l.2.bias": [8] },
+    ...{ "top_l.4.weight": [1, 8], "top_l.4.bias": [1] },
+  };
+  assert.deepEqual(shapes, expected);
+  using values = new SafetensorsReader(ids);
+  assert.deepEqual([...values.tensors.keys()], dataset.body.tables.map(({ name }) => name));
+  const { at } = values.tensors.get("C1")!;
+  const bytes = Deno.readFileSync(ids).slice(at, at + 4 * dataset.rows);
+  assert.deepEqual(bytes, Deno.readFileSync(dataset.keysPath!));
+});
+
+Deno.test("an export that cannot be written says so and leaves nothing", async () => {
+  using directory = new TemporaryDirectory();
+  const { run } = await trainBags(directory);
+  const before = [...Deno.readDirSync(directory.path)].length;
+  for (const format of ["safetensors", "onnx"] as const) {
+    assert.throws(
+      () => exportRun(run, format, directory.join("absent", "model"), report),
+      { name: "HotsetError", message: /^Cannot write .*absent/ },
+    );
+    assert.throws(() => exportRun(run, format, run, report), { name: "HotsetError", message: /a directory is there/ });
+  }
+  assert.equal([...Deno.readDirSync(directory.path)].length, before);
+});

@@ -1,0 +1,317 @@
+/** What is fuzzed: every reader of a file that Hotset or a user may have written, changed or damaged. */
+import { crc32 } from "node:zlib";
+import { join } from "node:path";
+import fc from "fast-check";
+import { parsePtx, PtxError } from "../../ffi/emulated/ptx.ts";
+import { translate } from "../../ffi/emulated/translate.ts";
+import { type ArtifactKind, parseManifest } from "../../src/artifact.ts";
+import { stateWordsPerRow } from "../../src/backend/backend.ts";
+import { Dataset, datasetBody, SPLITS } from "../../src/dataset/dataset.ts";
+import { parseSchema } from "../../src/dataset/schema.ts";
+import { HotsetError } from "../../src/errors.ts";
+import { dlrmShape } from "../../src/exchange/dlrm_tensors.ts";
+import { exportRun } from "../../src/exchange/export_run.ts";
+import { parseHeader, SafetensorsReader } from "../../src/exchange/safetensors.ts";
+import { Batch } from "../../src/layout/batch.ts";
+import { BatchRecord } from "../../src/layout/batch_record.ts";
+import { buildLayout } from "../../src/layout/build_layout.ts";
+import { findBatchFault } from "../../src/layout/check_batch.ts";
+import { BATCH_KINDS, batchFiles, Layout, layoutBody } from "../../src/layout/layout.ts";
+import { planModel } from "../../src/model/shape.ts";
+import { Profile, profileBody } from "../../src/profile/profile.ts";
+import { profileDataset } from "../../src/profile/profile_dataset.ts";
+import { expandConfig, translateArguments } from "../../src/train/arguments.ts";
+import { Checkpoint, checkpointBody } from "../../src/train/checkpoint.ts";
+import { resolveConfig } from "../../src/train/config.ts";
+import { METRICS_FILE, readRun, startRun } from "../../src/train/run.ts";
+import { readRunLog } from "../../src/train/run_log.ts";
+import type { CheckpointFile } from "../../src/train/weights.ts";
+import { tinyDataset } from "../support/tiny_dataset.ts";
+import { damagedBytes, damagedJson, damagedJsonText, damagedText, textOf } from "./mutations.ts";
+
+/** A reader under test. */
+export interface Target {
+  readonly name: string;
+  /** Its part of all cases, out of the sum of all shares. */
+  readonly share: number;
+  /** Reads a drawn case. */
+  readonly property: fc.IProperty<unknown>;
+}
+
+const SAMPLES_AT_ONCE = 64;
+/** Batches larger than this are not read: reading is the same, and memory is zeroed for each. */
+const MOST_BATCH_WORDS = 1 << 20;
+
+/**
+ * Holds where reading gives a value or fails as a user can understand: with HotsetError, or PtxError under ffi/, which
+ * imports nothing from outside.
+ */
+function property<T>(arbitrary: fc.Arbitrary<T>, read: (value: T) => void): fc.IProperty<unknown> {
+  return fc.property(arbitrary, (value) => {
+    try {
+      read(value);
+    } catch (error) {
+      if (!(error instanceof HotsetError) && !(error instanceof PtxError)) throw error;
+    }
+  }) as fc.IProperty<unknown>;
+}
+
+/** Makes small valid files of all kinds in a directory, to be damaged. */
+export async function fuzzTargets(directory: string): Promise<Target[]> {
+  const path = (...names: string[]) => join(directory, ...names);
+  const drawn = { samples: { train: 100, validation: 20, test: 20 }, denseFeatures: 2, bags: true, seed: 1, skew: 3 };
+  const dataset = tinyDataset(path("dataset"), { ...drawn, tableRows: [5, 200, 30] });
+  // A table must be large for some of its rows to be cold.
+  const large = tinyDataset(path("large"), { ...drawn, tableRows: [20, 20_000] });
+  const profile = profileDataset(large, {
+    ...{ out: path("profile"), dim: 16, optimizer: "sgd", hotMemory: 8000, seed: 1 },
+  });
+  buildLayout(large, profile, { out: path("layout"), batchSize: 16 })[Symbol.dispose]();
+  const config = resolveConfig("kaggle", {
+    ...{ mode: "cpu", device: "cpu", ranks: 1, dim: 4, bottom: [5, 4], top: [3, 1], optimizer: "adagrad" },
+    ...{ batchSize: 16, testFreq: 4, printFreq: 2 },
+  });
+  await startRun(config, dataset, { out: path("run"), report: () => {} });
+  exportRun(path("run"), "safetensors", path("model.safetensors"), () => {});
+  return [
+    ...manifests(path),
+    ...directories(path),
+    ...batchRecords(path),
+    ...models(path),
+    ...texts(path),
+    ...kernels(),
+  ];
+}
+
+type Path = (...names: string[]) => string;
+
+const SCHEMAS = { dataset: datasetBody, profile: profileBody, layout: layoutBody, checkpoint: checkpointBody };
+const directoryOf = (path: Path, kind: ArtifactKind) => kind === "checkpoint" ? path("run", "last") : path(kind);
+
+/** The text of manifests alone: many cases in little time. */
+function manifests(path: Path): Target[] {
+  return (Object.keys(SCHEMAS) as ArtifactKind[]).map((kind) => {
+    const text = Deno.readTextFileSync(join(directoryOf(path, kind), "manifest.json"));
+    return {
+      name: `manifest of a ${kind}`,
+      share: 8,
+      property: property(damagedJsonText(JSON.parse(text)), (damaged) => {
+        const { body } = parseManifest(kind, "fuzz", damaged, SCHEMAS[kind] as never);
+        if (kind === "checkpoint") planModel((body as { model: Parameters<typeof planModel>[0] }).model);
+      }),
+    };
+  });
+}
+
+/** What reads all of an artifact. */
+const READERS: Record<ArtifactKind, (directory: string) => void> = {
+  dataset(directory) {
+    const dataset = Dataset.open(directory);
+    dataset.readCounts();
+    for (const split of SPLITS) {
+      using reader = dataset.reader(split, SAMPLES_AT_ONCE);
+      for (let first = 0; first < reader.samples; first += SAMPLES_AT_ONCE) {
+        reader.read(first, Math.min(SAMPLES_AT_ONCE, reader.samples - first));
+      }
+    }
+  },
+  profile: (directory) => void Profile.open(directory),
+  layout(directory) {
+    using layout = Layout.open(directory);
+    if (layout.shape.batchSize * layout.shape.tables > MOST_BATCH_WORDS) return;
+    const batch = new Batch(layout.shape);
+    for (const kind of BATCH_KINDS) {
+      for (let i = 0; i < layout.batches(kind); i++) layout.readBatch(kind, i, batch);
+    }
+  },
+  checkpoint(directory) {
+    const checkpoint = Checkpoint.open(directory);
+    const plan = planModel(checkpoint.body.model);
+    const stateWords = stateWordsPerRow(plan.shape.optimizer, plan.shape.dim);
+    const words: [CheckpointFile, number][] = [["rows.f32", plan.rows * plan.shape.dim], [
+      "dense.f32",
+      plan.denseWords,
+    ]];
+    if (stateWords > 0) words.push(["row_state.f32", plan.rows * stateWords], ["dense_state.f32", plan.denseWords]);
+    for (const [file, count] of words) {
+      using reader = checkpoint.reader(file);
+      reader.read(0, new Float32Array(count));
+    }
+  },
+};
+
+/** Whole artifacts on disk, with the damage hidden behind right lengths and checksums, or not. */
+function directories(path: Path): Target[] {
+  return (Object.keys(READERS) as ArtifactKind[]).map((kind) => {
+    const directory = directoryOf(path, kind);
+    const manifestPath = join(directory, "manifest.json");
+    const manifest = JSON.parse(Deno.readTextFileSync(manifestPath));
+    const files = Object.keys(manifest.files).map((name) => ({
+      name,
+      bytes: Deno.readFileSync(join(directory, name)),
+    }));
+    const damage = fc.record({
+      body: fc.oneof(fc.constant(manifest.body), damagedJson(manifest.body, 2)),
+      file: fc.oneof(
+        ...files.map(({ name, bytes }) => damagedBytes(bytes, 0).map((changed) => ({ name, bytes: changed }))),
+      ),
+      hidden: fc.boolean(),
+    });
+    return {
+      name: `directory of a ${kind}`,
+      share: 1,
+      property: property(damage, ({ body, file, hidden }) => {
+        const entry = hidden ? { bytes: file.bytes.length, crc32: crc32(file.bytes) } : manifest.files[file.name];
+        Deno.writeTextFileSync(
+          manifestPath,
+          textOf({ ...manifest, files: { ...manifest.files, [file.name]: entry }, body }),
+        );
+        Deno.writeFileSync(join(directory, file.name), file.bytes);
+        try {
+          READERS[kind](directory);
+        } finally {
+          Deno.writeFileSync(join(directory, file.name), files.find(({ name }) => name === file.name)!.bytes);
+        }
+      }),
+    };
+  });
+}
+
+function batchRecords(path: Path): Target[] {
+  using layout = Layout.open(path("layout"));
+  return BATCH_KINDS.map((kind) => {
+    const { batches, positions } = batchFiles(kind);
+    const ends = new Float64Array(Deno.readFileSync(path("layout", positions)).buffer);
+    const bytes = Deno.readFileSync(path("layout", batches)).subarray(0, ends[1]);
+    const record = new BatchRecord(layout.shape);
+    const batch = new Batch(layout.shape);
+    const limit = kind === "hot" ? layout.hotRows.length : layout.body.rows;
+    return {
+      name: `record of a ${kind} batch`,
+      share: 12,
+      property: property(damagedBytes(bytes), (damaged) => {
+        record.bytes.set(damaged.subarray(0, record.bytes.length));
+        const fault = record.unpack(batch, damaged.length) ?? findBatchFault(batch, kind === "hot", limit);
+        if (fault === undefined) expectInside(batch, limit);
+      }),
+    };
+  });
+}
+
+/** What a training step relies on, read again in the plainest way. */
+function expectInside({ words, sections, lookups, distinct, samples, shape }: Batch, limit: number): void {
+  const ok = samples <= shape.batchSize && lookups <= shape.lookupCapacity && distinct <= lookups &&
+    words.subarray(sections.indices, sections.indices + lookups).every((row) => row < limit) &&
+    words.subarray(sections.segmentBags, sections.segmentBags + lookups).every((bag) => bag < samples * shape.tables);
+  if (!ok) throw new Error("a batch that reaches outside was accepted");
+}
+
+function models(path: Path): Target[] {
+  const file = Deno.readFileSync(path("model.safetensors"));
+  const length = Number(new DataView(file.buffer).getBigUint64(0, true));
+  const header = JSON.parse(new TextDecoder().decode(file.subarray(8, 8 + length)));
+  const damagedFile = path("damaged.safetensors");
+  return [
+    {
+      name: "header of safetensors",
+      share: 12,
+      property: property(damagedJsonText(header), (text) => {
+        const bytes = new TextEncoder().encode(text);
+        dlrmShape(parseHeader("fuzz", bytes, 8 + bytes.length + file.length - 8 - length));
+      }),
+    },
+    {
+      name: "safetensors file",
+      share: 2,
+      property: property(damagedBytes(file), (bytes) => {
+        Deno.writeFileSync(damagedFile, bytes);
+        using reader = new SafetensorsReader(damagedFile);
+        for (const tensor of reader.tensors.values()) reader.read(tensor, 0, new Float32Array(1));
+      }),
+    },
+  ];
+}
+
+const LOG_SCHEMA = {
+  delimiter: ",",
+  quote: '"',
+  header: true,
+  columns: [
+    { name: "clicked", kind: "label", positive: ["yes"] },
+    { name: "price", kind: "dense", transform: "log" },
+    { name: "city", kind: "sparse", note: "towns too" },
+    { name: "user", kind: "sparse", values: "hex" },
+    { name: "seen", kind: "bag", separator: " " },
+    { name: "when", kind: "time", transform: "order" },
+    { name: "rest", kind: "ignore" },
+  ],
+};
+
+const FLAGS = { "mini-batch-size": 128, "arch-mlp-bot": "13-16-8", test: ["a", "b"], "use-gpu": true, nepochs: "2" };
+
+function texts(path: Path): Target[] {
+  const run = path("damaged-run");
+  Deno.mkdirSync(run);
+  const record = JSON.parse(Deno.readTextFileSync(path("run", "run.json")));
+  const metrics = Deno.readTextFileSync(path("run", METRICS_FILE));
+  return [
+    {
+      name: "schema of a log",
+      share: 12,
+      property: property(damagedJsonText(LOG_SCHEMA), (text) => void parseSchema("fuzz", text)),
+    },
+    {
+      name: "run.json",
+      share: 2,
+      property: property(damagedJsonText(record), (text) => {
+        Deno.writeTextFileSync(join(run, "run.json"), text);
+        readRun(run);
+      }),
+    },
+    {
+      name: "configuration of flags",
+      share: 2,
+      property: property(damagedJsonText(FLAGS), (text) => {
+        Deno.writeTextFileSync(join(run, "flags.json"), text);
+        translateArguments(expandConfig(["train", "--config", join(run, "flags.json")]));
+      }),
+    },
+    {
+      name: "metrics.jsonl",
+      share: 2,
+      property: property(damagedText(metrics), (text) => {
+        Deno.writeTextFileSync(join(run, METRICS_FILE), text);
+        readRunLog(run);
+      }),
+    },
+  ];
+}
+
+const PTX_SNIPPETS = [
+  ...[".entry", ".entry a(", ".func", ".shared .align 0 .b8 x[4];", ".shared .b8 y[99999999999];", ".param .u64 p"],
+  ...[
+    "ld.global.f32",
+    "st.shared.v4.f32",
+    "bra",
+    "%r1",
+    "%1",
+    "%11",
+    "%rd1",
+    "%p1",
+    "%tid.x",
+    "[%rd1+4]",
+    "{%f1, %f2}",
+  ],
+  ...["setp.constructor.f32", "setp.__proto__.s32", "mov.b32", ".b32", ".pred", "0f7FC00000", "a:", "bar.sync", "vote"],
+];
+
+function kernels(): Target[] {
+  return ["loss", "scatter"].map((kernel) => {
+    const source = Deno.readTextFileSync(new URL(`../../src/backend/cuda/kernels/${kernel}.ptx`, import.meta.url));
+    return {
+      name: `PTX of ${kernel}`,
+      share: 6,
+      property: property(damagedText(source, PTX_SNIPPETS), (text) => parsePtx(text).forEach(translate)),
+    };
+  });
+}

@@ -1,0 +1,30 @@
+/** Python where it is installed: what other programs make of Hotset's files. */
+import assert from "node:assert/strict";
+
+const decoder = new TextDecoder();
+
+/** Why a Python module cannot be used here, or undefined if it can. */
+export function missingModule(module: string): string | undefined {
+  try {
+    const { success } = new Deno.Command("python3", { args: ["-c", `import ${module}`], stderr: "null" }).outputSync();
+    return success ? undefined : `python3 has no ${module}`;
+  } catch {
+    return "there is no python3";
+  }
+}
+
+/** Runs a script with a JSON value on its standard input, and returns the JSON value that it prints. */
+export async function runPython(script: URL, input: unknown): Promise<unknown> {
+  const process = new Deno.Command("python3", {
+    args: [script.pathname],
+    stdin: "piped",
+    stdout: "piped",
+    stderr: "piped",
+  }).spawn();
+  const writer = process.stdin.getWriter();
+  await writer.write(new TextEncoder().encode(JSON.stringify(input)));
+  await writer.close();
+  const { success, stdout, stderr } = await process.output();
+  assert.ok(success, decoder.decode(stderr));
+  return JSON.parse(decoder.decode(stdout));
+}
