@@ -233,6 +233,7 @@ export class Mpi {
   /** All processes that were started together. */
   readonly world: Communicator;
   readonly #symbols: Symbols;
+  #ended = false;
 
   /** Use `openMpi`. */
   constructor(path: string, mpi: Symbols) {
@@ -243,13 +244,15 @@ export class Mpi {
     this.world = new Communicator(mpi, constantsOf(mpi), undefined);
   }
 
-  /** Ends MPI in order: every process must call it. Nothing can be sent afterwards. */
+  /** Ends MPI in order, at the first call: every process must. Nothing can be sent afterwards. */
   finalize(): void {
-    this.#symbols.MPI_Finalize();
+    if (!this.#ended) this.#symbols.MPI_Finalize();
+    this.#ended = true;
   }
 
   /** Ends the processes of all ranks, this one included, at once. */
   abort(exitCode: number): void {
+    this.#ended = true;
     this.#symbols.MPI_Abort(constantsOf(this.#symbols).world, exitCode);
   }
 }

@@ -1,13 +1,5 @@
 /** The processes of a run that mpirun or srun started: how many there are, which hosts they are on, and how they agree. */
-import {
-  type Communicator,
-  consecutive,
-  type Mpi,
-  MpiError,
-  openMpi,
-  type Parts,
-  type Request,
-} from "../../ffi/mpi.ts";
+import { type Communicator, consecutive, type Mpi, MpiError, openMpi, type Request } from "../../ffi/mpi.ts";
 import { LibraryError } from "../../ffi/library.ts";
 import { closeSharedPages, createSharedPages, mapSharedPages, type SharedPages } from "../../ffi/shared_pages.ts";
 import { HotsetError } from "../errors.ts";
@@ -27,6 +19,19 @@ export class PeerFailed extends HotsetError {
   override name = "PeerFailed";
 }
 
+/** How the processes of a cluster talk: for the rest of this folder. */
+export interface Communicators {
+  /** All processes, by rank. */
+  readonly world: Communicator;
+  /** The processes of this host, by `local`. */
+  readonly neighbours: Communicator;
+  /** The processes with the same `local` of all hosts, by `host`. */
+  readonly peers: Communicator;
+}
+
+/** The communicators of a cluster. */
+export let communicatorsOf: (cluster: Cluster) => Communicators;
+
 /** One process's place among all. Ranks are numbered host by host. */
 export class Cluster implements Disposable {
   /** This process, from 0 to `ranks - 1`. */
@@ -41,29 +46,26 @@ export class Cluster implements Disposable {
   readonly local: number;
   /** Processes of each host; the same number on all. */
   readonly locals: number;
-  /** All processes, by rank. */
-  readonly world: Communicator;
-  /** The processes of this host, by `local`. */
-  readonly neighbours: Communicator;
-  /** The processes with the same `local` of all hosts, by `host`. */
-  readonly peers: Communicator;
   /** What computes the messages, for people. */
   readonly library: string;
   /** Why each process counts as a host of its own; undefined if they do not. */
   readonly apartBecause: string | undefined;
+  static {
+    communicatorsOf = (cluster) => cluster.#communicators;
+  }
+  readonly #communicators: Communicators;
   readonly #mpi: Mpi;
-  /** Bytes of gradients and rows that this rank has sent to other hosts. */
-  bytesSent = 0;
+  readonly #traffic: { bytesSent: number };
   readonly #request: Request;
   readonly #hostRequest: Request;
   readonly #flag = new Float32Array(1);
   readonly #anyFlag = new Float32Array(1);
   #knownError: unknown;
-  #finalized = false;
 
-  private constructor(mpi: Mpi, place: Place, apartBecause: string | undefined) {
+  private constructor(mpi: Mpi, place: Place, apartBecause?: string, traffic = { bytesSent: 0 }) {
     const { host, hosts, local, locals } = place;
     this.#mpi = mpi;
+    this.#traffic = traffic;
     this.library = mpi.version;
     this.apartBecause = apartBecause;
     this.host = host;
@@ -72,11 +74,10 @@ export class Cluster implements Disposable {
     this.locals = locals;
     this.rank = host * locals + local;
     this.ranks = mpi.world.ranks;
-    this.world = mpi.world.split(0, this.rank);
-    this.neighbours = this.world.split(host, local);
-    this.peers = this.world.split(local, host);
-    this.#request = this.world.request();
-    this.#hostRequest = this.neighbours.request();
+    const world = mpi.world.split(0, this.rank);
+    this.#communicators = { world, neighbours: world.split(host, local), peers: world.split(local, host) };
+    this.#request = world.request();
+    this.#hostRequest = this.#communicators.neighbours.request();
   }
 
   /** Joins the processes that were started together. Throws HotsetError where there is no MPI, or a wrong one. */
@@ -84,7 +85,7 @@ export class Cluster implements Disposable {
     try {
       const mpi = openMpi();
       const place = placeOf(mpi.world, Deno.env.get(HOST_VARIABLE) || mpi.host);
-      const cluster = place.equal ? new Cluster(mpi, place, undefined) : Cluster.#apart(
+      const cluster = place.equal ? new Cluster(mpi, place) : Cluster.#apart(
         mpi,
         "hosts have different numbers of ranks",
       );
@@ -96,15 +97,14 @@ export class Cluster implements Disposable {
     }
   }
 
-  static #apart(mpi: Mpi, because: string): Cluster {
+  static #apart(mpi: Mpi, because: string, traffic?: { bytesSent: number }): Cluster {
     const { rank, ranks } = mpi.world;
-    return new Cluster(mpi, { host: rank, hosts: ranks, local: 0, locals: 1 }, because);
+    return new Cluster(mpi, { host: rank, hosts: ranks, local: 0, locals: 1 }, because, traffic);
   }
 
   /** The same processes, each a host of its own: none shares memory with another. All must call it. */
   apart(because: string): Cluster {
-    this.#finalized = true;
-    return Cluster.#apart(this.#mpi, because);
+    return Cluster.#apart(this.#mpi, because, this.#traffic);
   }
 
   /** True on the one rank that prints and writes what exists once. */
@@ -115,34 +115,44 @@ export class Cluster implements Disposable {
   /** Whether waiting ends after some time without an answer: while all ranks are at work on the same. */
   expectsAnswers(on: boolean): void {
     const patienceMs = on ? 1000 * Number(Deno.env.get(PATIENCE_VARIABLE) ?? PATIENCE_SECONDS) : Infinity;
-    for (const communicator of [this.world, this.neighbours, this.peers]) communicator.patienceMs = patienceMs;
+    for (const communicator of Object.values(this.#communicators)) communicator.patienceMs = patienceMs;
   }
 
   /** Returns once all ranks have called it. */
   barrier(): void {
-    this.world.barrier(this.#request).wait();
+    this.#communicators.world.barrier(this.#request).wait();
   }
 
   /** Returns once all ranks of this host have called it; what they wrote to shared memory is then visible. */
   hostBarrier(): void {
-    if (this.locals > 1) this.neighbours.barrier(this.#hostRequest).wait();
+    if (this.locals > 1) this.#communicators.neighbours.barrier(this.#hostRequest).wait();
   }
 
-  /** Notes words that this rank sends to its peers. */
-  countSent({ counts }: Parts): void {
-    for (let h = 0; h < this.hosts; h++) if (h !== this.host) this.bytesSent += 4 * counts[h];
+  /** Notes the words that this rank sends to each of its peers. */
+  countSent(words: ArrayLike<number>): void {
+    for (let h = 0; h < this.hosts; h++) if (h !== this.host) this.#traffic.bytesSent += 4 * words[h];
+  }
+
+  /** Bytes of gradients and rows that all ranks have sent to other hosts so far. All ranks must call it. */
+  bytesSent(): number {
+    const sent = new Float64Array([this.#traffic.bytesSent]);
+    const all = new Float64Array(this.ranks);
+    const parts = consecutive(new Array(this.ranks).fill(sent.byteLength));
+    const bytes = (array: Float64Array) => new Uint8Array(array.buffer);
+    this.#communicators.world.allGather(bytes(sent), bytes(all), parts, this.#request).wait();
+    return all.reduce((sum, rank) => sum + rank, 0);
   }
 
   /** True on all ranks if it is on one. */
   anyone(flag: boolean): boolean {
     this.#flag[0] = flag ? 1 : 0;
-    this.world.allReduce("max", this.#flag, this.#anyFlag, this.#request).wait();
+    this.#communicators.world.allReduce("max", this.#flag, this.#anyFlag, this.#request).wait();
     return this.#anyFlag[0] === 1;
   }
 
   /** Copies the first rank's bytes to all ranks. */
   broadcast(bytes: Uint8Array): void {
-    this.world.broadcast(bytes, 0, this.#request).wait();
+    this.#communicators.world.broadcast(bytes, 0, this.#request).wait();
   }
 
   /** The first rank's text, on all ranks. */
@@ -153,21 +163,6 @@ export class Cluster implements Disposable {
     const all = this.first ? bytes : new Uint8Array(length[0]);
     this.broadcast(all);
     return new TextDecoder().decode(all);
-  }
-
-  /** The texts of all ranks, by rank, on all ranks. */
-  gatherTexts(text: string): string[] {
-    const bytes = new TextEncoder().encode(text);
-    const lengths = new Uint32Array(this.ranks);
-    this.world.allGather(Uint32Array.of(bytes.length), lengths, consecutive(lengths.map(() => 1)), this.#request)
-      .wait();
-    const parts = consecutive(lengths);
-    const all = new Uint8Array(lengths.reduce((sum, length) => sum + length, 0));
-    this.world.allGather(bytes, all, parts, this.#request).wait();
-    return Array.from(
-      lengths,
-      (length, r) => new TextDecoder().decode(all.subarray(parts.firsts[r]).subarray(0, length)),
-    );
   }
 
   /**
@@ -210,8 +205,8 @@ export class Cluster implements Disposable {
     } catch {
       place.fill(NaN);
     }
-    const request = this.neighbours.request();
-    this.neighbours.broadcast(bytes, 0, request).wait();
+    const request = this.#communicators.neighbours.request();
+    this.#communicators.neighbours.broadcast(bytes, 0, request).wait();
     try {
       if (Number.isNaN(place[0])) throw new Error("Cannot share memory: the first rank has none");
       mapSharedPages({ process: place[0], file: place[1] }, target);
@@ -240,14 +235,11 @@ export class Cluster implements Disposable {
 
   /** Ends all processes at once, this one included, for a rank that cannot go on. */
   abort(exitCode: number): void {
-    this.#finalized = true;
     this.#mpi.abort(exitCode);
   }
 
   /** Leaves in order: all ranks must. */
   [Symbol.dispose](): void {
-    if (this.#finalized) return;
-    this.#finalized = true;
     this.#mpi.finalize();
   }
 }

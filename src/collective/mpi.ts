@@ -4,7 +4,7 @@
  */
 import type { Buffer, HostBackend } from "../backend/backend.ts";
 import { consecutive, type Parts, type Request } from "../../ffi/mpi.ts";
-import type { Cluster } from "./cluster.ts";
+import { type Cluster, communicatorsOf } from "./cluster.ts";
 import { type Collective, type Share, shareOf } from "./collective.ts";
 
 /** One rank of a cluster; dense parameters exist once on a host, whose ranks split their update. */
@@ -60,20 +60,22 @@ export class PeerExchange {
   readonly #request: Request;
   readonly #sent: Parts;
   readonly #received: Parts;
+  readonly #sentToAll: Int32Array;
 
   constructor(cluster: Cluster) {
     this.#cluster = cluster;
-    this.#request = cluster.peers.request();
+    this.#request = communicatorsOf(cluster).peers.request();
     this.#sent = consecutive(new Array(cluster.hosts).fill(0));
     this.#received = consecutive(new Array(cluster.hosts).fill(0));
+    this.#sentToAll = new Int32Array(cluster.hosts);
   }
 
   /** Begins to send `sentRows[h]` rows to each host h and to receive `receivedRows[h]`. */
   begin(source: Float32Array, sentRows: Int32Array, target: Float32Array, receivedRows: Int32Array, dim: number): void {
     setParts(this.#sent, sentRows, dim);
     setParts(this.#received, receivedRows, dim);
-    this.#cluster.peers.allToAll(source, this.#sent, target, this.#received, this.#request);
-    this.#cluster.countSent(this.#sent);
+    communicatorsOf(this.#cluster).peers.allToAll(source, this.#sent, target, this.#received, this.#request);
+    this.#cluster.countSent(this.#sent.counts);
   }
 
   /** Waits until what was begun is complete. */
@@ -107,8 +109,8 @@ export class PeerExchange {
   }
 
   #gather(source: Float32Array, target: Float32Array): void {
-    this.#cluster.peers.allGather(source, target, this.#received, this.#request).wait();
-    this.#cluster.bytesSent += 4 * source.length * (this.#cluster.hosts - 1);
+    communicatorsOf(this.#cluster).peers.allGather(source, target, this.#received, this.#request).wait();
+    this.#cluster.countSent(this.#sentToAll.fill(source.length));
   }
 }
 
@@ -132,13 +134,13 @@ export class Gathering {
     this.#cluster = cluster;
     this.#parts = consecutive(words);
     this.#own = new Float32Array(words[cluster.rank]);
-    this.#request = cluster.world.request();
+    this.#request = communicatorsOf(cluster).world.request();
   }
 
   /** Takes this rank's part from the vector and puts all others into it. */
   gather(vector: Float32Array): void {
-    const { rank, world } = this.#cluster;
-    const first = this.#parts.firsts[rank];
+    const { world } = communicatorsOf(this.#cluster);
+    const first = this.#parts.firsts[world.rank];
     this.#own.set(vector.subarray(first, first + this.#own.length));
     world.allGather(this.#own, vector, this.#parts, this.#request).wait();
   }
@@ -163,7 +165,7 @@ class HostSum {
     const { hosts } = cluster;
     this.#host = host;
     this.#cluster = cluster;
-    this.#request = cluster.peers.request();
+    this.#request = communicatorsOf(cluster).peers.request();
     this.#vector = host.floats(vector);
     this.#pieces = consecutive(Array.from({ length: hosts }, (_, h) => shareOf(vector.words, h, hosts).words));
     const words = this.#pieces.counts[cluster.host];
@@ -174,9 +176,9 @@ class HostSum {
   }
 
   sum(): void {
-    const { peers, hosts } = this.#cluster;
-    this.#cluster.countSent(this.#pieces);
-    this.#cluster.bytesSent += 4 * (hosts - 1) * this.#sum.words;
+    const { peers } = communicatorsOf(this.#cluster);
+    this.#cluster.countSent(this.#pieces.counts);
+    this.#cluster.countSent(this.#receivedParts.counts);
     peers.allToAll(this.#vector, this.#pieces, this.#received, this.#receivedParts, this.#request).wait();
     for (const term of this.#terms) this.#host.add(term.words, term, this.#sum);
     peers.allGather(this.#host.floats(this.#sum), this.#vector, this.#pieces, this.#request).wait();

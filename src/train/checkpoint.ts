@@ -66,26 +66,19 @@ interface Vector {
 
 type ModelMemory = Pick<RunMemory, "device" | "parameters" | "denseState"> & { readonly full: EmbeddingStore };
 
-/** Names of a checkpoint's files. */
-export const CHECKPOINT_FILES = {
-  dense: "dense.f32",
-  denseState: "dense_state.f32",
-  rows: "rows.f32",
-  rowState: "row_state.f32",
-};
-
 function denseOf({ device, parameters, denseState }: ModelMemory): Vector[] {
-  return [
-    { file: CHECKPOINT_FILES.dense, backend: device, buffer: parameters },
-    { file: CHECKPOINT_FILES.denseState, backend: device, buffer: denseState },
-  ].filter((vector): vector is Vector => vector.buffer !== undefined);
+  return present([
+    { file: "dense.f32", backend: device, buffer: parameters },
+    { file: "dense_state.f32", backend: device, buffer: denseState },
+  ]);
 }
 
-function rowsOf({ full }: ModelMemory): Vector[] {
-  return [
-    { file: CHECKPOINT_FILES.rows, backend: full.backend, buffer: full.weights },
-    { file: CHECKPOINT_FILES.rowState, backend: full.backend, buffer: full.state },
-  ].filter((vector): vector is Vector => vector.buffer !== undefined);
+function rowsOf({ full: { backend, weights, state } }: ModelMemory): Vector[] {
+  return present([{ file: "rows.f32", backend, buffer: weights }, { file: "row_state.f32", backend, buffer: state }]);
+}
+
+function present(vectors: (Omit<Vector, "buffer"> & { readonly buffer: Buffer | undefined })[]): Vector[] {
+  return vectors.filter((vector): vector is Vector => vector.buffer !== undefined);
 }
 
 /** Writes a checkpoint of the full tables and dense parameters, which must be up to date, replacing what was there. */
@@ -146,7 +139,7 @@ export class Checkpoint {
    * Copies the checkpoint into memory of the same model; of the rows those of one host, if the tables are sharded by
    * row % hosts. Throws HotsetError if the models differ or a weight is no number.
    */
-  load(memory: ModelMemory, model: ModelShape, shard: Shard = { host: 0, hosts: 1 }): void {
+  load(memory: ModelMemory, model: ModelShape, shard: Shard = WHOLE): void {
     for (const key of Object.keys(model) as (keyof ModelShape)[]) {
       const [saved, wanted] = [this.body.model[key], model[key]].map((value) => JSON.stringify(value));
       if (saved !== wanted) {
@@ -157,46 +150,37 @@ export class Checkpoint {
       }
     }
     const { rows } = planModel(model);
-    for (const { file, backend, buffer } of [...denseOf(memory), ...rowsOf(memory)]) {
-      using reader = this.reader(file);
-      const whole = file === CHECKPOINT_FILES.dense || file === CHECKPOINT_FILES.denseState;
-      const width = file === CHECKPOINT_FILES.rows ? model.dim : stateWordsPerRow(model.optimizer, model.dim);
-      if (whole) loadRows(reader, buffer.words, 1, { host: 0, hosts: 1 }, backend, buffer);
-      else loadRows(reader, rows, width, shard, backend, buffer);
+    const stateWords = stateWordsPerRow(model.optimizer, model.dim);
+    for (const vector of denseOf(memory)) this.#loadRows(vector, vector.buffer.words, 1, WHOLE);
+    for (const vector of rowsOf(memory)) {
+      this.#loadRows(vector, rows, vector.file === "rows.f32" ? model.dim : stateWords, shard);
+    }
+  }
+
+  /** Reads all rows of a file, (rows, width), and keeps those of one host. */
+  #loadRows({ file, backend, buffer }: Vector, rows: number, width: number, { host, hosts }: Shard): void {
+    using reader = this.reader(file);
+    const chunkRows = hosts * Math.max(1, Math.floor(CHUNK_WORDS / hosts / width));
+    const chunk = new Float32Array(Math.min(chunkRows, rows) * width);
+    for (let first = 0; first < rows; first += chunkRows) {
+      const count = Math.min(chunkRows, rows - first);
+      reader.read(first * width, chunk.subarray(0, count * width));
+      const kept = Math.max(0, Math.ceil((count - host) / hosts));
+      // Rows move down within the chunk, where they never meet one that has not moved.
+      for (let i = 0; i < kept && hosts > 1; i++) {
+        chunk.copyWithin(i * width, (i * hosts + host) * width, (i * hosts + host + 1) * width);
+      }
+      backend.upload(chunk.subarray(0, kept * width), backend.view(buffer, first / hosts * width, kept * width));
     }
   }
 }
 
-/** One host's part of sharded tables. */
+/** One host's part of tables that are sharded by row % hosts. */
 export interface Shard {
   readonly host: number;
   readonly hosts: number;
 }
-
-/** Reads all rows of a file, (rows, width), and keeps every `hosts`-th. */
-function loadRows(
-  reader: WeightReader,
-  rows: number,
-  width: number,
-  { host, hosts }: Shard,
-  backend: Backend,
-  target: Buffer,
-): void {
-  const chunkRows = hosts * Math.max(1, Math.floor(CHUNK_WORDS / hosts / width));
-  const chunk = new Float32Array(chunkRows * width);
-  for (let first = 0; first < rows; first += chunkRows) {
-    const count = Math.min(chunkRows, rows - first);
-    reader.read(first * width, chunk.subarray(0, count * width));
-    const kept = Math.max(0, Math.ceil((count - host) / hosts));
-    // Rows move down within the chunk, which they never overtake.
-    if (hosts > 1) {
-      for (let i = 0; i < kept; i++) {
-        chunk.copyWithin(i * width, (i * hosts + host) * width, (i * hosts + host + 1) * width);
-      }
-    }
-    backend.upload(chunk.subarray(0, kept * width), backend.view(target, first / hosts * width, kept * width));
-  }
-}
+const WHOLE: Shard = { host: 0, hosts: 1 };
 
 function shorten(text: string): string {
   return text.length > 60 ? `${text.slice(0, 57)}...` : text;

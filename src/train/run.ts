@@ -13,6 +13,7 @@ import type { Report, ResultEvent, RunEvent } from "./events.ts";
 import { measurePhases } from "./phases.ts";
 import { expectDevice, expectPlacement, openRanks, type PlacementBatches } from "./placement.ts";
 import { ensureDataset, ensureLayout, ensureProfile, type RawOptions } from "./stages.ts";
+import { bytes } from "../report/format.ts";
 import { BEST_CHECKPOINT, LAST_CHECKPOINT, Trainer } from "./trainer.ts";
 
 const RUN_FILE = "run.json";
@@ -232,6 +233,10 @@ async function trainRun(
     signal: signal(),
   });
   const result = await trainer.run();
+  if (cluster !== undefined && cluster.hosts > 1) {
+    const sent = cluster.bytesSent();
+    report({ event: "note", text: `Hosts sent each other ${bytes(sent)}` });
+  }
   const oneMemory = cluster === undefined && group.memory.mirror === undefined;
   if (phases && oneMemory) { for (const event of measurePhases(layout, group.memory)) recordAndReport(event); }
   if (phases && !oneMemory) report({ event: "note", text: "Phases of a step are not measured on several devices" });

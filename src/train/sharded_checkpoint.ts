@@ -8,7 +8,7 @@ import { stateWordsPerRow } from "../backend/backend.ts";
 import type { Cluster } from "../collective/cluster.ts";
 import { PeerExchange } from "../collective/mpi.ts";
 import { HotsetError, messageOf } from "../errors.ts";
-import { CHECKPOINT_FILES, type CheckpointBody, saveDense } from "./checkpoint.ts";
+import { type CheckpointBody, saveDense } from "./checkpoint.ts";
 import type { RunMemory } from "./rank_group.ts";
 
 /** Bytes of a run of rows that one host writes at a time. */
@@ -21,8 +21,8 @@ export function saveSharded(cluster: Cluster, directory: string, memory: RunMemo
   const { full, plan } = memory;
   const { dim, optimizer } = plan.shape;
   const matrices = [
-    { file: CHECKPOINT_FILES.rows, buffer: full.weights, width: dim },
-    { file: CHECKPOINT_FILES.rowState, buffer: full.state, width: stateWordsPerRow(optimizer, dim) },
+    { file: "rows.f32", buffer: full.weights, width: dim },
+    { file: "row_state.f32", buffer: full.state, width: stateWordsPerRow(optimizer, dim) },
   ];
   const written: string[] = [];
   for (const { file, buffer, width } of matrices) {

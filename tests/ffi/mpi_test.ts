@@ -6,8 +6,7 @@ import { LAUNCHERS, runMpi, testWithEach } from "../support/mpirun.ts";
 
 const OPERATIONS = new URL("../support/mpi_operations.ts", import.meta.url);
 
-// deno-lint-ignore require-await -- the others wait for processes
-testWithEach("the library has all symbols", async ({ name }) => {
+testWithEach("the library has all symbols", ({ name }) => {
   const { symbols } = openLibrary(mpiRequest(name === "MPICH"));
   for (const symbol of MPI_FUNCTIONS) assert.equal(typeof symbols[symbol as "MPI_Test"], "function", symbol);
   assert.ok(MPI_FUNCTIONS.includes("MPI_Ialltoallv"));

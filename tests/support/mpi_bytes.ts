@@ -33,7 +33,7 @@ for (const kind of BATCH_KINDS) {
     batch.learningRate = 0.1;
     group.train(slot);
     group.drain();
-    const sent = cluster.gatherTexts(`${cluster.bytesSent}`).reduce((sum, bytes) => sum + Number(bytes), 0);
+    const sent = cluster.bytesSent();
     const { dense, rows, gradients } = wireBytes(batch, plan, cluster.hosts, cluster.locals);
     if (cluster.first) console.log(JSON.stringify({ kind, counted: sent - before, formula: dense + rows + gradients }));
     before = sent;

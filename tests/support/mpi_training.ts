@@ -16,7 +16,7 @@ try {
   const result = dataset === "resume"
     ? await resumeRun(options)
     : await startRun(JSON.parse(config), Dataset.open(dataset), options);
-  const bytes = cluster.gatherTexts(`${cluster.bytesSent}`).map(Number);
+  const bytes = cluster.bytesSent();
   const { hosts, locals, apartBecause } = cluster;
   if (cluster.first) console.log(JSON.stringify({ ...result, hosts, locals, apartBecause, bytes }));
   cluster[Symbol.dispose]();

@@ -29,7 +29,7 @@ function find(name: Launcher["name"]): Launcher {
 }
 
 /** Registers one test for each launcher; it is skipped, and says why, where the launcher is missing. */
-export function testWithEach(name: string, fn: (launcher: Launcher) => Promise<void>): void {
+export function testWithEach(name: string, fn: (launcher: Launcher) => void | Promise<void>): void {
   for (const launcher of LAUNCHERS) {
     const { mpirun, skipped } = launcher;
     Deno.test({ name: `${launcher.name}: ${name}${skipped}`, ignore: mpirun === undefined, fn: () => fn(launcher) });

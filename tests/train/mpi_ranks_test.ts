@@ -66,7 +66,7 @@ for (const ranks of [2, 4]) {
     await startRun(config, dataset, { out: directory.join("workers"), report: () => {} });
     const result = await trainOver(launcher, [ranks], dataset.directory, directory.join("mpi"), config);
     assert.deepEqual([result.hosts, result.locals, result.ranks], [1, ranks, ranks]);
-    assert.ok(result.bytes.every((bytes: number) => bytes === 0), "nothing leaves the host");
+    assert.equal(result.bytes, 0, "nothing leaves the host");
     assert.ok(lossesOf(directory.join("mpi")).length >= STEPS);
     assertEqualBits(directory.join("mpi"), directory.join("workers"));
   });
@@ -80,7 +80,7 @@ for (const hosts of [[1, 1], [2, 2], [1, 1, 1]]) {
     const result = await trainOver(launcher, hosts, dataset.directory, directory.join("mpi"), CONFIG);
     await trainOver(launcher, hosts, dataset.directory, directory.join("again"), CONFIG);
     assert.equal(result.hosts, hosts.length);
-    assert.ok(result.bytes.every((bytes: number) => bytes > 0));
+    assert.ok(result.bytes > 0);
     assertEqualBits(directory.join("again"), directory.join("mpi"));
     const error = largestError(lossesOf(directory.join("mpi")), lossesOf(directory.join("workers")));
     assert.ok(error <= 1e-6, `losses differ by ${error}`);
@@ -103,7 +103,7 @@ testWithEach(
   async (launcher) => {
     using directory = new TemporaryDirectory();
     const dataset = dataOf(directory);
-    const config = { ...CONFIG, optimizer: "adagrad" as const, epochs: 10 };
+    const config = { ...CONFIG, optimizer: "adagrad" as const, epochs: 6, printFreq: 10 };
     const out = directory.join("run");
     const process = startMpi(launcher, [1, 1], TRAINING, [dataset.directory, out, JSON.stringify(config)]);
     await waitFor(() => exists(`${out}/last/manifest.json`));
@@ -118,7 +118,7 @@ testWithEach(
         report: (event) => {
           if (event.event !== "progress") return;
           steps.push(event.step);
-          if (steps.length === 20) controller.abort();
+          if (steps.length === 3) controller.abort();
         },
         signal: () => controller.signal,
       }),
