@@ -267,6 +267,8 @@ interface TrainFlags extends RawFlags, Common {
   lrDecayStartStep?: number;
   lrNumDecaySteps?: number;
   ranks?: number;
+  collective: "shared" | "mpi" | "nccl";
+  scaling: "strong" | "weak";
   hotMemory?: number;
   sampleRate?: number;
   printFreq?: number;
@@ -356,7 +358,17 @@ withRaw(withCommon(program.command("train")))
   .option("--lr-num-warmup-steps <n>", `steps over which the rate rises ${standard("warmupSteps")}`, natural)
   .option("--lr-decay-start-step <n>", `step at which decay begins ${standard("decayStartStep")}`, natural)
   .option("--lr-num-decay-steps <n>", `steps that the decay takes ${standard("decaySteps")}`, natural)
-  .option("--ranks <n>", "workers (default: one a core)", positive)
+  .option("--ranks <n>", "ranks: workers on the CPU (default: one a core) or GPUs (default: one)", positive)
+  .addOption(
+    new Option(
+      "--collective <name>",
+      "how ranks meet: workers of one process, or processes that mpirun started, on cores (mpi) or a GPU each (nccl)",
+    ).choices(["shared", "mpi", "nccl"]).default("shared"),
+  )
+  .addOption(
+    new Option("--scaling <kind>", "whether ranks over MPI split the batch, or take --batch-size samples each")
+      .choices(["strong", "weak"]).default("strong"),
+  )
   .option("--hot-memory <bytes>", `${HOT_MEMORY} (default: ${binary(DEFAULTS.hotMemory)})`, memory)
   .option("--sample-rate <percent>", SAMPLE_RATE, real)
   .option("--print-freq <steps>", `steps between progress events ${standard("printFreq")}`, positive)
@@ -379,36 +391,75 @@ withRaw(withCommon(program.command("train")))
   .action((inputs: string[], flags: TrainFlags) => run(flags, (report) => train(inputs, flags, report)));
 
 async function train(inputs: string[], flags: TrainFlags, report: hotset.Report): Promise<void> {
+  if (flags.collective === "shared") return await trainHere(inputs, flags, report);
+  const { collective, ranks, device = "auto" } = flags;
+  if (ranks !== undefined) {
+    throw new hotset.UsageError(`Cannot use --ranks with --collective ${collective}: mpirun says how many there are`);
+  }
+  const onGpus = device === "cuda" || device === "emulated";
+  if ((collective === "nccl" && device === "cpu") || (collective === "mpi" && onGpus)) {
+    throw new hotset.UsageError(
+      `Cannot use --collective ${collective} with --device ${device}: mpi is for ranks on the CPU, nccl for ranks on GPUs`,
+    );
+  }
+  if (collective === "nccl" && device === "auto") flags = { ...flags, device: "cuda" };
+  using cluster = hotset.Cluster.open();
+  try {
+    await trainHere(inputs, flags, cluster.first ? report : () => {}, cluster);
+  } catch (error) {
+    process.exitCode = 1;
+    if (error instanceof hotset.PeerFailed) return;
+    if (cluster.knows(error)) throw error;
+    console.error(`error: rank ${cluster.rank}: ${error instanceof Error ? error.message : error}`);
+    cluster.abort(1);
+  }
+}
+
+async function trainHere(
+  inputs: string[],
+  flags: TrainFlags,
+  report: hotset.Report,
+  cluster?: hotset.Cluster,
+): Promise<void> {
   using interrupt = new hotset.Interrupt();
-  const out = flags.out ?? hotset.freeRun(HOME);
-  const options = {
-    out,
-    report,
-    from: flags.from,
-    signal: () => interrupt.listen(),
-    phases: flags.report !== undefined,
+  const free = () => flags.out ?? hotset.freeRun(HOME);
+  const out = cluster === undefined ? free() : cluster.broadcastText(cluster.first ? free() : "");
+  const signal = () => interrupt.listen(cluster !== undefined);
+  const options = { out, report, from: flags.from, signal, phases: flags.report !== undefined, cluster };
+  const first = cluster?.first ?? true;
+  const results = (of: readonly hotset.ResultEvent[]) => first && print(of, flags);
+  const resolve = (...layers: Partial<hotset.TrainConfig>[]) => {
+    const config = hotset.resolveConfig(flags.preset, ...layers);
+    return { ...config, batchSize: config.batchSize * (flags.scaling === "weak" ? cluster?.ranks ?? 1 : 1) };
   };
+  const again = `${commandOf(cluster)} train --resume${cluster ? ` --collective ${flags.collective}` : ""} --out`;
+  if (cluster !== undefined) {
+    report({ event: "note", text: `If a rank is lost, continue with: ${again} ${out}` });
+  }
   try {
     if (flags.resume) {
-      print([await hotset.resumeRun(options, flags.ranks)], flags);
+      results([await hotset.resumeRun(options, flags.ranks)]);
     } else if (flags.demo) {
-      const resolved = hotset.resolveConfig(flags.preset, hotset.DEMO_CONFIG, trainLayer(flags));
-      const { results, bestAuc } = await hotset.runDemo(resolved, options);
-      print(results, flags);
-      if (flags.report !== undefined) hotset.writeRunReport(results.at(-1)!.run, flags.report);
-      if (!flags.json) {
+      const { results: both, bestAuc } = await hotset.runDemo(resolve(hotset.DEMO_CONFIG, trainLayer(flags)), options);
+      results(both);
+      if (first && flags.report !== undefined) hotset.writeRunReport(both.at(-1)!.run, flags.report);
+      if (first && !flags.json) {
         console.log(`\nThe model that drew the labels reaches AUC ${bestAuc.toFixed(4)} on this test split.`);
       }
     } else {
-      const resolved = hotset.resolveConfig(flags.preset, trainLayer(flags));
-      print([await hotset.trainOn(inputs, rawOptions(flags), resolved, options)], flags);
+      results([await hotset.trainOn(inputs, rawOptions(flags), resolve(trainLayer(flags)), options)]);
     }
-    if (flags.report !== undefined && !flags.demo) hotset.writeRunReport(out, flags.report);
+    if (first && flags.report !== undefined && !flags.demo) hotset.writeRunReport(out, flags.report);
   } catch (error) {
     if (!(error instanceof hotset.Interrupted)) throw error;
-    console.error(`${error.message}. Continue with: deno run -A cli.ts train --resume --out ${error.run}`);
+    if (first) console.error(`${error.message}. Continue with: ${again} ${error.run}`);
     process.exitCode = interrupt.exitCode;
   }
+}
+
+/** How this program is started. */
+function commandOf(cluster: hotset.Cluster | undefined): string {
+  return cluster === undefined ? "deno run -A cli.ts" : `mpirun -n ${cluster.ranks} deno run -A cli.ts`;
 }
 
 function print(results: readonly hotset.ResultEvent[], { json }: Common): void {

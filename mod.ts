@@ -93,6 +93,7 @@ export {
 } from "./src/train/stages.ts";
 export { evaluateRun, predictRun, type ScoreFormat, writeScores } from "./src/train/score_run.ts";
 export { DEMO_CONFIG, type DemoResult, runDemo } from "./src/train/demo.ts";
+export { Cluster, PeerFailed } from "./src/collective/cluster.ts";
 export { Interrupt } from "./src/train/interrupt.ts";
 export { Interrupted } from "./src/train/trainer.ts";
 export { expandConfig, translateArguments, type Translation } from "./src/train/arguments.ts";

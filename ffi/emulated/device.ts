@@ -1,5 +1,5 @@
 /**
- * A CUDA device without a GPU: the symbol tables of cudart, cuda, cublas and cudnn over host memory. Calls pass
+ * A CUDA device without a GPU: the symbol tables of cudart, cuda, cublas, cudnn and nccl over host memory. Calls pass
  * through the real FFI, kernels run from their PTX. What hardware would not notice (wrong accesses, races, wrong
  * arguments, leaks) is an error here; like a real fault it breaks the device, and the error string says what happened.
  */
@@ -9,6 +9,9 @@ import { type CublasSymbols, cublasSymbols } from "../cublas.ts";
 import { type CudaSymbols, cudaSymbols } from "../cuda.ts";
 import { type CudartSymbols, cudartSymbols } from "../cudart.ts";
 import { type CudnnSymbols, cudnnSymbols } from "../cudnn.ts";
+import { type Meeting, ncclImplementation } from "./nccl.ts";
+import { type NcclSymbols, ncclSymbols } from "../nccl.ts";
+import { closeSharedPages, type SharedPages } from "../shared_pages.ts";
 import { DeviceMemory, EmulationError } from "./memory.ts";
 import { dnnImplementation } from "./dnn.ts";
 import { driverImplementation } from "./driver.ts";
@@ -25,16 +28,22 @@ export interface EmulatedOptions {
   readonly countTraffic?: boolean;
   /** True to run copies as early as allowed instead of as late: finds missing waits of the other direction. */
   readonly copiesFirst?: boolean;
+  /** GPUs that a program sees; it may make one of them current, and this device is that one. 1 unless given. */
+  readonly devices?: number;
+  /** How long ranks wait for each other before the one that does not come is an error; 60 seconds unless given. */
+  readonly patienceMs?: number;
 }
 
 /** What a device has done. */
 export interface EmulatedCounters {
   /** Kernels run, those of graphs included. */
   kernels: number;
-  /** Calls of cuBLAS and cuDNN that compute. */
+  /** Calls of cuBLAS, cuDNN and NCCL that compute. */
   libraryCalls: number;
   bytesToDevice: number;
   bytesToHost: number;
+  /** Bytes that exchanges between ranks brought here. */
+  bytesFromRanks: number;
 }
 
 /** What the runtime and the driver answer once the device is broken: an illegal address, as on a GPU. */
@@ -58,7 +67,13 @@ export function refuse(code: number): never {
 export class EmulatedDevice implements Disposable {
   readonly memory: DeviceMemory;
   readonly traffic: Traffic | undefined;
-  readonly counters: EmulatedCounters = { kernels: 0, libraryCalls: 0, bytesToDevice: 0, bytesToHost: 0 };
+  readonly counters: EmulatedCounters = {
+    kernels: 0,
+    libraryCalls: 0,
+    bytesToDevice: 0,
+    bytesToHost: 0,
+    bytesFromRanks: 0,
+  };
   readonly strings = new CStrings();
   readonly streams = new Handles<Stream>("streams", 0x10000000n);
   readonly events = new Handles<Event>("events", 0x20000000n);
@@ -69,10 +84,17 @@ export class EmulatedDevice implements Disposable {
   /** Pinned host memory by address. */
   readonly pinned = new Map<bigint, Uint8Array<ArrayBuffer>>();
   readonly copiesFirst: boolean;
+  readonly devices: number;
+  readonly patienceMs: number;
+  /** Pages made for ranks to meet in that not all of them have yet, by file. */
+  readonly pages = new Map<number, SharedPages>();
+  /** Every meeting with other ranks. */
+  readonly meetings: Meeting[] = [];
   readonly cudart: CudartSymbols;
   readonly cuda: CudaSymbols;
   readonly cublas: CublasSymbols;
   readonly cudnn: CudnnSymbols;
+  readonly nccl: NcclSymbols;
   /** What broke the device; every later call fails with it. */
   fault: string | undefined;
   readonly #tables: EmulatedTable<Deno.ForeignLibraryInterface>[];
@@ -80,22 +102,27 @@ export class EmulatedDevice implements Disposable {
     new Handles<unknown>("cuBLAS handles", 0x50000000n),
     new Handles<unknown>("cuDNN objects", 0x60000000n),
     new Handles<unknown>("modules", 0x70000000n),
+    new Handles<unknown>("communicators", 0x80000000n),
   ] as const;
 
   constructor(options: EmulatedOptions = {}) {
     this.memory = new DeviceMemory(options.memoryBytes ?? 16 * 2 ** 30);
     this.traffic = options.countTraffic ? new Traffic() : undefined;
     this.copiesFirst = options.copiesFirst ?? false;
-    const [blas, dnn, modules] = this.#libraryHandles;
+    this.devices = options.devices ?? 1;
+    this.patienceMs = options.patienceMs ?? 60_000;
+    const [blas, dnn, modules, communicators] = this.#libraryHandles;
     const cudart = throughFfi(cudartSymbols, runtimeImplementation(this));
     const cuda = throughFfi(cudaSymbols, driverImplementation(this, modules as never));
     const cublas = throughFfi(cublasSymbols, blasImplementation(this, blas as never));
     const cudnn = throughFfi(cudnnSymbols, dnnImplementation(this, dnn as never));
+    const nccl = throughFfi(ncclSymbols, ncclImplementation(this, communicators as never));
     this.cudart = cudart.symbols;
     this.cuda = cuda.symbols;
     this.cublas = cublas.symbols;
     this.cudnn = cudnn.symbols;
-    this.#tables = [cudart, cuda, cublas, cudnn] as never;
+    this.nccl = nccl.symbols;
+    this.#tables = [cudart, cuda, cublas, cudnn, nccl] as never;
   }
 
   /** Runs the body of a call; a finding inside it breaks the device and is answered with a fault. */
@@ -137,9 +164,18 @@ export class EmulatedDevice implements Disposable {
     ];
   }
 
-  /** Gives the foreign functions back. Throws EmulationError if a device without a fault was left with leaks. */
+  /** Gives up the handle of pages made here. */
+  closePages(file: number): void {
+    const pages = this.pages.get(file);
+    if (pages === undefined || !this.pages.delete(file)) return;
+    closeSharedPages(pages);
+  }
+
+  /** Gives the foreign functions back; ranks that wait for a broken device go on waiting no more. Throws EmulationError if a device without a fault was left with leaks. */
   [Symbol.dispose](): void {
     for (const table of this.#tables.splice(0)) table.close();
+    for (const file of this.pages.keys()) this.closePages(file);
+    if (this.fault !== undefined) { for (const meeting of this.meetings) meeting.abort(); }
     const leaks = this.fault === undefined ? this.leaks() : [];
     if (leaks.length > 0) throw new EmulationError(`leaked: ${leaks.join("; ")}`);
   }

@@ -72,8 +72,9 @@ export function runtimeImplementation(device: EmulatedDevice): Implementation<ty
       ),
     cudaRuntimeGetVersion: (version: Pointer) => device.call(() => putInt(version, VERSION)),
     cudaDriverGetVersion: (version: Pointer) => device.call(() => putInt(version, VERSION)),
-    cudaGetDeviceCount: (count: Pointer) => device.call(() => putInt(count, 1)),
-    cudaSetDevice: (ordinal: number) => device.call(() => ordinal === 0 ? 0 : INVALID_DEVICE),
+    cudaGetDeviceCount: (count: Pointer) => device.call(() => putInt(count, device.devices)),
+    cudaSetDevice: (ordinal: number) =>
+      device.call(() => ordinal >= 0 && ordinal < device.devices ? 0 : INVALID_DEVICE),
     cudaDeviceGetAttribute: (value: Pointer, attribute: number, _device: number) =>
       device.call(() => putInt(value, ATTRIBUTES[attribute] ?? 0)),
     cudaDeviceSynchronize: () => device.call(() => device.drainAll()),

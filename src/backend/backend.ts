@@ -89,12 +89,25 @@ export interface RowUpdateShape {
   readonly ranks: number;
 }
 
+/** What a device has been asked to do, since it was opened. */
+export interface DeviceCounters {
+  /** Kernels and library calls launched one by one; not those inside a replayed graph. */
+  launches: number;
+  /** Recorded sequences replayed: one launch each for the host. */
+  graphLaunches: number;
+  /** Bytes copied from host to device and back. */
+  bytesToDevice: number;
+  bytesToHost: number;
+  /** Bytes that exchanges brought from the devices of other ranks. */
+  bytesFromRanks: number;
+}
+
 /** A maker of buffers and the operations on them. */
 export interface Backend extends Disposable {
   /** Shown to users: what computes, and with what. */
   readonly name: string;
-  /** Bytes copied to and from a device so far; a host copies none. */
-  readonly counters?: { readonly bytesToDevice: number; readonly bytesToHost: number };
+  /** What a device was asked to do so far; a host launches and copies nothing. */
+  readonly counters?: Readonly<DeviceCounters>;
 
   /** A new buffer of zeros. `label` names it in errors. Throws HotsetError when memory runs out. */
   allocate(words: number, label: string): Buffer;
@@ -201,6 +214,33 @@ export interface Backend extends Disposable {
   unpackRows(count: number, dim: number, packed: Buffer, rows: Buffer, table: Buffer): void;
 }
 
+/**
+ * Connects the devices of several ranks. All ranks make the same calls in the same order; like any operation a call takes
+ * effect in the order of the device, and may be part of a sequence that repeats.
+ */
+export interface Communicator {
+  readonly rank: number;
+  readonly ranks: number;
+  /** The first `words` floats of `buffer` become the sum of all ranks', the same bits everywhere. */
+  allReduce(words: number, buffer: Buffer): void;
+  /** buffer (ranks, words): row `rank` is what this rank gives, the others become what the others give. */
+  allGather(words: number, buffer: Buffer): void;
+  /** Leaves without waiting: for a rank that failed, so that the others do not wait for it. */
+  abort(): void;
+}
+
+/** Bytes that name a communicator. */
+export const COMMUNICATOR_ID_BYTES = 128;
+
+/** A backend on a device with memory of its own, which can be connected to others of its kind. */
+export interface DeviceBackend extends Backend {
+  readonly counters: Readonly<DeviceCounters>;
+  /** What the ranks of one communicator must have in common; made by one of them. */
+  communicatorId(): Uint8Array<ArrayBuffer>;
+  /** Joins the communicator with that id; returns when all ranks have. */
+  connect(id: Uint8Array, rank: number, ranks: number): Communicator;
+}
+
 /** Memory that another thread of this process can attach to; can be posted to a worker. */
 export interface SharedWords {
   /** The memory, or undefined for the memory that the backend's kernels live in. */
@@ -221,4 +261,12 @@ export interface HostBackend extends Backend {
   attach(shared: SharedWords): Buffer;
   /** `target += source`, element by element. */
   add(words: number, source: Buffer, target: Buffer): void;
+}
+
+/** A host backend whose memory other processes can be given a part in. */
+export interface PagedBackend extends HostBackend {
+  /** The most bytes of a table that lie in pages. */
+  readonly largestTable: number;
+  /** Runs `allocate` and returns the memory of all that it allocated, which is whole pages and holds nothing else. */
+  pagesOf(allocate: () => void): Uint8Array;
 }

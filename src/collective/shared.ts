@@ -1,6 +1,6 @@
 /** Ranks that are threads of one process and meet in shared memory. */
 import type { Buffer, HostBackend } from "../backend/backend.ts";
-import type { Collective, Share } from "./collective.ts";
+import { type Collective, type Share, shareOf } from "./collective.ts";
 
 /** Words of shared memory a barrier needs, apart from each other so that they do not share a cache line. */
 export const BARRIER_WORDS = 64;
@@ -9,8 +9,6 @@ const ABORTED = 16;
 const GENERATION = 32;
 /** Looks at the barrier this often before sleeping; about 20 us, longer than ranks with equal work drift apart. */
 const SPINS = 10_000;
-/** Shares begin at multiples of this many words: whole cache lines. */
-const ALIGNMENT = 16;
 
 /** Makes all calls of `barrier` that wait, or ever will, throw: for a group that cannot go on. */
 export function abortBarrier(barrier: Int32Array): void {
@@ -19,19 +17,57 @@ export function abortBarrier(barrier: Int32Array): void {
   Atomics.notify(barrier, GENERATION);
 }
 
+/** Where the threads of a group wait for each other. */
+export class SharedBarrier {
+  readonly #words: Int32Array;
+  readonly #ranks: number;
+
+  /** `words` is shared memory of BARRIER_WORDS zeros. */
+  constructor(words: Int32Array, ranks: number) {
+    this.#words = words;
+    this.#ranks = ranks;
+  }
+
+  /** Returns once all have called it; what they wrote before is then visible. Throws once the group is aborted. */
+  wait(): void {
+    const words = this.#words;
+    const generation = Atomics.load(words, GENERATION);
+    // An abort after this changes the generation, so that nobody waits for ranks that will not come.
+    if (Atomics.load(words, ABORTED) === 0) this.#wait(generation);
+    if (Atomics.load(words, ABORTED) === 1) throw new Error("Cannot go on: the ranks were stopped");
+  }
+
+  #wait(generation: number): void {
+    const words = this.#words;
+    if (Atomics.add(words, ARRIVED, 1) === this.#ranks - 1) {
+      Atomics.store(words, ARRIVED, 0);
+      Atomics.add(words, GENERATION, 1);
+      Atomics.notify(words, GENERATION);
+      return;
+    }
+    for (let spin = 0; spin < SPINS; spin++) {
+      if (Atomics.load(words, GENERATION) !== generation) return;
+    }
+    while (Atomics.load(words, GENERATION) === generation) Atomics.wait(words, GENERATION, generation);
+  }
+}
+
 /** One rank of a group over shared memory; dense parameters exist once and ranks split their update. */
 export class SharedCollective implements Collective {
   readonly rank: number;
   readonly ranks: number;
+  readonly writer: number;
+  readonly writers: number;
+  readonly devices = undefined;
   readonly #host: HostBackend;
-  readonly #barrier: Int32Array;
+  readonly #barrier: SharedBarrier;
   readonly #own: Buffer;
   readonly #others: Buffer[];
 
-  /** `barrier` is shared memory of BARRIER_WORDS zeros; `gradients` are the dense gradients of all ranks, by rank. */
-  constructor(host: HostBackend, rank: number, barrier: Int32Array, gradients: Buffer[]) {
-    this.rank = rank;
-    this.ranks = gradients.length;
+  /** `gradients` are the dense gradients of all ranks, by rank. */
+  constructor(host: HostBackend, rank: number, barrier: SharedBarrier, gradients: Buffer[]) {
+    this.rank = this.writer = rank;
+    this.ranks = this.writers = gradients.length;
     this.#host = host;
     this.#barrier = barrier;
     const { first, words } = this.share(gradients[rank].words);
@@ -41,9 +77,7 @@ export class SharedCollective implements Collective {
   }
 
   share(words: number): Share {
-    const begin = (rank: number) => Math.floor(words * rank / this.ranks / ALIGNMENT) * ALIGNMENT;
-    const end = this.rank === this.ranks - 1 ? words : begin(this.rank + 1);
-    return { first: begin(this.rank), words: end - begin(this.rank) };
+    return shareOf(words, this.rank, this.ranks);
   }
 
   sum(_gradients: Buffer): void {
@@ -53,24 +87,6 @@ export class SharedCollective implements Collective {
   }
 
   barrier(): void {
-    const barrier = this.#barrier;
-    const generation = Atomics.load(barrier, GENERATION);
-    // An abort after this changes the generation, so that nobody waits for ranks that will not come.
-    if (Atomics.load(barrier, ABORTED) === 0) this.#wait(generation);
-    if (Atomics.load(barrier, ABORTED) === 1) throw new Error("Cannot go on: the ranks were stopped");
-  }
-
-  #wait(generation: number): void {
-    const barrier = this.#barrier;
-    if (Atomics.add(barrier, ARRIVED, 1) === this.ranks - 1) {
-      Atomics.store(barrier, ARRIVED, 0);
-      Atomics.add(barrier, GENERATION, 1);
-      Atomics.notify(barrier, GENERATION);
-      return;
-    }
-    for (let spin = 0; spin < SPINS; spin++) {
-      if (Atomics.load(barrier, GENERATION) !== generation) return;
-    }
-    while (Atomics.load(barrier, GENERATION) === generation) Atomics.wait(barrier, GENERATION, generation);
+    this.#barrier.wait();
   }
 }

@@ -57,7 +57,7 @@ export function buildLayout(dataset: Dataset, profile: Profile | undefined, opti
   const withThread = navigator.hardwareConcurrency > 1 && dataset.samples("train") >= THREAD_SAMPLES;
   const limits = { shape, hotLimit: hotRows.length, coldLimit: dataset.rows };
   using ring = new PackRing(limits, withThread, (batch, record) => {
-    (batch.hot ? files.hot : files.cold).write(record);
+    (batch.hot ? files.hot : files.cold).write(record, batch.distinct);
   });
   const hot = new Packer(ring, hotMap);
   const cold = new Packer(ring, undefined);
@@ -82,6 +82,7 @@ export function buildLayout(dataset: Dataset, profile: Profile | undefined, opti
     hotSampleShare: reader.samples === 0 ? 0 : hot.samples / reader.samples,
     hotBatches: files.hot.batches,
     coldBatches: files.cold.batches,
+    mostDistinct: { hot: files.hot.mostDistinct, cold: files.cold.mostDistinct },
     bytes: files.hot.bytes + files.cold.bytes,
   };
   writer.commit(body);
@@ -128,6 +129,7 @@ class Packer {
 /** Appends the records of one kind of batches, and where each begins. */
 class BatchWriter {
   batches = 0;
+  mostDistinct = 0;
   readonly #records: ArtifactFile;
   readonly #positions: ArtifactFile;
   readonly #position = new Float64Array(1);
@@ -142,8 +144,10 @@ class BatchWriter {
     return this.#records.bytes;
   }
 
-  write(record: Uint8Array): void {
+  /** Appends the record of a batch with so many distinct rows. */
+  write(record: Uint8Array, distinct: number): void {
     this.#records.append(record);
+    this.mostDistinct = Math.max(this.mostDistinct, distinct);
     this.batches++;
     this.#position[0] = this.bytes;
     this.#positions.append(this.#position);

@@ -36,6 +36,8 @@ export interface LayoutBody {
   hotBatches: number;
   /** Batches of the others. */
   coldBatches: number;
+  /** The most distinct rows that a batch of each kind has. */
+  mostDistinct: Record<BatchKind, number>;
   /** Bytes of all batches. */
   bytes: number;
 }
@@ -60,6 +62,7 @@ export const layoutBody: z.ZodType<LayoutBody> = z.object({
   hotSampleShare: z.number().min(0).max(1),
   hotBatches: count,
   coldBatches: count,
+  mostDistinct: z.object({ hot: count, cold: count }),
   bytes: count,
 }).superRefine(({ shape, rows, samples, hotSamples, hotBatches, coldBatches }, context) => {
   const complain = (what: string, message: string) => context.addIssue({ code: "custom", path: [what], message });
@@ -150,7 +153,8 @@ export class Layout implements Disposable {
     const bytes = this.#positions[kind][index + 1] - begin;
     this.#readers[kind].read(begin, this.#record.bytes.subarray(0, bytes));
     const fault = this.#record.unpack(batch, bytes) ??
-      findBatchFault(batch, kind === "hot", kind === "hot" ? this.hotRows.length : this.body.rows);
+      findBatchFault(batch, kind === "hot", kind === "hot" ? this.hotRows.length : this.body.rows) ??
+      (batch.distinct > this.body.mostDistinct[kind] ? "it has more distinct rows than the manifest says" : undefined);
     if (fault !== undefined) {
       throw new HotsetError(
         `Cannot read ${this.directory}/${batchFiles(kind).batches}: batch ${index} is damaged (${fault}); make the ` +

@@ -10,9 +10,10 @@
  * pooled vectors go one way and their gradients the other, and nothing else changes.
  */
 import { type Backend, type Buffer, Header, type HostBackend, type RowUpdateShape } from "../backend/backend.ts";
-import type { Collective } from "../collective/collective.ts";
+import { type Collective, samplesOfRank } from "../collective/collective.ts";
 import { type BatchSections, batchSections, type BatchShape } from "../layout/batch.ts";
 import { HotsetError } from "../errors.ts";
+import { ReplicaExchange, type ReplicaLists } from "./replica_exchange.ts";
 import type { Layer, ModelPlan } from "./shape.ts";
 import { lossFault } from "./loss_fault.ts";
 
@@ -32,14 +33,16 @@ export interface RankMemory {
   readonly device: Backend;
   /** Holds what is not on the device; the same object as `device` on a CPU. */
   readonly host: HostBackend;
-  /** Dense parameters (plan.denseWords): one vector for all ranks. */
+  /** Dense parameters (plan.denseWords): one vector for all ranks, or a replica on each device. */
   readonly parameters: Buffer;
   /** Optimizer state of the dense parameters; undefined for SGD. */
   readonly denseState: Buffer | undefined;
   /** This rank's dense gradients (plan.denseWords), readable by the others. */
   readonly gradients: Buffer;
-  /** Gradients of the pooled rows of the whole batch, (batchSize, tables, dim): one for all ranks. */
+  /** Gradients of the pooled rows of the whole batch, pooledGradientWords: one for all ranks, or one on each device. */
   readonly pooledGradients: Buffer;
+  /** The same in host memory, for rows that lie there, one for all ranks; undefined if the host is the device. */
+  readonly hostGradients: Buffer | undefined;
   /** This rank's sum of losses since it was last taken, one word. */
   readonly lossSum: Buffer;
 }
@@ -55,6 +58,18 @@ interface BatchViews {
   readonly segments: Buffer;
 }
 
+/** Rows that lie on several hosts: brought here before a step pools them, and updated together after its backward pass. */
+export interface RemoteRows {
+  /** Rows to pool from, (rows, dim). */
+  readonly weights: Buffer;
+  /** Index of each lookup of this rank's samples among them, in the places of the batch's own; undefined for those. */
+  readonly indices: Buffer | undefined;
+  /** Brings the rows of the batch. */
+  fetch(): void;
+  /** Updates them from the gradients of all hosts. */
+  update(): void;
+}
+
 /** A place for batches together with the store their rows lie in; made once, used for every batch put there. */
 export interface StepInput {
   readonly store: EmbeddingStore;
@@ -62,6 +77,12 @@ export interface StepInput {
   readonly compute: BatchViews;
   /** The block on the store's backend; the same views where that is the device. */
   readonly lookup: BatchViews;
+  /** How ranks exchange the gradients of these rows; undefined unless each has a replica on its device. */
+  readonly exchange: ReplicaExchange | undefined;
+  /** The lists of a batch that the exchange needs. */
+  readonly lists: ReplicaLists | undefined;
+  /** How rows of several hosts are found and updated; undefined where they all lie in the store. */
+  readonly remote: RemoteRows | undefined;
   /** The step over a full batch, once it was run (and perhaps recorded). */
   replay: (() => void) | undefined;
 }
@@ -104,21 +125,23 @@ export class Dlrm {
   readonly #dInteraction: Buffer;
   readonly #onDevice: Pooled;
   readonly #onHost: Pooled;
+  readonly #exchanges = new Map<EmbeddingStore, ReplicaExchange>();
   readonly #owned: { words: number; parameters: Buffer; gradients: Buffer; state: Buffer | undefined };
 
   /** Allocates the activations of one rank. */
   constructor(plan: ModelPlan, shape: BatchShape, memory: RankMemory, collective: Collective) {
-    const { rank, ranks } = collective;
+    const { rank, ranks, writer, writers } = collective;
     const { device, host } = memory;
     const { dim, optimizer, tableRows } = plan.shape;
     this.plan = plan;
-    this.firstSample = Math.floor(shape.batchSize * rank / ranks);
-    this.capacity = Math.floor(shape.batchSize * (rank + 1) / ranks) - this.firstSample;
+    const { first: firstSample, count } = samplesOfRank(shape.batchSize, rank, ranks);
+    this.firstSample = firstSample;
+    this.capacity = count;
     this.#shape = shape;
     this.#sections = batchSections(shape);
     this.#memory = memory;
     this.#collective = collective;
-    this.#rowUpdate = { optimizer, dim, rank, ranks };
+    this.#rowUpdate = { optimizer, dim, rank: writer, ranks: writers };
     this.#bottom = plan.bottom.map((layer) => this.#bind(layer));
     this.#top = plan.top.map((layer) => this.#bind(layer));
     const width = plan.top[0].shape.inputs;
@@ -133,9 +156,7 @@ export class Dlrm {
       allGradients,
     });
     this.#onDevice = pooled(device, memory.pooledGradients);
-    this.#onHost = (host as Backend) === device
-      ? this.#onDevice
-      : pooled(host, host.allocate(shape.batchSize * bagWords, "gradients of pooled rows"));
+    this.#onHost = memory.hostGradients === undefined ? this.#onDevice : pooled(host, memory.hostGradients);
     const { first, words } = collective.share(plan.denseWords);
     const own = (vector: Buffer) => device.view(vector, first, words);
     this.#owned = {
@@ -162,13 +183,42 @@ export class Dlrm {
 
   /**
    * Binds a place for batches. `deviceBlock` is a batch block on the device, `hostBlock` the same batch in host memory;
-   * with the rows on the host, the device block need hold no more than header, labels and dense features.
+   * with the rows on the host, the device block need hold no more than header, labels and dense features. No batch that
+   * is trained on has more than `mostDistinct` distinct rows.
    */
-  input(store: EmbeddingStore, deviceBlock: Buffer, hostBlock: Buffer): StepInput {
+  input(
+    store: EmbeddingStore,
+    deviceBlock: Buffer,
+    hostBlock: Buffer,
+    mostDistinct: number,
+    remote?: RemoteRows,
+  ): StepInput {
     const { device, host } = this.#memory;
     const onDevice = store.backend === device;
     const compute = this.#views(device, deviceBlock, onDevice);
-    return { store, compute, lookup: onDevice ? compute : this.#views(host, hostBlock, true), replay: undefined };
+    let lookup = onDevice ? compute : this.#views(host, hostBlock, true);
+    if (remote?.indices !== undefined) lookup = { ...lookup, indices: this.#ownIndices(host, remote.indices) };
+    const exchange = onDevice ? this.#exchangeOf(store, mostDistinct) : undefined;
+    return { store, compute, lookup, exchange, lists: exchange?.newLists(), remote, replay: undefined };
+  }
+
+  #exchangeOf(store: EmbeddingStore, mostDistinct: number): ReplicaExchange | undefined {
+    const { devices } = this.#collective;
+    const found = this.#exchanges.get(store);
+    if (found !== undefined || devices === undefined) return found;
+    const { device, pooledGradients } = this.#memory;
+    const made = new ReplicaExchange(device, devices, this.#shape, this.plan.shape, mostDistinct, pooledGradients);
+    this.#exchanges.set(store, made);
+    return made;
+  }
+
+  /** This rank's part of indices that lie as a batch's do. */
+  #ownIndices(backend: Backend, indices: Buffer): Buffer {
+    const { tables, bags, lookupCapacity } = this.#shape;
+    // Offsets count from the first lookup of the batch, so with bags a rank needs all indices.
+    return bags
+      ? backend.view(indices, 0, lookupCapacity)
+      : backend.view(indices, this.firstSample * tables, this.capacity * tables);
   }
 
   #views(backend: Backend, block: Buffer, sparse: boolean): BatchViews {
@@ -181,8 +231,7 @@ export class Dlrm {
       header: part(0, labels),
       labels: part(labels + first, capacity),
       dense: part(dense + first * denseFeatures, capacity * denseFeatures),
-      // Offsets count from the first lookup of the batch, so with bags a rank needs all indices.
-      indices: bags ? sparsePart(indices, lookupCapacity) : sparsePart(indices + first * tables, capacity * tables),
+      indices: sparse ? this.#ownIndices(backend, part(indices, lookupCapacity)) : part(0, 0),
       offsets: bags ? sparsePart(offsets + first * tables, capacity * tables + 1) : undefined,
       segmentBags: sparsePart(segmentBags, lookupCapacity),
       segments: sparsePart(segments, 2 * (lookupCapacity + 1)),
@@ -210,12 +259,14 @@ export class Dlrm {
     }
   }
 
-  #forward({ store, compute, lookup }: StepInput, samples: number): void {
+  #forward({ store, compute, lookup, remote }: StepInput, samples: number): void {
     const { device } = this.#memory;
     const { dim } = this.plan.shape;
     const { tables } = this.#shape;
     const pooled = store.backend === device ? this.#onDevice : this.#onHost;
-    store.backend.pool(samples * tables, dim, store.weights, lookup.indices, lookup.offsets, pooled.values);
+    remote?.fetch();
+    const weights = remote?.weights ?? store.weights;
+    store.backend.pool(samples * tables, dim, weights, lookup.indices, lookup.offsets, pooled.values);
     if (pooled !== this.#onDevice) this.#toDevice(pooled.values, this.#onDevice.values, samples * tables * dim);
     const bottom = this.#forwardMlp(this.#bottom, samples, compute.dense);
     device.interact(this.plan.interaction, samples, bottom, this.#onDevice.values, this.#interaction);
@@ -251,11 +302,18 @@ export class Dlrm {
     );
     this.#backwardMlp(this.#bottom, samples, compute.dense, undefined);
     this.#collective.sum(gradients);
-    this.#updateRows(input, samples);
+    if (input.exchange !== undefined) {
+      input.exchange.update(compute, input.lists, input.store.weights, input.store.state);
+    } else if (input.remote !== undefined) {
+      input.remote.update();
+    } else {
+      this.updateRows(input, samples);
+    }
     const { optimizer } = this.plan.shape;
     const { words, parameters, gradients: sums, state } = this.#owned;
     device.updateDense(optimizer, words, compute.header, parameters, sums, state);
-    this.#collective.barrier();
+    // Ranks with replicas share nothing that this step wrote.
+    if (input.exchange === undefined) this.#collective.barrier();
   }
 
   /** Throws before anything is updated, so that the parameters that made the loss so can be looked at. */
@@ -275,12 +333,14 @@ export class Dlrm {
     }
   }
 
-  #updateRows({ store, lookup }: StepInput, samples: number): void {
+  /** Updates this rank's share of the rows of the batch, with the gradients of all samples. */
+  updateRows({ store, lookup }: StepInput, samples: number): void {
     const { device } = this.#memory;
     const pooled = store.backend === device ? this.#onDevice : this.#onHost;
     if (pooled !== this.#onDevice) {
       const words = samples * this.#shape.tables * this.plan.shape.dim;
       device.download(this.#onDevice.gradients, this.#memory.host.floats(pooled.gradients).subarray(0, words));
+      this.#collective.barrier(); // the gradients of all ranks are there
     }
     const { header, segments, segmentBags } = lookup;
     store.backend.updateRows(

@@ -7,10 +7,11 @@ import type { ModelShape } from "./shape.ts";
 /** Rows that move at a time; bounds the staging memory. */
 const CHUNK_ROWS = 16_384;
 
-/** Staging memory on one backend: a list of rows, and those rows packed. */
+/** Staging memory on one backend: lists of rows to read and to write, and those rows packed. */
 interface Staging {
   readonly backend: Backend;
-  readonly rows: Buffer;
+  readonly read: Buffer;
+  readonly write: Buffer;
   readonly packed: Buffer;
 }
 
@@ -32,35 +33,27 @@ export class RowMover {
     const from = this.#stagingOf(source.backend);
     const to = this.#stagingOf(target.backend);
     for (let first = 0; first < sourceRows.length; first += CHUNK_ROWS) {
-      const end = Math.min(first + CHUNK_ROWS, sourceRows.length);
-      const read = sourceRows.subarray(first, end);
-      const write = targetRows.subarray(first, end);
-      this.#moveMatrix(from, source.weights, read, to, target.weights, write, this.#dim);
+      const count = Math.min(CHUNK_ROWS, sourceRows.length - first);
+      from.backend.upload(sourceRows.subarray(first, first + count), from.read);
+      to.backend.upload(targetRows.subarray(first, first + count), to.write);
+      this.#moveMatrix(count, this.#dim, from, source.weights, to, target.weights);
       if (source.state !== undefined && target.state !== undefined) {
-        this.#moveMatrix(from, source.state, read, to, target.state, write, this.#stateWords);
+        this.#moveMatrix(count, this.#stateWords, from, source.state, to, target.state);
       }
     }
   }
 
-  #moveMatrix(
-    from: Staging,
-    source: Buffer,
-    read: Uint32Array,
-    to: Staging,
-    target: Buffer,
-    write: Uint32Array,
-    dim: number,
-  ): void {
-    from.backend.upload(read, from.rows);
-    from.backend.packRows(read.length, dim, source, from.rows, from.packed);
+  #moveMatrix(count: number, dim: number, from: Staging, source: Buffer, to: Staging, target: Buffer): void {
+    const host = this.#host;
+    const words = count * dim;
+    from.backend.packRows(count, dim, source, from.read, from.packed);
+    let { packed } = from;
     if (from.backend !== to.backend) {
-      const host = this.#host;
-      const words = read.length * dim;
-      if (from.backend === host) to.backend.upload(host.floats(from.packed).subarray(0, words), to.packed);
-      else from.backend.download(from.packed, host.floats(to.packed).subarray(0, words));
+      packed = to.packed;
+      if (from.backend === host) to.backend.upload(host.floats(from.packed).subarray(0, words), packed);
+      else from.backend.download(from.packed, host.floats(packed).subarray(0, words));
     }
-    to.backend.upload(write, to.rows);
-    to.backend.unpackRows(write.length, dim, to.packed, to.rows, target);
+    to.backend.unpackRows(count, dim, packed, to.write, target);
   }
 
   #stagingOf(backend: Backend): Staging {
@@ -68,7 +61,8 @@ export class RowMover {
     if (staging === undefined) {
       staging = {
         backend,
-        rows: backend.allocate(CHUNK_ROWS, "rows to move"),
+        read: backend.allocate(CHUNK_ROWS, "rows to move"),
+        write: backend.allocate(CHUNK_ROWS, "rows to move"),
         packed: backend.allocate(CHUNK_ROWS * this.#dim, "packed rows"),
       };
       this.#staging.set(backend, staging);

@@ -106,10 +106,15 @@ export function planText(plan: TrainingPlan): string {
   ].join("\n");
 }
 
-/** Results of runs side by side. */
+/** Results of runs side by side; with a device also what it was asked to do. */
 export function resultTable(results: readonly ResultEvent[]): string {
+  const onDevice = results.some(({ hostToDeviceBytes }) => hostToDeviceBytes > 0);
+  const work = ["to device", "to host", "launches hot", "cold"];
   return table(
-    ["mode", "samples/s", "training", "AUC", "logloss", "accuracy", "samples hot", "hot rows"],
+    [
+      ...["mode", "samples/s", "training", "AUC", "logloss", "accuracy", "samples hot", "hot rows"],
+      ...(onDevice ? work : []),
+    ],
     results.map((result) => [
       result.mode,
       count(result.samplesPerSecond),
@@ -119,8 +124,14 @@ export function resultTable(results: readonly ResultEvent[]): string {
       percent(result.accuracy),
       percent(result.hotSampleShare),
       `${count(result.hotRows)} (${bytes(result.hotBytes)})`,
+      ...(onDevice ? workOf(result) : []),
     ]),
   );
+}
+
+function workOf({ hostToDeviceBytes, deviceToHostBytes, launchesPerStep }: ResultEvent): string[] {
+  const { hot, cold } = launchesPerStep;
+  return [bytes(hostToDeviceBytes), bytes(deviceToHostBytes), hot.toFixed(1), cold.toFixed(1)];
 }
 
 /** A reason without the indented lines, which list all that was tried. */

@@ -7,7 +7,7 @@ import { Artifact, ArtifactWriter } from "../artifact.ts";
 import { type Backend, type Buffer, stateWordsPerRow } from "../backend/backend.ts";
 import { HotsetError } from "../errors.ts";
 import type { EmbeddingStore } from "../model/dlrm.ts";
-import { type ModelShape, planModel } from "../model/shape.ts";
+import { type ModelPlan, type ModelShape, planModel } from "../model/shape.ts";
 import type { RunMemory } from "./rank_group.ts";
 import { schedulerState } from "./scheduler.ts";
 import { type CheckpointFile, WeightReader } from "./weights.ts";
@@ -75,35 +75,56 @@ interface Vector {
 
 type ModelMemory = Pick<RunMemory, "device" | "parameters" | "denseState"> & { readonly full: EmbeddingStore };
 
-function vectorsOf({ device, full, parameters, denseState }: ModelMemory): Vector[] {
-  const vectors: { file: CheckpointFile; backend: Backend; buffer: Buffer | undefined }[] = [
+function denseOf({ device, parameters, denseState }: ModelMemory): Vector[] {
+  return present([
     { file: CHECKPOINT_FILES.dense, backend: device, buffer: parameters },
     { file: CHECKPOINT_FILES.denseState, backend: device, buffer: denseState },
-    { file: CHECKPOINT_FILES.rows, backend: full.backend, buffer: full.weights },
-    { file: CHECKPOINT_FILES.rowState, backend: full.backend, buffer: full.state },
-  ];
+  ]);
+}
+
+function rowsOf({ full: { backend, weights, state } }: ModelMemory): Vector[] {
+  return present([
+    { file: CHECKPOINT_FILES.rows, backend, buffer: weights },
+    { file: CHECKPOINT_FILES.rowState, backend, buffer: state },
+  ]);
+}
+
+function present(vectors: (Omit<Vector, "buffer"> & { readonly buffer: Buffer | undefined })[]): Vector[] {
   return vectors.filter((vector): vector is Vector => vector.buffer !== undefined);
 }
 
-/** Writes the full tables and dense parameters as they are into a checkpoint. Returns the bytes. */
-export function writeVectors(writer: ArtifactWriter, memory: ModelMemory): number {
+/** Writes the full tables and dense parameters as they are into a checkpoint. */
+export function writeModel(writer: ArtifactWriter, memory: ModelMemory): void {
+  writeDense(writer, memory);
+  writeVectors(writer, rowsOf(memory));
+}
+
+/** Writes the dense parameters, for a checkpoint whose rows are written otherwise. */
+export function writeDense(writer: ArtifactWriter, memory: ModelMemory): void {
+  writeVectors(writer, denseOf(memory));
+}
+
+function writeVectors(writer: ArtifactWriter, vectors: readonly Vector[]): void {
   const chunk = new Float32Array(CHUNK_WORDS);
-  let words = 0;
-  for (const { file, backend, buffer } of vectorsOf(memory)) {
+  for (const { file, backend, buffer } of vectors) {
     for (let first = 0; first < buffer.words; first += CHUNK_WORDS) {
       const part = chunk.subarray(0, Math.min(CHUNK_WORDS, buffer.words - first));
       backend.download(backend.view(buffer, first, part.length), part);
       writer.file(file).append(part);
     }
-    words += buffer.words;
   }
-  return 4 * words;
+}
+
+/** Bytes of a checkpoint of this model. */
+export function checkpointBytes({ shape, rows, denseWords }: ModelPlan): number {
+  const { dim, optimizer } = shape;
+  return 4 * (denseWords * (optimizer === "sgd" ? 1 : 2) + rows * (dim + stateWordsPerRow(optimizer, dim)));
 }
 
 /** Writes a checkpoint of the full tables and dense parameters, which must be up to date, replacing what was there. */
 export function saveCheckpoint(directory: string, memory: ModelMemory, body: CheckpointBody): void {
   using writer = new ArtifactWriter("checkpoint", directory);
-  writeVectors(writer, memory);
+  writeModel(writer, memory);
   writer.commit(body);
 }
 
@@ -161,22 +182,43 @@ export class Checkpoint {
   }
 
   /**
-   * Copies the checkpoint into memory of the same model. Throws HotsetError if the models differ or a weight is no
-   * number.
+   * Copies the checkpoint into memory of the same model; of the rows those of one host, if the tables are sharded by
+   * row % hosts. Throws HotsetError if the models differ or a weight is no number.
    */
-  load(memory: ModelMemory, model: ModelShape): void {
+  load(memory: ModelMemory, model: ModelShape, shard: Shard = WHOLE): void {
     this.expectModel(model);
-    const chunk = new Float32Array(CHUNK_WORDS);
-    for (const { file, backend, buffer } of vectorsOf(memory)) {
-      using reader = this.reader(file);
-      for (let first = 0; first < buffer.words; first += CHUNK_WORDS) {
-        const part = chunk.subarray(0, Math.min(CHUNK_WORDS, buffer.words - first));
-        reader.read(first, part);
-        backend.upload(part, backend.view(buffer, first, part.length));
+    const { rows } = planModel(model);
+    const stateWords = stateWordsPerRow(model.optimizer, model.dim);
+    for (const vector of denseOf(memory)) this.#loadRows(vector, vector.buffer.words, 1, WHOLE);
+    for (const vector of rowsOf(memory)) {
+      this.#loadRows(vector, rows, vector.file === CHECKPOINT_FILES.rows ? model.dim : stateWords, shard);
+    }
+  }
+
+  /** Reads all rows of a file, (rows, width), and keeps those of one host. */
+  #loadRows({ file, backend, buffer }: Vector, rows: number, width: number, { host, hosts }: Shard): void {
+    using reader = this.reader(file);
+    const chunkRows = hosts * Math.max(1, Math.floor(CHUNK_WORDS / hosts / width));
+    const chunk = new Float32Array(Math.min(chunkRows, rows) * width);
+    for (let first = 0; first < rows; first += chunkRows) {
+      const count = Math.min(chunkRows, rows - first);
+      reader.read(first * width, chunk.subarray(0, count * width));
+      const kept = Math.max(0, Math.ceil((count - host) / hosts));
+      // Rows move down within the chunk, where they never meet one that has not moved.
+      for (let i = 0; i < kept && hosts > 1; i++) {
+        chunk.copyWithin(i * width, (i * hosts + host) * width, (i * hosts + host + 1) * width);
       }
+      backend.upload(chunk.subarray(0, kept * width), backend.view(buffer, first / hosts * width, kept * width));
     }
   }
 }
+
+/** One host's part of tables that are sharded by row % hosts. */
+export interface Shard {
+  readonly host: number;
+  readonly hosts: number;
+}
+const WHOLE: Shard = { host: 0, hosts: 1 };
 
 function shorten(text: string): string {
   return text.length > 60 ? `${text.slice(0, 57)}...` : text;

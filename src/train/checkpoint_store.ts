@@ -22,13 +22,13 @@ export interface CheckpointPlaces {
 }
 
 /**
- * Writes a checkpoint once, by `write`, and gives it all its names: they share the files on disk where the file system has
+ * Writes a checkpoint once, by `write` (which returns the names of the files that others wrote), and gives it all its names: they share the files on disk where the file system has
  * hard links. `last` comes last: killed before that, a run goes on from the one before and does all of this again.
  */
 export function storeCheckpoint(
   { run, best, step, keep }: CheckpointPlaces,
   body: CheckpointBody,
-  write: (writer: ArtifactWriter) => void,
+  write: (writer: ArtifactWriter) => string[] | void,
 ): void {
   const keeps = step && keep > 0;
   const names = [
@@ -39,8 +39,7 @@ export function storeCheckpoint(
   const [first, ...others] = names.map((name) => join(run, name));
   {
     using writer = new ArtifactWriter("checkpoint", first, createFile);
-    write(writer);
-    writer.commit(body);
+    writer.commit(body, write(writer) ?? []);
   }
   for (const other of others) {
     using writer = new ArtifactWriter("checkpoint", other);

@@ -18,7 +18,9 @@ function carryOut({ places, body }: WriterOrder, memory: WriterMemory, taker: Sn
   let bytes = 0;
   let error: string | undefined;
   try {
-    storeCheckpoint(places, body, (writer) => bytes = writeSnapshot(writer, memory, taker));
+    storeCheckpoint(places, body, (writer) => {
+      bytes = writeSnapshot(writer, memory, taker);
+    });
   } catch (thrown) {
     error = messageOf(thrown);
   }

@@ -1,14 +1,14 @@
 /**
  * Writes checkpoints beside training: the coordinator's side. Tables in host memory are written by a worker from a
- * snapshot (table_snapshot.ts), so training stops only for copying what is small. Tables on a device are read and
- * written while training stands still.
+ * snapshot (table_snapshot.ts), so training stops only for copying what is small. Tables on a device, or shared with
+ * other processes, are read and written while training stands still.
  */
-import type { Backend } from "../backend/backend.ts";
 import type { Batch } from "../layout/batch.ts";
 import { HotsetError, messageOf } from "../errors.ts";
-import { type CheckpointBody, writeVectors } from "./checkpoint.ts";
-import { type CheckpointPlaces, storeCheckpoint } from "./checkpoint_store.ts";
-import type { RunMemory } from "./rank_group.ts";
+import { type CheckpointBody, checkpointBytes } from "./checkpoint.ts";
+import type { CheckpointPlaces } from "./checkpoint_store.ts";
+import { Command } from "./rank.ts";
+import type { RankGroup } from "./rank_group.ts";
 import { newSnapshotMemory, SnapshotKeeper, type SnapshotMemory } from "./table_snapshot.ts";
 
 /** How long a sleep lasts before looking again, in milliseconds. */
@@ -62,23 +62,23 @@ export interface WrittenCheckpoint {
 
 /** Writes the checkpoints of a run, one at a time. */
 export class CheckpointWriter implements Disposable {
-  readonly #memory: RunMemory;
+  readonly #group: RankGroup;
   readonly #onWritten: (written: WrittenCheckpoint) => void;
   #beside: { readonly shared: WriterMemory; readonly keeper: SnapshotKeeper; readonly worker: Worker } | undefined;
   /** Checkpoints begun, and the step of the last one; undefined when none is under way. */
   #begun = 0;
   #step: number | undefined;
 
-  private constructor(memory: RunMemory, onWritten: (written: WrittenCheckpoint) => void) {
-    this.#memory = memory;
+  private constructor(group: RankGroup, onWritten: (written: WrittenCheckpoint) => void) {
+    this.#group = group;
     this.#onWritten = onWritten;
   }
 
-  /** A writer for the memory of a run; `onWritten` hears of each checkpoint at the next `poll` or `finish`. */
-  static async start(memory: RunMemory, onWritten: (written: WrittenCheckpoint) => void): Promise<CheckpointWriter> {
-    const writer = new CheckpointWriter(memory, onWritten);
-    if (memory.full.backend !== memory.host as Backend) return writer;
-    const shared = allocate(memory);
+  /** A writer for the model of a run; `onWritten` hears of each checkpoint at the next `poll` or `finish`. */
+  static async start(group: RankGroup, onWritten: (written: WrittenCheckpoint) => void): Promise<CheckpointWriter> {
+    const writer = new CheckpointWriter(group, onWritten);
+    if (!group.tablesAreOurs) return writer;
+    const shared = allocate(group);
     const worker = new Worker(new URL("./checkpoint_worker.ts", import.meta.url), {
       type: "module",
       name: "checkpoints",
@@ -101,13 +101,15 @@ export class CheckpointWriter implements Disposable {
    */
   begin(places: CheckpointPlaces, body: CheckpointBody): void {
     this.finish();
-    const { device, parameters, denseState } = this.#memory;
+    this.#group.post(Command.toMirror, 0, 0);
+    this.#group.drain();
+    const { device, parameters, denseState, plan } = this.#group.memory;
     const { step } = body.state;
     if (this.#beside === undefined) {
       const begin = performance.now();
-      let bytes = 0;
-      storeCheckpoint(places, body, (writer) => bytes = writeVectors(writer, this.#memory));
-      return this.#onWritten({ step, bytes, seconds: (performance.now() - begin) / 1000 });
+      this.#group.save(places, body);
+      const seconds = (performance.now() - begin) / 1000;
+      return this.#onWritten({ step, bytes: checkpointBytes(plan), seconds });
     }
     const { shared, keeper, worker } = this.#beside;
     device.download(parameters, shared.dense);
@@ -172,8 +174,8 @@ export class CheckpointWriter implements Disposable {
   }
 }
 
-function allocate(memory: RunMemory): WriterMemory {
-  const { plan, full, host, hot, gradients } = memory;
+function allocate({ memory, ranks }: RankGroup): WriterMemory {
+  const { plan, full, host, hot } = memory;
   const shared = (bytes: number) => new SharedArrayBuffer(bytes);
   try {
     return {
@@ -181,7 +183,7 @@ function allocate(memory: RunMemory): WriterMemory {
       dense: new Float32Array(shared(4 * memory.parameters.words)),
       denseState: memory.denseState && new Float32Array(shared(4 * memory.denseState.words)),
       control: new Int32Array(shared(12)),
-      takingShare: gradients.length < navigator.hardwareConcurrency ? 1 : TAKING_SHARE,
+      takingShare: ranks < navigator.hardwareConcurrency ? 1 : TAKING_SHARE,
       figures: new Float64Array(shared(16)),
       message: new Uint8Array(shared(MESSAGE_BYTES)),
     };

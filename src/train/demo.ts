@@ -5,7 +5,7 @@ import { Dataset } from "../dataset/dataset.ts";
 import { writeCriteoLog } from "../dataset/generate.ts";
 import type { TrainConfig } from "./config.ts";
 import type { Report, ResultEvent } from "./events.ts";
-import { cacheOf, expectStart, type RunOptions, startRun } from "./run.ts";
+import { cacheOf, expectStart, inTurn, type RunOptions, startRun } from "./run.ts";
 import { expectDevice } from "./placement.ts";
 import { prepareTo } from "./stages.ts";
 
@@ -37,10 +37,12 @@ export interface DemoResult {
 export async function runDemo(config: TrainConfig, options: RunOptions): Promise<DemoResult> {
   const { out, report } = options;
   const modes = [...new Set(["cpu", config.mode] as const)];
-  for (const mode of modes) expectStart({ ...config, mode }, join(out, mode));
-  await expectDevice(config);
-  report({ event: "note", text: `Generated data: ${SAMPLES} clicks shaped like Criteo's, from a planted model` });
-  const dataset = await ensureGenerated(config.seed, cacheOf(out), report);
+  const dataset = await inTurn(options, async () => {
+    for (const mode of modes) expectStart({ ...config, mode }, join(out, mode), options.cluster);
+    if (options.cluster === undefined) await expectDevice(config);
+    report({ event: "note", text: `Generated data: ${SAMPLES} clicks shaped like Criteo's, from a planted model` });
+    return await ensureGenerated(config.seed, cacheOf(out), report);
+  });
   const results: ResultEvent[] = [];
   for (const mode of modes) {
     results.push(await startRun({ ...config, mode }, dataset, { ...options, out: join(out, mode) }));

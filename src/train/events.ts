@@ -1,5 +1,6 @@
 /** What a run reports while it goes on. The same objects are the lines of `--json`. */
 import type { Split } from "../dataset/dataset.ts";
+import type { BatchKind } from "../layout/layout.ts";
 import type { Metrics } from "./metrics.ts";
 
 /** How far a long stage is. */
@@ -170,6 +171,10 @@ export interface ResultEvent extends Metrics {
   readonly hostToDeviceBytes: number;
   /** Bytes copied from the device. */
   readonly deviceToHostBytes: number;
+  /** Bytes that devices received from those of other ranks. */
+  readonly bytesFromRanks: number;
+  /** Mean launches of a step on a device, by kind of batch; a replayed graph is one. 0 on the CPU or without such. */
+  readonly launchesPerStep: Readonly<Record<BatchKind, number>>;
   /** The most memory that was resident. */
   readonly peakRssBytes: number;
   /** Directory of the run. */

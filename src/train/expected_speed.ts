@@ -6,7 +6,6 @@ import { initialiseDense } from "../model/initialise.ts";
 import { type ModelShape, planModel } from "../model/shape.ts";
 import { Random } from "../random.ts";
 import { openRanks } from "./placement.ts";
-import { Command } from "./rank.ts";
 
 const TABLES = 26;
 /** Rows of each table: enough that most lookups miss the caches, as cold rows do. */
@@ -34,11 +33,10 @@ export async function expectedSpeed(): Promise<number> {
     lookupCapacity: BATCH_SIZE * TABLES,
   };
   const config = { mode: "cpu", device: "cpu", ranks: null, precision: "fp32", activations: "ptx" } as const;
-  await using group = await openRanks(config, plan, batchShape, 0, () => {});
+  await using group = await openRanks(config, plan, { batchShape, hotRows: 0 }, () => {});
   const parameters = new Float32Array(plan.denseWords);
   initialiseDense(plan, 1, parameters);
-  group.memory.device.upload(parameters, group.memory.parameters);
-  group.post(Command.initialise, 1, 0);
+  group.initialise(parameters, 1);
   for (const [seed, batch] of group.batches.entries()) fillAtRandom(batch, plan.rows, seed);
   const step = () => group.train(group.acquire());
   for (let i = 0; i < WARM_UP_STEPS; i++) step();

@@ -2,6 +2,8 @@
 
 /** What a process exits with when a signal ends it. */
 const EXIT_CODES = [["SIGINT", 130], ["SIGTERM", 143]] as const;
+/** What mpirun and srun pass on to the processes they started, while they end them soon after the others. */
+const CLUSTER_EXIT_CODE = ["SIGUSR1", 138] as const;
 
 /**
  * Turns SIGINT and SIGTERM into an aborted signal, so that training can save itself; a second one ends the process at
@@ -13,9 +15,10 @@ export class Interrupt implements Disposable {
   readonly #controller = new AbortController();
   readonly #listeners: [Deno.Signal, () => void][] = [];
 
-  /** Begins to listen, at the first call. Returns the signal that is aborted. */
-  listen(): AbortSignal {
-    if (this.#listeners.length === 0) { for (const [name, code] of EXIT_CODES) this.#on(name, code); }
+  /** Begins to listen, at the first call; in a cluster to SIGUSR1 too. Returns the signal that is aborted. */
+  listen(inCluster = false): AbortSignal {
+    if (this.#listeners.length > 0) return this.#controller.signal;
+    for (const [name, code] of inCluster ? [...EXIT_CODES, CLUSTER_EXIT_CODE] : EXIT_CODES) this.#on(name, code);
     return this.#controller.signal;
   }
 

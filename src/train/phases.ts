@@ -30,7 +30,7 @@ export function measurePhases(layout: Layout, memory: RunMemory): PhasesEvent[] 
     ...store,
     backend: store.backend === memory.device ? device : host,
   });
-  const { plan, batchShape, pooledGradients } = memory;
+  const { plan, batchShape, pooledGradients, hostGradients } = memory;
   const copy = (vector: Buffer) => copyOf(memory.device, vector);
   const model = new Dlrm(plan, batchShape, {
     device,
@@ -39,6 +39,7 @@ export function measurePhases(layout: Layout, memory: RunMemory): PhasesEvent[] 
     denseState: memory.denseState && copy(memory.denseState),
     gradients: memory.device.allocate(plan.denseWords, "dense gradients"),
     pooledGradients,
+    hostGradients,
     lossSum: memory.device.allocate(1, "sum of losses"),
   }, new Solo());
   const { capacity } = batchSections(batchShape);
@@ -54,7 +55,7 @@ export function measurePhases(layout: Layout, memory: RunMemory): PhasesEvent[] 
 
   return BATCH_KINDS.filter((kind) => layout.batches(kind) > 0).map((kind): PhasesEvent => {
     const store = kind === "hot" ? memory.hot! : memory.full;
-    const input = model.input(onTimed(store), deviceBlock, hostBlock);
+    const input = model.input(onTimed(store), deviceBlock, hostBlock, memory.mostDistinct[kind]);
     // All rows are kept before the first step: to touch a batch's rows just before its step would warm the caches.
     const steps = Array.from({ length: WARM_UP_STEPS + MEASURED_STEPS }, (_, step) => step);
     const putBack = keepRows(store, plan.shape, distinctRows(steps.values().map((step) => read(kind, step))));

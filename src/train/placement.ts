@@ -1,19 +1,32 @@
 /** Decides what computes a run and where its rows lie. */
 import { cpuOptions, openDevice, openHost } from "../backend/open.ts";
-import type { Backend } from "../backend/backend.ts";
-import type { BatchShape } from "../layout/batch.ts";
+import type { DeviceBackend } from "../backend/backend.ts";
+import type { Cluster } from "../collective/cluster.ts";
 import type { ModelPlan } from "../model/shape.ts";
 import { HotsetError, UsageError } from "../errors.ts";
 import type { TrainConfig } from "./config.ts";
 import type { Report } from "./events.ts";
-import { allocateRunMemory, LocalRank, type RankGroup } from "./rank_group.ts";
+import {
+  allocateMirroredMemory,
+  allocateRunMemory,
+  LocalRank,
+  type RankGroup,
+  type RunMemoryOptions,
+} from "./rank_group.ts";
+import { MpiRanks } from "./mpi_ranks.ts";
 import { WorkerRanks } from "./worker_ranks.ts";
 
 /** The part of a configuration that decides where a run computes. */
 export type PlacementConfig = Pick<TrainConfig, "mode" | "device" | "ranks" | "precision" | "activations">;
 
-/** Throws UsageError if the mode and the device contradict each other. Cheap: to be asked before any stage runs. */
-export function expectPlacement({ mode, device }: Pick<TrainConfig, "mode" | "device">): void {
+/**
+ * Throws UsageError if the mode and the device contradict each other, or cannot be had in a cluster, where `auto` is the
+ * CPU: processes must agree. Cheap: to be asked before any stage runs.
+ */
+export function expectPlacement({ mode, device }: Pick<TrainConfig, "mode" | "device">, cluster?: Cluster): void {
+  if (cluster !== undefined && device === "auto" && (mode === "gpu" || mode === "hybrid")) {
+    throw new UsageError(`Cannot train in mode ${mode} over MPI on the CPU: choose --device cuda`);
+  }
   if (device === "cpu" && (mode === "gpu" || mode === "hybrid")) {
     throw new UsageError(`Cannot train in mode ${mode} on the CPU: choose --mode fae or cpu`);
   }
@@ -22,44 +35,86 @@ export function expectPlacement({ mode, device }: Pick<TrainConfig, "mode" | "de
   }
 }
 
-/** Opens and closes the GPU if the configuration cannot do without one: to be asked before stages that take long. */
+/** Opens and closes the GPUs if the configuration cannot do without: to be asked before stages that take long. */
 export async function expectDevice(config: PlacementConfig): Promise<void> {
-  const { mode, device, precision, activations } = config;
+  const { mode, device } = config;
   if (device === "cuda" || (device === "auto" && (mode === "gpu" || mode === "hybrid"))) {
-    using _device = await openDevice({ device: "cuda", precision, activations });
+    using _device = await openLast({ ...config, device: "cuda" });
   }
 }
 
+/** Opens the last of the devices that the ranks need: then the others are there as well. */
+async function openLast({ device, precision, activations, ranks }: PlacementConfig & { device: "cuda" | "emulated" }) {
+  const count = ranks ?? 1;
+  using opening = new DisposableStack();
+  const last = opening.use(await openDevice({ device, precision, activations, ordinal: count - 1 }));
+  if (count > 1) last.communicatorId(); // so that a missing library is noticed now
+  opening.move();
+  return last;
+}
+
+/** What the batches of a run are like. */
+export type PlacementBatches = Pick<RunMemoryOptions, "batchShape" | "hotRows" | "mostDistinct">;
+
 /**
- * Opens the backends of a run, allocates its memory and starts its ranks. With device auto a GPU computes if there is
- * one; else the CPU does, and why is reported. Throws HotsetError if the mode needs a device that is not there.
+ * Opens the backends of a run, allocates its memory and starts its ranks: one a core on the CPU, one a GPU. With device
+ * auto GPUs compute if there are enough; else the CPU does, and why is reported. Throws HotsetError if the mode needs a
+ * device that is not there.
  */
 export async function openRanks(
   config: PlacementConfig,
   plan: ModelPlan,
-  batchShape: BatchShape,
-  hotRows: number,
+  batches: PlacementBatches,
   report: Report,
+  cluster?: Cluster,
 ): Promise<RankGroup> {
-  expectPlacement(config);
+  expectPlacement(config, cluster);
+  if (cluster !== undefined) return await openCluster(config, plan, batches, report, cluster);
   const hostOptions = await cpuOptions("auto");
   const host = await openHost(hostOptions);
-  const device = await findDevice(config, report) ?? host;
-  const onHost = device === host as Backend;
-  const ranks = onHost ? Math.min(config.ranks ?? navigator.hardwareConcurrency, batchShape.batchSize) : 1;
-  const tables: Backend = config.mode === "gpu" ? device : host;
-  const memory = allocateRunMemory({ plan, batchShape, hotRows, ranks, device, host, tables });
-  report({ event: "note", text: `Training on ${device.name} with ${ranks} rank${ranks === 1 ? "" : "s"}` });
-  return ranks === 1 ? new LocalRank(memory) : await WorkerRanks.start(memory, hostOptions);
+  const device = await findDevice(config, report);
+  const wanted = config.ranks ?? (device === undefined ? navigator.hardwareConcurrency : 1);
+  const ranks = Math.min(wanted, batches.batchShape.batchSize);
+  const options = { plan, ...batches, ranks, host };
+  const onDevice = config.mode === "gpu";
+  let group: RankGroup;
+  if (device === undefined) {
+    const memory = allocateRunMemory({ ...options, device: host, tables: host });
+    group = ranks === 1 ? new LocalRank(memory) : await WorkerRanks.start(memory, hostOptions);
+  } else if (ranks === 1) {
+    group = new LocalRank(allocateRunMemory({ ...options, device, tables: onDevice ? device : host }));
+  } else {
+    device[Symbol.dispose](); // every rank opens its own
+    const { hotRows } = batches;
+    const { precision, activations } = config;
+    const kind = config.device === "emulated" ? "emulated" : "cuda";
+    group = await WorkerRanks.start(allocateMirroredMemory(options, onDevice), hostOptions, {
+      ...{ options: { device: kind, precision, activations }, hotRows, tables: onDevice },
+    });
+  }
+  report({ event: "note", text: `Training on ${group.device} with ${ranks} rank${ranks === 1 ? "" : "s"}` });
+  return group;
 }
 
-/** The device that the configuration asks for; undefined if the CPU is to compute. */
-async function findDevice(config: PlacementConfig, report: Report): Promise<Backend | undefined> {
-  const { mode, device, precision, activations } = config;
+/** The same for processes: all compute on the CPU, or each on a GPU of its host. */
+async function openCluster(
+  { mode, device, precision, activations }: PlacementConfig,
+  plan: ModelPlan,
+  batches: PlacementBatches,
+  report: Report,
+  cluster: Cluster,
+): Promise<RankGroup> {
+  const devices = device === "cuda" || device === "emulated" ? { device, precision, activations } : undefined;
+  return await MpiRanks.open(cluster, { plan, ...batches, devices, tablesOnDevices: mode === "gpu" }, report);
+}
+
+/** The device that the configuration asks for, of several ranks the last one's; undefined if the CPU is to compute. */
+async function findDevice(config: PlacementConfig, report: Report): Promise<DeviceBackend | undefined> {
+  const { mode, device } = config;
   if (mode === "cpu" || device === "cpu") return undefined;
-  if (device !== "auto") return await openDevice({ device, precision, activations });
+  if (device !== "auto") return await openLast({ ...config, device });
   try {
-    return await openDevice({ device: "cuda", precision, activations });
+    return await openLast({ ...config, device: "cuda" });
   } catch (error) {
     if (mode !== "fae" || !(error instanceof HotsetError)) throw error;
     report({ event: "note", text: `No GPU, so the CPU computes: ${error.message.split("\n")[0]}` });

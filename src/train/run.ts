@@ -1,6 +1,7 @@
 /** A run: a directory that keeps its configuration, its metrics and its checkpoints. */
 import { dirname, join, resolve } from "node:path";
 import { fingerprint, isArtifact } from "../artifact.ts";
+import type { Cluster } from "../collective/cluster.ts";
 import { Dataset } from "../dataset/dataset.ts";
 import { HotsetError, UsageError } from "../errors.ts";
 import type { Layout } from "../layout/layout.ts";
@@ -11,10 +12,11 @@ import type { TrainConfig } from "./config.ts";
 import type { Report, ResultEvent, RunEvent } from "./events.ts";
 import { labelNotes } from "./label_notes.ts";
 import { measurePhases } from "./phases.ts";
-import { expectDevice, expectPlacement, openRanks } from "./placement.ts";
+import { expectDevice, expectPlacement, openRanks, type PlacementBatches } from "./placement.ts";
 import { RunMetrics } from "./run_metrics.ts";
 import { readRun, recordRun, RUN_FILE, type RunRecord } from "./run_record.ts";
 import { ensureDataset, ensureLayout, ensureProfile, type RawOptions } from "./stages.ts";
+import { bytes } from "../report/format.ts";
 import { Trainer } from "./trainer.ts";
 
 const NEVER = new AbortController().signal;
@@ -73,11 +75,18 @@ export interface RunOptions {
   readonly from?: string | undefined;
   /** True measures the phases of a step when training is over. */
   readonly phases?: boolean | undefined;
+  /** The processes that train together, each of which calls the same; undefined to train in this one. */
+  readonly cluster?: Cluster | undefined;
+}
+
+/** Does work that leaves files, or finds them: in a cluster one process after the other. */
+export async function inTurn<T>({ cluster }: RunOptions, work: () => T | Promise<T>): Promise<T> {
+  return cluster === undefined ? await work() : await cluster.inTurn(work);
 }
 
 /** Throws unless a run can begin in the directory: what would fail after hours of preparing fails at once. */
-export function expectStart(config: TrainConfig, out: string): void {
-  expectPlacement(config);
+export function expectStart(config: TrainConfig, out: string, cluster?: Cluster): void {
+  expectPlacement(config, cluster);
   const { denseFeatures, bottom } = config;
   planModel({ ...config, tableRows: [1], bottom: [denseFeatures ?? 1, ...bottom] });
   if (exists(out) && !Deno.statSync(out).isDirectory) {
@@ -97,27 +106,29 @@ export async function trainOn(
   config: TrainConfig,
   options: RunOptions,
 ): Promise<ResultEvent> {
-  expectStart(config, options.out);
-  await expectDevice(config);
-  const dataset = await ensureDataset(inputs, raw, cacheOf(options.out), options.report);
+  const dataset = await inTurn(options, async () => {
+    expectStart(config, options.out, options.cluster);
+    if (options.cluster === undefined) await expectDevice(config);
+    return await ensureDataset(inputs, raw, cacheOf(options.out), options.report);
+  });
   return await startRun(config, dataset, options);
 }
 
 /** Begins a run in a new directory and trains to the end. Throws Interrupted when the signal is aborted. */
 export async function startRun(config: TrainConfig, dataset: Dataset, options: RunOptions): Promise<ResultEvent> {
-  const { out, from, report } = options;
-  expectStart(config, out);
-  const plan = planFor(config, dataset);
-  if (from === undefined) return await trainRun(config, plan, dataset, { from, checkpoint: undefined }, options);
-  const start = openFrom(from);
-  start.expectModel(plan.shape);
-  if (start.body.dataset !== dataset.id) {
-    report({
+  const plan = await inTurn(options, () => {
+    expectStart(config, options.out, options.cluster);
+    return planFor(config, dataset);
+  });
+  const from = options.from === undefined ? undefined : await inTurn(options, () => openFrom(options.from!, plan));
+  if (from !== undefined && from.body.dataset !== dataset.id) {
+    options.report({
       event: "note",
-      text: `${from} was trained on another dataset: its rows fit only if both were encoded with the same dictionary`,
+      text:
+        `${options.from} was trained on another dataset: its rows fit only if both were encoded with the same dictionary`,
     });
   }
-  return await trainRun(config, plan, dataset, { from: start, checkpoint: undefined }, options);
+  return await trainRun(config, plan, dataset, { from, checkpoint: undefined }, options);
 }
 
 /**
@@ -125,23 +136,32 @@ export async function startRun(config: TrainConfig, dataset: Dataset, options: R
  * whatever machine; or with `ranks` others, whose sums are taken in another order.
  */
 export async function resumeRun(options: RunOptions, ranks?: number): Promise<ResultEvent> {
-  const { out, report } = options;
+  const { out, report, cluster } = options;
+  const { record, dataset, begin } = await inTurn(options, () => reopen(options));
+  const wanted = cluster?.ranks ?? ranks;
+  if (wanted !== undefined && record.ranks !== null && wanted !== record.ranks) {
+    report({
+      event: "note",
+      text: `Going on with ${wanted} ranks instead of ${record.ranks}: the last bits of sums, and what follows from ` +
+        `them, differ from those of an undisturbed run`,
+    });
+  }
+  const config = cluster === undefined
+    ? { ...record.config, ranks: ranks ?? record.ranks ?? record.config.ranks }
+    : record.config;
+  return await trainRun(config, planFor(config, dataset), dataset, begin, options);
+}
+
+/** What a run was told, and where it stood. */
+function reopen({ out, cluster }: RunOptions) {
   const record = readRun(out);
+  expectPlacement(record.config, cluster);
   const dataset = Dataset.open(record.dataset);
   if (dataset.id !== record.datasetId) {
     throw new HotsetError(`Cannot resume ${out}: its dataset ${record.dataset} has changed since`);
   }
-  if (ranks !== undefined && record.ranks !== null && ranks !== record.ranks) {
-    report({
-      event: "note",
-      text: `Going on with ${ranks} ranks instead of ${record.ranks}: the last bits of sums, and what follows from ` +
-        `them, differ from those of an undisturbed run`,
-    });
-  }
-  cleanCheckpoints(out, record.config.keep);
-  const config = { ...record.config, ranks: ranks ?? record.ranks ?? record.config.ranks };
-  const begin = { from: openStart(record), checkpoint: openResumePoint(out) };
-  return await trainRun(config, planFor(config, dataset), dataset, begin, options);
+  if (cluster?.first ?? true) cleanCheckpoints(out, record.config.keep);
+  return { record, dataset, begin: { from: openStart(record), checkpoint: openResumePoint(out) } };
 }
 
 /** The checkpoint that a run goes on from; undefined if it was killed before the first. */
@@ -165,9 +185,11 @@ function openStart({ from }: RunRecord): Checkpoint | undefined {
   throw new HotsetError(`Cannot go on: checkpoint ${from.directory}, which the run began with, has changed since`);
 }
 
-/** The checkpoint that `from` names: a run's best, or a checkpoint's own directory. */
-function openFrom(from: string): Checkpoint {
-  return isArtifact(from) ? Checkpoint.open(from) : openBest(from);
+/** The checkpoint of this model that `from` names: a run's best, or a checkpoint's own directory. */
+function openFrom(from: string, { shape }: ModelPlan): Checkpoint {
+  const checkpoint = isArtifact(from) ? Checkpoint.open(from) : openBest(from);
+  checkpoint.expectModel(shape);
+  return checkpoint;
 }
 
 /** Where a run begins: with a new model, with that of another run's checkpoint, or where its own checkpoint stands. */
@@ -181,31 +203,28 @@ async function trainRun(
   plan: ModelPlan,
   dataset: Dataset,
   { from, checkpoint }: Beginning,
-  { out, report, signal = () => NEVER, phases }: RunOptions,
+  options: RunOptions,
 ): Promise<ResultEvent> {
+  const { out, report, signal = () => NEVER, phases, cluster } = options;
   // Whatever fails before training begins leaves no run behind, so the same command can be given again.
   const before: RunEvent[] = [];
-  using layout = layoutFor(config, dataset, cacheOf(out), (event) => {
-    before.push(event);
-    report(event);
-  });
+  using layout = await inTurn(options, () =>
+    layoutFor(config, dataset, cacheOf(out), (event) => {
+      before.push(event);
+      report(event);
+    }));
   const runId = runIdOf(config, layout, from);
   if (checkpoint !== undefined && checkpoint.body.run !== runId && checkpoint.body.run !== IMPORTED) {
     throw new HotsetError(`Cannot resume ${out}: its checkpoint was made with other data or options`);
   }
-  await using group = await openRanks(config, plan, layout.shape, layout.hotRows.length, report);
-  if (!exists(join(out, RUN_FILE))) {
+  await using group = await openRanks(config, plan, batchesOf(layout), report, cluster);
+  const writes = cluster?.first ?? true;
+  if (writes && !exists(join(out, RUN_FILE))) {
     const start = from === undefined ? null : { directory: resolve(from.directory), id: from.id };
-    const { device, gradients } = group.memory;
-    recordRun(out, config, dataset, {
-      layoutId: layout.id,
-      from: start,
-      device: device.name,
-      ranks: gradients.length,
-    });
+    recordRun(out, config, dataset, { layoutId: layout.id, from: start, device: group.device, ranks: group.ranks });
   }
-  using metrics = new RunMetrics(out);
-  const record: Report = (event) => metrics.write(event);
+  using metrics = writes ? new RunMetrics(out) : undefined;
+  const record: Report = (event) => metrics?.write(event);
   before.forEach(record);
   const recordAndReport: Report = (event) => {
     record(event);
@@ -226,9 +245,20 @@ async function trainRun(
     signal: signal(),
   });
   const result = await trainer.run();
-  if (phases) { for (const event of measurePhases(layout, group.memory)) recordAndReport(event); }
+  if (cluster !== undefined && cluster.hosts > 1) {
+    const sent = cluster.bytesSent();
+    report({ event: "note", text: `Hosts sent each other ${bytes(sent)}` });
+  }
+  const oneMemory = cluster === undefined && group.memory.mirror === undefined;
+  if (phases && oneMemory) { for (const event of measurePhases(layout, group.memory)) recordAndReport(event); }
+  if (phases && !oneMemory) report({ event: "note", text: "Phases of a step are not measured on several devices" });
   recordAndReport(result);
   return result;
+}
+
+/** What the batches of a layout are like. */
+function batchesOf({ shape, hotRows, body }: Layout): PlacementBatches {
+  return { batchShape: shape, hotRows: hotRows.length, mostDistinct: body.mostDistinct };
 }
 
 /** The layout of a run: with the profile's hot rows in mode fae, all cold in the others. */

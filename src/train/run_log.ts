@@ -65,6 +65,8 @@ const line = z.discriminatedUnion("event", [
     hotBytes: count,
     hostToDeviceBytes: count,
     deviceToHostBytes: count,
+    bytesFromRanks: count,
+    launchesPerStep: z.object({ cold: count, hot: count }),
     peakRssBytes: count,
     run: z.string(),
     ended: z.enum(["epochs", "target", "patience"]),

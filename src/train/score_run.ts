@@ -113,7 +113,8 @@ async function scoreWith(checkpoint: Checkpoint, dataset: Dataset, split: Split,
   }
   using batches = new SplitBatches(dataset, split, BATCH_SAMPLES);
   const config = { mode: "cpu", device: "cpu", ranks: null, precision: "fp32", activations: "ptx" } as const;
-  await using group = await openRanks(config, planModel(model), batches.shape, 0, () => {});
+  const scored = { batchShape: batches.shape, hotRows: 0 };
+  await using group = await openRanks(config, planModel(model), scored, () => {});
   checkpoint.load(group.memory, model);
   return scoreSplit(
     group,

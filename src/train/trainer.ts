@@ -16,7 +16,6 @@ import type { Report, ResultEvent } from "./events.ts";
 import { HotSync } from "./hot_sync.ts";
 import { learningRateAt } from "./learning_rate.ts";
 import type { Metrics } from "./metrics.ts";
-import { Command } from "./rank.ts";
 import type { RankGroup } from "./rank_group.ts";
 import { ShuffleScheduler } from "./scheduler.ts";
 
@@ -25,6 +24,9 @@ const HELD_OUT_SAMPLES = 8192;
 /** How often the event loop gets a turn, so that signals arrive, in milliseconds. */
 const YIELD_MS = 100;
 const ORDER_STREAM = 3;
+/** What the processes of a run agree on, each a bit: to end, and to write a checkpoint. */
+const INTERRUPTED = 1;
+const DUE = 2;
 /** No more steps than this are queued and not done. */
 const STEPS_IN_FLIGHT = 16;
 
@@ -114,7 +116,7 @@ export class Trainer {
     const { config, report } = this.#options;
     const onWritten = (written: WrittenCheckpoint) =>
       report({ event: "checkpoint", ...written, pauseSeconds: this.#saved.pauseSeconds });
-    using writer = config.save ? await CheckpointWriter.start(this.#group.memory, onWritten) : undefined;
+    using writer = config.save ? await CheckpointWriter.start(this.#group, onWritten) : undefined;
     this.#writer = writer;
     this.#begin();
     let ended: ResultEvent["ended"] = "epochs";
@@ -164,13 +166,11 @@ export class Trainer {
     const { memory } = this.#group;
     const model = checkpoint ?? from;
     if (model !== undefined) {
-      model.load(memory, memory.plan.shape);
+      this.#group.load(model);
     } else {
       const parameters = new Float32Array(memory.plan.denseWords);
       initialiseDense(memory.plan, config.seed, parameters);
-      memory.device.upload(parameters, memory.parameters);
-      this.#group.post(Command.initialise, config.seed, 0);
-      this.#group.drain();
+      this.#group.initialise(parameters, config.seed);
     }
     // Part of the start: the first switch then moves, as all others, only what changed.
     this.#sync.pull();
@@ -197,7 +197,7 @@ export class Trainer {
       if (config.testFreq > 0 && this.#state.step % config.testFreq === 0 && !ends) {
         const stop = this.#outsideSteps(() => this.#evaluate());
         if (stop !== undefined) return stop;
-      } else if (!ends && this.#isDue()) {
+      } else if (!ends && this.#isDueByStep()) {
         this.#outsideSteps(() => this.#save({ step: true }));
       }
       this.#writer?.poll();
@@ -205,7 +205,10 @@ export class Trainer {
         await new Promise((resolve) => setTimeout(resolve, 0));
         yielded = performance.now();
       }
-      if (signal.aborted) this.#interrupt();
+      // Clocks and signals differ between processes, and all must do the same.
+      const agreed = this.#group.agree((signal.aborted ? INTERRUPTED : 0) | (this.#isDueByTime() ? DUE : 0));
+      if (agreed & INTERRUPTED) this.#interrupt();
+      if (agreed & DUE && !ends) this.#outsideSteps(() => this.#save({ step: true }));
     }
     this.#progress();
     this.#state.epoch++;
@@ -301,7 +304,7 @@ export class Trainer {
       else if (config.patience !== null && this.#state.evaluationsSinceBest >= config.patience) stop = "patience";
     }
     this.#state.finished = stop !== undefined || this.#state.epoch === config.epochs;
-    this.#save({ best: isBest, step: this.#isDue() });
+    this.#save({ best: isBest, step: this.#isDueByStep() || this.#isDueByTime() });
     return stop;
   }
 
@@ -312,10 +315,15 @@ export class Trainer {
     return metrics;
   }
 
-  /** True if a checkpoint is to be written at this step, by its number or by the time. */
-  #isDue(): boolean {
-    const { checkpointSteps, checkpointMinutes } = this.#options.config;
-    if (checkpointSteps > 0 && this.#state.step % checkpointSteps === 0) return true;
+  /** True if a checkpoint is to be written at this step, by its number. */
+  #isDueByStep(): boolean {
+    const { checkpointSteps } = this.#options.config;
+    return checkpointSteps > 0 && this.#state.step % checkpointSteps === 0;
+  }
+
+  /** True if the last checkpoint began long enough ago. */
+  #isDueByTime(): boolean {
+    const { checkpointMinutes } = this.#options.config;
     const minutes = (performance.now() - this.#saved.at) / 60_000;
     return checkpointMinutes > 0 && minutes >= checkpointMinutes && this.#writer?.busy === false;
   }
@@ -353,13 +361,14 @@ export class Trainer {
     const { shape } = group.memory.plan;
     const split = (["test", "validation", "train"] as const).find((name) => dataset.samples(name) > 0)!;
     const metrics = this.#measure(split);
+    const { bytesToDevice, bytesToHost, bytesFromRanks, launchesPerStep } = group.takeCounts();
     const rowBytes = 4 * (shape.dim + stateWordsPerRow(shape.optimizer, shape.dim));
     return {
       event: "result",
       command: "train",
       mode: config.mode,
-      device: group.memory.device.name,
-      ranks: group.memory.gradients.length,
+      device: group.device,
+      ranks: group.ranks,
       samples: this.#state.samples,
       steps: this.#state.step,
       seconds: this.#trainMs / 1000,
@@ -368,8 +377,10 @@ export class Trainer {
       hotSampleShare: layout.body.hotSampleShare,
       hotRows: layout.hotRows.length,
       hotBytes: layout.hotRows.length * rowBytes,
-      hostToDeviceBytes: group.memory.device.counters?.bytesToDevice ?? 0,
-      deviceToHostBytes: group.memory.device.counters?.bytesToHost ?? 0,
+      hostToDeviceBytes: bytesToDevice,
+      deviceToHostBytes: bytesToHost,
+      bytesFromRanks,
+      launchesPerStep,
       peakRssBytes: peakRssBytes(),
       run: out,
       ended,

@@ -1,7 +1,7 @@
 /** Ranks as Deno Workers over shared memory, one a core. Steps are passed through a ring of words; no messages. */
 import { abortBarrier, BARRIER_WORDS } from "../collective/shared.ts";
-import type { Buffer, HostBackend, SharedWords } from "../backend/backend.ts";
-import type { HostOptions } from "../backend/open.ts";
+import { type Buffer, COMMUNICATOR_ID_BYTES, type HostBackend, type SharedWords } from "../backend/backend.ts";
+import type { DeviceOptions, HostOptions } from "../backend/open.ts";
 import type { BatchShape } from "../layout/batch.ts";
 import type { ModelPlan } from "../model/shape.ts";
 import { HotsetError } from "../errors.ts";
@@ -49,10 +49,24 @@ export function reportFailure(control: Int32Array<SharedArrayBuffer>, reason: st
   Atomics.store(control, Control.failed, 1);
 }
 
+/** The devices of a group whose ranks have one each, and what is on them. */
+export interface RankDevices {
+  readonly options: DeviceOptions;
+  readonly hotRows: number;
+  /** True if the full tables are on the devices as well. */
+  readonly tables: boolean;
+}
+
 /** What a worker is started with. */
 export interface RankMessage {
   readonly host: HostOptions;
   readonly rank: number;
+  readonly ranks: number;
+  readonly mostDistinct: RunMemory["mostDistinct"];
+  /** Undefined if ranks compute on the host. */
+  readonly devices: RankDevices | undefined;
+  /** Shared memory in which the first rank gives the others the id of their communicator. */
+  readonly communicatorId: Uint8Array<SharedArrayBuffer>;
   readonly plan: ModelPlan;
   readonly batchShape: BatchShape;
   readonly memory: SharedRunMemory;
@@ -62,7 +76,7 @@ export interface RankMessage {
 
 type Shared<T> = T extends Buffer ? SharedWords : T extends undefined ? undefined
 : { readonly [K in keyof T]: Shared<T[K]> };
-type BufferFields = Omit<RunMemory, "plan" | "batchShape" | "device" | "host" | "full" | "hot"> & {
+type BufferFields = Omit<RunMemory, "plan" | "batchShape" | "mostDistinct" | "device" | "host" | "full" | "hot"> & {
   full: StoreFields;
   hot: StoreFields | undefined;
 };
@@ -84,16 +98,26 @@ function shareAll(host: HostBackend, memory: RunMemory): SharedRunMemory {
     denseState: maybe(memory.denseState),
     gradients: memory.gradients.map(one),
     pooledGradients: one(memory.pooledGradients),
+    hostGradients: maybe(memory.hostGradients),
+    mirror: memory.mirror && {
+      parameters: one(memory.mirror.parameters),
+      denseState: maybe(memory.mirror.denseState),
+      full: memory.mirror.full && store(memory.mirror.full),
+    },
     slots: memory.slots.map(one),
     scores: memory.scores.map(one),
     moveRows: one(memory.moveRows),
     moveHotRows: one(memory.moveHotRows),
     losses: one(memory.losses),
+    counts: one(memory.counts),
   };
 }
 
 /** A group of workers. The calling thread coordinates; it sleeps where it must wait. */
 export class WorkerRanks extends RankGroup {
+  readonly ranks: number;
+  /** Name of the first rank's device, once it has started. */
+  device: string;
   readonly #workers: Worker[];
   readonly #control: Int32Array<SharedArrayBuffer>;
   readonly #barrier: Int32Array<SharedArrayBuffer>;
@@ -102,36 +126,48 @@ export class WorkerRanks extends RankGroup {
 
   private constructor(
     memory: RunMemory,
+    ranks: number,
     control: Int32Array<SharedArrayBuffer>,
     barrier: Int32Array<SharedArrayBuffer>,
     workers: Worker[],
   ) {
     super(memory);
+    this.ranks = ranks;
+    this.device = memory.device.name;
     this.#barrier = barrier;
     this.#workers = workers;
     this.#control = control;
     this.#slotCommand = memory.slots.map(() => 0);
   }
 
-  /** Starts one worker for each vector of gradients and waits until all are ready. Throws the first error of any. */
-  static async start(memory: RunMemory, options: HostOptions): Promise<WorkerRanks> {
-    const ranks = memory.gradients.length;
+  /** Starts a worker for each rank, perhaps with devices, and waits until all are ready. Throws the first error of any. */
+  static async start(
+    memory: RunMemory,
+    options: HostOptions,
+    devices?: RankDevices,
+  ): Promise<WorkerRanks> {
+    const ranks = memory.losses.words;
     const words = (count: number) => new Int32Array(new SharedArrayBuffer(4 * count));
     const control = words(ringAt(ranks, 0) + COMMAND_WORDS * RING_COMMANDS + ERROR_BYTES / 4);
     const barrier = words(BARRIER_WORDS);
-    const shared = shareAll(memory.host, memory);
+    const communicatorId = new Uint8Array(new SharedArrayBuffer(COMMUNICATOR_ID_BYTES));
+    const { plan, batchShape, mostDistinct } = memory;
+    const message = {
+      ...{ host: options, ranks, devices, plan, batchShape, mostDistinct, memory: shareAll(memory.host, memory) },
+      ...{ control, barrier, communicatorId },
+    };
     const workers: Worker[] = [];
-    const group = new WorkerRanks(memory, control, barrier, workers);
+    const group = new WorkerRanks(memory, ranks, control, barrier, workers);
     try {
-      await Promise.all(memory.gradients.map((_, rank) => {
+      const names = await Promise.all(Array.from({ length: ranks }, (_, rank) => {
         const worker = new Worker(new URL("./rank_worker.ts", import.meta.url), {
           type: "module",
           name: `rank ${rank}`,
         });
         workers.push(worker);
-        const { plan, batchShape } = memory;
-        return group.#startWorker(worker, { host: options, rank, plan, batchShape, memory: shared, control, barrier });
+        return group.#startWorker(worker, { ...message, rank });
       }));
+      group.device = names[0];
     } catch (error) {
       await group[Symbol.asyncDispose]();
       throw error;
@@ -139,10 +175,11 @@ export class WorkerRanks extends RankGroup {
     return group;
   }
 
-  #startWorker(worker: Worker, message: RankMessage): Promise<void> {
+  /** Returns the name of what the rank computes on. */
+  #startWorker(worker: Worker, message: RankMessage): Promise<string> {
     return new Promise((resolve, reject) => {
-      worker.onmessage = ({ data }: MessageEvent<{ error?: string }>) => {
-        if (data.error === undefined) resolve();
+      worker.onmessage = ({ data }: MessageEvent<{ device: string; error?: string }>) => {
+        if (data.error === undefined) resolve(data.device);
         else reject(new HotsetError(data.error));
       };
       worker.onerror = (event) => {
@@ -171,6 +208,8 @@ export class WorkerRanks extends RankGroup {
   }
 
   drain(): void {
+    // Devices may be behind their ranks, and one that waits for another needs that one's rank to wait as well.
+    if (this.memory.mirror !== undefined) this.post(Command.synchronize, 0, 0);
     this.#waitFor(this.#posted);
   }
 

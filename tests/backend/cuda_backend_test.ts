@@ -192,7 +192,7 @@ Deno.test({
 
 Deno.test("findings name every library and never throw", () => {
   const names = cudaFindings().map(({ name }) => name);
-  assert.deepEqual(names.slice(0, 4), ["CUDA runtime", "CUDA driver", "cuBLAS", "cuDNN"]);
-  assert.ok(names.length >= 5);
+  assert.deepEqual(names.slice(0, 5), ["CUDA runtime", "CUDA driver", "cuBLAS", "cuDNN", "NCCL"]);
+  assert.ok(names.length >= 6);
   for (const { detail } of cudaFindings()) assert.notEqual(detail, "");
 });

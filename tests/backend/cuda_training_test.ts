@@ -1,12 +1,13 @@
 /** Whole training runs on the emulated device: the same losses as on the CPU, and the traffic that docs/cuda.md states. */
 import assert from "node:assert/strict";
-import type { Backend, Optimizer } from "../../src/backend/backend.ts";
+import { type Backend, type Optimizer, stateWordsPerRow } from "../../src/backend/backend.ts";
 import type { CudaBackend } from "../../src/backend/cuda/backend.ts";
 import { openCuda } from "../../src/backend/cuda/open.ts";
 import { cpuOptions, openHost } from "../../src/backend/open.ts";
 import type { Dataset } from "../../src/dataset/dataset.ts";
 import type { BatchKind, Layout } from "../../src/layout/layout.ts";
 import { resolveConfig, type TrainConfig } from "../../src/train/config.ts";
+import { HotSync } from "../../src/train/hot_sync.ts";
 import { allocateRunMemory, LocalRank } from "../../src/train/rank_group.ts";
 import { planFor } from "../../src/train/run.ts";
 import { ensureLayout, ensureProfile } from "../../src/train/stages.ts";
@@ -155,6 +156,50 @@ async function countStep(config: TrainConfig, kind: BatchKind, last = false) {
     bytesToHost: bytesToHost - before.bytesToHost,
   };
 }
+
+Deno.test("a sync, the loss and the launches of steps are counted as docs/cuda.md says", async () => {
+  for (const optimizer of OPTIMIZERS) {
+    const config = smallConfig("fae", optimizer);
+    using directory = new TemporaryDirectory();
+    const dataset = smallDataset(directory, false);
+    using layout = laidOut(config, dataset, directory.path);
+    using device = openCuda({ device: "emulated" });
+    await using group = await place(config, dataset, layout, device);
+    const sync = new HotSync(group, layout.hotRows, dataset.rows);
+    const counted = (work: () => void) => {
+      const { bytesToDevice, bytesToHost } = group.takeCounts();
+      work();
+      const after = group.takeCounts();
+      return [after.bytesToDevice - bytesToDevice, after.bytesToHost - bytesToHost];
+    };
+    const train = (kind: BatchKind, steps: number) => {
+      for (let step = 0; step < steps; step++) {
+        const slot = group.acquire();
+        layout.readBatch(kind, 0, group.batches[slot]);
+        sync.note(group.batches[slot]);
+        group.train(slot);
+      }
+    };
+    const rowBytes = 4 * (config.dim + stateWordsPerRow(optimizer, config.dim));
+    const moved = (direction: "pull" | "push") => {
+      const before = sync.rowsMoved;
+      const bytes = counted(() => sync[direction]());
+      const rows = sync.rowsMoved - before;
+      assert.ok(rows > 0);
+      assert.deepEqual(bytes, direction === "pull" ? [rows * (rowBytes + 4), 0] : [4 * rows, rows * rowBytes]);
+    };
+    moved("pull");
+    train("hot", 2 * group.batches.length);
+    assert.deepEqual(counted(() => group.takeLoss()), [4, 4]);
+    moved("push");
+    train("cold", 2);
+    moved("pull");
+    // Half of the hot steps ran before their slot's graph was recorded, with a gather and an update of rows.
+    const { hot, cold } = group.takeCounts().launchesPerStep;
+    assert.ok(cold > 10 && cold <= 40, `${cold} launches of a cold step`);
+    assert.equal(hot, (cold + 2 + 1) / 2);
+  }
+});
 
 Deno.test("a hot step is one graph; it moves its batch to the device and nothing back", async () => {
   const counted = await countStep(smallConfig("fae", "sgd"), "hot");

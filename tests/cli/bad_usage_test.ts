@@ -34,6 +34,21 @@ const CASES: [[string, ...string[]], code: 1 | 2, message: string][] = [
     "Cannot train in mode cpu on emulated: choose --mode fae, hybrid or gpu",
   ],
   [
+    ["train", "x", "--collective", "nccl", "--device", "cpu"],
+    2,
+    "Cannot use --collective nccl with --device cpu: mpi is for ranks on the CPU, nccl for ranks on GPUs",
+  ],
+  [
+    ["train", "x", "--collective", "mpi", "--device", "emulated"],
+    2,
+    "Cannot use --collective mpi with --device emulated: mpi is for ranks on the CPU, nccl for ranks on GPUs",
+  ],
+  [
+    ["train", "x", "--collective", "nccl", "--ranks", "2"],
+    2,
+    "Cannot use --ranks with --collective nccl: mpirun says how many there are",
+  ],
+  [
     ["train", "x", "--arch-mlp-bot", "13-64-32", "--arch-sparse-feature-size", "16"],
     1,
     "Cannot build the model: the bottom MLP ends in 32 but embedding rows have 16 values; make --arch-mlp-bot " +

@@ -19,7 +19,7 @@ const FIELDS: Record<string, string[]> = {
   result: [
     ...["command", "mode", "device", "ranks", "samples", "steps", "seconds", "samplesPerSecond"],
     ...["auc", "logloss", "accuracy", "calibration", "ne", "hotSampleShare", "hotRows", "hotBytes"],
-    ...["hostToDeviceBytes", "deviceToHostBytes", "peakRssBytes", "run"],
+    ...["hostToDeviceBytes", "deviceToHostBytes", "launchesPerStep", "peakRssBytes", "run"],
   ],
 };
 

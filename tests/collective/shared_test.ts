@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { ReferenceBackend } from "../../src/backend/reference/reference.ts";
-import { abortBarrier, BARRIER_WORDS, SharedCollective } from "../../src/collective/shared.ts";
+import { abortBarrier, BARRIER_WORDS, SharedBarrier, SharedCollective } from "../../src/collective/shared.ts";
 
 function barrierMemory(): Int32Array {
   return new Int32Array(new SharedArrayBuffer(4 * BARRIER_WORDS));
@@ -9,7 +9,7 @@ function barrierMemory(): Int32Array {
 function groupOf(words: number, ranks: number, barrier = barrierMemory()): SharedCollective[] {
   const host = new ReferenceBackend();
   const gradients = Array.from({ length: ranks }, () => host.allocate(words, "test"));
-  return gradients.map((_, rank) => new SharedCollective(host, rank, barrier, gradients));
+  return gradients.map((_, rank) => new SharedCollective(host, rank, new SharedBarrier(barrier, ranks), gradients));
 }
 
 Deno.test("shares of all ranks cover a vector once and begin at whole cache lines", () => {
@@ -32,7 +32,7 @@ Deno.test("a rank alone passes every barrier, and its sum is its own gradients",
   const host = new ReferenceBackend();
   const gradients = host.allocate(3, "test");
   host.upload(Float32Array.of(1, 2, 3), gradients);
-  const collective = new SharedCollective(host, 0, barrierMemory(), [gradients]);
+  const collective = new SharedCollective(host, 0, new SharedBarrier(barrierMemory(), 1), [gradients]);
   for (let i = 0; i < 3; i++) collective.barrier();
   collective.sum(gradients);
   assert.deepEqual([...host.floats(gradients)], [1, 2, 3]);

@@ -1,6 +1,7 @@
 /**
  * The declared tables against the real libraries and headers, where they are: a CUDA toolkit, or the wheels of
- * `pip install --no-deps --target DIR nvidia-cublas nvidia-cuda-runtime nvidia-cudnn-cu13` with HOTSET_SITE_PACKAGES=DIR.
+ * `pip install --no-deps --target DIR nvidia-cublas nvidia-cuda-runtime nvidia-cudnn-cu13 nvidia-nccl-cu13` with
+ * HOTSET_SITE_PACKAGES=DIR.
  */
 import assert from "node:assert/strict";
 import { checkedCublas, cublasSymbols, openCublas } from "../../ffi/cublas.ts";
@@ -8,6 +9,7 @@ import { cudaFolders } from "../../ffi/cuda_folders.ts";
 import { cudaSymbols, openCuda } from "../../ffi/cuda.ts";
 import { checkedCudart, cudartSymbols, openCudart } from "../../ffi/cudart.ts";
 import { checkedCudnn, cudnnSymbols, openCudnn } from "../../ffi/cudnn.ts";
+import { checkedNccl, ncclSymbols, openNccl, UNIQUE_ID_BYTES } from "../../ffi/nccl.ts";
 import { CudaError } from "../../ffi/cuda_error.ts";
 import { LibraryError } from "../../ffi/library.ts";
 
@@ -31,6 +33,7 @@ function testWith<T>(library: T | undefined, name: string, body: (library: T) =>
 }
 
 const cudart = opened(openCudart), cublas = opened(openCublas), cudnn = opened(openCudnn);
+const nccl = opened(openNccl);
 const hasDriver = opened(openCuda) !== undefined;
 
 testWith(cudart, "libcudart has every declared symbol and answers with its own errors", ({ symbols }) => {
@@ -67,6 +70,29 @@ testWith(cudnn, "libcudnn has every declared symbol and answers with its own err
   );
 });
 
+testWith(
+  nccl,
+  "libnccl has every declared symbol, takes an id by value and answers with its own errors",
+  ({ symbols }) => {
+    const calls = checkedNccl(symbols);
+    const version = new Int32Array(1);
+    calls.ncclGetVersion(version);
+    assert.ok(version[0] >= 20900, "NCCL can be captured in a graph from 2.9 on");
+    const id = new Uint8Array(UNIQUE_ID_BYTES);
+    assert.throws(
+      () => calls.ncclCommInitRank(new BigUint64Array(1), 2, id, 2),
+      /ncclCommInitRank: nccl(InvalidArgument \(4\)|UnhandledCudaError \(1\))/,
+    );
+    if (hasDriver) return;
+    calls.ncclGetUniqueId(id);
+    assert.ok(id.some((byte) => byte !== 0));
+    assert.throws(
+      () => calls.ncclCommInitRank(new BigUint64Array(1), 1, id, 0),
+      /ncclCommInitRank: ncclUnhandledCudaError \(1\), unhandled cuda error .*: .*driver/i,
+    );
+  },
+);
+
 /** The FFI types that a C parameter may be declared as. */
 function typesOf(parameter: string): string[] {
   const type = parameter.replace(/\b(const|enum|struct)\b/g, "").trim();
@@ -75,7 +101,8 @@ function typesOf(parameter: string): string[] {
   if (/^(cudaStream_t|cudaEvent_t|cudaGraph_t|cudaGraphExec_t|CUmodule|CUfunction|CUstream)$/.test(name)) {
     return ["pointer"];
   }
-  if (/^(cublasHandle_t|cudnnHandle_t|cudnn\w+Descriptor_t)$/.test(name)) return ["pointer"];
+  if (name === "ncclUniqueId") return ["struct"];
+  if (/^(ncclComm_t|cublasHandle_t|cudnnHandle_t|cudnn\w+Descriptor_t)$/.test(name)) return ["pointer"];
   if (name === "size_t") return ["usize"];
   if (name === "unsigned int") return ["u32"];
   if (name === "unsigned long long") return ["u64"];
@@ -87,7 +114,7 @@ function typesOf(parameter: string): string[] {
 function sourceParameters(file: string, symbol: string): { type: string; comment: string }[] {
   const text = Deno.readTextFileSync(new URL(`../../ffi/${file}.ts`, import.meta.url));
   const declaration = new RegExp(`\\n  ${symbol}: \\{\\s*parameters: \\[([^\\]]*)\\]`).exec(text)![1];
-  return [...declaration.matchAll(/"(\w+)",? \/\* (.*?) \*\//g)].map(([, type, comment]) => ({ type, comment }));
+  return [...declaration.matchAll(/"?(\w+)"?,? \/\* (.*?) \*\//g)].map(([, type, comment]) => ({ type, comment }));
 }
 
 /** The parameter list of a function in a header without comments. */
@@ -99,7 +126,7 @@ function headerParameters(header: string, symbol: string): string[] | undefined 
 }
 
 function findHeader(name: string): string | undefined {
-  for (const folder of cudaFolders(["cublas", "cudnn", "cuda_runtime"])) {
+  for (const folder of cudaFolders(["cublas", "cudnn", "cuda_runtime", "nccl"])) {
     for (const include of [`${folder}/../include`, `${folder}/../../../include`]) {
       try {
         return Deno.readTextFileSync(`${include}/${name}`).replace(/\/\*[\s\S]*?\*\//g, " ").replace(/\/\/.*/g, " ");
@@ -119,6 +146,7 @@ for (
     ["cuda", cudaSymbols, "cuda.h"],
     ["cublas", cublasSymbols, "cublas_api.h"],
     ["cudnn", cudnnSymbols, "cudnn_ops.h"],
+    ["nccl", ncclSymbols, "nccl.h"],
   ] as const
 ) {
   const header = findHeader(headerName);
@@ -131,9 +159,10 @@ for (
       const written = sourceParameters(file, symbol);
       assert.equal(written.length, parameters.length, `${symbol} does not name all its parameters`);
       declared.forEach((parameter, i) => {
+        const type: Deno.NativeType = parameters[i];
         assert.ok(
-          typesOf(parameter).includes(parameters[i]),
-          `${symbol}: ${parameter} is declared as ${parameters[i]}`,
+          typesOf(parameter).includes(typeof type === "string" ? type : "struct"),
+          `${symbol}: ${parameter} is declared as ${type}`,
         );
         if (!/[ *]/.test(parameter)) return; // the header gives only the type
         const name = lastWord(written[i].comment);

@@ -132,6 +132,15 @@ for (const bags of [false, true]) {
       const bytes = BATCH_KINDS.map((kind) => Deno.statSync(`${out}/${batchFiles(kind).batches}`).size);
       assert.equal(body.bytes, bytes[0] + bytes[1]);
       assert.deepEqual(layout.hotRows, profile.hotRows);
+      for (const kind of BATCH_KINDS) {
+        const batch = new Batch(layout.shape);
+        let most = 0;
+        for (let index = 0; index < layout.batches(kind); index++) {
+          layout.readBatch(kind, index, batch);
+          most = Math.max(most, batch.distinct);
+        }
+        assert.equal(body.mostDistinct[kind], most);
+      }
     });
   }
 }

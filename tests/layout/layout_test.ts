@@ -117,6 +117,19 @@ Deno.test("layouts that contradict themselves do not open", () => {
   }
 });
 
+Deno.test("a batch with more distinct rows than the manifest says is refused", () => {
+  using directory = new TemporaryDirectory();
+  using layout = smallLayout(directory, false);
+  rewrite(layout, (_, body) => body.mostDistinct = { hot: 1, cold: 1 });
+  using opened = Layout.open(layout.directory);
+  for (const kind of BATCH_KINDS) {
+    assert.throws(
+      () => opened.readBatch(kind, 0, new Batch(layout.shape)),
+      /more distinct rows than the manifest says/,
+    );
+  }
+});
+
 /** Damage to one batch before it is packed: to its words or the positions of its lookups, and what the error says. */
 type Damage = [change: (batch: Batch, positions: Uint32Array) => void, fault: RegExp];
 

@@ -4,10 +4,10 @@
  */
 import type {
   Buffer,
-  HostBackend,
   InteractionShape,
   LinearShape,
   Optimizer,
+  PagedBackend,
   RowUpdateShape,
   SharedWords,
 } from "../backend.ts";
@@ -15,7 +15,7 @@ import { HotsetError } from "../../errors.ts";
 import { HostBuffer, HostMemory } from "../host_memory.ts";
 import type { OpenBlas } from "../../../ffi/openblas.ts";
 import { packFar, poolFar, unpackFar, updateRowsFar } from "./far_rows.ts";
-import { type KernelMemory, takeKernelMemory } from "./kernel_memory.ts";
+import { alignKernelMemory, type KernelMemory, takeKernelMemory } from "./kernel_memory.ts";
 import {
   ACTIVATION_CODES,
   type Address,
@@ -40,8 +40,9 @@ class CpuBuffer extends HostBuffer {
 }
 
 /** One rank's CPU backend. See backend.ts for what each operation does. */
-export class CpuBackend extends HostMemory implements HostBackend {
+export class CpuBackend extends HostMemory implements PagedBackend {
   readonly name: string;
+  readonly largestTable = LARGEST_NEAR_TABLE;
   readonly #memory: KernelMemory;
   readonly #kernels: Kernels;
   readonly #blas: OpenBlas | undefined;
@@ -70,6 +71,12 @@ export class CpuBackend extends HostMemory implements HostBackend {
     if (address !== undefined) return this.#inKernelMemory(address, words);
     const { floats } = super.allocate(words, label) as HostBuffer;
     return new CpuBuffer(floats.buffer, 0, words, false);
+  }
+
+  pagesOf(allocate: () => void): Uint8Array {
+    const begin = alignKernelMemory(this.#memory);
+    allocate();
+    return new Uint8Array(this.#memory.memory.buffer, begin, alignKernelMemory(this.#memory) - begin);
   }
 
   override view(buffer: Buffer, first: number, words: number): Buffer {

@@ -20,6 +20,14 @@ export function newKernelMemory(): KernelMemory {
   return { memory: newMemory(1), nextLine };
 }
 
+/** Moves on to the next whole page of the kernels, which is one of the system too, and returns its address. */
+export function alignKernelMemory(kernelMemory: KernelMemory): number {
+  const next = Atomics.load(kernelMemory.nextLine, 0) * LINE_BYTES;
+  const page = Math.ceil(next / PAGE_BYTES) * PAGE_BYTES;
+  takeKernelMemory(kernelMemory, page - next);
+  return page;
+}
+
 /** Takes `bytes` of zeroed memory; returns the address, or undefined if there is no room. */
 export function takeKernelMemory({ memory, nextLine }: KernelMemory, bytes: number): number | undefined {
   const lines = Math.ceil(bytes / LINE_BYTES);

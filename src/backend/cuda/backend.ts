@@ -1,11 +1,21 @@
 /** The contract's operations on a CUDA device. What each means stands in ../backend.ts. */
 import { Cuda } from "../../../ffi/cudart.ts";
+import { UNIQUE_ID_BYTES } from "../../../ffi/nccl.ts";
 import { pointerAt } from "../../../ffi/pointer.ts";
 import { HotsetError } from "../../errors.ts";
-import type { Backend, Buffer, InteractionShape, LinearShape, Optimizer, RowUpdateShape } from "../backend.ts";
+import type {
+  Buffer,
+  DeviceBackend,
+  DeviceCounters,
+  InteractionShape,
+  LinearShape,
+  Optimizer,
+  RowUpdateShape,
+} from "../backend.ts";
 import { ActivationKernels } from "./kernels/activation.ts";
+import { CudaCommunicator } from "./communicator.ts";
 import { CudnnActivations } from "./cudnn_activations.ts";
-import type { CudaCounters, CudaDevice } from "./device.ts";
+import type { CudaDevice } from "./device.ts";
 import { DeviceBuffer } from "./memory.ts";
 import { DotInteraction } from "./kernels/interaction.ts";
 import { Gather } from "./kernels/gather.ts";
@@ -20,7 +30,7 @@ import { UpdateRows } from "./kernels/update_rows.ts";
 export type ActivationLibrary = "ptx" | "cudnn";
 
 /** A backend whose buffers lie on the device. Made by `openCuda`. */
-export class CudaBackend implements Backend {
+export class CudaBackend implements DeviceBackend {
   readonly name: string;
   readonly device: CudaDevice;
   readonly #transfers: Transfers;
@@ -53,7 +63,7 @@ export class CudaBackend implements Backend {
   }
 
   /** Launches and bytes since the device was opened. */
-  get counters(): Readonly<CudaCounters> {
+  get counters(): Readonly<DeviceCounters> {
     return this.device.counters;
   }
 
@@ -88,13 +98,16 @@ export class CudaBackend implements Backend {
     const { device } = this;
     const { runtime } = device.libraries;
     sequence();
+    device.recordedBytesFromRanks = 0;
     const graph = this.#record(sequence);
+    const bytesFromRanks = device.recordedBytesFromRanks;
     const executable = pointerAt(device.made((slot) => runtime.cudaGraphInstantiateWithFlags(slot, graph, 0n)));
     runtime.cudaGraphDestroy(graph);
     device.own(() => runtime.cudaGraphExecDestroy(executable));
     return () => {
       runtime.cudaGraphLaunch(executable, device.stream);
       device.counters.graphLaunches++;
+      device.counters.bytesFromRanks += bytesFromRanks;
     };
   }
 
@@ -194,6 +207,16 @@ export class CudaBackend implements Backend {
     this.#scatter.launch(count, dim, own(packed), own(rows), own(table));
   }
 
+  communicatorId(): Uint8Array<ArrayBuffer> {
+    const id = new Uint8Array(UNIQUE_ID_BYTES);
+    this.device.libraries.nccl().ncclGetUniqueId(id);
+    return id;
+  }
+
+  connect(id: Uint8Array, rank: number, ranks: number): CudaCommunicator {
+    return new CudaCommunicator(this.device, id, rank, ranks);
+  }
+
   /** Calls the sequence with launches recorded instead of run, and returns them as a graph. */
   #record(sequence: () => void): Deno.PointerValue {
     const { device } = this;
@@ -238,6 +261,7 @@ export class CudaBackend implements Backend {
   }
 }
 
+/** The buffer as one of a CUDA device. Throws TypeError if it is another backend's. */
 function own(buffer: Buffer): DeviceBuffer {
   if (buffer instanceof DeviceBuffer) return buffer;
   throw new TypeError("Cannot use a buffer of another backend on a CUDA device");

@@ -4,19 +4,9 @@ import { CudaError } from "../../../ffi/cuda_error.ts";
 import { bytesAt, pointerAt } from "../../../ffi/pointer.ts";
 import type { EmulatedOptions } from "../../../ffi/emulated/device.ts";
 import { HotsetError } from "../../errors.ts";
+import type { DeviceCounters } from "../backend.ts";
 import { type CudaDeviceKind, type CudaLibraries, openLibraries } from "./libraries.ts";
 import { DeviceBuffer, PinnedBuffer } from "./memory.ts";
-
-/** What a device has been asked to do, since it was opened. */
-export interface CudaCounters {
-  /** Kernels and library calls launched one by one; not those inside a replayed graph. */
-  launches: number;
-  /** Graphs replayed: one launch each for the host. */
-  graphLaunches: number;
-  /** Bytes copied from host to device and back. */
-  bytesToDevice: number;
-  bytesToHost: number;
-}
 
 /** Opens the device with the primary context made current on this thread. CUDA objects must stay on the thread. */
 export class CudaDevice implements Disposable {
@@ -26,9 +16,17 @@ export class CudaDevice implements Disposable {
   /** Every operation runs on this stream, in call order; copies from the host come in on their own. */
   readonly stream: Deno.PointerValue;
   readonly copyStream: Deno.PointerValue;
-  readonly counters: CudaCounters = { launches: 0, graphLaunches: 0, bytesToDevice: 0, bytesToHost: 0 };
+  readonly counters: DeviceCounters = {
+    launches: 0,
+    graphLaunches: 0,
+    bytesToDevice: 0,
+    bytesToHost: 0,
+    bytesFromRanks: 0,
+  };
   /** True while launches are recorded instead of run. */
   recording = false;
+  /** Bytes from other ranks that a run of what is being recorded will bring. */
+  recordedBytesFromRanks = 0;
   readonly #owned = new DisposableStack();
   readonly #slot = new BigUint64Array(1);
   #bytesInUse = 0;
@@ -40,6 +38,7 @@ export class CudaDevice implements Disposable {
     this.libraries = openLibraries(kind, emulated);
     if (this.libraries.emulated !== undefined) opening.use(this.libraries.emulated);
     const { runtime, driver } = this.libraries;
+    this.#expectDevice(ordinal);
     runtime.cudaSetDevice(ordinal);
     driver.cuInit(0);
     this.name = this.#readName(ordinal);
@@ -122,6 +121,14 @@ export class CudaDevice implements Disposable {
   /** Waits, then frees everything in the opposite order of its making. */
   [Symbol.dispose](): void {
     this.#owned.dispose();
+  }
+
+  #expectDevice(ordinal: number): void {
+    const count = new Int32Array(1);
+    this.libraries.runtime.cudaGetDeviceCount(count);
+    if (ordinal < count[0]) return;
+    const gpus = `${count[0]} GPU${count[0] === 1 ? "" : "s"}`;
+    throw new HotsetError(`Cannot train with ${ordinal + 1} ranks: there are ${gpus} here and each rank takes one`);
   }
 
   #makeStream(opening: DisposableStack): Deno.PointerValue {

@@ -2,6 +2,7 @@
 import { checkedCublas, openCublas } from "../../../ffi/cublas.ts";
 import { checkedCuda, openCuda } from "../../../ffi/cuda.ts";
 import { checkedCudart, Cuda, openCudart } from "../../../ffi/cudart.ts";
+import { checkedNccl, openNccl } from "../../../ffi/nccl.ts";
 import { openCudnn } from "../../../ffi/cudnn.ts";
 import { messageOf } from "../../errors.ts";
 
@@ -12,7 +13,7 @@ export interface CudaFinding {
   readonly detail: string;
 }
 
-/** Looks for everything that `--device cuda` needs. Never throws; cuDNN is only needed for `--activations cudnn`. */
+/** Looks for everything that `--device cuda` needs. Never throws; cuDNN is only needed for `--activations cudnn`, NCCL for ranks. */
 export function cudaFindings(): CudaFinding[] {
   return [
     finding("CUDA runtime", () => {
@@ -39,6 +40,13 @@ export function cudaFindings(): CudaFinding[] {
     finding("cuDNN", () => {
       const { path, symbols } = openCudnn();
       return `${symbols.cudnnGetVersion()}, ${path}`;
+    }),
+    finding("NCCL", () => {
+      const { path, symbols } = openNccl();
+      const version = new Int32Array(1);
+      checkedNccl(symbols).ncclGetVersion(version);
+      const [major, minor] = [Math.floor(version[0] / 10_000), Math.floor(version[0] / 100) % 100];
+      return `${major}.${minor}.${version[0] % 100}, ${path}`;
     }),
     ...devices(),
   ];

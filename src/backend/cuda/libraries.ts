@@ -3,6 +3,7 @@ import { checkedCublas, type Cublas, type CublasSymbols, openCublas } from "../.
 import { checkedCuda, type CudaDriver, type CudaSymbols, openCuda } from "../../../ffi/cuda.ts";
 import { checkedCudart, type Cudart, type CudartSymbols, openCudart } from "../../../ffi/cudart.ts";
 import { checkedCudnn, type Cudnn, type CudnnSymbols, openCudnn } from "../../../ffi/cudnn.ts";
+import { checkedNccl, type Nccl, type NcclSymbols, openNccl } from "../../../ffi/nccl.ts";
 import type { CudaError } from "../../../ffi/cuda_error.ts";
 import { EmulatedDevice, type EmulatedOptions } from "../../../ffi/emulated/device.ts";
 import { LibraryError } from "../../../ffi/library.ts";
@@ -11,12 +12,13 @@ import { HotsetError, messageOf } from "../../errors.ts";
 /** Which device computes. */
 export type CudaDeviceKind = "cuda" | "emulated";
 
-/** Checked calls of all libraries; cuDNN is opened when first asked for. */
+/** Checked calls of all libraries; cuDNN and NCCL are opened when first asked for. */
 export interface CudaLibraries {
   readonly runtime: Cudart;
   readonly driver: CudaDriver;
   readonly blas: Cublas;
   dnn(): Cudnn;
+  nccl(): Nccl;
   /** The emulated device behind the calls, if there is no real one. */
   readonly emulated: EmulatedDevice | undefined;
 }
@@ -29,7 +31,8 @@ export const WITHOUT_GPU =
 export function openLibraries(kind: CudaDeviceKind, emulated: EmulatedOptions): CudaLibraries {
   if (kind === "emulated") {
     const device = new EmulatedDevice(emulated);
-    return checkedLibraries(device.cudart, device.cuda, device.cublas, () => device.cudnn, device);
+    const { cudart, cuda, cublas, cudnn, nccl } = device;
+    return checkedLibraries(cudart, cuda, cublas, () => cudnn, () => nccl, device);
   }
   const opened = <T>(open: () => { symbols: T }): T => {
     try {
@@ -47,7 +50,8 @@ export function openLibraries(kind: CudaDeviceKind, emulated: EmulatedOptions): 
     const hint = "Install or update NVIDIA's driver until nvidia-smi lists the GPU";
     throw new HotsetError(`Cannot use CUDA: ${messageOf(error)}. ${hint}. ${WITHOUT_GPU}`, { cause: error });
   }
-  return checkedLibraries(runtime, opened(openCuda), opened(openCublas), () => opened(openCudnn), undefined);
+  const [driver, blas] = [opened(openCuda), opened(openCublas)];
+  return checkedLibraries(runtime, driver, blas, () => opened(openCudnn), () => opened(openNccl), undefined);
 }
 
 function checkedLibraries(
@@ -55,6 +59,7 @@ function checkedLibraries(
   driver: CudaSymbols,
   blas: CublasSymbols,
   dnn: () => CudnnSymbols,
+  nccl: () => NcclSymbols,
   emulated: EmulatedDevice | undefined,
 ): CudaLibraries {
   const device = emulated === undefined ? "the GPU" : "the emulated device";
@@ -62,11 +67,13 @@ function checkedLibraries(
     throw new HotsetError(`Cannot run on ${device}: ${error.message}`, { cause: error });
   };
   let openedDnn: Cudnn | undefined;
+  let openedNccl: Nccl | undefined;
   return {
     runtime: checkedCudart(runtime, fail),
     driver: checkedCuda(driver, fail),
     blas: checkedCublas(blas, fail),
     dnn: () => openedDnn ??= checkedCudnn(dnn(), fail),
+    nccl: () => openedNccl ??= checkedNccl(nccl(), fail),
     emulated,
   };
 }

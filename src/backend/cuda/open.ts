@@ -23,6 +23,7 @@ export interface CudaOptions {
  * driver or device is missing and what to do.
  */
 export function openCuda(options: CudaOptions): CudaBackend {
-  const device = new CudaDevice(options.device, options.emulated, options.ordinal);
+  const { ordinal = 0 } = options;
+  const device = new CudaDevice(options.device, { devices: ordinal + 1, ...options.emulated }, ordinal);
   return new CudaBackend(device, options.precision ?? "fp32", options.activations ?? "ptx");
 }

@@ -2,10 +2,11 @@
 import assert from "node:assert/strict";
 import { Cuda } from "../../../ffi/cudart.ts";
 import { CudaError } from "../../../ffi/cuda_error.ts";
+import { checkedCudnn, Dnn } from "../../../ffi/cudnn.ts";
 import { EmulatedDevice } from "../../../ffi/emulated/device.ts";
 import { parsePtx } from "../../../ffi/emulated/ptx.ts";
 import { translate } from "../../../ffi/emulated/translate.ts";
-import { pointerAt } from "../../../ffi/pointer.ts";
+import { addressOf, pointerAt } from "../../../ffi/pointer.ts";
 import { ptxOf, TestDevice, WORD_OF_THREAD } from "./support.ts";
 
 /** Runs `program` on a fresh device and demands that it breaks the device with this finding. */
@@ -100,6 +101,15 @@ Deno.test("races are found: two writers, a reader and a writer, within a block a
   using device = new TestDevice();
   device.run(neighbour("bar.sync 0;"), 2, 64, [], 256); // ordered by the barrier
   finds(/never written|races/, (device) => device.run(neighbour(""), 1, 64, [], 256));
+  const writeThenRead = ptxOf(
+    ["u64"],
+    `ld.param.u64 %rd0, [p0]; mov.u32 %r1, %tid.x; setp.ne.u32 %p0, %r1, 0; @%p0 bra READ;
+     st.global.u32 [%rd0], %r1; bra END; READ: ld.global.u32 %r0, [%rd0]; END:`,
+  );
+  finds(
+    /races: another thread wrote, nothing orders the read .*in thread 1/,
+    (device) => device.run(writeThenRead, 1, 2, [device.upload([1])]),
+  );
   const readThenWrite = ptxOf(
     ["u64"],
     `ld.param.u64 %rd0, [p0]; ld.global.u32 %r0, [%rd0]; mov.u32 %r1, %tid.x; setp.ne.u32 %p0, %r1, 5;
@@ -128,7 +138,7 @@ Deno.test("atomic additions do not race with each other and lose nothing; with p
     `ld.param.u64 %rd0, [p0]; mov.u32 %r0, %tid.x; setp.eq.u32 %p0, %r0, 1; @%p0 bra ADD;
      st.global.u32 [%rd0], %r0; ret; ADD: red.global.add.u32 [%rd0], %r0;`,
   );
-  finds(/races/, (device) => device.run(mixed, 1, 2, [device.upload([0])]));
+  finds(/another thread wrote without an atomic/, (device) => device.run(mixed, 1, 2, [device.upload([0])]));
 });
 
 Deno.test("launches with wrong arguments or shapes are refused before they run", () => {
@@ -137,6 +147,35 @@ Deno.test("launches with wrong arguments or shapes are refused before they run",
   finds(/a block has 1 to 64/, (device) => device.run(ptxOf([], "", "", ".maxntid 64, 1, 1"), 1, 65, []));
   finds(/0 blocks/, (device) => device.run(ptxOf([], ""), 0, 1, []));
   finds(/bytes of shared memory; a block has 49152/, (device) => device.run(ptxOf([], ""), 1, 1, [], 50000));
+});
+
+Deno.test("launches in a form that is not emulated are refused: two dimensions, loose arguments, other tags", () => {
+  const launch = (device: TestDevice, gridY: number, kernelParams: Deno.PointerValue, tag: bigint) => {
+    const handle = device.load(ptxOf([], "")), length = new BigUint64Array(1);
+    const extra = new BigUint64Array([1n, addressOf(length), tag, addressOf(length), 0n]);
+    device.driver.cuLaunchKernel(handle, 1, gridY, 1, 1, 1, 1, 0, device.stream, kernelParams, extra);
+  };
+  finds(/grids of more than one dimension are not emulated/, (device) => launch(device, 2, null, 2n));
+  finds(/arguments must come as one block of known length/, (device) => launch(device, 1, device.stream, 2n));
+  finds(/extra is not \(buffer pointer, buffer size, end\)/, (device) => launch(device, 1, null, 3n));
+});
+
+Deno.test("streams and events that do not exist, and captures that do not pair, are found", () => {
+  const missing = pointerAt(0x1234n);
+  finds(/uses a stream that does not exist/, ({ runtime }) => runtime.cudaStreamSynchronize(missing));
+  finds(/uses an event that does not exist/, ({ runtime, stream }) => runtime.cudaEventRecord(missing, stream));
+  finds(/cudaStreamBeginCapture of a capturing stream/, ({ runtime, stream }) => {
+    for (let times = 0; times < 2; times++) runtime.cudaStreamBeginCapture(stream, 1);
+  });
+  finds(/cudaStreamEndCapture without a begin/, ({ runtime, stream }) => {
+    runtime.cudaStreamEndCapture(stream, new BigUint64Array(1));
+  });
+});
+
+Deno.test("arithmetic whose result the emulated device cannot hold is found", () => {
+  finds(/an integer division by zero/, (device) => device.run(ptxOf([], "div.u32 %r0, %r1, 0;"), 1, 1, []));
+  const body = "mov.u64 %rd0, 9007199254740991; mul.lo.s64 %rd1, %rd0, 2;";
+  finds(/a 64-bit value of \d+ is not emulated/, (device) => device.run(ptxOf([], body), 1, 1, []));
 });
 
 Deno.test("use after free, double free and frees of other addresses are found", () => {
@@ -166,13 +205,34 @@ Deno.test("copies beyond an allocation or from memory that is not pinned are fou
   });
 });
 
-Deno.test("a product that reaches beyond a matrix is found", () => {
-  finds(/cublasSgemm_v2 reaches bytes 0 to 16 of allocation 2 of 12 bytes/, (device) => {
+Deno.test("a product that reaches beyond a matrix, or begins within a word, is found", () => {
+  const multiply = (device: TestDevice, wordsOfB: number, shift: bigint) => {
     const pointer = pointerAt(device.made((slot) => device.blas.cublasCreate_v2(slot)));
     device.blas.cublasSetStream_v2(pointer, device.stream);
-    const [a, b, c] = [device.upload(new Uint32Array(4)), device.upload(new Uint32Array(3)), device.allocate(16)];
+    const [a, b] = [4, wordsOfB].map((words) => device.upload(new Uint32Array(words)));
     const [one, zero] = [new Float32Array([1]), new Float32Array(1)];
-    device.blas.cublasSgemm_v2(pointer, 0, 0, 2, 2, 2, one, a, 2, b, 2, zero, c, 2);
+    device.blas.cublasSgemm_v2(pointer, 0, 0, 2, 2, 2, one, a, 2, b + shift, 2, zero, device.allocate(16), 2);
+    device.runtime.cudaStreamSynchronize(device.stream);
+  };
+  finds(
+    /cublasSgemm_v2 reaches bytes 0 to 16 of allocation 2 of 12 bytes/,
+    (device) => multiply(device, 3, 0n),
+  );
+  finds(/cublasSgemm_v2 has a matrix at a misaligned address/, (device) => multiply(device, 5, 2n));
+});
+
+Deno.test("an activation that reaches beyond a tensor is found", () => {
+  finds(/cudnnActivationForward reaches bytes 0 to 16 of allocation 1 of 12 bytes/, (device) => {
+    const dnn = checkedCudnn(device.device.cudnn);
+    const made = (call: (slot: BigUint64Array<ArrayBuffer>) => void) => pointerAt(device.made(call));
+    const handle = made(dnn.cudnnCreate), tensor = made(dnn.cudnnCreateTensorDescriptor);
+    const relu = made(dnn.cudnnCreateActivationDescriptor);
+    dnn.cudnnSetStream(handle, device.stream);
+    dnn.cudnnSetTensor4dDescriptor(tensor, Dnn.tensorNchw, Dnn.dataFloat, 1, 1, 1, 4);
+    dnn.cudnnSetActivationDescriptor(relu, Dnn.activationRelu, Dnn.propagateNan, 0);
+    const [one, zero] = [new Float32Array([1]), new Float32Array(1)];
+    const x = device.upload(new Uint32Array(3));
+    dnn.cudnnActivationForward(handle, relu, one, tensor, x, zero, tensor, x);
     device.runtime.cudaStreamSynchronize(device.stream);
   });
 });
@@ -200,6 +260,10 @@ Deno.test("threads that wait for others in vain are found", () => {
         32,
         [],
       ),
+  );
+  finds(
+    /a idx shuffle reads lane 3, which does not take part/,
+    (device) => device.run(ptxOf([], "mov.u32 %r0, %tid.x; shfl.sync.idx.b32 %r1, %r0, 3, 31, 3;"), 1, 2, []),
   );
   finds(
     /whose mask leaves out the thread itself/,

@@ -1,0 +1,73 @@
+/** NCCL between the devices of several ranks, on the stream of the operations: a recorded step has its exchanges in it. */
+import { Collectives } from "../../../ffi/nccl.ts";
+import { pointerAt } from "../../../ffi/pointer.ts";
+import type { Buffer, Communicator } from "../backend.ts";
+import type { CudaDevice } from "./device.ts";
+import { DeviceBuffer } from "./memory.ts";
+
+/** One device's end of a communicator; lives as long as the device. */
+export class CudaCommunicator implements Communicator {
+  readonly rank: number;
+  readonly ranks: number;
+  readonly #device: CudaDevice;
+  readonly #handle: Deno.PointerValue;
+  #left = false;
+
+  /** Returns when all ranks have joined. */
+  constructor(device: CudaDevice, id: Uint8Array, rank: number, ranks: number) {
+    const nccl = device.libraries.nccl();
+    this.rank = rank;
+    this.ranks = ranks;
+    this.#device = device;
+    this.#handle = pointerAt(device.made((slot) => nccl.ncclCommInitRank(slot, ranks, new Uint8Array(id), rank)));
+    device.own(() => {
+      if (!this.#left) nccl.ncclCommDestroy(this.#handle);
+    });
+  }
+
+  allReduce(words: number, buffer: Buffer): void {
+    const { address } = this.#check(buffer, words);
+    const { libraries, stream } = this.#device;
+    const { float32, sum } = Collectives;
+    libraries.nccl().ncclAllReduce(address, address, BigInt(words), float32, sum, this.#handle, stream);
+    // As rings and trees do it: every word is added up on one rank, which needs it of all others, and sent to all others.
+    const { rank, ranks } = this;
+    const share = Math.floor(words * (rank + 1) / ranks) - Math.floor(words * rank / ranks);
+    this.#count(4 * ((ranks - 1) * share + words - share));
+  }
+
+  allGather(words: number, buffer: Buffer): void {
+    const { address } = this.#check(buffer, this.ranks * words);
+    const { libraries, stream } = this.#device;
+    const own = address + 4n * BigInt(this.rank * words);
+    libraries.nccl().ncclAllGather(own, address, BigInt(words), Collectives.float32, this.#handle, stream);
+    this.#count(4 * (this.ranks - 1) * words);
+  }
+
+  abort(): void {
+    if (this.#left) return;
+    this.#left = true;
+    try {
+      this.#device.libraries.nccl().ncclCommAbort(this.#handle);
+    } catch {
+      // The device is broken, which is why this rank leaves.
+    }
+  }
+
+  #check(buffer: Buffer, words: number): DeviceBuffer {
+    if (!(buffer instanceof DeviceBuffer)) throw new TypeError("Cannot exchange a buffer that is not on the device");
+    if (words > buffer.words) {
+      throw new RangeError(`Cannot exchange ${words} words of ${buffer.label}: it has ${buffer.words}`);
+    }
+    return buffer;
+  }
+
+  #count(bytes: number): void {
+    if (this.#device.recording) {
+      this.#device.recordedBytesFromRanks += bytes;
+    } else {
+      this.#device.counters.launches++;
+      this.#device.counters.bytesFromRanks += bytes;
+    }
+  }
+}

@@ -1,0 +1,138 @@
+/**
+ * How replicas of embedding rows, one on the device of every rank, get the same update. Each rank has the gradients of
+ * its own samples' pooled rows. All ranks hold the whole batch and so its list of distinct rows, which leaves two ways:
+ *
+ * - `pooled`: every rank gives the gradients of its pooled rows to all (all-gather), and all update from all of them;
+ *   words to each rank `(ranks - 1) / ranks * batchSize * tables * dim`.
+ * - `rows`: every rank adds up its gradients of each distinct row, and these sums are added over all ranks (all-reduce);
+ *   words to each rank `2 (ranks - 1) / ranks * mostDistinct * dim`, where mostDistinct is the most distinct rows of
+ *   any batch of the layout, so that the exchange can be recorded once.
+ *
+ * To add up over the whole table would never be less: a batch has at most as many distinct rows as the table.
+ */
+import type { Backend, Buffer, Communicator, Optimizer } from "../backend/backend.ts";
+import { type Batch, type BatchShape, SEGMENTS_END } from "../layout/batch.ts";
+import { samplesOfRank } from "../collective/collective.ts";
+
+/** The two ways. */
+export type ExchangeKind = "pooled" | "rows";
+
+/** Words of the gradients of pooled rows, with room for as many samples on every rank as on the first. */
+export function pooledGradientWords({ batchSize, tables }: BatchShape, dim: number, ranks: number): number {
+  return ranks * samplesOfRank(batchSize, 0, ranks).count * tables * dim;
+}
+
+/** The way that moves fewer bytes. */
+export function exchangeKind(shape: BatchShape, mostDistinct: number, ranks: number): ExchangeKind {
+  return 2 * mostDistinct < pooledGradientWords(shape, 1, ranks) ? "rows" : "pooled";
+}
+
+/** Bytes that all ranks together receive in one exchange. */
+export function exchangeBytes(shape: BatchShape, dim: number, mostDistinct: number, ranks: number): number {
+  const words = exchangeKind(shape, mostDistinct, ranks) === "rows"
+    ? 2 * mostDistinct * dim
+    : pooledGradientWords(shape, dim, ranks);
+  return 4 * (ranks - 1) * words;
+}
+
+/** What the update of a batch's rows works on; rows that lie on the device. */
+export interface ExchangeViews {
+  readonly header: Buffer;
+  readonly segments: Buffer;
+  readonly segmentBags: Buffer;
+}
+
+/** A batch's lists for the way `rows`, on the device: where the bags of each distinct row begin, and those rows. */
+export interface ReplicaLists {
+  readonly block: Buffer;
+  readonly offsets: Buffer;
+  readonly segments: Buffer;
+}
+
+/** The exchange of one replica. */
+export class ReplicaExchange {
+  readonly kind: ExchangeKind;
+  readonly #device: Backend;
+  readonly #devices: Communicator;
+  readonly #optimizer: Optimizer;
+  readonly #dim: number;
+  readonly #mostDistinct: number;
+  readonly #pooledGradients: Buffer;
+  readonly #wordsOfRank: number;
+  readonly #sums: Buffer;
+  /** 0, 1, 2, ...: the sum of each distinct row. */
+  readonly #counting: Buffer;
+  readonly #lists: Uint32Array;
+
+  /** `pooledGradients` has pooledGradientWords, all zero but for this rank's samples. */
+  constructor(
+    device: Backend,
+    devices: Communicator,
+    shape: BatchShape,
+    model: { readonly optimizer: Optimizer; readonly dim: number },
+    mostDistinct: number,
+    pooledGradients: Buffer,
+  ) {
+    const { ranks } = devices;
+    this.kind = exchangeKind(shape, mostDistinct, ranks);
+    this.#device = device;
+    this.#devices = devices;
+    this.#optimizer = model.optimizer;
+    this.#dim = model.dim;
+    this.#mostDistinct = mostDistinct;
+    this.#pooledGradients = pooledGradients;
+    this.#wordsOfRank = pooledGradientWords(shape, model.dim, ranks) / ranks;
+    const rows = this.kind === "rows" ? mostDistinct : 0;
+    this.#sums = device.allocate(rows * model.dim, "sums of row gradients");
+    this.#counting = device.allocate(rows, "numbers of distinct rows");
+    device.upload(Uint32Array.from({ length: rows }, (_, row) => row), this.#counting);
+    this.#lists = new Uint32Array(rows + 1 + 2 * (rows + 1));
+  }
+
+  /** A place for the lists of a batch; undefined if there are none. */
+  newLists(): ReplicaLists | undefined {
+    if (this.kind === "pooled") return undefined;
+    const block = this.#device.allocate(this.#lists.length, "lists of distinct rows");
+    const offsets = this.#mostDistinct + 1;
+    return {
+      block,
+      offsets: this.#device.view(block, 0, offsets),
+      segments: this.#device.view(block, offsets, this.#lists.length - offsets),
+    };
+  }
+
+  /** Brings a batch's lists to their place; rows beyond its own have no bags. */
+  load(batch: Batch, { block }: ReplicaLists): void {
+    const { words, distinct, lookups, sections: { segments } } = batch;
+    const lists = this.#lists, first = this.#mostDistinct + 1;
+    for (let s = 0; s < distinct; s++) {
+      lists[s] = words[segments + 2 * s + 1];
+      lists[first + 2 * s] = words[segments + 2 * s];
+      lists[first + 2 * s + 1] = s;
+    }
+    lists.fill(lookups, distinct, first);
+    lists[first + 2 * distinct] = SEGMENTS_END;
+    lists[first + 2 * distinct + 1] = distinct;
+    this.#device.upload(lists.subarray(0, first + 2 * (distinct + 1)), block);
+  }
+
+  /** Exchanges what ranks computed for the loaded batch and updates this rank's replica. */
+  update(
+    { header, segments, segmentBags }: ExchangeViews,
+    lists: ReplicaLists | undefined,
+    weights: Buffer,
+    state: Buffer | undefined,
+  ): void {
+    const device = this.#device;
+    const shape = { optimizer: this.#optimizer, dim: this.#dim, rank: 0, ranks: 1 };
+    if (lists === undefined) {
+      this.#devices.allGather(this.#wordsOfRank, this.#pooledGradients);
+      device.updateRows(shape, header, segments, segmentBags, this.#pooledGradients, weights, state);
+      return;
+    }
+    const rows = this.#mostDistinct;
+    device.pool(rows, this.#dim, this.#pooledGradients, segmentBags, lists.offsets, this.#sums);
+    this.#devices.allReduce(rows * this.#dim, this.#sums);
+    device.updateRows(shape, header, lists.segments, this.#counting, this.#sums, weights, state);
+  }
+}

@@ -1,0 +1,115 @@
+/** What is done to the sharded tables besides training steps: their first values, and their sync with the hot replicas. */
+import type { Buffer, HostBackend } from "../backend/backend.ts";
+import { stateWordsPerRow } from "../backend/backend.ts";
+import type { Cluster } from "../collective/cluster.ts";
+import type { EmbeddingStore } from "../model/dlrm.ts";
+import { initialiseChunk, rowChunks } from "../model/initialise.ts";
+import type { ModelPlan } from "../model/shape.ts";
+import type { RowExchange } from "./row_exchange.ts";
+
+/** The shard of the full tables on this host, as its ranks work on it together. */
+export class ShardedTables {
+  readonly #cluster: Cluster;
+  readonly #plan: ModelPlan;
+  readonly #host: HostBackend;
+  readonly #full: EmbeddingStore;
+  readonly #hot: EmbeddingStore | undefined;
+  readonly #exchange: RowExchange;
+  readonly #rows: Buffer;
+  readonly #list: Uint32Array;
+
+  constructor(
+    cluster: Cluster,
+    plan: ModelPlan,
+    host: HostBackend,
+    full: EmbeddingStore,
+    hot: EmbeddingStore | undefined,
+    exchange: RowExchange,
+  ) {
+    this.#cluster = cluster;
+    this.#plan = plan;
+    this.#host = host;
+    this.#full = full;
+    this.#hot = hot;
+    this.#exchange = exchange;
+    this.#rows = host.allocate(exchange.capacity, "rows to move");
+    const { buffer, byteOffset } = host.floats(this.#rows);
+    this.#list = new Uint32Array(buffer, byteOffset, exchange.capacity);
+  }
+
+  /** Fills this rank's part of the shard: the same values as tables on one host have. */
+  initialise(seed: number): void {
+    const { hosts, host, locals, local } = this.#cluster;
+    const { dim } = this.#plan.shape;
+    const shard = this.#host.floats(this.#full.weights);
+    let weights = new Float32Array(0);
+    let index = 0;
+    for (const chunk of rowChunks(this.#plan)) {
+      if (index++ % locals !== local) continue;
+      if (weights.length < chunk.rows * dim) weights = new Float32Array(chunk.rows * dim);
+      initialiseChunk(this.#plan, seed, chunk, weights);
+      for (let i = (host + hosts - chunk.row % hosts) % hosts; i < chunk.rows; i += hosts) {
+        shard.set(weights.subarray(i * dim, (i + 1) * dim), Math.floor((chunk.row + i) / hosts) * dim);
+      }
+    }
+  }
+
+  /** Copies rows of the hot replica, which all hosts have, to the shards they belong to. */
+  push(rows: Uint32Array, hotRows: Uint32Array): void {
+    const { hosts, host } = this.#cluster;
+    const own = indicesWhere(rows, (row) => row % hosts === host);
+    const [from, to] = [hotRows, rows.map((row) => Math.floor(row / hosts))].map((list) => own.map((i) => list[i]));
+    for (const [full, hot, width] of this.#matrices()) {
+      this.#inChunks(own.length, (first, end) => {
+        this.#pack(hot, from.subarray(first, end), width);
+        this.#unpack(this.#exchange.outgoing, full, to.subarray(first, end), width);
+      });
+    }
+  }
+
+  /** Copies rows from all shards to the hot replica of every host. The list is the same on all hosts. */
+  pull(rows: Uint32Array, hotRows: Uint32Array): void {
+    const { hosts, host } = this.#cluster;
+    const { outgoing, incoming, peers } = this.#exchange;
+    this.#inChunks(rows.length, (first, end) => {
+      const part = rows.subarray(first, end);
+      const byOwner = Array.from({ length: hosts }, (_, h) => indicesWhere(part, (row) => row % hosts === h));
+      const counts = Int32Array.from(byOwner, (list) => list.length);
+      const own = byOwner[host].map((i) => Math.floor(part[i] / hosts));
+      const targets = Uint32Array.from(byOwner.flatMap((list) => [...list].map((i) => hotRows[first + i])));
+      for (const [full, hot, width] of this.#matrices()) {
+        this.#pack(full, own, width);
+        const sent = this.#host.floats(outgoing).subarray(0, own.length * width);
+        peers.allGather(sent, this.#host.floats(incoming), counts, width);
+        this.#unpack(incoming, hot, targets, width);
+      }
+    });
+  }
+
+  /** Weights and optimizer state: of the shard, of the replica, and the words of a row. */
+  *#matrices(): Generator<[full: Buffer, hot: Buffer, width: number]> {
+    const { dim, optimizer } = this.#plan.shape;
+    const [full, hot] = [this.#full, this.#hot!];
+    yield [full.weights, hot.weights, dim];
+    if (full.state !== undefined) yield [full.state, hot.state!, stateWordsPerRow(optimizer, dim)];
+  }
+
+  #inChunks(count: number, work: (first: number, end: number) => void): void {
+    const chunk = this.#exchange.capacity;
+    for (let first = 0; first < count; first += chunk) work(first, Math.min(first + chunk, count));
+  }
+
+  #pack(source: Buffer, rows: Uint32Array, width: number): void {
+    this.#list.set(rows);
+    this.#host.packRows(rows.length, width, source, this.#rows, this.#exchange.outgoing);
+  }
+
+  #unpack(packed: Buffer, target: Buffer, rows: Uint32Array, width: number): void {
+    this.#list.set(rows);
+    this.#host.unpackRows(rows.length, width, packed, this.#rows, target);
+  }
+}
+
+function indicesWhere(list: Uint32Array, chosen: (value: number) => boolean): Uint32Array {
+  return Uint32Array.from(list.keys()).filter((i) => chosen(list[i]));
+}

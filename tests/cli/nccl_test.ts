@@ -1,0 +1,50 @@
+/** Processes that mpirun started, with an emulated GPU each: NCCL's id reaches them over MPI. */
+import assert from "node:assert/strict";
+import { runMpi, testWithEach } from "../support/mpirun.ts";
+import { jsonLines, TINY_MODEL, Workplace } from "./support.ts";
+
+const CLI = new URL("../../cli.ts", import.meta.url);
+const FLAGS = ["--device", "emulated", "--json", "--quiet", "--print-freq", "1", "--batch-size", "50"];
+
+/** The command that trains in mode `mode` into the directory run. */
+function commandIn(place: Workplace, mode: string): string[] {
+  return ["train", place.log("log.tsv", 500), "--mode", mode, "--out", place.join("run"), ...FLAGS];
+}
+
+/** What a run printed and left. */
+function outcomeOf(place: Workplace, stdout: string) {
+  const events = jsonLines(stdout);
+  const { "rows.f32": rows, "dense.f32": dense } = place.bits("run/last");
+  const losses: number[] = events.filter(({ event }) => event === "progress").map(({ loss }) => loss);
+  return { losses, result: events.at(-1), rows, dense };
+}
+
+async function threads(mode: string) {
+  using place = new Workplace();
+  return outcomeOf(place, await place.succeed(...commandIn(place, mode), ...TINY_MODEL));
+}
+
+/** Modes, with the processes of each host. Rows in host memory are shared by one host's processes only. */
+const PLACES: [mode: string, hosts: number[]][] = [["fae", [2]], ["hybrid", [2]], ["gpu", [1, 1]]];
+
+for (const [mode, hosts] of PLACES) {
+  testWithEach(
+    `processes with a GPU each, on ${hosts.length} hosts in mode ${mode}, leave the bits of threads`,
+    async (launcher) => {
+      const expected = await threads(mode);
+      assert.ok(expected.losses.length >= 8);
+      using place = new Workplace();
+      const model = TINY_MODEL.slice(0, TINY_MODEL.indexOf("--ranks"));
+      const command = [...commandIn(place, mode), "--collective", "nccl", ...model];
+      const { code, stdout, stderr } = await runMpi(launcher, hosts, CLI, command);
+      assert.equal(code, 0, stderr);
+      const found = outcomeOf(place, stdout);
+      assert.deepEqual(found.losses, expected.losses);
+      assert.deepEqual([found.rows, found.dense], [expected.rows, expected.dense]);
+      for (const field of ["ranks", "device", "bytesFromRanks", "launchesPerStep"]) {
+        assert.deepEqual(found.result[field], expected.result[field], field);
+      }
+      assert.ok(found.result.bytesFromRanks > 0);
+    },
+  );
+}

@@ -1,0 +1,41 @@
+/**
+ * Run by mpirun: a step over every batch of a layout. Arguments: the layout's directory, dim and the rows of the tables
+ * as JSON. Rank 0 prints for each batch its kind, what all ranks sent and what the formula says.
+ */
+import { Cluster } from "../../src/collective/cluster.ts";
+import { BATCH_KINDS, Layout } from "../../src/layout/layout.ts";
+import { planModel } from "../../src/model/shape.ts";
+import { wireBytes } from "../../src/plan/wire_bytes.ts";
+import { MpiRanks } from "../../src/train/mpi_ranks.ts";
+
+using layout = Layout.open(Deno.args[0]);
+const dim = Number(Deno.args[1]);
+const { denseFeatures } = layout.shape;
+const plan = planModel({
+  dim,
+  tableRows: JSON.parse(Deno.args[2]),
+  bottom: [denseFeatures, 7, dim],
+  top: [5, 1],
+  interaction: "dot",
+  optimizer: "sgd",
+});
+using cluster = Cluster.open();
+await using group = await MpiRanks.open(cluster, {
+  ...{ plan, batchShape: layout.shape, hotRows: layout.hotRows.length },
+  ...{ devices: undefined, tablesOnDevices: false },
+}, () => {});
+let before = 0;
+for (const kind of BATCH_KINDS) {
+  for (let index = 0; index < layout.batches(kind); index++) {
+    const slot = group.acquire();
+    const batch = group.batches[slot];
+    layout.readBatch(kind, index, batch);
+    batch.learningRate = 0.1;
+    group.train(slot);
+    group.drain();
+    const sent = cluster.bytesSent();
+    const { dense, rows, gradients } = wireBytes(batch, plan, cluster.hosts, cluster.locals);
+    if (cluster.first) console.log(JSON.stringify({ kind, counted: sent - before, formula: dense + rows + gradients }));
+    before = sent;
+  }
+}

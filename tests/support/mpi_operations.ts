@@ -1,0 +1,74 @@
+/** Run by mpirun: every operation of ffi/mpi.ts between all ranks, checked on each. Prints one line a rank. */
+import assert from "node:assert/strict";
+import { consecutive, MpiError, MpiTimeout, openMpi } from "../../ffi/mpi.ts";
+
+const mpi = openMpi();
+const { world } = mpi;
+const { rank, ranks } = world;
+const request = world.request();
+const own = (words: number) => Float32Array.from({ length: words }, (_, i) => 10 * rank + i);
+const all = Array.from({ length: ranks }, (_, r) => r);
+
+assert.ok(ranks >= 2 && rank >= 0 && rank < ranks);
+assert.ok(mpi.version.length > 3 && mpi.host.length > 0);
+assert.equal(request.done(), true, "nothing was begun");
+
+const text = new TextEncoder().encode(rank === 1 ? "from one" : "........");
+world.broadcast(text, 1, request).wait();
+assert.equal(new TextDecoder().decode(text), "from one");
+
+const sum = new Float32Array(3);
+world.allReduce("sum", own(3), sum, request).wait();
+assert.deepEqual([...sum], [0, 1, 2].map((i) => all.reduce((total, r) => total + 10 * r + i, 0)));
+world.allReduce("max", own(3), sum, request).wait();
+assert.deepEqual([...sum], [0, 1, 2].map((i) => 10 * (ranks - 1) + i));
+
+// Rank r gives r + 1 words.
+const counts = all.map((r) => r + 1);
+const gathered = new Float32Array(counts.reduce((a, b) => a + b));
+world.allGather(own(rank + 1), gathered, consecutive(counts), request).wait();
+assert.deepEqual([...gathered], all.flatMap((r) => counts.slice(0, r + 1).map((_, i) => 10 * r + i)));
+
+// Rank r sends r + s words to rank s: none from 0 to itself.
+const sent = consecutive(all.map((s) => rank + s));
+const received = consecutive(all.map((r) => r + rank));
+const source = Float32Array.from({ length: all.reduce((n, s) => n + rank + s, 0) }, (_, i) => 1000 * rank + i);
+const target = new Float32Array(all.reduce((n, r) => n + r + rank, 0));
+world.allToAll(source, sent, target, received, request).wait();
+for (const r of all) {
+  const first = all.slice(0, rank).reduce((n, s) => n + r + s, 0);
+  const part = target.subarray(received.firsts[r], received.firsts[r] + received.counts[r]);
+  assert.deepEqual([...part], Array.from({ length: r + rank }, (_, i) => 1000 * r + first + i));
+}
+
+// Large enough for every protocol the libraries have, over memory that processes could share.
+const large = new Float32Array(new SharedArrayBuffer(4 * 300_000)).fill(rank + 1);
+const largeSum = new Float32Array(300_000);
+world.allReduce("sum", large, largeSum, request);
+let polls = 0;
+while (!request.done()) polls++;
+assert.ok(polls >= 0 && largeSum.every((value) => value === ranks * (ranks + 1) / 2));
+
+const halves = world.split(rank % 2, ranks - rank);
+assert.equal(halves.ranks, all.filter((r) => r % 2 === rank % 2).length);
+assert.equal(halves.rank, all.filter((r) => r % 2 === rank % 2 && r > rank).length, "ordered by key");
+
+assert.throws(
+  () => world.broadcast(text, ranks + 5, request),
+  (error) =>
+    error instanceof MpiError && error.call === "MPI_Ibcast" && error.code !== 0 && /root|invalid/i.test(error.message),
+);
+
+// The others come late: waiting ends, and the operation can still be completed.
+world.barrier(request).wait();
+if (rank === 0) {
+  world.patienceMs = 100;
+  assert.throws(() => world.barrier(request).wait(), MpiTimeout);
+  world.patienceMs = Infinity;
+  request.wait();
+} else {
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 400);
+  world.barrier(request).wait();
+}
+console.log(`rank ${rank} of ${ranks} is done`);
+mpi.finalize();

@@ -1,0 +1,76 @@
+/** Starts processes as users do: with the mpirun of Open MPI, and with that of MPICH. */
+import { mpiRequest } from "../../ffi/mpi.ts";
+
+/** An mpirun of this machine, or why there is none. */
+export interface Launcher {
+  readonly name: "Open MPI" | "MPICH";
+  /** Path or name of the program; undefined if it is missing. */
+  readonly mpirun: string | undefined;
+  /** To be added to the names of tests: why they are skipped. */
+  readonly skipped: string;
+}
+
+/** Both implementations. */
+export const LAUNCHERS: readonly Launcher[] = [find("Open MPI"), find("MPICH")];
+
+function find(name: Launcher["name"]): Launcher {
+  const mpich = name === "MPICH";
+  for (const mpirun of [mpich ? "mpirun.mpich" : "mpirun.openmpi", "mpirun"]) {
+    try {
+      const { stdout } = new Deno.Command(mpirun, { args: ["--version"], stderr: "null" }).outputSync();
+      const found = /open mpi/i.test(new TextDecoder().decode(stdout)) ? "Open MPI" : "MPICH";
+      if (found === name) return { name, mpirun, skipped: "" };
+    } catch {
+      // Not there under this name.
+    }
+  }
+  const { install } = mpiRequest(mpich);
+  return { name, mpirun: undefined, skipped: ` (skipped: no mpirun of ${name}; ${install})` };
+}
+
+/** Registers one test for each launcher; it is skipped, and says why, where the launcher is missing. */
+export function testWithEach(name: string, fn: (launcher: Launcher) => void | Promise<void>): void {
+  for (const launcher of LAUNCHERS) {
+    const { mpirun, skipped } = launcher;
+    Deno.test({ name: `${launcher.name}: ${name}${skipped}`, ignore: mpirun === undefined, fn: () => fn(launcher) });
+  }
+}
+
+/** How the processes ended. */
+export interface MpiOutcome {
+  readonly code: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** Starts a program; `ranks` lists the processes of each host that it is to believe in. */
+export function startMpi(
+  { name, mpirun }: Launcher,
+  ranks: readonly number[],
+  program: URL,
+  args: readonly string[],
+  env: Record<string, string> = {},
+): Deno.ChildProcess {
+  const set = name === "MPICH" ? "-env" : "-x";
+  const each = (count: number, host: number) => [
+    ...["-n", `${count}`],
+    ...(name === "MPICH" ? [set, "HOTSET_HOST", `host-${host}`] : [set, `HOTSET_HOST=host-${host}`]),
+    ...[Deno.execPath(), "run", "-A", "--no-check", program.pathname, ...args],
+  ];
+  const contexts = ranks.map(each).flatMap((context, host) => host === 0 ? context : [":", ...context]);
+  return new Deno.Command(mpirun!, {
+    args: name === "MPICH" ? contexts : ["--oversubscribe", ...contexts],
+    // Open MPI refuses to run as root, which containers are.
+    env: { NO_COLOR: "1", OMPI_ALLOW_RUN_AS_ROOT: "1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM: "1", ...env },
+    stdin: "null",
+    stdout: "piped",
+    stderr: "piped",
+  }).spawn();
+}
+
+/** Runs a program to its end. */
+export async function runMpi(...started: Parameters<typeof startMpi>): Promise<MpiOutcome> {
+  const { code, stdout, stderr } = await startMpi(...started).output();
+  const decoder = new TextDecoder();
+  return { code, stdout: decoder.decode(stdout), stderr: decoder.decode(stderr) };
+}
