@@ -451,7 +451,10 @@ async function trainHere(
     }
     if (first && flags.report !== undefined && !flags.demo) hotset.writeRunReport(out, flags.report);
   } catch (error) {
-    if (!(error instanceof hotset.Interrupted)) throw error;
+    if (!(error instanceof hotset.Interrupted)) {
+      if (cluster?.knows(error) === false) console.error(`Continue with: ${again} ${out}`);
+      throw error;
+    }
     if (first) console.error(`${error.message}. Continue with: ${again} ${error.run}`);
     process.exitCode = interrupt.exitCode;
   }

@@ -344,7 +344,7 @@ export class Request {
       Atomics.wait(SLEEPER, 0, 0, SLEEP_MS);
       const waited = performance.now() - begin;
       if (waited > this.#communicator.patienceMs) {
-        throw new MpiTimeout(`other ranks did not answer for ${Math.round(waited / 1000)} seconds`);
+        throw new MpiTimeout(`Cannot go on: other ranks did not answer for ${Math.round(waited / 1000)} seconds`);
       }
     }
   }

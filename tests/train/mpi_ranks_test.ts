@@ -134,22 +134,25 @@ testWithEach(
   },
 );
 
-testWithEach("a rank that is killed ends all soon, and what was saved goes on", async (launcher) => {
-  using directory = new TemporaryDirectory();
-  const dataset = dataOf(directory);
-  const out = directory.join("run");
-  const config = { ...CONFIG, epochs: 200 };
-  const process = startMpi(launcher, [1, 1], TRAINING, [dataset.directory, out, JSON.stringify(config)]);
-  await waitFor(() => exists(`${out}/last/manifest.json`));
-  const begin = performance.now();
-  killOne(out);
-  const { code } = await process.output();
-  assert.notEqual(code, 0);
-  assert.ok(performance.now() - begin < 20_000, "soon");
-  const controller = new AbortController();
-  const report = () => controller.abort();
-  await assert.rejects(resumeRun({ out, report, signal: () => controller.signal }), /interrupted at step/);
-});
+for (const signal of ["SIGKILL", "SIGSTOP"] as const) {
+  testWithEach(`a rank that gets ${signal} ends all soon, and what was saved goes on`, async (launcher) => {
+    using directory = new TemporaryDirectory();
+    const dataset = dataOf(directory);
+    const out = directory.join("run");
+    const args = [dataset.directory, out, JSON.stringify({ ...CONFIG, epochs: 200 })];
+    const process = startMpi(launcher, [1, 1], TRAINING, args, { HOTSET_MPI_PATIENCE: "2" });
+    await waitFor(() => exists(`${out}/last/manifest.json`));
+    const begin = performance.now();
+    signalOne(out, signal);
+    const { code, stderr } = await process.output();
+    assert.notEqual(code, 0);
+    assert.ok(performance.now() - begin < 20_000, "soon");
+    if (signal === "SIGSTOP") assert.match(new TextDecoder().decode(stderr), /did not answer for 2 seconds/);
+    const controller = new AbortController();
+    const report = () => controller.abort();
+    await assert.rejects(resumeRun({ out, report, signal: () => controller.signal }), /interrupted at step/);
+  });
+}
 
 testWithEach("hosts with different numbers of ranks, and what fails on one rank", async (launcher) => {
   using directory = new TemporaryDirectory();
@@ -164,13 +167,13 @@ testWithEach("hosts with different numbers of ranks, and what fails on one rank"
   assert.equal(stderr.match(/a run is there/g)?.length, 1, stderr);
 });
 
-/** Kills one of the processes that train in a directory. */
-function killOne(out: string): void {
+/** Sends a signal to one of the processes that train in a directory. */
+function signalOne(out: string, signal: Deno.Signal): void {
   for (const { name } of Deno.readDirSync("/proc")) {
     if (!/^\d+$/.test(name)) continue;
     try {
       const line = Deno.readTextFileSync(`/proc/${name}/cmdline`);
-      if (line.startsWith(Deno.execPath()) && line.includes(out)) return Deno.kill(Number(name), "SIGKILL");
+      if (line.startsWith(Deno.execPath()) && line.includes(out)) return Deno.kill(Number(name), signal);
     } catch {
       // It has ended meanwhile.
     }
