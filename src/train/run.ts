@@ -136,7 +136,7 @@ export async function startRun(config: TrainConfig, dataset: Dataset, options: R
  * whatever machine; or with `ranks` others, whose sums are taken in another order.
  */
 export async function resumeRun(options: RunOptions, ranks?: number): Promise<ResultEvent> {
-  const { out, report, cluster } = options;
+  const { report, cluster } = options;
   const { record, dataset, begin } = await inTurn(options, () => reopen(options));
   const wanted = cluster?.ranks ?? ranks;
   if (wanted !== undefined && record.ranks !== null && wanted !== record.ranks) {
