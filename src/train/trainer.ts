@@ -78,8 +78,9 @@ export class Trainer {
   readonly #selection: Split | undefined;
   readonly #batches: Readonly<Record<BatchKind, number>>;
   #order: Record<BatchKind, Uint32Array> = { cold: new Uint32Array(0), hot: new Uint32Array(0) };
-  /** Which batches the latest steps are over. */
-  readonly #stepBatches = new Map<number, string>();
+  /** Which batches the latest steps are over: the kind and its number, by step modulo STEPS_IN_FLIGHT. */
+  readonly #stepKinds = new Array<BatchKind>(STEPS_IN_FLIGHT).fill("cold");
+  readonly #stepBatches = new Uint32Array(STEPS_IN_FLIGHT);
   /** Sum of losses since the last progress event. */
   #loss = 0;
   /** The step at whose progress event they had exploded, and have not come back since, as the first of a run may. */
@@ -127,7 +128,7 @@ export class Trainer {
       }
     } catch (error) {
       const step = stepOfLossFault(messageOf(error));
-      if (step !== undefined) this.#fail(`the loss of step ${step} (${this.#stepBatches.get(step)}) is not a number`);
+      if (step !== undefined) this.#fail(`the loss of step ${step} (${this.#batchOf(step)}) is not a number`);
       throw error;
     }
     writer?.finish();
@@ -145,7 +146,12 @@ export class Trainer {
     const { step } = this.#state;
     const first = step - (step - 1) % config.printFreq;
     const what = Number.isFinite(mean) ? `is ${mean.toPrecision(3)}` : "is not a number";
-    return this.#fail(`the mean loss of steps ${first} to ${step} (the last: ${this.#stepBatches.get(step)}) ${what}`);
+    return this.#fail(`the mean loss of steps ${first} to ${step} (the last: ${this.#batchOf(step)}) ${what}`);
+  }
+
+  /** Names the batch of one of the latest steps. */
+  #batchOf(step: number): string {
+    return `${this.#stepKinds[step % STEPS_IN_FLIGHT]} batch ${this.#stepBatches[step % STEPS_IN_FLIGHT]}`;
   }
 
   /** Ends a run whose numbers have gone wrong. */
@@ -230,8 +236,8 @@ export class Trainer {
     layout.readBatch(kind, this.#order[kind][position], batch);
     batch.learningRate = learningRateAt(config, ++this.#state.step);
     batch.step = this.#state.step;
-    this.#stepBatches.set(this.#state.step, `${kind} batch ${this.#order[kind][position]}`);
-    this.#stepBatches.delete(this.#state.step - STEPS_IN_FLIGHT);
+    this.#stepKinds[this.#state.step % STEPS_IN_FLIGHT] = kind;
+    this.#stepBatches[this.#state.step % STEPS_IN_FLIGHT] = this.#order[kind][position];
     this.#sync.note(batch);
     this.#writer?.keepRowsOf(batch);
     this.#group.train(slot);

@@ -18,6 +18,7 @@ import { tinyDataset } from "./tiny_dataset.ts";
 const [gemm, optimizer, steps] = Deno.args as [Gemm, "sgd" | "adagrad" | "rwsadagrad", string];
 /** Steps before the count: V8 compiles and learns. */
 const WARM_UP = 3000;
+const ROUNDS = 8;
 const BATCH_SIZE = 16;
 const HOT_ROWS = 650; // the small tables, and some of the large one
 
@@ -70,6 +71,12 @@ function train(kind: BatchKind, count: number): void {
 }
 
 for (const kind of BATCH_KINDS) train(kind, WARM_UP);
-const before = Deno.memoryUsage().heapUsed;
-for (const kind of BATCH_KINDS) train(kind, Number(steps) / 2);
-console.log((Deno.memoryUsage().heapUsed - before) / Number(steps));
+// V8 compiles on other threads, and until it is done it makes more itself: the least of a few rounds counts.
+let least = Infinity;
+for (let round = 0; round < ROUNDS; round++) {
+  const before = Deno.memoryUsage().heapUsed;
+  for (const kind of BATCH_KINDS) train(kind, Number(steps) / 2);
+  const bytes = Deno.memoryUsage().heapUsed - before;
+  if (bytes > 0) least = Math.min(least, bytes); // less than nothing: something was collected
+}
+console.log(least / Number(steps));
