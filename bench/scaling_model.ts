@@ -136,7 +136,9 @@ for (const { preset, scale, hotMemory } of SETTINGS) {
     const twoHosts = await measure(measured, preset, tableRows, [1, 1]);
     const copy = Math.max(0, (twoHosts.seconds - slower * work(MEASURED_BATCH, 2)) / (twoHosts.bytes / 2));
     constants.push(
-      `${preset}: fixed ${microseconds(fixed)} us, read ${microseconds(read)} us and compute ${microseconds(compute)} us ` +
+      `${preset}: fixed ${microseconds(fixed)} us, read ${microseconds(read)} us and compute ${
+        microseconds(compute)
+      } us ` +
         `a sample, slower ${slower.toFixed(2)}, copy ${(1e9 * copy).toFixed(2)} ns a byte`,
     );
 

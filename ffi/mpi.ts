@@ -204,6 +204,16 @@ export function openMpi(): Mpi {
   return opened ??= initialise();
 }
 
+/** The library of this machine and what it calls itself, asked without beginning anything. Throws LibraryError. */
+export function mpiVersion(): { path: string; version: string } {
+  const { path, symbols: mpi } = openLibrary(mpiRequest(launched().mpich));
+  return { path, version: versionOf(mpi) };
+}
+
+function versionOf(mpi: Symbols): string {
+  return textOf(mpi.MPI_Get_library_version).split("\n")[0];
+}
+
 function initialise(): Mpi {
   const { ranks, mpich } = launched();
   const { path, symbols: mpi } = openLibrary(mpiRequest(mpich));
@@ -239,7 +249,7 @@ export class Mpi {
   constructor(path: string, mpi: Symbols) {
     this.path = path;
     this.#symbols = mpi;
-    this.version = textOf(mpi.MPI_Get_library_version).split("\n")[0];
+    this.version = versionOf(mpi);
     this.host = textOf(mpi.MPI_Get_processor_name);
     this.world = new Communicator(mpi, constantsOf(mpi), undefined);
   }

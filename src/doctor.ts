@@ -1,5 +1,6 @@
 /** What this machine offers: what computes, what is missing, and how to get it. */
 import { cpuOptions, deviceFindings, type Gemm, openHost } from "./backend/open.ts";
+import { mpiFinding } from "./collective/mpi_finding.ts";
 import { messageOf } from "./errors.ts";
 import { expectedSpeed } from "./train/expected_speed.ts";
 
@@ -47,7 +48,7 @@ export async function diagnose(): Promise<Diagnosis> {
       } free`,
     },
   ];
-  findings.push(...await deviceFindings());
+  findings.push(...await deviceFindings(), mpiFinding());
   const gemmGflops: Partial<Record<Exclude<Gemm, "auto">, number>> = {};
   for (const [gemm, name] of [["openblas", "OpenBLAS"], ["wasm", "WASM kernels"]] as const) {
     try {

@@ -27,7 +27,7 @@ const MAY_IMPORT: Record<string, string[]> = {
   "report": ["train", "plan", "doctor", "layout", "profile", "dataset", "foundation"],
   "plan": ["train", "model", "layout", "profile", "dataset", "contract", "foundation"],
   "train": ["open", "collective", "model", "layout", "profile", "dataset", "contract", "foundation"],
-  "doctor": ["train", "open", "foundation"],
+  "doctor": ["train", "open", "collective", "foundation"],
   "model": ["collective", "layout", "contract", "foundation"],
   "layout": ["profile", "dataset", "contract", "foundation"],
   "profile": ["dataset", "contract", "foundation"],

@@ -1,32 +1,42 @@
 /**
  * Kills and corrupts: shows that nothing is lost and that nothing wrong is taken for right.
  *
- *     deno task faults --kills 200 --corruptions 500 --seed 1
+ *     deno task faults --kills 200 --corruptions 500 --rank-kills 20 --seed 1
  *
  * Kills: commands of the pipeline (prepare, profile, layout, train with checkpoints) are killed (SIGKILL) at random moments
  * and given again until they are done; in the end every artifact must have the bits of an undisturbed pipeline, and no
  * other file may be there. Corruptions: one file of one artifact is cut, prolonged, overwritten, removed, or has one bit
  * flipped; opening the artifact must fail with one line "Cannot ..." that is no stack trace. Every tenth of them, and a
- * full disk (a limit on the size of files), goes through the command line. Writes one JSON object.
+ * full disk (a limit on the size of files), goes through the command line. Rank kills: one of two ranks that mpirun
+ * started is killed; all must end within 20 seconds, and the command that training named goes on, in the end to the bits
+ * of an undisturbed training. Writes one JSON object.
  */
 import { parseArgs } from "node:util";
 import { runCorruptions, runFullDisk, runKills } from "../tests/support/faults.ts";
+import { runRankKills } from "../tests/support/rank_kills.ts";
 
 if (import.meta.main) {
   const { values } = parseArgs({
     options: {
       kills: { type: "string", default: "200" },
       corruptions: { type: "string", default: "500" },
+      "rank-kills": { type: "string", default: "20" },
       seed: { type: "string", default: "1" },
     },
   });
   const seed = Number(values.seed);
   const result = {
+    rankKills: await runRankKills(Number(values["rank-kills"]), seed),
     kills: await runKills(Number(values.kills), seed),
     corruptions: await runCorruptions(Number(values.corruptions), seed),
     fullDisk: await runFullDisk(Number(values.corruptions) > 0 ? 20 : 0, seed),
   };
   console.log(JSON.stringify(result, null, 1));
-  const faults = [...result.kills.faults, ...result.corruptions.faults, ...result.fullDisk.faults];
+  const faults = [
+    ...result.rankKills.faults,
+    ...result.kills.faults,
+    ...result.corruptions.faults,
+    ...result.fullDisk.faults,
+  ];
   Deno.exit(faults.length === 0 ? 0 : 1);
 }

@@ -4,9 +4,9 @@ import { LibraryError } from "../../ffi/library.ts";
 import { closeSharedPages, createSharedPages, mapSharedPages, type SharedPages } from "../../ffi/shared_pages.ts";
 import { HotsetError } from "../errors.ts";
 
-/** Names the host of a process, in place of the machine's own name. */
 /** The largest of the flags that ranks agree on, each a bit. */
 const MOST_FLAG = 2;
+/** Names the host of a process, in place of the machine's own name. */
 const HOST_VARIABLE = "HOTSET_HOST";
 const HOST_BYTES = 256;
 /** Seconds without an answer after which the other ranks count as gone. */

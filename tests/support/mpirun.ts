@@ -74,3 +74,16 @@ export async function runMpi(...started: Parameters<typeof startMpi>): Promise<M
   const decoder = new TextDecoder();
   return { code, stdout: decoder.decode(stdout), stderr: decoder.decode(stderr) };
 }
+
+/** The processes that `startMpi` started with a path among their arguments, the launcher itself left out. */
+export function processesOf(path: string): number[] {
+  return [...Deno.readDirSync("/proc")].map(({ name }) => Number(name)).filter((process) => {
+    if (!(process > 0)) return false;
+    try {
+      const words = Deno.readTextFileSync(`/proc/${process}/cmdline`).split("\0");
+      return words[0] === Deno.execPath() && words.includes(path);
+    } catch {
+      return false; // It has ended meanwhile.
+    }
+  });
+}

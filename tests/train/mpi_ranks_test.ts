@@ -5,7 +5,7 @@ import { resolveConfig, type TrainConfig } from "../../src/train/config.ts";
 import { resumeRun, startRun } from "../../src/train/run.ts";
 import { readRunLog } from "../../src/train/run_log.ts";
 import { largestError } from "../support/close.ts";
-import { type Launcher, runMpi, startMpi, testWithEach } from "../support/mpirun.ts";
+import { type Launcher, processesOf, runMpi, startMpi, testWithEach } from "../support/mpirun.ts";
 import { TemporaryDirectory } from "../support/temporary.ts";
 import { tinyDataset } from "../support/tiny_dataset.ts";
 
@@ -143,7 +143,7 @@ for (const signal of ["SIGKILL", "SIGSTOP"] as const) {
     const process = startMpi(launcher, [1, 1], TRAINING, args, { HOTSET_MPI_PATIENCE: "2" });
     await waitFor(() => exists(`${out}/last/manifest.json`));
     const begin = performance.now();
-    signalOne(out, signal);
+    Deno.kill(processesOf(out)[0], signal);
     const { code, stderr } = await process.output();
     assert.notEqual(code, 0);
     assert.ok(performance.now() - begin < 20_000, "soon");
@@ -166,20 +166,6 @@ testWithEach("hosts with different numbers of ranks, and what fails on one rank"
   assert.notEqual(code, 0);
   assert.equal(stderr.match(/a run is there/g)?.length, 1, stderr);
 });
-
-/** Sends a signal to one of the processes that train in a directory. */
-function signalOne(out: string, signal: Deno.Signal): void {
-  for (const { name } of Deno.readDirSync("/proc")) {
-    if (!/^\d+$/.test(name)) continue;
-    try {
-      const line = Deno.readTextFileSync(`/proc/${name}/cmdline`);
-      if (line.startsWith(Deno.execPath()) && line.includes(out)) return Deno.kill(Number(name), signal);
-    } catch {
-      // It has ended meanwhile.
-    }
-  }
-  assert.fail("no process trains");
-}
 
 async function waitFor(condition: () => boolean): Promise<void> {
   for (let i = 0; i < 600 && !condition(); i++) await new Promise((resolve) => setTimeout(resolve, 50));

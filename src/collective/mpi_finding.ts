@@ -1,0 +1,13 @@
+/** Whether this machine has MPI, for people. */
+import { mpiVersion } from "../../ffi/mpi.ts";
+import { messageOf } from "../errors.ts";
+
+/** The library that `--collective mpi` would use: its version and place, or the command that gets one. Never throws. */
+export function mpiFinding(): { name: string; found: boolean; detail: string } {
+  try {
+    const { version, path } = mpiVersion();
+    return { name: "MPI", found: true, detail: `${version}, ${path}` };
+  } catch (error) {
+    return { name: "MPI", found: false, detail: messageOf(error) };
+  }
+}
