@@ -6,10 +6,10 @@
  *
  * A mean step over a batch of B samples, with H hosts of R ranks on C cores each:
  *
- *     seconds = max(1, R / C) (fixed + read B + compute B / (H R)) slower + copy bytes + bytes / bandwidth
+ *     seconds = max(1, R / C) (fixed / R + read B + compute B / (H R)) slower + copy bytes + bytes / bandwidth
  *               + latency messages
  *
- * Every rank reads the whole batch and computes its part. `bytes` are those that a host sends (src/plan/wire_bytes.ts,
+ * Every rank reads the whole batch and computes its part; the ranks of a host split the update of dense parameters. `bytes` are those that a host sends (src/plan/wire_bytes.ts,
  * all hosts' divided by H), `messages` H - 1 for each of the exchanges of a step, one after the other. `fixed`, `read`
  * and `compute` are those of one rank alone; `slower` is what a second rank on the second core takes from the first;
  * `copy` is what packing, sending and adding a byte costs two hosts that this machine plays, beyond all that. Nothing is
@@ -130,11 +130,12 @@ for (const { preset, scale, hotMemory } of SETTINGS) {
     const perSample = (alone.seconds - few.seconds) / (MEASURED_BATCH - SMALL_BATCH);
     const compute = perSample - read;
     const fixed = Math.max(0, few.seconds - SMALL_BATCH * perSample);
-    const work = (samples: number, ranks: number) => fixed + read * samples + compute * samples / ranks;
+    const work = (samples: number, hosts: number, locals: number) =>
+      fixed / locals + read * samples + compute * samples / (hosts * locals);
     const pair = await measure(measured, preset, tableRows, [2]);
-    const slower = Math.max(1, pair.seconds / work(MEASURED_BATCH, 2));
+    const slower = Math.max(1, pair.seconds / work(MEASURED_BATCH, 1, 2));
     const twoHosts = await measure(measured, preset, tableRows, [1, 1]);
-    const copy = Math.max(0, (twoHosts.seconds - slower * work(MEASURED_BATCH, 2)) / (twoHosts.bytes / 2));
+    const copy = Math.max(0, (twoHosts.seconds - slower * work(MEASURED_BATCH, 2, 1)) / (twoHosts.bytes / 2));
     constants.push(
       `${preset}: fixed ${microseconds(fixed)} us, read ${microseconds(read)} us and compute ${
         microseconds(compute)
@@ -148,7 +149,7 @@ for (const { preset, scale, hotMemory } of SETTINGS) {
       const shared = Math.max(1, ranks / cores);
       // Hosts that share the cores copy one after the other as well, on one core each.
       const copies = copy * bytes / Math.min(hosts.length, cores);
-      const predicted = shared * slower * work(MEASURED_BATCH, ranks) + copies;
+      const predicted = shared * slower * work(MEASURED_BATCH, hosts.length, hosts[0]) + copies;
       const rate = (time: number) => Math.round(MEASURED_BATCH / time).toLocaleString("en");
       checks.push(
         `| ${preset} | ${hosts.length} x ${hosts[0]} | ${(bytes / 2 ** 20).toFixed(1)} | ${rate(predicted)} | ` +
@@ -162,7 +163,7 @@ for (const { preset, scale, hotMemory } of SETTINGS) {
     for (const hosts of HOSTS) {
       const ofHost = bytes.get(hosts)! / hosts;
       const crowded = Math.max(1, ranksOfHost / cores) * (ranksOfHost > 1 ? slower : 1);
-      const local = crowded * work(batchSize, hosts * ranksOfHost) + copy * ofHost;
+      const local = crowded * work(batchSize, hosts, ranksOfHost) + copy * ofHost;
       const rates = bandwidths.map((gbit) => {
         const wire = 8 * ofHost / (gbit * 1e9) + latency * exchanges * (hosts - 1);
         return Math.round(batchSize / (local + wire)).toLocaleString("en");
