@@ -7,7 +7,7 @@ import { LAUNCHERS, processesOf, startMpi } from "./mpirun.ts";
 const CLI = new URL("../../cli.ts", import.meta.url);
 const FLAGS = [
   ...["--collective", "mpi", "--device", "cpu", "--arch-mlp-bot", "13-16-16", "--arch-mlp-top", "16-1"],
-  ...["--optimizer", "adagrad", "--learning-rate", "0.02", "--batch-size", "64", "--hot-memory", "1MiB"],
+  ...["--optimizer", "adagrad", "--learning-rate", "0.02", "--batch-size", "64", "--hot-memory", "2MiB"],
   ...["--epochs", "100", "--checkpoint-steps", "50", "--test-freq", "2000", "--keep", "1"],
 ];
 /** One rank on each of two hosts. */

@@ -26,7 +26,7 @@ Deno.test({
     const dataset = await ensureDataset([part(0)], raw, directory.path, () => {});
     const config = resolveConfig("kaggle", {
       ...{ device: "cpu", ranks: 1, optimizer: "adagrad", learningRate: 0.01, save: false },
-      hotMemory: 2 ** 20, // some rows are hot, not all
+      hotMemory: 4 * 2 ** 20, // some rows are hot, not all
     });
     const one = await startRun(config, dataset, { out: directory.join("one"), report: () => {} });
     const args = [dataset.directory, directory.join("two"), JSON.stringify(config)];
