@@ -22,7 +22,7 @@ export interface RankKillReport {
   readonly kills: number;
   /** Kills after which all processes ended by themselves, and said before how to go on. */
   readonly cleanStops: number;
-  /** Resumes after a kill that trained on. */
+  /** Resumes after a kill that joined their ranks; that they went on is shown by `equalRuns`. */
   readonly resumes: number;
   /** From a kill to the end of the launcher. */
   readonly slowestStopSeconds: number;
