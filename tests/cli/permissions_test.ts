@@ -27,11 +27,13 @@ const COMMANDS: Record<string, string[]> = {
   "predict": ["predict", "out/run", "in/log.tsv", "--out", "out/new"],
   "export": ["export", "out/run", "--format", "onnx", "--out", "out/new"],
   "import": ["import", "in/model.safetensors", "--data", "out/data", "--out", "out/new"],
+  "reproduce of a run on the CPU": ["reproduce", "out/run"],
   "doctor": ["doctor"],
 };
 /** Flags that a command can do without, less well. */
 const FOR_SPEED: Record<string, string[]> = {
   "train --device cpu, OpenBLAS": ["--allow-ffi"],
+  "reproduce of a run on the CPU": ["--allow-ffi"], // what OpenBLAS computed differs in last bits, and that is said
   "doctor": ["--allow-read", "--allow-env", "--allow-ffi"],
 };
 
