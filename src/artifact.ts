@@ -22,6 +22,11 @@ const VERSIONS = { dataset: 2, profile: 3, layout: 3, checkpoint: 2 } as const;
 /** What an artifact holds. */
 export type ArtifactKind = keyof typeof VERSIONS;
 
+/** Names an artifact of a cache by all that it is made from; one of another format has another name, and is made again. */
+export function cacheName(kind: ArtifactKind, madeFrom: unknown): string {
+  return fingerprint([VERSIONS[kind], madeFrom]);
+}
+
 const fileEntry = z.object({ bytes: z.number().int().nonnegative(), crc32: z.number().int().nonnegative() });
 const envelope = z.object({
   hotset: z.enum(Object.keys(VERSIONS) as [ArtifactKind, ...ArtifactKind[]]),

@@ -5,7 +5,7 @@
 import Table from "cli-table3";
 import { join } from "node:path";
 import { Dataset, generateDataset, Layout } from "../../mod.ts";
-import { fingerprint, isArtifact } from "../../src/artifact.ts";
+import { cacheName, isArtifact } from "../../src/artifact.ts";
 import { Batch } from "../../src/layout/batch.ts";
 
 /** One comparison. */
@@ -87,7 +87,7 @@ async function run(
 }
 
 function datasetOf({ samples, scale, ids }: Scenario): Dataset {
-  const out = join(FOLDER, `clicks-${fingerprint([samples, scale, ids])}`);
+  const out = join(FOLDER, `clicks-${cacheName("dataset", [samples, scale, ids])}`);
   if (isArtifact(out)) return Dataset.open(out);
   console.error(`Generating ${samples} samples...`);
   return generateDataset(out, { samples, seed: 1, scale, ids, fractions: { validation: 0, test: 0.01 } });

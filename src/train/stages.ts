@@ -1,6 +1,6 @@
 /** The stages before training. Each leaves an artifact named by its inputs; one that is there is not made again. */
 import { join } from "node:path";
-import { fingerprint, isArtifact } from "../artifact.ts";
+import { cacheName, isArtifact } from "../artifact.ts";
 import { Dataset } from "../dataset/dataset.ts";
 import { prepareDataset, type PrepareOptions, sourceOf } from "../dataset/prepare.ts";
 import { HotsetError, UsageError } from "../errors.ts";
@@ -29,7 +29,7 @@ export async function ensureDataset(
     return announce(Dataset.open(first), report, begin);
   }
   const options = { ...raw, inputs };
-  const out = join(cache, "datasets", fingerprint(sourceOf({ ...options, out: "" })));
+  const out = join(cache, "datasets", cacheName("dataset", sourceOf({ ...options, out: "" })));
   return isArtifact(out) ? announce(Dataset.open(out), report, begin) : await prepareTo({ ...options, out }, report);
 }
 
@@ -66,7 +66,7 @@ export type ProfileConfig = Pick<TrainConfig, "dim" | "optimizer" | "hotMemory" 
 export function ensureProfile(dataset: Dataset, config: ProfileConfig, place: Place, report: Report): Profile {
   const begin = performance.now();
   const { dim, optimizer, hotMemory, sampleRate, seed } = config;
-  const name = fingerprint([dataset.id, dim, optimizer, hotMemory, sampleRate, seed]);
+  const name = cacheName("profile", [dataset.id, dim, optimizer, hotMemory, sampleRate, seed]);
   const out = directoryOf(place, "profiles", name);
   const profile = isArtifact(out) && "cache" in place ? Profile.open(out) : profileDataset(dataset, {
     out,
@@ -117,7 +117,7 @@ export function ensureLayout(
   report: Report,
 ): Layout {
   const begin = performance.now();
-  const out = directoryOf(place, "layouts", fingerprint([dataset.id, profile?.id ?? null, batchSize]));
+  const out = directoryOf(place, "layouts", cacheName("layout", [dataset.id, profile?.id ?? null, batchSize]));
   const layout = isArtifact(out) && "cache" in place ? Layout.open(out) : buildLayout(dataset, profile, {
     out,
     batchSize,
