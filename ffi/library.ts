@@ -68,6 +68,13 @@ export function openLibrary<const S extends Deno.ForeignLibraryInterface>(reques
   );
 }
 
+/** Homebrew's folder for the libraries of a formula, by HOMEBREW_PREFIX (`brew shellenv` sets it); none off macOS. */
+export function homebrewFolders(formula: string): string[] {
+  if (Deno.build.os !== "darwin") return [];
+  const prefix = Deno.env.get("HOMEBREW_PREFIX");
+  return prefix?.startsWith("/") ? [`${prefix}/opt/${formula}/lib`] : [];
+}
+
 function searchPaths(request: LibraryRequest<Deno.ForeignLibraryInterface>): string[] {
   const paths = [...request.names];
   for (const folder of request.folders) {

@@ -5,7 +5,7 @@
  * Every operation is begun and then waited for by polling, so that a process can do other work meanwhile, notices in
  * bounded time that its peers are gone, and gives its core away where more processes run than there are cores.
  */
-import { type LibraryRequest, openLibrary } from "./library.ts";
+import { homebrewFolders, type LibraryRequest, openLibrary } from "./library.ts";
 
 const symbols = {
   MPI_Init_thread: {
@@ -188,7 +188,10 @@ export function mpiRequest(mpich: boolean): LibraryRequest<typeof symbols> {
     name: "MPI",
     environment: "HOTSET_MPI",
     names: mpich ? [...other, ...openMpi] : [...openMpi, ...other],
-    folders: ["/usr/lib64/openmpi/lib", "/usr/lib64/mpich/lib", "/opt/homebrew/lib", "/usr/local/lib"],
+    folders: [
+      ...["/usr/lib64/openmpi/lib", "/usr/lib64/mpich/lib", "/usr/local/lib"],
+      ...homebrewFolders(mpich ? "mpich" : "open-mpi"),
+    ],
     symbols,
     install: "apt-get install openmpi-bin (or mpich), dnf install openmpi, or brew install open-mpi",
   };

@@ -1,5 +1,5 @@
 /** OpenBLAS: single-precision matrix products on the CPU. */
-import { openLibrary } from "./library.ts";
+import { homebrewFolders, openLibrary } from "./library.ts";
 
 const symbols = {
   cblas_sgemm: {
@@ -86,7 +86,7 @@ export function openOpenBlas(): OpenBlas {
     name: "OpenBLAS",
     environment: "HOTSET_OPENBLAS",
     names: ["libopenblas.so.0", "libopenblas.so", "libopenblas.0.dylib", "libopenblas.dylib"],
-    folders: ["/opt/homebrew/opt/openblas/lib", "/usr/local/opt/openblas/lib", "/usr/lib64", "/usr/local/lib"],
+    folders: ["/usr/lib64", "/usr/local/lib", ...homebrewFolders("openblas")],
     symbols,
     install: "apt-get install libopenblas0-pthread (Debian, Ubuntu), dnf install openblas, or brew install openblas",
   });

@@ -138,7 +138,7 @@ function trackedFiles(): string[] | undefined {
 const tracked = trackedFiles();
 
 /** What belongs to one machine: folders of users and of temporary files, and hosts that packages are fetched from. */
-const OF_ONE_MACHINE = /(?<![\w.$}*])\/(tmp|work|root|home)\/|\bregistry\.|"tarball"/;
+const OF_ONE_MACHINE = /(?<![\w.$}*])\/(tmp|work|root|home|opt)\/|\bregistry\.|"tarball"/;
 
 Deno.test({
   name: "no file names a path or a package host of one machine" +

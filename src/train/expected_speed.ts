@@ -3,10 +3,13 @@ import type { Batch, BatchShape } from "../layout/batch.ts";
 import { BatchFiller } from "../layout/batch_filler.ts";
 import { SegmentSorter } from "../layout/segment_sorter.ts";
 import { initialiseDense } from "../model/initialise.ts";
-import { type ModelShape, planModel } from "../model/shape.ts";
+import { planModel } from "../model/shape.ts";
 import { Random } from "../random.ts";
+import { resolveConfig } from "./config.ts";
 import { openRanks } from "./placement.ts";
 
+/** Columns of Criteo Kaggle. */
+const DENSE_FEATURES = 13;
 const TABLES = 26;
 /** Rows of each table: enough that most lookups miss the caches, as cold rows do. */
 const TABLE_ROWS = 200_000;
@@ -16,23 +19,19 @@ const MEASURED_MS = 700;
 
 /** Samples/s of the kaggle model at batch 2,048 on all cores of the CPU; takes about two seconds. */
 export async function expectedSpeed(): Promise<number> {
-  const shape: ModelShape = {
-    dim: 16,
+  const config = resolveConfig("kaggle", { mode: "cpu", device: "cpu" });
+  const plan = planModel({
+    ...config,
     tableRows: new Array<number>(TABLES).fill(TABLE_ROWS),
-    bottom: [13, 512, 256, 64, 16],
-    top: [512, 256, 1],
-    interaction: "dot",
-    optimizer: "sgd",
-  };
-  const plan = planModel(shape);
+    bottom: [DENSE_FEATURES, ...config.bottom],
+  });
   const batchShape: BatchShape = {
     batchSize: BATCH_SIZE,
-    denseFeatures: shape.bottom[0],
+    denseFeatures: DENSE_FEATURES,
     tables: TABLES,
     bags: false,
     lookupCapacity: BATCH_SIZE * TABLES,
   };
-  const config = { mode: "cpu", device: "cpu", ranks: null, precision: "fp32", activations: "ptx" } as const;
   await using group = await openRanks(config, plan, { batchShape, hotRows: 0 }, () => {});
   const parameters = new Float32Array(plan.denseWords);
   initialiseDense(plan, 1, parameters);
