@@ -1,5 +1,6 @@
 /** Advice to the operating system about memory that this process already has. */
-import { LibraryError, openLibrary } from "./library.ts";
+import { openLibc } from "./libc.ts";
+import { LibraryError } from "./library.ts";
 
 const symbols = {
   madvise: {
@@ -27,14 +28,7 @@ let libc: Deno.StaticForeignLibraryInterface<typeof symbols> | undefined;
 export function adviseHugePages(memory: Uint8Array): boolean {
   if (Deno.build.os !== "linux") return false;
   try {
-    libc ??= openLibrary({
-      name: "the C library",
-      environment: "HOTSET_LIBC",
-      names: ["libc.so.6"],
-      folders: [],
-      symbols,
-      install: "apt-get install libc6",
-    }).symbols;
+    libc ??= openLibc(symbols);
   } catch (error) {
     if (error instanceof LibraryError) return false;
     throw error;

@@ -1,5 +1,5 @@
 /** Memory that processes of one machine share: pages without a name, which vanish with the last process that maps them. */
-import { openLibrary } from "./library.ts";
+import { openLibc } from "./libc.ts";
 import { addressOf, cString } from "./pointer.ts";
 
 const symbols = {
@@ -34,15 +34,10 @@ export interface SharedPages {
   readonly file: number;
 }
 
+let opened: Deno.StaticForeignLibraryInterface<typeof symbols> | undefined;
+
 function libc() {
-  return openLibrary({
-    name: "the C library",
-    environment: "HOTSET_LIBC",
-    names: ["libc.so.6"],
-    folders: [],
-    symbols,
-    install: "apt-get install libc6",
-  }).symbols;
+  return opened ??= openLibc(symbols);
 }
 
 /** New pages of zeros. Throws Error where the system has none; LibraryError where this is no Linux with glibc. */

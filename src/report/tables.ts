@@ -160,17 +160,15 @@ export function diagnosisText({ findings, copyGbPerSecond, cores, kaggleLimit, k
   ].join("\n");
 }
 
+/** Names of the columns of `metricCells`. */
+export const METRIC_NAMES = ["AUC", "logloss", "accuracy", "calibration", "NE"];
+
+/** Metrics of a split, as they stand in a table. */
+export function metricCells({ auc, logloss, accuracy, calibration, ne }: EvaluationEvent): string[] {
+  return [auc.toFixed(4), logloss.toFixed(4), percent(accuracy), calibration.toFixed(3), ne.toFixed(4)];
+}
+
 /** Metrics of splits. */
 export function evaluationTable(events: readonly EvaluationEvent[]): string {
-  return table(
-    ["split", "AUC", "logloss", "accuracy", "calibration", "NE"],
-    events.map(({ split, auc, logloss, accuracy, calibration, ne }) => [
-      split,
-      auc.toFixed(4),
-      logloss.toFixed(4),
-      percent(accuracy),
-      calibration.toFixed(3),
-      ne.toFixed(4),
-    ]),
-  );
+  return table(["split", ...METRIC_NAMES], events.map((event) => [event.split, ...metricCells(event)]));
 }

@@ -1,4 +1,5 @@
 /** Real Criteo rows as plain arrays, from ../shared/data beside the project (absent on most machines). */
+import { fileURLToPath } from "node:url";
 import { gunzipSync } from "node:zlib";
 import { Random } from "../../src/random.ts";
 import type { PlainDataset, PlainSplit } from "./tiny_dataset.ts";
@@ -11,12 +12,26 @@ export const criteoRowsAbsent: string | undefined = isFile(new URL("train137k_pa
   ? undefined
   : "../shared/data/criteo_kaggle is not there";
 
+/** How those logs are prepared for training; part 2 holds back the test split. */
+export const CRITEO_RAW = {
+  format: "criteo",
+  testInputs: [criteoLog(2)],
+  minFrequency: 2,
+  validationFraction: 0.02,
+  testFraction: 0,
+} as const;
+
+/** Path of the log of one part (0, 1, 2). */
+export function criteoLog(part: number): string {
+  return fileURLToPath(new URL(`train137k_part${part}.tsv.gz`, DIRECTORY));
+}
+
 /**
  * The train rows of some parts (0, 1, 2), with one id for every value of a column: by falling frequency, or shuffled.
  */
 export function criteoRows(parts: number[], order: "frequency" | "shuffled"): PlainDataset {
   const lines = parts.flatMap((part) => {
-    const file = Deno.readFileSync(new URL(`train137k_part${part}.tsv.gz`, DIRECTORY));
+    const file = Deno.readFileSync(criteoLog(part));
     return new TextDecoder().decode(gunzipSync(file)).trimEnd().split("\n");
   });
   const train: PlainSplit = {

@@ -1,29 +1,23 @@
 import assert from "node:assert/strict";
-import { existsSync } from "node:fs";
-import { fileURLToPath } from "node:url";
 import { ensureDataset, resolveConfig, startRun } from "../../mod.ts";
 import { LAUNCHERS, runMpi } from "../support/mpirun.ts";
+import { CRITEO_RAW, criteoLog, criteoRowsAbsent } from "../support/criteo_rows.ts";
 import { TemporaryDirectory } from "../support/temporary.ts";
 
-const FOLDER = fileURLToPath(new URL("../../../shared/data/criteo_kaggle/", import.meta.url));
-const part = (n: number) => `${FOLDER}train137k_part${n}.tsv.gz`;
 const TRAINING = new URL("../support/mpi_training.ts", import.meta.url);
 const launcher = LAUNCHERS.find(({ mpirun }) => mpirun !== undefined);
-const skipped = launcher === undefined ? LAUNCHERS[0].skipped : existsSync(part(0)) ? "" : ` (skipped: no ${FOLDER})`;
+const skipped = launcher === undefined
+  ? LAUNCHERS[0].skipped
+  : criteoRowsAbsent === undefined
+  ? ""
+  : ` (skipped: ${criteoRowsAbsent})`;
 
 Deno.test({
   name: `real clicks: two hosts reach the accuracy of one rank${skipped}`,
   ignore: skipped !== "",
   async fn() {
     using directory = new TemporaryDirectory();
-    const raw = {
-      format: "criteo",
-      testInputs: [part(2)],
-      minFrequency: 2,
-      validationFraction: 0.02,
-      testFraction: 0,
-    } as const;
-    const dataset = await ensureDataset([part(0)], raw, directory.path, () => {});
+    const dataset = await ensureDataset([criteoLog(0)], CRITEO_RAW, directory.path, () => {});
     const config = resolveConfig("kaggle", {
       ...{ device: "cpu", ranks: 1, optimizer: "adagrad", learningRate: 0.01, save: false },
       hotMemory: 4 * 2 ** 20, // some rows are hot, not all

@@ -1,26 +1,17 @@
 import assert from "node:assert/strict";
-import { existsSync } from "node:fs";
-import { fileURLToPath } from "node:url";
 import { ensureDataset, resolveConfig, startRun } from "../../mod.ts";
+import { CRITEO_RAW, criteoLog, criteoRowsAbsent } from "../support/criteo_rows.ts";
 import { TemporaryDirectory } from "../support/temporary.ts";
 
-const FOLDER = fileURLToPath(new URL("../../../shared/data/criteo_kaggle/", import.meta.url));
-const part = (n: number) => `${FOLDER}train137k_part${n}.tsv.gz`;
-const missing = !existsSync(part(0));
+const skipped = criteoRowsAbsent === undefined ? "" : ` (skipped: ${criteoRowsAbsent})`;
+
 Deno.test({
-  name: `real clicks: accuracy, and the same in modes cpu and fae${missing ? ` (skipped: no ${FOLDER})` : ""}`,
-  ignore: missing,
+  name: `real clicks: accuracy, and the same in modes cpu and fae${skipped}`,
+  ignore: skipped !== "",
   async fn() {
     using directory = new TemporaryDirectory();
-    const raw = {
-      format: "criteo",
-      testInputs: [part(2)],
-      minFrequency: 2,
-      validationFraction: 0.02,
-      testFraction: 0,
-    } as const;
     const report = () => {};
-    const dataset = await ensureDataset([part(0), part(1)], raw, directory.path, report);
+    const dataset = await ensureDataset([criteoLog(0), criteoLog(1)], CRITEO_RAW, directory.path, report);
     const mean = { cpu: 0, fae: 0 };
     for (const mode of ["cpu", "fae"] as const) {
       for (const seed of [1, 2, 3]) {

@@ -7,6 +7,7 @@ import { cacheOf } from "../../train/run.ts";
 import { readRun } from "../../train/run_record.ts";
 import { ensureProfile } from "../../train/stages.ts";
 import { bytes, count, percent, seconds } from "../format.ts";
+import { METRIC_NAMES, metricCells } from "../tables.ts";
 import { drawChart } from "./draw.ts";
 import { details, escape, htmlTable, legend, type Page, type Section, writePage } from "./page.ts";
 import { nameOf, profileSections, wholePercent } from "./profile_report.ts";
@@ -167,16 +168,8 @@ function aucSection(
       details(
         "The numbers",
         htmlTable(
-          ["step", "split", "AUC", "logloss", "accuracy", "calibration", "NE"],
-          evaluations.map(({ step, split, auc, logloss, accuracy, calibration, ne }) => [
-            count(step),
-            split,
-            auc.toFixed(4),
-            logloss.toFixed(4),
-            percent(accuracy),
-            calibration.toFixed(3),
-            ne.toFixed(4),
-          ]),
+          ["step", "split", ...METRIC_NAMES],
+          evaluations.map((event) => [count(event.step), event.split, ...metricCells(event)]),
         ),
       ),
   };
