@@ -268,7 +268,6 @@ export function parseManifest<T>(
     if (error instanceof HotsetError) throw error;
     fail(`${MANIFEST} is nested too deeply; ${remake}`);
   }
-  if (!isIntact(json as object)) fail(`${MANIFEST} is damaged (checksum does not match); ${remake}`);
   return { id, files, body: checked.data };
 }
 

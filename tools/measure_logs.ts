@@ -29,14 +29,12 @@ const RUN_SAMPLES = 4096;
 function coverage(dataset: Dataset, budget: number): { lookups: number; samples: number } {
   const rows = new RowCounts(dataset.readCounts(), dataset.firstRows);
   const rule = new HotRule(rows, dataset.body.tables.map(() => 1), Math.floor(budget * dataset.rows));
-  const map = new HotMap(dataset.rows, rule.select());
+  const map = new HotMap(dataset.firstRows, rule.select());
   using reader = dataset.reader("train", RUN_SAMPLES);
   let samples = 0;
   for (let first = 0; first < reader.samples; first += RUN_SAMPLES) {
-    const { count, indices } = reader.readLookups(first, Math.min(RUN_SAMPLES, reader.samples - first));
-    for (let i = 0; i < count; i++) {
-      if (map.allHot(indices, i * dataset.tables, (i + 1) * dataset.tables)) samples++;
-    }
+    const lookups = reader.readLookups(first, Math.min(RUN_SAMPLES, reader.samples - first));
+    for (let i = 0; i < lookups.count; i++) if (map.allHot(lookups, i)) samples++;
   }
   const lookups = rule.measure().lookups / dataset.body.splits.train.lookups;
   return { lookups, samples: samples / reader.samples };

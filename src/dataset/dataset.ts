@@ -212,6 +212,7 @@ export class SampleReader implements Disposable {
   readonly #first = new Float64Array(1);
   /** As in the dataset; comparing 32-bit numbers is faster. */
   readonly #firstRows: Uint32Array;
+  readonly #tableRows: Uint32Array;
 
   /** Use `dataset.reader`. @internal */
   constructor(dataset: Dataset, split: Split, capacity: number, readers: Readers) {
@@ -225,6 +226,7 @@ export class SampleReader implements Disposable {
     this.#indices = new Uint32Array(capacity * tables);
     this.#offsets = dataset.body.bags ? new Uint32Array(capacity * tables + 1) : undefined;
     this.#firstRows = Uint32Array.from(dataset.firstRows);
+    this.#tableRows = Uint32Array.from(dataset.body.tables, ({ rows }) => rows);
   }
 
   /**
@@ -281,18 +283,23 @@ export class SampleReader implements Disposable {
   #checkIndices(first: number, count: number, indices: Uint32Array, offsets: Uint32Array | undefined): void {
     const { tables } = this.#dataset;
     const begins = this.#firstRows;
-    for (let sample = 0, bag = 0, k = 0; sample < count; sample++) {
-      for (let table = 0; table < tables; table++, bag++) {
-        const begin = begins[table];
-        const end = begins[table + 1];
-        const lastLookup = offsets === undefined ? bag + 1 : offsets[bag + 1];
-        for (; k < lastLookup; k++) {
-          if (indices[k] >= begin && indices[k] < end) continue;
-          const { name, rows } = this.#dataset.body.tables[table];
-          this.#fail(first + sample, `index ${indices[k] - begin} lies outside table ${name} of ${rows} rows`);
-        }
-      }
+    const sizes = this.#tableRows;
+    for (let bag = 0, table = 0, k = 0; bag < count * tables; bag++) {
+      const begin = begins[table];
+      const size = sizes[table];
+      const lastLookup = offsets === undefined ? bag + 1 : offsets[bag + 1];
+      // One comparison for both ends: below the table the difference wraps around.
+      for (; k < lastLookup; k++) if ((indices[k] - begin) >>> 0 >= size) this.#failIndex(first, bag, indices[k]);
+      if (++table === tables) table = 0;
     }
+  }
+
+  #failIndex(first: number, bag: number, row: number): never {
+    const { tables, body } = this.#dataset;
+    const table = bag % tables;
+    const { name, rows } = body.tables[table];
+    const index = row - this.#firstRows[table];
+    this.#fail(first + (bag - table) / tables, `index ${index} lies outside table ${name} of ${rows} rows`);
   }
 
   #fail(sample: number, reason: string): never {

@@ -66,19 +66,26 @@ export class BatchRecord {
     for (let b = 0; shape.bags && b < samples * shape.tables; b++) {
       record[at++] = words[sections.offsets + b + 1] - words[sections.offsets + b];
     }
-    this.#at = 4 * at;
-    for (let i = 0; i < samples; i++) this.bytes[this.#at++] = floats[sections.labels + i];
+    const { bytes } = this;
+    at *= 4;
+    for (let i = 0; i < samples; i++) bytes[at++] = floats[sections.labels + i];
+    const step = this.#step;
+    const least = this.#least;
     for (let s = 0, k = 0, nextRow = 0, o = sections.segments; s < distinct; s++, o += 2) {
       const end = words[o + 3];
-      this.#put((words[o] - nextRow) >>> 0);
-      this.#put((end - k - 1) >>> 0);
+      at = put(bytes, at, words[o] - nextRow);
+      at = put(bytes, at, end - k - 1);
       nextRow = words[o] + 1;
       if (k >= end) continue;
-      this.#put(positions[k]);
-      for (k++; k < end; k++) this.#put((positions[k] - positions[k - 1]) / this.#step - this.#least);
+      let position = positions[k++];
+      at = put(bytes, at, position);
+      for (; k < end; k++) {
+        at = put(bytes, at, ((positions[k] - position) / step | 0) - least);
+        position = positions[k];
+      }
     }
-    while (this.#at % 4 !== 0) this.bytes[this.#at++] = 0;
-    return this.#at;
+    while (at % 4 !== 0) bytes[at++] = 0;
+    return at;
   }
 
   /**
@@ -150,15 +157,6 @@ export class BatchRecord {
     return undefined;
   }
 
-  /** Appends a number of up to 32 bits. */
-  #put(number: number): void {
-    while (number > 127) {
-      this.bytes[this.#at++] = number & 127 | 128;
-      number >>>= 7;
-    }
-    this.bytes[this.#at++] = number;
-  }
-
   /** The next number. */
   #take(): number {
     let byte = this.bytes[this.#at++];
@@ -169,4 +167,14 @@ export class BatchRecord {
     }
     return number >>> 0;
   }
+}
+
+/** Puts a number of up to 32 bits at a place of a record; returns the place after it. */
+function put(bytes: Uint8Array, at: number, number: number): number {
+  while (number >>> 0 > 127) {
+    bytes[at++] = number & 127 | 128;
+    number >>>= 7;
+  }
+  bytes[at++] = number;
+  return at;
 }

@@ -39,7 +39,7 @@ export function buildLayout(dataset: Dataset, profile: Profile | undefined, opti
   }
   profile?.expectDataset(dataset);
   const hotRows = profile?.hotRows ?? new Uint32Array(0);
-  const hotMap = hotRows.length === 0 ? undefined : new HotMap(dataset.rows, hotRows);
+  const hotMap = hotRows.length === 0 ? undefined : new HotMap(dataset.firstRows, hotRows);
   const { tables, denseFeatures } = dataset;
   const { bags } = dataset.body;
   // The same block also takes the batches of an evaluation.
@@ -55,8 +55,7 @@ export function buildLayout(dataset: Dataset, profile: Profile | undefined, opti
   using writer = new ArtifactWriter("layout", out);
   const files = { hot: new BatchWriter(writer, "hot"), cold: new BatchWriter(writer, "cold") };
   const withThread = navigator.hardwareConcurrency > 1 && dataset.samples("train") >= THREAD_SAMPLES;
-  const limits = { shape, hotLimit: hotRows.length, coldLimit: dataset.rows };
-  using ring = new PackRing(limits, withThread, (batch, record) => {
+  using ring = new PackRing(shape, withThread, (batch, record) => {
     (batch.hot ? files.hot : files.cold).write(record, batch.distinct);
   });
   const hot = new Packer(ring, hotMap);
@@ -64,7 +63,7 @@ export function buildLayout(dataset: Dataset, profile: Profile | undefined, opti
   using reader = dataset.reader("train", RUN_SAMPLES);
   for (let first = 0; first < reader.samples; first += RUN_SAMPLES) {
     const samples = reader.read(first, Math.min(RUN_SAMPLES, reader.samples - first));
-    for (let i = 0; i < samples.count; i++) (isHot(samples, i, tables, hotMap) ? hot : cold).add(samples, i);
+    for (let i = 0; i < samples.count; i++) (hotMap?.allHot(samples, i) ? hot : cold).add(samples, i);
     onProgress(first + samples.count, reader.samples);
   }
   hot.finish();
@@ -154,14 +153,6 @@ class BatchWriter {
   }
 }
 
-function isHot({ indices, offsets }: Lookups, i: number, tables: number, hotMap: HotMap | undefined): boolean {
-  if (hotMap === undefined) return false;
-  const bag = i * tables;
-  return offsets === undefined
-    ? hotMap.allHot(indices, bag, bag + tables)
-    : hotMap.allHot(indices, offsets[bag], offsets[bag + tables]);
-}
-
 /** The most lookups that a batch of consecutive samples of a split will have. */
 function mostInOrder(dataset: Dataset, split: Split, batchSize: number): number {
   using batches = new SplitBatches(dataset, split, batchSize);
@@ -177,7 +168,7 @@ function mostLookups(dataset: Dataset, hotMap: HotMap | undefined, batchSize: nu
   for (let first = 0; first < reader.samples; first += RUN_SAMPLES) {
     const run = reader.readLookups(first, Math.min(RUN_SAMPLES, reader.samples - first));
     for (let i = 0; i < run.count; i++) {
-      const batch = isHot(run, i, tables, hotMap) ? open.hot : open.cold;
+      const batch = hotMap?.allHot(run, i) ? open.hot : open.cold;
       if (batch.samples === batchSize) batch.samples = batch.lookups = 0;
       batch.samples++;
       batch.lookups += run.offsets![(i + 1) * tables] - run.offsets![i * tables];

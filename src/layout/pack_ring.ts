@@ -18,9 +18,6 @@ const DEAD_MILLISECONDS = 60_000;
 /** What the thread is given. Memory is shared. */
 export interface SegmentThreadInput {
   readonly shape: BatchShape;
-  /** Rows of hot and of cold batches are below these. */
-  readonly hotLimit: number;
-  readonly coldLimit: number;
   readonly memory: SharedArrayBuffer;
   readonly control: Int32Array;
 }
@@ -30,17 +27,15 @@ export class SegmentThread {
   readonly batches: Batch[];
   readonly records: BatchRecord[];
   readonly #control: Int32Array;
-  readonly #hotSorter: SegmentSorter;
-  readonly #coldSorter: SegmentSorter;
+  readonly #sorter: SegmentSorter;
 
-  constructor({ shape, hotLimit, coldLimit, memory, control }: SegmentThreadInput) {
+  constructor({ shape, memory, control }: SegmentThreadInput) {
     const bytes = 4 * batchSections(shape).capacity;
     this.batches = Array.from({ length: SLOTS }, (_, slot) => new Batch(shape, memory, slot * bytes));
     const longest = mostRecordBytes(shape);
     this.records = this.batches.map((_, slot) => new BatchRecord(shape, memory, SLOTS * bytes + slot * longest));
     this.#control = control;
-    this.#hotSorter = new SegmentSorter(shape, hotLimit);
-    this.#coldSorter = new SegmentSorter(shape, coldLimit);
+    this.#sorter = new SegmentSorter(shape);
   }
 
   /** Works until told to stop; sleeps while nothing is filled. */
@@ -58,10 +53,7 @@ export class SegmentThread {
     const control = this.#control;
     if (Atomics.compareExchange(control, slot, SlotState.filled, SlotState.claimed) !== SlotState.filled) return false;
     const batch = this.batches[slot];
-    control[RECORD_BYTES + slot] = this.records[slot].pack(
-      batch,
-      (batch.hot ? this.#hotSorter : this.#coldSorter).write(batch),
-    );
+    control[RECORD_BYTES + slot] = this.records[slot].pack(batch, this.#sorter.write(batch));
     Atomics.store(control, slot, SlotState.complete);
     Atomics.notify(control, slot);
     return true;
@@ -83,14 +75,12 @@ export class PackRing implements Disposable {
   readonly #submitted: number[] = [];
 
   constructor(
-    limits: Omit<SegmentThreadInput, "memory" | "control">,
+    shape: BatchShape,
     withThread: boolean,
     write: (batch: Batch, record: Uint8Array) => void,
   ) {
-    const memory = new SharedArrayBuffer(
-      SLOTS * (4 * batchSections(limits.shape).capacity + mostRecordBytes(limits.shape)),
-    );
-    const input: SegmentThreadInput = { ...limits, memory, control: this.#control };
+    const memory = new SharedArrayBuffer(SLOTS * (4 * batchSections(shape).capacity + mostRecordBytes(shape)));
+    const input: SegmentThreadInput = { shape, memory, control: this.#control };
     this.#own = new SegmentThread(input);
     this.#write = write;
     if (withThread) {

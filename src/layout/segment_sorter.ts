@@ -5,90 +5,128 @@ import { type Batch, type BatchShape, SEGMENTS_END } from "./batch.ts";
 const MOST_DIGIT_BITS = 11;
 
 /**
- * Writes the segment lists of batches of one shape: a stable radix sort of the lookups by row, so that rows ascend and
- * the bags of a row keep their order. Allocates only when made.
+ * Writes the segment lists of batches of one shape: stable radix sorts of the lookups by row, so that rows ascend and the
+ * bags of a row keep their order. Without bags each table is sorted by itself: its lookups stay in the nearest cache, and
+ * a small table needs one pass. Allocates only when made.
  */
 export class SegmentSorter {
-  readonly #passes: number;
-  readonly #digitBits: number;
-  readonly #starts: Uint32Array;
+  readonly #starts = new Uint32Array(1 << MOST_DIGIT_BITS);
   readonly #rows: [Uint32Array, Uint32Array];
   readonly #positions: [Uint32Array, Uint32Array];
+  /** Position of each lookup in the order of the segments; without bags those are the segment bags. */
+  readonly #order: Uint32Array | undefined;
   /** Bag of each lookup; without bags that is its position. */
   readonly #bags: Uint32Array | undefined;
+  /** What is sorted next: so many rows, all within [#least, #most]. */
+  #count = 0;
+  #least = 0;
+  #most = 0;
 
-  /** `rowLimit`: all rows of the batches are below it. */
-  constructor({ lookupCapacity, bags }: BatchShape, rowLimit: number) {
-    const rowBits = 32 - Math.clz32(Math.max(1, rowLimit - 1));
-    this.#passes = Math.ceil(rowBits / MOST_DIGIT_BITS);
-    this.#digitBits = Math.ceil(rowBits / this.#passes);
-    this.#starts = new Uint32Array(1 << this.#digitBits);
+  /** A sorter for batches of this shape. */
+  constructor({ lookupCapacity, bags }: BatchShape) {
     this.#rows = [new Uint32Array(lookupCapacity), new Uint32Array(lookupCapacity)];
     this.#positions = [new Uint32Array(lookupCapacity), new Uint32Array(lookupCapacity)];
+    this.#order = bags ? new Uint32Array(lookupCapacity) : undefined;
     this.#bags = bags ? new Uint32Array(lookupCapacity) : undefined;
   }
 
   /**
    * Writes segment bags, segments and `distinct` of a batch whose lookups are complete. Returns the positions of the
-   * lookups in the order of the segments, good until the next call.
+   * lookups in the order of the segments, good until the next call or until the batch changes.
    */
   write(batch: Batch): Uint32Array {
+    const { words, sections, shape, lookups } = batch;
+    const order = this.#order ?? words.subarray(sections.segmentBags, sections.segmentBags + lookups);
+    // Rows of a table lie below those of the next one. A batch that is not so is sorted as if it had one table.
+    const distinct = shape.bags ? undefined : this.#sortColumns(batch, shape.tables, order);
+    words[Header.distinct] = distinct ?? this.#sortColumns(batch, 1, order)!;
+    const end = sections.segments + 2 * words[Header.distinct];
+    words[end] = SEGMENTS_END;
+    words[end + 1] = lookups;
+    if (this.#bags !== undefined) {
+      fillBags(batch, this.#bags);
+      for (let k = 0; k < lookups; k++) words[sections.segmentBags + k] = this.#bags[order[k]];
+    }
+    return order;
+  }
+
+  /**
+   * Sorts every `columns`-th lookup, beginning with the first, then beginning with the second and so on. Returns the
+   * distinct rows, or undefined if not all rows of a column are below all of the next.
+   */
+  #sortColumns(batch: Batch, columns: number, order: Uint32Array): number | undefined {
     const { words, sections, lookups } = batch;
-    let rows = words.subarray(sections.indices, sections.indices + lookups);
-    let positions = this.#positions[1];
-    for (let k = 0; k < lookups; k++) positions[k] = k;
-    for (let pass = 0; pass < this.#passes; pass++) {
-      const nextRows = this.#rows[pass & 1];
-      const nextPositions = this.#positions[pass & 1];
-      sortByDigit(rows, positions, pass * this.#digitBits, this.#starts, nextRows, nextPositions, lookups);
-      rows = nextRows;
-      positions = nextPositions;
-    }
-    const bags = this.#bags;
-    if (bags !== undefined) fillBags(batch, bags);
-    for (let k = 0; k < lookups; k++) {
-      words[sections.segmentBags + k] = bags === undefined ? positions[k] : bags[positions[k]];
-    }
     let at = sections.segments;
-    for (let k = 0; k < lookups; k++) {
-      if (k > 0 && rows[k] === rows[k - 1]) continue;
-      words[at++] = rows[k];
-      words[at++] = k;
+    for (let column = 0, k = 0, last = -1; k < lookups; column++) {
+      this.#collect(words.subarray(sections.indices, sections.indices + lookups), column, columns);
+      if (this.#least <= last) return undefined;
+      last = this.#most;
+      const sorted = this.#sort();
+      const rows = this.#rows[sorted];
+      const positions = this.#positions[sorted];
+      for (let i = 0, count = this.#count; i < count; i++, k++) {
+        order[k] = positions[i];
+        if (i > 0 && rows[i] === rows[i - 1]) continue;
+        words[at++] = rows[i];
+        words[at++] = k;
+      }
     }
-    words[Header.distinct] = (at - sections.segments) / 2;
-    words[at++] = SEGMENTS_END;
-    words[at] = lookups;
-    return positions;
+    return (at - sections.segments) / 2;
+  }
+
+  /** Takes every `columns`-th of the lookups from `column` on. */
+  #collect(indices: Uint32Array, column: number, columns: number): void {
+    const [rows] = this.#rows;
+    const [positions] = this.#positions;
+    let count = 0, least = SEGMENTS_END, most = 0;
+    for (let position = column; position < indices.length; position += columns) {
+      const row = indices[position];
+      rows[count] = row;
+      positions[count++] = position;
+      if (row < least) least = row;
+      if (row > most) most = row;
+    }
+    this.#count = count;
+    this.#least = least;
+    this.#most = most;
+  }
+
+  /** Sorts what was taken. Returns in which of the two places it ends up. */
+  #sort(): 0 | 1 {
+    const rowBits = 32 - Math.clz32(this.#most - this.#least);
+    const passes = Math.ceil(rowBits / MOST_DIGIT_BITS);
+    const digitBits = Math.ceil(rowBits / passes);
+    for (let pass = 0; pass < passes; pass++) this.#sortByDigit(pass * digitBits, digitBits, pass % 2 === 0 ? 0 : 1);
+    return passes % 2 === 0 ? 0 : 1;
+  }
+
+  /** One stable counting sort by the digit at `shift`, from one place into the other. */
+  #sortByDigit(shift: number, digitBits: number, from: 0 | 1): void {
+    const rows = this.#rows[from];
+    const positions = this.#positions[from];
+    const sortedRows = this.#rows[1 - from];
+    const sortedPositions = this.#positions[1 - from];
+    const count = this.#count;
+    const least = this.#least;
+    const starts = this.#starts;
+    const mask = (1 << digitBits) - 1;
+    for (let digit = 0; digit <= mask; digit++) starts[digit] = 0;
+    for (let i = 0; i < count; i++) starts[(rows[i] - least) >>> shift & mask]++;
+    for (let digit = 0, sum = 0; digit <= mask; digit++) {
+      const size = starts[digit];
+      starts[digit] = sum;
+      sum += size;
+    }
+    for (let i = 0; i < count; i++) {
+      const at = starts[(rows[i] - least) >>> shift & mask]++;
+      sortedRows[at] = rows[i];
+      sortedPositions[at] = positions[i];
+    }
   }
 }
 
 function fillBags({ shape, words, sections, samples }: Batch, bags: Uint32Array): void {
   for (let bag = 0, k = 0; bag < samples * shape.tables; bag++) {
     for (const end = words[sections.offsets + bag + 1]; k < end; k++) bags[k] = bag;
-  }
-}
-
-/** One stable counting sort by the digit at `shift`; `starts` is scratch, as long as there are digits. */
-function sortByDigit(
-  rows: Uint32Array,
-  positions: Uint32Array,
-  shift: number,
-  starts: Uint32Array,
-  sortedRows: Uint32Array,
-  sortedPositions: Uint32Array,
-  count: number,
-): void {
-  const mask = starts.length - 1;
-  starts.fill(0);
-  for (let k = 0; k < count; k++) starts[rows[k] >>> shift & mask]++;
-  for (let digit = 0, sum = 0; digit <= mask; digit++) {
-    const size = starts[digit];
-    starts[digit] = sum;
-    sum += size;
-  }
-  for (let k = 0; k < count; k++) {
-    const at = starts[rows[k] >>> shift & mask]++;
-    sortedRows[at] = rows[k];
-    sortedPositions[at] = positions[k];
   }
 }

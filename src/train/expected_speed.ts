@@ -36,7 +36,7 @@ export async function expectedSpeed(): Promise<number> {
   const parameters = new Float32Array(plan.denseWords);
   initialiseDense(plan, 1, parameters);
   group.initialise(parameters, 1);
-  for (const [seed, batch] of group.batches.entries()) fillAtRandom(batch, plan.rows, seed);
+  for (const [seed, batch] of group.batches.entries()) fillAtRandom(batch, seed);
   const step = () => group.train(group.acquire());
   for (let i = 0; i < WARM_UP_STEPS; i++) step();
   group.drain();
@@ -48,7 +48,7 @@ export async function expectedSpeed(): Promise<number> {
 }
 
 /** Fills a batch with random samples; a few rows of each table get most of its lookups. */
-function fillAtRandom(batch: Batch, rows: number, seed: number): void {
+function fillAtRandom(batch: Batch, seed: number): void {
   const { batchSize, denseFeatures, tables } = batch.shape;
   const random = new Random(seed);
   const filler = new BatchFiller(batch);
@@ -62,6 +62,6 @@ function fillAtRandom(batch: Batch, rows: number, seed: number): void {
   };
   while (!filler.full) filler.add(samples, filler.samples);
   filler.close();
-  new SegmentSorter(batch.shape, rows).write(batch);
+  new SegmentSorter(batch.shape).write(batch);
   batch.learningRate = 0.01;
 }

@@ -61,7 +61,7 @@ export class MpiRanks extends RankGroup {
     this.device = memory.device.name;
     this.#cluster = cluster;
     this.#rank = new Rank(setup, collective);
-    this.#sorter = setup.sharded && new SegmentSorter(setup.batchShape, setup.plan.rows);
+    this.#sorter = setup.sharded && new SegmentSorter(setup.batchShape);
     const { batchSize } = memory.batchShape;
     const each = (words: (r: number) => number) =>
       new Gathering(cluster, Array.from({ length: ranks }, (_, r) => words(r)));

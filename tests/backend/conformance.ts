@@ -143,7 +143,7 @@ function sparseBatch(bagLengths: number[], tables: number, row: (lookup: number)
   batch.learningRate = LEARNING_RATE;
   bagLengths.forEach((length, bag) => words[sections.offsets + bag + 1] = words[sections.offsets + bag] + length);
   for (let k = 0; k < lookups; k++) words[sections.indices + k] = row(k);
-  new SegmentSorter(shape, 1 << 16).write(batch);
+  new SegmentSorter(shape).write(batch);
   return batch;
 }
 

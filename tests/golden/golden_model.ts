@@ -46,7 +46,7 @@ export class GoldenBatches {
     lookupCapacity: BATCH * TABLES * 4,
   };
   readonly #batch = new Batch(this.shape);
-  readonly #sorter = new SegmentSorter(this.shape, TABLE_ROWS.reduce((sum, rows) => sum + rows));
+  readonly #sorter = new SegmentSorter(this.shape);
 
   /** The batch of a step, counted from 0; valid until the next call. */
   at(step: number): Batch {

@@ -5,7 +5,7 @@ import { BatchRecord, mostRecordBytes } from "../../src/layout/batch_record.ts";
 import { SegmentSorter } from "../../src/layout/segment_sorter.ts";
 import { Random } from "../../src/random.ts";
 
-const TABLES = 5, TABLE_ROWS = 100_000, ROWS = TABLES * TABLE_ROWS;
+const TABLES = 5, TABLE_ROWS = 100_000;
 
 /** A batch of random lookups, complete but for its segments; words that it does not use are zero. */
 function randomBatch(shape: BatchShape, samples: number, random: Random): Batch {
@@ -35,7 +35,7 @@ for (const [bags, batchSize] of [[false, 8], [true, 8], [false, 8000], [true, 80
       bags,
       lookupCapacity: (bags ? 4 : 1) * TABLES * batchSize,
     };
-    const sorter = new SegmentSorter(shape, ROWS);
+    const sorter = new SegmentSorter(shape);
     const record = new BatchRecord(shape);
     const found = new Batch(shape);
     found.words.fill(77); // what an earlier batch left

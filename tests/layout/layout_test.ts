@@ -176,7 +176,7 @@ for (const [bags, damages] of [[false, DAMAGE_WITHOUT_BAGS], [true, DAMAGE_WITH_
     using directory = new TemporaryDirectory();
     using layout = smallLayout(directory, bags);
     const record = new BatchRecord(layout.shape);
-    const sorter = new SegmentSorter(layout.shape, layout.body.rows);
+    const sorter = new SegmentSorter(layout.shape);
     for (const kind of ["hot", "cold"] as BatchKind[]) {
       assert.ok(layout.batches(kind) > 1, `there are ${kind} batches`);
       const { batches, positions } = batchFiles(kind);

@@ -16,7 +16,7 @@ for (const withThread of [false, true]) {
     using reader = dataset.reader("train", 16);
     const labels: number[] = [];
     let written = 0;
-    const limits = { shape: batches.shape, hotLimit: 0, coldLimit: dataset.rows };
+    const limits = batches.shape;
     using ring = new PackRing(limits, withThread, (batch) => {
       checkSegments(batch);
       labels.push(...batch.floats.subarray(batch.sections.labels, batch.sections.labels + batch.samples));
@@ -40,7 +40,7 @@ for (const withThread of [false, true]) {
 
 Deno.test("a ring that is left early stops its thread", () => {
   const shape = { batchSize: 4, denseFeatures: 0, tables: 1, bags: false, lookupCapacity: 4 };
-  const ring = new PackRing({ shape, hotLimit: 1, coldLimit: 1 }, true, () => assert.fail("nothing was submitted"));
+  const ring = new PackRing(shape, true, () => assert.fail("nothing was submitted"));
   ring.take();
   ring[Symbol.dispose]();
 });

@@ -5,13 +5,24 @@ import { SegmentSorter } from "../../src/layout/segment_sorter.ts";
 import { Random } from "../../src/random.ts";
 import { checkSegments } from "../support/check_segments.ts";
 
-function sorted(shape: BatchShape, rowLimit: number, samples: number, random: Random, sorter: SegmentSorter): Batch {
+/** A batch of random rows below `rowLimit`: those of each table above those of the table before it, or anything. */
+function sorted(
+  sorter: SegmentSorter,
+  shape: BatchShape,
+  byTable: boolean,
+  rowLimit: number,
+  samples: number,
+  random: Random,
+): Batch {
   const batch = new Batch(shape);
   const { words, sections } = batch;
   let lookups = 0;
   for (let bag = 0; bag < samples * shape.tables; bag++) {
     for (let left = shape.bags ? random.below(4) : 1; left > 0; left--) {
-      words[sections.indices + lookups++] = Math.floor(rowLimit * random.uniform() ** 3);
+      const row = Math.floor(rowLimit * random.uniform() ** 3);
+      words[sections.indices + lookups++] = byTable
+        ? Math.floor((bag % shape.tables * rowLimit + row) / shape.tables)
+        : row;
     }
     if (shape.bags) words[sections.offsets + bag + 1] = lookups;
   }
@@ -25,16 +36,20 @@ for (const bags of [false, true]) {
   Deno.test(`every lookup is in the one segment of its row${bags ? ", with bags" : ""}`, () => {
     const random = new Random(1);
     const shape = { batchSize: 9, denseFeatures: 2, tables: 5, bags, lookupCapacity: bags ? 135 : 45 };
-    for (const rowLimit of [0, 1, 2, 3, 2048, 2049, 5000, 1 << 22, (1 << 22) + 1, 2 ** 31, 2 ** 32 - 1]) {
-      const sorter = new SegmentSorter(shape, rowLimit);
-      for (const samples of [9, 1, 8, 0]) checkSegments(sorted(shape, rowLimit, samples, random, sorter));
+    const sorter = new SegmentSorter(shape);
+    for (const rowLimit of [0, 1, 2, 3, 2048, 2049, 20_000, 1 << 22, (1 << 22) + 1, 2 ** 31, 2 ** 32 - 1]) {
+      for (const byTable of [true, false]) {
+        for (const samples of [9, 1, 8, 0]) {
+          checkSegments(sorted(sorter, shape, byTable, rowLimit, samples, random));
+        }
+      }
     }
   });
 }
 
 Deno.test("one row that the whole batch looks up is one segment", () => {
   const shape = { batchSize: 4, denseFeatures: 0, tables: 2, bags: false, lookupCapacity: 8 };
-  const batch = sorted(shape, 1, 4, new Random(1), new SegmentSorter(shape, 1));
+  const batch = sorted(new SegmentSorter(shape), shape, false, 1, 4, new Random(1));
   assert.deepEqual([...batch.words.subarray(batch.sections.segmentBags)].slice(0, 12), [
     0,
     1,
@@ -56,6 +71,6 @@ Deno.test("the largest rows come last", () => {
   const batch = new Batch(shape);
   batch.words.set([2 ** 32 - 2, 2 ** 31, 7], batch.sections.indices);
   batch.words.set([1, 3], Header.samples);
-  new SegmentSorter(shape, 2 ** 32 - 1).write(batch);
+  new SegmentSorter(shape).write(batch);
   assert.deepEqual([0, 1, 2].map((s) => batch.row(s)), [7, 2 ** 31, 2 ** 32 - 2]);
 });

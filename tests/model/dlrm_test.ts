@@ -48,7 +48,7 @@ function batchOf(partial: boolean): Batch {
   const filler = new BatchFiller(batch);
   for (let i = 0; i < SAMPLES; i++) filler.add(samples, i);
   filler.close();
-  new SegmentSorter(shape, 6).write(batch);
+  new SegmentSorter(shape).write(batch);
   return batch;
 }
 

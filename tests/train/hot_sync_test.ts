@@ -25,7 +25,7 @@ const SHAPE: BatchShape = { batchSize: 2, denseFeatures: 1, tables: 2, bags: fal
 /** A batch of two samples with these global rows, hot or cold. */
 function batchOf(rows: number[], hot: boolean): Batch {
   const batch = new Batch(SHAPE);
-  const filler = new BatchFiller(batch, hot ? new HotMap(ROWS, HOT_ROWS) : undefined);
+  const filler = new BatchFiller(batch, hot ? new HotMap(Float64Array.of(0, ROWS), HOT_ROWS) : undefined);
   const samples = {
     count: 2,
     labels: Uint8Array.of(0, 1),
@@ -35,7 +35,7 @@ function batchOf(rows: number[], hot: boolean): Batch {
   };
   for (let i = 0; i < 2; i++) filler.add(samples, i);
   filler.close();
-  new SegmentSorter(SHAPE, ROWS).write(batch);
+  new SegmentSorter(SHAPE).write(batch);
   return batch;
 }
 
