@@ -4,8 +4,9 @@
  *     deno run -A bench/checkpoint_beside_training.ts --dim 64 --samples 1200000 --folder DIR
  *
  * writes one JSON object: bytes of the model, the disk's write speed and that of checkpoints, how long training stood
- * still, training's throughput beside a checkpoint and without one, and peak memory. DIR should lie on the disk to be
- * measured; what is written there is removed.
+ * still, training's throughput beside a checkpoint, beside `dd` that writes zeros past the cache as fast as the disk takes
+ * them (what writing costs training on this machine whoever does it), and beside nothing, and peak memory. DIR should lie
+ * on the disk to be measured; what is written there is removed.
  */
 import { join } from "node:path";
 import { parseArgs } from "node:util";
@@ -45,6 +46,7 @@ function measureDisk(create: (path: string) => OutputFile, bytes = 4 * 2 ** 30):
 }
 
 try {
+  const steps = Math.floor(samples * 0.998 / batchSize);
   const fractions = { validation: 0, test: 0.002 };
   const dataset = generateDataset(join(folder, "clicks"), { shape: "kaggle", samples, seed: 1, scale: 1, fractions });
   const config = resolveConfig("kaggle", {
@@ -57,11 +59,14 @@ try {
     learningRate: 0.02,
     ranks: values.ranks === undefined ? null : Number(values.ranks),
     printFreq: 5,
-    checkpointSteps: Math.floor(samples * 0.99 / batchSize * 0.6),
+    checkpointSteps: Math.floor(steps * 0.6),
     keep: 0,
   });
-  /** Each window of steps, in seconds, and how many of its steps were beside a checkpoint. */
+  /** Each window of steps, in seconds. */
   const windows: { begin: number; end: number; steps: number }[] = [];
+  /** The bare writer, which runs from a tenth to a third of the steps. */
+  const bare = { path: join(folder, "bare"), begin: NaN, end: NaN, bytes: 0 };
+  let writer: Deno.ChildProcess | undefined;
   const checkpoints: (CheckpointEvent & { begin: number; end: number })[] = [];
   let last = { step: 0, at: NaN };
   const result = await startRun(config, dataset, {
@@ -71,6 +76,17 @@ try {
       if (event.event === "progress") {
         if (last.step > 0) windows.push({ begin: last.at, end: now, steps: event.step - last.step });
         last = { step: event.step, at: now };
+        if (writer === undefined && event.step > steps / 10) {
+          writer = new Deno.Command("dd", {
+            args: ["if=/dev/zero", `of=${bare.path}`, "bs=4M", "oflag=direct", "status=none"],
+          }).spawn();
+          bare.begin = now;
+        } else if (Number.isNaN(bare.end) && event.step > steps / 3) {
+          writer?.kill("SIGKILL");
+          bare.end = now;
+          bare.bytes = Deno.statSync(bare.path).size;
+          Deno.removeSync(bare.path);
+        }
       } else if (event.event === "checkpoint") checkpoints.push({ ...event, begin: now - event.seconds, end: now });
     },
   });
@@ -81,7 +97,10 @@ try {
   const beside = checkpoints.slice(0, -1);
   const overlaps = (window: (typeof windows)[0]) =>
     beside.some(({ begin, end, pauseSeconds }) => window.end > begin - pauseSeconds && window.begin < end);
-  const [during, without] = [speed(windows.filter(overlaps)), speed(windows.filter((window) => !overlaps(window)))];
+  const besideBare = (window: (typeof windows)[0]) => window.end > bare.begin && window.begin < bare.end;
+  const during = speed(windows.filter(overlaps));
+  const duringBare = speed(windows.filter(besideBare));
+  const without = speed(windows.filter((window) => !overlaps(window) && !besideBare(window)));
   const writeSpeed = beside.reduce((sum, { bytes }) => sum + bytes, 0) /
     beside.reduce((sum, { seconds }) => sum + seconds, 0);
   const disk = measureDisk(createFile);
@@ -98,6 +117,8 @@ try {
       samplesPerSecondBeside: Math.round(during),
       samplesPerSecondWithout: Math.round(without),
       throughputShare: during / without,
+      bareWriterBytesPerSecond: Math.round(bare.bytes / (bare.end - bare.begin)),
+      throughputShareBesideBareWriter: duringBare / without,
       hotSampleShare: result.hotSampleShare,
       peakRssBytes: result.peakRssBytes,
       device: result.device,
