@@ -1,4 +1,5 @@
 /** The command line: parses, calls mod.ts and prints. */
+import { dirname } from "node:path";
 import process from "node:process";
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
 import * as hotset from "./mod.ts";
@@ -57,6 +58,34 @@ async function run(common: Common, work: (report: hotset.Report) => Promise<void
   }
 }
 
+/** Joins the processes that mpirun started; the first one reports. What fails on one ends all. */
+async function inCluster(
+  report: hotset.Report,
+  work: (report: hotset.Report, cluster: hotset.Cluster) => Promise<void>,
+): Promise<void> {
+  using cluster = hotset.Cluster.open();
+  try {
+    await work(cluster.first ? report : () => {}, cluster);
+  } catch (error) {
+    process.exitCode = 1;
+    if (error instanceof hotset.PeerFailed) return;
+    if (cluster.knows(error)) throw error;
+    console.error(`error: rank ${cluster.rank}: ${error instanceof Error ? error.message : error}`);
+    cluster.abort(1);
+  }
+}
+
+/** Runs work that makes files in a directory: here, or divided over the processes that mpirun started. */
+async function asTeam(
+  { collective }: TeamFlags,
+  directory: string,
+  report: hotset.Report,
+  work: (report: hotset.Report, team: hotset.Team) => Promise<void> | void,
+): Promise<void> {
+  if (collective === "shared") return await work(report, hotset.ALONE);
+  await inCluster(report, (report, cluster) => cluster.asTeam(directory, (team) => work(report, team)));
+}
+
 /** One line; the rest of a long message below it. */
 function fail(error: unknown, verbose: boolean): void {
   const known = error instanceof hotset.HotsetError || error instanceof Deno.errors.NotCapable;
@@ -73,6 +102,20 @@ const withCommon = (command: Command) =>
     .option("--json", "print one JSON object a line to stdout")
     .option("--quiet", "no progress on stderr")
     .option("--verbose", "stack traces with errors");
+
+/** How the stages before training are divided. */
+interface TeamFlags {
+  collective: "shared" | "mpi";
+}
+
+const withTeam = (command: Command) =>
+  command.addOption(
+    new Option(
+      "--collective <name>",
+      "who works: this process, or those that mpirun started, on a disk that they share",
+    )
+      .choices(["shared", "mpi"]).default("shared"),
+  );
 
 /** An option of bytes with a default, shown as people write it. */
 const memoryOption = (flags: string, description: string, value: number) =>
@@ -174,18 +217,21 @@ const program = new Command("hotset")
   .exitOverride()
   .configureOutput({ outputError: (text, write) => write(`${text.trimEnd().replaceAll("\n", " ")}\n`) });
 
-withRaw(withCommon(program.command("prepare")))
+withTeam(withRaw(withCommon(program.command("prepare"))))
   .description("Turn raw logs into a dataset.")
   .argument("<input...>", "files or globs in the order of time; .gz, .zst and .parquet work")
   .option("--out <dir>", "directory of the dataset")
   .option("--infer", "print a schema proposed for the input, to be edited, instead")
   .addHelpText("after", "\nExample: hotset prepare 'day_*.tsv.gz' --min-frequency 2 --out criteo")
-  .action((inputs: string[], flags: RawFlags & Common & { out?: string; infer?: boolean }) =>
+  .action((inputs: string[], flags: RawFlags & TeamFlags & Common & { out?: string; infer?: boolean }) =>
     run(flags, async (report) => {
       if (flags.infer) return console.log(JSON.stringify(await hotset.inferSchema(inputs[0]), null, 2));
-      if (flags.out === undefined) throw new hotset.UsageError("Cannot prepare: name the dataset with --out");
-      await hotset.prepareTo({ ...rawOptions(flags), inputs, out: flags.out }, report);
-      if (!flags.json) console.log(flags.out);
+      const { out } = flags;
+      if (out === undefined) throw new hotset.UsageError("Cannot prepare: name the dataset with --out");
+      await asTeam(flags, dirname(out), report, async (report, team) => {
+        await hotset.prepareTo({ ...rawOptions(flags), inputs, out, team }, report);
+        if (!flags.json && team.rank === 0) console.log(out);
+      });
     })
   );
 
@@ -213,34 +259,37 @@ withCommon(program.command("generate"))
     })
   );
 
-withProfile(withCommon(program.command("profile")))
+withTeam(withProfile(withCommon(program.command("profile"))))
   .description("Find a dataset's popular rows within a memory budget.")
   .argument("<dataset>", "directory made by prepare")
   .option("--out <dir>", "directory of the profile (default: where train looks for it)")
   .option("--report <file>", "HTML file to write: popularity, coverage and what another budget would buy")
   .addHelpText("after", "\nExample: hotset profile criteo --hot-memory 256MiB")
-  .action((directory: string, flags: ProfileFlags & { report?: string }) =>
-    run(flags, (report) => {
-      const dataset = hotset.Dataset.open(directory, "lengths");
-      const profile = hotset.ensureProfile(dataset, profileConfig(flags), placeOf(flags), report);
-      if (flags.report !== undefined) hotset.writeProfileReport(profile, dataset, flags.report);
-      if (!flags.json) console.log(hotset.profileTables(profile.body));
-    })
+  .action((directory: string, flags: ProfileFlags & TeamFlags & { report?: string }) =>
+    run(flags, (report) =>
+      asTeam(flags, folderOf(flags), report, (report, team) => {
+        const dataset = hotset.openTogether(directory, team);
+        const profile = hotset.ensureProfile(dataset, profileConfig(flags), placeOf(flags), report, team);
+        if (team.rank > 0) return;
+        if (flags.report !== undefined) hotset.writeProfileReport(profile, dataset, flags.report);
+        if (!flags.json) console.log(hotset.profileTables(profile.body));
+      }))
   );
 
-withProfile(withCommon(program.command("layout")))
+withTeam(withProfile(withCommon(program.command("layout"))))
   .description("Pack a dataset into hot and cold batches.")
   .argument("<dataset>", "directory made by prepare")
   .option("--batch-size <n>", "samples to a batch", positive, DEFAULTS.batchSize)
   .option("--out <dir>", "directory of the layout (default: where train looks for it)")
   .addHelpText("after", "\nExample: hotset layout criteo --hot-memory 256MiB --batch-size 2048")
-  .action((directory: string, flags: ProfileFlags & { batchSize: number }) =>
-    run(flags, (report) => {
-      const dataset = hotset.Dataset.open(directory, "lengths");
-      const profile = hotset.ensureProfile(dataset, profileConfig(flags), { cache: HOME }, report);
-      using layout = hotset.ensureLayout(dataset, profile, flags.batchSize, placeOf(flags), report);
-      if (!flags.json) console.log(layout.directory);
-    })
+  .action((directory: string, flags: ProfileFlags & TeamFlags & { batchSize: number }) =>
+    run(flags, (report) =>
+      asTeam(flags, folderOf(flags), report, (report, team) => {
+        const dataset = hotset.openTogether(directory, team);
+        const profile = hotset.ensureProfile(dataset, profileConfig(flags), { cache: HOME }, report, team);
+        using layout = hotset.ensureLayout(dataset, profile, flags.batchSize, placeOf(flags), report, team);
+        if (!flags.json && team.rank === 0) console.log(layout.directory);
+      }))
   );
 
 interface TrainFlags extends RawFlags, Common {
@@ -391,8 +440,8 @@ withRaw(withCommon(program.command("train")))
   .action((inputs: string[], flags: TrainFlags) => run(flags, (report) => train(inputs, flags, report)));
 
 async function train(inputs: string[], flags: TrainFlags, report: hotset.Report): Promise<void> {
-  if (flags.collective === "shared") return await trainHere(inputs, flags, report);
   const { collective, ranks, device = "auto" } = flags;
+  if (collective === "shared") return await trainHere(inputs, flags, report);
   if (ranks !== undefined) {
     throw new hotset.UsageError(`Cannot use --ranks with --collective ${collective}: mpirun says how many there are`);
   }
@@ -403,16 +452,7 @@ async function train(inputs: string[], flags: TrainFlags, report: hotset.Report)
     );
   }
   if (collective === "nccl" && device === "auto") flags = { ...flags, device: "cuda" };
-  using cluster = hotset.Cluster.open();
-  try {
-    await trainHere(inputs, flags, cluster.first ? report : () => {}, cluster);
-  } catch (error) {
-    process.exitCode = 1;
-    if (error instanceof hotset.PeerFailed) return;
-    if (cluster.knows(error)) throw error;
-    console.error(`error: rank ${cluster.rank}: ${error instanceof Error ? error.message : error}`);
-    cluster.abort(1);
-  }
+  await inCluster(report, (report, cluster) => trainHere(inputs, flags, report, cluster));
 }
 
 async function trainHere(
@@ -584,6 +624,11 @@ withCommon(program.command("doctor"))
 
 function placeOf({ out }: { out?: string }): hotset.Place {
   return out === undefined ? { cache: HOME } : { out };
+}
+
+/** The folder that it goes to. */
+function folderOf({ out }: { out?: string }): string {
+  return out === undefined ? HOME : dirname(out);
 }
 
 /** Runs one command line; the exit code goes to process.exitCode. */

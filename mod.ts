@@ -86,6 +86,7 @@ export {
   ensureDataset,
   ensureLayout,
   ensureProfile,
+  openTogether,
   type Place,
   prepareTo,
   type ProfileConfig,
@@ -93,7 +94,8 @@ export {
 } from "./src/train/stages.ts";
 export { evaluateRun, predictRun, type ScoreFormat, writeScores } from "./src/train/score_run.ts";
 export { DEMO_CONFIG, type DemoResult, runDemo } from "./src/train/demo.ts";
-export { Cluster, PeerFailed } from "./src/collective/cluster.ts";
+export { Cluster } from "./src/collective/cluster.ts";
+export { ALONE, PeerFailed, type Team } from "./src/team.ts";
 export { Interrupt } from "./src/train/interrupt.ts";
 export { Interrupted } from "./src/train/trainer.ts";
 export { expandConfig, translateArguments, type Translation } from "./src/train/arguments.ts";

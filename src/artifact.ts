@@ -1,24 +1,23 @@
 /**
  * Artifacts: directories that hold a manifest and flat little-endian arrays. They are written under a temporary name
- * and renamed when complete, so a reader meets a whole artifact or none; they are validated when opened.
+ * and renamed when complete (artifact_writer.ts), so a reader meets a whole artifact or none; they are validated when
+ * opened.
  */
-import { basename, dirname, join, resolve } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { createHash } from "node:crypto";
-import process from "node:process";
 import { crc32 } from "node:zlib";
 import { z } from "zod";
 import { HotsetError, messageOf } from "./errors.ts";
 
-const MANIFEST = "manifest.json";
-/** End of the name of an artifact that is being replaced. */
-const REPLACED = ".replaced";
+/** Name of the file that tells what an artifact is. */
+export const MANIFEST = "manifest.json";
 const CHUNK_BYTES = 8 << 20;
 /** The most bytes of a manifest: what holds more is none. */
 const MOST_MANIFEST_BYTES = 64 << 20;
 const DAMAGED = "is damaged (checksum does not match)";
 
 /** The kinds of artifact, each with the version of its format that this Hotset writes and reads. */
-const VERSIONS = { dataset: 2, profile: 3, layout: 3, checkpoint: 2 } as const;
+export const VERSIONS = { dataset: 2, profile: 3, layout: 3, checkpoint: 2 } as const;
 /** What an artifact holds. */
 export type ArtifactKind = keyof typeof VERSIONS;
 
@@ -27,7 +26,8 @@ export function cacheName(kind: ArtifactKind, madeFrom: unknown): string {
   return fingerprint([VERSIONS[kind], madeFrom]);
 }
 
-const fileEntry = z.object({ bytes: z.number().int().nonnegative(), crc32: z.number().int().nonnegative() });
+/** What a manifest says of a file. */
+export const fileEntry = z.object({ bytes: z.number().int().nonnegative(), crc32: z.number().int().nonnegative() });
 const envelope = z.object({
   hotset: z.enum(Object.keys(VERSIONS) as [ArtifactKind, ...ArtifactKind[]]),
   version: z.number().int(),
@@ -48,21 +48,10 @@ export function fingerprint(value: unknown): string {
   return createHash("sha256").update(JSON.stringify(value)).digest("hex").slice(0, 16);
 }
 
-function bytesOf(array: Words): Uint8Array {
+/** The bytes of an array. */
+export function bytesOf(array: Words): Uint8Array {
   return new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
 }
-
-/** A file as a writer needs it. */
-export interface OutputFile {
-  /** Appends a part of the bytes and returns its length. */
-  writeSync(bytes: Uint8Array): number;
-  /** Waits until the disk has all of it. Nothing is appended after. */
-  syncDataSync(): void;
-  close(): void;
-}
-
-/** Opens a new file for writing. */
-export type CreateFile = (path: string) => OutputFile;
 
 /** A record with a checksum of itself, for a JSON file in which no figure can change unnoticed. */
 export function seal<T extends object>(record: T): T & { crc32: number } {
@@ -72,151 +61,6 @@ export function seal<T extends object>(record: T): T & { crc32: number } {
 /** True if a sealed record, as read from JSON, is as it was written. */
 export function isIntact({ crc32: sum, ...record }: { readonly crc32?: unknown }): boolean {
   return sum === crc32(JSON.stringify(record));
-}
-
-/** One file of an artifact while it is written: appended to, its checksum taken on the way. */
-export class ArtifactFile implements Disposable {
-  readonly #file: OutputFile;
-  readonly #path: string;
-  bytes = 0;
-  crc32 = 0;
-
-  constructor(path: string, create: CreateFile = (path) => Deno.openSync(path, { write: true, createNew: true })) {
-    this.#path = path;
-    try {
-      this.#file = create(path);
-    } catch (error) {
-      throw new HotsetError(`Cannot write ${path}: ${messageOf(error)}`, { cause: error });
-    }
-  }
-
-  /** Appends the array's bytes. Throws HotsetError when the disk refuses them. */
-  append(array: Words): void {
-    const bytes = bytesOf(array);
-    try {
-      for (let done = 0; done < bytes.length;) done += this.#file.writeSync(bytes.subarray(done));
-    } catch (error) {
-      throw new HotsetError(`Cannot write ${this.#path}: ${messageOf(error)}`, { cause: error });
-    }
-    this.crc32 = crc32(bytes, this.crc32);
-    this.bytes += bytes.length;
-  }
-
-  /** Waits until the disk has what was appended. Throws HotsetError when it refuses. */
-  sync(): void {
-    try {
-      this.#file.syncDataSync();
-    } catch (error) {
-      throw new HotsetError(`Cannot write ${this.#path}: ${messageOf(error)}`, { cause: error });
-    }
-  }
-
-  [Symbol.dispose](): void {
-    this.#file.close();
-  }
-}
-
-/**
- * Writes an artifact. Until `commit` everything lies in a directory with a temporary name; disposing an uncommitted
- * writer removes it.
- *
- * ```ts ignore
- * using writer = new ArtifactWriter("profile", "runs/profile");
- * writer.file("hot_rows.u32").append(rows);
- * writer.commit({ hotRows: rows.length });
- * ```
- */
-export class ArtifactWriter implements Disposable {
-  readonly #kind: ArtifactKind;
-  readonly #target: string;
-  readonly #temporary: string;
-  readonly #files = new Map<string, ArtifactFile>();
-  readonly #create: CreateFile | undefined;
-  #open = true;
-
-  /**
-   * Begins an artifact that will replace whatever artifact of the same kind is at `directory`. `create` opens its files;
-   * undefined for ordinary ones.
-   */
-  constructor(kind: ArtifactKind, directory: string, create?: CreateFile) {
-    this.#kind = kind;
-    this.#create = create;
-    this.#target = resolve(directory);
-    const parent = dirname(this.#target);
-    try {
-      Deno.mkdirSync(parent, { recursive: true });
-      removeLeftovers(this.#target);
-      if (isDirectory(this.#target) && !isArtifact(this.#target) && [...Deno.readDirSync(this.#target)].length > 0) {
-        throw new HotsetError("a directory that holds something else is there");
-      }
-      this.#temporary = Deno.makeTempDirSync({ dir: parent, prefix: `${temporaryPrefix(this.#target)}${Deno.pid}-` });
-      Deno.chmodSync(this.#temporary, 0o755);
-    } catch (error) {
-      throw new HotsetError(`Cannot write ${kind} ${directory}: ${messageOf(error)}`, { cause: error });
-    }
-  }
-
-  /** Where the files lie until the commit; for tools that write a file themselves (then call `adopt`). */
-  path(name: string): string {
-    return join(this.#temporary, name);
-  }
-
-  /** The file of that name, created at the first call. */
-  file(name: string): ArtifactFile {
-    let file = this.#files.get(name);
-    if (file === undefined) this.#files.set(name, file = new ArtifactFile(this.path(name), this.#create));
-    return file;
-  }
-
-  /** Completes the artifact: takes in files written by others, writes the manifest and renames the directory. */
-  commit(body: unknown, adopted: string[] = []): void {
-    const files: Record<string, z.infer<typeof fileEntry>> = {};
-    for (const [name, file] of this.#files) files[name] = { bytes: file.bytes, crc32: file.crc32 };
-    for (const name of adopted) files[name] = measure(this.path(name));
-    const manifest = seal({ hotset: this.#kind, version: VERSIONS[this.#kind], files, body });
-    const text = new TextEncoder().encode(JSON.stringify(manifest, null, 1) + "\n");
-    this.file(MANIFEST).append(text);
-    // What cannot be made again must be on the disk before it takes the place of the one before it.
-    if (this.#kind === "checkpoint") { for (const file of this.#files.values()) file.sync(); }
-    this.#rename();
-  }
-
-  /** Completes the artifact as another name of the files of a whole one: linked where the file system can, else copied. */
-  commitLinks(source: string): void {
-    try {
-      for (const { name } of Deno.readDirSync(source)) linkOrCopy(join(source, name), this.path(name));
-    } catch (error) {
-      throw new HotsetError(`Cannot write ${this.#kind} ${this.#target}: ${messageOf(error)}`, { cause: error });
-    }
-    this.#rename();
-  }
-
-  #rename(): void {
-    try {
-      this.#closeFiles();
-      const replaced = this.#temporary + REPLACED;
-      const exists = isDirectory(this.#target);
-      if (exists) Deno.renameSync(this.#target, replaced);
-      Deno.renameSync(this.#temporary, this.#target);
-      this.#open = false;
-      if (exists) Deno.removeSync(replaced, { recursive: true });
-    } catch (error) {
-      throw new HotsetError(`Cannot write ${this.#kind} ${this.#target}: ${messageOf(error)}`, { cause: error });
-    }
-  }
-
-  #closeFiles(): void {
-    for (const file of this.#files.values()) file[Symbol.dispose]();
-    this.#files.clear();
-  }
-
-  [Symbol.dispose](): void {
-    this.#closeFiles();
-    if (this.#open) {
-      this.#open = false;
-      Deno.removeSync(this.#temporary, { recursive: true });
-    }
-  }
 }
 
 /** What to do about a damaged artifact. */
@@ -430,7 +274,8 @@ export function isArtifact(directory: string): boolean {
   }
 }
 
-function isDirectory(path: string): boolean {
+/** True if a directory is there. */
+export function isDirectory(path: string): boolean {
   try {
     return Deno.statSync(path).isDirectory;
   } catch {
@@ -438,42 +283,8 @@ function isDirectory(path: string): boolean {
   }
 }
 
-function linkOrCopy(source: string, target: string): void {
-  try {
-    Deno.linkSync(source, target);
-  } catch {
-    Deno.copyFileSync(source, target);
-  }
-}
-
-function temporaryPrefix(target: string): string {
-  return `.${basename(target)}.partial-`;
-}
-
-/** Removes what killed writers of an artifact left behind, but for the old artifact where there is no new one. */
-export function removeLeftovers(directory: string): void {
-  const target = resolve(directory);
-  const prefix = temporaryPrefix(target);
-  for (const { name } of Deno.readDirSync(dirname(target))) {
-    if (!name.startsWith(prefix) || isRunning(parseInt(name.slice(prefix.length)))) continue;
-    const leftover = join(dirname(target), name);
-    // Killed between its two renames, a writer has moved the old artifact away and not yet put the new one there.
-    if (name.endsWith(REPLACED) && !isDirectory(target)) Deno.renameSync(leftover, target);
-    else Deno.removeSync(leftover, { recursive: true });
-  }
-}
-
-function isRunning(pid: number): boolean {
-  // In containers, processes have the same few numbers: this one begins its work and has left nothing yet.
-  if (pid === Deno.pid) return false;
-  try {
-    return process.kill(pid, 0);
-  } catch (error) {
-    return (error as { code?: string }).code === "EPERM";
-  }
-}
-
-function measure(path: string): { bytes: number; crc32: number } {
+/** Length and checksum of a file. */
+export function measure(path: string): { bytes: number; crc32: number } {
   using file = Deno.openSync(path);
   const chunk = new Uint8Array(Math.min(CHUNK_BYTES, file.statSync().size + 1));
   const total = { bytes: 0, crc32: 0 };

@@ -1,7 +1,8 @@
 /** What is refused before a single array is read. */
 import assert from "node:assert/strict";
 import { z } from "zod";
-import { Artifact, ArtifactWriter } from "../src/artifact.ts";
+import { Artifact } from "../src/artifact.ts";
+import { ArtifactWriter } from "../src/artifact_writer.ts";
 import { rewrite } from "./support/rewrite.ts";
 import { TemporaryDirectory } from "./support/temporary.ts";
 

@@ -12,6 +12,7 @@
  * of an undisturbed training. Writes one JSON object.
  */
 import { parseArgs } from "node:util";
+import { Terminal } from "../mod.ts";
 import { runCorruptions, runFullDisk, runKills } from "../tests/support/faults.ts";
 import { runRankKills } from "../tests/support/rank_kills.ts";
 
@@ -25,12 +26,16 @@ if (import.meta.main) {
     },
   });
   const seed = Number(values.seed);
+  const corruptions = Number(values.corruptions);
+  using terminal = new Terminal();
+  const show = (stage: string) => (fraction: number) => terminal.report({ event: "stage", stage, fraction });
   const result = {
-    rankKills: await runRankKills(Number(values["rank-kills"]), seed),
-    kills: await runKills(Number(values.kills), seed),
-    corruptions: await runCorruptions(Number(values.corruptions), seed),
-    fullDisk: await runFullDisk(Number(values.corruptions) > 0 ? 20 : 0, seed),
+    rankKills: await runRankKills(Number(values["rank-kills"]), seed, show("killed ranks")),
+    kills: await runKills(Number(values.kills), seed, show("kills")),
+    corruptions: await runCorruptions(corruptions, seed, show("corruptions")),
+    fullDisk: await runFullDisk(corruptions > 0 ? 20 : 0, seed, show("full disks")),
   };
+  terminal.clear();
   console.log(JSON.stringify(result, null, 1));
   const faults = [
     ...result.rankKills.faults,

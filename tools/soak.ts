@@ -10,7 +10,7 @@
  */
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { generateDataset, resolveConfig, type ResultEvent, startRun } from "../mod.ts";
+import { generateDataset, resolveConfig, type ResultEvent, startRun, Terminal } from "../mod.ts";
 
 const MOST_MEMORY_CHANGE = 0.02;
 const MOST_THROUGHPUT_CHANGE = 0.05;
@@ -25,10 +25,12 @@ interface Sample {
 
 /** Trains for so long and returns what was measured at every checkpoint. */
 async function soak(mode: "cpu" | "fae", minutes: number): Promise<Sample[]> {
+  using terminal = new Terminal();
   const folder = Deno.makeTempDirSync({ prefix: "hotset-soak-" });
   const controller = new AbortController();
   const timer = setTimeout(() => controller.abort(), 60_000 * minutes);
   const samples: Sample[] = [];
+  const begin = performance.now();
   try {
     const fractions = { validation: 0.02, test: 0 };
     const dataset = generateDataset(join(folder, "clicks"), { samples: 200_000, seed: 1, scale: 20, fractions });
@@ -45,9 +47,10 @@ async function soak(mode: "cpu" | "fae", minutes: number): Promise<Sample[]> {
       out: join(folder, "run"),
       signal: () => controller.signal,
       report: (event) => {
-        if (event.event === "checkpoint") {
-          samples.push({ at: performance.now(), step: event.step, bytes: Deno.memoryUsage().rss });
-        }
+        if (event.event !== "checkpoint") return;
+        const at = performance.now();
+        samples.push({ at, step: event.step, bytes: Deno.memoryUsage().rss });
+        terminal.report({ event: "stage", stage: `soak in mode ${mode}`, fraction: (at - begin) / 60_000 / minutes });
       },
     }).catch((error) => {
       if (!controller.signal.aborted) throw error;

@@ -2,7 +2,9 @@
 import { type Communicator, consecutive, type Mpi, MpiError, openMpi, type Request } from "../../ffi/mpi.ts";
 import { LibraryError } from "../../ffi/library.ts";
 import { closeSharedPages, createSharedPages, mapSharedPages, type SharedPages } from "../../ffi/shared_pages.ts";
-import { HotsetError } from "../errors.ts";
+import { HotsetError, messageOf } from "../errors.ts";
+import { PeerFailed, type Team, together } from "../team.ts";
+import { ClusterTeam } from "./cluster_team.ts";
 
 /** The largest of the flags that ranks agree on, each a bit. */
 const MOST_FLAG = 2;
@@ -14,12 +16,6 @@ const PATIENCE_VARIABLE = "HOTSET_MPI_PATIENCE";
 const PATIENCE_SECONDS = 120;
 /** What is mapped to find out whether the processes of a host can share memory. */
 const PROBE_BYTES = 65_536;
-
-/** Another rank failed and says why; this one has nothing to add. */
-export class PeerFailed extends HotsetError {
-  /** Name of the class. */
-  override name = "PeerFailed";
-}
 
 /** How the processes of a cluster talk: for the rest of this folder. */
 export interface Communicators {
@@ -184,8 +180,8 @@ export class Cluster implements Disposable {
   async inTurn<T>(work: () => T | Promise<T>): Promise<T> {
     const mine = this.first ? 0 : this.local === 0 ? 1 : 2;
     let done: { result: T } | undefined;
-    let error: unknown;
     for (let turn = 0; turn < 3; turn++) {
+      let error: unknown;
       if (turn === mine) {
         try {
           done = { result: await work() };
@@ -193,12 +189,49 @@ export class Cluster implements Disposable {
           error = thrown ?? new Error("failed");
         }
       }
-      if (this.anyone(error !== undefined)) {
-        this.#knownError = error ?? new PeerFailed("Cannot go on: another rank failed");
-        throw this.#knownError;
-      }
+      this.#agree(error);
     }
     return done!.result;
+  }
+
+  /**
+   * Work that makes files in a directory, divided: by all ranks, or by those of each host where hosts share no disk. Fails
+   * as `inTurn` does.
+   */
+  async asTeam<T>(directory: string, work: (team: Team) => T | Promise<T>): Promise<T> {
+    const team = this.#teamAt(directory);
+    let done: { result: T } | undefined;
+    try {
+      done = { result: await work(team) };
+    } catch (error) {
+      // What the others of the team do not know is not to be agreed on: they are at other work.
+      if (error !== team.failure) throw error;
+    }
+    this.#agree(team.failure);
+    return done!.result;
+  }
+
+  /** The ranks that see what the first one writes to a directory: all, or else those of this host. */
+  #teamAt(directory: string): ClusterTeam {
+    const { world, neighbours } = this.#communicators;
+    const all = new ClusterTeam(world, this.locals);
+    let probe = "";
+    try {
+      [probe] = all.gather(together(all, () => this.first ? newProbe(directory) : ""));
+    } catch (error) {
+      this.#knownError = error;
+      throw error;
+    }
+    const shared = !all.gather(exists(probe)).includes(false);
+    if (this.first) Deno.removeSync(probe);
+    return shared ? all : new ClusterTeam(neighbours, this.locals);
+  }
+
+  /** Throws on all ranks if one has an error; then all know. */
+  #agree(error: unknown): void {
+    if (!this.anyone(error !== undefined)) return;
+    this.#knownError = error ?? new PeerFailed("Cannot go on: another rank failed");
+    throw this.#knownError;
   }
 
   /**
@@ -252,6 +285,24 @@ export class Cluster implements Disposable {
   /** Leaves in order: all ranks must. */
   [Symbol.dispose](): void {
     this.#mpi.finalize();
+  }
+}
+
+/** A new file in a directory, which is made if it is not there. */
+function newProbe(directory: string): string {
+  try {
+    Deno.mkdirSync(directory, { recursive: true });
+    return Deno.makeTempFileSync({ dir: directory, prefix: ".shared-" });
+  } catch (error) {
+    throw new HotsetError(`Cannot write to ${directory}: ${messageOf(error)}`, { cause: error });
+  }
+}
+
+function exists(path: string): boolean {
+  try {
+    return Deno.statSync(path).isFile;
+  } catch {
+    return false;
   }
 }
 

@@ -1,5 +1,7 @@
 /** The last step of preparing: samples and the ids of their tables, by column, become the flat arrays of a dataset. */
-import { type ArtifactWriter, FileReader } from "../artifact.ts";
+import { FileReader } from "../artifact.ts";
+import { shareOf, type Team, together } from "../team.ts";
+import type { TeamWriter } from "../team_writer.ts";
 import { type DatasetBody, type Split, splitFiles, SPLITS } from "./dataset.ts";
 import type { StagedLog } from "./staged_log.ts";
 import { denseAt, readWords } from "./staged_chunk.ts";
@@ -21,39 +23,67 @@ export interface EncodedLog {
   readonly tables: readonly { readonly ids: string; readonly lengths: string | undefined }[];
 }
 
-/** Writes the files of all splits. `firstRows` are the first global rows of the tables. Returns the splits' sizes. */
+/**
+ * Writes the files of all splits. `firstRows` are the first global rows of the tables. Each rank of a team writes some
+ * consecutive rows of all logs; none of them may have bags then. Returns the splits' sizes.
+ */
 export function assemble(
-  writer: ArtifactWriter,
+  writer: TeamWriter,
   logs: readonly EncodedLog[],
   denseFeatures: number,
   firstRows: readonly number[],
+  team: Team,
   onProgress: (fraction: number) => void,
 ): DatasetBody["splits"] {
   const bags = logs.some(({ tables }) => tables.some(({ lengths }) => lengths !== undefined));
   const splits = new SplitWriter(writer, bags);
-  const total = logs.reduce((sum, { log }) => sum + log.rows, 0);
+  const share = shareOf(team, logs.reduce((sum, { log }) => sum + log.rows, 0));
   const labels = new Uint8Array(RUN_SAMPLES);
   const dense = new Float32Array(RUN_SAMPLES * denseFeatures);
-  let done = 0;
-  for (const { log, parts, tables } of logs) {
-    using lookups = new TableColumns(tables, firstRows);
-    let part = 0;
-    let left = parts[0].samples;
-    for (const { file, rows } of log.chunks) {
-      using reader = new FileReader(file);
-      for (let from = 0; from < rows;) {
-        while (left === 0) left = parts[++part].samples;
-        const count = Math.min(RUN_SAMPLES, rows - from, left);
-        reader.read(from, labels.subarray(0, count));
-        const values = readWords(reader, denseAt(rows) + 4 * from * denseFeatures, count * denseFeatures, dense);
-        splits.write(parts[part].split, labels.subarray(0, count), values, lookups.next(count, bags));
-        from += count;
-        left -= count;
-        onProgress((done += count) / total);
+  together(team, () => {
+    let logFirst = 0;
+    for (const { log, parts, tables } of logs) {
+      using lookups = new TableColumns(tables, firstRows, Math.max(0, share.first - logFirst));
+      let chunkFirst = logFirst;
+      for (const { file, rows } of log.chunks) {
+        using reader = new FileReader(file);
+        const end = Math.min(rows, share.end - chunkFirst);
+        for (let from = Math.max(0, share.first - chunkFirst); from < end;) {
+          const { split, left } = partOf(parts, chunkFirst - logFirst + from);
+          const count = Math.min(RUN_SAMPLES, end - from, left);
+          reader.read(from, labels.subarray(0, count));
+          const values = readWords(reader, denseAt(rows) + 4 * from * denseFeatures, count * denseFeatures, dense);
+          splits.write(split, labels.subarray(0, count), values, lookups.next(count, bags));
+          from += count;
+          onProgress((chunkFirst + from - share.first) / (share.end - share.first));
+        }
+        chunkFirst += rows;
       }
+      logFirst += log.rows;
+    }
+  });
+  return addSizes(team.gather(splits.finish()));
+}
+
+/** The split of a row of a log, and how many rows of it are left from there on. */
+function partOf(parts: readonly Part[], row: number): { split: Split; left: number } {
+  let end = 0;
+  for (const { split, samples } of parts) {
+    end += samples;
+    if (row < end) return { split, left: end - row };
+  }
+  throw new RangeError(`row ${row} of a log is in no split`);
+}
+
+function addSizes(sizes: readonly DatasetBody["splits"][]): DatasetBody["splits"] {
+  const [sum, ...others] = sizes;
+  for (const split of SPLITS) {
+    for (const other of others) {
+      sum[split].samples += other[split].samples;
+      sum[split].lookups += other[split].lookups;
     }
   }
-  return splits.finish();
+  return sum;
 }
 
 /** Global rows of consecutive samples, by (sample, table). */
@@ -68,12 +98,14 @@ class TableColumns implements Disposable {
   readonly #columns: readonly { readonly ids: FileReader; readonly lengths: FileReader | undefined }[];
   readonly #firstRows: readonly number[];
   /** Samples and, by table, lookups passed. */
-  #samples = 0;
+  #samples: number;
   readonly #lookups: number[];
   #column = new Uint32Array(RUN_SAMPLES);
   readonly #indices: Uint32Array;
 
-  constructor(tables: EncodedLog["tables"], firstRows: readonly number[]) {
+  /** From sample `first` on, which must be 0 where a table has bags. */
+  constructor(tables: EncodedLog["tables"], firstRows: readonly number[], first: number) {
+    this.#samples = first;
     this.#columns = tables.map(({ ids, lengths }) => ({
       ids: new FileReader(ids),
       lengths: lengths === undefined ? undefined : new FileReader(lengths),
@@ -137,7 +169,7 @@ class TableColumns implements Disposable {
 
 /** Appends encoded samples to the files of their split. */
 class SplitWriter {
-  readonly #writer: ArtifactWriter;
+  readonly #writer: TeamWriter;
   readonly #bags: boolean;
   readonly #sizes: DatasetBody["splits"] = {
     train: { samples: 0, lookups: 0 },
@@ -145,7 +177,7 @@ class SplitWriter {
     test: { samples: 0, lookups: 0 },
   };
 
-  constructor(writer: ArtifactWriter, bags: boolean) {
+  constructor(writer: TeamWriter, bags: boolean) {
     this.#writer = writer;
     this.#bags = bags;
     for (const split of SPLITS) { // all files exist, be they empty

@@ -1,5 +1,5 @@
 /** Generated data: as a raw log in the Criteo format, or straight as a dataset. */
-import { ArtifactFile, ArtifactWriter } from "../artifact.ts";
+import { ArtifactFile, ArtifactWriter } from "../artifact_writer.ts";
 import { UsageError } from "../errors.ts";
 import { mix } from "../random.ts";
 import { BlockRing } from "./block_ring.ts";

@@ -2,11 +2,13 @@
 import { z } from "zod";
 import { HotsetError, UsageError } from "../errors.ts";
 import type { Part } from "./assemble.ts";
-import type { Dataset, DatasetBody, Split } from "./dataset.ts";
+import { ALONE, type Team, together, togetherAsync } from "../team.ts";
+import { Dataset, type DatasetBody, type Split } from "./dataset.ts";
 import { type Format, FORMATS, schemaOf } from "./formats.ts";
 import { findInputs, type InputFile } from "./inputs.ts";
 import { buildDataset, type LogParts, type ReadOptions } from "./prepare_job.ts";
 import { logSchema } from "./schema.ts";
+import { isChunkFormat } from "./stage_chunks.ts";
 
 /** How to prepare a dataset. */
 export interface PrepareOptions extends ReadOptions {
@@ -30,6 +32,8 @@ export interface PrepareOptions extends ReadOptions {
   readonly testFraction?: number;
   /** For generated data: the AUC of the true model, to be recorded. */
   readonly generated?: { readonly bestAuc: Partial<Record<Split, number>> };
+  /** Who prepares together, each with the same options and seeing the same files; default this process alone. */
+  readonly team?: Team | undefined;
 }
 
 const DEFAULT_VALIDATION_FRACTION = 0.05;
@@ -93,19 +97,29 @@ export function sourceOf(options: PrepareOptions): DatasetBody["source"] {
 /**
  * Reads raw logs and writes a dataset to `options.out`. Memory depends neither on the number of rows nor on that of all
  * tables' values. Finished parts are kept beside the output until it is complete: after a kill the same call goes on from
- * there and writes the same bytes. Throws HotsetError that names file, line and reason.
+ * there and writes the same bytes. A team divides the formats that DuckDB does not read; its first rank prepares the others.
+ * Throws HotsetError that names file, line and reason.
  */
 export async function prepareDataset(options: PrepareOptions): Promise<Dataset> {
+  const { team = ALONE } = options;
+  if (team.ranks > 1 && !isChunkFormat(options.format)) {
+    await togetherAsync(team, async () => {
+      if (team.rank === 0) await prepareDataset({ ...options, team: ALONE });
+    });
+    return together(team, () => Dataset.open(options.out, "lengths"));
+  }
   const { format, minFrequency = 1, maxIndRange, onProgress = () => {} } = options;
-  if (!(Number.isInteger(minFrequency) && minFrequency >= 1)) {
-    throw new UsageError(`Cannot use a minimum frequency of ${minFrequency}: it must be a whole number from 1`);
-  }
-  if (maxIndRange !== undefined && !(Number.isInteger(maxIndRange) && maxIndRange >= 1 && maxIndRange <= 2 ** 32 - 1)) {
-    throw new UsageError(`Cannot use an index range of ${maxIndRange}: it must be a whole number from 1`);
-  }
-  const source = sourceOf(options);
-  const fractions = fractionsOf(options);
-  const schema = schemaOf(format, options.schema);
+  const { source, fractions, schema } = together(team, () => {
+    if (!(Number.isInteger(minFrequency) && minFrequency >= 1)) {
+      throw new UsageError(`Cannot use a minimum frequency of ${minFrequency}: it must be a whole number from 1`);
+    }
+    if (
+      maxIndRange !== undefined && !(Number.isInteger(maxIndRange) && maxIndRange >= 1 && maxIndRange <= 2 ** 32 - 1)
+    ) {
+      throw new UsageError(`Cannot use an index range of ${maxIndRange}: it must be a whole number from 1`);
+    }
+    return { source: sourceOf(options), fractions: fractionsOf(options), schema: schemaOf(format, options.schema) };
+  });
   const { dataset } = await buildDataset("prepare", source, { ...options, schema, maxIndRange }, async (job) => {
     const inputs = findInputs(options.inputs);
     const testInputs = findInputs(options.testInputs ?? []);

@@ -1,7 +1,9 @@
 /** The steps of preparing: logs are staged, their tables numbered one by one, and all brought together. */
 import { availableParallelism } from "node:os";
-import { ArtifactWriter } from "../artifact.ts";
+import { fingerprint } from "../artifact.ts";
 import { HotsetError } from "../errors.ts";
+import { ALONE, type Team, together, togetherAsync } from "../team.ts";
+import { TeamWriter } from "../team_writer.ts";
 import { assemble, type EncodedLog, type Part } from "./assemble.ts";
 import { COUNTS_FILE, Dataset, type DatasetBody, DICTIONARY_FILE, KEYS_FILE, MOST_ROWS } from "./dataset.ts";
 import { idsFile, joinDictionaries, lengthsFile, numberQueryTable } from "./dictionary.ts";
@@ -12,7 +14,7 @@ import type { TableTask } from "./number_table.ts";
 import { OutputLock } from "./output_lock.ts";
 import { preparePool } from "./prepare_pool.ts";
 import { isDense, isSparse, type LogSchema } from "./schema.ts";
-import { stageChunks } from "./stage_chunks.ts";
+import { type ChunkFormat, isChunkFormat, stageChunks } from "./stage_chunks.ts";
 import { StageDirectory } from "./stage_directory.ts";
 import type { BadRowPolicy, StagedLog } from "./staged_log.ts";
 import { keyRun } from "./staged_chunk.ts";
@@ -45,6 +47,8 @@ export interface JobOptions extends ReadOptions {
   readonly schema: LogSchema;
   readonly maxIndRange: number | undefined;
   readonly out: string;
+  /** Who prepares together, each with the same options; default this process alone. Only for a chunk format. */
+  readonly team?: Team | undefined;
 }
 
 /** A staged log with the splits it is divided into. */
@@ -66,9 +70,17 @@ export async function buildDataset<R>(
   options: JobOptions,
   work: (job: PrepareJob) => Promise<{ body: DatasetBody; result: R }>,
 ): Promise<{ dataset: Dataset; result: R }> {
-  using _lock = new OutputLock(options.out);
-  using writer = new ArtifactWriter("dataset", options.out);
-  const stage = new StageDirectory(options.out, source);
+  const { out, team = ALONE } = options;
+  const first = team.rank === 0;
+  const [expected] = team.gather(fingerprint(source));
+  together(team, () => {
+    if (fingerprint(source) === expected) return;
+    throw new HotsetError(`Cannot ${doing} ${out}: not all ranks see the same input files (lengths and times count)`);
+  });
+  using _lock = together(team, () => first ? new OutputLock(out) : undefined);
+  using writer = new TeamWriter(team, "dataset", out);
+  const stage = together(team, () => first ? new StageDirectory(out, source) : undefined) ??
+    new StageDirectory(out, source);
   let result: R;
   try {
     using job = await PrepareJob.create(writer, stage, options);
@@ -76,42 +88,44 @@ export async function buildDataset<R>(
     writer.commit(made.body, job.adopted);
     result = made.result;
   } catch (error) {
-    throw engineFailure(`${doing} ${options.out}`, error);
+    throw engineFailure(`${doing} ${out}`, error);
   } finally {
-    stage.remove();
+    if (first) stage.remove();
   }
-  return { dataset: Dataset.open(options.out), result };
+  return { dataset: together(team, () => Dataset.open(out, first ? "checksums" : "lengths")), result };
 }
 
 /** The steps that all preparations have in common. */
 export class PrepareJob implements Disposable {
   /** Files of the artifact that are written by others. */
   readonly adopted: string[] = [];
-  readonly #writer: ArtifactWriter;
+  readonly #writer: TeamWriter;
   readonly #stage: StageDirectory;
   readonly #options: JobOptions;
+  readonly #team: Team;
   readonly #threads: number;
   readonly #memoryBytes: number;
   /** What does the work: threads for the formats that have readers of their own, DuckDB for all others. */
   readonly #pool: ReturnType<typeof preparePool> | undefined;
   readonly #engine: Engine | undefined;
 
-  private constructor(writer: ArtifactWriter, stage: StageDirectory, options: JobOptions, engine: Engine | undefined) {
+  private constructor(writer: TeamWriter, stage: StageDirectory, options: JobOptions, engine: Engine | undefined) {
     this.#writer = writer;
     this.#stage = stage;
     this.#options = options;
-    this.#threads = options.threads ?? availableParallelism();
+    this.#team = options.team ?? ALONE;
+    this.#threads = options.threads ?? Math.max(1, Math.floor(availableParallelism() / this.#team.locals));
     this.#memoryBytes = options.memoryBytes ?? DEFAULT_MEMORY_BYTES;
     this.#engine = engine;
     this.#pool = engine === undefined ? preparePool(this.#threads) : undefined;
   }
 
   /** Starts threads or a database. */
-  static async create(writer: ArtifactWriter, stage: StageDirectory, options: JobOptions): Promise<PrepareJob> {
+  static async create(writer: TeamWriter, stage: StageDirectory, options: JobOptions): Promise<PrepareJob> {
     const { format, memoryBytes = DEFAULT_MEMORY_BYTES, threads = availableParallelism() } = options;
     const limits = { memoryBytes: memoryBytes * ENGINE_MEMORY_SHARE, threads };
-    const own = format === "criteo" || format === "dlrm";
-    return new PrepareJob(writer, stage, options, own ? undefined : await Engine.create(stage.directory, limits));
+    const engine = isChunkFormat(format) ? undefined : await Engine.create(stage.directory, limits);
+    return new PrepareJob(writer, stage, options, engine);
   }
 
   /** Reads and checks files. With `unlabelled` they need no label. */
@@ -124,7 +138,7 @@ export class PrepareJob implements Disposable {
     const { format, schema, maxIndRange, onBadRow = "fail" } = this.#options;
     const options = { name, onBadRow, maxIndRange, unlabelled, onProgress };
     if (this.#engine !== undefined) return await stageQuery(this.#engine, schema, files, this.#stage, options);
-    return await stageChunks(format as "criteo" | "dlrm", files, this.#stage, this.#pool!, options);
+    return await stageChunks(format as ChunkFormat, files, this.#stage, this.#pool!, this.#team, options);
   }
 
   /** Numbers and encodes all tables and writes the samples. */
@@ -150,11 +164,13 @@ export class PrepareJob implements Disposable {
         lengths: kind === "bag" ? stage.path(lengthsFile(log.name, t)) : undefined,
       })),
     }));
-    const splits = assemble(this.#writer, encoded, dense.length, firstRows, (f) => onProgress("encode", f));
-    for (const t of columns.keys()) {
-      this.#append(COUNTS_FILE, countsFile(t));
-      if (this.#engine === undefined) this.#append(KEYS_FILE, keysFile(t));
-    }
+    const splits = assemble(this.#writer, encoded, dense.length, firstRows, this.#team, (f) => onProgress("encode", f));
+    together(this.#team, () => {
+      for (const t of this.#team.rank === 0 ? columns.keys() : []) {
+        this.#append(COUNTS_FILE, countsFile(t));
+        if (this.#engine === undefined) this.#append(KEYS_FILE, keysFile(t));
+      }
+    });
     if (this.#engine !== undefined) {
       await joinDictionaries(this.#engine, stage, columns.length, this.#writer.path(DICTIONARY_FILE));
       this.adopted.push(DICTIONARY_FILE);
@@ -168,18 +184,22 @@ export class PrepareJob implements Disposable {
     };
   }
 
-  /** Tables whose keys lie in chunks: several at a time on all threads, then those that need all memory, alone. */
+  /**
+   * Tables whose keys lie in chunks: several at a time on all threads of all ranks, then those that need all memory of a
+   * machine, alone.
+   */
   async #numberKeys(logs: readonly LogParts[], from: IdSource): Promise<number[]> {
     const { schema, onProgress } = this.#options;
     const stage = this.#stage;
     const pool = this.#pool!;
+    const team = this.#team;
     const columns = schema.columns.filter(isSparse);
     const dense = schema.columns.filter(isDense).length;
     const budget = Math.max(
       this.#memoryBytes - RUNTIME_BYTES - THREAD_BYTES * this.#threads,
       this.#memoryBytes * LEAST_KEYS_MEMORY_SHARE,
     );
-    const sizes = columns.map((_, t) => stage.finished<number>(`t${t}`));
+    const [sizes] = team.gather(columns.map((_, t) => stage.finished<number>(`t${t}`) ?? null));
     const task = (t: number, memoryBytes: number): TableTask => ({
       kind: "table",
       logs: logs.map(({ log }) => ({
@@ -193,20 +213,31 @@ export class PrepareJob implements Disposable {
       countsFile: stage.path(countsFile(t)),
       memoryBytes,
     });
-    const done = (t: number, rows: number | undefined) => {
-      if (rows === undefined) return;
-      sizes[t] = stage.finish(`t${t}`, rows);
-      onProgress?.("count", sizes.filter((size) => size !== undefined).length / sizes.length);
+    const open = () => [...sizes.keys()].filter((t) => sizes[t] === null);
+    const all = async (tables: readonly number[], memoryBytes: number) => {
+      const own = tables.filter((_, k) => k % team.ranks === team.rank);
+      const before = sizes.length - open().length;
+      let done = 0;
+      const numbered = await togetherAsync(team, () =>
+        pool.all(own.map((t) => task(t, memoryBytes)), (k, { rows }) => {
+          if (rows !== undefined) stage.finish(`t${own[k]}`, rows);
+          onProgress?.("count", (before + tables.length * ++done / own.length) / sizes.length);
+        }));
+      for (const [t, rows] of team.gather(numbered.map(({ rows }, k) => [own[k], rows ?? null] as const)).flat()) {
+        sizes[t] = rows;
+      }
     };
-    const open = () => [...sizes.keys()].filter((t) => sizes[t] === undefined);
-    const first = open();
-    await pool.all(first.map((t) => task(t, budget / this.#threads)), (i, { rows }) => done(first[i], rows));
-    for (const t of open()) done(t, (await pool.run(task(t, budget))).rows);
+    await all(open(), budget / this.#threads / team.locals);
+    for (const t of open()) await all([t], budget);
     const [tooLarge] = open();
     if (tooLarge !== undefined) {
-      throw new HotsetError(
-        `Cannot number the values of ${columns[tooLarge].name} in the ${Math.floor(budget / 1e6)} MB that the memory ` +
-          `limit leaves for them; allow more memory or set --max-ind-range`,
+      team.agree(
+        new HotsetError(
+          `Cannot number the values of ${columns[tooLarge].name} in the ${
+            Math.floor(budget / 1e6)
+          } MB that the memory ` +
+            `limit leaves for them; allow more memory or set --max-ind-range`,
+        ),
       );
     }
     return sizes as number[];

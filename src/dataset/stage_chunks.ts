@@ -9,21 +9,69 @@ import { CHUNK_BYTES, type ReadResult } from "./read_criteo.ts";
 import type { IntegerSource } from "./read_integers.ts";
 import type { StageDirectory } from "./stage_directory.ts";
 import type { StagedLog, StageOptions } from "./staged_log.ts";
+import { type Team, togetherAsync } from "../team.ts";
 
 const INTEGER_ROW_WORDS = 40;
 const CHUNK_ROWS = 1 << 16;
 
 /** The formats without a query. */
 export type ChunkFormat = "criteo" | "dlrm";
+/** True for them. */
+export const isChunkFormat = (format: string): format is ChunkFormat => format === "criteo" || format === "dlrm";
 
-/** Reads files on all threads of the pool. Throws HotsetError that names file, line and reason. */
+/** What is to be read, and what was read before a kill. */
+interface Reading {
+  readonly tasks: readonly ReadTask[];
+  /** By task; null where nothing was. */
+  readonly results: (ReadResult | null)[];
+  readonly labelled: boolean;
+}
+
+/** Reads files on all threads of the pools of a team. Throws HotsetError that names file, line and reason. */
 export async function stageChunks(
   format: ChunkFormat,
   files: readonly InputFile[],
   stage: StageDirectory,
   pool: ReturnType<typeof preparePool>,
+  team: Team,
   options: StageOptions,
 ): Promise<StagedLog> {
+  const none: Reading = { tasks: [], results: [], labelled: true };
+  const [{ tasks, results, labelled }] = team.gather(
+    await togetherAsync(
+      team,
+      () => team.rank === 0 ? findTasks(format, files, stage, options) : Promise.resolve(none),
+    ),
+  );
+  const open = [...tasks.keys()].filter((i) => results[i] === null);
+  const own = open.filter((_, k) => k % team.ranks === team.rank);
+  const before = results.length - open.length;
+  let done = 0;
+  const read = await togetherAsync(team, () =>
+    pool.all(own.map((i) => tasks[i]), (k, result) => {
+      stage.finish(prefixName(tasks[own[k]].prefix), result);
+      options.onProgress?.((before + open.length * ++done / own.length) / tasks.length);
+    }));
+  for (const [i, result] of team.gather(read.map((result, k) => [own[k], result] as const)).flat()) results[i] = result;
+  const chunks = results.flatMap((result) => result!.chunks);
+  const rows = chunks.reduce((sum, chunk) => sum + chunk.rows, 0);
+  const skippedRows = results.reduce((sum, result) => sum + result!.skippedRows, 0);
+  if (rows === 0) {
+    team.agree(
+      new HotsetError(
+        `Cannot read ${namesOf(files)}: ${skippedRows > 0 ? "every row is malformed" : "there are no rows"}`,
+      ),
+    );
+  }
+  return { name: options.name, rows, skippedRows, labelled, chunks };
+}
+
+async function findTasks(
+  format: ChunkFormat,
+  files: readonly InputFile[],
+  stage: StageDirectory,
+  options: StageOptions,
+): Promise<Reading> {
   const tasks: ReadTask[] = [];
   let labelled = true;
   for (const [i, file] of files.entries()) {
@@ -39,22 +87,8 @@ export async function stageChunks(
       tasks.push(...await integerTasks(file, stage, label, options));
     }
   }
-  const results = tasks.map(({ prefix }) => stage.finished<ReadResult>(prefixName(prefix)));
-  const open = tasks.filter((_, i) => results[i] === undefined);
-  let done = tasks.length - open.length;
-  await pool.all(open, (i, result) => {
-    results[tasks.indexOf(open[i])] = stage.finish(prefixName(open[i].prefix), result);
-    options.onProgress?.(++done / tasks.length);
-  });
-  const chunks = results.flatMap((result) => result!.chunks);
-  const rows = chunks.reduce((sum, chunk) => sum + chunk.rows, 0);
-  const skippedRows = results.reduce((sum, result) => sum + result!.skippedRows, 0);
-  if (rows === 0) {
-    throw new HotsetError(
-      `Cannot read ${namesOf(files)}: ${skippedRows > 0 ? "every row is malformed" : "there are no rows"}`,
-    );
-  }
-  return { name: options.name, rows, skippedRows, labelled, chunks };
+  const results = tasks.map(({ prefix }) => stage.finished<ReadResult>(prefixName(prefix)) ?? null);
+  return { tasks, results, labelled };
 }
 
 function prefixName(prefix: string): string {

@@ -1,6 +1,7 @@
 /** Makes a run of a facebookresearch/dlrm checkpoint. */
 import { join } from "node:path";
-import { ArtifactWriter, FileReader } from "../artifact.ts";
+import { FileReader } from "../artifact.ts";
+import { ArtifactWriter } from "../artifact_writer.ts";
 import { stateWordsPerRow } from "../backend/backend.ts";
 import { Dataset } from "../dataset/dataset.ts";
 import { HotsetError } from "../errors.ts";

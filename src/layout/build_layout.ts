@@ -1,17 +1,18 @@
 /** Makes a layout: classifies the train samples and packs them into hot and cold batches, in the order of the log. */
-import { type ArtifactFile, ArtifactWriter } from "../artifact.ts";
-import { type Dataset, type Lookups, type Samples, type Split, SPLITS } from "../dataset/dataset.ts";
+import type { ArtifactFile } from "../artifact_writer.ts";
+import { type Dataset, type Samples, type Split, SPLITS } from "../dataset/dataset.ts";
 import { HotsetError } from "../errors.ts";
 import { HOT_ROWS_FILE, type Profile } from "../profile/profile.ts";
+import { ALONE, type Team, together } from "../team.ts";
+import { TeamWriter } from "../team_writer.ts";
 import { type Batch, type BatchShape, findShapeFault } from "./batch.ts";
 import { BatchFiller } from "./batch_filler.ts";
 import { HotMap } from "./hot_map.ts";
-import { batchFiles, type BatchKind, Layout, type LayoutBody } from "./layout.ts";
+import { BATCH_KINDS, batchFiles, type BatchKind, Layout, type LayoutBody } from "./layout.ts";
+import { OwnSamples } from "./own_samples.ts";
 import { PackRing } from "./pack_ring.ts";
 import { SplitBatches } from "./split_batches.ts";
 
-/** Samples read at a time. */
-const RUN_SAMPLES = 4096;
 /** From so many samples on a second thread is worth its start. */
 const THREAD_SAMPLES = 100_000;
 
@@ -21,71 +22,101 @@ export interface LayoutOptions {
   readonly out: string;
   /** Samples to a batch, hot or cold; only the last of each kind may have fewer. */
   readonly batchSize: number;
+  /** Who makes it together, each with the same arguments; default this process alone. */
+  readonly team?: Team | undefined;
   /** Told after every run of samples that is packed. */
   readonly onProgress?: ((done: number, total: number) => void) | undefined;
 }
 
 /**
  * Packs the train split. A sample is hot if all its lookups are hot (so one of only empty bags is), but none is where no
- * row is hot, as without a profile: there is no replica to train on then. Memory does not grow with the number of samples. Nothing is
- * drawn at random: equal inputs give equal bytes. Throws HotsetError if profile or dataset do not fit or are damaged.
+ * row is hot, as without a profile: there is no replica to train on then. Memory does not grow with the samples, but for 8
+ * bytes a batch. Nothing is drawn at random: equal inputs give equal bytes, whatever the team. Throws HotsetError if
+ * profile or dataset do not fit or are damaged.
  */
 export function buildLayout(dataset: Dataset, profile: Profile | undefined, options: LayoutOptions): Layout {
-  const { batchSize, out, onProgress = () => {} } = options;
-  if (!Number.isInteger(batchSize) || batchSize < 1) {
-    throw new HotsetError(
-      `Cannot lay out ${dataset.directory}: the batch size ${batchSize} is not a positive whole number`,
-    );
-  }
-  profile?.expectDataset(dataset);
+  const { batchSize, out, onProgress, team = ALONE } = options;
+  const fail = (reason: string): never => {
+    throw new HotsetError(`Cannot lay out ${dataset.directory}: ${reason}`);
+  };
+  together(team, () => {
+    if (!Number.isInteger(batchSize) || batchSize < 1) {
+      fail(`the batch size ${batchSize} is not a positive whole number`);
+    }
+    profile?.expectDataset(dataset);
+  });
   const hotRows = profile?.hotRows ?? new Uint32Array(0);
   const hotMap = hotRows.length === 0 ? undefined : new HotMap(dataset.firstRows, hotRows);
+  const own = new OwnSamples(dataset, hotMap, batchSize, team);
   const { tables, denseFeatures } = dataset;
   const { bags } = dataset.body;
-  // The same block also takes the batches of an evaluation.
-  const lookupCapacity = bags
-    ? Math.max(
-      mostLookups(dataset, hotMap, batchSize),
-      ...SPLITS.map((split) => mostInOrder(dataset, split, batchSize)),
-    )
-    : batchSize * tables;
+  const lookupCapacity = bags ? mostLookups(dataset, own, batchSize, team) : batchSize * tables;
   const shape: BatchShape = { batchSize, denseFeatures, tables, bags, lookupCapacity };
-  const fault = findShapeFault(shape);
-  if (fault !== undefined) throw new HotsetError(`Cannot lay out ${dataset.directory}: ${fault}`);
-  using writer = new ArtifactWriter("layout", out);
-  const files = { hot: new BatchWriter(writer, "hot"), cold: new BatchWriter(writer, "cold") };
-  const withThread = navigator.hardwareConcurrency > 1 && dataset.samples("train") >= THREAD_SAMPLES;
-  using ring = new PackRing(shape, withThread, (batch, record) => {
-    (batch.hot ? files.hot : files.cold).write(record, batch.distinct);
+  together(team, () => {
+    const fault = findShapeFault(shape);
+    if (fault !== undefined) fail(fault);
   });
-  const hot = new Packer(ring, hotMap);
-  const cold = new Packer(ring, undefined);
-  using reader = dataset.reader("train", RUN_SAMPLES);
-  for (let first = 0; first < reader.samples; first += RUN_SAMPLES) {
-    const samples = reader.read(first, Math.min(RUN_SAMPLES, reader.samples - first));
-    for (let i = 0; i < samples.count; i++) (hotMap?.allHot(samples, i) ? hot : cold).add(samples, i);
-    onProgress(first + samples.count, reader.samples);
+  using writer = new TeamWriter(team, "layout", out);
+  const files = { hot: new BatchWriter(writer, "hot"), cold: new BatchWriter(writer, "cold") };
+  // Threads to sort and pack only where the ranks of this machine leave cores.
+  const withThread = navigator.hardwareConcurrency > team.locals && dataset.samples("train") >= THREAD_SAMPLES;
+  const packed = together(team, () => pack(own, hotMap, shape, files, withThread, onProgress));
+  const parts = team.gather(packed);
+  const sum = (kind: BatchKind, figure: keyof Packed, ranks = team.ranks) =>
+    parts.slice(0, ranks).reduce((sum, part) => sum + part[kind][figure], 0);
+  const most = (kind: BatchKind) => Math.max(...parts.map((part) => part[kind].mostDistinct));
+  const bytes = { hot: sum("hot", "bytes"), cold: sum("cold", "bytes") };
+  for (const kind of BATCH_KINDS) {
+    files[kind].writePositions(sum(kind, "bytes", team.rank));
+    if (team.rank === team.ranks - 1) writer.file(batchFiles(kind).positions).append(Float64Array.of(bytes[kind]));
   }
-  hot.finish();
-  cold.finish();
-  ring.finish();
-  writer.file(HOT_ROWS_FILE).append(hotRows);
+  if (team.rank === 0) writer.file(HOT_ROWS_FILE).append(hotRows);
+  const samples = dataset.samples("train");
+  const hotSamples = sum("hot", "samples");
   const body: LayoutBody = {
     dataset: dataset.id,
     profile: profile?.id ?? null,
     shape,
     rows: dataset.rows,
     hotRows: hotRows.length,
-    samples: reader.samples,
-    hotSamples: hot.samples,
-    hotSampleShare: reader.samples === 0 ? 0 : hot.samples / reader.samples,
-    hotBatches: files.hot.batches,
-    coldBatches: files.cold.batches,
-    mostDistinct: { hot: files.hot.mostDistinct, cold: files.cold.mostDistinct },
-    bytes: files.hot.bytes + files.cold.bytes,
+    samples,
+    hotSamples,
+    hotSampleShare: samples === 0 ? 0 : hotSamples / samples,
+    hotBatches: sum("hot", "batches"),
+    coldBatches: sum("cold", "batches"),
+    mostDistinct: { hot: most("hot"), cold: most("cold") },
+    bytes: bytes.hot + bytes.cold,
   };
   writer.commit(body);
-  return Layout.open(out);
+  return together(team, () => Layout.open(out));
+}
+
+/** Packs a rank's samples. */
+function pack(
+  own: OwnSamples,
+  hotMap: HotMap | undefined,
+  shape: BatchShape,
+  files: Record<BatchKind, BatchWriter>,
+  withThread: boolean,
+  onProgress: LayoutOptions["onProgress"],
+): Record<BatchKind, Packed> {
+  using ring = new PackRing(shape, withThread, (batch, record) => {
+    (batch.hot ? files.hot : files.cold).write(record, batch.distinct);
+  });
+  const hot = new Packer(ring, hotMap);
+  const cold = new Packer(ring, undefined);
+  own.visit(
+    (reader, first, count) => reader.read(first, count),
+    (samples, i, isHot) => (isHot ? hot : cold).add(samples, i),
+    onProgress,
+  );
+  hot.finish();
+  cold.finish();
+  ring.finish();
+  return {
+    hot: { samples: hot.samples, ...files.hot.figures },
+    cold: { samples: cold.samples, ...files.cold.figures },
+  };
 }
 
 /** Packs the samples of one kind into batches. */
@@ -125,31 +156,41 @@ class Packer {
   }
 }
 
-/** Appends the records of one kind of batches, and where each begins. */
-class BatchWriter {
-  batches = 0;
-  mostDistinct = 0;
-  readonly #records: ArtifactFile;
-  readonly #positions: ArtifactFile;
-  readonly #position = new Float64Array(1);
+/** What a rank has packed of one kind. */
+interface Packed {
+  readonly samples: number;
+  readonly batches: number;
+  readonly bytes: number;
+  readonly mostDistinct: number;
+}
 
-  constructor(writer: ArtifactWriter, kind: BatchKind) {
+/** Appends the records of one kind of batches, and keeps where each begins. */
+class BatchWriter {
+  readonly #records: ArtifactFile;
+  readonly #positionsFile: ArtifactFile;
+  readonly #positions: number[] = [];
+  #mostDistinct = 0;
+
+  constructor(writer: TeamWriter, kind: BatchKind) {
     this.#records = writer.file(batchFiles(kind).batches);
-    this.#positions = writer.file(batchFiles(kind).positions);
-    this.#positions.append(this.#position);
+    this.#positionsFile = writer.file(batchFiles(kind).positions);
   }
 
-  get bytes(): number {
-    return this.#records.bytes;
+  /** What was written. */
+  get figures(): Omit<Packed, "samples"> {
+    return { batches: this.#positions.length, bytes: this.#records.bytes, mostDistinct: this.#mostDistinct };
   }
 
   /** Appends the record of a batch with so many distinct rows. */
   write(record: Uint8Array, distinct: number): void {
+    this.#positions.push(this.#records.bytes);
     this.#records.append(record);
-    this.mostDistinct = Math.max(this.mostDistinct, distinct);
-    this.batches++;
-    this.#position[0] = this.bytes;
-    this.#positions.append(this.#position);
+    this.#mostDistinct = Math.max(this.#mostDistinct, distinct);
+  }
+
+  /** Writes where the batches begin, of which other ranks have written so many bytes before. */
+  writePositions(before: number): void {
+    this.#positionsFile.append(Float64Array.from(this.#positions, (position) => before + position));
   }
 }
 
@@ -159,21 +200,21 @@ function mostInOrder(dataset: Dataset, split: Split, batchSize: number): number 
   return batches.shape.lookupCapacity;
 }
 
-/** The most lookups that a batch of either kind will have: a pass over the samples ahead of the packing. */
-function mostLookups(dataset: Dataset, hotMap: HotMap | undefined, batchSize: number): number {
+/** The most lookups that a batch of the layout or of an evaluation will have: a pass over the samples ahead of the packing. */
+function mostLookups(dataset: Dataset, own: OwnSamples, batchSize: number, team: Team): number {
   const { tables } = dataset;
   const open = { hot: { samples: 0, lookups: 0 }, cold: { samples: 0, lookups: 0 } };
-  let most = 0;
-  using reader = dataset.reader("train", RUN_SAMPLES);
-  for (let first = 0; first < reader.samples; first += RUN_SAMPLES) {
-    const run = reader.readLookups(first, Math.min(RUN_SAMPLES, reader.samples - first));
-    for (let i = 0; i < run.count; i++) {
-      const batch = hotMap?.allHot(run, i) ? open.hot : open.cold;
+  const most = together(team, () => {
+    // The same block also takes the batches of an evaluation.
+    let most = Math.max(...SPLITS.map((split) => mostInOrder(dataset, split, batchSize)));
+    own.visit((reader, first, count) => reader.readLookups(first, count), ({ offsets }, i, hot) => {
+      const batch = hot ? open.hot : open.cold;
       if (batch.samples === batchSize) batch.samples = batch.lookups = 0;
       batch.samples++;
-      batch.lookups += run.offsets![(i + 1) * tables] - run.offsets![i * tables];
+      batch.lookups += offsets![(i + 1) * tables] - offsets![i * tables];
       most = Math.max(most, batch.lookups);
-    }
-  }
-  return most;
+    });
+    return most;
+  });
+  return Math.max(...team.gather(most));
 }

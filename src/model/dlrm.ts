@@ -304,10 +304,10 @@ export class Dlrm {
     this.#collective.sum(gradients);
     if (input.exchange !== undefined) {
       input.exchange.update(compute, input.lists, input.store.weights, input.store.state);
-    } else if (input.remote !== undefined) {
-      input.remote.update();
     } else {
-      this.updateRows(input, samples);
+      if (input.store.backend !== device) this.#gradientsToHost(samples);
+      if (input.remote !== undefined) input.remote.update();
+      else this.updateRows(input);
     }
     const { optimizer } = this.plan.shape;
     const { words, parameters, gradients: sums, state } = this.#owned;
@@ -334,24 +334,26 @@ export class Dlrm {
   }
 
   /** Updates this rank's share of the rows of the batch, with the gradients of all samples. */
-  updateRows({ store, lookup }: StepInput, samples: number): void {
-    const { device } = this.#memory;
-    const pooled = store.backend === device ? this.#onDevice : this.#onHost;
-    if (pooled !== this.#onDevice) {
-      const words = samples * this.#shape.tables * this.plan.shape.dim;
-      device.download(this.#onDevice.gradients, this.#memory.host.floats(pooled.gradients).subarray(0, words));
-      this.#collective.barrier(); // the gradients of all ranks are there
-    }
+  updateRows({ store, lookup }: StepInput): void {
+    const { allGradients } = store.backend === this.#memory.device ? this.#onDevice : this.#onHost;
     const { header, segments, segmentBags } = lookup;
     store.backend.updateRows(
       this.#rowUpdate,
       header,
       segments,
       segmentBags,
-      pooled.allGradients,
+      allGradients,
       store.weights,
       store.state,
     );
+  }
+
+  /** Brings the gradients of pooled rows to the host, and waits for those of the other ranks. */
+  #gradientsToHost(samples: number): void {
+    const { device, host } = this.#memory;
+    const words = samples * this.#shape.tables * this.plan.shape.dim;
+    device.download(this.#onDevice.gradients, host.floats(this.#onHost.gradients).subarray(0, words));
+    this.#collective.barrier();
   }
 
   #toDevice(source: Buffer, target: Buffer, words: number): void {

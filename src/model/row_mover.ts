@@ -43,6 +43,17 @@ export class RowMover {
     }
   }
 
+  /** Writes packed rows of host memory, (rows, width), over rows of a matrix. */
+  put(packed: Float32Array, width: number, backend: Backend, target: Buffer, rows: Uint32Array): void {
+    const to = this.#stagingOf(backend);
+    for (let first = 0; first < rows.length; first += CHUNK_ROWS) {
+      const count = Math.min(CHUNK_ROWS, rows.length - first);
+      backend.upload(rows.subarray(first, first + count), to.write);
+      backend.upload(packed.subarray(first * width, (first + count) * width), to.packed);
+      backend.unpackRows(count, width, to.packed, to.write, target);
+    }
+  }
+
   #moveMatrix(count: number, dim: number, from: Staging, source: Buffer, to: Staging, target: Buffer): void {
     const host = this.#host;
     const words = count * dim;

@@ -1,6 +1,7 @@
 /** The access log: how often a growing random sample of the train split looks up each row. */
 import type { Dataset } from "../dataset/dataset.ts";
 import { Random } from "../random.ts";
+import { ALONE, shareOf, type Team, together } from "../team.ts";
 
 /** A sample is drawn in runs of consecutive samples, so that long logs are read in few and long pieces: at most so long, */
 const MOST_RUN_SAMPLES = 256;
@@ -10,11 +11,14 @@ const LEAST_RUNS = 1 << 18;
 /**
  * Counts lookups over a random share of the samples, drawn without replacement in runs of consecutive ones (a run is one
  * sample in logs of up to 524,287). Each sample is as likely as any other, and nothing else is read. A larger share
- * contains the smaller one, so growing reads only what is new.
+ * contains the smaller one, so growing reads only what is new. A team divides the reading; all its ranks have all counts.
  */
 export class AccessLog {
   /** Logged accesses of every global row, (rows). */
   readonly counts: Uint32Array;
+  readonly #team: Team;
+  /** What this rank has logged of them. */
+  readonly #own: Uint32Array;
   readonly #dataset: Dataset;
   readonly #runSamples: number;
   /** All runs in random order; the first ones are logged. */
@@ -22,13 +26,15 @@ export class AccessLog {
   #logged = 0;
   #rate = 0;
 
-  constructor(dataset: Dataset, seed: number) {
+  constructor(dataset: Dataset, seed: number, team = ALONE) {
     this.#dataset = dataset;
+    this.#team = team;
     const samples = dataset.samples("train");
     this.#runSamples = Math.min(MOST_RUN_SAMPLES, Math.max(1, Math.floor(samples / LEAST_RUNS)));
     const runs = Uint32Array.from({ length: Math.ceil(samples / this.#runSamples) }, (_, i) => i);
     this.#runs = new Random(seed).shuffle(runs);
     this.counts = new Uint32Array(dataset.rows);
+    this.#own = team.ranks === 1 ? this.counts : new Uint32Array(dataset.rows);
   }
 
   /** Percent of the samples that are logged. */
@@ -38,19 +44,29 @@ export class AccessLog {
 
   /** Grows the sample to `rate` percent, rounded up to whole runs. Tells how many of the new runs have been logged. */
   growTo(rate: number, onProgress: (done: number, total: number) => void): void {
-    const { counts } = this;
-    const length = this.#runSamples;
-    using reader = this.#dataset.reader("train", length);
     // In the order of the log a disk reads fastest.
     const drawn = this.#runs.slice(this.#logged, Math.ceil(this.#runs.length * rate / 100)).sort();
-    const step = Math.ceil(drawn.length / 100);
-    for (let i = 0; i < drawn.length; i++) {
-      const first = drawn[i] * length;
-      const { indices } = reader.readLookups(first, Math.min(length, reader.samples - first));
-      for (let k = 0; k < indices.length; k++) counts[indices[k]]++;
-      if ((i + 1) % step === 0 || i + 1 === drawn.length) onProgress(i + 1, drawn.length);
+    const { first, end } = shareOf(this.#team, drawn.length);
+    together(this.#team, () => this.#log(drawn.subarray(first, end), onProgress));
+    if (this.counts !== this.#own) {
+      this.counts.set(this.#own);
+      this.#team.sum(this.counts);
     }
     this.#logged += drawn.length;
     this.#rate = rate;
+  }
+
+  /** Logs some runs. */
+  #log(runs: Uint32Array, onProgress: (done: number, total: number) => void): void {
+    const counts = this.#own;
+    const length = this.#runSamples;
+    using reader = this.#dataset.reader("train", length);
+    const step = Math.ceil(runs.length / 100);
+    for (let i = 0; i < runs.length; i++) {
+      const first = runs[i] * length;
+      const { indices } = reader.readLookups(first, Math.min(length, reader.samples - first));
+      for (let k = 0; k < indices.length; k++) counts[indices[k]]++;
+      if ((i + 1) % step === 0 || i + 1 === runs.length) onProgress(i + 1, runs.length);
+    }
   }
 }

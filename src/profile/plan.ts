@@ -2,6 +2,7 @@
 import type { Dataset } from "../dataset/dataset.ts";
 import { HotsetError } from "../errors.ts";
 import { Random } from "../random.ts";
+import { ALONE, type Team } from "../team.ts";
 import { AccessLog } from "./access_log.ts";
 import { addIntervals, estimatingCounter, exactCounter, type Interval } from "./estimate.ts";
 import { HotRule, type TableCutoff } from "./hot_rule.ts";
@@ -24,6 +25,7 @@ export interface PlanOptions {
   readonly hotMemory: number;
   readonly sampleRate: number | undefined;
   readonly seed: number;
+  readonly team?: Team;
   readonly onProgress: (done: number, total: number) => void;
 }
 
@@ -65,7 +67,7 @@ interface Search {
  * between. Throws HotsetError if the budget does not hold the small tables.
  */
 export function planHotRows(dataset: Dataset, options: PlanOptions): Plan {
-  const { dim, bytesPerRow, hotMemory, sampleRate } = options;
+  const { dim, bytesPerRow, hotMemory, sampleRate, team = ALONE } = options;
   const budgetRows = Math.floor(hotMemory / bytesPerRow);
   const small = dataset.body.tables.map(({ rows }) => rows * dim * 4 < SMALL_TABLE_BYTES);
   const smallRows = dataset.body.tables.reduce((sum, { rows }, t) => sum + (small[t] ? rows : 0), 0);
@@ -78,9 +80,11 @@ export function planHotRows(dataset: Dataset, options: PlanOptions): Plan {
   }
   if (smallRows > budgetRows) {
     const least = smallRows * bytesPerRow;
-    throw new HotsetError(
-      `Cannot profile ${dataset.directory}: the tables that are always hot need ${least} bytes of hot memory and the ` +
-        `budget is ${hotMemory}; give at least ${least}, or 0 to keep nothing hot`,
+    team.agree(
+      new HotsetError(
+        `Cannot profile ${dataset.directory}: the tables that are always hot need ${least} bytes of hot memory and the ` +
+          `budget is ${hotMemory}; give at least ${least}, or 0 to keep nothing hot`,
+      ),
     );
   }
   const limit = budgetRows - smallRows;
@@ -122,9 +126,9 @@ function searchSampled(
   large: readonly number[],
   limit: number,
   sampleRate: number,
-  { seed, onProgress }: PlanOptions,
+  { seed, team = ALONE, onProgress }: PlanOptions,
 ): Search {
-  const accesses = new AccessLog(dataset, new Random(seed, LOG_STREAM).next());
+  const accesses = new AccessLog(dataset, new Random(seed, LOG_STREAM).next(), team);
   const search = (rate: number) => {
     accesses.growTo(rate, onProgress);
     const log = new RowCounts(accesses.counts, dataset.firstRows);

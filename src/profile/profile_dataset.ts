@@ -1,8 +1,9 @@
 /** Makes a profile: plans the hot rows, tags them, and reports what they cover by the dataset's exact counts. */
-import { ArtifactWriter } from "../artifact.ts";
+import { ArtifactWriter } from "../artifact_writer.ts";
 import { type Optimizer, stateWordsPerRow } from "../backend/backend.ts";
 import type { Dataset } from "../dataset/dataset.ts";
 import { HotsetError } from "../errors.ts";
+import { ALONE, type Team, together } from "../team.ts";
 import { coverageCurve, sampleShareOf } from "./coverage.ts";
 import { addIntervals } from "./estimate.ts";
 import { planHotRows } from "./plan.ts";
@@ -24,6 +25,8 @@ export interface ProfileOptions {
   readonly sampleRate?: number | undefined;
   /** Seed of the sample. */
   readonly seed: number;
+  /** Who logs samples together, each with the same arguments; default this process alone. */
+  readonly team?: Team | undefined;
   /** Told what has been done and what is to be done, in each of the passes that log samples. */
   readonly onProgress?: ((done: number, total: number) => void) | undefined;
 }
@@ -33,19 +36,21 @@ export interface ProfileOptions {
  * Throws HotsetError if the budget is positive but does not hold the small tables, and if the dataset is damaged.
  */
 export function profileDataset(dataset: Dataset, options: ProfileOptions): Profile {
-  const { dim, optimizer, hotMemory, sampleRate, seed, onProgress = () => {} } = options;
+  const { dim, optimizer, hotMemory, sampleRate, seed, team = ALONE, onProgress = () => {} } = options;
   const expect = (valid: boolean, reason: string) => {
     if (!valid) throw new HotsetError(`Cannot profile ${dataset.directory}: ${reason}`);
   };
-  expect(Number.isInteger(dim) && dim > 0, `the embedding dimension ${dim} is not a positive whole number`);
-  expect(Number.isSafeInteger(hotMemory) && hotMemory >= 0, `the hot memory ${hotMemory} is not a number of bytes`);
-  expect(
-    sampleRate === undefined || sampleRate > 0 && sampleRate <= 100,
-    `the sample rate ${sampleRate} is not above 0 and at most 100 percent`,
-  );
+  together(team, () => {
+    expect(Number.isInteger(dim) && dim > 0, `the embedding dimension ${dim} is not a positive whole number`);
+    expect(Number.isSafeInteger(hotMemory) && hotMemory >= 0, `the hot memory ${hotMemory} is not a number of bytes`);
+    expect(
+      sampleRate === undefined || sampleRate > 0 && sampleRate <= 100,
+      `the sample rate ${sampleRate} is not above 0 and at most 100 percent`,
+    );
+  });
   const { firstRows } = dataset;
   const bytesPerRow = 4 * (dim + stateWordsPerRow(optimizer, dim));
-  const plan = planHotRows(dataset, { dim, bytesPerRow, hotMemory, sampleRate, seed, onProgress });
+  const plan = planHotRows(dataset, { dim, bytesPerRow, hotMemory, sampleRate, seed, team, onProgress });
   const hotRows = plan.rule.select();
 
   const exact = sampleRate === undefined ? plan.log : new RowCounts(dataset.readCounts(), firstRows);
@@ -92,10 +97,13 @@ export function profileDataset(dataset: Dataset, options: ProfileOptions): Profi
     tables,
     coverage: coverageCurve(dataset, exact, plan.tables.map(({ small }) => small), bytesPerRow, hotMemory, seed),
   };
-  using writer = new ArtifactWriter("profile", options.out);
-  writer.file(HOT_ROWS_FILE).append(hotRows);
-  writer.commit(body);
-  return Profile.open(options.out);
+  together(team, () => {
+    if (team.rank > 0) return;
+    using writer = new ArtifactWriter("profile", options.out);
+    writer.file(HOT_ROWS_FILE).append(hotRows);
+    writer.commit(body);
+  });
+  return together(team, () => Profile.open(options.out));
 }
 
 /** Hot rows of each table and the accesses to them. */

@@ -3,7 +3,8 @@
  * depends on the layout, the budget, the number of ranks or the device.
  */
 import { z } from "zod";
-import { Artifact, ArtifactWriter } from "../artifact.ts";
+import { Artifact } from "../artifact.ts";
+import { ArtifactWriter } from "../artifact_writer.ts";
 import { type Backend, type Buffer, stateWordsPerRow } from "../backend/backend.ts";
 import { HotsetError } from "../errors.ts";
 import type { EmbeddingStore } from "../model/dlrm.ts";

@@ -1,6 +1,6 @@
 /** Writes checkpoints beside training: the worker's side. */
 /// <reference lib="deno.worker" />
-import type { ArtifactWriter } from "../artifact.ts";
+import type { ArtifactWriter } from "../artifact_writer.ts";
 import { messageOf } from "../errors.ts";
 import { CHECKPOINT_FILES } from "./checkpoint.ts";
 import { storeCheckpoint } from "./checkpoint_store.ts";

@@ -2,7 +2,7 @@
  * Ranks as processes that mpirun started. Every process runs the whole training loop over the same batches in the same
  * order and computes its rank's part; the processes of a host share the tables.
  */
-import type { ArtifactWriter } from "../artifact.ts";
+import type { ArtifactWriter } from "../artifact_writer.ts";
 import type { Backend, Buffer, DeviceBackend, PagedBackend } from "../backend/backend.ts";
 import { COMMUNICATOR_ID_BYTES, stateWordsPerRow } from "../backend/backend.ts";
 import { cpuOptions, type DeviceOptions, openDevice, openHost } from "../backend/open.ts";
@@ -25,7 +25,7 @@ import {
   type RunMemory,
   type RunMemoryOptions,
 } from "./rank_group.ts";
-import { RowExchange, rowsOnHost } from "./row_exchange.ts";
+import { RowExchange, type RowExchangeMemory, rowsOnHost } from "./row_exchange.ts";
 import { writeSharded } from "./sharded_checkpoint.ts";
 import { ShardedTables } from "./sharded_tables.ts";
 
@@ -100,50 +100,40 @@ export class MpiRanks extends RankGroup {
   }
 
   static #onHost(cluster: Cluster, run: ClusterRun, host: PagedBackend): MpiRanks {
-    const { plan, batchShape } = run;
     const { ranks, hosts, local, locals } = cluster;
-    const fullRows = rowsOnHost(plan.rows, cluster.host, hosts);
-    const options = { ...run, fullRows, ranks, device: host, host, tables: host };
-    const roomForRows = () => host.allocate(batchShape.lookupCapacity * plan.shape.dim, "rows of other hosts");
+    const options = withShard({ ...run, ranks, device: host, host, tables: host }, cluster);
     const { fetched, ...shared } = sharePages(cluster, host, () => ({
       full: allocateTables(options),
       ...allocateOnDevice(options, locals),
-      // Two batches are under way at a time: one is computed, the rows of the next are fetched.
-      fetched: hosts === 1 ? [] : [roomForRows(), roomForRows()],
+      fetched: hosts === 1 ? [] : roomForRows(options),
     }));
     const memory = { ...shared, ...allocateSlots(options), hostGradients: undefined, mirror: undefined };
-    const exchanges = fetched.map((rows) => new RowExchange(cluster, { ...memory, fetched: rows }));
-    const sharded = hosts === 1
-      ? undefined
-      : new ShardedTables(cluster, plan, host, memory.full, memory.hot, exchanges[0]);
-    const setup = { ...memory, gradients: memory.gradients[local], exchanges: sharded && exchanges, sharded };
+    const setup = { ...memory, ...connectShards(cluster, memory, fetched), gradients: memory.gradients[local] };
     return new MpiRanks(setup, memory, cluster, new MpiCollective(host, cluster, memory.gradients));
   }
 
   /** The first rank's id of the communicator reaches the others over MPI; from then on NCCL connects the devices. */
   static #onDevice(cluster: Cluster, run: ClusterRun, host: PagedBackend, device: DeviceBackend): MpiRanks {
     const { rank, ranks, hosts, local, locals } = cluster;
-    if (hosts > 1 && !run.tablesOnDevices) {
-      throw new HotsetError("Cannot train with GPUs of several hosts on tables in host memory: choose --mode gpu");
-    }
-    const options = { ...run, ranks, device, host, tables: host };
-    const shared = sharePages(
-      cluster,
-      host,
-      () => ({
-        full: run.tablesOnDevices ? undefined : allocateTables(options),
-        hostGradients: allocateHostGradients(options),
-      }),
-    );
-    const full = shared.full ?? allocateTables({ ...options, tables: device });
+    const { tablesOnDevices } = run;
+    const isSharded = hosts > 1 && !tablesOnDevices;
+    const options = { ...run, ranks, device, host, tables: tablesOnDevices ? device : host };
+    const shared = sharePages(cluster, host, () => ({
+      full: tablesOnDevices ? undefined : allocateTables(isSharded ? withShard(options, cluster) : options),
+      hostGradients: allocateHostGradients(options),
+      fetched: isSharded ? roomForRows(options) : [],
+    }));
+    const { hostGradients } = shared;
+    const full = shared.full ?? allocateTables(options);
     const id = cluster.first ? device.communicatorId() : new Uint8Array(COMMUNICATOR_ID_BYTES);
     cluster.broadcast(id);
     const communicator = device.connect(id, rank, ranks);
     const own = allocateOnDevice(options, 1);
-    const memory = { ...own, ...allocateSlots(options), full, hostGradients: shared.hostGradients, mirror: undefined };
+    const memory = { ...own, ...allocateSlots(options), full, hostGradients, mirror: undefined };
     const wait = () => cluster.hostBarrier();
     const collective = new NcclCollective(device, communicator, { writer: local, writers: locals, wait });
-    return new MpiRanks({ ...memory, gradients: memory.gradients[0] }, memory, cluster, collective);
+    const remote = connectShards(cluster, { ...memory, pooledGradients: hostGradients }, shared.fetched);
+    return new MpiRanks({ ...memory, ...remote, gradients: memory.gradients[0] }, memory, cluster, collective);
   }
 
   override agree(flags: number): number {
@@ -194,11 +184,15 @@ export class MpiRanks extends RankGroup {
 
   protected waitForSlot(): void {}
 
+  /** True if each host has a part of the tables. */
+  get #isSharded(): boolean {
+    return this.#sorter !== undefined;
+  }
+
   override save(places: CheckpointPlaces, body: CheckpointBody): void {
     const { memory } = this;
     const cluster = this.#cluster;
-    const isSharded = cluster.hosts > 1 && memory.full.backend === memory.host;
-    const write = isSharded
+    const write = this.#isSharded
       ? (writer?: ArtifactWriter) => writeSharded(cluster, memory, writer)
       : (writer?: ArtifactWriter) => void (writer && writeModel(writer, memory));
     if (cluster.first) storeCheckpoint(places, body, write);
@@ -208,9 +202,11 @@ export class MpiRanks extends RankGroup {
 
   override load(checkpoint: Checkpoint): void {
     const { memory } = this;
-    const { shape } = memory.plan;
-    if ((memory.host as Backend) !== memory.device) checkpoint.load(memory, shape);
-    else if (this.#cluster.local === 0) checkpoint.load(memory, shape, this.#cluster);
+    const onHost = (memory.host as Backend) === memory.device;
+    // What lies on a device every rank loads; what a host's ranks share could be loaded by any of them.
+    if (!onHost || this.#cluster.local === 0) {
+      checkpoint.load(memory, memory.plan.shape, this.#isSharded ? this.#cluster : undefined);
+    }
     this.drain();
   }
 
@@ -219,6 +215,29 @@ export class MpiRanks extends RankGroup {
     this.#cluster.expectsAnswers(false);
     this.memory.device[Symbol.dispose]();
   }
+}
+
+/** The tables of one host of several: its rows alone. */
+function withShard(options: RunMemoryOptions, { host, hosts }: Cluster): RunMemoryOptions {
+  return { ...options, fullRows: rowsOnHost(options.plan.rows, host, hosts) };
+}
+
+/** Two batches are under way at a time: one is computed, the rows of the next are fetched. */
+function roomForRows({ plan, batchShape, host }: RunMemoryOptions): Buffer[] {
+  const room = () => host.allocate(batchShape.lookupCapacity * plan.shape.dim, "rows of other hosts");
+  return [room(), room()];
+}
+
+/** How ranks reach the rows of other hosts, for which they have `fetched`; nothing on one host. */
+function connectShards(
+  cluster: Cluster,
+  memory: Omit<RowExchangeMemory, "fetched"> & Pick<RankSetup, "full" | "hot">,
+  fetched: readonly Buffer[],
+): Pick<RankSetup, "exchanges" | "sharded"> {
+  if (fetched.length === 0) return {};
+  const { plan, host, full, hot } = memory;
+  const exchanges = fetched.map((rows) => new RowExchange(cluster, { ...memory, fetched: rows }));
+  return { exchanges, sharded: new ShardedTables(cluster, plan, host, full, hot, exchanges[0]) };
 }
 
 /** Runs `allocate` in memory that the processes of this host share. */

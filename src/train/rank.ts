@@ -130,7 +130,10 @@ export class Rank {
       const { buffer, byteOffset } = host.floats(hostBlock);
       const batch = new Batch(batchShape, buffer, byteOffset);
       const exchange = exchanges?.[s % exchanges.length];
-      const ofHot = hot && exchange?.hot(batch, hot, () => this.#model.updateRows(hotInput!, batch.samples));
+      // Replicas on devices are updated from gradients that NCCL combines.
+      const ofHot = hot?.backend === host
+        ? exchange?.hot(batch, hot, () => this.#model.updateRows(hotInput!))
+        : undefined;
       const hotInput = hot && this.#model.input(hot, deviceBlock, hostBlock, setup.mostDistinct.hot, ofHot);
       return {
         batch,

@@ -18,6 +18,7 @@ import { readRun, recordRun, RUN_FILE, type RunRecord } from "./run_record.ts";
 import { ensureDataset, ensureLayout, ensureProfile, type RawOptions } from "./stages.ts";
 import { bytes } from "../report/format.ts";
 import { Trainer } from "./trainer.ts";
+import { ALONE, type Team } from "../team.ts";
 
 const NEVER = new AbortController().signal;
 
@@ -99,6 +100,11 @@ export function expectStart(config: TrainConfig, out: string, cluster?: Cluster)
   }
 }
 
+/** Does work that makes files in a directory: in a cluster all processes together. */
+async function asTeam<T>({ cluster }: RunOptions, directory: string, work: (team: Team) => T | Promise<T>): Promise<T> {
+  return cluster === undefined ? await work(ALONE) : await cluster.asTeam(directory, work);
+}
+
 /** Begins a run on a dataset, or on raw logs that are prepared first; else as `startRun`. */
 export async function trainOn(
   inputs: readonly string[],
@@ -106,11 +112,12 @@ export async function trainOn(
   config: TrainConfig,
   options: RunOptions,
 ): Promise<ResultEvent> {
-  const dataset = await inTurn(options, async () => {
+  await inTurn(options, async () => {
     expectStart(config, options.out, options.cluster);
     if (options.cluster === undefined) await expectDevice(config);
-    return await ensureDataset(inputs, raw, cacheOf(options.out), options.report);
   });
+  const cache = cacheOf(options.out);
+  const dataset = await asTeam(options, cache, (team) => ensureDataset(inputs, raw, cache, options.report, team));
   return await startRun(config, dataset, options);
 }
 
@@ -208,11 +215,12 @@ async function trainRun(
   const { out, report, signal = () => NEVER, phases, cluster } = options;
   // Whatever fails before training begins leaves no run behind, so the same command can be given again.
   const before: RunEvent[] = [];
-  using layout = await inTurn(options, () =>
-    layoutFor(config, dataset, cacheOf(out), (event) => {
-      before.push(event);
-      report(event);
-    }));
+  const cache = cacheOf(out);
+  const keep: Report = (event) => {
+    before.push(event);
+    report(event);
+  };
+  using layout = await asTeam(options, cache, (team) => layoutFor(config, dataset, cache, keep, team));
   const runId = runIdOf(config, layout, from);
   if (checkpoint !== undefined && checkpoint.body.run !== runId && checkpoint.body.run !== IMPORTED) {
     throw new HotsetError(`Cannot resume ${out}: its checkpoint was made with other data or options`);
@@ -262,9 +270,9 @@ function batchesOf({ shape, hotRows, body }: Layout): PlacementBatches {
 }
 
 /** The layout of a run: with the profile's hot rows in mode fae, all cold in the others. */
-function layoutFor(config: TrainConfig, dataset: Dataset, cache: string, report: Report): Layout {
-  const profile = config.mode === "fae" ? ensureProfile(dataset, config, { cache }, report) : undefined;
-  return ensureLayout(dataset, profile, config.batchSize, { cache }, report);
+function layoutFor(config: TrainConfig, dataset: Dataset, cache: string, report: Report, team: Team): Layout {
+  const profile = config.mode === "fae" ? ensureProfile(dataset, config, { cache }, report, team) : undefined;
+  return ensureLayout(dataset, profile, config.batchSize, { cache }, report, team);
 }
 
 /** What a configuration says that does not decide the sequence of steps. */

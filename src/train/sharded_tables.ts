@@ -4,6 +4,7 @@ import { stateWordsPerRow } from "../backend/backend.ts";
 import type { Cluster } from "../collective/cluster.ts";
 import type { EmbeddingStore } from "../model/dlrm.ts";
 import { initialiseChunk, rowChunks } from "../model/initialise.ts";
+import { RowMover } from "../model/row_mover.ts";
 import type { ModelPlan } from "../model/shape.ts";
 import type { RowExchange } from "./row_exchange.ts";
 
@@ -15,6 +16,7 @@ export class ShardedTables {
   readonly #full: EmbeddingStore;
   readonly #hot: EmbeddingStore | undefined;
   readonly #exchange: RowExchange;
+  readonly #mover: RowMover;
   readonly #rows: Buffer;
   readonly #list: Uint32Array;
 
@@ -32,6 +34,7 @@ export class ShardedTables {
     this.#full = full;
     this.#hot = hot;
     this.#exchange = exchange;
+    this.#mover = new RowMover(plan.shape, host);
     this.#rows = host.allocate(exchange.capacity, "rows to move");
     const { buffer, byteOffset } = host.floats(this.#rows);
     this.#list = new Uint32Array(buffer, byteOffset, exchange.capacity);
@@ -58,32 +61,27 @@ export class ShardedTables {
   push(rows: Uint32Array, hotRows: Uint32Array): void {
     const { hosts, host } = this.#cluster;
     const own = indicesWhere(rows, (row) => row % hosts === host);
-    const [from, to] = [hotRows, rows.map((row) => Math.floor(row / hosts))].map((list) => own.map((i) => list[i]));
-    for (const [full, hot, width] of this.#matrices()) {
-      this.#inChunks(own.length, (first, end) => {
-        this.#pack(hot, from.subarray(first, end), width);
-        this.#unpack(this.#exchange.outgoing, full, to.subarray(first, end), width);
-      });
-    }
+    this.#mover.move(this.#hot!, own.map((i) => hotRows[i]), this.#full, own.map((i) => Math.floor(rows[i] / hosts)));
   }
 
   /** Copies rows from all shards to the hot replica of every host. The list is the same on all hosts. */
   pull(rows: Uint32Array, hotRows: Uint32Array): void {
     const { hosts, host } = this.#cluster;
-    const { outgoing, incoming, peers } = this.#exchange;
-    this.#inChunks(rows.length, (first, end) => {
-      const part = rows.subarray(first, end);
+    const { outgoing, incoming, peers, capacity } = this.#exchange;
+    for (let first = 0; first < rows.length; first += capacity) {
+      const part = rows.subarray(first, first + capacity);
       const byOwner = Array.from({ length: hosts }, (_, h) => indicesWhere(part, (row) => row % hosts === h));
       const counts = Int32Array.from(byOwner, (list) => list.length);
       const own = byOwner[host].map((i) => Math.floor(part[i] / hosts));
       const targets = Uint32Array.from(byOwner.flatMap((list) => [...list].map((i) => hotRows[first + i])));
       for (const [full, hot, width] of this.#matrices()) {
-        this.#pack(full, own, width);
-        const sent = this.#host.floats(outgoing).subarray(0, own.length * width);
-        peers.allGather(sent, this.#host.floats(incoming), counts, width);
-        this.#unpack(incoming, hot, targets, width);
+        this.#list.set(own);
+        this.#host.packRows(own.length, width, full, this.#rows, outgoing);
+        const received = this.#host.floats(incoming);
+        peers.allGather(this.#host.floats(outgoing).subarray(0, own.length * width), received, counts, width);
+        this.#mover.put(received, width, this.#hot!.backend, hot, targets);
       }
-    });
+    }
   }
 
   /** Weights and optimizer state: of the shard, of the replica, and the words of a row. */
@@ -92,21 +90,6 @@ export class ShardedTables {
     const [full, hot] = [this.#full, this.#hot!];
     yield [full.weights, hot.weights, dim];
     if (full.state !== undefined) yield [full.state, hot.state!, stateWordsPerRow(optimizer, dim)];
-  }
-
-  #inChunks(count: number, work: (first: number, end: number) => void): void {
-    const chunk = this.#exchange.capacity;
-    for (let first = 0; first < count; first += chunk) work(first, Math.min(first + chunk, count));
-  }
-
-  #pack(source: Buffer, rows: Uint32Array, width: number): void {
-    this.#list.set(rows);
-    this.#host.packRows(rows.length, width, source, this.#rows, this.#exchange.outgoing);
-  }
-
-  #unpack(packed: Buffer, target: Buffer, rows: Uint32Array, width: number): void {
-    this.#list.set(rows);
-    this.#host.unpackRows(rows.length, width, packed, this.#rows, target);
   }
 }
 

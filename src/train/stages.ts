@@ -10,27 +10,44 @@ import { Profile, type ProfileBody } from "../profile/profile.ts";
 import { profileDataset } from "../profile/profile_dataset.ts";
 import type { TrainConfig } from "./config.ts";
 import type { Report } from "./events.ts";
+import { ALONE, type Team, together } from "../team.ts";
 
 /** How raw logs are read: everything prepare takes but the places. */
 export type RawOptions = Omit<PrepareOptions, "inputs" | "out" | "onProgress">;
 
-/** Opens the dataset that `inputs` name, or prepares one from raw logs in a folder of `cache`, unless it is there. */
+/**
+ * Opens the dataset that `inputs` name, or prepares one from raw logs in a folder of `cache`, unless it is there. A team
+ * does it together.
+ */
 export async function ensureDataset(
   inputs: readonly string[],
   raw: RawOptions,
   cache: string,
   report: Report,
+  team = ALONE,
 ): Promise<Dataset> {
   const begin = performance.now();
-  const [first] = inputs;
-  if (first === undefined) throw new UsageError("Cannot train: name a dataset or raw files, or use --demo");
-  if (isArtifact(first)) {
-    if (inputs.length > 1) throw new UsageError(`Cannot train: ${first} is a dataset, so it must be the only input`);
-    return announce(Dataset.open(first), report, begin);
-  }
-  const options = { ...raw, inputs };
-  const out = join(cache, "datasets", cacheName("dataset", sourceOf({ ...options, out: "" })));
-  return isArtifact(out) ? announce(Dataset.open(out), report, begin) : await prepareTo({ ...options, out }, report);
+  const { dataset, out } = together(team, () => {
+    const [first] = inputs;
+    if (first === undefined) throw new UsageError("Cannot train: name a dataset or raw files, or use --demo");
+    if (isArtifact(first)) {
+      if (inputs.length > 1) throw new UsageError(`Cannot train: ${first} is a dataset, so it must be the only input`);
+      return { dataset: Dataset.open(first), out: first };
+    }
+    const out = join(cache, "datasets", cacheName("dataset", sourceOf({ ...raw, inputs, out: "" })));
+    return { dataset: isArtifact(out) ? Dataset.open(out) : undefined, out };
+  });
+  const missing = team.gather(dataset === undefined).includes(true);
+  if (missing) return await prepareTo({ ...raw, inputs, out, team }, report);
+  return together(team, () => announce(dataset!, report, begin));
+}
+
+/**
+ * Opens a dataset to be read from the beginning to the end, which checks it. In a team each rank reads a part, so the first
+ * one checks it now.
+ */
+export function openTogether(directory: string, team: Team): Dataset {
+  return together(team, () => Dataset.open(directory, team.ranks > 1 && team.rank === 0 ? "checksums" : "lengths"));
 }
 
 /** Prepares a dataset and reports on it. */
@@ -38,7 +55,8 @@ export async function prepareTo(options: PrepareOptions, report: Report): Promis
   const begin = performance.now();
   const onProgress = (stage: string, fraction: number) =>
     report({ event: "stage", stage: `prepare: ${stage}`, fraction });
-  return announce(await prepareDataset({ ...options, onProgress }), report, begin);
+  const dataset = await prepareDataset({ ...options, onProgress });
+  return together(options.team ?? ALONE, () => announce(dataset, report, begin));
 }
 
 function announce(dataset: Dataset, report: Report, begin: number): Dataset {
@@ -62,14 +80,21 @@ function announce(dataset: Dataset, report: Report, begin: number): Dataset {
 /** What a profile depends on besides the dataset. */
 export type ProfileConfig = Pick<TrainConfig, "dim" | "optimizer" | "hotMemory" | "sampleRate" | "seed">;
 
-/** Profiles the dataset into `out`, by default a folder of `cache`, unless the same profile is there. */
-export function ensureProfile(dataset: Dataset, config: ProfileConfig, place: Place, report: Report): Profile {
+/** Profiles the dataset into `out`, by default a folder of `cache`, unless the same profile is there. A team does it together. */
+export function ensureProfile(
+  dataset: Dataset,
+  config: ProfileConfig,
+  place: Place,
+  report: Report,
+  team = ALONE,
+): Profile {
   const begin = performance.now();
   const { dim, optimizer, hotMemory, sampleRate, seed } = config;
   const name = cacheName("profile", [dataset.id, dim, optimizer, hotMemory, sampleRate, seed]);
   const out = directoryOf(place, "profiles", name);
-  const profile = isArtifact(out) && "cache" in place ? Profile.open(out) : profileDataset(dataset, {
+  const profile = openCached(place, out, team, Profile.open) ?? profileDataset(dataset, {
     out,
+    team,
     dim,
     optimizer,
     hotMemory,
@@ -108,19 +133,21 @@ function profileNotes({ floorReached, settled, sampleRate }: ProfileBody): strin
   return notes;
 }
 
-/** Packs the dataset into batches in `out`, by default a folder of `cache`, unless the same layout is there. */
+/** Packs the dataset into batches in `out`, by default a folder of `cache`, unless the same layout is there. A team does it together. */
 export function ensureLayout(
   dataset: Dataset,
   profile: Profile | undefined,
   batchSize: number,
   place: Place,
   report: Report,
+  team = ALONE,
 ): Layout {
   const begin = performance.now();
   const out = directoryOf(place, "layouts", cacheName("layout", [dataset.id, profile?.id ?? null, batchSize]));
-  const layout = isArtifact(out) && "cache" in place ? Layout.open(out) : buildLayout(dataset, profile, {
+  const layout = openCached(place, out, team, Layout.open) ?? buildLayout(dataset, profile, {
     out,
     batchSize,
+    team,
     onProgress: (done, total) => report({ event: "stage", stage: "layout", fraction: done / total }),
   });
   const { samples, hotSamples, hotSampleShare, hotBatches, coldBatches, bytes } = layout.body;
@@ -134,4 +161,10 @@ export type Place = { readonly out: string } | { readonly cache: string };
 
 function directoryOf(place: Place, folder: string, name: string): string {
   return "out" in place ? place.out : join(place.cache, folder, name);
+}
+
+/** Opens what a cache has, if all of a team see it. */
+function openCached<T>(place: Place, out: string, team: Team, open: (directory: string) => T): T | undefined {
+  if (team.gather("cache" in place && isArtifact(out)).includes(false)) return undefined;
+  return together(team, () => open(out));
 }

@@ -35,6 +35,9 @@ export interface FaultReport {
   readonly seconds: number;
 }
 
+/** Told the fraction that is done. */
+export type OnProgress = (fraction: number) => void;
+
 class Series {
   readonly injected: Record<string, number> = {};
   readonly faults: string[] = [];
@@ -79,7 +82,7 @@ function clear(place: Workplace): void {
 }
 
 /** Kills commands of pipelines at random moments, as often as asked; see tools/faults.ts. */
-export async function runKills(kills: number, seed: number): Promise<FaultReport> {
+export async function runKills(kills: number, seed: number, onProgress?: OnProgress): Promise<FaultReport> {
   const series = new Series();
   if (kills === 0) return series.report();
   const random = new Random(seed);
@@ -104,7 +107,7 @@ export async function runKills(kills: number, seed: number): Promise<FaultReport
         if (success) break;
         if (kill && signal === "SIGKILL") {
           series.count(args[0]);
-          done++;
+          onProgress?.(++done / kills);
           continue;
         }
         series.faults.push(`${args[0]} ended with ${signal ?? "an error"}: ${new TextDecoder().decode(stderr)}`);
@@ -174,7 +177,11 @@ const SPOIL: Record<string, (bytes: Uint8Array, random: Random) => Uint8Array | 
 };
 
 /** Corrupts artifacts, one file at a time; see tools/faults.ts. */
-export async function runCorruptions(corruptions: number, seed: number): Promise<FaultReport> {
+export async function runCorruptions(
+  corruptions: number,
+  seed: number,
+  onProgress?: OnProgress,
+): Promise<FaultReport> {
   const series = new Series();
   if (corruptions === 0) return series.report();
   const random = new Random(seed, 1);
@@ -184,13 +191,12 @@ export async function runCorruptions(corruptions: number, seed: number): Promise
   const kinds = Object.keys(SPOIL);
   for (let i = 0; i < corruptions; i++) {
     const { path, open, command } = artifacts[i % artifacts.length];
-    // The log of a run's metrics is read line by line, and has no checksum.
+    // The log of a run's metrics is read line by line, and has no checksum; an empty file has nothing to spoil.
     const files = [...Deno.readDirSync(place.join(path))].filter(({ isFile, name }) =>
-      isFile && name !== "metrics.jsonl"
+      isFile && name !== "metrics.jsonl" && place.read(`${path}/${name}`).length > 0
     );
     const file = `${path}/${files[random.below(files.length)].name}`;
     const before = place.read(file);
-    if (before.length === 0) continue;
     const kind = kinds[random.below(kinds.length)];
     const spoiled = SPOIL[kind](before.slice(), random);
     // Written anew: the names of a checkpoint share its files.
@@ -202,6 +208,7 @@ export async function runCorruptions(corruptions: number, seed: number): Promise
     if (fault !== undefined) series.faults.push(`${what}: ${fault}`);
     if (spoiled !== undefined) Deno.removeSync(place.join(file));
     place.write(file, before);
+    onProgress?.((i + 1) / corruptions);
   }
   return series.report();
 }
@@ -224,7 +231,7 @@ function findFault({ code, stderr, stdout }: Outcome): string | undefined {
 }
 
 /** Runs commands with a limit on the size of files, as a full disk sets one, and then without. */
-export async function runFullDisk(times: number, seed: number): Promise<FaultReport> {
+export async function runFullDisk(times: number, seed: number, onProgress?: OnProgress): Promise<FaultReport> {
   const series = new Series();
   if (times === 0) return series.report();
   const random = new Random(seed, 2);
@@ -245,7 +252,7 @@ export async function runFullDisk(times: number, seed: number): Promise<FaultRep
       const outcome = await place.runLimited(random.below(limits[stage]), command, ...rest, "--quiet");
       const fault = findFault(outcome);
       series.count(command);
-      i++;
+      onProgress?.(++i / times);
       if (fault !== undefined) series.faults.push(`${command}: ${fault}`);
       const resumes = stage === 3 && place.files().includes("hotset/run/run.json");
       await place.succeed(...(resumes ? RESUME : args) as [string]);

@@ -50,6 +50,7 @@ export function startMpi(
   program: URL,
   args: readonly string[],
   env: Record<string, string> = {},
+  cwd = Deno.cwd(),
 ): Deno.ChildProcess {
   const set = name === "MPICH" ? "-env" : "-x";
   const each = (count: number, host: number) => [
@@ -60,6 +61,7 @@ export function startMpi(
   const contexts = ranks.map(each).flatMap((context, host) => host === 0 ? context : [":", ...context]);
   return new Deno.Command(mpirun!, {
     args: name === "MPICH" ? contexts : ["--oversubscribe", ...contexts],
+    cwd,
     // Open MPI refuses to run as root, which containers are.
     env: { NO_COLOR: "1", OMPI_ALLOW_RUN_AS_ROOT: "1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM: "1", ...env },
     stdin: "null",

@@ -70,7 +70,11 @@ class Launched {
 const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
 /** Kills ranks as often as asked; see tools/faults.ts. */
-export async function runRankKills(kills: number, seed: number): Promise<RankKillReport> {
+export async function runRankKills(
+  kills: number,
+  seed: number,
+  onProgress?: (fraction: number) => void,
+): Promise<RankKillReport> {
   const report = { kills: 0, cleanStops: 0, resumes: 0, slowestStopSeconds: 0, equalRuns: 0, faults: [] as string[] };
   if (kills === 0) return report;
   if (LAUNCHERS.every(({ mpirun }) => mpirun === undefined)) return { ...report, skipped: LAUNCHERS[0].skipped };
@@ -104,7 +108,7 @@ export async function runRankKills(kills: number, seed: number): Promise<RankKil
       if (alive.length === 0 || command === undefined) {
         return { ...report, faults: [...report.faults, `ended by itself: ${launched.text}`] };
       }
-      report.kills++;
+      onProgress?.(++report.kills / kills);
       const seconds = (performance.now() - begin) / 1000;
       report.slowestStopSeconds = Math.max(report.slowestStopSeconds, seconds);
       for (let i = 0; i < 20 && processesOf(place.join(out)).length > 0; i++) await sleep(50);

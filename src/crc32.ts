@@ -1,0 +1,26 @@
+/** Checksums of what was written in parts. */
+
+/** CRC-32's polynomial, bits reversed. */
+const POLYNOMIAL = 0xedb88320;
+
+/**
+ * The CRC-32 of two texts one after the other, from that of each and the bytes of the second: appending a zero bit is a
+ * linear map of the 32 bits of the first, so appending many is a power of that map, found by squaring.
+ */
+export function joinCrc32(first: number, second: number, secondBytes: number): number {
+  // Column k of the map: what bit k becomes when one more zero bit is appended.
+  let power = Uint32Array.from({ length: 32 }, (_, bit) => bit === 0 ? POLYNOMIAL : 1 << (bit - 1));
+  let sum = first >>> 0;
+  for (let bits = 8 * secondBytes; bits > 0; bits = Math.floor(bits / 2)) {
+    if (bits % 2 === 1) sum = apply(power, sum);
+    const square = power;
+    power = square.map((column) => apply(square, column));
+  }
+  return (sum ^ second) >>> 0;
+}
+
+function apply(columns: Uint32Array, bits: number): number {
+  let sum = 0;
+  for (let bit = 0; bits !== 0; bit++, bits >>>= 1) if ((bits & 1) === 1) sum ^= columns[bit];
+  return sum >>> 0;
+}

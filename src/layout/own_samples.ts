@@ -1,0 +1,101 @@
+/** The samples that a rank packs: those of the batches that begin in its part of the train split. */
+import type { Dataset, Lookups, SampleReader } from "../dataset/dataset.ts";
+import { shareOf, type Team, together } from "../team.ts";
+import type { HotMap } from "./hot_map.ts";
+
+/** Samples read at a time. */
+export const RUN_SAMPLES = 4096;
+
+/** Samples of one kind by their number among those: the next one, and which are this rank's. */
+interface Kind {
+  next: number;
+  readonly first: number;
+  readonly end: number;
+}
+
+/** Visits a rank's samples in the order of the log, as often as asked. */
+export class OwnSamples {
+  readonly #dataset: Dataset;
+  readonly #hotMap: HotMap | undefined;
+  readonly #batchSize: number;
+  /** This rank's runs of the split. A batch that begins in them may end behind them. */
+  readonly #runs: { readonly first: number; readonly end: number };
+  /** Hot samples of each run; undefined for a team of one, which need not know. */
+  readonly #hotOfRun: Uint32Array | undefined;
+
+  /** Without a hot map all samples are cold. In a team all ranks must make one: they classify the split together. */
+  constructor(dataset: Dataset, hotMap: HotMap | undefined, batchSize: number, team: Team) {
+    this.#dataset = dataset;
+    this.#hotMap = hotMap;
+    this.#batchSize = batchSize;
+    const runs = Math.ceil(dataset.samples("train") / RUN_SAMPLES);
+    this.#runs = shareOf(team, runs);
+    if (team.ranks === 1) return;
+    const own = together(team, () => this.#countHot());
+    this.#hotOfRun = Uint32Array.from(team.gather([...own]).flat());
+  }
+
+  /**
+   * Calls `visit` with each sample and whether it is hot. `read` gets samples from the reader: whole, or their lookups
+   * alone. `onProgress` is told how many of the samples of this rank's part were passed.
+   */
+  visit<L extends Lookups>(
+    read: (reader: SampleReader, first: number, count: number) => L,
+    visit: (samples: L, i: number, hot: boolean) => void,
+    onProgress: (done: number, total: number) => void = () => {},
+  ): void {
+    using reader = this.#dataset.reader("train", RUN_SAMPLES);
+    const { first, end } = this.#runs;
+    const [firstSample, lastSample] = [first, end].map((run) => Math.min(run * RUN_SAMPLES, reader.samples));
+    const [hot, cold] = this.#kinds();
+    for (let run = first; run * RUN_SAMPLES < reader.samples; run++) {
+      const begin = run * RUN_SAMPLES;
+      const count = Math.min(RUN_SAMPLES, reader.samples - begin);
+      if (run >= end) {
+        const hotCount = this.#hotOfRun![run];
+        if (hot.next >= hot.end && cold.next >= cold.end) break;
+        if ((hot.next >= hot.end || hotCount === 0) && (cold.next >= cold.end || hotCount === count)) {
+          hot.next += hotCount;
+          cold.next += count - hotCount;
+          continue;
+        }
+      }
+      const samples = read(reader, begin, count);
+      for (let i = 0; i < samples.count; i++) {
+        const isHot = this.#hotMap !== undefined && this.#hotMap.allHot(samples, i);
+        const kind = isHot ? hot : cold;
+        const number = kind.next++;
+        if (number >= kind.first && number < kind.end) visit(samples, i, isHot);
+      }
+      onProgress(Math.min(begin + count, lastSample) - firstSample, lastSample - firstSample);
+    }
+  }
+
+  #countHot(): Uint32Array {
+    const { first, end } = this.#runs;
+    const counts = new Uint32Array(end - first);
+    using reader = this.#dataset.reader("train", RUN_SAMPLES);
+    for (let run = first; run < end; run++) {
+      const begin = run * RUN_SAMPLES;
+      const lookups = reader.readLookups(begin, Math.min(RUN_SAMPLES, reader.samples - begin));
+      for (let i = 0; i < lookups.count; i++) if (this.#hotMap?.allHot(lookups, i)) counts[run - first]++;
+    }
+    return counts;
+  }
+
+  /** Hot and cold samples. */
+  #kinds(): [Kind, Kind] {
+    const hotOfRun = this.#hotOfRun;
+    if (hotOfRun === undefined) return [{ next: 0, first: 0, end: Infinity }, { next: 0, first: 0, end: Infinity }];
+    const batchSize = this.#batchSize;
+    const samples = this.#dataset.samples("train");
+    const hotBefore = (run: number) => hotOfRun.subarray(0, run).reduce((sum, hot) => sum + hot, 0);
+    const kind = (before: (run: number) => number): Kind => {
+      const [first, end] = [before(this.#runs.first), before(this.#runs.end)];
+      // A batch begins where the number of a sample is a multiple of its size.
+      const beginOf = (number: number) => Math.ceil(number / batchSize) * batchSize;
+      return { next: first, first: beginOf(first), end: beginOf(end) };
+    };
+    return [kind(hotBefore), kind((run) => Math.min(run * RUN_SAMPLES, samples) - hotBefore(run))];
+  }
+}

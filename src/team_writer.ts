@@ -1,0 +1,88 @@
+/** An artifact that a team writes: of every file each rank writes a part, and the parts follow in the order of ranks. */
+import { join } from "node:path";
+import type { ArtifactKind } from "./artifact.ts";
+import { ArtifactFile, ArtifactWriter } from "./artifact_writer.ts";
+import { joinCrc32 } from "./crc32.ts";
+import { HotsetError, messageOf } from "./errors.ts";
+import { type Team, together } from "./team.ts";
+
+const COPY_BYTES = 8 << 20;
+
+/** As ArtifactWriter, but that every rank of a team has one. The first rank's part of a file is the file itself. */
+export class TeamWriter implements Disposable {
+  readonly #team: Team;
+  readonly #writer: ArtifactWriter | undefined;
+  readonly #directory: string;
+  /** Parts of the other ranks, in files of their own until they are joined. */
+  readonly #parts = new Map<string, ArtifactFile>();
+
+  /** All ranks must make one. */
+  constructor(team: Team, kind: ArtifactKind, directory: string) {
+    this.#team = team;
+    this.#writer = together(team, () => team.rank === 0 ? new ArtifactWriter(kind, directory) : undefined);
+    this.#directory = team.gather(this.#writer?.path("") ?? "")[0];
+  }
+
+  /** Where the files lie until the commit. */
+  path(name: string): string {
+    return join(this.#directory, name);
+  }
+
+  /** This rank's part of the file of that name, created at the first call. */
+  file(name: string): ArtifactFile {
+    if (this.#writer !== undefined) return this.#writer.file(name);
+    let part = this.#parts.get(name);
+    if (part === undefined) this.#parts.set(name, part = new ArtifactFile(this.#partPath(name)));
+    return part;
+  }
+
+  /** Joins the parts and completes the artifact. All ranks must call it; `body` and `adopted` are the first one's. */
+  commit(body: unknown, adopted: string[] = []): void {
+    const team = this.#team;
+    const parts = team.gather([...this.#parts].map(([name, { bytes, crc32 }]) => ({ name, bytes, crc32 })));
+    const ends = team.gather(
+      Object.fromEntries(parts.flat().map(({ name }) => [name, this.#writer?.file(name).bytes ?? 0])),
+    )[0];
+    together(team, () => {
+      for (const [rank, list] of parts.entries()) {
+        for (const { name, bytes, crc32 } of list) {
+          if (rank === team.rank) this.#join(name, ends[name]);
+          ends[name] += bytes;
+          if (this.#writer === undefined) continue;
+          const file = this.#writer.file(name);
+          file.crc32 = joinCrc32(file.crc32, crc32, bytes);
+          file.bytes += bytes;
+        }
+      }
+    });
+    together(team, () => this.#writer?.commit(body, adopted));
+  }
+
+  /** Copies this rank's part to its place in the file. */
+  #join(name: string, at: number): void {
+    this.#parts.get(name)![Symbol.dispose]();
+    this.#parts.delete(name);
+    try {
+      using part = Deno.openSync(this.#partPath(name));
+      using file = Deno.openSync(this.path(name), { write: true });
+      file.seekSync(at, Deno.SeekMode.Start);
+      const chunk = new Uint8Array(COPY_BYTES);
+      for (let count = part.readSync(chunk); count !== null; count = part.readSync(chunk)) {
+        for (let done = 0; done < count;) done += file.writeSync(chunk.subarray(done, count));
+      }
+      Deno.removeSync(this.#partPath(name));
+    } catch (error) {
+      throw new HotsetError(`Cannot write ${this.path(name)}: ${messageOf(error)}`, { cause: error });
+    }
+  }
+
+  #partPath(name: string): string {
+    return this.path(`${name}.${this.#team.rank}`);
+  }
+
+  /** Closes the files; what was not committed is removed with the directory of the first rank. */
+  [Symbol.dispose](): void {
+    for (const part of this.#parts.values()) part[Symbol.dispose]();
+    this.#writer?.[Symbol.dispose]();
+  }
+}

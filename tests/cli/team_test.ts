@@ -1,0 +1,63 @@
+/** prepare, profile and layout divided over processes that mpirun started: the bytes that one process writes. */
+import assert from "node:assert/strict";
+import { Buffer } from "node:buffer";
+import { runMpi, testWithEach } from "../support/mpirun.ts";
+import { Workplace } from "./support.ts";
+
+const CLI = new URL("../../cli.ts", import.meta.url);
+/** Processes of two hosts, which share this machine's disk. */
+const RANKS = [2, 1];
+const PROFILE = ["--hot-memory", "7MiB", "--arch-sparse-feature-size", "64", "--sample-rate", "40"];
+
+/** A log in several files, so that each rank has some to read. */
+function logsIn(place: Workplace): string[] {
+  const lines = Deno.readTextFileSync(place.log("whole.tsv", 12_000)).trimEnd().split("\n");
+  return Array.from({ length: 5 }, (_, k) => {
+    const part = lines.slice(k * 2400, (k + 1) * 2400);
+    return place.write(`log-${k}.tsv`, `${part.join("\n")}\n`);
+  });
+}
+
+function commandsIn(place: Workplace, name: string, logs: string[]): string[][] {
+  const [data, profile, layout] = ["data", "profile", "layout"].map((kind) => place.join(`${name}-${kind}`));
+  return [
+    ["prepare", ...logs, "--out", data],
+    ["profile", data, "--out", profile, ...PROFILE],
+    ["layout", data, "--out", layout, "--batch-size", "100", ...PROFILE],
+  ];
+}
+
+testWithEach("prepare, profile and layout write the same bytes on three ranks", async (launcher) => {
+  using place = new Workplace();
+  const logs = logsIn(place);
+  for (const [command, ...args] of commandsIn(place, "alone", logs)) await place.succeed(command, ...args, "--quiet");
+  for (const [command, ...args] of commandsIn(place, "team", logs)) {
+    const divided = [command, ...args, "--quiet", "--collective", "mpi"];
+    const { code, stdout, stderr } = await runMpi(launcher, RANKS, CLI, divided, {}, place.path);
+    assert.equal(code, 0, stderr);
+    assert.equal(stdout.trimEnd().split("\n").length > 5, command === "profile", "only one rank prints");
+  }
+  for (const kind of ["data", "profile", "layout"]) {
+    const found = place.files(`team-${kind}`).map((path) => path.replace(/^team/, ""));
+    assert.deepEqual(found, place.files(`alone-${kind}`).map((path) => path.replace(/^alone/, "")));
+    assert.ok(found.length > 1);
+    for (const path of found) {
+      assert.ok(Buffer.from(place.read(`team${path}`)).equals(place.read(`alone${path}`)), path);
+    }
+  }
+});
+
+testWithEach("a malformed row ends all ranks with one error", async (launcher) => {
+  using place = new Workplace();
+  const logs = logsIn(place);
+  const path = logs[3];
+  Deno.writeTextFileSync(path, Deno.readTextFileSync(path).replace("\t", ""));
+  const [[command, ...args]] = commandsIn(place, "team", logs);
+  const divided = [command, ...args, "--quiet", "--collective", "mpi"];
+  const { code, stderr } = await runMpi(launcher, RANKS, CLI, divided, {}, place.path);
+  assert.equal(code, 1);
+  const errors = stderr.split("\n").filter((line) => line.startsWith("error:"));
+  assert.equal(errors.length, 1, stderr);
+  assert.match(errors[0], /^error: Cannot read .*log-3\.tsv: line 1: /);
+  assert.deepEqual([...Deno.readDirSync(place.path)].filter(({ name }) => /team/.test(name)), []);
+});

@@ -1,0 +1,71 @@
+/** A team's layout has the bytes of that which one process makes. */
+import assert from "node:assert/strict";
+import { Dataset, splitFiles } from "../../src/dataset/dataset.ts";
+import { buildLayout } from "../../src/layout/build_layout.ts";
+import { RUN_SAMPLES } from "../../src/layout/own_samples.ts";
+import { profileDataset } from "../../src/profile/profile_dataset.ts";
+import { TemporaryDirectory } from "../support/temporary.ts";
+import { layOutWithThreads } from "../support/thread_team.ts";
+import { tinyDataset } from "../support/tiny_dataset.ts";
+
+const ROW_BYTES = 4 * 16;
+
+function setUp(directory: TemporaryDirectory, bags: boolean, skew: number, hotRows: number) {
+  const dataset = tinyDataset(directory.join("dataset"), {
+    samples: { train: 5 * RUN_SAMPLES + 77, validation: 5, test: 5 },
+    tableRows: [20_000, 20, 17_000],
+    denseFeatures: 2,
+    bags,
+    seed: 4,
+    skew,
+  });
+  const hotMemory = ROW_BYTES * hotRows;
+  const options = { out: directory.join("profile"), dim: 16, optimizer: "sgd", hotMemory, seed: 1 } as const;
+  return { dataset, profile: profileDataset(dataset, options) };
+}
+
+function filesOf(directory: string): Record<string, Uint8Array> {
+  const names = [...Deno.readDirSync(directory)].map(({ name }) => name).sort();
+  return Object.fromEntries(names.map((name) => [name, Deno.readFileSync(`${directory}/${name}`)]));
+}
+
+/** From few hot samples to few cold ones, so that a batch can span the parts of several ranks. */
+const SHARES: [name: string, skew: number, hotRows: number, bags: boolean][] = [
+  ["few hot samples", 2, 60, false],
+  ["half of them hot", 6, 1500, false],
+  ["half of them hot", 6, 1500, true],
+  ["few cold samples", 20, 6000, false],
+  ["none hot", 2, 0, true],
+];
+
+for (const [name, skew, hotRows, bags] of SHARES) {
+  Deno.test(`threads divide a layout to the same bytes: ${name}${bags ? ", with bags" : ""}`, async () => {
+    using directory = new TemporaryDirectory();
+    const { dataset, profile } = setUp(directory, bags, skew, hotRows);
+    for (const [batchSize, ranks] of [[100, 2], [3000, 7]]) { // 7 are more than there are runs of samples
+      const alone = directory.join(`alone-${batchSize}`);
+      using layout = buildLayout(dataset, profile, { out: alone, batchSize });
+      const { hotSamples, samples } = layout.body;
+      assert.ok(hotRows === 0 ? hotSamples === 0 : hotSamples > 0 && hotSamples < samples);
+      const out = directory.join(`team-${batchSize}`);
+      const errors = await layOutWithThreads(ranks, dataset, profile, { out, batchSize });
+      assert.deepEqual(errors, new Array(ranks).fill(undefined));
+      assert.deepEqual(filesOf(out), filesOf(alone), `${ranks} ranks, batches of ${batchSize}`);
+    }
+  });
+}
+
+Deno.test("where one thread fails, all do, one says why, and nothing is left", async () => {
+  using directory = new TemporaryDirectory();
+  const { dataset, profile } = setUp(directory, false, 6, 1500);
+  // The last sample looks up a row that is not there; only the last rank reads it.
+  const path = `${dataset.directory}/${splitFiles("train").indices}`;
+  const indices = Deno.readFileSync(path);
+  indices.fill(255, indices.length - 4);
+  Deno.writeFileSync(path, indices);
+  const damaged = Dataset.open(dataset.directory, "lengths");
+  const errors = await layOutWithThreads(3, damaged, profile, { out: directory.join("out", "layout"), batchSize: 100 });
+  assert.equal(errors.filter((error) => /^PeerFailed: /.test(error!)).length, 2);
+  assert.match(errors[2]!, /^HotsetError: Cannot read dataset .*: train sample 20556: index \d+ lies outside table/);
+  assert.deepEqual([...Deno.readDirSync(directory.path)].map(({ name }) => name).sort(), ["dataset", "profile"]);
+});
