@@ -99,7 +99,7 @@ export async function runKills(kills: number, seed: number, onProgress?: OnProgr
         const child = place.start([...(stage === 3 && begun ? RESUME : args), "--quiet"]);
         const kill = budget-- > 0;
         const timer = setTimeout(
-          () => child.kill("SIGKILL"),
+          () => killIfRunning(child),
           kill ? random.uniform() * 1.1 * times[stage] : PATIENCE_MS,
         );
         const { signal, success, stderr } = await child.output();
@@ -107,7 +107,8 @@ export async function runKills(kills: number, seed: number, onProgress?: OnProgr
         if (success) break;
         if (kill && signal === "SIGKILL") {
           series.count(args[0]);
-          onProgress?.(++done / kills);
+          done++;
+          onProgress?.(done / kills);
           continue;
         }
         series.faults.push(`${args[0]} ended with ${signal ?? "an error"}: ${new TextDecoder().decode(stderr)}`);
@@ -117,6 +118,15 @@ export async function runKills(kills: number, seed: number, onProgress?: OnProgr
     for (const fault of differences(contents(place), expected)) series.faults.push(fault);
   }
   return series.report();
+}
+
+/** A process that has just ended may not be known to have. */
+function killIfRunning(child: Deno.ChildProcess): void {
+  try {
+    child.kill("SIGKILL");
+  } catch (error) {
+    if (!(error instanceof TypeError)) throw error;
+  }
 }
 
 function differences(actual: ReturnType<typeof contents>, expected: typeof actual): string[] {
@@ -252,7 +262,8 @@ export async function runFullDisk(times: number, seed: number, onProgress?: OnPr
       const outcome = await place.runLimited(random.below(limits[stage]), command, ...rest, "--quiet");
       const fault = findFault(outcome);
       series.count(command);
-      onProgress?.(++i / times);
+      i++;
+      onProgress?.(i / times);
       if (fault !== undefined) series.faults.push(`${command}: ${fault}`);
       const resumes = stage === 3 && place.files().includes("hotset/run/run.json");
       await place.succeed(...(resumes ? RESUME : args) as [string]);

@@ -108,7 +108,8 @@ export async function runRankKills(
       if (alive.length === 0 || command === undefined) {
         return { ...report, faults: [...report.faults, `ended by itself: ${launched.text}`] };
       }
-      onProgress?.(++report.kills / kills);
+      report.kills++;
+      onProgress?.(report.kills / kills);
       const seconds = (performance.now() - begin) / 1000;
       report.slowestStopSeconds = Math.max(report.slowestStopSeconds, seconds);
       for (let i = 0; i < 20 && processesOf(place.join(out)).length > 0; i++) await sleep(50);
