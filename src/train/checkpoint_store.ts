@@ -1,6 +1,6 @@
 /** The checkpoints in a run's directory: `last`, `best`, and `step-N` for the latest that were written on time. */
 import { join } from "node:path";
-import { isArtifact } from "../artifact.ts";
+import { isDirectory } from "../artifact.ts";
 import { ArtifactWriter, removeLeftovers } from "../artifact_writer.ts";
 import type { CheckpointBody } from "./checkpoint.ts";
 import { createFile } from "./direct_file.ts";
@@ -23,8 +23,9 @@ export interface CheckpointPlaces {
 }
 
 /**
- * Writes a checkpoint once, by `write` (which returns the names of the files that others wrote), and gives it all its names: they share the files on disk where the file system has
- * hard links. `last` comes last: killed before that, a run goes on from the one before and does all of this again.
+ * Writes a checkpoint once, by `write` (which returns the names of the files that others wrote), and gives it all its
+ * names: they share the files on disk where the file system has hard links. `last` comes last: killed before that, a run
+ * goes on from the one before and does all of this again.
  */
 export function storeCheckpoint(
   { run, best, step, keep }: CheckpointPlaces,
@@ -62,13 +63,16 @@ function prune(run: string, keep: number): void {
 export function stepCheckpoints(run: string): string[] {
   const stepOf = (name: string) => Number(STEP_CHECKPOINT.exec(name)![1]);
   return [...Deno.readDirSync(run)].map(({ name }) => name)
-    .filter((name) => STEP_CHECKPOINT.test(name) && isArtifact(join(run, name)))
+    .filter((name) => STEP_CHECKPOINT.test(name))
     .sort((a, b) => stepOf(b) - stepOf(a));
 }
 
-/** The checkpoints that a run can go on from: `last`, the latest steps, `best`. */
+/**
+ * The checkpoints that a run can go on from: `last`, the latest steps, `best`. One that has lost its manifest is among them:
+ * that is damage to be told, not a reason to take another one.
+ */
 export function resumePoints(run: string): string[] {
-  return [LAST_CHECKPOINT, ...stepCheckpoints(run), BEST_CHECKPOINT].map((name) => join(run, name)).filter(isArtifact);
+  return [LAST_CHECKPOINT, ...stepCheckpoints(run), BEST_CHECKPOINT].map((name) => join(run, name)).filter(isDirectory);
 }
 
 /** Removes what a killed run left half written or not yet pruned; an old checkpoint that was being replaced comes back. */

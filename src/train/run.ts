@@ -1,6 +1,6 @@
 /** A run: a directory that keeps its configuration, its metrics and its checkpoints. */
 import { dirname, join, resolve } from "node:path";
-import { fingerprint, isArtifact } from "../artifact.ts";
+import { fingerprint, isArtifact, isDirectory } from "../artifact.ts";
 import type { Cluster } from "../collective/cluster.ts";
 import { Dataset } from "../dataset/dataset.ts";
 import { HotsetError, UsageError } from "../errors.ts";
@@ -25,7 +25,7 @@ const NEVER = new AbortController().signal;
 /** Opens a checkpoint of a run: the best one, or the last if there is no best. */
 export function openBest(directory: string): Checkpoint {
   const best = join(directory, BEST_CHECKPOINT);
-  const found = isArtifact(best) ? best : resumePoints(directory)[0];
+  const found = isDirectory(best) ? best : resumePoints(directory)[0];
   if (found !== undefined) return Checkpoint.open(found);
   throw new HotsetError(`Cannot open run ${directory}: it has no checkpoint; train it first`);
 }

@@ -176,7 +176,12 @@ const SPOIL: Record<string, (bytes: Uint8Array, random: Random) => Uint8Array | 
     return bytes;
   },
   "cut": (bytes, random) => bytes.subarray(0, random.below(bytes.length)),
-  "prolonged": (bytes, random) => Uint8Array.from([...bytes.subarray(-3), ...bytes.subarray(0, random.below(9))]),
+  "prolonged": (bytes, random) => {
+    const longer = new Uint8Array(bytes.length + 1 + random.below(9));
+    longer.set(bytes);
+    longer.fill(random.below(256), bytes.length);
+    return longer;
+  },
   "overwritten": (bytes, random) => {
     const begin = random.below(bytes.length);
     const end = Math.min(bytes.length, begin + 1 + random.below(4096));
