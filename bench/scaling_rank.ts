@@ -7,7 +7,7 @@ import { planModel, type Preset, PRESETS } from "../mod.ts";
 import { Cluster } from "../src/collective/cluster.ts";
 import { Batch } from "../src/layout/batch.ts";
 import { BATCH_KINDS, Layout } from "../src/layout/layout.ts";
-import { MpiRanks } from "../src/train/mpi_ranks.ts";
+import { MpiRanks } from "../src/train/ranks/mpi_ranks.ts";
 
 const [directory, tableRows, preset, steps] = Deno.args;
 using layout = Layout.open(directory);

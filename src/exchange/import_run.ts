@@ -6,14 +6,14 @@ import { stateWordsPerRow } from "../backend/backend.ts";
 import { Dataset } from "../dataset/dataset.ts";
 import { HotsetError } from "../errors.ts";
 import type { ModelPlan } from "../model/shape.ts";
-import { type CheckpointBody, IMPORTED } from "../train/checkpoint.ts";
+import { type CheckpointBody, IMPORTED } from "../train/checkpoint/checkpoint.ts";
 import { resolveConfig, type TrainConfig } from "../train/config.ts";
 import type { Report } from "../train/events.ts";
 import { expectStart, planFor } from "../train/run.ts";
 import { recordRun } from "../train/run_record.ts";
 import { ShuffleScheduler } from "../train/scheduler.ts";
-import { LAST_CHECKPOINT } from "../train/checkpoint_store.ts";
-import { type CheckpointFile, notFinite, placeOfWord, type WeightFile } from "../train/weights.ts";
+import { LAST_CHECKPOINT } from "../train/checkpoint/checkpoint_store.ts";
+import { type CheckpointFile, notFinite, placeOfWord, type WeightFile } from "../train/checkpoint/weights.ts";
 import { dlrmShape, type DlrmTensor, dlrmTensors, elementsOf } from "./dlrm_tensors.ts";
 import { SafetensorsReader } from "./safetensors.ts";
 

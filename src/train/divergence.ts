@@ -1,6 +1,6 @@
 /** Finds what is wrong with a model whose loss is no number, or far too large. Looks at everything: only for the end. */
 import type { Backend, Buffer } from "../backend/backend.ts";
-import type { RunMemory } from "./rank_group.ts";
+import type { RunMemory } from "./ranks/rank_group.ts";
 
 /**
  * A mean loss above this, in nats, is an explosion: the model gives the labels a probability of e^-20. Always predicting

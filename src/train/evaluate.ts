@@ -2,7 +2,7 @@
 import type { Dataset, Split } from "../dataset/dataset.ts";
 import { SplitBatches } from "../layout/split_batches.ts";
 import { type Metrics, metricsOf } from "./metrics.ts";
-import type { RankGroup } from "./rank_group.ts";
+import type { RankGroup } from "./ranks/rank_group.ts";
 
 /** Logits of consecutive samples with their labels. */
 export interface Scores {

@@ -10,7 +10,7 @@ import { BATCH_KINDS, type BatchKind, type Layout } from "../layout/layout.ts";
 import { Dlrm, type EmbeddingStore } from "../model/dlrm.ts";
 import type { ModelPlan, ModelShape } from "../model/shape.ts";
 import type { PhasesEvent } from "./events.ts";
-import type { RunMemory } from "./rank_group.ts";
+import type { RunMemory } from "./ranks/rank_group.ts";
 
 /** Steps of each kind: some to warm up, then those that count. */
 const WARM_UP_STEPS = 3;

@@ -12,9 +12,9 @@ import {
   LocalRank,
   type RankGroup,
   type RunMemoryOptions,
-} from "./rank_group.ts";
-import { MpiRanks } from "./mpi_ranks.ts";
-import { WorkerRanks } from "./worker_ranks.ts";
+} from "./ranks/rank_group.ts";
+import { MpiRanks } from "./ranks/mpi_ranks.ts";
+import { WorkerRanks } from "./ranks/worker_ranks.ts";
 
 /** The part of a configuration that decides where a run computes. */
 export type PlacementConfig = Pick<TrainConfig, "mode" | "device" | "ranks" | "precision" | "activations">;

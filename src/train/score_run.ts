@@ -6,7 +6,7 @@ import type { ReadOptions } from "../dataset/prepare_job.ts";
 import { HotsetError, messageOf } from "../errors.ts";
 import { SplitBatches } from "../layout/split_batches.ts";
 import { planModel } from "../model/shape.ts";
-import type { Checkpoint } from "./checkpoint.ts";
+import type { Checkpoint } from "./checkpoint/checkpoint.ts";
 import { type Scores, scoreSplit } from "./evaluate.ts";
 import type { EvaluationEvent, Report } from "./events.ts";
 import { metricsOf } from "./metrics.ts";

@@ -6,17 +6,17 @@ import type { BatchKind, Layout } from "../layout/layout.ts";
 import { initialiseDense } from "../model/initialise.ts";
 import { stepOfLossFault } from "../model/loss_fault.ts";
 import { Random } from "../random.ts";
-import type { Checkpoint, TrainingState } from "./checkpoint.ts";
-import { resumePoints } from "./checkpoint_store.ts";
-import { CheckpointWriter, type WrittenCheckpoint } from "./checkpoint_writer.ts";
+import type { Checkpoint, TrainingState } from "./checkpoint/checkpoint.ts";
+import { resumePoints } from "./checkpoint/checkpoint_store.ts";
+import { CheckpointWriter, type WrittenCheckpoint } from "./checkpoint/checkpoint_writer.ts";
 import type { TrainConfig } from "./config.ts";
 import { EXPLODED_LOSS, EXPLOSION_STEPS, findBadTensor } from "./divergence.ts";
 import { evaluateSplit } from "./evaluate.ts";
 import type { Report, ResultEvent } from "./events.ts";
-import { HotSync } from "./hot_sync.ts";
+import { HotSync } from "./ranks/hot_sync.ts";
 import { learningRateAt } from "./learning_rate.ts";
 import type { Metrics } from "./metrics.ts";
-import type { RankGroup } from "./rank_group.ts";
+import type { RankGroup } from "./ranks/rank_group.ts";
 import { ShuffleScheduler } from "./scheduler.ts";
 
 /** Held-out samples that the scheduler's loss is measured on. */

@@ -21,13 +21,13 @@ import { planModel } from "../../src/model/shape.ts";
 import { Profile, profileBody } from "../../src/profile/profile.ts";
 import { profileDataset } from "../../src/profile/profile_dataset.ts";
 import { expandConfig, translateArguments } from "../../src/train/arguments.ts";
-import { Checkpoint, checkpointBody } from "../../src/train/checkpoint.ts";
+import { Checkpoint, checkpointBody } from "../../src/train/checkpoint/checkpoint.ts";
 import { resolveConfig } from "../../src/train/config.ts";
 import { startRun } from "../../src/train/run.ts";
 import { METRICS_FILE } from "../../src/train/run_metrics.ts";
 import { readRun } from "../../src/train/run_record.ts";
 import { readRunLog } from "../../src/train/run_log.ts";
-import type { CheckpointFile } from "../../src/train/weights.ts";
+import type { CheckpointFile } from "../../src/train/checkpoint/weights.ts";
 import { tinyDataset } from "../support/tiny_dataset.ts";
 import { damagedBytes, damagedJson, damagedJsonText, damagedText, textOf } from "./mutations.ts";
 

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { HotsetError } from "../../src/errors.ts";
 import type { Dataset } from "../../src/dataset/dataset.ts";
 import { resolveConfig, type TrainConfig } from "../../src/train/config.ts";
-import { Checkpoint } from "../../src/train/checkpoint.ts";
+import { Checkpoint } from "../../src/train/checkpoint/checkpoint.ts";
 import type { RunEvent } from "../../src/train/events.ts";
 import { startRun } from "../../src/train/run.ts";
 import { TemporaryDirectory } from "../support/temporary.ts";

@@ -4,7 +4,7 @@ import { buildLayout } from "../../src/layout/build_layout.ts";
 import { planModel } from "../../src/model/shape.ts";
 import { profileDataset } from "../../src/profile/profile_dataset.ts";
 import { measurePhases } from "../../src/train/phases.ts";
-import { allocateRunMemory } from "../../src/train/rank_group.ts";
+import { allocateRunMemory } from "../../src/train/ranks/rank_group.ts";
 import { TemporaryDirectory } from "../support/temporary.ts";
 import { tinyDataset } from "../support/tiny_dataset.ts";
 

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { HotsetError } from "../../src/errors.ts";
 import type { Dataset } from "../../src/dataset/dataset.ts";
-import { Checkpoint, saveCheckpoint } from "../../src/train/checkpoint.ts";
+import { Checkpoint, saveCheckpoint } from "../../src/train/checkpoint/checkpoint.ts";
 import { resolveConfig } from "../../src/train/config.ts";
 import { cpuOptions, openHost } from "../../src/backend/open.ts";
 import { reproduceRun } from "../../src/train/reproduce.ts";

@@ -3,12 +3,12 @@
  * snapshot (table_snapshot.ts), so training stops only for copying what is small. Tables on a device, or shared with
  * other processes, are read and written while training stands still.
  */
-import type { Batch } from "../layout/batch.ts";
-import { HotsetError, messageOf } from "../errors.ts";
+import type { Batch } from "../../layout/batch.ts";
+import { HotsetError, messageOf } from "../../errors.ts";
 import { type CheckpointBody, checkpointBytes } from "./checkpoint.ts";
 import type { CheckpointPlaces } from "./checkpoint_store.ts";
-import { Command } from "./rank.ts";
-import type { RankGroup } from "./rank_group.ts";
+import { Command } from "../ranks/rank.ts";
+import type { RankGroup } from "../ranks/rank_group.ts";
 import { newSnapshotMemory, SnapshotKeeper, type SnapshotMemory } from "./table_snapshot.ts";
 
 /** How long a sleep lasts before looking again, in milliseconds. */

@@ -1,11 +1,11 @@
 /** The worker's side of WorkerRanks: builds a rank over the shared memory and carries out commands until it is ended. */
 /// <reference lib="deno.worker" />
-import { openDevice, openHost } from "../backend/open.ts";
-import type { Communicator, DeviceBackend, HostBackend, SharedWords } from "../backend/backend.ts";
-import { NcclCollective } from "../collective/nccl.ts";
-import { SharedBarrier, SharedCollective } from "../collective/shared.ts";
-import { messageOf } from "../errors.ts";
-import type { EmbeddingStore } from "../model/dlrm.ts";
+import { openDevice, openHost } from "../../backend/open.ts";
+import type { Communicator, DeviceBackend, HostBackend, SharedWords } from "../../backend/backend.ts";
+import { NcclCollective } from "../../collective/nccl.ts";
+import { SharedBarrier, SharedCollective } from "../../collective/shared.ts";
+import { messageOf } from "../../errors.ts";
+import type { EmbeddingStore } from "../../model/dlrm.ts";
 import { Command, Rank } from "./rank.ts";
 import { allocateOnDevice, allocateTables } from "./rank_group.ts";
 import { Control, doneAt, type RankMessage, reportFailure, ringAt, type SharedRunMemory } from "./worker_ranks.ts";

@@ -1,7 +1,7 @@
 /** The checkpoints in a run's directory: `last`, `best`, and `step-N` for the latest that were written on time. */
 import { join } from "node:path";
-import { isDirectory } from "../artifact.ts";
-import { ArtifactWriter, removeLeftovers } from "../artifact_writer.ts";
+import { isDirectory } from "../../artifact.ts";
+import { ArtifactWriter, removeLeftovers } from "../../artifact_writer.ts";
 import type { CheckpointBody } from "./checkpoint.ts";
 import { createFile } from "./direct_file.ts";
 

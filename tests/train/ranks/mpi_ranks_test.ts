@@ -1,15 +1,15 @@
 /** Ranks over MPI train what workers train: to the bit on one host, up to rounding on several; and what ends them. */
 import assert from "node:assert/strict";
-import type { Dataset } from "../../src/dataset/dataset.ts";
-import { resolveConfig, type TrainConfig } from "../../src/train/config.ts";
-import { resumeRun, startRun } from "../../src/train/run.ts";
-import { readRunLog } from "../../src/train/run_log.ts";
-import { largestError } from "../support/close.ts";
-import { type Launcher, processesOf, runMpi, startMpi, testWithEach } from "../support/mpirun.ts";
-import { TemporaryDirectory } from "../support/temporary.ts";
-import { tinyDataset } from "../support/tiny_dataset.ts";
+import type { Dataset } from "../../../src/dataset/dataset.ts";
+import { resolveConfig, type TrainConfig } from "../../../src/train/config.ts";
+import { resumeRun, startRun } from "../../../src/train/run.ts";
+import { readRunLog } from "../../../src/train/run_log.ts";
+import { largestError } from "../../support/close.ts";
+import { type Launcher, processesOf, runMpi, startMpi, testWithEach } from "../../support/mpirun.ts";
+import { TemporaryDirectory } from "../../support/temporary.ts";
+import { tinyDataset } from "../../support/tiny_dataset.ts";
 
-const TRAINING = new URL("../support/mpi_training.ts", import.meta.url);
+const TRAINING = new URL("../../support/mpi_training.ts", import.meta.url);
 const STEPS = 200;
 
 /** Some rows of two tables are hot, so that there are hot and cold batches. */

@@ -8,10 +8,10 @@
  * Why no word is missed: a changed word can only be read after the row was kept (the coordinator keeps rows before it
  * posts the step) and before the chunk is marked as taken; the writer looks into the journal after it marked the chunk.
  */
-import type { EmbeddingStore } from "../model/dlrm.ts";
-import { stateWordsPerRow } from "../backend/backend.ts";
-import type { HostBackend } from "../backend/backend.ts";
-import type { ModelShape } from "../model/shape.ts";
+import type { EmbeddingStore } from "../../model/dlrm.ts";
+import { stateWordsPerRow } from "../../backend/backend.ts";
+import type { HostBackend } from "../../backend/backend.ts";
+import type { ModelShape } from "../../model/shape.ts";
 import { alignedBytes } from "./direct_file.ts";
 
 /** Bytes of a chunk's rows, without their optimizer state; at least one row. */

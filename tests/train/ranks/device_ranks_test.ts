@@ -1,18 +1,18 @@
 /** Ranks with a GPU each, on emulated ones: they compute what one computes, and exchange what docs/cuda.md says. */
 import assert from "node:assert/strict";
-import { type Optimizer, stateWordsPerRow } from "../../src/backend/backend.ts";
-import type { Dataset } from "../../src/dataset/dataset.ts";
-import { HotsetError } from "../../src/errors.ts";
-import type { Layout } from "../../src/layout/layout.ts";
-import { exchangeBytes, type ExchangeKind, exchangeKind } from "../../src/model/replica_exchange.ts";
-import { resolveConfig, type TrainConfig } from "../../src/train/config.ts";
-import type { ResultEvent } from "../../src/train/events.ts";
-import { openRanks, type PlacementBatches } from "../../src/train/placement.ts";
-import { planFor, resumeRun, startRun } from "../../src/train/run.ts";
-import { ensureLayout, ensureProfile } from "../../src/train/stages.ts";
-import { largestError } from "../support/close.ts";
-import { TemporaryDirectory } from "../support/temporary.ts";
-import { tinyDataset } from "../support/tiny_dataset.ts";
+import { type Optimizer, stateWordsPerRow } from "../../../src/backend/backend.ts";
+import type { Dataset } from "../../../src/dataset/dataset.ts";
+import { HotsetError } from "../../../src/errors.ts";
+import type { Layout } from "../../../src/layout/layout.ts";
+import { exchangeBytes, type ExchangeKind, exchangeKind } from "../../../src/model/replica_exchange.ts";
+import { resolveConfig, type TrainConfig } from "../../../src/train/config.ts";
+import type { ResultEvent } from "../../../src/train/events.ts";
+import { openRanks, type PlacementBatches } from "../../../src/train/placement.ts";
+import { planFor, resumeRun, startRun } from "../../../src/train/run.ts";
+import { ensureLayout, ensureProfile } from "../../../src/train/stages.ts";
+import { largestError } from "../../support/close.ts";
+import { TemporaryDirectory } from "../../support/temporary.ts";
+import { tinyDataset } from "../../support/tiny_dataset.ts";
 
 const BATCH = 33; // which ranks cannot share evenly, and whose last batch leaves some rank without samples
 const STEPS = 51;

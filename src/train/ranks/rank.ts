@@ -2,14 +2,14 @@
  * A rank: one worker's part of the model, and the few commands that the coordinator gives it. All ranks get the same
  * commands in the same order.
  */
-import { type Backend, type Buffer, type HostBackend, stateWordsPerRow } from "../backend/backend.ts";
-import type { Collective } from "../collective/collective.ts";
-import { Batch, batchSections, type BatchShape } from "../layout/batch.ts";
-import type { BatchKind } from "../layout/layout.ts";
-import { Dlrm, type EmbeddingStore, type StepInput } from "../model/dlrm.ts";
-import { initialiseChunk, rowChunks } from "../model/initialise.ts";
-import { RowMover } from "../model/row_mover.ts";
-import type { ModelPlan } from "../model/shape.ts";
+import { type Backend, type Buffer, type HostBackend, stateWordsPerRow } from "../../backend/backend.ts";
+import type { Collective } from "../../collective/collective.ts";
+import { Batch, batchSections, type BatchShape } from "../../layout/batch.ts";
+import type { BatchKind } from "../../layout/layout.ts";
+import { Dlrm, type EmbeddingStore, type StepInput } from "../../model/dlrm.ts";
+import { initialiseChunk, rowChunks } from "../../model/initialise.ts";
+import { RowMover } from "../../model/row_mover.ts";
+import type { ModelPlan } from "../../model/shape.ts";
 import type { RowExchange } from "./row_exchange.ts";
 import type { ShardedTables } from "./sharded_tables.ts";
 

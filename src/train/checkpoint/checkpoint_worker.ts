@@ -1,7 +1,7 @@
 /** Writes checkpoints beside training: the worker's side. */
 /// <reference lib="deno.worker" />
-import type { ArtifactWriter } from "../artifact_writer.ts";
-import { messageOf } from "../errors.ts";
+import type { ArtifactWriter } from "../../artifact_writer.ts";
+import { messageOf } from "../../errors.ts";
 import { CHECKPOINT_FILES } from "./checkpoint.ts";
 import { storeCheckpoint } from "./checkpoint_store.ts";
 import { Control, reportDone, type WriterMemory, type WriterOrder } from "./checkpoint_writer.ts";

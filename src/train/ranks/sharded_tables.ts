@@ -1,11 +1,11 @@
 /** What is done to the sharded tables besides training steps: their first values, and their sync with the hot replicas. */
-import type { Buffer, HostBackend } from "../backend/backend.ts";
-import { stateWordsPerRow } from "../backend/backend.ts";
-import type { Cluster } from "../collective/cluster.ts";
-import type { EmbeddingStore } from "../model/dlrm.ts";
-import { initialiseChunk, rowChunks } from "../model/initialise.ts";
-import { RowMover } from "../model/row_mover.ts";
-import type { ModelPlan } from "../model/shape.ts";
+import type { Buffer, HostBackend } from "../../backend/backend.ts";
+import { stateWordsPerRow } from "../../backend/backend.ts";
+import type { Cluster } from "../../collective/cluster.ts";
+import type { EmbeddingStore } from "../../model/dlrm.ts";
+import { initialiseChunk, rowChunks } from "../../model/initialise.ts";
+import { RowMover } from "../../model/row_mover.ts";
+import type { ModelPlan } from "../../model/shape.ts";
 import type { RowExchange } from "./row_exchange.ts";
 
 /** The shard of the full tables on this host, as its ranks work on it together. */

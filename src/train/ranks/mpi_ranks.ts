@@ -2,19 +2,19 @@
  * Ranks as processes that mpirun started. Every process runs the whole training loop over the same batches in the same
  * order and computes its rank's part; the processes of a host share the tables.
  */
-import type { ArtifactWriter } from "../artifact_writer.ts";
-import type { Backend, Buffer, DeviceBackend, PagedBackend } from "../backend/backend.ts";
-import { COMMUNICATOR_ID_BYTES, stateWordsPerRow } from "../backend/backend.ts";
-import { cpuOptions, type DeviceOptions, openDevice, openHost } from "../backend/open.ts";
-import type { Cluster } from "../collective/cluster.ts";
-import { type Collective, samplesOfRank } from "../collective/collective.ts";
-import { Gathering, MpiCollective } from "../collective/mpi.ts";
-import { NcclCollective } from "../collective/nccl.ts";
-import { HotsetError } from "../errors.ts";
-import { SegmentSorter } from "../layout/segment_sorter.ts";
-import { type Checkpoint, type CheckpointBody, writeModel } from "./checkpoint.ts";
-import { type CheckpointPlaces, storeCheckpoint } from "./checkpoint_store.ts";
-import type { Report } from "./events.ts";
+import type { ArtifactWriter } from "../../artifact_writer.ts";
+import type { Backend, Buffer, DeviceBackend, PagedBackend } from "../../backend/backend.ts";
+import { COMMUNICATOR_ID_BYTES, stateWordsPerRow } from "../../backend/backend.ts";
+import { cpuOptions, type DeviceOptions, openDevice, openHost } from "../../backend/open.ts";
+import type { Cluster } from "../../collective/cluster.ts";
+import { type Collective, samplesOfRank } from "../../collective/collective.ts";
+import { Gathering, MpiCollective } from "../../collective/mpi.ts";
+import { NcclCollective } from "../../collective/nccl.ts";
+import { HotsetError } from "../../errors.ts";
+import { SegmentSorter } from "../../layout/segment_sorter.ts";
+import { type Checkpoint, type CheckpointBody, writeModel } from "../checkpoint/checkpoint.ts";
+import { type CheckpointPlaces, storeCheckpoint } from "../checkpoint/checkpoint_store.ts";
+import type { Report } from "../events.ts";
 import { Command, Count, Rank, type RankSetup } from "./rank.ts";
 import {
   allocateHostGradients,
@@ -26,7 +26,7 @@ import {
   type RunMemoryOptions,
 } from "./rank_group.ts";
 import { RowExchange, type RowExchangeMemory, rowsOnHost } from "./row_exchange.ts";
-import { writeSharded } from "./sharded_checkpoint.ts";
+import { writeSharded } from "../checkpoint/sharded_checkpoint.ts";
 import { ShardedTables } from "./sharded_tables.ts";
 
 /** Steps between the exchanges of flags, which cost a round trip each. */

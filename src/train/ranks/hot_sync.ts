@@ -2,7 +2,7 @@
  * Keeps the hot replica and the full tables in step. Hot batches change the replica, cold batches the full tables; at a
  * switch only the rows that changed since the last sync move.
  */
-import type { Batch } from "../layout/batch.ts";
+import type { Batch } from "../../layout/batch.ts";
 import { Command } from "./rank.ts";
 import type { RankGroup } from "./rank_group.ts";
 

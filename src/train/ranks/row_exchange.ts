@@ -9,13 +9,13 @@
  * The ranks of a host split the work in lanes: the s-th distinct row of a batch belongs to lane s % locals, and each
  * lane talks to the same lane of the other hosts. Sums are taken in the order of hosts, so results do not depend on timing.
  */
-import { type Buffer, Header, HEADER_WORDS, type HostBackend, type RowUpdateShape } from "../backend/backend.ts";
-import type { Cluster } from "../collective/cluster.ts";
-import { samplesOfRank } from "../collective/collective.ts";
-import { PeerExchange } from "../collective/mpi.ts";
-import { type Batch, type BatchShape, SEGMENTS_END } from "../layout/batch.ts";
-import type { EmbeddingStore, RemoteRows } from "../model/dlrm.ts";
-import type { ModelPlan } from "../model/shape.ts";
+import { type Buffer, Header, HEADER_WORDS, type HostBackend, type RowUpdateShape } from "../../backend/backend.ts";
+import type { Cluster } from "../../collective/cluster.ts";
+import { samplesOfRank } from "../../collective/collective.ts";
+import { PeerExchange } from "../../collective/mpi.ts";
+import { type Batch, type BatchShape, SEGMENTS_END } from "../../layout/batch.ts";
+import type { EmbeddingStore, RemoteRows } from "../../model/dlrm.ts";
+import type { ModelPlan } from "../../model/shape.ts";
 
 /** Rows of a sharded table that lie on one host. */
 export function rowsOnHost(rows: number, host: number, hosts: number): number {

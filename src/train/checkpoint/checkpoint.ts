@@ -3,14 +3,13 @@
  * depends on the layout, the budget, the number of ranks or the device.
  */
 import { z } from "zod";
-import { Artifact } from "../artifact.ts";
-import { ArtifactWriter } from "../artifact_writer.ts";
-import { type Backend, type Buffer, stateWordsPerRow } from "../backend/backend.ts";
-import { HotsetError } from "../errors.ts";
-import type { EmbeddingStore } from "../model/dlrm.ts";
-import { type ModelPlan, type ModelShape, planModel } from "../model/shape.ts";
-import type { RunMemory } from "./rank_group.ts";
-import { schedulerState } from "./scheduler.ts";
+import { Artifact } from "../../artifact.ts";
+import { ArtifactWriter } from "../../artifact_writer.ts";
+import { type Backend, type Buffer, stateWordsPerRow } from "../../backend/backend.ts";
+import { HotsetError } from "../../errors.ts";
+import type { EmbeddingStore } from "../../model/dlrm.ts";
+import { type ModelPlan, type ModelShape, planModel } from "../../model/shape.ts";
+import { schedulerState } from "../scheduler.ts";
 import { type CheckpointFile, WeightReader } from "./weights.ts";
 
 /** Names of a checkpoint's files: f32, little-endian. The states are there unless the optimizer is SGD. */
@@ -74,7 +73,13 @@ interface Vector {
   readonly buffer: Buffer;
 }
 
-type ModelMemory = Pick<RunMemory, "device" | "parameters" | "denseState"> & { readonly full: EmbeddingStore };
+/** Where a model lies. */
+interface ModelMemory {
+  readonly device: Backend;
+  readonly parameters: Buffer;
+  readonly denseState: Buffer | undefined;
+  readonly full: EmbeddingStore;
+}
 
 function denseOf({ device, parameters, denseState }: ModelMemory): Vector[] {
   return present([

@@ -1,14 +1,14 @@
 /** Rows move between the full tables and the hot replica when they must, and only those that changed. */
 import assert from "node:assert/strict";
-import { ReferenceBackend } from "../../src/backend/reference/reference.ts";
-import { Batch, type BatchShape } from "../../src/layout/batch.ts";
-import { BatchFiller } from "../../src/layout/batch_filler.ts";
-import { HotMap } from "../../src/layout/hot_map.ts";
-import { SegmentSorter } from "../../src/layout/segment_sorter.ts";
-import { initialiseDense } from "../../src/model/initialise.ts";
-import type { ModelShape } from "../../src/model/shape.ts";
-import { HotSync } from "../../src/train/hot_sync.ts";
-import { localModel, trainOn } from "../support/local_model.ts";
+import { ReferenceBackend } from "../../../src/backend/reference/reference.ts";
+import { Batch, type BatchShape } from "../../../src/layout/batch.ts";
+import { BatchFiller } from "../../../src/layout/batch_filler.ts";
+import { HotMap } from "../../../src/layout/hot_map.ts";
+import { SegmentSorter } from "../../../src/layout/segment_sorter.ts";
+import { initialiseDense } from "../../../src/model/initialise.ts";
+import type { ModelShape } from "../../../src/model/shape.ts";
+import { HotSync } from "../../../src/train/ranks/hot_sync.ts";
+import { localModel, trainOn } from "../../support/local_model.ts";
 
 const MODEL: ModelShape = {
   dim: 2,

@@ -1,10 +1,10 @@
 /** Ranks as Deno Workers over shared memory, one a core. Steps are passed through a ring of words; no messages. */
-import { abortBarrier, BARRIER_WORDS } from "../collective/shared.ts";
-import { type Buffer, COMMUNICATOR_ID_BYTES, type HostBackend, type SharedWords } from "../backend/backend.ts";
-import type { DeviceOptions, HostOptions } from "../backend/open.ts";
-import type { BatchShape } from "../layout/batch.ts";
-import type { ModelPlan } from "../model/shape.ts";
-import { HotsetError } from "../errors.ts";
+import { abortBarrier, BARRIER_WORDS } from "../../collective/shared.ts";
+import { type Buffer, COMMUNICATOR_ID_BYTES, type HostBackend, type SharedWords } from "../../backend/backend.ts";
+import type { DeviceOptions, HostOptions } from "../../backend/open.ts";
+import type { BatchShape } from "../../layout/batch.ts";
+import type { ModelPlan } from "../../model/shape.ts";
+import { HotsetError } from "../../errors.ts";
 import { Command } from "./rank.ts";
 import { RankGroup, type RunMemory } from "./rank_group.ts";
 

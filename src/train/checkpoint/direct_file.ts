@@ -4,7 +4,7 @@
  * uses for it and for the cache.
  */
 import { closeSync, constants, fdatasyncSync, openSync, writeSync } from "node:fs";
-import type { OutputFile } from "../artifact_writer.ts";
+import type { OutputFile } from "../../artifact_writer.ts";
 
 /** Memory, lengths and positions must be multiples of this. */
 const ALIGNMENT = 4096;

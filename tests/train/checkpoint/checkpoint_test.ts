@@ -1,13 +1,13 @@
 import assert from "node:assert/strict";
-import { cpuOptions, openHost } from "../../src/backend/open.ts";
-import { HotsetError } from "../../src/errors.ts";
-import type { BatchShape } from "../../src/layout/batch.ts";
-import type { ModelShape } from "../../src/model/shape.ts";
-import { Checkpoint, type CheckpointBody, saveCheckpoint } from "../../src/train/checkpoint.ts";
-import { ShuffleScheduler } from "../../src/train/scheduler.ts";
-import { rewrite } from "../support/rewrite.ts";
-import { localModel } from "../support/local_model.ts";
-import { TemporaryDirectory } from "../support/temporary.ts";
+import { cpuOptions, openHost } from "../../../src/backend/open.ts";
+import { HotsetError } from "../../../src/errors.ts";
+import type { BatchShape } from "../../../src/layout/batch.ts";
+import type { ModelShape } from "../../../src/model/shape.ts";
+import { Checkpoint, type CheckpointBody, saveCheckpoint } from "../../../src/train/checkpoint/checkpoint.ts";
+import { ShuffleScheduler } from "../../../src/train/scheduler.ts";
+import { rewrite } from "../../support/rewrite.ts";
+import { localModel } from "../../support/local_model.ts";
+import { TemporaryDirectory } from "../../support/temporary.ts";
 
 const MODEL: ModelShape = {
   dim: 3,

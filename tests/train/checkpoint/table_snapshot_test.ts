@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
-import { cpuOptions, openHost } from "../../src/backend/open.ts";
-import type { Optimizer } from "../../src/backend/backend.ts";
-import { Random } from "../../src/random.ts";
-import { newSnapshotMemory, SnapshotKeeper, SnapshotTaker } from "../../src/train/table_snapshot.ts";
-import { localModel } from "../support/local_model.ts";
+import { cpuOptions, openHost } from "../../../src/backend/open.ts";
+import type { Optimizer } from "../../../src/backend/backend.ts";
+import { Random } from "../../../src/random.ts";
+import { newSnapshotMemory, SnapshotKeeper, SnapshotTaker } from "../../../src/train/checkpoint/table_snapshot.ts";
+import { localModel } from "../../support/local_model.ts";
 
 const ROWS = 1000;
 const DIM = 3;

@@ -1,18 +1,18 @@
 /** Ranks compute what one rank computes, the fast path what the reference computes, and a failing rank says why. */
 import assert from "node:assert/strict";
-import type { Optimizer } from "../../src/backend/backend.ts";
-import { cpuOptions, type HostOptions, openHost } from "../../src/backend/open.ts";
-import { HotsetError } from "../../src/errors.ts";
-import { buildLayout } from "../../src/layout/build_layout.ts";
-import type { Layout } from "../../src/layout/layout.ts";
-import { initialiseDense } from "../../src/model/initialise.ts";
-import { planModel } from "../../src/model/shape.ts";
-import { Command } from "../../src/train/rank.ts";
-import { allocateRunMemory, LocalRank, type RankGroup } from "../../src/train/rank_group.ts";
-import { WorkerRanks } from "../../src/train/worker_ranks.ts";
-import { largestError } from "../support/close.ts";
-import { TemporaryDirectory } from "../support/temporary.ts";
-import { tinyDataset, type TinyOptions } from "../support/tiny_dataset.ts";
+import type { Optimizer } from "../../../src/backend/backend.ts";
+import { cpuOptions, type HostOptions, openHost } from "../../../src/backend/open.ts";
+import { HotsetError } from "../../../src/errors.ts";
+import { buildLayout } from "../../../src/layout/build_layout.ts";
+import type { Layout } from "../../../src/layout/layout.ts";
+import { initialiseDense } from "../../../src/model/initialise.ts";
+import { planModel } from "../../../src/model/shape.ts";
+import { Command } from "../../../src/train/ranks/rank.ts";
+import { allocateRunMemory, LocalRank, type RankGroup } from "../../../src/train/ranks/rank_group.ts";
+import { WorkerRanks } from "../../../src/train/ranks/worker_ranks.ts";
+import { largestError } from "../../support/close.ts";
+import { TemporaryDirectory } from "../../support/temporary.ts";
+import { tinyDataset, type TinyOptions } from "../../support/tiny_dataset.ts";
 
 const DATA: TinyOptions = {
   samples: { train: 100 * 33 - 20, validation: 0, test: 0 },

@@ -2,14 +2,14 @@
  * Checkpoints of sharded tables: the same files as one host writes. The hosts write the rows together, each a run of
  * consecutive rows in turn, whose numbers the others send to it. The run's directory must be one for all hosts.
  */
-import type { ArtifactWriter } from "../artifact_writer.ts";
-import type { Buffer } from "../backend/backend.ts";
-import { stateWordsPerRow } from "../backend/backend.ts";
-import type { Cluster } from "../collective/cluster.ts";
-import { PeerExchange } from "../collective/mpi.ts";
-import { HotsetError, messageOf } from "../errors.ts";
+import type { ArtifactWriter } from "../../artifact_writer.ts";
+import type { Buffer } from "../../backend/backend.ts";
+import { stateWordsPerRow } from "../../backend/backend.ts";
+import type { Cluster } from "../../collective/cluster.ts";
+import { PeerExchange } from "../../collective/mpi.ts";
+import { HotsetError, messageOf } from "../../errors.ts";
 import { CHECKPOINT_FILES, writeDense } from "./checkpoint.ts";
-import type { RunMemory } from "./rank_group.ts";
+import type { RunMemory } from "../ranks/rank_group.ts";
 
 /** Bytes of a run of rows that one host writes at a time. */
 const RUN_BYTES = 8 << 20;

@@ -1,7 +1,7 @@
 /** The vectors of a checkpoint as files, read with a look at every word: a weight that is no number is found here. */
-import type { FileReader } from "../artifact.ts";
-import { HotsetError } from "../errors.ts";
-import type { ModelPlan } from "../model/shape.ts";
+import type { FileReader } from "../../artifact.ts";
+import { HotsetError } from "../../errors.ts";
+import type { ModelPlan } from "../../model/shape.ts";
 
 /** Files with the weights of a checkpoint: dense parameters as in the plan, and the rows of all tables. */
 export type WeightFile = "dense.f32" | "rows.f32";

@@ -1,14 +1,14 @@
 /** The coordinator's side of the ranks: memory for batches, and commands that ranks carry out in order. */
-import type { Backend, Buffer, HostBackend } from "../backend/backend.ts";
-import { stateWordsPerRow } from "../backend/backend.ts";
-import { Solo } from "../collective/collective.ts";
-import { Batch, batchSections, type BatchShape } from "../layout/batch.ts";
-import type { BatchKind } from "../layout/layout.ts";
-import type { EmbeddingStore } from "../model/dlrm.ts";
-import { pooledGradientWords } from "../model/replica_exchange.ts";
-import type { ModelPlan } from "../model/shape.ts";
-import { type Checkpoint, type CheckpointBody, writeModel } from "./checkpoint.ts";
-import { type CheckpointPlaces, storeCheckpoint } from "./checkpoint_store.ts";
+import type { Backend, Buffer, HostBackend } from "../../backend/backend.ts";
+import { stateWordsPerRow } from "../../backend/backend.ts";
+import { Solo } from "../../collective/collective.ts";
+import { Batch, batchSections, type BatchShape } from "../../layout/batch.ts";
+import type { BatchKind } from "../../layout/layout.ts";
+import type { EmbeddingStore } from "../../model/dlrm.ts";
+import { pooledGradientWords } from "../../model/replica_exchange.ts";
+import type { ModelPlan } from "../../model/shape.ts";
+import { type Checkpoint, type CheckpointBody, writeModel } from "../checkpoint/checkpoint.ts";
+import { type CheckpointPlaces, storeCheckpoint } from "../checkpoint/checkpoint_store.ts";
 import { Command, Count, Rank, type RankSetup } from "./rank.ts";
 
 /** Batches that can be in flight: one computed, the others read ahead. */
