@@ -44,26 +44,34 @@ const widths = (text: string) => {
 };
 
 /** Runs a command's work with its reporter, and prints errors as one line. */
-async function run(common: Common, work: (report: hotset.Report) => Promise<void> | void): Promise<void> {
+async function run(
+  common: Common,
+  work: (report: hotset.Report, atEnd: DisposableStack) => Promise<void> | void,
+): Promise<void> {
+  using atEnd = new DisposableStack();
   using terminal = new hotset.Terminal();
   const report: hotset.Report = (event) => {
     if (common.json && event.event !== "stage" && event.event !== "note") console.log(JSON.stringify(event));
     if (!common.quiet) terminal.report(event);
   };
   try {
-    await work(report);
+    await work(report, atEnd);
   } catch (error) {
     terminal.clear();
     fail(error, common.verbose ?? false);
   }
 }
 
-/** Joins the processes that mpirun started; the first one reports. What fails on one ends all. */
+/**
+ * Joins the processes that mpirun started; the first one reports. What fails on one ends all. They leave `atEnd`, when the
+ * one that failed has said why: the launcher ends all as soon as one has ended with an error.
+ */
 async function inCluster(
   report: hotset.Report,
+  atEnd: DisposableStack,
   work: (report: hotset.Report, cluster: hotset.Cluster) => Promise<void>,
 ): Promise<void> {
-  using cluster = hotset.Cluster.open();
+  const cluster = atEnd.use(hotset.Cluster.open());
   try {
     await work(cluster.first ? report : () => {}, cluster);
   } catch (error) {
@@ -75,15 +83,16 @@ async function inCluster(
   }
 }
 
-/** Runs work that makes files in a directory: here, or divided over the processes that mpirun started. */
-async function asTeam(
-  { collective }: TeamFlags,
-  directory: string,
-  report: hotset.Report,
+/** Runs work that makes files in some directories: here, or divided over the processes that mpirun started. */
+async function runAsTeam(
+  flags: TeamFlags & Common,
+  directories: readonly string[],
   work: (report: hotset.Report, team: hotset.Team) => Promise<void> | void,
 ): Promise<void> {
-  if (collective === "shared") return await work(report, hotset.ALONE);
-  await inCluster(report, (report, cluster) => cluster.asTeam(directory, (team) => work(report, team)));
+  await run(flags, async (report, atEnd) => {
+    if (flags.collective === "shared") return await work(report, hotset.ALONE);
+    await inCluster(report, atEnd, (report, cluster) => cluster.asTeam(directories, (team) => work(report, team)));
+  });
 }
 
 /** One line; the rest of a long message below it. */
@@ -224,14 +233,15 @@ withTeam(withRaw(withCommon(program.command("prepare"))))
   .option("--infer", "print a schema proposed for the input, to be edited, instead")
   .addHelpText("after", "\nExample: hotset prepare 'day_*.tsv.gz' --min-frequency 2 --out criteo")
   .action((inputs: string[], flags: RawFlags & TeamFlags & Common & { out?: string; infer?: boolean }) =>
-    run(flags, async (report) => {
-      if (flags.infer) return console.log(JSON.stringify(await hotset.inferSchema(inputs[0]), null, 2));
-      const { out } = flags;
-      if (out === undefined) throw new hotset.UsageError("Cannot prepare: name the dataset with --out");
-      await asTeam(flags, dirname(out), report, async (report, team) => {
-        await hotset.prepareTo({ ...rawOptions(flags), inputs, out, team }, report);
-        if (!flags.json && team.rank === 0) console.log(out);
-      });
+    runAsTeam(flags, [folderOf(flags)], async (report, team) => {
+      const { out, infer, json } = flags;
+      if (infer) {
+        if (team.rank === 0) console.log(JSON.stringify(await hotset.inferSchema(inputs[0]), null, 2));
+        return;
+      }
+      if (out === undefined) return team.agree(new hotset.UsageError("Cannot prepare: name the dataset with --out"));
+      await hotset.prepareTo({ ...rawOptions(flags), inputs, out, team }, report);
+      if (!json && team.rank === 0) console.log(out);
     })
   );
 
@@ -266,14 +276,13 @@ withTeam(withProfile(withCommon(program.command("profile"))))
   .option("--report <file>", "HTML file to write: popularity, coverage and what another budget would buy")
   .addHelpText("after", "\nExample: hotset profile criteo --hot-memory 256MiB")
   .action((directory: string, flags: ProfileFlags & TeamFlags & { report?: string }) =>
-    run(flags, (report) =>
-      asTeam(flags, folderOf(flags), report, (report, team) => {
-        const dataset = hotset.openTogether(directory, team);
-        const profile = hotset.ensureProfile(dataset, profileConfig(flags), placeOf(flags), report, team);
-        if (team.rank > 0) return;
-        if (flags.report !== undefined) hotset.writeProfileReport(profile, dataset, flags.report);
-        if (!flags.json) console.log(hotset.profileTables(profile.body));
-      }))
+    runAsTeam(flags, [folderOf(flags)], (report, team) => {
+      const dataset = hotset.openTogether(directory, team);
+      const profile = hotset.ensureProfile(dataset, profileConfig(flags), placeOf(flags), report, team);
+      if (team.rank > 0) return;
+      if (flags.report !== undefined) hotset.writeProfileReport(profile, dataset, flags.report);
+      if (!flags.json) console.log(hotset.profileTables(profile.body));
+    })
   );
 
 withTeam(withProfile(withCommon(program.command("layout"))))
@@ -283,13 +292,12 @@ withTeam(withProfile(withCommon(program.command("layout"))))
   .option("--out <dir>", "directory of the layout (default: where train looks for it)")
   .addHelpText("after", "\nExample: hotset layout criteo --hot-memory 256MiB --batch-size 2048")
   .action((directory: string, flags: ProfileFlags & TeamFlags & { batchSize: number }) =>
-    run(flags, (report) =>
-      asTeam(flags, folderOf(flags), report, (report, team) => {
-        const dataset = hotset.openTogether(directory, team);
-        const profile = hotset.ensureProfile(dataset, profileConfig(flags), { cache: HOME }, report, team);
-        using layout = hotset.ensureLayout(dataset, profile, flags.batchSize, placeOf(flags), report, team);
-        if (!flags.json && team.rank === 0) console.log(layout.directory);
-      }))
+    runAsTeam(flags, [HOME, folderOf(flags)], (report, team) => {
+      const dataset = hotset.openTogether(directory, team);
+      const profile = hotset.ensureProfile(dataset, profileConfig(flags), { cache: HOME }, report, team);
+      using layout = hotset.ensureLayout(dataset, profile, flags.batchSize, placeOf(flags), report, team);
+      if (!flags.json && team.rank === 0) console.log(layout.directory);
+    })
   );
 
 interface TrainFlags extends RawFlags, Common {
@@ -437,9 +445,14 @@ withRaw(withCommon(program.command("train")))
   .option("--patience <n>", "stop after so many evaluations without a better AUC (default: never)", positive)
   .option("--no-save", "write no checkpoints")
   .addHelpText("after", "\nExample: hotset train day_0.gz day_1.gz --test day_2.gz --min-frequency 2 --out run")
-  .action((inputs: string[], flags: TrainFlags) => run(flags, (report) => train(inputs, flags, report)));
+  .action((inputs: string[], flags: TrainFlags) => run(flags, (report, atEnd) => train(inputs, flags, report, atEnd)));
 
-async function train(inputs: string[], flags: TrainFlags, report: hotset.Report): Promise<void> {
+async function train(
+  inputs: string[],
+  flags: TrainFlags,
+  report: hotset.Report,
+  atEnd: DisposableStack,
+): Promise<void> {
   const { collective, ranks, device = "auto" } = flags;
   if (collective === "shared") return await trainHere(inputs, flags, report);
   if (ranks !== undefined) {
@@ -452,7 +465,7 @@ async function train(inputs: string[], flags: TrainFlags, report: hotset.Report)
     );
   }
   if (collective === "nccl" && device === "auto") flags = { ...flags, device: "cuda" };
-  await inCluster(report, (report, cluster) => trainHere(inputs, flags, report, cluster));
+  await inCluster(report, atEnd, (report, cluster) => trainHere(inputs, flags, report, cluster));
 }
 
 async function trainHere(

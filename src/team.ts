@@ -7,8 +7,9 @@ export interface Team {
   readonly rank: number;
   /** Processes. */
   readonly ranks: number;
-  /** Those of them on this machine, which divide its cores and memory. */
+  /** Those of them on this machine, which divide its cores and memory, and this one among them. */
   readonly locals: number;
+  readonly local: number;
   /** What every rank gives, plain data, by rank. */
   gather<T>(value: T): T[];
   /** Adds up in place what all ranks have counted. */
@@ -28,6 +29,7 @@ export const ALONE: Team = {
   rank: 0,
   ranks: 1,
   locals: 1,
+  local: 0,
   gather: (value) => [value],
   sum: () => {},
   agree(error) {
@@ -54,6 +56,12 @@ export async function togetherAsync<T>(team: Team, work: () => Promise<T>): Prom
     throw error;
   });
   return together(team, outcome);
+}
+
+/** Throws on all ranks unless they have the same value: they could not make one thing together. */
+export function expectSame(team: Team, doing: string, what: string, value: string | null): void {
+  if (team.gather(value).every((other) => other === value)) return;
+  team.agree(new HotsetError(`Cannot ${doing}: ${what} is not the same on all ranks`));
 }
 
 /** Which of `count` things, one after the other, are this rank's: from `first` to below `end`. */

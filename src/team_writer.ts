@@ -40,9 +40,10 @@ export class TeamWriter implements Disposable {
   commit(body: unknown, adopted: string[] = []): void {
     const team = this.#team;
     const parts = team.gather([...this.#parts].map(([name, { bytes, crc32 }]) => ({ name, bytes, crc32 })));
-    const ends = team.gather(
-      Object.fromEntries(parts.flat().map(({ name }) => [name, this.#writer?.file(name).bytes ?? 0])),
-    )[0];
+    const endOf = (name: string) => this.#writer?.file(name).bytes ?? 0;
+    const [ends] = team.gather(
+      together(team, () => Object.fromEntries(parts.flat().map(({ name }) => [name, endOf(name)]))),
+    );
     together(team, () => {
       for (const [rank, list] of parts.entries()) {
         for (const { name, bytes, crc32 } of list) {

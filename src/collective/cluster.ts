@@ -25,6 +25,8 @@ export interface Communicators {
   readonly neighbours: Communicator;
   /** The processes with the same `local` of all hosts, by `host`. */
   readonly peers: Communicator;
+  /** The processes of this machine, whether they share memory or not. */
+  readonly machine: Communicator;
 }
 
 /** The communicators of a cluster. */
@@ -44,6 +46,8 @@ export class Cluster implements Disposable {
   readonly local: number;
   /** Processes of each host; the same number on all. */
   readonly locals: number;
+  /** This process among those of its machine, whether they share memory or not; its machine is a number. */
+  readonly machine: { readonly number: number; readonly local: number; readonly locals: number };
   /** What computes the messages, for people. */
   readonly library: string;
   /** Why each process counts as a host of its own; undefined if they do not. */
@@ -60,8 +64,15 @@ export class Cluster implements Disposable {
   readonly #anyFlag = new Float32Array(1);
   #knownError: unknown;
 
-  private constructor(mpi: Mpi, place: Place, apartBecause?: string, traffic = { bytesSent: 0 }) {
+  private constructor(
+    mpi: Mpi,
+    place: Place,
+    machine: Cluster["machine"],
+    apartBecause?: string,
+    traffic = { bytesSent: 0 },
+  ) {
     const { host, hosts, local, locals } = place;
+    this.machine = machine;
     this.#mpi = mpi;
     this.#traffic = traffic;
     this.library = mpi.version;
@@ -73,7 +84,12 @@ export class Cluster implements Disposable {
     this.rank = host * locals + local;
     this.ranks = mpi.world.ranks;
     const world = mpi.world.split(0, this.rank);
-    this.#communicators = { world, neighbours: world.split(host, local), peers: world.split(local, host) };
+    this.#communicators = {
+      world,
+      neighbours: world.split(host, local),
+      peers: world.split(local, host),
+      machine: world.split(machine.number, machine.local),
+    };
     this.#request = world.request();
     this.#hostRequest = this.#communicators.neighbours.request();
   }
@@ -83,10 +99,10 @@ export class Cluster implements Disposable {
     try {
       const mpi = openMpi();
       const place = placeOf(mpi.world, Deno.env.get(HOST_VARIABLE) || mpi.host);
-      const cluster = place.equal ? new Cluster(mpi, place) : Cluster.#apart(
-        mpi,
-        "hosts have different numbers of ranks",
-      );
+      const machine = { number: place.host, local: place.local, locals: place.locals };
+      const cluster = place.equal
+        ? new Cluster(mpi, place, machine)
+        : Cluster.#apart(mpi, machine, "hosts have different numbers of ranks");
       if (cluster.locals === 1) return cluster;
       return cluster.anyone(!cluster.#sharesMemory()) ? cluster.apart("their host does not let them") : cluster;
     } catch (error) {
@@ -95,14 +111,14 @@ export class Cluster implements Disposable {
     }
   }
 
-  static #apart(mpi: Mpi, because: string, traffic?: { bytesSent: number }): Cluster {
+  static #apart(mpi: Mpi, machine: Cluster["machine"], because: string, traffic?: { bytesSent: number }): Cluster {
     const { rank, ranks } = mpi.world;
-    return new Cluster(mpi, { host: rank, hosts: ranks, local: 0, locals: 1 }, because, traffic);
+    return new Cluster(mpi, { host: rank, hosts: ranks, local: 0, locals: 1 }, machine, because, traffic);
   }
 
   /** The same processes, each a host of its own: none shares memory with another. All must call it. */
   apart(because: string): Cluster {
-    return Cluster.#apart(this.#mpi, because, this.#traffic);
+    return Cluster.#apart(this.#mpi, this.machine, because, this.#traffic);
   }
 
   /** True on the one rank that prints and writes what exists once. */
@@ -173,12 +189,12 @@ export class Cluster implements Disposable {
   }
 
   /**
-   * Work that leaves files, or finds them: done by the first rank, then by the first of every host, which makes its own
-   * where hosts share no disk, then by the others. If it fails on one rank, that one throws its error and the others
+   * Work that leaves files, or finds them: done by the first rank, then by the first of every machine, which makes its own
+   * where they share no disk, then by the others. If it fails on one rank, that one throws its error and the others
    * PeerFailed.
    */
   async inTurn<T>(work: () => T | Promise<T>): Promise<T> {
-    const mine = this.first ? 0 : this.local === 0 ? 1 : 2;
+    const mine = this.first ? 0 : this.machine.local === 0 ? 1 : 2;
     let done: { result: T } | undefined;
     for (let turn = 0; turn < 3; turn++) {
       let error: unknown;
@@ -195,11 +211,11 @@ export class Cluster implements Disposable {
   }
 
   /**
-   * Work that makes files in a directory, divided: by all ranks, or by those of each host where hosts share no disk. Fails
-   * as `inTurn` does.
+   * Work that makes files in these directories, divided: by all ranks, or by those of each machine where they share no
+   * disk. Fails as `inTurn` does.
    */
-  async asTeam<T>(directory: string, work: (team: Team) => T | Promise<T>): Promise<T> {
-    const team = this.#teamAt(directory);
+  async asTeam<T>(directories: readonly string[], work: (team: Team) => T | Promise<T>): Promise<T> {
+    const team = this.#teamAt(directories);
     let done: { result: T } | undefined;
     try {
       done = { result: await work(team) };
@@ -211,20 +227,20 @@ export class Cluster implements Disposable {
     return done!.result;
   }
 
-  /** The ranks that see what the first one writes to a directory: all, or else those of this host. */
-  #teamAt(directory: string): ClusterTeam {
-    const { world, neighbours } = this.#communicators;
-    const all = new ClusterTeam(world, this.locals);
-    let probe = "";
+  /** The ranks that see what the first one writes to the directories: all, or else those of this machine. */
+  #teamAt(directories: readonly string[]): ClusterTeam {
+    const { world, machine } = this.#communicators;
+    const all = new ClusterTeam(world, this.machine);
+    let probes: string[] = [];
     try {
-      [probe] = all.gather(together(all, () => this.first ? newProbe(directory) : ""));
+      [probes] = all.gather(together(all, () => this.first ? directories.map(newProbe) : []));
     } catch (error) {
       this.#knownError = error;
       throw error;
     }
-    const shared = !all.gather(exists(probe)).includes(false);
-    if (this.first) Deno.removeSync(probe);
-    return shared ? all : new ClusterTeam(neighbours, this.locals);
+    const shared = !all.gather(probes.every(exists)).includes(false);
+    if (this.first) { for (const probe of probes) Deno.removeSync(probe); }
+    return shared ? all : new ClusterTeam(machine, this.machine);
   }
 
   /** Throws on all ranks if one has an error; then all know. */

@@ -10,16 +10,18 @@ export class ClusterTeam implements Team {
   readonly rank: number;
   readonly ranks: number;
   readonly locals: number;
+  readonly local: number;
   /** What made work fail; all ranks have thrown then. */
   failure: unknown;
   readonly #communicator: Communicator;
   readonly #request: Request;
 
-  /** `locals`: how many of them are on this rank's host. */
-  constructor(communicator: Communicator, locals: number) {
+  /** Their place on this rank's machine. */
+  constructor(communicator: Communicator, { local, locals }: { readonly local: number; readonly locals: number }) {
     this.rank = communicator.rank;
     this.ranks = communicator.ranks;
     this.locals = locals;
+    this.local = local;
     this.#communicator = communicator;
     this.#request = communicator.request();
   }

@@ -36,7 +36,7 @@ export function assemble(
   onProgress: (fraction: number) => void,
 ): DatasetBody["splits"] {
   const bags = logs.some(({ tables }) => tables.some(({ lengths }) => lengths !== undefined));
-  const splits = new SplitWriter(writer, bags);
+  const splits = together(team, () => new SplitWriter(writer, bags));
   const share = shareOf(team, logs.reduce((sum, { log }) => sum + log.rows, 0));
   const labels = new Uint8Array(RUN_SAMPLES);
   const dense = new Float32Array(RUN_SAMPLES * denseFeatures);
@@ -62,7 +62,7 @@ export function assemble(
       logFirst += log.rows;
     }
   });
-  return addSizes(team.gather(splits.finish()));
+  return addSizes(team.gather(together(team, () => splits.finish())));
 }
 
 /** The split of a row of a log, and how many rows of it are left from there on. */

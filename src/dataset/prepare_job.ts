@@ -2,7 +2,7 @@
 import { availableParallelism } from "node:os";
 import { fingerprint } from "../artifact.ts";
 import { HotsetError } from "../errors.ts";
-import { ALONE, type Team, together, togetherAsync } from "../team.ts";
+import { ALONE, expectSame, type Team, together, togetherAsync } from "../team.ts";
 import { TeamWriter } from "../team_writer.ts";
 import { assemble, type EncodedLog, type Part } from "./assemble.ts";
 import { COUNTS_FILE, Dataset, type DatasetBody, DICTIONARY_FILE, KEYS_FILE, MOST_ROWS } from "./dataset.ts";
@@ -72,21 +72,22 @@ export async function buildDataset<R>(
 ): Promise<{ dataset: Dataset; result: R }> {
   const { out, team = ALONE } = options;
   const first = team.rank === 0;
-  const [expected] = team.gather(fingerprint(source));
-  together(team, () => {
-    if (fingerprint(source) === expected) return;
-    throw new HotsetError(`Cannot ${doing} ${out}: not all ranks see the same input files (lengths and times count)`);
-  });
+  expectSame(
+    team,
+    `${doing} ${out}`,
+    "what ranks see of the input files (lengths and times count)",
+    fingerprint(source),
+  );
   using _lock = together(team, () => first ? new OutputLock(out) : undefined);
   using writer = new TeamWriter(team, "dataset", out);
-  const stage = together(team, () => first ? new StageDirectory(out, source) : undefined) ??
-    new StageDirectory(out, source);
+  const made = together(team, () => first ? new StageDirectory(out, source) : undefined);
+  const stage = together(team, () => made ?? new StageDirectory(out, source));
   let result: R;
   try {
     using job = await PrepareJob.create(writer, stage, options);
-    const made = await work(job);
-    writer.commit(made.body, job.adopted);
-    result = made.result;
+    const { body, result: worked } = await work(job);
+    writer.commit(body, job.adopted);
+    result = worked;
   } catch (error) {
     throw engineFailure(`${doing} ${out}`, error);
   } finally {
@@ -196,7 +197,7 @@ export class PrepareJob implements Disposable {
     const columns = schema.columns.filter(isSparse);
     const dense = schema.columns.filter(isDense).length;
     const budget = Math.max(
-      this.#memoryBytes - RUNTIME_BYTES - THREAD_BYTES * this.#threads,
+      this.#memoryBytes - team.locals * (RUNTIME_BYTES + THREAD_BYTES * this.#threads),
       this.#memoryBytes * LEAST_KEYS_MEMORY_SHARE,
     );
     const [sizes] = team.gather(columns.map((_, t) => stage.finished<number>(`t${t}`) ?? null));

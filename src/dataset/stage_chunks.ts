@@ -13,6 +13,8 @@ import { type Team, togetherAsync } from "../team.ts";
 
 const INTEGER_ROW_WORDS = 40;
 const CHUNK_ROWS = 1 << 16;
+/** Tasks of each rank between two meetings of a team: seconds of work. */
+const ROUND_TASKS = 64;
 
 /** The formats without a query. */
 export type ChunkFormat = "criteo" | "dlrm";
@@ -44,15 +46,20 @@ export async function stageChunks(
     ),
   );
   const open = [...tasks.keys()].filter((i) => results[i] === null);
-  const own = open.filter((_, k) => k % team.ranks === team.rank);
-  const before = results.length - open.length;
-  let done = 0;
-  const read = await togetherAsync(team, () =>
-    pool.all(own.map((i) => tasks[i]), (k, result) => {
-      stage.finish(prefixName(tasks[own[k]].prefix), result);
-      options.onProgress?.((before + open.length * ++done / own.length) / tasks.length);
-    }));
-  for (const [i, result] of team.gather(read.map((result, k) => [own[k], result] as const)).flat()) results[i] = result;
+  // In rounds, so that what fails on one rank ends all soon.
+  const round = team.ranks === 1 ? open.length : team.ranks * ROUND_TASKS;
+  for (let first = 0; first < open.length; first += round) {
+    const own = open.slice(first, first + round).filter((_, k) => k % team.ranks === team.rank);
+    let done = tasks.length - open.length + first;
+    const read = await togetherAsync(team, () =>
+      pool.all(own.map((i) => tasks[i]), (k, result) => {
+        stage.finish(prefixName(tasks[own[k]].prefix), result);
+        options.onProgress?.((done += team.ranks) / tasks.length);
+      }));
+    for (const [i, result] of team.gather(read.map((result, k) => [own[k], result] as const)).flat()) {
+      results[i] = result;
+    }
+  }
   const chunks = results.flatMap((result) => result!.chunks);
   const rows = chunks.reduce((sum, chunk) => sum + chunk.rows, 0);
   const skippedRows = results.reduce((sum, result) => sum + result!.skippedRows, 0);

@@ -3,7 +3,7 @@ import type { ArtifactFile } from "../artifact_writer.ts";
 import { type Dataset, type Samples, type Split, SPLITS } from "../dataset/dataset.ts";
 import { HotsetError } from "../errors.ts";
 import { HOT_ROWS_FILE, type Profile } from "../profile/profile.ts";
-import { ALONE, type Team, together } from "../team.ts";
+import { ALONE, expectSame, type Team, together } from "../team.ts";
 import { TeamWriter } from "../team_writer.ts";
 import { type Batch, type BatchShape, findShapeFault } from "./batch.ts";
 import { BatchFiller } from "./batch_filler.ts";
@@ -39,6 +39,8 @@ export function buildLayout(dataset: Dataset, profile: Profile | undefined, opti
   const fail = (reason: string): never => {
     throw new HotsetError(`Cannot lay out ${dataset.directory}: ${reason}`);
   };
+  expectSame(team, "lay out", "the dataset", dataset.id);
+  expectSame(team, "lay out", "the profile", profile?.id ?? null);
   together(team, () => {
     if (!Number.isInteger(batchSize) || batchSize < 1) {
       fail(`the batch size ${batchSize} is not a positive whole number`);
@@ -57,7 +59,7 @@ export function buildLayout(dataset: Dataset, profile: Profile | undefined, opti
     if (fault !== undefined) fail(fault);
   });
   using writer = new TeamWriter(team, "layout", out);
-  const files = { hot: new BatchWriter(writer, "hot"), cold: new BatchWriter(writer, "cold") };
+  const files = together(team, () => ({ hot: new BatchWriter(writer, "hot"), cold: new BatchWriter(writer, "cold") }));
   // Threads to sort and pack only where the ranks of this machine leave cores.
   const withThread = navigator.hardwareConcurrency > team.locals && dataset.samples("train") >= THREAD_SAMPLES;
   const packed = together(team, () => pack(own, hotMap, shape, files, withThread, onProgress));
@@ -66,11 +68,13 @@ export function buildLayout(dataset: Dataset, profile: Profile | undefined, opti
     parts.slice(0, ranks).reduce((sum, part) => sum + part[kind][figure], 0);
   const most = (kind: BatchKind) => Math.max(...parts.map((part) => part[kind].mostDistinct));
   const bytes = { hot: sum("hot", "bytes"), cold: sum("cold", "bytes") };
-  for (const kind of BATCH_KINDS) {
-    files[kind].writePositions(sum(kind, "bytes", team.rank));
-    if (team.rank === team.ranks - 1) writer.file(batchFiles(kind).positions).append(Float64Array.of(bytes[kind]));
-  }
-  if (team.rank === 0) writer.file(HOT_ROWS_FILE).append(hotRows);
+  together(team, () => {
+    for (const kind of BATCH_KINDS) {
+      files[kind].writePositions(sum(kind, "bytes", team.rank));
+      if (team.rank === team.ranks - 1) writer.file(batchFiles(kind).positions).append(Float64Array.of(bytes[kind]));
+    }
+    if (team.rank === 0) writer.file(HOT_ROWS_FILE).append(hotRows);
+  });
   const samples = dataset.samples("train");
   const hotSamples = sum("hot", "samples");
   const body: LayoutBody = {

@@ -3,7 +3,7 @@ import { ArtifactWriter } from "../artifact_writer.ts";
 import { type Optimizer, stateWordsPerRow } from "../backend/backend.ts";
 import type { Dataset } from "../dataset/dataset.ts";
 import { HotsetError } from "../errors.ts";
-import { ALONE, type Team, together } from "../team.ts";
+import { ALONE, expectSame, type Team, together } from "../team.ts";
 import { coverageCurve, sampleShareOf } from "./coverage.ts";
 import { addIntervals } from "./estimate.ts";
 import { planHotRows } from "./plan.ts";
@@ -40,6 +40,7 @@ export function profileDataset(dataset: Dataset, options: ProfileOptions): Profi
   const expect = (valid: boolean, reason: string) => {
     if (!valid) throw new HotsetError(`Cannot profile ${dataset.directory}: ${reason}`);
   };
+  expectSame(team, "profile", "the dataset", dataset.id);
   together(team, () => {
     expect(Number.isInteger(dim) && dim > 0, `the embedding dimension ${dim} is not a positive whole number`);
     expect(Number.isSafeInteger(hotMemory) && hotMemory >= 0, `the hot memory ${hotMemory} is not a number of bytes`);

@@ -100,9 +100,13 @@ export function expectStart(config: TrainConfig, out: string, cluster?: Cluster)
   }
 }
 
-/** Does work that makes files in a directory: in a cluster all processes together. */
-async function asTeam<T>({ cluster }: RunOptions, directory: string, work: (team: Team) => T | Promise<T>): Promise<T> {
-  return cluster === undefined ? await work(ALONE) : await cluster.asTeam(directory, work);
+/** Does work that makes files beside the run: in a cluster all processes together. */
+async function asTeam<T>(
+  { cluster, out }: RunOptions,
+  work: (team: Team, cache: string) => T | Promise<T>,
+): Promise<T> {
+  const cache = cacheOf(out);
+  return cluster === undefined ? await work(ALONE, cache) : await cluster.asTeam([cache], (team) => work(team, cache));
 }
 
 /** Begins a run on a dataset, or on raw logs that are prepared first; else as `startRun`. */
@@ -116,8 +120,10 @@ export async function trainOn(
     expectStart(config, options.out, options.cluster);
     if (options.cluster === undefined) await expectDevice(config);
   });
-  const cache = cacheOf(options.out);
-  const dataset = await asTeam(options, cache, (team) => ensureDataset(inputs, raw, cache, options.report, team));
+  const dataset = await asTeam(
+    options,
+    (team, cache) => ensureDataset(inputs, raw, cache, options.report, team),
+  );
   return await startRun(config, dataset, options);
 }
 
@@ -215,12 +221,11 @@ async function trainRun(
   const { out, report, signal = () => NEVER, phases, cluster } = options;
   // Whatever fails before training begins leaves no run behind, so the same command can be given again.
   const before: RunEvent[] = [];
-  const cache = cacheOf(out);
   const keep: Report = (event) => {
     before.push(event);
     report(event);
   };
-  using layout = await asTeam(options, cache, (team) => layoutFor(config, dataset, cache, keep, team));
+  using layout = await asTeam(options, (team, cache) => layoutFor(config, dataset, cache, keep, team));
   const runId = runIdOf(config, layout, from);
   if (checkpoint !== undefined && checkpoint.body.run !== runId && checkpoint.body.run !== IMPORTED) {
     throw new HotsetError(`Cannot resume ${out}: its checkpoint was made with other data or options`);

@@ -13,7 +13,7 @@ import type { Report } from "./events.ts";
 import { ALONE, type Team, together } from "../team.ts";
 
 /** How raw logs are read: everything prepare takes but the places. */
-export type RawOptions = Omit<PrepareOptions, "inputs" | "out" | "onProgress">;
+export type RawOptions = Omit<PrepareOptions, "inputs" | "out" | "onProgress" | "team">;
 
 /**
  * Opens the dataset that `inputs` name, or prepares one from raw logs in a folder of `cache`, unless it is there. A team
@@ -43,11 +43,11 @@ export async function ensureDataset(
 }
 
 /**
- * Opens a dataset to be read from the beginning to the end, which checks it. In a team each rank reads a part, so the first
- * one checks it now.
+ * Opens a dataset to be read from the beginning to the end, which checks it. In a team each rank reads a part, so one on
+ * each machine checks all of it now.
  */
 export function openTogether(directory: string, team: Team): Dataset {
-  return together(team, () => Dataset.open(directory, team.ranks > 1 && team.rank === 0 ? "checksums" : "lengths"));
+  return together(team, () => Dataset.open(directory, team.ranks > 1 && team.local === 0 ? "checksums" : "lengths"));
 }
 
 /** Prepares a dataset and reports on it. */

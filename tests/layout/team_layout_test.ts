@@ -48,7 +48,7 @@ for (const [name, skew, hotRows, bags] of SHARES) {
       const { hotSamples, samples } = layout.body;
       assert.ok(hotRows === 0 ? hotSamples === 0 : hotSamples > 0 && hotSamples < samples);
       const out = directory.join(`team-${batchSize}`);
-      const errors = await layOutWithThreads(ranks, dataset, profile, { out, batchSize });
+      const errors = await layOutWithThreads(new Array(ranks).fill(dataset), profile, { out, batchSize });
       assert.deepEqual(errors, new Array(ranks).fill(undefined));
       assert.deepEqual(filesOf(out), filesOf(alone), `${ranks} ranks, batches of ${batchSize}`);
     }
@@ -64,8 +64,22 @@ Deno.test("where one thread fails, all do, one says why, and nothing is left", a
   indices.fill(255, indices.length - 4);
   Deno.writeFileSync(path, indices);
   const damaged = Dataset.open(dataset.directory, "lengths");
-  const errors = await layOutWithThreads(3, damaged, profile, { out: directory.join("out", "layout"), batchSize: 100 });
+  const errors = await layOutWithThreads([damaged, damaged, damaged], profile, {
+    out: directory.join("out", "layout"),
+    batchSize: 100,
+  });
   assert.equal(errors.filter((error) => /^PeerFailed: /.test(error!)).length, 2);
   assert.match(errors[2]!, /^HotsetError: Cannot read dataset .*: train sample 20556: index \d+ lies outside table/);
   assert.deepEqual([...Deno.readDirSync(directory.path)].map(({ name }) => name).sort(), ["dataset", "profile"]);
+});
+
+Deno.test("threads with different datasets make no layout", async () => {
+  using directory = new TemporaryDirectory();
+  using other = new TemporaryDirectory();
+  const { dataset } = setUp(directory, false, 6, 0);
+  const { dataset: otherDataset } = setUp(other, false, 5, 0);
+  const options = { out: directory.join("layout"), batchSize: 100 };
+  const errors = await layOutWithThreads([dataset, otherDataset], undefined, options);
+  assert.equal(errors[0], "HotsetError: Cannot lay out: the dataset is not the same on all ranks");
+  assert.match(errors[1]!, /^PeerFailed: /);
 });

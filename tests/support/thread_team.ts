@@ -22,10 +22,11 @@ export class ThreadTeam implements Team {
   readonly rank: number;
   readonly ranks: number;
   readonly locals: number;
+  readonly local: number;
   readonly #memory: ThreadTeamMemory;
 
   constructor(memory: ThreadTeamMemory) {
-    this.rank = memory.rank;
+    this.rank = this.local = memory.rank;
     this.ranks = this.locals = memory.ranks;
     this.#memory = memory;
   }
@@ -74,13 +75,13 @@ export interface LayoutTask {
   readonly batchSize: number;
 }
 
-/** Has a team of threads make a layout. Returns each thread's error, or undefined. */
+/** Has a team of threads make a layout, each of its dataset. Returns each thread's error, or undefined. */
 export async function layOutWithThreads(
-  ranks: number,
-  dataset: Dataset,
+  datasets: readonly Dataset[],
   profile: Profile | undefined,
   { out, batchSize }: { readonly out: string; readonly batchSize: number },
 ): Promise<(string | undefined)[]> {
+  const ranks = datasets.length;
   const shared = (bytes: number) => new SharedArrayBuffer(bytes);
   const memory = {
     ranks,
@@ -88,13 +89,13 @@ export async function layOutWithThreads(
     lengths: new Int32Array(shared(4 * ranks)),
     slots: new Uint8Array(shared(ranks * SLOT_BYTES)),
   };
-  const task: LayoutTask = { dataset: dataset.directory, profile: profile?.directory, out, batchSize };
   return await Promise.all(
     Array.from({ length: ranks }, async (_, rank) => {
       const worker = new Worker(new URL("./thread_team_worker.ts", import.meta.url), { type: "module" });
       const { promise, resolve, reject } = Promise.withResolvers<string | undefined>();
       worker.onmessage = ({ data }) => resolve(data.error);
       worker.onerror = (event) => reject(new Error(event.message));
+      const task: LayoutTask = { dataset: datasets[rank].directory, profile: profile?.directory, out, batchSize };
       worker.postMessage({ team: { ...memory, rank }, task });
       const error = await promise;
       worker.terminate();

@@ -86,7 +86,7 @@ export class MpiRanks extends RankGroup {
     const { ranks, hosts } = cluster;
     const group = devices === undefined
       ? MpiRanks.#onHost(cluster, run, host)
-      : MpiRanks.#onDevice(cluster, run, host, await openDevice({ ...devices, ordinal: cluster.local }));
+      : MpiRanks.#onDevice(cluster, run, host, await openDevice({ ...devices, ordinal: cluster.machine.local }));
     report({
       event: "note",
       text: `Training on ${group.device} with ${ranks} ranks on ${hosts} host${
