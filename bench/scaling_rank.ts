@@ -1,26 +1,15 @@
 /**
- * Run by mpirun for scaling_model.ts: one rank that trains on the first batches of a layout. Arguments: the layout's
- * directory, the rows of the tables as JSON, a preset and the steps of each kind. Rank 0 prints, by kind of batch, the
- * mean seconds of a step and of reading a batch, and the bytes that all ranks sent in a mean step.
+ * Run by mpirun for scaling_model.ts: one rank that trains on the first batches of a layout. Arguments: those of
+ * bench_rank.ts and the steps of each kind. Rank 0 prints, by kind of batch, the mean seconds of a step and of reading a
+ * batch, and the bytes that all ranks sent in a mean step.
  */
-import { planModel, type Preset, PRESETS } from "../mod.ts";
-import { Cluster } from "../src/collective/cluster.ts";
 import { Batch } from "../src/layout/batch.ts";
-import { BATCH_KINDS, Layout } from "../src/layout/layout.ts";
-import { MpiRanks } from "../src/train/mpi_ranks.ts";
+import { BATCH_KINDS } from "../src/layout/layout.ts";
+import { BenchRank } from "./bench_rank.ts";
 
-const [directory, tableRows, preset, steps] = Deno.args;
-using layout = Layout.open(directory);
-const { dim, bottom, top } = PRESETS[preset as Preset];
-const plan = planModel({
-  ...{ dim, tableRows: JSON.parse(tableRows), bottom: [layout.shape.denseFeatures, ...bottom], top },
-  ...{ interaction: "dot", optimizer: "sgd" },
-});
-using cluster = Cluster.open();
-await using group = await MpiRanks.open(cluster, {
-  ...{ plan, batchShape: layout.shape, hotRows: layout.hotRows.length },
-  ...{ devices: undefined, tablesOnDevices: false },
-}, () => {});
+await using rank = await BenchRank.open();
+const { cluster, group, layout } = rank;
+const steps = Number(Deno.args[3]);
 
 /** Mean seconds of calls with the numbers of batches; the last call of `end` counts. */
 function meanSeconds(count: number, call: (index: number) => void, end = () => {}): number {
@@ -31,14 +20,9 @@ function meanSeconds(count: number, call: (index: number) => void, end = () => {
 }
 
 const spare = new Batch(layout.shape);
-const measured = BATCH_KINDS.map((kind) => {
-  const count = Math.min(Number(steps), layout.batches(kind));
-  const train = (index: number) => {
-    const slot = group.acquire();
-    layout.readBatch(kind, index, group.batches[slot]);
-    group.batches[slot].learningRate = 0.01;
-    group.train(slot);
-  };
+const measured = BATCH_KINDS.filter((kind) => layout.batches(kind) > 0).map((kind) => {
+  const count = Math.min(steps, layout.batches(kind));
+  const train = (index: number) => rank.train(kind, index);
   for (let index = 0; index < Math.min(count, 2); index++) train(index); // what is compiled and mapped at first use
   group.drain();
   const before = cluster.bytesSent();
