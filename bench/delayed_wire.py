@@ -4,6 +4,7 @@ Arguments: names of the devices and the milliseconds from one to the other. Says
 input does. What netem does in the kernel, for kernels without it.
 """
 
+import contextlib
 import fcntl
 import os
 import select
@@ -36,7 +37,5 @@ while True:
         frames.append((time.monotonic() + delay, other[end], os.read(end, FRAME)))
     while frames and frames[0][0] <= time.monotonic():
         _, end, frame = frames.popleft()
-        try:
+        with contextlib.suppress(OSError):  # that end is down, as both are at first
             os.write(end, frame)
-        except OSError:
-            pass  # that end is down, as both are at first

@@ -80,7 +80,9 @@ try {
   for (let round = 0; round < Number(values.rounds); round++) {
     for (const [w, way] of ways.entries()) rates[w].push(await train(way, round));
   }
-  const table = new Table({ head: [`${ranks} ranks`, "samples/s, median", "of the threads' in its round: median", "range"] });
+  const table = new Table({
+    head: [`${ranks} ranks`, "samples/s, median", "of the threads' in its round: median", "range"],
+  });
   for (const [w, { name }] of ways.entries()) {
     const ratios = sorted(rates[w].map((rate, round) => rate / rates[0][round]));
     const range = `${ratios[0].toFixed(3)} to ${ratios.at(-1)!.toFixed(3)}`;

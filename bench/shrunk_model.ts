@@ -1,12 +1,12 @@
 /** Models in the shapes of published data with their tables shrunk: quick to make, and small enough for several hosts. */
-import { generateDataset, type ModelPlan, planModel, type Preset, PRESETS } from "../mod.ts";
+import { generateDataset, type ModelPlan, planModel, type Preset, PRESETS, type Shape } from "../mod.ts";
 import { buildLayout } from "../src/layout/build_layout.ts";
 import type { Layout } from "../src/layout/layout.ts";
 import { profileDataset } from "../src/profile/profile_dataset.ts";
 
 /** A preset, how many times smaller its tables are, and the bytes of its hot rows. */
 export interface Shrunk {
-  readonly preset: Preset;
+  readonly preset: Preset & Shape;
   readonly scale: number;
   readonly hotMemory: number;
 }

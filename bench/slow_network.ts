@@ -3,15 +3,15 @@
  * limited bandwidth (tc tbf) and, for some, a delay (delayed_wire.py). Prints the samples/s with and without fetching the
  * rows of the next batch while one is computed, and what went over the wire. One rank on each host.
  *
- *     deno run -A bench/slow_network.ts          # as root; needs ip, tc, MPICH and, for delays, python3
+ *     deno run -A bench/slow_network.ts          # as root; needs ip, tc, Open MPI and, for delays, python3
  *
- * MPICH starts processes of one machine without a network of its own, so they can be in different namespaces; it is kept
- * from using memory that they share, and the interface's own counts tell that nothing went another way.
+ * Open MPI is kept from using memory that the ranks share, and the interface's own counts tell that nothing went another
+ * way.
  */
 import Table from "cli-table3";
 import { parseArgs } from "node:util";
 import { LAUNCHERS } from "../tests/support/mpirun.ts";
-import { type Shrunk, SHRUNK, shrunkModel } from "./shrunk_model.ts";
+import { SHRUNK, type Shrunk, shrunkModel } from "./shrunk_model.ts";
 import type { Measured } from "./slow_network_rank.ts";
 
 /** A wire between two hosts; `rounds` of measuring, fewer where steps take long. */
@@ -38,12 +38,13 @@ const FRAME_BYTES = 9000;
 /** Longer than all that two processes have under way, so that no frame is dropped. */
 const QUEUE_BYTES = 16 * 2 ** 20;
 const RANK = new URL("slow_network_rank.ts", import.meta.url).pathname;
+const ENTER_HOST = new URL("enter_host.sh", import.meta.url).pathname;
 const DELAYED_WIRE = new URL("delayed_wire.py", import.meta.url).pathname;
 
 const { values } = parseArgs({
   options: {
     "batch-size": { type: "string", default: "4096" },
-    samples: { type: "string", default: "130000" },
+    samples: { type: "string", default: "400000" },
     steps: { type: "string", default: "8" },
   },
 });
@@ -102,6 +103,13 @@ async function connect({ delay }: Network): Promise<Deno.ChildProcess | undefine
   return process;
 }
 
+/** The system takes a moment to see that both ends are there. */
+async function whenUp(name: string): Promise<void> {
+  while (!/state (UP|UNKNOWN)/.test(ip("-n", name, "link", "show", WIRE))) {
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+}
+
 /** Works on two hosts, which are there for as long. */
 async function onHosts<T>(network: Network, work: () => Promise<T>): Promise<T> {
   let wire: Deno.ChildProcess | undefined;
@@ -118,23 +126,31 @@ async function onHosts<T>(network: Network, work: () => Promise<T>): Promise<T> 
       const limits = ["rate", `${bits}bit`, "burst", `${burst}`, "limit", `${QUEUE_BYTES}`];
       call("tc", "-n", name, "qdisc", "add", "dev", WIRE, "root", "tbf", ...limits);
     }
+    for (const name of NAMESPACES) await whenUp(name);
     return await work();
   } finally {
-    removeHosts();
     wire?.kill("SIGKILL");
     await wire?.status;
+    removeHosts();
   }
 }
 
-/** Starts a rank on each host. */
+/** Starts a rank on each host: mpirun on the first, which reaches the other as it would another machine. */
 async function measure(mpirun: string, args: string[]): Promise<Measured> {
-  const contexts = NAMESPACES.map((name) => [
-    ...["-n", "1", "-env", "HOTSET_HOST", name, "ip", "netns", "exec", name],
+  const over = (name: string) => ["--mca", `${name}_if_include`, WIRE];
+  const [near] = NAMESPACES;
+  const ranks = NAMESPACES.map((name, h) => [
+    ...["-n", "1", "--host", h === 0 ? "localhost" : name, "-x", `HOTSET_HOST=${name}`],
     ...[Deno.execPath(), "run", "-A", "--no-check", RANK, ...args],
   ]);
-  const { code, stdout, stderr } = await new Deno.Command(mpirun, {
-    args: [...contexts[0], ":", ...contexts[1]],
-    env: { NO_COLOR: "1", MPIR_CVAR_NOLOCAL: "1", UCX_TLS: "tcp,self", UCX_NET_DEVICES: WIRE },
+  const { code, stdout, stderr } = await new Deno.Command("ip", {
+    args: [
+      ...["netns", "exec", near, mpirun, "--mca", "plm_rsh_agent", ENTER_HOST, ...over("oob_tcp")],
+      ...["--mca", "pml", "ob1", "--mca", "btl", "tcp,self", ...over("btl_tcp")],
+      ...["--bind-to", "none"], // each host would take the first core
+      ...[...ranks[0], ":", ...ranks[1]],
+    ],
+    env: { NO_COLOR: "1", OMPI_ALLOW_RUN_AS_ROOT: "1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM: "1" },
   }).output();
   const decoder = new TextDecoder();
   if (code !== 0) throw new Error(decoder.decode(stderr));
@@ -172,13 +188,13 @@ async function measureAll(mpirun: string, networks: readonly Network[], shrunk: 
   }
 }
 
-const { mpirun, skipped } = LAUNCHERS.find(({ name }) => name === "MPICH")!;
+const { mpirun, skipped } = LAUNCHERS.find(({ name }) => name === "Open MPI")!;
 const missing = Deno.uid() !== 0
   ? "making network namespaces takes root"
   : !isThere("ip", "-V") || !isThere("tc", "-V")
   ? "no ip or tc: apt-get install iproute2"
   : mpirun === undefined
-  ? `no MPICH${skipped}`
+  ? `no Open MPI${skipped}`
   : undefined;
 if (mpirun === undefined || missing !== undefined) {
   console.error(`Nothing is measured: ${missing}`);
