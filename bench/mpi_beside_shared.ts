@@ -8,6 +8,7 @@ import Table from "cli-table3";
 import { parseArgs } from "node:util";
 import { generateDataset, type ProgressEvent } from "../mod.ts";
 import { LAUNCHERS, type MpiOutcome, runMpi } from "../tests/support/mpirun.ts";
+import { median } from "./median.ts";
 
 const CLI = new URL("../cli.ts", import.meta.url);
 const PRINT_FREQ = 50;
@@ -68,7 +69,6 @@ async function train({ name, run }: Way, round: number): Promise<number> {
 }
 
 const sorted = (numbers: number[]) => numbers.toSorted((a, b) => a - b);
-const median = (numbers: number[]) => sorted(numbers)[Math.floor(numbers.length / 2)];
 
 const folder = Deno.makeTempDirSync();
 const before = Deno.cwd();

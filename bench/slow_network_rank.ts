@@ -6,13 +6,15 @@
 import { BATCH_KINDS, type BatchKind } from "../src/layout/layout.ts";
 import { Command } from "../src/train/rank.ts";
 import { BenchRank } from "./bench_rank.ts";
+import { median } from "./median.ts";
 
-/** Mean steps of one way to train on one kind of batch. */
+/** Steps of one way to train on one kind of batch. */
 export interface Steps {
   readonly kind: BatchKind;
   readonly overlap: boolean;
+  /** The median step's. */
   readonly seconds: number;
-  /** What all ranks sent, by their own count. */
+  /** What all ranks sent in a mean step, by their own count. */
   readonly countedBytes: number;
   /** What the interface sent and received. */
   readonly wireBytes: number;
@@ -37,30 +39,34 @@ function wireBytes(): number {
   return count("tx") + count("rx");
 }
 
-/** Trains on so many batches; without overlap each step is done before the next batch is known. */
-function train(kind: BatchKind, overlap: boolean, count: number): void {
-  for (let index = 0; index < count; index++) {
-    rank.train(kind, index);
+/** Trains on batches of one kind and adds the seconds of all steps but the last. */
+function train(kind: BatchKind, overlap: boolean, seconds: number[]): void {
+  rank.train(kind, 0); // a step waits for the batch after it
+  for (let index = 1, since = performance.now(); index < steps; index++) {
     if (!overlap) group.post(Command.synchronize, 0, 0);
+    rank.train(kind, index);
+    const now = performance.now();
+    seconds.push((now - since) / 1000);
+    since = now;
   }
   group.drain();
 }
 
 const measured: Steps[] = [];
 for (const kind of BATCH_KINDS.filter((kind) => layout.batches(kind) > 0)) {
-  const ways = [false, true].map((overlap) => ({ kind, overlap, seconds: 0, countedBytes: 0, wireBytes: 0 }));
-  train(kind, true, 2); // what is compiled and mapped at first use
+  const ways = [false, true].map((overlap) => ({
+    ...{ overlap, seconds: new Array<number>(), countedBytes: 0, wireBytes: 0 },
+  }));
+  train(kind, true, []); // what is compiled and mapped at first use, and what the network needs to find its speed
   for (let round = 0; round < rounds; round++) {
     for (const way of ways) {
       const [counted, wire] = [cluster.bytesSent(), wireBytes()];
-      const begin = performance.now();
-      train(kind, way.overlap, steps);
-      way.seconds += (performance.now() - begin) / 1000 / steps / rounds;
+      train(kind, way.overlap, way.seconds);
       way.wireBytes += (wireBytes() - wire) / steps / rounds;
       way.countedBytes += (cluster.bytesSent() - counted) / steps / rounds;
     }
   }
-  measured.push(...ways);
+  measured.push(...ways.map((way) => ({ ...way, kind, seconds: median(way.seconds) })));
 }
 const begin = performance.now();
 for (let i = 0; i < BARRIERS; i++) cluster.barrier();
