@@ -11,14 +11,14 @@ import { LAUNCHERS, type MpiOutcome, runMpi } from "../tests/support/mpirun.ts";
 import { median } from "./median.ts";
 
 const CLI = new URL("../cli.ts", import.meta.url);
-const PRINT_FREQ = 50;
+const PRINT_FREQ = 25;
 
 const { values } = parseArgs({
   options: {
     rounds: { type: "string", default: "5" },
     ranks: { type: "string", default: "2" },
     samples: { type: "string", default: "409600" },
-    epochs: { type: "string", default: "3" },
+    epochs: { type: "string", default: "2" },
     "batch-size": { type: "string", default: "2048" },
   },
 });
@@ -49,7 +49,7 @@ const ways: Way[] = [
   })),
 ];
 
-/** Samples/s of a run's steps, without those before its first progress event, in which it warms up. */
+/** Samples/s between the progress events of a run: the median, without the first, up to which it warms up. */
 async function train({ name, run }: Way, round: number): Promise<number> {
   const { code, stdout, stderr } = await run([
     ...["train", "clicks", "--preset", "kaggle", "--mode", "fae", "--hot-memory", "24MiB"],
@@ -59,13 +59,7 @@ async function train({ name, run }: Way, round: number): Promise<number> {
   if (code !== 0) throw new Error(`${name}: ${stderr}`);
   const lines = stdout.trim().split("\n").map((line) => JSON.parse(line));
   const progress: ProgressEvent[] = lines.filter(({ event }) => event === "progress");
-  let [steps, seconds] = [0, 0];
-  for (let i = 1; i < progress.length; i++) {
-    const since = progress[i].step - progress[i - 1].step;
-    steps += since;
-    seconds += since * Number(values["batch-size"]) / progress[i].samplesPerSecond;
-  }
-  return steps * Number(values["batch-size"]) / seconds;
+  return median(progress.slice(1).map(({ samplesPerSecond }) => samplesPerSecond));
 }
 
 const sorted = (numbers: number[]) => numbers.toSorted((a, b) => a - b);

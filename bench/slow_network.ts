@@ -27,9 +27,9 @@ const NETWORKS: readonly Network[] = [
   { delay: 0, rounds: 3 },
   { bandwidth: 10, delay: 0, rounds: 3 },
   { bandwidth: 1, delay: 0, rounds: 3 },
+  { bandwidth: 0.3, delay: 0, rounds: 2 },
   { bandwidth: 0.1, delay: 0, rounds: 1 },
   { bandwidth: 1, delay: 1, rounds: 3 },
-  { bandwidth: 0.1, delay: 10, rounds: 1 },
 ];
 const NAMESPACES = ["a", "b"].map((host) => `hotset-${Deno.pid}-${host}`);
 const WIRE = "wire";
