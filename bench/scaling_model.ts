@@ -9,11 +9,12 @@
  *     seconds = max(1, R / C) (fixed / R + read B + compute B / (H R)) slower + copy bytes + bytes / bandwidth
  *               + latency messages
  *
- * Every rank reads the whole batch and computes its part; the ranks of a host split the update of dense parameters. `bytes` are those that a host sends (src/plan/wire_bytes.ts,
- * all hosts' divided by H), `messages` H - 1 for each of the exchanges of a step, one after the other. `fixed`, `read`
- * and `compute` are those of one rank alone; `slower` is what a second rank on the second core takes from the first;
- * `copy` is what packing, sending and adding a byte costs two hosts that this machine plays, beyond all that. Nothing is
- * overlapped. With hosts that share this machine the cores are shared by all ranks, and nothing is on a wire.
+ * Every rank reads the whole batch and computes its part; the ranks of a host split the update of dense parameters.
+ * `bytes` are those that a host sends (src/plan/wire_bytes.ts, all hosts' divided by H), `messages` H - 1 for each of the
+ * exchanges of a step, one after the other. `fixed`, `read` and `compute` are those of one rank alone; `slower` is what a
+ * second rank on the second core takes from the first; `copy` is what packing, sending and adding a byte costs two hosts
+ * that this machine plays, beyond all that. Nothing is overlapped. With hosts that share this machine the cores are
+ * shared by all ranks, and nothing is on a wire.
  */
 import { parseArgs } from "node:util";
 import type { ModelPlan, Preset } from "../mod.ts";
@@ -39,8 +40,8 @@ const { values } = parseArgs({
     latency: { type: "string", default: "30" },
     ranks: { type: "string", default: `${navigator.hardwareConcurrency}` },
     "batch-size": { type: "string", default: "8192" },
-    samples: { type: "string", default: "130000" },
-    steps: { type: "string", default: "4" },
+    samples: { type: "string", default: "400000" },
+    steps: { type: "string", default: "6" },
   },
 });
 const bandwidths = values.bandwidth.split(",").map(Number); // Gbit/s
@@ -60,7 +61,7 @@ function meanOf(layout: Layout, value: (kind: BatchKind) => number): number {
   return BATCH_KINDS.reduce((sum, kind) => sum + layout.batches(kind) / total * value(kind), 0);
 }
 
-/** A mean step: its seconds, those of reading its batch, and the bytes that all hosts send. */
+/** A step, the mean of both kinds: its seconds, those of reading its batch, and the bytes that all hosts send. */
 type Step = Record<"seconds" | "reading" | "bytes", number>;
 
 /** Trains on hosts with the given ranks, all played by this machine. */
