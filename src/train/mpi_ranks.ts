@@ -116,7 +116,8 @@ export class MpiRanks extends RankGroup {
     const sharded = hosts === 1
       ? undefined
       : new ShardedTables(cluster, plan, host, memory.full, memory.hot, exchanges[0]);
-    const setup = { ...memory, gradients: memory.gradients[local], exchanges: sharded && exchanges, sharded };
+    const poll = sharded && (() => exchanges[0].peers.poll());
+    const setup = { ...memory, gradients: memory.gradients[local], exchanges: sharded && exchanges, sharded, poll };
     return new MpiRanks(setup, memory, cluster, new MpiCollective(host, cluster, memory.gradients));
   }
 
