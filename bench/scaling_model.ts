@@ -9,25 +9,21 @@
  *     seconds = max(1, R / C) (fixed / R + read B + compute B / (H R)) slower + copy bytes + bytes / bandwidth
  *               + latency messages
  *
- * Every rank reads the whole batch and computes its part; the ranks of a host split the update of dense parameters. `bytes` are those that a host sends (src/plan/wire_bytes.ts,
- * all hosts' divided by H), `messages` H - 1 for each of the exchanges of a step, one after the other. `fixed`, `read`
- * and `compute` are those of one rank alone; `slower` is what a second rank on the second core takes from the first;
- * `copy` is what packing, sending and adding a byte costs two hosts that this machine plays, beyond all that. Nothing is
- * overlapped. With hosts that share this machine the cores are shared by all ranks, and nothing is on a wire.
+ * Every rank reads the whole batch and computes its part; the ranks of a host split the update of dense parameters.
+ * `bytes` are those that a host sends (src/plan/wire_bytes.ts, all hosts' divided by H), `messages` H - 1 for each of the
+ * exchanges of a step, one after the other. `fixed`, `read` and `compute` are those of one rank alone; `slower` is what a
+ * second rank on the second core takes from the first; `copy` is what packing, sending and adding a byte costs two hosts
+ * that this machine plays, beyond all that. Nothing is overlapped. With hosts that share this machine the cores are
+ * shared by all ranks, and nothing is on a wire.
  */
 import { parseArgs } from "node:util";
-import { generateDataset, planModel, type Preset, PRESETS } from "../mod.ts";
+import type { ModelPlan, Preset } from "../mod.ts";
 import { Batch } from "../src/layout/batch.ts";
-import { buildLayout } from "../src/layout/build_layout.ts";
 import { BATCH_KINDS, type BatchKind, type Layout } from "../src/layout/layout.ts";
 import { wireBytes } from "../src/plan/wire_bytes.ts";
-import { profileDataset } from "../src/profile/profile_dataset.ts";
 import { LAUNCHERS, runMpi } from "../tests/support/mpirun.ts";
+import { SHRUNK, shrunkModel } from "./shrunk_model.ts";
 
-const SETTINGS = [
-  { preset: "kaggle", scale: 10, hotMemory: 16 * 2 ** 20 },
-  { preset: "terabyte", scale: 100, hotMemory: 32 * 2 ** 20 },
-] as const satisfies readonly { preset: Preset; scale: number; hotMemory: number }[];
 /** Batches that `fixed` is told from what each sample costs by, the larger also for all else that is measured. */
 const SMALL_BATCH = 512;
 const MEASURED_BATCH = 4096;
@@ -44,8 +40,8 @@ const { values } = parseArgs({
     latency: { type: "string", default: "30" },
     ranks: { type: "string", default: `${navigator.hardwareConcurrency}` },
     "batch-size": { type: "string", default: "8192" },
-    samples: { type: "string", default: "130000" },
-    steps: { type: "string", default: "4" },
+    samples: { type: "string", default: "400000" },
+    steps: { type: "string", default: "6" },
   },
 });
 const bandwidths = values.bandwidth.split(",").map(Number); // Gbit/s
@@ -65,7 +61,7 @@ function meanOf(layout: Layout, value: (kind: BatchKind) => number): number {
   return BATCH_KINDS.reduce((sum, kind) => sum + layout.batches(kind) / total * value(kind), 0);
 }
 
-/** A mean step: its seconds, those of reading its batch, and the bytes that all hosts send. */
+/** A step, the mean of both kinds: its seconds, those of reading its batch, and the bytes that all hosts send. */
 type Step = Record<"seconds" | "reading" | "bytes", number>;
 
 /** Trains on hosts with the given ranks, all played by this machine. */
@@ -79,7 +75,7 @@ async function measure(layout: Layout, preset: Preset, tableRows: number[], host
 }
 
 /** Mean bytes that all hosts send in a step, by number of hosts. */
-function bytesOf(layout: Layout, plan: ReturnType<typeof planModel>, ranks: number): Map<number, number> {
+function bytesOf(layout: Layout, plan: ModelPlan, ranks: number): Map<number, number> {
   const batch = new Batch(layout.shape);
   const steps = BATCH_KINDS.reduce((sum, kind) => sum + layout.batches(kind), 0);
   const bytes = new Map(HOSTS.map((hosts) => [hosts, 0]));
@@ -100,27 +96,14 @@ const microseconds = (seconds: number) => (1e6 * seconds).toFixed(2);
 const checks: string[] = [];
 const estimates: string[] = [];
 const constants: string[] = [];
-for (const { preset, scale, hotMemory } of SETTINGS) {
+for (const shrunk of SHRUNK) {
+  const { preset, hotMemory } = shrunk;
   const folder = Deno.makeTempDirSync();
   try {
-    const { dim, bottom, top } = PRESETS[preset];
-    const dataset = generateDataset(`${folder}/data`, {
-      ...{ shape: preset, samples: Number(values.samples), seed: 1, scale, drift: 0 },
-      fractions: { validation: 0, test: 0 },
-    });
-    const tableRows = dataset.body.tables.map(({ rows }) => rows);
-    const plan = planModel({
-      ...{ dim, tableRows, bottom: [dataset.denseFeatures, ...bottom], top },
-      ...{ interaction: "dot", optimizer: "sgd" },
-    });
-    const profile = profileDataset(dataset, {
-      ...{ out: `${folder}/profile`, dim, optimizer: "sgd", sampleRate: undefined, seed: 1, hotMemory },
-    });
-    const layoutOf = (size: number) =>
-      buildLayout(dataset, profile, { out: `${folder}/layout-${size}`, batchSize: size });
-    using small = layoutOf(SMALL_BATCH);
-    using measured = layoutOf(MEASURED_BATCH);
-    using large = batchSize === MEASURED_BATCH ? undefined : layoutOf(batchSize);
+    const { plan, tableRows, layoutOf } = shrunkModel(folder, shrunk, Number(values.samples));
+    using small = layoutOf(SMALL_BATCH, hotMemory);
+    using measured = layoutOf(MEASURED_BATCH, hotMemory);
+    using large = batchSize === MEASURED_BATCH ? undefined : layoutOf(batchSize, hotMemory);
 
     const [few, alone] = [
       await measure(small, preset, tableRows, [1]),

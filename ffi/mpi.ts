@@ -93,6 +93,16 @@ const symbols = {
     ],
     result: "i32",
   },
+  MPI_Iprobe: {
+    parameters: [
+      "i32", // int source
+      "i32", // int tag
+      "u64", // MPI_Comm comm
+      "buffer", // int *flag
+      "usize", // MPI_Status *status
+    ],
+    result: "i32",
+  },
   MPI_Test: {
     parameters: [
       "buffer", // MPI_Request *request
@@ -379,6 +389,7 @@ export class Communicator {
   readonly #mpi: Symbols;
   readonly #constants: Constants;
   readonly #handle: bigint;
+  readonly #flag = new Int32Array(1);
 
   /** Use `Mpi.world` and `split`. */
   constructor(mpi: Symbols, constants: Constants, handle: bigint | undefined) {
@@ -402,6 +413,11 @@ export class Communicator {
   /** MPI_Test. */
   test(handle: BigUint64Array<ArrayBuffer>, flag: Int32Array<ArrayBuffer>): number {
     return this.#mpi.MPI_Test(handle, flag, this.#constants.statusIgnore);
+  }
+
+  /** Moves messages on that are under way, as libraries do only while they are asked something. */
+  poll(): void {
+    this.check(this.#mpi.MPI_Iprobe(0, 0, this.#handle, this.#flag, this.#constants.statusIgnore), "MPI_Iprobe");
   }
 
   /** A request for operations of this communicator. */

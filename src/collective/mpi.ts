@@ -78,6 +78,11 @@ export class PeerExchange {
     this.#cluster.countSent(this.#sent.counts);
   }
 
+  /** Moves on what was begun. */
+  poll(): void {
+    communicatorsOf(this.#cluster).peers.poll();
+  }
+
   /** Waits until what was begun is complete. */
   wait(): void {
     this.#request.wait();

@@ -45,6 +45,8 @@ export interface RankMemory {
   readonly hostGradients: Buffer | undefined;
   /** This rank's sum of losses since it was last taken, one word. */
   readonly lossSum: Buffer;
+  /** Moves messages on, between operations that take long; undefined if there are none. */
+  readonly poll?: (() => void) | undefined;
 }
 
 /** A rank's views of a batch block. */
@@ -277,6 +279,7 @@ export class Dlrm {
     let x = input;
     for (const { shape, weight, bias, y } of layers) {
       this.#memory.device.linear(shape, samples, x, weight, bias, y);
+      this.#memory.poll?.();
       x = y;
     }
     return x;
@@ -330,6 +333,7 @@ export class Dlrm {
       const x = i > 0 ? layers[i - 1].y : input;
       const dX = i > 0 ? layers[i - 1].dY : dInput;
       this.#memory.device.linearBackward(shape, samples, x, weight, y, dY, dX, dWeight, dBias);
+      this.#memory.poll?.();
     }
   }
 

@@ -233,11 +233,12 @@ function connectShards(
   cluster: Cluster,
   memory: Omit<RowExchangeMemory, "fetched"> & Pick<RankSetup, "full" | "hot">,
   fetched: readonly Buffer[],
-): Pick<RankSetup, "exchanges" | "sharded"> {
+): Pick<RankSetup, "exchanges" | "sharded" | "poll"> {
   if (fetched.length === 0) return {};
   const { plan, host, full, hot } = memory;
   const exchanges = fetched.map((rows) => new RowExchange(cluster, { ...memory, fetched: rows }));
-  return { exchanges, sharded: new ShardedTables(cluster, plan, host, full, hot, exchanges[0]) };
+  const sharded = new ShardedTables(cluster, plan, host, full, hot, exchanges[0]);
+  return { exchanges, sharded, poll: () => exchanges[0].peers.poll() };
 }
 
 /** Runs `allocate` in memory that the processes of this host share. */

@@ -42,6 +42,8 @@ export interface RankSetup {
   readonly hostGradients: Buffer | undefined;
   /** What ranks with devices of their own begin from and leave their results in; shared; else undefined. */
   readonly mirror: Mirror | undefined;
+  /** Moves messages to and from other hosts on, between operations that take long; undefined if there are none. */
+  readonly poll?: (() => void) | undefined;
   /** The most distinct rows of a batch of each kind that is trained on. */
   readonly mostDistinct: Readonly<Record<BatchKind, number>>;
   /** Batch blocks in host memory that the coordinator fills; shared. */
@@ -146,12 +148,16 @@ export class Rank {
     this.#mover = new RowMover(plan.shape, host);
   }
 
-  /** Begins to fetch the rows of a slot's batch from other hosts, before the step over another slot's. */
+  /**
+   * Begins to fetch the rows of a slot's batch from other hosts, before the step over another slot's, whose own rows are
+   * waited for first: they would come behind these.
+   */
   prefetch(slot: number, before: number | undefined): void {
     const { batch } = this.#slots[slot];
     const { exchanges, full } = this.#setup;
     if (exchanges === undefined || batch.hot) return;
     const changing = before === undefined ? undefined : this.#slots[before].batch;
+    if (changing?.hot === false) exchanges[before! % exchanges.length].complete(changing, full);
     exchanges[slot % exchanges.length].begin(batch, full, changing);
   }
 

@@ -77,8 +77,9 @@ export class RowExchange {
   readonly #fromHost: Int32Array;
   readonly #toHost: Int32Array;
   readonly #ofOwner: Int32Array;
-  /** The batch whose early rows are on their way. */
+  /** The batch whose early rows are on their way, and the one whose rows are all here. */
   #begun: Batch | undefined;
+  #complete: Batch | undefined;
   /** Place of the next row of each owner. */
   readonly #fromHostAt: Uint32Array;
   /** Place of the next row that goes to each host. */
@@ -186,14 +187,21 @@ export class RowExchange {
   }
 
   #fetch(batch: Batch, full: EmbeddingStore): void {
+    if (this.#complete !== batch) this.complete(batch, full);
+    this.#complete = undefined;
+    this.#cluster.hostBarrier(); // other lanes have fetched their rows too
+  }
+
+  /** Fetches all rows of the batch that the next step is over: no step will change them before. */
+  complete(batch: Batch, full: EmbeddingStore): void {
     if (this.#begun !== batch) this.begin(batch, full);
     this.#begun = undefined;
+    this.#complete = batch;
     const sent = sumOf(this.#fetchedBy[EARLY]);
     const received = sumOf(this.#fetchedFrom[EARLY]);
     this.#send(batch, full, LATE, sent, this.#laneStart() + received);
     this.#fetches[EARLY].wait();
     this.#fetches[LATE].wait();
-    this.#cluster.hostBarrier(); // other lanes have fetched their rows too
   }
 
   /** Begins to send early or late rows, packed from row `sent` of the staging memory, and to receive at `received`. */

@@ -1,0 +1,45 @@
+/** One rank of a bench, as mpirun starts it: trains on the batches of a layout by hand, without a run around it. */
+import type { Preset } from "../mod.ts";
+import { Cluster } from "../src/collective/cluster.ts";
+import { type BatchKind, Layout } from "../src/layout/layout.ts";
+import { MpiRanks } from "../src/train/ranks/mpi_ranks.ts";
+import { shrunkPlan } from "./shrunk_model.ts";
+
+/** Joins the others. The first arguments of its process: the layout's directory, rows of the tables as JSON, a preset. */
+export class BenchRank implements AsyncDisposable {
+  readonly cluster: Cluster;
+  readonly layout: Layout;
+  readonly group: MpiRanks;
+
+  private constructor(cluster: Cluster, layout: Layout, group: MpiRanks) {
+    this.cluster = cluster;
+    this.layout = layout;
+    this.group = group;
+  }
+
+  /** All ranks must call it. */
+  static async open(): Promise<BenchRank> {
+    const [directory, tableRows, preset] = Deno.args;
+    const layout = Layout.open(directory);
+    const { shape: batchShape, hotRows } = layout;
+    const plan = shrunkPlan(preset as Preset, JSON.parse(tableRows), batchShape.denseFeatures);
+    const cluster = Cluster.open();
+    const run = { plan, batchShape, hotRows: hotRows.length, devices: undefined, tablesOnDevices: false };
+    return new BenchRank(cluster, layout, await MpiRanks.open(cluster, run, () => {}));
+  }
+
+  /** Reads a batch and queues the step over it; batches come round in turn. */
+  train(kind: BatchKind, index: number): void {
+    const slot = this.group.acquire();
+    const batch = this.group.batches[slot];
+    this.layout.readBatch(kind, index % this.layout.batches(kind), batch);
+    batch.learningRate = 0.01;
+    this.group.train(slot);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.group[Symbol.asyncDispose]();
+    this.cluster[Symbol.dispose]();
+    this.layout[Symbol.dispose]();
+  }
+}

@@ -1,0 +1,56 @@
+/** Models in the shapes of published data with their tables shrunk: quick to make, and small enough for several hosts. */
+import { generateDataset, type ModelPlan, planModel, type Preset, PRESETS, type Shape } from "../mod.ts";
+import { buildLayout } from "../src/layout/build_layout.ts";
+import type { Layout } from "../src/layout/layout.ts";
+import { profileDataset } from "../src/profile/profile_dataset.ts";
+
+/** A preset, how many times smaller its tables are, and the bytes of its hot rows. */
+export interface Shrunk {
+  readonly preset: Preset & Shape;
+  readonly scale: number;
+  readonly hotMemory: number;
+}
+
+/** What the benches over several hosts train. */
+export const SHRUNK: readonly Shrunk[] = [
+  { preset: "kaggle", scale: 10, hotMemory: 16 * 2 ** 20 },
+  { preset: "terabyte", scale: 100, hotMemory: 32 * 2 ** 20 },
+];
+
+/** A shrunk model over generated samples. */
+export interface ShrunkModel {
+  readonly plan: ModelPlan;
+  readonly tableRows: number[];
+  /** Makes a layout with hot rows of so many bytes, or without any. */
+  layoutOf(batchSize: number, hotBytes: number | undefined): Layout;
+}
+
+/** The plan of a preset over tables with these rows. */
+export function shrunkPlan(preset: Preset, tableRows: number[], denseFeatures: number): ModelPlan {
+  const { dim, bottom, top } = PRESETS[preset];
+  return planModel({
+    ...{ dim, tableRows, bottom: [denseFeatures, ...bottom], top },
+    ...{ interaction: "dot", optimizer: "sgd" },
+  });
+}
+
+/** Generates samples into `folder`, where layouts are made as well. */
+export function shrunkModel(folder: string, { preset, scale }: Shrunk, samples: number): ShrunkModel {
+  const fractions = { validation: 0, test: 0 };
+  const options = { shape: preset, samples, seed: 1, scale, drift: 0, fractions } as const;
+  const dataset = generateDataset(`${folder}/data`, options);
+  const tableRows = dataset.body.tables.map(({ rows }) => rows);
+  const plan = shrunkPlan(preset, tableRows, dataset.denseFeatures);
+  const { dim, optimizer } = plan.shape;
+  return {
+    plan,
+    tableRows,
+    layoutOf(batchSize, hotBytes) {
+      const name = `${batchSize}-${hotBytes}`;
+      const profile = hotBytes === undefined ? undefined : profileDataset(dataset, {
+        ...{ out: `${folder}/profile-${name}`, dim, optimizer, sampleRate: undefined, seed: 1, hotMemory: hotBytes },
+      });
+      return buildLayout(dataset, profile, { out: `${folder}/layout-${name}`, batchSize });
+    },
+  };
+}
