@@ -7,8 +7,9 @@ export interface Team {
   readonly rank: number;
   /** Processes. */
   readonly ranks: number;
-  /** Those of them on this machine, which divide its cores and memory, and this one among them. */
+  /** Those of them on this machine, which divide its cores and memory. */
   readonly locals: number;
+  /** This process among those of its machine, from 0 to `locals - 1`. */
   readonly local: number;
   /** What every rank gives, plain data, by rank. */
   gather<T>(value: T): T[];
