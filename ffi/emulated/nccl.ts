@@ -137,9 +137,11 @@ export class Meeting {
   #await(r: number, arrival: number, doing: string): void {
     const words = this.#words;
     const begin = performance.now();
-    for (let looks = 0; Atomics.load(words, placeOf(r) + Place.arrivals) < arrival; looks++) {
+    const isThere = () => Atomics.load(words, placeOf(r) + Place.arrivals) >= arrival;
+    for (let looks = 0; !isThere(); looks++) {
       const aborted = Atomics.load(words, ABORTED);
-      if (aborted !== 0) throw new EmulationError(`${doing}: rank ${aborted - 1} has failed`);
+      // One that has ended since may have come before.
+      if (aborted !== 0 && !isThere()) throw new EmulationError(`${doing}: rank ${aborted - 1} has failed`);
       if (looks < SPINS) continue;
       if (performance.now() - begin > this.#patienceMs) {
         throw new EmulationError(`${doing}: rank ${r} did not come within ${this.#patienceMs / 1000} s`);
