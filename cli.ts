@@ -83,6 +83,15 @@ async function inCluster(
   }
 }
 
+/** Throws where mpirun started several processes that would get in each other's way. */
+function expectOneProcess(): void {
+  const processes = hotset.mpirunProcesses();
+  if (processes === 1) return;
+  throw new hotset.UsageError(
+    `Cannot work as one of ${processes} processes that would all do the same: add --collective mpi, or start one`,
+  );
+}
+
 /** Runs work that makes files in some directories: here, or divided over the processes that mpirun started. */
 async function runAsTeam(
   flags: TeamFlags & Common,
@@ -90,7 +99,10 @@ async function runAsTeam(
   work: (report: hotset.Report, team: hotset.Team) => Promise<void> | void,
 ): Promise<void> {
   await run(flags, async (report, atEnd) => {
-    if (flags.collective === "shared") return await work(report, hotset.ALONE);
+    if (flags.collective === "shared") {
+      expectOneProcess();
+      return await work(report, hotset.ALONE);
+    }
     await inCluster(report, atEnd, (report, cluster) => cluster.asTeam(directories, (team) => work(report, team)));
   });
 }
@@ -272,7 +284,10 @@ withCommon(program.command("generate"))
 withTeam(withProfile(withCommon(program.command("profile"))))
   .description("Find a dataset's popular rows within a memory budget.")
   .argument("<dataset>", "directory made by prepare")
-  .option("--out <dir>", "directory of the profile (default: where train looks for it)")
+  .option(
+    "--out <dir>",
+    "directory of the profile (default: in hotset/, where train looks for it unless its --out lies elsewhere)",
+  )
   .option("--report <file>", "HTML file to write: popularity, coverage and what another budget would buy")
   .addHelpText("after", "\nExample: hotset profile criteo --hot-memory 256MiB")
   .action((directory: string, flags: ProfileFlags & TeamFlags & { report?: string }) =>
@@ -289,7 +304,10 @@ withTeam(withProfile(withCommon(program.command("layout"))))
   .description("Pack a dataset into hot and cold batches.")
   .argument("<dataset>", "directory made by prepare")
   .option("--batch-size <n>", "samples to a batch", positive, DEFAULTS.batchSize)
-  .option("--out <dir>", "directory of the layout (default: where train looks for it)")
+  .option(
+    "--out <dir>",
+    "directory of the layout (default: in hotset/, where train looks for it unless its --out lies elsewhere)",
+  )
   .addHelpText("after", "\nExample: hotset layout criteo --hot-memory 256MiB --batch-size 2048")
   .action((directory: string, flags: ProfileFlags & TeamFlags & { batchSize: number }) =>
     runAsTeam(flags, [HOME, folderOf(flags)], (report, team) => {
@@ -445,7 +463,34 @@ withRaw(withCommon(program.command("train")))
   .option("--patience <n>", "stop after so many evaluations without a better AUC (default: never)", positive)
   .option("--no-save", "write no checkpoints")
   .addHelpText("after", "\nExample: hotset train day_0.gz day_1.gz --test day_2.gz --min-frequency 2 --out run")
-  .action((inputs: string[], flags: TrainFlags) => run(flags, (report, atEnd) => train(inputs, flags, report, atEnd)));
+  .action((inputs: string[], flags: TrainFlags, command: Command) =>
+    run(flags, (report, atEnd) => {
+      expectEffect(inputs, flags, command);
+      return train(inputs, flags, report, atEnd);
+    })
+  );
+
+/** Flags that mean something when a run goes on, and those that say how raw files are read. */
+const RESUMED = /^--(resume|out|report|ranks|collective|json|quiet|verbose)$/;
+const RAW = withRaw(new Command()).options.map(({ long }) => long);
+
+/** Throws UsageError for what was given and would have no effect. */
+function expectEffect(inputs: string[], { resume, out }: TrainFlags, command: Command): void {
+  const given = command.options
+    .filter((option) => command.getOptionValueSource(option.attributeName()) === "cli")
+    .map(({ long }) => long!);
+  if (resume) {
+    if (out === undefined) throw new hotset.UsageError("Cannot resume: name the run with --out");
+    const other = inputs[0] ?? given.find((flag) => !RESUMED.test(flag));
+    if (other === undefined) return;
+    throw new hotset.UsageError(
+      `Cannot use ${other} with --resume: a run goes on as it began; begin a new one from its model with --from ${out}`,
+    );
+  }
+  const raw = given.find((flag) => RAW.includes(flag));
+  if (raw === undefined || inputs.length === 0 || !hotset.isArtifact(inputs[0])) return;
+  throw new hotset.UsageError(`Cannot use ${raw} with the dataset ${inputs[0]}: it is prepared already`);
+}
 
 async function train(
   inputs: string[],
@@ -454,7 +499,10 @@ async function train(
   atEnd: DisposableStack,
 ): Promise<void> {
   const { collective, ranks, device = "auto" } = flags;
-  if (collective === "shared") return await trainHere(inputs, flags, report);
+  if (collective === "shared") {
+    expectOneProcess();
+    return await trainHere(inputs, flags, report);
+  }
   if (ranks !== undefined) {
     throw new hotset.UsageError(`Cannot use --ranks with --collective ${collective}: mpirun says how many there are`);
   }

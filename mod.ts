@@ -95,6 +95,8 @@ export {
 export { evaluateRun, predictRun, type ScoreFormat, writeScores } from "./src/train/score_run.ts";
 export { DEMO_CONFIG, type DemoResult, runDemo } from "./src/train/demo.ts";
 export { Cluster } from "./src/collective/cluster.ts";
+export { mpirunProcesses } from "./src/collective/mpi_finding.ts";
+export { isArtifact } from "./src/artifact.ts";
 export { ALONE, PeerFailed, type Team } from "./src/team.ts";
 export { Interrupt } from "./src/train/interrupt.ts";
 export { Interrupted } from "./src/train/trainer.ts";

@@ -190,6 +190,17 @@ function launched(): { ranks: number; mpich: boolean } {
   return { ranks: 1, mpich: false };
 }
 
+/** Processes that an mpirun started together with this one; 1 if it was none, or if that may not be asked. */
+export function mpirunProcesses(): number {
+  try {
+    // Slurm says how many it would start, also to a program that it started once.
+    const { ranks, mpich } = launched();
+    return !mpich && Deno.env.get("OMPI_COMM_WORLD_SIZE") === undefined ? 1 : ranks;
+  } catch {
+    return 1;
+  }
+}
+
 /** Where the libraries of one implementation lie. */
 export function mpiRequest(mpich: boolean): LibraryRequest<typeof symbols> {
   const openMpi = ["libmpi.so.40", "libmpi.40.dylib"];

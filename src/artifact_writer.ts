@@ -104,9 +104,7 @@ export class ArtifactWriter implements Disposable {
     try {
       Deno.mkdirSync(parent, { recursive: true });
       removeLeftovers(this.#target);
-      if (isDirectory(this.#target) && !isArtifact(this.#target) && [...Deno.readDirSync(this.#target)].length > 0) {
-        throw new HotsetError("a directory that holds something else is there");
-      }
+      expectRoom(this.#target, kind);
       this.#temporary = Deno.makeTempDirSync({ dir: parent, prefix: `${temporaryPrefix(this.#target)}${Deno.pid}-` });
       Deno.chmodSync(this.#temporary, 0o755);
     } catch (error) {
@@ -174,6 +172,26 @@ export class ArtifactWriter implements Disposable {
       this.#open = false;
       Deno.removeSync(this.#temporary, { recursive: true });
     }
+  }
+}
+
+/** Throws unless nothing is there that is not to be replaced: a whole or damaged artifact of this kind may be. */
+function expectRoom(target: string, kind: ArtifactKind): void {
+  if (!isDirectory(target)) return;
+  if (!isArtifact(target)) {
+    if ([...Deno.readDirSync(target)].length === 0) return;
+    throw new HotsetError("a directory that holds something else is there");
+  }
+  const other = kindOf(target);
+  if (other !== undefined && other !== kind) throw new HotsetError(`a ${other} is there; name another directory`);
+}
+
+/** What the manifest of an artifact calls it; undefined if it cannot be read. */
+function kindOf(target: string): string | undefined {
+  try {
+    return JSON.parse(Deno.readTextFileSync(join(target, MANIFEST)))?.hotset;
+  } catch {
+    return undefined;
   }
 }
 

@@ -237,7 +237,7 @@ export class PrepareJob implements Disposable {
           `Cannot number the values of ${columns[tooLarge].name} in the ${
             Math.floor(budget / 1e6)
           } MB that the memory ` +
-            `limit leaves for them; allow more memory or set --max-ind-range`,
+            `limit leaves for them; give a larger --memory or set --max-ind-range`,
         ),
       );
     }

@@ -5,7 +5,7 @@ import { HotsetError } from "../errors.ts";
 import type { BatchShape } from "../layout/batch.ts";
 import { planModel } from "../model/shape.ts";
 import { sampleShareOf } from "../profile/coverage.ts";
-import { planHotRows, SMALL_TABLE_BYTES } from "../profile/plan.ts";
+import { planHotRows, SMALL_TABLE_BYTES, tooSmall } from "../profile/plan.ts";
 import { bytes } from "../report/format.ts";
 import type { TrainConfig } from "../train/config.ts";
 import { allHotShare, fillBudget } from "./hot_share.ts";
@@ -253,8 +253,7 @@ function coverPublished({ tables, joint, source }: PublishedData, config: PlanCo
   const least = tables.reduce((sum, { rows }, t) => sum + (whole[t] ? rows : 0), 0) * bytesPerRow;
   if (least > config.hotMemory) {
     throw new HotsetError(
-      `Cannot plan for ${source}: the tables that are always hot need ${least} bytes of hot memory and the budget is ` +
-        `${config.hotMemory}; give at least ${least}, or 0 to keep nothing hot`,
+      `Cannot plan for ${source}: ${tooSmall(least, config.hotMemory)}`,
     );
   }
   const { hotRows, shares, lookupShare } = fillBudget(tables, whole, Math.floor(config.hotMemory / bytesPerRow));

@@ -1,6 +1,7 @@
 /** Decides from a dataset and a budget from how many accesses on the rows of each table are hot. */
 import type { Dataset } from "../dataset/dataset.ts";
 import { HotsetError } from "../errors.ts";
+import { bytes } from "../report/format.ts";
 import { Random } from "../random.ts";
 import { ALONE, type Team } from "../team.ts";
 import { AccessLog } from "./access_log.ts";
@@ -82,8 +83,7 @@ export function planHotRows(dataset: Dataset, options: PlanOptions): Plan {
     const least = smallRows * bytesPerRow;
     team.agree(
       new HotsetError(
-        `Cannot profile ${dataset.directory}: the tables that are always hot need ${least} bytes of hot memory and the ` +
-          `budget is ${hotMemory}; give at least ${least}, or 0 to keep nothing hot`,
+        `Cannot profile ${dataset.directory}: ${tooSmall(least, hotMemory)}`,
       ),
     );
   }
@@ -103,6 +103,12 @@ export function planHotRows(dataset: Dataset, options: PlanOptions): Plan {
   const rule = new HotRule(search.log, candidates, limit);
   const { log, sampleRate: logged, settled } = search;
   return { threshold, floorReached, tables, rule, log, sampleRate: logged, settled };
+}
+
+/** Says why a budget does not do, and which would. */
+export function tooSmall(least: number, hotMemory: number): string {
+  return `tables below ${bytes(SMALL_TABLE_BYTES)} are always hot and need ${least} bytes here, and the budget is ` +
+    `${hotMemory}; give --hot-memory ${Math.ceil(least / 2 ** 20)}MiB or more, or 0 to keep nothing hot`;
 }
 
 /** Searches by exact sizes; the estimates are made for comparison. */

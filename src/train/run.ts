@@ -98,6 +98,9 @@ export function expectStart(config: TrainConfig, out: string, cluster?: Cluster)
       `Cannot start a run in ${out}: a run is there; continue it with --resume or choose another --out`,
     );
   }
+  if (exists(out) && [...Deno.readDirSync(out)].length > 0) {
+    throw new HotsetError(`Cannot start a run in ${out}: the directory holds something else; choose another --out`);
+  }
 }
 
 /** Does work that makes files beside the run: in a cluster all processes together. */

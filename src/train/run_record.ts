@@ -3,7 +3,7 @@ import { cpus } from "node:os";
 import { join, resolve } from "node:path";
 import { z } from "zod";
 import project from "../../deno.json" with { type: "json" };
-import { firstIssue, isIntact, seal } from "../artifact.ts";
+import { firstIssue, isArtifact, isDirectory, isIntact, seal } from "../artifact.ts";
 import type { Dataset } from "../dataset/dataset.ts";
 import { HotsetError, messageOf } from "../errors.ts";
 import { type TrainConfig, trainConfig } from "./config.ts";
@@ -69,12 +69,20 @@ export function readRun(directory: string): RunRecord {
     return parsed.data;
   } catch (error) {
     const reason = error instanceof Deno.errors.NotFound
-      ? `there is no ${RUN_FILE} in it`
+      ? whatIsThere(directory)
       : error instanceof SyntaxError
       ? `${RUN_FILE} is not JSON`
       : messageOf(error);
     throw new HotsetError(`Cannot open run ${directory}: ${reason}`, { cause: error });
   }
+}
+
+/** What is in the place of a run. */
+function whatIsThere(directory: string): string {
+  if (!isDirectory(directory)) return "no such directory";
+  return isArtifact(directory)
+    ? "it is what prepare, profile, layout or a checkpoint left, not a run"
+    : `there is no ${RUN_FILE} in it`;
 }
 
 /** What a run trains with, as its record says it. */

@@ -136,7 +136,8 @@ Deno.test("bad input: a budget below the small tables, with the least that works
   place.log("log.tsv", 600);
   await place.succeed("prepare", "log.tsv", "--out", "data");
   const message = await place.fail(1, "profile", "data", "--hot-memory", "1KiB", "--out", "profile");
-  const least = /^Cannot profile data: .* give at least (\d+), or 0 to keep nothing hot$/.exec(message)?.[1];
+  const least = /^Cannot profile data: .* give --hot-memory (\d+MiB) or more, or 0 to keep nothing hot$/.exec(message)
+    ?.[1];
   assert.ok(least, message);
   await place.succeed("profile", "data", "--hot-memory", least, "--out", "profile");
 });

@@ -54,9 +54,20 @@ const CASES: [[string, ...string[]], code: 1 | 2, message: string][] = [
     "Cannot build the model: the bottom MLP ends in 32 but embedding rows have 16 values; make --arch-mlp-bot " +
     "end in 16 or set --arch-sparse-feature-size 32",
   ],
-  [["train", "--resume", "--out", "nothing"], 1, "Cannot open run nothing: there is no run.json in it"],
-  [["evaluate", "nothing"], 1, "Cannot open run nothing: there is no run.json in it"],
-  [["predict", "nothing", "x"], 1, "Cannot open run nothing: there is no run.json in it"],
+  [["train", "--resume"], 2, "Cannot resume: name the run with --out"],
+  [
+    ["train", "--resume", "--out", "run", "--epochs", "3"],
+    2,
+    "Cannot use --epochs with --resume: a run goes on as it began; begin a new one from its model with --from run",
+  ],
+  [
+    ["train", "clicks", "--resume", "--out", "run"],
+    2,
+    "Cannot use clicks with --resume: a run goes on as it began; begin a new one from its model with --from run",
+  ],
+  [["train", "--resume", "--out", "nothing"], 1, "Cannot open run nothing: no such directory"],
+  [["evaluate", "nothing"], 1, "Cannot open run nothing: no such directory"],
+  [["predict", "nothing", "x"], 1, "Cannot open run nothing: no such directory"],
   [["profile", "nothing"], 1, "Cannot open dataset nothing: no such directory"],
   [["train", "--config", "nothing"], 2, "Cannot read the configuration nothing: there is no such file"],
   [["train", "--config"], 2, "Cannot read the configuration: --config needs a file"],
@@ -79,4 +90,37 @@ Deno.test("bad usage: configuration files that are not what they should be", asy
   assert.match(await fail("[1, 2]"), /^config.json: a value: .*expected record/);
   assert.match(await fail('{"epochs": null}'), /^config.json: epochs: /);
   assert.equal(await fail('{"epoch": 2}'), "unknown option '--epoch=2' (Did you mean --epochs?)");
+});
+
+Deno.test("bad usage: what is there is not replaced by something else", async () => {
+  using place = new Workplace();
+  await place.succeed("generate", "--samples", "300", "--scale", "1000", "--out", "data");
+  const there = "a dataset is there; name another directory";
+  assert.equal(await place.fail(1, "profile", "data", "--out", "data"), `Cannot write profile data: ${there}`);
+  await place.succeed("profile", "data"); // or layout would leave it
+  assert.equal(await place.fail(1, "layout", "data", "--out", "data"), `Cannot write layout data: ${there}`);
+  assert.equal(
+    await place.fail(1, "train", "data", "--out", "data"),
+    "Cannot start a run in data: the directory holds something else; choose another --out",
+  );
+  assert.equal(
+    await place.fail(2, "train", "data", "--out", "run", "--min-frequency", "2"),
+    "Cannot use --min-frequency with the dataset data: it is prepared already",
+  );
+  assert.equal(
+    await place.fail(1, "evaluate", "data"),
+    "Cannot open run data: it is what prepare, profile, layout or a checkpoint left, not a run",
+  );
+});
+
+Deno.test("bad usage: processes that mpirun started and that do not know of each other", async () => {
+  using place = new Workplace();
+  for (const variable of ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE"]) {
+    const { code, stderr } = await place.runWith({ [variable]: "2" }, "train", "x", "--out", "run");
+    assert.equal(code, 2);
+    assert.equal(
+      stderr,
+      "error: Cannot work as one of 2 processes that would all do the same: add --collective mpi, or start one\n",
+    );
+  }
 });

@@ -30,7 +30,7 @@ Deno.test("what cannot be exported or imported is an error of one line", async (
   const cases: [1 | 2, string[], RegExp][] = [
     [2, ["export", "run", "--out", "a"], /required option '--format <name>'/],
     [2, ["export", "run", "--format", "pickle", "--out", "a"], /Allowed choices are safetensors, onnx/],
-    [1, ["export", "run", "--format", "onnx", "--out", "a"], /^Cannot open run run: there is no run\.json in it$/],
+    [1, ["export", "run", "--format", "onnx", "--out", "a"], /^Cannot open run run: no such directory$/],
     [2, ["import", "pickle.pt", "--out", "b"], /required option '--data <dataset>'/],
     [
       1,

@@ -129,8 +129,12 @@ Deno.test("a budget below the small tables names the least that works, and that 
     assert.throws(() => profile({ hotMemory: least - 1, sampleRate }), {
       name: "HotsetError",
       message:
-        `Cannot profile ${directory.join("dataset")}: the tables that are always hot need ${least} bytes of hot ` +
-        `memory and the budget is ${least - 1}; give at least ${least}, or 0 to keep nothing hot`,
+        `Cannot profile ${
+          directory.join("dataset")
+        }: tables below 1.0 MiB are always hot and need ${least} bytes here, ` +
+        `and the budget is ${least - 1}; give --hot-memory ${
+          Math.ceil(least / 2 ** 20)
+        }MiB or more, or 0 to keep nothing hot`,
     });
     const { body } = profile({ hotMemory: least, sampleRate });
     assert.deepEqual(body.tables.map(({ hotRows }) => hotRows), [50, 0, 0, 16_383, 0]);
