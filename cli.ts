@@ -274,6 +274,7 @@ withCommon(program.command("generate"))
       const fractions = { validation: flags.validationFraction, test: flags.testFraction };
       const onProgress = (fraction: number) => report({ event: "stage", stage: "generate", fraction });
       const options = { shape, samples, scale, drift, seed, fractions, onProgress };
+      if (hotset.isArtifact(out)) report({ event: "note", text: `What is in ${out} will be replaced` });
       const bestAuc = raw
         ? hotset.writeCriteoLog(out, options)
         : hotset.generateDataset(out, options).body.generated!.bestAuc;

@@ -1,7 +1,7 @@
 /** Parser of the Criteo format: bytes to labels, dense values and keys. The format is fixed, so it takes no schema. */
 import { HotsetError } from "../errors.ts";
 import { CRITEO } from "./formats.ts";
-import { fieldFault, LINE_TOO_LONG, MOST_LINE_BYTES, NOT_UTF8, widthFault } from "./row_fault.ts";
+import { fieldFault, LINE_TOO_LONG, MOST_LINE_BYTES, NOT_UTF8, OTHER_FORMAT, widthFault } from "./row_fault.ts";
 import { isDense, isSparse } from "./schema.ts";
 import type { ChunkBuffer } from "./staged_chunk.ts";
 
@@ -134,6 +134,7 @@ export class CriteoParser {
     }
     const columns = CRITEO.columns.filter((c) => this.#labelled || c.kind !== "label");
     const fields = text.split("\t");
+    if (fields.length === 1) return `${widthFault(1, columns.length)}, which tabs would separate; ${OTHER_FORMAT}`;
     if (fields.length !== columns.length) return widthFault(fields.length, columns.length);
     const bad = columns.findIndex((column, i) => {
       const field = fields[i];

@@ -28,6 +28,7 @@ export type BestAuc = Partial<Record<Split, number>>;
  */
 export function writeCriteoLog(path: string, options: GenerateOptions): BestAuc {
   if (options.shape === "avazu") throw new UsageError("Cannot write a raw log in the shape of avazu, only a dataset");
+  if (/\.(gz|zst)$/.test(path)) throw new UsageError(`Cannot write ${path}: raw logs are written as plain text`);
   using file = new ArtifactFile(path);
   const lines = new LineBuffer();
   return generate(new ClickModel(options), options, (block, from, to) => {

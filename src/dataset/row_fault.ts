@@ -15,6 +15,9 @@ export function widthFault(found: number, expected: number): string {
   return `${found} columns instead of ${expected}`;
 }
 
+/** What to ask where it looks as if the whole file were of another kind. */
+export const OTHER_FORMAT = "is it of another --format?";
+
 /** What is wrong with a field. */
 export function fieldFault(column: Column, raw: string | null): string {
   const { name, kind } = column;

@@ -5,6 +5,7 @@ import { checkWhole } from "./compressed.ts";
 import { type Engine, identifier, numbers, quoted } from "./duckdb.ts";
 import { type InputFile, namesOf } from "./inputs.ts";
 import { countRejects, firstBadRow, firstLine, firstReject, readFailure, splitLine } from "./query_faults.ts";
+import { OTHER_FORMAT, widthFault } from "./row_fault.ts";
 import { type Column, isDense, isSparse, type LogSchema } from "./schema.ts";
 import type { StageDirectory } from "./stage_directory.ts";
 import type { StagedLog, StageOptions } from "./staged_log.ts";
@@ -168,7 +169,7 @@ async function layoutOf(
   engine: Engine,
   path: string,
   schema: LogSchema,
-  { maxIndRange, unlabelled }: StageOptions,
+  { maxIndRange, unlabelled, onBadRow }: StageOptions,
 ): Promise<Layout> {
   const parquet = path.endsWith(".parquet");
   const label = schema.columns.find((c) => c.kind === "label")!;
@@ -177,8 +178,12 @@ async function layoutOf(
   else if (schema.header) names = splitLine(await firstLine(engine, path), schema);
   else {
     names = schema.columns.map((c) => c.name);
-    if (unlabelled && splitLine(await firstLine(engine, path), schema).length === names.length - 1) {
-      names = names.filter((n) => n !== label.name);
+    const first = await firstLine(engine, path);
+    const width = splitLine(first, schema).length;
+    if (unlabelled && width === names.length - 1) names = names.filter((n) => n !== label.name);
+    else if (onBadRow === "fail" && first !== "" && width !== names.length) {
+      // Found in a whole file of another format, all its rows would be collected first.
+      throw new HotsetError(`Cannot read ${path}: line 1: ${widthFault(width, names.length)}; ${OTHER_FORMAT}`);
     }
   }
   for (const { name, kind } of schema.columns) {

@@ -55,6 +55,9 @@ export async function prepareTo(options: PrepareOptions, report: Report): Promis
   const begin = performance.now();
   const onProgress = (stage: string, fraction: number) =>
     report({ event: "stage", stage: `prepare: ${stage}`, fraction });
+  if (isArtifact(options.out)) {
+    report({ event: "note", text: `The dataset that is in ${options.out} will be replaced` });
+  }
   const dataset = await prepareDataset({ ...options, onProgress });
   return together(options.team ?? ALONE, () => announce(dataset, report, begin));
 }

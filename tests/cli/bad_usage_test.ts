@@ -54,6 +54,11 @@ const CASES: [[string, ...string[]], code: 1 | 2, message: string][] = [
     "Cannot build the model: the bottom MLP ends in 32 but embedding rows have 16 values; make --arch-mlp-bot " +
     "end in 16 or set --arch-sparse-feature-size 32",
   ],
+  [
+    ["generate", "--raw", "--samples", "9", "--out", "x.tsv.gz"],
+    2,
+    "Cannot write x.tsv.gz: raw logs are written as plain text",
+  ],
   [["train", "--resume"], 2, "Cannot resume: name the run with --out"],
   [
     ["train", "--resume", "--out", "run", "--epochs", "3"],
