@@ -259,7 +259,8 @@ Deno.test("a dictionary beyond the memory limit is refused with the way out; one
   const values = Array.from({ length: 60_000 }, (_, i) => (i * 7919).toString(16));
   await assert.rejects(firstTable(directory, values, { memoryBytes: 4e6 }), {
     name: "HotsetError",
-    message: "Cannot number the values of C1 in the 1 MB that the memory limit leaves for them; allow more memory or " +
+    message:
+      "Cannot number the values of C1 in the 1 MB that the memory limit leaves for them; give a larger --memory or " +
       "set --max-ind-range",
   });
   // 131,072 slots take 2.6 MB: more than a third of the 3 MB that there are, less than all of them.

@@ -89,7 +89,7 @@ Deno.test("--hot-memory in the advice is enough to fit", () => {
 Deno.test("a budget below the tables that are always hot is refused with the least that works", () => {
   assert.throws(
     () => planPublished(PUBLISHED.kaggle, resolveConfig("kaggle", { hotMemory: 1000 }), ROOMY),
-    /the budget is 1000; give at least \d+, or 0 to keep nothing hot$/,
+    /the budget is 1000; give --hot-memory \d+MiB or more, or 0 to keep nothing hot$/,
   );
 });
 
