@@ -72,7 +72,7 @@ export function openLibrary<const S extends Deno.ForeignLibraryInterface>(reques
 export function homebrewFolders(formula: string): string[] {
   if (Deno.build.os !== "darwin") return [];
   const prefix = Deno.env.get("HOMEBREW_PREFIX");
-  return prefix?.startsWith("/") ? [`${prefix}/opt/${formula}/lib`] : [];
+  return prefix?.startsWith("/") ? [[prefix, "opt", formula, "lib"].join("/")] : [];
 }
 
 function searchPaths(request: LibraryRequest<Deno.ForeignLibraryInterface>): string[] {

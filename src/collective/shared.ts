@@ -65,7 +65,7 @@ export class SharedCollective implements Collective {
   readonly #others: Buffer[];
 
   /** `gradients` are the dense gradients of all ranks, by rank. */
-  constructor(host: HostBackend, rank: number, barrier: SharedBarrier, gradients: Buffer[]) {
+  constructor(host: HostBackend, rank: number, barrier: SharedBarrier, gradients: readonly Buffer[]) {
     this.rank = this.writer = rank;
     this.ranks = this.writers = gradients.length;
     this.#host = host;

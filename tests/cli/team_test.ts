@@ -1,7 +1,8 @@
 /** prepare, profile and layout divided over processes that mpirun started: the bytes that one process writes. */
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
-import { runMpi, testWithEach } from "../support/mpirun.ts";
+import { isArtifact } from "../../src/artifact.ts";
+import { processesOf, runMpi, startMpi, testWithEach } from "../support/mpirun.ts";
 import { Workplace } from "./support.ts";
 
 const CLI = new URL("../../cli.ts", import.meta.url);
@@ -60,4 +61,24 @@ testWithEach("a malformed row ends all ranks with one error", async (launcher) =
   assert.equal(errors.length, 1, stderr);
   assert.match(errors[0], /^error: Cannot read .*log-4\.tsv: line 1: /);
   assert.deepEqual([...Deno.readDirSync(place.path)].filter(({ name }) => /team/.test(name)), []);
+});
+
+testWithEach("after a kill any ranks go on with what is finished, to the same bytes", async (launcher) => {
+  using place = new Workplace();
+  const logs = logsIn(place);
+  const [alone, team] = ["alone", "team"].map((name) => commandsIn(place, name, logs)[0]);
+  await place.succeed("prepare", ...alone.slice(1), "--quiet");
+  const divided = [...team, "--quiet", "--collective", "mpi"];
+  const process = startMpi(launcher, RANKS, CLI, divided, {}, place.path);
+  const stage = () => [...Deno.readDirSync(place.path)].find(({ name }) => name.startsWith(".team-data.stage-"));
+  while (stage() === undefined) await new Promise((resolve) => setTimeout(resolve, 1));
+  for (const rank of processesOf(place.join("team-data"))) Deno.kill(rank, "SIGKILL");
+  assert.notEqual((await process.output()).code, 0);
+  assert.ok(stage() !== undefined && !isArtifact(place.join("team-data")), "it was killed half-way");
+  const { code, stderr } = await runMpi(launcher, [2], CLI, divided, {}, place.path);
+  assert.equal(code, 0, stderr);
+  for (const path of place.files("alone-data")) {
+    assert.ok(Buffer.from(place.read(path.replace(/^alone/, "team"))).equals(place.read(path)), path);
+  }
+  assert.equal(stage(), undefined);
 });

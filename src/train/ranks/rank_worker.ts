@@ -8,7 +8,15 @@ import { messageOf } from "../../errors.ts";
 import type { EmbeddingStore } from "../../model/dlrm.ts";
 import { Command, Rank } from "./rank.ts";
 import { allocateOnDevice, allocateTables } from "./rank_group.ts";
-import { Control, doneAt, type RankMessage, reportFailure, ringAt, type SharedRunMemory } from "./worker_ranks.ts";
+import {
+  Control,
+  doneAt,
+  mapBuffers,
+  type RankMessage,
+  reportFailure,
+  ringAt,
+  type StoreBuffers,
+} from "./worker_ranks.ts";
 
 /** Looks for the next command this often before sleeping. */
 const SPINS = 2_000;
@@ -16,34 +24,13 @@ const SPINS = 2_000;
 /** What all ranks share, as this one's backend sees it. */
 function attachShared(host: HostBackend, { memory, plan, batchShape, mostDistinct }: RankMessage) {
   const one = (shared: SharedWords) => host.attach(shared);
-  const maybe = (shared: SharedWords | undefined) => shared && one(shared);
-  const store = ({ weights, state }: SharedRunMemory["full"]): EmbeddingStore => ({
+  const store = ({ weights, state }: StoreBuffers<SharedWords>): EmbeddingStore => ({
     backend: host,
     rows: weights.words / plan.shape.dim,
     weights: one(weights),
-    state: maybe(state),
+    state: state && one(state),
   });
-  return {
-    ...{ plan, batchShape, mostDistinct, host },
-    full: store(memory.full),
-    hot: memory.hot && store(memory.hot),
-    parameters: one(memory.parameters),
-    denseState: maybe(memory.denseState),
-    gradients: memory.gradients.map(one),
-    pooledGradients: one(memory.pooledGradients),
-    hostGradients: maybe(memory.hostGradients),
-    mirror: memory.mirror && {
-      parameters: one(memory.mirror.parameters),
-      denseState: maybe(memory.mirror.denseState),
-      full: memory.mirror.full && store(memory.mirror.full),
-    },
-    slots: memory.slots.map(one),
-    scores: memory.scores.map(one),
-    moveRows: one(memory.moveRows),
-    moveHotRows: one(memory.moveHotRows),
-    losses: one(memory.losses),
-    counts: one(memory.counts),
-  };
+  return { ...{ plan, batchShape, mostDistinct, host }, ...mapBuffers(memory, one, store) };
 }
 
 /** A rank that computes in host memory like the others. */

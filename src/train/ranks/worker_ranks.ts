@@ -74,23 +74,40 @@ export interface RankMessage {
   readonly barrier: Int32Array<SharedArrayBuffer>;
 }
 
-type Shared<T> = T extends Buffer ? SharedWords : T extends undefined ? undefined
-: { readonly [K in keyof T]: Shared<T[K]> };
-type BufferFields = Omit<RunMemory, "plan" | "batchShape" | "mostDistinct" | "device" | "host" | "full" | "hot"> & {
-  full: StoreFields;
-  hot: StoreFields | undefined;
-};
-interface StoreFields {
-  readonly weights: Buffer;
-  readonly state: Buffer | undefined;
+/** The buffers of a run that all ranks share, each as a `B`; stores of embedding rows as an `S`. */
+interface RunBuffers<B, S> {
+  readonly full: S;
+  readonly hot: S | undefined;
+  readonly parameters: B;
+  readonly denseState: B | undefined;
+  readonly gradients: readonly B[];
+  readonly pooledGradients: B;
+  readonly hostGradients: B | undefined;
+  readonly mirror:
+    | { readonly parameters: B; readonly denseState: B | undefined; readonly full: S | undefined }
+    | undefined;
+  readonly slots: readonly B[];
+  readonly scores: readonly B[];
+  readonly moveRows: B;
+  readonly moveHotRows: B;
+  readonly losses: B;
+  readonly counts: B;
+}
+/** Weights and optimizer state of a store, each as a `B`. */
+export interface StoreBuffers<B> {
+  readonly weights: B;
+  readonly state: B | undefined;
 }
 /** The buffers of a run in a form that can be posted to a worker. */
-export type SharedRunMemory = Shared<BufferFields>;
+export type SharedRunMemory = RunBuffers<SharedWords, StoreBuffers<SharedWords>>;
 
-function shareAll(host: HostBackend, memory: RunMemory): SharedRunMemory {
-  const one = (buffer: Buffer) => host.share(buffer);
-  const maybe = (buffer: Buffer | undefined) => buffer && one(buffer);
-  const store = ({ weights, state }: StoreFields) => ({ weights: one(weights), state: maybe(state) });
+/** The same buffers in another form. */
+export function mapBuffers<A, SA, B, SB>(
+  memory: RunBuffers<A, SA>,
+  one: (buffer: A) => B,
+  store: (store: SA) => SB,
+): RunBuffers<B, SB> {
+  const maybe = (buffer: A | undefined) => buffer && one(buffer);
   return {
     full: store(memory.full),
     hot: memory.hot && store(memory.hot),
@@ -111,6 +128,12 @@ function shareAll(host: HostBackend, memory: RunMemory): SharedRunMemory {
     losses: one(memory.losses),
     counts: one(memory.counts),
   };
+}
+
+function shareAll(host: HostBackend, memory: RunMemory): SharedRunMemory {
+  const one = (buffer: Buffer) => host.share(buffer);
+  const store = ({ weights, state }: StoreBuffers<Buffer>) => ({ weights: one(weights), state: state && one(state) });
+  return mapBuffers(memory, one, store);
 }
 
 /** A group of workers. The calling thread coordinates; it sleeps where it must wait. */
