@@ -11,7 +11,7 @@
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import type { OutputFile } from "../src/artifact_writer.ts";
-import { alignedBytes, createFile } from "../src/train/checkpoint/direct_file.ts";
+import { alignedBytes, createFile } from "../src/direct_file.ts";
 import { type CheckpointEvent, generateDataset, resolveConfig, startRun } from "../mod.ts";
 
 const { values } = parseArgs({

@@ -24,12 +24,12 @@ const REPLACED = ".replaced";
 export interface OutputFile {
   /** Appends a part of the bytes and returns its length. */
   writeSync(bytes: Uint8Array): number;
-  /** Waits until the disk has all of it. Nothing is appended after. */
+  /** Writes what it holds back, if anything, and waits until the disk has all of it. Nothing is appended after. */
   syncDataSync(): void;
   close(): void;
 }
 
-/** Opens a new file for writing. */
+/** Opens a new file for writing. Another one than Deno's may hold back bytes until it is synced. */
 export type CreateFile = (path: string) => OutputFile;
 
 /** One file of an artifact while it is written: appended to, its checksum taken on the way. */
@@ -133,7 +133,9 @@ export class ArtifactWriter implements Disposable {
     const text = new TextEncoder().encode(JSON.stringify(manifest, null, 1) + "\n");
     this.file(MANIFEST).append(text);
     // What cannot be made again must be on the disk before it takes the place of the one before it.
-    if (this.#kind === "checkpoint") { for (const file of this.#files.values()) file.sync(); }
+    if (this.#kind === "checkpoint" || this.#create !== undefined) {
+      for (const file of this.#files.values()) file.sync();
+    }
     this.#rename();
   }
 

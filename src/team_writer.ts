@@ -1,7 +1,7 @@
 /** An artifact that a team writes: of every file each rank writes a part, and the parts follow in the order of ranks. */
 import { join } from "node:path";
 import type { ArtifactKind } from "./artifact.ts";
-import { ArtifactFile, ArtifactWriter } from "./artifact_writer.ts";
+import { ArtifactFile, ArtifactWriter, type CreateFile } from "./artifact_writer.ts";
 import { joinCrc32 } from "./crc32.ts";
 import { HotsetError, messageOf } from "./errors.ts";
 import { type Team, together } from "./team.ts";
@@ -13,13 +13,15 @@ export class TeamWriter implements Disposable {
   readonly #team: Team;
   readonly #writer: ArtifactWriter | undefined;
   readonly #directory: string;
+  readonly #create: CreateFile | undefined;
   /** Parts of the other ranks, in files of their own until they are joined. */
   readonly #parts = new Map<string, ArtifactFile>();
 
-  /** All ranks must make one. */
-  constructor(team: Team, kind: ArtifactKind, directory: string) {
+  /** All ranks must make one. `create` opens its files; undefined for ordinary ones. */
+  constructor(team: Team, kind: ArtifactKind, directory: string, create?: CreateFile) {
     this.#team = team;
-    this.#writer = together(team, () => team.rank === 0 ? new ArtifactWriter(kind, directory) : undefined);
+    this.#create = create;
+    this.#writer = together(team, () => team.rank === 0 ? new ArtifactWriter(kind, directory, create) : undefined);
     this.#directory = team.gather(this.#writer?.path("") ?? "")[0];
   }
 
@@ -32,7 +34,7 @@ export class TeamWriter implements Disposable {
   file(name: string): ArtifactFile {
     if (this.#writer !== undefined) return this.#writer.file(name);
     let part = this.#parts.get(name);
-    if (part === undefined) this.#parts.set(name, part = new ArtifactFile(this.#partPath(name)));
+    if (part === undefined) this.#parts.set(name, part = new ArtifactFile(this.#partPath(name), this.#create));
     return part;
   }
 
@@ -61,8 +63,11 @@ export class TeamWriter implements Disposable {
 
   /** Copies this rank's part to its place in the file. */
   #join(name: string, at: number): void {
-    this.#parts.get(name)![Symbol.dispose]();
-    this.#parts.delete(name);
+    {
+      using part = this.#parts.get(name)!;
+      this.#parts.delete(name);
+      if (this.#create !== undefined) part.sync();
+    }
     try {
       using part = Deno.openSync(this.#partPath(name));
       using file = Deno.openSync(this.path(name), { write: true });

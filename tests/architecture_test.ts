@@ -45,6 +45,7 @@ const FOUNDATION = [
   "src/artifact.ts",
   "src/artifact_writer.ts",
   "src/crc32.ts",
+  "src/direct_file.ts",
   "src/errors.ts",
   "src/random.ts",
   "src/team.ts",

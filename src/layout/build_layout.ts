@@ -1,6 +1,7 @@
 /** Makes a layout: classifies the train samples and packs them into hot and cold batches, in the order of the log. */
 import type { ArtifactFile } from "../artifact_writer.ts";
 import { type Dataset, type Samples, type Split, SPLITS } from "../dataset/dataset.ts";
+import { createFile as createDirectFile } from "../direct_file.ts";
 import { HotsetError } from "../errors.ts";
 import { HOT_ROWS_FILE, type Profile } from "../profile/profile.ts";
 import { ALONE, expectSame, type Team, together } from "../team.ts";
@@ -15,6 +16,8 @@ import { SplitBatches } from "./split_batches.ts";
 
 /** From so many samples on a second thread is worth its start. */
 const THREAD_SAMPLES = 100_000;
+/** From so many bytes on the system's cache gains nothing: it is more than training reads of it before long. */
+const DIRECT_BYTES = 1 << 30;
 
 /** How to lay out. */
 export interface LayoutOptions {
@@ -22,6 +25,8 @@ export interface LayoutOptions {
   readonly out: string;
   /** Samples to a batch, hot or cold; only the last of each kind may have fewer. */
   readonly batchSize: number;
+  /** True to write past the system's cache; default if it will take about a GiB or more. */
+  readonly direct?: boolean | undefined;
   /** Who makes it together, each with the same arguments; default this process alone. */
   readonly team?: Team | undefined;
   /** Told after every run of samples that is packed. */
@@ -35,7 +40,7 @@ export interface LayoutOptions {
  * profile or dataset do not fit or are damaged.
  */
 export function buildLayout(dataset: Dataset, profile: Profile | undefined, options: LayoutOptions): Layout {
-  const { batchSize, out, onProgress, team = ALONE } = options;
+  const { batchSize, out, onProgress, team = ALONE, direct = estimateBytes(dataset) >= DIRECT_BYTES } = options;
   const fail = (reason: string): never => {
     throw new HotsetError(`Cannot lay out ${dataset.directory}: ${reason}`);
   };
@@ -58,7 +63,7 @@ export function buildLayout(dataset: Dataset, profile: Profile | undefined, opti
     const fault = findShapeFault(shape);
     if (fault !== undefined) fail(fault);
   });
-  using writer = new TeamWriter(team, "layout", out);
+  using writer = new TeamWriter(team, "layout", out, direct ? createDirectFile : undefined);
   const files = together(team, () => ({ hot: new BatchWriter(writer, "hot"), cold: new BatchWriter(writer, "cold") }));
   // Threads to sort and pack only where the ranks of this machine leave cores.
   const withThread = navigator.hardwareConcurrency > team.locals && dataset.samples("train") >= THREAD_SAMPLES;
@@ -92,7 +97,14 @@ export function buildLayout(dataset: Dataset, profile: Profile | undefined, opti
     bytes: bytes.hot + bytes.cold,
   };
   writer.commit(body);
-  return together(team, () => Layout.open(out));
+  // What was just written need not be read again to be known.
+  return together(team, () => Layout.open(out, "lengths"));
+}
+
+/** About the bytes of a layout: dense features as they are, and a lookup takes two or three. */
+function estimateBytes(dataset: Dataset): number {
+  const { denseFeatures, tables } = dataset;
+  return dataset.samples("train") * (4 * denseFeatures + 2 * tables);
 }
 
 /** Packs a rank's samples. */

@@ -1,6 +1,6 @@
 /** The Layout artifact: the train split of a dataset, packed into hot and cold batches. */
 import { z } from "zod";
-import { Artifact, type FileReader } from "../artifact.ts";
+import { Artifact, type ArtifactCheck, type FileReader } from "../artifact.ts";
 import { HEADER_WORDS } from "../backend/backend.ts";
 import { type Dataset, MOST_ROWS } from "../dataset/dataset.ts";
 import { HotsetError } from "../errors.ts";
@@ -120,9 +120,12 @@ export class Layout implements Disposable {
     this.#readers = { hot: artifact.open(batchFiles("hot").batches), cold: artifact.open(batchFiles("cold").batches) };
   }
 
-  /** Opens and validates a layout; batches are checked when read. Throws HotsetError that names what is wrong. */
-  static open(directory: string): Layout {
-    const artifact = Artifact.open("layout", directory, layoutBody);
+  /**
+   * Opens and validates a layout; batches are checked when read. With `check` "lengths" their checksums are not compared.
+   * Throws HotsetError that names what is wrong.
+   */
+  static open(directory: string, check?: ArtifactCheck): Layout {
+    const artifact = Artifact.open("layout", directory, layoutBody, check);
     const { body } = artifact;
     const hotRows = readHotRows(artifact, body.hotRows, body.rows);
     return new Layout(artifact, hotRows, {

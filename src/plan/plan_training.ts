@@ -4,7 +4,7 @@ import type { Dataset } from "../dataset/dataset.ts";
 import { HotsetError } from "../errors.ts";
 import type { BatchShape } from "../layout/batch.ts";
 import { planModel } from "../model/shape.ts";
-import { sampleShareOf } from "../profile/coverage.ts";
+import { allHotSampleShare, drawSamples } from "../profile/coverage.ts";
 import { planHotRows, SMALL_TABLE_BYTES, tooSmall } from "../profile/plan.ts";
 import { bytes } from "../report/format.ts";
 import type { TrainConfig } from "../train/config.ts";
@@ -285,6 +285,6 @@ function coverDataset(dataset: Dataset, config: PlanConfig): Coverage {
     hotRows,
     shares: lookups.map((part, t) => share(part, accesses[t])),
     lookupShare: share(sum(lookups), sum(accesses)),
-    sampleShare: sampleShareOf(dataset, plan.rule, seed),
+    sampleShare: allHotSampleShare(drawSamples(dataset, seed), plan.rule),
   };
 }

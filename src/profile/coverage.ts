@@ -23,7 +23,8 @@ export interface CoveragePoint {
 
 /**
  * Points for budgets that double from just above the small tables up to one that holds every row, and for the chosen
- * budget and its double. Hot rows are chosen by the exact counts, as a profile without a sample rate chooses them.
+ * budget and its double. Hot rows are chosen by the exact counts, as a profile without a sample rate chooses them. Shares
+ * of samples are measured on `samples`.
  */
 export function coverageCurve(
   dataset: Dataset,
@@ -31,13 +32,12 @@ export function coverageCurve(
   small: readonly boolean[],
   bytesPerRow: number,
   chosen: number,
-  seed: number,
+  samples: readonly DrawnSample[],
 ): CoveragePoint[] {
   const large = rows.tallies.filter((_, t) => !small[t]);
   const searched = large.map((tally) => ({ accesses: tally.accesses, counter: exactCounter(tally) }));
   const smallRows = dataset.body.tables.reduce((sum, { rows }, t) => sum + (small[t] ? rows : 0), 0);
   const lookups = rows.tallies.reduce((sum, { accesses }) => sum + accesses, 0);
-  const samples = drawSamples(dataset, seed);
   const points: CoveragePoint[] = [];
   const least = smallRows * bytesPerRow;
   const most = dataset.rows * bytesPerRow;
@@ -54,31 +54,27 @@ export function coverageCurve(
       budget,
       hotBytes: hot.rows * bytesPerRow,
       lookupShare: lookups === 0 ? 0 : hot.lookups / lookups,
-      sampleShare: allHotShare(samples, rule),
+      sampleShare: allHotSampleShare(samples, rule),
     });
   }
   points.push({ budget: last, hotBytes: most, lookupShare: 1, sampleShare: 1 });
   return points;
 }
 
-/** Share of the train samples whose lookups are all hot by this rule, measured on a random part of them. */
-export function sampleShareOf(dataset: Dataset, rule: HotRule, seed: number): number {
-  return allHotShare(drawSamples(dataset, seed), rule);
-}
-
 /** Lookups of one sample: global rows and the table of each. */
-interface DrawnSample {
+export interface DrawnSample {
   readonly rows: Uint32Array;
   readonly tables: Uint16Array;
 }
 
-function allHotShare(samples: readonly DrawnSample[], rule: HotRule): number {
+/** Share of the samples whose lookups are all hot by this rule. */
+export function allHotSampleShare(samples: readonly DrawnSample[], rule: HotRule): number {
   const hot = samples.filter(({ rows, tables }) => rows.every((row, k) => rule.isHot(tables[k], row))).length;
   return samples.length === 0 ? 0 : hot / samples.length;
 }
 
-/** One train sample from each of equally long stretches of the log. */
-function drawSamples(dataset: Dataset, seed: number): DrawnSample[] {
+/** Samples to measure shares on: one of the train split from each of equally long stretches of the log. */
+export function drawSamples(dataset: Dataset, seed: number): DrawnSample[] {
   const random = new Random(seed, COVERAGE_STREAM);
   const samples = dataset.samples("train");
   const drawn = Math.min(MEASURED_SAMPLES, samples);

@@ -4,7 +4,7 @@ import { type Optimizer, stateWordsPerRow } from "../backend/backend.ts";
 import type { Dataset } from "../dataset/dataset.ts";
 import { HotsetError } from "../errors.ts";
 import { ALONE, expectSame, type Team, together } from "../team.ts";
-import { coverageCurve, sampleShareOf } from "./coverage.ts";
+import { allHotSampleShare, coverageCurve, drawSamples } from "./coverage.ts";
 import { addIntervals } from "./estimate.ts";
 import { planHotRows } from "./plan.ts";
 import { HOT_ROWS_FILE, Profile, type ProfileBody } from "./profile.ts";
@@ -73,6 +73,7 @@ export function profileDataset(dataset: Dataset, options: ProfileOptions): Profi
   });
   const estimate = addIntervals(tables.map(({ estimate }) => estimate));
   const accesses = tables.reduce((sum, { accesses }) => sum + accesses, 0);
+  const drawn = drawSamples(dataset, seed);
   const body: ProfileBody = {
     dataset: dataset.id,
     dim,
@@ -94,9 +95,9 @@ export function profileDataset(dataset: Dataset, options: ProfileOptions): Profi
     },
     hotBytesExact: tables.reduce((sum, { exact }) => sum + exact, 0) * bytesPerRow,
     hotLookupShare: accesses === 0 ? 0 : hot.lookups.reduce((sum, lookups) => sum + lookups, 0) / accesses,
-    hotSampleShare: sampleShareOf(dataset, plan.rule, seed),
+    hotSampleShare: allHotSampleShare(drawn, plan.rule),
     tables,
-    coverage: coverageCurve(dataset, exact, plan.tables.map(({ small }) => small), bytesPerRow, hotMemory, seed),
+    coverage: coverageCurve(dataset, exact, plan.tables.map(({ small }) => small), bytesPerRow, hotMemory, drawn),
   };
   together(team, () => {
     if (team.rank > 0) return;

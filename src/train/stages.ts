@@ -147,7 +147,7 @@ export function ensureLayout(
 ): Layout {
   const begin = performance.now();
   const out = directoryOf(place, "layouts", cacheName("layout", [dataset.id, profile?.id ?? null, batchSize]));
-  const layout = openCached(place, out, team, Layout.open) ?? buildLayout(dataset, profile, {
+  const layout = openCached(place, out, team, (directory) => Layout.open(directory)) ?? buildLayout(dataset, profile, {
     out,
     batchSize,
     team,

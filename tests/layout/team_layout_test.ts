@@ -55,6 +55,20 @@ for (const [name, skew, hotRows, bags] of SHARES) {
   });
 }
 
+Deno.test("a layout written past the system's cache has the same bytes, alone and divided", async () => {
+  using directory = new TemporaryDirectory();
+  const { dataset, profile } = setUp(directory, false, 6, 1500);
+  const ordinary = directory.join("ordinary");
+  using _ordinary = buildLayout(dataset, profile, { out: ordinary, batchSize: 300 });
+  const alone = directory.join("alone");
+  using _alone = buildLayout(dataset, profile, { out: alone, batchSize: 300, direct: true });
+  assert.deepEqual(filesOf(alone), filesOf(ordinary));
+  const out = directory.join("team");
+  const errors = await layOutWithThreads([dataset, dataset, dataset], profile, { out, batchSize: 300, direct: true });
+  assert.deepEqual(errors, [undefined, undefined, undefined]);
+  assert.deepEqual(filesOf(out), filesOf(ordinary));
+});
+
 Deno.test("where one thread fails, all do, one says why, and nothing is left", async () => {
   using directory = new TemporaryDirectory();
   const { dataset, profile } = setUp(directory, false, 6, 1500);

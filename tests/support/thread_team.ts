@@ -73,13 +73,14 @@ export interface LayoutTask {
   readonly profile: string | undefined;
   readonly out: string;
   readonly batchSize: number;
+  readonly direct?: boolean;
 }
 
 /** Has a team of threads make a layout, each of its dataset. Returns each thread's error, or undefined. */
 export async function layOutWithThreads(
   datasets: readonly Dataset[],
   profile: Profile | undefined,
-  { out, batchSize }: { readonly out: string; readonly batchSize: number },
+  options: Pick<LayoutTask, "out" | "batchSize" | "direct">,
 ): Promise<(string | undefined)[]> {
   const ranks = datasets.length;
   const shared = (bytes: number) => new SharedArrayBuffer(bytes);
@@ -95,7 +96,7 @@ export async function layOutWithThreads(
       const { promise, resolve, reject } = Promise.withResolvers<string | undefined>();
       worker.onmessage = ({ data }) => resolve(data.error);
       worker.onerror = (event) => reject(new Error(event.message));
-      const task: LayoutTask = { dataset: datasets[rank].directory, profile: profile?.directory, out, batchSize };
+      const task: LayoutTask = { dataset: datasets[rank].directory, profile: profile?.directory, ...options };
       worker.postMessage({ team: { ...memory, rank }, task });
       const error = await promise;
       worker.terminate();

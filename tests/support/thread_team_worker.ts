@@ -6,14 +6,14 @@ import { Profile } from "../../src/profile/profile.ts";
 import { type LayoutTask, ThreadTeam, type ThreadTeamMemory } from "./thread_team.ts";
 
 self.onmessage = ({ data }: MessageEvent<{ team: ThreadTeamMemory; task: LayoutTask }>) => {
-  const { dataset, profile, out, batchSize } = data.task;
+  const { dataset, profile, ...options } = data.task;
   let error: string | undefined;
   try {
     const team = new ThreadTeam(data.team);
     using _layout = buildLayout(
       Dataset.open(dataset, "lengths"),
       profile === undefined ? undefined : Profile.open(profile),
-      { out, batchSize, team },
+      { ...options, team },
     );
   } catch (thrown) {
     error = `${thrown}`;

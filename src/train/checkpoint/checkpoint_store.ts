@@ -2,8 +2,8 @@
 import { join } from "node:path";
 import { isDirectory } from "../../artifact.ts";
 import { ArtifactWriter, removeLeftovers } from "../../artifact_writer.ts";
+import { createFile } from "../../direct_file.ts";
 import type { CheckpointBody } from "./checkpoint.ts";
-import { createFile } from "./direct_file.ts";
 
 /** The checkpoint that a run goes on from. */
 export const LAST_CHECKPOINT = "last";

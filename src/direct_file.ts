@@ -1,10 +1,10 @@
 /**
  * Files written straight from memory to the disk (O_DIRECT), where the system and the file system can: without a copy in
- * the system's cache. That copy costs as much processor time as all else that a checkpoint needs, and training has better
- * uses for it and for the cache.
+ * the system's cache. That copy costs as much processor time as all else that a checkpoint needs, on a virtual machine
+ * at times several times that, and training has better uses for the time and for the cache.
  */
 import { closeSync, constants, fdatasyncSync, openSync, writeSync } from "node:fs";
-import type { OutputFile } from "../../artifact_writer.ts";
+import type { OutputFile } from "./artifact_writer.ts";
 
 /** Memory, lengths and positions must be multiples of this. */
 const ALIGNMENT = 4096;
@@ -43,6 +43,7 @@ class DirectFile implements OutputFile {
   readonly #file: number;
   readonly #block = alignedBytes(BLOCK_BYTES);
   #gathered = 0;
+  #written = 0;
 
   constructor(path: string, file: number) {
     this.#path = path;
@@ -52,7 +53,7 @@ class DirectFile implements OutputFile {
   writeSync(bytes: Uint8Array): number {
     if (this.#gathered === 0 && bytes.byteOffset % ALIGNMENT === 0 && aligned.has(bytes.buffer)) {
       const whole = bytes.length - bytes.length % ALIGNMENT;
-      if (whole > 0) return writeSync(this.#file, bytes, 0, whole);
+      if (whole > 0) return this.#write(this.#file, bytes.subarray(0, whole));
     }
     const part = bytes.subarray(0, this.#block.length - this.#gathered);
     this.#block.set(part, this.#gathered);
@@ -62,16 +63,22 @@ class DirectFile implements OutputFile {
   }
 
   #writeGathered(file: number, end: number): void {
-    for (let done = 0; done < end;) done += writeSync(file, this.#block, done, end - done);
+    for (let done = 0; done < end;) done += this.#write(file, this.#block.subarray(done, end));
     this.#block.copyWithin(0, end, this.#gathered);
     this.#gathered -= end;
+  }
+
+  #write(file: number, bytes: Uint8Array): number {
+    const count = writeSync(file, bytes, 0, bytes.length, this.#written);
+    this.#written += count;
+    return count;
   }
 
   syncDataSync(): void {
     this.#writeGathered(this.#file, this.#gathered - this.#gathered % ALIGNMENT);
     if (this.#gathered > 0) {
       // The rest is no whole number of blocks; nothing is appended after a sync.
-      const rest = openSync(this.#path, constants.O_WRONLY | constants.O_APPEND);
+      const rest = openSync(this.#path, constants.O_WRONLY);
       try {
         this.#writeGathered(rest, this.#gathered);
         fdatasyncSync(rest);
