@@ -43,7 +43,10 @@ export class Engine implements Disposable {
       autoinstall_known_extensions: "false",
       autoload_known_extensions: "false",
     });
-    return new Engine(directory, limits.threads, instance, await instance.connect());
+    const engine = new Engine(directory, limits.threads, instance, await instance.connect());
+    // A log means the same wherever it is read.
+    await engine.run("SET TimeZone = 'UTC'");
+    return engine;
   }
 
   /** Runs a statement. `onProgress` is called now and then with the share done, 0 to 1. */

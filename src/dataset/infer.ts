@@ -1,6 +1,6 @@
 /** Proposals of a schema for a log that nobody has described yet. */
 import { availableParallelism } from "node:os";
-import { HotsetError } from "../errors.ts";
+import { HotsetError, messageOf } from "../errors.ts";
 import { Engine, identifier, quoted } from "./duckdb.ts";
 import { findInputs } from "./inputs.ts";
 import { readFailure } from "./query_faults.ts";
@@ -12,7 +12,8 @@ const MEMORY_BYTES = 2 ** 30;
 const LABEL_NAMES = /^(label|y|target|click(ed|s)?|is_?click(ed)?|conver(sion|ted))$/i;
 const ID_NAMES = /(^|_)(id|ids|code|type|category|cat|user|item)$|^(id|user|item|cat|C)_?\d*$/i;
 const TIME_NAMES = /time|date|(^|_)ts$/i;
-const UNIX_TIMES = { from: 1e8, to: 1e10 };
+const UNIX_SECONDS = { from: 1e8, to: 1e10 };
+const UNIX_MILLISECONDS = { from: 1e11, to: 1e13 };
 /** A column of which at least this share of the rows differ names rows and teaches nothing. */
 const UNIQUE_SHARE = 0.95;
 /** Whole numbers with at most so many values are more likely codes than amounts. */
@@ -45,8 +46,8 @@ export async function inferSchema(path: string): Promise<LogSchema> {
   try {
     using engine = await Engine.create(directory, { memoryBytes: MEMORY_BYTES, threads: availableParallelism() });
     const parquet = file.path.endsWith(".parquet");
-    const text = parquet ? { delimiter: ",", quote: '"', header: true } : await sniff(engine, file.path);
-    const found = await describe(engine, file.path, text, parquet);
+    const { dates, ...text } = parquet ? PARQUET : await sniff(engine, file.path);
+    const found = await describe(engine, file.path, text, parquet, dates);
     const columns = propose(found);
     const missing = columns.every((c) => c.kind !== "label") ? "a label" : columns.some(isSparse) ? "" : "categories";
     if (missing === "") return { ...text, columns };
@@ -59,15 +60,34 @@ export async function inferSchema(path: string): Promise<LogSchema> {
 }
 
 type Text = Pick<LogSchema, "delimiter" | "quote" | "header">;
+/** A text, and how it writes dates if that is not ISO 8601, which alone `prepare` reads. */
+type SniffedText = Text & { readonly dates: string | undefined };
 
-async function sniff(engine: Engine, path: string): Promise<Text> {
-  const [[delimiter, quote, header]] = await engine.rows(
-    `SELECT Delimiter, Quote, HasHeader FROM sniff_csv(${quoted(path)})`,
-  );
-  return { delimiter: String(delimiter), quote: quote === "(empty)" ? "" : String(quote), header: header === true };
+const PARQUET: SniffedText = { delimiter: ",", quote: '"', header: true, dates: undefined };
+
+async function sniff(engine: Engine, path: string): Promise<SniffedText> {
+  const query = `SELECT Delimiter, Quote, HasHeader, DateFormat, TimestampFormat FROM sniff_csv(${quoted(path)})`;
+  const [[delimiter, quote, header, dates, times]] = await engine.rows(query).catch((error) => {
+    if (!/sniffing file/.test(messageOf(error))) throw error;
+    throw new HotsetError(`Cannot read ${path}: it is no text with columns, nor named .parquet`, { cause: error });
+  });
+  return {
+    delimiter: String(delimiter),
+    quote: quote === "(empty)" ? "" : String(quote),
+    header: header === true,
+    dates: [dates, times].filter((format) => format !== null).map(String).find((format) =>
+      !format.startsWith("%Y-%m-%d")
+    ),
+  };
 }
 
-async function describe(engine: Engine, path: string, text: Text, parquet: boolean): Promise<Found[]> {
+async function describe(
+  engine: Engine,
+  path: string,
+  text: Text,
+  parquet: boolean,
+  dates: string | undefined,
+): Promise<Found[]> {
   const source = parquet ? `read_parquet(${quoted(path)})` : `read_csv(${quoted(path)}, delim = ` +
     `${quoted(text.delimiter)}, quote = ${quoted(text.quote)}, header = ${text.header}, ignore_errors = true)`;
   await engine.run(`CREATE TABLE sample AS FROM ${source} LIMIT ${SAMPLE_ROWS}`);
@@ -84,7 +104,7 @@ async function describe(engine: Engine, path: string, text: Text, parquet: boole
     );
     found.push({
       name: String(name),
-      type: String(type),
+      type: dates !== undefined && /^(DATE|TIMESTAMP)/.test(String(type)) ? `${type} as ${dates}` : String(type),
       min: min as string | null,
       max: max as string | null,
       distinct: Number(distinct),
@@ -101,10 +121,15 @@ async function describe(engine: Engine, path: string, text: Text, parquet: boole
 function propose(found: readonly Found[]): Column[] {
   const isFlag = ({ min, max, emptyPercent }: Found) =>
     emptyPercent === 0 && [["0", "1"], ["false", "true"]].some(([a, b]) => min === a && max === b);
-  const coarse = found.filter((f) => f.distinct > 1 && f.distinct <= MOST_LABELS && f.emptyPercent === 0)
+  const coarse = found.filter((f) => /^VARCHAR$|INT|DOUBLE|FLOAT|DECIMAL/.test(f.type) && !isList(f))
+    .filter((f) => f.distinct > 1 && f.distinct <= MOST_LABELS && f.emptyPercent === 0)
     .sort((a, b) => a.distinct - b.distinct);
   const label = found.find((f) => isFlag(f) && LABEL_NAMES.test(f.name)) ?? found.find(isFlag) ?? coarse[0];
+  const times = found.filter((f) => f !== label && f.distinct > 1 && timeOf(f) !== undefined);
+  const order = times.find((f) => timeOf(f)!.transform === "clock") ?? times[0];
   return found.map((f) => {
+    if (f === order) return { name: f.name, kind: "time", ...timeOf(f)! };
+    if (times.includes(f)) return otherTime(f, order);
     if (f !== label) return kindOf(f);
     const { name, type, max } = f;
     if (isFlag(f)) return { name, kind: "label", note: "only 0 and 1" };
@@ -112,6 +137,33 @@ function propose(found: readonly Found[]): Column[] {
     if (type === "VARCHAR") return { name, kind: "label", positive: [max!], note };
     return { name, kind: "label", atLeast: Number(max), note };
   });
+}
+
+/** How a column could order the rows; undefined if it does not look as if it held moments. */
+function timeOf(
+  { name, type, min, max, distinct, rows }: Found,
+): { transform: "clock" | "order"; note: string } | undefined {
+  const within = ({ from, to }: typeof UNIX_SECONDS) => Number(min) > from && Number(max) < to;
+  if (/^TIMESTAMP(_\w+| WITH TIME ZONE)?$/.test(type)) return { transform: "clock", note: `${min} to ${max}` };
+  if (type === "DATE") return { transform: "order", note: `${min} to ${max}` };
+  if (!/INT$/.test(type)) return undefined;
+  if (within(UNIX_SECONDS) && (TIME_NAMES.test(name) || distinct > rows / 10)) {
+    return { transform: "clock", note: "unix seconds?" };
+  }
+  if (!within(UNIX_MILLISECONDS) || !TIME_NAMES.test(name)) return undefined;
+  return { transform: "order", note: "unix milliseconds? Their time of day is a feature only if they are in seconds" };
+}
+
+/** One column orders the rows; another one can still tell the time of day. */
+function otherTime(f: Found, order: Found): Column {
+  const { name } = f;
+  const { transform, note } = timeOf(f)!;
+  if (transform === "clock") return { name, kind: "dense", transform, note };
+  return { name, kind: "ignore", note: `${note}; ${order.name} orders the rows` };
+}
+
+function isList({ type }: Found): boolean {
+  return type.endsWith("[]");
 }
 
 function kindOf(f: Found): Column {
@@ -124,6 +176,8 @@ function kindOf(f: Found): Column {
     if (f.distinct >= UNIQUE_SHARE * f.rows) return { name, kind: "ignore", note: `names the row: ${about}` };
     return { name, kind: "sparse", values: f.hex ? "hex" : "text", note: about };
   }
+  if (isList(f)) return { name, kind: "bag", values: "text", separator: "|", note: `lists; ${about}` };
+  if (type === "BOOLEAN") return { name, kind: "sparse", values: "text", note: about };
   const named = ID_NAMES.test(name);
   if (named && f.distinct >= UNIQUE_SHARE * f.rows) return { name, kind: "ignore", note: `names the row: ${about}` };
   if (named) return { name, kind: "sparse", values: "text", note: `named like a code: ${about}` };
@@ -131,13 +185,11 @@ function kindOf(f: Found): Column {
     return { name, kind: "dense", transform: least >= 0 && most > 10 ? "log" : "none", note: `${f.min} to ${f.max}` };
   }
   if (/INT/.test(type)) {
-    if (least > UNIX_TIMES.from && most < UNIX_TIMES.to && (TIME_NAMES.test(name) || f.distinct > f.rows / 10)) {
-      return { name, kind: "time", transform: "clock", note: "unix seconds?" };
-    }
     if (f.distinct <= MOST_CODES || least > most / 2) {
       return { name, kind: "sparse", values: "text", note: `whole numbers that look like codes: ${about}` };
     }
     return { name, kind: "dense", transform: "log", note: `${f.min} to ${f.max}; sparse if these are codes` };
   }
-  return { name, kind: "ignore", note: `of type ${type}` };
+  const hint = / as %/.test(type) ? "; as 2024-05-31 23:59:00 they could order the rows" : "";
+  return { name, kind: "ignore", note: `of type ${type}${hint}` };
 }

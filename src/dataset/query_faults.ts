@@ -31,6 +31,7 @@ export function splitLine(line: string, { delimiter, quote }: Pick<LogSchema, "d
 
 /** What a failed reading means for the user. */
 export function readFailure(path: string, error: unknown): unknown {
+  if (error instanceof HotsetError) return error;
   if (/CSV Parser state machine/.test(messageOf(error))) {
     return new HotsetError(
       `Cannot read ${path}: its lines end now in LF and now in CR LF, or a quote is left open; make them all alike`,

@@ -1,5 +1,5 @@
 /** What is wrong with a row, in the words that all readers use. */
-import type { Column } from "./schema.ts";
+import { type Column, isMoment } from "./schema.ts";
 
 /** The longest line that is read. */
 export const MOST_LINE_BYTES = 2 << 20;
@@ -24,6 +24,7 @@ export function fieldFault(column: Column, raw: string | null): string {
   if (raw === null || raw === "") return `${name} is empty`;
   const shown = JSON.stringify(raw.length > SHOWN_CHARACTERS ? `${raw.slice(0, SHOWN_CHARACTERS)}...` : raw);
   if (kind === "label" && column.atLeast === undefined) return `${name} is ${shown}, neither 0 nor 1`;
-  if (kind === "dense" || kind === "time" || kind === "label") return `${name} is ${shown}, not a finite number`;
+  if (isMoment(column)) return `${name} is ${shown}, neither unix seconds nor a date and time as 2024-05-31 23:59:00`;
+  if (kind === "dense" || kind === "label") return `${name} is ${shown}, not a finite number`;
   return `${name} is ${shown}, not a hexadecimal number of up to 8 digits`;
 }

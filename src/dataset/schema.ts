@@ -7,7 +7,7 @@ const name = z.string().min(1);
 /** How a categorical value is written: any text, or up to 8 hexadecimal digits (an empty field is 0). */
 const values = z.enum(["text", "hex"]).default("text");
 
-/** A number as it is, log(max(x, 0) + 1), the hour of YYMMDDHH over 24, or the UTC time of day of unix seconds, 0 to 1. */
+/** A number as it is, log(max(x, 0) + 1), the hour of YYMMDDHH over 24, or the UTC time of day of a moment, 0 to 1. */
 const transform = z.enum(["log", "none", "hour", "clock"]);
 /** What a person should know about the column; `prepare --infer` says here what it found. */
 const note = z.string().optional();
@@ -21,9 +21,9 @@ const column = z.discriminatedUnion("kind", [
     positive: z.array(z.string()).min(1).optional(),
     atLeast: z.number().optional(),
   }),
-  /** A number; empty is 0. */
+  /** A number, or with `clock` a moment: unix seconds, or a date and time in ISO 8601, UTC unless it says. Empty is 0. */
   z.strictObject({ name, note, kind: z.literal("dense"), transform: transform.default("log") }),
-  /** A number by which all rows are sorted, and a dense feature unless the transform says that it only orders. */
+  /** A moment by which all rows are sorted, and a dense feature unless the transform says that it only orders. */
   z.strictObject({
     name,
     note,
@@ -32,8 +32,8 @@ const column = z.discriminatedUnion("kind", [
   }),
   /** One categorical value. An empty field is a value like any other. */
   z.strictObject({ name, note, kind: z.literal("sparse"), values }),
-  /** Any number of categorical values in one field; an empty field is an empty bag. */
-  z.strictObject({ name, note, kind: z.literal("bag"), values, separator: z.string().min(1) }),
+  /** Any number of categorical values in one field, or in a list of Parquet; an empty field is an empty bag. */
+  z.strictObject({ name, note, kind: z.literal("bag"), values, separator: z.string().min(1).default("|") }),
   /** Left out. */
   z.strictObject({ name, note, kind: z.literal("ignore") }),
 ]);
@@ -103,6 +103,11 @@ export function isSparse(column: Column): column is SparseColumn {
 /** True for columns that become dense features. */
 export function isDense(column: Column): column is DenseColumn {
   return column.kind === "dense" || (column.kind === "time" && column.transform !== "order");
+}
+
+/** True for columns that hold moments: unix seconds, or dates and times. */
+export function isMoment(column: Column): boolean {
+  return column.kind === "time" || (column.kind === "dense" && column.transform === "clock");
 }
 
 /** True if the values of a table are numbers of 32 bits: hexadecimal, or taken into an index range. */

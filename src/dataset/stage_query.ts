@@ -6,7 +6,7 @@ import { type Engine, identifier, numbers, quoted } from "./duckdb.ts";
 import { type InputFile, namesOf } from "./inputs.ts";
 import { countRejects, firstBadRow, firstLine, firstReject, readFailure, splitLine } from "./query_faults.ts";
 import { OTHER_FORMAT, widthFault } from "./row_fault.ts";
-import { type Column, isDense, isSparse, type LogSchema } from "./schema.ts";
+import { type Column, isDense, isMoment, isSparse, type LogSchema } from "./schema.ts";
 import type { StageDirectory } from "./stage_directory.ts";
 import type { StagedLog, StageOptions } from "./staged_log.ts";
 import { ChunkBuffer, type StagedChunk } from "./staged_chunk.ts";
@@ -173,8 +173,9 @@ async function layoutOf(
 ): Promise<Layout> {
   const parquet = path.endsWith(".parquet");
   const label = schema.columns.find((c) => c.kind === "label")!;
+  const types = parquet ? await parquetTypes(engine, path) : undefined;
   let names: string[];
-  if (parquet) names = await parquetColumns(engine, path);
+  if (types !== undefined) names = [...types.keys()];
   else if (schema.header) names = splitLine(await firstLine(engine, path), schema);
   else {
     names = schema.columns.map((c) => c.name);
@@ -192,13 +193,23 @@ async function layoutOf(
     if (found !== 1) {
       throw new HotsetError(`Cannot read ${path}: ${found === 0 ? "no column" : `${found} columns`} named ${name}`);
     }
+    if (isList(types?.get(name)) && kind !== "bag") {
+      throw new HotsetError(
+        `Cannot read ${path}: column ${name} has lists (${types!.get(name)}), and its kind is ${kind}; use kind bag`,
+      );
+    }
   }
   const labelled = names.includes(label.name);
   const field = fieldBuilder(maxIndRange);
   const fields = schema.columns.filter((c) => c.kind !== "ignore").flatMap((column) => {
     const position = names.indexOf(column.name);
     if (position < 0) return field(column, "false");
-    return field(column, parquet ? typedParquet(column) : `c${position}`);
+    const list = isList(types?.get(column.name));
+    return field(
+      column,
+      types === undefined ? `c${position}` : list ? identifier(column.name) : typedParquet(column),
+      list,
+    );
   });
   const kinds = new Map(schema.columns.map((c) => [c.name, c]));
   const columns = names.map((name, i) => `c${i}: ${quoted(csvType(kinds.get(name)))}`).join(", ");
@@ -217,7 +228,12 @@ function csvType(column: Column | undefined): string {
   if (column?.kind === "label") {
     return column.positive !== undefined ? "VARCHAR" : column.atLeast !== undefined ? "DOUBLE" : "BOOLEAN";
   }
-  return column?.kind === "dense" || column?.kind === "time" ? "DOUBLE" : "VARCHAR";
+  return column?.kind === "dense" && !isMoment(column) ? "DOUBLE" : "VARCHAR";
+}
+
+/** True for Parquet columns of lists. */
+function isList(type: string | undefined): boolean {
+  return type?.endsWith("[]") ?? false;
 }
 
 /** A Parquet column in the type that CSV fields of its kind have; what does not fit becomes a value that is not good. */
@@ -229,28 +245,37 @@ function typedParquet(column: Column): string {
   return `${raw}::VARCHAR`;
 }
 
-/** Makes fields, numbering dense and sparse ones from 0. */
-function fieldBuilder(maxIndRange: number | undefined): (column: Column, raw: string) => Field[] {
+/** Makes fields of text, numbers or lists, numbering dense and sparse ones from 0. */
+function fieldBuilder(maxIndRange: number | undefined): (column: Column, raw: string, list?: boolean) => Field[] {
   let dense = 0;
   let sparse = 0;
-  return (column, raw) => {
+  return (column, raw, list = false) => {
     if (isSparse(column)) {
       const staged = `t${sparse++}`;
       const key = (text: string) => categoricalKey(column.values, text, maxIndRange);
       if (column.kind === "sparse") return [{ column, staged, raw, value: key(raw), good: `${key(raw)} IS NOT NULL` }];
-      const split = `CASE WHEN ${raw} IS NULL THEN [] ELSE string_split(${raw}, ${quoted(column.separator)}) END`;
-      const value = `list_transform(${split}, lambda v: ${key("nullif(v, '')")})`;
+      const items = list ? `${raw}::VARCHAR[]` : `string_split(${raw}, ${quoted(column.separator)})`;
+      const value = `list_transform(CASE WHEN ${raw} IS NULL THEN [] ELSE ${items} END, lambda v: ${
+        key("nullif(v, '')")
+      })`;
       return [{ column, staged, raw, value, good: `len(${value}) = list_count(${value})` }];
     }
     if (column.kind === "dense" || column.kind === "time") {
-      const value = `coalesce(TRY_CAST(${transformed(column.transform, raw)} AS FLOAT), 0)`;
-      const finite = `coalesce(abs(${raw}) <= 3.4e38, true)`;
+      const number = isMoment(column) ? secondsOf(raw) : raw;
+      const value = `coalesce(TRY_CAST(${transformed(column.transform, number)} AS FLOAT), 0)`;
+      const finite = `coalesce(abs(${number}) <= 3.4e38, true)`;
       if (column.kind === "dense") return [{ column, staged: `d${dense++}`, raw, value, good: finite }];
-      const moment = { column, staged: "moment", raw, value: raw, good: `${raw} IS NOT NULL AND ${finite}` };
+      const moment = { column, staged: "moment", raw, value: number, good: `${raw} IS NOT NULL AND ${finite}` };
       return isDense(column) ? [moment, { column, staged: `d${dense++}`, raw, value, good: "true" }] : [moment];
     }
     return [{ column, staged: "label", raw, ...labelled(column, raw) }];
   };
+}
+
+/** SQL of the unix seconds that a text stands for: NaN if it stands for none, NULL without one. */
+function secondsOf(text: string): string {
+  return `CASE WHEN ${text} IS NOT NULL THEN ` +
+    `coalesce(TRY_CAST(${text} AS DOUBLE), epoch(TRY_CAST(${text} AS TIMESTAMPTZ)), 'nan') END`;
 }
 
 /** SQL of a dense value. */
@@ -283,9 +308,11 @@ function categoricalKey(values: "text" | "hex", text: string, maxIndRange: numbe
   return maxIndRange === undefined ? filled : `(md5_number_lower(${filled}) % ${maxIndRange})::UINTEGER`;
 }
 
-async function parquetColumns(engine: Engine, path: string): Promise<string[]> {
+/** The types of the columns, by name. */
+async function parquetTypes(engine: Engine, path: string): Promise<Map<string, string>> {
   try {
-    return (await engine.rows(`DESCRIBE FROM read_parquet(${quoted(path)})`)).map(([name]) => String(name));
+    const rows = await engine.rows(`DESCRIBE FROM read_parquet(${quoted(path)})`);
+    return new Map(rows.map(([name, type]) => [String(name), String(type)]));
   } catch (error) {
     throw readFailure(path, error);
   }

@@ -10,6 +10,8 @@ import { WholeFile } from "./whole_file.ts";
 /** The most bytes of a header: what the format's own library takes. */
 const MOST_HEADER_BYTES = 100_000_000;
 const LENGTH_BYTES = 8;
+/** The first four bytes of a zip archive. */
+const ZIP = 0x04034b50n;
 const METADATA = "__metadata__";
 const DTYPE_BYTES = {
   ...{ BOOL: 1, U8: 1, I8: 1, F8_E4M3: 1, F8_E5M2: 1, I16: 2, U16: 2, F16: 2, BF16: 2 },
@@ -113,7 +115,12 @@ export class SafetensorsReader implements Disposable {
       const length = new BigUint64Array(1);
       this.#reader.read(0, new Uint8Array(length.buffer));
       if (length[0] > MOST_HEADER_BYTES || Number(length[0]) > file!.size - LENGTH_BYTES) {
-        fail(`it names a header of ${length[0]} bytes; it is cut off or not a safetensors file`);
+        const isZip = (length[0] & 0xffffffffn) === ZIP;
+        fail(
+          isZip
+            ? "it is a zip archive, as torch.save writes; save the tensors with safetensors.torch.save_file"
+            : "it is not a safetensors file, or cut off",
+        );
       }
       const header = new Uint8Array(Number(length[0]));
       this.#reader.read(LENGTH_BYTES, header);

@@ -26,6 +26,7 @@ Deno.test("a run is exported and imported, and scores the same", async () => {
 
 Deno.test("what cannot be exported or imported is an error of one line", async () => {
   using place = new Workplace();
+  place.write("log.csv", "click,price,city\n0,1,Oslo\n");
   place.write("pickle.pt", "PK\x03\x04 archive/data.pkl of something");
   const cases: [1 | 2, string[], RegExp][] = [
     [2, ["export", "run", "--out", "a"], /required option '--format <name>'/],
@@ -35,7 +36,12 @@ Deno.test("what cannot be exported or imported is an error of one line", async (
     [
       1,
       ["import", "pickle.pt", "--data", "d", "--out", "b"],
-      /^Cannot read pickle\.pt: it names a header of \d+ bytes/,
+      /^Cannot read pickle\.pt: it is a zip archive, as torch\.save writes; save the tensors with safetensors/,
+    ],
+    [
+      1,
+      ["import", "log.csv", "--data", "d", "--out", "b"],
+      /^Cannot read log\.csv: it is not a safetensors file, or cut off$/,
     ],
     [1, ["import", "absent", "--data", "d", "--out", "b"], /^Cannot read absent: there is no such file$/],
   ];

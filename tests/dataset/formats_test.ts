@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { gunzipSync } from "node:zlib";
+import { DuckDBInstance } from "@duckdb/node-api";
 import { zipSync } from "fflate";
 import type { Dataset } from "../../src/dataset/dataset.ts";
 import type { Format } from "../../src/dataset/formats.ts";
@@ -182,6 +183,117 @@ Deno.test("infer: a proposed schema reads the file it was made from", async () =
       directory.join("numbers.csv")
     }: no column looks like categories; write one by hand`,
   });
+});
+
+const NEWS = JSON.stringify({
+  columns: [
+    { name: "click", kind: "label" },
+    { name: "when", kind: "time" },
+    { name: "joined", kind: "dense", transform: "clock" },
+    { name: "user", kind: "sparse" },
+    { name: "seen", kind: "bag" },
+  ],
+});
+
+/** Writes a Parquet file of what a query gives. */
+async function writeParquet(path: string, query: string): Promise<string> {
+  const instance = await DuckDBInstance.create();
+  const connection = await instance.connect();
+  await connection.run(`COPY (${query}) TO '${path}' (FORMAT parquet)`);
+  connection.closeSync();
+  instance.closeSync();
+  return path;
+}
+
+Deno.test("dates and times are as good as unix seconds, as text and as Parquet's own types", async () => {
+  using directory = new TemporaryDirectory();
+  const schema = directory.write("schema.json", NEWS);
+  const day = 86400, first = Date.UTC(2024, 0, 1) / 1000;
+  const rows = (times: string[], joined: string[]) =>
+    `click,when,joined,user,seen\n1,${times[0]},${joined[0]},b,x|y\n0,${times[1]},${joined[1]},a,\n1,${times[2]},${
+      joined[2]
+    },a,y\n`;
+  const contents = async (input: string) => {
+    const dataset = await prepare(directory, "csv", input, { schema });
+    return [labelsOf(dataset, "train"), denseOf(dataset, "train"), idsOf(dataset, "train")];
+  };
+  const seconds = [first + day + 0.75 * day, first + 0.5 * day, first + day].map(String);
+  const expected = await contents(directory.write("unix.csv", rows(seconds, [`${first}`, "", `${0.25 * day}`])));
+  assert.deepEqual(expected.slice(0, 2), [[0, 1, 1], [[0.5, 0], [0, 0.25], [0.75, 0]]]);
+  const times = ["2024-01-02T18:00:00Z", "2024-01-01 14:00:00+02:00", "2024-01-02"];
+  const joined = ["2024-01-01", "", "1970-01-01 06:00:00.000"];
+  assert.deepEqual(await contents(directory.write("iso.csv", rows(times, joined))), expected);
+  const values = times.map((time, i) =>
+    `(${Number(i !== 1)}, TIMESTAMPTZ '${time}${i === 2 ? " 00:00:00Z" : ""}', ` +
+    `${joined[i] === "" ? "NULL" : `TIMESTAMP '${joined[i]}'`}, '${"baa"[i]}', ${["['x', 'y']", "NULL", "['y']"][i]})`
+  );
+  const query = `FROM (VALUES ${values.join(", ")}) AS t(click, "when", joined, "user", seen)`;
+  assert.deepEqual(await contents(await writeParquet(directory.join("types.parquet"), query)), expected);
+  await assert.rejects(contents(directory.write("bad.csv", rows([times[0], "yesterday", times[2]], joined))), {
+    name: "HotsetError",
+    message: `Cannot read ${
+      directory.join("bad.csv")
+    }: line 3: when is "yesterday", neither unix seconds nor a date and time as 2024-05-31 23:59:00`,
+  });
+});
+
+Deno.test("lists of Parquet are bags, whatever they hold, and nothing else", async () => {
+  using directory = new TemporaryDirectory();
+  const columns = (kind: string) => [{ name: "y", kind: "label" }, { name: "a", kind }, { name: "b", kind: "sparse" }];
+  const schema = (kind: string) => directory.write("schema.json", JSON.stringify({ columns: columns(kind) }));
+  const query =
+    "FROM (VALUES (true, [7, 7, 12], 0), (false, [], 0), (true, NULL, 0), (true, [12, NULL], 0)) AS t(y, a, b)";
+  const parquet = await writeParquet(directory.join("lists.parquet"), query);
+  const dataset = await prepare(directory, "parquet", parquet, { schema: schema("bag") });
+  assert.deepEqual(idsOf(dataset, "train").map(([a]) => a), [[2, 2, 1], [], [], [1, 3]]);
+  for (const kind of ["sparse", "dense"]) {
+    await assert.rejects(prepare(directory, "parquet", parquet, { schema: schema(kind) }), {
+      name: "HotsetError",
+      message: `Cannot read ${parquet}: column a has lists (INTEGER[]), and its kind is ${kind}; use kind bag`,
+    });
+  }
+});
+
+Deno.test("infer: what is no text is refused, and dates in other forms are told of", async () => {
+  using directory = new TemporaryDirectory();
+  const binary = directory.write("noise.csv", Uint8Array.from({ length: 3000 }, (_, i) => (i * i * 7919) >> 3));
+  await assert.rejects(inferSchema(binary), {
+    name: "HotsetError",
+    message: `Cannot read ${binary}: it is no text with columns, nor named .parquet`,
+  });
+  const lines = Array.from(
+    { length: 300 },
+    (_, i) => `${i % 2},u${i % 9},${String(1 + i % 28).padStart(2, "0")}.06.2024\n`,
+  );
+  const schema = await inferSchema(directory.write("log.csv", `click,user,day\n${lines.join("")}`));
+  assert.deepEqual(schema.columns[2], {
+    name: "day",
+    kind: "ignore",
+    note: "of type DATE as %d.%m.%Y; as 2024-05-31 23:59:00 they could order the rows",
+  });
+});
+
+Deno.test("infer: types of Parquet become their kinds", async () => {
+  using directory = new TemporaryDirectory();
+  const query = "SELECT i % 3 = 0 AS bought, TIMESTAMPTZ '2024-01-01 00:00:00Z' + to_minutes(i) AS seen_at, " +
+    "DATE '2024-01-01' + (i // 100)::INTEGER AS day, [i % 7, i % 5] AS items, i % 2 = 0 AS mobile, 1700000000000 + i " +
+    "AS event_time FROM range(500) AS t(i)";
+  const parquet = await writeParquet(directory.join("log.parquet"), query);
+  const schema = await inferSchema(parquet);
+  assert.deepEqual(
+    schema.columns.map((column) => [column.name, column.kind, "transform" in column ? column.transform : undefined]),
+    [
+      ["bought", "label", undefined],
+      ["seen_at", "time", "clock"],
+      ["day", "ignore", undefined],
+      ["items", "bag", undefined],
+      ["mobile", "sparse", undefined],
+      ["event_time", "ignore", undefined],
+    ],
+  );
+  const file = directory.write("schema.json", JSON.stringify(schema));
+  const dataset = await prepare(directory, "parquet", parquet, { schema: file });
+  assert.deepEqual([tables(dataset), dataset.body.dense], [[8, 3], ["seen_at"]]);
 });
 
 Deno.test({

@@ -48,7 +48,7 @@ export function openLibraries(kind: CudaDeviceKind, emulated: EmulatedOptions): 
     checkedCudart(runtime).cudaGetDeviceCount(new Int32Array(1));
   } catch (error) {
     const hint = "Install or update NVIDIA's driver until nvidia-smi lists the GPU";
-    throw new HotsetError(`Cannot use CUDA: ${messageOf(error)}. ${hint}. ${WITHOUT_GPU}`, { cause: error });
+    throw new HotsetError(`Cannot use CUDA: ${messageOf(error)}\n${hint}. ${WITHOUT_GPU}`, { cause: error });
   }
   const [driver, blas] = [opened(openCuda), opened(openCublas)];
   return checkedLibraries(runtime, driver, blas, () => opened(openCudnn), () => opened(openNccl), undefined);
