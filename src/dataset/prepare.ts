@@ -148,8 +148,8 @@ export interface EncodeOptions extends ReadOptions {
 }
 
 /**
- * Encodes new rows with the dictionary of an existing dataset, all into the test split of a new one. The label column
- * may be missing: then `labelled` is false and all labels are 0.
+ * Encodes new rows with the dictionary of an existing dataset, all into the test split of a new one, in the order of the
+ * inputs. The label column may be missing: then `labelled` is false and all labels are 0.
  */
 export async function encodeWith(
   dataset: Dataset,

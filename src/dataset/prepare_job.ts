@@ -129,15 +129,15 @@ export class PrepareJob implements Disposable {
     return new PrepareJob(writer, stage, options, engine);
   }
 
-  /** Reads and checks files. With `unlabelled` they need no label. */
+  /** Reads and checks files. With `toScore` they need no label and keep their order. */
   async stageLog(
     name: string,
     files: readonly InputFile[],
-    unlabelled: boolean,
+    toScore: boolean,
     onProgress: (fraction: number) => void,
   ): Promise<StagedLog> {
     const { format, schema, maxIndRange, onBadRow = "fail" } = this.#options;
-    const options = { name, onBadRow, maxIndRange, unlabelled, onProgress };
+    const options = { name, onBadRow, maxIndRange, toScore, onProgress };
     if (this.#engine !== undefined) return await stageQuery(this.#engine, schema, files, this.#stage, options);
     return await stageChunks(format as ChunkFormat, files, this.#stage, this.#pool!, this.#team, options);
   }

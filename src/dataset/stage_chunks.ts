@@ -87,7 +87,7 @@ async function findTasks(
       throw new HotsetError(`Cannot read ${file.path}: format ${format} has no Parquet files; use format parquet`);
     }
     if (format === "criteo") {
-      const hasLabel = !options.unlabelled || !lacksLabel(await firstLine(file.path));
+      const hasLabel = !options.toScore || !lacksLabel(await firstLine(file.path));
       labelled &&= hasLabel;
       tasks.push(...criteoTasks(file, stage.path(label), hasLabel, options));
     } else {

@@ -80,7 +80,7 @@ export async function stageQuery(
     );
   }
   let numbered = `SELECT row_number() OVER () - 1 AS row, * FROM read_parquet([${parquet.map(quoted).join(", ")}])`;
-  if (schema.columns.some((c) => c.kind === "time")) {
+  if (!options.toScore && schema.columns.some((c) => c.kind === "time")) {
     const sorted = stage.path(`${name}.sorted.parquet`);
     await stage.step(`${name}.sorted`, async () => {
       await engine.run(
@@ -169,7 +169,7 @@ async function layoutOf(
   engine: Engine,
   path: string,
   schema: LogSchema,
-  { maxIndRange, unlabelled, onBadRow }: StageOptions,
+  { maxIndRange, toScore, onBadRow }: StageOptions,
 ): Promise<Layout> {
   const parquet = path.endsWith(".parquet");
   const label = schema.columns.find((c) => c.kind === "label")!;
@@ -181,14 +181,14 @@ async function layoutOf(
     names = schema.columns.map((c) => c.name);
     const first = await firstLine(engine, path);
     const width = splitLine(first, schema).length;
-    if (unlabelled && width === names.length - 1) names = names.filter((n) => n !== label.name);
+    if (toScore && width === names.length - 1) names = names.filter((n) => n !== label.name);
     else if (onBadRow === "fail" && first !== "" && width !== names.length) {
       // Found in a whole file of another format, all its rows would be collected first.
       throw new HotsetError(`Cannot read ${path}: line 1: ${widthFault(width, names.length)}; ${OTHER_FORMAT}`);
     }
   }
   for (const { name, kind } of schema.columns) {
-    if (kind === "ignore" || (unlabelled && kind === "label")) continue;
+    if (kind === "ignore" || (toScore && kind === "label")) continue;
     const found = names.filter((n) => n === name).length;
     if (found !== 1) {
       throw new HotsetError(`Cannot read ${path}: ${found === 0 ? "no column" : `${found} columns`} named ${name}`);

@@ -21,7 +21,7 @@ export interface StageOptions {
   readonly onBadRow: BadRowPolicy;
   /** Categorical values are taken modulo this number, which bounds the rows of a table. */
   readonly maxIndRange: number | undefined;
-  /** Accept a missing label column. */
-  readonly unlabelled: boolean;
+  /** The label column may be missing, and rows stay in the order of the files: no column of kind `time` sorts them. */
+  readonly toScore: boolean;
   readonly onProgress?: ((fraction: number) => void) | undefined;
 }

@@ -220,6 +220,18 @@ Deno.test("encodeWith: text values and bags come back from the dictionary", asyn
   assert.equal(encoded.labelled, false);
 });
 
+Deno.test("encodeWith: rows keep the order of their files, whatever their time", async () => {
+  using directory = new TemporaryDirectory();
+  const columns = [{ name: "y", kind: "label" }, { name: "user", kind: "sparse" }, { name: "when", kind: "time" }];
+  const schema = directory.write("schema.json", JSON.stringify({ columns }));
+  const input = directory.write("log.csv", "y,user,when\n0,b,30\n1,a,20\n1,b,10\n");
+  const options = { inputs: [input], format: "csv", schema, ...ALL_TRAIN } as const;
+  const dataset = await prepareDataset({ ...options, out: directory.join("out") });
+  assert.deepEqual(labelsOf(dataset, "train"), [1, 1, 0]);
+  const { dataset: encoded } = await encodeWith(dataset, [input], { out: directory.join("encoded") });
+  assert.deepEqual([labelsOf(encoded, "test"), idsOf(encoded, "test").flat(2)], [[0, 1, 1], [1, 2, 1]]);
+});
+
 Deno.test("Parquet and zstd inputs give what the same rows in CSV give", async () => {
   using directory = new TemporaryDirectory();
   const schema = directory.write("schema.json", SHOP);
