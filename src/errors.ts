@@ -19,7 +19,9 @@ export class UsageError extends HotsetError {
   override readonly exitCode = 2;
 }
 
-/** The text of anything that was thrown. */
+/** The text of anything that was thrown. Of a system's error it is the reason alone: the context names call and path. */
 export function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
+  if (!(error instanceof Error)) return String(error);
+  // "File exists (os error 17): open 'a'", as Deno has it, and "EEXIST: file already exists, open 'a'", as Node does.
+  return error.message.replace(/ \(os error \d+\)(: [^]*)?$/, "").replace(/^E[A-Z0-9]+: ([^]*?), \w+( '[^]*')?$/, "$1");
 }

@@ -50,6 +50,7 @@ const FOUNDATION = [
   "src/random.ts",
   "src/team.ts",
   "src/team_writer.ts",
+  "src/whole_file.ts",
   "src/report/format.ts",
 ];
 const CONTRACT = ["src/backend/backend.ts", "src/backend/host_memory.ts"];

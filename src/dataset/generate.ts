@@ -1,11 +1,13 @@
 /** Generated data: as a raw log in the Criteo format, or straight as a dataset. */
-import { ArtifactFile, ArtifactWriter } from "../artifact_writer.ts";
-import { UsageError } from "../errors.ts";
+import { existsSync } from "node:fs";
+import { ArtifactWriter } from "../artifact_writer.ts";
+import { HotsetError, UsageError } from "../errors.ts";
 import { mix } from "../random.ts";
 import { BlockRing } from "./block_ring.ts";
 import { BLOCK_SAMPLES, type ClickBlock, ClickModel, type ClickModelOptions } from "./click_model.ts";
 import { COUNTS_FILE, Dataset, type DatasetBody, type Split, splitFiles, SPLITS } from "./dataset.ts";
 import { type Fractions, splitSizes } from "./prepare.ts";
+import { WholeFile } from "../whole_file.ts";
 import { schemaOf } from "./formats.ts";
 import { isDense, isSparse } from "./schema.ts";
 
@@ -29,13 +31,16 @@ export type BestAuc = Partial<Record<Split, number>>;
 export function writeCriteoLog(path: string, options: GenerateOptions): BestAuc {
   if (options.shape === "avazu") throw new UsageError("Cannot write a raw log in the shape of avazu, only a dataset");
   if (/\.(gz|zst)$/.test(path)) throw new UsageError(`Cannot write ${path}: raw logs are written as plain text`);
-  using file = new ArtifactFile(path);
+  if (existsSync(path)) throw new HotsetError(`Cannot write ${path}: it is there already`);
+  using file = new WholeFile(path);
   const lines = new LineBuffer();
-  return generate(new ClickModel(options), options, (block, from, to) => {
+  const bestAuc = generate(new ClickModel(options), options, (block, from, to) => {
     lines.clear();
     for (let s = from; s < to; s++) lines.add(block, s);
     file.append(lines.bytes);
   });
+  file.commit();
+  return bestAuc;
 }
 
 /** How a generated dataset is made. */

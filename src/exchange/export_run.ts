@@ -12,7 +12,7 @@ import type { WeightFile, WeightReader } from "../train/checkpoint/weights.ts";
 import { type DlrmTensor, dlrmTensors, elementsOf } from "./dlrm_tensors.ts";
 import { onnxModel, type PlacedTensor } from "./onnx.ts";
 import { SafetensorsWriter } from "./safetensors.ts";
-import { WholeFile } from "./whole_file.ts";
+import { WholeFile } from "../whole_file.ts";
 
 /** Formats that a model is exported to. */
 export const EXPORT_FORMATS = ["safetensors", "onnx"] as const;

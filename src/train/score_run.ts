@@ -6,6 +6,7 @@ import type { ReadOptions } from "../dataset/prepare_job.ts";
 import { HotsetError, messageOf } from "../errors.ts";
 import { SplitBatches } from "../layout/split_batches.ts";
 import { planModel } from "../model/shape.ts";
+import { WholeFile } from "../whole_file.ts";
 import type { Checkpoint } from "./checkpoint/checkpoint.ts";
 import { type Scores, scoreSplit } from "./evaluate.ts";
 import type { EvaluationEvent, Report } from "./events.ts";
@@ -75,29 +76,31 @@ export type ScoreFormat = "csv" | "json";
 
 /** Writes probabilities to a file, whole or not at all, or to stdout. Throws HotsetError when they cannot be written. */
 export function writeScores(probabilities: Float32Array, file: string | undefined, format: ScoreFormat): void {
+  if (file !== undefined) {
+    using target = new WholeFile(file);
+    for (const part of scoreLines(probabilities, format)) target.append(part);
+    return target.commit();
+  }
+  try {
+    for (const part of scoreLines(probabilities, format)) {
+      for (let done = 0; done < part.length;) done += Deno.stdout.writeSync(part.subarray(done));
+    }
+  } catch (error) {
+    if (error instanceof Deno.errors.BrokenPipe) return; // the reader has seen enough
+    throw new HotsetError(`Cannot write the scores: ${messageOf(error)}`, { cause: error });
+  }
+}
+
+/** The text of scores, a part at a time. */
+function* scoreLines(probabilities: Float32Array, format: ScoreFormat): Generator<Uint8Array<ArrayBuffer>> {
+  const encoder = new TextEncoder();
   const line = format === "csv"
     ? (row: number, probability: string) => `${row},${probability}\n`
     : (row: number, probability: string) => `{"event":"score","row":${row},"probability":${probability}}\n`;
-  const encoder = new TextEncoder();
-  const temporary = file === undefined ? undefined : `${file}.partial`;
-  try {
-    using target = temporary === undefined
-      ? undefined
-      : Deno.openSync(temporary, { write: true, create: true, truncate: true });
-    const sink = target ?? Deno.stdout;
-    const write = (text: string) => {
-      const bytes = encoder.encode(text);
-      for (let done = 0; done < bytes.length;) done += sink.writeSync(bytes.subarray(done));
-    };
-    if (format === "csv") write("row,probability\n");
-    for (let first = 0; first < probabilities.length; first += LINES_AT_ONCE) {
-      const part = Array.from(probabilities.subarray(first, first + LINES_AT_ONCE));
-      write(part.map((probability, i) => line(first + i, probability.toPrecision(7))).join(""));
-    }
-    if (file !== undefined) Deno.renameSync(temporary!, file);
-  } catch (error) {
-    if (file === undefined && error instanceof Deno.errors.BrokenPipe) return; // the reader has seen enough
-    throw new HotsetError(`Cannot write ${file ?? "the scores"}: ${messageOf(error)}`, { cause: error });
+  if (format === "csv") yield encoder.encode("row,probability\n");
+  for (let first = 0; first < probabilities.length; first += LINES_AT_ONCE) {
+    const part = Array.from(probabilities.subarray(first, first + LINES_AT_ONCE));
+    yield encoder.encode(part.map((probability, i) => line(first + i, probability.toPrecision(7))).join(""));
   }
 }
 

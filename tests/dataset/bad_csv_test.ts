@@ -125,7 +125,7 @@ for (const format of ["criteo", "csv"] as const) {
     const message = await failureIn(NO_SPACE, "dataset/prepare.ts", "prepareDataset", [options]);
     const name = message.replaceAll(directory.path, "").replace(/\.stage-\w+/, ".stage-");
     const expected = format === "criteo"
-      ? "HotsetError: Cannot write /.out.stage-/log.0.0.0.rows: File too large (os error 27)"
+      ? "HotsetError: Cannot write /.out.stage-/log.0.0.0.rows: File too large"
       : "HotsetError: Cannot write /.out.stage-/log.0.parquet.partial: File too large";
     assert.equal(name, expected);
     assert.deepEqual([...Deno.readDirSync(directory.path)].filter(({ name }) => name.includes("out")), []);
@@ -137,7 +137,7 @@ Deno.test("a disk that takes no more: generate says so, ends its threads and lea
   const options = { samples: 400_000, seed: 1, scale: 1000, fractions: { validation: 0, test: 0 } };
   const out = directory.join("out");
   const message = await failureIn(NO_SPACE, "dataset/generate.ts", "generateDataset", [out, options]);
-  assert.match(message, /^HotsetError: Cannot write .*\/train\.\w+\.\w+: File too large \(os error 27\)$/);
+  assert.match(message, /^HotsetError: Cannot write .*\/train\.\w+\.\w+: File too large$/);
   assert.deepEqual([...Deno.readDirSync(directory.path)], []);
 });
 
@@ -159,6 +159,6 @@ Deno.test({
     Deno.mkdirSync(directory.join("closed"), { mode: 0o500 });
     const out = directory.join("closed/out");
     const closed = await failure({ ...options, out });
-    assert.ok(closed.startsWith(`HotsetError: Cannot write dataset ${out}: Permission denied (os error 13)`), closed);
+    assert.ok(closed.startsWith(`HotsetError: Cannot write dataset ${out}: Permission denied`), closed);
   },
 });

@@ -107,6 +107,6 @@ Deno.test("writeProfileReport() refuses another dataset's profile and a file tha
   assert.throws(() => writeProfileReport(profile, other, folder.join("r.html")), /it was not made from dataset/);
   assert.throws(
     () => writeProfileReport(profile, dataset, folder.join("one", "manifest.json", "r.html")),
-    /^HotsetError: Cannot write the report .*r\.html: /,
+    /^HotsetError: Cannot write .*r\.html: /,
   );
 });

@@ -1,6 +1,5 @@
 /** The frame of a report: one HTML file with everything inside, for screens light and dark, phones and paper. */
-import { basename, dirname, join } from "node:path";
-import { HotsetError, messageOf } from "../../errors.ts";
+import { WholeFile } from "../../whole_file.ts";
 
 /** What a page shows. All members but the title and the tiles are HTML. */
 export interface Page {
@@ -149,12 +148,7 @@ ${sections.map(section).join("\n")}
 
 /** Writes a page, whole or not at all. Throws HotsetError if the file cannot be written. */
 export function writePage(file: string, page: Page): void {
-  const temporary = join(dirname(file), `.${basename(file)}.partial`);
-  try {
-    Deno.mkdirSync(dirname(file), { recursive: true });
-    Deno.writeTextFileSync(temporary, pageHtml(page));
-    Deno.renameSync(temporary, file);
-  } catch (error) {
-    throw new HotsetError(`Cannot write the report ${file}: ${messageOf(error)}`, { cause: error });
-  }
+  using target = new WholeFile(file);
+  target.append(new TextEncoder().encode(pageHtml(page)));
+  target.commit();
 }

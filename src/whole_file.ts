@@ -1,7 +1,7 @@
 /** A file that appears under its name when it is complete, or not at all. */
 import { rmSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
-import { HotsetError, messageOf } from "../errors.ts";
+import { HotsetError, messageOf } from "./errors.ts";
 
 const ZEROS = new Uint8Array(4096);
 
@@ -13,16 +13,19 @@ export class WholeFile implements Disposable {
   readonly #temporary: string;
   #file: Deno.FsFile | undefined;
 
-  /** Begins a file that will replace what is at `path`. Throws HotsetError where none can be written. */
+  /** Begins a file that will replace what is at `path`, whose folder is made if it is not there. Throws HotsetError where none can be written. */
   constructor(path: string) {
     this.#path = path;
     this.#temporary = join(dirname(path), `.${basename(path)}.partial-${Deno.pid}`);
     try {
-      if (Deno.lstatSync(path).isDirectory) throw new HotsetError(`Cannot write ${path}: a directory is there`);
+      const { isFile, isSymlink, isDirectory } = Deno.lstatSync(path);
+      if (isDirectory) throw new HotsetError(`Cannot write ${path}: a directory is there`);
+      if (!isFile && !isSymlink) throw new HotsetError(`Cannot write ${path}: it is no file`);
     } catch (error) {
       if (!(error instanceof Deno.errors.NotFound)) throw this.#failure(error);
     }
     try {
+      Deno.mkdirSync(dirname(path), { recursive: true });
       this.#file = Deno.openSync(this.#temporary, { write: true, create: true, truncate: true });
     } catch (error) {
       throw this.#failure(error);
