@@ -594,11 +594,11 @@ for (const option of program.commands.find((command) => command.name() === "trai
 withCommon(program.command("evaluate"))
   .description("Metrics of a run's best checkpoint.")
   .argument("<run>", "directory made by train")
-  .argument("[dataset]", "another dataset with the same dictionary")
-  .addHelpText("after", "\nExample: hotset evaluate hotset/run-1")
-  .action((directory: string, dataset: string | undefined, flags: Common) =>
+  .argument("[input...]", "raw files with labels, or another dataset with the same dictionary (default: the run's own)")
+  .addHelpText("after", "\nExample: hotset evaluate hotset/run-1 day_2.tsv")
+  .action((directory: string, inputs: string[], flags: Common) =>
     run(flags, async (report) => {
-      const events = await hotset.evaluateRun(directory, dataset, report);
+      const events = await hotset.evaluateRun(directory, inputs, report);
       if (!flags.json) console.log(hotset.evaluationTable(events));
     })
   );

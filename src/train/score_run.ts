@@ -1,5 +1,6 @@
 /** Uses a trained run: its metrics on a dataset, and scores for new rows. */
 import { join } from "node:path";
+import { isArtifact } from "../artifact.ts";
 import { Dataset, type Split, SPLITS } from "../dataset/dataset.ts";
 import { encodeWith } from "../dataset/prepare.ts";
 import type { ReadOptions } from "../dataset/prepare_job.ts";
@@ -12,8 +13,7 @@ import { type Scores, scoreSplit } from "./evaluate.ts";
 import type { EvaluationEvent, Report } from "./events.ts";
 import { metricsOf } from "./metrics.ts";
 import { openRanks } from "./placement.ts";
-import { openBest } from "./run.ts";
-import { readRun } from "./run_record.ts";
+import { openTrained } from "./trained_run.ts";
 
 /** Samples scored at a time. */
 const BATCH_SAMPLES = 2048;
@@ -21,30 +21,43 @@ const BATCH_SAMPLES = 2048;
 const LINES_AT_ONCE = 65_536;
 
 /**
- * Metrics of a run's best checkpoint on the validation and test splits of its dataset, or of another dataset with the
- * same tables. Throws HotsetError if there is nothing to score.
+ * Metrics of a run's best checkpoint on the validation and test splits of its dataset; or of another dataset with the
+ * same dictionary; or on raw rows, which become a test split. Throws HotsetError if there is nothing to score.
  */
-export async function evaluateRun(
-  run: string,
-  dataset: string | undefined,
-  report: Report,
-): Promise<EvaluationEvent[]> {
-  const record = readRun(run);
-  const checkpoint = openBest(run);
-  const data = Dataset.open(dataset ?? record.dataset);
+export async function evaluateRun(run: string, inputs: readonly string[], report: Report): Promise<EvaluationEvent[]> {
+  const { checkpoint, dataset: trained } = openTrained(run, "evaluate");
+  if (inputs.length === 0) return await evaluate(checkpoint, trained, run, report);
+  if (!isArtifact(inputs[0])) {
+    return await withEncoded(trained, inputs, {}, report, ({ dataset, labelled }) => {
+      if (labelled) return evaluate(checkpoint, dataset, run, report);
+      throw new HotsetError(`Cannot evaluate ${run}: ${inputs.join(", ")} has no label`);
+    });
+  }
+  if (inputs.length > 1) throw new HotsetError(`Cannot evaluate ${run}: ${inputs[1]} is one dataset too many`);
+  const dataset = Dataset.open(inputs[0]);
+  if (dataset.valuesId !== trained.valuesId) {
+    throw new HotsetError(
+      `Cannot evaluate ${run}: dataset ${
+        inputs[0]
+      } has a dictionary of its own, so its ids mean other values; name its ` +
+        `raw files instead`,
+    );
+  }
+  return await evaluate(checkpoint, dataset, run, report);
+}
+
+async function evaluate(checkpoint: Checkpoint, dataset: Dataset, run: string, report: Report) {
   const events: EvaluationEvent[] = [];
   for (const split of SPLITS) {
-    if (split === "train" || data.samples(split) === 0) continue;
-    const { logits, labels } = await scoreWith(checkpoint, data, split, report);
+    if (split === "train" || dataset.samples(split) === 0) continue;
+    const { logits, labels } = await scoreWith(checkpoint, dataset, split, report);
     const { epoch, step } = checkpoint.body.state;
     const event: EvaluationEvent = { event: "evaluation", split, epoch, step, ...metricsOf(logits, labels) };
     report(event);
     events.push(event);
   }
-  if (events.length === 0) {
-    throw new HotsetError(`Cannot evaluate ${run}: dataset ${data.directory} has neither validation nor test samples`);
-  }
-  return events;
+  if (events.length > 0) return events;
+  throw new HotsetError(`Cannot evaluate ${run}: dataset ${dataset.directory} has neither validation nor test samples`);
 }
 
 /** Click probabilities of raw rows, in the order of the inputs, by a run's best checkpoint. */
@@ -54,18 +67,30 @@ export async function predictRun(
   options: ReadOptions,
   report: Report,
 ): Promise<Float32Array> {
-  const record = readRun(run);
-  const checkpoint = openBest(run);
-  const trained = Dataset.open(record.dataset);
-  const temporary = Deno.makeTempDirSync({ prefix: "hotset-" });
-  try {
-    const { dataset } = await encodeWith(trained, inputs, {
-      ...options,
-      out: join(temporary, "dataset"),
-      onProgress: (stage, fraction) => report({ event: "stage", stage: `encode: ${stage}`, fraction }),
-    });
+  const { checkpoint, dataset: trained } = openTrained(run, "predict with");
+  return await withEncoded(trained, inputs, options, report, async ({ dataset }) => {
     const { logits } = await scoreWith(checkpoint, dataset, "test", report);
     return logits.map((logit) => 1 / (1 + Math.exp(-logit)));
+  });
+}
+
+/** Encodes raw rows with the dictionary of a dataset, into one that is there while `use` runs. */
+async function withEncoded<T>(
+  trained: Dataset,
+  inputs: readonly string[],
+  options: ReadOptions,
+  report: Report,
+  use: (encoded: { dataset: Dataset; labelled: boolean }) => Promise<T>,
+): Promise<T> {
+  const temporary = Deno.makeTempDirSync({ prefix: "hotset-" });
+  try {
+    return await use(
+      await encodeWith(trained, inputs, {
+        ...options,
+        out: join(temporary, "dataset"),
+        onProgress: (stage, fraction) => report({ event: "stage", stage: `encode: ${stage}`, fraction }),
+      }),
+    );
   } finally {
     Deno.removeSync(temporary, { recursive: true });
   }

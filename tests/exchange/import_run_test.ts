@@ -77,7 +77,7 @@ for (const interaction of ["dot", "cat"] as const) {
     exportRun(out, "safetensors", again, report);
     assert.deepEqual(Deno.readFileSync(again), Deno.readFileSync(file));
     const metrics = (run: string) =>
-      evaluateRun(run, undefined, report).then((events) => events.map(({ auc, logloss }) => ({ auc, logloss })));
+      evaluateRun(run, [], report).then((events) => events.map(({ auc, logloss }) => ({ auc, logloss })));
     assert.deepEqual(await metrics(out), await metrics(directory.join("run")));
   });
 }
@@ -89,7 +89,7 @@ Deno.test("an imported run trains on, in any optimizer, with the same bits each 
   const train = async (name: string) => {
     const out = directory.join(name);
     importRun(file, { data, out, ids: "rows", config }, report);
-    const before = (await evaluateRun(out, undefined, report))[0].logloss;
+    const before = (await evaluateRun(out, [], report))[0].logloss;
     const { steps, logloss } = await resumeRun({ out, report });
     assert.equal(steps, 2 * Math.ceil(300 / 32));
     assert.notEqual(logloss, before);

@@ -286,7 +286,7 @@ Deno.test("the best checkpoint is the one with the best AUC, and what a run is e
   );
   const best = evaluations.reduce((a, b) => b.auc > a.auc ? b : a);
   assert.ok(best.step < evaluations.at(-1)!.step, "this run gets worse in the end");
-  const [validation, test] = await evaluateRun(out, undefined, () => {});
+  const [validation, test] = await evaluateRun(out, [], () => {});
   assert.equal(validation.step, best.step);
   assert.ok(Math.abs(validation.auc - best.auc) < 1e-6);
   assert.equal(test.split, "test");
