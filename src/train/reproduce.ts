@@ -1,4 +1,5 @@
 /** Runs a run again, from its dataset on, and compares the bits of the two last checkpoints. */
+import { existsSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { Dataset } from "../dataset/dataset.ts";
 import { HotsetError } from "../errors.ts";
@@ -70,7 +71,7 @@ function changesBetween(before: RunRecord, now: RunRecord): string[] {
 /** The first word in which two checkpoints of one model differ, as a place in the model; null if they are equal. */
 export function firstDifference(a: string, b: string, plan: ModelPlan, dataset: Dataset): string | null {
   for (const name of Object.values(CHECKPOINT_FILES)) {
-    if (!exists(join(a, name)) && !exists(join(b, name))) continue;
+    if (!existsSync(join(a, name)) && !existsSync(join(b, name))) continue;
     const at = firstDifferentByte(join(a, name), join(b, name));
     if (at === undefined) continue;
     return `${name} differs first in word ${Math.floor(at / 4)}, ${placeOf(name, Math.floor(at / 4), plan, dataset)}`;
@@ -113,12 +114,4 @@ function fill(file: Deno.FsFile, buffer: Uint8Array): number {
   let done = 0;
   for (let count; done < buffer.length && (count = file.readSync(buffer.subarray(done))) !== null;) done += count;
   return done;
-}
-
-function exists(path: string): boolean {
-  try {
-    return Deno.statSync(path).isFile;
-  } catch {
-    return false;
-  }
 }
