@@ -693,6 +693,12 @@ function folderOf({ out }: { out?: string }): string {
   return out === undefined ? HOME : dirname(out);
 }
 
+// Who reads the output may have seen enough: `hotset -h | head`.
+process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+  if (error.code !== "EPIPE") throw error;
+  process.exit(0);
+});
+
 /** Runs one command line; the exit code goes to process.exitCode. */
 async function main(given: string[]): Promise<void> {
   try {

@@ -2,7 +2,7 @@
 import { existsSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { Dataset } from "../dataset/dataset.ts";
-import { HotsetError } from "../errors.ts";
+import { HotsetError, messageOf } from "../errors.ts";
 import type { ModelPlan } from "../model/shape.ts";
 import { Checkpoint, CHECKPOINT_FILES } from "./checkpoint/checkpoint.ts";
 import { LAST_CHECKPOINT } from "./checkpoint/checkpoint_store.ts";
@@ -41,7 +41,7 @@ export async function reproduceRun(run: string, report: Report): Promise<Reprodu
   if (dataset.id !== record.datasetId) {
     throw new HotsetError(`Cannot reproduce ${run}: its dataset ${record.dataset} has changed since`);
   }
-  const temporary = Deno.makeTempDirSync({ dir: dirname(resolve(run)), prefix: ".reproduce-" });
+  const temporary = temporaryBeside(run);
   try {
     const out = join(temporary, "run");
     const config = { ...record.config, ranks: record.ranks, checkpointSteps: 0, checkpointMinutes: 0 };
@@ -54,6 +54,18 @@ export async function reproduceRun(run: string, report: Report): Promise<Reprodu
     return { event: "reproduction", run, equal: difference === null, difference, changes, steps: step };
   } finally {
     Deno.removeSync(temporary, { recursive: true });
+  }
+}
+
+/** Beside the run there is room for another one like it, other than where the system keeps what is temporary. */
+function temporaryBeside(run: string): string {
+  const dir = dirname(resolve(run));
+  try {
+    return Deno.makeTempDirSync({ dir, prefix: ".reproduce-" });
+  } catch (error) {
+    throw new HotsetError(`Cannot reproduce ${run}: a folder in ${dir} is needed for it: ${messageOf(error)}`, {
+      cause: error,
+    });
   }
 }
 

@@ -8,12 +8,12 @@ import { HotsetError, messageOf } from "../errors.ts";
 import { SplitBatches } from "../layout/split_batches.ts";
 import { planModel } from "../model/shape.ts";
 import { WholeFile } from "../whole_file.ts";
-import type { Checkpoint } from "./checkpoint/checkpoint.ts";
+import type { TrainingState } from "./checkpoint/checkpoint.ts";
 import { type Scores, scoreSplit } from "./evaluate.ts";
 import type { EvaluationEvent, Report } from "./events.ts";
 import { metricsOf } from "./metrics.ts";
 import { openRanks } from "./placement.ts";
-import { openTrained } from "./trained_run.ts";
+import { openTrainedOn, withBest } from "./trained_run.ts";
 
 /** Samples scored at a time. */
 const BATCH_SAMPLES = 2048;
@@ -25,11 +25,11 @@ const LINES_AT_ONCE = 65_536;
  * same dictionary; or on raw rows, which become a test split. Throws HotsetError if there is nothing to score.
  */
 export async function evaluateRun(run: string, inputs: readonly string[], report: Report): Promise<EvaluationEvent[]> {
-  const { checkpoint, dataset: trained } = openTrained(run, "evaluate");
-  if (inputs.length === 0) return await evaluate(checkpoint, trained, run, report);
+  const trained = openTrainedOn(run, "evaluate");
+  if (inputs.length === 0) return await evaluate(run, trained, report);
   if (!isArtifact(inputs[0])) {
     return await withEncoded(trained, inputs, {}, report, ({ dataset, labelled }) => {
-      if (labelled) return evaluate(checkpoint, dataset, run, report);
+      if (labelled) return evaluate(run, dataset, report);
       throw new HotsetError(`Cannot evaluate ${run}: ${inputs.join(", ")} has no label`);
     });
   }
@@ -43,21 +43,23 @@ export async function evaluateRun(run: string, inputs: readonly string[], report
         `raw files instead`,
     );
   }
-  return await evaluate(checkpoint, dataset, run, report);
+  return await evaluate(run, dataset, report);
 }
 
-async function evaluate(checkpoint: Checkpoint, dataset: Dataset, run: string, report: Report) {
+async function evaluate(run: string, dataset: Dataset, report: Report): Promise<EvaluationEvent[]> {
+  const splits = SPLITS.filter((split) => split !== "train" && dataset.samples(split) > 0);
+  if (splits.length === 0) {
+    throw new HotsetError(
+      `Cannot evaluate ${run}: dataset ${dataset.directory} has neither validation nor test samples`,
+    );
+  }
   const events: EvaluationEvent[] = [];
-  for (const split of SPLITS) {
-    if (split === "train" || dataset.samples(split) === 0) continue;
-    const { logits, labels } = await scoreWith(checkpoint, dataset, split, report);
-    const { epoch, step } = checkpoint.body.state;
+  await score(run, dataset, splits, report, (split, { logits, labels }, { epoch, step }) => {
     const event: EvaluationEvent = { event: "evaluation", split, epoch, step, ...metricsOf(logits, labels) };
     report(event);
     events.push(event);
-  }
-  if (events.length > 0) return events;
-  throw new HotsetError(`Cannot evaluate ${run}: dataset ${dataset.directory} has neither validation nor test samples`);
+  });
+  return events;
 }
 
 /** Click probabilities of raw rows, in the order of the inputs, by a run's best checkpoint. */
@@ -67,10 +69,13 @@ export async function predictRun(
   options: ReadOptions,
   report: Report,
 ): Promise<Float32Array> {
-  const { checkpoint, dataset: trained } = openTrained(run, "predict with");
+  const trained = openTrainedOn(run, "predict with");
   return await withEncoded(trained, inputs, options, report, async ({ dataset }) => {
-    const { logits } = await scoreWith(checkpoint, dataset, "test", report);
-    return logits.map((logit) => 1 / (1 + Math.exp(-logit)));
+    let probabilities = new Float32Array(0);
+    await score(run, dataset, ["test"], report, (_, { logits }) => {
+      probabilities = logits.map((logit) => 1 / (1 + Math.exp(-logit)));
+    });
+    return probabilities;
   });
 }
 
@@ -129,8 +134,15 @@ function* scoreLines(probabilities: Float32Array, format: ScoreFormat): Generato
   }
 }
 
-async function scoreWith(checkpoint: Checkpoint, dataset: Dataset, split: Split, report: Report): Promise<Scores> {
-  const { model } = checkpoint.body;
+/** Scores splits of a dataset by a run's best checkpoint, which is loaded once; `take` is given each and where it stood. */
+async function score(
+  run: string,
+  dataset: Dataset,
+  splits: readonly Split[],
+  report: Report,
+  take: (split: Split, scores: Scores, state: TrainingState) => void,
+): Promise<void> {
+  const { model } = withBest(run, ({ body }) => body);
   const rows = dataset.body.tables.map((table) => table.rows);
   if (JSON.stringify(rows) !== JSON.stringify(model.tableRows) || dataset.denseFeatures !== model.bottom[0]) {
     throw new HotsetError(
@@ -139,16 +151,20 @@ async function scoreWith(checkpoint: Checkpoint, dataset: Dataset, split: Split,
         `${model.tableRows.reduce((sum, count) => sum + count, 0)}; encode the data with the run's own dictionary`,
     );
   }
-  using batches = new SplitBatches(dataset, split, BATCH_SAMPLES);
+  const [batchShape] = splits.map((split) => {
+    using batches = new SplitBatches(dataset, split, BATCH_SAMPLES);
+    return batches.shape;
+  }).sort((a, b) => b.lookupCapacity - a.lookupCapacity);
   const config = { mode: "cpu", device: "cpu", ranks: null, precision: "fp32", activations: "ptx" } as const;
-  const scored = { batchShape: batches.shape, hotRows: 0 };
-  await using group = await openRanks(config, planModel(model), scored, () => {});
-  checkpoint.load(group.memory, model);
-  return scoreSplit(
-    group,
-    dataset,
-    split,
-    Infinity,
-    (fraction) => report({ event: "stage", stage: "score", fraction }),
-  );
+  await using group = await openRanks(config, planModel(model), { batchShape, hotRows: 0 }, () => {});
+  const state = withBest(run, (checkpoint) => {
+    checkpoint.load(group.memory, model, {
+      onProgress: (fraction) => report({ event: "stage", stage: "load", fraction }),
+    });
+    return checkpoint.body.state;
+  });
+  for (const split of splits) {
+    const onProgress = (fraction: number) => report({ event: "stage", stage: `score ${split}`, fraction });
+    take(split, scoreSplit(group, dataset, split, Infinity, onProgress), state);
+  }
 }
