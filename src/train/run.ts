@@ -6,6 +6,7 @@ import { Dataset } from "../dataset/dataset.ts";
 import { HotsetError, UsageError } from "../errors.ts";
 import type { Layout } from "../layout/layout.ts";
 import { type ModelPlan, planModel } from "../model/shape.ts";
+import { OutputLock } from "../output_lock.ts";
 import { Checkpoint, IMPORTED } from "./checkpoint/checkpoint.ts";
 import { BEST_CHECKPOINT, cleanCheckpoints, resumePoints } from "./checkpoint/checkpoint_store.ts";
 import type { TrainConfig } from "./config.ts";
@@ -85,6 +86,14 @@ export async function inTurn<T>({ cluster }: RunOptions, work: () => T | Promise
   return cluster === undefined ? await work() : await cluster.inTurn(work);
 }
 
+/** Keeps other processes from training the same run; to be disposed at its end. In a cluster the first rank does it for all. */
+async function lockRun(options: RunOptions): Promise<Disposable | undefined> {
+  const { out, cluster } = options;
+  const busy = "another process trains it; let that end first, or choose another --out";
+  const first = cluster?.first ?? true;
+  return await inTurn(options, () => first ? new OutputLock(out, { doing: `train run ${out}`, busy }) : undefined);
+}
+
 /** Throws unless a run can begin in the directory: what would fail after hours of preparing fails at once. */
 export function expectStart(config: TrainConfig, out: string, cluster?: Cluster): void {
   expectPlacement(config, cluster);
@@ -132,11 +141,10 @@ export async function trainOn(
 
 /** Begins a run in a new directory and trains to the end. Throws Interrupted when the signal is aborted. */
 export async function startRun(config: TrainConfig, dataset: Dataset, options: RunOptions): Promise<ResultEvent> {
-  const plan = await inTurn(options, () => {
-    expectStart(config, options.out, options.cluster);
-    return planFor(config, dataset);
-  });
+  const plan = await inTurn(options, () => planFor(config, dataset));
   const from = options.from === undefined ? undefined : await inTurn(options, () => openFrom(options.from!, plan));
+  using _lock = await lockRun(options);
+  await inTurn(options, () => expectStart(config, options.out, options.cluster));
   if (from !== undefined && from.body.dataset !== dataset.id) {
     options.report({
       event: "note",
@@ -153,6 +161,8 @@ export async function startRun(config: TrainConfig, dataset: Dataset, options: R
  */
 export async function resumeRun(options: RunOptions, ranks?: number): Promise<ResultEvent> {
   const { report, cluster } = options;
+  await inTurn(options, () => readRun(options.out)); // a lock would be left beside what is no run, or in a new directory
+  using _lock = await lockRun(options);
   const { record, dataset, begin } = await inTurn(options, () => reopen(options));
   const wanted = cluster?.ranks ?? ranks;
   if (wanted !== undefined && record.ranks !== null && wanted !== record.ranks) {

@@ -107,6 +107,7 @@ testWithEach(
     const out = directory.join("run");
     const process = startMpi(launcher, [1, 1], TRAINING, [dataset.directory, out, JSON.stringify(config)]);
     await waitFor(() => exists(`${out}/last/manifest.json`));
+    await assert.rejects(resumeRun({ out, report: () => {} }), /another process trains it/);
     process.kill("SIGUSR1");
     const { stdout, stderr } = await process.output();
     assert.match(new TextDecoder().decode(stdout), /interrupted at step/, new TextDecoder().decode(stderr));
@@ -148,6 +149,7 @@ for (const signal of ["SIGKILL", "SIGSTOP"] as const) {
     assert.notEqual(code, 0);
     assert.ok(performance.now() - begin < 20_000, "soon");
     if (signal === "SIGSTOP") assert.match(new TextDecoder().decode(stderr), /did not answer for 2 seconds/);
+    await waitFor(() => processesOf(out).length === 0); // the launcher may end a moment before its last process
     const controller = new AbortController();
     const report = () => controller.abort();
     await assert.rejects(resumeRun({ out, report, signal: () => controller.signal }), /interrupted at step/);

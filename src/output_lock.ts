@@ -1,14 +1,20 @@
-/** One preparation at a time to one output: two would remove and overwrite each other's finished steps. */
+/** One process at a time works on an output: two would overwrite what the other has done. */
 import { basename, dirname, join, resolve } from "node:path";
-import { HotsetError, messageOf } from "../errors.ts";
+import { HotsetError, messageOf } from "./errors.ts";
 
-/** A lock file beside an output. It holds as long as the process lives; a kill releases it. */
+/** What a refused process is told: "Cannot `doing`: `busy`". */
+export interface LockWords {
+  readonly doing: string;
+  readonly busy: string;
+}
+
+/** A lock file beside an output. It holds as long as the process lives; a kill releases it, though the file stays. */
 export class OutputLock implements Disposable {
   readonly #path: string;
   readonly #file: Deno.FsFile;
 
   /** Throws HotsetError if someone else has the lock of `out`, or if the file cannot be made. */
-  constructor(out: string) {
+  constructor(out: string, { doing, busy }: LockWords) {
     const target = resolve(out);
     this.#path = join(dirname(target), `.${basename(target)}.lock`);
     for (;;) {
@@ -16,9 +22,7 @@ export class OutputLock implements Disposable {
       try {
         Deno.mkdirSync(dirname(target), { recursive: true });
         file = Deno.openSync(this.#path, { write: true, create: true });
-        if (!file.tryLockSync(true)) {
-          throw new HotsetError("it is being prepared already; let that end first, or name another directory");
-        }
+        if (!file.tryLockSync(true)) throw new HotsetError(busy);
         // Whoever had the lock until now may have removed the file: then this lock is on a file that nobody sees.
         if (isSame(this.#path, file)) {
           this.#file = file;
@@ -27,14 +31,14 @@ export class OutputLock implements Disposable {
         file.close();
       } catch (error) {
         file?.close();
-        throw new HotsetError(`Cannot write dataset ${out}: ${messageOf(error)}`, { cause: error });
+        throw new HotsetError(`Cannot ${doing}: ${messageOf(error)}`, { cause: error });
       }
     }
   }
 
-  /** Removes the file and releases the lock. */
+  /** Removes the file, unless someone else has, and releases the lock. */
   [Symbol.dispose](): void {
-    Deno.removeSync(this.#path);
+    if (isSame(this.#path, this.#file)) Deno.removeSync(this.#path);
     this.#file.close();
   }
 }
