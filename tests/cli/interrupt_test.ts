@@ -33,6 +33,17 @@ for (const [signal, exitCode] of [["SIGINT", 130], ["SIGTERM", 143]] as const) {
   });
 }
 
+Deno.test("a run that saves nothing is not said to go on", async () => {
+  using place = new Workplace();
+  place.log("log.tsv", 20_000);
+  const args = ["train", "log.tsv", "--no-save", "--json", "--quiet", "--print-freq", "10", ...EPOCHS, ...WIDE_MODEL];
+  const { child, end } = await startUntil(place, args, "stdout", /"event":"progress"/);
+  child.kill("SIGINT");
+  const { code, stderr } = await end();
+  assert.equal(code, 130);
+  assert.match(stderr, /^Training was interrupted at step \d+; nothing is saved\n$/);
+});
+
 Deno.test("a run that was killed in training goes on, and another can begin", async () => {
   using place = new Workplace();
   place.log("log.tsv", 20_000);
