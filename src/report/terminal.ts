@@ -15,6 +15,8 @@ export class Terminal implements Disposable {
   #bar: { readonly key: string; readonly bar: cliProgress.SingleBar } | undefined;
   #stage = { name: "", since: 0 };
   #lastLine = 0;
+  /** What stands beside the latest bar. */
+  #text = { key: "", text: "" };
 
   /** Takes events; bind it as a Report. */
   readonly report: Report = (event: RunEvent) => {
@@ -22,12 +24,9 @@ export class Terminal implements Disposable {
       case "stage":
         return this.#showStage(event.stage, event.fraction);
       case "progress": {
-        const payload = {
-          text: `${count(event.samplesPerSecond)} samples/s, loss ${event.loss.toFixed(4)}, hot ${
-            percent(event.hotShare)
-          }`,
-        };
-        return this.#showBar("train", event.step / event.steps, payload);
+        const speed = `${count(event.samplesPerSecond)} samples/s`;
+        const text = `${speed}, loss ${event.loss.toFixed(4)}, hot ${percent(event.hotShare)}`;
+        return this.#showBar("train", event.step / event.steps, text);
       }
       case "evaluation":
         return this.line(
@@ -78,21 +77,24 @@ export class Terminal implements Disposable {
     const now = performance.now();
     if (this.#stage.name !== name) this.#stage = { name, since: now };
     if (fraction >= 1) this.#stage.name = "";
-    if (now - this.#stage.since > BAR_AFTER_MS) this.#showBar(name, fraction, { text: "" });
+    if (now - this.#stage.since > BAR_AFTER_MS) this.#showBar(name, fraction);
   }
 
-  #showBar(key: string, fraction: number, payload: { text: string }): void {
+  /** Without a text the last one of the same bar stays. */
+  #showBar(key: string, fraction: number, text = this.#text.key === key ? this.#text.text : ""): void {
+    this.#text = { key, text };
+    const payload = { text: text && ` | ${text}` };
     if (!this.#interactive) {
       const now = performance.now();
       if (now - this.#lastLine < LINE_EVERY_MS) return;
       this.#lastLine = now;
-      console.error(`${key} ${percent(fraction)} ${payload.text}`.trimEnd());
+      console.error(`${key} ${percent(fraction)} ${text}`.trimEnd());
       return;
     }
     if (this.#bar?.key !== key) {
       this.clear();
       const bar = new cliProgress.SingleBar({
-        format: `${key} {bar} {percentage}% | ETA {eta_formatted} | {text}`,
+        format: `${key} {bar} {percentage}% | ETA {eta_formatted}{text}`,
         stream: process.stderr,
         clearOnComplete: true,
         hideCursor: true,

@@ -6,6 +6,7 @@ import type { BatchKind, Layout } from "../layout/layout.ts";
 import { initialiseDense } from "../model/initialise.ts";
 import { stepOfLossFault } from "../model/loss_fault.ts";
 import { Random } from "../random.ts";
+import { count } from "../report/format.ts";
 import type { Checkpoint, TrainingState } from "./checkpoint/checkpoint.ts";
 import { resumePoints } from "./checkpoint/checkpoint_store.ts";
 import { CheckpointWriter, type WrittenCheckpoint } from "./checkpoint/checkpoint_writer.ts";
@@ -25,6 +26,8 @@ import { Spending } from "./spending.ts";
 const HELD_OUT_SAMPLES = 8192;
 /** How often the event loop gets a turn, so that signals arrive, in milliseconds. */
 const YIELD_MS = 100;
+/** To draw so many rows takes seconds. */
+const LONG_TO_DRAW = 5_000_000;
 const ORDER_STREAM = 3;
 /** What the processes of a run agree on, each a bit: to end, and to write a checkpoint. */
 const INTERRUPTED = 1;
@@ -163,18 +166,25 @@ export class Trainer {
     throw new HotsetError(
       `Cannot go on training: ${reason}; ${bad}; ` +
         (saved === undefined ? "no checkpoint was saved before; " : `the last good checkpoint is ${saved}; `) +
-        `begin again with a lower --learning-rate than ${config.learningRate}, or with --lr-num-warmup-steps` +
+        `begin again in another --out with a lower --learning-rate than ${config.learningRate}, or with --lr-num-warmup-steps` +
         (saved === undefined ? "" : `, and with --from ${saved} to keep what was learned`),
     );
   }
 
+  /** Steps of all epochs. */
+  get #steps(): number {
+    return this.#options.config.epochs * (this.#batches.cold + this.#batches.hot);
+  }
+
   #begin(): void {
-    const { config, from, checkpoint } = this.#options;
+    const { config, from, checkpoint, report } = this.#options;
     const { memory } = this.#group;
     const model = checkpoint ?? from;
+    const onProgress = (fraction: number) => report({ event: "stage", stage: "load", fraction });
     if (model !== undefined) {
-      this.#group.load(model);
+      this.#group.load(model, onProgress);
     } else {
+      if (memory.plan.rows > LONG_TO_DRAW) report({ event: "note", text: `Drawing ${count(memory.plan.rows)} rows` });
       const parameters = new Float32Array(memory.plan.denseWords);
       initialiseDense(memory.plan, config.seed, parameters);
       this.#group.initialise(parameters, config.seed);
@@ -194,7 +204,7 @@ export class Trainer {
 
   /** Trains to the epoch's end, or to the evaluation that ends the run. */
   async #epoch(): Promise<void> {
-    const { config, signal } = this.#options;
+    const { config, signal, report } = this.#options;
     let yielded = performance.now();
     while (this.#scheduler.peek() !== undefined) {
       const switches = this.#step();
@@ -210,6 +220,7 @@ export class Trainer {
       }
       this.#writer?.poll();
       if (performance.now() - yielded > YIELD_MS) {
+        report({ event: "stage", stage: "train", fraction: this.#state.step / this.#steps });
         await new Promise((resolve) => setTimeout(resolve, 0));
         yielded = performance.now();
       }
@@ -261,7 +272,7 @@ export class Trainer {
   #progress(): void {
     const { samples, hotSamples, lap } = this.#recent;
     if (samples === 0) return;
-    const { config, layout, report } = this.#options;
+    const { config, report } = this.#options;
     const loss = this.#takeLoss();
     this.#explodedAt = loss > EXPLODED_LOSS ? this.#explodedAt ?? this.#state.step : undefined;
     this.#loss = 0;
@@ -271,7 +282,7 @@ export class Trainer {
       event: "progress",
       epoch: this.#state.epoch,
       step: this.#state.step,
-      steps: config.epochs * (layout.batches("cold") + layout.batches("hot")),
+      steps: this.#steps,
       loss,
       samplesPerSecond: samples / ((now - lap) / 1000),
       hotShare: hotSamples / samples,

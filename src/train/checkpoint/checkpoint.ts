@@ -195,7 +195,10 @@ export class Checkpoint {
   load(
     memory: ModelMemory,
     model: ModelShape,
-    { shard = WHOLE, onProgress = () => {} }: { shard?: Shard; onProgress?: (fraction: number) => void } = {},
+    { shard = WHOLE, onProgress = () => {} }: {
+      shard?: Shard | undefined;
+      onProgress?: ((fraction: number) => void) | undefined;
+    } = {},
   ): void {
     this.expectModel(model);
     const { rows } = planModel(model);

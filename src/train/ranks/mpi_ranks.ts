@@ -200,12 +200,12 @@ export class MpiRanks extends RankGroup {
     this.drain();
   }
 
-  override load(checkpoint: Checkpoint): void {
+  override load(checkpoint: Checkpoint, onProgress?: (fraction: number) => void): void {
     const { memory } = this;
     const onHost = (memory.host as Backend) === memory.device;
     // What lies on a device every rank loads; what a host's ranks share could be loaded by any of them.
     if (!onHost || this.#cluster.local === 0) {
-      checkpoint.load(memory, memory.plan.shape, this.#isSharded ? { shard: this.#cluster } : {});
+      checkpoint.load(memory, memory.plan.shape, { shard: this.#isSharded ? this.#cluster : undefined, onProgress });
     }
     this.drain();
   }

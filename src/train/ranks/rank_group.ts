@@ -203,8 +203,8 @@ export abstract class RankGroup implements AsyncDisposable {
   }
 
   /** Copies a checkpoint into the memory of all ranks. Throws HotsetError if it is one of another model. */
-  load(checkpoint: Checkpoint): void {
-    checkpoint.load(this.memory, this.memory.plan.shape);
+  load(checkpoint: Checkpoint, onProgress?: (fraction: number) => void): void {
+    checkpoint.load(this.memory, this.memory.plan.shape, { onProgress });
     this.post(Command.fromMirror, 0, 0);
     this.drain();
   }
