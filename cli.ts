@@ -1,6 +1,7 @@
 /** The command line: parses, calls mod.ts and prints. */
-import { dirname } from "node:path";
+import { dirname, relative } from "node:path";
 import process from "node:process";
+import { fileURLToPath } from "node:url";
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
 import * as hotset from "./mod.ts";
 import config from "./deno.json" with { type: "json" };
@@ -563,9 +564,12 @@ async function trainHere(
   }
 }
 
-/** How this program is started. */
+/** How this program is started from where the user is. */
 function commandOf(cluster: hotset.Cluster | undefined): string {
-  return cluster === undefined ? "deno run -A cli.ts" : `mpirun -n ${cluster.ranks} deno run -A cli.ts`;
+  const path = fileURLToPath(import.meta.url);
+  const near = relative(Deno.cwd(), path);
+  const command = `deno run -A ${near.startsWith("..") ? path : near}`;
+  return cluster === undefined ? command : `mpirun -n ${cluster.ranks} ${command}`;
 }
 
 function print(results: readonly hotset.ResultEvent[], { json }: Common): void {

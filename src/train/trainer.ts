@@ -136,6 +136,13 @@ export class Trainer {
       throw error;
     }
     writer?.finish();
+    const { bestAuc, evaluationsSinceBest } = this.#state;
+    if (config.save && bestAuc !== null && evaluationsSinceBest > 0) {
+      const text =
+        `The model was best, with ${this.#selection} AUC ${bestAuc.toFixed(4)}, before the last evaluation: that ` +
+        `checkpoint is what evaluate, predict and export use`;
+      report({ event: "note", text });
+    }
     return this.#result();
   }
 

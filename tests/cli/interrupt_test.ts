@@ -15,7 +15,9 @@ for (const [signal, exitCode] of [["SIGINT", 130], ["SIGTERM", 143]] as const) {
     const { code, stdout, stderr } = await end();
     assert.equal(code, exitCode, stderr);
     assert.ok(!stdout.includes('"event":"result"'), "it was interrupted before its end");
-    const advice = /^Training was interrupted at step (\d+); .*Continue with: deno run -A cli.ts (.*)$/m.exec(stderr);
+    const advice = /^Training was interrupted at step (\d+); .*Continue with: deno run -A \S*cli\.ts (.*)$/m.exec(
+      stderr,
+    );
     assert.ok(advice, stderr);
     assert.equal(place.files().filter((path) => path.includes("partial")).length, 0);
     assert.notDeepEqual(place.bits("cut/last"), place.bits("whole/last"));
