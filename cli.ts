@@ -399,7 +399,10 @@ withRaw(withCommon(program.command("train")))
   .option("--report <file>", "HTML file to write: losses, AUC, batches, phases of a step, and the profile")
   .option("--from <run>", "begin with the model of that run's best checkpoint, or of a checkpoint's directory")
   .option("--resume", "continue the run in --out from its last checkpoint")
-  .option("--config <file>", "JSON object of flags without dashes in front; flags given here override it")
+  .option(
+    "--config <file>",
+    "JSON object of flags without dashes; lists are widths or files; flags given here override it",
+  )
   .addOption(new Option("--preset <name>", "a published model").choices(Object.keys(hotset.PRESETS)).default("kaggle"))
   .addOption(
     new Option("--mode <name>", `where rows and MLPs live ${standard("mode")}`).choices([
@@ -476,7 +479,7 @@ const RESUMED = /^--(resume|out|report|ranks|collective|json|quiet|verbose)$/;
 const RAW = withRaw(new Command()).options.map(({ long }) => long);
 
 /** Throws UsageError for what was given and would have no effect. */
-function expectEffect(inputs: string[], { resume, out }: TrainFlags, command: Command): void {
+function expectEffect(inputs: string[], { resume, out, demo }: TrainFlags, command: Command): void {
   const given = command.options
     .filter((option) => command.getOptionValueSource(option.attributeName()) === "cli")
     .map(({ long }) => long!);
@@ -489,6 +492,12 @@ function expectEffect(inputs: string[], { resume, out }: TrainFlags, command: Co
     );
   }
   const raw = given.find((flag) => RAW.includes(flag));
+  const replaced = inputs[0] ?? raw;
+  if (demo && replaced !== undefined) {
+    throw new hotset.UsageError(
+      `Cannot use ${replaced} with --demo: it trains on generated data; leave out one of them`,
+    );
+  }
   if (raw === undefined || inputs.length === 0 || !hotset.isArtifact(inputs[0])) return;
   throw new hotset.UsageError(`Cannot use ${raw} with the dataset ${inputs[0]}: it is prepared already`);
 }
