@@ -346,6 +346,7 @@ interface TrainFlags extends RawFlags, Common {
   collective: "shared" | "mpi" | "nccl";
   scaling: "strong" | "weak";
   hotMemory?: number;
+  schedulerRate?: number;
   sampleRate?: number;
   printFreq?: number;
   testFreq?: number;
@@ -378,6 +379,7 @@ function trainLayer(flags: TrainFlags): Partial<hotset.TrainConfig> {
     decaySteps: flags.lrNumDecaySteps,
     ranks: flags.ranks,
     hotMemory: flags.hotMemory,
+    schedulerRate: flags.schedulerRate,
     sampleRate: flags.sampleRate,
     printFreq: flags.printFreq,
     testFreq: flags.testFreq,
@@ -449,6 +451,11 @@ withRaw(withCommon(program.command("train")))
       .choices(["strong", "weak"]).default("strong"),
   )
   .option("--hot-memory <bytes>", `${HOT_MEMORY} (default: ${binary(DEFAULTS.hotMemory)})`, memory)
+  .option(
+    "--scheduler-rate <percent>",
+    `share of the epoch's batches in the first turn; it is halved and doubled from there ${standard("schedulerRate")}`,
+    number((value) => value >= 1 && value <= 100, "a number from 1 to 100"),
+  )
   .option("--sample-rate <percent>", SAMPLE_RATE, real)
   .option("--print-freq <steps>", `steps between progress events ${standard("printFreq")}`, positive)
   .option("--test-freq <steps>", "steps between evaluations (default: at the end of epochs)", natural)
@@ -660,7 +667,8 @@ withCommon(program.command("export"))
   );
 
 /** Flags of train that decide how an imported model trains on; its shape comes from the file. */
-const IMPORTED = /^--(mode|device|precision|activations|optimizer|batch-size|epochs|learning-rate|lr-.*|ranks|hot-.*)$/;
+const IMPORTED =
+  /^--(mode|device|precision|activations|optimizer|batch-size|epochs|learning-rate|lr-.*|ranks|hot-.*|scheduler-.*)$/;
 const importing = withCommon(program.command("import"))
   .description("Make a run of a facebookresearch/dlrm model that was saved as safetensors.")
   .argument("<file>", "the state dict")

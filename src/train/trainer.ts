@@ -94,7 +94,7 @@ export class Trainer {
   #otherMs = 0;
 
   constructor(options: TrainerOptions) {
-    const { layout, dataset, group, checkpoint } = options;
+    const { config, layout, dataset, group, checkpoint } = options;
     this.#options = options;
     this.#group = group;
     this.#batches = { cold: layout.batches("cold"), hot: layout.batches("hot") };
@@ -102,7 +102,7 @@ export class Trainer {
       epoch: 0,
       step: 0,
       samples: 0,
-      scheduler: new ShuffleScheduler(this.#batches).state,
+      scheduler: new ShuffleScheduler(this.#batches, config.schedulerRate).state,
       bestAuc: null,
       evaluationsSinceBest: 0,
       finished: false,

@@ -18,6 +18,11 @@ const CASES: [[string, ...string[]], code: 1 | 2, message: string][] = [
     "option '--hot-memory <bytes>' argument 'much' is invalid. Expected bytes, as in 512MiB.",
   ],
   [
+    ["train", "x", "--scheduler-rate", "0.5"],
+    2,
+    "option '--scheduler-rate <percent>' argument '0.5' is invalid. Expected a number from 1 to 100.",
+  ],
+  [
     ["train", "x", "--optimizer", "adam"],
     2,
     "option '--optimizer <name>' argument 'adam' is invalid. Allowed choices are sgd, adagrad, rwsadagrad.",

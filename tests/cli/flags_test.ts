@@ -62,6 +62,7 @@ Deno.test("--config gives flags, and flags override it", async () => {
     "print-time": true,
     "json": false,
     "ranks": 1,
+    "scheduler-rate": 25,
   };
   place.write("config.json", JSON.stringify(config));
   const [dataset] = jsonLines(
@@ -71,10 +72,19 @@ Deno.test("--config gives flags, and flags override it", async () => {
     ),
   );
   assert.equal(dataset.samples.test, 200);
-  const { batchSize, learningRate, bottom, top, dim, ranks, save } = recorded(place, "run");
+  const { batchSize, learningRate, bottom, top, dim, ranks, schedulerRate, save } = recorded(place, "run");
   assert.deepEqual(
-    { batchSize, learningRate, bottom, top, dim, ranks, save },
-    { batchSize: 32, learningRate: 0.25, bottom: [16, 8], top: [16, 1], dim: 8, ranks: 1, save: false },
+    { batchSize, learningRate, bottom, top, dim, ranks, schedulerRate, save },
+    {
+      batchSize: 32,
+      learningRate: 0.25,
+      bottom: [16, 8],
+      top: [16, 1],
+      dim: 8,
+      ranks: 1,
+      schedulerRate: 25,
+      save: false,
+    },
   );
   assert.deepEqual(place.files("run"), ["run/metrics.jsonl", "run/run.json"], "nothing is saved");
 });
