@@ -610,11 +610,11 @@ for (const option of program.commands.find((command) => command.name() === "trai
 withCommon(program.command("evaluate"))
   .description("Metrics of a run's best checkpoint.")
   .argument("<run>", "directory made by train")
-  .argument("[dataset]", "another dataset with the same dictionary")
-  .addHelpText("after", "\nExample: hotset evaluate hotset/run-1")
-  .action((directory: string, dataset: string | undefined, flags: Common) =>
+  .argument("[input...]", "raw files with labels, or another dataset with the same dictionary (default: the run's own)")
+  .addHelpText("after", "\nExample: hotset evaluate hotset/run-1 day_2.tsv")
+  .action((directory: string, inputs: string[], flags: Common) =>
     run(flags, async (report) => {
-      const events = await hotset.evaluateRun(directory, dataset, report);
+      const events = await hotset.evaluateRun(directory, inputs, report);
       if (!flags.json) console.log(hotset.evaluationTable(events));
     })
   );
@@ -709,6 +709,12 @@ function placeOf({ out }: { out?: string }): hotset.Place {
 function folderOf({ out }: { out?: string }): string {
   return out === undefined ? HOME : dirname(out);
 }
+
+// Who reads the output may have seen enough: `hotset -h | head`.
+process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+  if (error.code !== "EPIPE") throw error;
+  process.exit(0);
+});
 
 /** Runs one command line; the exit code goes to process.exitCode. */
 async function main(given: string[]): Promise<void> {

@@ -25,8 +25,8 @@ const READ_WRITE = 3; // PROT_READ | PROT_WRITE
 const SHARED_FIXED = 0x11; // MAP_SHARED | MAP_FIXED
 const OPEN_READ_WRITE = 2;
 
-/** Addresses and lengths of what is mapped must be multiples of this. */
-export const SHARED_PAGE_BYTES = 65_536;
+/** Lengths of what is mapped must be multiples of this: the rest of a page would be lost too. */
+const PAGE_BYTES = 4096;
 
 /** Pages of another process, or of this one; plain numbers, to be sent to other processes. */
 export interface SharedPages {
@@ -42,10 +42,13 @@ function libc() {
 
 /** New pages of zeros. Throws Error where the system has none; LibraryError where this is no Linux with glibc. */
 export function createSharedPages(bytes: number): SharedPages {
-  const { memfd_create, ftruncate } = libc();
+  const { memfd_create, ftruncate, close } = libc();
   const file = memfd_create(cString("hotset"), CLOSE_ON_EXEC);
   if (file < 0) throw new Error("Cannot share memory: memfd_create failed");
-  if (ftruncate(file, BigInt(bytes)) !== 0) throw new Error(`Cannot share memory: no room for ${bytes} bytes`);
+  if (ftruncate(file, BigInt(bytes)) !== 0) {
+    close(file);
+    throw new Error(`Cannot share memory: no room for ${bytes} bytes`);
+  }
   return { process: Deno.pid, file };
 }
 
@@ -54,6 +57,9 @@ export function createSharedPages(bytes: number): SharedPages {
  * like: memory that is not moved and not freed. What was there is lost. Throws Error if the system refuses.
  */
 export function mapSharedPages({ process, file }: SharedPages, target: Uint8Array): void {
+  if (target.length % PAGE_BYTES !== 0) {
+    throw new Error(`Cannot share memory: ${target.length} bytes are no whole pages`);
+  }
   const { open, close, mmap } = libc();
   const own = process === Deno.pid;
   const from = own ? file : open(cString(`/proc/${process}/fd/${file}`), OPEN_READ_WRITE);

@@ -194,6 +194,12 @@ export class Artifact<T> {
     return this.#files[name].bytes;
   }
 
+  /** Checksum of one of the artifact's files, as recorded. */
+  crc32(name: string): number {
+    this.path(name);
+    return this.#files[name].crc32;
+  }
+
   /** Fails unless the file has exactly this many bytes: its content must fit the manifest's own numbers. */
   expectBytes(name: string, bytes: number): void {
     if (this.bytes(name) !== bytes) {

@@ -1,5 +1,6 @@
 /** Writing of artifacts: under a temporary name, with checksums taken on the way, then renamed. */
 import { basename, dirname, join, resolve } from "node:path";
+import { existsSync } from "node:fs";
 import process from "node:process";
 import { crc32 } from "node:zlib";
 import type { z } from "zod";
@@ -179,7 +180,8 @@ export class ArtifactWriter implements Disposable {
 
 /** Throws unless nothing is there that is not to be replaced: a whole or damaged artifact of this kind may be. */
 function expectRoom(target: string, kind: ArtifactKind): void {
-  if (!isDirectory(target)) return;
+  if (!existsSync(target)) return;
+  if (!isDirectory(target)) throw new HotsetError("a file is there");
   if (!isArtifact(target)) {
     if ([...Deno.readDirSync(target)].length === 0) return;
     throw new HotsetError("a directory that holds something else is there");
@@ -202,6 +204,8 @@ function linkOrCopy(source: string, target: string): void {
     Deno.linkSync(source, target);
   } catch {
     Deno.copyFileSync(source, target);
+    using copy = Deno.openSync(target, { write: true });
+    copy.syncDataSync();
   }
 }
 

@@ -3,7 +3,7 @@
  * the system's cache. That copy costs as much processor time as all else that a checkpoint needs, on a virtual machine
  * at times several times that, and training has better uses for the time and for the cache.
  */
-import { closeSync, constants, fdatasyncSync, openSync, writeSync } from "node:fs";
+import { closeSync, constants, fdatasyncSync, openSync, rmSync, writeSync } from "node:fs";
 import type { OutputFile } from "./artifact_writer.ts";
 
 /** Memory, lengths and positions must be multiples of this. */
@@ -31,7 +31,7 @@ export function createFile(path: string): OutputFile {
       return new DirectFile(path, openSync(path, flags | constants.O_DIRECT));
     } catch (error) {
       if ((error as { code?: string }).code !== "EINVAL") throw error; // a file system without it, as tmpfs
-      Deno.removeSync(path);
+      rmSync(path, { force: true });
     }
   }
   return Deno.openSync(path, { write: true, createNew: true });

@@ -1,6 +1,7 @@
 /** Buffers in this process's memory: what all host backends share. */
 import type { Buffer, HostBackend, SharedWords } from "./backend.ts";
-import { HotsetError, messageOf } from "../errors.ts";
+import { HotsetError } from "../errors.ts";
+import { bytes } from "../report/format.ts";
 
 /** A run of words in host memory, seen as floats and as integers. */
 export class HostBuffer implements Buffer {
@@ -25,7 +26,13 @@ export abstract class HostMemory implements
     try {
       return new HostBuffer(new SharedArrayBuffer(4 * words), 0, words);
     } catch (error) {
-      throw new HotsetError(`Cannot allocate ${4 * words} bytes for ${label}: ${messageOf(error)}`, { cause: error });
+      throw new HotsetError(
+        `Cannot allocate ${
+          bytes(4 * words)
+        } for ${label}: they do not fit in memory; plan says what a model needs and ` +
+          `what makes it smaller`,
+        { cause: error },
+      );
     }
   }
 

@@ -1,4 +1,5 @@
 /** The processes of a run that mpirun or srun started: how many there are, which hosts they are on, and how they agree. */
+import { existsSync } from "node:fs";
 import { type Communicator, consecutive, type Mpi, MpiError, openMpi, type Request } from "../../ffi/mpi.ts";
 import { LibraryError } from "../../ffi/library.ts";
 import { closeSharedPages, createSharedPages, mapSharedPages, type SharedPages } from "../../ffi/shared_pages.ts";
@@ -128,7 +129,7 @@ export class Cluster implements Disposable {
 
   /** Whether waiting ends after some time without an answer: while all ranks are at work on the same. */
   expectsAnswers(on: boolean): void {
-    const patienceMs = on ? 1000 * Number(Deno.env.get(PATIENCE_VARIABLE) ?? PATIENCE_SECONDS) : Infinity;
+    const patienceMs = on ? 1000 * patienceSeconds() : Infinity;
     for (const communicator of Object.values(this.#communicators)) communicator.patienceMs = patienceMs;
   }
 
@@ -238,7 +239,7 @@ export class Cluster implements Disposable {
       this.#knownError = error;
       throw error;
     }
-    const shared = !all.gather(probes.every(exists)).includes(false);
+    const shared = !all.gather(probes.every(existsSync)).includes(false);
     if (this.first) { for (const probe of probes) Deno.removeSync(probe); }
     return shared ? all : new ClusterTeam(machine, this.machine);
   }
@@ -314,12 +315,11 @@ function newProbe(directory: string): string {
   }
 }
 
-function exists(path: string): boolean {
-  try {
-    return Deno.statSync(path).isFile;
-  } catch {
-    return false;
-  }
+function patienceSeconds(): number {
+  const set = Deno.env.get(PATIENCE_VARIABLE);
+  const seconds = Number(set ?? PATIENCE_SECONDS);
+  if (seconds > 0) return seconds;
+  throw new HotsetError(`Cannot use ${PATIENCE_VARIABLE}=${set}: it must be a number of seconds above 0`);
 }
 
 /** Where a process is. */

@@ -171,6 +171,12 @@ export class Dataset {
     return this.#artifact.has(DICTIONARY_FILE) ? this.#artifact.path(DICTIONARY_FILE) : undefined;
   }
 
+  /** Names the raw values that the rows stand for: equal where the ids mean the same. Undefined for generated data. */
+  get valuesId(): string | undefined {
+    const file = [KEYS_FILE, DICTIONARY_FILE].find((name) => this.#artifact.has(name));
+    return file && `${file} ${this.#artifact.bytes(file)} ${this.#artifact.crc32(file)}`;
+  }
+
   /** Exact accesses of every row in the train split, (rows). */
   readCounts(): Uint32Array {
     return this.#artifact.readInto(COUNTS_FILE, new Uint32Array(this.rows));

@@ -152,7 +152,7 @@ export function engineFailure(doing: string, error: unknown): unknown {
   const written = WRITE_ERROR.exec(text);
   if (written !== null) return new HotsetError(`Cannot write ${written[1]}: ${written[2]}`, { cause: error });
   const hint = /out of memory/i.test(text)
-    ? "; allow more memory or fewer threads"
+    ? "; allow more with --memory"
     : /no space left/i.test(text)
     ? "; free some disk space"
     : "";

@@ -21,6 +21,11 @@ const MOST_CODES = 20;
 /** A label can be one of a few values. */
 const MOST_LABELS = 10;
 
+const INTEGERS = /^U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?$/;
+const FRACTIONS = /^(DOUBLE|FLOAT|DECIMAL(\(.*\))?)$/;
+/** Lists of what could be codes. */
+const LISTS = /^(VARCHAR|UUID|U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?)\[\]$/;
+
 /** What was found in a column. */
 interface Found {
   readonly name: string;
@@ -29,7 +34,8 @@ interface Found {
   readonly max: string | null;
   readonly distinct: number;
   readonly rows: number;
-  readonly emptyPercent: number;
+  /** No row lacks it. */
+  readonly full: boolean;
   /** For text: every value is hexadecimal; a part of them is a list. */
   readonly hex: boolean;
   readonly listed: boolean;
@@ -48,7 +54,8 @@ export async function inferSchema(path: string): Promise<LogSchema> {
     const parquet = file.path.endsWith(".parquet");
     const { dates, ...text } = parquet ? PARQUET : await sniff(engine, file.path);
     const found = await describe(engine, file.path, text, parquet, dates);
-    const columns = propose(found);
+    const likely = propose(found);
+    const columns = likely.some(isSparse) ? likely : likely.map(asCodes);
     const missing = columns.every((c) => c.kind !== "label") ? "a label" : columns.some(isSparse) ? "" : "categories";
     if (missing === "") return { ...text, columns };
     throw new HotsetError(`Cannot infer a schema of ${path}: no column looks like ${missing}; write one by hand`);
@@ -91,16 +98,14 @@ async function describe(
   const source = parquet ? `read_parquet(${quoted(path)})` : `read_csv(${quoted(path)}, delim = ` +
     `${quoted(text.delimiter)}, quote = ${quoted(text.quote)}, header = ${text.header}, ignore_errors = true)`;
   await engine.run(`CREATE TABLE sample AS FROM ${source} LIMIT ${SAMPLE_ROWS}`);
-  const summary = await engine.rows(
-    `SELECT column_name, column_type, min, max, approx_unique::DOUBLE, count::DOUBLE, null_percentage::DOUBLE ` +
-      `FROM (SUMMARIZE sample)`,
-  );
   const found: Found[] = [];
-  for (const [name, type, min, max, distinct, rows, emptyPercent] of summary) {
+  for (const [name, type] of await engine.rows("DESCRIBE sample")) {
     const column = identifier(String(name));
-    const [[hex, listed]] = type !== "VARCHAR" ? [[false, false]] : await engine.rows(
-      `SELECT coalesce(bool_and(regexp_full_match(${column}, '[0-9a-fA-F]{8}')), false), ` +
-        `avg(contains(${column}, '|')::INTEGER) > 0.2 FROM sample`,
+    const ofText = `coalesce(bool_and(regexp_full_match(${column}, '[0-9a-fA-F]{8}')), false), ` +
+      `avg(contains(${column}, '|')::INTEGER) > 0.2`;
+    const [[min, max, distinct, rows, filled, hex, listed]] = await engine.rows(
+      `SELECT min(${column})::VARCHAR, max(${column})::VARCHAR, count(DISTINCT ${column})::DOUBLE, count(*)::DOUBLE, ` +
+        `count(${column})::DOUBLE, ${type === "VARCHAR" ? ofText : "false, false"} FROM sample`,
     );
     found.push({
       name: String(name),
@@ -109,7 +114,7 @@ async function describe(
       max: max as string | null,
       distinct: Number(distinct),
       rows: Number(rows),
-      emptyPercent: Number(emptyPercent),
+      full: filled === rows,
       hex: hex === true,
       listed: listed === true,
     });
@@ -119,10 +124,10 @@ async function describe(
 
 /** Gives each column a kind. */
 function propose(found: readonly Found[]): Column[] {
-  const isFlag = ({ min, max, emptyPercent }: Found) =>
-    emptyPercent === 0 && [["0", "1"], ["false", "true"]].some(([a, b]) => min === a && max === b);
-  const coarse = found.filter((f) => /^VARCHAR$|INT|DOUBLE|FLOAT|DECIMAL/.test(f.type) && !isList(f))
-    .filter((f) => f.distinct > 1 && f.distinct <= MOST_LABELS && f.emptyPercent === 0)
+  const isFlag = ({ min, max, full, distinct }: Found) =>
+    full && distinct === 2 && [["0", "1"], ["false", "true"]].some(([a, b]) => min === a && max === b);
+  const coarse = found.filter(({ type }) => type === "VARCHAR" || INTEGERS.test(type) || FRACTIONS.test(type))
+    .filter(({ distinct, full }) => distinct > 1 && distinct <= MOST_LABELS && full)
     .sort((a, b) => a.distinct - b.distinct);
   const label = found.find((f) => isFlag(f) && LABEL_NAMES.test(f.name)) ?? found.find(isFlag) ?? coarse[0];
   const times = found.filter((f) => f !== label && f.distinct > 1 && timeOf(f) !== undefined);
@@ -131,12 +136,24 @@ function propose(found: readonly Found[]): Column[] {
     if (f === order) return { name: f.name, kind: "time", ...timeOf(f)! };
     if (times.includes(f)) return otherTime(f, order);
     if (f !== label) return kindOf(f);
-    const { name, type, max } = f;
-    if (isFlag(f)) return { name, kind: "label", note: "only 0 and 1" };
-    const note = `one of ${Math.round(f.distinct)} values: say which of them count as 1`;
-    if (type === "VARCHAR") return { name, kind: "label", positive: [max!], note };
-    return { name, kind: "label", atLeast: Number(max), note };
+    const { name, type, min, max, distinct } = f;
+    if (isFlag(f)) return { name, kind: "label", note: `only ${min} and ${max}` };
+    // Which values count is not for a program to guess: until a person says it, prepare refuses them.
+    const how = type === "VARCHAR" ? '"positive": [...]' : '"atLeast": ...';
+    return { name, kind: "label", note: `one of ${distinct} values: say by ${how} which of them count as 1` };
   });
+}
+
+/** What is left to propose where nothing looks like categories. */
+function asCodes(column: Column): Column {
+  if (column.kind !== "dense" || column.transform !== "log") return column;
+  const { name, note } = column;
+  return {
+    name,
+    kind: "sparse",
+    values: "text",
+    note: `${note?.split(";")[0]}; codes? Nothing else looks like categories`,
+  };
 }
 
 /** How a column could order the rows; undefined if it does not look as if it held moments. */
@@ -146,7 +163,7 @@ function timeOf(
   const within = ({ from, to }: typeof UNIX_SECONDS) => Number(min) > from && Number(max) < to;
   if (/^TIMESTAMP(_\w+| WITH TIME ZONE)?$/.test(type)) return { transform: "clock", note: `${min} to ${max}` };
   if (type === "DATE") return { transform: "order", note: `${min} to ${max}` };
-  if (!/INT$/.test(type)) return undefined;
+  if (!INTEGERS.test(type)) return undefined;
   if (within(UNIX_SECONDS) && (TIME_NAMES.test(name) || distinct > rows / 10)) {
     return { transform: "clock", note: "unix seconds?" };
   }
@@ -162,13 +179,9 @@ function otherTime(f: Found, order: Found): Column {
   return { name, kind: "ignore", note: `${note}; ${order.name} orders the rows` };
 }
 
-function isList({ type }: Found): boolean {
-  return type.endsWith("[]");
-}
-
 function kindOf(f: Found): Column {
   const { name, type } = f;
-  const about = `about ${Math.round(f.distinct)} values in ${f.rows} rows`;
+  const about = `${f.distinct} values in ${f.rows} rows`;
   const least = Number(f.min), most = Number(f.max);
   if (f.distinct <= 1) return { name, kind: "ignore", note: "always the same" };
   if (type === "VARCHAR") {
@@ -176,15 +189,15 @@ function kindOf(f: Found): Column {
     if (f.distinct >= UNIQUE_SHARE * f.rows) return { name, kind: "ignore", note: `names the row: ${about}` };
     return { name, kind: "sparse", values: f.hex ? "hex" : "text", note: about };
   }
-  if (isList(f)) return { name, kind: "bag", values: "text", separator: "|", note: `lists; ${about}` };
+  if (LISTS.test(type)) return { name, kind: "bag", values: "text", separator: "|", note: `lists; ${about}` };
   if (type === "BOOLEAN") return { name, kind: "sparse", values: "text", note: about };
   const named = ID_NAMES.test(name);
   if (named && f.distinct >= UNIQUE_SHARE * f.rows) return { name, kind: "ignore", note: `names the row: ${about}` };
   if (named) return { name, kind: "sparse", values: "text", note: `named like a code: ${about}` };
-  if (/DOUBLE|FLOAT|DECIMAL/.test(type)) {
+  if (FRACTIONS.test(type)) {
     return { name, kind: "dense", transform: least >= 0 && most > 10 ? "log" : "none", note: `${f.min} to ${f.max}` };
   }
-  if (/INT/.test(type)) {
+  if (INTEGERS.test(type)) {
     if (f.distinct <= MOST_CODES || least > most / 2) {
       return { name, kind: "sparse", values: "text", note: `whole numbers that look like codes: ${about}` };
     }

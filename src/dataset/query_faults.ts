@@ -38,6 +38,8 @@ export function readFailure(path: string, error: unknown): unknown {
       { cause: error },
     );
   }
+  const encoding = /CSV Error on Line: (\d+)[^]* not utf-8/.exec(messageOf(error));
+  if (encoding !== null) return badRow(path, encoding[1], NOT_UTF8);
   const failure = engineFailure(`read ${path}`, error);
   if (isWriteFailure(error)) return failure;
   if (/magic bytes|parquet/i.test(messageOf(error))) {

@@ -135,6 +135,15 @@ export function parseSchema(path: string, text: string): LogSchema {
     throw new HotsetError(`Cannot read schema ${path}: it is not JSON: ${messageOf(error)}`, { cause: error });
   }
   const schema = logSchema.safeParse(json);
-  if (!schema.success) throw new HotsetError(`Cannot read schema ${path}: ${firstIssue(schema.error)}`);
+  if (!schema.success) throw new HotsetError(`Cannot read schema ${path}: ${schemaFault(json, schema.error)}`);
   return schema.data;
+}
+
+/** The first complaint, by the name of its column. */
+function schemaFault(json: unknown, error: z.ZodError): string {
+  const { path: [part, index, ...field], message } = error.issues[0];
+  const columns = (json as { columns?: { name?: unknown }[] } | null)?.columns;
+  const name = part === "columns" && typeof index === "number" ? columns?.[index]?.name : undefined;
+  if (typeof name === "string") return `column ${name}${field.length > 0 ? ` has ${field.join(".")}` : ""}: ${message}`;
+  return part === undefined ? message : firstIssue(error);
 }

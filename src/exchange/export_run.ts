@@ -1,13 +1,11 @@
 /** Writes a trained model in formats that others read. */
 import { basename, dirname, extname, join } from "node:path";
 import { FileReader } from "../artifact.ts";
-import { Dataset } from "../dataset/dataset.ts";
-import { HotsetError } from "../errors.ts";
+import type { Dataset } from "../dataset/dataset.ts";
 import { type ModelPlan, planModel } from "../model/shape.ts";
 import type { Checkpoint } from "../train/checkpoint/checkpoint.ts";
 import type { Report } from "../train/events.ts";
-import { openBest } from "../train/run.ts";
-import { readRun } from "../train/run_record.ts";
+import { openTrainedOn, withBest } from "../train/trained_run.ts";
 import type { WeightFile, WeightReader } from "../train/checkpoint/weights.ts";
 import { type DlrmTensor, dlrmTensors, elementsOf } from "./dlrm_tensors.ts";
 import { onnxModel, type PlacedTensor } from "./onnx.ts";
@@ -29,15 +27,10 @@ const PAGE_BYTES = 4096;
  * docs/exchange.md. Returns the files. Nothing of a tensor's length is held in memory. Throws HotsetError.
  */
 export function exportRun(run: string, format: ExportFormat, out: string, report: Report): string[] {
-  const dataset = Dataset.open(readRun(run).dataset);
-  const checkpoint = openBest(run);
-  if (checkpoint.body.dataset !== dataset.id) {
-    throw new HotsetError(`Cannot export ${run}: its dataset ${dataset.directory} has changed since it was trained`);
-  }
+  const dataset = openTrainedOn(run, "export");
   const onProgress = (fraction: number) => report({ event: "stage", stage: `export: ${format}`, fraction });
-  const written = format === "onnx"
-    ? exportOnnx(checkpoint, dataset, out, onProgress)
-    : exportSafetensors(checkpoint, dataset, out, onProgress);
+  const exportTo = format === "onnx" ? exportOnnx : exportSafetensors;
+  const written = withBest(run, (checkpoint) => exportTo(checkpoint, dataset, out, onProgress));
   return [...written, ...exportIds(dataset, out)];
 }
 

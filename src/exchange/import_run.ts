@@ -55,6 +55,12 @@ export function importRun(path: string, { data, out, ids, config }: ImportOption
   const resolved = resolveConfig("kaggle", config, { dim, denseFeatures, bottom, top: [...top], interaction });
   expectStart(resolved, out);
   const dataset = Dataset.open(data);
+  if (dataset.denseFeatures !== denseFeatures) {
+    throw new HotsetError(
+      `Cannot import ${path}: its bottom MLP takes ${denseFeatures} values and dataset ${data} has ` +
+        `${dataset.denseFeatures} dense features`,
+    );
+  }
   const plan = planFor(resolved, dataset);
   expectTables(path, shape.tableRows, dataset, ids);
 

@@ -18,7 +18,7 @@ export interface ProfiledTable {
   whole: boolean;
   /** Lookups in the train split. */
   accesses: number;
-  /** Logged accesses from which on a row is hot; null where all rows of the table are hot, or none. */
+  /** Logged accesses from which on every row is hot; null where all rows of the table are hot, or none. */
   cutoff: number | null;
   /** Rows at the threshold, estimated from the log. */
   estimate: Interval;
@@ -46,7 +46,7 @@ export interface ProfileBody {
   sampleRate: number;
   /** False if the sample was too small to tell how many rows reach the threshold. */
   settled: boolean;
-  /** Share of its table's accesses from which on a row is hot; null where all rows are hot, or none. */
+  /** Share of its table's accesses from which on every row is hot; null where all rows are hot, or none. */
   threshold: number | null;
   /** True if some cut-off is 1 logged access: a lower threshold would call unseen rows hot. */
   floorReached: boolean;

@@ -45,13 +45,17 @@ export interface ProfileEvent {
   readonly event: "profile";
   /** Percent of the train samples that were logged; 100 for exact counts. */
   readonly sampleRate: number;
-  /** Share of its table's accesses from which on a row is hot; null where all are, or none. */
+  /**
+   * Share of its table's accesses from which on every row is hot; null where all are, or none. What the budget still
+   * holds is filled with the most used rows below it.
+   */
   readonly threshold: number | null;
   /** Hot rows. */
   readonly hotRows: number;
   /** Bytes of the hot rows with their optimizer state. */
   readonly hotBytes: number;
-  /** Bytes at the threshold, estimated from the log. */
+  /** Bytes of the rows that reach the threshold: by exact counts, and estimated from the log. */
+  readonly hotBytesExact: number;
   readonly hotBytesEstimate: { readonly low: number; readonly value: number; readonly high: number };
   /** Share of lookups that go to hot rows. */
   readonly hotLookupShare: number;

@@ -1,7 +1,8 @@
 /** Runs a run again, from its dataset on, and compares the bits of the two last checkpoints. */
+import { existsSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { Dataset } from "../dataset/dataset.ts";
-import { HotsetError } from "../errors.ts";
+import { HotsetError, messageOf } from "../errors.ts";
 import type { ModelPlan } from "../model/shape.ts";
 import { Checkpoint, CHECKPOINT_FILES } from "./checkpoint/checkpoint.ts";
 import { LAST_CHECKPOINT } from "./checkpoint/checkpoint_store.ts";
@@ -40,7 +41,7 @@ export async function reproduceRun(run: string, report: Report): Promise<Reprodu
   if (dataset.id !== record.datasetId) {
     throw new HotsetError(`Cannot reproduce ${run}: its dataset ${record.dataset} has changed since`);
   }
-  const temporary = Deno.makeTempDirSync({ dir: dirname(resolve(run)), prefix: ".reproduce-" });
+  const temporary = temporaryBeside(run);
   try {
     const out = join(temporary, "run");
     const config = { ...record.config, ranks: record.ranks, checkpointSteps: 0, checkpointMinutes: 0 };
@@ -53,6 +54,18 @@ export async function reproduceRun(run: string, report: Report): Promise<Reprodu
     return { event: "reproduction", run, equal: difference === null, difference, changes, steps: step };
   } finally {
     Deno.removeSync(temporary, { recursive: true });
+  }
+}
+
+/** Beside the run there is room for another one like it, other than where the system keeps what is temporary. */
+function temporaryBeside(run: string): string {
+  const dir = dirname(resolve(run));
+  try {
+    return Deno.makeTempDirSync({ dir, prefix: ".reproduce-" });
+  } catch (error) {
+    throw new HotsetError(`Cannot reproduce ${run}: a folder in ${dir} is needed for it: ${messageOf(error)}`, {
+      cause: error,
+    });
   }
 }
 
@@ -70,7 +83,7 @@ function changesBetween(before: RunRecord, now: RunRecord): string[] {
 /** The first word in which two checkpoints of one model differ, as a place in the model; null if they are equal. */
 export function firstDifference(a: string, b: string, plan: ModelPlan, dataset: Dataset): string | null {
   for (const name of Object.values(CHECKPOINT_FILES)) {
-    if (!exists(join(a, name)) && !exists(join(b, name))) continue;
+    if (!existsSync(join(a, name)) && !existsSync(join(b, name))) continue;
     const at = firstDifferentByte(join(a, name), join(b, name));
     if (at === undefined) continue;
     return `${name} differs first in word ${Math.floor(at / 4)}, ${placeOf(name, Math.floor(at / 4), plan, dataset)}`;
@@ -113,12 +126,4 @@ function fill(file: Deno.FsFile, buffer: Uint8Array): number {
   let done = 0;
   for (let count; done < buffer.length && (count = file.readSync(buffer.subarray(done))) !== null;) done += count;
   return done;
-}
-
-function exists(path: string): boolean {
-  try {
-    return Deno.statSync(path).isFile;
-  } catch {
-    return false;
-  }
 }

@@ -1,5 +1,6 @@
 /** Uses a trained run: its metrics on a dataset, and scores for new rows. */
 import { join } from "node:path";
+import { isArtifact } from "../artifact.ts";
 import { Dataset, type Split, SPLITS } from "../dataset/dataset.ts";
 import { encodeWith } from "../dataset/prepare.ts";
 import type { ReadOptions } from "../dataset/prepare_job.ts";
@@ -7,13 +8,12 @@ import { HotsetError, messageOf } from "../errors.ts";
 import { SplitBatches } from "../layout/split_batches.ts";
 import { planModel } from "../model/shape.ts";
 import { WholeFile } from "../whole_file.ts";
-import type { Checkpoint } from "./checkpoint/checkpoint.ts";
+import type { TrainingState } from "./checkpoint/checkpoint.ts";
 import { type Scores, scoreSplit } from "./evaluate.ts";
 import type { EvaluationEvent, Report } from "./events.ts";
 import { metricsOf } from "./metrics.ts";
 import { openRanks } from "./placement.ts";
-import { openBest } from "./run.ts";
-import { readRun } from "./run_record.ts";
+import { openTrainedOn, withBest } from "./trained_run.ts";
 
 /** Samples scored at a time. */
 const BATCH_SAMPLES = 2048;
@@ -21,29 +21,44 @@ const BATCH_SAMPLES = 2048;
 const LINES_AT_ONCE = 65_536;
 
 /**
- * Metrics of a run's best checkpoint on the validation and test splits of its dataset, or of another dataset with the
- * same tables. Throws HotsetError if there is nothing to score.
+ * Metrics of a run's best checkpoint on the validation and test splits of its dataset; or of another dataset with the
+ * same dictionary; or on raw rows, which become a test split. Throws HotsetError if there is nothing to score.
  */
-export async function evaluateRun(
-  run: string,
-  dataset: string | undefined,
-  report: Report,
-): Promise<EvaluationEvent[]> {
-  const record = readRun(run);
-  const checkpoint = openBest(run);
-  const data = Dataset.open(dataset ?? record.dataset);
+export async function evaluateRun(run: string, inputs: readonly string[], report: Report): Promise<EvaluationEvent[]> {
+  const trained = openTrainedOn(run, "evaluate");
+  if (inputs.length === 0) return await evaluate(run, trained, report);
+  if (!isArtifact(inputs[0])) {
+    return await withEncoded(trained, inputs, {}, report, ({ dataset, labelled }) => {
+      if (labelled) return evaluate(run, dataset, report);
+      throw new HotsetError(`Cannot evaluate ${run}: ${inputs.join(", ")} has no label`);
+    });
+  }
+  if (inputs.length > 1) throw new HotsetError(`Cannot evaluate ${run}: ${inputs[1]} is one dataset too many`);
+  const dataset = Dataset.open(inputs[0]);
+  if (dataset.valuesId !== trained.valuesId) {
+    throw new HotsetError(
+      `Cannot evaluate ${run}: dataset ${
+        inputs[0]
+      } has a dictionary of its own, so its ids mean other values; name its ` +
+        `raw files instead`,
+    );
+  }
+  return await evaluate(run, dataset, report);
+}
+
+async function evaluate(run: string, dataset: Dataset, report: Report): Promise<EvaluationEvent[]> {
+  const splits = SPLITS.filter((split) => split !== "train" && dataset.samples(split) > 0);
+  if (splits.length === 0) {
+    throw new HotsetError(
+      `Cannot evaluate ${run}: dataset ${dataset.directory} has neither validation nor test samples`,
+    );
+  }
   const events: EvaluationEvent[] = [];
-  for (const split of SPLITS) {
-    if (split === "train" || data.samples(split) === 0) continue;
-    const { logits, labels } = await scoreWith(checkpoint, data, split, report);
-    const { epoch, step } = checkpoint.body.state;
+  await score(run, dataset, splits, report, (split, { logits, labels }, { epoch, step }) => {
     const event: EvaluationEvent = { event: "evaluation", split, epoch, step, ...metricsOf(logits, labels) };
     report(event);
     events.push(event);
-  }
-  if (events.length === 0) {
-    throw new HotsetError(`Cannot evaluate ${run}: dataset ${data.directory} has neither validation nor test samples`);
-  }
+  });
   return events;
 }
 
@@ -54,18 +69,33 @@ export async function predictRun(
   options: ReadOptions,
   report: Report,
 ): Promise<Float32Array> {
-  const record = readRun(run);
-  const checkpoint = openBest(run);
-  const trained = Dataset.open(record.dataset);
+  const trained = openTrainedOn(run, "predict with");
+  return await withEncoded(trained, inputs, options, report, async ({ dataset }) => {
+    let probabilities = new Float32Array(0);
+    await score(run, dataset, ["test"], report, (_, { logits }) => {
+      probabilities = logits.map((logit) => 1 / (1 + Math.exp(-logit)));
+    });
+    return probabilities;
+  });
+}
+
+/** Encodes raw rows with the dictionary of a dataset, into one that is there while `use` runs. */
+async function withEncoded<T>(
+  trained: Dataset,
+  inputs: readonly string[],
+  options: ReadOptions,
+  report: Report,
+  use: (encoded: { dataset: Dataset; labelled: boolean }) => Promise<T>,
+): Promise<T> {
   const temporary = Deno.makeTempDirSync({ prefix: "hotset-" });
   try {
-    const { dataset } = await encodeWith(trained, inputs, {
-      ...options,
-      out: join(temporary, "dataset"),
-      onProgress: (stage, fraction) => report({ event: "stage", stage: `encode: ${stage}`, fraction }),
-    });
-    const { logits } = await scoreWith(checkpoint, dataset, "test", report);
-    return logits.map((logit) => 1 / (1 + Math.exp(-logit)));
+    return await use(
+      await encodeWith(trained, inputs, {
+        ...options,
+        out: join(temporary, "dataset"),
+        onProgress: (stage, fraction) => report({ event: "stage", stage: `encode: ${stage}`, fraction }),
+      }),
+    );
   } finally {
     Deno.removeSync(temporary, { recursive: true });
   }
@@ -104,8 +134,15 @@ function* scoreLines(probabilities: Float32Array, format: ScoreFormat): Generato
   }
 }
 
-async function scoreWith(checkpoint: Checkpoint, dataset: Dataset, split: Split, report: Report): Promise<Scores> {
-  const { model } = checkpoint.body;
+/** Scores splits of a dataset by a run's best checkpoint, which is loaded once; `take` is given each and where it stood. */
+async function score(
+  run: string,
+  dataset: Dataset,
+  splits: readonly Split[],
+  report: Report,
+  take: (split: Split, scores: Scores, state: TrainingState) => void,
+): Promise<void> {
+  const { model } = withBest(run, ({ body }) => body);
   const rows = dataset.body.tables.map((table) => table.rows);
   if (JSON.stringify(rows) !== JSON.stringify(model.tableRows) || dataset.denseFeatures !== model.bottom[0]) {
     throw new HotsetError(
@@ -114,16 +151,20 @@ async function scoreWith(checkpoint: Checkpoint, dataset: Dataset, split: Split,
         `${model.tableRows.reduce((sum, count) => sum + count, 0)}; encode the data with the run's own dictionary`,
     );
   }
-  using batches = new SplitBatches(dataset, split, BATCH_SAMPLES);
+  const [batchShape] = splits.map((split) => {
+    using batches = new SplitBatches(dataset, split, BATCH_SAMPLES);
+    return batches.shape;
+  }).sort((a, b) => b.lookupCapacity - a.lookupCapacity);
   const config = { mode: "cpu", device: "cpu", ranks: null, precision: "fp32", activations: "ptx" } as const;
-  const scored = { batchShape: batches.shape, hotRows: 0 };
-  await using group = await openRanks(config, planModel(model), scored, () => {});
-  checkpoint.load(group.memory, model);
-  return scoreSplit(
-    group,
-    dataset,
-    split,
-    Infinity,
-    (fraction) => report({ event: "stage", stage: "score", fraction }),
-  );
+  await using group = await openRanks(config, planModel(model), { batchShape, hotRows: 0 }, () => {});
+  const state = withBest(run, (checkpoint) => {
+    checkpoint.load(group.memory, model, {
+      onProgress: (fraction) => report({ event: "stage", stage: "load", fraction }),
+    });
+    return checkpoint.body.state;
+  });
+  for (const split of splits) {
+    const onProgress = (fraction: number) => report({ event: "stage", stage: `score ${split}`, fraction });
+    take(split, scoreSplit(group, dataset, split, Infinity, onProgress), state);
+  }
 }

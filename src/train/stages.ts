@@ -112,6 +112,7 @@ export function ensureProfile(
     threshold: body.threshold,
     hotRows: body.hotRows,
     hotBytes: body.hotBytes,
+    hotBytesExact: body.hotBytesExact,
     hotBytesEstimate: body.hotBytesEstimate,
     hotLookupShare: body.hotLookupShare,
     tables: body.tables.map(({ name, rows, hotRows, whole }) => ({ name, rows, hotRows, whole })),
@@ -147,15 +148,22 @@ export function ensureLayout(
 ): Layout {
   const begin = performance.now();
   const out = directoryOf(place, "layouts", cacheName("layout", [dataset.id, profile?.id ?? null, batchSize]));
-  const layout = openCached(place, out, team, (directory) => Layout.open(directory)) ?? buildLayout(dataset, profile, {
-    out,
-    batchSize,
-    team,
-    onProgress: (done, total) => report({ event: "stage", stage: "layout", fraction: done / total }),
-  });
+  const layout = openCached(place, out, team, (directory) => openLayout(directory, dataset)) ??
+    buildLayout(dataset, profile, {
+      out,
+      batchSize,
+      team,
+      onProgress: (done, total) => report({ event: "stage", stage: "layout", fraction: done / total }),
+    });
   const { samples, hotSamples, hotSampleShare, hotBatches, coldBatches, bytes } = layout.body;
   const seconds = (performance.now() - begin) / 1000;
   report({ event: "layout", samples, hotSamples, hotSampleShare, hotBatches, coldBatches, bytes, seconds });
+  return layout;
+}
+
+function openLayout(directory: string, dataset: Dataset): Layout {
+  const layout = Layout.open(directory);
+  layout.expectDataset(dataset);
   return layout;
 }
 

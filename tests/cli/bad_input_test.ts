@@ -155,5 +155,5 @@ Deno.test("bad input: a model that the data does not fit, a run that is there, a
   assert.match(await place.fail(2, "train", "data", ...tiny), /^Cannot start a run in run: a run is there; .*--resume/);
   await place.succeed("prepare", "log.tsv", "--min-frequency", "2", "--out", "data");
   assert.match(await place.fail(1, "train", "--resume", "--out", "run"), /its dataset .*data has changed since$/);
-  assert.match(await place.fail(1, "evaluate", "run"), /^Cannot score dataset data: /);
+  assert.match(await place.fail(1, "evaluate", "run"), /^Cannot evaluate run: its dataset .*data has changed since/);
 });

@@ -146,7 +146,7 @@ Deno.test("bad schemas", async () => {
     [JSON.stringify({ columns: [label, sparse, sparse] }), "Cannot read schema schema.json: columns: a is there twice"],
     [
       JSON.stringify({ columns: [label, { name: "a", kind: "number" }] }),
-      "Cannot read schema schema.json: columns.1.kind: ",
+      "Cannot read schema schema.json: column a has kind: ",
     ],
     [JSON.stringify({ columns: [label, { ...sparse, name: "b" }] }), "Cannot read log.csv: no column named b"],
     [JSON.stringify({ columns: [label, sparse] }), "Cannot read log.csv: 2 columns named a"],

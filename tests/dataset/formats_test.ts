@@ -263,6 +263,10 @@ Deno.test("infer: what is no text is refused, and dates in other forms are told 
     name: "HotsetError",
     message: `Cannot read ${binary}: it is no text with columns, nor named .parquet`,
   });
+  const latin = new TextEncoder().encode("click,city\n1,Rome\n0,K?ln\n".repeat(40));
+  latin.forEach((byte, i) => byte === 63 && (latin[i] = 0xf6));
+  const encoded = directory.write("latin.csv", latin);
+  await assert.rejects(inferSchema(encoded), { message: `Cannot read ${encoded}: line 3: it is not UTF-8` });
   const lines = Array.from(
     { length: 300 },
     (_, i) => `${i % 2},u${i % 9},${String(1 + i % 28).padStart(2, "0")}.06.2024\n`,
@@ -272,6 +276,27 @@ Deno.test("infer: what is no text is refused, and dates in other forms are told 
     name: "day",
     kind: "ignore",
     note: "of type DATE as %d.%m.%Y; as 2024-05-31 23:59:00 they could order the rows",
+  });
+});
+
+Deno.test("infer: what counts as a click is for a person to say; where nothing looks like codes, numbers are", async () => {
+  using directory = new TemporaryDirectory();
+  const lines = Array.from(
+    { length: 500 },
+    (_, i) => `${i * 7919 % 4999},${["view", "cart", "buy"][i % 3]},${i % 9 / 7}`,
+  );
+  const input = directory.write("log.csv", `${lines.join("\n")}\n499,view,nan\n`);
+  const schema = await inferSchema(input);
+  const { columns } = schema;
+  assert.deepEqual(columns[1], {
+    name: "column1",
+    kind: "label",
+    note: 'one of 3 values: say by "positive": [...] which of them count as 1',
+  });
+  assert.deepEqual([columns[0].kind, columns[2].kind, columns[2].note], ["sparse", "dense", "0.0 to nan"]);
+  const file = directory.write("schema.json", JSON.stringify(schema));
+  await assert.rejects(prepare(directory, "csv", input, { schema: file }), {
+    message: `Cannot read ${input}: line 1: column1 is "view", neither 0 nor 1`,
   });
 });
 

@@ -77,7 +77,7 @@ for (const interaction of ["dot", "cat"] as const) {
     exportRun(out, "safetensors", again, report);
     assert.deepEqual(Deno.readFileSync(again), Deno.readFileSync(file));
     const metrics = (run: string) =>
-      evaluateRun(run, undefined, report).then((events) => events.map(({ auc, logloss }) => ({ auc, logloss })));
+      evaluateRun(run, [], report).then((events) => events.map(({ auc, logloss }) => ({ auc, logloss })));
     assert.deepEqual(await metrics(out), await metrics(directory.join("run")));
   });
 }
@@ -89,7 +89,7 @@ Deno.test("an imported run trains on, in any optimizer, with the same bits each 
   const train = async (name: string) => {
     const out = directory.join(name);
     importRun(file, { data, out, ids: "rows", config }, report);
-    const before = (await evaluateRun(out, undefined, report))[0].logloss;
+    const before = (await evaluateRun(out, [], report))[0].logloss;
     const { steps, logloss } = await resumeRun({ out, report });
     assert.equal(steps, 2 * Math.ceil(300 / 32));
     assert.notEqual(logloss, before);
@@ -125,7 +125,7 @@ Deno.test("a file that is not the dataset's model is refused: the tensor is name
     [set("emb_l.1.weight", 299, 5), /emb_l\.1\.weight has 299 rows and table C2 has 300/],
     [set("bot_l.2.weight", 5, 8), /bot_l\.2\.weight takes 8 values and the layer before gives 7/],
     [set("bot_l.2.bias", 4), /bot_l\.2\.bias has 4 values/],
-    [set("bot_l.0.weight", 7, 4), /the bottom MLP takes 4 values and the data has 3 dense features/],
+    [set("bot_l.0.weight", 7, 4), /its bottom MLP takes 4 values and dataset .* has 3 dense features/],
     [(t) => t.get("emb_l.1.weight")!.values[5 * 17 + 2] = NaN, /row 17 of table 1 holds NaN/],
     [(t) => t.get("emb_l.2.weight")!.values[0] = -Infinity, /row 0 of table 2 holds -Infinity/],
     [(t) => t.get("top_l.2.weight")!.values[3] = NaN, /weight of layer 1 of the top MLP holds NaN/],

@@ -7,6 +7,7 @@ import type { ResultEvent, RunEvent } from "../../src/train/events.ts";
 import { resumeRun, startRun } from "../../src/train/run.ts";
 import { readRun } from "../../src/train/run_record.ts";
 import { evaluateRun } from "../../src/train/score_run.ts";
+import { withBest } from "../../src/train/trained_run.ts";
 import { Interrupted } from "../../src/train/trainer.ts";
 import { rewrite } from "../support/rewrite.ts";
 import { TemporaryDirectory } from "../support/temporary.ts";
@@ -310,10 +311,28 @@ Deno.test("the best checkpoint is the one with the best AUC, and what a run is e
   );
   const best = evaluations.reduce((a, b) => b.auc > a.auc ? b : a);
   assert.ok(best.step < evaluations.at(-1)!.step, "this run gets worse in the end");
-  const [validation, test] = await evaluateRun(out, undefined, () => {});
+  const [validation, test] = await evaluateRun(out, [], () => {});
   assert.equal(validation.step, best.step);
   assert.ok(Math.abs(validation.auc - best.auc) < 1e-6);
   assert.equal(test.split, "test");
+
+  const last = evaluations.at(-1)!.step;
+  let reads = 0;
+  const read = withBest(out, ({ body }) => {
+    if (reads++ > 0) return body.state.step;
+    // As training does, while the files of the one before are being read.
+    Deno.removeSync(`${out}/best`, { recursive: true });
+    Deno.renameSync(`${out}/last`, `${out}/best`);
+    throw new HotsetError("Cannot read best: rows.f32 is damaged");
+  });
+  assert.deepEqual([read, reads], [last, 2]);
+  const damaged = new HotsetError("Cannot read best: rows.f32 is damaged");
+  assert.throws(() =>
+    withBest(out, () => {
+      reads++;
+      throw damaged;
+    }), damaged);
+  assert.equal(reads, 3, "what nobody replaces is read once");
 });
 
 Deno.test("a bottom MLP that does not take the data's dense features is refused, and nothing is written", async () => {

@@ -12,6 +12,7 @@ import type {
   SharedWords,
 } from "../backend.ts";
 import { HotsetError } from "../../errors.ts";
+import { bytes } from "../../report/format.ts";
 import { HostBuffer, HostMemory } from "../host_memory.ts";
 import type { OpenBlas } from "../../../ffi/openblas.ts";
 import { packFar, poolFar, unpackFar, updateRowsFar } from "./far_rows.ts";
@@ -63,7 +64,9 @@ export class CpuBackend extends HostMemory implements PagedBackend {
   override allocate(words: number, label: string): Buffer {
     const address = takeKernelMemory(this.#memory, 4 * words);
     if (address !== undefined) return this.#inKernelMemory(address, words);
-    throw new HotsetError(`Cannot allocate ${4 * words} bytes for ${label}: kernel memory is full; lower --batch-size`);
+    throw new HotsetError(
+      `Cannot allocate ${bytes(4 * words)} for ${label}: kernel memory is full; lower --batch-size`,
+    );
   }
 
   override allocateTable(words: number, label: string): Buffer {

@@ -48,11 +48,6 @@ export class CudaDevice implements Disposable {
     this.#owned = opening.move();
   }
 
-  /** True if nothing real is behind this device. */
-  get isEmulated(): boolean {
-    return this.libraries.emulated !== undefined;
-  }
-
   /** The value that a call writes to the slot it is given: an address or a handle. */
   made(call: (slot: BigUint64Array<ArrayBuffer>) => void): bigint {
     call(this.#slot);
@@ -118,7 +113,7 @@ export class CudaDevice implements Disposable {
     if (error !== undefined) throw error;
   }
 
-  /** Waits, then frees everything in the opposite order of its making. */
+  /** Frees everything in the opposite order of its making. */
   [Symbol.dispose](): void {
     this.#owned.dispose();
   }

@@ -189,20 +189,33 @@ export class Checkpoint {
 
   /**
    * Copies the checkpoint into memory of the same model; of the rows those of one host, if the tables are sharded by
-   * row % hosts. Throws HotsetError if the models differ or a weight is no number.
+   * row % hosts. `onProgress` is told the share of the rows that is there. Throws HotsetError if the models differ or a
+   * weight is no number.
    */
-  load(memory: ModelMemory, model: ModelShape, shard: Shard = WHOLE): void {
+  load(
+    memory: ModelMemory,
+    model: ModelShape,
+    { shard = WHOLE, onProgress = () => {} }: { shard?: Shard; onProgress?: (fraction: number) => void } = {},
+  ): void {
     this.expectModel(model);
     const { rows } = planModel(model);
     const stateWords = stateWordsPerRow(model.optimizer, model.dim);
-    for (const vector of denseOf(memory)) this.#loadRows(vector, vector.buffer.words, 1, WHOLE);
-    for (const vector of rowsOf(memory)) {
-      this.#loadRows(vector, rows, vector.file === CHECKPOINT_FILES.rows ? model.dim : stateWords, shard);
+    for (const vector of denseOf(memory)) this.#loadRows(vector, vector.buffer.words, 1, WHOLE, () => {});
+    const vectors = rowsOf(memory);
+    for (const [i, vector] of vectors.entries()) {
+      const width = vector.file === CHECKPOINT_FILES.rows ? model.dim : stateWords;
+      this.#loadRows(vector, rows, width, shard, (fraction) => onProgress((i + fraction) / vectors.length));
     }
   }
 
   /** Reads all rows of a file, (rows, width), and keeps those of one host. */
-  #loadRows({ file, backend, buffer }: Vector, rows: number, width: number, { host, hosts }: Shard): void {
+  #loadRows(
+    { file, backend, buffer }: Vector,
+    rows: number,
+    width: number,
+    { host, hosts }: Shard,
+    onProgress: (fraction: number) => void,
+  ): void {
     using reader = this.reader(file);
     const chunkRows = hosts * Math.max(1, Math.floor(CHUNK_WORDS / hosts / width));
     const chunk = new Float32Array(Math.min(chunkRows, rows) * width);
@@ -215,6 +228,7 @@ export class Checkpoint {
         chunk.copyWithin(i * width, (i * hosts + host) * width, (i * hosts + host + 1) * width);
       }
       backend.upload(chunk.subarray(0, kept * width), backend.view(buffer, first / hosts * width, kept * width));
+      onProgress((first + count) / rows);
     }
   }
 }

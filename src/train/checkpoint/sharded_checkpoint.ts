@@ -68,6 +68,7 @@ function writeRows(cluster: Cluster, path: string, memory: RunMemory, shard: Buf
       if (bytes.length > 0) file.seekSync(4 * mine * width, Deno.SeekMode.Start);
       for (let done = 0; done < bytes.length;) done += file.writeSync(bytes.subarray(done));
     }
+    file.syncDataSync(); // as ArtifactWriter does with the files that it writes itself
   } catch (error) {
     throw new HotsetError(`Cannot write ${path}: ${messageOf(error)}`, { cause: error });
   }

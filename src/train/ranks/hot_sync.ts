@@ -3,6 +3,7 @@
  * switch only the rows that changed since the last sync move.
  */
 import type { Batch } from "../../layout/batch.ts";
+import { HotIndex } from "../../layout/hot_index.ts";
 import { Command } from "./rank.ts";
 import type { RankGroup } from "./rank_group.ts";
 
@@ -10,10 +11,7 @@ import type { RankGroup } from "./rank_group.ts";
 export class HotSync {
   readonly #group: RankGroup;
   readonly #hotRows: Uint32Array;
-  /** One bit for each global row: is hot. */
-  readonly #isHot: Uint32Array;
-  /** Hot rows before those of each word of `#isHot`: gives a hot row's id without a search. */
-  readonly #hotBefore: Uint32Array;
+  readonly #index: HotIndex;
   /** One bit for each global row: changed in the full tables since the last pull. */
   readonly #changedInFull: Uint32Array;
   /** One bit for each hot row: changed in the replica since the last push. */
@@ -41,18 +39,12 @@ export class HotSync {
       const floats = host.floats(buffer);
       return new Uint32Array(floats.buffer, floats.byteOffset, floats.length);
     };
-    // Without hot rows nothing is ever noted or moved.
-    const words = hotRows.length === 0 ? 0 : Math.ceil(rows / 32);
     this.#group = group;
     this.#beforePush = beforePush;
     this.#hotRows = hotRows;
-    this.#isHot = new Uint32Array(words);
-    for (const row of hotRows) this.#isHot[row >>> 5] |= 1 << (row & 31);
-    this.#hotBefore = new Uint32Array(words);
-    for (let word = 1; word < words; word++) {
-      this.#hotBefore[word] = this.#hotBefore[word - 1] + bitsSet(this.#isHot[word - 1]);
-    }
-    this.#changedInFull = this.#isHot.slice();
+    // Without hot rows nothing is ever noted or moved.
+    this.#index = new HotIndex(hotRows, hotRows.length === 0 ? 0 : rows);
+    this.#changedInFull = this.#index.bits.slice();
     this.#changedInReplica = new Uint32Array(Math.ceil(hotRows.length / 32));
     this.#rows = list(moveRows);
     this.#hotIds = list(moveHotRows);
@@ -73,11 +65,10 @@ export class HotSync {
     const changed = this.#changedInFull;
     let count = 0;
     for (let word = 0; word < changed.length; word++) {
-      const hot = this.#isHot[word];
-      for (let bits = changed[word] & hot; bits !== 0; bits &= bits - 1) {
-        const bit = 31 - Math.clz32(bits & -bits);
-        this.#rows[count] = 32 * word + bit;
-        this.#hotIds[count++] = this.#hotBefore[word] + bitsSet(hot & ((1 << bit) - 1));
+      for (let bits = changed[word] & this.#index.bits[word]; bits !== 0; bits &= bits - 1) {
+        const row = 32 * word + 31 - Math.clz32(bits & -bits);
+        this.#rows[count] = row;
+        this.#hotIds[count++] = this.#index.id(row);
       }
     }
     changed.fill(0);
@@ -107,11 +98,4 @@ export class HotSync {
     this.#group.drain(); // the lists are used again
     this.rowsMoved += count;
   }
-}
-
-/** Number of bits that are 1. */
-function bitsSet(word: number): number {
-  word -= (word >>> 1) & 0x55555555;
-  word = (word & 0x33333333) + ((word >>> 2) & 0x33333333);
-  return Math.imul((word + (word >>> 4)) & 0x0f0f0f0f, 0x01010101) >>> 24;
 }

@@ -205,7 +205,7 @@ export class MpiRanks extends RankGroup {
     const onHost = (memory.host as Backend) === memory.device;
     // What lies on a device every rank loads; what a host's ranks share could be loaded by any of them.
     if (!onHost || this.#cluster.local === 0) {
-      checkpoint.load(memory, memory.plan.shape, this.#isSharded ? this.#cluster : undefined);
+      checkpoint.load(memory, memory.plan.shape, this.#isSharded ? { shard: this.#cluster } : {});
     }
     this.drain();
   }
