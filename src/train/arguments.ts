@@ -103,19 +103,19 @@ export function translateArguments(given: readonly string[]): Translation {
   return pasted.inferenceOnly ? evaluation(words, pasted, ignored) : training(words, pasted, ignored);
 }
 
-/** `evaluate`, with a dataset where one stands before all flags. */
+/** `evaluate`, of the inputs that stand before all flags. Data that dlrm's flags name are no test split, so not scored. */
 function evaluation([, ...words]: string[], { raw, processed, loaded }: Pasted, ignored: string[]): Translation {
   if (loaded === undefined) {
     throw new UsageError("Cannot evaluate with --inference-only: name the run to score with --load-model RUN");
   }
   const firstFlag = words.findIndex((word) => word.startsWith("-"));
-  const datasets = firstFlag < 0 ? words : words.slice(0, firstFlag);
-  const flags = words.slice(datasets.length);
+  const inputs = firstFlag < 0 ? words : words.slice(0, firstFlag);
+  const flags = words.slice(inputs.length);
   const dropped = flags.filter((word) => !OUTPUT_FLAGS.includes(word));
   if (dropped.length > 0) ignored.push(dropped.join(" "));
   if (raw !== undefined || processed !== undefined) ignored.push("data files (the run's own data are scored)");
   const kept = flags.filter((word) => OUTPUT_FLAGS.includes(word));
-  return { arguments: ["evaluate", loaded, ...datasets, ...kept], ignored };
+  return { arguments: ["evaluate", loaded, ...inputs, ...kept], ignored };
 }
 
 function training([command, ...words]: string[], { raw, processed, loaded }: Pasted, ignored: string[]): Translation {
@@ -144,14 +144,22 @@ function rawInputs(path: string, testGiven: boolean): string[] {
 /** The files PREFIX_0, PREFIX_1, ... in the order of their numbers, compressed or not. */
 function daysOf(prefix: string): string[] {
   const start = `${basename(prefix)}_`;
-  if (!existsSync(dirname(prefix))) return [];
-  const days = [...Deno.readDirSync(dirname(prefix))].flatMap(({ name }) => {
+  const days = namesIn(dirname(prefix)).flatMap((name) => {
     const number = name.startsWith(start) ? /^(\d+)(\.gz|\.zst)?$/.exec(name.slice(start.length)) : null;
     return number === null ? [] : [{ day: Number(number[1]), path: `${prefix}_${number[0]}` }];
   });
   return days.sort((a, b) => a.day - b.day || a.path.length - b.path.length)
     .filter(({ day }, i, sorted) => day !== sorted[i - 1]?.day) // of day_0 and day_0.gz the first
     .map(({ path }) => path);
+}
+
+/** Nothing where there is no such directory: what is wrong is said when the file is read. */
+function namesIn(directory: string): string[] {
+  try {
+    return [...Deno.readDirSync(directory)].map(({ name }) => name);
+  } catch {
+    return [];
+  }
 }
 
 /**

@@ -45,6 +45,7 @@ Deno.test("a raw file that is not there stands for those of its days", () => {
   const day = directory.join("day");
   const days = (...more: string[]) => translated("train", "--raw-data-file", day, ...more);
   assert.deepEqual(days(), ["train", day]);
+  assert.deepEqual(translated("train", "--raw-data-file=none/day"), ["train", "none/day"]);
   for (const name of ["day_0.gz", "day_10", "day_9.zst", "day_9", "day_1_processed.npz", "day_x", "monday_1", "day_"]) {
     Deno.writeTextFileSync(directory.join(name), "");
   }
@@ -54,6 +55,7 @@ Deno.test("a raw file that is not there stands for those of its days", () => {
   }
   Deno.writeTextFileSync(day, "");
   assert.deepEqual(days(), ["train", day]);
+  assert.deepEqual(translated("train", `--raw-data-file=${day}/day`), ["train", `${day}/day`], "day is no directory");
   Deno.mkdirSync(directory.join("one"));
   Deno.writeTextFileSync(directory.join("one", "day_3"), "");
   assert.deepEqual(translated("train", `--raw-data-file=${directory.join("one", "day")}`), [
