@@ -551,7 +551,7 @@ async function trainHere(
     return { ...config, batchSize: config.batchSize * (flags.scaling === "weak" ? cluster?.ranks ?? 1 : 1) };
   };
   const again = `${commandOf(cluster)} train --resume${cluster ? ` --collective ${flags.collective}` : ""} --out`;
-  if (cluster !== undefined) {
+  if (cluster !== undefined && flags.save) {
     report({ event: "note", text: `If a rank is lost, continue with: ${again} ${out}` });
   }
   try {
@@ -570,10 +570,11 @@ async function trainHere(
     if (first && flags.report !== undefined && !flags.demo) hotset.writeRunReport(out, flags.report);
   } catch (error) {
     if (!(error instanceof hotset.Interrupted)) {
-      if (cluster?.knows(error) === false) console.error(`Continue with: ${again} ${out}`);
+      if (cluster?.knows(error) === false && flags.save) console.error(`Continue with: ${again} ${out}`);
       throw error;
     }
-    if (first) console.error(`${error.message}. Continue with: ${again} ${error.run}`);
+    const advice = error.run === undefined ? "" : `. Continue with: ${again} ${error.run}`;
+    if (first) console.error(`${error.message}${advice}`);
     process.exitCode = interrupt.exitCode;
   }
 }

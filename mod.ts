@@ -78,6 +78,8 @@ export type {
   Report,
   ResultEvent,
   RunEvent,
+  Spent,
+  SpentEvent,
   StageEvent,
 } from "./src/train/events.ts";
 export { cacheOf, freeRun, resumeRun, type RunOptions, startRun, trainOn } from "./src/train/run.ts";

@@ -47,6 +47,7 @@ const FOUNDATION = [
   "src/crc32.ts",
   "src/direct_file.ts",
   "src/errors.ts",
+  "src/output_lock.ts",
   "src/random.ts",
   "src/team.ts",
   "src/team_writer.ts",

@@ -2,6 +2,7 @@
 import { availableParallelism } from "node:os";
 import { fingerprint } from "../artifact.ts";
 import { HotsetError } from "../errors.ts";
+import { OutputLock } from "../output_lock.ts";
 import { ALONE, expectSame, type Team, together, togetherAsync } from "../team.ts";
 import { TeamWriter } from "../team_writer.ts";
 import { assemble, type EncodedLog, type Part } from "./assemble.ts";
@@ -11,7 +12,6 @@ import { Engine, engineFailure } from "./duckdb.ts";
 import type { Format } from "./formats.ts";
 import type { InputFile } from "./inputs.ts";
 import type { TableTask } from "./number_table.ts";
-import { OutputLock } from "./output_lock.ts";
 import { preparePool } from "./prepare_pool.ts";
 import { isDense, isSparse, type LogSchema } from "./schema.ts";
 import { type ChunkFormat, isChunkFormat, stageChunks } from "./stage_chunks.ts";
@@ -78,7 +78,9 @@ export async function buildDataset<R>(
     "what ranks see of the input files (lengths and times count)",
     fingerprint(source),
   );
-  using _lock = together(team, () => first ? new OutputLock(out) : undefined);
+  const busy = "it is being prepared already; let that end first, or name another directory";
+  const lock = { doing: `write dataset ${out}`, busy };
+  using _lock = together(team, () => first ? new OutputLock(out, lock) : undefined);
   using writer = new TeamWriter(team, "dataset", out);
   const made = together(team, () => first ? new StageDirectory(out, source) : undefined);
   const stage = together(team, () => made ?? new StageDirectory(out, source));

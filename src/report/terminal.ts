@@ -52,6 +52,7 @@ export class Terminal implements Disposable {
         );
       case "note":
         return this.line(event.text);
+      case "spent":
       case "checkpoint":
       case "phases":
       case "result":

@@ -164,8 +164,12 @@ const DEFAULTS: TrainConfig = {
  * ```
  */
 export function resolveConfig(preset: Preset, ...layers: Partial<TrainConfig>[]): TrainConfig {
-  const merged = Object.assign({}, DEFAULTS, PRESETS[preset], ...layers);
-  const parsed = trainConfig.safeParse(merged);
+  return checkConfig(Object.assign({}, DEFAULTS, PRESETS[preset], ...layers));
+}
+
+/** Throws UsageError that names a value out of range. */
+export function checkConfig(config: TrainConfig): TrainConfig {
+  const parsed = trainConfig.safeParse(config);
   if (!parsed.success) throw new UsageError(`Cannot use the configuration: ${firstIssue(parsed.error)}`);
   return parsed.data;
 }

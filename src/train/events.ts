@@ -119,6 +119,28 @@ export interface EvaluationEvent extends Metrics {
   readonly step: number;
 }
 
+/** What the steps of a run have taken, over all processes that trained it; steps that a kill undid do not count. */
+export interface Spent {
+  /** Samples trained on. */
+  readonly samples: number;
+  /** Time spent in training steps alone. */
+  readonly seconds: number;
+  /** Bytes copied to the device. */
+  readonly hostToDeviceBytes: number;
+  /** Bytes copied from the device. */
+  readonly deviceToHostBytes: number;
+  /** Bytes that devices received from those of other ranks. */
+  readonly bytesFromRanks: number;
+}
+
+/** A checkpoint begins: what was spent until then. A resumed run counts on from it, as checkpoints hold no such figures. */
+export interface SpentEvent extends Spent {
+  /** Kind of event. */
+  readonly event: "spent";
+  /** The step whose state the checkpoint holds. */
+  readonly step: number;
+}
+
 /** A checkpoint is complete. */
 export interface CheckpointEvent {
   /** Kind of event. */
@@ -145,8 +167,11 @@ export interface PhasesEvent {
   readonly phases: readonly { readonly name: string; readonly seconds: number }[];
 }
 
-/** A run is over. */
-export interface ResultEvent extends Metrics {
+/**
+ * A run is over. Figures are those of the whole run, over all processes that trained it, unless they say otherwise. A run
+ * that is resumed after its end reports the result that it recorded.
+ */
+export interface ResultEvent extends Metrics, Spent {
   /** Kind of event. */
   readonly event: "result";
   /** The command. */
@@ -157,29 +182,22 @@ export interface ResultEvent extends Metrics {
   readonly device: string;
   /** Workers. */
   readonly ranks: number;
-  /** Samples. */
-  readonly samples: number;
-  /** Steps of the whole run. */
+  /** Steps. */
   readonly steps: number;
-  /** Time spent in training steps alone. */
-  readonly seconds: number;
   /** Samples trained on in a second of training. */
   readonly samplesPerSecond: number;
-  /** Their share. */
+  /** Share of the samples whose lookups are all hot. */
   readonly hotSampleShare: number;
   /** Hot rows. */
   readonly hotRows: number;
   /** Bytes of the hot rows with their optimizer state. */
   readonly hotBytes: number;
-  /** Bytes copied to the device. */
-  readonly hostToDeviceBytes: number;
-  /** Bytes copied from the device. */
-  readonly deviceToHostBytes: number;
-  /** Bytes that devices received from those of other ranks. */
-  readonly bytesFromRanks: number;
-  /** Mean launches of a step on a device, by kind of batch; a replayed graph is one. 0 on the CPU or without such. */
+  /**
+   * Mean launches of a step on a device, by kind of batch, in the process that ended the run; a replayed graph is one. 0 on
+   * the CPU or without such.
+   */
   readonly launchesPerStep: Readonly<Record<BatchKind, number>>;
-  /** The most memory that was resident. */
+  /** The most memory that was resident in that process. */
   readonly peakRssBytes: number;
   /** Directory of the run. */
   readonly run: string;
@@ -204,6 +222,7 @@ export type RunEvent =
   | LayoutEvent
   | ProgressEvent
   | EvaluationEvent
+  | SpentEvent
   | CheckpointEvent
   | PhasesEvent
   | ResultEvent

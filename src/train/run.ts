@@ -6,14 +6,16 @@ import { Dataset } from "../dataset/dataset.ts";
 import { HotsetError, UsageError } from "../errors.ts";
 import type { Layout } from "../layout/layout.ts";
 import { type ModelPlan, planModel } from "../model/shape.ts";
+import { OutputLock } from "../output_lock.ts";
 import { Checkpoint, IMPORTED } from "./checkpoint/checkpoint.ts";
 import { BEST_CHECKPOINT, cleanCheckpoints, resumePoints } from "./checkpoint/checkpoint_store.ts";
-import type { TrainConfig } from "./config.ts";
-import type { Report, ResultEvent, RunEvent } from "./events.ts";
+import { checkConfig, type TrainConfig } from "./config.ts";
+import type { Report, ResultEvent, RunEvent, Spent } from "./events.ts";
 import { labelNotes } from "./label_notes.ts";
 import { measurePhases } from "./phases.ts";
 import { expectDevice, expectPlacement, openRanks, type PlacementBatches } from "./placement.ts";
-import { RunMetrics } from "./run_metrics.ts";
+import { readRunLog } from "./run_log.ts";
+import { METRICS_FILE, RunMetrics } from "./run_metrics.ts";
 import { readRun, recordRun, RUN_FILE, type RunRecord } from "./run_record.ts";
 import { ensureDataset, ensureLayout, ensureProfile, type RawOptions } from "./stages.ts";
 import { bytes } from "../report/format.ts";
@@ -85,6 +87,14 @@ export async function inTurn<T>({ cluster }: RunOptions, work: () => T | Promise
   return cluster === undefined ? await work() : await cluster.inTurn(work);
 }
 
+/** Keeps other processes from training the same run; to be disposed at its end. In a cluster the first rank does it for all. */
+async function lockRun(options: RunOptions): Promise<Disposable | undefined> {
+  const { out, cluster } = options;
+  const busy = "another process trains it; let that end first, or choose another --out";
+  const first = cluster?.first ?? true;
+  return await inTurn(options, () => first ? new OutputLock(out, { doing: `train run ${out}`, busy }) : undefined);
+}
+
 /** Throws unless a run can begin in the directory: what would fail after hours of preparing fails at once. */
 export function expectStart(config: TrainConfig, out: string, cluster?: Cluster): void {
   expectPlacement(config, cluster);
@@ -132,11 +142,10 @@ export async function trainOn(
 
 /** Begins a run in a new directory and trains to the end. Throws Interrupted when the signal is aborted. */
 export async function startRun(config: TrainConfig, dataset: Dataset, options: RunOptions): Promise<ResultEvent> {
-  const plan = await inTurn(options, () => {
-    expectStart(config, options.out, options.cluster);
-    return planFor(config, dataset);
-  });
+  const plan = await inTurn(options, () => planFor(config, dataset));
   const from = options.from === undefined ? undefined : await inTurn(options, () => openFrom(options.from!, plan));
+  using _lock = await lockRun(options);
+  await inTurn(options, () => expectStart(config, options.out, options.cluster));
   if (from !== undefined && from.body.dataset !== dataset.id) {
     options.report({
       event: "note",
@@ -153,6 +162,8 @@ export async function startRun(config: TrainConfig, dataset: Dataset, options: R
  */
 export async function resumeRun(options: RunOptions, ranks?: number): Promise<ResultEvent> {
   const { report, cluster } = options;
+  await inTurn(options, () => readRun(options.out)); // a lock would be left beside what is no run, or in a new directory
+  using _lock = await lockRun(options);
   const { record, dataset, begin } = await inTurn(options, () => reopen(options));
   const wanted = cluster?.ranks ?? ranks;
   if (wanted !== undefined && record.ranks !== null && wanted !== record.ranks) {
@@ -163,13 +174,13 @@ export async function resumeRun(options: RunOptions, ranks?: number): Promise<Re
     });
   }
   const config = cluster === undefined
-    ? { ...record.config, ranks: ranks ?? record.ranks ?? record.config.ranks }
+    ? checkConfig({ ...record.config, ranks: ranks ?? record.ranks ?? record.config.ranks })
     : record.config;
   return await trainRun(config, planFor(config, dataset), dataset, begin, options);
 }
 
 /** What a run was told, and where it stood. */
-function reopen({ out, cluster }: RunOptions) {
+function reopen({ out, report, cluster }: RunOptions) {
   const record = readRun(out);
   expectPlacement(record.config, cluster);
   const dataset = Dataset.open(record.dataset);
@@ -177,7 +188,27 @@ function reopen({ out, cluster }: RunOptions) {
     throw new HotsetError(`Cannot resume ${out}: its dataset ${record.dataset} has changed since`);
   }
   if (cluster?.first ?? true) cleanCheckpoints(out, record.config.keep);
-  return { record, dataset, begin: { from: openStart(record), checkpoint: openResumePoint(out) } };
+  const checkpoint = openResumePoint(out);
+  const begin = { from: openStart(record), checkpoint, ...recall(out, checkpoint, report) };
+  return { record, dataset, begin };
+}
+
+/**
+ * What a run has spent until its checkpoint, as far as it is known, and its result if it ended there. A damaged log is no
+ * reason not to go on.
+ */
+function recall(out: string, checkpoint: Checkpoint | undefined, report: Report): Pick<Beginning, "spent" | "result"> {
+  if (checkpoint === undefined || !exists(join(out, METRICS_FILE))) return {};
+  const { step, finished } = checkpoint.body.state;
+  try {
+    const log = readRunLog(out);
+    const result = finished && log.result?.steps === step ? { ...log.result, run: out } : undefined;
+    return { spent: log.spent.findLast((event) => event.step <= step), result };
+  } catch (error) {
+    if (!(error instanceof HotsetError)) throw error;
+    report({ event: "note", text: `Time and traffic are counted from here on: ${error.message}` });
+    return {};
+  }
 }
 
 /** The checkpoint that a run goes on from; undefined if it was killed before the first. */
@@ -212,13 +243,17 @@ function openFrom(from: string, { shape }: ModelPlan): Checkpoint {
 interface Beginning {
   readonly from: Checkpoint | undefined;
   readonly checkpoint: Checkpoint | undefined;
+  /** What the run has spent until there, if it is known. */
+  readonly spent?: Spent | undefined;
+  /** What it recorded at its end, if it is over. */
+  readonly result?: ResultEvent | undefined;
 }
 
 async function trainRun(
   config: TrainConfig,
   plan: ModelPlan,
   dataset: Dataset,
-  { from, checkpoint }: Beginning,
+  { from, checkpoint, spent, result: recorded }: Beginning,
   options: RunOptions,
 ): Promise<ResultEvent> {
   const { out, report, signal = () => NEVER, phases, cluster } = options;
@@ -257,10 +292,11 @@ async function trainRun(
     // An imported model has no place in any run yet.
     from: checkpoint?.body.run === IMPORTED ? checkpoint : from,
     checkpoint: checkpoint?.body.run === IMPORTED ? undefined : checkpoint,
+    spent,
     report: recordAndReport,
     signal: signal(),
   });
-  const result = await trainer.run();
+  const measured = await trainer.run();
   if (cluster !== undefined && cluster.hosts > 1) {
     const sent = cluster.bytesSent();
     report({ event: "note", text: `Hosts sent each other ${bytes(sent)}` });
@@ -268,7 +304,9 @@ async function trainRun(
   const oneMemory = cluster === undefined && group.memory.mirror === undefined;
   if (phases && oneMemory) { for (const event of measurePhases(layout, group.memory)) recordAndReport(event); }
   if (phases && !oneMemory) report({ event: "note", text: "Phases of a step are not measured on several devices" });
-  recordAndReport(result);
+  if (recorded === undefined) record(measured);
+  const result = recorded ?? measured;
+  report(result);
   return result;
 }
 

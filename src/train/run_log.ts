@@ -4,7 +4,7 @@ import { z } from "zod";
 import { firstIssue } from "../artifact.ts";
 import { SPLITS } from "../dataset/dataset.ts";
 import { HotsetError, messageOf } from "../errors.ts";
-import type { EvaluationEvent, LayoutEvent, PhasesEvent, ProgressEvent, ResultEvent } from "./events.ts";
+import type { EvaluationEvent, LayoutEvent, PhasesEvent, ProgressEvent, ResultEvent, SpentEvent } from "./events.ts";
 import { METRICS_FILE } from "./run_metrics.ts";
 
 /** The events of a run, in the order of its steps. */
@@ -13,6 +13,7 @@ export interface RunLog {
   readonly evaluations: readonly EvaluationEvent[];
   readonly phases: readonly PhasesEvent[];
   readonly layout: LayoutEvent | undefined;
+  readonly spent: readonly SpentEvent[];
   /** Undefined while the run has not ended. */
   readonly result: ResultEvent | undefined;
 }
@@ -21,6 +22,13 @@ export interface RunLog {
 const figure = z.number().nullable().transform((value) => value ?? NaN);
 const count = z.number().nonnegative();
 const metrics = { auc: figure, logloss: figure, accuracy: figure, calibration: figure, ne: figure };
+const spent = {
+  samples: count,
+  seconds: count,
+  hostToDeviceBytes: count,
+  deviceToHostBytes: count,
+  bytesFromRanks: count,
+};
 const line = z.discriminatedUnion("event", [
   z.object({
     event: z.literal("progress"),
@@ -56,22 +64,19 @@ const line = z.discriminatedUnion("event", [
     mode: z.string(),
     device: z.string(),
     ranks: count,
-    samples: count,
     steps: count,
-    seconds: figure,
     samplesPerSecond: figure,
     hotSampleShare: figure,
     hotRows: count,
     hotBytes: count,
-    hostToDeviceBytes: count,
-    deviceToHostBytes: count,
-    bytesFromRanks: count,
     launchesPerStep: z.object({ cold: count, hot: count }),
     peakRssBytes: count,
     run: z.string(),
     ended: z.enum(["epochs", "target", "patience"]),
+    ...spent,
     ...metrics,
   }),
+  z.object({ event: z.literal("spent"), step: count, ...spent }),
   z.object({ event: z.literal("profile") }),
   z.object({ event: z.literal("checkpoint") }),
 ]);
@@ -85,12 +90,14 @@ export function readRunLog(run: string): RunLog {
   const progress = new Map<number, ProgressEvent>();
   const evaluations = new Map<string, EvaluationEvent>();
   const phases = new Map<string, PhasesEvent>();
+  const spent = new Map<number, SpentEvent>();
   let layout: LayoutEvent | undefined;
   let result: ResultEvent | undefined;
   for (const event of readLines(path)) {
     if (event.event === "progress") progress.set(event.step, event);
     else if (event.event === "evaluation") evaluations.set(`${event.split} ${event.step}`, event);
     else if (event.event === "phases") phases.set(event.kind, event);
+    else if (event.event === "spent") spent.set(event.step, event);
     else if (event.event === "layout") layout = event;
     else if (event.event === "result") result = event;
   }
@@ -99,6 +106,7 @@ export function readRunLog(run: string): RunLog {
     progress: byStep(progress.values()),
     evaluations: byStep(evaluations.values()),
     phases: [...phases.values()],
+    spent: byStep(spent.values()),
     layout,
     result,
   };

@@ -12,12 +12,14 @@ import { CheckpointWriter, type WrittenCheckpoint } from "./checkpoint/checkpoin
 import type { TrainConfig } from "./config.ts";
 import { EXPLODED_LOSS, EXPLOSION_STEPS, findBadTensor } from "./divergence.ts";
 import { evaluateSplit } from "./evaluate.ts";
-import type { Report, ResultEvent } from "./events.ts";
+import type { Report, ResultEvent, Spent } from "./events.ts";
 import { HotSync } from "./ranks/hot_sync.ts";
 import { learningRateAt } from "./learning_rate.ts";
 import type { Metrics } from "./metrics.ts";
 import type { RankGroup } from "./ranks/rank_group.ts";
+import { peakRssBytes } from "./peak_rss.ts";
 import { ShuffleScheduler } from "./scheduler.ts";
+import { Spending } from "./spending.ts";
 
 /** Held-out samples that the scheduler's loss is measured on. */
 const HELD_OUT_SAMPLES = 8192;
@@ -30,15 +32,15 @@ const DUE = 2;
 /** No more steps than this are queued and not done. */
 const STEPS_IN_FLIGHT = 16;
 
-/** A run was interrupted; its last checkpoint is complete. */
+/** A run was interrupted; its last checkpoint is complete, if it saves any. */
 export class Interrupted extends HotsetError {
   /** Name of the class. */
   override name = "Interrupted";
-  /** Directory of the run. */
-  readonly run: string;
+  /** Directory of the run; undefined if nothing was saved that it could go on from. */
+  readonly run: string | undefined;
 
   /** Made by training itself. */
-  constructor(message: string, run: string) {
+  constructor(message: string, run: string | undefined) {
     super(message);
     this.run = run;
   }
@@ -58,6 +60,8 @@ export interface TrainerOptions {
   readonly from?: Checkpoint | undefined;
   /** Where to continue; undefined to begin. */
   readonly checkpoint: Checkpoint | undefined;
+  /** What the run has spent until there; undefined for nothing. */
+  readonly spent?: Spent | undefined;
   readonly report: Report;
   /** Aborting it ends the run after the present step with a checkpoint and Interrupted. */
   readonly signal: AbortSignal;
@@ -86,17 +90,15 @@ export class Trainer {
   /** The step at whose progress event they had exploded, and have not come back since, as the first of a run may. */
   #explodedAt: number | undefined;
   #lastKind: BatchKind | undefined;
-  /** Since the last progress event. */
-  #recent = { samples: 0, hotSamples: 0, since: 0 };
-  /** Milliseconds of training steps, and of everything else, in this process. */
-  #trainMs = 0;
-  #samplesHere = 0;
-  #otherMs = 0;
+  /** Samples since the last progress event, and the lap of the clock at it. */
+  #recent = { samples: 0, hotSamples: 0, lap: 0 };
+  readonly #spending: Spending;
 
   constructor(options: TrainerOptions) {
-    const { config, layout, dataset, group, checkpoint } = options;
+    const { config, layout, dataset, group, checkpoint, spent } = options;
     this.#options = options;
     this.#group = group;
+    this.#spending = new Spending(spent);
     this.#batches = { cold: layout.batches("cold"), hot: layout.batches("hot") };
     this.#state = checkpoint?.body.state ?? {
       epoch: 0,
@@ -120,11 +122,10 @@ export class Trainer {
     using writer = config.save ? await CheckpointWriter.start(this.#group, onWritten) : undefined;
     this.#writer = writer;
     this.#begin();
-    let ended: ResultEvent["ended"] = "epochs";
     try {
-      while (this.#state.epoch < this.#options.config.epochs && !this.#state.finished) {
+      while (!this.#state.finished) {
         this.#shuffle();
-        ended = (await this.#epoch()) ?? "epochs";
+        await this.#epoch();
       }
     } catch (error) {
       const step = stepOfLossFault(messageOf(error));
@@ -132,7 +133,7 @@ export class Trainer {
       throw error;
     }
     writer?.finish();
-    return this.#result(ended);
+    return this.#result();
   }
 
   /** Adds up the losses of the steps so far. Throws HotsetError if they are not those of a model that learns. */
@@ -180,7 +181,7 @@ export class Trainer {
     }
     // Part of the start: the first switch then moves, as all others, only what changed.
     this.#sync.pull();
-    this.#recent.since = performance.now();
+    this.#spending.goOn();
   }
 
   /** The order of each queue's batches: shuffled anew every epoch, a function of the seed and the epoch alone. */
@@ -191,7 +192,8 @@ export class Trainer {
     this.#order = { cold: order("cold", 0), hot: order("hot", 1) };
   }
 
-  async #epoch(): Promise<"target" | "patience" | undefined> {
+  /** Trains to the epoch's end, or to the evaluation that ends the run. */
+  async #epoch(): Promise<void> {
     const { config, signal } = this.#options;
     let yielded = performance.now();
     while (this.#scheduler.peek() !== undefined) {
@@ -201,8 +203,8 @@ export class Trainer {
       // After an epoch's last step comes the evaluation at its end; a second one would count against the patience.
       const ends = this.#scheduler.peek() === undefined;
       if (config.testFreq > 0 && this.#state.step % config.testFreq === 0 && !ends) {
-        const stop = this.#outsideSteps(() => this.#evaluate());
-        if (stop !== undefined) return stop;
+        this.#outsideSteps(() => this.#evaluate());
+        if (this.#state.finished) return;
       } else if (!ends && this.#isDueByStep()) {
         this.#outsideSteps(() => this.#save({ step: true }));
       }
@@ -219,7 +221,7 @@ export class Trainer {
     this.#progress();
     this.#state.epoch++;
     this.#scheduler.startEpoch();
-    return this.#outsideSteps(() => this.#evaluate());
+    this.#outsideSteps(() => this.#evaluate());
   }
 
   /** One step; true if the kind of batch changes after it. */
@@ -242,7 +244,7 @@ export class Trainer {
     this.#writer?.keepRowsOf(batch);
     this.#group.train(slot);
     this.#state.samples += batch.samples;
-    this.#samplesHere += batch.samples;
+    this.#spending.step(batch.samples);
     this.#recent.samples += batch.samples;
     if (kind === "hot") this.#recent.hotSamples += batch.samples;
     return switches;
@@ -257,24 +259,21 @@ export class Trainer {
   }
 
   #progress(): void {
-    const { samples, hotSamples, since } = this.#recent;
+    const { samples, hotSamples, lap } = this.#recent;
     if (samples === 0) return;
     const { config, layout, report } = this.#options;
     const loss = this.#takeLoss();
     this.#explodedAt = loss > EXPLODED_LOSS ? this.#explodedAt ?? this.#state.step : undefined;
     this.#loss = 0;
-    const now = performance.now();
-    const trainMs = now - since - this.#otherMs;
-    this.#trainMs += trainMs;
-    this.#otherMs = 0;
-    this.#recent = { samples: 0, hotSamples: 0, since: now };
+    const now = this.#spending.lap();
+    this.#recent = { samples: 0, hotSamples: 0, lap: now };
     report({
       event: "progress",
       epoch: this.#state.epoch,
       step: this.#state.step,
       steps: config.epochs * (layout.batches("cold") + layout.batches("hot")),
       loss,
-      samplesPerSecond: samples / (trainMs / 1000),
+      samplesPerSecond: samples / ((now - lap) / 1000),
       hotShare: hotSamples / samples,
       learningRate: learningRateAt(config, this.#state.step),
       rate: this.#scheduler.rate,
@@ -284,17 +283,15 @@ export class Trainer {
   /** Runs work that is not training, so that its time does not count as such. */
   #outsideSteps<T>(work: () => T): T {
     this.#group.drain();
-    const begin = performance.now();
+    this.#spending.lap();
     const result = work();
-    this.#otherMs += performance.now() - begin;
+    this.#spending.goOn();
     return result;
   }
 
-  /** Scores the selection split, saves checkpoints, and says whether to stop. */
-  #evaluate(): "target" | "patience" | undefined {
-    const { config } = this.#options;
+  /** Scores the selection split, decides whether the run ends, and saves checkpoints. */
+  #evaluate(): void {
     this.#sync.push();
-    let stop: "target" | "patience" | undefined;
     let isBest = false;
     if (this.#selection !== undefined) {
       const { auc } = this.#measure(this.#selection);
@@ -306,12 +303,18 @@ export class Trainer {
       } else {
         this.#state.evaluationsSinceBest++;
       }
-      if (config.targetAuc !== null && auc >= config.targetAuc) stop = "target";
-      else if (config.patience !== null && this.#state.evaluationsSinceBest >= config.patience) stop = "patience";
     }
-    this.#state.finished = stop !== undefined || this.#state.epoch === config.epochs;
+    this.#state.finished = this.#endReason() !== undefined;
     this.#save({ best: isBest, step: this.#isDueByStep() || this.#isDueByTime() });
-    return stop;
+  }
+
+  /** Why the run is over after an evaluation; undefined if it is not. What a checkpoint holds says it too. */
+  #endReason(): ResultEvent["ended"] | undefined {
+    const { targetAuc, patience, epochs } = this.#options.config;
+    const { bestAuc, evaluationsSinceBest, epoch } = this.#state;
+    if (targetAuc !== null && bestAuc !== null && bestAuc >= targetAuc) return "target";
+    if (patience !== null && evaluationsSinceBest >= patience) return "patience";
+    return epoch >= epochs ? "epochs" : undefined;
   }
 
   #measure(split: Split): Metrics {
@@ -334,13 +337,16 @@ export class Trainer {
     return checkpointMinutes > 0 && minutes >= checkpointMinutes && this.#writer?.busy === false;
   }
 
-  /** Begins a checkpoint of the present state, which is written beside the steps that follow. */
+  /** Begins a checkpoint of the present state, outside of steps; it is written beside those that follow. */
   #save({ best = false, step = false } = {}): void {
-    const { config, dataset, out, runId } = this.#options;
+    const { config, dataset, out, runId, report } = this.#options;
     const begin = performance.now();
     this.#takeLoss(); // so that a checkpoint never replaces a good one when training has gone wrong
     this.#sync.push();
     this.#group.drain();
+    // Ahead of the checkpoint: whichever a killed run goes on from, what was spent until there is known.
+    const spent = this.#spending.total(this.#group.takeCounts());
+    if (config.save) report({ event: "spent", step: this.#state.step, ...spent });
     this.#writer?.begin({ run: out, best, step, keep: config.keep }, {
       model: this.#group.memory.plan.shape,
       seed: config.seed,
@@ -352,22 +358,22 @@ export class Trainer {
   }
 
   #interrupt(): never {
-    this.#group.drain();
-    this.#save();
+    this.#outsideSteps(() => this.#save());
     this.#writer?.finish();
+    const { config, out } = this.#options;
     throw new Interrupted(
-      `Training was interrupted at step ${this.#state.step}; ` +
-        (this.#options.config.save ? "its checkpoint is saved" : "nothing is saved"),
-      this.#options.out,
+      `Training was interrupted at step ${this.#state.step}; ${config.save ? "its checkpoint" : "nothing"} is saved`,
+      config.save ? out : undefined,
     );
   }
 
-  #result(ended: ResultEvent["ended"]): ResultEvent {
+  #result(): ResultEvent {
     const { config, dataset, layout, group, out } = this.#options;
     const { shape } = group.memory.plan;
     const split = (["test", "validation", "train"] as const).find((name) => dataset.samples(name) > 0)!;
     const metrics = this.#measure(split);
-    const { bytesToDevice, bytesToHost, bytesFromRanks, launchesPerStep } = group.takeCounts();
+    const counts = group.takeCounts();
+    const spent = this.#spending.total(counts);
     const rowBytes = 4 * (shape.dim + stateWordsPerRow(shape.optimizer, shape.dim));
     return {
       event: "result",
@@ -375,32 +381,18 @@ export class Trainer {
       mode: config.mode,
       device: group.device,
       ranks: group.ranks,
-      samples: this.#state.samples,
       steps: this.#state.step,
-      seconds: this.#trainMs / 1000,
-      samplesPerSecond: this.#samplesHere === 0 ? 0 : this.#samplesHere / (this.#trainMs / 1000),
+      ...spent,
+      samples: this.#state.samples,
+      samplesPerSecond: spent.seconds === 0 ? 0 : spent.samples / spent.seconds,
       ...metrics,
       hotSampleShare: layout.body.hotSampleShare,
       hotRows: layout.hotRows.length,
       hotBytes: layout.hotRows.length * rowBytes,
-      hostToDeviceBytes: bytesToDevice,
-      deviceToHostBytes: bytesToHost,
-      bytesFromRanks,
-      launchesPerStep,
+      launchesPerStep: counts.launchesPerStep,
       peakRssBytes: peakRssBytes(),
       run: out,
-      ended,
+      ended: this.#endReason()!,
     };
   }
-}
-
-/** The most memory this process has had resident, where the system tells; else what it has now. */
-function peakRssBytes(): number {
-  try {
-    const match = /VmHWM:\s+(\d+) kB/.exec(Deno.readTextFileSync("/proc/self/status"));
-    if (match !== null) return 1024 * Number(match[1]);
-  } catch {
-    // Not Linux, or not allowed.
-  }
-  return Deno.memoryUsage().rss;
 }

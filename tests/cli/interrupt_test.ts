@@ -1,24 +1,7 @@
 import assert from "node:assert/strict";
-import { jsonLines, WIDE_MODEL, Workplace } from "./support.ts";
+import { jsonLines, startUntil, WIDE_MODEL, Workplace } from "./support.ts";
 
 const EPOCHS = ["--epochs", "3"];
-
-/** Starts a command and waits until it has printed a line that matches to one of its streams. */
-async function startUntil(place: Workplace, args: string[], stream: "stdout" | "stderr", line: RegExp) {
-  const child = place.start(args);
-  const text = { stdout: "", stderr: "" };
-  let seen = () => {};
-  const printed = new Promise<void>((resolve) => seen = resolve);
-  const read = async (name: "stdout" | "stderr") => {
-    for await (const chunk of child[name].pipeThrough(new TextDecoderStream())) {
-      text[name] += chunk;
-      if (name === stream && line.test(text[name])) seen();
-    }
-  };
-  const done = Promise.all([read("stdout"), read("stderr"), child.status]);
-  await Promise.race([printed, done.then(() => assert.fail(`it ended before ${line}:\n${text.stderr}`))]);
-  return { child, end: async () => ({ code: (await done)[2].code, ...text }) };
-}
 
 for (const [signal, exitCode] of [["SIGINT", 130], ["SIGTERM", 143]] as const) {
   Deno.test(`${signal} in training saves a checkpoint, from which the run ends with the same bits`, async () => {
@@ -49,6 +32,17 @@ for (const [signal, exitCode] of [["SIGINT", 130], ["SIGTERM", 143]] as const) {
     assert.deepEqual(place.bits("cut/last"), whole);
   });
 }
+
+Deno.test("a run that saves nothing is not said to go on", async () => {
+  using place = new Workplace();
+  place.log("log.tsv", 20_000);
+  const args = ["train", "log.tsv", "--no-save", "--json", "--quiet", "--print-freq", "10", ...EPOCHS, ...WIDE_MODEL];
+  const { child, end } = await startUntil(place, args, "stdout", /"event":"progress"/);
+  child.kill("SIGINT");
+  const { code, stderr } = await end();
+  assert.equal(code, 130);
+  assert.match(stderr, /^Training was interrupted at step \d+; nothing is saved\n$/);
+});
 
 Deno.test("a run that was killed in training goes on, and another can begin", async () => {
   using place = new Workplace();

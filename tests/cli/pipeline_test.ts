@@ -16,6 +16,7 @@ const FIELDS: Record<string, string[]> = {
   layout: ["samples", "hotSamples", "hotSampleShare", "hotBatches", "coldBatches", "bytes", "seconds"],
   progress: ["epoch", "step", "loss", "samplesPerSecond", "hotShare", "learningRate", "rate"],
   evaluation: ["split", "epoch", "step", "auc", "logloss", "accuracy", "calibration", "ne"],
+  spent: ["step", "samples", "seconds", "hostToDeviceBytes", "deviceToHostBytes", "bytesFromRanks"],
   result: [
     ...["command", "mode", "device", "ranks", "samples", "steps", "seconds", "samplesPerSecond"],
     ...["auc", "logloss", "accuracy", "calibration", "ne", "hotSampleShare", "hotRows", "hotBytes"],
@@ -84,7 +85,7 @@ Deno.test("--json: one object a line with the documented fields; --quiet: nothin
   const names = events.map((event) => event.event).filter((name) => name !== "checkpoint");
   assert.deepEqual(
     names.filter((name, i) => name !== names[i - 1]),
-    ["dataset", "profile", "layout", "progress", "evaluation", "result"],
+    ["dataset", "profile", "layout", "progress", "evaluation", "spent", "evaluation", "result"],
   );
   assert.equal(names.filter((name) => name === "evaluation").length, 2);
   const result = events.at(-1);

@@ -127,6 +127,23 @@ export class Workplace implements Disposable {
   }
 }
 
+/** Starts a command and waits until it has printed a line that matches to one of its streams. */
+export async function startUntil(place: Workplace, args: string[], stream: "stdout" | "stderr", line: RegExp) {
+  const child = place.start(args);
+  const text = { stdout: "", stderr: "" };
+  let seen = () => {};
+  const printed = new Promise<void>((resolve) => seen = resolve);
+  const read = async (name: "stdout" | "stderr") => {
+    for await (const chunk of child[name].pipeThrough(new TextDecoderStream())) {
+      text[name] += chunk;
+      if (name === stream && line.test(text[name])) seen();
+    }
+  };
+  const done = Promise.all([read("stdout"), read("stderr"), child.status]);
+  await Promise.race([printed, done.then(() => assert.fail(`it ended before ${line}:\n${text.stderr}`))]);
+  return { child, end: async () => ({ code: (await done)[2].code, ...text }) };
+}
+
 /** JSON objects, one a line. */
 // deno-lint-ignore no-explicit-any -- what the program printed is what the tests look into
 export function jsonLines(text: string): any[] {

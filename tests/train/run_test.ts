@@ -169,6 +169,10 @@ Deno.test("runs are not overwritten, and resumed only with their own data", asyn
     startRun(CONFIG, dataset, { out, report: () => {} }),
     (error) => error instanceof UsageError && /a run is there; continue it with --resume/.test(error.message),
   );
+  await assert.rejects(
+    resumeRun({ out, report: () => {} }, 300),
+    (error) => error instanceof UsageError && /ranks: Too big: expected number to be <=256/.test(error.message),
+  );
   const last = `${out}/last/manifest.json`;
   rewrite(last, Deno.readTextFileSync(last).replace(/"run": "\w+"/, '"run": "another"'));
   await assert.rejects(

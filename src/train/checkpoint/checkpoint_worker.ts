@@ -4,7 +4,7 @@ import type { ArtifactWriter } from "../../artifact_writer.ts";
 import { messageOf } from "../../errors.ts";
 import { CHECKPOINT_FILES } from "./checkpoint.ts";
 import { storeCheckpoint } from "./checkpoint_store.ts";
-import { Control, reportDone, type WriterMemory, type WriterOrder } from "./checkpoint_writer.ts";
+import { Control, reportDone, reportFailure, type WriterMemory, type WriterOrder } from "./checkpoint_writer.ts";
 import { SnapshotTaker } from "./table_snapshot.ts";
 
 self.onmessage = ({ data: memory }: MessageEvent<WriterMemory>) => {
@@ -13,18 +13,19 @@ self.onmessage = ({ data: memory }: MessageEvent<WriterMemory>) => {
   postMessage({});
 };
 
-function carryOut({ places, body }: WriterOrder, memory: WriterMemory, taker: SnapshotTaker): void {
+/** Nothing is thrown from here: the coordinator, asleep until the checkpoint is done, could not be told. */
+function carryOut(order: WriterOrder, memory: WriterMemory, taker: SnapshotTaker): void {
   const begin = performance.now();
   let bytes = 0;
-  let error: string | undefined;
   try {
+    const { places, body } = order;
     storeCheckpoint(places, body, (writer) => {
       bytes = writeSnapshot(writer, memory, taker);
     });
+    reportDone(memory, bytes, (performance.now() - begin) / 1000);
   } catch (thrown) {
-    error = messageOf(thrown);
+    reportFailure(memory, messageOf(thrown));
   }
-  reportDone(memory, bytes, (performance.now() - begin) / 1000, error);
 }
 
 function writeSnapshot(writer: ArtifactWriter, memory: WriterMemory, taker: SnapshotTaker): number {

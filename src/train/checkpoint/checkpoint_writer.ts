@@ -23,9 +23,9 @@ const MESSAGE_BYTES = 1024;
 
 /** Words of the control memory, by position. */
 export const Control = {
-  /** Checkpoints that are done with, written or failed. */
+  /** Checkpoints that are written. */
   done: 0,
-  /** 1 if the last of them failed. */
+  /** 1 if one failed, or the worker died: no other will be written. */
   failed: 1,
   /** 1 if the coordinator waits, so that nothing is gained by sparing the processor. */
   hurry: 2,
@@ -91,6 +91,10 @@ export class CheckpointWriter implements Disposable {
       };
       worker.postMessage(shared);
     });
+    worker.onerror = (event) => {
+      event.preventDefault();
+      reportFailure(shared, `Cannot write checkpoints: their writer has died: ${event.message}`);
+    };
     writer.#beside = { shared, keeper: new SnapshotKeeper(shared.snapshot), worker };
     return writer;
   }
@@ -122,27 +126,29 @@ export class CheckpointWriter implements Disposable {
 
   /** Keeps the rows that a step over this batch changes: to be called before the step is posted. */
   keepRowsOf({ hot, words, distinct, sections: { segments } }: Batch): void {
-    if (!hot) this.#beside?.keeper.keep(words, segments, 2, distinct, () => this.#expectSuccess());
+    if (!hot) this.#beside?.keeper.keep(words, segments, 2, distinct, this.#waitForTables);
   }
 
   /** Keeps rows of the full tables that are about to be overwritten. */
   keepRows(rows: Uint32Array): void {
-    this.#beside?.keeper.keep(rows, 0, 1, rows.length, () => this.#expectSuccess());
+    this.#beside?.keeper.keep(rows, 0, 1, rows.length, this.#waitForTables);
   }
 
   /** True while a checkpoint is being written. */
   get busy(): boolean {
-    return this.#beside !== undefined && Atomics.load(this.#beside.shared.control, Control.done) < this.#begun;
+    if (this.#beside === undefined) return false;
+    const { control } = this.#beside.shared;
+    return Atomics.load(control, Control.done) < this.#begun && Atomics.load(control, Control.failed) === 0;
   }
 
-  /** Tells of the checkpoint that has become complete, if any. Throws HotsetError if it failed. */
+  /** Tells of the checkpoint that has become complete, if any. Throws HotsetError if it failed, or the worker died. */
   poll(): void {
+    this.#expectSuccess();
     if (this.#step === undefined || this.busy) return;
     const step = this.#step;
     const { keeper, shared: { figures: [bytes, seconds] } } = this.#beside!;
     this.#step = undefined;
     keeper.end();
-    this.#expectSuccess();
     this.#onWritten({ step, bytes, seconds });
   }
 
@@ -155,14 +161,38 @@ export class CheckpointWriter implements Disposable {
   #wait(): void {
     if (!this.busy) return;
     const { control } = this.#beside!.shared;
+    this.#hurry(() => {
+      while (this.busy) Atomics.wait(control, Control.done, this.#begun - 1, PATIENCE_MS);
+    });
+  }
+
+  /** Waits until the worker has taken all tables. Throws HotsetError if it fails before. */
+  readonly #waitForTables = (): void => {
+    const { taken } = this.#beside!.shared.snapshot;
+    const lastChunk = taken.length - 1;
+    this.#hurry(() => {
+      while (Atomics.load(taken, lastChunk) === 0) {
+        this.#expectSuccess();
+        Atomics.wait(taken, lastChunk, 0, PATIENCE_MS);
+      }
+    });
+  };
+
+  /** Waits for the worker, which meanwhile spares no processor. */
+  #hurry(wait: () => void): void {
+    const { control } = this.#beside!.shared;
     Atomics.store(control, Control.hurry, 1);
     Atomics.notify(control, Control.hurry);
-    while (this.busy) Atomics.wait(control, Control.done, this.#begun - 1, PATIENCE_MS);
-    Atomics.store(control, Control.hurry, 0);
+    try {
+      wait();
+    } finally {
+      Atomics.store(control, Control.hurry, 0);
+    }
   }
 
   #expectSuccess(): void {
-    const { control, message } = this.#beside!.shared;
+    if (this.#beside === undefined) return;
+    const { control, message } = this.#beside.shared;
     if (Atomics.load(control, Control.failed) === 0) return;
     throw new HotsetError(new TextDecoder().decode(message.slice()).replace(/\0+$/, ""));
   }
@@ -192,16 +222,16 @@ function allocate({ memory, ranks }: RankGroup): WriterMemory {
   }
 }
 
-/** The worker's side: tells the coordinator that the checkpoint is done with. */
-export function reportDone(
-  { control, figures, message }: WriterMemory,
-  bytes: number,
-  seconds: number,
-  error?: string,
-) {
+/** The worker's side: tells the coordinator that the checkpoint is written. */
+export function reportDone({ control, figures }: WriterMemory, bytes: number, seconds: number): void {
   figures.set([bytes, seconds]);
-  if (error !== undefined) message.set(new TextEncoder().encode(error).subarray(0, MESSAGE_BYTES));
-  Atomics.store(control, Control.failed, error === undefined ? 0 : 1);
   Atomics.add(control, Control.done, 1);
+  Atomics.notify(control, Control.done);
+}
+
+/** Tells the coordinator, which may be asleep, that no checkpoint will be written any more. */
+export function reportFailure({ control, message }: WriterMemory, error: string): void {
+  message.set(new TextEncoder().encode(error).subarray(0, MESSAGE_BYTES));
+  Atomics.store(control, Control.failed, 1);
   Atomics.notify(control, Control.done);
 }

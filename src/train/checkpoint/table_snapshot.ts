@@ -23,9 +23,6 @@ const CHUNK_BYTES = 4 << 20;
 const JOURNAL_SHARE = 1 / 8;
 const LEAST_JOURNAL_ROWS = 65_536;
 const MOST_JOURNAL_BYTES = 2 ** 30;
-/** How long a sleep lasts before looking again, in milliseconds. */
-const PATIENCE_MS = 1000;
-
 /** What the coordinator and the writer share; can be posted. */
 export interface SnapshotMemory {
   readonly rows: number;
@@ -122,17 +119,20 @@ export class SnapshotKeeper {
   }
 
   /**
-   * Keeps `count` rows that are about to change, `words[at]`, `words[at + stride]`, ... The journal being full, waits until
-   * the writer has taken all chunks; `check` is called now and then and may throw.
+   * Keeps `count` rows that are about to change, `words[at]`, `words[at + stride]`, ... The journal being full, calls
+   * `waitForAll`, which must return only when the writer has taken all chunks.
    */
-  keep(words: Uint32Array, at: number, stride: number, count: number, check: () => void): void {
+  keep(words: Uint32Array, at: number, stride: number, count: number, waitForAll: () => void): void {
     const { chunkShift, taken, keptRows } = this.#memory;
     if (!this.#active || Atomics.load(taken, taken.length - 1) === 1) return;
     const kept = this.#kept;
     for (let i = 0; i < count; i++, at += stride) {
       const row = words[at];
       if ((kept[row >>> 5] >>> (row & 31) & 1) === 1 || Atomics.load(taken, row >>> chunkShift) === 1) continue;
-      if (this.#count === keptRows.length) return this.#waitForAll(check);
+      if (this.#count === keptRows.length) {
+        waitForAll();
+        return this.end();
+      }
       kept[row >>> 5] |= 1 << (row & 31);
       this.#append(row);
     }
@@ -150,16 +150,6 @@ export class SnapshotKeeper {
     keptRows[entry] = row;
     before[entry] = last[chunk];
     Atomics.store(last, chunk, entry + 1);
-  }
-
-  #waitForAll(check: () => void): void {
-    const { taken } = this.#memory;
-    const lastChunk = taken.length - 1;
-    while (Atomics.load(taken, lastChunk) === 0) {
-      check();
-      Atomics.wait(taken, lastChunk, 0, PATIENCE_MS);
-    }
-    this.#active = false;
   }
 }
 

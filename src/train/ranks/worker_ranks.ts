@@ -258,7 +258,9 @@ export class WorkerRanks extends RankGroup {
     const ended = this.#workers.map((worker) => new Promise((resolve) => worker.onmessage = worker.onerror = resolve));
     if (Atomics.load(this.#control, Control.failed) === 1) abortBarrier(this.#barrier);
     this.#queue(Command.stop, 0, 0);
-    await Promise.race([Promise.all(ended), new Promise((resolve) => setTimeout(resolve, PATIENCE_MS))]);
+    let patience: ReturnType<typeof setTimeout> | undefined;
+    await Promise.race([Promise.all(ended), new Promise((resolve) => patience = setTimeout(resolve, PATIENCE_MS))]);
+    clearTimeout(patience); // else the process would not exit before it
     for (const worker of this.#workers) worker.terminate();
   }
 }

@@ -86,7 +86,7 @@ Deno.test("rows of a batch are kept from its segments", async () => {
   assert.deepEqual([...memory.keptRows.subarray(0, 2)], [20, 30]);
 });
 
-Deno.test("with a full journal training waits for the writer, and hears when that fails", async () => {
+Deno.test("with a full journal the writer is waited for, and training hears when that fails", async () => {
   const { memory, keeper, taker } = await snapshotOf("sgd", 10);
   const rows = Uint32Array.from({ length: 40 }, (_, i) => 25 * i);
   keeper.begin();
@@ -100,7 +100,7 @@ Deno.test("with a full journal training waits for the writer, and hears when tha
   keeper.begin();
   const chunks: ReturnType<typeof taker.take>[] = [];
   const before = [...memory.weights];
-  // The writer's part is done in the call that looks whether it still lives.
+  // The writer's part is done in the call that waits for it.
   keeper.keep(rows, 0, 1, rows.length, () => {
     for (let chunk = 0; chunk < taker.chunks; chunk++) {
       const { weights, state } = taker.take(chunk);

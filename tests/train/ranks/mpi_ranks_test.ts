@@ -142,6 +142,7 @@ for (const signal of ["SIGKILL", "SIGSTOP"] as const) {
     const args = [dataset.directory, out, JSON.stringify({ ...CONFIG, epochs: 200 })];
     const process = startMpi(launcher, [1, 1], TRAINING, args, { HOTSET_MPI_PATIENCE: "2" });
     await waitFor(() => exists(`${out}/last/manifest.json`));
+    await assert.rejects(resumeRun({ out, report: () => {} }), /another process trains it/);
     const begin = performance.now();
     Deno.kill(processesOf(out)[0], signal);
     const { code, stderr } = await process.output();

@@ -172,3 +172,14 @@ Deno.test("a rank that cannot start gives its reason", async () => {
     (error) => error instanceof HotsetError && /Cannot view words/.test(error.message),
   );
 });
+
+Deno.test({
+  name: "ranks that have ended leave no timer behind, which the process would wait for",
+  sanitizeOps: true,
+  async fn() {
+    using directory = new TemporaryDirectory();
+    using layout = layoutOf(directory, false);
+    const group = await groupOf(layout, "sgd", await cpuOptions("wasm"), 2);
+    await group[Symbol.asyncDispose]();
+  },
+});
