@@ -347,6 +347,7 @@ interface TrainFlags extends RawFlags, Common {
   collective: "shared" | "mpi" | "nccl";
   scaling: "strong" | "weak";
   hotMemory?: number;
+  schedulerRate?: number;
   sampleRate?: number;
   printFreq?: number;
   testFreq?: number;
@@ -379,6 +380,7 @@ function trainLayer(flags: TrainFlags): Partial<hotset.TrainConfig> {
     decaySteps: flags.lrNumDecaySteps,
     ranks: flags.ranks,
     hotMemory: flags.hotMemory,
+    schedulerRate: flags.schedulerRate,
     sampleRate: flags.sampleRate,
     printFreq: flags.printFreq,
     testFreq: flags.testFreq,
@@ -400,7 +402,10 @@ withRaw(withCommon(program.command("train")))
   .option("--report <file>", "HTML file to write: losses, AUC, batches, phases of a step, and the profile")
   .option("--from <run>", "begin with the model of that run's best checkpoint, or of a checkpoint's directory")
   .option("--resume", "continue the run in --out from its last checkpoint")
-  .option("--config <file>", "JSON object of flags without dashes in front; flags given here override it")
+  .option(
+    "--config <file>",
+    "JSON object of flags without dashes; lists are widths or files; flags given here override it",
+  )
   .addOption(new Option("--preset <name>", "a published model").choices(Object.keys(hotset.PRESETS)).default("kaggle"))
   .addOption(
     new Option("--mode <name>", `where rows and MLPs live ${standard("mode")}`).choices([
@@ -447,6 +452,11 @@ withRaw(withCommon(program.command("train")))
       .choices(["strong", "weak"]).default("strong"),
   )
   .option("--hot-memory <bytes>", `${HOT_MEMORY} (default: ${binary(DEFAULTS.hotMemory)})`, memory)
+  .option(
+    "--scheduler-rate <percent>",
+    `share of the epoch's batches in the first turn; it is halved and doubled from there ${standard("schedulerRate")}`,
+    number((value) => value >= 1 && value <= 100, "a number from 1 to 100"),
+  )
   .option("--sample-rate <percent>", SAMPLE_RATE, real)
   .option("--print-freq <steps>", `steps between progress events ${standard("printFreq")}`, positive)
   .option("--test-freq <steps>", "steps between evaluations (default: at the end of epochs)", natural)
@@ -477,7 +487,7 @@ const RESUMED = /^--(resume|out|report|ranks|collective|json|quiet|verbose)$/;
 const RAW = withRaw(new Command()).options.map(({ long }) => long);
 
 /** Throws UsageError for what was given and would have no effect. */
-function expectEffect(inputs: string[], { resume, out }: TrainFlags, command: Command): void {
+function expectEffect(inputs: string[], { resume, out, demo }: TrainFlags, command: Command): void {
   const given = command.options
     .filter((option) => command.getOptionValueSource(option.attributeName()) === "cli")
     .map(({ long }) => long!);
@@ -490,6 +500,12 @@ function expectEffect(inputs: string[], { resume, out }: TrainFlags, command: Co
     );
   }
   const raw = given.find((flag) => RAW.includes(flag));
+  const replaced = inputs[0] ?? raw;
+  if (demo && replaced !== undefined) {
+    throw new hotset.UsageError(
+      `Cannot use ${replaced} with --demo: it trains on generated data; leave out one of them`,
+    );
+  }
   if (raw === undefined || inputs.length === 0 || !hotset.isArtifact(inputs[0])) return;
   throw new hotset.UsageError(`Cannot use ${raw} with the dataset ${inputs[0]}: it is prepared already`);
 }
@@ -656,7 +672,8 @@ withCommon(program.command("export"))
   );
 
 /** Flags of train that decide how an imported model trains on; its shape comes from the file. */
-const IMPORTED = /^--(mode|device|precision|activations|optimizer|batch-size|epochs|learning-rate|lr-.*|ranks|hot-.*)$/;
+const IMPORTED =
+  /^--(mode|device|precision|activations|optimizer|batch-size|epochs|learning-rate|lr-.*|ranks|hot-.*|scheduler-.*)$/;
 const importing = withCommon(program.command("import"))
   .description("Make a run of a facebookresearch/dlrm model that was saved as safetensors.")
   .argument("<file>", "the state dict")

@@ -68,6 +68,7 @@ export { auc, type Metrics, metricsOf } from "./src/train/metrics.ts";
 export type {
   CheckpointEvent,
   DatasetEvent,
+  DemoEvent,
   EvaluationEvent,
   LayoutEvent,
   NoteEvent,

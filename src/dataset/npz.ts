@@ -1,4 +1,7 @@
-/** The .npz file of facebookresearch/dlrm: a zip of NumPy arrays y (rows), X_int (rows, 13) and X_cat (rows, 26). */
+/**
+ * The .npz file of facebookresearch/dlrm: a zip of NumPy arrays y (rows), X_int (rows, 13) and X_cat (rows, 26), each of
+ * int32 or of float64, row by row or column by column. (dlrm itself writes X_cat as float64, column by column.)
+ */
 import { Buffer } from "node:buffer";
 import { createWriteStream } from "node:fs";
 import type { Readable } from "node:stream";
@@ -6,10 +9,11 @@ import { pipeline } from "node:stream/promises";
 // @ts-types="@types/yauzl"
 import { type Entry, open, type ZipFile } from "yauzl";
 import { HotsetError, messageOf } from "../errors.ts";
-import type { IntegerSource } from "./read_integers.ts";
+import { type IntegerSource, VALUE_BYTES } from "./read_integers.ts";
 
 /** Arrays in the order of the fields of a row. */
 const ARRAYS = [{ name: "y", words: 1 }, { name: "X_int", words: 13 }, { name: "X_cat", words: 26 }] as const;
+const TYPES: Readonly<Record<string, IntegerSource["type"]>> = { "<i4": "int32", "<f8": "float64" };
 const MAGIC = "\x93NUMPY";
 
 /** Unpacks the arrays beside `prefix`. Throws HotsetError that names what is wrong with the file. */
@@ -31,18 +35,20 @@ export async function extractNpz(path: string, prefix: string): Promise<{ source
     fail(`not a whole .npz file: ${messageOf(error)}`);
   }
   let rows: number | undefined;
-  const sources = ARRAYS.map(({ name, words }) => {
+  const sources = ARRAYS.flatMap(({ name, words }): IntegerSource[] => {
     const file = found.get(name) ?? fail(`it has no array ${name}`);
     const { at, dtype, fortran, shape } = readHeader(file) ?? fail(`${name} is not a NumPy array`);
     const expected = words === 1 ? 1 : 2;
-    if (dtype !== "<i4") fail(`${name} is of type ${dtype}, not int32`);
-    if (fortran || shape.length !== expected || (words > 1 && shape[1] !== words)) {
+    const type = Object.hasOwn(TYPES, dtype) ? TYPES[dtype] : fail(`${name} is of type ${dtype}, not int32 or float64`);
+    if (shape.length !== expected || (words > 1 && shape[1] !== words)) {
       fail(`${name} has the shape (${shape.join(", ")}) where (rows${words > 1 ? `, ${words}` : ""}) is needed`);
     }
     rows ??= shape[0];
     if (shape[0] !== rows) fail(`${name} has ${shape[0]} rows and y has ${rows}`);
-    if (Deno.statSync(file).size !== at + 4 * words * rows) fail(`${name} is cut off`);
-    return { file, at, words };
+    const column = VALUE_BYTES[type] * rows;
+    if (Deno.statSync(file).size !== at + words * column) fail(`${name} is cut off`);
+    if (!fortran) return [{ file, at, words, type }];
+    return Array.from({ length: words }, (_, i) => ({ file, at: at + i * column, words: 1, type }));
   });
   return { sources, rows: rows! };
 }

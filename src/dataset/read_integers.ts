@@ -1,4 +1,4 @@
-/** Reading of 32-bit whole numbers (label, 13 dense, 26 sparse) into staged chunks; runs on worker threads. */
+/** Reading of whole numbers of 32 bits (label, 13 dense, 26 sparse) into staged chunks; runs on worker threads. */
 import { FileReader } from "../artifact.ts";
 import { HotsetError } from "../errors.ts";
 import { CRITEO } from "./formats.ts";
@@ -10,16 +10,21 @@ import { ChunkBuffer } from "./staged_chunk.ts";
 const DENSE = CRITEO.columns.filter(isDense).length;
 const TABLES = CRITEO.columns.filter(isSparse).length;
 
-/** Words that rows have in one file. */
+/** Bytes of a value. */
+export const VALUE_BYTES = { int32: 4, float64: 8 } as const;
+
+/** Values that rows have in one file. */
 export interface IntegerSource {
   readonly file: string;
   /** First byte of the first row. */
   readonly at: number;
-  /** Words of a row. */
+  /** Values of a row. */
   readonly words: number;
+  /** How they are written. */
+  readonly type: keyof typeof VALUE_BYTES;
 }
 
-/** Some rows, of which each is the words of all sources one after the other: label, dense values, sparse values. */
+/** Some rows, of which each is the values of all sources one after the other: label, dense values, sparse values. */
 export interface IntegerTask {
   readonly kind: "integers";
   /** The user's file, for messages. */
@@ -35,10 +40,9 @@ export interface IntegerTask {
 
 /** Reads the rows of a task. Throws HotsetError that names file, row and reason. */
 export function readIntegers({ path, sources, first, rows, maxIndRange, skip, prefix }: IntegerTask): ReadResult {
-  const columns = sources.flatMap(({ file, at, words }) => {
-    using reader = new FileReader(file);
-    const memory = new Int32Array(rows * words);
-    reader.read(at + 4 * first * words, new Uint8Array(memory.buffer));
+  const columns = sources.flatMap((source) => {
+    const { words } = source;
+    const memory = readValues(source, first, rows, path);
     return Array.from({ length: words }, (_, offset) => ({ memory, words, offset }));
   });
   const field = (i: number, column: number) => {
@@ -66,4 +70,17 @@ export function readIntegers({ path, sources, first, rows, maxIndRange, skip, pr
     }
   }
   return { chunks: chunk.rows === 0 ? [] : [chunk.flush(`${prefix}.0.rows`)], skippedRows };
+}
+
+/** The values of some rows in one file. Throws HotsetError at one that is no whole number of 32 bits. */
+function readValues({ file, at, words, type }: IntegerSource, first: number, rows: number, path: string): Int32Array {
+  using reader = new FileReader(file);
+  const values = type === "int32" ? new Int32Array(rows * words) : new Float64Array(rows * words);
+  reader.read(at + VALUE_BYTES[type] * first * words, new Uint8Array(values.buffer));
+  if (values instanceof Int32Array) return values;
+  const integers = Int32Array.from(values);
+  const wrong = integers.findIndex((value, i) => value !== values[i]);
+  if (wrong < 0) return integers;
+  const row = first + Math.floor(wrong / words) + 1;
+  throw new HotsetError(`Cannot read ${path}: row ${row}: ${values[wrong]} is no whole number of 32 bits`);
 }

@@ -152,7 +152,7 @@ async function integerTasks(
           `values of 4 bytes); is it cut off?`,
       );
     }
-    sources = [{ file: path, at: 0, words: INTEGER_ROW_WORDS }];
+    sources = [{ file: path, at: 0, words: INTEGER_ROW_WORDS, type: "int32" }];
     rows = bytes / rowBytes;
   }
   return Array.from({ length: Math.ceil(rows / CHUNK_ROWS) }, (_, k) => ({

@@ -65,7 +65,7 @@ export function importRun(path: string, { data, out, ids, config }: ImportOption
   expectTables(path, shape.tableRows, dataset, ids);
 
   try {
-    writeCheckpoint({ path, file, plan, report }, dataset, ids, join(out, LAST_CHECKPOINT), resolved.seed);
+    writeCheckpoint({ path, file, plan, report }, dataset, ids, join(out, LAST_CHECKPOINT), resolved);
   } catch (error) {
     removeEmpty(out);
     throw error;
@@ -85,7 +85,7 @@ function writeCheckpoint(
   dataset: Dataset,
   ids: ImportOptions["ids"],
   directory: string,
-  seed: number,
+  { seed, schedulerRate }: TrainConfig,
 ): void {
   const { plan } = source;
   using writer = new ArtifactWriter("checkpoint", directory);
@@ -107,7 +107,7 @@ function writeCheckpoint(
       epoch: 0,
       step: 0,
       samples: 0,
-      scheduler: new ShuffleScheduler({ cold: 0, hot: 0 }).state,
+      scheduler: new ShuffleScheduler({ cold: 0, hot: 0 }, schedulerRate).state,
       bestAuc: null,
       evaluationsSinceBest: 0,
       finished: false,

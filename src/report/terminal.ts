@@ -55,6 +55,7 @@ export class Terminal implements Disposable {
       case "checkpoint":
       case "phases":
       case "result":
+      case "demo":
         return this.clear();
       default:
         event satisfies never;

@@ -1,7 +1,9 @@
 /** Command lines of facebookresearch/dlrm and of the FAE release, put into Hotset's own words. */
 
+import { existsSync } from "node:fs";
+import { basename, dirname } from "node:path";
 import { z } from "zod";
-import { firstIssue } from "../artifact.ts";
+import { firstIssue, isArtifact } from "../artifact.ts";
 import { messageOf, UsageError } from "../errors.ts";
 
 const value = z.union([z.string(), z.number(), z.boolean()]);
@@ -13,8 +15,6 @@ const RENAMED: Readonly<Record<string, string>> = {
   "--nepochs": "--epochs",
   "--numpy-rand-seed": "--seed",
   "--data-set": "--preset",
-  "--raw-data-file": "",
-  "--processed-data-file": "",
   "--save-model": "--out",
   "--mlperf-auc-threshold": "--target-auc",
   "--hot-emb-gpu-mem": "--hot-memory",
@@ -45,7 +45,7 @@ const IGNORED_FLAGS = [
   "--dataset-multiprocessing",
 ];
 
-/** Flags that stay when a training command becomes `evaluate`. */
+/** Flags that stay when a training command becomes `evaluate`, and that say nothing about a new run. */
 const OUTPUT_FLAGS = ["--json", "--quiet", "--verbose"];
 
 /** A command line in Hotset's words. */
@@ -56,38 +56,116 @@ export interface Translation {
   readonly ignored: string[];
 }
 
+/** Flags of dlrm whose meaning depends on what else is given. */
+interface Pasted {
+  raw?: string;
+  processed?: string;
+  loaded?: string;
+  inferenceOnly?: boolean;
+}
+const PASTED: Readonly<Record<string, "raw" | "processed" | "loaded">> = {
+  "--raw-data-file": "raw",
+  "--processed-data-file": "processed",
+  "--load-model": "loaded",
+};
+
 /**
- * Replaces the flags of facebookresearch/dlrm by Hotset's; all others stay. With `--inference-only` a training command
- * becomes `evaluate`; `--load-model RUN` alone resumes the run.
+ * Replaces the flags of facebookresearch/dlrm by Hotset's; all others stay.
+ *
+ * Of `--raw-data-file` and `--processed-data-file` the processed one is read if it is there, in format dlrm unless it is
+ * a dataset, else the raw one. A raw file that is not there stands for PREFIX_0, PREFIX_1, ...; the last of them becomes
+ * the test split, unless the command line says what does. `--load-model RUN` alone resumes the run; with anything that
+ * says what to train, a new run begins with its model; with `--inference-only` the command becomes `evaluate`.
+ *
+ * Throws UsageError for a flag without its value, and for `--inference-only` without a model.
  */
 export function translateArguments(given: readonly string[]): Translation {
-  const result: string[] = [];
+  const words: string[] = [];
   const ignored: string[] = [];
-  let loaded: string | undefined;
-  let inferenceOnly = false;
+  const pasted: Pasted = {};
   for (let i = 0; i < given.length; i++) {
     const [flag, attached] = splitFlag(given[i]);
-    const value = () => attached ?? given[++i] ?? "";
-    if (flag === "--use-gpu") result.push("--device", "cuda");
-    else if (flag === "--load-model") loaded = value();
-    else if (flag === "--inference-only") inferenceOnly = true;
+    const value = () => {
+      const word = attached ?? given[++i];
+      if (word === undefined) throw new UsageError(`Cannot use ${flag}: it needs a value`);
+      return word;
+    };
+    if (flag === "--use-gpu") words.push("--device", "cuda");
+    else if (flag === "--inference-only") pasted.inferenceOnly = true;
+    else if (Object.hasOwn(PASTED, flag)) pasted[PASTED[flag]] = value();
     else if (IGNORED_FLAGS.includes(flag)) ignored.push(flag);
     else if (IGNORED_VALUES.includes(flag)) {
       value();
       ignored.push(flag);
-    } else if (flag in RENAMED) result.push(...[RENAMED[flag], value()].filter((word) => word !== ""));
-    else result.push(given[i]);
+    } else if (Object.hasOwn(RENAMED, flag)) words.push(RENAMED[flag], value());
+    else words.push(given[i]);
   }
+  return pasted.inferenceOnly ? evaluation(words, pasted, ignored) : training(words, pasted, ignored);
+}
+
+/** `evaluate`, of the inputs that stand before all flags. Data that dlrm's flags name are no test split, so not scored. */
+function evaluation([, ...words]: string[], { raw, processed, loaded }: Pasted, ignored: string[]): Translation {
+  if (loaded === undefined) {
+    throw new UsageError("Cannot evaluate with --inference-only: name the run to score with --load-model RUN");
+  }
+  const firstFlag = words.findIndex((word) => word.startsWith("-"));
+  const inputs = firstFlag < 0 ? words : words.slice(0, firstFlag);
+  const flags = words.slice(inputs.length);
+  const dropped = flags.filter((word) => !OUTPUT_FLAGS.includes(word));
+  if (dropped.length > 0) ignored.push(dropped.join(" "));
+  if (raw !== undefined || processed !== undefined) ignored.push("data files (the run's own data are scored)");
+  const kept = flags.filter((word) => OUTPUT_FLAGS.includes(word));
+  return { arguments: ["evaluate", loaded, ...inputs, ...kept], ignored };
+}
+
+function training([command, ...words]: string[], { raw, processed, loaded }: Pasted, ignored: string[]): Translation {
+  if (command === undefined) return { arguments: [], ignored };
+  const usesProcessed = Boolean(processed) && (!raw || existsSync(processed!));
+  if (raw && processed) ignored.push(usesProcessed ? "--raw-data-file" : "--processed-data-file");
+  const testGiven = words.some((word) => /^--test(-fraction)?(=|$)/.test(word));
+  const inputs = usesProcessed ? processedInput(processed!) : raw ? rawInputs(raw, testGiven) : [];
+  const result = [command, ...inputs, ...words];
   if (loaded === undefined) return { arguments: result, ignored };
-  return inferenceOnly
-    ? { arguments: ["evaluate", loaded, ...result.filter((word) => OUTPUT_FLAGS.includes(word))], ignored }
-    : { arguments: [...result, "--resume", "--out", loaded], ignored };
+  const alone = result.slice(1).every((word) => OUTPUT_FLAGS.includes(word));
+  return { arguments: [...result, ...(alone ? ["--resume", "--out", loaded] : ["--from", loaded])], ignored };
+}
+
+function processedInput(path: string): string[] {
+  return isArtifact(path) ? [path] : ["--format=dlrm", path];
+}
+
+/** A raw file, or those of its days. */
+function rawInputs(path: string, testGiven: boolean): string[] {
+  const days = existsSync(path) ? [] : daysOf(path);
+  if (days.length === 0) return [path];
+  return testGiven || days.length === 1 ? days : [...days.slice(0, -1), `--test=${days.at(-1)}`];
+}
+
+/** The files PREFIX_0, PREFIX_1, ... in the order of their numbers, compressed or not. */
+function daysOf(prefix: string): string[] {
+  const start = `${basename(prefix)}_`;
+  const days = namesIn(dirname(prefix)).flatMap((name) => {
+    const number = name.startsWith(start) ? /^(\d+)(\.gz|\.zst)?$/.exec(name.slice(start.length)) : null;
+    return number === null ? [] : [{ day: Number(number[1]), path: `${prefix}_${number[0]}` }];
+  });
+  return days.sort((a, b) => a.day - b.day || a.path.length - b.path.length)
+    .filter(({ day }, i, sorted) => day !== sorted[i - 1]?.day) // of day_0 and day_0.gz the first
+    .map(({ path }) => path);
+}
+
+/** Nothing where there is no such directory: what is wrong is said when the file is read. */
+function namesIn(directory: string): string[] {
+  try {
+    return [...Deno.readDirSync(directory)].map(({ name }) => name);
+  } catch {
+    return [];
+  }
 }
 
 /**
  * Replaces `--config FILE` by the flags in the file, ahead of all others so that those override it. The file holds a JSON
- * object of flag names without dashes: numbers and strings are values, true is a flag without one, lists are several.
- * Throws UsageError if it is anything else.
+ * object of flag names without dashes: numbers and strings are values, true is a flag without one, false one that is not
+ * given (of `save`: --no-save). Lists are widths of layers, or several test files. Throws UsageError if it is anything else.
  */
 export function expandConfig(given: readonly string[]): string[] {
   const at = given.findIndex((word) => splitFlag(word)[0] === "--config");
@@ -106,9 +184,14 @@ export function expandConfig(given: readonly string[]): string[] {
   if (!parsed.success) {
     throw new UsageError(`Cannot read the configuration ${path}: ${firstIssue(parsed.error)}`);
   }
-  const flags = Object.entries(parsed.data).flatMap(([name, value]) =>
-    value === true ? [`--${name}`] : value === false ? [] : [value].flat().map((one) => `--${name}=${one}`)
-  );
+  const flags = Object.entries(parsed.data).flatMap(([name, value]) => {
+    if (name === "save" && typeof value === "boolean") return value ? [] : ["--no-save"];
+    if (typeof value === "boolean") return value ? [`--${name}`] : [];
+    if (!Array.isArray(value)) return [`--${name}=${value}`];
+    if (name === "test") return value.map((file) => `--test=${file}`);
+    if (name.startsWith("arch-mlp-")) return [`--${name}=${value.join("-")}`];
+    throw new UsageError(`Cannot read the configuration ${path}: ${name} takes one value, not a list`);
+  });
   const rest = given.filter((_, i) => i !== at && !(attached === undefined && i === at + 1));
   return [...rest.slice(0, 1), ...flags, ...rest.slice(1)];
 }

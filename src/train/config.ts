@@ -2,6 +2,7 @@
 import { z } from "zod";
 import { firstIssue } from "../artifact.ts";
 import { UsageError } from "../errors.ts";
+import { LEAST_RATE, MOST_RATE } from "./scheduler.ts";
 
 /** A resolved configuration. */
 export interface TrainConfig {
@@ -41,6 +42,8 @@ export interface TrainConfig {
   ranks: number | null;
   /** Budget of the hot rows and their optimizer state, in bytes. */
   hotMemory: number;
+  /** Percent of the epoch's batches of each kind in the first turn; the scheduler halves and doubles it from there. */
+  schedulerRate: number;
   /** Percent of samples that the profile logs; null to use exact counts where they are known. */
   sampleRate: number | null;
   /** Steps between progress events. */
@@ -87,6 +90,7 @@ export const trainConfig: z.ZodType<TrainConfig> = z.strictObject({
   decaySteps: natural,
   ranks: positive.max(256).nullable(),
   hotMemory: natural,
+  schedulerRate: z.number().min(LEAST_RATE).max(MOST_RATE),
   sampleRate: z.number().positive().max(100).nullable(),
   printFreq: positive,
   testFreq: natural,
@@ -132,6 +136,7 @@ const DEFAULTS: TrainConfig = {
   decaySteps: 0,
   ranks: null,
   hotMemory: 512 * 2 ** 20,
+  schedulerRate: 50,
   sampleRate: null,
   printFreq: 100,
   testFreq: 0,

@@ -33,7 +33,7 @@ export interface DemoResult {
   readonly bestAuc: number;
 }
 
-/** Runs the demonstration in `options.out`: mode cpu, then the mode of `config`. */
+/** Runs the demonstration in `options.out`: mode cpu, then the mode of `config`. The event "demo" is the last it reports. */
 export async function runDemo(config: TrainConfig, options: RunOptions): Promise<DemoResult> {
   const { out, report } = options;
   const modes = [...new Set(["cpu", config.mode] as const)];
@@ -47,7 +47,9 @@ export async function runDemo(config: TrainConfig, options: RunOptions): Promise
   for (const mode of modes) {
     results.push(await startRun({ ...config, mode }, dataset, { ...options, out: join(out, mode) }));
   }
-  return { results, bestAuc: dataset.body.generated!.bestAuc.test };
+  const bestAuc = dataset.body.generated!.bestAuc.test;
+  report({ event: "demo", bestAuc });
+  return { results, bestAuc };
 }
 
 async function ensureGenerated(seed: number, cache: string, report: Report): Promise<Dataset> {

@@ -205,6 +205,14 @@ export interface ResultEvent extends Metrics, Spent {
   readonly ended: "epochs" | "target" | "patience";
 }
 
+/** The demonstration is over. */
+export interface DemoEvent {
+  /** Kind of event. */
+  readonly event: "demo";
+  /** AUC on the test split of the model that drew the labels: the best that any model can reach on average. */
+  readonly bestAuc: number;
+}
+
 /** Anything a run reports. */
 export type RunEvent =
   | StageEvent
@@ -217,7 +225,8 @@ export type RunEvent =
   | SpentEvent
   | CheckpointEvent
   | PhasesEvent
-  | ResultEvent;
+  | ResultEvent
+  | DemoEvent;
 
 /** Takes what a run reports. */
 export type Report = (event: RunEvent) => void;

@@ -321,7 +321,10 @@ function layoutFor(config: TrainConfig, dataset: Dataset, cache: string, report:
   return ensureLayout(dataset, profile, config.batchSize, { cache }, report, team);
 }
 
-/** What a configuration says that does not decide the sequence of steps. */
+/**
+ * What a configuration says that does not decide the sequence of steps. Of these only the ranks can change when a run goes
+ * on; the others are here so that runs of the same steps leave the same checkpoints, whenever they write them.
+ */
 const FREE_TO_CHANGE: ReadonlySet<string> = new Set<keyof TrainConfig>([
   ...(["device", "ranks", "printFreq", "epochs"] as const),
   ...(["checkpointSteps", "checkpointMinutes", "keep"] as const),

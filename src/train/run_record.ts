@@ -10,14 +10,14 @@ import { type TrainConfig, trainConfig } from "./config.ts";
 
 /** Name of the record in a run's directory. */
 export const RUN_FILE = "run.json";
-const VERSION = 2;
+const VERSION = 3;
 
 /** What a run's directory says about it. */
 export interface RunRecord {
   /** Says what the file is. */
   hotset: "run";
   /** Version of the file's format. */
-  version: 2;
+  version: 3;
   /** What the run was told, its seed included. */
   config: TrainConfig;
   /** Directory of the dataset, absolute. */

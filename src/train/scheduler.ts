@@ -4,15 +4,16 @@
  * An epoch is a sequence of turns, each a run of cold batches and then a run of hot ones. A turn takes `rate` percent of
  * the epoch's batches of each kind, so both queues finish together. At every switch the held-out loss is compared with
  * the one at the switch before: if it rose, the rate is halved (kinds alternate more often); if it fell four times in a
- * row, it is doubled; otherwise it stays.
+ * row, it is doubled; otherwise it stays. The run's configuration says what the rate begins with.
  */
 import { z } from "zod";
 import { HotsetError } from "../errors.ts";
 import type { BatchKind } from "../layout/layout.ts";
 
-const FIRST_RATE = 50;
-const LEAST_RATE = 1;
-const MOST_RATE = 100;
+/** The rate does not fall below this, in percent. */
+export const LEAST_RATE = 1;
+/** Nor does it rise above this. */
+export const MOST_RATE = 100;
 /** Falls in a row that double the rate: u of the paper. */
 const FALLS_TO_DOUBLE = 4;
 
@@ -40,22 +41,26 @@ export class ShuffleScheduler {
   readonly state: SchedulerState;
 
   /**
-   * A scheduler over this many batches of each kind, at the start of a run or where `state` says. Throws HotsetError if the
-   * state is that of more batches.
+   * A scheduler over this many batches of each kind: at the start of a run, with the rate in percent that it begins with,
+   * or where a state says. Throws HotsetError if the state is that of more batches.
    */
-  constructor(batches: Readonly<Record<BatchKind, number>>, state?: SchedulerState) {
+  constructor(batches: Readonly<Record<BatchKind, number>>, from: number | SchedulerState) {
+    this.#batches = batches;
+    if (typeof from === "number") {
+      const done = { cold: 0, hot: 0 };
+      this.state = { rate: from, falls: 0, lastLoss: null, kind: "cold", begin: 0, goal: 0, done };
+      this.startEpoch();
+      return;
+    }
     for (const kind of ["cold", "hot"] as const) {
-      if (state === undefined || state.done[kind] <= batches[kind]) continue;
+      if (from.done[kind] <= batches[kind]) continue;
       throw new HotsetError(
-        `Cannot resume: the checkpoint has ${state.done[kind]} ${kind} batches done of the ${
+        `Cannot resume: the checkpoint has ${from.done[kind]} ${kind} batches done of the ${
           batches[kind]
         } that there are`,
       );
     }
-    this.#batches = batches;
-    this.state = state ??
-      { rate: FIRST_RATE, falls: 0, lastLoss: null, kind: "cold", begin: 0, goal: 0, done: { cold: 0, hot: 0 } };
-    if (state === undefined) this.startEpoch();
+    this.state = from;
   }
 
   /** Begins an epoch; the rate and the memory of the loss carry over. */

@@ -98,7 +98,7 @@ export class Trainer {
   readonly #spending: Spending;
 
   constructor(options: TrainerOptions) {
-    const { layout, dataset, group, checkpoint, spent } = options;
+    const { config, layout, dataset, group, checkpoint, spent } = options;
     this.#options = options;
     this.#group = group;
     this.#spending = new Spending(spent);
@@ -107,7 +107,7 @@ export class Trainer {
       epoch: 0,
       step: 0,
       samples: 0,
-      scheduler: new ShuffleScheduler(this.#batches).state,
+      scheduler: new ShuffleScheduler(this.#batches, config.schedulerRate).state,
       bestAuc: null,
       evaluationsSinceBest: 0,
       finished: false,

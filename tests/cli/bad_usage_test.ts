@@ -18,6 +18,11 @@ const CASES: [[string, ...string[]], code: 1 | 2, message: string][] = [
     "option '--hot-memory <bytes>' argument 'much' is invalid. Expected bytes, as in 512MiB.",
   ],
   [
+    ["train", "x", "--scheduler-rate", "0.5"],
+    2,
+    "option '--scheduler-rate <percent>' argument '0.5' is invalid. Expected a number from 1 to 100.",
+  ],
+  [
     ["train", "x", "--optimizer", "adam"],
     2,
     "option '--optimizer <name>' argument 'adam' is invalid. Allowed choices are sgd, adagrad, rwsadagrad.",
@@ -70,6 +75,29 @@ const CASES: [[string, ...string[]], code: 1 | 2, message: string][] = [
     2,
     "Cannot use clicks with --resume: a run goes on as it began; begin a new one from its model with --from run",
   ],
+  [
+    ["train", "x", "--demo"],
+    2,
+    "Cannot use x with --demo: it trains on generated data; leave out one of them",
+  ],
+  [
+    ["train", "--demo", "--min-frequency", "2"],
+    2,
+    "Cannot use --min-frequency with --demo: it trains on generated data; leave out one of them",
+  ],
+  [
+    ["train", "--demo", "--schema", "x.json"],
+    2,
+    "Cannot use --schema with --demo: it trains on generated data; leave out one of them",
+  ],
+  [
+    ["train", "x", "--inference-only"],
+    2,
+    "Cannot evaluate with --inference-only: name the run to score with --load-model RUN",
+  ],
+  [["train", "--load-model"], 2, "Cannot use --load-model: it needs a value"],
+  [["train", "toString"], 1, "Cannot read toString: no such file"],
+  [["train", "--raw-data-file", "day"], 1, "Cannot read day: no such file"],
   [["train", "--resume", "--out", "nothing"], 1, "Cannot open run nothing: no such directory"],
   [["evaluate", "nothing"], 1, "Cannot open run nothing: no such directory"],
   [["predict", "nothing", "x"], 1, "Cannot open run nothing: no such directory"],
@@ -94,6 +122,7 @@ Deno.test("bad usage: configuration files that are not what they should be", asy
   assert.match(await fail("{"), /^config.json: .*JSON/);
   assert.match(await fail("[1, 2]"), /^config.json: a value: .*expected record/);
   assert.match(await fail('{"epochs": null}'), /^config.json: epochs: /);
+  assert.equal(await fail('{"out": ["a", "b"]}'), "config.json: out takes one value, not a list");
   assert.equal(await fail('{"epoch": 2}'), "unknown option '--epoch=2' (Did you mean --epochs?)");
 });
 

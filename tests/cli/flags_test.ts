@@ -55,63 +55,38 @@ Deno.test("--config gives flags, and flags override it", async () => {
   const config = {
     "test": ["day_1.tsv"],
     "arch-mlp-bot": "13-16-8",
-    "arch-mlp-top": "16-1",
+    "arch-mlp-top": [16, 1],
+    "save": false,
     "mini-batch-size": 32,
     "learning-rate": 0.5,
     "print-time": true,
     "json": false,
     "ranks": 1,
+    "scheduler-rate": 25,
   };
   place.write("config.json", JSON.stringify(config));
-  const out = await place.succeed(
-    "train",
-    ...["--config", "config.json", "day_0.tsv", "--learning-rate", "0.25", "--out", "run"],
+  const [dataset] = jsonLines(
+    await place.succeed(
+      "train",
+      ...["--config", "config.json", "day_0.tsv", "--learning-rate", "0.25", "--out", "run", "--json"],
+    ),
   );
-  assert.match(out, /^Runs: run$/m);
-  const { batchSize, learningRate, bottom, top, dim, ranks } = recorded(place, "run");
+  assert.equal(dataset.samples.test, 200);
+  const { batchSize, learningRate, bottom, top, dim, ranks, schedulerRate, save } = recorded(place, "run");
   assert.deepEqual(
-    { batchSize, learningRate, bottom, top, dim, ranks },
-    { batchSize: 32, learningRate: 0.25, bottom: [16, 8], top: [16, 1], dim: 8, ranks: 1 },
+    { batchSize, learningRate, bottom, top, dim, ranks, schedulerRate, save },
+    {
+      batchSize: 32,
+      learningRate: 0.25,
+      bottom: [16, 8],
+      top: [16, 1],
+      dim: 8,
+      ranks: 1,
+      schedulerRate: 25,
+      save: false,
+    },
   );
-  const [, test] = jsonLines(await place.succeed("evaluate", "run", "--json"));
-  assert.equal(test.split, "test");
-});
-
-Deno.test("the command line of dlrm's kaggle benchmark trains that model", async () => {
-  using place = new Workplace();
-  const log = place.log("train.txt", 1500);
-  const { code, stdout, stderr } = await place.run(
-    "train",
-    "--arch-sparse-feature-size=16",
-    "--arch-mlp-bot=13-512-256-64-16",
-    "--arch-mlp-top=512-256-1",
-    "--data-generation=dataset",
-    "--data-set=kaggle",
-    `--raw-data-file=${log}`,
-    "--loss-function=bce",
-    "--round-targets=True",
-    "--learning-rate=0.1",
-    "--mini-batch-size=128",
-    "--print-freq=1024",
-    "--print-time",
-    "--test-mini-batch-size=16384",
-    "--test-num-workers=16",
-  );
-  assert.equal(code, 0, stderr);
-  assert.match(stderr, /^Without effect here: --data-generation, .*--print-time, /m);
-  assert.match(stdout, /^Runs: hotset\/run-1$/m);
-  const config = recorded(place, "hotset/run-1");
-  assert.deepEqual(
-    { dim: config.dim, batchSize: config.batchSize, learningRate: config.learningRate, optimizer: config.optimizer },
-    { dim: 16, batchSize: 128, learningRate: 0.1, optimizer: "sgd" },
-  );
-  assert.deepEqual([config.bottom, config.top], [[512, 256, 64, 16], [512, 256, 1]]);
-  assert.equal(config.interaction, "dot");
-  // The model is scored by dlrm's flags too.
-  const [validation] = jsonLines(
-    await place.succeed("train", "--json", "--inference-only", "--load-model=hotset/run-1"),
-  );
-  assert.equal(validation.event, "evaluation");
+  assert.deepEqual(place.files("run"), ["run/metrics.jsonl", "run/run.json"], "nothing is saved");
 });
 
 Deno.test("a preset is a published model, and its parts can be overridden", async () => {

@@ -99,6 +99,20 @@ Deno.test("--json: one object a line with the documented fields; --quiet: nothin
   assert.equal(scores.filter(({ event }) => event === "score").length, 3000);
 });
 
+Deno.test("the demonstration says how good a model can be on its data, in words and as an event", async () => {
+  using place = new Workplace();
+  const demo = ["train", "--demo", "--mode", "cpu", "--no-save", ...TINY_MODEL];
+  const events = jsonLines(await place.succeed(...demo, "--json"));
+  const [result, planted] = events.slice(-2);
+  assert.deepEqual([result.event, planted.event], ["result", "demo"]);
+  assert.ok(planted.bestAuc > result.auc && planted.bestAuc < 0.9, `${planted.bestAuc} and ${result.auc}`);
+  const [dataset] = events;
+  const { body } = JSON.parse(Deno.readTextFileSync(`${dataset.directory}/manifest.json`));
+  assert.equal(planted.bestAuc, body.generated.bestAuc.test);
+  const words = await place.succeed(...demo);
+  assert.match(words, new RegExp(`The model that drew the labels reaches AUC ${planted.bestAuc.toFixed(4)} on this`));
+});
+
 Deno.test("the same command twice leaves the same bits", async () => {
   const bits = async (seed: string) => {
     using place = new Workplace();

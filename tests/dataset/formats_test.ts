@@ -8,6 +8,7 @@ import type { Dataset } from "../../src/dataset/dataset.ts";
 import type { Format } from "../../src/dataset/formats.ts";
 import { inferSchema } from "../../src/dataset/infer.ts";
 import { encodeWith, prepareDataset, type PrepareOptions } from "../../src/dataset/prepare.ts";
+import { npy } from "../support/npy.ts";
 import { denseOf, idsOf, labelsOf, TemporaryDirectory } from "./support.ts";
 
 const ALL_TRAIN = { validationFraction: 0, testFraction: 0 };
@@ -76,18 +77,6 @@ const INTEGERS = Array.from({ length: 500 }, (_, i) => [
   ...Array.from({ length: 26 }, (_, t) => (i * i) % (t + 2)),
 ]);
 
-/** A NumPy array of int32. */
-function npy(rows: number[][], vector = false): Uint8Array {
-  const shape = vector ? `(${rows.length},)` : `(${rows.length}, ${rows[0].length})`;
-  const header = `{'descr': '<i4', 'fortran_order': False, 'shape': ${shape}, }`.padEnd(117) + "\n";
-  const data = new Uint8Array(Int32Array.from(rows.flat()).buffer);
-  const file = new Uint8Array(128 + data.length);
-  file.set([0x93, ...new TextEncoder().encode("NUMPY"), 1, 0, 118, 0]);
-  file.set(new TextEncoder().encode(header), 10);
-  file.set(data, 128);
-  return file;
-}
-
 Deno.test("dlrm: the int32 binary and the .npz give what the same rows give as Criteo text", async () => {
   using directory = new TemporaryDirectory();
   const text = INTEGERS.map(([label, ...rest]) =>
@@ -104,10 +93,14 @@ Deno.test("dlrm: the int32 binary and the .npz give what the same rows give as C
     const arrays = {
       "X_int.npy": npy(INTEGERS.map((row) => row.slice(1, 14))),
       "X_cat.npy": npy(INTEGERS.map((row) => row.slice(14))),
-      "y.npy": npy(INTEGERS.map((row) => row.slice(0, 1)), true),
+      "y.npy": npy(INTEGERS.map((row) => row.slice(0, 1)), { vector: true }),
       "counts.npy": npy([[1, 2]]),
     };
     assert.deepEqual(await contents("dlrm", directory.write("log.npz", zipSync(arrays, { level }))), expected);
+    for (const fortran of [true, false]) {
+      const double = { ...arrays, "X_cat.npy": npy(INTEGERS.map((row) => row.slice(14)), { double: true, fortran }) };
+      assert.deepEqual(await contents("dlrm", directory.write("log.npz", zipSync(double, { level }))), expected);
+    }
   }
   const old = await prepare(directory, "dlrm", binary, { out: directory.join("old") });
   const encoded = await encodeWith(old, [binary], { out: directory.join("new") });
@@ -119,7 +112,7 @@ Deno.test("dlrm: what is wrong with a file is said", async () => {
   const bytes = new Uint8Array(Int32Array.from(INTEGERS.flat()).buffer);
   const bad = Int32Array.from(INTEGERS.flat());
   bad[40] = 7;
-  const y = npy(INTEGERS.map((row) => row.slice(0, 1)), true);
+  const y = npy(INTEGERS.map((row) => row.slice(0, 1)), { vector: true });
   const dense = npy(INTEGERS.map((row) => row.slice(1, 14)));
   const sparse = npy(INTEGERS.map((row) => row.slice(14)));
   const cases: [string, Uint8Array, string][] = [
@@ -139,6 +132,15 @@ Deno.test("dlrm: what is wrong with a file is said", async () => {
       "short.npz",
       zipSync({ "y.npy": y, "X_int.npy": dense, "X_cat.npy": sparse.subarray(0, 999) }),
       "X_cat is cut off",
+    ],
+    [
+      "half.npz",
+      zipSync({
+        "y.npy": y,
+        "X_int.npy": dense,
+        "X_cat.npy": npy(INTEGERS.map((row, i) => row.slice(14).map((v) => i === 6 ? v + 0.5 : v)), { double: true }),
+      }),
+      "row 7: 0.5 is no whole number of 32 bits",
     ],
   ];
   for (const [name, content, message] of cases) {

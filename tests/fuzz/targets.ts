@@ -249,7 +249,13 @@ const LOG_SCHEMA = {
   ],
 };
 
-const FLAGS = { "mini-batch-size": 128, "arch-mlp-bot": "13-16-8", test: ["a", "b"], "use-gpu": true, nepochs: "2" };
+const FLAGS = {
+  "mini-batch-size": 128,
+  "arch-mlp-bot": "13-16-8",
+  test: ["a", "b"],
+  "use-gpu": true,
+  "raw-data-file": "day",
+};
 
 function texts(path: Path): Target[] {
   const run = path("damaged-run");

@@ -5,6 +5,7 @@ import type { Dataset } from "../../src/dataset/dataset.ts";
 import { resolveConfig, type TrainConfig } from "../../src/train/config.ts";
 import type { ResultEvent, RunEvent } from "../../src/train/events.ts";
 import { resumeRun, startRun } from "../../src/train/run.ts";
+import { readRun } from "../../src/train/run_record.ts";
 import { evaluateRun } from "../../src/train/score_run.ts";
 import { withBest } from "../../src/train/trained_run.ts";
 import { Interrupted } from "../../src/train/trainer.ts";
@@ -182,6 +183,29 @@ Deno.test("runs are not overwritten, and resumed only with their own data", asyn
   dataOf(directory, 301);
   await assert.rejects(resume(out), (error) => error instanceof HotsetError && /has changed since/.test(error.message));
   await assert.rejects(resume(directory.join("none")), /no such directory/);
+});
+
+Deno.test("turns begin with the rate that the run was told, and a run keeps it", async () => {
+  using directory = new TemporaryDirectory();
+  const dataset = dataOf(directory);
+  /** Cold batches of the first turn and of all, and the rate of the first step. */
+  const firstTurn = async (schedulerRate: number) => {
+    const { events, out } = await run(directory, `run-${schedulerRate}`, dataset, { ...CONFIG, schedulerRate });
+    assert.equal(readRun(out).config.schedulerRate, schedulerRate);
+    const layout = events.find((event) => event.event === "layout")!;
+    const steps = events.flatMap((event) => event.event === "progress" ? [event] : []);
+    const cold = steps.findIndex(({ hotShare }) => hotShare > 0);
+    return { cold, all: layout.coldBatches, rate: steps[0].rate };
+  };
+  for (const rate of [12.5, 100]) {
+    const { cold, all, rate: first } = await firstTurn(rate);
+    assert.ok(all > 8, `${all} cold batches`);
+    assert.deepEqual([cold, first], [Math.ceil(all * rate / 100), rate]);
+  }
+  const record = directory.join("run-100/run.json");
+  rewrite(record, Deno.readTextFileSync(record).replace('"schedulerRate": 100', '"schedulerRate": 50'));
+  await assert.rejects(resume(directory.join("run-100")), /other data or options/);
+  assert.throws(() => resolveConfig("kaggle", { schedulerRate: 0.5 }), UsageError);
 });
 
 Deno.test("mode fae with nothing hot is mode cpu, to the bit", async () => {

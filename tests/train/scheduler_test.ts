@@ -31,15 +31,6 @@ function upTo(count: number): number[] {
   return Array.from({ length: count }, (_, i) => i);
 }
 
-/** A scheduler whose rate was brought to `rate` percent by halving and doubling from 50. */
-function withRate(batches: Record<BatchKind, number>, rate: number): ShuffleScheduler {
-  const scheduler = new ShuffleScheduler(batches);
-  const state = { ...scheduler.state, rate };
-  const fresh = new ShuffleScheduler(batches, state);
-  fresh.startEpoch();
-  return fresh;
-}
-
 const LOSSES: [string, (random: Random) => () => number][] = [
   ["constant", () => () => 1],
   ["falling", () => {
@@ -59,7 +50,7 @@ Deno.test("every batch of an epoch is handed out once, in order, and both queues
     for (const rate of [1, 3.125, 12.5, 33, 50, 100]) {
       for (const [name, losses] of LOSSES) {
         const what = `${cold} cold, ${hot} hot, rate ${rate}, ${name} loss`;
-        const scheduler = withRate({ cold, hot }, rate);
+        const scheduler = new ShuffleScheduler({ cold, hot }, rate);
         const loss = losses(random);
         for (let epoch = 0; epoch < 2; epoch++) {
           const taken = rest(scheduler, loss);
@@ -86,13 +77,12 @@ Deno.test("every batch of an epoch is handed out once, in order, and both queues
 });
 
 Deno.test("a turn takes the rate's share of an epoch, first cold, then hot", () => {
-  const scheduler = new ShuffleScheduler({ cold: 20, hot: 40 });
-  assert.equal(scheduler.rate, 50);
+  const scheduler = new ShuffleScheduler({ cold: 20, hot: 40 }, 50);
   const kinds = rest(scheduler, () => 1).map(({ kind }) => kind);
   const runs = kinds.join(" ").match(/(cold ?)+|(hot ?)+/g)!.map((run) => run.trim().split(" ").length);
   assert.deepEqual(runs, [10, 20, 10, 20]);
-  const quarter = rest(withRate({ cold: 20, hot: 40 }, 25), () => 1).map(({ kind }) => kind).join(" ");
-  assert.deepEqual(quarter.match(/(cold ?)+|(hot ?)+/g)!.map((run) => run.trim().split(" ").length), [
+  const quarters = rest(new ShuffleScheduler({ cold: 20, hot: 40 }, 25), () => 1).map(({ kind }) => kind).join(" ");
+  assert.deepEqual(quarters.match(/(cold ?)+|(hot ?)+/g)!.map((run) => run.trim().split(" ").length), [
     ...[5, 10, 5, 10],
     ...[5, 10, 5, 10],
   ]);
@@ -100,7 +90,7 @@ Deno.test("a turn takes the rate's share of an epoch, first cold, then hot", () 
 
 Deno.test("one kind alone, or none, is one run without switches", () => {
   for (const [cold, hot] of [[5, 0], [0, 5], [0, 0]]) {
-    const scheduler = new ShuffleScheduler({ cold, hot });
+    const scheduler = new ShuffleScheduler({ cold, hot }, 50);
     const taken = rest(scheduler, () => assert.fail("there is no switch"));
     assert.equal(taken.length, cold + hot);
     assert.ok(taken.every(({ switches, kind }) => !switches && kind === (cold > 0 ? "cold" : "hot")));
@@ -110,7 +100,7 @@ Deno.test("one kind alone, or none, is one run without switches", () => {
 });
 
 Deno.test("the rate halves when the loss rises, down to 1, and doubles after four falls in a row, up to 100", () => {
-  const scheduler = new ShuffleScheduler({ cold: 10, hot: 10 });
+  const scheduler = new ShuffleScheduler({ cold: 10, hot: 10 }, 50);
   const after = (...losses: number[]) =>
     losses.map((loss) => {
       scheduler.report(loss);
@@ -131,7 +121,7 @@ Deno.test("the rate halves when the loss rises, down to 1, and doubles after fou
 });
 
 Deno.test("a changed rate goes for the turn that follows, also in the next epoch", () => {
-  const scheduler = new ShuffleScheduler({ cold: 100, hot: 100 });
+  const scheduler = new ShuffleScheduler({ cold: 100, hot: 100 }, 50);
   const losses = [1, 2, 3];
   const kinds = rest(scheduler, () => losses.shift() ?? 3).map(({ kind }) => kind).join(" ");
   const runs = (text: string) => text.match(/(cold ?)+|(hot ?)+/g)!.map((run) => run.trim().split(" ").length);
@@ -146,11 +136,11 @@ Deno.test("a changed rate goes for the turn that follows, also in the next epoch
 Deno.test("a scheduler goes on where its state, kept as JSON, left off", () => {
   const batches = { cold: 37, hot: 81 };
   const lossOf = (taken: number) => Math.sin(taken);
-  const whole = new ShuffleScheduler(batches);
+  const whole = new ShuffleScheduler(batches, 50);
   let count = 0;
   const expected = rest(whole, () => lossOf(count++));
   for (const stop of [0, 1, 18, 19, 20, 60, 117, 118]) {
-    const first = new ShuffleScheduler(batches);
+    const first = new ShuffleScheduler(batches, 50);
     count = 0;
     const begin = rest(first, () => lossOf(count++), stop);
     const state = schedulerState.parse(JSON.parse(JSON.stringify(first.state)));
@@ -160,7 +150,7 @@ Deno.test("a scheduler goes on where its state, kept as JSON, left off", () => {
 });
 
 Deno.test("a state of more batches than there are is refused", () => {
-  const { state } = new ShuffleScheduler({ cold: 5, hot: 9 });
+  const { state } = new ShuffleScheduler({ cold: 5, hot: 9 }, 50);
   assert.doesNotThrow(() => new ShuffleScheduler({ cold: 5, hot: 9 }, { ...state, done: { cold: 5, hot: 9 } }));
   assert.throws(() => new ShuffleScheduler({ cold: 5, hot: 9 }, { ...state, done: { cold: 0, hot: 10 } }), {
     name: "HotsetError",

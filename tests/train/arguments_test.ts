@@ -1,0 +1,96 @@
+import assert from "node:assert/strict";
+import { UsageError } from "../../src/errors.ts";
+import { expandConfig, translateArguments } from "../../src/train/arguments.ts";
+import { TemporaryDirectory } from "../support/temporary.ts";
+
+const translated = (...words: string[]) => translateArguments(words).arguments;
+
+Deno.test("flags of dlrm get Hotset's names; what is an input by chance stays", () => {
+  assert.deepEqual(translated("train", "a", "--mini-batch-size=9", "--nepochs", "2", "--use-gpu"), [
+    ...["train", "a", "--batch-size", "9", "--epochs", "2", "--device", "cuda"],
+  ]);
+  for (const name of ["toString", "constructor", "__proto__"]) {
+    assert.deepEqual(translated("train", name, "b"), ["train", name, "b"]);
+  }
+  assert.deepEqual(translated(), []);
+  assert.throws(() => translated("train", "--nepochs"), UsageError);
+});
+
+Deno.test("an input that a flag names stands before all flags, where no list of files takes it", () => {
+  assert.deepEqual(translated("train", "--test", "t.tsv", "--raw-data-file", "log.tsv"), [
+    ...["train", "log.tsv", "--test", "t.tsv"],
+  ]);
+});
+
+Deno.test("the processed file is read if it is there, the raw one otherwise", () => {
+  using directory = new TemporaryDirectory();
+  const [raw, processed] = [directory.join("train.txt"), directory.join("processed.npz")];
+  const both = ["train", `--raw-data-file=${raw}`, `--processed-data-file=${processed}`];
+  assert.deepEqual(translateArguments(both), { arguments: ["train", raw], ignored: ["--processed-data-file"] });
+  assert.deepEqual(translated("train", both[2]), ["train", "--format=dlrm", processed], "nothing else was named");
+  Deno.writeTextFileSync(processed, "");
+  assert.deepEqual(translateArguments(both), {
+    arguments: ["train", "--format=dlrm", processed],
+    ignored: ["--raw-data-file"],
+  });
+  Deno.mkdirSync(directory.join("dataset"));
+  Deno.writeTextFileSync(directory.join("dataset", "manifest.json"), "{}");
+  assert.deepEqual(translated("train", `--processed-data-file=${directory.join("dataset")}`), [
+    ...["train", directory.join("dataset")],
+  ]);
+});
+
+Deno.test("a raw file that is not there stands for those of its days", () => {
+  using directory = new TemporaryDirectory();
+  const day = directory.join("day");
+  const days = (...more: string[]) => translated("train", "--raw-data-file", day, ...more);
+  assert.deepEqual(days(), ["train", day]);
+  assert.deepEqual(translated("train", "--raw-data-file=none/day"), ["train", "none/day"]);
+  for (const name of ["day_0.gz", "day_10", "day_9.zst", "day_9", "day_1_processed.npz", "day_x", "monday_1", "day_"]) {
+    Deno.writeTextFileSync(directory.join(name), "");
+  }
+  assert.deepEqual(days(), ["train", `${day}_0.gz`, `${day}_9`, `--test=${day}_10`]);
+  for (const test of [["--test", "t"], ["--test=t"], ["--test-fraction=0.1"]]) {
+    assert.deepEqual(days(...test), ["train", `${day}_0.gz`, `${day}_9`, `${day}_10`, ...test]);
+  }
+  Deno.writeTextFileSync(day, "");
+  assert.deepEqual(days(), ["train", day]);
+  assert.deepEqual(translated("train", `--raw-data-file=${day}/day`), ["train", `${day}/day`], "day is no directory");
+  Deno.mkdirSync(directory.join("one"));
+  Deno.writeTextFileSync(directory.join("one", "day_3"), "");
+  assert.deepEqual(translated("train", `--raw-data-file=${directory.join("one", "day")}`), [
+    ...["train", `${directory.join("one", "day")}_3`],
+  ]);
+});
+
+Deno.test("--load-model goes on alone, begins a run with anything to train, and is scored with --inference-only", () => {
+  assert.deepEqual(translated("train", "--json", "--load-model", "run"), [
+    ...["train", "--json", "--resume", "--out", "run"],
+  ]);
+  for (const what of [["clicks"], ["--raw-data-file=log.tsv"], ["--arch-mlp-top=8-1"]]) {
+    assert.deepEqual(translated("train", ...what, "--load-model=run").slice(-2), ["--from", "run"]);
+  }
+  assert.deepEqual(
+    translateArguments(["train", "clicks", "--inference-only", "--nepochs", "2", "--json", "--load-model=run"]),
+    { arguments: ["evaluate", "run", "clicks", "--json"], ignored: ["--epochs 2"] },
+  );
+  assert.throws(() => translated("train", "clicks", "--inference-only"), UsageError);
+});
+
+Deno.test("a configuration becomes flags: true and false, widths and files", () => {
+  using directory = new TemporaryDirectory();
+  const path = directory.join("config.json");
+  const flags = (content: unknown) => {
+    Deno.writeTextFileSync(path, JSON.stringify(content));
+    return expandConfig(["train", "--config", path, "--epochs", "3"]);
+  };
+  assert.deepEqual(flags({ "arch-mlp-bot": [13, 16, 8], "arch-mlp-top": "16-1", test: ["a", "b"], epochs: 2 }), [
+    ...["train", "--arch-mlp-bot=13-16-8", "--arch-mlp-top=16-1", "--test=a", "--test=b", "--epochs=2"],
+    ...["--epochs", "3"],
+  ]);
+  assert.deepEqual(flags({ save: false, quiet: true, json: false }), [
+    ...["train", "--no-save", "--quiet", "--epochs", "3"],
+  ]);
+  assert.deepEqual(flags({ save: true, "no-save": true }), ["train", "--no-save", "--epochs", "3"]);
+  assert.throws(() => flags({ epochs: [1, 2] }), UsageError);
+});
