@@ -54,8 +54,9 @@ export interface ProfileEvent {
   readonly hotRows: number;
   /** Bytes of the hot rows with their optimizer state. */
   readonly hotBytes: number;
-  /** Bytes of the rows that reach the threshold: by exact counts, and estimated from the log. */
+  /** Bytes of the rows that reach the threshold, by exact counts. */
   readonly hotBytesExact: number;
+  /** The same, estimated from the log. */
   readonly hotBytesEstimate: { readonly low: number; readonly value: number; readonly high: number };
   /** Share of lookups that go to hot rows. */
   readonly hotLookupShare: number;
