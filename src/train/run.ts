@@ -1,4 +1,5 @@
 /** A run: a directory that keeps its configuration, its metrics and its checkpoints. */
+import { existsSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { fingerprint, isArtifact, isDirectory } from "../artifact.ts";
 import type { Cluster } from "../collective/cluster.ts";
@@ -39,7 +40,7 @@ export function cacheOf(out: string): string {
 
 /** The first of `home`/run-1, run-2, ... that is not there. */
 export function freeRun(home: string): string {
-  for (let n = 1;; n++) if (!exists(join(home, `run-${n}`))) return join(home, `run-${n}`);
+  for (let n = 1;; n++) if (!existsSync(join(home, `run-${n}`))) return join(home, `run-${n}`);
 }
 
 /** The model that a configuration makes for a dataset. */
@@ -100,15 +101,16 @@ export function expectStart(config: TrainConfig, out: string, cluster?: Cluster)
   expectPlacement(config, cluster);
   const { denseFeatures, bottom } = config;
   planModel({ ...config, tableRows: [1], bottom: [denseFeatures ?? 1, ...bottom] });
-  if (exists(out) && !Deno.statSync(out).isDirectory) {
+  const target = resolve(out); // without `..`, whose folder before it need not be there yet
+  if (existsSync(target) && !Deno.statSync(target).isDirectory) {
     throw new HotsetError(`Cannot start a run in ${out}: a file is there`);
   }
-  if (exists(join(out, RUN_FILE))) {
+  if (existsSync(join(target, RUN_FILE))) {
     throw new UsageError(
       `Cannot start a run in ${out}: a run is there; continue it with --resume or choose another --out`,
     );
   }
-  if (exists(out) && [...Deno.readDirSync(out)].length > 0) {
+  if (existsSync(target) && [...Deno.readDirSync(target)].length > 0) {
     throw new HotsetError(`Cannot start a run in ${out}: the directory holds something else; choose another --out`);
   }
 }
@@ -198,7 +200,7 @@ function reopen({ out, report, cluster }: RunOptions) {
  * reason not to go on.
  */
 function recall(out: string, checkpoint: Checkpoint | undefined, report: Report): Pick<Beginning, "spent" | "result"> {
-  if (checkpoint === undefined || !exists(join(out, METRICS_FILE))) return {};
+  if (checkpoint === undefined || !existsSync(join(out, METRICS_FILE))) return {};
   const { step, finished } = checkpoint.body.state;
   try {
     const log = readRunLog(out);
@@ -270,7 +272,7 @@ async function trainRun(
   }
   await using group = await openRanks(config, plan, batchesOf(layout), report, cluster);
   const writes = cluster?.first ?? true;
-  if (writes && !exists(join(out, RUN_FILE))) {
+  if (writes && !existsSync(join(out, RUN_FILE))) {
     const start = from === undefined ? null : { directory: resolve(from.directory), id: from.id };
     recordRun(out, config, dataset, { layoutId: layout.id, from: start, device: group.device, ranks: group.ranks });
   }
@@ -334,13 +336,4 @@ const FREE_TO_CHANGE: ReadonlySet<string> = new Set<keyof TrainConfig>([
 function runIdOf(config: TrainConfig, layout: Layout, from: Checkpoint | undefined): string {
   const told = Object.entries(config).filter(([key]) => !FREE_TO_CHANGE.has(key));
   return fingerprint([layout.id, Object.fromEntries(told), from?.id]);
-}
-
-function exists(path: string): boolean {
-  try {
-    Deno.statSync(path);
-    return true;
-  } catch {
-    return false;
-  }
 }
