@@ -249,7 +249,8 @@ withTeam(withRaw(withCommon(program.command("prepare"))))
     runAsTeam(flags, [folderOf(flags)], async (report, team) => {
       const { out, infer, json } = flags;
       if (infer) {
-        if (team.rank === 0) console.log(JSON.stringify(await hotset.inferSchema(inputs[0]), null, 2));
+        const onProgress = (fraction: number) => report({ event: "stage", stage: "infer", fraction });
+        if (team.rank === 0) console.log(JSON.stringify(await hotset.inferSchema(inputs[0], onProgress), null, 2));
         return;
       }
       if (out === undefined) return team.agree(new hotset.UsageError("Cannot prepare: name the dataset with --out"));

@@ -46,14 +46,17 @@ interface Found {
  * says of the text, and of each column what its name, type and values suggest. Notes say why. It is for a person to
  * check. Throws HotsetError if the file cannot be read.
  */
-export async function inferSchema(path: string): Promise<LogSchema> {
+export async function inferSchema(
+  path: string,
+  onProgress: (fraction: number) => void = () => {},
+): Promise<LogSchema> {
   const [file] = findInputs([path]);
   const directory = Deno.makeTempDirSync({ prefix: "hotset-infer-" });
   try {
     using engine = await Engine.create(directory, { memoryBytes: MEMORY_BYTES, threads: availableParallelism() });
     const parquet = file.path.endsWith(".parquet");
     const { dates, ...text } = parquet ? PARQUET : await sniff(engine, file.path);
-    const found = await describe(engine, file.path, text, parquet, dates);
+    const found = await describe(engine, file.path, text, parquet, dates, onProgress);
     const likely = propose(found);
     const columns = likely.some(isSparse) ? likely : likely.map(asCodes);
     const missing = columns.every((c) => c.kind !== "label") ? "a label" : columns.some(isSparse) ? "" : "categories";
@@ -94,12 +97,15 @@ async function describe(
   text: Text,
   parquet: boolean,
   dates: string | undefined,
+  onProgress: (fraction: number) => void,
 ): Promise<Found[]> {
   const source = parquet ? `read_parquet(${quoted(path)})` : `read_csv(${quoted(path)}, delim = ` +
     `${quoted(text.delimiter)}, quote = ${quoted(text.quote)}, header = ${text.header}, ignore_errors = true)`;
   await engine.run(`CREATE TABLE sample AS FROM ${source} LIMIT ${SAMPLE_ROWS}`);
   const found: Found[] = [];
-  for (const [name, type] of await engine.rows("DESCRIBE sample")) {
+  const columns = await engine.rows("DESCRIBE sample");
+  for (const [name, type] of columns) {
+    onProgress(found.length / columns.length);
     const column = identifier(String(name));
     const ofText = `coalesce(bool_and(regexp_full_match(${column}, '[0-9a-fA-F]{8}')), false), ` +
       `avg(contains(${column}, '|')::INTEGER) > 0.2`;
@@ -119,6 +125,7 @@ async function describe(
       listed: listed === true,
     });
   }
+  onProgress(1);
   return found;
 }
 
