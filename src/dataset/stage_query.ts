@@ -187,8 +187,10 @@ async function layoutOf(
       throw new HotsetError(`Cannot read ${path}: line 1: ${widthFault(width, names.length)}; ${OTHER_FORMAT}`);
     }
   }
-  for (const { name, kind } of schema.columns) {
-    if (kind === "ignore" || (toScore && kind === "label")) continue;
+  // Rows to score are not sorted, so a moment that is no feature is not needed.
+  const needed = schema.columns.filter((c) => c.kind !== "ignore" && !(toScore && c.kind === "time" && !isDense(c)));
+  for (const { name, kind } of needed) {
+    if (toScore && kind === "label") continue;
     const found = names.filter((n) => n === name).length;
     if (found !== 1) {
       throw new HotsetError(`Cannot read ${path}: ${found === 0 ? "no column" : `${found} columns`} named ${name}`);
@@ -201,7 +203,7 @@ async function layoutOf(
   }
   const labelled = names.includes(label.name);
   const field = fieldBuilder(maxIndRange);
-  const fields = schema.columns.filter((c) => c.kind !== "ignore").flatMap((column) => {
+  const fields = needed.flatMap((column) => {
     const position = names.indexOf(column.name);
     if (position < 0) return field(column, "false");
     const list = isList(types?.get(column.name));

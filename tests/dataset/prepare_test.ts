@@ -230,6 +230,14 @@ Deno.test("encodeWith: rows keep the order of their files, whatever their time",
   assert.deepEqual(labelsOf(dataset, "train"), [1, 1, 0]);
   const { dataset: encoded } = await encodeWith(dataset, [input], { out: directory.join("encoded") });
   assert.deepEqual([labelsOf(encoded, "test"), idsOf(encoded, "test").flat(2)], [[0, 1, 1], [1, 2, 1]]);
+
+  // A time that only orders is not asked of them.
+  const ordered = columns.map((column) => column.kind === "time" ? { ...column, transform: "order" } : column);
+  const other = directory.write("other.json", JSON.stringify({ columns: ordered }));
+  const trained = await prepareDataset({ ...options, schema: other, out: directory.join("ordered") });
+  const fresh = directory.write("fresh.csv", "user\nb\na\n");
+  const scored = await encodeWith(trained, [fresh], { out: directory.join("scored") });
+  assert.deepEqual([scored.labelled, idsOf(scored.dataset, "test").flat(2)], [false, [1, 2]]);
 });
 
 Deno.test("Parquet and zstd inputs give what the same rows in CSV give", async () => {
