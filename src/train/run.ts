@@ -2,6 +2,7 @@
 import { existsSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { fingerprint, isArtifact, isDirectory } from "../artifact.ts";
+import { stateWordsPerRow } from "../backend/backend.ts";
 import type { Cluster } from "../collective/cluster.ts";
 import { Dataset } from "../dataset/dataset.ts";
 import { HotsetError, UsageError } from "../errors.ts";
@@ -17,7 +18,7 @@ import { measurePhases } from "./phases.ts";
 import { expectDevice, expectPlacement, openRanks, type PlacementBatches } from "./placement.ts";
 import { readRunLog } from "./run_log.ts";
 import { METRICS_FILE, RunMetrics } from "./run_metrics.ts";
-import { readRun, recordRun, RUN_FILE, type RunRecord } from "./run_record.ts";
+import { ifPermitted, readRun, recordRun, RUN_FILE, type RunRecord } from "./run_record.ts";
 import { ensureDataset, ensureLayout, ensureProfile, type RawOptions } from "./stages.ts";
 import { bytes } from "../report/format.ts";
 import { Trainer } from "./trainer.ts";
@@ -65,6 +66,17 @@ export function planFor(config: TrainConfig, dataset: Dataset): ModelPlan {
     interaction: config.interaction,
     optimizer: config.optimizer,
   });
+}
+
+/** Throws where the tables cannot fit: better at once than after profile and layout. */
+function expectMemory({ rows, shape: { dim, optimizer } }: ModelPlan, { directory }: Dataset): void {
+  const needed = 4 * rows * (dim + stateWordsPerRow(optimizer, dim));
+  const memory = ifPermitted(() => Deno.systemMemoryInfo());
+  if (memory === null || needed <= memory.total + memory.swapTotal) return;
+  throw new HotsetError(
+    `Cannot train on ${directory}: the tables take ${bytes(needed)} and this machine has ${bytes(memory.total)} of ` +
+      `memory; plan says what makes them smaller`,
+  );
 }
 
 /** Options of a training run. */
@@ -145,6 +157,7 @@ export async function trainOn(
 /** Begins a run in a new directory and trains to the end. Throws Interrupted when the signal is aborted. */
 export async function startRun(config: TrainConfig, dataset: Dataset, options: RunOptions): Promise<ResultEvent> {
   const plan = await inTurn(options, () => planFor(config, dataset));
+  if (options.cluster === undefined && config.mode !== "gpu") expectMemory(plan, dataset);
   const from = options.from === undefined ? undefined : await inTurn(options, () => openFrom(options.from!, plan));
   using _lock = await lockRun(options);
   await inTurn(options, () => expectStart(config, options.out, options.cluster));

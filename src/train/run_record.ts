@@ -116,7 +116,7 @@ export function recordRun(out: string, config: TrainConfig, dataset: Dataset, tr
 }
 
 /** What `ask` returns; null without the permission to ask (--allow-sys). */
-function ifPermitted<T>(ask: () => T): T | null {
+export function ifPermitted<T>(ask: () => T): T | null {
   try {
     return ask();
   } catch (error) {

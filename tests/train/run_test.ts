@@ -339,6 +339,29 @@ Deno.test("the best checkpoint is the one with the best AUC, and what a run is e
   assert.equal(reads, 3, "what nobody replaces is read once");
 });
 
+Deno.test("tables that this machine cannot hold are refused before anything is made of them", async () => {
+  using directory = new TemporaryDirectory();
+  const rows = 1_000_000;
+  const dataset = tinyDataset(directory.join("data"), {
+    samples: { train: 50, validation: 5, test: 5 },
+    tableRows: [rows],
+    denseFeatures: 3,
+    bags: false,
+    seed: 1,
+    skew: 8,
+  });
+  const { total, swapTotal } = Deno.systemMemoryInfo();
+  const dim = Math.ceil(1.1 * (total + swapTotal) / (4 * rows));
+  await assert.rejects(
+    startRun({ ...CONFIG, dim, bottom: [dim], top: [1] }, dataset, { out: directory.join("run"), report: () => {} }),
+    {
+      name: "HotsetError",
+      message: /the tables take [\d.]+ [GT]iB and this machine has [\d.]+ [GT]iB of memory; plan says/,
+    },
+  );
+  assert.deepEqual([...Deno.readDirSync(directory.path)].map(({ name }) => name), ["data"]);
+});
+
 Deno.test("a bottom MLP that does not take the data's dense features is refused, and nothing is written", async () => {
   using directory = new TemporaryDirectory();
   const dataset = dataOf(directory, 300);
