@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { alignedBytes, createFile } from "../src/direct_file.ts";
 import { Random } from "../src/random.ts";
+import { canWriteDirectly, directness } from "./support/direct.ts";
 import { TemporaryDirectory } from "./support/temporary.ts";
 
 function writeAll(path: string, parts: Uint8Array[]): void {
@@ -40,6 +41,13 @@ Deno.test("a file holds what was appended, whatever the lengths and places in me
     }
     assert.ok(readFileSync(path).equals(expected), `list ${i}`);
   });
+});
+
+Deno.test("files go past the system's cache where the file system can do that", () => {
+  using directory = new TemporaryDirectory();
+  const file = createFile(directory.join("direct"));
+  assert.deepEqual(directness("/direct"), [canWriteDirectly(directory.path)]);
+  file.close();
 });
 
 Deno.test("a file that is there is not written over", () => {

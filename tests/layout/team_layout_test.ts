@@ -4,6 +4,7 @@ import { Dataset, splitFiles } from "../../src/dataset/dataset.ts";
 import { buildLayout } from "../../src/layout/build_layout.ts";
 import { RUN_SAMPLES } from "../../src/layout/own_samples.ts";
 import { profileDataset } from "../../src/profile/profile_dataset.ts";
+import { canWriteDirectly, directness } from "../support/direct.ts";
 import { TemporaryDirectory } from "../support/temporary.ts";
 import { layOutWithThreads } from "../support/thread_team.ts";
 import { tinyDataset } from "../support/tiny_dataset.ts";
@@ -58,10 +59,16 @@ for (const [name, skew, hotRows, bags] of SHARES) {
 Deno.test("a layout written past the system's cache has the same bytes, alone and divided", async () => {
   using directory = new TemporaryDirectory();
   const { dataset, profile } = setUp(directory, false, 6, 1500);
+  const seen = new Set<boolean>();
+  const onProgress = () => directness("/cold.batches").forEach((direct) => seen.add(direct));
   const ordinary = directory.join("ordinary");
-  using _ordinary = buildLayout(dataset, profile, { out: ordinary, batchSize: 300 });
+  using _ordinary = buildLayout(dataset, profile, { out: ordinary, batchSize: 300, onProgress });
+  assert.deepEqual([...seen], [false], "a small one is not");
+  seen.clear();
   const alone = directory.join("alone");
-  using _alone = buildLayout(dataset, profile, { out: alone, batchSize: 300, direct: true });
+  using _alone = buildLayout(dataset, profile, { out: alone, batchSize: 300, direct: true, onProgress });
+  // That of `ordinary`, which is open for reading, and the one being written.
+  assert.equal(seen.has(true), canWriteDirectly(directory.path));
   assert.deepEqual(filesOf(alone), filesOf(ordinary));
   const out = directory.join("team");
   const errors = await layOutWithThreads([dataset, dataset, dataset], profile, { out, batchSize: 300, direct: true });
