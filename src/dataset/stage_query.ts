@@ -3,10 +3,11 @@ import type { DuckDBDataChunk } from "@duckdb/node-api";
 import { HotsetError } from "../errors.ts";
 import { checkWhole } from "./compressed.ts";
 import { type Engine, identifier, numbers, quoted } from "./duckdb.ts";
+import { csvType, type Field, fieldBuilder, isList, typedParquet } from "./fields.ts";
 import { type InputFile, namesOf } from "./inputs.ts";
 import { countRejects, firstBadRow, firstLine, firstReject, readFailure, splitLine } from "./query_faults.ts";
 import { OTHER_FORMAT, widthFault } from "./row_fault.ts";
-import { type Column, isDense, isMoment, isSparse, type LogSchema } from "./schema.ts";
+import { isDense, type LogSchema } from "./schema.ts";
 import type { StageDirectory } from "./stage_directory.ts";
 import type { StagedLog, StageOptions } from "./staged_log.ts";
 import { ChunkBuffer, type StagedChunk } from "./staged_chunk.ts";
@@ -14,19 +15,6 @@ import { ChunkBuffer, type StagedChunk } from "./staged_chunk.ts";
 /** Staged rows are read a few times soon and then removed: compressing them costs more than it saves. */
 const STAGED_FORMAT = "(FORMAT parquet, COMPRESSION uncompressed)";
 const CHUNK_ROWS = 1 << 16;
-
-/** A column of the log as SQL over the fields of a file. */
-export interface Field {
-  readonly column: Column;
-  /** Name of the staged column. */
-  readonly staged: string;
-  /** The field as the file has it. */
-  readonly raw: string;
-  /** The value to stage. */
-  readonly value: string;
-  /** True if the field can be used. */
-  readonly good: string;
-}
 
 /** How a file is read. */
 export interface Layout {
@@ -224,90 +212,6 @@ async function layoutOf(
       `columns = {${columns}}, store_rejects = true, rejects_limit = 0)`;
   const headerLines = parquet ? undefined : Number(schema.header);
   return { path, source, fields, names, headerLines, labelled };
-}
-
-function csvType(column: Column | undefined): string {
-  if (column?.kind === "label") {
-    return column.positive !== undefined ? "VARCHAR" : column.atLeast !== undefined ? "DOUBLE" : "BOOLEAN";
-  }
-  return column?.kind === "dense" && !isMoment(column) ? "DOUBLE" : "VARCHAR";
-}
-
-/** True for Parquet columns of lists. */
-function isList(type: string | undefined): boolean {
-  return type?.endsWith("[]") ?? false;
-}
-
-/** A Parquet column in the type that CSV fields of its kind have; what does not fit becomes a value that is not good. */
-function typedParquet(column: Column): string {
-  const raw = identifier(column.name);
-  const type = csvType(column);
-  if (type === "BOOLEAN") return `TRY_CAST(${raw}::VARCHAR AS BOOLEAN)`;
-  if (type === "DOUBLE") return `CASE WHEN ${raw} IS NOT NULL THEN coalesce(TRY_CAST(${raw} AS DOUBLE), 'nan') END`;
-  return `${raw}::VARCHAR`;
-}
-
-/** Makes fields of text, numbers or lists, numbering dense and sparse ones from 0. */
-function fieldBuilder(maxIndRange: number | undefined): (column: Column, raw: string, list?: boolean) => Field[] {
-  let dense = 0;
-  let sparse = 0;
-  return (column, raw, list = false) => {
-    if (isSparse(column)) {
-      const staged = `t${sparse++}`;
-      const key = (text: string) => categoricalKey(column.values, text, maxIndRange);
-      if (column.kind === "sparse") return [{ column, staged, raw, value: key(raw), good: `${key(raw)} IS NOT NULL` }];
-      const items = list ? `${raw}::VARCHAR[]` : `string_split(${raw}, ${quoted(column.separator)})`;
-      const value = `list_transform(CASE WHEN ${raw} IS NULL THEN [] ELSE ${items} END, lambda v: ${
-        key("nullif(v, '')")
-      })`;
-      return [{ column, staged, raw, value, good: `len(${value}) = list_count(${value})` }];
-    }
-    if (column.kind === "dense" || column.kind === "time") {
-      const number = isMoment(column) ? secondsOf(raw) : raw;
-      const value = `coalesce(TRY_CAST(${transformed(column.transform, number)} AS FLOAT), 0)`;
-      const finite = `coalesce(abs(${number}) <= 3.4e38, true)`;
-      if (column.kind === "dense") return [{ column, staged: `d${dense++}`, raw, value, good: finite }];
-      const moment = { column, staged: "moment", raw, value: number, good: `${raw} IS NOT NULL AND ${finite}` };
-      return isDense(column) ? [moment, { column, staged: `d${dense++}`, raw, value, good: "true" }] : [moment];
-    }
-    return [{ column, staged: "label", raw, ...labelled(column, raw) }];
-  };
-}
-
-/** SQL of the unix seconds that a text stands for: NaN if it stands for none, NULL without one. */
-function secondsOf(text: string): string {
-  return `CASE WHEN ${text} IS NOT NULL THEN ` +
-    `coalesce(TRY_CAST(${text} AS DOUBLE), epoch(TRY_CAST(${text} AS TIMESTAMPTZ)), 'nan') END`;
-}
-
-/** SQL of a dense value. */
-function transformed(transform: "log" | "none" | "hour" | "clock" | "order", raw: string): string {
-  if (transform === "log") return `ln(greatest(${raw}, 0) + 1)`;
-  if (transform === "hour") return `(${raw} % 100) / 24`;
-  if (transform === "clock") return `(${raw} % 86400) / 86400`;
-  return raw;
-}
-
-/** SQL of a label, and whether it can be used. */
-function labelled(column: Column, raw: string): { value: string; good: string } {
-  const there = `${raw} IS NOT NULL`;
-  if (column.kind === "label" && column.positive !== undefined) {
-    return { value: `(${raw} IN (${column.positive.map(quoted).join(", ")}))::UTINYINT`, good: there };
-  }
-  if (column.kind === "label" && column.atLeast !== undefined) {
-    return { value: `(${raw} >= ${column.atLeast})::UTINYINT`, good: `${there} AND abs(${raw}) <= 3.4e38` };
-  }
-  return { value: `${raw}::UTINYINT`, good: there };
-}
-
-/** SQL of a categorical value's key: the value itself or, hashed, a number below `maxIndRange`; NULL if it is malformed. */
-function categoricalKey(values: "text" | "hex", text: string, maxIndRange: number | undefined): string {
-  if (values === "hex") {
-    const parsed = `CASE WHEN ${text} IS NULL THEN 0 ELSE TRY_CAST('0x' || ${text} AS UINTEGER) END`;
-    return maxIndRange === undefined ? `(${parsed})` : `((${parsed}) % ${maxIndRange})::UINTEGER`;
-  }
-  const filled = `coalesce(${text}, '')`;
-  return maxIndRange === undefined ? filled : `(md5_number_lower(${filled}) % ${maxIndRange})::UINTEGER`;
 }
 
 /** The types of the columns, by name. */
