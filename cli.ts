@@ -349,6 +349,7 @@ interface TrainFlags extends RawFlags, Common {
   scaling: "strong" | "weak";
   hotMemory?: number;
   schedulerRate?: number;
+  firstTurn?: hotset.TrainConfig["firstTurn"];
   sampleRate?: number;
   printFreq?: number;
   testFreq?: number;
@@ -382,6 +383,7 @@ function trainLayer(flags: TrainFlags): Partial<hotset.TrainConfig> {
     ranks: flags.ranks,
     hotMemory: flags.hotMemory,
     schedulerRate: flags.schedulerRate,
+    firstTurn: flags.firstTurn,
     sampleRate: flags.sampleRate,
     printFreq: flags.printFreq,
     testFreq: flags.testFreq,
@@ -457,6 +459,10 @@ withRaw(withCommon(program.command("train")))
     "--scheduler-rate <percent>",
     `share of the epoch's batches in the first turn; it is halved and doubled from there ${standard("schedulerRate")}`,
     number((value) => value >= 1 && value <= 100, "a number from 1 to 100"),
+  )
+  .addOption(
+    new Option("--first-turn <kind>", `batches that each turn of mode fae begins with ${standard("firstTurn")}`)
+      .choices(["hot", "cold"]),
   )
   .option("--sample-rate <percent>", SAMPLE_RATE, real)
   .option("--print-freq <steps>", `steps between progress events ${standard("printFreq")}`, positive)

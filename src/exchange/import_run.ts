@@ -85,7 +85,7 @@ function writeCheckpoint(
   dataset: Dataset,
   ids: ImportOptions["ids"],
   directory: string,
-  { seed, schedulerRate }: TrainConfig,
+  { seed, firstTurn, schedulerRate }: TrainConfig,
 ): void {
   const { plan } = source;
   using writer = new ArtifactWriter("checkpoint", directory);
@@ -107,7 +107,7 @@ function writeCheckpoint(
       epoch: 0,
       step: 0,
       samples: 0,
-      scheduler: new ShuffleScheduler({ cold: 0, hot: 0 }, schedulerRate).state,
+      scheduler: new ShuffleScheduler({ cold: 0, hot: 0 }, firstTurn, schedulerRate).state,
       bestAuc: null,
       evaluationsSinceBest: 0,
       finished: false,

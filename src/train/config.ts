@@ -44,6 +44,8 @@ export interface TrainConfig {
   hotMemory: number;
   /** Percent of the epoch's batches of each kind in the first turn; the scheduler halves and doubles it from there. */
   schedulerRate: number;
+  /** The kind of batches that each turn begins with in mode fae. */
+  firstTurn: "hot" | "cold";
   /** Percent of samples that the profile logs; null to use exact counts where they are known. */
   sampleRate: number | null;
   /** Steps between progress events. */
@@ -91,6 +93,7 @@ export const trainConfig: z.ZodType<TrainConfig> = z.strictObject({
   ranks: positive.max(256).nullable(),
   hotMemory: natural,
   schedulerRate: z.number().min(LEAST_RATE).max(MOST_RATE),
+  firstTurn: z.enum(["hot", "cold"]).default("cold"), // absent from runs of version 0.1
   sampleRate: z.number().positive().max(100).nullable(),
   printFreq: positive,
   testFreq: natural,
@@ -137,6 +140,7 @@ const DEFAULTS: TrainConfig = {
   ranks: null,
   hotMemory: 512 * 2 ** 20,
   schedulerRate: 50,
+  firstTurn: "hot",
   sampleRate: null,
   printFreq: 100,
   testFreq: 0,
@@ -149,9 +153,14 @@ const DEFAULTS: TrainConfig = {
   seed: 123,
 };
 
+/** Options that act in some modes only. */
+const MODES_OF: Partial<Record<keyof TrainConfig, { flag: string; modes: TrainConfig["mode"][]; why: string }>> = {
+  firstTurn: { flag: "--first-turn", modes: ["fae"], why: "only mode fae has hot and cold batches" },
+};
+
 /**
  * The defaults, overridden by the preset, then by each of `layers` in turn (a configuration file, then flags).
- * Throws UsageError that names a value out of range.
+ * Throws UsageError that names a value out of range, or one that a layer gives and that has no effect in the mode.
  *
  * @example
  * ```ts
@@ -164,7 +173,14 @@ const DEFAULTS: TrainConfig = {
  * ```
  */
 export function resolveConfig(preset: Preset, ...layers: Partial<TrainConfig>[]): TrainConfig {
-  return checkConfig(Object.assign({}, DEFAULTS, PRESETS[preset], ...layers));
+  const config = checkConfig(Object.assign({}, DEFAULTS, PRESETS[preset], ...layers));
+  for (const key of layers.flatMap((layer) => Object.keys(layer)) as (keyof TrainConfig)[]) {
+    const option = MODES_OF[key];
+    if (option === undefined || option.modes.includes(config.mode)) continue;
+    const { flag, modes, why } = option;
+    throw new UsageError(`Cannot use ${flag} with --mode ${config.mode}: ${why}; choose --mode ${modes.join(" or ")}`);
+  }
+  return config;
 }
 
 /** Throws UsageError that names a value out of range. */

@@ -345,8 +345,13 @@ const FREE_TO_CHANGE: ReadonlySet<string> = new Set<keyof TrainConfig>([
   ...(["checkpointSteps", "checkpointMinutes", "keep"] as const),
 ]);
 
+/** What runs of version 0.1 did, which had no such options: their checkpoints are those of runs that are told the same. */
+const IN_0_1: Partial<TrainConfig> = { firstTurn: "cold" };
+
 /** Names all that decides the sequence of a run's steps. */
 function runIdOf(config: TrainConfig, layout: Layout, from: Checkpoint | undefined): string {
-  const told = Object.entries(config).filter(([key]) => !FREE_TO_CHANGE.has(key));
+  const told = Object.entries(config).filter(([key, value]) =>
+    !FREE_TO_CHANGE.has(key) && IN_0_1[key as keyof TrainConfig] !== value
+  );
   return fingerprint([layout.id, Object.fromEntries(told), from?.id]);
 }

@@ -1,10 +1,11 @@
 /**
  * The shuffle scheduler of FAE: decides when to switch between cold and hot batches, from the loss on held-out samples.
  *
- * An epoch is a sequence of turns, each a run of cold batches and then a run of hot ones. A turn takes `rate` percent of
- * the epoch's batches of each kind, so both queues finish together. At every switch the held-out loss is compared with
- * the one at the switch before: if it rose, the rate is halved (kinds alternate more often); if it fell four times in a
- * row, it is doubled; otherwise it stays. The run's configuration says what the rate begins with.
+ * An epoch is a sequence of turns, each a run of batches of one kind and then a run of the other. A turn takes `rate`
+ * percent of the epoch's batches of each kind, so both queues finish together. At every switch the held-out loss is
+ * compared with the one at the switch before: if it rose, the rate is halved (kinds alternate more often); if it fell
+ * four times in a row, it is doubled; otherwise it stays. The run's configuration says what the rate begins with and
+ * which kind begins a turn.
  */
 import { z } from "zod";
 import { HotsetError } from "../errors.ts";
@@ -38,17 +39,23 @@ export type SchedulerState = z.infer<typeof schedulerState>;
 /** Hands out the kinds of the batches of an epoch. */
 export class ShuffleScheduler {
   readonly #batches: Readonly<Record<BatchKind, number>>;
+  /** The kinds in the order of a turn. */
+  readonly #first: BatchKind;
+  readonly #second: BatchKind;
   readonly state: SchedulerState;
 
   /**
-   * A scheduler over this many batches of each kind: at the start of a run, with the rate in percent that it begins with,
-   * or where a state says. Throws HotsetError if the state is that of more batches.
+   * A scheduler over this many batches of each kind, whose turns begin with those of kind `first`: at the start of a run,
+   * with the rate in percent that it begins with, or where a state says. Throws HotsetError if the state is that of more
+   * batches.
    */
-  constructor(batches: Readonly<Record<BatchKind, number>>, from: number | SchedulerState) {
+  constructor(batches: Readonly<Record<BatchKind, number>>, first: BatchKind, from: number | SchedulerState) {
     this.#batches = batches;
+    this.#first = first;
+    this.#second = first === "hot" ? "cold" : "hot";
     if (typeof from === "number") {
       const done = { cold: 0, hot: 0 };
-      this.state = { rate: from, falls: 0, lastLoss: null, kind: "cold", begin: 0, goal: 0, done };
+      this.state = { rate: from, falls: 0, lastLoss: null, kind: first, begin: 0, goal: 0, done };
       this.startEpoch();
       return;
     }
@@ -88,7 +95,7 @@ export class ShuffleScheduler {
     const kind = state.kind;
     const position = state.done[kind]++;
     if (this.#left(kind) > 0) return { kind, position, switches: false };
-    if (kind === "cold" && this.#left("hot") > 0) state.kind = "hot";
+    if (kind === this.#first && this.#left(this.#second) > 0) state.kind = this.#second;
     else this.#startTurn(state.goal);
     return { kind, position, switches: this.peek() !== undefined && state.kind !== kind };
   }
@@ -128,7 +135,7 @@ export class ShuffleScheduler {
     const alternates = this.#batches.cold > 0 && this.#batches.hot > 0;
     do {
       state.goal = alternates ? Math.min(1, state.goal + state.rate / 100) : 1;
-      state.kind = this.#left("cold") > 0 ? "cold" : "hot";
+      state.kind = this.#left(this.#first) > 0 ? this.#first : this.#second;
     } while (state.goal < 1 && this.#left(state.kind) === 0);
   }
 }

@@ -107,12 +107,12 @@ export class Trainer {
       epoch: 0,
       step: 0,
       samples: 0,
-      scheduler: new ShuffleScheduler(this.#batches, config.schedulerRate).state,
+      scheduler: new ShuffleScheduler(this.#batches, config.firstTurn, config.schedulerRate).state,
       bestAuc: null,
       evaluationsSinceBest: 0,
       finished: false,
     };
-    this.#scheduler = new ShuffleScheduler(this.#batches, this.#state.scheduler);
+    this.#scheduler = new ShuffleScheduler(this.#batches, config.firstTurn, this.#state.scheduler);
     this.#sync = new HotSync(group, layout.hotRows, dataset.rows, (rows) => this.#writer?.keepRows(rows));
     this.#selection = (["validation", "test"] as const).find((split) => dataset.samples(split) > 0);
   }

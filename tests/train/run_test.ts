@@ -132,8 +132,8 @@ for (const mode of ["cpu", "fae"] as const) {
       assert.ok(switches >= 4, `${switches} switches`);
     }
     // The first step, within turns, at an evaluation, at a switch, at the end of an epoch, and one before the end.
-    const firstHot = turns.find(({ hot }) => hot)?.step ?? 20;
-    const stops = [1, 7, 9, firstHot - 1, firstHot + 2, steps / 2, steps / 2 + 5, steps - 1, steps];
+    const switched = turns.find(({ hot }) => hot !== turns[0].hot)?.step ?? 20;
+    const stops = [1, 7, 9, switched - 1, switched + 2, steps / 2, steps / 2 + 5, steps - 1, steps];
     for (const stop of new Set(stops)) {
       const out = directory.join(`stopped-${stop}`);
       await interrupt(out, stop, { config, dataset });
@@ -185,27 +185,42 @@ Deno.test("runs are not overwritten, and resumed only with their own data", asyn
   await assert.rejects(resume(directory.join("none")), /no such directory/);
 });
 
-Deno.test("turns begin with the rate that the run was told, and a run keeps it", async () => {
+Deno.test("turns begin with the rate and the kind that the run was told, and a run keeps them", async () => {
   using directory = new TemporaryDirectory();
   const dataset = dataOf(directory);
-  /** Cold batches of the first turn and of all, and the rate of the first step. */
-  const firstTurn = async (schedulerRate: number) => {
-    const { events, out } = await run(directory, `run-${schedulerRate}`, dataset, { ...CONFIG, schedulerRate });
+  /** Batches of the first turn's first kind, all of that kind, and the rate of the first step. */
+  const turn = async (schedulerRate: number, firstTurn: TrainConfig["firstTurn"]) => {
+    const config = { ...CONFIG, schedulerRate, firstTurn };
+    const { events, out } = await run(directory, `run-${schedulerRate}`, dataset, config);
     assert.equal(readRun(out).config.schedulerRate, schedulerRate);
-    const layout = events.find((event) => event.event === "layout")!;
+    const { coldBatches, hotBatches } = events.find((event) => event.event === "layout")!;
     const steps = events.flatMap((event) => event.event === "progress" ? [event] : []);
-    const cold = steps.findIndex(({ hotShare }) => hotShare > 0);
-    return { cold, all: layout.coldBatches, rate: steps[0].rate };
+    const taken = steps.findIndex(({ hotShare }) => (hotShare > 0) !== (firstTurn === "hot"));
+    return { taken, all: firstTurn === "hot" ? hotBatches : coldBatches, rate: steps[0].rate };
   };
-  for (const rate of [12.5, 100]) {
-    const { cold, all, rate: first } = await firstTurn(rate);
-    assert.ok(all > 8, `${all} cold batches`);
-    assert.deepEqual([cold, first], [Math.ceil(all * rate / 100), rate]);
+  for (const [given, kind] of [[12.5, "cold"], [100, "hot"]] as const) {
+    const { taken, all, rate } = await turn(given, kind);
+    assert.ok(all > 8, `${all} ${kind} batches`);
+    assert.deepEqual([taken, rate], [Math.ceil(all * given / 100), given]);
   }
   const record = directory.join("run-100/run.json");
   rewrite(record, Deno.readTextFileSync(record).replace('"schedulerRate": 100', '"schedulerRate": 50'));
   await assert.rejects(resume(directory.join("run-100")), /other data or options/);
+  rewrite(record, Deno.readTextFileSync(record).replace('"schedulerRate": 50', '"schedulerRate": 100'));
+  rewrite(record, Deno.readTextFileSync(record).replace('"firstTurn": "hot"', '"firstTurn": "cold"'));
+  await assert.rejects(resume(directory.join("run-100")), /other data or options/);
   assert.throws(() => resolveConfig("kaggle", { schedulerRate: 0.5 }), UsageError);
+});
+
+Deno.test("an option that has no effect in the mode is refused where it is given, not where it is a default", () => {
+  for (const mode of ["cpu", "hybrid", "gpu"] as const) {
+    assert.throws(() => resolveConfig("kaggle", { mode }, { firstTurn: "cold" }), {
+      name: "UsageError",
+      message: `Cannot use --first-turn with --mode ${mode}: only mode fae has hot and cold batches; choose --mode fae`,
+    });
+    assert.equal(resolveConfig("kaggle", { mode }).firstTurn, "hot");
+  }
+  assert.equal(resolveConfig("kaggle", { firstTurn: "cold" }).firstTurn, "cold");
 });
 
 Deno.test("mode fae with nothing hot is mode cpu, to the bit", async () => {

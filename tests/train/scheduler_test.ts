@@ -47,16 +47,17 @@ const LOSSES: [string, (random: Random) => () => number][] = [
 Deno.test("every batch of an epoch is handed out once, in order, and both queues finish together", () => {
   const random = new Random(1);
   for (const [cold, hot] of [[1, 1], [1, 100], [100, 1], [7, 3], [50, 50], [13, 999], [257, 64]]) {
-    for (const rate of [1, 3.125, 12.5, 33, 50, 100]) {
-      for (const [name, losses] of LOSSES) {
-        const what = `${cold} cold, ${hot} hot, rate ${rate}, ${name} loss`;
-        const scheduler = new ShuffleScheduler({ cold, hot }, rate);
+    for (const [i, rate] of [1, 3.125, 12.5, 33, 50, 100].entries()) {
+      for (const [j, [name, losses]] of LOSSES.entries()) {
+        const [first, second] = (i + j) % 2 === 0 ? ["hot", "cold"] as const : ["cold", "hot"] as const;
+        const what = `${cold} cold, ${hot} hot, ${first} first, rate ${rate}, ${name} loss`;
+        const scheduler = new ShuffleScheduler({ cold, hot }, first, rate);
         const loss = losses(random);
         for (let epoch = 0; epoch < 2; epoch++) {
           const taken = rest(scheduler, loss);
           assert.deepEqual(positions(taken, "cold"), upTo(cold), what);
           assert.deepEqual(positions(taken, "hot"), upTo(hot), what);
-          assert.equal(taken[0].kind, "cold", what);
+          assert.equal(taken[0].kind, first, what);
           const done = { cold: 0, hot: 0 };
           taken.forEach(({ kind, switches, rate }, i) => {
             done[kind]++;
@@ -64,7 +65,7 @@ Deno.test("every batch of an epoch is handed out once, in order, and both queues
             if (switches) assert.ok(next !== undefined && (next !== kind || taken[i + 1].rate !== rate), what);
             else assert.ok(next === undefined || next === kind, what);
             // At the end of a turn both queues are equally far, to within a batch.
-            if (kind === "hot" && next === "cold") {
+            if (kind === second && next === first) {
               const apart = Math.abs(done.cold / cold - done.hot / hot);
               assert.ok(apart < Math.max(1 / cold, 1 / hot) + 1e-9, `${what}: ${JSON.stringify(done)}`);
             }
@@ -76,12 +77,17 @@ Deno.test("every batch of an epoch is handed out once, in order, and both queues
   }
 });
 
-Deno.test("a turn takes the rate's share of an epoch, first cold, then hot", () => {
-  const scheduler = new ShuffleScheduler({ cold: 20, hot: 40 }, 50);
-  const kinds = rest(scheduler, () => 1).map(({ kind }) => kind);
-  const runs = kinds.join(" ").match(/(cold ?)+|(hot ?)+/g)!.map((run) => run.trim().split(" ").length);
-  assert.deepEqual(runs, [10, 20, 10, 20]);
-  const quarters = rest(new ShuffleScheduler({ cold: 20, hot: 40 }, 25), () => 1).map(({ kind }) => kind).join(" ");
+Deno.test("a turn takes the rate's share of an epoch, first of the kind that it is told", () => {
+  for (const [first, expected] of [["cold", [10, 20, 10, 20]], ["hot", [20, 10, 20, 10]]] as const) {
+    const scheduler = new ShuffleScheduler({ cold: 20, hot: 40 }, first, 50);
+    const kinds = rest(scheduler, () => 1).map(({ kind }) => kind);
+    assert.equal(kinds[0], first);
+    const runs = kinds.join(" ").match(/(cold ?)+|(hot ?)+/g)!.map((run) => run.trim().split(" ").length);
+    assert.deepEqual(runs, expected);
+  }
+  const quarters = rest(new ShuffleScheduler({ cold: 20, hot: 40 }, "cold", 25), () => 1).map(({ kind }) => kind).join(
+    " ",
+  );
   assert.deepEqual(quarters.match(/(cold ?)+|(hot ?)+/g)!.map((run) => run.trim().split(" ").length), [
     ...[5, 10, 5, 10],
     ...[5, 10, 5, 10],
@@ -90,7 +96,7 @@ Deno.test("a turn takes the rate's share of an epoch, first cold, then hot", () 
 
 Deno.test("one kind alone, or none, is one run without switches", () => {
   for (const [cold, hot] of [[5, 0], [0, 5], [0, 0]]) {
-    const scheduler = new ShuffleScheduler({ cold, hot }, 50);
+    const scheduler = new ShuffleScheduler({ cold, hot }, "cold", 50);
     const taken = rest(scheduler, () => assert.fail("there is no switch"));
     assert.equal(taken.length, cold + hot);
     assert.ok(taken.every(({ switches, kind }) => !switches && kind === (cold > 0 ? "cold" : "hot")));
@@ -100,7 +106,7 @@ Deno.test("one kind alone, or none, is one run without switches", () => {
 });
 
 Deno.test("the rate halves when the loss rises, down to 1, and doubles after four falls in a row, up to 100", () => {
-  const scheduler = new ShuffleScheduler({ cold: 10, hot: 10 }, 50);
+  const scheduler = new ShuffleScheduler({ cold: 10, hot: 10 }, "cold", 50);
   const after = (...losses: number[]) =>
     losses.map((loss) => {
       scheduler.report(loss);
@@ -121,7 +127,7 @@ Deno.test("the rate halves when the loss rises, down to 1, and doubles after fou
 });
 
 Deno.test("a changed rate goes for the turn that follows, also in the next epoch", () => {
-  const scheduler = new ShuffleScheduler({ cold: 100, hot: 100 }, 50);
+  const scheduler = new ShuffleScheduler({ cold: 100, hot: 100 }, "cold", 50);
   const losses = [1, 2, 3];
   const kinds = rest(scheduler, () => losses.shift() ?? 3).map(({ kind }) => kind).join(" ");
   const runs = (text: string) => text.match(/(cold ?)+|(hot ?)+/g)!.map((run) => run.trim().split(" ").length);
@@ -136,23 +142,23 @@ Deno.test("a changed rate goes for the turn that follows, also in the next epoch
 Deno.test("a scheduler goes on where its state, kept as JSON, left off", () => {
   const batches = { cold: 37, hot: 81 };
   const lossOf = (taken: number) => Math.sin(taken);
-  const whole = new ShuffleScheduler(batches, 50);
+  const whole = new ShuffleScheduler(batches, "cold", 50);
   let count = 0;
   const expected = rest(whole, () => lossOf(count++));
   for (const stop of [0, 1, 18, 19, 20, 60, 117, 118]) {
-    const first = new ShuffleScheduler(batches, 50);
+    const first = new ShuffleScheduler(batches, "cold", 50);
     count = 0;
     const begin = rest(first, () => lossOf(count++), stop);
     const state = schedulerState.parse(JSON.parse(JSON.stringify(first.state)));
-    const end = rest(new ShuffleScheduler(batches, state), () => lossOf(count++));
+    const end = rest(new ShuffleScheduler(batches, "cold", state), () => lossOf(count++));
     assert.deepEqual([...begin, ...end], expected);
   }
 });
 
 Deno.test("a state of more batches than there are is refused", () => {
-  const { state } = new ShuffleScheduler({ cold: 5, hot: 9 }, 50);
-  assert.doesNotThrow(() => new ShuffleScheduler({ cold: 5, hot: 9 }, { ...state, done: { cold: 5, hot: 9 } }));
-  assert.throws(() => new ShuffleScheduler({ cold: 5, hot: 9 }, { ...state, done: { cold: 0, hot: 10 } }), {
+  const { state } = new ShuffleScheduler({ cold: 5, hot: 9 }, "cold", 50);
+  assert.doesNotThrow(() => new ShuffleScheduler({ cold: 5, hot: 9 }, "cold", { ...state, done: { cold: 5, hot: 9 } }));
+  assert.throws(() => new ShuffleScheduler({ cold: 5, hot: 9 }, "cold", { ...state, done: { cold: 0, hot: 10 } }), {
     name: "HotsetError",
     message: "Cannot resume: the checkpoint has 10 hot batches done of the 9 that there are",
   });
