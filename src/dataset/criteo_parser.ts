@@ -21,20 +21,23 @@ const DIGITS = Uint8Array.from({ length: 256 }, (_, byte) => {
   return Number.isNaN(digit) ? 16 : digit;
 });
 
+/** What rows begin with: a label, no label, or one field of any content that is passed over. */
+export type LabelField = "read" | "absent" | "ignored";
+
 /** How to parse, and what has been found so far. */
 export class CriteoParser {
   /** Lines passed, blank ones included. */
   lines = 0;
   skippedRows = 0;
   readonly #path: string;
-  readonly #labelled: boolean;
+  readonly #label: LabelField;
   readonly #maxIndRange: number | undefined;
   readonly #skip: boolean;
 
   /** Reads lines of the file at `path`; with `skip` malformed rows are counted, else they are errors. */
-  constructor(path: string, options: { labelled: boolean; maxIndRange: number | undefined; skip: boolean }) {
+  constructor(path: string, options: { label: LabelField; maxIndRange: number | undefined; skip: boolean }) {
     this.#path = path;
-    this.#labelled = options.labelled;
+    this.#label = options.label;
     this.#maxIndRange = options.maxIndRange;
     this.#skip = options.skip;
   }
@@ -75,13 +78,15 @@ export class CriteoParser {
   /** Parses a row into row `rows.rows`. Returns where the next line begins, or 0 if the row is malformed. */
   #row(bytes: Uint8Array, from: number, { rows, labels, dense, keys }: ChunkBuffer): number {
     let at = from;
-    if (this.#labelled) {
+    labels[rows] = 0;
+    if (this.#label === "read") {
       const label = bytes[at] - ZERO;
       if ((label !== 0 && label !== 1) || bytes[at + 1] !== TAB) return 0;
       labels[rows] = label;
       at += 2;
-    } else {
-      labels[rows] = 0;
+    } else if (this.#label === "ignored") {
+      while (bytes[at] !== TAB) if (bytes[at++] === NEWLINE) return 0;
+      at++;
     }
     for (let d = 0, o = rows * DENSE; d < DENSE; d++, o++) {
       const begin = at;
@@ -132,13 +137,13 @@ export class CriteoParser {
     } catch {
       return NOT_UTF8;
     }
-    const columns = CRITEO.columns.filter((c) => this.#labelled || c.kind !== "label");
+    const columns = CRITEO.columns.filter((c) => this.#label !== "absent" || c.kind !== "label");
     const fields = text.split("\t");
     if (fields.length === 1) return `${widthFault(1, columns.length)}, which tabs would separate; ${OTHER_FORMAT}`;
     if (fields.length !== columns.length) return widthFault(fields.length, columns.length);
     const bad = columns.findIndex((column, i) => {
       const field = fields[i];
-      if (column.kind === "label") return field !== "0" && field !== "1";
+      if (column.kind === "label") return this.#label === "read" && field !== "0" && field !== "1";
       if (column.kind === "dense") return field !== "" && parseNumber(new TextEncoder().encode(field)) === undefined;
       return !/^[0-9a-f]{0,8}$/i.test(field);
     });

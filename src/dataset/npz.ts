@@ -16,8 +16,13 @@ const ARRAYS = [{ name: "y", words: 1 }, { name: "X_int", words: 13 }, { name: "
 const TYPES: Readonly<Record<string, IntegerSource["type"]>> = { "<i4": "int32", "<f8": "float64" };
 const MAGIC = "\x93NUMPY";
 
-/** Unpacks the arrays beside `prefix`. Throws HotsetError that names what is wrong with the file. */
-export async function extractNpz(path: string, prefix: string): Promise<{ sources: IntegerSource[]; rows: number }> {
+/** Unpacks the arrays beside `prefix`, y unless it is not read. Throws HotsetError that names what is wrong with the file. */
+export async function extractNpz(
+  path: string,
+  prefix: string,
+  labelled: boolean,
+): Promise<{ sources: IntegerSource[]; rows: number }> {
+  const arrays = ARRAYS.filter(({ name }) => labelled || name !== "y");
   const fail = (reason: string): never => {
     throw new HotsetError(`Cannot read ${path}: ${reason}`);
   };
@@ -26,7 +31,7 @@ export async function extractNpz(path: string, prefix: string): Promise<{ source
     const zip = await openZip(path);
     for await (const entry of entries(zip)) {
       const name = entry.fileName.replace(/\.npy$/, "");
-      if (!ARRAYS.some((array) => array.name === name)) continue;
+      if (!arrays.some((array) => array.name === name)) continue;
       const file = `${prefix}.${name}.npy`;
       await pipeline(await contents(zip, entry), createWriteStream(file));
       found.set(name, file);
@@ -35,7 +40,7 @@ export async function extractNpz(path: string, prefix: string): Promise<{ source
     fail(`not a whole .npz file: ${messageOf(error)}`);
   }
   let rows: number | undefined;
-  const sources = ARRAYS.flatMap(({ name, words }): IntegerSource[] => {
+  const sources = arrays.flatMap(({ name, words }): IntegerSource[] => {
     const file = found.get(name) ?? fail(`it has no array ${name}`);
     const { at, dtype, fortran, shape } = readHeader(file) ?? fail(`${name} is not a NumPy array`);
     const expected = words === 1 ? 1 : 2;
@@ -44,7 +49,7 @@ export async function extractNpz(path: string, prefix: string): Promise<{ source
       fail(`${name} has the shape (${shape.join(", ")}) where (rows${words > 1 ? `, ${words}` : ""}) is needed`);
     }
     rows ??= shape[0];
-    if (shape[0] !== rows) fail(`${name} has ${shape[0]} rows and y has ${rows}`);
+    if (shape[0] !== rows) fail(`${name} has ${shape[0]} rows and ${arrays[0].name} has ${rows}`);
     const column = VALUE_BYTES[type] * rows;
     if (Deno.statSync(file).size !== at + words * column) fail(`${name} is cut off`);
     if (!fortran) return [{ file, at, words, type }];

@@ -125,11 +125,11 @@ export async function prepareDataset(options: PrepareOptions): Promise<Dataset> 
     const testInputs = findInputs(options.testInputs ?? []);
     const bytes = (files: InputFile[]) => files.reduce((sum, f) => sum + f.bytes, 0);
     const inputShare = bytes(inputs) / (bytes(inputs) + bytes(testInputs));
-    const log = await job.stageLog("log", inputs, false, (f) => onProgress("read", f * inputShare));
+    const log = await job.stageLog("log", inputs, "train", (f) => onProgress("read", f * inputShare));
     const parts = splitSizes(log.rows, fractions);
     const logs: LogParts[] = [{ log, parts }];
     if (testInputs.length > 0) {
-      const test = await job.stageLog("test_log", testInputs, false, (f) => {
+      const test = await job.stageLog("test_log", testInputs, "train", (f) => {
         onProgress("read", inputShare + f * (1 - inputShare));
       });
       logs.push({ log: test, parts: [{ split: "test", samples: test.rows }] });
@@ -145,11 +145,13 @@ export async function prepareDataset(options: PrepareOptions): Promise<Dataset> 
 export interface EncodeOptions extends ReadOptions {
   /** Directory of the new dataset. */
   readonly out: string;
+  /** To evaluate, which is the default, labels are read where there is such a column; to predict they are passed over. */
+  readonly purpose?: "evaluate" | "predict";
 }
 
 /**
  * Encodes new rows with the dictionary of an existing dataset, all into the test split of a new one, in the order of the
- * inputs. The label column may be missing: then `labelled` is false and all labels are 0.
+ * inputs. Where no label is read `labelled` is false and all labels are 0.
  */
 export async function encodeWith(
   dataset: Dataset,
@@ -161,6 +163,7 @@ export async function encodeWith(
     throw new HotsetError(`Cannot encode with dataset ${dataset.directory}: it was not made from raw values`);
   }
   const { format, schema, maxIndRange } = parsed.data;
+  const { purpose = "evaluate" } = options;
   const files = findInputs(inputs);
   const source = {
     format,
@@ -169,10 +172,11 @@ export async function encodeWith(
     onBadRow: options.onBadRow ?? "fail",
     inputs: files,
     encodedWith: dataset.id,
+    purpose,
   };
   const settings = { ...options, format, schema, maxIndRange };
   const { dataset: encoded, result } = await buildDataset("encode", source, settings, async (job) => {
-    const log = await job.stageLog("log", files, true, (f) => options.onProgress?.("read", f));
+    const log = await job.stageLog("log", files, purpose, (f) => options.onProgress?.("read", f));
     const made = await job.finish([{ log, parts: [{ split: "test", samples: log.rows }] }], dataset);
     return { body: { ...made, source, generated: null }, result: log.labelled };
   });

@@ -16,7 +16,7 @@ import { preparePool } from "./prepare_pool.ts";
 import { isDense, isSparse, type LogSchema } from "./schema.ts";
 import { type ChunkFormat, isChunkFormat, stageChunks } from "./stage_chunks.ts";
 import { StageDirectory } from "./stage_directory.ts";
-import type { BadRowPolicy, StagedLog } from "./staged_log.ts";
+import type { BadRowPolicy, Purpose, StagedLog } from "./staged_log.ts";
 import { keyRun } from "./staged_chunk.ts";
 import { stageQuery } from "./stage_query.ts";
 
@@ -131,15 +131,15 @@ export class PrepareJob implements Disposable {
     return new PrepareJob(writer, stage, options, engine);
   }
 
-  /** Reads and checks files. With `toScore` they need no label and keep their order. */
+  /** Reads and checks files. */
   async stageLog(
     name: string,
     files: readonly InputFile[],
-    toScore: boolean,
+    purpose: Purpose,
     onProgress: (fraction: number) => void,
   ): Promise<StagedLog> {
     const { format, schema, maxIndRange, onBadRow = "fail" } = this.#options;
-    const options = { name, onBadRow, maxIndRange, toScore, onProgress };
+    const options = { name, onBadRow, maxIndRange, purpose, onProgress };
     if (this.#engine !== undefined) return await stageQuery(this.#engine, schema, files, this.#stage, options);
     return await stageChunks(format as ChunkFormat, files, this.#stage, this.#pool!, this.#team, options);
   }

@@ -2,7 +2,7 @@
 import { HotsetError } from "../errors.ts";
 import { decompressed } from "./compressed.ts";
 import { CRITEO } from "./formats.ts";
-import { CriteoParser, LEAST_ROW_BYTES } from "./criteo_parser.ts";
+import { CriteoParser, type LabelField, LEAST_ROW_BYTES } from "./criteo_parser.ts";
 import { LINE_TOO_LONG, MOST_LINE_BYTES } from "./row_fault.ts";
 import { isDense, isSparse } from "./schema.ts";
 import { ChunkBuffer, type StagedChunk } from "./staged_chunk.ts";
@@ -19,7 +19,7 @@ export interface CriteoTask {
   readonly path: string;
   /** Lines that begin in this range of bytes are read; without a range the whole file, which may be compressed. */
   readonly range: { readonly begin: number; readonly end: number } | undefined;
-  readonly labelled: boolean;
+  readonly label: LabelField;
   readonly maxIndRange: number | undefined;
   readonly skip: boolean;
   /** How the chunks' files begin. */

@@ -3,6 +3,7 @@ import { FileReader } from "../artifact.ts";
 import { HotsetError } from "../errors.ts";
 import { CRITEO } from "./formats.ts";
 import { fieldFault } from "./row_fault.ts";
+import type { LabelField } from "./criteo_parser.ts";
 import type { ReadResult } from "./read_criteo.ts";
 import { isDense, isSparse } from "./schema.ts";
 import { ChunkBuffer } from "./staged_chunk.ts";
@@ -24,12 +25,13 @@ export interface IntegerSource {
   readonly type: keyof typeof VALUE_BYTES;
 }
 
-/** Some rows, of which each is the values of all sources one after the other: label, dense values, sparse values. */
+/** Some rows, of which each is the values of all sources one after the other: a label if any, dense values, sparse values. */
 export interface IntegerTask {
   readonly kind: "integers";
   /** The user's file, for messages. */
   readonly path: string;
   readonly sources: readonly IntegerSource[];
+  readonly label: LabelField;
   readonly first: number;
   readonly rows: number;
   readonly maxIndRange: number | undefined;
@@ -39,7 +41,8 @@ export interface IntegerTask {
 }
 
 /** Reads the rows of a task. Throws HotsetError that names file, row and reason. */
-export function readIntegers({ path, sources, first, rows, maxIndRange, skip, prefix }: IntegerTask): ReadResult {
+export function readIntegers(task: IntegerTask): ReadResult {
+  const { path, sources, label: labelField, first, rows, maxIndRange, skip, prefix } = task;
   const columns = sources.flatMap((source) => {
     const { words } = source;
     const memory = readValues(source, first, rows, path);
@@ -49,10 +52,11 @@ export function readIntegers({ path, sources, first, rows, maxIndRange, skip, pr
     const { memory, words, offset } = columns[column];
     return memory[i * words + offset];
   };
+  const firstDense = labelField === "absent" ? 0 : 1;
   const chunk = new ChunkBuffer(rows, DENSE, TABLES);
   let skippedRows = 0;
   for (let i = 0; i < rows; i++) {
-    const label = field(i, 0);
+    const label = labelField === "read" ? field(i, 0) : 0;
     if (label !== 0 && label !== 1) {
       if (!skip) {
         const fault = fieldFault(CRITEO.columns[0], String(label));
@@ -63,9 +67,9 @@ export function readIntegers({ path, sources, first, rows, maxIndRange, skip, pr
     }
     const row = chunk.rows++;
     chunk.labels[row] = label;
-    for (let d = 0; d < DENSE; d++) chunk.dense[row * DENSE + d] = Math.log(Math.max(field(i, 1 + d), 0) + 1);
+    for (let d = 0; d < DENSE; d++) chunk.dense[row * DENSE + d] = Math.log(Math.max(field(i, firstDense + d), 0) + 1);
     for (let t = 0; t < TABLES; t++) {
-      const key = field(i, 1 + DENSE + t) >>> 0;
+      const key = field(i, firstDense + DENSE + t) >>> 0;
       chunk.keys[t][row] = maxIndRange === undefined ? key : key % maxIndRange;
     }
   }

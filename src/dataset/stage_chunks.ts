@@ -1,6 +1,6 @@
 /** Staging of the formats that have readers of their own: Criteo text and 32-bit whole numbers. */
 import { HotsetError } from "../errors.ts";
-import { lacksLabel, LEAST_ROW_BYTES } from "./criteo_parser.ts";
+import { type LabelField, lacksLabel, LEAST_ROW_BYTES } from "./criteo_parser.ts";
 import { type InputFile, namesOf } from "./inputs.ts";
 import { extractNpz } from "./npz.ts";
 import type { preparePool, ReadTask } from "./prepare_pool.ts";
@@ -87,10 +87,12 @@ async function findTasks(
       throw new HotsetError(`Cannot read ${file.path}: format ${format} has no Parquet files; use format parquet`);
     }
     if (format === "criteo") {
-      const hasLabel = !options.toScore || !lacksLabel(await firstLine(file.path));
-      labelled &&= hasLabel;
-      tasks.push(...criteoTasks(file, stage.path(label), hasLabel, options));
+      const hasLabel = options.purpose === "train" || !lacksLabel(await firstLine(file.path));
+      labelled &&= hasLabel && options.purpose !== "predict";
+      const field = !hasLabel ? "absent" : options.purpose === "predict" ? "ignored" : "read";
+      tasks.push(...criteoTasks(file, stage.path(label), field, options));
     } else {
+      labelled &&= options.purpose !== "predict";
       tasks.push(...await integerTasks(file, stage, label, options));
     }
   }
@@ -102,12 +104,12 @@ function prefixName(prefix: string): string {
   return prefix.slice(prefix.lastIndexOf("/") + 1);
 }
 
-function criteoTasks(file: InputFile, prefix: string, labelled: boolean, options: StageOptions): ReadTask[] {
+function criteoTasks(file: InputFile, prefix: string, label: LabelField, options: StageOptions): ReadTask[] {
   const { path, bytes } = file;
   const task = {
     kind: "criteo",
     path,
-    labelled,
+    label,
     maxIndRange: options.maxIndRange,
     skip: options.onBadRow === "skip",
   } as const;
@@ -138,12 +140,15 @@ async function integerTasks(
   { path, bytes }: InputFile,
   stage: StageDirectory,
   label: string,
-  { maxIndRange, onBadRow }: StageOptions,
+  { maxIndRange, onBadRow, purpose }: StageOptions,
 ): Promise<ReadTask[]> {
+  const labelled = purpose !== "predict";
   let sources: IntegerSource[];
   let rows: number;
+  let field: LabelField = "read";
   if (path.endsWith(".npz")) {
-    ({ sources, rows } = await stage.step(`${label}.npz`, () => extractNpz(path, stage.path(label))));
+    ({ sources, rows } = await stage.step(`${label}.npz`, () => extractNpz(path, stage.path(label), labelled)));
+    if (!labelled) field = "absent";
   } else {
     const rowBytes = 4 * INTEGER_ROW_WORDS;
     if (bytes % rowBytes !== 0) {
@@ -154,11 +159,13 @@ async function integerTasks(
     }
     sources = [{ file: path, at: 0, words: INTEGER_ROW_WORDS, type: "int32" }];
     rows = bytes / rowBytes;
+    if (!labelled) field = "ignored";
   }
   return Array.from({ length: Math.ceil(rows / CHUNK_ROWS) }, (_, k) => ({
     kind: "integers",
     path,
     sources,
+    label: field,
     first: k * CHUNK_ROWS,
     rows: Math.min(CHUNK_ROWS, rows - k * CHUNK_ROWS),
     maxIndRange,

@@ -16,6 +16,9 @@ import { ChunkBuffer, type StagedChunk } from "./staged_chunk.ts";
 const STAGED_FORMAT = "(FORMAT parquet, COMPRESSION uncompressed)";
 const CHUNK_ROWS = 1 << 16;
 
+/** The label of rows without one. */
+const NO_LABEL = { staged: "label", raw: "NULL", value: "0::UTINYINT", good: "true" };
+
 /** How a file is read. */
 export interface Layout {
   readonly path: string;
@@ -68,7 +71,7 @@ export async function stageQuery(
     );
   }
   let numbered = `SELECT row_number() OVER () - 1 AS row, * FROM read_parquet([${parquet.map(quoted).join(", ")}])`;
-  if (!options.toScore && schema.columns.some((c) => c.kind === "time")) {
+  if (options.purpose === "train" && schema.columns.some((c) => c.kind === "time")) {
     const sorted = stage.path(`${name}.sorted.parquet`);
     await stage.step(`${name}.sorted`, async () => {
       await engine.run(
@@ -157,7 +160,7 @@ async function layoutOf(
   engine: Engine,
   path: string,
   schema: LogSchema,
-  { maxIndRange, toScore, onBadRow }: StageOptions,
+  { maxIndRange, purpose, onBadRow }: StageOptions,
 ): Promise<Layout> {
   const parquet = path.endsWith(".parquet");
   const label = schema.columns.find((c) => c.kind === "label")!;
@@ -169,16 +172,18 @@ async function layoutOf(
     names = schema.columns.map((c) => c.name);
     const first = await firstLine(engine, path);
     const width = splitLine(first, schema).length;
-    if (toScore && width === names.length - 1) names = names.filter((n) => n !== label.name);
+    if (purpose !== "train" && width === names.length - 1) names = names.filter((n) => n !== label.name);
     else if (onBadRow === "fail" && first !== "" && width !== names.length) {
       // Found in a whole file of another format, all its rows would be collected first.
       throw new HotsetError(`Cannot read ${path}: line 1: ${widthFault(width, names.length)}; ${OTHER_FORMAT}`);
     }
   }
   // Rows to score are not sorted, so a moment that is no feature is not needed.
-  const needed = schema.columns.filter((c) => c.kind !== "ignore" && !(toScore && c.kind === "time" && !isDense(c)));
+  const needed = schema.columns.filter((c) =>
+    c.kind !== "ignore" && (purpose === "train" || c.kind !== "time" || isDense(c))
+  );
   for (const { name, kind } of needed) {
-    if (toScore && kind === "label") continue;
+    if (purpose !== "train" && kind === "label") continue;
     const found = names.filter((n) => n === name).length;
     if (found !== 1) {
       throw new HotsetError(`Cannot read ${path}: ${found === 0 ? "no column" : `${found} columns`} named ${name}`);
@@ -189,11 +194,11 @@ async function layoutOf(
       );
     }
   }
-  const labelled = names.includes(label.name);
+  const labelled = purpose !== "predict" && names.includes(label.name);
   const field = fieldBuilder(maxIndRange);
   const fields = needed.flatMap((column) => {
+    if (column === label && !labelled) return { column, ...NO_LABEL };
     const position = names.indexOf(column.name);
-    if (position < 0) return field(column, "false");
     const list = isList(types?.get(column.name));
     return field(
       column,
@@ -202,6 +207,7 @@ async function layoutOf(
     );
   });
   const kinds = new Map(schema.columns.map((c) => [c.name, c]));
+  if (!labelled) kinds.delete(label.name); // any text will do
   const columns = names.map((name, i) => `c${i}: ${quoted(csvType(kinds.get(name)))}`).join(", ");
   const source = parquet
     ? `read_parquet(${quoted(path)})`

@@ -34,9 +34,11 @@ export class ChunkBuffer {
   readonly dense: Float32Array;
   /** (tables)(rows) */
   readonly keys: readonly Uint32Array[];
+  readonly #denseFeatures: number;
 
   constructor(capacity: number, denseFeatures: number, tables: number) {
-    this.labels = new Uint8Array(capacity);
+    this.#denseFeatures = denseFeatures;
+    this.labels = new Uint8Array(denseAt(capacity)); // what is written of it ends with a word
     this.dense = new Float32Array(capacity * denseFeatures);
     this.keys = Array.from({ length: tables }, () => new Uint32Array(capacity));
   }
@@ -44,10 +46,9 @@ export class ChunkBuffer {
   /** Writes the rows to a file that is there when it is whole, and empties the buffer. Throws HotsetError. */
   flush(file: string): StagedChunk {
     const { rows, labels, dense, keys } = this;
-    const width = dense.length / labels.length;
     writeWhole(file, [
       labels.subarray(0, denseAt(rows)),
-      dense.subarray(0, rows * width),
+      dense.subarray(0, rows * this.#denseFeatures),
       ...keys.map((column) => column.subarray(0, rows)),
     ]);
     this.rows = 0;

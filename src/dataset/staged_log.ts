@@ -10,10 +10,16 @@ export interface StagedLog {
   readonly name: string;
   readonly rows: number;
   readonly skippedRows: number;
-  /** False if the files have no label; then all labels are 0. */
+  /** False if the files have no label, or none that is read; then all labels are 0. */
   readonly labelled: boolean;
   readonly chunks: readonly StagedChunk[];
 }
+
+/**
+ * What rows are read for. To train on them they need labels, and are sorted by time. To evaluate or to predict they stay in
+ * the order of the files; to evaluate the label column may be missing, and to predict whatever is in it is passed over.
+ */
+export type Purpose = "train" | "evaluate" | "predict";
 
 /** How a log is read. */
 export interface StageOptions {
@@ -21,7 +27,6 @@ export interface StageOptions {
   readonly onBadRow: BadRowPolicy;
   /** Categorical values are taken modulo this number, which bounds the rows of a table. */
   readonly maxIndRange: number | undefined;
-  /** The label column may be missing, and rows stay in the order of the files: no column of kind `time` sorts them. */
-  readonly toScore: boolean;
+  readonly purpose: Purpose;
   readonly onProgress?: ((fraction: number) => void) | undefined;
 }

@@ -2,7 +2,7 @@
 import { join } from "node:path";
 import { isArtifact } from "../artifact.ts";
 import { Dataset, type Split, SPLITS } from "../dataset/dataset.ts";
-import { encodeWith } from "../dataset/prepare.ts";
+import { type EncodeOptions, encodeWith } from "../dataset/prepare.ts";
 import type { ReadOptions } from "../dataset/prepare_job.ts";
 import { HotsetError, messageOf } from "../errors.ts";
 import { SplitBatches } from "../layout/split_batches.ts";
@@ -28,7 +28,7 @@ export async function evaluateRun(run: string, inputs: readonly string[], report
   const trained = openTrainedOn(run, "evaluate");
   if (inputs.length === 0) return await evaluate(run, trained, report);
   if (!isArtifact(inputs[0])) {
-    return await withEncoded(trained, inputs, {}, report, ({ dataset, labelled }) => {
+    return await withEncoded(trained, inputs, { purpose: "evaluate" }, report, ({ dataset, labelled }) => {
       if (labelled) return evaluate(run, dataset, report);
       throw new HotsetError(`Cannot evaluate ${run}: ${inputs.join(", ")} has no label`);
     });
@@ -70,7 +70,7 @@ export async function predictRun(
   report: Report,
 ): Promise<Float32Array> {
   const trained = openTrainedOn(run, "predict with");
-  return await withEncoded(trained, inputs, options, report, async ({ dataset }) => {
+  return await withEncoded(trained, inputs, { ...options, purpose: "predict" }, report, async ({ dataset }) => {
     let probabilities = new Float32Array(0);
     await score(run, dataset, ["test"], report, (_, { logits }) => {
       probabilities = logits.map((logit) => 1 / (1 + Math.exp(-logit)));
@@ -83,7 +83,7 @@ export async function predictRun(
 async function withEncoded<T>(
   trained: Dataset,
   inputs: readonly string[],
-  options: ReadOptions,
+  options: Omit<EncodeOptions, "out">,
   report: Report,
   use: (encoded: { dataset: Dataset; labelled: boolean }) => Promise<T>,
 ): Promise<T> {
