@@ -64,6 +64,7 @@ export { Batch, type BatchSections, type BatchShape } from "./src/layout/batch.t
 export { type Layer, type ModelPlan, type ModelShape, parseWidths, planModel } from "./src/model/shape.ts";
 export type { Activation, InteractionKind, InteractionShape, LinearShape, Optimizer } from "./src/backend/backend.ts";
 export { type Preset, PRESETS, resolveConfig, type TrainConfig } from "./src/train/config.ts";
+export type { DeadUnits } from "./src/train/dead_units.ts";
 export { auc, type Metrics, metricsOf } from "./src/train/metrics.ts";
 export type {
   CheckpointEvent,

@@ -146,6 +146,9 @@ export interface Backend extends Disposable {
     dBias: Buffer,
   ): void;
 
+  /** `sums[c]` = the sum of column c of x (samples, columns). */
+  columnSums(samples: number, columns: number, x: Buffer, sums: Buffer): void;
+
   /**
    * Sum pooling: `pooled[b] = sum of table[indices[k]]` over the lookups k of bag b. table (rows, dim), pooled
    * (bags, dim). Bag b has lookups `offsets[b] .. offsets[b + 1]`; without offsets it has the one lookup b. An empty

@@ -14,7 +14,7 @@ import { type Collective, samplesOfRank } from "../collective/collective.ts";
 import { type BatchSections, batchSections, type BatchShape } from "../layout/batch.ts";
 import { HotsetError } from "../errors.ts";
 import { ReplicaExchange, type ReplicaLists } from "./replica_exchange.ts";
-import type { Layer, ModelPlan } from "./shape.ts";
+import { hiddenUnits, type Layer, type ModelPlan } from "./shape.ts";
 import { lossFault } from "./loss_fault.ts";
 
 /** Embedding rows with their optimizer state: all tables of a model, or the replica of the hot rows. */
@@ -116,6 +116,8 @@ export class Dlrm {
   readonly capacity: number;
   /** Logits of this rank's samples after `score` or `train`, (capacity). */
   readonly logits: Buffer;
+  /** Sums of each hidden unit over this rank's samples after `score`, (hiddenUnits): 0 if it was 0 for all of them. */
+  readonly unitSums: Buffer;
   readonly #shape: BatchShape;
   readonly #sections: BatchSections;
   readonly #memory: RankMemory;
@@ -123,6 +125,8 @@ export class Dlrm {
   readonly #rowUpdate: RowUpdateShape;
   readonly #bottom: BoundLayer[];
   readonly #top: BoundLayer[];
+  /** The outputs of the hidden layers with their part of `unitSums`. */
+  readonly #hidden: readonly { readonly units: number; readonly y: Buffer; readonly sums: Buffer }[];
   readonly #interaction: Buffer;
   readonly #dInteraction: Buffer;
   readonly #onDevice: Pooled;
@@ -146,6 +150,13 @@ export class Dlrm {
     this.#rowUpdate = { optimizer, dim, rank: writer, ranks: writers };
     this.#bottom = plan.bottom.map((layer) => this.#bind(layer));
     this.#top = plan.top.map((layer) => this.#bind(layer));
+    this.unitSums = device.allocate(hiddenUnits(plan), "sums of hidden units");
+    let unit = 0;
+    this.#hidden = [...this.#bottom, ...this.#top.slice(0, -1)].map(({ shape: { outputs: units }, y }) => {
+      const sums = device.view(this.unitSums, unit, units);
+      unit += units;
+      return { units, y, sums };
+    });
     const width = plan.top[0].shape.inputs;
     this.#interaction = device.allocate(this.capacity * width, "interaction");
     this.#dInteraction = device.allocate(this.capacity * width, "gradient of the interaction");
@@ -245,9 +256,11 @@ export class Dlrm {
     return Math.min(Math.max(batchSamples - this.firstSample, 0), this.capacity);
   }
 
-  /** Forward pass over this rank's samples of the batch in `input`; leaves `logits`. */
+  /** Forward pass over this rank's samples of the batch in `input`; leaves `logits` and `unitSums`. */
   score(input: StepInput, batchSamples: number): void {
-    this.#forward(input, this.samplesOf(batchSamples));
+    const samples = this.samplesOf(batchSamples);
+    this.#forward(input, samples);
+    for (const { units, y, sums } of this.#hidden) this.#memory.device.columnSums(samples, units, y, sums);
   }
 
   /** One training step: forward, backward, and the update of this rank's share of rows and dense parameters. */

@@ -97,6 +97,16 @@ export function planModel(shape: ModelShape): ModelPlan {
   };
 }
 
+/** The layers before the model's output, whose units ReLU can leave at 0: the bottom MLP's, then the top's. */
+export function hiddenLayers({ bottom, top }: ModelPlan): Layer[] {
+  return [...bottom, ...top.slice(0, -1)];
+}
+
+/** Units of all hidden layers. */
+export function hiddenUnits(plan: ModelPlan): number {
+  return hiddenLayers(plan).reduce((sum, { shape }) => sum + shape.outputs, 0);
+}
+
 /** Reads dash-separated layer widths such as "13-512-256-64-16". Throws HotsetError on anything else. */
 export function parseWidths(text: string): number[] {
   const widths = text.split("-").map(Number);

@@ -1,6 +1,7 @@
 /** Scores a split of a dataset with the full tables. */
 import type { Dataset, Split } from "../dataset/dataset.ts";
 import { SplitBatches } from "../layout/split_batches.ts";
+import { countDeadUnits, type DeadUnits } from "./dead_units.ts";
 import { type Metrics, metricsOf } from "./metrics.ts";
 import type { RankGroup } from "./ranks/rank_group.ts";
 
@@ -8,6 +9,14 @@ import type { RankGroup } from "./ranks/rank_group.ts";
 export interface Scores {
   readonly logits: Float32Array;
   readonly labels: Uint8Array;
+  /** Units of hidden layers that were 0 for all of these samples. */
+  readonly deadUnits: DeadUnits;
+}
+
+/** What a scored split says about a model. */
+export interface Evaluation extends Metrics {
+  /** Units of hidden layers that are 0 for all of its samples. */
+  readonly deadUnits: DeadUnits;
 }
 
 /** Scores the first `limit` samples of a split. The full tables must be up to date. */
@@ -42,11 +51,16 @@ export function scoreSplit(
     onProgress((index + 1) / batches);
   }
   collect();
-  return { logits: logits.subarray(0, samples), labels: labels.subarray(0, samples) };
+  const deadUnits = countDeadUnits(group.memory.plan, group.takeActiveUnits());
+  return { logits: logits.subarray(0, samples), labels: labels.subarray(0, samples), deadUnits };
 }
 
-/** Metrics of the first `limit` samples of a split. */
-export function evaluateSplit(group: RankGroup, dataset: Dataset, split: Split, limit?: number): Metrics {
-  const { logits, labels } = scoreSplit(group, dataset, split, limit);
-  return metricsOf(logits, labels);
+/** What the first `limit` samples of a split say about a model. */
+export function evaluateSplit(group: RankGroup, dataset: Dataset, split: Split, limit?: number): Evaluation {
+  return evaluationOf(scoreSplit(group, dataset, split, limit));
+}
+
+/** What scores say about a model. */
+export function evaluationOf({ logits, labels, deadUnits }: Scores): Evaluation {
+  return { ...metricsOf(logits, labels), deadUnits };
 }

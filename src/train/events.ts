@@ -1,6 +1,7 @@
 /** What a run reports while it goes on. The same objects are the lines of `--json`. */
 import type { Split } from "../dataset/dataset.ts";
 import type { BatchKind } from "../layout/layout.ts";
+import type { DeadUnits } from "./dead_units.ts";
 import type { Metrics } from "./metrics.ts";
 
 /** How far a long stage is. */
@@ -118,6 +119,8 @@ export interface EvaluationEvent extends Metrics {
   readonly epoch: number;
   /** Steps since the beginning of the run. */
   readonly step: number;
+  /** Units of hidden layers that are 0 for every sample of the split. */
+  readonly deadUnits: DeadUnits;
 }
 
 /** What the steps of a run have taken, over all processes that trained it; steps that a kill undid do not count. */

@@ -41,7 +41,14 @@ const line = z.discriminatedUnion("event", [
     learningRate: count,
     rate: count,
   }),
-  z.object({ event: z.literal("evaluation"), split: z.enum(SPLITS), epoch: count, step: count, ...metrics }),
+  z.object({
+    event: z.literal("evaluation"),
+    split: z.enum(SPLITS),
+    epoch: count,
+    step: count,
+    ...metrics,
+    deadUnits: z.object({ bottom: z.array(count), top: z.array(count) }).default({ bottom: [], top: [] }), // since 0.2
+  }),
   z.object({
     event: z.literal("phases"),
     kind: z.enum(["hot", "cold"]),

@@ -9,9 +9,8 @@ import { SplitBatches } from "../layout/split_batches.ts";
 import { planModel } from "../model/shape.ts";
 import { WholeFile } from "../whole_file.ts";
 import type { TrainingState } from "./checkpoint/checkpoint.ts";
-import { type Scores, scoreSplit } from "./evaluate.ts";
+import { evaluationOf, type Scores, scoreSplit } from "./evaluate.ts";
 import type { EvaluationEvent, Report } from "./events.ts";
-import { metricsOf } from "./metrics.ts";
 import { openRanks } from "./placement.ts";
 import { openTrainedOn, withBest } from "./trained_run.ts";
 
@@ -54,8 +53,8 @@ async function evaluate(run: string, dataset: Dataset, report: Report): Promise<
     );
   }
   const events: EvaluationEvent[] = [];
-  await score(run, dataset, splits, report, (split, { logits, labels }, { epoch, step }) => {
-    const event: EvaluationEvent = { event: "evaluation", split, epoch, step, ...metricsOf(logits, labels) };
+  await score(run, dataset, splits, report, (split, scores, { epoch, step }) => {
+    const event: EvaluationEvent = { event: "evaluation", split, epoch, step, ...evaluationOf(scores) };
     report(event);
     events.push(event);
   });

@@ -11,6 +11,7 @@ import type { Checkpoint, TrainingState } from "./checkpoint/checkpoint.ts";
 import { resumePoints } from "./checkpoint/checkpoint_store.ts";
 import { CheckpointWriter, type WrittenCheckpoint } from "./checkpoint/checkpoint_writer.ts";
 import type { TrainConfig } from "./config.ts";
+import { deadLayerNotes } from "./dead_units.ts";
 import { EXPLODED_LOSS, EXPLOSION_STEPS, findBadTensor } from "./divergence.ts";
 import { evaluateSplit } from "./evaluate.ts";
 import type { Report, ResultEvent, Spent } from "./events.ts";
@@ -337,8 +338,9 @@ export class Trainer {
 
   #measure(split: Split): Metrics {
     const { dataset, report } = this.#options;
-    const metrics = evaluateSplit(this.#group, dataset, split);
-    report({ event: "evaluation", split, epoch: this.#state.epoch, step: this.#state.step, ...metrics });
+    const { deadUnits, ...metrics } = evaluateSplit(this.#group, dataset, split);
+    report({ event: "evaluation", split, epoch: this.#state.epoch, step: this.#state.step, ...metrics, deadUnits });
+    for (const text of deadLayerNotes(this.#group.memory.plan, deadUnits, split)) report({ event: "note", text });
     return metrics;
   }
 

@@ -290,6 +290,17 @@ export function conformance(
     );
   });
 
+  test("sums of columns", (pair) => {
+    const random = new Random(11);
+    for (const [samples, columns] of [[0, 5], [1, 1], [3, 4], [65, 13], [130, 32]]) {
+      pair.check(
+        `sums of ${columns} columns of ${samples} samples`,
+        { x: operand(normals(samples * columns, random)), sums: output(columns) },
+        (backend, b) => backend.columnSums(samples, columns, b.x, b.sums),
+      );
+    }
+  });
+
   test("pooling of bags: empty ones, long ones, and a part of a batch", (pair) => {
     const random = new Random(2);
     for (const dim of [1, 3, 4, 7, 16, 33, 64]) {

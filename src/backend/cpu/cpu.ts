@@ -156,6 +156,11 @@ export class CpuBackend extends HostMemory implements PagedBackend {
     }
   }
 
+  columnSums(samples: number, columns: number, x: Buffer, sums: Buffer): void {
+    // The bias gradient of a layer without an activation, which leaves x as it is.
+    this.#kernels.activationBackward(samples, columns, ACTIVATION_CODES.identity, at(x), at(x), at(sums));
+  }
+
   pool(bags: number, dim: number, table: Buffer, indices: Buffer, offsets: Buffer | undefined, pooled: Buffer): void {
     if (at(table) === NO_ADDRESS) {
       poolFar(bags, dim, floats(table), integers(indices), offsets && integers(offsets), floats(pooled));

@@ -138,6 +138,11 @@ export class CudaBackend implements DeviceBackend {
     if (dX !== undefined) this.#gemm.times(samples, inputs, outputs, own(dY), own(weight), own(dX));
   }
 
+  columnSums(samples: number, columns: number, x: Buffer, sums: Buffer): void {
+    // The bias gradient of a layer without an activation, which leaves x as it is.
+    this.#activations.backward("identity", samples, columns, own(x), own(x), own(sums));
+  }
+
   pool(bags: number, dim: number, table: Buffer, indices: Buffer, offsets: Buffer | undefined, pooled: Buffer): void {
     this.#gather.launch(bags, dim, own(table), own(indices), offsets && own(offsets), own(pooled));
   }

@@ -72,6 +72,14 @@ export class ReferenceBackend extends HostMemory implements HostBackend {
     }
   }
 
+  columnSums(samples: number, columns: number, x: Buffer, sums: Buffer): void {
+    for (let c = 0; c < columns; c++) {
+      let sum = 0;
+      for (let i = 0; i < samples; i++) sum += floats(x)[i * columns + c];
+      floats(sums)[c] = sum;
+    }
+  }
+
   pool(bags: number, dim: number, table: Buffer, indices: Buffer, offsets: Buffer | undefined, pooled: Buffer): void {
     const [T, I, P] = [floats(table), integers(indices), floats(pooled)];
     for (let bag = 0; bag < bags; bag++) {

@@ -11,6 +11,7 @@ import { type Collective, samplesOfRank } from "../../collective/collective.ts";
 import { Gathering, MpiCollective } from "../../collective/mpi.ts";
 import { NcclCollective } from "../../collective/nccl.ts";
 import { HotsetError } from "../../errors.ts";
+import { hiddenUnits } from "../../model/shape.ts";
 import { SegmentSorter } from "../../layout/segment_sorter.ts";
 import { type Checkpoint, type CheckpointBody, writeModel } from "../checkpoint/checkpoint.ts";
 import { type CheckpointPlaces, storeCheckpoint } from "../checkpoint/checkpoint_store.ts";
@@ -49,6 +50,7 @@ export class MpiRanks extends RankGroup {
   readonly #losses: Gathering;
   readonly #scores: Gathering;
   readonly #counts: Gathering;
+  readonly #activeUnits: Gathering;
   /** Finds the distinct rows of batches that are scored: what hosts send each other. */
   readonly #sorter: SegmentSorter | undefined;
   #waiting: { readonly slot: number; readonly samples: number } | undefined;
@@ -68,6 +70,7 @@ export class MpiRanks extends RankGroup {
     this.#losses = each(() => 1);
     this.#scores = each((r) => samplesOfRank(batchSize, r, ranks).count);
     this.#counts = each(() => 2 * Count.doubles);
+    this.#activeUnits = each(() => hiddenUnits(memory.plan));
     cluster.expectsAnswers(true);
   }
 
@@ -161,6 +164,12 @@ export class MpiRanks extends RankGroup {
     if (command === Command.takeLoss) this.#gather(this.#losses, losses);
     if (command === Command.score) this.#gather(this.#scores, scores[a]);
     if (command === Command.count) this.#gather(this.#counts, counts);
+  }
+
+  override takeActiveUnits(): boolean[] {
+    this.#trainWaiting();
+    this.#gather(this.#activeUnits, this.memory.activeUnits);
+    return super.takeActiveUnits();
   }
 
   /** A rank that waits for others must not hold up their devices: its own is done first. */

@@ -9,7 +9,7 @@ import type { BatchKind } from "../../layout/layout.ts";
 import { Dlrm, type EmbeddingStore, type StepInput } from "../../model/dlrm.ts";
 import { initialiseChunk, rowChunks } from "../../model/initialise.ts";
 import { RowMover } from "../../model/row_mover.ts";
-import type { ModelPlan } from "../../model/shape.ts";
+import { hiddenUnits, type ModelPlan } from "../../model/shape.ts";
 import type { RowExchange } from "./row_exchange.ts";
 import type { ShardedTables } from "./sharded_tables.ts";
 
@@ -50,6 +50,8 @@ export interface RankSetup {
   readonly slots: readonly Buffer[];
   /** Logits of each slot's batch after `score`, in host memory, (batchSize) each; shared. */
   readonly scores: readonly Buffer[];
+  /** Which hidden units were not 0 for some sample that a rank scored: 1 or 0, (ranks, hiddenUnits), in host memory; shared. */
+  readonly activeUnits: Buffer;
   /** Lists of rows to move, in host memory: global rows and hot-row ids, (hot rows) each; shared. */
   readonly moveRows: Buffer;
   readonly moveHotRows: Buffer;
@@ -114,6 +116,8 @@ export class Rank {
   readonly #slots: Slot[];
   readonly #mover: RowMover;
   readonly #zero = new Float32Array(1);
+  readonly #unitSums: Float32Array;
+  readonly #activeUnits: Float32Array;
   /** Steps over cold and hot batches, and launches in them. */
   readonly #steps = [0, 0];
   readonly #launches = [0, 0];
@@ -146,6 +150,9 @@ export class Rank {
       };
     });
     this.#mover = new RowMover(plan.shape, host);
+    const units = hiddenUnits(plan);
+    this.#unitSums = new Float32Array(units);
+    this.#activeUnits = host.floats(setup.activeUnits).subarray(units * collective.rank, units * (collective.rank + 1));
   }
 
   /**
@@ -244,9 +251,16 @@ export class Rank {
   }
 
   #score(slot: number, samples: number): void {
+    const { device } = this.#setup;
     this.#model.score(this.#load(slot), samples);
     const own = this.#model.samplesOf(samples);
-    if (own > 0) this.#setup.device.download(this.#model.logits, this.#slots[slot].logits.subarray(0, own));
+    if (own === 0) return;
+    device.download(this.#model.logits, this.#slots[slot].logits.subarray(0, own));
+    device.download(this.#model.unitSums, this.#unitSums);
+    // Outputs of ReLU are not below 0, so a sum of 0 is one of zeros. What is no number counts as active.
+    for (let unit = 0; unit < this.#unitSums.length; unit++) {
+      if (this.#unitSums[unit] !== 0) this.#activeUnits[unit] = 1;
+    }
   }
 
   #initialise(seed: number): void {

@@ -6,7 +6,7 @@ import { Batch, batchSections, type BatchShape } from "../../layout/batch.ts";
 import type { BatchKind } from "../../layout/layout.ts";
 import type { EmbeddingStore } from "../../model/dlrm.ts";
 import { pooledGradientWords } from "../../model/replica_exchange.ts";
-import type { ModelPlan } from "../../model/shape.ts";
+import { hiddenUnits, type ModelPlan } from "../../model/shape.ts";
 import { type Checkpoint, type CheckpointBody, writeModel } from "../checkpoint/checkpoint.ts";
 import { type CheckpointPlaces, storeCheckpoint } from "../checkpoint/checkpoint_store.ts";
 import { Command, Count, Rank, type RankSetup } from "./rank.ts";
@@ -118,6 +118,7 @@ export function allocateSlots({ plan, batchShape, hotRows, mostDistinct, ranks, 
     host,
     slots: times(SLOTS, batchSections(batchShape).capacity, "batches"),
     scores: times(SLOTS, batchShape.batchSize, "scores"),
+    activeUnits: host.allocate(ranks * hiddenUnits(plan), "active units"),
     moveRows: host.allocate(Math.max(hotRows, 1), "rows to move"),
     moveHotRows: host.allocate(Math.max(hotRows, 1), "rows to move"),
     losses: host.allocate(ranks, "losses"),
@@ -175,6 +176,19 @@ export abstract class RankGroup implements AsyncDisposable {
 
   scores(slot: number): Float32Array {
     return this.memory.host.floats(this.memory.scores[slot]);
+  }
+
+  /** For each hidden unit: was it other than 0 for some sample scored since the last call? Waits for the ranks. */
+  takeActiveUnits(): boolean[] {
+    this.drain();
+    const active = this.memory.host.floats(this.memory.activeUnits);
+    const units = hiddenUnits(this.memory.plan);
+    const taken = Array.from({ length: units }, (_, unit) => {
+      for (let at = unit; at < active.length; at += units) if (active[at] !== 0) return true;
+      return false;
+    });
+    active.fill(0);
+    return taken;
   }
 
   /** Sum of the losses of all samples since the last call. Waits for the ranks. */

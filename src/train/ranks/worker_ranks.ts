@@ -88,6 +88,7 @@ interface RunBuffers<B, S> {
     | undefined;
   readonly slots: readonly B[];
   readonly scores: readonly B[];
+  readonly activeUnits: B;
   readonly moveRows: B;
   readonly moveHotRows: B;
   readonly losses: B;
@@ -123,6 +124,7 @@ export function mapBuffers<A, SA, B, SB>(
     },
     slots: memory.slots.map(one),
     scores: memory.scores.map(one),
+    activeUnits: one(memory.activeUnits),
     moveRows: one(memory.moveRows),
     moveHotRows: one(memory.moveHotRows),
     losses: one(memory.losses),
