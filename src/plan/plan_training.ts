@@ -1,11 +1,10 @@
 /** Plans a training run without training: what it takes, what a budget covers, whether it fits, and what to lower if not. */
 import { stateWordsPerRow } from "../backend/backend.ts";
 import type { Dataset } from "../dataset/dataset.ts";
-import { HotsetError } from "../errors.ts";
 import type { BatchShape } from "../layout/batch.ts";
 import { planModel } from "../model/shape.ts";
 import { allHotSampleShare, drawSamples } from "../profile/coverage.ts";
-import { planHotRows, SMALL_TABLE_BYTES, tooSmall } from "../profile/plan.ts";
+import { planHotRows, wholeTables } from "../profile/plan.ts";
 import { bytes } from "../report/format.ts";
 import type { TrainConfig } from "../train/config.ts";
 import { allHotShare, fillBudget } from "./hot_share.ts";
@@ -89,7 +88,7 @@ interface Coverage {
   readonly sampleShare: number | null;
 }
 
-/** Plans a run on a dataset, by its exact counts. Throws HotsetError if the budget cannot be met or the model built. */
+/** Plans a run on a dataset, by its exact counts. Throws HotsetError if the model cannot be built. */
 export function planDataset(dataset: Dataset, config: PlanConfig, machine: Machine): TrainingPlan {
   const { samples, lookups } = dataset.body.splits.train;
   return planTraining(
@@ -240,23 +239,10 @@ function waysToFit(
   return ways;
 }
 
-/** Tables that are wholly hot, as the profile has it: the small ones, or all if the budget holds all rows. */
-function wholeTables(tables: Source["tables"], { dim, hotMemory, ...config }: PlanConfig): boolean[] {
-  const budgetRows = Math.floor(hotMemory / bytesPerRowOf({ ...config, dim, hotMemory }));
-  const rows = tables.reduce((sum, { rows }) => sum + rows, 0);
-  return tables.map((table) => hotMemory > 0 && (rows <= budgetRows || table.rows * dim * 4 < SMALL_TABLE_BYTES));
-}
-
-function coverPublished({ tables, joint, source }: PublishedData, config: PlanConfig): Coverage {
-  const whole = wholeTables(tables, config);
-  const bytesPerRow = bytesPerRowOf(config);
-  const least = tables.reduce((sum, { rows }, t) => sum + (whole[t] ? rows : 0), 0) * bytesPerRow;
-  if (least > config.hotMemory) {
-    throw new HotsetError(
-      `Cannot plan for ${source}: ${tooSmall(least, config.hotMemory)}`,
-    );
-  }
-  const { hotRows, shares, lookupShare } = fillBudget(tables, whole, Math.floor(config.hotMemory / bytesPerRow));
+function coverPublished({ tables, joint }: PublishedData, config: PlanConfig): Coverage {
+  const budgetRows = Math.floor(config.hotMemory / bytesPerRowOf(config));
+  const whole = wholeTables(tables, config.dim, budgetRows);
+  const { hotRows, shares, lookupShare } = fillBudget(tables, whole, budgetRows);
   return { hotRows, shares, lookupShare, sampleShare: joint ? allHotShare(tables, shares) : null };
 }
 

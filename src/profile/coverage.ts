@@ -4,6 +4,7 @@ import { Random } from "../random.ts";
 import { exactCounter } from "./estimate.ts";
 import { HotRule, type TableCutoff } from "./hot_rule.ts";
 import type { RowCounts } from "./tally.ts";
+import { wholeTables } from "./plan.ts";
 import { searchThreshold } from "./threshold.ts";
 
 /** Samples on which both shares are measured: the standard error of a share is below 0.004. */
@@ -22,33 +23,32 @@ export interface CoveragePoint {
 }
 
 /**
- * Points for budgets that double from just above the small tables up to one that holds every row, and for the chosen
- * budget and its double. Hot rows are chosen by the exact counts, as a profile without a sample rate chooses them. Shares
+ * Points for budgets that double up to one that holds every row, and for the chosen budget and its double. Hot rows are chosen by the exact counts, as a profile without a sample rate chooses them. Shares
  * of samples are measured on `samples`.
  */
 export function coverageCurve(
   dataset: Dataset,
   rows: RowCounts,
-  small: readonly boolean[],
+  dim: number,
   bytesPerRow: number,
   chosen: number,
   samples: readonly DrawnSample[],
 ): CoveragePoint[] {
-  const large = rows.tallies.filter((_, t) => !small[t]);
-  const searched = large.map((tally) => ({ accesses: tally.accesses, counter: exactCounter(tally) }));
-  const smallRows = dataset.body.tables.reduce((sum, { rows }, t) => sum + (small[t] ? rows : 0), 0);
+  const { tables } = dataset.body;
+  const counted = rows.tallies.map((tally) => ({ accesses: tally.accesses, counter: exactCounter(tally) }));
   const lookups = rows.tallies.reduce((sum, { accesses }) => sum + accesses, 0);
   const points: CoveragePoint[] = [];
-  const least = smallRows * bytesPerRow;
   const most = dataset.rows * bytesPerRow;
   let last = SMALLEST_BUDGET;
-  const budgets = [chosen, 2 * chosen].filter((budget) => budget > 0 && budget >= least && budget < most);
-  for (; last < most; last *= 2) if (last >= least && !budgets.includes(last)) budgets.push(last);
+  const budgets = [chosen, 2 * chosen].filter((budget) => budget > 0 && budget < most);
+  for (; last < most; last *= 2) if (!budgets.includes(last)) budgets.push(last);
   for (const budget of budgets.sort((a, b) => a - b)) {
-    const limit = Math.floor(budget / bytesPerRow) - smallRows;
-    const { nextCutoffs } = searchThreshold(searched, limit);
+    const budgetRows = Math.floor(budget / bytesPerRow);
+    const whole = wholeTables(tables, dim, budgetRows);
+    const limit = tables.reduce((left, { rows }, t) => left - (whole[t] ? rows : 0), budgetRows);
+    const { nextCutoffs } = searchThreshold(counted.filter((_, t) => !whole[t]), limit);
     let next = 0;
-    const rule = new HotRule(rows, small.map((isSmall): TableCutoff => isSmall ? "whole" : nextCutoffs[next++]), limit);
+    const rule = new HotRule(rows, whole.map((isWhole): TableCutoff => isWhole ? "whole" : nextCutoffs[next++]), limit);
     const hot = rule.measure();
     points.push({
       budget,

@@ -1,17 +1,17 @@
 /** Decides from a dataset and a budget from how many accesses on the rows of each table are hot. */
 import type { Dataset } from "../dataset/dataset.ts";
-import { HotsetError } from "../errors.ts";
-import { bytes } from "../report/format.ts";
 import { Random } from "../random.ts";
-import { ALONE, type Team } from "../team.ts";
+import type { Team } from "../team.ts";
 import { AccessLog } from "./access_log.ts";
 import { addIntervals, estimatingCounter, exactCounter, type Interval } from "./estimate.ts";
 import { HotRule, type TableCutoff } from "./hot_rule.ts";
 import { RowCounts } from "./tally.ts";
 import { cutoffsAt, rowsAt, type SearchedTable, searchThreshold, type Threshold } from "./threshold.ts";
 
-/** Tables below this many bytes of weights are wholly hot. */
-export const SMALL_TABLE_BYTES = 1 << 20;
+/** Tables below this many bytes of weights are small. */
+const SMALL_TABLE_BYTES = 1 << 20;
+/** The part of the budget that small tables may take. */
+const MOST_SMALL_SHARE = 0.5;
 /** The sample has settled when its second half moves the estimate by no more than this share. */
 const SETTLED = 0.1;
 /** How many times the share that was asked for a sample grows to at most. */
@@ -32,8 +32,6 @@ export interface PlanOptions {
 
 /** What becomes of one table. */
 export interface TablePlan {
-  /** Small tables are hot at every budget but 0. */
-  readonly small: boolean;
   readonly whole: boolean;
   /** Logged accesses from which on rows are hot, and the rows estimated to have them; undefined if not searched. */
   readonly cutoff: number | undefined;
@@ -54,7 +52,7 @@ export interface Plan {
   readonly settled: boolean;
 }
 
-/** What a search finds for the tables that are not small. */
+/** What a search finds for the tables that are not hot as a whole. */
 interface Search {
   readonly found: Threshold;
   readonly estimates: Interval[];
@@ -64,61 +62,61 @@ interface Search {
 }
 
 /**
- * Makes nothing hot for a budget of 0, everything for one that holds every row, and searches the threshold for all
- * between. Throws HotsetError if the budget does not hold the small tables.
+ * Tables that are hot as a whole within a budget of `budgetRows` rows: all if it holds every row; else the small ones, if
+ * together they take no more than half of it. In a smaller budget their rows compete with all others by popularity, so
+ * that it is never spent on rows that nobody looks up while popular ones stay cold.
+ */
+export function wholeTables(tables: readonly { readonly rows: number }[], dim: number, budgetRows: number): boolean[] {
+  const small = tables.map(({ rows }) => rows * dim * 4 < SMALL_TABLE_BYTES);
+  if (sumRows(tables) <= budgetRows) return small.map(() => true);
+  const fits = sumRows(tables.filter((_, t) => small[t])) <= MOST_SMALL_SHARE * budgetRows;
+  return small.map((isSmall) => isSmall && fits);
+}
+
+function sumRows(tables: readonly { readonly rows: number }[]): number {
+  return tables.reduce((sum, { rows }) => sum + rows, 0);
+}
+
+/**
+ * Makes nothing hot for a budget that holds no row, everything for one that holds every row, and searches the threshold
+ * for all between.
  */
 export function planHotRows(dataset: Dataset, options: PlanOptions): Plan {
-  const { dim, bytesPerRow, hotMemory, sampleRate, team = ALONE } = options;
+  const { dim, bytesPerRow, hotMemory, sampleRate } = options;
   const budgetRows = Math.floor(hotMemory / bytesPerRow);
-  const small = dataset.body.tables.map(({ rows }) => rows * dim * 4 < SMALL_TABLE_BYTES);
-  const smallRows = dataset.body.tables.reduce((sum, { rows }, t) => sum + (small[t] ? rows : 0), 0);
-  if (hotMemory === 0 || dataset.rows <= budgetRows) {
-    const whole = hotMemory > 0;
-    const tables = small.map((small) => ({ small, whole, cutoff: undefined, estimate: undefined }));
+  const whole = wholeTables(dataset.body.tables, dim, budgetRows);
+  if (budgetRows === 0 || dataset.rows <= budgetRows) {
+    const tables = whole.map((whole) => ({ whole, cutoff: undefined, estimate: undefined }));
     const log = new RowCounts(dataset.readCounts(), dataset.firstRows);
-    const rule = new HotRule(log, small.map(() => whole ? "whole" : Infinity), 0);
+    const rule = new HotRule(log, whole.map((whole) => whole ? "whole" : Infinity), 0);
     return { threshold: undefined, floorReached: false, tables, rule, log, sampleRate: 100, settled: true };
   }
-  if (smallRows > budgetRows) {
-    const least = smallRows * bytesPerRow;
-    team.agree(
-      new HotsetError(
-        `Cannot profile ${dataset.directory}: ${tooSmall(least, hotMemory)}`,
-      ),
-    );
-  }
-  const limit = budgetRows - smallRows;
-  const large = small.flatMap((isSmall, t) => isSmall ? [] : [t]);
+  const limit = budgetRows - sumRows(dataset.body.tables.filter((_, t) => whole[t]));
+  const searched = whole.flatMap((isWhole, t) => isWhole ? [] : [t]);
   const search = sampleRate === undefined
-    ? searchExact(dataset, large, limit, options)
-    : searchSampled(dataset, large, limit, sampleRate, options);
+    ? searchExact(dataset, searched, limit, options)
+    : searchSampled(dataset, searched, limit, sampleRate, options);
   const { threshold, floorReached, cutoffs, nextCutoffs } = search.found;
-  const tables = small.map((isSmall, t): TablePlan => {
-    if (isSmall) return { small: true, whole: true, cutoff: undefined, estimate: undefined };
-    const i = large.indexOf(t);
-    return { small: false, whole: false, cutoff: cutoffs[i], estimate: search.estimates[i] };
+  const tables = whole.map((isWhole, t): TablePlan => {
+    if (isWhole) return { whole: true, cutoff: undefined, estimate: undefined };
+    const i = searched.indexOf(t);
+    return { whole: false, cutoff: cutoffs[i], estimate: search.estimates[i] };
   });
   // Rows at the next lower threshold are candidates too, so that the budget is filled.
-  const candidates = small.map((isSmall, t): TableCutoff => isSmall ? "whole" : nextCutoffs[large.indexOf(t)]);
+  const candidates = whole.map((isWhole, t): TableCutoff => isWhole ? "whole" : nextCutoffs[searched.indexOf(t)]);
   const rule = new HotRule(search.log, candidates, limit);
   const { log, sampleRate: logged, settled } = search;
   return { threshold, floorReached, tables, rule, log, sampleRate: logged, settled };
 }
 
-/** Says why a budget does not do, and which would. */
-export function tooSmall(least: number, hotMemory: number): string {
-  return `tables below ${bytes(SMALL_TABLE_BYTES)} are always hot and need ${least} bytes here, and the budget is ` +
-    `${hotMemory}; give --hot-memory ${Math.ceil(least / 2 ** 20)}MiB or more, or 0 to keep nothing hot`;
-}
-
 /** Searches by exact sizes; the estimates are made for comparison. */
-function searchExact(dataset: Dataset, large: readonly number[], limit: number, { seed }: PlanOptions): Search {
+function searchExact(dataset: Dataset, searched: readonly number[], limit: number, { seed }: PlanOptions): Search {
   const log = new RowCounts(dataset.readCounts(), dataset.firstRows);
-  const exact = large.map((t): SearchedTable => (
+  const exact = searched.map((t): SearchedTable => (
     { accesses: log.tallies[t].accesses, counter: exactCounter(log.tallies[t]) }
   ));
   const found = searchThreshold(exact, limit);
-  const estimates = rowsAt(found.cutoffs, estimatedTables(log, large, seed));
+  const estimates = rowsAt(found.cutoffs, estimatedTables(log, searched, seed));
   return { found, estimates, log, sampleRate: 100, settled: true };
 }
 
@@ -129,16 +127,16 @@ function searchExact(dataset: Dataset, large: readonly number[], limit: number, 
  */
 function searchSampled(
   dataset: Dataset,
-  large: readonly number[],
+  searched: readonly number[],
   limit: number,
   sampleRate: number,
-  { seed, team = ALONE, onProgress }: PlanOptions,
+  { seed, team, onProgress }: PlanOptions,
 ): Search {
   const accesses = new AccessLog(dataset, new Random(seed, LOG_STREAM).next(), team);
   const search = (rate: number) => {
     accesses.growTo(rate, onProgress);
     const log = new RowCounts(accesses.counts, dataset.firstRows);
-    const tables = estimatedTables(log, large, seed);
+    const tables = estimatedTables(log, searched, seed);
     return { log, tables, found: searchThreshold(tables, limit) };
   };
   const rowsAbove = (threshold: number, tables: SearchedTable[]) =>
@@ -160,8 +158,8 @@ function searchSampled(
   }
 }
 
-function estimatedTables(log: RowCounts, large: readonly number[], seed: number): SearchedTable[] {
-  return large.map((t) => {
+function estimatedTables(log: RowCounts, searched: readonly number[], seed: number): SearchedTable[] {
+  return searched.map((t) => {
     const { accesses } = log.tallies[t];
     return { accesses, counter: estimatingCounter(log.ofTable(t), accesses, new Random(seed, CHUNK_STREAM, t)) };
   });

@@ -32,8 +32,7 @@ export interface ProfileOptions {
 }
 
 /**
- * Finds the hot rows of a dataset within a budget and writes them as a profile.
- * Throws HotsetError if the budget is positive but does not hold the small tables, and if the dataset is damaged.
+ * Finds the hot rows of a dataset within a budget and writes them as a profile. Throws HotsetError if the dataset is damaged.
  */
 export function profileDataset(dataset: Dataset, options: ProfileOptions): Profile {
   const { dim, optimizer, hotMemory, sampleRate, seed, team = ALONE, onProgress = () => {} } = options;
@@ -97,7 +96,7 @@ export function profileDataset(dataset: Dataset, options: ProfileOptions): Profi
     hotLookupShare: accesses === 0 ? 0 : hot.lookups.reduce((sum, lookups) => sum + lookups, 0) / accesses,
     hotSampleShare: allHotSampleShare(drawn, plan.rule),
     tables,
-    coverage: coverageCurve(dataset, exact, plan.tables.map(({ small }) => small), bytesPerRow, hotMemory, drawn),
+    coverage: coverageCurve(dataset, exact, dim, bytesPerRow, hotMemory, drawn),
   };
   together(team, () => {
     if (team.rank > 0) return;

@@ -123,8 +123,11 @@ export function ensureProfile(
 }
 
 /** What a user should know of a profile: where its sample says less than one would think. */
-function profileNotes({ floorReached, settled, sampleRate }: ProfileBody): string[] {
+function profileNotes({ floorReached, settled, sampleRate, hotMemory, bytesPerRow }: ProfileBody): string[] {
   const notes = [];
+  if (hotMemory > 0 && hotMemory < bytesPerRow) {
+    notes.push(`A budget of ${hotMemory} bytes holds no row, which takes ${bytesPerRow}: nothing is hot`);
+  }
   if (!settled) {
     notes.push(
       `${sampleRate} % of the samples are too few to tell how many rows are popular; without --sample-rate all are counted`,

@@ -131,17 +131,6 @@ async function openFailure(place: Workplace, [name, ...args]: [string, ...string
   return stderr.slice("error: ".length);
 }
 
-Deno.test("bad input: a budget below the small tables, with the least that works", async () => {
-  using place = new Workplace();
-  place.log("log.tsv", 600);
-  await place.succeed("prepare", "log.tsv", "--out", "data");
-  const message = await place.fail(1, "profile", "data", "--hot-memory", "1KiB", "--out", "profile");
-  const least = /^Cannot profile data: .* give --hot-memory (\d+MiB) or more, or 0 to keep nothing hot$/.exec(message)
-    ?.[1];
-  assert.ok(least, message);
-  await place.succeed("profile", "data", "--hot-memory", least, "--out", "profile");
-});
-
 Deno.test("bad input: a model that the data does not fit, a run that is there, a dataset that was replaced", async () => {
   using place = new Workplace();
   place.log("log.tsv", 600);

@@ -9,7 +9,12 @@ import { tinyDataset, writeDataset } from "../support/tiny_dataset.ts";
 
 const TABLE_ROWS = [50, 40_000, 16_384, 16_383, 70_000];
 const SMALL_ROWS = 50 + 16_383; // below 1 MiB at dim 16
+/** More than twice the small tables, so that they are hot as a whole. */
+const BUDGET = 2_200_000;
 const ALL_ROWS = TABLE_ROWS.reduce((a, b) => a + b);
+
+/** Budgets of a coverage curve in MiB: doubled from 64 KiB up to one that holds every row. */
+const DOUBLED = [1 / 16, 1 / 8, 1 / 4, 1 / 2, 1, 2, 4, 8, 16];
 
 function skewedDataset(directory: string, bags = false): Dataset {
   const samples = { train: 30_000, validation: 10, test: 10 };
@@ -22,7 +27,7 @@ function profiler(directory: TemporaryDirectory, dataset: Dataset) {
       out: directory.join("profile"),
       dim: 16,
       optimizer: "sgd",
-      hotMemory: 2 << 20,
+      hotMemory: BUDGET,
       seed: 1,
       ...options,
     });
@@ -52,9 +57,9 @@ for (const bags of [false, true]) {
     const used = body.tables.map(({ rows }, t) =>
       counts.subarray(dataset.firstRows[t], dataset.firstRows[t] + rows).filter((count) => count > 0).length
     );
-    assert.ok(used[1] + used[2] + used[4] + SMALL_ROWS > (2 << 20) / 64, "the budget is short");
-    assert.equal(body.hotRows, (2 << 20) / 64);
-    assert.equal(body.hotBytes, 2 << 20);
+    assert.ok(used[1] + used[2] + used[4] + SMALL_ROWS > BUDGET / 64, "the budget is short");
+    assert.equal(body.hotRows, BUDGET / 64);
+    assert.equal(body.hotBytes, BUDGET);
     assert.deepEqual(body.tables.map(({ whole }) => whole), [true, false, false, true, false]);
     assert.ok(hotRows.every((row) => counts[row] > 0 || row < 50 || row - dataset.firstRows[3] < 16_383));
     const hot = new Set(hotRows);
@@ -81,7 +86,7 @@ for (const bags of [false, true]) {
     const dataset = skewedDataset(directory.join("dataset"), bags);
     const profile = profiler(directory, dataset);
     const { coverage } = profile({ hotMemory: 0 }).body;
-    assert.deepEqual(coverage.map(({ budget }) => budget / (1 << 20)), [2, 4, 8, 16]);
+    assert.deepEqual(coverage.map(({ budget }) => budget / (1 << 20)), DOUBLED);
     for (const { budget, hotBytes, lookupShare, sampleShare } of coverage) {
       const found = profile({ hotMemory: budget });
       assert.equal(hotBytes, found.body.hotBytes);
@@ -97,9 +102,9 @@ Deno.test("the coverage curve has the chosen budget and its double, unless they 
   using directory = new TemporaryDirectory();
   const profile = profiler(directory, skewedDataset(directory.join("dataset")));
   const budgets = (hotMemory: number) => profile({ hotMemory }).body.coverage.map(({ budget }) => budget / (1 << 20));
-  assert.deepEqual(budgets(3 << 20), [2, 3, 4, 6, 8, 16]);
-  assert.deepEqual(budgets(4 << 20), [2, 4, 8, 16]);
-  assert.deepEqual(budgets(100 << 20), [2, 4, 8, 16]);
+  assert.deepEqual(budgets(3 << 20), [...DOUBLED, 3, 6].sort((a, b) => a - b));
+  assert.deepEqual(budgets(4 << 20), DOUBLED);
+  assert.deepEqual(budgets(100 << 20), DOUBLED);
 });
 
 Deno.test("a budget of 0 makes nothing hot", () => {
@@ -121,23 +126,60 @@ Deno.test("a budget that holds every row makes every row hot, and one byte less 
   assert.ok(body.floorReached && body.hotLookupShare === 1 && body.hotRows < ALL_ROWS);
 });
 
-Deno.test("a budget below the small tables names the least that works, and that works", () => {
+Deno.test("any budget works: small tables are whole in twice their bytes, below that their rows compete", () => {
+  using directory = new TemporaryDirectory();
+  const dataset = skewedDataset(directory.join("dataset"));
+  const profile = profiler(directory, dataset);
+  const counts = dataset.readCounts();
+  const twice = 2 * SMALL_ROWS * 64;
+  for (const sampleRate of [undefined, 5]) {
+    const whole = (hotMemory: number) => profile({ hotMemory, sampleRate }).body.tables.map(({ whole }) => whole);
+    assert.deepEqual(whole(twice), [true, false, false, true, false]);
+    assert.deepEqual(whole(twice - 1), [false, false, false, false, false]);
+  }
+  let last = 0;
+  for (const rows of [1, 60, SMALL_ROWS, 2 * SMALL_ROWS - 1]) {
+    const { body, hotRows } = profile({ hotMemory: rows * 64 + 63 });
+    assert.equal(body.hotRows, rows, "the budget is filled");
+    assert.ok(hotRows.every((row) => counts[row] > 0));
+    assert.ok(body.hotLookupShare > last);
+    last = body.hotLookupShare;
+    const sampled = profile({ hotMemory: rows * 64, sampleRate: 5 }).body;
+    assert.ok(sampled.hotRows <= rows);
+  }
+});
+
+Deno.test("a budget below one row makes nothing hot, a budget of one row makes one row hot", () => {
   using directory = new TemporaryDirectory();
   const profile = profiler(directory, skewedDataset(directory.join("dataset")));
-  const least = SMALL_ROWS * 64;
   for (const sampleRate of [undefined, 5]) {
-    assert.throws(() => profile({ hotMemory: least - 1, sampleRate }), {
-      name: "HotsetError",
-      message:
-        `Cannot profile ${
-          directory.join("dataset")
-        }: tables below 1.0 MiB are always hot and need ${least} bytes here, ` +
-        `and the budget is ${least - 1}; give --hot-memory ${
-          Math.ceil(least / 2 ** 20)
-        }MiB or more, or 0 to keep nothing hot`,
-    });
-    const { body } = profile({ hotMemory: least, sampleRate });
-    assert.deepEqual(body.tables.map(({ hotRows }) => hotRows), [50, 0, 0, 16_383, 0]);
+    for (const hotMemory of [1, 63]) assert.equal(profile({ hotMemory, sampleRate }).body.hotRows, 0);
+  }
+  assert.equal(profile({ hotMemory: 64 }).body.hotRows, 1);
+});
+
+Deno.test("a log of small tables alone can be hot to any share of its samples", () => {
+  using directory = new TemporaryDirectory();
+  const dataset = tinyDataset(directory.join("dataset"), {
+    samples: { train: 6000, validation: 5, test: 5 },
+    tableRows: [3000, 2000, 500],
+    denseFeatures: 1,
+    bags: false,
+    seed: 1,
+    skew: 3,
+  });
+  const profile = profiler(directory, dataset);
+  const { coverage } = profile({ hotMemory: 0 }).body;
+  assert.equal(coverage.at(-1)!.sampleShare, 1);
+  for (const share of [0.05, 0.2, 0.6, 1]) {
+    let low = 0, high = dataset.rows; // rows of the smallest budget that reaches the share
+    while (high - low > 1) {
+      const middle = Math.floor((low + high) / 2);
+      if (profile({ hotMemory: middle * 64 }).body.hotSampleShare >= share) high = middle;
+      else low = middle;
+    }
+    const found = hotSampleShare(dataset, profile({ hotMemory: high * 64 }));
+    assert.ok(Math.abs(found - share) < 0.02, `${found} hot where ${share} was sought`);
   }
 });
 
