@@ -8,10 +8,10 @@ import config from "./deno.json" with { type: "json" };
 
 /** Where `train` keeps its runs and looks for profiles and layouts, unless told. */
 const HOME = "hotset";
-const DEFAULTS = hotset.resolveConfig("kaggle");
-/** Defaults as `--help` shows them where presets and the demonstration have other ones. */
+const PRESET = "default";
+const DEFAULTS = hotset.resolveConfig(PRESET);
+/** Defaults as `--help` shows them. */
 const standard = (key: keyof hotset.TrainConfig) => `(default: ${DEFAULTS[key]})`;
-const kaggle = (key: keyof hotset.TrainConfig) => `(kaggle: ${DEFAULTS[key]})`;
 const binary = (value: number) => hotset.bytes(value).replace(" ", "");
 
 /** Flags that every command has. */
@@ -409,7 +409,11 @@ withRaw(withCommon(program.command("train")))
     "--config <file>",
     "JSON object of flags without dashes; lists are widths or files; flags given here override it",
   )
-  .addOption(new Option("--preset <name>", "a published model").choices(Object.keys(hotset.PRESETS)).default("kaggle"))
+  .addOption(
+    new Option("--preset <name>", "default, or a published model with its optimizer").choices(
+      Object.keys(hotset.PRESETS),
+    ).default(PRESET),
+  )
   .addOption(
     new Option("--mode <name>", `where rows and MLPs live ${standard("mode")}`).choices([
       "cpu",
@@ -429,17 +433,25 @@ withRaw(withCommon(program.command("train")))
     new Option("--activations <name>", `what runs a device's activations ${standard("activations")}`)
       .choices(["ptx", "cudnn"]),
   )
-  .option("--arch-sparse-feature-size <dim>", `length of an embedding row ${kaggle("dim")}`, positive)
-  .option("--arch-mlp-bot <widths>", "bottom MLP from the dense features to dim (kaggle: 13-512-256-64-16)", widths)
-  .option("--arch-mlp-top <widths>", "top MLP without its input (kaggle: 512-256-1)", widths)
+  .option("--arch-sparse-feature-size <dim>", `length of an embedding row ${standard("dim")}`, positive)
+  .option(
+    "--arch-mlp-bot <widths>",
+    "bottom MLP from the dense features to dim (default: 512-256-64-16 after them)",
+    widths,
+  )
+  .option("--arch-mlp-top <widths>", "top MLP without its input (default: 512-256-1)", widths)
   .addOption(
     new Option("--arch-interaction-op <op>", `interaction of the features ${standard("interaction")}`)
       .choices(["dot", "cat"]),
   )
   .addOption(optimizerOption(` ${standard("optimizer")}`))
-  .option("--batch-size <n>", `samples to a batch ${kaggle("batchSize")}`, positive)
+  .option("--batch-size <n>", `samples to a batch ${standard("batchSize")}`, positive)
   .option("--epochs <n>", `passes over the train split ${standard("epochs")}`, positive)
-  .option("--learning-rate <rate>", `learning rate ${kaggle("learningRate")}`, real)
+  .option(
+    "--learning-rate <rate>",
+    "learning rate (default: the preset's with its optimizer; else sgd 0.1, adagrad 0.01, rwsadagrad 0.03)",
+    real,
+  )
   .option("--lr-num-warmup-steps <n>", `steps over which the rate rises ${standard("warmupSteps")}`, natural)
   .option("--lr-decay-start-step <n>", `step at which decay begins ${standard("decayStartStep")}`, natural)
   .option("--lr-num-decay-steps <n>", `steps that the decay takes ${standard("decaySteps")}`, natural)
@@ -610,7 +622,7 @@ const plan = withCommon(program.command("plan"))
       const config = hotset.resolveConfig(flags.preset, trainLayer(flags));
       const machine = hotset.thisMachine();
       const planned = directory === undefined
-        ? hotset.planPublished(hotset.PUBLISHED[flags.preset], config, machine)
+        ? hotset.planPublished(hotset.publishedData(flags.preset), config, machine)
         : hotset.planDataset(hotset.Dataset.open(directory, "lengths"), config, machine);
       console.log(flags.json ? JSON.stringify(planned) : hotset.planText(planned));
     })

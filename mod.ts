@@ -16,7 +16,7 @@
  *   scale: 1000,
  *   fractions: { validation: 0.1, test: 0.1 },
  * });
- * const config = resolveConfig("kaggle", { bottom: [32, 16], top: [32, 1], hotMemory: 4 * 2 ** 20 });
+ * const config = resolveConfig("default", { bottom: [32, 16], top: [32, 1], hotMemory: 4 * 2 ** 20 });
  * const result = await startRun(config, dataset, { out: `${folder}/run`, report: () => {} });
  * assert(result.logloss < 0.7);
  * Deno.removeSync(folder, { recursive: true });
@@ -118,7 +118,7 @@ export {
   type TrainingPlan,
 } from "./src/plan/plan_training.ts";
 export type { MemoryPart, MemoryPlan, Placement } from "./src/plan/memory.ts";
-export { type NamedShape, PUBLISHED, type PublishedData } from "./src/plan/published.ts";
+export { type NamedShape, type PublishedData, publishedData } from "./src/plan/published.ts";
 export type { TableShape } from "./src/dataset/table_shape.ts";
 export { bytes, count, parseBytes } from "./src/report/format.ts";
 export { diagnosisText, evaluationTable, planText, profileTables, resultTable } from "./src/report/tables.ts";

@@ -49,6 +49,7 @@ const FOUNDATION = [
   "src/errors.ts",
   "src/output_lock.ts",
   "src/random.ts",
+  "src/similar.ts",
   "src/team.ts",
   "src/team_writer.ts",
   "src/whole_file.ts",

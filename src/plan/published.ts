@@ -4,6 +4,7 @@
  */
 import { CRITEO_DENSE, CRITEO_TABLES } from "../dataset/criteo_shape.ts";
 import { RANKS, type TableShape } from "../dataset/table_shape.ts";
+import { UsageError } from "../errors.ts";
 import type { Preset } from "../train/config.ts";
 
 /** A table with its name. */
@@ -85,14 +86,17 @@ function likeKaggle(tableRows: readonly number[]): NamedShape[] {
 
 const ESTIMATED = "popularity estimated from Criteo Kaggle's tables of the same place by size";
 
-/** The data set that each preset is trained on. */
-export const PUBLISHED: Readonly<Record<Preset, PublishedData>> = {
-  kaggle: {
-    source: "Criteo Kaggle, as measured",
-    denseFeatures: CRITEO_DENSE.length,
-    tables: CRITEO_TABLES.map((shape, t) => ({ name: criteoNames[t], ...shape })),
-    joint: true,
-  },
+const KAGGLE: PublishedData = {
+  source: "Criteo Kaggle, as measured",
+  denseFeatures: CRITEO_DENSE.length,
+  tables: CRITEO_TABLES.map((shape, t) => ({ name: criteoNames[t], ...shape })),
+  joint: true,
+};
+
+/** The data set that each preset is trained on, as far as its popularities are known. */
+const PUBLISHED: Readonly<Record<Exclude<Preset, "taobao">, PublishedData>> = {
+  default: KAGGLE,
+  kaggle: KAGGLE,
   terabyte: {
     source: `Criteo Terabyte with at most 10 M rows a table; ${ESTIMATED}`,
     denseFeatures: CRITEO_DENSE.length,
@@ -107,3 +111,9 @@ export const PUBLISHED: Readonly<Record<Preset, PublishedData>> = {
   },
   avazu: { source: "Avazu, as measured", denseFeatures: 1, tables: AVAZU, joint: false },
 };
+
+/** The data set that a preset is trained on. Throws UsageError where nothing is known of it. */
+export function publishedData(preset: Preset): PublishedData {
+  if (preset !== "taobao") return PUBLISHED[preset];
+  throw new UsageError("Cannot plan for preset taobao: the popularities of its rows are not known; name a dataset");
+}

@@ -45,6 +45,9 @@ const IGNORED_FLAGS = [
   "--dataset-multiprocessing",
 ];
 
+/** Whose defaults a command line of dlrm has. */
+const DLRM_PRESET = "kaggle";
+
 /** Flags that stay when a training command becomes `evaluate`, and that say nothing about a new run. */
 const OUTPUT_FLAGS = ["--json", "--quiet", "--verbose"];
 
@@ -62,6 +65,8 @@ interface Pasted {
   processed?: string;
   loaded?: string;
   inferenceOnly?: boolean;
+  /** True if any flag that only dlrm has was given. */
+  dlrm?: boolean;
 }
 const PASTED: Readonly<Record<string, "raw" | "processed" | "loaded">> = {
   "--raw-data-file": "raw",
@@ -71,6 +76,9 @@ const PASTED: Readonly<Record<string, "raw" | "processed" | "loaded">> = {
 
 /**
  * Replaces the flags of facebookresearch/dlrm by Hotset's; all others stay.
+ *
+ * A training command with a flag that only dlrm or the FAE release has is one of theirs: without `--data-set` or `--preset`
+ * it has the defaults of preset kaggle (SGD, as they train), not those of preset default.
  *
  * Of `--raw-data-file` and `--processed-data-file` the processed one is read if it is there, in format dlrm unless it is
  * a dataset, else the raw one. A raw file that is not there stands for PREFIX_0, PREFIX_1, ...; the last of them becomes
@@ -98,7 +106,11 @@ export function translateArguments(given: readonly string[]): Translation {
       value();
       ignored.push(flag);
     } else if (Object.hasOwn(RENAMED, flag)) words.push(RENAMED[flag], value());
-    else words.push(given[i]);
+    else {
+      words.push(given[i]);
+      continue;
+    }
+    pasted.dlrm = true;
   }
   return pasted.inferenceOnly ? evaluation(words, pasted, ignored) : training(words, pasted, ignored);
 }
@@ -118,16 +130,25 @@ function evaluation([, ...words]: string[], { raw, processed, loaded }: Pasted, 
   return { arguments: ["evaluate", loaded, ...inputs, ...kept], ignored };
 }
 
-function training([command, ...words]: string[], { raw, processed, loaded }: Pasted, ignored: string[]): Translation {
+function training(
+  [command, ...words]: string[],
+  { raw, processed, loaded, dlrm }: Pasted,
+  ignored: string[],
+): Translation {
   if (command === undefined) return { arguments: [], ignored };
   const usesProcessed = Boolean(processed) && (!raw || existsSync(processed!));
   if (raw && processed) ignored.push(usesProcessed ? "--raw-data-file" : "--processed-data-file");
   const testGiven = words.some((word) => /^--test(-fraction)?(=|$)/.test(word));
   const inputs = usesProcessed ? processedInput(processed!) : raw ? rawInputs(raw, testGiven) : [];
   const result = [command, ...inputs, ...words];
-  if (loaded === undefined) return { arguments: result, ignored };
-  const alone = result.slice(1).every((word) => OUTPUT_FLAGS.includes(word));
-  return { arguments: [...result, ...(alone ? ["--resume", "--out", loaded] : ["--from", loaded])], ignored };
+  if (loaded !== undefined && result.slice(1).every((word) => OUTPUT_FLAGS.includes(word))) {
+    return { arguments: [...result, "--resume", "--out", loaded], ignored };
+  }
+  if (loaded !== undefined) result.push("--from", loaded);
+  if (dlrm && command === "train" && !words.some((word) => splitFlag(word)[0] === "--preset")) {
+    result.push("--preset", DLRM_PRESET);
+  }
+  return { arguments: result, ignored };
 }
 
 function processedInput(path: string): string[] {

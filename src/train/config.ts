@@ -1,7 +1,7 @@
 /** What a training run is told: flags, a configuration file and presets, resolved into one record kept with the run. */
 import { z } from "zod";
-import { firstIssue } from "../artifact.ts";
 import { UsageError } from "../errors.ts";
+import { didYouMean } from "../similar.ts";
 import { LEAST_RATE, MOST_RATE } from "./scheduler.ts";
 
 /** A resolved configuration. */
@@ -68,64 +68,104 @@ export interface TrainConfig {
   seed: number;
 }
 
-const positive = z.number().int().positive();
-const natural = z.number().int().nonnegative();
-const widths = z.array(positive).min(1);
+/** A whole number whose error says all of what it must be, whichever bound it breaks. */
+function whole(from: number, to = Infinity): z.ZodNumber {
+  const expected = `must be a whole number from ${from}${to === Infinity ? "" : ` to ${to}`}`;
+  const lower = z.number(expected).int(expected).min(from, expected);
+  return to === Infinity ? lower : lower.max(to, expected);
+}
+
+function oneOf<const T extends readonly string[]>(names: T): z.ZodEnum<{ [K in T[number]]: K }> {
+  return z.enum(names, `must be ${names.slice(0, -1).join(", ")} or ${names.at(-1)}`);
+}
+
+const WIDTHS = "must be a list of whole numbers from 1";
+const positive = whole(1);
+const natural = whole(0);
+const widths = z.array(z.number(WIDTHS).int(WIDTHS).min(1, WIDTHS), WIDTHS).min(1, WIDTHS);
+const ABOVE_0 = "must be a number above 0";
+const FROM_0 = "must be a number from 0";
+const RATE = `must be a number from ${LEAST_RATE} to ${MOST_RATE}`;
+const PERCENT = "must be a number above 0, at most 100";
+const SHARE = "must be a number from 0 to 1";
 
 /** Validates a resolved configuration. */
 export const trainConfig: z.ZodType<TrainConfig> = z.strictObject({
-  mode: z.enum(["cpu", "hybrid", "gpu", "fae"]),
-  device: z.enum(["auto", "cpu", "cuda", "emulated"]),
-  precision: z.enum(["fp32", "tf32", "bf16"]),
-  activations: z.enum(["ptx", "cudnn"]),
+  mode: oneOf(["cpu", "hybrid", "gpu", "fae"]),
+  device: oneOf(["auto", "cpu", "cuda", "emulated"]),
+  precision: oneOf(["fp32", "tf32", "bf16"]),
+  activations: oneOf(["ptx", "cudnn"]),
   dim: positive,
   denseFeatures: positive.nullable(),
   bottom: widths,
   top: widths,
-  interaction: z.enum(["dot", "cat"]),
+  interaction: oneOf(["dot", "cat"]),
   batchSize: positive,
   epochs: positive,
-  optimizer: z.enum(["sgd", "adagrad", "rwsadagrad"]),
-  learningRate: z.number().positive(),
+  optimizer: oneOf(["sgd", "adagrad", "rwsadagrad"]),
+  learningRate: z.number(ABOVE_0).positive(ABOVE_0),
   warmupSteps: natural,
   decayStartStep: natural,
   decaySteps: natural,
-  ranks: positive.max(256).nullable(),
+  ranks: whole(1, 256).nullable(),
   hotMemory: natural,
-  schedulerRate: z.number().min(LEAST_RATE).max(MOST_RATE),
-  firstTurn: z.enum(["hot", "cold"]).default("cold"), // absent from runs of version 0.1
-  sampleRate: z.number().positive().max(100).nullable(),
+  schedulerRate: z.number(RATE).min(LEAST_RATE, RATE).max(MOST_RATE, RATE),
+  firstTurn: oneOf(["hot", "cold"]).default("cold"), // absent from runs of version 0.1
+  sampleRate: z.number(PERCENT).positive(PERCENT).max(100, PERCENT).nullable(),
   printFreq: positive,
   testFreq: natural,
   checkpointSteps: natural,
-  checkpointMinutes: z.number().nonnegative(),
+  checkpointMinutes: z.number(FROM_0).nonnegative(FROM_0),
   keep: natural,
-  targetAuc: z.number().min(0).max(1).nullable(),
+  targetAuc: z.number(SHARE).min(0, SHARE).max(1, SHARE).nullable(),
   patience: positive.nullable(),
-  save: z.boolean(),
-  seed: natural.max(0xffffffff),
+  save: z.boolean("must be true or false"),
+  seed: whole(0, 0xffffffff),
 });
 
-const KAGGLE = {
+/** The learning rate of an optimizer where nothing else says one. */
+const LEARNING_RATES: Readonly<Record<TrainConfig["optimizer"], number>> = {
+  sgd: 0.1,
+  adagrad: 0.01,
+  rwsadagrad: 0.03,
+};
+
+/** What a preset says: the shape of a model, and how it is trained. */
+type PresetConfig = Pick<
+  TrainConfig,
+  "dim" | "bottom" | "top" | "batchSize" | "optimizer" | "learningRate" | "firstTurn"
+>;
+
+const KAGGLE: PresetConfig = {
   dim: 16,
   bottom: [512, 256, 64, 16],
   top: [512, 256, 1],
   batchSize: 128,
+  optimizer: "sgd",
   learningRate: 0.1,
-} satisfies Partial<TrainConfig>;
+  firstTurn: "cold",
+};
 
-/** Published models, as facebookresearch/dlrm's benchmark scripts run them. */
+/**
+ * `default` is what Hotset recommends. The others are published models, trained as they were published: those on Criteo
+ * and Avazu as by facebookresearch/dlrm's benchmark scripts, taobao as by FAE but without TBSM's attention.
+ */
 export const PRESETS = {
+  default: { ...KAGGLE, optimizer: "adagrad", learningRate: LEARNING_RATES.adagrad, firstTurn: "hot" },
   kaggle: KAGGLE,
   avazu: KAGGLE,
-  terabyte: { dim: 64, bottom: [512, 256, 64], top: [512, 512, 256, 1], batchSize: 2048, learningRate: 0.1 },
-  mlperf: { dim: 128, bottom: [512, 256, 128], top: [1024, 1024, 512, 256, 1], batchSize: 2048, learningRate: 1 },
-} satisfies Record<string, Partial<TrainConfig>>;
+  terabyte: { ...KAGGLE, dim: 64, bottom: [512, 256, 64], top: [512, 512, 256, 1], batchSize: 2048 },
+  mlperf: {
+    ...{ ...KAGGLE, dim: 128, bottom: [512, 256, 128], top: [1024, 1024, 512, 256, 1] },
+    ...{ batchSize: 2048, learningRate: 1 },
+  },
+  taobao: { ...KAGGLE, bottom: [16], top: [60, 1], batchSize: 256, optimizer: "adagrad", learningRate: 0.05 },
+} satisfies Record<string, PresetConfig>;
 /** Names of the presets. */
 export type Preset = keyof typeof PRESETS;
 
-const DEFAULTS: TrainConfig = {
-  ...KAGGLE,
+/** Defaults of what presets do not say. */
+const DEFAULTS: Omit<TrainConfig, keyof PresetConfig> = {
   mode: "fae",
   device: "auto",
   precision: "fp32",
@@ -133,14 +173,12 @@ const DEFAULTS: TrainConfig = {
   denseFeatures: null,
   interaction: "dot",
   epochs: 1,
-  optimizer: "sgd",
   warmupSteps: 0,
   decayStartStep: 0,
   decaySteps: 0,
   ranks: null,
   hotMemory: 512 * 2 ** 20,
   schedulerRate: 50,
-  firstTurn: "hot",
   sampleRate: null,
   printFreq: 100,
   testFreq: 0,
@@ -159,8 +197,13 @@ const MODES_OF: Partial<Record<keyof TrainConfig, { flag: string; modes: TrainCo
 };
 
 /**
- * The defaults, overridden by the preset, then by each of `layers` in turn (a configuration file, then flags).
- * Throws UsageError that names a value out of range, or one that a layer gives and that has no effect in the mode.
+ * The defaults, overridden by the preset, then by each of `layers` in turn (what a demonstration prefers, then flags).
+ *
+ * A learning rate belongs to the optimizer that it was given with: where another layer chooses another optimizer and says
+ * no rate, that optimizer's own default holds. A rate that a layer gives alone holds for whichever optimizer is chosen.
+ *
+ * Throws UsageError for an unknown preset or key, for a value out of range, and for one that a layer gives and that has no
+ * effect in the mode.
  *
  * @example
  * ```ts
@@ -170,22 +213,37 @@ const MODES_OF: Partial<Record<keyof TrainConfig, { flag: string; modes: TrainCo
  * const config = resolveConfig("terabyte", { epochs: 2 });
  * assert.equal(config.dim, 64);
  * assert.equal(config.epochs, 2);
+ * assert.equal(resolveConfig("terabyte", { optimizer: "adagrad" }).learningRate, 0.01);
  * ```
  */
 export function resolveConfig(preset: Preset, ...layers: Partial<TrainConfig>[]): TrainConfig {
-  const config = checkConfig(Object.assign({}, DEFAULTS, PRESETS[preset], ...layers));
+  if (!Object.hasOwn(PRESETS, preset)) {
+    const names = Object.keys(PRESETS);
+    const known = didYouMean(`${preset}`, names) || `; there are ${names.join(", ")}`;
+    throw new UsageError(`Cannot use the configuration: unknown preset "${preset}"${known}`);
+  }
+  const all: Partial<TrainConfig>[] = [PRESETS[preset], ...layers];
+  const config: TrainConfig = Object.assign({}, DEFAULTS, ...all);
+  const { optimizer: ratedFor = config.optimizer } = all.findLast((layer) => layer.learningRate !== undefined)!;
+  if (ratedFor !== config.optimizer) config.learningRate = LEARNING_RATES[config.optimizer];
   for (const key of layers.flatMap((layer) => Object.keys(layer)) as (keyof TrainConfig)[]) {
     const option = MODES_OF[key];
     if (option === undefined || option.modes.includes(config.mode)) continue;
     const { flag, modes, why } = option;
     throw new UsageError(`Cannot use ${flag} with --mode ${config.mode}: ${why}; choose --mode ${modes.join(" or ")}`);
   }
-  return config;
+  return checkConfig(config);
 }
 
-/** Throws UsageError that names a value out of range. */
+/** Throws UsageError that names an unknown key or a value out of range. */
 export function checkConfig(config: TrainConfig): TrainConfig {
   const parsed = trainConfig.safeParse(config);
-  if (!parsed.success) throw new UsageError(`Cannot use the configuration: ${firstIssue(parsed.error)}`);
-  return parsed.data;
+  if (parsed.success) return parsed.data;
+  const [issue] = parsed.error.issues;
+  if (issue.code === "unrecognized_keys") {
+    const [key] = issue.keys;
+    const known = Object.keys({ ...DEFAULTS, ...KAGGLE });
+    throw new UsageError(`Cannot use the configuration: unknown key "${key}"${didYouMean(key, known)}`);
+  }
+  throw new UsageError(`Cannot use the configuration: ${String(issue.path[0])} ${issue.message}`);
 }

@@ -15,12 +15,9 @@ const SCALE = 3;
 const FRACTIONS = { validation: 0.05, test: 0.1 };
 /** About a tenth of the tables. */
 const HOT_MEMORY = 12 * 2 ** 20;
-const LEARNING_RATE = 0.02;
 
 /** What the demonstration trains with, where the user does not say otherwise. */
 export const DEMO_CONFIG: Partial<TrainConfig> = {
-  optimizer: "adagrad",
-  learningRate: LEARNING_RATE,
   batchSize: 512,
   hotMemory: HOT_MEMORY,
 };

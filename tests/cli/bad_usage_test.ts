@@ -27,7 +27,7 @@ const CASES: [[string, ...string[]], code: 1 | 2, message: string][] = [
     2,
     "option '--optimizer <name>' argument 'adam' is invalid. Allowed choices are sgd, adagrad, rwsadagrad.",
   ],
-  [["train", "x", "--ranks", "257"], 2, "Cannot use the configuration: ranks: Too big: expected number to be <=256"],
+  [["train", "x", "--ranks", "257"], 2, "Cannot use the configuration: ranks must be a whole number from 1 to 256"],
   [
     ["train", "x", "--mode", "gpu", "--device", "cpu"],
     2,

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import { generateDataset } from "../../src/dataset/generate.ts";
 import { planDataset, planPublished } from "../../src/plan/plan_training.ts";
-import { PUBLISHED } from "../../src/plan/published.ts";
+import { publishedData } from "../../src/plan/published.ts";
 import { profileDataset } from "../../src/profile/profile_dataset.ts";
 import { resolveConfig } from "../../src/train/config.ts";
 import { TemporaryDirectory } from "../support/temporary.ts";
@@ -46,12 +46,12 @@ Deno.test("planDataset() expects what profiling then finds", () => {
 });
 
 Deno.test("planPublished() knows the published sizes", () => {
-  const kaggle = planPublished(PUBLISHED.kaggle, resolveConfig("kaggle", { hotMemory: 256 * 2 ** 20 }), ROOMY);
+  const kaggle = planPublished(publishedData("kaggle"), resolveConfig("kaggle", { hotMemory: 256 * 2 ** 20 }), ROOMY);
   assert.equal(kaggle.rows, 33_762_577);
   assert.equal(kaggle.tables.reduce((sum, { bytes }) => sum + bytes, 0), 33_762_577 * 64);
   assert.equal(kaggle.hotRows, 256 * 2 ** 20 / 64);
   assert(kaggle.hotSampleShare! > 0.72 && kaggle.hotSampleShare! < 0.78, `${kaggle.hotSampleShare}`);
-  const avazu = planPublished(PUBLISHED.avazu, resolveConfig("avazu", { hotMemory: 0 }), ROOMY);
+  const avazu = planPublished(publishedData("avazu"), resolveConfig("avazu", { hotMemory: 0 }), ROOMY);
   assert.equal(avazu.rows, 9_449_205);
   assert.equal(avazu.tables.length, 21);
   assert.equal(avazu.hotLookupShare, 0);
@@ -61,28 +61,28 @@ Deno.test("planPublished() knows the published sizes", () => {
 Deno.test("a plan that does not fit says what to lower, and that fits", () => {
   const config = resolveConfig("kaggle", { optimizer: "adagrad", ranks: 2 });
   const machine = { total: 4 * GIB, available: 4 * GIB };
-  const plan = planPublished(PUBLISHED.kaggle, config, machine);
+  const plan = planPublished(publishedData("kaggle"), config, machine);
   const cpu = plan.placements.find(({ mode }) => mode === "cpu")!;
   assert(!cpu.fits && cpu.host > 4 * GIB);
   assert.match(
     plan.advice[0],
     /^Modes cpu \(4\.\d GiB\), fae .* do not fit; they would with --optimizer rwsadagrad, or with --arch-sparse-feature-size 8 /,
   );
-  const lowered = planPublished(PUBLISHED.kaggle, { ...config, optimizer: "rwsadagrad" }, machine);
+  const lowered = planPublished(publishedData("kaggle"), { ...config, optimizer: "rwsadagrad" }, machine);
   assert(lowered.placements.find(({ mode }) => mode === "cpu")!.fits);
-  const hopeless = planPublished(PUBLISHED.mlperf, resolveConfig("mlperf"), { total: GIB, available: GIB });
+  const hopeless = planPublished(publishedData("mlperf"), resolveConfig("mlperf"), { total: GIB, available: GIB });
   assert.match(hopeless.advice[0], /no flag alone helps: prepare the data with --max-ind-range/);
-  assert.deepEqual(planPublished(PUBLISHED.kaggle, config, ROOMY).advice, []);
+  assert.deepEqual(planPublished(publishedData("kaggle"), config, ROOMY).advice, []);
 });
 
 Deno.test("--hot-memory in the advice is enough to fit", () => {
   const config = resolveConfig("kaggle", { hotMemory: 2 * GIB, ranks: 2 });
   const machine = { total: 4 * GIB, available: 3.5 * GIB };
-  const plan = planPublished(PUBLISHED.kaggle, config, machine);
+  const plan = planPublished(publishedData("kaggle"), config, machine);
   const line = plan.advice.find((text) => text.startsWith("Mode fae ("))!;
   const mib = Number(/--hot-memory (\d+)MiB/.exec(line)![1]);
   assert(mib > 100, line);
-  const lowered = planPublished(PUBLISHED.kaggle, { ...config, hotMemory: mib * 2 ** 20 }, machine);
+  const lowered = planPublished(publishedData("kaggle"), { ...config, hotMemory: mib * 2 ** 20 }, machine);
   assert(lowered.placements.find(({ mode, onDevice }) => mode === "fae" && !onDevice)!.fits);
 });
 
@@ -90,7 +90,7 @@ Deno.test("any budget can be planned, and a larger one covers more", () => {
   let last = 0;
   for (const rows of [0, 1, 15, 1000, 1e5, 2e5, 1e6, 1e7]) {
     const config = resolveConfig("kaggle", { hotMemory: rows * 64 + 63 });
-    const { hotRows, hotLookupShare } = planPublished(PUBLISHED.kaggle, config, ROOMY);
+    const { hotRows, hotLookupShare } = planPublished(publishedData("kaggle"), config, ROOMY);
     assert.equal(hotRows, rows);
     assert(hotLookupShare > last || rows === 0);
     last = hotLookupShare;

@@ -3,7 +3,15 @@ import { UsageError } from "../../src/errors.ts";
 import { expandConfig, translateArguments } from "../../src/train/arguments.ts";
 import { TemporaryDirectory } from "../support/temporary.ts";
 
-const translated = (...words: string[]) => translateArguments(words).arguments;
+/** A translation without the preset that dlrm's flags choose, which has a test of its own. */
+const translation = (words: string[]) => {
+  const { arguments: translated, ignored } = translateArguments(words);
+  return {
+    arguments: translated.filter((word, i) => word !== "--preset" && translated[i - 1] !== "--preset"),
+    ignored,
+  };
+};
+const translated = (...words: string[]) => translation(words).arguments;
 
 Deno.test("flags of dlrm get Hotset's names; what is an input by chance stays", () => {
   assert.deepEqual(translated("train", "a", "--mini-batch-size=9", "--nepochs", "2", "--use-gpu"), [
@@ -16,6 +24,23 @@ Deno.test("flags of dlrm get Hotset's names; what is an input by chance stays", 
   assert.throws(() => translated("train", "--nepochs"), UsageError);
 });
 
+Deno.test("a training command with any flag that only dlrm or FAE has gets dlrm's defaults, unless it names a preset", () => {
+  const preset = (...words: string[]) => {
+    const { arguments: translated } = translateArguments(words);
+    return translated.flatMap((word, i) => translated[i - 1] === "--preset" ? [word] : []);
+  };
+  for (const flags of [["--mini-batch-size=9"], ["--use-gpu"], ["--print-time"], ["--raw-data-file", "x"]]) {
+    assert.deepEqual(preset("train", ...flags), ["kaggle"]);
+    assert.deepEqual(preset("train", ...flags, "--preset", "default"), ["default"]);
+    assert.deepEqual(preset("train", ...flags, "--data-set=terabyte"), ["terabyte"]);
+  }
+  assert.deepEqual(preset("train", "--load-model=run", "--nepochs=1"), ["kaggle"]);
+  assert.deepEqual(preset("train", "--hot-emb-gpu-mem=1GiB"), ["kaggle"]);
+  assert.deepEqual(preset("train", "--arch-mlp-bot=13-16", "--learning-rate=0.1", "--epochs=2"), []);
+  assert.deepEqual(preset("train", "--load-model=run"), [], "a run goes on with what it has");
+  assert.deepEqual(preset("prepare", "--numpy-rand-seed=1"), [], "it trains nothing");
+});
+
 Deno.test("an input that a flag names stands before all flags, where no list of files takes it", () => {
   assert.deepEqual(translated("train", "--test", "t.tsv", "--raw-data-file", "log.tsv"), [
     ...["train", "log.tsv", "--test", "t.tsv"],
@@ -26,10 +51,10 @@ Deno.test("the processed file is read if it is there, the raw one otherwise", ()
   using directory = new TemporaryDirectory();
   const [raw, processed] = [directory.join("train.txt"), directory.join("processed.npz")];
   const both = ["train", `--raw-data-file=${raw}`, `--processed-data-file=${processed}`];
-  assert.deepEqual(translateArguments(both), { arguments: ["train", raw], ignored: ["--processed-data-file"] });
+  assert.deepEqual(translation(both), { arguments: ["train", raw], ignored: ["--processed-data-file"] });
   assert.deepEqual(translated("train", both[2]), ["train", "--format=dlrm", processed], "nothing else was named");
   Deno.writeTextFileSync(processed, "");
-  assert.deepEqual(translateArguments(both), {
+  assert.deepEqual(translation(both), {
     arguments: ["train", "--format=dlrm", processed],
     ignored: ["--raw-data-file"],
   });
@@ -71,7 +96,7 @@ Deno.test("--load-model goes on alone, begins a run with anything to train, and 
     assert.deepEqual(translated("train", ...what, "--load-model=run").slice(-2), ["--from", "run"]);
   }
   assert.deepEqual(
-    translateArguments(["train", "clicks", "--inference-only", "--nepochs", "2", "--json", "--load-model=run"]),
+    translation(["train", "clicks", "--inference-only", "--nepochs", "2", "--json", "--load-model=run"]),
     { arguments: ["evaluate", "run", "clicks", "--json"], ignored: ["--epochs 2"] },
   );
   assert.throws(() => translated("train", "clicks", "--inference-only"), UsageError);

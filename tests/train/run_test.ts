@@ -171,7 +171,7 @@ Deno.test("runs are not overwritten, and resumed only with their own data", asyn
   );
   await assert.rejects(
     resumeRun({ out, report: () => {} }, 300),
-    (error) => error instanceof UsageError && /ranks: Too big: expected number to be <=256/.test(error.message),
+    (error) => error instanceof UsageError && /ranks must be a whole number from 1 to 256/.test(error.message),
   );
   const last = `${out}/last/manifest.json`;
   rewrite(last, Deno.readTextFileSync(last).replace(/"run": "\w+"/, '"run": "another"'));
@@ -218,9 +218,9 @@ Deno.test("an option that has no effect in the mode is refused where it is given
       name: "UsageError",
       message: `Cannot use --first-turn with --mode ${mode}: only mode fae has hot and cold batches; choose --mode fae`,
     });
-    assert.equal(resolveConfig("kaggle", { mode }).firstTurn, "hot");
+    assert.equal(resolveConfig("default", { mode }).firstTurn, "hot");
   }
-  assert.equal(resolveConfig("kaggle", { firstTurn: "cold" }).firstTurn, "cold");
+  assert.equal(resolveConfig("default", { firstTurn: "cold" }).firstTurn, "cold");
 });
 
 Deno.test("mode fae with nothing hot is mode cpu, to the bit", async () => {

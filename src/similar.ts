@@ -1,0 +1,26 @@
+/** Guesses what a mistyped name was meant to be. */
+
+/** More changes than this share of a name make it another name. */
+const MOST_CHANGES = 0.4;
+
+/** `; did you mean "NAME"?` for the name most like the given one; nothing if none is. Case and dashes do not count. */
+export function didYouMean(given: string, names: readonly string[]): string {
+  const plain = (name: string) => name.toLowerCase().replaceAll(/[-_]/g, "");
+  const changes = (name: string) => editDistance(plain(given), plain(name));
+  const [best] = names.map((name) => ({ name, changes: changes(name) })).sort((a, b) => a.changes - b.changes);
+  const close = best !== undefined && best.changes <= MOST_CHANGES * Math.max(given.length, best.name.length);
+  return close ? `; did you mean "${best.name}"?` : "";
+}
+
+/** How many characters must be put in, left out or replaced to turn one text into the other. */
+function editDistance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, i) => i);
+  for (let i = 0; i < a.length; i++) {
+    const next = [i + 1];
+    for (let j = 0; j < b.length; j++) {
+      next.push(Math.min(next[j] + 1, row[j + 1] + 1, row[j] + Number(a[i] !== b[j])));
+    }
+    row = next;
+  }
+  return row[b.length];
+}
