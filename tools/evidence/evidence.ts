@@ -1,0 +1,125 @@
+/**
+ * Runs the long series that docs report (all kernels, all seeds, all kills; hours in all) and writes their tables.
+ *
+ *     deno task evidence                  every part that was not run on this commit
+ *     deno task evidence kernels faults   these series alone
+ *     deno task evidence --list           the series, their parts, and which are done
+ *
+ * A part that is done is kept in .cache/evidence/, so that an interrupted series goes on where it stopped. A table stands
+ * in its page between `<!-- evidence NAME -->` and `<!-- /evidence -->`; a part that was not run yet is told as such.
+ * Exit status 1 if any part failed.
+ */
+import { parseArgs } from "node:util";
+import { type Ended, type Part, SERIES, type Series } from "./series.ts";
+
+const ROOT = new URL("../../", import.meta.url);
+const KEPT = new URL(".cache/evidence/", ROOT);
+
+/** What is kept of a part. */
+interface Done {
+  readonly commit: string;
+  readonly date: string;
+  readonly code: number;
+  readonly row: string[];
+}
+
+function output(command: string, ...args: string[]): string {
+  const { stdout } = new Deno.Command(command, { args, cwd: ROOT, stderr: "inherit" }).outputSync();
+  return new TextDecoder().decode(stdout).trim();
+}
+
+function fileOf(series: Series, part: Part): URL {
+  return new URL(`${series.name}-${part.name.replaceAll(/[^A-Za-z0-9]+/g, "-")}.json`, KEPT);
+}
+
+function doneOf(series: Series, part: Part): Done | undefined {
+  try {
+    return JSON.parse(Deno.readTextFileSync(fileOf(series, part)));
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound || error instanceof SyntaxError) return undefined;
+    throw error;
+  }
+}
+
+function keep(series: Series, part: Part, done: Done): void {
+  Deno.mkdirSync(KEPT, { recursive: true });
+  const file = fileOf(series, part), draft = new URL(`${file}.partial`);
+  Deno.writeTextFileSync(draft, JSON.stringify(done));
+  Deno.renameSync(draft, file);
+}
+
+async function runPart({ args, env = {} }: Part): Promise<Ended> {
+  const begin = performance.now();
+  const inherited = Deno.env.toObject();
+  delete inherited.OPENBLAS_CORETYPE; // which a machine may preset for all programs
+  const { code, stdout } = await new Deno.Command(Deno.execPath(), {
+    args: [...args],
+    cwd: ROOT,
+    clearEnv: true,
+    env: { ...inherited, NO_COLOR: "1", ...env },
+    stdin: "null",
+    stderr: "inherit",
+  }).output();
+  return { code, stdout: new TextDecoder().decode(stdout), seconds: (performance.now() - begin) / 1000 };
+}
+
+/** The table of a series in Markdown, and under it what it was measured on. */
+export function tableOf(series: Series, doneOf: (part: Part) => Done | undefined, machine: string): string {
+  const line = (cells: readonly string[]) => `| ${cells.join(" | ")} |`;
+  const done = series.parts.map((part) => doneOf(part));
+  const rows = series.parts.map(({ name }, i) =>
+    line([name, ...(done[i]?.row ?? series.columns.slice(1).map((_, column) => column === 0 ? "not run" : ""))])
+  );
+  const commits = [...new Set(done.flatMap((part) => part === undefined ? [] : [part.commit.slice(0, 7)]))];
+  const at = commits.length === 0 ? "" : `\n\nCommit ${commits.join(", ")}, ${machine}.`;
+  return [line(series.columns), line(series.columns.map(() => "---")), ...rows].join("\n") + at;
+}
+
+/** Replaces the table of a series in its page's text. Throws if the page has no place for it. */
+export function withTable(text: string, name: string, table: string): string {
+  const begin = `<!-- evidence ${name} -->`, end = "<!-- /evidence -->";
+  const from = text.indexOf(begin), to = text.indexOf(end, from);
+  if (from < 0 || to < 0) throw new Error(`no place for the table ${name}: add "${begin}" and "${end}"`);
+  return `${text.slice(0, from + begin.length)}\n\n${table}\n\n${text.slice(to)}`;
+}
+
+function processor(): string {
+  const model = /model name\s*: (.*)/.exec(Deno.readTextFileSync("/proc/cpuinfo"))?.[1] ?? "processor unknown";
+  return `${model}, ${navigator.hardwareConcurrency} cores`;
+}
+
+function writeTable(series: Series, machine: string): void {
+  const page = new URL(series.page, ROOT);
+  const table = tableOf(series, (part) => doneOf(series, part), machine);
+  Deno.writeTextFileSync(page, withTable(Deno.readTextFileSync(page), series.name, table));
+  output(Deno.execPath(), "fmt", "-q", series.page);
+}
+
+if (import.meta.main) {
+  const { values, positionals } = parseArgs({ options: { list: { type: "boolean" } }, allowPositionals: true });
+  const unknown = positionals.find((name) => !SERIES.some((series) => series.name === name));
+  if (unknown !== undefined) {
+    console.error(`error: there is no series ${unknown}; there are ${SERIES.map(({ name }) => name).join(", ")}`);
+    Deno.exit(2);
+  }
+  const chosen = SERIES.filter(({ name }) => positionals.length === 0 || positionals.includes(name));
+  const commit = output("git", "rev-parse", "HEAD");
+  const machine = processor();
+  for (const series of chosen) {
+    for (const part of series.parts) {
+      const done = doneOf(series, part);
+      if (values.list || done?.commit === commit) {
+        console.log(`${series.name}: ${part.name}: ${done === undefined ? "not run" : done.row.join(", ")}`);
+        continue;
+      }
+      console.log(`${series.name}: ${part.name} ...`);
+      const ended = await runPart(part);
+      const row = part.row(ended);
+      keep(series, part, { commit, date: new Date().toISOString(), code: ended.code, row });
+      console.log(`${series.name}: ${part.name}: ${row.join(", ")}`);
+      writeTable(series, machine);
+    }
+  }
+  const failed = chosen.some((series) => series.parts.some((part) => (doneOf(series, part)?.code ?? 0) !== 0));
+  Deno.exit(failed ? 1 : 0);
+}

@@ -1,0 +1,101 @@
+/** The long series whose outcomes docs show: what each runs, and how its output becomes a row of a table. */
+
+/** How a command ended. */
+export interface Ended {
+  readonly code: number;
+  readonly stdout: string;
+  readonly seconds: number;
+}
+
+/** A part of a series that is run, and kept, as a whole. */
+export interface Part {
+  /** What the first column of its row says. */
+  readonly name: string;
+  /** Arguments of deno. */
+  readonly args: readonly string[];
+  readonly env?: Readonly<Record<string, string>>;
+  /** The other columns. */
+  row(ended: Ended): string[];
+}
+
+/** A table of docs. */
+export interface Series {
+  readonly name: string;
+  /** The page that holds the table, from the root of the project. */
+  readonly page: string;
+  readonly columns: readonly string[];
+  readonly parts: readonly Part[];
+}
+
+const TEST_ALL = ["test", "-A", "--parallel", "--doc", "mod.ts", "src/", "tests/"];
+const minutes = (seconds: number) => `${(seconds / 60).toFixed(1)} min`;
+
+/** The counts in the last line of a test run. */
+function testCounts({ code, stdout, seconds }: Ended): string[] {
+  const summary = stdout.split("\n").findLast((line) => /^(ok|FAILED) \| /.test(line)) ?? "";
+  const number = (what: string) => new RegExp(`(\\d+) ${what}`).exec(summary)?.[1] ?? "0";
+  return [number("passed"), code === 0 ? "0" : number("failed"), number("ignored"), minutes(seconds)];
+}
+
+/** Kernels that OpenBLAS may be told to use; one that the processor lacks falls back to another, which is no fault. */
+const KERNELS: Readonly<Record<string, Readonly<Record<string, string>>>> = {
+  "OpenBLAS, kernels for this processor": {},
+  "OpenBLAS, Sandybridge (AVX)": { OPENBLAS_CORETYPE: "Sandybridge" },
+  "OpenBLAS, Haswell (AVX2)": { OPENBLAS_CORETYPE: "Haswell" },
+  "OpenBLAS, Zen (AVX2)": { OPENBLAS_CORETYPE: "Zen" },
+  "OpenBLAS, SkylakeX (AVX-512)": { OPENBLAS_CORETYPE: "SkylakeX" },
+  "WASM alone": { HOTSET_OPENBLAS: "none" },
+};
+
+/** The outcome of `tools/faults.ts` for one kind of fault. */
+function faultCounts(kind: string) {
+  return ({ code, stdout, seconds }: Ended): string[] => {
+    if (!stdout.startsWith("{")) return [`ended with status ${code}`, "", minutes(seconds)];
+    const report = JSON.parse(stdout)[kind];
+    const injected = typeof report.kills === "number"
+      ? report.kills
+      : Object.values(report.injected as Record<string, number>).reduce((sum, count) => sum + count, 0);
+    return [report.skipped ?? `${injected}`, `${report.faults.length}`, minutes(seconds)];
+  };
+}
+
+function faults(name: string, kind: string, flags: readonly string[]): Part {
+  const none = ["--kills", "0", "--corruptions", "0", "--rank-kills", "0"];
+  return { name, args: ["run", "-A", "tools/faults.ts", ...none, ...flags], row: faultCounts(kind) };
+}
+
+/** All series, in the order in which they run. */
+export const SERIES: readonly Series[] = [
+  {
+    name: "kernels",
+    page: "docs/reliability.md",
+    columns: ["matrix products", "passed", "failed", "skipped", "time"],
+    parts: Object.entries(KERNELS).map(([name, env]) => ({
+      name,
+      args: TEST_ALL,
+      env: { HOTSET_SERIES: "all", ...env },
+      row: testCounts,
+    })),
+  },
+  {
+    name: "series",
+    page: "docs/reliability.md",
+    columns: ["tests, with series of full length", "passed", "failed", "skipped", "time"],
+    parts: ["tests/fuzz", "tests/dataset"].map((folder) => ({
+      name: `\`${folder}\``,
+      args: ["test", "-A", folder],
+      env: { HOTSET_SERIES: "evidence" },
+      row: testCounts,
+    })),
+  },
+  {
+    name: "faults",
+    page: "docs/reliability.md",
+    columns: ["injected", "count", "faults", "time"],
+    parts: [
+      faults("processes killed, seed 31", "kills", ["--kills", "200", "--seed", "31"]),
+      faults("files corrupted, seed 32", "corruptions", ["--corruptions", "500", "--seed", "32"]),
+      faults("ranks killed, seed 33", "rankKills", ["--rank-kills", "20", "--seed", "33"]),
+    ],
+  },
+];
