@@ -11,8 +11,23 @@
  * - Outputs are overwritten, never accumulated into, unless the comment says so; outputs do not overlap inputs.
  * - A table row has one writer an update and sums are taken in a fixed order: the same inputs give the same bits.
  * - Indices were checked against the table before the step; operations need not check them again.
+ * - NaN, infinities and the smallest numbers (denormal ones) come out as the reference has them, so that a model that has
+ *   diverged cannot look whole. ReLU of NaN is NaN, and a gradient passes where the output is NaN.
  *
- * `reference/` defines what each operation means. Every other backend is tested against it.
+ * `reference/` defines what each operation means. Every other backend is tested against it
+ * (`tests/backend/special_values.ts` for the numbers above). What may differ:
+ *
+ * | where                            | reference                | others                                              |
+ * | -------------------------------- | ------------------------ | --------------------------------------------------- |
+ * | everywhere                       | the sign of a zero       | either sign; NaN may have any bits                  |
+ * | sums and products                | f64 on the way           | f32: may pass its largest number and be infinite    |
+ * | sigmoid of -infinity             | 0                        | 0, or less than 1e-36                               |
+ * | gradient of the dot interaction  | finite                   | NaN, of a vector that is NaN or infinite itself     |
+ * | gradient of ReLU by cuDNN        | kept where y is NaN      | kept, 0 or NaN where y is NaN; NaN or infinite      |
+ * |                                  | and 0 where y is 0       | gradients may become NaN where y is 0               |
+ * | tf32 and bf16 products           | f32                      | the smallest numbers may be 0 on the way            |
+ *
+ * None of these loses a NaN or an infinity on the way to the loss.
  */
 
 /** Memory of a backend: `words` words of 4 bytes. Only the backend that made it can look inside. */

@@ -15,61 +15,26 @@ import {
   stateWordsPerRow,
 } from "../../src/backend/backend.ts";
 import { ReferenceBackend } from "../../src/backend/reference/reference.ts";
-import { Batch } from "../../src/layout/batch.ts";
-import { SegmentSorter } from "../../src/layout/segment_sorter.ts";
+import type { Batch } from "../../src/layout/batch.ts";
 import { Random } from "../../src/random.ts";
 import { assertClose } from "../support/close.ts";
+import {
+  apply,
+  header,
+  normals,
+  type Operand,
+  operand,
+  output,
+  rows,
+  section,
+  sparseBatch,
+  squares,
+} from "./operands.ts";
+import { specialValues } from "./special_values.ts";
 
-type Words = Float32Array | Uint32Array;
-
-/** An operand of an operation under test. */
-interface Operand {
-  readonly values: Words;
-  /** Words before it in its buffer, which must stay as they are. Parameters lie at multiples of 4, batches anywhere. */
-  readonly offset: number;
-  /** Embedding rows or their state. */
-  readonly table: boolean;
-}
-
-const GUARD = 0x7fc0beef; // a NaN, so that what leaks in or is not overwritten shows
-const GUARD_WORDS = 20;
-const LEARNING_RATE = 0.05;
 const ACTIVATIONS: Activation[] = ["identity", "relu", "sigmoid"];
 const OPTIMIZERS: Optimizer[] = ["sgd", "adagrad", "rwsadagrad"];
 const KINDS: InteractionKind[] = ["dot", "cat"];
-
-function operand(values: Words): Operand {
-  return { values, offset: GUARD_WORDS, table: false };
-}
-
-/** A section of a batch: may begin at any word. */
-function section(values: Words): Operand {
-  return { values, offset: GUARD_WORDS + 1, table: false };
-}
-
-function rows(values: Words): Operand {
-  return { values, offset: GUARD_WORDS, table: true };
-}
-
-/** Words that the operation must overwrite. */
-function output(words: number): Operand {
-  return operand(new Float32Array(new Uint32Array(words).fill(GUARD).buffer));
-}
-
-function normals(words: number, random: Random): Float32Array {
-  return Float32Array.from({ length: words }, () => random.normal());
-}
-
-function squares(words: number, random: Random): Float32Array {
-  return normals(words, random).map((x) => x * x);
-}
-
-function header(samples: number, lookups = 0, distinct = 0): Operand {
-  const words = new Uint32Array(HEADER_WORDS);
-  words.set([samples, lookups, distinct]);
-  new Float32Array(words.buffer)[Header.learningRate] = LEARNING_RATE;
-  return operand(words);
-}
 
 /** A backend beside the reference. */
 class Pair {
@@ -96,55 +61,6 @@ class Pair {
       else assertClose(actual[name], expected[name], this.#tolerance, message);
     }
   }
-}
-
-function apply<Name extends string>(
-  backend: Backend,
-  operands: Record<Name, Operand>,
-  run: (backend: Backend, buffers: Record<Name, Buffer>) => void,
-  what: string,
-): Record<Name, Words> {
-  const names = Object.keys(operands) as Name[];
-  const whole = {} as Record<Name, Buffer>;
-  const buffers = {} as Record<Name, Buffer>;
-  for (const name of names) {
-    const { values, offset, table } = operands[name];
-    const words = new Uint32Array(offset + values.length + GUARD_WORDS).fill(GUARD);
-    words.set(new Uint32Array(values.buffer, values.byteOffset, values.length), offset);
-    whole[name] = table ? backend.allocateTable(words.length, name) : backend.allocate(words.length, name);
-    backend.upload(words, whole[name]);
-    buffers[name] = backend.view(whole[name], offset, values.length);
-  }
-  run(backend, buffers);
-  const results = {} as Record<Name, Words>;
-  for (const name of names) {
-    const { values, offset } = operands[name];
-    const words = new Uint32Array(whole[name].words);
-    backend.download(whole[name], words);
-    const end = offset + values.length;
-    const guards = [...words.subarray(0, offset), ...words.subarray(end)];
-    assert.ok(guards.every((word) => word === GUARD), `words beside ${name} of ${what} are untouched`);
-    const result = words.slice(offset, end);
-    results[name] = values instanceof Uint32Array ? result : new Float32Array(result.buffer);
-  }
-  backend.synchronize();
-  return results;
-}
-
-/** A batch with bags whose rows are drawn by `row`; only its sparse sections are filled. */
-function sparseBatch(bagLengths: number[], tables: number, row: (lookup: number) => number): Batch {
-  const lookups = bagLengths.reduce((sum, length) => sum + length, 0);
-  const samples = bagLengths.length / tables;
-  const shape = { batchSize: samples, denseFeatures: 0, tables, bags: true, lookupCapacity: lookups };
-  const batch = new Batch(shape);
-  const { words, sections } = batch;
-  words[Header.samples] = samples;
-  words[Header.lookups] = lookups;
-  batch.learningRate = LEARNING_RATE;
-  bagLengths.forEach((length, bag) => words[sections.offsets + bag + 1] = words[sections.offsets + bag] + length);
-  for (let k = 0; k < lookups; k++) words[sections.indices + k] = row(k);
-  new SegmentSorter(shape).write(batch);
-  return batch;
 }
 
 /** Batches that are hard to update: by name, the lengths of their bags and the rows of their lookups. */
@@ -193,6 +109,10 @@ export function conformance(
         body(new Pair(backend, tolerance), backend);
       },
     });
+
+  test("NaN, infinities, -0 and the smallest numbers, in every operand of every operation", (_, backend) => {
+    specialValues(backend);
+  });
 
   test("memory is zero at first; uploads, downloads and views", (_, backend) => {
     for (const buffer of [backend.allocate(37, "test"), backend.allocateTable(37, "test")]) {

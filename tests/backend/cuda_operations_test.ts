@@ -14,6 +14,7 @@ import { openCuda } from "../../src/backend/cuda/open.ts";
 import { ReferenceBackend } from "../../src/backend/reference/reference.ts";
 import { SEGMENTS_END } from "../../src/layout/batch.ts";
 import { Random } from "../../src/random.ts";
+import { specialValues } from "./special_values.ts";
 
 const cuda = openCuda({ device: "emulated" });
 const cudnn = openCuda({ device: "emulated", activations: "cudnn" });
@@ -68,6 +69,11 @@ function header(fields: { samples?: number; lookups?: number; distinct?: number;
   words[Header.distinct] = fields.distinct ?? 0;
   new Float32Array(words.buffer)[Header.learningRate] = fields.rate ?? 0;
   return words;
+}
+
+for (const [library, backend] of [["own", cuda], ["cudnn", cudnn]] as const) {
+  Deno.test(`NaN, infinities, -0 and the smallest numbers, in every operand of every operation: ${library} activations`, () =>
+    specialValues(backend, library));
 }
 
 const LAYERS = [[1, 1, 1], [3, 5, 2], [33, 13, 16], [130, 16, 1], [7, 64, 20]];

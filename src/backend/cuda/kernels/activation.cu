@@ -2,7 +2,7 @@
 #include "prelude.h"
 
 DEVICE float activate(float x, u32 activation) {
-  if (activation == RELU) return x > 0 ? x : 0.0f;
+  if (activation == RELU) return x < 0 ? 0.0f : x;  // NaN stays NaN: max and x > 0 would make it 0
   if (activation == SIGMOID) return sigmoid(x);
   return x;
 }
@@ -41,7 +41,7 @@ KERNEL THREADS(512) void activation_backward(float* __restrict__ dY, const float
       float gradient = dY[i];
       if (activation != IDENTITY) {
         float value = y[i];
-        if (activation == RELU) gradient = value > 0 ? gradient : 0.0f;
+        if (activation == RELU) gradient = value <= 0 ? 0.0f : gradient;  // also NaN's
         if (activation == SIGMOID) gradient *= value * (1.0f - value);
         dY[i] = gradient;
       }

@@ -1,0 +1,282 @@
+/**
+ * Numbers that a computation can lose without a word: NaN and infinities, -0, and the smallest ones. Each is put into each
+ * operand of each operation, where vectors and what is left beside them read it. What may differ from the reference is
+ * what `src/backend/backend.ts` says, and no more.
+ */
+import assert from "node:assert/strict";
+import {
+  type Activation,
+  type Backend,
+  type Buffer,
+  HEADER_WORDS,
+  type InteractionKind,
+  interactionWidth,
+  type Optimizer,
+  stateWordsPerRow,
+} from "../../src/backend/backend.ts";
+import { ReferenceBackend } from "../../src/backend/reference/reference.ts";
+import { apply, header, type Operand, operand, output, rows, section, sparseBatch } from "./operands.ts";
+
+const LARGE = 2 ** 127;
+const SPECIAL = [NaN, Infinity, -Infinity, -0, LARGE];
+/** Makes every number of an operand one of the smallest, which have fewer bits than others. */
+const TINY = 2 ** -138;
+/** A width whose end is not read as a vector, and one of whole vectors. */
+const WIDTHS = [5, 8];
+const SAMPLES = 3;
+const RELATIVE = 1e-5;
+/** What sigmoids may leave of e^x where the reference has 0. */
+const NOTHING = 2 ** -120;
+
+/** Powers of two of both signs, whose products and sums are exact in any order. */
+function powers(words: number, scale = 1): Float32Array {
+  const cycle = [1, -0.5, 2, 0.5, -1, 0.25, -2];
+  return Float32Array.from({ length: words }, (_, i) => scale * cycle[i % cycle.length]);
+}
+
+/** The same without signs, for outputs of ReLU and optimizer state. */
+function magnitudes(words: number): Float32Array {
+  return powers(words).map(Math.abs);
+}
+
+/** True if `actual` says what `expected` does; the sign of a zero says nothing. */
+function isSame(actual: number, expected: number): boolean {
+  if (!Number.isFinite(expected)) return Object.is(actual, expected);
+  if (expected === 0) return Math.abs(actual) <= NOTHING;
+  return Math.abs(actual - expected) <= RELATIVE * Math.abs(expected);
+}
+
+/** A result beside the reference's, after `value` was put into the operand `injected`. */
+interface Difference {
+  readonly what: string;
+  readonly operand: string;
+  readonly injected: string;
+  readonly value: number;
+  readonly actual: number;
+  readonly expected: number;
+}
+
+/** What may differ from the reference, in the order of the table in `src/backend/backend.ts`; the first two are in `isSame`. */
+const ALLOWED = {
+  /** Sums in f32 may pass its largest number where the reference's, in f64, do not. */
+  overflow: ({ value, actual }: Difference) => value === LARGE && !Number.isFinite(actual),
+  /** A vector that is not finite may be multiplied by the 0 on the diagonal of its gradients' matrix. */
+  diagonal: ({ what, injected, value, actual }: Difference) =>
+    what.startsWith("gradients of dot") && injected !== "dOutput" && !Number.isFinite(value) && Number.isNaN(actual),
+  /** cuDNN's gradient of ReLU where the output is NaN, and of a gradient that is not finite where the output is 0. */
+  cudnn: ({ what, operand, injected, value, actual }: Difference) =>
+    /^gradients of linear .*relu/.test(what) && !Number.isFinite(value) &&
+    (injected === "dY" ? Number.isNaN(actual) : injected === "y" && Number.isNaN(value)) &&
+    (operand !== "dY" || Number.isNaN(actual) || actual === 0),
+};
+
+interface Case<Name extends string = string> {
+  readonly what: string;
+  readonly operands: Record<Name, Operand>;
+  /** Those that special values are put into. */
+  readonly inputs: readonly NoInfer<Name>[];
+  run(backend: Backend, buffers: Record<NoInfer<Name>, Buffer>): void;
+}
+
+/** Checks the type of the names. */
+function define<Name extends string>(made: Case<Name>): Case {
+  return made as unknown as Case;
+}
+
+/** A value that was put into operands. */
+interface Change {
+  readonly what: string;
+  readonly injected: string;
+  readonly value: number;
+  readonly operands: Record<string, Operand>;
+}
+
+function* changesOf({ operands, inputs }: Case): Generator<Change> {
+  const replaced = (change: (name: string, values: Float32Array) => Float32Array) =>
+    Object.fromEntries(
+      Object.entries(operands).map(([name, operand]) => [
+        name,
+        inputs.includes(name) ? { ...operand, values: change(name, operand.values as Float32Array) } : operand,
+      ]),
+    );
+  const tiny = (values: Float32Array) => values.map((v) => v * TINY);
+  for (const injected of inputs) {
+    const { length } = operands[injected].values;
+    const position = length % WIDTHS[1] === 0 ? length / 2 : length - 1;
+    for (const value of SPECIAL) {
+      yield {
+        what: `${injected}[${position}] = ${Object.is(value, -0) ? "-0" : value}`,
+        ...{ injected, value },
+        operands: replaced((name, values) => name === injected ? values.with(position, value) : values),
+      };
+    }
+    yield {
+      what: `tiny ${injected}`,
+      ...{ injected, value: TINY },
+      operands: replaced((name, values) => name === injected ? tiny(values) : values),
+    };
+  }
+  yield { what: "all tiny", injected: "all", value: TINY, operands: replaced((_, values) => tiny(values)) };
+}
+
+/**
+ * Fails unless the backend treats all special values as the reference does, but for what the contract allows. With
+ * activations by cuDNN only layers are checked: all else is done as without.
+ */
+export function specialValues(backend: Backend, activations: "own" | "cudnn" = "own"): void {
+  const reference = new ReferenceBackend();
+  const allowed = [ALLOWED.overflow, ALLOWED.diagonal, ...(activations === "cudnn" ? [ALLOWED.cudnn] : [])];
+  for (const each of cases()) {
+    if (activations === "cudnn" && !each.what.includes("linear")) continue;
+    for (const { what, injected, value, operands } of changesOf(each)) {
+      const message = `${each.what}, ${what}`;
+      const [expected, actual] = [reference, backend].map((one) => apply(one, operands, each.run, message));
+      for (const operand of Object.keys(operands)) {
+        expected[operand].forEach((expected, i) => {
+          const difference = { what: each.what, operand, injected, value, expected, actual: actual[operand][i] };
+          if (isSame(difference.actual, expected) || allowed.some((allows) => allows(difference))) return;
+          assert.fail(`${operand} of ${message}: element ${i} is ${difference.actual}, the reference has ${expected}`);
+        });
+      }
+    }
+  }
+}
+
+function* cases(): Generator<Case> {
+  for (const width of WIDTHS) {
+    for (const activation of ["identity", "relu", "sigmoid"] as const) yield* layers(width, activation);
+    for (const kind of ["dot", "cat"] as const) yield* interactions(width, kind);
+    yield* rowsThatMove(width);
+    for (const optimizer of ["sgd", "adagrad", "rwsadagrad"] as const) yield* updates(width, optimizer);
+  }
+  yield losses();
+}
+
+function* layers(width: number, activation: Activation): Generator<Case> {
+  const shape = { inputs: width, outputs: width, activation };
+  const x = section(powers(SAMPLES * width));
+  const weight = operand(powers(width * width, 0.5));
+  yield define({
+    what: `linear ${width}, ${activation}`,
+    operands: { x, weight, bias: operand(new Float32Array(width)), y: output(SAMPLES * width) },
+    inputs: ["x", "weight", "bias"],
+    run: (backend, b) => backend.linear(shape, SAMPLES, b.x, b.weight, b.bias, b.y),
+  });
+  const y = activation === "identity" ? powers(SAMPLES * width) : magnitudes(SAMPLES * width);
+  if (activation === "relu") y[Math.floor(y.length / 2)] = 0; // a unit that is off passes no gradient on
+  yield define({
+    what: `gradients of linear ${width}, ${activation}`,
+    operands: {
+      ...{ x, weight, y: operand(y), dY: operand(powers(SAMPLES * width)) },
+      ...{ dX: output(SAMPLES * width), dWeight: output(width * width), dBias: output(width) },
+    },
+    inputs: ["x", "weight", "y", "dY"],
+    run: (backend, b) => backend.linearBackward(shape, SAMPLES, b.x, b.weight, b.y, b.dY, b.dX, b.dWeight, b.dBias),
+  });
+  if (activation !== "identity") return;
+  yield define({
+    what: `sums of ${width} columns`,
+    operands: { x: operand(powers(SAMPLES * width)), sums: output(width) },
+    inputs: ["x"],
+    run: (backend, b) => backend.columnSums(SAMPLES, width, b.x, b.sums),
+  });
+}
+
+function* interactions(dim: number, kind: InteractionKind): Generator<Case> {
+  const tables = 3;
+  const shape = { kind, tables, dim };
+  const words = SAMPLES * interactionWidth(shape);
+  const inputs = { bottom: operand(powers(SAMPLES * dim)), pooled: operand(powers(SAMPLES * tables * dim)) };
+  yield define({
+    what: `${kind} interaction, dim ${dim}`,
+    operands: { ...inputs, output: output(words) },
+    inputs: ["bottom", "pooled"],
+    run: (backend, b) => backend.interact(shape, SAMPLES, b.bottom, b.pooled, b.output),
+  });
+  yield define({
+    what: `gradients of ${kind} interaction, dim ${dim}`,
+    operands: {
+      ...{ ...inputs, dOutput: operand(powers(words)) },
+      ...{ dBottom: output(SAMPLES * dim), dPooled: output(SAMPLES * tables * dim) },
+    },
+    inputs: ["bottom", "pooled", "dOutput"],
+    run: (backend, b) => backend.interactBackward(shape, SAMPLES, b.bottom, b.pooled, b.dOutput, b.dBottom, b.dPooled),
+  });
+}
+
+function* rowsThatMove(dim: number): Generator<Case> {
+  const table = rows(powers(6 * dim));
+  const lookups = section(Uint32Array.of(0, 5, 3, 0, 2));
+  yield define({
+    what: `pooling of bags, dim ${dim}`,
+    operands: { table, lookups, offsets: section(Uint32Array.of(0, 1, 1, 4, 5)), pooled: output(4 * dim) },
+    inputs: ["table"],
+    run: (backend, b) => backend.pool(4, dim, b.table, b.lookups, b.offsets, b.pooled),
+  });
+  yield define({
+    what: `pooling of single lookups, dim ${dim}`,
+    operands: { table, lookups, pooled: output(5 * dim) },
+    inputs: ["table"],
+    run: (backend, b) => backend.pool(5, dim, b.table, b.lookups, undefined, b.pooled),
+  });
+  const list = operand(Uint32Array.of(5, 0, 3));
+  yield define({
+    what: `packing of rows, dim ${dim}`,
+    operands: { table, list, packed: output(3 * dim) },
+    inputs: ["table"],
+    run: (backend, b) => backend.packRows(3, dim, b.table, b.list, b.packed),
+  });
+  yield define({
+    what: `unpacking of rows, dim ${dim}`,
+    operands: { table, list, packed: operand(powers(3 * dim)) },
+    inputs: ["table", "packed"],
+    run: (backend, b) => backend.unpackRows(3, dim, b.packed, b.list, b.table),
+  });
+}
+
+function* updates(dim: number, optimizer: Optimizer): Generator<Case> {
+  const stateWords = stateWordsPerRow(optimizer, dim);
+  // A row of one lookup, one of several, and one so frequent that a device shares it out.
+  const { words, sections, lookups, distinct } = sparseBatch([1, 2, 3, 40], 1, (k) => [0, 2, 5, 5, 2, 2][k] ?? 3);
+  yield define({
+    what: `${optimizer} of rows, dim ${dim}`,
+    operands: {
+      header: operand(words.slice(0, HEADER_WORDS)),
+      segments: section(words.slice(sections.segments, sections.segments + 2 * (distinct + 1))),
+      segmentBags: section(words.slice(sections.segmentBags, sections.segmentBags + lookups)),
+      dPooled: operand(powers(4 * dim)),
+      table: rows(powers(6 * dim)),
+      state: rows(magnitudes(6 * stateWords)),
+    },
+    inputs: stateWords === 0 ? ["dPooled", "table"] : ["dPooled", "table", "state"],
+    run: (backend, b) =>
+      backend.updateRows(
+        { optimizer, dim, rank: 0, ranks: 1 },
+        ...[b.header, b.segments, b.segmentBags, b.dPooled, b.table] as const,
+        stateWords === 0 ? undefined : b.state,
+      ),
+  });
+  const hasState = optimizer !== "sgd";
+  yield define({
+    what: `${optimizer} of dense parameters`,
+    operands: {
+      ...{ header: header(4), parameters: operand(powers(dim)), gradients: operand(powers(dim)) },
+      state: operand(magnitudes(dim)),
+    },
+    inputs: hasState ? ["parameters", "gradients", "state"] : ["parameters", "gradients"],
+    run: (backend, b) =>
+      backend.updateDense(optimizer, dim, b.header, b.parameters, b.gradients, hasState ? b.state : undefined),
+  });
+}
+
+function losses(): Case {
+  return define({
+    what: "loss",
+    operands: {
+      ...{ header: header(4), logits: operand(powers(4)), labels: section(Float32Array.of(0, 1, 0.25, 1)) },
+      ...{ dLogits: output(4), lossSum: operand(Float32Array.of(2)) },
+    },
+    inputs: ["logits", "labels", "lossSum"],
+    run: (backend, b) => backend.loss(4, b.header, b.logits, b.labels, b.dLogits, b.lossSum),
+  });
+}
