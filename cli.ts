@@ -20,6 +20,7 @@ interface Common {
   json?: boolean;
   quiet?: boolean;
   verbose?: boolean;
+  collective?: string;
 }
 
 const number = (check: (value: number) => boolean, expected: string) => (text: string) => {
@@ -47,19 +48,23 @@ const widths = (text: string) => {
 /** Runs a command's work with its reporter, and prints errors as one line. */
 async function run(
   common: Common,
-  work: (report: hotset.Report, atEnd: DisposableStack) => Promise<void> | void,
+  work: (report: hotset.Report, atEnd: DisposableStack, interrupt: hotset.Interrupt) => Promise<void> | void,
 ): Promise<void> {
   using atEnd = new DisposableStack();
   using terminal = new hotset.Terminal();
+  using interrupt = new hotset.Interrupt();
+  // Processes that mpirun started are ended by it, until they train.
+  if ((common.collective ?? "shared") === "shared") interrupt.watch();
   const report: hotset.Report = (event) => {
+    if (event.event === "stage") interrupt.check();
     if (common.json && event.event !== "stage" && event.event !== "note") console.log(JSON.stringify(event));
     if (!common.quiet) terminal.report(event);
   };
   try {
-    await work(report, atEnd);
+    await work(report, atEnd, interrupt);
   } catch (error) {
     terminal.clear();
-    fail(error, common.verbose ?? false);
+    fail(error, common, interrupt.exitCode);
   }
 }
 
@@ -68,6 +73,7 @@ async function run(
  * one that failed has said why: the launcher ends all as soon as one has ended with an error.
  */
 async function inCluster(
+  common: Common,
   report: hotset.Report,
   atEnd: DisposableStack,
   work: (report: hotset.Report, cluster: hotset.Cluster) => Promise<void>,
@@ -79,7 +85,7 @@ async function inCluster(
     process.exitCode = 1;
     if (error instanceof hotset.PeerFailed) return;
     if (cluster.knows(error)) throw error;
-    console.error(`error: rank ${cluster.rank}: ${error instanceof Error ? error.message : error}`);
+    fail(error, common, 1, `rank ${cluster.rank}: `);
     cluster.abort(1);
   }
 }
@@ -97,25 +103,34 @@ function expectOneProcess(): void {
 async function runAsTeam(
   flags: TeamFlags & Common,
   directories: readonly string[],
-  work: (report: hotset.Report, team: hotset.Team) => Promise<void> | void,
+  work: (report: hotset.Report, team: hotset.Team, interrupt: hotset.Interrupt) => Promise<void> | void,
 ): Promise<void> {
-  await run(flags, async (report, atEnd) => {
+  await run(flags, async (report, atEnd, interrupt) => {
     if (flags.collective === "shared") {
       expectOneProcess();
-      return await work(report, hotset.ALONE);
+      return await work(report, hotset.ALONE, interrupt);
     }
-    await inCluster(report, atEnd, (report, cluster) => cluster.asTeam(directories, (team) => work(report, team)));
+    await inCluster(
+      flags,
+      report,
+      atEnd,
+      (report, cluster) => cluster.asTeam(directories, (team) => work(report, team, interrupt)),
+    );
   });
 }
 
-/** One line; the rest of a long message below it. */
-function fail(error: unknown, verbose: boolean): void {
-  const known = error instanceof hotset.HotsetError || error instanceof Deno.errors.NotCapable;
+/** Tells of an error in one line, the rest of a long message below it, and with --json as an object on stdout too. */
+function fail(error: unknown, { json, verbose }: Partial<Common>, signalled = 1, who = ""): void {
+  const code = hotset.codeOf(error);
   const hint = error instanceof Deno.errors.NotCapable ? "; SECURITY.md lists what each command needs" : "";
-  console.error(`error: ${error instanceof Error ? error.message : error}${hint}`);
+  const message = `${who}${error instanceof Error ? error.message : error}${hint}`;
+  console.error(`${code === "interrupted" ? "" : "error: "}${message}`);
+  if (json) console.log(JSON.stringify({ event: "error", code, message }));
   if (verbose) console.error(error);
-  else if (!known) console.error("This is a defect of Hotset; run again with --verbose for where it happened.");
-  process.exitCode = error instanceof hotset.HotsetError ? error.exitCode : 1;
+  else if (code === "defect") {
+    console.error("This is a defect of Hotset; run again with --verbose for where it happened.");
+  }
+  process.exitCode = code === "usage" ? 2 : code === "interrupted" ? signalled : 1;
 }
 
 const withCommon = (command: Command) =>
@@ -189,7 +204,7 @@ function given<T extends object>(record: T): { [K in keyof T]: Exclude<T[K], und
   return Object.fromEntries(Object.entries(record).filter(([, value]) => value !== undefined)) as never;
 }
 
-function rawOptions({ test, memory, ...flags }: RawFlags) {
+function rawOptions({ test, memory, ...flags }: RawFlags, { signal }: hotset.Interrupt) {
   const { format, schema, minFrequency, maxIndRange, validationFraction, testFraction, onBadRow } = flags;
   return given({
     format,
@@ -201,6 +216,7 @@ function rawOptions({ test, memory, ...flags }: RawFlags) {
     testFraction,
     onBadRow,
     memoryBytes: memory,
+    signal,
   });
 }
 
@@ -246,7 +262,7 @@ withTeam(withRaw(withCommon(program.command("prepare"))))
   .option("--infer", "print a schema proposed for the input, to be edited, instead")
   .addHelpText("after", "\nExample: hotset prepare 'day_*.tsv.gz' --min-frequency 2 --out criteo")
   .action((inputs: string[], flags: RawFlags & TeamFlags & Common & { out?: string; infer?: boolean }) =>
-    runAsTeam(flags, [folderOf(flags)], async (report, team) => {
+    runAsTeam(flags, [folderOf(flags)], async (report, team, interrupt) => {
       const { out, infer, json } = flags;
       if (infer) {
         const onProgress = (fraction: number) => report({ event: "stage", stage: "infer", fraction });
@@ -254,7 +270,7 @@ withTeam(withRaw(withCommon(program.command("prepare"))))
         return;
       }
       if (out === undefined) return team.agree(new hotset.UsageError("Cannot prepare: name the dataset with --out"));
-      await hotset.prepareTo({ ...rawOptions(flags), inputs, out, team }, report);
+      await hotset.prepareTo({ ...rawOptions(flags, interrupt), inputs, out, team }, report);
       if (!json && team.rank === 0) console.log(out);
     })
   );
@@ -495,9 +511,9 @@ withRaw(withCommon(program.command("train")))
   .option("--no-save", "write no checkpoints")
   .addHelpText("after", "\nExample: hotset train day_0.gz day_1.gz --test day_2.gz --min-frequency 2 --out run")
   .action((inputs: string[], flags: TrainFlags, command: Command) =>
-    run(flags, (report, atEnd) => {
+    run(flags, (report, atEnd, interrupt) => {
       expectEffect(inputs, flags, command);
-      return train(inputs, flags, report, atEnd);
+      return train(inputs, flags, { report, interrupt }, atEnd);
     })
   );
 
@@ -529,16 +545,22 @@ function expectEffect(inputs: string[], { resume, out, demo }: TrainFlags, comma
   throw new hotset.UsageError(`Cannot use ${raw} with the dataset ${inputs[0]}: it is prepared already`);
 }
 
+/** What training tells, and what it is told. */
+interface Told {
+  readonly report: hotset.Report;
+  readonly interrupt: hotset.Interrupt;
+}
+
 async function train(
   inputs: string[],
   flags: TrainFlags,
-  report: hotset.Report,
+  told: Told,
   atEnd: DisposableStack,
 ): Promise<void> {
   const { collective, ranks, device = "auto" } = flags;
   if (collective === "shared") {
     expectOneProcess();
-    return await trainHere(inputs, flags, report);
+    return await trainHere(inputs, flags, told);
   }
   if (ranks !== undefined) {
     throw new hotset.UsageError(`Cannot use --ranks with --collective ${collective}: mpirun says how many there are`);
@@ -550,16 +572,21 @@ async function train(
     );
   }
   if (collective === "nccl" && device === "auto") flags = { ...flags, device: "cuda" };
-  await inCluster(report, atEnd, (report, cluster) => trainHere(inputs, flags, report, cluster));
+  const { interrupt } = told;
+  await inCluster(
+    flags,
+    told.report,
+    atEnd,
+    (report, cluster) => trainHere(inputs, flags, { report, interrupt }, cluster),
+  );
 }
 
 async function trainHere(
   inputs: string[],
   flags: TrainFlags,
-  report: hotset.Report,
+  { report, interrupt }: Told,
   cluster?: hotset.Cluster,
 ): Promise<void> {
-  using interrupt = new hotset.Interrupt();
   const free = () => flags.out ?? hotset.freeRun(HOME);
   const out = cluster === undefined ? free() : cluster.broadcastText(cluster.first ? free() : "");
   const signal = () => interrupt.listen(cluster !== undefined);
@@ -585,7 +612,7 @@ async function trainHere(
         console.log(`\nThe model that drew the labels reaches AUC ${bestAuc.toFixed(4)} on this test split.`);
       }
     } else {
-      results([await hotset.trainOn(inputs, rawOptions(flags), resolve(trainLayer(flags)), options)]);
+      results([await hotset.trainOn(inputs, rawOptions(flags, interrupt), resolve(trainLayer(flags)), options)]);
     }
     if (first && flags.report !== undefined && !flags.demo) hotset.writeRunReport(out, flags.report);
   } catch (error) {
@@ -594,7 +621,7 @@ async function trainHere(
       throw error;
     }
     const advice = error.run === undefined ? "" : `. Continue with: ${again} ${error.run}`;
-    if (first) console.error(`${error.message}${advice}`);
+    if (first) fail(new hotset.Interrupted(`${error.message}${advice}`), flags);
     process.exitCode = interrupt.exitCode;
   }
 }
@@ -650,9 +677,9 @@ withCommon(program.command("predict"))
   .option("--out <file>", "file to write (default: stdout)")
   .addHelpText("after", "\nExample: hotset predict hotset/run-1 new.tsv --out scores.csv")
   .action((directory: string, inputs: string[], flags: Common & { out?: string }) =>
-    run(flags, async (report) => {
+    run(flags, async (report, _, { signal }) => {
       hotset.writeScores(
-        await hotset.predictRun(directory, inputs, {}, report),
+        await hotset.predictRun(directory, inputs, { signal }, report),
         flags.out,
         flags.json ? "json" : "csv",
       );
@@ -742,15 +769,22 @@ process.stdout.on("error", (error: NodeJS.ErrnoException) => {
 
 /** Runs one command line; the exit code goes to process.exitCode. */
 async function main(given: string[]): Promise<void> {
+  let words = given;
   try {
-    const { arguments: words, ignored } = hotset.translateArguments(hotset.expandConfig(given));
+    const { arguments: translated, ignored } = hotset.translateArguments(hotset.expandConfig(given));
+    words = translated;
     if (ignored.length > 0 && !words.includes("--quiet")) {
       console.error(`Without effect here: ${ignored.join(", ")}`);
     }
     await program.parseAsync(words, { from: "user" });
   } catch (error) {
-    if (!(error instanceof CommanderError)) fail(error, false);
-    else if (error.exitCode !== 0) process.exitCode = 2;
+    const json = words.includes("--json");
+    if (!(error instanceof CommanderError)) return fail(error, { json });
+    if (error.exitCode === 0) return;
+    process.exitCode = 2;
+    if (!json) return; // the library has told of it on stderr
+    const message = error.message.replace(/^error: /, "").replaceAll("\n", " ");
+    console.log(JSON.stringify({ event: "error", code: "usage", message }));
   }
 }
 

@@ -24,7 +24,15 @@
  *
  * @module
  */
-export { HotsetError, UsageError } from "./src/errors.ts";
+export {
+  codeOf,
+  ERROR_CODES,
+  type ErrorCode,
+  HotsetError,
+  type HotsetErrorOptions,
+  Interrupted,
+  UsageError,
+} from "./src/errors.ts";
 export { type ArtifactCheck } from "./src/artifact.ts";
 export {
   Dataset,
@@ -103,7 +111,6 @@ export { mpirunProcesses } from "./src/collective/mpi_finding.ts";
 export { isArtifact } from "./src/artifact.ts";
 export { ALONE, PeerFailed, type Team } from "./src/team.ts";
 export { Interrupt } from "./src/train/interrupt.ts";
-export { Interrupted } from "./src/train/trainer.ts";
 export { expandConfig, translateArguments, type Translation } from "./src/train/arguments.ts";
 export { EXPORT_FORMATS, type ExportFormat, exportRun } from "./src/exchange/export_run.ts";
 export { type ImportOptions, importRun, ROW_NUMBERS } from "./src/exchange/import_run.ts";

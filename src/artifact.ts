@@ -7,7 +7,7 @@ import { basename, dirname, join } from "node:path";
 import { createHash } from "node:crypto";
 import { crc32 } from "node:zlib";
 import { z } from "zod";
-import { HotsetError, messageOf } from "./errors.ts";
+import { type ErrorCode, HotsetError, messageOf } from "./errors.ts";
 
 /** Name of the file that tells what an artifact is. */
 export const MANIFEST = "manifest.json";
@@ -83,8 +83,8 @@ export function parseManifest<T>(
   text: string,
   schema: z.ZodType<T>,
 ): Manifest<T> {
-  const fail = (reason: string): never => {
-    throw new HotsetError(`Cannot open ${kind} ${directory}: ${reason}`);
+  const fail = (reason: string, code: ErrorCode = "damaged"): never => {
+    throw new HotsetError(`Cannot open ${kind} ${directory}: ${reason}`, { code });
   };
   const remake = wayOut(kind);
   let json: unknown;
@@ -97,9 +97,9 @@ export function parseManifest<T>(
   const parsed = envelope.safeParse(json);
   if (!parsed.success) return fail(`${MANIFEST} has ${firstIssue(parsed.error)}; ${remake}`);
   const { hotset, version, files, body } = parsed.data;
-  if (hotset !== kind) fail(`it is a ${hotset}, not a ${kind}`);
+  if (hotset !== kind) fail(`it is a ${hotset}, not a ${kind}`, "failed");
   if (version !== VERSIONS[kind]) {
-    fail(`its format is version ${version} and this Hotset reads version ${VERSIONS[kind]}; ${remake}`);
+    fail(`its format is version ${version} and this Hotset reads version ${VERSIONS[kind]}; ${remake}`, "failed");
   }
   const outside = Object.keys(files).find((name) => basename(name) !== name || /^\.*$/.test(name));
   if (outside !== undefined) fail(`${MANIFEST} names the file ${JSON.stringify(outside)} outside the directory`);
@@ -143,8 +143,8 @@ export class Artifact<T> {
     schema: z.ZodType<T>,
     check: ArtifactCheck = "checksums",
   ): Artifact<T> {
-    const fail = (reason: string): never => {
-      throw new HotsetError(`Cannot open ${kind} ${directory}: ${reason}`);
+    const fail = (reason: string, code: ErrorCode = "damaged"): never => {
+      throw new HotsetError(`Cannot open ${kind} ${directory}: ${reason}`, { code });
     };
     const remake = wayOut(kind);
     let text = "";
@@ -154,9 +154,9 @@ export class Artifact<T> {
       text = Deno.readTextFileSync(join(directory, MANIFEST));
     } catch (error) {
       if (error instanceof HotsetError) throw error;
-      if (error instanceof Deno.errors.NotADirectory) fail("it is a file, not a directory");
-      if (!(error instanceof Deno.errors.NotFound)) fail(messageOf(error));
-      fail(isDirectory(directory) ? `there is no ${MANIFEST} in it` : "no such directory");
+      if (error instanceof Deno.errors.NotADirectory) fail("it is a file, not a directory", "failed");
+      if (!(error instanceof Deno.errors.NotFound)) fail(messageOf(error), "failed");
+      fail(isDirectory(directory) ? `there is no ${MANIFEST} in it` : "no such directory", "not-found");
     }
     const manifest = parseManifest(kind, directory, text, schema);
     for (const [name, entry] of Object.entries(manifest.files)) {
@@ -205,6 +205,7 @@ export class Artifact<T> {
     if (this.bytes(name) !== bytes) {
       throw new HotsetError(
         `Cannot open ${this.directory}: ${name} has ${this.bytes(name)} bytes where its manifest implies ${bytes}`,
+        { code: "damaged" },
       );
     }
   }
@@ -252,7 +253,9 @@ export class FileReader implements Disposable {
     for (let done = 0; done < target.length;) {
       const count = this.#file.readSync(done === 0 ? target : target.subarray(done));
       if (count === null) {
-        throw new HotsetError(`Cannot read ${this.#path}: it ends before byte ${position + target.length}`);
+        throw new HotsetError(`Cannot read ${this.#path}: it ends before byte ${position + target.length}`, {
+          code: "damaged",
+        });
       }
       done += count;
     }
@@ -262,6 +265,7 @@ export class FileReader implements Disposable {
     if (this.#end === this.#expected.bytes && this.#crc32 !== this.#expected.crc32) {
       throw new HotsetError(
         `Cannot read ${dirname(this.#path)}: ${basename(this.#path)} ${DAMAGED}; ${this.#expected.wayOut}`,
+        { code: "damaged" },
       );
     }
   }

@@ -181,13 +181,15 @@ export class ArtifactWriter implements Disposable {
 /** Throws unless nothing is there that is not to be replaced: a whole or damaged artifact of this kind may be. */
 function expectRoom(target: string, kind: ArtifactKind): void {
   if (!existsSync(target)) return;
-  if (!isDirectory(target)) throw new HotsetError("a file is there");
+  if (!isDirectory(target)) throw new HotsetError("a file is there", { code: "occupied" });
   if (!isArtifact(target)) {
     if ([...Deno.readDirSync(target)].length === 0) return;
-    throw new HotsetError("a directory that holds something else is there");
+    throw new HotsetError("a directory that holds something else is there", { code: "occupied" });
   }
   const other = kindOf(target);
-  if (other !== undefined && other !== kind) throw new HotsetError(`a ${other} is there; name another directory`);
+  if (other !== undefined && other !== kind) {
+    throw new HotsetError(`a ${other} is there; name another directory`, { code: "occupied" });
+  }
 }
 
 /** What the manifest of an artifact calls it; undefined if it cannot be read. */

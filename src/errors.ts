@@ -1,22 +1,90 @@
 /** The errors that users see. Everything else that is thrown is a defect of Hotset. */
 
+/** What kinds of failure there are, for programs: the `code` of every error, and what a program can do about it. */
+export const ERROR_CODES = {
+  usage: "The command line or the options contradict themselves: change them",
+  "not-found": "A file, dataset or run that was named is not there",
+  denied: "The system, or Deno, does not permit it",
+  "no-space": "The disk is full, or too small for what would be written: make room",
+  occupied: "Something else is where the output would go: name another place",
+  busy: "Another process works on the same output: wait for it",
+  damaged: "A file is not as Hotset wrote it: make it again, or use another one",
+  diverged: "The numbers of a training went wrong: train with other options",
+  interrupted: "A signal ended the command: give it again, or resume the run",
+  failed: "Anything else that a user can act on; the message says what",
+  defect: "A defect of Hotset",
+} as const;
+/** A kind of failure. */
+export type ErrorCode = keyof typeof ERROR_CODES;
+
+/** What the system's errors mean. */
+const SYSTEM_CODES: Readonly<Record<string, ErrorCode>> = {
+  ENOENT: "not-found",
+  EACCES: "denied",
+  EPERM: "denied",
+  EROFS: "denied",
+  ENOSPC: "no-space",
+  EDQUOT: "no-space",
+  EFBIG: "no-space",
+};
+
+/** How an error is made: what caused it, and its kind where the cause does not say it. */
+export interface HotsetErrorOptions extends ErrorOptions {
+  /** Default the cause's kind, or "failed". */
+  readonly code?: ErrorCode | undefined;
+}
+
 /**
- * A failure that a user can act on. The command line prints its message as one line and exits with code 1.
+ * A failure that a user can act on. The command line prints its message as one line.
  * Messages read "Cannot X: reason" and name the file, line or call and the way out.
  */
 export class HotsetError extends Error {
   /** Name of the class. */
   override name = "HotsetError";
-  /** What the process exits with when this error ends it. */
-  readonly exitCode: number = 1;
+  /** The kind of failure. */
+  readonly code: ErrorCode;
+
+  /** Made where something fails. */
+  constructor(message: string, { code, ...options }: HotsetErrorOptions = {}) {
+    super(message, options);
+    this.code = code ?? codeOfCause(options.cause);
+  }
 }
 
-/** Flags or arguments that make no sense together. Exits with code 2. */
+/** Flags or arguments that make no sense together. */
 export class UsageError extends HotsetError {
   /** Name of the class. */
   override name = "UsageError";
-  /** What the process exits with when this error ends it. */
-  override readonly exitCode = 2;
+
+  /** Made where options are checked. */
+  constructor(message: string) {
+    super(message, { code: "usage" });
+  }
+}
+
+/** A signal ended the work. Training has saved its last checkpoint, if it saves any. */
+export class Interrupted extends HotsetError {
+  /** Name of the class. */
+  override name = "Interrupted";
+  /** Directory of the run that can go on; undefined if there is none. */
+  readonly run: string | undefined;
+
+  /** Made by what notices the signal. */
+  constructor(message: string, run?: string) {
+    super(message, { code: "interrupted" });
+    this.run = run;
+  }
+}
+
+function codeOfCause(cause: unknown): ErrorCode {
+  const code = codeOf(cause);
+  return code === "defect" ? SYSTEM_CODES[(cause as { code?: string } | undefined)?.code ?? ""] ?? "failed" : code;
+}
+
+/** The kind of failure of anything that was thrown. */
+export function codeOf(error: unknown): ErrorCode {
+  if (error instanceof HotsetError) return error.code;
+  return error instanceof Deno.errors.NotCapable ? "denied" : "defect";
 }
 
 /** The text of anything that was thrown. Of a system's error it is the reason alone: the context names call and path. */

@@ -33,7 +33,7 @@ export class OutputLock implements Disposable {
           this.#file = file;
           return;
         }
-        if (!isLocked && performance.now() > end) throw new HotsetError(busy);
+        if (!isLocked && performance.now() > end) throw new HotsetError(busy, { code: "busy" });
         file.close();
       } catch (error) {
         file?.close();

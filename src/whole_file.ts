@@ -19,8 +19,8 @@ export class WholeFile implements Disposable {
     this.#temporary = join(dirname(path), `.${basename(path)}.partial-${Deno.pid}`);
     try {
       const { isFile, isSymlink, isDirectory } = Deno.lstatSync(path);
-      if (isDirectory) throw new HotsetError(`Cannot write ${path}: a directory is there`);
-      if (!isFile && !isSymlink) throw new HotsetError(`Cannot write ${path}: it is no file`);
+      if (isDirectory) throw new HotsetError(`Cannot write ${path}: a directory is there`, { code: "occupied" });
+      if (!isFile && !isSymlink) throw new HotsetError(`Cannot write ${path}: it is no file`, { code: "occupied" });
     } catch (error) {
       if (!(error instanceof Deno.errors.NotFound)) throw this.#failure(error);
     }

@@ -52,6 +52,7 @@ const FOUNDATION = [
   "src/similar.ts",
   "src/team.ts",
   "src/team_writer.ts",
+  "src/temporary.ts",
   "src/whole_file.ts",
   "src/report/format.ts",
 ];

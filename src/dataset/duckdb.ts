@@ -7,6 +7,8 @@ export interface EngineLimits {
   /** Bytes that DuckDB may hold in memory. */
   readonly memoryBytes: number;
   readonly threads: number;
+  /** When it is aborted, the statement that runs fails. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 const PROGRESS_MS = 200;
@@ -22,11 +24,16 @@ export class Engine implements Disposable {
   readonly #instance: DuckDBInstance;
   readonly #connection: DuckDBConnection;
 
-  readonly #threads: number;
+  readonly #limits: EngineLimits;
 
-  private constructor(directory: string, threads: number, instance: DuckDBInstance, connection: DuckDBConnection) {
+  private constructor(
+    directory: string,
+    limits: EngineLimits,
+    instance: DuckDBInstance,
+    connection: DuckDBConnection,
+  ) {
     this.directory = directory;
-    this.#threads = threads;
+    this.#limits = limits;
     this.#instance = instance;
     this.#connection = connection;
   }
@@ -43,7 +50,9 @@ export class Engine implements Disposable {
       autoinstall_known_extensions: "false",
       autoload_known_extensions: "false",
     });
-    const engine = new Engine(directory, limits.threads, instance, await instance.connect());
+    const connection = await instance.connect();
+    limits.signal?.addEventListener("abort", () => connection.interrupt(), { once: true });
+    const engine = new Engine(directory, limits, instance, connection);
     // A log means the same wherever it is read.
     await engine.run("SET TimeZone = 'UTC'");
     return engine;
@@ -51,16 +60,25 @@ export class Engine implements Disposable {
 
   /** Runs a statement. `onProgress` is called now and then with the share done, 0 to 1. */
   async run(sql: string, onProgress?: (fraction: number) => void): Promise<void> {
+    this.#limits.signal?.throwIfAborted();
     let timer: ReturnType<typeof setInterval> | undefined;
+    let failure: { error: unknown } | undefined;
     if (onProgress !== undefined) {
       await this.run("SET enable_progress_bar = true; SET enable_progress_bar_print = false");
       timer = setInterval(() => {
         const { percentage } = this.#connection.progress;
-        if (percentage >= 0) onProgress(percentage / 100);
+        try {
+          if (percentage >= 0) onProgress(percentage / 100);
+        } catch (error) {
+          failure = { error };
+          this.#connection.interrupt();
+        }
       }, PROGRESS_MS);
     }
     try {
       await this.#connection.run(sql);
+    } catch (error) {
+      throw failure === undefined ? error : failure.error;
     } finally {
       clearInterval(timer);
     }
@@ -68,11 +86,12 @@ export class Engine implements Disposable {
 
   /** Runs a statement on one thread, so that the bytes of a file it writes do not depend on who is faster. */
   async runAlone(sql: string): Promise<void> {
-    await this.run(`SET threads = 1; ${sql}; SET threads = ${this.#threads}`);
+    await this.run(`SET threads = 1; ${sql}; SET threads = ${this.#limits.threads}`);
   }
 
   /** All rows of a small result, as arrays. Integers beyond 32 bits are bigint. */
   async rows(sql: string): Promise<unknown[][]> {
+    this.#limits.signal?.throwIfAborted();
     return (await this.#connection.runAndReadAll(sql)).getRows();
   }
 
@@ -83,6 +102,7 @@ export class Engine implements Disposable {
 
   /** The result in chunks of up to 2,048 rows, in order; later chunks are computed meanwhile. */
   async *stream(sql: string): AsyncGenerator<DuckDBDataChunk> {
+    this.#limits.signal?.throwIfAborted();
     const result = await this.#connection.stream(sql);
     for (;;) {
       const chunk = await result.fetchChunk();

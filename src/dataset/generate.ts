@@ -31,7 +31,7 @@ export type BestAuc = Partial<Record<Split, number>>;
 export function writeCriteoLog(path: string, options: GenerateOptions): BestAuc {
   if (options.shape === "avazu") throw new UsageError("Cannot write a raw log in the shape of avazu, only a dataset");
   if (/\.(gz|zst)$/.test(path)) throw new UsageError(`Cannot write ${path}: raw logs are written as plain text`);
-  if (existsSync(path)) throw new HotsetError(`Cannot write ${path}: it is there already`);
+  if (existsSync(path)) throw new HotsetError(`Cannot write ${path}: it is there already`, { code: "occupied" });
   using file = new WholeFile(path);
   const lines = new LineBuffer();
   const bestAuc = generate(new ClickModel(options), options, (block, from, to) => {

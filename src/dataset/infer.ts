@@ -1,6 +1,7 @@
 /** Proposals of a schema for a log that nobody has described yet. */
 import { availableParallelism } from "node:os";
 import { HotsetError, messageOf } from "../errors.ts";
+import { TemporaryDirectory } from "../temporary.ts";
 import { Engine, identifier, quoted } from "./duckdb.ts";
 import { findInputs } from "./inputs.ts";
 import { readFailure } from "./query_faults.ts";
@@ -51,9 +52,9 @@ export async function inferSchema(
   onProgress: (fraction: number) => void = () => {},
 ): Promise<LogSchema> {
   const [file] = findInputs([path]);
-  const directory = Deno.makeTempDirSync({ prefix: "hotset-infer-" });
+  using directory = new TemporaryDirectory("hotset-infer-");
   try {
-    using engine = await Engine.create(directory, { memoryBytes: MEMORY_BYTES, threads: availableParallelism() });
+    using engine = await Engine.create(directory.path, { memoryBytes: MEMORY_BYTES, threads: availableParallelism() });
     const parquet = file.path.endsWith(".parquet");
     const { dates, ...text } = parquet ? PARQUET : await sniff(engine, file.path);
     const found = await describe(engine, file.path, text, parquet, dates, onProgress);
@@ -64,8 +65,6 @@ export async function inferSchema(
     throw new HotsetError(`Cannot infer a schema of ${path}: no column looks like ${missing}; write one by hand`);
   } catch (error) {
     throw readFailure(path, error);
-  } finally {
-    Deno.removeSync(directory, { recursive: true });
   }
 }
 

@@ -1,7 +1,7 @@
 /** The files that a raw log consists of. */
 import { globSync, type Stats, statSync } from "node:fs";
 import { resolve } from "node:path";
-import { HotsetError, messageOf } from "../errors.ts";
+import { type ErrorCode, HotsetError, messageOf } from "../errors.ts";
 
 /** A file of a raw log. */
 export interface InputFile {
@@ -18,14 +18,14 @@ export function findInputs(patterns: readonly string[]): InputFile[] {
   return patterns.flatMap((pattern) => {
     const stats = statSync(pattern, { throwIfNoEntry: false });
     const names = stats === undefined && /[*?[{]/.test(pattern) ? globSync(pattern).sort() : [pattern];
-    if (names.length === 0) throw new HotsetError(`Cannot read ${pattern}: no file matches`);
+    if (names.length === 0) throw new HotsetError(`Cannot read ${pattern}: no file matches`, { code: "not-found" });
     return names.map(inputFile);
   });
 }
 
 function inputFile(path: string): InputFile {
-  const fail = (reason: string): never => {
-    throw new HotsetError(`Cannot read ${path}: ${reason}`);
+  const fail = (reason: string, code?: ErrorCode): never => {
+    throw new HotsetError(`Cannot read ${path}: ${reason}`, { code });
   };
   let stats: Stats;
   const start = new Uint8Array(2);
@@ -36,9 +36,10 @@ function inputFile(path: string): InputFile {
       file.readSync(start);
     }
   } catch (error) {
-    if (error instanceof Deno.errors.PermissionDenied) return fail("no permission");
+    if (error instanceof Deno.errors.PermissionDenied) return fail("no permission", "denied");
     const code = error instanceof Error && "code" in error ? error.code : undefined;
-    return fail(code === "ENOENT" ? "no such file" : code === "EACCES" ? "no permission" : messageOf(error));
+    if (code === "ENOENT") return fail("no such file", "not-found");
+    return code === "EACCES" ? fail("no permission", "denied") : fail(messageOf(error));
   }
   if (stats.isDirectory()) fail(`it is a directory; name its files, for example '${path}/*.gz'`);
   if (!stats.isFile()) fail("it is not a file");

@@ -1,7 +1,7 @@
 /** The steps of preparing: logs are staged, their tables numbered one by one, and all brought together. */
 import { availableParallelism } from "node:os";
 import { fingerprint } from "../artifact.ts";
-import { HotsetError } from "../errors.ts";
+import { HotsetError, Interrupted } from "../errors.ts";
 import { OutputLock } from "../output_lock.ts";
 import { ALONE, expectSame, type Team, together, togetherAsync } from "../team.ts";
 import { TeamWriter } from "../team_writer.ts";
@@ -37,6 +37,8 @@ export interface ReadOptions {
   readonly memoryBytes?: number;
   /** Default all cores. */
   readonly threads?: number;
+  /** Aborting it ends the work with the signal's reason; finished steps are kept for the next call. */
+  readonly signal?: AbortSignal | undefined;
   /** Called now and then with what is done of a stage, 0 to 1. */
   readonly onProgress?: (stage: "read" | "count" | "encode", fraction: number) => void;
 }
@@ -62,7 +64,7 @@ export type IdSource = { readonly train: number; readonly minFrequency: number }
 
 /**
  * Runs `work` over a stage that is named by `source`, commits the dataset that it made to `options.out` and opens it.
- * Only a kill leaves a stage to go on from: after a failure it is removed, as the input must change.
+ * A signal or a kill leaves a stage to go on from: after a failure it is removed, as the input must change.
  */
 export async function buildDataset<R>(
   doing: string,
@@ -85,15 +87,18 @@ export async function buildDataset<R>(
   const made = together(team, () => first ? new StageDirectory(out, source) : undefined);
   const stage = together(team, () => made ?? new StageDirectory(out, source));
   let result: R;
+  let interrupted = false;
   try {
     using job = await PrepareJob.create(writer, stage, options);
     const { body, result: worked } = await work(job);
     writer.commit(body, job.adopted);
     result = worked;
   } catch (error) {
-    throw engineFailure(`${doing} ${out}`, error);
+    const cause = options.signal?.aborted ? options.signal.reason : error;
+    interrupted = cause instanceof Interrupted;
+    throw engineFailure(`${doing} ${out}`, cause);
   } finally {
-    if (first) stage.remove();
+    if (first && !interrupted) stage.remove();
   }
   return { dataset: together(team, () => Dataset.open(out, first ? "checksums" : "lengths")), result };
 }
@@ -120,13 +125,13 @@ export class PrepareJob implements Disposable {
     this.#threads = options.threads ?? Math.max(1, Math.floor(availableParallelism() / this.#team.locals));
     this.#memoryBytes = options.memoryBytes ?? DEFAULT_MEMORY_BYTES;
     this.#engine = engine;
-    this.#pool = engine === undefined ? preparePool(this.#threads) : undefined;
+    this.#pool = engine === undefined ? preparePool(this.#threads, options.signal) : undefined;
   }
 
   /** Starts threads or a database. */
   static async create(writer: TeamWriter, stage: StageDirectory, options: JobOptions): Promise<PrepareJob> {
-    const { format, memoryBytes = DEFAULT_MEMORY_BYTES, threads = availableParallelism() } = options;
-    const limits = { memoryBytes: memoryBytes * ENGINE_MEMORY_SHARE, threads };
+    const { format, memoryBytes = DEFAULT_MEMORY_BYTES, threads = availableParallelism(), signal } = options;
+    const limits = { memoryBytes: memoryBytes * ENGINE_MEMORY_SHARE, threads, signal };
     const engine = isChunkFormat(format) ? undefined : await Engine.create(stage.directory, limits);
     return new PrepareJob(writer, stage, options, engine);
   }

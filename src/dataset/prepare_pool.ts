@@ -9,7 +9,10 @@ export type ReadTask = CriteoTask | IntegerTask;
 /** What the threads do. */
 export type PrepareTask = ReadTask | TableTask;
 
-/** Starts so many threads. */
-export function preparePool(threads: number): TaskPool<PrepareTask, ReadResult & { rows: number | undefined }> {
-  return new TaskPool(new URL("./prepare_worker.ts", import.meta.url), threads);
+/** Starts so many threads. When the signal is aborted, tasks fail with its reason. */
+export function preparePool(
+  threads: number,
+  signal: AbortSignal | undefined,
+): TaskPool<PrepareTask, ReadResult & { rows: number | undefined }> {
+  return new TaskPool(new URL("./prepare_worker.ts", import.meta.url), threads, signal);
 }

@@ -1,8 +1,8 @@
 /** Tasks on worker threads. */
-import { HotsetError, messageOf } from "../errors.ts";
+import { codeOf, type ErrorCode, HotsetError, messageOf } from "../errors.ts";
 
 /** What a worker answers. */
-type Reply<R> = { readonly result: R } | { readonly failure: string; readonly known: boolean };
+type Reply<R> = { readonly result: R } | { readonly failure: string; readonly code: ErrorCode };
 
 /** A few threads that run one module, each one task at a time. */
 export class TaskPool<T, R> implements Disposable {
@@ -10,8 +10,11 @@ export class TaskPool<T, R> implements Disposable {
   readonly #idle: Worker[];
   readonly #waiting: ((worker: Worker) => void)[] = [];
 
-  /** `module` calls `serveTasks`. */
-  constructor(module: URL, threads: number) {
+  readonly #signal: AbortSignal | undefined;
+
+  /** `module` calls `serveTasks`. When the signal is aborted, tasks fail with its reason. */
+  constructor(module: URL, threads: number, signal?: AbortSignal) {
+    this.#signal = signal;
     this.#workers = Array.from({ length: threads }, () => new Worker(module, { type: "module" }));
     this.#idle = [...this.#workers];
   }
@@ -21,9 +24,11 @@ export class TaskPool<T, R> implements Disposable {
     const worker = this.#idle.pop() ?? await new Promise<Worker>((resolve) => this.#waiting.push(resolve));
     try {
       return await new Promise<R>((resolve, reject) => {
+        this.#signal?.throwIfAborted();
+        this.#signal?.addEventListener("abort", () => reject(this.#signal!.reason), { once: true });
         worker.onmessage = ({ data }: MessageEvent<Reply<R>>) => {
           if ("result" in data) resolve(data.result);
-          else reject(data.known ? new HotsetError(data.failure) : new Error(data.failure));
+          else reject(data.code === "defect" ? new Error(data.failure) : new HotsetError(data.failure, data));
         };
         worker.onerror = (event) => {
           event.preventDefault();
@@ -71,8 +76,9 @@ export function serveTasks<T, R>(work: (task: T) => R | Promise<R>): void {
     try {
       reply = { result: await work((event as MessageEvent<T>).data) };
     } catch (error) {
-      const known = error instanceof HotsetError;
-      reply = { failure: known ? error.message : error instanceof Error ? error.stack! : messageOf(error), known };
+      const code = codeOf(error);
+      const failure = code === "defect" && error instanceof Error ? error.stack! : messageOf(error);
+      reply = { failure, code };
     }
     (self as unknown as { postMessage(reply: Reply<R>): void }).postMessage(reply);
   });

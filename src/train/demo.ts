@@ -7,6 +7,7 @@ import type { TrainConfig } from "./config.ts";
 import type { Report, ResultEvent } from "./events.ts";
 import { cacheOf, expectStart, inTurn, type RunOptions, startRun } from "./run.ts";
 import { expectDevice } from "./placement.ts";
+import { TemporaryDirectory } from "../temporary.ts";
 import { prepareTo } from "./stages.ts";
 
 /** Samples of the generated log, and how its tables shrink: 26 tables of about 700,000 rows, 45 MB at dim 16. */
@@ -54,22 +55,18 @@ async function ensureGenerated(seed: number, cache: string, report: Report): Pro
   const out = join(cache, "datasets", `demo-${cacheName("dataset", generation)}`);
   if (isArtifact(out)) return Dataset.open(out);
   Deno.mkdirSync(cache, { recursive: true });
-  const folder = Deno.makeTempDirSync({ dir: cache, prefix: ".clicks-" });
-  try {
-    const log = join(folder, "clicks.tsv");
-    const bestAuc = writeCriteoLog(log, {
-      ...generation,
-      onProgress: (fraction) => report({ event: "stage", stage: "generate", fraction }),
-    });
-    return await prepareTo({
-      inputs: [log],
-      format: "criteo",
-      out,
-      validationFraction: FRACTIONS.validation,
-      testFraction: FRACTIONS.test,
-      generated: { bestAuc },
-    }, report);
-  } finally {
-    Deno.removeSync(folder, { recursive: true });
-  }
+  using folder = new TemporaryDirectory(".clicks-", cache);
+  const log = folder.join("clicks.tsv");
+  const bestAuc = writeCriteoLog(log, {
+    ...generation,
+    onProgress: (fraction) => report({ event: "stage", stage: "generate", fraction }),
+  });
+  return await prepareTo({
+    inputs: [log],
+    format: "criteo",
+    out,
+    validationFraction: FRACTIONS.validation,
+    testFraction: FRACTIONS.test,
+    generated: { bestAuc },
+  }, report);
 }

@@ -2,8 +2,9 @@
 import { existsSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { Dataset } from "../dataset/dataset.ts";
-import { HotsetError, messageOf } from "../errors.ts";
+import { HotsetError } from "../errors.ts";
 import type { ModelPlan } from "../model/shape.ts";
+import { TemporaryDirectory } from "../temporary.ts";
 import { Checkpoint, CHECKPOINT_FILES } from "./checkpoint/checkpoint.ts";
 import { LAST_CHECKPOINT } from "./checkpoint/checkpoint_store.ts";
 import type { Report } from "./events.ts";
@@ -41,32 +42,17 @@ export async function reproduceRun(run: string, report: Report): Promise<Reprodu
   if (dataset.id !== record.datasetId) {
     throw new HotsetError(`Cannot reproduce ${run}: its dataset ${record.dataset} has changed since`);
   }
-  const temporary = temporaryBeside(run);
-  try {
-    const out = join(temporary, "run");
-    const config = { ...record.config, ranks: record.ranks, checkpointSteps: 0, checkpointMinutes: 0 };
-    await startRun(config, dataset, { out, report, from: record.from?.directory });
-    const again = readRun(out);
-    const difference = again.layoutId === record.layoutId
-      ? firstDifference(original.directory, join(out, LAST_CHECKPOINT), planFor(config, dataset), dataset)
-      : "the layouts differ: other hot rows, or batches of other samples";
-    const changes = changesBetween(record, again);
-    return { event: "reproduction", run, equal: difference === null, difference, changes, steps: step };
-  } finally {
-    Deno.removeSync(temporary, { recursive: true });
-  }
-}
-
-/** Beside the run there is room for another one like it, other than where the system keeps what is temporary. */
-function temporaryBeside(run: string): string {
-  const dir = dirname(resolve(run));
-  try {
-    return Deno.makeTempDirSync({ dir, prefix: ".reproduce-" });
-  } catch (error) {
-    throw new HotsetError(`Cannot reproduce ${run}: a folder in ${dir} is needed for it: ${messageOf(error)}`, {
-      cause: error,
-    });
-  }
+  // Beside the run there is room for another one like it, other than where the system keeps what is temporary.
+  using temporary = new TemporaryDirectory(".reproduce-", dirname(resolve(run)));
+  const out = temporary.join("run");
+  const config = { ...record.config, ranks: record.ranks, checkpointSteps: 0, checkpointMinutes: 0 };
+  await startRun(config, dataset, { out, report, from: record.from?.directory });
+  const again = readRun(out);
+  const difference = again.layoutId === record.layoutId
+    ? firstDifference(original.directory, join(out, LAST_CHECKPOINT), planFor(config, dataset), dataset)
+    : "the layouts differ: other hot rows, or batches of other samples";
+  const changes = changesBetween(record, again);
+  return { event: "reproduction", run, equal: difference === null, difference, changes, steps: step };
 }
 
 function changesBetween(before: RunRecord, now: RunRecord): string[] {

@@ -5,7 +5,7 @@ import { fingerprint, isArtifact, isDirectory } from "../artifact.ts";
 import { stateWordsPerRow } from "../backend/backend.ts";
 import type { Cluster } from "../collective/cluster.ts";
 import { Dataset } from "../dataset/dataset.ts";
-import { HotsetError, UsageError } from "../errors.ts";
+import { HotsetError } from "../errors.ts";
 import type { Layout } from "../layout/layout.ts";
 import { type ModelPlan, planModel } from "../model/shape.ts";
 import { OutputLock } from "../output_lock.ts";
@@ -31,7 +31,7 @@ export function openBest(directory: string): Checkpoint {
   const best = join(directory, BEST_CHECKPOINT);
   const found = isDirectory(best) ? best : resumePoints(directory)[0];
   if (found !== undefined) return Checkpoint.open(found);
-  throw new HotsetError(`Cannot open run ${directory}: it has no checkpoint; train it first`);
+  throw new HotsetError(`Cannot open run ${directory}: it has no checkpoint; train it first`, { code: "not-found" });
 }
 
 /** Where the artifacts lie that runs beside this one share. */
@@ -113,17 +113,16 @@ export function expectStart(config: TrainConfig, out: string, cluster?: Cluster)
   expectPlacement(config, cluster);
   const { denseFeatures, bottom } = config;
   planModel({ ...config, tableRows: [1], bottom: [denseFeatures ?? 1, ...bottom] });
+  const occupied = (what: string) => new HotsetError(`Cannot start a run in ${out}: ${what}`, { code: "occupied" });
   const target = resolve(out); // without `..`, whose folder before it need not be there yet
   if (existsSync(target) && !Deno.statSync(target).isDirectory) {
-    throw new HotsetError(`Cannot start a run in ${out}: a file is there`);
+    throw occupied("a file is there");
   }
   if (existsSync(join(target, RUN_FILE))) {
-    throw new UsageError(
-      `Cannot start a run in ${out}: a run is there; continue it with --resume or choose another --out`,
-    );
+    throw occupied("a run is there; continue it with --resume or choose another --out");
   }
   if (existsSync(target) && [...Deno.readDirSync(target)].length > 0) {
-    throw new HotsetError(`Cannot start a run in ${out}: the directory holds something else; choose another --out`);
+    throw occupied("the directory holds something else; choose another --out");
   }
 }
 

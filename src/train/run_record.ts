@@ -64,8 +64,10 @@ export function readRun(directory: string): RunRecord {
       throw new Error(`its format is version ${json.version} and this Hotset reads version ${VERSION}`);
     }
     const parsed = runRecord.safeParse(json);
-    if (!parsed.success) throw new Error(`${RUN_FILE} has ${firstIssue(parsed.error)}`);
-    if (!isIntact(json)) throw new Error(`${RUN_FILE} is damaged (checksum does not match)`);
+    if (!parsed.success) throw new HotsetError(`${RUN_FILE} has ${firstIssue(parsed.error)}`, { code: "damaged" });
+    if (!isIntact(json)) {
+      throw new HotsetError(`${RUN_FILE} is damaged (checksum does not match)`, { code: "damaged" });
+    }
     return parsed.data;
   } catch (error) {
     const reason = error instanceof Deno.errors.NotFound

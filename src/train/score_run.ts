@@ -1,5 +1,4 @@
 /** Uses a trained run: its metrics on a dataset, and scores for new rows. */
-import { join } from "node:path";
 import { isArtifact } from "../artifact.ts";
 import { Dataset, type Split, SPLITS } from "../dataset/dataset.ts";
 import { type EncodeOptions, encodeWith } from "../dataset/prepare.ts";
@@ -7,6 +6,7 @@ import type { ReadOptions } from "../dataset/prepare_job.ts";
 import { HotsetError, messageOf } from "../errors.ts";
 import { SplitBatches } from "../layout/split_batches.ts";
 import { planModel } from "../model/shape.ts";
+import { TemporaryDirectory } from "../temporary.ts";
 import { WholeFile } from "../whole_file.ts";
 import type { TrainingState } from "./checkpoint/checkpoint.ts";
 import { evaluationOf, type Scores, scoreSplit } from "./evaluate.ts";
@@ -86,18 +86,14 @@ async function withEncoded<T>(
   report: Report,
   use: (encoded: { dataset: Dataset; labelled: boolean }) => Promise<T>,
 ): Promise<T> {
-  const temporary = Deno.makeTempDirSync({ prefix: "hotset-" });
-  try {
-    return await use(
-      await encodeWith(trained, inputs, {
-        ...options,
-        out: join(temporary, "dataset"),
-        onProgress: (stage, fraction) => report({ event: "stage", stage: `encode: ${stage}`, fraction }),
-      }),
-    );
-  } finally {
-    Deno.removeSync(temporary, { recursive: true });
-  }
+  using temporary = new TemporaryDirectory("hotset-");
+  return await use(
+    await encodeWith(trained, inputs, {
+      ...options,
+      out: temporary.join("dataset"),
+      onProgress: (stage, fraction) => report({ event: "stage", stage: `encode: ${stage}`, fraction }),
+    }),
+  );
 }
 
 /** How scores are written: CSV with the columns row (from 0) and probability, or a JSON object a line with the same. */

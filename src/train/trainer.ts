@@ -1,7 +1,7 @@
 /** The training loop: batches in the scheduler's order, evaluations, checkpoints, and the end. */
 import { stateWordsPerRow } from "../backend/backend.ts";
 import type { Dataset, Split } from "../dataset/dataset.ts";
-import { HotsetError, messageOf } from "../errors.ts";
+import { HotsetError, Interrupted, messageOf } from "../errors.ts";
 import type { BatchKind, Layout } from "../layout/layout.ts";
 import { initialiseDense } from "../model/initialise.ts";
 import { stepOfLossFault } from "../model/loss_fault.ts";
@@ -35,20 +35,6 @@ const INTERRUPTED = 1;
 const DUE = 2;
 /** No more steps than this are queued and not done. */
 const STEPS_IN_FLIGHT = 16;
-
-/** A run was interrupted; its last checkpoint is complete, if it saves any. */
-export class Interrupted extends HotsetError {
-  /** Name of the class. */
-  override name = "Interrupted";
-  /** Directory of the run; undefined if nothing was saved that it could go on from. */
-  readonly run: string | undefined;
-
-  /** Made by training itself. */
-  constructor(message: string, run: string | undefined) {
-    super(message);
-    this.run = run;
-  }
-}
 
 /** Everything a run needs. */
 export interface TrainerOptions {
@@ -176,6 +162,7 @@ export class Trainer {
         (saved === undefined ? "no checkpoint was saved before; " : `the last good checkpoint is ${saved}; `) +
         `begin again in another --out with a lower --learning-rate than ${config.learningRate}, or with --lr-num-warmup-steps` +
         (saved === undefined ? "" : `, and with --from ${saved} to keep what was learned`),
+      { code: "diverged" },
     );
   }
 

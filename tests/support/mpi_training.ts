@@ -6,7 +6,7 @@ import { Cluster } from "../../src/collective/cluster.ts";
 import { Dataset } from "../../src/dataset/dataset.ts";
 import { Interrupt } from "../../src/train/interrupt.ts";
 import { resumeRun, startRun } from "../../src/train/run.ts";
-import { Interrupted } from "../../src/train/trainer.ts";
+import { Interrupted } from "../../src/errors.ts";
 
 const [dataset, out, config] = Deno.args;
 const cluster = Cluster.open();

@@ -7,7 +7,7 @@ import type { Dataset } from "../../src/dataset/dataset.ts";
 import { resolveConfig, type TrainConfig } from "../../src/train/config.ts";
 import type { CheckpointEvent, RunEvent } from "../../src/train/events.ts";
 import { resumeRun, startRun } from "../../src/train/run.ts";
-import { Interrupted } from "../../src/train/trainer.ts";
+import { Interrupted } from "../../src/errors.ts";
 import { TemporaryDirectory } from "../support/temporary.ts";
 import { tinyDataset } from "../support/tiny_dataset.ts";
 

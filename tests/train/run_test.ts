@@ -8,7 +8,7 @@ import { resumeRun, startRun } from "../../src/train/run.ts";
 import { readRun } from "../../src/train/run_record.ts";
 import { evaluateRun } from "../../src/train/score_run.ts";
 import { withBest } from "../../src/train/trained_run.ts";
-import { Interrupted } from "../../src/train/trainer.ts";
+import { Interrupted } from "../../src/errors.ts";
 import { rewrite } from "../support/rewrite.ts";
 import { TemporaryDirectory } from "../support/temporary.ts";
 import { tinyDataset } from "../support/tiny_dataset.ts";

@@ -5,7 +5,7 @@ import { resolveConfig, type TrainConfig } from "../../src/train/config.ts";
 import type { ResultEvent, RunEvent, SpentEvent } from "../../src/train/events.ts";
 import { resumeRun, startRun } from "../../src/train/run.ts";
 import { readRunLog } from "../../src/train/run_log.ts";
-import { Interrupted } from "../../src/train/trainer.ts";
+import { Interrupted } from "../../src/errors.ts";
 import { TemporaryDirectory } from "../support/temporary.ts";
 import { tinyDataset } from "../support/tiny_dataset.ts";
 
