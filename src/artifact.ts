@@ -16,10 +16,15 @@ const CHUNK_BYTES = 8 << 20;
 const MOST_MANIFEST_BYTES = 64 << 20;
 const DAMAGED = "is damaged (checksum does not match)";
 
-/** The kinds of artifact, each with the version of its format that this Hotset writes and reads. */
+/** The kinds of artifact, each with the version of its format that this Hotset writes. */
 export const VERSIONS = { dataset: 2, profile: 3, layout: 3, checkpoint: 2 } as const;
 /** What an artifact holds. */
 export type ArtifactKind = keyof typeof VERSIONS;
+/**
+ * The oldest version of each that it reads. Models and the data whose dictionary they need are read as version 0.1 left them
+ * (what a manifest did not say then has a default in its schema); profiles and layouts are caches, and are made anew.
+ */
+const OLDEST: Readonly<Record<ArtifactKind, number>> = { ...VERSIONS, dataset: 2, checkpoint: 2 };
 
 /** Names an artifact of a cache by all that it is made from; one of another format has another name, and is made again. */
 export function cacheName(kind: ArtifactKind, madeFrom: unknown): string {
@@ -98,8 +103,14 @@ export function parseManifest<T>(
   if (!parsed.success) return fail(`${MANIFEST} has ${firstIssue(parsed.error)}; ${remake}`);
   const { hotset, version, files, body } = parsed.data;
   if (hotset !== kind) fail(`it is a ${hotset}, not a ${kind}`, "failed");
-  if (version !== VERSIONS[kind]) {
-    fail(`its format is version ${version} and this Hotset reads version ${VERSIONS[kind]}; ${remake}`, "failed");
+  if (version > VERSIONS[kind]) {
+    fail(
+      `its format is version ${version} and this Hotset reads up to version ${VERSIONS[kind]}; use a newer Hotset`,
+      "failed",
+    );
+  }
+  if (version < OLDEST[kind]) {
+    fail(`its format is version ${version} and this Hotset reads from version ${OLDEST[kind]} on; ${remake}`, "failed");
   }
   const outside = Object.keys(files).find((name) => basename(name) !== name || /^\.*$/.test(name));
   if (outside !== undefined) fail(`${MANIFEST} names the file ${JSON.stringify(outside)} outside the directory`);
@@ -281,6 +292,17 @@ export function isArtifact(directory: string): boolean {
     return Deno.statSync(join(directory, MANIFEST)).isFile;
   } catch {
     return false;
+  }
+}
+
+/** True if a cache has an artifact there. One of another version is passed over: it is made anew in its place. */
+export function isCached(kind: ArtifactKind, directory: string): boolean {
+  if (!isArtifact(directory)) return false;
+  try {
+    const { version } = JSON.parse(Deno.readTextFileSync(join(directory, MANIFEST)));
+    return version === undefined || version === VERSIONS[kind];
+  } catch {
+    return true; // damaged, as opening it says
   }
 }
 

@@ -47,7 +47,11 @@ Deno.test("manifests of another kind or version, or that name other places, are 
   const cases: [Parameters<typeof written>[1], RegExp][] = [
     [(m) => ({ ...m, hotset: "dataset" }), /it is a dataset, not a profile/],
     [(m) => ({ ...m, hotset: "other" }), /manifest\.json has hotset: /],
-    [(m) => ({ ...m, version: 1 }), /its format is version 1 and this Hotset reads version \d+; remove the directory/],
+    [
+      (m) => ({ ...m, version: 1 }),
+      /its format is version 1 and this Hotset reads from version \d+ on; remove the dir/,
+    ],
+    [(m) => ({ ...m, version: 99 }), /its format is version 99 and this Hotset reads up to version \d+; use a newer/],
     [(m) => ({ ...m, version: 2 ** 60 }), /manifest\.json has version: /],
     [(m) => ({ ...m, version: undefined }), /manifest\.json has version: /],
     [(m) => ({ ...m, files: { "../a.u32": file } }), /names the file "\.\.\/a\.u32" outside the directory/],

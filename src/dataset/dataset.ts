@@ -1,6 +1,6 @@
 /** The Dataset artifact: encoded samples in their original order, split into train, validation and test. */
 import { z } from "zod";
-import { Artifact, type ArtifactCheck, type FileReader } from "../artifact.ts";
+import { Artifact, type ArtifactCheck, type FileReader, fingerprint } from "../artifact.ts";
 import { HotsetError } from "../errors.ts";
 
 /** A part of a dataset. */
@@ -171,10 +171,15 @@ export class Dataset {
     return this.#artifact.has(DICTIONARY_FILE) ? this.#artifact.path(DICTIONARY_FILE) : undefined;
   }
 
-  /** Names the raw values that the rows stand for: equal where the ids mean the same. Undefined for generated data. */
-  get valuesId(): string | undefined {
+  /**
+   * Names the raw values that the rows stand for: equal where the ids mean the same. Of generated data, which has none, it
+   * names the model that was planted.
+   */
+  get valuesId(): string {
     const file = [KEYS_FILE, DICTIONARY_FILE].find((name) => this.#artifact.has(name));
-    return file && `${file} ${this.#artifact.bytes(file)} ${this.#artifact.crc32(file)}`;
+    if (file !== undefined) return `${file} ${this.#artifact.bytes(file)} ${this.#artifact.crc32(file)}`;
+    const { format, shape, seed, scale, ids } = this.body.source;
+    return format === "generated" ? fingerprint([shape, seed, scale, ids]) : this.id;
   }
 
   /** Exact accesses of every row in the train split, (rows). */

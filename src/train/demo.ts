@@ -1,6 +1,6 @@
 /** The demonstration: generated clicks, prepared like any log, trained without and with hot rows, and compared. */
 import { join } from "node:path";
-import { cacheName, isArtifact } from "../artifact.ts";
+import { cacheName, isCached } from "../artifact.ts";
 import { Dataset } from "../dataset/dataset.ts";
 import { writeCriteoLog } from "../dataset/generate.ts";
 import type { TrainConfig } from "./config.ts";
@@ -53,7 +53,7 @@ export async function runDemo(config: TrainConfig, options: RunOptions): Promise
 async function ensureGenerated(seed: number, cache: string, report: Report): Promise<Dataset> {
   const generation = { seed, samples: SAMPLES, scale: SCALE, fractions: FRACTIONS };
   const out = join(cache, "datasets", `demo-${cacheName("dataset", generation)}`);
-  if (isArtifact(out)) return Dataset.open(out);
+  if (isCached("dataset", out)) return Dataset.open(out);
   Deno.mkdirSync(cache, { recursive: true });
   using folder = new TemporaryDirectory(".clicks-", cache);
   const log = folder.join("clicks.tsv");

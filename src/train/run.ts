@@ -5,6 +5,7 @@ import { fingerprint, isArtifact, isDirectory } from "../artifact.ts";
 import { stateWordsPerRow } from "../backend/backend.ts";
 import type { Cluster } from "../collective/cluster.ts";
 import { Dataset } from "../dataset/dataset.ts";
+import { encodingDifference } from "../dataset/encoding.ts";
 import { HotsetError } from "../errors.ts";
 import type { Layout } from "../layout/layout.ts";
 import { type ModelPlan, planModel } from "../model/shape.ts";
@@ -157,16 +158,11 @@ export async function trainOn(
 export async function startRun(config: TrainConfig, dataset: Dataset, options: RunOptions): Promise<ResultEvent> {
   const plan = await inTurn(options, () => planFor(config, dataset));
   if (options.cluster === undefined && config.mode !== "gpu") expectMemory(plan, dataset);
-  const from = options.from === undefined ? undefined : await inTurn(options, () => openFrom(options.from!, plan));
+  const from = options.from === undefined
+    ? undefined
+    : await inTurn(options, () => openFrom(options.from!, plan, dataset));
   using _lock = await lockRun(options);
   await inTurn(options, () => expectStart(config, options.out, options.cluster));
-  if (from !== undefined && from.body.dataset !== dataset.id) {
-    options.report({
-      event: "note",
-      text:
-        `${options.from} was trained on another dataset: its rows fit only if both were encoded with the same dictionary`,
-    });
-  }
   return await trainRun(config, plan, dataset, { from, checkpoint: undefined }, options);
 }
 
@@ -246,11 +242,29 @@ function openStart({ from }: RunRecord): Checkpoint | undefined {
   throw new HotsetError(`Cannot go on: checkpoint ${from.directory}, which the run began with, has changed since`);
 }
 
-/** The checkpoint of this model that `from` names: a run's best, or a checkpoint's own directory. */
-function openFrom(from: string, { shape }: ModelPlan): Checkpoint {
+/**
+ * The checkpoint of this model that `from` names: a run's best, or a checkpoint's own directory. Throws HotsetError unless
+ * its rows stand for the values that those of the dataset do.
+ */
+function openFrom(from: string, { shape }: ModelPlan, dataset: Dataset): Checkpoint {
   const checkpoint = isArtifact(from) ? Checkpoint.open(from) : openBest(from);
+  const difference = differenceFrom(checkpoint, dataset);
+  if (difference !== undefined) {
+    throw new HotsetError(
+      `Cannot begin with the model of ${from}: dataset ${dataset.directory} ${difference}; train without --from, on the ` +
+        `files of both datasets`,
+    );
+  }
   checkpoint.expectModel(shape);
   return checkpoint;
+}
+
+/** Why a checkpoint does not fit a dataset; undefined if it does. What it was trained on, the run says that it lies in. */
+function differenceFrom({ directory, body }: Checkpoint, dataset: Dataset): string | undefined {
+  if (body.dataset === dataset.id) return undefined;
+  const trained = Dataset.open(readRun(dirname(resolve(directory))).dataset, "lengths");
+  if (trained.id === body.dataset) return encodingDifference(trained, dataset);
+  return `cannot be compared with ${trained.directory}, on which it was trained and which has changed since`;
 }
 
 /** Where a run begins: with a new model, with that of another run's checkpoint, or where its own checkpoint stands. */
@@ -280,7 +294,10 @@ async function trainRun(
   using layout = await asTeam(options, (team, cache) => layoutFor(config, dataset, cache, keep, team));
   const runId = runIdOf(config, layout, from);
   if (checkpoint !== undefined && checkpoint.body.run !== runId && checkpoint.body.run !== IMPORTED) {
-    throw new HotsetError(`Cannot resume ${out}: its checkpoint was made with other data or options`);
+    throw new HotsetError(
+      `Cannot resume ${out}: its checkpoint was made with other data or options, or by another version of Hotset; begin a ` +
+        `new run from its model with --from ${out}`,
+    );
   }
   await using group = await openRanks(config, plan, batchesOf(layout), report, cluster);
   const writes = cluster?.first ?? true;

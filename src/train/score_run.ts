@@ -1,6 +1,7 @@
 /** Uses a trained run: its metrics on a dataset, and scores for new rows. */
 import { isArtifact } from "../artifact.ts";
 import { Dataset, type Split, SPLITS } from "../dataset/dataset.ts";
+import { encodingDifference } from "../dataset/encoding.ts";
 import { type EncodeOptions, encodeWith } from "../dataset/prepare.ts";
 import type { ReadOptions } from "../dataset/prepare_job.ts";
 import { HotsetError, messageOf } from "../errors.ts";
@@ -34,13 +35,9 @@ export async function evaluateRun(run: string, inputs: readonly string[], report
   }
   if (inputs.length > 1) throw new HotsetError(`Cannot evaluate ${run}: ${inputs[1]} is one dataset too many`);
   const dataset = Dataset.open(inputs[0]);
-  if (dataset.valuesId !== trained.valuesId) {
-    throw new HotsetError(
-      `Cannot evaluate ${run}: dataset ${
-        inputs[0]
-      } has a dictionary of its own, so its ids mean other values; name its ` +
-        `raw files instead`,
-    );
+  const difference = encodingDifference(trained, dataset);
+  if (difference !== undefined) {
+    throw new HotsetError(`Cannot evaluate ${run}: dataset ${inputs[0]} ${difference}; name its raw files instead`);
   }
   return await evaluate(run, dataset, report);
 }

@@ -1,6 +1,6 @@
 /** The stages before training. Each leaves an artifact named by its inputs; one that is there is not made again. */
 import { join } from "node:path";
-import { cacheName, isArtifact } from "../artifact.ts";
+import { type ArtifactKind, cacheName, isArtifact, isCached } from "../artifact.ts";
 import { Dataset } from "../dataset/dataset.ts";
 import { prepareDataset, type PrepareOptions, sourceOf } from "../dataset/prepare.ts";
 import { HotsetError, UsageError } from "../errors.ts";
@@ -35,7 +35,7 @@ export async function ensureDataset(
       return { dataset: Dataset.open(first), out: first };
     }
     const out = join(cache, "datasets", cacheName("dataset", sourceOf({ ...raw, inputs, out: "" })));
-    return { dataset: isArtifact(out) ? Dataset.open(out) : undefined, out };
+    return { dataset: isCached("dataset", out) ? Dataset.open(out) : undefined, out };
   });
   const missing = team.gather(dataset === undefined).includes(true);
   if (missing) return await prepareTo({ ...raw, inputs, out, team }, report);
@@ -95,7 +95,7 @@ export function ensureProfile(
   const { dim, optimizer, hotMemory, sampleRate, seed } = config;
   const name = cacheName("profile", [dataset.id, dim, optimizer, hotMemory, sampleRate, seed]);
   const out = directoryOf(place, "profiles", name);
-  const profile = openCached(place, out, team, Profile.open) ?? profileDataset(dataset, {
+  const profile = openCached("profile", place, out, team, Profile.open) ?? profileDataset(dataset, {
     out,
     team,
     dim,
@@ -151,7 +151,7 @@ export function ensureLayout(
 ): Layout {
   const begin = performance.now();
   const out = directoryOf(place, "layouts", cacheName("layout", [dataset.id, profile?.id ?? null, batchSize]));
-  const layout = openCached(place, out, team, (directory) => openLayout(directory, dataset)) ??
+  const layout = openCached("layout", place, out, team, (directory) => openLayout(directory, dataset)) ??
     buildLayout(dataset, profile, {
       out,
       batchSize,
@@ -178,7 +178,13 @@ function directoryOf(place: Place, folder: string, name: string): string {
 }
 
 /** Opens what a cache has, if all of a team see it. */
-function openCached<T>(place: Place, out: string, team: Team, open: (directory: string) => T): T | undefined {
-  if (team.gather("cache" in place && isArtifact(out)).includes(false)) return undefined;
+function openCached<T>(
+  kind: ArtifactKind,
+  place: Place,
+  out: string,
+  team: Team,
+  open: (directory: string) => T,
+): T | undefined {
+  if (team.gather("cache" in place && isCached(kind, out)).includes(false)) return undefined;
   return together(team, () => open(out));
 }

@@ -1,0 +1,49 @@
+/** What the numbers of a dataset stand for: a model fits another dataset only if they stand for the same. */
+import { z } from "zod";
+import { fingerprint } from "../artifact.ts";
+import type { Dataset } from "./dataset.ts";
+import { type Column, isDense, isSparse, logSchema } from "./schema.ts";
+
+/** What a dataset remembers of how raw fields became numbers. */
+const encodingSource = z.object({ schema: logSchema, maxIndRange: z.number().optional() });
+
+/** What a dataset's features are made of. */
+interface Encoding {
+  /** Dense features, in order, with what they are made of. */
+  readonly dense: readonly unknown[];
+  /** Tables, in order, with what they are made of. */
+  readonly tables: readonly unknown[];
+  /** Names the values that rows stand for. */
+  readonly values: string;
+}
+
+function encodingOf({ body, valuesId }: Dataset): Encoding {
+  const parsed = encodingSource.safeParse(body.source);
+  if (!parsed.success) return { dense: body.dense, tables: body.tables, values: valuesId };
+  const { schema: { columns }, maxIndRange } = parsed.data;
+  const sizes = body.tables.map(({ rows }) => rows);
+  return {
+    dense: columns.filter(isDense).map(meaningOf),
+    tables: columns.filter(isSparse).map((column, t) => ({ ...meaningOf(column), rows: sizes[t], maxIndRange })),
+    values: valuesId,
+  };
+}
+
+/** A column without what only finds its values in a file. */
+function meaningOf(column: Column): object {
+  return { ...column, note: undefined, separator: undefined };
+}
+
+/** Names what the numbers of a dataset stand for: equal where a model fits both datasets. */
+export function encodingId(dataset: Dataset): string {
+  return fingerprint(encodingOf(dataset));
+}
+
+/** Why a model of the one dataset does not fit the other, as a clause about the other; undefined if it does. */
+export function encodingDifference(trained: Dataset, other: Dataset): string | undefined {
+  const [expected, found] = [encodingOf(trained), encodingOf(other)];
+  const same = (key: keyof Encoding) => fingerprint(expected[key]) === fingerprint(found[key]);
+  if (!same("values")) return "has a dictionary of its own, so its ids mean other values";
+  if (!same("tables")) return "has other tables, or takes their values otherwise";
+  return same("dense") ? undefined : "has other dense features, or transforms them otherwise";
+}
