@@ -1,104 +1,213 @@
 /**
- * Times of the CUDA path on a GPU: each operation after a warm-up, between two events, with the bandwidth or the rate it
- * reaches and the share of the GPU's peak. Where there is no GPU it says why and times nothing.
+ * Times of the CUDA path on a GPU, at the shapes of the kaggle model: every kernel and every matrix product of a step, each
+ * recorded several times in one graph, so that launches cost next to nothing. Beside each time stands the share of the
+ * machine's limit that it reaches: the least time that its bytes and its FLOP could take, at the rate of a large copy and
+ * of a large matrix product, which are measured in the same run. What fits the caches can exceed the rate of memory.
  *
- *     deno bench -A bench/cuda_bench.ts
+ *     deno run -A bench/cuda_bench.ts [--batch-sizes 2048,65536] [--device emulated] [--json]
+ *
+ * Where there is no GPU it says why and times nothing.
  */
-import { Header, interactionWidth, type Optimizer, stateWordsPerRow } from "../src/backend/backend.ts";
+import { parseArgs } from "node:util";
+import { type Buffer, Header, interactionWidth, type Optimizer, stateWordsPerRow } from "../src/backend/backend.ts";
 import type { CudaBackend } from "../src/backend/cuda/backend.ts";
+import type { Precision } from "../src/backend/cuda/gemm.ts";
+import { Gemm } from "../src/backend/cuda/gemm.ts";
+import { ActivationKernels } from "../src/backend/cuda/kernels/activation.ts";
+import type { CudaDeviceKind } from "../src/backend/cuda/libraries.ts";
 import { openCuda } from "../src/backend/cuda/open.ts";
+import { Cuda } from "../ffi/cudart.ts";
 import { messageOf } from "../src/errors.ts";
 import { Batch, SEGMENTS_END } from "../src/layout/batch.ts";
 import { Random } from "../src/random.ts";
-import { Cuda } from "../ffi/cudart.ts";
+import { DeviceClock } from "./device_clock.ts";
 
-/** Sizes to time; the defaults are the kaggle model at batch 2,048. */
+/** Sizes to time. */
 export interface BenchSizes {
   readonly batchSize: number;
   readonly tables: number;
   readonly rows: number;
   readonly dim: number;
+  /** Inputs and outputs of all layers. */
+  readonly layers: readonly (readonly [number, number])[];
+  /** Times that an operation stands in its graph. */
   readonly repeats: number;
+  /** Time of one measurement. */
+  readonly milliseconds: number;
+  /** Words of the copy and sides of the matrix product that are the limits. */
+  readonly copyWords: number;
+  readonly productSide: number;
 }
 
-const KAGGLE: BenchSizes = { batchSize: 2048, tables: 26, rows: 1_000_000, dim: 16, repeats: 100 };
+/** The kaggle model. */
+export const KAGGLE: Omit<BenchSizes, "batchSize"> = {
+  tables: 26,
+  rows: 3_000_000,
+  dim: 16,
+  layers: [[13, 512], [512, 256], [256, 64], [64, 16], [367, 512], [512, 256], [256, 1]],
+  repeats: 20,
+  milliseconds: 10,
+  copyWords: 256 << 20,
+  productSide: 8192,
+};
+
+/** The same, small enough for the emulated device. */
+export const TINY: Omit<BenchSizes, "batchSize"> = {
+  ...{ tables: 3, rows: 100, dim: 8, layers: [[5, 16], [16, 8], [8, 1]], repeats: 2, milliseconds: 0 },
+  ...{ copyWords: 1024, productSide: 8 },
+};
+
+/** What the machine can do, measured. */
+export interface Limits {
+  /** Of a large copy on the device, bytes read and written. */
+  readonly bytesPerSecond: number;
+  /** Of a large matrix product at each precision. */
+  readonly flopPerSecond: Readonly<Record<Precision, number>>;
+}
 
 /** One operation's time and what it moved or computed in it. */
 export interface Timing {
   readonly name: string;
+  readonly batchSize: number;
   readonly microseconds: number;
-  /** Bytes read and written at the least; 0 for matrix products. */
+  /** Bytes read and written at the least. */
   readonly bytes: number;
-  /** Multiply-adds times two; 0 for the others. */
+  /** Multiply-adds times two; 0 for what is no matrix product. */
   readonly flops: number;
+  /** The time of a step at the limit, over the time it took. */
+  readonly shareOfLimit: number;
 }
 
-/** Times every operation of a hot step, then all of them as one recorded graph. */
-export function measureTimes(backend: CudaBackend, sizes: BenchSizes): Timing[] {
-  const { batchSize, tables, rows, dim, repeats } = sizes;
-  const bags = batchSize * tables;
-  const random = new Random(1);
-  const { libraries: { runtime }, stream } = backend.device;
-  const [begin, end] = [backend.device.makeEvent(true), backend.device.makeEvent(true)];
-  const elapsed = new Float32Array(1);
-  const timings: Timing[] = [];
-  const time = (name: string, bytes: number, flops: number, operation: () => void) => {
-    for (let i = 0; i < Math.ceil(repeats / 10); i++) operation();
-    runtime.cudaEventRecord(begin, stream);
-    for (let i = 0; i < repeats; i++) operation();
-    runtime.cudaEventRecord(end, stream);
-    backend.synchronize();
-    runtime.cudaEventElapsedTime(elapsed, begin, end);
-    timings.push({ name, microseconds: 1000 * elapsed[0] / repeats, bytes, flops });
+const PRECISIONS: readonly Precision[] = ["fp32", "tf32", "bf16"];
+
+/** Words of random numbers that all operands repeat: to draw more takes longer than everything else. */
+const PATTERN_WORDS = 1_000_003;
+
+/** Measures the limits. */
+export function measureLimits(backend: CudaBackend, { copyWords, productSide: n, milliseconds }: BenchSizes): Limits {
+  const clock = new DeviceClock(backend);
+  const { device } = backend;
+  const make = operands(backend);
+  const [from, to] = [make(copyWords), make(copyWords)];
+  const copy = () => {
+    const { runtime } = device.libraries;
+    runtime.cudaMemcpyAsync(to.address, from.address, BigInt(4 * copyWords), Cuda.memcpyDeviceToDevice, device.stream);
   };
-  const make = (words: number) => {
-    const buffer = backend.allocate(words, "operand");
-    backend.upload(Float32Array.from({ length: words }, () => 0.1 * random.normal()), buffer);
-    return buffer;
+  const bytesPerSecond = 8 * copyWords / clock.perCall(10 * milliseconds, copy) * 1e6;
+  for (const buffer of [from, to]) buffer[Symbol.dispose]();
+  const [a, b, c] = [0, 1, 2].map(() => make(n * n));
+  const rate = (precision: Precision) => {
+    const gemm = new Gemm(device, precision);
+    return 2 * n ** 3 / clock.perCall(10 * milliseconds, () => gemm.times(n, n, n, a, b, c)) * 1e6;
+  };
+  const flopPerSecond = { fp32: rate("fp32"), tf32: rate("tf32"), bf16: rate("bf16") };
+  for (const buffer of [a, b, c]) buffer[Symbol.dispose]();
+  return { bytesPerSecond, flopPerSecond };
+}
+
+/** Times every kernel and every product of a step. */
+export function* measureTimes(backend: CudaBackend, sizes: BenchSizes, limits: Limits): Generator<Timing> {
+  const { batchSize, tables, rows, dim, layers, repeats, milliseconds } = sizes;
+  const bags = batchSize * tables;
+  const clock = new DeviceClock(backend);
+  const make = operands(backend);
+  const time = (name: string, bytes: number, operation: () => void, flops = 0, precision: Precision = "fp32") => {
+    const graph = backend.repeatable(() => {
+      for (let i = 0; i < repeats; i++) operation();
+    });
+    const microseconds = clock.perCall(milliseconds, graph) / repeats;
+    const least = Math.max(bytes / limits.bytesPerSecond, flops / limits.flopPerSecond[precision]);
+    return { name, batchSize, microseconds, bytes, flops, shareOfLimit: least * 1e6 / microseconds };
   };
 
-  const { batch, block } = drawBatch(backend, sizes, random);
-  const { sections } = batch;
+  const { batch, block } = drawBatch(backend, sizes, new Random(1));
+  const { sections, distinct } = batch;
   const header = backend.view(block, 0, sections.labels), indices = backend.view(block, sections.indices, bags);
   const segmentBags = backend.view(block, sections.segmentBags, bags);
   const segments = backend.view(block, sections.segments, 2 * (bags + 1));
   const table = make(rows * dim), pooled = make(bags * dim), dPooled = make(bags * dim);
   const rowBytes = 4 * dim;
-  const gather = () => backend.pool(bags, dim, table, indices, undefined, pooled);
-  time("gather", bags * (2 * rowBytes + 4), 0, gather);
+  yield time("gather", bags * (2 * rowBytes + 4), () => backend.pool(bags, dim, table, indices, undefined, pooled));
+  const distinctRows = backend.allocate(distinct, "distinct rows");
+  backend.upload(Uint32Array.from({ length: distinct }, (_, s) => batch.row(s)), distinctRows);
+  const scatter = () => backend.unpackRows(distinct, dim, pooled, distinctRows, table);
+  yield time("scatter", distinct * (2 * rowBytes + 4), scatter);
   for (const optimizer of ["sgd", "adagrad", "rwsadagrad"] as Optimizer[]) {
     const stateWords = stateWordsPerRow(optimizer, dim);
     const state = stateWords === 0 ? undefined : backend.allocate(rows * stateWords, "optimizer state");
-    const bytes = bags * (rowBytes + 4) + batch.distinct * (8 + 2 * rowBytes + 8 * stateWords);
+    const bytes = bags * (rowBytes + 4) + distinct * (8 + 2 * rowBytes + 8 * stateWords);
     const shape = { optimizer, dim, rank: 0, ranks: 1 };
     const update = () => backend.updateRows(shape, header, segments, segmentBags, dPooled, table, state);
-    time(`update ${optimizer}`, bytes, 0, update);
+    yield time(`update_rows ${optimizer}`, bytes, update);
   }
   const shape = { kind: "dot", tables, dim } as const, width = interactionWidth(shape);
   const bottom = make(batchSize * dim), output = make(batchSize * width), dBottom = make(batchSize * dim);
   const vectorBytes = 4 * batchSize * (tables + 1) * dim, outputBytes = 4 * batchSize * width;
   const interact = () => backend.interact(shape, batchSize, bottom, pooled, output);
   const interactBackward = () => backend.interactBackward(shape, batchSize, bottom, pooled, output, dBottom, dPooled);
-  time("interaction", vectorBytes + outputBytes, 0, interact);
-  time("interaction backward", 2 * vectorBytes + outputBytes, 0, interactBackward);
+  yield time("interact", vectorBytes + outputBytes, interact);
+  yield time("interact_backward", 2 * vectorBytes + outputBytes, interactBackward);
 
-  const layer = { inputs: 512, outputs: 256, activation: "relu" } as const, words = 512 * 256;
-  const [x, weight, bias, y] = [make(batchSize * 512), make(words), make(256), make(batchSize * 256)];
-  const [dX, dWeight, dBias, dY] = [make(batchSize * 512), make(words), make(256), make(batchSize * 256)];
-  const linear = () => backend.linear(layer, batchSize, x, weight, bias, y);
-  const linearBackward = () => backend.linearBackward(layer, batchSize, x, weight, y, dY, dX, dWeight, dBias);
-  time("linear 512-256", 0, 2 * batchSize * words, linear);
-  time("linear 512-256 backward", 0, 4 * batchSize * words, linearBackward);
+  const activations = new ActivationKernels(backend.device);
+  const widest = Math.max(...layers.flat());
+  const [x, dX, y, dY] = [0, 1, 2, 3].map(() => make(batchSize * widest));
+  const [bias, dBias] = [make(widest), make(widest)];
+  for (const outputs of new Set(layers.map(([, outputs]) => outputs))) {
+    const bytes = 4 * batchSize * outputs;
+    yield time(
+      `activation_forward ${outputs}`,
+      2 * bytes,
+      () => activations.forward("relu", batchSize, outputs, y, bias),
+    );
+    yield time(
+      `activation_backward ${outputs}`,
+      3 * bytes,
+      () => activations.backward("relu", batchSize, outputs, y, dY, dBias),
+    );
+  }
+  const labels = backend.view(block, sections.labels, batchSize), lossSum = make(1);
+  const [logits, dLogits] = [make(batchSize), make(batchSize)];
+  yield time("loss", 12 * batchSize, () => backend.loss(batchSize, header, logits, labels, dLogits, lossSum));
+  const denseWords = layers.reduce((sum, [inputs, outputs]) => sum + (inputs + 1) * outputs, 0);
+  const [parameters, gradients] = [make(denseWords), make(denseWords)];
+  const denseState = backend.allocate(denseWords, "dense optimizer state");
+  for (const [optimizer, words] of [["sgd", 3], ["adagrad", 5]] as const) {
+    yield time(
+      `update_dense ${optimizer}`,
+      4 * words * denseWords,
+      () => backend.updateDense(optimizer, denseWords, header, parameters, gradients, denseState),
+    );
+  }
 
-  const sgd = { optimizer: "sgd", dim, rank: 0, ranks: 1 } as const;
-  const operations = [gather, interact, linear, linearBackward, interactBackward];
-  const step = () => {
-    for (const operation of operations) operation();
-    backend.updateRows(sgd, header, segments, segmentBags, dPooled, table, undefined);
+  const [weight, dWeight] = [0, 1].map(() => make(Math.max(...layers.map(([inputs, outputs]) => inputs * outputs))));
+  for (const precision of PRECISIONS) {
+    const gemm = new Gemm(backend.device, precision);
+    const shapes = new Map(layers.map((layer) => [layer.join("-"), layer]));
+    for (const [inputs, outputs] of shapes.values()) {
+      const flops = 2 * batchSize * inputs * outputs;
+      const bytes = 4 * (batchSize * (inputs + outputs) + inputs * outputs);
+      const product = (what: string, call: () => void) =>
+        time(`${what} ${inputs}-${outputs} ${precision}`, bytes, call, flops, precision);
+      yield product("y = x W'", () => gemm.timesTransposed(batchSize, outputs, inputs, x, weight, y));
+      yield product("dW = dY' x", () => gemm.transposedTimes(outputs, inputs, batchSize, dY, x, dWeight));
+      yield product("dX = dY W", () => gemm.times(batchSize, inputs, outputs, dY, weight, dX));
+    }
+  }
+}
+
+/** Makes operands of random words; the caller need not free them. */
+function operands(backend: CudaBackend) {
+  const random = new Random(2);
+  let pattern: Float32Array | undefined;
+  return (words: number) => {
+    const buffer = backend.device.allocate(words, "operand");
+    pattern ??= Float32Array.from({ length: PATTERN_WORDS }, () => 0.1 * random.normal());
+    for (let at = 0; at < words; at += PATTERN_WORDS) {
+      const count = Math.min(PATTERN_WORDS, words - at);
+      backend.upload(pattern.subarray(0, count), buffer.view(at, count));
+    }
+    return buffer;
   };
-  time("these together, one by one", 0, 0, step);
-  time("these together, one graph", 0, 0, backend.repeatable(step));
-  return timings;
 }
 
 /** A batch whose lookups are skewed over all rows, on the device. */
@@ -120,41 +229,52 @@ function drawBatch(backend: CudaBackend, { batchSize, tables, rows }: BenchSizes
   words.set([SEGMENTS_END, lookups], sections.segments + 2 * distinct);
   [words[Header.samples], words[Header.lookups], words[Header.distinct]] = [batchSize, lookups, distinct];
   batch.learningRate = 1e-6;
-  const block = backend.allocate(sections.capacity, "batch");
+  const block: Buffer = backend.allocate(sections.capacity, "batch");
   backend.upload(words, block);
   return { batch, block };
 }
 
-/** GB/s that the GPU's memory can give: clock (kHz) times two edges times the bus (bits); 0 if it does not say. */
-function peakGbPerSecond(backend: CudaBackend): number {
-  const clock = backend.device.attribute(Cuda.deviceAttributeMemoryClockRate);
-  return 2 * clock * 1e3 * backend.device.attribute(Cuda.deviceAttributeGlobalMemoryBusWidth) / 8 / 1e9;
-}
-
-/** The table that a person reads. */
-export function timingText(timings: readonly Timing[], peak: number): string {
-  return timings.map(({ name, microseconds, bytes, flops }) => {
-    const rate = bytes > 0
-      ? `${(bytes / microseconds / 1e3).toFixed(1)} GB/s`
-      : flops > 0
-      ? `${(flops / microseconds / 1e3).toFixed(1)} GFLOP/s`
-      : "";
-    const share = bytes > 0 && peak > 0 ? `${(100 * bytes / microseconds / 1e3 / peak).toFixed(0)} % of peak` : "";
-    return `${name.padEnd(28)} ${microseconds.toFixed(1).padStart(10)} us  ${rate.padStart(16)}  ${share}`.trimEnd();
-  }).join("\n");
+/** The line that a person reads. */
+export function timingText({ name, microseconds, bytes, flops, shareOfLimit }: Timing): string {
+  const rate = flops > 0
+    ? `${(flops / microseconds / 1e6).toFixed(2)} TFLOP/s`
+    : `${(bytes / microseconds / 1e3).toFixed(1)} GB/s`;
+  const share = `${(100 * shareOfLimit).toFixed(0)} % of the limit`;
+  return `${name.padEnd(28)} ${microseconds.toFixed(1).padStart(10)} us  ${rate.padStart(16)}  ${share}`;
 }
 
 function main(): void {
-  let backend: CudaBackend;
+  const { values } = parseArgs({
+    options: {
+      device: { type: "string", default: "cuda" },
+      "batch-sizes": { type: "string", default: "2048" },
+      json: { type: "boolean", default: false },
+    },
+  });
+  const device = values.device as CudaDeviceKind;
+  let opened: CudaBackend;
   try {
-    backend = openCuda({ device: "cuda" });
+    opened = openCuda({ device });
   } catch (error) {
     console.log(`No CUDA timings here. ${messageOf(error)}`);
     return;
   }
-  using opened = backend;
-  console.log(`${opened.name}, batch ${KAGGLE.batchSize}`);
-  console.log(timingText(measureTimes(opened, KAGGLE), peakGbPerSecond(opened)));
+  using backend = opened;
+  const say = (event: object, text: string) => console.log(values.json ? JSON.stringify(event) : text);
+  const shapes = device === "emulated" ? TINY : KAGGLE;
+  const limits = measureLimits(backend, { ...shapes, batchSize: 0 });
+  const { bytesPerSecond, flopPerSecond } = limits;
+  const products = PRECISIONS.map((p) => `${p} ${(flopPerSecond[p] / 1e12).toFixed(1)}`).join(", ");
+  say(
+    { event: "limits", device: backend.name, ...limits },
+    `${backend.name}: copies ${(bytesPerSecond / 1e9).toFixed(0)} GB/s; matrix products in TFLOP/s: ${products}`,
+  );
+  for (const batchSize of values["batch-sizes"].split(",").map(Number)) {
+    say({ event: "batch", batchSize }, `batch ${batchSize}`);
+    for (const timing of measureTimes(backend, { ...shapes, batchSize }, limits)) {
+      say({ event: "kernel", ...timing }, timingText(timing));
+    }
+  }
 }
 
 // Device times need events, so `deno bench` runs this file but its own clock is not used. Not when a test imports it.

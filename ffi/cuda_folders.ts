@@ -1,8 +1,9 @@
 /** Where CUDA's libraries lie when the system's loader does not know them: toolkits and Python wheels. */
+import { isFile, isFolder } from "./library.ts";
 
 /**
  * Absolute folders that exist, best first: the toolkit named by CUDA_HOME or CUDA_PATH, toolkits under /usr/local, and
- * `nvidia/<component>/lib` in the site-packages folders of Python (of the active environment, the user, the system).
+ * `nvidia/<component>/lib` in the site-packages folders of Python.
  * `components` are the wheels' folder names, such as "cublas"; CUDA 13 wheels share the folder "cu13".
  */
 export function cudaFolders(components: readonly string[]): string[] {
@@ -16,20 +17,25 @@ export function cudaFolders(components: readonly string[]): string[] {
   return [...new Set(folders)].filter(isFolder);
 }
 
-/** Python's package folders that can be found without running Python; HOTSET_SITE_PACKAGES adds one. */
+/**
+ * Python's package folders that can be found without running Python: of the active environment, the user, and every Python
+ * on the PATH. HOTSET_SITE_PACKAGES adds one.
+ */
 export function sitePackages(): string[] {
   const home = Deno.env.get("HOME");
+  const onPath = (Deno.env.get("PATH") ?? "").split(":").filter((folder) => isFile(`${folder}/python3`));
   const prefixes = [
     Deno.env.get("VIRTUAL_ENV"),
     Deno.env.get("CONDA_PREFIX"),
     home && `${home}/.local`,
+    ...onPath.map((folder) => folder.replace(/\/bin\/?$/, "")),
     "/usr/local",
     "/usr",
   ].filter((path): path is string => path !== undefined && path.startsWith("/"));
   const sites = prefixes.flatMap((prefix) =>
     childrenOf(`${prefix}/lib`, /^python3/).flatMap((python) => [`${python}/site-packages`, `${python}/dist-packages`])
   );
-  return [Deno.env.get("HOTSET_SITE_PACKAGES") ?? "", ...sites].filter((path) =>
+  return [...new Set([Deno.env.get("HOTSET_SITE_PACKAGES") ?? "", ...sites])].filter((path) =>
     path.startsWith("/") && isFolder(path)
   );
 }
@@ -44,13 +50,5 @@ function childrenOf(folder: string, pattern: RegExp): string[] {
     return [...Deno.readDirSync(folder)].filter((entry) => pattern.test(entry.name)).map((e) => `${folder}/${e.name}`);
   } catch {
     return [];
-  }
-}
-
-function isFolder(path: string): boolean {
-  try {
-    return Deno.statSync(path).isDirectory;
-  } catch {
-    return false;
   }
 }

@@ -93,11 +93,13 @@ function overridePaths(request: LibraryRequest<Deno.ForeignLibraryInterface>, wa
   return isFolder(wanted) ? request.names.map((name) => `${wanted}/${name}`) : [wanted];
 }
 
-function isFile(path: string): boolean {
+/** True if a regular file is there. */
+export function isFile(path: string): boolean {
   return statOf(path)?.isFile ?? false;
 }
 
-function isFolder(path: string): boolean {
+/** True if a folder is there. */
+export function isFolder(path: string): boolean {
   return statOf(path)?.isDirectory ?? false;
 }
 

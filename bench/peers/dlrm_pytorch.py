@@ -55,7 +55,7 @@ class Dlrm(nn.Module):
         vectors = len(table_rows) + 1
         self.bottom = mlp(bottom, True)
         self.top = mlp([dim + vectors * (vectors - 1) // 2, *top], False)
-        self.pairs = torch.tril_indices(vectors, vectors, -1)
+        self.register_buffer("pairs", torch.tril_indices(vectors, vectors, -1))
 
     def forward(self, x, rows, offsets):
         x = self.bottom(x)

@@ -6,7 +6,7 @@ import Table from "cli-table3";
 import { join } from "node:path";
 import { Dataset, generateDataset, Layout } from "../../mod.ts";
 import { cacheName, isArtifact } from "../../src/artifact.ts";
-import { Batch } from "../../src/layout/batch.ts";
+import { writePeerBatches } from "./peer_batches.ts";
 
 /** One comparison. */
 interface Scenario {
@@ -142,43 +142,6 @@ function coldLayout(dataset: Dataset, batchSize: number): Layout {
   throw new Error("no run in mode cpu has left its layout");
 }
 
-/** Writes the batches that Hotset trains on as plain arrays that PyTorch reads without any decoding. */
-function writeBatches(dataset: Dataset, batchSize: number): string {
-  using layout = coldLayout(dataset, batchSize);
-  const { shape } = layout;
-  const { denseFeatures, tables } = shape;
-  const out = join(FOLDER, "pytorch");
-  Deno.mkdirSync(out, { recursive: true });
-  const open = (name: string) => Deno.openSync(join(out, name), { write: true, create: true, truncate: true });
-  using labels = open("labels.f32");
-  using dense = open("dense.f32");
-  using ids = open("ids.i64");
-  const batch = new Batch(shape);
-  const samples: number[] = [];
-  for (let index = 0; index < layout.batches("cold"); index++) {
-    layout.readBatch("cold", index, batch);
-    const { sections, floats, words } = batch;
-    samples.push(batch.samples);
-    writeAll(labels, floats.slice(sections.labels, sections.labels + batch.samples));
-    writeAll(dense, floats.slice(sections.dense, sections.dense + batch.samples * denseFeatures));
-    const byTable = new BigInt64Array(batch.samples * tables);
-    for (let table = 0, at = 0; table < tables; table++) {
-      const firstRow = dataset.firstRows[table];
-      for (let sample = 0; sample < batch.samples; sample++) {
-        byTable[at++] = BigInt(words[sections.indices + sample * tables + table] - firstRow);
-      }
-    }
-    writeAll(ids, byTable);
-  }
-  Deno.writeTextFileSync(join(out, "batches.json"), JSON.stringify({ samples, denseFeatures, tables }));
-  return out;
-}
-
-function writeAll(file: Deno.FsFile, values: Float32Array<ArrayBuffer> | BigInt64Array<ArrayBuffer>): void {
-  const bytes = new Uint8Array(values.buffer);
-  for (let written = 0; written < bytes.length;) written += file.writeSync(bytes.subarray(written));
-}
-
 function median(values: readonly number[]): number {
   return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)];
 }
@@ -198,7 +161,11 @@ const table = new Table({
 for (const scenario of SCENARIOS.filter(({ name }) => Deno.args.length === 0 || Deno.args.includes(name))) {
   const dataset = datasetOf(scenario);
   await hotset(scenario, dataset, scenario.ways[0]); // warms the files and leaves the layout
-  const data = writeBatches(dataset, scenario.batchSize);
+  const data = join(FOLDER, "pytorch");
+  {
+    using layout = coldLayout(dataset, scenario.batchSize);
+    writePeerBatches(layout, dataset, data);
+  }
   const speeds = new Map<string, number[]>(scenario.ways.map((way) => [way.name, []]));
   const peer: number[] = [];
   for (let round = 0; round < ROUNDS; round++) {

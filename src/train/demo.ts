@@ -34,16 +34,18 @@ export interface DemoResult {
 /** Runs the demonstration in `options.out`: mode cpu, then the mode of `config`. The event "demo" is the last it reports. */
 export async function runDemo(config: TrainConfig, options: RunOptions): Promise<DemoResult> {
   const { out, report } = options;
-  const modes = [...new Set(["cpu", config.mode] as const)];
+  // The comparison's first run is the CPU's, whatever the device of the other.
+  const onCpu = { ...config, mode: "cpu", device: "cpu", precision: "fp32", activations: "ptx" } as const;
+  const configs: TrainConfig[] = config.mode === "cpu" ? [config] : [onCpu, config];
   const dataset = await inTurn(options, async () => {
-    for (const mode of modes) expectStart({ ...config, mode }, join(out, mode), options.cluster);
+    for (const each of configs) expectStart(each, join(out, each.mode), options.cluster);
     if (options.cluster === undefined) await expectDevice(config);
     report({ event: "note", text: `Generated data: ${SAMPLES} clicks shaped like Criteo's, from a planted model` });
     return await ensureGenerated(config.seed, cacheOf(out), report);
   });
   const results: ResultEvent[] = [];
-  for (const mode of modes) {
-    results.push(await startRun({ ...config, mode }, dataset, { ...options, out: join(out, mode) }));
+  for (const each of configs) {
+    results.push(await startRun(each, dataset, { ...options, out: join(out, each.mode) }));
   }
   const bestAuc = dataset.body.generated!.bestAuc.test;
   report({ event: "demo", bestAuc });

@@ -1,4 +1,4 @@
-/** The CUDA backend's own promises, on the emulated device: memory, transfers, recorded sequences, errors. */
+/** The CUDA backend's own promises: memory, transfers, recorded sequences, errors. */
 import assert from "node:assert/strict";
 import { Header, HEADER_WORDS } from "../../src/backend/backend.ts";
 import { CudaDevice } from "../../src/backend/cuda/device.ts";
@@ -8,6 +8,7 @@ import { cudaFindings } from "../../src/backend/cuda/findings.ts";
 import { openCuda } from "../../src/backend/cuda/open.ts";
 import { ReferenceBackend } from "../../src/backend/reference/reference.ts";
 import { HotsetError } from "../../src/errors.ts";
+import { testDevice } from "../support/cuda_device.ts";
 
 const SLOT_WORDS = 1 << 20;
 
@@ -27,7 +28,7 @@ Deno.test("a backend frees everything it made: the emulated device finds no leak
 });
 
 Deno.test("buffers begin as zeros, share memory with their views, and end with their backend", () => {
-  const backend = openCuda({ device: "emulated" });
+  const backend = openCuda({ device: testDevice });
   const buffer = backend.allocate(8, "some rows");
   const values = new Uint32Array(8).fill(9);
   backend.download(buffer, values);
@@ -45,7 +46,7 @@ Deno.test("buffers begin as zeros, share memory with their views, and end with t
 });
 
 Deno.test("device and pinned buffers free their memory once and then throw ReferenceError", () => {
-  using device = new CudaDevice("emulated");
+  using device = new CudaDevice(testDevice);
   const buffer = device.allocate(4, "short-lived");
   buffer[Symbol.dispose]();
   buffer[Symbol.dispose]();
@@ -59,7 +60,7 @@ Deno.test("device and pinned buffers free their memory once and then throw Refer
 
 Deno.test("uploads longer than a slot arrive whole, and their source may be reused at once", () => {
   for (const copiesFirst of [false, true]) {
-    using backend = openCuda({ device: "emulated", emulated: { copiesFirst } });
+    using backend = openCuda({ device: testDevice, emulated: { copiesFirst } });
     const count = 2 * SLOT_WORDS + 77;
     const source = words(count, 1), target = backend.allocate(count, "table");
     backend.upload(source, target);
@@ -72,7 +73,7 @@ Deno.test("uploads longer than a slot arrive whole, and their source may be reus
 
 Deno.test("a recorded step sees each upload before it and none after it, in either order of copies", () => {
   for (const copiesFirst of [false, true]) {
-    using backend = openCuda({ device: "emulated", emulated: { copiesFirst } });
+    using backend = openCuda({ device: testDevice, emulated: { copiesFirst } });
     const header = backend.allocate(HEADER_WORDS, "header");
     const [parameters, gradients] = [backend.allocate(4, "parameters"), backend.allocate(4, "gradients")];
     const upload = (rate: number, gradient: number) => {
@@ -97,7 +98,7 @@ Deno.test("a recorded step sees each upload before it and none after it, in eith
 });
 
 Deno.test("a sequence that repeats may not copy", () => {
-  using backend = openCuda({ device: "emulated" });
+  using backend = openCuda({ device: testDevice });
   const buffer = backend.allocate(4, "test");
   let recording = false;
   assert.throws(() =>
@@ -138,10 +139,10 @@ Deno.test("a fault on the device is a HotsetError that says what happened where"
 });
 
 Deno.test("buffers of another backend and launchers that disagree with their PTX are refused", () => {
-  using backend = openCuda({ device: "emulated" });
+  using backend = openCuda({ device: testDevice });
   const foreign = new ReferenceBackend().allocate(4, "test");
   assert.throws(() => backend.upload(new Uint32Array(4), foreign), TypeError);
-  using device = new CudaDevice("emulated");
+  using device = new CudaDevice(testDevice);
   const ptx = new URL("../../src/backend/cuda/kernels/scatter.ptx", import.meta.url);
   const module = new KernelModule(device, ptx);
   assert.throws(
@@ -153,7 +154,7 @@ Deno.test("buffers of another backend and launchers that disagree with their PTX
 
 Deno.test("the same inputs give the same bits", () => {
   const bits = () => {
-    using backend = openCuda({ device: "emulated" });
+    using backend = openCuda({ device: testDevice });
     const random = (count: number, seed: number) => {
       const buffer = backend.allocate(count, "test");
       backend.upload(Float32Array.from(words(count, seed), (word) => word / 2 ** 31 - 1), buffer);

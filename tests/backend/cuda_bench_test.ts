@@ -1,7 +1,7 @@
 /** What the benches of the CUDA kernels measure: the limits on memory traffic, and that the GPU timings run. */
 import assert from "node:assert/strict";
 import { openCuda } from "../../src/backend/cuda/open.ts";
-import { measureTimes, timingText } from "../../bench/cuda_bench.ts";
+import { measureLimits, measureTimes, timingText, TINY } from "../../bench/cuda_bench.ts";
 import { measureTraffic } from "../../bench/cuda_traffic.ts";
 
 Deno.test("gather and update touch at most 1.05 sectors for each one needed; no bank takes more than 2 turns", () => {
@@ -20,9 +20,14 @@ Deno.test("gather and update touch at most 1.05 sectors for each one needed; no 
 
 Deno.test("the GPU timings run through every operation (here on the emulated device, whose times mean nothing)", () => {
   using backend = openCuda({ device: "emulated" });
-  const timings = measureTimes(backend, { batchSize: 4, tables: 3, rows: 100, dim: 8, repeats: 2 });
-  assert.equal(timings.length, 10);
-  const text = timingText(timings, 1000);
-  assert.match(text, /gather .* us .* GB\/s .* % of peak/);
-  assert.match(text, /linear 512-256 .* GFLOP\/s/);
+  const sizes = { ...TINY, batchSize: 4 };
+  const limits = measureLimits(backend, sizes);
+  const timings = [...measureTimes(backend, sizes, limits)];
+  for (
+    const kernel of ["gather", "scatter", "update_rows rwsadagrad", "interact_backward", "loss", "dW = dY' x 8-1 bf16"]
+  ) {
+    assert.ok(timings.some(({ name }) => name === kernel), kernel);
+  }
+  for (const { microseconds, shareOfLimit } of timings) assert.ok(microseconds > 0 && shareOfLimit > 0);
+  assert.match(timingText(timings[0]), /^gather +[0-9.]+ us +[0-9.]+ GB\/s +\d+ % of the limit$/);
 });

@@ -1,4 +1,4 @@
-/** Every operation of the CUDA backend against the reference, on the emulated device, on odd shapes. */
+/** Every operation of the CUDA backend against the reference, on odd shapes. */
 import assert from "node:assert/strict";
 import {
   type Activation,
@@ -14,10 +14,11 @@ import { openCuda } from "../../src/backend/cuda/open.ts";
 import { ReferenceBackend } from "../../src/backend/reference/reference.ts";
 import { SEGMENTS_END } from "../../src/layout/batch.ts";
 import { Random } from "../../src/random.ts";
+import { testDevice } from "../support/cuda_device.ts";
 import { specialValues } from "./special_values.ts";
 
-const cuda = openCuda({ device: "emulated" });
-const cudnn = openCuda({ device: "emulated", activations: "cudnn" });
+const cuda = openCuda({ device: testDevice });
+const cudnn = openCuda({ device: testDevice, activations: "cudnn" });
 const reference = new ReferenceBackend();
 globalThis.addEventListener("unload", () => {
   cuda[Symbol.dispose]();
@@ -106,7 +107,7 @@ for (const [library, backend] of [["ptx", cuda], ["cudnn", cudnn]] as const) {
 
 Deno.test("linear agrees within the precision of tf32 and bf16, and differs from fp32", () => {
   for (const [precision, tolerance] of [["tf32", 2e-3], ["bf16", 2e-2]] as const) {
-    using backend = openCuda({ device: "emulated", precision });
+    using backend = openCuda({ device: testDevice, precision });
     const product = (backend: Backend, make: Make) => {
       const y = make(new Float32Array(9 * 5));
       const shape = { inputs: 40, outputs: 5, activation: "identity" } as const;

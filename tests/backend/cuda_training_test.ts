@@ -1,4 +1,4 @@
-/** Whole training runs on the emulated device: the same losses as on the CPU, and the traffic that docs/cuda.md states. */
+/** Whole training runs on a device: the same losses as on the CPU, and the traffic that docs/cuda.md states. */
 import assert from "node:assert/strict";
 import { type Backend, type Optimizer, stateWordsPerRow } from "../../src/backend/backend.ts";
 import type { CudaBackend } from "../../src/backend/cuda/backend.ts";
@@ -12,6 +12,7 @@ import { allocateRunMemory, LocalRank } from "../../src/train/ranks/rank_group.t
 import { planFor } from "../../src/train/run.ts";
 import { ensureLayout, ensureProfile } from "../../src/train/stages.ts";
 import { Trainer } from "../../src/train/trainer.ts";
+import { testDevice } from "../support/cuda_device.ts";
 import { criteoRows, criteoRowsAbsent } from "../support/criteo_rows.ts";
 import { TemporaryDirectory } from "../support/temporary.ts";
 import { tinyDataset, writeDataset } from "../support/tiny_dataset.ts";
@@ -96,8 +97,8 @@ for (const mode of MODES) {
       assert.ok(layout.batches("cold") > 9 && (mode !== "fae" || layout.batches("hot") > 9), "both kinds of batches");
       const expected = await losses(config, dataset, directory);
       assert.ok(expected.length >= 50);
-      for (const copiesFirst of mode === "fae" ? [false, true] : [false]) {
-        using device = openCuda({ device: "emulated", emulated: { copiesFirst } });
+      for (const copiesFirst of mode === "fae" && testDevice === "emulated" ? [false, true] : [false]) {
+        using device = openCuda({ device: testDevice, emulated: { copiesFirst } });
         assertClose(await losses(config, dataset, directory, device), expected);
       }
     });
@@ -105,7 +106,7 @@ for (const mode of MODES) {
 }
 
 Deno.test({
-  name: `2,000 real Criteo rows train on the emulated device as on the CPU${
+  name: `2,000 real Criteo rows train on the device as on the CPU${
     criteoRowsAbsent === undefined ? "" : ` (skipped: ${criteoRowsAbsent})`
   }`,
   ignore: criteoRowsAbsent !== undefined,
@@ -124,7 +125,7 @@ Deno.test({
     const config = resolveConfig("kaggle", small, { mode: "fae" });
     const expected = await losses(config, dataset, directory);
     assert.ok(expected.length >= 15);
-    using device = openCuda({ device: "emulated" });
+    using device = openCuda({ device: testDevice });
     assertClose(await losses(config, dataset, directory, device), expected);
   },
 });
@@ -134,7 +135,7 @@ async function countStep(config: TrainConfig, kind: BatchKind, last = false) {
   using directory = new TemporaryDirectory();
   const dataset = smallDataset(directory, false);
   using layout = laidOut(config, dataset, directory.path);
-  using device = openCuda({ device: "emulated" });
+  using device = openCuda({ device: testDevice });
   await using group = await place(config, dataset, layout, device);
   const slots = group.batches.length;
   let before = { ...device.counters };
@@ -163,7 +164,7 @@ Deno.test("a sync, the loss and the launches of steps are counted as docs/cuda.m
     using directory = new TemporaryDirectory();
     const dataset = smallDataset(directory, false);
     using layout = laidOut(config, dataset, directory.path);
-    using device = openCuda({ device: "emulated" });
+    using device = openCuda({ device: testDevice });
     await using group = await place(config, dataset, layout, device);
     const sync = new HotSync(group, layout.hotRows, dataset.rows);
     const counted = (work: () => void) => {

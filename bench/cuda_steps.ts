@@ -1,0 +1,253 @@
+/**
+ * Times of whole training steps of the kaggle model on a GPU and beside it on the CPU, by mode, batch size, precision and
+ * activation library. Each step is timed three ways, which tells what it waits for: on the device alone (its graph,
+ * replayed), with the batch in host memory (copied, then computed), and read from the layout as in training.
+ *
+ *     deno run -A bench/cuda_steps.ts [--batch-sizes 128,2048,65536] [--device emulated] [--folder DIR] [--json]
+ *
+ * The data is generated, once: Criteo's popularity, tables divided by `--scale`. With `--peer-batches DIR` it writes the
+ * batches for bench/peers/dlrm_pytorch_cuda.py too.
+ */
+import { parseArgs } from "node:util";
+import { join } from "node:path";
+import { Dataset, generateDataset } from "../mod.ts";
+import { isArtifact } from "../src/artifact.ts";
+import { CudaBackend } from "../src/backend/cuda/backend.ts";
+import { Solo } from "../src/collective/collective.ts";
+import { batchSections } from "../src/layout/batch.ts";
+import { BATCH_KINDS, type BatchKind, type Layout } from "../src/layout/layout.ts";
+import { Dlrm } from "../src/model/dlrm.ts";
+import { initialiseDense } from "../src/model/initialise.ts";
+import { resolveConfig, type TrainConfig } from "../src/train/config.ts";
+import { openRanks } from "../src/train/placement.ts";
+import { HotSync } from "../src/train/ranks/hot_sync.ts";
+import type { RankGroup } from "../src/train/ranks/rank_group.ts";
+import { planFor } from "../src/train/run.ts";
+import { ensureLayout, ensureProfile } from "../src/train/stages.ts";
+import { DeviceClock } from "./device_clock.ts";
+import { writePeerBatches } from "./peers/peer_batches.ts";
+
+/** What is timed. */
+export interface StepSizes {
+  readonly samples: number;
+  readonly scale: number;
+  readonly batchSizes: readonly number[];
+  /** Time of one measurement. */
+  readonly milliseconds: number;
+  readonly model: Partial<TrainConfig>;
+}
+
+/** One way to train, and what a step of it takes. */
+export interface StepTiming {
+  readonly mode: TrainConfig["mode"];
+  readonly kind: BatchKind;
+  readonly precision: TrainConfig["precision"];
+  readonly activations: TrainConfig["activations"];
+  readonly optimizer: TrainConfig["optimizer"];
+  readonly batchSize: number;
+  /** Milliseconds of a step on the device alone; null where part of it is the host's. */
+  readonly deviceMs: number | null;
+  /** With the batch in host memory. */
+  readonly stepMs: number;
+  /** With the batch read from the layout. */
+  readonly readMs: number;
+  /** By `readMs`. */
+  readonly samplesPerSecond: number;
+  readonly launches: number;
+  readonly bytesToDevice: number;
+  readonly bytesToHost: number;
+}
+
+/** Several batches of 65,536, cold and hot; tables larger than a GPU's cache. */
+export const KAGGLE_STEPS: Omit<StepSizes, "batchSizes"> = {
+  samples: 10 * 65_536,
+  scale: 10,
+  milliseconds: 400,
+  model: { hotMemory: 24 * 2 ** 20 },
+};
+
+/** The same, small enough for the emulated device. */
+export const TINY_STEPS: Omit<StepSizes, "batchSizes"> = {
+  samples: 300,
+  scale: 5000,
+  milliseconds: 0,
+  model: { dim: 8, bottom: [16, 8], top: [16, 1], hotMemory: 700_000 },
+};
+
+/** All ways, the fullest comparison in mode gpu. */
+const WAYS: readonly Partial<TrainConfig>[] = [
+  { mode: "gpu" },
+  { mode: "gpu", precision: "tf32" },
+  { mode: "gpu", precision: "bf16" },
+  { mode: "gpu", activations: "cudnn" },
+  { mode: "gpu", optimizer: "adagrad" },
+  { mode: "fae" },
+  { mode: "fae", precision: "bf16" },
+  { mode: "hybrid" },
+  { mode: "cpu", device: "cpu" },
+];
+
+const quiet = () => {};
+
+/** The dataset of these sizes in a folder; generated unless it is there. */
+export function stepDataset(folder: string, { samples, scale }: Pick<StepSizes, "samples" | "scale">): Dataset {
+  const out = join(folder, `clicks-${samples}-${scale}`);
+  if (isArtifact(out)) return Dataset.open(out);
+  Deno.mkdirSync(folder, { recursive: true });
+  return generateDataset(out, { samples, seed: 1, scale, fractions: { validation: 0, test: 0.01 } });
+}
+
+/** Times all ways at all batch sizes; a way that fails is told and passed over. */
+export async function* measureSteps(
+  device: "cuda" | "emulated",
+  dataset: Dataset,
+  cache: string,
+  sizes: StepSizes,
+): AsyncGenerator<StepTiming | { readonly failed: string }> {
+  for (const batchSize of sizes.batchSizes) {
+    for (const way of WAYS) {
+      const config = resolveConfig(
+        "kaggle",
+        sizes.model,
+        { optimizer: "sgd", device, batchSize, learningRate: 0.01 },
+        way,
+      );
+      try {
+        yield* await measureWay(config, dataset, cache, sizes.milliseconds);
+      } catch (error) {
+        yield { failed: `batch ${batchSize}, ${JSON.stringify(way)}: ${error}` };
+      }
+    }
+  }
+}
+
+/** The layout that a configuration trains over. */
+export function stepLayout(config: TrainConfig, dataset: Dataset, cache: string): Layout {
+  const profile = config.mode === "fae" ? ensureProfile(dataset, config, { cache }, quiet) : undefined;
+  return ensureLayout(dataset, profile, config.batchSize, { cache }, quiet);
+}
+
+async function measureWay(config: TrainConfig, dataset: Dataset, cache: string, milliseconds: number) {
+  using layout = stepLayout(config, dataset, cache);
+  const plan = planFor(config, dataset);
+  const placement = {
+    batchShape: layout.shape,
+    hotRows: layout.hotRows.length,
+    mostDistinct: layout.body.mostDistinct,
+  };
+  await using group = await openRanks(config, plan, placement, quiet);
+  const parameters = new Float32Array(plan.denseWords);
+  initialiseDense(plan, config.seed, parameters);
+  group.initialise(parameters, config.seed);
+  new HotSync(group, layout.hotRows, dataset.rows).pull();
+  const { mode, precision, activations, optimizer, batchSize } = config;
+  // The last batch of a kind may be a part of one.
+  return BATCH_KINDS.filter((kind) => layout.batches(kind) > 1).map((kind): StepTiming => {
+    const read = (step: number) => {
+      const slot = group.acquire();
+      layout.readBatch(kind, step % (layout.batches(kind) - 1), group.batches[slot]);
+      group.batches[slot].learningRate = config.learningRate;
+      group.train(slot);
+    };
+    for (let step = 0; step < 2 * group.batches.length; step++) read(step); // records each slot's graph
+    group.drain();
+    const before = group.takeCounts();
+    read(0);
+    const after = group.takeCounts();
+    const stepMs = perStep(group, milliseconds, () => group.train(group.acquire()));
+    const readMs = perStep(group, milliseconds, read);
+    return {
+      ...{ mode, kind, precision, activations, optimizer, batchSize },
+      deviceMs: deviceMs(group, kind, milliseconds),
+      ...{ stepMs, readMs, samplesPerSecond: 1000 * batchSize / readMs },
+      launches: launchesOf(group, () => read(0)),
+      bytesToDevice: after.bytesToDevice - before.bytesToDevice,
+      bytesToHost: after.bytesToHost - before.bytesToHost,
+    };
+  });
+}
+
+/** Milliseconds of one of the steps that run in a while. */
+function perStep(group: RankGroup, milliseconds: number, step: (index: number) => void): number {
+  const begin = performance.now();
+  let steps = 0;
+  do step(steps++); while (performance.now() - begin < milliseconds);
+  group.drain();
+  return (performance.now() - begin) / steps;
+}
+
+/** Milliseconds that a step over rows on the device takes there, with the batch of the first slot; else null. */
+function deviceMs({ memory, batches }: RankGroup, kind: BatchKind, milliseconds: number): number | null {
+  const { device, plan, batchShape } = memory;
+  const store = kind === "hot" ? memory.hot! : memory.full;
+  if (!(device instanceof CudaBackend) || store.backend !== device) return null;
+  const lossSum = device.allocate(1, "sum of losses");
+  const model = new Dlrm(plan, batchShape, { ...memory, gradients: memory.gradients[0], lossSum }, new Solo());
+  const block = device.allocate(batchSections(batchShape).capacity, "batch");
+  device.upload(batches[0].words.subarray(0, batches[0].usedWords), block);
+  const input = model.input(store, block, memory.slots[0], memory.mostDistinct[kind]);
+  const step = () => model.train(input, batchShape.batchSize);
+  step(); // records the graph
+  return new DeviceClock(device).perCall(milliseconds / 4, step) / 1000;
+}
+
+/** Launches of the device in some work; a replayed graph is one. */
+function launchesOf(group: RankGroup, work: () => void): number {
+  const launched = () => {
+    const { launches = 0, graphLaunches = 0 } = group.memory.device.counters ?? {};
+    return launches + graphLaunches;
+  };
+  const before = launched();
+  work();
+  group.drain();
+  return launched() - before;
+}
+
+/** The line that a person reads. */
+export function stepText(timing: StepTiming): string {
+  const { mode, kind, precision, activations, optimizer, batchSize, deviceMs, stepMs, readMs } = timing;
+  const way = `${batchSize} ${mode} ${kind} ${precision} ${activations} ${optimizer}`.padEnd(40);
+  const ms = [deviceMs, stepMs, readMs].map((value) => (value?.toFixed(3) ?? "").padStart(10));
+  return `${way} ${ms.join(" ")} ms ${timing.samplesPerSecond.toFixed(0).padStart(10)} samples/s`;
+}
+
+async function main(): Promise<void> {
+  const { values } = parseArgs({
+    options: {
+      device: { type: "string", default: "cuda" },
+      "batch-sizes": { type: "string", default: "128,2048,65536" },
+      scale: { type: "string" },
+      folder: { type: "string", default: join("hotset", "bench") },
+      "peer-batches": { type: "string" },
+      json: { type: "boolean", default: false },
+    },
+  });
+  const device = values.device === "emulated" ? "emulated" : "cuda";
+  const batchSizes = values["batch-sizes"].split(",").map(Number);
+  const shapes = device === "emulated" ? TINY_STEPS : KAGGLE_STEPS;
+  const sizes: StepSizes = { ...shapes, batchSizes, scale: Number(values.scale ?? shapes.scale) };
+  const dataset = stepDataset(values.folder, sizes);
+  const peers = values["peer-batches"];
+  if (peers !== undefined) {
+    for (const batchSize of batchSizes) {
+      using layout = stepLayout(
+        resolveConfig("kaggle", sizes.model, { mode: "cpu", batchSize }),
+        dataset,
+        values.folder,
+      );
+      writePeerBatches(layout, dataset, join(peers, `${batchSize}`), MOST_PEER_BATCHES);
+    }
+  }
+  console.log(
+    values.json ? "" : `${"".padEnd(40)} ${["device", "in memory", "read"].map((h) => h.padStart(10)).join(" ")}`,
+  );
+  for await (const timing of measureSteps(device, dataset, values.folder, sizes)) {
+    if (values.json) console.log(JSON.stringify({ event: "step", ...timing }));
+    else console.log("failed" in timing ? timing.failed : stepText(timing));
+  }
+}
+
+/** The peer goes through them again and again. */
+const MOST_PEER_BATCHES = 32;
+
+if (import.meta.main) await main();
