@@ -28,6 +28,7 @@ export type LabelField = "read" | "absent" | "ignored";
 export class CriteoParser {
   /** Lines passed, blank ones included. */
   lines = 0;
+  blank = 0;
   skippedRows = 0;
   readonly #path: string;
   readonly #label: LabelField;
@@ -50,8 +51,10 @@ export class CriteoParser {
     for (let at = from; at < to;) {
       if (bytes[at] === NEWLINE) {
         at++;
+        this.blank++;
       } else if (bytes[at] === RETURN && bytes[at + 1] === NEWLINE) {
         at += 2;
+        this.blank++;
       } else {
         const next = this.#row(bytes, at, rows);
         if (next > 0) {
@@ -159,8 +162,6 @@ function parseNumber(bytes: Uint8Array): number | undefined {
 }
 
 /** True if a line has all columns but the label. */
-export function lacksLabel(line: Uint8Array): boolean {
-  let tabs = 0;
-  for (const byte of line) if (byte === TAB) tabs++;
-  return tabs === COLUMNS - 2;
+export function lacksLabel(line: string): boolean {
+  return line.split("\t").length === COLUMNS - 1;
 }

@@ -2,6 +2,7 @@
 import { z } from "zod";
 import { Artifact, type ArtifactCheck, type FileReader, fingerprint } from "../artifact.ts";
 import { HotsetError } from "../errors.ts";
+import { type FileAccount, fileAccounts } from "./read_account.ts";
 
 /** A part of a dataset. */
 export type Split = "train" | "validation" | "test";
@@ -22,6 +23,8 @@ export interface DatasetBody {
   splits: Record<Split, { samples: number; lookups: number }>;
   /** Malformed input rows that were left out. */
   skippedRows: number;
+  /** What became of the files, of those that were split and of those of the test split; not of generated data. */
+  read?: FileAccount[][] | undefined;
   /** For generated data, the AUC of the planted model on each split: no model can beat it on average. */
   generated: { bestAuc: Record<string, number> } | null;
 }
@@ -40,6 +43,7 @@ export const datasetBody: z.ZodType<DatasetBody> = z.object({
   bags: z.boolean(),
   splits: z.object({ train: splitSize, validation: splitSize, test: splitSize }),
   skippedRows: count,
+  read: fileAccounts.optional(),
   generated: z.object({ bestAuc: z.record(z.string(), z.number()) }).nullable(),
 }).superRefine(({ tables }, context) => {
   const rows = tables.reduce((sum, table) => sum + table.rows, 0);

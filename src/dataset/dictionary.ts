@@ -1,7 +1,7 @@
 /** Dictionaries of text and of bags: DuckDB counts the values, and hash tables encode them, one table at a time. */
 import { HotsetError } from "../errors.ts";
 import type { Engine } from "./duckdb.ts";
-import { lists, numbers, quoted } from "./duckdb.ts";
+import { lists, numbers, parquetFiles, quoted } from "./duckdb.ts";
 import type { SparseColumn } from "./schema.ts";
 import { isNumeric } from "./schema.ts";
 import type { StageDirectory } from "./stage_directory.ts";
@@ -124,7 +124,7 @@ export async function numberQueryTable(engine: Engine, stage: StageDirectory, op
   } else {
     const key = asHex ? "('0x' || value)::UINTEGER" : numeric ? "value::UINTEGER" : "value";
     await engine.run(
-      `CREATE TABLE ${name} AS SELECT ${key} AS key, 0::UINTEGER AS n FROM read_parquet(${quoted(from.dictionary)}) ` +
+      `CREATE TABLE ${name} AS SELECT ${key} AS key, 0::UINTEGER AS n FROM ${parquetFiles([from.dictionary])} ` +
         `WHERE feature = ${quoted(column.name)} ORDER BY id`,
     );
   }
@@ -153,7 +153,7 @@ export async function joinDictionaries(
   tables: number,
   path: string,
 ): Promise<void> {
-  const parts = Array.from({ length: tables }, (_, t) => `FROM read_parquet(${quoted(stage.path(`t${t}.parquet`))})`);
+  const parts = Array.from({ length: tables }, (_, t) => `FROM ${parquetFiles([stage.path(`t${t}.parquet`)])}`);
   await engine.runAlone(`COPY (${parts.join(" UNION ALL ")}) TO ${quoted(path)} (FORMAT parquet, COMPRESSION zstd)`);
 }
 

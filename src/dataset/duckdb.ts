@@ -1,6 +1,7 @@
 /** A DuckDB database for one job: bounded in memory and threads, spilling to a directory of its own. */
 import type { DuckDBConnection, DuckDBDataChunk, DuckDBInstance, DuckDBListVector } from "@duckdb/node-api";
 import { HotsetError, messageOf } from "../errors.ts";
+import type { FileContent } from "./file_content.ts";
 
 /** What a database may use. */
 export interface EngineLimits {
@@ -152,6 +153,22 @@ export function quoted(text: string): string {
 /** A name as an SQL identifier. */
 export function identifier(text: string): string {
   return `"${text.replaceAll('"', '""')}"`;
+}
+
+/** SQL of the first arguments of what reads text: the file is what it holds, and folders add no columns. */
+export function textFile({ path, content }: { readonly path: string; readonly content: FileContent }): string {
+  const compression = content === "gzip" || content === "zstd" ? content : "none";
+  return `${fileName(path)}, compression = '${compression}', hive_partitioning = false`;
+}
+
+/** SQL of a path that DuckDB would else take for a pattern. */
+function fileName(path: string): string {
+  return quoted(path.replaceAll(/[*?[]/g, "[$&]"));
+}
+
+/** SQL of the rows of Parquet files, with the columns that the files have: what folders are called adds none. */
+export function parquetFiles(paths: readonly string[]): string {
+  return `read_parquet([${paths.map(fileName).join(", ")}], hive_partitioning = false)`;
 }
 
 /** What DuckDB has to say, in one line. */

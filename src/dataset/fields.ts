@@ -1,5 +1,5 @@
 /** What the fields of a log stand for, as SQL: the one place that turns text and Parquet's types into values. */
-import { identifier, quoted } from "./duckdb.ts";
+import { quoted } from "./duckdb.ts";
 import { type Column, isDense, isMoment, isSparse } from "./schema.ts";
 
 /** A column of the log as SQL over the fields of a file. */
@@ -28,9 +28,8 @@ export function isList(type: string | undefined): boolean {
   return type?.endsWith("[]") ?? false;
 }
 
-/** A Parquet column in the type that CSV fields of its kind have; what does not fit becomes a value that is not good. */
-export function typedParquet(column: Column): string {
-  const raw = identifier(column.name);
+/** SQL of any type in the type that CSV fields of the column have; what does not fit becomes a value that is not good. */
+export function typedField(column: Column, raw: string): string {
   const type = csvType(column);
   if (type === "BOOLEAN") return `TRY_CAST(${raw}::VARCHAR AS BOOLEAN)`;
   if (type === "DOUBLE") return `CASE WHEN ${raw} IS NOT NULL THEN coalesce(TRY_CAST(${raw} AS DOUBLE), 'nan') END`;

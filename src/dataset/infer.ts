@@ -2,8 +2,8 @@
 import { availableParallelism } from "node:os";
 import { HotsetError, messageOf } from "../errors.ts";
 import { TemporaryDirectory } from "../temporary.ts";
-import { Engine, identifier, quoted } from "./duckdb.ts";
-import { findInputs } from "./inputs.ts";
+import { Engine, identifier, parquetFiles, quoted, textFile } from "./duckdb.ts";
+import { findInputs, type InputFile } from "./inputs.ts";
 import { readFailure } from "./query_faults.ts";
 import { type Column, isSparse, type LogSchema } from "./schema.ts";
 
@@ -55,9 +55,8 @@ export async function inferSchema(
   using directory = new TemporaryDirectory("hotset-infer-");
   try {
     using engine = await Engine.create(directory.path, { memoryBytes: MEMORY_BYTES, threads: availableParallelism() });
-    const parquet = file.path.endsWith(".parquet");
-    const { dates, ...text } = parquet ? PARQUET : await sniff(engine, file.path);
-    const found = await describe(engine, file.path, text, parquet, dates, onProgress);
+    const { dates, ...text } = file.content === "parquet" ? PARQUET : await sniff(engine, file);
+    const found = await describe(engine, file, text, dates, onProgress);
     const likely = propose(found);
     const columns = likely.some(isSparse) ? likely : likely.map(asCodes);
     const missing = columns.every((c) => c.kind !== "label") ? "a label" : columns.some(isSparse) ? "" : "categories";
@@ -74,11 +73,13 @@ type SniffedText = Text & { readonly dates: string | undefined };
 
 const PARQUET: SniffedText = { delimiter: ",", quote: '"', header: true, dates: undefined };
 
-async function sniff(engine: Engine, path: string): Promise<SniffedText> {
-  const query = `SELECT Delimiter, Quote, HasHeader, DateFormat, TimestampFormat FROM sniff_csv(${quoted(path)})`;
+async function sniff(engine: Engine, file: InputFile): Promise<SniffedText> {
+  const query = `SELECT Delimiter, Quote, HasHeader, DateFormat, TimestampFormat FROM sniff_csv(${textFile(file)})`;
   const [[delimiter, quote, header, dates, times]] = await engine.rows(query).catch((error) => {
     if (!/sniffing file/.test(messageOf(error))) throw error;
-    throw new HotsetError(`Cannot read ${path}: it is no text with columns, nor named .parquet`, { cause: error });
+    throw new HotsetError(`Cannot read ${file.path}: it is no text with columns, and no Parquet file`, {
+      cause: error,
+    });
   });
   return {
     delimiter: String(delimiter),
@@ -92,13 +93,12 @@ async function sniff(engine: Engine, path: string): Promise<SniffedText> {
 
 async function describe(
   engine: Engine,
-  path: string,
+  file: InputFile,
   text: Text,
-  parquet: boolean,
   dates: string | undefined,
   onProgress: (fraction: number) => void,
 ): Promise<Found[]> {
-  const source = parquet ? `read_parquet(${quoted(path)})` : `read_csv(${quoted(path)}, delim = ` +
+  const source = file.content === "parquet" ? parquetFiles([file.path]) : `read_csv(${textFile(file)}, delim = ` +
     `${quoted(text.delimiter)}, quote = ${quoted(text.quote)}, header = ${text.header}, ignore_errors = true)`;
   await engine.run(`CREATE TABLE sample AS FROM ${source} LIMIT ${SAMPLE_ROWS}`);
   const found: Found[] = [];

@@ -1,7 +1,13 @@
 /** The files that a raw log consists of. */
 import { globSync, type Stats, statSync } from "node:fs";
-import { resolve } from "node:path";
+import { join, parse, resolve, sep } from "node:path";
+import { crc32 } from "node:zlib";
 import { type ErrorCode, HotsetError, messageOf } from "../errors.ts";
+import { type Team, togetherAsync } from "../team.ts";
+import { contentOf, type FileContent, MAGIC_BYTES, unreadable } from "./file_content.ts";
+import type { Format } from "./formats.ts";
+
+const PIECE_BYTES = 4 << 20;
 
 /** A file of a raw log. */
 export interface InputFile {
@@ -9,31 +15,71 @@ export interface InputFile {
   readonly path: string;
   /** Its length. */
   readonly bytes: number;
+  /** What it holds. */
+  readonly content: FileContent;
   /** Milliseconds since 1970. */
   readonly modified: number;
 }
 
-/** Finds the files that paths and globs name, in the given order, those of a glob by name. Throws HotsetError. */
-export function findInputs(patterns: readonly string[]): InputFile[] {
+/** A file whose bytes have been read. */
+export interface KnownFile extends InputFile {
+  /** Checksum of all bytes. */
+  readonly crc32: number;
+}
+
+/**
+ * Finds the files that paths and globs name, in the given order, those of a glob by the numbers in their names. What
+ * exists is no glob. Throws HotsetError.
+ */
+export function findInputs(patterns: readonly string[], format?: Format): InputFile[] {
   return patterns.flatMap((pattern) => {
-    const stats = statSync(pattern, { throwIfNoEntry: false });
-    const names = stats === undefined && /[*?[{]/.test(pattern) ? globSync(pattern).sort() : [pattern];
+    const names = isGlob(pattern) ? expand(pattern) : [pattern];
     if (names.length === 0) throw new HotsetError(`Cannot read ${pattern}: no file matches`, { code: "not-found" });
-    return names.map(inputFile);
+    return names.map((name) => inputFile(name, format === "parquet" ? "parquet" : "plain"));
   });
 }
 
-function inputFile(path: string): InputFile {
+function isGlob(pattern: string): boolean {
+  return /[*?[{]/.test(pattern) && !exists(pattern);
+}
+
+function exists(path: string): boolean {
+  return statSync(path, { throwIfNoEntry: false }) !== undefined;
+}
+
+/** The folders of a pattern that exist are taken as they are, whatever their names hold. */
+function expand(pattern: string): string[] {
+  const { root } = parse(pattern);
+  const parts = pattern.slice(root.length).split(sep);
+  let folder = root;
+  while (parts.length > 1 && exists(join(folder, parts[0]))) folder = join(folder, parts.shift()!);
+  return globSync(parts.join(sep), { cwd: resolve(folder) }).map((name) => join(folder, name)).sort(byNumbers);
+}
+
+/** Compares names whose digits are numbers: day_2 comes before day_10. */
+export function byNumbers(a: string, b: string): number {
+  const [left, right] = [a, b].map((name) => name.match(/\d+|\D+/g) ?? []);
+  for (let i = 0; i < Math.min(left.length, right.length); i++) {
+    const [x, y] = [left[i], right[i]];
+    const numbers = /\d/.test(x) && /\d/.test(y);
+    if (numbers ? BigInt(x) !== BigInt(y) : x !== y) return (numbers ? BigInt(x) < BigInt(y) : x < y) ? -1 : 1;
+  }
+  return left.length - right.length || (a < b ? -1 : Number(a > b));
+}
+
+function inputFile(path: string, standard: FileContent): InputFile {
   const fail = (reason: string, code?: ErrorCode): never => {
     throw new HotsetError(`Cannot read ${path}: ${reason}`, { code });
   };
   let stats: Stats;
-  const start = new Uint8Array(2);
+  let begin = new Uint8Array(MAGIC_BYTES), end = new Uint8Array(MAGIC_BYTES);
   try {
     stats = statSync(path);
     if (stats.isFile()) {
       using file = Deno.openSync(path);
-      file.readSync(start);
+      begin = begin.subarray(0, file.readSync(begin) ?? 0);
+      file.seekSync(Math.max(0, stats.size - MAGIC_BYTES), Deno.SeekMode.Start);
+      end = end.subarray(0, file.readSync(end) ?? 0);
     }
   } catch (error) {
     if (error instanceof Deno.errors.PermissionDenied) return fail("no permission", "denied");
@@ -43,14 +89,74 @@ function inputFile(path: string): InputFile {
   }
   if (stats.isDirectory()) fail(`it is a directory; name its files, for example '${path}/*.gz'`);
   if (!stats.isFile()) fail("it is not a file");
-  if (stats.size === 0) fail("it is empty");
-  if (start[0] === 0xff && start[1] === 0xfe || start[0] === 0xfe && start[1] === 0xff) {
-    fail("it is UTF-16; convert it to UTF-8, for example with iconv");
-  }
-  return { path: resolve(path), bytes: stats.size, modified: Math.trunc(stats.mtimeMs) };
+  const fault = unreadable(begin);
+  if (fault !== undefined) fail(fault);
+  // What is empty may be an empty part of any kind.
+  const content = stats.size === 0 ? "plain" : contentOf(path, begin, end, standard);
+  return { path: resolve(path), bytes: stats.size, content, modified: stats.mtimeMs };
 }
 
-/** What a staged log is called in a message. */
-export function namesOf(files: readonly InputFile[]): string {
-  return files.length === 1 ? files[0].path : `${files[0].path} and ${files.length - 1} more files`;
+/**
+ * Reads files to the end for their checksums, each rank of a team some of them: files with the same path and the same bytes
+ * are the same, whenever they were written. Throws HotsetError.
+ */
+export async function identify(
+  files: readonly InputFile[],
+  team: Team,
+  onProgress: (fraction: number) => void,
+): Promise<KnownFile[]> {
+  const own = files.filter((_, i) => i % team.ranks === team.rank);
+  const total = own.reduce((sum, { bytes }) => sum + bytes, 0);
+  let done = 0;
+  const sums = await togetherAsync(team, async () => {
+    const sums: number[] = [];
+    for (const file of own) sums.push(await checksumOf(file, (bytes) => onProgress((done += bytes) / total)));
+    return sums;
+  });
+  const all = team.gather(sums);
+  return files.map((file, i) => ({ ...file, crc32: all[i % team.ranks][Math.floor(i / team.ranks)] }));
+}
+
+async function checksumOf(file: InputFile, onRead: (bytes: number) => void): Promise<number> {
+  const piece = new Uint8Array(Math.min(PIECE_BYTES, file.bytes + 1));
+  let sum = 0;
+  try {
+    using opened = await Deno.open(file.path);
+    for (let count = await opened.read(piece); count !== null; count = await opened.read(piece)) {
+      sum = crc32(piece.subarray(0, count), sum);
+      onRead(count);
+    }
+  } catch (error) {
+    throw new HotsetError(`Cannot read ${file.path}: ${messageOf(error)}`, { cause: error });
+  }
+  expectUnchanged([file]);
+  return sum;
+}
+
+/** Throws HotsetError if a file was written to since it was found. */
+export function expectUnchanged(files: readonly InputFile[]): void {
+  for (const { path, bytes, modified } of files) {
+    const stats = statSync(path, { throwIfNoEntry: false });
+    if (stats?.size === bytes && stats.mtimeMs === modified) continue;
+    throw new HotsetError(`Cannot read ${path}: it was changed while it was read; wait until it is complete`);
+  }
+}
+
+/** Columns that the folders of a path name, as in click=1/part-0.csv; null for no value. */
+export function folderColumns(path: string): Map<string, string | null> {
+  const columns = new Map<string, string | null>();
+  for (const folder of path.split(sep).slice(0, -1)) {
+    const [, name, value] = /^([^=]+)=(.*)$/.exec(folder) ?? [];
+    if (name !== undefined) columns.set(name, value === "__HIVE_DEFAULT_PARTITION__" ? null : unescaped(value));
+  }
+  return columns;
+}
+
+/** Writers of such folders escape what a path cannot hold. */
+function unescaped(value: string): string {
+  try {
+    return decodeURIComponent(value);
+  } catch {
+    return value;
+  }
 }

@@ -5,7 +5,7 @@ import type { Part } from "./assemble.ts";
 import { ALONE, type Team, together, togetherAsync } from "../team.ts";
 import { Dataset, type DatasetBody, type Split } from "./dataset.ts";
 import { type Format, FORMATS, schemaOf } from "./formats.ts";
-import { findInputs, type InputFile } from "./inputs.ts";
+import { expectUnchanged, findInputs, identify, type KnownFile } from "./inputs.ts";
 import { buildDataset, type LogParts, type ReadOptions } from "./prepare_job.ts";
 import { logSchema } from "./schema.ts";
 import { isChunkFormat } from "./stage_chunks.ts";
@@ -54,7 +54,7 @@ export interface Fractions {
   readonly test: number;
 }
 
-function fractionsOf(options: PrepareOptions): Fractions {
+function fractionsOf(options: Pick<PrepareOptions, "validationFraction" | "testFraction" | "testInputs">): Fractions {
   const validation = options.validationFraction ?? DEFAULT_VALIDATION_FRACTION;
   const test = options.testFraction ?? (options.testInputs === undefined ? DEFAULT_TEST_FRACTION : 0);
   if (!(validation >= 0 && test >= 0 && validation + test < 1)) {
@@ -77,21 +77,50 @@ export function splitSizes(rows: number, fractions: Fractions): Part[] {
   ];
 }
 
-/**
- * Names all that a dataset's content depends on: files with lengths and times, schema and options. Equal sources make
- * equal datasets. Cheap: no file is read. Throws HotsetError for missing files.
- */
-export function sourceOf(options: PrepareOptions): DatasetBody["source"] {
+/** Files with all that a dataset's content depends on besides. */
+export interface LogSource {
+  readonly inputs: readonly KnownFile[];
+  readonly testInputs: readonly KnownFile[];
+  /** Paths, content, schema and options. Equal ones make equal datasets. */
+  readonly body: DatasetBody["source"];
+}
+
+/** Reads all files of a log once, to know them by what they hold. Throws HotsetError for missing ones. */
+export async function sourceOf(options: Omit<PrepareOptions, "out">): Promise<LogSource> {
+  const { team = ALONE, format, minFrequency = 1, maxIndRange, onProgress = () => {} } = options;
+  const { inputs, testInputs, settings } = together(team, () => {
+    if (!(Number.isInteger(minFrequency) && minFrequency >= 1)) {
+      throw new UsageError(`Cannot use a minimum frequency of ${minFrequency}: it must be a whole number from 1`);
+    }
+    if (
+      maxIndRange !== undefined && !(Number.isInteger(maxIndRange) && maxIndRange >= 1 && maxIndRange <= 2 ** 32 - 1)
+    ) {
+      throw new UsageError(`Cannot use an index range of ${maxIndRange}: it must be a whole number from 1`);
+    }
+    return {
+      inputs: findInputs(options.inputs, format),
+      testInputs: findInputs(options.testInputs ?? [], format),
+      settings: {
+        format,
+        schema: schemaOf(format, options.schema),
+        minFrequency,
+        ...(maxIndRange === undefined ? {} : { maxIndRange }),
+        fractions: fractionsOf(options),
+        onBadRow: options.onBadRow ?? "fail",
+      },
+    };
+  });
+  const known = await identify([...inputs, ...testInputs], team, (f) => onProgress("check", f));
+  const files = { inputs: known.slice(0, inputs.length), testInputs: known.slice(inputs.length) };
   return {
-    format: options.format,
-    schema: schemaOf(options.format, options.schema),
-    inputs: findInputs(options.inputs),
-    testInputs: options.testInputs === undefined ? null : findInputs(options.testInputs),
-    minFrequency: options.minFrequency ?? 1,
-    ...(options.maxIndRange === undefined ? {} : { maxIndRange: options.maxIndRange }),
-    fractions: fractionsOf(options),
-    onBadRow: options.onBadRow ?? "fail",
+    ...files,
+    body: { ...settings, inputs: files.inputs.map(identityOf), testInputs: files.testInputs.map(identityOf) },
   };
+}
+
+/** What a dataset remembers of a file: not when it was written. */
+function identityOf({ path, bytes, content, crc32 }: KnownFile) {
+  return { path, bytes, content, crc32 };
 }
 
 /**
@@ -101,32 +130,26 @@ export function sourceOf(options: PrepareOptions): DatasetBody["source"] {
  * Throws HotsetError that names file, line and reason.
  */
 export async function prepareDataset(options: PrepareOptions): Promise<Dataset> {
+  return await prepareFrom(options, await sourceOf(options));
+}
+
+/** The same of a log that is known. */
+export async function prepareFrom(options: PrepareOptions, source: LogSource): Promise<Dataset> {
   const { team = ALONE } = options;
   if (team.ranks > 1 && !isChunkFormat(options.format)) {
     await togetherAsync(team, async () => {
-      if (team.rank === 0) await prepareDataset({ ...options, team: ALONE });
+      if (team.rank === 0) await prepareFrom({ ...options, team: ALONE }, source);
     });
     return together(team, () => Dataset.open(options.out, "lengths"));
   }
   const { format, minFrequency = 1, maxIndRange, onProgress = () => {} } = options;
-  const { source, fractions, schema } = together(team, () => {
-    if (!(Number.isInteger(minFrequency) && minFrequency >= 1)) {
-      throw new UsageError(`Cannot use a minimum frequency of ${minFrequency}: it must be a whole number from 1`);
-    }
-    if (
-      maxIndRange !== undefined && !(Number.isInteger(maxIndRange) && maxIndRange >= 1 && maxIndRange <= 2 ** 32 - 1)
-    ) {
-      throw new UsageError(`Cannot use an index range of ${maxIndRange}: it must be a whole number from 1`);
-    }
-    return { source: sourceOf(options), fractions: fractionsOf(options), schema: schemaOf(format, options.schema) };
-  });
-  const { dataset } = await buildDataset("prepare", source, { ...options, schema, maxIndRange }, async (job) => {
-    const inputs = findInputs(options.inputs);
-    const testInputs = findInputs(options.testInputs ?? []);
-    const bytes = (files: InputFile[]) => files.reduce((sum, f) => sum + f.bytes, 0);
+  const { inputs, testInputs, body } = source;
+  const settings = { ...options, schema: schemaOf(format, options.schema), maxIndRange };
+  const { dataset } = await buildDataset("prepare", body, settings, async (job) => {
+    const bytes = (files: readonly KnownFile[]) => files.reduce((sum, f) => sum + f.bytes, 0);
     const inputShare = bytes(inputs) / (bytes(inputs) + bytes(testInputs));
     const log = await job.stageLog("log", inputs, "train", (f) => onProgress("read", f * inputShare));
-    const parts = splitSizes(log.rows, fractions);
+    const parts = splitSizes(log.rows, fractionsOf(options));
     const logs: LogParts[] = [{ log, parts }];
     if (testInputs.length > 0) {
       const test = await job.stageLog("test_log", testInputs, "train", (f) => {
@@ -134,9 +157,10 @@ export async function prepareDataset(options: PrepareOptions): Promise<Dataset> 
       });
       logs.push({ log: test, parts: [{ split: "test", samples: test.rows }] });
     }
+    together(team, () => expectUnchanged([...inputs, ...testInputs]));
     onProgress("read", 1);
     const made = await job.finish(logs, { train: parts[0].samples, minFrequency });
-    return { body: { ...made, source, generated: options.generated ?? null }, result: undefined };
+    return { body: { ...made, source: body, generated: options.generated ?? null }, result: undefined };
   });
   return dataset;
 }
@@ -163,20 +187,21 @@ export async function encodeWith(
     throw new HotsetError(`Cannot encode with dataset ${dataset.directory}: it was not made from raw values`);
   }
   const { format, schema, maxIndRange } = parsed.data;
-  const { purpose = "evaluate" } = options;
-  const files = findInputs(inputs);
+  const { purpose = "evaluate", onProgress = () => {} } = options;
+  const files = await identify(findInputs(inputs, format), ALONE, (f) => onProgress("check", f));
   const source = {
     format,
     schema,
     ...(maxIndRange === undefined ? {} : { maxIndRange }),
     onBadRow: options.onBadRow ?? "fail",
-    inputs: files,
+    inputs: files.map(identityOf),
     encodedWith: dataset.id,
     purpose,
   };
   const settings = { ...options, format, schema, maxIndRange };
   const { dataset: encoded, result } = await buildDataset("encode", source, settings, async (job) => {
-    const log = await job.stageLog("log", files, purpose, (f) => options.onProgress?.("read", f));
+    const log = await job.stageLog("log", files, purpose, (f) => onProgress("read", f));
+    expectUnchanged(files);
     const made = await job.finish([{ log, parts: [{ split: "test", samples: log.rows }] }], dataset);
     return { body: { ...made, source, generated: null }, result: log.labelled };
   });

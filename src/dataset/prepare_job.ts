@@ -40,7 +40,7 @@ export interface ReadOptions {
   /** Aborting it ends the work with the signal's reason; finished steps are kept for the next call. */
   readonly signal?: AbortSignal | undefined;
   /** Called now and then with what is done of a stage, 0 to 1. */
-  readonly onProgress?: (stage: "read" | "count" | "encode", fraction: number) => void;
+  readonly onProgress?: (stage: "check" | "read" | "count" | "encode", fraction: number) => void;
 }
 
 /** A job's settings. */
@@ -77,7 +77,7 @@ export async function buildDataset<R>(
   expectSame(
     team,
     `${doing} ${out}`,
-    "what ranks see of the input files (lengths and times count)",
+    "what ranks see of the input files (paths and content count)",
     fingerprint(source),
   );
   const busy = "it is being prepared already; let that end first, or name another directory";
@@ -188,7 +188,8 @@ export class PrepareJob implements Disposable {
       tables: columns.map(({ name }, t) => ({ name, rows: sizes[t] })),
       bags: columns.some((c) => c.kind === "bag"),
       splits,
-      skippedRows: logs.reduce((sum, { log }) => sum + log.skippedRows, 0),
+      skippedRows: logs.flatMap(({ log }) => log.files).reduce((sum, file) => sum + file.skippedRows, 0),
+      read: logs.map(({ log }) => [...log.files]),
     };
   }
 

@@ -4,22 +4,7 @@ import { type Engine, engineFailure, isWriteFailure, quoted, reasonOf } from "./
 import type { Layout } from "./stage_query.ts";
 import { fieldFault, LINE_TOO_LONG, NOT_UTF8, widthFault } from "./row_fault.ts";
 import type { Column, LogSchema } from "./schema.ts";
-
-/** SQL of a text file's lines, blank ones included (as NULL). */
-function lines(path: string): string {
-  return `read_csv(${quoted(path)}, auto_detect = false, header = false, delim = chr(1), quote = '', escape = '', ` +
-    `comment = '', strict_mode = false, ignore_errors = true, columns = {line: 'VARCHAR'})`;
-}
-
-/** The first line of a text file. Throws HotsetError. */
-export async function firstLine(engine: Engine, path: string): Promise<string> {
-  try {
-    const rows = await engine.rows(`SELECT line FROM ${lines(path)} LIMIT 1`);
-    return String(rows[0]?.[0] ?? "");
-  } catch (error) {
-    throw readFailure(path, error);
-  }
-}
+import { lineOfRecord } from "./text_lines.ts";
 
 /** The fields of a line that names the columns. */
 export function splitLine(line: string, { delimiter, quote }: Pick<LogSchema, "delimiter" | "quote">): string[] {
@@ -64,7 +49,7 @@ export async function countRejects(engine: Engine, path: string): Promise<number
 }
 
 /** The first rejected line as an error. */
-export async function firstReject(engine: Engine, { path, names, fields }: Layout): Promise<HotsetError> {
+export async function firstReject(engine: Engine, { file: { path }, names, fields }: Layout): Promise<HotsetError> {
   // A row of the wrong width is reported once for every field that is missing or too many: the width is in the first
   // report of a short row and in the last of a long one.
   const [[line, physical, kind, message]] = await engine.rows(
@@ -89,7 +74,8 @@ function rejectReason(kind: string, message: string, column: Column | undefined)
 
 /** The first row that was read and is not good, found again in its file. */
 export async function firstBadRow(engine: Engine, layout: Layout, allGood: string): Promise<HotsetError> {
-  const { path, source, fields, headerLines } = layout;
+  const { file, source, fields, text } = layout;
+  const { path } = file;
   const goods = fields.map((f) => f.good).join(", ");
   const found = await engine.rows(
     `SELECT row::VARCHAR, [${goods}], [${fields.map((f) => `${f.raw}::VARCHAR`).join(", ")}] ` +
@@ -98,12 +84,8 @@ export async function firstBadRow(engine: Engine, layout: Layout, allGood: strin
   const [row, good, raws] = found[0] as [string, { items: boolean[] }, { items: (string | null)[] }];
   const bad = good.items.indexOf(false);
   const reason = fieldFault(fields[bad].column, raws.items[bad]);
-  if (headerLines === undefined) return new HotsetError(`Cannot read ${path}: row ${row}: ${reason}`);
-  const line = await engine.rows(
-    `SELECT line_number::VARCHAR FROM (SELECT row_number() OVER () AS line_number, line FROM ${lines(path)}) ` +
-      `WHERE line IS NOT NULL LIMIT 1 OFFSET ${Number(row) - 1 + headerLines}`,
-  );
-  return badRow(path, line[0][0], reason);
+  if (text === undefined) return new HotsetError(`Cannot read ${path}: row ${row}: ${reason}`);
+  return badRow(path, await lineOfRecord(file, text.dialect, Number(row) + text.header), reason);
 }
 
 function badRow(path: string, line: unknown, reason: string): HotsetError {

@@ -1,11 +1,12 @@
 /** Reading of Criteo text, plain or compressed, into staged chunks; runs on worker threads. */
 import { HotsetError } from "../errors.ts";
-import { decompressed } from "./compressed.ts";
 import { CRITEO } from "./formats.ts";
 import { CriteoParser, type LabelField, LEAST_ROW_BYTES } from "./criteo_parser.ts";
 import { LINE_TOO_LONG, MOST_LINE_BYTES } from "./row_fault.ts";
 import { isDense, isSparse } from "./schema.ts";
 import { ChunkBuffer, type StagedChunk } from "./staged_chunk.ts";
+import { textOf } from "./text_file.ts";
+import type { FileContent } from "./file_content.ts";
 
 /** Bytes of text that become one chunk. */
 export const CHUNK_BYTES = 16 << 20;
@@ -17,6 +18,7 @@ const BYTE_ORDER_MARK = [0xef, 0xbb, 0xbf];
 export interface CriteoTask {
   readonly kind: "criteo";
   readonly path: string;
+  readonly content: FileContent;
   /** Lines that begin in this range of bytes are read; without a range the whole file, which may be compressed. */
   readonly range: { readonly begin: number; readonly end: number } | undefined;
   readonly label: LabelField;
@@ -30,6 +32,8 @@ export interface CriteoTask {
 export interface ReadResult {
   readonly chunks: readonly StagedChunk[];
   readonly skippedRows: number;
+  /** Lines without anything; undefined if there are no lines. */
+  readonly blankLines: number | undefined;
 }
 
 /** Memory of this thread, used again for every task. */
@@ -54,7 +58,7 @@ export async function readCriteo(task: CriteoTask): Promise<ReadResult> {
   const chunks = task.range === undefined
     ? await readStream(task, parser)
     : readRange(task.path, task.range, parser, task.prefix);
-  return { chunks: chunks.filter(({ rows }) => rows > 0), skippedRows: parser.skippedRows };
+  return { chunks: chunks.filter(({ rows }) => rows > 0), skippedRows: parser.skippedRows, blankLines: parser.blank };
 }
 
 function readRange(path: string, range: { begin: number; end: number }, parser: CriteoParser, prefix: string) {
@@ -91,7 +95,7 @@ function readRange(path: string, range: { begin: number; end: number }, parser: 
   return [rows.flush(`${prefix}.0.rows`)];
 }
 
-async function readStream({ path, prefix }: CriteoTask, parser: CriteoParser): Promise<StagedChunk[]> {
+async function readStream({ path, content, prefix }: CriteoTask, parser: CriteoParser): Promise<StagedChunk[]> {
   const { text, rows } = threadMemory();
   const chunks: StagedChunk[] = [];
   let length = 0;
@@ -117,7 +121,7 @@ async function readStream({ path, prefix }: CriteoTask, parser: CriteoParser): P
     length -= to;
     if (rows.rows > 0) chunks.push(rows.flush(`${prefix}.${chunks.length}.rows`));
   };
-  for await (const piece of decompressed(path)) {
+  for await (const piece of textOf({ path, content })) {
     for (let done = 0; done < piece.length;) {
       const part = piece.subarray(done, done + text.length - 1 - length);
       text.set(part, length);

@@ -73,7 +73,7 @@ export function readIntegers(task: IntegerTask): ReadResult {
       chunk.keys[t][row] = maxIndRange === undefined ? key : key % maxIndRange;
     }
   }
-  return { chunks: chunk.rows === 0 ? [] : [chunk.flush(`${prefix}.0.rows`)], skippedRows };
+  return { chunks: chunk.rows === 0 ? [] : [chunk.flush(`${prefix}.0.rows`)], skippedRows, blankLines: undefined };
 }
 
 /** The values of some rows in one file. Throws HotsetError at one that is no whole number of 32 bits. */

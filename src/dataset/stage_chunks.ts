@@ -1,14 +1,15 @@
 /** Staging of the formats that have readers of their own: Criteo text and 32-bit whole numbers. */
 import { HotsetError } from "../errors.ts";
-import { type LabelField, lacksLabel, LEAST_ROW_BYTES } from "./criteo_parser.ts";
-import { type InputFile, namesOf } from "./inputs.ts";
+import { type LabelField, lacksLabel } from "./criteo_parser.ts";
+import type { InputFile } from "./inputs.ts";
 import { extractNpz } from "./npz.ts";
 import type { preparePool, ReadTask } from "./prepare_pool.ts";
-import { decompressed, isCompressed } from "./compressed.ts";
+import { type FileAccount, noRowsFault } from "./read_account.ts";
 import { CHUNK_BYTES, type ReadResult } from "./read_criteo.ts";
 import type { IntegerSource } from "./read_integers.ts";
 import type { StageDirectory } from "./stage_directory.ts";
 import type { StagedLog, StageOptions } from "./staged_log.ts";
+import { firstLine } from "./text_file.ts";
 import { type Team, togetherAsync } from "../team.ts";
 
 const INTEGER_ROW_WORDS = 40;
@@ -24,6 +25,8 @@ export const isChunkFormat = (format: string): format is ChunkFormat => format =
 /** What is to be read, and what was read before a kill. */
 interface Reading {
   readonly tasks: readonly ReadTask[];
+  /** By task: which file it reads a part of. */
+  readonly fileOf: readonly number[];
   /** By task; null where nothing was. */
   readonly results: (ReadResult | null)[];
   readonly labelled: boolean;
@@ -38,8 +41,8 @@ export async function stageChunks(
   team: Team,
   options: StageOptions,
 ): Promise<StagedLog> {
-  const none: Reading = { tasks: [], results: [], labelled: true };
-  const [{ tasks, results, labelled }] = team.gather(
+  const none: Reading = { tasks: [], fileOf: [], results: [], labelled: true };
+  const [{ tasks, fileOf, results, labelled }] = team.gather(
     await togetherAsync(
       team,
       () => team.rank === 0 ? findTasks(format, files, stage, options) : Promise.resolve(none),
@@ -62,15 +65,25 @@ export async function stageChunks(
   }
   const chunks = results.flatMap((result) => result!.chunks);
   const rows = chunks.reduce((sum, chunk) => sum + chunk.rows, 0);
-  const skippedRows = results.reduce((sum, result) => sum + result!.skippedRows, 0);
-  if (rows === 0) {
-    team.agree(
-      new HotsetError(
-        `Cannot read ${namesOf(files)}: ${skippedRows > 0 ? "every row is malformed" : "there are no rows"}`,
-      ),
-    );
-  }
-  return { name: options.name, rows, skippedRows, labelled, chunks };
+  const accounts = files.map(({ path }, i) =>
+    accountOf(path, results.filter((_, k) => fileOf[k] === i) as ReadResult[])
+  );
+  if (rows === 0) team.agree(noRowsFault(accounts));
+  return { name: options.name, rows, files: accounts, labelled, chunks };
+}
+
+/** What became of a file that was read in parts. Every row has a line of its own. */
+function accountOf(path: string, parts: readonly ReadResult[]): FileAccount {
+  const sum = (value: (part: ReadResult) => number) => parts.reduce((total, part) => total + value(part), 0);
+  const rows = sum(({ chunks }) => chunks.reduce((total, chunk) => total + chunk.rows, 0));
+  const skippedRows = sum((part) => part.skippedRows);
+  const account = { path, rows, skippedRows, notes: [] };
+  if (parts.some(({ blankLines }) => blankLines === undefined)) return { ...account, lines: null };
+  const blank = sum(({ blankLines }) => blankLines!);
+  return {
+    ...account,
+    lines: { read: rows + skippedRows + blank, header: 0, blank, quoted: 0, skipped: skippedRows },
+  };
 }
 
 async function findTasks(
@@ -80,14 +93,21 @@ async function findTasks(
   options: StageOptions,
 ): Promise<Reading> {
   const tasks: ReadTask[] = [];
+  const fileOf: number[] = [];
   let labelled = true;
   for (const [i, file] of files.entries()) {
     const label = `${options.name}.${i}`;
-    if (file.path.endsWith(".parquet")) {
+    if (file.bytes === 0) continue;
+    if (file.content === "parquet") {
       throw new HotsetError(`Cannot read ${file.path}: format ${format} has no Parquet files; use format parquet`);
     }
+    if (file.content === "zip" ? format === "criteo" : file.content !== "plain" && format === "dlrm") {
+      throw new HotsetError(
+        `Cannot read ${file.path}: it is a ${file.content} file, not of format ${format}; unpack it`,
+      );
+    }
     if (format === "criteo") {
-      const hasLabel = options.purpose === "train" || !lacksLabel(await firstLine(file.path));
+      const hasLabel = options.purpose === "train" || !lacksLabel(await firstLine(file) ?? "");
       labelled &&= hasLabel && options.purpose !== "predict";
       const field = !hasLabel ? "absent" : options.purpose === "predict" ? "ignored" : "read";
       tasks.push(...criteoTasks(file, stage.path(label), field, options));
@@ -95,9 +115,10 @@ async function findTasks(
       labelled &&= options.purpose !== "predict";
       tasks.push(...await integerTasks(file, stage, label, options));
     }
+    while (fileOf.length < tasks.length) fileOf.push(i);
   }
   const results = tasks.map(({ prefix }) => stage.finished<ReadResult>(prefixName(prefix)) ?? null);
-  return { tasks, results, labelled };
+  return { tasks, fileOf, results, labelled };
 }
 
 function prefixName(prefix: string): string {
@@ -105,39 +126,24 @@ function prefixName(prefix: string): string {
 }
 
 function criteoTasks(file: InputFile, prefix: string, label: LabelField, options: StageOptions): ReadTask[] {
-  const { path, bytes } = file;
+  const { path, bytes, content } = file;
   const task = {
     kind: "criteo",
     path,
+    content,
     label,
     maxIndRange: options.maxIndRange,
     skip: options.onBadRow === "skip",
   } as const;
-  if (isCompressed(path)) return [{ ...task, range: undefined, prefix }];
+  if (content !== "plain") return [{ ...task, range: undefined, prefix }];
   return Array.from({ length: Math.ceil(bytes / CHUNK_BYTES) }, (_, k) => {
     const begin = k * CHUNK_BYTES;
     return { ...task, range: { begin, end: Math.min(begin + CHUNK_BYTES, bytes) }, prefix: `${prefix}.${k}` };
   });
 }
 
-/** The first line of a text, as far as it tells the number of columns. */
-async function firstLine(path: string): Promise<Uint8Array> {
-  let bytes = new Uint8Array(LEAST_ROW_BYTES * 100);
-  if (isCompressed(path)) {
-    for await (const piece of decompressed(path)) {
-      bytes = new Uint8Array(piece);
-      break;
-    }
-  } else {
-    using file = Deno.openSync(path);
-    bytes = bytes.subarray(0, file.readSync(bytes) ?? 0);
-  }
-  const end = bytes.indexOf(10);
-  return end < 0 ? bytes : bytes.subarray(0, end);
-}
-
 async function integerTasks(
-  { path, bytes }: InputFile,
+  { path, bytes, content }: InputFile,
   stage: StageDirectory,
   label: string,
   { maxIndRange, onBadRow, purpose }: StageOptions,
@@ -146,7 +152,7 @@ async function integerTasks(
   let sources: IntegerSource[];
   let rows: number;
   let field: LabelField = "read";
-  if (path.endsWith(".npz")) {
+  if (content === "zip") {
     ({ sources, rows } = await stage.step(`${label}.npz`, () => extractNpz(path, stage.path(label), labelled)));
     if (!labelled) field = "absent";
   } else {

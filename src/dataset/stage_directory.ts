@@ -5,7 +5,7 @@ import { HotsetError, messageOf } from "../errors.ts";
 import { writeWhole } from "./staged_chunk.ts";
 
 /** Changes when staged files of an older Hotset cannot be used. */
-const VERSION = 1;
+const VERSION = 2;
 
 /** A directory beside the output, named by what is prepared. */
 export class StageDirectory {

@@ -1,16 +1,18 @@
 /** Staging of any log that DuckDB reads: its fields by a schema, checked, into Parquet files and then into chunks. */
 import type { DuckDBDataChunk } from "@duckdb/node-api";
 import { HotsetError } from "../errors.ts";
-import { checkWhole } from "./compressed.ts";
-import { type Engine, identifier, numbers, quoted } from "./duckdb.ts";
-import { csvType, type Field, fieldBuilder, isList, typedParquet } from "./fields.ts";
-import { type InputFile, namesOf } from "./inputs.ts";
-import { countRejects, firstBadRow, firstLine, firstReject, readFailure, splitLine } from "./query_faults.ts";
+import { type Engine, identifier, numbers, parquetFiles, quoted, textFile } from "./duckdb.ts";
+import { csvType, type Field, fieldBuilder, isList, typedField } from "./fields.ts";
+import { folderColumns, type InputFile } from "./inputs.ts";
+import { countRejects, firstBadRow, firstReject, readFailure, splitLine } from "./query_faults.ts";
+import { type FileAccount, type LineAccount, noRows, noRowsFault } from "./read_account.ts";
 import { OTHER_FORMAT, widthFault } from "./row_fault.ts";
 import { isDense, type LogSchema } from "./schema.ts";
 import type { StageDirectory } from "./stage_directory.ts";
 import type { StagedLog, StageOptions } from "./staged_log.ts";
 import { ChunkBuffer, type StagedChunk } from "./staged_chunk.ts";
+import { firstLine } from "./text_file.ts";
+import { countLines, type Dialect, type TextLines } from "./text_lines.ts";
 
 /** Staged rows are read a few times soon and then removed: compressing them costs more than it saves. */
 const STAGED_FORMAT = "(FORMAT parquet, COMPRESSION uncompressed)";
@@ -21,14 +23,16 @@ const NO_LABEL = { staged: "label", raw: "NULL", value: "0::UTINYINT", good: "tr
 
 /** How a file is read. */
 export interface Layout {
-  readonly path: string;
+  readonly file: InputFile;
   /** SQL of a table with the fields of the file. */
   readonly source: string;
   readonly fields: Field[];
   /** Names of the fields by position, for messages. */
   readonly names: string[];
-  /** Lines before the first row; undefined if the file has no lines. */
-  readonly headerLines: number | undefined;
+  /** How its lines are divided, and how many come before the first row; undefined if it has none. */
+  readonly text: { readonly dialect: Dialect; readonly header: number } | undefined;
+  /** Columns whose values stand in the names of folders. */
+  readonly inFolders: readonly string[];
   /** False if the file has no label. */
   readonly labelled: boolean;
 }
@@ -47,30 +51,31 @@ export async function stageQuery(
 ): Promise<StagedLog> {
   const { name, onProgress } = options;
   const dense = schema.columns.filter(isDense).length;
-  let rows = 0, skippedRows = 0, labelled = true;
+  let labelled = true;
   const total = files.reduce((sum, { bytes }) => sum + bytes, 0);
   let bytes = 0;
   const parquet: string[] = [];
+  const accounts: FileAccount[] = [];
   for (const [i, file] of files.entries()) {
-    parquet.push(stage.path(`${name}.${i}.parquet`));
+    const staged = stage.path(`${name}.${i}.parquet`);
     const progress = (fraction: number) => onProgress?.((bytes + fraction * file.bytes) / total);
     const read = await stage.step(`${name}.${i}`, async () => {
-      if (file.path.endsWith(".zst")) await checkWhole(file.path);
-      const layout = await layoutOf(engine, file.path, schema, options);
-      return await stageFile(engine, layout, parquet[i], options.onBadRow === "skip", progress);
+      const layout = await layoutOf(engine, file, schema, options);
+      if (layout === undefined) {
+        return { account: noRows(file.path, (await countLines(file, schema, 1)).blank), labelled: undefined };
+      }
+      const account = await stageFile(engine, layout, staged, options.onBadRow === "skip", progress);
+      return { account, labelled: layout.labelled };
     });
-    rows += read.rows;
-    skippedRows += read.skippedRows;
-    labelled &&= read.labelled;
+    accounts.push(read.account);
+    if (read.labelled !== undefined) parquet.push(staged);
+    labelled &&= read.labelled ?? true;
     progress(1);
     bytes += file.bytes;
   }
-  if (rows === 0) {
-    throw new HotsetError(
-      `Cannot read ${namesOf(files)}: ${skippedRows > 0 ? "every row is malformed" : "there are no rows"}`,
-    );
-  }
-  let numbered = `SELECT row_number() OVER () - 1 AS row, * FROM read_parquet([${parquet.map(quoted).join(", ")}])`;
+  const rows = accounts.reduce((sum, account) => sum + account.rows, 0);
+  if (rows === 0) throw noRowsFault(accounts);
+  let numbered = `SELECT row_number() OVER () - 1 AS row, * FROM ${parquetFiles(parquet)}`;
   if (options.purpose === "train" && schema.columns.some((c) => c.kind === "time")) {
     const sorted = stage.path(`${name}.sorted.parquet`);
     await stage.step(`${name}.sorted`, async () => {
@@ -79,11 +84,11 @@ export async function stageQuery(
       );
       return true;
     });
-    numbered = `SELECT row_number() OVER () - 1 AS row, * FROM read_parquet(${quoted(sorted)})`;
+    numbered = `SELECT row_number() OVER () - 1 AS row, * FROM ${parquetFiles([sorted])}`;
   }
   await engine.run(`CREATE OR REPLACE VIEW ${name} AS ${numbered}`);
   const chunks = await stage.step(`${name}.chunks`, () => writeChunks(engine, name, dense, stage));
-  return { name, rows, skippedRows, labelled, chunks };
+  return { name, rows, files: accounts, labelled, chunks };
 }
 
 async function stageFile(
@@ -92,10 +97,11 @@ async function stageFile(
   staged: string,
   skip: boolean,
   onProgress: (fraction: number) => void,
-): Promise<{ rows: number; skippedRows: number; labelled: boolean }> {
-  const { path, source, fields, labelled } = layout;
-  const intact = path.endsWith(".gz") ? checkWhole(path) : Promise.resolve();
-  intact.catch(() => {}); // awaited below, before any of DuckDB's own complaints
+): Promise<FileAccount> {
+  const { file, source, fields, text, names } = layout;
+  const { path } = file;
+  const counted = text === undefined ? undefined : countLines(file, text.dialect, names.length);
+  counted?.catch(() => {}); // awaited below, before any of DuckDB's own complaints
   const values = fields.map((f) => `${f.value} AS ${f.staged}`);
   const partial = `${staged}.partial`;
   const good = allGood(fields);
@@ -105,12 +111,12 @@ async function stageFile(
       `COPY (SELECT ${values.join(", ")}, ${good} AS good FROM ${source}) TO ${quoted(partial)} ${STAGED_FORMAT}`,
       onProgress,
     );
-    bad = await engine.number(`SELECT count(*) FROM read_parquet(${quoted(partial)}) WHERE NOT good`);
+    bad = await engine.number(`SELECT count(*) FROM ${parquetFiles([partial])} WHERE NOT good`);
   } catch (error) {
-    await intact;
+    await counted;
     throw readFailure(path, error);
   }
-  await intact;
+  const lines = await counted;
   const rejected = await countRejects(engine, path);
   if (!skip) {
     if (rejected > 0) throw await firstReject(engine, layout);
@@ -119,13 +125,54 @@ async function stageFile(
   if (bad > 0) {
     const kept = `${partial}.kept`;
     await engine.run(
-      `COPY (SELECT * FROM read_parquet(${quoted(partial)}) WHERE good) TO ${quoted(kept)} ${STAGED_FORMAT}`,
+      `COPY (SELECT * FROM ${parquetFiles([partial])} WHERE good) TO ${quoted(kept)} ${STAGED_FORMAT}`,
     );
     Deno.renameSync(kept, partial);
   }
-  const rows = await engine.number(`SELECT count(*) FROM read_parquet(${quoted(partial)})`);
+  const rows = await engine.number(`SELECT count(*) FROM ${parquetFiles([partial])}`);
   Deno.renameSync(partial, staged);
-  return { rows, skippedRows: rejected + bad, labelled };
+  const account = { path, rows, skippedRows: rejected + bad, notes: notesOf(layout, lines) };
+  if (lines === undefined) return { ...account, lines: null };
+  return { ...account, lines: await accountOf(engine, layout, lines, account, good) };
+}
+
+/** Accounts for every line of a text. Throws HotsetError where rows were read that are none, or some were not. */
+async function accountOf(
+  engine: Engine,
+  { file, text, source, names }: Layout,
+  { lines, blank, records, quoted }: TextLines,
+  { rows, skippedRows }: { rows: number; skippedRows: number },
+  good: string,
+): Promise<LineAccount> {
+  const header = Math.min(text!.header, records);
+  const ends = names.map((_, i) => `len(regexp_extract_all(coalesce(c${i}::VARCHAR, ''), '\\r\\n|\\r|\\n'))`).join(
+    " + ",
+  );
+  const kept = quoted === 0 || skippedRows === 0
+    ? quoted
+    : await engine.number(`SELECT coalesce(sum(${ends}), 0) FROM ${source} WHERE ${good}`);
+  const skipped = lines - header - blank - rows - kept;
+  if (skipped < skippedRows || (skippedRows === 0 && skipped > 0)) {
+    throw new HotsetError(
+      `Cannot read ${file.path}: its ${lines} lines hold ${
+        records - header
+      } rows, and ${rows} were read; are delimiter ` +
+        `and quote those of the schema?`,
+    );
+  }
+  return { read: lines, header, blank, quoted: kept, skipped };
+}
+
+/** What a person should look at. */
+function notesOf({ inFolders, text }: Layout, lines: TextLines | undefined): string[] {
+  const notes = inFolders.map((name) => `column ${name} is taken from the names of folders`);
+  if (lines?.suspect === undefined) return notes;
+  const { line, lines: ends } = lines.suspect;
+  const advice = `if ${text!.dialect.quote} is an ordinary character here, write "quote": "" in the schema`;
+  return [
+    ...notes,
+    `line ${line}: a quoted field begins that holds ${ends} line end${ends === 1 ? "" : "s"}; ${advice}`,
+  ];
 }
 
 /** Writes labels and dense values as chunks. */
@@ -156,34 +203,46 @@ function allGood(fields: readonly Field[]): string {
   return fields.map((f) => `(${f.good})`).join(" AND ");
 }
 
+/** How a file is read; undefined if it is empty. */
 async function layoutOf(
   engine: Engine,
-  path: string,
+  file: InputFile,
   schema: LogSchema,
   { maxIndRange, purpose, onBadRow }: StageOptions,
-): Promise<Layout> {
-  const parquet = path.endsWith(".parquet");
+): Promise<Layout | undefined> {
+  const { path, content } = file;
+  if (content === "zip") throw new HotsetError(`Cannot read ${path}: it is a zip file; unpack it`);
+  const parquet = content === "parquet";
   const label = schema.columns.find((c) => c.kind === "label")!;
   const types = parquet ? await parquetTypes(engine, path) : undefined;
+  const folders = folderColumns(path);
   let names: string[];
   if (types !== undefined) names = [...types.keys()];
-  else if (schema.header) names = splitLine(await firstLine(engine, path), schema);
   else {
-    names = schema.columns.map((c) => c.name);
-    const first = await firstLine(engine, path);
-    const width = splitLine(first, schema).length;
-    if (purpose !== "train" && width === names.length - 1) names = names.filter((n) => n !== label.name);
-    else if (onBadRow === "fail" && first !== "" && width !== names.length) {
+    const first = await firstLine(file);
+    if (first === undefined) return undefined;
+    const fields = splitLine(first, schema);
+    const all = schema.columns.map((c) => c.name);
+    const likely = [
+      all,
+      all.filter((n) => !folders.has(n)),
+      ...purpose === "train" ? [] : [all.filter((n) => n !== label.name)],
+    ];
+    names = schema.header ? fields : likely.find(({ length }) => length === fields.length) ?? all;
+    if (onBadRow === "fail" && fields.length !== names.length) {
       // Found in a whole file of another format, all its rows would be collected first.
-      throw new HotsetError(`Cannot read ${path}: line 1: ${widthFault(width, names.length)}; ${OTHER_FORMAT}`);
+      throw new HotsetError(
+        `Cannot read ${path}: line 1: ${widthFault(fields.length, names.length)}; ${OTHER_FORMAT}`,
+      );
     }
   }
+  const inFolders = schema.columns.map((c) => c.name).filter((n) => !names.includes(n) && folders.has(n));
   // Rows to score are not sorted, so a moment that is no feature is not needed.
   const needed = schema.columns.filter((c) =>
     c.kind !== "ignore" && (purpose === "train" || c.kind !== "time" || isDense(c))
   );
   for (const { name, kind } of needed) {
-    if (purpose !== "train" && kind === "label") continue;
+    if ((purpose !== "train" && kind === "label") || inFolders.includes(name)) continue;
     const found = names.filter((n) => n === name).length;
     if (found !== 1) {
       throw new HotsetError(`Cannot read ${path}: ${found === 0 ? "no column" : `${found} columns`} named ${name}`);
@@ -194,36 +253,45 @@ async function layoutOf(
       );
     }
   }
-  const labelled = purpose !== "predict" && names.includes(label.name);
+  const labelled = purpose !== "predict" && [...names, ...inFolders].includes(label.name);
   const field = fieldBuilder(maxIndRange);
   const fields = needed.flatMap((column) => {
     if (column === label && !labelled) return { column, ...NO_LABEL };
+    if (inFolders.includes(column.name)) return field(column, typedField(column, literal(folders.get(column.name)!)));
     const position = names.indexOf(column.name);
     const list = isList(types?.get(column.name));
     return field(
       column,
-      types === undefined ? `c${position}` : list ? identifier(column.name) : typedParquet(column),
+      types === undefined
+        ? `c${position}`
+        : list
+        ? identifier(column.name)
+        : typedField(column, identifier(column.name)),
       list,
     );
   });
   const kinds = new Map(schema.columns.map((c) => [c.name, c]));
   if (!labelled) kinds.delete(label.name); // any text will do
   const columns = names.map((name, i) => `c${i}: ${quoted(csvType(kinds.get(name)))}`).join(", ");
+  const { delimiter, quote, header } = schema;
   const source = parquet
-    ? `read_parquet(${quoted(path)})`
-    : `read_csv(${quoted(path)}, auto_detect = false, header = ${schema.header}, delim = ${
-      quoted(schema.delimiter)
-    }, ` +
-      `quote = ${quoted(schema.quote)}, escape = ${quoted(schema.quote)}, comment = '', ` +
+    ? parquetFiles([path])
+    : `read_csv(${textFile(file)}, auto_detect = false, header = ${header}, ` +
+      `delim = ${quoted(delimiter)}, quote = ${quoted(quote)}, escape = ${quoted(quote)}, comment = '', ` +
       `columns = {${columns}}, store_rejects = true, rejects_limit = 0)`;
-  const headerLines = parquet ? undefined : Number(schema.header);
-  return { path, source, fields, names, headerLines, labelled };
+  const text = parquet ? undefined : { dialect: { delimiter, quote }, header: Number(header) };
+  return { file, source, fields, names, text, inFolders, labelled };
+}
+
+/** SQL of a value that stands in the name of a folder. */
+function literal(value: string | null): string {
+  return value === null ? "NULL::VARCHAR" : `${quoted(value)}::VARCHAR`;
 }
 
 /** The types of the columns, by name. */
 async function parquetTypes(engine: Engine, path: string): Promise<Map<string, string>> {
   try {
-    const rows = await engine.rows(`DESCRIBE FROM read_parquet(${quoted(path)})`);
+    const rows = await engine.rows(`DESCRIBE FROM ${parquetFiles([path])}`);
     return new Map(rows.map(([name, type]) => [String(name), String(type)]));
   } catch (error) {
     throw readFailure(path, error);

@@ -1,4 +1,5 @@
 /** A raw log that has been read and checked. */
+import type { FileAccount } from "./read_account.ts";
 import type { StagedChunk } from "./staged_chunk.ts";
 
 /** What to do with a row that cannot be read: stop, or leave it out and count it. */
@@ -9,7 +10,8 @@ export interface StagedLog {
   /** Names the log among those of a dataset. */
   readonly name: string;
   readonly rows: number;
-  readonly skippedRows: number;
+  /** What became of its files, in order. */
+  readonly files: readonly FileAccount[];
   /** False if the files have no label, or none that is read; then all labels are 0. */
   readonly labelled: boolean;
   readonly chunks: readonly StagedChunk[];

@@ -3,6 +3,7 @@ import { isArtifact } from "../artifact.ts";
 import { Dataset, type Split, SPLITS } from "../dataset/dataset.ts";
 import { encodingDifference } from "../dataset/encoding.ts";
 import { type EncodeOptions, encodeWith } from "../dataset/prepare.ts";
+import { readNotes } from "../dataset/read_account.ts";
 import type { ReadOptions } from "../dataset/prepare_job.ts";
 import { HotsetError, messageOf } from "../errors.ts";
 import { SplitBatches } from "../layout/split_batches.ts";
@@ -84,13 +85,13 @@ async function withEncoded<T>(
   use: (encoded: { dataset: Dataset; labelled: boolean }) => Promise<T>,
 ): Promise<T> {
   using temporary = new TemporaryDirectory("hotset-");
-  return await use(
-    await encodeWith(trained, inputs, {
-      ...options,
-      out: temporary.join("dataset"),
-      onProgress: (stage, fraction) => report({ event: "stage", stage: `encode: ${stage}`, fraction }),
-    }),
-  );
+  const encoded = await encodeWith(trained, inputs, {
+    ...options,
+    out: temporary.join("dataset"),
+    onProgress: (stage, fraction) => report({ event: "stage", stage: `encode: ${stage}`, fraction }),
+  });
+  for (const text of readNotes(encoded.dataset.body)) report({ event: "note", text });
+  return await use(encoded);
 }
 
 /** How scores are written: CSV with the columns row (from 0) and probability, or a JSON object a line with the same. */

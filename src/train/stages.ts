@@ -2,7 +2,8 @@
 import { join } from "node:path";
 import { type ArtifactKind, cacheName, isArtifact, isCached } from "../artifact.ts";
 import { Dataset } from "../dataset/dataset.ts";
-import { prepareDataset, type PrepareOptions, sourceOf } from "../dataset/prepare.ts";
+import { prepareDataset, prepareFrom, type PrepareOptions, sourceOf } from "../dataset/prepare.ts";
+import { readNotes } from "../dataset/read_account.ts";
 import { HotsetError, UsageError } from "../errors.ts";
 import { buildLayout } from "../layout/build_layout.ts";
 import { Layout } from "../layout/layout.ts";
@@ -10,7 +11,7 @@ import { Profile, type ProfileBody } from "../profile/profile.ts";
 import { profileDataset } from "../profile/profile_dataset.ts";
 import type { TrainConfig } from "./config.ts";
 import type { Report } from "./events.ts";
-import { ALONE, type Team, together } from "../team.ts";
+import { ALONE, expectSame, type Team, together } from "../team.ts";
 
 /** How raw logs are read: everything prepare takes but the places. */
 export type RawOptions = Omit<PrepareOptions, "inputs" | "out" | "onProgress" | "team">;
@@ -27,19 +28,22 @@ export async function ensureDataset(
   team = ALONE,
 ): Promise<Dataset> {
   const begin = performance.now();
-  const { dataset, out } = together(team, () => {
+  const made = together(team, () => {
     const [first] = inputs;
     if (first === undefined) throw new UsageError("Cannot train: name a dataset or raw files, or use --demo");
-    if (isArtifact(first)) {
-      if (inputs.length > 1) throw new UsageError(`Cannot train: ${first} is a dataset, so it must be the only input`);
-      return { dataset: Dataset.open(first), out: first };
-    }
-    const out = join(cache, "datasets", cacheName("dataset", sourceOf({ ...raw, inputs, out: "" })));
-    return { dataset: isCached("dataset", out) ? Dataset.open(out) : undefined, out };
+    if (!isArtifact(first)) return undefined;
+    if (inputs.length > 1) throw new UsageError(`Cannot train: ${first} is a dataset, so it must be the only input`);
+    return Dataset.open(first);
   });
-  const missing = team.gather(dataset === undefined).includes(true);
-  if (missing) return await prepareTo({ ...raw, inputs, out, team }, report);
-  return together(team, () => announce(dataset!, report, begin));
+  expectSame(team, "train", `whether ${inputs[0]} is a dataset`, `${made !== undefined}`);
+  if (made !== undefined) return together(team, () => announce(made, report, begin));
+  const options = { ...raw, inputs, team, ...progressTo(report) };
+  const source = await sourceOf(options);
+  const out = join(cache, "datasets", cacheName("dataset", source.body));
+  const cached = together(team, () => isCached("dataset", out) ? Dataset.open(out) : undefined);
+  const missing = team.gather(cached === undefined).includes(true);
+  const dataset = missing ? await prepareFrom({ ...options, out }, source) : cached!;
+  return together(team, () => announce(dataset, report, begin));
 }
 
 /**
@@ -53,13 +57,15 @@ export function openTogether(directory: string, team: Team): Dataset {
 /** Prepares a dataset and reports on it. */
 export async function prepareTo(options: PrepareOptions, report: Report): Promise<Dataset> {
   const begin = performance.now();
-  const onProgress = (stage: string, fraction: number) =>
-    report({ event: "stage", stage: `prepare: ${stage}`, fraction });
   if (isArtifact(options.out)) {
     report({ event: "note", text: `The dataset that is in ${options.out} will be replaced` });
   }
-  const dataset = await prepareDataset({ ...options, onProgress });
+  const dataset = await prepareDataset({ ...options, ...progressTo(report) });
   return together(options.team ?? ALONE, () => announce(dataset, report, begin));
+}
+
+function progressTo(report: Report): Pick<PrepareOptions, "onProgress"> {
+  return { onProgress: (stage, fraction) => report({ event: "stage", stage: `prepare: ${stage}`, fraction }) };
 }
 
 function announce(dataset: Dataset, report: Report, begin: number): Dataset {
@@ -73,7 +79,7 @@ function announce(dataset: Dataset, report: Report, begin: number): Dataset {
     skippedRows,
     seconds: (performance.now() - begin) / 1000,
   });
-  if (skippedRows > 0) report({ event: "note", text: `${skippedRows} malformed rows were skipped` });
+  for (const text of readNotes(dataset.body)) report({ event: "note", text });
   if (splits.train.samples === 0) {
     throw new HotsetError(`Cannot use dataset ${dataset.directory}: it has no train samples`);
   }

@@ -93,7 +93,7 @@ Deno.test("bad files: missing, empty, directory, no match", async () => {
   const cases: [string, string][] = [
     [directory.join("missing.tsv"), "Cannot read missing.tsv: no such file"],
     [directory.join("days"), "Cannot read days: it is a directory; name its files, for example 'days/*.gz'"],
-    [empty, "Cannot read empty.tsv: it is empty"],
+    [empty, "Cannot read empty.tsv: there are no rows"],
     [directory.join("*.csv"), "Cannot read *.csv: no file matches"],
   ];
   for (const [input, message] of cases) assert.equal(await failure(directory, { inputs: [input] }), message);

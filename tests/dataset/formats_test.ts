@@ -261,7 +261,7 @@ Deno.test("infer: what is no text is refused, and dates in other forms are told 
   const binary = directory.write("noise.csv", Uint8Array.from({ length: 3000 }, (_, i) => (i * i * 7919) >> 3));
   await assert.rejects(inferSchema(binary), {
     name: "HotsetError",
-    message: `Cannot read ${binary}: it is no text with columns, nor named .parquet`,
+    message: `Cannot read ${binary}: it is no text with columns, and no Parquet file`,
   });
   const latin = new TextEncoder().encode("click,city\n1,Rome\n0,K?ln\n".repeat(40));
   latin.forEach((byte, i) => byte === 63 && (latin[i] = 0xf6));

@@ -1,0 +1,58 @@
+/** What a file of a raw log holds: told by its first bytes, and by its name only where they do not tell. */
+
+/** What a file can hold: text or numbers as they are or compressed, columns, or files of its own. */
+export const CONTENTS = ["plain", "gzip", "zstd", "parquet", "zip"] as const;
+/** See CONTENTS. */
+export type FileContent = typeof CONTENTS[number];
+
+/** Bytes at each end of a file that tell what it holds. */
+export const MAGIC_BYTES = 6;
+
+const GZIP = [0x1f, 0x8b];
+const ZSTD = [0x28, 0xb5, 0x2f, 0xfd];
+const PARQUET = bytesOf("PAR1");
+const ZIP = bytesOf("PK\x03\x04");
+const UTF16 = [[0xff, 0xfe], [0xfe, 0xff]];
+/** Other compression, which nothing here reads. */
+const UNREADABLE: readonly [name: string, magic: number[]][] = [
+  ["bzip2", bytesOf("BZh")],
+  ["xz", [0xfd, ...bytesOf("7zXZ\x00")]],
+  ["lz4", [0x04, 0x22, 0x4d, 0x18]],
+  ["7z", [...bytesOf("7z"), 0xbc, 0xaf, 0x27, 0x1c]],
+];
+const NAMES: readonly [RegExp, FileContent][] = [
+  [/\.(gz|gzip)$/i, "gzip"],
+  [/\.(zst|zstd)$/i, "zstd"],
+  [/\.(parquet|pq)$/i, "parquet"],
+  [/\.npz$/i, "zip"],
+  [/\.(csv|tsv|txt)$/i, "plain"],
+];
+
+function bytesOf(text: string): number[] {
+  return Array.from(text, (character) => character.charCodeAt(0));
+}
+
+function isAt(bytes: Uint8Array, magic: readonly number[]): boolean {
+  return bytes.length >= magic.length && magic.every((byte, i) => bytes[i] === byte);
+}
+
+/** What the bytes at both ends of a file say. With `standard` for what neither they nor the name tell. */
+export function contentOf(path: string, begin: Uint8Array, end: Uint8Array, standard: FileContent): FileContent {
+  if (isAt(begin, GZIP)) return "gzip";
+  if (isAt(begin, ZSTD) || isSkippableZstd(begin)) return "zstd";
+  if (isAt(begin, ZIP)) return "zip";
+  if (isAt(begin, PARQUET) && isAt(end.subarray(-PARQUET.length), PARQUET)) return "parquet";
+  return NAMES.find(([name]) => name.test(path))?.[1] ?? standard;
+}
+
+/** Why nothing here reads a file that begins so; undefined if something may. */
+export function unreadable(begin: Uint8Array): string | undefined {
+  if (UTF16.some((mark) => isAt(begin, mark))) return "it is UTF-16; convert it to UTF-8, for example with iconv";
+  const other = UNREADABLE.find(([, magic]) => isAt(begin, magic));
+  return other && `it is a ${other[0]} file; unpack it, or compress it with gzip or zstd`;
+}
+
+/** A frame of zstd that holds no data can come first. */
+function isSkippableZstd(begin: Uint8Array): boolean {
+  return (begin[0] & 0xf0) === 0x50 && isAt(begin.subarray(1), [0x2a, 0x4d, 0x18]);
+}

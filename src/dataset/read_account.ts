@@ -1,0 +1,132 @@
+/** What became of the files of a log: every line and row of them is accounted for. */
+import { z } from "zod";
+import { basename } from "node:path";
+import { count as number } from "../report/format.ts";
+import { HotsetError } from "../errors.ts";
+import { byNumbers } from "./inputs.ts";
+
+/** The lines of a text: `read = header + blank + rows + quoted + skipped`. */
+export interface LineAccount {
+  /** All of them. */
+  readonly read: number;
+  /** Those that name the columns. */
+  readonly header: number;
+  /** Those without anything. */
+  readonly blank: number;
+  /** Those within quoted fields of rows that were kept. */
+  readonly quoted: number;
+  /** Those of malformed rows that were left out. */
+  readonly skipped: number;
+}
+
+/** What became of a file. */
+export interface FileAccount {
+  /** Absolute. */
+  readonly path: string;
+  /** Rows that were kept. */
+  readonly rows: number;
+  /** Malformed rows that were left out. */
+  readonly skippedRows: number;
+  /** Null for files that have none. */
+  readonly lines: LineAccount | null;
+  /** What a person should look at. */
+  readonly notes: readonly string[];
+}
+
+/** The account of a text that holds nothing but blank lines. */
+export function noRows(path: string, blank: number): FileAccount {
+  return { path, rows: 0, skippedRows: 0, lines: { read: blank, header: 0, blank, quoted: 0, skipped: 0 }, notes: [] };
+}
+
+/** Why a log that was read cannot be used. */
+export function noRowsFault(accounts: readonly FileAccount[]): HotsetError {
+  const malformed = accounts.some(({ skippedRows }) => skippedRows > 0);
+  const names = accounts.length === 1 ? accounts[0].path : `${accounts[0].path} and ${accounts.length - 1} more files`;
+  return new HotsetError(`Cannot read ${names}: ${malformed ? "every row is malformed" : "there are no rows"}`);
+}
+
+const count = z.number().int().nonnegative();
+
+/** Validates what a manifest says of the files of its logs: those that were split, then those of the test split. */
+export const fileAccounts: z.ZodType<FileAccount[][]> = z.array(z.array(
+  z.object({
+    path: z.string(),
+    rows: count,
+    skippedRows: count,
+    lines: z.object({ read: count, header: count, blank: count, quoted: count, skipped: count }).nullable(),
+    notes: z.array(z.string()),
+  }).refine(
+    ({ rows, lines }) =>
+      lines === null || lines.read === lines.header + lines.blank + rows + lines.quoted + lines.skipped,
+    "lines do not add up",
+  ),
+));
+
+/** Names that are shown of many. */
+const SHOWN_NAMES = 12;
+
+/** What a user should know of how logs were read. */
+export function readNotes({ read = [] }: { read?: readonly (readonly FileAccount[])[] | undefined }): string[] {
+  const files = read.flat();
+  return [
+    ...read.flatMap(orderNotes),
+    ...emptyNotes(files),
+    ...files.flatMap(({ path, notes }) => notes.map((note) => `${path}: ${note}`)),
+    ...lineNotes(files),
+  ];
+}
+
+function orderNotes(files: readonly FileAccount[]): string[] {
+  if (files.length < 2) return [];
+  const names = files.map(({ path }) => path);
+  const notes = [`Read in this order: ${shown(names)}`];
+  const isSorted = (compare?: (a: string, b: string) => number) =>
+    [...names].sort(compare).every((name, i) => name === names[i]);
+  if (isSorted() && !isSorted(byNumbers)) {
+    const at = names.findIndex((name, i) => i > 0 && byNumbers(names[i - 1], name) > 0);
+    notes.push(
+      `${basename(names[at - 1])} comes before ${
+        basename(names[at])
+      }, as a shell sorts them: quote the pattern to have ` +
+        `files in the order of their numbers`,
+    );
+  }
+  return notes;
+}
+
+function emptyNotes(files: readonly FileAccount[]): string[] {
+  const empty = files.filter(({ rows, skippedRows }) => rows + skippedRows === 0);
+  if (empty.length === 0) return [];
+  const what = empty.length === 1 ? "1 file without rows is" : `${empty.length} files without rows are`;
+  return [`${what} passed over: ${shown(empty.map(({ path }) => path))}`];
+}
+
+function lineNotes(files: readonly FileAccount[]): string[] {
+  const texts = files.flatMap(({ rows, lines }) => lines === null ? [] : [{ ...lines, rows }]);
+  const sum = (name: keyof typeof texts[number]) => texts.reduce((total, text) => total + text[name], 0);
+  const skippedRows = files.reduce((total, file) => total + file.skippedRows, 0);
+  const notes = skippedRows > 0
+    ? [`${counted(skippedRows, "malformed row")} ${skippedRows === 1 ? "was" : "were"} skipped`]
+    : [];
+  if (texts.length === 0) return notes;
+  const parts = ([
+    ["header", "header"],
+    ["blank", "blank"],
+    ["quoted", "within quoted fields"],
+    ["skipped", "of skipped rows"],
+  ] as const).flatMap(([name, words]) => sum(name) === 0 ? [] : [`, ${number(sum(name))} ${words}`]);
+  return [...notes, `${counted(sum("read"), "line")} read: ${counted(sum("rows"), "row")}${parts.join("")}`];
+}
+
+function counted(value: number, what: string): string {
+  return `${number(value)} ${what}${value === 1 ? "" : "s"}`;
+}
+
+/** Names without the folder of all of them, and some of many. */
+function shown(paths: readonly string[]): string {
+  const folders = paths.map((path) => path.slice(0, path.lastIndexOf("/") + 1));
+  const common = folders.every((folder) => folder === folders[0]) ? folders[0].length : 0;
+  const names = paths.map((path) => path.slice(common));
+  if (names.length <= SHOWN_NAMES) return names.join(", ");
+  return `${names.slice(0, SHOWN_NAMES - 2).join(", ")}, ... ${names.at(-1)} (${names.length} files)`;
+}

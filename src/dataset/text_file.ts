@@ -1,0 +1,129 @@
+/** Text files, plain and compressed: their text, and whether they are whole. */
+import { createReadStream } from "node:fs";
+import type { Transform } from "node:stream";
+import { createGunzip, createZstdDecompress } from "node:zlib";
+import { FileReader } from "../artifact.ts";
+import { HotsetError, messageOf } from "../errors.ts";
+import type { FileContent } from "./file_content.ts";
+import { LINE_TOO_LONG, MOST_LINE_BYTES, NOT_UTF8 } from "./row_fault.ts";
+
+/** A file that holds text. */
+export interface TextFile {
+  readonly path: string;
+  readonly content: FileContent;
+}
+
+const NEWLINE = 10, RETURN = 13;
+const PIECE_BYTES = 1 << 20;
+const ZSTD_FRAME = 0xfd2fb528;
+/** Any of 16 numbers. */
+const ZSTD_SKIPPED = 0x184d2a50;
+
+/** The text of a file, decompressed if need be. Throws HotsetError if compression was cut off or is something else. */
+export async function* textOf({ path, content }: TextFile): AsyncGenerator<Uint8Array> {
+  if (content === "gzip") return yield* inflated(path, content, createGunzip({ chunkSize: PIECE_BYTES }));
+  if (content === "zstd") {
+    // The decompressor ends with the first frame, in silence.
+    for (const frame of zstdFrames(path)) {
+      yield* inflated(path, content, createZstdDecompress({ chunkSize: PIECE_BYTES }), frame);
+    }
+    return;
+  }
+  try {
+    for await (const piece of createReadStream(path, { highWaterMark: PIECE_BYTES })) yield piece;
+  } catch (error) {
+    throw new HotsetError(`Cannot read ${path}: ${messageOf(error)}`, { cause: error });
+  }
+}
+
+/** What a decompressor makes of a file, or of the bytes from `start` to `end`, the last one included. */
+async function* inflated(
+  path: string,
+  content: FileContent,
+  inflate: Transform,
+  range: { readonly start?: number; readonly end?: number } = {},
+): AsyncGenerator<Uint8Array> {
+  const source = createReadStream(path, { highWaterMark: PIECE_BYTES, ...range });
+  source.on("error", (error) => inflate.destroy(error));
+  try {
+    for await (const piece of source.pipe(inflate)) yield piece;
+  } catch (error) {
+    throw compressionFailure(path, content, error);
+  } finally {
+    source.destroy();
+  }
+}
+
+/** Why a compressed file cannot be read. */
+function compressionFailure(path: string, what: FileContent, error: unknown): HotsetError {
+  const text = messageOf(error);
+  const reason = /unexpected end|it ends before/i.test(text)
+    ? `the ${what} file is cut off; fetch it again`
+    : `not a ${what} file: ${text}`;
+  return new HotsetError(`Cannot read ${path}: ${reason}`, { cause: error });
+}
+
+/**
+ * The frames with data of a zstd file, found by the lengths of their blocks alone (RFC 8878, section 3.1). Throws HotsetError
+ * if the file is cut off.
+ */
+function zstdFrames(path: string): { start: number; end: number }[] {
+  const frames: { start: number; end: number }[] = [];
+  try {
+    using reader = new FileReader(path);
+    const end = Deno.statSync(path).size;
+    const number = (at: number, bytes: number) => {
+      const read = new Uint8Array(4);
+      reader.read(at, read.subarray(0, bytes));
+      return new DataView(read.buffer).getUint32(0, true);
+    };
+    let at = 0;
+    while (at < end) {
+      const start = at;
+      const magic = number(at, 4);
+      at += 4;
+      if ((magic & 0xfffffff0) >>> 0 === ZSTD_SKIPPED) {
+        at += 4 + number(at, 4);
+        continue;
+      }
+      if (magic !== ZSTD_FRAME) throw new Error("a frame does not begin as one");
+      const descriptor = number(at, 1);
+      const single = descriptor >> 5 & 1;
+      at += 1 + (1 - single) + [0, 1, 2, 4][descriptor & 3] + [single, 2, 4, 8][descriptor >> 6];
+      for (let last = false; !last;) {
+        const block = number(at, 3);
+        last = (block & 1) === 1;
+        at += 3 + ((block >> 1 & 3) === 1 ? 1 : block >> 3);
+      }
+      at += 4 * (descriptor >> 2 & 1);
+      frames.push({ start, end: at - 1 });
+    }
+    if (at > end) throw new Error("it ends before its last frame");
+  } catch (error) {
+    throw compressionFailure(path, "zstd", error);
+  }
+  return frames;
+}
+
+/** The first line that is not blank, without its end; undefined if there is none. Throws HotsetError. */
+export async function firstLine(file: TextFile): Promise<string | undefined> {
+  const line: number[] = [];
+  const fail = (reason: string): never => {
+    throw new HotsetError(`Cannot read ${file.path}: line 1: ${reason}`);
+  };
+  const text = () => {
+    try {
+      return new TextDecoder("utf-8", { fatal: true }).decode(Uint8Array.from(line));
+    } catch {
+      return fail(NOT_UTF8);
+    }
+  };
+  for await (const piece of textOf(file)) {
+    for (const byte of piece) {
+      if (byte !== NEWLINE && byte !== RETURN) line.push(byte);
+      else if (line.length > 0) return text();
+      if (line.length > MOST_LINE_BYTES) fail(LINE_TOO_LONG);
+    }
+  }
+  return line.length === 0 ? undefined : text();
+}

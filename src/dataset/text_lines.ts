@@ -1,0 +1,202 @@
+/** What becomes of the lines of a delimited text, told without reading its values: no line may vanish unseen. */
+import { HotsetError } from "../errors.ts";
+import type { LogSchema } from "./schema.ts";
+import { type TextFile, textOf } from "./text_file.ts";
+
+const NEWLINE = 10, RETURN = 13;
+const BYTE_ORDER_MARK = [0xef, 0xbb, 0xbf];
+/** So many rows are not one field by chance. */
+const SWALLOWED_ROWS = 10;
+/** A field with more line ends is told of. */
+const LONG_FIELD_LINES = 100;
+
+/** Where a quoted field begins, and how many lines end in it. */
+export interface LongField {
+  readonly line: number;
+  readonly lines: number;
+}
+
+/** The lines of a text. */
+export interface TextLines {
+  /** All of them. */
+  readonly lines: number;
+  /** Without a byte, outside quotes. */
+  readonly blank: number;
+  /** Rows, the header included. */
+  readonly records: number;
+  /** Line ends in quoted fields. */
+  readonly quoted: number;
+  /** The first quoted field that holds as many lines and delimiters as whole rows do, or very many lines. */
+  readonly suspect: LongField | undefined;
+}
+
+/** How rows are divided. */
+export type Dialect = Pick<LogSchema, "delimiter" | "quote">;
+
+/**
+ * Reads a text once for its lines. Throws HotsetError if a quoted field holds what are rows without a doubt, and if the
+ * file is cut off.
+ */
+export async function countLines(file: TextFile, dialect: Dialect, columns: number): Promise<TextLines> {
+  const counter = new LineCounter(dialect, columns);
+  for await (const piece of textOf(file)) counter.take(piece);
+  const counted = counter.end();
+  const { swallowed } = counter;
+  if (swallowed === undefined) return counted;
+  throw new HotsetError(
+    `Cannot read ${file.path}: line ${swallowed.line}: a quoted field begins that holds ${swallowed.lines} line ends and ` +
+      `as many delimiters as ${swallowed.lines} rows; if quotes are ordinary characters here, write "quote": "" in the schema`,
+  );
+}
+
+/** The line on which a row begins, both from 1; the header is a row. */
+export async function lineOfRecord(file: TextFile, dialect: Dialect, record: number): Promise<number> {
+  const counter = new LineCounter(dialect, Infinity, record);
+  for await (const piece of textOf(file)) {
+    counter.take(piece);
+    if (counter.wantedLine !== undefined) return counter.wantedLine;
+  }
+  const { lines } = counter.end();
+  return counter.wantedLine ?? lines;
+}
+
+/** What a byte means. */
+const OTHER = 0, LINE_END = 1, QUOTE = 2, DELIMITER = 3;
+
+/** Follows a text piece by piece. */
+class LineCounter {
+  /** The first quoted field that swallows rows. */
+  swallowed: LongField | undefined;
+  /** Where the wanted record begins, when it is known. */
+  wantedLine: number | undefined;
+  readonly #columns: number;
+  readonly #wanted: number;
+  readonly #kinds = new Uint8Array(256);
+  readonly #delimiter: Uint8Array;
+  #lines = 0;
+  #blank = 0;
+  #records = 0;
+  #quoted = 0;
+  #suspect: LongField | undefined;
+  /** In the text before the next byte: in a field with quotes; after a quote in it; at the begin of a field or of a line. */
+  #inQuotes = false;
+  #afterQuote = false;
+  #fieldBegins = true;
+  #lineBegins = true;
+  #afterReturn = false;
+  /** Bytes of a delimiter that were just met. */
+  #matched = 0;
+  #recordLine = 1;
+  #field = { line: 0, lines: 0, delimiters: 0 };
+  #first = true;
+
+  constructor({ delimiter, quote }: Dialect, columns: number, wanted = -1) {
+    this.#columns = columns;
+    this.#wanted = wanted;
+    this.#delimiter = new TextEncoder().encode(delimiter);
+    this.#kinds[NEWLINE] = LINE_END;
+    this.#kinds[RETURN] = LINE_END;
+    for (const byte of this.#delimiter) this.#kinds[byte] = DELIMITER;
+    if (quote !== "") this.#kinds[quote.charCodeAt(0)] = QUOTE;
+  }
+
+  take(piece: Uint8Array): void {
+    const kinds = this.#kinds;
+    let i = 0;
+    if (this.#first && BYTE_ORDER_MARK.every((byte, k) => piece[k] === byte)) i = BYTE_ORDER_MARK.length;
+    this.#first = false;
+    for (; i < piece.length; i++) {
+      const byte = piece[i];
+      const kind = kinds[byte];
+      if (kind === OTHER) {
+        this.#other();
+        while (i + 1 < piece.length && kinds[piece[i + 1]] === OTHER) i++;
+      } else if (kind === LINE_END) {
+        this.#lineEnd(byte);
+      } else if (kind === QUOTE) {
+        this.#quote();
+      } else {
+        this.#delimit(byte);
+      }
+    }
+  }
+
+  /** The text ends, with or without a line end. */
+  end(): TextLines {
+    if (this.#afterQuote) this.#closeField();
+    if (!this.#lineBegins) {
+      this.#lines++;
+      this.#endRecord();
+    }
+    return {
+      lines: this.#lines,
+      blank: this.#blank,
+      records: this.#records,
+      quoted: this.#quoted,
+      suspect: this.#suspect,
+    };
+  }
+
+  #other(): void {
+    if (this.#afterQuote) this.#closeField(); // what follows is malformed
+    this.#fieldBegins = this.#lineBegins = this.#afterReturn = false;
+    this.#matched = 0;
+  }
+
+  #quote(): void {
+    if (this.#afterQuote) this.#afterQuote = false; // doubled
+    else if (this.#inQuotes) this.#afterQuote = true;
+    else if (this.#fieldBegins) {
+      this.#inQuotes = true;
+      this.#field = { line: this.#lines + 1, lines: 0, delimiters: 0 };
+    }
+    this.#fieldBegins = this.#lineBegins = this.#afterReturn = false;
+    this.#matched = 0;
+  }
+
+  #delimit(byte: number): void {
+    if (this.#afterQuote) this.#closeField();
+    this.#lineBegins = this.#afterReturn = false;
+    this.#fieldBegins = false;
+    if (byte === this.#delimiter[this.#matched]) this.#matched++;
+    else this.#matched = Number(byte === this.#delimiter[0]);
+    if (this.#matched < this.#delimiter.length) return;
+    this.#matched = 0;
+    if (this.#inQuotes) this.#field.delimiters++;
+    else this.#fieldBegins = true;
+  }
+
+  #lineEnd(byte: number): void {
+    const second = byte === NEWLINE && this.#afterReturn;
+    this.#afterReturn = byte === RETURN;
+    if (second) return;
+    if (this.#afterQuote) this.#closeField();
+    this.#lines++;
+    this.#matched = 0;
+    if (this.#inQuotes) {
+      this.#field.lines++;
+      this.#quoted++;
+      return;
+    }
+    if (this.#lineBegins) {
+      this.#blank++;
+      this.#recordLine = this.#lines + 1;
+    } else {
+      this.#endRecord();
+    }
+    this.#fieldBegins = this.#lineBegins = true;
+  }
+
+  #closeField(): void {
+    this.#inQuotes = this.#afterQuote = false;
+    const { line, lines, delimiters } = this.#field;
+    const likeRows = lines > 0 && delimiters === lines * (this.#columns - 1);
+    if (likeRows || lines > LONG_FIELD_LINES) this.#suspect ??= { line, lines };
+    if (likeRows && lines >= SWALLOWED_ROWS) this.swallowed ??= { line, lines };
+  }
+
+  #endRecord(): void {
+    if (++this.#records === this.#wanted) this.wantedLine = this.#recordLine;
+    this.#recordLine = this.#lines + 1;
+  }
+}
