@@ -106,7 +106,7 @@ export {
   type RawOptions,
 } from "./src/train/stages.ts";
 export { evaluateRun, predictRun, type ScoreFormat, writeScores } from "./src/train/score_run.ts";
-export { DEMO_CONFIG, type DemoResult, runDemo } from "./src/train/demo.ts";
+export { DEMO_CONFIG, demoDataset, type DemoResult, runDemo } from "./src/train/demo.ts";
 export { Cluster } from "./src/collective/cluster.ts";
 export { mpirunProcesses } from "./src/collective/mpi_finding.ts";
 export { isArtifact } from "./src/artifact.ts";

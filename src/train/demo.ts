@@ -41,7 +41,7 @@ export async function runDemo(config: TrainConfig, options: RunOptions): Promise
     for (const each of configs) expectStart(each, join(out, each.mode), options.cluster);
     if (options.cluster === undefined) await expectDevice(config);
     report({ event: "note", text: `Generated data: ${SAMPLES} clicks shaped like Criteo's, from a planted model` });
-    return await ensureGenerated(config.seed, cacheOf(out), report);
+    return await demoDataset(config.seed, cacheOf(out), report);
   });
   const results: ResultEvent[] = [];
   for (const each of configs) {
@@ -52,7 +52,8 @@ export async function runDemo(config: TrainConfig, options: RunOptions): Promise
   return { results, bestAuc };
 }
 
-async function ensureGenerated(seed: number, cache: string, report: Report): Promise<Dataset> {
+/** The demonstration's dataset for a seed, generated and prepared in a folder of `cache` unless it is there. */
+export async function demoDataset(seed: number, cache: string, report: Report): Promise<Dataset> {
   const generation = { seed, samples: SAMPLES, scale: SCALE, fractions: FRACTIONS };
   const out = join(cache, "datasets", `demo-${cacheName("dataset", generation)}`);
   if (isCached("dataset", out)) return Dataset.open(out);
