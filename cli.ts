@@ -3,6 +3,7 @@ import { dirname, relative } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
+import { expectEffect } from "./cli/effects.ts";
 import * as hotset from "./mod.ts";
 import config from "./deno.json" with { type: "json" };
 
@@ -16,7 +17,6 @@ const binary = (value: number) => hotset.bytes(value).replace(" ", "");
 
 /** Flags that every command has. */
 interface Common {
-  seed: number;
   json?: boolean;
   quiet?: boolean;
   verbose?: boolean;
@@ -135,10 +135,17 @@ function fail(error: unknown, { json, verbose }: Partial<Common>, signalled = 1,
 
 const withCommon = (command: Command) =>
   command
-    .option("--seed <n>", "seed of everything random", natural, 123)
     .option("--json", "print one JSON object a line to stdout")
     .option("--quiet", "no progress on stderr")
     .option("--verbose", "stack traces with errors");
+
+/** For commands that draw something at random. */
+const withSeed = (command: Command) =>
+  withCommon(command).option("--seed <n>", "seed of everything random", natural, 123);
+
+interface Seeded extends Common {
+  seed: number;
+}
 
 /** How the stages before training are divided. */
 interface TeamFlags {
@@ -188,7 +195,7 @@ interface RawFlags {
   memory: number;
 }
 
-interface GenerateFlags extends Common {
+interface GenerateFlags extends Seeded {
   preset: hotset.Shape;
   samples: number;
   out: string;
@@ -237,7 +244,7 @@ const optimizerOption = (standard = "") =>
     "rwsadagrad",
   ]);
 
-interface ProfileFlags extends Common {
+interface ProfileFlags extends Seeded {
   hotMemory: number;
   sampleRate?: number;
   archSparseFeatureSize: number;
@@ -249,7 +256,8 @@ function profileConfig({ hotMemory, sampleRate, archSparseFeatureSize: dim, opti
   return { hotMemory, sampleRate: sampleRate ?? null, dim, optimizer, seed };
 }
 
-const program = new Command("hotset")
+/** All commands. */
+export const program = new Command("hotset")
   .description("Trains recommendation models fast by keeping their popular rows where the compute is.")
   .version(config.version)
   .exitOverride()
@@ -266,6 +274,7 @@ withTeam(withRaw(withCommon(program.command("prepare"))))
       const { out, infer, json } = flags;
       if (infer) {
         const onProgress = (fraction: number) => report({ event: "stage", stage: "infer", fraction });
+        if (inputs.length > 1) report({ event: "note", text: `The schema is that of ${inputs[0]} alone` });
         if (team.rank === 0) console.log(JSON.stringify(await hotset.inferSchema(inputs[0], onProgress), null, 2));
         return;
       }
@@ -275,7 +284,7 @@ withTeam(withRaw(withCommon(program.command("prepare"))))
     })
   );
 
-withCommon(program.command("generate"))
+withSeed(program.command("generate"))
   .description("Generate a dataset in the shape of a published log, with a model planted in it.")
   .addOption(new Option("--preset <name>", "shape of the tables").choices(hotset.SHAPES).default("kaggle"))
   .requiredOption("--samples <n>", "samples of all splits", positive)
@@ -300,7 +309,7 @@ withCommon(program.command("generate"))
     })
   );
 
-withTeam(withProfile(withCommon(program.command("profile"))))
+withTeam(withProfile(withSeed(program.command("profile"))))
   .description("Find a dataset's popular rows within a memory budget.")
   .argument("<dataset>", "directory made by prepare")
   .option(
@@ -319,7 +328,7 @@ withTeam(withProfile(withCommon(program.command("profile"))))
     })
   );
 
-withTeam(withProfile(withCommon(program.command("layout"))))
+withTeam(withProfile(withSeed(program.command("layout"))))
   .description("Pack a dataset into hot and cold batches.")
   .argument("<dataset>", "directory made by prepare")
   .option("--batch-size <n>", "samples to a batch", positive, DEFAULTS.batchSize)
@@ -337,7 +346,7 @@ withTeam(withProfile(withCommon(program.command("layout"))))
     })
   );
 
-interface TrainFlags extends RawFlags, Common {
+interface TrainFlags extends RawFlags, Seeded {
   demo?: boolean;
   out?: string;
   report?: string;
@@ -377,7 +386,8 @@ interface TrainFlags extends RawFlags, Common {
   save: boolean;
 }
 
-function trainLayer(flags: TrainFlags): Partial<hotset.TrainConfig> {
+/** What the flags of train say of a configuration. */
+export function trainLayer(flags: TrainFlags): Partial<hotset.TrainConfig> {
   const [denseFeatures, ...bottom] = flags.archMlpBot ?? [];
   return given({
     mode: flags.mode,
@@ -413,7 +423,7 @@ function trainLayer(flags: TrainFlags): Partial<hotset.TrainConfig> {
   }) as Partial<hotset.TrainConfig>;
 }
 
-withRaw(withCommon(program.command("train")))
+withRaw(withSeed(program.command("train")))
   .description("Train a model on a dataset or on raw logs; stages that are missing are run.")
   .argument("[input...]", "a dataset, or raw files in the order of time")
   .option("--demo", "train on generated data and compare modes")
@@ -510,40 +520,18 @@ withRaw(withCommon(program.command("train")))
   .option("--patience <n>", "stop after so many evaluations without a better AUC (default: never)", positive)
   .option("--no-save", "write no checkpoints")
   .addHelpText("after", "\nExample: hotset train day_0.gz day_1.gz --test day_2.gz --min-frequency 2 --out run")
-  .action((inputs: string[], flags: TrainFlags, command: Command) =>
-    run(flags, (report, atEnd, interrupt) => {
-      expectEffect(inputs, flags, command);
-      return train(inputs, flags, { report, interrupt }, atEnd);
-    })
+  .action((inputs: string[], flags: TrainFlags) =>
+    run(flags, (report, atEnd, interrupt) => train(inputs, flags, { report, interrupt }, atEnd))
   );
 
-/** Flags that mean something when a run goes on, and those that say how raw files are read. */
-const RESUMED = /^--(resume|out|report|ranks|collective|json|quiet|verbose)$/;
-const RAW = withRaw(new Command()).options.map(({ long }) => long);
-
-/** Throws UsageError for what was given and would have no effect. */
-function expectEffect(inputs: string[], { resume, out, demo }: TrainFlags, command: Command): void {
+/** Throws UsageError where an option was given that would do nothing. */
+function expectOptions(command: Command): void {
   const given = command.options
     .filter((option) => command.getOptionValueSource(option.attributeName()) === "cli")
     .map(({ long }) => long!);
-  if (resume) {
-    if (out === undefined) throw new hotset.UsageError("Cannot resume: name the run with --out");
-    const other = inputs[0] ?? given.find((flag) => !RESUMED.test(flag));
-    if (other === undefined) return;
-    throw new hotset.UsageError(
-      `Cannot use ${other} with --resume: a run goes on as it began; begin a new one from its model with --from ${out}`,
-    );
-  }
-  const raw = given.find((flag) => RAW.includes(flag));
-  const replaced = inputs[0] ?? raw;
-  if (demo && replaced !== undefined) {
-    throw new hotset.UsageError(
-      `Cannot use ${replaced} with --demo: it trains on generated data; leave out one of them`,
-    );
-  }
-  if (raw === undefined || inputs.length === 0 || !hotset.isArtifact(inputs[0])) return;
-  throw new hotset.UsageError(`Cannot use ${raw} with the dataset ${inputs[0]}: it is prepared already`);
+  expectEffect({ command: command.name(), inputs: command.args, given: new Set(given), values: command.opts() });
 }
+program.hook("preAction", (_, command) => expectOptions(command));
 
 /** What training tells, and what it is told. */
 interface Told {
@@ -557,19 +545,10 @@ async function train(
   told: Told,
   atEnd: DisposableStack,
 ): Promise<void> {
-  const { collective, ranks, device = "auto" } = flags;
+  const { collective, device = "auto" } = flags;
   if (collective === "shared") {
     expectOneProcess();
     return await trainHere(inputs, flags, told);
-  }
-  if (ranks !== undefined) {
-    throw new hotset.UsageError(`Cannot use --ranks with --collective ${collective}: mpirun says how many there are`);
-  }
-  const onGpus = device === "cuda" || device === "emulated";
-  if ((collective === "nccl" && device === "cpu") || (collective === "mpi" && onGpus)) {
-    throw new hotset.UsageError(
-      `Cannot use --collective ${collective} with --device ${device}: mpi is for ranks on the CPU, nccl for ranks on GPUs`,
-    );
   }
   if (collective === "nccl" && device === "auto") flags = { ...flags, device: "cuda" };
   const { interrupt } = told;
@@ -640,7 +619,7 @@ function print(results: readonly hotset.ResultEvent[], { json }: Common): void {
 
 /** Flags of train that decide what a plan says. */
 const PLANNED = /^--(preset|arch-.*|optimizer|batch-size|ranks|hot-memory)$/;
-const plan = withCommon(program.command("plan"))
+const plan = withSeed(program.command("plan"))
   .description("What training would need and a budget would cover, without training.")
   .argument("[dataset]", "directory made by prepare (default: the published data of the preset)")
   .addHelpText("after", "\nExample: hotset plan --preset terabyte --hot-memory 1GiB --optimizer rwsadagrad")
@@ -720,7 +699,7 @@ withCommon(program.command("export"))
 /** Flags of train that decide how an imported model trains on; its shape comes from the file. */
 const IMPORTED =
   /^--(mode|device|precision|activations|optimizer|batch-size|epochs|learning-rate|lr-.*|ranks|hot-.*|scheduler-.*)$/;
-const importing = withCommon(program.command("import"))
+const importing = withSeed(program.command("import"))
   .description("Make a run of a facebookresearch/dlrm model that was saved as safetensors.")
   .argument("<file>", "the state dict")
   .requiredOption("--data <dataset>", "directory made by prepare")

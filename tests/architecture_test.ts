@@ -75,7 +75,7 @@ function sources(folder: string): string[] {
   });
 }
 
-const FILES = ["cli.ts", "mod.ts", ...sources("src"), ...sources("ffi")];
+const FILES = ["cli.ts", "mod.ts", ...sources("cli"), ...sources("src"), ...sources("ffi")];
 
 interface Graph {
   modules: {

@@ -191,19 +191,13 @@ const DEFAULTS: Omit<TrainConfig, keyof PresetConfig> = {
   seed: 123,
 };
 
-/** Options that act in some modes only. */
-const MODES_OF: Partial<Record<keyof TrainConfig, { flag: string; modes: TrainConfig["mode"][]; why: string }>> = {
-  firstTurn: { flag: "--first-turn", modes: ["fae"], why: "only mode fae has hot and cold batches" },
-};
-
 /**
  * The defaults, overridden by the preset, then by each of `layers` in turn (what a demonstration prefers, then flags).
  *
  * A learning rate belongs to the optimizer that it was given with: where another layer chooses another optimizer and says
  * no rate, that optimizer's own default holds. A rate that a layer gives alone holds for whichever optimizer is chosen.
  *
- * Throws UsageError for an unknown preset or key, for a value out of range, and for one that a layer gives and that has no
- * effect in the mode.
+ * Throws UsageError for an unknown preset or key, and for a value out of range.
  *
  * @example
  * ```ts
@@ -226,12 +220,6 @@ export function resolveConfig(preset: Preset, ...layers: Partial<TrainConfig>[])
   const config: TrainConfig = Object.assign({}, DEFAULTS, ...all);
   const { optimizer: ratedFor = config.optimizer } = all.findLast((layer) => layer.learningRate !== undefined)!;
   if (ratedFor !== config.optimizer) config.learningRate = LEARNING_RATES[config.optimizer];
-  for (const key of layers.flatMap((layer) => Object.keys(layer)) as (keyof TrainConfig)[]) {
-    const option = MODES_OF[key];
-    if (option === undefined || option.modes.includes(config.mode)) continue;
-    const { flag, modes, why } = option;
-    throw new UsageError(`Cannot use ${flag} with --mode ${config.mode}: ${why}; choose --mode ${modes.join(" or ")}`);
-  }
   return checkConfig(config);
 }
 

@@ -19,11 +19,18 @@ import { WorkerRanks } from "./ranks/worker_ranks.ts";
 /** The part of a configuration that decides where a run computes. */
 export type PlacementConfig = Pick<TrainConfig, "mode" | "device" | "ranks" | "precision" | "activations">;
 
+/** What a configuration says that only a device can do; undefined if the CPU can do all of it. */
+function onlyOnDevice({ precision, activations }: PlacementConfig): string | undefined {
+  if (precision !== "fp32") return `precision ${precision}`;
+  return activations === "ptx" ? undefined : `activations ${activations}`;
+}
+
 /**
- * Throws UsageError if the mode and the device contradict each other, or cannot be had in a cluster, where `auto` is the
- * CPU: processes must agree. Cheap: to be asked before any stage runs.
+ * Throws UsageError if the mode, the device and how it is to compute contradict each other, or cannot be had in a cluster,
+ * where `auto` is the CPU: processes must agree. Cheap: to be asked before any stage runs.
  */
-export function expectPlacement({ mode, device }: Pick<TrainConfig, "mode" | "device">, cluster?: Cluster): void {
+export function expectPlacement(config: PlacementConfig, cluster?: Cluster): void {
+  const { mode, device } = config;
   if (cluster !== undefined && device === "auto" && (mode === "gpu" || mode === "hybrid")) {
     throw new UsageError(`Cannot train in mode ${mode} over MPI on the CPU: choose --device cuda`);
   }
@@ -33,13 +40,31 @@ export function expectPlacement({ mode, device }: Pick<TrainConfig, "mode" | "de
   if (mode === "cpu" && (device === "cuda" || device === "emulated")) {
     throw new UsageError(`Cannot train in mode cpu on ${device}: choose --mode fae, hybrid or gpu`);
   }
+  const only = onlyOnDevice(config);
+  const onCpu = mode === "cpu" || device === "cpu" || (cluster !== undefined && device === "auto");
+  if (only !== undefined && onCpu) {
+    throw new UsageError(`Cannot use ${only} on the CPU: it says how a GPU computes; leave it out, or train on one`);
+  }
 }
 
 /** Opens and closes the GPUs if the configuration cannot do without: to be asked before stages that take long. */
 export async function expectDevice(config: PlacementConfig): Promise<void> {
   const { mode, device } = config;
-  if (device === "cuda" || (device === "auto" && (mode === "gpu" || mode === "hybrid"))) {
-    using _device = await openLast({ ...config, device: "cuda" });
+  const only = onlyOnDevice(config);
+  if (device === "cuda" || (device === "auto" && (mode === "gpu" || mode === "hybrid" || only !== undefined))) {
+    using _device = await openWanted(config, only);
+  }
+}
+
+/** Opens a GPU. Where there is none, the error names what of the configuration only a GPU can do. */
+async function openWanted(config: PlacementConfig, only: string | undefined) {
+  try {
+    return await openLast({ ...config, device: "cuda" });
+  } catch (error) {
+    if (only === undefined || config.device !== "auto" || !(error instanceof HotsetError)) throw error;
+    throw new HotsetError(`Cannot use ${only} on the CPU: leave it out, or train on a GPU. ${error.message}`, {
+      cause: error,
+    });
   }
 }
 
@@ -113,11 +138,12 @@ async function findDevice(config: PlacementConfig, report: Report): Promise<Devi
   const { mode, device } = config;
   if (mode === "cpu" || device === "cpu") return undefined;
   if (device !== "auto") return await openLast({ ...config, device });
+  const only = onlyOnDevice(config);
   try {
-    return await openLast({ ...config, device: "cuda" });
+    return await openWanted(config, only);
   } catch (error) {
-    if (mode !== "fae" || !(error instanceof HotsetError)) throw error;
-    report({ event: "note", text: `No GPU, so the CPU computes: ${error.message.split("\n")[0]}` });
+    if (mode !== "fae" || only !== undefined || !(error instanceof HotsetError)) throw error;
+    report({ event: "note", text: "No GPU found; training on the CPU (doctor says why)" });
     return undefined;
   }
 }

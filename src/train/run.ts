@@ -6,7 +6,7 @@ import { stateWordsPerRow } from "../backend/backend.ts";
 import type { Cluster } from "../collective/cluster.ts";
 import { Dataset } from "../dataset/dataset.ts";
 import { encodingDifference } from "../dataset/encoding.ts";
-import { HotsetError } from "../errors.ts";
+import { HotsetError, UsageError } from "../errors.ts";
 import type { Layout } from "../layout/layout.ts";
 import { type ModelPlan, planModel } from "../model/shape.ts";
 import { OutputLock } from "../output_lock.ts";
@@ -77,6 +77,17 @@ function expectMemory({ rows, shape: { dim, optimizer } }: ModelPlan, { director
   throw new HotsetError(
     `Cannot train on ${directory}: the tables take ${bytes(needed)} and this machine has ${bytes(memory.total)} of ` +
       `memory; plan says what makes them smaller`,
+  );
+}
+
+/** Throws where a run is to end by what is measured on a split, and there is none to measure on. */
+function expectSelection({ patience, targetAuc }: TrainConfig, dataset: Dataset): void {
+  if (dataset.samples("validation") > 0 || dataset.samples("test") > 0) return;
+  const key = patience !== null ? "patience" : targetAuc !== null ? "targetAuc" : undefined;
+  if (key === undefined) return;
+  throw new UsageError(
+    `Cannot use ${key} on ${dataset.directory}: it has neither a validation nor a test split to evaluate on; prepare it ` +
+      `with --validation-fraction, or leave ${key} out`,
   );
 }
 
@@ -157,6 +168,7 @@ export async function trainOn(
 /** Begins a run in a new directory and trains to the end. Throws Interrupted when the signal is aborted. */
 export async function startRun(config: TrainConfig, dataset: Dataset, options: RunOptions): Promise<ResultEvent> {
   const plan = await inTurn(options, () => planFor(config, dataset));
+  await inTurn(options, () => expectSelection(config, dataset));
   if (options.cluster === undefined && config.mode !== "gpu") expectMemory(plan, dataset);
   const from = options.from === undefined
     ? undefined
@@ -312,7 +324,7 @@ async function trainRun(
     record(event);
     report(event);
   };
-  for (const text of labelNotes(dataset)) report({ event: "note", text });
+  for (const text of [...labelNotes(dataset), ...turnNotes(config, layout)]) report({ event: "note", text });
   const trainer = new Trainer({
     config,
     dataset,
@@ -344,6 +356,13 @@ async function trainRun(
 /** What the batches of a layout are like. */
 function batchesOf({ shape, hotRows, body }: Layout): PlacementBatches {
   return { batchShape: shape, hotRows: hotRows.length, mostDistinct: body.mostDistinct };
+}
+
+/** Where there are batches of one kind only, what says how turns of the two alternate has nothing to say. */
+function turnNotes({ mode }: TrainConfig, layout: Layout): string[] {
+  const kinds = (["hot", "cold"] as const).filter((kind) => layout.batches(kind) > 0);
+  if (mode !== "fae" || kinds.length !== 1) return [];
+  return [`All batches are ${kinds[0]}, so there are no turns: --first-turn and --scheduler-rate change nothing`];
 }
 
 /** The layout of a run: with the profile's hot rows in mode fae, all cold in the others. */

@@ -51,5 +51,15 @@ Deno.test("without a GPU --device auto computes on the CPU and says in one line 
   assert.equal(code, 0, stderr);
   const lines = stderr.split("\n").filter((line) => /GPU/.test(line));
   assert.equal(lines.length, 1, stderr);
-  assert.match(lines[0], /No GPU, so the CPU computes: Cannot use CUDA: /);
+  assert.match(lines[0], /^No GPU found; training on the CPU \(doctor says why\)$/);
+});
+
+Deno.test("what only a GPU can do is refused where --device auto finds none, before anything is prepared", async () => {
+  using place = new Workplace();
+  place.log("log.tsv", 300);
+  const flags = ["log.tsv", ...SMALL, "--precision", "bf16"];
+  const { code, stderr, stdout } = await place.runWith(noGpu(place), "train", ...flags);
+  assert.deepEqual([code, stdout], [1, ""]);
+  assert.match(stderr, /^error: Cannot use precision bf16 on the CPU: leave it out, or train on a GPU\. Cannot /);
+  assert.deepEqual(place.files(), ["log.tsv"]);
 });

@@ -212,17 +212,6 @@ Deno.test("turns begin with the rate and the kind that the run was told, and a r
   assert.throws(() => resolveConfig("kaggle", { schedulerRate: 0.5 }), UsageError);
 });
 
-Deno.test("an option that has no effect in the mode is refused where it is given, not where it is a default", () => {
-  for (const mode of ["cpu", "hybrid", "gpu"] as const) {
-    assert.throws(() => resolveConfig("kaggle", { mode }, { firstTurn: "cold" }), {
-      name: "UsageError",
-      message: `Cannot use --first-turn with --mode ${mode}: only mode fae has hot and cold batches; choose --mode fae`,
-    });
-    assert.equal(resolveConfig("default", { mode }).firstTurn, "hot");
-  }
-  assert.equal(resolveConfig("default", { firstTurn: "cold" }).firstTurn, "cold");
-});
-
 Deno.test("mode fae with nothing hot is mode cpu, to the bit", async () => {
   using directory = new TemporaryDirectory();
   const dataset = dataOf(directory);

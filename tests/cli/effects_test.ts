@@ -1,0 +1,154 @@
+/** Every option of every command, in every mode, on every device: it acts, or it is refused. */
+import assert from "node:assert/strict";
+import { program } from "../../cli.ts";
+import { type CommandLine, EFFECTS, expectEffect } from "../../cli/effects.ts";
+import { UsageError } from "../../mod.ts";
+import { TemporaryDirectory } from "../support/temporary.ts";
+
+const optionsOf = (command: string) =>
+  program.commands.find((each) => each.name() === command)!.options.map(({ long }) => long!);
+const TRAIN = optionsOf("train");
+const MODES = ["cpu", "hybrid", "gpu", "fae"];
+const DEVICES = ["auto", "cpu", "cuda", "emulated"];
+
+/** A command line whose other options have their defaults. */
+function line(command: string, given: readonly string[], values: CommandLine["values"] = {}, inputs = ["log.tsv"]) {
+  return { command, inputs, given: new Set(given), values: { collective: "shared", ...values } };
+}
+
+/** The error of a command line; undefined if all its options act. */
+function refusal(of: CommandLine): string | undefined {
+  try {
+    expectEffect(of);
+    return undefined;
+  } catch (error) {
+    assert(error instanceof UsageError, String(error));
+    return error.message;
+  }
+}
+
+Deno.test("every option of every command is in the table, and none that no command has", () => {
+  const all = new Set(program.commands.flatMap((command) => optionsOf(command.name())));
+  assert.deepEqual([...all].filter((option) => !(option in EFFECTS)), []);
+  const own = ["--version", "--help"];
+  assert.deepEqual(Object.keys(EFFECTS).filter((option) => !all.has(option) && !own.includes(option)), []);
+});
+
+Deno.test("a refusal names the option and a way out; what a mode or device leaves out is refused in it and nowhere else", () => {
+  const hot = ["--hot-memory", "--sample-rate", "--scheduler-rate", "--first-turn"];
+  for (const mode of MODES) {
+    for (const device of DEVICES) {
+      for (const precision of ["fp32", "tf32", "bf16"]) {
+        for (const option of TRAIN) {
+          const message = refusal(line("train", [option], { mode, device, precision, out: "run" }, []));
+          const cpu = mode === "cpu" || device === "cpu";
+          const refused = (hot.includes(option) && mode !== "fae") ||
+            (option === "--precision" && precision !== "fp32" && cpu) ||
+            (option === "--activations" && (cpu || device === "auto")) ||
+            ["--scaling", "--lr-decay-start-step"].includes(option);
+          assert.equal(message !== undefined, refused, `${option}, mode ${mode}, device ${device}: ${message}`);
+          if (message === undefined) continue;
+          assert.match(message, new RegExp(`^Cannot use ${option} with`));
+          assert.match(message, /choose --|leave it out|give --/, "a way out");
+        }
+      }
+    }
+  }
+});
+
+Deno.test("what a refusal advises is accepted", () => {
+  let followed = 0;
+  for (const mode of MODES) {
+    for (const device of DEVICES) {
+      for (const option of TRAIN) {
+        const values = { mode, device, precision: "bf16", out: "run" };
+        const message = refusal(line("train", [option], values, []));
+        const advice = message?.matchAll(/--(mode|device) (\w+)(?=[^:]*$)/g);
+        if (advice === undefined) continue;
+        const advised = Object.fromEntries([...advice].map(([, name, value]) => [name, value]));
+        if (Object.keys(advised).length === 0) continue;
+        assert.equal(refusal(line("train", [option], { ...values, ...advised }, [])), undefined, `${message}`);
+        followed++;
+      }
+    }
+  }
+  assert(followed > 20, `${followed} times`);
+});
+
+Deno.test("a run that goes on takes only what changes nothing in it", () => {
+  const acting = TRAIN.filter((option) =>
+    refusal(line("train", ["--resume", option], { out: "run", ranks: 2 }, [])) === undefined
+  );
+  assert.deepEqual(acting.sort(), [
+    ...["--collective", "--json", "--out", "--quiet", "--ranks", "--report", "--resume", "--verbose"],
+  ]);
+  assert.equal(refusal(line("train", ["--resume"], {}, [])), "Cannot resume: name the run with --out");
+});
+
+Deno.test("options that contradict each other are refused, and act without the other", () => {
+  const cases: [option: string, other: string, values: CommandLine["values"], reason: RegExp][] = [
+    ["--keep", "--no-save", { save: false }, /^Cannot use --keep with --no-save: no checkpoint is written/],
+    ["--checkpoint-steps", "--no-save", { save: false }, /with --no-save/],
+    ["--checkpoint-minutes", "--no-save", { save: false }, /with --no-save/],
+    ["--keep", "--checkpoint-minutes", { checkpointMinutes: 0 }, /give --checkpoint-steps or --checkpoint-minutes$/],
+    [
+      "--patience",
+      "--epochs",
+      { patience: 2, epochs: 2 },
+      /with 2 evaluations, one an epoch: give --test-freq or more/,
+    ],
+    ["--lr-decay-start-step", "--lr-num-decay-steps", { lrNumDecaySteps: 0 }, /give --lr-num-decay-steps$/],
+    ["--ranks", "--collective", { collective: "nccl" }, /with --collective nccl: mpirun says how many there are$/],
+    ["--precision", "--collective", { collective: "mpi", precision: "bf16" }, /choose --collective nccl$/],
+    ["--activations", "--collective", { collective: "mpi" }, /choose --collective nccl$/],
+  ];
+  for (const [option, other, values, reason] of cases) {
+    assert.match(refusal(line("train", [option, other], values)) ?? "", reason);
+  }
+  const acting: [option: string, values: CommandLine["values"]][] = [
+    ["--keep", { checkpointSteps: 10, checkpointMinutes: 0 }],
+    ["--patience", { patience: 2, epochs: 3 }],
+    ["--patience", { patience: 2, epochs: 1, testFreq: 100 }],
+    ["--lr-decay-start-step", { lrNumDecaySteps: 5 }],
+    ["--scaling", { collective: "mpi" }],
+    ["--activations", { collective: "nccl" }],
+    ["--precision", { device: "auto", precision: "bf16" }],
+  ];
+  for (const [option, values] of acting) assert.equal(refusal(line("train", [option], values)), undefined);
+  for (
+    const [values, reason] of [
+      [{ collective: "nccl", device: "cpu" }, "nccl with --device cpu"],
+      [{ collective: "nccl", mode: "cpu" }, "nccl with --mode cpu"],
+      [{ collective: "mpi", device: "emulated" }, "mpi with --device emulated"],
+      [{ collective: "mpi", mode: "hybrid" }, "mpi with --mode hybrid"],
+    ] as const
+  ) {
+    assert.equal(
+      refusal(line("train", ["--collective"], values)),
+      `Cannot use --collective ${reason}: mpi is for ranks on the CPU, nccl for ranks on GPUs`,
+    );
+  }
+});
+
+Deno.test("what says how raw files are read is refused where none are", () => {
+  using directory = new TemporaryDirectory();
+  const data = directory.path;
+  Deno.writeTextFileSync(directory.join("manifest.json"), "{}");
+  const prepare = optionsOf("prepare");
+  const common = ["--json", "--quiet", "--verbose", "--out", "--collective", "--infer"];
+  for (const option of prepare.filter((each) => !common.includes(each))) {
+    assert.equal(refusal(line("train", [option])), undefined);
+    assert.match(refusal(line("train", [option], {}, [data])) ?? "", /with the dataset .*: it is prepared already$/);
+    assert.match(refusal(line("train", ["--demo", option], {}, [])) ?? "", /with --demo: .*leave out one of them$/);
+    assert.match(refusal(line("prepare", ["--infer", option])) ?? "", /with --infer: .*leave out one of them$/);
+  }
+  assert.match(refusal(line("prepare", ["--infer", "--out"])) ?? "", /with --infer/);
+  assert.match(refusal(line("train", ["--demo"])) ?? "", /^Cannot use log.tsv with --demo/);
+});
+
+Deno.test("only commands that draw at random have a seed, and a plan from published figures draws nothing", () => {
+  const seeded = program.commands.map((command) => command.name()).filter((name) => optionsOf(name).includes("--seed"));
+  assert.deepEqual(seeded.sort(), ["generate", "import", "layout", "plan", "profile", "train"]);
+  assert.match(refusal(line("plan", ["--seed"], {}, [])) ?? "", /^Cannot use --seed without a dataset/);
+  assert.equal(refusal(line("plan", ["--seed"])), undefined);
+});
