@@ -747,7 +747,7 @@ process.stdout.on("error", (error: NodeJS.ErrnoException) => {
 });
 
 /** Runs one command line; the exit code goes to process.exitCode. */
-async function main(given: string[]): Promise<void> {
+async function execute(given: string[]): Promise<void> {
   let words = given;
   try {
     const { arguments: translated, ignored } = hotset.translateArguments(hotset.expandConfig(given));
@@ -765,6 +765,13 @@ async function main(given: string[]): Promise<void> {
     const message = error.message.replace(/^error: /, "").replaceAll("\n", " ");
     console.log(JSON.stringify({ event: "error", code: "usage", message }));
   }
+}
+
+/** Runs one command line and, if that failed, ends the process. */
+export async function main(given: string[]): Promise<void> {
+  await execute(given);
+  // A rank that waits in a foreign call for one that failed holds its thread for ever; the process must not wait for it.
+  if (process.exitCode) process.exit();
 }
 
 if (import.meta.main) await main(Deno.args);

@@ -96,14 +96,14 @@ export function checkedCublas(symbols: CublasSymbols, fail: Failure = throwCudaE
   }), fail);
 }
 
-/** Finds and opens libcublas. Throws LibraryError. */
-export function openCublas(): { path: string; symbols: CublasSymbols } {
+/** Finds and opens libcublas, of the runtime's CUDA or an older one: a newer may not work with the driver. Throws LibraryError. */
+export function openCublas(cudaMajor: number): { path: string; symbols: CublasSymbols } {
   return openLibrary({
     name: "cuBLAS (libcublas)",
     environment: "HOTSET_CUBLAS",
-    names: ["libcublas.so.13", "libcublas.so.12", "libcublas.so.11"],
+    names: [13, 12, 11].filter((major) => major <= cudaMajor).map((major) => `libcublas.so.${major}`),
     folders: cudaFolders(["cublas"]),
     symbols: cublasSymbols,
-    install: "pip install --no-deps nvidia-cublas",
+    install: `pip install nvidia-cublas${cudaMajor < 13 ? `-cu${cudaMajor}` : ""}`,
   });
 }

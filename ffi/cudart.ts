@@ -1,5 +1,5 @@
 /** libcudart: memory, pinned memory, copies, streams, events and graphs. */
-import { type CheckedCalls, checkedCalls, type Failure, textAt, throwCudaError } from "./cuda_error.ts";
+import { type CheckedCalls, checkedCalls, CudaError, type Failure, textAt, throwCudaError } from "./cuda_error.ts";
 import { cudaFolders } from "./cuda_folders.ts";
 import { openLibrary } from "./library.ts";
 
@@ -140,7 +140,53 @@ export function checkedCudart(symbols: CudartSymbols, fail: Failure = throwCudaE
   }), fail);
 }
 
-/** Finds and opens libcudart. Throws LibraryError. */
+/** CUDA 13's libraries have code for this chip and newer ones: Turing. Volta, 7.0, needs CUDA 11 or 12. */
+const LEAST_CAPABILITY_OF_13 = 75;
+
+/** The first part of a runtime's version: 13 of 13.0. */
+export function cudaMajor(symbols: CudartSymbols): number {
+  const version = new Int32Array(1);
+  checkedCudart(symbols).cudaRuntimeGetVersion(version);
+  return Math.floor(version[0] / 1000);
+}
+
+/** Why this runtime cannot compute on this machine, with the library's own words, and the way out; undefined if it can. */
+export function cudartFault(symbols: CudartSymbols): string | undefined {
+  const runtime = checkedCudart(symbols);
+  const value = new Int32Array(1);
+  try {
+    runtime.cudaGetDeviceCount(value);
+  } catch (error) {
+    if (!(error instanceof CudaError)) throw error;
+    return `${error.message}. ${driverAdvice(runtime, cudaMajor(symbols))}`;
+  }
+  const major = cudaMajor(symbols);
+  for (let ordinal = 0, devices = value[0]; major >= 13 && ordinal < devices; ordinal++) {
+    const [high, low] = [Cuda.deviceAttributeComputeCapabilityMajor, Cuda.deviceAttributeComputeCapabilityMinor]
+      .map((attribute) => {
+        runtime.cudaDeviceGetAttribute(value, attribute, ordinal);
+        return value[0];
+      });
+    if (10 * high + low >= LEAST_CAPABILITY_OF_13) continue;
+    return `GPU ${ordinal} has compute capability ${high}.${low}, and the libraries of CUDA ${major} have code for 7.5 and ` +
+      `newer. Install those of CUDA 12: ${CUDA_12_WHEELS}`;
+  }
+  return undefined;
+}
+
+const CUDA_12_WHEELS = "pip install nvidia-cuda-runtime-cu12 nvidia-cublas-cu12 nvidia-cudnn-cu12 nvidia-nccl-cu12";
+
+/** What to do about a runtime that finds no device. */
+function driverAdvice(runtime: Cudart, major: number): string {
+  const version = new Int32Array(1);
+  runtime.cudaDriverGetVersion(version);
+  const serves = Math.floor(version[0] / 1000);
+  if (serves === 0 || serves >= major) return "Install or update NVIDIA's driver until nvidia-smi lists the GPU";
+  return `The driver serves CUDA ${serves} and this is the runtime of CUDA ${major}: update the driver (CUDA 13 needs 580 ` +
+    `or newer, CUDA 12 needs 525), or install the libraries of CUDA 12: ${CUDA_12_WHEELS}`;
+}
+
+/** Finds and opens libcudart: the newest that works with the driver and the devices, else the newest. Throws LibraryError. */
 export function openCudart(): { path: string; symbols: CudartSymbols } {
   return openLibrary({
     name: "the CUDA runtime (libcudart)",
@@ -148,6 +194,7 @@ export function openCudart(): { path: string; symbols: CudartSymbols } {
     names: ["libcudart.so.13", "libcudart.so.12", "libcudart.so.11.0", "libcudart.so"],
     folders: cudaFolders(["cuda_runtime"]),
     symbols: cudartSymbols,
-    install: "pip install --no-deps nvidia-cuda-runtime",
+    unfit: cudartFault,
+    install: "pip install nvidia-cuda-runtime",
   });
 }

@@ -106,6 +106,6 @@ export function openCudnn(): { path: string; symbols: CudnnSymbols } {
     names: ["libcudnn.so.9", "libcudnn.so.8"],
     folders: cudaFolders(["cudnn"]),
     symbols: cudnnSymbols,
-    install: "pip install --no-deps nvidia-cudnn-cu13",
+    install: "pip install nvidia-cudnn-cu13",
   });
 }

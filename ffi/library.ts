@@ -27,6 +27,11 @@ export interface LibraryRequest<S extends Deno.ForeignLibraryInterface> {
   /** Absolute folders to look in after the loader's own. */
   readonly folders: readonly string[];
   readonly symbols: S;
+  /**
+   * Says why a library that opened cannot work here. The next candidates are tried then, and the first that opened is taken
+   * where none works.
+   */
+  readonly unfit?: ((symbols: Deno.StaticForeignLibraryInterface<S>) => string | undefined) | undefined;
   /** The command or sentence that gets the library onto a machine. */
   readonly install: string;
 }
@@ -39,18 +44,21 @@ export interface OpenLibrary<S extends Deno.ForeignLibraryInterface> {
 }
 
 /**
- * Opens the first of the request's candidates that loads and has all symbols: the path in the environment variable (and
- * then nothing else), each name through the system's loader, each name in each folder. Relative paths are refused, so
- * nothing is ever loaded from the working directory. Throws LibraryError when no candidate opens.
+ * Opens the first of the request's candidates that loads, has all symbols and is not unfit: the path in the environment
+ * variable (and then nothing else), each name through the system's loader, each name in each folder. Relative paths are
+ * refused, so nothing is ever loaded from the working directory. Throws LibraryError when no candidate opens.
  */
 export function openLibrary<const S extends Deno.ForeignLibraryInterface>(request: LibraryRequest<S>): OpenLibrary<S> {
   const tries: string[] = [];
   const wanted = Deno.env.get(request.environment);
+  let unfit: OpenLibrary<S> | undefined;
   const candidates = wanted === undefined || wanted === "" ? searchPaths(request) : overridePaths(request, wanted);
   for (const path of candidates) {
     try {
-      const library = Deno.dlopen(path, request.symbols);
-      return { path, symbols: library.symbols };
+      const { symbols } = Deno.dlopen(path, request.symbols);
+      const opened = { path, symbols };
+      if (request.unfit?.(symbols) === undefined) return opened;
+      unfit ??= opened;
     } catch (error) {
       if (error instanceof Deno.errors.NotCapable) {
         throw new LibraryError(`Cannot load ${request.name}: Deno may not open libraries; run it with -A`, tries);
@@ -58,6 +66,7 @@ export function openLibrary<const S extends Deno.ForeignLibraryInterface>(reques
       tries.push(`${path}: ${reasonOf(error)}`);
     }
   }
+  if (unfit !== undefined) return unfit;
   for (const folder of request.folders) {
     if (wanted === undefined && !isFolder(folder)) tries.push(`${folder}: no such folder`);
   }
@@ -75,7 +84,10 @@ export function homebrewFolders(formula: string): string[] {
   return prefix?.startsWith("/") ? [[prefix, "opt", formula, "lib"].join("/")] : [];
 }
 
-function searchPaths(request: LibraryRequest<Deno.ForeignLibraryInterface>): string[] {
+/** What a request says of places. */
+type Places = Pick<LibraryRequest<Deno.ForeignLibraryInterface>, "name" | "environment" | "names" | "folders">;
+
+function searchPaths(request: Places): string[] {
   const paths = [...request.names];
   for (const folder of request.folders) {
     for (const name of request.names) if (isFile(`${folder}/${name}`)) paths.push(`${folder}/${name}`);
@@ -86,7 +98,7 @@ function searchPaths(request: LibraryRequest<Deno.ForeignLibraryInterface>): str
   return paths;
 }
 
-function overridePaths(request: LibraryRequest<Deno.ForeignLibraryInterface>, wanted: string): string[] {
+function overridePaths(request: Places, wanted: string): string[] {
   if (!wanted.startsWith("/")) {
     throw new LibraryError(`Cannot load ${request.name}: ${request.environment}=${wanted} is not an absolute path`, []);
   }

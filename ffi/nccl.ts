@@ -80,6 +80,6 @@ export function openNccl(): { path: string; symbols: NcclSymbols } {
     names: ["libnccl.so.2"],
     folders: cudaFolders(["nccl"]),
     symbols: ncclSymbols,
-    install: "pip install --no-deps nvidia-nccl-cu13",
+    install: "pip install nvidia-nccl-cu13",
   });
 }

@@ -31,12 +31,16 @@ export interface DemoResult {
   readonly bestAuc: number;
 }
 
+/** What the demonstration compares: mode cpu on the CPU, whatever device the mode of `config` computes on, and that mode. */
+export function demoConfigs(config: TrainConfig): TrainConfig[] {
+  if (config.mode === "cpu") return [config];
+  return [{ ...config, mode: "cpu", device: "cpu", precision: "fp32", activations: "ptx" }, config];
+}
+
 /** Runs the demonstration in `options.out`: mode cpu, then the mode of `config`. The event "demo" is the last it reports. */
 export async function runDemo(config: TrainConfig, options: RunOptions): Promise<DemoResult> {
   const { out, report } = options;
-  // The comparison's first run is the CPU's, whatever the device of the other.
-  const onCpu = { ...config, mode: "cpu", device: "cpu", precision: "fp32", activations: "ptx" } as const;
-  const configs: TrainConfig[] = config.mode === "cpu" ? [config] : [onCpu, config];
+  const configs = demoConfigs(config);
   const dataset = await inTurn(options, async () => {
     for (const each of configs) expectStart(each, join(out, each.mode), options.cluster);
     if (options.cluster === undefined) await expectDevice(config);

@@ -1,6 +1,7 @@
 /** One rank of a test of communicators: a thread with a CUDA backend of its own. */
 /// <reference lib="deno.worker" />
 import { openCuda } from "../../src/backend/cuda/open.ts";
+import { testDevice } from "../support/cuda_device.ts";
 
 /** What a rank is started with; the id follows a word that tells when it is there. */
 export interface RankOrder {
@@ -10,7 +11,7 @@ export interface RankOrder {
 }
 
 function run({ meeting, rank, ranks }: RankOrder) {
-  using backend = openCuda({ device: "emulated", ordinal: rank });
+  using backend = openCuda({ device: testDevice, ordinal: rank });
   const ready = new Int32Array(meeting), id = new Uint8Array(meeting, 8, 128);
   if (rank === 0) {
     id.set(backend.communicatorId());
@@ -43,7 +44,7 @@ function run({ meeting, rank, ranks }: RankOrder) {
   }
   return {
     ...{ words, all, repeated, refused, counters: { ...backend.counters } },
-    emulatedBytes: backend.device.libraries.emulated!.counters.bytesFromRanks,
+    emulatedBytes: backend.device.libraries.emulated?.counters.bytesFromRanks ?? 0,
   };
 }
 /** What a rank answers. */

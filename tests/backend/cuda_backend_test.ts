@@ -110,6 +110,19 @@ Deno.test("a sequence that repeats may not copy", () => {
   backend.synchronize();
 });
 
+Deno.test("what fails while a sequence is recorded is told, also where it ended the recording", () => {
+  using backend = openCuda({ device: testDevice });
+  const { device } = backend;
+  let calls = 0;
+  const sequence = () => {
+    if (calls++ === 0) return;
+    device.made((slot) => device.libraries.runtime.cudaStreamEndCapture(device.stream, slot));
+    throw new HotsetError("the first of the errors");
+  };
+  assert.throws(() => backend.repeatable(sequence), /^HotsetError: the first of the errors$/);
+  assert.equal(device.recording, false);
+});
+
 Deno.test("memory that runs out says bytes asked, in use and free, and which flags to lower", () => {
   using backend = openCuda({ device: "emulated", emulated: { memoryBytes: 64 << 20 } });
   assert.throws(() => backend.allocate(10 << 20, "the hot rows"), (error: unknown) => {

@@ -1,5 +1,6 @@
 /** Communicators of CUDA backends: what they exchange, one by one and in a recorded sequence, and what they count. */
 import assert from "node:assert/strict";
+import { testDevice } from "../support/cuda_device.ts";
 import type { RankAnswer, RankOrder } from "./communicator_rank.ts";
 
 async function ranksOf(ranks: number): Promise<RankAnswer[]> {
@@ -17,7 +18,8 @@ async function ranksOf(ranks: number): Promise<RankAnswer[]> {
   }));
 }
 
-for (const ranks of [1, 2, 3]) {
+// On a GPU one rank: how many there are is not known, and NCCL takes each once.
+for (const ranks of testDevice === "cuda" ? [1] : [1, 2, 3]) {
   Deno.test(`${ranks} ranks exchange on their streams; bytes counted are bytes moved`, async () => {
     const answers = await ranksOf(ranks);
     const sum = ranks * (ranks + 1) / 2;
@@ -33,6 +35,6 @@ for (const ranks of [1, 2, 3]) {
     const total = (of: (answer: RankAnswer) => number) => answers.reduce((all, answer) => all + of(answer), 0);
     const stated = 8 * (ranks - 1) * (7 + 4 * 5) + 4 * ranks * (ranks - 1) * 5 * 3;
     assert.equal(total(({ counters }) => counters.bytesFromRanks), stated);
-    assert.equal(total(({ emulatedBytes }) => emulatedBytes), stated);
+    if (testDevice === "emulated") assert.equal(total(({ emulatedBytes }) => emulatedBytes), stated);
   });
 }

@@ -1,6 +1,6 @@
 /**
  * The declared tables against the real libraries and headers, where they are: a CUDA toolkit, or the wheels of
- * `pip install --no-deps --target DIR nvidia-cublas nvidia-cuda-runtime nvidia-cudnn-cu13 nvidia-nccl-cu13` with
+ * `pip install --target DIR nvidia-cublas nvidia-cuda-runtime nvidia-cudnn-cu13 nvidia-nccl-cu13` with
  * HOTSET_SITE_PACKAGES=DIR.
  */
 import assert from "node:assert/strict";
@@ -32,7 +32,7 @@ function testWith<T>(library: T | undefined, name: string, body: (library: T) =>
   Deno.test(ignore ? `${name} (skipped: ${WHEELS})` : name, { ignore }, () => body(library!));
 }
 
-const cudart = opened(openCudart), cublas = opened(openCublas), cudnn = opened(openCudnn);
+const cudart = opened(openCudart), cublas = opened(() => openCublas(13)), cudnn = opened(openCudnn);
 const nccl = opened(openNccl);
 const hasDriver = opened(openCuda) !== undefined;
 

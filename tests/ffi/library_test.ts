@@ -96,3 +96,14 @@ Deno.test("a library in the working directory is not opened", { ignore: Deno.bui
   const asked = await openBeside({ HOTSET_OPENBLAS: "FOLDER/libopenblas.so.0" });
   assert.match(asked.result, /libopenblas\.so\.0: .*undefined symbol/);
 });
+
+Deno.test("openLibrary() passes over a library that cannot work here, unless none can", {
+  ignore: Deno.build.os !== "linux",
+}, () => {
+  const symbols = { ldexp: { parameters: ["f64", "i32"], result: "f64" } } as const;
+  const open = (unfit: () => string | undefined) =>
+    openLibrary({ name: "C", environment, names: ["libm.so.6", "libc.so.6"], folders: [], symbols, install, unfit });
+  let asked = 0;
+  assert.equal(open(() => asked++ === 0 ? "it is too new" : undefined).path, "libc.so.6");
+  assert.equal(open(() => "it is too new").path, "libm.so.6");
+});

@@ -234,8 +234,12 @@ export class CudaBackend implements DeviceBackend {
     device.recording = true;
     try {
       sequence();
-    } catch (error) { // a stream left recording could do nothing else
-      runtime.cudaGraphDestroy(end());
+    } catch (error) {
+      try { // a stream left recording could do nothing else
+        runtime.cudaGraphDestroy(end());
+      } catch {
+        // What went wrong may have ended the recording already; it says more than that.
+      }
       throw error;
     }
     return end();

@@ -1,7 +1,7 @@
 /** What CUDA offers on this machine, for people: libraries, driver, devices, and what is missing. */
 import { checkedCublas, openCublas } from "../../../ffi/cublas.ts";
 import { checkedCuda, openCuda } from "../../../ffi/cuda.ts";
-import { checkedCudart, Cuda, openCudart } from "../../../ffi/cudart.ts";
+import { checkedCudart, Cuda, cudaMajor, cudartFault, openCudart } from "../../../ffi/cudart.ts";
 import { checkedNccl, openNccl } from "../../../ffi/nccl.ts";
 import { openCudnn } from "../../../ffi/cudnn.ts";
 import { messageOf } from "../../errors.ts";
@@ -29,7 +29,7 @@ export function cudaFindings(): CudaFinding[] {
       return `for CUDA ${versionText(version[0])}, ${path}`;
     }),
     finding("cuBLAS", () => {
-      const { path, symbols } = openCublas();
+      const { path, symbols } = openCublas(cudaMajor(openCudart().symbols));
       const parts = [0, 1, 2].map((part) => {
         const value = new Int32Array(1);
         checkedCublas(symbols).cublasGetProperty(part, value);
@@ -63,7 +63,10 @@ function finding(name: string, look: () => string): CudaFinding {
 function devices(): CudaFinding[] {
   const count = new Int32Array(1);
   const counted = finding("GPU", () => {
-    checkedCudart(openCudart().symbols).cudaGetDeviceCount(count);
+    const { symbols } = openCudart();
+    const fault = cudartFault(symbols);
+    if (fault !== undefined) throw new Error(fault);
+    checkedCudart(symbols).cudaGetDeviceCount(count);
     return `${count[0]}`;
   });
   if (!counted.found) return [counted];

@@ -1,13 +1,20 @@
 /** The CUDA libraries that a device calls: NVIDIA's, or the emulated ones. */
 import { checkedCublas, type Cublas, type CublasSymbols, openCublas } from "../../../ffi/cublas.ts";
 import { checkedCuda, type CudaDriver, type CudaSymbols, openCuda } from "../../../ffi/cuda.ts";
-import { checkedCudart, type Cudart, type CudartSymbols, openCudart } from "../../../ffi/cudart.ts";
+import {
+  checkedCudart,
+  cudaMajor,
+  type Cudart,
+  cudartFault,
+  type CudartSymbols,
+  openCudart,
+} from "../../../ffi/cudart.ts";
 import { checkedCudnn, type Cudnn, type CudnnSymbols, openCudnn } from "../../../ffi/cudnn.ts";
 import { checkedNccl, type Nccl, type NcclSymbols, openNccl } from "../../../ffi/nccl.ts";
 import type { CudaError } from "../../../ffi/cuda_error.ts";
 import { EmulatedDevice, type EmulatedOptions } from "../../../ffi/emulated/device.ts";
 import { LibraryError } from "../../../ffi/library.ts";
-import { HotsetError, messageOf } from "../../errors.ts";
+import { HotsetError } from "../../errors.ts";
 
 /** Which device computes. */
 export type CudaDeviceKind = "cuda" | "emulated";
@@ -25,7 +32,7 @@ export interface CudaLibraries {
 
 /** What to do without a usable GPU; ends every message that says there is none. */
 export const WITHOUT_GPU =
-  "Without an NVIDIA GPU use --device cpu, or --device emulated to run the same kernels slowly";
+  "Without an NVIDIA GPU train with --mode fae --device cpu, or with --device emulated to run the same kernels slowly";
 
 /** Opens the libraries. Throws HotsetError that says what is missing and how to get it. */
 export function openLibraries(kind: CudaDeviceKind, emulated: EmulatedOptions): CudaLibraries {
@@ -44,13 +51,9 @@ export function openLibraries(kind: CudaDeviceKind, emulated: EmulatedOptions): 
   };
   const runtime = opened(openCudart);
   // The runtime says best why there is no device, so it is asked before the other libraries are opened.
-  try {
-    checkedCudart(runtime).cudaGetDeviceCount(new Int32Array(1));
-  } catch (error) {
-    const hint = "Install or update NVIDIA's driver until nvidia-smi lists the GPU";
-    throw new HotsetError(`Cannot use CUDA: ${messageOf(error)}\n${hint}. ${WITHOUT_GPU}`, { cause: error });
-  }
-  const [driver, blas] = [opened(openCuda), opened(openCublas)];
+  const fault = cudartFault(runtime);
+  if (fault !== undefined) throw new HotsetError(`Cannot use CUDA: ${fault}\n${WITHOUT_GPU}`);
+  const [driver, blas] = [opened(openCuda), opened(() => openCublas(cudaMajor(runtime)))];
   return checkedLibraries(runtime, driver, blas, () => opened(openCudnn), () => opened(openNccl), undefined);
 }
 

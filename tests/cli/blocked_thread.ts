@@ -1,0 +1,8 @@
+/** Runs a command line beside a thread that waits in a foreign call, as a rank does whose peer failed. */
+import { main } from "../../cli.ts";
+
+const worker = new Worker(new URL("sleeping_thread.ts", import.meta.url), { type: "module" });
+await new Promise((resolve) => worker.onmessage = resolve);
+await new Promise((resolve) => setTimeout(resolve, 200));
+worker.terminate();
+await main(Deno.args);

@@ -1,0 +1,34 @@
+/** Which CUDA runtime works with which driver and chip, and what is told where none does. */
+import assert from "node:assert/strict";
+import { cudartFault, type CudartSymbols } from "../../ffi/cudart.ts";
+import { EmulatedDevice } from "../../ffi/emulated/device.ts";
+
+/** A runtime of a version on a machine with a driver, and with a GPU if the driver serves the version. */
+function fault(runtime: number, driver: number, capability: readonly [number, number] = [9, 0]): string | undefined {
+  using device = new EmulatedDevice({});
+  const set = (target: unknown, value: number) => {
+    (target as Int32Array)[0] = value;
+    return 0;
+  };
+  const symbols: CudartSymbols = {
+    ...device.cudart,
+    cudaRuntimeGetVersion: (version) => set(version, runtime),
+    cudaDriverGetVersion: (version) => set(version, driver),
+    cudaGetDeviceCount: (count) => Math.floor(driver / 1000) < Math.floor(runtime / 1000) ? 35 : set(count, 1),
+    cudaDeviceGetAttribute: (value, attribute) => set(value, capability[attribute - 75]),
+  };
+  return cudartFault(symbols);
+}
+
+Deno.test("a runtime fits a driver of its CUDA or a newer one; CUDA 13 has no code for Volta", () => {
+  assert.equal(fault(13000, 13000), undefined);
+  assert.equal(fault(12080, 13000), undefined);
+  assert.equal(fault(13000, 13000, [7, 5]), undefined);
+  assert.equal(fault(12080, 13000, [7, 0]), undefined);
+  assert.match(fault(13000, 13000, [7, 0])!, /GPU 0 has compute capability 7\.0.*CUDA 12: pip install .*-cu12/);
+});
+
+Deno.test("a driver that is too old is told from one that is not there", () => {
+  assert.match(fault(13000, 12080)!, /\(35\).*serves CUDA 12 and this is the runtime of CUDA 13: update .*580.*-cu12/);
+  assert.match(fault(13000, 0)!, /\(35\).*Install or update NVIDIA's driver until nvidia-smi lists the GPU$/);
+});
