@@ -238,11 +238,7 @@ const withProfile = (command: Command) =>
     .addOption(optimizerOption().default(DEFAULTS.optimizer));
 
 const optimizerOption = (standard = "") =>
-  new Option("--optimizer <name>", `how gradients change parameters${standard}`).choices([
-    "sgd",
-    "adagrad",
-    "rwsadagrad",
-  ]);
+  new Option("--optimizer <name>", `how gradients change parameters${standard}`).choices(hotset.OPTIMIZER_NAMES);
 
 interface ProfileFlags extends Seeded {
   hotMemory: number;

@@ -71,7 +71,8 @@ export { type BatchKind, Layout, type LayoutBody } from "./src/layout/layout.ts"
 export { buildLayout, type LayoutOptions } from "./src/layout/build_layout.ts";
 export { Batch, type BatchSections, type BatchShape } from "./src/layout/batch.ts";
 export { type Layer, type ModelPlan, type ModelShape, parseWidths, planModel } from "./src/model/shape.ts";
-export type { Activation, InteractionKind, InteractionShape, LinearShape, Optimizer } from "./src/backend/backend.ts";
+export type { Activation, InteractionKind, InteractionShape, LinearShape } from "./src/backend/backend.ts";
+export { OPTIMIZER_NAMES, type OptimizerName } from "./src/optimizer/optimizers.ts";
 export { type Preset, PRESETS, resolveConfig, type TrainConfig } from "./src/train/config.ts";
 export type { DeadUnits } from "./src/train/dead_units.ts";
 export { auc, type Metrics, metricsOf } from "./src/train/metrics.ts";

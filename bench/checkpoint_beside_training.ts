@@ -8,6 +8,7 @@
  * them (what writing costs training on this machine whoever does it), and beside nothing, and peak memory. DIR should lie
  * on the disk to be measured; what is written there is removed.
  */
+import type { OptimizerName } from "../src/optimizer/optimizers.ts";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import type { OutputFile } from "../src/artifact_writer.ts";
@@ -55,7 +56,7 @@ try {
     dim,
     bottom: [512, 256, dim],
     batchSize,
-    optimizer: values.optimizer as "sgd" | "adagrad" | "rwsadagrad",
+    optimizer: values.optimizer as OptimizerName,
     learningRate: 0.02,
     ranks: values.ranks === undefined ? null : Number(values.ranks),
     printFreq: 5,

@@ -11,7 +11,8 @@
  *     deno bench -A --v8-flags=--no-wasm-bounds-checks,--experimental-wasm-revectorize bench/cpu_bench.ts
  */
 import Table from "cli-table3";
-import { type Buffer, Header, HEADER_WORDS, type HostBackend, type Optimizer } from "../src/backend/backend.ts";
+import { type Buffer, Header, HEADER_WORDS, type HostBackend } from "../src/backend/backend.ts";
+import type { OptimizerName } from "../src/optimizer/optimizers.ts";
 import { poolFar, updateRowsFar } from "../src/backend/cpu/far_rows.ts";
 import { cpuOptions, openHost } from "../src/backend/open.ts";
 import { SEGMENTS_END } from "../src/layout/batch.ts";
@@ -179,7 +180,7 @@ for (const [what, rows] of [[`hot rows (${HOT_ROWS})`, HOT_ROWS], ["a table of 3
     () => poolFar(LOOKUPS, DIM, wasm.floats(table), words(rowLists[next()]), undefined, wasm.floats(packed)),
   );
   bench(what, "unpack", bytes(2 * rowBytes), () => wasm.unpackRows(LOOKUPS, DIM, packed, rowLists[next()], table));
-  for (const [optimizer, touched] of [["sgd", 3], ["adagrad", 5]] satisfies [Optimizer, number][]) {
+  for (const [optimizer, touched] of [["sgd", 3], ["adagrad", 5]] satisfies [OptimizerName, number][]) {
     const shape = { optimizer, dim: DIM, rank: 0, ranks: 1 };
     bench(
       what,
@@ -197,7 +198,7 @@ for (const [what, rows] of [[`hot rows (${HOT_ROWS})`, HOT_ROWS], ["a table of 3
       words(bags),
       wasm.floats(packed),
       wasm.floats(table),
-      undefined,
+      new Float32Array(0),
       gradient,
     ));
 }

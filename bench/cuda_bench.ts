@@ -9,7 +9,8 @@
  * Where there is no GPU it says why and times nothing.
  */
 import { parseArgs } from "node:util";
-import { type Buffer, Header, interactionWidth, type Optimizer, stateWordsPerRow } from "../src/backend/backend.ts";
+import { type Buffer, Header, interactionWidth } from "../src/backend/backend.ts";
+import { OPTIMIZER_NAMES, rowStateWords } from "../src/optimizer/optimizers.ts";
 import type { CudaBackend } from "../src/backend/cuda/backend.ts";
 import type { Precision } from "../src/backend/cuda/gemm.ts";
 import { Gemm } from "../src/backend/cuda/gemm.ts";
@@ -132,8 +133,8 @@ export function* measureTimes(backend: CudaBackend, sizes: BenchSizes, limits: L
   backend.upload(Uint32Array.from({ length: distinct }, (_, s) => batch.row(s)), distinctRows);
   const scatter = () => backend.unpackRows(distinct, dim, pooled, distinctRows, table);
   yield time("scatter", distinct * (2 * rowBytes + 4), scatter);
-  for (const optimizer of ["sgd", "adagrad", "rwsadagrad"] as Optimizer[]) {
-    const stateWords = stateWordsPerRow(optimizer, dim);
+  for (const optimizer of OPTIMIZER_NAMES) {
+    const stateWords = rowStateWords(optimizer, dim);
     const state = stateWords === 0 ? undefined : backend.allocate(rows * stateWords, "optimizer state");
     const bytes = bags * (rowBytes + 4) + distinct * (8 + 2 * rowBytes + 8 * stateWords);
     const shape = { optimizer, dim, rank: 0, ranks: 1 };

@@ -4,12 +4,12 @@
  *
  *     deno run -A bench/cuda_traffic.ts
  */
-import { Header, interactionWidth, type Optimizer, stateWordsPerRow } from "../src/backend/backend.ts";
+import { Header, interactionWidth } from "../src/backend/backend.ts";
+import { OPTIMIZER_NAMES, rowStateWords } from "../src/optimizer/optimizers.ts";
 import { openCuda } from "../src/backend/cuda/open.ts";
 import { Batch, type BatchShape, SEGMENTS_END } from "../src/layout/batch.ts";
 import { Random } from "../src/random.ts";
 
-const OPTIMIZERS: Optimizer[] = ["sgd", "adagrad", "rwsadagrad"];
 /** The rows lookups go to, by table: like Criteo's, some tables have few rows and some have many. */
 const TABLE_ROWS = [3, 20, 600, 5000, 14, 300, 20_000, 9, 100, 4000, 50, 8000];
 
@@ -78,8 +78,9 @@ export function measureTraffic(dim: number, batchSize: number): TrafficLine[] {
 
   const segments = part(sections.segments, 2 * (lookupCapacity + 1));
   const bags = part(sections.segmentBags, lookupCapacity);
-  for (const optimizer of OPTIMIZERS) {
-    const state = optimizer === "sgd" ? undefined : backend.allocate(rows * stateWordsPerRow(optimizer, dim), "state");
+  for (const optimizer of OPTIMIZER_NAMES) {
+    const stateWords = rowStateWords(optimizer, dim);
+    const state = stateWords === 0 ? undefined : backend.allocate(rows * stateWords, "state");
     const shape = { optimizer, dim, rank: 0, ranks: 1 };
     backend.updateRows(shape, header, segments, bags, dPooled, table, state);
   }
@@ -103,8 +104,8 @@ export function measureTraffic(dim: number, batchSize: number): TrafficLine[] {
   const rowSectors = sectorsOf(dim), { distinct } = batch;
   const listSectors = sectorsOf(lookupCapacity) + sectorsOf(2 * (distinct + 1)) + 1;
   const needed = new Map([["gather_4", 2 * lookupCapacity * rowSectors + sectorsOf(lookupCapacity)]]);
-  for (const optimizer of OPTIMIZERS) {
-    const perRow = 2 * rowSectors + 2 * sectorsOf(stateWordsPerRow(optimizer, dim));
+  for (const optimizer of OPTIMIZER_NAMES) {
+    const perRow = 2 * rowSectors + 2 * sectorsOf(rowStateWords(optimizer, dim));
     needed.set(`update_rows_${optimizer}_4`, lookupCapacity * rowSectors + distinct * perRow + listSectors);
   }
   return [...kernels].map(([kernel, traffic]) => {

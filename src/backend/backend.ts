@@ -30,40 +30,20 @@
  * None of these loses a NaN or an infinity on the way to the loss.
  */
 
+import type { OptimizerName } from "../optimizer/optimizers.ts";
+
+export { Header, HEADER_WORDS } from "./header.ts";
+
 /** Memory of a backend: `words` words of 4 bytes. Only the backend that made it can look inside. */
 export interface Buffer {
   readonly words: number;
 }
-
-/** Words that begin every batch. Operations that depend on the batch read them from a buffer, not from an argument. */
-export const HEADER_WORDS = 16;
-/** Position (in words) of each field of a batch's header. */
-export const Header = {
-  /** u32: samples in the batch, at most the batch size. */
-  samples: 0,
-  /** u32: lookups of all samples in all tables. */
-  lookups: 1,
-  /** u32: distinct rows among the lookups, which is the number of segments. */
-  distinct: 2,
-  /** u32: 1 if rows are hot-row ids, 0 if they are global rows of the full tables. */
-  hot: 3,
-  /** f32: learning rate of the step, written by the trainer before the batch is uploaded. */
-  learningRate: 4,
-  /** u32: number of the step, from 1, for messages. */
-  step: 5,
-} as const;
 
 /** What follows a matrix product. */
 export type Activation = "identity" | "relu" | "sigmoid";
 
 /** How the bottom MLP's output and the pooled rows are combined. */
 export type InteractionKind = "dot" | "cat";
-
-/** How gradients change parameters. Adagrad divides by `sqrt(state) + 1e-10`, as PyTorch does. */
-export type Optimizer = "sgd" | "adagrad" | "rwsadagrad";
-
-/** Added to the root of Adagrad's accumulated squares. */
-export const ADAGRAD_EPSILON = 1e-10;
 
 /** One fully connected layer. */
 export interface LinearShape {
@@ -91,14 +71,9 @@ export function interactionWidth(shape: InteractionShape): number {
   return kind === "dot" ? dim + ((tables + 1) * tables) / 2 : dim * (tables + 1);
 }
 
-/** Words of optimizer state for each embedding row: none, one for each weight, or one for the row. */
-export function stateWordsPerRow(optimizer: Optimizer, dim: number): number {
-  return optimizer === "sgd" ? 0 : optimizer === "adagrad" ? dim : 1;
-}
-
 /** An update of embedding rows; `rank` of `ranks` writes its share of the batch's distinct rows. */
 export interface RowUpdateShape {
-  readonly optimizer: Optimizer;
+  readonly optimizer: OptimizerName;
   readonly dim: number;
   readonly rank: number;
   readonly ranks: number;
@@ -199,8 +174,8 @@ export interface Backend extends Disposable {
   /**
    * Updates the rows a batch touched. Segment s is row `segments[2s]`; the bags that looked it up are
    * `segmentBags[segments[2s + 1] .. segments[2s + 3]]` (one entry a lookup, so a bag may occur twice); its gradient is
-   * the sum of their dPooled (bags, dim) in that order. table (rows, dim); state (rows, stateWordsPerRow), undefined
-   * for SGD. The number of segments and the learning rate come from the header. Rank r writes the segments that begin
+   * the sum of their dPooled (bags, dim) in that order. table (rows, dim); state (rows, the optimizer's rowStateWords),
+   * undefined if it keeps none. The number of segments and the rates come from the header. Rank r writes the segments that begin
    * within lookups `[lookups * r / ranks, lookups * (r + 1) / ranks)`, both rounded down.
    */
   updateRows(
@@ -214,11 +189,11 @@ export interface Backend extends Disposable {
   ): void;
 
   /**
-   * Updates `words` dense parameters from their gradients; state holds one word a parameter, undefined for SGD.
-   * Row-wise Adagrad treats dense parameters as Adagrad does. The learning rate comes from the header.
+   * Updates `words` dense parameters from their gradients; state holds the optimizer's denseStateWords of them,
+   * undefined if it keeps none. The rates come from the header.
    */
   updateDense(
-    optimizer: Optimizer,
+    optimizer: OptimizerName,
     words: number,
     header: Buffer,
     parameters: Buffer,

@@ -2,7 +2,7 @@
 import { join } from "node:path";
 import { FileReader } from "../artifact.ts";
 import { ArtifactWriter } from "../artifact_writer.ts";
-import { stateWordsPerRow } from "../backend/backend.ts";
+import { denseStateWords, rowStateWords } from "../optimizer/optimizers.ts";
 import { Dataset } from "../dataset/dataset.ts";
 import { HotsetError } from "../errors.ts";
 import type { ModelPlan } from "../model/shape.ts";
@@ -93,9 +93,9 @@ function writeCheckpoint(
   copyDense(source, append);
   if (ids === "rows") copyRows(source, append);
   else gatherRows(source, dataset, append);
-  const stateWords = stateWordsPerRow(plan.shape.optimizer, plan.shape.dim);
+  const stateWords = rowStateWords(plan.shape.optimizer, plan.shape.dim);
   if (stateWords > 0) {
-    zeros(plan.denseWords, (part) => append("dense_state.f32", part));
+    zeros(denseStateWords(plan.shape.optimizer, plan.denseWords), (part) => append("dense_state.f32", part));
     zeros(plan.rows * stateWords, (part) => append("row_state.f32", part));
   }
   const body: CheckpointBody = {

@@ -23,7 +23,7 @@ export interface EmbeddingStore {
   readonly rows: number;
   /** (rows, dim) */
   readonly weights: Buffer;
-  /** (rows, stateWordsPerRow); undefined for SGD. */
+  /** (rows, rowStateWords); undefined if the optimizer keeps none. */
   readonly state: Buffer | undefined;
 }
 
@@ -35,7 +35,7 @@ export interface RankMemory {
   readonly host: HostBackend;
   /** Dense parameters (plan.denseWords): one vector for all ranks, or a replica on each device. */
   readonly parameters: Buffer;
-  /** Optimizer state of the dense parameters; undefined for SGD. */
+  /** Optimizer state of the dense parameters; undefined if it keeps none. */
   readonly denseState: Buffer | undefined;
   /** This rank's dense gradients (plan.denseWords), readable by the others. */
   readonly gradients: Buffer;

@@ -10,7 +10,8 @@
  *
  * To add up over the whole table would never be less: a batch has at most as many distinct rows as the table.
  */
-import type { Backend, Buffer, Communicator, Optimizer } from "../backend/backend.ts";
+import type { Backend, Buffer, Communicator } from "../backend/backend.ts";
+import type { OptimizerName } from "../optimizer/optimizers.ts";
 import { type Batch, type BatchShape, SEGMENTS_END } from "../layout/batch.ts";
 import { samplesOfRank } from "../collective/collective.ts";
 
@@ -54,7 +55,7 @@ export class ReplicaExchange {
   readonly kind: ExchangeKind;
   readonly #device: Backend;
   readonly #devices: Communicator;
-  readonly #optimizer: Optimizer;
+  readonly #optimizer: OptimizerName;
   readonly #dim: number;
   readonly #mostDistinct: number;
   readonly #pooledGradients: Buffer;
@@ -69,7 +70,7 @@ export class ReplicaExchange {
     device: Backend,
     devices: Communicator,
     shape: BatchShape,
-    model: { readonly optimizer: Optimizer; readonly dim: number },
+    model: { readonly optimizer: OptimizerName; readonly dim: number },
     mostDistinct: number,
     pooledGradients: Buffer,
   ) {

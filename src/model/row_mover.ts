@@ -1,6 +1,6 @@
 /** Moves rows between two embedding stores, with their optimizer state: how the hot replica and the full tables sync. */
 import type { Backend, Buffer, HostBackend } from "../backend/backend.ts";
-import { stateWordsPerRow } from "../backend/backend.ts";
+import { rowStateWords } from "../optimizer/optimizers.ts";
 import type { EmbeddingStore } from "./dlrm.ts";
 import type { ModelShape } from "./shape.ts";
 
@@ -25,7 +25,7 @@ export class RowMover {
   constructor(shape: ModelShape, host: HostBackend) {
     this.#host = host;
     this.#dim = shape.dim;
-    this.#stateWords = stateWordsPerRow(shape.optimizer, shape.dim);
+    this.#stateWords = rowStateWords(shape.optimizer, shape.dim);
   }
 
   /** Copies row `sourceRows[i]` of `source` over row `targetRows[i]` of `target` for every i; target rows are distinct. */

@@ -1,6 +1,6 @@
 /** The shape of a DLRM: sizes of its layers and where each lies in the vector of dense parameters. */
 import { type InteractionKind, type InteractionShape, interactionWidth, type LinearShape } from "../backend/backend.ts";
-import type { Optimizer } from "../backend/backend.ts";
+import type { OptimizerName } from "../optimizer/optimizers.ts";
 import { HotsetError } from "../errors.ts";
 
 /** Everything that decides the sizes of a model's parameters. */
@@ -16,7 +16,7 @@ export interface ModelShape {
   /** How features interact. */
   readonly interaction: InteractionKind;
   /** Decides the optimizer state. */
-  readonly optimizer: Optimizer;
+  readonly optimizer: OptimizerName;
 }
 
 /** A layer with the place of its parameters, in words. */

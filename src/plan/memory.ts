@@ -1,5 +1,5 @@
 /** The memory that a training run takes, worked out before it: the sizes that src/train and src/model allocate. */
-import { stateWordsPerRow } from "../backend/backend.ts";
+import { denseStateWords, rowStateWords } from "../optimizer/optimizers.ts";
 import { batchSections, type BatchShape } from "../layout/batch.ts";
 import type { ModelPlan } from "../model/shape.ts";
 import type { TrainConfig } from "../train/config.ts";
@@ -65,8 +65,7 @@ export function planMemory(options: MemoryOptions, { mode, onDevice }: Placement
   const { batchSize, tables } = batchShape;
   const ranks = onDevice ? 1 : Math.min(options.ranks, batchSize);
   const hotRows = mode === "fae" ? options.hotRows : 0;
-  const stateWords = stateWordsPerRow(shape.optimizer, shape.dim);
-  const adaptive = shape.optimizer !== "sgd";
+  const stateWords = rowStateWords(shape.optimizer, shape.dim);
   const rowsOnDevice = mode === "gpu";
   const bagWords = batchSize * tables * shape.dim;
   const outputs = [...model.bottom, ...model.top].reduce((sum, layer) => sum + layer.shape.outputs, 0);
@@ -81,7 +80,7 @@ export function planMemory(options: MemoryOptions, { mode, onDevice }: Placement
   addRows("embedding tables", rows * shape.dim);
   addRows("their optimizer state", rows * stateWords);
   add("hot rows with their state", 0, hotRows * (shape.dim + stateWords));
-  add("MLPs: parameters, state, gradients", 0, denseWords * (1 + Number(adaptive) + ranks));
+  add("MLPs: parameters, state, gradients", 0, denseWords * (1 + ranks) + denseStateWords(shape.optimizer, denseWords));
   // Pooled rows and their gradients; once more on the host where rows are pooled there.
   const pooledOnHost = onDevice && !rowsOnDevice;
   add("activations and gradients", pooledOnHost ? 2 * bagWords : 0, activations + 2 * bagWords);

@@ -1,5 +1,5 @@
 /** Plans a training run without training: what it takes, what a budget covers, whether it fits, and what to lower if not. */
-import { stateWordsPerRow } from "../backend/backend.ts";
+import { rowStateWords } from "../optimizer/optimizers.ts";
 import type { Dataset } from "../dataset/dataset.ts";
 import type { BatchShape } from "../layout/batch.ts";
 import { planModel } from "../model/shape.ts";
@@ -130,7 +130,7 @@ export function thisMachine(): Machine {
 function planTraining(source: Source, config: PlanConfig, machine: Machine): TrainingPlan {
   const bytesPerRow = bytesPerRowOf(config);
   const covered = source.cover(config);
-  const stateWords = stateWordsPerRow(config.optimizer, config.dim);
+  const stateWords = rowStateWords(config.optimizer, config.dim);
   const tables = source.tables.map(({ name, rows }, t): PlannedTable => ({
     name,
     rows,
@@ -164,7 +164,7 @@ function planTraining(source: Source, config: PlanConfig, machine: Machine): Tra
 }
 
 function bytesPerRowOf({ dim, optimizer }: PlanConfig): number {
-  return 4 * (dim + stateWordsPerRow(optimizer, dim));
+  return 4 * (dim + rowStateWords(optimizer, dim));
 }
 
 function memoryOf(source: Source, config: PlanConfig, placement: Placement, hotRows: number): MemoryPlan {

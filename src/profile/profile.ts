@@ -1,7 +1,7 @@
 /** The Profile artifact: which rows of a dataset are hot within a memory budget, and what that covers. */
 import { z } from "zod";
 import { Artifact } from "../artifact.ts";
-import type { Optimizer } from "../backend/backend.ts";
+import { OPTIMIZER_NAMES, type OptimizerName } from "../optimizer/optimizers.ts";
 import type { Dataset } from "../dataset/dataset.ts";
 import { HotsetError } from "../errors.ts";
 import type { Interval } from "./estimate.ts";
@@ -35,7 +35,7 @@ export interface ProfileBody {
   /** Length of an embedding row. */
   dim: number;
   /** Its state counts against the budget. */
-  optimizer: Optimizer;
+  optimizer: OptimizerName;
   /** The budget in bytes. */
   hotMemory: number;
   /** What a hot row takes of the budget, optimizer state included. */
@@ -78,7 +78,7 @@ const interval = z.object({ low: z.number(), value: z.number(), high: z.number()
 export const profileBody: z.ZodType<ProfileBody> = z.object({
   dataset: z.string(),
   dim: z.number().int().positive(),
-  optimizer: z.enum(["sgd", "adagrad", "rwsadagrad"]),
+  optimizer: z.enum(OPTIMIZER_NAMES),
   hotMemory: count,
   bytesPerRow: z.number().int().positive(),
   seed: z.number(),

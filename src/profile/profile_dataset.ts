@@ -1,6 +1,6 @@
 /** Makes a profile: plans the hot rows, tags them, and reports what they cover by the dataset's exact counts. */
 import { ArtifactWriter } from "../artifact_writer.ts";
-import { type Optimizer, stateWordsPerRow } from "../backend/backend.ts";
+import { type OptimizerName, rowStateWords } from "../optimizer/optimizers.ts";
 import type { Dataset } from "../dataset/dataset.ts";
 import { HotsetError } from "../errors.ts";
 import { ALONE, expectSame, type Team, together } from "../team.ts";
@@ -18,7 +18,7 @@ export interface ProfileOptions {
   /** Length of an embedding row. */
   readonly dim: number;
   /** Its state counts against the budget. */
-  readonly optimizer: Optimizer;
+  readonly optimizer: OptimizerName;
   /** The budget in bytes. 0: nothing is hot. */
   readonly hotMemory: number;
   /** Percent of the samples to log, up to four times as many if need be; undefined: all counts of the dataset, and none. */
@@ -49,7 +49,7 @@ export function profileDataset(dataset: Dataset, options: ProfileOptions): Profi
     );
   });
   const { firstRows } = dataset;
-  const bytesPerRow = 4 * (dim + stateWordsPerRow(optimizer, dim));
+  const bytesPerRow = 4 * (dim + rowStateWords(optimizer, dim));
   const plan = planHotRows(dataset, { dim, bytesPerRow, hotMemory, sampleRate, seed, team, onProgress });
   const hotRows = plan.rule.select();
 

@@ -1,4 +1,5 @@
 /** What a training run is told: flags, a configuration file and presets, resolved into one record kept with the run. */
+import { OPTIMIZER_NAMES, type OptimizerName, OPTIMIZERS } from "../optimizer/optimizers.ts";
 import { z } from "zod";
 import { UsageError } from "../errors.ts";
 import { didYouMean } from "../similar.ts";
@@ -29,7 +30,7 @@ export interface TrainConfig {
   /** Passes over the train split. */
   epochs: number;
   /** How gradients change parameters. */
-  optimizer: "sgd" | "adagrad" | "rwsadagrad";
+  optimizer: OptimizerName;
   /** The learning rate, before warm-up and decay. */
   learningRate: number;
   /** Steps over which the learning rate rises; 0 for none. */
@@ -102,7 +103,7 @@ export const trainConfig: z.ZodType<TrainConfig> = z.strictObject({
   interaction: oneOf(["dot", "cat"]),
   batchSize: positive,
   epochs: positive,
-  optimizer: oneOf(["sgd", "adagrad", "rwsadagrad"]),
+  optimizer: oneOf(OPTIMIZER_NAMES),
   learningRate: z.number(ABOVE_0).positive(ABOVE_0),
   warmupSteps: natural,
   decayStartStep: natural,
@@ -122,13 +123,6 @@ export const trainConfig: z.ZodType<TrainConfig> = z.strictObject({
   save: z.boolean("must be true or false"),
   seed: whole(0, 0xffffffff),
 });
-
-/** The learning rate of an optimizer where nothing else says one. */
-const LEARNING_RATES: Readonly<Record<TrainConfig["optimizer"], number>> = {
-  sgd: 0.1,
-  adagrad: 0.01,
-  rwsadagrad: 0.03,
-};
 
 /** What a preset says: the shape of a model, and how it is trained. */
 type PresetConfig = Pick<
@@ -151,7 +145,7 @@ const KAGGLE: PresetConfig = {
  * and Avazu as by facebookresearch/dlrm's benchmark scripts, taobao as by FAE but without TBSM's attention.
  */
 export const PRESETS = {
-  default: { ...KAGGLE, optimizer: "adagrad", learningRate: LEARNING_RATES.adagrad, firstTurn: "hot" },
+  default: { ...KAGGLE, optimizer: "adagrad", learningRate: OPTIMIZERS.adagrad.learningRate, firstTurn: "hot" },
   kaggle: KAGGLE,
   avazu: KAGGLE,
   terabyte: { ...KAGGLE, dim: 64, bottom: [512, 256, 64], top: [512, 512, 256, 1], batchSize: 2048 },
@@ -219,7 +213,7 @@ export function resolveConfig(preset: Preset, ...layers: Partial<TrainConfig>[])
   const all: Partial<TrainConfig>[] = [PRESETS[preset], ...layers];
   const config: TrainConfig = Object.assign({}, DEFAULTS, ...all);
   const { optimizer: ratedFor = config.optimizer } = all.findLast((layer) => layer.learningRate !== undefined)!;
-  if (ratedFor !== config.optimizer) config.learningRate = LEARNING_RATES[config.optimizer];
+  if (ratedFor !== config.optimizer) config.learningRate = OPTIMIZERS[config.optimizer].learningRate;
   return checkConfig(config);
 }
 

@@ -3,7 +3,7 @@
  * steps change are put back, and dense parameters are copies, so training can go on as if nothing happened.
  */
 import type { Backend, Buffer, HostBackend } from "../backend/backend.ts";
-import { stateWordsPerRow } from "../backend/backend.ts";
+import { rowStateWords } from "../optimizer/optimizers.ts";
 import { Solo } from "../collective/collective.ts";
 import { Batch, batchSections } from "../layout/batch.ts";
 import { BATCH_KINDS, type BatchKind, type Layout } from "../layout/layout.ts";
@@ -129,7 +129,7 @@ function keepRows({ backend, weights, state }: EmbeddingStore, { dim, optimizer 
   const room = (words: number) => backend.allocate(words, "rows to put back");
   const list = room(count);
   backend.upload(rows, list);
-  const kept = [{ table: weights, width: dim }, { table: state, width: stateWordsPerRow(optimizer, dim) }]
+  const kept = [{ table: weights, width: dim }, { table: state, width: rowStateWords(optimizer, dim) }]
     .flatMap(({ table, width }) => table === undefined ? [] : [{ table, width, packed: room(count * width) }]);
   for (const { table, width, packed } of kept) backend.packRows(count, width, table, list, packed);
   return () => {

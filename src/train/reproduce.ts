@@ -1,4 +1,5 @@
 /** Runs a run again, from its dataset on, and compares the bits of the two last checkpoints. */
+import { rowStateWords } from "../optimizer/optimizers.ts";
 import { existsSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { Dataset } from "../dataset/dataset.ts";
@@ -86,7 +87,8 @@ function placeOf(name: string, word: number, plan: ModelPlan, dataset: Dataset):
     ];
     return layers.findLast(({ weight }) => weight <= word)!.name;
   }
-  const words = name === CHECKPOINT_FILES.rows || plan.shape.optimizer === "adagrad" ? plan.shape.dim : 1;
+  const { dim, optimizer } = plan.shape;
+  const words = name === CHECKPOINT_FILES.rows ? dim : rowStateWords(optimizer, dim);
   let row = Math.floor(word / words);
   for (const { name, rows } of dataset.body.tables) {
     if (row < rows) return `row ${row} of table ${name}`;

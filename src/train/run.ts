@@ -2,7 +2,7 @@
 import { existsSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { fingerprint, isArtifact, isDirectory } from "../artifact.ts";
-import { stateWordsPerRow } from "../backend/backend.ts";
+import { rowStateWords } from "../optimizer/optimizers.ts";
 import type { Cluster } from "../collective/cluster.ts";
 import { Dataset } from "../dataset/dataset.ts";
 import { encodingDifference } from "../dataset/encoding.ts";
@@ -71,7 +71,7 @@ export function planFor(config: TrainConfig, dataset: Dataset): ModelPlan {
 
 /** Throws where the tables cannot fit: better at once than after profile and layout. */
 function expectMemory({ rows, shape: { dim, optimizer } }: ModelPlan, { directory }: Dataset): void {
-  const needed = 4 * rows * (dim + stateWordsPerRow(optimizer, dim));
+  const needed = 4 * rows * (dim + rowStateWords(optimizer, dim));
   const memory = ifPermitted(() => Deno.systemMemoryInfo());
   if (memory === null || needed <= memory.total + memory.swapTotal) return;
   throw new HotsetError(

@@ -1,5 +1,5 @@
 /** The training loop: batches in the scheduler's order, evaluations, checkpoints, and the end. */
-import { stateWordsPerRow } from "../backend/backend.ts";
+import { rowStateWords } from "../optimizer/optimizers.ts";
 import type { Dataset, Split } from "../dataset/dataset.ts";
 import { HotsetError, Interrupted, messageOf } from "../errors.ts";
 import type { BatchKind, Layout } from "../layout/layout.ts";
@@ -381,7 +381,7 @@ export class Trainer {
     const metrics = this.#measure(split);
     const counts = group.takeCounts();
     const spent = this.#spending.total(counts);
-    const rowBytes = 4 * (shape.dim + stateWordsPerRow(shape.optimizer, shape.dim));
+    const rowBytes = 4 * (shape.dim + rowStateWords(shape.optimizer, shape.dim));
     return {
       event: "result",
       command: "train",

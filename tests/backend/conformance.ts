@@ -11,9 +11,8 @@ import {
   HEADER_WORDS,
   type InteractionKind,
   interactionWidth,
-  type Optimizer,
-  stateWordsPerRow,
 } from "../../src/backend/backend.ts";
+import { OPTIMIZER_NAMES, rowStateWords } from "../../src/optimizer/optimizers.ts";
 import { ReferenceBackend } from "../../src/backend/reference/reference.ts";
 import type { Batch } from "../../src/layout/batch.ts";
 import { Random } from "../../src/random.ts";
@@ -33,7 +32,6 @@ import {
 import { specialValues } from "./special_values.ts";
 
 const ACTIVATIONS: Activation[] = ["identity", "relu", "sigmoid"];
-const OPTIMIZERS: Optimizer[] = ["sgd", "adagrad", "rwsadagrad"];
 const KINDS: InteractionKind[] = ["dot", "cat"];
 
 /** A backend beside the reference. */
@@ -311,12 +309,12 @@ export function conformance(
 
   test("row updates: each rank's share, and all of them", (pair) => {
     const random = new Random(6);
-    for (const optimizer of OPTIMIZERS) {
+    for (const optimizer of OPTIMIZER_NAMES) {
       for (const dim of [1, 3, 4, 16, 18, 33]) {
         for (const { name, batch, tableRows } of hardBatches(random)) {
           const { words, sections, lookups, distinct, shape } = batch;
           const bags = shape.batchSize * shape.tables;
-          const stateWords = stateWordsPerRow(optimizer, dim);
+          const stateWords = rowStateWords(optimizer, dim);
           const operands = {
             header: operand(words.slice(0, HEADER_WORDS)),
             segments: section(words.slice(sections.segments, sections.segments + 2 * (distinct + 1))),
@@ -369,7 +367,7 @@ export function conformance(
           segmentBags: section(words.slice(sections.segmentBags, sections.segmentBags + lookups)),
           dPooled: operand(dPooled),
           table: rows(normals(4 * dim, random)),
-          state: rows(new Float32Array(4 * stateWordsPerRow(optimizer, dim))),
+          state: rows(new Float32Array(4 * rowStateWords(optimizer, dim))),
         },
         (backend, b) =>
           backend.updateRows(
@@ -387,7 +385,7 @@ export function conformance(
 
   test("dense updates", (pair) => {
     const random = new Random(8);
-    for (const optimizer of OPTIMIZERS) {
+    for (const optimizer of OPTIMIZER_NAMES) {
       for (const words of [0, 1, 5, 64, 1003]) {
         const operands = {
           header: header(4),

@@ -7,9 +7,8 @@ import {
   Header,
   HEADER_WORDS,
   interactionWidth,
-  type Optimizer,
-  stateWordsPerRow,
 } from "../../src/backend/backend.ts";
+import { OPTIMIZER_NAMES, rowStateWords } from "../../src/optimizer/optimizers.ts";
 import { openCuda } from "../../src/backend/cuda/open.ts";
 import { ReferenceBackend } from "../../src/backend/reference/reference.ts";
 import { SEGMENTS_END } from "../../src/layout/batch.ts";
@@ -198,7 +197,7 @@ function segmentsOf(counts: number[], bags: number, seed: number) {
   return { segments, segmentBags, lookups };
 }
 
-for (const optimizer of ["sgd", "adagrad", "rwsadagrad"] as Optimizer[]) {
+for (const optimizer of OPTIMIZER_NAMES) {
   Deno.test(`updateRows agrees with the reference: ${optimizer}, rows hit once, often and by the whole batch`, () => {
     const shapes = [
       { counts: [1], dim: 1 },
@@ -210,7 +209,7 @@ for (const optimizer of ["sgd", "adagrad", "rwsadagrad"] as Optimizer[]) {
     ];
     for (const { counts, dim } of shapes) {
       const { segments, segmentBags, lookups } = segmentsOf(counts, 20, dim);
-      const rows = 3 * counts.length + 1, stateWords = rows * stateWordsPerRow(optimizer, dim);
+      const rows = 3 * counts.length + 1, stateWords = rows * rowStateWords(optimizer, dim);
       for (const ranks of [1, 3]) {
         agree((backend, make) => {
           const words = make(header({ samples: 20, lookups, distinct: counts.length, rate: 0.1 }));

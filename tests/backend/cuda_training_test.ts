@@ -1,6 +1,7 @@
 /** Whole training runs on a device: the same losses as on the CPU, and the traffic that docs/cuda.md states. */
 import assert from "node:assert/strict";
-import { type Backend, type Optimizer, stateWordsPerRow } from "../../src/backend/backend.ts";
+import type { Backend } from "../../src/backend/backend.ts";
+import { OPTIMIZER_NAMES, type OptimizerName, rowStateWords } from "../../src/optimizer/optimizers.ts";
 import type { CudaBackend } from "../../src/backend/cuda/backend.ts";
 import { openCuda } from "../../src/backend/cuda/open.ts";
 import { cpuOptions, openHost } from "../../src/backend/open.ts";
@@ -18,10 +19,9 @@ import { TemporaryDirectory } from "../support/temporary.ts";
 import { tinyDataset, writeDataset } from "../support/tiny_dataset.ts";
 
 const MODES = ["fae", "hybrid", "gpu"] as const;
-const OPTIMIZERS: Optimizer[] = ["sgd", "adagrad", "rwsadagrad"];
 
 /** A small model that sees 50 batches, about half of them hot in mode fae. */
-function smallConfig(mode: (typeof MODES)[number], optimizer: Optimizer): TrainConfig {
+function smallConfig(mode: (typeof MODES)[number], optimizer: OptimizerName): TrainConfig {
   return resolveConfig("kaggle", {
     ...{ mode, optimizer, dim: 8, bottom: [24, 8], top: [20, 1], batchSize: 32, printFreq: 1, ranks: 1 },
     hotMemory: optimizer === "adagrad" ? 45_000 : 25_000,
@@ -88,7 +88,7 @@ function assertClose(actual: number[], expected: number[]): void {
 }
 
 for (const mode of MODES) {
-  for (const optimizer of OPTIMIZERS) {
+  for (const optimizer of OPTIMIZER_NAMES) {
     Deno.test(`50 steps in mode ${mode} with ${optimizer} give the CPU's losses to 1e-5`, async () => {
       using directory = new TemporaryDirectory();
       const dataset = smallDataset(directory, mode === "fae" && optimizer === "adagrad");
@@ -159,7 +159,7 @@ async function countStep(config: TrainConfig, kind: BatchKind, last = false) {
 }
 
 Deno.test("a sync, the loss and the launches of steps are counted as docs/cuda.md says", async () => {
-  for (const optimizer of OPTIMIZERS) {
+  for (const optimizer of OPTIMIZER_NAMES) {
     const config = smallConfig("fae", optimizer);
     using directory = new TemporaryDirectory();
     const dataset = smallDataset(directory, false);
@@ -181,7 +181,7 @@ Deno.test("a sync, the loss and the launches of steps are counted as docs/cuda.m
         group.train(slot);
       }
     };
-    const rowBytes = 4 * (config.dim + stateWordsPerRow(optimizer, config.dim));
+    const rowBytes = 4 * (config.dim + rowStateWords(optimizer, config.dim));
     const moved = (direction: "pull" | "push") => {
       const before = sync.rowsMoved;
       const bytes = counted(() => sync[direction]());

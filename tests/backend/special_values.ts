@@ -11,9 +11,8 @@ import {
   HEADER_WORDS,
   type InteractionKind,
   interactionWidth,
-  type Optimizer,
-  stateWordsPerRow,
 } from "../../src/backend/backend.ts";
+import { OPTIMIZER_NAMES, type OptimizerName, rowStateWords } from "../../src/optimizer/optimizers.ts";
 import { ReferenceBackend } from "../../src/backend/reference/reference.ts";
 import { apply, header, type Operand, operand, output, rows, section, sparseBatch } from "./operands.ts";
 
@@ -147,7 +146,7 @@ function* cases(): Generator<Case> {
     for (const activation of ["identity", "relu", "sigmoid"] as const) yield* layers(width, activation);
     for (const kind of ["dot", "cat"] as const) yield* interactions(width, kind);
     yield* rowsThatMove(width);
-    for (const optimizer of ["sgd", "adagrad", "rwsadagrad"] as const) yield* updates(width, optimizer);
+    for (const optimizer of OPTIMIZER_NAMES) yield* updates(width, optimizer);
   }
   yield losses();
 }
@@ -234,8 +233,8 @@ function* rowsThatMove(dim: number): Generator<Case> {
   });
 }
 
-function* updates(dim: number, optimizer: Optimizer): Generator<Case> {
-  const stateWords = stateWordsPerRow(optimizer, dim);
+function* updates(dim: number, optimizer: OptimizerName): Generator<Case> {
+  const stateWords = rowStateWords(optimizer, dim);
   // A row of one lookup, one of several, and one so frequent that a device shares it out.
   const { words, sections, lookups, distinct } = sparseBatch([1, 2, 3, 40], 1, (k) => [0, 2, 5, 5, 2, 2][k] ?? 3);
   yield define({

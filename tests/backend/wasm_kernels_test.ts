@@ -1,13 +1,6 @@
 import assert from "node:assert/strict";
-import {
-  type Activation,
-  type Buffer,
-  Header,
-  HEADER_WORDS,
-  interactionWidth,
-  type Optimizer,
-  stateWordsPerRow,
-} from "../../src/backend/backend.ts";
+import { type Activation, type Buffer, Header, HEADER_WORDS, interactionWidth } from "../../src/backend/backend.ts";
+import { OPTIMIZER_NAMES, OPTIMIZERS, rowStateWords } from "../../src/optimizer/optimizers.ts";
 import {
   ACTIVATION_CODES,
   type Address,
@@ -16,7 +9,6 @@ import {
   type Kernels,
   newMemory,
   NO_ADDRESS,
-  OPTIMIZER_CODES,
   PAGE_BYTES,
 } from "../../src/backend/cpu/wasm/kernels.ts";
 import { KERNELS_BASE64 } from "../../src/backend/cpu/wasm/kernels_binary.ts";
@@ -116,7 +108,6 @@ function copyOf(operand: Float32Array | Uint32Array): Buffer {
 }
 
 const ACTIVATIONS: Activation[] = ["identity", "relu", "sigmoid"];
-const OPTIMIZERS: Optimizer[] = ["sgd", "adagrad", "rwsadagrad"];
 
 /** (samples, inputs, outputs): every small size once in each place, and sizes past the blocks of each dimension. */
 function linearShapes(): [number, number, number][] {
@@ -327,7 +318,7 @@ Deno.test("WASM kernels: loss and its gradient, also for extreme logits", () => 
 
 Deno.test("WASM kernels: dense updates", () => {
   const random = new Random(4);
-  for (const optimizer of OPTIMIZERS) {
+  for (const optimizer of OPTIMIZER_NAMES) {
     for (const words of [1, 3, 4, 37, 260]) {
       const operands = new Operands();
       const header = operands.header({ rate: 0.125 });
@@ -336,7 +327,7 @@ Deno.test("WASM kernels: dense updates", () => {
       const state = operands.squares(optimizer === "sgd" ? 0 : words, random);
       const [expected, expectedState] = [parameters, state].map(copyOf);
       reference.updateDense(optimizer, words, copyOf(header), expected, copyOf(gradients), expectedState);
-      const code = OPTIMIZER_CODES[optimizer];
+      const code = OPTIMIZERS[optimizer].code;
       operands.kernels.updateDense(code, words, at(header), at(parameters), at(gradients), at(state));
       assertClose(parameters, reference.floats(expected), 1e-6, `${optimizer} of ${words} words`);
       assertClose(state, reference.floats(expectedState), 1e-6, `state of ${optimizer}`);
@@ -431,7 +422,7 @@ function segmentLists(indices: number[], bagOf: (lookup: number) => number): [nu
 Deno.test("WASM kernels: row updates by one rank and by three", () => {
   const random = new Random(8);
   const sizes = [[1, 300, 300], [40, 90, 30], [40, 1, 1], [1000, 200, 200], [5, 0, 1]];
-  for (const optimizer of OPTIMIZERS) {
+  for (const optimizer of OPTIMIZER_NAMES) {
     for (const dim of [1, 3, 4, 16, 18, 64]) {
       for (const [rows, lookups, bags] of sizes) {
         for (const ranks of [1, 3]) {
@@ -442,7 +433,7 @@ Deno.test("WASM kernels: row updates by one rank and by three", () => {
           const segmentBags = operands.indices(bagList);
           const dPooled = operands.random(bags * dim, random);
           const table = operands.random(rows * dim, random);
-          const state = operands.squares(rows * stateWordsPerRow(optimizer, dim), random);
+          const state = operands.squares(rows * rowStateWords(optimizer, dim), random);
           const header = operands.header({ lookups, distinct: segmentList.length / 2 - 1, rate: 0.25 });
           const scratch = operands.scratch(4 * dim);
 
@@ -453,7 +444,7 @@ Deno.test("WASM kernels: row updates by one rank and by three", () => {
           const [headerAt, segmentsAt, bagsAt, dPooledAt] = inputs.map(at);
           for (let rank = 0; rank < ranks; rank++) {
             operands.kernels.updateRows(
-              OPTIMIZER_CODES[optimizer],
+              OPTIMIZERS[optimizer].code,
               dim,
               rank,
               ranks,
@@ -487,7 +478,7 @@ Deno.test("WASM kernels: a rank updates the segments that begin within its share
     const table = operands.floats(10).fill(0);
     const scratch = operands.scratch(4);
     operands.kernels.updateRows(
-      OPTIMIZER_CODES.sgd,
+      OPTIMIZERS.sgd.code,
       1,
       rank,
       ranks,

@@ -5,7 +5,7 @@ import fc from "fast-check";
 import { parsePtx, PtxError } from "../../ffi/emulated/ptx.ts";
 import { translate } from "../../ffi/emulated/translate.ts";
 import { type ArtifactKind, parseManifest } from "../../src/artifact.ts";
-import { stateWordsPerRow } from "../../src/backend/backend.ts";
+import { rowStateWords } from "../../src/optimizer/optimizers.ts";
 import { Dataset, datasetBody, SPLITS } from "../../src/dataset/dataset.ts";
 import { parseSchema } from "../../src/dataset/schema.ts";
 import { HotsetError } from "../../src/errors.ts";
@@ -129,7 +129,7 @@ const READERS: Record<ArtifactKind, (directory: string) => void> = {
   checkpoint(directory) {
     const checkpoint = Checkpoint.open(directory);
     const plan = planModel(checkpoint.body.model);
-    const stateWords = stateWordsPerRow(plan.shape.optimizer, plan.shape.dim);
+    const stateWords = rowStateWords(plan.shape.optimizer, plan.shape.dim);
     const words: [CheckpointFile, number][] = [["rows.f32", plan.rows * plan.shape.dim], [
       "dense.f32",
       plan.denseWords,

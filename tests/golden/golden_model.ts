@@ -1,5 +1,5 @@
 /** The model and the batches of make_losses.py, whose head says how every number is made. */
-import type { Optimizer } from "../../src/backend/backend.ts";
+import type { OptimizerName } from "../../src/optimizer/optimizers.ts";
 import { Batch, type BatchShape } from "../../src/layout/batch.ts";
 import { BatchFiller } from "../../src/layout/batch_filler.ts";
 import { SegmentSorter } from "../../src/layout/segment_sorter.ts";
@@ -13,10 +13,10 @@ const TABLES = TABLE_ROWS.length;
 /** Steps in losses.json. */
 export const STEPS = 100;
 /** Learning rate of each optimizer. */
-export const LEARNING_RATES: Readonly<Record<Optimizer, number>> = { sgd: 0.1, adagrad: 0.05, rwsadagrad: 0.05 };
+export const LEARNING_RATES: Readonly<Record<OptimizerName, number>> = { sgd: 0.1, adagrad: 0.05, rwsadagrad: 0.05 };
 
 /** The golden model with an optimizer. */
-export function goldenModel(optimizer: Optimizer): ModelShape {
+export function goldenModel(optimizer: OptimizerName): ModelShape {
   return { dim: DIM, tableRows: TABLE_ROWS, bottom: [DENSE, 16, DIM], top: [16, 1], interaction: "dot", optimizer };
 }
 

@@ -1,13 +1,13 @@
 /** The losses of 100 steps are those of PyTorch, from equal parameters and batches. */
 import assert from "node:assert/strict";
-import type { Optimizer } from "../../src/backend/backend.ts";
+import type { OptimizerName } from "../../src/optimizer/optimizers.ts";
 import { cpuOptions, type HostOptions, openHost } from "../../src/backend/open.ts";
 import { largestError } from "../support/close.ts";
 import { localModel, trainOn } from "../support/local_model.ts";
 import golden from "./losses.json" with { type: "json" };
 import { GoldenBatches, goldenModel, goldenParameters, LEARNING_RATES, STEPS } from "./golden_model.ts";
 
-async function lossesOf(optimizer: Optimizer, options: HostOptions): Promise<number[]> {
+async function lossesOf(optimizer: OptimizerName, options: HostOptions): Promise<number[]> {
   using host = await openHost(options);
   const batches = new GoldenBatches();
   await using group = localModel(host, goldenModel(optimizer), batches.shape);

@@ -4,13 +4,14 @@
  */
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
-import type { InteractionKind, Optimizer } from "../../src/backend/backend.ts";
+import type { InteractionKind } from "../../src/backend/backend.ts";
+import type { OptimizerName } from "../../src/optimizer/optimizers.ts";
 import { openHost } from "../../src/backend/open.ts";
 import { localModel, trainOn } from "../support/local_model.ts";
 import { GoldenBatches, goldenModel, goldenParameters, LEARNING_RATES } from "./golden_model.ts";
 
 const STEPS = 30;
-const BITS: readonly [Optimizer, InteractionKind, string][] = [
+const BITS: readonly [OptimizerName, InteractionKind, string][] = [
   ["sgd", "dot", "2e2790652ee75dca"],
   ["adagrad", "dot", "0ee6509738454726"],
   ["rwsadagrad", "dot", "70a322a003d8e101"],

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
-import { type HostBackend, type Optimizer, stateWordsPerRow } from "../../src/backend/backend.ts";
+import type { HostBackend } from "../../src/backend/backend.ts";
+import { type OptimizerName, rowStateWords } from "../../src/optimizer/optimizers.ts";
 import { cpuOptions, openHost } from "../../src/backend/open.ts";
 import { ReferenceBackend } from "../../src/backend/reference/reference.ts";
 import type { EmbeddingStore } from "../../src/model/dlrm.ts";
@@ -9,13 +10,13 @@ import { Random } from "../../src/random.ts";
 const DIM = 3;
 
 /** A store whose row r holds r + base in its weights, and as much and a half in its state. */
-function storeOf(backend: HostBackend, rows: number, optimizer: Optimizer, base: number): EmbeddingStore {
+function storeOf(backend: HostBackend, rows: number, optimizer: OptimizerName, base: number): EmbeddingStore {
   const fill = (words: number, extra: number) => {
     const buffer = backend.allocateTable(rows * words, "test");
     backend.upload(Float32Array.from({ length: rows * words }, (_, i) => base + Math.floor(i / words) + extra), buffer);
     return buffer;
   };
-  const stateWords = stateWordsPerRow(optimizer, DIM);
+  const stateWords = rowStateWords(optimizer, DIM);
   return { backend, rows, weights: fill(DIM, 0), state: stateWords === 0 ? undefined : fill(stateWords, 0.5) };
 }
 
@@ -49,7 +50,7 @@ for (const optimizer of ["sgd", "adagrad", "rwsadagrad"] as const) {
       } as const;
       const mover = new RowMover(shape, host);
       const random = new Random(1);
-      const stateWords = stateWordsPerRow(optimizer, DIM);
+      const stateWords = rowStateWords(optimizer, DIM);
       // More rows than move at a time, in any order; then few; then none.
       for (const count of [40_000, 5, 0]) {
         const source = storeOf(from, 40_000, optimizer, BASE);

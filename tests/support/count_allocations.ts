@@ -2,7 +2,7 @@
  * A program that trains `steps` steps on small batches, hot and cold, and prints the bytes of JavaScript objects made for
  * each. Run it with `--v8-flags=--min-semi-space-size=64`, so that nothing is collected while it counts.
  */
-import { stateWordsPerRow } from "../../src/backend/backend.ts";
+import { rowStateWords } from "../../src/optimizer/optimizers.ts";
 import { cpuOptions, type Gemm, openHost } from "../../src/backend/open.ts";
 import { buildLayout } from "../../src/layout/build_layout.ts";
 import { BATCH_KINDS, type BatchKind } from "../../src/layout/layout.ts";
@@ -35,7 +35,7 @@ const profile = profileDataset(dataset, {
   out: directory.join("profile"),
   dim: 4,
   optimizer,
-  hotMemory: 4 * (4 + stateWordsPerRow(optimizer, 4)) * HOT_ROWS,
+  hotMemory: 4 * (4 + rowStateWords(optimizer, 4)) * HOT_ROWS,
   sampleRate: undefined,
   seed: 1,
 });

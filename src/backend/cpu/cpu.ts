@@ -2,29 +2,15 @@
  * The CPU backend: matrix products by OpenBLAS where it is found, everything else by WASM kernels with SIMD over one
  * memory that all ranks share. Tables too large for that memory lie outside it and are served by plain loops.
  */
-import type {
-  Buffer,
-  InteractionShape,
-  LinearShape,
-  Optimizer,
-  PagedBackend,
-  RowUpdateShape,
-  SharedWords,
-} from "../backend.ts";
+import type { Buffer, InteractionShape, LinearShape, PagedBackend, RowUpdateShape, SharedWords } from "../backend.ts";
+import { type OptimizerName, OPTIMIZERS } from "../../optimizer/optimizers.ts";
 import { HotsetError } from "../../errors.ts";
 import { bytes } from "../../report/format.ts";
 import { HostBuffer, HostMemory } from "../host_memory.ts";
 import type { OpenBlas } from "../../../ffi/openblas.ts";
 import { packFar, poolFar, unpackFar, updateRowsFar } from "./far_rows.ts";
 import { alignKernelMemory, type KernelMemory, takeKernelMemory } from "./kernel_memory.ts";
-import {
-  ACTIVATION_CODES,
-  type Address,
-  instantiateKernels,
-  type Kernels,
-  NO_ADDRESS,
-  OPTIMIZER_CODES,
-} from "./wasm/kernels.ts";
+import { ACTIVATION_CODES, type Address, instantiateKernels, type Kernels, NO_ADDRESS } from "./wasm/kernels.ts";
 
 /** Larger tables, in bytes, lie outside the kernels' memory of 16 GiB, so that all else finds room in it. */
 const LARGEST_NEAR_TABLE = 12 * 2 ** 30;
@@ -218,7 +204,7 @@ export class CpuBackend extends HostMemory implements PagedBackend {
     if (at(table) !== NO_ADDRESS && (state === undefined || at(state) !== NO_ADDRESS)) {
       const stateAddress = state === undefined ? NO_ADDRESS : at(state);
       this.#kernels.updateRows(
-        OPTIMIZER_CODES[optimizer],
+        OPTIMIZERS[optimizer].code,
         dim,
         rank,
         ranks,
@@ -239,14 +225,14 @@ export class CpuBackend extends HostMemory implements PagedBackend {
         integers(segmentBags),
         floats(dPooled),
         floats(table),
-        state && floats(state),
+        state === undefined ? NO_STATE : floats(state),
         this.#scratch.floats,
       );
     }
   }
 
   updateDense(
-    optimizer: Optimizer,
+    optimizer: OptimizerName,
     words: number,
     header: Buffer,
     parameters: Buffer,
@@ -255,7 +241,7 @@ export class CpuBackend extends HostMemory implements PagedBackend {
   ): void {
     const stateAddress = state === undefined ? NO_ADDRESS : at(state);
     this.#kernels.updateDense(
-      OPTIMIZER_CODES[optimizer],
+      OPTIMIZERS[optimizer].code,
       words,
       at(header),
       at(parameters),
@@ -278,6 +264,9 @@ export class CpuBackend extends HostMemory implements PagedBackend {
     this.#kernels.add(words, at(source), at(target));
   }
 }
+
+/** The state of optimizers that keep none. */
+const NO_STATE = new Float32Array(0);
 
 function at(buffer: Buffer): Address {
   return (buffer as CpuBuffer).address;

@@ -1,5 +1,6 @@
 /** Operations on tables that lie outside the kernels' memory, in plain TypeScript: tables may exceed what WASM can address. */
-import { ADAGRAD_EPSILON, Header, type RowUpdateShape } from "../backend.ts";
+import { Header, type RowUpdateShape } from "../backend.ts";
+import { OPTIMIZERS, rowStateWords } from "../../optimizer/optimizers.ts";
 
 /** See `Backend.pool`. */
 export function poolFar(
@@ -50,7 +51,7 @@ export function unpackFar(
   }
 }
 
-/** See `Backend.updateRows`; `gradient` is scratch of dim words. */
+/** See `Backend.updateRows`; `gradient` is scratch of dim words, `state` empty for optimizers that keep none. */
 export function updateRowsFar(
   { optimizer, dim, rank, ranks }: RowUpdateShape,
   headerWords: Uint32Array,
@@ -59,12 +60,13 @@ export function updateRowsFar(
   segmentBags: Uint32Array,
   dPooled: Float32Array,
   table: Float32Array,
-  state: Float32Array | undefined,
+  state: Float32Array,
   gradient: Float32Array,
 ): void {
   const lookups = headerWords[Header.lookups];
   const distinct = headerWords[Header.distinct];
-  const learningRate = headerFloats[Header.learningRate];
+  const { updateRow } = OPTIMIZERS[optimizer];
+  const stateWords = rowStateWords(optimizer, dim);
   const first = segmentAt(segments, distinct, Math.floor(lookups * rank / ranks));
   const end = segmentAt(segments, distinct, Math.floor(lookups * (rank + 1) / ranks));
   for (let s = first; s < end; s++) {
@@ -75,24 +77,7 @@ export function updateRowsFar(
     for (k++; k < lastLookup; k++) {
       for (let d = 0, from = segmentBags[k] * dim; d < dim; d++) gradient[d] += dPooled[from + d];
     }
-    const at = row * dim;
-    if (optimizer === "sgd") {
-      for (let d = 0; d < dim; d++) table[at + d] -= learningRate * gradient[d];
-    } else if (optimizer === "adagrad") {
-      for (let d = 0; d < dim; d++) {
-        const g = gradient[d];
-        const squares = Math.fround(state![at + d] + g * g);
-        state![at + d] = squares;
-        table[at + d] -= learningRate * g / (Math.sqrt(squares) + ADAGRAD_EPSILON);
-      }
-    } else {
-      let sum = 0;
-      for (let d = 0; d < dim; d++) sum += gradient[d] * gradient[d];
-      const squares = Math.fround(state![row] + sum / dim);
-      state![row] = squares;
-      const scale = learningRate / (Math.sqrt(squares) + ADAGRAD_EPSILON);
-      for (let d = 0; d < dim; d++) table[at + d] -= scale * gradient[d];
-    }
+    updateRow(headerFloats, dim, table, row * dim, gradient, 0, state, row * stateWords);
   }
 }
 

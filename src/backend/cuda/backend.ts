@@ -9,9 +9,9 @@ import type {
   DeviceCounters,
   InteractionShape,
   LinearShape,
-  Optimizer,
   RowUpdateShape,
 } from "../backend.ts";
+import type { OptimizerName } from "../../optimizer/optimizers.ts";
 import { ActivationKernels } from "./kernels/activation.ts";
 import { CudaCommunicator } from "./communicator.ts";
 import { CudnnActivations } from "./cudnn_activations.ts";
@@ -194,7 +194,7 @@ export class CudaBackend implements DeviceBackend {
   }
 
   updateDense(
-    optimizer: Optimizer,
+    optimizer: OptimizerName,
     words: number,
     header: Buffer,
     parameters: Buffer,

@@ -3,17 +3,15 @@
  * operation; the others are tested against it. Slow by design.
  */
 import {
-  ADAGRAD_EPSILON,
   type Buffer,
   Header,
   type HostBackend,
   type InteractionShape,
   interactionWidth,
   type LinearShape,
-  type Optimizer,
   type RowUpdateShape,
-  stateWordsPerRow,
 } from "../backend.ts";
+import { type OptimizerName, OPTIMIZERS, rowStateWords } from "../../optimizer/optimizers.ts";
 import { type HostBuffer, HostMemory } from "../host_memory.ts";
 
 /** See backend.ts for what each operation does. */
@@ -172,7 +170,9 @@ export class ReferenceBackend extends HostMemory implements HostBackend {
     const lookups = integers(header)[Header.lookups];
     const from = Math.floor(lookups * rank / ranks);
     const to = Math.floor(lookups * (rank + 1) / ranks);
-    const learningRate = floats(header)[Header.learningRate];
+    const { updateRow } = OPTIMIZERS[optimizer];
+    const stateWords = rowStateWords(optimizer, dim);
+    const kept = state === undefined ? NO_STATE : floats(state);
     const gradient = new Float64Array(dim);
     for (let s = 0; s < integers(header)[Header.distinct]; s++) {
       const [row, begin, end] = [S[2 * s], S[2 * s + 1], S[2 * s + 3]];
@@ -181,36 +181,20 @@ export class ReferenceBackend extends HostMemory implements HostBackend {
       for (let k = begin; k < end; k++) {
         for (let d = 0; d < dim; d++) gradient[d] += D[bags[k] * dim + d];
       }
-      const stateWords = stateWordsPerRow(optimizer, dim);
-      const rowState = state === undefined ? [] : floats(state).subarray(row * stateWords, (row + 1) * stateWords);
-      if (optimizer === "adagrad") { for (let d = 0; d < dim; d++) rowState[d] += gradient[d] ** 2; }
-      if (optimizer === "rwsadagrad") rowState[0] += gradient.reduce((sum, g) => sum + g * g, 0) / dim;
-      for (let d = 0; d < dim; d++) {
-        const scale = optimizer === "sgd" ? 1 : Math.sqrt(rowState[optimizer === "adagrad" ? d : 0]) + ADAGRAD_EPSILON;
-        T[row * dim + d] -= learningRate * gradient[d] / scale;
-      }
+      updateRow(floats(header), dim, T, row * dim, gradient, 0, kept, row * stateWords);
     }
   }
 
   updateDense(
-    optimizer: Optimizer,
+    optimizer: OptimizerName,
     words: number,
     header: Buffer,
     parameters: Buffer,
     gradients: Buffer,
     state: Buffer | undefined,
   ): void {
-    const [P, G] = [floats(parameters), floats(gradients)];
-    const learningRate = floats(header)[Header.learningRate];
-    for (let i = 0; i < words; i++) {
-      let scale = 1;
-      if (optimizer !== "sgd") {
-        const squares = floats(state!);
-        squares[i] += G[i] * G[i];
-        scale = Math.sqrt(squares[i]) + ADAGRAD_EPSILON;
-      }
-      P[i] -= learningRate * G[i] / scale;
-    }
+    const kept = state === undefined ? NO_STATE : floats(state);
+    OPTIMIZERS[optimizer].updateDense(floats(header), words, floats(parameters), 0, floats(gradients), 0, kept, 0);
   }
 
   packRows(count: number, dim: number, table: Buffer, rows: Buffer, packed: Buffer): void {
@@ -231,6 +215,9 @@ export class ReferenceBackend extends HostMemory implements HostBackend {
     for (let i = 0; i < words; i++) floats(target)[i] += floats(source)[i];
   }
 }
+
+/** The state of optimizers that keep none. */
+const NO_STATE = new Float32Array(0);
 
 function floats(buffer: Buffer): Float32Array {
   return (buffer as HostBuffer).floats;

@@ -5,19 +5,20 @@
 import { z } from "zod";
 import { Artifact } from "../../artifact.ts";
 import { ArtifactWriter } from "../../artifact_writer.ts";
-import { type Backend, type Buffer, stateWordsPerRow } from "../../backend/backend.ts";
+import type { Backend, Buffer } from "../../backend/backend.ts";
+import { denseStateWords, OPTIMIZER_NAMES, rowStateWords } from "../../optimizer/optimizers.ts";
 import { HotsetError } from "../../errors.ts";
 import type { EmbeddingStore } from "../../model/dlrm.ts";
 import { type ModelPlan, type ModelShape, planModel } from "../../model/shape.ts";
 import { schedulerState } from "../scheduler.ts";
 import { type CheckpointFile, WeightReader } from "./weights.ts";
 
-/** Names of a checkpoint's files: f32, little-endian. The states are there unless the optimizer is SGD. */
+/** Names of a checkpoint's files: f32, little-endian. The states are there if the optimizer keeps one. */
 export const CHECKPOINT_FILES = {
-  /** Dense parameters, and one word of optimizer state for each. */
+  /** Dense parameters, and their optimizer state. */
   dense: "dense.f32",
   denseState: "dense_state.f32",
-  /** All rows (rows, dim), and their optimizer state (rows, stateWordsPerRow). */
+  /** All rows (rows, dim), and their optimizer state (rows, rowStateWords). */
   rows: "rows.f32",
   rowState: "row_state.f32",
 } as const;
@@ -33,7 +34,7 @@ const modelShape: z.ZodType<ModelShape> = z.object({
   bottom: z.array(z.number().int().positive()),
   top: z.array(z.number().int().positive()),
   interaction: z.enum(["dot", "cat"]),
-  optimizer: z.enum(["sgd", "adagrad", "rwsadagrad"]),
+  optimizer: z.enum(OPTIMIZER_NAMES),
 });
 
 /** Where training stood when a checkpoint was written. */
@@ -124,7 +125,7 @@ function writeVectors(writer: ArtifactWriter, vectors: readonly Vector[]): void 
 /** Bytes of a checkpoint of this model. */
 export function checkpointBytes({ shape, rows, denseWords }: ModelPlan): number {
   const { dim, optimizer } = shape;
-  return 4 * (denseWords * (optimizer === "sgd" ? 1 : 2) + rows * (dim + stateWordsPerRow(optimizer, dim)));
+  return 4 * (denseWords + denseStateWords(optimizer, denseWords) + rows * (dim + rowStateWords(optimizer, dim)));
 }
 
 /** Writes a checkpoint of the full tables and dense parameters, which must be up to date, replacing what was there. */
@@ -149,11 +150,11 @@ export class Checkpoint {
     const artifact = Artifact.open("checkpoint", directory, checkpointBody);
     const { model } = artifact.body;
     const plan = planModel(model);
-    const stateWords = stateWordsPerRow(model.optimizer, model.dim);
+    const stateWords = rowStateWords(model.optimizer, model.dim);
     artifact.expectBytes(CHECKPOINT_FILES.dense, 4 * plan.denseWords);
     artifact.expectBytes(CHECKPOINT_FILES.rows, 4 * plan.rows * model.dim);
     if (stateWords > 0) {
-      artifact.expectBytes(CHECKPOINT_FILES.denseState, 4 * plan.denseWords);
+      artifact.expectBytes(CHECKPOINT_FILES.denseState, 4 * denseStateWords(model.optimizer, plan.denseWords));
       artifact.expectBytes(CHECKPOINT_FILES.rowState, 4 * plan.rows * stateWords);
     }
     return new Checkpoint(artifact);
@@ -202,7 +203,7 @@ export class Checkpoint {
   ): void {
     this.expectModel(model);
     const { rows } = planModel(model);
-    const stateWords = stateWordsPerRow(model.optimizer, model.dim);
+    const stateWords = rowStateWords(model.optimizer, model.dim);
     for (const vector of denseOf(memory)) this.#loadRows(vector, vector.buffer.words, 1, WHOLE, () => {});
     const vectors = rowsOf(memory);
     for (const [i, vector] of vectors.entries()) {

@@ -4,7 +4,7 @@
  */
 import type { ArtifactWriter } from "../../artifact_writer.ts";
 import type { Buffer } from "../../backend/backend.ts";
-import { stateWordsPerRow } from "../../backend/backend.ts";
+import { rowStateWords } from "../../optimizer/optimizers.ts";
 import type { Cluster } from "../../collective/cluster.ts";
 import { PeerExchange } from "../../collective/mpi.ts";
 import { HotsetError, messageOf } from "../../errors.ts";
@@ -24,7 +24,7 @@ export function writeSharded(cluster: Cluster, memory: RunMemory, writer: Artifa
   const { dim, optimizer } = plan.shape;
   const matrices = [
     { file: CHECKPOINT_FILES.rows, buffer: full.weights, width: dim },
-    { file: CHECKPOINT_FILES.rowState, buffer: full.state, width: stateWordsPerRow(optimizer, dim) },
+    { file: CHECKPOINT_FILES.rowState, buffer: full.state, width: rowStateWords(optimizer, dim) },
   ];
   const written: string[] = [];
   for (const { file, buffer, width } of matrices) {

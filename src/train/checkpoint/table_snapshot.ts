@@ -9,7 +9,7 @@
  * posts the step) and before the chunk is marked as taken; the writer looks into the journal after it marked the chunk.
  */
 import type { EmbeddingStore } from "../../model/dlrm.ts";
-import { stateWordsPerRow } from "../../backend/backend.ts";
+import { rowStateWords } from "../../optimizer/optimizers.ts";
 import type { HostBackend } from "../../backend/backend.ts";
 import type { ModelShape } from "../../model/shape.ts";
 import { alignedBytes } from "../../direct_file.ts";
@@ -57,7 +57,7 @@ export function newSnapshotMemory(
 ): SnapshotMemory {
   const { dim, optimizer } = shape;
   const { rows } = full;
-  const stateWords = stateWordsPerRow(optimizer, dim);
+  const stateWords = rowStateWords(optimizer, dim);
   const chunkShift = Math.max(0, Math.floor(Math.log2(chunkBytes / (4 * dim))));
   const chunks = Math.ceil(rows / 2 ** chunkShift);
   const capacity = Math.min(rows, hotRows + journalRows);
@@ -82,7 +82,7 @@ export function newSnapshotMemory(
 }
 
 function journalRowsFor({ dim, optimizer }: ModelShape, rows: number): number {
-  const most = Math.floor(MOST_JOURNAL_BYTES / (4 * (dim + stateWordsPerRow(optimizer, dim))));
+  const most = Math.floor(MOST_JOURNAL_BYTES / (4 * (dim + rowStateWords(optimizer, dim))));
   return Math.max(LEAST_JOURNAL_ROWS, Math.min(Math.ceil(rows * JOURNAL_SHARE), most));
 }
 

@@ -1,4 +1,5 @@
 /** The vectors of a checkpoint as files, read with a look at every word: a weight that is no number is found here. */
+import { rowStateWords } from "../../optimizer/optimizers.ts";
 import type { FileReader } from "../../artifact.ts";
 import { HotsetError } from "../../errors.ts";
 import type { ModelPlan } from "../../model/shape.ts";
@@ -26,7 +27,7 @@ function negative(values: Float32Array): number {
 export function placeOfWord(plan: ModelPlan, file: CheckpointFile, word: number): string {
   if (file === "rows.f32" || file === "row_state.f32") {
     const { tableRows, dim, optimizer } = plan.shape;
-    let row = Math.floor(word / (file === "row_state.f32" && optimizer === "rwsadagrad" ? 1 : dim));
+    let row = Math.floor(word / (file === "row_state.f32" ? rowStateWords(optimizer, dim) : dim));
     const table = tableRows.findIndex((rows) => row < rows || (row -= rows, false));
     return `row ${row} of table ${table}`;
   }

@@ -4,7 +4,8 @@
  */
 import type { ArtifactWriter } from "../../artifact_writer.ts";
 import type { Backend, Buffer, DeviceBackend, PagedBackend } from "../../backend/backend.ts";
-import { COMMUNICATOR_ID_BYTES, stateWordsPerRow } from "../../backend/backend.ts";
+import { COMMUNICATOR_ID_BYTES } from "../../backend/backend.ts";
+import { rowStateWords } from "../../optimizer/optimizers.ts";
 import { cpuOptions, type DeviceOptions, openDevice, openHost } from "../../backend/open.ts";
 import type { Cluster } from "../../collective/cluster.ts";
 import { type Collective, samplesOfRank } from "../../collective/collective.ts";
@@ -82,7 +83,7 @@ export class MpiRanks extends RankGroup {
     }
     const host = await openHost(await cpuOptions("auto"));
     const { dim, optimizer } = plan.shape;
-    const tableBytes = 4 * Math.ceil(plan.rows / joined.hosts) * Math.max(dim, stateWordsPerRow(optimizer, dim));
+    const tableBytes = 4 * Math.ceil(plan.rows / joined.hosts) * Math.max(dim, rowStateWords(optimizer, dim));
     const cluster = joined.locals > 1 && tableBytes > host.largestTable
       ? joined.apart(`tables of more than ${host.largestTable / 2 ** 30} GiB cannot be shared`)
       : joined;

@@ -2,7 +2,8 @@
  * A rank: one worker's part of the model, and the few commands that the coordinator gives it. All ranks get the same
  * commands in the same order.
  */
-import { type Backend, type Buffer, type HostBackend, stateWordsPerRow } from "../../backend/backend.ts";
+import type { Backend, Buffer, HostBackend } from "../../backend/backend.ts";
+import { rowStateWords } from "../../optimizer/optimizers.ts";
 import type { Collective } from "../../collective/collective.ts";
 import { Batch, batchSections, type BatchShape } from "../../layout/batch.ts";
 import type { BatchKind } from "../../layout/layout.ts";
@@ -267,7 +268,7 @@ export class Rank {
     const { full, host, plan, sharded } = this.#setup;
     if (sharded !== undefined) return sharded.initialise(seed);
     const { dim, optimizer } = plan.shape;
-    const stateWords = stateWordsPerRow(optimizer, dim);
+    const stateWords = rowStateWords(optimizer, dim);
     const { writer, writers } = this.#writersOf(full);
     let index = 0;
     for (const chunk of rowChunks(plan)) {

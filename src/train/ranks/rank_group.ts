@@ -1,6 +1,6 @@
 /** The coordinator's side of the ranks: memory for batches, and commands that ranks carry out in order. */
 import type { Backend, Buffer, HostBackend } from "../../backend/backend.ts";
-import { stateWordsPerRow } from "../../backend/backend.ts";
+import { denseStateWords, rowStateWords } from "../../optimizer/optimizers.ts";
 import { Solo } from "../../collective/collective.ts";
 import { Batch, batchSections, type BatchShape } from "../../layout/batch.ts";
 import type { BatchKind } from "../../layout/layout.ts";
@@ -59,10 +59,10 @@ export function allocateMirroredMemory(
 ): RunMemory {
   const { plan, host } = options;
   const onHost = { ...options, device: host, tables: host };
-  const { denseWords, shape: { optimizer } } = plan;
+  const { denseWords } = plan;
   const full = allocateTables(onHost);
   const parameters = host.allocate(denseWords, "dense parameters");
-  const denseState = optimizer === "sgd" ? undefined : host.allocate(denseWords, "dense optimizer state");
+  const denseState = allocateDenseState(plan, host);
   const hostGradients = allocateHostGradients(onHost);
   return {
     ...allocateSlots(onHost),
@@ -77,13 +77,18 @@ export function allocateTables({ plan, tables, fullRows = plan.rows }: RunMemory
 }
 
 function allocateStore({ shape }: ModelPlan, backend: Backend, rows: number, label: string): EmbeddingStore {
-  const stateWords = stateWordsPerRow(shape.optimizer, shape.dim);
+  const stateWords = rowStateWords(shape.optimizer, shape.dim);
   return {
     backend,
     rows,
     weights: backend.allocateTable(rows * shape.dim, label),
     state: stateWords === 0 ? undefined : backend.allocateTable(rows * stateWords, `optimizer state of ${label}`),
   };
+}
+
+function allocateDenseState({ shape, denseWords: weights }: ModelPlan, backend: Backend): Buffer | undefined {
+  const words = denseStateWords(shape.optimizer, weights);
+  return words === 0 ? undefined : backend.allocate(words, "dense optimizer state");
 }
 
 /** Gradients of the pooled rows of a batch whose rows lie on the host. */
@@ -95,11 +100,11 @@ export function allocateHostGradients({ plan, batchShape, host }: RunMemoryOptio
 /** What lies on a device: the hot replica, the dense parameters, and gradients for so many ranks that use it. */
 export function allocateOnDevice(options: RunMemoryOptions, ranksHere: number) {
   const { plan, batchShape, hotRows, ranks, device } = options;
-  const { dim, optimizer } = plan.shape;
+  const { dim } = plan.shape;
   return {
     hot: hotRows === 0 ? undefined : allocateStore(plan, device, hotRows, "the hot rows"),
     parameters: device.allocate(plan.denseWords, "dense parameters"),
-    denseState: optimizer === "sgd" ? undefined : device.allocate(plan.denseWords, "dense optimizer state"),
+    denseState: allocateDenseState(plan, device),
     gradients: Array.from({ length: ranksHere }, () => device.allocate(plan.denseWords, "dense gradients")),
     pooledGradients: device.allocate(pooledGradientWords(batchShape, dim, ranks), "gradients of pooled rows"),
   };

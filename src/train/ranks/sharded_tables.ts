@@ -1,6 +1,6 @@
 /** What is done to the sharded tables besides training steps: their first values, and their sync with the hot replicas. */
 import type { Buffer, HostBackend } from "../../backend/backend.ts";
-import { stateWordsPerRow } from "../../backend/backend.ts";
+import { rowStateWords } from "../../optimizer/optimizers.ts";
 import type { Cluster } from "../../collective/cluster.ts";
 import type { EmbeddingStore } from "../../model/dlrm.ts";
 import { initialiseChunk, rowChunks } from "../../model/initialise.ts";
@@ -89,7 +89,7 @@ export class ShardedTables {
     const { dim, optimizer } = this.#plan.shape;
     const [full, hot] = [this.#full, this.#hot!];
     yield [full.weights, hot.weights, dim];
-    if (full.state !== undefined) yield [full.state, hot.state!, stateWordsPerRow(optimizer, dim)];
+    if (full.state !== undefined) yield [full.state, hot.state!, rowStateWords(optimizer, dim)];
   }
 }
 

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { cpuOptions, openHost } from "../../../src/backend/open.ts";
-import type { Optimizer } from "../../../src/backend/backend.ts";
+import type { OptimizerName } from "../../../src/optimizer/optimizers.ts";
 import { Random } from "../../../src/random.ts";
 import { newSnapshotMemory, SnapshotKeeper, SnapshotTaker } from "../../../src/train/checkpoint/table_snapshot.ts";
 import { localModel } from "../../support/local_model.ts";
@@ -8,7 +8,7 @@ import { localModel } from "../../support/local_model.ts";
 const ROWS = 1000;
 const DIM = 3;
 
-async function snapshotOf(optimizer: Optimizer, journalRows = ROWS) {
+async function snapshotOf(optimizer: OptimizerName, journalRows = ROWS) {
   const host = await openHost(await cpuOptions("wasm"));
   const shape = {
     dim: DIM,

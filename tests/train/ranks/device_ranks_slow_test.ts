@@ -1,6 +1,6 @@
 /** Ranks with a GPU each, on emulated ones: they compute what one computes, and exchange what docs/cuda.md says. */
 import assert from "node:assert/strict";
-import { type Optimizer, stateWordsPerRow } from "../../../src/backend/backend.ts";
+import { type OptimizerName, rowStateWords } from "../../../src/optimizer/optimizers.ts";
 import type { Dataset } from "../../../src/dataset/dataset.ts";
 import { HotsetError } from "../../../src/errors.ts";
 import type { Layout } from "../../../src/layout/layout.ts";
@@ -35,14 +35,14 @@ function dataOf(directory: TemporaryDirectory, kind: ExchangeKind, bags = false,
 
 function configOf(
   mode: TrainConfig["mode"],
-  optimizer: Optimizer,
+  optimizer: OptimizerName,
   kind: ExchangeKind,
   ranks: number,
 ): TrainConfig {
   const dim = 8, hotRows = 3 + 40 + 900 + HOT_OF_LAST[kind];
   return resolveConfig("kaggle", {
     ...{ mode, optimizer, ranks, device: "emulated", dim, bottom: [24, 8], top: [20, 1], batchSize: BATCH },
-    ...{ printFreq: 1, hotMemory: 4 * hotRows * (dim + stateWordsPerRow(optimizer, dim)) },
+    ...{ printFreq: 1, hotMemory: 4 * hotRows * (dim + rowStateWords(optimizer, dim)) },
     learningRate: optimizer === "sgd" ? 0.1 : 0.02,
   });
 }

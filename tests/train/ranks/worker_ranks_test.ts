@@ -1,6 +1,6 @@
 /** Ranks compute what one rank computes, the fast path what the reference computes, and a failing rank says why. */
 import assert from "node:assert/strict";
-import type { Optimizer } from "../../../src/backend/backend.ts";
+import type { OptimizerName } from "../../../src/optimizer/optimizers.ts";
 import { cpuOptions, type HostOptions, openHost } from "../../../src/backend/open.ts";
 import { HotsetError } from "../../../src/errors.ts";
 import { buildLayout } from "../../../src/layout/build_layout.ts";
@@ -34,7 +34,7 @@ function layoutOf(directory: TemporaryDirectory, bags: boolean): Layout {
 /** A group of ranks over initialised memory; 0 ranks: one on the calling thread. */
 async function groupOf(
   layout: Layout,
-  optimizer: Optimizer,
+  optimizer: OptimizerName,
   options: HostOptions,
   ranks: number,
   seed = 1,
@@ -65,7 +65,7 @@ async function groupOf(
 }
 
 /** Mean losses of the layout's batches, and the parameters after them. */
-async function train(layout: Layout, optimizer: Optimizer, options: HostOptions, ranks: number, seed?: number) {
+async function train(layout: Layout, optimizer: OptimizerName, options: HostOptions, ranks: number, seed?: number) {
   await using group = await groupOf(layout, optimizer, options, ranks, seed);
   const losses = Array.from({ length: layout.batches("cold") }, (_, index) => {
     const slot = group.acquire();

@@ -6,7 +6,7 @@
  * The binary is embedded as text, so that it is there wherever the module is: imported over https, compiled into an
  * executable, or without permission to read files.
  */
-import type { Activation, Optimizer } from "../../backend.ts";
+import type { Activation } from "../../backend.ts";
 import { KERNELS_BASE64 } from "./kernels_binary.ts";
 
 /** A byte address in the memory, a multiple of 4. Memories of more than 4 GiB are addressed by 64-bit numbers. */
@@ -14,8 +14,6 @@ export type Address = bigint;
 
 /** The numbers by which the kernels know activations. */
 export const ACTIVATION_CODES: Readonly<Record<Activation, number>> = { identity: 0, relu: 1, sigmoid: 2 };
-/** The numbers by which the kernels know optimizers. */
-export const OPTIMIZER_CODES: Readonly<Record<Optimizer, number>> = { sgd: 0, adagrad: 1, rwsadagrad: 2 };
 /** Stands for an operand that is not there. */
 export const NO_ADDRESS: Address = 0n;
 /** The bytes of a page, by which memories grow. */
@@ -35,7 +33,7 @@ export function growMemory(memory: WebAssembly.Memory, pages: number): void {
 }
 
 /**
- * The kernels. Matrices are row-major f32, `activation` and `optimizer` are codes, `header`, `segments` and
+ * The kernels. Matrices are row-major f32, `activation` and `optimizer` are codes (of an optimizer, its `code`), `header`, `segments` and
  * `segmentBags` are sections of a batch (`src/layout/batch.ts`). Results are overwritten unless said otherwise and do
  * not overlap operands. All meanings are those of the operations of the same names in `src/backend/backend.ts`.
  */

@@ -1,7 +1,7 @@
 import { blocksFor, type Kernel, KernelModule } from "../kernel.ts";
 import type { CudaDevice } from "../device.ts";
 import type { DeviceBuffer } from "../memory.ts";
-import type { Optimizer } from "../../backend.ts";
+import { type OptimizerName, OPTIMIZERS } from "../../../optimizer/optimizers.ts";
 
 const THREADS = 256;
 
@@ -15,9 +15,9 @@ export class UpdateDense {
     this.#kernel = module.kernel("update_dense", ["u64", "u64", "u64", "u64", "u32", "u32"]);
   }
 
-  /** parameters, gradients and (but for SGD) state, each of `words`. */
+  /** parameters, gradients of `words`, and the state of so many. */
   launch(
-    optimizer: Optimizer,
+    optimizer: OptimizerName,
     words: number,
     header: DeviceBuffer,
     parameters: DeviceBuffer,
@@ -30,7 +30,7 @@ export class UpdateDense {
     kernel.buffer(2, gradients);
     kernel.buffer(3, state);
     kernel.number(4, words);
-    kernel.number(5, optimizer === "sgd" ? 0 : 1); // dense parameters know no rows: Adagrad either way
+    kernel.number(5, OPTIMIZERS[optimizer].code);
     kernel.launch(blocksFor(words, THREADS), THREADS);
   }
 }

@@ -1,7 +1,8 @@
 import { isWide, type Kernel, KernelModule, type ParameterType } from "../kernel.ts";
 import type { CudaDevice } from "../device.ts";
 import type { DeviceBuffer } from "../memory.ts";
-import type { Optimizer, RowUpdateShape } from "../../backend.ts";
+import type { RowUpdateShape } from "../../backend.ts";
+import { OPTIMIZER_NAMES, type OptimizerName, OPTIMIZERS, rowStateWords } from "../../../optimizer/optimizers.ts";
 
 const THREADS = 256;
 /** Blocks a multiprocessor gets: enough to fill it twice; each then takes several tiles of a large batch. */
@@ -11,16 +12,17 @@ const PARAMETERS: ParameterType[] = ["u64", "u64", "u64", "u64", "u64", "u64", "
 
 /** Launches update_rows.cu: the optimizer's step of every row that a batch touched. */
 export class UpdateRows {
-  readonly #kernels: Record<Optimizer, { wide: Kernel; narrow: Kernel }>;
+  readonly #kernels: Record<OptimizerName, { wide: Kernel; narrow: Kernel }>;
   readonly #mostBlocks: number;
 
   constructor(device: CudaDevice) {
     const module = new KernelModule(device, new URL("update_rows.ptx", import.meta.url));
-    const both = (optimizer: Optimizer) => ({
-      wide: module.kernel(`update_rows_${optimizer}_4`, PARAMETERS),
-      narrow: module.kernel(`update_rows_${optimizer}_1`, PARAMETERS),
+    const both = (kernel: string) => ({
+      wide: module.kernel(`update_rows_${kernel}_4`, PARAMETERS),
+      narrow: module.kernel(`update_rows_${kernel}_1`, PARAMETERS),
     });
-    this.#kernels = { sgd: both("sgd"), adagrad: both("adagrad"), rwsadagrad: both("rwsadagrad") };
+    const entries = OPTIMIZER_NAMES.map((name) => [name, both(OPTIMIZERS[name].kernel)]);
+    this.#kernels = Object.fromEntries(entries) as Record<OptimizerName, ReturnType<typeof both>>;
     this.#mostBlocks = BLOCKS_PER_MULTIPROCESSOR * device.multiprocessors;
   }
 
@@ -34,7 +36,7 @@ export class UpdateRows {
     table: DeviceBuffer,
     state: DeviceBuffer | undefined,
   ): void {
-    const wide = isWide(dim, dPooled, table, optimizer === "adagrad" ? state : undefined);
+    const wide = isWide(dim, dPooled, table, rowStateWords(optimizer, dim) < dim ? undefined : state);
     const kernel = this.#kernels[optimizer][wide ? "wide" : "narrow"];
     const elements = wide ? dim / 4 : dim;
     const lanes = Math.min(32, 2 ** Math.ceil(Math.log2(elements)));

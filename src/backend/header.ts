@@ -1,0 +1,19 @@
+/** The words that begin every batch: what changes from step to step, read by kernels where they run. */
+
+/** Words that begin every batch. Operations that depend on the batch read them from a buffer, not from an argument. */
+export const HEADER_WORDS = 16;
+/** Position (in words) of each field of a batch's header. */
+export const Header = {
+  /** u32: samples in the batch, at most the batch size. */
+  samples: 0,
+  /** u32: lookups of all samples in all tables. */
+  lookups: 1,
+  /** u32: distinct rows among the lookups, which is the number of segments. */
+  distinct: 2,
+  /** u32: 1 if rows are hot-row ids, 0 if they are global rows of the full tables. */
+  hot: 3,
+  /** f32: learning rate of the step, written by the trainer before the batch is uploaded. */
+  learningRate: 4,
+  /** u32: number of the step, from 1, for messages. */
+  step: 5,
+} as const;
