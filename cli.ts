@@ -183,7 +183,18 @@ const withRaw = (command: Command) =>
     )
     .addOption(memoryOption("--memory <bytes>", "memory that reading raw files may use", 4 * 2 ** 30));
 
-interface RawFlags {
+const withUnknown = (command: Command) =>
+  command.option(
+    "--max-unknown <share>",
+    "fail where more of one table's lookups meet values the dictionary does not know (default: a note from 0.5 on)",
+    number((value) => value >= 0 && value <= 1, "a number from 0 to 1"),
+  );
+
+interface UnknownFlags {
+  maxUnknown?: number;
+}
+
+interface RawFlags extends UnknownFlags {
   format: hotset.Format;
   schema?: string;
   test?: string[];
@@ -212,7 +223,7 @@ function given<T extends object>(record: T): { [K in keyof T]: Exclude<T[K], und
 }
 
 function rawOptions({ test, memory, ...flags }: RawFlags, { signal }: hotset.Interrupt) {
-  const { format, schema, minFrequency, maxIndRange, validationFraction, testFraction, onBadRow } = flags;
+  const { format, schema, minFrequency, maxIndRange, validationFraction, testFraction, onBadRow, maxUnknown } = flags;
   return given({
     format,
     schema,
@@ -223,6 +234,7 @@ function rawOptions({ test, memory, ...flags }: RawFlags, { signal }: hotset.Int
     testFraction,
     onBadRow,
     memoryBytes: memory,
+    maxUnknown,
     signal,
   });
 }
@@ -259,7 +271,7 @@ export const program = new Command("hotset")
   .exitOverride()
   .configureOutput({ outputError: (text, write) => write(`${text.trimEnd().replaceAll("\n", " ")}\n`) });
 
-withTeam(withRaw(withCommon(program.command("prepare"))))
+withTeam(withUnknown(withRaw(withCommon(program.command("prepare")))))
   .description("Turn raw logs into a dataset.")
   .argument("<input...>", "files or globs in the order of time; .gz, .zst and .parquet work")
   .option("--out <dir>", "directory of the dataset")
@@ -419,7 +431,7 @@ export function trainLayer(flags: TrainFlags): Partial<hotset.TrainConfig> {
   }) as Partial<hotset.TrainConfig>;
 }
 
-withRaw(withSeed(program.command("train")))
+withUnknown(withRaw(withSeed(program.command("train"))))
   .description("Train a model on a dataset or on raw logs; stages that are missing are run.")
   .argument("[input...]", "a dataset, or raw files in the order of time")
   .option("--demo", "train on generated data and compare modes")
@@ -633,28 +645,28 @@ for (const option of program.commands.find((command) => command.name() === "trai
   if (PLANNED.test(option.long ?? "")) plan.addOption(option);
 }
 
-withCommon(program.command("evaluate"))
+withUnknown(withCommon(program.command("evaluate")))
   .description("Metrics of a run's best checkpoint.")
   .argument("<run>", "directory made by train")
   .argument("[input...]", "raw files with labels, or another dataset with the same dictionary (default: the run's own)")
   .addHelpText("after", "\nExample: hotset evaluate hotset/run-1 day_2.tsv")
-  .action((directory: string, inputs: string[], flags: Common) =>
+  .action((directory: string, inputs: string[], flags: Common & UnknownFlags) =>
     run(flags, async (report) => {
-      const events = await hotset.evaluateRun(directory, inputs, report);
+      const events = await hotset.evaluateRun(directory, inputs, report, flags);
       if (!flags.json) console.log(hotset.evaluationTable(events));
     })
   );
 
-withCommon(program.command("predict"))
+withUnknown(withCommon(program.command("predict")))
   .description("Click probabilities of raw rows, as CSV (or JSON lines with --json).")
   .argument("<run>", "directory made by train")
   .argument("<input...>", "raw files; the label column may be missing")
   .option("--out <file>", "file to write (default: stdout)")
   .addHelpText("after", "\nExample: hotset predict hotset/run-1 new.tsv --out scores.csv")
-  .action((directory: string, inputs: string[], flags: Common & { out?: string }) =>
+  .action((directory: string, inputs: string[], flags: Common & UnknownFlags & { out?: string }) =>
     run(flags, async (report, _, { signal }) => {
       hotset.writeScores(
-        await hotset.predictRun(directory, inputs, { signal }, report),
+        await hotset.predictRun(directory, inputs, { signal, maxUnknown: flags.maxUnknown }, report),
         flags.out,
         flags.json ? "json" : "csv",
       );

@@ -75,11 +75,14 @@ export type { Activation, InteractionKind, InteractionShape, LinearShape } from 
 export { OPTIMIZER_NAMES, type OptimizerName } from "./src/optimizer/optimizers.ts";
 export { type Preset, PRESETS, resolveConfig, type TrainConfig } from "./src/train/config.ts";
 export type { DeadUnits } from "./src/train/dead_units.ts";
+export { type UnknownShare } from "./src/dataset/unknown_values.ts";
+export { type UnknownLimit } from "./src/train/unknown_notes.ts";
 export { auc, type Metrics, metricsOf } from "./src/train/metrics.ts";
 export type {
   CheckpointEvent,
   DatasetEvent,
   DemoEvent,
+  EncodedEvent,
   EvaluationEvent,
   LayoutEvent,
   NoteEvent,

@@ -30,11 +30,19 @@ const notResumed: Rule = ({ command, given, values }) =>
     ? `with --resume: a run goes on as it began; begin a new one from its model with --from ${values.out ?? "RUN"}`
     : undefined;
 
-/** It says how raw files are read. */
-const raw: Rule = ({ command, inputs, given }) => {
+/** It says something of data that a user names. */
+const data: Rule = ({ command, given }) => {
   if (given.has("--infer")) return "with --infer: that only proposes a schema; leave out one of them";
-  if (command !== "train") return undefined;
-  if (given.has("--demo")) return "with --demo: it trains on generated data; leave out one of them";
+  return command === "train" && given.has("--demo")
+    ? "with --demo: it trains on generated data; leave out one of them"
+    : undefined;
+};
+
+/** It says how raw files are read. */
+const raw: Rule = (line) => {
+  const { command, inputs } = line;
+  const reason = data(line);
+  if (reason !== undefined || command !== "train") return reason;
   return inputs.length > 0 && hotset.isArtifact(inputs[0])
     ? `with the dataset ${inputs[0]}: it is prepared already`
     : undefined;
@@ -129,6 +137,8 @@ export const EFFECTS: Readonly<Record<string, readonly Rule[]>> = {
   "--test-fraction": [notResumed, raw],
   "--on-bad-row": [notResumed, raw],
   "--memory": [notResumed, raw],
+  // prepare, train, evaluate, predict
+  "--max-unknown": [notResumed, data],
   // generate
   "--samples": always,
   "--raw": always,

@@ -4,7 +4,7 @@ import type { ProfileBody } from "../profile/profile.ts";
 import type { Diagnosis } from "../doctor.ts";
 import type { TrainingPlan } from "../plan/plan_training.ts";
 import type { EvaluationEvent, ResultEvent } from "../train/events.ts";
-import { bytes, count, percent, seconds } from "./format.ts";
+import { bytes, count, percent, seconds, unknownText } from "./format.ts";
 
 const PLAIN = {
   chars: {
@@ -170,5 +170,7 @@ export function metricCells({ auc, logloss, accuracy, calibration, ne }: Evaluat
 
 /** Metrics of splits. */
 export function evaluationTable(events: readonly EvaluationEvent[]): string {
-  return table(["split", ...METRIC_NAMES], events.map((event) => [event.split, ...metricCells(event)]));
+  const metrics = table(["split", ...METRIC_NAMES], events.map((event) => [event.split, ...metricCells(event)]));
+  const unknown = events.map(({ split, unknownShare = {} }) => `The ${split} split has ${unknownText(unknownShare)}`);
+  return [metrics, "", ...unknown].join("\n");
 }

@@ -2,7 +2,7 @@
 import process from "node:process";
 import cliProgress from "cli-progress";
 import type { Report, RunEvent } from "../train/events.ts";
-import { count, percent, seconds } from "./format.ts";
+import { count, percent, seconds, unknownText } from "./format.ts";
 
 /** A bar appears when a stage takes longer than this. */
 const BAR_AFTER_MS = 1000;
@@ -37,7 +37,14 @@ export class Terminal implements Disposable {
         return this.line(
           `Dataset ${event.directory}: ${count(event.samples.train)} + ${count(event.samples.validation)} + ` +
             `${count(event.samples.test)} samples, ${event.tables} tables of ${count(event.rows)} rows ` +
-            `(${seconds(event.seconds)})`,
+            `(${seconds(event.seconds)})` +
+            (event.samples.test === 0 ? "" : `\nThe test split has ${unknownText(event.unknownShare)}`),
+        );
+      case "encoded":
+        return this.line(
+          `${count(event.samples)} rows` +
+            (event.skippedRows === 0 ? "" : `, ${count(event.skippedRows)} malformed ones skipped`) +
+            `; they have ${unknownText(event.unknownShare)}`,
         );
       case "profile":
         return this.line(

@@ -1,5 +1,6 @@
 /** What a run reports while it goes on. The same objects are the lines of `--json`. */
 import type { Split } from "../dataset/dataset.ts";
+import type { UnknownShare } from "../dataset/unknown_values.ts";
 import type { BatchKind } from "../layout/layout.ts";
 import type { DeadUnits } from "./dead_units.ts";
 import type { Metrics } from "./metrics.ts";
@@ -36,8 +37,22 @@ export interface DatasetEvent {
   readonly rows: number;
   /** Malformed rows that were left out. */
   readonly skippedRows: number;
+  /** Of the test split: share of the lookups that met a value without a row of its own, by table; {} without samples. */
+  readonly unknownShare: UnknownShare;
   /** Time it took. */
   readonly seconds: number;
+}
+
+/** New rows are encoded with the dictionary of a run, to be predicted. */
+export interface EncodedEvent {
+  /** Kind of event. */
+  readonly event: "encoded";
+  /** Rows. */
+  readonly samples: number;
+  /** Malformed rows that were left out. */
+  readonly skippedRows: number;
+  /** Share of the lookups that met a value without a row of its own, by table. */
+  readonly unknownShare: UnknownShare;
 }
 
 /** A profile is ready. */
@@ -121,6 +136,8 @@ export interface EvaluationEvent extends Metrics {
   readonly step: number;
   /** Units of hidden layers that are 0 for every sample of the split. */
   readonly deadUnits: DeadUnits;
+  /** From evaluate: share of the split's lookups that met a value without a row of its own, by table. */
+  readonly unknownShare?: UnknownShare;
 }
 
 /** What the steps of a run have taken, over all processes that trained it; steps that a kill undid do not count. */
@@ -222,6 +239,7 @@ export type RunEvent =
   | StageEvent
   | NoteEvent
   | DatasetEvent
+  | EncodedEvent
   | ProfileEvent
   | LayoutEvent
   | ProgressEvent

@@ -5,6 +5,7 @@ import { encodingDifference } from "../dataset/encoding.ts";
 import { type EncodeOptions, encodeWith } from "../dataset/prepare.ts";
 import { readNotes } from "../dataset/read_account.ts";
 import type { ReadOptions } from "../dataset/prepare_job.ts";
+import { unknownShare } from "../dataset/unknown_values.ts";
 import { HotsetError, messageOf } from "../errors.ts";
 import { SplitBatches } from "../layout/split_batches.ts";
 import { planModel } from "../model/shape.ts";
@@ -15,6 +16,7 @@ import { evaluationOf, type Scores, scoreSplit } from "./evaluate.ts";
 import type { EvaluationEvent, Report } from "./events.ts";
 import { openRanks } from "./placement.ts";
 import { openTrainedOn, withBest } from "./trained_run.ts";
+import { noteUnknown, type UnknownLimit } from "./unknown_notes.ts";
 
 /** Samples scored at a time. */
 const BATCH_SAMPLES = 2048;
@@ -25,12 +27,18 @@ const LINES_AT_ONCE = 65_536;
  * Metrics of a run's best checkpoint on the validation and test splits of its dataset; or of another dataset with the
  * same dictionary; or on raw rows, which become a test split. Throws HotsetError if there is nothing to score.
  */
-export async function evaluateRun(run: string, inputs: readonly string[], report: Report): Promise<EvaluationEvent[]> {
+export async function evaluateRun(
+  run: string,
+  inputs: readonly string[],
+  report: Report,
+  limit: UnknownLimit = {},
+): Promise<EvaluationEvent[]> {
   const trained = openTrainedOn(run, "evaluate");
-  if (inputs.length === 0) return await evaluate(run, trained, report);
+  const evaluate = (dataset: Dataset) => evaluateOn(run, dataset, trained, limit, report);
+  if (inputs.length === 0) return await evaluate(trained);
   if (!isArtifact(inputs[0])) {
     return await withEncoded(trained, inputs, { purpose: "evaluate" }, report, ({ dataset, labelled }) => {
-      if (labelled) return evaluate(run, dataset, report);
+      if (labelled) return evaluate(dataset);
       throw new HotsetError(`Cannot evaluate ${run}: ${inputs.join(", ")} has no label`);
     });
   }
@@ -40,19 +48,34 @@ export async function evaluateRun(run: string, inputs: readonly string[], report
   if (difference !== undefined) {
     throw new HotsetError(`Cannot evaluate ${run}: dataset ${inputs[0]} ${difference}; name its raw files instead`);
   }
-  return await evaluate(run, dataset, report);
+  return await evaluate(dataset);
 }
 
-async function evaluate(run: string, dataset: Dataset, report: Report): Promise<EvaluationEvent[]> {
+async function evaluateOn(
+  run: string,
+  dataset: Dataset,
+  trained: Dataset,
+  limit: UnknownLimit,
+  report: Report,
+): Promise<EvaluationEvent[]> {
   const splits = SPLITS.filter((split) => split !== "train" && dataset.samples(split) > 0);
   if (splits.length === 0) {
     throw new HotsetError(
       `Cannot evaluate ${run}: dataset ${dataset.directory} has neither validation nor test samples`,
     );
   }
+  const unknown = new Map(splits.map((split) => [split, unknownShare(dataset, split)]));
+  for (const [split, share] of unknown) noteUnknown(`the ${split} split`, share, trained, limit, report);
   const events: EvaluationEvent[] = [];
   await score(run, dataset, splits, report, (split, scores, { epoch, step }) => {
-    const event: EvaluationEvent = { event: "evaluation", split, epoch, step, ...evaluationOf(scores) };
+    const event: EvaluationEvent = {
+      event: "evaluation",
+      split,
+      epoch,
+      step,
+      ...evaluationOf(scores),
+      unknownShare: unknown.get(split)!,
+    };
     report(event);
     events.push(event);
   });
@@ -63,11 +86,15 @@ async function evaluate(run: string, dataset: Dataset, report: Report): Promise<
 export async function predictRun(
   run: string,
   inputs: readonly string[],
-  options: ReadOptions,
+  options: ReadOptions & UnknownLimit,
   report: Report,
 ): Promise<Float32Array> {
   const trained = openTrainedOn(run, "predict with");
   return await withEncoded(trained, inputs, { ...options, purpose: "predict" }, report, async ({ dataset }) => {
+    const share = unknownShare(dataset, "test");
+    const { body: { skippedRows } } = dataset;
+    report({ event: "encoded", samples: dataset.samples("test"), skippedRows, unknownShare: share });
+    noteUnknown(inputs.join(", "), share, trained, options, report);
     let probabilities = new Float32Array(0);
     await score(run, dataset, ["test"], report, (_, { logits }) => {
       probabilities = logits.map((logit) => 1 / (1 + Math.exp(-logit)));

@@ -4,6 +4,7 @@ import { type ArtifactKind, cacheName, isArtifact, isCached } from "../artifact.
 import { Dataset } from "../dataset/dataset.ts";
 import { prepareDataset, prepareFrom, type PrepareOptions, sourceOf } from "../dataset/prepare.ts";
 import { readNotes } from "../dataset/read_account.ts";
+import { unknownShare } from "../dataset/unknown_values.ts";
 import { HotsetError, UsageError } from "../errors.ts";
 import { buildLayout } from "../layout/build_layout.ts";
 import { Layout } from "../layout/layout.ts";
@@ -12,9 +13,10 @@ import { profileDataset } from "../profile/profile_dataset.ts";
 import type { TrainConfig } from "./config.ts";
 import type { Report } from "./events.ts";
 import { ALONE, expectSame, type Team, together } from "../team.ts";
+import { noteUnknown, type UnknownLimit } from "./unknown_notes.ts";
 
 /** How raw logs are read: everything prepare takes but the places. */
-export type RawOptions = Omit<PrepareOptions, "inputs" | "out" | "onProgress" | "team">;
+export type RawOptions = Omit<PrepareOptions, "inputs" | "out" | "onProgress" | "team"> & UnknownLimit;
 
 /**
  * Opens the dataset that `inputs` name, or prepares one from raw logs in a folder of `cache`, unless it is there. A team
@@ -36,14 +38,14 @@ export async function ensureDataset(
     return Dataset.open(first);
   });
   expectSame(team, "train", `whether ${inputs[0]} is a dataset`, `${made !== undefined}`);
-  if (made !== undefined) return together(team, () => announce(made, report, begin));
+  if (made !== undefined) return together(team, () => announce(made, raw, report, begin));
   const options = { ...raw, inputs, team, ...progressTo(report) };
   const source = await sourceOf(options);
   const out = join(cache, "datasets", cacheName("dataset", source.body));
   const cached = together(team, () => isCached("dataset", out) ? Dataset.open(out) : undefined);
   const missing = team.gather(cached === undefined).includes(true);
   const dataset = missing ? await prepareFrom({ ...options, out }, source) : cached!;
-  return together(team, () => announce(dataset, report, begin));
+  return together(team, () => announce(dataset, raw, report, begin));
 }
 
 /**
@@ -55,21 +57,22 @@ export function openTogether(directory: string, team: Team): Dataset {
 }
 
 /** Prepares a dataset and reports on it. */
-export async function prepareTo(options: PrepareOptions, report: Report): Promise<Dataset> {
+export async function prepareTo(options: PrepareOptions & UnknownLimit, report: Report): Promise<Dataset> {
   const begin = performance.now();
   if (isArtifact(options.out)) {
     report({ event: "note", text: `The dataset that is in ${options.out} will be replaced` });
   }
   const dataset = await prepareDataset({ ...options, ...progressTo(report) });
-  return together(options.team ?? ALONE, () => announce(dataset, report, begin));
+  return together(options.team ?? ALONE, () => announce(dataset, options, report, begin));
 }
 
 function progressTo(report: Report): Pick<PrepareOptions, "onProgress"> {
   return { onProgress: (stage, fraction) => report({ event: "stage", stage: `prepare: ${stage}`, fraction }) };
 }
 
-function announce(dataset: Dataset, report: Report, begin: number): Dataset {
+function announce(dataset: Dataset, limit: UnknownLimit, report: Report, begin: number): Dataset {
   const { splits, skippedRows } = dataset.body;
+  const unknown = unknownShare(dataset, "test");
   report({
     event: "dataset",
     directory: dataset.directory,
@@ -77,12 +80,14 @@ function announce(dataset: Dataset, report: Report, begin: number): Dataset {
     tables: dataset.tables,
     rows: dataset.rows,
     skippedRows,
+    unknownShare: unknown,
     seconds: (performance.now() - begin) / 1000,
   });
   for (const text of readNotes(dataset.body)) report({ event: "note", text });
   if (splits.train.samples === 0) {
     throw new HotsetError(`Cannot use dataset ${dataset.directory}: it has no train samples`);
   }
+  noteUnknown(`the test split of ${dataset.directory}`, unknown, dataset, limit, report);
   return dataset;
 }
 

@@ -95,12 +95,13 @@ Deno.test("caches of other versions are passed over and made anew", async () => 
     made.length = 0;
     const dataset = await ensureDataset([input], { format: "csv", schema }, directory.join("cache"), report);
     using layout = ensureLayout(dataset, undefined, 12, { cache: directory.join("cache") }, report);
-    return { stages: [...new Set(made.map((stage) => stage.split(":")[0]))], dataset, layout: layout.directory };
+    const stages = [...new Set(made)].filter((stage) => stage === "prepare: encode" || stage === "layout");
+    return { stages, dataset, layout: layout.directory };
   };
   const { stages, dataset, layout } = await make();
-  assert.deepEqual(stages, ["prepare", "layout"]);
+  assert.deepEqual(stages, ["prepare: encode", "layout"]);
   assert.deepEqual((await make()).stages, []);
-  for (const [artifact, stages] of [[layout, ["layout"]], [dataset.directory, ["prepare"]]] as const) {
+  for (const [artifact, stages] of [[layout, ["layout"]], [dataset.directory, ["prepare: encode"]]] as const) {
     const manifest = join(artifact, MANIFEST);
     const { version, ...rest } = JSON.parse(Deno.readTextFileSync(manifest));
     for (const other of [1, version + 1]) {

@@ -1,0 +1,41 @@
+/** Values that a dictionary does not know: their lookups all go to row 0 of the table. */
+import type { Dataset, Split } from "./dataset.ts";
+
+const CHUNK_SAMPLES = 1 << 14;
+
+/** Share of the lookups that met a value without a row of its own, 0 to 1, by table. */
+export type UnknownShare = Readonly<Record<string, number>>;
+
+/** Counts the lookups of a split; tables without any have the share 0, and a split without samples has no tables. */
+export function unknownShare(dataset: Dataset, split: Split): UnknownShare {
+  const samples = dataset.samples(split);
+  if (samples === 0) return {};
+  const { tables, firstRows } = dataset;
+  const lookups = new Float64Array(tables);
+  const unknown = new Float64Array(tables);
+  using reader = dataset.reader(split, Math.min(CHUNK_SAMPLES, samples));
+  for (let at = 0; at < samples; at += CHUNK_SAMPLES) {
+    const { count, indices, offsets } = reader.readLookups(at, Math.min(CHUNK_SAMPLES, samples - at));
+    for (let bag = 0, table = 0, k = 0; bag < count * tables; bag++) {
+      const first = firstRows[table];
+      const end = offsets === undefined ? bag + 1 : offsets[bag + 1];
+      lookups[table] += end - k;
+      for (; k < end; k++) if (indices[k] === first) unknown[table]++;
+      if (++table === tables) table = 0;
+    }
+  }
+  return Object.fromEntries(
+    dataset.body.tables.map(({ name }, t) => [name, lookups[t] === 0 ? 0 : unknown[t] / lookups[t]]),
+  );
+}
+
+/**
+ * Share of the train split's lookups that met a value too rare for a row of its own: what is to be expected of other data
+ * where --min-frequency is above 1.
+ */
+export function rareShare(trained: Dataset, table: string): number {
+  const t = trained.body.tables.findIndex(({ name }) => name === table);
+  const counts = trained.readCounts().subarray(trained.firstRows[t], trained.firstRows[t + 1]);
+  const lookups = counts.reduce((sum, count) => sum + count, 0);
+  return lookups === 0 ? 0 : counts[0] / lookups;
+}
