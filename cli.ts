@@ -592,12 +592,10 @@ async function trainHere(
     if (flags.resume) {
       results([await hotset.resumeRun(options, flags.ranks)]);
     } else if (flags.demo) {
-      const { results: both, bestAuc } = await hotset.runDemo(resolve(hotset.DEMO_CONFIG, trainLayer(flags)), options);
-      results(both);
-      if (first && flags.report !== undefined) hotset.writeRunReport(both.at(-1)!.run, flags.report);
-      if (first && !flags.json) {
-        console.log(`\nThe model that drew the labels reaches AUC ${bestAuc.toFixed(4)} on this test split.`);
-      }
+      const demo = await hotset.runDemo(resolve(hotset.DEMO_CONFIG, trainLayer(flags)), options);
+      results(demo.results);
+      if (first && flags.report !== undefined) hotset.writeRunReport(demo.results.at(-1)!.run, flags.report);
+      if (first && !flags.json) console.log(`\n${hotset.demoText(demo)}`);
     } else {
       results([await hotset.trainOn(inputs, rawOptions(flags, interrupt), resolve(trainLayer(flags)), options)]);
     }
@@ -754,11 +752,23 @@ process.stdout.on("error", (error: NodeJS.ErrnoException) => {
   process.exit(0);
 });
 
+/** What a configuration file may hold for a command; nothing is known of one that there is not. */
+function knownOptions(name: string | undefined): hotset.KnownOption[] | undefined {
+  const command = program.commands.find((command) => command.name() === name);
+  return command?.options.filter(({ long }) => long !== "--config").map((option) => ({
+    name: option.long!.slice("--".length),
+    takesValue: option.required || option.optional,
+    check: (value) => option.parseArg?.(value, undefined),
+  }));
+}
+
 /** Runs one command line; the exit code goes to process.exitCode. */
 async function execute(given: string[]): Promise<void> {
   let words = given;
   try {
-    const { arguments: translated, ignored } = hotset.translateArguments(hotset.expandConfig(given));
+    const { arguments: translated, ignored } = hotset.translateArguments(
+      hotset.expandConfig(given, knownOptions(given[0])),
+    );
     words = translated;
     if (ignored.length > 0 && !words.includes("--quiet")) {
       console.error(`Without effect here: ${ignored.join(", ")}`);

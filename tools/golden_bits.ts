@@ -31,8 +31,8 @@ function bagLog(): string {
   return lines.join("\n");
 }
 
-const MODEL = "--arch-mlp-bot 13-24-8 --arch-mlp-top 20-1 --batch-size 64 --hot-memory 1MiB".split(" ");
-const BAG_MODEL = "--arch-mlp-bot 1-24-8 --arch-mlp-top 20-1 --batch-size 64 --hot-memory 16KiB".split(" ");
+const MODEL = "--arch-mlp-bot 13-24-8 --arch-mlp-top 20-1 --batch-size 64".split(" ");
+const BAG_MODEL = "--arch-mlp-bot 1-24-8 --arch-mlp-top 20-1 --batch-size 64".split(" ");
 const WASM = { HOTSET_OPENBLAS: "none" };
 const HASWELL = { OPENBLAS_CORETYPE: "Haswell" };
 
@@ -123,9 +123,10 @@ async function checksums(checkout: string, place: string): Promise<Map<string, s
   const found = new Map<string, string>();
   for (const [name, run] of Object.entries(RUNS)) {
     const out = folderOf(name);
-    const [data, model] = run.bags ? ["bags", BAG_MODEL] : ["clicks", MODEL];
+    const [data, model, budget] = run.bags ? ["bags", BAG_MODEL, "16KiB"] : ["clicks", MODEL, "1MiB"];
+    const hot = run.flags.includes("--mode fae") ? ["--hot-memory", budget] : [];
     const fault = await hotset(
-      ["train", data, "--preset", "kaggle", "--out", out, ...model, ...run.flags.split(" ")],
+      ["train", data, "--preset", "kaggle", "--out", out, ...model, ...hot, ...run.flags.split(" ")],
       run,
     );
     found.set(name, fault === undefined ? checksumOf(join(place, out, "last")) : `${FAILED}${fault}`);

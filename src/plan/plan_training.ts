@@ -6,7 +6,7 @@ import { planModel } from "../model/shape.ts";
 import { allHotSampleShare, drawSamples } from "../profile/coverage.ts";
 import { planHotRows, wholeTables } from "../profile/plan.ts";
 import { bytes } from "../report/format.ts";
-import type { TrainConfig } from "../train/config.ts";
+import { expectDenseFeatures, type TrainConfig } from "../train/config.ts";
 import { allHotShare, fillBudget } from "./hot_share.ts";
 import { type MemoryPlan, type Placement, PLACEMENTS, planMemory } from "./memory.ts";
 import type { PublishedData } from "./published.ts";
@@ -66,7 +66,16 @@ export interface TrainingPlan {
 /** What a plan depends on. */
 export type PlanConfig = Pick<
   TrainConfig,
-  "dim" | "bottom" | "top" | "interaction" | "optimizer" | "batchSize" | "hotMemory" | "ranks" | "seed"
+  | "dim"
+  | "denseFeatures"
+  | "bottom"
+  | "top"
+  | "interaction"
+  | "optimizer"
+  | "batchSize"
+  | "hotMemory"
+  | "ranks"
+  | "seed"
 >;
 
 /** Tables, lookups and expected hot rows of what is to be trained on. */
@@ -128,6 +137,7 @@ export function thisMachine(): Machine {
 }
 
 function planTraining(source: Source, config: PlanConfig, machine: Machine): TrainingPlan {
+  expectDenseFeatures(config, source.denseFeatures, `plan for ${source.name}`);
   const bytesPerRow = bytesPerRowOf(config);
   const covered = source.cover(config);
   const stateWords = rowStateWords(config.optimizer, config.dim);

@@ -3,6 +3,7 @@ import Table from "cli-table3";
 import type { ProfileBody } from "../profile/profile.ts";
 import type { Diagnosis } from "../doctor.ts";
 import type { TrainingPlan } from "../plan/plan_training.ts";
+import type { DemoResult } from "../train/demo.ts";
 import type { EvaluationEvent, ResultEvent } from "../train/events.ts";
 import { bytes, count, percent, seconds, unknownText } from "./format.ts";
 
@@ -31,6 +32,15 @@ function table(head: string[], rows: string[][]): string {
   const lines = new Table({ ...PLAIN, head, colAligns: head.map((_, i) => i === 0 ? "left" : "right") });
   lines.push(...rows);
   return lines.toString();
+}
+
+/** What the demonstration's results mean: how good they could be, and why hot rows make nothing faster without a GPU. */
+export function demoText({ results: [plain, compared], bestAuc }: DemoResult): string {
+  const bound = `Upper bound: the model that generated the labels scores AUC ${bestAuc.toFixed(4)} here.`;
+  if (compared === undefined || compared.device !== plain.device) return bound;
+  return `${bound}
+No GPU was used: mode ${compared.mode} keeps hot rows where the compute is, and on a CPU all rows are there already, so there
+is little left to gain. FAE is meant for GPUs. The AUCs differ because batches hold other samples, in another order.`;
 }
 
 /** A profile: its embedding tables, what each doubling of the budget covers, and what it comes to. */

@@ -5,6 +5,7 @@ import { basename, dirname } from "node:path";
 import { z } from "zod";
 import { firstIssue, isArtifact } from "../artifact.ts";
 import { messageOf, UsageError } from "../errors.ts";
+import { didYouMean } from "../similar.ts";
 
 const value = z.union([z.string(), z.number(), z.boolean()]);
 const configFile = z.record(z.string(), z.union([value, z.array(value)]));
@@ -44,6 +45,9 @@ const IGNORED_FLAGS = [
   "--mlperf-bin-shuffle",
   "--dataset-multiprocessing",
 ];
+
+/** Flags without a value that say more than one thing here. */
+const DLRM_FLAGS = ["--use-gpu", "--inference-only"];
 
 /** Whose defaults a command line of dlrm has. */
 const DLRM_PRESET = "kaggle";
@@ -183,12 +187,23 @@ function namesIn(directory: string): string[] {
   }
 }
 
+/** An option that a configuration file may hold. */
+export interface KnownOption {
+  /** Its name, without dashes ahead. */
+  readonly name: string;
+  /** False for a flag, which is true or false. */
+  readonly takesValue: boolean;
+  /** Throws an error whose message says what is wrong with a value, as in "Expected a whole number from 1." */
+  check(value: string): void;
+}
+
 /**
  * Replaces `--config FILE` by the flags in the file, ahead of all others so that those override it. The file holds a JSON
  * object of flag names without dashes: numbers and strings are values, true is a flag without one, false one that is not
- * given (of `save`: --no-save). Lists are widths of layers, or several test files. Throws UsageError if it is anything else.
+ * given (of `save`: --no-save). Lists are widths of layers, or several test files. Throws UsageError if it is anything
+ * else, and, where the command's options are known, for a key that is none of them or of dlrm's, or a value it cannot have.
  */
-export function expandConfig(given: readonly string[]): string[] {
+export function expandConfig(given: readonly string[], known?: readonly KnownOption[]): string[] {
   const at = given.findIndex((word) => splitFlag(word)[0] === "--config");
   if (at < 0) return [...given];
   const [, attached] = splitFlag(given[at]);
@@ -206,6 +221,8 @@ export function expandConfig(given: readonly string[]): string[] {
     throw new UsageError(`Cannot read the configuration ${path}: ${firstIssue(parsed.error)}`);
   }
   const flags = Object.entries(parsed.data).flatMap(([name, value]) => {
+    const fault = known && faultOf(name, value, known);
+    if (fault !== undefined) throw new UsageError(`Cannot read the configuration ${path}: ${fault}`);
     if (name === "save" && typeof value === "boolean") return value ? [] : ["--no-save"];
     if (typeof value === "boolean") return value ? [`--${name}`] : [];
     if (!Array.isArray(value)) return [`--${name}=${value}`];
@@ -215,6 +232,28 @@ export function expandConfig(given: readonly string[]): string[] {
   });
   const rest = given.filter((_, i) => i !== at && !(attached === undefined && i === at + 1));
   return [...rest.slice(0, 1), ...flags, ...rest.slice(1)];
+}
+
+/** What is wrong with a key of a configuration file, or with its value; undefined if nothing is. */
+function faultOf(name: string, value: unknown, known: readonly KnownOption[]): string | undefined {
+  const flag = `--${name}`;
+  if (Object.hasOwn(PASTED, flag) || [...DLRM_FLAGS, ...IGNORED_FLAGS, ...IGNORED_VALUES].includes(flag)) {
+    return undefined;
+  }
+  const renamed = Object.hasOwn(RENAMED, flag) ? RENAMED[flag].slice("--".length) : name;
+  if (name === "save") return typeof value === "boolean" ? undefined : "save must be true or false";
+  const option = known.find((option) => option.name === renamed);
+  if (option === undefined) return `unknown key "${name}"${didYouMean(name, known.map(({ name }) => name))}`;
+  if (!option.takesValue) return typeof value === "boolean" ? undefined : `${name} must be true or false`;
+  if (typeof value === "boolean") return value ? `${name} needs a value` : undefined;
+  if (Array.isArray(value)) return undefined;
+  try {
+    option.check(`${value}`);
+    return undefined;
+  } catch (error) {
+    const [first, ...rest] = messageOf(error).replace(/\.$/, "");
+    return `${name} cannot be ${JSON.stringify(value)}: ${first.toLowerCase()}${rest.join("")}`;
+  }
 }
 
 function splitFlag(word: string): [flag: string, value: string | undefined] {

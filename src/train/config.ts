@@ -1,7 +1,7 @@
 /** What a training run is told: flags, a configuration file and presets, resolved into one record kept with the run. */
 import { OPTIMIZER_NAMES, type OptimizerName, OPTIMIZERS } from "../optimizer/optimizers.ts";
 import { z } from "zod";
-import { UsageError } from "../errors.ts";
+import { HotsetError, UsageError } from "../errors.ts";
 import { didYouMean } from "../similar.ts";
 import { LEAST_RATE, MOST_RATE } from "./scheduler.ts";
 
@@ -211,10 +211,11 @@ export function resolveConfig(preset: Preset, ...layers: Partial<TrainConfig>[])
     throw new UsageError(`Cannot use the configuration: unknown preset "${preset}"${known}`);
   }
   const all: Partial<TrainConfig>[] = [PRESETS[preset], ...layers];
-  const config: TrainConfig = Object.assign({}, DEFAULTS, ...all);
+  const config = checkConfig(Object.assign({}, DEFAULTS, ...all));
   const { optimizer: ratedFor = config.optimizer } = all.findLast((layer) => layer.learningRate !== undefined)!;
-  if (ratedFor !== config.optimizer) config.learningRate = OPTIMIZERS[config.optimizer].learningRate;
-  return checkConfig(config);
+  return ratedFor === config.optimizer
+    ? config
+    : { ...config, learningRate: OPTIMIZERS[config.optimizer].learningRate };
 }
 
 /** Throws UsageError that names an unknown key or a value out of range. */
@@ -228,4 +229,17 @@ export function checkConfig(config: TrainConfig): TrainConfig {
     throw new UsageError(`Cannot use the configuration: unknown key "${key}"${didYouMean(key, known)}`);
   }
   throw new UsageError(`Cannot use the configuration: ${String(issue.path[0])} ${issue.message}`);
+}
+
+/** Throws HotsetError where a model was told another number of dense features than the data have. */
+export function expectDenseFeatures(
+  { denseFeatures }: Pick<TrainConfig, "denseFeatures">,
+  found: number,
+  doing: string,
+): void {
+  if (denseFeatures === null || denseFeatures === found) return;
+  throw new HotsetError(
+    `Cannot ${doing}: the bottom MLP takes ${denseFeatures} values and the data has ${found} dense features; begin ` +
+      `--arch-mlp-bot with ${found}`,
+  );
 }

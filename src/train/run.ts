@@ -12,7 +12,7 @@ import { type ModelPlan, planModel } from "../model/shape.ts";
 import { OutputLock } from "../output_lock.ts";
 import { Checkpoint, IMPORTED } from "./checkpoint/checkpoint.ts";
 import { BEST_CHECKPOINT, cleanCheckpoints, resumePoints } from "./checkpoint/checkpoint_store.ts";
-import { checkConfig, type TrainConfig } from "./config.ts";
+import { checkConfig, expectDenseFeatures, type TrainConfig } from "./config.ts";
 import type { Report, ResultEvent, RunEvent, Spent } from "./events.ts";
 import { labelNotes } from "./label_notes.ts";
 import { measurePhases } from "./phases.ts";
@@ -53,12 +53,7 @@ export function planFor(config: TrainConfig, dataset: Dataset): ModelPlan {
       `Cannot train on ${dataset.directory}: it has no dense features and the bottom MLP needs one`,
     );
   }
-  if (config.denseFeatures !== null && config.denseFeatures !== denseFeatures) {
-    throw new HotsetError(
-      `Cannot train on ${dataset.directory}: the bottom MLP takes ${config.denseFeatures} values and the data has ` +
-        `${denseFeatures} dense features; begin --arch-mlp-bot with ${denseFeatures}`,
-    );
-  }
+  expectDenseFeatures(config, denseFeatures, `train on ${dataset.directory}`);
   return planModel({
     dim: config.dim,
     tableRows: dataset.body.tables.map((table) => table.rows),

@@ -106,17 +106,19 @@ Deno.test("the planned host memory is near a real run's peak", async () => {
     fractions: { validation: 0.1, test: 0.1 },
   });
   for (const mode of ["cpu", "fae"] as const) {
+    const hot = mode === "fae" ? ["--hot-memory", "64MiB"] : [];
     const flags = [
       "--mode",
       mode,
+      "--device",
+      "cpu",
+      "--preset",
+      "kaggle",
       "--optimizer",
       "adagrad",
       "--ranks",
       "2",
-      "--hot-memory",
-      "64MiB",
-      "--device",
-      "cpu",
+      ...hot,
     ];
     const cli = join(import.meta.dirname!, "../../cli.ts");
     const { stdout, stderr } = await new Deno.Command(Deno.execPath(), {

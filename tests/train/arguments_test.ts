@@ -119,3 +119,48 @@ Deno.test("a configuration becomes flags: true and false, widths and files", () 
   assert.deepEqual(flags({ save: true, "no-save": true }), ["train", "--no-save", "--epochs", "3"]);
   assert.throws(() => flags({ epochs: [1, 2] }), UsageError);
 });
+
+Deno.test("a configuration's unknown keys and wrong values are told with the file and what would be right", () => {
+  using directory = new TemporaryDirectory();
+  const path = directory.join("c.json");
+  const known = [
+    { name: "quiet", takesValue: false, check: () => {} },
+    {
+      name: "learning-rate",
+      takesValue: true,
+      check: (value: string) => {
+        if (!(Number(value) > 0)) throw new Error("Expected a number above 0.");
+      },
+    },
+    { name: "batch-size", takesValue: true, check: () => {} },
+    { name: "no-save", takesValue: false, check: () => {} },
+    { name: "arch-mlp-bot", takesValue: true, check: () => {} },
+  ];
+  const fault = (content: unknown) => {
+    Deno.writeTextFileSync(path, JSON.stringify(content));
+    try {
+      expandConfig(["train", "--config", path], known);
+      return undefined;
+    } catch (error) {
+      assert(error instanceof UsageError);
+      const start = `Cannot read the configuration ${path}: `;
+      assert(error.message.startsWith(start), error.message);
+      return error.message.slice(start.length);
+    }
+  };
+  assert.equal(fault({ learningRate: 0.01 }), 'unknown key "learningRate"; did you mean "learning-rate"?');
+  assert.equal(fault({ "batch-sizes": 1 }), 'unknown key "batch-sizes"; did you mean "batch-size"?');
+  assert.equal(fault({ zzz: 1 }), 'unknown key "zzz"');
+  assert.equal(fault({ "learning-rate": 0 }), "learning-rate cannot be 0: expected a number above 0");
+  assert.equal(fault({ "learning-rate": "x" }), 'learning-rate cannot be "x": expected a number above 0');
+  assert.equal(fault({ "learning-rate": true }), "learning-rate needs a value");
+  assert.equal(fault({ quiet: "yes" }), "quiet must be true or false");
+  assert.equal(fault({ save: 1 }), "save must be true or false");
+  for (
+    const right of [
+      { "learning-rate": 1, quiet: true, save: false },
+      { "mini-batch-size": 8, "print-time": true, "use-gpu": true, "loss-function": "bce", "raw-data-file": "x" },
+      { "no-save": true, "arch-mlp-bot": [8, 4], "batch-size": false },
+    ]
+  ) assert.equal(fault(right), undefined);
+});
