@@ -15,8 +15,13 @@ export interface DatasetBody {
   source: Record<string, unknown>;
   /** Names of the dense features. */
   dense: string[];
-  /** One embedding table a categorical feature; row 0 is shared by rare and unseen values. */
-  tables: { name: string; rows: number }[];
+  /**
+   * One embedding table a categorical feature; row 0 is shared by rare and unseen values. `values` says how DuckDB's formats
+   * compare them (value_rules.ts); version 0.1 did not say it.
+   */
+  tables: { name: string; rows: number; values?: "number" | "text" | undefined }[];
+  /** Dense features with missing values, or with a rule for them that the train split made: how many, and what they count as. */
+  missing?: { feature: string; rows: number; value: number }[] | undefined;
   /** True if a (sample, table) pair can have another number of lookups than one. */
   bags: boolean;
   /** Sizes of the splits. */
@@ -39,7 +44,12 @@ export const MOST_ROWS = 2 ** 32 - 1;
 export const datasetBody: z.ZodType<DatasetBody> = z.object({
   source: z.record(z.string(), z.unknown()),
   dense: z.array(z.string()),
-  tables: z.array(z.object({ name: z.string(), rows: z.number().int().positive() })).min(1),
+  tables: z.array(z.object({
+    name: z.string(),
+    rows: z.number().int().positive(),
+    values: z.enum(["number", "text"]).optional(),
+  })).min(1),
+  missing: z.array(z.object({ feature: z.string(), rows: count, value: z.number() })).optional(),
   bags: z.boolean(),
   splits: z.object({ train: splitSize, validation: splitSize, test: splitSize }),
   skippedRows: count,

@@ -1,6 +1,7 @@
-/** What the fields of a log stand for, as SQL: the one place that turns text and Parquet's types into values. */
+/** What the fields of a log stand for, as SQL: text of CSV and values of Parquet become labels, numbers and values. */
 import { quoted } from "./duckdb.ts";
-import { type Column, isDense, isMoment, isSparse } from "./schema.ts";
+import { type Column, type DenseColumn, isDense, isMoment, isSparse, type SparseColumn } from "./schema.ts";
+import { canonical, isMissing, isNumberText, type ValueRule } from "./value_rules.ts";
 
 /** A column of the log as SQL over the fields of a file. */
 export interface Field {
@@ -9,94 +10,243 @@ export interface Field {
   readonly staged: string;
   /** The field as the file has it. */
   readonly raw: string;
-  /** The value to stage. */
+  /** The value to stage: NULL for a missing dense value. */
   readonly value: string;
   /** True if the field can be used. */
   readonly good: string;
 }
 
-/** The type that DuckDB reads a CSV field as. */
-export function csvType(column: Column | undefined): string {
-  if (column?.kind === "label") {
-    return column.positive !== undefined ? "VARCHAR" : column.atLeast !== undefined ? "DOUBLE" : "BOOLEAN";
-  }
-  return column?.kind === "dense" && !isMoment(column) ? "DOUBLE" : "VARCHAR";
+/** Where a column is found in a file. */
+export interface Place {
+  /** SQL of the field. */
+  readonly raw: string;
+  /** Its type in a Parquet file; undefined for text. */
+  readonly type: string | undefined;
 }
+
+const NUMBERS = /^(U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|DOUBLE|FLOAT|DECIMAL\(.*\)|BOOLEAN)$/;
+/** What has no text that would name one value. */
+const NESTED = /^(STRUCT|MAP|UNION|VARIANT|INTERVAL|BIT)\b|\]\[|\)\[|^BLOB\[/;
+/** Larger whole numbers are not exact as floating-point numbers. */
+const EXACT = { DOUBLE: 2 ** 53, FLOAT: 2 ** 24 } as const;
+/** The largest dense value. */
+const MOST = 3.4e38;
+/** Numbers from here on are no unix seconds (the year 5138), but finer units or dates that were written as numbers. */
+const MOST_SECONDS = 1e11;
+/** A date written as a number: yyyymmdd, yyyymmddhh or yymmddhh. */
+const NUMBER_DATE = "((19|20)[0-9]{2}|[0-9]{2})(0[1-9]|1[0-2])(0[1-9]|[12][0-9]|3[01])([01][0-9]|2[0-3])|" +
+  "(19|20)[0-9]{2}(0[1-9]|1[0-2])(0[1-9]|[12][0-9]|3[01])";
+const PER_SECOND = { s: 1, ms: 1e3, us: 1e6, ns: 1e9 } as const;
 
 /** True for Parquet columns of lists. */
 export function isList(type: string | undefined): boolean {
   return type?.endsWith("[]") ?? false;
 }
 
-/** SQL of any type in the type that CSV fields of the column have; what does not fit becomes a value that is not good. */
-export function typedField(column: Column, raw: string): string {
-  const type = csvType(column);
-  if (type === "BOOLEAN") return `TRY_CAST(${raw}::VARCHAR AS BOOLEAN)`;
-  if (type === "DOUBLE") return `CASE WHEN ${raw} IS NOT NULL THEN coalesce(TRY_CAST(${raw} AS DOUBLE), 'nan') END`;
-  return `${raw}::VARCHAR`;
+/** What is wrong with the type of a Parquet column for the kind that the schema gives it, or undefined. */
+export function typeFault({ name, kind }: Column, type: string): string | undefined {
+  if (isList(type) && kind !== "bag") {
+    return `column ${name} has lists (${type}), and its kind is ${kind}; use kind bag`;
+  }
+  if (NESTED.test(type)) return `column ${name} holds ${type}, which is not one value; write it as several columns`;
+  return undefined;
 }
 
-/** Makes fields of text, numbers or lists, numbering dense and sparse ones from 0. */
+/** Makes fields, numbering dense and sparse ones from 0. `rules` are those of the tables. */
 export function fieldBuilder(
   maxIndRange: number | undefined,
-): (column: Column, raw: string, list?: boolean) => Field[] {
+  rules: readonly ValueRule[] | undefined,
+): (column: Column, place: Place) => Field[] {
   let dense = 0;
   let sparse = 0;
-  return (column, raw, list = false) => {
+  return (column, { raw, type }) => {
     if (isSparse(column)) {
-      const staged = `t${sparse++}`;
-      const key = (text: string) => categoricalKey(column.values, text, maxIndRange);
-      if (column.kind === "sparse") return [{ column, staged, raw, value: key(raw), good: `${key(raw)} IS NOT NULL` }];
-      const items = list ? `${raw}::VARCHAR[]` : `string_split(${raw}, ${quoted(column.separator)})`;
-      const value = `list_transform(CASE WHEN ${raw} IS NULL THEN [] ELSE ${items} END, lambda v: ${
-        key("nullif(v, '')")
-      })`;
-      return [{ column, staged, raw, value, good: `len(${value}) = list_count(${value})` }];
+      const table = sparse++;
+      const staged = `t${table}`;
+      const untyped = rules?.[table] === "untyped";
+      const field = column.kind === "sparse"
+        ? valueOf(column, raw, type, untyped)
+        : itemsOf(column, raw, type, untyped);
+      if (column.values !== "hex") return [{ column, staged, raw, ...field }];
+      const key = (text: string) => hexKey(text, maxIndRange);
+      if (column.kind === "sparse") {
+        return [{ column, staged, raw, value: key(field.value), good: `${key(field.value)} IS NOT NULL` }];
+      }
+      const value = `list_transform(${field.value}, lambda v: ${key("v")})`;
+      return [{ column, staged, raw, value, good: `${field.good} AND len(${value}) = list_count(${value})` }];
     }
     if (column.kind === "dense" || column.kind === "time") {
-      const number = isMoment(column) ? secondsOf(raw) : raw;
-      const value = `coalesce(TRY_CAST(${transformed(column.transform, number)} AS FLOAT), 0)`;
-      const finite = `coalesce(abs(${number}) <= 3.4e38, true)`;
+      const number = isMoment(column) ? secondsOf(column, raw, type) : numberOf(column, raw, type);
+      const value = `TRY_CAST(${transformed(column.transform, number)} AS FLOAT)`;
+      const needed = column.kind === "time" || column.missing === "error";
+      const finite = `coalesce(abs(${number}) <= ${MOST}, ${!needed})` +
+        (column.transform === "hour" ? ` AND coalesce(${number} % 100 IN (${HOURS}), true)` : "");
       if (column.kind === "dense") return [{ column, staged: `d${dense++}`, raw, value, good: finite }];
-      const moment = { column, staged: "moment", raw, value: number, good: `${raw} IS NOT NULL AND ${finite}` };
+      const moment = { column, staged: "moment", raw, value: number, good: finite };
       return isDense(column) ? [moment, { column, staged: `d${dense++}`, raw, value, good: "true" }] : [moment];
     }
-    return [{ column, staged: "label", raw, ...labelled(column, raw) }];
+    return [{ column, staged: "label", raw, ...labelled(column, textOf(raw, type)) }];
   };
 }
 
-/** SQL of the unix seconds that a text stands for: NaN if it stands for none, NULL without one. */
-function secondsOf(text: string): string {
-  return `CASE WHEN ${text} IS NOT NULL THEN ` +
-    `coalesce(TRY_CAST(${text} AS DOUBLE), epoch(TRY_CAST(${text} AS TIMESTAMPTZ)), 'nan') END`;
+const HOURS = Array.from({ length: 24 }, (_, hour) => hour).join(", ");
+
+/** SQL of what stands for a missing value of a dense column whose rule is a number: 0, unless the schema says another. */
+export function fillOf(column: DenseColumn): string {
+  const number = column.kind === "dense" && typeof column.missing === "number" ? column.missing : undefined;
+  return number === undefined ? "0" : transformed(column.transform, `${number}::DOUBLE`);
+}
+
+/**
+ * SQL of the text of a Parquet value, the same for the same value whatever its type: whole numbers have no fraction,
+ * booleans are 1 and 0, binary is UTF-8. Text of CSV is as it is.
+ */
+function textOf(raw: string, type: string | undefined): string {
+  if (type === "BOOLEAN") return `(${raw}::TINYINT)::VARCHAR`;
+  if (type === "FLOAT" || type === "DOUBLE") {
+    return `CASE WHEN isnan(${raw}) THEN NULL WHEN ${raw} = trunc(${raw}) AND abs(${raw}) < ${EXACT[type]} ` +
+      `THEN ${raw}::BIGINT::VARCHAR ELSE ${raw}::VARCHAR END`;
+  }
+  if (type?.startsWith("DECIMAL") && !type.endsWith(",0)")) {
+    return `regexp_replace(${raw}::VARCHAR, '\\.?0+$', '')`;
+  }
+  if (type === "BLOB") return `TRY(decode(${raw}))`;
+  return type === undefined || type === "VARCHAR" ? raw : `${raw}::VARCHAR`;
+}
+
+/** SQL of one categorical value as text. */
+function valueOf(
+  { values }: SparseColumn,
+  raw: string,
+  type: string | undefined,
+  untyped: boolean,
+): Pick<Field, "value" | "good"> {
+  if (untyped) return { value: `coalesce(${raw}::VARCHAR, '')`, good: "true" };
+  const value = `coalesce(${textOf(raw, type)}, '')`;
+  if (type === "FLOAT" || type === "DOUBLE") {
+    // From there on neighbouring whole numbers are one: an id would be taken for another.
+    return { value, good: `coalesce(isnan(${raw}) OR abs(${raw}) < ${EXACT[type]}, true)` };
+  }
+  if (type === "BLOB") return { value, good: `(${raw} IS NULL OR TRY(decode(${raw})) IS NOT NULL)` };
+  const list = values === "text" && (type === undefined || type === "VARCHAR");
+  return { value, good: list ? `NOT coalesce(${raw} LIKE '[%,%]', false)` : "true" };
+}
+
+/** SQL of the values of a bag as a list of text. */
+function itemsOf(
+  column: Extract<Column, { kind: "bag" }>,
+  raw: string,
+  type: string | undefined,
+  untyped: boolean,
+): Pick<Field, "value" | "good"> {
+  if (isList(type)) {
+    const item = valueOf(column, "v", type!.slice(0, -2), untyped);
+    return {
+      value: `list_transform(coalesce(${raw}, []), lambda v: ${item.value})`,
+      good: item.good === "true" ? "true" : `len(list_filter(coalesce(${raw}, []), lambda v: NOT (${item.good}))) = 0`,
+    };
+  }
+  const text = untyped ? `${raw}::VARCHAR` : textOf(raw, type);
+  const split = (list: string) => `string_split(${list}, ${quoted(column.separator)})`;
+  if (!column.brackets) {
+    // Split at the separator, brackets and quotes would become parts of the values.
+    return {
+      value: `CASE WHEN ${text} IS NULL THEN [] ELSE ${split(text)} END`,
+      good: untyped || column.values === "exact" ? "true" : `NOT (${isBracketed(text)})`,
+    };
+  }
+  const inner = `trim(${text})[2:-2]`;
+  const items = `list_transform(${split(inner)}, lambda v: trim(v))`;
+  const value = `CASE WHEN ${text} IS NULL OR trim(${inner}) = '' THEN [] ` +
+    `ELSE list_transform(${items}, lambda v: regexp_replace(v, ${quoted(QUOTED_ITEM)}, '\\1\\2')) END`;
+  // An item of blanks is what two blanks make of `[1  2]`; one with a quote at one end alone was cut at a separator in quotes.
+  const cut = `regexp_matches(v, ${quoted(`["'\\[\\]]`)}) AND NOT regexp_full_match(v, ${quoted(QUOTED_ITEM)})`;
+  const lists = `regexp_full_match(trim(${text}), '(?s)\\[.*\\]|\\(.*\\)|\\{.*\\}')`;
+  return {
+    value: column.separator.trim() === "" ? `list_filter(${value}, lambda v: v <> '')` : value,
+    good: `coalesce(${lists} AND len(list_filter(${items}, lambda v: ${cut})) = 0, true)`,
+  };
+}
+
+const QUOTED_ITEM = `^(?:'([^']*)'|"([^"]*)")$`;
+
+/** SQL that is true for a list that was written as text. "(no genres listed)" is none. */
+function isBracketed(text: string): string {
+  return `coalesce(${text} LIKE '[%]' OR ${text} LIKE '(%,%)' OR ${text} LIKE '{%,%}', false)`;
+}
+
+/** SQL of the key of a value with 8 hexadecimal digits; NULL if it is malformed. */
+function hexKey(text: string, maxIndRange: number | undefined): string {
+  const parsed = `CASE WHEN ${text} = '' THEN 0 ELSE TRY_CAST('0x' || ${text} AS UINTEGER) END`;
+  return maxIndRange === undefined ? `(${parsed})` : `((${parsed}) % ${maxIndRange})::UINTEGER`;
+}
+
+/** SQL of a number: NULL if it is missing, NaN if it is none. */
+function numberOf(column: Column, raw: string, type: string | undefined): string {
+  if (type !== undefined && NUMBERS.test(type)) return `nullif(${raw}::DOUBLE, 'nan')`;
+  const text = type === undefined ? raw : `${raw}::VARCHAR`;
+  const written = column.kind === "dense" ? plainNumber(column, text) : text;
+  return `CASE WHEN ${isMissing(text)} THEN NULL WHEN lower(${text}) = 'true' THEN 1 WHEN lower(${text}) = 'false' ` +
+    // DuckDB would read 1_000 as 1000.
+    `THEN 0 WHEN contains(${written}, '_') THEN 'nan' ELSE coalesce(TRY_CAST(${written} AS DOUBLE), 'nan') END`;
+}
+
+/** SQL of a number as DuckDB reads it, where the schema says that it is written in another way. */
+function plainNumber({ decimal = ".", thousands }: Extract<Column, { kind: "dense" }>, text: string): string {
+  let plain = text;
+  if (thousands !== undefined) {
+    const [group, point] = [thousands, decimal].map((mark) => `[${mark}]`);
+    const grouped = `\\s*[-+]?[0-9]{1,3}(${group}[0-9]{3})+(${point}[0-9]*)?\\s*`;
+    plain = `CASE WHEN NOT contains(${text}, ${quoted(thousands)}) THEN ${text} ` +
+      `WHEN regexp_full_match(${text}, ${quoted(grouped)}) THEN replace(${text}, ${quoted(thousands)}, '') END`;
+  }
+  return decimal === "." ? plain : `CASE WHEN NOT contains(${plain}, '.') THEN replace(${plain}, ',', '.') END`;
+}
+
+/** SQL of the unix seconds of a moment: NULL if it is missing, NaN if it is none. */
+function secondsOf(column: DenseColumn, raw: string, type: string | undefined): string {
+  if (type !== undefined && /^(DATE|TIMESTAMP)/.test(type)) return `epoch(${raw}::TIMESTAMPTZ)`;
+  const { unit, format } = column;
+  const text = type === undefined ? raw : textOf(raw, type);
+  if (format !== undefined) {
+    return `CASE WHEN ${isMissing(text)} THEN NULL ` +
+      `ELSE coalesce(epoch(try_strptime(${text}, ${quoted(format)})), 'nan') END`;
+  }
+  const number = numberOf(column, raw, type);
+  if (unit !== undefined) return `(${number}) / ${PER_SECOND[unit]}`;
+  const plain = `TRY_CAST(${text} AS DOUBLE)`;
+  return `CASE WHEN ${isMissing(text)} THEN NULL WHEN ${plain} IS NULL ` +
+    `THEN coalesce(epoch(TRY_CAST(${text} AS TIMESTAMPTZ)), 'nan') WHEN abs(${plain}) >= ${MOST_SECONDS} OR ` +
+    `regexp_full_match(${text}, ${quoted(`(${NUMBER_DATE})(\\.0+)?`)}) THEN 'nan' ELSE ${number} END`;
 }
 
 /** SQL of a dense value. */
 function transformed(transform: "log" | "none" | "hour" | "clock" | "order", raw: string): string {
-  if (transform === "log") return `ln(greatest(${raw}, 0) + 1)`;
+  // greatest would take 0 rather than NULL.
+  if (transform === "log") return `ln(CASE WHEN ${raw} <= 0 THEN 0 ELSE ${raw} END + 1)`;
   if (transform === "hour") return `(${raw} % 100) / 24`;
-  if (transform === "clock") return `(${raw} % 86400) / 86400`;
+  if (transform === "clock") return `((${raw} % 86400 + 86400) % 86400) / 86400`;
   return raw;
 }
 
 /** SQL of a label, and whether it can be used. */
-function labelled(column: Column, raw: string): { value: string; good: string } {
-  const there = `${raw} IS NOT NULL`;
+function labelled(column: Column, text: string): Pick<Field, "value" | "good"> {
+  const number = numberOf(column, text, undefined);
   if (column.kind === "label" && column.positive !== undefined) {
-    return { value: `(${raw} IN (${column.positive.map(quoted).join(", ")}))::UTINYINT`, good: there };
+    const positive = column.positive.map((value) => canonical(quoted(value))).join(", ");
+    const numeric = column.positive.every(isNumberText);
+    return {
+      value: `(${canonical(text)} IN (${positive}))::UTINYINT`,
+      good: numeric ? `NOT (${isMissing(text)})` : `${text} IS NOT NULL`,
+    };
   }
   if (column.kind === "label" && column.atLeast !== undefined) {
-    return { value: `(${raw} >= ${column.atLeast})::UTINYINT`, good: `${there} AND abs(${raw}) <= 3.4e38` };
+    return { value: `(${number} >= ${column.atLeast})::UTINYINT`, good: `coalesce(abs(${number}) <= ${MOST}, false)` };
   }
-  return { value: `${raw}::UTINYINT`, good: there };
-}
-
-/** SQL of a categorical value's key: the value itself or, hashed, a number below `maxIndRange`; NULL if it is malformed. */
-function categoricalKey(values: "text" | "hex", text: string, maxIndRange: number | undefined): string {
-  if (values === "hex") {
-    const parsed = `CASE WHEN ${text} IS NULL THEN 0 ELSE TRY_CAST('0x' || ${text} AS UINTEGER) END`;
-    return maxIndRange === undefined ? `(${parsed})` : `((${parsed}) % ${maxIndRange})::UINTEGER`;
-  }
-  const filled = `coalesce(${text}, '')`;
-  return maxIndRange === undefined ? filled : `(md5_number_lower(${filled}) % ${maxIndRange})::UINTEGER`;
+  const word = `lower(${text})`;
+  const positive = `(${word} IN ('yes', 'y', 't') OR ${number} = 1)`;
+  return {
+    value: `coalesce(${positive}, false)::UTINYINT`,
+    good: `coalesce(${positive} OR ${word} IN ('no', 'n', 'f') OR ${number} = 0, false)`,
+  };
 }

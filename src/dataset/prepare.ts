@@ -7,8 +7,9 @@ import { Dataset, type DatasetBody, type Split } from "./dataset.ts";
 import { type Format, FORMATS, schemaOf } from "./formats.ts";
 import { expectUnchanged, findInputs, identify, type KnownFile } from "./inputs.ts";
 import { buildDataset, type LogParts, type ReadOptions } from "./prepare_job.ts";
-import { logSchema } from "./schema.ts";
+import { isDense, isMean, logSchema } from "./schema.ts";
 import { isChunkFormat } from "./stage_chunks.ts";
+import type { StagedLog } from "./staged_log.ts";
 
 /** How to prepare a dataset. */
 export interface PrepareOptions extends ReadOptions {
@@ -38,6 +39,9 @@ export interface PrepareOptions extends ReadOptions {
 
 const DEFAULT_VALIDATION_FRACTION = 0.05;
 const DEFAULT_TEST_FRACTION = 0.1;
+
+/** Counts the changes of what the same files and options mean; version 0.1 had none. */
+const READING_RULES = 1;
 
 /** What a dataset remembers of how its values were encoded. */
 const encodingSource = z.object({
@@ -114,7 +118,12 @@ export async function sourceOf(options: Omit<PrepareOptions, "out">): Promise<Lo
   const files = { inputs: known.slice(0, inputs.length), testInputs: known.slice(inputs.length) };
   return {
     ...files,
-    body: { ...settings, inputs: files.inputs.map(identityOf), testInputs: files.testInputs.map(identityOf) },
+    body: {
+      rules: READING_RULES,
+      ...settings,
+      inputs: files.inputs.map(identityOf),
+      testInputs: files.testInputs.map(identityOf),
+    },
   };
 }
 
@@ -148,11 +157,13 @@ export async function prepareFrom(options: PrepareOptions, source: LogSource): P
   const { dataset } = await buildDataset("prepare", body, settings, async (job) => {
     const bytes = (files: readonly KnownFile[]) => files.reduce((sum, f) => sum + f.bytes, 0);
     const inputShare = bytes(inputs) / (bytes(inputs) + bytes(testInputs));
-    const log = await job.stageLog("log", inputs, "train", (f) => onProgress("read", f * inputShare));
-    const parts = splitSizes(log.rows, fractionsOf(options));
+    const fractions = fractionsOf(options);
+    const trainRows = (rows: number) => splitSizes(rows, fractions)[0].samples;
+    const log = await job.stageLog("log", inputs, "train", { trainRows }, (f) => onProgress("read", f * inputShare));
+    const parts = splitSizes(log.rows, fractions);
     const logs: LogParts[] = [{ log, parts }];
     if (testInputs.length > 0) {
-      const test = await job.stageLog("test_log", testInputs, "train", (f) => {
+      const test = await job.stageLog("test_log", testInputs, "train", foundIn(log), (f) => {
         onProgress("read", inputShare + f * (1 - inputShare));
       });
       logs.push({ log: test, parts: [{ split: "test", samples: test.rows }] });
@@ -163,6 +174,11 @@ export async function prepareFrom(options: PrepareOptions, source: LogSource): P
     return { body: { ...made, source: body, generated: options.generated ?? null }, result: undefined };
   });
   return dataset;
+}
+
+/** What a log says of how to read others by the same schema. */
+function foundIn({ rules, missing }: StagedLog) {
+  return { rules, fills: missing.map(({ value }) => value) };
 }
 
 /** How to encode new rows. */
@@ -198,9 +214,16 @@ export async function encodeWith(
     encodedWith: dataset.id,
     purpose,
   };
+  const { tables, missing } = dataset.body;
+  const found = {
+    rules: tables.map(({ values }) => values ?? "untyped"),
+    fills: schema.columns.filter(isDense).map((column) =>
+      isMean(column) ? missing?.find(({ feature }) => feature === column.name)?.value : undefined
+    ),
+  };
   const settings = { ...options, format, schema, maxIndRange };
   const { dataset: encoded, result } = await buildDataset("encode", source, settings, async (job) => {
-    const log = await job.stageLog("log", files, purpose, (f) => onProgress("read", f));
+    const log = await job.stageLog("log", files, purpose, found, (f) => onProgress("read", f));
     expectUnchanged(files);
     const made = await job.finish([{ log, parts: [{ split: "test", samples: log.rows }] }], dataset);
     return { body: { ...made, source, generated: null }, result: log.labelled };

@@ -13,12 +13,13 @@ import type { Format } from "./formats.ts";
 import type { InputFile } from "./inputs.ts";
 import type { TableTask } from "./number_table.ts";
 import { preparePool } from "./prepare_pool.ts";
-import { isDense, isSparse, type LogSchema } from "./schema.ts";
+import { type DenseColumn, isDense, isMean, isSparse, type LogSchema } from "./schema.ts";
 import { type ChunkFormat, isChunkFormat, stageChunks } from "./stage_chunks.ts";
 import { StageDirectory } from "./stage_directory.ts";
-import type { BadRowPolicy, Purpose, StagedLog } from "./staged_log.ts";
+import type { BadRowPolicy, Purpose, StagedLog, StageOptions } from "./staged_log.ts";
 import { keyRun } from "./staged_chunk.ts";
 import { stageQuery } from "./stage_query.ts";
+import type { ValueRule } from "./value_rules.ts";
 
 const DEFAULT_MEMORY_BYTES = 4 * 2 ** 30;
 /** DuckDB's share of the memory, and that of the dictionary in work beside it; the rest is for buffers and the runtime. */
@@ -136,15 +137,16 @@ export class PrepareJob implements Disposable {
     return new PrepareJob(writer, stage, options, engine);
   }
 
-  /** Reads and checks files. */
+  /** Reads and checks files. `found` holds what a log that was staged before says of how to read this one. */
   async stageLog(
     name: string,
     files: readonly InputFile[],
     purpose: Purpose,
+    found: Pick<StageOptions, "rules" | "fills" | "trainRows">,
     onProgress: (fraction: number) => void,
   ): Promise<StagedLog> {
     const { format, schema, maxIndRange, onBadRow = "fail" } = this.#options;
-    const options = { name, onBadRow, maxIndRange, purpose, onProgress };
+    const options = { name, onBadRow, maxIndRange, purpose, ...found, onProgress };
     if (this.#engine !== undefined) return await stageQuery(this.#engine, schema, files, this.#stage, options);
     return await stageChunks(format as ChunkFormat, files, this.#stage, this.#pool!, this.#team, options);
   }
@@ -185,7 +187,8 @@ export class PrepareJob implements Disposable {
     }
     return {
       dense: dense.map((c) => c.name),
-      tables: columns.map(({ name }, t) => ({ name, rows: sizes[t] })),
+      tables: columns.map(({ name }, t) => ({ name, rows: sizes[t], ...ruleOf(logs[0].log.rules[t]) })),
+      ...missingOf(dense, logs),
       bags: columns.some((c) => c.kind === "bag"),
       splits,
       skippedRows: logs.flatMap(({ log }) => log.files).reduce((sum, file) => sum + file.skippedRows, 0),
@@ -283,6 +286,23 @@ export class PrepareJob implements Disposable {
     this.#pool?.[Symbol.dispose]();
     this.#engine?.[Symbol.dispose]();
   }
+}
+
+/** How the values of a table are compared, if that is to be known. */
+function ruleOf(rule: ValueRule | undefined): { values?: "number" | "text" } {
+  return rule === undefined || rule === "untyped" ? {} : { values: rule };
+}
+
+/** The missing values of all logs. */
+function missingOf(dense: readonly DenseColumn[], logs: readonly LogParts[]): Pick<DatasetBody, "missing"> {
+  const missing = dense.flatMap((column, d) => {
+    const rows = logs.reduce((sum, { log }) => sum + (log.missing[d]?.rows ?? 0), 0);
+    const found = logs[0].log.missing[d];
+    return found !== undefined && (rows > 0 || isMean(column))
+      ? [{ feature: column.name, rows, value: found.value }]
+      : [];
+  });
+  return missing.length > 0 ? { missing } : {};
 }
 
 function keysFile(table: number): string {

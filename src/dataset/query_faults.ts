@@ -2,17 +2,8 @@
 import { HotsetError, messageOf } from "../errors.ts";
 import { type Engine, engineFailure, isWriteFailure, quoted, reasonOf } from "./duckdb.ts";
 import type { Layout } from "./stage_query.ts";
-import { fieldFault, LINE_TOO_LONG, NOT_UTF8, widthFault } from "./row_fault.ts";
-import type { Column, LogSchema } from "./schema.ts";
+import { fieldFault, LINE_TOO_LONG, NOT_UTF8, schemaHint, widthFault } from "./row_fault.ts";
 import { lineOfRecord } from "./text_lines.ts";
-
-/** The fields of a line that names the columns. */
-export function splitLine(line: string, { delimiter, quote }: Pick<LogSchema, "delimiter" | "quote">): string[] {
-  return line.split(delimiter).map((field) => {
-    const enclosed = quote !== "" && field.length > 1 && field.startsWith(quote) && field.endsWith(quote);
-    return enclosed ? field.slice(1, -1) : field;
-  });
-}
 
 /** What a failed reading means for the user. */
 export function readFailure(path: string, error: unknown): unknown {
@@ -38,7 +29,7 @@ export function readFailure(path: string, error: unknown): unknown {
 
 /** SQL of the rejected fields of a file. */
 function rejects(path: string): string {
-  return `(SELECT line, column_idx, column_name, error_type::VARCHAR AS kind, error_message AS message ` +
+  return `(SELECT line, column_idx, column_name, error_type::VARCHAR AS kind, error_message AS message, csv_line ` +
     `FROM reject_errors JOIN reject_scans USING (scan_id, file_id) WHERE file_path = ${quoted(path)})`;
 }
 
@@ -49,25 +40,24 @@ export async function countRejects(engine: Engine, path: string): Promise<number
 }
 
 /** The first rejected line as an error. */
-export async function firstReject(engine: Engine, { file: { path }, names, fields }: Layout): Promise<HotsetError> {
+export async function firstReject(engine: Engine, { file: { path } }: Layout): Promise<HotsetError> {
   // A row of the wrong width is reported once for every field that is missing or too many: the width is in the first
   // report of a short row and in the last of a long one.
-  const [[line, physical, kind, message]] = await engine.rows(
-    `SELECT line::VARCHAR, column_name, kind, message FROM ${rejects(path)} AS r ` +
+  const [[line, kind, message, text]] = await engine.rows(
+    `SELECT line::VARCHAR, kind, message, csv_line FROM ${rejects(path)} AS r ` +
       `ORDER BY r.line, if(kind = 'TOO MANY COLUMNS', -column_idx::BIGINT, column_idx::BIGINT) LIMIT 1`,
   );
-  const name = names[Number(String(physical).slice(1))];
-  const column = fields.find((f) => f.column.name === name)?.column;
-  return badRow(path, line, rejectReason(String(kind), String(message), column));
+  return badRow(path, line, rejectReason(String(kind), String(message), String(text)));
 }
 
-function rejectReason(kind: string, message: string, column: Column | undefined): string {
+/** What to say in the schema where backslashes stand before quotes. */
+const ESCAPED = '; if backslashes escape quotes, say "escape": "\\\\" in the schema';
+
+function rejectReason(kind: string, message: string, line: string): string {
   const widths = /Expected Number of Columns: (\d+) Found: (\d+)/.exec(message);
-  const cast = /Could not convert string "([^]*)" to '/.exec(message);
   if (widths !== null) return widthFault(Number(widths[2]), Number(widths[1]));
-  if (cast !== null && column !== undefined) return fieldFault(column, cast[1]);
   if (kind === "INVALID ENCODING") return NOT_UTF8;
-  if (kind === "UNQUOTED VALUE") return "a quote is not where it belongs";
+  if (kind === "UNQUOTED VALUE") return `a quote is not where it belongs${line.includes('\\"') ? ESCAPED : ""}`;
   if (kind === "LINE SIZE OVER MAXIMUM") return LINE_TOO_LONG;
   return message.split("\n")[0];
 }
@@ -83,7 +73,8 @@ export async function firstBadRow(engine: Engine, layout: Layout, allGood: strin
   );
   const [row, good, raws] = found[0] as [string, { items: boolean[] }, { items: (string | null)[] }];
   const bad = good.items.indexOf(false);
-  const reason = fieldFault(fields[bad].column, raws.items[bad]);
+  const { column } = fields[bad];
+  const reason = fieldFault(column, raws.items[bad]) + schemaHint(column, raws.items[bad]);
   if (text === undefined) return new HotsetError(`Cannot read ${path}: row ${row}: ${reason}`);
   return badRow(path, await lineOfRecord(file, text.dialect, Number(row) + text.header), reason);
 }

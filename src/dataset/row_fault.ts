@@ -20,11 +20,54 @@ export const OTHER_FORMAT = "is it of another --format?";
 
 /** What is wrong with a field. */
 export function fieldFault(column: Column, raw: string | null): string {
-  const { name, kind } = column;
+  const { name } = column;
   if (raw === null || raw === "") return `${name} is empty`;
   const shown = JSON.stringify(raw.length > SHOWN_CHARACTERS ? `${raw.slice(0, SHOWN_CHARACTERS)}...` : raw);
-  if (kind === "label" && column.atLeast === undefined) return `${name} is ${shown}, neither 0 nor 1`;
-  if (isMoment(column)) return `${name} is ${shown}, neither unix seconds nor a date and time as 2024-05-31 23:59:00`;
-  if (kind === "dense" || kind === "label") return `${name} is ${shown}, not a finite number`;
-  return `${name} is ${shown}, not a hexadecimal number of up to 8 digits`;
+  return `${name} is ${shown}, ${reasonOf(column, raw)}`;
+}
+
+function reasonOf(column: Column, raw: string): string {
+  if (column.kind === "label") {
+    if (column.atLeast !== undefined) return "not a finite number";
+    return column.positive === undefined ? "neither 0 nor 1" : "which is no value";
+  }
+  if (isMoment(column)) return "neither unix seconds nor a date and time as 2024-05-31 23:59:00";
+  if (column.kind === "dense" || column.kind === "time") {
+    return column.transform === "hour" ? "not a number that ends in an hour, as YYMMDDHH" : "not a finite number";
+  }
+  if (column.kind === "ignore" || column.values === "hex") return "not a hexadecimal number of up to 8 digits";
+  if (/^[[({]/.test(raw)) return column.kind === "bag" && column.brackets ? "not a list of values" : "a list";
+  if (column.kind === "bag" && column.brackets) return "not a list in brackets";
+  return /^[-+\d.e]+$|inf/.test(raw) ? "too large to be exact as a floating-point number" : NOT_UTF8;
+}
+
+/** What to write in the schema if the field is right, or nothing. */
+export function schemaHint(column: Column, raw: string | null): string {
+  if (raw === null || raw === "") return "";
+  if (column.kind === "label") {
+    return column.atLeast ?? column.positive
+      ? ""
+      : '; say in the schema what counts as 1, by "atLeast": 1 or "positive": ["buy"]';
+  }
+  if (isMoment(column)) {
+    if (/^\d{8}(\d{2}|\d{4}|\d{6})?$/.test(raw)) {
+      return `; say in the schema how it is written, by "format": "%Y%m%d${
+        ["%H", "%M", "%S"].slice(0, raw.length / 2 - 4).join("")
+      }" or "unit": "s"`;
+    }
+    const unit = Object.entries({ ns: 1e17, us: 1e14, ms: 1e11 }).find(([, least]) => Math.abs(Number(raw)) >= least);
+    return unit === undefined
+      ? '; another way of writing it is said in the schema, as "format": "%d.%m.%Y"'
+      : `; say "unit": "${unit[0]}" in the schema`;
+  }
+  if (column.kind === "dense" && /^[-+\d., _']+$/.test(raw)) {
+    return '; other marks of decimals and thousands are said in the schema, as "decimal": "," or "thousands": ","';
+  }
+  if (column.kind === "sparse" && column.values === "text" && raw.startsWith("[")) {
+    return '; use kind bag with "brackets": true and its separator, or "values": "exact"';
+  }
+  if (column.kind === "bag" && /^[[({]/.test(raw) && !column.brackets) {
+    return '; say "brackets": true and the separator in the schema, or "values": "exact"';
+  }
+  return "";
 }

@@ -4,11 +4,19 @@ import { firstIssue } from "../artifact.ts";
 import { HotsetError, messageOf } from "../errors.ts";
 
 const name = z.string().min(1);
-/** How a categorical value is written: any text, or up to 8 hexadecimal digits (an empty field is 0). */
-const values = z.enum(["text", "hex"]).default("text");
+/**
+ * How a categorical value is written: any text (numbers are compared as numbers if the column holds nothing else), text that
+ * is compared as it stands, or up to 8 hexadecimal digits (an empty field is 0).
+ */
+const values = z.enum(["text", "exact", "hex"]).default("text");
 
 /** A number as it is, log(max(x, 0) + 1), the hour of YYMMDDHH over 24, or the UTC time of day of a moment, 0 to 1. */
 const transform = z.enum(["log", "none", "hour", "clock"]);
+/** Of a moment: the unit of a number since 1970, or how a date is written (strptime). */
+const written = {
+  unit: z.enum(["s", "ms", "us", "ns"]).optional(),
+  format: z.string().includes("%").optional(),
+};
 /** What a person should know about the column; `prepare --infer` says here what it found. */
 const note = z.string().optional();
 
@@ -21,19 +29,39 @@ const column = z.discriminatedUnion("kind", [
     positive: z.array(z.string()).min(1).optional(),
     atLeast: z.number().optional(),
   }),
-  /** A number, or with `clock` a moment: unix seconds, or a date and time in ISO 8601, UTC unless it says. Empty is 0. */
-  z.strictObject({ name, note, kind: z.literal("dense"), transform: transform.default("log") }),
+  /** A number, or with `clock` a moment: unix seconds, or a date and time in ISO 8601, UTC unless it says. */
+  z.strictObject({
+    name,
+    note,
+    kind: z.literal("dense"),
+    transform: transform.default("log"),
+    /** What a field without a value counts as, before the transform; the mean is that of the train split. Default 0. */
+    missing: z.union([z.number(), z.literal("mean"), z.literal("error")]).optional(),
+    decimal: z.enum([".", ","]).optional(),
+    /** What stands between groups of three digits. */
+    thousands: z.enum([",", ".", " ", "_", "'"]).optional(),
+    ...written,
+  }),
   /** A moment by which all rows are sorted, and a dense feature unless the transform says that it only orders. */
   z.strictObject({
     name,
     note,
     kind: z.literal("time"),
     transform: z.enum(["clock", "hour", "order"]).default("clock"),
+    ...written,
   }),
   /** One categorical value. An empty field is a value like any other. */
   z.strictObject({ name, note, kind: z.literal("sparse"), values }),
   /** Any number of categorical values in one field, or in a list of Parquet; an empty field is an empty bag. */
-  z.strictObject({ name, note, kind: z.literal("bag"), values, separator: z.string().min(1).default("|") }),
+  z.strictObject({
+    name,
+    note,
+    kind: z.literal("bag"),
+    values,
+    separator: z.string().min(1).default("|"),
+    /** The list stands in brackets, as [1, 2]; its values may be quoted. */
+    brackets: z.boolean().optional(),
+  }),
   /** Left out. */
   z.strictObject({ name, note, kind: z.literal("ignore") }),
 ]);
@@ -47,24 +75,44 @@ export interface Named<Kind extends string> {
   /** What becomes of the column. */
   kind: Kind;
 }
+/** How a moment is written, if neither as unix seconds nor as 2024-05-31 23:59:00. */
+export interface Moment {
+  /** Unit of a number since 1970. */
+  unit?: "s" | "ms" | "us" | "ns" | undefined;
+  /** As strptime takes it: %d.%m.%Y. */
+  format?: string | undefined;
+}
 /** One column of a log; see the comments of the schema above for each kind. */
 export type Column =
   | Named<"label"> & { positive?: string[] | undefined; atLeast?: number | undefined }
-  | Named<"dense"> & { transform: "log" | "none" | "hour" | "clock" }
-  | Named<"time"> & { transform: "clock" | "hour" | "order" }
-  | Named<"sparse"> & { values: "text" | "hex" }
-  | Named<"bag"> & { values: "text" | "hex"; separator: string }
+  | Named<"dense"> & Moment & {
+    transform: "log" | "none" | "hour" | "clock";
+    missing?: number | "mean" | "error" | undefined;
+    decimal?: "." | "," | undefined;
+    thousands?: "," | "." | " " | "_" | "'" | undefined;
+  }
+  | Named<"time"> & Moment & { transform: "clock" | "hour" | "order" }
+  | Named<"sparse"> & { values: "text" | "exact" | "hex" }
+  | Named<"bag"> & { values: "text" | "exact" | "hex"; separator: string; brackets?: boolean | undefined }
   | Named<"ignore">;
 /** A column that becomes an embedding table. */
 export type SparseColumn = Extract<Column, { kind: "sparse" | "bag" }>;
 /** A column that becomes a dense feature. */
 export type DenseColumn = Extract<Column, { kind: "dense" | "time" }>;
 
+const isBetween = (value: number, least: number, most: number) => value >= least && value <= most;
+
 const schemaFile = z.strictObject({
-  /** One character between fields. */
-  delimiter: z.string().length(1).default(","),
+  /** One to four bytes between fields. */
+  delimiter: z.string().refine((text) => isBetween(new TextEncoder().encode(text).length, 1, 4), {
+    message: "it must have one to four bytes",
+  }).default(","),
   /** The character around fields that hold delimiters; empty for none. */
   quote: z.string().max(1).default('"'),
+  /** The character before a quote that does not end a quoted field; default the quote itself. */
+  escape: z.string().length(1).optional(),
+  /** Lines before the header or the first row that are passed over. */
+  skip: z.number().int().positive().optional(),
   /** True if the first line names the columns: then columns are found by name and the others are left out. */
   header: z.boolean().default(true),
   columns: z.array(column),
@@ -78,15 +126,37 @@ const schemaFile = z.strictObject({
   if (columns.filter((c) => c.kind === "time").length > 1) complain("there can be one column of kind time");
   const rules = columns.find((c) => c.kind === "label" && c.positive !== undefined && c.atLeast !== undefined);
   if (rules !== undefined) complain(`${rules.name} must have either positive or atLeast`);
+  for (const column of columns) {
+    const fault = numberFault(column);
+    if (fault !== undefined) complain(`${column.name}: ${fault}`);
+  }
   if (!columns.some(isSparse)) complain("there must be a column of kind sparse or bag");
 });
 
+/** What is wrong with how the numbers of a column are said to be written. */
+function numberFault(column: Column): string | undefined {
+  if (column.kind !== "dense" && column.kind !== "time") return undefined;
+  const { unit, format } = column;
+  if (unit !== undefined && format !== undefined) return "it must have either unit or format";
+  if ((unit ?? format) !== undefined && !isMoment(column)) return "unit and format need transform clock";
+  if (column.kind === "time") return undefined;
+  const { decimal = ".", thousands } = column;
+  if (isMoment(column) && (decimal !== "." || thousands !== undefined)) {
+    return "decimal and thousands are not for transform clock";
+  }
+  return decimal === thousands ? "decimal and thousands must differ" : undefined;
+}
+
 /** How to read a log: its text form and its columns, in the order of the features. */
 export interface LogSchema {
-  /** One character between fields. */
+  /** One to four bytes between fields. */
   delimiter: string;
   /** The character around fields that hold delimiters; empty for none. */
   quote: string;
+  /** The character before a quote that does not end a quoted field; default the quote itself. */
+  escape?: string | undefined;
+  /** Lines before the header or the first row that are passed over. */
+  skip?: number | undefined;
   /** True if the first line names the columns. */
   header: boolean;
   /** One label, any number of the others. */
@@ -105,9 +175,15 @@ export function isDense(column: Column): column is DenseColumn {
   return column.kind === "dense" || (column.kind === "time" && column.transform !== "order");
 }
 
+/** True for dense features whose missing values count as the mean of the train split. */
+export function isMean(column: DenseColumn): boolean {
+  return column.kind === "dense" && column.missing === "mean";
+}
+
 /** True for columns that hold moments: unix seconds, or dates and times. */
 export function isMoment(column: Column): boolean {
-  return column.kind === "time" || (column.kind === "dense" && column.transform === "clock");
+  return (column.kind === "time" && column.transform !== "hour") ||
+    (column.kind === "dense" && column.transform === "clock");
 }
 
 /** True if the values of a table are numbers of 32 bits: hexadecimal, or taken into an index range. */

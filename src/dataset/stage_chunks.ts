@@ -69,7 +69,7 @@ export async function stageChunks(
     accountOf(path, results.filter((_, k) => fileOf[k] === i) as ReadResult[])
   );
   if (rows === 0) team.agree(noRowsFault(accounts));
-  return { name: options.name, rows, files: accounts, labelled, chunks };
+  return { name: options.name, rows, files: accounts, labelled, chunks, rules: [], missing: [] };
 }
 
 /** What became of a file that was read in parts. Every row has a line of its own. */

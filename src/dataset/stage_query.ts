@@ -2,17 +2,19 @@
 import type { DuckDBDataChunk } from "@duckdb/node-api";
 import { HotsetError } from "../errors.ts";
 import { type Engine, identifier, numbers, parquetFiles, quoted, textFile } from "./duckdb.ts";
-import { csvType, type Field, fieldBuilder, isList, typedField } from "./fields.ts";
+import { type Field, fieldBuilder, fillOf, typeFault } from "./fields.ts";
+import { columnNames, nameFault, splitLine } from "./header.ts";
 import { folderColumns, type InputFile } from "./inputs.ts";
-import { countRejects, firstBadRow, firstReject, readFailure, splitLine } from "./query_faults.ts";
+import { countRejects, firstBadRow, firstReject, readFailure } from "./query_faults.ts";
 import { type FileAccount, type LineAccount, noRows, noRowsFault } from "./read_account.ts";
 import { OTHER_FORMAT, widthFault } from "./row_fault.ts";
-import { isDense, type LogSchema } from "./schema.ts";
+import { isDense, isMean, type LogSchema } from "./schema.ts";
 import type { StageDirectory } from "./stage_directory.ts";
-import type { StagedLog, StageOptions } from "./staged_log.ts";
+import type { Missing, StagedLog, StageOptions } from "./staged_log.ts";
 import { ChunkBuffer, type StagedChunk } from "./staged_chunk.ts";
 import { firstLine } from "./text_file.ts";
 import { countLines, type Dialect, type TextLines } from "./text_lines.ts";
+import { findRules, keys } from "./value_rules.ts";
 
 /** Staged rows are read a few times soon and then removed: compressing them costs more than it saves. */
 const STAGED_FORMAT = "(FORMAT parquet, COMPRESSION uncompressed)";
@@ -86,9 +88,35 @@ export async function stageQuery(
     });
     numbered = `SELECT row_number() OVER () - 1 AS row, * FROM ${parquetFiles([sorted])}`;
   }
-  await engine.run(`CREATE OR REPLACE VIEW ${name} AS ${numbered}`);
+  const staged = `${name}_staged`;
+  await engine.run(`CREATE OR REPLACE VIEW ${staged} AS ${numbered}`);
+  const rules = options.rules ?? await stage.step(`${name}.rules`, () => findRules(engine, schema, staged));
+  const missing = await stage.step(`${name}.missing`, () => findMissing(engine, schema, staged, rows, options));
+  const filled = missing.map(({ value }, d) => `coalesce(d${d}, ${value}::FLOAT) AS d${d}`);
+  const replaced = [...keys(schema, rules, options.maxIndRange), ...filled].join(", ");
+  await engine.run(
+    `CREATE OR REPLACE VIEW ${name} AS SELECT * ${replaced === "" ? "" : `REPLACE (${replaced})`} FROM ${staged}`,
+  );
   const chunks = await stage.step(`${name}.chunks`, () => writeChunks(engine, name, dense, stage));
-  return { name, rows, files: accounts, labelled, chunks };
+  return { name, rows, files: accounts, labelled, chunks, rules, missing };
+}
+
+/** Counts the missing values of each dense feature, and finds what they count as: the mean is that of the train split. */
+async function findMissing(
+  engine: Engine,
+  schema: LogSchema,
+  log: string,
+  rows: number,
+  { fills, trainRows }: StageOptions,
+): Promise<Missing[]> {
+  const found: Missing[] = [];
+  for (const [d, column] of schema.columns.filter(isDense).entries()) {
+    const count = await engine.number(`SELECT count(*) - count(d${d}) FROM ${log}`);
+    const mean = `SELECT avg(d${d}) FROM ${log} WHERE row < ${trainRows?.(rows) ?? rows}`;
+    const fill = isMean(column) ? `coalesce((${mean}), 0)` : fillOf(column);
+    found.push({ rows: count, value: fills?.[d] ?? await engine.number(`SELECT (${fill})::FLOAT::DOUBLE`) });
+  }
+  return found;
 }
 
 async function stageFile(
@@ -140,11 +168,12 @@ async function stageFile(
 async function accountOf(
   engine: Engine,
   { file, text, source, names }: Layout,
-  { lines, blank, records, quoted }: TextLines,
+  { lines, blank, records, quoted, above }: TextLines,
   { rows, skippedRows }: { rows: number; skippedRows: number },
   good: string,
 ): Promise<LineAccount> {
-  const header = Math.min(text!.header, records);
+  const named = Math.min(text!.header, records);
+  const header = above + named;
   const ends = names.map((_, i) => `len(regexp_extract_all(coalesce(c${i}::VARCHAR, ''), '\\r\\n|\\r|\\n'))`).join(
     " + ",
   );
@@ -155,7 +184,7 @@ async function accountOf(
   if (skipped < skippedRows || (skippedRows === 0 && skipped > 0)) {
     throw new HotsetError(
       `Cannot read ${file.path}: its ${lines} lines hold ${
-        records - header
+        records - named
       } rows, and ${rows} were read; are delimiter ` +
         `and quote those of the schema?`,
     );
@@ -208,7 +237,7 @@ async function layoutOf(
   engine: Engine,
   file: InputFile,
   schema: LogSchema,
-  { maxIndRange, purpose, onBadRow }: StageOptions,
+  { maxIndRange, purpose, onBadRow, rules }: StageOptions,
 ): Promise<Layout | undefined> {
   const { path, content } = file;
   if (content === "zip") throw new HotsetError(`Cannot read ${path}: it is a zip file; unpack it`);
@@ -219,7 +248,7 @@ async function layoutOf(
   let names: string[];
   if (types !== undefined) names = [...types.keys()];
   else {
-    const first = await firstLine(file);
+    const first = await firstLine(file, schema.skip);
     if (first === undefined) return undefined;
     const fields = splitLine(first, schema);
     const all = schema.columns.map((c) => c.name);
@@ -228,7 +257,7 @@ async function layoutOf(
       all.filter((n) => !folders.has(n)),
       ...purpose === "train" ? [] : [all.filter((n) => n !== label.name)],
     ];
-    names = schema.header ? fields : likely.find(({ length }) => length === fields.length) ?? all;
+    names = schema.header ? columnNames(first, schema) : likely.find(({ length }) => length === fields.length) ?? all;
     if (onBadRow === "fail" && fields.length !== names.length) {
       // Found in a whole file of another format, all its rows would be collected first.
       throw new HotsetError(
@@ -241,51 +270,39 @@ async function layoutOf(
   const needed = schema.columns.filter((c) =>
     c.kind !== "ignore" && (purpose === "train" || c.kind !== "time" || isDense(c))
   );
-  for (const { name, kind } of needed) {
+  for (const column of needed) {
+    const { name, kind } = column;
     if ((purpose !== "train" && kind === "label") || inFolders.includes(name)) continue;
-    const found = names.filter((n) => n === name).length;
-    if (found !== 1) {
-      throw new HotsetError(`Cannot read ${path}: ${found === 0 ? "no column" : `${found} columns`} named ${name}`);
-    }
-    if (isList(types?.get(name)) && kind !== "bag") {
-      throw new HotsetError(
-        `Cannot read ${path}: column ${name} has lists (${types!.get(name)}), and its kind is ${kind}; use kind bag`,
-      );
-    }
+    if (!names.includes(name)) throw new HotsetError(`Cannot read ${path}: ${nameFault(name, names)}`);
+    const fault = types && typeFault(column, types.get(name)!);
+    if (fault !== undefined) throw new HotsetError(`Cannot read ${path}: ${fault}`);
   }
   const labelled = purpose !== "predict" && [...names, ...inFolders].includes(label.name);
-  const field = fieldBuilder(maxIndRange);
+  const field = fieldBuilder(maxIndRange, rules);
   const fields = needed.flatMap((column) => {
+    const { name } = column;
     if (column === label && !labelled) return { column, ...NO_LABEL };
-    if (inFolders.includes(column.name)) return field(column, typedField(column, literal(folders.get(column.name)!)));
-    const position = names.indexOf(column.name);
-    const list = isList(types?.get(column.name));
-    return field(
-      column,
-      types === undefined
-        ? `c${position}`
-        : list
-        ? identifier(column.name)
-        : typedField(column, identifier(column.name)),
-      list,
-    );
+    if (inFolders.includes(name)) return field(column, { raw: literal(folders.get(name)!), type: undefined });
+    const raw = types === undefined ? `c${names.indexOf(name)}` : identifier(name);
+    return field(column, { raw, type: types?.get(name) });
   });
-  const kinds = new Map(schema.columns.map((c) => [c.name, c]));
-  if (!labelled) kinds.delete(label.name); // any text will do
-  const columns = names.map((name, i) => `c${i}: ${quoted(csvType(kinds.get(name)))}`).join(", ");
-  const { delimiter, quote, header } = schema;
-  const source = parquet
-    ? parquetFiles([path])
-    : `read_csv(${textFile(file)}, auto_detect = false, header = ${header}, ` +
-      `delim = ${quoted(delimiter)}, quote = ${quoted(quote)}, escape = ${quoted(quote)}, comment = '', ` +
-      `columns = {${columns}}, store_rejects = true, rejects_limit = 0)`;
-  const text = parquet ? undefined : { dialect: { delimiter, quote }, header: Number(header) };
+  const source = parquet ? parquetFiles([path]) : csvSource(file, schema, names.length);
+  const text = parquet ? undefined : { dialect: schema, header: Number(schema.header) };
   return { file, source, fields, names, text, inFolders, labelled };
 }
 
 /** SQL of a value that stands in the name of a folder. */
 function literal(value: string | null): string {
   return value === null ? "NULL::VARCHAR" : `${quoted(value)}::VARCHAR`;
+}
+
+/** SQL of the rows of a text as columns c0, c1 and so on; rows that are malformed are stored as rejects. */
+function csvSource(file: InputFile, schema: LogSchema, width: number): string {
+  const { header, delimiter, quote, escape = quote, skip = 0 } = schema;
+  const columns = Array.from({ length: width }, (_, i) => `c${i}: 'VARCHAR'`).join(", ");
+  return `read_csv(${textFile(file)}, auto_detect = false, header = ${header}, skip = ${skip}, ` +
+    `delim = ${quoted(delimiter)}, quote = ${quoted(quote)}, escape = ${quoted(quote === "" ? "" : escape)}, ` +
+    `comment = '', columns = {${columns}}, store_rejects = true, rejects_limit = 0)`;
 }
 
 /** The types of the columns, by name. */

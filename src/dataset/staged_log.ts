@@ -1,6 +1,7 @@
 /** A raw log that has been read and checked. */
 import type { FileAccount } from "./read_account.ts";
 import type { StagedChunk } from "./staged_chunk.ts";
+import type { ValueRule } from "./value_rules.ts";
 
 /** What to do with a row that cannot be read: stop, or leave it out and count it. */
 export type BadRowPolicy = "fail" | "skip";
@@ -15,6 +16,17 @@ export interface StagedLog {
   /** False if the files have no label, or none that is read; then all labels are 0. */
   readonly labelled: boolean;
   readonly chunks: readonly StagedChunk[];
+  /** How values are compared, by table; none for the formats whose values are numbers. */
+  readonly rules: readonly ValueRule[];
+  /** By dense feature; none for the formats that do not say. */
+  readonly missing: readonly Missing[];
+}
+
+/** The missing values of a dense feature. */
+export interface Missing {
+  readonly rows: number;
+  /** What they count as, transformed. */
+  readonly value: number;
 }
 
 /**
@@ -30,5 +42,11 @@ export interface StageOptions {
   /** Categorical values are taken modulo this number, which bounds the rows of a table. */
   readonly maxIndRange: number | undefined;
   readonly purpose: Purpose;
+  /** How values are compared, by table, if that was found before. */
+  readonly rules?: readonly ValueRule[] | undefined;
+  /** What missing values count as, by dense feature, if that was found before. */
+  readonly fills?: readonly (number | undefined)[] | undefined;
+  /** How many of so many rows are the train split; default all. */
+  readonly trainRows?: ((rows: number) => number) | undefined;
   readonly onProgress?: ((fraction: number) => void) | undefined;
 }

@@ -105,11 +105,15 @@ function zstdFrames(path: string): { start: number; end: number }[] {
   return frames;
 }
 
-/** The first line that is not blank, without its end; undefined if there is none. Throws HotsetError. */
-export async function firstLine(file: TextFile): Promise<string | undefined> {
+/**
+ * The first line that is not blank after those that are skipped, without its end; undefined if there is none. Throws
+ * HotsetError.
+ */
+export async function firstLine(file: TextFile, skip = 0): Promise<string | undefined> {
   const line: number[] = [];
+  let lines = 0, afterReturn = false;
   const fail = (reason: string): never => {
-    throw new HotsetError(`Cannot read ${file.path}: line 1: ${reason}`);
+    throw new HotsetError(`Cannot read ${file.path}: line ${lines + 1}: ${reason}`);
   };
   const text = () => {
     try {
@@ -121,9 +125,14 @@ export async function firstLine(file: TextFile): Promise<string | undefined> {
   for await (const piece of textOf(file)) {
     for (const byte of piece) {
       if (byte !== NEWLINE && byte !== RETURN) line.push(byte);
-      else if (line.length > 0) return text();
+      else if (lines >= skip && line.length > 0) return text();
+      else {
+        if (byte === RETURN || !afterReturn) lines++;
+        line.length = 0;
+      }
+      afterReturn = byte === RETURN;
       if (line.length > MOST_LINE_BYTES) fail(LINE_TOO_LONG);
     }
   }
-  return line.length === 0 ? undefined : text();
+  return line.length === 0 || lines < skip ? undefined : text();
 }

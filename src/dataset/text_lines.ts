@@ -20,6 +20,8 @@ export interface LongField {
 export interface TextLines {
   /** All of them. */
   readonly lines: number;
+  /** Those that the schema passes over. */
+  readonly above: number;
   /** Without a byte, outside quotes. */
   readonly blank: number;
   /** Rows, the header included. */
@@ -31,7 +33,7 @@ export interface TextLines {
 }
 
 /** How rows are divided. */
-export type Dialect = Pick<LogSchema, "delimiter" | "quote">;
+export type Dialect = Pick<LogSchema, "delimiter" | "quote" | "escape" | "skip">;
 
 /**
  * Reads a text once for its lines. Throws HotsetError if a quoted field holds what are rows without a doubt, and if the
@@ -61,7 +63,7 @@ export async function lineOfRecord(file: TextFile, dialect: Dialect, record: num
 }
 
 /** What a byte means. */
-const OTHER = 0, LINE_END = 1, QUOTE = 2, DELIMITER = 3;
+const OTHER = 0, LINE_END = 1, QUOTE = 2, DELIMITER = 3, ESCAPE = 4;
 
 /** Follows a text piece by piece. */
 class LineCounter {
@@ -73,14 +75,16 @@ class LineCounter {
   readonly #wanted: number;
   readonly #kinds = new Uint8Array(256);
   readonly #delimiter: Uint8Array;
+  readonly #skip: number;
   #lines = 0;
   #blank = 0;
   #records = 0;
   #quoted = 0;
   #suspect: LongField | undefined;
-  /** In the text before the next byte: in a field with quotes; after a quote in it; at the begin of a field or of a line. */
+  /** In the text before the next byte: in a field with quotes; after a quote or an escape in it; at the begin of a field or of a line. */
   #inQuotes = false;
   #afterQuote = false;
+  #afterEscape = false;
   #fieldBegins = true;
   #lineBegins = true;
   #afterReturn = false;
@@ -90,13 +94,16 @@ class LineCounter {
   #field = { line: 0, lines: 0, delimiters: 0 };
   #first = true;
 
-  constructor({ delimiter, quote }: Dialect, columns: number, wanted = -1) {
+  constructor({ delimiter, quote, escape = quote, skip = 0 }: Dialect, columns: number, wanted = -1) {
+    this.#skip = skip;
+    this.#recordLine = skip + 1;
     this.#columns = columns;
     this.#wanted = wanted;
     this.#delimiter = new TextEncoder().encode(delimiter);
     this.#kinds[NEWLINE] = LINE_END;
     this.#kinds[RETURN] = LINE_END;
     for (const byte of this.#delimiter) this.#kinds[byte] = DELIMITER;
+    if (quote !== "" && escape !== quote) this.#kinds[escape.charCodeAt(0)] = ESCAPE;
     if (quote !== "") this.#kinds[quote.charCodeAt(0)] = QUOTE;
   }
 
@@ -107,8 +114,12 @@ class LineCounter {
     this.#first = false;
     for (; i < piece.length; i++) {
       const byte = piece[i];
-      const kind = kinds[byte];
-      if (kind === OTHER) {
+      const kind = this.#lines < this.#skip && kinds[byte] !== LINE_END ? OTHER : kinds[byte];
+      if (this.#afterEscape && kind !== LINE_END) {
+        this.#afterEscape = false;
+      } else if (kind === ESCAPE && this.#inQuotes && !this.#afterQuote) {
+        this.#afterEscape = true;
+      } else if (kind === OTHER || kind === ESCAPE) {
         this.#other();
         while (i + 1 < piece.length && kinds[piece[i + 1]] === OTHER) i++;
       } else if (kind === LINE_END) {
@@ -126,10 +137,11 @@ class LineCounter {
     if (this.#afterQuote) this.#closeField();
     if (!this.#lineBegins) {
       this.#lines++;
-      this.#endRecord();
+      if (this.#lines > this.#skip) this.#endRecord();
     }
     return {
       lines: this.#lines,
+      above: Math.min(this.#skip, this.#lines),
       blank: this.#blank,
       records: this.#records,
       quoted: this.#quoted,
@@ -173,6 +185,11 @@ class LineCounter {
     if (this.#afterQuote) this.#closeField();
     this.#lines++;
     this.#matched = 0;
+    this.#afterEscape = false;
+    if (this.#lines <= this.#skip) {
+      this.#fieldBegins = this.#lineBegins = true;
+      return;
+    }
     if (this.#inQuotes) {
       this.#field.lines++;
       this.#quoted++;

@@ -15,6 +15,9 @@ import type { Report } from "./events.ts";
 import { ALONE, expectSame, type Team, together } from "../team.ts";
 import { noteUnknown, type UnknownLimit } from "./unknown_notes.ts";
 
+/** Features that a note names. */
+const SHOWN_FEATURES = 8;
+
 /** How raw logs are read: everything prepare takes but the places. */
 export type RawOptions = Omit<PrepareOptions, "inputs" | "out" | "onProgress" | "team"> & UnknownLimit;
 
@@ -71,7 +74,7 @@ function progressTo(report: Report): Pick<PrepareOptions, "onProgress"> {
 }
 
 function announce(dataset: Dataset, limit: UnknownLimit, report: Report, begin: number): Dataset {
-  const { splits, skippedRows } = dataset.body;
+  const { splits, skippedRows, missing } = dataset.body;
   const unknown = unknownShare(dataset, "test");
   report({
     event: "dataset",
@@ -84,11 +87,23 @@ function announce(dataset: Dataset, limit: UnknownLimit, report: Report, begin: 
     seconds: (performance.now() - begin) / 1000,
   });
   for (const text of readNotes(dataset.body)) report({ event: "note", text });
+  if (missing !== undefined) report({ event: "note", text: missingNote(missing) });
   if (splits.train.samples === 0) {
     throw new HotsetError(`Cannot use dataset ${dataset.directory}: it has no train samples`);
   }
   noteUnknown(`the test split of ${dataset.directory}`, unknown, dataset, limit, report);
   return dataset;
+}
+
+/** How many values of which features are missing, and what they count as. */
+function missingNote(missing: NonNullable<Dataset["body"]["missing"]>): string {
+  const features = missing.slice(0, SHOWN_FEATURES).map(({ feature, rows, value }) =>
+    `${rows.toLocaleString("en")} of ${feature} (${Number(value.toPrecision(4))})`
+  );
+  if (missing.length > SHOWN_FEATURES) features.push(`and ${missing.length - SHOWN_FEATURES} more features`);
+  return `Missing values, and what they count as once transformed: ${
+    features.join(", ")
+  }. "missing" in the schema says otherwise`;
 }
 
 /** What a profile depends on besides the dataset. */

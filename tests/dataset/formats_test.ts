@@ -2,14 +2,13 @@ import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { gunzipSync } from "node:zlib";
-import { DuckDBInstance } from "@duckdb/node-api";
 import { zipSync } from "fflate";
 import type { Dataset } from "../../src/dataset/dataset.ts";
 import type { Format } from "../../src/dataset/formats.ts";
 import { inferSchema } from "../../src/dataset/infer.ts";
 import { encodeWith, prepareDataset, type PrepareOptions } from "../../src/dataset/prepare.ts";
 import { npy } from "../support/npy.ts";
-import { denseOf, idsOf, labelsOf, TemporaryDirectory } from "./support.ts";
+import { denseOf, idsOf, labelsOf, TemporaryDirectory, writeParquet } from "./support.ts";
 
 const ALL_TRAIN = { validationFraction: 0, testFraction: 0 };
 const DATA = join(import.meta.dirname!, "../../../shared/data");
@@ -197,16 +196,6 @@ const NEWS = JSON.stringify({
   ],
 });
 
-/** Writes a Parquet file of what a query gives. */
-async function writeParquet(path: string, query: string): Promise<string> {
-  const instance = await DuckDBInstance.create();
-  const connection = await instance.connect();
-  await connection.run(`COPY (${query}) TO '${path}' (FORMAT parquet)`);
-  connection.closeSync();
-  instance.closeSync();
-  return path;
-}
-
 Deno.test("dates and times are as good as unix seconds, as text and as Parquet's own types", async () => {
   using directory = new TemporaryDirectory();
   const schema = directory.write("schema.json", NEWS);
@@ -233,9 +222,11 @@ Deno.test("dates and times are as good as unix seconds, as text and as Parquet's
   assert.deepEqual(await contents(await writeParquet(directory.join("types.parquet"), query)), expected);
   await assert.rejects(contents(directory.write("bad.csv", rows([times[0], "yesterday", times[2]], joined))), {
     name: "HotsetError",
-    message: `Cannot read ${
-      directory.join("bad.csv")
-    }: line 3: when is "yesterday", neither unix seconds nor a date and time as 2024-05-31 23:59:00`,
+    message:
+      `Cannot read ${
+        directory.join("bad.csv")
+      }: line 3: when is "yesterday", neither unix seconds nor a date and time as 2024-05-31 23:59:00; another way of writing it is said in the schema, as ` +
+      '"format": "%d.%m.%Y"',
   });
 });
 
@@ -296,7 +287,9 @@ Deno.test("infer: what counts as a click is for a person to say; where nothing l
   assert.deepEqual([columns[0].kind, columns[2].kind, columns[2].note], ["sparse", "dense", "0.0 to nan"]);
   const file = directory.write("schema.json", JSON.stringify(schema));
   await assert.rejects(prepare(directory, "csv", input, { schema: file }), {
-    message: `Cannot read ${input}: line 1: column1 is "view", neither 0 nor 1`,
+    message:
+      `Cannot read ${input}: line 1: column1 is "view", neither 0 nor 1; say in the schema what counts as 1, by ` +
+      '"atLeast": 1 or "positive": ["buy"]',
   });
 });
 

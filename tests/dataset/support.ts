@@ -1,6 +1,7 @@
 /** Small raw logs in temporary directories, and calls in processes of their own. */
 import assert from "node:assert/strict";
 import { join } from "node:path";
+import { DuckDBInstance } from "@duckdb/node-api";
 import type { Dataset, Split } from "../../src/dataset/dataset.ts";
 
 /** A directory that is removed when disposed. */
@@ -61,6 +62,16 @@ export function denseOf(dataset: Dataset, split: Split): number[][] {
   const { dense } = reader.read(0, samples);
   const width = dataset.denseFeatures;
   return Array.from({ length: samples }, (_, s) => [...dense.subarray(s * width, (s + 1) * width)]);
+}
+
+/** Writes a Parquet file of what a query gives. */
+export async function writeParquet(path: string, query: string): Promise<string> {
+  const instance = await DuckDBInstance.create();
+  const connection = await instance.connect();
+  await connection.run(`COPY (${query}) TO '${path}' (FORMAT parquet)`);
+  connection.closeSync();
+  instance.closeSync();
+  return path;
 }
 
 const CONFIG = new URL("../../deno.json", import.meta.url).pathname;

@@ -1,0 +1,80 @@
+/**
+ * When two categorical values are the same, and what is missing: the rule of docs/datasets.md, for CSV and Parquet alike.
+ * Values are staged as text. If the train log shows that a column holds numbers, they are compared as numbers: 5, 5.0 and
+ * 5.00 are one value, as are true, True and 1. Any other column is compared as text, in which 5.0 can be a version and 007 an
+ * agent. The rule that was found is part of the dataset, so rows that are read later follow it.
+ */
+import { type Engine, quoted } from "./duckdb.ts";
+import { isSparse, type LogSchema, type SparseColumn } from "./schema.ts";
+
+/** How the values of a table are compared; `untyped` is version 0.1, where the values of Parquet were what DuckDB prints. */
+export type ValueRule = "number" | "text" | "untyped";
+
+/** Words that stand for no value, in lower case; an empty field is missing too. */
+const MISSING = ["", "nan", "-nan", "na", "n/a", "#n/a", "<na>", "nat", "null", "none", "\\n"];
+/** A number as programs write it; 007 and +5 are text. */
+const NUMBER = "-?(0|[1-9][0-9]*)([.][0-9]+)?(e[-+]?[0-9]+)?|-?[.][0-9]+";
+/** From here on text keeps its fraction of zeros, as a floating-point number would not be exact. */
+const EXACT = 2 ** 53;
+/** Text alone is found out from so many rows. */
+const FIRST_ROWS = 2048;
+
+/** SQL that is true for text that says that there is no value. */
+export function isMissing(text: string): string {
+  return `(${text} IS NULL OR lower(trim(${text})) IN (${MISSING.map(quoted).join(", ")}))`;
+}
+
+/** True for the text of a number or a boolean. */
+export function isNumberText(text: string): boolean {
+  return new RegExp(`^(?:${NUMBER}|true|false)$`, "i").test(text);
+}
+
+/** SQL of the one text that stands for a number, however it is written; other text stays as it is. */
+export function canonical(text: string): string {
+  return `CASE WHEN ends_with(${text}, '0') AND contains(${text}, '.') THEN ` +
+    `CASE WHEN regexp_full_match(${text}, '-?(0|[1-9][0-9]*)[.][0-9]+') AND abs(TRY_CAST(${text} AS DOUBLE)) < ${EXACT} ` +
+    `THEN regexp_replace(regexp_replace(${text}, '[.]?0+$', ''), '^-0$', '0') ELSE ${text} END ` +
+    `WHEN lower(${text}) = 'true' THEN '1' WHEN lower(${text}) = 'false' THEN '0' ELSE ${text} END`;
+}
+
+/** SQL of the key of a staged value: what is counted, numbered and looked up. */
+function keyOf(rule: ValueRule, text: string, maxIndRange: number | undefined): string {
+  const value = rule === "number" ? `CASE WHEN ${isMissing(text)} THEN '' ELSE ${canonical(text)} END` : text;
+  return maxIndRange === undefined ? value : `(md5_number_lower(${value}) % ${maxIndRange})::UINTEGER`;
+}
+
+/** SQL that puts the keys in the place of the staged values of all tables that hold text. */
+export function keys(schema: LogSchema, rules: readonly ValueRule[], maxIndRange: number | undefined): string[] {
+  return schema.columns.filter(isSparse).flatMap((column, t) => {
+    if (column.values === "hex" || (rules[t] !== "number" && maxIndRange === undefined)) return [];
+    const key = (text: string) => keyOf(rules[t], text, maxIndRange);
+    return [`${column.kind === "bag" ? `list_transform(t${t}, lambda v: ${key("v")})` : key(`t${t}`)} AS t${t}`];
+  });
+}
+
+/** Finds the rules of all tables from the values of a staged log. */
+export async function findRules(engine: Engine, schema: LogSchema, log: string): Promise<ValueRule[]> {
+  const rules: ValueRule[] = [];
+  for (const [t, column] of schema.columns.filter(isSparse).entries()) {
+    const numbers = column.values === "text" &&
+      await holdsNumbers(engine, column, t, `FROM ${log} LIMIT ${FIRST_ROWS}`) &&
+      await holdsNumbers(engine, column, t, `FROM ${log}`);
+    rules.push(numbers ? "number" : "text");
+  }
+  return rules;
+}
+
+/**
+ * True if all values of a column are numbers or booleans. Where fractions end in zeros and have different lengths, 5.1 and
+ * 5.10 are more likely versions.
+ */
+async function holdsNumbers(engine: Engine, { kind }: SparseColumn, table: number, log: string): Promise<boolean> {
+  const fraction = "length(v) - instr(v, '.')";
+  const [[text, padded, shortest, longest]] = await engine.rows(
+    `SELECT bool_or(NOT (${isMissing("v")} OR regexp_full_match(v, ${quoted(`(?i)${NUMBER}|true|false`)}))), ` +
+      `bool_or(ends_with(v, '0') AND contains(v, '.') AND NOT regexp_full_match(v, '[^.]*[.]0+')), ` +
+      `min(${fraction}) FILTER (contains(v, '.'))::DOUBLE, max(${fraction}) FILTER (contains(v, '.'))::DOUBLE ` +
+      `FROM (SELECT ${kind === "bag" ? `unnest(t${table})` : `t${table}`} AS v FROM (${log}))`,
+  );
+  return text !== true && !(padded === true && shortest !== longest);
+}
