@@ -50,7 +50,7 @@ export {
   type PrepareOptions,
 } from "./src/dataset/prepare.ts";
 export { inferSchema } from "./src/dataset/infer.ts";
-export { type Column, type LogSchema, type Named } from "./src/dataset/schema.ts";
+export { type Column, type LogSchema, type Moment, type Named } from "./src/dataset/schema.ts";
 export { type FileAccount, type LineAccount } from "./src/dataset/read_account.ts";
 export { type BadRowPolicy } from "./src/dataset/staged_log.ts";
 export { type ReadOptions } from "./src/dataset/prepare_job.ts";

@@ -156,14 +156,15 @@ function itemsOf(
     };
   }
   const inner = `trim(${text})[2:-2]`;
-  const items = `list_transform(${split(inner)}, lambda v: trim(v))`;
+  // Blanks between blanks, and what follows a last comma, are no items.
+  const items = `list_filter(list_transform(${split(inner)}, lambda v: trim(v)), lambda v: v <> '')`;
   const value = `CASE WHEN ${text} IS NULL OR trim(${inner}) = '' THEN [] ` +
     `ELSE list_transform(${items}, lambda v: regexp_replace(v, ${quoted(QUOTED_ITEM)}, '\\1\\2')) END`;
-  // An item of blanks is what two blanks make of `[1  2]`; one with a quote at one end alone was cut at a separator in quotes.
+  // An item with a quote at one end alone was cut at a separator in quotes.
   const cut = `regexp_matches(v, ${quoted(`["'\\[\\]]`)}) AND NOT regexp_full_match(v, ${quoted(QUOTED_ITEM)})`;
   const lists = `regexp_full_match(trim(${text}), '(?s)\\[.*\\]|\\(.*\\)|\\{.*\\}')`;
   return {
-    value: column.separator.trim() === "" ? `list_filter(${value}, lambda v: v <> '')` : value,
+    value,
     good: `coalesce(${lists} AND len(list_filter(${items}, lambda v: ${cut})) = 0, true)`,
   };
 }

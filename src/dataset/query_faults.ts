@@ -47,17 +47,18 @@ export async function firstReject(engine: Engine, { file: { path } }: Layout): P
     `SELECT line::VARCHAR, kind, message, csv_line FROM ${rejects(path)} AS r ` +
       `ORDER BY r.line, if(kind = 'TOO MANY COLUMNS', -column_idx::BIGINT, column_idx::BIGINT) LIMIT 1`,
   );
-  return badRow(path, line, rejectReason(String(kind), String(message), String(text)));
+  const hint = String(text).includes('\\"') ? ESCAPED : "";
+  return badRow(path, line, rejectReason(String(kind), String(message)) + hint);
 }
 
 /** What to say in the schema where backslashes stand before quotes. */
 const ESCAPED = '; if backslashes escape quotes, say "escape": "\\\\" in the schema';
 
-function rejectReason(kind: string, message: string, line: string): string {
+function rejectReason(kind: string, message: string): string {
   const widths = /Expected Number of Columns: (\d+) Found: (\d+)/.exec(message);
   if (widths !== null) return widthFault(Number(widths[2]), Number(widths[1]));
   if (kind === "INVALID ENCODING") return NOT_UTF8;
-  if (kind === "UNQUOTED VALUE") return `a quote is not where it belongs${line.includes('\\"') ? ESCAPED : ""}`;
+  if (kind === "UNQUOTED VALUE") return "a quote is not where it belongs";
   if (kind === "LINE SIZE OVER MAXIMUM") return LINE_TOO_LONG;
   return message.split("\n")[0];
 }
