@@ -1,6 +1,14 @@
 /** Finds what is wrong with a model whose loss is no number, or far too large. Looks at everything: only for the end. */
-import type { Backend, Buffer } from "../backend/backend.ts";
+import { type Backend, type Buffer, stateWordsPerRow } from "../backend/backend.ts";
+import { HotsetError } from "../errors.ts";
+import { type CheckpointFile, placeOfWord } from "./checkpoint/weights.ts";
 import type { RunMemory } from "./ranks/rank_group.ts";
+
+/** Training has ended because its numbers are no longer those of a model. */
+export class Diverged extends HotsetError {
+  /** Name of the class. */
+  override name = "Diverged";
+}
 
 /**
  * A mean loss above this, in nats, is an explosion: the model gives the labels a probability of e^-20. Always predicting
@@ -12,6 +20,13 @@ export const EXPLODED_LOSS = 20;
 export const EXPLOSION_STEPS = 100;
 const CHUNK_WORDS = 1 << 20;
 
+/** A vector of a run, if it has one, and the names of its words. */
+interface Tensor {
+  readonly backend: Backend | undefined;
+  readonly buffer: Buffer | undefined;
+  name(index: number): string;
+}
+
 /** The worst value of a vector: the first that is no finite number, else the largest. */
 interface Worst {
   readonly finite: boolean;
@@ -19,39 +34,46 @@ interface Worst {
   readonly index: number;
 }
 
-/** Names the first tensor with a value that is no finite number, in the order of the forward pass, or the largest value. */
-export function findBadTensor(memory: RunMemory, tableNames: readonly string[]): string {
-  const { plan, device, parameters, full, hot } = memory;
+/**
+ * Names the first value that is no finite number, in the order of the forward pass and then of the optimizer state, or the
+ * largest value of the model.
+ */
+export function findBadTensor(
+  { plan, device, parameters, denseState, full, hot }: RunMemory,
+  tables: readonly string[],
+) {
+  const top = plan.top[0].weight;
+  const dense = (first: number, end: number) => ({
+    backend: device,
+    buffer: device.view(parameters, first, end - first),
+    name: (index: number) => placeOfWord(plan, "dense.f32", first + index, tables),
+  });
+  const stateWords = stateWordsPerRow(plan.shape.optimizer, plan.shape.dim);
+  const hotRow = (words: number) => (index: number) => `hot row ${Math.floor(index / words)} of the replica`;
+  const rows = (name: CheckpointFile) => (index: number) => placeOfWord(plan, name, index, tables);
+  const weights: Tensor[] = [
+    dense(0, top),
+    { backend: full.backend, buffer: full.weights, name: rows("rows.f32") },
+    { backend: hot?.backend, buffer: hot?.weights, name: hotRow(plan.shape.dim) },
+    dense(top, plan.denseWords),
+  ];
+  const states: Tensor[] = [
+    { backend: full.backend, buffer: full.state, name: rows("row_state.f32") },
+    {
+      backend: hot?.backend,
+      buffer: hot?.state,
+      name: (index) => `the optimizer state of ${hotRow(stateWords)(index)}`,
+    },
+    { backend: device, buffer: denseState, name: rows("dense_state.f32") },
+  ];
   let largest = { where: "nothing", magnitude: -1 };
-  const tensors: { backend: Backend; buffer: Buffer; name: (index: number) => string }[] = [];
-  const row = (global: number) => {
-    let table = 0;
-    for (; global >= plan.shape.tableRows[table]; table++) global -= plan.shape.tableRows[table];
-    return `row ${global} of table ${tableNames[table]}`;
-  };
-  for (const [name, layers] of [["bottom", plan.bottom], ["top", plan.top]] as const) {
-    layers.forEach(({ shape: { inputs, outputs }, weight, bias }, i) => {
-      const layer = `layer ${i + 1} of the ${name} MLP`;
-      const part = (what: string, first: number, words: number) =>
-        tensors.push({
-          backend: device,
-          buffer: device.view(parameters, first, words),
-          name: () => `the ${what} of ${layer}`,
-        });
-      part("weights", weight, inputs * outputs);
-      part("biases", bias, outputs);
-    });
-    if (name === "top") continue;
-    const { dim } = plan.shape;
-    tensors.push({ backend: full.backend, buffer: full.weights, name: (index) => row(Math.floor(index / dim)) });
-    if (hot === undefined) continue;
-    const replica = (index: number) => `hot row ${Math.floor(index / dim)} of the replica`;
-    tensors.push({ backend: hot.backend, buffer: hot.weights, name: replica });
-  }
-  for (const { backend, buffer, name } of tensors) {
+  for (const { backend, buffer, name } of [...weights, ...states]) {
+    if (backend === undefined || buffer === undefined) continue;
     const { finite, magnitude, index } = worstOf(backend, buffer);
     if (!finite) return `first of all ${name(index)} ${Number.isNaN(magnitude) ? "holds NaN" : "holds infinity"}`;
-    if (magnitude > largest.magnitude) largest = { where: name(index), magnitude };
+    if (magnitude > largest.magnitude && buffer !== full.state && buffer !== hot?.state && buffer !== denseState) {
+      largest = { where: name(index), magnitude };
+    }
   }
   return `all parameters are finite, the largest is ${largest.magnitude.toPrecision(3)}, in ${largest.where}`;
 }

@@ -1,6 +1,7 @@
 /** Scores a split of a dataset with the full tables. */
 import type { Dataset, Split } from "../dataset/dataset.ts";
 import { SplitBatches } from "../layout/split_batches.ts";
+import { NotFinite, notFinite } from "./checkpoint/weights.ts";
 import { countDeadUnits, type DeadUnits } from "./dead_units.ts";
 import { type Metrics, metricsOf } from "./metrics.ts";
 import type { RankGroup } from "./ranks/rank_group.ts";
@@ -19,7 +20,10 @@ export interface Evaluation extends Metrics {
   readonly deadUnits: DeadUnits;
 }
 
-/** Scores the first `limit` samples of a split. The full tables must be up to date. */
+/**
+ * Scores the first `limit` samples of a split. The full tables must be up to date. Throws NotFinite that names a sample
+ * whose logit is no number: such scores have no order, and any figure about them would be wrong.
+ */
 export function scoreSplit(
   group: RankGroup,
   dataset: Dataset,
@@ -51,6 +55,10 @@ export function scoreSplit(
     onProgress((index + 1) / batches);
   }
   collect();
+  const wrong = notFinite(logits.subarray(0, samples));
+  if (wrong >= 0) {
+    throw new NotFinite(`the logit of sample ${wrong} (from 0) of the ${split} split is ${logits[wrong]}`);
+  }
   const deadUnits = countDeadUnits(group.memory.plan, group.takeActiveUnits());
   return { logits: logits.subarray(0, samples), labels: labels.subarray(0, samples), deadUnits };
 }

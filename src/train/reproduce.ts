@@ -8,6 +8,7 @@ import type { ModelPlan } from "../model/shape.ts";
 import { TemporaryDirectory } from "../temporary.ts";
 import { Checkpoint, CHECKPOINT_FILES } from "./checkpoint/checkpoint.ts";
 import { LAST_CHECKPOINT } from "./checkpoint/checkpoint_store.ts";
+import { placeOfWord } from "./checkpoint/weights.ts";
 import type { Report } from "./events.ts";
 import { planFor, startRun } from "./run.ts";
 import { readRun, type RunRecord } from "./run_record.ts";
@@ -73,28 +74,11 @@ export function firstDifference(a: string, b: string, plan: ModelPlan, dataset: 
     if (!existsSync(join(a, name)) && !existsSync(join(b, name))) continue;
     const at = firstDifferentByte(join(a, name), join(b, name));
     if (at === undefined) continue;
-    return `${name} differs first in word ${Math.floor(at / 4)}, ${placeOf(name, Math.floor(at / 4), plan, dataset)}`;
+    const word = Math.floor(at / 4);
+    const place = placeOfWord(plan, name, word, dataset.body.tables.map(({ name }) => name));
+    return `${name} differs first in word ${word}, ${place}`;
   }
   return null;
-}
-
-/** What a word of a checkpoint's file belongs to. */
-function placeOf(name: string, word: number, plan: ModelPlan, dataset: Dataset): string {
-  if (name === CHECKPOINT_FILES.dense || name === CHECKPOINT_FILES.denseState) {
-    const layers = [
-      ...plan.bottom.map((layer, i) => ({ ...layer, name: `layer ${i + 1} of the bottom MLP` })),
-      ...plan.top.map((layer, i) => ({ ...layer, name: `layer ${i + 1} of the top MLP` })),
-    ];
-    return layers.findLast(({ weight }) => weight <= word)!.name;
-  }
-  const { dim, optimizer } = plan.shape;
-  const words = name === CHECKPOINT_FILES.rows ? dim : rowStateWords(optimizer, dim);
-  let row = Math.floor(word / words);
-  for (const { name, rows } of dataset.body.tables) {
-    if (row < rows) return `row ${row} of table ${name}`;
-    row -= rows;
-  }
-  return "beyond the tables";
 }
 
 function firstDifferentByte(a: string, b: string): number | undefined {

@@ -12,6 +12,7 @@ import { planModel } from "../model/shape.ts";
 import { TemporaryDirectory } from "../temporary.ts";
 import { WholeFile } from "../whole_file.ts";
 import type { TrainingState } from "./checkpoint/checkpoint.ts";
+import { NotFinite } from "./checkpoint/weights.ts";
 import { evaluationOf, type Scores, scoreSplit } from "./evaluate.ts";
 import type { EvaluationEvent, Report } from "./events.ts";
 import { openRanks } from "./placement.ts";
@@ -185,6 +186,14 @@ async function score(
   });
   for (const split of splits) {
     const onProgress = (fraction: number) => report({ event: "stage", stage: `score ${split}`, fraction });
-    take(split, scoreSplit(group, dataset, split, Infinity, onProgress), state);
+    try {
+      take(split, scoreSplit(group, dataset, split, Infinity, onProgress), state);
+    } catch (error) {
+      if (!(error instanceof NotFinite)) throw error;
+      throw new HotsetError(
+        `Cannot score with ${run}: ${error.message}, though all parameters are finite; look for dense features of that ` +
+          `sample that are far larger than those trained on`,
+      );
+    }
   }
 }

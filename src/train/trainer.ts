@@ -10,14 +10,16 @@ import { count } from "../report/format.ts";
 import type { Checkpoint, TrainingState } from "./checkpoint/checkpoint.ts";
 import { resumePoints } from "./checkpoint/checkpoint_store.ts";
 import { CheckpointWriter, type WrittenCheckpoint } from "./checkpoint/checkpoint_writer.ts";
+import { NotFinite } from "./checkpoint/weights.ts";
 import type { TrainConfig } from "./config.ts";
 import { deadLayerNotes } from "./dead_units.ts";
-import { EXPLODED_LOSS, EXPLOSION_STEPS, findBadTensor } from "./divergence.ts";
+import { Diverged, EXPLODED_LOSS, EXPLOSION_STEPS, findBadTensor } from "./divergence.ts";
 import { evaluateSplit } from "./evaluate.ts";
 import type { Report, ResultEvent, Spent } from "./events.ts";
 import { HotSync } from "./ranks/hot_sync.ts";
 import { learningRateAt } from "./learning_rate.ts";
 import type { Metrics } from "./metrics.ts";
+import { Command } from "./ranks/rank.ts";
 import type { RankGroup } from "./ranks/rank_group.ts";
 import { peakRssBytes } from "./peak_rss.ts";
 import { ShuffleScheduler } from "./scheduler.ts";
@@ -117,12 +119,13 @@ export class Trainer {
         this.#shuffle();
         await this.#epoch();
       }
+      writer?.finish();
     } catch (error) {
       const step = stepOfLossFault(messageOf(error));
       if (step !== undefined) this.#fail(`the loss of step ${step} (${this.#batchOf(step)}) is not a number`);
+      if (error instanceof NotFinite) this.#fail(error.message);
       throw error;
     }
-    writer?.finish();
     const { bestAuc, evaluationsSinceBest } = this.#state;
     if (config.save && bestAuc !== null && evaluationsSinceBest > 0) {
       const text =
@@ -154,16 +157,26 @@ export class Trainer {
 
   /** Ends a run whose numbers have gone wrong. */
   #fail(reason: string): never {
-    const { config, dataset, out } = this.#options;
-    const bad = findBadTensor(this.#group.memory, dataset.body.tables.map(({ name }) => name));
+    const { config, out } = this.#options;
+    this.#writer?.settle(); // what is still being written may be the last good checkpoint
+    const { memory } = this.#group;
+    if (memory.mirror !== undefined) {
+      this.#group.post(Command.toMirror, 0, 0);
+      this.#group.drain();
+    }
+    const bad = findBadTensor(memory, this.#tables);
     const saved = config.save ? resumePoints(out)[0] : undefined;
-    throw new HotsetError(
+    throw new Diverged(
       `Cannot go on training: ${reason}; ${bad}; ` +
         (saved === undefined ? "no checkpoint was saved before; " : `the last good checkpoint is ${saved}; `) +
         `begin again in another --out with a lower --learning-rate than ${config.learningRate}, or with --lr-num-warmup-steps` +
         (saved === undefined ? "" : `, and with --from ${saved} to keep what was learned`),
       { code: "diverged" },
     );
+  }
+
+  get #tables(): string[] {
+    return this.#options.dataset.body.tables.map(({ name }) => name);
   }
 
   /** Steps of all epochs. */
@@ -354,7 +367,7 @@ export class Trainer {
     // Ahead of the checkpoint: whichever a killed run goes on from, what was spent until there is known.
     const spent = this.#spending.total(this.#group.takeCounts());
     if (config.save) report({ event: "spent", step: this.#state.step, ...spent });
-    this.#writer?.begin({ run: out, best, step, keep: config.keep }, {
+    this.#writer?.begin({ run: out, best, step, keep: config.keep, tables: this.#tables }, {
       model: this.#group.memory.plan.shape,
       seed: config.seed,
       dataset: dataset.id,

@@ -128,8 +128,8 @@ Deno.test("a file that is not the dataset's model is refused: the tensor is name
     [set("bot_l.0.weight", 7, 4), /its bottom MLP takes 4 values and dataset .* has 3 dense features/],
     [(t) => t.get("emb_l.1.weight")!.values[5 * 17 + 2] = NaN, /row 17 of table 1 holds NaN/],
     [(t) => t.get("emb_l.2.weight")!.values[0] = -Infinity, /row 0 of table 2 holds -Infinity/],
-    [(t) => t.get("top_l.2.weight")!.values[3] = NaN, /weight of layer 1 of the top MLP holds NaN/],
-    [(t) => t.get("bot_l.0.bias")!.values[0] = Infinity, /bias of layer 0 of the bottom MLP holds Infinity/],
+    [(t) => t.get("top_l.2.weight")!.values[3] = NaN, /a weight of layer 2 of the top MLP holds NaN/],
+    [(t) => t.get("bot_l.0.bias")!.values[0] = Infinity, /a bias of layer 1 of the bottom MLP holds Infinity/],
   ];
   const before = () => [...Deno.readDirSync(directory.path)].map(({ name }) => name).sort();
   const changed = directory.join("changed.safetensors");

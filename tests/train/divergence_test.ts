@@ -56,7 +56,7 @@ for (const [mode, ranks] of [["cpu", 1], ["cpu", 2], ["fae", 2]] as const) {
     const message = await diverge(directory, { mode, ranks, learningRate: 1e38, warmupSteps: 10, printFreq: 1000 });
     assert.match(
       message,
-      /^Cannot go on training: the loss of step \d \((cold|hot) batch \d+\) is not a number; (first of all .* holds (NaN|infinity)|all parameters are finite, the largest is \d\.\d\de\+3\d, in the \w+ of layer \d of the \w+ MLP); no checkpoint was saved before; begin again in another --out with a lower --learning-rate than 1e\+38/,
+      /^Cannot go on training: the loss of step \d \((cold|hot) batch \d+\) is not a number; (first of all .* holds (NaN|infinity)|all parameters are finite, the largest is \d\.\d\de\+3\d, in a \w+ of layer \d of the \w+ MLP); no checkpoint was saved before; begin again in another --out with a lower --learning-rate than 1e\+38/,
     );
   });
 }
@@ -100,13 +100,13 @@ Deno.test("the tensor that is bad is named, the first in the order of the forwar
   rows[2 * 6] = -7;
   assert.equal(find(), "all parameters are finite, the largest is 7.00, in row 1 of table C2");
   parameters[memory.plan.top[1].bias] = NaN;
-  assert.equal(find(), "first of all the biases of layer 2 of the top MLP holds NaN");
+  assert.equal(find(), "first of all a bias of layer 2 of the top MLP holds NaN");
   hot[5] = -Infinity;
   assert.equal(find(), "first of all hot row 2 of the replica holds infinity");
   rows[2 * 11 + 1] = NaN;
   assert.equal(find(), "first of all row 6 of table C2 holds NaN");
   parameters[memory.plan.bottom[0].weight] = Infinity;
-  assert.equal(find(), "first of all the weights of layer 1 of the bottom MLP holds infinity");
+  assert.equal(find(), "first of all a weight of layer 1 of the bottom MLP holds infinity");
 });
 
 Deno.test("labels that are all the same, and splits that are missing, are said", async () => {

@@ -11,7 +11,7 @@ import { HotsetError } from "../../errors.ts";
 import type { EmbeddingStore } from "../../model/dlrm.ts";
 import { type ModelPlan, type ModelShape, planModel } from "../../model/shape.ts";
 import { schedulerState } from "../scheduler.ts";
-import { type CheckpointFile, WeightReader } from "./weights.ts";
+import { type CheckpointFile, expectFinite, WeightReader, type WordNames } from "./weights.ts";
 
 /** Names of a checkpoint's files: f32, little-endian. The states are there if the optimizer keeps one. */
 export const CHECKPOINT_FILES = {
@@ -100,26 +100,38 @@ function present(vectors: (Omit<Vector, "buffer"> & { readonly buffer: Buffer | 
   return vectors.filter((vector): vector is Vector => vector.buffer !== undefined);
 }
 
-/** Writes the full tables and dense parameters as they are into a checkpoint. */
-export function writeModel(writer: ArtifactWriter, memory: ModelMemory): void {
-  writeDense(writer, memory);
-  writeVectors(writer, rowsOf(memory));
+/** Writes the full tables and dense parameters as they are into a checkpoint. Throws NotFinite. */
+export function writeModel(writer: ArtifactWriter, memory: ModelMemory, names: WordNames): void {
+  writeDense(writer, memory, names);
+  writeVectors(writer, rowsOf(memory), names);
 }
 
-/** Writes the dense parameters, for a checkpoint whose rows are written otherwise. */
-export function writeDense(writer: ArtifactWriter, memory: ModelMemory): void {
-  writeVectors(writer, denseOf(memory));
+/** Writes the dense parameters, for a checkpoint whose rows are written otherwise. Throws NotFinite. */
+export function writeDense(writer: ArtifactWriter, memory: ModelMemory, names: WordNames): void {
+  writeVectors(writer, denseOf(memory), names);
 }
 
-function writeVectors(writer: ArtifactWriter, vectors: readonly Vector[]): void {
+function writeVectors(writer: ArtifactWriter, vectors: readonly Vector[], names: WordNames): void {
   const chunk = new Float32Array(CHUNK_WORDS);
   for (const { file, backend, buffer } of vectors) {
     for (let first = 0; first < buffer.words; first += CHUNK_WORDS) {
       const part = chunk.subarray(0, Math.min(CHUNK_WORDS, buffer.words - first));
       backend.download(backend.view(buffer, first, part.length), part);
-      writer.file(file).append(part);
+      appendFinite(writer, names, file, part);
     }
   }
+}
+
+/** Appends words to a file of a checkpoint. Throws NotFinite, so that the checkpoint is never complete. */
+export function appendFinite(
+  writer: ArtifactWriter,
+  names: WordNames,
+  name: CheckpointFile,
+  words: Float32Array | Uint32Array,
+): void {
+  const file = writer.file(name);
+  expectFinite(names, name, file.bytes / 4, words);
+  file.append(words);
 }
 
 /** Bytes of a checkpoint of this model. */
@@ -129,9 +141,14 @@ export function checkpointBytes({ shape, rows, denseWords }: ModelPlan): number 
 }
 
 /** Writes a checkpoint of the full tables and dense parameters, which must be up to date, replacing what was there. */
-export function saveCheckpoint(directory: string, memory: ModelMemory, body: CheckpointBody): void {
+export function saveCheckpoint(
+  directory: string,
+  memory: ModelMemory,
+  body: CheckpointBody,
+  tables = body.model.tableRows.map((_, table) => String(table)),
+): void {
   using writer = new ArtifactWriter("checkpoint", directory);
-  writeModel(writer, memory);
+  writeModel(writer, memory, { plan: planModel(body.model), tables });
   writer.commit(body);
 }
 

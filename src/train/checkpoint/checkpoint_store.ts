@@ -3,7 +3,9 @@ import { join } from "node:path";
 import { isDirectory } from "../../artifact.ts";
 import { ArtifactWriter, removeLeftovers } from "../../artifact_writer.ts";
 import { createFile } from "../../direct_file.ts";
+import { planModel } from "../../model/shape.ts";
 import type { CheckpointBody } from "./checkpoint.ts";
+import type { WordNames } from "./weights.ts";
 
 /** The checkpoint that a run goes on from. */
 export const LAST_CHECKPOINT = "last";
@@ -20,6 +22,8 @@ export interface CheckpointPlaces {
   readonly step: boolean;
   /** How many of those are kept. */
   readonly keep: number;
+  /** Names of the tables, to tell where a model holds what is no number. */
+  readonly tables: readonly string[];
 }
 
 /**
@@ -28,9 +32,9 @@ export interface CheckpointPlaces {
  * goes on from the one before and does all of this again.
  */
 export function storeCheckpoint(
-  { run, best, step, keep }: CheckpointPlaces,
+  { run, best, step, keep, tables }: CheckpointPlaces,
   body: CheckpointBody,
-  write: (writer: ArtifactWriter) => string[] | void,
+  write: (writer: ArtifactWriter, names: WordNames) => string[] | void,
 ): void {
   const keeps = step && keep > 0;
   const names = [
@@ -41,7 +45,7 @@ export function storeCheckpoint(
   const [first, ...others] = names.map((name) => join(run, name));
   {
     using writer = new ArtifactWriter("checkpoint", first, createFile);
-    writer.commit(body, write(writer) ?? []);
+    writer.commit(body, write(writer, { plan: planModel(body.model), tables }) ?? []);
   }
   for (const other of others) {
     using writer = new ArtifactWriter("checkpoint", other);

@@ -2,10 +2,18 @@
 /// <reference lib="deno.worker" />
 import type { ArtifactWriter } from "../../artifact_writer.ts";
 import { messageOf } from "../../errors.ts";
-import { CHECKPOINT_FILES } from "./checkpoint.ts";
+import { appendFinite, CHECKPOINT_FILES } from "./checkpoint.ts";
 import { storeCheckpoint } from "./checkpoint_store.ts";
-import { Control, reportDone, reportFailure, type WriterMemory, type WriterOrder } from "./checkpoint_writer.ts";
+import {
+  Control,
+  Failed,
+  reportDone,
+  reportFailure,
+  type WriterMemory,
+  type WriterOrder,
+} from "./checkpoint_writer.ts";
 import { SnapshotTaker } from "./table_snapshot.ts";
+import { type CheckpointFile, NotFinite, type WordNames } from "./weights.ts";
 
 self.onmessage = ({ data: memory }: MessageEvent<WriterMemory>) => {
   const taker = new SnapshotTaker(memory.snapshot);
@@ -19,21 +27,26 @@ function carryOut(order: WriterOrder, memory: WriterMemory, taker: SnapshotTaker
   let bytes = 0;
   try {
     const { places, body } = order;
-    storeCheckpoint(places, body, (writer) => {
-      bytes = writeSnapshot(writer, memory, taker);
+    storeCheckpoint(places, body, (writer, names) => {
+      bytes = writeSnapshot(writer, names, memory, taker);
     });
     reportDone(memory, bytes, (performance.now() - begin) / 1000);
   } catch (thrown) {
-    reportFailure(memory, messageOf(thrown));
+    reportFailure(memory, messageOf(thrown), thrown instanceof NotFinite ? Failed.notFinite : Failed.otherwise);
   }
 }
 
-function writeSnapshot(writer: ArtifactWriter, memory: WriterMemory, taker: SnapshotTaker): number {
+function writeSnapshot(
+  writer: ArtifactWriter,
+  names: WordNames,
+  memory: WriterMemory,
+  taker: SnapshotTaker,
+): number {
   const { dense, denseState, control, takingShare } = memory;
   const files = CHECKPOINT_FILES;
   let bytes = 0;
-  const append = (name: string, words: Float32Array | Uint32Array) => {
-    writer.file(name).append(words);
+  const append = (name: CheckpointFile, words: Float32Array | Uint32Array) => {
+    appendFinite(writer, names, name, words);
     bytes += words.byteLength;
   };
   append(files.dense, dense);

@@ -10,6 +10,7 @@ import type { CheckpointPlaces } from "./checkpoint_store.ts";
 import { Command } from "../ranks/rank.ts";
 import type { RankGroup } from "../ranks/rank_group.ts";
 import { newSnapshotMemory, SnapshotKeeper, type SnapshotMemory } from "./table_snapshot.ts";
+import { NotFinite } from "./weights.ts";
 
 /** How long a sleep lasts before looking again, in milliseconds. */
 const PATIENCE_MS = 1000;
@@ -25,10 +26,17 @@ const MESSAGE_BYTES = 1024;
 export const Control = {
   /** Checkpoints that are written. */
   done: 0,
-  /** 1 if one failed, or the worker died: no other will be written. */
+  /** Not 0 if one failed, or the worker died: no other will be written. */
   failed: 1,
   /** 1 if the coordinator waits, so that nothing is gained by sparing the processor. */
   hurry: 2,
+} as const;
+
+/** Why a checkpoint failed, in the control memory. */
+export const Failed = {
+  otherwise: 1,
+  /** The model holds what is no number. */
+  notFinite: 2,
 } as const;
 
 /** What the coordinator and the worker share; can be posted. */
@@ -154,11 +162,12 @@ export class CheckpointWriter implements Disposable {
 
   /** Waits until the checkpoint that was begun is on the disk. Throws HotsetError if it failed. */
   finish(): void {
-    this.#wait();
+    this.settle();
     this.poll();
   }
 
-  #wait(): void {
+  /** Waits until nothing is being written, whatever comes of it. */
+  settle(): void {
     if (!this.busy) return;
     const { control } = this.#beside!.shared;
     this.#hurry(() => {
@@ -193,13 +202,15 @@ export class CheckpointWriter implements Disposable {
   #expectSuccess(): void {
     if (this.#beside === undefined) return;
     const { control, message } = this.#beside.shared;
-    if (Atomics.load(control, Control.failed) === 0) return;
-    throw new HotsetError(new TextDecoder().decode(message.slice()).replace(/\0+$/, ""));
+    const failed = Atomics.load(control, Control.failed);
+    if (failed === 0) return;
+    const text = new TextDecoder().decode(message.slice()).replace(/\0+$/, "");
+    throw failed === Failed.notFinite ? new NotFinite(text) : new HotsetError(text);
   }
 
   /** Waits until nothing is half written, and ends the worker. */
   [Symbol.dispose](): void {
-    this.#wait();
+    this.settle();
     this.#beside?.worker.terminate();
   }
 }
@@ -230,8 +241,12 @@ export function reportDone({ control, figures }: WriterMemory, bytes: number, se
 }
 
 /** Tells the coordinator, which may be asleep, that no checkpoint will be written any more. */
-export function reportFailure({ control, message }: WriterMemory, error: string): void {
+export function reportFailure(
+  { control, message }: WriterMemory,
+  error: string,
+  kind: (typeof Failed)[keyof typeof Failed] = Failed.otherwise,
+): void {
   message.set(new TextEncoder().encode(error).subarray(0, MESSAGE_BYTES));
-  Atomics.store(control, Control.failed, 1);
+  Atomics.store(control, Control.failed, kind);
   Atomics.notify(control, Control.done);
 }

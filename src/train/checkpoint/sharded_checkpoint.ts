@@ -10,16 +10,22 @@ import { PeerExchange } from "../../collective/mpi.ts";
 import { HotsetError, messageOf } from "../../errors.ts";
 import { CHECKPOINT_FILES, writeDense } from "./checkpoint.ts";
 import type { RunMemory } from "../ranks/rank_group.ts";
+import { type CheckpointFile, expectFinite, NotFinite, type WordNames } from "./weights.ts";
 
 /** Bytes of a run of rows that one host writes at a time. */
 const RUN_BYTES = 8 << 20;
 
 /**
  * Writes the files of a checkpoint of tables that are sharded by row % hosts. All ranks must call it, the first one with
- * the writer. Returns the names of the files that the hosts wrote together.
+ * the writer. Returns the names of the files that the hosts wrote together. Throws NotFinite, at the host that comes upon it.
  */
-export function writeSharded(cluster: Cluster, memory: RunMemory, writer: ArtifactWriter | undefined): string[] {
-  if (writer !== undefined) writeDense(writer, memory);
+export function writeSharded(
+  cluster: Cluster,
+  memory: RunMemory,
+  names: WordNames,
+  writer: ArtifactWriter | undefined,
+): string[] {
+  if (writer !== undefined) writeDense(writer, memory, names);
   const { full, plan } = memory;
   const { dim, optimizer } = plan.shape;
   const matrices = [
@@ -33,14 +39,19 @@ export function writeSharded(cluster: Cluster, memory: RunMemory, writer: Artifa
     if (writer !== undefined) Deno.writeFileSync(path, new Uint8Array(0), { createNew: true });
     written.push(file);
     cluster.barrier(); // the file is there
-    if (cluster.local === 0) writeRows(cluster, path, memory, buffer, width);
+    if (cluster.local === 0) writeRows(cluster, path, memory, { names, file, buffer, width });
     cluster.barrier(); // all of it is written
   }
   return written;
 }
 
 /** Writes this host's runs of rows; the first rank of every host calls it. */
-function writeRows(cluster: Cluster, path: string, memory: RunMemory, shard: Buffer, width: number): void {
+function writeRows(
+  cluster: Cluster,
+  path: string,
+  memory: RunMemory,
+  { names, file: name, buffer, width }: { names: WordNames; file: CheckpointFile; buffer: Buffer; width: number },
+): void {
   const { host, hosts } = cluster;
   const { rows } = memory.plan;
   const peers = new PeerExchange(cluster);
@@ -48,7 +59,7 @@ function writeRows(cluster: Cluster, path: string, memory: RunMemory, shard: Buf
   const runRows = hosts * Math.max(1, Math.floor(RUN_BYTES / 4 / width / hosts));
   const received = new Float32Array(runRows * width);
   const run = new Float32Array(runRows * width);
-  const own = memory.host.floats(shard);
+  const own = memory.host.floats(buffer);
   const rowsIn = (first: number, owner: number) =>
     Math.max(0, Math.ceil((Math.min(runRows, rows - first) - owner) / hosts));
   try {
@@ -64,12 +75,15 @@ function writeRows(cluster: Cluster, path: string, memory: RunMemory, shard: Buf
           run.set(received.subarray(from, from + width), (i * hosts + owner) * width);
         }
       }
-      const bytes = new Uint8Array(run.buffer, 0, 4 * width * counts.reduce((sum, count) => sum + count, 0));
+      const words = run.subarray(0, width * counts.reduce((sum, count) => sum + count, 0));
+      expectFinite(names, name, mine * width, words);
+      const bytes = new Uint8Array(words.buffer, 0, words.byteLength);
       if (bytes.length > 0) file.seekSync(4 * mine * width, Deno.SeekMode.Start);
       for (let done = 0; done < bytes.length;) done += file.writeSync(bytes.subarray(done));
     }
     file.syncDataSync(); // as ArtifactWriter does with the files that it writes itself
   } catch (error) {
+    if (error instanceof NotFinite) throw error;
     throw new HotsetError(`Cannot write ${path}: ${messageOf(error)}`, { cause: error });
   }
 }

@@ -1,4 +1,4 @@
-/** The vectors of a checkpoint as files, read with a look at every word: a weight that is no number is found here. */
+/** The words of a checkpoint, looked at one by one where they are written and read: none may be NaN or infinite. */
 import { rowStateWords } from "../../optimizer/optimizers.ts";
 import type { FileReader } from "../../artifact.ts";
 import { HotsetError } from "../../errors.ts";
@@ -9,12 +9,40 @@ export type WeightFile = "dense.f32" | "rows.f32";
 /** Files of a checkpoint: weights and their optimizer state. */
 export type CheckpointFile = WeightFile | "dense_state.f32" | "row_state.f32";
 
+/** A model holds, or predicts, what is no finite number. The message is a clause that names the place. */
+export class NotFinite extends HotsetError {
+  /** Name of the class. */
+  override name = "NotFinite";
+}
+
+/** What the words of a checkpoint stand for. */
+export interface WordNames {
+  readonly plan: ModelPlan;
+  /** Names of the tables. */
+  readonly tables: readonly string[];
+}
+
+/** Set in all bits where a number is NaN or infinite, and only there. */
+const EXPONENT = 0x7f800000;
+
 /** Index of the first value that is not finite, or -1. */
-export function notFinite(values: Float32Array): number {
-  // A product with 0 is 0 for every number and NaN for what is none, so one sum tells of all.
-  let sum = 0;
-  for (let i = 0; i < values.length; i++) sum += 0 * values[i];
-  return sum === 0 ? -1 : values.findIndex((value) => !Number.isFinite(value));
+export function notFinite(values: Float32Array | Uint32Array): number {
+  const words = new Int32Array(values.buffer, values.byteOffset, values.length);
+  for (let i = 0; i < words.length; i++) if ((words[i] & EXPONENT) === EXPONENT) return i;
+  return -1;
+}
+
+/** Throws NotFinite unless words `[first, first + words.length)` of a checkpoint's file are finite numbers. */
+export function expectFinite(
+  { plan, tables }: WordNames,
+  file: CheckpointFile,
+  first: number,
+  words: Float32Array | Uint32Array,
+): void {
+  const wrong = notFinite(words);
+  if (wrong < 0) return;
+  const value = new Float32Array(words.buffer, words.byteOffset, words.length)[wrong];
+  throw new NotFinite(`${placeOfWord(plan, file, first + wrong, tables)} holds ${value}`);
 }
 
 /** Index of the first value below 0, or -1. */
@@ -23,18 +51,31 @@ function negative(values: Float32Array): number {
   return -1;
 }
 
-/** Says what a word of a checkpoint's file is: "row 17 of table 3", tables counted from 0. */
-export function placeOfWord(plan: ModelPlan, file: CheckpointFile, word: number): string {
-  if (file === "rows.f32" || file === "row_state.f32") {
-    const { tableRows, dim, optimizer } = plan.shape;
-    let row = Math.floor(word / (file === "row_state.f32" ? rowStateWords(optimizer, dim) : dim));
+/** Says what a word of a checkpoint's file is, as in "row 17 of table 3": tables by name, or counted from 0; layers from 1. */
+export function placeOfWord(
+  plan: ModelPlan,
+  file: CheckpointFile,
+  word: number,
+  tables: readonly (string | number)[] = [...plan.shape.tableRows.keys()],
+): string {
+  const { tableRows, dim, optimizer } = plan.shape;
+  if (file === "dense_state.f32") {
+    return `the optimizer state of ${placeOfWord(plan, "dense.f32", word % plan.denseWords, tables)}`;
+  }
+  if (file === "row_state.f32") {
+    const row = Math.floor(word / rowStateWords(optimizer, dim));
+    return `the optimizer state of ${placeOfWord(plan, "rows.f32", row * dim, tables)}`;
+  }
+  if (file === "rows.f32") {
+    let row = Math.floor(word / dim);
     const table = tableRows.findIndex((rows) => row < rows || (row -= rows, false));
-    return `row ${row} of table ${table}`;
+    return `row ${row} of table ${tables[table]}`;
   }
   for (const [mlp, layers] of [["bottom", plan.bottom], ["top", plan.top]] as const) {
     for (const [i, { shape: { inputs, outputs }, weight, bias }] of layers.entries()) {
-      if (word >= weight && word < weight + inputs * outputs) return `weight of layer ${i} of the ${mlp} MLP`;
-      if (word >= bias && word < bias + outputs) return `bias of layer ${i} of the ${mlp} MLP`;
+      const layer = `layer ${i + 1} of the ${mlp} MLP`;
+      if (word >= weight && word < weight + inputs * outputs) return `a weight of ${layer}`;
+      if (word >= bias && word < bias + outputs) return `a bias of ${layer}`;
     }
   }
   return "padding between layers";

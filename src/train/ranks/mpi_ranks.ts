@@ -16,6 +16,7 @@ import { hiddenUnits } from "../../model/shape.ts";
 import { SegmentSorter } from "../../layout/segment_sorter.ts";
 import { type Checkpoint, type CheckpointBody, writeModel } from "../checkpoint/checkpoint.ts";
 import { type CheckpointPlaces, storeCheckpoint } from "../checkpoint/checkpoint_store.ts";
+import type { WordNames } from "../checkpoint/weights.ts";
 import type { Report } from "../events.ts";
 import { Command, Count, Rank, type RankSetup } from "./rank.ts";
 import {
@@ -203,10 +204,10 @@ export class MpiRanks extends RankGroup {
     const { memory } = this;
     const cluster = this.#cluster;
     const write = this.#isSharded
-      ? (writer?: ArtifactWriter) => writeSharded(cluster, memory, writer)
-      : (writer?: ArtifactWriter) => void (writer && writeModel(writer, memory));
+      ? (writer: ArtifactWriter | undefined, names: WordNames) => writeSharded(cluster, memory, names, writer)
+      : (writer: ArtifactWriter | undefined, names: WordNames) => void (writer && writeModel(writer, memory, names));
     if (cluster.first) storeCheckpoint(places, body, write);
-    else write();
+    else write(undefined, { plan: memory.plan, tables: places.tables });
     this.drain();
   }
 

@@ -230,7 +230,7 @@ export abstract class RankGroup implements AsyncDisposable {
 
   /** Writes a checkpoint of the full tables and dense parameters, which must be up to date, while training stands still. */
   save(places: CheckpointPlaces, body: CheckpointBody): void {
-    storeCheckpoint(places, body, (writer) => writeModel(writer, this.memory));
+    storeCheckpoint(places, body, (writer, names) => writeModel(writer, this.memory, names));
   }
 
   /** What the devices of all ranks did so far. Waits for the ranks. */

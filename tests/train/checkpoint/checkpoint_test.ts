@@ -1,9 +1,15 @@
 import assert from "node:assert/strict";
+import { ArtifactWriter } from "../../../src/artifact_writer.ts";
 import { cpuOptions, openHost } from "../../../src/backend/open.ts";
 import { HotsetError } from "../../../src/errors.ts";
 import type { BatchShape } from "../../../src/layout/batch.ts";
 import type { ModelShape } from "../../../src/model/shape.ts";
-import { Checkpoint, type CheckpointBody, saveCheckpoint } from "../../../src/train/checkpoint/checkpoint.ts";
+import {
+  Checkpoint,
+  CHECKPOINT_FILES,
+  type CheckpointBody,
+  saveCheckpoint,
+} from "../../../src/train/checkpoint/checkpoint.ts";
 import { ShuffleScheduler } from "../../../src/train/scheduler.ts";
 import { rewrite } from "../../support/rewrite.ts";
 import { localModel } from "../../support/local_model.ts";
@@ -149,25 +155,47 @@ Deno.test("a damaged checkpoint is refused and the fault named", async () => {
   }
 });
 
-Deno.test("weights that are no numbers are refused, with the table and row or the layer", async () => {
+Deno.test("weights that are no numbers are neither written nor read: the table and row or the layer is named", async () => {
   using directory = new TemporaryDirectory();
   const model = { ...MODEL, optimizer: "rwsadagrad" } as const;
-  const { memory, vectors: [dense, denseState, rows, rowState] } = await memoryOf(model);
+  const { memory, vectors } = await memoryOf(model);
+  const [dense, denseState, rows, rowState] = vectors;
   const target = await memoryOf(model);
   const cases: [Float32Array, number, number, RegExp][] = [
     [rows, 3 * 9 + 2, NaN, /rows\.f32: row 9 of table 0 holds NaN/],
     [rows, 3 * 10, Infinity, /rows\.f32: row 0 of table 1 holds Infinity/],
     [rows, 3 * 79 + 1, -Infinity, /rows\.f32: row 69 of table 1 holds -Infinity/],
-    [rowState, 11, NaN, /row_state\.f32: row 1 of table 1 holds NaN/],
-    [rowState, 3, -1, /row_state\.f32: row 3 of table 0 holds -1/],
-    [dense, 9, NaN, /dense\.f32: weight of layer 0 of the bottom MLP holds NaN/],
-    [dense, 12, NaN, /dense\.f32: bias of layer 0 of the bottom MLP holds NaN/],
-    [denseState, dense.length - 4, NaN, /dense_state\.f32: bias of layer 1 of the top MLP holds NaN/],
+    [rowState, 11, NaN, /row_state\.f32: the optimizer state of row 1 of table 1 holds NaN/],
+    [rowState, 3, -1, /row_state\.f32: the optimizer state of row 3 of table 0 holds -1/],
+    [dense, 9, NaN, /dense\.f32: a weight of layer 1 of the bottom MLP holds NaN/],
+    [dense, 12, NaN, /dense\.f32: a bias of layer 1 of the bottom MLP holds NaN/],
+    [
+      denseState,
+      dense.length - 4,
+      NaN,
+      /dense_state\.f32: the optimizer state of a bias of layer 2 of the top MLP holds NaN/,
+    ],
   ];
+  saveCheckpoint(directory.join("good"), memory, bodyOf(model));
+  const { id } = Checkpoint.open(directory.join("good"));
   for (const [vector, word, value, reason] of cases) {
     const before = vector[word];
     vector[word] = value;
-    saveCheckpoint(directory.join("last"), memory, bodyOf(model));
+    if (!Number.isFinite(value)) {
+      const place = reason.source.replace(/^.*f32: /, "").replace(
+        /of table (\d)/,
+        (_, table) => `of table ${"AB"[table]}`,
+      );
+      assert.throws(() => saveCheckpoint(directory.join("good"), memory, bodyOf(model), ["A", "B"]), {
+        ...{ name: "NotFinite", message: new RegExp(`^${place}$`) },
+      });
+      assert.equal(Checkpoint.open(directory.join("good")).id, id, "the last good one is intact");
+    }
+    {
+      using writer = new ArtifactWriter("checkpoint", directory.join("last"));
+      Object.values(CHECKPOINT_FILES).forEach((name, i) => writer.file(name).append(vectors[i]));
+      writer.commit(bodyOf(model));
+    }
     vector[word] = before;
     assert.throws(
       () => Checkpoint.open(directory.join("last")).load(target.memory, model),

@@ -62,7 +62,7 @@ class IdleWorker {
 }
 
 function places(directory: TemporaryDirectory) {
-  return { run: directory.path, best: false, step: false, keep: 0 };
+  return { run: directory.path, best: false, step: false, keep: 0, tables: ["C1", "C2"] };
 }
 
 const died = (reason: RegExp) => (error: unknown) => error instanceof HotsetError && reason.test(error.message);
