@@ -4,10 +4,20 @@ import { HotsetError } from "../errors.ts";
 import { type CheckpointFile, placeOfWord } from "./checkpoint/weights.ts";
 import type { RunMemory } from "./ranks/rank_group.ts";
 
-/** Training has ended because its numbers are no longer those of a model. */
-export class Diverged extends HotsetError {
-  /** Name of the class. */
-  override name = "Diverged";
+/** The error that ends training whose numbers have gone wrong: why, what is bad in the model, and the last good checkpoint, if there is one. */
+export function diverged(
+  reason: string,
+  bad: string,
+  { learningRate }: { readonly learningRate: number },
+  saved: string | undefined,
+): HotsetError {
+  return new HotsetError(
+    `Cannot go on training: ${reason}; ${bad}; ` +
+      (saved === undefined ? "no checkpoint was saved before; " : `the last good checkpoint is ${saved}; `) +
+      `begin again in another --out with a lower --learning-rate than ${learningRate}, or with --lr-num-warmup-steps` +
+      (saved === undefined ? "" : `, and with --from ${saved} to keep what was learned`),
+    { code: "diverged" },
+  );
 }
 
 /**

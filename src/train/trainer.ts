@@ -1,7 +1,7 @@
 /** The training loop: batches in the scheduler's order, evaluations, checkpoints, and the end. */
 import { rowStateWords } from "../optimizer/optimizers.ts";
 import type { Dataset, Split } from "../dataset/dataset.ts";
-import { HotsetError, Interrupted, messageOf } from "../errors.ts";
+import { Interrupted, messageOf } from "../errors.ts";
 import type { BatchKind, Layout } from "../layout/layout.ts";
 import { initialiseDense } from "../model/initialise.ts";
 import { stepOfLossFault } from "../model/loss_fault.ts";
@@ -13,8 +13,8 @@ import { CheckpointWriter, type WrittenCheckpoint } from "./checkpoint/checkpoin
 import { NotFinite } from "./checkpoint/weights.ts";
 import type { TrainConfig } from "./config.ts";
 import { deadLayerNotes } from "./dead_units.ts";
-import { Diverged, EXPLODED_LOSS, EXPLOSION_STEPS, findBadTensor } from "./divergence.ts";
-import { evaluateSplit } from "./evaluate.ts";
+import { diverged, EXPLODED_LOSS, EXPLOSION_STEPS, findBadTensor } from "./divergence.ts";
+import { evaluateSplit, type Evaluation } from "./evaluate.ts";
 import type { Report, ResultEvent, Spent } from "./events.ts";
 import { HotSync } from "./ranks/hot_sync.ts";
 import { learningRateAt } from "./learning_rate.ts";
@@ -123,7 +123,7 @@ export class Trainer {
     } catch (error) {
       const step = stepOfLossFault(messageOf(error));
       if (step !== undefined) this.#fail(`the loss of step ${step} (${this.#batchOf(step)}) is not a number`);
-      if (error instanceof NotFinite) this.#fail(error.message);
+      if (error instanceof NotFinite) this.#fail(error.message, "no checkpoint keeps that");
       throw error;
     }
     const { bestAuc, evaluationsSinceBest } = this.#state;
@@ -155,24 +155,20 @@ export class Trainer {
     return `${this.#stepKinds[step % STEPS_IN_FLIGHT]} batch ${this.#stepBatches[step % STEPS_IN_FLIGHT]}`;
   }
 
-  /** Ends a run whose numbers have gone wrong. */
-  #fail(reason: string): never {
+  /** Ends a run whose numbers have gone wrong; unless told what is bad, looks for it. */
+  #fail(reason: string, bad?: string): never {
     const { config, out } = this.#options;
     this.#writer?.settle(); // what is still being written may be the last good checkpoint
+    throw diverged(reason, bad ?? this.#findBadTensor(), config, config.save ? resumePoints(out)[0] : undefined);
+  }
+
+  #findBadTensor(): string {
     const { memory } = this.#group;
     if (memory.mirror !== undefined) {
       this.#group.post(Command.toMirror, 0, 0);
       this.#group.drain();
     }
-    const bad = findBadTensor(memory, this.#tables);
-    const saved = config.save ? resumePoints(out)[0] : undefined;
-    throw new Diverged(
-      `Cannot go on training: ${reason}; ${bad}; ` +
-        (saved === undefined ? "no checkpoint was saved before; " : `the last good checkpoint is ${saved}; `) +
-        `begin again in another --out with a lower --learning-rate than ${config.learningRate}, or with --lr-num-warmup-steps` +
-        (saved === undefined ? "" : `, and with --from ${saved} to keep what was learned`),
-      { code: "diverged" },
-    );
+    return findBadTensor(memory, this.#tables);
   }
 
   get #tables(): string[] {
@@ -274,7 +270,7 @@ export class Trainer {
     const { dataset } = this.#options;
     if (dataset.samples("validation") === 0) return;
     this.#sync.push();
-    this.#scheduler.report(evaluateSplit(this.#group, dataset, "validation", HELD_OUT_SAMPLES).logloss);
+    this.#scheduler.report(this.#score("validation", HELD_OUT_SAMPLES).logloss);
   }
 
   #progress(): void {
@@ -337,11 +333,20 @@ export class Trainer {
   }
 
   #measure(split: Split): Metrics {
-    const { dataset, report } = this.#options;
-    const { deadUnits, ...metrics } = evaluateSplit(this.#group, dataset, split);
+    const { report } = this.#options;
+    const { deadUnits, ...metrics } = this.#score(split);
     report({ event: "evaluation", split, epoch: this.#state.epoch, step: this.#state.step, ...metrics, deadUnits });
     for (const text of deadLayerNotes(this.#group.memory.plan, deadUnits, split)) report({ event: "note", text });
     return metrics;
+  }
+
+  #score(split: Split, limit?: number): Evaluation {
+    try {
+      return evaluateSplit(this.#group, this.#options.dataset, split, limit);
+    } catch (error) {
+      if (error instanceof NotFinite) this.#fail(error.message);
+      throw error;
+    }
   }
 
   /** True if a checkpoint is to be written at this step, by its number. */

@@ -1,0 +1,166 @@
+/** Runs into which a value that is no number is put, anywhere in the model, wherever it computes. */
+import assert from "node:assert/strict";
+import type { Backend, Buffer } from "../../src/backend/backend.ts";
+import { cpuOptions, type DeviceOptions, openDevice, openHost } from "../../src/backend/open.ts";
+import type { Gemm, HostOptions } from "../../src/backend/open.ts";
+import type { Dataset } from "../../src/dataset/dataset.ts";
+import { isDirectory } from "../../src/artifact.ts";
+import { codeOf, messageOf } from "../../src/errors.ts";
+import { Checkpoint } from "../../src/train/checkpoint/checkpoint.ts";
+import { resolveConfig, type TrainConfig } from "../../src/train/config.ts";
+import { allocateRunMemory, LocalRank, type RankGroup, type RunMemory } from "../../src/train/ranks/rank_group.ts";
+import { WorkerRanks } from "../../src/train/ranks/worker_ranks.ts";
+import { planFor } from "../../src/train/run.ts";
+import { ensureLayout, ensureProfile } from "../../src/train/stages.ts";
+import { Trainer } from "../../src/train/trainer.ts";
+import { localModel } from "./local_model.ts";
+import type { TemporaryDirectory } from "./temporary.ts";
+import { writeDataset } from "./tiny_dataset.ts";
+
+const BATCH = 16;
+const SAMPLES = 93;
+/** Step of the second epoch that meets the value; a good checkpoint was begun before the first. */
+const STEP = 3;
+const USED_ROWS = 90;
+/** No sample looks this row up. */
+const UNUSED_ROW = 95;
+
+/** Where a run computes. */
+export interface Way {
+  readonly mode: TrainConfig["mode"];
+  readonly host?: Gemm | "reference";
+  readonly device?: DeviceOptions["activations"];
+  readonly ranks?: number;
+}
+
+/** A word of the memory of a run. */
+export interface Target {
+  readonly backend: Backend;
+  readonly buffer: Buffer;
+  readonly word: number;
+}
+
+/** Every place of a model that training changes, by name; undefined where a run has none. */
+export const TARGETS: Record<string, (memory: RunMemory) => Target | undefined> = {
+  ...Object.fromEntries(
+    (["bottom", "top"] as const).flatMap((mlp) =>
+      [0, 1].flatMap((i) =>
+        (["weight", "bias"] as const).map((what) => [
+          `a ${what} of layer ${i + 1} of the ${mlp} MLP`,
+          ({ device, parameters, plan }: RunMemory) => ({
+            backend: device,
+            buffer: parameters,
+            word: plan[mlp][i][what],
+          }),
+        ])
+      )
+    ),
+  ),
+  "dense optimizer state": ({ device, denseState }) => present(device, denseState, 1),
+  "a used row": ({ full, plan }) => present(full.backend, full.weights, plan.shape.dim - 1),
+  "an unused row": ({ full, plan }) => present(full.backend, full.weights, UNUSED_ROW * plan.shape.dim),
+  "the state of an unused row": ({ full, plan }) => present(full.backend, full.state, UNUSED_ROW * plan.shape.dim),
+  "a hot row": ({ hot }) => present(hot?.backend, hot?.weights, 0),
+  "the state of a hot row": ({ hot }) => present(hot?.backend, hot?.state, 1),
+};
+
+function present(backend: Backend | undefined, buffer: Buffer | undefined, word: number): Target | undefined {
+  return backend === undefined || buffer === undefined ? undefined : { backend, buffer, word };
+}
+
+/** A dataset whose samples leave some rows unused. */
+export function dataOf(directory: TemporaryDirectory): Dataset {
+  const split = (samples: number, seed: number) => ({
+    labels: Uint8Array.from({ length: samples }, (_, i) => (i * seed) % 3 === 0 ? 1 : 0),
+    dense: Float32Array.from({ length: 2 * samples }, (_, i) => (i * seed) % 5 / 4),
+    // Half of the batches look up the first rows alone, which are the hot ones.
+    ids: Uint32Array.from(
+      { length: 2 * samples },
+      (_, i) => i % 2 === 1 ? i % 4 : i % 4 === 0 ? i % 10 : i % USED_ROWS,
+    ),
+  });
+  return writeDataset(directory.join("data"), {
+    tableRows: [100, 4],
+    denseFeatures: 2,
+    splits: { train: split(SAMPLES, 7), validation: split(20, 11) },
+  });
+}
+
+async function open(way: Way, config: TrainConfig, dataset: Dataset, layout: ReturnType<typeof ensureLayout>) {
+  const { host: kind = "wasm", ranks = 1 } = way;
+  const options: HostOptions = kind === "reference" ? { kind } : await cpuOptions(kind);
+  const host = await openHost(options);
+  const device = way.device === undefined
+    ? undefined
+    : await openDevice({ device: "emulated", precision: "fp32", activations: way.device });
+  const memory = allocateRunMemory({
+    ...{ plan: planFor(config, dataset), batchShape: layout.shape, hotRows: layout.hotRows.length, ranks, host },
+    ...{ device: device ?? host, tables: way.mode === "gpu" ? device! : host },
+  });
+  return ranks === 1 ? new LocalRank(memory) : await WorkerRanks.start(memory, options);
+}
+
+/**
+ * Trains for two epochs; in the second, `value` is put into the target. The run must end as diverged and leave the
+ * checkpoint of the first epoch as it was. Returns the message; undefined if this way has no such target.
+ */
+export async function runWith(
+  directory: TemporaryDirectory,
+  dataset: Dataset,
+  way: Way,
+  target: keyof typeof TARGETS,
+  value: number,
+): Promise<string | undefined> {
+  const config = resolveConfig("kaggle", {
+    ...{ mode: way.mode, optimizer: "adagrad", learningRate: 0.01, dim: 4, bottom: [6, 4], top: [5, 1], epochs: 2 },
+    ...{ batchSize: BATCH, hotMemory: 14 * 4 * 8, ranks: 1, printFreq: 4 },
+  });
+  const quiet = () => {};
+  const place = { cache: directory.path };
+  const profile = way.mode === "fae" ? ensureProfile(dataset, config, place, quiet) : undefined;
+  using layout = ensureLayout(dataset, profile, BATCH, place, quiet);
+  await using group = await open(way, config, dataset, layout);
+  const out = directory.join(`run-${crypto.randomUUID()}`);
+  const found = TARGETS[target](group.memory);
+  if (found === undefined) return undefined;
+  const steps = layout.batches("hot") + layout.batches("cold");
+  const good = inject(group, found, value, steps + STEP, `${out}/last`);
+  const trainer = new Trainer({
+    ...{ config, dataset, layout, group, out, runId: "test", checkpoint: undefined, report: quiet },
+    signal: new AbortController().signal,
+  });
+  let message = "";
+  const what = `${value} in ${target}, ${JSON.stringify(way)}`;
+  await assert.rejects(trainer.run(), (error) => {
+    assert.equal(codeOf(error), "diverged", `${what}: ${error}`);
+    message = messageOf(error);
+    return true;
+  });
+  assert.match(message, /^Cannot go on training: [^\n]*; the last good checkpoint is [^\n]*\/last; begin again/, what);
+  const checkpoint = Checkpoint.open(`${out}/last`);
+  assert.equal(checkpoint.id, good.id, what);
+  assert.equal(checkpoint.body.state.step, steps, what);
+  const fresh = localModel(await openHost({ kind: "reference" }), checkpoint.body.model, layout.shape);
+  checkpoint.load(fresh.memory, checkpoint.body.model); // throws if a word is no number
+  const names = [...Deno.readDirSync(out)].map(({ name }) => name).sort();
+  assert.deepEqual(names, ["best", "last"], `${what}: nothing is left behind`);
+  return message;
+}
+
+/** Puts the value there before a step of the second epoch, when the checkpoint of the first is whole. */
+function inject(group: RankGroup, { backend, buffer, word }: Target, value: number, atStep: number, last: string) {
+  const good = { id: "" };
+  const train = group.train.bind(group);
+  let step = 0;
+  group.train = (slot) => {
+    if (++step === atStep) {
+      group.drain();
+      const sleep = new Int32Array(new SharedArrayBuffer(4));
+      while (!isDirectory(last)) Atomics.wait(sleep, 0, 0, 2);
+      good.id = Checkpoint.open(last).id;
+      backend.upload(Float32Array.of(value), backend.view(buffer, word, 1));
+    }
+    train(slot);
+  };
+  return good;
+}
