@@ -1,6 +1,7 @@
 /** Finds what is wrong with a model whose loss is no number, or far too large. Looks at everything: only for the end. */
-import { type Backend, type Buffer, stateWordsPerRow } from "../backend/backend.ts";
+import type { Backend, Buffer } from "../backend/backend.ts";
 import { HotsetError } from "../errors.ts";
+import { rowStateWords } from "../optimizer/optimizers.ts";
 import { type CheckpointFile, placeOfWord } from "./checkpoint/weights.ts";
 import type { RunMemory } from "./ranks/rank_group.ts";
 
@@ -58,7 +59,7 @@ export function findBadTensor(
     buffer: device.view(parameters, first, end - first),
     name: (index: number) => placeOfWord(plan, "dense.f32", first + index, tables),
   });
-  const stateWords = stateWordsPerRow(plan.shape.optimizer, plan.shape.dim);
+  const stateWords = rowStateWords(plan.shape.optimizer, plan.shape.dim);
   const hotRow = (words: number) => (index: number) => `hot row ${Math.floor(index / words)} of the replica`;
   const rows = (name: CheckpointFile) => (index: number) => placeOfWord(plan, name, index, tables);
   const weights: Tensor[] = [

@@ -1,5 +1,4 @@
 /** Runs a run again, from its dataset on, and compares the bits of the two last checkpoints. */
-import { rowStateWords } from "../optimizer/optimizers.ts";
 import { existsSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { Dataset } from "../dataset/dataset.ts";
