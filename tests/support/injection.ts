@@ -15,7 +15,7 @@ import { ensureLayout, ensureProfile } from "../../src/train/stages.ts";
 import { Trainer } from "../../src/train/trainer.ts";
 import { localModel } from "./local_model.ts";
 import type { TemporaryDirectory } from "./temporary.ts";
-import { writeDataset } from "./tiny_dataset.ts";
+import { type PlainSplit, writeDataset } from "./tiny_dataset.ts";
 
 const BATCH = 16;
 const SAMPLES = 93;
@@ -70,8 +70,8 @@ function present(backend: Backend | undefined, buffer: Buffer | undefined, word:
   return backend === undefined || buffer === undefined ? undefined : { backend, buffer, word };
 }
 
-/** A dataset whose samples leave some rows unused. */
-export function dataOf(directory: TemporaryDirectory): Dataset {
+/** A dataset whose samples leave some rows unused, perhaps with a test split. */
+export function dataOf(directory: TemporaryDirectory, test?: PlainSplit): Dataset {
   const split = (samples: number, seed: number) => ({
     labels: Uint8Array.from({ length: samples }, (_, i) => (i * seed) % 3 === 0 ? 1 : 0),
     dense: Float32Array.from({ length: 2 * samples }, (_, i) => (i * seed) % 5 / 4),
@@ -84,7 +84,7 @@ export function dataOf(directory: TemporaryDirectory): Dataset {
   return writeDataset(directory.join("data"), {
     tableRows: [100, 4],
     denseFeatures: 2,
-    splits: { train: split(SAMPLES, 7), validation: split(20, 11) },
+    splits: { train: split(SAMPLES, 7), validation: split(20, 11), ...(test && { test }) },
   });
 }
 
