@@ -62,7 +62,7 @@ export interface StepTiming {
 export const KAGGLE_STEPS: Omit<StepSizes, "batchSizes"> = {
   samples: 10 * 65_536,
   scale: 10,
-  milliseconds: 400,
+  milliseconds: 800,
   model: { hotMemory: 24 * 2 ** 20 },
 };
 

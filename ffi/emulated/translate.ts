@@ -104,6 +104,7 @@ class Translator {
     }
     if (/^-?(\d+|0x[0-9a-fA-F]+)U?$/.test(operand)) {
       const value = Number(operand.replace(/U$/, ""));
+      if (type === "pred") return String(value !== 0);
       return `(${type.endsWith("64") ? value : value | 0})`;
     }
     const shared = this.#entry.shared.find((array) => array.name === operand);

@@ -76,7 +76,7 @@ for (const [library, backend] of [["own", cuda], ["cudnn", cudnn]] as const) {
     specialValues(backend, library));
 }
 
-const LAYERS = [[1, 1, 1], [3, 5, 2], [33, 13, 16], [130, 16, 1], [7, 64, 20]];
+const LAYERS = [[1, 1, 1], [3, 5, 2], [33, 13, 16], [130, 16, 1], [7, 64, 20], [1133, 2, 9]];
 const ACTIVATIONS: Activation[] = ["identity", "relu", "sigmoid"];
 
 for (const [library, backend] of [["ptx", cuda], ["cudnn", cudnn]] as const) {

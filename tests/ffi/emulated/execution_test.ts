@@ -41,6 +41,13 @@ Deno.test("32-bit integers wrap, divide and compare as unsigned or signed", () =
   assert.deepEqual(words(body, 4), expected);
 });
 
+Deno.test("predicates take literals", () => {
+  const body = `
+    setp.gt.u32 %p0, %r0, 1; mov.pred %p1, 0; xor.pred %p2, %p0, %p1; not.pred %p2, %p2;
+    selp.b32 %r9, 1, 0, %p2;`;
+  assert.deepEqual(words(body, 4), [1, 1, 0, 0]);
+});
+
 Deno.test("shuffles and votes exchange within a warp", () => {
   const shuffle = (kind: string, lane: string, control: number) =>
     words(`shfl.sync.${kind}.b32 %r9, %r0, ${lane}, ${control}, -1;`, 64);

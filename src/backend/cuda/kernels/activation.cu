@@ -27,6 +27,39 @@ KERNEL THREADS(256) void activation_forward_1(float* y, const float* bias, u32 t
   forward<float>(y, bias, total, elements, activation);
 }
 
+// N elements of dY, `stride` apart, become gradients before the activation; returns the sum with them added in order. All
+// are read before the first is used: one after the other, a thread would wait for memory N times.
+template <u32 N, Activation A>
+DEVICE float backward(float* __restrict__ dY, const float* __restrict__ y, u64 first, u64 stride, float sum) {
+  float gradients[N];
+#pragma unroll
+  for (u32 n = 0; n < N; n++) {
+    float gradient = dY[first + n * stride];
+    if (A == RELU) gradient = y[first + n * stride] <= 0 ? 0.0f : gradient;  // also NaN's
+    if (A == SIGMOID) {
+      float value = y[first + n * stride];
+      gradient *= value * (1.0f - value);
+    }
+    gradients[n] = gradient;
+  }
+#pragma unroll
+  for (u32 n = 0; n < N; n++) {
+    if (A != IDENTITY) dY[first + n * stride] = gradients[n];
+    sum += gradients[n];
+  }
+  return sum;
+}
+
+// The same for `rows` elements.
+template <Activation A>
+DEVICE float backward(float* __restrict__ dY, const float* __restrict__ y, u64 first, u64 stride, u32 rows) {
+  float sum = 0;
+  for (; rows >= 8; rows -= 8, first += 8 * stride) sum = backward<8, A>(dY, y, first, stride, sum);
+#pragma clang loop unroll(disable)
+  for (; rows > 0; rows--, first += stride) sum = backward<1, A>(dY, y, first, stride, sum);
+  return sum;
+}
+
 // dY (samples, outputs) becomes the gradient before the activation; dBias is its sum over the samples. A block has 8
 // columns (one memory sector of each row) and 64 rows at a time; sums have a fixed order.
 KERNEL THREADS(512) void activation_backward(float* __restrict__ dY, const float* __restrict__ y,
@@ -36,17 +69,11 @@ KERNEL THREADS(512) void activation_backward(float* __restrict__ dY, const float
   u32 column = block_index() * 8 + tid % 8;
   float sum = 0;
   if (column < outputs) {
-    for (u32 sample = tid / 8; sample < samples; sample += 64) {
-      u64 i = (u64)sample * outputs + column;
-      float gradient = dY[i];
-      if (activation != IDENTITY) {
-        float value = y[i];
-        if (activation == RELU) gradient = value <= 0 ? 0.0f : gradient;  // also NaN's
-        if (activation == SIGMOID) gradient *= value * (1.0f - value);
-        dY[i] = gradient;
-      }
-      sum += gradient;
-    }
+    u64 first = (u64)(tid / 8) * outputs + column, stride = (u64)64 * outputs;
+    u32 rows = (samples + 63 - tid / 8) / 64;  // of this thread
+    if (activation == IDENTITY) sum = backward<IDENTITY>(dY, y, first, stride, rows);
+    if (activation == RELU) sum = backward<RELU>(dY, y, first, stride, rows);
+    if (activation == SIGMOID) sum = backward<SIGMOID>(dY, y, first, stride, rows);
   }
   sum += shuffle_xor(sum, 8);
   sum += shuffle_xor(sum, 16);
