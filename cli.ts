@@ -574,11 +574,20 @@ async function trainHere(
   { report, interrupt }: Told,
   cluster?: hotset.Cluster,
 ): Promise<void> {
-  const free = () => flags.out ?? hotset.freeRun(HOME);
-  const out = cluster === undefined ? free() : cluster.broadcastText(cluster.first ? free() : "");
-  const signal = () => interrupt.listen(cluster !== undefined);
-  const options = { out, report, from: flags.from, signal, phases: flags.report !== undefined, cluster };
   const first = cluster?.first ?? true;
+  using claim = flags.out === undefined && first ? new hotset.ClaimedRun(HOME) : undefined;
+  const named = flags.out ?? claim?.out ?? "";
+  const out = cluster === undefined ? named : cluster.broadcastText(named);
+  const signal = () => interrupt.listen(cluster !== undefined);
+  const options = {
+    out,
+    claimed: flags.out === undefined,
+    report,
+    from: flags.from,
+    signal,
+    phases: flags.report !== undefined,
+    cluster,
+  };
   const results = (of: readonly hotset.ResultEvent[]) => first && print(of, flags);
   const resolve = (...layers: Partial<hotset.TrainConfig>[]) => {
     const config = hotset.resolveConfig(flags.preset, ...layers);

@@ -96,7 +96,8 @@ export type {
   SpentEvent,
   StageEvent,
 } from "./src/train/events.ts";
-export { cacheOf, freeRun, resumeRun, type RunOptions, startRun, trainOn } from "./src/train/run.ts";
+export { ClaimedRun } from "./src/train/claimed_run.ts";
+export { cacheOf, resumeRun, type RunOptions, startRun, trainOn } from "./src/train/run.ts";
 export { reproduceRun, type Reproduction } from "./src/train/reproduce.ts";
 export { readRun, type RunRecord } from "./src/train/run_record.ts";
 export {

@@ -1,5 +1,5 @@
 /** Writing of artifacts: under a temporary name, with checksums taken on the way, then renamed. */
-import { basename, dirname, join, resolve } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { existsSync } from "node:fs";
 import process from "node:process";
 import { crc32 } from "node:zlib";
@@ -17,6 +17,7 @@ import {
   type Words,
 } from "./artifact.ts";
 import { HotsetError, messageOf } from "./errors.ts";
+import { throughLinks } from "./links.ts";
 
 /** End of the name of an artifact that is being replaced. */
 const REPLACED = ".replaced";
@@ -100,9 +101,9 @@ export class ArtifactWriter implements Disposable {
   constructor(kind: ArtifactKind, directory: string, create?: CreateFile) {
     this.#kind = kind;
     this.#create = create;
-    this.#target = resolve(directory);
-    const parent = dirname(this.#target);
     try {
+      this.#target = throughLinks(directory);
+      const parent = dirname(this.#target);
       Deno.mkdirSync(parent, { recursive: true });
       removeLeftovers(this.#target);
       expectRoom(this.#target, kind);
@@ -217,7 +218,7 @@ function temporaryPrefix(target: string): string {
 
 /** Removes what killed writers of an artifact left behind, but for the old artifact where there is no new one. */
 export function removeLeftovers(directory: string): void {
-  const target = resolve(directory);
+  const target = throughLinks(directory);
   const prefix = temporaryPrefix(target);
   for (const { name } of Deno.readDirSync(dirname(target))) {
     if (!name.startsWith(prefix) || isRunning(parseInt(name.slice(prefix.length)))) continue;

@@ -2,6 +2,7 @@
 import { rmSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { HotsetError, messageOf } from "./errors.ts";
+import { throughLinks } from "./links.ts";
 
 const ZEROS = new Uint8Array(4096);
 
@@ -9,23 +10,27 @@ const ZEROS = new Uint8Array(4096);
 export class WholeFile implements Disposable {
   /** Bytes written. */
   bytes = 0;
+  /** As it was given, for messages. */
   readonly #path: string;
-  readonly #temporary: string;
+  #target = "";
+  #temporary = "";
   #file: Deno.FsFile | undefined;
 
   /** Begins a file that will replace what is at `path`, whose folder is made if it is not there. Throws HotsetError where none can be written. */
   constructor(path: string) {
     this.#path = path;
-    this.#temporary = join(dirname(path), `.${basename(path)}.partial-${Deno.pid}`);
     try {
-      const { isFile, isSymlink, isDirectory } = Deno.lstatSync(path);
+      this.#target = throughLinks(path);
+      const { isFile, isDirectory } = Deno.lstatSync(this.#target);
       if (isDirectory) throw new HotsetError(`Cannot write ${path}: a directory is there`, { code: "occupied" });
-      if (!isFile && !isSymlink) throw new HotsetError(`Cannot write ${path}: it is no file`, { code: "occupied" });
+      if (!isFile) throw new HotsetError(`Cannot write ${path}: it is no file`, { code: "occupied" });
     } catch (error) {
       if (!(error instanceof Deno.errors.NotFound)) throw this.#failure(error);
     }
     try {
-      Deno.mkdirSync(dirname(path), { recursive: true });
+      const folder = dirname(this.#target);
+      Deno.mkdirSync(folder, { recursive: true });
+      this.#temporary = join(folder, `.${basename(this.#target)}.partial-${Deno.pid}`);
       this.#file = Deno.openSync(this.#temporary, { write: true, create: true, truncate: true });
     } catch (error) {
       throw this.#failure(error);
@@ -51,7 +56,7 @@ export class WholeFile implements Disposable {
   commit(): void {
     try {
       this.#close();
-      Deno.renameSync(this.#temporary, this.#path);
+      Deno.renameSync(this.#temporary, this.#target);
     } catch (error) {
       throw this.#failure(error);
     }

@@ -50,6 +50,7 @@ const FOUNDATION = [
   "src/crc32.ts",
   "src/direct_file.ts",
   "src/errors.ts",
+  "src/links.ts",
   "src/output_lock.ts",
   "src/random.ts",
   "src/similar.ts",

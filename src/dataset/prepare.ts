@@ -1,11 +1,13 @@
 /** Prepares datasets from raw logs. */
 import { z } from "zod";
+import { fingerprint, isArtifact } from "../artifact.ts";
 import { HotsetError, UsageError } from "../errors.ts";
 import type { Part } from "./assemble.ts";
 import { ALONE, type Team, together, togetherAsync } from "../team.ts";
 import { Dataset, type DatasetBody, type Split } from "./dataset.ts";
 import { type Format, FORMATS, schemaOf } from "./formats.ts";
 import { expectUnchanged, findInputs, identify, type KnownFile } from "./inputs.ts";
+import { OutputLock } from "../output_lock.ts";
 import { buildDataset, type LogParts, type ReadOptions } from "./prepare_job.ts";
 import { isDense, isMean, logSchema } from "./schema.ts";
 import { isChunkFormat } from "./stage_chunks.ts";
@@ -135,7 +137,8 @@ function identityOf({ path, bytes, content, crc32 }: KnownFile) {
 /**
  * Reads raw logs and writes a dataset to `options.out`. Memory depends neither on the number of rows nor on that of all
  * tables' values. Finished parts are kept beside the output until it is complete: after a kill the same call goes on from
- * there and writes the same bytes. A team divides the formats that DuckDB does not read; its first rank prepares the others.
+ * there and writes the same bytes. Where another process writes the output, it is waited for, and what it has made of
+ * the same source is taken. A team divides the formats that DuckDB does not read; its first rank prepares the others.
  * Throws HotsetError that names file, line and reason.
  */
 export async function prepareDataset(options: PrepareOptions): Promise<Dataset> {
@@ -154,6 +157,9 @@ export async function prepareFrom(options: PrepareOptions, source: LogSource): P
   const { format, minFrequency = 1, maxIndRange, onProgress = () => {} } = options;
   const { inputs, testInputs, body } = source;
   const settings = { ...options, schema: schemaOf(format, options.schema), maxIndRange };
+  using lock = await lockOutput(options, team);
+  const [isMade] = team.gather(lock?.waited === true && isMadeFrom(body, options.out));
+  if (isMade) return together(team, () => Dataset.open(options.out, team.rank === 0 ? "checksums" : "lengths"));
   const { dataset } = await buildDataset("prepare", body, settings, async (job) => {
     const bytes = (files: readonly KnownFile[]) => files.reduce((sum, f) => sum + f.bytes, 0);
     const inputShare = bytes(inputs) / (bytes(inputs) + bytes(testInputs));
@@ -179,6 +185,25 @@ export async function prepareFrom(options: PrepareOptions, source: LogSource): P
 /** What a log says of how to read others by the same schema. */
 function foundIn({ rules, missing }: StagedLog) {
   return { rules, fills: missing.map(({ value }) => value) };
+}
+
+/** Waits until no other process writes the output. */
+async function lockOutput(
+  { out, signal, onProgress }: ReadOptions & { readonly out: string },
+  team: Team,
+): Promise<OutputLock | undefined> {
+  return await togetherAsync(team, async () => {
+    if (team.rank > 0) return undefined;
+    return await OutputLock.waitAsync(out, `write dataset ${out}`, () => {
+      signal?.throwIfAborted();
+      onProgress?.("wait", 0);
+    });
+  });
+}
+
+/** True if a whole dataset of this source is there: what was waited for. */
+function isMadeFrom(source: DatasetBody["source"], out: string): boolean {
+  return isArtifact(out) && fingerprint(Dataset.open(out, "lengths").body.source) === fingerprint(source);
 }
 
 /** How to encode new rows. */
@@ -222,6 +247,7 @@ export async function encodeWith(
     ),
   };
   const settings = { ...options, format, schema, maxIndRange };
+  using _lock = await lockOutput(options, ALONE);
   const { dataset: encoded, result } = await buildDataset("encode", source, settings, async (job) => {
     const log = await job.stageLog("log", files, purpose, found, (f) => onProgress("read", f));
     expectUnchanged(files);

@@ -2,7 +2,6 @@
 import { availableParallelism } from "node:os";
 import { fingerprint } from "../artifact.ts";
 import { HotsetError, Interrupted } from "../errors.ts";
-import { OutputLock } from "../output_lock.ts";
 import { ALONE, expectSame, type Team, together, togetherAsync } from "../team.ts";
 import { TeamWriter } from "../team_writer.ts";
 import { assemble, type EncodedLog, type Part } from "./assemble.ts";
@@ -40,8 +39,8 @@ export interface ReadOptions {
   readonly threads?: number;
   /** Aborting it ends the work with the signal's reason; finished steps are kept for the next call. */
   readonly signal?: AbortSignal | undefined;
-  /** Called now and then with what is done of a stage, 0 to 1. */
-  readonly onProgress?: (stage: "check" | "read" | "count" | "encode", fraction: number) => void;
+  /** Called now and then with what is done of a stage, 0 to 1; `wait` is for another process that writes the same output. */
+  readonly onProgress?: (stage: "check" | "wait" | "read" | "count" | "encode", fraction: number) => void;
 }
 
 /** A job's settings. */
@@ -64,7 +63,8 @@ export interface LogParts {
 export type IdSource = { readonly train: number; readonly minFrequency: number } | Dataset;
 
 /**
- * Runs `work` over a stage that is named by `source`, commits the dataset that it made to `options.out` and opens it.
+ * Runs `work` over a stage that is named by `source`, commits the dataset that it made to `options.out` and opens it. The
+ * caller holds the lock of the output.
  * A signal or a kill leaves a stage to go on from: after a failure it is removed, as the input must change.
  */
 export async function buildDataset<R>(
@@ -81,9 +81,6 @@ export async function buildDataset<R>(
     "what ranks see of the input files (paths and content count)",
     fingerprint(source),
   );
-  const busy = "it is being prepared already; let that end first, or name another directory";
-  const lock = { doing: `write dataset ${out}`, busy };
-  using _lock = together(team, () => first ? new OutputLock(out, lock) : undefined);
   using writer = new TeamWriter(team, "dataset", out);
   const made = together(team, () => first ? new StageDirectory(out, source) : undefined);
   const stage = together(team, () => made ?? new StageDirectory(out, source));

@@ -1,7 +1,8 @@
 /** Where a dataset is while it is prepared: steps that are finished, so that after a kill they are not done again. */
-import { basename, dirname, join, resolve } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { fingerprint } from "../artifact.ts";
 import { HotsetError, messageOf } from "../errors.ts";
+import { throughLinks } from "../links.ts";
 import { writeWhole } from "./staged_chunk.ts";
 
 /** Changes when staged files of an older Hotset cannot be used. */
@@ -15,7 +16,7 @@ export class StageDirectory {
 
   /** Opens or makes the directory of `out` for these contents and removes those of others. Throws HotsetError. */
   constructor(out: string, contents: unknown) {
-    const target = resolve(out);
+    const target = throughLinks(out);
     const prefix = `.${basename(target)}.stage-`;
     const name = prefix + fingerprint([VERSION, target, contents]);
     this.directory = join(dirname(target), name);

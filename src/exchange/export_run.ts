@@ -2,6 +2,7 @@
 import { basename, dirname, extname, join } from "node:path";
 import { FileReader } from "../artifact.ts";
 import type { Dataset } from "../dataset/dataset.ts";
+import { linkAt, throughLinks } from "../links.ts";
 import { type ModelPlan, planModel } from "../model/shape.ts";
 import type { Checkpoint } from "../train/checkpoint/checkpoint.ts";
 import type { Report } from "../train/events.ts";
@@ -30,8 +31,10 @@ export function exportRun(run: string, format: ExportFormat, out: string, report
   const dataset = openTrainedOn(run, "export");
   const onProgress = (fraction: number) => report({ event: "stage", stage: `export: ${format}`, fraction });
   const exportTo = format === "onnx" ? exportOnnx : exportSafetensors;
-  const written = withBest(run, (checkpoint) => exportTo(checkpoint, dataset, out, onProgress));
-  return [...written, ...exportIds(dataset, out)];
+  // A model finds its weights beside it, by name, so all files lie where a link to one of them points.
+  const file = linkAt(out) === undefined ? out : throughLinks(out);
+  const written = withBest(run, (checkpoint) => exportTo(checkpoint, dataset, file, onProgress));
+  return [...written, ...exportIds(dataset, file)];
 }
 
 function exportSafetensors(

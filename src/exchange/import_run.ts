@@ -5,6 +5,7 @@ import { ArtifactWriter } from "../artifact_writer.ts";
 import { denseStateWords, rowStateWords } from "../optimizer/optimizers.ts";
 import { Dataset } from "../dataset/dataset.ts";
 import { HotsetError } from "../errors.ts";
+import { throughLinks } from "../links.ts";
 import type { ModelPlan } from "../model/shape.ts";
 import { type CheckpointBody, IMPORTED } from "../train/checkpoint/checkpoint.ts";
 import { resolveConfig, type TrainConfig } from "../train/config.ts";
@@ -67,7 +68,7 @@ export function importRun(path: string, { data, out, ids, config }: ImportOption
   try {
     writeCheckpoint({ path, file, plan, report }, dataset, ids, join(out, LAST_CHECKPOINT), resolved);
   } catch (error) {
-    removeEmpty(out);
+    removeEmpty(throughLinks(out));
     throw error;
   }
   recordRun(out, resolved, dataset, { layoutId: null, from: null, device: null, ranks: null });

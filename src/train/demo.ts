@@ -8,7 +8,8 @@ import type { Report, ResultEvent } from "./events.ts";
 import { cacheOf, expectStart, inTurn, type RunOptions, startRun } from "./run.ts";
 import { expectDevice } from "./placement.ts";
 import { TemporaryDirectory } from "../temporary.ts";
-import { prepareTo } from "./stages.ts";
+import { prepareTo, waiting } from "./stages.ts";
+import { OutputLock } from "../output_lock.ts";
 
 /** Samples of the generated log, and how its tables shrink: 26 tables of about 700,000 rows, 45 MB at dim 16. */
 const SAMPLES = 300_000;
@@ -49,7 +50,7 @@ export async function runDemo(config: TrainConfig, options: RunOptions): Promise
   });
   const results: ResultEvent[] = [];
   for (const each of configs) {
-    results.push(await startRun(each, dataset, { ...options, out: join(out, each.mode) }));
+    results.push(await startRun(each, dataset, { ...options, out: join(out, each.mode), claimed: false }));
   }
   const bestAuc = dataset.body.generated!.bestAuc.test;
   report({ event: "demo", bestAuc });
@@ -60,6 +61,8 @@ export async function runDemo(config: TrainConfig, options: RunOptions): Promise
 export async function demoDataset(seed: number, cache: string, report: Report): Promise<Dataset> {
   const generation = { seed, samples: SAMPLES, scale: SCALE, fractions: FRACTIONS };
   const out = join(cache, "datasets", `demo-${cacheName("dataset", generation)}`);
+  if (isCached("dataset", out)) return Dataset.open(out);
+  using _lock = await OutputLock.waitAsync(`${out}.clicks`, `write dataset ${out}`, waiting(report, "dataset"));
   if (isCached("dataset", out)) return Dataset.open(out);
   Deno.mkdirSync(cache, { recursive: true });
   using folder = new TemporaryDirectory(".clicks-", cache);

@@ -8,6 +8,7 @@ import { Dataset } from "../dataset/dataset.ts";
 import { encodingDifference } from "../dataset/encoding.ts";
 import { HotsetError, UsageError } from "../errors.ts";
 import type { Layout } from "../layout/layout.ts";
+import { throughLinks } from "../links.ts";
 import { type ModelPlan, planModel } from "../model/shape.ts";
 import { OutputLock } from "../output_lock.ts";
 import { Checkpoint, IMPORTED } from "./checkpoint/checkpoint.ts";
@@ -38,11 +39,6 @@ export function openBest(directory: string): Checkpoint {
 /** Where the artifacts lie that runs beside this one share. */
 export function cacheOf(out: string): string {
   return dirname(resolve(out));
-}
-
-/** The first of `home`/run-1, run-2, ... that is not there. */
-export function freeRun(home: string): string {
-  for (let n = 1;; n++) if (!existsSync(join(home, `run-${n}`))) return join(home, `run-${n}`);
 }
 
 /** The model that a configuration makes for a dataset. */
@@ -90,6 +86,8 @@ function expectSelection({ patience, targetAuc }: TrainConfig, dataset: Dataset)
 export interface RunOptions {
   /** Directory of the run. */
   readonly out: string;
+  /** True if the caller holds the lock of `out`, as a ClaimedRun does. */
+  readonly claimed?: boolean | undefined;
   /** Told what happens. */
   readonly report: Report;
   /** Called when training begins; aborting the signal saves the run and ends it with Interrupted. */
@@ -109,10 +107,11 @@ export async function inTurn<T>({ cluster }: RunOptions, work: () => T | Promise
 
 /** Keeps other processes from training the same run; to be disposed at its end. In a cluster the first rank does it for all. */
 async function lockRun(options: RunOptions): Promise<Disposable | undefined> {
-  const { out, cluster } = options;
+  const { out, claimed, cluster } = options;
+  if (claimed) return undefined;
   const busy = "another process trains it; let that end first, or choose another --out";
   const first = cluster?.first ?? true;
-  return await inTurn(options, () => first ? new OutputLock(out, { doing: `train run ${out}`, busy }) : undefined);
+  return await inTurn(options, () => first ? OutputLock.take(out, { doing: `train run ${out}`, busy }) : undefined);
 }
 
 /** Throws unless a run can begin in the directory: what would fail after hours of preparing fails at once. */
@@ -121,7 +120,7 @@ export function expectStart(config: TrainConfig, out: string, cluster?: Cluster)
   const { denseFeatures, bottom } = config;
   planModel({ ...config, tableRows: [1], bottom: [denseFeatures ?? 1, ...bottom] });
   const occupied = (what: string) => new HotsetError(`Cannot start a run in ${out}: ${what}`, { code: "occupied" });
-  const target = resolve(out); // without `..`, whose folder before it need not be there yet
+  const target = throughLinks(out);
   if (existsSync(target) && !Deno.statSync(target).isDirectory) {
     throw occupied("a file is there");
   }

@@ -6,6 +6,7 @@ import project from "../../deno.json" with { type: "json" };
 import { firstIssue, isArtifact, isDirectory, isIntact, seal } from "../artifact.ts";
 import type { Dataset } from "../dataset/dataset.ts";
 import { HotsetError, messageOf } from "../errors.ts";
+import { throughLinks } from "../links.ts";
 import { type TrainConfig, trainConfig } from "./config.ts";
 
 /** Name of the record in a run's directory. */
@@ -108,7 +109,7 @@ export function recordRun(out: string, config: TrainConfig, dataset: Dataset, tr
     },
   };
   try {
-    Deno.mkdirSync(out, { recursive: true });
+    Deno.mkdirSync(throughLinks(out), { recursive: true });
     const temporary = join(out, `.${RUN_FILE}.partial`);
     Deno.writeTextFileSync(temporary, JSON.stringify(seal(record), null, 1) + "\n");
     Deno.renameSync(temporary, join(out, RUN_FILE));

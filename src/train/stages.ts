@@ -10,6 +10,7 @@ import { buildLayout } from "../layout/build_layout.ts";
 import { Layout } from "../layout/layout.ts";
 import { Profile, type ProfileBody } from "../profile/profile.ts";
 import { profileDataset } from "../profile/profile_dataset.ts";
+import { OutputLock } from "../output_lock.ts";
 import type { TrainConfig } from "./config.ts";
 import type { Report } from "./events.ts";
 import { ALONE, expectSame, type Team, together } from "../team.ts";
@@ -70,7 +71,11 @@ export async function prepareTo(options: PrepareOptions & UnknownLimit, report: 
 }
 
 function progressTo(report: Report): Pick<PrepareOptions, "onProgress"> {
-  return { onProgress: (stage, fraction) => report({ event: "stage", stage: `prepare: ${stage}`, fraction }) };
+  const wait = waiting(report, "dataset");
+  return {
+    onProgress: (stage, fraction) =>
+      stage === "wait" ? wait() : report({ event: "stage", stage: `prepare: ${stage}`, fraction }),
+  };
 }
 
 function announce(dataset: Dataset, limit: UnknownLimit, report: Report, begin: number): Dataset {
@@ -121,16 +126,21 @@ export function ensureProfile(
   const { dim, optimizer, hotMemory, sampleRate, seed } = config;
   const name = cacheName("profile", [dataset.id, dim, optimizer, hotMemory, sampleRate, seed]);
   const out = directoryOf(place, "profiles", name);
-  const profile = openCached("profile", place, out, team, Profile.open) ?? profileDataset(dataset, {
-    out,
-    team,
-    dim,
-    optimizer,
-    hotMemory,
-    sampleRate: sampleRate ?? undefined,
-    seed,
-    onProgress: (done, total) => report({ event: "stage", stage: "profile", fraction: done / total }),
-  });
+  const profile = openOrMake(
+    { kind: "profile", place, out, team, report },
+    Profile.open,
+    () =>
+      profileDataset(dataset, {
+        out,
+        team,
+        dim,
+        optimizer,
+        hotMemory,
+        sampleRate: sampleRate ?? undefined,
+        seed,
+        onProgress: (done, total) => report({ event: "stage", stage: "profile", fraction: done / total }),
+      }),
+  );
   const { body } = profile;
   report({
     event: "profile",
@@ -177,13 +187,17 @@ export function ensureLayout(
 ): Layout {
   const begin = performance.now();
   const out = directoryOf(place, "layouts", cacheName("layout", [dataset.id, profile?.id ?? null, batchSize]));
-  const layout = openCached("layout", place, out, team, (directory) => openLayout(directory, dataset)) ??
-    buildLayout(dataset, profile, {
-      out,
-      batchSize,
-      team,
-      onProgress: (done, total) => report({ event: "stage", stage: "layout", fraction: done / total }),
-    });
+  const layout = openOrMake(
+    { kind: "layout", place, out, team, report },
+    (directory) => openLayout(directory, dataset),
+    () =>
+      buildLayout(dataset, profile, {
+        out,
+        batchSize,
+        team,
+        onProgress: (done, total) => report({ event: "stage", stage: "layout", fraction: done / total }),
+      }),
+  );
   const { samples, hotSamples, hotSampleShare, hotBatches, coldBatches, bytes } = layout.body;
   const seconds = (performance.now() - begin) / 1000;
   report({ event: "layout", samples, hotSamples, hotSampleShare, hotBatches, coldBatches, bytes, seconds });
@@ -201,6 +215,34 @@ export type Place = { readonly out: string } | { readonly cache: string };
 
 function directoryOf(place: Place, folder: string, name: string): string {
   return "out" in place ? place.out : join(place.cache, folder, name);
+}
+
+/** Tells, once, what is waited for; then gives whoever listens to stages a moment to end it. */
+export function waiting(report: Report, kind: ArtifactKind): () => void {
+  let isTold = false;
+  return () => {
+    if (!isTold) report({ event: "note", text: `Waiting for another process, which is making the same ${kind}` });
+    isTold = true;
+    report({ event: "stage", stage: "wait", fraction: 0 });
+  };
+}
+
+/**
+ * Opens what a cache has, or makes it; one process at a time, so that those which want the same have it made once. Where
+ * `place` is not a cache it is made anew.
+ */
+function openOrMake<T>(
+  { kind, place, out, team, report }: { kind: ArtifactKind; place: Place; out: string; team: Team; report: Report },
+  open: (directory: string) => T,
+  make: () => T,
+): T {
+  const found = openCached(kind, place, out, team, open);
+  if (found !== undefined) return found;
+  using _lock = together(
+    team,
+    () => team.rank === 0 ? OutputLock.wait(out, `write ${kind} ${out}`, waiting(report, kind)) : undefined,
+  );
+  return openCached(kind, place, out, team, open) ?? make();
 }
 
 /** Opens what a cache has, if all of a team see it. */

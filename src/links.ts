@@ -1,0 +1,29 @@
+/** Where outputs go. */
+import { basename, dirname, join, resolve } from "node:path";
+
+/**
+ * The absolute path of what a path names, with links followed, also to where nothing is yet: what replaces it must lie
+ * beside it, and take its place, not that of a link to it. Throws what Deno throws for links that lead nowhere.
+ */
+export function throughLinks(path: string): string {
+  const absolute = resolve(path);
+  try {
+    return Deno.realPathSync(absolute);
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound) || dirname(absolute) === absolute) throw error;
+  }
+  const folder = throughLinks(dirname(absolute));
+  const here = join(folder, basename(absolute));
+  const target = linkAt(here);
+  return target === undefined ? here : throughLinks(resolve(folder, target));
+}
+
+/** What a link says; undefined if there is none. */
+export function linkAt(path: string): string | undefined {
+  try {
+    return Deno.lstatSync(path).isSymlink ? Deno.readLinkSync(path) : undefined;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return undefined;
+    throw error;
+  }
+}

@@ -1,0 +1,60 @@
+/** The number of a new run, so that runs which begin together have each their own. */
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { OutputLock } from "../output_lock.ts";
+
+/** Holds the number of the latest run that was begun, which may have been removed since. */
+const LAST_FILE = ".last-run";
+
+/** A directory for a new run that no other process takes. Disposing it without a run in it leaves the number free. */
+export class ClaimedRun implements Disposable {
+  /** The directory, which need not be there yet. */
+  readonly out: string;
+  readonly #home: string;
+  readonly #number: number;
+  readonly #lock: OutputLock;
+
+  /** Claims the first of `home`/run-1, run-2, ... after the latest that was begun. Throws HotsetError. */
+  constructor(home: string) {
+    for (let n = lastNumber(home) + 1;; n++) {
+      const out = join(home, `run-${n}`);
+      const lock = existsSync(out) ? undefined : OutputLock.try(out, `begin a run in ${home}`);
+      if (lock === undefined) continue;
+      if (!existsSync(out)) {
+        this.out = out;
+        this.#home = home;
+        this.#number = n;
+        this.#lock = lock;
+        return;
+      }
+      lock[Symbol.dispose](); // it was begun and left between the two looks
+    }
+  }
+
+  /** Lets the number go, or notes that it is used. */
+  [Symbol.dispose](): void {
+    const isUsed = existsSync(this.out);
+    if (isUsed && lastNumber(this.#home) < this.#number) {
+      Deno.writeTextFileSync(join(this.#home, LAST_FILE), `${this.#number}\n`);
+    }
+    this.#lock[Symbol.dispose]();
+    if (!isUsed) removeEmpty(this.#home);
+  }
+}
+
+function removeEmpty(directory: string): void {
+  try {
+    Deno.removeSync(directory);
+  } catch {
+    // Something is in it.
+  }
+}
+
+function lastNumber(home: string): number {
+  try {
+    return Math.trunc(Number(Deno.readTextFileSync(join(home, LAST_FILE)))) || 0;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound || error instanceof Deno.errors.NotADirectory) return 0;
+    throw error;
+  }
+}

@@ -1,0 +1,101 @@
+/** Outputs whose name is a link go where it points; the link stays. */
+import assert from "node:assert/strict";
+import {
+  buildLayout,
+  Dataset,
+  exportRun,
+  generateDataset,
+  profileDataset,
+  resolveConfig,
+  startRun,
+  writeCriteoLog,
+  writeProfileReport,
+} from "../mod.ts";
+import { throughLinks } from "../src/links.ts";
+import { OutputLock } from "../src/output_lock.ts";
+import { WholeFile } from "../src/whole_file.ts";
+import { TemporaryDirectory } from "./support/temporary.ts";
+
+const GENERATED = {
+  shape: "kaggle",
+  samples: 600,
+  seed: 1,
+  scale: 1000,
+  fractions: { validation: 0.1, test: 0.1 },
+} as const;
+
+const isLink = (path: string) => Deno.lstatSync(path).isSymlink;
+
+Deno.test("links are followed to what is there, and to what is not there yet", () => {
+  using place = new TemporaryDirectory();
+  const root = Deno.realPathSync(place.path);
+  Deno.mkdirSync(place.join("there"));
+  for (
+    const [name, target] of [["a", "there"], ["b", "a"], ["c", "missing"], ["d", "c"], ["loop", "loop"], ["self", "."]]
+  ) {
+    Deno.symlinkSync(target, place.join(name));
+  }
+  const cases = {
+    "plain": "plain",
+    "plain/deeper": "plain/deeper",
+    "a": "there",
+    "b/new": "there/new",
+    "c": "missing",
+    "d/x/y": "missing/x/y",
+    "self/self/c": "missing",
+    "there/../d": "missing",
+  };
+  for (const [path, target] of Object.entries(cases)) {
+    assert.equal(throughLinks(place.join(path)), `${root}/${target}`, path);
+  }
+  assert.throws(
+    () => new WholeFile(place.join("loop")),
+    /^HotsetError: Cannot write .*loop: Too many levels of symbolic links$/,
+  );
+  assert.throws(
+    () => generateDataset(place.join("loop/x"), GENERATED),
+    /^HotsetError: Cannot write dataset .*: Too many levels/,
+  );
+});
+
+Deno.test("every output goes where a link points, be something there or not", async () => {
+  using place = new TemporaryDirectory();
+  Deno.mkdirSync(place.join("disk"));
+  const link = (name: string) => {
+    Deno.symlinkSync(`disk/${name}`, place.join(name));
+    return place.join(name);
+  };
+  Deno.mkdirSync(place.join("disk/data"));
+  generateDataset(link("data"), GENERATED);
+  const dataset = generateDataset(place.join("data"), GENERATED); // replaces what the link points to
+  writeCriteoLog(link("log.tsv"), GENERATED);
+  const profile = profileDataset(dataset, {
+    out: link("profile"),
+    dim: 8,
+    optimizer: "sgd",
+    hotMemory: 2 ** 22,
+    seed: 1,
+  });
+  using _layout = buildLayout(dataset, profile, { out: link("layout"), batchSize: 64 });
+  writeProfileReport(profile, dataset, link("report.html"));
+  const config = resolveConfig("kaggle", { bottom: [8], top: [8, 1], dim: 8, device: "cpu", ranks: 1, mode: "cpu" });
+  await startRun(config, dataset, { out: link("run"), report: () => {} });
+  exportRun(place.join("run"), "onnx", link("model.onnx"), () => {});
+  const names = ["data", "log.tsv", "profile", "layout", "report.html", "run", "model.onnx"];
+  for (const name of names) {
+    assert.ok(isLink(place.join(name)), `${name} is still a link`);
+    assert.ok(!isLink(place.join("disk", name)), name);
+  }
+  assert.equal(Dataset.open(place.join("disk/data")).id, dataset.id);
+  // A model's weights lie beside it, whatever name it was written by.
+  const written = [...Deno.readDirSync(place.join("disk"))].map(({ name }) => name).sort();
+  assert.deepEqual(written, [...names, "model.onnx.data"].sort());
+});
+
+Deno.test("an output is locked whatever name it has", () => {
+  using place = new TemporaryDirectory();
+  Deno.symlinkSync("run", place.join("link"));
+  const words = { doing: "train", busy: "another process trains it" };
+  using _lock = OutputLock.take(place.join("run"), words);
+  assert.throws(() => OutputLock.take(place.join("link"), words), /Cannot train: another process trains it/);
+});
