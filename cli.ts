@@ -170,7 +170,7 @@ const withRaw = (command: Command) =>
     .addOption(new Option("--format <name>", "format of raw files").choices(hotset.FORMATS).default("criteo"))
     .option("--schema <file>", "JSON file that describes the columns of csv and parquet input")
     .option("--test <files...>", "raw files that become the test split")
-    .option("--min-frequency <n>", "values seen fewer times share one row", positive, 1)
+    .option("--min-frequency <n>", "values seen less often than this share one row", positive, 1)
     .option("--max-ind-range <n>", "hash values into this range first", positive)
     .option("--validation-fraction <share>", "share split off for validation, by order", share, 0.05)
     .option(
@@ -432,7 +432,7 @@ export function trainLayer(flags: TrainFlags): Partial<hotset.TrainConfig> {
 }
 
 withUnknown(withRaw(withSeed(program.command("train"))))
-  .description("Train a model on a dataset or on raw logs; stages that are missing are run.")
+  .description("Train a model on a dataset or on raw logs; prepares, profiles and lays out first if needed.")
   .argument("[input...]", "a dataset, or raw files in the order of time")
   .option("--demo", "train on generated data and compare modes")
   .option("--out <run>", "directory of the run (default: the first free of hotset/run-1, run-2, ...)")
@@ -503,7 +503,9 @@ withUnknown(withRaw(withSeed(program.command("train"))))
   .option("--hot-memory <bytes>", `${HOT_MEMORY} (default: ${binary(DEFAULTS.hotMemory)})`, memory)
   .option(
     "--scheduler-rate <percent>",
-    `share of the epoch's batches in the first turn; it is halved and doubled from there ${standard("schedulerRate")}`,
+    `percent of each kind of batch to run before switching (hot/cold); adapts during training ${
+      standard("schedulerRate")
+    }`,
     number((value) => value >= 1 && value <= 100, "a number from 1 to 100"),
   )
   .addOption(
@@ -720,7 +722,7 @@ const importing = withSeed(program.command("import"))
   .requiredOption("--data <dataset>", "directory made by prepare")
   .requiredOption("--out <run>", "directory of the run")
   .addOption(
-    new Option("--ids <what>", "what numbers the file's table rows: the dataset's own, or its raw values")
+    new Option("--ids <what>", "how rows are numbered in the file: dataset ids or raw values")
       .choices(hotset.ROW_NUMBERS).default("rows"),
   )
   .addHelpText("after", "\nExample: hotset import dlrm.safetensors --data criteo --ids values --out hotset/imported")

@@ -59,6 +59,13 @@ function faultCounts(kind: string) {
   };
 }
 
+/** The outcome of `tools/demo_seeds.ts`. */
+function demoFigures({ code, stdout, seconds }: Ended): string[] {
+  if (!stdout.startsWith("{")) return [`ended with status ${code}`, "", "", "", minutes(seconds)];
+  const { runs, least, mean, deviation, dead } = JSON.parse(stdout);
+  return [`${runs}`, least.toFixed(4), `${mean.toFixed(4)} ± ${deviation.toFixed(4)}`, `${dead}`, minutes(seconds)];
+}
+
 function faults(name: string, kind: string, flags: readonly string[]): Part {
   const none = ["--kills", "0", "--corruptions", "0", "--rank-kills", "0"];
   return { name, args: ["run", "-A", "tools/faults.ts", ...none, ...flags], row: faultCounts(kind) };
@@ -97,5 +104,15 @@ export const SERIES: readonly Series[] = [
       faults("files corrupted, seed 32", "corruptions", ["--corruptions", "500", "--seed", "32"]),
       faults("ranks killed, seed 33", "rankKills", ["--rank-kills", "20", "--seed", "33"]),
     ],
+  },
+  {
+    name: "demo",
+    page: "docs/reliability.md",
+    columns: ["mode", "runs", "lowest AUC", "mean ± sd", "dead", "time"],
+    parts: ["cpu", "fae"].map((mode) => ({
+      name: mode,
+      args: ["run", "-A", "tools/demo_seeds.ts", "--mode", mode, "--seeds", "50"],
+      row: demoFigures,
+    })),
   },
 ];
