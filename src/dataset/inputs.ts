@@ -118,12 +118,14 @@ export async function identify(
 }
 
 async function checksumOf(file: InputFile, onRead: (bytes: number) => void): Promise<number> {
-  const piece = new Uint8Array(Math.min(PIECE_BYTES, file.bytes + 1));
+  const piece = new Uint8Array(Math.min(PIECE_BYTES, file.bytes));
   let sum = 0;
   try {
     using opened = await Deno.open(file.path);
-    for (let count = await opened.read(piece); count !== null; count = await opened.read(piece)) {
+    for (let left = file.bytes; left > 0;) { // no further: someone may write to it as fast as it is read
+      const count = await opened.read(piece.subarray(0, left)) ?? left;
       sum = crc32(piece.subarray(0, count), sum);
+      left -= count;
       onRead(count);
     }
   } catch (error) {

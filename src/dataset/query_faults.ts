@@ -3,7 +3,7 @@ import { HotsetError, messageOf } from "../errors.ts";
 import { type Engine, engineFailure, isWriteFailure, quoted, reasonOf } from "./duckdb.ts";
 import type { Layout } from "./stage_query.ts";
 import { fieldFault, LINE_TOO_LONG, NOT_UTF8, schemaHint, widthFault } from "./row_fault.ts";
-import { lineOfRecord } from "./text_lines.ts";
+import { lineAfter, lineOfRecord } from "./text_lines.ts";
 
 /** What a failed reading means for the user. */
 export function readFailure(path: string, error: unknown): unknown {
@@ -29,7 +29,7 @@ export function readFailure(path: string, error: unknown): unknown {
 
 /** SQL of the rejected fields of a file. */
 function rejects(path: string): string {
-  return `(SELECT line, column_idx, column_name, error_type::VARCHAR AS kind, error_message AS message, csv_line ` +
+  return `(SELECT line, line_byte_position AS byte, column_idx, error_type::VARCHAR AS kind, error_message AS message, csv_line ` +
     `FROM reject_errors JOIN reject_scans USING (scan_id, file_id) WHERE file_path = ${quoted(path)})`;
 }
 
@@ -40,15 +40,19 @@ export async function countRejects(engine: Engine, path: string): Promise<number
 }
 
 /** The first rejected line as an error. */
-export async function firstReject(engine: Engine, { file: { path } }: Layout): Promise<HotsetError> {
+export async function firstReject(engine: Engine, { file }: Layout): Promise<HotsetError> {
   // A row of the wrong width is reported once for every field that is missing or too many: the width is in the first
   // report of a short row and in the last of a long one.
-  const [[line, kind, message, text]] = await engine.rows(
-    `SELECT line::VARCHAR, kind, message, csv_line FROM ${rejects(path)} AS r ` +
+  const [[byte, kind, message, text]] = await engine.rows(
+    `SELECT byte, kind, message, csv_line FROM ${rejects(file.path)} AS r ` +
       `ORDER BY r.line, if(kind = 'TOO MANY COLUMNS', -column_idx::BIGINT, column_idx::BIGINT) LIMIT 1`,
   );
   const hint = String(text).includes('\\"') ? ESCAPED : "";
-  return badRow(path, line, rejectReason(String(kind), String(message)) + hint);
+  return badRow(
+    file.path,
+    await lineAfter(file, Number(byte) - 1),
+    rejectReason(String(kind), String(message)) + hint,
+  );
 }
 
 /** What to say in the schema where backslashes stand before quotes. */

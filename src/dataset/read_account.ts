@@ -62,17 +62,22 @@ export const fileAccounts: z.ZodType<FileAccount[][]> = z.array(z.array(
   ),
 ));
 
+/** What a dataset remembers of how its logs were read. */
+interface Reading {
+  readonly read?: readonly (readonly FileAccount[])[] | undefined;
+}
+
 /** Names that are shown of many. */
 const SHOWN_NAMES = 12;
 
 /** What a user should know of how logs were read. */
-export function readNotes({ read = [] }: { read?: readonly (readonly FileAccount[])[] | undefined }): string[] {
+export function readNotes({ read = [] }: Reading): string[] {
   const files = read.flat();
   return [
     ...read.flatMap(orderNotes),
     ...emptyNotes(files),
     ...files.flatMap(({ path, notes }) => notes.map((note) => `${path}: ${note}`)),
-    ...lineNotes(files),
+    ...lineNotes({ read }),
   ];
 }
 
@@ -101,21 +106,36 @@ function emptyNotes(files: readonly FileAccount[]): string[] {
   return [`${what} passed over: ${shown(empty.map(({ path }) => path))}`];
 }
 
-function lineNotes(files: readonly FileAccount[]): string[] {
-  const texts = files.flatMap(({ rows, lines }) => lines === null ? [] : [{ ...lines, rows }]);
-  const sum = (name: keyof typeof texts[number]) => texts.reduce((total, text) => total + text[name], 0);
-  const skippedRows = files.reduce((total, file) => total + file.skippedRows, 0);
-  const notes = skippedRows > 0
-    ? [`${counted(skippedRows, "malformed row")} ${skippedRows === 1 ? "was" : "were"} skipped`]
-    : [];
-  if (texts.length === 0) return notes;
+/** The lines of all texts together; null if there are none. */
+export function allLines({ read = [] }: Reading): LineAccount | null {
+  const texts = read.flat().flatMap(({ lines }) => lines ?? []);
+  const sum = (name: keyof LineAccount) => texts.reduce((total, lines) => total + lines[name], 0);
+  if (texts.length === 0) return null;
+  return {
+    read: sum("read"),
+    header: sum("header"),
+    blank: sum("blank"),
+    quoted: sum("quoted"),
+    skipped: sum("skipped"),
+  };
+}
+
+function lineNotes(reading: Reading): string[] {
+  const skippedRows = reading.read!.flat().reduce((total, file) => total + file.skippedRows, 0);
+  const notes = skippedRows === 0
+    ? []
+    : [`${counted(skippedRows, "malformed row")} ${skippedRows === 1 ? "was" : "were"} skipped`];
+  const lines = allLines(reading);
+  if (lines === null) return notes;
+  const { read, header, blank, quoted, skipped } = lines;
   const parts = ([
-    ["header", "header"],
-    ["blank", "blank"],
-    ["quoted", "within quoted fields"],
-    ["skipped", "of skipped rows"],
-  ] as const).flatMap(([name, words]) => sum(name) === 0 ? [] : [`, ${number(sum(name))} ${words}`]);
-  return [...notes, `${counted(sum("read"), "line")} read: ${counted(sum("rows"), "row")}${parts.join("")}`];
+    [header, "header"],
+    [blank, "blank"],
+    [quoted, "within quoted fields"],
+    [skipped, "of skipped rows"],
+  ] as const).flatMap(([lines, words]) => lines === 0 ? [] : [`, ${number(lines)} ${words}`]);
+  const rows = read - header - blank - quoted - skipped;
+  return [...notes, `${counted(read, "line")} read: ${counted(rows, "row")}${parts.join("")}`];
 }
 
 function counted(value: number, what: string): string {

@@ -62,11 +62,23 @@ export async function lineOfRecord(file: TextFile, dialect: Dialect, record: num
   return counter.wantedLine ?? lines;
 }
 
+/** The line that begins after so many bytes of the text. */
+export async function lineAfter(file: TextFile, bytes: number): Promise<number> {
+  const counter = new LineCounter({ delimiter: "", quote: "", escape: "", skip: 0 }, 1);
+  let left = bytes;
+  for await (const piece of textOf(file)) {
+    counter.take(piece.subarray(0, left));
+    left -= piece.length;
+    if (left <= 0) break;
+  }
+  return 1 + counter.end().lines;
+}
+
 /** What a byte means. */
 const OTHER = 0, LINE_END = 1, QUOTE = 2, DELIMITER = 3, ESCAPE = 4;
 
 /** Follows a text piece by piece. */
-class LineCounter {
+export class LineCounter {
   /** The first quoted field that swallows rows. */
   swallowed: LongField | undefined;
   /** Where the wanted record begins, when it is known. */
@@ -76,6 +88,7 @@ class LineCounter {
   readonly #kinds = new Uint8Array(256);
   readonly #delimiter: Uint8Array;
   readonly #skip: number;
+  readonly #quoteByte: number;
   #lines = 0;
   #blank = 0;
   #records = 0;
@@ -87,6 +100,7 @@ class LineCounter {
   #afterEscape = false;
   #fieldBegins = true;
   #lineBegins = true;
+  #afterLineEnd = false;
   #afterReturn = false;
   /** Bytes of a delimiter that were just met. */
   #matched = 0;
@@ -103,15 +117,18 @@ class LineCounter {
     this.#kinds[NEWLINE] = LINE_END;
     this.#kinds[RETURN] = LINE_END;
     for (const byte of this.#delimiter) this.#kinds[byte] = DELIMITER;
+    this.#quoteByte = quote === "" ? -1 : quote.charCodeAt(0);
     if (quote !== "" && escape !== quote) this.#kinds[escape.charCodeAt(0)] = ESCAPE;
-    if (quote !== "") this.#kinds[quote.charCodeAt(0)] = QUOTE;
+    if (quote !== "") this.#kinds[this.#quoteByte] = QUOTE;
   }
 
-  take(piece: Uint8Array): void {
+  take(bytes: Uint8Array): void {
+    const piece = new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength); // a Buffer searches slowly
     const kinds = this.#kinds;
     let i = 0;
     if (this.#first && BYTE_ORDER_MARK.every((byte, k) => piece[k] === byte)) i = BYTE_ORDER_MARK.length;
     this.#first = false;
+    if (!this.#inQuotes && !piece.includes(this.#quoteByte) && !piece.includes(RETURN)) i = this.#plainLines(piece, i);
     for (; i < piece.length; i++) {
       const byte = piece[i];
       const kind = this.#lines < this.#skip && kinds[byte] !== LINE_END ? OTHER : kinds[byte];
@@ -119,6 +136,7 @@ class LineCounter {
         this.#afterEscape = false;
       } else if (kind === ESCAPE && this.#inQuotes && !this.#afterQuote) {
         this.#afterEscape = true;
+        this.#pass();
       } else if (kind === OTHER || kind === ESCAPE) {
         this.#other();
         while (i + 1 < piece.length && kinds[piece[i + 1]] === OTHER) i++;
@@ -132,11 +150,23 @@ class LineCounter {
     }
   }
 
+  /** Lines without quotes, of which only the ends count. Returns where the last one begins, which has no end here. */
+  #plainLines(piece: Uint8Array, from: number): number {
+    let begin = from;
+    for (let end = piece.indexOf(NEWLINE, begin); end >= 0; end = piece.indexOf(NEWLINE, begin)) {
+      if (end > begin) this.#other();
+      this.#lineEnd(NEWLINE);
+      begin = end + 1;
+    }
+    return begin;
+  }
+
   /** The text ends, with or without a line end. */
   end(): TextLines {
     if (this.#afterQuote) this.#closeField();
     if (!this.#lineBegins) {
-      this.#lines++;
+      if (this.#afterLineEnd) this.#quoted--; // no line follows
+      else this.#lines++;
       if (this.#lines > this.#skip) this.#endRecord();
     }
     return {
@@ -149,9 +179,15 @@ class LineCounter {
     };
   }
 
+  /** A byte within a line. */
+  #pass(): void {
+    this.#fieldBegins = this.#lineBegins = false;
+    this.#afterLineEnd = this.#afterReturn = false;
+  }
+
   #other(): void {
     if (this.#afterQuote) this.#closeField(); // what follows is malformed
-    this.#fieldBegins = this.#lineBegins = this.#afterReturn = false;
+    this.#pass();
     this.#matched = 0;
   }
 
@@ -162,14 +198,13 @@ class LineCounter {
       this.#inQuotes = true;
       this.#field = { line: this.#lines + 1, lines: 0, delimiters: 0 };
     }
-    this.#fieldBegins = this.#lineBegins = this.#afterReturn = false;
+    this.#pass();
     this.#matched = 0;
   }
 
   #delimit(byte: number): void {
     if (this.#afterQuote) this.#closeField();
-    this.#lineBegins = this.#afterReturn = false;
-    this.#fieldBegins = false;
+    this.#pass();
     if (byte === this.#delimiter[this.#matched]) this.#matched++;
     else this.#matched = Number(byte === this.#delimiter[0]);
     if (this.#matched < this.#delimiter.length) return;
@@ -181,6 +216,7 @@ class LineCounter {
   #lineEnd(byte: number): void {
     const second = byte === NEWLINE && this.#afterReturn;
     this.#afterReturn = byte === RETURN;
+    this.#afterLineEnd = true;
     if (second) return;
     if (this.#afterQuote) this.#closeField();
     this.#lines++;

@@ -1,6 +1,7 @@
 /** What a run reports while it goes on. The same objects are the lines of `--json`. */
 import type { Split } from "../dataset/dataset.ts";
 import type { UnknownShare } from "../dataset/unknown_values.ts";
+import type { LineAccount } from "../dataset/read_account.ts";
 import type { BatchKind } from "../layout/layout.ts";
 import type { DeadUnits } from "./dead_units.ts";
 import type { Metrics } from "./metrics.ts";
@@ -39,6 +40,8 @@ export interface DatasetEvent {
   readonly skippedRows: number;
   /** Of the test split: share of the lookups that met a value without a row of its own, by table; {} without samples. */
   readonly unknownShare: UnknownShare;
+  /** What became of the lines of its text files; null if there were none. */
+  readonly lines: LineAccount | null;
   /** Time it took. */
   readonly seconds: number;
 }

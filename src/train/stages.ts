@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { type ArtifactKind, cacheName, isArtifact, isCached } from "../artifact.ts";
 import { Dataset } from "../dataset/dataset.ts";
 import { prepareDataset, prepareFrom, type PrepareOptions, sourceOf } from "../dataset/prepare.ts";
-import { readNotes } from "../dataset/read_account.ts";
+import { allLines, readNotes } from "../dataset/read_account.ts";
 import { unknownShare } from "../dataset/unknown_values.ts";
 import { HotsetError, UsageError } from "../errors.ts";
 import { buildLayout } from "../layout/build_layout.ts";
@@ -89,6 +89,7 @@ function announce(dataset: Dataset, limit: UnknownLimit, report: Report, begin: 
     rows: dataset.rows,
     skippedRows,
     unknownShare: unknown,
+    lines: allLines(dataset.body),
     seconds: (performance.now() - begin) / 1000,
   });
   for (const text of readNotes(dataset.body)) report({ event: "note", text });
