@@ -273,7 +273,7 @@ export const program = new Command("hotset")
 
 withTeam(withUnknown(withRaw(withCommon(program.command("prepare")))))
   .description("Turn raw logs into a dataset.")
-  .argument("<input...>", "files or globs in the order of time; .gz, .zst and .parquet work")
+  .argument("<input...>", "files or patterns in the order of time; gzip, zstd and Parquet work")
   .option("--out <dir>", "directory of the dataset")
   .option("--infer", "print a schema proposed for the input, to be edited, instead")
   .addHelpText("after", "\nExample: hotset prepare 'day_*.tsv.gz' --min-frequency 2 --out criteo")

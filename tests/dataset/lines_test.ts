@@ -87,12 +87,12 @@ Deno.test("a text is counted alike however it is cut into pieces", () => {
 
 Deno.test("an error names the line on which its row begins, whatever quoted fields before it hold", async () => {
   using directory = new TemporaryDirectory();
-  const text = '1\tu\t"two\nlines"\n\n0\tu\t"a\r\n\nb"\n7\tu\tx\n';
-  const message = `Cannot read ${directory.join("log.tsv")}: line 8: y is "7", neither 0 nor 1`;
+  const text = '1\tu\t"two\nlines"\n\n0\tu\t"a\r\n\nb"\n\tu\tx\n';
+  const message = `Cannot read ${directory.join("log.tsv")}: line 8: y is empty`;
   await assert.rejects(prepare(directory, text), { message });
   for (const [row, reason] of [["0\tu", "2 columns instead of 3"], ['0\t"u"x\ty', "a quote is not where it belongs"]]) {
     const message = `Cannot read ${directory.join("log.tsv")}: line 8: ${reason}`;
-    await assert.rejects(prepare(directory, text.replace("7\tu\tx", row)), { message });
+    await assert.rejects(prepare(directory, text.replace("\n\tu\tx", `\n${row}`)), { message });
   }
   const file = { path: directory.join("log.tsv"), content: "plain" } as const;
   const lines = await Promise.all([1, 2, 3, 4].map((row) => lineOfRecord(file, { delimiter: "\t", quote: '"' }, row)));
