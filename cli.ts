@@ -252,6 +252,13 @@ const withProfile = (command: Command) =>
 const optimizerOption = (standard = "") =>
   new Option("--optimizer <name>", `how gradients change parameters${standard}`).choices(hotset.OPTIMIZER_NAMES);
 
+const shuffleOption = (standard = "") =>
+  new Option(
+    "--shuffle <what>",
+    `what is put in random order: samples when laid out and batches in epochs; batches; none${standard}`,
+  )
+    .choices(["samples", "batches", "none"]);
+
 interface ProfileFlags extends Seeded {
   hotMemory: number;
   sampleRate?: number;
@@ -340,16 +347,17 @@ withTeam(withProfile(withSeed(program.command("layout"))))
   .description("Pack a dataset into hot and cold batches.")
   .argument("<dataset>", "directory made by prepare")
   .option("--batch-size <n>", "samples to a batch", positive, DEFAULTS.batchSize)
+  .addOption(shuffleOption().default(DEFAULTS.shuffle))
   .option(
     "--out <dir>",
     "directory of the layout (default: in hotset/, where train looks for it unless its --out lies elsewhere)",
   )
   .addHelpText("after", "\nExample: hotset layout criteo --hot-memory 256MiB --batch-size 2048")
-  .action((directory: string, flags: ProfileFlags & TeamFlags & { batchSize: number }) =>
+  .action((directory: string, flags: ProfileFlags & TeamFlags & hotset.LayoutConfig) =>
     runAsTeam(flags, [HOME, folderOf(flags)], (report, team) => {
       const dataset = hotset.openTogether(directory, team);
       const profile = hotset.ensureProfile(dataset, profileConfig(flags), { cache: HOME }, report, team);
-      using layout = hotset.ensureLayout(dataset, profile, flags.batchSize, placeOf(flags), report, team);
+      using layout = hotset.ensureLayout(dataset, profile, flags, placeOf(flags), report, team);
       if (!flags.json && team.rank === 0) console.log(layout.directory);
     })
   );
@@ -372,6 +380,7 @@ interface TrainFlags extends RawFlags, Seeded {
   archInteractionOp?: hotset.TrainConfig["interaction"];
   optimizer?: hotset.TrainConfig["optimizer"];
   batchSize?: number;
+  shuffle?: hotset.TrainConfig["shuffle"];
   epochs?: number;
   learningRate?: number;
   lrNumWarmupSteps?: number;
@@ -409,6 +418,7 @@ export function trainLayer(flags: TrainFlags): Partial<hotset.TrainConfig> {
     interaction: flags.archInteractionOp,
     optimizer: flags.optimizer,
     batchSize: flags.batchSize,
+    shuffle: flags.shuffle,
     epochs: flags.epochs,
     learningRate: flags.learningRate,
     warmupSteps: flags.lrNumWarmupSteps,
@@ -480,6 +490,7 @@ withUnknown(withRaw(withSeed(program.command("train"))))
   )
   .addOption(optimizerOption(` ${standard("optimizer")}`))
   .option("--batch-size <n>", `samples to a batch ${standard("batchSize")}`, positive)
+  .addOption(shuffleOption(` ${standard("shuffle")}`))
   .option("--epochs <n>", `passes over the train split ${standard("epochs")}`, positive)
   .option(
     "--learning-rate <rate>",

@@ -69,6 +69,7 @@ export { type Interval } from "./src/profile/estimate.ts";
 export { profileDataset, type ProfileOptions } from "./src/profile/profile_dataset.ts";
 export { type BatchKind, Layout, type LayoutBody } from "./src/layout/layout.ts";
 export { buildLayout, type LayoutOptions } from "./src/layout/build_layout.ts";
+export type { ShuffleOptions } from "./src/layout/sample_shuffle.ts";
 export { Batch, type BatchSections, type BatchShape } from "./src/layout/batch.ts";
 export { type Layer, type ModelPlan, type ModelShape, parseWidths, planModel } from "./src/model/shape.ts";
 export type { Activation, InteractionKind, InteractionShape, LinearShape } from "./src/backend/backend.ts";
@@ -104,6 +105,7 @@ export {
   ensureDataset,
   ensureLayout,
   ensureProfile,
+  type LayoutConfig,
   openTogether,
   type Place,
   prepareTo,

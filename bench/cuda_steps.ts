@@ -124,7 +124,7 @@ export async function* measureSteps(
 /** The layout that a configuration trains over. */
 export function stepLayout(config: TrainConfig, dataset: Dataset, cache: string): Layout {
   const profile = config.mode === "fae" ? ensureProfile(dataset, config, { cache }, quiet) : undefined;
-  return ensureLayout(dataset, profile, config.batchSize, { cache }, quiet);
+  return ensureLayout(dataset, profile, config, { cache }, quiet);
 }
 
 async function measureWay(config: TrainConfig, dataset: Dataset, cache: string, milliseconds: number) {

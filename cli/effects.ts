@@ -54,6 +54,12 @@ const hot: Rule = (line) =>
     ? `with --mode ${modeOf(line)}: only mode fae has hot rows and batches; choose --mode fae`
     : undefined;
 
+/** Hot and cold batches are an order of their own; of training the configuration itself says so. */
+const shuffle: Rule = ({ command, values: { shuffle, hotMemory } }) =>
+  command === "layout" && shuffle === "none" && hotMemory !== 0
+    ? "none with hot batches: leave it out, or choose --hot-memory 0"
+    : undefined;
+
 /** It says how a device computes. */
 const onDevice: Rule = (line) => {
   const why = "it says how a GPU computes";
@@ -151,6 +157,7 @@ export const EFFECTS: Readonly<Record<string, readonly Rule[]>> = {
   "--sample-rate": [notResumed, hot],
   "--scheduler-rate": [notResumed, hot],
   "--first-turn": [notResumed, hot],
+  "--shuffle": [notResumed, shuffle],
   // what is trained, and how
   "--demo": ofRun,
   "--from": ofRun,

@@ -1,4 +1,4 @@
-/** Makes a layout: classifies the train samples and packs them into hot and cold batches, in the order of the log. */
+/** Makes a layout: classifies the train samples and packs them into hot and cold batches, in the order of the log or shuffled. */
 import type { ArtifactFile } from "../artifact_writer.ts";
 import { type Dataset, type Samples, type Split, SPLITS } from "../dataset/dataset.ts";
 import { createFile as createDirectFile } from "../direct_file.ts";
@@ -10,8 +10,9 @@ import { type Batch, type BatchShape, findShapeFault } from "./batch.ts";
 import { BatchFiller } from "./batch_filler.ts";
 import { HotMap } from "./hot_map.ts";
 import { BATCH_KINDS, batchFiles, type BatchKind, Layout, type LayoutBody } from "./layout.ts";
-import { OwnSamples } from "./own_samples.ts";
+import { type OrderedSplit, OwnSamples } from "./own_samples.ts";
 import { PackRing } from "./pack_ring.ts";
+import { SampleShuffle, type ShuffleOptions } from "./sample_shuffle.ts";
 import { SplitBatches } from "./split_batches.ts";
 
 /** From so many samples on a second thread is worth its start. */
@@ -25,22 +26,24 @@ export interface LayoutOptions {
   readonly out: string;
   /** Samples to a batch, hot or cold; only the last of each kind may have fewer. */
   readonly batchSize: number;
+  /** The order of the train samples: shuffled in this way, or undefined for that of the log. */
+  readonly shuffle?: ShuffleOptions | undefined;
   /** True to write past the system's cache; default if it will take about a GiB or more. */
   readonly direct?: boolean | undefined;
   /** Who makes it together, each with the same arguments; default this process alone. */
   readonly team?: Team | undefined;
-  /** Told after every run of samples that is packed. */
+  /** Told after every run of samples that is shuffled or packed. */
   readonly onProgress?: ((done: number, total: number) => void) | undefined;
 }
 
 /**
  * Packs the train split. A sample is hot if all its lookups are hot (so one of only empty bags is), but none is where no
  * row is hot, as without a profile: there is no replica to train on then. Memory does not grow with the samples, but for 8
- * bytes a batch. Nothing is drawn at random: equal inputs give equal bytes, whatever the team. Throws HotsetError if
- * profile or dataset do not fit or are damaged.
+ * bytes a batch and what a shuffle of more than 16 GiB takes. Equal inputs, the seed among them, give equal bytes, whatever
+ * the team. Throws HotsetError if profile or dataset do not fit or are damaged.
  */
 export function buildLayout(dataset: Dataset, profile: Profile | undefined, options: LayoutOptions): Layout {
-  const { batchSize, out, onProgress, team = ALONE, direct = estimateBytes(dataset) >= DIRECT_BYTES } = options;
+  const { batchSize, out, shuffle, team = ALONE, direct = estimateBytes(dataset) >= DIRECT_BYTES } = options;
   const fail = (reason: string): never => {
     throw new HotsetError(`Cannot lay out ${dataset.directory}: ${reason}`);
   };
@@ -54,7 +57,21 @@ export function buildLayout(dataset: Dataset, profile: Profile | undefined, opti
   });
   const hotRows = profile?.hotRows ?? new Uint32Array(0);
   const hotMap = hotRows.length === 0 ? undefined : new HotMap(dataset.firstRows, hotRows);
-  const own = new OwnSamples(dataset, hotMap, batchSize, team);
+  const create = direct ? createDirectFile : undefined;
+  using writer = new TeamWriter(team, "layout", out, create);
+  const onProgress = passes(shuffle === undefined ? 1 : 2, options.onProgress);
+  const shuffled = shuffle && new SampleShuffle(dataset, shuffle, {
+    team,
+    pathOf: (rank) => writer.path(`shuffle.${rank}`),
+    create,
+    onProgress: onProgress(0),
+  });
+  const samples = dataset.samples("train");
+  const split: OrderedSplit = {
+    samples,
+    open: (capacity) => shuffled?.reader(capacity) ?? dataset.reader("train", capacity),
+  };
+  const own = new OwnSamples(split, hotMap, batchSize, team);
   const { tables, denseFeatures } = dataset;
   const { bags } = dataset.body;
   const lookupCapacity = bags ? mostLookups(dataset, own, batchSize, team) : batchSize * tables;
@@ -63,11 +80,11 @@ export function buildLayout(dataset: Dataset, profile: Profile | undefined, opti
     const fault = findShapeFault(shape);
     if (fault !== undefined) fail(fault);
   });
-  using writer = new TeamWriter(team, "layout", out, direct ? createDirectFile : undefined);
   const files = together(team, () => ({ hot: new BatchWriter(writer, "hot"), cold: new BatchWriter(writer, "cold") }));
   // Threads to sort and pack only where the ranks of this machine leave cores.
-  const withThread = navigator.hardwareConcurrency > team.locals && dataset.samples("train") >= THREAD_SAMPLES;
-  const packed = together(team, () => pack(own, hotMap, shape, files, withThread, onProgress));
+  const withThread = navigator.hardwareConcurrency > team.locals && samples >= THREAD_SAMPLES;
+  const packed = together(team, () => pack(own, hotMap, shape, files, withThread, onProgress(shuffle ? 1 : 0)));
+  together(team, () => shuffled?.remove());
   const parts = team.gather(packed);
   const sum = (kind: BatchKind, figure: keyof Packed, ranks = team.ranks) =>
     parts.slice(0, ranks).reduce((sum, part) => sum + part[kind][figure], 0);
@@ -80,11 +97,11 @@ export function buildLayout(dataset: Dataset, profile: Profile | undefined, opti
     }
     if (team.rank === 0) writer.file(HOT_ROWS_FILE).append(hotRows);
   });
-  const samples = dataset.samples("train");
   const hotSamples = sum("hot", "samples");
   const body: LayoutBody = {
     dataset: dataset.id,
     profile: profile?.id ?? null,
+    shuffleSeed: shuffle?.seed,
     shape,
     rows: dataset.rows,
     hotRows: hotRows.length,
@@ -101,6 +118,11 @@ export function buildLayout(dataset: Dataset, profile: Profile | undefined, opti
   return together(team, () => Layout.open(out, "lengths"));
 }
 
+/** What to tell of the progress of each of so many passes over the samples. */
+function passes(count: number, tell: LayoutOptions["onProgress"]) {
+  return (pass: number) => (done: number, total: number): void => tell?.(pass * total + done, count * total);
+}
+
 /** About the bytes of a layout: dense features as they are, and a lookup takes two or three. */
 function estimateBytes(dataset: Dataset): number {
   const { denseFeatures, tables } = dataset;
@@ -114,7 +136,7 @@ function pack(
   shape: BatchShape,
   files: Record<BatchKind, BatchWriter>,
   withThread: boolean,
-  onProgress: LayoutOptions["onProgress"],
+  onProgress: (done: number, total: number) => void,
 ): Record<BatchKind, Packed> {
   using ring = new PackRing(shape, withThread, (batch, record) => {
     (batch.hot ? files.hot : files.cold).write(record, batch.distinct);

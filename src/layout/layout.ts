@@ -20,6 +20,8 @@ export interface LayoutBody {
   dataset: string;
   /** Id of the profile it was made from; null for a layout without hot rows. */
   profile: string | null;
+  /** Seed of the shuffle of its samples; undefined where they are in the order of the log. */
+  shuffleSeed?: number | undefined;
   /** Shape of all batches. */
   shape: BatchShape;
   /** Rows of all tables. */
@@ -48,6 +50,7 @@ const count = z.number().int().nonnegative();
 export const layoutBody: z.ZodType<LayoutBody> = z.object({
   dataset: z.string(),
   profile: z.string().nullable(),
+  shuffleSeed: count.optional(),
   shape: z.object({
     batchSize: z.number().int().positive(),
     denseFeatures: count,

@@ -1,10 +1,8 @@
 /** The samples that a rank packs: those of the batches that begin in its part of the train split. */
-import type { Dataset, Lookups, SampleReader } from "../dataset/dataset.ts";
+import type { Lookups } from "../dataset/dataset.ts";
 import { shareOf, type Team, together } from "../team.ts";
 import type { HotMap } from "./hot_map.ts";
-
-/** Samples read at a time. */
-export const RUN_SAMPLES = 4096;
+import { RUN_SAMPLES, type SampleSource } from "./sample_shuffle.ts";
 
 /** Samples of one kind by their number among those: the next one, and which are this rank's. */
 interface Kind {
@@ -13,9 +11,17 @@ interface Kind {
   readonly end: number;
 }
 
-/** Visits a rank's samples in the order of the log, as often as asked. */
+/** The train split in the order in which it is packed. */
+export interface OrderedSplit {
+  /** Its samples. */
+  readonly samples: number;
+  /** A reader of at most so many samples at a time. */
+  readonly open: (capacity: number) => SampleSource;
+}
+
+/** Visits a rank's samples in their order, as often as asked. */
 export class OwnSamples {
-  readonly #dataset: Dataset;
+  readonly #split: OrderedSplit;
   readonly #hotMap: HotMap | undefined;
   readonly #batchSize: number;
   /** This rank's runs of the split. A batch that begins in them may end behind them. */
@@ -24,11 +30,11 @@ export class OwnSamples {
   readonly #hotOfRun: Uint32Array | undefined;
 
   /** Without a hot map all samples are cold. In a team all ranks must make one: they classify the split together. */
-  constructor(dataset: Dataset, hotMap: HotMap | undefined, batchSize: number, team: Team) {
-    this.#dataset = dataset;
+  constructor(split: OrderedSplit, hotMap: HotMap | undefined, batchSize: number, team: Team) {
+    this.#split = split;
     this.#hotMap = hotMap;
     this.#batchSize = batchSize;
-    const runs = Math.ceil(dataset.samples("train") / RUN_SAMPLES);
+    const runs = Math.ceil(split.samples / RUN_SAMPLES);
     this.#runs = shareOf(team, runs);
     if (team.ranks === 1) return;
     const own = together(team, () => this.#countHot());
@@ -40,11 +46,11 @@ export class OwnSamples {
    * alone. `onProgress` is told how many of the samples of this rank's part were passed.
    */
   visit<L extends Lookups>(
-    read: (reader: SampleReader, first: number, count: number) => L,
+    read: (reader: SampleSource, first: number, count: number) => L,
     visit: (samples: L, i: number, hot: boolean) => void,
     onProgress: (done: number, total: number) => void = () => {},
   ): void {
-    using reader = this.#dataset.reader("train", RUN_SAMPLES);
+    using reader = this.#split.open(RUN_SAMPLES);
     const { first, end } = this.#runs;
     const [firstSample, lastSample] = [first, end].map((run) => Math.min(run * RUN_SAMPLES, reader.samples));
     const [hot, cold] = this.#kinds();
@@ -74,7 +80,7 @@ export class OwnSamples {
   #countHot(): Uint32Array {
     const { first, end } = this.#runs;
     const counts = new Uint32Array(end - first);
-    using reader = this.#dataset.reader("train", RUN_SAMPLES);
+    using reader = this.#split.open(RUN_SAMPLES);
     for (let run = first; run < end; run++) {
       const begin = run * RUN_SAMPLES;
       const lookups = reader.readLookups(begin, Math.min(RUN_SAMPLES, reader.samples - begin));
@@ -88,7 +94,7 @@ export class OwnSamples {
     const hotOfRun = this.#hotOfRun;
     if (hotOfRun === undefined) return [{ next: 0, first: 0, end: Infinity }, { next: 0, first: 0, end: Infinity }];
     const batchSize = this.#batchSize;
-    const samples = this.#dataset.samples("train");
+    const { samples } = this.#split;
     const hotBefore = (run: number) => hotOfRun.subarray(0, run).reduce((sum, hot) => sum + hot, 0);
     const kind = (before: (run: number) => number): Kind => {
       const [first, end] = [before(this.#runs.first), before(this.#runs.end)];

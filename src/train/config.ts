@@ -27,6 +27,11 @@ export interface TrainConfig {
   interaction: "dot" | "cat";
   /** Samples to a batch. */
   batchSize: number;
+  /**
+   * What is in random order: the samples once, when they are laid out, and then the batches of each epoch; the batches
+   * alone; or nothing.
+   */
+  shuffle: "samples" | "batches" | "none";
   /** Passes over the train split. */
   epochs: number;
   /** How gradients change parameters. */
@@ -102,6 +107,7 @@ export const trainConfig: z.ZodType<TrainConfig> = z.strictObject({
   top: widths,
   interaction: oneOf(["dot", "cat"]),
   batchSize: positive,
+  shuffle: oneOf(["samples", "batches", "none"]).default("batches"), // absent from runs of version 0.1
   epochs: positive,
   optimizer: oneOf(OPTIMIZER_NAMES),
   learningRate: z.number(ABOVE_0).positive(ABOVE_0),
@@ -166,6 +172,7 @@ const DEFAULTS: Omit<TrainConfig, keyof PresetConfig> = {
   activations: "ptx",
   denseFeatures: null,
   interaction: "dot",
+  shuffle: "samples",
   epochs: 1,
   warmupSteps: 0,
   decayStartStep: 0,
@@ -218,10 +225,13 @@ export function resolveConfig(preset: Preset, ...layers: Partial<TrainConfig>[])
     : { ...config, learningRate: OPTIMIZERS[config.optimizer].learningRate };
 }
 
-/** Throws UsageError that names an unknown key or a value out of range. */
+/** Throws UsageError that names an unknown key, a value out of range, or one that does not go with the mode. */
 export function checkConfig(config: TrainConfig): TrainConfig {
   const parsed = trainConfig.safeParse(config);
-  if (parsed.success) return parsed.data;
+  if (parsed.success) {
+    expectOrder(parsed.data);
+    return parsed.data;
+  }
   const [issue] = parsed.error.issues;
   if (issue.code === "unrecognized_keys") {
     const [key] = issue.keys;
@@ -241,5 +251,14 @@ export function expectDenseFeatures(
   throw new HotsetError(
     `Cannot ${doing}: the bottom MLP takes ${denseFeatures} values and the data has ${found} dense features; begin ` +
       `--arch-mlp-bot with ${found}`,
+  );
+}
+
+/** Throws UsageError if the order of the log is to be kept in a mode that does not keep it. */
+function expectOrder({ shuffle, mode }: TrainConfig): void {
+  if (shuffle !== "none" || mode === "cpu" || mode === "gpu") return;
+  throw new UsageError(
+    `Cannot use --shuffle none with --mode ${mode}: only modes cpu and gpu keep the order of the log; choose one of ` +
+      `them, or --shuffle batches`,
   );
 }

@@ -362,7 +362,7 @@ function turnNotes({ mode }: TrainConfig, layout: Layout): string[] {
 /** The layout of a run: with the profile's hot rows in mode fae, all cold in the others. */
 function layoutFor(config: TrainConfig, dataset: Dataset, cache: string, report: Report, team: Team): Layout {
   const profile = config.mode === "fae" ? ensureProfile(dataset, config, { cache }, report, team) : undefined;
-  return ensureLayout(dataset, profile, config.batchSize, { cache }, report, team);
+  return ensureLayout(dataset, profile, config, { cache }, report, team);
 }
 
 /**
@@ -375,7 +375,7 @@ const FREE_TO_CHANGE: ReadonlySet<string> = new Set<keyof TrainConfig>([
 ]);
 
 /** What runs of version 0.1 did, which had no such options: their checkpoints are those of runs that are told the same. */
-const IN_0_1: Partial<TrainConfig> = { firstTurn: "cold" };
+const IN_0_1: Partial<TrainConfig> = { firstTurn: "cold", shuffle: "batches" };
 
 /** Names all that decides the sequence of a run's steps. */
 function runIdOf(config: TrainConfig, layout: Layout, from: Checkpoint | undefined): string {

@@ -177,17 +177,22 @@ function profileNotes({ floorReached, settled, sampleRate, hotMemory, bytesPerRo
   return notes;
 }
 
+/** What a layout depends on besides the dataset and the profile. */
+export type LayoutConfig = Pick<TrainConfig, "batchSize" | "shuffle" | "seed">;
+
 /** Packs the dataset into batches in `out`, by default a folder of `cache`, unless the same layout is there. A team does it together. */
 export function ensureLayout(
   dataset: Dataset,
   profile: Profile | undefined,
-  batchSize: number,
+  { batchSize, shuffle, seed }: LayoutConfig,
   place: Place,
   report: Report,
   team = ALONE,
 ): Layout {
   const begin = performance.now();
-  const out = directoryOf(place, "layouts", cacheName("layout", [dataset.id, profile?.id ?? null, batchSize]));
+  const shuffled = shuffle === "samples" ? { seed } : undefined;
+  const madeFrom = [dataset.id, profile?.id ?? null, batchSize, shuffled];
+  const out = directoryOf(place, "layouts", cacheName("layout", madeFrom));
   const layout = openOrMake(
     { kind: "layout", place, out, team, report },
     (directory) => openLayout(directory, dataset),
@@ -195,6 +200,7 @@ export function ensureLayout(
       buildLayout(dataset, profile, {
         out,
         batchSize,
+        shuffle: shuffled,
         team,
         onProgress: (done, total) => report({ event: "stage", stage: "layout", fraction: done / total }),
       }),

@@ -198,11 +198,13 @@ export class Trainer {
     this.#spending.goOn();
   }
 
-  /** The order of each queue's batches: shuffled anew every epoch, a function of the seed and the epoch alone. */
+  /** The order of each queue's batches: shuffled anew every epoch, a function of the seed and the epoch alone; or that of the log. */
   #shuffle(): void {
-    const order = (kind: BatchKind, stream: number) =>
-      new Random(this.#options.config.seed, ORDER_STREAM, this.#state.epoch, stream)
-        .shuffle(Uint32Array.from({ length: this.#batches[kind] }, (_, i) => i));
+    const { seed, shuffle } = this.#options.config;
+    const order = (kind: BatchKind, stream: number) => {
+      const batches = Uint32Array.from({ length: this.#batches[kind] }, (_, i) => i);
+      return shuffle === "none" ? batches : new Random(seed, ORDER_STREAM, this.#state.epoch, stream).shuffle(batches);
+    };
     this.#order = { cold: order("cold", 0), hot: order("hot", 1) };
   }
 

@@ -46,7 +46,7 @@ function smallDataset(directory: TemporaryDirectory, bags: boolean): Dataset {
 function laidOut(config: TrainConfig, dataset: Dataset, cache: string): Layout {
   const quiet = () => {};
   const profile = config.mode === "fae" ? ensureProfile(dataset, config, { cache }, quiet) : undefined;
-  return ensureLayout(dataset, profile, config.batchSize, { cache }, quiet);
+  return ensureLayout(dataset, profile, config, { cache }, quiet);
 }
 
 /** One rank with everything where the mode wants it; without a device, all on the CPU. */

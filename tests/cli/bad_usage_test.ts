@@ -23,6 +23,17 @@ const CASES: [[string, ...string[]], code: 1 | 2, message: string][] = [
     "option '--scheduler-rate <percent>' argument '0.5' is invalid. Expected a number from 1 to 100.",
   ],
   [
+    ["layout", "x", "--shuffle", "none"],
+    2,
+    "Cannot use --shuffle none with hot batches: leave it out, or choose --hot-memory 0",
+  ],
+  [
+    ["train", "x", "--shuffle", "none"],
+    2,
+    "Cannot use --shuffle none with --mode fae: only modes cpu and gpu keep the order of the log; choose one of them, or " +
+    "--shuffle batches",
+  ],
+  [
     ["train", "x", "--optimizer", "adam"],
     2,
     "option '--optimizer <name>' argument 'adam' is invalid. Allowed choices are sgd, adagrad, rwsadagrad.",

@@ -92,7 +92,7 @@ Deno.test("layouts that contradict themselves do not open", () => {
       (files) => files.set(positions, files.get(positions)!.subarray(8)),
       /cold.positions.f64 has \d+ bytes where its manifest implies \d+/,
     ],
-    [(_, body) => body.coldBatches = 1, /manifest.json has batches: 5 hot and 1 cold batches, which do not fit/],
+    [(_, body) => body.coldBatches = 1, /manifest.json has batches: \d+ hot and 1 cold batches, which do not fit/],
     [(_, body) => body.hotSamples = 401, /manifest.json has hotSamples: 401 hot samples of 400/],
     [(_, body) => body.rows = 2 ** 32, /manifest.json has rows: 4294967296 rows, which are more than 32 bits/],
     [

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { Dataset, splitFiles } from "../../src/dataset/dataset.ts";
 import { buildLayout } from "../../src/layout/build_layout.ts";
-import { RUN_SAMPLES } from "../../src/layout/own_samples.ts";
+import { RUN_SAMPLES } from "../../src/layout/sample_shuffle.ts";
 import { profileDataset } from "../../src/profile/profile_dataset.ts";
 import { canWriteDirectly, directness } from "../support/direct.ts";
 import { TemporaryDirectory } from "../support/temporary.ts";
@@ -43,13 +43,20 @@ for (const [name, skew, hotRows, bags] of SHARES) {
   Deno.test(`threads divide a layout to the same bytes: ${name}${bags ? ", with bags" : ""}`, async () => {
     using directory = new TemporaryDirectory();
     const { dataset, profile } = setUp(directory, bags, skew, hotRows);
-    for (const [batchSize, ranks] of [[100, 2], [3000, 7]]) { // 7 are more than there are runs of samples
-      const alone = directory.join(`alone-${batchSize}`);
-      using layout = buildLayout(dataset, profile, { out: alone, batchSize });
+    for (
+      const [batchSize, ranks, shuffle] of [
+        [100, 2, undefined],
+        [3000, 7, undefined], // 7 are more than there are runs of samples
+        [100, 3, { seed: 1, bucketBytes: 100_000 }],
+      ] as const
+    ) {
+      const alone = directory.join(`alone-${batchSize}-${ranks}`);
+      using layout = buildLayout(dataset, profile, { out: alone, batchSize, ...shuffle && { shuffle } });
       const { hotSamples, samples } = layout.body;
       assert.ok(hotRows === 0 ? hotSamples === 0 : hotSamples > 0 && hotSamples < samples);
-      const out = directory.join(`team-${batchSize}`);
-      const errors = await layOutWithThreads(new Array(ranks).fill(dataset), profile, { out, batchSize });
+      const out = directory.join(`team-${batchSize}-${ranks}`);
+      const options = { out, batchSize, ...shuffle && { shuffle } };
+      const errors = await layOutWithThreads(new Array(ranks).fill(dataset), profile, options);
       assert.deepEqual(errors, new Array(ranks).fill(undefined));
       assert.deepEqual(filesOf(out), filesOf(alone), `${ranks} ranks, batches of ${batchSize}`);
     }
@@ -86,7 +93,7 @@ Deno.test("where one thread fails, all do, one says why, and nothing is left", a
   Deno.writeFileSync(path, indices);
   const damaged = Dataset.open(dataset.directory, "lengths");
   const errors = await layOutWithThreads([damaged, damaged, damaged], profile, {
-    out: directory.join("out", "layout"),
+    out: directory.join("layout"),
     batchSize: 100,
   });
   assert.equal(errors.filter((error) => /^PeerFailed: /.test(error!)).length, 2);

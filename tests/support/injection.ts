@@ -120,7 +120,7 @@ export async function runWith(
   const quiet = () => {};
   const place = { cache: directory.path };
   const profile = way.mode === "fae" ? ensureProfile(dataset, config, place, quiet) : undefined;
-  using layout = ensureLayout(dataset, profile, BATCH, place, quiet);
+  using layout = ensureLayout(dataset, profile, { batchSize: BATCH, shuffle: "batches", seed: 1 }, place, quiet);
   await using group = await open(way, config, dataset, layout);
   const out = directory.join(`run-${crypto.randomUUID()}`);
   const found = TARGETS[target](group.memory);

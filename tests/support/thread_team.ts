@@ -1,5 +1,6 @@
 /** A team of threads of this process: what a cluster's processes do, without starting any. */
 import type { Dataset } from "../../src/dataset/dataset.ts";
+import type { ShuffleOptions } from "../../src/layout/sample_shuffle.ts";
 import type { Profile } from "../../src/profile/profile.ts";
 import { PeerFailed, type Team } from "../../src/team.ts";
 
@@ -73,6 +74,7 @@ export interface LayoutTask {
   readonly profile: string | undefined;
   readonly out: string;
   readonly batchSize: number;
+  readonly shuffle?: ShuffleOptions;
   readonly direct?: boolean;
 }
 
@@ -80,7 +82,7 @@ export interface LayoutTask {
 export async function layOutWithThreads(
   datasets: readonly Dataset[],
   profile: Profile | undefined,
-  options: Pick<LayoutTask, "out" | "batchSize" | "direct">,
+  options: Omit<LayoutTask, "dataset" | "profile">,
 ): Promise<(string | undefined)[]> {
   const ranks = datasets.length;
   const shared = (bytes: number) => new SharedArrayBuffer(bytes);

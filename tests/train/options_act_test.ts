@@ -46,6 +46,7 @@ const GIVEN: readonly Given[] = [
   { option: "--sample-rate", layer: { sampleRate: 20 } },
   { option: "--scheduler-rate", layer: { schedulerRate: 20 } },
   { option: "--first-turn", layer: { firstTurn: "cold" } },
+  { option: "--shuffle", layer: { shuffle: "batches" } },
   { option: "--print-freq", layer: { printFreq: 4 } },
   { option: "--test-freq", layer: { testFreq: 4 } },
   { option: "--checkpoint-steps", layer: { checkpointSteps: 4 }, beside: { save: true } },

@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { HotsetError, UsageError } from "../../src/errors.ts";
 import type { Dataset } from "../../src/dataset/dataset.ts";
+import { Layout } from "../../src/layout/layout.ts";
 import { resolveConfig, type TrainConfig } from "../../src/train/config.ts";
 import type { ResultEvent, RunEvent } from "../../src/train/events.ts";
 import { resumeRun, startRun } from "../../src/train/run.ts";
@@ -210,6 +211,62 @@ Deno.test("turns begin with the rate and the kind that the run was told, and a r
   rewrite(record, Deno.readTextFileSync(record).replace('"firstTurn": "hot"', '"firstTurn": "cold"'));
   await assert.rejects(resume(directory.join("run-100")), /other data or options/);
   assert.throws(() => resolveConfig("kaggle", { schedulerRate: 0.5 }), UsageError);
+});
+
+Deno.test("--shuffle decides what is in random order: samples and batches, batches, or nothing", async (t) => {
+  using directory = new TemporaryDirectory();
+  const dataset = dataOf(directory);
+  using log = dataset.reader("train", 1990);
+  const inOrder = [...log.read(0, 1990).dense];
+  const { readBatch } = Layout.prototype;
+  /** The dense values of each epoch's samples in the order of training, and the numbers of its batches. */
+  const epochs = async (shuffle: TrainConfig["shuffle"], name: string = shuffle) => {
+    const values: number[] = [], batches: number[] = [];
+    Layout.prototype.readBatch = function (kind, index, batch) {
+      readBatch.call(this, kind, index, batch);
+      const { sections: { dense }, shape: { denseFeatures }, samples } = batch;
+      values.push(...batch.floats.subarray(dense, dense + samples * denseFeatures));
+      batches.push(index);
+    };
+    try {
+      await run(directory, name, dataset, { ...CONFIG, mode: "cpu", epochs: 2, shuffle, save: false });
+    } finally {
+      Layout.prototype.readBatch = readBatch;
+    }
+    assert.equal(batches.length, 80);
+    const first = batches.slice(0, 40), second = batches.slice(40);
+    return { values: values.slice(0, values.length / 2), again: values.slice(values.length / 2), first, second };
+  };
+  const ascending = Array.from({ length: 40 }, (_, i) => i);
+  await t.step("none", async () => {
+    const { values, again, first } = await epochs("none");
+    assert.deepEqual(first, ascending);
+    assert.deepEqual(values, inOrder);
+    assert.deepEqual(again, inOrder);
+  });
+  await t.step("batches", async () => {
+    const { values, first, second } = await epochs("batches");
+    assert.notDeepEqual(first, second);
+    assert.deepEqual(values, first.flatMap((batch) => inOrder.slice(150 * batch, 150 * (batch + 1))));
+  });
+  await t.step("samples", async () => {
+    const { values, first, second } = await epochs("samples");
+    assert.notDeepEqual(first, second);
+    const batch = new Set(values.slice(0, 150));
+    const runs = Array.from({ length: 40 }, (_, b) => inOrder.slice(150 * b, 150 * (b + 1)));
+    const most = Math.max(...runs.map((run) => run.filter((value) => batch.has(value)).length));
+    assert.ok(most < 30, `${most} of 150 values of a batch come from one batch of the log`);
+    assert.ok(values.toSorted().join() === inOrder.toSorted().join());
+    const { values: same } = await epochs("samples", "again");
+    assert.deepEqual(same, values);
+  });
+  for (const mode of ["fae", "hybrid"] as const) {
+    assert.throws(() => resolveConfig("kaggle", { mode, shuffle: "none" }), {
+      name: "UsageError",
+      message: `Cannot use --shuffle none with --mode ${mode}: only modes cpu and gpu keep the order of the log; ` +
+        `choose one of them, or --shuffle batches`,
+    });
+  }
 });
 
 Deno.test("mode fae with nothing hot is mode cpu, to the bit", async () => {

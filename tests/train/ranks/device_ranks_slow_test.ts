@@ -73,7 +73,7 @@ async function train(directory: TemporaryDirectory, dataset: Dataset, config: Tr
 function laidOut(directory: TemporaryDirectory, dataset: Dataset, config: TrainConfig): Layout {
   const cache = directory.path, quiet = () => {};
   const profile = config.mode === "fae" ? ensureProfile(dataset, config, { cache }, quiet) : undefined;
-  return ensureLayout(dataset, profile, config.batchSize, { cache }, quiet);
+  return ensureLayout(dataset, profile, config, { cache }, quiet);
 }
 
 function batchesOf({ shape, hotRows, body }: Layout): PlacementBatches {

@@ -1,0 +1,277 @@
+/**
+ * The train split in random order, in bounded memory and however large it is: every sample goes to a bucket drawn at
+ * random (one pass over the split, one file), then each bucket is read as a whole and shuffled in memory. If the draws are
+ * uniform then so is the permutation: all orders are equally likely. Draws are a function of the seed and the place of a
+ * sample in the log, so that the order does not depend on who takes part.
+ *
+ * A sample is a record of words: its label, dense values, with bags the length of each, and indices.
+ */
+import type { CreateFile } from "../artifact_writer.ts";
+import type { Dataset, Lookups, SampleReader, Samples } from "../dataset/dataset.ts";
+import { Random } from "../random.ts";
+import { shareOf, type Team, together } from "../team.ts";
+import { BucketFileReader, BucketFileWriter, type StreamPlace } from "./bucket_file.ts";
+
+/** Samples read at a time, whose buckets are drawn from one sequence. */
+export const RUN_SAMPLES = 4096;
+/** Bytes of a bucket: few, so that its records are gathered from the processor's cache. */
+const BUCKET_BYTES = 8 << 20;
+/** Buckets of a file, each with a chunk of memory (128 MiB in all); from 16 GiB of samples on they grow instead. */
+const MOST_BUCKETS = 2048;
+const SHUFFLE_STREAM = 4;
+/** What is drawn: the buckets of a run, and the order of a bucket. */
+const RUN_STREAM = 0, BUCKET_STREAM = 1;
+
+/** Samples of a split in some order, read in runs. */
+export interface SampleSource extends Disposable {
+  /** Samples of the split. */
+  readonly samples: number;
+  /** Samples `[first, first + count)` of that order, in memory that the next call overwrites. */
+  read(first: number, count: number): Samples;
+  /** Their lookups alone. */
+  readLookups(first: number, count: number): Lookups;
+}
+
+/** How to shuffle. */
+export interface ShuffleOptions {
+  /** Same seed, same order. */
+  readonly seed: number;
+  /** Bytes of a bucket, of which the order depends; default 8 MiB. */
+  readonly bucketBytes?: number | undefined;
+}
+
+/** What making a shuffle takes. */
+interface Making {
+  readonly team: Team;
+  /** Where a rank's file goes; all ranks must be able to read all. */
+  readonly pathOf: (rank: number) => string;
+  /** Opens new files; undefined for ordinary ones. */
+  readonly create: CreateFile | undefined;
+  /** Told after every run of samples. */
+  readonly onProgress: (done: number, total: number) => void;
+}
+
+/** The shuffled train split of a dataset, in files of its own until it is removed. */
+export class SampleShuffle {
+  readonly #dataset: Dataset;
+  readonly #seed: number;
+  readonly #team: Team;
+  readonly #paths: readonly string[];
+  /** Where each bucket lies in the file of each rank. */
+  readonly #places: readonly (readonly StreamPlace[])[];
+  /** Number of the first sample of each bucket, then of all. */
+  readonly #firsts: Float64Array;
+
+  /** All ranks of the team must make one: each deals out its part of the log. */
+  constructor(
+    dataset: Dataset,
+    { seed, bucketBytes = BUCKET_BYTES }: ShuffleOptions,
+    { team, pathOf, create, onProgress }: Making,
+  ) {
+    this.#dataset = dataset;
+    this.#seed = seed;
+    this.#team = team;
+    this.#paths = Array.from({ length: team.ranks }, (_, rank) => pathOf(rank));
+    const buckets = Math.min(MOST_BUCKETS, Math.max(1, Math.ceil(bytesOfRecords(dataset) / bucketBytes)));
+    const dealt = together(team, () => {
+      using writer = new BucketFileWriter(this.#paths[team.rank], buckets, create);
+      const samples = deal(dataset, seed, buckets, team, writer, onProgress);
+      return { samples, places: writer.finish() };
+    });
+    const all = team.gather(dealt);
+    this.#places = all.map(({ places }) => places);
+    this.#firsts = new Float64Array(buckets + 1);
+    for (let b = 0; b < buckets; b++) {
+      this.#firsts[b + 1] = all.reduce((sum, { samples }) => sum + samples[b], this.#firsts[b]);
+    }
+  }
+
+  /** Reads the samples in their new order, fastest from the first to the last. */
+  reader(capacity: number): SampleSource {
+    return new ShuffledSamples(this.#dataset, this.#seed, this.#paths, this.#places, this.#firsts, capacity);
+  }
+
+  /** Removes the files, when all ranks have read what they need. */
+  remove(): void {
+    Deno.removeSync(this.#paths[this.#team.rank]);
+  }
+}
+
+function bytesOfRecords(dataset: Dataset): number {
+  const { samples, lookups } = dataset.body.splits.train;
+  return 4 * (samples * headWords(dataset) + lookups);
+}
+
+/** Words of a record before its indices. */
+function headWords({ denseFeatures, tables, body: { bags } }: Dataset): number {
+  return 1 + denseFeatures + (bags ? tables : 0);
+}
+
+/** Deals a rank's part of the log out to the buckets. Returns the samples of each. */
+function deal(
+  dataset: Dataset,
+  seed: number,
+  buckets: number,
+  team: Team,
+  writer: BucketFileWriter,
+  onProgress: Making["onProgress"],
+): number[] {
+  const counts = new Array<number>(buckets).fill(0);
+  const { tables, denseFeatures } = dataset;
+  const head = headWords(dataset);
+  using reader: SampleReader = dataset.reader("train", RUN_SAMPLES);
+  const { first, end } = shareOf(team, Math.ceil(reader.samples / RUN_SAMPLES));
+  const total = Math.min(end * RUN_SAMPLES, reader.samples) - first * RUN_SAMPLES;
+  let record = new Uint32Array(head + tables);
+  for (let run = first; run < end; run++) {
+    const begin = run * RUN_SAMPLES;
+    const { count, labels, dense, indices, offsets } = reader.read(
+      begin,
+      Math.min(RUN_SAMPLES, reader.samples - begin),
+    );
+    const denseWords = new Uint32Array(dense.buffer, dense.byteOffset, dense.length);
+    const random = new Random(seed, SHUFFLE_STREAM, RUN_STREAM, run);
+    for (let i = 0; i < count; i++) {
+      const bag = i * tables;
+      const from = offsets === undefined ? bag : offsets[bag];
+      const to = offsets === undefined ? bag + tables : offsets[bag + tables];
+      const length = head + to - from;
+      if (length > record.length) record = new Uint32Array(2 * length);
+      let at = 0;
+      record[at++] = labels[i];
+      for (let d = i * denseFeatures, last = d + denseFeatures; d < last; d++) record[at++] = denseWords[d];
+      if (offsets !== undefined) {
+        for (let b = bag; b < bag + tables; b++) record[at++] = offsets[b + 1] - offsets[b];
+      }
+      for (let k = from; k < to; k++) record[at++] = indices[k];
+      const bucket = random.below(buckets);
+      writer.append(bucket, record, 0, length);
+      counts[bucket]++;
+    }
+    onProgress(begin + count - first * RUN_SAMPLES, total);
+  }
+  return counts;
+}
+
+/** Reads shuffled samples, with one bucket in memory at a time. */
+class ShuffledSamples implements SampleSource {
+  readonly samples: number;
+  readonly #dataset: Dataset;
+  readonly #seed: number;
+  readonly #files: readonly BucketFileReader[];
+  readonly #places: readonly (readonly StreamPlace[])[];
+  readonly #firsts: Float64Array;
+  /** The bucket in memory, and where its records begin in their new order. */
+  #bucket = -1;
+  #words = new Uint32Array(0);
+  #starts: Uint32Array = new Uint32Array(0);
+  readonly #labels: Uint8Array;
+  readonly #dense: Float32Array;
+  readonly #denseWords: Uint32Array;
+  #indices: Uint32Array;
+  readonly #offsets: Uint32Array | undefined;
+
+  constructor(
+    dataset: Dataset,
+    seed: number,
+    paths: readonly string[],
+    places: readonly (readonly StreamPlace[])[],
+    firsts: Float64Array,
+    capacity: number,
+  ) {
+    this.samples = dataset.samples("train");
+    this.#dataset = dataset;
+    this.#seed = seed;
+    this.#files = paths.map((path) => new BucketFileReader(path));
+    this.#places = places;
+    this.#firsts = firsts;
+    const { tables, denseFeatures } = dataset;
+    this.#labels = new Uint8Array(capacity);
+    this.#dense = new Float32Array(capacity * denseFeatures);
+    this.#denseWords = new Uint32Array(this.#dense.buffer);
+    this.#indices = new Uint32Array(capacity * tables);
+    this.#offsets = dataset.body.bags ? new Uint32Array(capacity * tables + 1) : undefined;
+  }
+
+  read(first: number, count: number): Samples {
+    const { tables, denseFeatures } = this.#dataset;
+    const head = headWords(this.#dataset);
+    const offsets = this.#offsets?.subarray(0, count * tables + 1);
+    let lookups = 0;
+    for (let i = 0, bag = 0; i < count; i++) {
+      this.#load(first + i);
+      const words = this.#words;
+      let at = this.#starts[first + i - this.#firsts[this.#bucket]];
+      const indicesAt = at + head;
+      this.#labels[i] = words[at++];
+      for (let d = i * denseFeatures, last = d + denseFeatures; d < last; d++) this.#denseWords[d] = words[at++];
+      let end = lookups + tables;
+      if (offsets !== undefined) {
+        end = lookups;
+        while (at < indicesAt) offsets[++bag] = end += words[at++];
+      }
+      if (end > this.#indices.length) this.#growIndices(end);
+      const indices = this.#indices;
+      while (lookups < end) indices[lookups++] = words[at++];
+    }
+    return {
+      count,
+      labels: this.#labels.subarray(0, count),
+      dense: this.#dense.subarray(0, count * denseFeatures),
+      indices: this.#indices.subarray(0, lookups),
+      offsets,
+    };
+  }
+
+  readLookups(first: number, count: number): Lookups {
+    return this.read(first, count);
+  }
+
+  /** Has the bucket of a sample in memory. */
+  #load(sample: number): void {
+    const firsts = this.#firsts;
+    let bucket = this.#bucket;
+    if (bucket >= 0 && sample >= firsts[bucket] && sample < firsts[bucket + 1]) return;
+    if (bucket < 0 || sample < firsts[bucket]) bucket = 0;
+    while (sample >= firsts[bucket + 1]) bucket++;
+    const length = this.#places.reduce((sum, places) => sum + places[bucket].words, 0);
+    if (length > this.#words.length) this.#words = new Uint32Array(length);
+    let at = 0;
+    for (const [rank, file] of this.#files.entries()) {
+      const place = this.#places[rank][bucket];
+      file.read(place, this.#words, at);
+      at += place.words;
+    }
+    const starts = this.#findRecords(firsts[bucket + 1] - firsts[bucket]);
+    this.#starts = new Random(this.#seed, SHUFFLE_STREAM, BUCKET_STREAM, bucket).shuffle(starts);
+    this.#bucket = bucket;
+  }
+
+  /** Where the records of the bucket in memory begin, in the order of the log. */
+  #findRecords(count: number): Uint32Array {
+    const { tables } = this.#dataset;
+    const head = headWords(this.#dataset);
+    const starts = new Uint32Array(count);
+    const words = this.#words;
+    for (let i = 0, at = 0; i < count; i++) {
+      starts[i] = at;
+      let lookups = tables;
+      if (this.#offsets !== undefined) {
+        lookups = 0;
+        for (let length = at + head - tables; length < at + head; length++) lookups += words[length];
+      }
+      at += head + lookups;
+    }
+    return starts;
+  }
+
+  #growIndices(lookups: number): void {
+    const grown = new Uint32Array(2 * lookups);
+    grown.set(this.#indices);
+    this.#indices = grown;
+  }
+
+  [Symbol.dispose](): void {
+    for (const file of this.#files) file[Symbol.dispose]();
+  }
+}
