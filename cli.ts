@@ -290,7 +290,9 @@ withTeam(withUnknown(withRaw(withCommon(program.command("prepare")))))
       if (infer) {
         const onProgress = (fraction: number) => report({ event: "stage", stage: "infer", fraction });
         if (inputs.length > 1) report({ event: "note", text: `The schema is that of ${inputs[0]} alone` });
-        if (team.rank === 0) console.log(JSON.stringify(await hotset.inferSchema(inputs[0], onProgress), null, 2));
+        const onNote = (text: string) => report({ event: "note", text });
+        if (team.rank > 0) return;
+        console.log(JSON.stringify(await hotset.inferSchema(inputs[0], onProgress, onNote), null, 2));
         return;
       }
       if (out === undefined) return team.agree(new hotset.UsageError("Cannot prepare: name the dataset with --out"));

@@ -1,11 +1,16 @@
 /** Proposals of a schema for a log that nobody has described yet. */
 import { availableParallelism } from "node:os";
-import { HotsetError, messageOf } from "../errors.ts";
+import { HotsetError } from "../errors.ts";
 import { TemporaryDirectory } from "../temporary.ts";
-import { Engine, identifier, parquetFiles, quoted, textFile } from "./duckdb.ts";
+import { type ColumnFindings, describeColumn, filledByLabel, refused } from "./describe_columns.ts";
+import { Engine, identifier, parquetFiles } from "./duckdb.ts";
+import { csvSource, parquetTypes } from "./file_source.ts";
+import { columnNames, splitLine } from "./header.ts";
 import { findInputs, type InputFile } from "./inputs.ts";
 import { readFailure } from "./query_faults.ts";
-import { type Column, isSparse, type LogSchema } from "./schema.ts";
+import { type Column, isSparse, type LogSchema, type Moment } from "./schema.ts";
+import { sniffText, type TextForm } from "./sniff_text.ts";
+import { firstLine } from "./text_file.ts";
 
 /** Rows that are looked at. */
 const SAMPLE_ROWS = 1_000_000;
@@ -13,8 +18,13 @@ const MEMORY_BYTES = 2 ** 30;
 const LABEL_NAMES = /^(label|y|target|click(ed|s)?|is_?click(ed)?|conver(sion|ted))$/i;
 const ID_NAMES = /(^|_)(id|ids|code|type|category|cat|user|item)$|^(id|user|item|cat|C)_?\d*$/i;
 const TIME_NAMES = /time|date|(^|_)ts$/i;
-const UNIX_SECONDS = { from: 1e8, to: 1e10 };
-const UNIX_MILLISECONDS = { from: 1e11, to: 1e13 };
+/** Numbers that are moments of the last decades, by unit. */
+const UNITS = [
+  { unit: "s", name: "seconds", from: 1e8, to: 1e10 },
+  { unit: "ms", name: "milliseconds", from: 1e11, to: 1e13 },
+  { unit: "us", name: "microseconds", from: 1e14, to: 1e16 },
+  { unit: "ns", name: "nanoseconds", from: 1e17, to: 1e19 },
+] as const;
 /** A column of which at least this share of the rows differ names rows and teaches nothing. */
 const UNIQUE_SHARE = 0.95;
 /** Whole numbers with at most so many values are more likely codes than amounts. */
@@ -28,126 +38,145 @@ const FRACTIONS = /^(DOUBLE|FLOAT|DECIMAL(\(.*\))?)$/;
 const LISTS = /^(VARCHAR|UUID|U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?)\[\]$/;
 
 /** What was found in a column. */
-interface Found {
-  readonly name: string;
-  readonly type: string;
-  readonly min: string | null;
-  readonly max: string | null;
-  readonly distinct: number;
-  readonly rows: number;
-  /** No row lacks it. */
-  readonly full: boolean;
-  /** For text: every value is hexadecimal; a part of them is a list. */
-  readonly hex: boolean;
-  readonly listed: boolean;
+interface Found extends ColumnFindings {
+  /** It is the number of the row. */
+  readonly numbersRows: boolean;
 }
 
+/** Fewer rows show nothing that could not be chance. */
+const FEW_ROWS = 20;
+/** How likely it may be that rows with a value have one label by chance. */
+const CHANCE = 1e-6;
+/** Names that programs give to the number of a row. */
+const ROW_NAMES = /^(Unnamed: \d+|__index_level_\d+__|index|row|row_?(number|num|no|id))$/i;
+
 /**
- * Proposes a schema for a CSV (also TSV, .gz, .zst) or Parquet file from its first million rows: what DuckDB's sniffer
- * says of the text, and of each column what its name, type and values suggest. Notes say why. It is for a person to
- * check. Throws HotsetError if the file cannot be read.
+ * Proposes a schema for a CSV (also TSV, .gz, .zst) or Parquet file from its first million rows: its form, and of each column
+ * what its name, type and values suggest. The sample is read as `prepare` reads it, so what is proposed is accepted. Notes in
+ * the schema say why, and `onNote` is told what a person must look at. Throws HotsetError if the file cannot be read.
  */
 export async function inferSchema(
   path: string,
   onProgress: (fraction: number) => void = () => {},
+  onNote: (note: string) => void = () => {},
 ): Promise<LogSchema> {
   const [file] = findInputs([path]);
   using directory = new TemporaryDirectory("hotset-infer-");
   try {
     using engine = await Engine.create(directory.path, { memoryBytes: MEMORY_BYTES, threads: availableParallelism() });
-    const { dates, ...text } = file.content === "parquet" ? PARQUET : await sniff(engine, file);
-    const found = await describe(engine, file, text, dates, onProgress);
+    const { form, found } = await describe(engine, file, onProgress);
     const likely = propose(found);
     const columns = likely.some(isSparse) ? likely : likely.map(asCodes);
     const missing = columns.every((c) => c.kind !== "label") ? "a label" : columns.some(isSparse) ? "" : "categories";
-    if (missing === "") return { ...text, columns };
-    throw new HotsetError(`Cannot infer a schema of ${path}: no column looks like ${missing}; write one by hand`);
+    if (missing !== "") {
+      throw new HotsetError(`Cannot infer a schema of ${path}: no column looks like ${missing}; write one by hand`);
+    }
+    const safe = await accepted(engine, found, await withoutLeaks(engine, found, columns));
+    for (const column of safe) {
+      if (column.kind === "label" && !/^only /.test(column.note!)) {
+        onNote(`No column holds just 0 and 1; ${column.name} is proposed as the label: ${column.note}`);
+      }
+    }
+    return { ...form, columns: safe };
   } catch (error) {
     throw readFailure(path, error);
   }
 }
 
-type Text = Pick<LogSchema, "delimiter" | "quote" | "header">;
-/** A text, and how it writes dates if that is not ISO 8601, which alone `prepare` reads. */
-type SniffedText = Text & { readonly dates: string | undefined };
+const PARQUET: TextForm = { delimiter: ",", quote: '"', header: true };
 
-const PARQUET: SniffedText = { delimiter: ",", quote: '"', header: true, dates: undefined };
-
-async function sniff(engine: Engine, file: InputFile): Promise<SniffedText> {
-  const query = `SELECT Delimiter, Quote, HasHeader, DateFormat, TimestampFormat FROM sniff_csv(${textFile(file)})`;
-  const [[delimiter, quote, header, dates, times]] = await engine.rows(query).catch((error) => {
-    if (!/sniffing file/.test(messageOf(error))) throw error;
-    throw new HotsetError(`Cannot read ${file.path}: it is no text with columns, and no Parquet file`, {
-      cause: error,
-    });
-  });
-  return {
-    delimiter: String(delimiter),
-    quote: quote === "(empty)" ? "" : String(quote),
-    header: header === true,
-    dates: [dates, times].filter((format) => format !== null).map(String).find((format) =>
-      !format.startsWith("%Y-%m-%d")
-    ),
-  };
-}
-
-async function describe(
-  engine: Engine,
-  file: InputFile,
-  text: Text,
-  dates: string | undefined,
-  onProgress: (fraction: number) => void,
-): Promise<Found[]> {
-  const source = file.content === "parquet" ? parquetFiles([file.path]) : `read_csv(${textFile(file)}, delim = ` +
-    `${quoted(text.delimiter)}, quote = ${quoted(text.quote)}, header = ${text.header}, ignore_errors = true)`;
+/** Reads a sample and looks at each of its columns. */
+async function describe(engine: Engine, file: InputFile, onProgress: (fraction: number) => void) {
+  const parquet = file.content === "parquet";
+  const form = parquet ? PARQUET : await sniffText(engine, file);
+  const types = parquet ? await parquetTypes(engine, file.path) : undefined;
+  const first = types === undefined ? await firstLine(file, form.skip) ?? "" : "";
+  const fields = splitLine(first, form);
+  const names = types !== undefined
+    ? [...types.keys()]
+    : form.header
+    ? columnNames(first, form)
+    : fields.map((_, i) => `column${i}`);
+  const source = parquet ? parquetFiles([file.path]) : csvSource(file, form, names.length);
   await engine.run(`CREATE TABLE sample AS FROM ${source} LIMIT ${SAMPLE_ROWS}`);
   const found: Found[] = [];
-  const columns = await engine.rows("DESCRIBE sample");
-  for (const [name, type] of columns) {
-    onProgress(found.length / columns.length);
-    const column = identifier(String(name));
-    const ofText = `coalesce(bool_and(regexp_full_match(${column}, '[0-9a-fA-F]{8}')), false), ` +
-      `avg(contains(${column}, '|')::INTEGER) > 0.2`;
-    const [[min, max, distinct, rows, filled, hex, listed]] = await engine.rows(
-      `SELECT min(${column})::VARCHAR, max(${column})::VARCHAR, count(DISTINCT ${column})::DOUBLE, count(*)::DOUBLE, ` +
-        `count(${column})::DOUBLE, ${type === "VARCHAR" ? ofText : "false, false"} FROM sample`,
-    );
-    found.push({
-      name: String(name),
-      type: dates !== undefined && /^(DATE|TIMESTAMP)/.test(String(type)) ? `${type} as ${dates}` : String(type),
-      min: min as string | null,
-      max: max as string | null,
-      distinct: Number(distinct),
-      rows: Number(rows),
-      full: filled === rows,
-      hex: hex === true,
-      listed: listed === true,
-    });
+  for (const [i, name] of names.entries()) {
+    const described = await describeColumn(engine, name, parquet ? identifier(name) : `c${i}`, types?.get(name));
+    const unnamed = form.header && fields[i] === "";
+    found.push({ ...described, numbersRows: isRowNumber(described, unnamed) });
+    onProgress((i + 1) / names.length);
   }
-  onProgress(1);
-  return found;
+  return { form, found };
+}
+
+/** True for the index of pandas and the like. */
+function isRowNumber({ name, type, full, distinct, rows, rising }: ColumnFindings, unnamed: boolean): boolean {
+  const unique = full && distinct === rows && INTEGERS.test(type);
+  return unique && ((rising && rows >= FEW_ROWS) || unnamed || ROW_NAMES.test(name));
+}
+
+/** Leaves out columns that prepare would refuse; what counts as a label is for a person to say. */
+async function accepted(engine: Engine, found: readonly Found[], columns: readonly Column[]): Promise<Column[]> {
+  const kept: Column[] = [];
+  for (const [i, column] of columns.entries()) {
+    const fault = column.kind === "label" ? undefined : await refused(engine, column, found[i]);
+    if (fault === undefined) kept.push(column);
+    else {
+      const note = `as ${column.kind} ${fault.rows} of ${found[i].rows} rows would be refused: ${fault.first}`;
+      kept.push({ name: column.name, kind: "ignore", note });
+    }
+  }
+  return kept;
+}
+
+/** Leaves out columns that are filled only where the label is what it is. */
+async function withoutLeaks(engine: Engine, found: readonly Found[], columns: readonly Column[]): Promise<Column[]> {
+  const at = columns.findIndex(({ kind }) => kind === "label");
+  const all = await filledByLabel(engine, found[at], columns[at], found[at]);
+  const rows = all[0] + all[1];
+  const kept: Column[] = [];
+  for (const [i, column] of columns.entries()) {
+    const filled = found[i].full || column.kind === "ignore" || i === at
+      ? all
+      : await filledByLabel(engine, found[i], columns[at], found[at]);
+    const [only, other] = filled[0] === 0 ? [1, 0] : [0, 1];
+    const chance = (all[only] / rows) ** filled[only];
+    if (filled[other] > 0 || all[other] === 0 || chance > CHANCE) kept.push(column);
+    else {
+      const note = `filled in ${filled[only]} rows, all with the label ${only}: known only afterwards?`;
+      kept.push({ name: column.name, kind: "ignore", note });
+    }
+  }
+  return kept;
 }
 
 /** Gives each column a kind. */
 function propose(found: readonly Found[]): Column[] {
-  const isFlag = ({ min, max, full, distinct }: Found) =>
-    full && distinct === 2 && [["0", "1"], ["false", "true"]].some(([a, b]) => min === a && max === b);
   const coarse = found.filter(({ type }) => type === "VARCHAR" || INTEGERS.test(type) || FRACTIONS.test(type))
     .filter(({ distinct, full }) => distinct > 1 && distinct <= MOST_LABELS && full)
-    .sort((a, b) => a.distinct - b.distinct);
-  const label = found.find((f) => isFlag(f) && LABEL_NAMES.test(f.name)) ?? found.find(isFlag) ?? coarse[0];
+    .sort((a, b) => Number(LABEL_NAMES.test(b.name)) - Number(LABEL_NAMES.test(a.name)) || a.distinct - b.distinct);
+  const flags = found.filter(({ flag }) => flag);
+  const label = flags.find(({ name }) => LABEL_NAMES.test(name)) ??
+    coarse.find(({ name }) => LABEL_NAMES.test(name)) ?? flags[0] ?? coarse[0];
   const times = found.filter((f) => f !== label && f.distinct > 1 && timeOf(f) !== undefined);
-  const order = times.find((f) => timeOf(f)!.transform === "clock") ?? times[0];
+  const orders = times.filter(({ full }) => full);
+  const order = orders.find((f) => timeOf(f)!.transform === "clock") ?? orders[0];
   return found.map((f) => {
     if (f === order) return { name: f.name, kind: "time", ...timeOf(f)! };
     if (times.includes(f)) return otherTime(f, order);
-    if (f !== label) return kindOf(f);
-    const { name, type, min, max, distinct } = f;
-    if (isFlag(f)) return { name, kind: "label", note: `only ${min} and ${max}` };
-    // Which values count is not for a program to guess: until a person says it, prepare refuses them.
-    const how = type === "VARCHAR" ? '"positive": [...]' : '"atLeast": ...';
-    return { name, kind: "label", note: `one of ${distinct} values: say by ${how} which of them count as 1` };
+    return f === label ? labelOf(f) : kindOf(f);
   });
+}
+
+function labelOf({ name, type, min, max, distinct, flag }: Found): Column {
+  if (flag) return { name, kind: "label", note: `only ${min} and ${max}` };
+  const values = `one of ${distinct} values`;
+  if (type === "VARCHAR") {
+    // Which values count is not for a program to guess: until a person says it, prepare refuses them.
+    return { name, kind: "label", note: `${values}: say by "positive": [...] which of them count as 1` };
+  }
+  const atLeast = distinct === 2 ? Number(max) : Math.floor((Number(min) + Number(max)) / 2) + 1;
+  return { name, kind: "label", atLeast, note: `${values}, ${min} to ${max}: which of them count as 1 is a guess` };
 }
 
 /** What is left to propose where nothing looks like categories. */
@@ -164,25 +193,30 @@ function asCodes(column: Column): Column {
 
 /** How a column could order the rows; undefined if it does not look as if it held moments. */
 function timeOf(
-  { name, type, min, max, distinct, rows }: Found,
-): { transform: "clock" | "order"; note: string } | undefined {
-  const within = ({ from, to }: typeof UNIX_SECONDS) => Number(min) > from && Number(max) < to;
-  if (/^TIMESTAMP(_\w+| WITH TIME ZONE)?$/.test(type)) return { transform: "clock", note: `${min} to ${max}` };
-  if (type === "DATE") return { transform: "order", note: `${min} to ${max}` };
-  if (!INTEGERS.test(type)) return undefined;
-  if (within(UNIX_SECONDS) && (TIME_NAMES.test(name) || distinct > rows / 10)) {
-    return { transform: "clock", note: "unix seconds?" };
+  { name, type, min, max, distinct, rows, written: { format } }: Found,
+): (Moment & { transform: "clock" | "order"; note: string }) | undefined {
+  const how = { ...(format === undefined ? {} : { format }), note: `${min} to ${max}` };
+  if (/^TIMESTAMP(_\w+| WITH TIME ZONE)?$/.test(type) && !/^%Y%m%d$/.test(format ?? "")) {
+    return { transform: "clock", ...how };
   }
-  if (!within(UNIX_MILLISECONDS) || !TIME_NAMES.test(name)) return undefined;
-  return { transform: "order", note: "unix milliseconds? Their time of day is a feature only if they are in seconds" };
+  if (type === "DATE" || type === "TIMESTAMP") return { transform: "order", ...how };
+  if (!INTEGERS.test(type)) return undefined;
+  const unit = UNITS.find(({ from, to }) => Number(min) > from && Number(max) < to);
+  if (unit === undefined || !(TIME_NAMES.test(name) || (unit.unit === "s" && distinct > rows / 10))) return undefined;
+  return {
+    transform: "clock",
+    ...(unit.unit === "s" ? {} : { unit: unit.unit }),
+    note: `unix ${unit.name}?`,
+  };
 }
 
 /** One column orders the rows; another one can still tell the time of day. */
-function otherTime(f: Found, order: Found): Column {
+function otherTime(f: Found, order: Found | undefined): Column {
   const { name } = f;
-  const { transform, note } = timeOf(f)!;
-  if (transform === "clock") return { name, kind: "dense", transform, note };
-  return { name, kind: "ignore", note: `${note}; ${order.name} orders the rows` };
+  const { transform, note, ...how } = timeOf(f)!;
+  if (transform === "clock") return { name, kind: "dense", transform, ...how, note };
+  const reason = order === undefined ? "rows that lack it cannot be sorted" : `${order.name} orders the rows`;
+  return { name, kind: "ignore", note: `${note}; ${reason}` };
 }
 
 function kindOf(f: Found): Column {
@@ -190,6 +224,21 @@ function kindOf(f: Found): Column {
   const about = `${f.distinct} values in ${f.rows} rows`;
   const least = Number(f.min), most = Number(f.max);
   if (f.distinct <= 1) return { name, kind: "ignore", note: "always the same" };
+  if (f.numbersRows) {
+    return { name, kind: "ignore", note: `numbers the rows: ${f.min} to ${f.max}` };
+  }
+  if (f.doubt !== undefined) return { name, kind: "ignore", note: `${f.doubt}? Say it, and use the column` };
+  if (type === "NUMBER") return { name, kind: "dense", transform: "log", ...f.written, note: about };
+  if (f.brackets !== undefined) {
+    return {
+      name,
+      kind: "bag",
+      values: "text",
+      separator: f.brackets,
+      brackets: true,
+      note: `lists in brackets; ${about}`,
+    };
+  }
   if (type === "VARCHAR") {
     if (f.listed) return { name, kind: "bag", values: "text", separator: "|", note: `lists; ${about}` };
     if (f.distinct >= UNIQUE_SHARE * f.rows) return { name, kind: "ignore", note: `names the row: ${about}` };
@@ -197,7 +246,7 @@ function kindOf(f: Found): Column {
   }
   if (LISTS.test(type)) return { name, kind: "bag", values: "text", separator: "|", note: `lists; ${about}` };
   if (type === "BOOLEAN") return { name, kind: "sparse", values: "text", note: about };
-  const named = ID_NAMES.test(name);
+  const named = ID_NAMES.test(name.trim().replace(/[.][0-9]+$/, ""));
   if (named && f.distinct >= UNIQUE_SHARE * f.rows) return { name, kind: "ignore", note: `names the row: ${about}` };
   if (named) return { name, kind: "sparse", values: "text", note: `named like a code: ${about}` };
   if (FRACTIONS.test(type)) {
@@ -209,6 +258,5 @@ function kindOf(f: Found): Column {
     }
     return { name, kind: "dense", transform: "log", note: `${f.min} to ${f.max}; sparse if these are codes` };
   }
-  const hint = / as %/.test(type) ? "; as 2024-05-31 23:59:00 they could order the rows" : "";
-  return { name, kind: "ignore", note: `of type ${type}${hint}` };
+  return { name, kind: "ignore", note: `of type ${type}` };
 }

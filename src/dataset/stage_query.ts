@@ -1,11 +1,12 @@
 /** Staging of any log that DuckDB reads: its fields by a schema, checked, into Parquet files and then into chunks. */
 import type { DuckDBDataChunk } from "@duckdb/node-api";
 import { HotsetError } from "../errors.ts";
-import { type Engine, identifier, numbers, parquetFiles, quoted, textFile } from "./duckdb.ts";
+import { type Engine, identifier, numbers, parquetFiles, quoted } from "./duckdb.ts";
 import { type Field, fieldBuilder, fillOf, typeFault } from "./fields.ts";
 import { columnNames, nameFault, splitLine } from "./header.ts";
 import { folderColumns, type InputFile } from "./inputs.ts";
 import { countRejects, firstBadRow, firstReject, readFailure } from "./query_faults.ts";
+import { csvSource, parquetTypes } from "./file_source.ts";
 import { type FileAccount, type LineAccount, noRows, noRowsFault } from "./read_account.ts";
 import { OTHER_FORMAT, widthFault } from "./row_fault.ts";
 import { isDense, isMean, type LogSchema } from "./schema.ts";
@@ -294,23 +295,4 @@ async function layoutOf(
 /** SQL of a value that stands in the name of a folder. */
 function literal(value: string | null): string {
   return value === null ? "NULL::VARCHAR" : `${quoted(value)}::VARCHAR`;
-}
-
-/** SQL of the rows of a text as columns c0, c1 and so on; rows that are malformed are stored as rejects. */
-function csvSource(file: InputFile, schema: LogSchema, width: number): string {
-  const { header, delimiter, quote, escape = quote, skip = 0 } = schema;
-  const columns = Array.from({ length: width }, (_, i) => `c${i}: 'VARCHAR'`).join(", ");
-  return `read_csv(${textFile(file)}, auto_detect = false, header = ${header}, skip = ${skip}, ` +
-    `delim = ${quoted(delimiter)}, quote = ${quoted(quote)}, escape = ${quoted(quote === "" ? "" : escape)}, ` +
-    `comment = '', columns = {${columns}}, store_rejects = true, rejects_limit = 0)`;
-}
-
-/** The types of the columns, by name. */
-async function parquetTypes(engine: Engine, path: string): Promise<Map<string, string>> {
-  try {
-    const rows = await engine.rows(`DESCRIBE FROM ${parquetFiles([path])}`);
-    return new Map(rows.map(([name, type]) => [String(name), String(type)]));
-  } catch (error) {
-    throw readFailure(path, error);
-  }
 }

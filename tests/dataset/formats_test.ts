@@ -265,8 +265,10 @@ Deno.test("infer: what is no text is refused, and dates in other forms are told 
   const schema = await inferSchema(directory.write("log.csv", `click,user,day\n${lines.join("")}`));
   assert.deepEqual(schema.columns[2], {
     name: "day",
-    kind: "ignore",
-    note: "of type DATE as %d.%m.%Y; as 2024-05-31 23:59:00 they could order the rows",
+    kind: "time",
+    transform: "order",
+    format: "%d.%m.%Y",
+    note: "2024-06-01 to 2024-06-28",
   });
 });
 
@@ -284,7 +286,11 @@ Deno.test("infer: what counts as a click is for a person to say; where nothing l
     kind: "label",
     note: 'one of 3 values: say by "positive": [...] which of them count as 1',
   });
-  assert.deepEqual([columns[0].kind, columns[2].kind, columns[2].note], ["sparse", "dense", "0.0 to nan"]);
+  assert.deepEqual([columns[0].kind, columns[2].kind, columns[2].note], [
+    "sparse",
+    "dense",
+    "0.0 to 1.1428571428571428",
+  ]);
   const file = directory.write("schema.json", JSON.stringify(schema));
   await assert.rejects(prepare(directory, "csv", input, { schema: file }), {
     message:
@@ -308,12 +314,12 @@ Deno.test("infer: types of Parquet become their kinds", async () => {
       ["day", "ignore", undefined],
       ["items", "bag", undefined],
       ["mobile", "sparse", undefined],
-      ["event_time", "ignore", undefined],
+      ["event_time", "dense", "clock"],
     ],
   );
   const file = directory.write("schema.json", JSON.stringify(schema));
   const dataset = await prepare(directory, "parquet", parquet, { schema: file });
-  assert.deepEqual([tables(dataset), dataset.body.dense], [[8, 3], ["seen_at"]]);
+  assert.deepEqual([tables(dataset), dataset.body.dense], [[8, 3], ["seen_at", "event_time"]]);
 });
 
 Deno.test({

@@ -1,0 +1,24 @@
+/** How DuckDB reads a file: the same for those that are prepared and for those whose schema is to be proposed. */
+import { type Engine, parquetFiles, quoted, textFile } from "./duckdb.ts";
+import type { InputFile } from "./inputs.ts";
+import { readFailure } from "./query_faults.ts";
+import type { LogSchema } from "./schema.ts";
+
+/** SQL of the rows of a text as columns c0, c1 and so on; rows that are malformed are stored as rejects. */
+export function csvSource(file: InputFile, schema: Omit<LogSchema, "columns">, width: number): string {
+  const { header, delimiter, quote, escape = quote, skip = 0 } = schema;
+  const columns = Array.from({ length: width }, (_, i) => `c${i}: 'VARCHAR'`).join(", ");
+  return `read_csv(${textFile(file)}, auto_detect = false, header = ${header}, skip = ${skip}, ` +
+    `delim = ${quoted(delimiter)}, quote = ${quoted(quote)}, escape = ${quoted(quote === "" ? "" : escape)}, ` +
+    `comment = '', columns = {${columns}}, store_rejects = true, rejects_limit = 0)`;
+}
+
+/** The types of the columns, by name. */
+export async function parquetTypes(engine: Engine, path: string): Promise<Map<string, string>> {
+  try {
+    const rows = await engine.rows(`DESCRIBE FROM ${parquetFiles([path])}`);
+    return new Map(rows.map(([name, type]) => [String(name), String(type)]));
+  } catch (error) {
+    throw readFailure(path, error);
+  }
+}

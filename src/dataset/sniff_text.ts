@@ -1,0 +1,64 @@
+/** What form a text has: its separators, quotes and header. */
+import { HotsetError, messageOf } from "../errors.ts";
+import { type Engine, quoted, textFile } from "./duckdb.ts";
+import type { InputFile } from "./inputs.ts";
+import type { LogSchema } from "./schema.ts";
+import { textOf } from "./text_file.ts";
+
+/** How a text is written. */
+export type TextForm = Omit<LogSchema, "columns">;
+
+/** Of a text so much is looked at for quotes and for lines above the header. */
+const SAMPLE_BYTES = 8 << 20;
+/** Separators that DuckDB does not think of. */
+const LONG_DELIMITERS = ["::", "||", "|:|", "^|^", "~|~"];
+
+/** Finds the form of a text. Throws HotsetError if it is none with columns. */
+export async function sniffText(engine: Engine, file: InputFile): Promise<TextForm> {
+  const sample = await sampleOf(file);
+  if (/^\s*(\{|\[\s*\{)/.test(sample)) {
+    throw new HotsetError(`Cannot read ${file.path}: it holds JSON, which is not read; convert it to CSV or Parquet`);
+  }
+  const comments = /^(?:#[^\n]*\n)*/.exec(sample)![0].split("\n").length - 1;
+  const [first] = sample.split("\n", comments + 1).slice(comments);
+  const long = LONG_DELIMITERS.find((text) => isDelimiter(text, first));
+  const known = [
+    ...comments > 0 ? [`skip = ${comments}`] : [],
+    ...long === undefined ? [] : [`delim = ${quoted(long)}`],
+  ];
+  const [[delimiter, quote, escape, skipped, header]] = await engine.rows(
+    `SELECT Delimiter, Quote, Escape, SkipRows, HasHeader FROM sniff_csv(${[textFile(file), ...known].join(", ")})`,
+  ).catch((error) => {
+    if (!/sniffing file/.test(messageOf(error))) throw error;
+    throw new HotsetError(`Cannot read ${file.path}: it is no text with columns, and no Parquet file`, {
+      cause: error,
+    });
+  });
+  const skip = Math.max(comments, Number(skipped));
+  // No quotes so far are no reason to take later ones for text; quotes that enclose nothing are.
+  const enclosing = quote !== "(empty)" ? String(quote) : sample.includes('"') ? "" : '"';
+  return {
+    delimiter: String(delimiter),
+    quote: enclosing,
+    ...(escape === "\\" && enclosing !== "" ? { escape: "\\" } : {}),
+    header: header === true,
+    ...(skip > 0 ? { skip } : {}),
+  };
+}
+
+/** True if a line is divided by a text, and not by a single character of it. */
+function isDelimiter(text: string, line: string): boolean {
+  const [character] = text.match(/[|:]/)!;
+  const count = (part: string) => line.split(part).length - 1;
+  return count(text) > 0 && count(character) === count(text) * (text.split(character).length - 1);
+}
+
+async function sampleOf(file: InputFile): Promise<string> {
+  const decoder = new TextDecoder();
+  let text = "";
+  for await (const piece of textOf(file)) {
+    text += decoder.decode(piece, { stream: true });
+    if (text.length > SAMPLE_BYTES) break;
+  }
+  return text.replaceAll("\r\n", "\n");
+}
