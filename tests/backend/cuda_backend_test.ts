@@ -8,6 +8,8 @@ import { cudaFindings } from "../../src/backend/cuda/findings.ts";
 import { openCuda } from "../../src/backend/cuda/open.ts";
 import { ReferenceBackend } from "../../src/backend/reference/reference.ts";
 import { HotsetError } from "../../src/errors.ts";
+import { resolveConfig, type TrainConfig } from "../../src/train/config.ts";
+import { expectPlacement } from "../../src/train/placement.ts";
 import { testDevice } from "../support/cuda_device.ts";
 
 const SLOT_WORDS = 1 << 20;
@@ -199,6 +201,8 @@ Deno.test({
       assert.ok(error instanceof HotsetError);
       assert.match(error.message, /^Cannot use CUDA: (cudaGetDeviceCount: cuda\w+ \(\d+\), |Cannot load )/);
       assert.match(error.message, /(nvidia-smi|Install it with)[^]*--device emulated/);
+      const [, mode, device] = /--mode (\w+) --device (\w+)/.exec(error.message)!;
+      expectPlacement(resolveConfig("kaggle", { mode, device } as Partial<TrainConfig>)); // else the advice were another error
       return true;
     });
   },
