@@ -81,6 +81,7 @@ export { type UnknownLimit } from "./src/train/unknown_notes.ts";
 export { auc, type Metrics, metricsOf } from "./src/train/metrics.ts";
 export type {
   CheckpointEvent,
+  CheckpointMetrics,
   DatasetEvent,
   DemoEvent,
   EncodedEvent,

@@ -4,7 +4,7 @@ import type { ProfileBody } from "../profile/profile.ts";
 import type { Diagnosis } from "../doctor.ts";
 import type { TrainingPlan } from "../plan/plan_training.ts";
 import type { DemoResult } from "../train/demo.ts";
-import type { EvaluationEvent, ResultEvent } from "../train/events.ts";
+import type { CheckpointMetrics, EvaluationEvent, ResultEvent } from "../train/events.ts";
 import { bytes, count, percent, seconds, unknownText } from "./format.ts";
 
 const PLAIN = {
@@ -116,27 +116,51 @@ export function planText(plan: TrainingPlan): string {
   ].join("\n");
 }
 
-/** Results of runs side by side; with a device also what it was asked to do. */
+const RANKING_EXPLAINED =
+  "AUC: share of pairs of a positive and a negative sample that the model orders rightly; 0.5 is chance. logloss: mean " +
+  "cross-entropy in nats.";
+const PROBABILITY_EXPLAINED =
+  "calibration: mean prediction over click rate; 1 is calibrated. NE (normalised entropy): logloss over that of always " +
+  "predicting the click rate; below 1 is better than that.";
+
+/**
+ * Results of runs side by side: metrics of the best checkpoint, below it those of the last where that is another one; with
+ * a device also what it was asked to do.
+ */
 export function resultTable(results: readonly ResultEvent[]): string {
   const onDevice = results.some(({ hostToDeviceBytes }) => hostToDeviceBytes > 0);
   const work = ["to device", "to host", "launches hot", "cold"];
-  return table(
+  const metrics = ({ auc, logloss, accuracy }: CheckpointMetrics) => [
+    auc.toFixed(4),
+    logloss.toFixed(4),
+    percent(accuracy),
+  ];
+  const rows = results.flatMap((result) => {
+    const { best, last } = result;
+    const same = best.step === last.step;
+    return [
+      [
+        result.mode,
+        count(result.samplesPerSecond),
+        seconds(result.seconds),
+        `${same ? "best and last" : "best"}, step ${count(best.step)}`,
+        ...metrics(best),
+        percent(result.hotSampleShare),
+        `${count(result.hotRows)} (${bytes(result.hotBytes)})`,
+        ...(onDevice ? workOf(result) : []),
+      ],
+      ...(same ? [] : [["", "", "", `last, step ${count(last.step)}`, ...metrics(last)]]),
+    ];
+  });
+  const splits = [...new Set(results.map(({ split }) => split))].join(", ");
+  const text = table(
     [
-      ...["mode", "samples/s", "training", "AUC", "logloss", "accuracy", "samples hot", "hot rows"],
+      ...["mode", "samples/s", "training", "checkpoint", "AUC", "logloss", "accuracy", "samples hot", "hot rows"],
       ...(onDevice ? work : []),
     ],
-    results.map((result) => [
-      result.mode,
-      count(result.samplesPerSecond),
-      seconds(result.seconds),
-      result.auc.toFixed(4),
-      result.logloss.toFixed(4),
-      percent(result.accuracy),
-      percent(result.hotSampleShare),
-      `${count(result.hotRows)} (${bytes(result.hotBytes)})`,
-      ...(onDevice ? workOf(result) : []),
-    ]),
+    rows,
   );
+  return `${text}\n\nFigures of the ${splits} split. evaluate, predict and export use the best checkpoint.\n${RANKING_EXPLAINED}`;
 }
 
 function workOf({ hostToDeviceBytes, deviceToHostBytes, launchesPerStep }: ResultEvent): string[] {
@@ -182,5 +206,5 @@ export function metricCells({ auc, logloss, accuracy, calibration, ne }: Evaluat
 export function evaluationTable(events: readonly EvaluationEvent[]): string {
   const metrics = table(["split", ...METRIC_NAMES], events.map((event) => [event.split, ...metricCells(event)]));
   const unknown = events.map(({ split, unknownShare = {} }) => `The ${split} split has ${unknownText(unknownShare)}`);
-  return [metrics, "", ...unknown].join("\n");
+  return [metrics, "", RANKING_EXPLAINED, PROBABILITY_EXPLAINED, "", ...unknown].join("\n");
 }

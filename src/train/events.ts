@@ -191,8 +191,14 @@ export interface PhasesEvent {
   readonly phases: readonly { readonly name: string; readonly seconds: number }[];
 }
 
+/** What a checkpoint's model reaches on the split that a result is of. */
+export interface CheckpointMetrics extends Metrics {
+  /** The step whose state the checkpoint holds. */
+  readonly step: number;
+}
+
 /**
- * A run is over. Figures are those of the whole run, over all processes that trained it, unless they say otherwise. A run
+ * A run is over. Metrics are those of the best checkpoint, which evaluate, predict and export use. Other figures are those of the whole run, over all processes that trained it, unless they say otherwise. A run
  * that is resumed after its end reports the result that it recorded.
  */
 export interface ResultEvent extends Metrics, Spent {
@@ -208,6 +214,12 @@ export interface ResultEvent extends Metrics, Spent {
   readonly ranks: number;
   /** Steps. */
   readonly steps: number;
+  /** The split that the metrics are of. */
+  readonly split: Split;
+  /** The metrics again, with their step; where nothing was saved, those of the last step. */
+  readonly best: CheckpointMetrics;
+  /** Those of the last step. */
+  readonly last: CheckpointMetrics;
   /** Samples trained on in a second of training. */
   readonly samplesPerSecond: number;
   /** Share of the samples whose lookups are all hot. */

@@ -22,6 +22,7 @@ export interface RunLog {
 const figure = z.number().nullable().transform((value) => value ?? NaN);
 const count = z.number().nonnegative();
 const metrics = { auc: figure, logloss: figure, accuracy: figure, calibration: figure, ne: figure };
+const checkpointMetrics = z.object({ step: count, ...metrics });
 const spent = {
   samples: count,
   seconds: count,
@@ -80,6 +81,9 @@ const line = z.discriminatedUnion("event", [
     peakRssBytes: count,
     run: z.string(),
     ended: z.enum(["epochs", "target", "patience"]),
+    split: z.enum(SPLITS).default("test"),
+    best: checkpointMetrics.optional(),
+    last: checkpointMetrics.optional(),
     ...spent,
     ...metrics,
   }),
@@ -106,7 +110,7 @@ export function readRunLog(run: string): RunLog {
     else if (event.event === "phases") phases.set(event.kind, event);
     else if (event.event === "spent") spent.set(event.step, event);
     else if (event.event === "layout") layout = event;
-    else if (event.event === "result") result = event;
+    else if (event.event === "result") result = withCheckpoints(event);
   }
   const byStep = <E extends { step: number }>(events: Iterable<E>) => [...events].sort((a, b) => a.step - b.step);
   return {
@@ -117,6 +121,13 @@ export function readRunLog(run: string): RunLog {
     layout,
     result,
   };
+}
+
+/** Runs of version 0.1 measured their last checkpoint alone. */
+function withCheckpoints(event: Extract<z.infer<typeof line>, { event: "result" }>): ResultEvent {
+  const { auc, logloss, accuracy, calibration, ne, steps: step } = event;
+  const measured = { step, auc, logloss, accuracy, calibration, ne };
+  return { ...event, best: event.best ?? measured, last: event.last ?? measured };
 }
 
 function readLines(path: string): z.infer<typeof line>[] {

@@ -1,4 +1,5 @@
 /** The training loop: batches in the scheduler's order, evaluations, checkpoints, and the end. */
+import { join } from "node:path";
 import { rowStateWords } from "../optimizer/optimizers.ts";
 import type { Dataset, Split } from "../dataset/dataset.ts";
 import { Interrupted, messageOf } from "../errors.ts";
@@ -7,15 +8,15 @@ import { initialiseDense } from "../model/initialise.ts";
 import { stepOfLossFault } from "../model/loss_fault.ts";
 import { Random } from "../random.ts";
 import { count } from "../report/format.ts";
-import type { Checkpoint, TrainingState } from "./checkpoint/checkpoint.ts";
-import { resumePoints } from "./checkpoint/checkpoint_store.ts";
+import { Checkpoint, type TrainingState } from "./checkpoint/checkpoint.ts";
+import { BEST_CHECKPOINT, resumePoints } from "./checkpoint/checkpoint_store.ts";
 import { CheckpointWriter, type WrittenCheckpoint } from "./checkpoint/checkpoint_writer.ts";
 import { NotFinite } from "./checkpoint/weights.ts";
 import type { TrainConfig } from "./config.ts";
 import { deadLayerNotes } from "./dead_units.ts";
 import { diverged, EXPLODED_LOSS, EXPLOSION_STEPS, findBadTensor } from "./divergence.ts";
 import { evaluateSplit, type Evaluation } from "./evaluate.ts";
-import type { Report, ResultEvent, Spent } from "./events.ts";
+import type { CheckpointMetrics, Report, ResultEvent, Spent } from "./events.ts";
 import { HotSync } from "./ranks/hot_sync.ts";
 import { learningRateAt } from "./learning_rate.ts";
 import type { Metrics } from "./metrics.ts";
@@ -125,13 +126,6 @@ export class Trainer {
       if (step !== undefined) this.#fail(`the loss of step ${step} (${this.#batchOf(step)}) is not a number`);
       if (error instanceof NotFinite) this.#fail(error.message, "no checkpoint keeps that");
       throw error;
-    }
-    const { bestAuc, evaluationsSinceBest } = this.#state;
-    if (config.save && bestAuc !== null && evaluationsSinceBest > 0) {
-      const text =
-        `The model was best, with ${this.#selection} AUC ${bestAuc.toFixed(4)}, before the last evaluation: that ` +
-        `checkpoint is what evaluate, predict and export use`;
-      report({ event: "note", text });
     }
     return this.#result();
   }
@@ -334,10 +328,10 @@ export class Trainer {
     return epoch >= epochs ? "epochs" : undefined;
   }
 
-  #measure(split: Split): Metrics {
+  #measure(split: Split, { epoch, step } = this.#state): Metrics {
     const { report } = this.#options;
     const { deadUnits, ...metrics } = this.#score(split);
-    report({ event: "evaluation", split, epoch: this.#state.epoch, step: this.#state.step, ...metrics, deadUnits });
+    report({ event: "evaluation", split, epoch, step, ...metrics, deadUnits });
     for (const text of deadLayerNotes(this.#group.memory.plan, deadUnits, split)) report({ event: "note", text });
     return metrics;
   }
@@ -394,14 +388,33 @@ export class Trainer {
     );
   }
 
+  /** Loads the checkpoint that the run is used by and scores it, unless it is the last one. */
+  #measureBest(split: Split): CheckpointMetrics | undefined {
+    const { config, out, report } = this.#options;
+    const { bestAuc, evaluationsSinceBest } = this.#state;
+    if (!config.save || evaluationsSinceBest === 0) return undefined;
+    this.#group.agree(0); // no process of a cluster opens it before all are done with writing
+    const checkpoint = Checkpoint.open(join(out, BEST_CHECKPOINT));
+    this.#group.load(checkpoint, (fraction) => report({ event: "stage", stage: "load best", fraction }));
+    const { state } = checkpoint.body;
+    const auc = bestAuc === null ? "" : ` (${this.#selection} AUC ${bestAuc.toFixed(4)})`;
+    report({
+      event: "note",
+      text: `Best checkpoint: step ${count(state.step)}${auc}. evaluate, predict and export use it.`,
+    });
+    return { step: state.step, ...this.#measure(split, state) };
+  }
+
   #result(): ResultEvent {
     const { config, dataset, layout, group, out } = this.#options;
     const { shape } = group.memory.plan;
     const split = (["test", "validation", "train"] as const).find((name) => dataset.samples(name) > 0)!;
-    const metrics = this.#measure(split);
+    const last = { step: this.#state.step, ...this.#measure(split) };
     const counts = group.takeCounts();
     const spent = this.#spending.total(counts);
     const rowBytes = 4 * (shape.dim + rowStateWords(shape.optimizer, shape.dim));
+    const best = this.#measureBest(split) ?? last;
+    const { step: _, ...metrics } = best;
     return {
       event: "result",
       command: "train",
@@ -409,6 +422,9 @@ export class Trainer {
       device: group.device,
       ranks: group.ranks,
       steps: this.#state.step,
+      split,
+      best,
+      last,
       ...spent,
       samples: this.#state.samples,
       samplesPerSecond: spent.seconds === 0 ? 0 : spent.samples / spent.seconds,
