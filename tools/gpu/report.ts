@@ -15,10 +15,7 @@ export function writeReport(out: string, device: string, outcomes: readonly Outc
     join(out, "report.html"),
     pageHtml({
       title: `Hotset on ${gpu ?? (device === "emulated" ? "the emulated device" : "a machine without a GPU")}`,
-      subtitle: `Written ${at}. Times on the emulated device mean nothing.`.slice(
-        0,
-        device === "emulated" ? undefined : 33,
-      ),
+      subtitle: `Written ${at}.${device === "emulated" ? " Times on the emulated device mean nothing." : ""}`,
       tiles: [
         { value: `${went} of ${outcomes.length}`, label: "parts went well" },
         { value: best === 0 ? "-" : `${(best / 1e6).toFixed(2)} M`, label: "samples/s at most, kaggle model" },
