@@ -52,10 +52,14 @@ export function typeFault({ name, kind }: Column, type: string): string | undefi
   return undefined;
 }
 
-/** Makes fields, numbering dense and sparse ones from 0. `rules` are those of the tables. */
+/**
+ * Makes fields, numbering dense and sparse ones from 0. `rules` are those of the tables. With `commas` 48,93 is a number, as it
+ * is where semicolons stand between fields; 1,125 could be thousands.
+ */
 export function fieldBuilder(
   maxIndRange: number | undefined,
   rules: readonly ValueRule[] | undefined,
+  commas = false,
 ): (column: Column, place: Place) => Field[] {
   let dense = 0;
   let sparse = 0;
@@ -76,7 +80,7 @@ export function fieldBuilder(
       return [{ column, staged, raw, value, good: `${field.good} AND len(${value}) = list_count(${value})` }];
     }
     if (column.kind === "dense" || column.kind === "time") {
-      const number = isMoment(column) ? secondsOf(column, raw, type) : numberOf(column, raw, type);
+      const number = isMoment(column) ? secondsOf(column, raw, type) : numberOf(column, raw, type, commas);
       const value = `TRY_CAST(${transformed(column.transform, number)} AS FLOAT)`;
       const needed = column.kind === "time" || column.missing === "error";
       const finite = `coalesce(abs(${number}) <= ${MOST}, ${!needed})` +
@@ -183,25 +187,35 @@ function hexKey(text: string, maxIndRange: number | undefined): string {
 }
 
 /** SQL of a number: NULL if it is missing, NaN if it is none. */
-function numberOf(column: Column, raw: string, type: string | undefined): string {
+function numberOf(column: Column, raw: string, type: string | undefined, commas = false): string {
   if (type !== undefined && NUMBERS.test(type)) return `nullif(${raw}::DOUBLE, 'nan')`;
   const text = type === undefined ? raw : `${raw}::VARCHAR`;
-  const written = column.kind === "dense" ? plainNumber(column, text) : text;
+  const written = column.kind === "dense" ? plainNumber(column, text, commas) : text;
   return `CASE WHEN ${isMissing(text)} THEN NULL WHEN lower(${text}) = 'true' THEN 1 WHEN lower(${text}) = 'false' ` +
     // DuckDB would read 1_000 as 1000.
     `THEN 0 WHEN contains(${written}, '_') THEN 'nan' ELSE coalesce(TRY_CAST(${written} AS DOUBLE), 'nan') END`;
 }
 
 /** SQL of a number as DuckDB reads it, where the schema says that it is written in another way. */
-function plainNumber({ decimal = ".", thousands }: Extract<Column, { kind: "dense" }>, text: string): string {
+function plainNumber(
+  { decimal, thousands }: Extract<Column, { kind: "dense" }>,
+  text: string,
+  commas: boolean,
+): string {
   let plain = text;
   if (thousands !== undefined) {
-    const [group, point] = [thousands, decimal].map((mark) => `[${mark}]`);
+    const [group, point] = [thousands, decimal ?? "."].map((mark) => `[${mark}]`);
     const grouped = `\\s*[-+]?[0-9]{1,3}(${group}[0-9]{3})+(${point}[0-9]*)?\\s*`;
     plain = `CASE WHEN NOT contains(${text}, ${quoted(thousands)}) THEN ${text} ` +
       `WHEN regexp_full_match(${text}, ${quoted(grouped)}) THEN replace(${text}, ${quoted(thousands)}, '') END`;
   }
-  return decimal === "." ? plain : `CASE WHEN NOT contains(${plain}, '.') THEN replace(${plain}, ',', '.') END`;
+  if (decimal === undefined && thousands === undefined && commas) {
+    const unmistakable = "\\s*[-+]?([0-9]+,([0-9]{1,2}|[0-9]{4,})|[0-9]{4,},[0-9]+|0,[0-9]+)\\s*";
+    return `CASE WHEN regexp_full_match(${text}, ${
+      quoted(unmistakable)
+    }) THEN replace(${text}, ',', '.') ELSE ${text} END`;
+  }
+  return decimal !== "," ? plain : `CASE WHEN NOT contains(${plain}, '.') THEN replace(${plain}, ',', '.') END`;
 }
 
 /** SQL of the unix seconds of a moment: NULL if it is missing, NaN if it is none. */

@@ -279,7 +279,7 @@ async function layoutOf(
     if (fault !== undefined) throw new HotsetError(`Cannot read ${path}: ${fault}`);
   }
   const labelled = purpose !== "predict" && [...names, ...inFolders].includes(label.name);
-  const field = fieldBuilder(maxIndRange, rules);
+  const field = fieldBuilder(maxIndRange, rules, schema.delimiter === ";");
   const fields = needed.flatMap((column) => {
     const { name } = column;
     if (column === label && !labelled) return { column, ...NO_LABEL };

@@ -48,7 +48,7 @@ for (const [column, fields, values] of NUMBERS) {
 
 const REFUSED: [column: object, field: string, fault: string][] = [
   [NUMBER, "1_000", `a is "1_000", not a finite number${HINT}`],
-  [NUMBER, "1,5", `a is "1,5", not a finite number${HINT}`],
+  [NUMBER, "1,125", `a is "1,125", not a finite number${HINT}`],
   [NUMBER, "1 000", `a is "1 000", not a finite number${HINT}`],
   [NUMBER, "$5", 'a is "$5", not a finite number'],
   [NUMBER, "0x1F", 'a is "0x1F", not a finite number'],
@@ -155,6 +155,21 @@ Deno.test("moments are the same in every unit and format, as text and as a numbe
   const early = log(directory, ["20240531"]);
   const seconds = await prepare(directory, early, { kind: "dense", transform: "clock", unit: "s" }, SEMICOLON);
   assert.deepEqual(denseOf(seconds, "train"), [[Math.fround((20240531 % 86400) / 86400)]]);
+});
+
+Deno.test("between semicolons a comma is of decimals where it cannot be of thousands", async () => {
+  using directory = new TemporaryDirectory();
+  const dataset = await prepare(
+    directory,
+    log(directory, ["48,93", "-0,125", "7", "2.5", "1234,567"]),
+    NUMBER,
+    SEMICOLON,
+  );
+  assert.deepEqual(denseOf(dataset, "train").flat(), [48.93, -0.125, 7, 2.5, 1234.567].map(Math.fround));
+  const commas = directory.write("commas.csv", 'y,a,b\n1,"48,93",x\n');
+  await assert.rejects(prepare(directory, commas, NUMBER), {
+    message: `Cannot read ${commas}: line 2: a is "48,93", not a finite number${HINT}`,
+  });
 });
 
 Deno.test("delimiters of several bytes, escapes by a backslash and lines above the header", async () => {
