@@ -8,7 +8,14 @@ import { isDirectory } from "../../src/artifact.ts";
 import { codeOf, messageOf } from "../../src/errors.ts";
 import { Checkpoint } from "../../src/train/checkpoint/checkpoint.ts";
 import { resolveConfig, type TrainConfig } from "../../src/train/config.ts";
-import { allocateRunMemory, LocalRank, type RankGroup, type RunMemory } from "../../src/train/ranks/rank_group.ts";
+import {
+  allocateMirroredMemory,
+  allocateRunMemory,
+  LocalRank,
+  type RankGroup,
+  type RunMemory,
+} from "../../src/train/ranks/rank_group.ts";
+import { Command } from "../../src/train/ranks/rank.ts";
 import { WorkerRanks } from "../../src/train/ranks/worker_ranks.ts";
 import { planFor } from "../../src/train/run.ts";
 import { ensureLayout, ensureProfile } from "../../src/train/stages.ts";
@@ -89,17 +96,23 @@ export function dataOf(directory: TemporaryDirectory, test?: PlainSplit): Datase
 }
 
 async function open(way: Way, config: TrainConfig, dataset: Dataset, layout: ReturnType<typeof ensureLayout>) {
-  const { host: kind = "wasm", ranks = 1 } = way;
+  const { host: kind = "wasm", ranks = 1, mode, device: activations } = way;
   const options: HostOptions = kind === "reference" ? { kind } : await cpuOptions(kind);
   const host = await openHost(options);
-  const device = way.device === undefined
-    ? undefined
-    : await openDevice({ device: "emulated", precision: "fp32", activations: way.device });
-  const memory = allocateRunMemory({
-    ...{ plan: planFor(config, dataset), batchShape: layout.shape, hotRows: layout.hotRows.length, ranks, host },
-    ...{ device: device ?? host, tables: way.mode === "gpu" ? device! : host },
-  });
-  return ranks === 1 ? new LocalRank(memory) : await WorkerRanks.start(memory, options);
+  const hotRows = layout.hotRows.length;
+  const shared = { plan: planFor(config, dataset), batchShape: layout.shape, hotRows, ranks, host };
+  if (activations === undefined) {
+    const memory = allocateRunMemory({ ...shared, device: host, tables: host });
+    return ranks === 1 ? new LocalRank(memory) : await WorkerRanks.start(memory, options);
+  }
+  const deviceOptions: DeviceOptions = { device: "emulated", precision: "fp32", activations };
+  if (ranks > 1) {
+    const tables = mode === "gpu";
+    const memory = allocateMirroredMemory(shared, tables);
+    return await WorkerRanks.start(memory, options, { options: deviceOptions, hotRows, tables });
+  }
+  const device = await openDevice(deviceOptions);
+  return new LocalRank(allocateRunMemory({ ...shared, device, tables: mode === "gpu" ? device : host }));
 }
 
 /**
@@ -160,7 +173,11 @@ function inject(group: RankGroup, { backend, buffer, word }: Target, value: numb
       const sleep = new Int32Array(new SharedArrayBuffer(4));
       while (!isDirectory(last)) Atomics.wait(sleep, 0, 0, 2);
       good.id = Checkpoint.open(last).id;
+      // Memory of devices that ranks have to themselves is reached through its mirror.
+      group.post(Command.toMirror, 0, 0);
+      group.drain();
       backend.upload(Float32Array.of(value), backend.view(buffer, word, 1));
+      group.post(Command.fromMirror, 0, 0);
     }
     train(slot);
   };

@@ -18,6 +18,7 @@ const WAYS: Way[] = [
   { mode: "hybrid", device: "ptx" },
   { mode: "gpu", device: "ptx" },
   { mode: "gpu", device: "cudnn" },
+  { mode: "gpu", device: "ptx", ranks: 2 },
 ];
 
 function isThere({ host }: Way): boolean {

@@ -1,0 +1,51 @@
+/**
+ * Run by mpirun: two hosts with a part of the tables each keep a checkpoint; then a row of the second host becomes NaN and
+ * the next one is refused. Arguments: the directory of the run, the row.
+ */
+import { Cluster } from "../../src/collective/cluster.ts";
+import { messageOf } from "../../src/errors.ts";
+import { planModel } from "../../src/model/shape.ts";
+import { CheckpointWriter } from "../../src/train/checkpoint/checkpoint_writer.ts";
+import { MpiRanks } from "../../src/train/ranks/mpi_ranks.ts";
+import { ShuffleScheduler } from "../../src/train/scheduler.ts";
+
+const [run, row] = Deno.args;
+const shape = {
+  dim: 4,
+  tableRows: [50, 7],
+  bottom: [2, 4],
+  top: [1],
+  interaction: "dot",
+  optimizer: "adagrad",
+} as const;
+const plan = planModel(shape);
+const batchShape = { batchSize: 4, denseFeatures: 2, tables: 2, bags: false, lookupCapacity: 8 };
+const cluster = Cluster.open();
+try {
+  const group = await MpiRanks.open(
+    cluster,
+    { plan, batchShape, hotRows: 0, devices: undefined, tablesOnDevices: false },
+    () => {},
+  );
+  group.initialise(new Float32Array(plan.denseWords), 1);
+  using writer = await CheckpointWriter.start(group, () => {});
+  const save = (step: number) =>
+    writer.begin({ run, best: false, step: false, keep: 0, tables: ["C1", "C2"] }, {
+      ...{ model: shape, seed: 1, dataset: "data", run: "run" },
+      state: {
+        ...{ epoch: 0, step, samples: 0, bestAuc: null, evaluationsSinceBest: 0, finished: false },
+        scheduler: new ShuffleScheduler({ cold: 1, hot: 0 }, "hot", 50).state,
+      },
+    });
+  save(1);
+  const { hosts, host } = cluster;
+  const { full } = group.memory;
+  if (Number(row) % hosts === host) {
+    group.memory.host.floats(full.weights)[Math.floor(Number(row) / hosts) * shape.dim + 2] = NaN;
+  }
+  save(2);
+  console.log("saved");
+} catch (error) {
+  console.error(messageOf(error));
+  cluster.abort(1);
+}
