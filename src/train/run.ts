@@ -16,6 +16,7 @@ import { BEST_CHECKPOINT, cleanCheckpoints, resumePoints } from "./checkpoint/ch
 import { checkConfig, expectDenseFeatures, type TrainConfig } from "./config.ts";
 import type { Report, ResultEvent, RunEvent, Spent } from "./events.ts";
 import { labelNotes } from "./label_notes.ts";
+import { leakNotes } from "./leak_notes.ts";
 import { measurePhases } from "./phases.ts";
 import { expectDevice, expectPlacement, openRanks, type PlacementBatches } from "./placement.ts";
 import { readRunLog } from "./run_log.ts";
@@ -318,7 +319,9 @@ async function trainRun(
     record(event);
     report(event);
   };
-  for (const text of [...labelNotes(dataset), ...turnNotes(config, layout)]) report({ event: "note", text });
+  for (const text of [...labelNotes(dataset), ...leakNotes(dataset), ...turnNotes(config, layout)]) {
+    report({ event: "note", text });
+  }
   const trainer = new Trainer({
     config,
     dataset,
