@@ -249,6 +249,9 @@ const withProfile = (command: Command) =>
     .option("--arch-sparse-feature-size <dim>", "length of an embedding row", positive, DEFAULTS.dim)
     .addOption(optimizerOption().default(DEFAULTS.optimizer));
 
+const learningRates = hotset.OPTIMIZER_NAMES.map((name) => `${name} ${hotset.OPTIMIZERS[name].learningRate}`).join(
+  ", ",
+);
 const optimizerOption = (standard = "") =>
   new Option("--optimizer <name>", `how gradients change parameters${standard}`).choices(hotset.OPTIMIZER_NAMES);
 
@@ -385,6 +388,7 @@ interface TrainFlags extends RawFlags, Seeded {
   shuffle?: hotset.TrainConfig["shuffle"];
   epochs?: number;
   learningRate?: number;
+  weightDecay?: number;
   lrNumWarmupSteps?: number;
   lrDecayStartStep?: number;
   lrNumDecaySteps?: number;
@@ -423,6 +427,7 @@ export function trainLayer(flags: TrainFlags): Partial<hotset.TrainConfig> {
     shuffle: flags.shuffle,
     epochs: flags.epochs,
     learningRate: flags.learningRate,
+    weightDecay: flags.weightDecay,
     warmupSteps: flags.lrNumWarmupSteps,
     decayStartStep: flags.lrDecayStartStep,
     decaySteps: flags.lrNumDecaySteps,
@@ -496,8 +501,13 @@ withUnknown(withRaw(withSeed(program.command("train"))))
   .option("--epochs <n>", `passes over the train split ${standard("epochs")}`, positive)
   .option(
     "--learning-rate <rate>",
-    "learning rate (default: the preset's with its optimizer; else sgd 0.1, adagrad 0.01, rwsadagrad 0.03)",
+    `learning rate (default: the preset's with its optimizer; else ${learningRates})`,
     real,
+  )
+  .option(
+    "--weight-decay <share>",
+    "adam adds this share of weights to gradients, adamw takes it off weights (default: adam 0, adamw 0.01)",
+    number((value) => value >= 0, "a number from 0"),
   )
   .option("--lr-num-warmup-steps <n>", `steps over which the rate rises ${standard("warmupSteps")}`, natural)
   .option("--lr-decay-start-step <n>", `step at which decay begins ${standard("decayStartStep")}`, natural)
@@ -728,7 +738,7 @@ withCommon(program.command("export"))
 
 /** Flags of train that decide how an imported model trains on; its shape comes from the file. */
 const IMPORTED =
-  /^--(mode|device|precision|activations|optimizer|batch-size|epochs|learning-rate|lr-.*|ranks|hot-.*|scheduler-.*)$/;
+  /^--(mode|device|precision|activations|optimizer|batch-size|epochs|learning-rate|weight-decay|lr-.*|ranks|hot-.*|scheduler-.*)$/;
 const importing = withSeed(program.command("import"))
   .description("Make a run of a facebookresearch/dlrm model that was saved as safetensors.")
   .argument("<file>", "the state dict")

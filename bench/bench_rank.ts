@@ -1,4 +1,5 @@
 /** One rank of a bench, as mpirun starts it: trains on the batches of a layout by hand, without a run around it. */
+import { writeStep } from "../src/optimizer/optimizers.ts";
 import type { Preset } from "../mod.ts";
 import { Cluster } from "../src/collective/cluster.ts";
 import { type BatchKind, Layout } from "../src/layout/layout.ts";
@@ -33,7 +34,7 @@ export class BenchRank implements AsyncDisposable {
     const slot = this.group.acquire();
     const batch = this.group.batches[slot];
     this.layout.readBatch(kind, index % this.layout.batches(kind), batch);
-    batch.learningRate = 0.01;
+    writeStep(this.group.memory.plan.shape.optimizer, batch.floats, 0.01);
     this.group.train(slot);
   }
 

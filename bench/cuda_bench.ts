@@ -10,7 +10,7 @@
  */
 import { parseArgs } from "node:util";
 import { type Buffer, Header, interactionWidth } from "../src/backend/backend.ts";
-import { OPTIMIZER_NAMES, rowStateWords } from "../src/optimizer/optimizers.ts";
+import { OPTIMIZER_NAMES, rowStateWords, writeStep } from "../src/optimizer/optimizers.ts";
 import type { CudaBackend } from "../src/backend/cuda/backend.ts";
 import type { Precision } from "../src/backend/cuda/gemm.ts";
 import { Gemm } from "../src/backend/cuda/gemm.ts";
@@ -229,7 +229,7 @@ function drawBatch(backend: CudaBackend, { batchSize, tables, rows }: BenchSizes
   });
   words.set([SEGMENTS_END, lookups], sections.segments + 2 * distinct);
   [words[Header.samples], words[Header.lookups], words[Header.distinct]] = [batchSize, lookups, distinct];
-  batch.learningRate = 1e-6;
+  writeStep("sgd", batch.floats, 1e-6);
   const block: Buffer = backend.allocate(sections.capacity, "batch");
   backend.upload(words, block);
   return { batch, block };

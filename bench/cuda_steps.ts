@@ -8,6 +8,7 @@
  * The data is generated, once: Criteo's popularity, tables divided by `--scale`. With `--peer-batches DIR` it writes the
  * batches for bench/peers/dlrm_pytorch_cuda.py too.
  */
+import { writeStep } from "../src/optimizer/optimizers.ts";
 import { parseArgs } from "node:util";
 import { join } from "node:path";
 import { Dataset, generateDataset } from "../mod.ts";
@@ -146,7 +147,7 @@ async function measureWay(config: TrainConfig, dataset: Dataset, cache: string, 
     const read = (step: number) => {
       const slot = group.acquire();
       layout.readBatch(kind, step % (layout.batches(kind) - 1), group.batches[slot]);
-      group.batches[slot].learningRate = config.learningRate;
+      writeStep(config.optimizer, group.batches[slot].floats, config.learningRate);
       group.train(slot);
     };
     for (let step = 0; step < 2 * group.batches.length; step++) read(step); // records each slot's graph

@@ -5,7 +5,7 @@
  *     deno run -A bench/cuda_traffic.ts
  */
 import { Header, interactionWidth } from "../src/backend/backend.ts";
-import { OPTIMIZER_NAMES, rowStateWords } from "../src/optimizer/optimizers.ts";
+import { OPTIMIZER_NAMES, rowStateWords, writeStep } from "../src/optimizer/optimizers.ts";
 import { openCuda } from "../src/backend/cuda/open.ts";
 import { Batch, type BatchShape, SEGMENTS_END } from "../src/layout/batch.ts";
 import { Random } from "../src/random.ts";
@@ -53,7 +53,7 @@ function drawBatch(batchSize: number, random: Random): { batch: Batch; rows: num
   words[Header.samples] = batchSize;
   words[Header.lookups] = lookups;
   words[Header.distinct] = bagsOf.size;
-  batch.learningRate = 0.1;
+  writeStep("sgd", batch.floats, 0.1);
   return { batch, rows: TABLE_ROWS.reduce((sum, rows) => sum + rows, 0) };
 }
 

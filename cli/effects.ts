@@ -176,6 +176,7 @@ export const EFFECTS: Readonly<Record<string, readonly Rule[]>> = {
   "--batch-size": ofRun,
   "--epochs": ofRun,
   "--learning-rate": ofRun,
+  "--weight-decay": ofRun,
   "--lr-num-warmup-steps": ofRun,
   "--lr-decay-start-step": [notResumed, decayStart],
   "--lr-num-decay-steps": ofRun,

@@ -25,6 +25,8 @@
  * | gradient of the dot interaction  | finite                   | NaN, of a vector that is NaN or infinite itself     |
  * | gradient of ReLU by cuDNN        | kept where y is NaN      | kept, 0 or NaN where y is NaN; NaN or infinite      |
  * |                                  | and 0 where y is 0       | gradients may become NaN where y is 0               |
+ * | moments of Adam                  | f64 on the way           | f32: the smallest numbers lose a bit, epsilon       |
+ * |                                  |                          | enlarges that to less than 2^-122 of a weight       |
  * | tf32 and bf16 products           | f32                      | the smallest numbers may be 0 on the way            |
  *
  * None of these loses a NaN or an infinity on the way to the loss.

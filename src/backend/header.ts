@@ -2,6 +2,8 @@
 
 /** Words that begin every batch. Operations that depend on the batch read them from a buffer, not from an argument. */
 export const HEADER_WORDS = 16;
+/** Words of a header that belong to the optimizer. */
+export const OPTIMIZER_WORDS = 7;
 /** Position (in words) of each field of a batch's header. */
 export const Header = {
   /** u32: samples in the batch, at most the batch size. */
@@ -16,4 +18,6 @@ export const Header = {
   learningRate: 4,
   /** u32: number of the step, from 1, for messages. */
   step: 5,
+  /** f32: OPTIMIZER_WORDS words that the optimizer's description writes and its kernels read. */
+  optimizer: 6,
 } as const;

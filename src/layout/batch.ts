@@ -132,10 +132,6 @@ export class Batch {
   row(s: number): number {
     return this.words[this.sections.segments + 2 * s];
   }
-  /** The learning rate of the step over this batch. */
-  set learningRate(rate: number) {
-    this.floats[Header.learningRate] = rate;
-  }
   /** The number of the step over this batch. */
   set step(step: number) {
     this.words[Header.step] = step;

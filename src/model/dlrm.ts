@@ -9,6 +9,7 @@
  * parameters. Embedding rows lie in a store, on the device that computes the MLPs or on the host; where the two differ,
  * pooled vectors go one way and their gradients the other, and nothing else changes.
  */
+import { denseStateWords } from "../optimizer/optimizers.ts";
 import { type Backend, type Buffer, Header, type HostBackend, type RowUpdateShape } from "../backend/backend.ts";
 import { type Collective, samplesOfRank } from "../collective/collective.ts";
 import { type BatchSections, batchSections, type BatchShape } from "../layout/batch.ts";
@@ -172,11 +173,12 @@ export class Dlrm {
     this.#onHost = memory.hostGradients === undefined ? this.#onDevice : pooled(host, memory.hostGradients);
     const { first, words } = collective.share(plan.denseWords);
     const own = (vector: Buffer) => device.view(vector, first, words);
+    const stateOf = (weights: number) => denseStateWords(plan.shape.optimizer, weights);
     this.#owned = {
       words,
       parameters: own(memory.parameters),
       gradients: own(memory.gradients),
-      state: memory.denseState && own(memory.denseState),
+      state: memory.denseState && device.view(memory.denseState, stateOf(first), stateOf(words)),
     };
   }
 

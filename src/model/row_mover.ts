@@ -74,7 +74,7 @@ export class RowMover {
         backend,
         read: backend.allocate(CHUNK_ROWS, "rows to move"),
         write: backend.allocate(CHUNK_ROWS, "rows to move"),
-        packed: backend.allocate(CHUNK_ROWS * this.#dim, "packed rows"),
+        packed: backend.allocate(CHUNK_ROWS * Math.max(this.#dim, this.#stateWords), "packed rows"),
       };
       this.#staging.set(backend, staging);
     }

@@ -3,16 +3,6 @@
  * the choice of optimizer (state in tables, checkpoints and plans, defaults, kernels) asks its description.
  */
 
-/** What an optimizer is told of a step. */
-export interface StepSettings {
-  /** The learning rate of the step. */
-  readonly learningRate: number;
-  /** Steps that made the optimizer's state, this one included: from 1. */
-  readonly step: number;
-  /** Share of a weight that decays; 0 for none. */
-  readonly weightDecay: number;
-}
-
 /**
  * The arithmetic of a step on `count` weights from `weights[at]`, which belong together: an embedding row, or dense
  * parameters. `gradient[gradientAt]` is the gradient of the first, `state[stateAt]` its first word of state. `header` are
@@ -45,8 +35,11 @@ export interface Optimizer {
   denseStateWords(weights: number): number;
   /** True if state can be below 0; sums of squares cannot. */
   readonly signedState: boolean;
-  /** Writes what kernels read of a step besides the learning rate into the floats of a batch's header. */
-  writeHeader?(header: Float32Array, settings: StepSettings): void;
+  /**
+   * Writes what kernels read of a step besides the learning rate into the floats of a batch's header. `step` counts the
+   * steps that made the optimizer's state, this one included; `weightDecay` is 0 for none.
+   */
+  writeHeader?(header: Float32Array, learningRate: number, step: number, weightDecay: number): void;
   /** The reference arithmetic of an embedding row: what every backend is tested against. */
   readonly updateRow: UpdateWeights;
   /** The same of dense parameters. */

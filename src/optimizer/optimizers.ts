@@ -1,10 +1,12 @@
 /** All optimizers by name: the list from which flags, configurations, formats and kernels take theirs. */
+import { Header } from "../backend/header.ts";
 import { ADAGRAD, ROW_WISE_ADAGRAD } from "./adagrad.ts";
+import { ADAM, ADAMW } from "./adam.ts";
 import type { Optimizer } from "./optimizer.ts";
 import { SGD } from "./sgd.ts";
 
 /** Names of the optimizers. */
-export const OPTIMIZER_NAMES = ["sgd", "adagrad", "rwsadagrad"] as const;
+export const OPTIMIZER_NAMES = ["sgd", "adagrad", "rwsadagrad", "adam", "adamw"] as const;
 /** The name of an optimizer. */
 export type OptimizerName = (typeof OPTIMIZER_NAMES)[number];
 
@@ -13,6 +15,8 @@ export const OPTIMIZERS: Readonly<Record<OptimizerName, Optimizer>> = {
   sgd: SGD,
   adagrad: ADAGRAD,
   rwsadagrad: ROW_WISE_ADAGRAD,
+  adam: ADAM,
+  adamw: ADAMW,
 };
 
 /** Words of optimizer state of an embedding row of `dim` weights. */
@@ -23,4 +27,19 @@ export function rowStateWords(optimizer: OptimizerName, dim: number): number {
 /** Words of optimizer state of so many dense parameters. */
 export function denseStateWords(optimizer: OptimizerName, weights: number): number {
   return OPTIMIZERS[optimizer].denseStateWords(weights);
+}
+
+/**
+ * Writes a step into the floats of a batch's header: its learning rate, and what else the optimizer's kernels read. `step`
+ * counts the steps that made the optimizer's state, this one included.
+ */
+export function writeStep(
+  optimizer: OptimizerName,
+  header: Float32Array,
+  learningRate: number,
+  step = 1,
+  weightDecay = 0,
+): void {
+  header[Header.learningRate] = learningRate;
+  OPTIMIZERS[optimizer].writeHeader?.(header, learningRate, step, weightDecay);
 }

@@ -38,6 +38,8 @@ export interface TrainConfig {
   optimizer: OptimizerName;
   /** The learning rate, before warm-up and decay. */
   learningRate: number;
+  /** Weight decay of optimizers that have one; 0 for none. */
+  weightDecay: number;
   /** Steps over which the learning rate rises; 0 for none. */
   warmupSteps: number;
   /** Step at which the learning rate begins to fall. */
@@ -111,6 +113,7 @@ export const trainConfig: z.ZodType<TrainConfig> = z.strictObject({
   epochs: positive,
   optimizer: oneOf(OPTIMIZER_NAMES),
   learningRate: z.number(ABOVE_0).positive(ABOVE_0),
+  weightDecay: z.number(FROM_0).nonnegative(FROM_0).default(0), // absent from runs of version 0.1
   warmupSteps: natural,
   decayStartStep: natural,
   decaySteps: natural,
@@ -165,7 +168,7 @@ export const PRESETS = {
 export type Preset = keyof typeof PRESETS;
 
 /** Defaults of what presets do not say. */
-const DEFAULTS: Omit<TrainConfig, keyof PresetConfig> = {
+const DEFAULTS: Omit<TrainConfig, keyof PresetConfig | "weightDecay"> = {
   mode: "fae",
   device: "auto",
   precision: "fp32",
@@ -220,9 +223,17 @@ export function resolveConfig(preset: Preset, ...layers: Partial<TrainConfig>[])
   const all: Partial<TrainConfig>[] = [PRESETS[preset], ...layers];
   const config = checkConfig(Object.assign({}, DEFAULTS, ...all));
   const { optimizer: ratedFor = config.optimizer } = all.findLast((layer) => layer.learningRate !== undefined)!;
-  return ratedFor === config.optimizer
-    ? config
-    : { ...config, learningRate: OPTIMIZERS[config.optimizer].learningRate };
+  const { learningRate, weightDecay } = OPTIMIZERS[config.optimizer];
+  if (config.weightDecay > 0 && weightDecay === undefined) {
+    throw new UsageError(
+      `Cannot use the configuration: ${config.optimizer} has no weight decay; choose --optimizer adam or adamw`,
+    );
+  }
+  return {
+    ...config,
+    learningRate: ratedFor === config.optimizer ? config.learningRate : learningRate,
+    weightDecay: all.some((layer) => layer.weightDecay !== undefined) ? config.weightDecay : weightDecay ?? 0,
+  };
 }
 
 /** Throws UsageError that names an unknown key, a value out of range, or one that does not go with the mode. */

@@ -1,4 +1,5 @@
 /** Trains the kaggle model on random batches for a moment: the samples/s to expect from this machine's cores. */
+import { writeStep } from "../optimizer/optimizers.ts";
 import type { Batch, BatchShape } from "../layout/batch.ts";
 import { BatchFiller } from "../layout/batch_filler.ts";
 import { SegmentSorter } from "../layout/segment_sorter.ts";
@@ -63,5 +64,5 @@ function fillAtRandom(batch: Batch, seed: number): void {
   while (!filler.full) filler.add(samples, filler.samples);
   filler.close();
   new SegmentSorter(batch.shape).write(batch);
-  batch.learningRate = 0.01;
+  writeStep("sgd", batch.floats, 0.01);
 }

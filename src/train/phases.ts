@@ -3,7 +3,7 @@
  * steps change are put back, and dense parameters are copies, so training can go on as if nothing happened.
  */
 import type { Backend, Buffer, HostBackend } from "../backend/backend.ts";
-import { rowStateWords } from "../optimizer/optimizers.ts";
+import { rowStateWords, writeStep } from "../optimizer/optimizers.ts";
 import { Solo } from "../collective/collective.ts";
 import { Batch, batchSections } from "../layout/batch.ts";
 import { BATCH_KINDS, type BatchKind, type Layout } from "../layout/layout.ts";
@@ -49,7 +49,7 @@ export function measurePhases(layout: Layout, memory: RunMemory): PhasesEvent[] 
   const batch = new Batch(batchShape, buffer, byteOffset);
   const read = (kind: BatchKind, step: number) => {
     layout.readBatch(kind, step % layout.batches(kind), batch);
-    batch.learningRate = 0;
+    writeStep(memory.plan.shape.optimizer, batch.floats, 0);
     return batch;
   };
 

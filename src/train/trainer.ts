@@ -1,6 +1,6 @@
 /** The training loop: batches in the scheduler's order, evaluations, checkpoints, and the end. */
 import { join } from "node:path";
-import { rowStateWords } from "../optimizer/optimizers.ts";
+import { rowStateWords, writeStep } from "../optimizer/optimizers.ts";
 import type { Dataset, Split } from "../dataset/dataset.ts";
 import { Interrupted, messageOf } from "../errors.ts";
 import type { BatchKind, Layout } from "../layout/layout.ts";
@@ -71,6 +71,8 @@ export class Trainer {
   #saved = { at: performance.now(), pauseSeconds: 0 };
   readonly #scheduler: ShuffleScheduler;
   readonly #state: TrainingState;
+  /** Steps that made the optimizer's state: those of a run whose model was the beginning, too. */
+  #optimizerSteps: number;
   /** The split that selects the best checkpoint; never the test split unless there is no other. */
   readonly #selection: Split | undefined;
   readonly #batches: Readonly<Record<BatchKind, number>>;
@@ -88,7 +90,7 @@ export class Trainer {
   readonly #spending: Spending;
 
   constructor(options: TrainerOptions) {
-    const { config, layout, dataset, group, checkpoint, spent } = options;
+    const { config, layout, dataset, group, from, checkpoint, spent } = options;
     this.#options = options;
     this.#group = group;
     this.#spending = new Spending(spent);
@@ -102,6 +104,8 @@ export class Trainer {
       evaluationsSinceBest: 0,
       finished: false,
     };
+    const { step = 0, optimizerSteps = step } = (checkpoint ?? from)?.body.state ?? {};
+    this.#optimizerSteps = optimizerSteps;
     this.#scheduler = new ShuffleScheduler(this.#batches, config.firstTurn, this.#state.scheduler);
     this.#sync = new HotSync(group, layout.hotRows, dataset.rows, (rows) => this.#writer?.keepRows(rows));
     this.#selection = (["validation", "test"] as const).find((split) => dataset.samples(split) > 0);
@@ -247,7 +251,8 @@ export class Trainer {
     const slot = this.#group.acquire();
     const batch = this.#group.batches[slot];
     layout.readBatch(kind, this.#order[kind][position], batch);
-    batch.learningRate = learningRateAt(config, ++this.#state.step);
+    const learningRate = learningRateAt(config, ++this.#state.step);
+    writeStep(config.optimizer, batch.floats, learningRate, ++this.#optimizerSteps, config.weightDecay);
     batch.step = this.#state.step;
     this.#stepKinds[this.#state.step % STEPS_IN_FLIGHT] = kind;
     this.#stepBatches[this.#state.step % STEPS_IN_FLIGHT] = this.#order[kind][position];
@@ -373,7 +378,7 @@ export class Trainer {
       seed: config.seed,
       dataset: dataset.id,
       run: runId,
-      state: { ...this.#state, scheduler: this.#scheduler.state },
+      state: { ...this.#state, optimizerSteps: this.#optimizerSteps, scheduler: this.#scheduler.state },
     });
     this.#saved = { at: begin, pauseSeconds: (performance.now() - begin) / 1000 };
   }

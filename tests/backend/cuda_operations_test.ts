@@ -1,4 +1,5 @@
 /** Every operation of the CUDA backend against the reference, on odd shapes. */
+import { writeSteps } from "./operands.ts";
 import assert from "node:assert/strict";
 import {
   type Activation,
@@ -8,7 +9,7 @@ import {
   HEADER_WORDS,
   interactionWidth,
 } from "../../src/backend/backend.ts";
-import { OPTIMIZER_NAMES, rowStateWords } from "../../src/optimizer/optimizers.ts";
+import { denseStateWords, OPTIMIZER_NAMES, rowStateWords } from "../../src/optimizer/optimizers.ts";
 import { openCuda } from "../../src/backend/cuda/open.ts";
 import { ReferenceBackend } from "../../src/backend/reference/reference.ts";
 import { SEGMENTS_END } from "../../src/layout/batch.ts";
@@ -67,7 +68,7 @@ function header(fields: { samples?: number; lookups?: number; distinct?: number;
   words[Header.samples] = fields.samples ?? 0;
   words[Header.lookups] = fields.lookups ?? 0;
   words[Header.distinct] = fields.distinct ?? 0;
-  new Float32Array(words.buffer)[Header.learningRate] = fields.rate ?? 0;
+  writeSteps(new Float32Array(words.buffer), fields.rate ?? 0);
   return words;
 }
 
@@ -228,10 +229,11 @@ for (const optimizer of OPTIMIZER_NAMES) {
   Deno.test(`updateDense agrees with the reference: ${optimizer}`, () => {
     for (const words of [1, 255, 1000]) {
       agree((backend, make) => {
-        const parameters = make(normals(words, 1)), state = make(normals(words, 2).map((x) => x * x));
+        const stateWords = denseStateWords(optimizer, words);
+        const parameters = make(normals(words, 1)), state = make(normals(stateWords, 2).map((x) => x * x));
         const gradients = make(normals(words, 3));
         const head = make(header({ rate: 0.05 }));
-        backend.updateDense(optimizer, words, head, parameters, gradients, optimizer === "sgd" ? undefined : state);
+        backend.updateDense(optimizer, words, head, parameters, gradients, stateWords === 0 ? undefined : state);
         return [parameters, state];
       });
     }

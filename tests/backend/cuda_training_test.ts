@@ -1,7 +1,7 @@
 /** Whole training runs on a device: the same losses as on the CPU, and the traffic that docs/cuda.md states. */
 import assert from "node:assert/strict";
 import type { Backend } from "../../src/backend/backend.ts";
-import { OPTIMIZER_NAMES, type OptimizerName, rowStateWords } from "../../src/optimizer/optimizers.ts";
+import { OPTIMIZER_NAMES, type OptimizerName, rowStateWords, writeStep } from "../../src/optimizer/optimizers.ts";
 import type { CudaBackend } from "../../src/backend/cuda/backend.ts";
 import { openCuda } from "../../src/backend/cuda/open.ts";
 import { cpuOptions, openHost } from "../../src/backend/open.ts";
@@ -143,7 +143,7 @@ async function countStep(config: TrainConfig, kind: BatchKind, last = false) {
     before = { ...device.counters };
     const slot = group.acquire();
     layout.readBatch(kind, last ? layout.batches(kind) - 1 : 0, group.batches[slot]);
-    group.batches[slot].learningRate = 0.1;
+    writeStep(group.memory.plan.shape.optimizer, group.batches[slot].floats, 0.1);
     group.train(slot);
   }
   group.drain();

@@ -1,4 +1,5 @@
 /** Operands of the operations of a backend, with guards around them, and batches to update rows from. */
+import { OPTIMIZER_NAMES, writeStep } from "../../src/optimizer/optimizers.ts";
 import assert from "node:assert/strict";
 import { type Backend, type Buffer, Header, HEADER_WORDS } from "../../src/backend/backend.ts";
 import { Batch } from "../../src/layout/batch.ts";
@@ -50,7 +51,7 @@ export function squares(words: number, random: Random): Float32Array {
 export function header(samples: number, lookups = 0, distinct = 0): Operand {
   const words = new Uint32Array(HEADER_WORDS);
   words.set([samples, lookups, distinct]);
-  new Float32Array(words.buffer)[Header.learningRate] = LEARNING_RATE;
+  writeSteps(new Float32Array(words.buffer));
   return operand(words);
 }
 
@@ -88,6 +89,11 @@ export function apply<Name extends string>(
   return results;
 }
 
+/** Writes what the kernels of every optimizer read of a step into a header. */
+export function writeSteps(header: Float32Array, learningRate = LEARNING_RATE): void {
+  for (const optimizer of OPTIMIZER_NAMES) writeStep(optimizer, header, learningRate, 3, 0.05);
+}
+
 /** A batch with bags whose rows are drawn by `row`; only its sparse sections are filled. */
 export function sparseBatch(bagLengths: number[], tables: number, row: (lookup: number) => number): Batch {
   const lookups = bagLengths.reduce((sum, length) => sum + length, 0);
@@ -97,7 +103,7 @@ export function sparseBatch(bagLengths: number[], tables: number, row: (lookup: 
   const { words, sections } = batch;
   words[Header.samples] = samples;
   words[Header.lookups] = lookups;
-  batch.learningRate = LEARNING_RATE;
+  writeSteps(batch.floats);
   bagLengths.forEach((length, bag) => words[sections.offsets + bag + 1] = words[sections.offsets + bag] + length);
   for (let k = 0; k < lookups; k++) words[sections.indices + k] = row(k);
   new SegmentSorter(shape).write(batch);

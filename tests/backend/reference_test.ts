@@ -8,7 +8,6 @@ import {
   type InteractionShape,
   interactionWidth,
 } from "../../src/backend/backend.ts";
-import type { OptimizerName } from "../../src/optimizer/optimizers.ts";
 import { ReferenceBackend } from "../../src/backend/reference/reference.ts";
 import { SEGMENTS_END } from "../../src/layout/batch.ts";
 import { Random } from "../../src/random.ts";
@@ -154,7 +153,7 @@ function repeatedRows() {
   };
 }
 
-const STATES: Record<OptimizerName, (gradient: number[], state: number[]) => number[]> = {
+const STATES: Record<"sgd" | "adagrad" | "rwsadagrad", (gradient: number[], state: number[]) => number[]> = {
   sgd: () => [],
   adagrad: (gradient, state) => state.map((s, d) => s + gradient[d] ** 2),
   rwsadagrad: (gradient, [s]) => [s + (gradient[0] ** 2 + gradient[1] ** 2) / 2],

@@ -1,6 +1,7 @@
+import { writeSteps } from "./operands.ts";
 import assert from "node:assert/strict";
 import { type Activation, type Buffer, Header, HEADER_WORDS, interactionWidth } from "../../src/backend/backend.ts";
-import { OPTIMIZER_NAMES, OPTIMIZERS, rowStateWords } from "../../src/optimizer/optimizers.ts";
+import { denseStateWords, OPTIMIZER_NAMES, OPTIMIZERS, rowStateWords } from "../../src/optimizer/optimizers.ts";
 import {
   ACTIVATION_CODES,
   type Address,
@@ -65,7 +66,7 @@ class Operands {
     words[Header.samples] = fields.samples ?? 0;
     words[Header.lookups] = fields.lookups ?? 0;
     words[Header.distinct] = fields.distinct ?? 0;
-    new Float32Array(words.buffer, words.byteOffset)[Header.learningRate] = fields.rate ?? 0;
+    writeSteps(new Float32Array(words.buffer, words.byteOffset), fields.rate ?? 0);
     return words;
   }
   scratch(bytes: number): Address {
@@ -324,7 +325,7 @@ Deno.test("WASM kernels: dense updates", () => {
       const header = operands.header({ rate: 0.125 });
       const parameters = operands.random(words, random);
       const gradients = operands.random(words, random);
-      const state = operands.squares(optimizer === "sgd" ? 0 : words, random);
+      const state = operands.squares(denseStateWords(optimizer, words), random);
       const [expected, expectedState] = [parameters, state].map(copyOf);
       reference.updateDense(optimizer, words, copyOf(header), expected, copyOf(gradients), expectedState);
       const code = OPTIMIZERS[optimizer].code;
@@ -445,6 +446,7 @@ Deno.test("WASM kernels: row updates by one rank and by three", () => {
           for (let rank = 0; rank < ranks; rank++) {
             operands.kernels.updateRows(
               OPTIMIZERS[optimizer].code,
+              rowStateWords(optimizer, dim),
               dim,
               rank,
               ranks,
@@ -479,6 +481,7 @@ Deno.test("WASM kernels: a rank updates the segments that begin within its share
     const scratch = operands.scratch(4);
     operands.kernels.updateRows(
       OPTIMIZERS.sgd.code,
+      0,
       1,
       rank,
       ranks,

@@ -13,7 +13,21 @@ const TABLES = TABLE_ROWS.length;
 /** Steps in losses.json. */
 export const STEPS = 100;
 /** Learning rate of each optimizer. */
-export const LEARNING_RATES: Readonly<Record<OptimizerName, number>> = { sgd: 0.1, adagrad: 0.05, rwsadagrad: 0.05 };
+export const LEARNING_RATES: Readonly<Record<OptimizerName, number>> = {
+  sgd: 0.1,
+  adagrad: 0.05,
+  rwsadagrad: 0.05,
+  adam: 0.01,
+  adamw: 0.01,
+};
+/** Weight decay of each optimizer. */
+export const WEIGHT_DECAY: Readonly<Record<OptimizerName, number>> = {
+  sgd: 0,
+  adagrad: 0,
+  rwsadagrad: 0,
+  adam: 0.02,
+  adamw: 0.05,
+};
 
 /** The golden model with an optimizer. */
 export function goldenModel(optimizer: OptimizerName): ModelShape {

@@ -1,11 +1,11 @@
 /** The losses of 100 steps are those of PyTorch, from equal parameters and batches. */
 import assert from "node:assert/strict";
-import type { OptimizerName } from "../../src/optimizer/optimizers.ts";
+import { OPTIMIZER_NAMES, type OptimizerName } from "../../src/optimizer/optimizers.ts";
 import { cpuOptions, type HostOptions, openHost } from "../../src/backend/open.ts";
 import { largestError } from "../support/close.ts";
 import { localModel, trainOn } from "../support/local_model.ts";
 import golden from "./losses.json" with { type: "json" };
-import { GoldenBatches, goldenModel, goldenParameters, LEARNING_RATES, STEPS } from "./golden_model.ts";
+import { GoldenBatches, goldenModel, goldenParameters, LEARNING_RATES, STEPS, WEIGHT_DECAY } from "./golden_model.ts";
 
 async function lossesOf(optimizer: OptimizerName, options: HostOptions): Promise<number[]> {
   using host = await openHost(options);
@@ -14,7 +14,10 @@ async function lossesOf(optimizer: OptimizerName, options: HostOptions): Promise
   const { dense, rows } = goldenParameters(group.memory.plan);
   host.upload(dense, group.memory.parameters);
   host.upload(rows, group.memory.full.weights);
-  return Array.from({ length: STEPS }, (_, step) => trainOn(group, batches.at(step), LEARNING_RATES[optimizer]));
+  return Array.from(
+    { length: STEPS },
+    (_, step) => trainOn(group, batches.at(step), LEARNING_RATES[optimizer], step + 1, WEIGHT_DECAY[optimizer]),
+  );
 }
 
 const BACKENDS: [string, () => Promise<HostOptions> | HostOptions, number][] = [
@@ -24,7 +27,7 @@ const BACKENDS: [string, () => Promise<HostOptions> | HostOptions, number][] = [
 ];
 
 for (const [name, options, tolerance] of BACKENDS) {
-  for (const optimizer of ["sgd", "adagrad", "rwsadagrad"] as const) {
+  for (const optimizer of OPTIMIZER_NAMES) {
     Deno.test(`losses of ${STEPS} steps are PyTorch's: ${name}, ${optimizer}`, async () => {
       const expected = golden.losses[optimizer];
       const error = largestError(await lossesOf(optimizer, await options()), expected);

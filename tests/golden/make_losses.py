@@ -26,12 +26,14 @@ import os
 
 import numpy as np
 import torch
+from torch.optim.adam import adam
 
 DENSE, DIM, BATCH, STEPS = 4, 8, 16, 100
 TABLE_ROWS = [3, 40, 7, 100, 1]
 BOTTOM = [DENSE, 16, DIM]
 TOP = [DIM + (len(TABLE_ROWS) + 1) * len(TABLE_ROWS) // 2, 16, 1]
-LEARNING_RATES = {"sgd": 0.1, "adagrad": 0.05, "rwsadagrad": 0.05}
+LEARNING_RATES = {"sgd": 0.1, "adagrad": 0.05, "rwsadagrad": 0.05, "adam": 0.01, "adamw": 0.01}
+WEIGHT_DECAY = {"adam": 0.02, "adamw": 0.05}
 EPSILON = 1e-10
 
 
@@ -126,6 +128,32 @@ class RowWiseAdagrad:
             table.weight.data[rows] -= self.rate * values / (torch.sqrt(state[rows]) + EPSILON).unsqueeze(1)
 
 
+class LazyAdam:
+    """PyTorch's own Adam or AdamW step of the rows that the batch looked up, and of no others; all steps are counted."""
+
+    def __init__(self, tables, rate, weight_decay, decoupled):
+        self.tables = tables
+        self.settings = {"lr": rate, "weight_decay": weight_decay, "decoupled_weight_decay": decoupled}
+        self.moments = [[torch.zeros_like(table.weight.data) for _ in range(2)] for table in tables]
+        self.count = 0
+
+    def step(self):
+        for table, moments in zip(self.tables, self.moments):
+            gradient = table.weight.grad.coalesce()
+            rows = gradient.indices()[0]
+            weight = table.weight.data[rows]
+            mean, square = (moment[rows] for moment in moments)
+            steps = [torch.tensor(float(self.count))]
+            adam(
+                [weight], [gradient.values()], [mean], [square], [], steps, foreach=False, amsgrad=False,
+                beta1=0.9, beta2=0.999, eps=1e-8, maximize=False, **self.settings,
+            )
+            table.weight.data[rows] = weight
+            for moment, changed in zip(moments, (mean, square)):
+                moment[rows] = changed
+        self.count += 1
+
+
 def train(optimizer):
     model = Dlrm()
     rate = LEARNING_RATES[optimizer]
@@ -135,6 +163,10 @@ def train(optimizer):
         optimizers = [torch.optim.SGD(dense + sparse, lr=rate)]
     elif optimizer == "adagrad":
         optimizers = [torch.optim.Adagrad(dense + sparse, lr=rate, eps=EPSILON)]
+    elif optimizer in WEIGHT_DECAY:
+        decay, decoupled = WEIGHT_DECAY[optimizer], optimizer == "adamw"
+        kind = torch.optim.AdamW if decoupled else torch.optim.Adam
+        optimizers = [kind(dense, lr=rate, weight_decay=decay), LazyAdam(model.tables, rate, decay, decoupled)]
     else:
         optimizers = [torch.optim.Adagrad(dense, lr=rate, eps=EPSILON), RowWiseAdagrad(model.tables, rate)]
     losses = []

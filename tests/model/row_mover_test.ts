@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import type { HostBackend } from "../../src/backend/backend.ts";
-import { type OptimizerName, rowStateWords } from "../../src/optimizer/optimizers.ts";
+import { OPTIMIZER_NAMES, type OptimizerName, rowStateWords } from "../../src/optimizer/optimizers.ts";
 import { cpuOptions, openHost } from "../../src/backend/open.ts";
 import { ReferenceBackend } from "../../src/backend/reference/reference.ts";
 import type { EmbeddingStore } from "../../src/model/dlrm.ts";
@@ -31,7 +31,7 @@ function words({ backend, weights, state }: EmbeddingStore): [Float32Array, Floa
 
 const BASE = 100_000;
 
-for (const optimizer of ["sgd", "adagrad", "rwsadagrad"] as const) {
+for (const optimizer of OPTIMIZER_NAMES) {
   for (const backends of ["one backend", "device to host", "host to device"] as const) {
     Deno.test(`rows move with their state, all others stay: ${optimizer}, ${backends}`, async () => {
       const host = await openHost(await cpuOptions("wasm"));

@@ -2,7 +2,7 @@
  * A program that trains `steps` steps on small batches, hot and cold, and prints the bytes of JavaScript objects made for
  * each. Run it with `--v8-flags=--min-semi-space-size=64`, so that nothing is collected while it counts.
  */
-import { rowStateWords } from "../../src/optimizer/optimizers.ts";
+import { type OptimizerName, rowStateWords, writeStep } from "../../src/optimizer/optimizers.ts";
 import { cpuOptions, type Gemm, openHost } from "../../src/backend/open.ts";
 import { buildLayout } from "../../src/layout/build_layout.ts";
 import { BATCH_KINDS, type BatchKind } from "../../src/layout/layout.ts";
@@ -15,7 +15,7 @@ import { allocateRunMemory, LocalRank } from "../../src/train/ranks/rank_group.t
 import { TemporaryDirectory } from "./temporary.ts";
 import { tinyDataset } from "./tiny_dataset.ts";
 
-const [gemm, optimizer, steps] = Deno.args as [Gemm, "sgd" | "adagrad" | "rwsadagrad", string];
+const [gemm, optimizer, steps] = Deno.args as [Gemm, OptimizerName, string];
 /** Steps before the count: V8 compiles and learns. */
 const WARM_UP = 3000;
 const ROUNDS = 8;
@@ -64,7 +64,7 @@ function train(kind: BatchKind, count: number): void {
     const slot = group.acquire();
     const batch = group.batches[slot];
     layout.readBatch(kind, step % complete, batch);
-    batch.learningRate = 0.01;
+    writeStep(optimizer, batch.floats, 0.01, step + 1);
     sync.note(batch);
     group.train(slot);
   }

@@ -1,4 +1,5 @@
 /** A model of one rank on the calling thread, fed with batches by hand: the real step without a run around it. */
+import { writeStep } from "../../src/optimizer/optimizers.ts";
 import type { HostBackend } from "../../src/backend/backend.ts";
 import type { Batch, BatchShape } from "../../src/layout/batch.ts";
 import { type ModelShape, planModel } from "../../src/model/shape.ts";
@@ -10,11 +11,11 @@ export function localModel(host: HostBackend, shape: ModelShape, batchShape: Bat
   return new LocalRank(allocateRunMemory({ plan, batchShape, hotRows, ranks: 1, device: host, host, tables: host }));
 }
 
-/** Trains on one batch, copied into a slot, and returns the mean loss. */
-export function trainOn(group: LocalRank, batch: Batch, learningRate: number): number {
+/** Trains on one batch, copied into a slot, and returns the mean loss. `step` counts from 1. */
+export function trainOn(group: LocalRank, batch: Batch, learningRate: number, step = 1, weightDecay = 0): number {
   const slot = group.acquire();
   group.batches[slot].bytes.set(batch.bytes.subarray(0, 4 * batch.usedWords));
-  group.batches[slot].learningRate = learningRate;
+  writeStep(group.memory.plan.shape.optimizer, group.batches[slot].floats, learningRate, step, weightDecay);
   group.train(slot);
   return group.takeLoss() / batch.samples;
 }

@@ -2,6 +2,7 @@
  * Run by mpirun: a step over every batch of a layout. Arguments: the layout's directory, dim and the rows of the tables
  * as JSON. Rank 0 prints for each batch its kind, what all ranks sent and what the formula says.
  */
+import { writeStep } from "../../src/optimizer/optimizers.ts";
 import { Cluster } from "../../src/collective/cluster.ts";
 import { BATCH_KINDS, Layout } from "../../src/layout/layout.ts";
 import { planModel } from "../../src/model/shape.ts";
@@ -30,7 +31,7 @@ for (const kind of BATCH_KINDS) {
     const slot = group.acquire();
     const batch = group.batches[slot];
     layout.readBatch(kind, index, batch);
-    batch.learningRate = 0.1;
+    writeStep("sgd", batch.floats, 0.1);
     group.train(slot);
     group.drain();
     const sent = cluster.bytesSent();

@@ -66,7 +66,7 @@ Deno.test("what is no preset, no key or no value is refused in words that say wh
       ["sampleRate", [0, 101], "a number above 0, at most 100"],
       ["targetAuc", [-1, 2, "x"], "a number from 0 to 1"],
       ["checkpointMinutes", [-1, null], "a number from 0"],
-      ["optimizer", ["adam", 1], "sgd, adagrad or rwsadagrad"],
+      ["optimizer", ["lion", 1], "sgd, adagrad, rwsadagrad, adam or adamw"],
       ["interaction", ["sum"], "dot or cat"],
       ["save", [1, "yes"], "true or false"],
       ["bottom", [[], 16, ["16"]], "a list of whole numbers from 1"],

@@ -8,7 +8,7 @@ const COUNT = new URL("../support/count_allocations.ts", import.meta.url).pathna
 const MOST_BYTES_A_STEP = 640;
 const MOST_BYTES_BESIDES_TABLES = 400e6;
 
-for (const [gemm, optimizer] of [["wasm", "sgd"], ["wasm", "rwsadagrad"], ["auto", "adagrad"]]) {
+for (const [gemm, optimizer] of [["wasm", "sgd"], ["wasm", "rwsadagrad"], ["auto", "adagrad"], ["wasm", "adam"]]) {
   Deno.test(`1,000 steps make no arrays: ${optimizer}, matrix products by ${gemm}`, async () => {
     const { stdout, stderr, success } = await new Deno.Command(Deno.execPath(), {
       args: ["run", "-A", "--no-check", "--v8-flags=--min-semi-space-size=64", COUNT, gemm, optimizer, "1000"],

@@ -1,3 +1,4 @@
+import { OPTIMIZER_NAMES } from "../../src/optimizer/optimizers.ts";
 import assert from "node:assert/strict";
 import { cpuOptions, openHost } from "../../src/backend/open.ts";
 import { buildLayout } from "../../src/layout/build_layout.ts";
@@ -8,7 +9,7 @@ import { allocateRunMemory } from "../../src/train/ranks/rank_group.ts";
 import { TemporaryDirectory } from "../support/temporary.ts";
 import { tinyDataset } from "../support/tiny_dataset.ts";
 
-for (const optimizer of ["sgd", "adagrad", "rwsadagrad"] as const) {
+for (const optimizer of OPTIMIZER_NAMES) {
   Deno.test(`measurePhases() times every phase and changes nothing (${optimizer})`, async () => {
     using folder = new TemporaryDirectory();
     const dataset = tinyDataset(folder.join("data"), {

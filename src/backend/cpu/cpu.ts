@@ -3,7 +3,7 @@
  * memory that all ranks share. Tables too large for that memory lie outside it and are served by plain loops.
  */
 import type { Buffer, InteractionShape, LinearShape, PagedBackend, RowUpdateShape, SharedWords } from "../backend.ts";
-import { type OptimizerName, OPTIMIZERS } from "../../optimizer/optimizers.ts";
+import { type OptimizerName, OPTIMIZERS, rowStateWords } from "../../optimizer/optimizers.ts";
 import { HotsetError } from "../../errors.ts";
 import { bytes } from "../../report/format.ts";
 import { HostBuffer, HostMemory } from "../host_memory.ts";
@@ -205,6 +205,7 @@ export class CpuBackend extends HostMemory implements PagedBackend {
       const stateAddress = state === undefined ? NO_ADDRESS : at(state);
       this.#kernels.updateRows(
         OPTIMIZERS[optimizer].code,
+        rowStateWords(optimizer, dim),
         dim,
         rank,
         ranks,

@@ -44,6 +44,8 @@ export const trainingState = z.object({
   /** Steps and samples trained on since the beginning. */
   step: count,
   samples: count,
+  /** Steps that made the optimizer's state: more than `step` where another run's model was the beginning. */
+  optimizerSteps: count.optional(),
   scheduler: schedulerState,
   /** Best AUC of the selection split so far and evaluations since; null before the first evaluation. */
   bestAuc: z.number().nullable(),

@@ -1,5 +1,5 @@
 /** The words of a checkpoint, looked at one by one where they are written and read: none may be NaN or infinite. */
-import { rowStateWords } from "../../optimizer/optimizers.ts";
+import { OPTIMIZERS, rowStateWords } from "../../optimizer/optimizers.ts";
 import type { FileReader } from "../../artifact.ts";
 import { HotsetError } from "../../errors.ts";
 import type { ModelPlan } from "../../model/shape.ts";
@@ -104,7 +104,10 @@ export class WeightReader implements Disposable {
     this.#reader.read(4 * first, new Uint8Array(target.buffer, target.byteOffset, target.byteLength));
     let wrong = notFinite(target);
     // Sums of squares: the optimizers take their roots.
-    if (wrong < 0 && (this.#file === "row_state.f32" || this.#file === "dense_state.f32")) wrong = negative(target);
+    if (
+      wrong < 0 && !OPTIMIZERS[this.#plan.shape.optimizer].signedState &&
+      (this.#file === "row_state.f32" || this.#file === "dense_state.f32")
+    ) wrong = negative(target);
     if (wrong < 0) return;
     throw new HotsetError(
       `Cannot use ${this.#path}: ${placeOfWord(this.#plan, this.#file, first + wrong)} holds ${

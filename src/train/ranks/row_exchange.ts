@@ -10,6 +10,7 @@
  * lane talks to the same lane of the other hosts. Sums are taken in the order of hosts, so results do not depend on timing.
  */
 import { type Buffer, Header, HEADER_WORDS, type HostBackend, type RowUpdateShape } from "../../backend/backend.ts";
+import { OPTIMIZER_WORDS } from "../../backend/header.ts";
 import type { Cluster } from "../../collective/cluster.ts";
 import { samplesOfRank } from "../../collective/collective.ts";
 import { PeerExchange } from "../../collective/mpi.ts";
@@ -373,7 +374,9 @@ export class RowExchange {
   /** Updates the listed rows from the vectors in `incoming`. */
   #update(batch: Batch, { weights, state }: EmbeddingStore): void {
     const { host } = this.#memory;
-    this.#header.list[Header.learningRate] = batch.words[Header.learningRate];
+    const words = this.#header.list;
+    words[Header.learningRate] = batch.words[Header.learningRate];
+    for (let i = Header.optimizer; i < Header.optimizer + OPTIMIZER_WORDS; i++) words[i] = batch.words[i];
     const { buffer: segments } = this.#segments;
     host.updateRows(
       this.#rowUpdate,

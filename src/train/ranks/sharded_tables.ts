@@ -68,8 +68,11 @@ export class ShardedTables {
   pull(rows: Uint32Array, hotRows: Uint32Array): void {
     const { hosts, host } = this.#cluster;
     const { outgoing, incoming, peers, capacity } = this.#exchange;
-    for (let first = 0; first < rows.length; first += capacity) {
-      const part = rows.subarray(first, first + capacity);
+    const { dim, optimizer } = this.#plan.shape;
+    // Staging memory has room for `capacity` rows of weights, so for fewer where their state is wider.
+    const most = Math.max(1, Math.floor(capacity * dim / Math.max(dim, rowStateWords(optimizer, dim))));
+    for (let first = 0; first < rows.length; first += most) {
+      const part = rows.subarray(first, first + most);
       const byOwner = Array.from({ length: hosts }, (_, h) => indicesWhere(part, (row) => row % hosts === h));
       const counts = Int32Array.from(byOwner, (list) => list.length);
       const own = byOwner[host].map((i) => Math.floor(part[i] / hosts));

@@ -1,3 +1,4 @@
+import { OPTIMIZER_NAMES } from "../../../src/optimizer/optimizers.ts";
 import assert from "node:assert/strict";
 import { ArtifactWriter } from "../../../src/artifact_writer.ts";
 import { cpuOptions, openHost } from "../../../src/backend/open.ts";
@@ -51,7 +52,7 @@ function bodyOf(model: ModelShape): CheckpointBody {
   return { model, seed: 4, dataset: "abc", run: "def", state };
 }
 
-for (const optimizer of ["sgd", "adagrad", "rwsadagrad"] as const) {
+for (const optimizer of OPTIMIZER_NAMES) {
   Deno.test(`a checkpoint restores every word and all it says: ${optimizer}`, async () => {
     using directory = new TemporaryDirectory();
     const model = { ...MODEL, optimizer };

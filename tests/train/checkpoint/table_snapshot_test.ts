@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { cpuOptions, openHost } from "../../../src/backend/open.ts";
-import type { OptimizerName } from "../../../src/optimizer/optimizers.ts";
+import { OPTIMIZER_NAMES, type OptimizerName } from "../../../src/optimizer/optimizers.ts";
 import { Random } from "../../../src/random.ts";
 import { newSnapshotMemory, SnapshotKeeper, SnapshotTaker } from "../../../src/train/checkpoint/table_snapshot.ts";
 import { localModel } from "../../support/local_model.ts";
@@ -30,7 +30,7 @@ function gather(chunks: { weights: Uint32Array; state: Uint32Array }[]) {
   return { weights: chunks.flatMap(({ weights }) => [...weights]), state: chunks.flatMap(({ state }) => [...state]) };
 }
 
-for (const optimizer of ["sgd", "adagrad", "rwsadagrad"] as const) {
+for (const optimizer of OPTIMIZER_NAMES) {
   Deno.test(`a snapshot is the tables as they were, whatever changes while it is taken: ${optimizer}`, async () => {
     const { memory, keeper, taker } = await snapshotOf(optimizer);
     const { weights, state, stateWords } = memory;

@@ -1,6 +1,6 @@
 /** Ranks compute what one rank computes, the fast path what the reference computes, and a failing rank says why. */
 import assert from "node:assert/strict";
-import type { OptimizerName } from "../../../src/optimizer/optimizers.ts";
+import { OPTIMIZER_NAMES, type OptimizerName, writeStep } from "../../../src/optimizer/optimizers.ts";
 import { cpuOptions, type HostOptions, openHost } from "../../../src/backend/open.ts";
 import { HotsetError } from "../../../src/errors.ts";
 import { buildLayout } from "../../../src/layout/build_layout.ts";
@@ -24,7 +24,7 @@ const DATA: TinyOptions = {
 };
 const BATCH = 33; // which ranks cannot share evenly, and whose last batch leaves some rank without samples
 const STEPS = 100;
-const LEARNING_RATE = { sgd: 0.1, adagrad: 0.02, rwsadagrad: 0.02 };
+const LEARNING_RATE = { sgd: 0.1, adagrad: 0.02, rwsadagrad: 0.02, adam: 0.005, adamw: 0.005 };
 
 function layoutOf(directory: TemporaryDirectory, bags: boolean): Layout {
   const dataset = tinyDataset(directory.join("data"), { ...DATA, bags });
@@ -71,7 +71,7 @@ async function train(layout: Layout, optimizer: OptimizerName, options: HostOpti
     const slot = group.acquire();
     const batch = group.batches[slot];
     layout.readBatch("cold", index, batch);
-    batch.learningRate = LEARNING_RATE[optimizer];
+    writeStep(optimizer, batch.floats, LEARNING_RATE[optimizer], index + 1);
     group.train(slot);
     return group.takeLoss() / batch.samples;
   });
@@ -79,7 +79,7 @@ async function train(layout: Layout, optimizer: OptimizerName, options: HostOpti
   return { losses, dense: host.floats(parameters).slice(), rows: host.floats(full.weights).slice() };
 }
 
-for (const optimizer of ["sgd", "adagrad", "rwsadagrad"] as const) {
+for (const optimizer of OPTIMIZER_NAMES) {
   Deno.test(`${STEPS} steps of ${optimizer}: WASM and OpenBLAS, one rank and several, against the reference`, async () => {
     using directory = new TemporaryDirectory();
     using layout = layoutOf(directory, optimizer === "rwsadagrad");

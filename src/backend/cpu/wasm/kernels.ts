@@ -156,9 +156,10 @@ export interface Kernels {
   scatterRows(count: number, dim: number, packed: Address, rows: Address, table: Address): void;
   /** `pooled[b]` = the sum of `table[indices[k]]` over `offsets[b] <= k < offsets[b + 1]`. */
   pool(bags: number, dim: number, table: Address, indices: Address, offsets: Address, pooled: Address): void;
-  /** Updates the rows of a batch that rank `rank` of `ranks` writes; scratch holds `dim` words. */
+  /** Updates the rows of a batch that rank `rank` of `ranks` writes; scratch holds `dim` words, a row `stateWords` of state. */
   updateRows(
     optimizer: number,
+    stateWords: number,
     dim: number,
     rank: number,
     ranks: number,

@@ -31,10 +31,12 @@ DEVICE float shuffle_from(float value, u32 lane) { return __nvvm_shfl_sync_idx_f
 #define HEADER_LOOKUPS 1
 #define HEADER_DISTINCT 2
 #define HEADER_LEARNING_RATE 4
+#define HEADER_OPTIMIZER 6
+#define HEADER_USED 13
 DEVICE float float_word(const u32* words, u32 index) { return ((const float*)words)[index]; }
 
 // Numbers that launchers pass.
-enum Optimizer { SGD = 0, ADAGRAD = 1, ROWWISE_ADAGRAD = 2 };
+enum Optimizer { SGD = 0, ADAGRAD = 1, ROWWISE_ADAGRAD = 2, ADAM = 3 };
 enum Activation { IDENTITY = 0, RELU = 1, SIGMOID = 2 };
 #define ADAGRAD_EPSILON 1e-10f
 
@@ -55,6 +57,46 @@ DEVICE float root(float a) { return __nvvm_sqrt_rn_f(a); }
 DEVICE float4 root(float4 a) {
   float4 r = {root(a.x), root(a.y), root(a.z), root(a.w)};
   return r;
+}
+
+// Weights and state of Adagrad and Adam, each a step of one element; `rates` are the header's words of the optimizer.
+template <typename V>
+DEVICE V adagrad_step(float rate, V gradient, V* squares) {
+  V sum = *squares + gradient * gradient;
+  *squares = sum;
+  return rate * gradient / (root(sum) + ADAGRAD_EPSILON);
+}
+
+// Moments of an element: state holds mean and square of each weight in turn.
+DEVICE void load_moments(const float* state, float& mean, float& square) {
+  mean = state[0];
+  square = state[1];
+}
+DEVICE void load_moments(const float4* state, float4& mean, float4& square) {
+  float4 low = state[0], high = state[1];
+  mean = (float4){low.x, low.z, high.x, high.z};
+  square = (float4){low.y, low.w, high.y, high.w};
+}
+DEVICE void store_moments(float* state, float mean, float square) {
+  state[0] = mean;
+  state[1] = square;
+}
+DEVICE void store_moments(float4* state, float4 mean, float4 square) {
+  state[0] = (float4){mean.x, square.x, mean.y, square.y};
+  state[1] = (float4){mean.z, square.z, mean.w, square.w};
+}
+
+// Adam by the rates of src/optimizer/adam.ts: stepSize, rootCorrection, meanGain, squareGain, epsilon, l2, left.
+template <typename V>
+DEVICE V adam_weight(const u32* rates, V weight, V gradient, V* state) {
+  V mean, square;
+  load_moments(state, mean, square);
+  V g = gradient + float_word(rates, 5) * weight;
+  mean += float_word(rates, 2) * (g - mean);
+  square += float_word(rates, 3) * (g * g - square);
+  store_moments(state, mean, square);
+  return float_word(rates, 6) * weight -
+         float_word(rates, 0) * mean / (root(square) * float_word(rates, 1) + float_word(rates, 4));
 }
 
 // e^x for x <= 0: x = n ln 2 + r with |r| <= ln 2 / 2, a Taylor polynomial of degree 7 in r (error below 1e-8), times 2^n.

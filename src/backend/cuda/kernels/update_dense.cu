@@ -6,12 +6,7 @@ KERNEL THREADS(256) void update_dense(const u32* __restrict__ header, float* __r
                                       u32 optimizer) {
   u32 i = block_index() * block_threads() + thread_index();
   if (i >= words) return;
-  float g = gradients[i];
-  float step = float_word(header, HEADER_LEARNING_RATE) * g;
-  if (optimizer != SGD) {
-    float squares = state[i] + g * g;
-    state[i] = squares;
-    step /= root(squares) + ADAGRAD_EPSILON;
-  }
-  parameters[i] -= step;
+  float g = gradients[i], rate = float_word(header, HEADER_LEARNING_RATE);
+  if (optimizer == ADAM) parameters[i] = adam_weight(header + HEADER_OPTIMIZER, parameters[i], g, state + 2 * i);
+  else parameters[i] -= optimizer == SGD ? rate * g : adagrad_step(rate, g, state + i);
 }

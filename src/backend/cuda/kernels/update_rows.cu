@@ -17,8 +17,9 @@ struct Rows {
   const u32* bags;
   const V* dPooled;
   V* table;
-  V* state;  // Adagrad: as the table; row-wise Adagrad: one float a row
+  V* state;  // Adagrad: as the table; row-wise Adagrad: one float a row; Adam: two for each of the table
   float rate;
+  const u32* rates;  // the optimizer's words of the header
   u32 elements, lanes;
   u32 lane, leader;  // of this thread in its group, and the first of the group in the warp
 
@@ -66,13 +67,9 @@ struct Rows {
   // One element of the row moves against its gradient, by `scaled` times it for row-wise Adagrad.
   __attribute__((device)) void apply(u32 row, u32 element, V gradient, float scaled) const {
     u64 i = (u64)row * elements + element;
-    V step = (optimizer == ROWWISE_ADAGRAD ? scaled : rate) * gradient;
-    if (optimizer == ADAGRAD) {
-      V squares = state[i] + gradient * gradient;
-      state[i] = squares;
-      step /= root(squares) + ADAGRAD_EPSILON;
-    }
-    table[i] -= step;
+    if (optimizer == ADAM) table[i] = adam_weight(rates, table[i], gradient, state + 2 * i);
+    else if (optimizer == ADAGRAD) table[i] -= adagrad_step(rate, gradient, state + i);
+    else table[i] -= (optimizer == ROWWISE_ADAGRAD ? scaled : rate) * gradient;
   }
 
   // The update of a row whose lookups the group sums alone; none for idle threads.
@@ -138,16 +135,16 @@ template <typename V, Optimizer optimizer>
 DEVICE void update(const u32* __restrict__ header, const u32* __restrict__ segments, const u32* __restrict__ bags,
                    const V* __restrict__ dPooled, V* __restrict__ table, V* __restrict__ state, u32 elements,
                    u32 lanes, u32 rank, u32 ranks) {
-  SHARED static u32 head[HEADER_LEARNING_RATE + 1];
+  SHARED static u32 head[HEADER_USED];
   SHARED static u32 pairs[2 * BLOCK + 2];
   SHARED static u32 longSegments[BLOCK / 32];
   SHARED static V partial[BLOCK];
   const u32 tid = thread_index(), group = tid / lanes, groups = BLOCK / lanes;
-  if (tid <= HEADER_LEARNING_RATE) head[tid] = header[tid];
+  if (tid < HEADER_USED) head[tid] = header[tid];
   barrier();
   const u32 lane = tid - group * lanes;
   const float rate = float_word(head, HEADER_LEARNING_RATE);
-  const Rows<V, optimizer> rows = {bags, dPooled, table, state, rate, elements, lanes, lane, tid % 32 - lane};
+  const Rows<V, optimizer> rows = {bags, dPooled, table, state, rate, head + HEADER_OPTIMIZER, elements, lanes, lane, tid % 32 - lane};
   const u32 distinct = head[HEADER_DISTINCT], lookups = head[HEADER_LOOKUPS];
   const u32 begin = share(lookups, rank, ranks), end = share(lookups, rank + 1, ranks);
 
@@ -188,3 +185,5 @@ UPDATE(update_rows_adagrad_4, float4, ADAGRAD)
 UPDATE(update_rows_adagrad_1, float, ADAGRAD)
 UPDATE(update_rows_rwsadagrad_4, float4, ROWWISE_ADAGRAD)
 UPDATE(update_rows_rwsadagrad_1, float, ROWWISE_ADAGRAD)
+UPDATE(update_rows_adam_4, float4, ADAM)
+UPDATE(update_rows_adam_1, float, ADAM)

@@ -1,6 +1,6 @@
-import { ADAGRAD_EPSILON, HEADER_LEARNING_RATE, SGD } from "./codes";
+import { ADAGRAD_EPSILON, ADAM, HEADER_LEARNING_RATE, HEADER_OPTIMIZER, SGD } from "./codes";
 
-/** Updates `words` parameters from their gradients; the learning rate comes from the header. */
+/** Updates `words` parameters, or the weights of a row, from their gradients; the rates come from the header. */
 export function updateDense(
   optimizer: i32,
   words: u32,
@@ -11,6 +11,7 @@ export function updateDense(
 ): void {
   const rate = load<f32>(header + HEADER_LEARNING_RATE);
   if (optimizer == SGD) descend(words, rate, parameters, gradients);
+  else if (optimizer == ADAM) adam(words, header + HEADER_OPTIMIZER, parameters, gradients, state);
   else adagrad(words, rate, parameters, gradients, state);
 }
 
@@ -51,6 +52,40 @@ export function adagrad(words: u32, rate: f32, parameters: usize, gradients: usi
     store<f32>(state + i, squares);
     const change = (rate * gradient) / (sqrt(squares) + ADAGRAD_EPSILON);
     store<f32>(parameters + i, load<f32>(parameters + i) - change);
+  }
+}
+
+/** A step of Adam by the rates of src/optimizer/adam.ts; state holds mean and square of each parameter in turn. */
+function adam(words: u32, rates: usize, parameters: usize, gradients: usize, state: usize): void {
+  const stepSize = load<f32>(rates, 0), rootCorrection = load<f32>(rates, 4);
+  const meanGain = load<f32>(rates, 8), squareGain = load<f32>(rates, 12);
+  const epsilon = load<f32>(rates, 16), l2 = load<f32>(rates, 20), left = load<f32>(rates, 24);
+  const bytes = <usize> words << 2;
+  const vectorEnd = bytes & ~15;
+  let i: usize = 0;
+  for (; i < vectorEnd; i += 16) {
+    const low = v128.load(state + 2 * i), high = v128.load(state + 2 * i, 16);
+    const weight = v128.load(parameters + i);
+    const g = f32x4.add(v128.load(gradients + i), f32x4.mul(f32x4.splat(l2), weight));
+    let mean = v128.shuffle<f32>(low, high, 0, 2, 4, 6);
+    let square = v128.shuffle<f32>(low, high, 1, 3, 5, 7);
+    mean = f32x4.add(mean, f32x4.mul(f32x4.splat(meanGain), f32x4.sub(g, mean)));
+    square = f32x4.add(square, f32x4.mul(f32x4.splat(squareGain), f32x4.sub(f32x4.mul(g, g), square)));
+    v128.store(state + 2 * i, v128.shuffle<f32>(mean, square, 0, 4, 1, 5));
+    v128.store(state + 2 * i, v128.shuffle<f32>(mean, square, 2, 6, 3, 7), 16);
+    const root = f32x4.add(f32x4.mul(f32x4.sqrt(square), f32x4.splat(rootCorrection)), f32x4.splat(epsilon));
+    const change = f32x4.div(f32x4.mul(f32x4.splat(stepSize), mean), root);
+    v128.store(parameters + i, f32x4.sub(f32x4.mul(f32x4.splat(left), weight), change));
+  }
+  for (; i < bytes; i += 4) {
+    const weight = load<f32>(parameters + i);
+    const g = load<f32>(gradients + i) + l2 * weight;
+    let mean = load<f32>(state + 2 * i, 0), square = load<f32>(state + 2 * i, 4);
+    mean += meanGain * (g - mean);
+    square += squareGain * (g * g - square);
+    store<f32>(state + 2 * i, mean, 0);
+    store<f32>(state + 2 * i, square, 4);
+    store<f32>(parameters + i, left * weight - stepSize * mean / (sqrt(square) * rootCorrection + epsilon));
   }
 }
 

@@ -1,9 +1,9 @@
 // Rows of tables that lie in this memory. Rows of a large table come from main memory, and copying or updating one is
 // so many instructions that few of them are under way at once. So the rows of a block are touched first, in a loop as
 // short as it can be, which has the misses of all of them overlap.
-import { ADAGRAD, ADAGRAD_EPSILON, HEADER_DISTINCT, HEADER_LEARNING_RATE, HEADER_LOOKUPS, SGD } from "./codes";
+import { ADAGRAD_EPSILON, HEADER_DISTINCT, HEADER_LEARNING_RATE, HEADER_LOOKUPS, ROW_WISE_ADAGRAD } from "./codes";
 import { copyWords } from "./copy";
-import { adagrad, descend } from "./dense";
+import { descend, updateDense } from "./dense";
 
 /** Rows that are touched ahead of their use. */
 const BLOCK: u32 = 64;
@@ -56,10 +56,11 @@ export function pool(bags: u32, dim: u32, table: usize, indices: usize, offsets:
 /**
  * Updates the rows a batch touched. Segment s is row segments[2s]; its gradient is the sum of dPooled over the bags
  * segmentBags[segments[2s + 1] .. segments[2s + 3]]. Rank r of `ranks` writes the segments that begin within its share
- * of the lookups. scratch holds one row.
+ * of the lookups. A row has `stateWords` words of state; scratch holds one row.
  */
 export function updateRows(
   optimizer: i32,
+  stateWords: u32,
   dim: u32,
   rank: u32,
   ranks: u32,
@@ -72,7 +73,7 @@ export function updateRows(
   scratch: usize,
 ): void {
   const bytes = <usize> dim << 2;
-  const stateBytes: usize = optimizer == ADAGRAD ? bytes : 4;
+  const stateBytes = <usize> stateWords << 2;
   const rate = load<f32>(header + HEADER_LEARNING_RATE);
   const lookups = <u64> load<u32>(header + HEADER_LOOKUPS);
   const distinct = load<u32>(header + HEADER_DISTINCT);
@@ -83,7 +84,7 @@ export function updateRows(
       const block = min(BLOCK, end - s);
       const rows = segments + (<usize> s << 3);
       touchRows(block, bytes, table, rows, 8, scratch);
-      if (optimizer != SGD) touchRows(block, stateBytes, state, rows, 8, scratch);
+      if (stateWords > 0) touchRows(block, stateBytes, state, rows, 8, scratch);
       touched += block;
     }
     const segment = segments + (<usize> s << 3);
@@ -96,10 +97,8 @@ export function updateRows(
     else sumRows(count, bytes, dPooled, bags, scratch);
 
     const weights = table + row * bytes;
-    if (optimizer == SGD) {
-      descend(dim, rate, weights, gradient);
-    } else if (optimizer == ADAGRAD) {
-      adagrad(dim, rate, weights, gradient, state + row * bytes);
+    if (optimizer != ROW_WISE_ADAGRAD) {
+      updateDense(optimizer, dim, header, weights, gradient, state + row * stateBytes);
     } else {
       const at = state + (row << 2);
       const squares = load<f32>(at) + sumOfSquares(bytes, gradient) / <f32> dim;
