@@ -18,8 +18,12 @@ const FRACTIONS = { validation: 0.05, test: 0.1 };
 /** About a tenth of the tables. */
 const HOT_MEMORY = 12 * 2 ** 20;
 
+/** Without it all units of the bottom MLP's last layer die in the first steps of some runs. */
+const WARM_UP = 100;
+
 /** What the demonstration trains with, where the user does not say otherwise. */
 export const DEMO_CONFIG: Partial<TrainConfig> = {
+  warmupSteps: WARM_UP,
   batchSize: 512,
   hotMemory: HOT_MEMORY,
 };
