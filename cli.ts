@@ -826,4 +826,7 @@ export async function main(given: string[]): Promise<void> {
   if (process.exitCode) process.exit();
 }
 
-if (import.meta.main) await main(Deno.args);
+if (import.meta.main) {
+  hotset.outliveTerminal();
+  await main(Deno.args);
+}

@@ -141,4 +141,4 @@ export { bytes, count, parseBytes } from "./src/report/format.ts";
 export { demoText, diagnosisText, evaluationTable, planText, profileTables, resultTable } from "./src/report/tables.ts";
 export { writeProfileReport } from "./src/report/html/profile_report.ts";
 export { writeRunReport } from "./src/report/html/run_report.ts";
-export { Terminal } from "./src/report/terminal.ts";
+export { outliveTerminal, Terminal } from "./src/report/terminal.ts";

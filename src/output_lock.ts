@@ -1,4 +1,5 @@
 /** One process at a time works on an output: two would overwrite what the other has done. */
+import { mkdirSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { HotsetError, messageOf } from "./errors.ts";
 import { throughLinks } from "./links.ts";
@@ -20,7 +21,11 @@ export class OutputLock implements Disposable {
   readonly #path: string;
   readonly #file: Deno.FsFile;
 
-  private constructor(path: string, file: Deno.FsFile, waited: boolean) {
+  /** The outermost folder that was made for it. */
+  readonly #made: string | undefined;
+
+  private constructor(path: string, file: Deno.FsFile, waited: boolean, made: string | undefined) {
+    this.#made = made;
     this.#path = path;
     this.#file = file;
     this.waited = waited;
@@ -32,11 +37,11 @@ export class OutputLock implements Disposable {
     try {
       const target = throughLinks(out);
       const path = join(dirname(target), `.${basename(target)}.lock`);
-      Deno.mkdirSync(dirname(target), { recursive: true });
+      const made = mkdirSync(dirname(target), { recursive: true });
       file = openIfThere(path);
       if (file === undefined) return undefined;
       // Whoever had the lock until now may have removed the file: then this lock is on a file that nobody sees.
-      if (file.tryLockSync(true) && isSame(path, file)) return new OutputLock(path, file, waited);
+      if (file.tryLockSync(true) && isSame(path, file)) return new OutputLock(path, file, waited, made);
     } catch (error) {
       file?.close();
       throw new HotsetError(`Cannot ${doing}: ${messageOf(error)}`, { cause: error });
@@ -83,10 +88,18 @@ export class OutputLock implements Disposable {
     }
   }
 
-  /** Removes the file, unless someone else has, and releases the lock. */
+  /** Removes the file, unless someone else has, and folders that were made for it and are empty; releases the lock. */
   [Symbol.dispose](): void {
     if (isSame(this.#path, this.#file)) Deno.removeSync(this.#path);
     this.#file.close();
+    if (this.#made === undefined) return;
+    for (let folder = dirname(this.#path); folder.startsWith(this.#made); folder = dirname(folder)) {
+      try {
+        Deno.removeSync(folder);
+      } catch {
+        return; // something is in it
+      }
+    }
   }
 }
 

@@ -49,6 +49,7 @@ const FOUNDATION = [
   "src/backend/header.ts",
   "src/crc32.ts",
   "src/direct_file.ts",
+  "src/disk.ts",
   "src/errors.ts",
   "src/links.ts",
   "src/output_lock.ts",

@@ -1,6 +1,7 @@
 /** Generated data: as a raw log in the Criteo format, or straight as a dataset. */
 import { existsSync } from "node:fs";
 import { ArtifactWriter } from "../artifact_writer.ts";
+import { expectRoom } from "../disk.ts";
 import { HotsetError, UsageError } from "../errors.ts";
 import { mix } from "../random.ts";
 import { BlockRing } from "./block_ring.ts";
@@ -32,6 +33,7 @@ export function writeCriteoLog(path: string, options: GenerateOptions): BestAuc 
   if (options.shape === "avazu") throw new UsageError("Cannot write a raw log in the shape of avazu, only a dataset");
   if (/\.(gz|zst)$/.test(path)) throw new UsageError(`Cannot write ${path}: raw logs are written as plain text`);
   if (existsSync(path)) throw new HotsetError(`Cannot write ${path}: it is there already`, { code: "occupied" });
+  expectRoom(path, options.samples * LEAST_LINE, `write ${path}`);
   using file = new WholeFile(path);
   const lines = new LineBuffer();
   const bestAuc = generate(new ClickModel(options), options, (block, from, to) => {
@@ -65,6 +67,7 @@ export function generateDataset(out: string, options: GenerateDatasetOptions): D
   const indices = new Uint32Array(BLOCK_SAMPLES * tables);
   const dense = new Float32Array(BLOCK_SAMPLES * denseFeatures);
 
+  expectRoom(out, samples * (1 + 4 * denseFeatures + 4 * tables) + counts.byteLength, `write dataset ${out}`);
   using writer = new ArtifactWriter("dataset", out);
   const bestAuc = generate(model, options, (block, from, to, split) => {
     const files = splitFiles(split);
@@ -168,6 +171,8 @@ class AucHistogram {
 const TAB = 9;
 const NEWLINE = 10;
 const DIGITS = new TextEncoder().encode("0123456789abcdef");
+/** Of a label, empty dense fields, and values of 8 digits. */
+const LEAST_LINE = 1 + 13 + 26 * 9 + 1;
 const MAX_LINE = 1 + 13 * 11 + 26 * 9 + 1;
 
 /** Lines of the Criteo format, as bytes. */

@@ -1,6 +1,6 @@
 /** Prepares datasets from raw logs. */
 import { z } from "zod";
-import { fingerprint, isArtifact } from "../artifact.ts";
+import { fingerprint, isCached } from "../artifact.ts";
 import { HotsetError, UsageError } from "../errors.ts";
 import type { Part } from "./assemble.ts";
 import { ALONE, type Team, together, togetherAsync } from "../team.ts";
@@ -203,7 +203,7 @@ async function lockOutput(
 
 /** True if a whole dataset of this source is there: what was waited for. */
 function isMadeFrom(source: DatasetBody["source"], out: string): boolean {
-  return isArtifact(out) && fingerprint(Dataset.open(out, "lengths").body.source) === fingerprint(source);
+  return isCached("dataset", out) && fingerprint(Dataset.open(out, "lengths").body.source) === fingerprint(source);
 }
 
 /** How to encode new rows. */

@@ -1,6 +1,7 @@
 /** The steps of preparing: logs are staged, their tables numbered one by one, and all brought together. */
 import { availableParallelism } from "node:os";
 import { fingerprint } from "../artifact.ts";
+import { expectRoom } from "../disk.ts";
 import { HotsetError, Interrupted } from "../errors.ts";
 import { ALONE, expectSame, type Team, together, togetherAsync } from "../team.ts";
 import { TeamWriter } from "../team_writer.ts";
@@ -154,6 +155,9 @@ export class PrepareJob implements Disposable {
     const stage = this.#stage;
     const dense = schema.columns.filter(isDense);
     const columns = schema.columns.filter(isSparse);
+    const rowBytes = 1 + 4 * (dense.length + columns.filter(({ kind }) => kind !== "bag").length);
+    const samples = logs.reduce((sum, { log }) => sum + log.rows, 0);
+    together(this.#team, () => expectRoom(this.#options.out, samples * rowBytes, `write dataset ${this.#options.out}`));
     const sizes = this.#engine === undefined
       ? await this.#numberKeys(logs, from)
       : await this.#numberValues(this.#engine, logs, from);

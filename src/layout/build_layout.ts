@@ -2,6 +2,7 @@
 import type { ArtifactFile } from "../artifact_writer.ts";
 import { type Dataset, type Samples, type Split, SPLITS } from "../dataset/dataset.ts";
 import { createFile as createDirectFile } from "../direct_file.ts";
+import { expectRoom } from "../disk.ts";
 import { HotsetError } from "../errors.ts";
 import { HOT_ROWS_FILE, type Profile } from "../profile/profile.ts";
 import { ALONE, expectSame, type Team, together } from "../team.ts";
@@ -58,6 +59,7 @@ export function buildLayout(dataset: Dataset, profile: Profile | undefined, opti
   const hotRows = profile?.hotRows ?? new Uint32Array(0);
   const hotMap = hotRows.length === 0 ? undefined : new HotMap(dataset.firstRows, hotRows);
   const create = direct ? createDirectFile : undefined;
+  together(team, () => expectRoom(out, estimateBytes(dataset), `lay out ${dataset.directory}`));
   using writer = new TeamWriter(team, "layout", out, create);
   const onProgress = passes(shuffle === undefined ? 1 : 2, options.onProgress);
   const shuffled = shuffle && new SampleShuffle(dataset, shuffle, {

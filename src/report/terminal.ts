@@ -9,6 +9,23 @@ const BAR_AFTER_MS = 1000;
 /** Without a terminal, progress is a line at most this often. */
 const LINE_EVERY_MS = 5000;
 
+/** Lets a program go on, to save its work, whose terminal has been closed: what it prints is lost. */
+export function outliveTerminal(): void {
+  const survive = <A extends unknown[], R>(print: (...args: A) => R, lost: R) => (...args: A): R => {
+    try {
+      return print(...args);
+    } catch (error) {
+      if ((error as { code?: string }).code === "EIO") return lost;
+      throw error;
+    }
+  };
+  console.log = survive(console.log.bind(console), undefined);
+  console.error = survive(console.error.bind(console), undefined);
+  process.stderr.on("error", () => {}); // what fails later
+  // deno-lint-ignore no-explicit-any -- the types of its overloads
+  process.stderr.write = survive<any[], boolean>(process.stderr.write.bind(process.stderr), true);
+}
+
 /** Shows events on stderr. Dispose it before anything else is printed. */
 export class Terminal implements Disposable {
   readonly #interactive = Deno.stderr.isTerminal();

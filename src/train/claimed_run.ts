@@ -33,20 +33,10 @@ export class ClaimedRun implements Disposable {
 
   /** Lets the number go, or notes that it is used. */
   [Symbol.dispose](): void {
-    const isUsed = existsSync(this.out);
-    if (isUsed && lastNumber(this.#home) < this.#number) {
+    if (existsSync(this.out) && lastNumber(this.#home) < this.#number) {
       Deno.writeTextFileSync(join(this.#home, LAST_FILE), `${this.#number}\n`);
     }
     this.#lock[Symbol.dispose]();
-    if (!isUsed) removeEmpty(this.#home);
-  }
-}
-
-function removeEmpty(directory: string): void {
-  try {
-    Deno.removeSync(directory);
-  } catch {
-    // Something is in it.
   }
 }
 

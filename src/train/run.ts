@@ -11,7 +11,8 @@ import type { Layout } from "../layout/layout.ts";
 import { throughLinks } from "../links.ts";
 import { type ModelPlan, planModel } from "../model/shape.ts";
 import { OutputLock } from "../output_lock.ts";
-import { Checkpoint, IMPORTED } from "./checkpoint/checkpoint.ts";
+import { Checkpoint, checkpointBytes, IMPORTED } from "./checkpoint/checkpoint.ts";
+import { roomForCheckpoints } from "./checkpoint/checkpoint_room.ts";
 import { BEST_CHECKPOINT, cleanCheckpoints, resumePoints } from "./checkpoint/checkpoint_store.ts";
 import { checkConfig, expectDenseFeatures, type TrainConfig } from "./config.ts";
 import type { Report, ResultEvent, RunEvent, Spent } from "./events.ts";
@@ -292,6 +293,10 @@ async function trainRun(
   options: RunOptions,
 ): Promise<ResultEvent> {
   const { out, report, signal = () => NEVER, phases, cluster } = options;
+  const room = config.save && recorded === undefined
+    ? await inTurn(options, () => roomForCheckpoints(out, config, checkpointBytes(plan)))
+    : undefined;
+  if (room?.note !== undefined) report({ event: "note", text: room.note });
   // Whatever fails before training begins leaves no run behind, so the same command can be given again.
   const before: RunEvent[] = [];
   const keep: Report = (event) => {
@@ -323,7 +328,7 @@ async function trainRun(
     report({ event: "note", text });
   }
   const trainer = new Trainer({
-    config,
+    config: { ...config, keep: room?.keep ?? config.keep },
     dataset,
     layout,
     group,

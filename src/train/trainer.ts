@@ -2,11 +2,12 @@
 import { join } from "node:path";
 import { rowStateWords, writeStep } from "../optimizer/optimizers.ts";
 import type { Dataset, Split } from "../dataset/dataset.ts";
-import { Interrupted, messageOf } from "../errors.ts";
+import { HotsetError, Interrupted, messageOf } from "../errors.ts";
 import type { BatchKind, Layout } from "../layout/layout.ts";
 import { initialiseDense } from "../model/initialise.ts";
 import { stepOfLossFault } from "../model/loss_fault.ts";
 import { Random } from "../random.ts";
+import { PeerFailed } from "../team.ts";
 import { count } from "../report/format.ts";
 import { Checkpoint, type TrainingState } from "./checkpoint/checkpoint.ts";
 import { BEST_CHECKPOINT, resumePoints } from "./checkpoint/checkpoint_store.ts";
@@ -129,7 +130,7 @@ export class Trainer {
       const step = stepOfLossFault(messageOf(error));
       if (step !== undefined) this.#fail(`the loss of step ${step} (${this.#batchOf(step)}) is not a number`);
       if (error instanceof NotFinite) this.#fail(error.message, "no checkpoint keeps that");
-      throw error;
+      throw this.#withWayOut(error);
     }
     return this.#result();
   }
@@ -151,6 +152,21 @@ export class Trainer {
   /** Names the batch of one of the latest steps. */
   #batchOf(step: number): string {
     return `${this.#stepKinds[step % STEPS_IN_FLIGHT]} batch ${this.#stepBatches[step % STEPS_IN_FLIGHT]}`;
+  }
+
+  /** Adds what training can go on from to an error that does not say it; others know an error by its identity. */
+  #withWayOut(error: unknown): unknown {
+    const { config, out } = this.#options;
+    const says = !(error instanceof HotsetError) || error instanceof PeerFailed ||
+      /^(diverged|interrupted)$/.test(error.code);
+    if (says || !config.save) return error;
+    this.#writer?.settle(); // what is still being written may be the last good checkpoint
+    const saved = resumePoints(out)[0];
+    const room = error.code === "no-space" ? "make room, then " : "";
+    error.message += saved === undefined
+      ? "; no checkpoint was saved before"
+      : `; the last good checkpoint is ${saved}: ${room}continue with train --resume --out ${out}`;
+    return error;
   }
 
   /** Ends a run whose numbers have gone wrong; unless told what is bad, looks for it. */

@@ -1,19 +1,11 @@
 /** Writes checkpoints beside training: the worker's side. */
 /// <reference lib="deno.worker" />
 import type { ArtifactWriter } from "../../artifact_writer.ts";
-import { messageOf } from "../../errors.ts";
 import { appendFinite, CHECKPOINT_FILES } from "./checkpoint.ts";
 import { storeCheckpoint } from "./checkpoint_store.ts";
-import {
-  Control,
-  Failed,
-  reportDone,
-  reportFailure,
-  type WriterMemory,
-  type WriterOrder,
-} from "./checkpoint_writer.ts";
+import { Control, reportDone, reportFailure, type WriterMemory, type WriterOrder } from "./checkpoint_writer.ts";
 import { SnapshotTaker } from "./table_snapshot.ts";
-import { type CheckpointFile, NotFinite, type WordNames } from "./weights.ts";
+import type { CheckpointFile, WordNames } from "./weights.ts";
 
 self.onmessage = ({ data: memory }: MessageEvent<WriterMemory>) => {
   const taker = new SnapshotTaker(memory.snapshot);
@@ -32,7 +24,7 @@ function carryOut(order: WriterOrder, memory: WriterMemory, taker: SnapshotTaker
     });
     reportDone(memory, bytes, (performance.now() - begin) / 1000);
   } catch (thrown) {
-    reportFailure(memory, messageOf(thrown), thrown instanceof NotFinite ? Failed.notFinite : Failed.otherwise);
+    reportFailure(memory, thrown);
   }
 }
 

@@ -4,7 +4,7 @@
  * other processes, are read and written while training stands still.
  */
 import type { Batch } from "../../layout/batch.ts";
-import { HotsetError, messageOf } from "../../errors.ts";
+import { codeOf, ERROR_CODES, type ErrorCode, HotsetError, messageOf } from "../../errors.ts";
 import { type CheckpointBody, checkpointBytes } from "./checkpoint.ts";
 import type { CheckpointPlaces } from "./checkpoint_store.ts";
 import { Command } from "../ranks/rank.ts";
@@ -19,6 +19,7 @@ const PATIENCE_MS = 1000;
  * disk makes it wait anyway: what it does besides costs more than that again, and all ranks wait for the one it holds up.
  */
 const TAKING_SHARE = 1 / 36;
+const CODES = Object.keys(ERROR_CODES) as ErrorCode[];
 /** Bytes kept for the message of a worker that failed. */
 const MESSAGE_BYTES = 1024;
 
@@ -26,17 +27,10 @@ const MESSAGE_BYTES = 1024;
 export const Control = {
   /** Checkpoints that are written. */
   done: 0,
-  /** Not 0 if one failed, or the worker died: no other will be written. */
+  /** Not 0 if one failed, or the worker died: no other will be written. Says the kind of failure: 1 for the first code. */
   failed: 1,
   /** 1 if the coordinator waits, so that nothing is gained by sparing the processor. */
   hurry: 2,
-} as const;
-
-/** Why a checkpoint failed, in the control memory. */
-export const Failed = {
-  otherwise: 1,
-  /** The model holds what is no number. */
-  notFinite: 2,
 } as const;
 
 /** What the coordinator and the worker share; can be posted. */
@@ -101,7 +95,7 @@ export class CheckpointWriter implements Disposable {
     });
     worker.onerror = (event) => {
       event.preventDefault();
-      reportFailure(shared, `Cannot write checkpoints: their writer has died: ${event.message}`);
+      reportFailure(shared, new HotsetError(`Cannot write checkpoints: their writer has died: ${event.message}`));
     };
     writer.#beside = { shared, keeper: new SnapshotKeeper(shared.snapshot), worker };
     return writer;
@@ -205,7 +199,8 @@ export class CheckpointWriter implements Disposable {
     const failed = Atomics.load(control, Control.failed);
     if (failed === 0) return;
     const text = new TextDecoder().decode(message.slice()).replace(/\0+$/, "");
-    throw failed === Failed.notFinite ? new NotFinite(text) : new HotsetError(text);
+    const code = CODES[failed - 1];
+    throw code === "diverged" ? new NotFinite(text) : new HotsetError(text, { code });
   }
 
   /** Waits until nothing is half written, and ends the worker. */
@@ -241,12 +236,8 @@ export function reportDone({ control, figures }: WriterMemory, bytes: number, se
 }
 
 /** Tells the coordinator, which may be asleep, that no checkpoint will be written any more. */
-export function reportFailure(
-  { control, message }: WriterMemory,
-  error: string,
-  kind: (typeof Failed)[keyof typeof Failed] = Failed.otherwise,
-): void {
-  message.set(new TextEncoder().encode(error).subarray(0, MESSAGE_BYTES));
-  Atomics.store(control, Control.failed, kind);
+export function reportFailure({ control, message }: WriterMemory, error: unknown): void {
+  message.set(new TextEncoder().encode(messageOf(error)).subarray(0, MESSAGE_BYTES));
+  Atomics.store(control, Control.failed, 1 + CODES.indexOf(codeOf(error)));
   Atomics.notify(control, Control.done);
 }

@@ -13,6 +13,11 @@ export type CheckpointFile = WeightFile | "dense_state.f32" | "row_state.f32";
 export class NotFinite extends HotsetError {
   /** Name of the class. */
   override name = "NotFinite";
+
+  /** Made where the place is known. */
+  constructor(message: string) {
+    super(message, { code: "diverged" });
+  }
 }
 
 /** What the words of a checkpoint stand for. */

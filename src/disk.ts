@@ -1,0 +1,35 @@
+/** Room on disks. */
+import { statfsSync } from "node:fs";
+import { dirname } from "node:path";
+import { HotsetError } from "./errors.ts";
+import { throughLinks } from "./links.ts";
+import { bytes } from "./report/format.ts";
+
+/** Bytes that may still be written where a path is or will be; undefined where the system or Deno does not say. */
+export function freeBytes(path: string): number | undefined {
+  try {
+    for (let place = throughLinks(path);; place = dirname(place)) {
+      try {
+        const { bavail, bsize } = statfsSync(place);
+        return bavail * bsize;
+      } catch (error) {
+        if ((error as { code?: string }).code !== "ENOENT" || place === dirname(place)) throw error;
+      }
+    }
+  } catch {
+    return undefined;
+  }
+}
+
+/** Throws HotsetError if the disk of `out` has not so many bytes: better at once than when it is full. */
+export function expectRoom(out: string, needed: number, doing: string): void {
+  const free = freeBytes(out);
+  if (free === undefined || needed <= free) return;
+  throw new HotsetError(
+    `Cannot ${doing}: it takes at least ${bytes(needed)} and the disk of ${out} has ${
+      bytes(free)
+    } free; make room, or ` +
+      `name an --out on another disk`,
+    { code: "no-space" },
+  );
+}
