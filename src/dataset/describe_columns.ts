@@ -35,7 +35,7 @@ export interface ColumnFindings {
   readonly doubt: string | undefined;
 }
 
-const FIRST_ROWS = 2048;
+const FIRST_ROWS = 256;
 /** What later rows can show that the first do not. */
 const LATE = ["any", "listed", "comma"];
 /** Ways of writing dates beside ISO 8601 that are recognised. */

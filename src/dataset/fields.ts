@@ -191,9 +191,11 @@ function numberOf(column: Column, raw: string, type: string | undefined, commas 
   if (type !== undefined && NUMBERS.test(type)) return `nullif(${raw}::DOUBLE, 'nan')`;
   const text = type === undefined ? raw : `${raw}::VARCHAR`;
   const written = column.kind === "dense" ? plainNumber(column, text, commas) : text;
-  return `CASE WHEN ${isMissing(text)} THEN NULL WHEN lower(${text}) = 'true' THEN 1 WHEN lower(${text}) = 'false' ` +
-    // DuckDB would read 1_000 as 1000.
-    `THEN 0 WHEN contains(${written}, '_') THEN 'nan' ELSE coalesce(TRY_CAST(${written} AS DOUBLE), 'nan') END`;
+  const cast = `TRY_CAST(${written} AS DOUBLE)`;
+  // Plain numbers first, which are most. DuckDB would read 1_000 as 1000.
+  return `CASE WHEN isfinite(${cast}) AND NOT contains(${written}, '_') THEN ${cast} ` +
+    `WHEN ${isMissing(text)} THEN NULL WHEN lower(${text}) = 'true' THEN 1 WHEN lower(${text}) = 'false' THEN 0 ` +
+    `ELSE 'nan'::DOUBLE END`;
 }
 
 /** SQL of a number as DuckDB reads it, where the schema says that it is written in another way. */
@@ -261,7 +263,8 @@ function labelled(column: Column, text: string): Pick<Field, "value" | "good"> {
   const word = `lower(${text})`;
   const positive = `(${word} IN ('yes', 'y', 't') OR ${number} = 1)`;
   return {
-    value: `coalesce(${positive}, false)::UTINYINT`,
-    good: `coalesce(${positive} OR ${word} IN ('no', 'n', 'f') OR ${number} = 0, false)`,
+    value: `(CASE WHEN ${text} IN ('0', '1') THEN ${text} = '1' ELSE coalesce(${positive}, false) END)::UTINYINT`,
+    good: `CASE WHEN ${text} IN ('0', '1') THEN true ` +
+      `ELSE coalesce(${positive} OR ${word} IN ('no', 'n', 'f') OR ${number} = 0, false) END`,
   };
 }

@@ -39,7 +39,11 @@ export function canonical(text: string): string {
 
 /** SQL of the key of a staged value: what is counted, numbered and looked up. */
 function keyOf(rule: ValueRule, text: string, maxIndRange: number | undefined): string {
-  const value = rule === "number" ? `CASE WHEN ${isMissing(text)} THEN '' ELSE ${canonical(text)} END` : text;
+  // No word for a missing value begins with a digit, and most numbers do.
+  const wordOrNumber = `CASE WHEN ${isMissing(text)} THEN '' ELSE ${canonical(text)} END`;
+  const value = rule === "number"
+    ? `CASE WHEN ${text} < '0' OR ${text} >= ':' THEN ${wordOrNumber} ELSE ${canonical(text)} END`
+    : text;
   return maxIndRange === undefined ? value : `(md5_number_lower(${value}) % ${maxIndRange})::UINTEGER`;
 }
 
@@ -71,7 +75,9 @@ export async function findRules(engine: Engine, schema: LogSchema, log: string):
 async function holdsNumbers(engine: Engine, { kind }: SparseColumn, table: number, log: string): Promise<boolean> {
   const fraction = "length(v) - instr(v, '.')";
   const [[text, padded, shortest, longest]] = await engine.rows(
-    `SELECT bool_or(NOT (${isMissing("v")} OR regexp_full_match(v, ${quoted(`(?i)${NUMBER}|true|false`)}))), ` +
+    `SELECT bool_or(CASE WHEN regexp_full_match(v, ${quoted(`(?i)${NUMBER}|true|false`)}) THEN false ELSE NOT ${
+      isMissing("v")
+    } END), ` +
       `bool_or(ends_with(v, '0') AND contains(v, '.') AND NOT regexp_full_match(v, '[^.]*[.]0+')), ` +
       `min(${fraction}) FILTER (contains(v, '.'))::DOUBLE, max(${fraction}) FILTER (contains(v, '.'))::DOUBLE ` +
       `FROM (SELECT ${kind === "bag" ? `unnest(t${table})` : `t${table}`} AS v FROM (${log}))`,
