@@ -745,11 +745,11 @@ const importing = withSeed(program.command("import"))
   .requiredOption("--data <dataset>", "directory made by prepare")
   .requiredOption("--out <run>", "directory of the run")
   .addOption(
-    new Option("--ids <what>", "how rows are numbered in the file: dataset ids or raw values")
-      .choices(hotset.ROW_NUMBERS).default("rows"),
+    new Option("--ids <what>", "how rows are numbered in the file: dataset ids or raw values (default: as exported)")
+      .choices(hotset.ROW_NUMBERS),
   )
   .addHelpText("after", "\nExample: hotset import dlrm.safetensors --data criteo --ids values --out hotset/imported")
-  .action((file: string, flags: TrainFlags & { data: string; out: string; ids: hotset.ImportOptions["ids"] }) =>
+  .action((file: string, flags: TrainFlags & { data: string; out: string; ids?: hotset.ImportOptions["ids"] }) =>
     run(flags, (report) => {
       const { data, out, ids } = flags;
       hotset.importRun(file, { data, out, ids, config: trainLayer(flags) }, report);

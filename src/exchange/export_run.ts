@@ -2,6 +2,7 @@
 import { basename, dirname, extname, join } from "node:path";
 import { FileReader } from "../artifact.ts";
 import type { Dataset } from "../dataset/dataset.ts";
+import { encodingId } from "../dataset/encoding.ts";
 import { linkAt, throughLinks } from "../links.ts";
 import { type ModelPlan, planModel } from "../model/shape.ts";
 import type { Checkpoint } from "../train/checkpoint/checkpoint.ts";
@@ -39,10 +40,11 @@ export function exportRun(run: string, format: ExportFormat, out: string, report
 
 function exportSafetensors(
   checkpoint: Checkpoint,
-  { body }: Dataset,
+  dataset: Dataset,
   out: string,
   onProgress: (fraction: number) => void,
 ): string[] {
+  const { body } = dataset;
   const plan = planModel(checkpoint.body.model);
   const tensors = dlrmTensors(plan);
   const metadata = {
@@ -50,6 +52,7 @@ function exportSafetensors(
     interaction: plan.interaction.kind,
     tables: body.tables.map(({ name }) => name).join(","),
     dense: body.dense.join(","),
+    encoding: encodingId(dataset), // import compares it
   };
   using writer = new SafetensorsWriter(
     out,

@@ -4,7 +4,8 @@ import { FileReader } from "../artifact.ts";
 import { ArtifactWriter } from "../artifact_writer.ts";
 import { denseStateWords, rowStateWords } from "../optimizer/optimizers.ts";
 import { Dataset } from "../dataset/dataset.ts";
-import { HotsetError } from "../errors.ts";
+import { encodingId } from "../dataset/encoding.ts";
+import { HotsetError, UsageError } from "../errors.ts";
 import { throughLinks } from "../links.ts";
 import type { ModelPlan } from "../model/shape.ts";
 import { type CheckpointBody, IMPORTED } from "../train/checkpoint/checkpoint.ts";
@@ -29,9 +30,10 @@ export interface ImportOptions {
   readonly out: string;
   /**
    * `rows`: row r of a table is row r of the dataset's, as in what Hotset exports. `values`: it is the row of the
-   * dataset whose raw value is r, as where the dataset was prepared from the integers that PyTorch was trained on.
+   * dataset whose raw value is r, as where the dataset was prepared from the integers that PyTorch was trained on. What
+   * Hotset exported says itself what its rows stand for.
    */
-  readonly ids: typeof ROW_NUMBERS[number];
+  readonly ids?: typeof ROW_NUMBERS[number] | undefined;
   /** How the run would train on; the shape comes from the file. */
   readonly config: Partial<TrainConfig>;
 }
@@ -43,7 +45,7 @@ const CHUNK_WORDS = 4 << 20;
  * Writes a run without steps whose checkpoint holds the weights of a safetensors file, named as in facebookresearch/dlrm's
  * state dict. Optimizer state begins at zero. Throws HotsetError that names the tensor or value that does not fit.
  */
-export function importRun(path: string, { data, out, ids, config }: ImportOptions, report: Report): void {
+export function importRun(path: string, { data, out, ids: given, config }: ImportOptions, report: Report): void {
   using file = new SafetensorsReader(path);
   for (const [name, { dtype }] of file.tensors) {
     if (dtype !== "F32") {
@@ -63,6 +65,7 @@ export function importRun(path: string, { data, out, ids, config }: ImportOption
     );
   }
   const plan = planFor(resolved, dataset);
+  const ids = rowNumbers(path, file.metadata.encoding, dataset, given);
   expectTables(path, shape.tableRows, dataset, ids);
 
   try {
@@ -84,7 +87,7 @@ interface WeightSource {
 function writeCheckpoint(
   source: WeightSource,
   dataset: Dataset,
-  ids: ImportOptions["ids"],
+  ids: typeof ROW_NUMBERS[number],
   directory: string,
   { seed, firstTurn, schedulerRate }: TrainConfig,
 ): void {
@@ -117,6 +120,32 @@ function writeCheckpoint(
   writer.commit(body);
 }
 
+/** What numbers the rows of a file. Throws HotsetError where it is not known, or known to be something else. */
+function rowNumbers(
+  path: string,
+  encoding: string | undefined,
+  dataset: Dataset,
+  given: ImportOptions["ids"],
+): typeof ROW_NUMBERS[number] {
+  if (encoding === undefined) {
+    if (given !== undefined) return given;
+    throw new UsageError(
+      `Cannot import ${path}: it does not say what its rows stand for; add --ids values if raw values number them, or ` +
+        `--ids rows if the ids of dataset ${dataset.directory} do`,
+    );
+  }
+  if (given === "values") {
+    throw new UsageError(
+      `Cannot import ${path}: Hotset exported it, so no raw values number its rows; leave out --ids`,
+    );
+  }
+  if (encoding === encodingId(dataset)) return "rows";
+  throw new HotsetError(
+    `Cannot import ${path} for dataset ${dataset.directory}: it was exported from a run on data with another dictionary ` +
+      `or other features, so its rows stand for other values; name that run's dataset with --data`,
+  );
+}
+
 /** A directory that was made for a run that did not come to be. */
 function removeEmpty(directory: string): void {
   try {
@@ -136,7 +165,12 @@ function shapeOf(path: string, { tensors }: SafetensorsReader) {
 }
 
 /** Throws HotsetError unless every row of the dataset's tables has one in the file. */
-function expectTables(path: string, tableRows: readonly number[], dataset: Dataset, ids: ImportOptions["ids"]): void {
+function expectTables(
+  path: string,
+  tableRows: readonly number[],
+  dataset: Dataset,
+  ids: typeof ROW_NUMBERS[number],
+): void {
   const { tables } = dataset.body;
   const fail = (reason: string): never => {
     throw new HotsetError(`Cannot import ${path} for dataset ${dataset.directory}: ${reason}`);

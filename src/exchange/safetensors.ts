@@ -44,11 +44,19 @@ const entry = z.strictObject({
 });
 const metadataEntry = z.record(z.string(), z.string());
 
+/** What a header says. */
+export interface Header {
+  /** By name. */
+  readonly tensors: ReadonlyMap<string, Tensor>;
+  /** What the writer said of the file. */
+  readonly metadata: Readonly<Record<string, string>>;
+}
+
 /**
  * Reads a header. `fileBytes` is the length of the whole file, which the tensors must fill without gaps and overlaps.
  * Throws HotsetError.
  */
-export function parseHeader(path: string, header: Uint8Array, fileBytes: number): Map<string, Tensor> {
+export function parseHeader(path: string, header: Uint8Array, fileBytes: number): Header {
   const fail = (reason: string): never => {
     throw new HotsetError(`Cannot read ${path}: ${reason}`);
   };
@@ -59,12 +67,15 @@ export function parseHeader(path: string, header: Uint8Array, fileBytes: number)
     fail("its header is not JSON; it is not a safetensors file");
   }
   if (typeof json !== "object" || json === null || Array.isArray(json)) return fail("its header is not a JSON object");
+  let metadata: Record<string, string> = {};
   const tensors = new Map<string, Tensor>();
   const spans: { name: string; begin: number; end: number }[] = [];
   for (const [name, value] of Object.entries(json)) {
     const shown = JSON.stringify(name.slice(0, 80));
     if (name === METADATA) {
-      if (!metadataEntry.safeParse(value).success) fail(`${METADATA} in its header has values that are not text`);
+      const parsed = metadataEntry.safeParse(value);
+      if (!parsed.success) return fail(`${METADATA} in its header has values that are not text`);
+      metadata = parsed.data;
       continue;
     }
     const parsed = entry.safeParse(value);
@@ -84,13 +95,15 @@ export function parseHeader(path: string, header: Uint8Array, fileBytes: number)
   }
   const data = fileBytes - LENGTH_BYTES - header.length;
   if (next !== data) fail(`its tensors have ${next} bytes and the file holds ${data}; it is cut off or damaged`);
-  return tensors;
+  return { tensors, metadata };
 }
 
 /** Reads tensors of a file, as much at a time as the caller has room for. */
 export class SafetensorsReader implements Disposable {
   /** By name. */
-  readonly tensors: ReadonlyMap<string, Tensor>;
+  readonly tensors: Header["tensors"];
+  /** What its writer said of it. */
+  readonly metadata: Header["metadata"];
   readonly #reader: FileReader;
 
   /** Opens a file and validates its header. Throws HotsetError. */
@@ -124,7 +137,7 @@ export class SafetensorsReader implements Disposable {
       }
       const header = new Uint8Array(Number(length[0]));
       this.#reader.read(LENGTH_BYTES, header);
-      this.tensors = parseHeader(path, header, file!.size);
+      ({ tensors: this.tensors, metadata: this.metadata } = parseHeader(path, header, file!.size));
     } catch (error) {
       this.#reader[Symbol.dispose]();
       throw error;

@@ -43,6 +43,13 @@ Deno.test("an imported PyTorch model scores as in PyTorch", async () => {
   assertClose(await predictRun(out, [log], {}, report), golden.scores, 1e-5, "probabilities");
 
   assert.throws(
+    () => importRun(GOLDEN_FILE, { data, out: directory.join("other"), config: CPU }, report),
+    {
+      name: "UsageError",
+      message: /it does not say what its rows stand for; add --ids values if raw values number them/,
+    },
+  );
+  assert.throws(
     () => importRun(GOLDEN_FILE, { data, out: directory.join("other"), ids: "rows", config: CPU }, report),
     { name: "HotsetError", message: /emb_l\.0\.weight has 2 rows and table C1 has 3; .* add --ids values/ },
   );
@@ -160,8 +167,8 @@ Deno.test("tensors of another type, and values where the dataset has none, are r
   const { data, file } = await exported(directory, "dot");
   const out = directory.join("refused");
   assert.throws(() => importRun(file, { data, out, ids: "values", config: CPU }, report), {
-    name: "HotsetError",
-    message: /the values of the dataset are not numbers/,
+    name: "UsageError",
+    message: /Hotset exported it, so no raw values number its rows; leave out --ids/,
   });
   const other = directory.join("other.safetensors");
   {

@@ -219,7 +219,7 @@ function models(path: Path): Target[] {
       share: 12,
       property: property(damagedJsonText(header), (text) => {
         const bytes = new TextEncoder().encode(text);
-        dlrmShape(parseHeader("fuzz", bytes, 8 + bytes.length + file.length - 8 - length));
+        dlrmShape(parseHeader("fuzz", bytes, 8 + bytes.length + file.length - 8 - length).tensors);
       }),
     },
     {

@@ -1,0 +1,17 @@
+/** Many pairs of logs with dictionaries of their own. */
+import assert from "node:assert/strict";
+import fc from "fast-check";
+import { joinInEveryWay, ownDictionaries, sameDictionary } from "../support/joins.ts";
+
+Deno.test("every way to join a model with data maps by value or refuses", async () => {
+  const outcomes = { taken: 0, refused: 0 };
+  await fc.assert(
+    fc.asyncProperty(fc.oneof(ownDictionaries, ownDictionaries, sameDictionary), async (logs) => {
+      const { length } = await joinInEveryWay(logs);
+      assert.ok(length === 0 || length === 4, "all ways agree");
+      outcomes[length === 0 ? "refused" : "taken"]++;
+    }),
+    { seed: 14, numRuns: 40, endOnFailure: true },
+  );
+  assert.ok(outcomes.taken >= 5 && outcomes.refused >= 5, JSON.stringify(outcomes));
+});
