@@ -1,5 +1,5 @@
 /** One process at a time works on an output: two would overwrite what the other has done. */
-import { mkdirSync } from "node:fs";
+import { existsSync, mkdirSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { HotsetError, messageOf } from "./errors.ts";
 import { throughLinks } from "./links.ts";
@@ -108,7 +108,7 @@ function openIfThere(path: string): Deno.FsFile | undefined {
   try {
     return Deno.openSync(path, { write: true, create: true });
   } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return undefined;
+    if (error instanceof Deno.errors.NotFound && !existsSync(dirname(path))) return undefined;
     throw error;
   }
 }
