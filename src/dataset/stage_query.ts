@@ -169,11 +169,14 @@ async function stageFile(
 async function accountOf(
   engine: Engine,
   { file, text, source, names }: Layout,
-  { lines, blank, records, quoted, above }: TextLines,
+  { lines, blank, records, quoted, quotedInFirst, above }: TextLines,
   { rows, skippedRows }: { rows: number; skippedRows: number },
   good: string,
 ): Promise<LineAccount> {
   const named = Math.min(text!.header, records);
+  if (named > 0 && quotedInFirst > 0) {
+    throw new HotsetError(`Cannot read ${file.path}: line ${above + 1}: a quote of the header is left open`);
+  }
   const header = above + named;
   const ends = names.map((_, i) => `len(regexp_extract_all(coalesce(c${i}::VARCHAR, ''), '\\r\\n|\\r|\\n'))`).join(
     " + ",

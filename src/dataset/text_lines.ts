@@ -28,6 +28,8 @@ export interface TextLines {
   readonly records: number;
   /** Line ends in quoted fields. */
   readonly quoted: number;
+  /** Those of them in the first record. */
+  readonly quotedInFirst: number;
   /** The first quoted field that holds as many lines and delimiters as whole rows do, or very many lines. */
   readonly suspect: LongField | undefined;
 }
@@ -93,6 +95,7 @@ export class LineCounter {
   #blank = 0;
   #records = 0;
   #quoted = 0;
+  #quotedInFirst = 0;
   #suspect: LongField | undefined;
   /** In the text before the next byte: in a field with quotes; after a quote or an escape in it; at the begin of a field or of a line. */
   #inQuotes = false;
@@ -175,6 +178,7 @@ export class LineCounter {
       blank: this.#blank,
       records: this.#records,
       quoted: this.#quoted,
+      quotedInFirst: this.#quotedInFirst,
       suspect: this.#suspect,
     };
   }
@@ -249,6 +253,7 @@ export class LineCounter {
   }
 
   #endRecord(): void {
+    if (this.#records === 0) this.#quotedInFirst = this.#quoted;
     if (++this.#records === this.#wanted) this.wantedLine = this.#recordLine;
     this.#recordLine = this.#lines + 1;
   }

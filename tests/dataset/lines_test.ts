@@ -119,6 +119,19 @@ Deno.test("a quote that swallows ten rows or more ends the work, where it begins
   }
 });
 
+Deno.test("a header whose quote swallows rows ends the work", async () => {
+  using directory = new TemporaryDirectory();
+  const schema = directory.write("x.json", JSON.stringify({ ...SCHEMA, delimiter: "," }));
+  const input = directory.write("log.csv", 'y,user,title,"z\n1,u,a,"\n0,u,b,c\n');
+  for (const onBadRow of ["fail", "skip"] as const) {
+    const options = { inputs: [input], format: "csv", schema, out: directory.join("out"), onBadRow } as const;
+    await assert.rejects(
+      prepareDataset(options),
+      /^HotsetError: Cannot read .*log.csv: line 1: a quote of the header is left open$/,
+    );
+  }
+});
+
 Deno.test("fewer swallowed rows, and very long fields, are told of with their line", async () => {
   using directory = new TemporaryDirectory();
   const few = await prepare(directory, `${rows(1, 3)}1\tu\t"open\n${rows(1, 8)}1\tu\tclosed"\n${rows(1, 2)}`);
