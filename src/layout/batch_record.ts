@@ -1,17 +1,19 @@
 /**
- * A batch as it lies on disk: without what follows from the rest, so that a layout takes a third of the space of its
- * batches and the disk does not hold up the packing.
+ * A batch as it lies on disk: without what follows from the rest, so that a layout takes less than half of the space of
+ * its batches and the disk does not hold up the packing; and so that a batch is unpacked in less time than a GPU takes for
+ * a step over it.
  *
  * ```
  * header     HEADER_WORDS        see backend.ts
  * dense      samples * dense     f32
  * bagLengths samples * tables    u32      only with bags: lookups of each bag
+ * places     lookups             u16/u32  of each lookup, in the order of the segments: its sample (its table follows, as
+ *                                         rows ascend from table to table); with bags its position in `indices`
  * labels     samples             u8
- * segments   distinct            numbers  row minus the row after the last segment's, lookups minus 1, then for each lookup
- *                                         its position in `indices`, of all but the first the distance from the last
+ * segments   distinct            numbers  row minus the row after the last segment's, and lookups minus 1
  * ```
- * and zeros to a whole word. A number has 7 bits a byte, low ones first, and the high bit where more follow. Without bags
- * all lookups of a row are in one table, and so their distances are in samples, less 1.
+ * and zeros to a whole word. Places have 16 bits where those are enough for any batch of the shape. A number has 7 bits a
+ * byte, low ones first, and the high bit where more follow.
  */
 import { Header, HEADER_WORDS } from "../backend/backend.ts";
 import { type Batch, type BatchShape, SEGMENTS_END } from "./batch.ts";
@@ -19,10 +21,16 @@ import { type Batch, type BatchShape, SEGMENTS_END } from "./batch.ts";
 /** Bytes of the largest number. */
 const MOST_NUMBER_BYTES = 5;
 
+/** Bytes of a place in records of a shape. */
+function placeBytes({ batchSize, bags, lookupCapacity }: BatchShape): 2 | 4 {
+  return (bags ? lookupCapacity : batchSize) <= 2 ** 16 ? 2 : 4;
+}
+
 /** Bytes of the longest record of a shape. */
-export function mostRecordBytes({ batchSize, denseFeatures, tables, bags, lookupCapacity }: BatchShape): number {
+export function mostRecordBytes(shape: BatchShape): number {
+  const { batchSize, denseFeatures, tables, bags, lookupCapacity } = shape;
   const words = HEADER_WORDS + batchSize * (denseFeatures + (bags ? tables : 0) + 1);
-  return 4 * words + 4 * Math.ceil(3 * MOST_NUMBER_BYTES * lookupCapacity / 4);
+  return 4 * words + 4 * Math.ceil((placeBytes(shape) + 2 * MOST_NUMBER_BYTES) * lookupCapacity / 4);
 }
 
 /** Packs batches of one shape into records and back. Allocates no arrays after it is made. */
@@ -32,12 +40,11 @@ export class BatchRecord {
   readonly #shape: BatchShape;
   readonly #words: Uint32Array;
   readonly #floats: Float32Array;
-  /** What distances of lookups are divided by, and the least of them. */
-  readonly #step: number;
-  readonly #least: number;
+  /** The same memory as places. */
+  readonly #places: Uint16Array | Uint32Array;
   /** Bag of each lookup, where that is not its position. */
   readonly #bags: Uint32Array | undefined;
-  /** Where the next number is. */
+  /** Where the number last read ends. */
   #at = 0;
 
   /** A record in `memory` from `byteOffset` on, a multiple of 4, or in new memory. */
@@ -48,8 +55,9 @@ export class BatchRecord {
     this.bytes = new Uint8Array(block, byteOffset, length);
     this.#words = new Uint32Array(block, byteOffset, length / 4);
     this.#floats = new Float32Array(block, byteOffset, length / 4);
-    this.#step = shape.bags ? 1 : shape.tables;
-    this.#least = shape.bags ? 0 : 1;
+    this.#places = placeBytes(shape) === 2
+      ? new Uint16Array(block, byteOffset, length / 2)
+      : new Uint32Array(block, byteOffset, length / 4);
     this.#bags = shape.bags ? new Uint32Array(shape.lookupCapacity) : undefined;
   }
 
@@ -59,6 +67,7 @@ export class BatchRecord {
    */
   pack(batch: Batch, positions: Uint32Array): number {
     const { shape, sections, words, floats, samples, distinct } = batch;
+    const { bytes } = this;
     const record = this.#words;
     for (let w = 0; w < HEADER_WORDS; w++) record[w] = words[w];
     let at = HEADER_WORDS;
@@ -66,26 +75,30 @@ export class BatchRecord {
     for (let b = 0; shape.bags && b < samples * shape.tables; b++) {
       record[at++] = words[sections.offsets + b + 1] - words[sections.offsets + b];
     }
-    const { bytes } = this;
-    at *= 4;
+    at = this.#packPlaces(batch, positions, 4 * at);
     for (let i = 0; i < samples; i++) bytes[at++] = floats[sections.labels + i];
-    const step = this.#step;
-    const least = this.#least;
-    for (let s = 0, k = 0, nextRow = 0, o = sections.segments; s < distinct; s++, o += 2) {
-      const end = words[o + 3];
+    for (let s = 0, nextRow = 0, o = sections.segments; s < distinct; s++, o += 2) {
       at = put(bytes, at, words[o] - nextRow);
-      at = put(bytes, at, end - k - 1);
+      at = put(bytes, at, words[o + 3] - words[o + 1] - 1);
       nextRow = words[o] + 1;
-      if (k >= end) continue;
-      let position = positions[k++];
-      at = put(bytes, at, position);
-      for (; k < end; k++) {
-        at = put(bytes, at, ((positions[k] - position) / step | 0) - least);
-        position = positions[k];
-      }
     }
     while (at % 4 !== 0) bytes[at++] = 0;
     return at;
+  }
+
+  /** Packs the places of the lookups to byte `at` on; returns the byte after them. */
+  #packPlaces({ shape: { tables, bags }, samples, lookups }: Batch, positions: Uint32Array, at: number): number {
+    const places = this.#places;
+    const first = at / places.BYTES_PER_ELEMENT;
+    for (let k = 0; k < lookups; k++) {
+      const table = bags ? 0 : Math.floor(k / samples);
+      const place = bags ? positions[k] : (positions[k] - table) / tables;
+      if (!Number.isInteger(place)) {
+        throw new RangeError(`Cannot pack lookup ${positions[k]}: its row is no row of its table`);
+      }
+      places[first + k] = place;
+    }
+    return at + lookups * places.BYTES_PER_ELEMENT;
   }
 
   /**
@@ -107,10 +120,11 @@ export class BatchRecord {
     words.fill(0, sections.dense + samples * denseFeatures, sections.indices);
     const bagsFault = bags ? this.#unpackBags(batch, denseEnd, samples, lookups) : undefined;
     if (bagsFault !== undefined) return bagsFault;
-    this.#at = 4 * (denseEnd + (bags ? samples * tables : 0));
-    for (let i = 0; i < samples; i++) floats[sections.labels + i] = this.bytes[this.#at++];
+    const places = 4 * (denseEnd + (bags ? samples * tables : 0));
+    const labels = places + lookups * this.#places.BYTES_PER_ELEMENT;
+    for (let i = 0; i < samples; i++) floats[sections.labels + i] = this.bytes[labels + i];
     words.fill(0, sections.labels + samples, sections.dense);
-    const segmentsFault = this.#unpackSegments(batch, lookups, distinct);
+    const segmentsFault = this.#unpackSegments(batch, places, labels + samples);
     if (segmentsFault !== undefined) return segmentsFault;
     const end = 4 * Math.ceil(this.#at / 4);
     return end === byteLength ? undefined : `a record of ${byteLength} bytes that ends after ${end}`;
@@ -131,40 +145,59 @@ export class BatchRecord {
     return total === lookups ? undefined : `bags of ${total} lookups instead of ${lookups}`;
   }
 
-  #unpackSegments({ words, sections }: Batch, lookups: number, distinct: number): string | undefined {
+  /** Unpacks the lookups of the segments, whose places begin at byte `placesAt`; `numbersAt` is the first number's byte. */
+  #unpackSegments(batch: Batch, placesAt: number, numbersAt: number): string | undefined {
+    const { words, sections: { indices, offsets, segmentBags, segments }, shape, samples, lookups, distinct } = batch;
+    const { bytes } = this;
     const bagOf = this.#bags;
-    words.fill(SEGMENTS_END, sections.indices, sections.indices + lookups);
-    words.fill(0, sections.indices + lookups, sections.offsets);
-    let k = 0;
-    for (let s = 0, nextRow = 0, o = sections.segments; s < distinct; s++) {
-      const row = (nextRow + this.#take()) >>> 0;
-      const end = k + this.#take() + 1;
+    const places = this.#places;
+    const firstPlace = placesAt / places.BYTES_PER_ELEMENT;
+    // With bags it is as if there were one table and a sample for every lookup.
+    const [placeLimit, step] = shape.bags ? [lookups, 1] : [samples, shape.tables];
+    words.fill(SEGMENTS_END, indices, indices + lookups);
+    words.fill(0, indices + lookups, offsets);
+    let at = numbersAt, k = 0, table = 0, tableEnd = placeLimit;
+    for (let s = 0, nextRow = 0, o = segments; s < distinct; s++) {
+      let distance = bytes[at++];
+      if (distance > 127) distance = this.#rest(distance, at), at = this.#at;
+      let more = bytes[at++];
+      if (more > 127) more = this.#rest(more, at), at = this.#at;
+      const row = (nextRow + distance) >>> 0;
+      const end = k + more + 1;
       words[o++] = row;
       words[o++] = k;
       nextRow = row + 1;
       if (end > lookups) return `segments of more than ${lookups} lookups`;
-      for (let position = this.#take(); k < end; k++) {
-        if (position >= lookups) return `lookup ${position} of segment ${s} is not below ${lookups}`;
-        words[sections.indices + position] = row;
-        words[sections.segmentBags + k] = bagOf === undefined ? position : bagOf[position];
-        if (k + 1 < end) position += this.#step * (this.#take() + this.#least);
+      if (k === tableEnd) {
+        table++;
+        tableEnd += placeLimit;
+      }
+      if (end > tableEnd) return `segment ${s} has lookups of two tables`;
+      for (; k < end; k++) {
+        const place = places[firstPlace + k];
+        if (place >= placeLimit) return `place ${place} of segment ${s} is not below ${placeLimit}`;
+        const position = place * step + table;
+        words[indices + position] = row;
+        words[segmentBags + k] = bagOf === undefined ? position : bagOf[position];
       }
     }
+    this.#at = at;
     if (k !== lookups) return `segments of ${k} lookups instead of ${lookups}`;
-    words[sections.segments + 2 * distinct] = SEGMENTS_END;
-    words[sections.segments + 2 * distinct + 1] = lookups;
-    words.fill(0, sections.segmentBags + lookups, sections.segments);
+    words[segments + 2 * distinct] = SEGMENTS_END;
+    words[segments + 2 * distinct + 1] = lookups;
+    words.fill(0, segmentBags + lookups, segments);
     return undefined;
   }
 
-  /** The next number. */
-  #take(): number {
-    let byte = this.bytes[this.#at++];
+  /** The number whose first byte is before byte `at` and says that more follow; leaves `#at` after its last. */
+  #rest(first: number, at: number): number {
+    let byte = first;
     let number = byte & 127;
     for (let shift = 7; byte > 127 && shift < 35; shift += 7) {
-      byte = this.bytes[this.#at++];
+      byte = this.bytes[at++];
       number |= (byte & 127) << shift;
     }
+    this.#at = at;
     return number >>> 0;
   }
 }

@@ -125,10 +125,10 @@ function passes(count: number, tell: LayoutOptions["onProgress"]) {
   return (pass: number) => (done: number, total: number): void => tell?.(pass * total + done, count * total);
 }
 
-/** About the bytes of a layout: dense features as they are, and a lookup takes two or three. */
+/** About the bytes of a layout: dense features as they are, and a lookup takes about three. */
 function estimateBytes(dataset: Dataset): number {
   const { denseFeatures, tables } = dataset;
-  return dataset.samples("train") * (4 * denseFeatures + 2 * tables);
+  return dataset.samples("train") * (4 * denseFeatures + 3 * tables);
 }
 
 /** Packs a rank's samples. */

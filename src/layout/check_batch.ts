@@ -1,6 +1,9 @@
 /** Checks everything that a training step relies on in a batch that comes from a file. */
 import { Header } from "../backend/backend.ts";
-import type { Batch } from "./batch.ts";
+import { type Batch, SEGMENTS_END } from "./batch.ts";
+
+/** The bits of an f32 that are all set in infinities and what is no number. */
+const EXPONENT = 0x7f800000;
 
 /**
  * Returns what is wrong with the values of an unpacked batch, or undefined: the hot flag, labels, dense values, every
@@ -12,28 +15,30 @@ export function findBatchFault(batch: Batch, hot: boolean, rowLimit: number): st
   return sampleFault(batch) ?? rowFault(batch, rowLimit);
 }
 
-function sampleFault({ shape, sections, floats, samples }: Batch): string | undefined {
+function sampleFault({ shape, sections, words, floats, samples }: Batch): string | undefined {
   for (let i = 0; i < samples; i++) {
     const label = floats[sections.labels + i];
     if (label !== 0 && label !== 1) return `label ${label} of sample ${i} is neither 0 nor 1`;
   }
-  for (let i = 0; i < samples * shape.denseFeatures; i++) {
-    const value = floats[sections.dense + i];
-    if (!Number.isFinite(value)) return `dense value ${value} in sample ${Math.floor(i / shape.denseFeatures)}`;
+  const { dense } = sections;
+  for (let i = dense, end = dense + samples * shape.denseFeatures; i < end; i++) {
+    if ((words[i] & EXPONENT) !== EXPONENT) continue;
+    return `dense value ${floats[i]} in sample ${Math.floor((i - dense) / shape.denseFeatures)}`;
   }
   return undefined;
 }
 
 function rowFault(batch: Batch, rowLimit: number): string | undefined {
   const { sections, words, lookups, distinct } = batch;
+  const { indices, segments } = sections;
   for (let s = 0, nextRow = 0; s < distinct; s++) {
-    const row = batch.row(s);
+    const row = words[segments + 2 * s];
     if (row < nextRow || row >= rowLimit) return `row ${row} of segment ${s} is out of order or not below ${rowLimit}`;
     nextRow = row + 1;
   }
-  for (let k = 0; k < lookups; k++) {
-    // Indices come from the rows of segments, so that only a lookup in no segment can be outside.
-    if (words[sections.indices + k] >= rowLimit) return `lookup ${k} is in no segment`;
+  // Indices come from the rows of segments, so that only a lookup in no segment can be outside.
+  for (let i = indices, end = indices + lookups; i < end; i++) {
+    if (words[i] === SEGMENTS_END) return `lookup ${i - indices} is in no segment`;
   }
   return undefined;
 }

@@ -25,7 +25,8 @@ function randomBatch(shape: BatchShape, samples: number, random: Random): Batch 
   return batch;
 }
 
-for (const [bags, batchSize] of [[false, 8], [true, 8], [false, 8000], [true, 8000]] as const) {
+// Both widths of places, with and without bags.
+for (const [bags, batchSize] of [[false, 8], [true, 8], [false, 65_537], [true, 8000]] as const) {
   Deno.test(`a record unpacks to the batch, ${batchSize} samples${bags ? " with bags" : ""}`, () => {
     const random = new Random(3);
     const shape = {
@@ -50,3 +51,17 @@ for (const [bags, batchSize] of [[false, 8], [true, 8], [false, 8000], [true, 80
     }
   });
 }
+
+Deno.test("lookups whose rows are not in the order of the tables cannot be packed", () => {
+  const shape = { batchSize: 2, denseFeatures: 0, tables: 2, bags: false, lookupCapacity: 4 };
+  const batch = new Batch(shape);
+  const { words, sections } = batch;
+  words.set([1, 0, 3, 2], sections.indices);
+  words[Header.samples] = 2;
+  words[Header.lookups] = 4;
+  const positions = new SegmentSorter(shape).write(batch);
+  assert.throws(
+    () => new BatchRecord(shape).pack(batch, positions),
+    /Cannot pack lookup 1: its row is no row of its table/,
+  );
+});

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { ArtifactWriter } from "../../src/artifact_writer.ts";
-import { Header } from "../../src/backend/backend.ts";
+import { Header, HEADER_WORDS } from "../../src/backend/backend.ts";
 import { BatchRecord } from "../../src/layout/batch_record.ts";
 import { SegmentSorter } from "../../src/layout/segment_sorter.ts";
 import { Batch, type BatchShape } from "../../src/layout/batch.ts";
@@ -133,10 +133,17 @@ Deno.test("a batch with more distinct rows than the manifest says is refused", (
 /** Damage to one batch before it is packed: to its words or the positions of its lookups, and what the error says. */
 type Damage = [change: (batch: Batch, positions: Uint32Array) => void, fault: RegExp];
 
+/** Damage to the header of a record. */
+const HEADER_DAMAGE: [change: (header: Uint32Array) => void, fault: RegExp][] = [
+  [(header) => header[Header.samples] = 0, /0 samples in a batch of 32/],
+  [(header) => header[Header.samples] = 33, /33 samples in a batch of 32/],
+  [(header) => header[Header.lookups] = 2 ** 20, /1048576 lookups where \d+ is the most/],
+  [(header) => header[Header.lookups]--, /95 lookups for 32 samples|bags of more than \d+ lookups/],
+  [(header) => header[Header.hot] ^= 1, /the hot flag is [01]/],
+  [(header) => header[Header.distinct]--, /segments of \d+ lookups instead of \d+/],
+];
+
 const DAMAGE: Damage[] = [
-  [({ words }) => words[Header.samples] = 33, /33 samples in a batch of 32/],
-  [({ words }) => words[Header.lookups] = 2 ** 20, /1048576 lookups where \d+ is the most/],
-  [({ words }) => words[Header.hot] ^= 1, /the hot flag is [01]/],
   [({ floats, sections }) => floats[sections.labels + 1] = 2, /label 2 of sample 1 is neither 0 nor 1/],
   [({ floats, sections }) => floats[sections.dense + 3] = Infinity, /dense value Infinity in sample 1/],
   [({ floats, sections }) => floats[sections.dense] = NaN, /dense value NaN in sample 0/],
@@ -156,13 +163,15 @@ const DAMAGE: Damage[] = [
     ({ words, sections, distinct }) => words[sections.segments + 2 * distinct + 1]--,
     /segments of (more than \d+ lookups|\d+ lookups instead of)/,
   ],
-  [(_, positions) => positions[0] = 99_999, /lookup \d+ of segment 0 is not below \d+/],
-  [(_, positions) => positions[0] = positions.at(-1)!, /lookup \d+ (of segment 0 is not below \d+|is in no segment)/],
+  [(_, positions) => positions[0] += 9600, /place \d+ of segment 0 is not below \d+/],
+  [(_, positions) => positions[0] = positions[1], /lookup \d+ is in no segment/],
 ];
 
 const DAMAGE_WITHOUT_BAGS: Damage[] = [
   ...DAMAGE,
-  [({ words }) => words[Header.lookups]--, /95 lookups for 32 samples/],
+  [({ words, sections: { segments } }) => {
+    for (let o = segments;; o += 2) if (words[o + 1] === 32) return words[o + 1]++;
+  }, /segment \d+ has lookups of two tables/],
 ];
 
 const DAMAGE_WITH_BAGS: Damage[] = [
@@ -200,14 +209,12 @@ for (const [bags, damages] of [[false, DAMAGE_WITHOUT_BAGS], [true, DAMAGE_WITH_
         writeAt(path, start, record.bytes.subarray(0, intact.length));
         refused(fault);
       }
-      const noSamples = intact.slice();
-      noSamples[4 * Header.samples] = 0;
-      writeAt(path, start, noSamples);
-      refused(/0 samples in a batch of 32/);
-      const shorter = intact.slice();
-      shorter[4 * Header.distinct]--;
-      writeAt(path, start, shorter);
-      refused(/segments of \d+ lookups instead of \d+/);
+      for (const [change, fault] of HEADER_DAMAGE) {
+        const damaged = intact.slice();
+        change(new Uint32Array(damaged.buffer, 0, HEADER_WORDS));
+        writeAt(path, start, damaged);
+        refused(fault);
+      }
       writeAt(path, start, intact);
       layout.readBatch(kind, 0, batch);
     }

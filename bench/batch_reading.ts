@@ -1,0 +1,114 @@
+/**
+ * Times the reading of batches from a layout as training does it, with a device that takes no time: the record from the
+ * system's cache, its decoding, the checks, and the copy to where a device takes it from.
+ *
+ *     deno run -A bench/batch_reading.ts [--batch-sizes 128,2048,65536] [--samples N] [--folder DIR] [--json]
+ *
+ * Under `deno bench` few batches are read, small ones. What else runs on the machine only adds to a time, so that of a
+ * batch is the least of several.
+ */
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import { FileReader } from "../src/artifact.ts";
+import { Batch } from "../src/layout/batch.ts";
+import { BatchRecord } from "../src/layout/batch_record.ts";
+import { findBatchFault } from "../src/layout/check_batch.ts";
+import { BATCH_KINDS, batchFiles, type BatchKind, type Layout } from "../src/layout/layout.ts";
+import { resolveConfig } from "../src/train/config.ts";
+import { KAGGLE_STEPS, stepDataset, stepLayout } from "./cuda_steps.ts";
+
+/** The most batches of a pass, and passes. */
+const BATCHES = 32;
+const PASSES = 20;
+
+/** Milliseconds of a batch by part, and what it holds. */
+interface ReadingTime {
+  readonly batchSize: number;
+  readonly kind: BatchKind;
+  /** Bytes of a sample on disk. */
+  readonly bytesPerSample: number;
+  readonly read: number;
+  readonly decode: number;
+  readonly check: number;
+  readonly copy: number;
+  /** All but the copy, as `Layout.readBatch` does them. */
+  readonly readBatch: number;
+}
+
+/** Times one kind of the batches of a layout, all full. */
+function timeReading(layout: Layout, kind: BatchKind): ReadingTime {
+  const { shape } = layout;
+  const files = batchFiles(kind);
+  const positions = new Float64Array(Deno.readFileSync(join(layout.directory, files.positions)).buffer);
+  using reader = new FileReader(join(layout.directory, files.batches));
+  const record = new BatchRecord(shape);
+  const batch = new Batch(shape, new SharedArrayBuffer(new Batch(shape).bytes.length));
+  const target = new Uint8Array(batch.bytes.length);
+  const rowLimit = kind === "hot" ? layout.hotRows.length : layout.body.rows;
+  const batches = Math.min(BATCHES, layout.batches(kind) - 1);
+  const bytesOf = (index: number) => positions[index + 1] - positions[index];
+  const parts = [
+    (index: number) => reader.read(positions[index], record.bytes.subarray(0, bytesOf(index))),
+    (index: number) => expectNoFault(record.unpack(batch, bytesOf(index))),
+    () => expectNoFault(findBatchFault(batch, kind === "hot", rowLimit)),
+    () => target.set(batch.bytes.subarray(0, 4 * batch.usedWords)),
+  ];
+  const best = [...parts, undefined].map(() => new Float64Array(batches).fill(Infinity));
+  const timed = (part: number, index: number, work: () => void) => {
+    const begin = performance.now();
+    work();
+    best[part][index] = Math.min(best[part][index], performance.now() - begin);
+  };
+  for (let pass = 0; pass < PASSES; pass++) {
+    for (let index = 0; index < batches; index++) {
+      parts.forEach((work, part) => timed(part, index, () => work(index)));
+      timed(parts.length, index, () => layout.readBatch(kind, index, batch));
+    }
+  }
+  const [read, decode, check, copy, readBatch] = best.map((times) => times.reduce((sum, time) => sum + time) / batches);
+  const { batchSize } = shape;
+  const bytesPerSample = positions[batches] / batches / batchSize;
+  return { batchSize, kind, bytesPerSample, read, decode, check, copy, readBatch };
+}
+
+function expectNoFault(fault: string | undefined): void {
+  if (fault !== undefined) throw new Error(fault);
+}
+
+/** The line that a person reads. */
+function timeText({ batchSize, kind, bytesPerSample, ...parts }: ReadingTime): string {
+  const ms = Object.values(parts).map((time) => time.toFixed(3).padStart(9)).join(" ");
+  const rate = (batchSize / 1000 / (parts.readBatch + parts.copy)).toFixed(2);
+  return `${`${batchSize} ${kind}`.padEnd(12)} ${ms} ms ${
+    bytesPerSample.toFixed(1).padStart(7)
+  } B/sample ${rate} M samples/s`;
+}
+
+function main(): void {
+  const { values } = parseArgs({
+    options: {
+      "batch-sizes": { type: "string" },
+      samples: { type: "string" },
+      folder: { type: "string", default: join("hotset", "bench") },
+      json: { type: "boolean", default: false },
+    },
+  });
+  const samples = Number(values.samples ?? (import.meta.main ? KAGGLE_STEPS.samples : 20_000));
+  const dataset = stepDataset(values.folder, { ...KAGGLE_STEPS, samples });
+  const sizes = (values["batch-sizes"] ?? (import.meta.main ? "128,2048,65536" : "128,2048")).split(",").map(Number);
+  if (!values.json) {
+    const heads = ["read", "decode", "check", "copy", "readBatch"].map((head) => head.padStart(9)).join(" ");
+    console.log(`${"".padEnd(12)} ${heads}`);
+  }
+  for (const batchSize of sizes) {
+    const config = resolveConfig("kaggle", KAGGLE_STEPS.model, { mode: "fae", batchSize });
+    using layout = stepLayout(config, dataset, values.folder);
+    for (const kind of BATCH_KINDS.filter((kind) => layout.batches(kind) > 1)) {
+      const time = timeReading(layout, kind);
+      console.log(values.json ? JSON.stringify({ event: "reading", ...time }) : timeText(time));
+    }
+  }
+}
+
+// The parts run in turn over one batch, so `deno bench` runs this file but its own clock is not used.
+if (Deno.mainModule === import.meta.url) main();
