@@ -134,6 +134,7 @@ function textOf({ rows, delimiter, end, mark, all, last, blank, order, damage }:
 function meant(names: string[], fields: string[]): Row | undefined {
   const [y, x, a, b] = ["y", "x", "a", "b"].map((name) => fields[names.indexOf(name)]);
   const numeric = x === "" ? 0 : Number(x);
+  if (fields.length === names.length + 1 && fields.at(-1) === "") fields.pop(); // a delimiter may end the last row
   if (fields.length !== names.length || !["0", "1"].includes(y.trim()) || Number.isNaN(numeric)) return undefined;
   return [Number(y), Math.fround(numeric), a, b === "" ? [] : b.split("/")];
 }
