@@ -1,5 +1,5 @@
 /** Runs a command line beside a thread that waits in a foreign call, as a rank does whose peer failed. */
-import { main } from "../../cli.ts";
+import { main } from "../../cli/main.ts";
 
 const worker = new Worker(new URL("sleeping_thread.ts", import.meta.url), { type: "module" });
 await new Promise((resolve) => worker.onmessage = resolve);

@@ -1,6 +1,6 @@
 /** Every option of every command, in every mode, on every device: it acts, or it is refused. */
 import assert from "node:assert/strict";
-import { program } from "../../cli.ts";
+import { program } from "../../cli/main.ts";
 import { type CommandLine, EFFECTS, expectEffect } from "../../cli/effects.ts";
 import { UsageError } from "../../mod.ts";
 import { TemporaryDirectory } from "../support/temporary.ts";

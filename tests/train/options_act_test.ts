@@ -1,6 +1,7 @@
 /** Every key of a configuration changes what a run does where cli/effects.ts lets its option be given, and only there. */
 import assert from "node:assert/strict";
-import { program, trainLayer } from "../../cli.ts";
+import { program } from "../../cli/main.ts";
+import { trainLayer } from "../../cli/train_options.ts";
 import { GIVEN, tryOptions } from "../support/try_options.ts";
 
 for (const mode of ["cpu", "fae"] as const) {

@@ -1,0 +1,18 @@
+import type { Command } from "commander";
+import * as hotset from "../mod.ts";
+import { type Common, withCommon } from "./options.ts";
+import { run } from "./run.ts";
+
+/** hotset doctor */
+export function doctor(program: Command): void {
+  withCommon(program.command("doctor"))
+    .description("What this machine offers, what is missing, and how to get it.")
+    .addHelpText("after", "\nExample: hotset doctor")
+    .action((flags: Common) =>
+      run(flags, async () => {
+        const diagnosis = await hotset.diagnose();
+        if (flags.json) return console.log(JSON.stringify({ event: "doctor", ...diagnosis }));
+        console.log(hotset.diagnosisText(diagnosis));
+      })
+    );
+}

@@ -1,0 +1,22 @@
+import type { Command } from "commander";
+import * as hotset from "../mod.ts";
+import { type Common, type UnknownFlags, withCommon, withUnknown } from "./options.ts";
+import { run } from "./run.ts";
+
+/** hotset evaluate */
+export function evaluate(program: Command): void {
+  withUnknown(withCommon(program.command("evaluate")))
+    .description("Metrics of a run's best checkpoint.")
+    .argument("<run>", "directory made by train")
+    .argument(
+      "[input...]",
+      "raw files with labels, or another dataset with the same dictionary (default: the run's own)",
+    )
+    .addHelpText("after", "\nExample: hotset evaluate hotset/run-1 day_2.tsv")
+    .action((directory: string, inputs: string[], flags: Common & UnknownFlags) =>
+      run(flags, async (report) => {
+        const events = await hotset.evaluateRun(directory, inputs, report, flags);
+        if (!flags.json) console.log(hotset.evaluationTable(events));
+      })
+    );
+}

@@ -1,0 +1,43 @@
+import { type Command, Option } from "commander";
+import * as hotset from "../mod.ts";
+import { positive, real, type Seeded, share, withSeed } from "./options.ts";
+import { run } from "./run.ts";
+
+interface GenerateFlags extends Seeded {
+  preset: hotset.Shape;
+  samples: number;
+  out: string;
+  raw?: boolean;
+  scale: number;
+  drift: number;
+  validationFraction: number;
+  testFraction: number;
+}
+
+/** hotset generate */
+export function generate(program: Command): void {
+  withSeed(program.command("generate"))
+    .description("Generate a dataset in the shape of a published log, with a model planted in it.")
+    .addOption(new Option("--preset <name>", "shape of the tables").choices(hotset.SHAPES).default("kaggle"))
+    .requiredOption("--samples <n>", "samples of all splits", positive)
+    .requiredOption("--out <dir>", "directory of the dataset, or with --raw a new file")
+    .option("--raw", "write a raw log in the Criteo format instead")
+    .option("--scale <factor>", "make tables smaller by this factor", real, 1)
+    .option("--drift <share>", "share of the popular rows that others replace over time", share, 0)
+    .option("--validation-fraction <share>", "share of the validation split", share, 0.05)
+    .option("--test-fraction <share>", "share of the test split", share, 0.1)
+    .addHelpText("after", "\nExample: hotset generate --preset kaggle --samples 1000000 --out clicks")
+    .action((flags: GenerateFlags) =>
+      run(flags, (report) => {
+        const { preset: shape, samples, out, raw, scale, drift, seed } = flags;
+        const fractions = { validation: flags.validationFraction, test: flags.testFraction };
+        const onProgress = (fraction: number) => report({ event: "stage", stage: "generate", fraction });
+        const options = { shape, samples, scale, drift, seed, fractions, onProgress };
+        if (hotset.isArtifact(out)) report({ event: "note", text: `What is in ${out} will be replaced` });
+        const bestAuc = raw
+          ? hotset.writeCriteoLog(out, options)
+          : hotset.generateDataset(out, options).body.generated!.bestAuc;
+        console.log(flags.json ? JSON.stringify({ event: "generated", out, samples, bestAuc }) : out);
+      })
+    );
+}

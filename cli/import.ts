@@ -1,0 +1,31 @@
+import { type Command, Option } from "commander";
+import * as hotset from "../mod.ts";
+import { withSeed } from "./options.ts";
+import { run } from "./run.ts";
+import { type TrainFlags, trainLayer, withSomeOfTraining } from "./train_options.ts";
+
+/** Flags of train that decide how an imported model trains on; its shape comes from the file. */
+const IMPORTED =
+  /^--(mode|device|precision|activations|optimizer|batch-size|epochs|learning-rate|weight-decay|lr-.*|ranks|hot-.*|scheduler-.*)$/;
+
+/** hotset import */
+export function importModel(program: Command): void {
+  const importing = withSeed(program.command("import"))
+    .description("Make a run of a facebookresearch/dlrm model that was saved as safetensors.")
+    .argument("<file>", "the state dict")
+    .requiredOption("--data <dataset>", "directory made by prepare")
+    .requiredOption("--out <run>", "directory of the run")
+    .addOption(
+      new Option("--ids <what>", "how rows are numbered in the file: dataset ids or raw values (default: as exported)")
+        .choices(hotset.ROW_NUMBERS),
+    )
+    .addHelpText("after", "\nExample: hotset import dlrm.safetensors --data criteo --ids values --out hotset/imported")
+    .action((file: string, flags: TrainFlags & { data: string; out: string; ids?: hotset.ImportOptions["ids"] }) =>
+      run(flags, (report) => {
+        const { data, out, ids } = flags;
+        hotset.importRun(file, { data, out, ids, config: trainLayer(flags) }, report);
+        console.log(flags.json ? JSON.stringify({ event: "imported", run: out }) : out);
+      })
+    );
+  withSomeOfTraining(importing, IMPORTED);
+}

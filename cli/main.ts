@@ -1,0 +1,97 @@
+/** All commands, and what runs one command line. */
+import process from "node:process";
+import { Command, CommanderError } from "commander";
+import * as hotset from "../mod.ts";
+import config from "../deno.json" with { type: "json" };
+import { doctor } from "./doctor.ts";
+import { evaluate } from "./evaluate.ts";
+import { exportModel } from "./export.ts";
+import { generate } from "./generate.ts";
+import { importModel } from "./import.ts";
+import { layout } from "./layout.ts";
+import { plan } from "./plan.ts";
+import { predict } from "./predict.ts";
+import { prepare } from "./prepare.ts";
+import { profile } from "./profile.ts";
+import { reproduce } from "./reproduce.ts";
+import { train } from "./train.ts";
+import { expectEffect } from "./effects.ts";
+import { fail } from "./run.ts";
+
+/** All commands. */
+export const program = new Command("hotset")
+  .description("Trains recommendation models fast by keeping their popular rows where the compute is.")
+  .version(config.version)
+  .exitOverride()
+  .configureOutput({ outputError: (text, write) => write(`${text.trimEnd().replaceAll("\n", " ")}\n`) });
+
+const COMMANDS = [
+  prepare,
+  generate,
+  profile,
+  layout,
+  train,
+  plan,
+  evaluate,
+  predict,
+  reproduce,
+  exportModel,
+  importModel,
+  doctor,
+];
+for (const add of COMMANDS) add(program);
+
+/** Throws UsageError where an option was given that would do nothing. */
+function expectOptions(command: Command): void {
+  const given = command.options
+    .filter((option) => command.getOptionValueSource(option.attributeName()) === "cli")
+    .map(({ long }) => long!);
+  expectEffect({ command: command.name(), inputs: command.args, given: new Set(given), values: command.opts() });
+}
+program.hook("preAction", (_, command) => expectOptions(command));
+
+/** What a configuration file may hold for a command; nothing is known of one that there is not. */
+function knownOptions(name: string | undefined): hotset.KnownOption[] | undefined {
+  const command = program.commands.find((command) => command.name() === name);
+  return command?.options.filter(({ long }) => long !== "--config").map((option) => ({
+    name: option.long!.slice("--".length),
+    takesValue: option.required || option.optional,
+    check: (value) => option.parseArg?.(value, undefined),
+  }));
+}
+
+/** Runs one command line; the exit code goes to process.exitCode. */
+async function execute(given: string[]): Promise<void> {
+  let words = given;
+  try {
+    const { arguments: translated, ignored } = hotset.translateArguments(
+      hotset.expandConfig(given, knownOptions(given[0])),
+    );
+    words = translated;
+    if (ignored.length > 0 && !words.includes("--quiet")) {
+      console.error(`Without effect here: ${ignored.join(", ")}`);
+    }
+    await program.parseAsync(words, { from: "user" });
+  } catch (error) {
+    const json = words.includes("--json");
+    if (!(error instanceof CommanderError)) return fail(error, { json });
+    if (error.exitCode === 0) return;
+    process.exitCode = 2;
+    if (!json) return; // the library has told of it on stderr
+    const message = error.message.replace(/^error: /, "").replaceAll("\n", " ");
+    console.log(JSON.stringify({ event: "error", code: "usage", message }));
+  }
+}
+
+/** Runs one command line and, if that failed, ends the process. */
+export async function main(given: string[]): Promise<void> {
+  hotset.outliveTerminal();
+  // Who reads the output may have seen enough: `hotset -h | head`.
+  process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+    if (error.code !== "EPIPE") throw error;
+    process.exit(0);
+  });
+  await execute(given);
+  // A rank that waits in a foreign call for one that failed holds its thread for ever; the process must not wait for it.
+  if (process.exitCode) process.exit();
+}

@@ -1,0 +1,26 @@
+import type { Command } from "commander";
+import * as hotset from "../mod.ts";
+import { withSeed } from "./options.ts";
+import { run } from "./run.ts";
+import { type TrainFlags, trainLayer, withSomeOfTraining } from "./train_options.ts";
+
+/** Flags of train that decide what a plan says. */
+const PLANNED = /^--(preset|arch-.*|optimizer|batch-size|ranks|hot-memory)$/;
+
+/** hotset plan */
+export function plan(program: Command): void {
+  withSomeOfTraining(withSeed(program.command("plan")), PLANNED)
+    .description("What training would need and a budget would cover, without training.")
+    .argument("[dataset]", "directory made by prepare (default: the published data of the preset)")
+    .addHelpText("after", "\nExample: hotset plan --preset terabyte --hot-memory 1GiB --optimizer rwsadagrad")
+    .action((directory: string | undefined, flags: TrainFlags) =>
+      run(flags, () => {
+        const config = hotset.resolveConfig(flags.preset, trainLayer(flags));
+        const machine = hotset.thisMachine();
+        const planned = directory === undefined
+          ? hotset.planPublished(hotset.publishedData(flags.preset), config, machine)
+          : hotset.planDataset(hotset.Dataset.open(directory, "lengths"), config, machine);
+        console.log(flags.json ? JSON.stringify(planned) : hotset.planText(planned));
+      })
+    );
+}

@@ -1,0 +1,23 @@
+import type { Command } from "commander";
+import * as hotset from "../mod.ts";
+import { type Common, type UnknownFlags, withCommon, withUnknown } from "./options.ts";
+import { run } from "./run.ts";
+
+/** hotset predict */
+export function predict(program: Command): void {
+  withUnknown(withCommon(program.command("predict")))
+    .description("Click probabilities of raw rows, as CSV (or JSON lines with --json).")
+    .argument("<run>", "directory made by train")
+    .argument("<input...>", "raw files; the label column may be missing")
+    .option("--out <file>", "file to write (default: stdout)")
+    .addHelpText("after", "\nExample: hotset predict hotset/run-1 new.tsv --out scores.csv")
+    .action((directory: string, inputs: string[], flags: Common & UnknownFlags & { out?: string }) =>
+      run(flags, async (report, _, { signal }) => {
+        hotset.writeScores(
+          await hotset.predictRun(directory, inputs, { signal, maxUnknown: flags.maxUnknown }, report),
+          flags.out,
+          flags.json ? "json" : "csv",
+        );
+      })
+    );
+}

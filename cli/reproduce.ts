@@ -1,0 +1,23 @@
+import type { Command } from "commander";
+import * as hotset from "../mod.ts";
+import { type Common, withCommon } from "./options.ts";
+import { run } from "./run.ts";
+
+/** hotset reproduce */
+export function reproduce(program: Command): void {
+  withCommon(program.command("reproduce"))
+    .description("Run a run again and compare the bits of the two last checkpoints.")
+    .argument("<run>", "directory made by train")
+    .addHelpText("after", "\nExample: hotset reproduce hotset/run-1")
+    .action((directory: string, flags: Common) =>
+      run(flags, async (report) => {
+        // What the second run reports is not asked for.
+        const result = await hotset.reproduceRun(directory, (event) => event.event === "stage" && report(event));
+        if (flags.json) console.log(JSON.stringify(result));
+        else if (result.equal) console.log(`${directory}: ${result.steps} steps again, every bit the same`);
+        if (result.equal) return;
+        const changes = result.changes.length === 0 ? "" : `; not as it was: ${result.changes.join("; ")}`;
+        throw new hotset.HotsetError(`Cannot reproduce ${directory}: ${result.difference}${changes}`);
+      })
+    );
+}

@@ -1,0 +1,92 @@
+/** Runs the work of commands: reports, signals, processes of mpirun, errors as one line. */
+import process from "node:process";
+import * as hotset from "../mod.ts";
+import type { Common, TeamFlags } from "./options.ts";
+
+/** Runs a command's work with its reporter, and prints errors as one line. */
+export async function run(
+  common: Common,
+  work: (report: hotset.Report, atEnd: DisposableStack, interrupt: hotset.Interrupt) => Promise<void> | void,
+): Promise<void> {
+  using atEnd = new DisposableStack();
+  using terminal = new hotset.Terminal();
+  using interrupt = new hotset.Interrupt();
+  // Processes that mpirun started are ended by it, until they train.
+  if ((common.collective ?? "shared") === "shared") interrupt.watch();
+  const report: hotset.Report = (event) => {
+    if (event.event === "stage") interrupt.check();
+    if (common.json && event.event !== "stage" && event.event !== "note") console.log(JSON.stringify(event));
+    if (!common.quiet) terminal.report(event);
+  };
+  try {
+    await work(report, atEnd, interrupt);
+  } catch (error) {
+    terminal.clear();
+    fail(error, common, interrupt.exitCode);
+  }
+}
+
+/**
+ * Joins the processes that mpirun started; the first one reports. What fails on one ends all. They leave `atEnd`, when the
+ * one that failed has said why: the launcher ends all as soon as one has ended with an error.
+ */
+export async function inCluster(
+  common: Common,
+  report: hotset.Report,
+  atEnd: DisposableStack,
+  work: (report: hotset.Report, cluster: hotset.Cluster) => Promise<void>,
+): Promise<void> {
+  const cluster = atEnd.use(hotset.Cluster.open());
+  try {
+    await work(cluster.first ? report : () => {}, cluster);
+  } catch (error) {
+    process.exitCode = 1;
+    if (error instanceof hotset.PeerFailed) return;
+    if (cluster.knows(error)) throw error;
+    fail(error, common, 1, `rank ${cluster.rank}: `);
+    cluster.abort(1);
+  }
+}
+
+/** Throws where mpirun started several processes that would get in each other's way. */
+export function expectOneProcess(): void {
+  const processes = hotset.mpirunProcesses();
+  if (processes === 1) return;
+  throw new hotset.UsageError(
+    `Cannot work as one of ${processes} processes that would all do the same: add --collective mpi, or start one`,
+  );
+}
+
+/** Runs work that makes files in some directories: here, or divided over the processes that mpirun started. */
+export async function runAsTeam(
+  flags: TeamFlags & Common,
+  directories: readonly string[],
+  work: (report: hotset.Report, team: hotset.Team, interrupt: hotset.Interrupt) => Promise<void> | void,
+): Promise<void> {
+  await run(flags, async (report, atEnd, interrupt) => {
+    if (flags.collective === "shared") {
+      expectOneProcess();
+      return await work(report, hotset.ALONE, interrupt);
+    }
+    await inCluster(
+      flags,
+      report,
+      atEnd,
+      (report, cluster) => cluster.asTeam(directories, (team) => work(report, team, interrupt)),
+    );
+  });
+}
+
+/** Tells of an error in one line, the rest of a long message below it, and with --json as an object on stdout too. */
+export function fail(error: unknown, { json, verbose }: Partial<Common>, signalled = 1, who = ""): void {
+  const code = hotset.codeOf(error);
+  const hint = error instanceof Deno.errors.NotCapable ? "; SECURITY.md lists what each command needs" : "";
+  const message = `${who}${error instanceof Error ? error.message : error}${hint}`;
+  console.error(`${code === "interrupted" ? "" : "error: "}${message}`);
+  if (json) console.log(JSON.stringify({ event: "error", code, message }));
+  if (verbose) console.error(error);
+  else if (code === "defect") {
+    console.error("This is a defect of Hotset; run again with --verbose for where it happened.");
+  }
+  process.exitCode = code === "usage" ? 2 : code === "interrupted" ? signalled : 1;
+}

@@ -1,0 +1,106 @@
+import { relative } from "node:path";
+import process from "node:process";
+import { fileURLToPath } from "node:url";
+import type { Command } from "commander";
+import * as hotset from "../mod.ts";
+import { type Common, HOME, rawOptions } from "./options.ts";
+import { expectOneProcess, fail, inCluster, run } from "./run.ts";
+import { type TrainFlags, trainLayer, withTraining } from "./train_options.ts";
+
+/** hotset train */
+export function train(program: Command): void {
+  withTraining(program.command("train"))
+    .description("Train a model on a dataset or on raw logs; prepares, profiles and lays out first if needed.")
+    .argument("[input...]", "a dataset, or raw files in the order of time")
+    .addHelpText("after", "\nExample: hotset train day_0.gz day_1.gz --test day_2.gz --min-frequency 2 --out run")
+    .action((inputs: string[], flags: TrainFlags) =>
+      run(flags, (report, atEnd, interrupt) => start(inputs, flags, { report, interrupt }, atEnd))
+    );
+}
+
+/** What training tells, and what it is told. */
+interface Told {
+  readonly report: hotset.Report;
+  readonly interrupt: hotset.Interrupt;
+}
+
+/** Trains here, or as one of the processes that mpirun started. */
+async function start(inputs: string[], flags: TrainFlags, told: Told, atEnd: DisposableStack): Promise<void> {
+  const { collective, device = "auto" } = flags;
+  if (collective === "shared") {
+    expectOneProcess();
+    return await trainHere(inputs, flags, told);
+  }
+  if (collective === "nccl" && device === "auto") flags = { ...flags, device: "cuda" };
+  const { interrupt } = told;
+  await inCluster(
+    flags,
+    told.report,
+    atEnd,
+    (report, cluster) => trainHere(inputs, flags, { report, interrupt }, cluster),
+  );
+}
+
+async function trainHere(
+  inputs: string[],
+  flags: TrainFlags,
+  { report, interrupt }: Told,
+  cluster?: hotset.Cluster,
+): Promise<void> {
+  const first = cluster?.first ?? true;
+  using claim = flags.out === undefined && first ? new hotset.ClaimedRun(HOME) : undefined;
+  const named = flags.out ?? claim?.out ?? "";
+  const out = cluster === undefined ? named : cluster.broadcastText(named);
+  const signal = () => interrupt.listen(cluster !== undefined);
+  const options = {
+    out,
+    claimed: flags.out === undefined,
+    report,
+    from: flags.from,
+    signal,
+    phases: flags.report !== undefined,
+    cluster,
+  };
+  const results = (of: readonly hotset.ResultEvent[]) => first && print(of, flags);
+  const resolve = (...layers: Partial<hotset.TrainConfig>[]) => {
+    const config = hotset.resolveConfig(flags.preset, ...layers);
+    return { ...config, batchSize: config.batchSize * (flags.scaling === "weak" ? cluster?.ranks ?? 1 : 1) };
+  };
+  const again = `${commandOf(cluster)} train --resume${cluster ? ` --collective ${flags.collective}` : ""} --out`;
+  if (cluster !== undefined && flags.save) {
+    report({ event: "note", text: `If a rank is lost, continue with: ${again} ${out}` });
+  }
+  try {
+    if (flags.resume) {
+      results([await hotset.resumeRun(options, flags.ranks)]);
+    } else if (flags.demo) {
+      const demo = await hotset.runDemo(resolve(hotset.DEMO_CONFIG, trainLayer(flags)), options);
+      results(demo.results);
+      if (first && flags.report !== undefined) hotset.writeRunReport(demo.results.at(-1)!.run, flags.report);
+      if (first && !flags.json) console.log(`\n${hotset.demoText(demo)}`);
+    } else {
+      results([await hotset.trainOn(inputs, rawOptions(flags, interrupt), resolve(trainLayer(flags)), options)]);
+    }
+    if (first && flags.report !== undefined && !flags.demo) hotset.writeRunReport(out, flags.report);
+  } catch (error) {
+    if (!(error instanceof hotset.Interrupted)) {
+      if (cluster?.knows(error) === false && flags.save) console.error(`Continue with: ${again} ${out}`);
+      throw error;
+    }
+    const advice = error.run === undefined ? "" : `. Continue with: ${again} ${error.run}`;
+    if (first) fail(new hotset.Interrupted(`${error.message}${advice}`), flags);
+    process.exitCode = interrupt.exitCode;
+  }
+}
+
+/** How this program is started from where the user is. */
+function commandOf(cluster: hotset.Cluster | undefined): string {
+  const path = fileURLToPath(new URL("../cli.ts", import.meta.url));
+  const near = relative(Deno.cwd(), path);
+  const command = `deno run -A ${near.startsWith("..") ? path : near}`;
+  return cluster === undefined ? command : `mpirun -n ${cluster.ranks} ${command}`;
+}
+
+function print(results: readonly hotset.ResultEvent[], { json }: Common): void {
+  if (!json) console.log(`${hotset.resultTable(results)}\n\nRuns: ${results.map((result) => result.run).join(", ")}`);
+}
