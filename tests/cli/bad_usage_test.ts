@@ -34,9 +34,9 @@ const CASES: [[string, ...string[]], code: 1 | 2, message: string][] = [
     "--shuffle batches",
   ],
   [
-    ["train", "x", "--optimizer", "adam"],
+    ["train", "x", "--optimizer", "lion"],
     2,
-    "option '--optimizer <name>' argument 'adam' is invalid. Allowed choices are sgd, adagrad, rwsadagrad.",
+    "option '--optimizer <name>' argument 'lion' is invalid. Allowed choices are sgd, adagrad, rwsadagrad, adam, adamw.",
   ],
   [["train", "x", "--ranks", "257"], 2, "Cannot use the configuration: ranks must be a whole number from 1 to 256"],
   [
