@@ -150,6 +150,14 @@ export function quoted(text: string): string {
   return `'${text.replaceAll("'", "''")}'`;
 }
 
+/**
+ * SQL that is true if a value is one of a few. DuckDB makes a join of a long IN, which is done for all rows whatever CASE
+ * stands before it, and whether or not its column is used.
+ */
+export function isOneOf(value: string, values: readonly string[]): string {
+  return `list_contains([${values.join(", ")}], ${value})`;
+}
+
 /** A name as an SQL identifier. */
 export function identifier(text: string): string {
   return `"${text.replaceAll('"', '""')}"`;

@@ -1,5 +1,5 @@
 /** What the fields of a log stand for, as SQL: text of CSV and values of Parquet become labels, numbers and values. */
-import { quoted } from "./duckdb.ts";
+import { isOneOf, quoted } from "./duckdb.ts";
 import { type Column, type DenseColumn, isDense, isMoment, isSparse, type SparseColumn } from "./schema.ts";
 import { canonical, isMissing, isNumberText, type ValueRule } from "./value_rules.ts";
 
@@ -84,7 +84,7 @@ export function fieldBuilder(
       const value = `TRY_CAST(${transformed(column.transform, number)} AS FLOAT)`;
       const needed = column.kind === "time" || column.missing === "error";
       const finite = `coalesce(abs(${number}) <= ${MOST}, ${!needed})` +
-        (column.transform === "hour" ? ` AND coalesce(${number} % 100 IN (${HOURS}), true)` : "");
+        (column.transform === "hour" ? ` AND coalesce(${isOneOf(`${number} % 100`, HOURS)}, true)` : "");
       if (column.kind === "dense") return [{ column, staged: `d${dense++}`, raw, value, good: finite }];
       const moment = { column, staged: "moment", raw, value: number, good: finite };
       return isDense(column) ? [moment, { column, staged: `d${dense++}`, raw, value, good: "true" }] : [moment];
@@ -93,7 +93,7 @@ export function fieldBuilder(
   };
 }
 
-const HOURS = Array.from({ length: 24 }, (_, hour) => hour).join(", ");
+const HOURS = Array.from({ length: 24 }, (_, hour) => `${hour}`);
 
 /** SQL of what stands for a missing value of a dense column whose rule is a number: 0, unless the schema says another. */
 export function fillOf(column: DenseColumn): string {
@@ -250,10 +250,10 @@ function transformed(transform: "log" | "none" | "hour" | "clock" | "order", raw
 function labelled(column: Column, text: string): Pick<Field, "value" | "good"> {
   const number = numberOf(column, text, undefined);
   if (column.kind === "label" && column.positive !== undefined) {
-    const positive = column.positive.map((value) => canonical(quoted(value))).join(", ");
+    const positive = column.positive.map((value) => canonical(quoted(value)));
     const numeric = column.positive.every(isNumberText);
     return {
-      value: `(${canonical(text)} IN (${positive}))::UTINYINT`,
+      value: `${isOneOf(canonical(text), positive)}::UTINYINT`,
       good: numeric ? `NOT (${isMissing(text)})` : `${text} IS NOT NULL`,
     };
   }

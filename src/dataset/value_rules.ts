@@ -4,7 +4,7 @@
  * 5.00 are one value, as are true, True and 1. Any other column is compared as text, in which 5.0 can be a version and 007 an
  * agent. The rule that was found is part of the dataset, so rows that are read later follow it.
  */
-import { type Engine, quoted } from "./duckdb.ts";
+import { type Engine, isOneOf, quoted } from "./duckdb.ts";
 import { isSparse, type LogSchema, type SparseColumn } from "./schema.ts";
 
 /** How the values of a table are compared; `untyped` is version 0.1, where the values of Parquet were what DuckDB prints. */
@@ -21,7 +21,7 @@ const FIRST_ROWS = 2048;
 
 /** SQL that is true for text that says that there is no value. */
 export function isMissing(text: string): string {
-  return `(${text} IS NULL OR lower(trim(${text})) IN (${MISSING.map(quoted).join(", ")}))`;
+  return `(${text} IS NULL OR ${isOneOf(`lower(trim(${text}))`, MISSING.map(quoted))})`;
 }
 
 /** True for the text of a number or a boolean. */
@@ -29,20 +29,24 @@ export function isNumberText(text: string): boolean {
   return new RegExp(`^(?:${NUMBER}|true|false)$`, "i").test(text);
 }
 
-/** SQL of the one text that stands for a number, however it is written; other text stays as it is. */
+/** SQL of the one text that stands for a number or a boolean, however it is written; other text stays as it is. */
 export function canonical(text: string): string {
-  return `CASE WHEN ends_with(${text}, '0') AND contains(${text}, '.') THEN ` +
-    `CASE WHEN regexp_full_match(${text}, '-?(0|[1-9][0-9]*)[.][0-9]+') AND abs(TRY_CAST(${text} AS DOUBLE)) < ${EXACT} ` +
-    `THEN regexp_replace(regexp_replace(${text}, '[.]?0+$', ''), '^-0$', '0') ELSE ${text} END ` +
-    `WHEN lower(${text}) = 'true' THEN '1' WHEN lower(${text}) = 'false' THEN '0' ELSE ${text} END`;
+  return `CASE lower(${text}) WHEN 'true' THEN '1' WHEN 'false' THEN '0' ELSE ${withoutZeros(text)} END`;
+}
+
+/** SQL of a number without the zeros at the end of its fraction; other text stays as it is. */
+function withoutZeros(text: string): string {
+  return `CASE WHEN ends_with(${text}, '0') AND contains(${text}, '.') AND ` +
+    `regexp_full_match(${text}, '-?(0|[1-9][0-9]*)[.][0-9]+') AND abs(TRY_CAST(${text} AS DOUBLE)) < ${EXACT} ` +
+    `THEN regexp_replace(regexp_replace(${text}, '[.]?0+$', ''), '^-0$', '0') ELSE ${text} END`;
 }
 
 /** SQL of the key of a staged value: what is counted, numbered and looked up. */
 function keyOf(rule: ValueRule, text: string, maxIndRange: number | undefined): string {
-  // No word for a missing value begins with a digit, and most numbers do.
-  const wordOrNumber = `CASE WHEN ${isMissing(text)} THEN '' ELSE ${canonical(text)} END`;
+  // Most numbers begin with a digit, and neither a boolean nor a word for a missing value does.
   const value = rule === "number"
-    ? `CASE WHEN ${text} < '0' OR ${text} >= ':' THEN ${wordOrNumber} ELSE ${canonical(text)} END`
+    ? `CASE WHEN ${text} >= '0' AND ${text} < ':' THEN ${withoutZeros(text)} ` +
+      `WHEN ${isMissing(text)} THEN '' ELSE ${canonical(text)} END`
     : text;
   return maxIndRange === undefined ? value : `(md5_number_lower(${value}) % ${maxIndRange})::UINTEGER`;
 }
