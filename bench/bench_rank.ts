@@ -25,7 +25,8 @@ export class BenchRank implements AsyncDisposable {
     const { shape: batchShape, hotRows } = layout;
     const plan = shrunkPlan(preset as Preset, JSON.parse(tableRows), batchShape.denseFeatures);
     const cluster = Cluster.open();
-    const run = { plan, batchShape, hotRows: hotRows.length, devices: undefined, tablesOnDevices: false };
+    const placed = { blas: "auto", devices: undefined, tablesOnDevices: false } as const;
+    const run = { plan, batchShape, hotRows: hotRows.length, ...placed };
     return new BenchRank(cluster, layout, await MpiRanks.open(cluster, run, () => {}));
   }
 

@@ -68,6 +68,19 @@ const onDevice: Rule = (line) => {
   return line.values.collective === "mpi" ? `with --collective mpi: ${why}; choose --collective nccl` : undefined;
 };
 
+/** It says how a CPU computes. */
+const blas: Rule = (line) => {
+  const { blas, collective } = line.values;
+  const [mode, device] = [modeOf(line), deviceOf(line)];
+  if (blas === "auto" || mode === "cpu" || device === "cpu") return undefined; // auto is as without the option
+  if (device === "auto" && collective === "mpi") return undefined;
+  const why = "it says how a CPU computes";
+  if (mode === "gpu" || mode === "hybrid") return `with --mode ${mode}: ${why}; leave it out`;
+  return device === "auto"
+    ? "with --device auto: that may be a GPU, where it says nothing; choose --device cpu"
+    : `with --device ${device}: ${why}; choose --device cpu`;
+};
+
 const precision: Rule = (line) => line.values.precision === "fp32" ? undefined : onDevice(line); // as a CPU computes
 
 const activations: Rule = (line) =>
@@ -166,6 +179,7 @@ export const EFFECTS: Readonly<Record<string, readonly Rule[]>> = {
   "--preset": ofRun,
   "--mode": ofRun,
   "--device": ofRun,
+  "--blas": [notResumed, blas],
   "--precision": [notResumed, precision],
   "--activations": [notResumed, activations],
   "--arch-sparse-feature-size": ofRun,

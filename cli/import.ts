@@ -6,7 +6,7 @@ import { type TrainFlags, trainLayer, withSomeOfTraining } from "./train_options
 
 /** Flags of train that decide how an imported model trains on; its shape comes from the file. */
 const IMPORTED =
-  /^--(mode|device|precision|activations|optimizer|batch-size|epochs|learning-rate|weight-decay|lr-.*|ranks|hot-.*|scheduler-.*)$/;
+  /^--(mode|device|blas|precision|activations|optimizer|batch-size|epochs|learning-rate|weight-decay|lr-.*|ranks|hot-.*|scheduler-.*)$/;
 
 /** hotset import */
 export function importModel(program: Command): void {

@@ -35,6 +35,7 @@ export interface TrainFlags extends RawFlags, Seeded {
   config?: string;
   mode?: hotset.TrainConfig["mode"];
   device?: hotset.TrainConfig["device"];
+  blas?: hotset.TrainConfig["blas"];
   precision?: hotset.TrainConfig["precision"];
   activations?: hotset.TrainConfig["activations"];
   preset: hotset.Preset;
@@ -74,6 +75,7 @@ export function trainLayer(flags: TrainFlags): Partial<hotset.TrainConfig> {
   return given({
     mode: flags.mode,
     device: flags.device,
+    blas: flags.blas,
     precision: flags.precision,
     activations: flags.activations,
     dim: flags.archSparseFeatureSize ?? bottom.at(-1),
@@ -134,6 +136,10 @@ export const withTraining = (command: Command) =>
     )
     .addOption(
       new Option("--device <name>", `what computes ${standard("device")}`).choices(["auto", "cpu", "cuda", "emulated"]),
+    )
+    .addOption(
+      new Option("--blas <name>", `what multiplies matrices on a CPU; ort is ONNX Runtime ${standard("blas")}`)
+        .choices(["auto", "openblas", "ort", "wasm"]),
     )
     .addOption(
       new Option("--precision <name>", `precision of a device's products ${standard("precision")}`)

@@ -3,6 +3,7 @@
  * so a machine without the library never notices. Libraries are never closed: a call after closing would be a
  * segmentation fault, and CUDA libraries do not survive it.
  */
+import { isAbsolute } from "node:path";
 
 /** A library that cannot be opened. The message lists every try and says how to install what is missing. */
 export class LibraryError extends Error {
@@ -93,13 +94,13 @@ function searchPaths(request: Places): string[] {
     for (const name of request.names) if (isFile(`${folder}/${name}`)) paths.push(`${folder}/${name}`);
   }
   for (const path of request.folders) {
-    if (!path.startsWith("/")) throw new LibraryError(`Cannot load ${request.name}: ${path} is not absolute`, []);
+    if (!isAbsolute(path)) throw new LibraryError(`Cannot load ${request.name}: ${path} is not absolute`, []);
   }
   return paths;
 }
 
 function overridePaths(request: Places, wanted: string): string[] {
-  if (!wanted.startsWith("/")) {
+  if (!isAbsolute(wanted)) {
     throw new LibraryError(`Cannot load ${request.name}: ${request.environment}=${wanted} is not an absolute path`, []);
   }
   return isFolder(wanted) ? request.names.map((name) => `${wanted}/${name}`) : [wanted];

@@ -1,4 +1,5 @@
 /** OpenBLAS: single-precision matrix products on the CPU. */
+import type { Gemm } from "./gemm.ts";
 import { homebrewFolders, openLibrary } from "./library.ts";
 
 const symbols = {
@@ -29,26 +30,10 @@ const ROW_MAJOR = 101;
 const NO_TRANSPOSE = 111;
 const TRANSPOSE = 112;
 
-/** An opened OpenBLAS. It runs on the calling thread alone: ranks are how Hotset uses several cores. */
-export interface OpenBlas {
+/** An opened OpenBLAS. Its version says the processor that it chose its kernels for. */
+export interface OpenBlas extends Gemm {
   /** Where it was found. */
   readonly path: string;
-  /** Version, build options and the processor it chose its kernels for. */
-  readonly version: string;
-  /**
-   * Row-major `c = op(a) op(b)` with c (m, n) and inner length k; a is (m, k), or (k, m) when transposed; b is (k, n), or
-   * (n, k) when transposed. No leading dimension exceeds its row.
-   */
-  gemm(
-    transposeA: boolean,
-    transposeB: boolean,
-    m: number,
-    n: number,
-    k: number,
-    a: Float32Array,
-    b: Float32Array,
-    c: Float32Array,
-  ): void;
 }
 
 /** OpenBLAS picks its kernels by the processor's model and takes those without AVX-512 for models newer than itself. */

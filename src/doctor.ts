@@ -1,5 +1,5 @@
 /** What this machine offers: what computes, what is missing, and how to get it. */
-import { cpuOptions, deviceFindings, type Gemm, openHost } from "./backend/open.ts";
+import { cpuOptions, deviceFindings, openHost } from "./backend/open.ts";
 import { mpiFinding } from "./collective/mpi_finding.ts";
 import { messageOf } from "./errors.ts";
 import { expectedSpeed } from "./train/expected_speed.ts";
@@ -19,7 +19,7 @@ export interface Diagnosis {
   /** All that was looked for. */
   readonly findings: readonly Finding[];
   /** Matrix products on one core, in GFLOP/s. */
-  readonly gemmGflops: Readonly<Partial<Record<"openblas" | "wasm", number>>>;
+  readonly gemmGflops: Readonly<Partial<Record<"openblas" | "ort" | "wasm", number>>>;
   /** Copying large arrays on one core, bytes read and written, in GB/s. */
   readonly copyGbPerSecond: number;
   /** Processor cores. */
@@ -33,6 +33,8 @@ export interface Diagnosis {
 /** Multiply-adds of all layers of the kaggle model, forward and backward, times two: FLOP of one sample. */
 const KAGGLE_FLOPS = 2.83e6;
 const MEASURE_MS = 150;
+/** What multiplies matrices, in the order in which `--blas auto` takes it. */
+const LIBRARIES = [["openblas", "OpenBLAS"], ["ort", "ONNX Runtime"], ["wasm", "WASM kernels"]] as const;
 
 /** Looks at the machine; takes about three seconds. */
 export async function diagnose(): Promise<Diagnosis> {
@@ -49,12 +51,12 @@ export async function diagnose(): Promise<Diagnosis> {
     },
   ];
   findings.push(...await deviceFindings(), mpiFinding());
-  const gemmGflops: Partial<Record<Exclude<Gemm, "auto">, number>> = {};
-  for (const [gemm, name] of [["openblas", "OpenBLAS"], ["wasm", "WASM kernels"]] as const) {
+  const gemmGflops: Partial<Record<"openblas" | "ort" | "wasm", number>> = {};
+  for (const [blas, name] of LIBRARIES) {
     try {
-      using host = await openHost(await cpuOptions(gemm));
-      gemmGflops[gemm] = measureGemm(host);
-      findings.push({ name, found: true, detail: `${gemmGflops[gemm].toFixed(0)} GFLOP/s on one core, ${host.name}` });
+      using host = await openHost(await cpuOptions(blas));
+      gemmGflops[blas] = measureGemm(host);
+      findings.push({ name, found: true, detail: `${gemmGflops[blas].toFixed(0)} GFLOP/s on one core, ${host.name}` });
     } catch (error) {
       findings.push({ name, found: false, detail: messageOf(error) });
     }

@@ -34,7 +34,7 @@ const MAY_IMPORT: Record<string, string[]> = {
   "profile": ["dataset", "contract", "optimizer", "foundation"],
   "dataset": ["foundation"],
   "collective": ["contract", "ffi", "foundation"],
-  "open": ["backend", "contract", "ffi"],
+  "open": ["backend", "contract", "ffi", "foundation"],
   "backend": ["contract", "optimizer", "ffi", "foundation"],
   "contract": ["optimizer", "foundation"],
   "optimizer": ["foundation"],

@@ -33,7 +33,7 @@ function bagLog(): string {
 
 const MODEL = "--arch-mlp-bot 13-24-8 --arch-mlp-top 20-1 --batch-size 64".split(" ");
 const BAG_MODEL = "--arch-mlp-bot 1-24-8 --arch-mlp-top 20-1 --batch-size 64".split(" ");
-const WASM = { HOTSET_OPENBLAS: "none" };
+const WASM = { HOTSET_OPENBLAS: "none", HOTSET_ONNXRUNTIME: "none" };
 const HASWELL = { OPENBLAS_CORETYPE: "Haswell" };
 
 interface GoldenRun {

@@ -1,36 +1,41 @@
 /** Chooses and opens backends. The only file that imports a backend's folder; what is not chosen is not evaluated. */
 import type { DeviceBackend, HostBackend, PagedBackend } from "./backend.ts";
+import { HotsetError } from "../errors.ts";
+import type { Gemm } from "../../ffi/gemm.ts";
 import type { KernelMemory } from "./cpu/kernel_memory.ts";
 
-/** What multiplies matrices on the CPU: OpenBLAS if it is found, or one of the two. */
-export type Gemm = "auto" | "openblas" | "wasm";
+/**
+ * What multiplies matrices on the CPU: the WASM kernels, OpenBLAS or ONNX Runtime; `auto` takes OpenBLAS if it is found,
+ * else ONNX Runtime if it can be had, else the kernels.
+ */
+export type Blas = "auto" | "wasm" | "openblas" | "ort";
 
 /** How to open a CPU backend. */
 export interface CpuOptions {
   readonly kind: "cpu";
-  readonly gemm: Gemm;
+  readonly blas: Exclude<Blas, "auto">;
   readonly kernelMemory: KernelMemory;
 }
 
 /** How to open a host backend. Can be posted to a worker, whose backend then works in the same memory. */
 export type HostOptions = { readonly kind: "reference" } | CpuOptions;
 
-/** Options of a CPU backend with kernel memory of its own. */
-export async function cpuOptions(gemm: Gemm): Promise<CpuOptions> {
+/** Options of a CPU backend with kernel memory of its own. Chooses as `chooseBlas`. */
+export async function cpuOptions(blas: Blas, say?: (text: string) => void): Promise<CpuOptions> {
   const { newKernelMemory } = await import("./cpu/kernel_memory.ts");
-  return { kind: "cpu", gemm, kernelMemory: newKernelMemory() };
+  return { kind: "cpu", blas: await chooseBlas(blas, say), kernelMemory: newKernelMemory() };
 }
 
 /**
- * Opens a backend over host memory. With gemm "openblas" throws LibraryError where OpenBLAS is not found; with "auto"
- * the kernels multiply then.
+ * Opens a backend over host memory. Throws HotsetError where the library of matrix products is not found. A worker that
+ * opened one must end by closing itself.
  */
 export async function openHost(options: CpuOptions): Promise<PagedBackend>;
 export async function openHost(options: HostOptions): Promise<HostBackend>;
 export async function openHost(options: HostOptions): Promise<HostBackend> {
   if (options.kind === "reference") return new (await import("./reference/reference.ts")).ReferenceBackend();
   const { CpuBackend } = await import("./cpu/cpu.ts");
-  return new CpuBackend(options.kernelMemory, await openGemm(options.gemm));
+  return new CpuBackend(options.kernelMemory, await openGemm(options.blas));
 }
 
 /** How a device is to compute: precision of matrix products, and what runs the activations of the MLPs. */
@@ -52,14 +57,51 @@ export async function deviceFindings(): Promise<{ name: string; found: boolean; 
   return (await import("./cuda/findings.ts")).cudaFindings();
 }
 
-async function openGemm(gemm: Gemm) {
-  if (gemm === "wasm") return undefined;
-  const { openOpenBlas } = await import("../../ffi/openblas.ts");
-  const { LibraryError } = await import("../../ffi/library.ts");
+/** A library of matrix products; undefined for the kernels. Throws HotsetError that says how to get what is missing. */
+async function openGemm(blas: Exclude<Blas, "auto">): Promise<Gemm | undefined> {
+  if (blas === "wasm") return undefined;
   try {
-    return openOpenBlas();
+    if (blas === "openblas") return (await import("../../ffi/openblas.ts")).openOpenBlas();
+    return (await import("../../ffi/onnxruntime.ts")).openOnnxRuntime();
   } catch (error) {
-    if (gemm === "auto" && error instanceof LibraryError) return undefined;
+    const { LibraryError } = await import("../../ffi/library.ts");
+    throw error instanceof LibraryError ? new HotsetError(error.message, { cause: error }) : error;
+  }
+}
+
+/** Why a library cannot be opened, in one line; undefined if it can. */
+async function whyMissing(blas: "openblas" | "ort"): Promise<string | undefined> {
+  try {
+    await openGemm(blas);
+    return undefined;
+  } catch (error) {
+    if (error instanceof HotsetError) return error.message.split("\n")[0];
     throw error;
   }
+}
+
+/**
+ * Decides what `auto` is. Fetches ONNX Runtime where it is wanted and missing if there is `say`, which is told so, and why
+ * the kernels multiply where nothing faster is had. Throws HotsetError if what is named cannot be had.
+ */
+export async function chooseBlas(blas: Blas, say?: (text: string) => void): Promise<Exclude<Blas, "auto">> {
+  if (blas === "wasm") return blas;
+  if (blas !== "ort" && await whyMissing("openblas") === undefined) return "openblas";
+  if (blas !== "openblas") {
+    let reason = await whyMissing("ort");
+    const { fetchOnnxRuntime, mayFetchOnnxRuntime, ONNX_RUNTIME_DOWNLOAD } = await import("../../ffi/onnxruntime.ts");
+    if (reason !== undefined && say !== undefined && mayFetchOnnxRuntime()) {
+      say(`Fetching ONNX Runtime, once, for fast matrix products: ${ONNX_RUNTIME_DOWNLOAD} (--blas wasm does without)`);
+      const failure = await fetchOnnxRuntime();
+      const still = await whyMissing("ort");
+      reason = still && (failure ?? still);
+    }
+    if (reason === undefined) return "ort";
+    if (blas === "auto") {
+      say?.(`WASM kernels multiply matrices, slower than a library: ${reason} (doctor says how to get one)`);
+      return "wasm";
+    }
+  }
+  await openGemm(blas); // throws
+  return blas;
 }

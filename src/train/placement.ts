@@ -1,5 +1,5 @@
 /** Decides what computes a run and where its rows lie. */
-import { cpuOptions, openDevice, openHost } from "../backend/open.ts";
+import { chooseBlas, cpuOptions, openDevice, openHost } from "../backend/open.ts";
 import type { DeviceBackend } from "../backend/backend.ts";
 import type { Cluster } from "../collective/cluster.ts";
 import type { ModelPlan } from "../model/shape.ts";
@@ -17,7 +17,7 @@ import { MpiRanks } from "./ranks/mpi_ranks.ts";
 import { WorkerRanks } from "./ranks/worker_ranks.ts";
 
 /** The part of a configuration that decides where a run computes. */
-export type PlacementConfig = Pick<TrainConfig, "mode" | "device" | "ranks" | "precision" | "activations">;
+export type PlacementConfig = Pick<TrainConfig, "mode" | "device" | "ranks" | "blas" | "precision" | "activations">;
 
 /** What a configuration says that only a device can do; undefined if the CPU can do all of it. */
 function onlyOnDevice({ precision, activations }: PlacementConfig): string | undefined {
@@ -45,15 +45,29 @@ export function expectPlacement(config: PlacementConfig, cluster?: Cluster): voi
   if (only !== undefined && onCpu) {
     throw new UsageError(`Cannot use ${only} on the CPU: it says how a GPU computes; leave it out, or train on one`);
   }
+  if (config.blas !== "auto" && !onCpu) {
+    const where = device === "auto" ? `${device}, which may be a GPU` : device;
+    throw new UsageError(
+      `Cannot use blas ${config.blas} on device ${where}: it says how a CPU computes; leave it out, or choose --device cpu`,
+    );
+  }
 }
 
-/** Opens and closes the GPUs if the configuration cannot do without: to be asked before stages that take long. */
-export async function expectDevice(config: PlacementConfig): Promise<void> {
+/**
+ * Opens and closes the GPUs, or the library of matrix products, that the configuration cannot do without: to be asked
+ * before stages that take long.
+ */
+export async function expectDevice(config: PlacementConfig, report: Report): Promise<void> {
   const { mode, device } = config;
   const only = onlyOnDevice(config);
   if (device === "cuda" || (device === "auto" && (mode === "gpu" || mode === "hybrid" || only !== undefined))) {
     using _device = await openWanted(config, only);
   }
+  if (config.blas !== "auto") await chooseBlas(config.blas, notesTo(report));
+}
+
+function notesTo(report: Report): (text: string) => void {
+  return (text) => report({ event: "note", text });
 }
 
 /** Opens a GPU. Where there is none, the error names what of the configuration only a GPU can do. */
@@ -83,21 +97,23 @@ export type PlacementBatches = Pick<RunMemoryOptions, "batchShape" | "hotRows" |
 
 /**
  * Opens the backends of a run, allocates its memory and starts its ranks: one a core on the CPU, one a GPU. With device
- * auto GPUs compute if there are enough; else the CPU does, and why is reported. Throws HotsetError if the mode needs a
- * device that is not there.
+ * auto GPUs compute if there are enough; else the CPU does, and why is reported. Without `report` nothing is told, and
+ * nothing fetched that would make the CPU faster. Throws HotsetError if the mode needs a device that is not there.
  */
 export async function openRanks(
   config: PlacementConfig,
   plan: ModelPlan,
   batches: PlacementBatches,
-  report: Report,
+  report?: Report,
   cluster?: Cluster,
 ): Promise<RankGroup> {
   expectPlacement(config, cluster);
-  if (cluster !== undefined) return await openCluster(config, plan, batches, report, cluster);
-  const hostOptions = await cpuOptions("auto");
+  const tell = report ?? (() => {});
+  if (cluster !== undefined) return await openCluster(config, plan, batches, tell, cluster);
+  const device = await findDevice(config, tell);
+  const blas = device === undefined ? config.blas : "wasm"; // a device multiplies itself
+  const hostOptions = await cpuOptions(blas, report && notesTo(report));
   const host = await openHost(hostOptions);
-  const device = await findDevice(config, report);
   const wanted = config.ranks ?? (device === undefined ? navigator.hardwareConcurrency : 1);
   const ranks = Math.min(wanted, batches.batchShape.batchSize);
   const options = { plan, ...batches, ranks, host };
@@ -117,20 +133,20 @@ export async function openRanks(
       ...{ options: { device: kind, precision, activations }, hotRows, tables: onDevice },
     });
   }
-  report({ event: "note", text: `Training on ${group.device} with ${ranks} rank${ranks === 1 ? "" : "s"}` });
+  tell({ event: "note", text: `Training on ${group.device} with ${ranks} rank${ranks === 1 ? "" : "s"}` });
   return group;
 }
 
 /** The same for processes: all compute on the CPU, or each on a GPU of its host. */
 async function openCluster(
-  { mode, device, precision, activations }: PlacementConfig,
+  { mode, device, blas, precision, activations }: PlacementConfig,
   plan: ModelPlan,
   batches: PlacementBatches,
   report: Report,
   cluster: Cluster,
 ): Promise<RankGroup> {
   const devices = device === "cuda" || device === "emulated" ? { device, precision, activations } : undefined;
-  return await MpiRanks.open(cluster, { plan, ...batches, devices, tablesOnDevices: mode === "gpu" }, report);
+  return await MpiRanks.open(cluster, { plan, ...batches, blas, devices, tablesOnDevices: mode === "gpu" }, report);
 }
 
 /** The device that the configuration asks for, of several ranks the last one's; undefined if the CPU is to compute. */

@@ -152,7 +152,7 @@ export async function trainOn(
 ): Promise<ResultEvent> {
   await inTurn(options, async () => {
     expectStart(config, options.out, options.cluster);
-    if (options.cluster === undefined) await expectDevice(config);
+    if (options.cluster === undefined) await expectDevice(config, options.report);
   });
   const dataset = await asTeam(
     options,

@@ -176,8 +176,15 @@ async function score(
     using batches = new SplitBatches(dataset, split, BATCH_SAMPLES);
     return batches.shape;
   }).sort((a, b) => b.lookupCapacity - a.lookupCapacity);
-  const config = { mode: "cpu", device: "cpu", ranks: null, precision: "fp32", activations: "ptx" } as const;
-  await using group = await openRanks(config, planModel(model), { batchShape, hotRows: 0 }, () => {});
+  const config = {
+    mode: "cpu",
+    device: "cpu",
+    ranks: null,
+    blas: "auto",
+    precision: "fp32",
+    activations: "ptx",
+  } as const;
+  await using group = await openRanks(config, planModel(model), { batchShape, hotRows: 0 });
   const state = withBest(run, (checkpoint) => {
     checkpoint.load(group.memory, model, {
       onProgress: (fraction) => report({ event: "stage", stage: "load", fraction }),

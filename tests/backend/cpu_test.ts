@@ -3,20 +3,10 @@ import type { HostBackend } from "../../src/backend/backend.ts";
 import { CpuBackend } from "../../src/backend/cpu/cpu.ts";
 import { newKernelMemory } from "../../src/backend/cpu/kernel_memory.ts";
 import { cpuOptions, openHost } from "../../src/backend/open.ts";
-import { openOpenBlas } from "../../ffi/openblas.ts";
+import { absent } from "../support/libraries.ts";
 import { conformance } from "./conformance.ts";
 
 const TOLERANCE = 2e-5;
-
-/** Why OpenBLAS cannot be tested here, or undefined. */
-const openBlasAbsent = (() => {
-  try {
-    openOpenBlas();
-    return undefined;
-  } catch {
-    return "OpenBLAS is not found";
-  }
-})();
 
 /** A backend that finds no room for tables in the kernels' memory. */
 class FarTables extends CpuBackend {
@@ -26,7 +16,9 @@ class FarTables extends CpuBackend {
 }
 
 conformance("cpu, WASM", async () => await openHost(await cpuOptions("wasm")), TOLERANCE);
-conformance("cpu, OpenBLAS", async () => await openHost(await cpuOptions("openblas")), TOLERANCE, openBlasAbsent);
+for (const [blas, name] of [["openblas", "OpenBLAS"], ["ort", "ONNX Runtime"]] as const) {
+  conformance(`cpu, ${name}`, async () => await openHost(await cpuOptions(blas)), TOLERANCE, absent(blas));
+}
 conformance("cpu, tables outside kernel memory", () => new FarTables(newKernelMemory(), undefined), TOLERANCE);
 
 const WAYS: [string, (host: HostBackend, words: number) => ReturnType<HostBackend["allocate"]>][] = [
@@ -77,4 +69,26 @@ Deno.test("cpu: adding vectors", async () => {
 Deno.test("cpu: unshared memory cannot be shared", async () => {
   const host = await openHost(await cpuOptions("wasm"));
   assert.throws(() => host.share(host.wrap(new Float32Array(4))), /unshared/);
+});
+
+Deno.test({
+  name: "cpu: ONNX Runtime multiplies matrices that are made anew each time, and those of before again",
+  ignore: absent("ort") !== undefined,
+  fn: async () => {
+    using host = await openHost(await cpuOptions("ort"));
+    const shape = { inputs: 1, outputs: 1, activation: "identity" } as const;
+    const [x, weight, bias] = [3, 1, 1].map((words) => host.allocate(words, "test"));
+    host.floats(x).set([1, 2, 3]);
+    host.floats(weight)[0] = 2;
+    const all = host.allocate(3, "test");
+    const multiply = (samples: number) => {
+      const y = host.view(all, 0, samples);
+      host.linear(shape, samples, host.view(x, 0, samples), weight, bias, y);
+      return [...host.floats(y)];
+    };
+    for (let time = 0; time < 10_000; time++) multiply(1 + time % 3);
+    assert.deepEqual(multiply(3), [2, 4, 6]);
+    host.floats(weight)[0] = 5; // read again, not remembered
+    assert.deepEqual(multiply(2), [5, 10]);
+  },
 });

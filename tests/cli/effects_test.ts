@@ -45,6 +45,7 @@ Deno.test("a refusal names the option and a way out; what a mode or device leave
           const refused = (hot.includes(option) && mode !== "fae") ||
             (option === "--precision" && precision !== "fp32" && cpu) ||
             (option === "--activations" && (cpu || device === "auto")) ||
+            (option === "--blas" && !cpu) ||
             ["--scaling", "--lr-decay-start-step"].includes(option);
           assert.equal(message !== undefined, refused, `${option}, mode ${mode}, device ${device}: ${message}`);
           if (message === undefined) continue;
@@ -113,6 +114,8 @@ Deno.test("options that contradict each other are refused, and act without the o
     ["--scaling", { collective: "mpi" }],
     ["--activations", { collective: "nccl" }],
     ["--precision", { device: "auto", precision: "bf16" }],
+    ["--blas", { device: "auto", blas: "auto" }],
+    ["--blas", { device: "auto", blas: "ort", collective: "mpi" }],
   ];
   for (const [option, values] of acting) assert.equal(refusal(line("train", [option], values)), undefined);
   for (

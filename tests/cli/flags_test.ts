@@ -29,6 +29,7 @@ Deno.test("doctor says what the machine offers", async () => {
   const text = await place.succeed("doctor");
   assert.match(text, /^ok +Deno +\d+\.\d+\.\d+/m);
   assert.match(text, /^ok +WASM kernels +\d+ GFLOP\/s/m);
+  assert.match(text, /^(ok +ONNX Runtime +\d+ GFLOP\/s|missing +ONNX Runtime +Cannot load)/m);
   assert.match(text, /^(ok +OpenBLAS +\d+ GFLOP\/s|missing +OpenBLAS +Cannot load)/m);
   const [diagnosis] = jsonLines(await place.succeed("doctor", "--json"));
   assert.equal(diagnosis.event, "doctor");
@@ -38,11 +39,15 @@ Deno.test("doctor says what the machine offers", async () => {
 
 Deno.test("doctor names the command that installs what is missing", async () => {
   using place = new Workplace();
-  const { stdout } = await place.runWith({ HOTSET_OPENBLAS: place.join("nothing.so") }, "doctor", "--json");
+  const nothing = place.join("nothing.so");
+  const missing = { HOTSET_OPENBLAS: nothing, HOTSET_ONNXRUNTIME: nothing };
+  const { stdout } = await place.runWith(missing, "doctor", "--json");
   const [diagnosis] = jsonLines(stdout);
-  const missing = diagnosis.findings.find((f: { name: string }) => f.name === "OpenBLAS");
-  assert.equal(missing.found, false);
-  assert.match(missing.detail, /Install it with: \S+/);
+  for (const library of ["OpenBLAS", "ONNX Runtime"]) {
+    const { found, detail } = diagnosis.findings.find(({ name }: { name: string }) => name === library);
+    assert.equal(found, false);
+    assert.match(detail, /Install it with: \S+/);
+  }
 });
 
 /** The configuration that a run recorded. */

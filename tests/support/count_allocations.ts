@@ -3,7 +3,7 @@
  * each. Run it with `--v8-flags=--min-semi-space-size=64`, so that nothing is collected while it counts.
  */
 import { type OptimizerName, rowStateWords, writeStep } from "../../src/optimizer/optimizers.ts";
-import { cpuOptions, type Gemm, openHost } from "../../src/backend/open.ts";
+import { type Blas, cpuOptions, openHost } from "../../src/backend/open.ts";
 import { buildLayout } from "../../src/layout/build_layout.ts";
 import { BATCH_KINDS, type BatchKind } from "../../src/layout/layout.ts";
 import { initialiseDense } from "../../src/model/initialise.ts";
@@ -15,7 +15,7 @@ import { allocateRunMemory, LocalRank } from "../../src/train/ranks/rank_group.t
 import { TemporaryDirectory } from "./temporary.ts";
 import { tinyDataset } from "./tiny_dataset.ts";
 
-const [gemm, optimizer, steps] = Deno.args as [Gemm, OptimizerName, string];
+const [blas, optimizer, steps] = Deno.args as [Blas, OptimizerName, string];
 /** Steps before the count: V8 compiles and learns. */
 const WARM_UP = 3000;
 const ROUNDS = 8;
@@ -42,7 +42,7 @@ const profile = profileDataset(dataset, {
 using layout = buildLayout(dataset, profile, { out: directory.join("layout"), batchSize: BATCH_SIZE });
 const tableRows = dataset.body.tables.map(({ rows }) => rows);
 const plan = planModel({ dim: 4, tableRows, bottom: [4, 8, 4], top: [8, 1], interaction: "dot", optimizer });
-const host = await openHost(await cpuOptions(gemm));
+const host = await openHost(await cpuOptions(blas));
 const hotRows = layout.hotRows.length;
 const batchShape = layout.shape;
 await using group = new LocalRank(

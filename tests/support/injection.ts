@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import type { Backend, Buffer } from "../../src/backend/backend.ts";
 import { cpuOptions, type DeviceOptions, openDevice, openHost } from "../../src/backend/open.ts";
-import type { Gemm, HostOptions } from "../../src/backend/open.ts";
+import type { Blas, HostOptions } from "../../src/backend/open.ts";
 import type { Dataset } from "../../src/dataset/dataset.ts";
 import { isDirectory } from "../../src/artifact.ts";
 import { codeOf, messageOf } from "../../src/errors.ts";
@@ -37,7 +37,7 @@ const UNUSED_ROW = 95;
 /** Where a run computes. */
 export interface Way {
   readonly mode: TrainConfig["mode"];
-  readonly host?: Gemm | "reference";
+  readonly host?: Blas | "reference";
   readonly device?: DeviceOptions["activations"];
   readonly ranks?: number;
 }

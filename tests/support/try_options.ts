@@ -37,6 +37,7 @@ export const GIVEN: readonly Given[] = [
   { option: "--batch-size", layer: { batchSize: 25 } },
   { option: "--epochs", layer: { epochs: 1 } },
   { option: "--learning-rate", layer: { learningRate: 0.02 } },
+  { option: "--weight-decay", layer: { weightDecay: 0.5 }, beside: { optimizer: "adamw" } },
   { option: "--lr-num-warmup-steps", layer: { warmupSteps: 4 } },
   { option: "--lr-num-decay-steps", layer: { decaySteps: 4 } },
   { option: "--lr-decay-start-step", layer: { decayStartStep: 4 }, beside: { decaySteps: 9 } },

@@ -1,17 +1,18 @@
 /** What is no number, put into every place of a model, in every mode, on every backend; and a rate that is far too high. */
 import assert from "node:assert/strict";
-import { openOpenBlas } from "../../ffi/openblas.ts";
 import { generateDataset } from "../../src/dataset/generate.ts";
 import { resolveConfig } from "../../src/train/config.ts";
 import { codeOf, messageOf } from "../../src/errors.ts";
 import { startRun } from "../../src/train/run.ts";
 import { dataOf, runWith, TARGETS, type Way } from "../support/injection.ts";
+import { absent } from "../support/libraries.ts";
 import { TemporaryDirectory } from "../support/temporary.ts";
 
 const VALUES = [NaN, Infinity, -Infinity];
 const WAYS: Way[] = [
   { mode: "cpu", host: "reference" },
   { mode: "cpu", host: "openblas" },
+  { mode: "cpu", host: "ort" },
   { mode: "cpu", ranks: 2 },
   { mode: "fae" },
   { mode: "fae", device: "ptx" },
@@ -21,21 +22,12 @@ const WAYS: Way[] = [
   { mode: "gpu", device: "ptx", ranks: 2 },
 ];
 
-function isThere({ host }: Way): boolean {
-  if (host !== "openblas") return true;
-  try {
-    return openOpenBlas() !== undefined;
-  } catch {
-    return false;
-  }
-}
-
 for (const way of WAYS) {
   const name = `no place of a model hides what is no number: ${JSON.stringify(way)}`;
-  const ignore = !isThere(way);
+  const skip = way.host === "openblas" || way.host === "ort" ? absent(way.host) : undefined;
   Deno.test({
-    name: ignore ? `${name} (skipped: OpenBLAS is not found)` : name,
-    ignore,
+    name: skip === undefined ? name : `${name} (skipped: ${skip})`,
+    ignore: skip !== undefined,
     fn: async () => {
       using directory = new TemporaryDirectory();
       const dataset = dataOf(directory);

@@ -18,7 +18,14 @@ Deno.test("every option of train that says how to train reaches the configuratio
   ];
   const options = program.commands.find((command) => command.name() === "train")!.options;
   const training = options.filter(({ long }) => !elsewhere.includes(long!));
-  const covered = [...GIVEN.map(({ option }) => option), "--mode", "--device", "--precision", "--activations"];
+  const covered = [
+    ...GIVEN.map(({ option }) => option),
+    "--mode",
+    "--device",
+    "--blas",
+    "--precision",
+    "--activations",
+  ];
   assert.deepEqual(training.map(({ long }) => long).sort(), covered.sort(), "each is tried above or on a device");
   for (const option of training) {
     const value = option.attributeName().startsWith("archMlp") ? [3, 4] : "a value";

@@ -22,6 +22,20 @@ Deno.test("how a device computes is refused on the CPU, whoever asks for it", ()
   }
 });
 
+Deno.test("what multiplies on a CPU is refused where a GPU computes or may compute", () => {
+  const placed = (layer: Partial<TrainConfig>) => expectPlacement(resolveConfig("default", { blas: "ort" }, layer));
+  placed({ mode: "cpu" });
+  placed({ device: "cpu" });
+  for (const [layer, where] of [[{}, "auto, which may be a GPU"], [{ device: "emulated" }, "emulated"]] as const) {
+    assert.throws(() => placed(layer), {
+      name: "UsageError",
+      message:
+        `Cannot use blas ort on device ${where}: it says how a CPU computes; leave it out, or choose --device cpu`,
+    });
+    placed({ ...layer, blas: "auto" });
+  }
+});
+
 Deno.test("a run cannot end by what is measured on a split where there is none", async () => {
   using directory = new TemporaryDirectory();
   const train = async (test: number, layer: Partial<TrainConfig>) => {

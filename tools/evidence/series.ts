@@ -44,7 +44,7 @@ const KERNELS: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   "OpenBLAS, Haswell (AVX2)": { OPENBLAS_CORETYPE: "Haswell" },
   "OpenBLAS, Zen (AVX2)": { OPENBLAS_CORETYPE: "Zen" },
   "OpenBLAS, SkylakeX (AVX-512)": { OPENBLAS_CORETYPE: "SkylakeX" },
-  "WASM alone": { HOTSET_OPENBLAS: "none" },
+  "WASM alone": { HOTSET_OPENBLAS: "none", HOTSET_ONNXRUNTIME: "none" },
 };
 
 /** The outcome of `tools/faults.ts` for one kind of fault. */

@@ -1,5 +1,5 @@
 /**
- * The CPU backend: matrix products by OpenBLAS where it is found, everything else by WASM kernels with SIMD over one
+ * The CPU backend: matrix products by a native library where there is one, everything else by WASM kernels with SIMD over one
  * memory that all ranks share. Tables too large for that memory lie outside it and are served by plain loops.
  */
 import type { Buffer, InteractionShape, LinearShape, PagedBackend, RowUpdateShape, SharedWords } from "../backend.ts";
@@ -7,7 +7,7 @@ import { type OptimizerName, OPTIMIZERS, rowStateWords } from "../../optimizer/o
 import { HotsetError } from "../../errors.ts";
 import { bytes } from "../../report/format.ts";
 import { HostBuffer, HostMemory } from "../host_memory.ts";
-import type { OpenBlas } from "../../../ffi/openblas.ts";
+import type { Gemm } from "../../../ffi/gemm.ts";
 import { packFar, poolFar, unpackFar, updateRowsFar } from "./far_rows.ts";
 import { alignKernelMemory, type KernelMemory, takeKernelMemory } from "./kernel_memory.ts";
 import { ACTIVATION_CODES, type Address, instantiateKernels, type Kernels, NO_ADDRESS } from "./wasm/kernels.ts";
@@ -32,12 +32,12 @@ export class CpuBackend extends HostMemory implements PagedBackend {
   readonly largestTable = LARGEST_NEAR_TABLE;
   readonly #memory: KernelMemory;
   readonly #kernels: Kernels;
-  readonly #blas: OpenBlas | undefined;
+  readonly #blas: Gemm | undefined;
   readonly #gemmScratch: CpuBuffer;
   #scratch: CpuBuffer;
 
-  /** A backend over the kernel memory that all ranks of the process share; without OpenBLAS the kernels multiply. */
-  constructor(memory: KernelMemory, blas: OpenBlas | undefined) {
+  /** A backend over the kernel memory that all ranks of the process share; without `blas` the kernels multiply. */
+  constructor(memory: KernelMemory, blas: Gemm | undefined) {
     super();
     this.#memory = memory;
     this.#kernels = instantiateKernels(memory.memory);

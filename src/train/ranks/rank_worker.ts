@@ -100,5 +100,5 @@ self.onmessage = ({ data }: MessageEvent<RankMessage>) => {
   run(data).catch((error) => {
     postMessage({ error: messageOf(error) });
     reportFailure(data.control, messageOf(error));
-  });
+  }).finally(() => self.close()); // libraries that a rank opened do not survive its being terminated
 };

@@ -257,12 +257,20 @@ export class WorkerRanks extends RankGroup {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    const ended = this.#workers.map((worker) => new Promise((resolve) => worker.onmessage = worker.onerror = resolve));
+    const running = new Set(this.#workers);
+    const ended = this.#workers.map((worker) =>
+      new Promise<void>((resolve) => {
+        worker.onmessage = worker.onerror = () => {
+          running.delete(worker);
+          resolve();
+        };
+      })
+    );
     if (Atomics.load(this.#control, Control.failed) === 1) abortBarrier(this.#barrier);
     this.#queue(Command.stop, 0, 0);
     let patience: ReturnType<typeof setTimeout> | undefined;
     await Promise.race([Promise.all(ended), new Promise((resolve) => patience = setTimeout(resolve, PATIENCE_MS))]);
     clearTimeout(patience); // else the process would not exit before it
-    for (const worker of this.#workers) worker.terminate();
+    for (const worker of running) worker.terminate(); // the others close themselves
   }
 }
