@@ -36,13 +36,22 @@ export interface ColumnFindings {
 }
 
 const FIRST_ROWS = 256;
-/** What later rows can show that the first do not. */
-const LATE = ["any", "listed", "comma"];
+/** A column with more values holds others than 0 and 1, however these are written. */
+const MOST_LABEL_TEXTS = 100;
 /** Ways of writing dates beside ISO 8601 that are recognised. */
 const FORMATS = ["%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%Y/%m/%d", "%d-%m-%Y"]
   .flatMap((date) => [date, `${date} %H:%M:%S`, `${date} %H:%M`]);
-/** Digits that are dates. */
-const DIGITS = { "%Y%m%d": 8, "%Y%m%d%H": 10, "%Y%m%d%H%M%S": 14 };
+/** Tests of digits that are dates, by format. */
+const DIGITS = Object.fromEntries(
+  Object.entries({ "%Y%m%d": 8, "%Y%m%d%H": 10, "%Y%m%d%H%M%S": 14 }).map(([format, digits]) => [
+    format,
+    `length(v) = ${digits} AND v[1:2] IN ('19', '20') AND ${inFormat(format)}`,
+  ]),
+);
+
+function inFormat(format: string): string {
+  return `try_strptime(v, ${quoted(format)}) IS NOT NULL`;
+}
 
 /** Ways of writing numbers beside 1234.5, each with the values that fit it and the mark that shows it. */
 const NUMBERS: { written: Written; pattern: string; mark: string }[] = [
@@ -71,16 +80,18 @@ export async function describeColumn(
     : /^(FLOAT|DOUBLE)$/.test(parquet)
     ? `nullif(${raw}, 'nan')`
     : raw;
-  const present = `FILTER (NOT ${isMissing(`${raw}::VARCHAR`)})`;
-  const [label] = fieldBuilder(undefined, undefined)({ name, kind: "label" }, { raw, type: parquet });
-  const [[min, max, distinct, rows, filled, labels, kinds]] = await engine.rows(
-    `SELECT min(${value})::VARCHAR, max(${value})::VARCHAR, (count(DISTINCT ${value}) ${present})::DOUBLE, ` +
-      `count(*)::DOUBLE, (count(*) ${present})::DOUBLE, bool_and(${label.good}), ` +
-      `count(DISTINCT ${label.value})::DOUBLE FROM sample`,
+  const [[min, max, distinct, rows, filled]] = await engine.rows(
+    `SELECT min(v)::VARCHAR, max(v)::VARCHAR, (count(DISTINCT v) FILTER (filled))::DOUBLE, count(*)::DOUBLE, ` +
+      `(count(*) FILTER (filled))::DOUBLE ` +
+      `FROM (SELECT ${value} AS v, NOT ${isMissing(`${raw}::VARCHAR`)} AS filled FROM sample)`,
   );
   const unique = distinct === rows && /INT/.test(shape.type);
   const rising = unique && (await engine.rows(
         `SELECT bool_and(v > before) FROM (SELECT ${value} AS v, lag(${value}) OVER (ORDER BY rowid) AS before FROM sample)`,
+      ))[0][0] === true;
+  const [label] = fieldBuilder(undefined, undefined)({ name, kind: "label" }, { raw, type: parquet });
+  const flag = Number(distinct) <= MOST_LABEL_TEXTS && (await engine.rows(
+        `SELECT bool_and(${label.good}) AND min(${label.value}) < max(${label.value}) FROM sample`,
       ))[0][0] === true;
   return {
     name,
@@ -93,7 +104,7 @@ export async function describeColumn(
     rows: Number(rows),
     full: filled === rows,
     rising,
-    flag: labels === true && kinds === 2,
+    flag,
   };
 }
 
@@ -109,79 +120,81 @@ async function textType(
   engine: Engine,
   raw: string,
 ): Promise<Pick<ColumnFindings, "type" | "written" | "doubt" | "hex" | "listed" | "brackets">> {
-  const tests: Record<string, string> = {
-    any: "count(*) > 0",
-    integer: all(`regexp_full_match(v, '[-+]?[0-9]{1,18}')`),
-    fraction: `${all("TRY_CAST(v AS DOUBLE) IS NOT NULL AND NOT contains(v, '_')")}`,
-    boolean: all("lower(v) IN ('true', 'false')"),
-    moment: all("TRY_CAST(v AS TIMESTAMPTZ) IS NOT NULL"),
-    date: all("length(v) <= 10"),
-    hex: all("regexp_full_match(v, '[0-9a-fA-F]{8}')"),
-    listed: "avg(contains(v, '|')::INTEGER) > 0.2",
-    brackets: all("regexp_full_match(v, '(?s)\\[.*\\]|\\(.*,.*\\)|\\{.*,.*\\}')"),
-    comma: "bool_or(contains(v, ','))",
-  };
-  for (const [k, { pattern, mark }] of NUMBERS.entries()) {
-    tests[`number${k}`] = all(`regexp_full_match(v, ${quoted(pattern)})`);
-    tests[`mark${k}`] = `bool_or(contains(v, ${quoted(mark)}))`;
-  }
-  for (const [k, format] of FORMATS.entries()) {
-    tests[`format${k}`] = all(`try_strptime(v, ${quoted(format)}) IS NOT NULL`);
-  }
-  for (const [format, digits] of Object.entries(DIGITS)) {
-    tests[format] = all(
-      `length(v) = ${digits} AND v[1:2] IN ('19', '20') AND try_strptime(v, ${quoted(format)}) IS NOT NULL`,
-    );
-  }
-  // Most of what a column is not shows in its first rows.
-  const likely = await passed(engine, raw, tests, Object.keys(tests), `FROM sample LIMIT ${FIRST_ROWS}`, true);
-  const open = new Set([...likely, ...LATE, ...NUMBERS.map((_, k) => `mark${k}`)]);
-  const names = await passed(engine, raw, tests, [...open], "FROM sample", false);
-  const is = Object.fromEntries(Object.keys(tests).map((name) => [name, names.includes(name)]));
+  const is = await passed(engine, raw, {
+    integer: "regexp_full_match(v, '[-+]?[0-9]{1,18}')",
+    fraction: "TRY_CAST(v AS DOUBLE) IS NOT NULL AND NOT contains(v, '_')",
+    boolean: "lower(v) IN ('true', 'false')",
+    moment: "TRY_CAST(v AS TIMESTAMPTZ) IS NOT NULL",
+    date: "length(v) <= 10",
+    hex: "regexp_full_match(v, '[0-9a-fA-F]{8}')",
+    brackets: "regexp_full_match(v, '(?s)\\[.*\\]|\\(.*,.*\\)|\\{.*,.*\\}')",
+    digit: "regexp_matches(v, '^\\s*[-+]?[0-9]')",
+  }, { listed: "avg(contains(v, '|')::INTEGER) > 0.2", comma: "bool_or(contains(v, ','))" });
   const found = (type: string, written: Written = {}, doubt?: string) => ({
     type,
     written,
     doubt,
-    hex: is.hex,
-    listed: is.listed,
-    brackets: is.brackets && is.any ? (is.comma ? "," : " ") : undefined,
+    hex: is.has("hex"),
+    listed: is.has("listed"),
+    brackets: is.has("brackets") ? (is.has("comma") ? "," : " ") : undefined,
   });
-  if (!is.any) return found("VARCHAR");
-  const digits = Object.keys(DIGITS).find((format) => is[format]);
-  if (is.integer) return digits === undefined ? found("BIGINT") : found("TIMESTAMP", { format: digits });
-  if (is.fraction) return found("DOUBLE");
-  if (is.boolean) return found("BOOLEAN");
-  if (is.moment) return found(is.date ? "DATE" : "TIMESTAMP");
-  const formats = FORMATS.filter((_, k) => is[`format${k}`]);
+  if (is.has("integer")) {
+    const digits = await passed(engine, raw, DIGITS);
+    const [format] = digits;
+    return format === undefined ? found("BIGINT") : found("TIMESTAMP", { format });
+  }
+  if (is.has("fraction")) return found("DOUBLE");
+  if (is.has("boolean")) return found("BOOLEAN");
+  if (is.has("moment")) return found(is.has("date") ? "DATE" : "TIMESTAMP");
+  return is.has("digit") ? await otherType(engine, raw, found) : found("VARCHAR");
+}
+
+/** The type of a text that begins with digits, written in another way than usual. */
+async function otherType<F>(
+  engine: Engine,
+  raw: string,
+  found: (type: string, written?: Written, doubt?: string) => F,
+): Promise<F> {
+  const formats = [
+    ...await passed(engine, raw, Object.fromEntries(FORMATS.map((format) => [format, inFormat(format)]))),
+  ];
   if (formats.length > 1) return found("VARCHAR", {}, `either of format ${formats.join(" or ")}`);
   if (formats.length === 1) return found(formats[0].includes("%H") ? "TIMESTAMP" : "DATE", { format: formats[0] });
-  const numbers = NUMBERS.filter((_, k) => is[`number${k}`] && is[`mark${k}`]);
+  const is = await passed(
+    engine,
+    raw,
+    Object.fromEntries(NUMBERS.map(({ pattern }) => [pattern, `regexp_full_match(v, ${quoted(pattern)})`])),
+    Object.fromEntries(NUMBERS.map(({ mark }) => [mark, `bool_or(contains(v, ${quoted(mark)}))`])),
+  );
+  const numbers = NUMBERS.filter(({ pattern, mark }) => is.has(pattern) && is.has(mark));
   // 1.234,5 is no plain decimal comma, and where every comma stands before three digits it may be of thousands.
   const [first, second] = numbers.filter(({ written }) =>
-    !(written.decimal === "," && written.thousands !== undefined && is.number0)
+    !(written.decimal === "," && written.thousands !== undefined && is.has(NUMBERS[0].pattern))
   );
   if (second !== undefined) return found("VARCHAR", {}, "commas of decimals or of thousands");
   return first === undefined ? found("VARCHAR") : found("NUMBER", first.written);
 }
 
-/** The tests that the text of a column passes. */
+/** The tests of values that all values of a column pass, and those of the column that it passes. */
 async function passed(
   engine: Engine,
   raw: string,
-  tests: Record<string, string>,
-  names: readonly string[],
-  rows: string,
-  withoutRows: boolean,
-): Promise<string[]> {
-  const [values] = await engine.rows(
-    `SELECT ${names.map((name) => `coalesce(${tests[name]}, ${withoutRows})`).join(", ")} ` +
-      `FROM (SELECT ${raw} AS v FROM (${rows})) WHERE NOT ${isMissing("v")}`,
-  );
-  return names.filter((_, i) => values[i] === true);
-}
-
-function all(test: string): string {
-  return `bool_and(${test})`;
+  ofValues: Record<string, string>,
+  ofColumn: Record<string, string> = {},
+): Promise<Set<string>> {
+  const ask = async (tests: [string, string][], rows: string, unknown: boolean) => {
+    if (tests.length === 0) return [];
+    const [values] = await engine.rows(
+      `SELECT ${tests.map(([, test]) => test).join(", ")} ` +
+        `FROM (SELECT ${raw} AS v FROM (${rows})) WHERE NOT ${isMissing("v")}`,
+    );
+    return tests.filter((_, i) => values[i] ?? unknown);
+  };
+  const all = Object.entries(ofValues).map(([name, test]): [string, string] => [name, `bool_and(${test})`]);
+  // Most of what a column is not shows in its first rows.
+  const likely = await ask(all, `FROM sample LIMIT ${FIRST_ROWS}`, true);
+  const names = await ask([...likely, ...Object.entries(ofColumn)], "FROM sample", false);
+  return new Set(names.map(([name]) => name));
 }
 
 /** What is wrong with a proposed column in the sample: how many rows prepare would refuse, and the first of them. */
