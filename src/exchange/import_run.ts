@@ -111,6 +111,7 @@ function writeCheckpoint(
       epoch: 0,
       step: 0,
       samples: 0,
+      optimizerSteps: 0,
       scheduler: new ShuffleScheduler({ cold: 0, hot: 0 }, firstTurn, schedulerRate).state,
       bestAuc: null,
       evaluationsSinceBest: 0,

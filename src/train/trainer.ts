@@ -72,8 +72,6 @@ export class Trainer {
   #saved = { at: performance.now(), pauseSeconds: 0 };
   readonly #scheduler: ShuffleScheduler;
   readonly #state: TrainingState;
-  /** Steps that made the optimizer's state: those of a run whose model was the beginning, too. */
-  #optimizerSteps: number;
   /** The split that selects the best checkpoint; never the test split unless there is no other. */
   readonly #selection: Split | undefined;
   readonly #batches: Readonly<Record<BatchKind, number>>;
@@ -100,13 +98,12 @@ export class Trainer {
       epoch: 0,
       step: 0,
       samples: 0,
+      optimizerSteps: from?.body.state.optimizerSteps ?? 0,
       scheduler: new ShuffleScheduler(this.#batches, config.firstTurn, config.schedulerRate).state,
       bestAuc: null,
       evaluationsSinceBest: 0,
       finished: false,
     };
-    const { step = 0, optimizerSteps = step } = (checkpoint ?? from)?.body.state ?? {};
-    this.#optimizerSteps = optimizerSteps;
     this.#scheduler = new ShuffleScheduler(this.#batches, config.firstTurn, this.#state.scheduler);
     this.#sync = new HotSync(group, layout.hotRows, dataset.rows, (rows) => this.#writer?.keepRows(rows));
     this.#selection = (["validation", "test"] as const).find((split) => dataset.samples(split) > 0);
@@ -268,7 +265,7 @@ export class Trainer {
     const batch = this.#group.batches[slot];
     layout.readBatch(kind, this.#order[kind][position], batch);
     const learningRate = learningRateAt(config, ++this.#state.step);
-    writeStep(config.optimizer, batch.floats, learningRate, ++this.#optimizerSteps, config.weightDecay);
+    writeStep(config.optimizer, batch.floats, learningRate, ++this.#state.optimizerSteps, config.weightDecay);
     batch.step = this.#state.step;
     this.#stepKinds[this.#state.step % STEPS_IN_FLIGHT] = kind;
     this.#stepBatches[this.#state.step % STEPS_IN_FLIGHT] = this.#order[kind][position];
@@ -394,7 +391,7 @@ export class Trainer {
       seed: config.seed,
       dataset: dataset.id,
       run: runId,
-      state: { ...this.#state, optimizerSteps: this.#optimizerSteps, scheduler: this.#scheduler.state },
+      state: { ...this.#state, scheduler: this.#scheduler.state },
     });
     this.#saved = { at: begin, pauseSeconds: (performance.now() - begin) / 1000 };
   }

@@ -33,7 +33,15 @@ try {
     writer.begin({ run, best: false, step: false, keep: 0, tables: ["C1", "C2"] }, {
       ...{ model: shape, seed: 1, dataset: "data", run: "run" },
       state: {
-        ...{ epoch: 0, step, samples: 0, bestAuc: null, evaluationsSinceBest: 0, finished: false },
+        ...{
+          epoch: 0,
+          step,
+          samples: 0,
+          optimizerSteps: step,
+          bestAuc: null,
+          evaluationsSinceBest: 0,
+          finished: false,
+        },
         scheduler: new ShuffleScheduler({ cold: 1, hot: 0 }, "hot", 50).state,
       },
     });

@@ -45,14 +45,14 @@ export const trainingState = z.object({
   step: count,
   samples: count,
   /** Steps that made the optimizer's state: more than `step` where another run's model was the beginning. */
-  optimizerSteps: count.optional(),
+  optimizerSteps: count.optional(), // absent from checkpoints of version 0.1
   scheduler: schedulerState,
   /** Best AUC of the selection split so far and evaluations since; null before the first evaluation. */
   bestAuc: z.number().nullable(),
   evaluationsSinceBest: count,
   /** True if the run reached its last epoch, its target or the end of its patience. */
   finished: z.boolean(),
-});
+}).transform((state) => ({ ...state, optimizerSteps: state.optimizerSteps ?? state.step }));
 /** Where training stood when a checkpoint was written. */
 export type TrainingState = z.infer<typeof trainingState>;
 

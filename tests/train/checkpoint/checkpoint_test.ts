@@ -44,6 +44,7 @@ function bodyOf(model: ModelShape): CheckpointBody {
     epoch: 1,
     step: 17,
     samples: 2100,
+    optimizerSteps: 40,
     scheduler: new ShuffleScheduler({ cold: 5, hot: 9 }, "hot", 50).state,
     bestAuc: 0.123456789,
     evaluationsSinceBest: 2,

@@ -25,7 +25,7 @@ const BODY: CheckpointBody = {
   dataset: "0123456789abcdef",
   run: "0123456789abcdef",
   state: {
-    ...{ epoch: 0, step: 1, samples: 2, bestAuc: null, evaluationsSinceBest: 0, finished: false },
+    ...{ epoch: 0, step: 1, samples: 2, optimizerSteps: 1, bestAuc: null, evaluationsSinceBest: 0, finished: false },
     scheduler: new ShuffleScheduler({ cold: 1, hot: 0 }, "hot", 50).state,
   },
 };
