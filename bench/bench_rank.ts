@@ -1,6 +1,6 @@
 /** One rank of a bench, as mpirun starts it: trains on the batches of a layout by hand, without a run around it. */
 import { writeStep } from "../src/optimizer/optimizers.ts";
-import type { Preset } from "../mod.ts";
+import type { Preset } from "../src/train/config.ts";
 import { Cluster } from "../src/collective/cluster.ts";
 import { type BatchKind, Layout } from "../src/layout/layout.ts";
 import { MpiRanks } from "../src/train/ranks/mpi_ranks.ts";

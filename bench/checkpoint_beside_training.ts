@@ -13,7 +13,10 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 import type { OutputFile } from "../src/artifact_writer.ts";
 import { alignedBytes, createFile } from "../src/direct_file.ts";
-import { type CheckpointEvent, generateDataset, resolveConfig, startRun } from "../mod.ts";
+import { generateDataset } from "../src/dataset/generate.ts";
+import { resolveConfig } from "../src/train/config.ts";
+import type { CheckpointEvent } from "../src/train/events.ts";
+import { startRun } from "../src/train/run.ts";
 
 const { values } = parseArgs({
   options: {

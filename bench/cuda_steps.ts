@@ -11,7 +11,8 @@
 import { writeStep } from "../src/optimizer/optimizers.ts";
 import { parseArgs } from "node:util";
 import { join } from "node:path";
-import { Dataset, generateDataset } from "../mod.ts";
+import { Dataset } from "../src/dataset/dataset.ts";
+import { generateDataset } from "../src/dataset/generate.ts";
 import { isArtifact } from "../src/artifact.ts";
 import { CudaBackend } from "../src/backend/cuda/backend.ts";
 import { Solo } from "../src/collective/collective.ts";

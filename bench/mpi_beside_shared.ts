@@ -6,7 +6,8 @@
  */
 import Table from "cli-table3";
 import { parseArgs } from "node:util";
-import { generateDataset, type ProgressEvent } from "../mod.ts";
+import { generateDataset } from "../src/dataset/generate.ts";
+import type { ProgressEvent } from "../src/train/events.ts";
 import { LAUNCHERS, type MpiOutcome, runMpi } from "../tests/support/mpirun.ts";
 import { median } from "./median.ts";
 

@@ -7,7 +7,8 @@
  */
 import Table from "cli-table3";
 import { join } from "node:path";
-import { bytes as bytesText, generateDataset, writeCriteoLog } from "../mod.ts";
+import { generateDataset, writeCriteoLog } from "../src/dataset/generate.ts";
+import { bytes as bytesText } from "../src/report/format.ts";
 import { isArtifact } from "../src/artifact.ts";
 
 const FOLDER = join("hotset", "bench");

@@ -17,7 +17,8 @@
  * shared by all ranks, and nothing is on a wire.
  */
 import { parseArgs } from "node:util";
-import type { ModelPlan, Preset } from "../mod.ts";
+import type { ModelPlan } from "../src/model/shape.ts";
+import type { Preset } from "../src/train/config.ts";
 import { Batch } from "../src/layout/batch.ts";
 import { BATCH_KINDS, type BatchKind, type Layout } from "../src/layout/layout.ts";
 import { wireBytes } from "../src/plan/wire_bytes.ts";

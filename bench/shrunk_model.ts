@@ -1,5 +1,8 @@
 /** Models in the shapes of published data with their tables shrunk: quick to make, and small enough for several hosts. */
-import { generateDataset, type ModelPlan, planModel, type Preset, PRESETS, type Shape } from "../mod.ts";
+import { generateDataset } from "../src/dataset/generate.ts";
+import type { Shape } from "../src/dataset/presets.ts";
+import { type ModelPlan, planModel } from "../src/model/shape.ts";
+import { type Preset, PRESETS } from "../src/train/config.ts";
 import { buildLayout } from "../src/layout/build_layout.ts";
 import type { Layout } from "../src/layout/layout.ts";
 import { profileDataset } from "../src/profile/profile_dataset.ts";

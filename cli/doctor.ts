@@ -1,5 +1,6 @@
 import type { Command } from "commander";
-import * as hotset from "../mod.ts";
+import { diagnose } from "../src/doctor.ts";
+import { diagnosisText } from "../src/report/tables.ts";
 import { type Common, withCommon } from "./options.ts";
 import { run } from "./run.ts";
 
@@ -10,9 +11,9 @@ export function doctor(program: Command): void {
     .addHelpText("after", "\nExample: hotset doctor")
     .action((flags: Common) =>
       run(flags, async () => {
-        const diagnosis = await hotset.diagnose();
+        const diagnosis = await diagnose();
         if (flags.json) return console.log(JSON.stringify({ event: "doctor", ...diagnosis }));
-        console.log(hotset.diagnosisText(diagnosis));
+        console.log(diagnosisText(diagnosis));
       })
     );
 }

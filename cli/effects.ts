@@ -1,5 +1,7 @@
 /** Which options act: one table of all, so that none is ignored in silence. */
-import * as hotset from "../mod.ts";
+import { isArtifact } from "../src/artifact.ts";
+import { UsageError } from "../src/errors.ts";
+import { resolveConfig } from "../src/train/config.ts";
 
 /** What a command line says. */
 export interface CommandLine {
@@ -19,7 +21,7 @@ export interface CommandLine {
  */
 type Rule = (line: CommandLine) => string | undefined;
 
-const { mode: MODE, device: DEVICE, epochs: EPOCHS } = hotset.resolveConfig("default");
+const { mode: MODE, device: DEVICE, epochs: EPOCHS } = resolveConfig("default");
 const modeOf = ({ values }: CommandLine) => `${values.mode ?? MODE}`;
 const deviceOf = ({ values }: CommandLine) => `${values.device ?? DEVICE}`;
 const isOnGpus = (line: CommandLine) => ["cuda", "emulated"].includes(deviceOf(line));
@@ -43,7 +45,7 @@ const raw: Rule = (line) => {
   const { command, inputs } = line;
   const reason = data(line);
   if (reason !== undefined || command !== "train") return reason;
-  return inputs.length > 0 && hotset.isArtifact(inputs[0])
+  return inputs.length > 0 && isArtifact(inputs[0])
     ? `with the dataset ${inputs[0]}: it is prepared already`
     : undefined;
 };
@@ -213,14 +215,14 @@ export const EFFECTS: Readonly<Record<string, readonly Rule[]>> = {
 export function expectEffect(line: CommandLine): void {
   const { command, inputs, given, values } = line;
   if (command === "train" && given.has("--resume")) {
-    if (values.out === undefined) throw new hotset.UsageError("Cannot resume: name the run with --out");
-    if (inputs.length > 0) throw new hotset.UsageError(`Cannot use ${inputs[0]} ${notResumed(line)}`);
+    if (values.out === undefined) throw new UsageError("Cannot resume: name the run with --out");
+    if (inputs.length > 0) throw new UsageError(`Cannot use ${inputs[0]} ${notResumed(line)}`);
   }
-  if (given.has("--demo") && inputs.length > 0) throw new hotset.UsageError(`Cannot use ${inputs[0]} ${raw(line)}`);
+  if (given.has("--demo") && inputs.length > 0) throw new UsageError(`Cannot use ${inputs[0]} ${raw(line)}`);
   for (const option of given) {
     for (const rule of EFFECTS[option] ?? []) {
       const reason = rule(line);
-      if (reason !== undefined) throw new hotset.UsageError(`Cannot use ${option} ${reason}`);
+      if (reason !== undefined) throw new UsageError(`Cannot use ${option} ${reason}`);
     }
   }
 }

@@ -1,5 +1,6 @@
 import type { Command } from "commander";
-import * as hotset from "../mod.ts";
+import { evaluationTable } from "../src/report/tables.ts";
+import { evaluateRun } from "../src/train/score_run.ts";
 import { type Common, type UnknownFlags, withCommon, withUnknown } from "./options.ts";
 import { run } from "./run.ts";
 
@@ -15,8 +16,8 @@ export function evaluate(program: Command): void {
     .addHelpText("after", "\nExample: hotset evaluate hotset/run-1 day_2.tsv")
     .action((directory: string, inputs: string[], flags: Common & UnknownFlags) =>
       run(flags, async (report) => {
-        const events = await hotset.evaluateRun(directory, inputs, report, flags);
-        if (!flags.json) console.log(hotset.evaluationTable(events));
+        const events = await evaluateRun(directory, inputs, report, flags);
+        if (!flags.json) console.log(evaluationTable(events));
       })
     );
 }

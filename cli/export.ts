@@ -1,5 +1,5 @@
 import { type Command, Option } from "commander";
-import * as hotset from "../mod.ts";
+import { EXPORT_FORMATS, type ExportFormat, exportRun } from "../src/exchange/export_run.ts";
 import { type Common, withCommon } from "./options.ts";
 import { run } from "./run.ts";
 
@@ -9,16 +9,16 @@ export function exportModel(program: Command): void {
     .description("Write a run's best model in a format that others read.")
     .argument("<run>", "directory made by train")
     .addOption(
-      new Option("--format <name>", "format of the file").choices(hotset.EXPORT_FORMATS).makeOptionMandatory(),
+      new Option("--format <name>", "format of the file").choices(EXPORT_FORMATS).makeOptionMandatory(),
     )
     .requiredOption(
       "--out <file>",
       "file to write; the raw values of its rows and an ONNX model's weights lie beside it",
     )
     .addHelpText("after", "\nExample: hotset export hotset/run-1 --format onnx --out clicks.onnx")
-    .action((directory: string, flags: Common & { format: hotset.ExportFormat; out: string }) =>
+    .action((directory: string, flags: Common & { format: ExportFormat; out: string }) =>
       run(flags, (report) => {
-        const files = hotset.exportRun(directory, flags.format, flags.out, report);
+        const files = exportRun(directory, flags.format, flags.out, report);
         console.log(flags.json ? JSON.stringify({ event: "exported", files }) : files.join("\n"));
       })
     );

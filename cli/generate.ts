@@ -1,10 +1,12 @@
 import { type Command, Option } from "commander";
-import * as hotset from "../mod.ts";
+import { isArtifact } from "../src/artifact.ts";
+import { generateDataset, writeCriteoLog } from "../src/dataset/generate.ts";
+import { type Shape, SHAPES } from "../src/dataset/presets.ts";
 import { positive, real, type Seeded, share, withSeed } from "./options.ts";
 import { run } from "./run.ts";
 
 interface GenerateFlags extends Seeded {
-  preset: hotset.Shape;
+  preset: Shape;
   samples: number;
   out: string;
   raw?: boolean;
@@ -18,7 +20,7 @@ interface GenerateFlags extends Seeded {
 export function generate(program: Command): void {
   withSeed(program.command("generate"))
     .description("Generate a dataset in the shape of a published log, with a model planted in it.")
-    .addOption(new Option("--preset <name>", "shape of the tables").choices(hotset.SHAPES).default("kaggle"))
+    .addOption(new Option("--preset <name>", "shape of the tables").choices(SHAPES).default("kaggle"))
     .requiredOption("--samples <n>", "samples of all splits", positive)
     .requiredOption("--out <dir>", "directory of the dataset, or with --raw a new file")
     .option("--raw", "write a raw log in the Criteo format instead")
@@ -33,10 +35,8 @@ export function generate(program: Command): void {
         const fractions = { validation: flags.validationFraction, test: flags.testFraction };
         const onProgress = (fraction: number) => report({ event: "stage", stage: "generate", fraction });
         const options = { shape, samples, scale, drift, seed, fractions, onProgress };
-        if (hotset.isArtifact(out)) report({ event: "note", text: `What is in ${out} will be replaced` });
-        const bestAuc = raw
-          ? hotset.writeCriteoLog(out, options)
-          : hotset.generateDataset(out, options).body.generated!.bestAuc;
+        if (isArtifact(out)) report({ event: "note", text: `What is in ${out} will be replaced` });
+        const bestAuc = raw ? writeCriteoLog(out, options) : generateDataset(out, options).body.generated!.bestAuc;
         console.log(flags.json ? JSON.stringify({ event: "generated", out, samples, bestAuc }) : out);
       })
     );

@@ -1,5 +1,5 @@
 import { type Command, Option } from "commander";
-import * as hotset from "../mod.ts";
+import { type ImportOptions, importRun, ROW_NUMBERS } from "../src/exchange/import_run.ts";
 import { withSeed } from "./options.ts";
 import { run } from "./run.ts";
 import { type TrainFlags, trainLayer, withSomeOfTraining } from "./train_options.ts";
@@ -17,13 +17,13 @@ export function importModel(program: Command): void {
     .requiredOption("--out <run>", "directory of the run")
     .addOption(
       new Option("--ids <what>", "how rows are numbered in the file: dataset ids or raw values (default: as exported)")
-        .choices(hotset.ROW_NUMBERS),
+        .choices(ROW_NUMBERS),
     )
     .addHelpText("after", "\nExample: hotset import dlrm.safetensors --data criteo --ids values --out hotset/imported")
-    .action((file: string, flags: TrainFlags & { data: string; out: string; ids?: hotset.ImportOptions["ids"] }) =>
+    .action((file: string, flags: TrainFlags & { data: string; out: string; ids?: ImportOptions["ids"] }) =>
       run(flags, (report) => {
         const { data, out, ids } = flags;
-        hotset.importRun(file, { data, out, ids, config: trainLayer(flags) }, report);
+        importRun(file, { data, out, ids, config: trainLayer(flags) }, report);
         console.log(flags.json ? JSON.stringify({ event: "imported", run: out }) : out);
       })
     );

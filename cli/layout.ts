@@ -1,5 +1,5 @@
 import type { Command } from "commander";
-import * as hotset from "../mod.ts";
+import { ensureLayout, ensureProfile, type LayoutConfig, openTogether } from "../src/train/stages.ts";
 import {
   DEFAULTS,
   folderOf,
@@ -28,11 +28,11 @@ export function layout(program: Command): void {
       "directory of the layout (default: in hotset/, where train looks for it unless its --out lies elsewhere)",
     )
     .addHelpText("after", "\nExample: hotset layout criteo --hot-memory 256MiB --batch-size 2048")
-    .action((directory: string, flags: ProfileFlags & TeamFlags & hotset.LayoutConfig) =>
+    .action((directory: string, flags: ProfileFlags & TeamFlags & LayoutConfig) =>
       runAsTeam(flags, [HOME, folderOf(flags)], (report, team) => {
-        const dataset = hotset.openTogether(directory, team);
-        const profile = hotset.ensureProfile(dataset, profileConfig(flags), { cache: HOME }, report, team);
-        using layout = hotset.ensureLayout(dataset, profile, flags, placeOf(flags), report, team);
+        const dataset = openTogether(directory, team);
+        const profile = ensureProfile(dataset, profileConfig(flags), { cache: HOME }, report, team);
+        using layout = ensureLayout(dataset, profile, flags, placeOf(flags), report, team);
         if (!flags.json && team.rank === 0) console.log(layout.directory);
       })
     );

@@ -1,7 +1,8 @@
 /** All commands, and what runs one command line. */
 import process from "node:process";
 import { Command, CommanderError } from "commander";
-import * as hotset from "../mod.ts";
+import { outliveTerminal } from "../src/report/terminal.ts";
+import { expandConfig, type KnownOption, translateArguments } from "../src/train/arguments.ts";
 import config from "../deno.json" with { type: "json" };
 import { doctor } from "./doctor.ts";
 import { evaluate } from "./evaluate.ts";
@@ -51,7 +52,7 @@ function expectOptions(command: Command): void {
 program.hook("preAction", (_, command) => expectOptions(command));
 
 /** What a configuration file may hold for a command; nothing is known of one that there is not. */
-function knownOptions(name: string | undefined): hotset.KnownOption[] | undefined {
+function knownOptions(name: string | undefined): KnownOption[] | undefined {
   const command = program.commands.find((command) => command.name() === name);
   return command?.options.filter(({ long }) => long !== "--config").map((option) => ({
     name: option.long!.slice("--".length),
@@ -64,8 +65,8 @@ function knownOptions(name: string | undefined): hotset.KnownOption[] | undefine
 async function execute(given: string[]): Promise<void> {
   let words = given;
   try {
-    const { arguments: translated, ignored } = hotset.translateArguments(
-      hotset.expandConfig(given, knownOptions(given[0])),
+    const { arguments: translated, ignored } = translateArguments(
+      expandConfig(given, knownOptions(given[0])),
     );
     words = translated;
     if (ignored.length > 0 && !words.includes("--quiet")) {
@@ -85,7 +86,7 @@ async function execute(given: string[]): Promise<void> {
 
 /** Runs one command line and, if that failed, ends the process. */
 export async function main(given: string[]): Promise<void> {
-  hotset.outliveTerminal();
+  outliveTerminal();
   // Who reads the output may have seen enough: `hotset -h | head`.
   process.stdout.on("error", (error: NodeJS.ErrnoException) => {
     if (error.code !== "EPIPE") throw error;

@@ -1,15 +1,21 @@
 /** Options that several commands have, with the flags they become. */
 import { dirname } from "node:path";
 import { type Command, InvalidArgumentError, Option } from "commander";
-import * as hotset from "../mod.ts";
+import { type Format, FORMATS } from "../src/dataset/formats.ts";
+import { parseWidths } from "../src/model/shape.ts";
+import { OPTIMIZER_NAMES, OPTIMIZERS } from "../src/optimizer/optimizers.ts";
+import { bytes, parseBytes } from "../src/report/format.ts";
+import { resolveConfig, type TrainConfig } from "../src/train/config.ts";
+import type { Interrupt } from "../src/train/interrupt.ts";
+import type { Place } from "../src/train/stages.ts";
 
 /** Where `train` keeps its runs and looks for profiles and layouts, unless told. */
 export const HOME = "hotset";
 export const PRESET = "default";
-export const DEFAULTS = hotset.resolveConfig(PRESET);
+export const DEFAULTS = resolveConfig(PRESET);
 /** Defaults as `--help` shows them. */
-export const standard = (key: keyof hotset.TrainConfig) => `(default: ${DEFAULTS[key]})`;
-export const binary = (value: number) => hotset.bytes(value).replace(" ", "");
+export const standard = (key: keyof TrainConfig) => `(default: ${DEFAULTS[key]})`;
+export const binary = (value: number) => bytes(value).replace(" ", "");
 
 /** Flags that every command has. */
 export interface Common {
@@ -29,13 +35,13 @@ export const natural = number((value) => Number.isSafeInteger(value) && value >=
 export const share = number((value) => value >= 0 && value < 1, "a number from 0 to below 1");
 export const real = number((value) => Number.isFinite(value) && value > 0, "a number above 0");
 export const memory = (text: string) => {
-  const value = hotset.parseBytes(text);
+  const value = parseBytes(text);
   if (value === undefined) throw new InvalidArgumentError("Expected bytes, as in 512MiB.");
   return value;
 };
 export const widths = (text: string) => {
   try {
-    return hotset.parseWidths(text);
+    return parseWidths(text);
   } catch (error) {
     throw new InvalidArgumentError((error as Error).message);
   }
@@ -75,7 +81,7 @@ export const memoryOption = (flags: string, description: string, value: number) 
 
 export const withRaw = (command: Command) =>
   command
-    .addOption(new Option("--format <name>", "format of raw files").choices(hotset.FORMATS).default("criteo"))
+    .addOption(new Option("--format <name>", "format of raw files").choices(FORMATS).default("criteo"))
     .option("--schema <file>", "JSON file that describes the columns of csv and parquet input")
     .option("--test <files...>", "raw files that become the test split")
     .option("--min-frequency <n>", "values seen less often than this share one row", positive, 1)
@@ -103,7 +109,7 @@ export interface UnknownFlags {
 }
 
 export interface RawFlags extends UnknownFlags {
-  format: hotset.Format;
+  format: Format;
   schema?: string;
   test?: string[];
   minFrequency: number;
@@ -119,7 +125,7 @@ export function given<T extends object>(record: T): { [K in keyof T]: Exclude<T[
   return Object.fromEntries(Object.entries(record).filter(([, value]) => value !== undefined)) as never;
 }
 
-export function rawOptions({ test, memory, ...flags }: RawFlags, { signal }: hotset.Interrupt) {
+export function rawOptions({ test, memory, ...flags }: RawFlags, { signal }: Interrupt) {
   const { format, schema, minFrequency, maxIndRange, validationFraction, testFraction, onBadRow, maxUnknown } = flags;
   return given({
     format,
@@ -146,10 +152,10 @@ export const withProfile = (command: Command) =>
     .option("--arch-sparse-feature-size <dim>", "length of an embedding row", positive, DEFAULTS.dim)
     .addOption(optimizerOption().default(DEFAULTS.optimizer));
 
-export const learningRates = hotset.OPTIMIZER_NAMES
-  .map((name) => `${name} ${hotset.OPTIMIZERS[name].learningRate}`).join(", ");
+export const learningRates = OPTIMIZER_NAMES
+  .map((name) => `${name} ${OPTIMIZERS[name].learningRate}`).join(", ");
 export const optimizerOption = (standard = "") =>
-  new Option("--optimizer <name>", `how gradients change parameters${standard}`).choices(hotset.OPTIMIZER_NAMES);
+  new Option("--optimizer <name>", `how gradients change parameters${standard}`).choices(OPTIMIZER_NAMES);
 
 export const shuffleOption = (standard = "") =>
   new Option(
@@ -162,7 +168,7 @@ export interface ProfileFlags extends Seeded {
   hotMemory: number;
   sampleRate?: number;
   archSparseFeatureSize: number;
-  optimizer: hotset.TrainConfig["optimizer"];
+  optimizer: TrainConfig["optimizer"];
   out?: string;
 }
 
@@ -170,7 +176,7 @@ export function profileConfig({ hotMemory, sampleRate, archSparseFeatureSize: di
   return { hotMemory, sampleRate: sampleRate ?? null, dim, optimizer, seed };
 }
 
-export function placeOf({ out }: { out?: string }): hotset.Place {
+export function placeOf({ out }: { out?: string }): Place {
   return out === undefined ? { cache: HOME } : { out };
 }
 

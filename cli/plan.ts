@@ -1,5 +1,9 @@
 import type { Command } from "commander";
-import * as hotset from "../mod.ts";
+import { Dataset } from "../src/dataset/dataset.ts";
+import { planDataset, planPublished, thisMachine } from "../src/plan/plan_training.ts";
+import { publishedData } from "../src/plan/published.ts";
+import { planText } from "../src/report/tables.ts";
+import { resolveConfig } from "../src/train/config.ts";
 import { withSeed } from "./options.ts";
 import { run } from "./run.ts";
 import { type TrainFlags, trainLayer, withSomeOfTraining } from "./train_options.ts";
@@ -15,12 +19,12 @@ export function plan(program: Command): void {
     .addHelpText("after", "\nExample: hotset plan --preset terabyte --hot-memory 1GiB --optimizer rwsadagrad")
     .action((directory: string | undefined, flags: TrainFlags) =>
       run(flags, () => {
-        const config = hotset.resolveConfig(flags.preset, trainLayer(flags));
-        const machine = hotset.thisMachine();
+        const config = resolveConfig(flags.preset, trainLayer(flags));
+        const machine = thisMachine();
         const planned = directory === undefined
-          ? hotset.planPublished(hotset.publishedData(flags.preset), config, machine)
-          : hotset.planDataset(hotset.Dataset.open(directory, "lengths"), config, machine);
-        console.log(flags.json ? JSON.stringify(planned) : hotset.planText(planned));
+          ? planPublished(publishedData(flags.preset), config, machine)
+          : planDataset(Dataset.open(directory, "lengths"), config, machine);
+        console.log(flags.json ? JSON.stringify(planned) : planText(planned));
       })
     );
 }

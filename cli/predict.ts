@@ -1,5 +1,5 @@
 import type { Command } from "commander";
-import * as hotset from "../mod.ts";
+import { predictRun, writeScores } from "../src/train/score_run.ts";
 import { type Common, type UnknownFlags, withCommon, withUnknown } from "./options.ts";
 import { run } from "./run.ts";
 
@@ -13,8 +13,8 @@ export function predict(program: Command): void {
     .addHelpText("after", "\nExample: hotset predict hotset/run-1 new.tsv --out scores.csv")
     .action((directory: string, inputs: string[], flags: Common & UnknownFlags & { out?: string }) =>
       run(flags, async (report, _, { signal }) => {
-        hotset.writeScores(
-          await hotset.predictRun(directory, inputs, { signal, maxUnknown: flags.maxUnknown }, report),
+        writeScores(
+          await predictRun(directory, inputs, { signal, maxUnknown: flags.maxUnknown }, report),
           flags.out,
           flags.json ? "json" : "csv",
         );

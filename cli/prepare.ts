@@ -1,5 +1,7 @@
 import type { Command } from "commander";
-import * as hotset from "../mod.ts";
+import { inferSchema } from "../src/dataset/infer.ts";
+import { UsageError } from "../src/errors.ts";
+import { prepareTo } from "../src/train/stages.ts";
 import {
   type Common,
   folderOf,
@@ -29,11 +31,11 @@ export function prepare(program: Command): void {
           if (inputs.length > 1) report({ event: "note", text: `The schema is that of ${inputs[0]} alone` });
           const onNote = (text: string) => report({ event: "note", text });
           if (team.rank > 0) return;
-          console.log(JSON.stringify(await hotset.inferSchema(inputs[0], onProgress, onNote), null, 2));
+          console.log(JSON.stringify(await inferSchema(inputs[0], onProgress, onNote), null, 2));
           return;
         }
-        if (out === undefined) return team.agree(new hotset.UsageError("Cannot prepare: name the dataset with --out"));
-        await hotset.prepareTo({ ...rawOptions(flags, interrupt), inputs, out, team }, report);
+        if (out === undefined) return team.agree(new UsageError("Cannot prepare: name the dataset with --out"));
+        await prepareTo({ ...rawOptions(flags, interrupt), inputs, out, team }, report);
         if (!json && team.rank === 0) console.log(out);
       })
     );

@@ -1,5 +1,7 @@
 import type { Command } from "commander";
-import * as hotset from "../mod.ts";
+import { writeProfileReport } from "../src/report/html/profile_report.ts";
+import { profileTables } from "../src/report/tables.ts";
+import { ensureProfile, openTogether } from "../src/train/stages.ts";
 import {
   folderOf,
   placeOf,
@@ -25,11 +27,11 @@ export function profile(program: Command): void {
     .addHelpText("after", "\nExample: hotset profile criteo --hot-memory 256MiB")
     .action((directory: string, flags: ProfileFlags & TeamFlags & { report?: string }) =>
       runAsTeam(flags, [folderOf(flags)], (report, team) => {
-        const dataset = hotset.openTogether(directory, team);
-        const profile = hotset.ensureProfile(dataset, profileConfig(flags), placeOf(flags), report, team);
+        const dataset = openTogether(directory, team);
+        const profile = ensureProfile(dataset, profileConfig(flags), placeOf(flags), report, team);
         if (team.rank > 0) return;
-        if (flags.report !== undefined) hotset.writeProfileReport(profile, dataset, flags.report);
-        if (!flags.json) console.log(hotset.profileTables(profile.body));
+        if (flags.report !== undefined) writeProfileReport(profile, dataset, flags.report);
+        if (!flags.json) console.log(profileTables(profile.body));
       })
     );
 }

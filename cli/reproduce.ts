@@ -1,5 +1,6 @@
 import type { Command } from "commander";
-import * as hotset from "../mod.ts";
+import { HotsetError } from "../src/errors.ts";
+import { reproduceRun } from "../src/train/reproduce.ts";
 import { type Common, withCommon } from "./options.ts";
 import { run } from "./run.ts";
 
@@ -12,12 +13,12 @@ export function reproduce(program: Command): void {
     .action((directory: string, flags: Common) =>
       run(flags, async (report) => {
         // What the second run reports is not asked for.
-        const result = await hotset.reproduceRun(directory, (event) => event.event === "stage" && report(event));
+        const result = await reproduceRun(directory, (event) => event.event === "stage" && report(event));
         if (flags.json) console.log(JSON.stringify(result));
         else if (result.equal) console.log(`${directory}: ${result.steps} steps again, every bit the same`);
         if (result.equal) return;
         const changes = result.changes.length === 0 ? "" : `; not as it was: ${result.changes.join("; ")}`;
-        throw new hotset.HotsetError(`Cannot reproduce ${directory}: ${result.difference}${changes}`);
+        throw new HotsetError(`Cannot reproduce ${directory}: ${result.difference}${changes}`);
       })
     );
 }

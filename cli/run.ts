@@ -1,19 +1,25 @@
 /** Runs the work of commands: reports, signals, processes of mpirun, errors as one line. */
 import process from "node:process";
-import * as hotset from "../mod.ts";
+import { Cluster } from "../src/collective/cluster.ts";
+import { mpirunProcesses } from "../src/collective/mpi_finding.ts";
+import { codeOf, UsageError } from "../src/errors.ts";
+import { Terminal } from "../src/report/terminal.ts";
+import { ALONE, PeerFailed, type Team } from "../src/team.ts";
+import type { Report } from "../src/train/events.ts";
+import { Interrupt } from "../src/train/interrupt.ts";
 import type { Common, TeamFlags } from "./options.ts";
 
 /** Runs a command's work with its reporter, and prints errors as one line. */
 export async function run(
   common: Common,
-  work: (report: hotset.Report, atEnd: DisposableStack, interrupt: hotset.Interrupt) => Promise<void> | void,
+  work: (report: Report, atEnd: DisposableStack, interrupt: Interrupt) => Promise<void> | void,
 ): Promise<void> {
   using atEnd = new DisposableStack();
-  using terminal = new hotset.Terminal();
-  using interrupt = new hotset.Interrupt();
+  using terminal = new Terminal();
+  using interrupt = new Interrupt();
   // Processes that mpirun started are ended by it, until they train.
   if ((common.collective ?? "shared") === "shared") interrupt.watch();
-  const report: hotset.Report = (event) => {
+  const report: Report = (event) => {
     if (event.event === "stage") interrupt.check();
     if (common.json && event.event !== "stage" && event.event !== "note") console.log(JSON.stringify(event));
     if (!common.quiet) terminal.report(event);
@@ -32,16 +38,16 @@ export async function run(
  */
 export async function inCluster(
   common: Common,
-  report: hotset.Report,
+  report: Report,
   atEnd: DisposableStack,
-  work: (report: hotset.Report, cluster: hotset.Cluster) => Promise<void>,
+  work: (report: Report, cluster: Cluster) => Promise<void>,
 ): Promise<void> {
-  const cluster = atEnd.use(hotset.Cluster.open());
+  const cluster = atEnd.use(Cluster.open());
   try {
     await work(cluster.first ? report : () => {}, cluster);
   } catch (error) {
     process.exitCode = 1;
-    if (error instanceof hotset.PeerFailed) return;
+    if (error instanceof PeerFailed) return;
     if (cluster.knows(error)) throw error;
     fail(error, common, 1, `rank ${cluster.rank}: `);
     cluster.abort(1);
@@ -50,9 +56,9 @@ export async function inCluster(
 
 /** Throws where mpirun started several processes that would get in each other's way. */
 export function expectOneProcess(): void {
-  const processes = hotset.mpirunProcesses();
+  const processes = mpirunProcesses();
   if (processes === 1) return;
-  throw new hotset.UsageError(
+  throw new UsageError(
     `Cannot work as one of ${processes} processes that would all do the same: add --collective mpi, or start one`,
   );
 }
@@ -61,12 +67,12 @@ export function expectOneProcess(): void {
 export async function runAsTeam(
   flags: TeamFlags & Common,
   directories: readonly string[],
-  work: (report: hotset.Report, team: hotset.Team, interrupt: hotset.Interrupt) => Promise<void> | void,
+  work: (report: Report, team: Team, interrupt: Interrupt) => Promise<void> | void,
 ): Promise<void> {
   await run(flags, async (report, atEnd, interrupt) => {
     if (flags.collective === "shared") {
       expectOneProcess();
-      return await work(report, hotset.ALONE, interrupt);
+      return await work(report, ALONE, interrupt);
     }
     await inCluster(
       flags,
@@ -79,7 +85,7 @@ export async function runAsTeam(
 
 /** Tells of an error in one line, the rest of a long message below it, and with --json as an object on stdout too. */
 export function fail(error: unknown, { json, verbose }: Partial<Common>, signalled = 1, who = ""): void {
-  const code = hotset.codeOf(error);
+  const code = codeOf(error);
   const hint = error instanceof Deno.errors.NotCapable ? "; SECURITY.md lists what each command needs" : "";
   const message = `${who}${error instanceof Error ? error.message : error}${hint}`;
   console.error(`${code === "interrupted" ? "" : "error: "}${message}`);

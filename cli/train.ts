@@ -2,7 +2,16 @@ import { relative } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import type { Command } from "commander";
-import * as hotset from "../mod.ts";
+import type { Cluster } from "../src/collective/cluster.ts";
+import { Interrupted } from "../src/errors.ts";
+import { writeRunReport } from "../src/report/html/run_report.ts";
+import { demoText, resultTable } from "../src/report/tables.ts";
+import { ClaimedRun } from "../src/train/claimed_run.ts";
+import { resolveConfig, type TrainConfig } from "../src/train/config.ts";
+import { DEMO_CONFIG, runDemo } from "../src/train/demo.ts";
+import type { Report, ResultEvent } from "../src/train/events.ts";
+import type { Interrupt } from "../src/train/interrupt.ts";
+import { resumeRun, trainOn } from "../src/train/run.ts";
 import { type Common, HOME, rawOptions } from "./options.ts";
 import { expectOneProcess, fail, inCluster, run } from "./run.ts";
 import { type TrainFlags, trainLayer, withTraining } from "./train_options.ts";
@@ -20,8 +29,8 @@ export function train(program: Command): void {
 
 /** What training tells, and what it is told. */
 interface Told {
-  readonly report: hotset.Report;
-  readonly interrupt: hotset.Interrupt;
+  readonly report: Report;
+  readonly interrupt: Interrupt;
 }
 
 /** Trains here, or as one of the processes that mpirun started. */
@@ -45,10 +54,10 @@ async function trainHere(
   inputs: string[],
   flags: TrainFlags,
   { report, interrupt }: Told,
-  cluster?: hotset.Cluster,
+  cluster?: Cluster,
 ): Promise<void> {
   const first = cluster?.first ?? true;
-  using claim = flags.out === undefined && first ? new hotset.ClaimedRun(HOME) : undefined;
+  using claim = flags.out === undefined && first ? new ClaimedRun(HOME) : undefined;
   const named = flags.out ?? claim?.out ?? "";
   const out = cluster === undefined ? named : cluster.broadcastText(named);
   const signal = () => interrupt.listen(cluster !== undefined);
@@ -61,9 +70,9 @@ async function trainHere(
     phases: flags.report !== undefined,
     cluster,
   };
-  const results = (of: readonly hotset.ResultEvent[]) => first && print(of, flags);
-  const resolve = (...layers: Partial<hotset.TrainConfig>[]) => {
-    const config = hotset.resolveConfig(flags.preset, ...layers);
+  const results = (of: readonly ResultEvent[]) => first && print(of, flags);
+  const resolve = (...layers: Partial<TrainConfig>[]) => {
+    const config = resolveConfig(flags.preset, ...layers);
     return { ...config, batchSize: config.batchSize * (flags.scaling === "weak" ? cluster?.ranks ?? 1 : 1) };
   };
   const again = `${commandOf(cluster)} train --resume${cluster ? ` --collective ${flags.collective}` : ""} --out`;
@@ -72,35 +81,35 @@ async function trainHere(
   }
   try {
     if (flags.resume) {
-      results([await hotset.resumeRun(options, flags.ranks)]);
+      results([await resumeRun(options, flags.ranks)]);
     } else if (flags.demo) {
-      const demo = await hotset.runDemo(resolve(hotset.DEMO_CONFIG, trainLayer(flags)), options);
+      const demo = await runDemo(resolve(DEMO_CONFIG, trainLayer(flags)), options);
       results(demo.results);
-      if (first && flags.report !== undefined) hotset.writeRunReport(demo.results.at(-1)!.run, flags.report);
-      if (first && !flags.json) console.log(`\n${hotset.demoText(demo)}`);
+      if (first && flags.report !== undefined) writeRunReport(demo.results.at(-1)!.run, flags.report);
+      if (first && !flags.json) console.log(`\n${demoText(demo)}`);
     } else {
-      results([await hotset.trainOn(inputs, rawOptions(flags, interrupt), resolve(trainLayer(flags)), options)]);
+      results([await trainOn(inputs, rawOptions(flags, interrupt), resolve(trainLayer(flags)), options)]);
     }
-    if (first && flags.report !== undefined && !flags.demo) hotset.writeRunReport(out, flags.report);
+    if (first && flags.report !== undefined && !flags.demo) writeRunReport(out, flags.report);
   } catch (error) {
-    if (!(error instanceof hotset.Interrupted)) {
+    if (!(error instanceof Interrupted)) {
       if (cluster?.knows(error) === false && flags.save) console.error(`Continue with: ${again} ${out}`);
       throw error;
     }
     const advice = error.run === undefined ? "" : `. Continue with: ${again} ${error.run}`;
-    if (first) fail(new hotset.Interrupted(`${error.message}${advice}`), flags);
+    if (first) fail(new Interrupted(`${error.message}${advice}`), flags);
     process.exitCode = interrupt.exitCode;
   }
 }
 
 /** How this program is started from where the user is. */
-function commandOf(cluster: hotset.Cluster | undefined): string {
+function commandOf(cluster: Cluster | undefined): string {
   const path = fileURLToPath(new URL("../cli.ts", import.meta.url));
   const near = relative(Deno.cwd(), path);
   const command = `deno run -A ${near.startsWith("..") ? path : near}`;
   return cluster === undefined ? command : `mpirun -n ${cluster.ranks} ${command}`;
 }
 
-function print(results: readonly hotset.ResultEvent[], { json }: Common): void {
-  if (!json) console.log(`${hotset.resultTable(results)}\n\nRuns: ${results.map((result) => result.run).join(", ")}`);
+function print(results: readonly ResultEvent[], { json }: Common): void {
+  if (!json) console.log(`${resultTable(results)}\n\nRuns: ${results.map((result) => result.run).join(", ")}`);
 }

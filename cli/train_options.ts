@@ -1,6 +1,6 @@
 /** Options of train, some of which plan and import have too, and the configuration they make. */
 import { Command, Option } from "commander";
-import * as hotset from "../mod.ts";
+import { type Preset, PRESETS, type TrainConfig } from "../src/train/config.ts";
 import {
   binary,
   DEFAULTS,
@@ -33,19 +33,19 @@ export interface TrainFlags extends RawFlags, Seeded {
   from?: string;
   resume?: boolean;
   config?: string;
-  mode?: hotset.TrainConfig["mode"];
-  device?: hotset.TrainConfig["device"];
-  blas?: hotset.TrainConfig["blas"];
-  precision?: hotset.TrainConfig["precision"];
-  activations?: hotset.TrainConfig["activations"];
-  preset: hotset.Preset;
+  mode?: TrainConfig["mode"];
+  device?: TrainConfig["device"];
+  blas?: TrainConfig["blas"];
+  precision?: TrainConfig["precision"];
+  activations?: TrainConfig["activations"];
+  preset: Preset;
   archSparseFeatureSize?: number;
   archMlpBot?: number[];
   archMlpTop?: number[];
-  archInteractionOp?: hotset.TrainConfig["interaction"];
-  optimizer?: hotset.TrainConfig["optimizer"];
+  archInteractionOp?: TrainConfig["interaction"];
+  optimizer?: TrainConfig["optimizer"];
   batchSize?: number;
-  shuffle?: hotset.TrainConfig["shuffle"];
+  shuffle?: TrainConfig["shuffle"];
   epochs?: number;
   learningRate?: number;
   weightDecay?: number;
@@ -57,7 +57,7 @@ export interface TrainFlags extends RawFlags, Seeded {
   scaling: "strong" | "weak";
   hotMemory?: number;
   schedulerRate?: number;
-  firstTurn?: hotset.TrainConfig["firstTurn"];
+  firstTurn?: TrainConfig["firstTurn"];
   sampleRate?: number;
   printFreq?: number;
   testFreq?: number;
@@ -70,7 +70,7 @@ export interface TrainFlags extends RawFlags, Seeded {
 }
 
 /** What the flags of train say of a configuration. */
-export function trainLayer(flags: TrainFlags): Partial<hotset.TrainConfig> {
+export function trainLayer(flags: TrainFlags): Partial<TrainConfig> {
   const [denseFeatures, ...bottom] = flags.archMlpBot ?? [];
   return given({
     mode: flags.mode,
@@ -106,7 +106,7 @@ export function trainLayer(flags: TrainFlags): Partial<hotset.TrainConfig> {
     patience: flags.patience,
     save: flags.save,
     seed: flags.seed,
-  }) as Partial<hotset.TrainConfig>;
+  }) as Partial<TrainConfig>;
 }
 
 /** Adds the options of train. */
@@ -123,7 +123,7 @@ export const withTraining = (command: Command) =>
     )
     .addOption(
       new Option("--preset <name>", "default, or a published model with its optimizer").choices(
-        Object.keys(hotset.PRESETS),
+        Object.keys(PRESETS),
       ).default(PRESET),
     )
     .addOption(

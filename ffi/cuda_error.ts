@@ -2,11 +2,16 @@
 
 /** A failed call of a CUDA library: "cudaMalloc: cudaErrorMemoryAllocation (2), out of memory". */
 export class CudaError extends Error {
+  /** Tells the error from others by name. */
   override name = "CudaError";
+  /** The function that failed. */
   readonly call: string;
+  /** Its status, a number of that library. */
   readonly code: number;
+  /** The status by its C name. */
   readonly codeName: string;
 
+  /** `text` is the library's own description. */
   constructor(call: string, code: number, codeName: string, text: string) {
     super(`${call}: ${codeName} (${code}), ${text}`);
     this.call = call;

@@ -7,10 +7,12 @@ import { isAbsolute } from "node:path";
 
 /** A library that cannot be opened. The message lists every try and says how to install what is missing. */
 export class LibraryError extends Error {
+  /** Tells the error from others by name. */
   override name = "LibraryError";
   /** Each place that was tried, with what happened there. */
   readonly tries: readonly string[];
 
+  /** `message` says everything; `tries` are the places. */
   constructor(message: string, tries: readonly string[]) {
     super(message);
     this.tries = tries;

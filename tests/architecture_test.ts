@@ -1,6 +1,7 @@
 /** Keeps the rules of docs/architecture.md: who imports whom, who opens libraries, what the tree may name. */
 import assert from "node:assert/strict";
 import { join } from "node:path";
+import config from "../deno.json" with { type: "json" };
 import { TemporaryDirectory } from "./support/temporary.ts";
 
 const ROOT = new URL("..", import.meta.url);
@@ -8,7 +9,7 @@ const decoder = new TextDecoder();
 
 /** What each room may import besides itself. A room is a folder under src/, a file there, or the top. */
 const MAY_IMPORT: Record<string, string[]> = {
-  "cli": ["mod"],
+  "cli": ["exchange", "train", "plan", "report", "doctor", "collective", "model", "dataset", "optimizer", "foundation"],
   "mod": [
     "exchange",
     "train",
@@ -20,8 +21,10 @@ const MAY_IMPORT: Record<string, string[]> = {
     "layout",
     "profile",
     "dataset",
+    "backend",
     "contract",
     "optimizer",
+    "ffi",
     "foundation",
   ],
   "exchange": ["train", "model", "dataset", "contract", "optimizer", "foundation"],
@@ -80,25 +83,43 @@ function sources(folder: string): string[] {
   });
 }
 
-const FILES = ["cli.ts", "mod.ts", ...sources("cli"), ...sources("src"), ...sources("ffi")];
+const FILES = ["cli.ts", "mod.ts", ...sources("cli"), ...sources("mod"), ...sources("src"), ...sources("ffi")];
 
 interface Graph {
   modules: {
     specifier: string;
-    dependencies?: { code?: { specifier: string }; type?: { specifier: string } }[];
+    dependencies?: { code?: { specifier: string }; type?: { specifier: string }; isDynamic?: boolean }[];
   }[];
+}
+
+/** Runs deno with this project's configuration. */
+async function deno(args: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
+  const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), { args, cwd: ROOT, env: { NO_COLOR: "1" } })
+    .output();
+  return { code, stdout: decoder.decode(stdout), stderr: decoder.decode(stderr) };
+}
+
+/** A module that imports or exports others, removed when disposed. */
+function moduleOf(directory: TemporaryDirectory, keyword: string, paths: readonly string[]): string {
+  const entry = directory.join("all.ts");
+  Deno.writeTextFileSync(
+    entry,
+    paths.map((path) => `${keyword} ${JSON.stringify(new URL(path, ROOT).href)};\n`).join(""),
+  );
+  return entry;
+}
+
+/** All modules below one. */
+async function graphOf(entry: string): Promise<Graph> {
+  const { code, stdout, stderr } = await deno(["info", "--json", "--config", "deno.json", entry]);
+  assert.equal(code, 0, stderr);
+  return JSON.parse(stdout);
 }
 
 /** Imports between files of the project, static and dynamic, by path. Workers are roots of their own. */
 async function imports(): Promise<[from: string, to: string][]> {
   using directory = new TemporaryDirectory();
-  const entry = directory.join("all.ts");
-  Deno.writeTextFileSync(entry, FILES.map((path) => `import ${JSON.stringify(new URL(path, ROOT).href)};\n`).join(""));
-  const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
-    args: ["info", "--json", "--config", new URL("deno.json", ROOT).pathname, entry],
-  }).output();
-  assert.equal(code, 0, decoder.decode(stderr));
-  const { modules }: Graph = JSON.parse(decoder.decode(stdout));
+  const { modules } = await graphOf(moduleOf(directory, "import", FILES));
   const inside = (specifier: string | undefined) =>
     specifier?.startsWith(ROOT.href) ? [specifier.slice(ROOT.href.length)] : [];
   return modules.flatMap(({ specifier, dependencies = [] }) =>
@@ -121,12 +142,65 @@ Deno.test("imports go one way, as docs/architecture.md says", async () => {
   assert.deepEqual(wrong, []);
 });
 
-Deno.test("a backend's folder is imported by open.ts and by itself alone", async () => {
+Deno.test("a backend's folder is imported by open.ts, by the entry for CUDA and by itself alone", async () => {
   const folderOf = (path: string) => /^src\/backend\/([^/]+)\//.exec(path)?.[1];
   const wrong = (await imports()).filter(([from, to]) =>
-    folderOf(to) !== undefined && folderOf(from) !== folderOf(to) && from !== "src/backend/open.ts"
+    folderOf(to) !== undefined && folderOf(from) !== folderOf(to) &&
+    !["src/backend/open.ts", "mod/cuda.ts"].includes(from)
   );
   assert.deepEqual(wrong, []);
+});
+
+/** Packages that importing an entry loads. What only some of its functions need is imported by them. */
+const LOADS: Record<string, string[]> = {
+  ".": [],
+  "./dataset": ["yauzl", "zod"],
+  "./layout": ["zod"],
+  "./train": ["yauzl", "zod"],
+  "./score": ["yauzl", "zod"],
+  "./exchange": ["protobufjs", "yauzl", "zod"],
+  "./plan": ["zod"],
+  "./report": ["@observablehq/plot", "cli-table3", "linkedom", "yauzl", "zod"],
+  "./cuda": [],
+  "./blas": [],
+};
+
+/** Packages that are loaded with a module. */
+async function packagesOf(path: string): Promise<string[]> {
+  const modules = new Map((await graphOf(path)).modules.map((module) => [module.specifier, module]));
+  const seen = new Set<string>();
+  const visit = (specifier: string) => {
+    if (seen.has(specifier)) return;
+    seen.add(specifier);
+    for (const { code, isDynamic } of modules.get(specifier)?.dependencies ?? []) {
+      if (code !== undefined && !isDynamic) visit(code.specifier);
+    }
+  };
+  visit(new URL(path, ROOT).href);
+  const packages = [...seen].filter((specifier) => specifier.startsWith("npm:"));
+  return packages.map((specifier) => /^npm:\/?(.+)@/.exec(specifier)![1]).sort();
+}
+
+Deno.test("an entry loads the packages that it needs and no other: no plotting, no DuckDB", async () => {
+  const loads = await Promise.all(
+    Object.entries(config.exports).map(async ([entry, path]) => [entry, await packagesOf(path)]),
+  );
+  assert.deepEqual(Object.fromEntries(loads), LOADS);
+});
+
+Deno.test("what an entry exports is described, and every type that it names is exported by an entry", async () => {
+  using directory = new TemporaryDirectory();
+  const all = moduleOf(directory, "export * from", Object.values(config.exports));
+  const { code, stderr } = await deno(["doc", "--lint", "--config", "deno.json", all]);
+  assert.equal(code, 0, stderr.slice(stderr.indexOf("error")));
+});
+
+Deno.test("the main entry's documentation fits on three screens, and lists every entry", async () => {
+  const { stdout } = await deno(["doc", "mod.ts"]);
+  assert.ok(stdout.split("\n").length <= 150);
+  for (const entry of Object.keys(config.exports)) {
+    assert.match(stdout, new RegExp(`@hotset/hotset${entry.slice(1)}\\W`));
+  }
 });
 
 Deno.test("only files under ffi/ open libraries or read memory by address", () => {

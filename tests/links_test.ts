@@ -1,16 +1,13 @@
 /** Outputs whose name is a link go where it points; the link stays. */
 import assert from "node:assert/strict";
-import {
-  buildLayout,
-  Dataset,
-  exportRun,
-  generateDataset,
-  profileDataset,
-  resolveConfig,
-  startRun,
-  writeCriteoLog,
-  writeProfileReport,
-} from "../mod.ts";
+import { Dataset } from "../src/dataset/dataset.ts";
+import { generateDataset, writeCriteoLog } from "../src/dataset/generate.ts";
+import { exportRun } from "../src/exchange/export_run.ts";
+import { buildLayout } from "../src/layout/build_layout.ts";
+import { profileDataset } from "../src/profile/profile_dataset.ts";
+import { writeProfileReport } from "../src/report/html/profile_report.ts";
+import { resolveConfig } from "../src/train/config.ts";
+import { startRun } from "../src/train/run.ts";
 import { throughLinks } from "../src/links.ts";
 import { OutputLock } from "../src/output_lock.ts";
 import { WholeFile } from "../src/whole_file.ts";

@@ -9,16 +9,11 @@
  */
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import {
-  DEMO_CONFIG,
-  demoDataset,
-  type EvaluationEvent,
-  resolveConfig,
-  type RunEvent,
-  startRun,
-  Terminal,
-  type TrainConfig,
-} from "../mod.ts";
+import { Terminal } from "../src/report/terminal.ts";
+import { resolveConfig, type TrainConfig } from "../src/train/config.ts";
+import { DEMO_CONFIG, demoDataset } from "../src/train/demo.ts";
+import type { EvaluationEvent, RunEvent } from "../src/train/events.ts";
+import { startRun } from "../src/train/run.ts";
 
 /** A run whose bottom MLP is dead ends near .727, the others near .770. */
 const LEAST_AUC = 0.75;

@@ -12,7 +12,7 @@
  * of an undisturbed training. Writes one JSON object.
  */
 import { parseArgs } from "node:util";
-import { Terminal } from "../mod.ts";
+import { Terminal } from "../src/report/terminal.ts";
 import { runCorruptions, runFullDisk, runKills } from "../tests/support/faults.ts";
 import { runRankKills } from "../tests/support/rank_kills.ts";
 

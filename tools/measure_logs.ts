@@ -5,7 +5,10 @@
  *     deno run -A tools/measure_logs.ts ../shared/data
  */
 import { join } from "node:path";
-import { type Dataset, type Format, inferSchema, prepareDataset } from "../mod.ts";
+import type { Dataset } from "../src/dataset/dataset.ts";
+import type { Format } from "../src/dataset/formats.ts";
+import { inferSchema } from "../src/dataset/infer.ts";
+import { prepareDataset } from "../src/dataset/prepare.ts";
 import { HotMap } from "../src/layout/hot_map.ts";
 import { HotRule } from "../src/profile/hot_rule.ts";
 import { RowCounts } from "../src/profile/tally.ts";

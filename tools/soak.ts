@@ -10,7 +10,11 @@
  */
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { generateDataset, resolveConfig, type ResultEvent, startRun, Terminal } from "../mod.ts";
+import { generateDataset } from "../src/dataset/generate.ts";
+import { Terminal } from "../src/report/terminal.ts";
+import { resolveConfig } from "../src/train/config.ts";
+import type { ResultEvent } from "../src/train/events.ts";
+import { startRun } from "../src/train/run.ts";
 
 const MOST_MEMORY_CHANGE = 0.02;
 const MOST_THROUGHPUT_CHANGE = 0.05;

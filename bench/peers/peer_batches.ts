@@ -1,6 +1,6 @@
 /** Batches of a layout as plain arrays, which PyTorch reads without any decoding. */
 import { join } from "node:path";
-import type { Dataset } from "../../mod.ts";
+import type { Dataset } from "../../src/dataset/dataset.ts";
 import { Batch } from "../../src/layout/batch.ts";
 import type { Layout } from "../../src/layout/layout.ts";
 

@@ -4,7 +4,9 @@
  */
 import Table from "cli-table3";
 import { join } from "node:path";
-import { Dataset, generateDataset, Layout } from "../../mod.ts";
+import { Dataset } from "../../src/dataset/dataset.ts";
+import { generateDataset } from "../../src/dataset/generate.ts";
+import { Layout } from "../../src/layout/layout.ts";
 import { cacheName, isArtifact } from "../../src/artifact.ts";
 import { writePeerBatches } from "./peer_batches.ts";
 

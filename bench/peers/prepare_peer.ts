@@ -6,7 +6,8 @@
  */
 import Table from "cli-table3";
 import { join } from "node:path";
-import { Dataset, writeCriteoLog } from "../../mod.ts";
+import { Dataset } from "../../src/dataset/dataset.ts";
+import { writeCriteoLog } from "../../src/dataset/generate.ts";
 
 const ROUNDS = Number(Deno.env.get("ROUNDS") ?? 1);
 /** Both take values modulo this number: without that, dlrm's 32-bit numbers overflow with NumPy 2. */

@@ -74,20 +74,20 @@ export class EmulatedDevice implements Disposable {
     bytesToHost: 0,
     bytesFromRanks: 0,
   };
-  readonly strings = new CStrings();
-  readonly streams = new Handles<Stream>("streams", 0x10000000n);
-  readonly events = new Handles<Event>("events", 0x20000000n);
-  readonly graphs = new Handles<Operation[]>("graphs", 0x30000000n);
-  readonly graphExecutables = new Handles<Operation[]>("instantiated graphs", 0x40000000n);
+  readonly strings: CStrings = new CStrings();
+  readonly streams: Handles<Stream> = new Handles("streams", 0x10000000n);
+  readonly events: Handles<Event> = new Handles("events", 0x20000000n);
+  readonly graphs: Handles<Operation[]> = new Handles("graphs", 0x30000000n);
+  readonly graphExecutables: Handles<Operation[]> = new Handles("instantiated graphs", 0x40000000n);
   /** Every stream and event, as a device-wide wait has to reach them. */
   readonly allStreams: Stream[] = [];
   /** Pinned host memory by address. */
-  readonly pinned = new Map<bigint, Uint8Array<ArrayBuffer>>();
+  readonly pinned: Map<bigint, Uint8Array<ArrayBuffer>> = new Map();
   readonly copiesFirst: boolean;
   readonly devices: number;
   readonly patienceMs: number;
   /** Pages made for ranks to meet in that not all of them have yet, by file. */
-  readonly pages = new Map<number, SharedPages>();
+  readonly pages: Map<number, SharedPages> = new Map();
   /** Every meeting with other ranks. */
   readonly meetings: Meeting[] = [];
   readonly cudart: CudartSymbols;

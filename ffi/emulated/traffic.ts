@@ -23,7 +23,7 @@ export interface KernelTraffic {
 
 /** Collects the traffic of launches, by kernel name. */
 export class Traffic {
-  readonly kernels = new Map<string, KernelTraffic>();
+  readonly kernels: Map<string, KernelTraffic> = new Map();
   #current: KernelTraffic = { launches: 0, bytes: 0, sectors: 0, neededSectors: 0, bankTurns: 0 };
   #threads = 0;
   /** How often each thread has executed each site, and the accesses of each (site, warp, time). */

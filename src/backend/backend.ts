@@ -38,6 +38,7 @@ export { Header, HEADER_WORDS } from "./header.ts";
 
 /** Memory of a backend: `words` words of 4 bytes. Only the backend that made it can look inside. */
 export interface Buffer {
+  /** Its length. */
   readonly words: number;
 }
 
@@ -87,8 +88,9 @@ export interface DeviceCounters {
   launches: number;
   /** Recorded sequences replayed: one launch each for the host. */
   graphLaunches: number;
-  /** Bytes copied from host to device and back. */
+  /** Bytes copied from host to device. */
   bytesToDevice: number;
+  /** Bytes copied from device to host. */
   bytesToHost: number;
   /** Bytes that exchanges brought from the devices of other ranks. */
   bytesFromRanks: number;

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { program } from "../../cli/main.ts";
 import { type CommandLine, EFFECTS, expectEffect } from "../../cli/effects.ts";
-import { UsageError } from "../../mod.ts";
+import { UsageError } from "../../src/errors.ts";
 import { TemporaryDirectory } from "../support/temporary.ts";
 
 const optionsOf = (command: string) =>

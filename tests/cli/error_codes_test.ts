@@ -1,6 +1,6 @@
 /** What programs are told of a failure: the exit status, and with --json an object with a code. */
 import assert from "node:assert/strict";
-import { codeOf, ERROR_CODES, type ErrorCode, HotsetError, Interrupted, UsageError } from "../../mod.ts";
+import { codeOf, ERROR_CODES, type ErrorCode, HotsetError, Interrupted, UsageError } from "../../src/errors.ts";
 import { jsonLines, TINY_MODEL, Workplace } from "./support.ts";
 
 /** A command, what it exits with and the code of its error. */

@@ -1,5 +1,7 @@
 import assert from "node:assert/strict";
-import { ensureDataset, resolveConfig, startRun } from "../../mod.ts";
+import { resolveConfig } from "../../src/train/config.ts";
+import { startRun } from "../../src/train/run.ts";
+import { ensureDataset } from "../../src/train/stages.ts";
 import { CRITEO_RAW, criteoLog, criteoRowsAbsent } from "../support/criteo_rows.ts";
 import { TemporaryDirectory } from "../support/temporary.ts";
 

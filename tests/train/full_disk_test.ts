@@ -1,6 +1,10 @@
 /** Checkpoints that cannot be written: what a run says of those that it has, and how it goes on. */
 import assert from "node:assert/strict";
-import { type Dataset, HotsetError, resolveConfig, resumeRun, type RunEvent, startRun } from "../../mod.ts";
+import type { Dataset } from "../../src/dataset/dataset.ts";
+import { HotsetError } from "../../src/errors.ts";
+import { resolveConfig } from "../../src/train/config.ts";
+import type { RunEvent } from "../../src/train/events.ts";
+import { resumeRun, startRun } from "../../src/train/run.ts";
 import { TemporaryDirectory } from "../support/temporary.ts";
 import { tinyDataset } from "../support/tiny_dataset.ts";
 

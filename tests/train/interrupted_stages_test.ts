@@ -1,6 +1,9 @@
 /** Stages that are interrupted end at once, and leave nothing that is half written. */
 import assert from "node:assert/strict";
-import { buildLayout, encodeWith, generateDataset, Interrupted, prepareDataset, writeCriteoLog } from "../../mod.ts";
+import { generateDataset, writeCriteoLog } from "../../src/dataset/generate.ts";
+import { encodeWith, prepareDataset } from "../../src/dataset/prepare.ts";
+import { Interrupted } from "../../src/errors.ts";
+import { buildLayout } from "../../src/layout/build_layout.ts";
 import { TemporaryDirectory } from "../support/temporary.ts";
 
 const GENERATED = {

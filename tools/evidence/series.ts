@@ -27,7 +27,7 @@ export interface Series {
   readonly parts: readonly Part[];
 }
 
-const TEST_ALL = ["test", "-A", "--parallel", "--doc", "mod.ts", "src/", "tests/"];
+const TEST_ALL = ["test", "-A", "--parallel", "--doc", "mod.ts", "mod/", "src/", "tests/"];
 const minutes = (seconds: number) => `${(seconds / 60).toFixed(1)} min`;
 
 /** The counts in the last line of a test run. */

@@ -10,12 +10,20 @@ import { DeviceBuffer, PinnedBuffer } from "./memory.ts";
 
 /** Opens the device with the primary context made current on this thread. CUDA objects must stay on the thread. */
 export class CudaDevice implements Disposable {
+  /**
+   * Checked calls of the libraries.
+   * @internal
+   */
   readonly libraries: CudaLibraries;
+  /** The device's own name. */
   readonly name: string;
+  /** Streaming multiprocessors. */
   readonly multiprocessors: number;
   /** Every operation runs on this stream, in call order; copies from the host come in on their own. */
   readonly stream: Deno.PointerValue;
+  /** Copies from the host run here. */
   readonly copyStream: Deno.PointerValue;
+  /** What it was asked to do so far. */
   readonly counters: DeviceCounters = {
     launches: 0,
     graphLaunches: 0,

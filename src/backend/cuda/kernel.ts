@@ -7,15 +7,16 @@ import type { DeviceBuffer } from "./memory.ts";
 /** Types of parameters: an address or a number. */
 export type ParameterType = "u64" | "u32";
 
-/** Loads a PTX file and unloads it with the device. */
+/** Loads PTX and unloads it with the device. */
 export class KernelModule {
   readonly #device: CudaDevice;
   readonly #ptx: string;
   readonly #module: Deno.PointerValue;
 
-  constructor(device: CudaDevice, ptx: URL) {
+  /** Loads a file of PTX, or its text. Throws HotsetError if the device does not take it. */
+  constructor(device: CudaDevice, ptx: URL | string) {
     this.#device = device;
-    this.#ptx = Deno.readTextFileSync(ptx);
+    this.#ptx = typeof ptx === "string" ? ptx : Deno.readTextFileSync(ptx);
     const { driver } = device.libraries;
     const image = cString(this.#ptx);
     this.#module = pointerAt(device.made((slot) => driver.cuModuleLoadData(slot, image)));
@@ -47,6 +48,7 @@ export class Kernel {
   readonly #blockBytes: BigUint64Array<ArrayBuffer>;
   readonly #extra: BigUint64Array<ArrayBuffer>;
 
+  /** Made by `KernelModule.kernel`. */
   constructor(device: CudaDevice, handle: Deno.PointerValue, types: readonly ParameterType[]) {
     this.#device = device;
     this.#function = handle;

@@ -3,7 +3,9 @@ import type { Buffer } from "../backend.ts";
 
 /** Words of device memory: an allocation, or a view of one. */
 export class DeviceBuffer implements Buffer, Disposable {
+  /** Words of 4 bytes. */
   readonly words: number;
+  /** Names it in errors. */
   readonly label: string;
   readonly #address: bigint;
   readonly #owner: DeviceBuffer | undefined;
@@ -50,6 +52,7 @@ export class PinnedBuffer implements Disposable {
   readonly #free: (address: bigint) => void;
   #freed = false;
 
+  /** Made by `CudaDevice.allocatePinned`. */
   constructor(address: bigint, bytes: Uint8Array<ArrayBuffer>, free: (address: bigint) => void) {
     this.#address = address;
     this.#bytes = bytes;
@@ -72,6 +75,7 @@ export class PinnedBuffer implements Disposable {
     if (this.#freed) throw new ReferenceError("Cannot use pinned memory: it was freed");
   }
 
+  /** Frees the memory. */
   [Symbol.dispose](): void {
     if (this.#freed) return;
     this.#freed = true;

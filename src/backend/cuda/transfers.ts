@@ -26,6 +26,7 @@ export class Transfers {
   readonly #slots: readonly Slot[];
   #next = 0;
 
+  /** Takes 8 MiB of pinned and as much device memory. */
   constructor(device: CudaDevice) {
     this.#device = device;
     this.#slots = [0, 1].map((number) => ({

@@ -1,6 +1,9 @@
 import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
-import { generateDataset, HotsetError, resolveConfig, startRun, writeCriteoLog } from "../../../mod.ts";
+import { generateDataset, writeCriteoLog } from "../../../src/dataset/generate.ts";
+import { HotsetError } from "../../../src/errors.ts";
+import { resolveConfig } from "../../../src/train/config.ts";
+import { startRun } from "../../../src/train/run.ts";
 import { freeBytes } from "../../../src/disk.ts";
 import { roomForCheckpoints, shareRoom } from "../../../src/train/checkpoint/checkpoint_room.ts";
 import { TemporaryDirectory } from "../../support/temporary.ts";

@@ -1,0 +1,65 @@
+/**
+ * Click logs become a {@linkcode Dataset}: prepared from files, or generated with a model planted in them.
+ *
+ * @example Prepare a CSV file by the schema that its columns suggest
+ * ```ts
+ * import assert from "node:assert/strict";
+ * import { inferSchema, prepareDataset } from "@hotset/hotset/dataset";
+ *
+ * const folder = Deno.makeTempDirSync();
+ * const rows = Array.from({ length: 1000 }, (_, i) => `${i % 3 === 0 ? 1 : 0},${i % 7}.5,city${i % 20}`);
+ * Deno.writeTextFileSync(`${folder}/clicks.csv`, `clicked,price,city\n${rows.join("\n")}\n`);
+ *
+ * const schema = await inferSchema(`${folder}/clicks.csv`);
+ * Deno.writeTextFileSync(`${folder}/schema.json`, JSON.stringify(schema));
+ * const dataset = await prepareDataset({
+ *   inputs: [`${folder}/clicks.csv`],
+ *   out: `${folder}/clicks`,
+ *   format: "csv",
+ *   schema: `${folder}/schema.json`,
+ * });
+ * assert.equal(dataset.samples("train") + dataset.samples("validation") + dataset.samples("test"), 1000);
+ * assert.equal(dataset.denseFeatures, 1);
+ *
+ * using reader = dataset.reader("train", 256);
+ * const { labels, count } = reader.read(0, 256);
+ * assert.equal(labels.length, count);
+ * Deno.removeSync(folder, { recursive: true });
+ * ```
+ *
+ * @module
+ */
+export {
+  Dataset,
+  type DatasetBody,
+  type Lookups,
+  SampleReader,
+  type Samples,
+  type Split,
+} from "../src/dataset/dataset.ts";
+export type { ArtifactCheck } from "../src/artifact.ts";
+export {
+  type EncodeOptions,
+  encodeWith,
+  type Fractions,
+  prepareDataset,
+  type PrepareOptions,
+} from "../src/dataset/prepare.ts";
+export { inferSchema } from "../src/dataset/infer.ts";
+export type { Column, LogSchema, Moment, Named } from "../src/dataset/schema.ts";
+export type { FileAccount, LineAccount } from "../src/dataset/read_account.ts";
+export type { BadRowPolicy } from "../src/dataset/staged_log.ts";
+export type { ReadOptions } from "../src/dataset/prepare_job.ts";
+export { type Format, FORMATS } from "../src/dataset/formats.ts";
+export {
+  type BestAuc,
+  generateDataset,
+  type GenerateDatasetOptions,
+  type GenerateOptions,
+  writeCriteoLog,
+} from "../src/dataset/generate.ts";
+export { type Shape, SHAPES } from "../src/dataset/presets.ts";
+export type { ClickModelOptions } from "../src/dataset/click_model.ts";
+export type { TableShape } from "../src/dataset/table_shape.ts";
+export type { UnknownShare } from "../src/dataset/unknown_values.ts";
+export type { Team } from "../src/team.ts";

@@ -1,0 +1,28 @@
+/**
+ * Models in others' formats: a run's best model is written as safetensors or ONNX, and a facebookresearch/dlrm model in
+ * safetensors becomes a run. docs/exchange.md describes the files.
+ *
+ * @example Export a run as ONNX
+ * ```ts
+ * import assert from "node:assert/strict";
+ * import { generateDataset } from "@hotset/hotset/dataset";
+ * import { exportRun } from "@hotset/hotset/exchange";
+ * import { resolveConfig, startRun } from "@hotset/hotset/train";
+ *
+ * const folder = Deno.makeTempDirSync();
+ * const fractions = { validation: 0.1, test: 0.1 };
+ * const dataset = generateDataset(`${folder}/clicks`, { samples: 2000, seed: 1, scale: 1000, fractions });
+ * const config = resolveConfig("default", { mode: "cpu", ranks: 1, bottom: [16], top: [16, 1] });
+ * const report = () => {};
+ * await startRun(config, dataset, { out: `${folder}/run`, report });
+ *
+ * const [model, weights] = exportRun(`${folder}/run`, "onnx", `${folder}/clicks.onnx`, report);
+ * assert.equal(model, `${folder}/clicks.onnx`);
+ * assert.equal(weights, `${folder}/clicks.onnx.data`);
+ * Deno.removeSync(folder, { recursive: true });
+ * ```
+ *
+ * @module
+ */
+export { EXPORT_FORMATS, type ExportFormat, exportRun } from "../src/exchange/export_run.ts";
+export { type ImportOptions, importRun, ROW_NUMBERS } from "../src/exchange/import_run.ts";

@@ -1,0 +1,55 @@
+/**
+ * Trains a model on a dataset: {@linkcode startRun} begins a run, a directory with its configuration, metrics and
+ * checkpoints; {@linkcode resumeRun} goes on with one. What happens is told to a {@linkcode Report}.
+ *
+ * @example Train on generated data, and stop when a signal is aborted
+ * ```ts
+ * import assert from "node:assert/strict";
+ * import { generateDataset } from "@hotset/hotset/dataset";
+ * import { resolveConfig, startRun } from "@hotset/hotset/train";
+ *
+ * const folder = Deno.makeTempDirSync();
+ * const fractions = { validation: 0.1, test: 0.1 };
+ * const dataset = generateDataset(`${folder}/clicks`, { samples: 4000, seed: 1, scale: 1000, fractions });
+ * const config = resolveConfig("default", { mode: "cpu", ranks: 1, bottom: [32, 16], top: [32, 1] });
+ * const result = await startRun(config, dataset, {
+ *   out: `${folder}/run`,
+ *   report: (event) => event.event === "progress" && console.log(event.step, event.loss),
+ *   signal: () => AbortSignal.timeout(600_000), // then the run is saved, and startRun throws Interrupted
+ * });
+ * assert(result.logloss < 0.7);
+ * Deno.removeSync(folder, { recursive: true });
+ * ```
+ *
+ * @module
+ */
+export { type Preset, PRESETS, resolveConfig, type TrainConfig } from "../src/train/config.ts";
+export { resumeRun, type RunOptions, startRun, trainOn } from "../src/train/run.ts";
+export type { RawOptions } from "../src/train/stages.ts";
+export { ClaimedRun } from "../src/train/claimed_run.ts";
+export { readRun, type RunRecord } from "../src/train/run_record.ts";
+export { reproduceRun, type Reproduction } from "../src/train/reproduce.ts";
+export { Cluster } from "../src/collective/cluster.ts";
+export { OPTIMIZER_NAMES, type OptimizerName, OPTIMIZERS } from "../src/optimizer/optimizers.ts";
+export type { Optimizer, UpdateWeights } from "../src/optimizer/optimizer.ts";
+export type { DeadUnits } from "../src/train/dead_units.ts";
+export type { Metrics } from "../src/train/metrics.ts";
+export type {
+  CheckpointEvent,
+  CheckpointMetrics,
+  DatasetEvent,
+  DemoEvent,
+  EncodedEvent,
+  EvaluationEvent,
+  LayoutEvent,
+  NoteEvent,
+  PhasesEvent,
+  ProfileEvent,
+  ProgressEvent,
+  Report,
+  ResultEvent,
+  RunEvent,
+  Spent,
+  SpentEvent,
+  StageEvent,
+} from "../src/train/events.ts";
