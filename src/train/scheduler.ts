@@ -85,6 +85,12 @@ export class ShuffleScheduler {
     return this.#left(this.state.kind) > 0 ? this.state.kind : undefined;
   }
 
+  /** What is sure to come next: so many batches of a kind, from a position in its queue on. */
+  get run(): { kind: BatchKind; position: number; left: number } {
+    const { kind, done } = this.state;
+    return { kind, position: done[kind], left: this.#left(kind) };
+  }
+
   /**
    * Takes the next batch: its position in its kind's queue. `switches` is true if the run of this kind ends with it and
    * the other kind follows; the caller then measures the held-out loss and calls `report`. (Few batches of one kind may

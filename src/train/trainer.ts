@@ -4,6 +4,7 @@ import { rowStateWords, writeStep } from "../optimizer/optimizers.ts";
 import type { Dataset, Split } from "../dataset/dataset.ts";
 import { HotsetError, Interrupted, messageOf } from "../errors.ts";
 import type { BatchKind, Layout } from "../layout/layout.ts";
+import { ReadAhead } from "../layout/read_ahead.ts";
 import { initialiseDense } from "../model/initialise.ts";
 import { stepOfLossFault } from "../model/loss_fault.ts";
 import { Random } from "../random.ts";
@@ -66,6 +67,8 @@ export class Trainer {
   readonly #options: TrainerOptions;
   readonly #group: RankGroup;
   readonly #sync: HotSync;
+  /** Undefined until the run begins. */
+  #reading: ReadAhead | undefined;
   /** Undefined until the run begins, and in one that saves nothing. */
   #writer: CheckpointWriter | undefined;
   /** When the last checkpoint began, and how long training stood still for it. */
@@ -116,6 +119,8 @@ export class Trainer {
       report({ event: "checkpoint", ...written, pauseSeconds: this.#saved.pauseSeconds });
     using writer = config.save ? await CheckpointWriter.start(this.#group, onWritten) : undefined;
     this.#writer = writer;
+    using reading = new ReadAhead(this.#options.layout, this.#group.batches);
+    this.#reading = reading;
     this.#begin();
     try {
       while (!this.#state.finished) {
@@ -252,18 +257,33 @@ export class Trainer {
     this.#outsideSteps(() => this.#evaluate());
   }
 
+  /**
+   * The slot with the next step's batch. Those that surely follow are asked ahead: no switch can come between, which may
+   * change the order, nor an evaluation, which needs the slots.
+   */
+  #read(): number {
+    const reading = this.#reading!;
+    const { kind, position, left } = this.#scheduler.run;
+    const { testFreq } = this.#options.config;
+    const sure = Math.min(left, testFreq > 0 ? testFreq - this.#state.step % testFreq : left, reading.depth);
+    while (reading.waiting < sure) {
+      const index = this.#order[kind][position + reading.waiting];
+      reading.ask(this.#group.acquire(), kind, index);
+    }
+    return reading.take();
+  }
+
   /** One step; true if the kind of batch changes after it. */
   #step(): boolean {
-    const { layout, config } = this.#options;
+    const { config } = this.#options;
+    const slot = this.#read();
+    const batch = this.#group.batches[slot];
     const { kind, position, switches } = this.#scheduler.take();
     if (kind !== this.#lastKind) {
       if (kind === "hot") this.#sync.pull();
       else this.#sync.push();
       this.#lastKind = kind;
     }
-    const slot = this.#group.acquire();
-    const batch = this.#group.batches[slot];
-    layout.readBatch(kind, this.#order[kind][position], batch);
     const learningRate = learningRateAt(config, ++this.#state.step);
     writeStep(config.optimizer, batch.floats, learningRate, ++this.#state.optimizerSteps, config.weightDecay);
     batch.step = this.#state.step;

@@ -15,8 +15,13 @@ function rest(scheduler: ShuffleScheduler, loss: () => number, limit = Infinity)
   const taken: Taken[] = [];
   while (scheduler.peek() !== undefined && taken.length < limit) {
     const next = scheduler.peek();
+    const { kind, position, left } = scheduler.run;
     const batch = { ...scheduler.take(), rate: scheduler.rate };
     assert.equal(batch.kind, next);
+    assert.deepEqual([batch.kind, batch.position], [kind, position]);
+    if (left > 1) {
+      assert.deepEqual([batch.switches, scheduler.run], [false, { kind, position: position + 1, left: left - 1 }]);
+    }
     taken.push(batch);
     if (batch.switches) scheduler.report(loss());
   }
