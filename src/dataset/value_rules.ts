@@ -77,14 +77,18 @@ export async function findRules(engine: Engine, schema: LogSchema, log: string):
  * 5.10 are more likely versions.
  */
 async function holdsNumbers(engine: Engine, { kind }: SparseColumn, table: number, log: string): Promise<boolean> {
-  const fraction = "length(v) - instr(v, '.')";
-  const [[text, padded, shortest, longest]] = await engine.rows(
-    `SELECT bool_or(CASE WHEN regexp_full_match(v, ${quoted(`(?i)${NUMBER}|true|false`)}) THEN false ELSE NOT ${
+  const values = `(SELECT ${kind === "bag" ? `unnest(t${table})` : `t${table}`} AS v FROM (${log}))`;
+  const number = `regexp_full_match(v, ${quoted(`(?i)${NUMBER}|true|false`)})`;
+  const [[text, fractions]] = await engine.rows(
+    `SELECT bool_or(CASE WHEN ${number} THEN false ELSE NOT ${
       isMissing("v")
-    } END), ` +
-      `bool_or(ends_with(v, '0') AND contains(v, '.') AND NOT regexp_full_match(v, '[^.]*[.]0+')), ` +
-      `min(${fraction}) FILTER (contains(v, '.'))::DOUBLE, max(${fraction}) FILTER (contains(v, '.'))::DOUBLE ` +
-      `FROM (SELECT ${kind === "bag" ? `unnest(t${table})` : `t${table}`} AS v FROM (${log}))`,
+    } END), bool_or(contains(v, '.')) FROM ${values}`,
   );
-  return text !== true && !(padded === true && shortest !== longest);
+  if (text === true || fractions !== true) return text !== true;
+  const length = "length(v) - instr(v, '.')";
+  const [[versions]] = await engine.rows(
+    `SELECT bool_or(ends_with(v, '0') AND NOT regexp_full_match(v, '[^.]*[.]0+')) AND min(${length}) < max(${length}) ` +
+      `FROM ${values} WHERE contains(v, '.')`,
+  );
+  return versions !== true;
 }
