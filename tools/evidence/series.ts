@@ -63,7 +63,7 @@ function faultCounts(kind: string) {
   };
 }
 
-/** The outcome of `tools/demo_seeds.ts`. */
+/** The outcome of `tools/evidence/demo_seeds.ts`. */
 function demoFigures({ code, stdout, seconds }: Ended): string[] {
   if (!stdout.startsWith("{")) return [`ended with status ${code}`, "", "", "", minutes(seconds)];
   const { runs, least, mean, deviation, dead } = JSON.parse(stdout);
@@ -115,7 +115,7 @@ export const SERIES: readonly Series[] = [
     columns: ["mode", "runs", "lowest AUC", "mean ± sd", "dead", "time"],
     parts: ["cpu", "fae"].map((mode) => ({
       name: mode,
-      args: ["run", "-A", "tools/demo_seeds.ts", "--mode", mode, "--seeds", "50"],
+      args: ["run", "-A", "tools/evidence/demo_seeds.ts", "--mode", mode, "--seeds", "50"],
       row: demoFigures,
     })),
   },

@@ -2,18 +2,18 @@
  * Trains the demonstration with many seeds and tells how many runs died, which is that no unit of a layer of the bottom
  * MLP is ever above 0, so that the model has lost its dense features:
  *
- *     deno run -A tools/demo_seeds.ts --mode cpu --seeds 50
+ *     deno run -A tools/evidence/demo_seeds.ts --mode cpu --seeds 50
  *
  * The data are those of the demonstration's default seed; the seeds are those of training (initial parameters, order of
  * batches). Writes one JSON object; exits with 1 if a run died.
  */
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { Terminal } from "../src/report/terminal.ts";
-import { resolveConfig, type TrainConfig } from "../src/train/config.ts";
-import { DEMO_CONFIG, demoDataset } from "../src/train/demo.ts";
-import type { EvaluationEvent, RunEvent } from "../src/train/events.ts";
-import { startRun } from "../src/train/run.ts";
+import { Terminal } from "../../src/report/terminal.ts";
+import { resolveConfig, type TrainConfig } from "../../src/train/config.ts";
+import { DEMO_CONFIG, demoDataset } from "../../src/train/demo.ts";
+import type { EvaluationEvent, RunEvent } from "../../src/train/events.ts";
+import { startRun } from "../../src/train/run.ts";
 
 /** A run whose bottom MLP is dead ends near .727, the others near .770. */
 const LEAST_AUC = 0.75;
