@@ -14,7 +14,7 @@ import { Batch } from "../src/layout/batch.ts";
 import { BatchRecord } from "../src/layout/batch_record.ts";
 import { findBatchFault } from "../src/layout/check_batch.ts";
 import { BATCH_KINDS, batchFiles, type BatchKind, type Layout } from "../src/layout/layout.ts";
-import { ReadAhead } from "../src/layout/read_ahead.ts";
+import { ReadAhead, readThreads } from "../src/layout/read_ahead.ts";
 import { resolveConfig } from "../src/train/config.ts";
 import { KAGGLE_STEPS, stepDataset, stepLayout } from "./cuda_steps.ts";
 
@@ -86,7 +86,7 @@ async function timeAhead(layout: Layout, kind: BatchKind, batches: number, targe
   const capacity = target.length;
   const memory = new SharedArrayBuffer(SLOTS * capacity);
   const slots = Array.from({ length: SLOTS }, (_, slot) => new Batch(layout.shape, memory, slot * capacity));
-  using reading = new ReadAhead(layout, slots);
+  using reading = new ReadAhead(layout, slots, readThreads(layout, navigator.hardwareConcurrency - 1));
   await new Promise((resolve) => setTimeout(resolve, START_MS));
   let best = Infinity;
   for (let slot = 0, end = performance.now() + AHEAD_MS; performance.now() < end;) {

@@ -60,6 +60,11 @@ export class ReadThread {
   }
 }
 
+/** How many threads are worth it for a layout where so many cores are free. */
+export function readThreads({ body: { samples } }: Layout, freeCores: number): number {
+  return samples < THREAD_SAMPLES ? 0 : Math.min(MOST_THREADS, freeCores);
+}
+
 /**
  * Reads batches into slots in the order in which they are asked. What no thread has claimed when it is needed the caller
  * reads, so that the result neither waits for a thread to start nor depends on one.
@@ -75,8 +80,8 @@ export class ReadAhead implements Disposable {
   /** Slots asked and not taken, oldest first. */
   readonly #asked: number[] = [];
 
-  /** Of `batches`, in shared memory, all but one may be asked at a time. */
-  constructor(layout: Layout, batches: readonly Batch[], threads = threadsFor(layout)) {
+  /** With so many threads. Of `batches`, in shared memory, all but one may be asked at a time. */
+  constructor(layout: Layout, batches: readonly Batch[], threads: number) {
     this.depth = threads === 0 ? 1 : batches.length - 1;
     this.#layout = layout;
     this.#batches = batches;
@@ -141,9 +146,4 @@ export class ReadAhead implements Disposable {
     this.#announce();
     for (const worker of this.#workers) worker.terminate();
   }
-}
-
-/** Threads that are worth it: cores beside the caller's, where there is much to read. */
-function threadsFor({ body: { samples } }: Layout): number {
-  return samples < THREAD_SAMPLES ? 0 : Math.min(MOST_THREADS, navigator.hardwareConcurrency - 1);
 }

@@ -4,7 +4,7 @@ import { rowStateWords, writeStep } from "../optimizer/optimizers.ts";
 import type { Dataset, Split } from "../dataset/dataset.ts";
 import { HotsetError, Interrupted, messageOf } from "../errors.ts";
 import type { BatchKind, Layout } from "../layout/layout.ts";
-import { ReadAhead } from "../layout/read_ahead.ts";
+import { ReadAhead, readThreads } from "../layout/read_ahead.ts";
 import { initialiseDense } from "../model/initialise.ts";
 import { stepOfLossFault } from "../model/loss_fault.ts";
 import { Random } from "../random.ts";
@@ -119,7 +119,8 @@ export class Trainer {
       report({ event: "checkpoint", ...written, pauseSeconds: this.#saved.pauseSeconds });
     using writer = config.save ? await CheckpointWriter.start(this.#group, onWritten) : undefined;
     this.#writer = writer;
-    using reading = new ReadAhead(this.#options.layout, this.#group.batches);
+    const { layout } = this.#options;
+    using reading = new ReadAhead(layout, this.#group.batches, readThreads(layout, this.#group.freeCores));
     this.#reading = reading;
     this.#begin();
     try {

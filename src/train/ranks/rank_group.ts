@@ -161,6 +161,11 @@ export abstract class RankGroup implements AsyncDisposable {
     });
   }
 
+  /** Cores beside this thread's: all if devices compute, else none. */
+  get freeCores(): number {
+    return this.memory.hostGradients === undefined ? 0 : navigator.hardwareConcurrency - 1;
+  }
+
   /** A slot whose last batch is done with, to be filled; slots come round in turn. */
   acquire(): number {
     const slot = this.#next;
