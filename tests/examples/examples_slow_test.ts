@@ -1,0 +1,62 @@
+import assert from "node:assert/strict";
+import { predictRun } from "../../mod/score.ts";
+import { LAUNCHERS } from "../support/mpirun.ts";
+import { missingModule } from "../support/python.ts";
+import { TemporaryDirectory } from "../support/temporary.ts";
+import { example, runExample, succeed, trainedExample } from "./support.ts";
+
+const CLI = new URL("../../cli.ts", import.meta.url).pathname;
+
+/** A directory with a small dataset, `clicks`. */
+async function withDataset() {
+  const directory = new TemporaryDirectory();
+  const flags = ["--samples", "4000", "--scale", "1000", "--out", "clicks", "--quiet"];
+  await succeed(directory.path, Deno.execPath(), ["run", "-A", "--no-check", CLI, "generate", ...flags]);
+  return directory;
+}
+
+const noRuntime = missingModule("onnxruntime");
+
+Deno.test({
+  name: "examples: ONNX Runtime gives the scores of predict" + (noRuntime ? ` (skipped: ${noRuntime})` : ""),
+  ignore: noRuntime !== undefined,
+  async fn() {
+    const { directory } = await trainedExample(2000);
+    using _ = directory;
+    await runExample(directory.path, "onnx.ts", "run", "clicks.csv", "clicks.onnx");
+    const { stdout } = await succeed(directory.path, "python3", [example("onnx.py"), "clicks.onnx"]);
+    const scores = stdout.trimEnd().split("\n");
+    const expected = await predictRun(directory.join("run"), [directory.join("clicks.csv")], {}, () => {});
+    assert.equal(scores.length, expected.length);
+    for (const [i, score] of scores.entries()) {
+      assert.ok(Math.abs(Number(score) - expected[i]) < 1e-5, `row ${i}: ${score} and ${expected[i]}`);
+    }
+  },
+});
+
+Deno.test("examples: a sweep compares all its runs, the best first", async () => {
+  using directory = await withDataset();
+  const table = await runExample(directory.path, "sweep.ts", "clicks", "sweep");
+  const aucs = [...table.matchAll(/0\.\d{6,}/g)].map(([auc]) => Number(auc));
+  assert.equal(aucs.length, 3, table);
+  assert.deepEqual(aucs, aucs.toSorted((a, b) => b - a));
+  for (const rate of ["0.003", "0.01", "0.03"]) assert.ok(Deno.statSync(directory.join(`sweep/rate-${rate}/best`)));
+  assert.equal([...Deno.readDirSync(directory.join("sweep/layouts"))].length, 1, "one layout serves all");
+});
+
+for (const { name, mpirun, skipped } of LAUNCHERS) {
+  Deno.test({
+    name: `${name}: examples: one machine plays two hosts${skipped}`,
+    ignore: mpirun === undefined,
+    async fn() {
+      using directory = await withDataset();
+      const env = {
+        ...{ MPIRUN: mpirun!, DENO: Deno.execPath() },
+        ...{ OMPI_ALLOW_RUN_AS_ROOT: "1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM: "1" },
+      };
+      const { stdout, stderr } = await succeed(directory.path, example("two_hosts.sh"), ["clicks", "run"], env);
+      assert.match(stdout, /Runs: run/);
+      assert.match(stderr, /with 2 ranks on 2 hosts/);
+    },
+  });
+}
