@@ -63,6 +63,10 @@ const openBlas = await openHost(await cpuOptions("openblas")).catch((error) => {
   console.error(`Skipped: everything with OpenBLAS, and with it the limit of matrix products: ${error.message}`);
 });
 
+const onnxRuntime = await openHost(await cpuOptions("ort")).catch((error) => {
+  console.error(`Skipped: everything with ONNX Runtime: ${error.message}`);
+});
+
 function allocate(host: HostBackend, words: number): Buffer {
   const buffer = host.allocate(words, "a bench");
   const floats = host.floats(buffer);
@@ -88,7 +92,7 @@ if (openBlas !== undefined) {
   limits.bytes = bench("limit", "copying 128 MB", bytes(8 * COPY_WORDS), () => target.set(source));
 }
 
-for (const [gemm, host] of [["OpenBLAS", openBlas], ["WASM", wasm]] as const) {
+for (const [gemm, host] of [["OpenBLAS", openBlas], ["ONNX Runtime", onnxRuntime], ["WASM", wasm]] as const) {
   if (host === undefined) continue;
   for (const [inputs, outputs] of LAYERS) {
     const shape = { inputs, outputs, activation: "relu" } as const;

@@ -139,7 +139,7 @@ export async function fetchOnnxRuntime(): Promise<string | undefined> {
     await import(specifier, { with: { type: "json" } });
     return undefined;
   } catch (error) {
-    return error instanceof Error ? error.message.split("\n")[0] : String(error);
+    return error instanceof Error ? error.message.replace(/\s*\n\s*(\d+: )?/g, ": ") : String(error);
   }
 }
 

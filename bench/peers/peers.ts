@@ -25,18 +25,18 @@ interface Scenario {
   readonly ways: readonly Way[];
 }
 
-/** A way to run Hotset: flags and environment on top of the scenario's. */
+/** A way to run Hotset: flags on top of the scenario's. */
 interface Way {
   readonly name: string;
   readonly flags?: readonly string[];
-  readonly environment?: Readonly<Record<string, string>>;
 }
 
 const ROUNDS = Number(Deno.env.get("ROUNDS") ?? 3);
 const CORES = navigator.hardwareConcurrency;
 const FOLDER = join("hotset", "bench");
 const CPU: Way = { name: "cpu", flags: ["--mode", "cpu"] };
-const WASM: Way = { name: "cpu, WASM only", flags: ["--mode", "cpu"], environment: { HOTSET_OPENBLAS: "/none" } };
+const ORT: Way = { name: "cpu, ONNX Runtime", flags: ["--mode", "cpu", "--blas", "ort"] };
+const WASM: Way = { name: "cpu, WASM only", flags: ["--mode", "cpu", "--blas", "wasm"] };
 const ONE_RANK: Way = { name: "cpu, one rank", flags: ["--mode", "cpu", "--ranks", "1"] };
 const fae = (name: string, hotMemory: string): Way => ({ name, flags: ["--mode", "fae", "--hot-memory", hotMemory] });
 /** About 60 % of the samples are hot. */
@@ -46,8 +46,8 @@ const ALL_HOT = fae("fae, all hot", "256MiB");
 
 const kaggle = { scale: 1, ids: "popularity", preset: "kaggle", optimizer: "sgd", learningRate: 0.1 } as const;
 const SCENARIOS: readonly Scenario[] = [
-  { ...kaggle, name: "kaggle-2048", samples: 409_600, batchSize: 2048, ways: [CPU, FAE, ONE_RANK, WASM] },
-  { ...kaggle, name: "kaggle-128", samples: 204_800, batchSize: 128, ways: [CPU, WASM] },
+  { ...kaggle, name: "kaggle-2048", samples: 409_600, batchSize: 2048, ways: [CPU, FAE, ONE_RANK, ORT, WASM] },
+  { ...kaggle, name: "kaggle-128", samples: 204_800, batchSize: 128, ways: [CPU, ORT, WASM] },
   {
     ...kaggle,
     name: "kaggle-adagrad",
@@ -55,7 +55,7 @@ const SCENARIOS: readonly Scenario[] = [
     batchSize: 2048,
     optimizer: "adagrad",
     learningRate: 0.01,
-    ways: [CPU, WASM],
+    ways: [CPU, ORT, WASM],
   },
   { ...kaggle, name: "arbitrary-ids", samples: 409_600, ids: "arbitrary", batchSize: 2048, ways: [CPU, FAE, ALL_HOT] },
   {
@@ -78,9 +78,8 @@ const WIDTHS = {
 async function run(
   command: string,
   args: string[],
-  environment: Record<string, string>,
 ): Promise<Record<string, number>> {
-  const env = { ...Deno.env.toObject(), ...environment };
+  const env = Deno.env.toObject();
   delete env.OPENBLAS_CORETYPE; // both choose the kernels that are best for the processor
   const { success, stdout, stderr } = await new Deno.Command(command, { args, clearEnv: true, env }).output();
   const lines = new TextDecoder().decode(stdout).trim().split("\n");
@@ -103,7 +102,7 @@ async function hotset(scenario: Scenario, dataset: Dataset, way: Way): Promise<n
   const rate = ["--learning-rate", `${learningRate}`];
   const common = ["--out", out, "--json", "--quiet", "--no-save"];
   const args = ["run", "-A", "cli.ts", "train", dataset.directory, ...flags, ...rate, ...common, ...way.flags ?? []];
-  const result = await run(Deno.execPath(), args, way.environment ?? {});
+  const result = await run(Deno.execPath(), args);
   return result.samplesPerSecond;
 }
 
@@ -122,7 +121,7 @@ async function pytorch(scenario: Scenario, dataset: Dataset, data: string): Prom
   };
   const args = Object.entries(options).flatMap(([name, value]) => [`--${name}`, `${value}`]);
   const script = new URL("./dlrm_pytorch.py", import.meta.url).pathname;
-  return (await run("python3", [script, ...args], {})).samplesPerSecond;
+  return (await run("python3", [script, ...args])).samplesPerSecond;
 }
 
 function isThere(path: string): boolean {
