@@ -2,7 +2,7 @@
 import { quoted } from "./duckdb.ts";
 import type { Engine } from "./duckdb.ts";
 import type { Column } from "./schema.ts";
-import { fieldBuilder } from "./fields.ts";
+import { fieldBuilder, parsedRows } from "./fields.ts";
 import { isMissing } from "./value_rules.ts";
 
 /** How the numbers or moments of a column are written. */
@@ -91,7 +91,9 @@ export async function describeColumn(
       ))[0][0] === true;
   const [label] = fieldBuilder(undefined, undefined)({ name, kind: "label" }, { raw, type: parquet });
   const flag = Number(distinct) <= MOST_LABEL_TEXTS && (await engine.rows(
-        `SELECT bool_and(${label.good}) AND min(${label.value}) < max(${label.value}) FROM sample`,
+        `SELECT bool_and(${label.good}) AND min(${label.value}) < max(${label.value}) FROM ${
+          parsedRows("sample", [label])
+        }`,
       ))[0][0] === true;
   return {
     name,
@@ -204,10 +206,10 @@ export async function refused(
   { raw, parquet }: ColumnFindings,
 ): Promise<{ rows: number; first: string | null } | undefined> {
   if (column.kind === "ignore") return undefined;
-  const good = fieldBuilder(undefined, undefined)(column, { raw, type: parquet }).map((field) => `(${field.good})`)
-    .join(" AND ");
+  const fields = fieldBuilder(undefined, undefined)(column, { raw, type: parquet });
   const [[rows, first]] = await engine.rows(
-    `SELECT count(*)::DOUBLE, any_value(${raw}::VARCHAR) FROM sample WHERE NOT (${good})`,
+    `SELECT count(*)::DOUBLE, any_value(${raw}::VARCHAR) FROM ${parsedRows("sample", fields)} ` +
+      `WHERE NOT (${fields.map(({ good }) => `(${good})`).join(" AND ")})`,
   );
   return Number(rows) === 0 ? undefined : { rows: Number(rows), first: first as string | null };
 }
@@ -219,10 +221,10 @@ export async function filledByLabel(
   column: Column,
   label: ColumnFindings,
 ): Promise<[number, number]> {
-  const [{ value }] = fieldBuilder(undefined, undefined)(column, { raw: label.raw, type: label.parquet });
+  const fields = fieldBuilder(undefined, undefined)(column, { raw: label.raw, type: label.parquet });
   const [[zeros, ones]] = await engine.rows(
     `SELECT (count(*) FILTER (l = 0))::DOUBLE, (count(*) FILTER (l = 1))::DOUBLE FROM ` +
-      `(SELECT ${value} AS l FROM sample WHERE NOT ${isMissing(`${raw}::VARCHAR`)})`,
+      `(SELECT ${fields[0].value} AS l FROM ${parsedRows("sample", fields)} WHERE NOT ${isMissing(`${raw}::VARCHAR`)})`,
   );
   return [Number(zeros), Number(ones)];
 }

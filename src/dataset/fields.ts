@@ -10,6 +10,8 @@ export interface Field {
   readonly staged: string;
   /** The field as the file has it. */
   readonly raw: string;
+  /** SQL of what `value` and `good` are made of, under a name of its own, so that text is parsed once. */
+  readonly parsed?: { readonly name: string; readonly sql: string };
   /** The value to stage: NULL for a missing dense value. */
   readonly value: string;
   /** True if the field can be used. */
@@ -52,6 +54,12 @@ export function typeFault({ name, kind }: Column, type: string): string | undefi
   return undefined;
 }
 
+/** SQL of the rows of a source with what is parsed of its fields. */
+export function parsedRows(source: string, fields: readonly Field[]): string {
+  const parsed = fields.flatMap((f) => f.parsed === undefined ? [] : [`${f.parsed.sql} AS ${f.parsed.name}`]);
+  return `(SELECT ${["*", ...parsed].join(", ")} FROM ${source})`;
+}
+
 /**
  * Makes fields, numbering dense and sparse ones from 0. `rules` are those of the tables. With `commas` 48,93 is a number, as it
  * is where semicolons stand between fields; 1,125 could be thousands.
@@ -63,6 +71,7 @@ export function fieldBuilder(
 ): (column: Column, place: Place) => Field[] {
   let dense = 0;
   let sparse = 0;
+  let parsed = 0;
   return (column, { raw, type }) => {
     if (isSparse(column)) {
       const table = sparse++;
@@ -79,17 +88,19 @@ export function fieldBuilder(
       const value = `list_transform(${field.value}, lambda v: ${key("v")})`;
       return [{ column, staged, raw, value, good: `${field.good} AND len(${value}) = list_count(${value})` }];
     }
+    const name = `p${parsed++}`;
     if (column.kind === "dense" || column.kind === "time") {
-      const number = isMoment(column) ? secondsOf(column, raw, type) : numberOf(column, raw, type, commas);
-      const value = `TRY_CAST(${transformed(column.transform, number)} AS FLOAT)`;
+      const sql = isMoment(column) ? secondsOf(column, raw, type) : numberOf(column, raw, type, commas);
+      const value = `TRY_CAST(${transformed(column.transform, name)} AS FLOAT)`;
       const needed = column.kind === "time" || column.missing === "error";
-      const finite = `coalesce(abs(${number}) <= ${MOST}, ${!needed})` +
-        (column.transform === "hour" ? ` AND coalesce(${isOneOf(`${number} % 100`, HOURS)}, true)` : "");
-      if (column.kind === "dense") return [{ column, staged: `d${dense++}`, raw, value, good: finite }];
-      const moment = { column, staged: "moment", raw, value: number, good: finite };
+      const finite = `coalesce(abs(${name}) <= ${MOST}, ${!needed})` +
+        (column.transform === "hour" ? ` AND coalesce(${isOneOf(`${name} % 100`, HOURS)}, true)` : "");
+      const first = { column, raw, parsed: { name, sql }, good: finite };
+      if (column.kind === "dense") return [{ ...first, staged: `d${dense++}`, value }];
+      const moment = { ...first, staged: "moment", value: name };
       return isDense(column) ? [moment, { column, staged: `d${dense++}`, raw, value, good: "true" }] : [moment];
     }
-    return [{ column, staged: "label", raw, ...labelled(column, textOf(raw, type)) }];
+    return [{ column, staged: "label", raw, ...labelled(column, textOf(raw, type), name) }];
   };
 }
 
@@ -232,9 +243,9 @@ function secondsOf(column: DenseColumn, raw: string, type: string | undefined): 
   const number = numberOf(column, raw, type);
   if (unit !== undefined) return `(${number}) / ${PER_SECOND[unit]}`;
   const plain = `TRY_CAST(${text} AS DOUBLE)`;
-  return `CASE WHEN ${isMissing(text)} THEN NULL WHEN ${plain} IS NULL ` +
-    `THEN coalesce(epoch(TRY_CAST(${text} AS TIMESTAMPTZ)), 'nan') WHEN abs(${plain}) >= ${MOST_SECONDS} OR ` +
-    `regexp_full_match(${text}, ${quoted(`(${NUMBER_DATE})(\\.0+)?`)}) THEN 'nan' ELSE ${number} END`;
+  const date = `regexp_full_match(${text}, ${quoted(`(${NUMBER_DATE})(\\.0+)?`)})`;
+  return `CASE WHEN abs(${plain}) < ${MOST_SECONDS} AND NOT ${date} THEN ${number} WHEN ${isMissing(text)} THEN NULL ` +
+    `WHEN ${plain} IS NULL THEN coalesce(epoch(TRY_CAST(${text} AS TIMESTAMPTZ)), 'nan') ELSE 'nan' END`;
 }
 
 /** SQL of a dense value. */
@@ -247,7 +258,7 @@ function transformed(transform: "log" | "none" | "hour" | "clock" | "order", raw
 }
 
 /** SQL of a label, and whether it can be used. */
-function labelled(column: Column, text: string): Pick<Field, "value" | "good"> {
+function labelled(column: Column, text: string, name: string): Pick<Field, "parsed" | "value" | "good"> {
   const number = numberOf(column, text, undefined);
   if (column.kind === "label" && column.positive !== undefined) {
     const positive = column.positive.map((value) => canonical(quoted(value)));
@@ -258,13 +269,15 @@ function labelled(column: Column, text: string): Pick<Field, "value" | "good"> {
     };
   }
   if (column.kind === "label" && column.atLeast !== undefined) {
-    return { value: `(${number} >= ${column.atLeast})::UTINYINT`, good: `coalesce(abs(${number}) <= ${MOST}, false)` };
+    return {
+      parsed: { name, sql: number },
+      value: `(${name} >= ${column.atLeast})::UTINYINT`,
+      good: `coalesce(abs(${name}) <= ${MOST}, false)`,
+    };
   }
   const word = `lower(${text})`;
-  const positive = `(${word} IN ('yes', 'y', 't') OR ${number} = 1)`;
-  return {
-    value: `(CASE WHEN ${text} IN ('0', '1') THEN ${text} = '1' ELSE coalesce(${positive}, false) END)::UTINYINT`,
-    good: `CASE WHEN ${text} IN ('0', '1') THEN true ` +
-      `ELSE coalesce(${positive} OR ${word} IN ('no', 'n', 'f') OR ${number} = 0, false) END`,
-  };
+  const sql = `CASE WHEN ${text} = '1' THEN true WHEN ${text} = '0' THEN false ` +
+    `WHEN ${word} IN ('true', 'yes', 'y', 't') THEN true WHEN ${word} IN ('false', 'no', 'n', 'f') THEN false ` +
+    `ELSE CASE ${number} WHEN 1 THEN true WHEN 0 THEN false END END`;
+  return { parsed: { name, sql }, value: `coalesce(${name}, false)::UTINYINT`, good: `${name} IS NOT NULL` };
 }

@@ -1,5 +1,5 @@
 /** How DuckDB reads a file: the same for those that are prepared and for those whose schema is to be proposed. */
-import { type Engine, parquetFiles, quoted, textFile } from "./duckdb.ts";
+import { type Engine, identifier, parquetFiles, quoted, textFile } from "./duckdb.ts";
 import type { InputFile } from "./inputs.ts";
 import { readFailure } from "./query_faults.ts";
 import type { LogSchema } from "./schema.ts";
@@ -11,6 +11,11 @@ export function csvSource(file: InputFile, schema: Omit<LogSchema, "columns">, w
   return `read_csv(${textFile(file)}, auto_detect = false, header = ${header}, skip = ${skip}, ` +
     `delim = ${quoted(delimiter)}, quote = ${quoted(quote)}, escape = ${quoted(quote === "" ? "" : escape)}, ` +
     `comment = '', columns = {${columns}}, store_rejects = true, rejects_limit = 0)`;
+}
+
+/** SQL of the rows of a Parquet file with columns of these names, as columns c0, c1 and so on, which no other name equals. */
+export function parquetSource({ path }: InputFile, names: readonly string[]): string {
+  return `(SELECT ${names.map((name, i) => `${identifier(name)} AS c${i}`).join(", ")} FROM ${parquetFiles([path])})`;
 }
 
 /** The types of the columns, by name. */

@@ -3,8 +3,8 @@ import { availableParallelism } from "node:os";
 import { HotsetError } from "../errors.ts";
 import { TemporaryDirectory } from "../temporary.ts";
 import { type ColumnFindings, describeColumn, filledByLabel, refused } from "./describe_columns.ts";
-import { Engine, identifier, parquetFiles } from "./duckdb.ts";
-import { csvSource, parquetTypes } from "./file_source.ts";
+import { Engine } from "./duckdb.ts";
+import { csvSource, parquetSource, parquetTypes } from "./file_source.ts";
 import { columnNames, splitLine } from "./header.ts";
 import { findInputs, type InputFile } from "./inputs.ts";
 import { readFailure } from "./query_faults.ts";
@@ -97,11 +97,11 @@ async function describe(engine: Engine, file: InputFile, onProgress: (fraction: 
     : form.header
     ? columnNames(first, form)
     : fields.map((_, i) => `column${i}`);
-  const source = parquet ? parquetFiles([file.path]) : csvSource(file, form, names.length);
+  const source = parquet ? parquetSource(file, names) : csvSource(file, form, names.length);
   await engine.run(`CREATE TABLE sample AS FROM ${source} LIMIT ${SAMPLE_ROWS}`);
   const found: Found[] = [];
   for (const [i, name] of names.entries()) {
-    const described = await describeColumn(engine, name, parquet ? identifier(name) : `c${i}`, types?.get(name));
+    const described = await describeColumn(engine, name, `c${i}`, types?.get(name));
     const unnamed = form.header && fields[i] === "";
     found.push({ ...described, numbersRows: isRowNumber(described, unnamed) });
     onProgress((i + 1) / names.length);

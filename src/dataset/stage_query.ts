@@ -1,12 +1,12 @@
 /** Staging of any log that DuckDB reads: its fields by a schema, checked, into Parquet files and then into chunks. */
 import type { DuckDBDataChunk } from "@duckdb/node-api";
 import { HotsetError } from "../errors.ts";
-import { type Engine, identifier, numbers, parquetFiles, quoted } from "./duckdb.ts";
-import { type Field, fieldBuilder, fillOf, typeFault } from "./fields.ts";
+import { type Engine, numbers, parquetFiles, quoted } from "./duckdb.ts";
+import { type Field, fieldBuilder, fillOf, parsedRows, typeFault } from "./fields.ts";
 import { columnNames, nameFault, splitLine } from "./header.ts";
 import { folderColumns, type InputFile } from "./inputs.ts";
 import { countRejects, firstBadRow, firstReject, readFailure } from "./query_faults.ts";
-import { csvSource, parquetTypes } from "./file_source.ts";
+import { csvSource, parquetSource, parquetTypes } from "./file_source.ts";
 import { type FileAccount, type LineAccount, noRows, noRowsFault } from "./read_account.ts";
 import { OTHER_FORMAT, widthFault } from "./row_fault.ts";
 import { isDense, isMean, type LogSchema } from "./schema.ts";
@@ -27,7 +27,7 @@ const NO_LABEL = { staged: "label", raw: "NULL", value: "0::UTINYINT", good: "tr
 /** How a file is read. */
 export interface Layout {
   readonly file: InputFile;
-  /** SQL of a table with the fields of the file. */
+  /** SQL of a table with the fields of the file and what is parsed of them. */
   readonly source: string;
   readonly fields: Field[];
   /** Names of the fields by position, for messages. */
@@ -287,10 +287,10 @@ async function layoutOf(
     const { name } = column;
     if (column === label && !labelled) return { column, ...NO_LABEL };
     if (inFolders.includes(name)) return field(column, { raw: literal(folders.get(name)!), type: undefined });
-    const raw = types === undefined ? `c${names.indexOf(name)}` : identifier(name);
-    return field(column, { raw, type: types?.get(name) });
+    return field(column, { raw: `c${names.indexOf(name)}`, type: types?.get(name) });
   });
-  const source = parquet ? parquetFiles([path]) : csvSource(file, schema, names.length);
+  const rows = parquet ? parquetSource(file, names) : csvSource(file, schema, names.length);
+  const source = parsedRows(rows, fields);
   const text = parquet ? undefined : { dialect: schema, header: Number(schema.header) };
   return { file, source, fields, names, text, inFolders, labelled };
 }
