@@ -1,5 +1,6 @@
 /** Keeps the rules of docs/architecture.md: who imports whom, who opens libraries, what the tree may name. */
 import assert from "node:assert/strict";
+import { existsSync } from "node:fs";
 import { join } from "node:path";
 import config from "../deno.json" with { type: "json" };
 import { TemporaryDirectory } from "./support/temporary.ts";
@@ -216,6 +217,23 @@ Deno.test("no program is started, by a shell or without one", () => {
     /Deno\.Command|child_process|Deno\.run\b/.test(Deno.readTextFileSync(new URL(path, ROOT)))
   );
   assert.deepEqual(starting, []);
+});
+
+Deno.test("the path of a batch leads through functions that are there", () => {
+  const text = Deno.readTextFileSync(new URL("docs/architecture.md", ROOT));
+  const rows = [...text.matchAll(/^\| [^|]+\| `([\w/.]+)` +\| `([#\w]+)` +\|$/gm)];
+  assert.ok(rows.length >= 10, `${rows.length} steps`);
+  for (const [row, path, name] of rows) {
+    const source = Deno.readTextFileSync(new URL(path, ROOT));
+    assert.match(source, new RegExp(`(?<![\\w#])${name}(_\\w+)?[ (<,]`), row);
+  }
+});
+
+Deno.test("files that CONTRIBUTING.md names are there", () => {
+  const text = Deno.readTextFileSync(new URL("CONTRIBUTING.md", ROOT));
+  const paths = [...text.matchAll(/`((?:src|cli|mod|tests|tools|ffi|\.ci)\/[\w/.]*)`/g)].map(([, path]) => path);
+  assert.ok(paths.length > 20, `${paths.length} paths`);
+  assert.deepEqual(paths.filter((path) => !existsSync(new URL(path, ROOT))), []);
 });
 
 /** Paths of the files that belong to the project, or undefined where git cannot tell. */
