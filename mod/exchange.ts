@@ -2,11 +2,11 @@
  * Models in others' formats: a run's best model is written as safetensors or ONNX, and a facebookresearch/dlrm model in
  * safetensors becomes a run. docs/exchange.md describes the files.
  *
- * @example Export a run as ONNX
+ * @example Export a run as ONNX, and as safetensors, which become a run again
  * ```ts
  * import assert from "node:assert/strict";
  * import { generateDataset } from "@hotset/hotset/dataset";
- * import { exportRun } from "@hotset/hotset/exchange";
+ * import { exportRun, importRun } from "@hotset/hotset/exchange";
  * import { resolveConfig, startRun } from "@hotset/hotset/train";
  *
  * const folder = Deno.makeTempDirSync();
@@ -19,6 +19,9 @@
  * const [model, weights] = exportRun(`${folder}/run`, "onnx", `${folder}/clicks.onnx`, report);
  * assert.equal(model, `${folder}/clicks.onnx`);
  * assert.equal(weights, `${folder}/clicks.onnx.data`);
+ *
+ * const [tensors] = exportRun(`${folder}/run`, "safetensors", `${folder}/clicks.safetensors`, report);
+ * importRun(tensors, { data: dataset.directory, out: `${folder}/imported`, config }, report);
  * Deno.removeSync(folder, { recursive: true });
  * ```
  *

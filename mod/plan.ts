@@ -12,6 +12,22 @@
  * assert(onCpu.host > 10 * 2 ** 30, `${onCpu.host} bytes`);
  * ```
  *
+ * @example What a run on a dataset needs, and what this machine offers
+ * ```ts
+ * import assert from "node:assert/strict";
+ * import { generateDataset } from "@hotset/hotset/dataset";
+ * import { planDataset, thisMachine } from "@hotset/hotset/plan";
+ * import { resolveConfig } from "@hotset/hotset/train";
+ *
+ * const folder = Deno.makeTempDirSync();
+ * const fractions = { validation: 0.1, test: 0.1 };
+ * const dataset = generateDataset(`${folder}/clicks`, { samples: 2000, seed: 1, scale: 1000, fractions });
+ * const plan = planDataset(dataset, resolveConfig("default", { hotMemory: 2 ** 20 }), thisMachine());
+ * assert(plan.hotBytes <= 2 ** 20);
+ * assert(plan.placements.every(({ fits }) => fits));
+ * Deno.removeSync(folder, { recursive: true });
+ * ```
+ *
  * @module
  */
 export {

@@ -21,6 +21,32 @@
  * Deno.removeSync(folder, { recursive: true });
  * ```
  *
+ * @example Train on raw logs, go on with the run, look at it, repeat it
+ * ```ts
+ * import assert from "node:assert/strict";
+ * import { Interrupted } from "@hotset/hotset";
+ * import { writeCriteoLog } from "@hotset/hotset/dataset";
+ * import { ClaimedRun, readRun, reproduceRun, resolveConfig, resumeRun, trainOn } from "@hotset/hotset/train";
+ *
+ * const folder = Deno.makeTempDirSync();
+ * const log = `${folder}/clicks.tsv`;
+ * writeCriteoLog(log, { samples: 2000, seed: 1, scale: 1000, fractions: { validation: 0.1, test: 0.1 } });
+ * const config = resolveConfig("default", { mode: "cpu", ranks: 1, bottom: [16], top: [16, 1], printFreq: 1 });
+ * const report = () => {};
+ *
+ * using run = new ClaimedRun(`${folder}/runs`); // runs/run-1, unless it is there
+ * const options = { out: run.out, claimed: true, report };
+ * const signal = () => AbortSignal.abort(); // a user has seen enough
+ * const raw = { format: "criteo", minFrequency: 2 } as const;
+ * await assert.rejects(trainOn([log], raw, config, { ...options, signal }), Interrupted);
+ * const { logloss } = await resumeRun(options);
+ * assert(logloss < 0.7);
+ *
+ * assert.equal(readRun(run.out).config.epochs, 1);
+ * assert.equal((await reproduceRun(run.out, report)).equal, true);
+ * Deno.removeSync(folder, { recursive: true });
+ * ```
+ *
  * @module
  */
 export { type Preset, PRESETS, resolveConfig, type TrainConfig } from "../src/train/config.ts";

@@ -53,7 +53,7 @@ export interface GenerateDatasetOptions extends GenerateOptions {
 
 /**
  * Generates a dataset without a raw log; row 0 of each table is never looked up. Memory does not depend on the number of
- * samples.
+ * samples. Throws HotsetError if it cannot be written.
  */
 export function generateDataset(out: string, options: GenerateDatasetOptions): Dataset {
   const model = new ClickModel(options);

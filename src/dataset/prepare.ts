@@ -216,7 +216,8 @@ export interface EncodeOptions extends ReadOptions {
 
 /**
  * Encodes new rows with the dictionary of an existing dataset, all into the test split of a new one, in the order of the
- * inputs. Where no label is read `labelled` is false and all labels are 0.
+ * inputs. Where no label is read `labelled` is false and all labels are 0. Throws HotsetError if the inputs cannot be read
+ * or are not in the form that the dataset was made from.
  */
 export async function encodeWith(
   dataset: Dataset,

@@ -29,9 +29,9 @@ export interface PlannedTable {
 
 /** Memory of this machine, in bytes. */
 export interface Machine {
-  /** All of it. */
+  /** All of it, in bytes. */
   readonly total: number;
-  /** What a new process can have. */
+  /** What a new process can have, in bytes. */
   readonly available: number;
 }
 
@@ -130,7 +130,7 @@ export function planPublished(data: PublishedData, config: PlanConfig, machine: 
   );
 }
 
-/** Memory of the machine that this runs on. */
+/** Memory of the machine that this runs on, in bytes. */
 export function thisMachine(): Machine {
   const { total, available } = Deno.systemMemoryInfo();
   return { total, available };

@@ -14,7 +14,7 @@ export interface Metrics {
   readonly ne: number;
 }
 
-/** Metrics of logits (count) against labels 0 or 1 (count). */
+/** Metrics of logits (count), the model's outputs before the sigmoid, against labels 0 or 1 (count). Throws nothing. */
 export function metricsOf(logits: Float32Array, labels: Uint8Array): Metrics {
   const count = logits.length;
   let loss = 0;

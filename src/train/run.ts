@@ -143,7 +143,10 @@ async function asTeam<T>(
   return cluster === undefined ? await work(ALONE, cache) : await cluster.asTeam([cache], (team) => work(team, cache));
 }
 
-/** Begins a run on a dataset, or on raw logs that are prepared first; else as `startRun`. */
+/**
+ * Begins a run on a dataset, or on raw logs that are prepared first, in a folder beside the run that later runs find; else
+ * as `startRun`. Throws HotsetError, also of the logs, and Interrupted.
+ */
 export async function trainOn(
   inputs: readonly string[],
   raw: RawOptions,
@@ -176,7 +179,8 @@ export async function startRun(config: TrainConfig, dataset: Dataset, options: R
 
 /**
  * Continues a run from its last checkpoint, with the same bits as if it had never stopped: with the ranks that it had, on
- * whatever machine; or with `ranks` others, whose sums are taken in another order.
+ * whatever machine; or with `ranks` others, whose sums are taken in another order. Throws HotsetError if there is no run to
+ * go on with or another process trains it, Interrupted if the signal is aborted.
  */
 export async function resumeRun(options: RunOptions, ranks?: number): Promise<ResultEvent> {
   const { report, cluster } = options;

@@ -83,7 +83,10 @@ async function evaluateOn(
   return events;
 }
 
-/** Click probabilities of raw rows, in the order of the inputs, by a run's best checkpoint. */
+/**
+ * Click probabilities of raw rows (rows), 0 to 1, in the order of the inputs, by a run's best checkpoint. Throws
+ * HotsetError if the inputs cannot be read, or a score is not finite.
+ */
 export async function predictRun(
   run: string,
   inputs: readonly string[],
