@@ -51,7 +51,7 @@ export interface ModelPlan {
  * @example
  * ```ts
  * import assert from "node:assert/strict";
- * import { planModel } from "@hotset/hotset";
+ * import { planModel } from "@hotset/hotset/plan";
  *
  * const plan = planModel({
  *   dim: 16,

@@ -210,7 +210,7 @@ const DEFAULTS: Omit<TrainConfig, keyof PresetConfig | "weightDecay"> = {
  * @example
  * ```ts
  * import assert from "node:assert/strict";
- * import { resolveConfig } from "@hotset/hotset";
+ * import { resolveConfig } from "@hotset/hotset/train";
  *
  * const config = resolveConfig("terabyte", { epochs: 2 });
  * assert.equal(config.dim, 64);
