@@ -7,6 +7,7 @@ import { basename, dirname, join } from "node:path";
 import { createHash } from "node:crypto";
 import { crc32 } from "node:zlib";
 import { z } from "zod";
+import { crc32Of } from "./crc32.ts";
 import { type ErrorCode, HotsetError, messageOf } from "./errors.ts";
 
 /** Name of the file that tells what an artifact is. */
@@ -271,7 +272,7 @@ export class FileReader implements Disposable {
       done += count;
     }
     if (this.#expected === undefined || position !== this.#end) return;
-    this.#crc32 = crc32(target, this.#crc32);
+    this.#crc32 = crc32Of(target, this.#crc32);
     this.#end += target.length;
     if (this.#end === this.#expected.bytes && this.#crc32 !== this.#expected.crc32) {
       throw new HotsetError(

@@ -2,7 +2,6 @@
 import { basename, dirname, join } from "node:path";
 import { existsSync } from "node:fs";
 import process from "node:process";
-import { crc32 } from "node:zlib";
 import type { z } from "zod";
 import {
   type ArtifactKind,
@@ -16,6 +15,7 @@ import {
   VERSIONS,
   type Words,
 } from "./artifact.ts";
+import { crc32Of } from "./crc32.ts";
 import { HotsetError, messageOf } from "./errors.ts";
 import { throughLinks } from "./links.ts";
 
@@ -58,7 +58,7 @@ export class ArtifactFile implements Disposable {
     } catch (error) {
       throw new HotsetError(`Cannot write ${this.#path}: ${messageOf(error)}`, { cause: error });
     }
-    this.crc32 = crc32(bytes, this.crc32);
+    this.crc32 = crc32Of(bytes, this.crc32);
     this.bytes += bytes.length;
   }
 

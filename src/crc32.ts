@@ -1,4 +1,14 @@
-/** Checksums of what was written in parts. */
+/** Checksums of what is written in parts. */
+import { crc32 } from "node:zlib";
+
+/** The library counts the bytes of a text in 32 bits: longer ones are given to it in parts of these bytes. */
+const PART_BYTES = 2 ** 30;
+
+/** The CRC-32 of any number of bytes that follow a text whose CRC-32 is `sum`. */
+export function crc32Of(bytes: Uint8Array, sum = 0): number {
+  for (let done = 0; done < bytes.length; done += PART_BYTES) sum = crc32(bytes.subarray(done, done + PART_BYTES), sum);
+  return sum;
+}
 
 /** CRC-32's polynomial, bits reversed. */
 const POLYNOMIAL = 0xedb88320;

@@ -52,9 +52,9 @@ export interface MemoryPlan extends Placement {
 
 /** Batches in flight: as many blocks as the ranks have slots. */
 const SLOTS = 4;
-/** Measured on small runs: the process with its libraries, and each worker beyond the first rank. */
-const PROCESS_BYTES = 120 * 2 ** 20;
-const WORKER_BYTES = 24 * 2 ** 20;
+/** Measured on small runs: the process with its libraries and threads, and each worker beyond the first rank. */
+const PROCESS_BYTES = 196 * 2 ** 20;
+const WORKER_BYTES = 36 * 2 ** 20;
 /** Bytes of the histogram that profiling keeps for each table, see profile/tally.ts. */
 const TALLY_BYTES = 2 * 65_537 * 8;
 

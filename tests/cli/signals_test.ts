@@ -17,8 +17,11 @@ async function until(what: () => boolean): Promise<void> {
 /** Waits until a command has begun to write. */
 const begun = (place: Workplace) => until(() => place.files().some((path) => /partial/.test(path)));
 
+/** The tests themselves may have been started by npx. */
+const NO_NPX: Record<string, string> = { npm_lifecycle_event: "", npm_lifecycle_script: "" };
+
 /** Starts a command below a shell, as npx does, that has made some settings. */
-function startBelow(place: Workplace, setting: string, args: readonly string[], env: Record<string, string> = {}) {
+function startBelow(place: Workplace, setting: string, args: readonly string[], env = NO_NPX) {
   const cli = new URL("../../cli.ts", import.meta.url).pathname;
   return new Deno.Command("sh", {
     args: ["-c", `${setting} "$@"; exit $?`, "sh", Deno.execPath(), "run", "-A", "--no-check", cli, ...args, "--quiet"],

@@ -18,9 +18,9 @@ const BATCH = 33; // which ranks cannot share evenly, and whose last batch leave
 const STEPS = 51;
 const TABLE_ROWS = [3, 40, 900, 40_000];
 
-/** Skew of the lookups for which each way of exchanging gradients is the better one, and hot rows of the last table. */
+/** Skew of the lookups for which each way of exchanging gradients is the better one, and hot rows that leave batches of both kinds. */
 const SKEW: Record<ExchangeKind, number> = { pooled: 5, rows: 14 };
-const HOT_OF_LAST: Record<ExchangeKind, number> = { pooled: 300, rows: 20 };
+const HOT_ROWS: Record<ExchangeKind, number> = { pooled: 1243, rows: 143 };
 
 function dataOf(directory: TemporaryDirectory, kind: ExchangeKind, bags = false, train = STEPS * BATCH - 16): Dataset {
   return tinyDataset(directory.join(`data-${kind}`), {
@@ -39,10 +39,10 @@ function configOf(
   kind: ExchangeKind,
   ranks: number,
 ): TrainConfig {
-  const dim = 8, hotRows = 3 + 40 + 900 + HOT_OF_LAST[kind];
+  const dim = 8;
   return resolveConfig("kaggle", {
     ...{ mode, optimizer, ranks, device: "emulated", dim, bottom: [24, 8], top: [20, 1], batchSize: BATCH },
-    ...{ printFreq: 1, hotMemory: 4 * hotRows * (dim + rowStateWords(optimizer, dim)) },
+    ...{ printFreq: 1, hotMemory: 4 * HOT_ROWS[kind] * (dim + rowStateWords(optimizer, dim)) },
     learningRate: optimizer === "sgd" ? 0.1 : 0.02,
   });
 }
