@@ -163,16 +163,19 @@ function itemsOf(
   }
   const text = untyped ? `${raw}::VARCHAR` : textOf(raw, type);
   const split = (list: string) => `string_split(${list}, ${quoted(column.separator)})`;
+  const trimmed = (list: string) => `list_transform(${split(list)}, lambda v: trim(v))`;
+  const filled = (list: string) => `list_filter(${list}, lambda v: v <> '')`;
   if (!column.brackets) {
-    // Split at the separator, brackets and quotes would become parts of the values.
-    return {
-      value: `CASE WHEN ${text} IS NULL THEN [] ELSE ${split(text)} END`,
-      good: untyped || column.values === "exact" ? "true" : `NOT (${isBracketed(text)})`,
-    };
+    if (untyped || column.values === "exact") {
+      return { value: `CASE WHEN ${text} IS NULL THEN [] ELSE ${split(text)} END`, good: "true" };
+    }
+    // Blanks between blanks are no values. Brackets and quotes would become parts of values.
+    const items = column.separator.trim() === "" ? filled(trimmed(text)) : trimmed(text);
+    return { value: `CASE WHEN ${text} IS NULL THEN [] ELSE ${items} END`, good: `NOT (${isBracketed(text)})` };
   }
   const inner = `trim(${text})[2:-2]`;
-  // Blanks between blanks, and what follows a last comma, are no items.
-  const items = `list_filter(list_transform(${split(inner)}, lambda v: trim(v)), lambda v: v <> '')`;
+  // Nor is what follows a last comma.
+  const items = filled(trimmed(inner));
   const value = `CASE WHEN ${text} IS NULL OR trim(${inner}) = '' THEN [] ` +
     `ELSE list_transform(${items}, lambda v: regexp_replace(v, ${quoted(QUOTED_ITEM)}, '\\1\\2')) END`;
   // An item with a quote at one end alone was cut at a separator in quotes.

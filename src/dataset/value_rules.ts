@@ -31,21 +31,31 @@ export function isNumberText(text: string): boolean {
 
 /** SQL of the one text that stands for a number or a boolean, however it is written; other text stays as it is. */
 export function canonical(text: string): string {
-  return `CASE lower(${text}) WHEN 'true' THEN '1' WHEN 'false' THEN '0' ELSE ${withoutZeros(text)} END`;
+  return `CASE lower(${text}) WHEN 'true' THEN '1' WHEN 'false' THEN '0' ELSE ${plainNumber(text)} END`;
 }
 
-/** SQL of a number without the zeros at the end of its fraction; other text stays as it is. */
-function withoutZeros(text: string): string {
+/**
+ * SQL of a number as the values of Parquet are written: no zeros at the end of its fraction, an exponent only where floating
+ * point has one; other text stays as it is.
+ */
+function plainNumber(text: string): string {
+  const parsed = `TRY_CAST(${text} AS DOUBLE)`;
+  // What is also written otherwise: 1e3 as 1000, .5 as 0.5, -0 as 0, 0.00001 as 1e-05. Most numbers do not get to the pattern.
+  const unusual = `contains(${text}, 'e') OR contains(${text}, 'E') OR ` +
+    `${text} < '1' AND regexp_matches(${text}, '^(-?[.]|-0|0[.]0000)')`;
   return `CASE WHEN ends_with(${text}, '0') AND contains(${text}, '.') AND ` +
-    `regexp_full_match(${text}, '-?(0|[1-9][0-9]*)[.][0-9]+') AND abs(TRY_CAST(${text} AS DOUBLE)) < ${EXACT} ` +
-    `THEN regexp_replace(regexp_replace(${text}, '[.]?0+$', ''), '^-0$', '0') ELSE ${text} END`;
+    `regexp_full_match(${text}, '-?(0|[1-9][0-9]*)[.][0-9]+') AND abs(${parsed}) < ${EXACT} ` +
+    `THEN regexp_replace(regexp_replace(${text}, '[.]?0+$', ''), '^-0$', '0') ` +
+    `WHEN (${unusual}) AND regexp_full_match(${text}, ${quoted(`(?i)${NUMBER}`)}) ` +
+    `AND abs(${parsed}) < ${EXACT} THEN CASE WHEN ${parsed} = trunc(${parsed}) THEN ${parsed}::BIGINT::VARCHAR ` +
+    `ELSE ${parsed}::VARCHAR END ELSE ${text} END`;
 }
 
 /** SQL of the key of a staged value: what is counted, numbered and looked up. */
 function keyOf(rule: ValueRule, text: string, maxIndRange: number | undefined): string {
   // Most numbers begin with a digit, and neither a boolean nor a word for a missing value does.
   const value = rule === "number"
-    ? `CASE WHEN ${text} >= '0' AND ${text} < ':' THEN ${withoutZeros(text)} ` +
+    ? `CASE WHEN ${text} >= '0' AND ${text} < ':' THEN ${plainNumber(text)} ` +
       `WHEN ${isMissing(text)} THEN '' ELSE ${canonical(text)} END`
     : text;
   return maxIndRange === undefined ? value : `(md5_number_lower(${value}) % ${maxIndRange})::UINTEGER`;

@@ -116,6 +116,9 @@ const BAGS: [column: object, fields: string[], ids: number[][]][] = [
   [{ separator: "|", values: "exact" }, ["[a]|[b]", "[b]"], [[2, 1], [1]]],
   [{ separator: "|" }, ["(no genres listed)", "Drama|[x"], [[1], [2, 3]]],
   [{ separator: "::" }, ["a::b", "b"], [[2, 1], [1]]],
+  [{ separator: "," }, ["1, 2", "2 ,1", "2"], [[2, 1], [1, 2], [1]]],
+  [{ separator: " " }, ["1  2", "2 1 ", "2"], [[2, 1], [1, 2], [1]]],
+  [{ separator: ",", values: "exact" }, ["1, 2", "2,1", "2"], [[1, 3], [2, 1], [2]]],
 ];
 
 for (const [column, fields, ids] of BAGS) {

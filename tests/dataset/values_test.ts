@@ -84,6 +84,12 @@ const SAME: Record<string, Log[]> = {
     { sql: ["0.5::FLOAT", "-2.25::FLOAT", "3::FLOAT"] },
     { sql: ["0.5::DECIMAL(5, 2)", "-2.25::DECIMAL(5, 2)", "3::DECIMAL(5, 2)"] },
   ],
+  "numbers that are written in unusual ways": [
+    { csv: ["0.5", "-0.25", "1000", "0", "1e-05", "-1e-07"] },
+    { csv: [".5", "-.25", "1e3", "-0", "0.00001", "-0.0000001"] },
+    { csv: ["5e-1", "-2.5E-1", "1E+03", "0e0", "1E-5", "-1e-7"] },
+    { sql: ["0.5", "-0.25", "1000", "-0.0", "1e-5", "-1e-7"].map((v) => `${v}::DOUBLE`) },
+  ],
   "missing among numbers": [
     { csv: ["5", "", "6"] },
     { csv: ["5.0", "NaN", "6.0"] },
@@ -125,6 +131,8 @@ const DIFFERENT: Record<string, Log> = {
   "words": { csv: ["true", "True", "1", "yes"] },
   "Namibia and nobody": { csv: ["NA", "", "None", "DE"] },
   "versions in Parquet": { sql: ["'5'", "'5.0'", "'5.0-beta'"] },
+  "text with e": { csv: ["1e3", "1000", "1e3x"] },
+  "negative digits beyond floating point": { csv: ["-9007199254740992", "-9007199254740993"] },
   "digits beyond floating point": { csv: ["9007199254740992", "9007199254740993", "9007199254740993.0"] },
 };
 
