@@ -131,7 +131,7 @@ async function readStream({ path, content, prefix }: CriteoTask, parser: CriteoP
     }
   }
   if (length > 0) {
-    text[length++] = NEWLINE;
+    if (text[length - 1] !== NEWLINE) text[length++] = NEWLINE;
     parse();
   }
   return chunks;

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { gzipSync } from "node:zlib";
 import fc from "fast-check";
 import { encodeWith, prepareDataset, type PrepareOptions } from "../../src/dataset/prepare.ts";
 import { allLines, readNotes } from "../../src/dataset/read_account.ts";
@@ -187,4 +188,23 @@ Deno.test("criteo: lines are rows, blank or skipped; dlrm's binary has none", as
   assert.equal(allLines((await prepareDataset({ ...options, inputs: [binary], format: "dlrm" })).body), null);
   const encoded = await encodeWith(dataset, [input], { out: directory.join("encoded"), onBadRow: "skip" });
   assert.equal(allLines(encoded.dataset.body)!.read, 6);
+});
+
+Deno.test("criteo: a compressed log has the lines of the plain one, whether or not the last one ends", async () => {
+  using directory = new TemporaryDirectory();
+  const row = criteoLine("1", ["1"], ["a"]);
+  for (const text of [`${row}${row}`, `${row}${row.slice(0, -1)}`, `${row}\n`]) {
+    const accounts = [];
+    for (const bytes of [new TextEncoder().encode(text), gzipSync(text)]) {
+      const { body } = await prepareDataset({
+        inputs: [directory.write("log", bytes)],
+        format: "criteo",
+        out: directory.join("out"),
+        validationFraction: 0,
+        testFraction: 0,
+      });
+      accounts.push(allLines(body));
+    }
+    assert.deepEqual(accounts[1], accounts[0]);
+  }
 });
