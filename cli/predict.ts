@@ -1,4 +1,5 @@
 import type { Command } from "commander";
+import { expectNoInput, findInputs } from "../src/dataset/inputs.ts";
 import { predictRun, writeScores } from "../src/train/score_run.ts";
 import { type Common, type UnknownFlags, withCommon, withUnknown } from "./options.ts";
 import { run } from "./run.ts";
@@ -13,6 +14,7 @@ export function predict(program: Command): void {
     .addHelpText("after", "\nExample: hotset predict hotset/run-1 new.tsv --out scores.csv")
     .action((directory: string, inputs: string[], flags: Common & UnknownFlags & { out?: string }) =>
       run(flags, async (report, _, { signal }) => {
+        if (flags.out !== undefined) expectNoInput(flags.out, findInputs(inputs));
         writeScores(
           await predictRun(directory, inputs, { signal, maxUnknown: flags.maxUnknown }, report),
           flags.out,

@@ -2,7 +2,8 @@
 import { globSync, type Stats, statSync } from "node:fs";
 import { join, parse, resolve, sep } from "node:path";
 import { crc32 } from "node:zlib";
-import { type ErrorCode, HotsetError, messageOf } from "../errors.ts";
+import { type ErrorCode, HotsetError, messageOf, UsageError } from "../errors.ts";
+import { throughLinks } from "../links.ts";
 import { type Team, togetherAsync } from "../team.ts";
 import { contentOf, type FileContent, MAGIC_BYTES, unreadable } from "./file_content.ts";
 import type { Format } from "./formats.ts";
@@ -37,6 +38,21 @@ export function findInputs(patterns: readonly string[], format?: Format): InputF
     if (names.length === 0) throw new HotsetError(`Cannot read ${pattern}: no file matches`, { code: "not-found" });
     return names.map((name) => inputFile(name, format === "parquet" ? "parquet" : "plain"));
   });
+}
+
+/** Throws UsageError if one of the train files is a test file, too: figures would be of samples that were trained on. */
+export function expectApart(train: readonly InputFile[], test: readonly InputFile[]): void {
+  const paths = new Set(train.map(({ path }) => throughLinks(path)));
+  const both = test.find(({ path }) => paths.has(throughLinks(path)));
+  if (both === undefined) return;
+  throw new UsageError(`Cannot test on ${both.path}: it is one of the train files, too; leave it out of one of them`);
+}
+
+/** Throws UsageError if what is written to a file would take the place of one that is read. */
+export function expectNoInput(out: string, inputs: readonly InputFile[]): void {
+  const target = throughLinks(out);
+  if (inputs.every(({ path }) => throughLinks(path) !== target)) return;
+  throw new UsageError(`Cannot write ${out}: it is one of the files to read; choose another --out`);
 }
 
 function isGlob(pattern: string): boolean {

@@ -6,7 +6,7 @@ import type { Part } from "./assemble.ts";
 import { ALONE, type Team, together, togetherAsync } from "../team.ts";
 import { Dataset, type DatasetBody, type Split } from "./dataset.ts";
 import { type Format, FORMATS, schemaOf } from "./formats.ts";
-import { expectUnchanged, findInputs, identify, type KnownFile } from "./inputs.ts";
+import { expectApart, expectUnchanged, findInputs, identify, type KnownFile } from "./inputs.ts";
 import { OutputLock } from "../output_lock.ts";
 import { buildDataset, type LogParts, type ReadOptions } from "./prepare_job.ts";
 import { isDense, isMean, logSchema } from "./schema.ts";
@@ -103,9 +103,12 @@ export async function sourceOf(options: Omit<PrepareOptions, "out">): Promise<Lo
     ) {
       throw new UsageError(`Cannot use an index range of ${maxIndRange}: it must be a whole number from 1`);
     }
+    const inputs = findInputs(options.inputs, format);
+    const testInputs = findInputs(options.testInputs ?? [], format);
+    expectApart(inputs, testInputs);
     return {
-      inputs: findInputs(options.inputs, format),
-      testInputs: findInputs(options.testInputs ?? [], format),
+      inputs,
+      testInputs,
       settings: {
         format,
         schema: schemaOf(format, options.schema),

@@ -169,7 +169,7 @@ Deno.test("bad options", async () => {
     /leave a share for training/,
   );
   assert.match(
-    await failure(directory, { inputs, testInputs: inputs, testFraction: 0.5 }),
+    await failure(directory, { inputs, testInputs: [directory.write("test.tsv", GOOD)], testFraction: 0.5 }),
     /test files are the test split/,
   );
 });

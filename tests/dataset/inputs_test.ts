@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { gzipSync, zstdCompressSync } from "node:zlib";
 import { Engine } from "../../src/dataset/duckdb.ts";
-import { byNumbers, findInputs } from "../../src/dataset/inputs.ts";
+import { byNumbers, expectNoInput, findInputs } from "../../src/dataset/inputs.ts";
 import { encodeWith, prepareDataset, type PrepareOptions } from "../../src/dataset/prepare.ts";
 import { readNotes } from "../../src/dataset/read_account.ts";
 import { criteoLine, idsOf, labelsOf, TemporaryDirectory } from "./support.ts";
@@ -234,4 +234,31 @@ Deno.test("a column that a file lacks and the schema names is taken from its fol
   const all = directory.write("y=1/a=x%2Fy/log.csv", "b,c\n1,2\n");
   const dataset = await prepare(directory, [all]);
   assert.deepEqual([labelsOf(dataset, "train"), idsOf(dataset, "train").flat(2)], [[1], [1]]);
+});
+
+Deno.test("a file is not trained on and tested on, whatever it is called", async () => {
+  using directory = new TemporaryDirectory();
+  const [day1, day2] = ["day_1.csv", "day_2.csv"].map((name) => directory.write(name, TEXT));
+  const link = directory.join("last.csv");
+  Deno.symlinkSync(day2, link);
+  for (const test of [day2, link]) {
+    await assert.rejects(prepare(directory, [directory.join("day_*.csv")], { testInputs: [test] }), {
+      name: "UsageError",
+      message: `Cannot test on ${test}: it is one of the train files, too; leave it out of one of them`,
+    });
+  }
+  await prepare(directory, [day1], { testInputs: [link] });
+});
+
+Deno.test("a file that is read is not written over, whatever it is called", () => {
+  using directory = new TemporaryDirectory();
+  const inputs = findInputs([directory.write("log.csv", TEXT)]);
+  Deno.symlinkSync("log.csv", directory.join("link.csv"));
+  for (const out of ["log.csv", "link.csv"].map((name) => directory.join(name))) {
+    assert.throws(() => expectNoInput(out, inputs), {
+      name: "UsageError",
+      message: `Cannot write ${out}: it is one of the files to read; choose another --out`,
+    });
+  }
+  expectNoInput(directory.join("scores.csv"), inputs);
 });
