@@ -8,7 +8,7 @@
  * | `@hotset/hotset/dataset`   | prepare raw logs, infer schemas, generate data, read samples                         |
  * | `@hotset/hotset/train`     | configure, train, resume, reproduce; events; optimizers; processes of MPI            |
  * | `@hotset/hotset/score`     | evaluate a run, score new rows; AUC and other metrics                                |
- * | `@hotset/hotset/exchange`  | export to ONNX and safetensors, import from safetensors                              |
+ * | `@hotset/hotset/interop`   | export to ONNX and safetensors, import from safetensors                              |
  * | `@hotset/hotset/plan`      | what training needs and a budget covers, without training; what the machine offers   |
  * | `@hotset/hotset/report`    | HTML reports of runs and profiles                                                    |
  * | `@hotset/hotset/layout`    | profiles of popular rows; hot and cold batches                                       |

@@ -9,7 +9,7 @@
  */
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { FileReader } from "../src/artifact.ts";
+import { FileReader } from "../src/storage/artifact.ts";
 import { Batch } from "../src/layout/batch.ts";
 import { BatchRecord } from "../src/layout/batch_record.ts";
 import { findBatchFault } from "../src/layout/check_batch.ts";

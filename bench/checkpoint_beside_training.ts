@@ -11,8 +11,8 @@
 import type { OptimizerName } from "../src/optimizer/optimizers.ts";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import type { OutputFile } from "../src/artifact_writer.ts";
-import { alignedBytes, createFile } from "../src/direct_file.ts";
+import type { OutputFile } from "../src/storage/artifact_writer.ts";
+import { alignedBytes, createFile } from "../src/storage/direct_file.ts";
 import { generateDataset } from "../src/dataset/generate.ts";
 import { resolveConfig } from "../src/train/config.ts";
 import type { CheckpointEvent } from "../src/train/events.ts";

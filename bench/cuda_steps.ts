@@ -13,7 +13,7 @@ import { parseArgs } from "node:util";
 import { join } from "node:path";
 import { Dataset } from "../src/dataset/dataset.ts";
 import { generateDataset } from "../src/dataset/generate.ts";
-import { isArtifact } from "../src/artifact.ts";
+import { isArtifact } from "../src/storage/artifact.ts";
 import { CudaBackend } from "../src/backend/cuda/backend.ts";
 import { Solo } from "../src/collective/collective.ts";
 import { batchSections } from "../src/layout/batch.ts";

@@ -8,8 +8,8 @@
 import Table from "cli-table3";
 import { join } from "node:path";
 import { generateDataset, writeCriteoLog } from "../src/dataset/generate.ts";
-import { bytes as bytesText } from "../src/report/format.ts";
-import { isArtifact } from "../src/artifact.ts";
+import { bytes as bytesText } from "../src/format.ts";
+import { isArtifact } from "../src/storage/artifact.ts";
 
 const FOLDER = join("hotset", "bench");
 const CLI = new URL("../cli.ts", import.meta.url).pathname;

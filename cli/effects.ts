@@ -1,5 +1,5 @@
 /** Which options act: one table of all, so that none is ignored in silence. */
-import { isArtifact } from "../src/artifact.ts";
+import { isArtifact } from "../src/storage/artifact.ts";
 import { UsageError } from "../src/errors.ts";
 import { resolveConfig } from "../src/train/config.ts";
 

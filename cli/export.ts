@@ -1,5 +1,5 @@
 import { type Command, Option } from "commander";
-import { EXPORT_FORMATS, type ExportFormat, exportRun } from "../src/exchange/export_run.ts";
+import { EXPORT_FORMATS, type ExportFormat, exportRun } from "../src/interop/export_run.ts";
 import { type Common, withCommon } from "./options.ts";
 import { run } from "./run.ts";
 

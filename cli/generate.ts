@@ -1,5 +1,5 @@
 import { type Command, Option } from "commander";
-import { isArtifact } from "../src/artifact.ts";
+import { isArtifact } from "../src/storage/artifact.ts";
 import { generateDataset, writeCriteoLog } from "../src/dataset/generate.ts";
 import { type Shape, SHAPES } from "../src/dataset/presets.ts";
 import { positive, real, type Seeded, share, withSeed } from "./options.ts";

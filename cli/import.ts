@@ -1,5 +1,5 @@
 import { type Command, Option } from "commander";
-import { type ImportOptions, importRun, ROW_NUMBERS } from "../src/exchange/import_run.ts";
+import { type ImportOptions, importRun, ROW_NUMBERS } from "../src/interop/import_run.ts";
 import { withSeed } from "./options.ts";
 import { run } from "./run.ts";
 import { type TrainFlags, trainLayer, withSomeOfTraining } from "./train_options.ts";

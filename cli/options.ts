@@ -4,7 +4,7 @@ import { type Command, InvalidArgumentError, Option } from "commander";
 import { type Format, FORMATS } from "../src/dataset/formats.ts";
 import { parseWidths } from "../src/model/shape.ts";
 import { OPTIMIZER_NAMES, OPTIMIZERS } from "../src/optimizer/optimizers.ts";
-import { bytes, parseBytes } from "../src/report/format.ts";
+import { bytes, parseBytes } from "../src/format.ts";
 import { resolveConfig, type TrainConfig } from "../src/train/config.ts";
 import type { Interrupt } from "../src/train/interrupt.ts";
 import type { Place } from "../src/train/stages.ts";

@@ -5,7 +5,7 @@
  *     python3 examples/onnx.py clicks.onnx          # needs onnxruntime and numpy
  */
 import { Dataset, encodeWith } from "@hotset/hotset/dataset";
-import { exportRun } from "@hotset/hotset/exchange";
+import { exportRun } from "@hotset/hotset/interop";
 import { readRun } from "@hotset/hotset/train";
 
 const [run, file, model] = Deno.args;

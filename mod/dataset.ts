@@ -37,7 +37,7 @@ export {
   type Samples,
   type Split,
 } from "../src/dataset/dataset.ts";
-export type { ArtifactCheck } from "../src/artifact.ts";
+export type { ArtifactCheck } from "../src/storage/artifact.ts";
 export {
   type EncodeOptions,
   encodeWith,

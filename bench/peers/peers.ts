@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { Dataset } from "../../src/dataset/dataset.ts";
 import { generateDataset } from "../../src/dataset/generate.ts";
 import { Layout } from "../../src/layout/layout.ts";
-import { cacheName, isArtifact } from "../../src/artifact.ts";
+import { cacheName, isArtifact } from "../../src/storage/artifact.ts";
 import { writePeerBatches } from "./peer_batches.ts";
 
 /** One comparison. */

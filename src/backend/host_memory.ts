@@ -1,7 +1,7 @@
 /** Buffers in this process's memory: what all host backends share. */
 import type { Buffer, HostBackend, SharedWords } from "./backend.ts";
 import { HotsetError } from "../errors.ts";
-import { bytes } from "../report/format.ts";
+import { bytes } from "../format.ts";
 
 /** A run of words in host memory, seen as floats and as integers. */
 export class HostBuffer implements Buffer {

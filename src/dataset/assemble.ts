@@ -1,7 +1,7 @@
 /** The last step of preparing: samples and the ids of their tables, by column, become the flat arrays of a dataset. */
-import { FileReader } from "../artifact.ts";
+import { FileReader } from "../storage/artifact.ts";
 import { shareOf, type Team, together } from "../team.ts";
-import type { TeamWriter } from "../team_writer.ts";
+import type { TeamWriter } from "../storage/team_writer.ts";
 import { type DatasetBody, type Split, splitFiles, SPLITS } from "./dataset.ts";
 import type { StagedLog } from "./staged_log.ts";
 import { denseAt, readWords } from "./staged_chunk.ts";

@@ -1,6 +1,6 @@
 /** The Dataset artifact: encoded samples in their original order, split into train, validation and test. */
 import { z } from "zod";
-import { Artifact, type ArtifactCheck, type FileReader, fingerprint } from "../artifact.ts";
+import { Artifact, type ArtifactCheck, type FileReader, fingerprint } from "../storage/artifact.ts";
 import { HotsetError } from "../errors.ts";
 import { type FileAccount, fileAccounts } from "./read_account.ts";
 

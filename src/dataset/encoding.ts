@@ -1,6 +1,6 @@
 /** What the numbers of a dataset stand for: a model fits another dataset only if they stand for the same. */
 import { z } from "zod";
-import { fingerprint } from "../artifact.ts";
+import { fingerprint } from "../storage/artifact.ts";
 import type { Dataset } from "./dataset.ts";
 import { type Column, isDense, isSparse, logSchema } from "./schema.ts";
 

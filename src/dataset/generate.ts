@@ -1,14 +1,14 @@
 /** Generated data: as a raw log in the Criteo format, or straight as a dataset. */
 import { existsSync } from "node:fs";
-import { ArtifactWriter } from "../artifact_writer.ts";
-import { expectRoom } from "../disk.ts";
+import { ArtifactWriter } from "../storage/artifact_writer.ts";
+import { expectRoom } from "../storage/disk.ts";
 import { HotsetError, UsageError } from "../errors.ts";
 import { mix } from "../random.ts";
 import { BlockRing } from "./block_ring.ts";
 import { BLOCK_SAMPLES, type ClickBlock, ClickModel, type ClickModelOptions } from "./click_model.ts";
 import { COUNTS_FILE, Dataset, type DatasetBody, type Split, splitFiles, SPLITS } from "./dataset.ts";
 import { type Fractions, splitSizes } from "./prepare.ts";
-import { WholeFile } from "../whole_file.ts";
+import { WholeFile } from "../storage/whole_file.ts";
 import { schemaOf } from "./formats.ts";
 import { isDense, isSparse } from "./schema.ts";
 

@@ -1,7 +1,7 @@
 /** Proposals of a schema for a log that nobody has described yet. */
 import { availableParallelism } from "node:os";
 import { HotsetError } from "../errors.ts";
-import { TemporaryDirectory } from "../temporary.ts";
+import { TemporaryDirectory } from "../storage/temporary.ts";
 import { type ColumnFindings, describeColumn, filledByLabel, refused } from "./describe_columns.ts";
 import { Engine } from "./duckdb.ts";
 import { csvSource, parquetSource, parquetTypes } from "./file_source.ts";

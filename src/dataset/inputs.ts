@@ -3,7 +3,7 @@ import { globSync, type Stats, statSync } from "node:fs";
 import { join, parse, resolve, sep } from "node:path";
 import { crc32 } from "node:zlib";
 import { type ErrorCode, HotsetError, messageOf, UsageError } from "../errors.ts";
-import { throughLinks } from "../links.ts";
+import { throughLinks } from "../storage/links.ts";
 import { type Team, togetherAsync } from "../team.ts";
 import { contentOf, type FileContent, MAGIC_BYTES, unreadable } from "./file_content.ts";
 import type { Format } from "./formats.ts";

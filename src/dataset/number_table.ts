@@ -1,5 +1,5 @@
 /** Numbering and encoding of one table whose values are 32-bit keys; runs on worker threads. */
-import { FileReader } from "../artifact.ts";
+import { FileReader } from "../storage/artifact.ts";
 import { HotsetError, messageOf } from "../errors.ts";
 import { KeysDoNotFit, KeyTable, release } from "./key_table.ts";
 import { type KeyRun, readWords, writeWhole } from "./staged_chunk.ts";

@@ -1,13 +1,13 @@
 /** Prepares datasets from raw logs. */
 import { z } from "zod";
-import { fingerprint, isCached } from "../artifact.ts";
+import { fingerprint, isCached } from "../storage/artifact.ts";
 import { HotsetError, UsageError } from "../errors.ts";
 import type { Part } from "./assemble.ts";
 import { ALONE, type Team, together, togetherAsync } from "../team.ts";
 import { Dataset, type DatasetBody, type Split } from "./dataset.ts";
 import { type Format, FORMATS, schemaOf } from "./formats.ts";
 import { expectApart, expectUnchanged, findInputs, identify, type KnownFile } from "./inputs.ts";
-import { OutputLock } from "../output_lock.ts";
+import { OutputLock } from "../storage/output_lock.ts";
 import { buildDataset, type LogParts, type ReadOptions } from "./prepare_job.ts";
 import { isDense, isMean, logSchema } from "./schema.ts";
 import { isChunkFormat } from "./stage_chunks.ts";

@@ -1,10 +1,10 @@
 /** The steps of preparing: logs are staged, their tables numbered one by one, and all brought together. */
 import { availableParallelism } from "node:os";
-import { fingerprint } from "../artifact.ts";
-import { expectRoom } from "../disk.ts";
+import { fingerprint } from "../storage/artifact.ts";
+import { expectRoom } from "../storage/disk.ts";
 import { HotsetError, Interrupted } from "../errors.ts";
 import { ALONE, expectSame, type Team, together, togetherAsync } from "../team.ts";
-import { TeamWriter } from "../team_writer.ts";
+import { TeamWriter } from "../storage/team_writer.ts";
 import { assemble, type EncodedLog, type Part } from "./assemble.ts";
 import { COUNTS_FILE, Dataset, type DatasetBody, DICTIONARY_FILE, KEYS_FILE, MOST_ROWS } from "./dataset.ts";
 import { idsFile, joinDictionaries, lengthsFile, numberQueryTable } from "./dictionary.ts";

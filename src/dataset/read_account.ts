@@ -1,7 +1,7 @@
 /** What became of the files of a log: every line and row of them is accounted for. */
 import { z } from "zod";
 import { basename } from "node:path";
-import { count as number } from "../report/format.ts";
+import { count as number } from "../format.ts";
 import { HotsetError } from "../errors.ts";
 import { byNumbers } from "./inputs.ts";
 

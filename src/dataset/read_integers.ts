@@ -1,5 +1,5 @@
 /** Reading of whole numbers of 32 bits (label, 13 dense, 26 sparse) into staged chunks; runs on worker threads. */
-import { FileReader } from "../artifact.ts";
+import { FileReader } from "../storage/artifact.ts";
 import { HotsetError } from "../errors.ts";
 import { CRITEO } from "./formats.ts";
 import { fieldFault } from "./row_fault.ts";

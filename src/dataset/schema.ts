@@ -1,6 +1,6 @@
 /** What the columns of a click log mean. Known formats have a schema (formats.ts); users describe their own in a file. */
 import { z } from "zod";
-import { firstIssue } from "../artifact.ts";
+import { firstIssue } from "../storage/artifact.ts";
 import { HotsetError, messageOf } from "../errors.ts";
 
 const name = z.string().min(1);

@@ -1,8 +1,8 @@
 /** Where a dataset is while it is prepared: steps that are finished, so that after a kill they are not done again. */
 import { basename, dirname, join } from "node:path";
-import { fingerprint } from "../artifact.ts";
+import { fingerprint } from "../storage/artifact.ts";
 import { HotsetError, messageOf } from "../errors.ts";
-import { throughLinks } from "../links.ts";
+import { throughLinks } from "../storage/links.ts";
 import { writeWhole } from "./staged_chunk.ts";
 
 /** Changes when staged files of an older Hotset cannot be used. */

@@ -1,5 +1,5 @@
 /** Parsed rows of a log on disk, by column, so that each table can be counted and encoded alone. */
-import type { FileReader } from "../artifact.ts";
+import type { FileReader } from "../storage/artifact.ts";
 import { HotsetError, messageOf } from "../errors.ts";
 
 /** A file of parsed rows: labels u8 (rows), dense f32 (rows, features), keys u32 (tables)(rows); each from a whole word on. */

@@ -2,7 +2,7 @@
 import { createReadStream } from "node:fs";
 import type { Transform } from "node:stream";
 import { createGunzip, createZstdDecompress } from "node:zlib";
-import { FileReader } from "../artifact.ts";
+import { FileReader } from "../storage/artifact.ts";
 import { HotsetError, messageOf } from "../errors.ts";
 import type { FileContent } from "./file_content.ts";
 import { LINE_TOO_LONG, MOST_LINE_BYTES, NOT_UTF8 } from "./row_fault.ts";

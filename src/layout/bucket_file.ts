@@ -5,8 +5,8 @@
  * of the stream's chunk before, plus one (0 for none), and the checksum of all that follows the checksum.
  */
 import { crc32 } from "node:zlib";
-import { bytesOf, FileReader } from "../artifact.ts";
-import { ArtifactFile, type CreateFile } from "../artifact_writer.ts";
+import { bytesOf, FileReader } from "../storage/artifact.ts";
+import { ArtifactFile, type CreateFile } from "../storage/artifact_writer.ts";
 import { HotsetError } from "../errors.ts";
 
 /** One write of a network disk, one read of an SSD at full speed. */

@@ -1,12 +1,12 @@
 /** Makes a layout: classifies the train samples and packs them into hot and cold batches, in the order of the log or shuffled. */
-import type { ArtifactFile } from "../artifact_writer.ts";
+import type { ArtifactFile } from "../storage/artifact_writer.ts";
 import { type Dataset, type Samples, type Split, SPLITS } from "../dataset/dataset.ts";
-import { createFile as createDirectFile } from "../direct_file.ts";
-import { expectRoom } from "../disk.ts";
+import { createFile as createDirectFile } from "../storage/direct_file.ts";
+import { expectRoom } from "../storage/disk.ts";
 import { HotsetError } from "../errors.ts";
 import { HOT_ROWS_FILE, type Profile } from "../profile/profile.ts";
 import { ALONE, expectSame, type Team, together } from "../team.ts";
-import { TeamWriter } from "../team_writer.ts";
+import { TeamWriter } from "../storage/team_writer.ts";
 import { type Batch, type BatchShape, findShapeFault } from "./batch.ts";
 import { BatchFiller } from "./batch_filler.ts";
 import { HotMap } from "./hot_map.ts";

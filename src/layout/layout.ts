@@ -1,6 +1,6 @@
 /** The Layout artifact: the train split of a dataset, packed into hot and cold batches. */
 import { z } from "zod";
-import { Artifact, type ArtifactCheck, type FileReader } from "../artifact.ts";
+import { Artifact, type ArtifactCheck, type FileReader } from "../storage/artifact.ts";
 import { HEADER_WORDS } from "../backend/backend.ts";
 import { type Dataset, MOST_ROWS } from "../dataset/dataset.ts";
 import { HotsetError } from "../errors.ts";

@@ -5,7 +5,7 @@ import type { BatchShape } from "../layout/batch.ts";
 import { planModel } from "../model/shape.ts";
 import { allHotSampleShare, drawSamples } from "../profile/coverage.ts";
 import { planHotRows, wholeTables } from "../profile/plan.ts";
-import { bytes } from "../report/format.ts";
+import { bytes } from "../format.ts";
 import { expectDenseFeatures, type TrainConfig } from "../train/config.ts";
 import { allHotShare, fillBudget } from "./hot_share.ts";
 import { type MemoryPlan, type Placement, PLACEMENTS, planMemory } from "./memory.ts";

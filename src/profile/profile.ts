@@ -1,6 +1,6 @@
 /** The Profile artifact: which rows of a dataset are hot within a memory budget, and what that covers. */
 import { z } from "zod";
-import { Artifact } from "../artifact.ts";
+import { Artifact } from "../storage/artifact.ts";
 import { OPTIMIZER_NAMES, type OptimizerName } from "../optimizer/optimizers.ts";
 import type { Dataset } from "../dataset/dataset.ts";
 import { HotsetError } from "../errors.ts";

@@ -1,5 +1,5 @@
 /** Makes a profile: plans the hot rows, tags them, and reports what they cover by the dataset's exact counts. */
-import { ArtifactWriter } from "../artifact_writer.ts";
+import { ArtifactWriter } from "../storage/artifact_writer.ts";
 import { type OptimizerName, rowStateWords } from "../optimizer/optimizers.ts";
 import type { Dataset } from "../dataset/dataset.ts";
 import { HotsetError } from "../errors.ts";

@@ -5,7 +5,7 @@ import type { Diagnosis } from "../doctor.ts";
 import type { TrainingPlan } from "../plan/plan_training.ts";
 import type { DemoResult } from "../train/demo.ts";
 import type { CheckpointMetrics, EvaluationEvent, ResultEvent } from "../train/events.ts";
-import { bytes, count, percent, seconds, unknownText } from "./format.ts";
+import { bytes, count, percent, seconds, unknownText } from "../format.ts";
 
 const PLAIN = {
   chars: {

@@ -2,7 +2,7 @@
 import process from "node:process";
 import cliProgress from "cli-progress";
 import type { Report, RunEvent } from "../train/events.ts";
-import { count, percent, seconds, unknownText } from "./format.ts";
+import { count, percent, seconds, unknownText } from "../format.ts";
 
 /** A bar appears when a stage takes longer than this. */
 const BAR_AFTER_MS = 1000;

@@ -3,7 +3,7 @@
 import { existsSync } from "node:fs";
 import { basename, dirname } from "node:path";
 import { z } from "zod";
-import { firstIssue, isArtifact } from "../artifact.ts";
+import { firstIssue, isArtifact } from "../storage/artifact.ts";
 import { messageOf, UsageError } from "../errors.ts";
 import { didYouMean } from "../similar.ts";
 

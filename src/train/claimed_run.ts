@@ -1,7 +1,7 @@
 /** The number of a new run, so that runs which begin together have each their own. */
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { OutputLock } from "../output_lock.ts";
+import { OutputLock } from "../storage/output_lock.ts";
 
 /** Holds the number of the latest run that was begun, which may have been removed since. */
 const LAST_FILE = ".last-run";

@@ -1,15 +1,15 @@
 /** The demonstration: generated clicks, prepared like any log, trained without and with hot rows, and compared. */
 import { join } from "node:path";
-import { cacheName, isCached } from "../artifact.ts";
+import { cacheName, isCached } from "../storage/artifact.ts";
 import { Dataset } from "../dataset/dataset.ts";
 import { writeCriteoLog } from "../dataset/generate.ts";
 import type { TrainConfig } from "./config.ts";
 import type { Report, ResultEvent } from "./events.ts";
 import { cacheOf, expectStart, inTurn, type RunOptions, startRun } from "./run.ts";
 import { expectDevice } from "./placement.ts";
-import { TemporaryDirectory } from "../temporary.ts";
+import { TemporaryDirectory } from "../storage/temporary.ts";
 import { prepareTo, waiting } from "./stages.ts";
-import { OutputLock } from "../output_lock.ts";
+import { OutputLock } from "../storage/output_lock.ts";
 
 /** Samples of the generated log, and how its tables shrink: 26 tables of about 700,000 rows, 45 MB at dim 16. */
 const SAMPLES = 300_000;

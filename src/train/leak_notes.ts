@@ -1,6 +1,6 @@
 /** Features that give the label away, told when training begins: a model of them is perfect, and useless. */
 import type { Dataset } from "../dataset/dataset.ts";
-import { count } from "../report/format.ts";
+import { count } from "../format.ts";
 import { auc } from "./metrics.ts";
 
 /** Samples that are looked at, in runs that are spread over the train split. */

@@ -4,7 +4,7 @@ import { dirname, join, resolve } from "node:path";
 import { Dataset } from "../dataset/dataset.ts";
 import { HotsetError } from "../errors.ts";
 import type { ModelPlan } from "../model/shape.ts";
-import { TemporaryDirectory } from "../temporary.ts";
+import { TemporaryDirectory } from "../storage/temporary.ts";
 import { Checkpoint, CHECKPOINT_FILES } from "./checkpoint/checkpoint.ts";
 import { LAST_CHECKPOINT } from "./checkpoint/checkpoint_store.ts";
 import { placeOfWord } from "./checkpoint/weights.ts";

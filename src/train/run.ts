@@ -1,16 +1,16 @@
 /** A run: a directory that keeps its configuration, its metrics and its checkpoints. */
 import { existsSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
-import { fingerprint, isArtifact, isDirectory } from "../artifact.ts";
+import { fingerprint, isArtifact, isDirectory } from "../storage/artifact.ts";
 import { rowStateWords } from "../optimizer/optimizers.ts";
 import type { Cluster } from "../collective/cluster.ts";
 import { Dataset } from "../dataset/dataset.ts";
 import { encodingDifference } from "../dataset/encoding.ts";
 import { HotsetError, UsageError } from "../errors.ts";
 import type { Layout } from "../layout/layout.ts";
-import { throughLinks } from "../links.ts";
+import { throughLinks } from "../storage/links.ts";
 import { type ModelPlan, planModel } from "../model/shape.ts";
-import { OutputLock } from "../output_lock.ts";
+import { OutputLock } from "../storage/output_lock.ts";
 import { Checkpoint, checkpointBytes, IMPORTED } from "./checkpoint/checkpoint.ts";
 import { roomForCheckpoints } from "./checkpoint/checkpoint_room.ts";
 import { BEST_CHECKPOINT, cleanCheckpoints, resumePoints } from "./checkpoint/checkpoint_store.ts";
@@ -24,7 +24,7 @@ import { readRunLog } from "./run_log.ts";
 import { METRICS_FILE, RunMetrics } from "./run_metrics.ts";
 import { ifPermitted, readRun, recordRun, RUN_FILE, type RunRecord } from "./run_record.ts";
 import { ensureDataset, ensureLayout, ensureProfile, type RawOptions } from "./stages.ts";
-import { bytes } from "../report/format.ts";
+import { bytes } from "../format.ts";
 import { Trainer } from "./trainer.ts";
 import { ALONE, type Team } from "../team.ts";
 

@@ -1,7 +1,7 @@
 /** What a run wrote down while it trained, read back for reports. */
 import { join } from "node:path";
 import { z } from "zod";
-import { firstIssue } from "../artifact.ts";
+import { firstIssue } from "../storage/artifact.ts";
 import { SPLITS } from "../dataset/dataset.ts";
 import { HotsetError, messageOf } from "../errors.ts";
 import type { EvaluationEvent, LayoutEvent, PhasesEvent, ProgressEvent, ResultEvent, SpentEvent } from "./events.ts";

@@ -3,10 +3,10 @@ import { cpus } from "node:os";
 import { join, resolve } from "node:path";
 import { z } from "zod";
 import project from "../../deno.json" with { type: "json" };
-import { firstIssue, isArtifact, isDirectory, isIntact, seal } from "../artifact.ts";
+import { firstIssue, isArtifact, isDirectory, isIntact, seal } from "../storage/artifact.ts";
 import type { Dataset } from "../dataset/dataset.ts";
 import { HotsetError, messageOf } from "../errors.ts";
-import { throughLinks } from "../links.ts";
+import { throughLinks } from "../storage/links.ts";
 import { type TrainConfig, trainConfig } from "./config.ts";
 
 /** Name of the record in a run's directory. */

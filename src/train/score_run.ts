@@ -1,5 +1,5 @@
 /** Uses a trained run: its metrics on a dataset, and scores for new rows. */
-import { isArtifact } from "../artifact.ts";
+import { isArtifact } from "../storage/artifact.ts";
 import { Dataset, type Split, SPLITS } from "../dataset/dataset.ts";
 import { encodingDifference } from "../dataset/encoding.ts";
 import { type EncodeOptions, encodeWith } from "../dataset/prepare.ts";
@@ -9,8 +9,8 @@ import { unknownShare } from "../dataset/unknown_values.ts";
 import { HotsetError, messageOf } from "../errors.ts";
 import { SplitBatches } from "../layout/split_batches.ts";
 import { planModel } from "../model/shape.ts";
-import { TemporaryDirectory } from "../temporary.ts";
-import { WholeFile } from "../whole_file.ts";
+import { TemporaryDirectory } from "../storage/temporary.ts";
+import { WholeFile } from "../storage/whole_file.ts";
 import type { TrainingState } from "./checkpoint/checkpoint.ts";
 import { NotFinite } from "./checkpoint/weights.ts";
 import { evaluationOf, type Scores, scoreSplit } from "./evaluate.ts";

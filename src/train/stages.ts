@@ -1,6 +1,6 @@
 /** The stages before training. Each leaves an artifact named by its inputs; one that is there is not made again. */
 import { join } from "node:path";
-import { type ArtifactKind, cacheName, isArtifact, isCached } from "../artifact.ts";
+import { type ArtifactKind, cacheName, isArtifact, isCached } from "../storage/artifact.ts";
 import { Dataset } from "../dataset/dataset.ts";
 import { prepareDataset, prepareFrom, type PrepareOptions, sourceOf } from "../dataset/prepare.ts";
 import { allLines, readNotes } from "../dataset/read_account.ts";
@@ -10,7 +10,7 @@ import { buildLayout } from "../layout/build_layout.ts";
 import { Layout } from "../layout/layout.ts";
 import { Profile, type ProfileBody } from "../profile/profile.ts";
 import { profileDataset } from "../profile/profile_dataset.ts";
-import { OutputLock } from "../output_lock.ts";
+import { OutputLock } from "../storage/output_lock.ts";
 import type { TrainConfig } from "./config.ts";
 import type { Report } from "./events.ts";
 import { ALONE, expectSame, type Team, together } from "../team.ts";

@@ -9,7 +9,7 @@ import { initialiseDense } from "../model/initialise.ts";
 import { stepOfLossFault } from "../model/loss_fault.ts";
 import { Random } from "../random.ts";
 import { PeerFailed } from "../team.ts";
-import { count } from "../report/format.ts";
+import { count } from "../format.ts";
 import { Checkpoint, type TrainingState } from "./checkpoint/checkpoint.ts";
 import { BEST_CHECKPOINT, resumePoints } from "./checkpoint/checkpoint_store.ts";
 import { CheckpointWriter, type WrittenCheckpoint } from "./checkpoint/checkpoint_writer.ts";

@@ -2,7 +2,7 @@
 import type { Dataset } from "../dataset/dataset.ts";
 import { rareShare, type UnknownShare } from "../dataset/unknown_values.ts";
 import { HotsetError } from "../errors.ts";
-import { percent } from "../report/format.ts";
+import { percent } from "../format.ts";
 import type { Report } from "./events.ts";
 
 /** Shares from which on something is likely to be wrong with the data. */

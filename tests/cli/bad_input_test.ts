@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { ArtifactWriter } from "../../src/artifact_writer.ts";
+import { ArtifactWriter } from "../../src/storage/artifact_writer.ts";
 import { COUNTS_FILE, type DatasetBody, splitFiles, SPLITS } from "../../src/dataset/dataset.ts";
 import { Workplace } from "./support.ts";
 

@@ -1,7 +1,7 @@
 /** prepare, profile and layout divided over processes that mpirun started: the bytes that one process writes. */
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
-import { isArtifact } from "../../src/artifact.ts";
+import { isArtifact } from "../../src/storage/artifact.ts";
 import { processesOf, runMpi, startMpi, testWithEach } from "../support/mpirun.ts";
 import { Workplace } from "./support.ts";
 

@@ -1,6 +1,6 @@
 /** Datasets whose checksums are right and whose values are not. */
 import assert from "node:assert/strict";
-import { ArtifactWriter } from "../../src/artifact_writer.ts";
+import { ArtifactWriter } from "../../src/storage/artifact_writer.ts";
 import { Dataset, splitFiles } from "../../src/dataset/dataset.ts";
 import { TemporaryDirectory } from "../support/temporary.ts";
 import { tinyDataset } from "../support/tiny_dataset.ts";

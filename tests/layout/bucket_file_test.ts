@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { BucketFileReader, BucketFileWriter } from "../../src/layout/bucket_file.ts";
-import { createFile } from "../../src/direct_file.ts";
+import { createFile } from "../../src/storage/direct_file.ts";
 import { TemporaryDirectory } from "../support/temporary.ts";
 
 /** Words that a chunk takes of a stream. */

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { ArtifactWriter } from "../../src/artifact_writer.ts";
+import { ArtifactWriter } from "../../src/storage/artifact_writer.ts";
 import { Header, HEADER_WORDS } from "../../src/backend/backend.ts";
 import { BatchRecord } from "../../src/layout/batch_record.ts";
 import { SegmentSorter } from "../../src/layout/segment_sorter.ts";

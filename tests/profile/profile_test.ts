@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { ArtifactWriter } from "../../src/artifact_writer.ts";
+import { ArtifactWriter } from "../../src/storage/artifact_writer.ts";
 import { HOT_ROWS_FILE, Profile, type ProfileBody } from "../../src/profile/profile.ts";
 import { profileDataset } from "../../src/profile/profile_dataset.ts";
 import { TemporaryDirectory } from "../support/temporary.ts";

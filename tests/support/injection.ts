@@ -4,7 +4,7 @@ import type { Backend, Buffer } from "../../src/backend/backend.ts";
 import { cpuOptions, type DeviceOptions, openDevice, openHost } from "../../src/backend/open.ts";
 import type { Blas, HostOptions } from "../../src/backend/open.ts";
 import type { Dataset } from "../../src/dataset/dataset.ts";
-import { isDirectory } from "../../src/artifact.ts";
+import { isDirectory } from "../../src/storage/artifact.ts";
 import { codeOf, messageOf } from "../../src/errors.ts";
 import { Checkpoint } from "../../src/train/checkpoint/checkpoint.ts";
 import { resolveConfig, type TrainConfig } from "../../src/train/config.ts";

@@ -1,5 +1,5 @@
 /** Kills ranks of trainings over MPI at random, and goes on with the command that training printed. */
-import { isArtifact } from "../../src/artifact.ts";
+import { isArtifact } from "../../src/storage/artifact.ts";
 import { Random } from "../../src/random.ts";
 import { Workplace } from "../cli/support.ts";
 import { LAUNCHERS, processesOf, startMpi } from "./mpirun.ts";

@@ -1,5 +1,5 @@
 /** Changes sealed JSON files as a program would, not as a fault does. */
-import { seal } from "../../src/artifact.ts";
+import { seal } from "../../src/storage/artifact.ts";
 
 /** Writes a JSON text with the checksum that it should have. */
 export function rewrite(path: string, text: string): void {

@@ -1,5 +1,5 @@
 /** Small Dataset artifacts for tests: from plain arrays, or drawn at random with skewed accesses. */
-import { ArtifactWriter } from "../../src/artifact_writer.ts";
+import { ArtifactWriter } from "../../src/storage/artifact_writer.ts";
 import { COUNTS_FILE, Dataset, type DatasetBody, type Split, splitFiles, SPLITS } from "../../src/dataset/dataset.ts";
 import { Random } from "../../src/random.ts";
 

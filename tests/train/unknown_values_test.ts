@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { Dataset } from "../../src/dataset/dataset.ts";
 import { unknownShare } from "../../src/dataset/unknown_values.ts";
 import { HotsetError } from "../../src/errors.ts";
-import { unknownText } from "../../src/report/format.ts";
+import { unknownText } from "../../src/format.ts";
 import { evaluationTable } from "../../src/report/tables.ts";
 import { resolveConfig } from "../../src/train/config.ts";
 import type { RunEvent } from "../../src/train/events.ts";

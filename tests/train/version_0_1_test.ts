@@ -6,10 +6,10 @@
  */
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { MANIFEST } from "../../src/artifact.ts";
+import { MANIFEST } from "../../src/storage/artifact.ts";
 import { Dataset } from "../../src/dataset/dataset.ts";
-import { exportRun } from "../../src/exchange/export_run.ts";
-import { SafetensorsReader } from "../../src/exchange/safetensors.ts";
+import { exportRun } from "../../src/interop/export_run.ts";
+import { SafetensorsReader } from "../../src/interop/safetensors.ts";
 import type { RunEvent } from "../../src/train/events.ts";
 import { resumeRun, startRun } from "../../src/train/run.ts";
 import { readRunLog } from "../../src/train/run_log.ts";

@@ -5,7 +5,7 @@
 import type { Buffer, InteractionShape, LinearShape, PagedBackend, RowUpdateShape, SharedWords } from "../backend.ts";
 import { type OptimizerName, OPTIMIZERS, rowStateWords } from "../../optimizer/optimizers.ts";
 import { HotsetError } from "../../errors.ts";
-import { bytes } from "../../report/format.ts";
+import { bytes } from "../../format.ts";
 import { HostBuffer, HostMemory } from "../host_memory.ts";
 import type { Gemm } from "../../../ffi/gemm.ts";
 import { packFar, poolFar, unpackFar, updateRowsFar } from "./far_rows.ts";

@@ -1,5 +1,5 @@
 /** The frame of a report: one HTML file with everything inside, for screens light and dark, phones and paper. */
-import { WholeFile } from "../../whole_file.ts";
+import { WholeFile } from "../../storage/whole_file.ts";
 
 /** What a page shows. All members but the title and the tiles are HTML. */
 export interface Page {

@@ -3,7 +3,7 @@ import { basename } from "node:path";
 import * as Plot from "@observablehq/plot";
 import type { Dataset } from "../../dataset/dataset.ts";
 import type { Profile, ProfileBody } from "../../profile/profile.ts";
-import { bytes, count, percent } from "../format.ts";
+import { bytes, count, percent } from "../../format.ts";
 import { drawChart, drawSvg } from "./draw.ts";
 import { details, escape, htmlTable, legend, type Page, type Section, writePage } from "./page.ts";
 import { popularityCurve } from "./popularity.ts";

@@ -6,7 +6,7 @@ import { readRunLog, type RunLog } from "../../train/run_log.ts";
 import { cacheOf } from "../../train/run.ts";
 import { readRun } from "../../train/run_record.ts";
 import { ensureProfile } from "../../train/stages.ts";
-import { bytes, count, percent, seconds } from "../format.ts";
+import { bytes, count, percent, seconds } from "../../format.ts";
 import { METRIC_NAMES, metricCells } from "../tables.ts";
 import { drawChart } from "./draw.ts";
 import { details, escape, htmlTable, legend, type Page, type Section, writePage } from "./page.ts";

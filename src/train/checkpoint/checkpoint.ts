@@ -3,8 +3,8 @@
  * depends on the layout, the budget, the number of ranks or the device.
  */
 import { z } from "zod";
-import { Artifact } from "../../artifact.ts";
-import { ArtifactWriter } from "../../artifact_writer.ts";
+import { Artifact } from "../../storage/artifact.ts";
+import { ArtifactWriter } from "../../storage/artifact_writer.ts";
 import type { Backend, Buffer } from "../../backend/backend.ts";
 import { denseStateWords, OPTIMIZER_NAMES, rowStateWords } from "../../optimizer/optimizers.ts";
 import { HotsetError } from "../../errors.ts";

@@ -1,9 +1,9 @@
 /** Whether a disk has room for the checkpoints of a run, asked before training. */
 import { join } from "node:path";
 import { HotsetError } from "../../errors.ts";
-import { freeBytes } from "../../disk.ts";
-import { isDirectory } from "../../artifact.ts";
-import { bytes } from "../../report/format.ts";
+import { freeBytes } from "../../storage/disk.ts";
+import { isDirectory } from "../../storage/artifact.ts";
+import { bytes } from "../../format.ts";
 import type { TrainConfig } from "../config.ts";
 import { CHECKPOINT_FILES } from "./checkpoint.ts";
 import { resumePoints } from "./checkpoint_store.ts";

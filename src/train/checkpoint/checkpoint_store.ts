@@ -1,8 +1,8 @@
 /** The checkpoints in a run's directory: `last`, `best`, and `step-N` for the latest that were written on time. */
 import { join } from "node:path";
-import { isDirectory } from "../../artifact.ts";
-import { ArtifactWriter, removeLeftovers } from "../../artifact_writer.ts";
-import { createFile } from "../../direct_file.ts";
+import { isDirectory } from "../../storage/artifact.ts";
+import { ArtifactWriter, removeLeftovers } from "../../storage/artifact_writer.ts";
+import { createFile } from "../../storage/direct_file.ts";
 import { planModel } from "../../model/shape.ts";
 import type { CheckpointBody } from "./checkpoint.ts";
 import type { WordNames } from "./weights.ts";

@@ -1,6 +1,6 @@
 /** Writes checkpoints beside training: the worker's side. */
 /// <reference lib="deno.worker" />
-import type { ArtifactWriter } from "../../artifact_writer.ts";
+import type { ArtifactWriter } from "../../storage/artifact_writer.ts";
 import { appendFinite, CHECKPOINT_FILES } from "./checkpoint.ts";
 import { storeCheckpoint } from "./checkpoint_store.ts";
 import { Control, reportDone, reportFailure, type WriterMemory, type WriterOrder } from "./checkpoint_writer.ts";

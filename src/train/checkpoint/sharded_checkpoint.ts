@@ -2,7 +2,7 @@
  * Checkpoints of sharded tables: the same files as one host writes. The hosts write the rows together, each a run of
  * consecutive rows in turn, whose numbers the others send to it. The run's directory must be one for all hosts.
  */
-import type { ArtifactWriter } from "../../artifact_writer.ts";
+import type { ArtifactWriter } from "../../storage/artifact_writer.ts";
 import type { Buffer } from "../../backend/backend.ts";
 import { rowStateWords } from "../../optimizer/optimizers.ts";
 import type { Cluster } from "../../collective/cluster.ts";

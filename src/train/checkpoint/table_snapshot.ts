@@ -12,7 +12,7 @@ import type { EmbeddingStore } from "../../model/dlrm.ts";
 import { rowStateWords } from "../../optimizer/optimizers.ts";
 import type { HostBackend } from "../../backend/backend.ts";
 import type { ModelShape } from "../../model/shape.ts";
-import { alignedBytes } from "../../direct_file.ts";
+import { alignedBytes } from "../../storage/direct_file.ts";
 
 /** Bytes of a chunk's rows, without their optimizer state; at least one row. */
 const CHUNK_BYTES = 4 << 20;

@@ -1,6 +1,6 @@
 /** The words of a checkpoint, looked at one by one where they are written and read: none may be NaN or infinite. */
 import { OPTIMIZERS, rowStateWords } from "../../optimizer/optimizers.ts";
-import type { FileReader } from "../../artifact.ts";
+import type { FileReader } from "../../storage/artifact.ts";
 import { HotsetError } from "../../errors.ts";
 import type { ModelPlan } from "../../model/shape.ts";
 

@@ -2,7 +2,7 @@
  * Ranks as processes that mpirun started. Every process runs the whole training loop over the same batches in the same
  * order and computes its rank's part; the processes of a host share the tables.
  */
-import type { ArtifactWriter } from "../../artifact_writer.ts";
+import type { ArtifactWriter } from "../../storage/artifact_writer.ts";
 import type { Backend, Buffer, DeviceBackend, PagedBackend } from "../../backend/backend.ts";
 import { COMMUNICATOR_ID_BYTES } from "../../backend/backend.ts";
 import { rowStateWords } from "../../optimizer/optimizers.ts";

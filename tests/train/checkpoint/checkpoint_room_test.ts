@@ -4,7 +4,7 @@ import { generateDataset, writeCriteoLog } from "../../../src/dataset/generate.t
 import { HotsetError } from "../../../src/errors.ts";
 import { resolveConfig } from "../../../src/train/config.ts";
 import { startRun } from "../../../src/train/run.ts";
-import { freeBytes } from "../../../src/disk.ts";
+import { freeBytes } from "../../../src/storage/disk.ts";
 import { roomForCheckpoints, shareRoom } from "../../../src/train/checkpoint/checkpoint_room.ts";
 import { TemporaryDirectory } from "../../support/temporary.ts";
 import { tinyDataset } from "../../support/tiny_dataset.ts";

@@ -1,6 +1,6 @@
 import { OPTIMIZER_NAMES } from "../../../src/optimizer/optimizers.ts";
 import assert from "node:assert/strict";
-import { ArtifactWriter } from "../../../src/artifact_writer.ts";
+import { ArtifactWriter } from "../../../src/storage/artifact_writer.ts";
 import { cpuOptions, openHost } from "../../../src/backend/open.ts";
 import { HotsetError } from "../../../src/errors.ts";
 import type { BatchShape } from "../../../src/layout/batch.ts";

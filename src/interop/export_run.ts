@@ -1,9 +1,9 @@
 /** Writes a trained model in formats that others read. */
 import { basename, dirname, extname, join } from "node:path";
-import { FileReader } from "../artifact.ts";
+import { FileReader } from "../storage/artifact.ts";
 import type { Dataset } from "../dataset/dataset.ts";
 import { encodingId } from "../dataset/encoding.ts";
-import { linkAt, throughLinks } from "../links.ts";
+import { linkAt, throughLinks } from "../storage/links.ts";
 import { type ModelPlan, planModel } from "../model/shape.ts";
 import type { Checkpoint } from "../train/checkpoint/checkpoint.ts";
 import type { Report } from "../train/events.ts";
@@ -12,7 +12,7 @@ import type { WeightFile, WeightReader } from "../train/checkpoint/weights.ts";
 import { type DlrmTensor, dlrmTensors, elementsOf } from "./dlrm_tensors.ts";
 import { onnxModel, type PlacedTensor } from "./onnx.ts";
 import { SafetensorsWriter } from "./safetensors.ts";
-import { WholeFile } from "../whole_file.ts";
+import { WholeFile } from "../storage/whole_file.ts";
 
 /** Formats that a model is exported to. */
 export const EXPORT_FORMATS = ["safetensors", "onnx"] as const;
@@ -26,7 +26,7 @@ const PAGE_BYTES = 4096;
 
 /**
  * Writes the weights of a run's best checkpoint to `out`, and the raw values of the tables' rows beside it; see
- * docs/exchange.md. Returns the files. Nothing of a tensor's length is held in memory. Throws HotsetError.
+ * docs/interop.md. Returns the files. Nothing of a tensor's length is held in memory. Throws HotsetError.
  */
 export function exportRun(run: string, format: ExportFormat, out: string, report: Report): string[] {
   const dataset = openTrainedOn(run, "export");

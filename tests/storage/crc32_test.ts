@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { crc32 } from "node:zlib";
-import { joinCrc32 } from "../src/crc32.ts";
-import { Random } from "../src/random.ts";
+import { joinCrc32 } from "../../src/storage/crc32.ts";
+import { Random } from "../../src/random.ts";
 
 Deno.test("joined checksums are those of the joined bytes", () => {
   const random = new Random(1);

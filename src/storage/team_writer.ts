@@ -3,8 +3,8 @@ import { join } from "node:path";
 import type { ArtifactKind } from "./artifact.ts";
 import { ArtifactFile, ArtifactWriter, type CreateFile } from "./artifact_writer.ts";
 import { joinCrc32 } from "./crc32.ts";
-import { HotsetError, messageOf } from "./errors.ts";
-import { type Team, together } from "./team.ts";
+import { HotsetError, messageOf } from "../errors.ts";
+import { type Team, together } from "../team.ts";
 
 const COPY_BYTES = 8 << 20;
 

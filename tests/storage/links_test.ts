@@ -1,17 +1,17 @@
 /** Outputs whose name is a link go where it points; the link stays. */
 import assert from "node:assert/strict";
-import { Dataset } from "../src/dataset/dataset.ts";
-import { generateDataset, writeCriteoLog } from "../src/dataset/generate.ts";
-import { exportRun } from "../src/exchange/export_run.ts";
-import { buildLayout } from "../src/layout/build_layout.ts";
-import { profileDataset } from "../src/profile/profile_dataset.ts";
-import { writeProfileReport } from "../src/report/html/profile_report.ts";
-import { resolveConfig } from "../src/train/config.ts";
-import { startRun } from "../src/train/run.ts";
-import { throughLinks } from "../src/links.ts";
-import { OutputLock } from "../src/output_lock.ts";
-import { WholeFile } from "../src/whole_file.ts";
-import { TemporaryDirectory } from "./support/temporary.ts";
+import { Dataset } from "../../src/dataset/dataset.ts";
+import { generateDataset, writeCriteoLog } from "../../src/dataset/generate.ts";
+import { exportRun } from "../../src/interop/export_run.ts";
+import { buildLayout } from "../../src/layout/build_layout.ts";
+import { profileDataset } from "../../src/profile/profile_dataset.ts";
+import { writeProfileReport } from "../../src/report/html/profile_report.ts";
+import { resolveConfig } from "../../src/train/config.ts";
+import { startRun } from "../../src/train/run.ts";
+import { throughLinks } from "../../src/storage/links.ts";
+import { OutputLock } from "../../src/storage/output_lock.ts";
+import { WholeFile } from "../../src/storage/whole_file.ts";
+import { TemporaryDirectory } from "../support/temporary.ts";
 
 const GENERATED = {
   shape: "kaggle",

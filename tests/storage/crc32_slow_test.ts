@@ -1,6 +1,6 @@
 /** Texts too long for 32 bits to count their bytes. */
 import assert from "node:assert/strict";
-import { crc32Of, joinCrc32 } from "../src/crc32.ts";
+import { crc32Of, joinCrc32 } from "../../src/storage/crc32.ts";
 
 Deno.test("the CRC-32 of more than 4 GiB is that of its parts", () => {
   const bytes = new Uint8Array(2 ** 32 + 4096); // zeros, which take no memory until they are written

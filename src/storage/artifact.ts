@@ -8,7 +8,7 @@ import { createHash } from "node:crypto";
 import { crc32 } from "node:zlib";
 import { z } from "zod";
 import { crc32Of } from "./crc32.ts";
-import { type ErrorCode, HotsetError, messageOf } from "./errors.ts";
+import { type ErrorCode, HotsetError, messageOf } from "../errors.ts";
 
 /** Name of the file that tells what an artifact is. */
 export const MANIFEST = "manifest.json";

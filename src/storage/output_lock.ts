@@ -1,7 +1,7 @@
 /** One process at a time works on an output: two would overwrite what the other has done. */
 import { existsSync, mkdirSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
-import { HotsetError, messageOf } from "./errors.ts";
+import { HotsetError, messageOf } from "../errors.ts";
 import { throughLinks } from "./links.ts";
 
 /** How long a lock is tried for: a process that was killed keeps its own until its memory is given back. */

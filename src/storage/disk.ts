@@ -1,9 +1,9 @@
 /** Room on disks. */
 import { statfsSync } from "node:fs";
 import { dirname } from "node:path";
-import { HotsetError } from "./errors.ts";
+import { HotsetError } from "../errors.ts";
 import { throughLinks } from "./links.ts";
-import { bytes } from "./report/format.ts";
+import { bytes } from "../format.ts";
 
 /** Bytes that may still be written where a path is or will be; undefined where the system or Deno does not say. */
 export function freeBytes(path: string): number | undefined {

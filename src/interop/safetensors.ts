@@ -3,9 +3,9 @@
  * gaps, little-endian and row-major. See https://huggingface.co/docs/safetensors.
  */
 import { z } from "zod";
-import { FileReader, firstIssue } from "../artifact.ts";
+import { FileReader, firstIssue } from "../storage/artifact.ts";
 import { HotsetError, messageOf } from "../errors.ts";
-import { WholeFile } from "../whole_file.ts";
+import { WholeFile } from "../storage/whole_file.ts";
 
 /** The most bytes of a header: what the format's own library takes. */
 const MOST_HEADER_BYTES = 100_000_000;

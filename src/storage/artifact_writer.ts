@@ -16,7 +16,7 @@ import {
   type Words,
 } from "./artifact.ts";
 import { crc32Of } from "./crc32.ts";
-import { HotsetError, messageOf } from "./errors.ts";
+import { HotsetError, messageOf } from "../errors.ts";
 import { throughLinks } from "./links.ts";
 
 /** End of the name of an artifact that is being replaced. */

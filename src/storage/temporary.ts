@@ -1,6 +1,6 @@
 /** Directories that are gone when they are not needed any more. */
 import { join } from "node:path";
-import { HotsetError, messageOf } from "./errors.ts";
+import { HotsetError, messageOf } from "../errors.ts";
 
 /** A new directory, removed with all that is in it when disposed. */
 export class TemporaryDirectory implements Disposable {

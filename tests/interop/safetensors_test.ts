@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { SafetensorsReader, SafetensorsWriter } from "../../src/exchange/safetensors.ts";
+import { SafetensorsReader, SafetensorsWriter } from "../../src/interop/safetensors.ts";
 import { missingModule, runPython } from "../support/python.ts";
 import { TemporaryDirectory } from "../support/temporary.ts";
 

@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
-import { alignedBytes, createFile } from "../src/direct_file.ts";
-import { Random } from "../src/random.ts";
-import { canWriteDirectly, directness } from "./support/direct.ts";
-import { TemporaryDirectory } from "./support/temporary.ts";
+import { alignedBytes, createFile } from "../../src/storage/direct_file.ts";
+import { Random } from "../../src/random.ts";
+import { canWriteDirectly, directness } from "../support/direct.ts";
+import { TemporaryDirectory } from "../support/temporary.ts";
 
 function writeAll(path: string, parts: Uint8Array[]): void {
   const file = createFile(path);

@@ -1,12 +1,12 @@
 /**
  * Models in others' formats: a run's best model is written as safetensors or ONNX, and a facebookresearch/dlrm model in
- * safetensors becomes a run. docs/exchange.md describes the files.
+ * safetensors becomes a run. docs/interop.md describes the files.
  *
  * @example Export a run as ONNX, and as safetensors, which become a run again
  * ```ts
  * import assert from "node:assert/strict";
  * import { generateDataset } from "@hotset/hotset/dataset";
- * import { exportRun, importRun } from "@hotset/hotset/exchange";
+ * import { exportRun, importRun } from "@hotset/hotset/interop";
  * import { resolveConfig, startRun } from "@hotset/hotset/train";
  *
  * const folder = Deno.makeTempDirSync();
@@ -27,5 +27,5 @@
  *
  * @module
  */
-export { EXPORT_FORMATS, type ExportFormat, exportRun } from "../src/exchange/export_run.ts";
-export { type ImportOptions, importRun, ROW_NUMBERS } from "../src/exchange/import_run.ts";
+export { EXPORT_FORMATS, type ExportFormat, exportRun } from "../src/interop/export_run.ts";
+export { type ImportOptions, importRun, ROW_NUMBERS } from "../src/interop/import_run.ts";

@@ -1,9 +1,9 @@
 /** Models of others become runs that score as the others do. */
 import assert from "node:assert/strict";
 import { prepareDataset } from "../../src/dataset/prepare.ts";
-import { exportRun } from "../../src/exchange/export_run.ts";
-import { importRun } from "../../src/exchange/import_run.ts";
-import { SafetensorsReader, SafetensorsWriter } from "../../src/exchange/safetensors.ts";
+import { exportRun } from "../../src/interop/export_run.ts";
+import { importRun } from "../../src/interop/import_run.ts";
+import { SafetensorsReader, SafetensorsWriter } from "../../src/interop/safetensors.ts";
 import { mix } from "../../src/random.ts";
 import { resolveConfig } from "../../src/train/config.ts";
 import { resumeRun, startRun } from "../../src/train/run.ts";

@@ -1,7 +1,7 @@
 /** A file that appears under its name when it is complete, or not at all. */
 import { rmSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
-import { HotsetError, messageOf } from "./errors.ts";
+import { HotsetError, messageOf } from "../errors.ts";
 import { throughLinks } from "./links.ts";
 
 const ZEROS = new Uint8Array(4096);

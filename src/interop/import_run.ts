@@ -1,12 +1,12 @@
 /** Makes a run of a facebookresearch/dlrm checkpoint. */
 import { join } from "node:path";
-import { FileReader } from "../artifact.ts";
-import { ArtifactWriter } from "../artifact_writer.ts";
+import { FileReader } from "../storage/artifact.ts";
+import { ArtifactWriter } from "../storage/artifact_writer.ts";
 import { denseStateWords, rowStateWords } from "../optimizer/optimizers.ts";
 import { Dataset } from "../dataset/dataset.ts";
 import { encodingId } from "../dataset/encoding.ts";
 import { HotsetError, UsageError } from "../errors.ts";
-import { throughLinks } from "../links.ts";
+import { throughLinks } from "../storage/links.ts";
 import type { ModelPlan } from "../model/shape.ts";
 import { type CheckpointBody, IMPORTED } from "../train/checkpoint/checkpoint.ts";
 import { resolveConfig, type TrainConfig } from "../train/config.ts";

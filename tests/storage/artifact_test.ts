@@ -1,10 +1,10 @@
 /** What is refused before a single array is read. */
 import assert from "node:assert/strict";
 import { z } from "zod";
-import { Artifact } from "../src/artifact.ts";
-import { ArtifactWriter } from "../src/artifact_writer.ts";
-import { rewrite } from "./support/rewrite.ts";
-import { TemporaryDirectory } from "./support/temporary.ts";
+import { Artifact } from "../../src/storage/artifact.ts";
+import { ArtifactWriter } from "../../src/storage/artifact_writer.ts";
+import { rewrite } from "../support/rewrite.ts";
+import { TemporaryDirectory } from "../support/temporary.ts";
 
 const body = z.object({ rows: z.number(), nested: z.unknown() });
 
