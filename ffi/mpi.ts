@@ -1,150 +1,11 @@
 /**
- * MPI: messages between the processes that mpirun or srun started together. One table serves Open MPI and MPICH: handles
- * are addresses in the one and 32-bit integers in the other, and both travel in a 64-bit register.
+ * MPI: messages between the processes that mpirun or srun started together.
  *
  * Every operation is begun and then waited for by polling, so that a process can do other work meanwhile, notices in
  * bounded time that its peers are gone, and gives its core away where more processes run than there are cores.
  */
-import { homebrewFolders, type LibraryRequest, openLibrary } from "./library.ts";
-
-const symbols = {
-  MPI_Init_thread: {
-    parameters: [
-      "usize", // int *argc
-      "usize", // char ***argv
-      "i32", // int required
-      "buffer", // int *provided
-    ],
-    result: "i32",
-  },
-  MPI_Finalize: { parameters: [], result: "i32" },
-  MPI_Abort: { parameters: ["u64", /* MPI_Comm comm */ "i32" /* int errorcode */], result: "i32" },
-  MPI_Get_library_version: { parameters: ["buffer", /* char *version */ "buffer" /* int *length */], result: "i32" },
-  MPI_Get_processor_name: { parameters: ["buffer", /* char *name */ "buffer" /* int *length */], result: "i32" },
-  MPI_Error_string: {
-    parameters: ["i32", /* int errorcode */ "buffer", /* char *string */ "buffer" /* int *length */],
-    result: "i32",
-  },
-  MPI_Comm_set_errhandler: {
-    parameters: ["u64", /* MPI_Comm comm */ "u64" /* MPI_Errhandler handler */],
-    result: "i32",
-  },
-  MPI_Comm_rank: { parameters: ["u64", /* MPI_Comm comm */ "buffer" /* int *rank */], result: "i32" },
-  MPI_Comm_size: { parameters: ["u64", /* MPI_Comm comm */ "buffer" /* int *size */], result: "i32" },
-  MPI_Comm_split: {
-    parameters: [
-      "u64", // MPI_Comm comm
-      "i32", // int color
-      "i32", // int key
-      "buffer", // MPI_Comm *newcomm
-    ],
-    result: "i32",
-  },
-  MPI_Ibarrier: { parameters: ["u64", /* MPI_Comm comm */ "buffer" /* MPI_Request *request */], result: "i32" },
-  MPI_Ibcast: {
-    parameters: [
-      "buffer", // void *buffer
-      "i32", // int count
-      "u64", // MPI_Datatype type
-      "i32", // int root
-      "u64", // MPI_Comm comm
-      "buffer", // MPI_Request *request
-    ],
-    result: "i32",
-  },
-  MPI_Iallreduce: {
-    parameters: [
-      "buffer", // const void *source
-      "buffer", // void *target
-      "i32", // int count
-      "u64", // MPI_Datatype type
-      "u64", // MPI_Op op
-      "u64", // MPI_Comm comm
-      "buffer", // MPI_Request *request
-    ],
-    result: "i32",
-  },
-  MPI_Iallgatherv: {
-    parameters: [
-      "buffer", // const void *source
-      "i32", // int count
-      "u64", // MPI_Datatype type
-      "buffer", // void *target
-      "buffer", // const int counts[]
-      "buffer", // const int firsts[]
-      "u64", // MPI_Datatype type
-      "u64", // MPI_Comm comm
-      "buffer", // MPI_Request *request
-    ],
-    result: "i32",
-  },
-  MPI_Ialltoallv: {
-    parameters: [
-      "buffer", // const void *source
-      "buffer", // const int counts[]
-      "buffer", // const int firsts[]
-      "u64", // MPI_Datatype type
-      "buffer", // void *target
-      "buffer", // const int counts[]
-      "buffer", // const int firsts[]
-      "u64", // MPI_Datatype type
-      "u64", // MPI_Comm comm
-      "buffer", // MPI_Request *request
-    ],
-    result: "i32",
-  },
-  MPI_Iprobe: {
-    parameters: [
-      "i32", // int source
-      "i32", // int tag
-      "u64", // MPI_Comm comm
-      "buffer", // int *flag
-      "usize", // MPI_Status *status
-    ],
-    result: "i32",
-  },
-  MPI_Test: {
-    parameters: [
-      "buffer", // MPI_Request *request
-      "buffer", // int *flag
-      "usize", // MPI_Status *status
-    ],
-    result: "i32",
-  },
-  ompi_mpi_comm_world: { type: "pointer", optional: true },
-  ompi_mpi_byte: { type: "pointer", optional: true },
-  ompi_mpi_float: { type: "pointer", optional: true },
-  ompi_mpi_op_sum: { type: "pointer", optional: true },
-  ompi_mpi_op_max: { type: "pointer", optional: true },
-  ompi_mpi_errors_return: { type: "pointer", optional: true },
-} as const satisfies Deno.ForeignLibraryInterface;
-
-type Symbols = Deno.StaticForeignLibraryInterface<typeof symbols>;
-
-/** Names of the functions that both libraries have. */
-export const MPI_FUNCTIONS: readonly string[] = Object.keys(symbols).filter((name) => name.startsWith("MPI_"));
-
-/** What the standard's constants are in one library. */
-interface Constants {
-  readonly world: bigint;
-  readonly byte: bigint;
-  readonly float: bigint;
-  readonly sum: bigint;
-  readonly max: bigint;
-  readonly errorsReturn: bigint;
-  readonly statusIgnore: bigint;
-}
-
-/** The numbers that MPICH and all that share its binary interface agree on. */
-const MPICH: Constants = {
-  world: 0x44000000n,
-  byte: 0x4c00010dn,
-  float: 0x4c00040an,
-  sum: 0x58000003n,
-  max: 0x58000001n,
-  errorsReturn: 0x54000001n,
-  statusIgnore: 1n,
-};
+import { openLibrary } from "./library.ts";
+import { constantsOf, launched, type MpiConstants, mpiRequest, type MpiSymbols } from "./mpi_library.ts";
 
 /** Only the thread that initialised MPI calls it. */
 const THREAD_FUNNELED = 1;
@@ -174,50 +35,6 @@ export class MpiTimeout extends Error {
   override name = "MpiTimeout";
 }
 
-/** What launchers tell the processes they start: how many there are, and whose launcher it is. */
-const LAUNCHERS = [
-  { mpich: false, ranks: "OMPI_COMM_WORLD_SIZE" },
-  { mpich: true, ranks: "PMI_SIZE" },
-  { mpich: false, ranks: "SLURM_NTASKS" },
-] as const;
-
-/** How many processes a launcher says it started, 1 if none did, and the library that belongs to it. */
-function launched(): { ranks: number; mpich: boolean } {
-  for (const { mpich, ranks } of LAUNCHERS) {
-    const count = Number(Deno.env.get(ranks));
-    if (count > 0) return { ranks: count, mpich };
-  }
-  return { ranks: 1, mpich: false };
-}
-
-/** Processes that an mpirun started together with this one; 1 if it was none, or if that may not be asked. */
-export function mpirunProcesses(): number {
-  try {
-    // Slurm says how many it would start, also to a program that it started once.
-    const { ranks, mpich } = launched();
-    return !mpich && Deno.env.get("OMPI_COMM_WORLD_SIZE") === undefined ? 1 : ranks;
-  } catch {
-    return 1;
-  }
-}
-
-/** Where the libraries of one implementation lie. */
-export function mpiRequest(mpich: boolean): LibraryRequest<typeof symbols> {
-  const openMpi = ["libmpi.so.40", "libmpi.40.dylib"];
-  const other = ["libmpich.so.12", "libmpi.so.12", "libmpi.12.dylib"];
-  return {
-    name: "MPI",
-    environment: "HOTSET_MPI",
-    names: mpich ? [...other, ...openMpi] : [...openMpi, ...other],
-    folders: [
-      ...["/usr/lib64/openmpi/lib", "/usr/lib64/mpich/lib", "/usr/local/lib"],
-      ...homebrewFolders(mpich ? "mpich" : "open-mpi"),
-    ],
-    symbols,
-    install: "apt-get install openmpi-bin (or mpich), dnf install openmpi, or brew install open-mpi",
-  };
-}
-
 let opened: Mpi | undefined;
 
 /**
@@ -234,7 +51,7 @@ export function mpiVersion(): { path: string; version: string } {
   return { path, version: versionOf(mpi) };
 }
 
-function versionOf(mpi: Symbols): string {
+function versionOf(mpi: MpiSymbols): string {
   return textOf(mpi.MPI_Get_library_version).split("\n")[0];
 }
 
@@ -266,11 +83,11 @@ export class Mpi {
   readonly host: string;
   /** All processes that were started together. */
   readonly world: Communicator;
-  readonly #symbols: Symbols;
+  readonly #symbols: MpiSymbols;
   #ended = false;
 
   /** Use `openMpi`. */
-  constructor(path: string, mpi: Symbols) {
+  constructor(path: string, mpi: MpiSymbols) {
     this.path = path;
     this.#symbols = mpi;
     this.version = versionOf(mpi);
@@ -289,21 +106,6 @@ export class Mpi {
     this.#ended = true;
     this.#symbols.MPI_Abort(constantsOf(this.#symbols).world, exitCode);
   }
-}
-
-function constantsOf(mpi: Symbols): Constants {
-  const { ompi_mpi_comm_world, ompi_mpi_byte, ompi_mpi_float, ompi_mpi_op_sum, ompi_mpi_op_max } = mpi;
-  if (ompi_mpi_comm_world === null) return MPICH;
-  const at = (pointer: Deno.PointerValue) => BigInt(Deno.UnsafePointer.value(pointer));
-  return {
-    world: at(ompi_mpi_comm_world),
-    byte: at(ompi_mpi_byte),
-    float: at(ompi_mpi_float),
-    sum: at(ompi_mpi_op_sum),
-    max: at(ompi_mpi_op_max),
-    errorsReturn: at(mpi.ompi_mpi_errors_return),
-    statusIgnore: 0n,
-  };
 }
 
 /** Calls a function that fills a text and its length. */
@@ -397,13 +199,13 @@ export class Communicator {
   readonly ranks: number;
   /** How long to wait for the others, in milliseconds, before they count as gone. */
   patienceMs = Infinity;
-  readonly #mpi: Symbols;
-  readonly #constants: Constants;
+  readonly #mpi: MpiSymbols;
+  readonly #constants: MpiConstants;
   readonly #handle: bigint;
   readonly #flag = new Int32Array(1);
 
   /** Use `Mpi.world` and `split`. */
-  constructor(mpi: Symbols, constants: Constants, handle: bigint | undefined) {
+  constructor(mpi: MpiSymbols, constants: MpiConstants, handle: bigint | undefined) {
     this.#mpi = mpi;
     this.#constants = constants;
     this.#handle = handle ?? constants.world;

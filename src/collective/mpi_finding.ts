@@ -1,6 +1,6 @@
 /** Whether this machine has MPI, for people. */
 import { mpiVersion } from "../../ffi/mpi.ts";
-export { mpirunProcesses } from "../../ffi/mpi.ts";
+export { mpirunProcesses } from "../../ffi/mpi_library.ts";
 import { messageOf } from "../errors.ts";
 
 /** The library that `--collective mpi` would use: its version and place, or the command that gets one. Never throws. */

@@ -1,6 +1,6 @@
 /** The MPI libraries of Debian have all symbols, and every operation does what it says between processes. */
 import assert from "node:assert/strict";
-import { MPI_FUNCTIONS, mpiRequest } from "../../ffi/mpi.ts";
+import { MPI_FUNCTIONS, mpiRequest } from "../../ffi/mpi_library.ts";
 import { LibraryError, openLibrary } from "../../ffi/library.ts";
 import { LAUNCHERS, runMpi, testWithEach } from "../support/mpirun.ts";
 

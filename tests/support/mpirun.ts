@@ -1,5 +1,5 @@
 /** Starts processes as users do: with the mpirun of Open MPI, and with that of MPICH. */
-import { mpiRequest } from "../../ffi/mpi.ts";
+import { mpiRequest } from "../../ffi/mpi_library.ts";
 
 /** An mpirun of this machine, or why there is none. */
 export interface Launcher {
