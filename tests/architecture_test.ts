@@ -47,6 +47,7 @@ const MAY_IMPORT: Record<string, string[]> = {
   "train": [
     "open",
     "collective",
+    "embedding",
     "model",
     "layout",
     "profile",
@@ -57,7 +58,8 @@ const MAY_IMPORT: Record<string, string[]> = {
     "foundation",
   ],
   "doctor": ["train", "open", "collective", "storage", "foundation"],
-  "model": ["collective", "layout", "contract", "optimizer", "foundation"],
+  "model": ["embedding", "collective", "layout", "contract", "optimizer", "foundation"],
+  "embedding": ["contract", "optimizer", "ffi", "storage", "foundation"],
   "layout": ["profile", "dataset", "contract", "storage", "foundation"],
   "profile": ["dataset", "contract", "optimizer", "storage", "foundation"],
   "dataset": ["storage", "foundation"],
