@@ -15,7 +15,7 @@ import { BatchRecord } from "../src/layout/batch_record.ts";
 import { findBatchFault } from "../src/layout/check_batch.ts";
 import { BATCH_KINDS, batchFiles, type BatchKind, type Layout } from "../src/layout/layout.ts";
 import { ReadAhead, readThreads } from "../src/layout/read_ahead.ts";
-import { resolveConfig } from "../src/train/config.ts";
+import { resolveConfig } from "../src/config/config.ts";
 import { KAGGLE_STEPS, stepDataset, stepLayout } from "./cuda_steps.ts";
 
 /** The most batches of a pass, and passes. */

@@ -1,9 +1,9 @@
 /** One rank of a bench, as mpirun starts it: trains on the batches of a layout by hand, without a run around it. */
 import { writeStep } from "../src/optimizer/optimizers.ts";
-import type { Preset } from "../src/train/config.ts";
+import type { Preset } from "../src/config/config.ts";
 import { Cluster } from "../src/collective/cluster.ts";
 import { type BatchKind, Layout } from "../src/layout/layout.ts";
-import { MpiRanks } from "../src/train/ranks/mpi_ranks.ts";
+import { MpiRanks } from "../src/ranks/mpi_ranks.ts";
 import { shrunkPlan } from "./shrunk_model.ts";
 
 /** Joins the others. The first arguments of its process: the layout's directory, rows of the tables as JSON, a preset. */

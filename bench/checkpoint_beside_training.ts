@@ -14,9 +14,9 @@ import { parseArgs } from "node:util";
 import type { OutputFile } from "../src/storage/artifact_writer.ts";
 import { alignedBytes, createFile } from "../src/storage/direct_file.ts";
 import { generateDataset } from "../src/dataset/generate.ts";
-import { resolveConfig } from "../src/train/config.ts";
-import type { CheckpointEvent } from "../src/train/events.ts";
-import { startRun } from "../src/train/run.ts";
+import { resolveConfig } from "../src/config/config.ts";
+import type { CheckpointEvent } from "../src/events/events.ts";
+import { startRun } from "../src/run/run.ts";
 
 const { values } = parseArgs({
   options: {

@@ -21,12 +21,12 @@ import { BATCH_KINDS, type BatchKind, type Layout } from "../src/layout/layout.t
 import { ReadAhead, readThreads } from "../src/layout/read_ahead.ts";
 import { Dlrm } from "../src/model/dlrm.ts";
 import { initialiseDense } from "../src/model/initialise.ts";
-import { resolveConfig, type TrainConfig } from "../src/train/config.ts";
-import { openRanks } from "../src/train/placement.ts";
-import { HotSync } from "../src/train/ranks/hot_sync.ts";
-import type { RankGroup } from "../src/train/ranks/rank_group.ts";
-import { planFor } from "../src/train/run.ts";
-import { ensureLayout, ensureProfile } from "../src/train/stages.ts";
+import { resolveConfig, type TrainConfig } from "../src/config/config.ts";
+import { openRanks } from "../src/ranks/placement.ts";
+import { HotSync } from "../src/ranks/hot_sync.ts";
+import type { RankGroup } from "../src/ranks/rank_group.ts";
+import { planFor } from "../src/run/run.ts";
+import { ensureLayout, ensureProfile } from "../src/run/stages.ts";
 import { DeviceClock } from "./device_clock.ts";
 import { writePeerBatches } from "./peers/peer_batches.ts";
 

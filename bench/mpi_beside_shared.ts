@@ -7,7 +7,7 @@
 import Table from "cli-table3";
 import { parseArgs } from "node:util";
 import { generateDataset } from "../src/dataset/generate.ts";
-import type { ProgressEvent } from "../src/train/events.ts";
+import type { ProgressEvent } from "../src/events/events.ts";
 import { LAUNCHERS, type MpiOutcome, runMpi } from "../tests/support/mpirun.ts";
 import { median } from "./median.ts";
 

@@ -18,7 +18,7 @@
  */
 import { parseArgs } from "node:util";
 import type { ModelPlan } from "../src/model/shape.ts";
-import type { Preset } from "../src/train/config.ts";
+import type { Preset } from "../src/config/config.ts";
 import { Batch } from "../src/layout/batch.ts";
 import { BATCH_KINDS, type BatchKind, type Layout } from "../src/layout/layout.ts";
 import { wireBytes } from "../src/plan/wire_bytes.ts";

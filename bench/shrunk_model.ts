@@ -2,7 +2,7 @@
 import { generateDataset } from "../src/dataset/generate.ts";
 import type { Shape } from "../src/dataset/presets.ts";
 import { type ModelPlan, planModel } from "../src/model/shape.ts";
-import { type Preset, PRESETS } from "../src/train/config.ts";
+import { type Preset, PRESETS } from "../src/config/config.ts";
 import { buildLayout } from "../src/layout/build_layout.ts";
 import type { Layout } from "../src/layout/layout.ts";
 import { profileDataset } from "../src/profile/profile_dataset.ts";

@@ -4,7 +4,7 @@
  * network interface. Rank 0 prints what it measured as JSON.
  */
 import { BATCH_KINDS, type BatchKind } from "../src/layout/layout.ts";
-import { Command } from "../src/train/ranks/rank.ts";
+import { Command } from "../src/ranks/rank.ts";
 import { BenchRank } from "./bench_rank.ts";
 import { median } from "./median.ts";
 

@@ -1,7 +1,7 @@
 /** Which options act: one table of all, so that none is ignored in silence. */
 import { isArtifact } from "../src/storage/artifact.ts";
 import { UsageError } from "../src/errors.ts";
-import { resolveConfig } from "../src/train/config.ts";
+import { resolveConfig } from "../src/config/config.ts";
 
 /** What a command line says. */
 export interface CommandLine {

@@ -1,6 +1,6 @@
 import type { Command } from "commander";
 import { evaluationTable } from "../src/report/tables.ts";
-import { evaluateRun } from "../src/train/score_run.ts";
+import { evaluateRun } from "../src/run/score_run.ts";
 import { type Common, type UnknownFlags, withCommon, withUnknown } from "./options.ts";
 import { run } from "./run.ts";
 

@@ -1,5 +1,5 @@
 import type { Command } from "commander";
-import { ensureLayout, ensureProfile, type LayoutConfig, openTogether } from "../src/train/stages.ts";
+import { ensureLayout, ensureProfile, type LayoutConfig, openTogether } from "../src/run/stages.ts";
 import {
   DEFAULTS,
   folderOf,

@@ -2,7 +2,7 @@
 import process from "node:process";
 import { Command, CommanderError } from "commander";
 import { outliveTerminal } from "../src/report/terminal.ts";
-import { expandConfig, type KnownOption, translateArguments } from "../src/train/arguments.ts";
+import { expandConfig, type KnownOption, translateArguments } from "./arguments.ts";
 import config from "../deno.json" with { type: "json" };
 import { doctor } from "./doctor.ts";
 import { evaluate } from "./evaluate.ts";

@@ -5,9 +5,9 @@ import { type Format, FORMATS } from "../src/dataset/formats.ts";
 import { parseWidths } from "../src/model/shape.ts";
 import { OPTIMIZER_NAMES, OPTIMIZERS } from "../src/optimizer/optimizers.ts";
 import { bytes, parseBytes } from "../src/format.ts";
-import { resolveConfig, type TrainConfig } from "../src/train/config.ts";
-import type { Interrupt } from "../src/train/interrupt.ts";
-import type { Place } from "../src/train/stages.ts";
+import { resolveConfig, type TrainConfig } from "../src/config/config.ts";
+import type { Interrupt } from "./interrupt.ts";
+import type { Place } from "../src/run/stages.ts";
 
 /** Where `train` keeps its runs and looks for profiles and layouts, unless told. */
 export const HOME = "hotset";

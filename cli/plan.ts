@@ -3,7 +3,7 @@ import { Dataset } from "../src/dataset/dataset.ts";
 import { planDataset, planPublished, thisMachine } from "../src/plan/plan_training.ts";
 import { publishedData } from "../src/plan/published.ts";
 import { planText } from "../src/report/tables.ts";
-import { resolveConfig } from "../src/train/config.ts";
+import { resolveConfig } from "../src/config/config.ts";
 import { withSeed } from "./options.ts";
 import { run } from "./run.ts";
 import { type TrainFlags, trainLayer, withSomeOfTraining } from "./train_options.ts";

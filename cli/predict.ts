@@ -1,6 +1,6 @@
 import type { Command } from "commander";
 import { expectNoInput, findInputs } from "../src/dataset/inputs.ts";
-import { predictRun, writeScores } from "../src/train/score_run.ts";
+import { predictRun, writeScores } from "../src/run/score_run.ts";
 import { type Common, type UnknownFlags, withCommon, withUnknown } from "./options.ts";
 import { run } from "./run.ts";
 

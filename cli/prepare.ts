@@ -1,7 +1,7 @@
 import type { Command } from "commander";
 import { inferSchema } from "../src/dataset/infer.ts";
 import { UsageError } from "../src/errors.ts";
-import { prepareTo } from "../src/train/stages.ts";
+import { prepareTo } from "../src/run/stages.ts";
 import {
   type Common,
   folderOf,

@@ -1,7 +1,7 @@
 import type { Command } from "commander";
 import { writeProfileReport } from "../src/report/html/profile_report.ts";
 import { profileTables } from "../src/report/tables.ts";
-import { ensureProfile, openTogether } from "../src/train/stages.ts";
+import { ensureProfile, openTogether } from "../src/run/stages.ts";
 import {
   folderOf,
   placeOf,

@@ -1,6 +1,6 @@
 import type { Command } from "commander";
 import { HotsetError } from "../src/errors.ts";
-import { reproduceRun } from "../src/train/reproduce.ts";
+import { reproduceRun } from "../src/run/reproduce.ts";
 import { type Common, withCommon } from "./options.ts";
 import { run } from "./run.ts";
 

@@ -5,8 +5,8 @@ import { mpirunProcesses } from "../src/collective/mpi_finding.ts";
 import { codeOf, UsageError } from "../src/errors.ts";
 import { Terminal } from "../src/report/terminal.ts";
 import { ALONE, PeerFailed, type Team } from "../src/team.ts";
-import type { Report } from "../src/train/events.ts";
-import { Interrupt } from "../src/train/interrupt.ts";
+import type { Report } from "../src/events/events.ts";
+import { Interrupt } from "./interrupt.ts";
 import type { Common, TeamFlags } from "./options.ts";
 
 /** Runs a command's work with its reporter, and prints errors as one line. */

@@ -1,6 +1,6 @@
 /** Options of train, some of which plan and import have too, and the configuration they make. */
 import { Command, Option } from "commander";
-import { type Preset, PRESETS, type TrainConfig } from "../src/train/config.ts";
+import { type Preset, PRESETS, type TrainConfig } from "../src/config/config.ts";
 import {
   binary,
   DEFAULTS,

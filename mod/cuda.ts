@@ -70,4 +70,4 @@ export { Transfers } from "../src/backend/cuda/transfers.ts";
 export type { CudaDeviceKind } from "../src/backend/cuda/libraries.ts";
 export type { Buffer, DeviceCounters } from "../src/backend/backend.ts";
 export { CudaError } from "../ffi/cuda_error.ts";
-export type { EmulatedOptions } from "../ffi/emulated/device.ts";
+export type { EmulatedOptions } from "../emulator/device.ts";

@@ -33,6 +33,6 @@
  *
  * @module
  */
-export { evaluateRun, predictRun, type ScoreFormat, writeScores } from "../src/train/score_run.ts";
-export type { UnknownLimit } from "../src/train/unknown_notes.ts";
-export { auc, type Metrics, metricsOf } from "../src/train/metrics.ts";
+export { evaluateRun, predictRun, type ScoreFormat, writeScores } from "../src/run/score_run.ts";
+export type { UnknownLimit } from "../src/events/unknown_notes.ts";
+export { auc, type Metrics, metricsOf } from "../src/events/metrics.ts";

@@ -49,17 +49,17 @@
  *
  * @module
  */
-export { type Preset, PRESETS, resolveConfig, type TrainConfig } from "../src/train/config.ts";
-export { resumeRun, type RunOptions, startRun, trainOn } from "../src/train/run.ts";
-export type { RawOptions } from "../src/train/stages.ts";
-export { ClaimedRun } from "../src/train/claimed_run.ts";
-export { readRun, type RunRecord } from "../src/train/run_record.ts";
-export { reproduceRun, type Reproduction } from "../src/train/reproduce.ts";
+export { type Preset, PRESETS, resolveConfig, type TrainConfig } from "../src/config/config.ts";
+export { resumeRun, type RunOptions, startRun, trainOn } from "../src/run/run.ts";
+export type { RawOptions } from "../src/run/stages.ts";
+export { ClaimedRun } from "../src/run/claimed_run.ts";
+export { readRun, type RunRecord } from "../src/run/run_record.ts";
+export { reproduceRun, type Reproduction } from "../src/run/reproduce.ts";
 export { Cluster } from "../src/collective/cluster.ts";
 export { OPTIMIZER_NAMES, type OptimizerName, OPTIMIZERS } from "../src/optimizer/optimizers.ts";
 export type { Optimizer, UpdateWeights } from "../src/optimizer/optimizer.ts";
-export type { DeadUnits } from "../src/train/dead_units.ts";
-export type { Metrics } from "../src/train/metrics.ts";
+export type { DeadUnits } from "../src/events/dead_units.ts";
+export type { Metrics } from "../src/events/metrics.ts";
 export type {
   CheckpointEvent,
   CheckpointMetrics,
@@ -78,4 +78,4 @@ export type {
   Spent,
   SpentEvent,
   StageEvent,
-} from "../src/train/events.ts";
+} from "../src/events/events.ts";

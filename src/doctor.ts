@@ -2,7 +2,7 @@
 import { cpuOptions, deviceFindings, openHost } from "./backend/open.ts";
 import { mpiFinding } from "./collective/mpi_finding.ts";
 import { messageOf } from "./errors.ts";
-import { expectedSpeed } from "./train/expected_speed.ts";
+import { expectedSpeed } from "./loop/expected_speed.ts";
 
 /** One thing that was looked for. */
 export interface Finding {

@@ -8,89 +8,97 @@ import { TemporaryDirectory } from "./support/temporary.ts";
 const ROOT = new URL("..", import.meta.url);
 const decoder = new TextDecoder();
 
-/** What each room may import besides itself. A room is a folder under src/, a file there, or the top. */
+/**
+ * What each room may import besides itself. A room is a folder under src/ or at the top. The files at the foot of src/ are
+ * the foundation; backend.ts and host_memory.ts are the contract that all backends keep, and open.ts chooses one.
+ */
 const MAY_IMPORT: Record<string, string[]> = {
   "cli": [
-    "interop",
-    "train",
-    "plan",
     "report",
+    "interop",
     "doctor",
+    "plan",
+    "run",
+    "events",
+    "config",
     "collective",
     "model",
     "dataset",
     "optimizer",
-    "storage",
-    "foundation",
   ],
   "mod": [
-    "interop",
-    "train",
-    "plan",
-    "report",
-    "doctor",
-    "collective",
-    "model",
-    "layout",
-    "profile",
-    "dataset",
-    "backend",
-    "contract",
-    "optimizer",
-    "ffi",
-    "storage",
-    "foundation",
+    ...["report", "interop", "doctor", "plan", "run", "events", "config", "collective", "model", "layout", "profile"],
+    ...["dataset", "optimizer", "backend", "contract", "emulator", "ffi"],
   ],
-  "interop": ["train", "model", "dataset", "contract", "optimizer", "storage", "foundation"],
-  "report": ["train", "plan", "doctor", "layout", "profile", "dataset", "storage", "foundation"],
-  "plan": ["train", "model", "layout", "profile", "dataset", "contract", "optimizer", "storage", "foundation"],
-  "train": [
-    "open",
-    "collective",
+  "report": ["doctor", "plan", "run", "events", "profile", "dataset"],
+  "interop": ["run", "checkpoint", "config", "schedule", "events", "model", "dataset", "optimizer", "contract"],
+  "doctor": ["loop", "collective", "open"],
+  "plan": ["config", "model", "embedding", "layout", "profile", "dataset", "optimizer"],
+  "run": [
+    ...["loop", "ranks", "checkpoint", "config", "events", "model", "layout", "profile", "dataset", "collective"],
     "embedding",
+    "optimizer",
+  ],
+  "loop": [
+    ...[
+      "embedding",
+      "ranks",
+      "checkpoint",
+      "config",
+      "schedule",
+      "events",
+      "model",
+      "layout",
+      "dataset",
+      "collective",
+      "optimizer",
+    ],
+    "contract",
+  ],
+  "ranks": [
+    "embedding",
+    "checkpoint",
+    "config",
+    "events",
     "model",
     "layout",
-    "profile",
-    "dataset",
-    "contract",
+    "collective",
     "optimizer",
-    "storage",
-    "foundation",
+    "open",
+    "contract",
   ],
-  "doctor": ["train", "open", "collective", "storage", "foundation"],
-  "model": ["embedding", "collective", "layout", "contract", "optimizer", "foundation"],
-  "embedding": ["contract", "optimizer", "ffi", "storage", "foundation"],
-  "layout": ["profile", "dataset", "contract", "storage", "foundation"],
-  "profile": ["dataset", "contract", "optimizer", "storage", "foundation"],
-  "dataset": ["storage", "foundation"],
-  "collective": ["contract", "ffi", "foundation"],
-  "open": ["backend", "contract", "ffi", "foundation"],
-  "backend": ["contract", "optimizer", "ffi", "foundation"],
-  "contract": ["optimizer", "foundation"],
-  "optimizer": ["foundation"],
-  "storage": ["foundation"],
+  "checkpoint": ["embedding", "ranks", "config", "schedule", "model", "layout", "collective", "optimizer", "contract"],
+  "config": ["schedule", "optimizer"],
+  "schedule": ["layout"],
+  "events": ["model", "layout", "dataset"],
+  "model": ["embedding", "layout", "collective", "optimizer", "contract"],
+  "embedding": ["contract", "optimizer", "ffi"],
+  "layout": ["profile", "dataset", "contract"],
+  "profile": ["dataset", "optimizer"],
+  "dataset": [],
+  "collective": ["contract", "ffi"],
+  "open": ["backend", "contract", "ffi"],
+  "backend": ["contract", "optimizer", "emulator", "ffi"],
+  "contract": ["optimizer"],
+  "optimizer": [],
+  "storage": [],
   "foundation": [],
+  "emulator": ["ffi"],
   "ffi": [],
 };
-
-/** What depends on nothing. */
-const FOUNDATION = [
-  "src/backend/header.ts",
-  "src/errors.ts",
-  "src/format.ts",
-  "src/random.ts",
-  "src/similar.ts",
-  "src/team.ts",
-];
+/** What every room may import, but for those below. */
+const BELOW_ALL = ["storage", "foundation"];
+const BELOW: Record<string, string[]> = { "storage": ["foundation"], "foundation": [], "emulator": [], "ffi": [] };
 const CONTRACT = ["src/backend/backend.ts", "src/backend/host_memory.ts"];
 
 /** The room that a file belongs to; all folders of backends are one. */
 function roomOf(path: string): string {
-  if (FOUNDATION.includes(path)) return "foundation";
   if (CONTRACT.includes(path)) return "contract";
   if (path === "src/backend/open.ts") return "open";
-  const [top, name] = path.split("/");
-  return (top === "src" ? name : top).replace(/\.ts$/, "");
+  if (path === "src/doctor.ts") return "doctor";
+  const [top, name, ...rest] = path.split("/");
+  if (top !== "src") return top.replace(/\.ts$/, "");
+  return rest.length === 0 ? "foundation" : name;
 }
 
 /** TypeScript files under a folder, but for those that AssemblyScript compiles. */
@@ -101,7 +109,9 @@ function sources(folder: string): string[] {
   });
 }
 
-const FILES = ["cli.ts", "mod.ts", ...sources("cli"), ...sources("mod"), ...sources("src"), ...sources("ffi")];
+/** What may open libraries and read memory by address; the emulator answers as the libraries do. */
+const FOREIGN = [...sources("ffi"), ...sources("emulator")];
+const FILES = ["cli.ts", "mod.ts", ...sources("cli"), ...sources("mod"), ...sources("src"), ...FOREIGN];
 
 interface Graph {
   modules: {
@@ -155,9 +165,56 @@ Deno.test("imports go one way, as docs/architecture.md says", async () => {
   const wrong = edges.filter(([from, to]) => {
     const [room, other] = [roomOf(from), roomOf(to)];
     assert.ok(room in MAY_IMPORT, `${from} is in a room that docs/architecture.md does not know`);
-    return room !== other && !MAY_IMPORT[room].includes(other);
+    return room !== other && ![...MAY_IMPORT[room], ...BELOW[room] ?? BELOW_ALL].includes(other);
   });
   assert.deepEqual(wrong, []);
+});
+
+/** Circles that are there still, each the names of its files and folders: to be made fewer, never more. */
+const CIRCLES = [
+  [
+    ...["emulator/blas.ts", "emulator/device.ts", "emulator/dnn.ts", "emulator/driver.ts", "emulator/nccl.ts"],
+    "emulator/runtime.ts",
+  ],
+  ["src/checkpoint", "src/ranks"],
+  ["src/dataset/file_source.ts", "src/dataset/query_faults.ts", "src/dataset/stage_query.ts"],
+];
+
+/** What lies in a folder at any depth and imports itself by way of others in the same folder: files or whole folders. */
+function circles(edges: readonly [from: string, to: string][]): string[][] {
+  const imports = new Map<string, Set<string>>();
+  for (const [from, to] of edges) {
+    const [a, b] = [from.split("/"), to.split("/")];
+    const apart = a.findIndex((name, i) => name !== b[i]); // there the paths part: two neighbours in one folder
+    if (apart === -1) continue;
+    const [name, other] = [a, b].map((path) => path.slice(0, apart + 1).join("/"));
+    if (!imports.has(name)) imports.set(name, new Set());
+    imports.get(name)!.add(other);
+  }
+  const below = (name: string) => {
+    const seen = new Set<string>();
+    const visit = (next: string) => {
+      if (seen.has(next)) return;
+      seen.add(next);
+      imports.get(next)?.forEach(visit);
+    };
+    imports.get(name)?.forEach(visit);
+    return seen;
+  };
+  const reached = new Map([...imports.keys()].map((name) => [name, below(name)]));
+  const found = [...reached].filter(([name, all]) => all.has(name)).map(([name, all]) =>
+    [...all].filter((other) => reached.get(other)?.has(name)).sort().join(" ")
+  );
+  return [...new Set(found)].sort().map((names) => names.split(" "));
+}
+
+Deno.test("nothing imports itself by way of others: no file, and no folder at any depth", async () => {
+  assert.deepEqual(circles([["a/b.ts", "a/c.ts"], ["a/c.ts", "a/b.ts"]]), [["a/b.ts", "a/c.ts"]]);
+  assert.deepEqual(circles([["a/b/x.ts", "a/c/x.ts"], ["a/c/y.ts", "a/b/y.ts"], ["a/d.ts", "a/b/x.ts"]]), [[
+    "a/b",
+    "a/c",
+  ]]);
+  assert.deepEqual(circles(await imports()), CIRCLES);
 });
 
 Deno.test("a backend's folder is imported by open.ts, by the entry for CUDA and by itself alone", async () => {
@@ -221,12 +278,12 @@ Deno.test("the main entry's documentation fits on three screens, and lists every
   }
 });
 
-Deno.test("only files under ffi/ open libraries or read memory by address", () => {
+Deno.test("only files under ffi/ and emulator/ open libraries or read memory by address", () => {
   const unsafe = [...FILES, ...sources("tests"), ...sources("bench"), ...sources("tools")].filter((path) =>
     path !== "tests/architecture_test.ts" && /Deno\.(dlopen|Unsafe)/.test(Deno.readTextFileSync(new URL(path, ROOT)))
   );
   assert.ok(unsafe.includes("ffi/library.ts"));
-  assert.deepEqual(unsafe.filter((path) => !path.startsWith("ffi/")), []);
+  assert.deepEqual(unsafe.filter((path) => !FOREIGN.includes(path)), []);
 });
 
 Deno.test("no program is started, by a shell or without one", () => {

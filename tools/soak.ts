@@ -12,9 +12,9 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { generateDataset } from "../src/dataset/generate.ts";
 import { Terminal } from "../src/report/terminal.ts";
-import { resolveConfig } from "../src/train/config.ts";
-import type { ResultEvent } from "../src/train/events.ts";
-import { startRun } from "../src/train/run.ts";
+import { resolveConfig } from "../src/config/config.ts";
+import type { ResultEvent } from "../src/events/events.ts";
+import { startRun } from "../src/run/run.ts";
 
 const MOST_MEMORY_CHANGE = 0.02;
 const MOST_THROUGHPUT_CHANGE = 0.05;

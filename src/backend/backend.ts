@@ -34,7 +34,7 @@
 
 import type { OptimizerName } from "../optimizer/optimizers.ts";
 
-export { Header, HEADER_WORDS } from "./header.ts";
+export { Header, HEADER_WORDS } from "../header.ts";
 
 /** Memory of a backend: `words` words of 4 bytes. Only the backend that made it can look inside. */
 export interface Buffer {

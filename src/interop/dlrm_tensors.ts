@@ -2,7 +2,7 @@
 import { type InteractionKind, interactionWidth } from "../backend/backend.ts";
 import { HotsetError } from "../errors.ts";
 import type { ModelPlan, ModelShape } from "../model/shape.ts";
-import type { WeightFile } from "../train/checkpoint/weights.ts";
+import type { WeightFile } from "../checkpoint/weights.ts";
 
 /** A parameter with its place in a checkpoint. */
 export interface DlrmTensor {

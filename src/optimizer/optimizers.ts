@@ -1,5 +1,5 @@
 /** All optimizers by name: the list from which flags, configurations, formats and kernels take theirs. */
-import { Header } from "../backend/header.ts";
+import { Header } from "../header.ts";
 import { ADAGRAD, ROW_WISE_ADAGRAD } from "./adagrad.ts";
 import { ADAM, ADAMW } from "./adam.ts";
 import type { Optimizer } from "./optimizer.ts";

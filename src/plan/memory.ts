@@ -1,8 +1,8 @@
-/** The memory that a training run takes, worked out before it: the sizes that src/train and src/model allocate. */
+/** The memory that a training run takes, worked out before it: the sizes that src/ranks and src/model allocate. */
 import { denseStateWords, rowStateWords } from "../optimizer/optimizers.ts";
 import { batchSections, type BatchShape } from "../layout/batch.ts";
 import type { ModelPlan } from "../model/shape.ts";
-import type { TrainConfig } from "../train/config.ts";
+import type { TrainConfig } from "../config/config.ts";
 
 /** What decides a run's memory. */
 export interface MemoryOptions {

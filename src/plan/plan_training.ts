@@ -6,7 +6,7 @@ import { planModel } from "../model/shape.ts";
 import { allHotSampleShare, drawSamples } from "../profile/coverage.ts";
 import { planHotRows, wholeTables } from "../profile/plan.ts";
 import { bytes } from "../format.ts";
-import { expectDenseFeatures, type TrainConfig } from "../train/config.ts";
+import { expectDenseFeatures, type TrainConfig } from "../config/config.ts";
 import { allHotShare, fillBudget } from "./hot_share.ts";
 import { type MemoryPlan, type Placement, PLACEMENTS, planMemory } from "./memory.ts";
 import type { PublishedData } from "./published.ts";

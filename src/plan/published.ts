@@ -5,7 +5,7 @@
 import { CRITEO_DENSE, CRITEO_TABLES } from "../dataset/criteo_shape.ts";
 import { RANKS, type TableShape } from "../dataset/table_shape.ts";
 import { UsageError } from "../errors.ts";
-import type { Preset } from "../train/config.ts";
+import type { Preset } from "../config/config.ts";
 
 /** A table with its name. */
 export interface NamedShape extends TableShape {

@@ -3,8 +3,8 @@ import Table from "cli-table3";
 import type { ProfileBody } from "../profile/profile.ts";
 import type { Diagnosis } from "../doctor.ts";
 import type { TrainingPlan } from "../plan/plan_training.ts";
-import type { DemoResult } from "../train/demo.ts";
-import type { CheckpointMetrics, EvaluationEvent, ResultEvent } from "../train/events.ts";
+import type { DemoResult } from "../run/demo.ts";
+import type { CheckpointMetrics, EvaluationEvent, ResultEvent } from "../events/events.ts";
 import { bytes, count, percent, seconds, unknownText } from "../format.ts";
 
 const PLAIN = {

@@ -1,7 +1,7 @@
 /** What people see while a command works: progress bars and short lines on stderr. */
 import process from "node:process";
 import cliProgress from "cli-progress";
-import type { Report, RunEvent } from "../train/events.ts";
+import type { Report, RunEvent } from "../events/events.ts";
 import { count, percent, seconds, unknownText } from "../format.ts";
 
 /** A bar appears when a stage takes longer than this. */

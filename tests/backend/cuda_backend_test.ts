@@ -8,8 +8,8 @@ import { cudaFindings } from "../../src/backend/cuda/findings.ts";
 import { openCuda } from "../../src/backend/cuda/open.ts";
 import { ReferenceBackend } from "../../src/backend/reference/reference.ts";
 import { HotsetError } from "../../src/errors.ts";
-import { resolveConfig, type TrainConfig } from "../../src/train/config.ts";
-import { expectPlacement } from "../../src/train/placement.ts";
+import { resolveConfig, type TrainConfig } from "../../src/config/config.ts";
+import { expectPlacement } from "../../src/ranks/placement.ts";
 import { testDevice } from "../support/cuda_device.ts";
 
 const SLOT_WORDS = 1 << 20;

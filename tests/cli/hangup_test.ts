@@ -1,7 +1,7 @@
 /** A terminal that is closed. */
 import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
-import { hangupIsIgnored } from "../../src/train/interrupt.ts";
+import { hangupIsIgnored } from "../../cli/interrupt.ts";
 import { missingModule } from "../support/python.ts";
 import { WIDE_MODEL, Workplace } from "./support.ts";
 

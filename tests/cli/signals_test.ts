@@ -1,7 +1,7 @@
 /** Signals at any time: an orderly end in one line, and nothing half written. Of training see interrupt_test.ts. */
 import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
-import { hangupIsIgnored } from "../../src/train/interrupt.ts";
+import { hangupIsIgnored } from "../../cli/interrupt.ts";
 import { jsonLines, startUntil, WIDE_MODEL, Workplace } from "./support.ts";
 
 const LONG = ["generate", "--samples", "50000000", "--scale", "1000", "--out", "data"];

@@ -1,7 +1,7 @@
 /** Commands that are started together: each has its own run, and what several want is made once. */
 import assert from "node:assert/strict";
 import { prepareDataset } from "../../src/dataset/prepare.ts";
-import { ClaimedRun } from "../../src/train/claimed_run.ts";
+import { ClaimedRun } from "../../src/run/claimed_run.ts";
 import { startUntil, TINY_MODEL, Workplace } from "./support.ts";
 
 Deno.test("runs that begin together on one log prepare it once, and have a number each", async () => {

@@ -1,7 +1,7 @@
 /** Which CUDA runtime works with which driver and chip, and what is told where none does. */
 import assert from "node:assert/strict";
 import { cudartFault, type CudartSymbols } from "../../ffi/cudart.ts";
-import { EmulatedDevice } from "../../ffi/emulated/device.ts";
+import { EmulatedDevice } from "../../emulator/device.ts";
 
 /** A runtime of a version on a machine with a driver, and with a GPU if the driver serves the version. */
 function fault(runtime: number, driver: number, capability: readonly [number, number] = [9, 0]): string | undefined {

@@ -2,8 +2,8 @@
 import { crc32 } from "node:zlib";
 import { join } from "node:path";
 import fc from "fast-check";
-import { parsePtx, PtxError } from "../../ffi/emulated/ptx.ts";
-import { translate } from "../../ffi/emulated/translate.ts";
+import { parsePtx, PtxError } from "../../emulator/ptx.ts";
+import { translate } from "../../emulator/translate.ts";
 import { type ArtifactKind, parseManifest } from "../../src/storage/artifact.ts";
 import { rowStateWords } from "../../src/optimizer/optimizers.ts";
 import { Dataset, datasetBody, SPLITS } from "../../src/dataset/dataset.ts";
@@ -20,14 +20,14 @@ import { BATCH_KINDS, batchFiles, Layout, layoutBody } from "../../src/layout/la
 import { planModel } from "../../src/model/shape.ts";
 import { Profile, profileBody } from "../../src/profile/profile.ts";
 import { profileDataset } from "../../src/profile/profile_dataset.ts";
-import { expandConfig, translateArguments } from "../../src/train/arguments.ts";
-import { Checkpoint, checkpointBody } from "../../src/train/checkpoint/checkpoint.ts";
-import { resolveConfig } from "../../src/train/config.ts";
-import { startRun } from "../../src/train/run.ts";
-import { METRICS_FILE } from "../../src/train/run_metrics.ts";
-import { readRun } from "../../src/train/run_record.ts";
-import { readRunLog } from "../../src/train/run_log.ts";
-import type { CheckpointFile } from "../../src/train/checkpoint/weights.ts";
+import { expandConfig, translateArguments } from "../../cli/arguments.ts";
+import { Checkpoint, checkpointBody } from "../../src/checkpoint/checkpoint.ts";
+import { resolveConfig } from "../../src/config/config.ts";
+import { startRun } from "../../src/run/run.ts";
+import { METRICS_FILE } from "../../src/run/run_metrics.ts";
+import { readRun } from "../../src/run/run_record.ts";
+import { readRunLog } from "../../src/run/run_log.ts";
+import type { CheckpointFile } from "../../src/checkpoint/weights.ts";
 import { tinyDataset } from "../support/tiny_dataset.ts";
 import { damagedBytes, damagedJson, damagedJsonText, damagedText, textOf } from "./mutations.ts";
 

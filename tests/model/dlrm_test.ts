@@ -7,7 +7,7 @@ import { SegmentSorter } from "../../src/layout/segment_sorter.ts";
 import { initialiseDense } from "../../src/model/initialise.ts";
 import type { ModelShape } from "../../src/model/shape.ts";
 import { Random } from "../../src/random.ts";
-import type { LocalRank } from "../../src/train/ranks/rank_group.ts";
+import type { LocalRank } from "../../src/ranks/rank_group.ts";
 import { localModel, trainOn } from "../support/local_model.ts";
 
 const SAMPLES = 6;

@@ -1,10 +1,10 @@
 /** What formats, flags and kernels rely on in every optimizer's description, and what a step of Adam counts. */
 import assert from "node:assert/strict";
-import { HEADER_WORDS } from "../../src/backend/header.ts";
+import { HEADER_WORDS } from "../../src/header.ts";
 import { OPTIMIZER_NAMES, OPTIMIZERS, writeStep } from "../../src/optimizer/optimizers.ts";
-import { Checkpoint } from "../../src/train/checkpoint/checkpoint.ts";
-import { resolveConfig } from "../../src/train/config.ts";
-import { startRun } from "../../src/train/run.ts";
+import { Checkpoint } from "../../src/checkpoint/checkpoint.ts";
+import { resolveConfig } from "../../src/config/config.ts";
+import { startRun } from "../../src/run/run.ts";
 import { assertClose } from "../support/close.ts";
 import { TemporaryDirectory } from "../support/temporary.ts";
 import { tinyDataset } from "../support/tiny_dataset.ts";

@@ -4,7 +4,7 @@ import { generateDataset } from "../../src/dataset/generate.ts";
 import { planDataset, planPublished } from "../../src/plan/plan_training.ts";
 import { publishedData } from "../../src/plan/published.ts";
 import { profileDataset } from "../../src/profile/profile_dataset.ts";
-import { resolveConfig } from "../../src/train/config.ts";
+import { resolveConfig } from "../../src/config/config.ts";
 import { TemporaryDirectory } from "../support/temporary.ts";
 import { tinyDataset } from "../support/tiny_dataset.ts";
 

@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { writeRunReport } from "../../src/report/html/run_report.ts";
-import { resolveConfig } from "../../src/train/config.ts";
-import { startRun } from "../../src/train/run.ts";
-import { METRICS_FILE } from "../../src/train/run_metrics.ts";
-import { readRunLog } from "../../src/train/run_log.ts";
+import { resolveConfig } from "../../src/config/config.ts";
+import { startRun } from "../../src/run/run.ts";
+import { METRICS_FILE } from "../../src/run/run_metrics.ts";
+import { readRunLog } from "../../src/run/run_log.ts";
 import { TemporaryDirectory } from "../support/temporary.ts";
 import { tinyDataset } from "../support/tiny_dataset.ts";
 

@@ -9,9 +9,9 @@ import { BATCH_KINDS, type BatchKind } from "../../src/layout/layout.ts";
 import { initialiseDense } from "../../src/model/initialise.ts";
 import { planModel } from "../../src/model/shape.ts";
 import { profileDataset } from "../../src/profile/profile_dataset.ts";
-import { HotSync } from "../../src/train/ranks/hot_sync.ts";
-import { Command } from "../../src/train/ranks/rank.ts";
-import { allocateRunMemory, LocalRank } from "../../src/train/ranks/rank_group.ts";
+import { HotSync } from "../../src/ranks/hot_sync.ts";
+import { Command } from "../../src/ranks/rank.ts";
+import { allocateRunMemory, LocalRank } from "../../src/ranks/rank_group.ts";
 import { TemporaryDirectory } from "./temporary.ts";
 import { tinyDataset } from "./tiny_dataset.ts";
 

@@ -6,8 +6,8 @@ import { Batch } from "../../src/layout/batch.ts";
 import { BATCH_KINDS, Layout } from "../../src/layout/layout.ts";
 import { Profile } from "../../src/profile/profile.ts";
 import { Random } from "../../src/random.ts";
-import { Checkpoint } from "../../src/train/checkpoint/checkpoint.ts";
-import { readRun } from "../../src/train/run_record.ts";
+import { Checkpoint } from "../../src/checkpoint/checkpoint.ts";
+import { readRun } from "../../src/run/run_record.ts";
 import { type Outcome, WIDE_MODEL, Workplace } from "../cli/support.ts";
 
 const SAMPLES = 6000;

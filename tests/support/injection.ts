@@ -6,20 +6,20 @@ import type { Blas, HostOptions } from "../../src/backend/open.ts";
 import type { Dataset } from "../../src/dataset/dataset.ts";
 import { isDirectory } from "../../src/storage/artifact.ts";
 import { codeOf, messageOf } from "../../src/errors.ts";
-import { Checkpoint } from "../../src/train/checkpoint/checkpoint.ts";
-import { resolveConfig, type TrainConfig } from "../../src/train/config.ts";
+import { Checkpoint } from "../../src/checkpoint/checkpoint.ts";
+import { resolveConfig, type TrainConfig } from "../../src/config/config.ts";
 import {
   allocateMirroredMemory,
   allocateRunMemory,
   LocalRank,
   type RankGroup,
   type RunMemory,
-} from "../../src/train/ranks/rank_group.ts";
-import { Command } from "../../src/train/ranks/rank.ts";
-import { WorkerRanks } from "../../src/train/ranks/worker_ranks.ts";
-import { planFor } from "../../src/train/run.ts";
-import { ensureLayout, ensureProfile } from "../../src/train/stages.ts";
-import { Trainer } from "../../src/train/trainer.ts";
+} from "../../src/ranks/rank_group.ts";
+import { Command } from "../../src/ranks/rank.ts";
+import { WorkerRanks } from "../../src/ranks/worker_ranks.ts";
+import { planFor } from "../../src/run/run.ts";
+import { ensureLayout, ensureProfile } from "../../src/run/stages.ts";
+import { Trainer } from "../../src/loop/trainer.ts";
 import { localModel } from "./local_model.ts";
 import type { TemporaryDirectory } from "./temporary.ts";
 import { type PlainSplit, writeDataset } from "./tiny_dataset.ts";

@@ -11,10 +11,10 @@ import { HotsetError } from "../../src/errors.ts";
 import { exportRun } from "../../src/interop/export_run.ts";
 import { importRun } from "../../src/interop/import_run.ts";
 import { SafetensorsReader } from "../../src/interop/safetensors.ts";
-import { resolveConfig } from "../../src/train/config.ts";
-import { resumeRun, startRun } from "../../src/train/run.ts";
-import { evaluateRun, predictRun } from "../../src/train/score_run.ts";
-import { ensureDataset } from "../../src/train/stages.ts";
+import { resolveConfig } from "../../src/config/config.ts";
+import { resumeRun, startRun } from "../../src/run/run.ts";
+import { evaluateRun, predictRun } from "../../src/run/score_run.ts";
+import { ensureDataset } from "../../src/run/stages.ts";
 import { TemporaryDirectory } from "./temporary.ts";
 
 /** A model whose score needs no library: one hidden unit pair of the price, and rows that are added up by weight. */

@@ -3,7 +3,7 @@ import { writeStep } from "../../src/optimizer/optimizers.ts";
 import type { HostBackend } from "../../src/backend/backend.ts";
 import type { Batch, BatchShape } from "../../src/layout/batch.ts";
 import { type ModelShape, planModel } from "../../src/model/shape.ts";
-import { allocateRunMemory, LocalRank } from "../../src/train/ranks/rank_group.ts";
+import { allocateRunMemory, LocalRank } from "../../src/ranks/rank_group.ts";
 
 /** A rank on `host` with its memory, parameters all zero. */
 export function localModel(host: HostBackend, shape: ModelShape, batchShape: BatchShape, hotRows = 0): LocalRank {

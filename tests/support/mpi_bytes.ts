@@ -7,7 +7,7 @@ import { Cluster } from "../../src/collective/cluster.ts";
 import { BATCH_KINDS, Layout } from "../../src/layout/layout.ts";
 import { planModel } from "../../src/model/shape.ts";
 import { wireBytes } from "../../src/plan/wire_bytes.ts";
-import { MpiRanks } from "../../src/train/ranks/mpi_ranks.ts";
+import { MpiRanks } from "../../src/ranks/mpi_ranks.ts";
 
 using layout = Layout.open(Deno.args[0]);
 const dim = Number(Deno.args[1]);

@@ -5,9 +5,9 @@
 import { Cluster } from "../../src/collective/cluster.ts";
 import { messageOf } from "../../src/errors.ts";
 import { planModel } from "../../src/model/shape.ts";
-import { CheckpointWriter } from "../../src/train/checkpoint/checkpoint_writer.ts";
-import { MpiRanks } from "../../src/train/ranks/mpi_ranks.ts";
-import { ShuffleScheduler } from "../../src/train/scheduler.ts";
+import { CheckpointWriter } from "../../src/checkpoint/checkpoint_writer.ts";
+import { MpiRanks } from "../../src/ranks/mpi_ranks.ts";
+import { ShuffleScheduler } from "../../src/schedule/scheduler.ts";
 
 const [run, row] = Deno.args;
 const shape = {

@@ -4,8 +4,8 @@
  */
 import { Cluster } from "../../src/collective/cluster.ts";
 import { Dataset } from "../../src/dataset/dataset.ts";
-import { Interrupt } from "../../src/train/interrupt.ts";
-import { resumeRun, startRun } from "../../src/train/run.ts";
+import { Interrupt } from "../../cli/interrupt.ts";
+import { resumeRun, startRun } from "../../src/run/run.ts";
 import { Interrupted } from "../../src/errors.ts";
 
 const [dataset, out, config] = Deno.args;

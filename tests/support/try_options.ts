@@ -2,9 +2,9 @@
 import assert from "node:assert/strict";
 import { EFFECTS } from "../../cli/effects.ts";
 import type { Dataset } from "../../src/dataset/dataset.ts";
-import { resolveConfig, type TrainConfig } from "../../src/train/config.ts";
-import type { RunEvent } from "../../src/train/events.ts";
-import { startRun } from "../../src/train/run.ts";
+import { resolveConfig, type TrainConfig } from "../../src/config/config.ts";
+import type { RunEvent } from "../../src/events/events.ts";
+import { startRun } from "../../src/run/run.ts";
 import { TemporaryDirectory } from "./temporary.ts";
 import { tinyDataset } from "./tiny_dataset.ts";
 

@@ -10,10 +10,10 @@
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { Terminal } from "../../src/report/terminal.ts";
-import { resolveConfig, type TrainConfig } from "../../src/train/config.ts";
-import { DEMO_CONFIG, demoDataset } from "../../src/train/demo.ts";
-import type { EvaluationEvent, RunEvent } from "../../src/train/events.ts";
-import { startRun } from "../../src/train/run.ts";
+import { resolveConfig, type TrainConfig } from "../../src/config/config.ts";
+import { DEMO_CONFIG, demoDataset } from "../../src/run/demo.ts";
+import type { EvaluationEvent, RunEvent } from "../../src/events/events.ts";
+import { startRun } from "../../src/run/run.ts";
 
 /** A run whose bottom MLP is dead ends near .727, the others near .770. */
 const LEAST_AUC = 0.75;

@@ -5,9 +5,9 @@
  *     deno run -A tools/evidence/sample_order.ts shuffle [FORMAT=FILE ...]   samples shuffled, on that log and on others
  */
 import { parseArgs } from "node:util";
-import { resolveConfig, type TrainConfig } from "../../src/train/config.ts";
-import { startRun } from "../../src/train/run.ts";
-import { ensureDataset } from "../../src/train/stages.ts";
+import { resolveConfig, type TrainConfig } from "../../src/config/config.ts";
+import { startRun } from "../../src/run/run.ts";
+import { ensureDataset } from "../../src/run/stages.ts";
 import type { Dataset } from "../../src/dataset/dataset.ts";
 import type { Format } from "../../src/dataset/formats.ts";
 import { userItemLog, type UserItemOptions } from "../../tests/support/user_item_log.ts";

@@ -30,7 +30,9 @@ export interface Series {
 /** The tests of the default suite in which something is multiplied. */
 const COMPUTING = [
   ...["test", "-A", "--parallel", "--ignore=tests/**/*_slow_test.ts"],
-  ...["backend", "interop", "golden", "model", "optimizer", "train"].map((folder) => `tests/${folder}`),
+  ...["backend", "checkpoint", "golden", "interop", "loop", "model", "optimizer", "ranks", "run", "schedule"].map((
+    folder,
+  ) => `tests/${folder}`),
 ];
 const minutes = (seconds: number) => `${(seconds / 60).toFixed(1)} min`;
 

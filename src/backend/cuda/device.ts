@@ -2,7 +2,7 @@
 import { Cuda } from "../../../ffi/cudart.ts";
 import { CudaError } from "../../../ffi/cuda_error.ts";
 import { bytesAt, pointerAt } from "../../../ffi/pointer.ts";
-import type { EmulatedOptions } from "../../../ffi/emulated/device.ts";
+import type { EmulatedOptions } from "../../../emulator/device.ts";
 import { HotsetError } from "../../errors.ts";
 import type { DeviceCounters } from "../backend.ts";
 import { type CudaDeviceKind, type CudaLibraries, openLibraries } from "./libraries.ts";

@@ -12,7 +12,7 @@ import {
 import { checkedCudnn, type Cudnn, type CudnnSymbols, openCudnn } from "../../../ffi/cudnn.ts";
 import { checkedNccl, type Nccl, type NcclSymbols, openNccl } from "../../../ffi/nccl.ts";
 import type { CudaError } from "../../../ffi/cuda_error.ts";
-import { EmulatedDevice, type EmulatedOptions } from "../../../ffi/emulated/device.ts";
+import { EmulatedDevice, type EmulatedOptions } from "../../../emulator/device.ts";
 import { LibraryError } from "../../../ffi/library.ts";
 import { HotsetError } from "../../errors.ts";
 

@@ -1,4 +1,4 @@
-import type { EmulatedOptions } from "../../../ffi/emulated/device.ts";
+import type { EmulatedOptions } from "../../../emulator/device.ts";
 import { type ActivationLibrary, CudaBackend } from "./backend.ts";
 import { CudaDevice } from "./device.ts";
 import type { CudaDeviceKind } from "./libraries.ts";

@@ -1,11 +1,11 @@
 /** The report of a training run: how well the model learnt, how fast, and where the time went. */
 import * as Plot from "@observablehq/plot";
 import { Dataset } from "../../dataset/dataset.ts";
-import type { EvaluationEvent, LayoutEvent, PhasesEvent, ProgressEvent } from "../../train/events.ts";
-import { readRunLog, type RunLog } from "../../train/run_log.ts";
-import { cacheOf } from "../../train/run.ts";
-import { readRun } from "../../train/run_record.ts";
-import { ensureProfile } from "../../train/stages.ts";
+import type { EvaluationEvent, LayoutEvent, PhasesEvent, ProgressEvent } from "../../events/events.ts";
+import { readRunLog, type RunLog } from "../../run/run_log.ts";
+import { cacheOf } from "../../run/run.ts";
+import { readRun } from "../../run/run_record.ts";
+import { ensureProfile } from "../../run/stages.ts";
 import { bytes, count, percent, seconds } from "../../format.ts";
 import { METRIC_NAMES, metricCells } from "../tables.ts";
 import { drawChart } from "./draw.ts";

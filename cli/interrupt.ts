@@ -1,0 +1,137 @@
+/** Signals that end a process, made to end its work in order. */
+import { Interrupted } from "../src/errors.ts";
+
+/** What a process exits with when a signal ends it. */
+const STATUSES = { SIGHUP: 129, SIGINT: 130, SIGTERM: 143, SIGUSR1: 138 } as const;
+/** A signal that ends work. SIGUSR1 is what mpirun passes on, while it ends processes soon after the others. */
+type Ending = keyof typeof STATUSES;
+/** Words of the shared memory: the status of the signal that came, and 1 if it stands for the end of the parent. */
+const STATUS = 0, ORPHANED = 1;
+/** How often the parent is looked for, in milliseconds. */
+const PARENT_MS = 500;
+
+/** What the thread that listens is told; see interrupt_worker.ts. */
+export interface Watch {
+  readonly memory: Int32Array;
+  readonly signals: readonly Ending[];
+  /** Those that stay ignored, as they were when this process started. */
+  readonly ignored: readonly Ending[];
+  /** The process whose end counts as SIGTERM; undefined for none. */
+  readonly parent: number | undefined;
+}
+
+/**
+ * Turns SIGINT, SIGTERM and SIGHUP into an orderly end; a second one ends the process at once. A thread listens, because
+ * much work never lets the main thread hear: such work calls `check` now and then, which throws. Training has the
+ * AbortSignal instead, and saves itself.
+ */
+export class Interrupt implements Disposable {
+  readonly #memory = new Int32Array(new SharedArrayBuffer(8));
+  readonly #controller = new AbortController();
+  #worker: Worker | undefined;
+  #trains = false;
+
+  /** What the process is to exit with; 1 if no signal came. */
+  get exitCode(): number {
+    return Atomics.load(this.#memory, STATUS) || 1;
+  }
+
+  /** Aborted, with Interrupted as the reason, when a signal has come. */
+  get signal(): AbortSignal {
+    return this.#controller.signal;
+  }
+
+  /** Begins to listen, at the first call; in a cluster to SIGUSR1 too. */
+  watch(inCluster = false): void {
+    if (this.#worker !== undefined) return;
+    const ignored = hangupIsIgnored() ? ["SIGHUP"] as const : [];
+    const signals = ["SIGINT", "SIGTERM", "SIGHUP", ...inCluster ? ["SIGUSR1"] as const : []] as const;
+    const watch: Watch = {
+      memory: this.#memory,
+      signals,
+      ignored,
+      parent: isStartedByNpx() ? Deno.ppid : undefined,
+    };
+    const worker = new Worker(new URL("./interrupt_worker.ts", import.meta.url), { type: "module", name: "signals" });
+    worker.onmessage = () => this.#controller.abort(this.#failure());
+    worker.onerror = (event) => event.preventDefault(); // it may not be read, so signals do what they always do
+    worker.postMessage(watch);
+    this.#worker = worker;
+  }
+
+  /** Throws Interrupted if a signal has come, unless training deals with it. */
+  check(): void {
+    if (!this.#trains && Atomics.load(this.#memory, STATUS) !== 0) throw this.#failure();
+  }
+
+  /** Leaves signals to training from now on. Returns the signal that is aborted. */
+  listen(inCluster = false): AbortSignal {
+    this.#trains = true;
+    this.watch(inCluster);
+    return this.signal;
+  }
+
+  #failure(): Interrupted {
+    const [name] = Object.entries(STATUSES).find(([, status]) => status === this.exitCode)!;
+    const cause = Atomics.load(this.#memory, ORPHANED) === 0 ? name : "the end of npx, which started it";
+    return new Interrupted(
+      `Interrupted by ${cause}; unfinished output is removed, and the same command goes on from what is finished`,
+    );
+  }
+
+  /** Stops listening. */
+  [Symbol.dispose](): void {
+    this.#worker?.terminate();
+  }
+}
+
+/** The thread's side. The first signal is noted; at a second one that signal ends the process. */
+export function watchSignals({ memory, signals, ignored, parent }: Watch, onSignal: () => void): void {
+  const note = (name: Ending) => {
+    if (Atomics.compareExchange(memory, STATUS, 0, STATUSES[name]) !== 0) return false;
+    onSignal();
+    return true;
+  };
+  for (const name of signals) {
+    const listener = () => {
+      if (ignored.includes(name) || note(name)) return; // without a listener Deno would end the process
+      Deno.removeSignalListener(name, listener);
+      Deno.kill(Deno.pid, name);
+    };
+    Deno.addSignalListener(name, listener);
+  }
+  if (parent === undefined) return;
+  const timer = setInterval(() => {
+    if (Deno.ppid === parent) return;
+    clearInterval(timer);
+    Atomics.store(memory, ORPHANED, 1);
+    note("SIGTERM");
+  }, PARENT_MS);
+}
+
+/** True under nohup. Where the system does not say: if the output is no terminal. */
+export function hangupIsIgnored(): boolean {
+  try {
+    const status = isGranted({ name: "read", path: "/proc/self/status" }) && Deno.readTextFileSync("/proc/self/status");
+    const mask = /^SigIgn:\s*([0-9a-f]+)$/m.exec(status || "")?.[1];
+    if (mask !== undefined) return (BigInt(`0x${mask}`) & 1n) === 1n;
+  } catch {
+    // There is no such file, or it may not be read.
+  }
+  return !Deno.stdout.isTerminal();
+}
+
+/**
+ * True if npx runs this program. A signal ends npx and the shell between the two, and neither tells its child. Any other
+ * parent may end for reasons of its own: nohup, setsid, cron, systemd and mpirun are none of npx, which lives as long as
+ * its child unless something ends it.
+ */
+function isStartedByNpx(): boolean {
+  const get = (variable: string) => isGranted({ name: "env", variable }) ? Deno.env.get(variable) ?? "" : "";
+  return get("npm_lifecycle_event") === "npx" && /\b(deno|hotset)\b/.test(get("npm_lifecycle_script"));
+}
+
+/** True if that needs no question. */
+function isGranted(permission: Deno.PermissionDescriptor): boolean {
+  return Deno.permissions.querySync(permission).state === "granted";
+}

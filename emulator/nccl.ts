@@ -1,0 +1,257 @@
+/**
+ * The emulated libnccl: ranks are emulated devices of several threads or processes, which meet in pages of memory that
+ * they share. Sums are taken in the order of ranks. What a GPU would hang on or let pass is found: ranks that call
+ * different operations, that do not come, or that are gone.
+ */
+import { createSharedPages, mapSharedPages, type SharedPages } from "../ffi/shared_pages.ts";
+import { Collectives, type ncclSymbols, UNIQUE_ID_BYTES } from "../ffi/nccl.ts";
+import { type EmulatedDevice, refuse } from "./device.ts";
+import { EmulationError } from "./memory.ts";
+import { type Handles, type Implementation, putInt, putWord } from "./marshal.ts";
+
+type Pointer = Deno.PointerValue;
+
+const VERSION = 22700;
+const TEXTS: Record<number, string> = {
+  0: "no error",
+  1: "unhandled cuda error",
+  2: "unhandled system error",
+  4: "invalid argument",
+  5: "invalid usage",
+};
+const UNHANDLED = 1, SYSTEM_ERROR = 2, INVALID_ARGUMENT = 4, INVALID_USAGE = 5;
+
+/** An id begins with this, and names the pages to meet in. */
+const MAGIC = 0x484f5453;
+const MOST_RANKS = 64;
+/** Words that a rank shows the others at a time. */
+const CHUNK_WORDS = 65_536;
+const PAGE_BYTES = 65_536;
+/** Looks so often at what others do before it sleeps, and how long it sleeps then, in milliseconds. */
+const SPINS = 2_000;
+const NAP_MS = 0.1;
+
+/** Words of the first page: set by a rank that failed, then for each rank, a cache line apart. */
+const ABORTED = 0;
+const placeOf = (rank: number) => 16 * (rank + 1);
+/**
+ * Of each rank: the size of the group it joined (0 before), how often it arrived, and what it was doing then: operation
+ * and words of its even arrivals, then of its odd ones, so that a rank that goes on leaves the last ones to be compared.
+ */
+const Place = { joined: 0, arrivals: 1, doing: 2 } as const;
+const doingAt = (rank: number, arrival: number) => placeOf(rank) + Place.doing + 2 * (arrival % 2);
+
+/** One rank's end of a communicator. */
+export class Meeting {
+  readonly rank: number;
+  readonly ranks: number;
+  readonly #patienceMs: number;
+  readonly #words: Int32Array;
+  /** What each rank shows, then the sum of all. */
+  readonly #shown: Float32Array[];
+  readonly #sum: Float32Array;
+
+  /** Maps the pages, which must be those of an id. Throws Error if the system refuses. */
+  constructor(pages: SharedPages, rank: number, ranks: number, patienceMs: number) {
+    this.rank = rank;
+    this.ranks = ranks;
+    this.#patienceMs = patienceMs;
+    const count = meetingBytes(ranks) / PAGE_BYTES;
+    const { buffer } = new WebAssembly.Memory({ initial: count, maximum: count, shared: true });
+    mapSharedPages(pages, new Uint8Array(buffer));
+    this.#words = new Int32Array(buffer, 0, PAGE_BYTES / 4);
+    const area = (n: number) => new Float32Array(buffer, PAGE_BYTES + 4 * CHUNK_WORDS * n, CHUNK_WORDS);
+    this.#shown = Array.from({ length: ranks }, (_, r) => area(r));
+    this.#sum = area(ranks);
+  }
+
+  /** Takes this rank's place and waits for the others. Throws EmulationError if they disagree. */
+  join(): void {
+    const before = Atomics.compareExchange(this.#words, placeOf(this.rank) + Place.joined, 0, this.ranks);
+    if (before !== 0) throw new EmulationError(`ncclCommInitRank: rank ${this.rank} is there already`);
+    this.#arrive("ncclCommInitRank", 0, 0);
+    for (let r = 0; r < this.ranks; r++) {
+      const ranks = this.#words[placeOf(r) + Place.joined];
+      if (ranks !== this.ranks) {
+        throw new EmulationError(
+          `ncclCommInitRank: rank ${r} has ${ranks} ranks where rank ${this.rank} has ${this.ranks}`,
+        );
+      }
+    }
+  }
+
+  /** `to` becomes the sum of all ranks' `from`, which may be the same memory. Returns the words received from others. */
+  allReduce(from: Float32Array, to: Float32Array): number {
+    const { rank, ranks } = this;
+    let received = 0;
+    for (let first = 0; first < from.length; first += CHUNK_WORDS) {
+      const words = Math.min(CHUNK_WORDS, from.length - first);
+      this.#shown[rank].set(from.subarray(first, first + words));
+      this.#arrive("ncclAllReduce", 1, from.length);
+      const [begin, end] = [Math.floor(words * rank / ranks), Math.floor(words * (rank + 1) / ranks)];
+      for (let i = begin; i < end; i++) {
+        let sum = this.#shown[0][i];
+        for (let r = 1; r < ranks; r++) sum = Math.fround(sum + this.#shown[r][i]);
+        this.#sum[i] = sum;
+      }
+      this.#arrive("ncclAllReduce", 2, from.length);
+      to.set(this.#sum.subarray(0, words), first);
+      received += (ranks - 1) * (end - begin) + words - (end - begin);
+    }
+    return received;
+  }
+
+  /** `to` becomes the `from` of all ranks one after the other. Returns the words received from others. */
+  allGather(from: Float32Array, to: Float32Array): number {
+    const { rank, ranks } = this;
+    for (let first = 0; first < from.length; first += CHUNK_WORDS) {
+      const words = Math.min(CHUNK_WORDS, from.length - first);
+      this.#shown[rank].set(from.subarray(first, first + words));
+      this.#arrive("ncclAllGather", 3, from.length);
+      for (let r = 0; r < ranks; r++) to.set(this.#shown[r].subarray(0, words), r * from.length + first);
+      this.#arrive("ncclAllGather", 4, from.length);
+    }
+    return (ranks - 1) * from.length;
+  }
+
+  /** Makes the others' waits end in an error. */
+  abort(): void {
+    Atomics.store(this.#words, ABORTED, 1 + this.rank);
+  }
+
+  /** Waits until all ranks are at the same point. Throws EmulationError if one is elsewhere, gone or does not come. */
+  #arrive(doing: string, operation: number, count: number): void {
+    const words = this.#words;
+    const arrival = 1 + Atomics.load(words, placeOf(this.rank) + Place.arrivals);
+    words.set([operation, count], doingAt(this.rank, arrival));
+    Atomics.store(words, placeOf(this.rank) + Place.arrivals, arrival);
+    for (let r = 0; r < this.ranks; r++) {
+      this.#await(r, arrival, doing);
+      const [other, otherCount] = words.subarray(doingAt(r, arrival));
+      if (other === operation && otherCount === count) continue;
+      const its = other === operation ? `the same of ${otherCount}` : "another operation";
+      throw new EmulationError(`rank ${this.rank} calls ${doing} of ${count} words, rank ${r} ${its}`);
+    }
+  }
+
+  #await(r: number, arrival: number, doing: string): void {
+    const words = this.#words;
+    const begin = performance.now();
+    const isThere = () => Atomics.load(words, placeOf(r) + Place.arrivals) >= arrival;
+    for (let looks = 0; !isThere(); looks++) {
+      const aborted = Atomics.load(words, ABORTED);
+      // One that has ended since may have come before.
+      if (aborted !== 0 && !isThere()) throw new EmulationError(`${doing}: rank ${aborted - 1} has failed`);
+      if (looks < SPINS) continue;
+      if (performance.now() - begin > this.#patienceMs) {
+        throw new EmulationError(`${doing}: rank ${r} did not come within ${this.#patienceMs / 1000} s`);
+      }
+      Atomics.wait(words, ABORTED, 0, NAP_MS);
+    }
+  }
+}
+
+function meetingBytes(ranks: number): number {
+  return PAGE_BYTES + 4 * CHUNK_WORDS * (ranks + 1);
+}
+
+/** Functions with the meaning of libnccl's. */
+export function ncclImplementation(
+  device: EmulatedDevice,
+  communicators: Handles<Meeting>,
+): Implementation<typeof ncclSymbols> {
+  const call = (body: () => number | void) => device.call(body, UNHANDLED);
+  const meeting = (handle: Pointer): Meeting => communicators.get(handle) ?? refuse(INVALID_ARGUMENT);
+
+  const floats = (address: bigint, words: bigint, write: boolean, doing: string): Float32Array => {
+    const { region, offset } = device.memory.range(Number(address), 4 * Number(words), write, doing);
+    if (offset % 4 !== 0) throw new EmulationError(`${doing} has a vector at a misaligned address`);
+    return region.f32.subarray(offset / 4, offset / 4 + Number(words));
+  };
+
+  /** Queues an exchange; it is counted when it runs. */
+  const exchange = (doing: string, stream: Pointer, run: () => number) =>
+    device.enqueue(stream, {
+      isCopy: false,
+      run: () => {
+        device.counters.libraryCalls++;
+        device.counters.bytesFromRanks += 4 * run();
+      },
+    }, doing);
+
+  return {
+    ncclGetVersion: (version: Pointer) => call(() => putInt(version, VERSION)),
+    ncclGetErrorString: (code: number) => device.strings.pointer(TEXTS[code] ?? "unknown result code"),
+    ncclGetLastError: (_communicator: Pointer) => device.strings.pointer(device.fault ?? ""),
+    ncclGetUniqueId: (slot: Pointer) =>
+      call(() => {
+        const pages = systemCall(() => createSharedPages(meetingBytes(MOST_RANKS)));
+        device.pages.set(pages.file, pages);
+        const words = new Int32Array(Deno.UnsafePointerView.getArrayBuffer(slot!, UNIQUE_ID_BYTES));
+        words.fill(0);
+        words.set([MAGIC, pages.process, pages.file]);
+      }),
+    ncclCommInitRank: (slot: Pointer, ranks: number, id: Uint8Array<ArrayBuffer>, rank: number) =>
+      call(() => {
+        const [magic, process, file] = new Int32Array(id.slice().buffer);
+        if (magic !== MAGIC || ranks < 1 || rank < 0 || rank >= ranks) refuse(INVALID_ARGUMENT);
+        if (ranks > MOST_RANKS) refuse(INVALID_USAGE);
+        const joined = systemCall(() => new Meeting({ process, file }, rank, ranks, device.patienceMs));
+        device.meetings.push(joined);
+        joined.join();
+        device.closePages(file); // all have them now
+        putWord(slot, communicators.add(joined));
+      }),
+    ncclCommDestroy: (handle: Pointer) =>
+      call(() => {
+        device.drainAll();
+        if (!communicators.remove(handle)) refuse(INVALID_ARGUMENT);
+      }),
+    ncclCommAbort: (handle: Pointer) =>
+      call(() => {
+        meeting(handle).abort();
+        communicators.remove(handle);
+      }),
+    ncclAllReduce: (
+      from: bigint,
+      to: bigint,
+      count: bigint,
+      type: number,
+      operation: number,
+      handle: Pointer,
+      stream: Pointer,
+    ) =>
+      call(() => {
+        const joined = meeting(handle);
+        if (type !== Collectives.float32 || operation !== Collectives.sum) refuse(INVALID_USAGE);
+        const doing = "ncclAllReduce";
+        const run = () => joined.allReduce(floats(from, count, false, doing), floats(to, count, true, doing));
+        exchange(doing, stream, run);
+      }),
+    ncclAllGather: (from: bigint, to: bigint, count: bigint, type: number, handle: Pointer, stream: Pointer) =>
+      call(() => {
+        const joined = meeting(handle);
+        if (type !== Collectives.float32) refuse(INVALID_USAGE);
+        const doing = "ncclAllGather";
+        const all = count * BigInt(joined.ranks), place = (from - to) / 4n;
+        const apart = from + 4n * count <= to || from >= to + 4n * all;
+        if (!apart && place !== count * BigInt(joined.rank)) {
+          throw new EmulationError(
+            `${doing} sends word ${place} of what it receives: not the place of rank ${joined.rank}`,
+          );
+        }
+        const run = () => joined.allGather(floats(from, count, false, doing), floats(to, all, true, doing));
+        exchange(doing, stream, run);
+      }),
+  };
+}
+
+/** What the system refuses is a system error of the library, and harms no device. */
+function systemCall<T>(body: () => T): T {
+  try {
+    return body();
+  } catch (error) {
+    if (error instanceof EmulationError) throw error;
+    return refuse(SYSTEM_ERROR);
+  }
+}

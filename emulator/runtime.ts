@@ -1,0 +1,203 @@
+/** The emulated libcudart. */
+import type { cudartSymbols } from "../ffi/cudart.ts";
+import { Cuda } from "../ffi/cudart.ts";
+import { type EmulatedDevice, refuse } from "./device.ts";
+import { EmulationError } from "./memory.ts";
+import { Event, type Operation, reach, Stream } from "./streams.ts";
+import { type Implementation, putFloat, putInt, putWord } from "./marshal.ts";
+
+type Pointer = Deno.PointerValue;
+
+const VERSION = 12000;
+const NAMES: Record<number, [name: string, text: string]> = {
+  0: ["cudaSuccess", "no error"],
+  1: ["cudaErrorInvalidValue", "invalid argument"],
+  2: ["cudaErrorMemoryAllocation", "out of memory"],
+  101: ["cudaErrorInvalidDevice", "invalid device ordinal"],
+  400: ["cudaErrorInvalidResourceHandle", "invalid resource handle"],
+  700: ["cudaErrorIllegalAddress", "an illegal memory access was encountered"],
+};
+/** Attributes asked for: one multiprocessor that runs PTX for sm_70; clock and bus width have no meaning. */
+const ATTRIBUTES: Record<number, number> = {
+  [Cuda.deviceAttributeMultiProcessorCount]: 1,
+  [Cuda.deviceAttributeComputeCapabilityMajor]: 7,
+  [Cuda.deviceAttributeComputeCapabilityMinor]: 0,
+};
+
+/** Functions with the meaning of libcudart's over the device's memory and streams. */
+export function runtimeImplementation(device: EmulatedDevice): Implementation<typeof cudartSymbols> {
+  const { memory, counters, strings } = device;
+  const INVALID_VALUE = 1, OUT_OF_MEMORY = 2, INVALID_DEVICE = 101, INVALID_HANDLE = 400;
+
+  /** The bytes of pinned host memory from an address on. */
+  const pinned = (address: bigint, byteLength: number, doing: string): Uint8Array<ArrayBuffer> => {
+    for (const [first, bytes] of device.pinned) {
+      const offset = Number(address - first);
+      if (offset < 0 || offset >= bytes.length) continue;
+      if (offset + byteLength > bytes.length) {
+        throw new EmulationError(`${doing} reaches ${byteLength} bytes from byte ${offset} of ${bytes.length} pinned`);
+      }
+      return bytes.subarray(offset, offset + byteLength);
+    }
+    throw new EmulationError(`${doing} uses a host address that is not pinned memory`);
+  };
+
+  /** Bytes at an address of the device or of pinned memory. */
+  const bytesAt = (address: bigint, byteLength: number, onDevice: boolean, write: boolean, doing: string) => {
+    if (!onDevice) return pinned(address, byteLength, doing);
+    const { region, offset } = memory.range(Number(address), byteLength, write, doing);
+    return region.bytes.subarray(offset, offset + byteLength);
+  };
+
+  const copy = (dst: bigint, src: bigint, byteLength: number, kind: number, doing: string): void => {
+    const toDevice = kind !== Cuda.memcpyDeviceToHost, fromDevice = kind !== Cuda.memcpyHostToDevice;
+    const source = bytesAt(src, byteLength, fromDevice, false, doing);
+    bytesAt(dst, byteLength, toDevice, true, doing).set(source);
+    if (!fromDevice) counters.bytesToDevice += byteLength;
+    if (!toDevice) counters.bytesToHost += byteLength;
+  };
+
+  const stream = (handle: Pointer, doing: string): Stream => device.stream(handle, doing);
+  const event = (handle: Pointer, doing: string): Event => {
+    const found = device.events.get(handle);
+    if (found === undefined) throw new EmulationError(`${doing} uses an event that does not exist`);
+    return found;
+  };
+
+  return {
+    cudaGetErrorName: (code: number) => strings.pointer(NAMES[code]?.[0] ?? "unrecognized error code"),
+    cudaGetErrorString: (code: number) =>
+      strings.pointer(
+        code === 700 && device.fault !== undefined ? device.fault : NAMES[code]?.[1] ?? "unrecognized error code",
+      ),
+    cudaRuntimeGetVersion: (version: Pointer) => device.call(() => putInt(version, VERSION)),
+    cudaDriverGetVersion: (version: Pointer) => device.call(() => putInt(version, VERSION)),
+    cudaGetDeviceCount: (count: Pointer) => device.call(() => putInt(count, device.devices)),
+    cudaSetDevice: (ordinal: number) =>
+      device.call(() => ordinal >= 0 && ordinal < device.devices ? 0 : INVALID_DEVICE),
+    cudaDeviceGetAttribute: (value: Pointer, attribute: number, _device: number) =>
+      device.call(() => putInt(value, ATTRIBUTES[attribute] ?? 0)),
+    cudaDeviceSynchronize: () => device.call(() => device.drainAll()),
+    cudaMemGetInfo: (free: Pointer, total: Pointer) =>
+      device.call(() => {
+        putWord(free, BigInt(memory.totalBytes - memory.usedBytes));
+        putWord(total, BigInt(memory.totalBytes));
+      }),
+    cudaMalloc: (slot: Pointer, byteLength: bigint) =>
+      device.call(() => {
+        const address = memory.allocate(Number(byteLength));
+        if (address === undefined) refuse(OUT_OF_MEMORY);
+        putWord(slot, BigInt(address));
+      }),
+    cudaFree: (address: bigint) =>
+      device.call(() => {
+        device.drainAll(); // as the real one waits for the device
+        memory.free(Number(address));
+      }),
+    cudaHostAlloc: (slot: Pointer, byteLength: bigint, _flags: number) =>
+      device.call(() => {
+        const bytes = new Uint8Array(Math.max(1, Number(byteLength)));
+        const address = BigInt(Deno.UnsafePointer.value(Deno.UnsafePointer.of(bytes)));
+        device.pinned.set(address, bytes);
+        putWord(slot, address);
+      }),
+    cudaFreeHost: (address: bigint) =>
+      device.call(() => {
+        device.drainAll();
+        if (!device.pinned.delete(address)) {
+          throw new EmulationError("cudaFreeHost of an address that is not allocated");
+        }
+      }),
+    cudaMemcpyAsync: (dst: bigint, src: bigint, byteLength: bigint, kind: number, handle: Pointer) =>
+      device.call(() => {
+        const run = () => copy(dst, src, Number(byteLength), kind, "cudaMemcpyAsync");
+        stream(handle, "cudaMemcpyAsync").enqueue({ isCopy: true, run });
+      }),
+    cudaMemcpy2DAsync: (
+      dst: bigint,
+      dpitch: bigint,
+      src: bigint,
+      spitch: bigint,
+      width: bigint,
+      height: bigint,
+      kind: number,
+      handle: Pointer,
+    ) =>
+      device.call(() => {
+        if (width > dpitch || width > spitch) refuse(INVALID_VALUE);
+        const run = () => {
+          for (let row = 0n; row < height; row++) {
+            copy(dst + row * dpitch, src + row * spitch, Number(width), kind, "cudaMemcpy2DAsync");
+          }
+        };
+        stream(handle, "cudaMemcpy2DAsync").enqueue({ isCopy: true, run });
+      }),
+    cudaMemsetAsync: (address: bigint, value: number, byteLength: bigint, handle: Pointer) =>
+      device.call(() => {
+        const run = () => void bytesAt(address, Number(byteLength), true, true, "cudaMemsetAsync").fill(value);
+        stream(handle, "cudaMemsetAsync").enqueue({ isCopy: false, run });
+      }),
+    cudaStreamCreateWithFlags: (slot: Pointer, _flags: number) =>
+      device.call(() => {
+        const made = new Stream(device.copiesFirst);
+        device.allStreams.push(made);
+        putWord(slot, device.streams.add(made));
+      }),
+    cudaStreamDestroy: (handle: Pointer) =>
+      device.call(() => {
+        stream(handle, "cudaStreamDestroy").drain();
+        device.streams.remove(handle);
+      }),
+    cudaStreamSynchronize: (handle: Pointer) =>
+      device.call(() => {
+        const waited = stream(handle, "cudaStreamSynchronize");
+        if (waited.captured !== undefined) throw new EmulationError("cudaStreamSynchronize during stream capture");
+        waited.drain();
+      }),
+    cudaStreamWaitEvent: (handle: Pointer, waited: Pointer, _flags: number) =>
+      device.call(() => stream(handle, "cudaStreamWaitEvent").wait(event(waited, "cudaStreamWaitEvent"))),
+    cudaEventCreateWithFlags: (slot: Pointer, _flags: number) =>
+      device.call(() => putWord(slot, device.events.add(new Event()))),
+    cudaEventDestroy: (handle: Pointer) => device.call(() => device.events.remove(handle) ? 0 : INVALID_HANDLE),
+    cudaEventRecord: (recorded: Pointer, handle: Pointer) =>
+      device.call(() => stream(handle, "cudaEventRecord").record(event(recorded, "cudaEventRecord"))),
+    cudaEventSynchronize: (handle: Pointer) => device.call(() => reach(event(handle, "cudaEventSynchronize"))),
+    cudaEventElapsedTime: (milliseconds: Pointer, start: Pointer, end: Pointer) =>
+      device.call(() => {
+        const doing = "cudaEventElapsedTime";
+        putFloat(milliseconds, event(end, doing).time - event(start, doing).time);
+      }),
+    cudaStreamBeginCapture: (handle: Pointer, _mode: number) =>
+      device.call(() => {
+        const capturing = stream(handle, "cudaStreamBeginCapture");
+        if (capturing.captured !== undefined) throw new EmulationError("cudaStreamBeginCapture of a capturing stream");
+        capturing.captured = [];
+      }),
+    cudaStreamEndCapture: (handle: Pointer, slot: Pointer) =>
+      device.call(() => {
+        const capturing = stream(handle, "cudaStreamEndCapture");
+        if (capturing.captured === undefined) throw new EmulationError("cudaStreamEndCapture without a begin");
+        putWord(slot, device.graphs.add(capturing.captured));
+        capturing.captured = undefined;
+      }),
+    cudaGraphInstantiateWithFlags: (slot: Pointer, graph: Pointer, _flags: bigint) =>
+      device.call(() => {
+        const operations = device.graphs.get(graph);
+        if (operations === undefined) refuse(INVALID_HANDLE);
+        putWord(slot, device.graphExecutables.add([...operations]));
+      }),
+    cudaGraphLaunch: (graph: Pointer, handle: Pointer) =>
+      device.call(() => {
+        const operations: Operation[] | undefined = device.graphExecutables.get(graph);
+        if (operations === undefined) refuse(INVALID_HANDLE);
+        const run = () => operations.forEach((operation) => operation.run());
+        stream(handle, "cudaGraphLaunch").enqueue({ isCopy: false, run });
+      }),
+    cudaGraphExecDestroy: (graph: Pointer) =>
+      device.call(() => {
+        device.drainAll();
+        if (!device.graphExecutables.remove(graph)) refuse(INVALID_HANDLE);
+      }),
+    cudaGraphDestroy: (graph: Pointer) => device.call(() => device.graphs.remove(graph) ? 0 : INVALID_HANDLE),
+  };
+}

@@ -1,0 +1,268 @@
+/**
+ * Checkpoints: the full tables, the dense parameters, their optimizer state and where training stood. Nothing in one
+ * depends on the layout, the budget, the number of ranks or the device.
+ */
+import { z } from "zod";
+import { Artifact } from "../storage/artifact.ts";
+import { ArtifactWriter } from "../storage/artifact_writer.ts";
+import type { Backend, Buffer } from "../backend/backend.ts";
+import { denseStateWords, OPTIMIZER_NAMES, rowStateWords } from "../optimizer/optimizers.ts";
+import { HotsetError } from "../errors.ts";
+import type { EmbeddingStore } from "../model/dlrm.ts";
+import { type ModelPlan, type ModelShape, planModel } from "../model/shape.ts";
+import { schedulerState } from "../schedule/scheduler.ts";
+import { type CheckpointFile, expectFinite, WeightReader, type WordNames } from "./weights.ts";
+
+/** Names of a checkpoint's files: f32, little-endian. The states are there if the optimizer keeps one. */
+export const CHECKPOINT_FILES = {
+  /** Dense parameters, and their optimizer state. */
+  dense: "dense.f32",
+  denseState: "dense_state.f32",
+  /** All rows (rows, dim), and their optimizer state (rows, rowStateWords). */
+  rows: "rows.f32",
+  rowState: "row_state.f32",
+} as const;
+/** Words copied at a time between a device and a file. */
+const CHUNK_WORDS = 4 << 20;
+/** The run of a checkpoint that no run has written yet: weights that come from elsewhere, and no steps. */
+export const IMPORTED = "imported";
+const count = z.number().int().nonnegative();
+
+const modelShape: z.ZodType<ModelShape> = z.object({
+  dim: z.number().int().positive(),
+  tableRows: z.array(z.number().int().positive()).min(1),
+  bottom: z.array(z.number().int().positive()),
+  top: z.array(z.number().int().positive()),
+  interaction: z.enum(["dot", "cat"]),
+  optimizer: z.enum(OPTIMIZER_NAMES),
+});
+
+/** Where training stood when a checkpoint was written. */
+export const trainingState = z.object({
+  /** Epochs that are complete. */
+  epoch: count,
+  /** Steps and samples trained on since the beginning. */
+  step: count,
+  samples: count,
+  /** Steps that made the optimizer's state: more than `step` where another run's model was the beginning. */
+  optimizerSteps: count.optional(), // absent from checkpoints of version 0.1
+  scheduler: schedulerState,
+  /** Best AUC of the selection split so far and evaluations since; null before the first evaluation. */
+  bestAuc: z.number().nullable(),
+  evaluationsSinceBest: count,
+  /** True if the run reached its last epoch, its target or the end of its patience. */
+  finished: z.boolean(),
+}).transform((state) => ({ ...state, optimizerSteps: state.optimizerSteps ?? state.step }));
+/** Where training stood when a checkpoint was written. */
+export type TrainingState = z.infer<typeof trainingState>;
+
+/** Validates what a checkpoint's manifest says. */
+export const checkpointBody = z.object({
+  model: modelShape,
+  seed: z.number().int(),
+  /** The dataset whose ids the rows stand for. */
+  dataset: z.string(),
+  /** Names the data, batches and order of the run; a resumed run must continue the same. */
+  run: z.string(),
+  state: trainingState,
+});
+/** What a checkpoint's manifest says. */
+export type CheckpointBody = z.infer<typeof checkpointBody>;
+
+/** A vector of a run: its file in a checkpoint, the words it must have, and where it lies. */
+interface Vector {
+  readonly file: CheckpointFile;
+  readonly backend: Backend;
+  readonly buffer: Buffer;
+}
+
+/** Where a model lies. */
+interface ModelMemory {
+  readonly device: Backend;
+  readonly parameters: Buffer;
+  readonly denseState: Buffer | undefined;
+  readonly full: EmbeddingStore;
+}
+
+function denseOf({ device, parameters, denseState }: ModelMemory): Vector[] {
+  return present([
+    { file: CHECKPOINT_FILES.dense, backend: device, buffer: parameters },
+    { file: CHECKPOINT_FILES.denseState, backend: device, buffer: denseState },
+  ]);
+}
+
+function rowsOf({ full: { backend, weights, state } }: ModelMemory): Vector[] {
+  return present([
+    { file: CHECKPOINT_FILES.rows, backend, buffer: weights },
+    { file: CHECKPOINT_FILES.rowState, backend, buffer: state },
+  ]);
+}
+
+function present(vectors: (Omit<Vector, "buffer"> & { readonly buffer: Buffer | undefined })[]): Vector[] {
+  return vectors.filter((vector): vector is Vector => vector.buffer !== undefined);
+}
+
+/** Writes the full tables and dense parameters as they are into a checkpoint. Throws NotFinite. */
+export function writeModel(writer: ArtifactWriter, memory: ModelMemory, names: WordNames): void {
+  writeDense(writer, memory, names);
+  writeVectors(writer, rowsOf(memory), names);
+}
+
+/** Writes the dense parameters, for a checkpoint whose rows are written otherwise. Throws NotFinite. */
+export function writeDense(writer: ArtifactWriter, memory: ModelMemory, names: WordNames): void {
+  writeVectors(writer, denseOf(memory), names);
+}
+
+function writeVectors(writer: ArtifactWriter, vectors: readonly Vector[], names: WordNames): void {
+  const chunk = new Float32Array(CHUNK_WORDS);
+  for (const { file, backend, buffer } of vectors) {
+    for (let first = 0; first < buffer.words; first += CHUNK_WORDS) {
+      const part = chunk.subarray(0, Math.min(CHUNK_WORDS, buffer.words - first));
+      backend.download(backend.view(buffer, first, part.length), part);
+      appendFinite(writer, names, file, part);
+    }
+  }
+}
+
+/** Appends words to a file of a checkpoint. Throws NotFinite, so that the checkpoint is never complete. */
+export function appendFinite(
+  writer: ArtifactWriter,
+  names: WordNames,
+  name: CheckpointFile,
+  words: Float32Array | Uint32Array,
+): void {
+  const file = writer.file(name);
+  expectFinite(names, name, file.bytes / 4, words);
+  file.append(words);
+}
+
+/** Bytes of a checkpoint of this model. */
+export function checkpointBytes({ shape, rows, denseWords }: ModelPlan): number {
+  const { dim, optimizer } = shape;
+  return 4 * (denseWords + denseStateWords(optimizer, denseWords) + rows * (dim + rowStateWords(optimizer, dim)));
+}
+
+/** Writes a checkpoint of the full tables and dense parameters, which must be up to date, replacing what was there. */
+export function saveCheckpoint(
+  directory: string,
+  memory: ModelMemory,
+  body: CheckpointBody,
+  tables = body.model.tableRows.map((_, table) => String(table)),
+): void {
+  using writer = new ArtifactWriter("checkpoint", directory);
+  writeModel(writer, memory, { plan: planModel(body.model), tables });
+  writer.commit(body);
+}
+
+/** A checkpoint on disk. */
+export class Checkpoint {
+  readonly body: CheckpointBody;
+  readonly #artifact: Artifact<CheckpointBody>;
+
+  private constructor(artifact: Artifact<CheckpointBody>) {
+    this.#artifact = artifact;
+    this.body = artifact.body;
+  }
+
+  /** Opens and validates a checkpoint. Throws HotsetError that names what is wrong. */
+  static open(directory: string): Checkpoint {
+    const artifact = Artifact.open("checkpoint", directory, checkpointBody);
+    const { model } = artifact.body;
+    const plan = planModel(model);
+    const stateWords = rowStateWords(model.optimizer, model.dim);
+    artifact.expectBytes(CHECKPOINT_FILES.dense, 4 * plan.denseWords);
+    artifact.expectBytes(CHECKPOINT_FILES.rows, 4 * plan.rows * model.dim);
+    if (stateWords > 0) {
+      artifact.expectBytes(CHECKPOINT_FILES.denseState, 4 * denseStateWords(model.optimizer, plan.denseWords));
+      artifact.expectBytes(CHECKPOINT_FILES.rowState, 4 * plan.rows * stateWords);
+    }
+    return new Checkpoint(artifact);
+  }
+
+  /** Where it lies. */
+  get directory(): string {
+    return this.#artifact.directory;
+  }
+
+  /** Names its content: equal checkpoints have equal ids. */
+  get id(): string {
+    return this.#artifact.id;
+  }
+
+  /** A reader of one vector, which refuses weights that are no numbers. */
+  reader(file: CheckpointFile): WeightReader {
+    return new WeightReader(this.#artifact.open(file), this.#artifact.path(file), planModel(this.body.model), file);
+  }
+
+  /** Throws HotsetError unless it is one of this model. */
+  expectModel(model: ModelShape): void {
+    for (const key of Object.keys(model) as (keyof ModelShape)[]) {
+      const [saved, wanted] = [this.body.model[key], model[key]].map((value) => JSON.stringify(value));
+      if (saved !== wanted) {
+        throw new HotsetError(
+          `Cannot load checkpoint ${this.#artifact.directory}: its ${key} is ${shorten(saved)} and the run's is ` +
+            `${shorten(wanted)}`,
+        );
+      }
+    }
+  }
+
+  /**
+   * Copies the checkpoint into memory of the same model; of the rows those of one host, if the tables are sharded by
+   * row % hosts. `onProgress` is told the share of the rows that is there. Throws HotsetError if the models differ or a
+   * weight is no number.
+   */
+  load(
+    memory: ModelMemory,
+    model: ModelShape,
+    { shard = WHOLE, onProgress = () => {} }: {
+      shard?: Shard | undefined;
+      onProgress?: ((fraction: number) => void) | undefined;
+    } = {},
+  ): void {
+    this.expectModel(model);
+    const { rows } = planModel(model);
+    const stateWords = rowStateWords(model.optimizer, model.dim);
+    for (const vector of denseOf(memory)) this.#loadRows(vector, vector.buffer.words, 1, WHOLE, () => {});
+    const vectors = rowsOf(memory);
+    for (const [i, vector] of vectors.entries()) {
+      const width = vector.file === CHECKPOINT_FILES.rows ? model.dim : stateWords;
+      this.#loadRows(vector, rows, width, shard, (fraction) => onProgress((i + fraction) / vectors.length));
+    }
+  }
+
+  /** Reads all rows of a file, (rows, width), and keeps those of one host. */
+  #loadRows(
+    { file, backend, buffer }: Vector,
+    rows: number,
+    width: number,
+    { host, hosts }: Shard,
+    onProgress: (fraction: number) => void,
+  ): void {
+    using reader = this.reader(file);
+    const chunkRows = hosts * Math.max(1, Math.floor(CHUNK_WORDS / hosts / width));
+    const chunk = new Float32Array(Math.min(chunkRows, rows) * width);
+    for (let first = 0; first < rows; first += chunkRows) {
+      const count = Math.min(chunkRows, rows - first);
+      reader.read(first * width, chunk.subarray(0, count * width));
+      const kept = Math.max(0, Math.ceil((count - host) / hosts));
+      // Rows move down within the chunk, where they never meet one that has not moved.
+      for (let i = 0; i < kept && hosts > 1; i++) {
+        chunk.copyWithin(i * width, (i * hosts + host) * width, (i * hosts + host + 1) * width);
+      }
+      backend.upload(chunk.subarray(0, kept * width), backend.view(buffer, first / hosts * width, kept * width));
+      onProgress((first + count) / rows);
+    }
+  }
+}
+
+/** One host's part of tables that are sharded by row % hosts. */
+export interface Shard {
+  readonly host: number;
+  readonly hosts: number;
+}
+const WHOLE: Shard = { host: 0, hosts: 1 };
+
+function shorten(text: string): string {
+  return text.length > 60 ? `${text.slice(0, 57)}...` : text;
+}

@@ -1,0 +1,75 @@
+/** Whether a disk has room for the checkpoints of a run, asked before training. */
+import { join } from "node:path";
+import { HotsetError } from "../errors.ts";
+import { freeBytes } from "../storage/disk.ts";
+import { isDirectory } from "../storage/artifact.ts";
+import { bytes } from "../format.ts";
+import type { TrainConfig } from "../config/config.ts";
+import { CHECKPOINT_FILES } from "./checkpoint.ts";
+import { resumePoints } from "./checkpoint_store.ts";
+
+/** What decides how many checkpoints of a run lie side by side. */
+export type CheckpointPlan = Pick<
+  TrainConfig,
+  "epochs" | "testFreq" | "checkpointSteps" | "checkpointMinutes" | "keep"
+>;
+
+/** How many of the checkpoints by steps and minutes are kept, and what to tell if they are fewer than asked for. */
+export interface CheckpointRoom {
+  readonly keep: number;
+  readonly note: string | undefined;
+}
+
+/**
+ * How many checkpoints by steps and minutes the disk of a run has room for, beside those that it must have. Throws
+ * HotsetError if it has no room for these.
+ */
+export function roomForCheckpoints(run: string, plan: CheckpointPlan, checkpointBytes: number): CheckpointRoom {
+  const free = freeBytes(run);
+  if (free === undefined) return { keep: plan.keep, note: undefined };
+  return shareRoom(run, plan, checkpointBytes, free, presentCheckpoints(run));
+}
+
+/** The same of a disk with so many bytes free, beside so many checkpoints of the run that are there and will be replaced. */
+export function shareRoom(
+  run: string,
+  { epochs, testFreq, checkpointSteps, checkpointMinutes, keep }: CheckpointPlan,
+  checkpointBytes: number,
+  free: number,
+  present: number,
+): CheckpointRoom {
+  // `best`, `last` and the one that is being written may be of three steps; a single evaluation writes one for all names.
+  const evaluatesOften = epochs > 1 || testFreq > 0;
+  const must = evaluatesOften ? 3 : checkpointSteps > 0 ? 2 : 1;
+  const fit = Math.floor(free / checkpointBytes) + present;
+  const size = bytes(checkpointBytes);
+  if (fit < must) {
+    throw new HotsetError(
+      `Cannot train run ${run}: its disk has ${bytes(free)} free, and its checkpoints take ${must} times ${size}` +
+        `${
+          must === 3 ? " (the last, the best, and one that is being written)" : ""
+        }; make room, name an --out on another ` +
+        `disk, or save nothing with --no-save`,
+      { code: "no-space" },
+    );
+  }
+  if (checkpointSteps === 0 && checkpointMinutes === 0 || fit >= must + keep) return { keep, note: undefined };
+  return {
+    keep: fit - must,
+    note: `The disk of ${run} has ${bytes(free)} free, so of the checkpoints by steps and minutes, ${size} each, ` +
+      `${fit - must} are kept instead of ${keep} (--keep)`,
+  };
+}
+
+/** How many different checkpoints a run has: their names may share files. */
+function presentCheckpoints(run: string): number {
+  if (!isDirectory(run)) return 0;
+  const files = resumePoints(run).map((point) => join(point, CHECKPOINT_FILES.rows));
+  return new Set(files.flatMap((file) => {
+    try {
+      return [Deno.statSync(file).ino];
+    } catch {
+      return []; // damaged; that is told by what opens it
+    }
+  })).size;
+}

@@ -1,0 +1,87 @@
+/** The checkpoints in a run's directory: `last`, `best`, and `step-N` for the latest that were written on time. */
+import { join } from "node:path";
+import { isDirectory } from "../storage/artifact.ts";
+import { ArtifactWriter, removeLeftovers } from "../storage/artifact_writer.ts";
+import { createFile } from "../storage/direct_file.ts";
+import { planModel } from "../model/shape.ts";
+import type { CheckpointBody } from "./checkpoint.ts";
+import type { WordNames } from "./weights.ts";
+
+/** The checkpoint that a run goes on from. */
+export const LAST_CHECKPOINT = "last";
+/** The checkpoint with the best AUC of the selection split. */
+export const BEST_CHECKPOINT = "best";
+const STEP_CHECKPOINT = /^step-(\d+)$/;
+
+/** Where a checkpoint goes besides `last`. */
+export interface CheckpointPlaces {
+  /** Directory of the run. */
+  readonly run: string;
+  readonly best: boolean;
+  /** True to keep it under its step's name too. */
+  readonly step: boolean;
+  /** How many of those are kept. */
+  readonly keep: number;
+  /** Names of the tables, to tell where a model holds what is no number. */
+  readonly tables: readonly string[];
+}
+
+/**
+ * Writes a checkpoint once, by `write` (which returns the names of the files that others wrote), and gives it all its
+ * names: they share the files on disk where the file system has hard links. `last` comes last: killed before that, a run
+ * goes on from the one before and does all of this again.
+ */
+export function storeCheckpoint(
+  { run, best, step, keep, tables }: CheckpointPlaces,
+  body: CheckpointBody,
+  write: (writer: ArtifactWriter, names: WordNames) => string[] | void,
+): void {
+  const keeps = step && keep > 0;
+  const names = [
+    ...(best ? [BEST_CHECKPOINT] : []),
+    ...(keeps ? [`step-${body.state.step}`] : []),
+    LAST_CHECKPOINT,
+  ];
+  const [first, ...others] = names.map((name) => join(run, name));
+  {
+    using writer = new ArtifactWriter("checkpoint", first, createFile);
+    writer.commit(body, write(writer, { plan: planModel(body.model), tables }) ?? []);
+  }
+  for (const other of others) {
+    using writer = new ArtifactWriter("checkpoint", other);
+    writer.commitLinks(first);
+  }
+  if (keeps) prune(run, keep);
+}
+
+/** Removes the oldest step checkpoints. Renamed first, they are whole or gone, and what a kill leaves is known as such. */
+function prune(run: string, keep: number): void {
+  for (const name of stepCheckpoints(run).slice(keep)) {
+    const doomed = join(run, `.${name}.partial-${Deno.pid}-pruned`);
+    Deno.renameSync(join(run, name), doomed);
+    Deno.removeSync(doomed, { recursive: true });
+  }
+}
+
+/** Names of the checkpoints that were kept by their step, the latest first. */
+export function stepCheckpoints(run: string): string[] {
+  const stepOf = (name: string) => Number(STEP_CHECKPOINT.exec(name)![1]);
+  return [...Deno.readDirSync(run)].map(({ name }) => name)
+    .filter((name) => STEP_CHECKPOINT.test(name))
+    .sort((a, b) => stepOf(b) - stepOf(a));
+}
+
+/**
+ * The checkpoints that a run can go on from: `last`, the latest steps, `best`. One that has lost its manifest is among them:
+ * that is damage to be told, not a reason to take another one.
+ */
+export function resumePoints(run: string): string[] {
+  return [LAST_CHECKPOINT, ...stepCheckpoints(run), BEST_CHECKPOINT].map((name) => join(run, name)).filter(isDirectory);
+}
+
+/** Removes what a killed run left half written or not yet pruned; an old checkpoint that was being replaced comes back. */
+export function cleanCheckpoints(run: string, keep: number): void {
+  const begun = [...Deno.readDirSync(run)].flatMap(({ name }) => /^\.(.+)\.partial-/.exec(name)?.[1] ?? []);
+  for (const name of new Set(begun)) removeLeftovers(join(run, name));
+  prune(run, keep);
+}

@@ -1,0 +1,56 @@
+/** Writes checkpoints beside training: the worker's side. */
+/// <reference lib="deno.worker" />
+import type { ArtifactWriter } from "../storage/artifact_writer.ts";
+import { appendFinite, CHECKPOINT_FILES } from "./checkpoint.ts";
+import { storeCheckpoint } from "./checkpoint_store.ts";
+import { Control, reportDone, reportFailure, type WriterMemory, type WriterOrder } from "./checkpoint_writer.ts";
+import { SnapshotTaker } from "./table_snapshot.ts";
+import type { CheckpointFile, WordNames } from "./weights.ts";
+
+self.onmessage = ({ data: memory }: MessageEvent<WriterMemory>) => {
+  const taker = new SnapshotTaker(memory.snapshot);
+  self.onmessage = ({ data: order }: MessageEvent<WriterOrder>) => carryOut(order, memory, taker);
+  postMessage({});
+};
+
+/** Nothing is thrown from here: the coordinator, asleep until the checkpoint is done, could not be told. */
+function carryOut(order: WriterOrder, memory: WriterMemory, taker: SnapshotTaker): void {
+  const begin = performance.now();
+  let bytes = 0;
+  try {
+    const { places, body } = order;
+    storeCheckpoint(places, body, (writer, names) => {
+      bytes = writeSnapshot(writer, names, memory, taker);
+    });
+    reportDone(memory, bytes, (performance.now() - begin) / 1000);
+  } catch (thrown) {
+    reportFailure(memory, thrown);
+  }
+}
+
+function writeSnapshot(
+  writer: ArtifactWriter,
+  names: WordNames,
+  memory: WriterMemory,
+  taker: SnapshotTaker,
+): number {
+  const { dense, denseState, control, takingShare } = memory;
+  const files = CHECKPOINT_FILES;
+  let bytes = 0;
+  const append = (name: CheckpointFile, words: Float32Array | Uint32Array) => {
+    appendFinite(writer, names, name, words);
+    bytes += words.byteLength;
+  };
+  append(files.dense, dense);
+  if (denseState !== undefined) append(files.denseState, denseState);
+  for (let chunk = 0; chunk < taker.chunks; chunk++) {
+    const begin = performance.now();
+    const { weights, state } = taker.take(chunk);
+    const taken = performance.now();
+    append(files.rows, weights);
+    if (state.length > 0) append(files.rowState, state);
+    const rest = begin + (taken - begin) / takingShare - performance.now();
+    if (rest > 0) Atomics.wait(control, Control.hurry, 0, rest);
+  }
+  return bytes;
+}

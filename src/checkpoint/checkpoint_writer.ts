@@ -1,0 +1,243 @@
+/**
+ * Writes checkpoints beside training: the coordinator's side. Tables in host memory are written by a worker from a
+ * snapshot (table_snapshot.ts), so training stops only for copying what is small. Tables on a device, or shared with
+ * other processes, are read and written while training stands still.
+ */
+import type { Batch } from "../layout/batch.ts";
+import { codeOf, ERROR_CODES, type ErrorCode, HotsetError, messageOf } from "../errors.ts";
+import { type CheckpointBody, checkpointBytes } from "./checkpoint.ts";
+import type { CheckpointPlaces } from "./checkpoint_store.ts";
+import { Command } from "../ranks/rank.ts";
+import type { RankGroup } from "../ranks/rank_group.ts";
+import { newSnapshotMemory, SnapshotKeeper, type SnapshotMemory } from "./table_snapshot.ts";
+import { NotFinite } from "./weights.ts";
+
+/** How long a sleep lasts before looking again, in milliseconds. */
+const PATIENCE_MS = 1000;
+/**
+ * Where ranks keep every core busy, the worker takes rows at most this share of the time, and sleeps in between unless the
+ * disk makes it wait anyway: what it does besides costs more than that again, and all ranks wait for the one it holds up.
+ */
+const TAKING_SHARE = 1 / 36;
+const CODES = Object.keys(ERROR_CODES) as ErrorCode[];
+/** Bytes kept for the message of a worker that failed. */
+const MESSAGE_BYTES = 1024;
+
+/** Words of the control memory, by position. */
+export const Control = {
+  /** Checkpoints that are written. */
+  done: 0,
+  /** Not 0 if one failed, or the worker died: no other will be written. Says the kind of failure: 1 for the first code. */
+  failed: 1,
+  /** 1 if the coordinator waits, so that nothing is gained by sparing the processor. */
+  hurry: 2,
+} as const;
+
+/** What the coordinator and the worker share; can be posted. */
+export interface WriterMemory {
+  readonly snapshot: SnapshotMemory;
+  /** The dense parameters and their optimizer state at the step of the checkpoint. */
+  readonly dense: Float32Array;
+  readonly denseState: Float32Array | undefined;
+  readonly control: Int32Array;
+  /** The most of its time that the worker takes rows; 1 for no limit. */
+  readonly takingShare: number;
+  /** Bytes of the last checkpoint, and the seconds it took. */
+  readonly figures: Float64Array;
+  /** Why it failed: UTF-8, then zeros. */
+  readonly message: Uint8Array;
+}
+
+/** A checkpoint to write. */
+export interface WriterOrder {
+  readonly places: CheckpointPlaces;
+  readonly body: CheckpointBody;
+}
+
+/** A checkpoint that is complete. */
+export interface WrittenCheckpoint {
+  readonly step: number;
+  readonly bytes: number;
+  /** From the snapshot until it was on the disk. */
+  readonly seconds: number;
+}
+
+/** Writes the checkpoints of a run, one at a time. */
+export class CheckpointWriter implements Disposable {
+  readonly #group: RankGroup;
+  readonly #onWritten: (written: WrittenCheckpoint) => void;
+  #beside: { readonly shared: WriterMemory; readonly keeper: SnapshotKeeper; readonly worker: Worker } | undefined;
+  /** Checkpoints begun, and the step of the last one; undefined when none is under way. */
+  #begun = 0;
+  #step: number | undefined;
+
+  private constructor(group: RankGroup, onWritten: (written: WrittenCheckpoint) => void) {
+    this.#group = group;
+    this.#onWritten = onWritten;
+  }
+
+  /** A writer for the model of a run; `onWritten` hears of each checkpoint at the next `poll` or `finish`. */
+  static async start(group: RankGroup, onWritten: (written: WrittenCheckpoint) => void): Promise<CheckpointWriter> {
+    const writer = new CheckpointWriter(group, onWritten);
+    if (!group.tablesAreOurs) return writer;
+    const shared = allocate(group);
+    const worker = new Worker(new URL("./checkpoint_worker.ts", import.meta.url), {
+      type: "module",
+      name: "checkpoints",
+    });
+    await new Promise<void>((resolve, reject) => {
+      worker.onmessage = () => resolve();
+      worker.onerror = (event) => {
+        event.preventDefault();
+        reject(new HotsetError(`Cannot start the writer of checkpoints: ${event.message}`));
+      };
+      worker.postMessage(shared);
+    });
+    worker.onerror = (event) => {
+      event.preventDefault();
+      reportFailure(shared, new HotsetError(`Cannot write checkpoints: their writer has died: ${event.message}`));
+    };
+    writer.#beside = { shared, keeper: new SnapshotKeeper(shared.snapshot), worker };
+    return writer;
+  }
+
+  /**
+   * Begins a checkpoint of the memory as it is: the full tables are up to date and no step is under way. Waits for the
+   * one before, if that is still being written. Throws HotsetError if that one failed.
+   */
+  begin(places: CheckpointPlaces, body: CheckpointBody): void {
+    this.finish();
+    this.#group.post(Command.toMirror, 0, 0);
+    this.#group.drain();
+    const { device, parameters, denseState, plan } = this.#group.memory;
+    const { step } = body.state;
+    if (this.#beside === undefined) {
+      const begin = performance.now();
+      this.#group.save(places, body);
+      const seconds = (performance.now() - begin) / 1000;
+      return this.#onWritten({ step, bytes: checkpointBytes(plan), seconds });
+    }
+    const { shared, keeper, worker } = this.#beside;
+    device.download(parameters, shared.dense);
+    if (denseState !== undefined) device.download(denseState, shared.denseState!);
+    keeper.begin();
+    this.#begun++;
+    this.#step = step;
+    worker.postMessage({ places, body } satisfies WriterOrder);
+  }
+
+  /** Keeps the rows that a step over this batch changes: to be called before the step is posted. */
+  keepRowsOf({ hot, words, distinct, sections: { segments } }: Batch): void {
+    if (!hot) this.#beside?.keeper.keep(words, segments, 2, distinct, this.#waitForTables);
+  }
+
+  /** Keeps rows of the full tables that are about to be overwritten. */
+  keepRows(rows: Uint32Array): void {
+    this.#beside?.keeper.keep(rows, 0, 1, rows.length, this.#waitForTables);
+  }
+
+  /** True while a checkpoint is being written. */
+  get busy(): boolean {
+    if (this.#beside === undefined) return false;
+    const { control } = this.#beside.shared;
+    return Atomics.load(control, Control.done) < this.#begun && Atomics.load(control, Control.failed) === 0;
+  }
+
+  /** Tells of the checkpoint that has become complete, if any. Throws HotsetError if it failed, or the worker died. */
+  poll(): void {
+    this.#expectSuccess();
+    if (this.#step === undefined || this.busy) return;
+    const step = this.#step;
+    const { keeper, shared: { figures: [bytes, seconds] } } = this.#beside!;
+    this.#step = undefined;
+    keeper.end();
+    this.#onWritten({ step, bytes, seconds });
+  }
+
+  /** Waits until the checkpoint that was begun is on the disk. Throws HotsetError if it failed. */
+  finish(): void {
+    this.settle();
+    this.poll();
+  }
+
+  /** Waits until nothing is being written, whatever comes of it. */
+  settle(): void {
+    if (!this.busy) return;
+    const { control } = this.#beside!.shared;
+    this.#hurry(() => {
+      while (this.busy) Atomics.wait(control, Control.done, this.#begun - 1, PATIENCE_MS);
+    });
+  }
+
+  /** Waits until the worker has taken all tables. Throws HotsetError if it fails before. */
+  readonly #waitForTables = (): void => {
+    const { taken } = this.#beside!.shared.snapshot;
+    const lastChunk = taken.length - 1;
+    this.#hurry(() => {
+      while (Atomics.load(taken, lastChunk) === 0) {
+        this.#expectSuccess();
+        Atomics.wait(taken, lastChunk, 0, PATIENCE_MS);
+      }
+    });
+  };
+
+  /** Waits for the worker, which meanwhile spares no processor. */
+  #hurry(wait: () => void): void {
+    const { control } = this.#beside!.shared;
+    Atomics.store(control, Control.hurry, 1);
+    Atomics.notify(control, Control.hurry);
+    try {
+      wait();
+    } finally {
+      Atomics.store(control, Control.hurry, 0);
+    }
+  }
+
+  #expectSuccess(): void {
+    if (this.#beside === undefined) return;
+    const { control, message } = this.#beside.shared;
+    const failed = Atomics.load(control, Control.failed);
+    if (failed === 0) return;
+    const text = new TextDecoder().decode(message.slice()).replace(/\0+$/, "");
+    const code = CODES[failed - 1];
+    throw code === "diverged" ? new NotFinite(text) : new HotsetError(text, { code });
+  }
+
+  /** Waits until nothing is half written, and ends the worker. */
+  [Symbol.dispose](): void {
+    this.settle();
+    this.#beside?.worker.terminate();
+  }
+}
+
+function allocate({ memory, ranks }: RankGroup): WriterMemory {
+  const { plan, full, host, hot } = memory;
+  const shared = (bytes: number) => new SharedArrayBuffer(bytes);
+  try {
+    return {
+      snapshot: newSnapshotMemory(plan.shape, full, host, hot?.rows ?? 0),
+      dense: new Float32Array(shared(4 * memory.parameters.words)),
+      denseState: memory.denseState && new Float32Array(shared(4 * memory.denseState.words)),
+      control: new Int32Array(shared(12)),
+      takingShare: ranks < navigator.hardwareConcurrency ? 1 : TAKING_SHARE,
+      figures: new Float64Array(shared(16)),
+      message: new Uint8Array(shared(MESSAGE_BYTES)),
+    };
+  } catch (error) {
+    throw new HotsetError(`Cannot allocate memory for checkpoints: ${messageOf(error)}`, { cause: error });
+  }
+}
+
+/** The worker's side: tells the coordinator that the checkpoint is written. */
+export function reportDone({ control, figures }: WriterMemory, bytes: number, seconds: number): void {
+  figures.set([bytes, seconds]);
+  Atomics.add(control, Control.done, 1);
+  Atomics.notify(control, Control.done);
+}
+
+/** Tells the coordinator, which may be asleep, that no checkpoint will be written any more. */
+export function reportFailure({ control, message }: WriterMemory, error: unknown): void {
+  message.set(new TextEncoder().encode(messageOf(error)).subarray(0, MESSAGE_BYTES));
+  Atomics.store(control, Control.failed, 1 + CODES.indexOf(codeOf(error)));
+  Atomics.notify(control, Control.done);
+}

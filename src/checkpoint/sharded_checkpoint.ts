@@ -1,0 +1,89 @@
+/**
+ * Checkpoints of sharded tables: the same files as one host writes. The hosts write the rows together, each a run of
+ * consecutive rows in turn, whose numbers the others send to it. The run's directory must be one for all hosts.
+ */
+import type { ArtifactWriter } from "../storage/artifact_writer.ts";
+import type { Buffer } from "../backend/backend.ts";
+import { rowStateWords } from "../optimizer/optimizers.ts";
+import type { Cluster } from "../collective/cluster.ts";
+import { PeerExchange } from "../collective/mpi.ts";
+import { HotsetError, messageOf } from "../errors.ts";
+import { CHECKPOINT_FILES, writeDense } from "./checkpoint.ts";
+import type { RunMemory } from "../ranks/rank_group.ts";
+import { type CheckpointFile, expectFinite, NotFinite, type WordNames } from "./weights.ts";
+
+/** Bytes of a run of rows that one host writes at a time. */
+const RUN_BYTES = 8 << 20;
+
+/**
+ * Writes the files of a checkpoint of tables that are sharded by row % hosts. All ranks must call it, the first one with
+ * the writer. Returns the names of the files that the hosts wrote together. Throws NotFinite, at the host that comes upon it.
+ */
+export function writeSharded(
+  cluster: Cluster,
+  memory: RunMemory,
+  names: WordNames,
+  writer: ArtifactWriter | undefined,
+): string[] {
+  if (writer !== undefined) writeDense(writer, memory, names);
+  const { full, plan } = memory;
+  const { dim, optimizer } = plan.shape;
+  const matrices = [
+    { file: CHECKPOINT_FILES.rows, buffer: full.weights, width: dim },
+    { file: CHECKPOINT_FILES.rowState, buffer: full.state, width: rowStateWords(optimizer, dim) },
+  ];
+  const written: string[] = [];
+  for (const { file, buffer, width } of matrices) {
+    if (buffer === undefined) continue;
+    const path = cluster.broadcastText(writer?.path(file) ?? "");
+    if (writer !== undefined) Deno.writeFileSync(path, new Uint8Array(0), { createNew: true });
+    written.push(file);
+    cluster.barrier(); // the file is there
+    if (cluster.local === 0) writeRows(cluster, path, memory, { names, file, buffer, width });
+    cluster.barrier(); // all of it is written
+  }
+  return written;
+}
+
+/** Writes this host's runs of rows; the first rank of every host calls it. */
+function writeRows(
+  cluster: Cluster,
+  path: string,
+  memory: RunMemory,
+  { names, file: name, buffer, width }: { names: WordNames; file: CheckpointFile; buffer: Buffer; width: number },
+): void {
+  const { host, hosts } = cluster;
+  const { rows } = memory.plan;
+  const peers = new PeerExchange(cluster);
+  // A run begins at a multiple of `hosts`, so that each host has the same number of its rows, but for the last.
+  const runRows = hosts * Math.max(1, Math.floor(RUN_BYTES / 4 / width / hosts));
+  const received = new Float32Array(runRows * width);
+  const run = new Float32Array(runRows * width);
+  const own = memory.host.floats(buffer);
+  const rowsIn = (first: number, owner: number) =>
+    Math.max(0, Math.ceil((Math.min(runRows, rows - first) - owner) / hosts));
+  try {
+    using file = Deno.openSync(path, { write: true });
+    for (let first = 0; first < rows; first += hosts * runRows) {
+      const sent = Int32Array.from({ length: hosts }, (_, h) => rowsIn(first + h * runRows, host));
+      const mine = first + host * runRows;
+      const counts = Int32Array.from({ length: hosts }, (_, h) => rowsIn(mine, h));
+      peers.allToAll(own.subarray(Math.floor(first / hosts) * width), sent, received, counts, width);
+      let from = 0;
+      for (let owner = 0; owner < hosts; owner++) {
+        for (let i = 0; i < counts[owner]; i++, from += width) {
+          run.set(received.subarray(from, from + width), (i * hosts + owner) * width);
+        }
+      }
+      const words = run.subarray(0, width * counts.reduce((sum, count) => sum + count, 0));
+      expectFinite(names, name, mine * width, words);
+      const bytes = new Uint8Array(words.buffer, 0, words.byteLength);
+      if (bytes.length > 0) file.seekSync(4 * mine * width, Deno.SeekMode.Start);
+      for (let done = 0; done < bytes.length;) done += file.writeSync(bytes.subarray(done));
+    }
+    file.syncDataSync(); // as ArtifactWriter does with the files that it writes itself
+  } catch (error) {
+    if (error instanceof NotFinite) throw error;
+    throw new HotsetError(`Cannot write ${path}: ${messageOf(error)}`, { cause: error });
+  }
+}

@@ -1,0 +1,129 @@
+/** The words of a checkpoint, looked at one by one where they are written and read: none may be NaN or infinite. */
+import { OPTIMIZERS, rowStateWords } from "../optimizer/optimizers.ts";
+import type { FileReader } from "../storage/artifact.ts";
+import { HotsetError } from "../errors.ts";
+import type { ModelPlan } from "../model/shape.ts";
+
+/** Files with the weights of a checkpoint: dense parameters as in the plan, and the rows of all tables. */
+export type WeightFile = "dense.f32" | "rows.f32";
+/** Files of a checkpoint: weights and their optimizer state. */
+export type CheckpointFile = WeightFile | "dense_state.f32" | "row_state.f32";
+
+/** A model holds, or predicts, what is no finite number. The message is a clause that names the place. */
+export class NotFinite extends HotsetError {
+  /** Name of the class. */
+  override name = "NotFinite";
+
+  /** Made where the place is known. */
+  constructor(message: string) {
+    super(message, { code: "diverged" });
+  }
+}
+
+/** What the words of a checkpoint stand for. */
+export interface WordNames {
+  readonly plan: ModelPlan;
+  /** Names of the tables. */
+  readonly tables: readonly string[];
+}
+
+/** Set in all bits where a number is NaN or infinite, and only there. */
+const EXPONENT = 0x7f800000;
+
+/** Index of the first value that is not finite, or -1. */
+export function notFinite(values: Float32Array | Uint32Array): number {
+  const words = new Int32Array(values.buffer, values.byteOffset, values.length);
+  for (let i = 0; i < words.length; i++) if ((words[i] & EXPONENT) === EXPONENT) return i;
+  return -1;
+}
+
+/** Throws NotFinite unless words `[first, first + words.length)` of a checkpoint's file are finite numbers. */
+export function expectFinite(
+  { plan, tables }: WordNames,
+  file: CheckpointFile,
+  first: number,
+  words: Float32Array | Uint32Array,
+): void {
+  const wrong = notFinite(words);
+  if (wrong < 0) return;
+  const value = new Float32Array(words.buffer, words.byteOffset, words.length)[wrong];
+  throw new NotFinite(`${placeOfWord(plan, file, first + wrong, tables)} holds ${value}`);
+}
+
+/** Index of the first value below 0, or -1. */
+function negative(values: Float32Array): number {
+  for (let i = 0; i < values.length; i++) if (values[i] < 0) return i;
+  return -1;
+}
+
+/** Says what a word of a checkpoint's file is, as in "row 17 of table 3": tables by name, or counted from 0; layers from 1. */
+export function placeOfWord(
+  plan: ModelPlan,
+  file: CheckpointFile,
+  word: number,
+  tables: readonly (string | number)[] = [...plan.shape.tableRows.keys()],
+): string {
+  const { tableRows, dim, optimizer } = plan.shape;
+  if (file === "dense_state.f32") {
+    return `the optimizer state of ${placeOfWord(plan, "dense.f32", word % plan.denseWords, tables)}`;
+  }
+  if (file === "row_state.f32") {
+    const row = Math.floor(word / rowStateWords(optimizer, dim));
+    return `the optimizer state of ${placeOfWord(plan, "rows.f32", row * dim, tables)}`;
+  }
+  if (file === "rows.f32") {
+    let row = Math.floor(word / dim);
+    const table = tableRows.findIndex((rows) => row < rows || (row -= rows, false));
+    return `row ${row} of table ${tables[table]}`;
+  }
+  for (const [mlp, layers] of [["bottom", plan.bottom], ["top", plan.top]] as const) {
+    for (const [i, { shape: { inputs, outputs }, weight, bias }] of layers.entries()) {
+      const layer = `layer ${i + 1} of the ${mlp} MLP`;
+      if (word >= weight && word < weight + inputs * outputs) return `a weight of ${layer}`;
+      if (word >= bias && word < bias + outputs) return `a bias of ${layer}`;
+    }
+  }
+  return "padding between layers";
+}
+
+/** Reads words of one vector of a checkpoint. */
+export class WeightReader implements Disposable {
+  readonly #reader: FileReader;
+  readonly #path: string;
+  readonly #plan: ModelPlan;
+  readonly #file: CheckpointFile;
+
+  /** `path` is what errors call the file. */
+  constructor(reader: FileReader, path: string, plan: ModelPlan, file: CheckpointFile) {
+    this.#reader = reader;
+    this.#path = path;
+    this.#plan = plan;
+    this.#file = file;
+  }
+
+  /**
+   * Fills `target` from word `first` on. Throws HotsetError that names the table and row of a value that is no number, or of
+   * optimizer state below 0.
+   */
+  read(first: number, target: Float32Array): void {
+    this.#reader.read(4 * first, new Uint8Array(target.buffer, target.byteOffset, target.byteLength));
+    let wrong = notFinite(target);
+    // Sums of squares: the optimizers take their roots.
+    if (
+      wrong < 0 && !OPTIMIZERS[this.#plan.shape.optimizer].signedState &&
+      (this.#file === "row_state.f32" || this.#file === "dense_state.f32")
+    ) wrong = negative(target);
+    if (wrong < 0) return;
+    throw new HotsetError(
+      `Cannot use ${this.#path}: ${placeOfWord(this.#plan, this.#file, first + wrong)} holds ${
+        target[wrong]
+      }; use an ` +
+        `earlier checkpoint, and train from there with a lower learning rate`,
+    );
+  }
+
+  /** Closes the file. */
+  [Symbol.dispose](): void {
+    this.#reader[Symbol.dispose]();
+  }
+}

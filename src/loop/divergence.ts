@@ -1,0 +1,105 @@
+/** Finds what is wrong with a model whose loss is no number, or far too large. Looks at everything: only for the end. */
+import type { Backend, Buffer } from "../backend/backend.ts";
+import { HotsetError } from "../errors.ts";
+import { rowStateWords } from "../optimizer/optimizers.ts";
+import { type CheckpointFile, placeOfWord } from "../checkpoint/weights.ts";
+import type { RunMemory } from "../ranks/rank_group.ts";
+
+/** The error that ends training whose numbers have gone wrong: why, what is bad in the model, and the last good checkpoint, if there is one. */
+export function diverged(
+  reason: string,
+  bad: string,
+  { learningRate }: { readonly learningRate: number },
+  saved: string | undefined,
+): HotsetError {
+  return new HotsetError(
+    `Cannot go on training: ${reason}; ${bad}; ` +
+      (saved === undefined ? "no checkpoint was saved before; " : `the last good checkpoint is ${saved}; `) +
+      `begin again in another --out with a lower --learning-rate than ${learningRate}, or with --lr-num-warmup-steps` +
+      (saved === undefined ? "" : `, and with --from ${saved} to keep what was learned`),
+    { code: "diverged" },
+  );
+}
+
+/**
+ * A mean loss above this, in nats, is an explosion: the model gives the labels a probability of e^-20. Always predicting
+ * one half costs 0.69. The first steps of a run may go
+ * that far and come back.
+ */
+export const EXPLODED_LOSS = 20;
+/** Training ends when the loss has stayed above that for so many steps. */
+export const EXPLOSION_STEPS = 100;
+const CHUNK_WORDS = 1 << 20;
+
+/** A vector of a run, if it has one, and the names of its words. */
+interface Tensor {
+  readonly backend: Backend | undefined;
+  readonly buffer: Buffer | undefined;
+  name(index: number): string;
+}
+
+/** The worst value of a vector: the first that is no finite number, else the largest. */
+interface Worst {
+  readonly finite: boolean;
+  readonly magnitude: number;
+  readonly index: number;
+}
+
+/**
+ * Names the first value that is no finite number, in the order of the forward pass and then of the optimizer state, or the
+ * largest value of the model.
+ */
+export function findBadTensor(
+  { plan, device, parameters, denseState, full, hot }: RunMemory,
+  tables: readonly string[],
+) {
+  const top = plan.top[0].weight;
+  const dense = (first: number, end: number) => ({
+    backend: device,
+    buffer: device.view(parameters, first, end - first),
+    name: (index: number) => placeOfWord(plan, "dense.f32", first + index, tables),
+  });
+  const stateWords = rowStateWords(plan.shape.optimizer, plan.shape.dim);
+  const hotRow = (words: number) => (index: number) => `hot row ${Math.floor(index / words)} of the replica`;
+  const rows = (name: CheckpointFile) => (index: number) => placeOfWord(plan, name, index, tables);
+  const weights: Tensor[] = [
+    dense(0, top),
+    { backend: full.backend, buffer: full.weights, name: rows("rows.f32") },
+    { backend: hot?.backend, buffer: hot?.weights, name: hotRow(plan.shape.dim) },
+    dense(top, plan.denseWords),
+  ];
+  const states: Tensor[] = [
+    { backend: full.backend, buffer: full.state, name: rows("row_state.f32") },
+    {
+      backend: hot?.backend,
+      buffer: hot?.state,
+      name: (index) => `the optimizer state of ${hotRow(stateWords)(index)}`,
+    },
+    { backend: device, buffer: denseState, name: rows("dense_state.f32") },
+  ];
+  let largest = { where: "nothing", magnitude: -1 };
+  for (const { backend, buffer, name } of [...weights, ...states]) {
+    if (backend === undefined || buffer === undefined) continue;
+    const { finite, magnitude, index } = worstOf(backend, buffer);
+    if (!finite) return `first of all ${name(index)} ${Number.isNaN(magnitude) ? "holds NaN" : "holds infinity"}`;
+    if (magnitude > largest.magnitude && buffer !== full.state && buffer !== hot?.state && buffer !== denseState) {
+      largest = { where: name(index), magnitude };
+    }
+  }
+  return `all parameters are finite, the largest is ${largest.magnitude.toPrecision(3)}, in ${largest.where}`;
+}
+
+function worstOf(backend: Backend, buffer: Buffer): Worst {
+  const chunk = new Float32Array(Math.min(CHUNK_WORDS, buffer.words));
+  let worst: Worst = { finite: true, magnitude: 0, index: 0 };
+  for (let first = 0; first < buffer.words; first += CHUNK_WORDS) {
+    const part = chunk.subarray(0, Math.min(CHUNK_WORDS, buffer.words - first));
+    backend.download(backend.view(buffer, first, part.length), part);
+    for (let i = 0; i < part.length; i++) {
+      const magnitude = Math.abs(part[i]);
+      if (!(magnitude < Infinity)) return { finite: false, magnitude, index: first + i };
+      if (magnitude > worst.magnitude) worst = { finite: true, magnitude, index: first + i };
+    }
+  }
+  return worst;
+}

@@ -1,0 +1,74 @@
+/** Scores a split of a dataset with the full tables. */
+import type { Dataset, Split } from "../dataset/dataset.ts";
+import { SplitBatches } from "../layout/split_batches.ts";
+import { NotFinite, notFinite } from "../checkpoint/weights.ts";
+import { countDeadUnits, type DeadUnits } from "../events/dead_units.ts";
+import { type Metrics, metricsOf } from "../events/metrics.ts";
+import type { RankGroup } from "../ranks/rank_group.ts";
+
+/** Logits of consecutive samples with their labels. */
+export interface Scores {
+  readonly logits: Float32Array;
+  readonly labels: Uint8Array;
+  /** Units of hidden layers that were 0 for all of these samples. */
+  readonly deadUnits: DeadUnits;
+}
+
+/** What a scored split says about a model. */
+export interface Evaluation extends Metrics {
+  /** Units of hidden layers that are 0 for all of its samples. */
+  readonly deadUnits: DeadUnits;
+}
+
+/**
+ * Scores the first `limit` samples of a split. The full tables must be up to date. Throws NotFinite that names a sample
+ * whose logit is no number: such scores have no order, and any figure about them would be wrong.
+ */
+export function scoreSplit(
+  group: RankGroup,
+  dataset: Dataset,
+  split: Split,
+  limit = Infinity,
+  onProgress: (fraction: number) => void = () => {},
+): Scores {
+  const shape = group.memory.batchShape;
+  using source = new SplitBatches(dataset, split, shape.batchSize);
+  const samples = Math.min(dataset.samples(split), limit);
+  const batches = Math.ceil(samples / shape.batchSize);
+  const logits = new Float32Array(batches * shape.batchSize);
+  const labels = new Uint8Array(batches * shape.batchSize);
+  const inFlight: { slot: number; first: number; count: number }[] = [];
+  const collect = () => {
+    group.drain();
+    for (const { slot, first, count } of inFlight) logits.set(group.scores(slot).subarray(0, count), first);
+    inFlight.length = 0;
+  };
+  for (let index = 0; index < batches; index++) {
+    if (inFlight.length === group.batches.length) collect();
+    const slot = group.acquire();
+    const batch = group.batches[slot];
+    source.read(index, batch);
+    const first = index * shape.batchSize;
+    for (let i = 0; i < batch.samples; i++) labels[first + i] = batch.floats[batch.sections.labels + i];
+    group.score(slot);
+    inFlight.push({ slot, first, count: batch.samples });
+    onProgress((index + 1) / batches);
+  }
+  collect();
+  const wrong = notFinite(logits.subarray(0, samples));
+  if (wrong >= 0) {
+    throw new NotFinite(`the logit of sample ${wrong} (from 0) of the ${split} split is ${logits[wrong]}`);
+  }
+  const deadUnits = countDeadUnits(group.memory.plan, group.takeActiveUnits());
+  return { logits: logits.subarray(0, samples), labels: labels.subarray(0, samples), deadUnits };
+}
+
+/** What the first `limit` samples of a split say about a model. */
+export function evaluateSplit(group: RankGroup, dataset: Dataset, split: Split, limit?: number): Evaluation {
+  return evaluationOf(scoreSplit(group, dataset, split, limit));
+}
+
+/** What scores say about a model. */
+export function evaluationOf({ logits, labels, deadUnits }: Scores): Evaluation {
+  return { ...metricsOf(logits, labels), deadUnits };
+}

@@ -1,0 +1,138 @@
+/**
+ * Where the time of a step goes: runs a few steps on backends that take the time of every operation. Rows that these
+ * steps change are put back, and dense parameters are copies, so training can go on as if nothing happened.
+ */
+import type { Backend, Buffer, HostBackend } from "../backend/backend.ts";
+import { rowStateWords, writeStep } from "../optimizer/optimizers.ts";
+import { Solo } from "../collective/collective.ts";
+import { Batch, batchSections } from "../layout/batch.ts";
+import { BATCH_KINDS, type BatchKind, type Layout } from "../layout/layout.ts";
+import { Dlrm, type EmbeddingStore } from "../model/dlrm.ts";
+import type { ModelPlan, ModelShape } from "../model/shape.ts";
+import type { PhasesEvent } from "../events/events.ts";
+import type { RunMemory } from "../ranks/rank_group.ts";
+
+/** Steps of each kind: some to warm up, then those that count. */
+const WARM_UP_STEPS = 3;
+const MEASURED_STEPS = 40;
+
+/** Milliseconds of each phase, in the order in which they first ran. */
+type Clock = Map<string, number>;
+
+/** Measures steps over the first batches of each kind, on one rank; kinds without batches give no event. */
+export function measurePhases(layout: Layout, memory: RunMemory): PhasesEvent[] {
+  const clock: Clock = new Map();
+  const device = timed(memory.device, memory.plan, clock);
+  const host = (memory.host as Backend) === memory.device
+    ? device as HostBackend
+    : timed(memory.host, memory.plan, clock);
+  const onTimed = (store: EmbeddingStore): EmbeddingStore => ({
+    ...store,
+    backend: store.backend === memory.device ? device : host,
+  });
+  const { plan, batchShape, pooledGradients, hostGradients } = memory;
+  const copy = (vector: Buffer) => copyOf(memory.device, vector);
+  const model = new Dlrm(plan, batchShape, {
+    device,
+    host,
+    parameters: copy(memory.parameters),
+    denseState: memory.denseState && copy(memory.denseState),
+    gradients: memory.device.allocate(plan.denseWords, "dense gradients"),
+    pooledGradients,
+    hostGradients,
+    lossSum: memory.device.allocate(1, "sum of losses"),
+  }, new Solo());
+  const { capacity } = batchSections(batchShape);
+  const hostBlock = memory.slots[0];
+  const deviceBlock = host === device ? hostBlock : memory.device.allocate(capacity, "batch");
+  const { buffer, byteOffset } = memory.host.floats(hostBlock);
+  const batch = new Batch(batchShape, buffer, byteOffset);
+  const read = (kind: BatchKind, step: number) => {
+    layout.readBatch(kind, step % layout.batches(kind), batch);
+    writeStep(memory.plan.shape.optimizer, batch.floats, 0);
+    return batch;
+  };
+
+  return BATCH_KINDS.filter((kind) => layout.batches(kind) > 0).map((kind): PhasesEvent => {
+    const store = kind === "hot" ? memory.hot! : memory.full;
+    const input = model.input(onTimed(store), deviceBlock, hostBlock, memory.mostDistinct[kind]);
+    // All rows are kept before the first step: to touch a batch's rows just before its step would warm the caches.
+    const steps = Array.from({ length: WARM_UP_STEPS + MEASURED_STEPS }, (_, step) => step);
+    const putBack = keepRows(store, plan.shape, distinctRows(steps.values().map((step) => read(kind, step))));
+    let samples = 0;
+    for (const step of steps) {
+      if (step === WARM_UP_STEPS) clock.clear();
+      read(kind, step);
+      if (host !== device) device.upload(batch.words.subarray(0, batch.usedWords), deviceBlock);
+      model.train(input, batch.samples);
+      if (step >= WARM_UP_STEPS) samples += batch.samples;
+    }
+    putBack();
+    const phases = [...clock].map(([name, ms]) => ({ name, seconds: ms / 1000 / MEASURED_STEPS }));
+    return { event: "phases", kind, samples: samples / MEASURED_STEPS, phases };
+  });
+}
+
+/** The phase that each operation belongs to; layers belong to their MLP. What is not named here takes no time. */
+const PHASES: Readonly<Record<string, string>> = {
+  upload: "copies",
+  download: "copies",
+  pool: "pooling",
+  interact: "interaction",
+  interactBackward: "interaction",
+  loss: "loss",
+  updateRows: "row update",
+  updateDense: "dense update",
+};
+
+/** The same backend, but every operation waits for its end and adds its time to its phase. */
+function timed<B extends Backend>(backend: B, plan: ModelPlan, clock: Clock): B {
+  const bottom = new Set<unknown>(plan.bottom.map((layer) => layer.shape));
+  const phaseOf = (operation: string, shape: unknown) =>
+    operation.startsWith("linear") ? (bottom.has(shape) ? "bottom MLP" : "top MLP") : PHASES[operation];
+  return new Proxy(backend, {
+    get(target, name) {
+      const member = Reflect.get(target, name, target);
+      if (typeof member !== "function") return member;
+      return (...values: unknown[]) => {
+        const phase = phaseOf(String(name), values[0]);
+        if (phase === undefined) return member.apply(target, values);
+        const begin = performance.now();
+        member.apply(target, values);
+        target.synchronize();
+        clock.set(phase, (clock.get(phase) ?? 0) + performance.now() - begin);
+      };
+    },
+  });
+}
+
+function copyOf(device: Backend, vector: Buffer): Buffer {
+  const copy = device.allocate(vector.words, "a copy of the dense parameters");
+  const words = new Float32Array(vector.words);
+  device.download(vector, words);
+  device.upload(words, copy);
+  return copy;
+}
+
+/** Distinct rows of some batches, ascending. */
+function distinctRows(batches: Iterable<Batch>): Uint32Array {
+  const rows = new Set<number>();
+  for (const batch of batches) {
+    for (let s = 0; s < batch.distinct; s++) rows.add(batch.row(s));
+  }
+  return Uint32Array.from(rows).sort();
+}
+
+/** Copies rows with their optimizer state; what it returns puts them back. */
+function keepRows({ backend, weights, state }: EmbeddingStore, { dim, optimizer }: ModelShape, rows: Uint32Array) {
+  const count = rows.length;
+  const room = (words: number) => backend.allocate(words, "rows to put back");
+  const list = room(count);
+  backend.upload(rows, list);
+  const kept = [{ table: weights, width: dim }, { table: state, width: rowStateWords(optimizer, dim) }]
+    .flatMap(({ table, width }) => table === undefined ? [] : [{ table, width, packed: room(count * width) }]);
+  for (const { table, width, packed } of kept) backend.packRows(count, width, table, list, packed);
+  return () => {
+    for (const { table, width, packed } of kept) backend.unpackRows(count, width, packed, list, table);
+  };
+}

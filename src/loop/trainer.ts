@@ -1,0 +1,480 @@
+/** The training loop: batches in the scheduler's order, evaluations, checkpoints, and the end. */
+import { join } from "node:path";
+import { rowStateWords, writeStep } from "../optimizer/optimizers.ts";
+import type { Dataset, Split } from "../dataset/dataset.ts";
+import { HotsetError, Interrupted, messageOf } from "../errors.ts";
+import type { BatchKind, Layout } from "../layout/layout.ts";
+import { ReadAhead, readThreads } from "../layout/read_ahead.ts";
+import { initialiseDense } from "../model/initialise.ts";
+import { stepOfLossFault } from "../model/loss_fault.ts";
+import { Random } from "../random.ts";
+import { PeerFailed } from "../team.ts";
+import { count } from "../format.ts";
+import { Checkpoint, type TrainingState } from "../checkpoint/checkpoint.ts";
+import { BEST_CHECKPOINT, resumePoints } from "../checkpoint/checkpoint_store.ts";
+import { CheckpointWriter, type WrittenCheckpoint } from "../checkpoint/checkpoint_writer.ts";
+import { NotFinite } from "../checkpoint/weights.ts";
+import type { TrainConfig } from "../config/config.ts";
+import { deadLayerNotes } from "../events/dead_units.ts";
+import { diverged, EXPLODED_LOSS, EXPLOSION_STEPS, findBadTensor } from "./divergence.ts";
+import { evaluateSplit, type Evaluation } from "./evaluate.ts";
+import type { CheckpointMetrics, Report, ResultEvent, Spent } from "../events/events.ts";
+import { HotSync } from "../ranks/hot_sync.ts";
+import { learningRateAt } from "../schedule/learning_rate.ts";
+import type { Metrics } from "../events/metrics.ts";
+import { Command } from "../ranks/rank.ts";
+import type { RankGroup } from "../ranks/rank_group.ts";
+import { peakRssBytes } from "./peak_rss.ts";
+import { ShuffleScheduler } from "../schedule/scheduler.ts";
+import { Spending } from "./spending.ts";
+
+/** Held-out samples that the scheduler's loss is measured on. */
+const HELD_OUT_SAMPLES = 8192;
+/** How often the event loop gets a turn, so that signals arrive, in milliseconds. */
+const YIELD_MS = 100;
+/** To draw so many rows takes seconds. */
+const LONG_TO_DRAW = 5_000_000;
+const ORDER_STREAM = 3;
+/** What the processes of a run agree on, each a bit: to end, and to write a checkpoint. */
+const INTERRUPTED = 1;
+const DUE = 2;
+/** No more steps than this are queued and not done. */
+const STEPS_IN_FLIGHT = 16;
+
+/** Everything a run needs. */
+export interface TrainerOptions {
+  readonly config: TrainConfig;
+  readonly dataset: Dataset;
+  readonly layout: Layout;
+  readonly group: RankGroup;
+  /** Directory of the run. */
+  readonly out: string;
+  /** Names the data, batches and order of the run: a checkpoint resumes only the run it came from. */
+  readonly runId: string;
+  /** What model to begin with; undefined for a new one. */
+  readonly from?: Checkpoint | undefined;
+  /** Where to continue; undefined to begin. */
+  readonly checkpoint: Checkpoint | undefined;
+  /** What the run has spent until there; undefined for nothing. */
+  readonly spent?: Spent | undefined;
+  readonly report: Report;
+  /** Aborting it ends the run after the present step with a checkpoint and Interrupted. */
+  readonly signal: AbortSignal;
+}
+
+/** One training run. */
+export class Trainer {
+  readonly #options: TrainerOptions;
+  readonly #group: RankGroup;
+  readonly #sync: HotSync;
+  /** Undefined until the run begins. */
+  #reading: ReadAhead | undefined;
+  /** Undefined until the run begins, and in one that saves nothing. */
+  #writer: CheckpointWriter | undefined;
+  /** When the last checkpoint began, and how long training stood still for it. */
+  #saved = { at: performance.now(), pauseSeconds: 0 };
+  readonly #scheduler: ShuffleScheduler;
+  readonly #state: TrainingState;
+  /** The split that selects the best checkpoint; never the test split unless there is no other. */
+  readonly #selection: Split | undefined;
+  readonly #batches: Readonly<Record<BatchKind, number>>;
+  #order: Record<BatchKind, Uint32Array> = { cold: new Uint32Array(0), hot: new Uint32Array(0) };
+  /** Which batches the latest steps are over: the kind and its number, by step modulo STEPS_IN_FLIGHT. */
+  readonly #stepKinds = new Array<BatchKind>(STEPS_IN_FLIGHT).fill("cold");
+  readonly #stepBatches = new Uint32Array(STEPS_IN_FLIGHT);
+  /** Sum of losses since the last progress event. */
+  #loss = 0;
+  /** The step at whose progress event they had exploded, and have not come back since, as the first of a run may. */
+  #explodedAt: number | undefined;
+  #lastKind: BatchKind | undefined;
+  /** Samples since the last progress event, and the lap of the clock at it. */
+  #recent = { samples: 0, hotSamples: 0, lap: 0 };
+  readonly #spending: Spending;
+
+  constructor(options: TrainerOptions) {
+    const { config, layout, dataset, group, from, checkpoint, spent } = options;
+    this.#options = options;
+    this.#group = group;
+    this.#spending = new Spending(spent);
+    this.#batches = { cold: layout.batches("cold"), hot: layout.batches("hot") };
+    this.#state = checkpoint?.body.state ?? {
+      epoch: 0,
+      step: 0,
+      samples: 0,
+      optimizerSteps: from?.body.state.optimizerSteps ?? 0,
+      scheduler: new ShuffleScheduler(this.#batches, config.firstTurn, config.schedulerRate).state,
+      bestAuc: null,
+      evaluationsSinceBest: 0,
+      finished: false,
+    };
+    this.#scheduler = new ShuffleScheduler(this.#batches, config.firstTurn, this.#state.scheduler);
+    this.#sync = new HotSync(group, layout.hotRows, dataset.rows, (rows) => this.#writer?.keepRows(rows));
+    this.#selection = (["validation", "test"] as const).find((split) => dataset.samples(split) > 0);
+  }
+
+  /** Trains to the end and returns the result. Throws Interrupted when the signal was aborted. */
+  async run(): Promise<ResultEvent> {
+    const { config, report } = this.#options;
+    const onWritten = (written: WrittenCheckpoint) =>
+      report({ event: "checkpoint", ...written, pauseSeconds: this.#saved.pauseSeconds });
+    using writer = config.save ? await CheckpointWriter.start(this.#group, onWritten) : undefined;
+    this.#writer = writer;
+    const { layout } = this.#options;
+    using reading = new ReadAhead(layout, this.#group.batches, readThreads(layout, this.#group.freeCores));
+    this.#reading = reading;
+    this.#begin();
+    try {
+      while (!this.#state.finished) {
+        this.#shuffle();
+        await this.#epoch();
+      }
+      writer?.finish();
+    } catch (error) {
+      const step = stepOfLossFault(messageOf(error));
+      if (step !== undefined) this.#fail(`the loss of step ${step} (${this.#batchOf(step)}) is not a number`);
+      if (error instanceof NotFinite) this.#fail(error.message, "no checkpoint keeps that");
+      throw this.#withWayOut(error);
+    }
+    return this.#result();
+  }
+
+  /** Adds up the losses of the steps so far. Throws HotsetError if they are not those of a model that learns. */
+  #takeLoss(): number {
+    this.#loss += this.#group.takeLoss();
+    const mean = this.#loss / this.#recent.samples;
+    const steps = this.#state.step - (this.#explodedAt ?? this.#state.step);
+    const exploded = mean > EXPLODED_LOSS && steps >= EXPLOSION_STEPS;
+    if (this.#recent.samples === 0 || (Number.isFinite(mean) && !exploded)) return mean;
+    const { config } = this.#options;
+    const { step } = this.#state;
+    const first = step - (step - 1) % config.printFreq;
+    const what = Number.isFinite(mean) ? `is ${mean.toPrecision(3)}` : "is not a number";
+    return this.#fail(`the mean loss of steps ${first} to ${step} (the last: ${this.#batchOf(step)}) ${what}`);
+  }
+
+  /** Names the batch of one of the latest steps. */
+  #batchOf(step: number): string {
+    return `${this.#stepKinds[step % STEPS_IN_FLIGHT]} batch ${this.#stepBatches[step % STEPS_IN_FLIGHT]}`;
+  }
+
+  /** Adds what training can go on from to an error that does not say it; others know an error by its identity. */
+  #withWayOut(error: unknown): unknown {
+    const { config, out } = this.#options;
+    const says = !(error instanceof HotsetError) || error instanceof PeerFailed ||
+      /^(diverged|interrupted)$/.test(error.code);
+    if (says || !config.save) return error;
+    this.#writer?.settle(); // what is still being written may be the last good checkpoint
+    const saved = resumePoints(out)[0];
+    const room = error.code === "no-space" ? "make room, then " : "";
+    error.message += saved === undefined
+      ? "; no checkpoint was saved before"
+      : `; the last good checkpoint is ${saved}: ${room}continue with train --resume --out ${out}`;
+    return error;
+  }
+
+  /** Ends a run whose numbers have gone wrong; unless told what is bad, looks for it. */
+  #fail(reason: string, bad?: string): never {
+    const { config, out } = this.#options;
+    this.#writer?.settle(); // what is still being written may be the last good checkpoint
+    throw diverged(reason, bad ?? this.#findBadTensor(), config, config.save ? resumePoints(out)[0] : undefined);
+  }
+
+  #findBadTensor(): string {
+    const { memory } = this.#group;
+    if (memory.mirror !== undefined) {
+      this.#group.post(Command.toMirror, 0, 0);
+      this.#group.drain();
+    }
+    return findBadTensor(memory, this.#tables);
+  }
+
+  get #tables(): string[] {
+    return this.#options.dataset.body.tables.map(({ name }) => name);
+  }
+
+  /** Steps of all epochs. */
+  get #steps(): number {
+    return this.#options.config.epochs * (this.#batches.cold + this.#batches.hot);
+  }
+
+  #begin(): void {
+    const { config, from, checkpoint, report } = this.#options;
+    const { memory } = this.#group;
+    const model = checkpoint ?? from;
+    const onProgress = (fraction: number) => report({ event: "stage", stage: "load", fraction });
+    if (model !== undefined) {
+      this.#group.load(model, onProgress);
+    } else {
+      if (memory.plan.rows > LONG_TO_DRAW) report({ event: "note", text: `Drawing ${count(memory.plan.rows)} rows` });
+      const parameters = new Float32Array(memory.plan.denseWords);
+      initialiseDense(memory.plan, config.seed, parameters);
+      this.#group.initialise(parameters, config.seed);
+    }
+    // Part of the start: the first switch then moves, as all others, only what changed.
+    this.#sync.pull();
+    this.#spending.goOn();
+  }
+
+  /** The order of each queue's batches: shuffled anew every epoch, a function of the seed and the epoch alone; or that of the log. */
+  #shuffle(): void {
+    const { seed, shuffle } = this.#options.config;
+    const order = (kind: BatchKind, stream: number) => {
+      const batches = Uint32Array.from({ length: this.#batches[kind] }, (_, i) => i);
+      return shuffle === "none" ? batches : new Random(seed, ORDER_STREAM, this.#state.epoch, stream).shuffle(batches);
+    };
+    this.#order = { cold: order("cold", 0), hot: order("hot", 1) };
+  }
+
+  /** Trains to the epoch's end, or to the evaluation that ends the run. */
+  async #epoch(): Promise<void> {
+    const { config, signal, report } = this.#options;
+    let yielded = performance.now();
+    while (this.#scheduler.peek() !== undefined) {
+      const switches = this.#step();
+      if (switches) this.#outsideSteps(() => this.#atSwitch());
+      if (this.#state.step % config.printFreq === 0) this.#progress();
+      // After an epoch's last step comes the evaluation at its end; a second one would count against the patience.
+      const ends = this.#scheduler.peek() === undefined;
+      if (config.testFreq > 0 && this.#state.step % config.testFreq === 0 && !ends) {
+        this.#outsideSteps(() => this.#evaluate());
+        if (this.#state.finished) return;
+      } else if (!ends && this.#isDueByStep()) {
+        this.#outsideSteps(() => this.#save({ step: true }));
+      }
+      this.#writer?.poll();
+      if (performance.now() - yielded > YIELD_MS) {
+        report({ event: "stage", stage: "train", fraction: this.#state.step / this.#steps });
+        await new Promise((resolve) => setTimeout(resolve, 0));
+        yielded = performance.now();
+      }
+      // Clocks and signals differ between processes, and all must do the same.
+      const agreed = this.#group.agree((signal.aborted ? INTERRUPTED : 0) | (this.#isDueByTime() ? DUE : 0));
+      if (agreed & INTERRUPTED) this.#interrupt();
+      if (agreed & DUE && !ends) this.#outsideSteps(() => this.#save({ step: true }));
+    }
+    this.#progress();
+    this.#state.epoch++;
+    this.#scheduler.startEpoch();
+    this.#outsideSteps(() => this.#evaluate());
+  }
+
+  /**
+   * The slot with the next step's batch. Those that surely follow are asked ahead: no switch can come between, which may
+   * change the order, nor an evaluation, which needs the slots.
+   */
+  #read(): number {
+    const reading = this.#reading!;
+    const { kind, position, left } = this.#scheduler.run;
+    const { testFreq } = this.#options.config;
+    const sure = Math.min(left, testFreq > 0 ? testFreq - this.#state.step % testFreq : left, reading.depth);
+    while (reading.waiting < sure) {
+      const index = this.#order[kind][position + reading.waiting];
+      reading.ask(this.#group.acquire(), kind, index);
+    }
+    return reading.take();
+  }
+
+  /** One step; true if the kind of batch changes after it. */
+  #step(): boolean {
+    const { config } = this.#options;
+    const slot = this.#read();
+    const batch = this.#group.batches[slot];
+    const { kind, position, switches } = this.#scheduler.take();
+    if (kind !== this.#lastKind) {
+      if (kind === "hot") this.#sync.pull();
+      else this.#sync.push();
+      this.#lastKind = kind;
+    }
+    const learningRate = learningRateAt(config, ++this.#state.step);
+    writeStep(config.optimizer, batch.floats, learningRate, ++this.#state.optimizerSteps, config.weightDecay);
+    batch.step = this.#state.step;
+    this.#stepKinds[this.#state.step % STEPS_IN_FLIGHT] = kind;
+    this.#stepBatches[this.#state.step % STEPS_IN_FLIGHT] = this.#order[kind][position];
+    this.#sync.note(batch);
+    this.#writer?.keepRowsOf(batch);
+    this.#group.train(slot);
+    this.#state.samples += batch.samples;
+    this.#spending.step(batch.samples);
+    this.#recent.samples += batch.samples;
+    if (kind === "hot") this.#recent.hotSamples += batch.samples;
+    return switches;
+  }
+
+  /** Measures the held-out loss for the scheduler. */
+  #atSwitch(): void {
+    const { dataset } = this.#options;
+    if (dataset.samples("validation") === 0) return;
+    this.#sync.push();
+    this.#scheduler.report(this.#score("validation", HELD_OUT_SAMPLES).logloss);
+  }
+
+  #progress(): void {
+    const { samples, hotSamples, lap } = this.#recent;
+    if (samples === 0) return;
+    const { config, report } = this.#options;
+    const loss = this.#takeLoss();
+    this.#explodedAt = loss > EXPLODED_LOSS ? this.#explodedAt ?? this.#state.step : undefined;
+    this.#loss = 0;
+    const now = this.#spending.lap();
+    this.#recent = { samples: 0, hotSamples: 0, lap: now };
+    report({
+      event: "progress",
+      epoch: this.#state.epoch,
+      step: this.#state.step,
+      steps: this.#steps,
+      loss,
+      samplesPerSecond: samples / ((now - lap) / 1000),
+      hotShare: hotSamples / samples,
+      learningRate: learningRateAt(config, this.#state.step),
+      rate: this.#scheduler.rate,
+    });
+  }
+
+  /** Runs work that is not training, so that its time does not count as such. */
+  #outsideSteps<T>(work: () => T): T {
+    this.#group.drain();
+    this.#spending.lap();
+    const result = work();
+    this.#spending.goOn();
+    return result;
+  }
+
+  /** Scores the selection split, decides whether the run ends, and saves checkpoints. */
+  #evaluate(): void {
+    this.#sync.push();
+    let isBest = false;
+    if (this.#selection !== undefined) {
+      const { auc } = this.#measure(this.#selection);
+      const best = this.#state.bestAuc;
+      isBest = best === null || auc > best;
+      if (isBest) {
+        this.#state.bestAuc = Number.isNaN(auc) ? best : auc;
+        this.#state.evaluationsSinceBest = 0;
+      } else {
+        this.#state.evaluationsSinceBest++;
+      }
+    }
+    this.#state.finished = this.#endReason() !== undefined;
+    this.#save({ best: isBest, step: this.#isDueByStep() || this.#isDueByTime() });
+  }
+
+  /** Why the run is over after an evaluation; undefined if it is not. What a checkpoint holds says it too. */
+  #endReason(): ResultEvent["ended"] | undefined {
+    const { targetAuc, patience, epochs } = this.#options.config;
+    const { bestAuc, evaluationsSinceBest, epoch } = this.#state;
+    if (targetAuc !== null && bestAuc !== null && bestAuc >= targetAuc) return "target";
+    if (patience !== null && evaluationsSinceBest >= patience) return "patience";
+    return epoch >= epochs ? "epochs" : undefined;
+  }
+
+  #measure(split: Split, { epoch, step } = this.#state): Metrics {
+    const { report } = this.#options;
+    const { deadUnits, ...metrics } = this.#score(split);
+    report({ event: "evaluation", split, epoch, step, ...metrics, deadUnits });
+    for (const text of deadLayerNotes(this.#group.memory.plan, deadUnits, split)) report({ event: "note", text });
+    return metrics;
+  }
+
+  #score(split: Split, limit?: number): Evaluation {
+    try {
+      return evaluateSplit(this.#group, this.#options.dataset, split, limit);
+    } catch (error) {
+      if (error instanceof NotFinite) this.#fail(error.message);
+      throw error;
+    }
+  }
+
+  /** True if a checkpoint is to be written at this step, by its number. */
+  #isDueByStep(): boolean {
+    const { checkpointSteps } = this.#options.config;
+    return checkpointSteps > 0 && this.#state.step % checkpointSteps === 0;
+  }
+
+  /** True if the last checkpoint began long enough ago. */
+  #isDueByTime(): boolean {
+    const { checkpointMinutes } = this.#options.config;
+    const minutes = (performance.now() - this.#saved.at) / 60_000;
+    return checkpointMinutes > 0 && minutes >= checkpointMinutes && this.#writer?.busy === false;
+  }
+
+  /** Begins a checkpoint of the present state, outside of steps; it is written beside those that follow. */
+  #save({ best = false, step = false } = {}): void {
+    const { config, dataset, out, runId, report } = this.#options;
+    const begin = performance.now();
+    this.#takeLoss(); // so that a checkpoint never replaces a good one when training has gone wrong
+    this.#sync.push();
+    this.#group.drain();
+    // Ahead of the checkpoint: whichever a killed run goes on from, what was spent until there is known.
+    const spent = this.#spending.total(this.#group.takeCounts());
+    if (config.save) report({ event: "spent", step: this.#state.step, ...spent });
+    this.#writer?.begin({ run: out, best, step, keep: config.keep, tables: this.#tables }, {
+      model: this.#group.memory.plan.shape,
+      seed: config.seed,
+      dataset: dataset.id,
+      run: runId,
+      state: { ...this.#state, scheduler: this.#scheduler.state },
+    });
+    this.#saved = { at: begin, pauseSeconds: (performance.now() - begin) / 1000 };
+  }
+
+  #interrupt(): never {
+    this.#outsideSteps(() => this.#save());
+    this.#writer?.finish();
+    const { config, out } = this.#options;
+    throw new Interrupted(
+      `Training was interrupted at step ${this.#state.step}; ${config.save ? "its checkpoint" : "nothing"} is saved`,
+      config.save ? out : undefined,
+    );
+  }
+
+  /** Loads the checkpoint that the run is used by and scores it, unless it is the last one. */
+  #measureBest(split: Split): CheckpointMetrics | undefined {
+    const { config, out, report } = this.#options;
+    const { bestAuc, evaluationsSinceBest } = this.#state;
+    if (!config.save || evaluationsSinceBest === 0) return undefined;
+    this.#group.agree(0); // no process of a cluster opens it before all are done with writing
+    const checkpoint = Checkpoint.open(join(out, BEST_CHECKPOINT));
+    this.#group.load(checkpoint, (fraction) => report({ event: "stage", stage: "load best", fraction }));
+    const { state } = checkpoint.body;
+    const auc = bestAuc === null ? "" : ` (${this.#selection} AUC ${bestAuc.toFixed(4)})`;
+    report({
+      event: "note",
+      text: `Best checkpoint: step ${count(state.step)}${auc}. evaluate, predict and export use it.`,
+    });
+    return { step: state.step, ...this.#measure(split, state) };
+  }
+
+  #result(): ResultEvent {
+    const { config, dataset, layout, group, out } = this.#options;
+    const { shape } = group.memory.plan;
+    const split = (["test", "validation", "train"] as const).find((name) => dataset.samples(name) > 0)!;
+    const last = { step: this.#state.step, ...this.#measure(split) };
+    const counts = group.takeCounts();
+    const spent = this.#spending.total(counts);
+    const rowBytes = 4 * (shape.dim + rowStateWords(shape.optimizer, shape.dim));
+    const best = this.#measureBest(split) ?? last;
+    const { step: _, ...metrics } = best;
+    return {
+      event: "result",
+      command: "train",
+      mode: config.mode,
+      device: group.device,
+      ranks: group.ranks,
+      steps: this.#state.step,
+      split,
+      best,
+      last,
+      ...spent,
+      samples: this.#state.samples,
+      samplesPerSecond: spent.seconds === 0 ? 0 : spent.samples / spent.seconds,
+      ...metrics,
+      hotSampleShare: layout.body.hotSampleShare,
+      hotRows: layout.hotRows.length,
+      hotBytes: layout.hotRows.length * rowBytes,
+      launchesPerStep: counts.launchesPerStep,
+      peakRssBytes: peakRssBytes(),
+      run: out,
+      ended: this.#endReason()!,
+    };
+  }
+}

@@ -1,0 +1,165 @@
+/** Decides what computes a run and where its rows lie. */
+import { chooseBlas, cpuOptions, openDevice, openHost } from "../backend/open.ts";
+import type { DeviceBackend } from "../backend/backend.ts";
+import type { Cluster } from "../collective/cluster.ts";
+import type { ModelPlan } from "../model/shape.ts";
+import { HotsetError, UsageError } from "../errors.ts";
+import type { TrainConfig } from "../config/config.ts";
+import type { Report } from "../events/events.ts";
+import {
+  allocateMirroredMemory,
+  allocateRunMemory,
+  LocalRank,
+  type RankGroup,
+  type RunMemoryOptions,
+} from "./rank_group.ts";
+import { MpiRanks } from "./mpi_ranks.ts";
+import { WorkerRanks } from "./worker_ranks.ts";
+
+/** The part of a configuration that decides where a run computes. */
+export type PlacementConfig = Pick<TrainConfig, "mode" | "device" | "ranks" | "blas" | "precision" | "activations">;
+
+/** What a configuration says that only a device can do; undefined if the CPU can do all of it. */
+function onlyOnDevice({ precision, activations }: PlacementConfig): string | undefined {
+  if (precision !== "fp32") return `precision ${precision}`;
+  return activations === "ptx" ? undefined : `activations ${activations}`;
+}
+
+/**
+ * Throws UsageError if the mode, the device and how it is to compute contradict each other, or cannot be had in a cluster,
+ * where `auto` is the CPU: processes must agree. Cheap: to be asked before any stage runs.
+ */
+export function expectPlacement(config: PlacementConfig, cluster?: Cluster): void {
+  const { mode, device } = config;
+  if (cluster !== undefined && device === "auto" && (mode === "gpu" || mode === "hybrid")) {
+    throw new UsageError(`Cannot train in mode ${mode} over MPI on the CPU: choose --device cuda`);
+  }
+  if (device === "cpu" && (mode === "gpu" || mode === "hybrid")) {
+    throw new UsageError(`Cannot train in mode ${mode} on the CPU: choose --mode fae or cpu`);
+  }
+  if (mode === "cpu" && (device === "cuda" || device === "emulated")) {
+    throw new UsageError(`Cannot train in mode cpu on ${device}: choose --mode fae, hybrid or gpu`);
+  }
+  const only = onlyOnDevice(config);
+  const onCpu = mode === "cpu" || device === "cpu" || (cluster !== undefined && device === "auto");
+  if (only !== undefined && onCpu) {
+    throw new UsageError(`Cannot use ${only} on the CPU: it says how a GPU computes; leave it out, or train on one`);
+  }
+  if (config.blas !== "auto" && !onCpu) {
+    const where = device === "auto" ? `${device}, which may be a GPU` : device;
+    throw new UsageError(
+      `Cannot use blas ${config.blas} on device ${where}: it says how a CPU computes; leave it out, or choose --device cpu`,
+    );
+  }
+}
+
+/**
+ * Opens and closes the GPUs, or the library of matrix products, that the configuration cannot do without: to be asked
+ * before stages that take long.
+ */
+export async function expectDevice(config: PlacementConfig, report: Report): Promise<void> {
+  const { mode, device } = config;
+  const only = onlyOnDevice(config);
+  if (device === "cuda" || (device === "auto" && (mode === "gpu" || mode === "hybrid" || only !== undefined))) {
+    using _device = await openWanted(config, only);
+  }
+  if (config.blas !== "auto") await chooseBlas(config.blas, notesTo(report));
+}
+
+function notesTo(report: Report): (text: string) => void {
+  return (text) => report({ event: "note", text });
+}
+
+/** Opens a GPU. Where there is none, the error names what of the configuration only a GPU can do. */
+async function openWanted(config: PlacementConfig, only: string | undefined) {
+  try {
+    return await openLast({ ...config, device: "cuda" });
+  } catch (error) {
+    if (only === undefined || config.device !== "auto" || !(error instanceof HotsetError)) throw error;
+    throw new HotsetError(`Cannot use ${only} on the CPU: leave it out, or train on a GPU. ${error.message}`, {
+      cause: error,
+    });
+  }
+}
+
+/** Opens the last of the devices that the ranks need: then the others are there as well. */
+async function openLast({ device, precision, activations, ranks }: PlacementConfig & { device: "cuda" | "emulated" }) {
+  const count = ranks ?? 1;
+  using opening = new DisposableStack();
+  const last = opening.use(await openDevice({ device, precision, activations, ordinal: count - 1 }));
+  if (count > 1) last.communicatorId(); // so that a missing library is noticed now
+  opening.move();
+  return last;
+}
+
+/** What the batches of a run are like. */
+export type PlacementBatches = Pick<RunMemoryOptions, "batchShape" | "hotRows" | "mostDistinct">;
+
+/**
+ * Opens the backends of a run, allocates its memory and starts its ranks: one a core on the CPU, one a GPU. With device
+ * auto GPUs compute if there are enough; else the CPU does, and why is reported. Without `report` nothing is told, and
+ * nothing fetched that would make the CPU faster. Throws HotsetError if the mode needs a device that is not there.
+ */
+export async function openRanks(
+  config: PlacementConfig,
+  plan: ModelPlan,
+  batches: PlacementBatches,
+  report?: Report,
+  cluster?: Cluster,
+): Promise<RankGroup> {
+  expectPlacement(config, cluster);
+  const tell = report ?? (() => {});
+  if (cluster !== undefined) return await openCluster(config, plan, batches, tell, cluster);
+  const device = await findDevice(config, tell);
+  const blas = device === undefined ? config.blas : "wasm"; // a device multiplies itself
+  const hostOptions = await cpuOptions(blas, report && notesTo(report));
+  const host = await openHost(hostOptions);
+  const wanted = config.ranks ?? (device === undefined ? navigator.hardwareConcurrency : 1);
+  const ranks = Math.min(wanted, batches.batchShape.batchSize);
+  const options = { plan, ...batches, ranks, host };
+  const onDevice = config.mode === "gpu";
+  let group: RankGroup;
+  if (device === undefined) {
+    const memory = allocateRunMemory({ ...options, device: host, tables: host });
+    group = ranks === 1 ? new LocalRank(memory) : await WorkerRanks.start(memory, hostOptions);
+  } else if (ranks === 1) {
+    group = new LocalRank(allocateRunMemory({ ...options, device, tables: onDevice ? device : host }));
+  } else {
+    device[Symbol.dispose](); // every rank opens its own
+    const { hotRows } = batches;
+    const { precision, activations } = config;
+    const kind = config.device === "emulated" ? "emulated" : "cuda";
+    group = await WorkerRanks.start(allocateMirroredMemory(options, onDevice), hostOptions, {
+      ...{ options: { device: kind, precision, activations }, hotRows, tables: onDevice },
+    });
+  }
+  tell({ event: "note", text: `Training on ${group.device} with ${ranks} rank${ranks === 1 ? "" : "s"}` });
+  return group;
+}
+
+/** The same for processes: all compute on the CPU, or each on a GPU of its host. */
+async function openCluster(
+  { mode, device, blas, precision, activations }: PlacementConfig,
+  plan: ModelPlan,
+  batches: PlacementBatches,
+  report: Report,
+  cluster: Cluster,
+): Promise<RankGroup> {
+  const devices = device === "cuda" || device === "emulated" ? { device, precision, activations } : undefined;
+  return await MpiRanks.open(cluster, { plan, ...batches, blas, devices, tablesOnDevices: mode === "gpu" }, report);
+}
+
+/** The device that the configuration asks for, of several ranks the last one's; undefined if the CPU is to compute. */
+async function findDevice(config: PlacementConfig, report: Report): Promise<DeviceBackend | undefined> {
+  const { mode, device } = config;
+  if (mode === "cpu" || device === "cpu") return undefined;
+  if (device !== "auto") return await openLast({ ...config, device });
+  const only = onlyOnDevice(config);
+  try {
+    return await openWanted(config, only);
+  } catch (error) {
+    if (mode !== "fae" || only !== undefined || !(error instanceof HotsetError)) throw error;
+    report({ event: "note", text: "No GPU found; training on the CPU (doctor says why)" });
+    return undefined;
+  }
+}

@@ -1,0 +1,467 @@
+/**
+ * Embedding rows over several hosts. The full tables are sharded: global row r lies on host r % hosts as row
+ * floor(r / hosts). Every host has the batch, so all know which rows each host's samples touch, and only numbers travel:
+ * - cold batches: each host is sent the rows its samples touch, and sends back the sums of their gradients. Rows that the
+ *   step before does not change are on their way while that step computes; the others follow it;
+ * - hot batches: either all gradients of pooled rows go to all hosts, or sums for the rows touched go to one host a row
+ *   and from there to all, whichever is fewer bytes.
+ *
+ * The ranks of a host split the work in lanes: the s-th distinct row of a batch belongs to lane s % locals, and each
+ * lane talks to the same lane of the other hosts. Sums are taken in the order of hosts, so results do not depend on timing.
+ */
+import { type Buffer, Header, HEADER_WORDS, type HostBackend, type RowUpdateShape } from "../backend/backend.ts";
+import { OPTIMIZER_WORDS } from "../header.ts";
+import type { Cluster } from "../collective/cluster.ts";
+import { samplesOfRank } from "../collective/collective.ts";
+import { PeerExchange } from "../collective/mpi.ts";
+import { type Batch, type BatchShape, SEGMENTS_END } from "../layout/batch.ts";
+import type { EmbeddingStore, RemoteRows } from "../model/dlrm.ts";
+import type { ModelPlan } from "../model/shape.ts";
+
+/** Rows of a sharded table that lie on one host. */
+export function rowsOnHost(rows: number, host: number, hosts: number): number {
+  return Math.ceil((rows - host) / hosts);
+}
+
+/** Rows that can be fetched before the step over the batch before, and those that only can after it. */
+const EARLY = 0;
+const LATE = 1;
+type Phase = typeof EARLY | typeof LATE;
+
+/** What an exchange works on. `fetched` (lookupCapacity, dim) and `pooledGradients` are shared by a host's ranks. */
+export interface RowExchangeMemory {
+  readonly plan: ModelPlan;
+  readonly batchShape: BatchShape;
+  readonly host: HostBackend;
+  readonly pooledGradients: Buffer;
+  readonly fetched: Buffer;
+}
+
+/** One rank's part in the exchange of rows between hosts. */
+export class RowExchange {
+  /** Rows of staging memory: what `outgoing` and `incoming` hold. */
+  readonly capacity: number;
+  readonly peers: PeerExchange;
+  readonly #fetches: readonly [PeerExchange, PeerExchange];
+  readonly outgoing: Buffer;
+  readonly incoming: Buffer;
+  readonly #cluster: Cluster;
+  readonly #memory: RowExchangeMemory;
+  readonly #dim: number;
+  readonly #rowUpdate: RowUpdateShape;
+  /** End of each host's bags, and this rank's own. */
+  readonly #endBags: number[];
+  readonly #ownBags: { readonly first: number; readonly end: number };
+  readonly #ownHostBags: { readonly first: number; readonly end: number };
+  /** First sample of every rank, then the end. */
+  readonly #firstSamples: number[];
+  readonly #ownPooled: Float32Array;
+
+  /** Index of each lookup of this rank's samples among the fetched rows, in the places of a batch's indices. */
+  readonly #indices: Words;
+  /** Lookups placed so far in each bag. */
+  readonly #filled: Uint32Array;
+  /** Hosts that touch segment s: `#touches[#firstTouch[s] .. #firstTouch[s + 1]]`. */
+  readonly #touches: Uint16Array;
+  readonly #firstTouch: Uint32Array;
+  /** 1 for segments whose row the step before changes. */
+  readonly #late: Uint8Array;
+  /** Rows this host needs: for each lane, early and late, and each owner their number, then the place of the next. */
+  readonly #needed: Uint32Array;
+  readonly #neededAt: Uint32Array;
+  /** Segments of the rows that this lane needs, by owner: the order in which sums of gradients are sent. */
+  readonly #neededSegments: Uint32Array;
+  /** Rows of this lane that this host needs of each host, and that each host needs of this one: early, late. */
+  readonly #fetchedFrom: readonly [Int32Array, Int32Array];
+  readonly #fetchedBy: readonly [Int32Array, Int32Array];
+  /** The same, early and late together; and all of each owner. */
+  readonly #fromHost: Int32Array;
+  readonly #toHost: Int32Array;
+  readonly #ofOwner: Int32Array;
+  /** The batch whose early rows are on their way, and the one whose rows are all here. */
+  #begun: Batch | undefined;
+  #complete: Batch | undefined;
+  /** Place of the next row of each owner. */
+  readonly #fromHostAt: Uint32Array;
+  /** Place of the next row that goes to each host. */
+  readonly #toHostAt: Uint32Array;
+  /** Rows to send, and the bags (or other vectors) to add up for each row that gradients are sent for. */
+  readonly #rows: Words;
+  readonly #bags: Words;
+  readonly #offsets: Words;
+  /** An update of this lane's rows: a batch's header, segments and vectors to add up. */
+  readonly #header: Words;
+  readonly #segments: Words;
+  readonly #vectors: Words;
+
+  constructor(cluster: Cluster, memory: RowExchangeMemory) {
+    const { plan, batchShape, host } = memory;
+    const { batchSize, tables, lookupCapacity } = batchShape;
+    const { ranks, hosts, locals } = cluster;
+    const { dim, optimizer } = plan.shape;
+    this.#cluster = cluster;
+    this.#memory = memory;
+    this.#dim = dim;
+    this.#rowUpdate = { optimizer, dim, rank: 0, ranks: 1 };
+    this.capacity = lookupCapacity;
+    this.peers = new PeerExchange(cluster);
+    this.#fetches = [new PeerExchange(cluster), new PeerExchange(cluster)];
+    const firstSample = (rank: number) => samplesOfRank(batchSize, rank, ranks).first;
+    this.#firstSamples = Array.from({ length: ranks + 1 }, (_, r) => firstSample(r));
+    this.#endBags = Array.from({ length: hosts }, (_, h) => tables * firstSample((h + 1) * locals));
+    const bagsOf = (first: number, end: number) => ({
+      first: tables * firstSample(first),
+      end: tables * firstSample(end),
+    });
+    this.#ownBags = bagsOf(cluster.rank, cluster.rank + 1);
+    this.#ownHostBags = bagsOf(cluster.host * locals, (cluster.host + 1) * locals);
+    this.#ownPooled = new Float32Array((this.#ownBags.end - this.#ownBags.first) * dim);
+    const words = (count: number): Words => {
+      const buffer = host.allocate(count, "lists of rows to exchange");
+      const { buffer: block, byteOffset } = host.floats(buffer);
+      return { buffer, list: new Uint32Array(block, byteOffset, count) };
+    };
+    this.outgoing = host.allocate(lookupCapacity * dim, "rows to send");
+    this.incoming = host.allocate(lookupCapacity * dim, "rows received");
+    this.#indices = words(lookupCapacity);
+    this.#filled = new Uint32Array(batchSize * tables);
+    this.#touches = new Uint16Array(lookupCapacity);
+    this.#firstTouch = new Uint32Array(lookupCapacity + 1);
+    this.#late = new Uint8Array(lookupCapacity);
+    this.#needed = new Uint32Array(locals * 2 * hosts);
+    this.#neededAt = new Uint32Array(locals * 2 * hosts);
+    this.#neededSegments = new Uint32Array(lookupCapacity);
+    this.#fetchedFrom = [new Int32Array(hosts), new Int32Array(hosts)];
+    this.#fetchedBy = [new Int32Array(hosts), new Int32Array(hosts)];
+    this.#fromHostAt = new Uint32Array(hosts);
+    this.#fromHost = new Int32Array(hosts);
+    this.#toHost = new Int32Array(hosts);
+    this.#ofOwner = new Int32Array(hosts);
+    this.#toHostAt = new Uint32Array(hosts);
+    this.#rows = words(lookupCapacity);
+    this.#bags = words(lookupCapacity);
+    this.#offsets = words(lookupCapacity + 1);
+    this.#header = words(HEADER_WORDS);
+    this.#segments = words(2 * (lookupCapacity + 1));
+    this.#vectors = words(lookupCapacity);
+  }
+
+  /** The rows of cold batches read into `batch`: of the sharded tables `full`. */
+  cold(batch: Batch, full: EmbeddingStore): RemoteRows {
+    return {
+      weights: this.#memory.fetched,
+      indices: this.#indices.buffer,
+      fetch: () => this.#fetch(batch, full),
+      update: () => {
+        this.#sendSums(batch);
+        this.#listOwned(batch, (s) => Math.floor(batch.row(s) / this.#cluster.hosts));
+        this.#update(batch, full);
+      },
+    };
+  }
+
+  /** The rows of hot batches read into `batch`: every host has all of them, and all gradients must reach all hosts. */
+  hot(batch: Batch, hot: EmbeddingStore, whole: () => void): RemoteRows {
+    return {
+      weights: hot.weights,
+      indices: undefined,
+      fetch: () => {},
+      update: () => {
+        if (this.#sumsAreFewer(batch)) return this.#updateBySums(batch, hot);
+        this.#gatherPooled();
+        whole();
+      },
+    };
+  }
+
+  /**
+   * Begins to fetch the rows of a cold batch; the step over `changing`, if it is a cold batch, is still to come and will
+   * change its rows. `fetch` of the batch completes it.
+   */
+  begin(batch: Batch, full: EmbeddingStore, changing?: Batch): void {
+    this.#findTouches(batch);
+    this.#findLate(batch, changing);
+    this.#countRows(batch);
+    this.#placeRows(batch);
+    this.#send(batch, full, EARLY, 0, this.#laneStart());
+    this.#begun = batch;
+  }
+
+  #fetch(batch: Batch, full: EmbeddingStore): void {
+    if (this.#complete !== batch) this.complete(batch, full);
+    this.#complete = undefined;
+    this.#cluster.hostBarrier(); // other lanes have fetched their rows too
+  }
+
+  /** Fetches all rows of the batch that the next step is over: no step will change them before. */
+  complete(batch: Batch, full: EmbeddingStore): void {
+    if (this.#begun !== batch) this.begin(batch, full);
+    this.#begun = undefined;
+    this.#complete = batch;
+    const sent = sumOf(this.#fetchedBy[EARLY]);
+    const received = sumOf(this.#fetchedFrom[EARLY]);
+    this.#send(batch, full, LATE, sent, this.#laneStart() + received);
+    this.#fetches[EARLY].wait();
+    this.#fetches[LATE].wait();
+  }
+
+  /** Begins to send early or late rows, packed from row `sent` of the staging memory, and to receive at `received`. */
+  #send(batch: Batch, full: EmbeddingStore, phase: Phase, sent: number, received: number): void {
+    const { host, fetched } = this.#memory;
+    const dim = this.#dim;
+    const count = this.#listRowsToSend(batch, phase);
+    const packed = host.view(this.outgoing, sent * dim, count * dim);
+    host.packRows(count, dim, full.weights, this.#rows.buffer, packed);
+    const target = host.floats(fetched).subarray(received * dim);
+    this.#fetches[phase].begin(host.floats(packed), this.#fetchedBy[phase], target, this.#fetchedFrom[phase], dim);
+  }
+
+  /** Finds the rows that the step over `changing` changes. Rows of both batches ascend. */
+  #findLate(batch: Batch, changing: Batch | undefined): void {
+    const { distinct } = batch;
+    this.#late.fill(0, 0, distinct);
+    if (changing === undefined || changing.hot) return;
+    for (let s = 0, c = 0, end = changing.distinct; s < distinct && c < end;) {
+      const [row, changed] = [batch.row(s), changing.row(c)];
+      if (row === changed) this.#late[s] = 1;
+      if (row <= changed) s++;
+      if (changed <= row) c++;
+    }
+  }
+
+  /** Finds which hosts touch each distinct row of the batch. */
+  #findTouches(batch: Batch): void {
+    const { words, distinct, sections: { segments, segmentBags } } = batch;
+    let touch = 0;
+    for (let s = 0; s < distinct; s++) {
+      this.#firstTouch[s] = touch;
+      let host = 0;
+      let last = -1;
+      // Bags of a segment ascend, so hosts do.
+      for (let k = words[segments + 2 * s + 1], end = words[segments + 2 * s + 3]; k < end; k++) {
+        while (words[segmentBags + k] >= this.#endBags[host]) host++;
+        if (host !== last) this.#touches[touch++] = last = host;
+      }
+    }
+    this.#firstTouch[distinct] = touch;
+  }
+
+  /** Counts the rows that go from each owner to each host that touches them. */
+  #countRows(batch: Batch): void {
+    const { hosts, host, locals, local } = this.#cluster;
+    this.#needed.fill(0);
+    this.#ofOwner.fill(0);
+    for (const phase of [EARLY, LATE] as const) {
+      this.#fetchedFrom[phase].fill(0);
+      this.#fetchedBy[phase].fill(0);
+    }
+    for (let s = 0, distinct = batch.distinct; s < distinct; s++) {
+      const owner = batch.row(s) % hosts;
+      const lane = s % locals;
+      const phase = this.#late[s] as Phase;
+      if (lane === local) this.#ofOwner[owner]++;
+      for (let t = this.#firstTouch[s]; t < this.#firstTouch[s + 1]; t++) {
+        if (this.#touches[t] === host) {
+          this.#needed[(2 * lane + phase) * hosts + owner]++;
+          if (lane === local) this.#fetchedFrom[phase][owner]++;
+        }
+        if (lane === local && owner === host) this.#fetchedBy[phase][this.#touches[t]]++;
+      }
+    }
+    for (let h = 0; h < hosts; h++) {
+      this.#fromHost[h] = this.#fetchedFrom[EARLY][h] + this.#fetchedFrom[LATE][h];
+      this.#toHost[h] = this.#fetchedBy[EARLY][h] + this.#fetchedBy[LATE][h];
+    }
+    startPlaces(this.#needed, this.#neededAt);
+    startPlaces(this.#fromHost, this.#fromHostAt);
+  }
+
+  /** Where the rows of this lane begin among those this host needs. */
+  #laneStart(): number {
+    const { hosts, local } = this.#cluster;
+    let first = 0;
+    for (let i = 0; i < 2 * local * hosts; i++) first += this.#needed[i];
+    return first;
+  }
+
+  /** Gives every row that this host needs a place, and this rank's lookups the place of their row. */
+  #placeRows(batch: Batch): void {
+    const { hosts, host, locals, local } = this.#cluster;
+    const { words, distinct, sections: { segments, segmentBags, offsets }, shape: { bags } } = batch;
+    const { first, end } = this.#ownBags;
+    if (bags) this.#filled.fill(0);
+    for (let s = 0; s < distinct; s++) {
+      if (!this.#touchedBy(s, host)) continue;
+      const lane = s % locals;
+      const owner = batch.row(s) % hosts;
+      const place = this.#neededAt[(2 * lane + this.#late[s]) * hosts + owner]++;
+      if (lane === local) this.#neededSegments[this.#fromHostAt[owner]++] = s;
+      for (let k = words[segments + 2 * s + 1], last = words[segments + 2 * s + 3]; k < last; k++) {
+        const bag = words[segmentBags + k];
+        if (bag < first || bag >= end) continue;
+        this.#indices.list[bags ? words[offsets + bag] + this.#filled[bag]++ : bag] = place;
+      }
+    }
+  }
+
+  #touchedBy(s: number, host: number): boolean {
+    for (let t = this.#firstTouch[s]; t < this.#firstTouch[s + 1]; t++) if (this.#touches[t] === host) return true;
+    return false;
+  }
+
+  /** Lists the early or late rows of this lane that other hosts, or this one, get from here. Returns their number. */
+  #listRowsToSend(batch: Batch, phase: Phase): number {
+    const { hosts, host, locals, local } = this.#cluster;
+    startPlaces(this.#fetchedBy[phase], this.#toHostAt);
+    let count = 0;
+    for (let s = local; s < batch.distinct; s += locals) {
+      const row = batch.row(s);
+      if (row % hosts !== host || this.#late[s] !== phase) continue;
+      for (let t = this.#firstTouch[s]; t < this.#firstTouch[s + 1]; t++, count++) {
+        this.#rows.list[this.#toHostAt[this.#touches[t]]++] = Math.floor(row / hosts);
+      }
+    }
+    return count;
+  }
+
+  /** Adds up this host's gradients of each row of the lane and sends the sums to the rows' owners. */
+  #sendSums(batch: Batch): void {
+    const { words, sections: { segments, segmentBags } } = batch;
+    const { host, pooledGradients } = this.#memory;
+    const { first, end } = this.#ownHostBags;
+    const rows = sumOf(this.#fromHost);
+    let bags = 0;
+    for (let i = 0; i < rows; i++) {
+      const s = this.#neededSegments[i];
+      this.#offsets.list[i] = bags;
+      for (let k = words[segments + 2 * s + 1], last = words[segments + 2 * s + 3]; k < last; k++) {
+        const bag = words[segmentBags + k];
+        if (bag >= first && bag < end) this.#bags.list[bags++] = bag;
+      }
+    }
+    this.#offsets.list[rows] = bags;
+    host.pool(rows, this.#dim, pooledGradients, this.#bags.buffer, this.#offsets.buffer, this.outgoing);
+    const [sums, received] = [host.floats(this.outgoing), host.floats(this.incoming)];
+    this.peers.allToAll(sums, this.#fromHost, received, this.#toHost, this.#dim);
+  }
+
+  /** Lists the rows of this lane that this host owns, with the sums that came for each, as segments of an update. */
+  #listOwned(batch: Batch, rowOf: (s: number) => number): void {
+    const { hosts, host, locals, local } = this.#cluster;
+    startPlaces(this.#toHost, this.#toHostAt);
+    let rows = 0;
+    let vectors = 0;
+    for (let s = local; s < batch.distinct; s += locals) {
+      if (batch.row(s) % hosts !== host) continue;
+      this.#segments.list[2 * rows] = rowOf(s);
+      this.#segments.list[2 * rows + 1] = vectors;
+      this.#offsets.list[rows++] = vectors;
+      for (let t = this.#firstTouch[s]; t < this.#firstTouch[s + 1]; t++) {
+        this.#vectors.list[vectors++] = this.#toHostAt[this.#touches[t]]++;
+      }
+    }
+    this.#offsets.list[rows] = vectors;
+    this.#closeSegments(rows, vectors);
+  }
+
+  #closeSegments(rows: number, vectors: number): void {
+    this.#segments.list[2 * rows] = SEGMENTS_END;
+    this.#segments.list[2 * rows + 1] = vectors;
+    this.#header.list[Header.distinct] = rows;
+    this.#header.list[Header.lookups] = vectors;
+  }
+
+  /** Updates the listed rows from the vectors in `incoming`. */
+  #update(batch: Batch, { weights, state }: EmbeddingStore): void {
+    const { host } = this.#memory;
+    const words = this.#header.list;
+    words[Header.learningRate] = batch.words[Header.learningRate];
+    for (let i = Header.optimizer; i < Header.optimizer + OPTIMIZER_WORDS; i++) words[i] = batch.words[i];
+    const { buffer: segments } = this.#segments;
+    host.updateRows(
+      this.#rowUpdate,
+      this.#header.buffer,
+      segments,
+      this.#vectors.buffer,
+      this.incoming,
+      weights,
+      state,
+    );
+  }
+
+  /** True if sums for the rows touched are fewer bytes than all gradients of pooled rows. Counts what it finds. */
+  #sumsAreFewer(batch: Batch): boolean {
+    const { hosts } = this.#cluster;
+    const pooled = (hosts - 1) * batch.shape.batchSize * batch.shape.tables;
+    const gathered = (hosts - 1) * batch.distinct;
+    if (gathered >= pooled) return false;
+    this.#findTouches(batch);
+    let sent = 0;
+    for (let s = 0, distinct = batch.distinct; s < distinct; s++) {
+      sent += this.#firstTouch[s + 1] - this.#firstTouch[s];
+      if (this.#touchedBy(s, batch.row(s) % hosts)) sent--;
+    }
+    return sent + gathered < pooled;
+  }
+
+  #updateBySums(batch: Batch, hot: EmbeddingStore): void {
+    const { host } = this.#memory;
+    const { hosts, locals, local } = this.#cluster;
+    const dim = this.#dim;
+    this.#findLate(batch, undefined);
+    this.#countRows(batch);
+    for (let s = local; s < batch.distinct; s += locals) {
+      if (this.#touchedBy(s, this.#cluster.host)) this.#neededSegments[this.#fromHostAt[batch.row(s) % hosts]++] = s;
+    }
+    this.#sendSums(batch);
+    this.#listOwned(batch, (s) => batch.row(s));
+    const owned = this.#ofOwner[this.#cluster.host];
+    host.pool(owned, dim, this.incoming, this.#vectors.buffer, this.#offsets.buffer, this.outgoing);
+    const sums = host.floats(this.outgoing).subarray(0, owned * dim);
+    this.peers.allGather(sums, host.floats(this.incoming), this.#ofOwner, dim);
+    startPlaces(this.#ofOwner, this.#toHostAt);
+    let rows = 0;
+    for (let s = local; s < batch.distinct; s += locals, rows++) {
+      const row = batch.row(s);
+      this.#segments.list[2 * rows] = row;
+      this.#segments.list[2 * rows + 1] = rows;
+      this.#vectors.list[rows] = this.#toHostAt[row % hosts]++;
+    }
+    this.#closeSegments(rows, rows);
+    this.#update(batch, hot);
+  }
+
+  /** Brings the gradients of pooled rows of all samples to this host; each lane those of its ranks. */
+  #gatherPooled(): void {
+    const { hosts, locals, local } = this.#cluster;
+    const { host, batchShape: { tables }, pooledGradients } = this.#memory;
+    const all = host.floats(pooledGradients);
+    const bagWords = tables * this.#dim;
+    this.#ownPooled.set(all.subarray(this.#ownBags.first * this.#dim, this.#ownBags.end * this.#dim));
+    const ranks = Array.from({ length: hosts }, (_, h) => h * locals + local);
+    const first = ranks.map((rank) => this.#firstSamples[rank] * bagWords);
+    const counts = ranks.map((rank) => (this.#firstSamples[rank + 1] - this.#firstSamples[rank]) * bagWords);
+    this.peers.allGatherTo(this.#ownPooled, all, counts, first);
+    this.#cluster.hostBarrier();
+  }
+}
+
+/** Words that operations take, and the same as a list. */
+interface Words {
+  readonly buffer: Buffer;
+  readonly list: Uint32Array;
+}
+
+/** The place of the first of each kind, for kinds that lie one after the other. */
+function startPlaces(counts: ArrayLike<number>, places: Uint32Array): void {
+  for (let i = 0, next = 0; i < places.length; i++) {
+    places[i] = next;
+    next += counts[i];
+  }
+}
+
+function sumOf(counts: Int32Array): number {
+  let sum = 0;
+  for (let i = 0; i < counts.length; i++) sum += counts[i];
+  return sum;
+}

@@ -1,0 +1,276 @@
+/** Ranks as Deno Workers over shared memory, one a core. Steps are passed through a ring of words; no messages. */
+import { abortBarrier, BARRIER_WORDS } from "../collective/shared.ts";
+import { type Buffer, COMMUNICATOR_ID_BYTES, type HostBackend, type SharedWords } from "../backend/backend.ts";
+import type { DeviceOptions, HostOptions } from "../backend/open.ts";
+import type { BatchShape } from "../layout/batch.ts";
+import type { ModelPlan } from "../model/shape.ts";
+import { HotsetError } from "../errors.ts";
+import { Command } from "./rank.ts";
+import { RankGroup, type RunMemory } from "./rank_group.ts";
+
+/** Commands that can be queued. */
+export const RING_COMMANDS = 64;
+const COMMAND_WORDS = 4;
+/** How long a sleep lasts before looking whether a rank died, in milliseconds. */
+const PATIENCE_MS = 1000;
+
+/** Words of the control memory, by position. */
+export const Control = {
+  /** Commands queued so far. */
+  posted: 0,
+  /** Set to 1 by a rank that failed. */
+  failed: 16,
+  /** Commands done so far by rank r: `done + 16 * r`. */
+  done: 32,
+} as const;
+
+/** Position of rank r's count of commands done. */
+export function doneAt(rank: number): number {
+  return Control.done + 16 * rank;
+}
+
+/** Position of the ring, after the counts of all ranks. */
+export function ringAt(ranks: number, command: number): number {
+  return doneAt(ranks) + COMMAND_WORDS * (command % RING_COMMANDS);
+}
+
+/** Bytes kept for the message of a rank that failed. */
+const ERROR_BYTES = 1024;
+
+/** Where a failing rank leaves its message, which the coordinator can read while it blocks. */
+function errorText(control: Int32Array<SharedArrayBuffer>): Uint8Array {
+  return new Uint8Array(control.buffer, control.byteLength - ERROR_BYTES);
+}
+
+/** Tells the coordinator that a rank failed, and why. */
+export function reportFailure(control: Int32Array<SharedArrayBuffer>, reason: string): void {
+  if (Atomics.load(control, Control.failed) === 1) return;
+  errorText(control).set(new TextEncoder().encode(reason).subarray(0, ERROR_BYTES));
+  Atomics.store(control, Control.failed, 1);
+}
+
+/** The devices of a group whose ranks have one each, and what is on them. */
+export interface RankDevices {
+  readonly options: DeviceOptions;
+  readonly hotRows: number;
+  /** True if the full tables are on the devices as well. */
+  readonly tables: boolean;
+}
+
+/** What a worker is started with. */
+export interface RankMessage {
+  readonly host: HostOptions;
+  readonly rank: number;
+  readonly ranks: number;
+  readonly mostDistinct: RunMemory["mostDistinct"];
+  /** Undefined if ranks compute on the host. */
+  readonly devices: RankDevices | undefined;
+  /** Shared memory in which the first rank gives the others the id of their communicator. */
+  readonly communicatorId: Uint8Array<SharedArrayBuffer>;
+  readonly plan: ModelPlan;
+  readonly batchShape: BatchShape;
+  readonly memory: SharedRunMemory;
+  readonly control: Int32Array<SharedArrayBuffer>;
+  readonly barrier: Int32Array<SharedArrayBuffer>;
+}
+
+/** The buffers of a run that all ranks share, each as a `B`; stores of embedding rows as an `S`. */
+interface RunBuffers<B, S> {
+  readonly full: S;
+  readonly hot: S | undefined;
+  readonly parameters: B;
+  readonly denseState: B | undefined;
+  readonly gradients: readonly B[];
+  readonly pooledGradients: B;
+  readonly hostGradients: B | undefined;
+  readonly mirror:
+    | { readonly parameters: B; readonly denseState: B | undefined; readonly full: S | undefined }
+    | undefined;
+  readonly slots: readonly B[];
+  readonly scores: readonly B[];
+  readonly activeUnits: B;
+  readonly moveRows: B;
+  readonly moveHotRows: B;
+  readonly losses: B;
+  readonly counts: B;
+}
+/** Weights and optimizer state of a store, each as a `B`. */
+export interface StoreBuffers<B> {
+  readonly weights: B;
+  readonly state: B | undefined;
+}
+/** The buffers of a run in a form that can be posted to a worker. */
+export type SharedRunMemory = RunBuffers<SharedWords, StoreBuffers<SharedWords>>;
+
+/** The same buffers in another form. */
+export function mapBuffers<A, SA, B, SB>(
+  memory: RunBuffers<A, SA>,
+  one: (buffer: A) => B,
+  store: (store: SA) => SB,
+): RunBuffers<B, SB> {
+  const maybe = (buffer: A | undefined) => buffer && one(buffer);
+  return {
+    full: store(memory.full),
+    hot: memory.hot && store(memory.hot),
+    parameters: one(memory.parameters),
+    denseState: maybe(memory.denseState),
+    gradients: memory.gradients.map(one),
+    pooledGradients: one(memory.pooledGradients),
+    hostGradients: maybe(memory.hostGradients),
+    mirror: memory.mirror && {
+      parameters: one(memory.mirror.parameters),
+      denseState: maybe(memory.mirror.denseState),
+      full: memory.mirror.full && store(memory.mirror.full),
+    },
+    slots: memory.slots.map(one),
+    scores: memory.scores.map(one),
+    activeUnits: one(memory.activeUnits),
+    moveRows: one(memory.moveRows),
+    moveHotRows: one(memory.moveHotRows),
+    losses: one(memory.losses),
+    counts: one(memory.counts),
+  };
+}
+
+function shareAll(host: HostBackend, memory: RunMemory): SharedRunMemory {
+  const one = (buffer: Buffer) => host.share(buffer);
+  const store = ({ weights, state }: StoreBuffers<Buffer>) => ({ weights: one(weights), state: state && one(state) });
+  return mapBuffers(memory, one, store);
+}
+
+/** A group of workers. The calling thread coordinates; it sleeps where it must wait. */
+export class WorkerRanks extends RankGroup {
+  readonly ranks: number;
+  /** Name of the first rank's device, once it has started. */
+  device: string;
+  readonly #workers: Worker[];
+  readonly #control: Int32Array<SharedArrayBuffer>;
+  readonly #barrier: Int32Array<SharedArrayBuffer>;
+  readonly #slotCommand: number[];
+  #posted = 0;
+
+  private constructor(
+    memory: RunMemory,
+    ranks: number,
+    control: Int32Array<SharedArrayBuffer>,
+    barrier: Int32Array<SharedArrayBuffer>,
+    workers: Worker[],
+  ) {
+    super(memory);
+    this.ranks = ranks;
+    this.device = memory.device.name;
+    this.#barrier = barrier;
+    this.#workers = workers;
+    this.#control = control;
+    this.#slotCommand = memory.slots.map(() => 0);
+  }
+
+  /** Starts a worker for each rank, perhaps with devices, and waits until all are ready. Throws the first error of any. */
+  static async start(
+    memory: RunMemory,
+    options: HostOptions,
+    devices?: RankDevices,
+  ): Promise<WorkerRanks> {
+    const ranks = memory.losses.words;
+    const words = (count: number) => new Int32Array(new SharedArrayBuffer(4 * count));
+    const control = words(ringAt(ranks, 0) + COMMAND_WORDS * RING_COMMANDS + ERROR_BYTES / 4);
+    const barrier = words(BARRIER_WORDS);
+    const communicatorId = new Uint8Array(new SharedArrayBuffer(COMMUNICATOR_ID_BYTES));
+    const { plan, batchShape, mostDistinct } = memory;
+    const message = {
+      ...{ host: options, ranks, devices, plan, batchShape, mostDistinct, memory: shareAll(memory.host, memory) },
+      ...{ control, barrier, communicatorId },
+    };
+    const workers: Worker[] = [];
+    const group = new WorkerRanks(memory, ranks, control, barrier, workers);
+    try {
+      const names = await Promise.all(Array.from({ length: ranks }, (_, rank) => {
+        const worker = new Worker(new URL("./rank_worker.ts", import.meta.url), {
+          type: "module",
+          name: `rank ${rank}`,
+        });
+        workers.push(worker);
+        return group.#startWorker(worker, { ...message, rank });
+      }));
+      group.device = names[0];
+    } catch (error) {
+      await group[Symbol.asyncDispose]();
+      throw error;
+    }
+    return group;
+  }
+
+  /** Returns the name of what the rank computes on. */
+  #startWorker(worker: Worker, message: RankMessage): Promise<string> {
+    return new Promise((resolve, reject) => {
+      worker.onmessage = ({ data }: MessageEvent<{ device: string; error?: string }>) => {
+        if (data.error === undefined) resolve(data.device);
+        else reject(new HotsetError(data.error));
+      };
+      worker.onerror = (event) => {
+        event.preventDefault();
+        reportFailure(this.#control, event.message);
+        reject(new HotsetError(`Cannot start rank ${message.rank}: ${event.message}`));
+      };
+      worker.postMessage(message);
+    });
+  }
+
+  post(command: Command, a: number, b: number): void {
+    this.#waitFor(this.#posted - RING_COMMANDS + 1);
+    this.#queue(command, a, b);
+    if (command === Command.train || command === Command.score) this.#slotCommand[a] = this.#posted;
+  }
+
+  #queue(command: Command, a: number, b: number): void {
+    const at = ringAt(this.#workers.length, this.#posted);
+    this.#control[at] = command;
+    this.#control[at + 1] = a;
+    this.#control[at + 2] = b;
+    this.#posted++;
+    Atomics.store(this.#control, Control.posted, this.#posted);
+    Atomics.notify(this.#control, Control.posted);
+  }
+
+  drain(): void {
+    // Devices may be behind their ranks, and one that waits for another needs that one's rank to wait as well.
+    if (this.memory.mirror !== undefined) this.post(Command.synchronize, 0, 0);
+    this.#waitFor(this.#posted);
+  }
+
+  protected waitForSlot(slot: number): void {
+    this.#waitFor(this.#slotCommand[slot]);
+  }
+
+  /** Sleeps until every rank has done the first `count` commands. */
+  #waitFor(count: number): void {
+    for (let rank = 0; rank < this.#workers.length; rank++) {
+      const at = doneAt(rank);
+      for (let done = Atomics.load(this.#control, at); done < count; done = Atomics.load(this.#control, at)) {
+        if (Atomics.load(this.#control, Control.failed) === 1) {
+          const reason = new TextDecoder().decode(errorText(this.#control).slice()).replace(/\0+$/, "");
+          throw new HotsetError(`Cannot go on training: a rank failed: ${reason}`);
+        }
+        Atomics.wait(this.#control, at, done, PATIENCE_MS);
+      }
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    const running = new Set(this.#workers);
+    const ended = this.#workers.map((worker) =>
+      new Promise<void>((resolve) => {
+        worker.onmessage = worker.onerror = () => {
+          running.delete(worker);
+          resolve();
+        };
+      })
+    );
+    if (Atomics.load(this.#control, Control.failed) === 1) abortBarrier(this.#barrier);
+    this.#queue(Command.stop, 0, 0);
+    let patience: ReturnType<typeof setTimeout> | undefined;
+    await Promise.race([Promise.all(ended), new Promise((resolve) => patience = setTimeout(resolve, PATIENCE_MS))]);
+    clearTimeout(patience); // else the process would not exit before it
+    for (const worker of running) worker.terminate(); // the others close themselves
+  }
+}

@@ -1,0 +1,82 @@
+/** Features that give the label away, told when training begins: a model of them is perfect, and useless. */
+import type { Dataset } from "../dataset/dataset.ts";
+import { count } from "../format.ts";
+import { auc } from "../events/metrics.ts";
+
+/** Samples that are looked at, in runs that are spread over the train split. */
+const RUNS = 16;
+const RUN_SAMPLES = 1250;
+/** With fewer samples of a label a feature may separate them by chance. */
+const LEAST_OF_LABEL = 50;
+/** No single feature of a log is as good as this unless it tells of what came after. */
+const LEAK_AUC = 0.99;
+
+/** A sentence for each feature that alone separates the labels of a sample of the train split almost perfectly. */
+export function leakNotes(dataset: Dataset): string[] {
+  const { dense, labels, bags } = sampleOf(dataset);
+  const samples = labels.length;
+  const positives = labels.reduce((sum, label) => sum + label, 0);
+  if (Math.min(positives, samples - positives) < LEAST_OF_LABEL) return [];
+  const found = [
+    ...dataset.body.dense.map((name, d) => ({ name, auc: auc(dense[d], labels) })),
+    ...dataset.body.tables.map(({ name }, t) => ({ name, auc: aucOfTable(bags[t], labels) })),
+  ];
+  return found.filter((feature) => Math.max(feature.auc, 1 - feature.auc) >= LEAK_AUC).map((feature) =>
+    `${feature.name} alone separates the labels almost perfectly (AUC ${
+      Math.max(feature.auc, 1 - feature.auc).toFixed(4)
+    } ` +
+    `in ${count(samples)} train samples). If it is known only after the label, leave it out with kind "ignore"`
+  );
+}
+
+/** Samples by feature: dense values, and the rows of each bag. */
+function sampleOf(dataset: Dataset): { dense: Float32Array[]; labels: Uint8Array; bags: number[][][] } {
+  const { tables, denseFeatures } = dataset;
+  const all = dataset.samples("train");
+  const runs = all <= RUNS * RUN_SAMPLES ? 1 : RUNS;
+  const length = runs === 1 ? all : RUN_SAMPLES;
+  const labels = new Uint8Array(runs * length);
+  const dense = Array.from({ length: denseFeatures }, () => new Float32Array(runs * length));
+  const bags: number[][][] = Array.from({ length: tables }, () => []);
+  using reader = dataset.reader("train", Math.max(length, 1));
+  for (let run = 0; run < runs && length > 0; run++) {
+    const at = run * length;
+    const read = reader.read(runs === 1 ? 0 : Math.floor(run * (all - length) / (runs - 1)), length);
+    labels.set(read.labels, at);
+    for (let i = 0; i < length; i++) {
+      for (let d = 0; d < denseFeatures; d++) dense[d][at + i] = read.dense[i * denseFeatures + d];
+      for (let t = 0; t < tables; t++) {
+        const bag = i * tables + t;
+        const [begin, end] = read.offsets === undefined ? [bag, bag + 1] : [read.offsets[bag], read.offsets[bag + 1]];
+        bags[t].push([...read.indices.subarray(begin, end)]);
+      }
+    }
+  }
+  return { dense, labels, bags };
+}
+
+/** How well the click rates of a table's rows in one half of the samples order the other half. */
+function aucOfTable(bags: readonly number[][], labels: Uint8Array): number {
+  const seen = new Map<number, { clicks: number; samples: number }>();
+  let clicks = 0;
+  for (let i = 0; i < labels.length; i += 2) {
+    clicks += labels[i];
+    for (const row of bags[i]) {
+      const counts = seen.get(row) ?? { clicks: 0, samples: 0 };
+      counts.clicks += labels[i];
+      counts.samples++;
+      seen.set(row, counts);
+    }
+  }
+  const rate = clicks / Math.ceil(labels.length / 2);
+  const scores = new Float32Array(Math.floor(labels.length / 2));
+  for (let k = 0; k < scores.length; k++) {
+    const bag = bags[2 * k + 1];
+    const sum = bag.reduce((total, row) => {
+      const counts = seen.get(row) ?? { clicks: 0, samples: 0 };
+      return total + (counts.clicks + rate) / (counts.samples + 1);
+    }, 0);
+    scores[k] = bag.length === 0 ? rate : sum / bag.length;
+  }
+  return auc(scores, labels.filter((_, i) => i % 2 === 1));
+}

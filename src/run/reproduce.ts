@@ -1,0 +1,100 @@
+/** Runs a run again, from its dataset on, and compares the bits of the two last checkpoints. */
+import { existsSync } from "node:fs";
+import { dirname, join, resolve } from "node:path";
+import { Dataset } from "../dataset/dataset.ts";
+import { HotsetError } from "../errors.ts";
+import type { ModelPlan } from "../model/shape.ts";
+import { TemporaryDirectory } from "../storage/temporary.ts";
+import { Checkpoint, CHECKPOINT_FILES } from "../checkpoint/checkpoint.ts";
+import { LAST_CHECKPOINT } from "../checkpoint/checkpoint_store.ts";
+import { placeOfWord } from "../checkpoint/weights.ts";
+import type { Report } from "../events/events.ts";
+import { planFor, startRun } from "./run.ts";
+import { readRun, type RunRecord } from "./run_record.ts";
+
+const CHUNK_BYTES = 4 << 20;
+
+/** How a run compares with the same run again. */
+export interface Reproduction {
+  /** Kind of event. */
+  readonly event: "reproduction";
+  /** The run. */
+  readonly run: string;
+  /** True if every bit of the last checkpoints is the same. */
+  readonly equal: boolean;
+  /** Where the first difference lies, in words; null if there is none. */
+  readonly difference: string | null;
+  /** What is not the same as when the run was made, and may be why: versions, the device, the machine. */
+  readonly changes: readonly string[];
+  /** Steps of the run. */
+  readonly steps: number;
+}
+
+/**
+ * Profiles, packs and trains again what a finished run was told, with as many ranks as it had, in a temporary directory
+ * beside it. Throws HotsetError if the run has not ended or its dataset has changed.
+ */
+export async function reproduceRun(run: string, report: Report): Promise<Reproduction> {
+  const record = readRun(run);
+  const original = Checkpoint.open(join(run, LAST_CHECKPOINT));
+  const { finished, step } = original.body.state;
+  if (!finished) throw new HotsetError(`Cannot reproduce ${run}: it has not ended; finish it with --resume first`);
+  const dataset = Dataset.open(record.dataset);
+  if (dataset.id !== record.datasetId) {
+    throw new HotsetError(`Cannot reproduce ${run}: its dataset ${record.dataset} has changed since`);
+  }
+  // Beside the run there is room for another one like it, other than where the system keeps what is temporary.
+  using temporary = new TemporaryDirectory(".reproduce-", dirname(resolve(run)));
+  const out = temporary.join("run");
+  const config = { ...record.config, ranks: record.ranks, checkpointSteps: 0, checkpointMinutes: 0 };
+  await startRun(config, dataset, { out, report, from: record.from?.directory });
+  const again = readRun(out);
+  const difference = again.layoutId === record.layoutId
+    ? firstDifference(original.directory, join(out, LAST_CHECKPOINT), planFor(config, dataset), dataset)
+    : "the layouts differ: other hot rows, or batches of other samples";
+  const changes = changesBetween(record, again);
+  return { event: "reproduction", run, equal: difference === null, difference, changes, steps: step };
+}
+
+function changesBetween(before: RunRecord, now: RunRecord): string[] {
+  const figures = ({ device, versions, machine }: RunRecord): [string, unknown][] => [
+    ["device", device],
+    ...Object.entries(versions),
+    ...Object.entries(machine),
+  ];
+  const values = new Map(figures(now));
+  return figures(before).filter(([name, value]) => values.get(name) !== value)
+    .map(([name, value]) => `${name}: then ${value}, now ${values.get(name)}`);
+}
+
+/** The first word in which two checkpoints of one model differ, as a place in the model; null if they are equal. */
+export function firstDifference(a: string, b: string, plan: ModelPlan, dataset: Dataset): string | null {
+  for (const name of Object.values(CHECKPOINT_FILES)) {
+    if (!existsSync(join(a, name)) && !existsSync(join(b, name))) continue;
+    const at = firstDifferentByte(join(a, name), join(b, name));
+    if (at === undefined) continue;
+    const word = Math.floor(at / 4);
+    const place = placeOfWord(plan, name, word, dataset.body.tables.map(({ name }) => name));
+    return `${name} differs first in word ${word}, ${place}`;
+  }
+  return null;
+}
+
+function firstDifferentByte(a: string, b: string): number | undefined {
+  using one = Deno.openSync(a);
+  using other = Deno.openSync(b);
+  const [left, right] = [new Uint8Array(CHUNK_BYTES), new Uint8Array(CHUNK_BYTES)];
+  for (let position = 0;; position += CHUNK_BYTES) {
+    const [x, y] = [fill(one, left), fill(other, right)];
+    for (let i = 0; i < Math.min(x, y); i++) if (left[i] !== right[i]) return position + i;
+    if (x !== y) return position + Math.min(x, y);
+    if (x < CHUNK_BYTES) return undefined;
+  }
+}
+
+/** Reads until the buffer is full or the file ends; returns the bytes read. */
+function fill(file: Deno.FsFile, buffer: Uint8Array): number {
+  let done = 0;
+  for (let count; done < buffer.length && (count = file.readSync(buffer.subarray(done))) !== null;) done += count;
+  return done;
+}

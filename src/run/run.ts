@@ -1,0 +1,398 @@
+/** A run: a directory that keeps its configuration, its metrics and its checkpoints. */
+import { existsSync } from "node:fs";
+import { dirname, join, resolve } from "node:path";
+import { fingerprint, isArtifact, isDirectory } from "../storage/artifact.ts";
+import { rowStateWords } from "../optimizer/optimizers.ts";
+import type { Cluster } from "../collective/cluster.ts";
+import { Dataset } from "../dataset/dataset.ts";
+import { encodingDifference } from "../dataset/encoding.ts";
+import { HotsetError, UsageError } from "../errors.ts";
+import type { Layout } from "../layout/layout.ts";
+import { throughLinks } from "../storage/links.ts";
+import { type ModelPlan, planModel } from "../model/shape.ts";
+import { OutputLock } from "../storage/output_lock.ts";
+import { Checkpoint, checkpointBytes, IMPORTED } from "../checkpoint/checkpoint.ts";
+import { roomForCheckpoints } from "../checkpoint/checkpoint_room.ts";
+import { BEST_CHECKPOINT, cleanCheckpoints, resumePoints } from "../checkpoint/checkpoint_store.ts";
+import { checkConfig, expectDenseFeatures, type TrainConfig } from "../config/config.ts";
+import type { Report, ResultEvent, RunEvent, Spent } from "../events/events.ts";
+import { labelNotes } from "./label_notes.ts";
+import { leakNotes } from "./leak_notes.ts";
+import { measurePhases } from "../loop/phases.ts";
+import { expectDevice, expectPlacement, openRanks, type PlacementBatches } from "../ranks/placement.ts";
+import { readRunLog } from "./run_log.ts";
+import { METRICS_FILE, RunMetrics } from "./run_metrics.ts";
+import { ifPermitted, readRun, recordRun, RUN_FILE, type RunRecord } from "./run_record.ts";
+import { ensureDataset, ensureLayout, ensureProfile, type RawOptions } from "./stages.ts";
+import { bytes } from "../format.ts";
+import { Trainer } from "../loop/trainer.ts";
+import { ALONE, type Team } from "../team.ts";
+
+const NEVER = new AbortController().signal;
+
+/** Opens a checkpoint of a run: the best one, or the last if there is no best. */
+export function openBest(directory: string): Checkpoint {
+  const best = join(directory, BEST_CHECKPOINT);
+  const found = isDirectory(best) ? best : resumePoints(directory)[0];
+  if (found !== undefined) return Checkpoint.open(found);
+  throw new HotsetError(`Cannot open run ${directory}: it has no checkpoint; train it first`, { code: "not-found" });
+}
+
+/** Where the artifacts lie that runs beside this one share. */
+export function cacheOf(out: string): string {
+  return dirname(resolve(out));
+}
+
+/** The model that a configuration makes for a dataset. */
+export function planFor(config: TrainConfig, dataset: Dataset): ModelPlan {
+  const { denseFeatures } = dataset;
+  if (denseFeatures === 0) {
+    throw new HotsetError(
+      `Cannot train on ${dataset.directory}: it has no dense features and the bottom MLP needs one`,
+    );
+  }
+  expectDenseFeatures(config, denseFeatures, `train on ${dataset.directory}`);
+  return planModel({
+    dim: config.dim,
+    tableRows: dataset.body.tables.map((table) => table.rows),
+    bottom: [denseFeatures, ...config.bottom],
+    top: config.top,
+    interaction: config.interaction,
+    optimizer: config.optimizer,
+  });
+}
+
+/** Throws where the tables cannot fit: better at once than after profile and layout. */
+function expectMemory({ rows, shape: { dim, optimizer } }: ModelPlan, { directory }: Dataset): void {
+  const needed = 4 * rows * (dim + rowStateWords(optimizer, dim));
+  const memory = ifPermitted(() => Deno.systemMemoryInfo());
+  if (memory === null || needed <= memory.total + memory.swapTotal) return;
+  throw new HotsetError(
+    `Cannot train on ${directory}: the tables take ${bytes(needed)} and this machine has ${bytes(memory.total)} of ` +
+      `memory; plan says what makes them smaller`,
+  );
+}
+
+/** Throws where a run is to end by what is measured on a split, and there is none to measure on. */
+function expectSelection({ patience, targetAuc }: TrainConfig, dataset: Dataset): void {
+  if (dataset.samples("validation") > 0 || dataset.samples("test") > 0) return;
+  const key = patience !== null ? "patience" : targetAuc !== null ? "targetAuc" : undefined;
+  if (key === undefined) return;
+  throw new UsageError(
+    `Cannot use ${key} on ${dataset.directory}: it has neither a validation nor a test split to evaluate on; prepare it ` +
+      `with --validation-fraction, or leave ${key} out`,
+  );
+}
+
+/** Options of a training run. */
+export interface RunOptions {
+  /** Directory of the run. */
+  readonly out: string;
+  /** True if the caller holds the lock of `out`, as a ClaimedRun does. */
+  readonly claimed?: boolean | undefined;
+  /** Told what happens. */
+  readonly report: Report;
+  /** Called when training begins; aborting the signal saves the run and ends it with Interrupted. */
+  readonly signal?: () => AbortSignal;
+  /** A run or a checkpoint whose model and optimizer state the new run begins with; undefined for a new model. */
+  readonly from?: string | undefined;
+  /** True measures the phases of a step when training is over. */
+  readonly phases?: boolean | undefined;
+  /** The processes that train together, each of which calls the same; undefined to train in this one. */
+  readonly cluster?: Cluster | undefined;
+}
+
+/** Does work that leaves files, or finds them: in a cluster one process after the other. */
+export async function inTurn<T>({ cluster }: RunOptions, work: () => T | Promise<T>): Promise<T> {
+  return cluster === undefined ? await work() : await cluster.inTurn(work);
+}
+
+/** Keeps other processes from training the same run; to be disposed at its end. In a cluster the first rank does it for all. */
+async function lockRun(options: RunOptions): Promise<Disposable | undefined> {
+  const { out, claimed, cluster } = options;
+  if (claimed) return undefined;
+  const busy = "another process trains it; let that end first, or choose another --out";
+  const first = cluster?.first ?? true;
+  return await inTurn(options, () => first ? OutputLock.take(out, { doing: `train run ${out}`, busy }) : undefined);
+}
+
+/** Throws unless a run can begin in the directory: what would fail after hours of preparing fails at once. */
+export function expectStart(config: TrainConfig, out: string, cluster?: Cluster): void {
+  expectPlacement(config, cluster);
+  const { denseFeatures, bottom } = config;
+  planModel({ ...config, tableRows: [1], bottom: [denseFeatures ?? 1, ...bottom] });
+  const occupied = (what: string) => new HotsetError(`Cannot start a run in ${out}: ${what}`, { code: "occupied" });
+  const target = throughLinks(out);
+  if (existsSync(target) && !Deno.statSync(target).isDirectory) {
+    throw occupied("a file is there");
+  }
+  if (existsSync(join(target, RUN_FILE))) {
+    throw occupied("a run is there; continue it with --resume or choose another --out");
+  }
+  if (existsSync(target) && [...Deno.readDirSync(target)].length > 0) {
+    throw occupied("the directory holds something else; choose another --out");
+  }
+}
+
+/** Does work that makes files beside the run: in a cluster all processes together. */
+async function asTeam<T>(
+  { cluster, out }: RunOptions,
+  work: (team: Team, cache: string) => T | Promise<T>,
+): Promise<T> {
+  const cache = cacheOf(out);
+  return cluster === undefined ? await work(ALONE, cache) : await cluster.asTeam([cache], (team) => work(team, cache));
+}
+
+/**
+ * Begins a run on a dataset, or on raw logs that are prepared first, in a folder beside the run that later runs find; else
+ * as `startRun`. Throws HotsetError, also of the logs, and Interrupted.
+ */
+export async function trainOn(
+  inputs: readonly string[],
+  raw: RawOptions,
+  config: TrainConfig,
+  options: RunOptions,
+): Promise<ResultEvent> {
+  await inTurn(options, async () => {
+    expectStart(config, options.out, options.cluster);
+    if (options.cluster === undefined) await expectDevice(config, options.report);
+  });
+  const dataset = await asTeam(
+    options,
+    (team, cache) => ensureDataset(inputs, raw, cache, options.report, team),
+  );
+  return await startRun(config, dataset, options);
+}
+
+/** Begins a run in a new directory and trains to the end. Throws Interrupted when the signal is aborted. */
+export async function startRun(config: TrainConfig, dataset: Dataset, options: RunOptions): Promise<ResultEvent> {
+  const plan = await inTurn(options, () => planFor(config, dataset));
+  await inTurn(options, () => expectSelection(config, dataset));
+  if (options.cluster === undefined && config.mode !== "gpu") expectMemory(plan, dataset);
+  const from = options.from === undefined
+    ? undefined
+    : await inTurn(options, () => openFrom(options.from!, plan, dataset));
+  using _lock = await lockRun(options);
+  await inTurn(options, () => expectStart(config, options.out, options.cluster));
+  return await trainRun(config, plan, dataset, { from, checkpoint: undefined }, options);
+}
+
+/**
+ * Continues a run from its last checkpoint, with the same bits as if it had never stopped: with the ranks that it had, on
+ * whatever machine; or with `ranks` others, whose sums are taken in another order. Throws HotsetError if there is no run to
+ * go on with or another process trains it, Interrupted if the signal is aborted.
+ */
+export async function resumeRun(options: RunOptions, ranks?: number): Promise<ResultEvent> {
+  const { report, cluster } = options;
+  await inTurn(options, () => readRun(options.out)); // a lock would be left beside what is no run, or in a new directory
+  using _lock = await lockRun(options);
+  const { record, dataset, begin } = await inTurn(options, () => reopen(options));
+  const wanted = cluster?.ranks ?? ranks;
+  if (wanted !== undefined && record.ranks !== null && wanted !== record.ranks) {
+    report({
+      event: "note",
+      text: `Going on with ${wanted} ranks instead of ${record.ranks}: the last bits of sums, and what follows from ` +
+        `them, differ from those of an undisturbed run`,
+    });
+  }
+  const config = cluster === undefined
+    ? checkConfig({ ...record.config, ranks: ranks ?? record.ranks ?? record.config.ranks })
+    : record.config;
+  return await trainRun(config, planFor(config, dataset), dataset, begin, options);
+}
+
+/** What a run was told, and where it stood. */
+function reopen({ out, report, cluster }: RunOptions) {
+  const record = readRun(out);
+  expectPlacement(record.config, cluster);
+  const dataset = Dataset.open(record.dataset);
+  if (dataset.id !== record.datasetId) {
+    throw new HotsetError(`Cannot resume ${out}: its dataset ${record.dataset} has changed since`);
+  }
+  if (cluster?.first ?? true) cleanCheckpoints(out, record.config.keep);
+  const checkpoint = openResumePoint(out);
+  const begin = { from: openStart(record), checkpoint, ...recall(out, checkpoint, report) };
+  return { record, dataset, begin };
+}
+
+/**
+ * What a run has spent until its checkpoint, as far as it is known, and its result if it ended there. A damaged log is no
+ * reason not to go on.
+ */
+function recall(out: string, checkpoint: Checkpoint | undefined, report: Report): Pick<Beginning, "spent" | "result"> {
+  if (checkpoint === undefined || !existsSync(join(out, METRICS_FILE))) return {};
+  const { step, finished } = checkpoint.body.state;
+  try {
+    const log = readRunLog(out);
+    const result = finished && log.result?.steps === step ? { ...log.result, run: out } : undefined;
+    return { spent: log.spent.findLast((event) => event.step <= step), result };
+  } catch (error) {
+    if (!(error instanceof HotsetError)) throw error;
+    report({ event: "note", text: `Time and traffic are counted from here on: ${error.message}` });
+    return {};
+  }
+}
+
+/** The checkpoint that a run goes on from; undefined if it was killed before the first. */
+function openResumePoint(out: string): Checkpoint | undefined {
+  const [first, second] = resumePoints(out);
+  if (first === undefined) return undefined;
+  try {
+    return Checkpoint.open(first);
+  } catch (error) {
+    if (!(error instanceof HotsetError)) throw error;
+    const next = second === undefined ? "begins anew" : `goes on from ${second}`;
+    throw new HotsetError(`${error.message}; without ${first}, --resume ${next}`, { cause: error });
+  }
+}
+
+/** The checkpoint whose model a run began with. */
+function openStart({ from }: RunRecord): Checkpoint | undefined {
+  if (from === null) return undefined;
+  const checkpoint = Checkpoint.open(from.directory);
+  if (checkpoint.id === from.id) return checkpoint;
+  throw new HotsetError(`Cannot go on: checkpoint ${from.directory}, which the run began with, has changed since`);
+}
+
+/**
+ * The checkpoint of this model that `from` names: a run's best, or a checkpoint's own directory. Throws HotsetError unless
+ * its rows stand for the values that those of the dataset do.
+ */
+function openFrom(from: string, { shape }: ModelPlan, dataset: Dataset): Checkpoint {
+  const checkpoint = isArtifact(from) ? Checkpoint.open(from) : openBest(from);
+  const difference = differenceFrom(checkpoint, dataset);
+  if (difference !== undefined) {
+    throw new HotsetError(
+      `Cannot begin with the model of ${from}: dataset ${dataset.directory} ${difference}; train without --from, on the ` +
+        `files of both datasets`,
+    );
+  }
+  checkpoint.expectModel(shape);
+  return checkpoint;
+}
+
+/** Why a checkpoint does not fit a dataset; undefined if it does. What it was trained on, the run says that it lies in. */
+function differenceFrom({ directory, body }: Checkpoint, dataset: Dataset): string | undefined {
+  if (body.dataset === dataset.id) return undefined;
+  const trained = Dataset.open(readRun(dirname(resolve(directory))).dataset, "lengths");
+  if (trained.id === body.dataset) return encodingDifference(trained, dataset);
+  return `cannot be compared with ${trained.directory}, on which it was trained and which has changed since`;
+}
+
+/** Where a run begins: with a new model, with that of another run's checkpoint, or where its own checkpoint stands. */
+interface Beginning {
+  readonly from: Checkpoint | undefined;
+  readonly checkpoint: Checkpoint | undefined;
+  /** What the run has spent until there, if it is known. */
+  readonly spent?: Spent | undefined;
+  /** What it recorded at its end, if it is over. */
+  readonly result?: ResultEvent | undefined;
+}
+
+async function trainRun(
+  config: TrainConfig,
+  plan: ModelPlan,
+  dataset: Dataset,
+  { from, checkpoint, spent, result: recorded }: Beginning,
+  options: RunOptions,
+): Promise<ResultEvent> {
+  const { out, report, signal = () => NEVER, phases, cluster } = options;
+  const room = config.save && recorded === undefined
+    ? await inTurn(options, () => roomForCheckpoints(out, config, checkpointBytes(plan)))
+    : undefined;
+  if (room?.note !== undefined) report({ event: "note", text: room.note });
+  // Whatever fails before training begins leaves no run behind, so the same command can be given again.
+  const before: RunEvent[] = [];
+  const keep: Report = (event) => {
+    before.push(event);
+    report(event);
+  };
+  using layout = await asTeam(options, (team, cache) => layoutFor(config, dataset, cache, keep, team));
+  const runId = runIdOf(config, layout, from);
+  if (checkpoint !== undefined && checkpoint.body.run !== runId && checkpoint.body.run !== IMPORTED) {
+    throw new HotsetError(
+      `Cannot resume ${out}: its checkpoint was made with other data or options, or by another version of Hotset; begin a ` +
+        `new run from its model with --from ${out}`,
+    );
+  }
+  await using group = await openRanks(config, plan, batchesOf(layout), report, cluster);
+  const writes = cluster?.first ?? true;
+  if (writes && !existsSync(join(out, RUN_FILE))) {
+    const start = from === undefined ? null : { directory: resolve(from.directory), id: from.id };
+    recordRun(out, config, dataset, { layoutId: layout.id, from: start, device: group.device, ranks: group.ranks });
+  }
+  using metrics = writes ? new RunMetrics(out) : undefined;
+  const record: Report = (event) => metrics?.write(event);
+  before.forEach(record);
+  const recordAndReport: Report = (event) => {
+    record(event);
+    report(event);
+  };
+  for (const text of [...labelNotes(dataset), ...leakNotes(dataset), ...turnNotes(config, layout)]) {
+    report({ event: "note", text });
+  }
+  const trainer = new Trainer({
+    config: { ...config, keep: room?.keep ?? config.keep },
+    dataset,
+    layout,
+    group,
+    out,
+    runId,
+    // An imported model has no place in any run yet.
+    from: checkpoint?.body.run === IMPORTED ? checkpoint : from,
+    checkpoint: checkpoint?.body.run === IMPORTED ? undefined : checkpoint,
+    spent,
+    report: recordAndReport,
+    signal: signal(),
+  });
+  const measured = await trainer.run();
+  if (cluster !== undefined && cluster.hosts > 1) {
+    const sent = cluster.bytesSent();
+    report({ event: "note", text: `Hosts sent each other ${bytes(sent)}` });
+  }
+  const oneMemory = cluster === undefined && group.memory.mirror === undefined;
+  if (phases && oneMemory) { for (const event of measurePhases(layout, group.memory)) recordAndReport(event); }
+  if (phases && !oneMemory) report({ event: "note", text: "Phases of a step are not measured on several devices" });
+  if (recorded === undefined) record(measured);
+  const result = recorded ?? measured;
+  report(result);
+  return result;
+}
+
+/** What the batches of a layout are like. */
+function batchesOf({ shape, hotRows, body }: Layout): PlacementBatches {
+  return { batchShape: shape, hotRows: hotRows.length, mostDistinct: body.mostDistinct };
+}
+
+/** Where there are batches of one kind only, what says how turns of the two alternate has nothing to say. */
+function turnNotes({ mode }: TrainConfig, layout: Layout): string[] {
+  const kinds = (["hot", "cold"] as const).filter((kind) => layout.batches(kind) > 0);
+  if (mode !== "fae" || kinds.length !== 1) return [];
+  return [`All batches are ${kinds[0]}, so there are no turns: --first-turn and --scheduler-rate change nothing`];
+}
+
+/** The layout of a run: with the profile's hot rows in mode fae, all cold in the others. */
+function layoutFor(config: TrainConfig, dataset: Dataset, cache: string, report: Report, team: Team): Layout {
+  const profile = config.mode === "fae" ? ensureProfile(dataset, config, { cache }, report, team) : undefined;
+  return ensureLayout(dataset, profile, config, { cache }, report, team);
+}
+
+/**
+ * What a configuration says that does not decide the sequence of steps. Of these only the ranks can change when a run goes
+ * on; the others are here so that runs of the same steps leave the same checkpoints, whenever they write them.
+ */
+const FREE_TO_CHANGE: ReadonlySet<string> = new Set<keyof TrainConfig>([
+  ...(["device", "ranks", "printFreq", "epochs"] as const),
+  ...(["checkpointSteps", "checkpointMinutes", "keep"] as const),
+]);
+
+/** What runs of version 0.1 did, which had no such options: their checkpoints are those of runs that are told the same. */
+const IN_0_1: Partial<TrainConfig> = { firstTurn: "cold", shuffle: "batches" };
+
+/** Names all that decides the sequence of a run's steps. */
+function runIdOf(config: TrainConfig, layout: Layout, from: Checkpoint | undefined): string {
+  const told = Object.entries(config).filter(([key, value]) =>
+    !FREE_TO_CHANGE.has(key) && IN_0_1[key as keyof TrainConfig] !== value
+  );
+  return fingerprint([layout.id, Object.fromEntries(told), from?.id]);
+}

@@ -1,0 +1,156 @@
+/** What a run wrote down while it trained, read back for reports. */
+import { join } from "node:path";
+import { z } from "zod";
+import { firstIssue } from "../storage/artifact.ts";
+import { SPLITS } from "../dataset/dataset.ts";
+import { HotsetError, messageOf } from "../errors.ts";
+import type {
+  EvaluationEvent,
+  LayoutEvent,
+  PhasesEvent,
+  ProgressEvent,
+  ResultEvent,
+  SpentEvent,
+} from "../events/events.ts";
+import { METRICS_FILE } from "./run_metrics.ts";
+
+/** The events of a run, in the order of its steps. */
+export interface RunLog {
+  readonly progress: readonly ProgressEvent[];
+  readonly evaluations: readonly EvaluationEvent[];
+  readonly phases: readonly PhasesEvent[];
+  readonly layout: LayoutEvent | undefined;
+  readonly spent: readonly SpentEvent[];
+  /** Undefined while the run has not ended. */
+  readonly result: ResultEvent | undefined;
+}
+
+/** JSON writes NaN as null. */
+const figure = z.number().nullable().transform((value) => value ?? NaN);
+const count = z.number().nonnegative();
+const metrics = { auc: figure, logloss: figure, accuracy: figure, calibration: figure, ne: figure };
+const checkpointMetrics = z.object({ step: count, ...metrics });
+const spent = {
+  samples: count,
+  seconds: count,
+  hostToDeviceBytes: count,
+  deviceToHostBytes: count,
+  bytesFromRanks: count,
+};
+const line = z.discriminatedUnion("event", [
+  z.object({
+    event: z.literal("progress"),
+    epoch: count,
+    step: count,
+    steps: count,
+    loss: figure,
+    samplesPerSecond: figure,
+    hotShare: figure,
+    learningRate: count,
+    rate: count,
+  }),
+  z.object({
+    event: z.literal("evaluation"),
+    split: z.enum(SPLITS),
+    epoch: count,
+    step: count,
+    ...metrics,
+    deadUnits: z.object({ bottom: z.array(count), top: z.array(count) }).default({ bottom: [], top: [] }), // since 0.2
+  }),
+  z.object({
+    event: z.literal("phases"),
+    kind: z.enum(["hot", "cold"]),
+    samples: count,
+    phases: z.array(z.object({ name: z.string(), seconds: count })),
+  }),
+  z.object({
+    event: z.literal("layout"),
+    samples: count,
+    hotSamples: count,
+    hotSampleShare: count,
+    hotBatches: count,
+    coldBatches: count,
+    bytes: count,
+    seconds: count,
+  }),
+  z.object({
+    event: z.literal("result"),
+    command: z.literal("train"),
+    mode: z.string(),
+    device: z.string(),
+    ranks: count,
+    steps: count,
+    samplesPerSecond: figure,
+    hotSampleShare: figure,
+    hotRows: count,
+    hotBytes: count,
+    launchesPerStep: z.object({ cold: count, hot: count }),
+    peakRssBytes: count,
+    run: z.string(),
+    ended: z.enum(["epochs", "target", "patience"]),
+    split: z.enum(SPLITS).default("test"),
+    best: checkpointMetrics.optional(),
+    last: checkpointMetrics.optional(),
+    ...spent,
+    ...metrics,
+  }),
+  z.object({ event: z.literal("spent"), step: count, ...spent }),
+  z.object({ event: z.literal("profile") }),
+  z.object({ event: z.literal("checkpoint") }),
+]);
+
+/**
+ * Reads a run's metrics. A run that was killed and resumed has some steps twice; the later ones count. Throws
+ * HotsetError that names the line if the file is not what a run writes.
+ */
+export function readRunLog(run: string): RunLog {
+  const path = join(run, METRICS_FILE);
+  const progress = new Map<number, ProgressEvent>();
+  const evaluations = new Map<string, EvaluationEvent>();
+  const phases = new Map<string, PhasesEvent>();
+  const spent = new Map<number, SpentEvent>();
+  let layout: LayoutEvent | undefined;
+  let result: ResultEvent | undefined;
+  for (const event of readLines(path)) {
+    if (event.event === "progress") progress.set(event.step, event);
+    else if (event.event === "evaluation") evaluations.set(`${event.split} ${event.step}`, event);
+    else if (event.event === "phases") phases.set(event.kind, event);
+    else if (event.event === "spent") spent.set(event.step, event);
+    else if (event.event === "layout") layout = event;
+    else if (event.event === "result") result = withCheckpoints(event);
+  }
+  const byStep = <E extends { step: number }>(events: Iterable<E>) => [...events].sort((a, b) => a.step - b.step);
+  return {
+    progress: byStep(progress.values()),
+    evaluations: byStep(evaluations.values()),
+    phases: [...phases.values()],
+    spent: byStep(spent.values()),
+    layout,
+    result,
+  };
+}
+
+/** Runs of version 0.1 measured their last checkpoint alone. */
+function withCheckpoints(event: Extract<z.infer<typeof line>, { event: "result" }>): ResultEvent {
+  const { auc, logloss, accuracy, calibration, ne, steps: step } = event;
+  const measured = { step, auc, logloss, accuracy, calibration, ne };
+  return { ...event, best: event.best ?? measured, last: event.last ?? measured };
+}
+
+function readLines(path: string): z.infer<typeof line>[] {
+  let number = 0;
+  try {
+    const lines = Deno.readTextFileSync(path).split("\n");
+    // A killed run may leave half a line at the end.
+    const complete = lines.slice(0, -1);
+    return complete.map((text) => {
+      number++;
+      const parsed = line.safeParse(JSON.parse(text));
+      if (!parsed.success) throw new Error(firstIssue(parsed.error));
+      return parsed.data;
+    });
+  } catch (error) {
+    const where = number === 0 ? path : `${path} line ${number}`;
+    throw new HotsetError(`Cannot read ${where}: ${messageOf(error)}`, { cause: error });
+  }
+}

@@ -1,0 +1,58 @@
+/** The file that a run's events go to as they happen, one JSON object a line. */
+import { join } from "node:path";
+import { HotsetError, messageOf } from "../errors.ts";
+import type { RunEvent } from "../events/events.ts";
+
+/** Name of the file in a run's directory. */
+export const METRICS_FILE = "metrics.jsonl";
+
+/** Appends events to a run's metrics. */
+export class RunMetrics implements Disposable {
+  readonly #path: string;
+  readonly #file: Deno.FsFile;
+
+  /** Opens the file; half a line that a killed run left at its end is cut off. Throws HotsetError. */
+  constructor(run: string) {
+    this.#path = join(run, METRICS_FILE);
+    this.#file = this.#attempt(() => {
+      const file = Deno.openSync(this.#path, { read: true, write: true, create: true });
+      const complete = endOfLines(file);
+      file.truncateSync(complete);
+      file.seekSync(complete, Deno.SeekMode.Start);
+      return file;
+    });
+  }
+
+  /** Writes an event; not those that only a person at the terminal wants. Throws HotsetError when the disk refuses. */
+  write(event: RunEvent): void {
+    if (event.event === "stage" || event.event === "note") return;
+    const bytes = new TextEncoder().encode(JSON.stringify(event) + "\n");
+    this.#attempt(() => {
+      for (let done = 0; done < bytes.length;) done += this.#file.writeSync(bytes.subarray(done));
+    });
+  }
+
+  #attempt<T>(work: () => T): T {
+    try {
+      return work();
+    } catch (error) {
+      throw new HotsetError(`Cannot write ${this.#path}: ${messageOf(error)}`, { cause: error });
+    }
+  }
+
+  [Symbol.dispose](): void {
+    this.#file.close();
+  }
+}
+
+/** Position after the last line that is complete. */
+function endOfLines(file: Deno.FsFile): number {
+  const byte = new Uint8Array(1);
+  let end = file.seekSync(0, Deno.SeekMode.End);
+  for (; end > 0; end--) {
+    file.seekSync(end - 1, Deno.SeekMode.Start);
+    file.readSync(byte);
+    if (byte[0] === 0x0a) break;
+  }
+  return end;
+}

@@ -1,0 +1,129 @@
+/** What a run's directory says about it: all that is needed to go on with it, and to run it again. */
+import { cpus } from "node:os";
+import { join, resolve } from "node:path";
+import { z } from "zod";
+import project from "../../deno.json" with { type: "json" };
+import { firstIssue, isArtifact, isDirectory, isIntact, seal } from "../storage/artifact.ts";
+import type { Dataset } from "../dataset/dataset.ts";
+import { HotsetError, messageOf } from "../errors.ts";
+import { throughLinks } from "../storage/links.ts";
+import { type TrainConfig, trainConfig } from "../config/config.ts";
+
+/** Name of the record in a run's directory. */
+export const RUN_FILE = "run.json";
+const VERSION = 3;
+
+/** What a run's directory says about it. */
+export interface RunRecord {
+  /** Says what the file is. */
+  hotset: "run";
+  /** Version of the file's format. */
+  version: 3;
+  /** What the run was told, its seed included. */
+  config: TrainConfig;
+  /** Directory of the dataset, absolute. */
+  dataset: string;
+  /** Id of the dataset: a checksum over the lengths and checksums of its files. */
+  datasetId: string;
+  /** Id of the layout it trains over, in the same way; null before it trains. */
+  layoutId: string | null;
+  /** The checkpoint whose model it began with, absolute, and its id; null if it began with a new model. */
+  from: { directory: string; id: string } | null;
+  /** What computes, with its versions; null before it trains. */
+  device: string | null;
+  /** How many ranks, which decides the order of sums; null before it trains. */
+  ranks: number | null;
+  /** Versions of what ran it. */
+  versions: { hotset: string; deno: string; v8: string };
+  /** Where it ran; null for what this process was not permitted to ask. */
+  machine: { target: string; cores: number; processor: string | null; memoryBytes: number | null };
+}
+const runRecord: z.ZodType<RunRecord> = z.object({
+  hotset: z.literal("run"),
+  version: z.literal(VERSION),
+  config: trainConfig,
+  dataset: z.string(),
+  datasetId: z.string(),
+  layoutId: z.string().nullable(),
+  from: z.object({ directory: z.string(), id: z.string() }).nullable(),
+  device: z.string().nullable(),
+  ranks: z.number().int().positive().nullable(),
+  versions: z.object({ hotset: z.string(), deno: z.string(), v8: z.string() }),
+  machine: z.object({
+    target: z.string(),
+    cores: z.number().int().positive(),
+    processor: z.string().nullable(),
+    memoryBytes: z.number().nonnegative().nullable(),
+  }),
+});
+
+/** Reads what a run was told. Throws HotsetError if the directory is no run. */
+export function readRun(directory: string): RunRecord {
+  try {
+    const json = JSON.parse(Deno.readTextFileSync(join(directory, RUN_FILE)));
+    if (json?.hotset === "run" && json.version !== VERSION) {
+      throw new Error(`its format is version ${json.version} and this Hotset reads version ${VERSION}`);
+    }
+    const parsed = runRecord.safeParse(json);
+    if (!parsed.success) throw new HotsetError(`${RUN_FILE} has ${firstIssue(parsed.error)}`, { code: "damaged" });
+    if (!isIntact(json)) {
+      throw new HotsetError(`${RUN_FILE} is damaged (checksum does not match)`, { code: "damaged" });
+    }
+    return parsed.data;
+  } catch (error) {
+    const reason = error instanceof Deno.errors.NotFound
+      ? whatIsThere(directory)
+      : error instanceof SyntaxError
+      ? `${RUN_FILE} is not JSON`
+      : messageOf(error);
+    throw new HotsetError(`Cannot open run ${directory}: ${reason}`, { cause: error });
+  }
+}
+
+/** What is in the place of a run. */
+function whatIsThere(directory: string): string {
+  if (!isDirectory(directory)) return "no such directory";
+  return isArtifact(directory)
+    ? "it is what prepare, profile, layout or a checkpoint left, not a run"
+    : `there is no ${RUN_FILE} in it`;
+}
+
+/** What a run trains with, as its record says it. */
+export type TrainedWith = Pick<RunRecord, "layoutId" | "from" | "device" | "ranks">;
+
+/** Writes the record of a run into its directory, which it makes. Throws HotsetError when it cannot. */
+export function recordRun(out: string, config: TrainConfig, dataset: Dataset, trainedWith: TrainedWith): void {
+  const record: RunRecord = {
+    hotset: "run",
+    version: VERSION,
+    config,
+    dataset: resolve(dataset.directory),
+    datasetId: dataset.id,
+    ...trainedWith,
+    versions: { hotset: project.version, deno: Deno.version.deno, v8: Deno.version.v8 },
+    machine: {
+      target: Deno.build.target,
+      cores: navigator.hardwareConcurrency,
+      processor: ifPermitted(() => cpus()[0].model),
+      memoryBytes: ifPermitted(() => Deno.systemMemoryInfo().total),
+    },
+  };
+  try {
+    Deno.mkdirSync(throughLinks(out), { recursive: true });
+    const temporary = join(out, `.${RUN_FILE}.partial`);
+    Deno.writeTextFileSync(temporary, JSON.stringify(seal(record), null, 1) + "\n");
+    Deno.renameSync(temporary, join(out, RUN_FILE));
+  } catch (error) {
+    throw new HotsetError(`Cannot start a run in ${out}: ${messageOf(error)}`, { cause: error });
+  }
+}
+
+/** What `ask` returns; null without the permission to ask (--allow-sys). */
+export function ifPermitted<T>(ask: () => T): T | null {
+  try {
+    return ask();
+  } catch (error) {
+    if (error instanceof Deno.errors.NotCapable) return null;
+    throw error;
+  }
+}

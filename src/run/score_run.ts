@@ -1,0 +1,209 @@
+/** Uses a trained run: its metrics on a dataset, and scores for new rows. */
+import { isArtifact } from "../storage/artifact.ts";
+import { Dataset, type Split, SPLITS } from "../dataset/dataset.ts";
+import { encodingDifference } from "../dataset/encoding.ts";
+import { type EncodeOptions, encodeWith } from "../dataset/prepare.ts";
+import { readNotes } from "../dataset/read_account.ts";
+import type { ReadOptions } from "../dataset/prepare_job.ts";
+import { unknownShare } from "../dataset/unknown_values.ts";
+import { HotsetError, messageOf } from "../errors.ts";
+import { SplitBatches } from "../layout/split_batches.ts";
+import { planModel } from "../model/shape.ts";
+import { TemporaryDirectory } from "../storage/temporary.ts";
+import { WholeFile } from "../storage/whole_file.ts";
+import type { TrainingState } from "../checkpoint/checkpoint.ts";
+import { NotFinite } from "../checkpoint/weights.ts";
+import { evaluationOf, type Scores, scoreSplit } from "../loop/evaluate.ts";
+import type { EvaluationEvent, Report } from "../events/events.ts";
+import { openRanks } from "../ranks/placement.ts";
+import { openTrainedOn, withBest } from "./trained_run.ts";
+import { noteUnknown, type UnknownLimit } from "../events/unknown_notes.ts";
+
+/** Samples scored at a time. */
+const BATCH_SAMPLES = 2048;
+/** Lines of scores written at a time. */
+const LINES_AT_ONCE = 65_536;
+
+/**
+ * Metrics of a run's best checkpoint on the validation and test splits of its dataset; or of another dataset with the
+ * same dictionary; or on raw rows, which become a test split. Throws HotsetError if there is nothing to score.
+ */
+export async function evaluateRun(
+  run: string,
+  inputs: readonly string[],
+  report: Report,
+  limit: UnknownLimit = {},
+): Promise<EvaluationEvent[]> {
+  const trained = openTrainedOn(run, "evaluate");
+  const evaluate = (dataset: Dataset) => evaluateOn(run, dataset, trained, limit, report);
+  if (inputs.length === 0) return await evaluate(trained);
+  if (!isArtifact(inputs[0])) {
+    return await withEncoded(trained, inputs, { purpose: "evaluate" }, report, ({ dataset, labelled }) => {
+      if (labelled) return evaluate(dataset);
+      throw new HotsetError(`Cannot evaluate ${run}: ${inputs.join(", ")} has no label`);
+    });
+  }
+  if (inputs.length > 1) throw new HotsetError(`Cannot evaluate ${run}: ${inputs[1]} is one dataset too many`);
+  const dataset = Dataset.open(inputs[0]);
+  const difference = encodingDifference(trained, dataset);
+  if (difference !== undefined) {
+    throw new HotsetError(`Cannot evaluate ${run}: dataset ${inputs[0]} ${difference}; name its raw files instead`);
+  }
+  return await evaluate(dataset);
+}
+
+async function evaluateOn(
+  run: string,
+  dataset: Dataset,
+  trained: Dataset,
+  limit: UnknownLimit,
+  report: Report,
+): Promise<EvaluationEvent[]> {
+  const splits = SPLITS.filter((split) => split !== "train" && dataset.samples(split) > 0);
+  if (splits.length === 0) {
+    throw new HotsetError(
+      `Cannot evaluate ${run}: dataset ${dataset.directory} has neither validation nor test samples`,
+    );
+  }
+  const unknown = new Map(splits.map((split) => [split, unknownShare(dataset, split)]));
+  for (const [split, share] of unknown) noteUnknown(`the ${split} split`, share, trained, limit, report);
+  const events: EvaluationEvent[] = [];
+  await score(run, dataset, splits, report, (split, scores, { epoch, step }) => {
+    const event: EvaluationEvent = {
+      event: "evaluation",
+      split,
+      epoch,
+      step,
+      ...evaluationOf(scores),
+      unknownShare: unknown.get(split)!,
+    };
+    report(event);
+    events.push(event);
+  });
+  return events;
+}
+
+/**
+ * Click probabilities of raw rows (rows), 0 to 1, in the order of the inputs, by a run's best checkpoint. Throws
+ * HotsetError if the inputs cannot be read, or a score is not finite.
+ */
+export async function predictRun(
+  run: string,
+  inputs: readonly string[],
+  options: ReadOptions & UnknownLimit,
+  report: Report,
+): Promise<Float32Array> {
+  const trained = openTrainedOn(run, "predict with");
+  return await withEncoded(trained, inputs, { ...options, purpose: "predict" }, report, async ({ dataset }) => {
+    const share = unknownShare(dataset, "test");
+    const { body: { skippedRows } } = dataset;
+    report({ event: "encoded", samples: dataset.samples("test"), skippedRows, unknownShare: share });
+    noteUnknown(inputs.join(", "), share, trained, options, report);
+    let probabilities = new Float32Array(0);
+    await score(run, dataset, ["test"], report, (_, { logits }) => {
+      probabilities = logits.map((logit) => 1 / (1 + Math.exp(-logit)));
+    });
+    return probabilities;
+  });
+}
+
+/** Encodes raw rows with the dictionary of a dataset, into one that is there while `use` runs. */
+async function withEncoded<T>(
+  trained: Dataset,
+  inputs: readonly string[],
+  options: Omit<EncodeOptions, "out">,
+  report: Report,
+  use: (encoded: { dataset: Dataset; labelled: boolean }) => Promise<T>,
+): Promise<T> {
+  using temporary = new TemporaryDirectory("hotset-");
+  const encoded = await encodeWith(trained, inputs, {
+    ...options,
+    out: temporary.join("dataset"),
+    onProgress: (stage, fraction) => report({ event: "stage", stage: `encode: ${stage}`, fraction }),
+  });
+  for (const text of readNotes(encoded.dataset.body)) report({ event: "note", text });
+  return await use(encoded);
+}
+
+/** How scores are written: CSV with the columns row (from 0) and probability, or a JSON object a line with the same. */
+export type ScoreFormat = "csv" | "json";
+
+/** Writes probabilities to a file, whole or not at all, or to stdout. Throws HotsetError when they cannot be written. */
+export function writeScores(probabilities: Float32Array, file: string | undefined, format: ScoreFormat): void {
+  if (file !== undefined) {
+    using target = new WholeFile(file);
+    for (const part of scoreLines(probabilities, format)) target.append(part);
+    return target.commit();
+  }
+  try {
+    for (const part of scoreLines(probabilities, format)) {
+      for (let done = 0; done < part.length;) done += Deno.stdout.writeSync(part.subarray(done));
+    }
+  } catch (error) {
+    if (error instanceof Deno.errors.BrokenPipe) return; // the reader has seen enough
+    throw new HotsetError(`Cannot write the scores: ${messageOf(error)}`, { cause: error });
+  }
+}
+
+/** The text of scores, a part at a time. */
+function* scoreLines(probabilities: Float32Array, format: ScoreFormat): Generator<Uint8Array<ArrayBuffer>> {
+  const encoder = new TextEncoder();
+  const line = format === "csv"
+    ? (row: number, probability: string) => `${row},${probability}\n`
+    : (row: number, probability: string) => `{"event":"score","row":${row},"probability":${probability}}\n`;
+  if (format === "csv") yield encoder.encode("row,probability\n");
+  for (let first = 0; first < probabilities.length; first += LINES_AT_ONCE) {
+    const part = Array.from(probabilities.subarray(first, first + LINES_AT_ONCE));
+    yield encoder.encode(part.map((probability, i) => line(first + i, probability.toPrecision(7))).join(""));
+  }
+}
+
+/** Scores splits of a dataset by a run's best checkpoint, which is loaded once; `take` is given each and where it stood. */
+async function score(
+  run: string,
+  dataset: Dataset,
+  splits: readonly Split[],
+  report: Report,
+  take: (split: Split, scores: Scores, state: TrainingState) => void,
+): Promise<void> {
+  const { model } = withBest(run, ({ body }) => body);
+  const rows = dataset.body.tables.map((table) => table.rows);
+  if (JSON.stringify(rows) !== JSON.stringify(model.tableRows) || dataset.denseFeatures !== model.bottom[0]) {
+    throw new HotsetError(
+      `Cannot score dataset ${dataset.directory}: it has ${dataset.denseFeatures} dense features and ${dataset.tables} ` +
+        `tables of ${dataset.rows} rows, the model expects ${model.bottom[0]}, ${model.tableRows.length} and ` +
+        `${model.tableRows.reduce((sum, count) => sum + count, 0)}; encode the data with the run's own dictionary`,
+    );
+  }
+  const [batchShape] = splits.map((split) => {
+    using batches = new SplitBatches(dataset, split, BATCH_SAMPLES);
+    return batches.shape;
+  }).sort((a, b) => b.lookupCapacity - a.lookupCapacity);
+  const config = {
+    mode: "cpu",
+    device: "cpu",
+    ranks: null,
+    blas: "auto",
+    precision: "fp32",
+    activations: "ptx",
+  } as const;
+  await using group = await openRanks(config, planModel(model), { batchShape, hotRows: 0 });
+  const state = withBest(run, (checkpoint) => {
+    checkpoint.load(group.memory, model, {
+      onProgress: (fraction) => report({ event: "stage", stage: "load", fraction }),
+    });
+    return checkpoint.body.state;
+  });
+  for (const split of splits) {
+    const onProgress = (fraction: number) => report({ event: "stage", stage: `score ${split}`, fraction });
+    try {
+      take(split, scoreSplit(group, dataset, split, Infinity, onProgress), state);
+    } catch (error) {
+      if (!(error instanceof NotFinite)) throw error;
+      throw new HotsetError(
+        `Cannot score with ${run}: ${error.message}, though all parameters are finite; look for dense features of that ` +
+          `sample that are far larger than those trained on`,
+      );
+    }
+  }
+}

@@ -1,0 +1,265 @@
+/** The stages before training. Each leaves an artifact named by its inputs; one that is there is not made again. */
+import { join } from "node:path";
+import { type ArtifactKind, cacheName, isArtifact, isCached } from "../storage/artifact.ts";
+import { Dataset } from "../dataset/dataset.ts";
+import { prepareDataset, prepareFrom, type PrepareOptions, sourceOf } from "../dataset/prepare.ts";
+import { allLines, readNotes } from "../dataset/read_account.ts";
+import { unknownShare } from "../dataset/unknown_values.ts";
+import { HotsetError, UsageError } from "../errors.ts";
+import { buildLayout } from "../layout/build_layout.ts";
+import { Layout } from "../layout/layout.ts";
+import { Profile, type ProfileBody } from "../profile/profile.ts";
+import { profileDataset } from "../profile/profile_dataset.ts";
+import { OutputLock } from "../storage/output_lock.ts";
+import type { TrainConfig } from "../config/config.ts";
+import type { Report } from "../events/events.ts";
+import { ALONE, expectSame, type Team, together } from "../team.ts";
+import { noteUnknown, type UnknownLimit } from "../events/unknown_notes.ts";
+
+/** Features that a note names. */
+const SHOWN_FEATURES = 8;
+
+/** How raw logs are read: everything prepare takes but the places. */
+export type RawOptions = Omit<PrepareOptions, "inputs" | "out" | "onProgress" | "team"> & UnknownLimit;
+
+/**
+ * Opens the dataset that `inputs` name, or prepares one from raw logs in a folder of `cache`, unless it is there. A team
+ * does it together.
+ */
+export async function ensureDataset(
+  inputs: readonly string[],
+  raw: RawOptions,
+  cache: string,
+  report: Report,
+  team = ALONE,
+): Promise<Dataset> {
+  const begin = performance.now();
+  const made = together(team, () => {
+    const [first] = inputs;
+    if (first === undefined) throw new UsageError("Cannot train: name a dataset or raw files, or use --demo");
+    if (!isArtifact(first)) return undefined;
+    if (inputs.length > 1) throw new UsageError(`Cannot train: ${first} is a dataset, so it must be the only input`);
+    return Dataset.open(first);
+  });
+  expectSame(team, "train", `whether ${inputs[0]} is a dataset`, `${made !== undefined}`);
+  if (made !== undefined) return together(team, () => announce(made, raw, report, begin));
+  const options = { ...raw, inputs, team, ...progressTo(report) };
+  const source = await sourceOf(options);
+  const out = join(cache, "datasets", cacheName("dataset", source.body));
+  const cached = together(team, () => isCached("dataset", out) ? Dataset.open(out) : undefined);
+  const missing = team.gather(cached === undefined).includes(true);
+  const dataset = missing ? await prepareFrom({ ...options, out }, source) : cached!;
+  return together(team, () => announce(dataset, raw, report, begin));
+}
+
+/**
+ * Opens a dataset to be read from the beginning to the end, which checks it. In a team each rank reads a part, so one on
+ * each machine checks all of it now.
+ */
+export function openTogether(directory: string, team: Team): Dataset {
+  return together(team, () => Dataset.open(directory, team.ranks > 1 && team.local === 0 ? "checksums" : "lengths"));
+}
+
+/** Prepares a dataset and reports on it. */
+export async function prepareTo(options: PrepareOptions & UnknownLimit, report: Report): Promise<Dataset> {
+  const begin = performance.now();
+  if (isArtifact(options.out)) {
+    report({ event: "note", text: `The dataset that is in ${options.out} will be replaced` });
+  }
+  const dataset = await prepareDataset({ ...options, ...progressTo(report) });
+  return together(options.team ?? ALONE, () => announce(dataset, options, report, begin));
+}
+
+function progressTo(report: Report): Pick<PrepareOptions, "onProgress"> {
+  const wait = waiting(report, "dataset");
+  return {
+    onProgress: (stage, fraction) =>
+      stage === "wait" ? wait() : report({ event: "stage", stage: `prepare: ${stage}`, fraction }),
+  };
+}
+
+function announce(dataset: Dataset, limit: UnknownLimit, report: Report, begin: number): Dataset {
+  const { splits, skippedRows, missing } = dataset.body;
+  const unknown = unknownShare(dataset, "test");
+  report({
+    event: "dataset",
+    directory: dataset.directory,
+    samples: { train: splits.train.samples, validation: splits.validation.samples, test: splits.test.samples },
+    tables: dataset.tables,
+    rows: dataset.rows,
+    skippedRows,
+    unknownShare: unknown,
+    lines: allLines(dataset.body),
+    seconds: (performance.now() - begin) / 1000,
+  });
+  for (const text of readNotes(dataset.body)) report({ event: "note", text });
+  if (missing !== undefined) report({ event: "note", text: missingNote(missing) });
+  if (splits.train.samples === 0) {
+    throw new HotsetError(`Cannot use dataset ${dataset.directory}: it has no train samples`);
+  }
+  noteUnknown(`the test split of ${dataset.directory}`, unknown, dataset, limit, report);
+  return dataset;
+}
+
+/** How many values of which features are missing, and what they count as. */
+function missingNote(missing: NonNullable<Dataset["body"]["missing"]>): string {
+  const features = missing.slice(0, SHOWN_FEATURES).map(({ feature, rows, value }) =>
+    `${rows.toLocaleString("en")} of ${feature} (${Number(value.toPrecision(4))})`
+  );
+  if (missing.length > SHOWN_FEATURES) features.push(`and ${missing.length - SHOWN_FEATURES} more features`);
+  return `Missing values, and what they count as once transformed: ${
+    features.join(", ")
+  }. "missing" in the schema says otherwise`;
+}
+
+/** What a profile depends on besides the dataset. */
+export type ProfileConfig = Pick<TrainConfig, "dim" | "optimizer" | "hotMemory" | "sampleRate" | "seed">;
+
+/** Profiles the dataset into `out`, by default a folder of `cache`, unless the same profile is there. A team does it together. */
+export function ensureProfile(
+  dataset: Dataset,
+  config: ProfileConfig,
+  place: Place,
+  report: Report,
+  team = ALONE,
+): Profile {
+  const begin = performance.now();
+  const { dim, optimizer, hotMemory, sampleRate, seed } = config;
+  const name = cacheName("profile", [dataset.id, dim, optimizer, hotMemory, sampleRate, seed]);
+  const out = directoryOf(place, "profiles", name);
+  const profile = openOrMake(
+    { kind: "profile", place, out, team, report },
+    Profile.open,
+    () =>
+      profileDataset(dataset, {
+        out,
+        team,
+        dim,
+        optimizer,
+        hotMemory,
+        sampleRate: sampleRate ?? undefined,
+        seed,
+        onProgress: (done, total) => report({ event: "stage", stage: "profile", fraction: done / total }),
+      }),
+  );
+  const { body } = profile;
+  report({
+    event: "profile",
+    sampleRate: body.sampleRate,
+    threshold: body.threshold,
+    hotRows: body.hotRows,
+    hotBytes: body.hotBytes,
+    hotBytesExact: body.hotBytesExact,
+    hotBytesEstimate: body.hotBytesEstimate,
+    hotLookupShare: body.hotLookupShare,
+    tables: body.tables.map(({ name, rows, hotRows, whole }) => ({ name, rows, hotRows, whole })),
+    seconds: (performance.now() - begin) / 1000,
+  });
+  for (const text of profileNotes(body)) report({ event: "note", text });
+  return profile;
+}
+
+/** What a user should know of a profile: where its sample says less than one would think. */
+function profileNotes({ floorReached, settled, sampleRate, hotMemory, bytesPerRow }: ProfileBody): string[] {
+  const notes = [];
+  if (hotMemory > 0 && hotMemory < bytesPerRow) {
+    notes.push(`A budget of ${hotMemory} bytes holds no row, which takes ${bytesPerRow}: nothing is hot`);
+  }
+  if (!settled) {
+    notes.push(
+      `${sampleRate} % of the samples are too few to tell how many rows are popular; without --sample-rate all are counted`,
+    );
+  }
+  if (floorReached) {
+    const seen = sampleRate < 100 ? "that the sample has seen" : "that was ever looked up";
+    notes.push(`In some tables every row ${seen} is hot: the budget could hold more`);
+  }
+  return notes;
+}
+
+/** What a layout depends on besides the dataset and the profile. */
+export type LayoutConfig = Pick<TrainConfig, "batchSize" | "shuffle" | "seed">;
+
+/** Packs the dataset into batches in `out`, by default a folder of `cache`, unless the same layout is there. A team does it together. */
+export function ensureLayout(
+  dataset: Dataset,
+  profile: Profile | undefined,
+  { batchSize, shuffle, seed }: LayoutConfig,
+  place: Place,
+  report: Report,
+  team = ALONE,
+): Layout {
+  const begin = performance.now();
+  const shuffled = shuffle === "samples" ? { seed } : undefined;
+  const madeFrom = [dataset.id, profile?.id ?? null, batchSize, shuffled];
+  const out = directoryOf(place, "layouts", cacheName("layout", madeFrom));
+  const layout = openOrMake(
+    { kind: "layout", place, out, team, report },
+    (directory) => openLayout(directory, dataset),
+    () =>
+      buildLayout(dataset, profile, {
+        out,
+        batchSize,
+        shuffle: shuffled,
+        team,
+        onProgress: (done, total) => report({ event: "stage", stage: "layout", fraction: done / total }),
+      }),
+  );
+  const { samples, hotSamples, hotSampleShare, hotBatches, coldBatches, bytes } = layout.body;
+  const seconds = (performance.now() - begin) / 1000;
+  report({ event: "layout", samples, hotSamples, hotSampleShare, hotBatches, coldBatches, bytes, seconds });
+  return layout;
+}
+
+function openLayout(directory: string, dataset: Dataset): Layout {
+  const layout = Layout.open(directory);
+  layout.expectDataset(dataset);
+  return layout;
+}
+
+/** Where an artifact goes: a directory of that name, or a folder named by its inputs that serves as a cache. */
+export type Place = { readonly out: string } | { readonly cache: string };
+
+function directoryOf(place: Place, folder: string, name: string): string {
+  return "out" in place ? place.out : join(place.cache, folder, name);
+}
+
+/** Tells, once, what is waited for; then gives whoever listens to stages a moment to end it. */
+export function waiting(report: Report, kind: ArtifactKind): () => void {
+  let isTold = false;
+  return () => {
+    if (!isTold) report({ event: "note", text: `Waiting for another process, which is making the same ${kind}` });
+    isTold = true;
+    report({ event: "stage", stage: "wait", fraction: 0 });
+  };
+}
+
+/**
+ * Opens what a cache has, or makes it; one process at a time, so that those which want the same have it made once. Where
+ * `place` is not a cache it is made anew.
+ */
+function openOrMake<T>(
+  { kind, place, out, team, report }: { kind: ArtifactKind; place: Place; out: string; team: Team; report: Report },
+  open: (directory: string) => T,
+  make: () => T,
+): T {
+  const found = openCached(kind, place, out, team, open);
+  if (found !== undefined) return found;
+  using _lock = together(
+    team,
+    () => team.rank === 0 ? OutputLock.wait(out, `write ${kind} ${out}`, waiting(report, kind)) : undefined,
+  );
+  return openCached(kind, place, out, team, open) ?? make();
+}
+
+/** Opens what a cache has, if all of a team see it. */
+function openCached<T>(
+  kind: ArtifactKind,
+  place: Place,
+  out: string,
+  team: Team,
+  open: (directory: string) => T,
+): T | undefined {
+  if (team.gather("cache" in place && isCached(kind, out)).includes(false)) return undefined;
+  return together(team, () => open(out));
+}

@@ -1,0 +1,121 @@
+/** The coordinator's side of the writer of checkpoints: a worker that dies is told of, and one that is waited for hurries. */
+import assert from "node:assert/strict";
+import { cpuOptions, openHost } from "../../src/backend/open.ts";
+import { HotsetError } from "../../src/errors.ts";
+import type { CheckpointBody } from "../../src/checkpoint/checkpoint.ts";
+import { CheckpointWriter, Control, type WriterMemory } from "../../src/checkpoint/checkpoint_writer.ts";
+import { ShuffleScheduler } from "../../src/schedule/scheduler.ts";
+import { localModel } from "../support/local_model.ts";
+import { TemporaryDirectory } from "../support/temporary.ts";
+
+/** More rows than the journal has room for, in two chunks. */
+const ROWS = 70_000;
+const SHAPE = {
+  dim: 16,
+  tableRows: [ROWS],
+  bottom: [2, 16],
+  top: [1],
+  interaction: "dot" as const,
+  optimizer: "sgd" as const,
+};
+const BATCHES = { batchSize: 2, denseFeatures: 2, tables: 1, bags: false, lookupCapacity: 2 };
+const BODY: CheckpointBody = {
+  model: SHAPE,
+  seed: 1,
+  dataset: "0123456789abcdef",
+  run: "0123456789abcdef",
+  state: {
+    ...{ epoch: 0, step: 1, samples: 2, optimizerSteps: 1, bestAuc: null, evaluationsSinceBest: 0, finished: false },
+    scheduler: new ShuffleScheduler({ cold: 1, hot: 0 }, "hot", 50).state,
+  },
+};
+
+/** A writer that is started with another class of workers. */
+async function startWith(worker: typeof Worker): Promise<CheckpointWriter> {
+  const host = await openHost(await cpuOptions("wasm"));
+  const original = globalThis.Worker;
+  globalThis.Worker = worker;
+  try {
+    return await CheckpointWriter.start(localModel(host, SHAPE, BATCHES), () => {});
+  } finally {
+    globalThis.Worker = original;
+  }
+}
+
+/** Takes messages and does nothing. */
+class IdleWorker {
+  static last: IdleWorker;
+  onmessage = () => {};
+  onerror = (_: { message: string; preventDefault(): void }) => {};
+  memory: WriterMemory | undefined;
+
+  constructor() {
+    IdleWorker.last = this;
+  }
+
+  postMessage(message: WriterMemory): void {
+    this.memory ??= message;
+    queueMicrotask(() => this.onmessage());
+  }
+
+  terminate(): void {}
+}
+
+function places(directory: TemporaryDirectory) {
+  return { run: directory.path, best: false, step: false, keep: 0, tables: ["C1", "C2"] };
+}
+
+const died = (reason: RegExp) => (error: unknown) => error instanceof HotsetError && reason.test(error.message);
+
+Deno.test("a worker that dies fails the next poll, and all that would wait for it", async () => {
+  using directory = new TemporaryDirectory();
+  using writer = await startWith(IdleWorker as never);
+  writer.begin(places(directory), BODY);
+  writer.poll();
+  assert.ok(writer.busy);
+  let handled = false;
+  IdleWorker.last.onerror({ message: "out of memory", preventDefault: () => handled = true });
+  assert.ok(handled);
+  const reason = died(/^Cannot write checkpoints: their writer has died: out of memory$/);
+  assert.throws(() => writer.poll(), reason);
+  assert.throws(() => writer.finish(), reason);
+  assert.throws(() => writer.begin(places(directory), BODY), reason);
+  assert.throws(() => writer.keepRows(Uint32Array.from({ length: ROWS }, (_, row) => row)), reason);
+});
+
+Deno.test("whatever a worker meets in an order reaches the coordinator, which sleeps until then", async () => {
+  using directory = new TemporaryDirectory();
+  class Misled extends Worker {
+    #started = false;
+    override postMessage(message: unknown): void {
+      super.postMessage(this.#started ? null : message);
+      this.#started = true;
+    }
+  }
+  using writer = await startWith(Misled);
+  writer.begin(places(directory), BODY);
+  assert.throws(() => writer.finish(), died(/null/));
+});
+
+Deno.test("with a full journal the worker is told to hurry", async () => {
+  using directory = new TemporaryDirectory();
+  using writer = await startWith(IdleWorker as never);
+  writer.begin(places(directory), BODY);
+  const { control, snapshot } = IdleWorker.last.memory!;
+  const hurry: number[] = [];
+  const original = Atomics.wait;
+  // The worker takes its tables while the coordinator sleeps.
+  Atomics.wait = () => {
+    hurry.push(control[Control.hurry]);
+    snapshot.taken.fill(1);
+    return "ok";
+  };
+  try {
+    writer.keepRows(Uint32Array.from({ length: ROWS }, (_, row) => row));
+  } finally {
+    Atomics.wait = original;
+  }
+  assert.deepEqual(hurry, [1]);
+  assert.equal(control[Control.hurry], 0);
+  control[Control.done] = 1; // so that the end does not wait for it
+});

@@ -1,0 +1,140 @@
+/** Rows move between the full tables and the hot replica when they must, and only those that changed. */
+import assert from "node:assert/strict";
+import { ReferenceBackend } from "../../src/backend/reference/reference.ts";
+import { Batch, type BatchShape } from "../../src/layout/batch.ts";
+import { BatchFiller } from "../../src/layout/batch_filler.ts";
+import { HotMap } from "../../src/layout/hot_map.ts";
+import { SegmentSorter } from "../../src/layout/segment_sorter.ts";
+import { initialiseDense } from "../../src/model/initialise.ts";
+import type { ModelShape } from "../../src/model/shape.ts";
+import { HotSync } from "../../src/ranks/hot_sync.ts";
+import { localModel, trainOn } from "../support/local_model.ts";
+
+const MODEL: ModelShape = {
+  dim: 2,
+  tableRows: [40, 60],
+  bottom: [1, 2],
+  top: [4, 1],
+  interaction: "cat",
+  optimizer: "rwsadagrad",
+};
+const ROWS = 100;
+const HOT_ROWS = Uint32Array.of(0, 3, 31, 32, 63, 64, 99);
+const SHAPE: BatchShape = { batchSize: 2, denseFeatures: 1, tables: 2, bags: false, lookupCapacity: 4 };
+
+/** A batch of two samples with these global rows, hot or cold. */
+function batchOf(rows: number[], hot: boolean): Batch {
+  const batch = new Batch(SHAPE);
+  const filler = new BatchFiller(batch, hot ? new HotMap(Float64Array.of(0, ROWS), HOT_ROWS) : undefined);
+  const samples = {
+    count: 2,
+    labels: Uint8Array.of(0, 1),
+    dense: Float32Array.of(1, 2),
+    indices: Uint32Array.from(rows),
+    offsets: undefined,
+  };
+  for (let i = 0; i < 2; i++) filler.add(samples, i);
+  filler.close();
+  new SegmentSorter(SHAPE).write(batch);
+  return batch;
+}
+
+/** A rank with random rows, what is in its stores, and a sync; `train` is a step that the sync is told of. */
+function setUp() {
+  const host = new ReferenceBackend();
+  const group = localModel(host, MODEL, SHAPE, HOT_ROWS.length);
+  const { full, hot, parameters, plan } = group.memory;
+  initialiseDense(plan, 1, host.floats(parameters));
+  host.floats(full.weights).forEach((_, i, all) => all[i] = Math.sin(i));
+  const sync = new HotSync(group, HOT_ROWS, ROWS);
+  return {
+    sync,
+    full: { weights: host.floats(full.weights), state: host.floats(full.state!) },
+    hot: { weights: host.floats(hot!.weights), state: host.floats(hot!.state!) },
+    train(rows: number[], isHot: boolean) {
+      const batch = batchOf(rows, isHot);
+      sync.note(batch);
+      trainOn(group, batch, 0.1);
+    },
+  };
+}
+
+/** Hot rows (global) whose weights and state are equal in both stores. */
+function equalRows({ full, hot }: ReturnType<typeof setUp>): number[] {
+  return [...HOT_ROWS].filter((row, h) =>
+    full.state[row] === hot.state[h] &&
+    full.weights[2 * row] === hot.weights[2 * h] && full.weights[2 * row + 1] === hot.weights[2 * h + 1]
+  );
+}
+
+Deno.test("the first pull fills the replica, the next ones move what cold batches changed", () => {
+  const run = setUp();
+  const { sync, hot } = run;
+  sync.pull();
+  assert.equal(sync.rowsMoved, 7);
+  assert.deepEqual(equalRows(run), [...HOT_ROWS]);
+
+  run.train([3, 64, 5, 99], false); // row 5 is not hot
+  assert.deepEqual(equalRows(run), [0, 31, 32, 63]);
+  hot.weights[2 * 1 + 1] = 77; // of row 3, will be overwritten
+  hot.weights[2 * 2] = 88; // of row 31, must not be
+  sync.pull();
+  assert.equal(sync.rowsMoved, 10);
+  assert.deepEqual(equalRows(run), [0, 3, 32, 63, 64, 99]);
+  assert.equal(hot.weights[2 * 2], 88);
+  sync.pull();
+  assert.equal(sync.rowsMoved, 10, "nothing has changed since");
+});
+
+Deno.test("a push moves what hot batches changed, once", () => {
+  const run = setUp();
+  const { sync, full } = run;
+  sync.pull();
+  run.train([0, 63, 0, 64], true);
+  run.train([31, 63, 0, 64], true);
+  assert.deepEqual(equalRows(run), [3, 32, 99]);
+  const before = full.weights.slice();
+  sync.push();
+  assert.equal(sync.rowsMoved, 7 + 4);
+  assert.deepEqual(equalRows(run), [...HOT_ROWS]);
+  const changed = [...before.keys()].filter((i) => before[i] !== full.weights[i]);
+  assert.deepEqual([...new Set(changed.map((i) => i >> 1))], [0, 31, 63, 64]);
+  assert.ok(full.state[0] > 0 && full.state[3] === 0);
+  full.weights[0] = 5;
+  sync.push();
+  assert.equal(sync.rowsMoved, 11);
+  assert.equal(full.weights[0], 5);
+});
+
+Deno.test("turns of both kinds leave the rows as one store would have them", () => {
+  const run = setUp();
+  const plain = setUp();
+  const turns: [number[], boolean][] = [
+    [[3, 64, 5, 50], false],
+    [[0, 64, 3, 63], true],
+    [[3, 99, 32, 64], true],
+    [[0, 41, 7, 99], false],
+    [[0, 99, 31, 99], true],
+  ];
+  let last: boolean | undefined;
+  for (const [rows, hot] of turns) {
+    if (hot !== last) {
+      if (hot) run.sync.pull();
+      else run.sync.push();
+      last = hot;
+    }
+    run.train(rows, hot);
+    plain.train(rows, false);
+  }
+  run.sync.push();
+  assert.deepEqual(run.full, plain.full);
+});
+
+Deno.test("without hot rows there is nothing to sync", () => {
+  const group = localModel(new ReferenceBackend(), MODEL, SHAPE);
+  const sync = new HotSync(group, new Uint32Array(0), ROWS);
+  sync.note(batchOf([1, 41, 2, 42], false));
+  sync.push();
+  sync.pull();
+  assert.equal(sync.rowsMoved, 0);
+});

@@ -1,0 +1,67 @@
+import assert from "node:assert/strict";
+import { resolveConfig, type TrainConfig } from "../../src/config/config.ts";
+import { expectPlacement } from "../../src/ranks/placement.ts";
+import { startRun } from "../../src/run/run.ts";
+import { TemporaryDirectory } from "../support/temporary.ts";
+import { tinyDataset } from "../support/tiny_dataset.ts";
+
+Deno.test("how a device computes is refused on the CPU, whoever asks for it", () => {
+  const placed = (layer: Partial<TrainConfig>) => expectPlacement(resolveConfig("default", layer));
+  for (const where of [{ mode: "cpu" }, { device: "cpu" }] as const) {
+    placed(where);
+    placed({ ...where, precision: "fp32", activations: "ptx" });
+    for (const how of [{ precision: "tf32" }, { precision: "bf16" }, { activations: "cudnn" }] as const) {
+      const [[key, value]] = Object.entries(how);
+      assert.throws(() => placed({ ...where, ...how }), {
+        name: "UsageError",
+        message: `Cannot use ${key} ${value} on the CPU: it says how a GPU computes; leave it out, or train on one`,
+      });
+      placed({ device: "cuda", ...how });
+      placed({ device: "auto", ...how });
+    }
+  }
+});
+
+Deno.test("what multiplies on a CPU is refused where a GPU computes or may compute", () => {
+  const placed = (layer: Partial<TrainConfig>) => expectPlacement(resolveConfig("default", { blas: "ort" }, layer));
+  placed({ mode: "cpu" });
+  placed({ device: "cpu" });
+  for (const [layer, where] of [[{}, "auto, which may be a GPU"], [{ device: "emulated" }, "emulated"]] as const) {
+    assert.throws(() => placed(layer), {
+      name: "UsageError",
+      message:
+        `Cannot use blas ort on device ${where}: it says how a CPU computes; leave it out, or choose --device cpu`,
+    });
+    placed({ ...layer, blas: "auto" });
+  }
+});
+
+Deno.test("a run cannot end by what is measured on a split where there is none", async () => {
+  using directory = new TemporaryDirectory();
+  const train = async (test: number, layer: Partial<TrainConfig>) => {
+    const dataset = tinyDataset(directory.join(`data-${test}`), {
+      ...{
+        samples: { train: 100, validation: 0, test },
+        tableRows: [9],
+        denseFeatures: 1,
+        bags: false,
+        seed: 1,
+        skew: 1,
+      },
+    });
+    const config = resolveConfig(
+      "default",
+      { device: "cpu", bottom: [4], dim: 4, top: [1], ranks: 1, save: false },
+      layer,
+    );
+    return await startRun(config, dataset, { out: directory.join(`run-${test}`), report: () => {} });
+  };
+  for (const [key, layer] of [["patience", { patience: 1 }], ["targetAuc", { targetAuc: 0.9 }]] as const) {
+    await assert.rejects(train(0, layer), {
+      name: "UsageError",
+      message: `Cannot use ${key} on ${directory.join("data-0")}: it has neither a validation nor a test split to ` +
+        `evaluate on; prepare it with --validation-fraction, or leave ${key} out`,
+    });
+  }
+  assert.equal((await train(60, { targetAuc: 0.0001 })).ended, "target");
+});
