@@ -1,0 +1,214 @@
+/**
+ * io_uring of Linux: many reads and writes at a time from one thread, through libc's `syscall`. What a ring is asked to do
+ * is written into memory that the system shares; one call hands over as many requests as there are.
+ */
+import { openLibc } from "./libc.ts";
+import { LibraryError } from "./library.ts";
+
+const symbols = {
+  syscall: {
+    parameters: [
+      "i64", // long number
+      "i64", // and up to six arguments
+      "i64",
+      "i64",
+      "i64",
+      "i64",
+      "i64",
+    ],
+    result: "i32", // of a long: -1, or a small number
+  },
+  __errno_location: {
+    parameters: [],
+    result: "pointer", // int *
+  },
+  mmap: {
+    parameters: [
+      "pointer", // void *addr
+      "usize", // size_t length
+      "i32", // int prot
+      "i32", // int flags
+      "i32", // int fd
+      "i64", // off_t offset
+    ],
+    result: "pointer",
+  },
+  munmap: {
+    parameters: [
+      "pointer", // void *addr
+      "usize", // size_t length
+    ],
+    result: "i32",
+  },
+} as const satisfies Deno.ForeignLibraryInterface;
+
+/** System calls, the same on all architectures. */
+const SETUP = 425n, ENTER = 426n, REGISTER = 427n;
+const OFFSET_RINGS = 0n, OFFSET_REQUESTS = 0x10000000n;
+const FEATURE_SINGLE_MAP = 1;
+const REGISTER_BUFFERS = 0n;
+const ENTER_GETEVENTS = 1n;
+const PROT_READ_WRITE = 3, MAP_SHARED_POPULATE = 0x8001;
+const EINTR = 4, EAGAIN = 11, EBUSY = 16;
+const Operation = { readFixed: 4, writeFixed: 5, read: 22, write: 23 } as const;
+/** Words of `struct io_uring_params`, and those of it that are read. */
+const PARAMS_WORDS = 30;
+const Param = { entries: 0, completions: 1, features: 5, submit: 10, complete: 20 } as const;
+/** Words of a ring's offsets in the parameters. */
+const Offset = { head: 0, tail: 1, mask: 2, array: 6, completions: 5 } as const;
+/** Words of a request and of a completion. */
+const REQUEST_WORDS = 16, COMPLETION_WORDS = 4;
+/** Requests are handed over when so many wait, so that the disk has work while more are written. */
+const HAND_OVER = 32;
+const MAP_FAILED = 0xffffffffffffffffn;
+
+type Libc = Deno.StaticForeignLibraryInterface<typeof symbols>;
+
+/** A ring for transfers between files and one piece of memory. */
+export class IoUring implements Disposable {
+  /** For people. */
+  readonly name: string;
+  /** Transfers that can be under way. */
+  readonly depth: number;
+  readonly #libc: Libc;
+  readonly #fd: bigint;
+  readonly #maps: readonly { readonly at: Deno.PointerValue; readonly bytes: bigint }[];
+  readonly #fixed: boolean;
+  /** Address of the memory. */
+  readonly #base: number;
+  readonly #memory: Uint8Array;
+  readonly #rings: Int32Array;
+  readonly #requests: Int32Array;
+  /** Words of the rings. */
+  readonly #submitTail: number;
+  readonly #submitMask: number;
+  readonly #submitArray: number;
+  readonly #completeHead: number;
+  readonly #completeTail: number;
+  readonly #completeMask: number;
+  readonly #completions: number;
+  #waiting = 0;
+  #underWay = 0;
+  /** How the transfer that `finish` returned ended: bytes, or an error number below 0. */
+  result = 0;
+
+  /**
+   * A ring for `depth` transfers to and from `memory`, which must not move. Throws LibraryError where the system has no
+   * io_uring or forbids it.
+   */
+  constructor(depth: number, memory: Uint8Array) {
+    if (Deno.build.os !== "linux") throw new LibraryError("Cannot use io_uring: this system has none", []);
+    this.#libc = openLibc(symbols);
+    this.depth = depth;
+    const params = new Uint32Array(PARAMS_WORDS);
+    const fd = this.#call(SETUP, BigInt(depth), addressOf(params), 0n, 0n);
+    if (fd < 0) throw new LibraryError(`Cannot use io_uring: error ${-fd}`, []);
+    this.#fd = BigInt(fd);
+    const [submit, complete] = [params.subarray(Param.submit), params.subarray(Param.complete)];
+    const ringBytes = Math.max(
+      submit[Offset.array] + 4 * params[Param.entries],
+      complete[Offset.completions] + 4 * COMPLETION_WORDS * params[Param.completions],
+    );
+    const requestBytes = 4 * REQUEST_WORDS * params[Param.entries];
+    const maps: { at: Deno.PointerValue; bytes: bigint }[] = [];
+    this.#maps = maps;
+    const map = (bytes: number, offset: bigint): Int32Array => {
+      const at = this.#libc.mmap(null, BigInt(bytes), PROT_READ_WRITE, MAP_SHARED_POPULATE, fd, offset);
+      if (at === null || Deno.UnsafePointer.value(at) === MAP_FAILED) {
+        this[Symbol.dispose]();
+        throw new LibraryError("Cannot use io_uring: its rings cannot be mapped", []);
+      }
+      maps.push({ at, bytes: BigInt(bytes) });
+      return new Int32Array(Deno.UnsafePointerView.getArrayBuffer(at, bytes));
+    };
+    if ((params[Param.features] & FEATURE_SINGLE_MAP) === 0) {
+      this[Symbol.dispose]();
+      throw new LibraryError("Cannot use io_uring: the system's is older than Linux 5.4", []);
+    }
+    this.#rings = map(ringBytes, OFFSET_RINGS);
+    this.#requests = map(requestBytes, OFFSET_REQUESTS);
+    this.#submitTail = submit[Offset.tail] / 4;
+    this.#submitMask = this.#rings[submit[Offset.mask] / 4];
+    this.#submitArray = submit[Offset.array] / 4;
+    this.#completeHead = complete[Offset.head] / 4;
+    this.#completeTail = complete[Offset.tail] / 4;
+    this.#completeMask = this.#rings[complete[Offset.mask] / 4];
+    this.#completions = complete[Offset.completions] / 4;
+    this.#memory = memory;
+    const address = addressOf(memory);
+    this.#base = Number(address);
+    // Pages that are known to the system beforehand need not be looked up for every transfer. It may not allow so many.
+    const vector = new BigUint64Array([address, BigInt(memory.length)]);
+    this.#fixed = this.#call(REGISTER, this.#fd, REGISTER_BUFFERS, addressOf(vector), 1n) === 0;
+    this.name = `io_uring, ${depth} at a time${this.#fixed ? "" : ", buffers not registered"}`;
+  }
+
+  /** A number of 0 or more, or an error number below 0. */
+  #call(number: bigint, a: bigint, b: bigint, c: bigint, d: bigint): number {
+    const result = this.#libc.syscall(number, a, b, c, d, 0n, 0n);
+    if (result !== -1) return result;
+    return -new Deno.UnsafePointerView(this.#libc.__errno_location()!).getInt32();
+  }
+
+  /**
+   * Begins to read or write `length` bytes of a file, from or to offset `at` of the memory; `tag` names the transfer. At most
+   * `depth` may be under way.
+   */
+  begin(write: boolean, fd: number, position: number, at: number, length: number, tag: number): void {
+    if (this.#underWay === this.depth) throw new RangeError("Cannot begin a transfer: too many are under way");
+    if (at + length > this.#memory.length) throw new RangeError("Cannot begin a transfer outside of its memory");
+    const tail = Atomics.load(this.#rings, this.#submitTail);
+    const index = tail & this.#submitMask;
+    const request = this.#requests;
+    const first = REQUEST_WORDS * index;
+    const address = this.#base + at;
+    request.fill(0, first, first + REQUEST_WORDS);
+    request[first] = this.#fixed
+      ? (write ? Operation.writeFixed : Operation.readFixed)
+      : (write ? Operation.write : Operation.read);
+    request[first + 1] = fd;
+    request[first + 2] = position;
+    request[first + 3] = Math.floor(position / 2 ** 32);
+    request[first + 4] = address;
+    request[first + 5] = Math.floor(address / 2 ** 32);
+    request[first + 6] = length;
+    request[first + 8] = tag;
+    this.#rings[this.#submitArray + index] = index;
+    Atomics.store(this.#rings, this.#submitTail, tail + 1);
+    this.#underWay++;
+    if (++this.#waiting >= HAND_OVER) this.#enter(0n);
+  }
+
+  /** Waits for one of the transfers under way, and returns its tag; `result` says how it ended. */
+  finish(): number {
+    if (this.#underWay === 0) throw new RangeError("Cannot finish a transfer: none is under way");
+    const head = this.#rings[this.#completeHead];
+    while (Atomics.load(this.#rings, this.#completeTail) === head) this.#enter(1n);
+    const at = this.#completions + COMPLETION_WORDS * (head & this.#completeMask);
+    const tag = this.#rings[at];
+    this.result = this.#rings[at + 2];
+    Atomics.store(this.#rings, this.#completeHead, head + 1);
+    this.#underWay--;
+    return tag;
+  }
+
+  #enter(wait: bigint): void {
+    const flags = wait === 0n ? 0n : ENTER_GETEVENTS;
+    const taken = this.#call(ENTER, this.#fd, BigInt(this.#waiting), wait, flags);
+    if (taken >= 0) this.#waiting -= taken;
+    // Interrupted, or no memory for more just now: what is under way makes room.
+    else if (taken !== -EINTR && taken !== -EAGAIN && taken !== -EBUSY) throw new Error(`io_uring failed: ${-taken}`);
+  }
+
+  /** Gives the ring back; nothing may be under way. */
+  [Symbol.dispose](): void {
+    for (const { at, bytes } of this.#maps) this.#libc.munmap(at, bytes);
+    this.#libc.syscall(CLOSE[Deno.build.arch], this.#fd, 0n, 0n, 0n, 0n, 0n);
+  }
+}
+
+const CLOSE = { x86_64: 3n, aarch64: 57n } as const;
+
+function addressOf(memory: Uint8Array | Uint32Array | BigUint64Array): bigint {
+  return Deno.UnsafePointer.value(Deno.UnsafePointer.of(memory as Uint8Array<ArrayBuffer>));
+}

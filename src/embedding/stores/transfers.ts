@@ -1,0 +1,67 @@
+/** Reads and writes of pages, many at a time where the system can. */
+import { readSync, writeSync } from "node:fs";
+import { IoUring } from "../../../ffi/io_uring.ts";
+import { LibraryError } from "../../../ffi/library.ts";
+
+/** Transfers between files and one piece of memory. Allocates nothing for each. */
+export interface Transfers extends Disposable {
+  /** For people. */
+  readonly name: string;
+  /** How many may be under way. */
+  readonly depth: number;
+  /** How the transfer that `finish` returned ended: bytes, or an error number of the system below 0. */
+  readonly result: number;
+  /** Begins to read or write `length` bytes of a file, to or from offset `at` of the memory; `tag` names the transfer. */
+  begin(write: boolean, fd: number, position: number, at: number, length: number, tag: number): void;
+  /** Waits for one of the transfers under way, and returns its tag. */
+  finish(): number;
+}
+
+/** Error number for what the system did not number. */
+const EIO = 5;
+
+/** One transfer after the other, where io_uring is not to be had: slower, and of the same results. */
+export class SerialTransfers implements Transfers {
+  readonly name = "one read or write at a time";
+  readonly depth = 1;
+  result = 0;
+  readonly #memory: Uint8Array;
+  #tag: number | undefined;
+
+  /** Transfers to and from this memory. */
+  constructor(memory: Uint8Array) {
+    this.#memory = memory;
+  }
+
+  begin(write: boolean, fd: number, position: number, at: number, length: number, tag: number): void {
+    if (this.#tag !== undefined) throw new RangeError("Cannot begin a transfer: one is under way");
+    this.#tag = tag;
+    try {
+      this.result = write
+        ? writeSync(fd, this.#memory, at, length, position)
+        : readSync(fd, this.#memory, at, length, position);
+    } catch (error) {
+      const { errno } = error as { errno?: number };
+      this.result = typeof errno === "number" && errno !== 0 ? -Math.abs(errno) : -EIO;
+    }
+  }
+
+  finish(): number {
+    const tag = this.#tag;
+    if (tag === undefined) throw new RangeError("Cannot finish a transfer: none is under way");
+    this.#tag = undefined;
+    return tag;
+  }
+
+  [Symbol.dispose](): void {}
+}
+
+/** The fastest transfers that this system has and permits, at most `depth` at a time. */
+export function openTransfers(memory: Uint8Array, depth: number): Transfers {
+  try {
+    return new IoUring(depth, memory);
+  } catch (error) {
+    if (!(error instanceof LibraryError)) throw error;
+    return new SerialTransfers(memory);
+  }
+}
