@@ -41,6 +41,4 @@ export {
 } from "../src/plan/plan_training.ts";
 export type { MemoryPart, MemoryPlan, Placement } from "../src/plan/memory.ts";
 export { type NamedShape, type PublishedData, publishedData } from "../src/plan/published.ts";
-export { type Layer, type ModelPlan, type ModelShape, planModel } from "../src/model/shape.ts";
-export type { Activation, InteractionKind, InteractionShape, LinearShape } from "../src/backend/backend.ts";
 export { diagnose, type Diagnosis, type Finding } from "../src/doctor.ts";

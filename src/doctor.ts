@@ -2,7 +2,8 @@
 import { cpuOptions, deviceFindings, openHost } from "./backend/open.ts";
 import { mpiFinding } from "./collective/mpi_finding.ts";
 import { messageOf } from "./errors.ts";
-import { expectedSpeed } from "./loop/expected_speed.ts";
+import { flopsOf } from "./model/shape.ts";
+import { expectedSpeed, kagglePlan } from "./loop/expected_speed.ts";
 
 /** One thing that was looked for. */
 export interface Finding {
@@ -24,14 +25,12 @@ export interface Diagnosis {
   readonly copyGbPerSecond: number;
   /** Processor cores. */
   readonly cores: number;
-  /** Samples/s that the kaggle model's matrix products alone would allow on all cores. */
+  /** Samples/s that all cores would reach if the kaggle model's layers ran at the rate of these products. */
   readonly kaggleLimit: number;
   /** Samples/s at which all cores train the kaggle model on random batches of 2,048. */
   readonly kaggleSpeed: number;
 }
 
-/** Multiply-adds of all layers of the kaggle model, forward and backward, times two: FLOP of one sample. */
-const KAGGLE_FLOPS = 2.83e6;
 const MEASURE_MS = 150;
 /** What multiplies matrices, in the order in which `--blas auto` takes it. */
 const LIBRARIES = [["openblas", "OpenBLAS"], ["ort", "ONNX Runtime"], ["wasm", "WASM kernels"]] as const;
@@ -67,7 +66,7 @@ export async function diagnose(): Promise<Diagnosis> {
     gemmGflops,
     copyGbPerSecond: measureCopy(),
     cores,
-    kaggleLimit: best * 1e9 / KAGGLE_FLOPS * cores,
+    kaggleLimit: best * 1e9 / flopsOf(kagglePlan()) * cores,
     kaggleSpeed: await expectedSpeed(),
   };
 }

@@ -32,7 +32,7 @@ const MAY_IMPORT: Record<string, string[]> = {
   ],
   "report": ["doctor", "plan", "run", "events", "profile", "dataset"],
   "interop": ["run", "checkpoint", "config", "schedule", "events", "model", "dataset", "optimizer", "contract"],
-  "doctor": ["loop", "collective", "open"],
+  "doctor": ["loop", "collective", "model", "open"],
   "plan": ["config", "model", "embedding", "layout", "profile", "dataset", "optimizer"],
   "run": [
     ...["loop", "ranks", "checkpoint", "config", "events", "model", "layout", "profile", "dataset", "collective"],

@@ -2,6 +2,7 @@
 import { OPTIMIZERS, rowStateWords } from "../optimizer/optimizers.ts";
 import type { FileReader } from "../storage/artifact.ts";
 import { HotsetError } from "../errors.ts";
+import { elementsOf } from "../model/layers/layer.ts";
 import type { ModelPlan } from "../model/shape.ts";
 
 /** Files with the weights of a checkpoint: dense parameters as in the plan, and the rows of all tables. */
@@ -76,12 +77,9 @@ export function placeOfWord(
     const table = tableRows.findIndex((rows) => row < rows || (row -= rows, false));
     return `row ${row} of table ${tables[table]}`;
   }
-  for (const [mlp, layers] of [["bottom", plan.bottom], ["top", plan.top]] as const) {
-    for (const [i, { shape: { inputs, outputs }, weight, bias }] of layers.entries()) {
-      const layer = `layer ${i + 1} of the ${mlp} MLP`;
-      if (word >= weight && word < weight + inputs * outputs) return `a weight of ${layer}`;
-      if (word >= bias && word < bias + outputs) return `a bias of ${layer}`;
-    }
+  for (const { layer, parameters } of plan.layers) {
+    const found = parameters.find(({ first, shape }) => word >= first && word < first + elementsOf(shape));
+    if (found !== undefined) return `a ${found.name} of ${layer.title}`;
   }
   return "padding between layers";
 }

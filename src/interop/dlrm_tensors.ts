@@ -1,43 +1,7 @@
-/** The tensors of a DLRM by their names in facebookresearch/dlrm's state dict, and where they lie in a checkpoint. */
+/** Works out a DLRM from the tensors of facebookresearch/dlrm's state dict. */
 import { type InteractionKind, interactionWidth } from "../backend/backend.ts";
 import { HotsetError } from "../errors.ts";
-import type { ModelPlan, ModelShape } from "../model/shape.ts";
-import type { WeightFile } from "../checkpoint/weights.ts";
-
-/** A parameter with its place in a checkpoint. */
-export interface DlrmTensor {
-  readonly name: string;
-  /** A table (rows, dim), a weight (outputs, inputs) or a bias (outputs). */
-  readonly shape: readonly number[];
-  readonly file: WeightFile;
-  /** Its first word in the file. */
-  readonly first: number;
-}
-
-/** Elements of a tensor. */
-export function elementsOf({ shape }: Pick<DlrmTensor, "shape">): number {
-  return shape.reduce((product, n) => product * n, 1);
-}
-
-/** All parameters of a model, tables first. The layers of an MLP have even numbers: in nn.Sequential a ReLU follows each. */
-export function dlrmTensors({ shape, bottom, top }: ModelPlan): DlrmTensor[] {
-  const tensors: DlrmTensor[] = [];
-  let first = 0;
-  shape.tableRows.forEach((rows, t) => {
-    tensors.push({ name: `emb_l.${t}.weight`, shape: [rows, shape.dim], file: "rows.f32", first });
-    first += rows * shape.dim;
-  });
-  for (const [mlp, layers] of [["bot_l", bottom], ["top_l", top]] as const) {
-    layers.forEach(({ shape: { inputs, outputs }, weight, bias }, i) => {
-      tensors.push({ name: `${mlp}.${2 * i}.weight`, shape: [outputs, inputs], file: "dense.f32", first: weight });
-      tensors.push({ name: `${mlp}.${2 * i}.bias`, shape: [outputs], file: "dense.f32", first: bias });
-    });
-  }
-  return tensors;
-}
-
-/** What a state dict says of a model: everything but the optimizer. */
-export type DlrmShape = Omit<ModelShape, "optimizer">;
+import type { DlrmShape } from "../model/models/dlrm.ts";
 
 /**
  * Works out the model that a state dict belongs to. The interaction follows from the input of the top MLP; where both

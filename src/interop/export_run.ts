@@ -4,12 +4,13 @@ import { FileReader } from "../storage/artifact.ts";
 import type { Dataset } from "../dataset/dataset.ts";
 import { encodingId } from "../dataset/encoding.ts";
 import { linkAt, throughLinks } from "../storage/links.ts";
+import { elementsOf } from "../model/layers/layer.ts";
 import { type ModelPlan, planModel } from "../model/shape.ts";
 import type { Checkpoint } from "../checkpoint/checkpoint.ts";
 import type { Report } from "../events/events.ts";
 import { openTrainedOn, withBest } from "../run/trained_run.ts";
 import type { WeightFile, WeightReader } from "../checkpoint/weights.ts";
-import { type DlrmTensor, dlrmTensors, elementsOf } from "./dlrm_tensors.ts";
+import { type ModelTensor, tensorsOf } from "./tensors.ts";
 import { onnxModel, type PlacedTensor } from "./onnx.ts";
 import { SafetensorsWriter } from "./safetensors.ts";
 import { WholeFile } from "../storage/whole_file.ts";
@@ -46,10 +47,10 @@ function exportSafetensors(
 ): string[] {
   const { body } = dataset;
   const plan = planModel(checkpoint.body.model);
-  const tensors = dlrmTensors(plan);
+  const tensors = tensorsOf(plan);
   const metadata = {
     format: "pt",
-    interaction: plan.interaction.kind,
+    interaction: plan.shape.interaction,
     tables: body.tables.map(({ name }) => name).join(","),
     dense: body.dense.join(","),
     encoding: encodingId(dataset), // import compares it
@@ -75,12 +76,12 @@ function exportOnnx(
   using data = new WholeFile(dataPath);
   using model = new WholeFile(out);
   const tensors: PlacedTensor[] = [];
-  const begin = (tensor: DlrmTensor) => {
+  const begin = (tensor: ModelTensor) => {
     data.align(PAGE_BYTES);
     tensors.push({ ...tensor, at: data.bytes });
   };
   const append = (part: Float32Array) => data.append(new Uint8Array(part.buffer, part.byteOffset, part.byteLength));
-  copyWeights(checkpoint, plan, dlrmTensors(plan), append, onProgress, begin);
+  copyWeights(checkpoint, plan, tensorsOf(plan), append, onProgress, begin);
   const tables = body.tables.map(({ name }) => name);
   model.append(onnxModel({ plan, tensors, dataFile: basename(dataPath), tables, bags: body.bags }));
   data.commit();
@@ -92,10 +93,10 @@ function exportOnnx(
 function copyWeights(
   checkpoint: Checkpoint,
   plan: ModelPlan,
-  tensors: readonly DlrmTensor[],
+  tensors: readonly ModelTensor[],
   append: (part: Float32Array) => void,
   onProgress: (fraction: number) => void,
-  begin: (tensor: DlrmTensor) => void = () => {},
+  begin: (tensor: ModelTensor) => void = () => {},
 ): void {
   using rows = checkpoint.reader("rows.f32");
   using dense = checkpoint.reader("dense.f32");
@@ -105,7 +106,7 @@ function copyWeights(
   let copied = 0;
   for (const tensor of tensors) {
     begin(tensor);
-    const elements = elementsOf(tensor);
+    const elements = elementsOf(tensor.shape);
     for (let done = 0; done < elements; done += chunk.length) {
       const part = chunk.subarray(0, Math.min(chunk.length, elements - done));
       readers[tensor.file].read(tensor.first + done, part);

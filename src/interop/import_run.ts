@@ -7,6 +7,7 @@ import { Dataset } from "../dataset/dataset.ts";
 import { encodingId } from "../dataset/encoding.ts";
 import { HotsetError, UsageError } from "../errors.ts";
 import { throughLinks } from "../storage/links.ts";
+import { elementsOf } from "../model/layers/layer.ts";
 import type { ModelPlan } from "../model/shape.ts";
 import { type CheckpointBody, IMPORTED } from "../checkpoint/checkpoint.ts";
 import { resolveConfig, type TrainConfig } from "../config/config.ts";
@@ -16,7 +17,8 @@ import { recordRun } from "../run/run_record.ts";
 import { ShuffleScheduler } from "../schedule/scheduler.ts";
 import { LAST_CHECKPOINT } from "../checkpoint/checkpoint_store.ts";
 import { type CheckpointFile, notFinite, placeOfWord, type WeightFile } from "../checkpoint/weights.ts";
-import { dlrmShape, type DlrmTensor, dlrmTensors, elementsOf } from "./dlrm_tensors.ts";
+import { dlrmShape } from "./dlrm_tensors.ts";
+import { type ModelTensor, tensorsOf } from "./tensors.ts";
 import { SafetensorsReader } from "./safetensors.ts";
 
 /** What the rows of the imported tables are numbered by. */
@@ -198,9 +200,9 @@ function copyDense(
   append: (name: CheckpointFile, part: Float32Array) => void,
 ): void {
   const dense = new Float32Array(plan.denseWords);
-  for (const tensor of dlrmTensors(plan)) {
+  for (const tensor of tensorsOf(plan)) {
     if (tensor.file !== "dense.f32") continue;
-    file.read(file.tensors.get(tensor.name)!, 0, dense.subarray(tensor.first, tensor.first + elementsOf(tensor)));
+    file.read(file.tensors.get(tensor.name)!, 0, dense.subarray(tensor.first, tensor.first + elementsOf(tensor.shape)));
   }
   expectNumbers(path, plan, "dense.f32", 0, dense);
   append("dense.f32", dense);
@@ -212,7 +214,7 @@ function copyRows(
 ): void {
   const chunk = new Float32Array(Math.min(CHUNK_WORDS, plan.rows * plan.shape.dim));
   for (const tensor of tables(plan)) {
-    const elements = elementsOf(tensor);
+    const elements = elementsOf(tensor.shape);
     for (let done = 0; done < elements; done += chunk.length) {
       const part = chunk.subarray(0, Math.min(chunk.length, elements - done));
       file.read(file.tensors.get(tensor.name)!, done, part);
@@ -261,8 +263,8 @@ function gatherRows(
   }
 }
 
-function tables(plan: ModelPlan): DlrmTensor[] {
-  return dlrmTensors(plan).filter(({ file }) => file === "rows.f32");
+function tables(plan: ModelPlan): ModelTensor[] {
+  return tensorsOf(plan).filter(({ file }) => file === "rows.f32");
 }
 
 function expectNumbers(path: string, plan: ModelPlan, file: WeightFile, first: number, values: Float32Array): void {

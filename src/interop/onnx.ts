@@ -1,6 +1,8 @@
-/** A trained DLRM as an ONNX graph whose weights lie in a file beside it. */
-import type { Layer, ModelPlan } from "../model/shape.ts";
-import type { DlrmTensor } from "./dlrm_tensors.ts";
+/** A trained model as an ONNX graph whose weights lie in a file beside it. */
+import type { OnnxNodes } from "../model/layers/layer.ts";
+import type { Value } from "../model/composition.ts";
+import type { ModelPlan } from "../model/shape.ts";
+import type { ModelTensor } from "./tensors.ts";
 import { AttributeType, ElementType, encodeModel, EXTERNAL } from "./onnx_schema.ts";
 
 /** The first opset with all that the graph needs, and the file format that goes with it: ONNX Runtime 1.12, 2022. */
@@ -8,7 +10,7 @@ const OPSET = 17;
 const IR_VERSION = 8;
 
 /** A parameter with its place in the file of weights. */
-export interface PlacedTensor extends DlrmTensor {
+export interface PlacedTensor extends ModelTensor {
   /** Where its first byte lies. */
   readonly at: number;
 }
@@ -34,8 +36,7 @@ export function onnxModel({ plan, tensors, dataFile, tables, bags }: OnnxOptions
   const { dim } = plan.shape;
   const graph = new Graph();
   for (const tensor of tensors) graph.external(tensor, dataFile);
-  graph.input("dense", ElementType.float, ["N", plan.shape.bottom[0]]);
-  const x = mlp(graph, "bot_l", plan.bottom, "dense");
+  const dense = graph.input("dense", ElementType.float, ["N", plan.inputs.dense.width]);
   const pooled = tables.map((table, t) => {
     const weight = `emb_l.${t}.weight`;
     const indices = graph.input(`indices_${table}`, ElementType.int64, [bags ? `lookups_${table}` : "N"]);
@@ -43,9 +44,14 @@ export function onnxModel({ plan, tensors, dataFile, tables, bags }: OnnxOptions
     if (!bags) return rows;
     return sumBags(graph, rows, indices, graph.input(`offsets_${table}`, ElementType.int64, ["N"]), dim);
   });
-  const vectors = graph.node("Concat", [x, ...pooled], { axis: 1 });
-  const features = plan.interaction.kind === "dot" ? dotProducts(graph, x, vectors, tables.length + 1, dim) : vectors;
-  const logit = mlp(graph, "top_l", plan.top, features);
+  const names = new Map<Value, string>([
+    [plan.inputs.dense, dense],
+    [plan.inputs.pooled, graph.node("Concat", pooled, { axis: 1 })],
+  ]);
+  for (const { layer, inputs, output } of plan.layers) {
+    names.set(output, layer.onnx(graph, inputs.map((input) => names.get(input)!)));
+  }
+  const logit = names.get(plan.logit)!;
   const probability = graph.node("Sigmoid", [graph.node("Squeeze", [logit, graph.constant([1])])]);
   graph.output(probability, "probability", ElementType.float, ["N"]);
   return encodeModel({
@@ -54,24 +60,6 @@ export function onnxModel({ plan, tensors, dataFile, tables, bags }: OnnxOptions
     opsetImport: [{ domain: "", version: OPSET }],
     graph: graph.message("dlrm"),
   });
-}
-
-function mlp(graph: Graph, name: string, layers: readonly Layer[], input: string): string {
-  return layers.reduce((x, { shape: { activation } }, i) => {
-    const y = graph.node("Gemm", [x, `${name}.${2 * i}.weight`, `${name}.${2 * i}.bias`], { transB: 1 });
-    return activation === "relu" ? graph.node("Relu", [y]) : y;
-  }, input);
-}
-
-/** The bottom vector and the products of all pairs of vectors, in the order (1, 0), (2, 0), (2, 1), (3, 0), ... */
-function dotProducts(graph: Graph, x: string, vectors: string, count: number, dim: number): string {
-  const matrix = graph.node("Reshape", [vectors, graph.constant([0, count, dim])]);
-  const transposed = graph.node("Transpose", [matrix], { perm: [0, 2, 1] });
-  const products = graph.node("MatMul", [matrix, transposed]);
-  const flat = graph.node("Reshape", [products, graph.constant([0, count * count])]);
-  const pairs: number[] = [];
-  for (let i = 1; i < count; i++) for (let j = 0; j < i; j++) pairs.push(i * count + j);
-  return graph.node("Concat", [x, graph.node("Gather", [flat, graph.constant(pairs)], { axis: 1 })], { axis: 1 });
 }
 
 /**
@@ -94,7 +82,7 @@ function sumBags(graph: Graph, rows: string, indices: string, offsets: string, d
 }
 
 /** Collects the parts of a graph; values are named by numbers. */
-class Graph {
+class Graph implements OnnxNodes {
   readonly #nodes: unknown[] = [];
   readonly #initializers: unknown[] = [];
   readonly #inputs: unknown[] = [];

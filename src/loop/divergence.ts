@@ -1,6 +1,7 @@
 /** Finds what is wrong with a model whose loss is no number, or far too large. Looks at everything: only for the end. */
 import type { Backend, Buffer } from "../backend/backend.ts";
 import { HotsetError } from "../errors.ts";
+import { elementsOf } from "../model/layers/layer.ts";
 import { rowStateWords } from "../optimizer/optimizers.ts";
 import { type CheckpointFile, placeOfWord } from "../checkpoint/weights.ts";
 import type { RunMemory } from "../ranks/rank_group.ts";
@@ -53,21 +54,22 @@ export function findBadTensor(
   { plan, device, parameters, denseState, full, hot }: RunMemory,
   tables: readonly string[],
 ) {
-  const top = plan.top[0].weight;
-  const dense = (first: number, end: number) => ({
-    backend: device,
-    buffer: device.view(parameters, first, end - first),
-    name: (index: number) => placeOfWord(plan, "dense.f32", first + index, tables),
-  });
   const stateWords = rowStateWords(plan.shape.optimizer, plan.shape.dim);
   const hotRow = (words: number) => (index: number) => `hot row ${Math.floor(index / words)} of the replica`;
   const rows = (name: CheckpointFile) => (index: number) => placeOfWord(plan, name, index, tables);
-  const weights: Tensor[] = [
-    dense(0, top),
-    { backend: full.backend, buffer: full.weights, name: rows("rows.f32") },
-    { backend: hot?.backend, buffer: hot?.weights, name: hotRow(plan.shape.dim) },
-    dense(top, plan.denseWords),
-  ];
+  const weights: Tensor[] = plan.layers.flatMap(({ inputs, parameters: placed }) => [
+    ...(inputs.includes(plan.inputs.pooled)
+      ? [
+        { backend: full.backend, buffer: full.weights, name: rows("rows.f32") },
+        { backend: hot?.backend, buffer: hot?.weights, name: hotRow(plan.shape.dim) },
+      ]
+      : []),
+    ...placed.map(({ first, shape }) => ({
+      backend: device,
+      buffer: device.view(parameters, first, elementsOf(shape)),
+      name: (index: number) => placeOfWord(plan, "dense.f32", first + index, tables),
+    })),
+  ]);
   const states: Tensor[] = [
     { backend: full.backend, buffer: full.state, name: rows("row_state.f32") },
     {

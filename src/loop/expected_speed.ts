@@ -4,7 +4,7 @@ import type { Batch, BatchShape } from "../layout/batch.ts";
 import { BatchFiller } from "../layout/batch_filler.ts";
 import { SegmentSorter } from "../layout/segment_sorter.ts";
 import { initialiseDense } from "../model/initialise.ts";
-import { planModel } from "../model/shape.ts";
+import { type ModelPlan, planModel } from "../model/shape.ts";
 import { Random } from "../random.ts";
 import { resolveConfig } from "../config/config.ts";
 import { openRanks } from "../ranks/placement.ts";
@@ -18,14 +18,20 @@ const BATCH_SIZE = 2048;
 const WARM_UP_STEPS = 4;
 const MEASURED_MS = 700;
 
+/** The kaggle model over tables of equal size. */
+export function kagglePlan(): ModelPlan {
+  const { bottom, ...config } = resolveConfig("kaggle");
+  return planModel({
+    ...config,
+    tableRows: new Array<number>(TABLES).fill(TABLE_ROWS),
+    bottom: [DENSE_FEATURES, ...bottom],
+  });
+}
+
 /** Samples/s of the kaggle model at batch 2,048 on all cores of the CPU; takes about two seconds. */
 export async function expectedSpeed(): Promise<number> {
   const config = resolveConfig("kaggle", { mode: "cpu", device: "cpu" });
-  const plan = planModel({
-    ...config,
-    tableRows: new Array<number>(TABLES).fill(TABLE_ROWS),
-    bottom: [DENSE_FEATURES, ...config.bottom],
-  });
+  const plan = kagglePlan();
   const batchShape: BatchShape = {
     batchSize: BATCH_SIZE,
     denseFeatures: DENSE_FEATURES,

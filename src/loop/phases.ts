@@ -8,7 +8,8 @@ import { Solo } from "../collective/collective.ts";
 import { Batch, batchSections } from "../layout/batch.ts";
 import { BATCH_KINDS, type BatchKind, type Layout } from "../layout/layout.ts";
 import { Dlrm, type EmbeddingStore } from "../model/dlrm.ts";
-import type { ModelPlan, ModelShape } from "../model/shape.ts";
+import type { Layer } from "../model/layers/layer.ts";
+import type { ModelShape } from "../model/shape.ts";
 import type { PhasesEvent } from "../events/events.ts";
 import type { RunMemory } from "../ranks/rank_group.ts";
 
@@ -22,17 +23,16 @@ type Clock = Map<string, number>;
 /** Measures steps over the first batches of each kind, on one rank; kinds without batches give no event. */
 export function measurePhases(layout: Layout, memory: RunMemory): PhasesEvent[] {
   const clock: Clock = new Map();
-  const device = timed(memory.device, memory.plan, clock);
-  const host = (memory.host as Backend) === memory.device
-    ? device as HostBackend
-    : timed(memory.host, memory.plan, clock);
+  const device = timed(memory.device, clock);
+  const host = (memory.host as Backend) === memory.device ? device as HostBackend : timed(memory.host, clock);
   const onTimed = (store: EmbeddingStore): EmbeddingStore => ({
     ...store,
     backend: store.backend === memory.device ? device : host,
   });
   const { plan, batchShape, pooledGradients, hostGradients } = memory;
   const copy = (vector: Buffer) => copyOf(memory.device, vector);
-  const model = new Dlrm(plan, batchShape, {
+  const layers = plan.layers.map((placed) => ({ ...placed, layer: timedLayer(placed.layer, clock) }));
+  const model = new Dlrm({ ...plan, layers }, batchShape, {
     device,
     host,
     parameters: copy(memory.parameters),
@@ -73,37 +73,51 @@ export function measurePhases(layout: Layout, memory: RunMemory): PhasesEvent[] 
   });
 }
 
-/** The phase that each operation belongs to; layers belong to their MLP. What is not named here takes no time. */
+/** The phase that each operation belongs to. What is not named here, such as those of layers, takes no time. */
 const PHASES: Readonly<Record<string, string>> = {
   upload: "copies",
   download: "copies",
   pool: "pooling",
-  interact: "interaction",
-  interactBackward: "interaction",
   loss: "loss",
   updateRows: "row update",
   updateDense: "dense update",
 };
 
+/** Runs work on a backend, waits for its end and adds its time to a phase. */
+function addTime(clock: Clock, phase: string, backend: Backend, work: () => void): void {
+  const begin = performance.now();
+  work();
+  backend.synchronize();
+  clock.set(phase, (clock.get(phase) ?? 0) + performance.now() - begin);
+}
+
 /** The same backend, but every operation waits for its end and adds its time to its phase. */
-function timed<B extends Backend>(backend: B, plan: ModelPlan, clock: Clock): B {
-  const bottom = new Set<unknown>(plan.bottom.map((layer) => layer.shape));
-  const phaseOf = (operation: string, shape: unknown) =>
-    operation.startsWith("linear") ? (bottom.has(shape) ? "bottom MLP" : "top MLP") : PHASES[operation];
+function timed<B extends Backend>(backend: B, clock: Clock): B {
   return new Proxy(backend, {
     get(target, name) {
       const member = Reflect.get(target, name, target);
       if (typeof member !== "function") return member;
-      return (...values: unknown[]) => {
-        const phase = phaseOf(String(name), values[0]);
-        if (phase === undefined) return member.apply(target, values);
-        const begin = performance.now();
-        member.apply(target, values);
-        target.synchronize();
-        clock.set(phase, (clock.get(phase) ?? 0) + performance.now() - begin);
-      };
+      const phase = PHASES[String(name)];
+      if (phase === undefined) return (...values: unknown[]) => member.apply(target, values);
+      return (...values: unknown[]) => addTime(clock, phase, target, () => member.apply(target, values));
     },
   });
+}
+
+/** The same layer, whose phase is the part of the model that it belongs to. */
+function timedLayer(layer: Layer, clock: Clock): Layer {
+  const { title } = layer.part;
+  return {
+    ...layer,
+    bind(buffers) {
+      const { device } = buffers;
+      const bound = layer.bind(buffers);
+      return {
+        forward: (samples) => addTime(clock, title, device, () => bound.forward(samples)),
+        backward: (samples) => addTime(clock, title, device, () => bound.backward(samples)),
+      };
+    },
+  };
 }
 
 function copyOf(device: Backend, vector: Buffer): Buffer {

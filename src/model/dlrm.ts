@@ -1,12 +1,12 @@
 /**
- * DLRM and its training step, written once over the backend contract.
+ * The training step, written once over the backend contract.
  *
  * ```
- * dense  -> bottom MLP ----------------------.
- * sparse -> rows of a store -> sum pooling ---+-> interaction -> top MLP -> logit -> BCE
+ * dense -----------------------------------.
+ * sparse -> rows of a store -> sum pooling --+-> layers -> logit -> BCE
  * ```
  * A `Dlrm` is one rank's part: it computes a fixed slice of the samples of every batch and updates a fixed share of the
- * parameters. Embedding rows lie in a store, on the device that computes the MLPs or on the host; where the two differ,
+ * parameters. Embedding rows lie in a store, on the device that computes the layers or on the host; where the two differ,
  * pooled vectors go one way and their gradients the other, and nothing else changes.
  */
 import { denseStateWords } from "../optimizer/optimizers.ts";
@@ -15,7 +15,9 @@ import { type Collective, samplesOfRank } from "../collective/collective.ts";
 import { type BatchSections, batchSections, type BatchShape } from "../layout/batch.ts";
 import { HotsetError } from "../errors.ts";
 import { ReplicaExchange, type ReplicaLists } from "./replica_exchange.ts";
-import { hiddenUnits, type Layer, type ModelPlan } from "./shape.ts";
+import type { BoundLayer } from "./layers/layer.ts";
+import { Network } from "./network.ts";
+import type { ModelPlan } from "./shape.ts";
 import { lossFault } from "./loss_fault.ts";
 
 /** Embedding rows with their optimizer state: all tables of a model, or the replica of the hot rows. */
@@ -30,7 +32,7 @@ export interface EmbeddingStore {
 
 /** Where a rank computes and what it shares with the other ranks. All buffers lie on the device. */
 export interface RankMemory {
-  /** Computes the MLPs. */
+  /** Computes the layers. */
   readonly device: Backend;
   /** Holds what is not on the device; the same object as `device` on a CPU. */
   readonly host: HostBackend;
@@ -78,6 +80,8 @@ export interface StepInput {
   readonly store: EmbeddingStore;
   /** The block on the device. */
   readonly compute: BatchViews;
+  /** The model's layers over the block on the device. */
+  readonly layers: BoundLayer;
   /** The block on the store's backend; the same views where that is the device. */
   readonly lookup: BatchViews;
   /** How ranks exchange the gradients of these rows; undefined unless each has a replica on its device. */
@@ -98,17 +102,6 @@ interface Pooled {
   readonly allGradients: Buffer;
 }
 
-/** A layer with its parameters, gradients and activations bound to buffers. */
-interface BoundLayer {
-  readonly shape: Layer["shape"];
-  readonly weight: Buffer;
-  readonly bias: Buffer;
-  readonly dWeight: Buffer;
-  readonly dBias: Buffer;
-  readonly y: Buffer;
-  readonly dY: Buffer;
-}
-
 /** One rank of a model. */
 export class Dlrm {
   readonly plan: ModelPlan;
@@ -124,12 +117,7 @@ export class Dlrm {
   readonly #memory: RankMemory;
   readonly #collective: Collective;
   readonly #rowUpdate: RowUpdateShape;
-  readonly #bottom: BoundLayer[];
-  readonly #top: BoundLayer[];
-  /** The outputs of the hidden layers with their part of `unitSums`. */
-  readonly #hidden: readonly { readonly units: number; readonly y: Buffer; readonly sums: Buffer }[];
-  readonly #interaction: Buffer;
-  readonly #dInteraction: Buffer;
+  readonly #network: Network;
   readonly #onDevice: Pooled;
   readonly #onHost: Pooled;
   readonly #exchanges = new Map<EmbeddingStore, ReplicaExchange>();
@@ -149,19 +137,9 @@ export class Dlrm {
     this.#memory = memory;
     this.#collective = collective;
     this.#rowUpdate = { optimizer, dim, rank: writer, ranks: writers };
-    this.#bottom = plan.bottom.map((layer) => this.#bind(layer));
-    this.#top = plan.top.map((layer) => this.#bind(layer));
-    this.unitSums = device.allocate(hiddenUnits(plan), "sums of hidden units");
-    let unit = 0;
-    this.#hidden = [...this.#bottom, ...this.#top.slice(0, -1)].map(({ shape: { outputs: units }, y }) => {
-      const sums = device.view(this.unitSums, unit, units);
-      unit += units;
-      return { units, y, sums };
-    });
-    const width = plan.top[0].shape.inputs;
-    this.#interaction = device.allocate(this.capacity * width, "interaction");
-    this.#dInteraction = device.allocate(this.capacity * width, "gradient of the interaction");
-    this.logits = this.#top.at(-1)!.y;
+    this.#network = new Network(plan, this.capacity, memory);
+    this.logits = this.#network.logits;
+    this.unitSums = this.#network.unitSums;
     const bagWords = tableRows.length * dim;
     const pooled = (backend: Backend, allGradients: Buffer): Pooled => ({
       backend,
@@ -179,20 +157,6 @@ export class Dlrm {
       parameters: own(memory.parameters),
       gradients: own(memory.gradients),
       state: memory.denseState && device.view(memory.denseState, stateOf(first), stateOf(words)),
-    };
-  }
-
-  #bind({ shape, weight, bias }: Layer): BoundLayer {
-    const { device, parameters, gradients } = this.#memory;
-    const { inputs, outputs } = shape;
-    return {
-      shape,
-      weight: device.view(parameters, weight, inputs * outputs),
-      bias: device.view(parameters, bias, outputs),
-      dWeight: device.view(gradients, weight, inputs * outputs),
-      dBias: device.view(gradients, bias, outputs),
-      y: device.allocate(this.capacity * outputs, "activations"),
-      dY: device.allocate(this.capacity * outputs, "gradients of activations"),
     };
   }
 
@@ -214,7 +178,9 @@ export class Dlrm {
     let lookup = onDevice ? compute : this.#views(host, hostBlock, true);
     if (remote?.indices !== undefined) lookup = { ...lookup, indices: this.#ownIndices(host, remote.indices) };
     const exchange = onDevice ? this.#exchangeOf(store, mostDistinct) : undefined;
-    return { store, compute, lookup, exchange, lists: exchange?.newLists(), remote, replay: undefined };
+    const { values: pooled, gradients: pooledGradients } = this.#onDevice;
+    const layers = this.#network.bind({ dense: compute.dense, pooled, pooledGradients });
+    return { store, compute, layers, lookup, exchange, lists: exchange?.newLists(), remote, replay: undefined };
   }
 
   #exchangeOf(store: EmbeddingStore, mostDistinct: number): ReplicaExchange | undefined {
@@ -262,7 +228,7 @@ export class Dlrm {
   score(input: StepInput, batchSamples: number): void {
     const samples = this.samplesOf(batchSamples);
     this.#forward(input, samples);
-    for (const { units, y, sums } of this.#hidden) this.#memory.device.columnSums(samples, units, y, sums);
+    this.#network.sumUnits(samples);
   }
 
   /** One training step: forward, backward, and the update of this rank's share of rows and dense parameters. */
@@ -276,7 +242,7 @@ export class Dlrm {
     }
   }
 
-  #forward({ store, compute, lookup, remote }: StepInput, samples: number): void {
+  #forward({ store, layers, lookup, remote }: StepInput, samples: number): void {
     const { device } = this.#memory;
     const { dim } = this.plan.shape;
     const { tables } = this.#shape;
@@ -285,40 +251,16 @@ export class Dlrm {
     const weights = remote?.weights ?? store.weights;
     store.backend.pool(samples * tables, dim, weights, lookup.indices, lookup.offsets, pooled.values);
     if (pooled !== this.#onDevice) this.#toDevice(pooled.values, this.#onDevice.values, samples * tables * dim);
-    const bottom = this.#forwardMlp(this.#bottom, samples, compute.dense);
-    device.interact(this.plan.interaction, samples, bottom, this.#onDevice.values, this.#interaction);
-    this.#forwardMlp(this.#top, samples, this.#interaction);
-  }
-
-  #forwardMlp(layers: BoundLayer[], samples: number, input: Buffer): Buffer {
-    let x = input;
-    for (const { shape, weight, bias, y } of layers) {
-      this.#memory.device.linear(shape, samples, x, weight, bias, y);
-      this.#memory.poll?.();
-      x = y;
-    }
-    return x;
+    layers.forward(samples);
   }
 
   #step(input: StepInput, samples: number): void {
     const { device, gradients, lossSum } = this.#memory;
     const { compute } = input;
     this.#forward(input, samples);
-    const last = this.#top[this.#top.length - 1];
-    device.loss(samples, compute.header, this.logits, compute.labels, last.dY, lossSum);
+    device.loss(samples, compute.header, this.logits, compute.labels, this.#network.logitGradients, lossSum);
     if (device === this.#memory.host) this.#expectFiniteLoss(compute.header);
-    this.#backwardMlp(this.#top, samples, this.#interaction, this.#dInteraction);
-    const bottom = this.#bottom[this.#bottom.length - 1];
-    device.interactBackward(
-      this.plan.interaction,
-      samples,
-      bottom.y,
-      this.#onDevice.values,
-      this.#dInteraction,
-      bottom.dY,
-      this.#onDevice.gradients,
-    );
-    this.#backwardMlp(this.#bottom, samples, compute.dense, undefined);
+    input.layers.backward(samples);
     this.#collective.sum(gradients);
     if (input.exchange !== undefined) {
       input.exchange.update(compute, input.lists, input.store.weights, input.store.state);
@@ -340,16 +282,6 @@ export class Dlrm {
     if (Number.isFinite(host.floats(lossSum)[0])) return;
     const { buffer, byteOffset } = host.floats(header);
     throw new HotsetError(lossFault(new Uint32Array(buffer, byteOffset)[Header.step]));
-  }
-
-  #backwardMlp(layers: BoundLayer[], samples: number, input: Buffer, dInput: Buffer | undefined): void {
-    for (let i = layers.length - 1; i >= 0; i--) {
-      const { shape, weight, y, dY, dWeight, dBias } = layers[i];
-      const x = i > 0 ? layers[i - 1].y : input;
-      const dX = i > 0 ? layers[i - 1].dY : dInput;
-      this.#memory.device.linearBackward(shape, samples, x, weight, y, dY, dX, dWeight, dBias);
-      this.#memory.poll?.();
-    }
   }
 
   /** Updates this rank's share of the rows of the batch, with the gradients of all samples. */

@@ -1,5 +1,6 @@
 /** Initial parameters, distributed as in facebookresearch/dlrm, from a seed and independent of who computes which part. */
 import { Random } from "../random.ts";
+import { elementsOf } from "./layers/layer.ts";
 import type { ModelPlan } from "./shape.ts";
 
 const DENSE_STREAM = 1;
@@ -7,15 +8,14 @@ const EMBEDDING_STREAM = 2;
 /** Rows of a chunk. */
 const CHUNK_ROWS = 16_384;
 
-/** Fills dense parameters: weight (n, m) ~ N(0, 2 / (m + n)), bias (n) ~ N(0, 1 / n), variances given. */
-export function initialiseDense(plan: ModelPlan, seed: number, parameters: Float32Array): void {
-  const layers = [...plan.bottom, ...plan.top];
-  layers.forEach(({ shape: { inputs, outputs }, weight, bias }, i) => {
+/** Fills dense parameters with normal values of each one's deviation, layer by layer. */
+export function initialiseDense({ layers }: ModelPlan, seed: number, parameters: Float32Array): void {
+  layers.filter((layer) => layer.parameters.length > 0).forEach((layer, i) => {
     const random = new Random(seed, DENSE_STREAM, i);
-    const weightDeviation = Math.sqrt(2 / (inputs + outputs));
-    for (let k = 0; k < inputs * outputs; k++) parameters[weight + k] = weightDeviation * random.normal();
-    const biasDeviation = Math.sqrt(1 / outputs);
-    for (let k = 0; k < outputs; k++) parameters[bias + k] = biasDeviation * random.normal();
+    for (const { shape, first, deviation } of layer.parameters) {
+      const end = first + elementsOf(shape);
+      for (let word = first; word < end; word++) parameters[word] = deviation * random.normal();
+    }
   });
 }
 

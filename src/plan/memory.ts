@@ -68,8 +68,7 @@ export function planMemory(options: MemoryOptions, { mode, onDevice }: Placement
   const stateWords = rowStateWords(shape.optimizer, shape.dim);
   const rowsOnDevice = mode === "gpu";
   const bagWords = batchSize * tables * shape.dim;
-  const outputs = [...model.bottom, ...model.top].reduce((sum, layer) => sum + layer.shape.outputs, 0);
-  const activations = 2 * batchSize * (outputs + model.top[0].shape.inputs);
+  const activations = 2 * batchSize * model.layers.reduce((sum, { output }) => sum + output.width, 0);
   const batchWords = batchSections(batchShape).capacity;
 
   const parts: MemoryPart[] = [];

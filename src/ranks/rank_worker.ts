@@ -6,6 +6,7 @@ import { NcclCollective } from "../collective/nccl.ts";
 import { SharedBarrier, SharedCollective } from "../collective/shared.ts";
 import { messageOf } from "../errors.ts";
 import type { EmbeddingStore } from "../model/dlrm.ts";
+import { planModel } from "../model/shape.ts";
 import { Command, Rank } from "./rank.ts";
 import { allocateOnDevice, allocateTables } from "./rank_group.ts";
 import {
@@ -22,7 +23,8 @@ import {
 const SPINS = 2_000;
 
 /** What all ranks share, as this one's backend sees it. */
-function attachShared(host: HostBackend, { memory, plan, batchShape, mostDistinct }: RankMessage) {
+function attachShared(host: HostBackend, { memory, model, batchShape, mostDistinct }: RankMessage) {
+  const plan = planModel(model);
   const one = (shared: SharedWords) => host.attach(shared);
   const store = ({ weights, state }: StoreBuffers<SharedWords>): EmbeddingStore => ({
     backend: host,
@@ -48,13 +50,13 @@ function rankOnDevice(
   message: RankMessage,
   barrier: SharedBarrier,
 ): { rank: Rank; communicator: Communicator } {
-  const { rank, ranks, communicatorId, plan, batchShape, mostDistinct } = message;
+  const { rank, ranks, communicatorId, batchShape, mostDistinct } = message;
   const { hotRows, tables } = message.devices!;
   if (rank === 0) communicatorId.set(device.communicatorId());
   barrier.wait(); // all have a device, and the id is there
   const communicator = device.connect(communicatorId.slice(), rank, ranks);
   const shared = attachShared(host, message);
-  const options = { plan, batchShape, hotRows, mostDistinct, ranks, device, host, tables: device };
+  const options = { plan: shared.plan, batchShape, hotRows, mostDistinct, ranks, device, host, tables: device };
   const { gradients: [gradients], ...own } = allocateOnDevice(options, 1);
   const full = tables ? allocateTables(options) : shared.full;
   const collective = new NcclCollective(device, communicator, {

@@ -3,7 +3,7 @@ import { abortBarrier, BARRIER_WORDS } from "../collective/shared.ts";
 import { type Buffer, COMMUNICATOR_ID_BYTES, type HostBackend, type SharedWords } from "../backend/backend.ts";
 import type { DeviceOptions, HostOptions } from "../backend/open.ts";
 import type { BatchShape } from "../layout/batch.ts";
-import type { ModelPlan } from "../model/shape.ts";
+import type { ModelShape } from "../model/shape.ts";
 import { HotsetError } from "../errors.ts";
 import { Command } from "./rank.ts";
 import { RankGroup, type RunMemory } from "./rank_group.ts";
@@ -67,7 +67,7 @@ export interface RankMessage {
   readonly devices: RankDevices | undefined;
   /** Shared memory in which the first rank gives the others the id of their communicator. */
   readonly communicatorId: Uint8Array<SharedArrayBuffer>;
-  readonly plan: ModelPlan;
+  readonly model: ModelShape;
   readonly batchShape: BatchShape;
   readonly memory: SharedRunMemory;
   readonly control: Int32Array<SharedArrayBuffer>;
@@ -176,9 +176,9 @@ export class WorkerRanks extends RankGroup {
     const control = words(ringAt(ranks, 0) + COMMAND_WORDS * RING_COMMANDS + ERROR_BYTES / 4);
     const barrier = words(BARRIER_WORDS);
     const communicatorId = new Uint8Array(new SharedArrayBuffer(COMMUNICATOR_ID_BYTES));
-    const { plan, batchShape, mostDistinct } = memory;
+    const { plan: { shape: model }, batchShape, mostDistinct } = memory;
     const message = {
-      ...{ host: options, ranks, devices, plan, batchShape, mostDistinct, memory: shareAll(memory.host, memory) },
+      ...{ host: options, ranks, devices, model, batchShape, mostDistinct, memory: shareAll(memory.host, memory) },
       ...{ control, barrier, communicatorId },
     };
     const workers: Worker[] = [];

@@ -55,7 +55,7 @@ const line = z.discriminatedUnion("event", [
     epoch: count,
     step: count,
     ...metrics,
-    deadUnits: z.object({ bottom: z.array(count), top: z.array(count) }).default({ bottom: [], top: [] }), // since 0.2
+    deadUnits: z.record(z.string(), z.array(count)).default({}), // since 0.2
   }),
   z.object({
     event: z.literal("phases"),

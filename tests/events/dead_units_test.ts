@@ -13,6 +13,7 @@ import { WorkerRanks } from "../../src/ranks/worker_ranks.ts";
 import { planFor } from "../../src/run/run.ts";
 import { ensureLayout } from "../../src/run/stages.ts";
 import { Trainer } from "../../src/loop/trainer.ts";
+import { firstWordOf } from "../support/local_model.ts";
 import { TemporaryDirectory } from "../support/temporary.ts";
 import { writeDataset } from "../support/tiny_dataset.ts";
 
@@ -45,11 +46,11 @@ function dataOf(directory: TemporaryDirectory): Dataset {
 /** Layer 1 of the bottom MLP has 2 dead units and one that a single sample wakes, layer 2 of the top MLP is dead. */
 function parametersOf(): Float32Array {
   const parameters = new Float32Array(PLAN.denseWords);
-  const [first, second] = PLAN.bottom;
-  parameters.set([1, 1, 1, 1, 1], first.weight);
-  parameters.set([1, -2, 1, -0.5, -3], first.bias);
-  parameters.set([1, 1, 1, 1], second.bias);
-  parameters.set([1, -1, 1], PLAN.top[0].bias);
+  const set = (tensor: string, values: number[]) => parameters.set(values, firstWordOf(PLAN, tensor));
+  set("bot_l.0.weight", [1, 1, 1, 1, 1]);
+  set("bot_l.0.bias", [1, -2, 1, -0.5, -3]);
+  set("bot_l.2.bias", [1, 1, 1, 1]);
+  set("top_l.0.bias", [1, -1, 1]);
   return parameters;
 }
 
@@ -94,12 +95,12 @@ Deno.test("a run tells of dead layers at each evaluation, with what to do", asyn
   using layout = ensureLayout(dataset, undefined, { batchSize: BATCH, shuffle: "batches", seed: 1 }, {
     cache: directory.path,
   }, () => {});
-  assert.deepEqual(planFor(config, dataset).bottom, PLAN.bottom);
+  assert.deepEqual(planFor(config, dataset).shape, PLAN.shape);
   await using group = await local(WASM);
   const initialise = group.initialise.bind(group);
   group.initialise = (_, seed) => {
     const parameters = parametersOf();
-    parameters.fill(-1, PLAN.bottom[1].bias, PLAN.bottom[1].bias + 4);
+    parameters.set([-1, -1, -1, -1], firstWordOf(PLAN, "bot_l.2.bias"));
     initialise(parameters, seed);
   };
   const notes: string[] = [];

@@ -37,10 +37,11 @@ export function goldenModel(optimizer: OptimizerName): ModelShape {
 /** Its dense parameters and its embedding rows before the first step. */
 export function goldenParameters(plan: ModelPlan): { dense: Float32Array; rows: Float32Array } {
   const dense = new Float32Array(plan.denseWords);
-  [...plan.bottom, ...plan.top].forEach(({ shape: { inputs, outputs }, weight, bias }, layer) => {
+  plan.layers.filter(({ parameters }) => parameters.length > 0).forEach(({ parameters: [weight, bias] }, layer) => {
+    const [outputs, inputs] = weight.shape;
     const bound = Math.sqrt(6 / (inputs + outputs));
-    for (let i = 0; i < inputs * outputs; i++) dense[weight + i] = 2 * bound * number(1 + layer, i) - bound;
-    for (let i = 0; i < outputs; i++) dense[bias + i] = number(11 + layer, i) - 0.5;
+    for (let i = 0; i < inputs * outputs; i++) dense[weight.first + i] = 2 * bound * number(1 + layer, i) - bound;
+    for (let i = 0; i < outputs; i++) dense[bias.first + i] = number(11 + layer, i) - 0.5;
   });
   const rows = new Float32Array(plan.rows * DIM);
   let at = 0;

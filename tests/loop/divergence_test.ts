@@ -10,7 +10,7 @@ import { TemporaryDirectory } from "../support/temporary.ts";
 import { cpuOptions, openHost } from "../../src/backend/open.ts";
 import { labelNotes } from "../../src/run/label_notes.ts";
 import { findBadTensor } from "../../src/loop/divergence.ts";
-import { localModel } from "../support/local_model.ts";
+import { firstWordOf, localModel } from "../support/local_model.ts";
 import { tinyDataset, writeDataset } from "../support/tiny_dataset.ts";
 
 const TABLE_ROWS = [2000, 50];
@@ -99,13 +99,13 @@ Deno.test("the tensor that is bad is named, the first in the order of the forwar
   const find = () => findBadTensor(memory, ["C1", "C2"]);
   rows[2 * 6] = -7;
   assert.equal(find(), "all parameters are finite, the largest is 7.00, in row 1 of table C2");
-  parameters[memory.plan.top[1].bias] = NaN;
+  parameters[firstWordOf(memory.plan, "top_l.2.bias")] = NaN;
   assert.equal(find(), "first of all a bias of layer 2 of the top MLP holds NaN");
   hot[5] = -Infinity;
   assert.equal(find(), "first of all hot row 2 of the replica holds infinity");
   rows[2 * 11 + 1] = NaN;
   assert.equal(find(), "first of all row 6 of table C2 holds NaN");
-  parameters[memory.plan.bottom[0].weight] = Infinity;
+  parameters[firstWordOf(memory.plan, "bot_l.0.weight")] = Infinity;
   assert.equal(find(), "first of all a weight of layer 1 of the bottom MLP holds infinity");
 });
 

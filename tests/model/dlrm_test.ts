@@ -5,6 +5,7 @@ import { Batch } from "../../src/layout/batch.ts";
 import { BatchFiller } from "../../src/layout/batch_filler.ts";
 import { SegmentSorter } from "../../src/layout/segment_sorter.ts";
 import { initialiseDense } from "../../src/model/initialise.ts";
+import { elementsOf } from "../../src/model/layers/layer.ts";
 import type { ModelShape } from "../../src/model/shape.ts";
 import { Random } from "../../src/random.ts";
 import type { LocalRank } from "../../src/ranks/rank_group.ts";
@@ -92,13 +93,17 @@ for (const interaction of ["dot", "cat"] as const) {
       assert.ok(Math.abs(loss - lossOf(group, batch)) < 1e-6);
 
       const groups: [string, Float32Array, Float32Array, number, number][] = [
-        ...[...plan.bottom, ...plan.top].flatMap(({ shape: { inputs, outputs }, weight, bias }, i) => {
-          const part = i < plan.bottom.length ? `bottom layer ${i}` : `top layer ${i - plan.bottom.length}`;
-          return [
-            [`weight of ${part}`, dense, gradients.dense, weight, inputs * outputs],
-            [`bias of ${part}`, dense, gradients.dense, bias, outputs],
-          ] as [string, Float32Array, Float32Array, number, number][];
-        }),
+        ...plan.layers.flatMap(({ layer, parameters }) =>
+          parameters.map((
+            { name, first, shape },
+          ): [string, Float32Array, Float32Array, number, number] => [
+            `${name} of ${layer.title}`,
+            dense,
+            gradients.dense,
+            first,
+            elementsOf(shape),
+          ])
+        ),
         ["embedding rows", rows, gradients.rows, 0, rows.length],
       ];
       for (const [what, values, gradient, first, count] of groups) {

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { initialiseChunk, initialiseDense, rowChunks } from "../../src/model/initialise.ts";
-import { planModel } from "../../src/model/shape.ts";
+import { elementsOf } from "../../src/model/layers/layer.ts";
+import { type ModelPlan, planModel } from "../../src/model/shape.ts";
 
 const PLAN = planModel({
   dim: 4,
@@ -29,14 +30,10 @@ function rowsOf(seed: number): Float32Array {
 Deno.test("dense parameters are normal, with variances of 2 / (m + n) and 1 / n", () => {
   const parameters = new Float32Array(PLAN.denseWords);
   initialiseDense(PLAN, 1, parameters);
-  for (const { shape: { inputs, outputs }, weight, bias } of [...PLAN.bottom, ...PLAN.top]) {
-    for (
-      const [first, count, variance] of [[weight, inputs * outputs, 2 / (inputs + outputs)], [
-        bias,
-        outputs,
-        1 / outputs,
-      ]]
-    ) {
+  for (const { layer: { inputs: [inputs], outputs }, parameters: placed } of PLAN.layers) {
+    for (const [i, { first, shape }] of placed.entries()) {
+      const count = elementsOf(shape);
+      const variance = i === 0 ? 2 / (inputs + outputs) : 1 / outputs;
       const values = parameters.subarray(first, first + count);
       const { mean, deviation } = moments(values, Math.sqrt(variance));
       // Five standard errors.
@@ -94,6 +91,11 @@ Deno.test("a chunk's values depend on the seed and the chunk, not on who draws t
   assert.equal(new Set(starts.map((x) => x.toFixed(5))).size, starts.length);
 });
 
+/** The weight of each layer that has one. */
+function weightsOf({ layers }: ModelPlan) {
+  return layers.flatMap(({ parameters }) => parameters.filter(({ name }) => name === "weight"));
+}
+
 Deno.test("layers draw from streams of their own", () => {
   const short = planModel({ ...PLAN.shape, bottom: [100, 4] });
   const [all, part] = [PLAN, short].map((plan) => {
@@ -102,9 +104,9 @@ Deno.test("layers draw from streams of their own", () => {
     return { parameters, plan };
   });
   // Another width of the first layer leaves the second's stream as it was.
-  const second = part.plan.top[0];
-  const same = all.plan.bottom[1];
-  const normal = ({ parameters }: typeof all, { shape, weight }: typeof second) =>
-    parameters[weight] / Math.sqrt(2 / (shape.inputs + shape.outputs));
+  const second = weightsOf(part.plan)[1];
+  const same = weightsOf(all.plan)[1];
+  const normal = ({ parameters }: typeof all, { shape: [outputs, inputs], first }: typeof second) =>
+    parameters[first] / Math.sqrt(2 / (inputs + outputs));
   assert.ok(Math.abs(normal(all, same) - normal(part, second)) < 1e-5);
 });

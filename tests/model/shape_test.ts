@@ -1,6 +1,9 @@
 import assert from "node:assert/strict";
 import { HotsetError } from "../../src/errors.ts";
-import { type ModelShape, parseWidths, planModel } from "../../src/model/shape.ts";
+import { Composition } from "../../src/model/composition.ts";
+import { linear } from "../../src/model/layers/linear.ts";
+import { elementsOf } from "../../src/model/layers/layer.ts";
+import { flopsOf, hiddenUnits, type ModelShape, parseWidths, planModel } from "../../src/model/shape.ts";
 
 const MODEL: ModelShape = {
   dim: 6,
@@ -15,22 +18,54 @@ Deno.test("layers of a plan: widths, activations, and places that do not overlap
   for (const interaction of ["dot", "cat"] as const) {
     const plan = planModel({ ...MODEL, interaction });
     const width = interaction === "dot" ? 6 + 4 * 3 / 2 : 6 * 4;
-    const widths = (layers: typeof plan.top) =>
-      layers.map(({ shape }) => [shape.inputs, shape.outputs, shape.activation]);
-    assert.deepEqual(widths(plan.bottom), [[5, 7, "relu"], [7, 6, "relu"]]);
-    assert.deepEqual(widths(plan.top), [[width, 9, "relu"], [9, 3, "relu"], [3, 1, "identity"]]);
+    assert.deepEqual(
+      plan.layers.map(({ layer: { title, inputs, outputs, canDie } }) => [title, inputs, outputs, canDie]),
+      [
+        ["layer 1 of the bottom MLP", [5], 7, true],
+        ["layer 2 of the bottom MLP", [7], 6, true],
+        ["the interaction", [6, 18], width, false],
+        ["layer 1 of the top MLP", [width], 9, true],
+        ["layer 2 of the top MLP", [9], 3, true],
+        ["layer 3 of the top MLP", [3], 1, false],
+      ],
+    );
+    assert.equal(hiddenUnits(plan), 7 + 6 + 9 + 3);
     assert.equal(plan.rows, 35);
-    assert.deepEqual(plan.interaction, { kind: interaction, tables: 3, dim: 6 });
+    assert.deepEqual(
+      plan.layers.flatMap(({ parameters }) => parameters.map(({ tensor, shape }) => [tensor, ...shape])).slice(0, 5),
+      [["bot_l.0.weight", 7, 5], ["bot_l.0.bias", 7], ["bot_l.2.weight", 6, 7], ["bot_l.2.bias", 6], [
+        "top_l.0.weight",
+        9,
+        width,
+      ]],
+    );
     let end = 0;
-    for (const { shape: { inputs, outputs }, weight, bias } of [...plan.bottom, ...plan.top]) {
-      for (const [first, words] of [[weight, inputs * outputs], [bias, outputs]]) {
-        assert.equal(first % 4, 0);
-        assert.ok(first >= end && first < end + 4, "only padding to a multiple of 4 lies between");
-        end = first + words;
-      }
+    for (const { first, shape } of plan.layers.flatMap(({ parameters }) => parameters)) {
+      assert.equal(first % 4, 0);
+      assert.ok(first >= end && first < end + 4, "only padding to a multiple of 4 lies between");
+      end = first + elementsOf(shape);
     }
     assert.equal(plan.denseWords, Math.ceil(end / 4) * 4);
   }
+});
+
+Deno.test("FLOP of a training step as by hand", () => {
+  const { layers } = planModel({ ...MODEL, interaction: "dot" });
+  // Two for each product; the bottom MLP's first layer has no gradient of its input.
+  const products = [2 * 5 * 7, 3 * 7 * 6, 3 * 6 * 6, 3 * 12 * 9, 3 * 9 * 3, 3 * 3];
+  assert.equal(layers.length, products.length);
+  assert.equal(flopsOf(planModel(MODEL)), 2 * products.reduce((sum, n) => sum + n));
+});
+
+Deno.test("layers that do not fit together are a fault of the model's file", () => {
+  const part = { name: "top", title: "top MLP", ifDead: "nothing is left" };
+  const layer = linear({ inputs: 3, outputs: 2, activation: "relu" }, { part, title: "layer 1", tensors: "top_l.0" });
+  const model = new Composition(3, 4);
+  assert.throws(() => model.add(layer, model.inputs.pooled), /layer 1 reads values of 3 words and gets 4/);
+  const x = model.add(layer, model.inputs.dense);
+  const y = { ...layer, inputs: [2] };
+  model.add(y, x);
+  assert.throws(() => model.add(y, x), /layer 1 reads what another layer reads/);
 });
 
 Deno.test("widths that do not fit together are refused", () => {

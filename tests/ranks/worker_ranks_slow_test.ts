@@ -169,7 +169,7 @@ Deno.test("a rank that cannot start gives its reason", async () => {
     host,
     tables: host,
   });
-  const broken = { ...plan, top: [{ ...plan.top[0], weight: plan.denseWords }] };
+  const broken = planModel({ ...plan.shape, bottom: [5, 50, 2] });
   await assert.rejects(
     WorkerRanks.start({ ...memory, plan: broken }, { kind: "reference" }),
     (error) => error instanceof HotsetError && /Cannot view words/.test(error.message),

@@ -22,6 +22,7 @@ import { ensureLayout, ensureProfile } from "../../src/run/stages.ts";
 import { Trainer } from "../../src/loop/trainer.ts";
 import { localModel } from "./local_model.ts";
 import type { TemporaryDirectory } from "./temporary.ts";
+import { firstWordOf } from "./local_model.ts";
 import { type PlainSplit, writeDataset } from "./tiny_dataset.ts";
 
 const BATCH = 16;
@@ -52,14 +53,14 @@ export interface Target {
 /** Every place of a model that training changes, by name; undefined where a run has none. */
 export const TARGETS: Record<string, (memory: RunMemory) => Target | undefined> = {
   ...Object.fromEntries(
-    (["bottom", "top"] as const).flatMap((mlp) =>
+    [["bottom", "bot"], ["top", "top"]].flatMap(([mlp, prefix]) =>
       [0, 1].flatMap((i) =>
         (["weight", "bias"] as const).map((what) => [
           `a ${what} of layer ${i + 1} of the ${mlp} MLP`,
           ({ device, parameters, plan }: RunMemory) => ({
             backend: device,
             buffer: parameters,
-            word: plan[mlp][i][what],
+            word: firstWordOf(plan, `${prefix}_l.${2 * i}.${what}`),
           }),
         ])
       )

@@ -2,13 +2,18 @@
 import { writeStep } from "../../src/optimizer/optimizers.ts";
 import type { HostBackend } from "../../src/backend/backend.ts";
 import type { Batch, BatchShape } from "../../src/layout/batch.ts";
-import { type ModelShape, planModel } from "../../src/model/shape.ts";
+import { type ModelPlan, type ModelShape, planModel } from "../../src/model/shape.ts";
 import { allocateRunMemory, LocalRank } from "../../src/ranks/rank_group.ts";
 
 /** A rank on `host` with its memory, parameters all zero. */
 export function localModel(host: HostBackend, shape: ModelShape, batchShape: BatchShape, hotRows = 0): LocalRank {
   const plan = planModel(shape);
   return new LocalRank(allocateRunMemory({ plan, batchShape, hotRows, ranks: 1, device: host, host, tables: host }));
+}
+
+/** Where a tensor begins among the dense parameters. */
+export function firstWordOf({ layers }: ModelPlan, tensor: string): number {
+  return layers.flatMap(({ parameters }) => parameters).find((parameter) => parameter.tensor === tensor)!.first;
 }
 
 /** Trains on one batch, copied into a slot, and returns the mean loss. `step` counts from 1. */

@@ -1,0 +1,100 @@
+/** Connects layers to a model and gives their parameters places in one vector. */
+import { elementsOf, type Layer, type Parameter, type Part } from "./layers/layer.ts";
+import { linear } from "./layers/linear.ts";
+
+/** A vector of each sample that a layer reads or writes. */
+export interface Value {
+  /** Its length. */
+  readonly width: number;
+  /** False for what comes from the data: nothing uses its gradient. */
+  readonly hasGradient: boolean;
+}
+
+/** A parameter with its place. */
+export interface PlacedParameter extends Parameter {
+  /** Its first word in the vector of dense parameters, a multiple of 4. */
+  readonly first: number;
+}
+
+/** A layer in its model. */
+export interface PlacedLayer {
+  /** What it computes. */
+  readonly layer: Layer;
+  /** What it reads. */
+  readonly inputs: readonly Value[];
+  /** What it writes. */
+  readonly output: Value;
+  /** Its parameters, in the layer's order. */
+  readonly parameters: readonly PlacedParameter[];
+}
+
+/** What the layers of a model read from outside. */
+export interface ModelInputs {
+  /** Dense features of a sample. */
+  readonly dense: Value;
+  /** Its pooled rows, (tables, dim). */
+  readonly pooled: Value;
+}
+
+/** A model under construction: its file in `models/` adds layer after layer. */
+export class Composition {
+  readonly inputs: ModelInputs;
+  /** In the order of the forward pass. */
+  readonly layers: PlacedLayer[] = [];
+  readonly #read = new Set<Value>();
+  #words = 0;
+
+  /** Begins with the inputs alone. */
+  constructor(denseFeatures: number, pooledWidth: number) {
+    this.inputs = {
+      dense: { width: denseFeatures, hasGradient: false },
+      pooled: { width: pooledWidth, hasGradient: true },
+    };
+  }
+
+  /** Words of all parameters so far. */
+  get denseWords(): number {
+    return this.#words;
+  }
+
+  /** Adds a layer behind the values that it reads, and returns what it writes. */
+  add(layer: Layer, ...inputs: Value[]): Value {
+    if (inputs.length !== layer.inputs.length || inputs.some(({ width }, i) => width !== layer.inputs[i])) {
+      const widths = inputs.map(({ width }) => width);
+      throw new Error(`${layer.title} reads values of ${layer.inputs} words and gets ${widths}`);
+    }
+    for (const input of inputs) {
+      // Gradients are overwritten: the layers that read a value would each leave a part of its gradient.
+      if (input.hasGradient && this.#read.has(input)) throw new Error(`${layer.title} reads what another layer reads`);
+      this.#read.add(input);
+    }
+    const output = { width: layer.outputs, hasGradient: true };
+    const parameters = layer.parameters.map((parameter) => {
+      const first = this.#words;
+      this.#words += Math.ceil(elementsOf(parameter.shape) / 4) * 4;
+      return { ...parameter, first };
+    });
+    this.layers.push({ layer, inputs, output, parameters });
+    return output;
+  }
+
+  /**
+   * Adds fully connected layers with ReLU between them, and `last` behind the last. Their tensors are `TENSORS.0`,
+   * `TENSORS.2`, ...: in nn.Sequential an activation follows each.
+   */
+  mlp(
+    { input, widths, last, part, tensors }: {
+      readonly input: Value;
+      readonly widths: readonly number[];
+      readonly last: "identity" | "relu";
+      readonly part: Part;
+      readonly tensors: string;
+    },
+  ): Value {
+    return widths.reduce((x, outputs, i) => {
+      const activation = i === widths.length - 1 ? last : "relu";
+      const place = { part, title: `layer ${i + 1} of the ${part.title}`, tensors: `${tensors}.${2 * i}` };
+      return this.add(linear({ inputs: x.width, outputs, activation }, place), x);
+    }, input);
+  }
+}

@@ -1,0 +1,99 @@
+/**
+ * The contract of a layer: its sizes, its arithmetic over the backend contract, and the names that files and messages
+ * have for it. A layer holds no memory and knows no other layer; `composition.ts` connects layers and gives their
+ * parameters places, `network.ts` gives them buffers.
+ */
+import type { Backend, Buffer } from "../../backend/backend.ts";
+
+/** Layers of a model that belong together, such as an MLP. */
+export interface Part {
+  /** Its key in events: one word. */
+  readonly name: string;
+  /** What messages and the phases of a step call it. */
+  readonly title: string;
+  /** What no longer works once a layer of it is 0 for every sample: a clause. */
+  readonly ifDead: string;
+}
+
+/** A tensor that training changes. */
+export interface Parameter {
+  /** What messages call it: "weight" or "bias". */
+  readonly name: string;
+  /** Its name in a PyTorch state dict. */
+  readonly tensor: string;
+  /** Its sizes, row-major. */
+  readonly shape: readonly number[];
+  /** Standard deviation of its normally distributed initial values. */
+  readonly deviation: number;
+}
+
+/** Floating-point operations for one sample. */
+export interface Flops {
+  /** Of the forward pass. */
+  readonly forward: number;
+  /** Of the gradients of the parameters. */
+  readonly parameterGradients: number;
+  /** Of the gradients of all inputs. */
+  readonly inputGradients: number;
+}
+
+/** Collects the nodes of an ONNX graph. Values are named by strings; their first dimension is the sample. */
+export interface OnnxNodes {
+  /** Adds an operation with one output and returns the output's name. */
+  node(opType: string, inputs: readonly string[], attributes?: Record<string, number | number[] | string>): string;
+  /** A vector of whole numbers. */
+  constant(values: readonly number[]): string;
+}
+
+/** Memory that a layer is bound to, all on one backend. Matrices have a row a sample. */
+export interface LayerBuffers {
+  /** Computes the layer. */
+  readonly device: Backend;
+  /** Inputs, (samples, width) each. */
+  readonly inputs: readonly Buffer[];
+  /** Where the gradient of each input goes; undefined where nothing needs it. */
+  readonly inputGradients: readonly (Buffer | undefined)[];
+  /** In the order of `Layer.parameters`. */
+  readonly parameters: readonly Buffer[];
+  /** Where their gradients go. */
+  readonly parameterGradients: readonly Buffer[];
+  /** (samples, outputs) */
+  readonly output: Buffer;
+  /** The gradient of the output; `backward` may overwrite it. */
+  readonly outputGradient: Buffer;
+}
+
+/** A layer over its buffers. Both passes allocate nothing and make the same calls of the backend every time. */
+export interface BoundLayer {
+  /** Computes the output of the first `samples` samples. */
+  forward(samples: number): void;
+  /** Computes all gradients, overwriting them, from the output's and from what `forward` left. */
+  backward(samples: number): void;
+}
+
+/** One layer of a model. */
+export interface Layer {
+  /** What it belongs to. */
+  readonly part: Part;
+  /** What messages call it, as in "layer 1 of the bottom MLP". */
+  readonly title: string;
+  /** Widths of its inputs, in values a sample. */
+  readonly inputs: readonly number[];
+  /** Width of its output. */
+  readonly outputs: number;
+  /** Its parameters; may be none. */
+  readonly parameters: readonly Parameter[];
+  /** True if its outputs are those of ReLU, of which any can be 0 for every sample: it is a dead unit then. */
+  readonly canDie: boolean;
+  /** Floating-point operations for one sample. */
+  readonly flops: Flops;
+  /** Connects it to memory. */
+  bind(buffers: LayerBuffers): BoundLayer;
+  /** Adds its forward pass to a graph in which the parameters are initializers; returns the name of the output. */
+  onnx(graph: OnnxNodes, inputs: readonly string[]): string;
+}
+
+/** Elements of a tensor. */
+export function elementsOf(shape: readonly number[]): number {
+  return shape.reduce((product, n) => product * n, 1);
+}

@@ -1,0 +1,52 @@
+/** A fully connected layer with its activation. */
+import type { LinearShape } from "../../backend/backend.ts";
+import type { Layer, Part } from "./layer.ts";
+
+/** Where a layer stands in its model. */
+export interface LinearPlace {
+  readonly part: Part;
+  readonly title: string;
+  /** Begins the names of its tensors in a state dict. */
+  readonly tensors: string;
+}
+
+/**
+ * `y = activation(x weightᵀ + bias)`. As in facebookresearch/dlrm a weight (n, m) begins ~ N(0, 2 / (m + n)) and a bias
+ * (n) ~ N(0, 1 / n), variances given.
+ */
+export function linear(shape: LinearShape & { activation: "identity" | "relu" }, place: LinearPlace): Layer {
+  const { inputs, outputs, activation } = shape;
+  const { part, title, tensors } = place;
+  const [weight, bias] = [`${tensors}.weight`, `${tensors}.bias`];
+  const products = 2 * inputs * outputs;
+  return {
+    part,
+    title,
+    inputs: [inputs],
+    outputs,
+    parameters: [
+      { name: "weight", tensor: weight, shape: [outputs, inputs], deviation: Math.sqrt(2 / (inputs + outputs)) },
+      { name: "bias", tensor: bias, shape: [outputs], deviation: Math.sqrt(1 / outputs) },
+    ],
+    canDie: activation === "relu",
+    flops: { forward: products, parameterGradients: products, inputGradients: products },
+    bind: (
+      {
+        device,
+        inputs: [x],
+        inputGradients: [dX],
+        parameters: [weight, bias],
+        parameterGradients: [dWeight, dBias],
+        output: y,
+        outputGradient: dY,
+      },
+    ) => ({
+      forward: (samples) => device.linear(shape, samples, x, weight, bias, y),
+      backward: (samples) => device.linearBackward(shape, samples, x, weight, y, dY, dX, dWeight, dBias),
+    }),
+    onnx(graph, [x]) {
+      const y = graph.node("Gemm", [x, weight, bias], { transB: 1 });
+      return activation === "relu" ? graph.node("Relu", [y]) : y;
+    },
+  };
+}

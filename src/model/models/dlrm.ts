@@ -1,0 +1,59 @@
+/**
+ * DLRM (Naumov et al. 2019):
+ *
+ * ```
+ * dense features -> bottom MLP --.
+ * pooled rows --------------------+-> interaction -> top MLP -> logit
+ * ```
+ */
+import type { InteractionKind } from "../../backend/backend.ts";
+import { HotsetError } from "../../errors.ts";
+import { Composition, type Value } from "../composition.ts";
+import { interaction } from "../layers/interaction.ts";
+import type { Part } from "../layers/layer.ts";
+
+/** What decides the layers of a DLRM. */
+export interface DlrmShape {
+  /** Length of an embedding row and of the bottom MLP's output. */
+  readonly dim: number;
+  /** Rows of each embedding table. */
+  readonly tableRows: readonly number[];
+  /** Layer widths of the bottom MLP, from the number of dense features to `dim`. */
+  readonly bottom: readonly number[];
+  /** Layer widths of the top MLP after its input (which the interaction decides), the last one 1. */
+  readonly top: readonly number[];
+  /** How features interact. */
+  readonly interaction: InteractionKind;
+}
+
+const BOTTOM: Part = {
+  name: "bottom",
+  title: "bottom MLP",
+  ifDead: "dense features no longer change any prediction",
+};
+const INTERACTION: Part = { name: "interaction", title: "interaction", ifDead: "all predictions are the same" };
+const TOP: Part = { name: "top", title: "top MLP", ifDead: "all predictions are the same" };
+
+/** Builds the layers; returns them with the logit. Tensors are named as in facebookresearch/dlrm. Throws HotsetError. */
+export function composeDlrm(shape: DlrmShape): { model: Composition; logit: Value } {
+  expectWidths(shape);
+  const { dim, tableRows: { length: tables }, bottom: [denseFeatures, ...bottom], top, interaction: kind } = shape;
+  const model = new Composition(denseFeatures, tables * dim);
+  const { dense, pooled } = model.inputs;
+  const x = model.mlp({ input: dense, widths: bottom, last: "relu", part: BOTTOM, tensors: "bot_l" });
+  const features = model.add(interaction({ kind, tables, dim }, INTERACTION), x, pooled);
+  // The loss takes logits.
+  const logit = model.mlp({ input: features, widths: top, last: "identity", part: TOP, tensors: "top_l" });
+  return { model, logit };
+}
+
+function expectWidths({ dim, bottom, top }: DlrmShape): void {
+  if (bottom.length < 2) throw new HotsetError("Cannot build the model: the bottom MLP needs at least two widths");
+  if (bottom.at(-1) !== dim) {
+    throw new HotsetError(
+      `Cannot build the model: the bottom MLP ends in ${bottom.at(-1)} but embedding rows have ` +
+        `${dim} values; make --arch-mlp-bot end in ${dim} or set --arch-sparse-feature-size ${bottom.at(-1)}`,
+    );
+  }
+  if (top.at(-1) !== 1) throw new HotsetError(`Cannot build the model: the top MLP ${top.join("-")} must end in 1`);
+}

@@ -1,0 +1,114 @@
+/** The layers of a model in a rank's memory. */
+import type { Backend, Buffer } from "../backend/backend.ts";
+import type { Value } from "./composition.ts";
+import { type BoundLayer, elementsOf } from "./layers/layer.ts";
+import { hiddenLayers, hiddenUnits, type ModelPlan } from "./shape.ts";
+
+/** What a network computes with and shares with other ranks. */
+export interface NetworkMemory {
+  /** Computes the layers; all buffers lie on it. */
+  readonly device: Backend;
+  /** Dense parameters (plan.denseWords). */
+  readonly parameters: Buffer;
+  /** Their gradients (plan.denseWords). */
+  readonly gradients: Buffer;
+  /** Moves messages on, between layers; undefined if there are none. */
+  readonly poll?: (() => void) | undefined;
+}
+
+/** Where the layers find a batch, with room for the network's samples. */
+export interface NetworkInputs {
+  /** (samples, dense features) */
+  readonly dense: Buffer;
+  /** (samples, tables, dim) */
+  readonly pooled: Buffer;
+  /** Where the gradients of the pooled rows go. */
+  readonly pooledGradients: Buffer;
+}
+
+/** A value's activations, and their gradients where it has some. */
+interface Activations {
+  readonly values: Buffer;
+  readonly gradients: Buffer | undefined;
+}
+
+/** Activations of all layers, and the passes over them. */
+export class Network {
+  /** (samples) */
+  readonly logits: Buffer;
+  readonly logitGradients: Buffer;
+  /** Sums of each hidden unit over the samples after `sumUnits`, (hiddenUnits): 0 if it was 0 for all of them. */
+  readonly unitSums: Buffer;
+  readonly #plan: ModelPlan;
+  readonly #memory: NetworkMemory;
+  readonly #activations = new Map<Value, Activations>();
+  /** The outputs of the hidden layers with their part of `unitSums`. */
+  readonly #hidden: readonly { readonly units: number; readonly y: Buffer; readonly sums: Buffer }[];
+
+  /** Allocates the activations of up to `samples` samples. */
+  constructor(plan: ModelPlan, samples: number, memory: NetworkMemory) {
+    const { device } = memory;
+    this.#plan = plan;
+    this.#memory = memory;
+    for (const { layer, output } of plan.layers) {
+      this.#activations.set(output, {
+        values: device.allocate(samples * output.width, `output of ${layer.title}`),
+        gradients: device.allocate(samples * output.width, `gradients of ${layer.title}`),
+      });
+    }
+    const { values, gradients } = this.#activations.get(plan.logit)!;
+    this.logits = values;
+    this.logitGradients = gradients!;
+    this.unitSums = device.allocate(hiddenUnits(plan), "sums of hidden units");
+    let unit = 0;
+    this.#hidden = hiddenLayers(plan).map(({ output }) => {
+      const { width: units } = output;
+      const sums = device.view(this.unitSums, unit, units);
+      unit += units;
+      return { units, y: this.#activations.get(output)!.values, sums };
+    });
+  }
+
+  /** The passes over the batches that lie in one place. All places share the activations. */
+  bind({ dense, pooled, pooledGradients }: NetworkInputs): BoundLayer {
+    const { device, parameters, gradients, poll } = this.#memory;
+    const { inputs: outside, layers } = this.#plan;
+    const activations = new Map<Value, Activations>([
+      ...this.#activations,
+      [outside.dense, { values: dense, gradients: undefined }],
+      [outside.pooled, { values: pooled, gradients: pooledGradients }],
+    ]);
+    const bound = layers.map(({ layer, inputs, output, parameters: placed }) => {
+      const part = (vector: Buffer) => placed.map(({ first, shape }) => device.view(vector, first, elementsOf(shape)));
+      const { values, gradients: dValues } = activations.get(output)!;
+      return layer.bind({
+        device,
+        inputs: inputs.map((input) => activations.get(input)!.values),
+        inputGradients: inputs.map((input) => activations.get(input)!.gradients),
+        parameters: part(parameters),
+        parameterGradients: part(gradients),
+        output: values,
+        outputGradient: dValues!,
+      });
+    });
+    return {
+      forward(samples) {
+        for (let i = 0; i < bound.length; i++) {
+          bound[i].forward(samples);
+          poll?.();
+        }
+      },
+      backward(samples) {
+        for (let i = bound.length - 1; i >= 0; i--) {
+          bound[i].backward(samples);
+          poll?.();
+        }
+      },
+    };
+  }
+
+  /** Leaves `unitSums` of the batch that the last forward pass was over. */
+  sumUnits(samples: number): void {
+    for (const { units, y, sums } of this.#hidden) this.#memory.device.columnSums(samples, units, y, sums);
+  }
+}
