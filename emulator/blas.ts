@@ -1,6 +1,6 @@
 /** The emulated libcublas: products by plain loops, sums in double precision. */
 import { Blas, type cublasSymbols } from "../ffi/cublas.ts";
-import { type EmulatedDevice, refuse } from "./device.ts";
+import { type DeviceState, refuse } from "./state.ts";
 import { EmulationError } from "./memory.ts";
 import { type Handles, type Implementation, putInt, putWord } from "./marshal.ts";
 
@@ -35,7 +35,7 @@ interface Product {
 
 /** Functions with the meaning of libcublas's. */
 export function blasImplementation(
-  device: EmulatedDevice,
+  device: DeviceState,
   handles: Handles<{ stream: Pointer }>,
 ): Implementation<typeof cublasSymbols> {
   const NOT_INITIALIZED = 1, INVALID_VALUE = 7, EXECUTION_FAILED = 13, NOT_SUPPORTED = 15;
@@ -137,7 +137,7 @@ const ROUNDING: Record<number, number> = {
   [Blas.compute32fFast16bf]: 16,
 };
 
-function multiply(device: EmulatedDevice, doing: string, p: Product): void {
+function multiply(device: DeviceState, doing: string, p: Product): void {
   const { m, n, k } = p;
   if (m === 0 || n === 0) return;
   const at = (address: number, rows: number, columns: number, ld: number, write: boolean) => {

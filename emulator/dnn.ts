@@ -1,6 +1,6 @@
 /** The emulated libcudnn: activations forward and backward. */
 import { type cudnnSymbols, Dnn } from "../ffi/cudnn.ts";
-import { type EmulatedDevice, refuse } from "./device.ts";
+import { type DeviceState, refuse } from "./state.ts";
 import { type Handles, type Implementation, putWord } from "./marshal.ts";
 
 type Pointer = Deno.PointerValue;
@@ -21,7 +21,7 @@ const STATUS: Record<number, string> = {
 
 /** Functions with the meaning of libcudnn's. */
 export function dnnImplementation(
-  device: EmulatedDevice,
+  device: DeviceState,
   objects: Handles<DnnObject>,
 ): Implementation<typeof cudnnSymbols> {
   const BAD_PARAM = 2000, NOT_SUPPORTED = 3000, EXECUTION_FAILED = 5000;

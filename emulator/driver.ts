@@ -1,7 +1,7 @@
 /** The emulated libcuda: modules of PTX and their launches. */
 import type { cudaSymbols } from "../ffi/cuda.ts";
 import { LaunchParameter } from "../ffi/cuda.ts";
-import { type EmulatedDevice, refuse } from "./device.ts";
+import { type DeviceState, refuse } from "./state.ts";
 import { EmulationError } from "./memory.ts";
 import { type Handles, type Implementation, putInt, putWord } from "./marshal.ts";
 import { Kernel } from "./launch.ts";
@@ -20,7 +20,7 @@ const NAMES: Record<number, [name: string, text: string]> = {
 
 /** Functions with the meaning of libcuda's. */
 export function driverImplementation(
-  device: EmulatedDevice,
+  device: DeviceState,
   modules: Handles<Module>,
 ): Implementation<typeof cudaSymbols> {
   const INVALID_HANDLE = 400, NOT_FOUND = 500;

@@ -5,7 +5,7 @@
  */
 import { createSharedPages, mapSharedPages, type SharedPages } from "../ffi/shared_pages.ts";
 import { Collectives, type ncclSymbols, UNIQUE_ID_BYTES } from "../ffi/nccl.ts";
-import { type EmulatedDevice, refuse } from "./device.ts";
+import { type DeviceState, refuse } from "./state.ts";
 import { EmulationError } from "./memory.ts";
 import { type Handles, type Implementation, putInt, putWord } from "./marshal.ts";
 
@@ -157,7 +157,7 @@ function meetingBytes(ranks: number): number {
 
 /** Functions with the meaning of libnccl's. */
 export function ncclImplementation(
-  device: EmulatedDevice,
+  device: DeviceState,
   communicators: Handles<Meeting>,
 ): Implementation<typeof ncclSymbols> {
   const call = (body: () => number | void) => device.call(body, UNHANDLED);

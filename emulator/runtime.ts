@@ -1,7 +1,7 @@
 /** The emulated libcudart. */
 import type { cudartSymbols } from "../ffi/cudart.ts";
 import { Cuda } from "../ffi/cudart.ts";
-import { type EmulatedDevice, refuse } from "./device.ts";
+import { type DeviceState, refuse } from "./state.ts";
 import { EmulationError } from "./memory.ts";
 import { Event, type Operation, reach, Stream } from "./streams.ts";
 import { type Implementation, putFloat, putInt, putWord } from "./marshal.ts";
@@ -25,7 +25,7 @@ const ATTRIBUTES: Record<number, number> = {
 };
 
 /** Functions with the meaning of libcudart's over the device's memory and streams. */
-export function runtimeImplementation(device: EmulatedDevice): Implementation<typeof cudartSymbols> {
+export function runtimeImplementation(device: DeviceState): Implementation<typeof cudartSymbols> {
   const { memory, counters, strings } = device;
   const INVALID_VALUE = 1, OUT_OF_MEMORY = 2, INVALID_DEVICE = 101, INVALID_HANDLE = 400;
 

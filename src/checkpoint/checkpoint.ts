@@ -77,7 +77,7 @@ interface Vector {
 }
 
 /** Where a model lies. */
-interface ModelMemory {
+export interface ModelMemory {
   readonly device: Backend;
   readonly parameters: Buffer;
   readonly denseState: Buffer | undefined;

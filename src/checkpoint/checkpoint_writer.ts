@@ -5,10 +5,11 @@
  */
 import type { Batch } from "../layout/batch.ts";
 import { codeOf, ERROR_CODES, type ErrorCode, HotsetError, messageOf } from "../errors.ts";
-import { type CheckpointBody, checkpointBytes } from "./checkpoint.ts";
+import type { HostBackend } from "../backend/backend.ts";
+import type { EmbeddingStore } from "../model/dlrm.ts";
+import type { ModelPlan } from "../model/shape.ts";
+import { type CheckpointBody, checkpointBytes, type ModelMemory } from "./checkpoint.ts";
 import type { CheckpointPlaces } from "./checkpoint_store.ts";
-import { Command } from "../ranks/rank.ts";
-import type { RankGroup } from "../ranks/rank_group.ts";
 import { newSnapshotMemory, SnapshotKeeper, type SnapshotMemory } from "./table_snapshot.ts";
 import { NotFinite } from "./weights.ts";
 
@@ -48,6 +49,24 @@ export interface WriterMemory {
   readonly message: Uint8Array;
 }
 
+/** The model that is written, and those who train it: a RankGroup. */
+export interface TrainedModel {
+  readonly memory: ModelMemory & {
+    readonly plan: ModelPlan;
+    readonly host: HostBackend;
+    /** The replica of the hot rows. */
+    readonly hot: EmbeddingStore | undefined;
+  };
+  /** How many train it. */
+  readonly ranks: number;
+  /** True if threads of this process can read the full tables, or their mirror. */
+  readonly tablesAreOurs: boolean;
+  /** Brings the mirror of what lies on several devices up to date, where there is one. Waits for the ranks. */
+  updateMirror(): void;
+  /** Writes a checkpoint while training stands still. */
+  save(places: CheckpointPlaces, body: CheckpointBody): void;
+}
+
 /** A checkpoint to write. */
 export interface WriterOrder {
   readonly places: CheckpointPlaces;
@@ -64,20 +83,20 @@ export interface WrittenCheckpoint {
 
 /** Writes the checkpoints of a run, one at a time. */
 export class CheckpointWriter implements Disposable {
-  readonly #group: RankGroup;
+  readonly #group: TrainedModel;
   readonly #onWritten: (written: WrittenCheckpoint) => void;
   #beside: { readonly shared: WriterMemory; readonly keeper: SnapshotKeeper; readonly worker: Worker } | undefined;
   /** Checkpoints begun, and the step of the last one; undefined when none is under way. */
   #begun = 0;
   #step: number | undefined;
 
-  private constructor(group: RankGroup, onWritten: (written: WrittenCheckpoint) => void) {
+  private constructor(group: TrainedModel, onWritten: (written: WrittenCheckpoint) => void) {
     this.#group = group;
     this.#onWritten = onWritten;
   }
 
   /** A writer for the model of a run; `onWritten` hears of each checkpoint at the next `poll` or `finish`. */
-  static async start(group: RankGroup, onWritten: (written: WrittenCheckpoint) => void): Promise<CheckpointWriter> {
+  static async start(group: TrainedModel, onWritten: (written: WrittenCheckpoint) => void): Promise<CheckpointWriter> {
     const writer = new CheckpointWriter(group, onWritten);
     if (!group.tablesAreOurs) return writer;
     const shared = allocate(group);
@@ -107,8 +126,7 @@ export class CheckpointWriter implements Disposable {
    */
   begin(places: CheckpointPlaces, body: CheckpointBody): void {
     this.finish();
-    this.#group.post(Command.toMirror, 0, 0);
-    this.#group.drain();
+    this.#group.updateMirror();
     const { device, parameters, denseState, plan } = this.#group.memory;
     const { step } = body.state;
     if (this.#beside === undefined) {
@@ -210,7 +228,7 @@ export class CheckpointWriter implements Disposable {
   }
 }
 
-function allocate({ memory, ranks }: RankGroup): WriterMemory {
+function allocate({ memory, ranks }: TrainedModel): WriterMemory {
   const { plan, full, host, hot } = memory;
   const shared = (bytes: number) => new SharedArrayBuffer(bytes);
   try {

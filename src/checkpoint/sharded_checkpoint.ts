@@ -3,14 +3,20 @@
  * consecutive rows in turn, whose numbers the others send to it. The run's directory must be one for all hosts.
  */
 import type { ArtifactWriter } from "../storage/artifact_writer.ts";
-import type { Buffer } from "../backend/backend.ts";
+import type { Buffer, HostBackend } from "../backend/backend.ts";
 import { rowStateWords } from "../optimizer/optimizers.ts";
 import type { Cluster } from "../collective/cluster.ts";
 import { PeerExchange } from "../collective/mpi.ts";
 import { HotsetError, messageOf } from "../errors.ts";
-import { CHECKPOINT_FILES, writeDense } from "./checkpoint.ts";
-import type { RunMemory } from "../ranks/rank_group.ts";
+import type { ModelPlan } from "../model/shape.ts";
+import { CHECKPOINT_FILES, type ModelMemory, writeDense } from "./checkpoint.ts";
 import { type CheckpointFile, expectFinite, NotFinite, type WordNames } from "./weights.ts";
+
+/** Where the model lies; `full` is this host's shard of the tables. */
+interface ShardMemory extends ModelMemory {
+  readonly plan: ModelPlan;
+  readonly host: HostBackend;
+}
 
 /** Bytes of a run of rows that one host writes at a time. */
 const RUN_BYTES = 8 << 20;
@@ -21,7 +27,7 @@ const RUN_BYTES = 8 << 20;
  */
 export function writeSharded(
   cluster: Cluster,
-  memory: RunMemory,
+  memory: ShardMemory,
   names: WordNames,
   writer: ArtifactWriter | undefined,
 ): string[] {
@@ -49,7 +55,7 @@ export function writeSharded(
 function writeRows(
   cluster: Cluster,
   path: string,
-  memory: RunMemory,
+  memory: ShardMemory,
   { names, file: name, buffer, width }: { names: WordNames; file: CheckpointFile; buffer: Buffer; width: number },
 ): void {
   const { host, hosts } = cluster;

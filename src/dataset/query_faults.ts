@@ -1,7 +1,7 @@
 /** Why DuckDB could not read a file: which line it is and what is wrong with it. */
 import { HotsetError, messageOf } from "../errors.ts";
 import { type Engine, engineFailure, isWriteFailure, quoted, reasonOf } from "./duckdb.ts";
-import type { Layout } from "./stage_query.ts";
+import type { FileLayout } from "./file_layout.ts";
 import { fieldFault, LINE_TOO_LONG, NOT_UTF8, schemaHint, widthFault } from "./row_fault.ts";
 import { lineAfter, lineOfRecord } from "./text_lines.ts";
 
@@ -40,7 +40,7 @@ export async function countRejects(engine: Engine, path: string): Promise<number
 }
 
 /** The first rejected line as an error. */
-export async function firstReject(engine: Engine, { file }: Layout): Promise<HotsetError> {
+export async function firstReject(engine: Engine, { file }: FileLayout): Promise<HotsetError> {
   // A row of the wrong width is reported once for every field that is missing or too many: the width is in the first
   // report of a short row and in the last of a long one.
   const [[byte, kind, message, text]] = await engine.rows(
@@ -68,7 +68,7 @@ function rejectReason(kind: string, message: string): string {
 }
 
 /** The first row that was read and is not good, found again in its file. */
-export async function firstBadRow(engine: Engine, layout: Layout, allGood: string): Promise<HotsetError> {
+export async function firstBadRow(engine: Engine, layout: FileLayout, allGood: string): Promise<HotsetError> {
   const { file, source, fields, text } = layout;
   const { path } = file;
   const goods = fields.map((f) => f.good).join(", ");

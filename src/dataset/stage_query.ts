@@ -6,6 +6,7 @@ import { type Field, fieldBuilder, fillOf, parsedRows, typeFault } from "./field
 import { columnNames, nameFault, splitLine } from "./header.ts";
 import { folderColumns, type InputFile } from "./inputs.ts";
 import { countRejects, firstBadRow, firstReject, readFailure } from "./query_faults.ts";
+import type { FileLayout } from "./file_layout.ts";
 import { csvSource, parquetSource, parquetTypes } from "./file_source.ts";
 import { type FileAccount, type LineAccount, noRows, noRowsFault } from "./read_account.ts";
 import { OTHER_FORMAT, widthFault } from "./row_fault.ts";
@@ -14,7 +15,7 @@ import type { StageDirectory } from "./stage_directory.ts";
 import type { Missing, StagedLog, StageOptions } from "./staged_log.ts";
 import { ChunkBuffer, type StagedChunk } from "./staged_chunk.ts";
 import { firstLine } from "./text_file.ts";
-import { countLines, type Dialect, type TextLines } from "./text_lines.ts";
+import { countLines, type TextLines } from "./text_lines.ts";
 import { findRules, keys } from "./value_rules.ts";
 
 /** Staged rows are read a few times soon and then removed: compressing them costs more than it saves. */
@@ -23,22 +24,6 @@ const CHUNK_ROWS = 1 << 16;
 
 /** The label of rows without one. */
 const NO_LABEL = { staged: "label", raw: "NULL", value: "0::UTINYINT", good: "true" };
-
-/** How a file is read. */
-export interface Layout {
-  readonly file: InputFile;
-  /** SQL of a table with the fields of the file and what is parsed of them. */
-  readonly source: string;
-  readonly fields: Field[];
-  /** Names of the fields by position, for messages. */
-  readonly names: string[];
-  /** How its lines are divided, and how many come before the first row; undefined if it has none. */
-  readonly text: { readonly dialect: Dialect; readonly header: number } | undefined;
-  /** Columns whose values stand in the names of folders. */
-  readonly inFolders: readonly string[];
-  /** False if the file has no label. */
-  readonly labelled: boolean;
-}
 
 /**
  * Reads files into a view of the log's name: row (from 0, in order), label UTINYINT, d0.. FLOAT (transformed), t0..
@@ -122,7 +107,7 @@ async function findMissing(
 
 async function stageFile(
   engine: Engine,
-  layout: Layout,
+  layout: FileLayout,
   staged: string,
   skip: boolean,
   onProgress: (fraction: number) => void,
@@ -168,7 +153,7 @@ async function stageFile(
 /** Accounts for every line of a text. Throws HotsetError where rows were read that are none, or some were not. */
 async function accountOf(
   engine: Engine,
-  { file, text, source, names }: Layout,
+  { file, text, source, names }: FileLayout,
   { lines, blank, records, quoted, quotedInFirst, above }: TextLines,
   { rows, skippedRows }: { rows: number; skippedRows: number },
   good: string,
@@ -197,7 +182,7 @@ async function accountOf(
 }
 
 /** What a person should look at. */
-function notesOf({ inFolders, text }: Layout, lines: TextLines | undefined): string[] {
+function notesOf({ inFolders, text }: FileLayout, lines: TextLines | undefined): string[] {
   const notes = inFolders.map((name) => `column ${name} is taken from the names of folders`);
   if (lines?.suspect === undefined) return notes;
   const { line, lines: ends } = lines.suspect;
@@ -242,7 +227,7 @@ async function layoutOf(
   file: InputFile,
   schema: LogSchema,
   { maxIndRange, purpose, onBadRow, rules }: StageOptions,
-): Promise<Layout | undefined> {
+): Promise<FileLayout | undefined> {
   const { path, content } = file;
   if (content === "zip") throw new HotsetError(`Cannot read ${path}: it is a zip file; unpack it`);
   const parquet = content === "parquet";

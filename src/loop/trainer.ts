@@ -22,7 +22,6 @@ import type { CheckpointMetrics, Report, ResultEvent, Spent } from "../events/ev
 import { HotSync } from "../ranks/hot_sync.ts";
 import { learningRateAt } from "../schedule/learning_rate.ts";
 import type { Metrics } from "../events/metrics.ts";
-import { Command } from "../ranks/rank.ts";
 import type { RankGroup } from "../ranks/rank_group.ts";
 import { peakRssBytes } from "./peak_rss.ts";
 import { ShuffleScheduler } from "../schedule/scheduler.ts";
@@ -181,10 +180,7 @@ export class Trainer {
 
   #findBadTensor(): string {
     const { memory } = this.#group;
-    if (memory.mirror !== undefined) {
-      this.#group.post(Command.toMirror, 0, 0);
-      this.#group.drain();
-    }
+    if (memory.mirror !== undefined) this.#group.updateMirror();
     return findBadTensor(memory, this.#tables);
   }
 

@@ -216,6 +216,12 @@ export abstract class RankGroup implements AsyncDisposable {
     this.drain();
   }
 
+  /** Brings the mirror of what lies on the ranks' devices up to date, where there is one. Waits for the ranks. */
+  updateMirror(): void {
+    this.post(Command.toMirror, 0, 0);
+    this.drain();
+  }
+
   /** The flags, one a bit, that are set on any rank, as soon as all know. */
   agree(flags: number): number {
     return flags;

@@ -175,8 +175,7 @@ function inject(group: RankGroup, { backend, buffer, word }: Target, value: numb
       while (!isDirectory(last)) Atomics.wait(sleep, 0, 0, 2);
       good.id = Checkpoint.open(last).id;
       // Memory of devices that ranks have to themselves is reached through its mirror.
-      group.post(Command.toMirror, 0, 0);
-      group.drain();
+      group.updateMirror();
       backend.upload(Float32Array.of(value), backend.view(buffer, word, 1));
       group.post(Command.fromMirror, 0, 0);
     }
