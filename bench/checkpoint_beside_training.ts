@@ -11,7 +11,7 @@
 import type { OptimizerName } from "../src/optimizer/optimizers.ts";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import type { OutputFile } from "../src/storage/artifact_writer.ts";
+import type { OutputFile } from "../src/storage/output_file.ts";
 import { alignedBytes, createFile } from "../src/storage/direct_file.ts";
 import { generateDataset } from "../src/dataset/generate.ts";
 import { resolveConfig } from "../src/config/config.ts";

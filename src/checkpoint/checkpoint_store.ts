@@ -1,7 +1,8 @@
 /** The checkpoints in a run's directory: `last`, `best`, and `step-N` for the latest that were written on time. */
 import { join } from "node:path";
 import { isDirectory } from "../storage/artifact.ts";
-import { ArtifactWriter, removeLeftovers } from "../storage/artifact_writer.ts";
+import { ArtifactWriter } from "../storage/artifact_writer.ts";
+import { removeAllLeftovers, removeWhole } from "../storage/atomic_directory.ts";
 import { createFile } from "../storage/direct_file.ts";
 import { planModel } from "../model/shape.ts";
 import type { CheckpointBody } from "./checkpoint.ts";
@@ -54,13 +55,9 @@ export function storeCheckpoint(
   if (keeps) prune(run, keep);
 }
 
-/** Removes the oldest step checkpoints. Renamed first, they are whole or gone, and what a kill leaves is known as such. */
+/** Removes the oldest step checkpoints. */
 function prune(run: string, keep: number): void {
-  for (const name of stepCheckpoints(run).slice(keep)) {
-    const doomed = join(run, `.${name}.partial-${Deno.pid}-pruned`);
-    Deno.renameSync(join(run, name), doomed);
-    Deno.removeSync(doomed, { recursive: true });
-  }
+  for (const name of stepCheckpoints(run).slice(keep)) removeWhole(join(run, name));
 }
 
 /** Names of the checkpoints that were kept by their step, the latest first. */
@@ -81,7 +78,6 @@ export function resumePoints(run: string): string[] {
 
 /** Removes what a killed run left half written or not yet pruned; an old checkpoint that was being replaced comes back. */
 export function cleanCheckpoints(run: string, keep: number): void {
-  const begun = [...Deno.readDirSync(run)].flatMap(({ name }) => /^\.(.+)\.partial-/.exec(name)?.[1] ?? []);
-  for (const name of new Set(begun)) removeLeftovers(join(run, name));
+  removeAllLeftovers(run);
   prune(run, keep);
 }

@@ -3,6 +3,7 @@
  * consecutive rows in turn, whose numbers the others send to it. The run's directory must be one for all hosts.
  */
 import type { ArtifactWriter } from "../storage/artifact_writer.ts";
+import { writeAll } from "../storage/output_file.ts";
 import type { Buffer, HostBackend } from "../backend/backend.ts";
 import { rowStateWords } from "../optimizer/optimizers.ts";
 import type { Cluster } from "../collective/cluster.ts";
@@ -85,7 +86,7 @@ function writeRows(
       expectFinite(names, name, mine * width, words);
       const bytes = new Uint8Array(words.buffer, 0, words.byteLength);
       if (bytes.length > 0) file.seekSync(4 * mine * width, Deno.SeekMode.Start);
-      for (let done = 0; done < bytes.length;) done += file.writeSync(bytes.subarray(done));
+      writeAll(file, bytes);
     }
     file.syncDataSync(); // as ArtifactWriter does with the files that it writes itself
   } catch (error) {

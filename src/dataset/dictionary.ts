@@ -5,7 +5,8 @@ import { lists, numbers, parquetFiles, quoted } from "./duckdb.ts";
 import type { SparseColumn } from "./schema.ts";
 import { isNumeric } from "./schema.ts";
 import type { StageDirectory } from "./stage_directory.ts";
-import { writeWhole } from "./staged_chunk.ts";
+import { AtomicFile } from "../storage/atomic_file.ts";
+import { writeAll } from "../storage/output_file.ts";
 
 const PIECE_LOOKUPS = 1 << 16;
 
@@ -142,7 +143,7 @@ export async function numberQueryTable(engine: Engine, stage: StageDirectory, op
       : from.trainRows;
     counts[0] = Math.min(lookups - counts.reduce((sum, n) => sum + n, 0), 2 ** 32 - 1);
   }
-  writeWhole(stage.path(`t${table}.counts.u32`), [counts]);
+  AtomicFile.write(stage.path(`t${table}.counts.u32`), [counts]);
   return dictionary.rows;
 }
 
@@ -228,7 +229,7 @@ class WordFile implements Disposable {
   /** Writes what was collected. */
   finish(): void {
     const bytes = new Uint8Array(this.#words.buffer, 0, 4 * this.#length);
-    for (let done = 0; done < bytes.length;) done += this.#file.writeSync(bytes.subarray(done));
+    writeAll(this.#file, bytes);
     this.#length = 0;
   }
 

@@ -8,7 +8,7 @@ import { BlockRing } from "./block_ring.ts";
 import { BLOCK_SAMPLES, type ClickBlock, ClickModel, type ClickModelOptions } from "./click_model.ts";
 import { COUNTS_FILE, Dataset, type DatasetBody, type Split, splitFiles, SPLITS } from "./dataset.ts";
 import { type Fractions, splitSizes } from "./prepare.ts";
-import { WholeFile } from "../storage/whole_file.ts";
+import { AtomicFile } from "../storage/atomic_file.ts";
 import { schemaOf } from "./formats.ts";
 import { isDense, isSparse } from "./schema.ts";
 
@@ -34,7 +34,7 @@ export function writeCriteoLog(path: string, options: GenerateOptions): BestAuc 
   if (/\.(gz|zst)$/.test(path)) throw new UsageError(`Cannot write ${path}: raw logs are written as plain text`);
   if (existsSync(path)) throw new HotsetError(`Cannot write ${path}: it is there already`, { code: "occupied" });
   expectRoom(path, options.samples * LEAST_LINE, `write ${path}`);
-  using file = new WholeFile(path);
+  using file = new AtomicFile(path);
   const lines = new LineBuffer();
   const bestAuc = generate(new ClickModel(options), options, (block, from, to) => {
     lines.clear();

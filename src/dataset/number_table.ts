@@ -1,8 +1,8 @@
 /** Numbering and encoding of one table whose values are 32-bit keys; runs on worker threads. */
 import { FileReader } from "../storage/artifact.ts";
-import { HotsetError, messageOf } from "../errors.ts";
+import { AtomicFile } from "../storage/atomic_file.ts";
 import { KeysDoNotFit, KeyTable, release } from "./key_table.ts";
-import { type KeyRun, readWords, writeWhole } from "./staged_chunk.ts";
+import { type KeyRun, readWords } from "./staged_chunk.ts";
 
 const PIECE_KEYS = 1 << 18;
 
@@ -44,23 +44,17 @@ function number({ logs, from, keysFile, countsFile, memoryBytes }: TableTask): n
     table.learn(keys);
   }
   for (const { runs, ids } of logs) {
-    const temporary = `${ids}.partial`;
-    try {
-      using file = Deno.openSync(temporary, { write: true, create: true, truncate: true });
-      for (const piece of pieces(runs, Infinity, memory)) {
-        table.encode(piece);
-        const bytes = new Uint8Array(piece.buffer, piece.byteOffset, piece.byteLength);
-        for (let done = 0; done < bytes.length;) done += file.writeSync(bytes.subarray(done));
-      }
-      Deno.renameSync(temporary, ids);
-    } catch (error) {
-      throw new HotsetError(`Cannot write ${ids}: ${messageOf(error)}`, { cause: error });
+    using file = new AtomicFile(ids);
+    for (const piece of pieces(runs, Infinity, memory)) {
+      table.encode(piece);
+      file.append(piece);
     }
+    file.commit();
   }
   const kept = counts.reduce((sum, count) => sum + count, 0);
   const rest = "train" in from ? Math.min(from.train - kept, 2 ** 32 - 1) : 0;
-  writeWhole(keysFile, [Uint32Array.of(0), keys]);
-  writeWhole(countsFile, [Uint32Array.of(rest), counts]);
+  AtomicFile.write(keysFile, [Uint32Array.of(0), keys]);
+  AtomicFile.write(countsFile, [Uint32Array.of(rest), counts]);
   const rows = keys.length + 1;
   release(keys);
   release(counts);

@@ -3,7 +3,7 @@ import { basename, dirname, join } from "node:path";
 import { fingerprint } from "../storage/artifact.ts";
 import { HotsetError, messageOf } from "../errors.ts";
 import { throughLinks } from "../storage/links.ts";
-import { writeWhole } from "./staged_chunk.ts";
+import { AtomicFile } from "../storage/atomic_file.ts";
 
 /** Changes when staged files of an older Hotset cannot be used. */
 const VERSION = 2;
@@ -50,7 +50,7 @@ export class StageDirectory {
 
   /** Notes that a step is finished, with a result that is plain data. */
   finish<R>(name: string, result: R): R {
-    writeWhole(this.#marker(name), [new TextEncoder().encode(JSON.stringify(result))]);
+    AtomicFile.write(this.#marker(name), [new TextEncoder().encode(JSON.stringify(result))]);
     return result;
   }
 

@@ -1,6 +1,7 @@
 /** Staging of any log that DuckDB reads: its fields by a schema, checked, into Parquet files and then into chunks. */
 import type { DuckDBDataChunk } from "@duckdb/node-api";
 import { HotsetError } from "../errors.ts";
+import { AtomicPath } from "../storage/atomic_file.ts";
 import { type Engine, numbers, parquetFiles, quoted } from "./duckdb.ts";
 import { type Field, fieldBuilder, fillOf, parsedRows, typeFault } from "./fields.ts";
 import { columnNames, nameFault, splitLine } from "./header.ts";
@@ -117,7 +118,8 @@ async function stageFile(
   const counted = text === undefined ? undefined : countLines(file, text.dialect, names.length);
   counted?.catch(() => {}); // awaited below, before any of DuckDB's own complaints
   const values = fields.map((f) => `${f.value} AS ${f.staged}`);
-  const partial = `${staged}.partial`;
+  using output = new AtomicPath(staged);
+  const partial = output.temporary;
   const good = allGood(fields);
   let bad: number;
   try {
@@ -144,7 +146,7 @@ async function stageFile(
     Deno.renameSync(kept, partial);
   }
   const rows = await engine.number(`SELECT count(*) FROM ${parquetFiles([partial])}`);
-  Deno.renameSync(partial, staged);
+  output.commit();
   const account = { path, rows, skippedRows: rejected + bad, notes: notesOf(layout, lines) };
   if (lines === undefined) return { ...account, lines: null };
   return { ...account, lines: await accountOf(engine, layout, lines, account, good) };

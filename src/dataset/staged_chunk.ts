@@ -1,6 +1,6 @@
 /** Parsed rows of a log on disk, by column, so that each table can be counted and encoded alone. */
 import type { FileReader } from "../storage/artifact.ts";
-import { HotsetError, messageOf } from "../errors.ts";
+import { AtomicFile } from "../storage/atomic_file.ts";
 
 /** A file of parsed rows: labels u8 (rows), dense f32 (rows, features), keys u32 (tables)(rows); each from a whole word on. */
 export interface StagedChunk {
@@ -46,28 +46,13 @@ export class ChunkBuffer {
   /** Writes the rows to a file that is there when it is whole, and empties the buffer. Throws HotsetError. */
   flush(file: string): StagedChunk {
     const { rows, labels, dense, keys } = this;
-    writeWhole(file, [
+    AtomicFile.write(file, [
       labels.subarray(0, denseAt(rows)),
       dense.subarray(0, rows * this.#denseFeatures),
       ...keys.map((column) => column.subarray(0, rows)),
     ]);
     this.rows = 0;
     return { file, rows };
-  }
-}
-
-/** Writes arrays one after the other to a file that gets its name when it is whole. Throws HotsetError. */
-export function writeWhole(path: string, arrays: readonly ArrayBufferView[]): void {
-  const temporary = `${path}.partial`;
-  try {
-    using file = Deno.openSync(temporary, { write: true, create: true, truncate: true });
-    for (const array of arrays) {
-      const bytes = new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
-      for (let done = 0; done < bytes.length;) done += file.writeSync(bytes.subarray(done));
-    }
-    Deno.renameSync(temporary, path);
-  } catch (error) {
-    throw new HotsetError(`Cannot write ${path}: ${messageOf(error)}`, { cause: error });
   }
 }
 

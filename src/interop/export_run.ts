@@ -13,7 +13,7 @@ import type { WeightFile, WeightReader } from "../checkpoint/weights.ts";
 import { type ModelTensor, tensorsOf } from "./tensors.ts";
 import { onnxModel, type PlacedTensor } from "./onnx.ts";
 import { SafetensorsWriter } from "./safetensors.ts";
-import { WholeFile } from "../storage/whole_file.ts";
+import { AtomicFile } from "../storage/atomic_file.ts";
 
 /** Formats that a model is exported to. */
 export const EXPORT_FORMATS = ["safetensors", "onnx"] as const;
@@ -73,8 +73,8 @@ function exportOnnx(
 ): string[] {
   const plan = planModel(checkpoint.body.model);
   const dataPath = `${out}.data`;
-  using data = new WholeFile(dataPath);
-  using model = new WholeFile(out);
+  using data = new AtomicFile(dataPath);
+  using model = new AtomicFile(out);
   const tensors: PlacedTensor[] = [];
   const begin = (tensor: ModelTensor) => {
     data.align(PAGE_BYTES);
@@ -139,7 +139,7 @@ function exportIds(dataset: Dataset, out: string): string[] {
   }
   if (dictionaryPath === undefined) return [];
   const path = `${stem}.ids.parquet`;
-  using file = new WholeFile(path);
+  using file = new AtomicFile(path);
   using source = Deno.openSync(dictionaryPath);
   const chunk = new Uint8Array(CHUNK_WORDS);
   for (let n = source.readSync(chunk); n !== null; n = source.readSync(chunk)) file.append(chunk.subarray(0, n));

@@ -5,7 +5,7 @@
 import { z } from "zod";
 import { FileReader, firstIssue } from "../storage/artifact.ts";
 import { HotsetError, messageOf } from "../errors.ts";
-import { WholeFile } from "../storage/whole_file.ts";
+import { AtomicFile } from "../storage/atomic_file.ts";
 
 /** The most bytes of a header: what the format's own library takes. */
 const MOST_HEADER_BYTES = 100_000_000;
@@ -157,7 +157,7 @@ export class SafetensorsReader implements Disposable {
 
 /** Writes a file: the header at once, then the tensors' bytes in the order of the specifications. */
 export class SafetensorsWriter implements Disposable {
-  readonly #file: WholeFile;
+  readonly #file: AtomicFile;
   readonly #bytes: number;
 
   /** Writes the header. Throws HotsetError. */
@@ -174,7 +174,7 @@ export class SafetensorsWriter implements Disposable {
     // Spaces make the tensors begin at a multiple of eight bytes.
     const padded = new Uint8Array(Math.ceil(bytes.length / 8) * 8).fill(0x20);
     padded.set(bytes);
-    this.#file = new WholeFile(path);
+    this.#file = new AtomicFile(path);
     this.#bytes = LENGTH_BYTES + padded.length + next;
     this.#file.append(new Uint8Array(BigUint64Array.of(BigInt(padded.length)).buffer));
     this.#file.append(padded);

@@ -6,7 +6,8 @@
  */
 import { crc32 } from "node:zlib";
 import { bytesOf, FileReader } from "../storage/artifact.ts";
-import { ArtifactFile, type CreateFile } from "../storage/artifact_writer.ts";
+import { ArtifactFile } from "../storage/artifact_writer.ts";
+import type { CreateFile } from "../storage/output_file.ts";
 import { HotsetError } from "../errors.ts";
 
 /** One write of a network disk, one read of an SSD at full speed. */

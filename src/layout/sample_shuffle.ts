@@ -6,7 +6,7 @@
  *
  * A sample is a record of words: its label, dense values, with bags the length of each, and indices.
  */
-import type { CreateFile } from "../storage/artifact_writer.ts";
+import type { CreateFile } from "../storage/output_file.ts";
 import type { Dataset, Lookups, SampleReader, Samples } from "../dataset/dataset.ts";
 import { Random } from "../random.ts";
 import { shareOf, type Team, together } from "../team.ts";

@@ -1,6 +1,7 @@
 /** The file that a run's events go to as they happen, one JSON object a line. */
 import { join } from "node:path";
 import { HotsetError, messageOf } from "../errors.ts";
+import { writeAll } from "../storage/output_file.ts";
 import type { RunEvent } from "../events/events.ts";
 
 /** Name of the file in a run's directory. */
@@ -27,9 +28,7 @@ export class RunMetrics implements Disposable {
   write(event: RunEvent): void {
     if (event.event === "stage" || event.event === "note") return;
     const bytes = new TextEncoder().encode(JSON.stringify(event) + "\n");
-    this.#attempt(() => {
-      for (let done = 0; done < bytes.length;) done += this.#file.writeSync(bytes.subarray(done));
-    });
+    this.#attempt(() => writeAll(this.#file, bytes));
   }
 
   #attempt<T>(work: () => T): T {

@@ -6,7 +6,7 @@ import project from "../../deno.json" with { type: "json" };
 import { firstIssue, isArtifact, isDirectory, isIntact, seal } from "../storage/artifact.ts";
 import type { Dataset } from "../dataset/dataset.ts";
 import { HotsetError, messageOf } from "../errors.ts";
-import { throughLinks } from "../storage/links.ts";
+import { AtomicFile } from "../storage/atomic_file.ts";
 import { type TrainConfig, trainConfig } from "../config/config.ts";
 
 /** Name of the record in a run's directory. */
@@ -108,14 +108,8 @@ export function recordRun(out: string, config: TrainConfig, dataset: Dataset, tr
       memoryBytes: ifPermitted(() => Deno.systemMemoryInfo().total),
     },
   };
-  try {
-    Deno.mkdirSync(throughLinks(out), { recursive: true });
-    const temporary = join(out, `.${RUN_FILE}.partial`);
-    Deno.writeTextFileSync(temporary, JSON.stringify(seal(record), null, 1) + "\n");
-    Deno.renameSync(temporary, join(out, RUN_FILE));
-  } catch (error) {
-    throw new HotsetError(`Cannot start a run in ${out}: ${messageOf(error)}`, { cause: error });
-  }
+  const text = new TextEncoder().encode(JSON.stringify(seal(record), null, 1) + "\n");
+  AtomicFile.write(join(out, RUN_FILE), [text], `start a run in ${out}`);
 }
 
 /** What `ask` returns; null without the permission to ask (--allow-sys). */

@@ -10,7 +10,8 @@ import { HotsetError, messageOf } from "../errors.ts";
 import { SplitBatches } from "../layout/split_batches.ts";
 import { planModel } from "../model/shape.ts";
 import { TemporaryDirectory } from "../storage/temporary.ts";
-import { WholeFile } from "../storage/whole_file.ts";
+import { AtomicFile } from "../storage/atomic_file.ts";
+import { writeAll } from "../storage/output_file.ts";
 import type { TrainingState } from "../checkpoint/checkpoint.ts";
 import { NotFinite } from "../checkpoint/weights.ts";
 import { evaluationOf, type Scores, scoreSplit } from "../loop/evaluate.ts";
@@ -131,13 +132,13 @@ export type ScoreFormat = "csv" | "json";
 /** Writes probabilities to a file, whole or not at all, or to stdout. Throws HotsetError when they cannot be written. */
 export function writeScores(probabilities: Float32Array, file: string | undefined, format: ScoreFormat): void {
   if (file !== undefined) {
-    using target = new WholeFile(file);
+    using target = new AtomicFile(file);
     for (const part of scoreLines(probabilities, format)) target.append(part);
     return target.commit();
   }
   try {
     for (const part of scoreLines(probabilities, format)) {
-      for (let done = 0; done < part.length;) done += Deno.stdout.writeSync(part.subarray(done));
+      writeAll(Deno.stdout, part);
     }
   } catch (error) {
     if (error instanceof Deno.errors.BrokenPipe) return; // the reader has seen enough

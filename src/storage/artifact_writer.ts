@@ -1,7 +1,6 @@
 /** Writing of artifacts: under a temporary name, with checksums taken on the way, then renamed. */
-import { basename, dirname, join } from "node:path";
+import { join } from "node:path";
 import { existsSync } from "node:fs";
-import process from "node:process";
 import type { z } from "zod";
 import {
   type ArtifactKind,
@@ -15,24 +14,10 @@ import {
   VERSIONS,
   type Words,
 } from "./artifact.ts";
+import { AtomicDirectory } from "./atomic_directory.ts";
 import { crc32Of } from "./crc32.ts";
+import { type CreateFile, type OutputFile, writeAll } from "./output_file.ts";
 import { HotsetError, messageOf } from "../errors.ts";
-import { throughLinks } from "./links.ts";
-
-/** End of the name of an artifact that is being replaced. */
-const REPLACED = ".replaced";
-
-/** A file as a writer needs it. */
-export interface OutputFile {
-  /** Appends a part of the bytes and returns its length. */
-  writeSync(bytes: Uint8Array): number;
-  /** Writes what it holds back, if anything, and waits until the disk has all of it. Nothing is appended after. */
-  syncDataSync(): void;
-  close(): void;
-}
-
-/** Opens a new file for writing. Another one than Deno's may hold back bytes until it is synced. */
-export type CreateFile = (path: string) => OutputFile;
 
 /** One file of an artifact while it is written: appended to, its checksum taken on the way. */
 export class ArtifactFile implements Disposable {
@@ -54,7 +39,7 @@ export class ArtifactFile implements Disposable {
   append(array: Words): void {
     const bytes = bytesOf(array);
     try {
-      for (let done = 0; done < bytes.length;) done += this.#file.writeSync(bytes.subarray(done));
+      writeAll(this.#file, bytes);
     } catch (error) {
       throw new HotsetError(`Cannot write ${this.#path}: ${messageOf(error)}`, { cause: error });
     }
@@ -88,11 +73,9 @@ export class ArtifactFile implements Disposable {
  */
 export class ArtifactWriter implements Disposable {
   readonly #kind: ArtifactKind;
-  readonly #target: string;
-  readonly #temporary: string;
+  readonly #directory: AtomicDirectory;
   readonly #files = new Map<string, ArtifactFile>();
   readonly #create: CreateFile | undefined;
-  #open = true;
 
   /**
    * Begins an artifact that will replace whatever artifact of the same kind is at `directory`. `create` opens its files;
@@ -102,13 +85,7 @@ export class ArtifactWriter implements Disposable {
     this.#kind = kind;
     this.#create = create;
     try {
-      this.#target = throughLinks(directory);
-      const parent = dirname(this.#target);
-      Deno.mkdirSync(parent, { recursive: true });
-      removeLeftovers(this.#target);
-      expectRoom(this.#target, kind);
-      this.#temporary = Deno.makeTempDirSync({ dir: parent, prefix: `${temporaryPrefix(this.#target)}${Deno.pid}-` });
-      Deno.chmodSync(this.#temporary, 0o755);
+      this.#directory = new AtomicDirectory(directory, (target) => expectRoom(target, kind));
     } catch (error) {
       throw new HotsetError(`Cannot write ${kind} ${directory}: ${messageOf(error)}`, { cause: error });
     }
@@ -116,7 +93,7 @@ export class ArtifactWriter implements Disposable {
 
   /** Where the files lie until the commit; for tools that write a file themselves (then call `adopt`). */
   path(name: string): string {
-    return join(this.#temporary, name);
+    return join(this.#directory.temporary, name);
   }
 
   /** The file of that name, created at the first call. */
@@ -146,7 +123,9 @@ export class ArtifactWriter implements Disposable {
     try {
       for (const { name } of Deno.readDirSync(source)) linkOrCopy(join(source, name), this.path(name));
     } catch (error) {
-      throw new HotsetError(`Cannot write ${this.#kind} ${this.#target}: ${messageOf(error)}`, { cause: error });
+      throw new HotsetError(`Cannot write ${this.#kind} ${this.#directory.target}: ${messageOf(error)}`, {
+        cause: error,
+      });
     }
     this.#rename();
   }
@@ -154,14 +133,11 @@ export class ArtifactWriter implements Disposable {
   #rename(): void {
     try {
       this.#closeFiles();
-      const replaced = this.#temporary + REPLACED;
-      const exists = isDirectory(this.#target);
-      if (exists) Deno.renameSync(this.#target, replaced);
-      Deno.renameSync(this.#temporary, this.#target);
-      this.#open = false;
-      if (exists) Deno.removeSync(replaced, { recursive: true });
+      this.#directory.commit();
     } catch (error) {
-      throw new HotsetError(`Cannot write ${this.#kind} ${this.#target}: ${messageOf(error)}`, { cause: error });
+      throw new HotsetError(`Cannot write ${this.#kind} ${this.#directory.target}: ${messageOf(error)}`, {
+        cause: error,
+      });
     }
   }
 
@@ -172,10 +148,7 @@ export class ArtifactWriter implements Disposable {
 
   [Symbol.dispose](): void {
     this.#closeFiles();
-    if (this.#open) {
-      this.#open = false;
-      Deno.removeSync(this.#temporary, { recursive: true });
-    }
+    this.#directory[Symbol.dispose]();
   }
 }
 
@@ -209,32 +182,5 @@ function linkOrCopy(source: string, target: string): void {
     Deno.copyFileSync(source, target);
     using copy = Deno.openSync(target, { write: true });
     copy.syncDataSync();
-  }
-}
-
-function temporaryPrefix(target: string): string {
-  return `.${basename(target)}.partial-`;
-}
-
-/** Removes what killed writers of an artifact left behind, but for the old artifact where there is no new one. */
-export function removeLeftovers(directory: string): void {
-  const target = throughLinks(directory);
-  const prefix = temporaryPrefix(target);
-  for (const { name } of Deno.readDirSync(dirname(target))) {
-    if (!name.startsWith(prefix) || isRunning(parseInt(name.slice(prefix.length)))) continue;
-    const leftover = join(dirname(target), name);
-    // Killed between its two renames, a writer has moved the old artifact away and not yet put the new one there.
-    if (name.endsWith(REPLACED) && !isDirectory(target)) Deno.renameSync(leftover, target);
-    else Deno.removeSync(leftover, { recursive: true });
-  }
-}
-
-function isRunning(pid: number): boolean {
-  // In containers, processes have the same few numbers: this one begins its work and has left nothing yet.
-  if (pid === Deno.pid) return false;
-  try {
-    return process.kill(pid, 0);
-  } catch (error) {
-    return (error as { code?: string }).code === "EPERM";
   }
 }

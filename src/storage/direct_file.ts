@@ -4,7 +4,7 @@
  * at times several times that, and training has better uses for the time and for the cache.
  */
 import { closeSync, constants, fdatasyncSync, openSync, rmSync, writeSync } from "node:fs";
-import type { OutputFile } from "./artifact_writer.ts";
+import type { OutputFile } from "./output_file.ts";
 
 /** Memory, lengths and positions must be multiples of this. */
 const ALIGNMENT = 4096;

@@ -1,8 +1,9 @@
 /** An artifact that a team writes: of every file each rank writes a part, and the parts follow in the order of ranks. */
 import { join } from "node:path";
 import type { ArtifactKind } from "./artifact.ts";
-import { ArtifactFile, ArtifactWriter, type CreateFile } from "./artifact_writer.ts";
+import { ArtifactFile, ArtifactWriter } from "./artifact_writer.ts";
 import { joinCrc32 } from "./crc32.ts";
+import { type CreateFile, writeAll } from "./output_file.ts";
 import { HotsetError, messageOf } from "../errors.ts";
 import { type Team, together } from "../team.ts";
 
@@ -74,7 +75,7 @@ export class TeamWriter implements Disposable {
       file.seekSync(at, Deno.SeekMode.Start);
       const chunk = new Uint8Array(COPY_BYTES);
       for (let count = part.readSync(chunk); count !== null; count = part.readSync(chunk)) {
-        for (let done = 0; done < count;) done += file.writeSync(chunk.subarray(done, count));
+        writeAll(file, chunk.subarray(0, count));
       }
       Deno.removeSync(this.#partPath(name));
     } catch (error) {

@@ -10,7 +10,7 @@ import { resolveConfig } from "../../src/config/config.ts";
 import { startRun } from "../../src/run/run.ts";
 import { throughLinks } from "../../src/storage/links.ts";
 import { OutputLock } from "../../src/storage/output_lock.ts";
-import { WholeFile } from "../../src/storage/whole_file.ts";
+import { AtomicFile } from "../../src/storage/atomic_file.ts";
 import { TemporaryDirectory } from "../support/temporary.ts";
 
 const GENERATED = {
@@ -46,7 +46,7 @@ Deno.test("links are followed to what is there, and to what is not there yet", (
     assert.equal(throughLinks(place.join(path)), `${root}/${target}`, path);
   }
   assert.throws(
-    () => new WholeFile(place.join("loop")),
+    () => new AtomicFile(place.join("loop")),
     /^HotsetError: Cannot write .*loop: Too many levels of symbolic links$/,
   );
   assert.throws(

@@ -1,5 +1,5 @@
 /** The frame of a report: one HTML file with everything inside, for screens light and dark, phones and paper. */
-import { WholeFile } from "../../storage/whole_file.ts";
+import { AtomicFile } from "../../storage/atomic_file.ts";
 
 /** What a page shows. All members but the title and the tiles are HTML. */
 export interface Page {
@@ -148,7 +148,7 @@ ${sections.map(section).join("\n")}
 
 /** Writes a page, whole or not at all. Throws HotsetError if the file cannot be written. */
 export function writePage(file: string, page: Page): void {
-  using target = new WholeFile(file);
+  using target = new AtomicFile(file);
   target.append(new TextEncoder().encode(pageHtml(page)));
   target.commit();
 }

@@ -1,0 +1,84 @@
+/** Directories that appear under their names when they are complete, or not at all, and go as a whole. */
+import { basename, dirname, join } from "node:path";
+import process from "node:process";
+import { isDirectory } from "./artifact.ts";
+import { throughLinks } from "./links.ts";
+
+/** End of the name of a directory that is being replaced. */
+const REPLACED = ".replaced";
+
+/** A directory that is filled at `temporary`; disposing it before `commit` leaves nothing. Throws what Deno throws. */
+export class AtomicDirectory implements Disposable {
+  /** Where the directory is until it is complete: beside its place. */
+  readonly temporary: string;
+  /** Its place, with links followed. */
+  readonly target: string;
+  #isThere = true;
+
+  /** Begins a directory that will replace the one at `path`, if `mayReplace` lets it; removes what killed writers of it left. */
+  constructor(path: string, mayReplace: (target: string) => void) {
+    this.target = throughLinks(path);
+    const parent = dirname(this.target);
+    Deno.mkdirSync(parent, { recursive: true });
+    removeLeftovers(this.target);
+    mayReplace(this.target);
+    this.temporary = Deno.makeTempDirSync({ dir: parent, prefix: `${partialPrefix(this.target)}${Deno.pid}-` });
+    Deno.chmodSync(this.temporary, 0o755);
+  }
+
+  /** Gives the complete directory its name. */
+  commit(): void {
+    const replaced = this.temporary + REPLACED;
+    const exists = isDirectory(this.target);
+    if (exists) Deno.renameSync(this.target, replaced);
+    Deno.renameSync(this.temporary, this.target);
+    this.#isThere = false;
+    if (exists) Deno.removeSync(replaced, { recursive: true });
+  }
+
+  [Symbol.dispose](): void {
+    if (!this.#isThere) return;
+    this.#isThere = false;
+    Deno.removeSync(this.temporary, { recursive: true });
+  }
+}
+
+function partialPrefix(target: string): string {
+  return `.${basename(target)}.partial-`;
+}
+
+/** Removes a directory as a whole: renamed first, so that what a kill leaves is known as a leftover. */
+export function removeWhole(directory: string): void {
+  const doomed = join(dirname(directory), `${partialPrefix(directory)}${Deno.pid}-removed`);
+  Deno.renameSync(directory, doomed);
+  Deno.removeSync(doomed, { recursive: true });
+}
+
+/** Removes what killed processes left behind of a directory, but for the old one where there is no new one. */
+export function removeLeftovers(directory: string): void {
+  const target = throughLinks(directory);
+  const prefix = partialPrefix(target);
+  for (const { name } of Deno.readDirSync(dirname(target))) {
+    if (!name.startsWith(prefix) || isRunning(parseInt(name.slice(prefix.length)))) continue;
+    const leftover = join(dirname(target), name);
+    // Killed between its two renames, a writer has moved the old directory away and not yet put the new one there.
+    if (name.endsWith(REPLACED) && !isDirectory(target)) Deno.renameSync(leftover, target);
+    else Deno.removeSync(leftover, { recursive: true });
+  }
+}
+
+/** Removes all such leftovers in a folder. */
+export function removeAllLeftovers(folder: string): void {
+  const begun = [...Deno.readDirSync(folder)].flatMap(({ name }) => /^\.(.+)\.partial-/.exec(name)?.[1] ?? []);
+  for (const name of new Set(begun)) removeLeftovers(join(folder, name));
+}
+
+function isRunning(pid: number): boolean {
+  // In containers, processes have the same few numbers: this one begins its work and has left nothing yet.
+  if (pid === Deno.pid) return false;
+  try {
+    return process.kill(pid, 0);
+  } catch (error) {
+    return (error as { code?: string }).code === "EPERM";
+  }
+}

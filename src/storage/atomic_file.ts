@@ -1,0 +1,107 @@
+/** Files that appear under their names when they are complete, or not at all. */
+import { rmSync } from "node:fs";
+import { basename, dirname, join } from "node:path";
+import { HotsetError, messageOf } from "../errors.ts";
+import { throughLinks } from "./links.ts";
+import { writeAll } from "./output_file.ts";
+
+const ZEROS = new Uint8Array(4096);
+
+/** The place of a file that others write at `temporary`; disposing it before `commit` leaves nothing. */
+export class AtomicPath implements Disposable {
+  /** Where the file is until it is complete: beside its place. */
+  readonly temporary: string;
+  readonly #doing: string;
+  readonly #target: string;
+  #isThere = true;
+
+  /**
+   * Begins a file that will replace what is at `path`, whose folder is made if it is not there. Throws HotsetError
+   * "Cannot `doing`" where none can be written.
+   */
+  constructor(path: string, doing = `write ${path}`) {
+    this.#doing = doing;
+    [this.#target, this.temporary] = this.attempt(() => {
+      const target = throughLinks(path);
+      expectFileOrNothing(target, doing);
+      Deno.mkdirSync(dirname(target), { recursive: true });
+      return [target, join(dirname(target), `.${basename(target)}.partial-${Deno.pid}`)];
+    });
+  }
+
+  /** Gives the complete file its name. */
+  commit(): void {
+    this.attempt(() => Deno.renameSync(this.temporary, this.#target));
+    this.#isThere = false;
+  }
+
+  /** Does a part of the work. Throws HotsetError "Cannot `doing`" where the system refuses. */
+  protected attempt<T>(work: () => T): T {
+    try {
+      return work();
+    } catch (error) {
+      if (error instanceof HotsetError) throw error;
+      throw new HotsetError(`Cannot ${this.#doing}: ${messageOf(error)}`, { cause: error });
+    }
+  }
+
+  [Symbol.dispose](): void {
+    if (this.#isThere) rmSync(this.temporary, { force: true });
+  }
+}
+
+function expectFileOrNothing(path: string, doing: string): void {
+  try {
+    const { isFile, isDirectory } = Deno.lstatSync(path);
+    if (isDirectory) throw new HotsetError(`Cannot ${doing}: a directory is there`, { code: "occupied" });
+    if (!isFile) throw new HotsetError(`Cannot ${doing}: it is no file`, { code: "occupied" });
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+  }
+}
+
+/** A file that is written from its beginning to its end. */
+export class AtomicFile extends AtomicPath {
+  /** Bytes written. */
+  bytes = 0;
+  #file: Deno.FsFile | undefined;
+
+  /** As AtomicPath, and opens the file. */
+  constructor(path: string, doing?: string) {
+    super(path, doing);
+    this.#file = this.attempt(() => Deno.openSync(this.temporary, { write: true, create: true, truncate: true }));
+  }
+
+  /** Writes arrays, one after the other, to a file of their own. Throws HotsetError. */
+  static write(path: string, arrays: readonly ArrayBufferView[], doing?: string): void {
+    using file = new AtomicFile(path, doing);
+    for (const array of arrays) file.append(array);
+    file.commit();
+  }
+
+  /** Appends an array's bytes. Throws HotsetError when the disk refuses them. */
+  append({ buffer, byteOffset, byteLength }: ArrayBufferView): void {
+    this.attempt(() => writeAll(this.#file!, new Uint8Array(buffer, byteOffset, byteLength)));
+    this.bytes += byteLength;
+  }
+
+  /** Appends zeros up to a multiple of `alignment`, at most 4096. */
+  align(alignment: number): void {
+    this.append(ZEROS.subarray(0, (alignment - this.bytes % alignment) % alignment));
+  }
+
+  override commit(): void {
+    this.attempt(() => this.#close());
+    super.commit();
+  }
+
+  #close(): void {
+    this.#file?.close();
+    this.#file = undefined;
+  }
+
+  override [Symbol.dispose](): void {
+    this.#close();
+    super[Symbol.dispose]();
+  }
+}

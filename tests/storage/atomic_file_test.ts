@@ -1,0 +1,91 @@
+/** What is written is there when it is complete, or not at all. */
+import assert from "node:assert/strict";
+import { AtomicFile, AtomicPath } from "../../src/storage/atomic_file.ts";
+import { AtomicDirectory, removeAllLeftovers, removeWhole } from "../../src/storage/atomic_directory.ts";
+import { writeAll } from "../../src/storage/output_file.ts";
+import { TemporaryDirectory } from "../support/temporary.ts";
+
+const bytes = new TextEncoder().encode("0123456789");
+const namesIn = (place: TemporaryDirectory) => [...Deno.readDirSync(place.path)].map(({ name }) => name).sort();
+
+Deno.test("all bytes are written, however few a call takes", () => {
+  const written: number[] = [];
+  const file = {
+    writeSync(part: Uint8Array): number {
+      written.push(...part.subarray(0, 3));
+      return Math.min(3, part.length);
+    },
+  };
+  writeAll(file, bytes);
+  assert.deepEqual(written, [...bytes]);
+});
+
+Deno.test("a file replaces another one when it is complete, and not before", () => {
+  using place = new TemporaryDirectory();
+  const path = place.join("out");
+  Deno.writeTextFileSync(path, "before");
+  {
+    using file = new AtomicFile(path);
+    file.append(bytes);
+    file.append(Float32Array.of(1));
+    file.align(8);
+    assert.equal(file.bytes, 16);
+    assert.equal(Deno.readTextFileSync(path), "before");
+    file.commit();
+  }
+  assert.deepEqual([...Deno.readFileSync(path)], [...bytes, 0, 0, 0x80, 0x3f, 0, 0]);
+  {
+    using file = new AtomicFile(path);
+    file.append(bytes);
+  }
+  assert.equal(Deno.statSync(path).size, 16);
+  AtomicFile.write(place.join("folder/words"), [bytes, Uint32Array.of(7)]);
+  assert.equal(Deno.statSync(place.join("folder/words")).size, 14);
+  assert.deepEqual(namesIn(place), ["folder", "out"]);
+});
+
+Deno.test("a file that cannot get its name leaves nothing, and the error says what was being done", () => {
+  using place = new TemporaryDirectory();
+  {
+    using output = new AtomicPath(place.join("out"), "keep it");
+    Deno.writeFileSync(output.temporary, bytes);
+    Deno.mkdirSync(place.join("out/in"), { recursive: true });
+    assert.throws(() => output.commit(), { name: "HotsetError", message: /^Cannot keep it: / });
+  }
+  assert.throws(() => new AtomicFile(place.join("out")), {
+    name: "HotsetError",
+    message: `Cannot write ${place.join("out")}: a directory is there`,
+  });
+  assert.deepEqual(namesIn(place), ["out"]);
+});
+
+Deno.test("a directory replaces another one when it is complete, and not before", () => {
+  using place = new TemporaryDirectory();
+  const path = place.join("out");
+  const fill = (text: string, isComplete: boolean) => {
+    using directory = new AtomicDirectory(path, () => {});
+    Deno.writeTextFileSync(`${directory.temporary}/${text}`, text);
+    if (isComplete) directory.commit();
+  };
+  fill("first", true);
+  fill("second", false);
+  assert.deepEqual(namesIn(place), ["out"]);
+  assert.deepEqual([...Deno.readDirSync(path)].map(({ name }) => name), ["first"]);
+  fill("third", true);
+  assert.deepEqual([...Deno.readDirSync(path)].map(({ name }) => name), ["third"]);
+  assert.throws(() => new AtomicDirectory(path, () => assert.fail("it stays")), /it stays/);
+  removeWhole(path);
+  assert.deepEqual(namesIn(place), []);
+});
+
+Deno.test("what killed writers left goes; the old directory comes back where there is no new one", () => {
+  using place = new TemporaryDirectory();
+  const none = 99999999; // no process has this number
+  for (const name of [`.a.partial-${none}-x`, `.a.partial-${none}-y.replaced`, `.b.partial-${none}-removed`, "c"]) {
+    Deno.mkdirSync(place.join(name));
+    Deno.writeTextFileSync(place.join(name, "file"), name);
+  }
+  removeAllLeftovers(place.path);
+  assert.deepEqual(namesIn(place), ["a", "c"]);
+  assert.equal(Deno.readTextFileSync(place.join("a/file")), `.a.partial-${none}-y.replaced`);
+});
