@@ -25,7 +25,7 @@ export class BenchRank implements AsyncDisposable {
     const { shape: batchShape, hotRows } = layout;
     const plan = shrunkPlan(preset as Preset, JSON.parse(tableRows), batchShape.denseFeatures);
     const cluster = Cluster.open();
-    const placed = { blas: "auto", devices: undefined, tablesOnDevices: false } as const;
+    const placed = { blas: "auto", precision: "fp32", devices: undefined, tablesOnDevices: false } as const;
     const run = { plan, batchShape, hotRows: hotRows.length, ...placed };
     return new BenchRank(cluster, layout, await MpiRanks.open(cluster, run, () => {}));
   }

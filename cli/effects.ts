@@ -83,7 +83,7 @@ const blas: Rule = (line) => {
     : `with --device ${device}: ${why}; choose --device cpu`;
 };
 
-const precision: Rule = (line) => line.values.precision === "fp32" ? undefined : onDevice(line); // as a CPU computes
+const precision: Rule = (line) => line.values.precision === "tf32" ? onDevice(line) : undefined;
 
 const activations: Rule = (line) =>
   onDevice(line) ??

@@ -139,10 +139,10 @@ export const withTraining = (command: Command) =>
     )
     .addOption(
       new Option("--blas <name>", `what multiplies matrices on a CPU; ort is ONNX Runtime ${standard("blas")}`)
-        .choices(["auto", "openblas", "ort", "wasm"]),
+        .choices(["auto", "openblas", "onednn", "ort", "wasm"]),
     )
     .addOption(
-      new Option("--precision <name>", `precision of a device's products ${standard("precision")}`)
+      new Option("--precision <name>", `precision of matrix products; tf32 on devices only ${standard("precision")}`)
         .choices(["fp32", "tf32", "bf16"]),
     )
     .addOption(

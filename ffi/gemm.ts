@@ -1,5 +1,8 @@
-/** What native libraries of matrix products offer. They run on the calling thread alone: ranks are how Hotset uses cores. */
-export interface Gemm {
+/**
+ * What native libraries of matrix products offer. They run on the calling thread alone: ranks are how Hotset uses cores.
+ * `Matrix` is what they multiply: single precision, or bf16 as words of 16 bits.
+ */
+export interface Gemm<Matrix extends Float32Array | Uint16Array = Float32Array> {
   /** Name and version of the library, and what else decides the bits of its products. */
   readonly version: string;
   /**
@@ -12,8 +15,8 @@ export interface Gemm {
     m: number,
     n: number,
     k: number,
-    a: Float32Array,
-    b: Float32Array,
+    a: Matrix,
+    b: Matrix,
     c: Float32Array,
   ): void;
 }

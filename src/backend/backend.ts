@@ -28,6 +28,7 @@
  * | moments of Adam                  | f64 on the way           | f32: the smallest numbers lose a bit, epsilon       |
  * |                                  |                          | enlarges that to less than 2^-122 of a weight       |
  * | tf32 and bf16 products           | f32                      | the smallest numbers may be 0 on the way            |
+ * | bf16 products on a CPU           | infinite                 | infinite or NaN                                     |
  *
  * None of these loses a NaN or an infinity on the way to the loss.
  */

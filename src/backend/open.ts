@@ -1,19 +1,23 @@
 /** Chooses and opens backends. The only file that imports a backend's folder; what is not chosen is not evaluated. */
 import type { DeviceBackend, HostBackend, PagedBackend } from "./backend.ts";
 import { HotsetError } from "../errors.ts";
-import type { Gemm } from "../../ffi/gemm.ts";
 import type { KernelMemory } from "./cpu/kernel_memory.ts";
+import type { Library } from "./cpu/products.ts";
 
 /**
- * What multiplies matrices on the CPU: the WASM kernels, OpenBLAS or ONNX Runtime; `auto` takes OpenBLAS if it is found,
- * else ONNX Runtime if it can be had, else the kernels.
+ * What multiplies matrices on the CPU: the WASM kernels, OpenBLAS, oneDNN or ONNX Runtime; `auto` takes OpenBLAS if it is
+ * found, else ONNX Runtime if it can be had, else the kernels. In bf16 only oneDNN multiplies.
  */
-export type Blas = "auto" | "wasm" | "openblas" | "ort";
+export type Blas = "auto" | "wasm" | "openblas" | "onednn" | "ort";
+
+/** Precision of what is multiplied on the CPU. Sums and all that is kept have single precision. */
+export type CpuPrecision = "fp32" | "bf16";
 
 /** How to open a CPU backend. */
 export interface CpuOptions {
   readonly kind: "cpu";
   readonly blas: Exclude<Blas, "auto">;
+  readonly precision: CpuPrecision;
   readonly kernelMemory: KernelMemory;
 }
 
@@ -21,9 +25,13 @@ export interface CpuOptions {
 export type HostOptions = { readonly kind: "reference" } | CpuOptions;
 
 /** Options of a CPU backend with kernel memory of its own. Chooses as `chooseBlas`. */
-export async function cpuOptions(blas: Blas, say?: (text: string) => void): Promise<CpuOptions> {
+export async function cpuOptions(
+  blas: Blas,
+  precision: CpuPrecision = "fp32",
+  say?: (text: string) => void,
+): Promise<CpuOptions> {
   const { newKernelMemory } = await import("./cpu/kernel_memory.ts");
-  return { kind: "cpu", blas: await chooseBlas(blas, say), kernelMemory: newKernelMemory() };
+  return { kind: "cpu", blas: await chooseBlas(blas, precision, say), precision, kernelMemory: newKernelMemory() };
 }
 
 /**
@@ -35,7 +43,7 @@ export async function openHost(options: HostOptions): Promise<HostBackend>;
 export async function openHost(options: HostOptions): Promise<HostBackend> {
   if (options.kind === "reference") return new (await import("./reference/reference.ts")).ReferenceBackend();
   const { CpuBackend } = await import("./cpu/cpu.ts");
-  return new CpuBackend(options.kernelMemory, await openGemm(options.blas));
+  return new CpuBackend(options.kernelMemory, await openLibrary(options));
 }
 
 /** How a device is to compute: precision of matrix products, and what runs the activations of the MLPs. */
@@ -58,21 +66,30 @@ export async function deviceFindings(): Promise<{ name: string; found: boolean; 
 }
 
 /** A library of matrix products; undefined for the kernels. Throws HotsetError that says how to get what is missing. */
-async function openGemm(blas: Exclude<Blas, "auto">): Promise<Gemm | undefined> {
-  if (blas === "wasm") return undefined;
+async function openLibrary({ blas, precision }: Pick<CpuOptions, "blas" | "precision">): Promise<Library | undefined> {
   try {
-    if (blas === "openblas") return (await import("../../ffi/openblas.ts")).openOpenBlas();
-    return (await import("../../ffi/onnxruntime.ts")).openOnnxRuntime();
+    if (precision === "bf16") {
+      if (blas !== "onednn") {
+        throw new HotsetError(`Cannot multiply in bf16 by ${blas}: choose --blas onednn, or --precision fp32`);
+      }
+      return { precision, gemm: (await import("../../ffi/onednn.ts")).openOneDnnBf16() };
+    }
+    if (blas === "wasm") return undefined;
+    if (blas === "openblas") return { precision, gemm: (await import("../../ffi/openblas.ts")).openOpenBlas() };
+    if (blas === "onednn") return { precision, gemm: (await import("../../ffi/onednn.ts")).openOneDnn() };
+    return { precision, gemm: (await import("../../ffi/onnxruntime.ts")).openOnnxRuntime() };
   } catch (error) {
     const { LibraryError } = await import("../../ffi/library.ts");
-    throw error instanceof LibraryError ? new HotsetError(error.message, { cause: error }) : error;
+    if (!(error instanceof LibraryError)) throw error;
+    const advice = precision === "bf16" ? "; --precision fp32 does without" : "";
+    throw new HotsetError(`${error.message}${advice}`, { cause: error });
   }
 }
 
 /** Why a library cannot be opened, in one line; undefined if it can. */
 async function whyMissing(blas: "openblas" | "ort"): Promise<string | undefined> {
   try {
-    await openGemm(blas);
+    await openLibrary({ blas, precision: "fp32" });
     return undefined;
   } catch (error) {
     if (error instanceof HotsetError) return error.message.split("\n")[0];
@@ -82,26 +99,34 @@ async function whyMissing(blas: "openblas" | "ort"): Promise<string | undefined>
 
 /**
  * Decides what `auto` is. Fetches ONNX Runtime where it is wanted and missing if there is `say`, which is told so, and why
- * the kernels multiply where nothing faster is had. Throws HotsetError if what is named cannot be had.
+ * the kernels multiply where nothing faster is had. Throws HotsetError if what is asked for cannot be had.
  */
-export async function chooseBlas(blas: Blas, say?: (text: string) => void): Promise<Exclude<Blas, "auto">> {
-  if (blas === "wasm") return blas;
-  if (blas !== "ort" && await whyMissing("openblas") === undefined) return "openblas";
-  if (blas !== "openblas") {
-    let reason = await whyMissing("ort");
-    const { fetchOnnxRuntime, mayFetchOnnxRuntime, ONNX_RUNTIME_DOWNLOAD } = await import("../../ffi/onnxruntime.ts");
-    if (reason !== undefined && say !== undefined && mayFetchOnnxRuntime()) {
-      say(`Fetching ONNX Runtime, once, for fast matrix products: ${ONNX_RUNTIME_DOWNLOAD} (--blas wasm does without)`);
-      const failure = await fetchOnnxRuntime();
-      const still = await whyMissing("ort");
-      reason = still && (failure ?? still);
-    }
-    if (reason === undefined) return "ort";
-    if (blas === "auto") {
-      say?.(`WASM kernels multiply matrices, slower than a library: ${reason} (doctor says how to get one)`);
+export async function chooseBlas(
+  blas: Blas,
+  precision: CpuPrecision,
+  say?: (text: string) => void,
+): Promise<Exclude<Blas, "auto">> {
+  const named = blas === "auto" && precision === "bf16" ? "onednn" : blas;
+  if (named === "ort" || named === "auto") {
+    if (named === "auto" && await whyMissing("openblas") === undefined) return "openblas";
+    const missing = await fetchMissing(say);
+    if (missing === undefined) return "ort";
+    if (named === "auto") {
+      say?.(`WASM kernels multiply matrices, slower than a library: ${missing} (doctor says how to get one)`);
       return "wasm";
     }
   }
-  await openGemm(blas); // throws
-  return blas;
+  await openLibrary({ blas: named, precision });
+  return named;
+}
+
+/** Fetches ONNX Runtime if it is missing and there is `say`. Returns why it cannot be had, or undefined. */
+async function fetchMissing(say?: (text: string) => void): Promise<string | undefined> {
+  const reason = await whyMissing("ort");
+  const { fetchOnnxRuntime, mayFetchOnnxRuntime, ONNX_RUNTIME_DOWNLOAD } = await import("../../ffi/onnxruntime.ts");
+  if (reason === undefined || say === undefined || !mayFetchOnnxRuntime()) return reason;
+  say(`Fetching ONNX Runtime, once, for fast matrix products: ${ONNX_RUNTIME_DOWNLOAD} (--blas wasm does without)`);
+  const failure = await fetchOnnxRuntime();
+  const still = await whyMissing("ort");
+  return still && (failure ?? still);
 }

@@ -11,9 +11,12 @@ export interface TrainConfig {
   mode: "cpu" | "hybrid" | "gpu" | "fae";
   /** What computes. */
   device: "auto" | "cpu" | "cuda" | "emulated";
-  /** What multiplies matrices on a CPU; auto takes the first of openblas, ort (ONNX Runtime) and wasm that is there. */
-  blas: "auto" | "openblas" | "ort" | "wasm";
-  /** Precision of a device's matrix products; a CPU computes in fp32. */
+  /**
+   * What multiplies matrices on a CPU; auto takes the first of openblas, ort (ONNX Runtime) and wasm that is there, and
+   * onednn for precision bf16.
+   */
+  blas: "auto" | "openblas" | "onednn" | "ort" | "wasm";
+  /** Precision of what matrix products multiply; a CPU has no tf32. */
   precision: "fp32" | "tf32" | "bf16";
   /** What runs the activations on a device: the fused kernels, or cuDNN. */
   activations: "ptx" | "cudnn";
@@ -103,7 +106,7 @@ const SHARE = "must be a number from 0 to 1";
 export const trainConfig: z.ZodType<TrainConfig> = z.strictObject({
   mode: oneOf(["cpu", "hybrid", "gpu", "fae"]),
   device: oneOf(["auto", "cpu", "cuda", "emulated"]),
-  blas: oneOf(["auto", "openblas", "ort", "wasm"]).default("auto"), // absent from runs of version 0.1
+  blas: oneOf(["auto", "openblas", "onednn", "ort", "wasm"]).default("auto"), // absent from runs of version 0.1
   precision: oneOf(["fp32", "tf32", "bf16"]),
   activations: oneOf(["ptx", "cudnn"]),
   dim: positive,

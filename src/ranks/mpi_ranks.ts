@@ -6,7 +6,7 @@ import type { ArtifactWriter } from "../storage/artifact_writer.ts";
 import type { Backend, Buffer, DeviceBackend, PagedBackend } from "../backend/backend.ts";
 import { COMMUNICATOR_ID_BYTES } from "../backend/backend.ts";
 import { rowStateWords } from "../optimizer/optimizers.ts";
-import { type Blas, cpuOptions, type DeviceOptions, openDevice, openHost } from "../backend/open.ts";
+import { type Blas, cpuOptions, type CpuPrecision, type DeviceOptions, openDevice, openHost } from "../backend/open.ts";
 import type { Cluster } from "../collective/cluster.ts";
 import { type Collective, samplesOfRank } from "../collective/collective.ts";
 import { Gathering, MpiCollective } from "../collective/mpi.ts";
@@ -39,6 +39,8 @@ const STEPS_TO_AGREE = 16;
 export interface ClusterRun extends Pick<RunMemoryOptions, "plan" | "batchShape" | "hotRows" | "mostDistinct"> {
   /** What multiplies matrices on the host. */
   readonly blas: Blas;
+  /** Precision of what is multiplied on the host. */
+  readonly precision: CpuPrecision;
   /** A device for each rank, or undefined to compute on the host. */
   readonly devices: Omit<DeviceOptions, "ordinal"> | undefined;
   /** True if the full tables are on the devices as well. */
@@ -80,11 +82,11 @@ export class MpiRanks extends RankGroup {
 
   /** Allocates this rank's memory and that of its host. All ranks must call it. */
   static async open(joined: Cluster, run: ClusterRun, report: Report): Promise<MpiRanks> {
-    const { plan, batchShape, blas, devices } = run;
+    const { plan, batchShape, blas, precision, devices } = run;
     if (batchShape.batchSize < joined.ranks) {
       throw new HotsetError(`Cannot train with ${joined.ranks} ranks on batches of ${batchShape.batchSize} samples`);
     }
-    const host = await openHost(await cpuOptions(devices === undefined ? blas : "wasm"));
+    const host = await openHost(await (devices === undefined ? cpuOptions(blas, precision) : cpuOptions("wasm")));
     const { dim, optimizer } = plan.shape;
     const tableBytes = 4 * Math.ceil(plan.rows / joined.hosts) * Math.max(dim, rowStateWords(optimizer, dim));
     const cluster = joined.locals > 1 && tableBytes > host.largestTable

@@ -1,5 +1,5 @@
 /** Decides what computes a run and where its rows lie. */
-import { chooseBlas, cpuOptions, openDevice, openHost } from "../backend/open.ts";
+import { chooseBlas, cpuOptions, type CpuPrecision, openDevice, openHost } from "../backend/open.ts";
 import type { DeviceBackend } from "../backend/backend.ts";
 import type { Cluster } from "../collective/cluster.ts";
 import type { ModelPlan } from "../model/shape.ts";
@@ -21,8 +21,13 @@ export type PlacementConfig = Pick<TrainConfig, "mode" | "device" | "ranks" | "b
 
 /** What a configuration says that only a device can do; undefined if the CPU can do all of it. */
 function onlyOnDevice({ precision, activations }: PlacementConfig): string | undefined {
-  if (precision !== "fp32") return `precision ${precision}`;
+  if (precision === "tf32") return `precision ${precision}`;
   return activations === "ptx" ? undefined : `activations ${activations}`;
+}
+
+/** The precision of a CPU that computes; `expectPlacement` refuses what it has not. */
+function cpuPrecision({ precision }: PlacementConfig): CpuPrecision {
+  return precision === "bf16" ? precision : "fp32";
 }
 
 /**
@@ -45,10 +50,17 @@ export function expectPlacement(config: PlacementConfig, cluster?: Cluster): voi
   if (only !== undefined && onCpu) {
     throw new UsageError(`Cannot use ${only} on the CPU: it says how a GPU computes; leave it out, or train on one`);
   }
-  if (config.blas !== "auto" && !onCpu) {
+  const { blas, precision } = config;
+  if (onCpu && precision === "bf16" && blas !== "auto" && blas !== "onednn") {
+    throw new UsageError(
+      `Cannot use precision bf16 with blas ${blas}: on a CPU only oneDNN multiplies in bf16; choose --blas onednn, or ` +
+        `--precision fp32`,
+    );
+  }
+  if (blas !== "auto" && !onCpu) {
     const where = device === "auto" ? `${device}, which may be a GPU` : device;
     throw new UsageError(
-      `Cannot use blas ${config.blas} on device ${where}: it says how a CPU computes; leave it out, or choose --device cpu`,
+      `Cannot use blas ${blas} on device ${where}: it says how a CPU computes; leave it out, or choose --device cpu`,
     );
   }
 }
@@ -58,12 +70,14 @@ export function expectPlacement(config: PlacementConfig, cluster?: Cluster): voi
  * before stages that take long.
  */
 export async function expectDevice(config: PlacementConfig, report: Report): Promise<void> {
-  const { mode, device } = config;
+  const { mode, device, blas, precision } = config;
   const only = onlyOnDevice(config);
   if (device === "cuda" || (device === "auto" && (mode === "gpu" || mode === "hybrid" || only !== undefined))) {
     using _device = await openWanted(config, only);
+  } else if (blas !== "auto" || precision === "bf16") {
+    using found = await findDevice(config, () => {});
+    if (found === undefined) await chooseBlas(blas, cpuPrecision(config), notesTo(report));
   }
-  if (config.blas !== "auto") await chooseBlas(config.blas, notesTo(report));
 }
 
 function notesTo(report: Report): (text: string) => void {
@@ -111,8 +125,9 @@ export async function openRanks(
   const tell = report ?? (() => {});
   if (cluster !== undefined) return await openCluster(config, plan, batches, tell, cluster);
   const device = await findDevice(config, tell);
-  const blas = device === undefined ? config.blas : "wasm"; // a device multiplies itself
-  const hostOptions = await cpuOptions(blas, report && notesTo(report));
+  const hostOptions = device === undefined
+    ? await cpuOptions(config.blas, cpuPrecision(config), report && notesTo(report))
+    : await cpuOptions("wasm"); // a device multiplies itself
   const host = await openHost(hostOptions);
   const wanted = config.ranks ?? (device === undefined ? navigator.hardwareConcurrency : 1);
   const ranks = Math.min(wanted, batches.batchShape.batchSize);
@@ -139,14 +154,16 @@ export async function openRanks(
 
 /** The same for processes: all compute on the CPU, or each on a GPU of its host. */
 async function openCluster(
-  { mode, device, blas, precision, activations }: PlacementConfig,
+  config: PlacementConfig,
   plan: ModelPlan,
   batches: PlacementBatches,
   report: Report,
   cluster: Cluster,
 ): Promise<RankGroup> {
+  const { mode, device, blas, precision, activations } = config;
   const devices = device === "cuda" || device === "emulated" ? { device, precision, activations } : undefined;
-  return await MpiRanks.open(cluster, { plan, ...batches, blas, devices, tablesOnDevices: mode === "gpu" }, report);
+  const run = { plan, ...batches, blas, precision: cpuPrecision(config), devices, tablesOnDevices: mode === "gpu" };
+  return await MpiRanks.open(cluster, run, report);
 }
 
 /** The device that the configuration asks for, of several ranks the last one's; undefined if the CPU is to compute. */

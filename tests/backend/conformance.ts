@@ -91,12 +91,14 @@ function hardBatches(random: Random): { name: string; batch: Batch; tableRows: n
 /**
  * Registers the tests of a backend. `open` is called for every test; results may differ from the reference's by
  * `tolerance`, relative or, below 1, absolute. With `absent`, the reason why it cannot run here, the tests are skipped.
+ * `precision` is that of products.
  */
 export function conformance(
   name: string,
   open: () => Promise<Backend> | Backend,
   tolerance: number,
   absent?: string,
+  precision?: "fp32" | "bf16",
 ): void {
   const test = (what: string, body: (pair: Pair, backend: Backend) => void) =>
     Deno.test({
@@ -109,7 +111,7 @@ export function conformance(
     });
 
   test("NaN, infinities, -0 and the smallest numbers, in every operand of every operation", (_, backend) => {
-    specialValues(backend);
+    specialValues(backend, "own", precision);
   });
 
   test("memory is zero at first; uploads, downloads and views", (_, backend) => {

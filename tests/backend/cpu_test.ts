@@ -16,9 +16,12 @@ class FarTables extends CpuBackend {
 }
 
 conformance("cpu, WASM", async () => await openHost(await cpuOptions("wasm")), TOLERANCE);
-for (const [blas, name] of [["openblas", "OpenBLAS"], ["ort", "ONNX Runtime"]] as const) {
+for (const [blas, name] of [["openblas", "OpenBLAS"], ["onednn", "oneDNN"], ["ort", "ONNX Runtime"]] as const) {
   conformance(`cpu, ${name}`, async () => await openHost(await cpuOptions(blas)), TOLERANCE, absent(blas));
 }
+const BF16_TOLERANCE = 2e-2;
+const bf16 = async () => await openHost(await cpuOptions("onednn", "bf16"));
+conformance("cpu, oneDNN in bf16", bf16, BF16_TOLERANCE, absent("bf16"), "bf16");
 conformance("cpu, tables outside kernel memory", () => new FarTables(newKernelMemory(), undefined), TOLERANCE);
 
 const WAYS: [string, (host: HostBackend, words: number) => ReturnType<HostBackend["allocate"]>][] = [

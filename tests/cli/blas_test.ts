@@ -1,11 +1,11 @@
 /** What multiplies matrices on a CPU: chosen, found, told and recorded. */
 import assert from "node:assert/strict";
 import { absent } from "../support/libraries.ts";
-import { Workplace } from "./support.ts";
+import { jsonLines, Workplace } from "./support.ts";
 
 const MODEL = ["--arch-mlp-bot", "13-8", "--arch-mlp-top", "4-1", "--batch-size", "64", "--ranks", "2"];
 /** A machine without libraries; where one is named, nothing is fetched. */
-const NOTHING = { HOTSET_OPENBLAS: "/nothing.so", HOTSET_ONNXRUNTIME: "/nothing.so" };
+const NOTHING = { HOTSET_OPENBLAS: "/nothing.so", HOTSET_ONEDNN: "/nothing.so", HOTSET_ONNXRUNTIME: "/nothing.so" };
 
 const deviceOf = (place: Workplace, run: string) =>
   JSON.parse(Deno.readTextFileSync(place.join(run, "run.json"))).device;
@@ -39,5 +39,55 @@ Deno.test({
     const { code, stderr } = await place.runWith({ HOTSET_OPENBLAS: "/nothing.so" }, ...train, "--out", "other");
     assert.equal(code, 0, stderr);
     assert.equal(deviceOf(place, "other"), deviceOf(place, "run"), "auto takes it where OpenBLAS is not found");
+  },
+});
+
+Deno.test("bf16 is refused before anything is prepared where the library is missing", async () => {
+  using place = new Workplace();
+  place.log("log.tsv", 300);
+  const bf16 = [...MODEL, "--device", "cpu", "--precision", "bf16", "--out", "run"];
+  const { code, stderr, stdout } = await place.runWith(NOTHING, "train", "log.tsv", ...bf16);
+  assert.deepEqual([code, stdout], [1, ""]);
+  assert.match(stderr, /^error: Cannot load oneDNN[^]*Install it with: apt-get install libdnnl2[^]*--precision fp32/);
+  assert.deepEqual(place.files(), ["log.tsv"]);
+});
+
+const noOneDnn = absent("onednn");
+Deno.test({
+  name: `bf16 is refused where the processor has none${noOneDnn === undefined ? "" : ` (skipped: ${noOneDnn})`}`,
+  ignore: noOneDnn !== undefined,
+  fn: async () => {
+    using place = new Workplace();
+    place.log("log.tsv", 300);
+    const bf16 = [...MODEL, "--device", "cpu", "--precision", "bf16", "--out", "run"];
+    const { code, stderr } = await place.runWith({ DNNL_MAX_CPU_ISA: "AVX2" }, "train", "log.tsv", ...bf16);
+    assert.equal(code, 1);
+    assert.match(stderr, /^error: Cannot multiply in bf16: .* AVX512_BF16 or AMX, .*; --precision fp32 does without$/m);
+    assert.deepEqual(place.files(), ["log.tsv"]);
+  },
+});
+
+const noBf16 = absent("bf16");
+Deno.test({
+  name: `a run in bf16 has losses near those in fp32, and says so${
+    noBf16 === undefined ? "" : ` (skipped: ${noBf16})`
+  }`,
+  ignore: noBf16 !== undefined,
+  fn: async () => {
+    using place = new Workplace();
+    place.log("log.tsv", 300);
+    const loss = async (...flags: string[]) => {
+      const out = flags.join("");
+      const lines = jsonLines(
+        await place.succeed("train", "log.tsv", "--device", "cpu", ...MODEL, ...flags, "--json", "--out", out),
+      );
+      return { loss: Number(lines.findLast(({ event }) => event === "progress")!.loss), device: deviceOf(place, out) };
+    };
+    const single = await loss("--blas", "onednn");
+    const half = await loss("--precision", "bf16");
+    assert.match(single.device, /^cpu \(oneDNN \d+\.\d+\.\d+( [\w-]+)?\)$/);
+    assert.match(half.device, /^cpu \(oneDNN \d+\.\d+\.\d+ (AVX512_BF16|AMX), bf16\)$/);
+    assert.notEqual(half.loss, single.loss);
+    assert(Math.abs(half.loss - single.loss) < 1e-2, `${half.loss}, in fp32 ${single.loss}`);
   },
 });

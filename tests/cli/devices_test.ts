@@ -57,9 +57,9 @@ Deno.test("without a GPU --device auto computes on the CPU and says in one line 
 Deno.test("what only a GPU can do is refused where --device auto finds none, before anything is prepared", async () => {
   using place = new Workplace();
   place.log("log.tsv", 300);
-  const flags = ["log.tsv", ...SMALL, "--precision", "bf16"];
+  const flags = ["log.tsv", ...SMALL, "--precision", "tf32"];
   const { code, stderr, stdout } = await place.runWith(noGpu(place), "train", ...flags);
   assert.deepEqual([code, stdout], [1, ""]);
-  assert.match(stderr, /^error: Cannot use precision bf16 on the CPU: leave it out, or train on a GPU\. Cannot /);
+  assert.match(stderr, /^error: Cannot use precision tf32 on the CPU: leave it out, or train on a GPU\. Cannot /);
   assert.deepEqual(place.files(), ["log.tsv"]);
 });

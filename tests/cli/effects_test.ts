@@ -43,7 +43,7 @@ Deno.test("a refusal names the option and a way out; what a mode or device leave
           const message = refusal(line("train", [option], { mode, device, precision, out: "run" }, []));
           const cpu = mode === "cpu" || device === "cpu";
           const refused = (hot.includes(option) && mode !== "fae") ||
-            (option === "--precision" && precision !== "fp32" && cpu) ||
+            (option === "--precision" && precision === "tf32" && cpu) ||
             (option === "--activations" && (cpu || device === "auto")) ||
             (option === "--blas" && !cpu) ||
             ["--scaling", "--lr-decay-start-step"].includes(option);
@@ -62,7 +62,7 @@ Deno.test("what a refusal advises is accepted", () => {
   for (const mode of MODES) {
     for (const device of DEVICES) {
       for (const option of TRAIN) {
-        const values = { mode, device, precision: "bf16", out: "run" };
+        const values = { mode, device, precision: "tf32", out: "run" };
         const message = refusal(line("train", [option], values, []));
         const advice = message?.matchAll(/--(mode|device) (\w+)(?=[^:]*$)/g);
         if (advice === undefined) continue;
@@ -100,7 +100,7 @@ Deno.test("options that contradict each other are refused, and act without the o
     ],
     ["--lr-decay-start-step", "--lr-num-decay-steps", { lrNumDecaySteps: 0 }, /give --lr-num-decay-steps$/],
     ["--ranks", "--collective", { collective: "nccl" }, /with --collective nccl: mpirun says how many there are$/],
-    ["--precision", "--collective", { collective: "mpi", precision: "bf16" }, /choose --collective nccl$/],
+    ["--precision", "--collective", { collective: "mpi", precision: "tf32" }, /choose --collective nccl$/],
     ["--activations", "--collective", { collective: "mpi" }, /choose --collective nccl$/],
   ];
   for (const [option, other, values, reason] of cases) {
@@ -113,7 +113,9 @@ Deno.test("options that contradict each other are refused, and act without the o
     ["--lr-decay-start-step", { lrNumDecaySteps: 5 }],
     ["--scaling", { collective: "mpi" }],
     ["--activations", { collective: "nccl" }],
-    ["--precision", { device: "auto", precision: "bf16" }],
+    ["--precision", { device: "auto", precision: "tf32" }],
+    ["--precision", { device: "cpu", precision: "bf16" }],
+    ["--precision", { collective: "mpi", precision: "bf16" }],
     ["--blas", { device: "auto", blas: "auto" }],
     ["--blas", { device: "auto", blas: "ort", collective: "mpi" }],
   ];

@@ -10,7 +10,7 @@ Deno.test("how a device computes is refused on the CPU, whoever asks for it", ()
   for (const where of [{ mode: "cpu" }, { device: "cpu" }] as const) {
     placed(where);
     placed({ ...where, precision: "fp32", activations: "ptx" });
-    for (const how of [{ precision: "tf32" }, { precision: "bf16" }, { activations: "cudnn" }] as const) {
+    for (const how of [{ precision: "tf32" }, { activations: "cudnn" }] as const) {
       const [[key, value]] = Object.entries(how);
       assert.throws(() => placed({ ...where, ...how }), {
         name: "UsageError",
@@ -19,6 +19,20 @@ Deno.test("how a device computes is refused on the CPU, whoever asks for it", ()
       placed({ device: "cuda", ...how });
       placed({ device: "auto", ...how });
     }
+  }
+});
+
+Deno.test("bf16 on a CPU is refused with a library that has none", () => {
+  for (const where of [{ mode: "cpu" }, { device: "cpu" }] as const) {
+    for (const blas of ["auto", "onednn"] as const) {
+      expectPlacement(resolveConfig("default", { ...where, precision: "bf16", blas }));
+    }
+    assert.throws(() => expectPlacement(resolveConfig("default", { ...where, precision: "bf16", blas: "ort" })), {
+      name: "UsageError",
+      message:
+        "Cannot use precision bf16 with blas ort: on a CPU only oneDNN multiplies in bf16; choose --blas onednn, " +
+        "or --precision fp32",
+    });
   }
 });
 

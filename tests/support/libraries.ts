@@ -1,14 +1,24 @@
 /** Which libraries of matrix products this machine has. */
+import { LibraryError } from "../../ffi/library.ts";
+import { openOneDnn, openOneDnnBf16 } from "../../ffi/onednn.ts";
 import { openOnnxRuntime } from "../../ffi/onnxruntime.ts";
 import { openOpenBlas } from "../../ffi/openblas.ts";
 
-/** Why tests with a library are skipped here, or undefined. */
-export function absent(blas: "openblas" | "ort"): string | undefined {
+const OPEN = { openblas: openOpenBlas, onednn: openOneDnn, bf16: openOneDnnBf16, ort: openOnnxRuntime };
+const REASONS = {
+  openblas: "OpenBLAS is not found",
+  onednn: "oneDNN is not found",
+  bf16: "no oneDNN, or no processor, that multiplies in bf16",
+  ort: "ONNX Runtime is not in Deno's cache: deno install",
+};
+
+/** Why tests with a library are skipped here, or undefined; `bf16` is oneDNN with products in bf16. */
+export function absent(blas: keyof typeof OPEN): string | undefined {
   try {
-    if (blas === "openblas") openOpenBlas();
-    else openOnnxRuntime();
+    OPEN[blas]();
     return undefined;
-  } catch {
-    return blas === "openblas" ? "OpenBLAS is not found" : "ONNX Runtime is not in Deno's cache: deno install";
+  } catch (error) {
+    if (error instanceof LibraryError) return REASONS[blas];
+    throw error;
   }
 }

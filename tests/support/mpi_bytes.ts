@@ -23,7 +23,7 @@ const plan = planModel({
 using cluster = Cluster.open();
 await using group = await MpiRanks.open(cluster, {
   ...{ plan, batchShape: layout.shape, hotRows: layout.hotRows.length },
-  ...{ blas: "auto", devices: undefined, tablesOnDevices: false },
+  ...{ blas: "auto", precision: "fp32", devices: undefined, tablesOnDevices: false },
 }, () => {});
 let before = 0;
 for (const kind of BATCH_KINDS) {

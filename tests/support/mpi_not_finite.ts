@@ -24,7 +24,7 @@ const cluster = Cluster.open();
 try {
   const group = await MpiRanks.open(
     cluster,
-    { plan, batchShape, hotRows: 0, blas: "auto", devices: undefined, tablesOnDevices: false },
+    { plan, batchShape, hotRows: 0, blas: "auto", precision: "fp32", devices: undefined, tablesOnDevices: false },
     () => {},
   );
   group.initialise(new Float32Array(plan.denseWords), 1);

@@ -6,25 +6,15 @@ import type { Buffer, InteractionShape, LinearShape, PagedBackend, RowUpdateShap
 import { type OptimizerName, OPTIMIZERS, rowStateWords } from "../../optimizer/optimizers.ts";
 import { HotsetError } from "../../errors.ts";
 import { bytes } from "../../format.ts";
-import { HostBuffer, HostMemory } from "../host_memory.ts";
-import type { Gemm } from "../../../ffi/gemm.ts";
+import { type HostBuffer, HostMemory } from "../host_memory.ts";
+import { at, CpuBuffer, floats, integers } from "./cpu_buffer.ts";
 import { packFar, poolFar, unpackFar, updateRowsFar } from "./far_rows.ts";
 import { alignKernelMemory, type KernelMemory, takeKernelMemory } from "./kernel_memory.ts";
+import { type Library, type Products, productsBy } from "./products.ts";
 import { ACTIVATION_CODES, type Address, instantiateKernels, type Kernels, NO_ADDRESS } from "./wasm/kernels.ts";
 
 /** Larger tables, in bytes, lie outside the kernels' memory of 16 GiB, so that all else finds room in it. */
 const LARGEST_NEAR_TABLE = 12 * 2 ** 30;
-
-/** Host memory that knows where it lies in the kernels' memory. */
-class CpuBuffer extends HostBuffer {
-  /** Byte address in the kernels' memory, NO_ADDRESS outside of it. */
-  readonly address: Address;
-
-  constructor(memory: ArrayBufferLike, byteOffset: number, words: number, inKernelMemory: boolean) {
-    super(memory, byteOffset, words);
-    this.address = inKernelMemory ? BigInt(byteOffset) : NO_ADDRESS;
-  }
-}
 
 /** One rank's CPU backend. See backend.ts for what each operation does. */
 export class CpuBackend extends HostMemory implements PagedBackend {
@@ -32,19 +22,17 @@ export class CpuBackend extends HostMemory implements PagedBackend {
   readonly largestTable = LARGEST_NEAR_TABLE;
   readonly #memory: KernelMemory;
   readonly #kernels: Kernels;
-  readonly #blas: Gemm | undefined;
-  readonly #gemmScratch: CpuBuffer;
+  readonly #products: Products;
   #scratch: CpuBuffer;
 
-  /** A backend over the kernel memory that all ranks of the process share; without `blas` the kernels multiply. */
-  constructor(memory: KernelMemory, blas: Gemm | undefined) {
+  /** A backend over the kernel memory that all ranks of the process share; without a library the kernels multiply. */
+  constructor(memory: KernelMemory, library: Library | undefined) {
     super();
     this.#memory = memory;
     this.#kernels = instantiateKernels(memory.memory);
-    this.#blas = blas;
-    this.name = blas === undefined ? "cpu (WASM SIMD)" : `cpu (${blas.version})`;
-    this.#gemmScratch = this.#takeScratch(this.#kernels.gemmScratchBytes());
-    this.#scratch = this.#gemmScratch;
+    this.#products = productsBy(library, this.#kernels, (bytes) => this.#takeScratch(bytes));
+    this.name = `cpu (${this.#products.name})`;
+    this.#scratch = this.#takeScratch(0);
   }
 
   override allocate(words: number, label: string): Buffer {
@@ -103,16 +91,7 @@ export class CpuBackend extends HostMemory implements PagedBackend {
   }
 
   linear(shape: LinearShape, samples: number, x: Buffer, weight: Buffer, bias: Buffer, y: Buffer): void {
-    if (samples === 0) return;
-    const { inputs, outputs, activation } = shape;
-    const code = ACTIVATION_CODES[activation];
-    if (this.#blas === undefined) {
-      const scratch = this.#gemmScratch.address;
-      this.#kernels.linear(samples, inputs, outputs, code, at(x), at(weight), at(bias), at(y), scratch);
-    } else {
-      this.#blas.gemm(false, true, samples, outputs, inputs, floats(x), floats(weight), floats(y));
-      this.#kernels.biasActivation(samples, outputs, code, at(bias), at(y));
-    }
+    if (samples > 0) this.#products.linear(shape, samples, x, weight, bias, y);
   }
 
   linearBackward(
@@ -126,20 +105,10 @@ export class CpuBackend extends HostMemory implements PagedBackend {
     dWeight: Buffer,
     dBias: Buffer,
   ): void {
-    const { inputs, outputs, activation } = shape;
-    this.#kernels.activationBackward(samples, outputs, ACTIVATION_CODES[activation], at(y), at(dY), at(dBias));
-    if (samples === 0) {
-      floats(dWeight).fill(0);
-    } else if (this.#blas === undefined) {
-      const scratch = this.#gemmScratch.address;
-      this.#kernels.linearWeightGradient(samples, inputs, outputs, at(dY), at(x), at(dWeight), scratch);
-      if (dX === undefined) return;
-      this.#kernels.linearInputGradient(samples, inputs, outputs, at(dY), at(weight), at(dX), scratch);
-    } else {
-      this.#blas.gemm(true, false, outputs, inputs, samples, floats(dY), floats(x), floats(dWeight));
-      if (dX === undefined) return;
-      this.#blas.gemm(false, false, samples, inputs, outputs, floats(dY), floats(weight), floats(dX));
-    }
+    const code = ACTIVATION_CODES[shape.activation];
+    this.#kernels.activationBackward(samples, shape.outputs, code, at(y), at(dY), at(dBias));
+    if (samples > 0) this.#products.gradients(shape, samples, x, weight, dY, dX, dWeight);
+    else floats(dWeight).fill(0);
   }
 
   columnSums(samples: number, columns: number, x: Buffer, sums: Buffer): void {
@@ -268,15 +237,3 @@ export class CpuBackend extends HostMemory implements PagedBackend {
 
 /** The state of optimizers that keep none. */
 const NO_STATE = new Float32Array(0);
-
-function at(buffer: Buffer): Address {
-  return (buffer as CpuBuffer).address;
-}
-
-function floats(buffer: Buffer): Float32Array {
-  return (buffer as CpuBuffer).floats;
-}
-
-function integers(buffer: Buffer): Uint32Array {
-  return (buffer as CpuBuffer).integers;
-}

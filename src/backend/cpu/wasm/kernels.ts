@@ -85,6 +85,9 @@ export interface Kernels {
     dBias: Address,
   ): void;
 
+  /** Rounds `words` words to the nearest bf16 of 2 bytes each. */
+  roundToBf16(words: number, from: Address, to: Address): void;
+
   /** Bytes of scratch for the dot interaction, forward and backward. */
   interactScratchBytes(tables: number, dim: number): number;
   /** bottom (samples, dim) and pooled (samples, tables, dim) to output (samples, dim + (tables + 1) tables / 2). */

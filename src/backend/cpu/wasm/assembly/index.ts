@@ -2,6 +2,7 @@
 // between calls, so any number of threads may run these functions over the same memory at addresses of their own.
 export { linear, linearInputGradient, linearWeightGradient, gemmScratchBytes } from "./gemm";
 export { activationBackward, biasActivation } from "./activation";
+export { roundToBf16 } from "./bf16";
 export { interactCat, interactCatBackward, interactDot, interactDotBackward, interactScratchBytes } from "./interaction";
 export { loss } from "./loss";
 export { add, updateDense } from "./dense";

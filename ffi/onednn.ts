@@ -1,0 +1,115 @@
+/** oneDNN: matrix products on the CPU, in single precision and in bf16. */
+import type { Gemm } from "./gemm.ts";
+import { homebrewFolders, LibraryError, openLibrary } from "./library.ts";
+
+/** Row-major, as all of oneDNN is; the sizes and leading dimensions are dnnl_dim_t, which has 64 bits. */
+const GEMM = {
+  parameters: [
+    "u8", // char transa
+    "u8", // char transb
+    "isize", // dnnl_dim_t M
+    "isize", // dnnl_dim_t N
+    "isize", // dnnl_dim_t K
+    "f32", // float alpha
+    "buffer", // const float *A, or const bfloat16_t *A
+    "isize", // dnnl_dim_t lda
+    "buffer", // const float *B, or const bfloat16_t *B
+    "isize", // dnnl_dim_t ldb
+    "f32", // float beta
+    "buffer", // float *C
+    "isize", // dnnl_dim_t ldc
+  ],
+  result: "i32", // dnnl_status_t
+} as const;
+
+const symbols = {
+  dnnl_version: { parameters: [], result: "pointer" }, // const dnnl_version_t *
+  dnnl_get_effective_cpu_isa: { parameters: [], result: "i32" }, // dnnl_cpu_isa_t
+  dnnl_sgemm: GEMM,
+  dnnl_gemm_bf16bf16f32: { ...GEMM, optional: true }, // exported, though the header does not have it
+  // Of the OpenMP library that oneDNN brings with it. It says how many threads the calling thread may use.
+  omp_set_num_threads: { parameters: ["i32" /* int num_threads */], result: "void", optional: true },
+} as const satisfies Deno.ForeignLibraryInterface;
+
+type Multiply = Deno.StaticForeignSymbol<typeof GEMM>;
+
+/** Where the members of dnnl_version_t lie. */
+const VERSION = { major: 0, minor: 4, patch: 8, cpuRuntime: 24 };
+/** DNNL_RUNTIME_SEQ and DNNL_RUNTIME_OMP: what can do without threads of its own. */
+const SEQUENTIAL = 1;
+const OPENMP = 2;
+/** Bits of dnnl_cpu_isa_t, the best first. */
+const INSTRUCTIONS = [[0x200, "AMX"], [0x80, "AVX512_BF16"], [0x20, "AVX-512"], [0x04, "AVX2"]] as const;
+const BF16 = 0x80;
+
+const NO_TRANSPOSE = "N".charCodeAt(0);
+const TRANSPOSE = "T".charCodeAt(0);
+
+const INSTALL = "apt-get install libdnnl2 (Debian), libdnnl3 (Ubuntu), dnf install onednn, or brew install onednn";
+
+/** Opens oneDNN. Throws LibraryError that lists every try and how to install it. */
+export function openOneDnn(): Gemm {
+  const { library, version } = open();
+  return { version, gemm: gemmBy(library.dnnl_sgemm) };
+}
+
+/**
+ * Opens oneDNN for products of matrices in bf16, the upper halves of single-precision words, whose sums are in single
+ * precision. Throws LibraryError where it is not found, or the processor has no such products.
+ */
+export function openOneDnnBf16(): Gemm<Uint16Array> {
+  const { library, version, path } = open();
+  const multiply = library.dnnl_gemm_bf16bf16f32;
+  if (multiply === null) throw new LibraryError(`Cannot multiply in bf16: ${path} (${version}) cannot`, []);
+  if ((library.dnnl_get_effective_cpu_isa() & BF16) === 0) {
+    throw new LibraryError(
+      `Cannot multiply in bf16: it takes a processor with AVX512_BF16 or AMX, and ${version} found neither`,
+      [],
+    );
+  }
+  return { version: `${version}, bf16`, gemm: gemmBy(multiply) };
+}
+
+function open() {
+  const { path, symbols: library } = openLibrary({
+    name: "oneDNN",
+    environment: "HOTSET_ONEDNN",
+    names: ["libdnnl.so.3", "libdnnl.so.2", "libdnnl.so", "libdnnl.3.dylib", "libdnnl.dylib"],
+    folders: ["/usr/lib64", "/usr/local/lib", ...homebrewFolders("onednn")],
+    symbols,
+    install: INSTALL,
+  });
+  const view = new Deno.UnsafePointerView(library.dnnl_version()!);
+  const numbers = [VERSION.major, VERSION.minor, VERSION.patch].map((offset) => view.getInt32(offset));
+  const isa = library.dnnl_get_effective_cpu_isa();
+  const instructions = INSTRUCTIONS.find(([bit]) => (isa & bit) !== 0)?.[1];
+  const version = `oneDNN ${numbers.join(".")}${instructions === undefined ? "" : ` ${instructions}`}`;
+  const runtime = view.getUint32(VERSION.cpuRuntime);
+  if (runtime === OPENMP && library.omp_set_num_threads !== null) library.omp_set_num_threads(1);
+  else if (runtime !== SEQUENTIAL) {
+    throw new LibraryError(
+      `Cannot use ${path}: this ${version} starts threads of its own; install one built for OpenMP: ${INSTALL}`,
+      [],
+    );
+  }
+  return { library, path, version };
+}
+
+function gemmBy<Matrix extends Float32Array | Uint16Array>(multiply: Multiply): Gemm<Matrix>["gemm"] {
+  return (transposeA, transposeB, m, n, k, a, b, c) => {
+    const opA = transposeA ? TRANSPOSE : NO_TRANSPOSE;
+    const opB = transposeB ? TRANSPOSE : NO_TRANSPOSE;
+    const M = wide(m), N = wide(n), K = wide(k);
+    const status = multiply(opA, opB, M, N, K, 1, a, transposeA ? M : K, b, transposeB ? K : N, 0, c, N);
+    if (status !== 0) throw new Error(`oneDNN failed: status ${status} of a product (${m}, ${n}, ${k})`);
+  };
+}
+
+/** Sizes as foreign calls take them, kept because making one takes memory. */
+const sizes = new Map<number, bigint>();
+
+function wide(size: number): bigint {
+  let found = sizes.get(size);
+  if (found === undefined) sizes.set(size, found = BigInt(size));
+  return found;
+}

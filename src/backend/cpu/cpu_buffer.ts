@@ -1,0 +1,30 @@
+/** Buffers of the CPU backend. */
+import type { Buffer } from "../backend.ts";
+import { HostBuffer } from "../host_memory.ts";
+import { type Address, NO_ADDRESS } from "./wasm/kernels.ts";
+
+/** Host memory that knows where it lies in the kernels' memory. */
+export class CpuBuffer extends HostBuffer {
+  /** Byte address in the kernels' memory, NO_ADDRESS outside of it. */
+  readonly address: Address;
+
+  constructor(memory: ArrayBufferLike, byteOffset: number, words: number, inKernelMemory: boolean) {
+    super(memory, byteOffset, words);
+    this.address = inKernelMemory ? BigInt(byteOffset) : NO_ADDRESS;
+  }
+}
+
+/** Byte address in the kernels' memory, NO_ADDRESS outside of it. */
+export function at(buffer: Buffer): Address {
+  return (buffer as CpuBuffer).address;
+}
+
+/** The words as floats. */
+export function floats(buffer: Buffer): Float32Array {
+  return (buffer as CpuBuffer).floats;
+}
+
+/** The words as integers. */
+export function integers(buffer: Buffer): Uint32Array {
+  return (buffer as CpuBuffer).integers;
+}

@@ -1,0 +1,174 @@
+/** The matrix products of layers: by the kernels, or by a library in single precision or in bf16. */
+import type { Buffer, LinearShape } from "../backend.ts";
+import type { Gemm } from "../../../ffi/gemm.ts";
+import { at, type CpuBuffer, floats } from "./cpu_buffer.ts";
+import { ACTIVATION_CODES, type Kernels } from "./wasm/kernels.ts";
+
+/** A library of matrix products, and what it multiplies. */
+export type Library =
+  | { readonly precision: "fp32"; readonly gemm: Gemm }
+  | { readonly precision: "bf16"; readonly gemm: Gemm<Uint16Array> };
+
+/** What computes layers, of at least one sample. */
+export interface Products {
+  /** What multiplies, for people. */
+  readonly name: string;
+  /** As `linear` of backend.ts. */
+  linear(shape: LinearShape, samples: number, x: Buffer, weight: Buffer, bias: Buffer, y: Buffer): void;
+  /** dWeight = dYᵀ x and, unless dX is undefined, dX = dY weight. */
+  gradients(
+    shape: LinearShape,
+    samples: number,
+    x: Buffer,
+    weight: Buffer,
+    dY: Buffer,
+    dX: Buffer | undefined,
+    dWeight: Buffer,
+  ): void;
+}
+
+/** Takes words of the kernels' memory for good. */
+export type TakeScratch = (bytes: number) => CpuBuffer;
+
+/** By the library, or by the kernels where there is none. */
+export function productsBy(library: Library | undefined, kernels: Kernels, takeScratch: TakeScratch): Products {
+  if (library === undefined) return new KernelProducts(kernels, takeScratch(kernels.gemmScratchBytes()));
+  return library.precision === "fp32"
+    ? new LibraryProducts(kernels, library.gemm)
+    : new Bf16Products(kernels, library.gemm, takeScratch);
+}
+
+class KernelProducts implements Products {
+  readonly name = "WASM SIMD";
+  readonly #kernels: Kernels;
+  readonly #scratch: CpuBuffer;
+
+  constructor(kernels: Kernels, scratch: CpuBuffer) {
+    this.#kernels = kernels;
+    this.#scratch = scratch;
+  }
+
+  linear(shape: LinearShape, samples: number, x: Buffer, weight: Buffer, bias: Buffer, y: Buffer): void {
+    const { inputs, outputs, activation } = shape;
+    const code = ACTIVATION_CODES[activation];
+    const scratch = this.#scratch.address;
+    this.#kernels.linear(samples, inputs, outputs, code, at(x), at(weight), at(bias), at(y), scratch);
+  }
+
+  gradients(
+    { inputs, outputs }: LinearShape,
+    samples: number,
+    x: Buffer,
+    weight: Buffer,
+    dY: Buffer,
+    dX: Buffer | undefined,
+    dWeight: Buffer,
+  ): void {
+    const scratch = this.#scratch.address;
+    this.#kernels.linearWeightGradient(samples, inputs, outputs, at(dY), at(x), at(dWeight), scratch);
+    if (dX === undefined) return;
+    this.#kernels.linearInputGradient(samples, inputs, outputs, at(dY), at(weight), at(dX), scratch);
+  }
+}
+
+class LibraryProducts implements Products {
+  readonly name: string;
+  readonly #kernels: Kernels;
+  readonly #gemm: Gemm;
+
+  constructor(kernels: Kernels, gemm: Gemm) {
+    this.name = gemm.version;
+    this.#kernels = kernels;
+    this.#gemm = gemm;
+  }
+
+  linear(shape: LinearShape, samples: number, x: Buffer, weight: Buffer, bias: Buffer, y: Buffer): void {
+    const { inputs, outputs, activation } = shape;
+    this.#gemm.gemm(false, true, samples, outputs, inputs, floats(x), floats(weight), floats(y));
+    this.#kernels.biasActivation(samples, outputs, ACTIVATION_CODES[activation], at(bias), at(y));
+  }
+
+  gradients(
+    { inputs, outputs }: LinearShape,
+    samples: number,
+    x: Buffer,
+    weight: Buffer,
+    dY: Buffer,
+    dX: Buffer | undefined,
+    dWeight: Buffer,
+  ): void {
+    this.#gemm.gemm(true, false, outputs, inputs, samples, floats(dY), floats(x), floats(dWeight));
+    if (dX === undefined) return;
+    this.#gemm.gemm(false, false, samples, inputs, outputs, floats(dY), floats(weight), floats(dX));
+  }
+}
+
+/**
+ * What is multiplied is rounded to bf16 first; sums, results and everything that is kept have single precision, so that
+ * small updates of a weight are not lost.
+ */
+class Bf16Products implements Products {
+  readonly name: string;
+  readonly #kernels: Kernels;
+  readonly #gemm: Gemm<Uint16Array>;
+  readonly #left: Rounded;
+  readonly #right: Rounded;
+
+  constructor(kernels: Kernels, gemm: Gemm<Uint16Array>, takeScratch: TakeScratch) {
+    this.name = gemm.version;
+    this.#kernels = kernels;
+    this.#gemm = gemm;
+    this.#left = new Rounded(kernels, takeScratch);
+    this.#right = new Rounded(kernels, takeScratch);
+  }
+
+  linear(shape: LinearShape, samples: number, x: Buffer, weight: Buffer, bias: Buffer, y: Buffer): void {
+    const { inputs, outputs, activation } = shape;
+    const left = this.#left.of(samples * inputs, x);
+    const right = this.#right.of(outputs * inputs, weight);
+    this.#gemm.gemm(false, true, samples, outputs, inputs, left, right, floats(y));
+    this.#kernels.biasActivation(samples, outputs, ACTIVATION_CODES[activation], at(bias), at(y));
+  }
+
+  gradients(
+    { inputs, outputs }: LinearShape,
+    samples: number,
+    x: Buffer,
+    weight: Buffer,
+    dY: Buffer,
+    dX: Buffer | undefined,
+    dWeight: Buffer,
+  ): void {
+    const left = this.#left.of(samples * outputs, dY);
+    this.#gemm.gemm(true, false, outputs, inputs, samples, left, this.#right.of(samples * inputs, x), floats(dWeight));
+    if (dX === undefined) return;
+    const right = this.#right.of(outputs * inputs, weight);
+    this.#gemm.gemm(false, false, samples, inputs, outputs, left, right, floats(dX));
+  }
+}
+
+/** A place for a matrix in bf16. */
+class Rounded {
+  readonly #kernels: Kernels;
+  readonly #takeScratch: TakeScratch;
+  #place: CpuBuffer;
+  #matrix: Uint16Array;
+
+  constructor(kernels: Kernels, takeScratch: TakeScratch) {
+    this.#kernels = kernels;
+    this.#takeScratch = takeScratch;
+    this.#place = takeScratch(0);
+    this.#matrix = new Uint16Array(0);
+  }
+
+  /** The first `words` of a matrix, rounded; holds until the next call. */
+  of(words: number, matrix: Buffer): Uint16Array {
+    if (this.#matrix.length < words) {
+      this.#place = this.#takeScratch(2 * words);
+      const { buffer, byteOffset } = this.#place.floats;
+      this.#matrix = new Uint16Array(buffer, byteOffset, words);
+    }
+    this.#kernels.roundToBf16(words, at(matrix), this.#place.address);
+    return this.#matrix;
+  }
+}
