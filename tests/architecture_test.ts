@@ -82,13 +82,20 @@ const MAY_IMPORT: Record<string, string[]> = {
   "contract": ["optimizer"],
   "optimizer": [],
   "storage": [],
+  "threads": [],
   "foundation": [],
   "emulator": ["ffi"],
   "ffi": [],
 };
 /** What every room may import, but for those below. */
-const BELOW_ALL = ["storage", "foundation"];
-const BELOW: Record<string, string[]> = { "storage": ["foundation"], "foundation": [], "emulator": [], "ffi": [] };
+const BELOW_ALL = ["storage", "threads", "foundation"];
+const BELOW: Record<string, string[]> = {
+  "storage": ["foundation"],
+  "threads": ["foundation"],
+  "foundation": [],
+  "emulator": [],
+  "ffi": [],
+};
 const CONTRACT = ["src/backend/backend.ts", "src/backend/host_memory.ts"];
 
 /** The room that a file belongs to; all folders of backends are one. */

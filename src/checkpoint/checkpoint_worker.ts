@@ -1,9 +1,10 @@
 /** Writes checkpoints beside training: the worker's side. */
 /// <reference lib="deno.worker" />
 import type { ArtifactWriter } from "../storage/artifact_writer.ts";
+import { Mailbox } from "../threads/mailbox.ts";
 import { appendFinite, CHECKPOINT_FILES } from "./checkpoint.ts";
 import { storeCheckpoint } from "./checkpoint_store.ts";
-import { Control, reportDone, reportFailure, type WriterMemory, type WriterOrder } from "./checkpoint_writer.ts";
+import { Mail, type WriterMemory, type WriterOrder } from "./checkpoint_writer.ts";
 import { SnapshotTaker } from "./table_snapshot.ts";
 import type { CheckpointFile, WordNames } from "./weights.ts";
 
@@ -16,15 +17,17 @@ self.onmessage = ({ data: memory }: MessageEvent<WriterMemory>) => {
 /** Nothing is thrown from here: the coordinator, asleep until the checkpoint is done, could not be told. */
 function carryOut(order: WriterOrder, memory: WriterMemory, taker: SnapshotTaker): void {
   const begin = performance.now();
+  const mail = new Mailbox(memory.mailbox);
   let bytes = 0;
   try {
     const { places, body } = order;
     storeCheckpoint(places, body, (writer, names) => {
-      bytes = writeSnapshot(writer, names, memory, taker);
+      bytes = writeSnapshot(writer, names, memory, taker, mail);
     });
-    reportDone(memory, bytes, (performance.now() - begin) / 1000);
+    memory.figures.set([bytes, (performance.now() - begin) / 1000]);
+    mail.put(Mail.done, mail.get(Mail.done) + 1);
   } catch (thrown) {
-    reportFailure(memory, thrown);
+    mail.fail(thrown);
   }
 }
 
@@ -33,8 +36,9 @@ function writeSnapshot(
   names: WordNames,
   memory: WriterMemory,
   taker: SnapshotTaker,
+  mail: Mailbox,
 ): number {
-  const { dense, denseState, control, takingShare } = memory;
+  const { dense, denseState, takingShare } = memory;
   const files = CHECKPOINT_FILES;
   let bytes = 0;
   const append = (name: CheckpointFile, words: Float32Array | Uint32Array) => {
@@ -50,7 +54,7 @@ function writeSnapshot(
     append(files.rows, weights);
     if (state.length > 0) append(files.rowState, state);
     const rest = begin + (taken - begin) / takingShare - performance.now();
-    if (rest > 0) Atomics.wait(control, Control.hurry, 0, rest);
+    mail.sleep(Mail.hurry, 0, rest);
   }
   return bytes;
 }

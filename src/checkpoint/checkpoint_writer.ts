@@ -4,7 +4,8 @@
  * other processes, are read and written while training stands still.
  */
 import type { Batch } from "../layout/batch.ts";
-import { codeOf, ERROR_CODES, type ErrorCode, HotsetError, messageOf } from "../errors.ts";
+import { HotsetError, messageOf } from "../errors.ts";
+import { Mailbox } from "../threads/mailbox.ts";
 import type { HostBackend } from "../backend/backend.ts";
 import type { EmbeddingStore } from "../model/dlrm.ts";
 import type { ModelPlan } from "../model/shape.ts";
@@ -13,26 +14,20 @@ import type { CheckpointPlaces } from "./checkpoint_store.ts";
 import { newSnapshotMemory, SnapshotKeeper, type SnapshotMemory } from "./table_snapshot.ts";
 import { NotFinite } from "./weights.ts";
 
-/** How long a sleep lasts before looking again, in milliseconds. */
-const PATIENCE_MS = 1000;
 /**
  * Where ranks keep every core busy, the worker takes rows at most this share of the time, and sleeps in between unless the
  * disk makes it wait anyway: what it does besides costs more than that again, and all ranks wait for the one it holds up.
  */
 const TAKING_SHARE = 1 / 36;
-const CODES = Object.keys(ERROR_CODES) as ErrorCode[];
-/** Bytes kept for the message of a worker that failed. */
-const MESSAGE_BYTES = 1024;
 
-/** Words of the control memory, by position. */
-export const Control = {
+/** Words of the mailbox, by position. Once the worker has failed or died no other checkpoint will be written. */
+export const Mail = {
   /** Checkpoints that are written. */
   done: 0,
-  /** Not 0 if one failed, or the worker died: no other will be written. Says the kind of failure: 1 for the first code. */
-  failed: 1,
   /** 1 if the coordinator waits, so that nothing is gained by sparing the processor. */
-  hurry: 2,
+  hurry: 1,
 } as const;
+const MAIL_WORDS = 2;
 
 /** What the coordinator and the worker share; can be posted. */
 export interface WriterMemory {
@@ -40,13 +35,12 @@ export interface WriterMemory {
   /** The dense parameters and their optimizer state at the step of the checkpoint. */
   readonly dense: Float32Array;
   readonly denseState: Float32Array | undefined;
-  readonly control: Int32Array;
+  /** Memory of the mailbox. */
+  readonly mailbox: SharedArrayBuffer;
   /** The most of its time that the worker takes rows; 1 for no limit. */
   readonly takingShare: number;
   /** Bytes of the last checkpoint, and the seconds it took. */
   readonly figures: Float64Array;
-  /** Why it failed: UTF-8, then zeros. */
-  readonly message: Uint8Array;
 }
 
 /** The model that is written, and those who train it: a RankGroup. */
@@ -85,7 +79,14 @@ export interface WrittenCheckpoint {
 export class CheckpointWriter implements Disposable {
   readonly #group: TrainedModel;
   readonly #onWritten: (written: WrittenCheckpoint) => void;
-  #beside: { readonly shared: WriterMemory; readonly keeper: SnapshotKeeper; readonly worker: Worker } | undefined;
+  #beside:
+    | {
+      readonly shared: WriterMemory;
+      readonly mail: Mailbox;
+      readonly keeper: SnapshotKeeper;
+      readonly worker: Worker;
+    }
+    | undefined;
   /** Checkpoints begun, and the step of the last one; undefined when none is under way. */
   #begun = 0;
   #step: number | undefined;
@@ -112,11 +113,12 @@ export class CheckpointWriter implements Disposable {
       };
       worker.postMessage(shared);
     });
+    const mail = new Mailbox(shared.mailbox);
     worker.onerror = (event) => {
       event.preventDefault();
-      reportFailure(shared, new HotsetError(`Cannot write checkpoints: their writer has died: ${event.message}`));
+      mail.fail(new HotsetError(`Cannot write checkpoints: their writer has died: ${event.message}`));
     };
-    writer.#beside = { shared, keeper: new SnapshotKeeper(shared.snapshot), worker };
+    writer.#beside = { shared, mail, keeper: new SnapshotKeeper(shared.snapshot), worker };
     return writer;
   }
 
@@ -157,8 +159,8 @@ export class CheckpointWriter implements Disposable {
   /** True while a checkpoint is being written. */
   get busy(): boolean {
     if (this.#beside === undefined) return false;
-    const { control } = this.#beside.shared;
-    return Atomics.load(control, Control.done) < this.#begun && Atomics.load(control, Control.failed) === 0;
+    const { mail } = this.#beside;
+    return mail.get(Mail.done) < this.#begun && !mail.failed;
   }
 
   /** Tells of the checkpoint that has become complete, if any. Throws HotsetError if it failed, or the worker died. */
@@ -181,44 +183,33 @@ export class CheckpointWriter implements Disposable {
   /** Waits until nothing is being written, whatever comes of it. */
   settle(): void {
     if (!this.busy) return;
-    const { control } = this.#beside!.shared;
-    this.#hurry(() => {
-      while (this.busy) Atomics.wait(control, Control.done, this.#begun - 1, PATIENCE_MS);
-    });
+    const { mail } = this.#beside!;
+    this.#hurry(() => mail.waitUnlessFailed(Mail.done, this.#begun - 1));
   }
 
   /** Waits until the worker has taken all tables. Throws HotsetError if it fails before. */
   readonly #waitForTables = (): void => {
-    const { taken } = this.#beside!.shared.snapshot;
+    const { mail, shared: { snapshot: { taken } } } = this.#beside!;
     const lastChunk = taken.length - 1;
-    this.#hurry(() => {
-      while (Atomics.load(taken, lastChunk) === 0) {
-        this.#expectSuccess();
-        Atomics.wait(taken, lastChunk, 0, PATIENCE_MS);
-      }
-    });
+    this.#hurry(() => mail.waitUnlessFailed(lastChunk, 0, taken));
+    if (Atomics.load(taken, lastChunk) === 0) this.#expectSuccess();
   };
 
   /** Waits for the worker, which meanwhile spares no processor. */
   #hurry(wait: () => void): void {
-    const { control } = this.#beside!.shared;
-    Atomics.store(control, Control.hurry, 1);
-    Atomics.notify(control, Control.hurry);
+    const { mail } = this.#beside!;
+    mail.put(Mail.hurry, 1);
     try {
       wait();
     } finally {
-      Atomics.store(control, Control.hurry, 0);
+      mail.put(Mail.hurry, 0);
     }
   }
 
   #expectSuccess(): void {
-    if (this.#beside === undefined) return;
-    const { control, message } = this.#beside.shared;
-    const failed = Atomics.load(control, Control.failed);
-    if (failed === 0) return;
-    const text = new TextDecoder().decode(message.slice()).replace(/\0+$/, "");
-    const code = CODES[failed - 1];
-    throw code === "diverged" ? new NotFinite(text) : new HotsetError(text, { code });
+    const failure = this.#beside?.mail.failure;
+    if (failure === undefined) return;
+    throw failure.code === "diverged" ? new NotFinite(failure.message) : new HotsetError(failure.message, failure);
   }
 
   /** Waits until nothing is half written, and ends the worker. */
@@ -236,26 +227,11 @@ function allocate({ memory, ranks }: TrainedModel): WriterMemory {
       snapshot: newSnapshotMemory(plan.shape, full, host, hot?.rows ?? 0),
       dense: new Float32Array(shared(4 * memory.parameters.words)),
       denseState: memory.denseState && new Float32Array(shared(4 * memory.denseState.words)),
-      control: new Int32Array(shared(12)),
+      mailbox: new Mailbox(MAIL_WORDS).memory,
       takingShare: ranks < navigator.hardwareConcurrency ? 1 : TAKING_SHARE,
       figures: new Float64Array(shared(16)),
-      message: new Uint8Array(shared(MESSAGE_BYTES)),
     };
   } catch (error) {
     throw new HotsetError(`Cannot allocate memory for checkpoints: ${messageOf(error)}`, { cause: error });
   }
-}
-
-/** The worker's side: tells the coordinator that the checkpoint is written. */
-export function reportDone({ control, figures }: WriterMemory, bytes: number, seconds: number): void {
-  figures.set([bytes, seconds]);
-  Atomics.add(control, Control.done, 1);
-  Atomics.notify(control, Control.done);
-}
-
-/** Tells the coordinator, which may be asleep, that no checkpoint will be written any more. */
-export function reportFailure({ control, message }: WriterMemory, error: unknown): void {
-  message.set(new TextEncoder().encode(messageOf(error)).subarray(0, MESSAGE_BYTES));
-  Atomics.store(control, Control.failed, 1 + CODES.indexOf(codeOf(error)));
-  Atomics.notify(control, Control.done);
 }

@@ -1,104 +1,74 @@
 /** Blocks of generated clicks drawn ahead on other threads and handed out in order. */
 import { availableParallelism } from "node:os";
-import { BLOCK_SAMPLES, type ClickBlock, type ClickModel, type ClickModelOptions } from "./click_model.ts";
+import { type RingControl, type Work, WorkRing, WorkSlots } from "../threads/work_ring.ts";
+import { BLOCK_SAMPLES, type ClickBlock, ClickModel, type ClickModelOptions } from "./click_model.ts";
 
 const SLOTS = 32;
 /** From so many samples on a thread is worth its start. */
 const THREAD_SAMPLES = 200_000;
-/** A block takes milliseconds; a thread that takes this long is dead. */
-const DEAD_MILLISECONDS = 60_000;
-/** Words of control after one word a slot (the block that is complete in it, plus 1): the next to draw, and the consumed. */
-const NEXT = SLOTS, CONSUMED = SLOTS + 1;
 
 /** What a thread is given; memory is shared. */
 export interface DrawingInput {
   readonly options: ClickModelOptions;
-  /** Samples of all blocks. */
-  readonly samples: number;
-  readonly memory: SharedArrayBuffer;
-  readonly control: Int32Array;
-}
-
-/** Draws blocks into slots, each by whichever thread comes first. */
-export class Drawer {
-  /** Blocks to draw. */
+  /** Blocks of the whole log. */
   readonly count: number;
-  readonly blocks: ClickBlock[];
-  readonly #model: ClickModel;
-  readonly #control: Int32Array;
-
-  constructor({ samples, memory, control }: DrawingInput, model: ClickModel) {
-    this.#model = model;
-    this.#control = control;
-    this.count = Math.ceil(samples / BLOCK_SAMPLES);
-    this.blocks = Array.from({ length: SLOTS }, (_, slot) => model.blockIn(memory, slot * model.blockBytes));
-  }
-
-  /** Draws the next block if its slot is free. */
-  drawNext(): boolean {
-    const control = this.#control;
-    const block = Atomics.load(control, NEXT);
-    if (block >= this.count || block - Atomics.load(control, CONSUMED) >= SLOTS) return false;
-    if (Atomics.compareExchange(control, NEXT, block, block + 1) !== block) return true;
-    const slot = block % SLOTS;
-    this.#model.draw(block, this.blocks[slot], block / this.count);
-    Atomics.store(control, slot, block + 1);
-    Atomics.notify(control, slot);
-    return true;
-  }
-
-  /** Works until all blocks are drawn; sleeps while no slot is free. */
-  run(): void {
-    const control = this.#control;
-    while (Atomics.load(control, NEXT) < this.count) {
-      const consumed = Atomics.load(control, CONSUMED);
-      if (!this.drawNext()) Atomics.wait(control, CONSUMED, consumed, DEAD_MILLISECONDS);
-    }
-  }
+  readonly memory: SharedArrayBuffer;
+  readonly control: RingControl;
 }
 
-/** The blocks of a log in order. The caller draws too while it waits, so the result depends on no thread. */
+function blocksIn(model: ClickModel, memory: SharedArrayBuffer): ClickBlock[] {
+  return Array.from({ length: SLOTS }, (_, slot) => model.blockIn(memory, slot * model.blockBytes));
+}
+
+/** Draws the block that a slot's first word names into the slot. */
+function drawing(model: ClickModel, blocks: readonly ClickBlock[], count: number): Work {
+  return (slot, [block]) => void model.draw(block, blocks[slot], block / count);
+}
+
+/** Draws what is asked until the ring is ended. */
+export function runDrawingThread({ options, count, memory, control }: DrawingInput): void {
+  const model = new ClickModel(options);
+  new WorkSlots(control, drawing(model, blocksIn(model, memory), count)).run();
+}
+
+/** The blocks of a log in order. */
 export class BlockRing implements Disposable {
-  readonly #control = new Int32Array(new SharedArrayBuffer(4 * (SLOTS + 2)));
-  readonly #drawer: Drawer;
-  readonly #workers: Worker[];
-  #next = 0;
+  readonly #blocks: readonly ClickBlock[];
+  readonly #ring: WorkRing;
+  readonly #count: number;
+  /** Blocks submitted, and the slot of the block that was handed out last. */
+  #submitted = 0;
+  #out: number | undefined;
 
   constructor(options: ClickModelOptions, model: ClickModel, samples: number) {
     const memory = new SharedArrayBuffer(SLOTS * model.blockBytes);
     const { seed, scale, shape, drift } = options;
     const modelOptions = JSON.parse(JSON.stringify({ seed, scale, shape, drift }));
-    const input: DrawingInput = { options: modelOptions, samples, memory, control: this.#control };
-    this.#drawer = new Drawer(input, model);
-    const threads = samples < THREAD_SAMPLES ? 0 : availableParallelism() - 1;
-    this.#workers = Array.from({ length: threads }, () => {
-      const worker = new Worker(new URL("./block_worker.ts", import.meta.url), { type: "module" });
-      worker.postMessage(input);
-      return worker;
+    const count = this.#count = Math.ceil(samples / BLOCK_SAMPLES);
+    this.#blocks = blocksIn(model, memory);
+    this.#ring = new WorkRing(SLOTS, "draws samples", drawing(model, this.#blocks, count), {
+      module: new URL("./block_worker.ts", import.meta.url),
+      count: samples < THREAD_SAMPLES ? 0 : availableParallelism() - 1,
+      input: (control): DrawingInput => ({ options: modelOptions, count, memory, control }),
     });
+    for (let slot = 0; slot < SLOTS; slot++) this.#submit(slot);
   }
 
   /** The next block, good until the next call. */
   next(): ClickBlock {
-    const control = this.#control;
-    Atomics.store(control, CONSUMED, this.#next);
-    Atomics.notify(control, CONSUMED);
-    const block = this.#next++;
-    const slot = block % SLOTS;
-    for (let found = 0; (found = Atomics.load(control, slot)) !== block + 1;) {
-      if (this.#drawer.drawNext()) continue;
-      if (Atomics.wait(control, slot, found, DEAD_MILLISECONDS) === "timed-out") {
-        throw new Error("the thread that draws samples does not answer");
-      }
-    }
-    return this.#drawer.blocks[slot];
+    if (this.#out !== undefined) this.#submit(this.#out);
+    this.#out = this.#ring.take();
+    return this.#blocks[this.#out];
+  }
+
+  /** Submits the next block to draw, if there is another one. */
+  #submit(slot: number): void {
+    if (this.#submitted === this.#count) return;
+    this.#ring.words(slot)[0] = this.#submitted++;
+    this.#ring.submit(slot);
   }
 
   [Symbol.dispose](): void {
-    // A thread that sleeps cannot be terminated: it would keep the process alive. This wakes it, with nothing left to do.
-    Atomics.store(this.#control, NEXT, this.#drawer.count);
-    Atomics.store(this.#control, CONSUMED, -1);
-    Atomics.notify(this.#control, CONSUMED);
-    for (const worker of this.#workers) worker.terminate();
+    this.#ring[Symbol.dispose]();
   }
 }

@@ -1,9 +1,7 @@
 /** Body of the threads that draw blocks for a BlockRing. */
-import { Drawer, type DrawingInput } from "./block_ring.ts";
-import { ClickModel } from "./click_model.ts";
+import { type DrawingInput, runDrawingThread } from "./block_ring.ts";
 
 addEventListener("message", (event) => {
-  const input = (event as MessageEvent<DrawingInput>).data;
-  new Drawer(input, new ClickModel(input.options)).run();
+  runDrawingThread((event as MessageEvent<DrawingInput>).data);
   close();
 });

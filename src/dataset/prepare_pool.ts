@@ -2,7 +2,7 @@
 import type { TableTask } from "./number_table.ts";
 import type { CriteoTask, ReadResult } from "./read_criteo.ts";
 import type { IntegerTask } from "./read_integers.ts";
-import { TaskPool } from "./task_pool.ts";
+import { TaskPool } from "../threads/task_pool.ts";
 
 /** Part of a log to read into staged chunks. */
 export type ReadTask = CriteoTask | IntegerTask;

@@ -3,7 +3,7 @@ import { numberTable } from "./number_table.ts";
 import type { PrepareTask } from "./prepare_pool.ts";
 import { readCriteo } from "./read_criteo.ts";
 import { readIntegers } from "./read_integers.ts";
-import { serveTasks } from "./task_pool.ts";
+import { serveTasks } from "../threads/task_pool.ts";
 
 serveTasks((task: PrepareTask) => {
   if (task.kind === "criteo") return readCriteo(task);

@@ -1,12 +1,7 @@
 /** Body of a thread that reads batches for a ReadAhead. */
-import { Batch } from "./batch.ts";
-import { Layout } from "./layout.ts";
-import { ReadThread, type ReadThreadInput } from "./read_ahead.ts";
+import { type ReadThreadInput, runReadThread } from "./read_ahead.ts";
 
 addEventListener("message", (event) => {
-  const { directory, shape, slots, control } = (event as MessageEvent<ReadThreadInput>).data;
-  using layout = Layout.open(directory, "lengths");
-  const batches = slots.map(({ memory, byteOffset }) => new Batch(shape, memory, byteOffset));
-  new ReadThread(layout, batches, control).run();
+  runReadThread((event as MessageEvent<ReadThreadInput>).data);
   close();
 });

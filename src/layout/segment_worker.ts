@@ -1,7 +1,7 @@
 /** Body of the thread that writes segment lists for a PackRing. */
-import { SegmentThread, type SegmentThreadInput } from "./pack_ring.ts";
+import { runSegmentThread, type SegmentThreadInput } from "./pack_ring.ts";
 
 addEventListener("message", (event) => {
-  new SegmentThread((event as MessageEvent<SegmentThreadInput>).data).run();
+  runSegmentThread((event as MessageEvent<SegmentThreadInput>).data);
   close();
 });

@@ -5,19 +5,12 @@ import type { Communicator, DeviceBackend, HostBackend, SharedWords } from "../b
 import { NcclCollective } from "../collective/nccl.ts";
 import { SharedBarrier, SharedCollective } from "../collective/shared.ts";
 import { messageOf } from "../errors.ts";
+import { Mailbox } from "../threads/mailbox.ts";
 import type { EmbeddingStore } from "../model/dlrm.ts";
 import { planModel } from "../model/shape.ts";
 import { Command, Rank } from "./rank.ts";
 import { allocateOnDevice, allocateTables } from "./rank_group.ts";
-import {
-  Control,
-  doneAt,
-  mapBuffers,
-  type RankMessage,
-  reportFailure,
-  ringAt,
-  type StoreBuffers,
-} from "./worker_ranks.ts";
+import { doneAt, mapBuffers, POSTED, type RankMessage, ringAt, type StoreBuffers } from "./worker_ranks.ts";
 
 /** Looks for the next command this often before sleeping. */
 const SPINS = 2_000;
@@ -68,7 +61,7 @@ function rankOnDevice(
 }
 
 async function run(message: RankMessage): Promise<void> {
-  const { rank, ranks, control, devices } = message;
+  const { rank, ranks, devices } = message;
   const host = await openHost(message.host);
   const barrier = new SharedBarrier(message.barrier, ranks);
   if (devices === undefined) return carryOut(rankOnHost(host, message, barrier), host.name, message);
@@ -77,23 +70,24 @@ async function run(message: RankMessage): Promise<void> {
   try {
     carryOut(placed.rank, device.name, message);
   } catch (error) {
-    reportFailure(control, messageOf(error)); // before the others notice
+    new Mailbox(message.mailbox).fail(error); // before the others notice
     placed.communicator.abort();
     throw error;
   }
 }
 
 /** Carries out commands until it is told to stop. */
-function carryOut(rank: Rank, device: string, { rank: number, ranks, control }: RankMessage): void {
+function carryOut(rank: Rank, device: string, { rank: number, ranks, mailbox }: RankMessage): void {
+  const mail = new Mailbox(mailbox);
+  const { words } = mail;
   postMessage({ device });
   for (let next = 0;;) {
-    for (let spin = 0; spin < SPINS && Atomics.load(control, Control.posted) === next; spin++);
-    while (Atomics.load(control, Control.posted) === next) Atomics.wait(control, Control.posted, next);
+    for (let spin = 0; spin < SPINS && mail.get(POSTED) === next; spin++);
+    mail.wait(POSTED, next);
     const at = ringAt(ranks, next);
-    if (control[at] === Command.stop) break;
-    rank.execute(control[at], control[at + 1], control[at + 2]);
-    Atomics.store(control, doneAt(number), ++next);
-    Atomics.notify(control, doneAt(number));
+    if (words[at] === Command.stop) break;
+    rank.execute(words[at], words[at + 1], words[at + 2]);
+    mail.put(doneAt(number), ++next);
   }
   postMessage({ device });
 }
@@ -101,6 +95,6 @@ function carryOut(rank: Rank, device: string, { rank: number, ranks, control }: 
 self.onmessage = ({ data }: MessageEvent<RankMessage>) => {
   run(data).catch((error) => {
     postMessage({ error: messageOf(error) });
-    reportFailure(data.control, messageOf(error));
+    new Mailbox(data.mailbox).fail(error);
   }).finally(() => self.close()); // libraries that a rank opened do not survive its being terminated
 };

@@ -5,48 +5,27 @@ import type { DeviceOptions, HostOptions } from "../backend/open.ts";
 import type { BatchShape } from "../layout/batch.ts";
 import type { ModelShape } from "../model/shape.ts";
 import { HotsetError } from "../errors.ts";
+import { Mailbox } from "../threads/mailbox.ts";
 import { Command } from "./rank.ts";
 import { RankGroup, type RunMemory } from "./rank_group.ts";
 
 /** Commands that can be queued. */
 export const RING_COMMANDS = 64;
 const COMMAND_WORDS = 4;
-/** How long a sleep lasts before looking whether a rank died, in milliseconds. */
+/** How long ranks are waited for at the end before they are terminated, in milliseconds. */
 const PATIENCE_MS = 1000;
 
-/** Words of the control memory, by position. */
-export const Control = {
-  /** Commands queued so far. */
-  posted: 0,
-  /** Set to 1 by a rank that failed. */
-  failed: 16,
-  /** Commands done so far by rank r: `done + 16 * r`. */
-  done: 32,
-} as const;
+/** Position in the mailbox of the commands queued so far. */
+export const POSTED = 0;
 
-/** Position of rank r's count of commands done. */
+/** Position of rank r's count of commands done; each in a cache line of its own. */
 export function doneAt(rank: number): number {
-  return Control.done + 16 * rank;
+  return 16 * (1 + rank);
 }
 
 /** Position of the ring, after the counts of all ranks. */
 export function ringAt(ranks: number, command: number): number {
   return doneAt(ranks) + COMMAND_WORDS * (command % RING_COMMANDS);
-}
-
-/** Bytes kept for the message of a rank that failed. */
-const ERROR_BYTES = 1024;
-
-/** Where a failing rank leaves its message, which the coordinator can read while it blocks. */
-function errorText(control: Int32Array<SharedArrayBuffer>): Uint8Array {
-  return new Uint8Array(control.buffer, control.byteLength - ERROR_BYTES);
-}
-
-/** Tells the coordinator that a rank failed, and why. */
-export function reportFailure(control: Int32Array<SharedArrayBuffer>, reason: string): void {
-  if (Atomics.load(control, Control.failed) === 1) return;
-  errorText(control).set(new TextEncoder().encode(reason).subarray(0, ERROR_BYTES));
-  Atomics.store(control, Control.failed, 1);
 }
 
 /** The devices of a group whose ranks have one each, and what is on them. */
@@ -70,7 +49,8 @@ export interface RankMessage {
   readonly model: ModelShape;
   readonly batchShape: BatchShape;
   readonly memory: SharedRunMemory;
-  readonly control: Int32Array<SharedArrayBuffer>;
+  /** Memory of the mailbox. */
+  readonly mailbox: SharedArrayBuffer;
   readonly barrier: Int32Array<SharedArrayBuffer>;
 }
 
@@ -144,7 +124,7 @@ export class WorkerRanks extends RankGroup {
   /** Name of the first rank's device, once it has started. */
   device: string;
   readonly #workers: Worker[];
-  readonly #control: Int32Array<SharedArrayBuffer>;
+  readonly #mail: Mailbox;
   readonly #barrier: Int32Array<SharedArrayBuffer>;
   readonly #slotCommand: number[];
   #posted = 0;
@@ -152,7 +132,7 @@ export class WorkerRanks extends RankGroup {
   private constructor(
     memory: RunMemory,
     ranks: number,
-    control: Int32Array<SharedArrayBuffer>,
+    mail: Mailbox,
     barrier: Int32Array<SharedArrayBuffer>,
     workers: Worker[],
   ) {
@@ -161,7 +141,7 @@ export class WorkerRanks extends RankGroup {
     this.device = memory.device.name;
     this.#barrier = barrier;
     this.#workers = workers;
-    this.#control = control;
+    this.#mail = mail;
     this.#slotCommand = memory.slots.map(() => 0);
   }
 
@@ -172,17 +152,16 @@ export class WorkerRanks extends RankGroup {
     devices?: RankDevices,
   ): Promise<WorkerRanks> {
     const ranks = memory.losses.words;
-    const words = (count: number) => new Int32Array(new SharedArrayBuffer(4 * count));
-    const control = words(ringAt(ranks, 0) + COMMAND_WORDS * RING_COMMANDS + ERROR_BYTES / 4);
-    const barrier = words(BARRIER_WORDS);
+    const mail = new Mailbox(ringAt(ranks, 0) + COMMAND_WORDS * RING_COMMANDS);
+    const barrier = new Int32Array(new SharedArrayBuffer(4 * BARRIER_WORDS));
     const communicatorId = new Uint8Array(new SharedArrayBuffer(COMMUNICATOR_ID_BYTES));
     const { plan: { shape: model }, batchShape, mostDistinct } = memory;
     const message = {
       ...{ host: options, ranks, devices, model, batchShape, mostDistinct, memory: shareAll(memory.host, memory) },
-      ...{ control, barrier, communicatorId },
+      ...{ mailbox: mail.memory, barrier, communicatorId },
     };
     const workers: Worker[] = [];
-    const group = new WorkerRanks(memory, ranks, control, barrier, workers);
+    const group = new WorkerRanks(memory, ranks, mail, barrier, workers);
     try {
       const names = await Promise.all(Array.from({ length: ranks }, (_, rank) => {
         const worker = new Worker(new URL("./rank_worker.ts", import.meta.url), {
@@ -209,7 +188,7 @@ export class WorkerRanks extends RankGroup {
       };
       worker.onerror = (event) => {
         event.preventDefault();
-        reportFailure(this.#control, event.message);
+        this.#mail.fail(event.message);
         reject(new HotsetError(`Cannot start rank ${message.rank}: ${event.message}`));
       };
       worker.postMessage(message);
@@ -224,12 +203,11 @@ export class WorkerRanks extends RankGroup {
 
   #queue(command: Command, a: number, b: number): void {
     const at = ringAt(this.#workers.length, this.#posted);
-    this.#control[at] = command;
-    this.#control[at + 1] = a;
-    this.#control[at + 2] = b;
-    this.#posted++;
-    Atomics.store(this.#control, Control.posted, this.#posted);
-    Atomics.notify(this.#control, Control.posted);
+    const { words } = this.#mail;
+    words[at] = command;
+    words[at + 1] = a;
+    words[at + 2] = b;
+    this.#mail.put(POSTED, ++this.#posted);
   }
 
   drain(): void {
@@ -246,12 +224,10 @@ export class WorkerRanks extends RankGroup {
   #waitFor(count: number): void {
     for (let rank = 0; rank < this.#workers.length; rank++) {
       const at = doneAt(rank);
-      for (let done = Atomics.load(this.#control, at); done < count; done = Atomics.load(this.#control, at)) {
-        if (Atomics.load(this.#control, Control.failed) === 1) {
-          const reason = new TextDecoder().decode(errorText(this.#control).slice()).replace(/\0+$/, "");
-          throw new HotsetError(`Cannot go on training: a rank failed: ${reason}`);
-        }
-        Atomics.wait(this.#control, at, done, PATIENCE_MS);
+      for (let done = this.#mail.get(at); done < count; done = this.#mail.get(at)) {
+        const { failure } = this.#mail;
+        if (failure !== undefined) throw new HotsetError(`Cannot go on training: a rank failed: ${failure.message}`);
+        this.#mail.waitUnlessFailed(at, done);
       }
     }
   }
@@ -266,7 +242,7 @@ export class WorkerRanks extends RankGroup {
         };
       })
     );
-    if (Atomics.load(this.#control, Control.failed) === 1) abortBarrier(this.#barrier);
+    if (this.#mail.failed) abortBarrier(this.#barrier);
     this.#queue(Command.stop, 0, 0);
     let patience: ReturnType<typeof setTimeout> | undefined;
     await Promise.race([Promise.all(ended), new Promise((resolve) => patience = setTimeout(resolve, PATIENCE_MS))]);

@@ -3,7 +3,8 @@ import assert from "node:assert/strict";
 import { cpuOptions, openHost } from "../../src/backend/open.ts";
 import { HotsetError } from "../../src/errors.ts";
 import type { CheckpointBody } from "../../src/checkpoint/checkpoint.ts";
-import { CheckpointWriter, Control, type WriterMemory } from "../../src/checkpoint/checkpoint_writer.ts";
+import { Mailbox } from "../../src/threads/mailbox.ts";
+import { CheckpointWriter, Mail, type WriterMemory } from "../../src/checkpoint/checkpoint_writer.ts";
 import { ShuffleScheduler } from "../../src/schedule/scheduler.ts";
 import { localModel } from "../support/local_model.ts";
 import { TemporaryDirectory } from "../support/temporary.ts";
@@ -101,12 +102,13 @@ Deno.test("with a full journal the worker is told to hurry", async () => {
   using directory = new TemporaryDirectory();
   using writer = await startWith(IdleWorker as never);
   writer.begin(places(directory), BODY);
-  const { control, snapshot } = IdleWorker.last.memory!;
+  const { mailbox, snapshot } = IdleWorker.last.memory!;
+  const mail = new Mailbox(mailbox);
   const hurry: number[] = [];
   const original = Atomics.wait;
   // The worker takes its tables while the coordinator sleeps.
   Atomics.wait = () => {
-    hurry.push(control[Control.hurry]);
+    hurry.push(mail.get(Mail.hurry));
     snapshot.taken.fill(1);
     return "ok";
   };
@@ -116,6 +118,6 @@ Deno.test("with a full journal the worker is told to hurry", async () => {
     Atomics.wait = original;
   }
   assert.deepEqual(hurry, [1]);
-  assert.equal(control[Control.hurry], 0);
-  control[Control.done] = 1; // so that the end does not wait for it
+  assert.equal(mail.get(Mail.hurry), 0);
+  mail.put(Mail.done, 1); // so that the end does not wait for it
 });
