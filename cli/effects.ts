@@ -72,6 +72,7 @@ const onDevice: Rule = (line) => {
 
 /** It says how a CPU computes. */
 const blas: Rule = (line) => {
+  if (line.given.has("--resume")) return undefined; // where the run computes decides
   const { blas, collective } = line.values;
   const [mode, device] = [modeOf(line), deviceOf(line)];
   if (blas === "auto" || mode === "cpu" || device === "cpu") return undefined; // auto is as without the option
@@ -181,7 +182,7 @@ export const EFFECTS: Readonly<Record<string, readonly Rule[]>> = {
   "--preset": ofRun,
   "--mode": ofRun,
   "--device": ofRun,
-  "--blas": [notResumed, blas],
+  "--blas": [blas],
   "--precision": [notResumed, precision],
   "--activations": [notResumed, activations],
   "--arch-sparse-feature-size": ofRun,

@@ -81,7 +81,7 @@ async function trainHere(
   }
   try {
     if (flags.resume) {
-      results([await resumeRun(options, flags.ranks)]);
+      results([await resumeRun(options, trainLayer(flags))]);
     } else if (flags.demo) {
       const demo = await runDemo(resolve(DEMO_CONFIG, trainLayer(flags)), options);
       results(demo.results);

@@ -50,7 +50,7 @@
  * @module
  */
 export { type Preset, PRESETS, resolveConfig, type TrainConfig } from "../src/config/config.ts";
-export { resumeRun, type RunOptions, startRun, trainOn } from "../src/run/run.ts";
+export { type ResumeChanges, resumeRun, type RunOptions, startRun, trainOn } from "../src/run/run.ts";
 export type { RawOptions } from "../src/run/stages.ts";
 export { ClaimedRun } from "../src/run/claimed_run.ts";
 export { readRun, type RunRecord } from "../src/run/run_record.ts";

@@ -247,8 +247,13 @@ export interface SharedWords {
   readonly words: number;
 }
 
+/** What can multiply matrices on a CPU: native libraries, and the WASM kernels. */
+export type BlasName = "openblas" | "onednn" | "ort" | "wasm";
+
 /** A backend whose buffers lie in this process's memory, so that ranks can share them and checkpoints read them. */
 export interface HostBackend extends Backend {
+  /** What multiplies; null for loops in TypeScript. */
+  readonly blas: BlasName | null;
   /** The floats of a buffer, not copied. */
   floats(buffer: Buffer): Float32Array;
   /** A buffer over host memory, not copied. */

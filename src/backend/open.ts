@@ -1,5 +1,5 @@
 /** Chooses and opens backends. The only file that imports a backend's folder; what is not chosen is not evaluated. */
-import type { DeviceBackend, HostBackend, PagedBackend } from "./backend.ts";
+import type { BlasName, DeviceBackend, HostBackend, PagedBackend } from "./backend.ts";
 import { HotsetError } from "../errors.ts";
 import type { KernelMemory } from "./cpu/kernel_memory.ts";
 import type { Library } from "./cpu/products.ts";
@@ -8,7 +8,7 @@ import type { Library } from "./cpu/products.ts";
  * What multiplies matrices on the CPU: the WASM kernels, OpenBLAS, oneDNN or ONNX Runtime; `auto` takes OpenBLAS if it is
  * found, else ONNX Runtime if it can be had, else the kernels. In bf16 only oneDNN multiplies.
  */
-export type Blas = "auto" | "wasm" | "openblas" | "onednn" | "ort";
+export type Blas = "auto" | BlasName;
 
 /** Precision of what is multiplied on the CPU. Sums and all that is kept have single precision. */
 export type CpuPrecision = "fp32" | "bf16";
@@ -16,7 +16,7 @@ export type CpuPrecision = "fp32" | "bf16";
 /** How to open a CPU backend. */
 export interface CpuOptions {
   readonly kind: "cpu";
-  readonly blas: Exclude<Blas, "auto">;
+  readonly blas: BlasName;
   readonly precision: CpuPrecision;
   readonly kernelMemory: KernelMemory;
 }
@@ -43,7 +43,7 @@ export async function openHost(options: HostOptions): Promise<HostBackend>;
 export async function openHost(options: HostOptions): Promise<HostBackend> {
   if (options.kind === "reference") return new (await import("./reference/reference.ts")).ReferenceBackend();
   const { CpuBackend } = await import("./cpu/cpu.ts");
-  return new CpuBackend(options.kernelMemory, await openLibrary(options));
+  return new CpuBackend(options.kernelMemory, options.blas, await openLibrary(options));
 }
 
 /** How a device is to compute: precision of matrix products, and what runs the activations of the MLPs. */
@@ -105,7 +105,7 @@ export async function chooseBlas(
   blas: Blas,
   precision: CpuPrecision,
   say?: (text: string) => void,
-): Promise<Exclude<Blas, "auto">> {
+): Promise<BlasName> {
   const named = blas === "auto" && precision === "bf16" ? "onednn" : blas;
   if (named === "ort" || named === "auto") {
     if (named === "auto" && await whyMissing("openblas") === undefined) return "openblas";

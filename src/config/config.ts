@@ -88,6 +88,9 @@ function whole(from: number, to = Infinity): z.ZodNumber {
   return to === Infinity ? lower : lower.max(to, expected);
 }
 
+/** What `blas` may name, `auto` apart. */
+export const LIBRARIES = ["openblas", "onednn", "ort", "wasm"] as const;
+
 function oneOf<const T extends readonly string[]>(names: T): z.ZodEnum<{ [K in T[number]]: K }> {
   return z.enum(names, `must be ${names.slice(0, -1).join(", ")} or ${names.at(-1)}`);
 }
@@ -106,7 +109,7 @@ const SHARE = "must be a number from 0 to 1";
 export const trainConfig: z.ZodType<TrainConfig> = z.strictObject({
   mode: oneOf(["cpu", "hybrid", "gpu", "fae"]),
   device: oneOf(["auto", "cpu", "cuda", "emulated"]),
-  blas: oneOf(["auto", "openblas", "onednn", "ort", "wasm"]).default("auto"), // absent from runs of version 0.1
+  blas: oneOf(["auto", ...LIBRARIES]).default("auto"), // absent from runs of version 0.1
   precision: oneOf(["fp32", "tf32", "bf16"]),
   activations: oneOf(["ptx", "cudnn"]),
   dim: positive,

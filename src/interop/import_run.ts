@@ -76,7 +76,7 @@ export function importRun(path: string, { data, out, ids: given, config }: Impor
     removeEmpty(throughLinks(out));
     throw error;
   }
-  recordRun(out, resolved, dataset, { layoutId: null, from: null, device: null, ranks: null });
+  recordRun(out, resolved, dataset, { layoutId: null, from: null, device: null, blas: null, ranks: null });
 }
 
 interface WeightSource {

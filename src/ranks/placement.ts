@@ -80,6 +80,19 @@ export async function expectDevice(config: PlacementConfig, report: Report): Pro
   }
 }
 
+/**
+ * Throws HotsetError, its message after `refusal`, unless what multiplied a run's matrices when it began can be had: the same
+ * bits need it.
+ */
+export async function expectLibrary(config: PlacementConfig, report: Report, refusal: string): Promise<void> {
+  if (config.blas === "auto") return;
+  try {
+    await chooseBlas(config.blas, cpuPrecision(config), notesTo(report));
+  } catch (error) {
+    throw error instanceof HotsetError ? new HotsetError(`${refusal}. ${error.message}`, { cause: error }) : error;
+  }
+}
+
 function notesTo(report: Report): (text: string) => void {
   return (text) => report({ event: "note", text });
 }

@@ -1,5 +1,5 @@
 /** The coordinator's side of the ranks: memory for batches, and commands that ranks carry out in order. */
-import type { Backend, Buffer, HostBackend } from "../backend/backend.ts";
+import type { Backend, BlasName, Buffer, HostBackend } from "../backend/backend.ts";
 import { denseStateWords, rowStateWords } from "../optimizer/optimizers.ts";
 import { Solo } from "../collective/collective.ts";
 import { Batch, batchSections, type BatchShape } from "../layout/batch.ts";
@@ -159,6 +159,12 @@ export abstract class RankGroup implements AsyncDisposable {
       const { buffer, byteOffset } = memory.host.floats(slot);
       return new Batch(memory.batchShape, buffer, byteOffset);
     });
+  }
+
+  /** What multiplies matrices on the CPU; null where devices do. */
+  get blas(): BlasName | null {
+    const { device, host, mirror } = this.memory;
+    return mirror === undefined && (host as Backend) === device ? host.blas : null;
   }
 
   /** Cores beside this thread's: all if devices compute, else none. */

@@ -9,8 +9,9 @@ import { Checkpoint, CHECKPOINT_FILES } from "../checkpoint/checkpoint.ts";
 import { LAST_CHECKPOINT } from "../checkpoint/checkpoint_store.ts";
 import { placeOfWord } from "../checkpoint/weights.ts";
 import type { Report } from "../events/events.ts";
+import { expectLibrary } from "../ranks/placement.ts";
 import { planFor, startRun } from "./run.ts";
-import { readRun, type RunRecord } from "./run_record.ts";
+import { configAsBegun, readRun, type RunRecord } from "./run_record.ts";
 
 const CHUNK_BYTES = 4 << 20;
 
@@ -31,8 +32,9 @@ export interface Reproduction {
 }
 
 /**
- * Profiles, packs and trains again what a finished run was told, with as many ranks as it had, in a temporary directory
- * beside it. Throws HotsetError if the run has not ended or its dataset has changed.
+ * Profiles, packs and trains again what a finished run was told, with as many ranks as it had and the library that
+ * multiplied its matrices, in a temporary directory beside it. Throws HotsetError if the run has not ended, its dataset has
+ * changed, its library is missing, or it began with an imported model, which is not kept.
  */
 export async function reproduceRun(run: string, report: Report): Promise<Reproduction> {
   const record = readRun(run);
@@ -43,10 +45,15 @@ export async function reproduceRun(run: string, report: Report): Promise<Reprodu
   if (dataset.id !== record.datasetId) {
     throw new HotsetError(`Cannot reproduce ${run}: its dataset ${record.dataset} has changed since`);
   }
+  if (record.layoutId === null) {
+    throw new HotsetError(`Cannot reproduce ${run}: it began with an imported model, which is not kept`);
+  }
+  const begun = configAsBegun(record);
+  await expectLibrary(begun, report, `Cannot reproduce ${run} without ${begun.blas}, which multiplied its matrices`);
   // Beside the run there is room for another one like it, other than where the system keeps what is temporary.
   using temporary = new TemporaryDirectory(".reproduce-", dirname(resolve(run)));
   const out = temporary.join("run");
-  const config = { ...record.config, ranks: record.ranks, checkpointSteps: 0, checkpointMinutes: 0 };
+  const config = { ...begun, checkpointSteps: 0, checkpointMinutes: 0 };
   await startRun(config, dataset, { out, report, from: record.from?.directory });
   const again = readRun(out);
   const difference = again.layoutId === record.layoutId

@@ -19,10 +19,10 @@ import type { Report, ResultEvent, RunEvent, Spent } from "../events/events.ts";
 import { labelNotes } from "./label_notes.ts";
 import { leakNotes } from "./leak_notes.ts";
 import { measurePhases } from "../loop/phases.ts";
-import { expectDevice, expectPlacement, openRanks, type PlacementBatches } from "../ranks/placement.ts";
+import { expectDevice, expectLibrary, expectPlacement, openRanks, type PlacementBatches } from "../ranks/placement.ts";
 import { readRunLog } from "./run_log.ts";
 import { METRICS_FILE, RunMetrics } from "./run_metrics.ts";
-import { ifPermitted, readRun, recordRun, RUN_FILE, type RunRecord } from "./run_record.ts";
+import { configAsBegun, ifPermitted, onCpu, readRun, recordRun, RUN_FILE, type RunRecord } from "./run_record.ts";
 import { ensureDataset, ensureLayout, ensureProfile, type RawOptions } from "./stages.ts";
 import { bytes } from "../format.ts";
 import { Trainer } from "../loop/trainer.ts";
@@ -174,45 +174,57 @@ export async function startRun(config: TrainConfig, dataset: Dataset, options: R
     : await inTurn(options, () => openFrom(options.from!, plan, dataset));
   using _lock = await lockRun(options);
   await inTurn(options, () => expectStart(config, options.out, options.cluster));
-  return await trainRun(config, plan, dataset, { from, checkpoint: undefined }, options);
+  return await trainRun(config, plan, dataset, { from, checkpoint: undefined, record: undefined }, options);
 }
 
+/** What a run can go on with otherwise than it began: then the last bits of sums or products differ, and a note says so. */
+export type ResumeChanges = Partial<Pick<TrainConfig, "ranks" | "blas">>;
+
 /**
- * Continues a run from its last checkpoint, with the same bits as if it had never stopped: with the ranks that it had, on
- * whatever machine; or with `ranks` others, whose sums are taken in another order. Throws HotsetError if there is no run to
- * go on with or another process trains it, Interrupted if the signal is aborted.
+ * Continues a run from its last checkpoint, with the same bits as if it had never stopped: with the ranks that it had and
+ * the library that multiplied its matrices, on whatever machine; or with other ones that `changes` names, of which
+ * `blas: "auto"` is what a new run would take. Throws HotsetError if there is no run to go on with, another process trains
+ * it, or its library is missing, and Interrupted if the signal is aborted.
  */
-export async function resumeRun(options: RunOptions, ranks?: number): Promise<ResultEvent> {
+export async function resumeRun(options: RunOptions, changes: ResumeChanges = {}): Promise<ResultEvent> {
   const { report, cluster } = options;
   await inTurn(options, () => readRun(options.out)); // a lock would be left beside what is no run, or in a new directory
   using _lock = await lockRun(options);
-  const { record, dataset, begin } = await inTurn(options, () => reopen(options));
-  const wanted = cluster?.ranks ?? ranks;
-  if (wanted !== undefined && record.ranks !== null && wanted !== record.ranks) {
+  const { record, config, dataset, begin } = await inTurn(options, () => reopen(options, changes));
+  const wanted = cluster?.ranks ?? config.ranks;
+  if (wanted !== null && record.ranks !== null && wanted !== record.ranks) {
     report({
       event: "note",
       text: `Going on with ${wanted} ranks instead of ${record.ranks}: the last bits of sums, and what follows from ` +
         `them, differ from those of an undisturbed run`,
     });
   }
-  const config = cluster === undefined
-    ? checkConfig({ ...record.config, ranks: ranks ?? record.ranks ?? record.config.ranks })
-    : record.config;
   return await trainRun(config, planFor(config, dataset), dataset, begin, options);
 }
 
-/** What a run was told, and where it stood. */
-function reopen({ out, report, cluster }: RunOptions) {
+/** What a run goes on with, and where it stood. */
+async function reopen({ out, report, cluster }: RunOptions, { ranks, blas }: ResumeChanges) {
   const record = readRun(out);
-  expectPlacement(record.config, cluster);
+  const begun = configAsBegun(record);
+  const config = checkConfig({
+    ...begun,
+    ...(blas === undefined ? {} : onCpu(record.config, blas)),
+    ranks: cluster === undefined ? ranks ?? begun.ranks : record.config.ranks,
+  });
+  expectPlacement(config, cluster);
+  const refusal = config.blas === record.blas
+    ? `Cannot resume ${out} with ${config.blas}, which multiplied its matrices so far; install it, or go on with another one ` +
+      `and other last bits: --resume --blas auto`
+    : `Cannot resume ${out} with ${config.blas}`;
+  await expectLibrary(config, report, refusal);
   const dataset = Dataset.open(record.dataset);
   if (dataset.id !== record.datasetId) {
     throw new HotsetError(`Cannot resume ${out}: its dataset ${record.dataset} has changed since`);
   }
   if (cluster?.first ?? true) cleanCheckpoints(out, record.config.keep);
   const checkpoint = openResumePoint(out);
-  const begin = { from: openStart(record), checkpoint, ...recall(out, checkpoint, report) };
-  return { record, dataset, begin };
+  const begin = { from: openStart(record), checkpoint, record, ...recall(out, checkpoint, report) };
+  return { record, config, dataset, begin };
 }
 
 /**
@@ -283,6 +295,8 @@ function differenceFrom({ directory, body }: Checkpoint, dataset: Dataset): stri
 interface Beginning {
   readonly from: Checkpoint | undefined;
   readonly checkpoint: Checkpoint | undefined;
+  /** What the run recorded when it began; undefined for one that begins now. */
+  readonly record: RunRecord | undefined;
   /** What the run has spent until there, if it is known. */
   readonly spent?: Spent | undefined;
   /** What it recorded at its end, if it is over. */
@@ -293,7 +307,7 @@ async function trainRun(
   config: TrainConfig,
   plan: ModelPlan,
   dataset: Dataset,
-  { from, checkpoint, spent, result: recorded }: Beginning,
+  { from, checkpoint, record: begun, spent, result: recorded }: Beginning,
   options: RunOptions,
 ): Promise<ResultEvent> {
   const { out, report, signal = () => NEVER, phases, cluster } = options;
@@ -317,9 +331,19 @@ async function trainRun(
   }
   await using group = await openRanks(config, plan, batchesOf(layout), report, cluster);
   const writes = cluster?.first ?? true;
-  if (writes && !existsSync(join(out, RUN_FILE))) {
+  const { device, blas, ranks } = group;
+  if (writes && begun === undefined) {
     const start = from === undefined ? null : { directory: resolve(from.directory), id: from.id };
-    recordRun(out, config, dataset, { layoutId: layout.id, from: start, device: group.device, ranks: group.ranks });
+    recordRun(out, config, dataset, { layoutId: layout.id, from: start, device, blas, ranks });
+  } else if (writes && begun?.device === null) { // an imported model, which is trained for the first time
+    recordRun(out, begun.config, dataset, { layoutId: null, from: null, device, blas, ranks });
+  } else if (begun !== undefined && begun.device !== device) {
+    report({
+      event: "note",
+      text:
+        `Going on with ${device} instead of ${begun.device}: the last bits of products, and what follows from them, ` +
+        `may differ from those of an undisturbed run`,
+    });
   }
   using metrics = writes ? new RunMetrics(out) : undefined;
   const record: Report = (event) => metrics?.write(event);
@@ -378,11 +402,11 @@ function layoutFor(config: TrainConfig, dataset: Dataset, cache: string, report:
 }
 
 /**
- * What a configuration says that does not decide the sequence of steps. Of these only the ranks can change when a run goes
- * on; the others are here so that runs of the same steps leave the same checkpoints, whenever they write them.
+ * What a configuration says that does not decide the sequence of steps. Of these only what computes can change when a run
+ * goes on; the others are here so that runs of the same steps leave the same checkpoints, whenever they write them.
  */
 const FREE_TO_CHANGE: ReadonlySet<string> = new Set<keyof TrainConfig>([
-  ...(["device", "ranks", "printFreq", "epochs"] as const),
+  ...(["device", "blas", "ranks", "printFreq", "epochs"] as const),
   ...(["checkpointSteps", "checkpointMinutes", "keep"] as const),
 ]);
 

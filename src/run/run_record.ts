@@ -7,7 +7,7 @@ import { firstIssue, isArtifact, isDirectory, isIntact, seal } from "../storage/
 import type { Dataset } from "../dataset/dataset.ts";
 import { HotsetError, messageOf } from "../errors.ts";
 import { AtomicFile } from "../storage/atomic_file.ts";
-import { type TrainConfig, trainConfig } from "../config/config.ts";
+import { LIBRARIES, type TrainConfig, trainConfig } from "../config/config.ts";
 
 /** Name of the record in a run's directory. */
 export const RUN_FILE = "run.json";
@@ -25,12 +25,14 @@ export interface RunRecord {
   dataset: string;
   /** Id of the dataset: a checksum over the lengths and checksums of its files. */
   datasetId: string;
-  /** Id of the layout it trains over, in the same way; null before it trains. */
+  /** Id of the layout it trains over, in the same way; null if its model was imported. */
   layoutId: string | null;
   /** The checkpoint whose model it began with, absolute, and its id; null if it began with a new model. */
   from: { directory: string; id: string } | null;
   /** What computes, with its versions; null before it trains. */
   device: string | null;
+  /** What multiplies matrices on the CPU; null before it trains, where devices multiply, and in runs of version 0.1. */
+  blas: Exclude<TrainConfig["blas"], "auto"> | null;
   /** How many ranks, which decides the order of sums; null before it trains. */
   ranks: number | null;
   /** Versions of what ran it. */
@@ -47,6 +49,7 @@ const runRecord: z.ZodType<RunRecord> = z.object({
   layoutId: z.string().nullable(),
   from: z.object({ directory: z.string(), id: z.string() }).nullable(),
   device: z.string().nullable(),
+  blas: z.enum(LIBRARIES).nullable().default(null),
   ranks: z.number().int().positive().nullable(),
   versions: z.object({ hotset: z.string(), deno: z.string(), v8: z.string() }),
   machine: z.object({
@@ -88,8 +91,22 @@ function whatIsThere(directory: string): string {
     : `there is no ${RUN_FILE} in it`;
 }
 
+/**
+ * The configuration of a run with what it left open as it was when the run began: the number of ranks, and what multiplies
+ * matrices on the CPU, which therefore computes.
+ */
+export function configAsBegun({ config, ranks, blas }: RunRecord): TrainConfig {
+  return { ...config, ranks: ranks ?? config.ranks, ...(blas === null ? {} : onCpu(config, blas)) };
+}
+
+/** What a configuration says for a library to multiply: where `auto` might be a GPU, it is the CPU. */
+export function onCpu({ mode, device }: TrainConfig, blas: TrainConfig["blas"]): Pick<TrainConfig, "blas" | "device"> {
+  const mayBeGpu = device === "auto" && mode === "fae" && blas !== "auto";
+  return { blas, device: mayBeGpu ? "cpu" : device };
+}
+
 /** What a run trains with, as its record says it. */
-export type TrainedWith = Pick<RunRecord, "layoutId" | "from" | "device" | "ranks">;
+export type TrainedWith = Pick<RunRecord, "layoutId" | "from" | "device" | "blas" | "ranks">;
 
 /** Writes the record of a run into its directory, which it makes. Throws HotsetError when it cannot. */
 export function recordRun(out: string, config: TrainConfig, dataset: Dataset, trainedWith: TrainedWith): void {

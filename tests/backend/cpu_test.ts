@@ -22,7 +22,7 @@ for (const [blas, name] of [["openblas", "OpenBLAS"], ["onednn", "oneDNN"], ["or
 const BF16_TOLERANCE = 2e-2;
 const bf16 = async () => await openHost(await cpuOptions("onednn", "bf16"));
 conformance("cpu, oneDNN in bf16", bf16, BF16_TOLERANCE, absent("bf16"), "bf16");
-conformance("cpu, tables outside kernel memory", () => new FarTables(newKernelMemory(), undefined), TOLERANCE);
+conformance("cpu, tables outside kernel memory", () => new FarTables(newKernelMemory(), "wasm", undefined), TOLERANCE);
 
 const WAYS: [string, (host: HostBackend, words: number) => ReturnType<HostBackend["allocate"]>][] = [
   ["in kernel memory", (host, words) => host.allocate(words, "test")],

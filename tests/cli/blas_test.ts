@@ -7,6 +7,8 @@ const MODEL = ["--arch-mlp-bot", "13-8", "--arch-mlp-top", "4-1", "--batch-size"
 /** A machine without libraries; where one is named, nothing is fetched. */
 const NOTHING = { HOTSET_OPENBLAS: "/nothing.so", HOTSET_ONEDNN: "/nothing.so", HOTSET_ONNXRUNTIME: "/nothing.so" };
 
+const skipped = (blas: "ort") => absent(blas) === undefined ? "" : ` (skipped: ${absent(blas)})`;
+
 const deviceOf = (place: Workplace, run: string) =>
   JSON.parse(Deno.readTextFileSync(place.join(run, "run.json"))).device;
 
@@ -28,7 +30,35 @@ Deno.test("without a library WASM kernels multiply, and one note says why; a lib
 });
 
 Deno.test({
-  name: `a run records the library that multiplied${absent("ort") === undefined ? "" : ` (skipped: ${absent("ort")})`}`,
+  name: `a run goes on with its library, or is refused, unless another is named${skipped("ort")}`,
+  ignore: absent("ort") !== undefined,
+  fn: async () => {
+    using place = new Workplace();
+    place.log("log.tsv", 300);
+    await place.succeed("train", "log.tsv", "--blas", "ort", "--device", "cpu", ...MODEL, "--out", "run");
+    Deno.removeSync(place.join("run/last"), { recursive: true });
+    Deno.removeSync(place.join("run/best"), { recursive: true });
+    const resume = ["train", "--resume", "--out", "run"];
+    const refused = await place.runWith(NOTHING, ...resume);
+    assert.equal(refused.code, 1);
+    assert.match(
+      refused.stderr,
+      /^error: Cannot resume run with ort, which multiplied its matrices so far; install it, or go on with another one and other last bits: --resume --blas auto\. Cannot load ONNX Runtime/m,
+    );
+    const changed = await place.runWith(NOTHING, ...resume, "--blas", "auto");
+    assert.equal(changed.code, 0, changed.stderr);
+    assert.match(changed.stderr, /Going on with cpu \(WASM SIMD\) instead of cpu \(ONNX Runtime/);
+    const again = await place.runWith(NOTHING, "reproduce", "run");
+    assert.equal(again.code, 1);
+    assert.match(
+      again.stderr,
+      /^error: Cannot reproduce run without ort, which multiplied its matrices\. Cannot load/m,
+    );
+  },
+});
+
+Deno.test({
+  name: `a run records the library that multiplied${skipped("ort")}`,
   ignore: absent("ort") !== undefined,
   fn: async () => {
     using place = new Workplace();

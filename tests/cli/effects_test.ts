@@ -81,7 +81,7 @@ Deno.test("a run that goes on takes only what changes nothing in it", () => {
     refusal(line("train", ["--resume", option], { out: "run", ranks: 2 }, [])) === undefined
   );
   assert.deepEqual(acting.sort(), [
-    ...["--collective", "--json", "--out", "--quiet", "--ranks", "--report", "--resume", "--verbose"],
+    ...["--blas", "--collective", "--json", "--out", "--quiet", "--ranks", "--report", "--resume", "--verbose"],
   ]);
   assert.equal(refusal(line("train", ["--resume"], {}, [])), "Cannot resume: name the run with --out");
 });

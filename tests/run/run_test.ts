@@ -171,7 +171,7 @@ Deno.test("runs are not overwritten, and resumed only with their own data", asyn
     (error) => error instanceof HotsetError && /a run is there; continue it with --resume/.test(error.message),
   );
   await assert.rejects(
-    resumeRun({ out, report: () => {} }, 300),
+    resumeRun({ out, report: () => {} }, { ranks: 300 }),
     (error) => error instanceof UsageError && /ranks must be a whole number from 1 to 256/.test(error.message),
   );
   const last = `${out}/last/manifest.json`;

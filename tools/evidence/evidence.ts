@@ -5,8 +5,8 @@
  *     deno task evidence kernels faults   these series alone
  *     deno task evidence --list           the series, their parts, and which are done
  *
- * A part that is done is kept in .cache/evidence/, so that an interrupted series goes on where it stopped. A table stands
- * in its page between `<!-- evidence NAME -->` and `<!-- /evidence -->`; a part that was not run yet is told as such.
+ * A part that is done is kept in .cache/evidence/, so that an interrupted series goes on where it stopped, with its output
+ * beside it in a .log. A table stands in its page between `<!-- evidence NAME -->` and `<!-- /evidence -->`; a part that was not run yet is told as such.
  * Exit status 1 if any part failed.
  */
 import { parseArgs } from "node:util";
@@ -28,23 +28,23 @@ function output(command: string, ...args: string[]): string {
   return new TextDecoder().decode(stdout).trim();
 }
 
-function fileOf(series: Series, part: Part): URL {
-  return new URL(`${series.name}-${part.name.replaceAll(/[^A-Za-z0-9]+/g, "-")}.json`, KEPT);
+function fileOf(series: Series, part: Part, extension: "json" | "log"): URL {
+  return new URL(`${series.name}-${part.name.replaceAll(/[^A-Za-z0-9]+/g, "-")}.${extension}`, KEPT);
 }
 
 function doneOf(series: Series, part: Part): Done | undefined {
   try {
-    return JSON.parse(Deno.readTextFileSync(fileOf(series, part)));
+    return JSON.parse(Deno.readTextFileSync(fileOf(series, part, "json")));
   } catch (error) {
     if (error instanceof Deno.errors.NotFound || error instanceof SyntaxError) return undefined;
     throw error;
   }
 }
 
-function keep(series: Series, part: Part, done: Done): void {
+function keep(file: URL, content: string): void {
   Deno.mkdirSync(KEPT, { recursive: true });
-  const file = fileOf(series, part), draft = new URL(`${file}.partial`);
-  Deno.writeTextFileSync(draft, JSON.stringify(done));
+  const draft = new URL(`${file}.partial`);
+  Deno.writeTextFileSync(draft, content);
   Deno.renameSync(draft, file);
 }
 
@@ -107,15 +107,17 @@ if (import.meta.main) {
   const machine = processor();
   for (const series of chosen) {
     for (const part of series.parts) {
-      const done = doneOf(series, part);
-      if (values.list || done?.commit === commit) {
-        console.log(`${series.name}: ${part.name}: ${done === undefined ? "not run" : done.row.join(", ")}`);
+      const before = doneOf(series, part);
+      if (values.list || before?.commit === commit) {
+        console.log(`${series.name}: ${part.name}: ${before === undefined ? "not run" : before.row.join(", ")}`);
         continue;
       }
       console.log(`${series.name}: ${part.name} ...`);
       const ended = await runPart(part);
       const row = part.row(ended);
-      keep(series, part, { commit, date: new Date().toISOString(), code: ended.code, row });
+      const done: Done = { commit, date: new Date().toISOString(), code: ended.code, row };
+      keep(fileOf(series, part, "log"), ended.stdout);
+      keep(fileOf(series, part, "json"), JSON.stringify(done));
       console.log(`${series.name}: ${part.name}: ${row.join(", ")}`);
       writeTable(series, machine);
     }

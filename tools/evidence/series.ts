@@ -43,13 +43,14 @@ function testCounts({ code, stdout, seconds }: Ended): string[] {
   return [number("passed"), code === 0 ? "0" : number("failed"), number("ignored"), minutes(seconds)];
 }
 
-/** Kernels that OpenBLAS may be told to use; one that the processor lacks falls back to another, which is no fault. */
+/** What may multiply. OpenBLAS replaces kernels that the processor lacks by others, which is no fault. */
 const KERNELS: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   "OpenBLAS, kernels for this processor": {},
   "OpenBLAS, Sandybridge (AVX)": { OPENBLAS_CORETYPE: "Sandybridge" },
   "OpenBLAS, Haswell (AVX2)": { OPENBLAS_CORETYPE: "Haswell" },
   "OpenBLAS, Zen (AVX2)": { OPENBLAS_CORETYPE: "Zen" },
   "OpenBLAS, SkylakeX (AVX-512)": { OPENBLAS_CORETYPE: "SkylakeX" },
+  "ONNX Runtime": { HOTSET_OPENBLAS: "none" },
   "WASM alone": { HOTSET_OPENBLAS: "none", HOTSET_ONNXRUNTIME: "none" },
 };
 

@@ -2,7 +2,15 @@
  * The CPU backend: matrix products by a native library where there is one, everything else by WASM kernels with SIMD over one
  * memory that all ranks share. Tables too large for that memory lie outside it and are served by plain loops.
  */
-import type { Buffer, InteractionShape, LinearShape, PagedBackend, RowUpdateShape, SharedWords } from "../backend.ts";
+import type {
+  BlasName,
+  Buffer,
+  InteractionShape,
+  LinearShape,
+  PagedBackend,
+  RowUpdateShape,
+  SharedWords,
+} from "../backend.ts";
 import { type OptimizerName, OPTIMIZERS, rowStateWords } from "../../optimizer/optimizers.ts";
 import { HotsetError } from "../../errors.ts";
 import { bytes } from "../../format.ts";
@@ -19,6 +27,7 @@ const LARGEST_NEAR_TABLE = 12 * 2 ** 30;
 /** One rank's CPU backend. See backend.ts for what each operation does. */
 export class CpuBackend extends HostMemory implements PagedBackend {
   readonly name: string;
+  readonly blas: BlasName;
   readonly largestTable = LARGEST_NEAR_TABLE;
   readonly #memory: KernelMemory;
   readonly #kernels: Kernels;
@@ -26,8 +35,9 @@ export class CpuBackend extends HostMemory implements PagedBackend {
   #scratch: CpuBuffer;
 
   /** A backend over the kernel memory that all ranks of the process share; without a library the kernels multiply. */
-  constructor(memory: KernelMemory, library: Library | undefined) {
+  constructor(memory: KernelMemory, blas: BlasName, library: Library | undefined) {
     super();
+    this.blas = blas;
     this.#memory = memory;
     this.#kernels = instantiateKernels(memory.memory);
     this.#products = productsBy(library, this.#kernels, (bytes) => this.#takeScratch(bytes));

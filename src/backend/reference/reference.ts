@@ -16,6 +16,7 @@ import { type HostBuffer, HostMemory } from "../host_memory.ts";
 
 /** See backend.ts for what each operation does. */
 export class ReferenceBackend extends HostMemory implements HostBackend {
+  readonly blas = null;
   readonly name: string = "reference (plain TypeScript)";
 
   linear(shape: LinearShape, samples: number, x: Buffer, weight: Buffer, bias: Buffer, y: Buffer): void {
