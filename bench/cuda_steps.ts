@@ -19,6 +19,7 @@ import { Solo } from "../src/collective/collective.ts";
 import { batchSections } from "../src/layout/batch.ts";
 import { BATCH_KINDS, type BatchKind, type Layout } from "../src/layout/layout.ts";
 import { ReadAhead, readThreads } from "../src/layout/read_ahead.ts";
+import { openTables } from "../src/embedding/open.ts";
 import { Dlrm } from "../src/model/dlrm.ts";
 import { initialiseDense } from "../src/model/initialise.ts";
 import { resolveConfig, type TrainConfig } from "../src/config/config.ts";
@@ -209,10 +210,16 @@ function deviceMs({ memory, batches }: RankGroup, kind: BatchKind, milliseconds:
   const store = kind === "hot" ? memory.hot! : memory.full;
   if (!(device instanceof CudaBackend) || store.backend !== device) return null;
   const lossSum = device.allocate(1, "sum of losses");
-  const model = new Dlrm(plan, batchShape, { ...memory, gradients: memory.gradients[0], lossSum }, new Solo());
-  const block = device.allocate(batchSections(batchShape).capacity, "batch");
-  device.upload(batches[0].words.subarray(0, batches[0].usedWords), block);
-  const input = model.input(store, block, memory.slots[0], memory.mostDistinct[kind]);
+  const model = new Dlrm(
+    plan,
+    batchShape,
+    { ...memory, gradients: memory.gradients[0], lossSum },
+    new Solo(),
+    (context) => openTables(context, memory),
+  );
+  const deviceBlock = device.allocate(batchSections(batchShape).capacity, "batch");
+  const input = model.input({ batch: batches[0], hostBlock: memory.slots[0], deviceBlock });
+  model.load(input, true);
   const step = () => model.train(input, batchShape.batchSize);
   step(); // records the graph
   return new DeviceClock(device).perCall(milliseconds / 4, step) / 1000;

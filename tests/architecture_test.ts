@@ -72,7 +72,7 @@ const MAY_IMPORT: Record<string, string[]> = {
   "schedule": ["layout"],
   "events": ["model", "layout", "dataset"],
   "model": ["embedding", "layout", "collective", "optimizer", "contract"],
-  "embedding": ["contract", "optimizer", "ffi"],
+  "embedding": ["layout", "collective", "contract", "optimizer", "ffi"],
   "layout": ["profile", "dataset", "contract"],
   "profile": ["dataset", "optimizer"],
   "dataset": [],

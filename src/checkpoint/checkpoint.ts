@@ -8,7 +8,7 @@ import { ArtifactWriter } from "../storage/artifact_writer.ts";
 import type { Backend, Buffer } from "../backend/backend.ts";
 import { denseStateWords, OPTIMIZER_NAMES, rowStateWords } from "../optimizer/optimizers.ts";
 import { HotsetError } from "../errors.ts";
-import type { EmbeddingStore } from "../model/dlrm.ts";
+import type { RowMatrix } from "../embedding/tables.ts";
 import { type ModelPlan, type ModelShape, planModel } from "../model/shape.ts";
 import { schedulerState } from "../schedule/scheduler.ts";
 import { type CheckpointFile, expectFinite, WeightReader, type WordNames } from "./weights.ts";
@@ -81,7 +81,7 @@ export interface ModelMemory {
   readonly device: Backend;
   readonly parameters: Buffer;
   readonly denseState: Buffer | undefined;
-  readonly full: EmbeddingStore;
+  readonly full: RowMatrix;
 }
 
 function denseOf({ device, parameters, denseState }: ModelMemory): Vector[] {

@@ -7,7 +7,7 @@ import type { Batch } from "../layout/batch.ts";
 import { HotsetError, messageOf } from "../errors.ts";
 import { Mailbox } from "../threads/mailbox.ts";
 import type { HostBackend } from "../backend/backend.ts";
-import type { EmbeddingStore } from "../model/dlrm.ts";
+import type { RowMatrix } from "../embedding/tables.ts";
 import type { ModelPlan } from "../model/shape.ts";
 import { type CheckpointBody, checkpointBytes, type ModelMemory } from "./checkpoint.ts";
 import type { CheckpointPlaces } from "./checkpoint_store.ts";
@@ -49,7 +49,7 @@ export interface TrainedModel {
     readonly plan: ModelPlan;
     readonly host: HostBackend;
     /** The replica of the hot rows. */
-    readonly hot: EmbeddingStore | undefined;
+    readonly hot: RowMatrix | undefined;
   };
   /** How many train it. */
   readonly ranks: number;

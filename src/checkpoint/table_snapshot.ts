@@ -8,7 +8,7 @@
  * Why no word is missed: a changed word can only be read after the row was kept (the coordinator keeps rows before it
  * posts the step) and before the chunk is marked as taken; the writer looks into the journal after it marked the chunk.
  */
-import type { EmbeddingStore } from "../model/dlrm.ts";
+import type { RowMatrix } from "../embedding/tables.ts";
 import { rowStateWords } from "../optimizer/optimizers.ts";
 import type { HostBackend } from "../backend/backend.ts";
 import type { ModelShape } from "../model/shape.ts";
@@ -50,7 +50,7 @@ export interface SnapshotMemory {
  */
 export function newSnapshotMemory(
   shape: ModelShape,
-  full: EmbeddingStore,
+  full: RowMatrix,
   host: HostBackend,
   hotRows: number,
   { chunkBytes = CHUNK_BYTES, journalRows = journalRowsFor(shape, full.rows) } = {},
@@ -62,7 +62,7 @@ export function newSnapshotMemory(
   const chunks = Math.ceil(rows / 2 ** chunkShift);
   const capacity = Math.min(rows, hotRows + journalRows);
   const shared = (words: number) => new SharedArrayBuffer(4 * words);
-  const view = (buffer: EmbeddingStore["weights"]) => {
+  const view = (buffer: RowMatrix["weights"]) => {
     const { buffer: memory, byteOffset, length } = host.floats(buffer);
     return new Uint32Array(memory, byteOffset, length);
   };

@@ -7,7 +7,9 @@ import { rowStateWords, writeStep } from "../optimizer/optimizers.ts";
 import { Solo } from "../collective/collective.ts";
 import { Batch, batchSections } from "../layout/batch.ts";
 import { BATCH_KINDS, type BatchKind, type Layout } from "../layout/layout.ts";
-import { Dlrm, type EmbeddingStore } from "../model/dlrm.ts";
+import { openTables } from "../embedding/open.ts";
+import type { RowMatrix } from "../embedding/tables.ts";
+import { Dlrm } from "../model/dlrm.ts";
 import type { Layer } from "../model/layers/layer.ts";
 import type { ModelShape } from "../model/shape.ts";
 import type { PhasesEvent } from "../events/events.ts";
@@ -25,28 +27,32 @@ export function measurePhases(layout: Layout, memory: RunMemory): PhasesEvent[] 
   const clock: Clock = new Map();
   const device = timed(memory.device, clock);
   const host = (memory.host as Backend) === memory.device ? device as HostBackend : timed(memory.host, clock);
-  const onTimed = (store: EmbeddingStore): EmbeddingStore => ({
-    ...store,
-    backend: store.backend === memory.device ? device : host,
-  });
-  const { plan, batchShape, pooledGradients, hostGradients } = memory;
+  const onTimed = <M extends RowMatrix | undefined>(matrix: M): M =>
+    matrix && { ...matrix, backend: matrix.backend === memory.device ? device : host };
+  const { plan, batchShape, pooledGradients } = memory;
   const copy = (vector: Buffer) => copyOf(memory.device, vector);
   const layers = plan.layers.map((placed) => ({ ...placed, layer: timedLayer(placed.layer, clock) }));
-  const model = new Dlrm({ ...plan, layers }, batchShape, {
-    device,
-    host,
-    parameters: copy(memory.parameters),
-    denseState: memory.denseState && copy(memory.denseState),
-    gradients: memory.device.allocate(plan.denseWords, "dense gradients"),
-    pooledGradients,
-    hostGradients,
-    lossSum: memory.device.allocate(1, "sum of losses"),
-  }, new Solo());
+  const model = new Dlrm(
+    { ...plan, layers },
+    batchShape,
+    {
+      device,
+      host,
+      parameters: copy(memory.parameters),
+      denseState: memory.denseState && copy(memory.denseState),
+      gradients: memory.device.allocate(plan.denseWords, "dense gradients"),
+      pooledGradients,
+      lossSum: memory.device.allocate(1, "sum of losses"),
+    },
+    new Solo(),
+    (context) => openTables(context, { ...memory, full: onTimed(memory.full), hot: onTimed(memory.hot) }),
+  );
   const { capacity } = batchSections(batchShape);
   const hostBlock = memory.slots[0];
   const deviceBlock = host === device ? hostBlock : memory.device.allocate(capacity, "batch");
   const { buffer, byteOffset } = memory.host.floats(hostBlock);
   const batch = new Batch(batchShape, buffer, byteOffset);
+  const input = model.input({ batch, hostBlock, deviceBlock });
   const read = (kind: BatchKind, step: number) => {
     layout.readBatch(kind, step % layout.batches(kind), batch);
     writeStep(memory.plan.shape.optimizer, batch.floats, 0);
@@ -54,16 +60,15 @@ export function measurePhases(layout: Layout, memory: RunMemory): PhasesEvent[] 
   };
 
   return BATCH_KINDS.filter((kind) => layout.batches(kind) > 0).map((kind): PhasesEvent => {
-    const store = kind === "hot" ? memory.hot! : memory.full;
-    const input = model.input(onTimed(store), deviceBlock, hostBlock, memory.mostDistinct[kind]);
+    const matrix = kind === "hot" ? memory.hot! : memory.full;
     // All rows are kept before the first step: to touch a batch's rows just before its step would warm the caches.
     const steps = Array.from({ length: WARM_UP_STEPS + MEASURED_STEPS }, (_, step) => step);
-    const putBack = keepRows(store, plan.shape, distinctRows(steps.values().map((step) => read(kind, step))));
+    const putBack = keepRows(matrix, plan.shape, distinctRows(steps.values().map((step) => read(kind, step))));
     let samples = 0;
     for (const step of steps) {
       if (step === WARM_UP_STEPS) clock.clear();
       read(kind, step);
-      if (host !== device) device.upload(batch.words.subarray(0, batch.usedWords), deviceBlock);
+      model.load(input, true);
       model.train(input, batch.samples);
       if (step >= WARM_UP_STEPS) samples += batch.samples;
     }
@@ -138,7 +143,7 @@ function distinctRows(batches: Iterable<Batch>): Uint32Array {
 }
 
 /** Copies rows with their optimizer state; what it returns puts them back. */
-function keepRows({ backend, weights, state }: EmbeddingStore, { dim, optimizer }: ModelShape, rows: Uint32Array) {
+function keepRows({ backend, weights, state }: RowMatrix, { dim, optimizer }: ModelShape, rows: Uint32Array) {
   const count = rows.length;
   const room = (words: number) => backend.allocate(words, "rows to put back");
   const list = room(count);

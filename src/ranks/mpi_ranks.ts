@@ -28,9 +28,8 @@ import {
   type RunMemory,
   type RunMemoryOptions,
 } from "./rank_group.ts";
-import { RowExchange, type RowExchangeMemory, rowsOnHost } from "./row_exchange.ts";
+import { RowExchange, rowsOnHost } from "../embedding/row_exchange.ts";
 import { writeSharded } from "../checkpoint/sharded_checkpoint.ts";
-import { ShardedTables } from "./sharded_tables.ts";
 
 /** Steps between the exchanges of flags, which cost a round trip each. */
 const STEPS_TO_AGREE = 16;
@@ -69,7 +68,7 @@ export class MpiRanks extends RankGroup {
     this.device = memory.device.name;
     this.#cluster = cluster;
     this.#rank = new Rank(setup, collective);
-    this.#sorter = setup.sharded && new SegmentSorter(setup.batchShape);
+    this.#sorter = setup.hosts && new SegmentSorter(setup.batchShape);
     const { batchSize } = memory.batchShape;
     const each = (words: (r: number) => number) =>
       new Gathering(cluster, Array.from({ length: ranks }, (_, r) => words(r)));
@@ -158,7 +157,7 @@ export class MpiRanks extends RankGroup {
   /** A training step waits for the next command, so that what it needs from other hosts is on its way before. */
   post(command: Command, a: number, b: number): void {
     if (command === Command.train) {
-      this.#rank.prefetch(a, this.#waiting?.slot);
+      this.#rank.prefetch(a);
       this.#trainWaiting();
       this.#waiting = { slot: a, samples: b };
       return;
@@ -246,14 +245,15 @@ function roomForRows({ plan, batchShape, host }: RunMemoryOptions): Buffer[] {
 /** How ranks reach the rows of other hosts, for which they have `fetched`; nothing on one host. */
 function connectShards(
   cluster: Cluster,
-  memory: Omit<RowExchangeMemory, "fetched"> & Pick<RankSetup, "full" | "hot">,
+  { plan, batchShape, host, pooledGradients }: Pick<RankSetup, "plan" | "batchShape" | "host" | "pooledGradients">,
   fetched: readonly Buffer[],
-): Pick<RankSetup, "exchanges" | "sharded" | "poll"> {
+): Pick<RankSetup, "hosts" | "poll"> {
   if (fetched.length === 0) return {};
-  const { plan, host, full, hot } = memory;
-  const exchanges = fetched.map((rows) => new RowExchange(cluster, { ...memory, fetched: rows }));
-  const sharded = new ShardedTables(cluster, plan, host, full, hot, exchanges[0]);
-  return { exchanges, sharded, poll: () => exchanges[0].peers.poll() };
+  const { shape } = plan;
+  const exchanges = fetched.map((rows) =>
+    new RowExchange(cluster, { shape, batchShape, host, pooledGradients, fetched: rows })
+  );
+  return { hosts: { cluster, exchanges }, poll: () => exchanges[0].peers.poll() };
 }
 
 /** Runs `allocate` in memory that the processes of this host share. */

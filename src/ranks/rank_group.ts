@@ -4,8 +4,8 @@ import { denseStateWords, rowStateWords } from "../optimizer/optimizers.ts";
 import { Solo } from "../collective/collective.ts";
 import { Batch, batchSections, type BatchShape } from "../layout/batch.ts";
 import type { BatchKind } from "../layout/layout.ts";
-import type { EmbeddingStore } from "../model/dlrm.ts";
-import { pooledGradientWords } from "../model/replica_exchange.ts";
+import type { RowMatrix } from "../embedding/tables.ts";
+import { pooledGradientWords } from "../embedding/replica_exchange.ts";
 import { hiddenUnits, type ModelPlan } from "../model/shape.ts";
 import { type Checkpoint, type CheckpointBody, writeModel } from "../checkpoint/checkpoint.ts";
 import { type CheckpointPlaces, storeCheckpoint } from "../checkpoint/checkpoint_store.ts";
@@ -72,11 +72,11 @@ export function allocateMirroredMemory(
 }
 
 /** All tables with their optimizer state. */
-export function allocateTables({ plan, tables, fullRows = plan.rows }: RunMemoryOptions): EmbeddingStore {
+export function allocateTables({ plan, tables, fullRows = plan.rows }: RunMemoryOptions): RowMatrix {
   return allocateStore(plan, tables, fullRows, "the embedding tables");
 }
 
-function allocateStore({ shape }: ModelPlan, backend: Backend, rows: number, label: string): EmbeddingStore {
+function allocateStore({ shape }: ModelPlan, backend: Backend, rows: number, label: string): RowMatrix {
   const stateWords = rowStateWords(shape.optimizer, shape.dim);
   return {
     backend,

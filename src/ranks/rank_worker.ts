@@ -6,7 +6,7 @@ import { NcclCollective } from "../collective/nccl.ts";
 import { SharedBarrier, SharedCollective } from "../collective/shared.ts";
 import { messageOf } from "../errors.ts";
 import { Mailbox } from "../threads/mailbox.ts";
-import type { EmbeddingStore } from "../model/dlrm.ts";
+import type { RowMatrix } from "../embedding/tables.ts";
 import { planModel } from "../model/shape.ts";
 import { Command, Rank } from "./rank.ts";
 import { allocateOnDevice, allocateTables } from "./rank_group.ts";
@@ -19,7 +19,7 @@ const SPINS = 2_000;
 function attachShared(host: HostBackend, { memory, model, batchShape, mostDistinct }: RankMessage) {
   const plan = planModel(model);
   const one = (shared: SharedWords) => host.attach(shared);
-  const store = ({ weights, state }: StoreBuffers<SharedWords>): EmbeddingStore => ({
+  const store = ({ weights, state }: StoreBuffers<SharedWords>): RowMatrix => ({
     backend: host,
     rows: weights.words / plan.shape.dim,
     weights: one(weights),

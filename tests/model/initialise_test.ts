@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
-import { initialiseChunk, initialiseDense, rowChunks } from "../../src/model/initialise.ts";
+import { initialiseChunk, rowChunks } from "../../src/embedding/initialise.ts";
+import { initialiseDense } from "../../src/model/initialise.ts";
 import { elementsOf } from "../../src/model/layers/layer.ts";
 import { type ModelPlan, planModel } from "../../src/model/shape.ts";
 
@@ -21,8 +22,8 @@ function moments(values: Float32Array, deviation: number): { mean: number; devia
 
 function rowsOf(seed: number): Float32Array {
   const rows = new Float32Array(PLAN.rows * 4);
-  for (const chunk of rowChunks(PLAN)) {
-    initialiseChunk(PLAN, seed, chunk, rows.subarray(4 * chunk.row, 4 * (chunk.row + chunk.rows)));
+  for (const chunk of rowChunks(PLAN.shape)) {
+    initialiseChunk(PLAN.shape, seed, chunk, rows.subarray(4 * chunk.row, 4 * (chunk.row + chunk.rows)));
   }
   return rows;
 }
@@ -67,7 +68,7 @@ Deno.test("chunks cover every row of every table once and lie in one table", () 
   const firstRows: number[] = [];
   PLAN.shape.tableRows.reduce((first, rows) => (firstRows.push(first), first + rows), 0);
   let next = 0;
-  for (const { table, tableRow, row, rows } of rowChunks(PLAN)) {
+  for (const { table, tableRow, row, rows } of rowChunks(PLAN.shape)) {
     assert.equal(row, next);
     assert.equal(row, firstRows[table] + tableRow);
     assert.ok(rows > 0 && tableRow + rows <= PLAN.shape.tableRows[table]);
@@ -78,10 +79,10 @@ Deno.test("chunks cover every row of every table once and lie in one table", () 
 
 Deno.test("a chunk's values depend on the seed and the chunk, not on who draws them or when", () => {
   const rows = rowsOf(1);
-  const chunks = [...rowChunks(PLAN)];
+  const chunks = [...rowChunks(PLAN.shape)];
   for (const chunk of chunks.toReversed()) {
     const again = new Float32Array(4 * chunk.rows);
-    initialiseChunk(PLAN, 1, chunk, again);
+    initialiseChunk(PLAN.shape, 1, chunk, again);
     assert.deepEqual(again, rows.slice(4 * chunk.row, 4 * (chunk.row + chunk.rows)));
   }
   // No two chunks or seeds share their numbers.

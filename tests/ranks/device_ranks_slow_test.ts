@@ -4,7 +4,7 @@ import { type OptimizerName, rowStateWords } from "../../src/optimizer/optimizer
 import type { Dataset } from "../../src/dataset/dataset.ts";
 import { HotsetError } from "../../src/errors.ts";
 import type { Layout } from "../../src/layout/layout.ts";
-import { exchangeBytes, type ExchangeKind, exchangeKind } from "../../src/model/replica_exchange.ts";
+import { exchangeBytes, type ExchangeKind, exchangeKind } from "../../src/embedding/replica_exchange.ts";
 import { resolveConfig, type TrainConfig } from "../../src/config/config.ts";
 import type { ResultEvent } from "../../src/events/events.ts";
 import { openRanks, type PlacementBatches } from "../../src/ranks/placement.ts";

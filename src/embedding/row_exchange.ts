@@ -15,8 +15,7 @@ import type { Cluster } from "../collective/cluster.ts";
 import { samplesOfRank } from "../collective/collective.ts";
 import { PeerExchange } from "../collective/mpi.ts";
 import { type Batch, type BatchShape, SEGMENTS_END } from "../layout/batch.ts";
-import type { EmbeddingStore, RemoteRows } from "../model/dlrm.ts";
-import type { ModelPlan } from "../model/shape.ts";
+import type { RowMatrix, TableShape } from "./tables.ts";
 
 /** Rows of a sharded table that lie on one host. */
 export function rowsOnHost(rows: number, host: number, hosts: number): number {
@@ -30,7 +29,7 @@ type Phase = typeof EARLY | typeof LATE;
 
 /** What an exchange works on. `fetched` (lookupCapacity, dim) and `pooledGradients` are shared by a host's ranks. */
 export interface RowExchangeMemory {
-  readonly plan: ModelPlan;
+  readonly shape: TableShape;
   readonly batchShape: BatchShape;
   readonly host: HostBackend;
   readonly pooledGradients: Buffer;
@@ -95,10 +94,10 @@ export class RowExchange {
   readonly #vectors: Words;
 
   constructor(cluster: Cluster, memory: RowExchangeMemory) {
-    const { plan, batchShape, host } = memory;
+    const { shape, batchShape, host } = memory;
     const { batchSize, tables, lookupCapacity } = batchShape;
     const { ranks, hosts, locals } = cluster;
-    const { dim, optimizer } = plan.shape;
+    const { dim, optimizer } = shape;
     this.#cluster = cluster;
     this.#memory = memory;
     this.#dim = dim;
@@ -146,39 +145,38 @@ export class RowExchange {
     this.#vectors = words(lookupCapacity);
   }
 
-  /** The rows of cold batches read into `batch`: of the sharded tables `full`. */
-  cold(batch: Batch, full: EmbeddingStore): RemoteRows {
-    return {
-      weights: this.#memory.fetched,
-      indices: this.#indices.buffer,
-      fetch: () => this.#fetch(batch, full),
-      update: () => {
-        this.#sendSums(batch);
-        this.#listOwned(batch, (s) => Math.floor(batch.row(s) / this.#cluster.hosts));
-        this.#update(batch, full);
-      },
-    };
+  /** The fetched rows, (rows, dim). */
+  get fetched(): Buffer {
+    return this.#memory.fetched;
   }
 
-  /** The rows of hot batches read into `batch`: every host has all of them, and all gradients must reach all hosts. */
-  hot(batch: Batch, hot: EmbeddingStore, whole: () => void): RemoteRows {
-    return {
-      weights: hot.weights,
-      indices: undefined,
-      fetch: () => {},
-      update: () => {
-        if (this.#sumsAreFewer(batch)) return this.#updateBySums(batch, hot);
-        this.#gatherPooled();
-        whole();
-      },
-    };
+  /** Index of each lookup of this rank's samples among the fetched rows, in the places of a batch's indices. */
+  get indices(): Buffer {
+    return this.#indices.buffer;
+  }
+
+  /** Updates the rows of the shard that the batch changes, from the gradients of all hosts. */
+  updateShard(batch: Batch, shard: RowMatrix): void {
+    this.#sendSums(batch);
+    this.#listOwned(batch, (s) => Math.floor(batch.row(s) / this.#cluster.hosts));
+    this.#update(batch, shard);
+  }
+
+  /**
+   * Updates this host's replica of rows that every host has. `update` does so from the gradients of the pooled rows of all
+   * samples, where these are fewer bytes.
+   */
+  updateReplica(batch: Batch, replica: RowMatrix, update: () => void): void {
+    if (this.#sumsAreFewer(batch)) return this.#updateBySums(batch, replica);
+    this.#gatherPooled();
+    update();
   }
 
   /**
    * Begins to fetch the rows of a cold batch; the step over `changing`, if it is a cold batch, is still to come and will
    * change its rows. `fetch` of the batch completes it.
    */
-  begin(batch: Batch, full: EmbeddingStore, changing?: Batch): void {
+  begin(batch: Batch, full: RowMatrix, changing?: Batch): void {
     this.#findTouches(batch);
     this.#findLate(batch, changing);
     this.#countRows(batch);
@@ -187,14 +185,15 @@ export class RowExchange {
     this.#begun = batch;
   }
 
-  #fetch(batch: Batch, full: EmbeddingStore): void {
+  /** Waits until the rows of a cold batch are here. */
+  fetch(batch: Batch, full: RowMatrix): void {
     if (this.#complete !== batch) this.complete(batch, full);
     this.#complete = undefined;
     this.#cluster.hostBarrier(); // other lanes have fetched their rows too
   }
 
   /** Fetches all rows of the batch that the next step is over: no step will change them before. */
-  complete(batch: Batch, full: EmbeddingStore): void {
+  complete(batch: Batch, full: RowMatrix): void {
     if (this.#begun !== batch) this.begin(batch, full);
     this.#begun = undefined;
     this.#complete = batch;
@@ -206,7 +205,7 @@ export class RowExchange {
   }
 
   /** Begins to send early or late rows, packed from row `sent` of the staging memory, and to receive at `received`. */
-  #send(batch: Batch, full: EmbeddingStore, phase: Phase, sent: number, received: number): void {
+  #send(batch: Batch, full: RowMatrix, phase: Phase, sent: number, received: number): void {
     const { host, fetched } = this.#memory;
     const dim = this.#dim;
     const count = this.#listRowsToSend(batch, phase);
@@ -372,7 +371,7 @@ export class RowExchange {
   }
 
   /** Updates the listed rows from the vectors in `incoming`. */
-  #update(batch: Batch, { weights, state }: EmbeddingStore): void {
+  #update(batch: Batch, { weights, state }: RowMatrix): void {
     const { host } = this.#memory;
     const words = this.#header.list;
     words[Header.learningRate] = batch.words[Header.learningRate];
@@ -404,7 +403,7 @@ export class RowExchange {
     return sent + gathered < pooled;
   }
 
-  #updateBySums(batch: Batch, hot: EmbeddingStore): void {
+  #updateBySums(batch: Batch, hot: RowMatrix): void {
     const { host } = this.#memory;
     const { hosts, locals, local } = this.#cluster;
     const dim = this.#dim;

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import type { BatchShape } from "../../src/layout/batch.ts";
-import { exchangeBytes, exchangeKind, pooledGradientWords } from "../../src/model/replica_exchange.ts";
+import { exchangeBytes, exchangeKind, pooledGradientWords } from "../../src/embedding/replica_exchange.ts";
 
 const SHAPE: BatchShape = { batchSize: 100, denseFeatures: 1, tables: 3, bags: false, lookupCapacity: 300 };
 

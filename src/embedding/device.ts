@@ -1,0 +1,172 @@
+/**
+ * Tables on the device that computes: on one device, or a replica on the device of every rank. Replicas get the same
+ * update from gradients that the devices exchange.
+ */
+import type { Backend, Buffer, RowUpdateShape } from "../backend/backend.ts";
+import { rowStateWords } from "../optimizer/optimizers.ts";
+import { initialiseChunk, rowChunks } from "./initialise.ts";
+import { ReplicaExchange, type ReplicaLists } from "./replica_exchange.ts";
+import {
+  type BatchPlace,
+  type BoundTables,
+  type EmbeddingTables,
+  type LookupViews,
+  lookupViews,
+  matricesOf,
+  type RowBlock,
+  type RowMatrix,
+  ROWS_AT_ONCE,
+  type TableContext,
+  type TableLookups,
+} from "./tables.ts";
+
+/** Lists of rows to read and to write, and those rows packed, on the device. */
+interface Staging {
+  readonly rows: Buffer;
+  readonly packed: Buffer;
+}
+
+/** Rows on this rank's device. */
+export class DeviceTables implements EmbeddingTables {
+  readonly #context: TableContext;
+  readonly #matrix: RowMatrix;
+  readonly #exchange: ReplicaExchange | undefined;
+  #staging: Staging | undefined;
+
+  /** No batch that is trained on has more than `mostDistinct` distinct rows. */
+  constructor(context: TableContext, matrix: RowMatrix, mostDistinct: number) {
+    const { device, batchShape, shape, pooledGradients, collective: { devices } } = context;
+    this.#context = context;
+    this.#matrix = matrix;
+    this.#exchange = devices &&
+      new ReplicaExchange(device, devices, batchShape, shape, mostDistinct, pooledGradients);
+  }
+
+  bind(place: BatchPlace): BoundTables {
+    const { device } = this.#context;
+    const views = lookupViews(this.#context, device, place.deviceBlock);
+    return this.#exchange === undefined
+      ? new DeviceLookups(this.#context, this.#matrix, place, views)
+      : new ReplicaLookups(this.#context, this.#matrix, place, views, this.#exchange);
+  }
+
+  initialise(seed: number): void {
+    const { device, shape } = this.#context;
+    const { dim } = shape;
+    for (const chunk of rowChunks(shape)) {
+      const weights = new Float32Array(chunk.rows * dim);
+      initialiseChunk(shape, seed, chunk, weights);
+      device.upload(weights, device.view(this.#matrix.weights, chunk.row * dim, weights.length));
+    }
+  }
+
+  holds(_row: number): boolean {
+    return true;
+  }
+
+  read(rows: Uint32Array, block: RowBlock): void {
+    const { device, host, shape } = this.#context;
+    const { rows: list, packed } = this.#stage(rows);
+    for (const { name, buffer, width } of matricesOf(shape, this.#matrix)) {
+      device.packRows(rows.length, width, buffer, list, packed);
+      device.download(packed, host.floats(block[name]!).subarray(0, rows.length * width));
+    }
+  }
+
+  write(rows: Uint32Array, block: RowBlock): void {
+    const { device, host, shape } = this.#context;
+    const { rows: list, packed } = this.#stage(rows);
+    for (const { name, buffer, width } of matricesOf(shape, this.#matrix)) {
+      device.upload(host.floats(block[name]!).subarray(0, rows.length * width), packed);
+      device.unpackRows(rows.length, width, packed, list, buffer);
+    }
+  }
+
+  /** The list on the device, and room for its rows. Only tables whose rows move need it. */
+  #stage(rows: Uint32Array): Staging {
+    const { device, shape } = this.#context;
+    const width = Math.max(shape.dim, rowStateWords(shape.optimizer, shape.dim));
+    this.#staging ??= {
+      rows: device.allocate(ROWS_AT_ONCE, "rows to move"),
+      packed: device.allocate(ROWS_AT_ONCE * width, "packed rows"),
+    };
+    device.upload(rows, this.#staging.rows);
+    return this.#staging;
+  }
+}
+
+/** Lookups in the matrix of the only device. */
+class DeviceLookups implements BoundTables, TableLookups {
+  readonly recordable = true;
+  readonly shared = false;
+  readonly #device: Backend;
+  readonly #bagsOfSample: number;
+  readonly #update: RowUpdateShape;
+  readonly #gradients: Buffer;
+  protected readonly place: BatchPlace;
+  protected readonly views: LookupViews;
+  protected readonly matrix: RowMatrix;
+
+  constructor(context: TableContext, matrix: RowMatrix, place: BatchPlace, views: LookupViews) {
+    const { device, shape: { dim, optimizer }, batchShape, pooledGradients } = context;
+    this.#device = device;
+    this.#bagsOfSample = batchShape.tables;
+    this.#update = { optimizer, dim, rank: 0, ranks: 1 };
+    this.#gradients = pooledGradients;
+    this.place = place;
+    this.views = views;
+    this.matrix = matrix;
+  }
+
+  get deviceWords(): number {
+    return this.place.batch.usedWords;
+  }
+
+  prepare(_training: boolean): TableLookups {
+    return this;
+  }
+
+  pool(samples: number, pooled: Buffer): void {
+    const { indices, offsets } = this.views;
+    const bags = samples * this.#bagsOfSample;
+    this.#device.pool(bags, this.#update.dim, this.matrix.weights, indices, offsets, pooled);
+  }
+
+  update(_samples: number): void {
+    const { header, segments, segmentBags } = this.views;
+    const { weights, state } = this.matrix;
+    this.#device.updateRows(this.#update, header, segments, segmentBags, this.#gradients, weights, state);
+  }
+}
+
+/** Lookups in one of several replicas. */
+class ReplicaLookups extends DeviceLookups {
+  readonly #exchange: ReplicaExchange;
+  readonly #lists: ReplicaLists | undefined;
+
+  constructor(
+    context: TableContext,
+    matrix: RowMatrix,
+    place: BatchPlace,
+    views: LookupViews,
+    exchange: ReplicaExchange,
+  ) {
+    super(context, matrix, place, views);
+    this.#exchange = exchange;
+    this.#lists = exchange.newLists();
+  }
+
+  /** Without the segments if the exchange has lists of its own. */
+  override get deviceWords(): number {
+    return this.#lists === undefined ? super.deviceWords : this.place.batch.sections.segments;
+  }
+
+  override prepare(training: boolean): TableLookups {
+    if (training && this.#lists !== undefined) this.#exchange.load(this.place.batch, this.#lists);
+    return this;
+  }
+
+  override update(_samples: number): void {
+    this.#exchange.update(this.views, this.#lists, this.matrix.weights, this.matrix.state);
+  }
+}

@@ -1,0 +1,132 @@
+/** Tables in host memory, which the ranks of a host share: each updates its share of a batch's distinct rows. */
+import type { Buffer, HostBackend, RowUpdateShape } from "../backend/backend.ts";
+import { rowStateWords } from "../optimizer/optimizers.ts";
+import { initialiseChunk, rowChunks } from "./initialise.ts";
+import {
+  type BatchPlace,
+  type BoundTables,
+  type EmbeddingTables,
+  lookupViews,
+  matricesOf,
+  type RowBlock,
+  type RowMatrix,
+  ROWS_AT_ONCE,
+  type TableContext,
+  type TableLookups,
+} from "./tables.ts";
+
+/** Rows in host memory, looked up by a rank whose pooled rows lie there as well. */
+export class HostTables implements EmbeddingTables {
+  protected readonly context: TableContext;
+  protected readonly matrix: RowMatrix;
+  readonly #list: RowList;
+
+  constructor(context: TableContext, matrix: RowMatrix) {
+    this.context = context;
+    this.matrix = matrix;
+    this.#list = new RowList(context.host);
+  }
+
+  bind(place: BatchPlace): BoundTables {
+    return new HostLookups(this.context, this.matrix, place);
+  }
+
+  initialise(seed: number): void {
+    const { shape, host, collective: { writer, writers } } = this.context;
+    const { dim, optimizer } = shape;
+    const stateWords = rowStateWords(optimizer, dim);
+    const weights = host.floats(this.matrix.weights);
+    const state = this.matrix.state && host.floats(this.matrix.state);
+    let index = 0;
+    for (const chunk of rowChunks(shape)) {
+      if (index++ % writers !== writer) continue;
+      initialiseChunk(shape, seed, chunk, weights.subarray(chunk.row * dim, (chunk.row + chunk.rows) * dim));
+      // It is zero already, but has no memory yet: the system would find that page by page, while steps wait.
+      state?.fill(0, chunk.row * stateWords, (chunk.row + chunk.rows) * stateWords);
+    }
+  }
+
+  holds(_row: number): boolean {
+    return true;
+  }
+
+  read(rows: Uint32Array, block: RowBlock): void {
+    const { host, shape } = this.context;
+    const list = this.#list.set(rows);
+    for (const { name, buffer, width } of matricesOf(shape, this.matrix)) {
+      host.packRows(rows.length, width, buffer, list, block[name]!);
+    }
+  }
+
+  write(rows: Uint32Array, block: RowBlock): void {
+    const { host, shape } = this.context;
+    const list = this.#list.set(rows);
+    for (const { name, buffer, width } of matricesOf(shape, this.matrix)) {
+      host.unpackRows(rows.length, width, block[name]!, list, buffer);
+    }
+  }
+}
+
+/** Lookups in a matrix in host memory. */
+export class HostLookups implements BoundTables, TableLookups {
+  readonly recordable = false;
+  readonly shared = true;
+  readonly #host: HostBackend;
+  readonly #bagsOfSample: number;
+  readonly #matrix: RowMatrix;
+  readonly #views: ReturnType<typeof lookupViews>;
+  readonly #update: RowUpdateShape;
+  readonly #gradients: Buffer;
+  protected readonly place: BatchPlace;
+
+  constructor(context: TableContext, matrix: RowMatrix, place: BatchPlace) {
+    const { host, shape, batchShape, collective, pooledGradients } = context;
+    const { dim, optimizer } = shape;
+    this.place = place;
+    this.#host = host;
+    this.#bagsOfSample = batchShape.tables;
+    this.#matrix = matrix;
+    this.#views = lookupViews(context, host, place.hostBlock);
+    this.#update = { optimizer, dim, rank: collective.writer, ranks: collective.writers };
+    this.#gradients = pooledGradients;
+  }
+
+  /** Header, labels and dense features. */
+  get deviceWords(): number {
+    return this.place.batch.sections.indices;
+  }
+
+  prepare(_training: boolean): TableLookups {
+    return this;
+  }
+
+  pool(samples: number, pooled: Buffer): void {
+    const { indices, offsets } = this.#views;
+    const bags = samples * this.#bagsOfSample;
+    this.#host.pool(bags, this.#update.dim, this.#matrix.weights, indices, offsets, pooled);
+  }
+
+  update(_samples: number): void {
+    const { header, segments, segmentBags } = this.#views;
+    const { weights, state } = this.#matrix;
+    this.#host.updateRows(this.#update, header, segments, segmentBags, this.#gradients, weights, state);
+  }
+}
+
+/** A list of rows that operations of a host can read. */
+export class RowList {
+  readonly buffer: Buffer;
+  readonly words: Uint32Array;
+
+  constructor(host: HostBackend, capacity = ROWS_AT_ONCE) {
+    this.buffer = host.allocate(capacity, "rows to move");
+    const { buffer, byteOffset } = host.floats(this.buffer);
+    this.words = new Uint32Array(buffer, byteOffset, capacity);
+  }
+
+  /** Puts rows into it. */
+  set(rows: Uint32Array): Buffer {
+    this.words.set(rows);
+    return this.buffer;
+  }
+}

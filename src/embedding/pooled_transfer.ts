@@ -1,0 +1,111 @@
+/**
+ * Tables in host memory for a rank that computes on a device: pooled rows go to the device, their gradients come back, and
+ * nothing else moves.
+ */
+import type { Buffer } from "../backend/backend.ts";
+import {
+  type BatchPlace,
+  type BoundTables,
+  type EmbeddingTables,
+  ownSamples,
+  type RowBlock,
+  type TableContext,
+  type TableLookups,
+} from "./tables.ts";
+
+/** Pooled rows of this rank's samples and their gradients, in host memory and on the device. */
+interface Transfer {
+  readonly context: TableContext;
+  /** Words of the pooled rows of a sample. */
+  readonly sampleWords: number;
+  readonly pooled: Buffer;
+  readonly hostGradients: Buffer;
+  readonly deviceGradients: Buffer;
+}
+
+/** Brings pooled rows from tables in host memory to the device. */
+export class TransferredTables implements EmbeddingTables {
+  readonly #tables: EmbeddingTables;
+  readonly #transfer: Transfer;
+
+  /**
+   * `hostGradients` has room for the gradients of pooled rows of a whole batch; the ranks of a host share it. `open` opens
+   * the tables for a rank that computes on the host.
+   */
+  constructor(context: TableContext, hostGradients: Buffer, open: (onHost: TableContext) => EmbeddingTables) {
+    const { host, device, shape, batchShape, pooledGradients } = context;
+    const sampleWords = batchShape.tables * shape.dim;
+    const { first, count } = ownSamples(context);
+    const own = [first * sampleWords, count * sampleWords] as const;
+    this.#transfer = {
+      context,
+      sampleWords,
+      pooled: host.allocate(own[1], "pooled rows"),
+      hostGradients: host.view(hostGradients, ...own),
+      deviceGradients: device.view(pooledGradients, ...own),
+    };
+    this.#tables = open({ ...context, device: host, pooledGradients: hostGradients });
+  }
+
+  bind(place: BatchPlace): BoundTables {
+    return new TransferredPlace(this.#tables.bind(place), this.#transfer);
+  }
+
+  initialise(seed: number): void {
+    this.#tables.initialise(seed);
+  }
+
+  holds(row: number): boolean {
+    return this.#tables.holds(row);
+  }
+
+  read(rows: Uint32Array, block: RowBlock): void {
+    this.#tables.read(rows, block);
+  }
+
+  write(rows: Uint32Array, block: RowBlock): void {
+    this.#tables.write(rows, block);
+  }
+}
+
+class TransferredPlace implements BoundTables, TableLookups {
+  readonly recordable = false;
+  readonly #bound: BoundTables;
+  readonly #transfer: Transfer;
+  #lookups: TableLookups | undefined;
+
+  constructor(bound: BoundTables, transfer: Transfer) {
+    this.#bound = bound;
+    this.#transfer = transfer;
+  }
+
+  get deviceWords(): number {
+    return this.#lookups!.deviceWords;
+  }
+
+  get shared(): boolean {
+    return this.#lookups!.shared;
+  }
+
+  prefetch(): void {
+    this.#bound.prefetch?.();
+  }
+
+  prepare(training: boolean): TableLookups {
+    this.#lookups = this.#bound.prepare(training);
+    return this;
+  }
+
+  pool(samples: number, pooled: Buffer): void {
+    const { context: { host, device }, sampleWords, pooled: onHost } = this.#transfer;
+    this.#lookups!.pool(samples, onHost);
+    device.upload(host.floats(onHost).subarray(0, samples * sampleWords), pooled);
+  }
+
+  update(samples: number): void {
+    const { context: { host, device, collective }, sampleWords, hostGradients, deviceGradients } = this.#transfer;
+    device.download(deviceGradients, host.floats(hostGradients).subarray(0, samples * sampleWords));
+    collective.barrier(); // those of the other ranks are there
+    this.#lookups!.update(samples);
+  }
+}

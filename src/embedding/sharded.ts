@@ -1,0 +1,214 @@
+/**
+ * Tables over several hosts. A shard holds the rows with `row % hosts === host`, row r as row floor(r / hosts); the rows
+ * of other hosts come by `RowExchange` before a step. Rows that every host has, in its own memory, are replicas, updated
+ * alike from gradients that the hosts exchange.
+ */
+import type { Buffer, HostBackend } from "../backend/backend.ts";
+import type { Cluster } from "../collective/cluster.ts";
+import type { Batch } from "../layout/batch.ts";
+import { HostLookups, HostTables, RowList } from "./host.ts";
+import { initialiseChunk, rowChunks } from "./initialise.ts";
+import type { RowExchange } from "./row_exchange.ts";
+import {
+  type BatchPlace,
+  type BoundTables,
+  type EmbeddingTables,
+  lookupViews,
+  matricesOf,
+  ownIndices,
+  type RowBlock,
+  type RowMatrix,
+  ROWS_AT_ONCE,
+  type TableContext,
+  type TableLookups,
+} from "./tables.ts";
+
+/** How the ranks of hosts exchange rows. */
+export interface HostExchange {
+  readonly cluster: Cluster;
+  /** One for each batch that can be under way at a time: places for batches take them in turn. */
+  readonly exchanges: readonly RowExchange[];
+}
+
+/** The place whose rows are on their way for a step that is still to come. */
+interface Ahead {
+  place: ShardedPlace | undefined;
+}
+
+/** The shard of this host, and the way to the others. */
+export class ShardedTables implements EmbeddingTables {
+  readonly #context: TableContext;
+  readonly #shard: RowMatrix;
+  readonly #cluster: Cluster;
+  readonly #exchanges: readonly RowExchange[];
+  readonly #list: RowList;
+  readonly #ahead: Ahead = { place: undefined };
+  #places = 0;
+
+  constructor(context: TableContext, shard: RowMatrix, { cluster, exchanges }: HostExchange) {
+    this.#context = context;
+    this.#shard = shard;
+    this.#cluster = cluster;
+    this.#exchanges = exchanges;
+    this.#list = new RowList(context.host);
+  }
+
+  bind(place: BatchPlace): BoundTables {
+    const exchange = this.#exchanges[this.#places++ % this.#exchanges.length];
+    return new ShardedPlace(this.#context, this.#shard, place, exchange, this.#ahead);
+  }
+
+  /** Fills this rank's part of the shard: the same values as tables on one host have. */
+  initialise(seed: number): void {
+    const { hosts, host, locals, local } = this.#cluster;
+    const { shape } = this.#context;
+    const { dim } = shape;
+    const shard = this.#context.host.floats(this.#shard.weights);
+    let weights = new Float32Array(0);
+    let index = 0;
+    for (const chunk of rowChunks(shape)) {
+      if (index++ % locals !== local) continue;
+      if (weights.length < chunk.rows * dim) weights = new Float32Array(chunk.rows * dim);
+      initialiseChunk(shape, seed, chunk, weights);
+      for (let i = (host + hosts - chunk.row % hosts) % hosts; i < chunk.rows; i += hosts) {
+        shard.set(weights.subarray(i * dim, (i + 1) * dim), Math.floor((chunk.row + i) / hosts) * dim);
+      }
+    }
+  }
+
+  holds(row: number): boolean {
+    const { hosts, host } = this.#cluster;
+    return row % hosts === host;
+  }
+
+  /** Reads rows of all shards: ranks with the same number on each host call it with the same list. */
+  read(rows: Uint32Array, block: RowBlock): void {
+    const { hosts, host } = this.#cluster;
+    const { shape } = this.#context;
+    const [{ outgoing, incoming, peers, capacity }] = this.#exchanges;
+    const floats = (buffer: Buffer) => this.#context.host.floats(buffer);
+    for (const { name, buffer, width } of matricesOf(shape, this.#shard)) {
+      // Staging memory has room for `capacity` rows of weights, so for fewer where their state is wider.
+      const most = Math.min(ROWS_AT_ONCE, Math.max(1, Math.floor(capacity * shape.dim / Math.max(shape.dim, width))));
+      const target = floats(block[name]!);
+      for (let first = 0; first < rows.length; first += most) {
+        const part = rows.subarray(first, first + most);
+        const byOwner = Array.from({ length: hosts }, (_, h) => indicesWhere(part, (row) => row % hosts === h));
+        const own = byOwner[host].map((i) => Math.floor(part[i] / hosts));
+        this.#context.host.packRows(own.length, width, buffer, this.#list.set(own), outgoing);
+        const received = floats(incoming);
+        const counts = Int32Array.from(byOwner, (list) => list.length);
+        peers.allGather(floats(outgoing).subarray(0, own.length * width), received, counts, width);
+        let from = 0;
+        for (const i of byOwner.flatMap((list) => [...list])) {
+          target.set(received.subarray(from, from + width), (first + i) * width);
+          from += width;
+        }
+      }
+    }
+  }
+
+  /** Overwrites rows of this host's shard. */
+  write(rows: Uint32Array, block: RowBlock): void {
+    const { hosts } = this.#cluster;
+    const list = this.#list.set(rows.map((row) => Math.floor(row / hosts)));
+    for (const { name, buffer, width } of matricesOf(this.#context.shape, this.#shard)) {
+      this.#context.host.unpackRows(rows.length, width, block[name]!, list, buffer);
+    }
+  }
+}
+
+function indicesWhere(list: Uint32Array, chosen: (value: number) => boolean): Uint32Array {
+  return Uint32Array.from(list.keys()).filter((i) => chosen(list[i]));
+}
+
+/** Lookups among the rows that were fetched. */
+class ShardedPlace implements BoundTables, TableLookups {
+  readonly recordable = false;
+  readonly shared = true;
+  readonly #host: HostBackend;
+  readonly batch: Batch;
+  readonly #shard: RowMatrix;
+  readonly #exchange: RowExchange;
+  readonly #ahead: Ahead;
+  readonly #dim: number;
+  readonly #indices: Buffer;
+  readonly #offsets: Buffer | undefined;
+
+  constructor(context: TableContext, shard: RowMatrix, place: BatchPlace, exchange: RowExchange, ahead: Ahead) {
+    const { host, shape } = context;
+    this.#host = host;
+    this.batch = place.batch;
+    this.#shard = shard;
+    this.#exchange = exchange;
+    this.#ahead = ahead;
+    this.#dim = shape.dim;
+    this.#indices = ownIndices(context, host, exchange.indices);
+    this.#offsets = lookupViews(context, host, place.hostBlock).offsets;
+  }
+
+  get deviceWords(): number {
+    return this.batch.sections.indices;
+  }
+
+  /** The rows of the batch before are waited for first: they would come behind these. */
+  prefetch(): void {
+    const before = this.#ahead.place;
+    before?.complete();
+    this.#exchange.begin(this.batch, this.#shard, before?.batch);
+    this.#ahead.place = this;
+  }
+
+  /** Fetches all rows of the batch, which no step before its own changes any more. */
+  complete(): void {
+    this.#exchange.complete(this.batch, this.#shard);
+  }
+
+  prepare(_training: boolean): TableLookups {
+    this.#exchange.fetch(this.batch, this.#shard);
+    return this;
+  }
+
+  pool(samples: number, pooled: Buffer): void {
+    const { tables } = this.batch.shape;
+    this.#host.pool(samples * tables, this.#dim, this.#exchange.fetched, this.#indices, this.#offsets, pooled);
+  }
+
+  update(_samples: number): void {
+    if (this.#ahead.place === this) this.#ahead.place = undefined;
+    this.#exchange.updateShard(this.batch, this.#shard);
+  }
+}
+
+/** Rows of which every host has a replica in its memory. */
+export class HostReplicaTables extends HostTables {
+  readonly #exchanges: readonly RowExchange[];
+  #places = 0;
+
+  constructor(context: TableContext, replica: RowMatrix, { exchanges }: HostExchange) {
+    super(context, replica);
+    this.#exchanges = exchanges;
+  }
+
+  override bind(place: BatchPlace): BoundTables {
+    const exchange = this.#exchanges[this.#places++ % this.#exchanges.length];
+    return new HostReplicaLookups(this.context, this.matrix, place, exchange);
+  }
+}
+
+class HostReplicaLookups extends HostLookups {
+  readonly #replica: RowMatrix;
+  readonly #exchange: RowExchange;
+  readonly #update: () => void;
+
+  constructor(context: TableContext, replica: RowMatrix, place: BatchPlace, exchange: RowExchange) {
+    super(context, replica, place);
+    this.#replica = replica;
+    this.#exchange = exchange;
+    this.#update = () => super.update(0);
+  }
+
+  override update(_samples: number): void {
+    this.#exchange.updateReplica(this.place.batch, this.#replica, this.#update);
+  }
+}

@@ -1,0 +1,170 @@
+/**
+ * The contract of embedding tables: the training step looks rows up and updates them without knowing where they lie.
+ *
+ * Every rank has an `EmbeddingTables` of its own, and all ranks call the same methods in the same order. Batches are read
+ * into a few places in memory, one after the other, so that a device can record its operations: `bind` prepares a place
+ * once, and nothing is allocated in a step. A step is then
+ *
+ * ```
+ * const lookups = bound.prepare(true);   rows of the batch are present; not recorded
+ * lookups.pool(samples, pooled);         the same operations for every batch if lookups.recordable
+ * lookups.update(samples);
+ * ```
+ *
+ * Kernels see one matrix and positions in it. Who moves rows (from another host, from a disk into a cache) does so in
+ * `prefetch` and `prepare`, and may rewrite the indices and segments of the batch to the positions of its rows.
+ */
+import type { Backend, Buffer, HostBackend } from "../backend/backend.ts";
+import { type Collective, samplesOfRank } from "../collective/collective.ts";
+import { type Batch, batchSections, type BatchShape } from "../layout/batch.ts";
+import { type OptimizerName, rowStateWords } from "../optimizer/optimizers.ts";
+
+/** The part of a model's shape that tables depend on. */
+export interface TableShape {
+  /** Weights of a row. */
+  readonly dim: number;
+  /** Rows of each table; a row's number counts over all of them. */
+  readonly tableRows: readonly number[];
+  /** Decides the optimizer state of a row. */
+  readonly optimizer: OptimizerName;
+}
+
+/** Rows with their optimizer state in the memory of one backend. */
+export interface RowMatrix {
+  readonly backend: Backend;
+  readonly rows: number;
+  /** (rows, dim) */
+  readonly weights: Buffer;
+  /** (rows, rowStateWords); undefined if the optimizer keeps none. */
+  readonly state: Buffer | undefined;
+}
+
+/** Packed rows in host memory, on their way from one place to another. */
+export interface RowBlock {
+  /** (capacity, dim) */
+  readonly weights: Buffer;
+  /** (capacity, rowStateWords); undefined if the optimizer keeps none. */
+  readonly state: Buffer | undefined;
+}
+
+/** A place in memory that batches are read into, one after the other. */
+export interface BatchPlace {
+  /** The batch in host memory. */
+  readonly batch: Batch;
+  /** Its block in host memory, and on the device: the same buffer where the host computes. */
+  readonly hostBlock: Buffer;
+  readonly deviceBlock: Buffer;
+}
+
+/** Embedding rows, wherever they lie, as one rank uses them. */
+export interface EmbeddingTables {
+  /** Binds a place for batches. */
+  bind(place: BatchPlace): BoundTables;
+  /** Fills the rows with their initial values, a function of the seed and the row; ranks share the work. */
+  initialise(seed: number): void;
+  /** True if `write` of this row changes anything here: it is not a row of another host. */
+  holds(row: number): boolean;
+  /** Copies at most `ROWS_AT_ONCE` rows, as of the last step, into a block, in the order of the list. */
+  read(rows: Uint32Array, block: RowBlock): void;
+  /** Overwrites the listed rows, which are distinct. */
+  write(rows: Uint32Array, block: RowBlock): void;
+}
+
+/** The most rows of a `RowBlock`: bounds the staging memory. */
+export const ROWS_AT_ONCE = 16_384;
+
+/** Tables bound to a place for batches. */
+export interface BoundTables {
+  /**
+   * Begins to bring the rows of the batch in the place, which is trained after those announced before. The step over the
+   * one before may be still to come. Never changes results.
+   */
+  prefetch?(): void;
+  /**
+   * Makes every row of the batch in the place present, waiting for what a prefetch has begun. Returns how its rows are
+   * looked up: the same object for every batch of a kind. `training` is false if the batch is only scored.
+   */
+  prepare(training: boolean): TableLookups;
+}
+
+/** The lookups of the batch in a place. */
+export interface TableLookups {
+  /** Words from the beginning of the batch that its step needs on the device. */
+  readonly deviceWords: number;
+  /** True if `pool` and `update` of full batches are the same operations on the same buffers: a device may record them. */
+  readonly recordable: boolean;
+  /** True if ranks update rows in memory that they share, so that they must meet after a step. */
+  readonly shared: boolean;
+  /** Sums the rows of each bag of this rank's first `samples` samples into `pooled` (samples, tables, dim) on the device. */
+  pool(samples: number, pooled: Buffer): void;
+  /**
+   * Updates the rows of the batch from the gradients of the pooled rows of all ranks. Each rank has left those of its
+   * samples, `samples` here, in the context's `pooledGradients`, and what it shares with others is visible to them.
+   */
+  update(samples: number): void;
+}
+
+/** What the tables of a rank work with. */
+export interface TableContext {
+  readonly shape: TableShape;
+  readonly batchShape: BatchShape;
+  readonly host: HostBackend;
+  /** Computes the dense part of the model; the same object as `host` on a CPU. */
+  readonly device: Backend;
+  readonly collective: Collective;
+  /** Gradients of the pooled rows of a whole batch, on the device; pooledGradientWords. */
+  readonly pooledGradients: Buffer;
+}
+
+/** A rank's views of the part of a batch block that lookups and updates read. */
+export interface LookupViews {
+  readonly header: Buffer;
+  /** Those of this rank's samples; with bags, all, because offsets count from the first of the batch. */
+  readonly indices: Buffer;
+  readonly offsets: Buffer | undefined;
+  readonly segmentBags: Buffer;
+  readonly segments: Buffer;
+}
+
+/** Views of a batch block on a backend. */
+export function lookupViews(context: TableContext, backend: Backend, block: Buffer): LookupViews {
+  const { batchShape } = context;
+  const { tables, bags, lookupCapacity } = batchShape;
+  const { labels, indices, offsets, segmentBags, segments } = batchSections(batchShape);
+  const { first, count } = ownSamples(context);
+  return {
+    header: backend.view(block, 0, labels),
+    indices: ownIndices(context, backend, backend.view(block, indices, lookupCapacity)),
+    offsets: bags ? backend.view(block, offsets + first * tables, count * tables + 1) : undefined,
+    segmentBags: backend.view(block, segmentBags, lookupCapacity),
+    segments: backend.view(block, segments, 2 * (lookupCapacity + 1)),
+  };
+}
+
+/** A rank's part of indices that lie as those of a batch do. */
+export function ownIndices(context: TableContext, backend: Backend, indices: Buffer): Buffer {
+  const { tables, bags, lookupCapacity } = context.batchShape;
+  const { first, count } = ownSamples(context);
+  return bags ? backend.view(indices, 0, lookupCapacity) : backend.view(indices, first * tables, count * tables);
+}
+
+/** The samples of every batch that the rank computes. */
+export function ownSamples({ batchShape, collective }: TableContext): { first: number; count: number } {
+  return samplesOfRank(batchShape.batchSize, collective.rank, collective.ranks);
+}
+
+/** A block of staging memory. */
+export function allocateRowBlock({ dim, optimizer }: TableShape, host: HostBackend): RowBlock {
+  const stateWords = rowStateWords(optimizer, dim);
+  const allocate = (words: number) => host.allocate(ROWS_AT_ONCE * words, "rows to move");
+  return { weights: allocate(dim), state: stateWords === 0 ? undefined : allocate(stateWords) };
+}
+
+/** The matrices of rows and their state beside the words of a row in each. */
+export function* matricesOf<A extends { readonly weights: Buffer; readonly state: Buffer | undefined }>(
+  { dim, optimizer }: TableShape,
+  rows: A,
+): Generator<{ readonly name: "weights" | "state"; readonly buffer: Buffer; readonly width: number }> {
+  yield { name: "weights", buffer: rows.weights, width: dim };
+  if (rows.state !== undefined) yield { name: "state", buffer: rows.state, width: rowStateWords(optimizer, dim) };
+}
