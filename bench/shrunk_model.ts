@@ -1,6 +1,6 @@
 /** Models in the shapes of published data with their tables shrunk: quick to make, and small enough for several hosts. */
 import { generateDataset } from "../src/dataset/generate.ts";
-import type { Shape } from "../src/dataset/presets.ts";
+import type { Shape } from "../src/dataset/published.ts";
 import { type ModelPlan, planModel } from "../src/model/shape.ts";
 import { type Preset, PRESETS } from "../src/config/config.ts";
 import { buildLayout } from "../src/layout/build_layout.ts";
@@ -17,7 +17,7 @@ export interface Shrunk {
 /** What the benches over several hosts train. */
 export const SHRUNK: readonly Shrunk[] = [
   { preset: "kaggle", scale: 10, hotMemory: 16 * 2 ** 20 },
-  { preset: "terabyte", scale: 100, hotMemory: 32 * 2 ** 20 },
+  { preset: "terabyte", scale: 25, hotMemory: 32 * 2 ** 20 },
 ];
 
 /** A shrunk model over generated samples. */

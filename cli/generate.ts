@@ -1,7 +1,7 @@
 import { type Command, Option } from "commander";
 import { isArtifact } from "../src/storage/artifact.ts";
 import { generateDataset, writeCriteoLog } from "../src/dataset/generate.ts";
-import { type Shape, SHAPES } from "../src/dataset/presets.ts";
+import { type Shape, SHAPES } from "../src/dataset/published.ts";
 import { positive, real, type Seeded, share, withSeed } from "./options.ts";
 import { run } from "./run.ts";
 

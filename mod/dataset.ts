@@ -58,8 +58,8 @@ export {
   type GenerateOptions,
   writeCriteoLog,
 } from "../src/dataset/generate.ts";
-export { type Shape, SHAPES } from "../src/dataset/presets.ts";
+export { type Shape, SHAPES } from "../src/dataset/published.ts";
 export type { ClickModelOptions } from "../src/dataset/click_model.ts";
-export type { TableShape } from "../src/dataset/table_shape.ts";
+export type { DenseShape, NamedShape, TableShape } from "../src/dataset/table_shape.ts";
 export type { UnknownShare } from "../src/dataset/unknown_values.ts";
 export type { Team } from "../src/team.ts";

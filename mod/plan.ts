@@ -40,5 +40,6 @@ export {
   type TrainingPlan,
 } from "../src/plan/plan_training.ts";
 export type { MemoryPart, MemoryPlan, Placement } from "../src/plan/memory.ts";
-export { type NamedShape, type PublishedData, publishedData } from "../src/plan/published.ts";
+export { type LogShape, type PublishedData } from "../src/dataset/published.ts";
+export { publishedData } from "../src/plan/published.ts";
 export { diagnose, type Diagnosis, type Finding } from "../src/doctor.ts";

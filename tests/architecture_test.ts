@@ -214,6 +214,38 @@ Deno.test("nothing imports itself by way of others: no file, and no folder at an
   assert.deepEqual(circles(await imports()), []);
 });
 
+/** Names that a module exports by its own declarations. */
+function exportsOf(text: string): string[] {
+  const declared = text.matchAll(
+    /^export (?:declare |abstract |async )*(?:const|let|function\*?|class|interface|type|enum) (\w+)/gm,
+  );
+  return [...declared].map(([, name]) => name);
+}
+
+Deno.test("what a file exports is imported by another one: by an entry, the product, a test or a tool", () => {
+  const entries = ["mod.ts", "cli.ts", ...sources("mod")];
+  const all = [...FILES, ...["tests", "bench", "tools", "examples"].flatMap(sources)];
+  const texts = new Map(all.map((path) => [path, Deno.readTextFileSync(new URL(path, ROOT))]));
+  const users = new Map<string, string[]>(); // texts that name a module, by an import or as a worker's
+  for (const [path, text] of texts) {
+    const named = [...text.matchAll(/["`](\.{1,2}\/[^"`]+\.ts)["`]/g)].map(([, to]) =>
+      new URL(to, new URL(path, ROOT))
+    );
+    for (const { href } of named) {
+      const to = href.slice(ROOT.href.length);
+      if (to !== path) users.set(to, [...users.get(to) ?? [], text]);
+    }
+  }
+  const unused = FILES.filter((path) => !entries.includes(path)).flatMap((path) =>
+    exportsOf(texts.get(path)!).flatMap((name) => {
+      const word = new RegExp(`\\b${name}\\b`);
+      return users.get(path)?.some((text) => word.test(text)) ? [] : [`${path}: ${name}`];
+    })
+  );
+  assert.deepEqual(exportsOf("export async function a() {}\nexport type B = 1;\nconst c = 1;"), ["a", "B"]);
+  assert.deepEqual(unused, []);
+});
+
 Deno.test("a backend's folder is imported by open.ts, by the entry for CUDA and by itself alone", async () => {
   const folderOf = (path: string) => /^src\/backend\/([^/]+)\//.exec(path)?.[1];
   const wrong = (await imports()).filter(([from, to]) =>

@@ -53,16 +53,17 @@ const tables = Object.entries(ROWS).map(([name, rows]) => {
     shares.push(Number((sorted.slice(0, rank).reduce((sum, n) => sum + n, 0) / SAMPLES).toFixed(4)));
   }
   while (shares.at(-1)! >= 1) shares.pop();
-  return `  { rows: ${rows}, shares: [${shares.join(", ")}] }, // ${name}`;
+  return `  { name: "${name}", rows: ${rows}, shares: [${shares.join(", ")}] },`;
 });
 console.log(`/**
  * The shape of Avazu, measured: rows and popularity of its 21 tables and its click rate. Made by tools/fit_avazu.ts from
  * the counts of all values seen 50 times or more. Figures only; no value of the data set is here.
  */
-import type { TableShape } from "./table_shape.ts";
+import type { NamedShape } from "./table_shape.ts";
 
 /** C1 to C21 in the order of format avazu. */
-export const AVAZU_TABLES: readonly TableShape[] = [
+// deno-fmt-ignore
+export const AVAZU_TABLES: readonly NamedShape[] = [
 ${tables.join("\n")}
 ];
 

@@ -3,7 +3,7 @@
  * trained model can beat on average.
  */
 import { mix, Random } from "../random.ts";
-import { type LogShape, type Shape, shapeOf } from "./presets.ts";
+import { type LogShape, type Shape, shapeOf } from "./published.ts";
 import { RANKS, type TableShape } from "./table_shape.ts";
 
 /** What the generated tables look like. */
@@ -178,9 +178,9 @@ class PopularitySampler {
   readonly #loading: number;
   readonly #residual: number;
 
-  constructor({ rows, shares, loading = 0, stretch = 1 }: TableShape, scaledRows: number) {
+  constructor({ rows, shares, loading = 0 }: TableShape, scaledRows: number) {
     this.#shares = Float64Array.of(...shares, 1);
-    this.#ranks = Float64Array.of(...RANKS.slice(0, shares.length).map((rank) => rank ** stretch), rows);
+    this.#ranks = Float64Array.of(...RANKS.slice(0, shares.length), rows);
     this.#slopes = this.#shares.map((share, i) =>
       i === 0 ? 0 : Math.log(this.#ranks[i] / this.#ranks[i - 1]) / Math.log(share / this.#shares[i - 1])
     );

@@ -3,10 +3,10 @@
  * follows it. Figures only; no value of the data set is here.
  */
 
-import type { DenseShape, TableShape } from "./table_shape.ts";
+import type { DenseShape, NamedShape, TableShape } from "./table_shape.ts";
 
 /** C1 to C26, from the popularity ranks of 20,000 rows. Lists end where they reach 1. */
-export const CRITEO_TABLES: readonly TableShape[] = [
+const TABLES: readonly TableShape[] = [
   { rows: 1460, shares: [0.4966, 0.6633, 0.7512, 0.8603, 0.9111, 0.9679, 0.9904, 0.9966, 0.9993] },
   { rows: 583, shares: [0.1368, 0.1588, 0.1891, 0.3225, 0.4428, 0.6279, 0.8371, 0.9771] },
   {
@@ -149,6 +149,9 @@ export const CRITEO_TABLES: readonly TableShape[] = [
     loading: 0.6,
   },
 ];
+
+/** C1 to C26. */
+export const CRITEO_TABLES: readonly NamedShape[] = TABLES.map((shape, t) => ({ name: `C${t + 1}`, ...shape }));
 
 /** I1 to I13. */
 export const CRITEO_DENSE: readonly DenseShape[] = [

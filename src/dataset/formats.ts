@@ -1,5 +1,6 @@
 /** The formats that Hotset knows by name. */
 import { UsageError } from "../errors.ts";
+import { AVAZU_TABLES } from "./avazu_shape.ts";
 import { type Column, type LogSchema, readSchema } from "./schema.ts";
 
 /** Names of the formats. */
@@ -20,11 +21,6 @@ export const CRITEO: LogSchema = {
 };
 
 const text = (name: string): Column => ({ name, kind: "sparse", values: "text" });
-const AVAZU_TABLES = [
-  ...["C1", "banner_pos", "site_id", "site_domain", "site_category", "app_id", "app_domain", "app_category"],
-  ...["device_id", "device_ip", "device_model", "device_type", "device_conn_type"],
-  ...["C14", "C15", "C16", "C17", "C18", "C19", "C20", "C21"],
-];
 
 /** Avazu CTR: headered CSV. As in FAE 21 tables and one dense feature, which is the hour of the day. */
 const AVAZU: LogSchema = {
@@ -34,7 +30,7 @@ const AVAZU: LogSchema = {
   columns: [
     { name: "click", kind: "label" },
     { name: "hour", kind: "dense", transform: "hour" },
-    ...AVAZU_TABLES.map(text),
+    ...AVAZU_TABLES.map(({ name }) => text(name)),
   ],
 };
 

@@ -11,14 +11,21 @@ export interface TableShape {
    * a one-factor Gaussian copula, fitted to the share of samples whose rows are all popular.
    */
   readonly loading?: number;
-  /** The ranks are RANKS[i] to this power: the curve of a smaller table drawn out (or a larger one's drawn in). */
-  readonly stretch?: number;
 }
 
-/** One dense feature: how often it is missing, and mean and standard deviation of log(x + 1) where it is not. */
+/** A table with its name. */
+export interface NamedShape extends TableShape {
+  /** Name of the feature. */
+  readonly name: string;
+}
+
+/** How the values of a dense feature are distributed. */
 export interface DenseShape {
+  /** Share of the samples where it is missing. */
   readonly missing: number;
+  /** Mean of log(x + 1). */
   readonly mean: number;
+  /** Standard deviation of log(x + 1). */
   readonly deviation: number;
 }
 

@@ -9,7 +9,7 @@ import { bytes } from "../format.ts";
 import { expectDenseFeatures, type TrainConfig } from "../config/config.ts";
 import { allHotShare, fillBudget } from "./hot_share.ts";
 import { type MemoryPlan, type Placement, PLACEMENTS, planMemory } from "./memory.ts";
-import type { PublishedData } from "./published.ts";
+import type { PublishedData } from "../dataset/published.ts";
 
 /** A table and what it takes. */
 export interface PlannedTable {
@@ -119,7 +119,7 @@ export function planPublished(data: PublishedData, config: PlanConfig, machine: 
   return planTraining(
     {
       name: data.source,
-      denseFeatures: data.denseFeatures,
+      denseFeatures: data.dense.length,
       tables: data.tables,
       lookups: data.tables.length,
       bags: false,

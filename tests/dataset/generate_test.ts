@@ -1,6 +1,10 @@
 import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
 import { gunzipSync } from "node:zlib";
+import { type Preset, PRESETS } from "../../src/config/config.ts";
+import { publishedData } from "../../src/plan/published.ts";
+import { CRITEO_TABLES } from "../../src/dataset/criteo_shape.ts";
+import { shapeOf } from "../../src/dataset/published.ts";
 import { BlockRing } from "../../src/dataset/block_ring.ts";
 import { schemaOf } from "../../src/dataset/formats.ts";
 import { isSparse } from "../../src/dataset/schema.ts";
@@ -191,14 +195,28 @@ Deno.test("drift: rows that were popular lose their share, and the distribution 
   assert.ok(Math.abs(1 - end.old / begin.old - 0.4) < 0.12, `${begin.old} to ${end.old}`);
 });
 
-Deno.test("uniform: the top 1 % of the rows has 1 % of the lookups; terabyte has its rows and a large table's skew", () => {
+Deno.test("uniform: the top 1 % of the rows has 1 % of the lookups", () => {
   const uniform = new ClickModel({ seed: 7, shape: "uniform" });
   const flat = share(drawRanks(uniform, 20), uniform, (t, rank) => rank < uniform.rows[t] / 100, 2);
   assert.ok(Math.abs(flat - 0.01) < 0.003, `${flat}`);
-  const terabyte = new ClickModel({ seed: 7, shape: "terabyte" });
-  assert.equal(terabyte.rows.reduce((a, b) => a + b, 0), 187_767_399);
-  const skewed = share(drawRanks(terabyte, 20), terabyte, (t, rank) => rank < terabyte.rows[t] / 1000, 0);
-  assert.ok(Math.abs(skewed - PUBLISHED[3][0]) < 0.1, `${skewed}`);
+});
+
+Deno.test("terabyte and mlperf: Criteo Terabyte's rows up to a limit, each table as skewed as Kaggle's of its size", () => {
+  for (const [shape, rows, limit] of [["terabyte", 49_126_297, 10e6], ["mlperf", 187_767_399, 40e6]] as const) {
+    const model = new ClickModel({ seed: 7, shape });
+    assert.equal(model.rows.reduce((a, b) => a + b, 0), rows);
+    assert.ok(Math.max(...model.rows) < limit);
+    const largest = model.rows.indexOf(Math.max(...model.rows));
+    const skewed = share(drawRanks(model, 20), model, (_, rank) => rank < 10_000, largest);
+    assert.ok(Math.abs(skewed - CRITEO_TABLES[2].shares[10]) < 0.03, `${skewed}`);
+  }
+});
+
+Deno.test("a plan knows of a preset's data what is generated", () => {
+  for (const preset of Object.keys(PRESETS) as Preset[]) {
+    if (preset === "taobao") assert.throws(() => publishedData(preset), /the popularities of its rows are not known/);
+    else assert.equal(publishedData(preset).tables, shapeOf(preset === "default" ? "kaggle" : preset).tables);
+  }
 });
 
 const AVAZU = new URL("../../../shared/data/avazu/full_value_counts_ge50.csv.gz", import.meta.url);
