@@ -10,7 +10,7 @@
  *               + latency messages
  *
  * Every rank reads the whole batch and computes its part; the ranks of a host split the update of dense parameters.
- * `bytes` are those that a host sends (src/plan/wire_bytes.ts, all hosts' divided by H), `messages` H - 1 for each of the
+ * `bytes` are those that a host sends (bench/step_bytes.ts, all hosts' divided by H), `messages` H - 1 for each of the
  * exchanges of a step, one after the other. `fixed`, `read` and `compute` are those of one rank alone; `slower` is what a
  * second rank on the second core takes from the first; `copy` is what packing, sending and adding a byte costs two hosts
  * that this machine plays, beyond all that. Nothing is overlapped. With hosts that share this machine the cores are
@@ -21,7 +21,7 @@ import type { ModelPlan } from "../src/model/shape.ts";
 import type { Preset } from "../src/config/config.ts";
 import { Batch } from "../src/layout/batch.ts";
 import { BATCH_KINDS, type BatchKind, type Layout } from "../src/layout/layout.ts";
-import { wireBytes } from "../src/plan/wire_bytes.ts";
+import { wireBytes } from "./step_bytes.ts";
 import { LAUNCHERS, runMpi } from "../tests/support/mpirun.ts";
 import { SHRUNK, shrunkModel } from "./shrunk_model.ts";
 

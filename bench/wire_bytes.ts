@@ -4,7 +4,7 @@
  */
 import { Batch } from "../src/layout/batch.ts";
 import { BATCH_KINDS } from "../src/layout/layout.ts";
-import { wireBytes } from "../src/plan/wire_bytes.ts";
+import { wireBytes } from "./step_bytes.ts";
 import { SHRUNK, shrunkModel } from "./shrunk_model.ts";
 
 const SAMPLES = 400_000;

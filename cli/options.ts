@@ -76,7 +76,7 @@ export const withTeam = (command: Command) =>
   );
 
 /** An option of bytes with a default, shown as people write it. */
-export const memoryOption = (flags: string, description: string, value: number) =>
+const memoryOption = (flags: string, description: string, value: number) =>
   new Option(flags, description).argParser(memory).default(value, binary(value));
 
 export const withRaw = (command: Command) =>

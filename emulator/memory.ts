@@ -15,7 +15,7 @@ export class EmulationError extends Error {
 export const WINDOW_BYTES = 2 ** 36;
 
 /** The thread that runs now, as shadow words name it; see `Clock`. */
-export class Clock {
+class Clock {
   /** Stamps above this were made by the running launch. */
   launchBase = 0;
   /** Stamps above this were made by the running block. */

@@ -42,7 +42,7 @@ const Place = { joined: 0, arrivals: 1, doing: 2 } as const;
 const doingAt = (rank: number, arrival: number) => placeOf(rank) + Place.doing + 2 * (arrival % 2);
 
 /** One rank's end of a communicator. */
-export class Meeting {
+class Meeting {
   readonly rank: number;
   readonly ranks: number;
   readonly #patienceMs: number;

@@ -21,7 +21,7 @@ export function cudaFolders(components: readonly string[]): string[] {
  * Python's package folders that can be found without running Python: of the active environment, the user, and every Python
  * on the PATH. HOTSET_SITE_PACKAGES adds one.
  */
-export function sitePackages(): string[] {
+function sitePackages(): string[] {
   const home = Deno.env.get("HOME");
   const onPath = (Deno.env.get("PATH") ?? "").split(":").filter((folder) => isFile(`${folder}/python3`));
   const prefixes = [

@@ -4,7 +4,7 @@
  */
 import { z } from "zod";
 import { Artifact } from "../storage/artifact.ts";
-import { ArtifactWriter } from "../storage/artifact_writer.ts";
+import type { ArtifactWriter } from "../storage/artifact_writer.ts";
 import type { Backend, Buffer } from "../backend/backend.ts";
 import { denseStateWords, OPTIMIZER_NAMES, rowStateWords } from "../optimizer/optimizers.ts";
 import { HotsetError } from "../errors.ts";
@@ -38,7 +38,7 @@ const modelShape: z.ZodType<ModelShape> = z.object({
 });
 
 /** Where training stood when a checkpoint was written. */
-export const trainingState = z.object({
+const trainingState = z.object({
   /** Epochs that are complete. */
   epoch: count,
   /** Steps and samples trained on since the beginning. */
@@ -140,18 +140,6 @@ export function appendFinite(
 export function checkpointBytes({ shape, rows, denseWords }: ModelPlan): number {
   const { dim, optimizer } = shape;
   return 4 * (denseWords + denseStateWords(optimizer, denseWords) + rows * (dim + rowStateWords(optimizer, dim)));
-}
-
-/** Writes a checkpoint of the full tables and dense parameters, which must be up to date, replacing what was there. */
-export function saveCheckpoint(
-  directory: string,
-  memory: ModelMemory,
-  body: CheckpointBody,
-  tables = body.model.tableRows.map((_, table) => String(table)),
-): void {
-  using writer = new ArtifactWriter("checkpoint", directory);
-  writeModel(writer, memory, { plan: planModel(body.model), tables });
-  writer.commit(body);
 }
 
 /** A checkpoint on disk. */

@@ -61,7 +61,7 @@ function prune(run: string, keep: number): void {
 }
 
 /** Names of the checkpoints that were kept by their step, the latest first. */
-export function stepCheckpoints(run: string): string[] {
+function stepCheckpoints(run: string): string[] {
   const stepOf = (name: string) => Number(STEP_CHECKPOINT.exec(name)![1]);
   return [...Deno.readDirSync(run)].map(({ name }) => name)
     .filter((name) => STEP_CHECKPOINT.test(name))

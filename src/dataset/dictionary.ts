@@ -14,7 +14,7 @@ const PIECE_LOOKUPS = 1 << 16;
  * The ids of one table's values, found by DuckDB's 64-bit hash of the value. Ids are given in the order of adding, from 1;
  * what was never added has id 0. Because frequent values come first, the keys that are compared most lie together.
  */
-export class Dictionary {
+class Dictionary {
   /** Rows of the table: the values and row 0. */
   rows = 1;
   /** Hash table of ids, 0 where free; its length is a power of two. */
@@ -76,7 +76,7 @@ function slotsFor(values: number): number {
 }
 
 /** Words of a column of 64-bit hashes. */
-export function hashWords(vector: unknown): Uint32Array {
+function hashWords(vector: unknown): Uint32Array {
   const hashes = numbers<BigUint64Array>(vector);
   return new Uint32Array(hashes.buffer, hashes.byteOffset, 2 * hashes.length);
 }

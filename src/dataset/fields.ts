@@ -41,7 +41,7 @@ const NUMBER_DATE = "((19|20)[0-9]{2}|[0-9]{2})(0[1-9]|1[0-2])(0[1-9]|[12][0-9]|
 const PER_SECOND = { s: 1, ms: 1e3, us: 1e6, ns: 1e9 } as const;
 
 /** True for Parquet columns of lists. */
-export function isList(type: string | undefined): boolean {
+function isList(type: string | undefined): boolean {
   return type?.endsWith("[]") ?? false;
 }
 

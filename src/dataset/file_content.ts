@@ -1,7 +1,7 @@
 /** What a file of a raw log holds: told by its first bytes, and by its name only where they do not tell. */
 
 /** What a file can hold: text or numbers as they are or compressed, columns, or files of its own. */
-export const CONTENTS = ["plain", "gzip", "zstd", "parquet", "zip"] as const;
+const CONTENTS = ["plain", "gzip", "zstd", "parquet", "zip"] as const;
 /** See CONTENTS. */
 export type FileContent = typeof CONTENTS[number];
 

@@ -103,7 +103,7 @@ export async function buildDataset<R>(
 }
 
 /** The steps that all preparations have in common. */
-export class PrepareJob implements Disposable {
+class PrepareJob implements Disposable {
   /** Files of the artifact that are written by others. */
   readonly adopted: string[] = [];
   readonly #writer: TeamWriter;

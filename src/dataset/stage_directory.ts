@@ -10,8 +10,6 @@ const VERSION = 2;
 
 /** A directory beside the output, named by what is prepared. */
 export class StageDirectory {
-  /** True if an earlier run has left finished steps. */
-  readonly resumed: boolean;
   readonly directory: string;
 
   /** Opens or makes the directory of `out` for these contents and removes those of others. Throws HotsetError. */
@@ -20,18 +18,16 @@ export class StageDirectory {
     const prefix = `.${basename(target)}.stage-`;
     const name = prefix + fingerprint([VERSION, target, contents]);
     this.directory = join(dirname(target), name);
-    let resumed = false;
     try {
       Deno.mkdirSync(dirname(target), { recursive: true });
       for (const entry of Deno.readDirSync(dirname(target))) {
-        if (entry.name === name) resumed = true;
-        else if (entry.name.startsWith(prefix)) Deno.removeSync(join(dirname(target), entry.name), { recursive: true });
+        if (entry.name === name || !entry.name.startsWith(prefix)) continue;
+        Deno.removeSync(join(dirname(target), entry.name), { recursive: true });
       }
       Deno.mkdirSync(this.directory, { recursive: true });
     } catch (error) {
       throw new HotsetError(`Cannot write ${this.directory}: ${messageOf(error)}`, { cause: error });
     }
-    this.resumed = resumed;
   }
 
   /** A file in the directory. */

@@ -10,7 +10,7 @@ import { Command } from "./rank.ts";
 import { RankGroup, type RunMemory } from "./rank_group.ts";
 
 /** Commands that can be queued. */
-export const RING_COMMANDS = 64;
+const RING_COMMANDS = 64;
 const COMMAND_WORDS = 4;
 /** How long ranks are waited for at the end before they are terminated, in milliseconds. */
 const PATIENCE_MS = 1000;

@@ -75,7 +75,7 @@ function changesBetween(before: RunRecord, now: RunRecord): string[] {
 }
 
 /** The first word in which two checkpoints of one model differ, as a place in the model; null if they are equal. */
-export function firstDifference(a: string, b: string, plan: ModelPlan, dataset: Dataset): string | null {
+function firstDifference(a: string, b: string, plan: ModelPlan, dataset: Dataset): string | null {
   for (const name of Object.values(CHECKPOINT_FILES)) {
     if (!existsSync(join(a, name)) && !existsSync(join(b, name))) continue;
     const at = firstDifferentByte(join(a, name), join(b, name));

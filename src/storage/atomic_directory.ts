@@ -55,7 +55,7 @@ export function removeWhole(directory: string): void {
 }
 
 /** Removes what killed processes left behind of a directory, but for the old one where there is no new one. */
-export function removeLeftovers(directory: string): void {
+function removeLeftovers(directory: string): void {
   const target = throughLinks(directory);
   const prefix = partialPrefix(target);
   for (const { name } of Deno.readDirSync(dirname(target))) {

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { HotsetError } from "../../src/errors.ts";
 import type { Dataset } from "../../src/dataset/dataset.ts";
-import { Checkpoint, saveCheckpoint } from "../../src/checkpoint/checkpoint.ts";
+import { saveCheckpoint } from "../support/save_checkpoint.ts";
+import { Checkpoint } from "../../src/checkpoint/checkpoint.ts";
 import { resolveConfig } from "../../src/config/config.ts";
 import { cpuOptions, openHost } from "../../src/backend/open.ts";
 import { reproduceRun } from "../../src/run/reproduce.ts";

@@ -6,7 +6,7 @@ import { writeStep } from "../../src/optimizer/optimizers.ts";
 import { Cluster } from "../../src/collective/cluster.ts";
 import { BATCH_KINDS, Layout } from "../../src/layout/layout.ts";
 import { planModel } from "../../src/model/shape.ts";
-import { wireBytes } from "../../src/plan/wire_bytes.ts";
+import { wireBytes } from "../../bench/step_bytes.ts";
 import { MpiRanks } from "../../src/ranks/mpi_ranks.ts";
 
 using layout = Layout.open(Deno.args[0]);

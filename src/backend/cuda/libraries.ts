@@ -31,7 +31,7 @@ export interface CudaLibraries {
 }
 
 /** What to do without a usable GPU; ends every message that says there is none. */
-export const WITHOUT_GPU =
+const WITHOUT_GPU =
   "Without an NVIDIA GPU train with --mode fae --device cpu, or with --device emulated to run the same kernels slowly";
 
 /** Opens the libraries. Throws HotsetError that says what is missing and how to get it. */

@@ -1,6 +1,6 @@
 /** What hosts send each other in one training step, from the batch alone: the formula that docs/cluster.md gives. */
-import type { Batch } from "../layout/batch.ts";
-import type { ModelPlan } from "../model/shape.ts";
+import type { Batch } from "../src/layout/batch.ts";
+import type { ModelPlan } from "../src/model/shape.ts";
 
 /** Bytes that all hosts together send in one step. */
 export interface WireBytes {
