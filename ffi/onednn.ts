@@ -39,18 +39,25 @@ const VERSION = { major: 0, minor: 4, patch: 8, cpuRuntime: 24 };
 const SEQUENTIAL = 1;
 const OPENMP = 2;
 /** Bits of dnnl_cpu_isa_t, the best first. */
-const INSTRUCTIONS = [[0x200, "AMX"], [0x80, "AVX512_BF16"], [0x20, "AVX-512"], [0x04, "AVX2"]] as const;
 const BF16 = 0x80;
+const AVX512 = 0x20;
+const INSTRUCTIONS = [[0x200, "AMX"], [BF16, "AVX512_BF16"], [AVX512, "AVX-512"], [0x04, "AVX2"]] as const;
 
 const NO_TRANSPOSE = "N".charCodeAt(0);
 const TRANSPOSE = "T".charCodeAt(0);
 
 const INSTALL = "apt-get install libdnnl2 (Debian), libdnnl3 (Ubuntu), dnf install onednn, or brew install onednn";
 
+/** An opened oneDNN. */
+export interface OneDnn extends Gemm {
+  /** True if it multiplies with vectors of 512 bits. */
+  readonly avx512: boolean;
+}
+
 /** Opens oneDNN. Throws LibraryError that lists every try and how to install it. */
-export function openOneDnn(): Gemm {
-  const { library, version } = open();
-  return { version, gemm: gemmBy(library.dnnl_sgemm) };
+export function openOneDnn(): OneDnn {
+  const { library, version, isa } = open();
+  return { version, avx512: (isa & AVX512) !== 0, gemm: gemmBy(library.dnnl_sgemm) };
 }
 
 /**
@@ -58,10 +65,10 @@ export function openOneDnn(): Gemm {
  * precision. Throws LibraryError where it is not found, or the processor has no such products.
  */
 export function openOneDnnBf16(): Gemm<Uint16Array> {
-  const { library, version, path } = open();
+  const { library, version, path, isa } = open();
   const multiply = library.dnnl_gemm_bf16bf16f32;
   if (multiply === null) throw new LibraryError(`Cannot multiply in bf16: ${path} (${version}) cannot`, []);
-  if ((library.dnnl_get_effective_cpu_isa() & BF16) === 0) {
+  if ((isa & BF16) === 0) {
     throw new LibraryError(
       `Cannot multiply in bf16: it takes a processor with AVX512_BF16 or AMX, and ${version} found neither`,
       [],
@@ -92,7 +99,7 @@ function open() {
       [],
     );
   }
-  return { library, path, version };
+  return { library, path, version, isa };
 }
 
 function gemmBy<Matrix extends Float32Array | Uint16Array>(multiply: Multiply): Gemm<Matrix>["gemm"] {

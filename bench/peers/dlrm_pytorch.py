@@ -2,7 +2,9 @@
 
 Written as facebookresearch/dlrm has it: one nn.EmbeddingBag(mode="sum", sparse=True) a table, bottom and top MLP of
 nn.Linear and ReLU, interaction by a batched product and its lower triangle, BCE on logits, SGD or Adagrad.
-Prints one JSON object. Needs PyTorch (pip install torch numpy).
+--compile has torch.compile make one program of the MLPs and the interaction, --precision bf16 computes them under autocast.
+Prints one JSON object, with the rate of a large product of matrices as the limit. Needs PyTorch (pip install torch numpy),
+and a C++ compiler for --compile.
 """
 
 import argparse
@@ -58,10 +60,24 @@ class Dlrm(nn.Module):
         self.register_buffer("pairs", torch.tril_indices(vectors, vectors, -1))
 
     def forward(self, x, rows, offsets):
+        return self.dense(x, [bag(r, offsets) for bag, r in zip(self.tables, rows)])
+
+    def dense(self, x, pooled):
         x = self.bottom(x)
-        vectors = torch.stack([x] + [bag(r, offsets) for bag, r in zip(self.tables, rows)], dim=1)
+        vectors = torch.stack([x] + pooled, dim=1)
         products = torch.bmm(vectors, vectors.transpose(1, 2))
         return self.top(torch.cat([x, products[:, self.pairs[0], self.pairs[1]]], dim=1))
+
+
+def gemm_rate(precision):
+    """GFLOP/s of the best of several products, with all threads."""
+    a, b = (torch.randn(1024, 1024).to(torch.bfloat16 if precision == "bf16" else torch.float32) for _ in range(2))
+    best = float("inf")
+    for _ in range(20):
+        began = time.perf_counter()
+        torch.mm(a, b)
+        best = min(best, time.perf_counter() - began)
+    return 2 * 1024**3 / best / 1e9
 
 
 def main():
@@ -74,8 +90,10 @@ def main():
     parser.add_argument("--optimizer", choices=["sgd", "adagrad"], required=True)
     parser.add_argument("--learning-rate", type=float, required=True)
     parser.add_argument("--threads", type=int, required=True)
+    parser.add_argument("--precision", choices=["fp32", "bf16"], default="fp32")
+    parser.add_argument("--compile", action="store_true")
     parser.add_argument("--batches", type=int, default=1 << 30)
-    parser.add_argument("--warmup", type=int, default=3)
+    parser.add_argument("--warmup", type=int, default=5)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     torch.manual_seed(1)
@@ -83,17 +101,22 @@ def main():
     table_rows = [int(rows) for rows in args.tables.split(",")]
     data = Batches(args.data)
     model = Dlrm(table_rows, args.dim, widths(args.bottom), widths(args.top))
+    if args.compile:
+        model.dense = torch.compile(model.dense, dynamic=False)
     make = {"sgd": torch.optim.SGD, "adagrad": torch.optim.Adagrad}[args.optimizer]
     optimizer = make(model.parameters(), lr=args.learning_rate)
     loss_of = nn.BCEWithLogitsLoss()
     offsets = torch.arange(max(data.samples))
     samples, losses, began = 0, [], time.perf_counter()
-    count = min(len(data), args.batches)
+    # A smaller last batch would be compiled for itself, and timed.
+    count = min(sum(1 for each in data.samples if each == data.samples[0]), args.batches)
     for index in range(count):
         if index == args.warmup:
             samples, losses, began = 0, [], time.perf_counter()
         x, rows, y = data.read(index)
-        loss = loss_of(model(x, rows, offsets[: len(y)]), y)
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=args.precision == "bf16"):
+            logits = model(x, rows, offsets[: len(y)])
+        loss = loss_of(logits.float(), y)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
@@ -107,6 +130,7 @@ def main():
         "seconds": seconds,
         "samplesPerSecond": samples / seconds,
         "loss": float(np.mean(losses)),
+        "gflops": gemm_rate(args.precision),
     }))
 
 

@@ -1,18 +1,28 @@
 /**
- * Trains the same model on the same batches in Hotset and in PyTorch, in turn, and prints the ratio of their samples/s.
- * `deno task bench:peers [scenario...]`; without names all scenarios run. Data is generated, once, under hotset/bench.
+ * Trains the same model on the same batches in Hotset and in PyTorch, in turn, and prints both speeds, each beside its own
+ * limit: what the rate of a large product of matrices would allow. PyTorch runs in four ways: eager and with
+ * torch.compile, in fp32 and in bf16 (autocast). Hotset is compared with the better of the same precision.
+ *
+ *     deno task bench:peers [--write] [scenario...]
+ *
+ * Without names all scenarios run but `quick`, a small one that says whether everything works. `--write` puts the table
+ * into README.md. ROUNDS rounds (3). Data is generated, once, under hotset/bench.
  */
-import Table from "cli-table3";
 import { join } from "node:path";
+import { cpuOptions, openHost } from "../../src/backend/open.ts";
 import { Dataset } from "../../src/dataset/dataset.ts";
 import { generateDataset } from "../../src/dataset/generate.ts";
+import { messageOf } from "../../src/errors.ts";
 import { Layout } from "../../src/layout/layout.ts";
 import { cacheName, isArtifact } from "../../src/storage/artifact.ts";
 import { writePeerBatches } from "./peer_batches.ts";
+import { type Peer, PEERS, type Precision, type Row, tableText, withTable } from "./peer_table.ts";
 
 /** One comparison. */
 interface Scenario {
   readonly name: string;
+  /** What the table calls it. */
+  readonly title: string;
   readonly samples: number;
   /** Tables of Criteo Kaggle, the large ones divided by this. */
   readonly scale: number;
@@ -28,16 +38,19 @@ interface Scenario {
 /** A way to run Hotset: flags on top of the scenario's. */
 interface Way {
   readonly name: string;
+  readonly precision?: Precision;
   readonly flags?: readonly string[];
 }
 
 const ROUNDS = Number(Deno.env.get("ROUNDS") ?? 3);
 const CORES = navigator.hardwareConcurrency;
 const FOLDER = join("hotset", "bench");
-const CPU: Way = { name: "cpu", flags: ["--mode", "cpu"] };
-const ORT: Way = { name: "cpu, ONNX Runtime", flags: ["--mode", "cpu", "--blas", "ort"] };
-const WASM: Way = { name: "cpu, WASM only", flags: ["--mode", "cpu", "--blas", "wasm"] };
-const ONE_RANK: Way = { name: "cpu, one rank", flags: ["--mode", "cpu", "--ranks", "1"] };
+const onCpu = (name: string, ...flags: string[]): Way => ({ name, flags: ["--mode", "cpu", ...flags] });
+const CPU = onCpu("cpu");
+const BF16: Way = { ...onCpu("cpu", "--precision", "bf16"), precision: "bf16" };
+const ORT = onCpu("cpu, ONNX Runtime", "--blas", "ort");
+const WASM = onCpu("cpu, WASM only", "--blas", "wasm");
+const ONE_RANK = onCpu("cpu, one rank", "--ranks", "1");
 const fae = (name: string, hotMemory: string): Way => ({ name, flags: ["--mode", "fae", "--hot-memory", hotMemory] });
 /** About 60 % of the samples are hot. */
 const FAE = fae("fae", "24MiB");
@@ -45,27 +58,32 @@ const FAE = fae("fae", "24MiB");
 const ALL_HOT = fae("fae, all hot", "256MiB");
 
 const kaggle = { scale: 1, ids: "popularity", preset: "kaggle", optimizer: "sgd", learningRate: 0.1 } as const;
+const QUICK = "quick";
 const SCENARIOS: readonly Scenario[] = [
-  { ...kaggle, name: "kaggle-2048", samples: 409_600, batchSize: 2048, ways: [CPU, FAE, ONE_RANK, ORT, WASM] },
-  { ...kaggle, name: "kaggle-128", samples: 204_800, batchSize: 128, ways: [CPU, ORT, WASM] },
   {
-    ...kaggle,
-    name: "kaggle-adagrad",
-    samples: 409_600,
-    batchSize: 2048,
-    optimizer: "adagrad",
-    learningRate: 0.01,
-    ways: [CPU, ORT, WASM],
+    ...{ ...kaggle, name: QUICK, title: "kaggle with fewer rows, 2,048, SGD", scale: 20 },
+    ...{ samples: 40_960, batchSize: 2048, ways: [CPU, BF16] },
   },
-  { ...kaggle, name: "arbitrary-ids", samples: 409_600, ids: "arbitrary", batchSize: 2048, ways: [CPU, FAE, ALL_HOT] },
   {
-    ...kaggle,
-    name: "terabyte",
-    samples: 204_800,
+    ...{ ...kaggle, name: "kaggle-2048", title: "kaggle, 2,048, SGD", samples: 409_600, batchSize: 2048 },
+    ways: [CPU, BF16, FAE, ONE_RANK, ORT, WASM],
+  },
+  {
+    ...{ ...kaggle, name: "kaggle-128", title: "kaggle, 128, SGD", samples: 204_800, batchSize: 128 },
+    ways: [CPU, BF16, ORT, WASM],
+  },
+  {
+    ...{ ...kaggle, name: "kaggle-adagrad", title: "kaggle, 2,048, Adagrad", samples: 409_600, batchSize: 2048 },
+    ...{ optimizer: "adagrad", learningRate: 0.01, ways: [CPU, BF16, ORT, WASM] },
+  },
+  {
+    ...{ ...kaggle, name: "arbitrary-ids", title: "kaggle, 2,048, SGD, ids in arbitrary order", samples: 409_600 },
+    ...{ ids: "arbitrary", batchSize: 2048, ways: [CPU, BF16, FAE, ALL_HOT] },
+  },
+  {
+    ...{ ...kaggle, name: "terabyte", title: "terabyte-like (dim 64, 20 M rows), 2,048, SGD", samples: 204_800 },
     scale: 1.68, // 20 M rows of dim 64
-    preset: "terabyte",
-    batchSize: 2048,
-    ways: [CPU, fae("fae", "48MiB")],
+    ...{ preset: "terabyte", batchSize: 2048, ways: [CPU, BF16, fae("fae", "48MiB")] },
   },
 ];
 
@@ -73,6 +91,8 @@ const WIDTHS = {
   kaggle: { dim: 16, bottom: "13-512-256-64-16", top: "512-256-1" },
   terabyte: { dim: 64, bottom: "13-512-256-64", top: "512-512-256-1" },
 } as const;
+const TABLES = 26;
+const PEAK_SIZE = 1024;
 
 /** Runs a command and returns the JSON object on the last line of its output. */
 async function run(
@@ -106,22 +126,50 @@ async function hotset(scenario: Scenario, dataset: Dataset, way: Way): Promise<n
   return result.samplesPerSecond;
 }
 
-async function pytorch(scenario: Scenario, dataset: Dataset, data: string): Promise<number> {
+/** The speed of PyTorch, and the rate of its products in GFLOP/s. */
+async function pytorch(scenario: Scenario, dataset: Dataset, data: string, { compile, precision }: Peer) {
   const { preset, optimizer, learningRate } = scenario;
   const { dim, bottom, top } = WIDTHS[preset];
   const options = {
     data,
     tables: dataset.body.tables.map((table) => table.rows).join(","),
-    dim,
-    bottom,
-    top,
-    optimizer,
+    ...{ dim, bottom, top, optimizer, precision },
     "learning-rate": learningRate,
     threads: CORES,
   };
   const args = Object.entries(options).flatMap(([name, value]) => [`--${name}`, `${value}`]);
   const script = new URL("./dlrm_pytorch.py", import.meta.url).pathname;
-  return (await run("python3", [script, ...args])).samplesPerSecond;
+  const { samplesPerSecond, gflops } = await run("python3", [script, ...args, ...compile ? ["--compile"] : []]);
+  return { samplesPerSecond, gflops };
+}
+
+/** GFLOP/s of a large product on one core, or why there is none. */
+async function rateOf(way: Way): Promise<number | string> {
+  const blas = way === ORT ? "ort" : way === WASM ? "wasm" : "auto";
+  try {
+    using host = await openHost(await cpuOptions(blas, way.precision));
+    const shape = { inputs: PEAK_SIZE, outputs: PEAK_SIZE, activation: "identity" } as const;
+    const [x, weight, y] = [0, 1, 2].map(() => host.allocate(PEAK_SIZE ** 2, "a product"));
+    const bias = host.allocate(PEAK_SIZE, "a product");
+    let best = Infinity;
+    for (let time = 0; time < 20; time++) {
+      const begin = performance.now();
+      host.linear(shape, PEAK_SIZE, x, weight, bias, y);
+      best = Math.min(best, performance.now() - begin);
+    }
+    return 2 * PEAK_SIZE ** 3 / best / 1e6;
+  } catch (error) {
+    return messageOf(error);
+  }
+}
+
+/** Multiply-adds, times two, of all products that a sample takes part in: forward, and both gradients. */
+function flopsOf({ preset }: Scenario): number {
+  const { dim, bottom, top } = WIDTHS[preset];
+  const products = (widths: number[]) => widths.slice(1).map((width, i) => width * widths[i]);
+  const [first, ...others] = products(bottom.split("-").map(Number));
+  const above = products([dim + (TABLES + 1) * TABLES / 2, ...top.split("-").map(Number)]);
+  return 4 * first + 6 * [...others, ...above].reduce((sum, each) => sum + each); // the data has no gradient
 }
 
 function isThere(path: string): boolean {
@@ -143,8 +191,10 @@ function coldLayout(dataset: Dataset, batchSize: number): Layout {
   throw new Error("no run in mode cpu has left its layout");
 }
 
-function median(values: readonly number[]): number {
-  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)];
+function processor(): string {
+  const model = /^model name\s*: (.*)$/m.exec(isThere("/proc/cpuinfo") ? Deno.readTextFileSync("/proc/cpuinfo") : "")
+    ?.[1];
+  return `${CORES} cores of ${model ?? Deno.build.target}`;
 }
 
 const probe = await new Deno.Command("python3", { args: ["-c", "import torch, numpy; print(torch.__version__)"] })
@@ -154,35 +204,51 @@ if (!probe?.success) {
   console.error("PyTorch is not installed: pip install torch==2.13.0 numpy");
   Deno.exit(1);
 }
+const torch = `PyTorch ${new TextDecoder().decode(probe.stdout).trim()}`;
+const wanted = Deno.args.filter((name) => name !== "--write");
 Deno.mkdirSync(FOLDER, { recursive: true });
-const table = new Table({
-  style: { head: [], border: [], compact: true },
-  head: ["scenario", "Hotset", "samples/s", "PyTorch", "ratio", "spread"],
-});
-for (const scenario of SCENARIOS.filter(({ name }) => Deno.args.length === 0 || Deno.args.includes(name))) {
+const rows: Row[] = [];
+for (const scenario of SCENARIOS.filter(({ name }) => wanted.length === 0 ? name !== QUICK : wanted.includes(name))) {
   const dataset = datasetOf(scenario);
-  await hotset(scenario, dataset, scenario.ways[0]); // warms the files and leaves the layout
+  await hotset(scenario, dataset, CPU); // warms the files and leaves the layout
   const data = join(FOLDER, "pytorch");
   {
     using layout = coldLayout(dataset, scenario.batchSize);
     writePeerBatches(layout, dataset, data);
   }
-  const speeds = new Map<string, number[]>(scenario.ways.map((way) => [way.name, []]));
-  const peer: number[] = [];
-  for (let round = 0; round < ROUNDS; round++) {
-    peer.push(await pytorch(scenario, dataset, data));
-    for (const way of scenario.ways) {
-      speeds.get(way.name)!.push(await hotset(scenario, dataset, way));
-      console.error(
-        `${scenario.name} ${way.name}: ${speeds.get(way.name)!.at(-1)!.toFixed(0)} v ${peer.at(-1)!.toFixed(0)}`,
-      );
-    }
+  const ways: { way: Way; rate: number; speeds: number[] }[] = [];
+  for (const way of scenario.ways) {
+    const rate = await rateOf(way);
+    if (typeof rate === "string") console.error(`Skipped: ${way.name}${way === BF16 ? ", bf16" : ""}: ${rate}`);
+    else ways.push({ way, rate, speeds: [] });
   }
-  for (const [name, values] of speeds) {
-    const ratios = values.map((value, round) => value / peer[round]);
-    const spread = `${Math.min(...ratios).toFixed(2)} to ${Math.max(...ratios).toFixed(2)}`;
-    const cells = [median(values).toFixed(0), median(peer).toFixed(0), median(ratios).toFixed(2), spread];
-    table.push([scenario.name, name, ...cells]);
+  const peers = PEERS.map((peer) => ({ peer, speeds: [] as number[], rate: 0 }));
+  for (let round = 0; round < ROUNDS; round++) {
+    for (const each of peers) {
+      const { samplesPerSecond, gflops } = await pytorch(scenario, dataset, data, each.peer);
+      each.speeds.push(samplesPerSecond);
+      each.rate = Math.max(each.rate, gflops);
+    }
+    for (const { way, speeds } of ways) speeds.push(await hotset(scenario, dataset, way));
+    const all = [...peers.map(({ speeds }) => speeds), ...ways.map(({ speeds }) => speeds)];
+    console.error(`${scenario.name}, round ${round + 1}: ${all.map((speeds) => Math.round(speeds[round])).join(", ")}`);
+  }
+  const flops = flopsOf(scenario);
+  for (const { way, rate, speeds } of ways) {
+    const { name, precision = "fp32" } = way;
+    const [eager, compiled] = peers.filter(({ peer }) => peer.precision === precision);
+    rows.push({
+      ...{ title: scenario.title, way: name, precision, hotset: speeds },
+      ...{ eager: eager.speeds, compiled: compiled.speeds },
+      hotsetLimit: rate * 1e9 / flops * (way === ONE_RANK ? 1 : CORES),
+      peerLimit: Math.max(eager.rate, compiled.rate) * 1e9 / flops,
+    });
   }
 }
-console.log(table.toString());
+const text = `Samples/s, medians of ${ROUNDS} rounds in turn. ${processor()}; ${torch}.\n\n${tableText(rows)}`;
+console.log(text);
+if (Deno.args.includes("--write")) {
+  const readme = new URL("../../README.md", import.meta.url);
+  Deno.writeTextFileSync(readme, withTable(Deno.readTextFileSync(readme), text));
+  await new Deno.Command(Deno.execPath(), { args: ["fmt", "--quiet", readme.pathname] }).output();
+}

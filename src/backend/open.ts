@@ -5,8 +5,9 @@ import type { KernelMemory } from "./cpu/kernel_memory.ts";
 import type { Library } from "./cpu/products.ts";
 
 /**
- * What multiplies matrices on the CPU: the WASM kernels, OpenBLAS, oneDNN or ONNX Runtime; `auto` takes OpenBLAS if it is
- * found, else ONNX Runtime if it can be had, else the kernels. In bf16 only oneDNN multiplies.
+ * What multiplies matrices on the CPU: the WASM kernels, OpenBLAS, oneDNN or ONNX Runtime; `auto` takes oneDNN if it is
+ * found on a processor with AVX-512, else OpenBLAS if it is found, else ONNX Runtime if it can be had, else the kernels
+ * (docs/performance.md has what was measured). In bf16 only oneDNN multiplies.
  */
 export type Blas = "auto" | BlasName;
 
@@ -72,7 +73,8 @@ async function openLibrary({ blas, precision }: Pick<CpuOptions, "blas" | "preci
       if (blas !== "onednn") {
         throw new HotsetError(`Cannot multiply in bf16 by ${blas}: choose --blas onednn, or --precision fp32`);
       }
-      return { precision, gemm: (await import("../../ffi/onednn.ts")).openOneDnnBf16() };
+      const { openOneDnn, openOneDnnBf16 } = await import("../../ffi/onednn.ts");
+      return { precision, gemm: openOneDnnBf16(), narrow: openOneDnn() };
     }
     if (blas === "wasm") return undefined;
     if (blas === "openblas") return { precision, gemm: (await import("../../ffi/openblas.ts")).openOpenBlas() };
@@ -83,6 +85,20 @@ async function openLibrary({ blas, precision }: Pick<CpuOptions, "blas" | "preci
     if (!(error instanceof LibraryError)) throw error;
     const advice = precision === "bf16" ? "; --precision fp32 does without" : "";
     throw new HotsetError(`${error.message}${advice}`, { cause: error });
+  }
+}
+
+/** True if oneDNN is there and at its best, with vectors of 512 bits. */
+async function hasFastOneDnn(): Promise<boolean> {
+  const [{ openOneDnn }, { LibraryError }] = [
+    await import("../../ffi/onednn.ts"),
+    await import("../../ffi/library.ts"),
+  ];
+  try {
+    return openOneDnn().avx512;
+  } catch (error) {
+    if (error instanceof LibraryError) return false;
+    throw error;
   }
 }
 
@@ -108,7 +124,10 @@ export async function chooseBlas(
 ): Promise<BlasName> {
   const named = blas === "auto" && precision === "bf16" ? "onednn" : blas;
   if (named === "ort" || named === "auto") {
-    if (named === "auto" && await whyMissing("openblas") === undefined) return "openblas";
+    if (named === "auto") {
+      if (await hasFastOneDnn()) return "onednn";
+      if (await whyMissing("openblas") === undefined) return "openblas";
+    }
     const missing = await fetchMissing(say);
     if (missing === undefined) return "ort";
     if (named === "auto") {

@@ -12,8 +12,8 @@ export interface TrainConfig {
   /** What computes. */
   device: "auto" | "cpu" | "cuda" | "emulated";
   /**
-   * What multiplies matrices on a CPU; auto takes the first of openblas, ort (ONNX Runtime) and wasm that is there, and
-   * onednn for precision bf16.
+   * What multiplies matrices on a CPU; auto takes onednn for precision bf16 and where it finds AVX-512, else the first of
+   * openblas, ort (ONNX Runtime) and wasm that is there.
    */
   blas: "auto" | "openblas" | "onednn" | "ort" | "wasm";
   /** Precision of what matrix products multiply; a CPU has no tf32. */

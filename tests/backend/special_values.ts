@@ -22,6 +22,8 @@ const SPECIAL = [NaN, Infinity, -Infinity, -0, LARGE];
 const TINY = 2 ** -138;
 /** A width whose end is not read as a vector, and one of whole vectors. */
 const WIDTHS = [5, 8];
+/** Widths of layers that are large enough to be multiplied in bf16. */
+const WIDE = [33, 40];
 const SAMPLES = 3;
 const RELATIVE = 1e-5;
 /** What sigmoids may leave of e^x where the reference has 0. */
@@ -159,8 +161,10 @@ export function specialValues(
 }
 
 function* cases(): Generator<Case> {
-  for (const width of WIDTHS) {
+  for (const width of [...WIDTHS, ...WIDE]) {
     for (const activation of ["identity", "relu", "sigmoid"] as const) yield* layers(width, activation);
+  }
+  for (const width of WIDTHS) {
     for (const kind of ["dot", "cat"] as const) yield* interactions(width, kind);
     yield* rowsThatMove(width);
     for (const optimizer of OPTIMIZER_NAMES) yield* updates(width, optimizer);

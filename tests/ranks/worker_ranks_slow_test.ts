@@ -81,7 +81,7 @@ async function train(layout: Layout, optimizer: OptimizerName, options: HostOpti
 }
 
 /** What multiplies, of what is there, and by how many workers. */
-const WAYS = ([["wasm", 0], ["wasm", 2], ["openblas", 2], ["ort", 2]] as const)
+const WAYS = ([["wasm", 0], ["wasm", 2], ["openblas", 2], ["onednn", 2], ["ort", 2]] as const)
   .filter(([blas]) => blas === "wasm" || absent(blas) === undefined);
 
 for (const optimizer of OPTIMIZER_NAMES) {

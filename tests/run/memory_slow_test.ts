@@ -19,6 +19,7 @@ for (
     ["wasm", "sgd"],
     ["wasm", "rwsadagrad"],
     ["auto", "adagrad"],
+    ["onednn", "sgd", absent("onednn")],
     ["ort", "sgd", BY_ORT],
     ["wasm", "adam"],
   ] as const

@@ -7,7 +7,7 @@ import { ACTIVATION_CODES, type Kernels } from "./wasm/kernels.ts";
 /** A library of matrix products, and what it multiplies. */
 export type Library =
   | { readonly precision: "fp32"; readonly gemm: Gemm }
-  | { readonly precision: "bf16"; readonly gemm: Gemm<Uint16Array> };
+  | { readonly precision: "bf16"; readonly gemm: Gemm<Uint16Array>; readonly narrow: Gemm };
 
 /** What computes layers, of at least one sample. */
 export interface Products {
@@ -35,7 +35,7 @@ export function productsBy(library: Library | undefined, kernels: Kernels, takeS
   if (library === undefined) return new KernelProducts(kernels, takeScratch(kernels.gemmScratchBytes()));
   return library.precision === "fp32"
     ? new LibraryProducts(kernels, library.gemm)
-    : new Bf16Products(kernels, library.gemm, takeScratch);
+    : new Bf16Products(kernels, library.gemm, library.narrow, takeScratch);
 }
 
 class KernelProducts implements Products {
@@ -103,6 +103,13 @@ class LibraryProducts implements Products {
   }
 }
 
+/** Layers with a side below this many units are multiplied in single precision, which is faster. */
+const NARROW = 32;
+
+function isNarrow({ inputs, outputs }: LinearShape): boolean {
+  return Math.min(inputs, outputs) < NARROW;
+}
+
 /**
  * What is multiplied is rounded to bf16 first; sums, results and everything that is kept have single precision, so that
  * small updates of a weight are not lost.
@@ -111,18 +118,21 @@ class Bf16Products implements Products {
   readonly name: string;
   readonly #kernels: Kernels;
   readonly #gemm: Gemm<Uint16Array>;
+  readonly #narrow: Products;
   readonly #left: Rounded;
   readonly #right: Rounded;
 
-  constructor(kernels: Kernels, gemm: Gemm<Uint16Array>, takeScratch: TakeScratch) {
+  constructor(kernels: Kernels, gemm: Gemm<Uint16Array>, narrow: Gemm, takeScratch: TakeScratch) {
     this.name = gemm.version;
     this.#kernels = kernels;
     this.#gemm = gemm;
+    this.#narrow = new LibraryProducts(kernels, narrow);
     this.#left = new Rounded(kernels, takeScratch);
     this.#right = new Rounded(kernels, takeScratch);
   }
 
   linear(shape: LinearShape, samples: number, x: Buffer, weight: Buffer, bias: Buffer, y: Buffer): void {
+    if (isNarrow(shape)) return this.#narrow.linear(shape, samples, x, weight, bias, y);
     const { inputs, outputs, activation } = shape;
     const left = this.#left.of(samples * inputs, x);
     const right = this.#right.of(outputs * inputs, weight);
@@ -131,7 +141,7 @@ class Bf16Products implements Products {
   }
 
   gradients(
-    { inputs, outputs }: LinearShape,
+    shape: LinearShape,
     samples: number,
     x: Buffer,
     weight: Buffer,
@@ -139,6 +149,8 @@ class Bf16Products implements Products {
     dX: Buffer | undefined,
     dWeight: Buffer,
   ): void {
+    if (isNarrow(shape)) return this.#narrow.gradients(shape, samples, x, weight, dY, dX, dWeight);
+    const { inputs, outputs } = shape;
     const left = this.#left.of(samples * outputs, dY);
     this.#gemm.gemm(true, false, outputs, inputs, samples, left, this.#right.of(samples * inputs, x), floats(dWeight));
     if (dX === undefined) return;
