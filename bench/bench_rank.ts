@@ -1,19 +1,19 @@
 /** One rank of a bench, as mpirun starts it: trains on the batches of a layout by hand, without a run around it. */
 import { writeStep } from "../src/optimizer/optimizers.ts";
 import type { Preset } from "../src/config/config.ts";
-import { Cluster } from "../src/collective/cluster.ts";
+import { type MpiWorld, openWorld } from "../src/parallel/mpi_world.ts";
 import { type BatchKind, Layout } from "../src/layout/layout.ts";
 import { MpiRanks } from "../src/ranks/mpi_ranks.ts";
 import { shrunkPlan } from "./shrunk_model.ts";
 
 /** Joins the others. The first arguments of its process: the layout's directory, rows of the tables as JSON, a preset. */
 export class BenchRank implements AsyncDisposable {
-  readonly cluster: Cluster;
+  readonly world: MpiWorld;
   readonly layout: Layout;
   readonly group: MpiRanks;
 
-  private constructor(cluster: Cluster, layout: Layout, group: MpiRanks) {
-    this.cluster = cluster;
+  private constructor(world: MpiWorld, layout: Layout, group: MpiRanks) {
+    this.world = world;
     this.layout = layout;
     this.group = group;
   }
@@ -24,10 +24,10 @@ export class BenchRank implements AsyncDisposable {
     const layout = Layout.open(directory);
     const { shape: batchShape, hotRows } = layout;
     const plan = shrunkPlan(preset as Preset, JSON.parse(tableRows), batchShape.denseFeatures);
-    const cluster = Cluster.open();
+    const world = openWorld();
     const placed = { blas: "auto", precision: "fp32", devices: undefined, tablesOnDevices: false } as const;
     const run = { plan, batchShape, hotRows: hotRows.length, ...placed };
-    return new BenchRank(cluster, layout, await MpiRanks.open(cluster, run, () => {}));
+    return new BenchRank(world, layout, await MpiRanks.open(world, run, () => {}));
   }
 
   /** Reads a batch and queues the step over it; batches come round in turn. */
@@ -41,7 +41,7 @@ export class BenchRank implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.group[Symbol.asyncDispose]();
-    this.cluster[Symbol.dispose]();
+    this.world[Symbol.dispose]();
     this.layout[Symbol.dispose]();
   }
 }

@@ -15,7 +15,7 @@ import { Dataset } from "../src/dataset/dataset.ts";
 import { generateDataset } from "../src/dataset/generate.ts";
 import { isArtifact } from "../src/storage/artifact.ts";
 import { CudaBackend } from "../src/backend/cuda/backend.ts";
-import { Solo } from "../src/collective/collective.ts";
+import { ONE_RANK } from "../src/parallel/host_group.ts";
 import { batchSections } from "../src/layout/batch.ts";
 import { BATCH_KINDS, type BatchKind, type Layout } from "../src/layout/layout.ts";
 import { ReadAhead, readThreads } from "../src/layout/read_ahead.ts";
@@ -213,8 +213,8 @@ function deviceMs({ memory, batches }: RankGroup, kind: BatchKind, milliseconds:
   const model = new Dlrm(
     plan,
     batchShape,
-    { ...memory, gradients: memory.gradients[0], lossSum },
-    new Solo(),
+    { ...memory, lossSum },
+    ONE_RANK,
     (context) => openTables(context, memory),
   );
   const deviceBlock = device.allocate(batchSections(batchShape).capacity, "batch");

@@ -9,7 +9,7 @@ import { BenchRank } from "./bench_rank.ts";
 import { median } from "./median.ts";
 
 await using rank = await BenchRank.open();
-const { cluster, group, layout } = rank;
+const { world, group, layout } = rank;
 const steps = Number(Deno.args[3]);
 
 /** Median seconds of calls with the numbers of batches. */
@@ -29,11 +29,11 @@ const measured = BATCH_KINDS.filter((kind) => layout.batches(kind) > 0).map((kin
     group.drain();
   };
   for (let index = 0; index < Math.min(count, 2); index++) train(index); // what is compiled and mapped at first use
-  const before = cluster.bytesSent();
+  const before = world.bytesSent();
   const seconds = medianSeconds(count, train);
-  const bytes = (cluster.bytesSent() - before) / count;
-  cluster.barrier();
+  const bytes = (world.bytesSent() - before) / count;
+  world.barrier();
   const reading = medianSeconds(count, (index) => layout.readBatch(kind, index, spare));
   return [kind, { seconds, reading, bytes }];
 });
-if (cluster.first) console.log(JSON.stringify(Object.fromEntries(measured)));
+if (world.rank === 0) console.log(JSON.stringify(Object.fromEntries(measured)));

@@ -28,7 +28,7 @@ export interface Measured {
 }
 
 await using rank = await BenchRank.open();
-const { cluster, group, layout } = rank;
+const { world, group, layout } = rank;
 const [steps, rounds] = Deno.args.slice(3, 5).map(Number);
 const BARRIERS = 20;
 
@@ -60,15 +60,15 @@ for (const kind of BATCH_KINDS.filter((kind) => layout.batches(kind) > 0)) {
   train(kind, true, []); // what is compiled and mapped at first use, and what the network needs to find its speed
   for (let round = 0; round < rounds; round++) {
     for (const way of ways) {
-      const [counted, wire] = [cluster.bytesSent(), wireBytes()];
+      const [counted, wire] = [world.bytesSent(), wireBytes()];
       train(kind, way.overlap, way.seconds);
       way.wireBytes += (wireBytes() - wire) / steps / rounds;
-      way.countedBytes += (cluster.bytesSent() - counted) / steps / rounds;
+      way.countedBytes += (world.bytesSent() - counted) / steps / rounds;
     }
   }
   measured.push(...ways.map((way) => ({ ...way, kind, seconds: median(way.seconds) })));
 }
 const begin = performance.now();
-for (let i = 0; i < BARRIERS; i++) cluster.barrier();
+for (let i = 0; i < BARRIERS; i++) world.barrier();
 const barrier = (performance.now() - begin) / 1000 / BARRIERS;
-if (cluster.first) console.log(JSON.stringify({ barrier, steps: measured } satisfies Measured));
+if (world.rank === 0) console.log(JSON.stringify({ barrier, steps: measured } satisfies Measured));

@@ -3,22 +3,22 @@ import { ensureLayout, ensureProfile, type LayoutConfig, openTogether } from "..
 import {
   DEFAULTS,
   folderOf,
+  type GroupFlags,
   HOME,
   placeOf,
   positive,
   profileConfig,
   type ProfileFlags,
   shuffleOption,
-  type TeamFlags,
+  withGroup,
   withProfile,
   withSeed,
-  withTeam,
 } from "./options.ts";
-import { runAsTeam } from "./run.ts";
+import { runAsGroup } from "./run.ts";
 
 /** hotset layout */
 export function layout(program: Command): void {
-  withTeam(withProfile(withSeed(program.command("layout"))))
+  withGroup(withProfile(withSeed(program.command("layout"))))
     .description("Pack a dataset into hot and cold batches.")
     .argument("<dataset>", "directory made by prepare")
     .option("--batch-size <n>", "samples to a batch", positive, DEFAULTS.batchSize)
@@ -28,12 +28,12 @@ export function layout(program: Command): void {
       "directory of the layout (default: in hotset/, where train looks for it unless its --out lies elsewhere)",
     )
     .addHelpText("after", "\nExample: hotset layout criteo --hot-memory 256MiB --batch-size 2048")
-    .action((directory: string, flags: ProfileFlags & TeamFlags & LayoutConfig) =>
-      runAsTeam(flags, [HOME, folderOf(flags)], (report, team) => {
-        const dataset = openTogether(directory, team);
-        const profile = ensureProfile(dataset, profileConfig(flags), { cache: HOME }, report, team);
-        using layout = ensureLayout(dataset, profile, flags, placeOf(flags), report, team);
-        if (!flags.json && team.rank === 0) console.log(layout.directory);
+    .action((directory: string, flags: ProfileFlags & GroupFlags & LayoutConfig) =>
+      runAsGroup(flags, [HOME, folderOf(flags)], (report, group) => {
+        const dataset = openTogether(directory, group);
+        const profile = ensureProfile(dataset, profileConfig(flags), { cache: HOME }, report, group);
+        using layout = ensureLayout(dataset, profile, flags, placeOf(flags), report, group);
+        if (!flags.json && group.rank === 0) console.log(layout.directory);
       })
     );
 }

@@ -62,11 +62,11 @@ export interface Seeded extends Common {
 }
 
 /** How the stages before training are divided. */
-export interface TeamFlags {
+export interface GroupFlags {
   collective: "shared" | "mpi";
 }
 
-export const withTeam = (command: Command) =>
+export const withGroup = (command: Command) =>
   command.addOption(
     new Option(
       "--collective <name>",

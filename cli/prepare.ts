@@ -5,38 +5,38 @@ import { prepareTo } from "../src/run/stages.ts";
 import {
   type Common,
   folderOf,
+  type GroupFlags,
   type RawFlags,
   rawOptions,
-  type TeamFlags,
   withCommon,
+  withGroup,
   withRaw,
-  withTeam,
   withUnknown,
 } from "./options.ts";
-import { runAsTeam } from "./run.ts";
+import { runAsGroup } from "./run.ts";
 
 /** hotset prepare */
 export function prepare(program: Command): void {
-  withTeam(withUnknown(withRaw(withCommon(program.command("prepare")))))
+  withGroup(withUnknown(withRaw(withCommon(program.command("prepare")))))
     .description("Turn raw logs into a dataset.")
     .argument("<input...>", "files or patterns in the order of time; gzip, zstd and Parquet work")
     .option("--out <dir>", "directory of the dataset")
     .option("--infer", "print a schema proposed for the input, to be edited, instead")
     .addHelpText("after", "\nExample: hotset prepare 'day_*.tsv.gz' --min-frequency 2 --out criteo")
-    .action((inputs: string[], flags: RawFlags & TeamFlags & Common & { out?: string; infer?: boolean }) =>
-      runAsTeam(flags, [folderOf(flags)], async (report, team, interrupt) => {
+    .action((inputs: string[], flags: RawFlags & GroupFlags & Common & { out?: string; infer?: boolean }) =>
+      runAsGroup(flags, [folderOf(flags)], async (report, group, interrupt) => {
         const { out, infer, json } = flags;
         if (infer) {
           const onProgress = (fraction: number) => report({ event: "stage", stage: "infer", fraction });
           if (inputs.length > 1) report({ event: "note", text: `The schema is that of ${inputs[0]} alone` });
           const onNote = (text: string) => report({ event: "note", text });
-          if (team.rank > 0) return;
+          if (group.rank > 0) return;
           console.log(JSON.stringify(await inferSchema(inputs[0], onProgress, onNote), null, 2));
           return;
         }
-        if (out === undefined) return team.agree(new UsageError("Cannot prepare: name the dataset with --out"));
-        await prepareTo({ ...rawOptions(flags, interrupt), inputs, out, team }, report);
-        if (!json && team.rank === 0) console.log(out);
+        if (out === undefined) return group.agree(new UsageError("Cannot prepare: name the dataset with --out"));
+        await prepareTo({ ...rawOptions(flags, interrupt), inputs, out, group }, report);
+        if (!json && group.rank === 0) console.log(out);
       })
     );
 }

@@ -1,13 +1,15 @@
 /** Runs the work of commands: reports, signals, processes of mpirun, errors as one line. */
 import process from "node:process";
-import { Cluster } from "../src/collective/cluster.ts";
-import { mpirunProcesses } from "../src/collective/mpi_finding.ts";
+import { type MpiWorld, openWorld } from "../src/parallel/mpi_world.ts";
+import { onSharedDisk } from "../src/parallel/shared_disk.ts";
+import { mpirunProcesses } from "../src/parallel/mpi_finding.ts";
 import { codeOf, UsageError } from "../src/errors.ts";
 import { Terminal } from "../src/report/terminal.ts";
-import { ALONE, PeerFailed, type Team } from "../src/team.ts";
+import { ALONE } from "../src/parallel/host_group.ts";
+import { PeerFailed, type ProcessGroup } from "../src/parallel/process_group.ts";
 import type { Report } from "../src/events/events.ts";
 import { Interrupt } from "./interrupt.ts";
-import type { Common, TeamFlags } from "./options.ts";
+import type { Common, GroupFlags } from "./options.ts";
 
 /** Runs a command's work with its reporter, and prints errors as one line. */
 export async function run(
@@ -36,21 +38,21 @@ export async function run(
  * Joins the processes that mpirun started; the first one reports. What fails on one ends all. They leave `atEnd`, when the
  * one that failed has said why: the launcher ends all as soon as one has ended with an error.
  */
-export async function inCluster(
+export async function inWorld(
   common: Common,
   report: Report,
   atEnd: DisposableStack,
-  work: (report: Report, cluster: Cluster) => Promise<void>,
+  work: (report: Report, world: MpiWorld) => Promise<void>,
 ): Promise<void> {
-  const cluster = atEnd.use(Cluster.open());
+  const world = atEnd.use(openWorld());
   try {
-    await work(cluster.first ? report : () => {}, cluster);
+    await work(world.rank === 0 ? report : () => {}, world);
   } catch (error) {
     process.exitCode = 1;
     if (error instanceof PeerFailed) return;
-    if (cluster.knows(error)) throw error;
-    fail(error, common, 1, `rank ${cluster.rank}: `);
-    cluster.abort(1);
+    if (error === world.failure) throw error;
+    fail(error, common, 1, `rank ${world.rank}: `);
+    world.abort(error);
   }
 }
 
@@ -64,21 +66,21 @@ export function expectOneProcess(): void {
 }
 
 /** Runs work that makes files in some directories: here, or divided over the processes that mpirun started. */
-export async function runAsTeam(
-  flags: TeamFlags & Common,
+export async function runAsGroup(
+  flags: GroupFlags & Common,
   directories: readonly string[],
-  work: (report: Report, team: Team, interrupt: Interrupt) => Promise<void> | void,
+  work: (report: Report, group: ProcessGroup, interrupt: Interrupt) => Promise<void> | void,
 ): Promise<void> {
   await run(flags, async (report, atEnd, interrupt) => {
     if (flags.collective === "shared") {
       expectOneProcess();
       return await work(report, ALONE, interrupt);
     }
-    await inCluster(
+    await inWorld(
       flags,
       report,
       atEnd,
-      (report, cluster) => cluster.asTeam(directories, (team) => work(report, team, interrupt)),
+      (report, world) => onSharedDisk(world, directories, (group) => work(report, group, interrupt)),
     );
   });
 }

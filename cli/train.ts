@@ -2,7 +2,7 @@ import { relative } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import type { Command } from "commander";
-import type { Cluster } from "../src/collective/cluster.ts";
+import type { MpiWorld } from "../src/parallel/mpi_world.ts";
 import { Interrupted } from "../src/errors.ts";
 import { writeRunReport } from "../src/report/html/run_report.ts";
 import { demoText, resultTable } from "../src/report/tables.ts";
@@ -13,7 +13,7 @@ import type { Report, ResultEvent } from "../src/events/events.ts";
 import type { Interrupt } from "./interrupt.ts";
 import { resumeRun, trainOn } from "../src/run/run.ts";
 import { type Common, HOME, rawOptions } from "./options.ts";
-import { expectOneProcess, fail, inCluster, run } from "./run.ts";
+import { expectOneProcess, fail, inWorld, run } from "./run.ts";
 import { type TrainFlags, trainLayer, withTraining } from "./train_options.ts";
 
 /** hotset train */
@@ -42,11 +42,11 @@ async function start(inputs: string[], flags: TrainFlags, told: Told, atEnd: Dis
   }
   if (collective === "nccl" && device === "auto") flags = { ...flags, device: "cuda" };
   const { interrupt } = told;
-  await inCluster(
+  await inWorld(
     flags,
     told.report,
     atEnd,
-    (report, cluster) => trainHere(inputs, flags, { report, interrupt }, cluster),
+    (report, world) => trainHere(inputs, flags, { report, interrupt }, world),
   );
 }
 
@@ -54,13 +54,13 @@ async function trainHere(
   inputs: string[],
   flags: TrainFlags,
   { report, interrupt }: Told,
-  cluster?: Cluster,
+  world?: MpiWorld,
 ): Promise<void> {
-  const first = cluster?.first ?? true;
+  const first = (world?.rank ?? 0) === 0;
   using claim = flags.out === undefined && first ? new ClaimedRun(HOME) : undefined;
   const named = flags.out ?? claim?.out ?? "";
-  const out = cluster === undefined ? named : cluster.broadcastText(named);
-  const signal = () => interrupt.listen(cluster !== undefined);
+  const out = world === undefined ? named : world.broadcast(named);
+  const signal = () => interrupt.listen(world !== undefined);
   const options = {
     out,
     claimed: flags.out === undefined,
@@ -68,15 +68,15 @@ async function trainHere(
     from: flags.from,
     signal,
     phases: flags.report !== undefined,
-    cluster,
+    world,
   };
   const results = (of: readonly ResultEvent[]) => first && print(of, flags);
   const resolve = (...layers: Partial<TrainConfig>[]) => {
     const config = resolveConfig(flags.preset, ...layers);
-    return { ...config, batchSize: config.batchSize * (flags.scaling === "weak" ? cluster?.ranks ?? 1 : 1) };
+    return { ...config, batchSize: config.batchSize * (flags.scaling === "weak" ? world?.size ?? 1 : 1) };
   };
-  const again = `${commandOf(cluster)} train --resume${cluster ? ` --collective ${flags.collective}` : ""} --out`;
-  if (cluster !== undefined && flags.save) {
+  const again = `${commandOf(world)} train --resume${world ? ` --collective ${flags.collective}` : ""} --out`;
+  if (world !== undefined && flags.save) {
     report({ event: "note", text: `If a rank is lost, continue with: ${again} ${out}` });
   }
   try {
@@ -93,7 +93,7 @@ async function trainHere(
     if (first && flags.report !== undefined && !flags.demo) writeRunReport(out, flags.report);
   } catch (error) {
     if (!(error instanceof Interrupted)) {
-      if (cluster?.knows(error) === false && flags.save) console.error(`Continue with: ${again} ${out}`);
+      if (world !== undefined && error !== world.failure && flags.save) console.error(`Continue with: ${again} ${out}`);
       throw error;
     }
     const advice = error.run === undefined ? "" : `. Continue with: ${again} ${error.run}`;
@@ -103,11 +103,11 @@ async function trainHere(
 }
 
 /** How this program is started from where the user is. */
-function commandOf(cluster: Cluster | undefined): string {
+function commandOf(world: MpiWorld | undefined): string {
   const path = fileURLToPath(new URL("../cli.ts", import.meta.url));
   const near = relative(Deno.cwd(), path);
   const command = `deno run -A ${near.startsWith("..") ? path : near}`;
-  return cluster === undefined ? command : `mpirun -n ${cluster.ranks} ${command}`;
+  return world === undefined ? command : `mpirun -n ${world.size} ${command}`;
 }
 
 function print(results: readonly ResultEvent[], { json }: Common): void {

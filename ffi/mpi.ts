@@ -118,8 +118,13 @@ function textOf(call: (text: Uint8Array<ArrayBuffer>, length: Int32Array<ArrayBu
 /** Words or bytes of any memory; typed arrays over memory that processes share included. */
 type Words = Float32Array | Uint32Array | Int32Array | Uint8Array;
 
+/** Stand for empty vectors, which have no address: MPI takes two of them for one and refuses that. */
+const NO_SOURCE = new Uint8Array(4);
+const NO_TARGET = new Uint8Array(4);
+
 /** What FFI takes. Small arrays lie where the collector moves them until someone asks for their buffer. */
-function foreign(words: Words): Uint8Array<ArrayBuffer> {
+function foreign(words: Words, ifEmpty = NO_TARGET): Uint8Array<ArrayBuffer> {
+  if (words.length === 0) return ifEmpty;
   void words.buffer;
   return words as Uint8Array<ArrayBuffer>;
 }
@@ -259,26 +264,11 @@ export class Communicator {
     return request.begin(code, "MPI_Ibcast", words);
   }
 
-  /** Combines the floats of all processes, element by element, in an order that the library chooses. */
-  allReduce(op: "sum" | "max", source: Float32Array, target: Float32Array, request: Request): Request {
-    const { float } = this.#constants;
-    const code = this.#mpi.MPI_Iallreduce(
-      foreign(source),
-      foreign(target),
-      source.length,
-      float,
-      this.#constants[op],
-      this.#handle,
-      request.handle,
-    );
-    return request.begin(code, "MPI_Iallreduce", source, target);
-  }
-
   /** Collects the vectors of all processes, each in its part of `target`, in all processes. */
   allGather<W extends Words>(source: W, target: W, parts: Parts, request: Request): Request {
     const type = this.#typeOf(source);
     const code = this.#mpi.MPI_Iallgatherv(
-      foreign(source),
+      foreign(source, NO_SOURCE),
       source.length,
       type,
       foreign(target),
@@ -295,7 +285,7 @@ export class Communicator {
   allToAll<W extends Words>(source: W, sent: Parts, target: W, received: Parts, request: Request): Request {
     const type = this.#typeOf(source);
     const code = this.#mpi.MPI_Ialltoallv(
-      foreign(source),
+      foreign(source, NO_SOURCE),
       foreign(sent.counts),
       foreign(sent.firsts),
       type,
@@ -309,7 +299,7 @@ export class Communicator {
     return request.begin(code, "MPI_Ialltoallv", source, target, sent, received);
   }
 
-  /** Words of any kind travel as floats: no operation but a sum looks at them. */
+  /** Words of any kind travel as floats: no operation looks at them. */
   #typeOf(words: Words): bigint {
     return words instanceof Uint8Array ? this.#constants.byte : this.#constants.float;
   }

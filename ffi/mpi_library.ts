@@ -50,18 +50,6 @@ const symbols = {
     ],
     result: "i32",
   },
-  MPI_Iallreduce: {
-    parameters: [
-      "buffer", // const void *source
-      "buffer", // void *target
-      "i32", // int count
-      "u64", // MPI_Datatype type
-      "u64", // MPI_Op op
-      "u64", // MPI_Comm comm
-      "buffer", // MPI_Request *request
-    ],
-    result: "i32",
-  },
   MPI_Iallgatherv: {
     parameters: [
       "buffer", // const void *source
@@ -112,8 +100,6 @@ const symbols = {
   ompi_mpi_comm_world: { type: "pointer", optional: true },
   ompi_mpi_byte: { type: "pointer", optional: true },
   ompi_mpi_float: { type: "pointer", optional: true },
-  ompi_mpi_op_sum: { type: "pointer", optional: true },
-  ompi_mpi_op_max: { type: "pointer", optional: true },
   ompi_mpi_errors_return: { type: "pointer", optional: true },
 } as const satisfies Deno.ForeignLibraryInterface;
 
@@ -128,8 +114,6 @@ export interface MpiConstants {
   readonly world: bigint;
   readonly byte: bigint;
   readonly float: bigint;
-  readonly sum: bigint;
-  readonly max: bigint;
   readonly errorsReturn: bigint;
   readonly statusIgnore: bigint;
 }
@@ -139,23 +123,19 @@ const MPICH: MpiConstants = {
   world: 0x44000000n,
   byte: 0x4c00010dn,
   float: 0x4c00040an,
-  sum: 0x58000003n,
-  max: 0x58000001n,
   errorsReturn: 0x54000001n,
   statusIgnore: 1n,
 };
 
 /** The constants of an opened library. */
 export function constantsOf(mpi: MpiSymbols): MpiConstants {
-  const { ompi_mpi_comm_world, ompi_mpi_byte, ompi_mpi_float, ompi_mpi_op_sum, ompi_mpi_op_max } = mpi;
+  const { ompi_mpi_comm_world, ompi_mpi_byte, ompi_mpi_float } = mpi;
   if (ompi_mpi_comm_world === null) return MPICH;
   const at = (pointer: Deno.PointerValue) => BigInt(Deno.UnsafePointer.value(pointer));
   return {
     world: at(ompi_mpi_comm_world),
     byte: at(ompi_mpi_byte),
     float: at(ompi_mpi_float),
-    sum: at(ompi_mpi_op_sum),
-    max: at(ompi_mpi_op_max),
     errorsReturn: at(mpi.ompi_mpi_errors_return),
     statusIgnore: 0n,
   };

@@ -62,4 +62,4 @@ export { type Shape, SHAPES } from "../src/dataset/published.ts";
 export type { ClickModelOptions } from "../src/dataset/click_model.ts";
 export type { DenseShape, NamedShape, TableShape } from "../src/dataset/table_shape.ts";
 export type { UnknownShare } from "../src/dataset/unknown_values.ts";
-export type { Team } from "../src/team.ts";
+export type { HostVector, Parts, ProcessGroup, Work } from "../src/parallel/process_group.ts";

@@ -1,6 +1,6 @@
 /** What this machine offers: what computes, what is missing, and how to get it. */
 import { cpuOptions, deviceFindings, openHost } from "./backend/open.ts";
-import { mpiFinding } from "./collective/mpi_finding.ts";
+import { mpiFinding } from "./parallel/mpi_finding.ts";
 import { messageOf } from "./errors.ts";
 import { flopsOf } from "./model/shape.ts";
 import { expectedSpeed, kagglePlan } from "./loop/expected_speed.ts";

@@ -10,7 +10,8 @@ const decoder = new TextDecoder();
 
 /**
  * What each room may import besides itself. A room is a folder under src/ or at the top. The files at the foot of src/ are
- * the foundation; backend.ts and host_memory.ts are the contract that all backends keep, and open.ts chooses one.
+ * the foundation; backend.ts and host_memory.ts are the contract that all backends keep, and open.ts chooses one;
+ * process_group.ts and host_group.ts are what ranks know of each other.
  */
 const MAY_IMPORT: Record<string, string[]> = {
   "cli": [
@@ -21,21 +22,21 @@ const MAY_IMPORT: Record<string, string[]> = {
     "run",
     "events",
     "config",
-    "collective",
+    "parallel",
     "model",
     "dataset",
     "optimizer",
   ],
   "mod": [
-    ...["report", "interop", "doctor", "plan", "run", "events", "config", "collective", "model", "layout", "profile"],
+    ...["report", "interop", "doctor", "plan", "run", "events", "config", "parallel", "model", "layout", "profile"],
     ...["dataset", "optimizer", "backend", "contract", "emulator", "ffi"],
   ],
   "report": ["doctor", "plan", "run", "events", "profile", "dataset"],
   "interop": ["run", "checkpoint", "config", "schedule", "events", "model", "dataset", "optimizer", "contract"],
-  "doctor": ["loop", "collective", "model", "open"],
+  "doctor": ["loop", "parallel", "model", "open"],
   "plan": ["config", "model", "embedding", "layout", "profile", "dataset", "optimizer"],
   "run": [
-    ...["loop", "ranks", "checkpoint", "config", "events", "model", "layout", "profile", "dataset", "collective"],
+    ...["loop", "ranks", "checkpoint", "config", "events", "model", "layout", "profile", "dataset", "parallel"],
     "embedding",
     "optimizer",
   ],
@@ -50,7 +51,7 @@ const MAY_IMPORT: Record<string, string[]> = {
       "model",
       "layout",
       "dataset",
-      "collective",
+      "parallel",
       "optimizer",
     ],
     "contract",
@@ -62,45 +63,49 @@ const MAY_IMPORT: Record<string, string[]> = {
     "events",
     "model",
     "layout",
-    "collective",
+    "parallel",
     "optimizer",
     "open",
     "contract",
   ],
-  "checkpoint": ["embedding", "config", "schedule", "model", "layout", "collective", "optimizer", "contract"],
+  "checkpoint": ["embedding", "config", "schedule", "model", "layout", "parallel", "optimizer", "contract"],
   "config": ["schedule", "optimizer"],
   "schedule": ["layout"],
   "events": ["model", "layout", "dataset"],
-  "model": ["embedding", "layout", "collective", "optimizer", "contract"],
-  "embedding": ["layout", "collective", "contract", "optimizer", "ffi"],
+  "model": ["embedding", "layout", "parallel", "optimizer", "contract"],
+  "embedding": ["layout", "parallel", "contract", "optimizer", "ffi"],
   "layout": ["profile", "dataset", "contract"],
   "profile": ["dataset", "optimizer"],
   "dataset": [],
-  "collective": ["contract", "ffi"],
+  "parallel": ["contract", "ffi"],
   "open": ["backend", "contract", "ffi"],
   "backend": ["contract", "optimizer", "emulator", "ffi"],
   "contract": ["optimizer"],
   "optimizer": [],
   "storage": [],
   "threads": [],
+  "group": [],
   "foundation": [],
   "emulator": ["ffi"],
   "ffi": [],
 };
 /** What every room may import, but for those below. */
-const BELOW_ALL = ["storage", "threads", "foundation"];
+const BELOW_ALL = ["storage", "threads", "group", "foundation"];
 const BELOW: Record<string, string[]> = {
-  "storage": ["foundation"],
+  "storage": ["group", "foundation"],
+  "group": ["foundation"],
   "threads": ["foundation"],
   "foundation": [],
   "emulator": [],
   "ffi": [],
 };
+const GROUP = ["src/parallel/process_group.ts", "src/parallel/host_group.ts"];
 const CONTRACT = ["src/backend/backend.ts", "src/backend/host_memory.ts"];
 
 /** The room that a file belongs to; all folders of backends are one. */
 function roomOf(path: string): string {
   if (CONTRACT.includes(path)) return "contract";
+  if (GROUP.includes(path)) return "group";
   if (path === "src/backend/open.ts") return "open";
   if (path === "src/doctor.ts") return "doctor";
   const [top, name, ...rest] = path.split("/");

@@ -216,19 +216,14 @@ export interface Backend extends Disposable {
  * Connects the devices of several ranks. All ranks make the same calls in the same order; like any operation a call takes
  * effect in the order of the device, and may be part of a sequence that repeats.
  */
-export interface Communicator {
-  readonly rank: number;
-  readonly ranks: number;
+export interface DeviceCollectives {
   /** The first `words` floats of `buffer` become the sum of all ranks', the same bits everywhere. */
   allReduce(words: number, buffer: Buffer): void;
-  /** buffer (ranks, words): row `rank` is what this rank gives, the others become what the others give. */
-  allGather(words: number, buffer: Buffer): void;
+  /** Copies each rank's `own` to its row of `all` (ranks, words of `own`); `own` may be that row. */
+  allGather(own: Buffer, all: Buffer): void;
   /** Leaves without waiting: for a rank that failed, so that the others do not wait for it. */
   abort(): void;
 }
-
-/** Bytes that name a communicator. */
-export const COMMUNICATOR_ID_BYTES = 128;
 
 /** A backend on a device with memory of its own, which can be connected to others of its kind. */
 export interface DeviceBackend extends Backend {
@@ -236,7 +231,7 @@ export interface DeviceBackend extends Backend {
   /** What the ranks of one communicator must have in common; made by one of them. */
   communicatorId(): Uint8Array<ArrayBuffer>;
   /** Joins the communicator with that id; returns when all ranks have. */
-  connect(id: Uint8Array, rank: number, ranks: number): Communicator;
+  connect(id: Uint8Array, rank: number, ranks: number): DeviceCollectives;
 }
 
 /** Memory that another thread of this process can attach to; can be posted to a worker. */

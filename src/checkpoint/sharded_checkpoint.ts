@@ -6,8 +6,7 @@ import type { ArtifactWriter } from "../storage/artifact_writer.ts";
 import { writeAll } from "../storage/output_file.ts";
 import type { Buffer, HostBackend } from "../backend/backend.ts";
 import { rowStateWords } from "../optimizer/optimizers.ts";
-import type { Cluster } from "../collective/cluster.ts";
-import { PeerExchange } from "../collective/mpi.ts";
+import { consecutive, type ProcessGroup, type ProcessGroups } from "../parallel/process_group.ts";
 import { HotsetError, messageOf } from "../errors.ts";
 import type { ModelPlan } from "../model/shape.ts";
 import { CHECKPOINT_FILES, type ModelMemory, writeDense } from "./checkpoint.ts";
@@ -27,7 +26,7 @@ const RUN_BYTES = 8 << 20;
  * the writer. Returns the names of the files that the hosts wrote together. Throws NotFinite, at the host that comes upon it.
  */
 export function writeSharded(
-  cluster: Cluster,
+  { world, node, peers }: ProcessGroups,
   memory: ShardMemory,
   names: WordNames,
   writer: ArtifactWriter | undefined,
@@ -42,26 +41,25 @@ export function writeSharded(
   const written: string[] = [];
   for (const { file, buffer, width } of matrices) {
     if (buffer === undefined) continue;
-    const path = cluster.broadcastText(writer?.path(file) ?? "");
+    const path = world.broadcast(writer?.path(file) ?? "");
     if (writer !== undefined) Deno.writeFileSync(path, new Uint8Array(0), { createNew: true });
     written.push(file);
-    cluster.barrier(); // the file is there
-    if (cluster.local === 0) writeRows(cluster, path, memory, { names, file, buffer, width });
-    cluster.barrier(); // all of it is written
+    world.barrier(); // the file is there
+    if (node.rank === 0) writeRows(peers, path, memory, { names, file, buffer, width });
+    world.barrier(); // all of it is written
   }
   return written;
 }
 
 /** Writes this host's runs of rows; the first rank of every host calls it. */
 function writeRows(
-  cluster: Cluster,
+  peers: ProcessGroup,
   path: string,
   memory: ShardMemory,
   { names, file: name, buffer, width }: { names: WordNames; file: CheckpointFile; buffer: Buffer; width: number },
 ): void {
-  const { host, hosts } = cluster;
+  const { rank: host, size: hosts } = peers;
   const { rows } = memory.plan;
-  const peers = new PeerExchange(cluster);
   // A run begins at a multiple of `hosts`, so that each host has the same number of its rows, but for the last.
   const runRows = hosts * Math.max(1, Math.floor(RUN_BYTES / 4 / width / hosts));
   const received = new Float32Array(runRows * width);
@@ -72,10 +70,11 @@ function writeRows(
   try {
     using file = Deno.openSync(path, { write: true });
     for (let first = 0; first < rows; first += hosts * runRows) {
-      const sent = Int32Array.from({ length: hosts }, (_, h) => rowsIn(first + h * runRows, host));
+      const sent = consecutive(Array.from({ length: hosts }, (_, h) => width * rowsIn(first + h * runRows, host)));
       const mine = first + host * runRows;
       const counts = Int32Array.from({ length: hosts }, (_, h) => rowsIn(mine, h));
-      peers.allToAll(own.subarray(Math.floor(first / hosts) * width), sent, received, counts, width);
+      const parts = consecutive(counts.map((rows) => rows * width));
+      peers.allToAll(own.subarray(Math.floor(first / hosts) * width), sent, received, parts).wait();
       let from = 0;
       for (let owner = 0; owner < hosts; owner++) {
         for (let i = 0; i < counts[owner]; i++, from += width) {

@@ -1,7 +1,7 @@
 /** The last step of preparing: samples and the ids of their tables, by column, become the flat arrays of a dataset. */
 import { FileReader } from "../storage/artifact.ts";
-import { shareOf, type Team, together } from "../team.ts";
-import type { TeamWriter } from "../storage/team_writer.ts";
+import { ownPart, type ProcessGroup, together } from "../parallel/process_group.ts";
+import type { GroupWriter } from "../storage/group_writer.ts";
 import { type DatasetBody, type Split, splitFiles, SPLITS } from "./dataset.ts";
 import type { StagedLog } from "./staged_log.ts";
 import { denseAt, readWords } from "./staged_chunk.ts";
@@ -24,23 +24,23 @@ export interface EncodedLog {
 }
 
 /**
- * Writes the files of all splits. `firstRows` are the first global rows of the tables. Each rank of a team writes some
+ * Writes the files of all splits. `firstRows` are the first global rows of the tables. Each rank of a group writes some
  * consecutive rows of all logs; none of them may have bags then. Returns the splits' sizes.
  */
 export function assemble(
-  writer: TeamWriter,
+  writer: GroupWriter,
   logs: readonly EncodedLog[],
   denseFeatures: number,
   firstRows: readonly number[],
-  team: Team,
+  group: ProcessGroup,
   onProgress: (fraction: number) => void,
 ): DatasetBody["splits"] {
   const bags = logs.some(({ tables }) => tables.some(({ lengths }) => lengths !== undefined));
-  const splits = together(team, () => new SplitWriter(writer, bags));
-  const share = shareOf(team, logs.reduce((sum, { log }) => sum + log.rows, 0));
+  const splits = together(group, () => new SplitWriter(writer, bags));
+  const share = ownPart(group, logs.reduce((sum, { log }) => sum + log.rows, 0));
   const labels = new Uint8Array(RUN_SAMPLES);
   const dense = new Float32Array(RUN_SAMPLES * denseFeatures);
-  together(team, () => {
+  together(group, () => {
     let logFirst = 0;
     for (const { log, parts, tables } of logs) {
       using lookups = new TableColumns(tables, firstRows, Math.max(0, share.first - logFirst));
@@ -62,7 +62,7 @@ export function assemble(
       logFirst += log.rows;
     }
   });
-  return addSizes(team.gather(together(team, () => splits.finish())));
+  return addSizes(group.gather(together(group, () => splits.finish())));
 }
 
 /** The split of a row of a log, and how many rows of it are left from there on. */
@@ -169,7 +169,7 @@ class TableColumns implements Disposable {
 
 /** Appends encoded samples to the files of their split. */
 class SplitWriter {
-  readonly #writer: TeamWriter;
+  readonly #writer: GroupWriter;
   readonly #bags: boolean;
   readonly #sizes: DatasetBody["splits"] = {
     train: { samples: 0, lookups: 0 },
@@ -177,7 +177,7 @@ class SplitWriter {
     test: { samples: 0, lookups: 0 },
   };
 
-  constructor(writer: TeamWriter, bags: boolean) {
+  constructor(writer: GroupWriter, bags: boolean) {
     this.#writer = writer;
     this.#bags = bags;
     for (const split of SPLITS) { // all files exist, be they empty

@@ -4,7 +4,7 @@ import { join, parse, resolve, sep } from "node:path";
 import { crc32 } from "node:zlib";
 import { type ErrorCode, HotsetError, messageOf, UsageError } from "../errors.ts";
 import { throughLinks } from "../storage/links.ts";
-import { type Team, togetherAsync } from "../team.ts";
+import { type ProcessGroup, togetherAsync } from "../parallel/process_group.ts";
 import { contentOf, type FileContent, MAGIC_BYTES, unreadable } from "./file_content.ts";
 import type { Format } from "./formats.ts";
 
@@ -113,24 +113,24 @@ function inputFile(path: string, standard: FileContent): InputFile {
 }
 
 /**
- * Reads files to the end for their checksums, each rank of a team some of them: files with the same path and the same bytes
+ * Reads files to the end for their checksums, each rank of a group some of them: files with the same path and the same bytes
  * are the same, whenever they were written. Throws HotsetError.
  */
 export async function identify(
   files: readonly InputFile[],
-  team: Team,
+  group: ProcessGroup,
   onProgress: (fraction: number) => void,
 ): Promise<KnownFile[]> {
-  const own = files.filter((_, i) => i % team.ranks === team.rank);
+  const own = files.filter((_, i) => i % group.size === group.rank);
   const total = own.reduce((sum, { bytes }) => sum + bytes, 0);
   let done = 0;
-  const sums = await togetherAsync(team, async () => {
+  const sums = await togetherAsync(group, async () => {
     const sums: number[] = [];
     for (const file of own) sums.push(await checksumOf(file, (bytes) => onProgress((done += bytes) / total)));
     return sums;
   });
-  const all = team.gather(sums);
-  return files.map((file, i) => ({ ...file, crc32: all[i % team.ranks][Math.floor(i / team.ranks)] }));
+  const all = group.gather(sums);
+  return files.map((file, i) => ({ ...file, crc32: all[i % group.size][Math.floor(i / group.size)] }));
 }
 
 async function checksumOf(file: InputFile, onRead: (bytes: number) => void): Promise<number> {

@@ -3,7 +3,8 @@ import { z } from "zod";
 import { fingerprint, isCached } from "../storage/artifact.ts";
 import { HotsetError, UsageError } from "../errors.ts";
 import type { Part } from "./assemble.ts";
-import { ALONE, type Team, together, togetherAsync } from "../team.ts";
+import { ALONE } from "../parallel/host_group.ts";
+import { type ProcessGroup, together, togetherAsync } from "../parallel/process_group.ts";
 import { Dataset, type DatasetBody, type Split } from "./dataset.ts";
 import { type Format, FORMATS, schemaOf } from "./formats.ts";
 import { expectApart, expectUnchanged, findInputs, identify, type KnownFile } from "./inputs.ts";
@@ -36,7 +37,7 @@ export interface PrepareOptions extends ReadOptions {
   /** For generated data: the AUC of the true model, to be recorded. */
   readonly generated?: { readonly bestAuc: Partial<Record<Split, number>> };
   /** Who prepares together, each with the same options and seeing the same files; default this process alone. */
-  readonly team?: Team | undefined;
+  readonly group?: ProcessGroup | undefined;
 }
 
 const DEFAULT_VALIDATION_FRACTION = 0.05;
@@ -93,8 +94,8 @@ export interface LogSource {
 
 /** Reads all files of a log once, to know them by what they hold. Throws HotsetError for missing ones. */
 export async function sourceOf(options: Omit<PrepareOptions, "out">): Promise<LogSource> {
-  const { team = ALONE, format, minFrequency = 1, maxIndRange, onProgress = () => {} } = options;
-  const { inputs, testInputs, settings } = together(team, () => {
+  const { group = ALONE, format, minFrequency = 1, maxIndRange, onProgress = () => {} } = options;
+  const { inputs, testInputs, settings } = together(group, () => {
     if (!(Number.isInteger(minFrequency) && minFrequency >= 1)) {
       throw new UsageError(`Cannot use a minimum frequency of ${minFrequency}: it must be a whole number from 1`);
     }
@@ -119,7 +120,7 @@ export async function sourceOf(options: Omit<PrepareOptions, "out">): Promise<Lo
       },
     };
   });
-  const known = await identify([...inputs, ...testInputs], team, (f) => onProgress("check", f));
+  const known = await identify([...inputs, ...testInputs], group, (f) => onProgress("check", f));
   const files = { inputs: known.slice(0, inputs.length), testInputs: known.slice(inputs.length) };
   return {
     ...files,
@@ -141,7 +142,7 @@ function identityOf({ path, bytes, content, crc32 }: KnownFile) {
  * Reads raw logs and writes a dataset to `options.out`. Memory depends neither on the number of rows nor on that of all
  * tables' values. Finished parts are kept beside the output until it is complete: after a kill the same call goes on from
  * there and writes the same bytes. Where another process writes the output, it is waited for, and what it has made of
- * the same source is taken. A team divides the formats that DuckDB does not read; its first rank prepares the others.
+ * the same source is taken. A group divides the formats that DuckDB does not read; its first rank prepares the others.
  * Throws HotsetError that names file, line and reason.
  */
 export async function prepareDataset(options: PrepareOptions): Promise<Dataset> {
@@ -150,19 +151,19 @@ export async function prepareDataset(options: PrepareOptions): Promise<Dataset> 
 
 /** The same of a log that is known. */
 export async function prepareFrom(options: PrepareOptions, source: LogSource): Promise<Dataset> {
-  const { team = ALONE } = options;
-  if (team.ranks > 1 && !isChunkFormat(options.format)) {
-    await togetherAsync(team, async () => {
-      if (team.rank === 0) await prepareFrom({ ...options, team: ALONE }, source);
+  const { group = ALONE } = options;
+  if (group.size > 1 && !isChunkFormat(options.format)) {
+    await togetherAsync(group, async () => {
+      if (group.rank === 0) await prepareFrom({ ...options, group: ALONE }, source);
     });
-    return together(team, () => Dataset.open(options.out, "lengths"));
+    return together(group, () => Dataset.open(options.out, "lengths"));
   }
   const { format, minFrequency = 1, maxIndRange, onProgress = () => {} } = options;
   const { inputs, testInputs, body } = source;
   const settings = { ...options, schema: schemaOf(format, options.schema), maxIndRange };
-  using lock = await lockOutput(options, team);
-  const [isMade] = team.gather(lock?.waited === true && isMadeFrom(body, options.out));
-  if (isMade) return together(team, () => Dataset.open(options.out, team.rank === 0 ? "checksums" : "lengths"));
+  using lock = await lockOutput(options, group);
+  const [isMade] = group.gather(lock?.waited === true && isMadeFrom(body, options.out));
+  if (isMade) return together(group, () => Dataset.open(options.out, group.rank === 0 ? "checksums" : "lengths"));
   const { dataset } = await buildDataset("prepare", body, settings, async (job) => {
     const bytes = (files: readonly KnownFile[]) => files.reduce((sum, f) => sum + f.bytes, 0);
     const inputShare = bytes(inputs) / (bytes(inputs) + bytes(testInputs));
@@ -177,7 +178,7 @@ export async function prepareFrom(options: PrepareOptions, source: LogSource): P
       });
       logs.push({ log: test, parts: [{ split: "test", samples: test.rows }] });
     }
-    together(team, () => expectUnchanged([...inputs, ...testInputs]));
+    together(group, () => expectUnchanged([...inputs, ...testInputs]));
     onProgress("read", 1);
     const made = await job.finish(logs, { train: parts[0].samples, minFrequency });
     return { body: { ...made, source: body, generated: options.generated ?? null }, result: undefined };
@@ -193,10 +194,10 @@ function foundIn({ rules, missing }: StagedLog) {
 /** Waits until no other process writes the output. */
 async function lockOutput(
   { out, signal, onProgress }: ReadOptions & { readonly out: string },
-  team: Team,
+  group: ProcessGroup,
 ): Promise<OutputLock | undefined> {
-  return await togetherAsync(team, async () => {
-    if (team.rank > 0) return undefined;
+  return await togetherAsync(group, async () => {
+    if (group.rank > 0) return undefined;
     return await OutputLock.waitAsync(out, `write dataset ${out}`, () => {
       signal?.throwIfAborted();
       onProgress?.("wait", 0);

@@ -3,8 +3,9 @@ import { availableParallelism } from "node:os";
 import { fingerprint } from "../storage/artifact.ts";
 import { expectRoom } from "../storage/disk.ts";
 import { HotsetError, Interrupted } from "../errors.ts";
-import { ALONE, expectSame, type Team, together, togetherAsync } from "../team.ts";
-import { TeamWriter } from "../storage/team_writer.ts";
+import { ALONE } from "../parallel/host_group.ts";
+import { expectSame, type ProcessGroup, together, togetherAsync } from "../parallel/process_group.ts";
+import { GroupWriter } from "../storage/group_writer.ts";
 import { assemble, type EncodedLog, type Part } from "./assemble.ts";
 import { COUNTS_FILE, Dataset, type DatasetBody, DICTIONARY_FILE, KEYS_FILE, MOST_ROWS } from "./dataset.ts";
 import { idsFile, joinDictionaries, lengthsFile, numberQueryTable } from "./dictionary.ts";
@@ -51,7 +52,7 @@ export interface JobOptions extends ReadOptions {
   readonly maxIndRange: number | undefined;
   readonly out: string;
   /** Who prepares together, each with the same options; default this process alone. Only for a chunk format. */
-  readonly team?: Team | undefined;
+  readonly group?: ProcessGroup | undefined;
 }
 
 /** A staged log with the splits it is divided into. */
@@ -74,17 +75,17 @@ export async function buildDataset<R>(
   options: JobOptions,
   work: (job: PrepareJob) => Promise<{ body: DatasetBody; result: R }>,
 ): Promise<{ dataset: Dataset; result: R }> {
-  const { out, team = ALONE } = options;
-  const first = team.rank === 0;
+  const { out, group = ALONE } = options;
+  const first = group.rank === 0;
   expectSame(
-    team,
+    group,
     `${doing} ${out}`,
     "what ranks see of the input files (paths and content count)",
     fingerprint(source),
   );
-  using writer = new TeamWriter(team, "dataset", out);
-  const made = together(team, () => first ? new StageDirectory(out, source) : undefined);
-  const stage = together(team, () => made ?? new StageDirectory(out, source));
+  using writer = new GroupWriter(group, "dataset", out);
+  const made = together(group, () => first ? new StageDirectory(out, source) : undefined);
+  const stage = together(group, () => made ?? new StageDirectory(out, source));
   let result: R;
   let interrupted = false;
   try {
@@ -99,36 +100,36 @@ export async function buildDataset<R>(
   } finally {
     if (first && !interrupted) stage.remove();
   }
-  return { dataset: together(team, () => Dataset.open(out, first ? "checksums" : "lengths")), result };
+  return { dataset: together(group, () => Dataset.open(out, first ? "checksums" : "lengths")), result };
 }
 
 /** The steps that all preparations have in common. */
 class PrepareJob implements Disposable {
   /** Files of the artifact that are written by others. */
   readonly adopted: string[] = [];
-  readonly #writer: TeamWriter;
+  readonly #writer: GroupWriter;
   readonly #stage: StageDirectory;
   readonly #options: JobOptions;
-  readonly #team: Team;
+  readonly #group: ProcessGroup;
   readonly #threads: number;
   readonly #memoryBytes: number;
   /** What does the work: threads for the formats that have readers of their own, DuckDB for all others. */
   readonly #pool: ReturnType<typeof preparePool> | undefined;
   readonly #engine: Engine | undefined;
 
-  private constructor(writer: TeamWriter, stage: StageDirectory, options: JobOptions, engine: Engine | undefined) {
+  private constructor(writer: GroupWriter, stage: StageDirectory, options: JobOptions, engine: Engine | undefined) {
     this.#writer = writer;
     this.#stage = stage;
     this.#options = options;
-    this.#team = options.team ?? ALONE;
-    this.#threads = options.threads ?? Math.max(1, Math.floor(availableParallelism() / this.#team.locals));
+    this.#group = options.group ?? ALONE;
+    this.#threads = options.threads ?? Math.max(1, Math.floor(availableParallelism() / this.#group.localSize));
     this.#memoryBytes = options.memoryBytes ?? DEFAULT_MEMORY_BYTES;
     this.#engine = engine;
     this.#pool = engine === undefined ? preparePool(this.#threads, options.signal) : undefined;
   }
 
   /** Starts threads or a database. */
-  static async create(writer: TeamWriter, stage: StageDirectory, options: JobOptions): Promise<PrepareJob> {
+  static async create(writer: GroupWriter, stage: StageDirectory, options: JobOptions): Promise<PrepareJob> {
     const { format, memoryBytes = DEFAULT_MEMORY_BYTES, threads = availableParallelism(), signal } = options;
     const limits = { memoryBytes: memoryBytes * ENGINE_MEMORY_SHARE, threads, signal };
     const engine = isChunkFormat(format) ? undefined : await Engine.create(stage.directory, limits);
@@ -146,7 +147,7 @@ class PrepareJob implements Disposable {
     const { format, schema, maxIndRange, onBadRow = "fail" } = this.#options;
     const options = { name, onBadRow, maxIndRange, purpose, ...found, onProgress };
     if (this.#engine !== undefined) return await stageQuery(this.#engine, schema, files, this.#stage, options);
-    return await stageChunks(format as ChunkFormat, files, this.#stage, this.#pool!, this.#team, options);
+    return await stageChunks(format as ChunkFormat, files, this.#stage, this.#pool!, this.#group, options);
   }
 
   /** Numbers and encodes all tables and writes the samples. */
@@ -157,7 +158,10 @@ class PrepareJob implements Disposable {
     const columns = schema.columns.filter(isSparse);
     const rowBytes = 1 + 4 * (dense.length + columns.filter(({ kind }) => kind !== "bag").length);
     const samples = logs.reduce((sum, { log }) => sum + log.rows, 0);
-    together(this.#team, () => expectRoom(this.#options.out, samples * rowBytes, `write dataset ${this.#options.out}`));
+    together(
+      this.#group,
+      () => expectRoom(this.#options.out, samples * rowBytes, `write dataset ${this.#options.out}`),
+    );
     const sizes = this.#engine === undefined
       ? await this.#numberKeys(logs, from)
       : await this.#numberValues(this.#engine, logs, from);
@@ -175,9 +179,16 @@ class PrepareJob implements Disposable {
         lengths: kind === "bag" ? stage.path(lengthsFile(log.name, t)) : undefined,
       })),
     }));
-    const splits = assemble(this.#writer, encoded, dense.length, firstRows, this.#team, (f) => onProgress("encode", f));
-    together(this.#team, () => {
-      for (const t of this.#team.rank === 0 ? columns.keys() : []) {
+    const splits = assemble(
+      this.#writer,
+      encoded,
+      dense.length,
+      firstRows,
+      this.#group,
+      (f) => onProgress("encode", f),
+    );
+    together(this.#group, () => {
+      for (const t of this.#group.rank === 0 ? columns.keys() : []) {
         this.#append(COUNTS_FILE, countsFile(t));
         if (this.#engine === undefined) this.#append(KEYS_FILE, keysFile(t));
       }
@@ -205,14 +216,14 @@ class PrepareJob implements Disposable {
     const { schema, onProgress } = this.#options;
     const stage = this.#stage;
     const pool = this.#pool!;
-    const team = this.#team;
+    const group = this.#group;
     const columns = schema.columns.filter(isSparse);
     const dense = schema.columns.filter(isDense).length;
     const budget = Math.max(
-      this.#memoryBytes - team.locals * (RUNTIME_BYTES + THREAD_BYTES * this.#threads),
+      this.#memoryBytes - group.localSize * (RUNTIME_BYTES + THREAD_BYTES * this.#threads),
       this.#memoryBytes * LEAST_KEYS_MEMORY_SHARE,
     );
-    const [sizes] = team.gather(columns.map((_, t) => stage.finished<number>(`t${t}`) ?? null));
+    const [sizes] = group.gather(columns.map((_, t) => stage.finished<number>(`t${t}`) ?? null));
     const task = (t: number, memoryBytes: number): TableTask => ({
       kind: "table",
       logs: logs.map(({ log }) => ({
@@ -228,23 +239,26 @@ class PrepareJob implements Disposable {
     });
     const open = () => [...sizes.keys()].filter((t) => sizes[t] === null);
     const all = async (tables: readonly number[], memoryBytes: number) => {
-      const own = tables.filter((_, k) => k % team.ranks === team.rank);
+      const own = tables.filter((_, k) => k % group.size === group.rank);
       const before = sizes.length - open().length;
       let done = 0;
-      const numbered = await togetherAsync(team, () =>
-        pool.all(own.map((t) => task(t, memoryBytes)), (k, { rows }) => {
-          if (rows !== undefined) stage.finish(`t${own[k]}`, rows);
-          onProgress?.("count", (before + tables.length * ++done / own.length) / sizes.length);
-        }));
-      for (const [t, rows] of team.gather(numbered.map(({ rows }, k) => [own[k], rows ?? null] as const)).flat()) {
+      const numbered = await togetherAsync(
+        group,
+        () =>
+          pool.all(own.map((t) => task(t, memoryBytes)), (k, { rows }) => {
+            if (rows !== undefined) stage.finish(`t${own[k]}`, rows);
+            onProgress?.("count", (before + tables.length * ++done / own.length) / sizes.length);
+          }),
+      );
+      for (const [t, rows] of group.gather(numbered.map(({ rows }, k) => [own[k], rows ?? null] as const)).flat()) {
         sizes[t] = rows;
       }
     };
-    await all(open(), budget / this.#threads / team.locals);
+    await all(open(), budget / this.#threads / group.localSize);
     for (const t of open()) await all([t], budget);
     const [tooLarge] = open();
     if (tooLarge !== undefined) {
-      team.agree(
+      group.agree(
         new HotsetError(
           `Cannot number the values of ${columns[tooLarge].name} in the ${
             Math.floor(budget / 1e6)

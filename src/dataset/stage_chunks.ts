@@ -10,11 +10,11 @@ import type { IntegerSource } from "./read_integers.ts";
 import type { StageDirectory } from "./stage_directory.ts";
 import type { StagedLog, StageOptions } from "./staged_log.ts";
 import { firstLine } from "./text_file.ts";
-import { type Team, togetherAsync } from "../team.ts";
+import { type ProcessGroup, togetherAsync } from "../parallel/process_group.ts";
 
 const INTEGER_ROW_WORDS = 40;
 const CHUNK_ROWS = 1 << 16;
-/** Tasks of each rank between two meetings of a team: seconds of work. */
+/** Tasks of each rank between two meetings of a group: seconds of work. */
 const ROUND_TASKS = 64;
 
 /** The formats without a query. */
@@ -32,34 +32,34 @@ interface Reading {
   readonly labelled: boolean;
 }
 
-/** Reads files on all threads of the pools of a team. Throws HotsetError that names file, line and reason. */
+/** Reads files on all threads of the pools of a group. Throws HotsetError that names file, line and reason. */
 export async function stageChunks(
   format: ChunkFormat,
   files: readonly InputFile[],
   stage: StageDirectory,
   pool: ReturnType<typeof preparePool>,
-  team: Team,
+  group: ProcessGroup,
   options: StageOptions,
 ): Promise<StagedLog> {
   const none: Reading = { tasks: [], fileOf: [], results: [], labelled: true };
-  const [{ tasks, fileOf, results, labelled }] = team.gather(
+  const [{ tasks, fileOf, results, labelled }] = group.gather(
     await togetherAsync(
-      team,
-      () => team.rank === 0 ? findTasks(format, files, stage, options) : Promise.resolve(none),
+      group,
+      () => group.rank === 0 ? findTasks(format, files, stage, options) : Promise.resolve(none),
     ),
   );
   const open = [...tasks.keys()].filter((i) => results[i] === null);
   // In rounds, so that what fails on one rank ends all soon.
-  const round = team.ranks === 1 ? open.length : team.ranks * ROUND_TASKS;
+  const round = group.size === 1 ? open.length : group.size * ROUND_TASKS;
   for (let first = 0; first < open.length; first += round) {
-    const own = open.slice(first, first + round).filter((_, k) => k % team.ranks === team.rank);
+    const own = open.slice(first, first + round).filter((_, k) => k % group.size === group.rank);
     let done = tasks.length - open.length + first;
-    const read = await togetherAsync(team, () =>
+    const read = await togetherAsync(group, () =>
       pool.all(own.map((i) => tasks[i]), (k, result) => {
         stage.finish(prefixName(tasks[own[k]].prefix), result);
-        options.onProgress?.((done += team.ranks) / tasks.length);
+        options.onProgress?.((done += group.size) / tasks.length);
       }));
-    for (const [i, result] of team.gather(read.map((result, k) => [own[k], result] as const)).flat()) {
+    for (const [i, result] of group.gather(read.map((result, k) => [own[k], result] as const)).flat()) {
       results[i] = result;
     }
   }
@@ -68,7 +68,7 @@ export async function stageChunks(
   const accounts = files.map(({ path }, i) =>
     accountOf(path, results.filter((_, k) => fileOf[k] === i) as ReadResult[])
   );
-  if (rows === 0) team.agree(noRowsFault(accounts));
+  if (rows === 0) group.agree(noRowsFault(accounts));
   return { name: options.name, rows, files: accounts, labelled, chunks, rules: [], missing: [] };
 }
 

@@ -35,7 +35,7 @@ export class DeviceTables implements EmbeddingTables {
 
   /** No batch that is trained on has more than `mostDistinct` distinct rows. */
   constructor(context: TableContext, matrix: RowMatrix, mostDistinct: number) {
-    const { device, batchShape, shape, pooledGradients, collective: { devices } } = context;
+    const { device, batchShape, shape, pooledGradients, groups: { devices } } = context;
     this.#context = context;
     this.#matrix = matrix;
     this.#exchange = devices &&

@@ -32,14 +32,14 @@ export class HostTables implements EmbeddingTables {
   }
 
   initialise(seed: number): void {
-    const { shape, host, collective: { writer, writers } } = this.context;
+    const { shape, host, groups: { node } } = this.context;
     const { dim, optimizer } = shape;
     const stateWords = rowStateWords(optimizer, dim);
     const weights = host.floats(this.matrix.weights);
     const state = this.matrix.state && host.floats(this.matrix.state);
     let index = 0;
     for (const chunk of rowChunks(shape)) {
-      if (index++ % writers !== writer) continue;
+      if (index++ % node.size !== node.rank) continue;
       initialiseChunk(shape, seed, chunk, weights.subarray(chunk.row * dim, (chunk.row + chunk.rows) * dim));
       // It is zero already, but has no memory yet: the system would find that page by page, while steps wait.
       state?.fill(0, chunk.row * stateWords, (chunk.row + chunk.rows) * stateWords);
@@ -80,14 +80,14 @@ export class HostLookups implements BoundTables, TableLookups {
   protected readonly place: BatchPlace;
 
   constructor(context: TableContext, matrix: RowMatrix, place: BatchPlace) {
-    const { host, shape, batchShape, collective, pooledGradients } = context;
+    const { host, shape, batchShape, groups: { node }, pooledGradients } = context;
     const { dim, optimizer } = shape;
     this.place = place;
     this.#host = host;
     this.#bagsOfSample = batchShape.tables;
     this.#matrix = matrix;
     this.#views = lookupViews(context, host, place.hostBlock);
-    this.#update = { optimizer, dim, rank: collective.writer, ranks: collective.writers };
+    this.#update = { optimizer, dim, rank: node.rank, ranks: node.size };
     this.#gradients = pooledGradients;
   }
 

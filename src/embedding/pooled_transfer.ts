@@ -2,6 +2,7 @@
  * Tables in host memory for a rank that computes on a device: pooled rows go to the device, their gradients come back, and
  * nothing else moves.
  */
+import { nodeBarrier } from "../parallel/node_barrier.ts";
 import type { Buffer } from "../backend/backend.ts";
 import {
   type BatchPlace,
@@ -103,9 +104,9 @@ class TransferredPlace implements BoundTables, TableLookups {
   }
 
   update(samples: number): void {
-    const { context: { host, device, collective }, sampleWords, hostGradients, deviceGradients } = this.#transfer;
+    const { context: { host, device, groups }, sampleWords, hostGradients, deviceGradients } = this.#transfer;
     device.download(deviceGradients, host.floats(hostGradients).subarray(0, samples * sampleWords));
-    collective.barrier(); // those of the other ranks are there
+    nodeBarrier(groups, device); // those of the other ranks are there
     this.#lookups!.update(samples);
   }
 }

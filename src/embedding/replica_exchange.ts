@@ -10,10 +10,11 @@
  *
  * To add up over the whole table would never be less: a batch has at most as many distinct rows as the table.
  */
-import type { Backend, Buffer, Communicator } from "../backend/backend.ts";
+import type { Backend, Buffer } from "../backend/backend.ts";
 import type { OptimizerName } from "../optimizer/optimizers.ts";
 import { type Batch, type BatchShape, SEGMENTS_END } from "../layout/batch.ts";
-import { samplesOfRank } from "../collective/collective.ts";
+import { consecutive, type Parts, type ProcessGroup } from "../parallel/process_group.ts";
+import { samplesOfRank } from "../parallel/shares.ts";
 
 /** The two ways. */
 export type ExchangeKind = "pooled" | "rows";
@@ -54,12 +55,14 @@ export interface ReplicaLists {
 export class ReplicaExchange {
   readonly kind: ExchangeKind;
   readonly #device: Backend;
-  readonly #devices: Communicator;
+  readonly #devices: ProcessGroup<Buffer>;
   readonly #optimizer: OptimizerName;
   readonly #dim: number;
   readonly #mostDistinct: number;
   readonly #pooledGradients: Buffer;
-  readonly #wordsOfRank: number;
+  /** This rank's part of them, and the parts of all. */
+  readonly #ownPooledGradients: Buffer;
+  readonly #parts: Parts;
   readonly #sums: Buffer;
   /** 0, 1, 2, ...: the sum of each distinct row. */
   readonly #counting: Buffer;
@@ -68,21 +71,23 @@ export class ReplicaExchange {
   /** `pooledGradients` has pooledGradientWords, all zero but for this rank's samples. */
   constructor(
     device: Backend,
-    devices: Communicator,
+    devices: ProcessGroup<Buffer>,
     shape: BatchShape,
     model: { readonly optimizer: OptimizerName; readonly dim: number },
     mostDistinct: number,
     pooledGradients: Buffer,
   ) {
-    const { ranks } = devices;
-    this.kind = exchangeKind(shape, mostDistinct, ranks);
+    const { rank, size } = devices;
+    this.kind = exchangeKind(shape, mostDistinct, size);
     this.#device = device;
     this.#devices = devices;
     this.#optimizer = model.optimizer;
     this.#dim = model.dim;
     this.#mostDistinct = mostDistinct;
     this.#pooledGradients = pooledGradients;
-    this.#wordsOfRank = pooledGradientWords(shape, model.dim, ranks) / ranks;
+    const words = pooledGradientWords(shape, model.dim, size) / size;
+    this.#ownPooledGradients = device.view(pooledGradients, rank * words, words);
+    this.#parts = consecutive(new Array(size).fill(words));
     const rows = this.kind === "rows" ? mostDistinct : 0;
     this.#sums = device.allocate(rows * model.dim, "sums of row gradients");
     this.#counting = device.allocate(rows, "numbers of distinct rows");
@@ -127,13 +132,13 @@ export class ReplicaExchange {
     const device = this.#device;
     const shape = { optimizer: this.#optimizer, dim: this.#dim, rank: 0, ranks: 1 };
     if (lists === undefined) {
-      this.#devices.allGather(this.#wordsOfRank, this.#pooledGradients);
+      this.#devices.allGather(this.#ownPooledGradients, this.#pooledGradients, this.#parts);
       device.updateRows(shape, header, segments, segmentBags, this.#pooledGradients, weights, state);
       return;
     }
     const rows = this.#mostDistinct;
     device.pool(rows, this.#dim, this.#pooledGradients, segmentBags, lists.offsets, this.#sums);
-    this.#devices.allReduce(rows * this.#dim, this.#sums);
+    this.#devices.allReduce(this.#sums);
     device.updateRows(shape, header, lists.segments, this.#counting, this.#sums, weights, state);
   }
 }

@@ -3,6 +3,7 @@
  * replica, cold ones on the full tables, and rows that changed in one are copied to the other where the kind of batch
  * changes.
  */
+import { nodeBarrier } from "../parallel/node_barrier.ts";
 import {
   allocateRowBlock,
   type BatchPlace,
@@ -53,16 +54,16 @@ export class ReplicatedTables implements EmbeddingTables {
 
   /** Copies rows of the full tables to the replica; all ranks give the same lists. */
   pull(rows: Uint32Array, hotIds: Uint32Array): void {
-    const { device, host, collective: { devices, writer, writers } } = this.#context;
+    const { device, host, groups: { devices, node } } = this.#context;
     // A replica on a device has this rank alone to write it.
-    const own = devices !== undefined && device !== host ? whole(rows) : partOf(rows, writer, writers);
+    const own = devices !== undefined && device !== host ? whole(rows) : partOf(rows, node.rank, node.size);
     this.#move(own, this.#full, rows, this.#replica, hotIds);
   }
 
   /** Copies rows of the replica to the full tables. */
   push(rows: Uint32Array, hotIds: Uint32Array): void {
-    const { writer, writers } = this.#context.collective;
-    const { first, end } = partOf(rows, writer, writers);
+    const { node } = this.#context.groups;
+    const { first, end } = partOf(rows, node.rank, node.size);
     const held = rows.subarray(first, end).filter((row) => this.#full.holds(row));
     const ids = hotIds.subarray(first, end).filter((_, i) => this.#full.holds(rows[first + i]));
     this.#move(whole(held), this.#replica, ids, this.#full, held);
@@ -80,7 +81,7 @@ export class ReplicatedTables implements EmbeddingTables {
       source.read(sourceRows.subarray(from, to), this.#block);
       target.write(targetRows.subarray(from, to), this.#block);
     }
-    this.#context.collective.barrier(); // the next step of any rank may read any of these rows
+    nodeBarrier(this.#context.groups, this.#context.device); // the next step of any rank may read any of these rows
   }
 }
 

@@ -11,9 +11,9 @@
  */
 import { type Buffer, Header, HEADER_WORDS, type HostBackend, type RowUpdateShape } from "../backend/backend.ts";
 import { OPTIMIZER_WORDS } from "../header.ts";
-import type { Cluster } from "../collective/cluster.ts";
-import { samplesOfRank } from "../collective/collective.ts";
-import { PeerExchange } from "../collective/mpi.ts";
+import { DONE } from "../parallel/host_group.ts";
+import { consecutive, type Parts, type ProcessGroups, setParts, type Work } from "../parallel/process_group.ts";
+import { samplesOfRank } from "../parallel/shares.ts";
 import { type Batch, type BatchShape, SEGMENTS_END } from "../layout/batch.ts";
 import type { RowMatrix, TableShape } from "./tables.ts";
 
@@ -40,11 +40,15 @@ export interface RowExchangeMemory {
 export class RowExchange {
   /** Rows of staging memory: what `outgoing` and `incoming` hold. */
   readonly capacity: number;
-  readonly peers: PeerExchange;
-  readonly #fetches: readonly [PeerExchange, PeerExchange];
   readonly outgoing: Buffer;
   readonly incoming: Buffer;
-  readonly #cluster: Cluster;
+  readonly #groups: ProcessGroups;
+  readonly #place: { readonly hosts: number; readonly host: number; readonly locals: number; readonly local: number };
+  /** Words of rows that are sent and received, in exchanges that are complete at once. */
+  readonly #sent: Parts;
+  readonly #received: Parts;
+  /** The same for those of early and of late rows, which are under way while a step computes. */
+  readonly #fetches: readonly [Fetch, Fetch];
   readonly #memory: RowExchangeMemory;
   readonly #dim: number;
   readonly #rowUpdate: RowUpdateShape;
@@ -52,9 +56,9 @@ export class RowExchange {
   readonly #endBags: number[];
   readonly #ownBags: { readonly first: number; readonly end: number };
   readonly #ownHostBags: { readonly first: number; readonly end: number };
-  /** First sample of every rank, then the end. */
-  readonly #firstSamples: number[];
   readonly #ownPooled: Float32Array;
+  /** The gradients of pooled rows of this rank and its peers. */
+  readonly #pooledParts: Parts;
 
   /** Index of each lookup of this rank's samples among the fetched rows, in the places of a batch's indices. */
   readonly #indices: Words;
@@ -93,27 +97,39 @@ export class RowExchange {
   readonly #segments: Words;
   readonly #vectors: Words;
 
-  constructor(cluster: Cluster, memory: RowExchangeMemory) {
+  constructor(groups: ProcessGroups, memory: RowExchangeMemory) {
     const { shape, batchShape, host } = memory;
     const { batchSize, tables, lookupCapacity } = batchShape;
-    const { ranks, hosts, locals } = cluster;
+    const { world: { rank, size: ranks }, node, peers } = groups;
+    const { hosts, host: ownHost, locals, local } = this.#place = {
+      ...{ hosts: peers.size, host: peers.rank, locals: node.size, local: node.rank },
+    };
     const { dim, optimizer } = shape;
-    this.#cluster = cluster;
+    this.#groups = groups;
     this.#memory = memory;
     this.#dim = dim;
     this.#rowUpdate = { optimizer, dim, rank: 0, ranks: 1 };
     this.capacity = lookupCapacity;
-    this.peers = new PeerExchange(cluster);
-    this.#fetches = [new PeerExchange(cluster), new PeerExchange(cluster)];
+    const parts = () => consecutive(new Array(hosts).fill(0));
+    this.#sent = parts();
+    this.#received = parts();
+    this.#fetches = [{ sent: parts(), received: parts(), work: DONE }, {
+      sent: parts(),
+      received: parts(),
+      work: DONE,
+    }];
     const firstSample = (rank: number) => samplesOfRank(batchSize, rank, ranks).first;
-    this.#firstSamples = Array.from({ length: ranks + 1 }, (_, r) => firstSample(r));
+    const bagWords = tables * dim;
+    const first = Int32Array.from({ length: hosts }, (_, h) => firstSample(h * locals + local) * bagWords);
+    const end = first.map((_, h) => firstSample(h * locals + local + 1) * bagWords);
+    this.#pooledParts = { firsts: first, counts: end.map((words, h) => words - first[h]) };
     this.#endBags = Array.from({ length: hosts }, (_, h) => tables * firstSample((h + 1) * locals));
     const bagsOf = (first: number, end: number) => ({
       first: tables * firstSample(first),
       end: tables * firstSample(end),
     });
-    this.#ownBags = bagsOf(cluster.rank, cluster.rank + 1);
-    this.#ownHostBags = bagsOf(cluster.host * locals, (cluster.host + 1) * locals);
+    this.#ownBags = bagsOf(rank, rank + 1);
+    this.#ownHostBags = bagsOf(ownHost * locals, (ownHost + 1) * locals);
     this.#ownPooled = new Float32Array((this.#ownBags.end - this.#ownBags.first) * dim);
     const words = (count: number): Words => {
       const buffer = host.allocate(count, "lists of rows to exchange");
@@ -158,7 +174,7 @@ export class RowExchange {
   /** Updates the rows of the shard that the batch changes, from the gradients of all hosts. */
   updateShard(batch: Batch, shard: RowMatrix): void {
     this.#sendSums(batch);
-    this.#listOwned(batch, (s) => Math.floor(batch.row(s) / this.#cluster.hosts));
+    this.#listOwned(batch, (s) => Math.floor(batch.row(s) / this.#place.hosts));
     this.#update(batch, shard);
   }
 
@@ -189,7 +205,7 @@ export class RowExchange {
   fetch(batch: Batch, full: RowMatrix): void {
     if (this.#complete !== batch) this.complete(batch, full);
     this.#complete = undefined;
-    this.#cluster.hostBarrier(); // other lanes have fetched their rows too
+    this.#groups.node.barrier(); // other lanes have fetched their rows too
   }
 
   /** Fetches all rows of the batch that the next step is over: no step will change them before. */
@@ -200,8 +216,7 @@ export class RowExchange {
     const sent = sumOf(this.#fetchedBy[EARLY]);
     const received = sumOf(this.#fetchedFrom[EARLY]);
     this.#send(batch, full, LATE, sent, this.#laneStart() + received);
-    this.#fetches[EARLY].wait();
-    this.#fetches[LATE].wait();
+    for (const { work } of this.#fetches) work.wait();
   }
 
   /** Begins to send early or late rows, packed from row `sent` of the staging memory, and to receive at `received`. */
@@ -212,7 +227,10 @@ export class RowExchange {
     const packed = host.view(this.outgoing, sent * dim, count * dim);
     host.packRows(count, dim, full.weights, this.#rows.buffer, packed);
     const target = host.floats(fetched).subarray(received * dim);
-    this.#fetches[phase].begin(host.floats(packed), this.#fetchedBy[phase], target, this.#fetchedFrom[phase], dim);
+    const fetch = this.#fetches[phase];
+    setParts(fetch.sent, this.#fetchedBy[phase], dim);
+    setParts(fetch.received, this.#fetchedFrom[phase], dim);
+    fetch.work = this.#groups.peers.allToAll(host.floats(packed), fetch.sent, target, fetch.received);
   }
 
   /** Finds the rows that the step over `changing` changes. Rows of both batches ascend. */
@@ -247,7 +265,7 @@ export class RowExchange {
 
   /** Counts the rows that go from each owner to each host that touches them. */
   #countRows(batch: Batch): void {
-    const { hosts, host, locals, local } = this.#cluster;
+    const { hosts, host, locals, local } = this.#place;
     this.#needed.fill(0);
     this.#ofOwner.fill(0);
     for (const phase of [EARLY, LATE] as const) {
@@ -277,7 +295,7 @@ export class RowExchange {
 
   /** Where the rows of this lane begin among those this host needs. */
   #laneStart(): number {
-    const { hosts, local } = this.#cluster;
+    const { hosts, local } = this.#place;
     let first = 0;
     for (let i = 0; i < 2 * local * hosts; i++) first += this.#needed[i];
     return first;
@@ -285,7 +303,7 @@ export class RowExchange {
 
   /** Gives every row that this host needs a place, and this rank's lookups the place of their row. */
   #placeRows(batch: Batch): void {
-    const { hosts, host, locals, local } = this.#cluster;
+    const { hosts, host, locals, local } = this.#place;
     const { words, distinct, sections: { segments, segmentBags, offsets }, shape: { bags } } = batch;
     const { first, end } = this.#ownBags;
     if (bags) this.#filled.fill(0);
@@ -310,7 +328,7 @@ export class RowExchange {
 
   /** Lists the early or late rows of this lane that other hosts, or this one, get from here. Returns their number. */
   #listRowsToSend(batch: Batch, phase: Phase): number {
-    const { hosts, host, locals, local } = this.#cluster;
+    const { hosts, host, locals, local } = this.#place;
     startPlaces(this.#fetchedBy[phase], this.#toHostAt);
     let count = 0;
     for (let s = local; s < batch.distinct; s += locals) {
@@ -341,12 +359,14 @@ export class RowExchange {
     this.#offsets.list[rows] = bags;
     host.pool(rows, this.#dim, pooledGradients, this.#bags.buffer, this.#offsets.buffer, this.outgoing);
     const [sums, received] = [host.floats(this.outgoing), host.floats(this.incoming)];
-    this.peers.allToAll(sums, this.#fromHost, received, this.#toHost, this.#dim);
+    setParts(this.#sent, this.#fromHost, this.#dim);
+    setParts(this.#received, this.#toHost, this.#dim);
+    this.#groups.peers.allToAll(sums, this.#sent, received, this.#received).wait();
   }
 
   /** Lists the rows of this lane that this host owns, with the sums that came for each, as segments of an update. */
   #listOwned(batch: Batch, rowOf: (s: number) => number): void {
-    const { hosts, host, locals, local } = this.#cluster;
+    const { hosts, host, locals, local } = this.#place;
     startPlaces(this.#toHost, this.#toHostAt);
     let rows = 0;
     let vectors = 0;
@@ -390,7 +410,7 @@ export class RowExchange {
 
   /** True if sums for the rows touched are fewer bytes than all gradients of pooled rows. Counts what it finds. */
   #sumsAreFewer(batch: Batch): boolean {
-    const { hosts } = this.#cluster;
+    const { hosts } = this.#place;
     const pooled = (hosts - 1) * batch.shape.batchSize * batch.shape.tables;
     const gathered = (hosts - 1) * batch.distinct;
     if (gathered >= pooled) return false;
@@ -405,19 +425,20 @@ export class RowExchange {
 
   #updateBySums(batch: Batch, hot: RowMatrix): void {
     const { host } = this.#memory;
-    const { hosts, locals, local } = this.#cluster;
+    const { hosts, locals, local } = this.#place;
     const dim = this.#dim;
     this.#findLate(batch, undefined);
     this.#countRows(batch);
     for (let s = local; s < batch.distinct; s += locals) {
-      if (this.#touchedBy(s, this.#cluster.host)) this.#neededSegments[this.#fromHostAt[batch.row(s) % hosts]++] = s;
+      if (this.#touchedBy(s, this.#place.host)) this.#neededSegments[this.#fromHostAt[batch.row(s) % hosts]++] = s;
     }
     this.#sendSums(batch);
     this.#listOwned(batch, (s) => batch.row(s));
-    const owned = this.#ofOwner[this.#cluster.host];
+    const owned = this.#ofOwner[this.#place.host];
     host.pool(owned, dim, this.incoming, this.#vectors.buffer, this.#offsets.buffer, this.outgoing);
     const sums = host.floats(this.outgoing).subarray(0, owned * dim);
-    this.peers.allGather(sums, host.floats(this.incoming), this.#ofOwner, dim);
+    setParts(this.#received, this.#ofOwner, dim);
+    this.#groups.peers.allGather(sums, host.floats(this.incoming), this.#received);
     startPlaces(this.#ofOwner, this.#toHostAt);
     let rows = 0;
     for (let s = local; s < batch.distinct; s += locals, rows++) {
@@ -432,17 +453,19 @@ export class RowExchange {
 
   /** Brings the gradients of pooled rows of all samples to this host; each lane those of its ranks. */
   #gatherPooled(): void {
-    const { hosts, locals, local } = this.#cluster;
-    const { host, batchShape: { tables }, pooledGradients } = this.#memory;
+    const { host, pooledGradients } = this.#memory;
     const all = host.floats(pooledGradients);
-    const bagWords = tables * this.#dim;
     this.#ownPooled.set(all.subarray(this.#ownBags.first * this.#dim, this.#ownBags.end * this.#dim));
-    const ranks = Array.from({ length: hosts }, (_, h) => h * locals + local);
-    const first = ranks.map((rank) => this.#firstSamples[rank] * bagWords);
-    const counts = ranks.map((rank) => (this.#firstSamples[rank + 1] - this.#firstSamples[rank]) * bagWords);
-    this.peers.allGatherTo(this.#ownPooled, all, counts, first);
-    this.#cluster.hostBarrier();
+    this.#groups.peers.allGather(this.#ownPooled, all, this.#pooledParts);
+    this.#groups.node.barrier();
   }
+}
+
+/** Rows under way. */
+interface Fetch {
+  readonly sent: Parts;
+  readonly received: Parts;
+  work: Work;
 }
 
 /** Words that operations take, and the same as a list. */

@@ -4,7 +4,7 @@
  * alike from gradients that the hosts exchange.
  */
 import type { Buffer, HostBackend } from "../backend/backend.ts";
-import type { Cluster } from "../collective/cluster.ts";
+import { consecutive, type ProcessGroups } from "../parallel/process_group.ts";
 import type { Batch } from "../layout/batch.ts";
 import { HostLookups, HostTables, RowList } from "./host.ts";
 import { initialiseChunk, rowChunks } from "./initialise.ts";
@@ -25,7 +25,6 @@ import {
 
 /** How the ranks of hosts exchange rows. */
 export interface HostExchange {
-  readonly cluster: Cluster;
   /** One for each batch that can be under way at a time: places for batches take them in turn. */
   readonly exchanges: readonly RowExchange[];
 }
@@ -39,16 +38,16 @@ interface Ahead {
 export class ShardedTables implements EmbeddingTables {
   readonly #context: TableContext;
   readonly #shard: RowMatrix;
-  readonly #cluster: Cluster;
+  readonly #groups: ProcessGroups<Buffer>;
   readonly #exchanges: readonly RowExchange[];
   readonly #list: RowList;
   readonly #ahead: Ahead = { place: undefined };
   #places = 0;
 
-  constructor(context: TableContext, shard: RowMatrix, { cluster, exchanges }: HostExchange) {
+  constructor(context: TableContext, shard: RowMatrix, { exchanges }: HostExchange) {
     this.#context = context;
     this.#shard = shard;
-    this.#cluster = cluster;
+    this.#groups = context.groups;
     this.#exchanges = exchanges;
     this.#list = new RowList(context.host);
   }
@@ -60,7 +59,7 @@ export class ShardedTables implements EmbeddingTables {
 
   /** Fills this rank's part of the shard: the same values as tables on one host have. */
   initialise(seed: number): void {
-    const { hosts, host, locals, local } = this.#cluster;
+    const { node: { rank: local, size: locals }, peers: { rank: host, size: hosts } } = this.#groups;
     const { shape } = this.#context;
     const { dim } = shape;
     const shard = this.#context.host.floats(this.#shard.weights);
@@ -77,15 +76,16 @@ export class ShardedTables implements EmbeddingTables {
   }
 
   holds(row: number): boolean {
-    const { hosts, host } = this.#cluster;
+    const { size: hosts, rank: host } = this.#groups.peers;
     return row % hosts === host;
   }
 
   /** Reads rows of all shards: ranks with the same number on each host call it with the same list. */
   read(rows: Uint32Array, block: RowBlock): void {
-    const { hosts, host } = this.#cluster;
+    const { peers } = this.#groups;
+    const { size: hosts, rank: host } = peers;
     const { shape } = this.#context;
-    const [{ outgoing, incoming, peers, capacity }] = this.#exchanges;
+    const [{ outgoing, incoming, capacity }] = this.#exchanges;
     const floats = (buffer: Buffer) => this.#context.host.floats(buffer);
     for (const { name, buffer, width } of matricesOf(shape, this.#shard)) {
       // Staging memory has room for `capacity` rows of weights, so for fewer where their state is wider.
@@ -97,8 +97,8 @@ export class ShardedTables implements EmbeddingTables {
         const own = byOwner[host].map((i) => Math.floor(part[i] / hosts));
         this.#context.host.packRows(own.length, width, buffer, this.#list.set(own), outgoing);
         const received = floats(incoming);
-        const counts = Int32Array.from(byOwner, (list) => list.length);
-        peers.allGather(floats(outgoing).subarray(0, own.length * width), received, counts, width);
+        const parts = consecutive(byOwner.map((list) => list.length * width));
+        peers.allGather(floats(outgoing).subarray(0, own.length * width), received, parts);
         let from = 0;
         for (const i of byOwner.flatMap((list) => [...list])) {
           target.set(received.subarray(from, from + width), (first + i) * width);
@@ -110,7 +110,7 @@ export class ShardedTables implements EmbeddingTables {
 
   /** Overwrites rows of this host's shard. */
   write(rows: Uint32Array, block: RowBlock): void {
-    const { hosts } = this.#cluster;
+    const { size: hosts } = this.#groups.peers;
     const list = this.#list.set(rows.map((row) => Math.floor(row / hosts)));
     for (const { name, buffer, width } of matricesOf(this.#context.shape, this.#shard)) {
       this.#context.host.unpackRows(rows.length, width, block[name]!, list, buffer);

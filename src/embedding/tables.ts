@@ -15,7 +15,8 @@
  * `prefetch` and `prepare`, and may rewrite the indices and segments of the batch to the positions of its rows.
  */
 import type { Backend, Buffer, HostBackend } from "../backend/backend.ts";
-import { type Collective, samplesOfRank } from "../collective/collective.ts";
+import type { ProcessGroups } from "../parallel/process_group.ts";
+import { samplesOfRank } from "../parallel/shares.ts";
 import { type Batch, batchSections, type BatchShape } from "../layout/batch.ts";
 import { type OptimizerName, rowStateWords } from "../optimizer/optimizers.ts";
 
@@ -111,7 +112,7 @@ export interface TableContext {
   readonly host: HostBackend;
   /** Computes the dense part of the model; the same object as `host` on a CPU. */
   readonly device: Backend;
-  readonly collective: Collective;
+  readonly groups: ProcessGroups<Buffer>;
   /** Gradients of the pooled rows of a whole batch, on the device; pooledGradientWords. */
   readonly pooledGradients: Buffer;
 }
@@ -149,8 +150,8 @@ export function ownIndices(context: TableContext, backend: Backend, indices: Buf
 }
 
 /** The samples of every batch that the rank computes. */
-export function ownSamples({ batchShape, collective }: TableContext): { first: number; count: number } {
-  return samplesOfRank(batchShape.batchSize, collective.rank, collective.ranks);
+export function ownSamples({ batchShape, groups: { world } }: TableContext): { first: number; count: number } {
+  return samplesOfRank(batchShape.batchSize, world.rank, world.size);
 }
 
 /** A block of staging memory. */

@@ -5,8 +5,9 @@ import { createFile as createDirectFile } from "../storage/direct_file.ts";
 import { expectRoom } from "../storage/disk.ts";
 import { HotsetError } from "../errors.ts";
 import { HOT_ROWS_FILE, type Profile } from "../profile/profile.ts";
-import { ALONE, expectSame, type Team, together } from "../team.ts";
-import { TeamWriter } from "../storage/team_writer.ts";
+import { ALONE } from "../parallel/host_group.ts";
+import { expectSame, type ProcessGroup, together } from "../parallel/process_group.ts";
+import { GroupWriter } from "../storage/group_writer.ts";
 import { type Batch, type BatchShape, findShapeFault } from "./batch.ts";
 import { BatchFiller } from "./batch_filler.ts";
 import { HotMap } from "./hot_map.ts";
@@ -32,7 +33,7 @@ export interface LayoutOptions {
   /** True to write past the system's cache; default if it will take about a GiB or more. */
   readonly direct?: boolean | undefined;
   /** Who makes it together, each with the same arguments; default this process alone. */
-  readonly team?: Team | undefined;
+  readonly group?: ProcessGroup | undefined;
   /** Told after every run of samples that is shuffled or packed. */
   readonly onProgress?: ((done: number, total: number) => void) | undefined;
 }
@@ -41,16 +42,16 @@ export interface LayoutOptions {
  * Packs the train split. A sample is hot if all its lookups are hot (so one of only empty bags is), but none is where no
  * row is hot, as without a profile: there is no replica to train on then. Memory does not grow with the samples, but for 8
  * bytes a batch and what a shuffle of more than 16 GiB takes. Equal inputs, the seed among them, give equal bytes, whatever
- * the team. Throws HotsetError if profile or dataset do not fit or are damaged.
+ * the group. Throws HotsetError if profile or dataset do not fit or are damaged.
  */
 export function buildLayout(dataset: Dataset, profile: Profile | undefined, options: LayoutOptions): Layout {
-  const { batchSize, out, shuffle, team = ALONE, direct = estimateBytes(dataset) >= DIRECT_BYTES } = options;
+  const { batchSize, out, shuffle, group = ALONE, direct = estimateBytes(dataset) >= DIRECT_BYTES } = options;
   const fail = (reason: string): never => {
     throw new HotsetError(`Cannot lay out ${dataset.directory}: ${reason}`);
   };
-  expectSame(team, "lay out", "the dataset", dataset.id);
-  expectSame(team, "lay out", "the profile", profile?.id ?? null);
-  together(team, () => {
+  expectSame(group, "lay out", "the dataset", dataset.id);
+  expectSame(group, "lay out", "the profile", profile?.id ?? null);
+  together(group, () => {
     if (!Number.isInteger(batchSize) || batchSize < 1) {
       fail(`the batch size ${batchSize} is not a positive whole number`);
     }
@@ -59,11 +60,11 @@ export function buildLayout(dataset: Dataset, profile: Profile | undefined, opti
   const hotRows = profile?.hotRows ?? new Uint32Array(0);
   const hotMap = hotRows.length === 0 ? undefined : new HotMap(dataset.firstRows, hotRows);
   const create = direct ? createDirectFile : undefined;
-  together(team, () => expectRoom(out, estimateBytes(dataset), `lay out ${dataset.directory}`));
-  using writer = new TeamWriter(team, "layout", out, create);
+  together(group, () => expectRoom(out, estimateBytes(dataset), `lay out ${dataset.directory}`));
+  using writer = new GroupWriter(group, "layout", out, create);
   const onProgress = passes(shuffle === undefined ? 1 : 2, options.onProgress);
   const shuffled = shuffle && new SampleShuffle(dataset, shuffle, {
-    team,
+    group,
     pathOf: (rank) => writer.path(`shuffle.${rank}`),
     create,
     onProgress: onProgress(0),
@@ -73,31 +74,31 @@ export function buildLayout(dataset: Dataset, profile: Profile | undefined, opti
     samples,
     open: (capacity) => shuffled?.reader(capacity) ?? dataset.reader("train", capacity),
   };
-  const own = new OwnSamples(split, hotMap, batchSize, team);
+  const own = new OwnSamples(split, hotMap, batchSize, group);
   const { tables, denseFeatures } = dataset;
   const { bags } = dataset.body;
-  const lookupCapacity = bags ? mostLookups(dataset, own, batchSize, team) : batchSize * tables;
+  const lookupCapacity = bags ? mostLookups(dataset, own, batchSize, group) : batchSize * tables;
   const shape: BatchShape = { batchSize, denseFeatures, tables, bags, lookupCapacity };
-  together(team, () => {
+  together(group, () => {
     const fault = findShapeFault(shape);
     if (fault !== undefined) fail(fault);
   });
-  const files = together(team, () => ({ hot: new BatchWriter(writer, "hot"), cold: new BatchWriter(writer, "cold") }));
+  const files = together(group, () => ({ hot: new BatchWriter(writer, "hot"), cold: new BatchWriter(writer, "cold") }));
   // Threads to sort and pack only where the ranks of this machine leave cores.
-  const withThread = navigator.hardwareConcurrency > team.locals && samples >= THREAD_SAMPLES;
-  const packed = together(team, () => pack(own, hotMap, shape, files, withThread, onProgress(shuffle ? 1 : 0)));
-  together(team, () => shuffled?.remove());
-  const parts = team.gather(packed);
-  const sum = (kind: BatchKind, figure: keyof Packed, ranks = team.ranks) =>
+  const withThread = navigator.hardwareConcurrency > group.localSize && samples >= THREAD_SAMPLES;
+  const packed = together(group, () => pack(own, hotMap, shape, files, withThread, onProgress(shuffle ? 1 : 0)));
+  together(group, () => shuffled?.remove());
+  const parts = group.gather(packed);
+  const sum = (kind: BatchKind, figure: keyof Packed, ranks = group.size) =>
     parts.slice(0, ranks).reduce((sum, part) => sum + part[kind][figure], 0);
   const most = (kind: BatchKind) => Math.max(...parts.map((part) => part[kind].mostDistinct));
   const bytes = { hot: sum("hot", "bytes"), cold: sum("cold", "bytes") };
-  together(team, () => {
+  together(group, () => {
     for (const kind of BATCH_KINDS) {
-      files[kind].writePositions(sum(kind, "bytes", team.rank));
-      if (team.rank === team.ranks - 1) writer.file(batchFiles(kind).positions).append(Float64Array.of(bytes[kind]));
+      files[kind].writePositions(sum(kind, "bytes", group.rank));
+      if (group.rank === group.size - 1) writer.file(batchFiles(kind).positions).append(Float64Array.of(bytes[kind]));
     }
-    if (team.rank === 0) writer.file(HOT_ROWS_FILE).append(hotRows);
+    if (group.rank === 0) writer.file(HOT_ROWS_FILE).append(hotRows);
   });
   const hotSamples = sum("hot", "samples");
   const body: LayoutBody = {
@@ -117,7 +118,7 @@ export function buildLayout(dataset: Dataset, profile: Profile | undefined, opti
   };
   writer.commit(body);
   // What was just written need not be read again to be known.
-  return together(team, () => Layout.open(out, "lengths"));
+  return together(group, () => Layout.open(out, "lengths"));
 }
 
 /** What to tell of the progress of each of so many passes over the samples. */
@@ -211,7 +212,7 @@ class BatchWriter {
   readonly #positions: number[] = [];
   #mostDistinct = 0;
 
-  constructor(writer: TeamWriter, kind: BatchKind) {
+  constructor(writer: GroupWriter, kind: BatchKind) {
     this.#records = writer.file(batchFiles(kind).batches);
     this.#positionsFile = writer.file(batchFiles(kind).positions);
   }
@@ -241,10 +242,10 @@ function mostInOrder(dataset: Dataset, split: Split, batchSize: number): number 
 }
 
 /** The most lookups that a batch of the layout or of an evaluation will have: a pass over the samples ahead of the packing. */
-function mostLookups(dataset: Dataset, own: OwnSamples, batchSize: number, team: Team): number {
+function mostLookups(dataset: Dataset, own: OwnSamples, batchSize: number, group: ProcessGroup): number {
   const { tables } = dataset;
   const open = { hot: { samples: 0, lookups: 0 }, cold: { samples: 0, lookups: 0 } };
-  const most = together(team, () => {
+  const most = together(group, () => {
     // The same block also takes the batches of an evaluation.
     let most = Math.max(...SPLITS.map((split) => mostInOrder(dataset, split, batchSize)));
     own.visit((reader, first, count) => reader.readLookups(first, count), ({ offsets }, i, hot) => {
@@ -256,5 +257,5 @@ function mostLookups(dataset: Dataset, own: OwnSamples, batchSize: number, team:
     });
     return most;
   });
-  return Math.max(...team.gather(most));
+  return Math.max(...group.gather(most));
 }

@@ -1,6 +1,6 @@
 /** The samples that a rank packs: those of the batches that begin in its part of the train split. */
 import type { Lookups } from "../dataset/dataset.ts";
-import { shareOf, type Team, together } from "../team.ts";
+import { ownPart, type ProcessGroup, together } from "../parallel/process_group.ts";
 import type { HotMap } from "./hot_map.ts";
 import { RUN_SAMPLES, type SampleSource } from "./sample_shuffle.ts";
 
@@ -26,19 +26,19 @@ export class OwnSamples {
   readonly #batchSize: number;
   /** This rank's runs of the split. A batch that begins in them may end behind them. */
   readonly #runs: { readonly first: number; readonly end: number };
-  /** Hot samples of each run; undefined for a team of one, which need not know. */
+  /** Hot samples of each run; undefined for a group of one, which need not know. */
   readonly #hotOfRun: Uint32Array | undefined;
 
-  /** Without a hot map all samples are cold. In a team all ranks must make one: they classify the split together. */
-  constructor(split: OrderedSplit, hotMap: HotMap | undefined, batchSize: number, team: Team) {
+  /** Without a hot map all samples are cold. In a group all ranks must make one: they classify the split together. */
+  constructor(split: OrderedSplit, hotMap: HotMap | undefined, batchSize: number, group: ProcessGroup) {
     this.#split = split;
     this.#hotMap = hotMap;
     this.#batchSize = batchSize;
     const runs = Math.ceil(split.samples / RUN_SAMPLES);
-    this.#runs = shareOf(team, runs);
-    if (team.ranks === 1) return;
-    const own = together(team, () => this.#countHot());
-    this.#hotOfRun = Uint32Array.from(team.gather([...own]).flat());
+    this.#runs = ownPart(group, runs);
+    if (group.size === 1) return;
+    const own = together(group, () => this.#countHot());
+    this.#hotOfRun = Uint32Array.from(group.gather([...own]).flat());
   }
 
   /**

@@ -9,7 +9,7 @@
 import type { CreateFile } from "../storage/output_file.ts";
 import type { Dataset, Lookups, SampleReader, Samples } from "../dataset/dataset.ts";
 import { Random } from "../random.ts";
-import { shareOf, type Team, together } from "../team.ts";
+import { ownPart, type ProcessGroup, together } from "../parallel/process_group.ts";
 import { BucketFileReader, BucketFileWriter, type StreamPlace } from "./bucket_file.ts";
 
 /** Samples read at a time, whose buckets are drawn from one sequence. */
@@ -42,7 +42,7 @@ export interface ShuffleOptions {
 
 /** What making a shuffle takes. */
 interface Making {
-  readonly team: Team;
+  readonly group: ProcessGroup;
   /** Where a rank's file goes; all ranks must be able to read all. */
   readonly pathOf: (rank: number) => string;
   /** Opens new files; undefined for ordinary ones. */
@@ -55,30 +55,30 @@ interface Making {
 export class SampleShuffle {
   readonly #dataset: Dataset;
   readonly #seed: number;
-  readonly #team: Team;
+  readonly #group: ProcessGroup;
   readonly #paths: readonly string[];
   /** Where each bucket lies in the file of each rank. */
   readonly #places: readonly (readonly StreamPlace[])[];
   /** Number of the first sample of each bucket, then of all. */
   readonly #firsts: Float64Array;
 
-  /** All ranks of the team must make one: each deals out its part of the log. */
+  /** All ranks of the group must make one: each deals out its part of the log. */
   constructor(
     dataset: Dataset,
     { seed, bucketBytes = BUCKET_BYTES }: ShuffleOptions,
-    { team, pathOf, create, onProgress }: Making,
+    { group, pathOf, create, onProgress }: Making,
   ) {
     this.#dataset = dataset;
     this.#seed = seed;
-    this.#team = team;
-    this.#paths = Array.from({ length: team.ranks }, (_, rank) => pathOf(rank));
+    this.#group = group;
+    this.#paths = Array.from({ length: group.size }, (_, rank) => pathOf(rank));
     const buckets = Math.min(MOST_BUCKETS, Math.max(1, Math.ceil(bytesOfRecords(dataset) / bucketBytes)));
-    const dealt = together(team, () => {
-      using writer = new BucketFileWriter(this.#paths[team.rank], buckets, create);
-      const samples = deal(dataset, seed, buckets, team, writer, onProgress);
+    const dealt = together(group, () => {
+      using writer = new BucketFileWriter(this.#paths[group.rank], buckets, create);
+      const samples = deal(dataset, seed, buckets, group, writer, onProgress);
       return { samples, places: writer.finish() };
     });
-    const all = team.gather(dealt);
+    const all = group.gather(dealt);
     this.#places = all.map(({ places }) => places);
     this.#firsts = new Float64Array(buckets + 1);
     for (let b = 0; b < buckets; b++) {
@@ -93,7 +93,7 @@ export class SampleShuffle {
 
   /** Removes the files, when all ranks have read what they need. */
   remove(): void {
-    Deno.removeSync(this.#paths[this.#team.rank]);
+    Deno.removeSync(this.#paths[this.#group.rank]);
   }
 }
 
@@ -112,7 +112,7 @@ function deal(
   dataset: Dataset,
   seed: number,
   buckets: number,
-  team: Team,
+  group: ProcessGroup,
   writer: BucketFileWriter,
   onProgress: Making["onProgress"],
 ): number[] {
@@ -120,7 +120,7 @@ function deal(
   const { tables, denseFeatures } = dataset;
   const head = headWords(dataset);
   using reader: SampleReader = dataset.reader("train", RUN_SAMPLES);
-  const { first, end } = shareOf(team, Math.ceil(reader.samples / RUN_SAMPLES));
+  const { first, end } = ownPart(group, Math.ceil(reader.samples / RUN_SAMPLES));
   const total = Math.min(end * RUN_SAMPLES, reader.samples) - first * RUN_SAMPLES;
   let record = new Uint32Array(head + tables);
   for (let run = first; run < end; run++) {

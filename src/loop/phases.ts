@@ -4,7 +4,7 @@
  */
 import type { Backend, Buffer, HostBackend } from "../backend/backend.ts";
 import { rowStateWords, writeStep } from "../optimizer/optimizers.ts";
-import { Solo } from "../collective/collective.ts";
+import { ONE_RANK } from "../parallel/host_group.ts";
 import { Batch, batchSections } from "../layout/batch.ts";
 import { BATCH_KINDS, type BatchKind, type Layout } from "../layout/layout.ts";
 import { openTables } from "../embedding/open.ts";
@@ -40,11 +40,11 @@ export function measurePhases(layout: Layout, memory: RunMemory): PhasesEvent[] 
       host,
       parameters: copy(memory.parameters),
       denseState: memory.denseState && copy(memory.denseState),
-      gradients: memory.device.allocate(plan.denseWords, "dense gradients"),
+      gradients: [memory.device.allocate(plan.denseWords, "dense gradients")],
       pooledGradients,
       lossSum: memory.device.allocate(1, "sum of losses"),
     },
-    new Solo(),
+    ONE_RANK,
     (context) => openTables(context, { ...memory, full: onTimed(memory.full), hot: onTimed(memory.hot) }),
   );
   const { capacity } = batchSections(batchShape);

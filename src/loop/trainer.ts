@@ -8,7 +8,7 @@ import { ReadAhead, readThreads } from "../layout/read_ahead.ts";
 import { initialiseDense } from "../model/initialise.ts";
 import { stepOfLossFault } from "../model/loss_fault.ts";
 import { Random } from "../random.ts";
-import { PeerFailed } from "../team.ts";
+import { PeerFailed } from "../parallel/process_group.ts";
 import { count } from "../format.ts";
 import { Checkpoint, type TrainingState } from "../checkpoint/checkpoint.ts";
 import { BEST_CHECKPOINT, resumePoints } from "../checkpoint/checkpoint_store.ts";
@@ -428,7 +428,7 @@ export class Trainer {
     const { config, out, report } = this.#options;
     const { bestAuc, evaluationsSinceBest } = this.#state;
     if (!config.save || evaluationsSinceBest === 0) return undefined;
-    this.#group.agree(0); // no process of a cluster opens it before all are done with writing
+    this.#group.drain(); // no rank opens it before all are done with writing
     const checkpoint = Checkpoint.open(join(out, BEST_CHECKPOINT));
     this.#group.load(checkpoint, (fraction) => report({ event: "stage", stage: "load best", fraction }));
     const { state } = checkpoint.body;

@@ -10,7 +10,10 @@
  */
 import { denseStateWords } from "../optimizer/optimizers.ts";
 import { type Backend, type Buffer, Header, type HostBackend } from "../backend/backend.ts";
-import { type Collective, samplesOfRank } from "../collective/collective.ts";
+import { GradientSum } from "../parallel/gradient_sum.ts";
+import { nodeBarrier } from "../parallel/node_barrier.ts";
+import type { ProcessGroups } from "../parallel/process_group.ts";
+import { samplesOfRank } from "../parallel/shares.ts";
 import { type BatchSections, batchSections, type BatchShape } from "../layout/batch.ts";
 import type { BatchPlace, BoundTables, EmbeddingTables, TableContext, TableLookups } from "../embedding/tables.ts";
 import { HotsetError } from "../errors.ts";
@@ -29,8 +32,8 @@ export interface RankMemory {
   readonly parameters: Buffer;
   /** Optimizer state of the dense parameters; undefined if it keeps none. */
   readonly denseState: Buffer | undefined;
-  /** This rank's dense gradients (plan.denseWords), readable by the others. */
-  readonly gradients: Buffer;
+  /** Dense gradients (plan.denseWords) of each rank of the node, which share them; or of this rank alone. */
+  readonly gradients: readonly Buffer[];
   /** Gradients of the pooled rows of the whole batch, pooledGradientWords: one for all ranks, or one on each device. */
   readonly pooledGradients: Buffer;
   /** This rank's sum of losses since it was last taken, one word. */
@@ -69,7 +72,8 @@ export class Dlrm {
   readonly #shape: BatchShape;
   readonly #sections: BatchSections;
   readonly #memory: RankMemory;
-  readonly #collective: Collective;
+  readonly #groups: ProcessGroups<Buffer>;
+  readonly #gradientSum: GradientSum;
   readonly #network: Network;
   /** Pooled rows of this rank's samples, and their gradients. */
   readonly #pooled: Buffer;
@@ -81,34 +85,35 @@ export class Dlrm {
     plan: ModelPlan,
     shape: BatchShape,
     memory: RankMemory,
-    collective: Collective,
+    groups: ProcessGroups<Buffer>,
     openTables: (context: TableContext) => EmbeddingTables,
   ) {
-    const { rank, ranks } = collective;
+    const { world } = groups;
     const { device, host, pooledGradients } = memory;
     const { dim, tableRows } = plan.shape;
     this.plan = plan;
-    const { first: firstSample, count } = samplesOfRank(shape.batchSize, rank, ranks);
+    const { first: firstSample, count } = samplesOfRank(shape.batchSize, world.rank, world.size);
     this.firstSample = firstSample;
     this.capacity = count;
     this.#shape = shape;
     this.#sections = batchSections(shape);
     this.#memory = memory;
-    this.#collective = collective;
-    this.#network = new Network(plan, this.capacity, memory);
+    this.#groups = groups;
+    this.#gradientSum = new GradientSum(groups, host, memory.gradients);
+    this.#network = new Network(plan, this.capacity, { ...memory, gradients: this.#gradientSum.gradients });
     this.logits = this.#network.logits;
     this.unitSums = this.#network.unitSums;
     const bagWords = tableRows.length * dim;
     this.#pooled = device.allocate(this.capacity * bagWords, "pooled rows");
     this.#dPooled = device.view(pooledGradients, this.firstSample * bagWords, this.capacity * bagWords);
-    this.tables = openTables({ shape: plan.shape, batchShape: shape, host, device, collective, pooledGradients });
-    const { first, words } = collective.share(plan.denseWords);
+    this.tables = openTables({ shape: plan.shape, batchShape: shape, host, device, groups, pooledGradients });
+    const { first, words } = this.#gradientSum.share;
     const own = (vector: Buffer) => device.view(vector, first, words);
     const stateOf = (weights: number) => denseStateWords(plan.shape.optimizer, weights);
     this.#owned = {
       words,
       parameters: own(memory.parameters),
-      gradients: own(memory.gradients),
+      gradients: own(this.#gradientSum.gradients),
       state: memory.denseState && device.view(memory.denseState, stateOf(first), stateOf(words)),
     };
   }
@@ -175,19 +180,19 @@ export class Dlrm {
   }
 
   #step(input: StepInput, lookups: TableLookups, samples: number): void {
-    const { device, gradients, lossSum } = this.#memory;
+    const { device, lossSum } = this.#memory;
     const { header, labels } = input;
     this.#forward(input, lookups, samples);
     device.loss(samples, header, this.logits, labels, this.#network.logitGradients, lossSum);
     if (device === this.#memory.host) this.#expectFiniteLoss(header);
     input.layers.backward(samples);
-    this.#collective.sum(gradients);
+    this.#gradientSum.sum();
     lookups.update(samples);
     const { optimizer } = this.plan.shape;
     const { words, parameters, gradients: sums, state } = this.#owned;
     device.updateDense(optimizer, words, header, parameters, sums, state);
     // Ranks with replicas share nothing that this step wrote.
-    if (lookups.shared) this.#collective.barrier();
+    if (lookups.shared) nodeBarrier(this.#groups, device);
   }
 
   /** Throws before anything is updated, so that the parameters that made the loss so can be looked at. */

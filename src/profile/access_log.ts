@@ -1,7 +1,8 @@
 /** The access log: how often a growing random sample of the train split looks up each row. */
 import type { Dataset } from "../dataset/dataset.ts";
 import { Random } from "../random.ts";
-import { ALONE, shareOf, type Team, together } from "../team.ts";
+import { ALONE } from "../parallel/host_group.ts";
+import { ownPart, type ProcessGroup, together } from "../parallel/process_group.ts";
 
 /** A sample is drawn in runs of consecutive samples, so that long logs are read in few and long pieces: at most so long, */
 const MOST_RUN_SAMPLES = 256;
@@ -11,12 +12,12 @@ const LEAST_RUNS = 1 << 18;
 /**
  * Counts lookups over a random share of the samples, drawn without replacement in runs of consecutive ones (a run is one
  * sample in logs of up to 524,287). Each sample is as likely as any other, and nothing else is read. A larger share
- * contains the smaller one, so growing reads only what is new. A team divides the reading; all its ranks have all counts.
+ * contains the smaller one, so growing reads only what is new. A group divides the reading; all its ranks have all counts.
  */
 export class AccessLog {
   /** Logged accesses of every global row, (rows). */
   readonly counts: Uint32Array;
-  readonly #team: Team;
+  readonly #group: ProcessGroup;
   /** What this rank has logged of them. */
   readonly #own: Uint32Array;
   readonly #dataset: Dataset;
@@ -26,15 +27,15 @@ export class AccessLog {
   #logged = 0;
   #rate = 0;
 
-  constructor(dataset: Dataset, seed: number, team = ALONE) {
+  constructor(dataset: Dataset, seed: number, group = ALONE) {
     this.#dataset = dataset;
-    this.#team = team;
+    this.#group = group;
     const samples = dataset.samples("train");
     this.#runSamples = Math.min(MOST_RUN_SAMPLES, Math.max(1, Math.floor(samples / LEAST_RUNS)));
     const runs = Uint32Array.from({ length: Math.ceil(samples / this.#runSamples) }, (_, i) => i);
     this.#runs = new Random(seed).shuffle(runs);
     this.counts = new Uint32Array(dataset.rows);
-    this.#own = team.ranks === 1 ? this.counts : new Uint32Array(dataset.rows);
+    this.#own = group.size === 1 ? this.counts : new Uint32Array(dataset.rows);
   }
 
   /** Percent of the samples that are logged. */
@@ -46,11 +47,11 @@ export class AccessLog {
   growTo(rate: number, onProgress: (done: number, total: number) => void): void {
     // In the order of the log a disk reads fastest.
     const drawn = this.#runs.slice(this.#logged, Math.ceil(this.#runs.length * rate / 100)).sort();
-    const { first, end } = shareOf(this.#team, drawn.length);
-    together(this.#team, () => this.#log(drawn.subarray(first, end), onProgress));
+    const { first, end } = ownPart(this.#group, drawn.length);
+    together(this.#group, () => this.#log(drawn.subarray(first, end), onProgress));
     if (this.counts !== this.#own) {
       this.counts.set(this.#own);
-      this.#team.sum(this.counts);
+      this.#group.allReduce(this.counts);
     }
     this.#logged += drawn.length;
     this.#rate = rate;

@@ -1,7 +1,7 @@
 /** Decides from a dataset and a budget from how many accesses on the rows of each table are hot. */
 import type { Dataset } from "../dataset/dataset.ts";
 import { Random } from "../random.ts";
-import type { Team } from "../team.ts";
+import type { ProcessGroup } from "../parallel/process_group.ts";
 import { AccessLog } from "./access_log.ts";
 import { addIntervals, estimatingCounter, exactCounter, type Interval } from "./estimate.ts";
 import { HotRule, type TableCutoff } from "./hot_rule.ts";
@@ -26,7 +26,7 @@ export interface PlanOptions {
   readonly hotMemory: number;
   readonly sampleRate: number | undefined;
   readonly seed: number;
-  readonly team?: Team;
+  readonly group?: ProcessGroup;
   readonly onProgress: (done: number, total: number) => void;
 }
 
@@ -130,9 +130,9 @@ function searchSampled(
   searched: readonly number[],
   limit: number,
   sampleRate: number,
-  { seed, team, onProgress }: PlanOptions,
+  { seed, group, onProgress }: PlanOptions,
 ): Search {
-  const accesses = new AccessLog(dataset, new Random(seed, LOG_STREAM).next(), team);
+  const accesses = new AccessLog(dataset, new Random(seed, LOG_STREAM).next(), group);
   const search = (rate: number) => {
     accesses.growTo(rate, onProgress);
     const log = new RowCounts(accesses.counts, dataset.firstRows);

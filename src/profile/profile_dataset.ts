@@ -3,7 +3,8 @@ import { ArtifactWriter } from "../storage/artifact_writer.ts";
 import { type OptimizerName, rowStateWords } from "../optimizer/optimizers.ts";
 import type { Dataset } from "../dataset/dataset.ts";
 import { HotsetError } from "../errors.ts";
-import { ALONE, expectSame, type Team, together } from "../team.ts";
+import { ALONE } from "../parallel/host_group.ts";
+import { expectSame, type ProcessGroup, together } from "../parallel/process_group.ts";
 import { allHotSampleShare, coverageCurve, drawSamples } from "./coverage.ts";
 import { addIntervals } from "./estimate.ts";
 import { planHotRows } from "./plan.ts";
@@ -26,7 +27,7 @@ export interface ProfileOptions {
   /** Seed of the sample. */
   readonly seed: number;
   /** Who logs samples together, each with the same arguments; default this process alone. */
-  readonly team?: Team | undefined;
+  readonly group?: ProcessGroup | undefined;
   /** Told what has been done and what is to be done, in each of the passes that log samples. */
   readonly onProgress?: ((done: number, total: number) => void) | undefined;
 }
@@ -35,12 +36,12 @@ export interface ProfileOptions {
  * Finds the hot rows of a dataset within a budget and writes them as a profile. Throws HotsetError if the dataset is damaged.
  */
 export function profileDataset(dataset: Dataset, options: ProfileOptions): Profile {
-  const { dim, optimizer, hotMemory, sampleRate, seed, team = ALONE, onProgress = () => {} } = options;
+  const { dim, optimizer, hotMemory, sampleRate, seed, group = ALONE, onProgress = () => {} } = options;
   const expect = (valid: boolean, reason: string) => {
     if (!valid) throw new HotsetError(`Cannot profile ${dataset.directory}: ${reason}`);
   };
-  expectSame(team, "profile", "the dataset", dataset.id);
-  together(team, () => {
+  expectSame(group, "profile", "the dataset", dataset.id);
+  together(group, () => {
     expect(Number.isInteger(dim) && dim > 0, `the embedding dimension ${dim} is not a positive whole number`);
     expect(Number.isSafeInteger(hotMemory) && hotMemory >= 0, `the hot memory ${hotMemory} is not a number of bytes`);
     expect(
@@ -50,7 +51,7 @@ export function profileDataset(dataset: Dataset, options: ProfileOptions): Profi
   });
   const { firstRows } = dataset;
   const bytesPerRow = 4 * (dim + rowStateWords(optimizer, dim));
-  const plan = planHotRows(dataset, { dim, bytesPerRow, hotMemory, sampleRate, seed, team, onProgress });
+  const plan = planHotRows(dataset, { dim, bytesPerRow, hotMemory, sampleRate, seed, group, onProgress });
   const hotRows = plan.rule.select();
 
   const exact = sampleRate === undefined ? plan.log : new RowCounts(dataset.readCounts(), firstRows);
@@ -98,13 +99,13 @@ export function profileDataset(dataset: Dataset, options: ProfileOptions): Profi
     tables,
     coverage: coverageCurve(dataset, exact, dim, bytesPerRow, hotMemory, drawn),
   };
-  together(team, () => {
-    if (team.rank > 0) return;
+  together(group, () => {
+    if (group.rank > 0) return;
     using writer = new ArtifactWriter("profile", options.out);
     writer.file(HOT_ROWS_FILE).append(hotRows);
     writer.commit(body);
   });
-  return together(team, () => Profile.open(options.out));
+  return together(group, () => Profile.open(options.out));
 }
 
 /** Hot rows of each table and the accesses to them. */

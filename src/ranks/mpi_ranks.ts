@@ -4,13 +4,13 @@
  */
 import type { ArtifactWriter } from "../storage/artifact_writer.ts";
 import type { Backend, Buffer, DeviceBackend, PagedBackend } from "../backend/backend.ts";
-import { COMMUNICATOR_ID_BYTES } from "../backend/backend.ts";
 import { rowStateWords } from "../optimizer/optimizers.ts";
 import { type Blas, cpuOptions, type CpuPrecision, type DeviceOptions, openDevice, openHost } from "../backend/open.ts";
-import type { Cluster } from "../collective/cluster.ts";
-import { type Collective, samplesOfRank } from "../collective/collective.ts";
-import { Gathering, MpiCollective } from "../collective/mpi.ts";
-import { NcclCollective } from "../collective/nccl.ts";
+import type { MpiWorld } from "../parallel/mpi_world.ts";
+import { NcclGroup } from "../parallel/nccl.ts";
+import { shareMemory } from "../parallel/node_memory.ts";
+import { consecutive, gatherParts, type Parts, type ProcessGroups } from "../parallel/process_group.ts";
+import { samplesOfRank } from "../parallel/shares.ts";
 import { HotsetError } from "../errors.ts";
 import { hiddenUnits } from "../model/shape.ts";
 import { SegmentSorter } from "../layout/segment_sorter.ts";
@@ -35,7 +35,7 @@ import { writeSharded } from "../checkpoint/sharded_checkpoint.ts";
 const STEPS_TO_AGREE = 16;
 
 /** What all processes know of a run. */
-export interface ClusterRun extends Pick<RunMemoryOptions, "plan" | "batchShape" | "hotRows" | "mostDistinct"> {
+export interface WorldRun extends Pick<RunMemoryOptions, "plan" | "batchShape" | "hotRows" | "mostDistinct"> {
   /** What multiplies matrices on the host. */
   readonly blas: Blas;
   /** Precision of what is multiplied on the host. */
@@ -50,104 +50,101 @@ export interface ClusterRun extends Pick<RunMemoryOptions, "plan" | "batchShape"
 export class MpiRanks extends RankGroup {
   readonly ranks: number;
   readonly device: string;
-  readonly #cluster: Cluster;
+  readonly #world: MpiWorld;
+  readonly #groups: ProcessGroups;
   readonly #rank: Rank;
-  readonly #losses: Gathering;
-  readonly #scores: Gathering;
-  readonly #counts: Gathering;
-  readonly #activeUnits: Gathering;
+  /** The parts of all ranks in what each fills in. */
+  readonly #losses: Parts;
+  readonly #scores: Parts;
+  readonly #counts: Parts;
+  readonly #activeUnits: Parts;
   /** Finds the distinct rows of batches that are scored: what hosts send each other. */
   readonly #sorter: SegmentSorter | undefined;
   #waiting: { readonly slot: number; readonly samples: number } | undefined;
   #agreements = 0;
 
-  private constructor(setup: RankSetup, memory: RunMemory, cluster: Cluster, collective: Collective) {
+  private constructor(memory: RunMemory, world: MpiWorld, groups: ProcessGroups<Buffer>) {
     super(memory);
-    const { ranks } = cluster;
-    this.ranks = ranks;
+    const { size } = world;
+    this.ranks = size;
     this.device = memory.device.name;
-    this.#cluster = cluster;
-    this.#rank = new Rank(setup, collective);
-    this.#sorter = setup.hosts && new SegmentSorter(setup.batchShape);
+    this.#world = world;
+    this.#groups = world.groups;
+    this.#rank = new Rank(memory, groups);
+    this.#sorter = memory.hosts && new SegmentSorter(memory.batchShape);
     const { batchSize } = memory.batchShape;
-    const each = (words: (r: number) => number) =>
-      new Gathering(cluster, Array.from({ length: ranks }, (_, r) => words(r)));
+    const each = (words: (r: number) => number) => consecutive(Array.from({ length: size }, (_, r) => words(r)));
     this.#losses = each(() => 1);
-    this.#scores = each((r) => samplesOfRank(batchSize, r, ranks).count);
+    this.#scores = each((r) => samplesOfRank(batchSize, r, size).count);
     this.#counts = each(() => 2 * Count.doubles);
     this.#activeUnits = each(() => hiddenUnits(memory.plan));
-    cluster.expectsAnswers(true);
+    world.expectsAnswers(true);
   }
 
-  /** Allocates this rank's memory and that of its host. All ranks must call it. */
-  static async open(joined: Cluster, run: ClusterRun, report: Report): Promise<MpiRanks> {
+  /** Allocates this rank's memory and that of its node. All ranks must call it. */
+  static async open(joined: MpiWorld, run: WorldRun, report: Report): Promise<MpiRanks> {
     const { plan, batchShape, blas, precision, devices } = run;
-    if (batchShape.batchSize < joined.ranks) {
-      throw new HotsetError(`Cannot train with ${joined.ranks} ranks on batches of ${batchShape.batchSize} samples`);
+    if (batchShape.batchSize < joined.size) {
+      throw new HotsetError(`Cannot train with ${joined.size} ranks on batches of ${batchShape.batchSize} samples`);
     }
     const host = await openHost(await (devices === undefined ? cpuOptions(blas, precision) : cpuOptions("wasm")));
     const { dim, optimizer } = plan.shape;
-    const tableBytes = 4 * Math.ceil(plan.rows / joined.hosts) * Math.max(dim, rowStateWords(optimizer, dim));
-    const cluster = joined.locals > 1 && tableBytes > host.largestTable
+    const tableBytes = 4 * Math.ceil(plan.rows / joined.peers.size) * Math.max(dim, rowStateWords(optimizer, dim));
+    const world = joined.node.size > 1 && tableBytes > host.largestTable
       ? joined.apart(`tables of more than ${host.largestTable / 2 ** 30} GiB cannot be shared`)
       : joined;
-    const { ranks, hosts } = cluster;
-    const group = devices === undefined
-      ? MpiRanks.#onHost(cluster, run, host)
-      : MpiRanks.#onDevice(cluster, run, host, await openDevice({ ...devices, ordinal: cluster.machine.local }));
+    const ranks = devices === undefined
+      ? MpiRanks.#onHost(world, run, host)
+      : MpiRanks.#onDevice(world, run, host, await openDevice({ ...devices, ordinal: world.localRank }));
+    const hosts = world.peers.size;
     report({
       event: "note",
-      text: `Training on ${group.device} with ${ranks} ranks on ${hosts} host${
+      text: `Training on ${ranks.device} with ${world.size} ranks on ${hosts} host${
         hosts === 1 ? "" : "s"
-      } (${cluster.library})`,
+      } (${world.library})`,
     });
-    if (cluster.apartBecause !== undefined) {
-      report({ event: "note", text: `Ranks share no memory: ${cluster.apartBecause}` });
+    if (world.apartBecause !== undefined) {
+      report({ event: "note", text: `Ranks share no memory: ${world.apartBecause}` });
     }
-    return group;
+    return ranks;
   }
 
-  static #onHost(cluster: Cluster, run: ClusterRun, host: PagedBackend): MpiRanks {
-    const { ranks, hosts, local, locals } = cluster;
-    const options = withShard({ ...run, ranks, device: host, host, tables: host }, cluster);
-    const { fetched, ...shared } = sharePages(cluster, host, () => ({
+  static #onHost(world: MpiWorld, run: WorldRun, host: PagedBackend): MpiRanks {
+    const { groups, node, peers } = world;
+    const options = withShard({ ...run, ranks: world.size, device: host, host, tables: host }, groups);
+    const { fetched, ...shared } = sharePages(groups, host, () => ({
       full: allocateTables(options),
-      ...allocateOnDevice(options, locals),
-      fetched: hosts === 1 ? [] : roomForRows(options),
+      ...allocateOnDevice(options, node.size),
+      fetched: peers.size === 1 ? [] : roomForRows(options),
     }));
     const memory = { ...shared, ...allocateSlots(options), hostGradients: undefined, mirror: undefined };
-    const setup = { ...memory, ...connectShards(cluster, memory, fetched), gradients: memory.gradients[local] };
-    return new MpiRanks(setup, memory, cluster, new MpiCollective(host, cluster, memory.gradients));
+    return new MpiRanks({ ...memory, ...connectShards(world, memory, fetched) }, world, groups);
   }
 
-  /** The first rank's id of the communicator reaches the others over MPI; from then on NCCL connects the devices. */
-  static #onDevice(cluster: Cluster, run: ClusterRun, host: PagedBackend, device: DeviceBackend): MpiRanks {
-    const { rank, ranks, hosts, local, locals } = cluster;
+  /** NCCL connects the devices. */
+  static #onDevice(world: MpiWorld, run: WorldRun, host: PagedBackend, device: DeviceBackend): MpiRanks {
+    const { groups, peers } = world;
     const { tablesOnDevices } = run;
-    const isSharded = hosts > 1 && !tablesOnDevices;
-    const options = { ...run, ranks, device, host, tables: tablesOnDevices ? device : host };
-    const shared = sharePages(cluster, host, () => ({
-      full: tablesOnDevices ? undefined : allocateTables(isSharded ? withShard(options, cluster) : options),
+    const isSharded = peers.size > 1 && !tablesOnDevices;
+    const options = { ...run, ranks: world.size, device, host, tables: tablesOnDevices ? device : host };
+    const shared = sharePages(groups, host, () => ({
+      full: tablesOnDevices ? undefined : allocateTables(isSharded ? withShard(options, groups) : options),
       hostGradients: allocateHostGradients(options),
       fetched: isSharded ? roomForRows(options) : [],
     }));
     const { hostGradients } = shared;
     const full = shared.full ?? allocateTables(options);
-    const id = cluster.first ? device.communicatorId() : new Uint8Array(COMMUNICATOR_ID_BYTES);
-    cluster.broadcast(id);
-    const communicator = device.connect(id, rank, ranks);
+    const devices = NcclGroup.connect(world, device);
     const own = allocateOnDevice(options, 1);
     const memory = { ...own, ...allocateSlots(options), full, hostGradients, mirror: undefined };
-    const wait = () => cluster.hostBarrier();
-    const collective = new NcclCollective(device, communicator, { writer: local, writers: locals, wait });
-    const remote = connectShards(cluster, { ...memory, pooledGradients: hostGradients }, shared.fetched);
-    return new MpiRanks({ ...memory, ...remote, gradients: memory.gradients[0] }, memory, cluster, collective);
+    const remote = connectShards(world, { ...memory, pooledGradients: hostGradients }, shared.fetched);
+    return new MpiRanks({ ...memory, ...remote }, world, { ...groups, devices });
   }
 
   override agree(flags: number): number {
     if (++this.#agreements % STEPS_TO_AGREE !== 0) return 0;
     this.memory.device.synchronize();
-    return this.#cluster.anyBits(flags);
+    return this.#world.gather(flags).reduce((any, own) => any | own);
   }
 
   override get tablesAreOurs(): boolean {
@@ -166,21 +163,21 @@ export class MpiRanks extends RankGroup {
     if (command === Command.score) this.#sorter?.write(this.batches[a]);
     this.#rank.execute(command, a, b);
     const { losses, scores, counts } = this.memory;
-    if (command === Command.takeLoss) this.#gather(this.#losses, losses);
-    if (command === Command.score) this.#gather(this.#scores, scores[a]);
-    if (command === Command.count) this.#gather(this.#counts, counts);
+    if (command === Command.takeLoss) this.#gather(losses, this.#losses);
+    if (command === Command.score) this.#gather(scores[a], this.#scores);
+    if (command === Command.count) this.#gather(counts, this.#counts);
   }
 
   override takeActiveUnits(): boolean[] {
     this.#trainWaiting();
-    this.#gather(this.#activeUnits, this.memory.activeUnits);
+    this.#gather(this.memory.activeUnits, this.#activeUnits);
     return super.takeActiveUnits();
   }
 
   /** A rank that waits for others must not hold up their devices: its own is done first. */
-  #gather(gathering: Gathering, vector: Buffer): void {
+  #gather(vector: Buffer, parts: Parts): void {
     this.memory.device.synchronize();
-    gathering.gather(this.memory.host.floats(vector));
+    gatherParts(this.#world, this.memory.host.floats(vector), parts);
   }
 
   #trainWaiting(): void {
@@ -193,7 +190,7 @@ export class MpiRanks extends RankGroup {
   drain(): void {
     this.#trainWaiting();
     this.memory.device.synchronize();
-    this.#cluster.barrier();
+    this.#world.barrier();
   }
 
   protected waitForSlot(): void {}
@@ -205,11 +202,10 @@ export class MpiRanks extends RankGroup {
 
   override save(places: CheckpointPlaces, body: CheckpointBody): void {
     const { memory } = this;
-    const cluster = this.#cluster;
     const write = this.#isSharded
-      ? (writer: ArtifactWriter | undefined, names: WordNames) => writeSharded(cluster, memory, names, writer)
+      ? (writer: ArtifactWriter | undefined, names: WordNames) => writeSharded(this.#groups, memory, names, writer)
       : (writer: ArtifactWriter | undefined, names: WordNames) => void (writer && writeModel(writer, memory, names));
-    if (cluster.first) storeCheckpoint(places, body, write);
+    if (this.#world.rank === 0) storeCheckpoint(places, body, write);
     else write(undefined, { plan: memory.plan, tables: places.tables });
     this.drain();
   }
@@ -217,23 +213,25 @@ export class MpiRanks extends RankGroup {
   override load(checkpoint: Checkpoint, onProgress?: (fraction: number) => void): void {
     const { memory } = this;
     const onHost = (memory.host as Backend) === memory.device;
+    const { rank: host, size: hosts } = this.#groups.peers;
+    const shard = this.#isSharded ? { host, hosts } : undefined;
     // What lies on a device every rank loads; what a host's ranks share could be loaded by any of them.
-    if (!onHost || this.#cluster.local === 0) {
-      checkpoint.load(memory, memory.plan.shape, { shard: this.#isSharded ? this.#cluster : undefined, onProgress });
+    if (!onHost || this.#world.node.rank === 0) {
+      checkpoint.load(memory, memory.plan.shape, { shard, onProgress });
     }
     this.drain();
   }
 
   // deno-lint-ignore require-await
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#cluster.expectsAnswers(false);
+    this.#world.expectsAnswers(false);
     this.memory.device[Symbol.dispose]();
   }
 }
 
 /** The tables of one host of several: its rows alone. */
-function withShard(options: RunMemoryOptions, { host, hosts }: Cluster): RunMemoryOptions {
-  return { ...options, fullRows: rowsOnHost(options.plan.rows, host, hosts) };
+function withShard(options: RunMemoryOptions, { peers }: ProcessGroups): RunMemoryOptions {
+  return { ...options, fullRows: rowsOnHost(options.plan.rows, peers.rank, peers.size) };
 }
 
 /** Two batches are under way at a time: one is computed, the rows of the next are fetched. */
@@ -244,23 +242,23 @@ function roomForRows({ plan, batchShape, host }: RunMemoryOptions): Buffer[] {
 
 /** How ranks reach the rows of other hosts, for which they have `fetched`; nothing on one host. */
 function connectShards(
-  cluster: Cluster,
+  world: MpiWorld,
   { plan, batchShape, host, pooledGradients }: Pick<RankSetup, "plan" | "batchShape" | "host" | "pooledGradients">,
   fetched: readonly Buffer[],
 ): Pick<RankSetup, "hosts" | "poll"> {
   if (fetched.length === 0) return {};
   const { shape } = plan;
   const exchanges = fetched.map((rows) =>
-    new RowExchange(cluster, { shape, batchShape, host, pooledGradients, fetched: rows })
+    new RowExchange(world.groups, { shape, batchShape, host, pooledGradients, fetched: rows })
   );
-  return { hosts: { cluster, exchanges }, poll: () => exchanges[0].peers.poll() };
+  return { hosts: { exchanges }, poll: () => world.poll() };
 }
 
 /** Runs `allocate` in memory that the processes of this host share. */
-function sharePages<T>(cluster: Cluster, host: PagedBackend, allocate: () => T): T {
+function sharePages<T>(groups: ProcessGroups, host: PagedBackend, allocate: () => T): T {
   let shared: T | undefined;
   const pages = host.pagesOf(() => shared = allocate());
-  if (cluster.locals > 1 && !cluster.shareMemory(pages)) {
+  if (groups.node.size > 1 && !shareMemory(groups, pages)) {
     throw new HotsetError(
       `Cannot share ${pages.length} bytes between the ranks of a host: they do not fit in memory`,
     );

@@ -1,7 +1,7 @@
 /** Decides what computes a run and where its rows lie. */
 import { chooseBlas, cpuOptions, type CpuPrecision, openDevice, openHost } from "../backend/open.ts";
 import type { DeviceBackend } from "../backend/backend.ts";
-import type { Cluster } from "../collective/cluster.ts";
+import type { MpiWorld } from "../parallel/mpi_world.ts";
 import type { ModelPlan } from "../model/shape.ts";
 import { HotsetError, UsageError } from "../errors.ts";
 import type { TrainConfig } from "../config/config.ts";
@@ -31,12 +31,12 @@ function cpuPrecision({ precision }: PlacementConfig): CpuPrecision {
 }
 
 /**
- * Throws UsageError if the mode, the device and how it is to compute contradict each other, or cannot be had in a cluster,
+ * Throws UsageError if the mode, the device and how it is to compute contradict each other, or cannot be had over MPI,
  * where `auto` is the CPU: processes must agree. Cheap: to be asked before any stage runs.
  */
-export function expectPlacement(config: PlacementConfig, cluster?: Cluster): void {
+export function expectPlacement(config: PlacementConfig, world?: MpiWorld): void {
   const { mode, device } = config;
-  if (cluster !== undefined && device === "auto" && (mode === "gpu" || mode === "hybrid")) {
+  if (world !== undefined && device === "auto" && (mode === "gpu" || mode === "hybrid")) {
     throw new UsageError(`Cannot train in mode ${mode} over MPI on the CPU: choose --device cuda`);
   }
   if (device === "cpu" && (mode === "gpu" || mode === "hybrid")) {
@@ -46,7 +46,7 @@ export function expectPlacement(config: PlacementConfig, cluster?: Cluster): voi
     throw new UsageError(`Cannot train in mode cpu on ${device}: choose --mode fae, hybrid or gpu`);
   }
   const only = onlyOnDevice(config);
-  const onCpu = mode === "cpu" || device === "cpu" || (cluster !== undefined && device === "auto");
+  const onCpu = mode === "cpu" || device === "cpu" || (world !== undefined && device === "auto");
   if (only !== undefined && onCpu) {
     throw new UsageError(`Cannot use ${only} on the CPU: it says how a GPU computes; leave it out, or train on one`);
   }
@@ -132,11 +132,11 @@ export async function openRanks(
   plan: ModelPlan,
   batches: PlacementBatches,
   report?: Report,
-  cluster?: Cluster,
+  world?: MpiWorld,
 ): Promise<RankGroup> {
-  expectPlacement(config, cluster);
+  expectPlacement(config, world);
   const tell = report ?? (() => {});
-  if (cluster !== undefined) return await openCluster(config, plan, batches, tell, cluster);
+  if (world !== undefined) return await openWorld(config, plan, batches, tell, world);
   const device = await findDevice(config, tell);
   const hostOptions = device === undefined
     ? await cpuOptions(config.blas, cpuPrecision(config), report && notesTo(report))
@@ -166,17 +166,17 @@ export async function openRanks(
 }
 
 /** The same for processes: all compute on the CPU, or each on a GPU of its host. */
-async function openCluster(
+async function openWorld(
   config: PlacementConfig,
   plan: ModelPlan,
   batches: PlacementBatches,
   report: Report,
-  cluster: Cluster,
+  world: MpiWorld,
 ): Promise<RankGroup> {
   const { mode, device, blas, precision, activations } = config;
   const devices = device === "cuda" || device === "emulated" ? { device, precision, activations } : undefined;
   const run = { plan, ...batches, blas, precision: cpuPrecision(config), devices, tablesOnDevices: mode === "gpu" };
-  return await MpiRanks.open(cluster, run, report);
+  return await MpiRanks.open(world, run, report);
 }
 
 /** The device that the configuration asks for, of several ranks the last one's; undefined if the CPU is to compute. */

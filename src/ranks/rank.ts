@@ -3,7 +3,8 @@
  * commands in the same order.
  */
 import type { Backend, Buffer, HostBackend } from "../backend/backend.ts";
-import type { Collective } from "../collective/collective.ts";
+import { nodeBarrier } from "../parallel/node_barrier.ts";
+import type { ProcessGroups } from "../parallel/process_group.ts";
 import { Batch, batchSections, type BatchShape } from "../layout/batch.ts";
 import { openTables, type TableMemory } from "../embedding/open.ts";
 import type { ReplicatedTables } from "../embedding/replicated.ts";
@@ -28,8 +29,8 @@ export interface RankSetup extends TableMemory {
   /** Dense parameters and their optimizer state, on the device; shared or one on each. */
   readonly parameters: Buffer;
   readonly denseState: Buffer | undefined;
-  /** Dense gradients, this rank's own. */
-  readonly gradients: Buffer;
+  /** Dense gradients: shared, one vector a rank; or on a device, the one of this rank. */
+  readonly gradients: readonly Buffer[];
   /** Gradients of pooled rows of a whole batch, on the device; shared or one on each. */
   readonly pooledGradients: Buffer;
   /** What ranks with devices of their own begin from and leave their results in; shared; else undefined. */
@@ -94,7 +95,7 @@ interface Slot {
 /** One rank, ready for commands. */
 export class Rank {
   readonly #setup: RankSetup;
-  readonly #collective: Collective;
+  readonly #groups: ProcessGroups<Buffer>;
   readonly #model: Dlrm;
   readonly #lossSum: Buffer;
   readonly #slots: Slot[];
@@ -106,16 +107,16 @@ export class Rank {
   readonly #launches = [0, 0];
 
   /** Allocates the rank's activations on the device. */
-  constructor(setup: RankSetup, collective: Collective) {
+  constructor(setup: RankSetup, groups: ProcessGroups<Buffer>) {
     const { device, host, plan, batchShape } = setup;
     this.#setup = setup;
-    this.#collective = collective;
+    this.#groups = groups;
     this.#lossSum = device.allocate(1, "sum of losses");
     this.#model = new Dlrm(
       plan,
       batchShape,
       { ...setup, lossSum: this.#lossSum },
-      collective,
+      groups,
       (context) => openTables(context, setup),
     );
     const { firstSample, capacity } = this.#model;
@@ -130,8 +131,9 @@ export class Rank {
       };
     });
     const units = hiddenUnits(plan);
+    const { rank } = groups.world;
     this.#unitSums = new Float32Array(units);
-    this.#activeUnits = host.floats(setup.activeUnits).subarray(units * collective.rank, units * (collective.rank + 1));
+    this.#activeUnits = host.floats(setup.activeUnits).subarray(units * rank, units * (rank + 1));
   }
 
   /** Begins to bring the rows of a slot's batch, which is trained after those announced before. */
@@ -157,7 +159,7 @@ export class Rank {
         break;
       case Command.takeLoss:
         this.#setup.device.download(this.#lossSum, this.#zero);
-        this.#setup.host.floats(this.#setup.losses)[this.#collective.rank] = this.#zero[0];
+        this.#setup.host.floats(this.#setup.losses)[this.#groups.world.rank] = this.#zero[0];
         this.#zero[0] = 0;
         this.#setup.device.upload(this.#zero, this.#lossSum);
         break;
@@ -197,7 +199,7 @@ export class Rank {
   #count(): void {
     const { device, host, counts } = this.#setup;
     const { buffer, byteOffset } = host.floats(counts);
-    const own = new Float64Array(buffer, byteOffset + 8 * Count.doubles * this.#collective.rank, Count.doubles);
+    const own = new Float64Array(buffer, byteOffset + 8 * Count.doubles * this.#groups.world.rank, Count.doubles);
     own[Count.bytesToDevice] = device.counters?.bytesToDevice ?? 0;
     own[Count.bytesToHost] = device.counters?.bytesToHost ?? 0;
     own[Count.bytesFromRanks] = device.counters?.bytesFromRanks ?? 0;
@@ -233,9 +235,9 @@ export class Rank {
       if (onHost === undefined || onDevice === undefined) continue;
       const floats = host.floats(onHost);
       if (command === Command.fromMirror) device.upload(floats, onDevice);
-      else if (this.#collective.rank === 0) device.download(onDevice, floats);
+      else if (this.#groups.world.rank === 0) device.download(onDevice, floats);
     }
-    this.#collective.barrier();
+    nodeBarrier(this.#groups, device);
   }
 
   #move(command: Command.pullHot | Command.pushHot, count: number): void {

@@ -1,7 +1,7 @@
 /** The coordinator's side of the ranks: memory for batches, and commands that ranks carry out in order. */
 import type { Backend, BlasName, Buffer, HostBackend } from "../backend/backend.ts";
 import { denseStateWords, rowStateWords } from "../optimizer/optimizers.ts";
-import { Solo } from "../collective/collective.ts";
+import { ONE_RANK } from "../parallel/host_group.ts";
 import { Batch, batchSections, type BatchShape } from "../layout/batch.ts";
 import type { BatchKind } from "../layout/layout.ts";
 import type { RowMatrix } from "../embedding/tables.ts";
@@ -14,10 +14,8 @@ import { Command, Count, Rank, type RankSetup } from "./rank.ts";
 /** Batches that can be in flight: one computed, the others read ahead. */
 const SLOTS = 4;
 
-/** Memory of a training run that all ranks share; `gradients` has one vector a rank, or none if each has its own. */
-export interface RunMemory extends Omit<RankSetup, "gradients"> {
-  readonly gradients: readonly Buffer[];
-}
+/** Memory of a training run as its coordinator has it. */
+export type RunMemory = RankSetup;
 
 /** What decides the memory of a run. */
 export interface RunMemoryOptions {
@@ -288,7 +286,7 @@ export class LocalRank extends RankGroup {
   constructor(memory: RunMemory) {
     super(memory);
     this.device = memory.device.name;
-    this.#rank = new Rank({ ...memory, gradients: memory.gradients[0] }, new Solo());
+    this.#rank = new Rank(memory, ONE_RANK);
   }
 
   post(command: Command, a: number, b: number): void {

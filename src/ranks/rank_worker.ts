@@ -1,9 +1,11 @@
 /** The worker's side of WorkerRanks: builds a rank over the shared memory and carries out commands until it is ended. */
 /// <reference lib="deno.worker" />
 import { openDevice, openHost } from "../backend/open.ts";
-import type { Communicator, DeviceBackend, HostBackend, SharedWords } from "../backend/backend.ts";
-import { NcclCollective } from "../collective/nccl.ts";
-import { SharedBarrier, SharedCollective } from "../collective/shared.ts";
+import type { Buffer, DeviceBackend, HostBackend, SharedWords } from "../backend/backend.ts";
+import { ALONE } from "../parallel/host_group.ts";
+import { NcclGroup } from "../parallel/nccl.ts";
+import type { ProcessGroup } from "../parallel/process_group.ts";
+import { ThreadGroup } from "../parallel/threads.ts";
 import { messageOf } from "../errors.ts";
 import { Mailbox } from "../threads/mailbox.ts";
 import type { RowMatrix } from "../embedding/tables.ts";
@@ -29,11 +31,9 @@ function attachShared(host: HostBackend, { memory, model, batchShape, mostDistin
 }
 
 /** A rank that computes in host memory like the others. */
-function rankOnHost(host: HostBackend, message: RankMessage, barrier: SharedBarrier): Rank {
-  const { rank } = message;
-  const shared = attachShared(host, message);
-  const collective = new SharedCollective(host, rank, barrier, shared.gradients);
-  return new Rank({ ...shared, device: host, gradients: shared.gradients[rank] }, collective);
+function rankOnHost(host: HostBackend, message: RankMessage, group: ProcessGroup): Rank {
+  const groups = { world: group, node: group, peers: ALONE, devices: undefined };
+  return new Rank({ ...attachShared(host, message), device: host }, groups);
 }
 
 /** A rank with a device of its own, connected to the others. */
@@ -41,50 +41,40 @@ function rankOnDevice(
   host: HostBackend,
   device: DeviceBackend,
   message: RankMessage,
-  barrier: SharedBarrier,
-): { rank: Rank; communicator: Communicator } {
-  const { rank, ranks, communicatorId, batchShape, mostDistinct } = message;
+  devices: ProcessGroup<Buffer>,
+): Rank {
   const { hotRows, tables } = message.devices!;
-  if (rank === 0) communicatorId.set(device.communicatorId());
-  barrier.wait(); // all have a device, and the id is there
-  const communicator = device.connect(communicatorId.slice(), rank, ranks);
   const shared = attachShared(host, message);
-  const options = { plan: shared.plan, batchShape, hotRows, mostDistinct, ranks, device, host, tables: device };
-  const { gradients: [gradients], ...own } = allocateOnDevice(options, 1);
+  const { plan, batchShape, mostDistinct } = shared;
+  const options = { plan, batchShape, hotRows, mostDistinct, ranks: devices.size, device, host, tables: device };
   const full = tables ? allocateTables(options) : shared.full;
-  const collective = new NcclCollective(device, communicator, {
-    writer: rank,
-    writers: ranks,
-    wait: () => barrier.wait(),
-  });
-  return { rank: new Rank({ ...shared, ...own, device, full, gradients }, collective), communicator };
+  const groups = { world: devices, node: devices, peers: ALONE, devices };
+  return new Rank({ ...shared, ...allocateOnDevice(options, 1), device, full }, groups);
 }
 
-async function run(message: RankMessage): Promise<void> {
-  const { rank, ranks, devices } = message;
+async function run(message: RankMessage, group: ThreadGroup): Promise<void> {
+  const { rank, devices } = message;
   const host = await openHost(message.host);
-  const barrier = new SharedBarrier(message.barrier, ranks);
-  if (devices === undefined) return carryOut(rankOnHost(host, message, barrier), host.name, message);
+  if (devices === undefined) return carryOut(rankOnHost(host, message, group), host.name, message);
   using device = await openDevice({ ...devices.options, ordinal: rank });
-  const placed = rankOnDevice(host, device, message, barrier);
+  const connected = NcclGroup.connect(group, device);
   try {
-    carryOut(placed.rank, device.name, message);
+    carryOut(rankOnDevice(host, device, message, connected), device.name, message);
   } catch (error) {
-    new Mailbox(message.mailbox).fail(error); // before the others notice
-    placed.communicator.abort();
+    connected.abort(error); // while there is a device to be left
     throw error;
   }
 }
 
 /** Carries out commands until it is told to stop. */
-function carryOut(rank: Rank, device: string, { rank: number, ranks, mailbox }: RankMessage): void {
-  const mail = new Mailbox(mailbox);
+function carryOut(rank: Rank, device: string, { rank: number, group }: RankMessage): void {
+  const mail = new Mailbox(group.mailbox);
   const { words } = mail;
   postMessage({ device });
   for (let next = 0;;) {
     for (let spin = 0; spin < SPINS && mail.get(POSTED) === next; spin++);
     mail.wait(POSTED, next);
-    const at = ringAt(ranks, next);
+    const at = ringAt(group.size, next);
     if (words[at] === Command.stop) break;
     rank.execute(words[at], words[at + 1], words[at + 2]);
     mail.put(doneAt(number), ++next);
@@ -93,8 +83,9 @@ function carryOut(rank: Rank, device: string, { rank: number, ranks, mailbox }: 
 }
 
 self.onmessage = ({ data }: MessageEvent<RankMessage>) => {
-  run(data).catch((error) => {
+  const group = new ThreadGroup(data.group, data.rank);
+  run(data, group).catch((error) => {
+    group.abort(error);
     postMessage({ error: messageOf(error) });
-    new Mailbox(data.mailbox).fail(error);
   }).finally(() => self.close()); // libraries that a rank opened do not survive its being terminated
 };

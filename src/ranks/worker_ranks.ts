@@ -1,6 +1,6 @@
 /** Ranks as Deno Workers over shared memory, one a core. Steps are passed through a ring of words; no messages. */
-import { abortBarrier, BARRIER_WORDS } from "../collective/shared.ts";
-import { type Buffer, COMMUNICATOR_ID_BYTES, type HostBackend, type SharedWords } from "../backend/backend.ts";
+import { GROUP_WORDS, type ThreadGroupMemory, threadGroupMemory } from "../parallel/threads.ts";
+import type { Buffer, HostBackend, SharedWords } from "../backend/backend.ts";
 import type { DeviceOptions, HostOptions } from "../backend/open.ts";
 import type { BatchShape } from "../layout/batch.ts";
 import type { ModelShape } from "../model/shape.ts";
@@ -15,12 +15,12 @@ const COMMAND_WORDS = 4;
 /** How long ranks are waited for at the end before they are terminated, in milliseconds. */
 const PATIENCE_MS = 1000;
 
-/** Position in the mailbox of the commands queued so far. */
-export const POSTED = 0;
+/** Position in the mailbox of the commands queued so far, after what is the group's. */
+export const POSTED = GROUP_WORDS;
 
 /** Position of rank r's count of commands done; each in a cache line of its own. */
 export function doneAt(rank: number): number {
-  return 16 * (1 + rank);
+  return POSTED + 16 * (1 + rank);
 }
 
 /** Position of the ring, after the counts of all ranks. */
@@ -40,18 +40,14 @@ export interface RankDevices {
 export interface RankMessage {
   readonly host: HostOptions;
   readonly rank: number;
-  readonly ranks: number;
+  /** The ranks; its mailbox has the commands too. */
+  readonly group: ThreadGroupMemory;
   readonly mostDistinct: RunMemory["mostDistinct"];
   /** Undefined if ranks compute on the host. */
   readonly devices: RankDevices | undefined;
-  /** Shared memory in which the first rank gives the others the id of their communicator. */
-  readonly communicatorId: Uint8Array<SharedArrayBuffer>;
   readonly model: ModelShape;
   readonly batchShape: BatchShape;
   readonly memory: SharedRunMemory;
-  /** Memory of the mailbox. */
-  readonly mailbox: SharedArrayBuffer;
-  readonly barrier: Int32Array<SharedArrayBuffer>;
 }
 
 /** The buffers of a run that all ranks share, each as a `B`; stores of embedding rows as an `S`. */
@@ -125,7 +121,6 @@ export class WorkerRanks extends RankGroup {
   device: string;
   readonly #workers: Worker[];
   readonly #mail: Mailbox;
-  readonly #barrier: Int32Array<SharedArrayBuffer>;
   readonly #slotCommand: number[];
   #posted = 0;
 
@@ -133,13 +128,11 @@ export class WorkerRanks extends RankGroup {
     memory: RunMemory,
     ranks: number,
     mail: Mailbox,
-    barrier: Int32Array<SharedArrayBuffer>,
     workers: Worker[],
   ) {
     super(memory);
     this.ranks = ranks;
     this.device = memory.device.name;
-    this.#barrier = barrier;
     this.#workers = workers;
     this.#mail = mail;
     this.#slotCommand = memory.slots.map(() => 0);
@@ -152,16 +145,13 @@ export class WorkerRanks extends RankGroup {
     devices?: RankDevices,
   ): Promise<WorkerRanks> {
     const ranks = memory.losses.words;
-    const mail = new Mailbox(ringAt(ranks, 0) + COMMAND_WORDS * RING_COMMANDS);
-    const barrier = new Int32Array(new SharedArrayBuffer(4 * BARRIER_WORDS));
-    const communicatorId = new Uint8Array(new SharedArrayBuffer(COMMUNICATOR_ID_BYTES));
+    const group = threadGroupMemory(ranks, ringAt(ranks, 0) + COMMAND_WORDS * RING_COMMANDS - GROUP_WORDS);
     const { plan: { shape: model }, batchShape, mostDistinct } = memory;
     const message = {
-      ...{ host: options, ranks, devices, model, batchShape, mostDistinct, memory: shareAll(memory.host, memory) },
-      ...{ mailbox: mail.memory, barrier, communicatorId },
+      ...{ host: options, group, devices, model, batchShape, mostDistinct, memory: shareAll(memory.host, memory) },
     };
     const workers: Worker[] = [];
-    const group = new WorkerRanks(memory, ranks, mail, barrier, workers);
+    const started = new WorkerRanks(memory, ranks, new Mailbox(group.mailbox), workers);
     try {
       const names = await Promise.all(Array.from({ length: ranks }, (_, rank) => {
         const worker = new Worker(new URL("./rank_worker.ts", import.meta.url), {
@@ -169,14 +159,14 @@ export class WorkerRanks extends RankGroup {
           name: `rank ${rank}`,
         });
         workers.push(worker);
-        return group.#startWorker(worker, { ...message, rank });
+        return started.#startWorker(worker, { ...message, rank });
       }));
-      group.device = names[0];
+      started.device = names[0];
     } catch (error) {
-      await group[Symbol.asyncDispose]();
+      await started[Symbol.asyncDispose]();
       throw error;
     }
-    return group;
+    return started;
   }
 
   /** Returns the name of what the rank computes on. */
@@ -184,7 +174,7 @@ export class WorkerRanks extends RankGroup {
     return new Promise((resolve, reject) => {
       worker.onmessage = ({ data }: MessageEvent<{ device: string; error?: string }>) => {
         if (data.error === undefined) resolve(data.device);
-        else reject(new HotsetError(data.error));
+        else reject(new HotsetError(this.#mail.failure?.message ?? data.error));
       };
       worker.onerror = (event) => {
         event.preventDefault();
@@ -242,7 +232,6 @@ export class WorkerRanks extends RankGroup {
         };
       })
     );
-    if (this.#mail.failed) abortBarrier(this.#barrier);
     this.#queue(Command.stop, 0, 0);
     let patience: ReturnType<typeof setTimeout> | undefined;
     await Promise.race([Promise.all(ended), new Promise((resolve) => patience = setTimeout(resolve, PATIENCE_MS))]);

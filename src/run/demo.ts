@@ -47,8 +47,8 @@ export async function runDemo(config: TrainConfig, options: RunOptions): Promise
   const { out, report } = options;
   const configs = demoConfigs(config);
   const dataset = await inTurn(options, async () => {
-    for (const each of configs) expectStart(each, join(out, each.mode), options.cluster);
-    if (options.cluster === undefined) await expectDevice(config, report);
+    for (const each of configs) expectStart(each, join(out, each.mode), options.world);
+    if (options.world === undefined) await expectDevice(config, report);
     report({ event: "note", text: `Generated data: ${SAMPLES} clicks shaped like Criteo's, from a planted model` });
     return await demoDataset(config.seed, cacheOf(out), report);
   });

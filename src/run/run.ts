@@ -3,7 +3,7 @@ import { existsSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { fingerprint, isArtifact, isDirectory } from "../storage/artifact.ts";
 import { rowStateWords } from "../optimizer/optimizers.ts";
-import type { Cluster } from "../collective/cluster.ts";
+import type { MpiWorld } from "../parallel/mpi_world.ts";
 import { Dataset } from "../dataset/dataset.ts";
 import { encodingDifference } from "../dataset/encoding.ts";
 import { HotsetError, UsageError } from "../errors.ts";
@@ -26,7 +26,9 @@ import { configAsBegun, ifPermitted, onCpu, readRun, recordRun, RUN_FILE, type R
 import { ensureDataset, ensureLayout, ensureProfile, type RawOptions } from "./stages.ts";
 import { bytes } from "../format.ts";
 import { Trainer } from "../loop/trainer.ts";
-import { ALONE, type Team } from "../team.ts";
+import { ALONE } from "../parallel/host_group.ts";
+import { inTurn as ranksInTurn, type ProcessGroup } from "../parallel/process_group.ts";
+import { onSharedDisk } from "../parallel/shared_disk.ts";
 
 const NEVER = new AbortController().signal;
 
@@ -99,26 +101,26 @@ export interface RunOptions {
   /** True measures the phases of a step when training is over. */
   readonly phases?: boolean | undefined;
   /** The processes that train together, each of which calls the same; undefined to train in this one. */
-  readonly cluster?: Cluster | undefined;
+  readonly world?: MpiWorld | undefined;
 }
 
-/** Does work that leaves files, or finds them: in a cluster one process after the other. */
-export async function inTurn<T>({ cluster }: RunOptions, work: () => T | Promise<T>): Promise<T> {
-  return cluster === undefined ? await work() : await cluster.inTurn(work);
+/** Does work that leaves files, or finds them: of several processes one after the other. */
+export async function inTurn<T>({ world }: RunOptions, work: () => T | Promise<T>): Promise<T> {
+  return await ranksInTurn(world ?? ALONE, work);
 }
 
-/** Keeps other processes from training the same run; to be disposed at its end. In a cluster the first rank does it for all. */
+/** Keeps other processes from training the same run; to be disposed at its end. The first rank does it for all. */
 async function lockRun(options: RunOptions): Promise<Disposable | undefined> {
-  const { out, claimed, cluster } = options;
+  const { out, claimed, world } = options;
   if (claimed) return undefined;
   const busy = "another process trains it; let that end first, or choose another --out";
-  const first = cluster?.first ?? true;
+  const first = (world?.rank ?? 0) === 0;
   return await inTurn(options, () => first ? OutputLock.take(out, { doing: `train run ${out}`, busy }) : undefined);
 }
 
 /** Throws unless a run can begin in the directory: what would fail after hours of preparing fails at once. */
-export function expectStart(config: TrainConfig, out: string, cluster?: Cluster): void {
-  expectPlacement(config, cluster);
+export function expectStart(config: TrainConfig, out: string, world?: MpiWorld): void {
+  expectPlacement(config, world);
   const { denseFeatures, bottom } = config;
   planModel({ ...config, tableRows: [1], bottom: [denseFeatures ?? 1, ...bottom] });
   const occupied = (what: string) => new HotsetError(`Cannot start a run in ${out}: ${what}`, { code: "occupied" });
@@ -134,13 +136,15 @@ export function expectStart(config: TrainConfig, out: string, cluster?: Cluster)
   }
 }
 
-/** Does work that makes files beside the run: in a cluster all processes together. */
-async function asTeam<T>(
-  { cluster, out }: RunOptions,
-  work: (team: Team, cache: string) => T | Promise<T>,
+/** Does work that makes files beside the run: all processes together. */
+async function onDisk<T>(
+  { world, out }: RunOptions,
+  work: (group: ProcessGroup, cache: string) => T | Promise<T>,
 ): Promise<T> {
   const cache = cacheOf(out);
-  return cluster === undefined ? await work(ALONE, cache) : await cluster.asTeam([cache], (team) => work(team, cache));
+  return world === undefined
+    ? await work(ALONE, cache)
+    : await onSharedDisk(world, [cache], (group) => work(group, cache));
 }
 
 /**
@@ -154,12 +158,12 @@ export async function trainOn(
   options: RunOptions,
 ): Promise<ResultEvent> {
   await inTurn(options, async () => {
-    expectStart(config, options.out, options.cluster);
-    if (options.cluster === undefined) await expectDevice(config, options.report);
+    expectStart(config, options.out, options.world);
+    if (options.world === undefined) await expectDevice(config, options.report);
   });
-  const dataset = await asTeam(
+  const dataset = await onDisk(
     options,
-    (team, cache) => ensureDataset(inputs, raw, cache, options.report, team),
+    (group, cache) => ensureDataset(inputs, raw, cache, options.report, group),
   );
   return await startRun(config, dataset, options);
 }
@@ -168,12 +172,12 @@ export async function trainOn(
 export async function startRun(config: TrainConfig, dataset: Dataset, options: RunOptions): Promise<ResultEvent> {
   const plan = await inTurn(options, () => planFor(config, dataset));
   await inTurn(options, () => expectSelection(config, dataset));
-  if (options.cluster === undefined && config.mode !== "gpu") expectMemory(plan, dataset);
+  if (options.world === undefined && config.mode !== "gpu") expectMemory(plan, dataset);
   const from = options.from === undefined
     ? undefined
     : await inTurn(options, () => openFrom(options.from!, plan, dataset));
   using _lock = await lockRun(options);
-  await inTurn(options, () => expectStart(config, options.out, options.cluster));
+  await inTurn(options, () => expectStart(config, options.out, options.world));
   return await trainRun(config, plan, dataset, { from, checkpoint: undefined, record: undefined }, options);
 }
 
@@ -187,11 +191,11 @@ export type ResumeChanges = Partial<Pick<TrainConfig, "ranks" | "blas">>;
  * it, or its library is missing, and Interrupted if the signal is aborted.
  */
 export async function resumeRun(options: RunOptions, changes: ResumeChanges = {}): Promise<ResultEvent> {
-  const { report, cluster } = options;
+  const { report, world } = options;
   await inTurn(options, () => readRun(options.out)); // a lock would be left beside what is no run, or in a new directory
   using _lock = await lockRun(options);
   const { record, config, dataset, begin } = await inTurn(options, () => reopen(options, changes));
-  const wanted = cluster?.ranks ?? config.ranks;
+  const wanted = world?.size ?? config.ranks;
   if (wanted !== null && record.ranks !== null && wanted !== record.ranks) {
     report({
       event: "note",
@@ -203,15 +207,15 @@ export async function resumeRun(options: RunOptions, changes: ResumeChanges = {}
 }
 
 /** What a run goes on with, and where it stood. */
-async function reopen({ out, report, cluster }: RunOptions, { ranks, blas }: ResumeChanges) {
+async function reopen({ out, report, world }: RunOptions, { ranks, blas }: ResumeChanges) {
   const record = readRun(out);
   const begun = configAsBegun(record);
   const config = checkConfig({
     ...begun,
     ...(blas === undefined ? {} : onCpu(record.config, blas)),
-    ranks: cluster === undefined ? ranks ?? begun.ranks : record.config.ranks,
+    ranks: world === undefined ? ranks ?? begun.ranks : record.config.ranks,
   });
-  expectPlacement(config, cluster);
+  expectPlacement(config, world);
   const refusal = config.blas === record.blas
     ? `Cannot resume ${out} with ${config.blas}, which multiplied its matrices so far; install it, or go on with another one ` +
       `and other last bits: --resume --blas auto`
@@ -221,7 +225,7 @@ async function reopen({ out, report, cluster }: RunOptions, { ranks, blas }: Res
   if (dataset.id !== record.datasetId) {
     throw new HotsetError(`Cannot resume ${out}: its dataset ${record.dataset} has changed since`);
   }
-  if (cluster?.first ?? true) cleanCheckpoints(out, record.config.keep);
+  if ((world?.rank ?? 0) === 0) cleanCheckpoints(out, record.config.keep);
   const checkpoint = openResumePoint(out);
   const begin = { from: openStart(record), checkpoint, record, ...recall(out, checkpoint, report) };
   return { record, config, dataset, begin };
@@ -310,7 +314,7 @@ async function trainRun(
   { from, checkpoint, record: begun, spent, result: recorded }: Beginning,
   options: RunOptions,
 ): Promise<ResultEvent> {
-  const { out, report, signal = () => NEVER, phases, cluster } = options;
+  const { out, report, signal = () => NEVER, phases, world } = options;
   const room = config.save && recorded === undefined
     ? await inTurn(options, () => roomForCheckpoints(out, config, checkpointBytes(plan)))
     : undefined;
@@ -321,7 +325,7 @@ async function trainRun(
     before.push(event);
     report(event);
   };
-  using layout = await asTeam(options, (team, cache) => layoutFor(config, dataset, cache, keep, team));
+  using layout = await onDisk(options, (group, cache) => layoutFor(config, dataset, cache, keep, group));
   const runId = runIdOf(config, layout, from);
   if (checkpoint !== undefined && checkpoint.body.run !== runId && checkpoint.body.run !== IMPORTED) {
     throw new HotsetError(
@@ -329,8 +333,8 @@ async function trainRun(
         `new run from its model with --from ${out}`,
     );
   }
-  await using group = await openRanks(config, plan, batchesOf(layout), report, cluster);
-  const writes = cluster?.first ?? true;
+  await using group = await openRanks(config, plan, batchesOf(layout), report, world);
+  const writes = (world?.rank ?? 0) === 0;
   const { device, blas, ranks } = group;
   if (writes && begun === undefined) {
     const start = from === undefined ? null : { directory: resolve(from.directory), id: from.id };
@@ -370,11 +374,11 @@ async function trainRun(
     signal: signal(),
   });
   const measured = await trainer.run();
-  if (cluster !== undefined && cluster.hosts > 1) {
-    const sent = cluster.bytesSent();
+  if (world !== undefined && world.peers.size > 1) {
+    const sent = world.bytesSent();
     report({ event: "note", text: `Hosts sent each other ${bytes(sent)}` });
   }
-  const oneMemory = cluster === undefined && group.memory.mirror === undefined;
+  const oneMemory = world === undefined && group.memory.mirror === undefined;
   if (phases && oneMemory) { for (const event of measurePhases(layout, group.memory)) recordAndReport(event); }
   if (phases && !oneMemory) report({ event: "note", text: "Phases of a step are not measured on several devices" });
   if (recorded === undefined) record(measured);
@@ -396,9 +400,9 @@ function turnNotes({ mode }: TrainConfig, layout: Layout): string[] {
 }
 
 /** The layout of a run: with the profile's hot rows in mode fae, all cold in the others. */
-function layoutFor(config: TrainConfig, dataset: Dataset, cache: string, report: Report, team: Team): Layout {
-  const profile = config.mode === "fae" ? ensureProfile(dataset, config, { cache }, report, team) : undefined;
-  return ensureLayout(dataset, profile, config, { cache }, report, team);
+function layoutFor(config: TrainConfig, dataset: Dataset, cache: string, report: Report, group: ProcessGroup): Layout {
+  const profile = config.mode === "fae" ? ensureProfile(dataset, config, { cache }, report, group) : undefined;
+  return ensureLayout(dataset, profile, config, { cache }, report, group);
 }
 
 /**

@@ -13,17 +13,18 @@ import { profileDataset } from "../profile/profile_dataset.ts";
 import { OutputLock } from "../storage/output_lock.ts";
 import type { TrainConfig } from "../config/config.ts";
 import type { Report } from "../events/events.ts";
-import { ALONE, expectSame, type Team, together } from "../team.ts";
+import { ALONE } from "../parallel/host_group.ts";
+import { expectSame, type ProcessGroup, together } from "../parallel/process_group.ts";
 import { noteUnknown, type UnknownLimit } from "../events/unknown_notes.ts";
 
 /** Features that a note names. */
 const SHOWN_FEATURES = 8;
 
 /** How raw logs are read: everything prepare takes but the places. */
-export type RawOptions = Omit<PrepareOptions, "inputs" | "out" | "onProgress" | "team"> & UnknownLimit;
+export type RawOptions = Omit<PrepareOptions, "inputs" | "out" | "onProgress" | "group"> & UnknownLimit;
 
 /**
- * Opens the dataset that `inputs` name, or prepares one from raw logs in a folder of `cache`, unless it is there. A team
+ * Opens the dataset that `inputs` name, or prepares one from raw logs in a folder of `cache`, unless it is there. A group
  * does it together.
  */
 export async function ensureDataset(
@@ -31,33 +32,36 @@ export async function ensureDataset(
   raw: RawOptions,
   cache: string,
   report: Report,
-  team = ALONE,
+  group = ALONE,
 ): Promise<Dataset> {
   const begin = performance.now();
-  const made = together(team, () => {
+  const made = together(group, () => {
     const [first] = inputs;
     if (first === undefined) throw new UsageError("Cannot train: name a dataset or raw files, or use --demo");
     if (!isArtifact(first)) return undefined;
     if (inputs.length > 1) throw new UsageError(`Cannot train: ${first} is a dataset, so it must be the only input`);
     return Dataset.open(first);
   });
-  expectSame(team, "train", `whether ${inputs[0]} is a dataset`, `${made !== undefined}`);
-  if (made !== undefined) return together(team, () => announce(made, raw, report, begin));
-  const options = { ...raw, inputs, team, ...progressTo(report) };
+  expectSame(group, "train", `whether ${inputs[0]} is a dataset`, `${made !== undefined}`);
+  if (made !== undefined) return together(group, () => announce(made, raw, report, begin));
+  const options = { ...raw, inputs, group, ...progressTo(report) };
   const source = await sourceOf(options);
   const out = join(cache, "datasets", cacheName("dataset", source.body));
-  const cached = together(team, () => isCached("dataset", out) ? Dataset.open(out) : undefined);
-  const missing = team.gather(cached === undefined).includes(true);
+  const cached = together(group, () => isCached("dataset", out) ? Dataset.open(out) : undefined);
+  const missing = group.gather(cached === undefined).includes(true);
   const dataset = missing ? await prepareFrom({ ...options, out }, source) : cached!;
-  return together(team, () => announce(dataset, raw, report, begin));
+  return together(group, () => announce(dataset, raw, report, begin));
 }
 
 /**
- * Opens a dataset to be read from the beginning to the end, which checks it. In a team each rank reads a part, so one on
+ * Opens a dataset to be read from the beginning to the end, which checks it. In a group each rank reads a part, so one on
  * each machine checks all of it now.
  */
-export function openTogether(directory: string, team: Team): Dataset {
-  return together(team, () => Dataset.open(directory, team.ranks > 1 && team.local === 0 ? "checksums" : "lengths"));
+export function openTogether(directory: string, group: ProcessGroup): Dataset {
+  return together(
+    group,
+    () => Dataset.open(directory, group.size > 1 && group.localRank === 0 ? "checksums" : "lengths"),
+  );
 }
 
 /** Prepares a dataset and reports on it. */
@@ -67,7 +71,7 @@ export async function prepareTo(options: PrepareOptions & UnknownLimit, report: 
     report({ event: "note", text: `The dataset that is in ${options.out} will be replaced` });
   }
   const dataset = await prepareDataset({ ...options, ...progressTo(report) });
-  return together(options.team ?? ALONE, () => announce(dataset, options, report, begin));
+  return together(options.group ?? ALONE, () => announce(dataset, options, report, begin));
 }
 
 function progressTo(report: Report): Pick<PrepareOptions, "onProgress"> {
@@ -115,25 +119,25 @@ function missingNote(missing: NonNullable<Dataset["body"]["missing"]>): string {
 /** What a profile depends on besides the dataset. */
 export type ProfileConfig = Pick<TrainConfig, "dim" | "optimizer" | "hotMemory" | "sampleRate" | "seed">;
 
-/** Profiles the dataset into `out`, by default a folder of `cache`, unless the same profile is there. A team does it together. */
+/** Profiles the dataset into `out`, by default a folder of `cache`, unless the same profile is there. A group does it together. */
 export function ensureProfile(
   dataset: Dataset,
   config: ProfileConfig,
   place: Place,
   report: Report,
-  team = ALONE,
+  group = ALONE,
 ): Profile {
   const begin = performance.now();
   const { dim, optimizer, hotMemory, sampleRate, seed } = config;
   const name = cacheName("profile", [dataset.id, dim, optimizer, hotMemory, sampleRate, seed]);
   const out = directoryOf(place, "profiles", name);
   const profile = openOrMake(
-    { kind: "profile", place, out, team, report },
+    { kind: "profile", place, out, group, report },
     Profile.open,
     () =>
       profileDataset(dataset, {
         out,
-        team,
+        group,
         dim,
         optimizer,
         hotMemory,
@@ -180,28 +184,28 @@ function profileNotes({ floorReached, settled, sampleRate, hotMemory, bytesPerRo
 /** What a layout depends on besides the dataset and the profile. */
 export type LayoutConfig = Pick<TrainConfig, "batchSize" | "shuffle" | "seed">;
 
-/** Packs the dataset into batches in `out`, by default a folder of `cache`, unless the same layout is there. A team does it together. */
+/** Packs the dataset into batches in `out`, by default a folder of `cache`, unless the same layout is there. A group does it together. */
 export function ensureLayout(
   dataset: Dataset,
   profile: Profile | undefined,
   { batchSize, shuffle, seed }: LayoutConfig,
   place: Place,
   report: Report,
-  team = ALONE,
+  group = ALONE,
 ): Layout {
   const begin = performance.now();
   const shuffled = shuffle === "samples" ? { seed } : undefined;
   const madeFrom = [dataset.id, profile?.id ?? null, batchSize, shuffled];
   const out = directoryOf(place, "layouts", cacheName("layout", madeFrom));
   const layout = openOrMake(
-    { kind: "layout", place, out, team, report },
+    { kind: "layout", place, out, group, report },
     (directory) => openLayout(directory, dataset),
     () =>
       buildLayout(dataset, profile, {
         out,
         batchSize,
         shuffle: shuffled,
-        team,
+        group,
         onProgress: (done, total) => report({ event: "stage", stage: "layout", fraction: done / total }),
       }),
   );
@@ -239,27 +243,33 @@ export function waiting(report: Report, kind: ArtifactKind): () => void {
  * `place` is not a cache it is made anew.
  */
 function openOrMake<T>(
-  { kind, place, out, team, report }: { kind: ArtifactKind; place: Place; out: string; team: Team; report: Report },
+  { kind, place, out, group, report }: {
+    kind: ArtifactKind;
+    place: Place;
+    out: string;
+    group: ProcessGroup;
+    report: Report;
+  },
   open: (directory: string) => T,
   make: () => T,
 ): T {
-  const found = openCached(kind, place, out, team, open);
+  const found = openCached(kind, place, out, group, open);
   if (found !== undefined) return found;
   using _lock = together(
-    team,
-    () => team.rank === 0 ? OutputLock.wait(out, `write ${kind} ${out}`, waiting(report, kind)) : undefined,
+    group,
+    () => group.rank === 0 ? OutputLock.wait(out, `write ${kind} ${out}`, waiting(report, kind)) : undefined,
   );
-  return openCached(kind, place, out, team, open) ?? make();
+  return openCached(kind, place, out, group, open) ?? make();
 }
 
-/** Opens what a cache has, if all of a team see it. */
+/** Opens what a cache has, if all of a group see it. */
 function openCached<T>(
   kind: ArtifactKind,
   place: Place,
   out: string,
-  team: Team,
+  group: ProcessGroup,
   open: (directory: string) => T,
 ): T | undefined {
-  if (team.gather("cache" in place && isCached(kind, out)).includes(false)) return undefined;
-  return together(team, () => open(out));
+  if (group.gather("cache" in place && isCached(kind, out)).includes(false)) return undefined;
+  return together(group, () => open(out));
 }

@@ -26,12 +26,12 @@ function run({ meeting, rank, ranks }: RankOrder) {
   backend.upload(words.fill(rank + 1), vector);
   backend.upload(Float32Array.of(rank, 10 * rank, 100 * rank), part);
   communicator.allReduce(7, vector);
-  communicator.allGather(3, parts);
+  communicator.allGather(part, parts);
   backend.download(vector, words);
   backend.download(parts, all);
   const step = backend.repeatable(() => {
     communicator.allReduce(5, vector);
-    communicator.allGather(3, parts);
+    communicator.allGather(part, parts);
   });
   for (let times = 0; times < 3; times++) step();
   const repeated = new Float32Array(7);

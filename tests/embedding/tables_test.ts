@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import type { Backend, HostBackend } from "../../src/backend/backend.ts";
 import { ReferenceBackend } from "../../src/backend/reference/reference.ts";
-import { Solo } from "../../src/collective/collective.ts";
+import { ONE_RANK } from "../../src/parallel/host_group.ts";
 import { openTables, type TableMemory } from "../../src/embedding/open.ts";
 import { pooledGradientWords } from "../../src/embedding/replica_exchange.ts";
 import { ReplicatedTables } from "../../src/embedding/replicated.ts";
@@ -42,7 +42,7 @@ function open(place: keyof typeof PLACES, optimizer: OptimizerName) {
   const context: TableContext = {
     shape: { dim: DIM, tableRows: TABLE_ROWS, optimizer },
     batchShape: SHAPE,
-    ...{ host, device, collective: new Solo() },
+    ...{ host, device, groups: ONE_RANK },
     pooledGradients: device.allocate(words, "gradients"),
   };
   const memory: TableMemory = {

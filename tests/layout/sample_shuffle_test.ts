@@ -1,13 +1,13 @@
 import assert from "node:assert/strict";
 import type { Dataset } from "../../src/dataset/dataset.ts";
 import { SampleShuffle, type SampleSource, type ShuffleOptions } from "../../src/layout/sample_shuffle.ts";
-import { ALONE } from "../../src/team.ts";
+import { ALONE } from "../../src/parallel/host_group.ts";
 import { TemporaryDirectory } from "../support/temporary.ts";
 import { tinyDataset, writeDataset } from "../support/tiny_dataset.ts";
 
 function shuffle(directory: TemporaryDirectory, dataset: Dataset, options: ShuffleOptions): SampleShuffle {
   const path = directory.join("shuffle");
-  return new SampleShuffle(dataset, options, { team: ALONE, pathOf: () => path, create: undefined, onProgress() {} });
+  return new SampleShuffle(dataset, options, { group: ALONE, pathOf: () => path, create: undefined, onProgress() {} });
 }
 
 /** Each sample of a source as text, read in runs of some lengths. */

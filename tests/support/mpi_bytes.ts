@@ -3,7 +3,7 @@
  * as JSON. Rank 0 prints for each batch its kind, what all ranks sent and what the formula says.
  */
 import { writeStep } from "../../src/optimizer/optimizers.ts";
-import { Cluster } from "../../src/collective/cluster.ts";
+import { openWorld } from "../../src/parallel/mpi_world.ts";
 import { BATCH_KINDS, Layout } from "../../src/layout/layout.ts";
 import { planModel } from "../../src/model/shape.ts";
 import { wireBytes } from "../../bench/step_bytes.ts";
@@ -20,8 +20,8 @@ const plan = planModel({
   interaction: "dot",
   optimizer: "sgd",
 });
-using cluster = Cluster.open();
-await using group = await MpiRanks.open(cluster, {
+using world = openWorld();
+await using group = await MpiRanks.open(world, {
   ...{ plan, batchShape: layout.shape, hotRows: layout.hotRows.length },
   ...{ blas: "auto", precision: "fp32", devices: undefined, tablesOnDevices: false },
 }, () => {});
@@ -34,9 +34,11 @@ for (const kind of BATCH_KINDS) {
     writeStep("sgd", batch.floats, 0.1);
     group.train(slot);
     group.drain();
-    const sent = cluster.bytesSent();
-    const { dense, rows, gradients } = wireBytes(batch, plan, cluster.hosts, cluster.locals);
-    if (cluster.first) console.log(JSON.stringify({ kind, counted: sent - before, formula: dense + rows + gradients }));
+    const sent = world.bytesSent();
+    const { dense, rows, gradients } = wireBytes(batch, plan, world.peers.size, world.node.size);
+    if (world.rank === 0) {
+      console.log(JSON.stringify({ kind, counted: sent - before, formula: dense + rows + gradients }));
+    }
     before = sent;
   }
 }

@@ -2,7 +2,7 @@
  * Run by mpirun: two hosts with a part of the tables each keep a checkpoint; then a row of the second host becomes NaN and
  * the next one is refused. Arguments: the directory of the run, the row.
  */
-import { Cluster } from "../../src/collective/cluster.ts";
+import { openWorld } from "../../src/parallel/mpi_world.ts";
 import { messageOf } from "../../src/errors.ts";
 import { planModel } from "../../src/model/shape.ts";
 import { CheckpointWriter } from "../../src/checkpoint/checkpoint_writer.ts";
@@ -20,10 +20,10 @@ const shape = {
 } as const;
 const plan = planModel(shape);
 const batchShape = { batchSize: 4, denseFeatures: 2, tables: 2, bags: false, lookupCapacity: 8 };
-const cluster = Cluster.open();
+const world = openWorld();
 try {
   const group = await MpiRanks.open(
-    cluster,
+    world,
     { plan, batchShape, hotRows: 0, blas: "auto", precision: "fp32", devices: undefined, tablesOnDevices: false },
     () => {},
   );
@@ -46,7 +46,7 @@ try {
       },
     });
   save(1);
-  const { hosts, host } = cluster;
+  const { size: hosts, rank: host } = world.peers;
   const { full } = group.memory;
   if (Number(row) % hosts === host) {
     group.memory.host.floats(full.weights)[Math.floor(Number(row) / hosts) * shape.dim + 2] = NaN;
@@ -55,5 +55,5 @@ try {
   console.log("saved");
 } catch (error) {
   console.error(messageOf(error));
-  cluster.abort(1);
+  world.abort(error);
 }

@@ -1,14 +1,14 @@
 /** NCCL between the devices of several ranks, on the stream of the operations: a recorded step has its exchanges in it. */
 import { Collectives } from "../../../ffi/nccl.ts";
 import { pointerAt } from "../../../ffi/pointer.ts";
-import type { Buffer, Communicator } from "../backend.ts";
+import type { Buffer, DeviceCollectives } from "../backend.ts";
 import type { CudaDevice } from "./device.ts";
 import { DeviceBuffer } from "./memory.ts";
 
 /** One device's end of a communicator; lives as long as the device. */
-export class CudaCommunicator implements Communicator {
-  readonly rank: number;
-  readonly ranks: number;
+export class CudaCommunicator implements DeviceCollectives {
+  readonly #rank: number;
+  readonly #ranks: number;
   readonly #device: CudaDevice;
   readonly #handle: Deno.PointerValue;
   #left = false;
@@ -16,8 +16,8 @@ export class CudaCommunicator implements Communicator {
   /** Returns when all ranks have joined. */
   constructor(device: CudaDevice, id: Uint8Array, rank: number, ranks: number) {
     const nccl = device.libraries.nccl();
-    this.rank = rank;
-    this.ranks = ranks;
+    this.#rank = rank;
+    this.#ranks = ranks;
     this.#device = device;
     this.#handle = pointerAt(device.made((slot) => nccl.ncclCommInitRank(slot, ranks, new Uint8Array(id), rank)));
     device.own(() => {
@@ -31,17 +31,18 @@ export class CudaCommunicator implements Communicator {
     const { float32, sum } = Collectives;
     libraries.nccl().ncclAllReduce(address, address, BigInt(words), float32, sum, this.#handle, stream);
     // As rings and trees do it: every word is added up on one rank, which needs it of all others, and sent to all others.
-    const { rank, ranks } = this;
+    const rank = this.#rank, ranks = this.#ranks;
     const share = Math.floor(words * (rank + 1) / ranks) - Math.floor(words * rank / ranks);
     this.#count(4 * ((ranks - 1) * share + words - share));
   }
 
-  allGather(words: number, buffer: Buffer): void {
-    const { address } = this.#check(buffer, this.ranks * words);
+  allGather(own: Buffer, all: Buffer): void {
+    const { words } = own;
+    const [source, target] = [this.#check(own, words), this.#check(all, this.#ranks * words)];
     const { libraries, stream } = this.#device;
-    const own = address + 4n * BigInt(this.rank * words);
-    libraries.nccl().ncclAllGather(own, address, BigInt(words), Collectives.float32, this.#handle, stream);
-    this.#count(4 * (this.ranks - 1) * words);
+    const { float32 } = Collectives;
+    libraries.nccl().ncclAllGather(source.address, target.address, BigInt(words), float32, this.#handle, stream);
+    this.#count(4 * (this.#ranks - 1) * words);
   }
 
   abort(): void {

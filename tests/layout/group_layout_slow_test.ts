@@ -1,4 +1,4 @@
-/** A team's layout has the bytes of that which one process makes. */
+/** A group's layout has the bytes of that which one process makes. */
 import assert from "node:assert/strict";
 import { Dataset, splitFiles } from "../../src/dataset/dataset.ts";
 import { buildLayout } from "../../src/layout/build_layout.ts";
@@ -6,7 +6,7 @@ import { RUN_SAMPLES } from "../../src/layout/sample_shuffle.ts";
 import { profileDataset } from "../../src/profile/profile_dataset.ts";
 import { canWriteDirectly, directness } from "../support/direct.ts";
 import { TemporaryDirectory } from "../support/temporary.ts";
-import { layOutWithThreads } from "../support/thread_team.ts";
+import { layOutWithThreads } from "../support/thread_group.ts";
 import { tinyDataset } from "../support/tiny_dataset.ts";
 
 const ROW_BYTES = 4 * 16;
@@ -54,7 +54,7 @@ for (const [name, skew, hotRows, bags] of SHARES) {
       using layout = buildLayout(dataset, profile, { out: alone, batchSize, ...shuffle && { shuffle } });
       const { hotSamples, samples } = layout.body;
       assert.ok(hotRows === 0 ? hotSamples === 0 : hotSamples > 0 && hotSamples < samples);
-      const out = directory.join(`team-${batchSize}-${ranks}`);
+      const out = directory.join(`group-${batchSize}-${ranks}`);
       const options = { out, batchSize, ...shuffle && { shuffle } };
       const errors = await layOutWithThreads(new Array(ranks).fill(dataset), profile, options);
       assert.deepEqual(errors, new Array(ranks).fill(undefined));
@@ -77,7 +77,7 @@ Deno.test("a layout written past the system's cache has the same bytes, alone an
   // That of `ordinary`, which is open for reading, and the one being written.
   assert.equal(seen.has(true), canWriteDirectly(directory.path));
   assert.deepEqual(filesOf(alone), filesOf(ordinary));
-  const out = directory.join("team");
+  const out = directory.join("group");
   const errors = await layOutWithThreads([dataset, dataset, dataset], profile, { out, batchSize: 300, direct: true });
   assert.deepEqual(errors, [undefined, undefined, undefined]);
   assert.deepEqual(filesOf(out), filesOf(ordinary));

@@ -1,17 +1,17 @@
-/** An artifact that a team writes: of every file each rank writes a part, and the parts follow in the order of ranks. */
+/** An artifact that a group writes: of every file each rank writes a part, and the parts follow in the order of ranks. */
 import { join } from "node:path";
 import type { ArtifactKind } from "./artifact.ts";
 import { ArtifactFile, ArtifactWriter } from "./artifact_writer.ts";
 import { joinCrc32 } from "./crc32.ts";
 import { type CreateFile, writeAll } from "./output_file.ts";
 import { HotsetError, messageOf } from "../errors.ts";
-import { type Team, together } from "../team.ts";
+import { type ProcessGroup, together } from "../parallel/process_group.ts";
 
 const COPY_BYTES = 8 << 20;
 
-/** As ArtifactWriter, but that every rank of a team has one. The first rank's part of a file is the file itself. */
-export class TeamWriter implements Disposable {
-  readonly #team: Team;
+/** As ArtifactWriter, but that every rank of a group has one. The first rank's part of a file is the file itself. */
+export class GroupWriter implements Disposable {
+  readonly #group: ProcessGroup;
   readonly #writer: ArtifactWriter | undefined;
   readonly #directory: string;
   readonly #create: CreateFile | undefined;
@@ -19,11 +19,11 @@ export class TeamWriter implements Disposable {
   readonly #parts = new Map<string, ArtifactFile>();
 
   /** All ranks must make one. `create` opens its files; undefined for ordinary ones. */
-  constructor(team: Team, kind: ArtifactKind, directory: string, create?: CreateFile) {
-    this.#team = team;
+  constructor(group: ProcessGroup, kind: ArtifactKind, directory: string, create?: CreateFile) {
+    this.#group = group;
     this.#create = create;
-    this.#writer = together(team, () => team.rank === 0 ? new ArtifactWriter(kind, directory, create) : undefined);
-    this.#directory = team.gather(this.#writer?.path("") ?? "")[0];
+    this.#writer = together(group, () => group.rank === 0 ? new ArtifactWriter(kind, directory, create) : undefined);
+    this.#directory = group.gather(this.#writer?.path("") ?? "")[0];
   }
 
   /** Where the files lie until the commit. */
@@ -41,16 +41,16 @@ export class TeamWriter implements Disposable {
 
   /** Joins the parts and completes the artifact. All ranks must call it; `body` and `adopted` are the first one's. */
   commit(body: unknown, adopted: string[] = []): void {
-    const team = this.#team;
-    const parts = team.gather([...this.#parts].map(([name, { bytes, crc32 }]) => ({ name, bytes, crc32 })));
+    const group = this.#group;
+    const parts = group.gather([...this.#parts].map(([name, { bytes, crc32 }]) => ({ name, bytes, crc32 })));
     const endOf = (name: string) => this.#writer?.file(name).bytes ?? 0;
-    const [ends] = team.gather(
-      together(team, () => Object.fromEntries(parts.flat().map(({ name }) => [name, endOf(name)]))),
+    const [ends] = group.gather(
+      together(group, () => Object.fromEntries(parts.flat().map(({ name }) => [name, endOf(name)]))),
     );
-    together(team, () => {
+    together(group, () => {
       for (const [rank, list] of parts.entries()) {
         for (const { name, bytes, crc32 } of list) {
-          if (rank === team.rank) this.#join(name, ends[name]);
+          if (rank === group.rank) this.#join(name, ends[name]);
           ends[name] += bytes;
           if (this.#writer === undefined) continue;
           const file = this.#writer.file(name);
@@ -59,7 +59,7 @@ export class TeamWriter implements Disposable {
         }
       }
     });
-    together(team, () => this.#writer?.commit(body, adopted));
+    together(group, () => this.#writer?.commit(body, adopted));
   }
 
   /** Copies this rank's part to its place in the file. */
@@ -84,7 +84,7 @@ export class TeamWriter implements Disposable {
   }
 
   #partPath(name: string): string {
-    return this.path(`${name}.${this.#team.rank}`);
+    return this.path(`${name}.${this.#group.rank}`);
   }
 
   /** Closes the files; what was not committed is removed with the directory of the first rank. */

@@ -1,22 +1,24 @@
-/** One thread of a team that makes a layout. */
+/** One thread of a group that makes a layout. */
 /// <reference lib="deno.worker" />
 import { Dataset } from "../../src/dataset/dataset.ts";
 import { buildLayout } from "../../src/layout/build_layout.ts";
+import { ThreadGroup } from "../../src/parallel/threads.ts";
 import { Profile } from "../../src/profile/profile.ts";
-import { type LayoutTask, ThreadTeam, type ThreadTeamMemory } from "./thread_team.ts";
+import type { LayoutTask, ThreadStart } from "./thread_group.ts";
 
-self.onmessage = ({ data }: MessageEvent<{ team: ThreadTeamMemory; task: LayoutTask }>) => {
+self.onmessage = ({ data }: MessageEvent<ThreadStart<LayoutTask>>) => {
   const { dataset, profile, ...options } = data.task;
+  const group = new ThreadGroup(data.memory, data.rank);
   let error: string | undefined;
   try {
-    const team = new ThreadTeam(data.team);
     using _layout = buildLayout(
       Dataset.open(dataset, "lengths"),
       profile === undefined ? undefined : Profile.open(profile),
-      { ...options, team },
+      { ...options, group },
     );
   } catch (thrown) {
     error = `${thrown}`;
+    if (thrown !== group.failure) group.abort(thrown);
   }
-  postMessage({ error });
+  postMessage({ result: error });
 };

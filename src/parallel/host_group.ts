@@ -1,0 +1,104 @@
+/** What groups in host memory have in common: all that is not a barrier or an exchange of vectors is made of those. */
+import {
+  consecutive,
+  type HostVector,
+  type Parts,
+  PeerFailed,
+  type ProcessGroup,
+  type ProcessGroups,
+  type Work,
+} from "./process_group.ts";
+
+/** Elements of a vector that are added up at a time. */
+const PIECE = 1 << 20;
+/** What a rank has to say when ranks agree: it failed itself, or it was told of another's failure. */
+const FAILED = 1;
+const TOLD = 2;
+
+/** An operation that is complete when it returns. */
+export const DONE: Work = { wait() {} };
+
+/** A group over host memory. */
+export abstract class HostGroup implements ProcessGroup {
+  abstract readonly rank: number;
+  abstract readonly size: number;
+  abstract readonly localRank: number;
+  abstract readonly localSize: number;
+  abstract readonly sharesMemory: boolean;
+  failure: unknown;
+
+  abstract barrier(): void;
+  abstract allGather<W extends HostVector>(own: W, all: W, parts: Parts): void;
+  abstract allToAll<W extends HostVector>(source: W, sent: Parts, target: W, received: Parts): Work;
+  abstract abort(error: unknown): void;
+
+  allReduce(vector: Float32Array | Uint32Array): void {
+    for (let first = 0; first < vector.length; first += PIECE) {
+      const sum = vector.subarray(first, first + PIECE);
+      const all = this.#gatherElements(sum, new Array<number>(this.size).fill(sum.length));
+      sum.set(all.subarray(0, sum.length));
+      for (let r = 1, at = sum.length; r < this.size; r++) {
+        for (let i = 0; i < sum.length; i++, at++) sum[i] += all[at];
+      }
+    }
+  }
+
+  broadcast<T>(value: T): T {
+    return this.gather(this.rank === 0 ? value : null)[0] as T;
+  }
+
+  gather<T>(value: T): T[] {
+    const text = new TextEncoder().encode(JSON.stringify(value));
+    const lengths = this.#gatherElements(Uint32Array.of(text.length), new Array<number>(this.size).fill(1));
+    const all = this.#gatherElements(text, lengths);
+    const decoder = new TextDecoder();
+    let end = 0;
+    return Array.from(lengths, (length) => JSON.parse(decoder.decode(all.subarray(end, end += length))));
+  }
+
+  agree(error?: unknown): void {
+    const own = error === undefined ? 0 : error instanceof PeerFailed ? TOLD : FAILED;
+    const all = this.#gatherElements(Uint8Array.of(own), new Array<number>(this.size).fill(1));
+    const failed = all.includes(FAILED) ? all.indexOf(FAILED) : all.indexOf(TOLD);
+    if (failed < 0) return;
+    this.failure = failed === this.rank ? error : new PeerFailed("Cannot go on: another rank failed");
+    throw this.failure;
+  }
+
+  /** The elements of all ranks, concatenated; `counts[r]` come from rank r. */
+  #gatherElements<W extends HostVector>(own: W, counts: ArrayLike<number>): W {
+    let length = 0;
+    for (let r = 0; r < this.size; r++) length += counts[r];
+    const all = new (own.constructor as new (length: number) => W)(length);
+    this.allGather(own, all, consecutive(counts));
+    return all;
+  }
+}
+
+/** A group of one. */
+class Alone extends HostGroup {
+  readonly rank = 0;
+  readonly size = 1;
+  readonly localRank = 0;
+  readonly localSize = 1;
+  readonly sharesMemory = true;
+
+  barrier(): void {}
+
+  allGather<W extends HostVector>(own: W, all: W, { firsts }: Parts): void {
+    all.set(own, firsts[0]);
+  }
+
+  allToAll<W extends HostVector>(source: W, sent: Parts, target: W, received: Parts): Work {
+    target.set(source.subarray(sent.firsts[0], sent.firsts[0] + sent.counts[0]), received.firsts[0]);
+    return DONE;
+  }
+
+  abort(): void {}
+}
+
+/** A group of one: what works in a group works alone. */
+export const ALONE: ProcessGroup = new Alone();
+
+/** The groups of a run with one rank. */
+export const ONE_RANK: ProcessGroups = { world: ALONE, node: ALONE, peers: ALONE, devices: undefined };

@@ -1,0 +1,141 @@
+/** The processes of a run that mpirun or srun started: how many there are, on which hosts, and which share memory. */
+import { type Communicator, consecutive, type Mpi, MpiError, openMpi } from "../../ffi/mpi.ts";
+import { LibraryError } from "../../ffi/library.ts";
+import { HotsetError } from "../errors.ts";
+import { MpiGroup } from "./mpi.ts";
+import { canShareMemory } from "./node_memory.ts";
+import type { ProcessGroup, ProcessGroups } from "./process_group.ts";
+
+/** Names the host of a process, in place of the machine's own name. */
+const HOST_VARIABLE = "HOTSET_HOST";
+const HOST_BYTES = 256;
+/** Seconds without an answer after which the other ranks count as gone. */
+const PATIENCE_VARIABLE = "HOTSET_MPI_PATIENCE";
+const PATIENCE_SECONDS = 120;
+
+/** All processes, numbered machine by machine; and the groups within them that this one belongs to. */
+export interface MpiWorld extends ProcessGroup, Disposable {
+  /** The processes that share this one's memory: those of its machine, or itself alone. */
+  readonly node: ProcessGroup;
+  /** The processes with this one's rank in their node, by node. */
+  readonly peers: ProcessGroup;
+  /** The processes of this machine, whether they share memory or not. */
+  readonly machine: ProcessGroup;
+  /** What a training rank knows of the others. */
+  readonly groups: ProcessGroups;
+  /** What carries the messages, for people. */
+  readonly library: string;
+  /** Why no process shares memory with another; undefined if those of a machine do. */
+  readonly apartBecause: string | undefined;
+  /** The same processes, none of which shares memory with another. All must call it. */
+  apart(because: string): MpiWorld;
+  /** Whether waiting ends after some time without an answer: while all ranks are at work on the same. */
+  expectsAnswers(on: boolean): void;
+  /** Moves on what is under way: libraries do so only while they are asked something. */
+  poll(): void;
+  /** Bytes of gradients and rows that all ranks have sent to other nodes so far. All ranks must call it. */
+  bytesSent(): number;
+}
+
+/** Joins the processes that were started together. Throws HotsetError where there is no MPI, or a wrong one. */
+export function openWorld(): MpiWorld {
+  try {
+    const mpi = openMpi();
+    const place = placeOf(mpi.world, Deno.env.get(HOST_VARIABLE) || mpi.host);
+    if (!place.equal) return new World(mpi, place, "hosts have different numbers of ranks");
+    const world = new World(mpi, place);
+    return canShareMemory(world.groups) ? world : world.apart("their host does not let them");
+  } catch (error) {
+    if (!(error instanceof LibraryError || error instanceof MpiError)) throw error;
+    throw new HotsetError(`Cannot join other processes: ${error.message}`, { cause: error });
+  }
+}
+
+class World extends MpiGroup implements MpiWorld {
+  readonly node: MpiGroup;
+  readonly peers: MpiGroup;
+  readonly machine: MpiGroup;
+  readonly library: string;
+  readonly apartBecause: string | undefined;
+  readonly #mpi: Mpi;
+  readonly #place: Place;
+
+  constructor(mpi: Mpi, place: Place, apartBecause?: string) {
+    const { machine, localRank, localSize } = place;
+    const sharesMemory = apartBecause === undefined;
+    const all = sharesMemory ? mpi.world.split(0, machine * localSize + localRank) : mpi.world.split(0, mpi.world.rank);
+    const local = { localRank, localSize, sharesMemory };
+    super(mpi, all, local);
+    const alone = { localRank: 0, localSize: 1, sharesMemory };
+    this.machine = new MpiGroup(mpi, all.split(machine, localRank), local);
+    const [node, inNode] = sharesMemory ? [machine, localRank] : [all.rank, 0];
+    this.node = new MpiGroup(mpi, all.split(node, inNode), sharesMemory ? local : alone);
+    this.peers = new MpiGroup(mpi, all.split(inNode, node), sharesMemory ? alone : local);
+    this.library = mpi.version;
+    this.apartBecause = apartBecause;
+    this.#mpi = mpi;
+    this.#place = place;
+  }
+
+  apart(because: string): MpiWorld {
+    const world = new World(this.#mpi, this.#place, because);
+    world.peers.traffic = this.peers.traffic;
+    return world;
+  }
+
+  get groups(): ProcessGroups {
+    return { world: this, node: this.node, peers: this.peers, devices: undefined };
+  }
+
+  expectsAnswers(on: boolean): void {
+    const patienceMs = on ? 1000 * patienceSeconds() : Infinity;
+    for (const group of [this, this.node, this.peers, this.machine]) group.patienceMs = patienceMs;
+  }
+
+  bytesSent(): number {
+    return this.gather(this.peers.traffic.bytesSent).reduce((sum, bytes) => sum + bytes, 0);
+  }
+
+  [Symbol.dispose](): void {
+    this.#mpi.finalize();
+  }
+}
+
+function patienceSeconds(): number {
+  const set = Deno.env.get(PATIENCE_VARIABLE);
+  const seconds = Number(set ?? PATIENCE_SECONDS);
+  if (seconds > 0) return seconds;
+  throw new HotsetError(`Cannot use ${PATIENCE_VARIABLE}=${set}: it must be a number of seconds above 0`);
+}
+
+/** Where a process is. */
+interface Place {
+  /** The number of its machine. */
+  readonly machine: number;
+  readonly localRank: number;
+  readonly localSize: number;
+  /** True if all machines have the same number of processes. */
+  readonly equal: boolean;
+}
+
+/** Finds a process's place from the names of all processes' machines. */
+function placeOf(world: Communicator, name: string): Place {
+  const own = new Uint8Array(HOST_BYTES);
+  new TextEncoder().encodeInto(name, own);
+  const all = new Uint8Array(HOST_BYTES * world.ranks);
+  const parts = consecutive(new Array(world.ranks).fill(HOST_BYTES));
+  world.allGather(own, all, parts, world.request()).wait();
+  const names = Array.from(
+    { length: world.ranks },
+    (_, r) => all.subarray(r * HOST_BYTES, (r + 1) * HOST_BYTES).join(),
+  );
+  const distinct = [...new Set(names)];
+  const on = (machine: string) => names.filter((other) => other === machine).length;
+  const mine = names[world.rank];
+  return {
+    machine: distinct.indexOf(mine),
+    localRank: names.slice(0, world.rank).filter((other) => other === mine).length,
+    localSize: on(mine),
+    equal: distinct.every((machine) => on(machine) === on(mine)),
+  };
+}

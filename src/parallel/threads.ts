@@ -1,0 +1,116 @@
+/** Groups of threads of one process, which meet in shared memory. */
+import { Mailbox } from "../threads/mailbox.ts";
+import { DONE, HostGroup } from "./host_group.ts";
+import type { HostVector, Parts, Work } from "./process_group.ts";
+
+/** Positions in the mailbox: the ranks that have arrived at a barrier, and the barriers that all have passed. */
+const ARRIVED = 0;
+const GENERATION = 16;
+/** Words of the mailbox that are the group's; those that follow are free for whoever commands its threads. */
+export const GROUP_WORDS = 32;
+/** Bytes that a rank passes on at a time. */
+const SLOT_BYTES = 16_384;
+/** Looks at the barrier this often before sleeping; about 20 us, longer than ranks with equal work drift apart. */
+const SPINS = 10_000;
+
+/** What the threads of a group share; can be posted to a worker. */
+export interface ThreadGroupMemory {
+  readonly size: number;
+  /** A mailbox, which also keeps the error that ended the group. */
+  readonly mailbox: SharedArrayBuffer;
+  /** What each rank passes on, by rank. */
+  readonly slots: Uint8Array<SharedArrayBuffer>;
+}
+
+/** Memory for a group of `size` threads, with so many more words in its mailbox. */
+export function threadGroupMemory(size: number, words = 0): ThreadGroupMemory {
+  const { memory: mailbox } = new Mailbox(GROUP_WORDS + words);
+  return { size, mailbox, slots: new Uint8Array(new SharedArrayBuffer(size * SLOT_BYTES)) };
+}
+
+/** One thread's end of a group. */
+export class ThreadGroup extends HostGroup {
+  readonly rank: number;
+  readonly size: number;
+  readonly localRank: number;
+  readonly localSize: number;
+  readonly sharesMemory = true;
+  readonly #mail: Mailbox;
+  readonly #slots: Uint8Array;
+
+  constructor({ size, mailbox, slots }: ThreadGroupMemory, rank: number) {
+    super();
+    this.rank = this.localRank = rank;
+    this.size = this.localSize = size;
+    this.#mail = new Mailbox(mailbox);
+    this.#slots = slots;
+  }
+
+  /** Throws once the group has been aborted. */
+  barrier(): void {
+    this.#wait();
+    if (this.#mail.failed) throw new Error("Cannot go on: the ranks were stopped");
+  }
+
+  #wait(): void {
+    const mail = this.#mail;
+    const generation = mail.get(GENERATION);
+    if (Atomics.add(mail.words, ARRIVED, 1) === this.size - 1) {
+      Atomics.store(mail.words, ARRIVED, 0);
+      mail.put(GENERATION, generation + 1);
+      return;
+    }
+    for (let spin = 0; spin < SPINS; spin++) if (mail.get(GENERATION) !== generation) return;
+    mail.waitUnlessFailed(GENERATION, generation);
+  }
+
+  allGather<W extends HostVector>(own: W, all: W, { counts, firsts }: Parts): void {
+    const bytes = own.BYTES_PER_ELEMENT;
+    const [source, target] = [bytesOf(own), bytesOf(all)];
+    for (let done = 0, end = bytes * Math.max(...counts); done < end; done += SLOT_BYTES) {
+      this.#slot(this.rank).set(source.subarray(done, done + SLOT_BYTES));
+      this.barrier();
+      for (let r = 0; r < this.size; r++) {
+        const part = this.#slot(r).subarray(0, Math.max(0, bytes * counts[r] - done));
+        target.set(part, bytes * firsts[r] + Math.min(done, bytes * counts[r]));
+      }
+      this.barrier();
+    }
+  }
+
+  allToAll<W extends HostVector>(source: W, sent: Parts, target: W, received: Parts): Work {
+    const bytes = source.BYTES_PER_ELEMENT;
+    const [from, to] = [bytesOf(source), bytesOf(target)];
+    const lane = Math.floor(SLOT_BYTES / this.size);
+    const most = Math.max(...this.gather(Math.max(...sent.counts)));
+    for (let done = 0; done < bytes * most; done += lane) {
+      const part = ({ counts, firsts }: Parts, r: number) => {
+        const first = Math.min(done, bytes * counts[r]);
+        return { first: bytes * firsts[r] + first, count: Math.min(lane, bytes * counts[r] - first) };
+      };
+      for (let r = 0; r < this.size; r++) {
+        const { first, count } = part(sent, r);
+        this.#slot(this.rank).set(from.subarray(first, first + count), r * lane);
+      }
+      this.barrier();
+      for (let r = 0; r < this.size; r++) {
+        const { first, count } = part(received, r);
+        to.set(this.#slot(r).subarray(this.rank * lane, this.rank * lane + count), first);
+      }
+      this.barrier();
+    }
+    return DONE;
+  }
+
+  #slot(rank: number): Uint8Array {
+    return this.#slots.subarray(rank * SLOT_BYTES, (rank + 1) * SLOT_BYTES);
+  }
+
+  abort(error: unknown): void {
+    this.#mail.fail(error);
+  }
+}
+
+function bytesOf({ buffer, byteOffset, byteLength }: HostVector): Uint8Array {
+  return new Uint8Array(buffer, byteOffset, byteLength);
+}
