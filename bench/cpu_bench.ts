@@ -108,7 +108,7 @@ for (const [gemm, host] of [["OpenBLAS", openBlas], ["ONNX Runtime", onnxRuntime
 }
 
 for (const dim of [16, 64]) {
-  const shape = { kind: "dot", tables: TABLES, dim } as const;
+  const shape = { kind: "dot", bottom: true, tables: TABLES, dim } as const;
   const pairs = TABLES * (TABLES + 1) / 2;
   const [bottom, dBottom] = [dim, dim].map((width) => allocate(wasm, SAMPLES * width));
   const [pooled, dPooled] = [dim, dim].map((width) => allocate(wasm, SAMPLES * TABLES * width));

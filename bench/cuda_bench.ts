@@ -141,7 +141,7 @@ export function* measureTimes(backend: CudaBackend, sizes: BenchSizes, limits: L
     const update = () => backend.updateRows(shape, header, segments, segmentBags, dPooled, table, state);
     yield time(`update_rows ${optimizer}`, bytes, update);
   }
-  const shape = { kind: "dot", tables, dim } as const, width = interactionWidth(shape);
+  const shape = { kind: "dot", bottom: true, tables, dim } as const, width = interactionWidth(shape);
   const bottom = make(batchSize * dim), output = make(batchSize * width), dBottom = make(batchSize * dim);
   const vectorBytes = 4 * batchSize * (tables + 1) * dim, outputBytes = 4 * batchSize * width;
   const interact = () => backend.interact(shape, batchSize, bottom, pooled, output);

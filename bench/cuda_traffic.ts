@@ -85,7 +85,7 @@ export function measureTraffic(dim: number, batchSize: number): TrafficLine[] {
     backend.updateRows(shape, header, segments, bags, dPooled, table, state);
   }
 
-  const shape = { kind: "dot", tables, dim } as const, width = interactionWidth(shape);
+  const shape = { kind: "dot", bottom: true, tables, dim } as const, width = interactionWidth(shape);
   const bottom = make(batchSize * dim), output = make(batchSize * width);
   backend.interact(shape, batchSize, bottom, pooled, output);
   backend.interactBackward(shape, batchSize, bottom, pooled, output, make(batchSize * dim), dPooled);

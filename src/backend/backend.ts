@@ -59,20 +59,27 @@ export interface LinearShape {
   readonly activation: Activation;
 }
 
-/** The interaction of one bottom vector with `tables` pooled vectors of the same length `dim`. */
+/** The interaction of `tables` pooled vectors, and of one bottom vector where there is one, all of length `dim`. */
 export interface InteractionShape {
   /** Pairwise dot products, or concatenation. */
   readonly kind: InteractionKind;
+  /** True if a bottom vector comes before the pooled ones; `cat` needs one. */
+  readonly bottom: boolean;
   /** Pooled vectors of a sample. */
   readonly tables: number;
   /** Length of each vector. */
   readonly dim: number;
 }
 
-/** Columns of the interaction's output: `dim + (tables + 1) * tables / 2` for dot, `dim * (tables + 1)` for cat. */
+/** Vectors of a sample whose values are part of the interaction's output: with dot the bottom vector alone, if it has one. */
+export function vectorsPassedOn({ kind, bottom, tables }: InteractionShape): number {
+  return kind === "dot" && bottom ? 1 : tables + Number(bottom);
+}
+
+/** Columns of the interaction's output: the vectors that are passed on, and with dot the products of all pairs. */
 export function interactionWidth(shape: InteractionShape): number {
-  const { kind, tables, dim } = shape;
-  return kind === "dot" ? dim + ((tables + 1) * tables) / 2 : dim * (tables + 1);
+  const vectors = shape.tables + Number(shape.bottom);
+  return shape.dim * vectorsPassedOn(shape) + (shape.kind === "dot" ? vectors * (vectors - 1) / 2 : 0);
 }
 
 /** An update of embedding rows; `rank` of `ranks` writes its share of the batch's distinct rows. */
@@ -152,20 +159,21 @@ export interface Backend extends Disposable {
   pool(bags: number, dim: number, table: Buffer, indices: Buffer, offsets: Buffer | undefined, pooled: Buffer): void;
 
   /**
-   * bottom (samples, dim) and pooled (samples, tables, dim) to output (samples, interactionWidth). `dot`: the bottom
-   * vector, then for i = 1..tables, j = 0..i-1 the product of vectors i and j, where vector 0 is bottom. `cat`: all
-   * vectors one after the other.
+   * bottom (samples, dim), undefined if the shape has none, and pooled (samples, tables, dim) to output (samples,
+   * interactionWidth). `dot`: the bottom vector, or all pooled vectors where there is none, then for i = 1.., j = 0..i-1
+   * the product of vectors i and j, where vector 0 is bottom, or else the first pooled one. `cat`: all vectors one after
+   * the other.
    */
-  interact(shape: InteractionShape, samples: number, bottom: Buffer, pooled: Buffer, output: Buffer): void;
+  interact(shape: InteractionShape, samples: number, bottom: Buffer | undefined, pooled: Buffer, output: Buffer): void;
 
-  /** Gradients of `interact` from dOutput: dBottom (samples, dim) and dPooled (samples, tables, dim). */
+  /** Gradients of `interact` from dOutput: dBottom (samples, dim), undefined as bottom, and dPooled (samples, tables, dim). */
   interactBackward(
     shape: InteractionShape,
     samples: number,
-    bottom: Buffer,
+    bottom: Buffer | undefined,
     pooled: Buffer,
     dOutput: Buffer,
-    dBottom: Buffer,
+    dBottom: Buffer | undefined,
     dPooled: Buffer,
   ): void;
 

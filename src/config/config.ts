@@ -211,6 +211,8 @@ const DEFAULTS: Omit<TrainConfig, keyof PresetConfig | "weightDecay"> = {
  * A learning rate belongs to the optimizer that it was given with: where another layer chooses another optimizer and says
  * no rate, that optimizer's own default holds. A rate that a layer gives alone holds for whichever optimizer is chosen.
  *
+ * Where a layer gives the length of rows and none the bottom MLP, the preset's ends in that length.
+ *
  * Throws UsageError for an unknown preset or key, and for a value out of range.
  *
  * @example
@@ -239,8 +241,13 @@ export function resolveConfig(preset: Preset, ...layers: Partial<TrainConfig>[])
       `Cannot use the configuration: ${config.optimizer} has no weight decay; choose --optimizer adam or adamw`,
     );
   }
+  // A preset's bottom MLP gives vectors as long as the rows.
+  const bottom = layers.some((layer) => layer.bottom !== undefined)
+    ? config.bottom
+    : [...config.bottom.slice(0, -1), config.dim];
   return {
     ...config,
+    bottom,
     learningRate: ratedFor === config.optimizer ? config.learningRate : learningRate,
     weightDecay: all.some((layer) => layer.weightDecay !== undefined) ? config.weightDecay : weightDecay ?? 0,
   };
@@ -269,9 +276,11 @@ export function expectDenseFeatures(
   doing: string,
 ): void {
   if (denseFeatures === null || denseFeatures === found) return;
+  const wayOut = found === 0
+    ? "leave out --arch-mlp-bot: without dense features there is no bottom MLP"
+    : `begin --arch-mlp-bot with ${found}`;
   throw new HotsetError(
-    `Cannot ${doing}: the bottom MLP takes ${denseFeatures} values and the data has ${found} dense features; begin ` +
-      `--arch-mlp-bot with ${found}`,
+    `Cannot ${doing}: the bottom MLP takes ${denseFeatures} values and the data has ${found} dense features; ${wayOut}`,
   );
 }
 

@@ -37,9 +37,9 @@ export function dlrmShape(tensors: ReadonlyMap<string, { readonly shape: readonl
     if (found.length === 0) throw new HotsetError(`${mlp}.0.weight is missing; it is not a DLRM's state dict`);
     return found;
   };
-  const bottom = widths("bot_l");
+  const bottom = [...tensors.keys()].some((name) => name.startsWith("bot_l.")) ? widths("bot_l") : [];
   const [input, ...top] = widths("top_l");
-  const dim = bottom.at(-1)!;
+  const dim = bottom.at(-1) ?? tensors.get("emb_l.0.weight")?.shape[1] ?? 0;
   const tableRows: number[] = [];
   for (
     let shape = take("emb_l.0.weight", 2);
@@ -56,7 +56,8 @@ export function dlrmShape(tensors: ReadonlyMap<string, { readonly shape: readonl
   if (tableRows.length === 0) throw new HotsetError("emb_l.0.weight is missing; it is not a DLRM's state dict");
   const unknown = [...tensors.keys()].find((name) => !known.has(name));
   if (unknown !== undefined) throw new HotsetError(`it has a tensor ${JSON.stringify(unknown)} that a DLRM has not`);
-  const fits = (kind: InteractionKind) => interactionWidth({ kind, tables: tableRows.length, dim }) === input;
+  const fits = (kind: InteractionKind) =>
+    interactionWidth({ kind, bottom: bottom.length > 0, tables: tableRows.length, dim }) === input;
   const interaction = fits("dot") ? "dot" : fits("cat") ? "cat" : undefined;
   if (interaction === undefined) {
     throw new HotsetError(

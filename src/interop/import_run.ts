@@ -55,9 +55,12 @@ export function importRun(path: string, { data, out, ids: given, config }: Impor
     }
   }
   const shape = shapeOf(path, file);
-  const [denseFeatures, ...bottom] = shape.bottom;
+  const [denseFeatures = 0, ...bottom] = shape.bottom;
   const { dim, top, interaction } = shape;
-  const resolved = resolveConfig("kaggle", config, { dim, denseFeatures, bottom, top: [...top], interaction });
+  const resolved = resolveConfig("kaggle", config, {
+    ...{ dim, top: [...top], interaction },
+    ...(denseFeatures === 0 ? { bottom: [dim] } : { denseFeatures, bottom }),
+  });
   expectStart(resolved, out);
   const dataset = Dataset.open(data);
   if (dataset.denseFeatures !== denseFeatures) {

@@ -28,15 +28,14 @@ export interface OnnxOptions {
 }
 
 /**
- * Bytes of the model. Inputs are `dense` (N, dense features) and for each table `indices_NAME`, int64: (N), or with bags
+ * Bytes of the model. Inputs are `dense` (N, dense features), if there are any, and for each table `indices_NAME`, int64: (N), or with bags
  * all lookups of the table, (lookups), and then `offsets_NAME` (N), the first lookup of each sample, as EmbeddingBag of
  * PyTorch takes them. The output is `probability` (N).
  */
 export function onnxModel({ plan, tensors, dataFile, tables, bags }: OnnxOptions): Uint8Array {
-  const { dim } = plan.shape;
+  const { shape: { dim }, inputs: { dense } } = plan;
   const graph = new Graph();
   for (const tensor of tensors) graph.external(tensor, dataFile);
-  const dense = graph.input("dense", ElementType.float, ["N", plan.inputs.dense.width]);
   const pooled = tables.map((table, t) => {
     const weight = `emb_l.${t}.weight`;
     const indices = graph.input(`indices_${table}`, ElementType.int64, [bags ? `lookups_${table}` : "N"]);
@@ -44,10 +43,8 @@ export function onnxModel({ plan, tensors, dataFile, tables, bags }: OnnxOptions
     if (!bags) return rows;
     return sumBags(graph, rows, indices, graph.input(`offsets_${table}`, ElementType.int64, ["N"]), dim);
   });
-  const names = new Map<Value, string>([
-    [plan.inputs.dense, dense],
-    [plan.inputs.pooled, graph.node("Concat", pooled, { axis: 1 })],
-  ]);
+  const names = new Map<Value, string>([[plan.inputs.pooled, graph.node("Concat", pooled, { axis: 1 })]]);
+  if (dense !== undefined) names.set(dense, graph.input("dense", ElementType.float, ["N", dense.width]));
   for (const { layer, inputs, output } of plan.layers) {
     names.set(output, layer.onnx(graph, inputs.map((input) => names.get(input)!)));
   }

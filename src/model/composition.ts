@@ -30,8 +30,8 @@ export interface PlacedLayer {
 
 /** What the layers of a model read from outside. */
 export interface ModelInputs {
-  /** Dense features of a sample. */
-  readonly dense: Value;
+  /** Dense features of a sample; undefined where there are none. */
+  readonly dense: Value | undefined;
   /** Its pooled rows, (tables, dim). */
   readonly pooled: Value;
 }
@@ -47,7 +47,7 @@ export class Composition {
   /** Begins with the inputs alone. */
   constructor(denseFeatures: number, pooledWidth: number) {
     this.inputs = {
-      dense: { width: denseFeatures, hasGradient: false },
+      dense: denseFeatures === 0 ? undefined : { width: denseFeatures, hasGradient: false },
       pooled: { width: pooledWidth, hasGradient: true },
     };
   }

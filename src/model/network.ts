@@ -75,7 +75,7 @@ export class Network {
     const { inputs: outside, layers } = this.#plan;
     const activations = new Map<Value, Activations>([
       ...this.#activations,
-      [outside.dense, { values: dense, gradients: undefined }],
+      ...(outside.dense === undefined ? [] : [[outside.dense, { values: dense, gradients: undefined }] as const]),
       [outside.pooled, { values: pooled, gradients: pooledGradients }],
     ]);
     const bound = layers.map(({ layer, inputs, output, parameters: placed }) => {

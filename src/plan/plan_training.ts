@@ -2,6 +2,7 @@
 import { rowStateWords } from "../optimizer/optimizers.ts";
 import type { Dataset } from "../dataset/dataset.ts";
 import type { BatchShape } from "../layout/batch.ts";
+import { bottomWidths } from "../model/models/dlrm.ts";
 import { planModel } from "../model/shape.ts";
 import { allHotSampleShare, drawSamples } from "../profile/coverage.ts";
 import { planHotRows, wholeTables } from "../profile/plan.ts";
@@ -182,7 +183,7 @@ function memoryOf(source: Source, config: PlanConfig, placement: Placement, hotR
   const model = planModel({
     dim,
     tableRows: source.tables.map(({ rows }) => rows),
-    bottom: [source.denseFeatures, ...bottom],
+    bottom: bottomWidths(source.denseFeatures, bottom),
     top,
     interaction,
     optimizer,

@@ -9,6 +9,7 @@ import { encodingDifference } from "../dataset/encoding.ts";
 import { HotsetError, UsageError } from "../errors.ts";
 import type { Layout } from "../layout/layout.ts";
 import { throughLinks } from "../storage/links.ts";
+import { bottomWidths } from "../model/models/dlrm.ts";
 import { type ModelPlan, planModel } from "../model/shape.ts";
 import { OutputLock } from "../storage/output_lock.ts";
 import { Checkpoint, checkpointBytes, IMPORTED } from "../checkpoint/checkpoint.ts";
@@ -48,16 +49,11 @@ export function cacheOf(out: string): string {
 /** The model that a configuration makes for a dataset. */
 export function planFor(config: TrainConfig, dataset: Dataset): ModelPlan {
   const { denseFeatures } = dataset;
-  if (denseFeatures === 0) {
-    throw new HotsetError(
-      `Cannot train on ${dataset.directory}: it has no dense features and the bottom MLP needs one`,
-    );
-  }
   expectDenseFeatures(config, denseFeatures, `train on ${dataset.directory}`);
   return planModel({
     dim: config.dim,
     tableRows: dataset.body.tables.map((table) => table.rows),
-    bottom: [denseFeatures, ...config.bottom],
+    bottom: bottomWidths(denseFeatures, config.bottom),
     top: config.top,
     interaction: config.interaction,
     optimizer: config.optimizer,
@@ -122,7 +118,7 @@ async function lockRun(options: RunOptions): Promise<Disposable | undefined> {
 export function expectStart(config: TrainConfig, out: string, world?: MpiWorld): void {
   expectPlacement(config, world);
   const { denseFeatures, bottom } = config;
-  planModel({ ...config, tableRows: [1], bottom: [denseFeatures ?? 1, ...bottom] });
+  planModel({ ...config, tableRows: [1], bottom: bottomWidths(denseFeatures ?? 1, bottom) });
   const occupied = (what: string) => new HotsetError(`Cannot start a run in ${out}: ${what}`, { code: "occupied" });
   const target = throughLinks(out);
   if (existsSync(target) && !Deno.statSync(target).isDirectory) {
@@ -356,7 +352,9 @@ async function trainRun(
     record(event);
     report(event);
   };
-  for (const text of [...labelNotes(dataset), ...leakNotes(dataset), ...turnNotes(config, layout)]) {
+  for (
+    const text of [...denseNotes(dataset), ...labelNotes(dataset), ...leakNotes(dataset), ...turnNotes(config, layout)]
+  ) {
     report({ event: "note", text });
   }
   const trainer = new Trainer({
@@ -390,6 +388,11 @@ async function trainRun(
 /** What the batches of a layout are like. */
 function batchesOf({ shape, hotRows, body }: Layout): PlacementBatches {
   return { batchShape: shape, hotRows: hotRows.length, mostDistinct: body.mostDistinct };
+}
+
+/** Says that a part of the model is not there. */
+function denseNotes({ denseFeatures }: Dataset): string[] {
+  return denseFeatures > 0 ? [] : ["The data has no dense features, so the model has no bottom MLP"];
 }
 
 /** Where there are batches of one kind only, what says how turns of the two alternate has nothing to say. */

@@ -169,10 +169,10 @@ async function score(
 ): Promise<void> {
   const { model } = withBest(run, ({ body }) => body);
   const rows = dataset.body.tables.map((table) => table.rows);
-  if (JSON.stringify(rows) !== JSON.stringify(model.tableRows) || dataset.denseFeatures !== model.bottom[0]) {
+  if (JSON.stringify(rows) !== JSON.stringify(model.tableRows) || dataset.denseFeatures !== (model.bottom[0] ?? 0)) {
     throw new HotsetError(
       `Cannot score dataset ${dataset.directory}: it has ${dataset.denseFeatures} dense features and ${dataset.tables} ` +
-        `tables of ${dataset.rows} rows, the model expects ${model.bottom[0]}, ${model.tableRows.length} and ` +
+        `tables of ${dataset.rows} rows, the model expects ${model.bottom[0] ?? 0}, ${model.tableRows.length} and ` +
         `${model.tableRows.reduce((sum, count) => sum + count, 0)}; encode the data with the run's own dictionary`,
     );
   }

@@ -9,7 +9,7 @@ import {
   type Buffer,
   Header,
   HEADER_WORDS,
-  type InteractionKind,
+  type InteractionShape,
   interactionWidth,
 } from "../../src/backend/backend.ts";
 import { denseStateWords, OPTIMIZER_NAMES, rowStateWords } from "../../src/optimizer/optimizers.ts";
@@ -32,7 +32,11 @@ import {
 import { specialValues } from "./special_values.ts";
 
 const ACTIVATIONS: Activation[] = ["identity", "relu", "sigmoid"];
-const KINDS: InteractionKind[] = ["dot", "cat"];
+const INTERACTIONS: Pick<InteractionShape, "kind" | "bottom">[] = [
+  { kind: "dot", bottom: true },
+  { kind: "cat", bottom: true },
+  { kind: "dot", bottom: false },
+];
 
 /** A backend beside the reference. */
 class Pair {
@@ -259,11 +263,13 @@ export function conformance(
 
   test("interaction and its gradients", (pair) => {
     const random = new Random(4);
-    for (const kind of KINDS) {
+    for (const form of INTERACTIONS) {
       for (const [samples, tables, dim] of [[1, 1, 1], [2, 3, 5], [5, 2, 4], [3, 26, 16], [4, 7, 17], [0, 3, 4]]) {
-        const shape = { kind, tables, dim };
+        const shape = { ...form, tables, dim };
         const width = interactionWidth(shape);
-        const what = `${kind} interaction, ${samples} samples, ${tables} tables, dim ${dim}`;
+        const what = `${form.kind} interaction ${
+          form.bottom ? "" : "of pooled rows alone"
+        }, ${samples} samples, ${tables} tables, dim ${dim}`;
         const inputs = {
           bottom: operand(normals(samples * dim, random)),
           pooled: operand(normals(samples * tables * dim, random)),
@@ -271,17 +277,20 @@ export function conformance(
         pair.check(
           what,
           { ...inputs, output: output(samples * width) },
-          (backend, b) => backend.interact(shape, samples, b.bottom, b.pooled, b.output),
+          (backend, b) => backend.interact(shape, samples, form.bottom ? b.bottom : undefined, b.pooled, b.output),
         );
         pair.check(
           `gradients of ${what}`,
           {
             ...inputs,
             dOutput: operand(normals(samples * width, random)),
-            dBottom: output(samples * dim),
+            dBottom: output(form.bottom ? samples * dim : 0),
             dPooled: output(samples * tables * dim),
           },
-          (backend, b) => backend.interactBackward(shape, samples, b.bottom, b.pooled, b.dOutput, b.dBottom, b.dPooled),
+          (backend, b) => {
+            const [bottom, dBottom] = form.bottom ? [b.bottom, b.dBottom] : [];
+            backend.interactBackward(shape, samples, bottom, b.pooled, b.dOutput, dBottom, b.dPooled);
+          },
         );
       }
     }

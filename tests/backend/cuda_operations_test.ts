@@ -149,17 +149,18 @@ Deno.test("pool agrees with the reference: one lookup a bag, bags, empty bags, n
 });
 
 Deno.test("interact and interactBackward agree with the reference", () => {
-  for (const kind of ["dot", "cat"] as const) {
+  for (const [kind, bottom] of [["dot", true], ["cat", true], ["dot", false]] as const) {
     for (const [samples, tables, dim] of [[1, 1, 1], [3, 2, 4], [5, 7, 6], [2, 26, 16], [1, 33, 3], [2, 40, 8]]) {
-      const shape = { kind, tables, dim };
+      const shape = { kind, bottom, tables, dim };
       agree((backend, make) => {
-        const bottom = make(normals(samples * dim, 1)), pooled = make(normals(samples * tables * dim, 2));
+        const x = bottom ? make(normals(samples * dim, 1)) : undefined,
+          pooled = make(normals(samples * tables * dim, 2));
         const output = make(new Float32Array(samples * interactionWidth(shape)));
-        backend.interact(shape, samples, bottom, pooled, output);
+        backend.interact(shape, samples, x, pooled, output);
         const dOutput = make(normals(output.words, 3));
-        const dBottom = make(new Float32Array(bottom.words)), dPooled = make(new Float32Array(pooled.words));
-        backend.interactBackward(shape, samples, bottom, pooled, dOutput, dBottom, dPooled);
-        return [output, dBottom, dPooled];
+        const dX = x && make(new Float32Array(x.words)), dPooled = make(new Float32Array(pooled.words));
+        backend.interactBackward(shape, samples, x, pooled, dOutput, dX, dPooled);
+        return [output, ...(dX === undefined ? [] : [dX]), dPooled];
       });
     }
   }

@@ -70,7 +70,7 @@ for (const activation of ["identity", "relu", "sigmoid"] as Activation[]) {
 for (const kind of ["dot", "cat"] as const) {
   Deno.test(`reference: gradients of the ${kind} interaction by finite differences`, () => {
     const random = new Random(2);
-    const shape: InteractionShape = { kind, tables: 3, dim: 5 };
+    const shape: InteractionShape = { kind, bottom: true, tables: 3, dim: 5 };
     const samples = 2;
     const bottom = normals(samples * 5, random);
     const pooled = normals(samples * 15, random);
@@ -100,9 +100,13 @@ Deno.test("reference: the order of the dot interaction's products", () => {
   const bottom = Float32Array.of(1, 10);
   const pooled = Float32Array.of(2, 3, 5, 7);
   const output = new Float32Array(5);
-  const shape: InteractionShape = { kind: "dot", tables: 2, dim: 2 };
+  const shape: InteractionShape = { kind: "dot", bottom: true, tables: 2, dim: 2 };
   reference.interact(shape, 1, buffer(bottom), buffer(pooled), buffer(output));
   assert.deepEqual([...output], [1, 10, 1 * 2 + 10 * 3, 1 * 5 + 10 * 7, 2 * 5 + 3 * 7]);
+  const alone = { ...shape, bottom: false };
+  assert.equal(interactionWidth(alone), 5);
+  reference.interact(alone, 1, undefined, buffer(pooled), buffer(output));
+  assert.deepEqual([...output], [2, 3, 5, 7, 2 * 5 + 3 * 7]);
 });
 
 Deno.test("reference: loss and its gradient, against the formula and finite differences", () => {

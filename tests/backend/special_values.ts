@@ -204,7 +204,7 @@ function* layers(width: number, activation: Activation): Generator<Case> {
 
 function* interactions(dim: number, kind: InteractionKind): Generator<Case> {
   const tables = 3;
-  const shape = { kind, tables, dim };
+  const shape = { kind, bottom: true, tables, dim };
   const words = SAMPLES * interactionWidth(shape);
   const inputs = { bottom: operand(powers(SAMPLES * dim)), pooled: operand(powers(SAMPLES * tables * dim)) };
   yield define({

@@ -236,7 +236,7 @@ Deno.test("WASM kernels: dot and cat interaction, forward and backward", () => {
     for (const kind of ["dot", "cat"] as const) {
       const operands = new Operands();
       const { kernels } = operands;
-      const shape = { kind, tables, dim };
+      const shape = { kind, bottom: true, tables, dim };
       const what = `${kind} of ${samples} samples, ${tables} tables, dim ${dim}`;
       const bottom = operands.random(samples * dim, random);
       const pooled = operands.random(samples * tables * dim, random);

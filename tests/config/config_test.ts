@@ -81,3 +81,8 @@ Deno.test("what is no preset, no key or no value is refused in words that say wh
     `${start}top must be a list of whole numbers from 1`,
   );
 });
+
+Deno.test("the length of rows alone decides in what a preset's bottom MLP ends", () => {
+  assert.deepEqual(resolveConfig("kaggle", { dim: 8 }).bottom, [512, 256, 64, 8]);
+  assert.deepEqual(resolveConfig("kaggle", { dim: 8, bottom: [32, 16] }).bottom, [32, 16]);
+});

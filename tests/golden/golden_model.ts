@@ -29,9 +29,10 @@ export const WEIGHT_DECAY: Readonly<Record<OptimizerName, number>> = {
   adamw: 0.05,
 };
 
-/** The golden model with an optimizer. */
-export function goldenModel(optimizer: OptimizerName): ModelShape {
-  return { dim: DIM, tableRows: TABLE_ROWS, bottom: [DENSE, 16, DIM], top: [16, 1], interaction: "dot", optimizer };
+/** The golden model with an optimizer, and without a bottom MLP where there are no dense features. */
+export function goldenModel(optimizer: OptimizerName, hasDense = true): ModelShape {
+  const bottom = hasDense ? [DENSE, 16, DIM] : [];
+  return { dim: DIM, tableRows: TABLE_ROWS, bottom, top: [16, 1], interaction: "dot", optimizer };
 }
 
 /** Its dense parameters and its embedding rows before the first step. */
@@ -53,21 +54,27 @@ export function goldenParameters(plan: ModelPlan): { dense: Float32Array; rows: 
 
 /** Packs the golden batches one after the other into one block. */
 export class GoldenBatches {
-  readonly shape: BatchShape = {
-    batchSize: BATCH,
-    denseFeatures: DENSE,
-    tables: TABLES,
-    bags: true,
-    lookupCapacity: BATCH * TABLES * 4,
-  };
-  readonly #batch = new Batch(this.shape);
-  readonly #sorter = new SegmentSorter(this.shape);
+  readonly shape: BatchShape;
+  readonly #batch: Batch;
+  readonly #sorter: SegmentSorter;
+
+  constructor(hasDense = true) {
+    this.shape = {
+      batchSize: BATCH,
+      denseFeatures: hasDense ? DENSE : 0,
+      tables: TABLES,
+      bags: true,
+      lookupCapacity: BATCH * TABLES * 4,
+    };
+    this.#batch = new Batch(this.shape);
+    this.#sorter = new SegmentSorter(this.shape);
+  }
 
   /** The batch of a step, counted from 0; valid until the next call. */
   at(step: number): Batch {
     const stream = 100 + 10 * step;
     const labels = new Float32Array(BATCH);
-    const dense = Float32Array.from({ length: BATCH * DENSE }, (_, i) => 2 * number(stream, i));
+    const dense = Float32Array.from({ length: BATCH * this.shape.denseFeatures }, (_, i) => 2 * number(stream, i));
     const indices: number[] = [];
     const offsets = [0];
     for (let sample = 0; sample < BATCH; sample++) {

@@ -7,10 +7,10 @@ import { localModel, trainOn } from "../support/local_model.ts";
 import golden from "./losses.json" with { type: "json" };
 import { GoldenBatches, goldenModel, goldenParameters, LEARNING_RATES, STEPS, WEIGHT_DECAY } from "./golden_model.ts";
 
-async function lossesOf(optimizer: OptimizerName, options: HostOptions): Promise<number[]> {
+async function lossesOf(optimizer: OptimizerName, options: HostOptions, hasDense = true): Promise<number[]> {
   using host = await openHost(options);
-  const batches = new GoldenBatches();
-  await using group = localModel(host, goldenModel(optimizer), batches.shape);
+  const batches = new GoldenBatches(hasDense);
+  await using group = localModel(host, goldenModel(optimizer, hasDense), batches.shape);
   const { dense, rows } = goldenParameters(group.memory.plan);
   host.upload(dense, group.memory.parameters);
   host.upload(rows, group.memory.full.weights);
@@ -34,6 +34,13 @@ for (const [name, options, tolerance] of BACKENDS) {
       assert.ok(error <= tolerance, `the losses differ by ${error} relative, more than ${tolerance}`);
     });
   }
+}
+
+for (const [name, options, tolerance] of BACKENDS) {
+  Deno.test(`losses without dense features are PyTorch's: ${name}`, async () => {
+    const error = largestError(await lossesOf("adagrad", await options(), false), golden.withoutDense);
+    assert.ok(error <= tolerance, `the losses differ by ${error} relative, more than ${tolerance}`);
+  });
 }
 
 Deno.test("the golden batches repeat rows, within a bag too, and have empty bags", () => {

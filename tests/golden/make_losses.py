@@ -17,7 +17,8 @@ between the two programs. `number(stream, i)` is the hash of `stream * 1_000_003
     103 + 10 * step        label of a sample: 1 if the number is below 0.8 where the sum of the sample's ids is a multiple
                            of 3, and below 0.2 elsewhere
 
-Layers are counted over the bottom MLP and then the top MLP. Tables have so few rows that all batches repeat some.
+Layers are counted over the bottom MLP and then the top MLP. A model without dense features has no bottom MLP; its top
+MLP reads all pooled rows and the products of all pairs of them. Tables have so few rows that all batches repeat some.
 """
 
 import json
@@ -31,7 +32,9 @@ from torch.optim.adam import adam
 DENSE, DIM, BATCH, STEPS = 4, 8, 16, 100
 TABLE_ROWS = [3, 40, 7, 100, 1]
 BOTTOM = [DENSE, 16, DIM]
-TOP = [DIM + (len(TABLE_ROWS) + 1) * len(TABLE_ROWS) // 2, 16, 1]
+TABLES = len(TABLE_ROWS)
+TOP = [DIM + (TABLES + 1) * TABLES // 2, 16, 1]
+TOP_WITHOUT_DENSE = [TABLES * DIM + TABLES * (TABLES - 1) // 2, 16, 1]
 LEARNING_RATES = {"sgd": 0.1, "adagrad": 0.05, "rwsadagrad": 0.05, "adam": 0.01, "adamw": 0.01}
 WEIGHT_DECAY = {"adam": 0.02, "adamw": 0.05}
 EPSILON = 1e-10
@@ -55,18 +58,19 @@ def tensor(stream, shape, scale, shift):
 
 
 class Dlrm(torch.nn.Module):
-    def __init__(self):
+    def __init__(self, has_dense):
         super().__init__()
         layers = []
-        for widths in (BOTTOM, TOP):
+        for widths in (BOTTOM, TOP) if has_dense else (TOP_WITHOUT_DENSE,):
             for inputs, outputs in zip(widths, widths[1:]):
                 linear = torch.nn.Linear(inputs, outputs)
                 bound = math.sqrt(6 / (inputs + outputs))
                 linear.weight.data = tensor(1 + len(layers), (outputs, inputs), 2 * bound, -bound)
                 linear.bias.data = tensor(11 + len(layers), (outputs,), 1, -0.5)
                 layers.append(linear)
-        self.bottom = torch.nn.ModuleList(layers[: len(BOTTOM) - 1])
-        self.top = torch.nn.ModuleList(layers[len(BOTTOM) - 1 :])
+        self.has_dense = has_dense
+        self.bottom = torch.nn.ModuleList(layers[:-2])
+        self.top = torch.nn.ModuleList(layers[-2:])
         self.tables = torch.nn.ModuleList()
         for t, rows in enumerate(TABLE_ROWS):
             table = torch.nn.EmbeddingBag(rows, DIM, mode="sum", sparse=True)
@@ -78,10 +82,10 @@ class Dlrm(torch.nn.Module):
         for layer in self.bottom:
             x = torch.relu(layer(x))
         pooled = [table(ids, offsets) for table, (ids, offsets) in zip(self.tables, bags)]
-        vectors = torch.stack([x] + pooled, dim=1)
+        vectors = torch.stack([x] + pooled if self.has_dense else pooled, dim=1)
         products = torch.bmm(vectors, vectors.transpose(1, 2))
         i, j = torch.tril_indices(vectors.shape[1], vectors.shape[1], offset=-1)
-        x = torch.cat([x, products[:, i, j]], dim=1)
+        x = torch.cat([x if self.has_dense else vectors.flatten(1), products[:, i, j]], dim=1)
         for layer in self.top[:-1]:
             x = torch.relu(layer(x))
         return self.top[-1](x).squeeze(1)
@@ -154,8 +158,8 @@ class LazyAdam:
         self.count += 1
 
 
-def train(optimizer):
-    model = Dlrm()
+def train(optimizer, has_dense=True):
+    model = Dlrm(has_dense)
     rate = LEARNING_RATES[optimizer]
     dense = [p for layer in [*model.bottom, *model.top] for p in layer.parameters()]
     sparse = [table.weight for table in model.tables]
@@ -186,5 +190,6 @@ if __name__ == "__main__":
     losses = {optimizer: train(optimizer) for optimizer in LEARNING_RATES}
     path = os.path.join(os.path.dirname(os.path.abspath(__file__)), "losses.json")
     with open(path, "w") as file:
-        json.dump({"torch": torch.__version__.split("+")[0], "losses": losses}, file, indent=1)
+        result = {"torch": torch.__version__.split("+")[0], "losses": losses, "withoutDense": train("adagrad", False)}
+        json.dump(result, file, indent=1)
         file.write("\n")

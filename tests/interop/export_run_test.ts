@@ -62,13 +62,35 @@ async function trainBags(directory: TemporaryDirectory): Promise<Trained> {
   return { dataset, run, log };
 }
 
+/** Pairs of a user and an item, without a dense feature. */
+async function trainPairs(directory: TemporaryDirectory): Promise<Trained> {
+  const [log, schema] = [directory.join("log.csv"), directory.join("schema.json")];
+  const random = new Random(6);
+  const rows = Array.from({ length: SAMPLES }, () => `${random.below(40)},${random.below(25)},${random.below(2)}\n`);
+  Deno.writeTextFileSync(log, "user,item,liked\n" + rows.join(""));
+  const columns = [{ name: "user", kind: "sparse" }, { name: "item", kind: "sparse" }, {
+    name: "liked",
+    kind: "label",
+  }];
+  Deno.writeTextFileSync(schema, JSON.stringify({ columns }));
+  const dataset = await prepareDataset({ inputs: [log], format: "csv", schema, out: directory.join("data") });
+  const run = directory.join("run");
+  const notes: string[] = [];
+  await startRun(resolveConfig("kaggle", SMALL), dataset, {
+    out: run,
+    report: (event) => void (event.event === "note" && notes.push(event.text)),
+  });
+  assert.ok(notes.includes("The data has no dense features, so the model has no bottom MLP"), notes.join("\n"));
+  return { dataset, run, log };
+}
+
 /** What the ONNX model takes for the samples of a log, from their encoding. */
 async function onnxInputs(directory: TemporaryDirectory, { dataset, log }: Trained): Promise<Record<string, unknown>> {
   const { dataset: encoded } = await encodeWith(dataset, [log], { out: directory.join("encoded") });
   using reader = encoded.reader("test", SAMPLES);
   const { dense, indices, offsets } = reader.read(0, SAMPLES);
   const { tables, denseFeatures, firstRows } = encoded;
-  const inputs: Record<string, unknown> = {
+  const inputs: Record<string, unknown> = denseFeatures === 0 ? {} : {
     dense: Array.from({ length: SAMPLES }, (_, s) => [...dense.subarray(s * denseFeatures, (s + 1) * denseFeatures)]),
   };
   encoded.body.tables.forEach(({ name }, t) => {
@@ -87,7 +109,13 @@ async function onnxInputs(directory: TemporaryDirectory, { dataset, log }: Train
 
 const MISSING = missingModule("onnxruntime");
 
-for (const [what, train] of [["one lookup a table, dot", trainCriteo], ["bags, cat", trainBags]] as const) {
+const WAYS = [
+  ["one lookup a table, dot", trainCriteo],
+  ["bags, cat", trainBags],
+  ["no dense features", trainPairs],
+] as const;
+
+for (const [what, train] of WAYS) {
   Deno.test({
     name: `ONNX Runtime gives the scores of predict: ${what}` + (MISSING ? ` (skipped: ${MISSING})` : ""),
     ignore: MISSING !== undefined,

@@ -56,11 +56,11 @@ Deno.test("an imported PyTorch model scores as in PyTorch", async () => {
 });
 
 /** A dataset with a run on it and its export. */
-async function exported(directory: TemporaryDirectory, interaction: "dot" | "cat") {
+async function exported(directory: TemporaryDirectory, interaction: "dot" | "cat", denseFeatures = 3) {
   const dataset = tinyDataset(directory.join("data"), {
     samples: { train: 300, validation: 50, test: 50 },
     tableRows: [10, 300, 1],
-    denseFeatures: 3,
+    denseFeatures,
     bags: true,
     seed: 1,
     skew: 3,
@@ -74,10 +74,11 @@ async function exported(directory: TemporaryDirectory, interaction: "dot" | "cat
   return { data: dataset.directory, file };
 }
 
-for (const interaction of ["dot", "cat"] as const) {
-  Deno.test(`export, import and export again give the same bits, and metrics: ${interaction}`, async () => {
+for (const [interaction, denseFeatures] of [["dot", 3], ["cat", 3], ["dot", 0], ["cat", 0]] as const) {
+  const what = `${interaction}, ${denseFeatures} dense features`;
+  Deno.test(`export, import and export again give the same bits, and metrics: ${what}`, async () => {
     using directory = new TemporaryDirectory();
-    const { data, file } = await exported(directory, interaction);
+    const { data, file } = await exported(directory, interaction, denseFeatures);
     const out = directory.join("imported");
     importRun(file, { data, out, ids: "rows", config: CPU }, report);
     const again = directory.join("again.safetensors");

@@ -23,10 +23,10 @@ const MODEL: ModelShape = {
 const STEP = 2 ** -8;
 
 /** A batch with empty bags, rows that repeat in it and, if partial, room for two more samples. */
-function batchOf(partial: boolean): Batch {
+function batchOf(partial: boolean, denseFeatures: number): Batch {
   const shape = {
     batchSize: partial ? SAMPLES + 2 : SAMPLES,
-    denseFeatures: 2,
+    denseFeatures,
     tables: 2,
     bags: true,
     lookupCapacity: 40,
@@ -42,7 +42,7 @@ function batchOf(partial: boolean): Batch {
   const samples = {
     count: SAMPLES,
     labels: Uint8Array.of(0, 1, 1, 0, 1, 0),
-    dense: Float32Array.from({ length: 2 * SAMPLES }, () => random.normal()),
+    dense: Float32Array.from({ length: denseFeatures * SAMPLES }, () => random.normal()),
     indices: Uint32Array.from(indices),
     offsets: Uint32Array.from(offsets),
   };
@@ -68,13 +68,20 @@ function lossOf(group: LocalRank, batch: Batch): number {
   return sum / batch.samples;
 }
 
-for (const interaction of ["dot", "cat"] as const) {
+const MODELS: Record<string, ModelShape> = {
+  dot: MODEL,
+  cat: { ...MODEL, interaction: "cat" },
+  "dot without dense features": { ...MODEL, bottom: [] },
+  "cat without dense features": { ...MODEL, interaction: "cat", bottom: [] },
+};
+
+for (const [kind, model] of Object.entries(MODELS)) {
   for (const partial of [false, true]) {
-    const name = `${interaction}${partial ? ", partial batch" : ""}`;
+    const name = `${kind}${partial ? ", partial batch" : ""}`;
     Deno.test(`the gradient of every parameter by finite differences: ${name}`, async () => {
       const host = new ReferenceBackend();
-      const batch = batchOf(partial);
-      await using group = localModel(host, { ...MODEL, interaction }, batch.shape);
+      const batch = batchOf(partial, model.bottom[0] ?? 0);
+      await using group = localModel(host, model, batch.shape);
       const { plan, parameters, full } = group.memory;
       const dense = host.floats(parameters);
       const rows = host.floats(full.weights);

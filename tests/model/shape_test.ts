@@ -49,6 +49,14 @@ Deno.test("layers of a plan: widths, activations, and places that do not overlap
   }
 });
 
+Deno.test("without dense features the pooled rows interact among themselves", () => {
+  const titles = (interaction: ModelShape["interaction"]) =>
+    planModel({ ...MODEL, bottom: [], interaction }).layers.map(({ layer: { title, inputs } }) => [title, ...inputs]);
+  const rest = [["layer 2 of the top MLP", 9], ["layer 3 of the top MLP", 3]];
+  assert.deepEqual(titles("dot"), [["the interaction", 18], ["layer 1 of the top MLP", 18 + 3], ...rest]);
+  assert.deepEqual(titles("cat"), [["layer 1 of the top MLP", 18], ...rest]);
+});
+
 Deno.test("FLOP of a training step as by hand", () => {
   const { layers } = planModel({ ...MODEL, interaction: "dot" });
   // Two for each product; the bottom MLP's first layer has no gradient of its input.
@@ -62,7 +70,7 @@ Deno.test("layers that do not fit together are a fault of the model's file", () 
   const layer = linear({ inputs: 3, outputs: 2, activation: "relu" }, { part, title: "layer 1", tensors: "top_l.0" });
   const model = new Composition(3, 4);
   assert.throws(() => model.add(layer, model.inputs.pooled), /layer 1 reads values of 3 words and gets 4/);
-  const x = model.add(layer, model.inputs.dense);
+  const x = model.add(layer, model.inputs.dense!);
   const y = { ...layer, inputs: [2] };
   model.add(y, x);
   assert.throws(() => model.add(y, x), /layer 1 reads what another layer reads/);

@@ -136,32 +136,32 @@ export class CpuBackend extends HostMemory implements PagedBackend {
     }
   }
 
-  interact(shape: InteractionShape, samples: number, bottom: Buffer, pooled: Buffer, output: Buffer): void {
+  interact(shape: InteractionShape, samples: number, bottom: Buffer | undefined, pooled: Buffer, output: Buffer): void {
     const { kind, tables, dim } = shape;
     if (kind === "cat") {
-      this.#kernels.interactCat(samples, tables, dim, at(bottom), at(pooled), at(output));
+      this.#kernels.interactCat(samples, tables, dim, at(bottom!), at(pooled), at(output));
     } else {
       const scratch = this.#scratchOf(this.#kernels.interactScratchBytes(tables, dim));
-      this.#kernels.interactDot(samples, tables, dim, at(bottom), at(pooled), at(output), scratch);
+      this.#kernels.interactDot(samples, tables, dim, atOrNull(bottom), at(pooled), at(output), scratch);
     }
   }
 
   interactBackward(
     shape: InteractionShape,
     samples: number,
-    bottom: Buffer,
+    bottom: Buffer | undefined,
     pooled: Buffer,
     dOutput: Buffer,
-    dBottom: Buffer,
+    dBottom: Buffer | undefined,
     dPooled: Buffer,
   ): void {
     const { kind, tables, dim } = shape;
     if (kind === "cat") {
-      this.#kernels.interactCatBackward(samples, tables, dim, at(dOutput), at(dBottom), at(dPooled));
+      this.#kernels.interactCatBackward(samples, tables, dim, at(dOutput), at(dBottom!), at(dPooled));
     } else {
       const scratch = this.#scratchOf(this.#kernels.interactScratchBytes(tables, dim));
-      const [b, p, g] = [at(bottom), at(pooled), at(dOutput)];
-      this.#kernels.interactDotBackward(samples, tables, dim, b, p, g, at(dBottom), at(dPooled), scratch);
+      const [b, p, g] = [atOrNull(bottom), at(pooled), at(dOutput)];
+      this.#kernels.interactDotBackward(samples, tables, dim, b, p, g, atOrNull(dBottom), at(dPooled), scratch);
     }
   }
 
@@ -181,7 +181,7 @@ export class CpuBackend extends HostMemory implements PagedBackend {
     const { optimizer, dim, rank, ranks } = shape;
     const scratch = this.#scratchOf(4 * dim);
     if (at(table) !== NO_ADDRESS && (state === undefined || at(state) !== NO_ADDRESS)) {
-      const stateAddress = state === undefined ? NO_ADDRESS : at(state);
+      const stateAddress = atOrNull(state);
       this.#kernels.updateRows(
         OPTIMIZERS[optimizer].code,
         rowStateWords(optimizer, dim),
@@ -219,7 +219,7 @@ export class CpuBackend extends HostMemory implements PagedBackend {
     gradients: Buffer,
     state: Buffer | undefined,
   ): void {
-    const stateAddress = state === undefined ? NO_ADDRESS : at(state);
+    const stateAddress = atOrNull(state);
     this.#kernels.updateDense(
       OPTIMIZERS[optimizer].code,
       words,
@@ -247,3 +247,7 @@ export class CpuBackend extends HostMemory implements PagedBackend {
 
 /** The state of optimizers that keep none. */
 const NO_STATE = new Float32Array(0);
+
+function atOrNull(buffer: Buffer | undefined): Address {
+  return buffer === undefined ? NO_ADDRESS : at(buffer);
+}

@@ -147,32 +147,32 @@ export class CudaBackend implements DeviceBackend {
     this.#gather.launch(bags, dim, own(table), own(indices), offsets && own(offsets), own(pooled));
   }
 
-  interact(shape: InteractionShape, samples: number, bottom: Buffer, pooled: Buffer, output: Buffer): void {
+  interact(shape: InteractionShape, samples: number, bottom: Buffer | undefined, pooled: Buffer, output: Buffer): void {
     if (shape.kind === "dot") {
-      this.#interaction.forward(shape, samples, own(bottom), own(pooled), own(output));
+      this.#interaction.forward(shape, samples, bottom && own(bottom), own(pooled), own(output));
       return;
     }
     const { tables, dim } = shape, width = dim * (tables + 1);
-    this.#copyColumns(samples, dim, own(bottom), dim, 0, own(output), width, 0);
+    this.#copyColumns(samples, dim, own(bottom!), dim, 0, own(output), width, 0);
     this.#copyColumns(samples, dim * tables, own(pooled), dim * tables, 0, own(output), width, dim);
   }
 
   interactBackward(
     shape: InteractionShape,
     samples: number,
-    bottom: Buffer,
+    bottom: Buffer | undefined,
     pooled: Buffer,
     dOutput: Buffer,
-    dBottom: Buffer,
+    dBottom: Buffer | undefined,
     dPooled: Buffer,
   ): void {
     if (shape.kind === "dot") {
-      const [from, to] = [own(dOutput), [own(dBottom), own(dPooled)] as const];
-      this.#interaction.backward(shape, samples, own(bottom), own(pooled), from, ...to);
+      const [from, to] = [own(dOutput), [dBottom && own(dBottom), own(dPooled)] as const];
+      this.#interaction.backward(shape, samples, bottom && own(bottom), own(pooled), from, ...to);
       return;
     }
     const { tables, dim } = shape, width = dim * (tables + 1);
-    this.#copyColumns(samples, dim, own(dOutput), width, 0, own(dBottom), dim, 0);
+    this.#copyColumns(samples, dim, own(dOutput), width, 0, own(dBottom!), dim, 0);
     this.#copyColumns(samples, dim * tables, own(dOutput), width, dim, own(dPooled), dim * tables, 0);
   }
 

@@ -10,6 +10,7 @@ import {
   interactionWidth,
   type LinearShape,
   type RowUpdateShape,
+  vectorsPassedOn,
 } from "../backend.ts";
 import { type OptimizerName, OPTIMIZERS, rowStateWords } from "../../optimizer/optimizers.ts";
 import { type HostBuffer, HostMemory } from "../host_memory.ts";
@@ -92,18 +93,19 @@ export class ReferenceBackend extends HostMemory implements HostBackend {
     }
   }
 
-  interact(shape: InteractionShape, samples: number, bottom: Buffer, pooled: Buffer, output: Buffer): void {
-    const { kind, tables, dim } = shape;
+  interact(shape: InteractionShape, samples: number, bottom: Buffer | undefined, pooled: Buffer, output: Buffer): void {
+    const { kind, dim } = shape;
     const width = interactionWidth(shape);
+    const passed = vectorsPassedOn(shape);
     const out = floats(output);
     for (let sample = 0; sample < samples; sample++) {
-      const vectors = vectorsOf(shape, sample, floats(bottom), floats(pooled));
+      const vectors = vectorsOf(shape, sample, bottom, pooled);
       let next = sample * width;
-      for (let v = 0; v < (kind === "cat" ? tables + 1 : 1); v++) {
+      for (let v = 0; v < passed; v++) {
         for (let d = 0; d < dim; d++) out[next++] = vectors[v][d];
       }
       if (kind === "cat") continue;
-      for (let i = 1; i <= tables; i++) {
+      for (let i = 1; i < vectors.length; i++) {
         for (let j = 0; j < i; j++) {
           let sum = 0;
           for (let d = 0; d < dim; d++) sum += vectors[i][d] * vectors[j][d];
@@ -116,24 +118,25 @@ export class ReferenceBackend extends HostMemory implements HostBackend {
   interactBackward(
     shape: InteractionShape,
     samples: number,
-    bottom: Buffer,
+    bottom: Buffer | undefined,
     pooled: Buffer,
     dOutput: Buffer,
-    dBottom: Buffer,
+    dBottom: Buffer | undefined,
     dPooled: Buffer,
   ): void {
-    const { kind, tables, dim } = shape;
+    const { kind, dim } = shape;
     const width = interactionWidth(shape);
+    const passed = vectorsPassedOn(shape);
     const dOut = floats(dOutput);
     for (let sample = 0; sample < samples; sample++) {
-      const vectors = vectorsOf(shape, sample, floats(bottom), floats(pooled));
-      const gradients = vectorsOf(shape, sample, floats(dBottom), floats(dPooled));
+      const vectors = vectorsOf(shape, sample, bottom, pooled);
+      const gradients = vectorsOf(shape, sample, dBottom, dPooled);
       const sums = gradients.map(() => new Float64Array(dim));
       let next = sample * width;
-      for (let v = 0; v < (kind === "cat" ? tables + 1 : 1); v++) {
+      for (let v = 0; v < passed; v++) {
         for (let d = 0; d < dim; d++) sums[v][d] = dOut[next++];
       }
-      for (let i = 1; i <= tables && kind === "dot"; i++) {
+      for (let i = 1; i < vectors.length && kind === "dot"; i++) {
         for (let j = 0; j < i; j++) {
           const g = dOut[next++];
           for (let d = 0; d < dim; d++) {
@@ -228,13 +231,11 @@ function integers(buffer: Buffer): Uint32Array {
   return (buffer as HostBuffer).integers;
 }
 
-/** The vectors that interact in one sample: the bottom one, then one a table. */
-function vectorsOf({ tables, dim }: InteractionShape, sample: number, bottom: Float32Array, pooled: Float32Array) {
-  const vectors = [bottom.subarray(sample * dim, (sample + 1) * dim)];
-  for (let t = 0; t < tables; t++) {
-    const first = (sample * tables + t) * dim;
-    vectors.push(pooled.subarray(first, first + dim));
-  }
+/** The vectors that interact in one sample: the bottom one, if there is one, then one a table. */
+function vectorsOf({ tables, dim }: InteractionShape, sample: number, bottom: Buffer | undefined, pooled: Buffer) {
+  const vector = (buffer: Buffer, index: number) => floats(buffer).subarray(index * dim, (index + 1) * dim);
+  const vectors = bottom === undefined ? [] : [vector(bottom, sample)];
+  for (let t = 0; t < tables; t++) vectors.push(vector(pooled, sample * tables + t));
   return vectors;
 }
 

@@ -5,6 +5,8 @@
  * dense features -> bottom MLP --.
  * pooled rows --------------------+-> interaction -> top MLP -> logit
  * ```
+ * Data without dense features has no bottom MLP: the pooled rows interact among themselves. With `cat` the top MLP reads
+ * them as they are; with `dot` it reads them and the products of all pairs, of which two tables have but one.
  */
 import type { InteractionKind } from "../../backend/backend.ts";
 import { HotsetError } from "../../errors.ts";
@@ -18,7 +20,7 @@ export interface DlrmShape {
   readonly dim: number;
   /** Rows of each embedding table. */
   readonly tableRows: readonly number[];
-  /** Layer widths of the bottom MLP, from the number of dense features to `dim`. */
+  /** Layer widths of the bottom MLP, from the number of dense features to `dim`; empty without dense features. */
   readonly bottom: readonly number[];
   /** Layer widths of the top MLP after its input (which the interaction decides), the last one 1. */
   readonly top: readonly number[];
@@ -37,19 +39,27 @@ const TOP: Part = { name: "top", title: "top MLP", ifDead: "all predictions are 
 /** Builds the layers; returns them with the logit. Tensors are named as in facebookresearch/dlrm. Throws HotsetError. */
 export function composeDlrm(shape: DlrmShape): { model: Composition; logit: Value } {
   expectWidths(shape);
-  const { dim, tableRows: { length: tables }, bottom: [denseFeatures, ...bottom], top, interaction: kind } = shape;
+  const { dim, tableRows: { length: tables }, bottom: [denseFeatures = 0, ...bottom], top, interaction: kind } = shape;
   const model = new Composition(denseFeatures, tables * dim);
   const { dense, pooled } = model.inputs;
-  const x = model.mlp({ input: dense, widths: bottom, last: "relu", part: BOTTOM, tensors: "bot_l" });
-  const features = model.add(interaction({ kind, tables, dim }, INTERACTION), x, pooled);
+  const x = dense && model.mlp({ input: dense, widths: bottom, last: "relu", part: BOTTOM, tensors: "bot_l" });
+  const vectors = x === undefined ? [pooled] : [x, pooled];
+  const features = kind === "cat" && x === undefined
+    ? pooled
+    : model.add(interaction({ kind, bottom: x !== undefined, tables, dim }, INTERACTION), ...vectors);
   // The loss takes logits.
   const logit = model.mlp({ input: features, widths: top, last: "identity", part: TOP, tensors: "top_l" });
   return { model, logit };
 }
 
+/** Layer widths of the bottom MLP over data with so many dense features: none without any. */
+export function bottomWidths(denseFeatures: number, widths: readonly number[]): number[] {
+  return denseFeatures === 0 ? [] : [denseFeatures, ...widths];
+}
+
 function expectWidths({ dim, bottom, top }: DlrmShape): void {
-  if (bottom.length < 2) throw new HotsetError("Cannot build the model: the bottom MLP needs at least two widths");
-  if (bottom.at(-1) !== dim) {
+  if (bottom.length === 1) throw new HotsetError("Cannot build the model: the bottom MLP needs at least two widths");
+  if (bottom.length > 0 && bottom.at(-1) !== dim) {
     throw new HotsetError(
       `Cannot build the model: the bottom MLP ends in ${bottom.at(-1)} but embedding rows have ` +
         `${dim} values; make --arch-mlp-bot end in ${dim} or set --arch-sparse-feature-size ${bottom.at(-1)}`,

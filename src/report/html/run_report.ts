@@ -35,7 +35,9 @@ export function writeRunReport(directory: string, file: string): void {
     ...(log.phases.length === 0 ? [] : [phasesSection(log.phases)]),
     ...(profile === undefined ? [] : profileSections(profile, dataset)),
   ];
-  const model = `bottom MLP ${[dataset.denseFeatures, ...config.bottom].join("-")}, top MLP ${config.top.join("-")}, ` +
+  const { denseFeatures } = dataset;
+  const bottom = denseFeatures === 0 ? "no bottom MLP" : `bottom MLP ${[denseFeatures, ...config.bottom].join("-")}`;
+  const model = `${bottom}, top MLP ${config.top.join("-")}, ` +
     `rows of ${config.dim} values`;
   writePage(file, {
     title: `Training on ${nameOf(dataset)}`,

@@ -90,7 +90,7 @@ export interface Kernels {
 
   /** Bytes of scratch for the dot interaction, forward and backward. */
   interactScratchBytes(tables: number, dim: number): number;
-  /** bottom (samples, dim) and pooled (samples, tables, dim) to output (samples, dim + (tables + 1) tables / 2). */
+  /** bottom (samples, dim), or null, and pooled (samples, tables, dim) to output (samples, interactionWidth). */
   interactDot(
     samples: number,
     tables: number,
@@ -100,7 +100,7 @@ export interface Kernels {
     output: Address,
     scratch: Address,
   ): void;
-  /** Gradients of `interactDot`: dBottom (samples, dim), dPooled (samples, tables, dim). */
+  /** Gradients of `interactDot`: dBottom (samples, dim), null as bottom, dPooled (samples, tables, dim). */
   interactDotBackward(
     samples: number,
     tables: number,

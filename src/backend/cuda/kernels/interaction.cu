@@ -1,4 +1,5 @@
-// The dot interaction: one sample a block, its vectors in shared memory. A vector's place is padded to an odd number of
+// The dot interaction: one sample a block, its vectors in shared memory. Without a bottom vector (null) all vectors are
+// pooled ones, and all their values are part of the output. A vector's place is padded to an odd number of
 // elements, so that threads which read different vectors use different banks.
 #include "prelude.h"
 
@@ -6,15 +7,20 @@ extern SHARED float4 memory[];
 
 DEVICE u32 below(u32 i) { return i * (i - 1) / 2; }  // pairs of all vectors before vector i
 
-// Vector 0 is the bottom MLP's output, vector t + 1 the pooled rows of table t.
+// Vectors of a sample, and those whose values are passed on to the output.
+DEVICE u32 count(const void* bottom, u32 tables) { return bottom ? tables + 1 : tables; }
+DEVICE u32 passed(const void* bottom, u32 tables) { return bottom ? 1 : tables; }
+
+// The bottom MLP's output is the first vector; the pooled rows of the tables follow.
 template <typename V>
 DEVICE void load_vectors(V* vectors, const V* __restrict__ bottom, const V* __restrict__ pooled, u32 tables,
                          u32 elements, u32 stride) {
-  const V* first = bottom + (u64)block_index() * elements;
+  u32 bottomElements = bottom ? elements : 0;
+  const V* first = bottom + (u64)block_index() * bottomElements;
   const V* others = pooled + (u64)block_index() * tables * elements;
-  for (u32 i = thread_index(); i < (tables + 1) * elements; i += block_threads()) {
+  for (u32 i = thread_index(); i < bottomElements + tables * elements; i += block_threads()) {
     u32 vector = i / elements;
-    vectors[vector * stride + i - vector * elements] = vector == 0 ? first[i] : others[i - elements];
+    vectors[vector * stride + i - vector * elements] = i < bottomElements ? first[i] : others[i - bottomElements];
   }
 }
 
@@ -22,41 +28,56 @@ template <typename V>
 DEVICE void forward(const V* __restrict__ bottom, const V* __restrict__ pooled, float* __restrict__ output, u32 tables,
                     u32 elements) {
   V* vectors = (V*)memory;
-  u32 stride = elements | 1, dim = elements * Width<V>::words;
+  u32 stride = elements | 1, dim = elements * Width<V>::words, pairs = below(count(bottom, tables));
+  u32 passedWords = passed(bottom, tables) * dim;
   load_vectors(vectors, bottom, pooled, tables, elements, stride);
   barrier();
-  float* row = output + (u64)block_index() * (dim + below(tables + 1));
-  for (u32 k = thread_index(); k < dim; k += block_threads()) row[k] = ((float*)vectors)[k];
+  float* row = output + (u64)block_index() * (passedWords + pairs);
+  for (u32 k = thread_index(); k < passedWords; k += block_threads()) {
+    u32 vector = k / dim;
+    row[k] = ((float*)(vectors + vector * stride))[k - vector * dim];
+  }
   u32 i = 1, j = thread_index();
-  for (u32 pair = thread_index(); pair < below(tables + 1); pair += block_threads()) {
+  for (u32 pair = thread_index(); pair < pairs; pair += block_threads()) {
     for (; j >= i; i++) j -= i;
     float sum = 0;
     for (u32 k = 0; k < elements; k++) sum += dot(vectors[i * stride + k], vectors[j * stride + k]);
-    row[dim + pair] = sum;
+    row[passedWords + pair] = sum;
     j += block_threads();
   }
+}
+
+// An element where words lie at any multiple of 4 bytes.
+template <typename V>
+DEVICE V unaligned(const float* words) {
+  V element;
+  for (u32 k = 0; k < Width<V>::words; k++) ((float*)&element)[k] = words[k];
+  return element;
 }
 
 template <typename V>
 DEVICE void backward(const V* __restrict__ bottom, const V* __restrict__ pooled, const float* __restrict__ dOutput,
                      V* __restrict__ dBottom, V* __restrict__ dPooled, u32 tables, u32 elements) {
   V* vectors = (V*)memory;
-  u32 stride = elements | 1, dim = elements * Width<V>::words, width = dim + below(tables + 1);
-  float* gradients = (float*)(vectors + (tables + 1) * stride);
+  u32 stride = elements | 1, dim = elements * Width<V>::words, vectorCount = count(bottom, tables);
+  u32 pairs = below(vectorCount), passedWords = passed(bottom, tables) * dim;
+  float* gradients = (float*)(vectors + vectorCount * stride);
   load_vectors(vectors, bottom, pooled, tables, elements, stride);
-  const float* row = dOutput + (u64)block_index() * width;
-  for (u32 k = thread_index(); k < width; k += block_threads()) gradients[k] = row[k];
+  const float* row = dOutput + (u64)block_index() * (passedWords + pairs);
+  for (u32 k = thread_index(); k < pairs; k += block_threads()) gradients[k] = row[passedWords + k];
   barrier();
-  for (u32 item = thread_index(); item < (tables + 1) * elements; item += block_threads()) {
+  for (u32 item = thread_index(); item < vectorCount * elements; item += block_threads()) {
     u32 i = item / elements, element = item - i * elements;
     V sum = 0.0f;
-    if (i == 0) sum = ((V*)gradients)[element];
-    for (u32 j = 0; j <= tables; j++) {
+    if (i * dim < passedWords) sum = unaligned<V>(row + item * Width<V>::words);
+    for (u32 j = 0; j < vectorCount; j++) {
       if (j == i) continue;
       u32 pair = j < i ? below(i) + j : below(j) + i;
-      sum += gradients[dim + pair] * vectors[j * stride + element];
+      sum += gradients[pair] * vectors[j * stride + element];
     }
-    if (i == 0) {
+    if (!bottom) {
+      dPooled[(u64)block_index() * tables * elements + item] = sum;
+    } else if (i == 0) {
       dBottom[(u64)block_index() * elements + element] = sum;
     } else {
       dPooled[(u64)block_index() * tables * elements + item - elements] = sum;

@@ -1,5 +1,5 @@
 import { HotsetError } from "../../../errors.ts";
-import { type InteractionShape, interactionWidth } from "../../backend.ts";
+import { type InteractionShape, interactionWidth, vectorsPassedOn } from "../../backend.ts";
 import { isWide, type Kernel, KernelModule, type ParameterType } from "../kernel.ts";
 import type { CudaDevice } from "../device.ts";
 import type { DeviceBuffer } from "../memory.ts";
@@ -28,11 +28,11 @@ export class DotInteraction {
     };
   }
 
-  /** bottom (samples, dim), pooled (samples, tables, dim), output (samples, interactionWidth). */
+  /** bottom (samples, dim), undefined if the shape has none, pooled (samples, tables, dim), output (samples, interactionWidth). */
   forward(
     shape: InteractionShape,
     samples: number,
-    bottom: DeviceBuffer,
+    bottom: DeviceBuffer | undefined,
     pooled: DeviceBuffer,
     output: DeviceBuffer,
   ): void {
@@ -50,10 +50,10 @@ export class DotInteraction {
   backward(
     shape: InteractionShape,
     samples: number,
-    bottom: DeviceBuffer,
+    bottom: DeviceBuffer | undefined,
     pooled: DeviceBuffer,
     dOutput: DeviceBuffer,
-    dBottom: DeviceBuffer,
+    dBottom: DeviceBuffer | undefined,
     dPooled: DeviceBuffer,
   ): void {
     const wide = isWide(shape.dim, bottom, pooled, dBottom, dPooled);
@@ -65,14 +65,18 @@ export class DotInteraction {
     kernel.buffer(4, dPooled);
     kernel.number(5, shape.tables);
     kernel.number(6, wide ? shape.dim / 4 : shape.dim);
-    kernel.launch(samples, THREADS, sharedBytes(shape, wide, interactionWidth(shape)));
+    kernel.launch(
+      samples,
+      THREADS,
+      sharedBytes(shape, wide, interactionWidth(shape) - shape.dim * vectorsPassedOn(shape)),
+    );
   }
 }
 
-/** The vectors, each padded to an odd number of elements, and the gradients that backward reads. */
-function sharedBytes({ tables, dim }: InteractionShape, wide: boolean, gradients: number): number {
+/** The vectors, each padded to an odd number of elements, and the gradients of the products, which backward reads. */
+function sharedBytes({ bottom, tables, dim }: InteractionShape, wide: boolean, gradients: number): number {
   const elementBytes = wide ? 16 : 4;
-  const bytes = (tables + 1) * ((4 * dim / elementBytes) | 1) * elementBytes + 4 * gradients;
+  const bytes = (tables + Number(bottom)) * ((4 * dim / elementBytes) | 1) * elementBytes + 4 * gradients;
   if (bytes > MOST_SHARED_BYTES) {
     throw new HotsetError(
       `Cannot interact ${tables} tables of dim ${dim} on CUDA: a sample needs ${bytes} bytes of shared memory and has ` +

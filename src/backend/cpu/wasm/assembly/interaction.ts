@@ -1,5 +1,5 @@
-// The interaction as small matrix products, one sample at a time: the vectors of a sample are a matrix V (tables + 1,
-// dim) whose row 0 is the bottom vector. Forward needs the lower triangle of V Vᵀ, backward G V with the symmetric
+// The interaction as small matrix products, one sample at a time: the vectors of a sample are a matrix V (vectors, dim)
+// whose first row is the bottom vector; where that is null, all are pooled ones. Forward needs the lower triangle of V Vᵀ, backward G V with the symmetric
 // matrix G of the triangle's gradients.
 import { copyWords } from "./copy";
 import { add } from "./dense";
@@ -23,7 +23,7 @@ function squareBytes(vectors: usize): usize {
   return vectors * roundUp(vectors, 8) << 2;
 }
 
-/** output (samples, dim + (tables + 1) tables / 2) = bottom and the products of vectors i and j < i. */
+/** output = bottom, or all pooled vectors without one, and the products of vectors i and j < i. */
 export function interactDot(
   samples: i32,
   tables: i32,
@@ -33,40 +33,44 @@ export function interactDot(
   output: usize,
   scratch: usize,
 ): void {
-  const vectors = <usize> tables + 1;
   const vectorBytes = <usize> dim << 2;
+  const bottomBytes = bottom == 0 ? 0 : vectorBytes;
+  const pooledBytes = vectorBytes * tables;
+  const passedBytes = bottom == 0 ? pooledBytes : bottomBytes;
+  const vectors = (bottomBytes + pooledBytes) / vectorBytes;
   const zeros = scratch + TILE_BYTES;
   const matrix = zeros + startBytes(vectors, dim);
   const products = matrix + vectors * vectorBytes;
   const panels = products + squareBytes(vectors);
   const productStride = roundUp(vectors, 8) << 2;
   const panelBytes = vectorBytes << 3;
+  const last = <i32> vectors - 1;
   memory.fill(zeros, 0, startBytes(vectors, dim));
 
   for (let sample = 0; sample < samples; sample++) {
-    copyWords(matrix, bottom, vectorBytes);
-    copyWords(matrix + vectorBytes, pooled, vectorBytes * tables);
-    packTransposed(dim, tables, matrix, vectorBytes, panels);
+    copyWords(matrix, bottom, bottomBytes);
+    copyWords(matrix + bottomBytes, pooled, pooledBytes);
+    packTransposed(dim, last, matrix, vectorBytes, panels);
     // Columns j .. j + 7 are wanted only below the diagonal, from row j + 1.
     let panel = panels;
-    for (let j: usize = 0; j < <usize> tables; j += 8) {
+    for (let j: usize = 0; j < <usize> last; j += 8) {
       const left = matrix + (j + 1) * vectorBytes;
       const target = products + (j + 1) * productStride + (j << 2);
-      multiply(tables - <i32> j, 8, dim, left, vectorBytes, panel, target, productStride, zeros, 0, NO_FLOOR, scratch);
+      multiply(last - <i32> j, 8, dim, left, vectorBytes, panel, target, productStride, zeros, 0, NO_FLOOR, scratch);
       panel += panelBytes;
     }
-    copyWords(output, bottom, vectorBytes);
-    output += vectorBytes;
+    copyWords(output, matrix, passedBytes);
+    output += passedBytes;
     for (let i: usize = 1; i < vectors; i++) {
       copyWords(output, products + i * productStride, i << 2);
       output += i << 2;
     }
-    bottom += vectorBytes;
-    pooled += vectorBytes * tables;
+    bottom += bottomBytes;
+    pooled += pooledBytes;
   }
 }
 
-/** Gradients of interactDot: dBottom (samples, dim) and dPooled (samples, tables, dim). */
+/** Gradients of interactDot: dBottom (samples, dim), null as bottom, and dPooled (samples, tables, dim). */
 export function interactDotBackward(
   samples: i32,
   tables: i32,
@@ -78,30 +82,34 @@ export function interactDotBackward(
   dPooled: usize,
   scratch: usize,
 ): void {
-  const vectors = <usize> tables + 1;
   const vectorBytes = <usize> dim << 2;
+  const bottomBytes = bottom == 0 ? 0 : vectorBytes;
+  const pooledBytes = vectorBytes * tables;
+  const passedBytes = bottom == 0 ? pooledBytes : bottomBytes;
+  const vectors = (bottomBytes + pooledBytes) / vectorBytes;
   const zeros = scratch + TILE_BYTES;
   const matrix = zeros + startBytes(vectors, dim);
   const gradients = matrix + vectors * vectorBytes;
   const panels = gradients + squareBytes(vectors);
   const stride = vectors << 2;
+  const count = <i32> vectors;
   memory.fill(zeros, 0, startBytes(vectors, dim));
 
   for (let sample = 0; sample < samples; sample++) {
-    copyWords(matrix, bottom, vectorBytes);
-    copyWords(matrix + vectorBytes, pooled, vectorBytes * tables);
-    packPanels(tables + 1, dim, matrix, vectorBytes, panels);
-    const direct = dOutput;
-    dOutput = symmetricMatrix(vectors, dOutput + vectorBytes, gradients);
+    copyWords(matrix, bottom, bottomBytes);
+    copyWords(matrix + bottomBytes, pooled, pooledBytes);
+    packPanels(count, dim, matrix, vectorBytes, panels);
+    const passed = dOutput;
+    dOutput = symmetricMatrix(vectors, dOutput + passedBytes, gradients);
     // The vectors are in the panels now; their place takes the products.
-    multiply(tables + 1, dim, tables + 1, gradients, stride, panels, matrix, vectorBytes, zeros, 0, NO_FLOOR, scratch);
-    add(dim, direct, matrix);
-    copyWords(dBottom, matrix, vectorBytes);
-    copyWords(dPooled, matrix + vectorBytes, vectorBytes * tables);
-    bottom += vectorBytes;
-    pooled += vectorBytes * tables;
-    dBottom += vectorBytes;
-    dPooled += vectorBytes * tables;
+    multiply(count, dim, count, gradients, stride, panels, matrix, vectorBytes, zeros, 0, NO_FLOOR, scratch);
+    add(<i32> (passedBytes >> 2), passed, matrix);
+    copyWords(dBottom, matrix, bottomBytes);
+    copyWords(dPooled, matrix + bottomBytes, pooledBytes);
+    bottom += bottomBytes;
+    pooled += pooledBytes;
+    dBottom += bottomBytes;
+    dPooled += pooledBytes;
   }
 }
 
