@@ -15,8 +15,8 @@ export function evaluate(program: Command): void {
     )
     .addHelpText("after", "\nExample: hotset evaluate hotset/run-1 day_2.tsv")
     .action((directory: string, inputs: string[], flags: Common & UnknownFlags) =>
-      run(flags, async (report) => {
-        const events = await evaluateRun(directory, inputs, report, flags);
+      run(flags, async (report, _, { signal }) => {
+        const events = await evaluateRun(directory, inputs, report, { signal, maxUnknown: flags.maxUnknown });
         if (!flags.json) console.log(evaluationTable(events));
       })
     );

@@ -2,17 +2,18 @@
 
 /** What kinds of failure there are, for programs: the `code` of every error, and what a program can do about it. */
 export const ERROR_CODES = {
-  usage: "The command line or the options contradict themselves: change them",
-  "not-found": "A file, dataset or run that was named is not there",
-  denied: "The system, or Deno, does not permit it",
-  "no-space": "The disk is full, or too small for what would be written: make room",
-  occupied: "Something else is where the output would go: name another place",
+  usage: "The command line or the options are contradictory: change them",
+  "not-found": "A named file, dataset or run does not exist",
+  denied: "The system, or Deno, denies permission",
+  "no-space": "The disk is full, or too small for the output: free some space",
+  occupied: "Something else exists at the output path: choose another path",
   busy: "Another process works on the same output: wait for it",
-  damaged: "A file is not as Hotset wrote it: make it again, or use another one",
-  diverged: "The numbers of a training went wrong: train with other options",
-  interrupted: "A signal ended the command: give it again, or resume the run",
-  failed: "Anything else that a user can act on; the message says what",
-  defect: "A defect of Hotset",
+  damaged: "A file differs from what Hotset wrote: rebuild it, or use another",
+  "bad-row": "A row of the data cannot be read: correct it or the schema, or use --on-bad-row skip",
+  diverged: "Training diverged: train with other options",
+  interrupted: "A signal ended the command: repeat it, or resume the run",
+  failed: "Any other error that a user can act on; the message says how",
+  defect: "A bug in Hotset",
 } as const;
 /** A kind of failure. */
 export type ErrorCode = keyof typeof ERROR_CODES;

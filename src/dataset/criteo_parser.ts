@@ -1,7 +1,14 @@
 /** Parser of the Criteo format: bytes to labels, dense values and keys. The format is fixed, so it takes no schema. */
-import { HotsetError } from "../errors.ts";
 import { CRITEO } from "./formats.ts";
-import { fieldFault, LINE_TOO_LONG, MOST_LINE_BYTES, NOT_UTF8, OTHER_FORMAT, widthFault } from "./row_fault.ts";
+import {
+  fieldFault,
+  LINE_TOO_LONG,
+  MOST_LINE_BYTES,
+  NOT_UTF8,
+  OTHER_FORMAT,
+  rowError,
+  widthFault,
+} from "./row_fault.ts";
 import { isDense, isSparse } from "./schema.ts";
 import type { ChunkBuffer } from "./staged_chunk.ts";
 
@@ -73,7 +80,7 @@ export class CriteoParser {
   /** Counts a malformed row, or throws what is wrong with it. */
   fault(reason: () => string, firstLine: () => number): void {
     if (!this.#skip) {
-      throw new HotsetError(`Cannot read ${this.#path}: line ${firstLine() + this.lines}: ${reason()}`);
+      throw rowError(this.#path, `line ${firstLine() + this.lines}`, reason());
     }
     this.skippedRows++;
   }

@@ -2,7 +2,7 @@
 import { HotsetError, messageOf } from "../errors.ts";
 import { type Engine, engineFailure, isWriteFailure, quoted, reasonOf } from "./duckdb.ts";
 import type { FileLayout } from "./file_layout.ts";
-import { fieldFault, LINE_TOO_LONG, NOT_UTF8, schemaHint, widthFault } from "./row_fault.ts";
+import { fieldFault, LINE_TOO_LONG, NOT_UTF8, rowError, schemaHint, widthFault } from "./row_fault.ts";
 import { lineAfter, lineOfRecord } from "./text_lines.ts";
 
 /** What a failed reading means for the user. */
@@ -15,7 +15,7 @@ export function readFailure(path: string, error: unknown): unknown {
     );
   }
   const encoding = /CSV Error on Line: (\d+)[^]* not utf-8/.exec(messageOf(error));
-  if (encoding !== null) return badRow(path, encoding[1], NOT_UTF8);
+  if (encoding !== null) return rowError(path, `line ${encoding[1]}`, NOT_UTF8);
   const failure = engineFailure(`read ${path}`, error);
   if (isWriteFailure(error)) return failure;
   if (/magic bytes|parquet/i.test(messageOf(error))) {
@@ -48,11 +48,8 @@ export async function firstReject(engine: Engine, { file }: FileLayout): Promise
       `ORDER BY r.line, if(kind = 'TOO MANY COLUMNS', -column_idx::BIGINT, column_idx::BIGINT) LIMIT 1`,
   );
   const hint = String(text).includes('\\"') ? ESCAPED : "";
-  return badRow(
-    file.path,
-    await lineAfter(file, Number(byte) - 1),
-    rejectReason(String(kind), String(message)) + hint,
-  );
+  const line = await lineAfter(file, Number(byte) - 1);
+  return rowError(file.path, `line ${line}`, rejectReason(String(kind), String(message)) + hint);
 }
 
 /** What to say in the schema where backslashes stand before quotes. */
@@ -80,10 +77,7 @@ export async function firstBadRow(engine: Engine, layout: FileLayout, allGood: s
   const bad = good.items.indexOf(false);
   const { column } = fields[bad];
   const reason = fieldFault(column, raws.items[bad]) + schemaHint(column, raws.items[bad]);
-  if (text === undefined) return new HotsetError(`Cannot read ${path}: row ${row}: ${reason}`);
-  return badRow(path, await lineOfRecord(file, text.dialect, Number(row) + text.header), reason);
-}
-
-function badRow(path: string, line: unknown, reason: string): HotsetError {
-  return new HotsetError(`Cannot read ${path}: line ${line}: ${reason}`);
+  if (text === undefined) return rowError(path, `row ${row}`, reason);
+  const line = await lineOfRecord(file, text.dialect, Number(row) + text.header);
+  return rowError(path, `line ${line}`, reason);
 }

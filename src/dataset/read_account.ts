@@ -42,7 +42,9 @@ export function noRows(path: string, blank: number): FileAccount {
 export function noRowsFault(accounts: readonly FileAccount[]): HotsetError {
   const malformed = accounts.some(({ skippedRows }) => skippedRows > 0);
   const names = accounts.length === 1 ? accounts[0].path : `${accounts[0].path} and ${accounts.length - 1} more files`;
-  return new HotsetError(`Cannot read ${names}: ${malformed ? "every row is malformed" : "there are no rows"}`);
+  return malformed
+    ? new HotsetError(`Cannot read ${names}: every row is malformed`, { code: "bad-row" })
+    : new HotsetError(`Cannot read ${names}: there are no rows`);
 }
 
 const count = z.number().int().nonnegative();

@@ -1,8 +1,7 @@
 /** Reading of whole numbers of 32 bits (label, 13 dense, 26 sparse) into staged chunks; runs on worker threads. */
 import { FileReader } from "../storage/artifact.ts";
-import { HotsetError } from "../errors.ts";
 import { CRITEO } from "./formats.ts";
-import { fieldFault } from "./row_fault.ts";
+import { fieldFault, rowError } from "./row_fault.ts";
 import type { LabelField } from "./criteo_parser.ts";
 import type { ReadResult } from "./read_criteo.ts";
 import { isDense, isSparse } from "./schema.ts";
@@ -60,7 +59,7 @@ export function readIntegers(task: IntegerTask): ReadResult {
     if (label !== 0 && label !== 1) {
       if (!skip) {
         const fault = fieldFault(CRITEO.columns[0], String(label));
-        throw new HotsetError(`Cannot read ${path}: row ${first + i + 1}: ${fault}`);
+        throw rowError(path, `row ${first + i + 1}`, fault);
       }
       skippedRows++;
       continue;
@@ -86,5 +85,5 @@ function readValues({ file, at, words, type }: IntegerSource, first: number, row
   const wrong = integers.findIndex((value, i) => value !== values[i]);
   if (wrong < 0) return integers;
   const row = first + Math.floor(wrong / words) + 1;
-  throw new HotsetError(`Cannot read ${path}: row ${row}: ${values[wrong]} is no whole number of 32 bits`);
+  throw rowError(path, `row ${row}`, `${values[wrong]} is no whole number of 32 bits`);
 }

@@ -1,4 +1,5 @@
 /** What is wrong with a row, in the words that all readers use. */
+import { HotsetError } from "../errors.ts";
 import { type Column, isMoment } from "./schema.ts";
 
 /** The longest line that is read. */
@@ -9,6 +10,11 @@ export const LINE_TOO_LONG = "it is longer than 2 MB";
 export const NOT_UTF8 = "it is not UTF-8";
 
 const SHOWN_CHARACTERS = 40;
+
+/** The error of a row that cannot be read; `place` is its line, or its row where there are no lines. */
+export function rowError(path: string, place: string, reason: string): HotsetError {
+  return new HotsetError(`Cannot read ${path}: ${place}: ${reason}`, { code: "bad-row" });
+}
 
 /** What is wrong with the number of fields. */
 export function widthFault(found: number, expected: number): string {

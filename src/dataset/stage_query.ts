@@ -10,7 +10,7 @@ import { countRejects, firstBadRow, firstReject, readFailure } from "./query_fau
 import type { FileLayout } from "./file_layout.ts";
 import { csvSource, parquetSource, parquetTypes } from "./file_source.ts";
 import { type FileAccount, type LineAccount, noRows, noRowsFault } from "./read_account.ts";
-import { OTHER_FORMAT, widthFault } from "./row_fault.ts";
+import { OTHER_FORMAT, rowError, widthFault } from "./row_fault.ts";
 import { isDense, isMean, type LogSchema } from "./schema.ts";
 import type { StageDirectory } from "./stage_directory.ts";
 import type { Missing, StagedLog, StageOptions } from "./staged_log.ts";
@@ -162,7 +162,7 @@ async function accountOf(
 ): Promise<LineAccount> {
   const named = Math.min(text!.header, records);
   if (named > 0 && quotedInFirst > 0) {
-    throw new HotsetError(`Cannot read ${file.path}: line ${above + 1}: a quote of the header is left open`);
+    throw rowError(file.path, `line ${above + 1}`, "a quote of the header is left open");
   }
   const header = above + named;
   const ends = names.map((_, i) => `len(regexp_extract_all(coalesce(c${i}::VARCHAR, ''), '\\r\\n|\\r|\\n'))`).join(
@@ -251,9 +251,7 @@ async function layoutOf(
     names = schema.header ? columnNames(first, schema) : likely.find(({ length }) => length === fields.length) ?? all;
     if (onBadRow === "fail" && fields.length !== names.length) {
       // Found in a whole file of another format, all its rows would be collected first.
-      throw new HotsetError(
-        `Cannot read ${path}: line 1: ${widthFault(fields.length, names.length)}; ${OTHER_FORMAT}`,
-      );
+      throw rowError(path, "line 1", `${widthFault(fields.length, names.length)}; ${OTHER_FORMAT}`);
     }
   }
   const inFolders = schema.columns.map((c) => c.name).filter((n) => !names.includes(n) && folders.has(n));

@@ -5,7 +5,7 @@ import { createGunzip, createZstdDecompress } from "node:zlib";
 import { FileReader } from "../storage/artifact.ts";
 import { HotsetError, messageOf } from "../errors.ts";
 import type { FileContent } from "./file_content.ts";
-import { LINE_TOO_LONG, MOST_LINE_BYTES, NOT_UTF8 } from "./row_fault.ts";
+import { LINE_TOO_LONG, MOST_LINE_BYTES, NOT_UTF8, rowError } from "./row_fault.ts";
 
 /** A file that holds text. */
 export interface TextFile {
@@ -113,7 +113,7 @@ export async function firstLine(file: TextFile, skip = 0): Promise<string | unde
   const line: number[] = [];
   let lines = 0, afterReturn = false;
   const fail = (reason: string): never => {
-    throw new HotsetError(`Cannot read ${file.path}: line ${lines + 1}: ${reason}`);
+    throw rowError(file.path, `line ${lines + 1}`, reason);
   };
   const text = () => {
     try {

@@ -1,5 +1,5 @@
 /** What becomes of the lines of a delimited text, told without reading its values: no line may vanish unseen. */
-import { HotsetError } from "../errors.ts";
+import { rowError } from "./row_fault.ts";
 import type { LogSchema } from "./schema.ts";
 import { type TextFile, textOf } from "./text_file.ts";
 
@@ -47,8 +47,10 @@ export async function countLines(file: TextFile, dialect: Dialect, columns: numb
   const counted = counter.end();
   const { swallowed } = counter;
   if (swallowed === undefined) return counted;
-  throw new HotsetError(
-    `Cannot read ${file.path}: line ${swallowed.line}: a quoted field begins that holds ${swallowed.lines} line ends and ` +
+  throw rowError(
+    file.path,
+    `line ${swallowed.line}`,
+    `a quoted field begins that holds ${swallowed.lines} line ends and ` +
       `as many delimiters as ${swallowed.lines} rows; if quotes are ordinary characters here, write "quote": "" in the schema`,
   );
 }

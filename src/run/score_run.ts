@@ -20,6 +20,9 @@ import { openRanks } from "../ranks/placement.ts";
 import { openTrainedOn, withBest } from "./trained_run.ts";
 import { noteUnknown, type UnknownLimit } from "../events/unknown_notes.ts";
 
+/** How a run is evaluated. */
+export interface EvaluateOptions extends UnknownLimit, Pick<ReadOptions, "signal"> {}
+
 /** Samples scored at a time. */
 const BATCH_SAMPLES = 2048;
 /** Lines of scores written at a time. */
@@ -27,19 +30,21 @@ const LINES_AT_ONCE = 65_536;
 
 /**
  * Metrics of a run's best checkpoint on the validation and test splits of its dataset; or of another dataset with the
- * same dictionary; or on raw rows, which become a test split. Throws HotsetError if there is nothing to score.
+ * same dictionary; or on raw rows, which become a test split. Throws HotsetError if there is nothing to score, and the
+ * signal's reason if it is aborted while raw rows are read.
  */
 export async function evaluateRun(
   run: string,
   inputs: readonly string[],
   report: Report,
-  limit: UnknownLimit = {},
+  options: EvaluateOptions = {},
 ): Promise<EvaluationEvent[]> {
   const trained = openTrainedOn(run, "evaluate");
-  const evaluate = (dataset: Dataset) => evaluateOn(run, dataset, trained, limit, report);
+  const evaluate = (dataset: Dataset) => evaluateOn(run, dataset, trained, options, report);
   if (inputs.length === 0) return await evaluate(trained);
   if (!isArtifact(inputs[0])) {
-    return await withEncoded(trained, inputs, { purpose: "evaluate" }, report, ({ dataset, labelled }) => {
+    const { signal } = options;
+    return await withEncoded(trained, inputs, { purpose: "evaluate", signal }, report, ({ dataset, labelled }) => {
       if (labelled) return evaluate(dataset);
       throw new HotsetError(`Cannot evaluate ${run}: ${inputs.join(", ")} has no label`);
     });

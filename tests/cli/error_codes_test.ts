@@ -22,13 +22,15 @@ const CASES: [[string, ...string[]], status: number, code: ErrorCode][] = [
   [["evaluate", "damaged_run"], 1, "damaged"],
   [["train", "data", "--out", "hot", "--learning-rate", "1e30", ...TINY_MODEL], 1, "diverged"],
   [["prepare", "log.tsv", "--out", "/proc/new"], 1, "not-found"],
-  [["prepare", "broken.tsv", "--out", "new"], 1, "failed"],
+  [["prepare", "broken.tsv", "--out", "new"], 1, "bad-row"],
+  [["prepare", "empty.tsv", "--out", "new"], 1, "failed"],
 ];
 
 Deno.test("errors: exit status and code, with --json as the last line of stdout", async () => {
   using place = new Workplace();
   place.log("log.tsv", 600);
   place.write("broken.tsv", "2\n");
+  place.write("empty.tsv", "\n");
   await place.succeed("prepare", "log.tsv", "--out", "data");
   await place.succeed("prepare", "log.tsv", "--out", "damaged");
   Deno.truncateSync(place.join("damaged/counts.u32"), 5);

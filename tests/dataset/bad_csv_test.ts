@@ -56,6 +56,7 @@ for (const [name, content, reason] of BAD) {
     const input = directory.write("log.csv", content);
     await assert.rejects(prepare(directory, input), {
       name: "HotsetError",
+      code: reason.startsWith("line ") ? "bad-row" : "failed",
       message: `Cannot read ${input}: ${reason}`,
     });
   });

@@ -13,6 +13,7 @@ async function failure(directory: TemporaryDirectory, options: Partial<PrepareOp
     await prepareDataset({ format: "criteo", out: directory.join("out"), ...options });
   } catch (error) {
     assert.ok(error instanceof HotsetError, String(error instanceof Error ? error.stack : error));
+    if (/: (line|row) \d+: /.test(error.message)) assert.equal(error.code, "bad-row", error.message);
     message = error.message.replaceAll(`${directory.path}/`, "");
   }
   const left = [...Deno.readDirSync(directory.path)].map((e) => e.name).filter((n) => n.includes("out"));
