@@ -1,6 +1,7 @@
 /** What programs are told of a failure: the exit status, and with --json an object with a code. */
 import assert from "node:assert/strict";
 import { codeOf, ERROR_CODES, type ErrorCode, HotsetError, Interrupted, UsageError } from "../../src/errors.ts";
+import { someOf } from "../support/series.ts";
 import { jsonLines, TINY_MODEL, Workplace } from "./support.ts";
 
 /** A command, what it exits with and the code of its error. */
@@ -38,8 +39,9 @@ Deno.test("errors: exit status and code, with --json as the last line of stdout"
     Deno.mkdirSync(place.join(run));
     place.write(`${run}/run.json`, '{"hotset": "run", "version": 3}');
   }
-  const outcomes = await Promise.all(CASES.map(([args]) => place.run(...args, "--json", "--quiet")));
-  for (const [i, [args, status, code]] of CASES.entries()) {
+  const cases = someOf(CASES, 2);
+  const outcomes = await Promise.all(cases.map(([args]) => place.run(...args, "--json", "--quiet")));
+  for (const [i, [args, status, code]] of cases.entries()) {
     const { code: actual, stdout, stderr } = outcomes[i];
     const said = `hotset ${args.join(" ")}\n${stderr}${stdout}`;
     assert.equal(actual, status, said);

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { addIntervals, estimatingCounter, exactCounter } from "../../src/profile/estimate.ts";
 import { Tally } from "../../src/profile/tally.ts";
 import { Random } from "../../src/random.ts";
+import { seriesLength } from "../support/series.ts";
 import { criteoRows, criteoRowsAbsent } from "../support/criteo_rows.ts";
 
 const SEEDS = 100;
@@ -27,7 +28,8 @@ function tryingSeeds(counts: Uint32Array, cutoff: number) {
 Deno.test("the estimate of 10 M rows is within 10 % and its interval holds the exact number, in any order of ids", () => {
   const byFrequency = powerLaw(10_000_000, 2e6, 0.9);
   const shuffled = new Random(7).shuffle(byFrequency.slice());
-  for (const [order, counts] of Object.entries({ byFrequency, shuffled })) {
+  const orders = Object.entries({ shuffled, byFrequency }).slice(0, seriesLength({ test: 1, all: 2, evidence: 2 }));
+  for (const [order, counts] of orders) {
     for (const cutoff of [2, 5, 15]) {
       const { holding, errors, exact } = tryingSeeds(counts, cutoff);
       assert.ok(exact > 300_000 && exact < 5_000_000, `${exact} rows are hot`);

@@ -7,6 +7,12 @@ export interface SeriesLengths {
   readonly evidence: number;
 }
 
+/** The cases of a list that cost a process each: every `nth` in the default suite, all of them in the others. */
+export function someOf<T>(cases: readonly T[], nth: number): T[] {
+  const step = seriesLength({ test: nth, all: 1, evidence: 1 });
+  return cases.filter((_, i) => i % step === 0);
+}
+
 /**
  * The number of cases to run: HOTSET_SERIES is `all` or `evidence`, or unset for the default suite. Each length is a seeded
  * sample that begins like the longer one, so that a fault in a shorter series is one in the longer series too.
