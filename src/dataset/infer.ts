@@ -65,7 +65,7 @@ export async function inferSchema(
   try {
     using engine = await Engine.create(directory.path, { memoryBytes: MEMORY_BYTES, threads: availableParallelism() });
     const { form, found } = await describe(engine, file, onProgress);
-    const likely = propose(found);
+    const likely = await withPositive(engine, found, propose(found));
     const columns = likely.some(isSparse) ? likely : likely.map(asCodes);
     const missing = columns.every((c) => c.kind !== "label") ? "a label" : columns.some(isSparse) ? "" : "categories";
     if (missing !== "") {
@@ -168,13 +168,24 @@ function propose(found: readonly Found[]): Column[] {
   });
 }
 
+/** A text label says which of its values counts as 1: the rarest, as clicks are, until a person says another. */
+async function withPositive(engine: Engine, found: readonly Found[], columns: readonly Column[]): Promise<Column[]> {
+  const at = columns.findIndex(({ kind }) => kind === "label");
+  if (at < 0 || found[at].flag || found[at].type !== "VARCHAR") return [...columns];
+  const { name, note } = columns[at];
+  const [[rarest, rows]] = await engine.rows(
+    `SELECT ${found[at].raw}::VARCHAR AS v, count(*)::DOUBLE FROM sample GROUP BY v ORDER BY 2, 1 LIMIT 1`,
+  );
+  const guess = `that ${JSON.stringify(rarest)}, the rarest (${rows} of ${
+    found[at].rows
+  } rows), counts as 1 is a guess`;
+  return columns.with(at, { name, kind: "label", positive: [`${rarest}`], note: `${note}: ${guess}` });
+}
+
 function labelOf({ name, type, min, max, distinct, flag }: Found): Column {
   if (flag) return { name, kind: "label", note: `only ${min} and ${max}` };
   const values = `one of ${distinct} values`;
-  if (type === "VARCHAR") {
-    // Which values count is not for a program to guess: until a person says it, prepare refuses them.
-    return { name, kind: "label", note: `${values}: say by "positive": [...] which of them count as 1` };
-  }
+  if (type === "VARCHAR") return { name, kind: "label", note: values };
   const atLeast = distinct === 2 ? Number(max) : Math.floor((Number(min) + Number(max)) / 2) + 1;
   return { name, kind: "label", atLeast, note: `${values}, ${min} to ${max}: which of them count as 1 is a guess` };
 }
