@@ -43,15 +43,19 @@ function testCounts({ code, stdout, seconds }: Ended): string[] {
   return [number("passed"), code === 0 ? "0" : number("failed"), number("ignored"), minutes(seconds)];
 }
 
+/** Keep a library from being found. */
+const NO_OPENBLAS = { HOTSET_OPENBLAS: "none" }, NO_ONEDNN = { HOTSET_ONEDNN: "none" };
+
 /** What may multiply. OpenBLAS replaces kernels that the processor lacks by others, which is no fault. */
 const KERNELS: Readonly<Record<string, Readonly<Record<string, string>>>> = {
-  "OpenBLAS, kernels for this processor": {},
-  "OpenBLAS, Sandybridge (AVX)": { OPENBLAS_CORETYPE: "Sandybridge" },
-  "OpenBLAS, Haswell (AVX2)": { OPENBLAS_CORETYPE: "Haswell" },
-  "OpenBLAS, Zen (AVX2)": { OPENBLAS_CORETYPE: "Zen" },
-  "OpenBLAS, SkylakeX (AVX-512)": { OPENBLAS_CORETYPE: "SkylakeX" },
-  "ONNX Runtime": { HOTSET_OPENBLAS: "none" },
-  "WASM alone": { HOTSET_OPENBLAS: "none", HOTSET_ONNXRUNTIME: "none" },
+  "OpenBLAS, kernels for this processor": NO_ONEDNN,
+  "OpenBLAS, Sandybridge (AVX)": { ...NO_ONEDNN, OPENBLAS_CORETYPE: "Sandybridge" },
+  "OpenBLAS, Haswell (AVX2)": { ...NO_ONEDNN, OPENBLAS_CORETYPE: "Haswell" },
+  "OpenBLAS, Zen (AVX2)": { ...NO_ONEDNN, OPENBLAS_CORETYPE: "Zen" },
+  "OpenBLAS, SkylakeX (AVX-512)": { ...NO_ONEDNN, OPENBLAS_CORETYPE: "SkylakeX" },
+  "oneDNN": NO_OPENBLAS,
+  "ONNX Runtime": { ...NO_OPENBLAS, ...NO_ONEDNN },
+  "WASM alone": { ...NO_OPENBLAS, ...NO_ONEDNN, HOTSET_ONNXRUNTIME: "none" },
 };
 
 /** The outcome of `tools/faults.ts` for one kind of fault. */
