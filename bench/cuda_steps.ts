@@ -20,7 +20,7 @@ import { batchSections } from "../src/layout/batch.ts";
 import { BATCH_KINDS, type BatchKind, type Layout } from "../src/layout/layout.ts";
 import { ReadAhead, readThreads } from "../src/layout/read_ahead.ts";
 import { openTables } from "../src/embedding/open.ts";
-import { Dlrm } from "../src/model/dlrm.ts";
+import { Model } from "../src/model/model.ts";
 import { initialiseDense } from "../src/model/initialise.ts";
 import { resolveConfig, type TrainConfig } from "../src/config/config.ts";
 import { openRanks } from "../src/ranks/placement.ts";
@@ -210,7 +210,7 @@ function deviceMs({ memory, batches }: RankGroup, kind: BatchKind, milliseconds:
   const store = kind === "hot" ? memory.hot! : memory.full;
   if (!(device instanceof CudaBackend) || store.backend !== device) return null;
   const lossSum = device.allocate(1, "sum of losses");
-  const model = new Dlrm(
+  const model = new Model(
     plan,
     batchShape,
     { ...memory, lossSum },

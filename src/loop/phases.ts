@@ -9,7 +9,7 @@ import { Batch, batchSections } from "../layout/batch.ts";
 import { BATCH_KINDS, type BatchKind, type Layout } from "../layout/layout.ts";
 import { openTables } from "../embedding/open.ts";
 import type { RowMatrix } from "../embedding/tables.ts";
-import { Dlrm } from "../model/dlrm.ts";
+import { Model } from "../model/model.ts";
 import type { Layer } from "../model/layers/layer.ts";
 import type { ModelShape } from "../model/shape.ts";
 import type { PhasesEvent } from "../events/events.ts";
@@ -32,7 +32,7 @@ export function measurePhases(layout: Layout, memory: RunMemory): PhasesEvent[] 
   const { plan, batchShape, pooledGradients } = memory;
   const copy = (vector: Buffer) => copyOf(memory.device, vector);
   const layers = plan.layers.map((placed) => ({ ...placed, layer: timedLayer(placed.layer, clock) }));
-  const model = new Dlrm(
+  const model = new Model(
     { ...plan, layers },
     batchShape,
     {

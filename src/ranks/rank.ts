@@ -9,7 +9,7 @@ import { Batch, batchSections, type BatchShape } from "../layout/batch.ts";
 import { openTables, type TableMemory } from "../embedding/open.ts";
 import type { ReplicatedTables } from "../embedding/replicated.ts";
 import type { RowMatrix } from "../embedding/tables.ts";
-import { Dlrm, type StepInput } from "../model/dlrm.ts";
+import { Model, type StepInput } from "../model/model.ts";
 import { hiddenUnits, type ModelPlan } from "../model/shape.ts";
 
 /** Vectors of a run that a checkpoint keeps, in host memory. */
@@ -96,7 +96,7 @@ interface Slot {
 export class Rank {
   readonly #setup: RankSetup;
   readonly #groups: ProcessGroups<Buffer>;
-  readonly #model: Dlrm;
+  readonly #model: Model;
   readonly #lossSum: Buffer;
   readonly #slots: Slot[];
   readonly #zero = new Float32Array(1);
@@ -112,7 +112,7 @@ export class Rank {
     this.#setup = setup;
     this.#groups = groups;
     this.#lossSum = device.allocate(1, "sum of losses");
-    this.#model = new Dlrm(
+    this.#model = new Model(
       plan,
       batchShape,
       { ...setup, lossSum: this.#lossSum },

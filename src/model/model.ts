@@ -5,7 +5,7 @@
  * dense ------------------------------------.
  * sparse -> rows of tables -> sum pooling --+-> layers -> logit -> BCE
  * ```
- * A `Dlrm` is one rank's part: it computes a fixed slice of the samples of every batch and updates a fixed share of the
+ * A `Model` is one rank's part: it computes a fixed slice of the samples of every batch and updates a fixed share of the
  * parameters. Where embedding rows lie is a matter of its `EmbeddingTables` alone.
  */
 import { denseStateWords } from "../optimizer/optimizers.ts";
@@ -58,7 +58,7 @@ export interface StepInput {
 }
 
 /** One rank of a model. */
-export class Dlrm {
+export class Model {
   readonly plan: ModelPlan;
   /** The embedding rows. */
   readonly tables: EmbeddingTables;
