@@ -24,7 +24,6 @@ import { Model } from "../src/model/model.ts";
 import { initialiseDense } from "../src/model/initialise.ts";
 import { resolveConfig, type TrainConfig } from "../src/config/config.ts";
 import { openRanks } from "../src/ranks/placement.ts";
-import { HotSync } from "../src/ranks/hot_sync.ts";
 import type { RankGroup } from "../src/ranks/rank_group.ts";
 import { planFor } from "../src/run/run.ts";
 import { ensureLayout, ensureProfile } from "../src/run/stages.ts";
@@ -136,14 +135,14 @@ async function measureWay(config: TrainConfig, dataset: Dataset, cache: string, 
   const plan = planFor(config, dataset);
   const placement = {
     batchShape: layout.shape,
-    hotRows: layout.hotRows.length,
+    hotRows: layout.hotRows,
     mostDistinct: layout.body.mostDistinct,
   };
   await using group = await openRanks(config, plan, placement, quiet);
   const parameters = new Float32Array(plan.denseWords);
   initialiseDense(plan, config.seed, parameters);
   group.initialise(parameters, config.seed);
-  new HotSync(group, layout.hotRows, dataset.rows).pull();
+  group.tables.refresh();
   const { mode, precision, activations, optimizer, batchSize } = config;
   // The last batch of a kind may be a part of one.
   return BATCH_KINDS.filter((kind) => layout.batches(kind) > 1).map((kind): StepTiming => {

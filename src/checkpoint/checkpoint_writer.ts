@@ -3,10 +3,10 @@
  * snapshot (table_snapshot.ts), so training stops only for copying what is small. Tables on a device, or shared with
  * other processes, are read and written while training stands still.
  */
-import type { Batch } from "../layout/batch.ts";
 import { HotsetError, messageOf } from "../errors.ts";
 import { Mailbox } from "../threads/mailbox.ts";
 import type { HostBackend } from "../backend/backend.ts";
+import type { TableCoordinator } from "../embedding/coordinator.ts";
 import type { RowMatrix } from "../embedding/tables.ts";
 import type { ModelPlan } from "../model/shape.ts";
 import { type CheckpointBody, checkpointBytes, type ModelMemory } from "./checkpoint.ts";
@@ -51,6 +51,8 @@ export interface TrainedModel {
     /** The replica of the hot rows. */
     readonly hot: RowMatrix | undefined;
   };
+  /** Tells which rows are about to change. */
+  readonly tables: Pick<TableCoordinator, "onWrite">;
   /** How many train it. */
   readonly ranks: number;
   /** True if threads of this process can read the full tables, or their mirror. */
@@ -118,7 +120,9 @@ export class CheckpointWriter implements Disposable {
       event.preventDefault();
       mail.fail(new HotsetError(`Cannot write checkpoints: their writer has died: ${event.message}`));
     };
-    writer.#beside = { shared, mail, keeper: new SnapshotKeeper(shared.snapshot), worker };
+    const keeper = new SnapshotKeeper(shared.snapshot);
+    writer.#beside = { shared, mail, keeper, worker };
+    group.tables.onWrite = (words, at, stride, count) => keeper.keep(words, at, stride, count, writer.#waitForTables);
     return writer;
   }
 
@@ -144,16 +148,6 @@ export class CheckpointWriter implements Disposable {
     this.#begun++;
     this.#step = step;
     worker.postMessage({ places, body } satisfies WriterOrder);
-  }
-
-  /** Keeps the rows that a step over this batch changes: to be called before the step is posted. */
-  keepRowsOf({ hot, words, distinct, sections: { segments } }: Batch): void {
-    if (!hot) this.#beside?.keeper.keep(words, segments, 2, distinct, this.#waitForTables);
-  }
-
-  /** Keeps rows of the full tables that are about to be overwritten. */
-  keepRows(rows: Uint32Array): void {
-    this.#beside?.keeper.keep(rows, 0, 1, rows.length, this.#waitForTables);
   }
 
   /** True while a checkpoint is being written. */
@@ -215,6 +209,7 @@ export class CheckpointWriter implements Disposable {
   /** Waits until nothing is half written, and ends the worker. */
   [Symbol.dispose](): void {
     this.settle();
+    this.#group.tables.onWrite = () => {};
     this.#beside?.worker.terminate();
   }
 }

@@ -5,8 +5,8 @@
  * coordinator keeps the row's old words in a journal; the writer takes the chunk as it is and then puts the kept words
  * over it. So a snapshot costs memory only for the rows that change before they are written.
  *
- * Why no word is missed: a changed word can only be read after the row was kept (the coordinator keeps rows before it
- * posts the step) and before the chunk is marked as taken; the writer looks into the journal after it marked the chunk.
+ * Why no word is missed: a changed word can only be read after the row was kept (tables name rows before the step is
+ * posted) and before the chunk is marked as taken; the writer looks into the journal after it marked the chunk.
  */
 import type { RowMatrix } from "../embedding/tables.ts";
 import { rowStateWords } from "../optimizer/optimizers.ts";

@@ -3,7 +3,10 @@
  * replica, cold ones on the full tables, and rows that changed in one are copied to the other where the kind of batch
  * changes.
  */
+import type { Batch } from "../layout/batch.ts";
+import { HotIndex } from "../layout/hot_index.ts";
 import { nodeBarrier } from "../parallel/node_barrier.ts";
+import { TableCoordinator } from "./coordinator.ts";
 import {
   allocateRowBlock,
   type BatchPlace,
@@ -120,5 +123,99 @@ class ReplicatedPlace implements BoundTables {
 
   prepare(training: boolean): TableLookups {
     return this.#bound.prepare(training);
+  }
+}
+
+/** What the coordinator of replicated tables works with. */
+export interface ReplicaLists {
+  /** Global rows of the replica, ascending. */
+  readonly hotRows: Uint32Array;
+  /** Rows of all tables. */
+  readonly rows: number;
+  /** The lists that ranks move rows by: global rows and hot-row ids, (hot rows) each. */
+  readonly moveRows: Uint32Array;
+  readonly moveHotIds: Uint32Array;
+  /** Has all ranks call `pull` or `push` with the first `count` of the lists, and waits for them. */
+  move(direction: "pull" | "push", count: number): void;
+}
+
+/** Notes which rows steps change in the full tables and in the replica, and has them moved when the other side is needed. */
+export class ReplicaCoordinator extends TableCoordinator {
+  readonly #lists: ReplicaLists;
+  readonly #index: HotIndex;
+  /** One bit for each global row: changed in the full tables since the last refresh. */
+  readonly #changedInFull: Uint32Array;
+  /** One bit for each hot row: changed in the replica since the last flush. */
+  readonly #changedInReplica: Uint32Array;
+  /** True if the last step was over a hot batch. */
+  #hot: boolean | undefined;
+  /** Rows moved so far, both ways. */
+  rowsMoved = 0;
+
+  /** The replica begins empty: as if all rows had changed in the full tables. */
+  constructor(lists: ReplicaLists) {
+    super();
+    this.#lists = lists;
+    this.#index = new HotIndex(lists.hotRows, lists.rows);
+    this.#changedInFull = this.#index.bits.slice();
+    this.#changedInReplica = new Uint32Array(Math.ceil(lists.hotRows.length / 32));
+  }
+
+  override beforeStep(batch: Batch): void {
+    if (batch.hot !== this.#hot) {
+      if (batch.hot) this.refresh();
+      else this.flush();
+      this.#hot = batch.hot;
+    }
+    const { words, distinct, sections: { segments } } = batch;
+    const changed = batch.hot ? this.#changedInReplica : this.#changedInFull;
+    for (let at = segments, end = segments + 2 * distinct; at < end; at += 2) {
+      changed[words[at] >>> 5] |= 1 << (words[at] & 31);
+    }
+    if (!batch.hot) super.beforeStep(batch);
+  }
+
+  /** Copies what hot batches have changed to the full tables. */
+  override flush(): void {
+    const { hotRows, moveRows, moveHotIds } = this.#lists;
+    const changed = this.#changedInReplica;
+    let count = 0;
+    for (let word = 0; word < changed.length; word++) {
+      for (let bits = changed[word]; bits !== 0; bits &= bits - 1) {
+        const hotId = 32 * word + 31 - Math.clz32(bits & -bits);
+        moveRows[count] = hotRows[hotId];
+        moveHotIds[count++] = hotId;
+      }
+    }
+    changed.fill(0);
+    if (count > 0) this.onWrite(moveRows, 0, 1, count);
+    this.#move("push", count);
+  }
+
+  /** Copies what cold batches have changed to the replica. */
+  override refresh(): void {
+    const { moveRows, moveHotIds } = this.#lists;
+    const changed = this.#changedInFull;
+    let count = 0;
+    for (let word = 0; word < changed.length; word++) {
+      for (let bits = changed[word] & this.#index.bits[word]; bits !== 0; bits &= bits - 1) {
+        const row = 32 * word + 31 - Math.clz32(bits & -bits);
+        moveRows[count] = row;
+        moveHotIds[count++] = this.#index.id(row);
+      }
+    }
+    changed.fill(0);
+    this.#move("pull", count);
+  }
+
+  override invalidate(): void {
+    this.#changedInFull.set(this.#index.bits);
+    this.#changedInReplica.fill(0);
+    this.#hot = undefined;
+  }
+
+  #move(direction: "pull" | "push", count: number): void {
+    if (count > 0) this.#lists.move(direction, count);
+    this.rowsMoved += count;
   }
 }

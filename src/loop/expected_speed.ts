@@ -39,7 +39,7 @@ export async function expectedSpeed(): Promise<number> {
     bags: false,
     lookupCapacity: BATCH_SIZE * TABLES,
   };
-  await using group = await openRanks(config, plan, { batchShape, hotRows: 0 });
+  await using group = await openRanks(config, plan, { batchShape });
   const parameters = new Float32Array(plan.denseWords);
   initialiseDense(plan, 1, parameters);
   group.initialise(parameters, 1);

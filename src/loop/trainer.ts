@@ -19,7 +19,6 @@ import { deadLayerNotes } from "../events/dead_units.ts";
 import { diverged, EXPLODED_LOSS, EXPLOSION_STEPS, findBadTensor } from "./divergence.ts";
 import { evaluateSplit, type Evaluation } from "./evaluate.ts";
 import type { CheckpointMetrics, Report, ResultEvent, Spent } from "../events/events.ts";
-import { HotSync } from "../ranks/hot_sync.ts";
 import { learningRateAt } from "../schedule/learning_rate.ts";
 import type { Metrics } from "../events/metrics.ts";
 import type { RankGroup } from "../ranks/rank_group.ts";
@@ -65,7 +64,6 @@ export interface TrainerOptions {
 export class Trainer {
   readonly #options: TrainerOptions;
   readonly #group: RankGroup;
-  readonly #sync: HotSync;
   /** Undefined until the run begins. */
   #reading: ReadAhead | undefined;
   /** Undefined until the run begins, and in one that saves nothing. */
@@ -85,7 +83,6 @@ export class Trainer {
   #loss = 0;
   /** The step at whose progress event they had exploded, and have not come back since, as the first of a run may. */
   #explodedAt: number | undefined;
-  #lastKind: BatchKind | undefined;
   /** Samples since the last progress event, and the lap of the clock at it. */
   #recent = { samples: 0, hotSamples: 0, lap: 0 };
   readonly #spending: Spending;
@@ -107,7 +104,6 @@ export class Trainer {
       finished: false,
     };
     this.#scheduler = new ShuffleScheduler(this.#batches, config.firstTurn, this.#state.scheduler);
-    this.#sync = new HotSync(group, layout.hotRows, dataset.rows, (rows) => this.#writer?.keepRows(rows));
     this.#selection = (["validation", "test"] as const).find((split) => dataset.samples(split) > 0);
   }
 
@@ -207,7 +203,7 @@ export class Trainer {
       this.#group.initialise(parameters, config.seed);
     }
     // Part of the start: the first switch then moves, as all others, only what changed.
-    this.#sync.pull();
+    this.#group.tables.refresh();
     this.#spending.goOn();
   }
 
@@ -276,18 +272,11 @@ export class Trainer {
     const slot = this.#read();
     const batch = this.#group.batches[slot];
     const { kind, position, switches } = this.#scheduler.take();
-    if (kind !== this.#lastKind) {
-      if (kind === "hot") this.#sync.pull();
-      else this.#sync.push();
-      this.#lastKind = kind;
-    }
     const learningRate = learningRateAt(config, ++this.#state.step);
     writeStep(config.optimizer, batch.floats, learningRate, ++this.#state.optimizerSteps, config.weightDecay);
     batch.step = this.#state.step;
     this.#stepKinds[this.#state.step % STEPS_IN_FLIGHT] = kind;
     this.#stepBatches[this.#state.step % STEPS_IN_FLIGHT] = this.#order[kind][position];
-    this.#sync.note(batch);
-    this.#writer?.keepRowsOf(batch);
     this.#group.train(slot);
     this.#state.samples += batch.samples;
     this.#spending.step(batch.samples);
@@ -300,7 +289,7 @@ export class Trainer {
   #atSwitch(): void {
     const { dataset } = this.#options;
     if (dataset.samples("validation") === 0) return;
-    this.#sync.push();
+    this.#group.tables.flush();
     this.#scheduler.report(this.#score("validation", HELD_OUT_SAMPLES).logloss);
   }
 
@@ -337,7 +326,7 @@ export class Trainer {
 
   /** Scores the selection split, decides whether the run ends, and saves checkpoints. */
   #evaluate(): void {
-    this.#sync.push();
+    this.#group.tables.flush();
     let isBest = false;
     if (this.#selection !== undefined) {
       const { auc } = this.#measure(this.#selection);
@@ -398,7 +387,7 @@ export class Trainer {
     const { config, dataset, out, runId, report } = this.#options;
     const begin = performance.now();
     this.#takeLoss(); // so that a checkpoint never replaces a good one when training has gone wrong
-    this.#sync.push();
+    this.#group.tables.flush();
     this.#group.drain();
     // Ahead of the checkpoint: whichever a killed run goes on from, what was spent until there is known.
     const spent = this.#spending.total(this.#group.takeCounts());

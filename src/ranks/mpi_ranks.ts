@@ -60,11 +60,10 @@ export class MpiRanks extends RankGroup {
   readonly #activeUnits: Parts;
   /** Finds the distinct rows of batches that are scored: what hosts send each other. */
   readonly #sorter: SegmentSorter | undefined;
-  #waiting: { readonly slot: number; readonly samples: number } | undefined;
   #agreements = 0;
 
   private constructor(memory: RunMemory, world: MpiWorld, groups: ProcessGroups<Buffer>) {
-    super(memory);
+    super(memory, memory.hosts === undefined ? 0 : 1); // rows of other hosts travel while the step before computes
     const { size } = world;
     this.ranks = size;
     this.device = memory.device.name;
@@ -151,15 +150,7 @@ export class MpiRanks extends RankGroup {
     return false; // other processes change them
   }
 
-  /** A training step waits for the next command, so that what it needs from other hosts is on its way before. */
-  post(command: Command, a: number, b: number): void {
-    if (command === Command.train) {
-      this.#rank.prefetch(a);
-      this.#trainWaiting();
-      this.#waiting = { slot: a, samples: b };
-      return;
-    }
-    this.#trainWaiting();
+  protected send(command: Command, a: number, b: number): void {
     if (command === Command.score) this.#sorter?.write(this.batches[a]);
     this.#rank.execute(command, a, b);
     const { losses, scores, counts } = this.memory;
@@ -169,7 +160,7 @@ export class MpiRanks extends RankGroup {
   }
 
   override takeActiveUnits(): boolean[] {
-    this.#trainWaiting();
+    this.release();
     this.#gather(this.memory.activeUnits, this.#activeUnits);
     return super.takeActiveUnits();
   }
@@ -180,15 +171,7 @@ export class MpiRanks extends RankGroup {
     gatherParts(this.#world, this.memory.host.floats(vector), parts);
   }
 
-  #trainWaiting(): void {
-    if (this.#waiting === undefined) return;
-    const { slot, samples } = this.#waiting;
-    this.#waiting = undefined;
-    this.#rank.execute(Command.train, slot, samples);
-  }
-
-  drain(): void {
-    this.#trainWaiting();
+  protected settle(): void {
     this.memory.device.synchronize();
     this.#world.barrier();
   }
@@ -220,6 +203,7 @@ export class MpiRanks extends RankGroup {
       checkpoint.load(memory, memory.plan.shape, { shard, onProgress });
     }
     this.drain();
+    this.tables.invalidate();
   }
 
   // deno-lint-ignore require-await

@@ -66,6 +66,8 @@ export const Count = {
 export enum Command {
   /** Train on the batch of `b` samples in slot `a`. */
   train,
+  /** Begin to bring the rows of the batch in slot `a`, which is trained after those announced before. */
+  prefetch,
   /** Score the batch of `b` samples in slot `a`. */
   score,
   /** Initialise this rank's part of the full tables from seed `a`; the dense parameters are there already. */
@@ -136,16 +138,14 @@ export class Rank {
     this.#activeUnits = host.floats(setup.activeUnits).subarray(units * rank, units * (rank + 1));
   }
 
-  /** Begins to bring the rows of a slot's batch, which is trained after those announced before. */
-  prefetch(slot: number): void {
-    this.#slots[slot].input.tables.prefetch?.();
-  }
-
   /** Carries out one command; with several ranks, returns when this rank's part is done. */
   execute(command: Command, a: number, b: number): void {
     switch (command) {
       case Command.train:
         this.#train(a, b);
+        break;
+      case Command.prefetch:
+        this.#slots[a].input.tables.prefetch?.();
         break;
       case Command.score:
         this.#score(a, b);

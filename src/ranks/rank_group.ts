@@ -4,6 +4,8 @@ import { denseStateWords, rowStateWords } from "../optimizer/optimizers.ts";
 import { ONE_RANK } from "../parallel/host_group.ts";
 import { Batch, batchSections, type BatchShape } from "../layout/batch.ts";
 import type { BatchKind } from "../layout/layout.ts";
+import { TableCoordinator } from "../embedding/coordinator.ts";
+import { ReplicaCoordinator } from "../embedding/replicated.ts";
 import type { RowMatrix } from "../embedding/tables.ts";
 import { pooledGradientWords } from "../embedding/replica_exchange.ts";
 import { hiddenUnits, type ModelPlan } from "../model/shape.ts";
@@ -13,16 +15,20 @@ import { Command, Count, Rank, type RankSetup } from "./rank.ts";
 
 /** Batches that can be in flight: one computed, the others read ahead. */
 const SLOTS = 4;
+const NO_ROWS = new Uint32Array(0);
 
 /** Memory of a training run as its coordinator has it. */
-export type RunMemory = RankSetup;
+export interface RunMemory extends RankSetup {
+  /** Global rows of the hot replica, ascending. */
+  readonly hotRows: Uint32Array;
+}
 
 /** What decides the memory of a run. */
 export interface RunMemoryOptions {
   readonly plan: ModelPlan;
   readonly batchShape: BatchShape;
-  /** Rows of the hot replica; 0 for none. */
-  readonly hotRows: number;
+  /** Global rows of the hot replica, ascending; none unless given. */
+  readonly hotRows?: Uint32Array | undefined;
   /** The most distinct rows of a batch of each kind; unless given, as many as lookups. */
   readonly mostDistinct?: Readonly<Record<BatchKind, number>>;
   /** Rows of the full tables that lie here, if not all. */
@@ -97,10 +103,10 @@ export function allocateHostGradients({ plan, batchShape, host }: RunMemoryOptio
 
 /** What lies on a device: the hot replica, the dense parameters, and gradients for so many ranks that use it. */
 export function allocateOnDevice(options: RunMemoryOptions, ranksHere: number) {
-  const { plan, batchShape, hotRows, ranks, device } = options;
+  const { plan, batchShape, hotRows = NO_ROWS, ranks, device } = options;
   const { dim } = plan.shape;
   return {
-    hot: hotRows === 0 ? undefined : allocateStore(plan, device, hotRows, "the hot rows"),
+    hot: hotRows.length === 0 ? undefined : allocateStore(plan, device, hotRows.length, "the hot rows"),
     parameters: device.allocate(plan.denseWords, "dense parameters"),
     denseState: allocateDenseState(plan, device),
     gradients: Array.from({ length: ranksHere }, () => device.allocate(plan.denseWords, "dense gradients")),
@@ -109,21 +115,24 @@ export function allocateOnDevice(options: RunMemoryOptions, ranksHere: number) {
 }
 
 /** What the coordinator's process and all its ranks read and write, in host memory. */
-export function allocateSlots({ plan, batchShape, hotRows, mostDistinct, ranks, device, host }: RunMemoryOptions) {
+export function allocateSlots(
+  { plan, batchShape, hotRows = NO_ROWS, mostDistinct, ranks, device, host }: RunMemoryOptions,
+) {
   const { lookupCapacity } = batchShape;
   const times = (count: number, words: number, label: string) =>
     Array.from({ length: count }, () => host.allocate(words, label));
   return {
     plan,
     batchShape,
+    hotRows,
     mostDistinct: mostDistinct ?? { hot: lookupCapacity, cold: lookupCapacity },
     device,
     host,
     slots: times(SLOTS, batchSections(batchShape).capacity, "batches"),
     scores: times(SLOTS, batchShape.batchSize, "scores"),
     activeUnits: host.allocate(ranks * hiddenUnits(plan), "active units"),
-    moveRows: host.allocate(Math.max(hotRows, 1), "rows to move"),
-    moveHotRows: host.allocate(Math.max(hotRows, 1), "rows to move"),
+    moveRows: host.allocate(Math.max(hotRows.length, 1), "rows to move"),
+    moveHotRows: host.allocate(Math.max(hotRows.length, 1), "rows to move"),
     losses: host.allocate(ranks, "losses"),
     counts: host.allocate(2 * Count.doubles * ranks, "counts"),
   };
@@ -149,10 +158,18 @@ export abstract class RankGroup implements AsyncDisposable {
   abstract readonly device: string;
   /** Host views of the slots. */
   readonly batches: readonly Batch[];
+  /** Orders what must come before steps. */
+  readonly tables: TableCoordinator;
+  /** Steps between the announcement of a batch to the tables and its own. */
+  readonly #lookAhead: number;
+  /** Slots whose steps are still to be queued, oldest first. */
+  readonly #announced: number[] = [];
   #next = 0;
 
-  constructor(memory: RunMemory) {
+  constructor(memory: RunMemory, lookAhead = 0) {
     this.memory = memory;
+    this.#lookAhead = lookAhead;
+    this.tables = this.#openTables();
     this.batches = memory.slots.map((slot) => {
       const { buffer, byteOffset } = memory.host.floats(slot);
       return new Batch(memory.batchShape, buffer, byteOffset);
@@ -170,17 +187,48 @@ export abstract class RankGroup implements AsyncDisposable {
     return this.memory.hostGradients === undefined ? 0 : navigator.hardwareConcurrency - 1;
   }
 
+  #openTables(): TableCoordinator {
+    const { plan: { rows }, hotRows, moveRows, moveHotRows, host } = this.memory;
+    if (hotRows.length === 0) return new TableCoordinator();
+    const list = (words: Buffer) => {
+      const { buffer, byteOffset, length } = host.floats(words);
+      return new Uint32Array(buffer, byteOffset, length);
+    };
+    const move = (direction: "pull" | "push", count: number) => {
+      this.post(direction === "pull" ? Command.pullHot : Command.pushHot, count, 0);
+      this.drain(); // the lists are used again
+    };
+    return new ReplicaCoordinator({ hotRows, rows, moveRows: list(moveRows), moveHotIds: list(moveHotRows), move });
+  }
+
   /** A slot whose last batch is done with, to be filled; slots come round in turn. */
   acquire(): number {
     const slot = this.#next;
     this.#next = (slot + 1) % SLOTS;
+    if (this.#announced.includes(slot)) this.release();
     this.waitForSlot(slot);
     return slot;
   }
 
-  /** Queues the training step over the batch in the slot. */
+  /**
+   * Queues the training step over the batch in the slot, and what tables need before it. Where tables look ahead, the
+   * step is queued as soon as the batches after it are announced.
+   */
   train(slot: number): void {
-    this.post(Command.train, slot, this.batches[slot].samples);
+    this.tables.beforeStep(this.batches[slot]);
+    if (this.#lookAhead > 0) this.send(Command.prefetch, slot, 0);
+    this.#announced.push(slot);
+    while (this.#announced.length > this.#lookAhead) this.#trainNext();
+  }
+
+  #trainNext(): void {
+    const slot = this.#announced.shift()!;
+    this.send(Command.train, slot, this.batches[slot].samples);
+  }
+
+  /** Queues the steps of all batches that were announced. */
+  protected release(): void {
+    while (this.#announced.length > 0) this.#trainNext();
   }
 
   /** Queues the scoring of the batch in the slot; its logits are in `scores(slot)` after `drain`. */
@@ -218,6 +266,7 @@ export abstract class RankGroup implements AsyncDisposable {
     this.post(Command.fromMirror, 0, 0);
     this.post(Command.initialise, seed, 0);
     this.drain();
+    this.tables.invalidate();
   }
 
   /** Brings the mirror of what lies on the ranks' devices up to date, where there is one. Waits for the ranks. */
@@ -241,6 +290,7 @@ export abstract class RankGroup implements AsyncDisposable {
     checkpoint.load(this.memory, this.memory.plan.shape, { onProgress });
     this.post(Command.fromMirror, 0, 0);
     this.drain();
+    this.tables.invalidate();
   }
 
   /** Writes a checkpoint of the full tables and dense parameters, which must be up to date, while training stands still. */
@@ -268,10 +318,22 @@ export abstract class RankGroup implements AsyncDisposable {
     };
   }
 
-  /** Queues a command for every rank. Blocks while too many are queued. */
-  abstract post(command: Command, a: number, b: number): void;
+  /** Queues a command for every rank, after all steps. Blocks while too many are queued. */
+  post(command: Command, a: number, b: number): void {
+    this.release();
+    this.send(command, a, b);
+  }
+
   /** Waits until all queued commands are done. Throws the first error that a rank met. */
-  abstract drain(): void;
+  drain(): void {
+    this.release();
+    this.settle();
+  }
+
+  /** Queues a command for every rank. */
+  protected abstract send(command: Command, a: number, b: number): void;
+  /** Waits until all commands that were sent are done. */
+  protected abstract settle(): void;
   /** Waits until the last command on this slot is done. */
   protected abstract waitForSlot(slot: number): void;
   abstract [Symbol.asyncDispose](): Promise<void>;
@@ -289,11 +351,11 @@ export class LocalRank extends RankGroup {
     this.#rank = new Rank(memory, ONE_RANK);
   }
 
-  post(command: Command, a: number, b: number): void {
+  protected send(command: Command, a: number, b: number): void {
     this.#rank.execute(command, a, b);
   }
 
-  drain(): void {
+  protected settle(): void {
     this.memory.device.synchronize();
   }
 

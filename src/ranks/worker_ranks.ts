@@ -31,7 +31,7 @@ export function ringAt(ranks: number, command: number): number {
 /** The devices of a group whose ranks have one each, and what is on them. */
 export interface RankDevices {
   readonly options: DeviceOptions;
-  readonly hotRows: number;
+  readonly hotRows: Uint32Array | undefined;
   /** True if the full tables are on the devices as well. */
   readonly tables: boolean;
 }
@@ -185,7 +185,7 @@ export class WorkerRanks extends RankGroup {
     });
   }
 
-  post(command: Command, a: number, b: number): void {
+  protected send(command: Command, a: number, b: number): void {
     this.#waitFor(this.#posted - RING_COMMANDS + 1);
     this.#queue(command, a, b);
     if (command === Command.train || command === Command.score) this.#slotCommand[a] = this.#posted;
@@ -200,9 +200,9 @@ export class WorkerRanks extends RankGroup {
     this.#mail.put(POSTED, ++this.#posted);
   }
 
-  drain(): void {
+  protected settle(): void {
     // Devices may be behind their ranks, and one that waits for another needs that one's rank to wait as well.
-    if (this.memory.mirror !== undefined) this.post(Command.synchronize, 0, 0);
+    if (this.memory.mirror !== undefined) this.send(Command.synchronize, 0, 0);
     this.#waitFor(this.#posted);
   }
 

@@ -387,7 +387,7 @@ async function trainRun(
 
 /** What the batches of a layout are like. */
 function batchesOf({ shape, hotRows, body }: Layout): PlacementBatches {
-  return { batchShape: shape, hotRows: hotRows.length, mostDistinct: body.mostDistinct };
+  return { batchShape: shape, hotRows, mostDistinct: body.mostDistinct };
 }
 
 /** Says that a part of the model is not there. */

@@ -193,7 +193,7 @@ async function score(
     precision: "fp32",
     activations: "ptx",
   } as const;
-  await using group = await openRanks(config, planModel(model), { batchShape, hotRows: 0 });
+  await using group = await openRanks(config, planModel(model), { batchShape });
   const state = withBest(run, (checkpoint) => {
     checkpoint.load(group.memory, model, {
       onProgress: (fraction) => report({ event: "stage", stage: "load", fraction }),

@@ -7,8 +7,8 @@ import { openCuda } from "../../src/backend/cuda/open.ts";
 import { cpuOptions, openHost } from "../../src/backend/open.ts";
 import type { Dataset } from "../../src/dataset/dataset.ts";
 import type { BatchKind, Layout } from "../../src/layout/layout.ts";
+import { ReplicaCoordinator } from "../../src/embedding/replicated.ts";
 import { resolveConfig, type TrainConfig } from "../../src/config/config.ts";
-import { HotSync } from "../../src/ranks/hot_sync.ts";
 import { allocateRunMemory, LocalRank } from "../../src/ranks/rank_group.ts";
 import { planFor } from "../../src/run/run.ts";
 import { ensureLayout, ensureProfile } from "../../src/run/stages.ts";
@@ -57,7 +57,7 @@ async function place(config: TrainConfig, dataset: Dataset, layout: Layout, devi
   const memory = allocateRunMemory({
     plan: planFor(config, dataset),
     batchShape: layout.shape,
-    hotRows: config.mode === "fae" ? layout.hotRows.length : 0,
+    hotRows: config.mode === "fae" ? layout.hotRows : undefined,
     ranks: 1,
     device: computes,
     host,
@@ -171,7 +171,8 @@ Deno.test("a sync, the loss and the launches of steps are counted as docs/cuda.m
     using layout = laidOut(config, dataset, directory.path);
     using device = openCuda({ device: testDevice });
     await using group = await place(config, dataset, layout, device);
-    const sync = new HotSync(group, layout.hotRows, dataset.rows);
+    const { tables } = group;
+    assert.ok(tables instanceof ReplicaCoordinator);
     const counted = (work: () => void) => {
       const { bytesToDevice, bytesToHost } = group.takeCounts();
       work();
@@ -182,24 +183,23 @@ Deno.test("a sync, the loss and the launches of steps are counted as docs/cuda.m
       for (let step = 0; step < steps; step++) {
         const slot = group.acquire();
         layout.readBatch(kind, 0, group.batches[slot]);
-        sync.note(group.batches[slot]);
         group.train(slot);
       }
     };
     const rowBytes = 4 * (config.dim + rowStateWords(optimizer, config.dim));
-    const moved = (direction: "pull" | "push") => {
-      const before = sync.rowsMoved;
-      const bytes = counted(() => sync[direction]());
-      const rows = sync.rowsMoved - before;
+    const moved = (direction: "refresh" | "flush") => {
+      const before = tables.rowsMoved;
+      const bytes = counted(() => tables[direction]());
+      const rows = tables.rowsMoved - before;
       assert.ok(rows > 0);
-      assert.deepEqual(bytes, direction === "pull" ? [rows * (rowBytes + 4), 0] : [4 * rows, rows * rowBytes]);
+      assert.deepEqual(bytes, direction === "refresh" ? [rows * (rowBytes + 4), 0] : [4 * rows, rows * rowBytes]);
     };
-    moved("pull");
+    moved("refresh");
     train("hot", 2 * group.batches.length);
     assert.deepEqual(counted(() => group.takeLoss()), [4, 4]);
-    moved("push");
+    moved("flush");
     train("cold", 2);
-    moved("pull");
+    moved("refresh");
     // Half of the hot steps ran before their slot's graph was recorded, with a gather and an update of rows.
     const { hot, cold } = group.takeCounts().launchesPerStep;
     assert.ok(cold > 10 && cold <= 40, `${cold} launches of a cold step`);

@@ -31,13 +31,15 @@ const BODY: CheckpointBody = {
   },
 };
 
-/** A writer that is started with another class of workers. */
-async function startWith(worker: typeof Worker): Promise<CheckpointWriter> {
+/** A writer that is started with another class of workers, and the tables that it listens to. */
+async function startWith(worker: typeof Worker) {
   const host = await openHost(await cpuOptions("wasm"));
   const original = globalThis.Worker;
   globalThis.Worker = worker;
   try {
-    return await CheckpointWriter.start(localModel(host, SHAPE, BATCHES), () => {});
+    const group = localModel(host, SHAPE, BATCHES);
+    const writer = await CheckpointWriter.start(group, () => {});
+    return { writer, tables: group.tables, [Symbol.dispose]: () => writer[Symbol.dispose]() };
   } finally {
     globalThis.Worker = original;
   }
@@ -70,7 +72,8 @@ const died = (reason: RegExp) => (error: unknown) => error instanceof HotsetErro
 
 Deno.test("a worker that dies fails the next poll, and all that would wait for it", async () => {
   using directory = new TemporaryDirectory();
-  using writer = await startWith(IdleWorker as never);
+  using started = await startWith(IdleWorker as never);
+  const { writer } = started;
   writer.begin(places(directory), BODY);
   writer.poll();
   assert.ok(writer.busy);
@@ -81,7 +84,7 @@ Deno.test("a worker that dies fails the next poll, and all that would wait for i
   assert.throws(() => writer.poll(), reason);
   assert.throws(() => writer.finish(), reason);
   assert.throws(() => writer.begin(places(directory), BODY), reason);
-  assert.throws(() => writer.keepRows(Uint32Array.from({ length: ROWS }, (_, row) => row)), reason);
+  assert.throws(() => started.tables.onWrite(Uint32Array.from({ length: ROWS }, (_, row) => row), 0, 1, ROWS), reason);
 });
 
 Deno.test("whatever a worker meets in an order reaches the coordinator, which sleeps until then", async () => {
@@ -93,14 +96,16 @@ Deno.test("whatever a worker meets in an order reaches the coordinator, which sl
       this.#started = true;
     }
   }
-  using writer = await startWith(Misled);
+  using started = await startWith(Misled);
+  const { writer } = started;
   writer.begin(places(directory), BODY);
   assert.throws(() => writer.finish(), died(/null/));
 });
 
 Deno.test("with a full journal the worker is told to hurry", async () => {
   using directory = new TemporaryDirectory();
-  using writer = await startWith(IdleWorker as never);
+  using started = await startWith(IdleWorker as never);
+  const { writer } = started;
   writer.begin(places(directory), BODY);
   const { mailbox, snapshot } = IdleWorker.last.memory!;
   const mail = new Mailbox(mailbox);
@@ -113,7 +118,7 @@ Deno.test("with a full journal the worker is told to hurry", async () => {
     return "ok";
   };
   try {
-    writer.keepRows(Uint32Array.from({ length: ROWS }, (_, row) => row));
+    started.tables.onWrite(Uint32Array.from({ length: ROWS }, (_, row) => row), 0, 1, ROWS);
   } finally {
     Atomics.wait = original;
   }

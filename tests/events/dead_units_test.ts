@@ -61,7 +61,7 @@ async function local(host: HostOptions, device?: Backend): Promise<RankGroup> {
 async function memoryOf(options: HostOptions, ranks: number, device?: Backend) {
   const host = await openHost(options);
   const batchShape = { batchSize: BATCH, denseFeatures: 1, tables: 1, bags: false, lookupCapacity: BATCH };
-  return allocateRunMemory({ plan: PLAN, batchShape, hotRows: 0, ranks, host, device: device ?? host, tables: host });
+  return allocateRunMemory({ plan: PLAN, batchShape, ranks, host, device: device ?? host, tables: host });
 }
 
 const WAYS: Record<string, () => Promise<RankGroup>> = {

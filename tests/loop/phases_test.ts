@@ -31,7 +31,7 @@ for (const optimizer of OPTIMIZER_NAMES) {
       optimizer,
     });
     using host = await openHost(await cpuOptions("auto"));
-    const hotRows = layout.hotRows.length;
+    const { hotRows } = layout;
     const memory = allocateRunMemory({
       plan,
       batchShape: layout.shape,

@@ -77,7 +77,7 @@ function laidOut(directory: TemporaryDirectory, dataset: Dataset, config: TrainC
 }
 
 function batchesOf({ shape, hotRows, body }: Layout): PlacementBatches {
-  return { batchShape: shape, hotRows: hotRows.length, mostDistinct: body.mostDistinct };
+  return { batchShape: shape, hotRows, mostDistinct: body.mostDistinct };
 }
 
 /** Bytes between ranks that docs/cuda.md states for a run. */

@@ -52,7 +52,6 @@ async function groupOf(
   const memory = allocateRunMemory({
     plan,
     batchShape: layout.shape,
-    hotRows: 0,
     ranks: Math.max(ranks, 1),
     device: host,
     host,
@@ -163,7 +162,6 @@ Deno.test("a rank that cannot start gives its reason", async () => {
   const memory = allocateRunMemory({
     plan,
     batchShape: layout.shape,
-    hotRows: 0,
     ranks: 2,
     device: host,
     host,

@@ -9,7 +9,6 @@ import { BATCH_KINDS, type BatchKind } from "../../src/layout/layout.ts";
 import { initialiseDense } from "../../src/model/initialise.ts";
 import { planModel } from "../../src/model/shape.ts";
 import { profileDataset } from "../../src/profile/profile_dataset.ts";
-import { HotSync } from "../../src/ranks/hot_sync.ts";
 import { Command } from "../../src/ranks/rank.ts";
 import { allocateRunMemory, LocalRank } from "../../src/ranks/rank_group.ts";
 import { TemporaryDirectory } from "./temporary.ts";
@@ -43,7 +42,7 @@ using layout = buildLayout(dataset, profile, { out: directory.join("layout"), ba
 const tableRows = dataset.body.tables.map(({ rows }) => rows);
 const plan = planModel({ dim: 4, tableRows, bottom: [4, 8, 4], top: [8, 1], interaction: "dot", optimizer });
 const host = await openHost(await cpuOptions(blas));
-const hotRows = layout.hotRows.length;
+const { hotRows } = layout;
 const batchShape = layout.shape;
 await using group = new LocalRank(
   allocateRunMemory({ plan, batchShape, hotRows, ranks: 1, device: host, host, tables: host }),
@@ -52,8 +51,7 @@ const parameters = new Float32Array(plan.denseWords);
 initialiseDense(plan, 1, parameters);
 host.upload(parameters, group.memory.parameters);
 group.post(Command.initialise, 1, 0);
-const sync = new HotSync(group, layout.hotRows, dataset.rows);
-sync.pull();
+group.tables.refresh();
 for (const kind of BATCH_KINDS) {
   if (layout.batches(kind) < 2) throw new Error(`too few ${kind} batches: nothing would be measured`);
 }
@@ -65,7 +63,6 @@ function train(kind: BatchKind, count: number): void {
     const batch = group.batches[slot];
     layout.readBatch(kind, step % complete, batch);
     writeStep(optimizer, batch.floats, 0.01, step + 1);
-    sync.note(batch);
     group.train(slot);
   }
 }

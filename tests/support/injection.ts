@@ -100,7 +100,7 @@ async function open(way: Way, config: TrainConfig, dataset: Dataset, layout: Ret
   const { host: kind = "wasm", ranks = 1, mode, device: activations } = way;
   const options: HostOptions = kind === "reference" ? { kind } : await cpuOptions(kind);
   const host = await openHost(options);
-  const hotRows = layout.hotRows.length;
+  const { hotRows } = layout;
   const shared = { plan: planFor(config, dataset), batchShape: layout.shape, hotRows, ranks, host };
   if (activations === undefined) {
     const memory = allocateRunMemory({ ...shared, device: host, tables: host });

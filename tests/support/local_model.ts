@@ -6,7 +6,12 @@ import { type ModelPlan, type ModelShape, planModel } from "../../src/model/shap
 import { allocateRunMemory, LocalRank } from "../../src/ranks/rank_group.ts";
 
 /** A rank on `host` with its memory, parameters all zero. */
-export function localModel(host: HostBackend, shape: ModelShape, batchShape: BatchShape, hotRows = 0): LocalRank {
+export function localModel(
+  host: HostBackend,
+  shape: ModelShape,
+  batchShape: BatchShape,
+  hotRows?: Uint32Array,
+): LocalRank {
   const plan = planModel(shape);
   return new LocalRank(allocateRunMemory({ plan, batchShape, hotRows, ranks: 1, device: host, host, tables: host }));
 }

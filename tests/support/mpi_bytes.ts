@@ -22,7 +22,7 @@ const plan = planModel({
 });
 using world = openWorld();
 await using group = await MpiRanks.open(world, {
-  ...{ plan, batchShape: layout.shape, hotRows: layout.hotRows.length },
+  ...{ plan, batchShape: layout.shape, hotRows: layout.hotRows },
   ...{ blas: "auto", precision: "fp32", devices: undefined, tablesOnDevices: false },
 }, () => {});
 let before = 0;

@@ -24,7 +24,7 @@ const world = openWorld();
 try {
   const group = await MpiRanks.open(
     world,
-    { plan, batchShape, hotRows: 0, blas: "auto", precision: "fp32", devices: undefined, tablesOnDevices: false },
+    { plan, batchShape, blas: "auto", precision: "fp32", devices: undefined, tablesOnDevices: false },
     () => {},
   );
   group.initialise(new Float32Array(plan.denseWords), 1);

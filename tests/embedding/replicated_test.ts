@@ -7,7 +7,7 @@ import { HotMap } from "../../src/layout/hot_map.ts";
 import { SegmentSorter } from "../../src/layout/segment_sorter.ts";
 import { initialiseDense } from "../../src/model/initialise.ts";
 import type { ModelShape } from "../../src/model/shape.ts";
-import { HotSync } from "../../src/ranks/hot_sync.ts";
+import { ReplicaCoordinator } from "../../src/embedding/replicated.ts";
 import { localModel, trainOn } from "../support/local_model.ts";
 
 const MODEL: ModelShape = {
@@ -39,22 +39,21 @@ function batchOf(rows: number[], hot: boolean): Batch {
   return batch;
 }
 
-/** A rank with random rows, what is in its stores, and a sync; `train` is a step that the sync is told of. */
+/** A rank with random rows, what is in its matrices, and its tables; `train` is a step. */
 function setUp() {
   const host = new ReferenceBackend();
-  const group = localModel(host, MODEL, SHAPE, HOT_ROWS.length);
+  const group = localModel(host, MODEL, SHAPE, HOT_ROWS);
   const { full, hot, parameters, plan } = group.memory;
   initialiseDense(plan, 1, host.floats(parameters));
   host.floats(full.weights).forEach((_, i, all) => all[i] = Math.sin(i));
-  const sync = new HotSync(group, HOT_ROWS, ROWS);
+  const { tables } = group;
+  assert.ok(tables instanceof ReplicaCoordinator);
   return {
-    sync,
+    tables,
     full: { weights: host.floats(full.weights), state: host.floats(full.state!) },
     hot: { weights: host.floats(hot!.weights), state: host.floats(hot!.state!) },
     train(rows: number[], isHot: boolean) {
-      const batch = batchOf(rows, isHot);
-      sync.note(batch);
-      trainOn(group, batch, 0.1);
+      trainOn(group, batchOf(rows, isHot), 0.1);
     },
   };
 }
@@ -69,40 +68,40 @@ function equalRows({ full, hot }: ReturnType<typeof setUp>): number[] {
 
 Deno.test("the first pull fills the replica, the next ones move what cold batches changed", () => {
   const run = setUp();
-  const { sync, hot } = run;
-  sync.pull();
-  assert.equal(sync.rowsMoved, 7);
+  const { tables, hot } = run;
+  tables.refresh();
+  assert.equal(tables.rowsMoved, 7);
   assert.deepEqual(equalRows(run), [...HOT_ROWS]);
 
   run.train([3, 64, 5, 99], false); // row 5 is not hot
   assert.deepEqual(equalRows(run), [0, 31, 32, 63]);
   hot.weights[2 * 1 + 1] = 77; // of row 3, will be overwritten
   hot.weights[2 * 2] = 88; // of row 31, must not be
-  sync.pull();
-  assert.equal(sync.rowsMoved, 10);
+  tables.refresh();
+  assert.equal(tables.rowsMoved, 10);
   assert.deepEqual(equalRows(run), [0, 3, 32, 63, 64, 99]);
   assert.equal(hot.weights[2 * 2], 88);
-  sync.pull();
-  assert.equal(sync.rowsMoved, 10, "nothing has changed since");
+  tables.refresh();
+  assert.equal(tables.rowsMoved, 10, "nothing has changed since");
 });
 
 Deno.test("a push moves what hot batches changed, once", () => {
   const run = setUp();
-  const { sync, full } = run;
-  sync.pull();
+  const { tables, full } = run;
+  tables.refresh();
   run.train([0, 63, 0, 64], true);
   run.train([31, 63, 0, 64], true);
   assert.deepEqual(equalRows(run), [3, 32, 99]);
   const before = full.weights.slice();
-  sync.push();
-  assert.equal(sync.rowsMoved, 7 + 4);
+  tables.flush();
+  assert.equal(tables.rowsMoved, 7 + 4);
   assert.deepEqual(equalRows(run), [...HOT_ROWS]);
   const changed = [...before.keys()].filter((i) => before[i] !== full.weights[i]);
   assert.deepEqual([...new Set(changed.map((i) => i >> 1))], [0, 31, 63, 64]);
   assert.ok(full.state[0] > 0 && full.state[3] === 0);
   full.weights[0] = 5;
-  sync.push();
-  assert.equal(sync.rowsMoved, 11);
+  tables.flush();
+  assert.equal(tables.rowsMoved, 11);
   assert.equal(full.weights[0], 5);
 });
 
@@ -116,25 +115,42 @@ Deno.test("turns of both kinds leave the rows as one store would have them", () 
     [[0, 41, 7, 99], false],
     [[0, 99, 31, 99], true],
   ];
-  let last: boolean | undefined;
   for (const [rows, hot] of turns) {
-    if (hot !== last) {
-      if (hot) run.sync.pull();
-      else run.sync.push();
-      last = hot;
-    }
     run.train(rows, hot);
     plain.train(rows, false);
   }
-  run.sync.push();
+  run.tables.flush();
   assert.deepEqual(run.full, plain.full);
 });
 
-Deno.test("without hot rows there is nothing to sync", () => {
-  const group = localModel(new ReferenceBackend(), MODEL, SHAPE);
-  const sync = new HotSync(group, new Uint32Array(0), ROWS);
-  sync.note(batchOf([1, 41, 2, 42], false));
-  sync.push();
-  sync.pull();
-  assert.equal(sync.rowsMoved, 0);
+Deno.test("whoever listens hears of rows of the full tables before they change, and of no others", () => {
+  const { tables, train, full } = setUp();
+  const heard: number[][] = [];
+  tables.refresh();
+  const before = full.weights.slice();
+  tables.onWrite = (words, at, stride, count) => {
+    assert.deepEqual(full.weights, before, "nothing has changed yet");
+    heard.push(Array.from({ length: count }, (_, i) => words[at + i * stride]));
+  };
+  train([0, 63, 3, 64], true);
+  train([31, 63, 0, 99], true);
+  assert.deepEqual(heard, []);
+  tables.flush();
+  assert.deepEqual(heard, [[0, 3, 31, 63, 64, 99]]);
+  before.set(full.weights);
+  train([5, 50, 3, 64], false);
+  assert.deepEqual(heard.slice(1), [[3, 5, 50, 64]]);
+});
+
+Deno.test("tables that were overwritten are copied to the replica again", () => {
+  const run = setUp();
+  run.tables.refresh();
+  run.train([0, 63, 3, 64], true);
+  run.tables.flush();
+  run.full.weights.fill(7);
+  run.tables.invalidate();
+  run.train([31, 99, 31, 99], true);
+  run.tables.flush();
+  assert.deepEqual(equalRows(run), [...HOT_ROWS]);
+  assert.ok(run.full.weights[0] === 7 && run.full.weights[2 * 31] !== 7);
 });
