@@ -216,6 +216,30 @@ Deno.test("WASM kernels: bias and activation after a product give what linear gi
   }
 });
 
+Deno.test("WASM kernels: words are rounded to the nearest bf16, ties to even, and NaN stays NaN", () => {
+  const special = [0, -0, 1, -1, Infinity, -Infinity, NaN, 2 ** -149, 2 ** -126, 3.4028234663852886e38, 1 + 2 ** -8];
+  const patterns = [0x3f808000, 0x3f818000, 0x3f808001, 0x3f807fff, 0x7f7fffff, 0x7f800001, 0x7fffffff, 0xffffffff];
+  const random = new Random(4);
+  for (const length of [0, 1, 15, 16, 17, 40, 200]) {
+    const operands = new Operands();
+    const words = operands.words(length);
+    new Float32Array(words.buffer, words.byteOffset, length).forEach((_, i, floats) => floats[i] = random.normal());
+    new Float32Array(words.buffer, words.byteOffset, length).set(special.slice(0, length));
+    words.set(patterns.slice(0, length), Math.max(0, length - patterns.length)); // also behind the last whole vector
+    const rounded = operands.words(Math.ceil(length / 2));
+    operands.kernels.roundToBf16(length, at(words), at(rounded));
+    const halves = new Uint16Array(rounded.buffer, rounded.byteOffset, length);
+    for (let i = 0; i < length; i++) {
+      const isNaN = (words[i] & 0x7fffffff) > 0x7f800000;
+      const [below, rest] = [words[i] >>> 16, words[i] & 0xffff];
+      const nearest = below + (rest > 0x8000 || (rest === 0x8000 && below % 2 === 1) ? 1 : 0);
+      if (isNaN) assert.ok((halves[i] & 0x7fff) > 0x7f80, `NaN ${words[i].toString(16)} is ${halves[i].toString(16)}`);
+      else assert.equal(halves[i], nearest, words[i].toString(16));
+    }
+    operands.check();
+  }
+});
+
 Deno.test("WASM kernels: sigmoid stays exact and finite for large inputs", () => {
   const operands = new Operands();
   const inputs = [-1000, -100, -88, -20, -1e-3, 0, 1e-3, 20, 88, 100, 1000];

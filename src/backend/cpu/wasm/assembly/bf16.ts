@@ -3,12 +3,13 @@
 /** Rounds words to the nearest bf16, ties to even; NaN stays NaN. */
 export function roundToBf16(words: u32, from: usize, to: usize): void {
   let i: u32 = 0;
-  for (; i + 8 <= words; i += 8) {
-    const low = roundVector(v128.load(from, 0)), high = roundVector(v128.load(from, 16));
-    // The upper halves of the words of both.
-    v128.store(to, v128.shuffle<i16>(low, high, 1, 3, 5, 7, 9, 11, 13, 15));
-    from += 32;
-    to += 16;
+  for (; i + 16 <= words; i += 16) {
+    const w0 = rounded(v128.load(from, 0)), w1 = rounded(v128.load(from, 16));
+    const w2 = rounded(v128.load(from, 32)), w3 = rounded(v128.load(from, 48));
+    v128.store(to, i16x8.narrow_i32x4_u(w0, w1), 0);
+    v128.store(to, i16x8.narrow_i32x4_u(w2, w3), 16);
+    from += 64;
+    to += 32;
   }
   for (; i < words; i++) {
     const word = load<u32>(from);
@@ -19,10 +20,11 @@ export function roundToBf16(words: u32, from: usize, to: usize): void {
   }
 }
 
-/** Four words whose upper halves are the nearest bf16. */
-function roundVector(words: v128): v128 {
+/** Four words rounded to bf16, as words whose upper halves are 0. */
+// @ts-ignore: a decorator of AssemblyScript
+@inline
+function rounded(words: v128): v128 {
   const odd = v128.and(i32x4.shr_u(words, 16), i32x4.splat(1));
-  const rounded = i32x4.add(words, i32x4.add(odd, i32x4.splat(0x7fff)));
-  const quiet = v128.or(words, i32x4.splat(0x400000));
-  return v128.bitselect(rounded, quiet, f32x4.eq(words, words));
+  const nearest = i32x4.add(words, i32x4.add(odd, i32x4.splat(0x7fff)));
+  return i32x4.shr_u(v128.or(nearest, f32x4.ne(words, words)), 16);
 }
