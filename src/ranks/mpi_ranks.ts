@@ -28,7 +28,8 @@ import {
   type RunMemory,
   type RunMemoryOptions,
 } from "./rank_group.ts";
-import { RowExchange, rowsOnHost } from "../embedding/row_exchange.ts";
+import { rowsOnHost } from "../embedding/exchange_plan.ts";
+import { RowExchange } from "../embedding/row_exchange.ts";
 import { writeSharded } from "../checkpoint/sharded_checkpoint.ts";
 
 /** Steps between the exchanges of flags, which cost a round trip each. */

@@ -1,0 +1,211 @@
+/**
+ * Which rows of a batch go from host to host, and where each is put: counted by every rank alike from the batch alone. It
+ * moves nothing; `RowExchange` does.
+ */
+import type { Batch, BatchShape } from "../layout/batch.ts";
+import type { ProcessGroups } from "../parallel/process_group.ts";
+import { samplesOfRank } from "../parallel/shares.ts";
+
+/** Rows of a sharded table that lie on one host. */
+export function rowsOnHost(rows: number, host: number, hosts: number): number {
+  return Math.ceil((rows - host) / hosts);
+}
+
+/** Rows that can be fetched before the step over the batch before, and those that only can after it. */
+export const EARLY = 0;
+export const LATE = 1;
+export type Phase = typeof EARLY | typeof LATE;
+
+/** The plan of one rank, for one batch at a time. */
+export class ExchangePlan {
+  /** This rank's host among all, and its lane among those of its host. */
+  readonly place: { readonly hosts: number; readonly host: number; readonly locals: number; readonly local: number };
+  /** End of each host's bags, and this rank's own. */
+  readonly #endBags: number[];
+  readonly ownBags: { readonly first: number; readonly end: number };
+  /** Lookups placed so far in each bag. */
+  readonly #filled: Uint32Array;
+  /** Hosts that touch segment s: `touches[firstTouch[s] .. firstTouch[s + 1]]`. */
+  readonly touches: Uint16Array;
+  readonly firstTouch: Uint32Array;
+  /** 1 for segments whose row the step before changes. */
+  readonly #late: Uint8Array;
+  /** Rows this host needs: for each lane, early and late, and each owner their number, then the place of the next. */
+  readonly #needed: Uint32Array;
+  readonly #neededAt: Uint32Array;
+  /** Segments of the rows that this lane needs, by owner: the order in which sums of gradients are sent. */
+  readonly neededSegments: Uint32Array;
+  /** Rows of this lane that this host needs of each host, and that each host needs of this one: early, late. */
+  readonly fetchedFrom: readonly [Int32Array, Int32Array];
+  readonly fetchedBy: readonly [Int32Array, Int32Array];
+  /** The same, early and late together; and all of each owner. */
+  readonly fromHost: Int32Array;
+  readonly toHost: Int32Array;
+  readonly ofOwner: Int32Array;
+  /** Place of the next row of each owner. */
+  readonly #fromHostAt: Uint32Array;
+  /** Place of the next row that goes to each host. */
+  readonly toHostAt: Uint32Array;
+
+  constructor({ world, node, peers }: ProcessGroups, { batchSize, tables, lookupCapacity }: BatchShape) {
+    this.place = { hosts: peers.size, host: peers.rank, locals: node.size, local: node.rank };
+    const { hosts, locals } = this.place;
+    const firstBag = (rank: number) => tables * samplesOfRank(batchSize, rank, world.size).first;
+    this.#endBags = Array.from({ length: hosts }, (_, h) => firstBag((h + 1) * locals));
+    this.ownBags = { first: firstBag(world.rank), end: firstBag(world.rank + 1) };
+    this.#filled = new Uint32Array(batchSize * tables);
+    this.touches = new Uint16Array(lookupCapacity);
+    this.firstTouch = new Uint32Array(lookupCapacity + 1);
+    this.#late = new Uint8Array(lookupCapacity);
+    this.#needed = new Uint32Array(locals * 2 * hosts);
+    this.#neededAt = new Uint32Array(locals * 2 * hosts);
+    this.neededSegments = new Uint32Array(lookupCapacity);
+    this.fetchedFrom = [new Int32Array(hosts), new Int32Array(hosts)];
+    this.fetchedBy = [new Int32Array(hosts), new Int32Array(hosts)];
+    this.#fromHostAt = new Uint32Array(hosts);
+    this.fromHost = new Int32Array(hosts);
+    this.toHost = new Int32Array(hosts);
+    this.ofOwner = new Int32Array(hosts);
+    this.toHostAt = new Uint32Array(hosts);
+  }
+
+  /** Finds the rows that the step over `changing` changes. Rows of both batches ascend. */
+  #findLate(batch: Batch, changing: Batch | undefined): void {
+    const { distinct } = batch;
+    this.#late.fill(0, 0, distinct);
+    if (changing === undefined || changing.hot) return;
+    for (let s = 0, c = 0, end = changing.distinct; s < distinct && c < end;) {
+      const [row, changed] = [batch.row(s), changing.row(c)];
+      if (row === changed) this.#late[s] = 1;
+      if (row <= changed) s++;
+      if (changed <= row) c++;
+    }
+  }
+
+  /** Finds which hosts touch each distinct row of the batch. */
+  findTouches(batch: Batch): void {
+    const { words, distinct, sections: { segments, segmentBags } } = batch;
+    let touch = 0;
+    for (let s = 0; s < distinct; s++) {
+      this.firstTouch[s] = touch;
+      let host = 0;
+      let last = -1;
+      // Bags of a segment ascend, so hosts do.
+      for (let k = words[segments + 2 * s + 1], end = words[segments + 2 * s + 3]; k < end; k++) {
+        while (words[segmentBags + k] >= this.#endBags[host]) host++;
+        if (host !== last) this.touches[touch++] = last = host;
+      }
+    }
+    this.firstTouch[distinct] = touch;
+  }
+
+  /** Counts the rows that go from each owner to each host that touches them; the step over `changing` is still to come. */
+  countRows(batch: Batch, changing: Batch | undefined): void {
+    this.#findLate(batch, changing);
+    const { hosts, host, locals, local } = this.place;
+    this.#needed.fill(0);
+    this.ofOwner.fill(0);
+    for (const phase of [EARLY, LATE] as const) {
+      this.fetchedFrom[phase].fill(0);
+      this.fetchedBy[phase].fill(0);
+    }
+    for (let s = 0, distinct = batch.distinct; s < distinct; s++) {
+      const owner = batch.row(s) % hosts;
+      const lane = s % locals;
+      const phase = this.#late[s] as Phase;
+      if (lane === local) this.ofOwner[owner]++;
+      for (let t = this.firstTouch[s]; t < this.firstTouch[s + 1]; t++) {
+        if (this.touches[t] === host) {
+          this.#needed[(2 * lane + phase) * hosts + owner]++;
+          if (lane === local) this.fetchedFrom[phase][owner]++;
+        }
+        if (lane === local && owner === host) this.fetchedBy[phase][this.touches[t]]++;
+      }
+    }
+    for (let h = 0; h < hosts; h++) {
+      this.fromHost[h] = this.fetchedFrom[EARLY][h] + this.fetchedFrom[LATE][h];
+      this.toHost[h] = this.fetchedBy[EARLY][h] + this.fetchedBy[LATE][h];
+    }
+    startPlaces(this.#needed, this.#neededAt);
+    startPlaces(this.fromHost, this.#fromHostAt);
+  }
+
+  /** Where the rows of this lane begin among those this host needs. */
+  laneStart(): number {
+    const { hosts, local } = this.place;
+    let first = 0;
+    for (let i = 0; i < 2 * local * hosts; i++) first += this.#needed[i];
+    return first;
+  }
+
+  /** Gives every row that this host needs a place, and this rank's lookups, in the places of a batch's indices, the place of their row. */
+  placeRows(batch: Batch, indices: Uint32Array): void {
+    const { hosts, host, locals, local } = this.place;
+    const { words, distinct, sections: { segments, segmentBags, offsets }, shape: { bags } } = batch;
+    const { first, end } = this.ownBags;
+    if (bags) this.#filled.fill(0);
+    for (let s = 0; s < distinct; s++) {
+      if (!this.touchedBy(s, host)) continue;
+      const lane = s % locals;
+      const owner = batch.row(s) % hosts;
+      const place = this.#neededAt[(2 * lane + this.#late[s]) * hosts + owner]++;
+      if (lane === local) this.neededSegments[this.#fromHostAt[owner]++] = s;
+      for (let k = words[segments + 2 * s + 1], last = words[segments + 2 * s + 3]; k < last; k++) {
+        const bag = words[segmentBags + k];
+        if (bag < first || bag >= end) continue;
+        indices[bags ? words[offsets + bag] + this.#filled[bag]++ : bag] = place;
+      }
+    }
+  }
+
+  /** Lists the segments of this lane that this host touches, by owner. */
+  listNeeded(batch: Batch): void {
+    const { hosts, host, locals, local } = this.place;
+    for (let s = local; s < batch.distinct; s += locals) {
+      if (this.touchedBy(s, host)) this.neededSegments[this.#fromHostAt[batch.row(s) % hosts]++] = s;
+    }
+  }
+
+  touchedBy(s: number, host: number): boolean {
+    for (let t = this.firstTouch[s]; t < this.firstTouch[s + 1]; t++) if (this.touches[t] === host) return true;
+    return false;
+  }
+
+  /** Lists the early or late rows of this lane that other hosts, or this one, get from here. Returns their number. */
+  listRowsToSend(batch: Batch, phase: Phase, rows: Uint32Array): number {
+    const { hosts, host, locals, local } = this.place;
+    startPlaces(this.fetchedBy[phase], this.toHostAt);
+    let count = 0;
+    for (let s = local; s < batch.distinct; s += locals) {
+      const row = batch.row(s);
+      if (row % hosts !== host || this.#late[s] !== phase) continue;
+      for (let t = this.firstTouch[s]; t < this.firstTouch[s + 1]; t++, count++) {
+        rows[this.toHostAt[this.touches[t]]++] = Math.floor(row / hosts);
+      }
+    }
+    return count;
+  }
+
+  /** True if sums for the rows touched are fewer bytes than all gradients of pooled rows. Counts what it finds. */
+  sumsAreFewer(batch: Batch): boolean {
+    const { hosts } = this.place;
+    const pooled = (hosts - 1) * batch.shape.batchSize * batch.shape.tables;
+    const gathered = (hosts - 1) * batch.distinct;
+    if (gathered >= pooled) return false;
+    this.findTouches(batch);
+    let sent = 0;
+    for (let s = 0, distinct = batch.distinct; s < distinct; s++) {
+      sent += this.firstTouch[s + 1] - this.firstTouch[s];
+      if (this.touchedBy(s, batch.row(s) % hosts)) sent--;
+    }
+    return sent + gathered < pooled;
+  }
+}
+
+/** The place of the first of each kind, for kinds that lie one after the other. */
+export function startPlaces(counts: ArrayLike<number>, places: Uint32Array): void {
+  for (let i = 0, next = 0; i < places.length; i++) {
+    places[i] = next;
+    next += counts[i];
+  }
+}
