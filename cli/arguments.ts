@@ -6,28 +6,21 @@ import { z } from "zod";
 import { firstIssue, isArtifact } from "../src/storage/artifact.ts";
 import { messageOf, UsageError } from "../src/errors.ts";
 import { didYouMean } from "../src/similar.ts";
+import { ALIASED } from "./train_options.ts";
 
 const value = z.union([z.string(), z.number(), z.boolean()]);
 const configFile = z.record(z.string(), z.union([value, z.array(value)]));
 
-/** Flags with another name here. */
-const RENAMED: Readonly<Record<string, string>> = {
-  "--mini-batch-size": "--batch-size",
-  "--nepochs": "--epochs",
-  "--numpy-rand-seed": "--seed",
-  "--data-set": "--preset",
-  "--save-model": "--out",
-  "--mlperf-auc-threshold": "--target-auc",
-  "--hot-emb-gpu-mem": "--hot-memory",
-  "--ip-sampling-rate": "--sample-rate",
-};
+/** An option here by another tool's flag. */
+const RENAMED = new Map(
+  ALIASED.flatMap(({ long, aliases }) => aliases.map(({ flag, values }) => [flag, { long: long!, values }] as const)),
+);
 /** Flags that take a value and change nothing here, because what they choose is how Hotset always works. */
 const IGNORED_VALUES = [
   "--test-mini-batch-size",
   "--loss-function",
   "--round-targets",
   "--data-generation",
-  "--data-randomize",
   "--num-workers",
   "--test-num-workers",
   "--print-precision",
@@ -109,7 +102,7 @@ export function translateArguments(given: readonly string[]): Translation {
     else if (IGNORED_VALUES.includes(flag)) {
       value();
       ignored.push(flag);
-    } else if (Object.hasOwn(RENAMED, flag)) words.push(RENAMED[flag], value());
+    } else if (RENAMED.has(flag)) words.push(RENAMED.get(flag)!.long, renamedValue(flag, value()));
     else {
       words.push(given[i]);
       continue;
@@ -117,6 +110,14 @@ export function translateArguments(given: readonly string[]): Translation {
     pasted.dlrm = true;
   }
   return pasted.inferenceOnly ? evaluation(words, pasted, ignored) : training(words, pasted, ignored);
+}
+
+/** The value here of another tool's flag. Throws UsageError where it has none. */
+function renamedValue(flag: string, value: string): string {
+  const values = RENAMED.get(flag)?.values;
+  if (values === undefined) return value;
+  if (Object.hasOwn(values, value)) return values[value];
+  throw new UsageError(`Cannot use ${flag} ${value}: choose ${Object.keys(values).join(" or ")}`);
 }
 
 /** `evaluate`, of the inputs that stand before all flags. Data that dlrm's flags name are no test split, so not scored. */
@@ -240,7 +241,7 @@ function faultOf(name: string, value: unknown, known: readonly KnownOption[]): s
   if (Object.hasOwn(PASTED, flag) || [...DLRM_FLAGS, ...IGNORED_FLAGS, ...IGNORED_VALUES].includes(flag)) {
     return undefined;
   }
-  const renamed = Object.hasOwn(RENAMED, flag) ? RENAMED[flag].slice("--".length) : name;
+  const renamed = RENAMED.get(flag)?.long.slice("--".length) ?? name;
   if (name === "save") return typeof value === "boolean" ? undefined : "save must be true or false";
   const option = known.find((option) => option.name === renamed);
   if (option === undefined) return `unknown key "${name}"${didYouMean(name, known.map(({ name }) => name))}`;
@@ -248,7 +249,7 @@ function faultOf(name: string, value: unknown, known: readonly KnownOption[]): s
   if (typeof value === "boolean") return value ? `${name} needs a value` : undefined;
   if (Array.isArray(value)) return undefined;
   try {
-    option.check(`${value}`);
+    option.check(renamedValue(flag, `${value}`));
     return undefined;
   } catch (error) {
     const [first, ...rest] = messageOf(error).replace(/\.$/, "");

@@ -1,12 +1,12 @@
 import type { Command } from "commander";
 import { diagnose } from "../src/doctor.ts";
 import { diagnosisText } from "../src/report/tables.ts";
-import { type Common, withCommon } from "./options.ts";
+import type { Common } from "./options.ts";
 import { run } from "./run.ts";
 
 /** hotset doctor */
 export function doctor(program: Command): void {
-  withCommon(program.command("doctor"))
+  program.command("doctor")
     .description("What this machine offers, what is missing, and how to get it.")
     .addHelpText("after", "\nExample: hotset doctor")
     .action((flags: Common) =>

@@ -1,12 +1,12 @@
 import type { Command } from "commander";
 import { evaluationTable } from "../src/report/tables.ts";
 import { evaluateRun } from "../src/run/score_run.ts";
-import { type Common, type UnknownFlags, withCommon, withUnknown } from "./options.ts";
+import { type Common, type UnknownFlags, withUnknown } from "./options.ts";
 import { run } from "./run.ts";
 
 /** hotset evaluate */
 export function evaluate(program: Command): void {
-  withUnknown(withCommon(program.command("evaluate")))
+  withUnknown(program.command("evaluate"))
     .description("Metrics of a run's best checkpoint.")
     .argument("<run>", "directory made by train")
     .argument(

@@ -1,11 +1,11 @@
 import { type Command, Option } from "commander";
 import { EXPORT_FORMATS, type ExportFormat, exportRun } from "../src/interop/export_run.ts";
-import { type Common, withCommon } from "./options.ts";
+import type { Common } from "./options.ts";
 import { run } from "./run.ts";
 
 /** hotset export */
 export function exportModel(program: Command): void {
-  withCommon(program.command("export"))
+  program.command("export")
     .description("Write a run's best model in a format that others read.")
     .argument("<run>", "directory made by train")
     .addOption(

@@ -2,10 +2,11 @@ import { type Command, Option } from "commander";
 import { isArtifact } from "../src/storage/artifact.ts";
 import { generateDataset, writeCriteoLog } from "../src/dataset/generate.ts";
 import { type Shape, SHAPES } from "../src/dataset/published.ts";
-import { positive, real, type Seeded, share, withSeed } from "./options.ts";
+import { type Common, positive, real, share } from "./options.ts";
 import { run } from "./run.ts";
+import { type ConfigFlags, configOf, withTraining } from "./train_options.ts";
 
-interface GenerateFlags extends Seeded {
+interface GenerateFlags extends Common, ConfigFlags {
   preset: Shape;
   samples: number;
   out: string;
@@ -18,7 +19,7 @@ interface GenerateFlags extends Seeded {
 
 /** hotset generate */
 export function generate(program: Command): void {
-  withSeed(program.command("generate"))
+  withTraining(program.command("generate"))
     .description("Generate a dataset in the shape of a published log, with a model planted in it.")
     .addOption(new Option("--preset <name>", "shape of the tables").choices(SHAPES).default("kaggle"))
     .requiredOption("--samples <n>", "samples of all splits", positive)
@@ -31,7 +32,8 @@ export function generate(program: Command): void {
     .addHelpText("after", "\nExample: hotset generate --preset kaggle --samples 1000000 --out clicks")
     .action((flags: GenerateFlags) =>
       run(flags, (report) => {
-        const { preset: shape, samples, out, raw, scale, drift, seed } = flags;
+        const { preset: shape, samples, out, raw, scale, drift } = flags;
+        const { seed } = configOf(flags);
         const fractions = { validation: flags.validationFraction, test: flags.testFraction };
         const onProgress = (fraction: number) => report({ event: "stage", stage: "generate", fraction });
         const options = { shape, samples, scale, drift, seed, fractions, onProgress };

@@ -1,16 +1,12 @@
 import { type Command, Option } from "commander";
 import { type ImportOptions, importRun, ROW_NUMBERS } from "../src/interop/import_run.ts";
-import { withSeed } from "./options.ts";
+import type { Common } from "./options.ts";
 import { run } from "./run.ts";
-import { type TrainFlags, trainLayer, withSomeOfTraining } from "./train_options.ts";
-
-/** Flags of train that decide how an imported model trains on; its shape comes from the file. */
-const IMPORTED =
-  /^--(mode|device|blas|precision|activations|optimizer|batch-size|epochs|learning-rate|weight-decay|lr-.*|ranks|hot-.*|scheduler-.*)$/;
+import { type ConfigFlags, trainLayer, withTraining } from "./train_options.ts";
 
 /** hotset import */
 export function importModel(program: Command): void {
-  const importing = withSeed(program.command("import"))
+  const importing = program.command("import")
     .description("Make a run of a facebookresearch/dlrm model that was saved as safetensors.")
     .argument("<file>", "the state dict")
     .requiredOption("--data <dataset>", "directory made by prepare")
@@ -20,12 +16,12 @@ export function importModel(program: Command): void {
         .choices(ROW_NUMBERS),
     )
     .addHelpText("after", "\nExample: hotset import dlrm.safetensors --data criteo --ids values --out hotset/imported")
-    .action((file: string, flags: TrainFlags & { data: string; out: string; ids?: ImportOptions["ids"] }) =>
+    .action((file: string, flags: ConfigFlags & Common & { data: string; out: string; ids?: ImportOptions["ids"] }) =>
       run(flags, (report) => {
         const { data, out, ids } = flags;
         importRun(file, { data, out, ids, config: trainLayer(flags) }, report);
         console.log(flags.json ? JSON.stringify({ event: "imported", run: out }) : out);
       })
     );
-  withSomeOfTraining(importing, IMPORTED);
+  withTraining(importing);
 }

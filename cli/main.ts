@@ -2,8 +2,8 @@
 import process from "node:process";
 import { Command, CommanderError } from "commander";
 import { outliveTerminal } from "../src/report/terminal.ts";
-import { expandConfig, type KnownOption, translateArguments } from "./arguments.ts";
 import config from "../deno.json" with { type: "json" };
+import { expandConfig, type KnownOption, translateArguments } from "./arguments.ts";
 import { doctor } from "./doctor.ts";
 import { evaluate } from "./evaluate.ts";
 import { exportModel } from "./export.ts";
@@ -17,6 +17,7 @@ import { profile } from "./profile.ts";
 import { reproduce } from "./reproduce.ts";
 import { train } from "./train.ts";
 import { expectEffect } from "./effects.ts";
+import { withCommon } from "./options.ts";
 import { fail } from "./run.ts";
 
 /** All commands. */
@@ -41,13 +42,15 @@ const COMMANDS = [
   doctor,
 ];
 for (const add of COMMANDS) add(program);
+for (const command of program.commands) withCommon(command);
 
 /** Throws UsageError where an option was given that would do nothing. */
 function expectOptions(command: Command): void {
   const given = command.options
     .filter((option) => command.getOptionValueSource(option.attributeName()) === "cli")
     .map(({ long }) => long!);
-  expectEffect({ command: command.name(), inputs: command.args, given: new Set(given), values: command.opts() });
+  const line = { command: command.name(), inputs: command.args, given: new Set(given), values: command.opts() };
+  expectEffect(line, command.options);
 }
 program.hook("preAction", (_, command) => expectOptions(command));
 

@@ -3,21 +3,18 @@ import { Dataset } from "../src/dataset/dataset.ts";
 import { planDataset, planPublished, thisMachine } from "../src/plan/plan_training.ts";
 import { publishedData } from "../src/plan/published.ts";
 import { planText } from "../src/report/tables.ts";
-import { resolveConfig } from "../src/config/config.ts";
-import { withSeed } from "./options.ts";
+import { type Preset, resolveConfig } from "../src/config/config.ts";
+import type { Common } from "./options.ts";
 import { run } from "./run.ts";
-import { type TrainFlags, trainLayer, withSomeOfTraining } from "./train_options.ts";
-
-/** Flags of train that decide what a plan says. */
-const PLANNED = /^--(preset|arch-.*|optimizer|batch-size|ranks|hot-memory)$/;
+import { type ConfigFlags, presetFlag, trainLayer, withTraining } from "./train_options.ts";
 
 /** hotset plan */
 export function plan(program: Command): void {
-  withSomeOfTraining(withSeed(program.command("plan")), PLANNED)
+  withTraining(program.command("plan").addOption(presetFlag()))
     .description("What training would need and a budget would cover, without training.")
     .argument("[dataset]", "directory made by prepare (default: the published data of the preset)")
     .addHelpText("after", "\nExample: hotset plan --preset terabyte --hot-memory 1GiB --optimizer rwsadagrad")
-    .action((directory: string | undefined, flags: TrainFlags) =>
+    .action((directory: string | undefined, flags: ConfigFlags & Common & { preset: Preset }) =>
       run(flags, () => {
         const config = resolveConfig(flags.preset, trainLayer(flags));
         const machine = thisMachine();

@@ -1,12 +1,12 @@
 import type { Command } from "commander";
 import { expectNoInput, findInputs } from "../src/dataset/inputs.ts";
 import { predictRun, writeScores } from "../src/run/score_run.ts";
-import { type Common, type UnknownFlags, withCommon, withUnknown } from "./options.ts";
+import { type Common, type UnknownFlags, withUnknown } from "./options.ts";
 import { run } from "./run.ts";
 
 /** hotset predict */
 export function predict(program: Command): void {
-  withUnknown(withCommon(program.command("predict")))
+  withUnknown(program.command("predict"))
     .description("Click probabilities of raw rows, as CSV (or JSON lines with --json).")
     .argument("<run>", "directory made by train")
     .argument("<input...>", "raw files; the label column may be missing")

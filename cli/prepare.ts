@@ -2,13 +2,14 @@ import type { Command } from "commander";
 import { inferSchema } from "../src/dataset/infer.ts";
 import { UsageError } from "../src/errors.ts";
 import { prepareTo } from "../src/run/stages.ts";
+import { Flag } from "./flag.ts";
 import {
   type Common,
   folderOf,
   type GroupFlags,
+  raw,
   type RawFlags,
   rawOptions,
-  withCommon,
   withGroup,
   withRaw,
   withUnknown,
@@ -17,10 +18,14 @@ import { runAsGroup } from "./run.ts";
 
 /** hotset prepare */
 export function prepare(program: Command): void {
-  withGroup(withUnknown(withRaw(withCommon(program.command("prepare")))))
+  withGroup(withUnknown(withRaw(program.command("prepare"))))
     .description("Turn raw logs into a dataset.")
     .argument("<input...>", "files or patterns in the order of time; gzip, zstd and Parquet work")
-    .option("--out <dir>", "directory of the dataset")
+    .addOption(
+      new Flag("--out <dir>", "directory of the dataset").unless((line) =>
+        line.given.has("--infer") ? raw(line) : undefined
+      ),
+    )
     .option("--infer", "print a schema proposed for the input, to be edited, instead")
     .addHelpText("after", "\nExample: hotset prepare 'day_*.tsv.gz' --min-frequency 2 --out criteo")
     .action((inputs: string[], flags: RawFlags & GroupFlags & Common & { out?: string; infer?: boolean }) =>

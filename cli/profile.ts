@@ -2,21 +2,13 @@ import type { Command } from "commander";
 import { writeProfileReport } from "../src/report/html/profile_report.ts";
 import { profileTables } from "../src/report/tables.ts";
 import { ensureProfile, openTogether } from "../src/run/stages.ts";
-import {
-  folderOf,
-  type GroupFlags,
-  placeOf,
-  profileConfig,
-  type ProfileFlags,
-  withGroup,
-  withProfile,
-  withSeed,
-} from "./options.ts";
+import { type Common, folderOf, type GroupFlags, placeOf, withGroup } from "./options.ts";
 import { runAsGroup } from "./run.ts";
+import { type ConfigFlags, configOf, withTraining } from "./train_options.ts";
 
 /** hotset profile */
 export function profile(program: Command): void {
-  withGroup(withProfile(withSeed(program.command("profile"))))
+  withGroup(withTraining(program.command("profile")))
     .description("Find a dataset's popular rows within a memory budget.")
     .argument("<dataset>", "directory made by prepare")
     .option(
@@ -25,10 +17,10 @@ export function profile(program: Command): void {
     )
     .option("--report <file>", "HTML file to write: popularity, coverage and what another budget would buy")
     .addHelpText("after", "\nExample: hotset profile criteo --hot-memory 256MiB")
-    .action((directory: string, flags: ProfileFlags & GroupFlags & { report?: string }) =>
+    .action((directory: string, flags: ConfigFlags & Common & GroupFlags & { out?: string; report?: string }) =>
       runAsGroup(flags, [folderOf(flags)], (report, group) => {
         const dataset = openTogether(directory, group);
-        const profile = ensureProfile(dataset, profileConfig(flags), placeOf(flags), report, group);
+        const profile = ensureProfile(dataset, configOf(flags), placeOf(flags), report, group);
         if (group.rank > 0) return;
         if (flags.report !== undefined) writeProfileReport(profile, dataset, flags.report);
         if (!flags.json) console.log(profileTables(profile.body));

@@ -1,12 +1,12 @@
 import type { Command } from "commander";
 import { HotsetError } from "../src/errors.ts";
 import { reproduceRun } from "../src/run/reproduce.ts";
-import { type Common, withCommon } from "./options.ts";
+import type { Common } from "./options.ts";
 import { run } from "./run.ts";
 
 /** hotset reproduce */
 export function reproduce(program: Command): void {
-  withCommon(program.command("reproduce"))
+  program.command("reproduce")
     .description("Run a run again and compare the bits of the two last checkpoints.")
     .argument("<run>", "directory made by train")
     .addHelpText("after", "\nExample: hotset reproduce hotset/run-1")

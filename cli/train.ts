@@ -14,15 +14,15 @@ import type { Interrupt } from "./interrupt.ts";
 import { resumeRun, trainOn } from "../src/run/run.ts";
 import { type Common, HOME, rawOptions } from "./options.ts";
 import { expectOneProcess, fail, inWorld, run } from "./run.ts";
-import { type TrainFlags, trainLayer, withTraining } from "./train_options.ts";
+import { type ConfigFlags, configOf, type TrainFlags, trainLayer, withAllOfTraining } from "./train_options.ts";
 
 /** hotset train */
 export function train(program: Command): void {
-  withTraining(program.command("train"))
+  withAllOfTraining(program.command("train"))
     .description("Train a model on a dataset or on raw logs; prepares, profiles and lays out first if needed.")
     .argument("[input...]", "a dataset, or raw files in the order of time")
     .addHelpText("after", "\nExample: hotset train day_0.gz day_1.gz --test day_2.gz --min-frequency 2 --out run")
-    .action((inputs: string[], flags: TrainFlags) =>
+    .action((inputs: string[], flags: TrainFlags & ConfigFlags) =>
       run(flags, (report, atEnd, interrupt) => start(inputs, flags, { report, interrupt }, atEnd))
     );
 }
@@ -34,13 +34,18 @@ interface Told {
 }
 
 /** Trains here, or as one of the processes that mpirun started. */
-async function start(inputs: string[], flags: TrainFlags, told: Told, atEnd: DisposableStack): Promise<void> {
-  const { collective, device = "auto" } = flags;
+async function start(
+  inputs: string[],
+  flags: TrainFlags & ConfigFlags,
+  told: Told,
+  atEnd: DisposableStack,
+): Promise<void> {
+  const { collective } = flags;
   if (collective === "shared") {
     expectOneProcess();
     return await trainHere(inputs, flags, told);
   }
-  if (collective === "nccl" && device === "auto") flags = { ...flags, device: "cuda" };
+  if (collective === "nccl" && configOf(flags).device === "auto") flags = { ...flags, device: "cuda" };
   const { interrupt } = told;
   await inWorld(
     flags,
@@ -52,11 +57,12 @@ async function start(inputs: string[], flags: TrainFlags, told: Told, atEnd: Dis
 
 async function trainHere(
   inputs: string[],
-  flags: TrainFlags,
+  flags: TrainFlags & ConfigFlags,
   { report, interrupt }: Told,
   world?: MpiWorld,
 ): Promise<void> {
   const first = (world?.rank ?? 0) === 0;
+  const layer = trainLayer(flags);
   using claim = flags.out === undefined && first ? new ClaimedRun(HOME) : undefined;
   const named = flags.out ?? claim?.out ?? "";
   const out = world === undefined ? named : world.broadcast(named);
@@ -76,24 +82,24 @@ async function trainHere(
     return { ...config, batchSize: config.batchSize * (flags.scaling === "weak" ? world?.size ?? 1 : 1) };
   };
   const again = `${commandOf(world)} train --resume${world ? ` --collective ${flags.collective}` : ""} --out`;
-  if (world !== undefined && flags.save) {
+  if (world !== undefined && layer.save) {
     report({ event: "note", text: `If a rank is lost, continue with: ${again} ${out}` });
   }
   try {
     if (flags.resume) {
-      results([await resumeRun(options, trainLayer(flags))]);
+      results([await resumeRun(options, layer)]);
     } else if (flags.demo) {
-      const demo = await runDemo(resolve(DEMO_CONFIG, trainLayer(flags)), options);
+      const demo = await runDemo(resolve(DEMO_CONFIG, layer), options);
       results(demo.results);
       if (first && flags.report !== undefined) writeRunReport(demo.results.at(-1)!.run, flags.report);
       if (first && !flags.json) console.log(`\n${demoText(demo)}`);
     } else {
-      results([await trainOn(inputs, rawOptions(flags, interrupt), resolve(trainLayer(flags)), options)]);
+      results([await trainOn(inputs, rawOptions(flags, interrupt), resolve(layer), options)]);
     }
     if (first && flags.report !== undefined && !flags.demo) writeRunReport(out, flags.report);
   } catch (error) {
     if (!(error instanceof Interrupted)) {
-      if (world !== undefined && error !== world.failure && flags.save) console.error(`Continue with: ${again} ${out}`);
+      if (world !== undefined && error !== world.failure && layer.save) console.error(`Continue with: ${again} ${out}`);
       throw error;
     }
     const advice = error.run === undefined ? "" : `. Continue with: ${again} ${error.run}`;

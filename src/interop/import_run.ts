@@ -57,7 +57,8 @@ export function importRun(path: string, { data, out, ids: given, config }: Impor
   const shape = shapeOf(path, file);
   const [denseFeatures = 0, ...bottom] = shape.bottom;
   const { dim, top, interaction } = shape;
-  const resolved = resolveConfig("kaggle", config, {
+  const resolved = resolveConfig("kaggle", {
+    ...config,
     ...{ dim, top: [...top], interaction },
     ...(denseFeatures === 0 ? { bottom: [dim] } : { denseFeatures, bottom }),
   });

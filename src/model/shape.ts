@@ -51,14 +51,3 @@ export function flopsOf({ layers }: ModelPlan): number {
     return sum + flops.forward + backward;
   }, 0);
 }
-
-/** Reads dash-separated layer widths such as "13-512-256-64-16". Throws HotsetError on anything else. */
-export function parseWidths(text: string): number[] {
-  const widths = text.split("-").map(Number);
-  if (!/^\d+(-\d+)*$/.test(text) || widths.some((width) => width < 1)) {
-    throw new HotsetError(
-      `Cannot read layer widths ${JSON.stringify(text)}: expected numbers with dashes, as in 512-256-1`,
-    );
-  }
-  return widths;
-}

@@ -16,6 +16,7 @@ import { Checkpoint, checkpointBytes, IMPORTED } from "../checkpoint/checkpoint.
 import { roomForCheckpoints } from "../checkpoint/checkpoint_room.ts";
 import { BEST_CHECKPOINT, cleanCheckpoints, resumePoints } from "../checkpoint/checkpoint_store.ts";
 import { checkConfig, expectDenseFeatures, type TrainConfig } from "../config/config.ts";
+import { TRAIN_OPTION_LIST } from "../config/options.ts";
 import type { Report, ResultEvent, RunEvent, Spent } from "../events/events.ts";
 import { labelNotes } from "./label_notes.ts";
 import { leakNotes } from "./leak_notes.ts";
@@ -409,21 +410,10 @@ function layoutFor(config: TrainConfig, dataset: Dataset, cache: string, report:
 }
 
 /**
- * What a configuration says that does not decide the sequence of steps. Of these only what computes can change when a run
- * goes on; the others are here so that runs of the same steps leave the same checkpoints, whenever they write them.
+ * Names all that decides the sequence of a run's steps. An option that does not, or does what runs did before there was
+ * one, is left out: runs of the same steps leave the same checkpoints, of whatever version they are.
  */
-const FREE_TO_CHANGE: ReadonlySet<string> = new Set<keyof TrainConfig>([
-  ...(["device", "blas", "ranks", "printFreq", "epochs"] as const),
-  ...(["checkpointSteps", "checkpointMinutes", "keep"] as const),
-]);
-
-/** What runs of version 0.1 did, which had no such options: their checkpoints are those of runs that are told the same. */
-const IN_0_1: Partial<TrainConfig> = { firstTurn: "cold", shuffle: "batches" };
-
-/** Names all that decides the sequence of a run's steps. */
 function runIdOf(config: TrainConfig, layout: Layout, from: Checkpoint | undefined): string {
-  const told = Object.entries(config).filter(([key, value]) =>
-    !FREE_TO_CHANGE.has(key) && IN_0_1[key as keyof TrainConfig] !== value
-  );
-  return fingerprint([layout.id, Object.fromEntries(told), from?.id]);
+  const told = TRAIN_OPTION_LIST.filter(([key, { free, before }]) => !free && before !== config[key]);
+  return fingerprint([layout.id, Object.fromEntries(told.map(([key]) => [key, config[key]])), from?.id]);
 }

@@ -7,7 +7,8 @@ import { firstIssue, isArtifact, isDirectory, isIntact, seal } from "../storage/
 import type { Dataset } from "../dataset/dataset.ts";
 import { HotsetError, messageOf } from "../errors.ts";
 import { AtomicFile } from "../storage/atomic_file.ts";
-import { LIBRARIES, type TrainConfig, trainConfig } from "../config/config.ts";
+import { type TrainConfig, trainConfig } from "../config/config.ts";
+import { LIBRARIES } from "../config/options.ts";
 
 /** Name of the record in a run's directory. */
 export const RUN_FILE = "run.json";

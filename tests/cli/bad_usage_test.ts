@@ -39,7 +39,11 @@ const CASES: [[string, ...string[]], code: 1 | 2, message: string][] = [
     2,
     "option '--optimizer <name>' argument 'lion' is invalid. Allowed choices are sgd, adagrad, rwsadagrad, adam, adamw.",
   ],
-  [["train", "x", "--ranks", "257"], 2, "Cannot use the configuration: ranks must be a whole number from 1 to 256"],
+  [
+    ["train", "x", "--ranks", "257"],
+    2,
+    "option '--ranks <n>' argument '257' is invalid. Expected a whole number from 1 to 256.",
+  ],
   [
     ["train", "x", "--mode", "gpu", "--device", "cpu"],
     2,

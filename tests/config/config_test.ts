@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { readWidths } from "../../src/config/option_types.ts";
 import { UsageError } from "../../src/errors.ts";
 import { checkConfig, type Preset, PRESETS, resolveConfig, type TrainConfig } from "../../src/config/config.ts";
 
@@ -85,4 +86,34 @@ Deno.test("what is no preset, no key or no value is refused in words that say wh
 Deno.test("the length of rows alone decides in what a preset's bottom MLP ends", () => {
   assert.deepEqual(resolveConfig("kaggle", { dim: 8 }).bottom, [512, 256, 64, 8]);
   assert.deepEqual(resolveConfig("kaggle", { dim: 8, bottom: [32, 16] }).bottom, [32, 16]);
+});
+
+Deno.test("what the last layer says must act; what layers before it prefer need not", () => {
+  const refused = (layer: Partial<TrainConfig>, message: RegExp) =>
+    assert.throws(
+      () => resolveConfig("default", layer),
+      (error) => error instanceof UsageError && message.test(error.message),
+    );
+  const onlyFae = /: only mode fae has hot rows and batches; choose --mode fae$/;
+  refused({ mode: "cpu", firstTurn: "hot" }, /^Cannot use --first-turn with --mode cpu/);
+  for (const layer of [{ firstTurn: "cold" }, { hotMemory: 9 }, { schedulerRate: 9 }, { sampleRate: 9 }] as const) {
+    for (const mode of ["cpu", "gpu", "hybrid"] as const) refused({ ...layer, mode }, onlyFae);
+    assert.equal(resolveConfig("default", layer, { mode: "cpu" }).mode, "cpu");
+    resolveConfig("default", { ...layer, mode: "fae" });
+  }
+  refused({ decayStartStep: 5 }, /^Cannot use --lr-decay-start-step without a decay: give --lr-num-decay-steps$/);
+  refused({ shuffle: "none" }, /^Cannot use --shuffle none with --mode fae: only modes cpu and gpu keep the order/);
+  refused(
+    { optimizer: "sgd", weightDecay: 0.1 },
+    /^Cannot use --weight-decay with --optimizer sgd: .*choose --optimizer/,
+  );
+  refused({ keep: 3, save: false }, /^Cannot use --keep with --no-save/);
+});
+
+Deno.test("layer widths are read from dashes", () => {
+  assert.deepEqual(readWidths("13-512-256-64-16"), [13, 512, 256, 64, 16]);
+  assert.deepEqual(readWidths("1"), [1]);
+  for (const text of ["", "-", "1-", "-1", "a", "1-b", "1--2", "0", "4-0-1", "1.5", "1e3", " 1", "1,2"]) {
+    assert.throws(() => readWidths(text), /^Error: must be whole numbers from 1 with dashes, as in 512-256-1$/);
+  }
 });

@@ -3,7 +3,7 @@ import { HotsetError } from "../../src/errors.ts";
 import { Composition } from "../../src/model/composition.ts";
 import { linear } from "../../src/model/layers/linear.ts";
 import { elementsOf } from "../../src/model/layers/layer.ts";
-import { flopsOf, hiddenUnits, type ModelShape, parseWidths, planModel } from "../../src/model/shape.ts";
+import { flopsOf, hiddenUnits, type ModelShape, planModel } from "../../src/model/shape.ts";
 
 const MODEL: ModelShape = {
   dim: 6,
@@ -87,15 +87,4 @@ Deno.test("widths that do not fit together are refused", () => {
   refused({ top: [9, 2] }, /9-2 must end in 1/);
   refused({ top: [] }, /must end in 1/);
   refused({ bottom: [6] }, /at least two widths/);
-});
-
-Deno.test("layer widths are read from dashes", () => {
-  assert.deepEqual(parseWidths("13-512-256-64-16"), [13, 512, 256, 64, 16]);
-  assert.deepEqual(parseWidths("1"), [1]);
-  for (const text of ["", "-", "1-", "-1", "a", "1-b", "1--2", "0", "4-0-1", "1.5", "1e3", " 1", "1,2"]) {
-    assert.throws(
-      () => parseWidths(text),
-      (error) => error instanceof HotsetError && error.message.includes(JSON.stringify(text)),
-    );
-  }
 });

@@ -72,7 +72,7 @@ Deno.test("weight decay and learning rate default by optimizer, and decay is ref
   assert.deepEqual([of("sgd").weightDecay, of("sgd").learningRate], [0, 0.1]);
   assert.throws(
     () => resolveConfig("default", { weightDecay: 0.1 }),
-    /adagrad has no weight decay; choose --optimizer/,
+    /--weight-decay with --optimizer adagrad: it has no weight decay; choose --optimizer/,
   );
 });
 

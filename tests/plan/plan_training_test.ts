@@ -127,7 +127,7 @@ Deno.test("the planned host memory is near a real run's peak", async () => {
     const lines = new TextDecoder().decode(stdout).trim().split("\n");
     assert(lines.at(-1)!.includes('"result"'), new TextDecoder().decode(stderr));
     const { peakRssBytes } = JSON.parse(lines.at(-1)!);
-    const config = resolveConfig("kaggle", { mode, optimizer: "adagrad", ranks: 2, hotMemory: 64 * 2 ** 20 });
+    const config = resolveConfig("kaggle", { hotMemory: 64 * 2 ** 20 }, { mode, optimizer: "adagrad", ranks: 2 });
     const { host } = planDataset(dataset, config, ROOMY).placements.find((plan) =>
       plan.mode === mode && !plan.onDevice
     )!;

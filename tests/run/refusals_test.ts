@@ -6,7 +6,7 @@ import { TemporaryDirectory } from "../support/temporary.ts";
 import { tinyDataset } from "../support/tiny_dataset.ts";
 
 Deno.test("how a device computes is refused on the CPU, whoever asks for it", () => {
-  const placed = (layer: Partial<TrainConfig>) => expectPlacement(resolveConfig("default", layer));
+  const placed = (layer: Partial<TrainConfig>) => expectPlacement(resolveConfig("default", layer, {}));
   for (const where of [{ mode: "cpu" }, { device: "cpu" }] as const) {
     placed(where);
     placed({ ...where, precision: "fp32", activations: "ptx" });
@@ -70,7 +70,7 @@ Deno.test("a run cannot end by what is measured on a split where there is none",
     );
     return await startRun(config, dataset, { out: directory.join(`run-${test}`), report: () => {} });
   };
-  for (const [key, layer] of [["patience", { patience: 1 }], ["targetAuc", { targetAuc: 0.9 }]] as const) {
+  for (const [key, layer] of [["patience", { patience: 1, testFreq: 1 }], ["targetAuc", { targetAuc: 0.9 }]] as const) {
     await assert.rejects(train(0, layer), {
       name: "UsageError",
       message: `Cannot use ${key} on ${directory.join("data-0")}: it has neither a validation nor a test split to ` +
