@@ -17,6 +17,7 @@ import {
   whole,
   widths,
 } from "./option_types.ts";
+import { DECAY_NAMES } from "../schedule/learning_rate.ts";
 import { LEAST_RATE, MOST_RATE } from "../schedule/scheduler.ts";
 
 /** What `blas` may name, `auto` apart. */
@@ -68,6 +69,8 @@ export interface TrainConfig {
   decayStartStep: number;
   /** Steps that the fall takes; 0 for none. */
   decaySteps: number;
+  /** How it falls: by a polynomial of degree 2, or by half a cosine. */
+  decay: "polynomial" | "cosine";
   /** Workers; null for one a core. */
   ranks: number | null;
   /** Budget of the hot rows and their optimizer state, in bytes. */
@@ -191,8 +194,7 @@ const weightDecay: Rule = ({ weightDecay, optimizer }) =>
     ? `with --optimizer ${optimizer}: it has no weight decay; choose --optimizer adam or adamw`
     : undefined;
 
-const decayStart: Rule = ({ decaySteps }) =>
-  decaySteps === 0 ? "without a decay: give --lr-num-decay-steps" : undefined;
+const decaying: Rule = ({ decaySteps }) => decaySteps === 0 ? "without a decay: give --lr-num-decay-steps" : undefined;
 
 const patience: Rule = ({ patience, epochs, testFreq }) =>
   testFreq === 0 && patience !== null && patience >= epochs
@@ -321,11 +323,17 @@ export const TRAIN_OPTIONS: { readonly [K in ConfigKey]: TrainOption<TrainConfig
   decayStartStep: option("--lr-decay-start-step <n>", TRAINING, "step at which decay begins", {
     type: natural,
     default: 0,
-    rules: [decayStart],
+    rules: [decaying],
   }),
   decaySteps: option("--lr-num-decay-steps <n>", TRAINING, "steps that the decay takes", {
     type: natural,
     default: 0,
+  }),
+  decay: option("--lr-decay <name>", TRAINING, "how the rate decays, by a polynomial of degree 2 or half a cosine", {
+    type: oneOf(DECAY_NAMES),
+    default: "polynomial",
+    before: "polynomial",
+    rules: [decaying],
   }),
   ranks: option("--ranks <n>", PLACE, "ranks: workers on the CPU or GPUs", {
     type: whole(1, 256).nullable(),

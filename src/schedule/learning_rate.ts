@@ -1,6 +1,6 @@
-/** The learning rate over the steps of a run: linear warm-up, constant, polynomial decay, constant. */
+/** The learning rate over the steps of a run: linear warm-up, constant, decay, constant. */
 
-/** How the learning rate moves; the same three numbers as facebookresearch/dlrm. */
+/** How the learning rate moves; the same three numbers of steps as facebookresearch/dlrm. */
 export interface LearningRatePlan {
   readonly learningRate: number;
   /** Steps over which the rate rises from 0. */
@@ -9,19 +9,32 @@ export interface LearningRatePlan {
   readonly decayStartStep: number;
   /** Steps the decay takes; 0 for none. */
   readonly decaySteps: number;
+  /** How the decay falls. */
+  readonly decay: Decay;
 }
 
-const DECAY_POWER = 2;
+/** Decays by name: the share of the rate that is left, by the share of the decay's steps that are left. */
+const DECAYS = {
+  /** Of degree 2, as facebookresearch/dlrm. */
+  polynomial: (left: number) => left ** 2,
+  /** Half a cosine, as `torch.optim.lr_scheduler.CosineAnnealingLR`. */
+  cosine: (left: number) => (1 - Math.cos(Math.PI * left)) / 2,
+};
+/** The name of a decay. */
+export type Decay = keyof typeof DECAYS;
+/** Names of the decays. */
+export const DECAY_NAMES = ["polynomial", "cosine"] as const satisfies readonly Decay[];
+
 const LEAST_RATE = 1e-7;
 
 /**
  * The rate of a step (counted from 1): `rate * step / warmup` while warming up, then
- * `rate * ((decaySteps - done) / decaySteps)^2` but at least 1e-7 while decaying, and the last decayed rate afterwards.
+ * `rate * decay((decaySteps - done) / decaySteps)` but at least 1e-7 while decaying, and the last decayed rate afterwards.
  */
 export function learningRateAt(plan: LearningRatePlan, step: number): number {
-  const { learningRate, warmupSteps, decayStartStep, decaySteps } = plan;
+  const { learningRate, warmupSteps, decayStartStep, decaySteps, decay } = plan;
   if (step < warmupSteps) return learningRate * step / warmupSteps;
   if (decaySteps === 0 || step < decayStartStep) return learningRate;
   const done = Math.min(step - decayStartStep, decaySteps - 1);
-  return Math.max(learningRate * ((decaySteps - done) / decaySteps) ** DECAY_POWER, LEAST_RATE);
+  return Math.max(learningRate * DECAYS[decay]((decaySteps - done) / decaySteps), LEAST_RATE);
 }

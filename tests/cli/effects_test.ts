@@ -40,7 +40,7 @@ Deno.test("a refusal names the option and a way out; what a mode or device leave
             (option === "--precision" && precision === "tf32" && cpu) ||
             (option === "--activations" && (cpu || device === "auto")) ||
             (option === "--blas" && !cpu) ||
-            ["--scaling", "--lr-decay-start-step"].includes(option);
+            ["--scaling", "--lr-decay-start-step", "--lr-decay"].includes(option);
           assert.equal(message !== undefined, refused, `${option}, mode ${mode}, device ${device}: ${message}`);
           if (message === undefined) continue;
           assert.match(message, new RegExp(`^Cannot use ${option} with`));

@@ -41,6 +41,7 @@ export const GIVEN: readonly Given[] = [
   { option: "--lr-num-warmup-steps", layer: { warmupSteps: 4 } },
   { option: "--lr-num-decay-steps", layer: { decaySteps: 4 } },
   { option: "--lr-decay-start-step", layer: { decayStartStep: 4 }, beside: { decaySteps: 9 } },
+  { option: "--lr-decay", layer: { decay: "cosine" }, beside: { decaySteps: 9 } },
   { option: "--ranks", layer: { ranks: 2 } },
   { option: "--hot-memory", layer: { hotMemory: 3000 } },
   { option: "--sample-rate", layer: { sampleRate: 20 } },
