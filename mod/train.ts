@@ -47,6 +47,26 @@
  * Deno.removeSync(folder, { recursive: true });
  * ```
  *
+ * @example A learning rate of one's own
+ * ```ts
+ * import assert from "node:assert/strict";
+ * import { generateDataset } from "@hotset/hotset/dataset";
+ * import { type LearningRateSchedule, resolveConfig, startRun } from "@hotset/hotset/train";
+ *
+ * const folder = Deno.makeTempDirSync();
+ * const dataset = generateDataset(`${folder}/clicks`, { samples: 1000, seed: 1, scale: 1000, fractions: { validation: 0.1, test: 0.1 } });
+ * const config = resolveConfig("default", { mode: "cpu", ranks: 1, bottom: [16], top: [1], printFreq: 1 });
+ * const schedule: LearningRateSchedule = (step) => 0.02 / Math.sqrt(step); // resumeRun needs it again
+ * const rates: number[] = [];
+ * await startRun(config, dataset, {
+ *   out: `${folder}/run`,
+ *   report: (event) => event.event === "progress" && rates.push(event.learningRate),
+ *   schedule,
+ * });
+ * assert.deepEqual(rates.slice(0, 4), [1, 2, 3, 4].map(schedule));
+ * Deno.removeSync(folder, { recursive: true });
+ * ```
+ *
  * @module
  */
 export { type Preset, PRESETS, resolveConfig, type TrainConfig } from "../src/config/config.ts";
@@ -57,6 +77,7 @@ export { readRun, type RunRecord } from "../src/run/run_record.ts";
 export { reproduceRun, type Reproduction } from "../src/run/reproduce.ts";
 export { type MpiWorld, openWorld } from "../src/parallel/mpi_world.ts";
 export type { ProcessGroups } from "../src/parallel/process_group.ts";
+export { type LearningRatePlan, type LearningRateSchedule, scheduleOf } from "../src/schedule/learning_rate.ts";
 export { OPTIMIZER_NAMES, type OptimizerName, OPTIMIZERS } from "../src/optimizer/optimizers.ts";
 export type { Optimizer, UpdateWeights } from "../src/optimizer/optimizer.ts";
 export type { DeadUnits } from "../src/events/dead_units.ts";

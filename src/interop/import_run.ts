@@ -80,7 +80,10 @@ export function importRun(path: string, { data, out, ids: given, config }: Impor
     removeEmpty(throughLinks(out));
     throw error;
   }
-  recordRun(out, resolved, dataset, { layoutId: null, from: null, device: null, blas: null, ranks: null });
+  recordRun(out, resolved, dataset, {
+    ...{ layoutId: null, from: null, device: null, blas: null, ranks: null },
+    schedule: "config",
+  });
 }
 
 interface WeightSource {

@@ -19,7 +19,7 @@ import { deadLayerNotes } from "../events/dead_units.ts";
 import { diverged, EXPLODED_LOSS, EXPLOSION_STEPS, findBadTensor } from "./divergence.ts";
 import { evaluateSplit, type Evaluation } from "./evaluate.ts";
 import type { CheckpointMetrics, Report, ResultEvent, Spent } from "../events/events.ts";
-import { learningRateAt } from "../schedule/learning_rate.ts";
+import { checkedSchedule, type LearningRateSchedule, scheduleOf } from "../schedule/learning_rate.ts";
 import type { Metrics } from "../events/metrics.ts";
 import type { RankGroup } from "../ranks/rank_group.ts";
 import { peakRssBytes } from "./peak_rss.ts";
@@ -56,6 +56,8 @@ export interface TrainerOptions {
   /** What the run has spent until there; undefined for nothing. */
   readonly spent?: Spent | undefined;
   readonly report: Report;
+  /** A schedule of the program's own; undefined for that of the configuration. */
+  readonly schedule?: LearningRateSchedule | undefined;
   /** Aborting it ends the run after the present step with a checkpoint and Interrupted. */
   readonly signal: AbortSignal;
 }
@@ -79,6 +81,9 @@ export class Trainer {
   /** Which batches the latest steps are over: the kind and its number, by step modulo STEPS_IN_FLIGHT. */
   readonly #stepKinds = new Array<BatchKind>(STEPS_IN_FLIGHT).fill("cold");
   readonly #stepBatches = new Uint32Array(STEPS_IN_FLIGHT);
+  readonly #schedule: LearningRateSchedule;
+  /** That of the last step. */
+  #learningRate = 0;
   /** Sum of losses since the last progress event. */
   #loss = 0;
   /** The step at whose progress event they had exploded, and have not come back since, as the first of a run may. */
@@ -88,10 +93,11 @@ export class Trainer {
   readonly #spending: Spending;
 
   constructor(options: TrainerOptions) {
-    const { config, layout, dataset, group, from, checkpoint, spent } = options;
+    const { config, layout, dataset, group, from, checkpoint, spent, schedule } = options;
     this.#options = options;
     this.#group = group;
     this.#spending = new Spending(spent);
+    this.#schedule = schedule === undefined ? scheduleOf(config) : checkedSchedule(schedule);
     this.#batches = { cold: layout.batches("cold"), hot: layout.batches("hot") };
     this.#state = checkpoint?.body.state ?? {
       epoch: 0,
@@ -272,8 +278,8 @@ export class Trainer {
     const slot = this.#read();
     const batch = this.#group.batches[slot];
     const { kind, position, switches } = this.#scheduler.take();
-    const learningRate = learningRateAt(config, ++this.#state.step);
-    writeStep(config.optimizer, batch.floats, learningRate, ++this.#state.optimizerSteps, config.weightDecay);
+    this.#learningRate = this.#schedule(++this.#state.step);
+    writeStep(config.optimizer, batch.floats, this.#learningRate, ++this.#state.optimizerSteps, config.weightDecay);
     batch.step = this.#state.step;
     this.#stepKinds[this.#state.step % STEPS_IN_FLIGHT] = kind;
     this.#stepBatches[this.#state.step % STEPS_IN_FLIGHT] = this.#order[kind][position];
@@ -296,7 +302,7 @@ export class Trainer {
   #progress(): void {
     const { samples, hotSamples, lap } = this.#recent;
     if (samples === 0) return;
-    const { config, report } = this.#options;
+    const { report } = this.#options;
     const loss = this.#takeLoss();
     this.#explodedAt = loss > EXPLODED_LOSS ? this.#explodedAt ?? this.#state.step : undefined;
     this.#loss = 0;
@@ -310,7 +316,7 @@ export class Trainer {
       loss,
       samplesPerSecond: samples / ((now - lap) / 1000),
       hotShare: hotSamples / samples,
-      learningRate: learningRateAt(config, this.#state.step),
+      learningRate: this.#learningRate,
       rate: this.#scheduler.rate,
     });
   }

@@ -1,6 +1,5 @@
 /** A model worked out from its sizes: its layers, and where each lies in the vector of dense parameters. */
 import type { OptimizerName } from "../optimizer/optimizers.ts";
-import { HotsetError } from "../errors.ts";
 import type { ModelInputs, PlacedLayer, Value } from "./composition.ts";
 import { composeDlrm, type DlrmShape } from "./models/dlrm.ts";
 

@@ -2,7 +2,8 @@
 import { existsSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { Dataset } from "../dataset/dataset.ts";
-import { HotsetError } from "../errors.ts";
+import { HotsetError, UsageError } from "../errors.ts";
+import type { LearningRateSchedule } from "../schedule/learning_rate.ts";
 import type { ModelPlan } from "../model/shape.ts";
 import { TemporaryDirectory } from "../storage/temporary.ts";
 import { Checkpoint, CHECKPOINT_FILES } from "../checkpoint/checkpoint.ts";
@@ -33,11 +34,20 @@ export interface Reproduction {
 
 /**
  * Profiles, packs and trains again what a finished run was told, with as many ranks as it had and the library that
- * multiplied its matrices, in a temporary directory beside it. Throws HotsetError if the run has not ended, its dataset has
+ * multiplied its matrices, in a temporary directory beside it; `schedule` is the function that gave its rate, if one did. Throws HotsetError if the run has not ended, its dataset has
  * changed, its library is missing, or it began with an imported model, which is not kept.
  */
-export async function reproduceRun(run: string, report: Report): Promise<Reproduction> {
+export async function reproduceRun(
+  run: string,
+  report: Report,
+  schedule?: LearningRateSchedule,
+): Promise<Reproduction> {
   const record = readRun(run);
+  if (record.schedule === "function" && schedule === undefined) {
+    throw new UsageError(
+      `Cannot reproduce ${run}: its learning rate comes from a function; give the same one again to reproduceRun`,
+    );
+  }
   const original = Checkpoint.open(join(run, LAST_CHECKPOINT));
   const { finished, step } = original.body.state;
   if (!finished) throw new HotsetError(`Cannot reproduce ${run}: it has not ended; finish it with --resume first`);
@@ -54,7 +64,7 @@ export async function reproduceRun(run: string, report: Report): Promise<Reprodu
   using temporary = new TemporaryDirectory(".reproduce-", dirname(resolve(run)));
   const out = temporary.join("run");
   const config = { ...begun, checkpointSteps: 0, checkpointMinutes: 0 };
-  await startRun(config, dataset, { out, report, from: record.from?.directory });
+  await startRun(config, dataset, { out, report, from: record.from?.directory, schedule });
   const again = readRun(out);
   const difference = again.layoutId === record.layoutId
     ? firstDifference(original.directory, join(out, LAST_CHECKPOINT), planFor(config, dataset), dataset)

@@ -1,12 +1,11 @@
 /** A run: a directory that keeps its configuration, its metrics and its checkpoints. */
 import { existsSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
-import { fingerprint, isArtifact, isDirectory } from "../storage/artifact.ts";
-import { rowStateWords } from "../optimizer/optimizers.ts";
+import { isArtifact, isDirectory } from "../storage/artifact.ts";
 import type { MpiWorld } from "../parallel/mpi_world.ts";
 import { Dataset } from "../dataset/dataset.ts";
 import { encodingDifference } from "../dataset/encoding.ts";
-import { HotsetError, UsageError } from "../errors.ts";
+import { HotsetError } from "../errors.ts";
 import type { Layout } from "../layout/layout.ts";
 import { throughLinks } from "../storage/links.ts";
 import { bottomWidths } from "../model/models/dlrm.ts";
@@ -16,7 +15,7 @@ import { Checkpoint, checkpointBytes, IMPORTED } from "../checkpoint/checkpoint.
 import { roomForCheckpoints } from "../checkpoint/checkpoint_room.ts";
 import { BEST_CHECKPOINT, cleanCheckpoints, resumePoints } from "../checkpoint/checkpoint_store.ts";
 import { checkConfig, expectDenseFeatures, type TrainConfig } from "../config/config.ts";
-import { TRAIN_OPTION_LIST } from "../config/options.ts";
+import type { LearningRateSchedule } from "../schedule/learning_rate.ts";
 import type { Report, ResultEvent, RunEvent, Spent } from "../events/events.ts";
 import { labelNotes } from "./label_notes.ts";
 import { leakNotes } from "./leak_notes.ts";
@@ -24,7 +23,9 @@ import { measurePhases } from "../loop/phases.ts";
 import { expectDevice, expectLibrary, expectPlacement, openRanks, type PlacementBatches } from "../ranks/placement.ts";
 import { readRunLog } from "./run_log.ts";
 import { METRICS_FILE, RunMetrics } from "./run_metrics.ts";
-import { configAsBegun, ifPermitted, onCpu, readRun, recordRun, RUN_FILE, type RunRecord } from "./run_record.ts";
+import { expectMemory, expectSameSchedule, expectSchedule, expectSelection } from "./expectations.ts";
+import { runIdOf } from "./run_id.ts";
+import { configAsBegun, onCpu, readRun, recordRun, RUN_FILE, type RunRecord } from "./run_record.ts";
 import { ensureDataset, ensureLayout, ensureProfile, type RawOptions } from "./stages.ts";
 import { bytes } from "../format.ts";
 import { Trainer } from "../loop/trainer.ts";
@@ -61,28 +62,6 @@ export function planFor(config: TrainConfig, dataset: Dataset): ModelPlan {
   });
 }
 
-/** Throws where the tables cannot fit: better at once than after profile and layout. */
-function expectMemory({ rows, shape: { dim, optimizer } }: ModelPlan, { directory }: Dataset): void {
-  const needed = 4 * rows * (dim + rowStateWords(optimizer, dim));
-  const memory = ifPermitted(() => Deno.systemMemoryInfo());
-  if (memory === null || needed <= memory.total + memory.swapTotal) return;
-  throw new HotsetError(
-    `Cannot train on ${directory}: the tables take ${bytes(needed)} and this machine has ${bytes(memory.total)} of ` +
-      `memory; plan says what makes them smaller`,
-  );
-}
-
-/** Throws where a run is to end by what is measured on a split, and there is none to measure on. */
-function expectSelection({ patience, targetAuc }: TrainConfig, dataset: Dataset): void {
-  if (dataset.samples("validation") > 0 || dataset.samples("test") > 0) return;
-  const key = patience !== null ? "patience" : targetAuc !== null ? "targetAuc" : undefined;
-  if (key === undefined) return;
-  throw new UsageError(
-    `Cannot use ${key} on ${dataset.directory}: it has neither a validation nor a test split to evaluate on; prepare it ` +
-      `with --validation-fraction, or leave ${key} out`,
-  );
-}
-
 /** Options of a training run. */
 export interface RunOptions {
   /** Directory of the run. */
@@ -95,6 +74,11 @@ export interface RunOptions {
   readonly signal?: () => AbortSignal;
   /** A run or a checkpoint whose model and optimizer state the new run begins with; undefined for a new model. */
   readonly from?: string | undefined;
+  /**
+   * The learning rate by step, counted from 1, in place of the configuration's, whose warm-up and decay must be 0. A run
+   * that goes on needs the same function again. Of several processes each gives it.
+   */
+  readonly schedule?: LearningRateSchedule | undefined;
   /** True measures the phases of a step when training is over. */
   readonly phases?: boolean | undefined;
   /** The processes that train together, each of which calls the same; undefined to train in this one. */
@@ -156,6 +140,7 @@ export async function trainOn(
 ): Promise<ResultEvent> {
   await inTurn(options, async () => {
     expectStart(config, options.out, options.world);
+    expectSchedule(config, options.schedule);
     if (options.world === undefined) await expectDevice(config, options.report);
   });
   const dataset = await onDisk(
@@ -169,6 +154,7 @@ export async function trainOn(
 export async function startRun(config: TrainConfig, dataset: Dataset, options: RunOptions): Promise<ResultEvent> {
   const plan = await inTurn(options, () => planFor(config, dataset));
   await inTurn(options, () => expectSelection(config, dataset));
+  await inTurn(options, () => expectSchedule(config, options.schedule));
   if (options.world === undefined && config.mode !== "gpu") expectMemory(plan, dataset);
   const from = options.from === undefined
     ? undefined
@@ -204,8 +190,9 @@ export async function resumeRun(options: RunOptions, changes: ResumeChanges = {}
 }
 
 /** What a run goes on with, and where it stood. */
-async function reopen({ out, report, world }: RunOptions, { ranks, blas }: ResumeChanges) {
+async function reopen({ out, report, world, schedule }: RunOptions, { ranks, blas }: ResumeChanges) {
   const record = readRun(out);
+  expectSameSchedule(record, schedule, out);
   const begun = configAsBegun(record);
   const config = checkConfig({
     ...begun,
@@ -311,7 +298,7 @@ async function trainRun(
   { from, checkpoint, record: begun, spent, result: recorded }: Beginning,
   options: RunOptions,
 ): Promise<ResultEvent> {
-  const { out, report, signal = () => NEVER, phases, world } = options;
+  const { out, report, signal = () => NEVER, phases, world, schedule: own } = options;
   const room = config.save && recorded === undefined
     ? await inTurn(options, () => roomForCheckpoints(out, config, checkpointBytes(plan)))
     : undefined;
@@ -323,7 +310,7 @@ async function trainRun(
     report(event);
   };
   using layout = await onDisk(options, (group, cache) => layoutFor(config, dataset, cache, keep, group));
-  const runId = runIdOf(config, layout, from);
+  const runId = runIdOf(config, layout, from, own);
   if (checkpoint !== undefined && checkpoint.body.run !== runId && checkpoint.body.run !== IMPORTED) {
     throw new HotsetError(
       `Cannot resume ${out}: its checkpoint was made with other data or options, or by another version of Hotset; begin a ` +
@@ -333,11 +320,12 @@ async function trainRun(
   await using group = await openRanks(config, plan, batchesOf(layout), report, world);
   const writes = (world?.rank ?? 0) === 0;
   const { device, blas, ranks } = group;
+  const schedule = own === undefined ? "config" : "function";
   if (writes && begun === undefined) {
     const start = from === undefined ? null : { directory: resolve(from.directory), id: from.id };
-    recordRun(out, config, dataset, { layoutId: layout.id, from: start, device, blas, ranks });
+    recordRun(out, config, dataset, { layoutId: layout.id, from: start, device, blas, ranks, schedule });
   } else if (writes && begun?.device === null) { // an imported model, which is trained for the first time
-    recordRun(out, begun.config, dataset, { layoutId: null, from: null, device, blas, ranks });
+    recordRun(out, begun.config, dataset, { layoutId: null, from: null, device, blas, ranks, schedule });
   } else if (begun !== undefined && begun.device !== device) {
     report({
       event: "note",
@@ -369,6 +357,7 @@ async function trainRun(
     from: checkpoint?.body.run === IMPORTED ? checkpoint : from,
     checkpoint: checkpoint?.body.run === IMPORTED ? undefined : checkpoint,
     spent,
+    schedule: own,
     report: recordAndReport,
     signal: signal(),
   });
@@ -407,13 +396,4 @@ function turnNotes({ mode }: TrainConfig, layout: Layout): string[] {
 function layoutFor(config: TrainConfig, dataset: Dataset, cache: string, report: Report, group: ProcessGroup): Layout {
   const profile = config.mode === "fae" ? ensureProfile(dataset, config, { cache }, report, group) : undefined;
   return ensureLayout(dataset, profile, config, { cache }, report, group);
-}
-
-/**
- * Names all that decides the sequence of a run's steps. An option that does not, or does what runs did before there was
- * one, is left out: runs of the same steps leave the same checkpoints, of whatever version they are.
- */
-function runIdOf(config: TrainConfig, layout: Layout, from: Checkpoint | undefined): string {
-  const told = TRAIN_OPTION_LIST.filter(([key, { free, before }]) => !free && before !== config[key]);
-  return fingerprint([layout.id, Object.fromEntries(told.map(([key]) => [key, config[key]])), from?.id]);
 }

@@ -36,6 +36,8 @@ export interface RunRecord {
   blas: Exclude<TrainConfig["blas"], "auto"> | null;
   /** How many ranks, which decides the order of sums; null before it trains. */
   ranks: number | null;
+  /** What gives the learning rate: the configuration, or a function of the program that began the run. */
+  schedule: "config" | "function";
   /** Versions of what ran it. */
   versions: { hotset: string; deno: string; v8: string };
   /** Where it ran; null for what this process was not permitted to ask. */
@@ -52,6 +54,7 @@ const runRecord: z.ZodType<RunRecord> = z.object({
   device: z.string().nullable(),
   blas: z.enum(LIBRARIES).nullable().default(null),
   ranks: z.number().int().positive().nullable(),
+  schedule: z.enum(["config", "function"]).default("config"), // absent from runs of version 0.1
   versions: z.object({ hotset: z.string(), deno: z.string(), v8: z.string() }),
   machine: z.object({
     target: z.string(),
@@ -107,7 +110,7 @@ export function onCpu({ mode, device }: TrainConfig, blas: TrainConfig["blas"]):
 }
 
 /** What a run trains with, as its record says it. */
-export type TrainedWith = Pick<RunRecord, "layoutId" | "from" | "device" | "blas" | "ranks">;
+export type TrainedWith = Pick<RunRecord, "layoutId" | "from" | "device" | "blas" | "ranks" | "schedule">;
 
 /** Writes the record of a run into its directory, which it makes. Throws HotsetError when it cannot. */
 export function recordRun(out: string, config: TrainConfig, dataset: Dataset, trainedWith: TrainedWith): void {

@@ -1,4 +1,5 @@
 /** The learning rate over the steps of a run: linear warm-up, constant, decay, constant. */
+import { UsageError } from "../errors.ts";
 
 /** How the learning rate moves; the same three numbers of steps as facebookresearch/dlrm. */
 export interface LearningRatePlan {
@@ -26,6 +27,23 @@ export type Decay = keyof typeof DECAYS;
 export const DECAY_NAMES = ["polynomial", "cosine"] as const satisfies readonly Decay[];
 
 const LEAST_RATE = 1e-7;
+
+/** The learning rate of a step of a run, which count from 1. The same step always has the same rate. */
+export type LearningRateSchedule = (step: number) => number;
+
+/** The schedule of a configuration: to train with, or to make one's own of. */
+export function scheduleOf(plan: LearningRatePlan): LearningRateSchedule {
+  return (step) => learningRateAt(plan, step);
+}
+
+/** A program's own schedule, which throws UsageError where it gives no rate. */
+export function checkedSchedule(own: LearningRateSchedule): LearningRateSchedule {
+  return (step) => {
+    const rate: unknown = own(step);
+    if (typeof rate === "number" && rate >= 0 && rate < Infinity) return rate;
+    throw new UsageError(`Cannot train: the schedule gives ${rate} for step ${step}; it must give a number from 0`);
+  };
+}
 
 /**
  * The rate of a step (counted from 1): `rate * step / warmup` while warming up, then

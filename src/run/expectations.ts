@@ -1,0 +1,57 @@
+/** What is refused before a run begins or goes on. */
+import type { TrainConfig } from "../config/config.ts";
+import type { Dataset } from "../dataset/dataset.ts";
+import { HotsetError, UsageError } from "../errors.ts";
+import { bytes } from "../format.ts";
+import type { ModelPlan } from "../model/shape.ts";
+import { rowStateWords } from "../optimizer/optimizers.ts";
+import type { LearningRateSchedule } from "../schedule/learning_rate.ts";
+import { ifPermitted, type RunRecord } from "./run_record.ts";
+
+/** Throws where the tables cannot fit: better at once than after profile and layout. */
+export function expectMemory({ rows, shape: { dim, optimizer } }: ModelPlan, { directory }: Dataset): void {
+  const needed = 4 * rows * (dim + rowStateWords(optimizer, dim));
+  const memory = ifPermitted(() => Deno.systemMemoryInfo());
+  if (memory === null || needed <= memory.total + memory.swapTotal) return;
+  throw new HotsetError(
+    `Cannot train on ${directory}: the tables take ${bytes(needed)} and this machine has ${bytes(memory.total)} of ` +
+      `memory; plan says what makes them smaller`,
+  );
+}
+
+/** Throws where a run is to end by what is measured on a split, and there is none to measure on. */
+export function expectSelection({ patience, targetAuc }: TrainConfig, dataset: Dataset): void {
+  if (dataset.samples("validation") > 0 || dataset.samples("test") > 0) return;
+  const key = patience !== null ? "patience" : targetAuc !== null ? "targetAuc" : undefined;
+  if (key === undefined) return;
+  throw new UsageError(
+    `Cannot use ${key} on ${dataset.directory}: it has neither a validation nor a test split to evaluate on; prepare it ` +
+      `with --validation-fraction, or leave ${key} out`,
+  );
+}
+
+/** Throws where a function gives the learning rate and the configuration says how it moves. */
+export function expectSchedule(
+  { warmupSteps, decaySteps }: TrainConfig,
+  schedule: LearningRateSchedule | undefined,
+): void {
+  if (schedule === undefined || (warmupSteps === 0 && decaySteps === 0)) return;
+  throw new UsageError(
+    `Cannot use ${
+      warmupSteps > 0 ? "warmupSteps" : "decaySteps"
+    } with a schedule of one's own: that gives the rate of ` +
+      `every step; make it of scheduleOf(config), or leave one of them out`,
+  );
+}
+
+/** Throws where a run goes on with a function for its learning rate and began without, or the other way round. */
+export function expectSameSchedule(record: RunRecord, given: LearningRateSchedule | undefined, out: string): void {
+  if ((record.schedule === "function") === (given !== undefined)) return;
+  throw new UsageError(
+    `Cannot resume ${out}: ${
+      given === undefined
+        ? "its learning rate comes from a function; give the same one again as the option schedule of resumeRun"
+        : "its learning rate comes from its configuration; leave the option schedule out"
+    }`,
+  );
+}
