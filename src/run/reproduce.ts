@@ -34,8 +34,9 @@ export interface Reproduction {
 
 /**
  * Profiles, packs and trains again what a finished run was told, with as many ranks as it had and the library that
- * multiplied its matrices, in a temporary directory beside it; `schedule` is the function that gave its rate, if one did. Throws HotsetError if the run has not ended, its dataset has
- * changed, its library is missing, or it began with an imported model, which is not kept.
+ * multiplied its matrices, in a temporary directory beside it; `schedule` is the function that gave its learning rate, if
+ * one did. Throws HotsetError if the run has not ended, its dataset has changed, its library is missing, or it began with
+ * an imported model, which is not kept.
  */
 export async function reproduceRun(
   run: string,
