@@ -28,8 +28,8 @@ const MAY_IMPORT: Record<string, string[]> = {
     "optimizer",
   ],
   "mod": [
-    ...["report", "interop", "doctor", "plan", "run", "events", "config", "parallel", "model", "layout", "profile"],
-    ...["dataset", "optimizer", "backend", "contract", "emulator", "ffi"],
+    ...["report", "interop", "doctor", "plan", "run", "events", "config", "schedule", "parallel", "model", "layout"],
+    ...["profile", "dataset", "optimizer", "backend", "contract", "emulator", "ffi"],
   ],
   "report": ["doctor", "plan", "run", "events", "profile", "dataset"],
   "interop": ["run", "checkpoint", "config", "schedule", "events", "model", "dataset", "optimizer", "contract"],
@@ -38,6 +38,7 @@ const MAY_IMPORT: Record<string, string[]> = {
   "run": [
     ...["loop", "ranks", "checkpoint", "config", "events", "model", "layout", "profile", "dataset", "parallel"],
     "embedding",
+    "schedule",
     "optimizer",
   ],
   "loop": [

@@ -3,6 +3,7 @@ import { UsageError } from "../errors.ts";
 
 /** How the learning rate moves; the same three numbers of steps as facebookresearch/dlrm. */
 export interface LearningRatePlan {
+  /** The full rate. */
   readonly learningRate: number;
   /** Steps over which the rate rises from 0. */
   readonly warmupSteps: number;
@@ -11,7 +12,7 @@ export interface LearningRatePlan {
   /** Steps the decay takes; 0 for none. */
   readonly decaySteps: number;
   /** How the decay falls. */
-  readonly decay: Decay;
+  readonly decay: "polynomial" | "cosine";
 }
 
 /** Decays by name: the share of the rate that is left, by the share of the decay's steps that are left. */
@@ -21,10 +22,8 @@ const DECAYS = {
   /** Half a cosine, as `torch.optim.lr_scheduler.CosineAnnealingLR`. */
   cosine: (left: number) => (1 - Math.cos(Math.PI * left)) / 2,
 };
-/** The name of a decay. */
-export type Decay = keyof typeof DECAYS;
 /** Names of the decays. */
-export const DECAY_NAMES = ["polynomial", "cosine"] as const satisfies readonly Decay[];
+export const DECAY_NAMES = ["polynomial", "cosine"] as const satisfies readonly (keyof typeof DECAYS)[];
 
 const LEAST_RATE = 1e-7;
 
