@@ -60,7 +60,7 @@ const DEFAULTS = Object.fromEntries(
 
 /**
  * The defaults, overridden by the preset, then by each of `layers` in turn (what a demonstration prefers, then flags). What
- * the last layer says must act: `firstTurn` outside mode fae is refused.
+ * the last layer says must act: `firstTurn: "cold"` outside mode fae is refused.
  *
  * A learning rate belongs to the optimizer that it was given with: where another layer chooses another optimizer and says
  * no rate, that optimizer's own default holds. A rate that a layer gives alone holds for whichever optimizer is chosen.
@@ -100,13 +100,18 @@ export function resolveConfig(preset: Preset, ...layers: Partial<TrainConfig>[])
     learningRate: ratedFor === config.optimizer ? config.learningRate : learningRate,
     weightDecay: all.some((layer) => layer.weightDecay !== undefined) ? config.weightDecay : weightDecay ?? 0,
   };
-  expectActing(resolved, layers.at(-1) ?? {});
+  expectActing(resolved, layers.at(-1) ?? {}, preset);
   return resolved;
 }
 
-/** Throws UsageError that names an option which was given and would do nothing. */
-function expectActing(config: TrainConfig, given: Partial<TrainConfig>): void {
+/**
+ * Throws UsageError that names an option which was given and would do nothing. A default says nothing: it may have come with
+ * a whole configuration.
+ */
+function expectActing(config: TrainConfig, given: Partial<TrainConfig>, preset: Preset): void {
+  const unsaid = [PRESETS.default, PRESETS[preset]].map((shape) => ({ ...DEFAULTS, ...shape }) as TrainConfig);
   for (const key of Object.keys(given) as ConfigKey[]) {
+    if (unsaid.some((config) => config[key] === given[key])) continue;
     const { flag, rules = [] }: TrainOption = TRAIN_OPTIONS[key];
     for (const rule of rules) {
       const reason = rule(config, undefined);

@@ -95,7 +95,8 @@ Deno.test("what the last layer says must act; what layers before it prefer need 
       (error) => error instanceof UsageError && message.test(error.message),
     );
   const onlyFae = /: only mode fae has hot rows and batches; choose --mode fae$/;
-  refused({ mode: "cpu", firstTurn: "hot" }, /^Cannot use --first-turn with --mode cpu/);
+  refused({ mode: "cpu", firstTurn: "cold" }, /^Cannot use --first-turn with --mode cpu/);
+  resolveConfig("kaggle", { ...resolveConfig("default"), mode: "cpu", save: false }); // a whole configuration
   for (const layer of [{ firstTurn: "cold" }, { hotMemory: 9 }, { schedulerRate: 9 }, { sampleRate: 9 }] as const) {
     for (const mode of ["cpu", "gpu", "hybrid"] as const) refused({ ...layer, mode }, onlyFae);
     assert.equal(resolveConfig("default", layer, { mode: "cpu" }).mode, "cpu");
