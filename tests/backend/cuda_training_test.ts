@@ -25,7 +25,7 @@ const MODES = ["fae", "hybrid", "gpu"] as const;
 function smallConfig(mode: (typeof MODES)[number], optimizer: OptimizerName): TrainConfig {
   return resolveConfig("kaggle", {
     ...{ mode, optimizer, dim: 8, bottom: [24, 8], top: [20, 1], batchSize: 32, printFreq: 1, ranks: 1 },
-    hotMemory: optimizer === "adagrad" ? 45_000 : 25_000,
+    ...(mode === "fae" ? { hotMemory: optimizer === "adagrad" ? 45_000 : 25_000 } : {}),
     // Adagrad's first step of a row has full length however small its gradient: at a rate of 0.1 a rounding error that
     // opens a ReLU moves the next losses by far more than 1e-5, on any two backends.
     learningRate: optimizer === "sgd" ? 0.1 : 0.02,
