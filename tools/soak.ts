@@ -44,7 +44,7 @@ async function soak(mode: "cpu" | "fae", minutes: number): Promise<Sample[]> {
       batchSize: 2048,
       epochs: 1_000_000,
       learningRate: 0.01,
-      hotMemory: 8 * 2 ** 20,
+      ...(mode === "fae" ? { hotMemory: 8 * 2 ** 20 } : {}),
       checkpointMinutes: Math.min(1, minutes / 12),
     });
     await startRun(config, dataset, {

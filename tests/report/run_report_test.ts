@@ -21,7 +21,7 @@ function smallRun(folder: TemporaryDirectory, mode: "fae" | "cpu") {
     bottom: [8, 16],
     top: [8, 1],
     batchSize: 50,
-    hotMemory: 32_768,
+    ...(mode === "fae" ? { hotMemory: 32_768 } : {}),
     printFreq: 2,
     ranks: 1,
   });

@@ -129,7 +129,8 @@ export async function runWith(
 ): Promise<string | undefined> {
   const config = resolveConfig("kaggle", {
     ...{ mode: way.mode, optimizer: "adagrad", learningRate: 0.01, dim: 4, bottom: [6, 4], top: [5, 1], epochs: 2 },
-    ...{ batchSize: BATCH, hotMemory: 14 * 4 * 8, ranks: 1, printFreq: 4 },
+    ...{ batchSize: BATCH, ranks: 1, printFreq: 4 },
+    ...(way.mode === "fae" ? { hotMemory: 14 * 4 * 8 } : {}),
   });
   const quiet = () => {};
   const place = { cache: directory.path };
