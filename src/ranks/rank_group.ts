@@ -162,8 +162,10 @@ export abstract class RankGroup implements AsyncDisposable {
   readonly tables: TableCoordinator;
   /** Steps between the announcement of a batch to the tables and its own. */
   readonly #lookAhead: number;
-  /** Slots whose steps are still to be queued, oldest first. */
-  readonly #announced: number[] = [];
+  /** Slots whose steps are still to be queued, a ring of `#waiting` from `#oldest` on: an array that is pushed to and shifted allocates. */
+  readonly #announced = new Int32Array(SLOTS);
+  #oldest = 0;
+  #waiting = 0;
   #next = 0;
 
   constructor(memory: RunMemory, lookAhead = 0) {
@@ -205,7 +207,7 @@ export abstract class RankGroup implements AsyncDisposable {
   acquire(): number {
     const slot = this.#next;
     this.#next = (slot + 1) % SLOTS;
-    if (this.#announced.includes(slot)) this.release();
+    if (this.#isWaiting(slot)) this.release();
     this.waitForSlot(slot);
     return slot;
   }
@@ -217,18 +219,25 @@ export abstract class RankGroup implements AsyncDisposable {
   train(slot: number): void {
     this.tables.beforeStep(this.batches[slot]);
     if (this.#lookAhead > 0) this.send(Command.prefetch, slot, 0);
-    this.#announced.push(slot);
-    while (this.#announced.length > this.#lookAhead) this.#trainNext();
+    this.#announced[(this.#oldest + this.#waiting++) % SLOTS] = slot;
+    while (this.#waiting > this.#lookAhead) this.#trainNext();
+  }
+
+  #isWaiting(slot: number): boolean {
+    for (let i = 0; i < this.#waiting; i++) if (this.#announced[(this.#oldest + i) % SLOTS] === slot) return true;
+    return false;
   }
 
   #trainNext(): void {
-    const slot = this.#announced.shift()!;
+    const slot = this.#announced[this.#oldest];
+    this.#oldest = (this.#oldest + 1) % SLOTS;
+    this.#waiting--;
     this.send(Command.train, slot, this.batches[slot].samples);
   }
 
   /** Queues the steps of all batches that were announced. */
   protected release(): void {
-    while (this.#announced.length > 0) this.#trainNext();
+    while (this.#waiting > 0) this.#trainNext();
   }
 
   /** Queues the scoring of the batch in the slot; its logits are in `scores(slot)` after `drain`. */
