@@ -7,13 +7,14 @@ import type { Dataset } from "../../src/dataset/dataset.ts";
 import type { Format } from "../../src/dataset/formats.ts";
 import { inferSchema } from "../../src/dataset/infer.ts";
 import { encodeWith, prepareDataset, type PrepareOptions } from "../../src/dataset/prepare.ts";
+import { onlyInAll } from "../support/series.ts";
 import { npy } from "../support/npy.ts";
 import { denseOf, idsOf, labelsOf, TemporaryDirectory, writeParquet } from "./support.ts";
 
 const ALL_TRAIN = { validationFraction: 0, testFraction: 0 };
 const DATA = join(import.meta.dirname!, "../../../shared/data");
-const absent = !existsSync(DATA);
-const reason = absent ? " (skipped: ../shared/data is absent)" : "";
+const absent = existsSync(DATA) ? onlyInAll : "../shared/data is absent";
+const reason = absent === undefined ? "" : ` (skipped: ${absent})`;
 
 async function prepare(
   directory: TemporaryDirectory,
@@ -324,7 +325,7 @@ Deno.test("infer: types of Parquet become their kinds", async () => {
 
 Deno.test({
   name: `every log in ../shared/data is read by its format${reason}`,
-  ignore: absent,
+  ignore: absent !== undefined,
   fn: async () => {
     using directory = new TemporaryDirectory();
     const at = (file: string) => join(DATA, file);

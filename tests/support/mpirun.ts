@@ -1,4 +1,5 @@
 /** Starts processes as users do: with the mpirun of Open MPI, and with that of MPICH. */
+import { someOf } from "./series.ts";
 import { mpiRequest } from "../../ffi/mpi_library.ts";
 
 /** An mpirun of this machine, or why there is none. */
@@ -28,9 +29,13 @@ function find(name: Launcher["name"]): Launcher {
   return { name, mpirun: undefined, skipped: ` (skipped: no mpirun of ${name}; ${install})` };
 }
 
-/** Registers one test for each launcher; it is skipped, and says why, where the launcher is missing. */
+/**
+ * Registers one test for each launcher, in the default suite for one that is there; it is skipped, and says why, where the
+ * launcher is missing.
+ */
 export function testWithEach(name: string, fn: (launcher: Launcher) => void | Promise<void>): void {
-  for (const launcher of LAUNCHERS) {
+  const missing = ({ mpirun }: Launcher) => Number(mpirun === undefined);
+  for (const launcher of someOf(LAUNCHERS.toSorted((a, b) => missing(a) - missing(b)), LAUNCHERS.length)) {
     const { mpirun, skipped } = launcher;
     Deno.test({ name: `${launcher.name}: ${name}${skipped}`, ignore: mpirun === undefined, fn: () => fn(launcher) });
   }

@@ -7,6 +7,11 @@ export interface SeriesLengths {
   readonly evidence: number;
 }
 
+/** Why a test is left out of the default suite, to be added to its name; undefined where long series run. */
+export const onlyInAll: string | undefined = seriesLength({ test: 1, all: 0, evidence: 0 }) === 1
+  ? "HOTSET_SERIES=all runs it, as deno task test:all does"
+  : undefined;
+
 /** The cases of a list that cost a process each: every `nth` in the default suite, all of them in the others. */
 export function someOf<T>(cases: readonly T[], nth: number): T[] {
   const step = seriesLength({ test: nth, all: 1, evidence: 1 });
