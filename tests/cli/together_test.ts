@@ -58,7 +58,8 @@ Deno.test("who waits goes on with the work of one that was killed", async () => 
   await place.succeed("prepare", "log.tsv", "--out", "whole");
   const command = ["prepare", "log.tsv", "--out", "data"];
   const first = place.start(command);
-  while (!place.files().includes(".data.lock")) await new Promise((resolve) => setTimeout(resolve, 5));
+  const works = () => place.files().some((path) => path.startsWith(".data.stage-")); // and so has the lock
+  while (!works()) await new Promise((resolve) => setTimeout(resolve, 5));
   first.kill("SIGSTOP"); // so that it is not done before the other has begun to wait
   const { end } = await startUntil(
     place,
