@@ -67,8 +67,11 @@ export class ReplicatedTables implements EmbeddingTables {
   push(rows: Uint32Array, hotIds: Uint32Array): void {
     const { node } = this.#context.groups;
     const { first, end } = partOf(rows, node.rank, node.size);
-    const held = rows.subarray(first, end).filter((row) => this.#full.holds(row));
-    const ids = hotIds.subarray(first, end).filter((_, i) => this.#full.holds(rows[first + i]));
+    let held = rows.subarray(first, end), ids = hotIds.subarray(first, end);
+    if (!held.every((row) => this.#full.holds(row))) {
+      ids = ids.filter((_, i) => this.#full.holds(rows[first + i]));
+      held = held.filter((row) => this.#full.holds(row));
+    }
     this.#move(whole(held), this.#replica, ids, this.#full, held);
   }
 
