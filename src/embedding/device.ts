@@ -4,7 +4,7 @@
  */
 import type { Backend, Buffer, RowUpdateShape } from "../backend/backend.ts";
 import { rowStateWords } from "../optimizer/optimizers.ts";
-import { initialiseChunk, rowChunks } from "./initialise.ts";
+import { InitialRows, rowChunks } from "./initialise.ts";
 import { ReplicaExchange, type ReplicaLists } from "./replica_exchange.ts";
 import {
   type BatchPlace,
@@ -53,9 +53,10 @@ export class DeviceTables implements EmbeddingTables {
   initialise(seed: number): void {
     const { device, shape } = this.#context;
     const { dim } = shape;
+    const initial = new InitialRows(shape, seed);
     for (const chunk of rowChunks(shape)) {
       const weights = new Float32Array(chunk.rows * dim);
-      initialiseChunk(shape, seed, chunk, weights);
+      initial.write(chunk.row, chunk.rows, weights, 0);
       device.upload(weights, device.view(this.#matrix.weights, chunk.row * dim, weights.length));
     }
   }

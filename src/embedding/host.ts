@@ -1,7 +1,7 @@
 /** Tables in host memory, which the ranks of a host share: each updates its share of a batch's distinct rows. */
 import type { Buffer, HostBackend, RowUpdateShape } from "../backend/backend.ts";
 import { rowStateWords } from "../optimizer/optimizers.ts";
-import { initialiseChunk, rowChunks } from "./initialise.ts";
+import { InitialRows, rowChunks } from "./initialise.ts";
 import {
   type BatchPlace,
   type BoundTables,
@@ -37,10 +37,11 @@ export class HostTables implements EmbeddingTables {
     const stateWords = rowStateWords(optimizer, dim);
     const weights = host.floats(this.matrix.weights);
     const state = this.matrix.state && host.floats(this.matrix.state);
+    const initial = new InitialRows(shape, seed);
     let index = 0;
     for (const chunk of rowChunks(shape)) {
       if (index++ % node.size !== node.rank) continue;
-      initialiseChunk(shape, seed, chunk, weights.subarray(chunk.row * dim, (chunk.row + chunk.rows) * dim));
+      initial.write(chunk.row, chunk.rows, weights, chunk.row * dim);
       // It is zero already, but has no memory yet: the system would find that page by page, while steps wait.
       state?.fill(0, chunk.row * stateWords, (chunk.row + chunk.rows) * stateWords);
     }

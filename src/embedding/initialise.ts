@@ -1,39 +1,71 @@
-/** Initial values of embedding rows, distributed as in facebookresearch/dlrm: a function of the seed and the row alone. */
-import { Random } from "../random.ts";
+/**
+ * The value of an embedding row before training: a function of the seed, the table and the row alone, so that a row can be
+ * made when it is first needed, anywhere and in any order.
+ */
+import { mix } from "../random.ts";
 import type { TableShape } from "./tables.ts";
 
-const EMBEDDING_STREAM = 2;
+const STREAM = 2;
+/** The golden ratio in 32 bits: steps of a counter that differ in about half of all bits. */
+const STEP = 0x9e3779b9;
+
 /** Rows of a chunk. */
 const CHUNK_ROWS = 16_384;
 
-/** Consecutive rows of one table that draw from a random stream of their own. */
+/** Consecutive rows, counted over all tables. */
 export interface RowChunk {
-  readonly table: number;
-  /** First row, in the table and over all tables. */
-  readonly tableRow: number;
   readonly row: number;
   readonly rows: number;
 }
 
-/** All embedding rows in chunks; ranks may initialise different chunks, the values are the same. */
+/** All rows in chunks; ranks may initialise different chunks, the values are the same. */
 export function* rowChunks({ tableRows }: Pick<TableShape, "tableRows">): Generator<RowChunk> {
-  let first = 0;
-  for (const [table, rows] of tableRows.entries()) {
-    for (let tableRow = 0; tableRow < rows; tableRow += CHUNK_ROWS) {
-      yield { table, tableRow, row: first + tableRow, rows: Math.min(CHUNK_ROWS, rows - tableRow) };
-    }
-    first += rows;
-  }
+  const rows = tableRows.reduce((sum, count) => sum + count, 0);
+  for (let row = 0; row < rows; row += CHUNK_ROWS) yield { row, rows: Math.min(CHUNK_ROWS, rows - row) };
 }
 
-/** Fills the weights (chunk.rows, dim) of a chunk: in a table of n rows they are ~ U(-1 / sqrt(n), 1 / sqrt(n)). */
-export function initialiseChunk(
-  { tableRows, dim }: Pick<TableShape, "tableRows" | "dim">,
-  seed: number,
-  chunk: RowChunk,
-  weights: Float32Array,
-): void {
-  const bound = Math.sqrt(1 / tableRows[chunk.table]);
-  const random = new Random(seed, EMBEDDING_STREAM, chunk.table, chunk.tableRow);
-  for (let i = 0; i < chunk.rows * dim; i++) weights[i] = bound * (random.next() / 2147483648 - 1);
+/** Computes initial rows of all tables of a model; in a table of n rows they are ~ U(-1 / sqrt(n), 1 / sqrt(n)). */
+export class InitialRows {
+  readonly #dim: number;
+  /** By table: its first row over all tables, and then the end; the key of its rows; the bound of their values. */
+  readonly #first: Float64Array;
+  readonly #keys: Int32Array;
+  readonly #bounds: Float64Array;
+
+  /** Those of tables of this shape. */
+  constructor({ tableRows, dim }: Pick<TableShape, "tableRows" | "dim">, seed: number) {
+    this.#dim = dim;
+    this.#first = new Float64Array(tableRows.length + 1);
+    for (const [table, rows] of tableRows.entries()) this.#first[table + 1] = this.#first[table] + rows;
+    this.#keys = Int32Array.from(tableRows, (_, table) => {
+      return mix(mix(mix(seed >>> 0) + STEP ^ STREAM) + STEP ^ table);
+    });
+    this.#bounds = Float64Array.from(tableRows, (rows) => Math.sqrt(1 / rows));
+  }
+
+  /** Writes the weights of rows `[row, row + rows)`, counted over all tables, to `weights[at]` and on. */
+  write(row: number, rows: number, weights: Float32Array, at: number): void {
+    const end = row + rows;
+    for (let table = this.#tableOf(row); row < end; row++) {
+      while (row >= this.#first[table + 1]) table++;
+      const bound = this.#bounds[table];
+      // Two words of state that differ between any two rows of a table, and a counter.
+      const a = mix((row - this.#first[table]) ^ this.#keys[table]);
+      const b = mix(a ^ STEP);
+      for (let d = 1; d <= this.#dim; d++, at++) {
+        const bits = mix(mix(a + Math.imul(d, STEP)) ^ b) >>> 0;
+        weights[at] = bound * (bits / 2147483648 - 1);
+      }
+    }
+  }
+
+  #tableOf(row: number): number {
+    let low = 0, high = this.#keys.length;
+    while (high - low > 1) {
+      const middle = (low + high) >>> 1;
+      if (this.#first[middle] <= row) low = middle;
+      else high = middle;
+    }
+    return low;
+  }
 }

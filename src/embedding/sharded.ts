@@ -7,7 +7,7 @@ import type { Buffer, HostBackend } from "../backend/backend.ts";
 import { consecutive, type ProcessGroups } from "../parallel/process_group.ts";
 import type { Batch } from "../layout/batch.ts";
 import { HostLookups, HostTables, RowList } from "./host.ts";
-import { initialiseChunk, rowChunks } from "./initialise.ts";
+import { InitialRows } from "./initialise.ts";
 import type { RowExchange } from "./row_exchange.ts";
 import {
   type BatchPlace,
@@ -63,16 +63,10 @@ export class ShardedTables implements EmbeddingTables {
     const { shape } = this.#context;
     const { dim } = shape;
     const shard = this.#context.host.floats(this.#shard.weights);
-    let weights = new Float32Array(0);
-    let index = 0;
-    for (const chunk of rowChunks(shape)) {
-      if (index++ % locals !== local) continue;
-      if (weights.length < chunk.rows * dim) weights = new Float32Array(chunk.rows * dim);
-      initialiseChunk(shape, seed, chunk, weights);
-      for (let i = (host + hosts - chunk.row % hosts) % hosts; i < chunk.rows; i += hosts) {
-        shard.set(weights.subarray(i * dim, (i + 1) * dim), Math.floor((chunk.row + i) / hosts) * dim);
-      }
-    }
+    const initial = new InitialRows(shape, seed);
+    const rows = Math.ceil((shape.tableRows.reduce((sum, count) => sum + count, 0) - host) / hosts);
+    const end = Math.floor(rows * (local + 1) / locals);
+    for (let i = Math.floor(rows * local / locals); i < end; i++) initial.write(i * hosts + host, 1, shard, i * dim);
   }
 
   holds(row: number): boolean {

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { initialiseChunk, rowChunks } from "../../src/embedding/initialise.ts";
+import { InitialRows, rowChunks } from "../../src/embedding/initialise.ts";
 import { initialiseDense } from "../../src/model/initialise.ts";
 import { elementsOf } from "../../src/model/layers/layer.ts";
 import { type ModelPlan, planModel } from "../../src/model/shape.ts";
@@ -22,9 +22,8 @@ function moments(values: Float32Array, deviation: number): { mean: number; devia
 
 function rowsOf(seed: number): Float32Array {
   const rows = new Float32Array(PLAN.rows * 4);
-  for (const chunk of rowChunks(PLAN.shape)) {
-    initialiseChunk(PLAN.shape, seed, chunk, rows.subarray(4 * chunk.row, 4 * (chunk.row + chunk.rows)));
-  }
+  const initial = new InitialRows(PLAN.shape, seed);
+  for (const { row, rows: count } of rowChunks(PLAN.shape)) initial.write(row, count, rows, 4 * row);
   return rows;
 }
 
@@ -64,32 +63,62 @@ Deno.test("rows are uniform up to 1 / sqrt(rows of the table)", () => {
   }
 });
 
-Deno.test("chunks cover every row of every table once and lie in one table", () => {
-  const firstRows: number[] = [];
-  PLAN.shape.tableRows.reduce((first, rows) => (firstRows.push(first), first + rows), 0);
+Deno.test("chunks cover every row once", () => {
   let next = 0;
-  for (const { table, tableRow, row, rows } of rowChunks(PLAN.shape)) {
+  for (const { row, rows } of rowChunks(PLAN.shape)) {
     assert.equal(row, next);
-    assert.equal(row, firstRows[table] + tableRow);
-    assert.ok(rows > 0 && tableRow + rows <= PLAN.shape.tableRows[table]);
+    assert.ok(rows > 0);
     next = row + rows;
   }
   assert.equal(next, PLAN.rows);
 });
 
-Deno.test("a chunk's values depend on the seed and the chunk, not on who draws them or when", () => {
+Deno.test("a row's value depends on the seed, the table and the row alone", () => {
   const rows = rowsOf(1);
-  const chunks = [...rowChunks(PLAN.shape)];
-  for (const chunk of chunks.toReversed()) {
-    const again = new Float32Array(4 * chunk.rows);
-    initialiseChunk(PLAN.shape, 1, chunk, again);
-    assert.deepEqual(again, rows.slice(4 * chunk.row, 4 * (chunk.row + chunk.rows)));
+  const initial = new InitialRows(PLAN.shape, 1);
+  const again = new Float32Array(10);
+  for (const row of [56_000, 40_002, 0, PLAN.rows - 1, 40_003, 39_999]) {
+    again.fill(7);
+    initial.write(row, 1, again, 3);
+    assert.deepEqual([...again], [7, 7, 7, ...rows.slice(4 * row, 4 * row + 4), 7, 7, 7]);
   }
-  // No two chunks or seeds share their numbers.
-  const starts = [rows, rowsOf(2)].flatMap((all) =>
-    chunks.map(({ row, table }) => all[4 * row] * Math.sqrt(PLAN.shape.tableRows[table]))
-  );
-  assert.equal(new Set(starts.map((x) => x.toFixed(5))).size, starts.length);
+  // The tables before and after it do not matter, nor does how many values a row has.
+  const other = planModel({ ...PLAN.shape, dim: 2, bottom: [100, 2], tableRows: [7, 3] });
+  new InitialRows(other.shape, 1).write(8, 1, again, 0);
+  assert.deepEqual(again.slice(0, 2), rows.slice(4 * 40_001, 4 * 40_001 + 2));
+});
+
+Deno.test("no two rows, tables or seeds share their values", () => {
+  const fractions = [rowsOf(1), rowsOf(2)].flatMap((all) => {
+    const { tableRows } = PLAN.shape;
+    return tableRows.flatMap((count, table) => {
+      const first = tableRows.slice(0, table).reduce((sum, rows) => sum + rows, 0);
+      return Array.from({ length: Math.min(count, 1000) }, (_, i) => all[4 * (first + i)] * Math.sqrt(count));
+    });
+  });
+  const distinct = new Set(fractions.map((x) => x.toFixed(7))).size;
+  assert.ok(distinct > 0.999 * fractions.length, `${distinct} of ${fractions.length}`);
+});
+
+Deno.test("values do not depend on their neighbours in the row, the column or the table", () => {
+  const [dim, count] = [16, 20_000];
+  const plan = planModel({ ...PLAN.shape, dim, bottom: [100, dim], tableRows: [count, count] });
+  const rows = new Float32Array(plan.rows * dim);
+  new InitialRows(plan.shape, 3).write(0, plan.rows, rows, 0);
+  const values = count * dim;
+  const variance = 1 / count / 3;
+  for (const distance of [1, 2, dim, 2 * dim, 64 * dim, 4096 * dim, values]) {
+    let sum = 0;
+    for (let i = 0; i < values - (distance === values ? 0 : distance); i++) sum += rows[i] * rows[i + distance];
+    const correlation = sum / values / variance;
+    assert.ok(Math.abs(correlation) < 5 / Math.sqrt(values), `${correlation} at a distance of ${distance}`);
+  }
+  // Bits are as often set as not, the lowest of the fraction as well.
+  for (const scale of [1, 2 ** 4, 2 ** 12, 2 ** 20]) {
+    let odd = 0;
+    for (let i = 0; i < values; i++) odd += Math.floor((rows[i] * Math.sqrt(count) + 1) / 2 * scale * 2) % 2;
+    assert.ok(Math.abs(odd / values - 0.5) < 5 * 0.5 / Math.sqrt(values), `${odd / values} at ${scale}`);
+  }
 });
 
 /** The weight of each layer that has one. */
