@@ -70,6 +70,7 @@
  * @module
  */
 export { type Preset, PRESETS, resolveConfig, type TrainConfig } from "../src/config/config.ts";
+export type { MemoryBudget } from "../src/config/memory_budget.ts";
 export { type ResumeChanges, resumeRun, type RunOptions, startRun, trainOn } from "../src/run/run.ts";
 export type { RawOptions } from "../src/run/stages.ts";
 export { ClaimedRun } from "../src/run/claimed_run.ts";

@@ -84,7 +84,7 @@ export interface ModelMemory {
   readonly full: RowMatrix;
 }
 
-function denseOf({ device, parameters, denseState }: ModelMemory): Vector[] {
+function denseOf({ device, parameters, denseState }: Omit<ModelMemory, "full">): Vector[] {
   return present([
     { file: CHECKPOINT_FILES.dense, backend: device, buffer: parameters },
     { file: CHECKPOINT_FILES.denseState, backend: device, buffer: denseState },
@@ -211,12 +211,17 @@ export class Checkpoint {
     this.expectModel(model);
     const { rows } = planModel(model);
     const stateWords = rowStateWords(model.optimizer, model.dim);
-    for (const vector of denseOf(memory)) this.#loadRows(vector, vector.buffer.words, 1, WHOLE, () => {});
+    this.loadDense(memory);
     const vectors = rowsOf(memory);
     for (const [i, vector] of vectors.entries()) {
       const width = vector.file === CHECKPOINT_FILES.rows ? model.dim : stateWords;
       this.#loadRows(vector, rows, width, shard, (fraction) => onProgress((i + fraction) / vectors.length));
     }
+  }
+
+  /** Copies the dense parameters into memory of the same model. Throws HotsetError if a weight is no number. */
+  loadDense(memory: Omit<ModelMemory, "full">): void {
+    for (const vector of denseOf(memory)) this.#loadRows(vector, vector.buffer.words, 1, WHOLE, () => {});
   }
 
   /** Reads all rows of a file, (rows, width), and keeps those of one host. */

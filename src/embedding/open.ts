@@ -1,6 +1,7 @@
 /** Decides which class of tables a rank uses: the only file that knows all of them. */
 import type { Backend, Buffer } from "../backend/backend.ts";
 import type { BatchKind } from "../layout/layout.ts";
+import { CachedTables, type RowCache } from "./cached.ts";
 import { DeviceTables } from "./device.ts";
 import { HostTables } from "./host.ts";
 import { TransferredTables } from "./pooled_transfer.ts";
@@ -20,6 +21,8 @@ export interface TableMemory {
   readonly mostDistinct: Readonly<Record<BatchKind, number>>;
   /** How rows of other hosts are reached; undefined if `full` holds all. */
   readonly hosts?: HostExchange | undefined;
+  /** Where rows are that have no place in `full`, whose rows are positions then; undefined if `full` holds all. */
+  readonly cache?: RowCache | undefined;
 }
 
 /** The tables of one rank. */
@@ -30,7 +33,11 @@ export function openTables(context: TableContext, memory: TableMemory): Embeddin
     : new ReplicatedTables(context, full, openReplica(context, memory.hot, memory));
 }
 
-function openFull(context: TableContext, { full, hostGradients, hosts, mostDistinct }: TableMemory): EmbeddingTables {
+function openFull(
+  context: TableContext,
+  { full, hostGradients, hosts, cache, mostDistinct }: TableMemory,
+): EmbeddingTables {
+  if (cache !== undefined) return new CachedTables(context, full, cache);
   const inHostMemory = (onHost: TableContext) =>
     hosts === undefined ? new HostTables(onHost, full) : new ShardedTables(onHost, full, hosts);
   if (hostComputes(context)) return inHostMemory(context);

@@ -48,6 +48,14 @@ export interface StepMoves {
 
 const NONE = -1;
 const CLEAN = 0, CHANGED = 1;
+/**
+ * Words of an entry: the row; its position; how many announced batches that are not finished use it (`USE`), and how many
+ * planned ones among them (`PIN`); whether it has changed; where it was last announced (`slotOfBatch * batchRows + index`);
+ * its neighbours in the list of rows that can be evicted, and that list.
+ */
+const ROW = 0, POSITION = 1, USES = 2, IS_CHANGED = 3, LAST_USE = 4, BEFORE = 5, AFTER = 6, LIST = 7;
+const ENTRY_WORDS = 8;
+const USE = 1, PIN = 1 << 16;
 
 /** Plans one step after the other; allocates nothing after its construction. */
 export class LookAheadPlan {
@@ -59,23 +67,15 @@ export class LookAheadPlan {
   #planned = 0;
   #finished = 0;
 
-  /** Entries: rows that lie in the fast memory or that an announced batch uses. Each is a number in all these arrays. */
-  readonly #row: Uint32Array;
-  readonly #position: Int32Array;
-  /** Announced batches that are not finished, and planned ones among them, which use the row. */
-  readonly #uses: Uint16Array;
-  readonly #pins: Uint16Array;
-  readonly #changed: Uint8Array;
-  /** Where the row was last announced: `slotOfBatch * batchRows + index`. */
-  readonly #lastUse: Int32Array;
-  /** Neighbours in the list of rows that can be evicted in which the entry is, and that list. */
-  readonly #before: Int32Array;
-  readonly #after: Int32Array;
-  readonly #list: Int32Array;
-  readonly #freeEntries: Int32Array;
-  #freeEntryCount: number;
+  /**
+   * Entries: rows that lie in the fast memory or that an announced batch uses, `ENTRY_WORDS` each, so that all of a row is
+   * in one line of the processor's cache. An entry is named by its first word.
+   */
+  readonly #entry: Int32Array;
+  /** The first free entry; each names the next by `AFTER`. */
+  #free = NONE;
 
-  /** Open addressing from a row to its entry plus one; 0 is empty. */
+  /** Open addressing from a row to its entry; NONE is empty. */
   readonly #table: Int32Array;
   readonly #mask: number;
 
@@ -104,19 +104,10 @@ export class LookAheadPlan {
     this.#batchRows = batchRows;
     const window = lookAhead + 1;
     const entries = resident.length + slots + window * batchRows;
-    this.#row = new Uint32Array(entries);
-    this.#position = new Int32Array(entries).fill(NONE);
-    this.#uses = new Uint16Array(entries);
-    this.#pins = new Uint16Array(entries);
-    this.#changed = new Uint8Array(entries);
-    this.#lastUse = new Int32Array(entries);
-    this.#before = new Int32Array(entries);
-    this.#after = new Int32Array(entries);
-    this.#list = new Int32Array(entries).fill(NONE);
-    this.#freeEntries = Int32Array.from({ length: entries }, (_, i) => entries - 1 - i);
-    this.#freeEntryCount = entries;
-    const places = 2 ** Math.ceil(Math.log2(2 * entries + 1));
-    this.#table = new Int32Array(places);
+    this.#entry = new Int32Array(entries * ENTRY_WORDS);
+    for (let entry = (entries - 1) * ENTRY_WORDS; entry >= 0; entry -= ENTRY_WORDS) this.#freeEntry(entry);
+    const places = 2 ** Math.ceil(Math.log2(2 * entries));
+    this.#table = new Int32Array(places).fill(NONE);
     this.#mask = places - 1;
     this.#entries = new Int32Array(window * batchRows);
     this.#nextUse = new Int32Array(window * batchRows);
@@ -132,8 +123,8 @@ export class LookAheadPlan {
     };
     for (const [position, row] of resident.entries()) {
       const entry = this.#newEntry(row);
-      this.#position[entry] = position;
-      this.#uses[entry] = this.#pins[entry] = 1; // for good
+      this.#entry[entry + POSITION] = position;
+      this.#entry[entry + USES] = USE + PIN; // for good
     }
   }
 
@@ -152,9 +143,28 @@ export class LookAheadPlan {
     return this.#planned - this.#finished;
   }
 
-  /** Where a row lies; every row of a planned batch does. */
+  /** Batches that are announced and not finished. */
+  get announced(): number {
+    return this.#announced - this.#finished;
+  }
+
+  /** Where row i of the batch lies that is trained next, in the order in which they were announced; it is planned. */
+  nextPosition(i: number): number {
+    return this.#entry[this.#entries[this.#finished % (this.#lookAhead + 1) * this.#batchRows + i] + POSITION];
+  }
+
+  /** Where a row lies, as every row of a planned batch does; -1 if it does not. */
   positionOf(row: number): number {
-    return this.#position[this.#find(row)];
+    const entry = this.#find(row);
+    return entry === NONE ? NONE : this.#entry[entry + POSITION];
+  }
+
+  /** The row at a position; -1 if there is none. For the end: looks at all of them. */
+  rowAt(position: number): number {
+    for (let entry = 0; entry < this.#entry.length; entry += ENTRY_WORDS) {
+      if (this.#entry[entry + POSITION] === position) return this.#entry[entry + ROW] >>> 0;
+    }
+    return NONE;
   }
 
   /** Announces the batch after the last one: its `count` distinct rows are `words[at]`, `words[at + stride]`, ... */
@@ -168,13 +178,13 @@ export class LookAheadPlan {
       const row = words[at];
       let entry = this.#find(row);
       if (entry === NONE) entry = this.#newEntry(row);
-      if (this.#lastUse[entry] !== NONE) this.#nextUse[this.#lastUse[entry]] = step;
-      this.#uses[entry]++;
-      this.#lastUse[entry] = use;
+      if (this.#entry[entry + LAST_USE] !== NONE) this.#nextUse[this.#entry[entry + LAST_USE]] = step;
+      this.#entry[entry + USES] += USE;
+      this.#entry[entry + LAST_USE] = use;
       this.#entries[use] = entry;
       this.#nextUse[use] = NONE;
       // Among the rows without a use: it has one now.
-      if (this.#list[entry] >= 0 && this.#list[entry] < 2) {
+      if (this.#entry[entry + LIST] >= 0 && this.#entry[entry + LIST] < 2) {
         this.#unlink(entry);
         this.#append(entry, step);
       }
@@ -192,8 +202,8 @@ export class LookAheadPlan {
     let missing = 0, listed = 0;
     for (let use = begin; use < end; use++) {
       const entry = this.#entries[use];
-      if (this.#position[entry] === NONE) missing++;
-      else if (this.#list[entry] !== NONE) listed++;
+      if (this.#entry[entry + POSITION] === NONE) missing++;
+      else if (this.#entry[entry + LIST] !== NONE) listed++;
     }
     if (missing > this.#freePositionCount + this.#evictable - listed) return undefined;
     const step = this.#planned++;
@@ -202,17 +212,17 @@ export class LookAheadPlan {
     // Before the first eviction, which must not take them.
     for (let use = begin; use < end; use++) {
       const entry = this.#entries[use];
-      if (this.#list[entry] !== NONE) this.#unlink(entry);
-      this.#pins[entry]++;
+      if (this.#entry[entry + LIST] !== NONE) this.#unlink(entry);
+      this.#entry[entry + USES] += PIN;
     }
     for (let use = begin; use < end; use++) {
       const entry = this.#entries[use];
-      if (this.#position[entry] !== NONE) continue;
+      if (this.#entry[entry + POSITION] !== NONE) continue;
       const position = this.#freePositionCount > 0
         ? this.#freePositions[--this.#freePositionCount]
         : this.#evict(step, moves);
-      this.#position[entry] = position;
-      moves.fetchedRows[moves.fetched] = this.#row[entry];
+      this.#entry[entry + POSITION] = position;
+      moves.fetchedRows[moves.fetched] = this.#entry[entry + ROW];
       moves.fetchedPositions[moves.fetched++] = position;
     }
     return moves;
@@ -225,11 +235,10 @@ export class LookAheadPlan {
     const begin = slot * this.#batchRows, end = begin + this.#counts[slot];
     for (let use = begin; use < end; use++) {
       const entry = this.#entries[use];
-      this.#changed[entry] = 1;
-      this.#uses[entry]--;
-      this.#pins[entry]--;
-      if (this.#lastUse[entry] === use) this.#lastUse[entry] = NONE;
-      if (this.#pins[entry] === 0) this.#append(entry, this.#nextUse[use]);
+      this.#entry[entry + IS_CHANGED] = 1;
+      this.#entry[entry + USES] -= USE + PIN;
+      if (this.#entry[entry + LAST_USE] === use) this.#entry[entry + LAST_USE] = NONE;
+      if (this.#entry[entry + USES] < PIN) this.#append(entry, this.#nextUse[use]);
     }
   }
 
@@ -238,10 +247,10 @@ export class LookAheadPlan {
    * now on: the caller writes it back.
    */
   clean(each: (row: number, position: number) => void): void {
-    for (let entry = 0; entry < this.#row.length; entry++) {
-      if (this.#changed[entry] === 0) continue;
-      each(this.#row[entry], this.#position[entry]);
-      this.#changed[entry] = 0;
+    for (let entry = 0; entry < this.#entry.length; entry += ENTRY_WORDS) {
+      if (this.#entry[entry + IS_CHANGED] === 0) continue;
+      each(this.#entry[entry + ROW] >>> 0, this.#entry[entry + POSITION]);
+      this.#entry[entry + IS_CHANGED] = 0;
     }
     // Rows keep their order within a list: changed ones go behind the clean ones of the same next use.
     for (let list = CHANGED; list < this.#first.length; list += 2) {
@@ -256,16 +265,16 @@ export class LookAheadPlan {
   /** Takes the position of the row that can best be done without. */
   #evict(step: number, moves: StepMoves): number {
     const entry = this.#victim(step);
-    const position = this.#position[entry];
-    if (this.#changed[entry] === 1) {
-      moves.writtenRows[moves.written] = this.#row[entry];
+    const position = this.#entry[entry + POSITION];
+    if (this.#entry[entry + IS_CHANGED] === 1) {
+      moves.writtenRows[moves.written] = this.#entry[entry + ROW];
       moves.writtenPositions[moves.written++] = position;
-      this.#changed[entry] = 0;
+      this.#entry[entry + IS_CHANGED] = 0;
     }
     moves.evicted++;
     this.#unlink(entry);
-    this.#position[entry] = NONE;
-    if (this.#uses[entry] === 0) this.#dropEntry(entry);
+    this.#entry[entry + POSITION] = NONE;
+    if (this.#entry[entry + USES] === 0) this.#dropEntry(entry);
     return position;
   }
 
@@ -286,60 +295,68 @@ export class LookAheadPlan {
   }
 
   #append(entry: number, nextUse: number): void {
-    this.#link(entry, this.#listOf(nextUse) + this.#changed[entry]);
+    this.#link(entry, this.#listOf(nextUse) + this.#entry[entry + IS_CHANGED]);
   }
 
   #link(entry: number, list: number): void {
     const last = this.#last[list];
-    this.#list[entry] = list;
-    this.#before[entry] = last;
-    this.#after[entry] = NONE;
+    this.#entry[entry + LIST] = list;
+    this.#entry[entry + BEFORE] = last;
+    this.#entry[entry + AFTER] = NONE;
     if (last === NONE) this.#first[list] = entry;
-    else this.#after[last] = entry;
+    else this.#entry[last + AFTER] = entry;
     this.#last[list] = entry;
     this.#evictable++;
   }
 
   #unlink(entry: number): void {
-    const list = this.#list[entry];
-    const before = this.#before[entry], after = this.#after[entry];
+    const list = this.#entry[entry + LIST];
+    const before = this.#entry[entry + BEFORE], after = this.#entry[entry + AFTER];
     if (before === NONE) this.#first[list] = after;
-    else this.#after[before] = after;
+    else this.#entry[before + AFTER] = after;
     if (after === NONE) this.#last[list] = before;
-    else this.#before[after] = before;
-    this.#list[entry] = NONE;
+    else this.#entry[after + BEFORE] = before;
+    this.#entry[entry + LIST] = NONE;
     this.#evictable--;
   }
 
   #newEntry(row: number): number {
-    const entry = this.#freeEntries[--this.#freeEntryCount];
-    this.#row[entry] = row;
-    this.#lastUse[entry] = NONE;
+    const entry = this.#free;
+    this.#free = this.#entry[entry + AFTER];
+    this.#entry[entry + ROW] = row;
     let at = this.#home(row);
-    while (this.#table[at] !== 0) at = (at + 1) & this.#mask;
-    this.#table[at] = entry + 1;
+    while (this.#table[at] !== NONE) at = (at + 1) & this.#mask;
+    this.#table[at] = entry;
     return entry;
   }
 
+  /** Makes an entry one of no row. */
+  #freeEntry(entry: number): void {
+    this.#entry[entry + POSITION] = this.#entry[entry + LAST_USE] = this.#entry[entry + LIST] = NONE;
+    this.#entry[entry + USES] = this.#entry[entry + IS_CHANGED] = 0;
+    this.#entry[entry + AFTER] = this.#free;
+    this.#free = entry;
+  }
+
   #find(row: number): number {
-    for (let at = this.#home(row); this.#table[at] !== 0; at = (at + 1) & this.#mask) {
-      if (this.#row[this.#table[at] - 1] === row) return this.#table[at] - 1;
+    for (let at = this.#home(row); this.#table[at] !== NONE; at = (at + 1) & this.#mask) {
+      if (this.#entry[this.#table[at] + ROW] === (row | 0)) return this.#table[at];
     }
     return NONE;
   }
 
   /** Removes an entry from the table; those behind it that would be lost move up. */
   #dropEntry(entry: number): void {
-    let hole = this.#home(this.#row[entry]);
-    while (this.#table[hole] !== entry + 1) hole = (hole + 1) & this.#mask;
-    for (let at = (hole + 1) & this.#mask; this.#table[at] !== 0; at = (at + 1) & this.#mask) {
-      const home = this.#home(this.#row[this.#table[at] - 1]);
+    let hole = this.#home(this.#entry[entry + ROW]);
+    while (this.#table[hole] !== entry) hole = (hole + 1) & this.#mask;
+    for (let at = (hole + 1) & this.#mask; this.#table[at] !== NONE; at = (at + 1) & this.#mask) {
+      const home = this.#home(this.#entry[this.#table[at] + ROW]);
       if (((at - home) & this.#mask) < ((at - hole) & this.#mask)) continue;
       this.#table[hole] = this.#table[at];
       hole = at;
     }
-    this.#table[hole] = 0;
-    this.#freeEntries[this.#freeEntryCount++] = entry;
+    this.#table[hole] = NONE;
+    this.#freeEntry(entry);
   }
 
   #home(row: number): number {

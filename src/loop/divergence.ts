@@ -53,14 +53,18 @@ interface Worst {
 export function findBadTensor(
   { plan, device, parameters, denseState, full, hot }: RunMemory,
   tables: readonly string[],
+  rowAt: (position: number) => number = (position) => position,
 ) {
   const stateWords = rowStateWords(plan.shape.optimizer, plan.shape.dim);
   const hotRow = (words: number) => (index: number) => `hot row ${Math.floor(index / words)} of the replica`;
-  const rows = (name: CheckpointFile) => (index: number) => placeOfWord(plan, name, index, tables);
+  const rows = (name: CheckpointFile, words: number) => (index: number) => {
+    const row = rowAt(Math.floor(index / words));
+    return row < 0 ? "a row that was only scored" : placeOfWord(plan, name, row * words, tables);
+  };
   const weights: Tensor[] = plan.layers.flatMap(({ inputs, parameters: placed }) => [
     ...(inputs.includes(plan.inputs.pooled)
       ? [
-        { backend: full.backend, buffer: full.weights, name: rows("rows.f32") },
+        { backend: full.backend, buffer: full.weights, name: rows("rows.f32", plan.shape.dim) },
         { backend: hot?.backend, buffer: hot?.weights, name: hotRow(plan.shape.dim) },
       ]
       : []),
@@ -71,13 +75,17 @@ export function findBadTensor(
     })),
   ]);
   const states: Tensor[] = [
-    { backend: full.backend, buffer: full.state, name: rows("row_state.f32") },
+    { backend: full.backend, buffer: full.state, name: rows("row_state.f32", stateWords) },
     {
       backend: hot?.backend,
       buffer: hot?.state,
       name: (index) => `the optimizer state of ${hotRow(stateWords)(index)}`,
     },
-    { backend: device, buffer: denseState, name: rows("dense_state.f32") },
+    {
+      backend: device,
+      buffer: denseState,
+      name: (index) => placeOfWord(plan, "dense_state.f32", index, tables),
+    },
   ];
   let largest = { where: "nothing", magnitude: -1 };
   for (const { backend, buffer, name } of [...weights, ...states]) {

@@ -3,7 +3,10 @@ import { chooseBlas, cpuOptions, type CpuPrecision, openDevice, openHost } from 
 import type { DeviceBackend } from "../backend/backend.ts";
 import type { MpiWorld } from "../parallel/mpi_world.ts";
 import type { ModelPlan } from "../model/shape.ts";
+import { StoreThread } from "../embedding/stores/store_thread.ts";
 import { HotsetError, UsageError } from "../errors.ts";
+import { bytes, count, percent } from "../format.ts";
+import { rowStateWords } from "../optimizer/optimizers.ts";
 import type { TrainConfig } from "../config/config.ts";
 import type { Report } from "../events/events.ts";
 import {
@@ -13,7 +16,9 @@ import {
   type RankGroup,
   type RunMemoryOptions,
 } from "./rank_group.ts";
+import { CachedRank } from "./cached_rank.ts";
 import { MpiRanks } from "./mpi_ranks.ts";
+import { type CacheSizes, sizeCache, tableBytes, type Tier } from "./tier.ts";
 import { WorkerRanks } from "./worker_ranks.ts";
 
 /** The part of a configuration that decides where a run computes. */
@@ -133,6 +138,7 @@ export async function openRanks(
   batches: PlacementBatches,
   report?: Report,
   world?: MpiWorld,
+  tier?: Tier,
 ): Promise<RankGroup> {
   expectPlacement(config, world);
   const tell = report ?? (() => {});
@@ -147,6 +153,10 @@ export async function openRanks(
   const options = { plan, ...batches, ranks, host };
   const onDevice = config.mode === "gpu";
   let group: RankGroup;
+  const cache = tier && config.mode === "cpu" ? cacheFor(config, plan, batches, tier) : undefined;
+  if (device === undefined && cache !== undefined) {
+    return await openCached({ ...options, ranks: 1 }, cache, tier!, tell);
+  }
   if (device === undefined) {
     const memory = allocateRunMemory({ ...options, device: host, tables: host });
     group = ranks === 1 ? new LocalRank(memory) : await WorkerRanks.start(memory, hostOptions);
@@ -163,6 +173,52 @@ export async function openRanks(
   }
   tell({ event: "note", text: `Training on ${group.device} with ${ranks} rank${ranks === 1 ? "" : "s"}` });
   return group;
+}
+
+/** How much of the tables is in memory; undefined if all are. Throws UsageError if several ranks would have to share a disk. */
+function cacheFor(
+  { ranks }: PlacementConfig,
+  plan: ModelPlan,
+  batches: PlacementBatches,
+  tier: Tier,
+): CacheSizes | undefined {
+  const cache = sizeCache(plan, batches, tier.memory, Deno.memoryUsage().rss);
+  if (cache === undefined || ranks === null || ranks === 1) return cache;
+  throw new UsageError(
+    `Cannot train with ${ranks} ranks on tables of ${
+      bytes(tableBytes(plan))
+    }, more than memory holds: one rank keeps ` +
+      `rows on a disk; choose --ranks 1`,
+  );
+}
+
+/** A rank that keeps the rows on a disk that it has no memory for. */
+async function openCached(
+  options: Omit<RunMemoryOptions, "device" | "tables">,
+  { slots, batchRows, lookAhead }: CacheSizes,
+  { directory }: Tier,
+  tell: Report,
+): Promise<RankGroup> {
+  const { plan, host, batchShape } = options;
+  const { rows, shape: { dim, optimizer, tableRows } } = plan;
+  const stateWords = rowStateWords(optimizer, dim);
+  const store = await StoreThread.start({ directory, tableRows, dim, stateWords }, {
+    jobs: lookAhead + 2,
+    rows: batchRows,
+  });
+  try {
+    const fullRows = slots + batchShape.lookupCapacity;
+    const memory = allocateRunMemory({ ...options, device: host, tables: host, fullRows });
+    const group = new CachedRank({ ...memory, cache: { store, slots, batchRows, lookAhead } });
+    const inMemory = Math.min(slots, rows);
+    const text = `Training on ${group.device} with 1 rank; ${count(inMemory)} of ${count(rows)} rows (` +
+      `${percent(inMemory / rows)}) in memory, all others on the disk of ${directory} (${store.name})`;
+    tell({ event: "note", text });
+    return group;
+  } catch (error) {
+    store[Symbol.dispose]();
+    throw error;
+  }
 }
 
 /** The same for processes: all compute on the CPU, or each on a GPU of its host. */

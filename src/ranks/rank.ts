@@ -8,7 +8,7 @@ import type { ProcessGroups } from "../parallel/process_group.ts";
 import { Batch, batchSections, type BatchShape } from "../layout/batch.ts";
 import { openTables, type TableMemory } from "../embedding/open.ts";
 import type { ReplicatedTables } from "../embedding/replicated.ts";
-import type { RowMatrix } from "../embedding/tables.ts";
+import type { EmbeddingTables, RowMatrix } from "../embedding/tables.ts";
 import { Model, type StepInput } from "../model/model.ts";
 import { hiddenUnits, type ModelPlan } from "../model/shape.ts";
 
@@ -136,6 +136,11 @@ export class Rank {
     const { rank } = groups.world;
     this.#unitSums = new Float32Array(units);
     this.#activeUnits = host.floats(setup.activeUnits).subarray(units * rank, units * (rank + 1));
+  }
+
+  /** The embedding rows, as this rank uses them. */
+  get tables(): EmbeddingTables {
+    return this.#model.tables;
   }
 
   /** Carries out one command; with several ranks, returns when this rank's part is done. */

@@ -294,6 +294,11 @@ export abstract class RankGroup implements AsyncDisposable {
     return this.memory.full.backend === this.memory.host;
   }
 
+  /** The row, over all tables, at a position of the full tables' matrix; -1 if there is none. */
+  rowAt(position: number): number {
+    return position;
+  }
+
   /** Copies a checkpoint into the memory of all ranks. Throws HotsetError if it is one of another model. */
   load(checkpoint: Checkpoint, onProgress?: (fraction: number) => void): void {
     checkpoint.load(this.memory, this.memory.plan.shape, { onProgress });
@@ -352,16 +357,16 @@ export abstract class RankGroup implements AsyncDisposable {
 export class LocalRank extends RankGroup {
   readonly ranks = 1;
   readonly device: string;
-  readonly #rank: Rank;
+  protected readonly rank: Rank;
 
-  constructor(memory: RunMemory) {
-    super(memory);
+  constructor(memory: RunMemory, lookAhead = 0) {
+    super(memory, lookAhead);
     this.device = memory.device.name;
-    this.#rank = new Rank(memory, ONE_RANK);
+    this.rank = new Rank(memory, ONE_RANK);
   }
 
   protected send(command: Command, a: number, b: number): void {
-    this.#rank.execute(command, a, b);
+    this.rank.execute(command, a, b);
   }
 
   protected settle(): void {

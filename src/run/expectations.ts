@@ -1,10 +1,12 @@
 /** What is refused before a run begins or goes on. */
 import type { TrainConfig } from "../config/config.ts";
+import type { MemoryBudget } from "../config/memory_budget.ts";
 import type { Dataset } from "../dataset/dataset.ts";
 import { HotsetError, UsageError } from "../errors.ts";
 import { bytes } from "../format.ts";
 import type { ModelPlan } from "../model/shape.ts";
 import { rowStateWords } from "../optimizer/optimizers.ts";
+import type { MpiWorld } from "../parallel/mpi_world.ts";
 import type { LearningRateSchedule } from "../schedule/learning_rate.ts";
 import { ifPermitted, type RunRecord } from "./run_record.ts";
 
@@ -16,6 +18,25 @@ export function expectMemory({ rows, shape: { dim, optimizer } }: ModelPlan, { d
   throw new HotsetError(
     `Cannot train on ${directory}: the tables take ${bytes(needed)} and this machine has ${bytes(memory.total)} of ` +
       `memory; plan says what makes them smaller`,
+  );
+}
+
+/** True if rows for which there is no memory can be kept on a disk. */
+export function mayUseDisk({ mode, ranks }: TrainConfig): boolean {
+  return mode === "cpu" && (ranks === null || ranks === 1);
+}
+
+/** Throws UsageError if a budget is given to what keeps all rows in memory. */
+export function expectTier(config: TrainConfig, memory: MemoryBudget | undefined, world: MpiWorld | undefined): void {
+  if (memory === undefined || (mayUseDisk(config) && world === undefined)) return;
+  const where = world !== undefined
+    ? "over several processes"
+    : config.mode === "cpu"
+    ? `with ${config.ranks} ranks`
+    : `in mode ${config.mode}`;
+  throw new UsageError(
+    `Cannot bound the memory of training ${where}: one rank in mode cpu keeps rows on a disk; choose --mode cpu --ranks 1, ` +
+      `or leave out the option memory`,
   );
 }
 

@@ -21,13 +21,22 @@ import { labelNotes } from "./label_notes.ts";
 import { leakNotes } from "./leak_notes.ts";
 import { measurePhases } from "../loop/phases.ts";
 import { expectDevice, expectLibrary, expectPlacement, openRanks, type PlacementBatches } from "../ranks/placement.ts";
+import { CachedRank, type CacheReport } from "../ranks/cached_rank.ts";
+import type { MemoryBudget } from "../config/memory_budget.ts";
 import { readRunLog } from "./run_log.ts";
 import { METRICS_FILE, RunMetrics } from "./run_metrics.ts";
-import { expectMemory, expectSameSchedule, expectSchedule, expectSelection } from "./expectations.ts";
+import {
+  expectMemory,
+  expectSameSchedule,
+  expectSchedule,
+  expectSelection,
+  expectTier,
+  mayUseDisk,
+} from "./expectations.ts";
 import { runIdOf } from "./run_id.ts";
 import { configAsBegun, onCpu, readRun, recordRun, RUN_FILE, type RunRecord } from "./run_record.ts";
 import { ensureDataset, ensureLayout, ensureProfile, type RawOptions } from "./stages.ts";
-import { bytes } from "../format.ts";
+import { bytes, count, percent } from "../format.ts";
 import { Trainer } from "../loop/trainer.ts";
 import { ALONE } from "../parallel/host_group.ts";
 import { inTurn as ranksInTurn, type ProcessGroup } from "../parallel/process_group.ts";
@@ -81,6 +90,11 @@ export interface RunOptions {
   readonly schedule?: LearningRateSchedule | undefined;
   /** True measures the phases of a step when training is over. */
   readonly phases?: boolean | undefined;
+  /**
+   * Memory of the whole process, or a share of the tables: rows beyond it are kept on the disk of `out`, with the same
+   * results. Undefined to keep all rows in memory where they fit. Mode cpu with one rank.
+   */
+  readonly memory?: MemoryBudget | undefined;
   /** The processes that train together, each of which calls the same; undefined to train in this one. */
   readonly world?: MpiWorld | undefined;
 }
@@ -155,7 +169,8 @@ export async function startRun(config: TrainConfig, dataset: Dataset, options: R
   const plan = await inTurn(options, () => planFor(config, dataset));
   await inTurn(options, () => expectSelection(config, dataset));
   await inTurn(options, () => expectSchedule(config, options.schedule));
-  if (options.world === undefined && config.mode !== "gpu") expectMemory(plan, dataset);
+  expectTier(config, options.memory, options.world);
+  if (options.world === undefined && config.mode !== "gpu" && !mayUseDisk(config)) expectMemory(plan, dataset);
   const from = options.from === undefined
     ? undefined
     : await inTurn(options, () => openFrom(options.from!, plan, dataset));
@@ -186,6 +201,7 @@ export async function resumeRun(options: RunOptions, changes: ResumeChanges = {}
         `them, differ from those of an undisturbed run`,
     });
   }
+  expectTier(config, options.memory, options.world);
   return await trainRun(config, planFor(config, dataset), dataset, begin, options);
 }
 
@@ -317,7 +333,8 @@ async function trainRun(
         `new run from its model with --from ${out}`,
     );
   }
-  await using group = await openRanks(config, plan, batchesOf(layout), report, world);
+  const tier = { directory: cacheOf(out), memory: options.memory };
+  await using group = await openRanks(config, plan, batchesOf(layout), report, world, tier);
   const writes = (world?.rank ?? 0) === 0;
   const { device, blas, ranks } = group;
   const schedule = own === undefined ? "config" : "function";
@@ -366,13 +383,29 @@ async function trainRun(
     const sent = world.bytesSent();
     report({ event: "note", text: `Hosts sent each other ${bytes(sent)}` });
   }
-  const oneMemory = world === undefined && group.memory.mirror === undefined;
+  if (group instanceof CachedRank) report({ event: "note", text: movedText(group.moved) });
+  const oneMemory = world === undefined && group.memory.mirror === undefined && !(group instanceof CachedRank);
   if (phases && oneMemory) { for (const event of measurePhases(layout, group.memory)) recordAndReport(event); }
-  if (phases && !oneMemory) report({ event: "note", text: "Phases of a step are not measured on several devices" });
+  if (phases && !oneMemory) {
+    const where = group instanceof CachedRank ? "with rows on a disk" : "on several devices";
+    report({ event: "note", text: `Phases of a step are not measured ${where}` });
+  }
   if (recorded === undefined) record(measured);
   const result = recorded ?? measured;
   report(result);
   return result;
+}
+
+/** What moved between memory and disk in a run. */
+function movedText(moved: CacheReport): string {
+  const { rows, missed, computed, read, written, bytesRead, bytesWritten, diskBytes, waitSeconds } = moved;
+  return `Rows of batches: ${percent(1 - missed / Math.max(1, rows))} were in memory; ${
+    count(computed)
+  } were computed, ` +
+    `${count(read)} read (${bytes(bytesRead)}), ${count(written)} written (${bytes(bytesWritten)}; ${
+      bytes(diskBytes)
+    } on ` +
+    `the disk at the end); training waited ${waitSeconds.toFixed(1)} s for rows`;
 }
 
 /** What the batches of a layout are like. */

@@ -1,4 +1,5 @@
 /** Uses a trained run: its metrics on a dataset, and scores for new rows. */
+import { dirname, resolve } from "node:path";
 import { isArtifact } from "../storage/artifact.ts";
 import { Dataset, type Split, SPLITS } from "../dataset/dataset.ts";
 import { encodingDifference } from "../dataset/encoding.ts";
@@ -193,11 +194,10 @@ async function score(
     precision: "fp32",
     activations: "ptx",
   } as const;
-  await using group = await openRanks(config, planModel(model), { batchShape });
+  const tier = { directory: dirname(resolve(run)) };
+  await using group = await openRanks(config, planModel(model), { batchShape }, undefined, undefined, tier);
   const state = withBest(run, (checkpoint) => {
-    checkpoint.load(group.memory, model, {
-      onProgress: (fraction) => report({ event: "stage", stage: "load", fraction }),
-    });
+    group.load(checkpoint, (fraction) => report({ event: "stage", stage: "load", fraction }));
     return checkpoint.body.state;
   });
   for (const split of splits) {

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { RowLog, type RowLogOptions } from "../../src/embedding/stores/row_log.ts";
 import { SerialTransfers, type Transfers } from "../../src/embedding/stores/transfers.ts";
 import { Random } from "../../src/random.ts";
+import { crc32Of } from "../../src/storage/crc32.ts";
 import { seriesLength } from "../support/series.ts";
 import { TemporaryDirectory } from "../support/temporary.ts";
 
@@ -50,7 +51,7 @@ for (const [name, transfers] of [["many at a time", undefined], ["one at a time"
     using directory = new TemporaryDirectory();
     for (const [i, recordWords] of [1, 32, 128, 1500].entries()) {
       const rows = recordWords > 1000 ? 400 : 5_000;
-      using log = new RowLog({ ...options(directory.join(`log${i}`), rows, recordWords), transfers });
+      using log = new RowLog({ ...options(directory.path, rows, recordWords), transfers });
       tryRandomly(log, new Random(i), seriesLength({ test: 60, all: 1_000, evidence: 20_000 }));
       // A page of a few rows has unused words; two segments are not counted.
       const rowBytes = recordWords === 1500 ? 8192 : recordWords === 128 ? 4096 / 7 : 4.05 * (recordWords + 1);
@@ -66,19 +67,21 @@ function serial(memory: Uint8Array): Transfers {
   return new SerialTransfers(memory);
 }
 
-Deno.test("a log removes its files, and is not made where something is", () => {
+Deno.test("the files of a log have no names, and it is refused where there can be none", () => {
   using directory = new TemporaryDirectory();
-  const place = directory.join("log");
   {
-    using _log = new RowLog(options(place, 10, 4));
-    assert.throws(() => new RowLog(options(place, 10, 4)), /Cannot make row store .*log: .*exists/i);
+    const { log } = filled(directory);
+    using _log = log;
+    assert.ok(log.diskBytes > 0);
+    assert.deepEqual([...Deno.readDirSync(directory.path)], []);
   }
-  assert.deepEqual([...Deno.readDirSync(directory.path)], []);
+  const nowhere = directory.join("nowhere");
+  assert.throws(() => new RowLog(options(nowhere, 10, 4)), /Cannot write rows to .*nowhere: /);
 });
 
 Deno.test("a row that holds what is no number is not written", () => {
   using directory = new TemporaryDirectory();
-  using log = new RowLog(options(directory.join("log"), 10, 4));
+  using log = new RowLog(options(directory.path, 10, 4));
   const records = new Float32Array(8).fill(1);
   for (const wrong of [NaN, -Infinity]) {
     records[6] = wrong;
@@ -94,72 +97,57 @@ Deno.test("a row that holds what is no number is not written", () => {
 
 /** A log of 2,000 rows in whole pages on the disk, and its first file. */
 function filled(directory: TemporaryDirectory, more: Partial<RowLogOptions> = {}) {
-  const log = new RowLog({ ...options(directory.join("log"), 20_000, 127), ...more });
+  const log = new RowLog({ ...options(directory.path, 20_000, 127), ...more });
   const rows = Uint32Array.from({ length: 2_000 }, (_, i) => i);
   const records = new Float32Array(rows.length * 127).fill(0.5);
   log.write(rows, rows.length, records);
-  return { log, rows, records, path: directory.join("log/segment-0") };
+  return { log, rows, records };
 }
 
-Deno.test("a damaged page, another page and a short file are told with their place", () => {
-  for (
-    const [damage, expected] of [
-      [
-        (file: Deno.FsFile) => write(file, 4096 * 3 + 100, new Uint8Array([1])),
-        /segment-0 at byte 12288: the page is dam/,
-      ],
-      [
-        (file: Deno.FsFile) => {
-          const page = new Uint8Array(4096);
-          file.seekSync(0, Deno.SeekMode.Start);
-          file.readSync(page);
-          write(file, 8192, page);
-        },
-        /segment-0 at byte 8192: the page is another page/,
-      ],
-      [(file: Deno.FsFile) => file.truncateSync(16384), /segment-0 at byte \d+: the file ends early/],
-    ] as const
-  ) {
-    using directory = new TemporaryDirectory();
-    const { log, rows, records, path } = filled(directory);
-    using _log = log;
-    log.read(rows, 500, records);
-    assert.equal(records[0], 0.5);
-    {
-      using file = Deno.openSync(path, { read: true, write: true });
-      damage(file);
-    }
-    assert.throws(() => log.read(rows, 500, records), expected);
-  }
-});
-
-function write(file: Deno.FsFile, position: number, bytes: Uint8Array): void {
-  file.seekSync(position, Deno.SeekMode.Start);
-  file.writeSync(bytes);
-}
-
-Deno.test("a disk that is full, or fails, is told as such", () => {
-  for (
-    const [write, error, expected] of [
-      [true, -28, { code: "no-space", message: /Cannot write row store .*segment-0 at byte 0: the disk is full/ }],
-      [true, 4096, { code: "no-space", message: /Cannot write row store .*segment-0 at byte 0: the disk is full/ }],
-      [false, -5, {
-        code: "failed",
-        message: /Cannot read row store .*segment-0 at byte 0: the disk reports an error/,
-      }],
-    ] as const
-  ) {
-    using directory = new TemporaryDirectory();
-    class Failing extends SerialTransfers {
-      override begin(writes: boolean, fd: number, position: number, at: number, length: number, tag: number): void {
-        super.begin(writes, fd, position, at, length, tag);
-        if (write === writes) this.result = error;
+/** Transfers that end otherwise than they should. */
+function failing(writes: boolean, change: (transfers: SerialTransfers, page: Uint32Array) => void) {
+  return (memory: Uint8Array) =>
+    new (class extends SerialTransfers {
+      override begin(write: boolean, fd: number, position: number, at: number, length: number, tag: number): void {
+        super.begin(write, fd, position, at, length, tag);
+        if (write === writes) change(this, new Uint32Array(memory.buffer, memory.byteOffset + at, length / 4));
       }
-    }
+    })(memory);
+}
+
+for (
+  const [name, writes, change, expected] of [
+    ["a flipped bit", false, (_, page) => page[40] ^= 1, {
+      code: "damaged",
+      message: /at byte 0\): the page is damaged/,
+    }],
+    [
+      "a page of another place",
+      false,
+      (_, page) => {
+        page[1] += 3;
+        page[0] = crc32Of(new Uint8Array(page.buffer, page.byteOffset + 4, 4092));
+      },
+      { code: "damaged", message: /at byte 0\): the page is another page/ },
+    ],
+    ["a short read", false, (transfers) => transfers.result = 512, { message: /at byte 0\): the file ends early/ }],
+    ["a read error", false, (transfers) => transfers.result = -5, { message: /from .*: the disk reports an error/ }],
+    ["a full disk", true, (transfers) => transfers.result = -28, {
+      code: "no-space",
+      message: /to .*: the disk is full/,
+    }],
+    ["a short write", true, (transfers) => transfers.result = 4096, {
+      code: "no-space",
+      message: /: the disk is full/,
+    }],
+  ] as [string, boolean, (transfers: SerialTransfers, page: Uint32Array) => void, { code?: string; message: RegExp }][]
+) {
+  Deno.test(`${name} is told with its place`, () => {
+    using directory = new TemporaryDirectory();
     assert.throws(() => {
-      const { log, rows, records } = filled(directory, { transfers: (memory) => new Failing(memory) });
+      const { log, rows, records } = filled(directory, { transfers: failing(writes, change) });
       using _log = log;
       log.read(rows, 500, records);
     }, expected);
-  }
-});
+  });
+}

@@ -8,9 +8,12 @@
  * page     checksum of the rest, number of the page, row numbers (n), records (n, recordWords); u32 and f32
  * ```
  * A row that is written again leaves its old record behind. When the segments hold more than 1.5 times the rows that are
- * alive, the one with the fewest of these is emptied: they are written again, and its file is removed.
+ * alive, the one with the fewest of these is emptied: they are written again, and its file is closed.
+ *
+ * Files lose their names when they are opened, so that they vanish with the process, however that ends. What must outlive
+ * it is a checkpoint.
  */
-import { closeSync, constants, ftruncateSync, openSync } from "node:fs";
+import { closeSync, constants, openSync } from "node:fs";
 import { join } from "node:path";
 import { HotsetError, messageOf } from "../../errors.ts";
 import { crc32Of } from "../../storage/crc32.ts";
@@ -43,7 +46,7 @@ const ERRORS: Readonly<Record<number, string>> = { 5: "the disk reports an error
 
 /** What a log is made for. */
 export interface RowLogOptions {
-  /** A directory of its own, which must not exist yet; it is removed with the log. */
+  /** Where its files are, without a name. */
   readonly directory: string;
   readonly rows: number;
   /** Words of a row: its weights, then its optimizer state. */
@@ -58,7 +61,6 @@ export interface RowLogOptions {
 
 /** A file of pages. */
 interface Segment {
-  readonly path: string;
   readonly fd: number;
   /** Pages that are in it or in the buffers. */
   pages: number;
@@ -86,7 +88,6 @@ export class RowLog implements RowStore {
   readonly #places: Uint32Array;
   /** By number; undefined where a number is free. */
   readonly #segments: (Segment | undefined)[] = [];
-  #files = 0;
 
   /** Two buffers that pages are gathered in, then the places for reads. */
   readonly #bytes: Uint8Array;
@@ -113,7 +114,7 @@ export class RowLog implements RowStore {
 
   /** An empty log. Throws HotsetError if it cannot be made. */
   constructor(options: RowLogOptions) {
-    const { directory, rows, recordWords } = options;
+    const { rows, recordWords } = options;
     this.#options = options;
     this.rows = rows;
     this.recordWords = recordWords;
@@ -136,12 +137,7 @@ export class RowLog implements RowStore {
     this.#bytes = alignedBytes(2 * bufferBytes + depth * runBytes);
     this.#words = new Uint32Array(this.#bytes.buffer);
     this.#floats = new Float32Array(this.#bytes.buffer);
-    try {
-      Deno.mkdirSync(directory);
-    } catch (error) {
-      throw new HotsetError(`Cannot make row store ${directory}: ${messageOf(error)}`, { cause: error });
-    }
-    this.#direct = hasDirect(directory);
+    this.#direct = this.#hasDirect();
     this.#transfers = (options.transfers ?? openTransfers)(this.#bytes, depth);
     this.#runFirst = new Int32Array(depth);
     this.#runEnd = new Int32Array(depth);
@@ -282,13 +278,13 @@ export class RowLog implements RowStore {
 
   #damaged(page: number, what: string, underWay: number): never {
     this.#drain(underWay);
-    throw new HotsetError(`Cannot read row store ${this.#placeOf(page)}: the page ${what}`, { code: "damaged" });
+    throw new HotsetError(`Cannot read rows from ${this.#placeOf(page)}: the page ${what}`, { code: "damaged" });
   }
 
   #failRead(page: number, result: number, underWay: number): never {
     this.#drain(underWay);
     const reason = result >= 0 ? "the file ends early" : ERRORS[-result] ?? `error ${-result}`;
-    throw new HotsetError(`Cannot read row store ${this.#placeOf(page)}: ${reason}`, { code: "failed" });
+    throw new HotsetError(`Cannot read rows from ${this.#placeOf(page)}: ${reason}`, { code: "failed" });
   }
 
   /** Waits for what is under way, so that nothing comes into the memory later. */
@@ -298,15 +294,17 @@ export class RowLog implements RowStore {
   }
 
   #placeOf(page: number): string {
-    const segment = this.#segments[Math.floor(page / this.#segmentPages)]!;
-    return `${segment.path} at byte ${page % this.#segmentPages * this.#pageBytes}`;
+    const segment = Math.floor(page / this.#segmentPages);
+    const byte = page % this.#segmentPages * this.#pageBytes;
+    return `${this.#options.directory} (segment ${segment} at byte ${byte})`;
   }
 
   write(rows: Uint32Array, count: number, records: Float32Array): void {
     const words = new Int32Array(records.buffer, records.byteOffset, count * this.recordWords);
     for (let i = 0; i < words.length; i++) {
       if ((words[i] & EXPONENT) === EXPONENT) {
-        throw new NotFiniteRow(rows[Math.floor(i / this.recordWords)], records[i]);
+        const row = rows[Math.floor(i / this.recordWords)];
+        throw new NotFiniteRow(row, `row ${row} of all tables holds ${records[i]}`);
       }
     }
     for (let i = 0; i < count; i++) this.#append(rows[i], records, i * this.recordWords);
@@ -382,7 +380,7 @@ export class RowLog implements RowStore {
     const buffer = 1 - this.#buffer;
     if (result === this.#pagesIn[buffer] * this.#pageBytes) return;
     const reason = result >= 0 ? "the disk is full" : ERRORS[-result] ?? `error ${-result}`;
-    throw new HotsetError(`Cannot write row store ${this.#placeOf(this.#firstPages[buffer])}: ${reason}`, {
+    throw new HotsetError(`Cannot write rows to ${this.#placeOf(this.#firstPages[buffer])}: ${reason}`, {
       code: result >= 0 || result === -28 ? "no-space" : "failed",
     });
   }
@@ -390,16 +388,35 @@ export class RowLog implements RowStore {
   #nextSegment(): void {
     let number = this.#segments.indexOf(undefined);
     if (number < 0) number = this.#segments.length;
-    const path = join(this.#options.directory, `segment-${this.#files++}`);
-    const flags = constants.O_RDWR | constants.O_CREAT | constants.O_EXCL;
-    try {
-      const fd = openSync(path, this.#direct ? flags | constants.O_DIRECT : flags, 0o644);
-      this.#segments[number] = { path, fd, pages: 0, alive: 0 };
-    } catch (error) {
-      throw new HotsetError(`Cannot write row store ${path}: ${messageOf(error)}`, { cause: error });
-    }
+    this.#segments[number] = { fd: this.#openFile(this.#direct), pages: 0, alive: 0 };
     this.#current = number;
     if (!this.#emptying) this.#emptySegments();
+  }
+
+  /** A new file without a name. */
+  #openFile(direct: boolean): number {
+    const { directory } = this.#options;
+    const path = join(directory, `.hotset-rows-${Deno.pid}-${crypto.randomUUID()}`);
+    const flags = constants.O_RDWR | constants.O_CREAT | constants.O_EXCL;
+    try {
+      const fd = openSync(path, direct ? flags | constants.O_DIRECT : flags, 0o600);
+      Deno.removeSync(path);
+      return fd;
+    } catch (error) {
+      throw new HotsetError(`Cannot write rows to ${directory}: ${messageOf(error)}`, { cause: error });
+    }
+  }
+
+  /** True if files can be read and written past the page cache. Throws HotsetError if there can be none. */
+  #hasDirect(): boolean {
+    closeSync(this.#openFile(false));
+    if (constants.O_DIRECT === undefined) return false;
+    try {
+      closeSync(this.#openFile(true));
+      return true;
+    } catch {
+      return false; // a file system without it
+    }
   }
 
   /** Empties the segments with the fewest rows until all take no more than the space that they may. */
@@ -446,9 +463,7 @@ export class RowLog implements RowStore {
         this.#waitForWrite(); // so that the next read is the only transfer
       }
     }
-    ftruncateSync(segment.fd, 0);
     closeSync(segment.fd);
-    Deno.removeSync(segment.path);
     this.#segments[number] = undefined;
     for (let buffer = 0; buffer < 2; buffer++) {
       const gone = Math.floor(this.#firstPages[buffer] / this.#segmentPages) === number;
@@ -456,16 +471,21 @@ export class RowLog implements RowStore {
     }
   }
 
-  /** Removes it, with all of its files. */
-  [Symbol.dispose](): void {
+  clear(): void {
     if (this.#writing) this.#transfers.finish();
     this.#writing = false;
-    this.#transfers[Symbol.dispose]();
     for (const segment of this.#segments) if (segment !== undefined) closeSync(segment.fd);
     this.#segments.length = 0;
-    try {
-      Deno.removeSync(this.#options.directory, { recursive: true });
-    } catch { /* it is in nobody's way */ }
+    this.#places.fill(0);
+    this.#pagesIn.fill(0);
+    this.#current = this.#page = -1;
+    this.#filled = 0;
+  }
+
+  /** Closes its files, which then are gone. */
+  [Symbol.dispose](): void {
+    this.clear();
+    this.#transfers[Symbol.dispose]();
   }
 }
 
@@ -479,21 +499,8 @@ export class NotFiniteRow extends HotsetError {
   readonly row: number;
 
   /** Made where the row is written. */
-  constructor(row: number, value: number) {
-    super(`row ${row} of all tables holds ${value}`, { code: "diverged" });
+  constructor(row: number, message: string) {
+    super(message, { code: "diverged" });
     this.row = row;
-  }
-}
-
-/** True if files of a directory can be read and written past the page cache. */
-function hasDirect(directory: string): boolean {
-  if (constants.O_DIRECT === undefined) return false;
-  const path = join(directory, "try");
-  try {
-    closeSync(openSync(path, constants.O_RDWR | constants.O_CREAT | constants.O_DIRECT));
-    Deno.removeSync(path);
-    return true;
-  } catch {
-    return false;
   }
 }

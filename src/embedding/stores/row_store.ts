@@ -25,4 +25,6 @@ export interface RowStore extends Disposable {
   read(rows: Uint32Array, count: number, records: Float32Array): void;
   /** Stores records (count, recordWords); the rows are distinct. Throws HotsetError, also if a word is not finite. */
   write(rows: Uint32Array, count: number, records: Float32Array): void;
+  /** Forgets all that was written: every row has its initial value again. */
+  clear(): void;
 }

@@ -1,0 +1,328 @@
+/**
+ * Tables larger than memory: a matrix in host memory holds the rows in use, a store on a disk all others. A look-ahead plan
+ * says which rows come and which leave; they move beside compute. Kernels see one matrix and positions in it, so the result
+ * is that of tables in memory, bit for bit.
+ */
+import type { Batch } from "../layout/batch.ts";
+import { rowStateWords } from "../optimizer/optimizers.ts";
+import { HostLookups } from "./host.ts";
+import { LookAheadPlan } from "./plan.ts";
+import type { StoreThread } from "./stores/store_thread.ts";
+import type {
+  BatchPlace,
+  BoundTables,
+  EmbeddingTables,
+  RowBlock,
+  RowMatrix,
+  TableContext,
+  TableLookups,
+} from "./tables.ts";
+
+/** The state of optimizers that keep none. */
+const NO_STATE = new Float32Array(0);
+
+/** Where rows go that have no room in the matrix, and how it is used. */
+export interface RowCache {
+  readonly store: StoreThread;
+  /** Positions of the matrix for rows that are trained; those behind them are for rows that are only read. */
+  readonly slots: number;
+  /** The most distinct rows of a batch that is trained on. */
+  readonly batchRows: number;
+  /** Batches whose rows are brought in ahead of the one that trains. */
+  readonly lookAhead: number;
+}
+
+/** What the cache did since the run began. */
+export interface CacheCounts {
+  /** Distinct rows of the batches that were trained on; how many of them had to be brought in. */
+  rows: number;
+  fetched: number;
+  written: number;
+}
+
+/** Rows in a matrix that is smaller than the tables. One rank uses it. */
+export class CachedTables implements EmbeddingTables {
+  readonly counts: CacheCounts = { rows: 0, fetched: 0, written: 0 };
+  readonly #context: TableContext;
+  readonly #matrix: RowMatrix;
+  readonly #cache: RowCache;
+  #plan: LookAheadPlan;
+  readonly #weights: Float32Array;
+  readonly #state: Float32Array;
+  readonly #dim: number;
+  readonly #stateWords: number;
+  /** Planned steps by their number modulo lookAhead + 1: the job that brings their rows, and where these go. */
+  readonly #jobs: Float64Array;
+  readonly #arrivals: readonly Uint32Array[];
+  readonly #arriving: Uint32Array;
+  #planned = 0;
+  #prepared = 0;
+  /** Rows of a scored batch that lie behind the slots: open addressing from a row to its position, 0 is empty. */
+  readonly #scratchRows: Uint32Array;
+  readonly #scratchPositions: Uint32Array;
+
+  constructor(context: TableContext, matrix: RowMatrix, cache: RowCache) {
+    const { host, shape: { dim, optimizer }, batchShape: { lookupCapacity } } = context;
+    const { batchRows, lookAhead } = cache;
+    this.#context = context;
+    this.#matrix = matrix;
+    this.#cache = cache;
+    this.#plan = newPlan(cache);
+    this.#weights = host.floats(matrix.weights);
+    this.#state = matrix.state === undefined ? NO_STATE : host.floats(matrix.state);
+    this.#dim = dim;
+    this.#stateWords = rowStateWords(optimizer, dim);
+    this.#jobs = new Float64Array(lookAhead + 1);
+    this.#arrivals = Array.from({ length: lookAhead + 1 }, () => new Uint32Array(batchRows));
+    this.#arriving = new Uint32Array(lookAhead + 1);
+    const places = 2 ** Math.ceil(Math.log2(2 * lookupCapacity + 1));
+    this.#scratchRows = new Uint32Array(places);
+    this.#scratchPositions = new Uint32Array(places);
+  }
+
+  bind(place: BatchPlace): BoundTables {
+    return new CachedLookups(this, this.#context, this.#matrix, place);
+  }
+
+  /** Rows get their initial values when they are first used. */
+  initialise(seed: number): void {
+    this.#expectIdle();
+    this.#plan = newPlan(this.#cache);
+    this.#cache.store.clear(seed);
+  }
+
+  holds(_row: number): boolean {
+    return true;
+  }
+
+  /** The row at a position of the matrix; -1 if there is none that is trained. */
+  rowAt(position: number): number {
+    return this.#plan.rowAt(position);
+  }
+
+  /** Announces a batch that will be trained after those before, and begins to bring its rows if they have room. */
+  announce({ words, sections: { segments }, distinct }: Batch): void {
+    this.#plan.announce(words, segments, 2, distinct);
+    this.#advance();
+  }
+
+  /** Brings the rows of the batch that is trained next, and names their positions in it. */
+  prepareToTrain(batch: Batch): void {
+    if (this.#plan.announced === 0) this.announce(batch);
+    const at = this.#prepared++ % this.#jobs.length;
+    if (this.#arriving[at] > 0) this.#arrive(at);
+    const { words, shape: { bags }, sections: { indices, segments, segmentBags }, lookups, distinct } = batch;
+    // A lookup of several in a bag is found by its row; one alone has the number of its bag.
+    for (let i = indices, end = indices + lookups; i < end && bags; i++) words[i] = this.#plan.positionOf(words[i]);
+    for (let s = 0, i = segments; s < distinct; s++, i += 2) {
+      const position = this.#plan.nextPosition(s);
+      words[i] = position;
+      for (let k = words[i + 1], end = words[i + 3]; k < end && !bags; k++) {
+        words[indices + words[segmentBags + k]] = position;
+      }
+    }
+    this.counts.rows += distinct;
+  }
+
+  #arrive(at: number): void {
+    const { store } = this.#cache;
+    store.wait(this.#jobs[at]);
+    const { readRecords } = store.job(this.#jobs[at]);
+    const positions = this.#arrivals[at];
+    for (let i = 0, end = this.#arriving[at]; i < end; i++) this.#fromRecord(readRecords, i, positions[i]);
+  }
+
+  /** The step over the batch that was prepared is over. */
+  finish(): void {
+    this.#plan.finish();
+    this.#advance();
+  }
+
+  /** Begins all moves for which there is room. */
+  #advance(): void {
+    const { store } = this.#cache;
+    for (let moves = this.#plan.next(); moves !== undefined; moves = this.#plan.next()) {
+      const { written, writtenRows, writtenPositions, fetched, fetchedRows, fetchedPositions } = moves;
+      const at = this.#planned++ % this.#jobs.length;
+      this.#arriving[at] = fetched;
+      if (written === 0 && fetched === 0) continue;
+      const job = store.next;
+      for (let i = 0; i < written; i++) {
+        job.written[i] = writtenRows[i];
+        this.#toRecord(writtenPositions[i], job.writtenRecords, i);
+      }
+      for (let i = 0; i < fetched; i++) {
+        job.read[i] = fetchedRows[i];
+        this.#arrivals[at][i] = fetchedPositions[i];
+      }
+      this.#jobs[at] = store.begun;
+      store.begin(written, fetched);
+      this.counts.fetched += fetched;
+      this.counts.written += written;
+    }
+  }
+
+  /** Brings the rows of a batch that is only scored, evicting none, and names their positions in it. */
+  prepareToScore({ words, sections: { indices }, lookups }: Batch): void {
+    const { store, slots } = this.#cache;
+    this.#expectIdle();
+    this.#scratchPositions.fill(0);
+    let position = slots;
+    for (let i = indices, end = indices + lookups; i < end;) {
+      // As many as a job can read.
+      const { read } = store.next;
+      const first = position;
+      for (; i < end && position - first < read.length; i++) {
+        const row = words[i];
+        const cached = this.#plan.positionOf(row);
+        words[i] = cached >= 0 ? cached : this.#scratchPosition(row, position);
+        if (words[i] === position) read[position++ - first] = row;
+      }
+      if (position > first) this.#read(position - first, first);
+    }
+  }
+
+  /** The position of a row behind the slots, which is `free` if it has none yet. */
+  #scratchPosition(row: number, free: number): number {
+    const mask = this.#scratchRows.length - 1;
+    let at = Math.imul(row, 0x9e3779b1) >>> 5 & mask;
+    for (; this.#scratchPositions[at] !== 0; at = (at + 1) & mask) {
+      if (this.#scratchRows[at] === row) return this.#scratchPositions[at];
+    }
+    this.#scratchRows[at] = row;
+    return this.#scratchPositions[at] = free;
+  }
+
+  /** Reads the rows that the next job lists to consecutive positions. */
+  #read(count: number, first: number): void {
+    const { store } = this.#cache;
+    const number = store.begun;
+    store.begin(0, count);
+    store.wait(number);
+    const { readRecords } = store.job(number);
+    for (let i = 0; i < count; i++) this.#fromRecord(readRecords, i, first + i);
+  }
+
+  read(rows: Uint32Array, block: RowBlock): void {
+    const { store } = this.#cache;
+    const [dim, words] = [this.#dim, this.#stateWords];
+    const { weights, state } = this.#floatsOf(block);
+    this.#expectIdle();
+    for (let i = 0; i < rows.length;) {
+      const begin = i;
+      const { read } = store.next;
+      let count = 0;
+      for (; i < rows.length && count < read.length; i++) {
+        if (this.#plan.positionOf(rows[i]) < 0) read[count++] = rows[i];
+      }
+      const number = store.begun;
+      if (count > 0) {
+        store.begin(0, count);
+        store.wait(number);
+      }
+      const { readRecords } = store.job(number);
+      for (let k = begin, next = 0; k < i; k++) {
+        const position = this.#plan.positionOf(rows[k]);
+        if (position < 0) {
+          const from = next++ * (dim + words);
+          copyWords(readRecords, from, weights, k * dim, dim);
+          copyWords(readRecords, from + dim, state, k * words, words);
+        } else {
+          copyWords(this.#weights, position * dim, weights, k * dim, dim);
+          copyWords(this.#state, position * words, state, k * words, words);
+        }
+      }
+    }
+  }
+
+  write(rows: Uint32Array, block: RowBlock): void {
+    const { store } = this.#cache;
+    const [dim, words] = [this.#dim, this.#stateWords];
+    const { weights, state } = this.#floatsOf(block);
+    this.#expectIdle();
+    this.#writeBack();
+    for (let i = 0; i < rows.length;) {
+      const job = store.next;
+      let count = 0;
+      for (; i < rows.length && count < job.written.length; i++, count++) {
+        job.written[count] = rows[i];
+        copyWords(weights, i * dim, job.writtenRecords, count * (dim + words), dim);
+        copyWords(state, i * words, job.writtenRecords, count * (dim + words) + dim, words);
+        const position = this.#plan.positionOf(rows[i]);
+        if (position >= 0) this.#fromRecord(job.writtenRecords, count, position);
+      }
+      store.begin(count, 0);
+    }
+  }
+
+  /** Writes all rows back that have changed. */
+  #writeBack(): void {
+    const { store } = this.#cache;
+    let job = store.next;
+    let count = 0;
+    this.#plan.clean((row, position) => {
+      job.written[count] = row;
+      this.#toRecord(position, job.writtenRecords, count++);
+      if (count < job.written.length) return;
+      store.begin(count, 0);
+      job = store.next;
+      count = 0;
+    });
+    if (count > 0) store.begin(count, 0);
+  }
+
+  #floatsOf({ weights, state }: RowBlock): { weights: Float32Array; state: Float32Array } {
+    const { host } = this.#context;
+    return { weights: host.floats(weights), state: state === undefined ? NO_STATE : host.floats(state) };
+  }
+
+  #expectIdle(): void {
+    if (this.#plan.announced > 0) throw new Error("rows are read while a step is announced");
+  }
+
+  #toRecord(position: number, records: Float32Array, i: number): void {
+    const [dim, words] = [this.#dim, this.#stateWords];
+    copyWords(this.#weights, position * dim, records, i * (dim + words), dim);
+    copyWords(this.#state, position * words, records, i * (dim + words) + dim, words);
+  }
+
+  #fromRecord(records: Float32Array, i: number, position: number): void {
+    const [dim, words] = [this.#dim, this.#stateWords];
+    copyWords(records, i * (dim + words), this.#weights, position * dim, dim);
+    copyWords(records, i * (dim + words) + dim, this.#state, position * words, words);
+  }
+}
+
+function newPlan({ slots, batchRows, lookAhead }: RowCache): LookAheadPlan {
+  return new LookAheadPlan({ resident: new Uint32Array(), slots, batchRows, lookAhead });
+}
+
+/** Rows are short: a loop costs less than making views of them. */
+function copyWords(source: Float32Array, from: number, target: Float32Array, to: number, count: number): void {
+  for (let i = 0; i < count; i++) target[to + i] = source[from + i];
+}
+
+/** Lookups in the matrix, once the rows of the batch are there. */
+class CachedLookups extends HostLookups {
+  readonly #tables: CachedTables;
+
+  constructor(tables: CachedTables, context: TableContext, matrix: RowMatrix, place: BatchPlace) {
+    super(context, matrix, place);
+    this.#tables = tables;
+  }
+
+  prefetch(): void {
+    this.#tables.announce(this.place.batch);
+  }
+
+  override prepare(training: boolean): TableLookups {
+    if (training) this.#tables.prepareToTrain(this.place.batch);
+    else this.#tables.prepareToScore(this.place.batch);
+    return this;
+  }
+
+  override update(samples: number): void {
+    super.update(samples);
+    this.#tables.finish();
+  }
+}

@@ -1,0 +1,145 @@
+/** A rank whose tables may exceed memory: rows that have no room in it lie on a disk. */
+import type { CachedTables, RowCache } from "../embedding/cached.ts";
+import { InitialRows } from "../embedding/initialise.ts";
+import { NotFiniteRow } from "../embedding/stores/row_log.ts";
+import { allocateRowBlock, matricesOf, type RowBlock, ROWS_AT_ONCE } from "../embedding/tables.ts";
+import {
+  appendFinite,
+  type Checkpoint,
+  CHECKPOINT_FILES,
+  type CheckpointBody,
+  writeDense,
+} from "../checkpoint/checkpoint.ts";
+import { type CheckpointPlaces, storeCheckpoint } from "../checkpoint/checkpoint_store.ts";
+import { NotFinite, placeOfWord } from "../checkpoint/weights.ts";
+import { Command } from "./rank.ts";
+import { LocalRank, type RunMemory } from "./rank_group.ts";
+
+/** Files of a checkpoint by the matrices of rows. */
+const FILES = { weights: CHECKPOINT_FILES.rows, state: CHECKPOINT_FILES.rowState } as const;
+
+/** What moved between memory and disk, for people. */
+export interface CacheReport {
+  /** Distinct rows of the batches that were trained on, and of those the ones that were not in memory. */
+  readonly rows: number;
+  readonly missed: number;
+  /** Rows whose initial value was computed, and rows read from the disk and written to it. */
+  readonly computed: number;
+  readonly read: number;
+  readonly written: number;
+  readonly bytesRead: number;
+  readonly bytesWritten: number;
+  /** Bytes that the rows take on the disk now. */
+  readonly diskBytes: number;
+  /** How long training waited for rows. */
+  readonly waitSeconds: number;
+}
+
+/** One rank on the calling thread, with rows on a disk. */
+export class CachedRank extends LocalRank {
+  readonly #cache: RowCache;
+  readonly #cached: CachedTables;
+  readonly #block: RowBlock;
+
+  /** The full tables of the memory have a row for each position of the cache. */
+  constructor(memory: RunMemory & { readonly cache: RowCache }) {
+    super(memory, memory.cache.lookAhead);
+    this.#cache = memory.cache;
+    this.#cached = this.rank.tables as CachedTables;
+    this.#block = allocateRowBlock(memory.plan.shape, memory.host);
+  }
+
+  /** Names the row that the store refused. */
+  protected override send(command: Command, a: number, b: number): void {
+    try {
+      super.send(command, a, b);
+    } catch (error) {
+      if (!(error instanceof NotFiniteRow)) throw error;
+      const { plan } = this.memory;
+      const place = placeOfWord(plan, CHECKPOINT_FILES.rows, error.row * plan.shape.dim);
+      throw new NotFinite(`${place} or its optimizer state is not finite`);
+    }
+  }
+
+  override get tablesAreOurs(): boolean {
+    return false;
+  }
+
+  override rowAt(position: number): number {
+    return this.#cached.rowAt(position);
+  }
+
+  override load(checkpoint: Checkpoint, onProgress: (fraction: number) => void = () => {}): void {
+    const { plan, host } = this.memory;
+    const { shape } = plan;
+    checkpoint.expectModel(shape);
+    checkpoint.loadDense(this.memory);
+    this.post(Command.initialise, checkpoint.body.seed, 0);
+    const initial = new InitialRows(shape, checkpoint.body.seed);
+    const block = {
+      weights: host.floats(this.#block.weights),
+      state: this.#block.state && host.floats(this.#block.state),
+    };
+    const matrices = [...matricesOf(shape, this.#block)];
+    using readers = new DisposableStack();
+    const files = matrices.map(({ name }) => readers.use(checkpoint.reader(FILES[name])));
+    const born = new Float32Array(ROWS_AT_ONCE * shape.dim);
+    const changed = new Uint32Array(ROWS_AT_ONCE);
+    for (let first = 0; first < plan.rows; first += ROWS_AT_ONCE) {
+      const rows = Math.min(ROWS_AT_ONCE, plan.rows - first);
+      initial.write(first, rows, born, 0);
+      for (const [i, { name, width }] of matrices.entries()) {
+        files[i].read(first * width, block[name]!.subarray(0, rows * width));
+      }
+      // Rows that are as they were born need no place on the disk.
+      let count = 0;
+      for (let row = 0; row < rows; row++) {
+        let same = true;
+        for (const { name, width } of matrices) {
+          const words = block[name]!;
+          for (let k = row * width, end = k + width; k < end && same; k++) {
+            same = Object.is(words[k], name === "weights" ? born[k] : 0);
+          }
+        }
+        if (same) continue;
+        for (const { name, width } of matrices) block[name]!.copyWithin(count * width, row * width, (row + 1) * width);
+        changed[count++] = first + row;
+      }
+      this.#cached.write(changed.subarray(0, count), this.#block);
+      onProgress((first + rows) / plan.rows);
+    }
+  }
+
+  override save(places: CheckpointPlaces, body: CheckpointBody): void {
+    const { plan, host } = this.memory;
+    this.drain();
+    storeCheckpoint(places, body, (writer, names) => {
+      writeDense(writer, this.memory, names);
+      const rows = new Uint32Array(ROWS_AT_ONCE);
+      for (let first = 0; first < plan.rows; first += ROWS_AT_ONCE) {
+        const count = Math.min(ROWS_AT_ONCE, plan.rows - first);
+        for (let i = 0; i < count; i++) rows[i] = first + i;
+        this.#cached.read(rows.subarray(0, count), this.#block);
+        for (const { name, buffer, width } of matricesOf(plan.shape, this.#block)) {
+          appendFinite(writer, names, FILES[name], host.floats(buffer).subarray(0, count * width));
+        }
+      }
+    });
+  }
+
+  /** What moved so far. */
+  get moved(): CacheReport {
+    const { store } = this.#cache;
+    const { rows, fetched } = this.#cached.counts;
+    const { rowsComputed, rowsRead, rowsWritten, bytesRead, bytesWritten, diskBytes } = store.counts;
+    return {
+      ...{ rows, missed: fetched, computed: rowsComputed, read: rowsRead, written: rowsWritten },
+      ...{ bytesRead, bytesWritten, diskBytes, waitSeconds: store.waitedMs / 1000 },
+    };
+  }
+
+  override async [Symbol.asyncDispose](): Promise<void> {
+    this.#cache.store[Symbol.dispose]();
+    await super[Symbol.asyncDispose]();
+  }
+}

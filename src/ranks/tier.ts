@@ -1,0 +1,119 @@
+/** Decides how much of tables that may exceed memory is kept in it. */
+import type { MemoryBudget } from "../config/memory_budget.ts";
+import { rowStateWords } from "../optimizer/optimizers.ts";
+import { UsageError } from "../errors.ts";
+import { bytes } from "../format.ts";
+import { batchSections, type BatchShape } from "../layout/batch.ts";
+import type { ModelPlan } from "../model/shape.ts";
+
+/** A place for rows that memory has no room for. */
+export interface Tier {
+  /** Where files without a name are made. */
+  readonly directory: string;
+  /** Undefined to keep all rows in memory where they fit in what is available. */
+  readonly memory?: MemoryBudget | undefined;
+}
+
+/** Rows in memory, and how far ahead they are brought in. */
+export interface CacheSizes {
+  readonly slots: number;
+  readonly batchRows: number;
+  readonly lookAhead: number;
+}
+
+/** Batches that are brought in ahead of the one that trains: one would do, were all batches and reads alike. */
+const LOOK_AHEAD = 2;
+/** Bytes of a slot besides its row: what the plan and its table know of it. */
+const PLAN_BYTES = 60;
+/** Bytes of a row that is not in memory: its place in the log. */
+const PLACE_BYTES = 4;
+/** Pages on their way, threads, and what else does not depend on the model. */
+const FIXED_BYTES = 48 << 20;
+/** Of what is available, this much is left to others. */
+const AVAILABLE_SHARE = 0.9;
+
+/** What batches of a run are like. */
+interface BatchSizes {
+  readonly batchShape: BatchShape;
+  readonly mostDistinct?: { readonly cold: number } | undefined;
+}
+
+/** Bytes of all rows with their optimizer state. */
+export function tableBytes({ rows, shape: { dim, optimizer } }: ModelPlan): number {
+  return 4 * rows * (dim + rowStateWords(optimizer, dim));
+}
+
+/**
+ * How many rows are kept in memory; undefined if all are, in plain tables. `resident` is what the process takes already.
+ * Throws UsageError if the budget is too small for training at all.
+ */
+export function sizeCache(
+  plan: ModelPlan,
+  { batchShape, mostDistinct }: BatchSizes,
+  memory: MemoryBudget | undefined,
+  resident: number,
+  available: number | undefined = availableMemory(),
+): CacheSizes | undefined {
+  const { rows, shape: { dim, optimizer } } = plan;
+  const rowBytes = 4 * (dim + rowStateWords(optimizer, dim));
+  const batchRows = Math.max(1, mostDistinct?.cold ?? batchShape.lookupCapacity);
+  const least = 2 * batchRows;
+  const sizes = (slots: number) => ({ slots: Math.max(least, slots), batchRows, lookAhead: LOOK_AHEAD });
+  if (memory !== undefined && "share" in memory) return sizes(Math.ceil(memory.share * rows));
+  const rest = resident + FIXED_BYTES + stepBytes(plan, batchShape);
+  const budget = memory?.bytes ?? (available === undefined ? Infinity : resident + AVAILABLE_SHARE * available);
+  if (rest + rows * rowBytes <= budget) return undefined;
+  const jobs = (LOOK_AHEAD + 2) * 2 * batchRows * (rowBytes + 4);
+  const scratch = batchShape.lookupCapacity * (rowBytes + 16);
+  const overhead = rest + jobs + scratch + PLACE_BYTES * rows + (LOOK_AHEAD + 1) * batchRows * PLAN_BYTES;
+  const slotBytes = rowBytes + PLAN_BYTES;
+  const slots = Math.floor((budget - overhead) / slotBytes);
+  if (slots >= least) return sizes(Math.min(slots, rows));
+  const minimum = bytes(overhead + least * slotBytes);
+  throw new UsageError(
+    memory === undefined
+      ? `Cannot train: ${
+        bytes(budget)
+      } of memory are available and the model needs ${minimum}, even with its tables on a ` +
+        `disk; choose a smaller --batch-size`
+      : `Cannot train within ${
+        bytes(budget)
+      } of memory: the model needs ${minimum}, of which two batches of rows take ` +
+        `${bytes(least * slotBytes)}; give it that, or choose a smaller --batch-size`,
+  );
+}
+
+/** Bytes that a step takes besides rows: batches, activations, dense parameters and their gradients. */
+function stepBytes({ denseWords, layers, shape: { dim } }: ModelPlan, batchShape: BatchShape): number {
+  const { batchSize, tables } = batchShape;
+  const widths = layers.reduce((sum, { output }) => sum + output.width, 0); // values, and their gradients
+  const activations = batchSize * (2 * widths + 3 * tables * dim);
+  return 4 * (4 * batchSections(batchShape).capacity + 4 * denseWords + activations);
+}
+
+/** Bytes that this process may still take; undefined where the system or Deno does not say. */
+function availableMemory(): number | undefined {
+  try {
+    const { available } = Deno.systemMemoryInfo();
+    return Math.min(available, cgroupRoom());
+  } catch {
+    return undefined;
+  }
+}
+
+/** What is left of the limit of the process's control group, of either version. */
+function cgroupRoom(): number {
+  const read = (path: string) => {
+    try {
+      return parseInt(Deno.readTextFileSync(`/sys/fs/cgroup/${path}`)); // "max" for no limit
+    } catch {
+      return NaN;
+    }
+  };
+  const room = Math.min(
+    ...[["memory.max", "memory.current"], ["memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"]].map(
+      ([limit, usage]) => read(limit) - read(usage),
+    ).filter((left) => !Number.isNaN(left)),
+  );
+  return Math.max(0, room);
+}

@@ -1,0 +1,167 @@
+/** Tables larger than memory give the bits of tables in memory. */
+import assert from "node:assert/strict";
+import type { HostBackend } from "../../src/backend/backend.ts";
+import { openHost } from "../../src/backend/open.ts";
+import { CachedTables } from "../../src/embedding/cached.ts";
+import { HostTables } from "../../src/embedding/host.ts";
+import { StoreThread } from "../../src/embedding/stores/store_thread.ts";
+import {
+  allocateRowBlock,
+  type BoundTables,
+  type EmbeddingTables,
+  type RowMatrix,
+  type TableContext,
+} from "../../src/embedding/tables.ts";
+import { ONE_RANK } from "../../src/parallel/host_group.ts";
+import { Batch, type BatchShape } from "../../src/layout/batch.ts";
+import { BatchFiller } from "../../src/layout/batch_filler.ts";
+import { SegmentSorter } from "../../src/layout/segment_sorter.ts";
+import { OPTIMIZER_NAMES, type OptimizerName, rowStateWords, writeStep } from "../../src/optimizer/optimizers.ts";
+import { Random } from "../../src/random.ts";
+import { TemporaryDirectory } from "../support/temporary.ts";
+
+const DIM = 4;
+const TABLE_ROWS = [900, 3, 300];
+const ROWS = 1203;
+const SAMPLES = 16;
+const STEPS = 40;
+
+interface Case {
+  readonly optimizer: OptimizerName;
+  readonly bags: boolean;
+}
+
+function shapeOf({ bags }: Case): BatchShape {
+  return { batchSize: SAMPLES, denseFeatures: 1, tables: 3, bags, lookupCapacity: SAMPLES * (bags ? 9 : 3) };
+}
+
+function contextOf(host: HostBackend, { optimizer, bags }: Case): TableContext {
+  return {
+    shape: { dim: DIM, tableRows: TABLE_ROWS, optimizer },
+    batchShape: shapeOf({ optimizer, bags }),
+    ...{ host, device: host, groups: ONE_RANK },
+    pooledGradients: host.allocate(SAMPLES * 3 * DIM, "gradients"),
+  };
+}
+
+function matrixOf(host: HostBackend, rows: number, optimizer: OptimizerName): RowMatrix {
+  const stateWords = rowStateWords(optimizer, DIM);
+  const table = (width: number) => host.allocateTable(rows * width, "rows");
+  return { backend: host, rows, weights: table(DIM), state: stateWords === 0 ? undefined : table(stateWords) };
+}
+
+/** The batch of a step, popular rows first as in real tables. */
+function fill(batch: Batch, step: number, { optimizer, bags }: Case): void {
+  const random = new Random(step, 9);
+  const firsts = [0, 900, 903];
+  const filler = new BatchFiller(batch, undefined);
+  const count = step % 7 === 6 ? 5 : SAMPLES; // an epoch's last batch
+  const lengths = Array.from({ length: count * 3 }, () => bags ? random.below(4) : 1);
+  const offsets = new Uint32Array(lengths.length + 1);
+  lengths.forEach((length, i) => offsets[i + 1] = offsets[i] + length);
+  const indices = lengths.flatMap((length, bag) =>
+    Array.from({ length }, () => firsts[bag % 3] + Math.floor(TABLE_ROWS[bag % 3] * random.uniform() ** 3))
+  );
+  const samples = {
+    count,
+    labels: new Uint8Array(count),
+    dense: new Float32Array(count),
+    indices: Uint32Array.from(indices),
+    offsets: bags ? offsets : undefined,
+  };
+  for (let i = 0; i < count; i++) filler.add(samples, i);
+  filler.close();
+  new SegmentSorter(shapeOf({ optimizer, bags })).write(batch);
+  writeStep(optimizer, batch.floats, 0.1, step + 1);
+}
+
+/** Trains, and scores and reads on the way; returns all that was seen. `lookAhead` batches are announced ahead. */
+function train(host: HostBackend, tables: EmbeddingTables, context: TableContext, tested: Case, lookAhead: number) {
+  const places: { batch: Batch; bound: BoundTables }[] = Array.from({ length: lookAhead + 1 }, () => {
+    const batch = new Batch(context.batchShape);
+    const block = host.wrap(batch.words);
+    return { batch, bound: tables.bind({ batch, hostBlock: block, deviceBlock: block }) };
+  });
+  const pooled = host.allocate(SAMPLES * 3 * DIM, "pooled rows");
+  const block = allocateRowBlock(context.shape, host);
+  const seen: Float32Array[] = [];
+  const rows = Uint32Array.from({ length: ROWS }, (_, row) => row);
+  const readAll = () => {
+    tables.read(rows, block);
+    seen.push(host.floats(block.weights).slice(0, ROWS * DIM));
+    if (block.state) seen.push(host.floats(block.state).slice(0, ROWS * rowStateWords(tested.optimizer, DIM)));
+  };
+  tables.initialise(11);
+  readAll();
+  // Some rows come from elsewhere, as from a checkpoint.
+  const given = rows.filter((row) => row % 5 === 0);
+  host.floats(block.weights).forEach((_, i, all) => all[i] = i % 97 / 50);
+  if (block.state) host.floats(block.state).forEach((_, i, all) => all[i] = i % 31 / 70);
+  tables.write(given, block);
+  const random = new Random(3);
+  // Between the parts nothing is announced, as before an evaluation.
+  for (const [begin, end] of [[0, STEPS / 2], [STEPS / 2, STEPS]]) {
+    for (let announced = begin, step = begin; step < end; step++) {
+      for (; announced < Math.min(end, step + lookAhead + 1); announced++) {
+        const { batch, bound } = places[announced % places.length];
+        fill(batch, announced, tested);
+        bound.prefetch?.();
+      }
+      const { batch, bound } = places[step % places.length];
+      const lookups = bound.prepare(true);
+      lookups.pool(batch.samples, pooled);
+      seen.push(host.floats(pooled).slice(0, batch.samples * 3 * DIM));
+      const gradients = host.floats(context.pooledGradients);
+      for (let i = 0; i < gradients.length; i++) gradients[i] = random.normal();
+      lookups.update(batch.samples);
+    }
+    const { batch, bound } = places[0];
+    fill(batch, 1000 + end, tested);
+    bound.prepare(false).pool(batch.samples, pooled);
+    seen.push(host.floats(pooled).slice(0, batch.samples * 3 * DIM));
+    readAll();
+    tables.write(given, block);
+  }
+  readAll();
+  return seen;
+}
+
+async function compare(host: HostBackend, tested: Case, lookAhead: number, share: number): Promise<CachedTables> {
+  const { optimizer } = tested;
+  const context = contextOf(host, tested);
+  const expected = train(host, new HostTables(context, matrixOf(host, ROWS, optimizer)), context, tested, 0);
+  using directory = new TemporaryDirectory();
+  const batchRows = context.batchShape.lookupCapacity;
+  const slots = Math.max(2 * batchRows, Math.ceil(share * ROWS));
+  const options = {
+    directory: directory.path,
+    tableRows: TABLE_ROWS,
+    dim: DIM,
+    stateWords: rowStateWords(optimizer, DIM),
+  };
+  using store = await StoreThread.start(options, { jobs: lookAhead + 2, rows: batchRows });
+  const matrix = matrixOf(host, slots + batchRows, optimizer);
+  const tables = new CachedTables(context, matrix, { store, slots, batchRows, lookAhead });
+  const found = train(host, tables, context, tested, lookAhead);
+  assert.equal(found.length, expected.length);
+  for (const [i, words] of expected.entries()) assert.deepEqual(found[i], words, `look-ahead ${lookAhead}, ${i}`);
+  assert.ok(tables.counts.fetched > 0 && tables.counts.fetched < tables.counts.rows);
+  return tables;
+}
+
+for (const optimizer of OPTIMIZER_NAMES) {
+  Deno.test(`tables on a disk give the bits of tables in memory: ${optimizer}`, async () => {
+    using host = await openHost({ kind: "reference" });
+    await compare(host, { optimizer, bags: optimizer === "adam" }, 1, 0.1);
+  });
+}
+
+Deno.test("so they do for any look-ahead and share of memory", async () => {
+  using host = await openHost({ kind: "reference" });
+  for (const lookAhead of [0, 1, 8]) {
+    for (const share of [0.02, 0.25, 1]) {
+      const { counts } = await compare(host, { optimizer: "adagrad", bags: share === 0.25 }, lookAhead, share);
+      assert.equal(counts.written > 0, share < 1);
+    }
+  }
+});

@@ -1,0 +1,50 @@
+import assert from "node:assert/strict";
+import type { MemoryBudget } from "../../src/config/memory_budget.ts";
+import { UsageError } from "../../src/errors.ts";
+import type { BatchShape } from "../../src/layout/batch.ts";
+import { planModel } from "../../src/model/shape.ts";
+import { sizeCache, tableBytes } from "../../src/ranks/tier.ts";
+
+const PLAN = planModel({
+  dim: 64,
+  tableRows: [9_000_000, 1_000_000],
+  bottom: [13, 64],
+  top: [64, 1],
+  interaction: "dot",
+  optimizer: "adagrad",
+});
+const SHAPE: BatchShape = { batchSize: 2048, denseFeatures: 13, tables: 2, bags: false, lookupCapacity: 4096 };
+const SIZES = { batchShape: SHAPE, mostDistinct: { cold: 3000 } };
+const RESIDENT = 200 << 20;
+const GIB = 2 ** 30;
+
+function slots(memory: MemoryBudget | undefined, available?: number): number | undefined {
+  return sizeCache(PLAN, SIZES, memory, RESIDENT, available)?.slots;
+}
+
+Deno.test("a budget in bytes holds rows, what is known of them, and all else; one that holds everything needs no disk", () => {
+  assert.equal(tableBytes(PLAN), 512 * 10_000_000);
+  const [one, two] = [slots({ bytes: GIB })!, slots({ bytes: 2 * GIB })!];
+  assert.ok(one * 512 < GIB - RESIDENT && one * 512 > 0.5 * GIB, `${one}`);
+  assert.ok(Math.abs((two - one) * 572 - GIB) < 1000, `${two - one}`);
+  assert.equal(slots({ bytes: 6 * GIB }), undefined);
+  assert.throws(() => slots({ bytes: 300 << 20 }), (error) => {
+    const least = /the model needs ([\d.]+) MiB, of which two batches of rows take/.exec((error as Error).message);
+    assert.ok(error instanceof UsageError && least !== null);
+    // It is the least indeed, but for what the text rounds.
+    return slots({ bytes: Math.ceil((Number(least[1]) + 1) * 2 ** 20) })! >= 6000;
+  });
+});
+
+Deno.test("a share is one of the rows, and never less than two batches", () => {
+  assert.equal(slots({ share: 0.25 }), 2_500_000);
+  assert.equal(slots({ share: 0 }), 6000);
+  assert.equal(slots({ share: 1 }), 10_000_000);
+});
+
+Deno.test("without a budget rows go to the disk only if they do not fit in what is available", () => {
+  assert.equal(slots(undefined, 8 * GIB), undefined);
+  const some = slots(undefined, 2 * GIB)!;
+  assert.ok(some > 0.4 * 2 * GIB / 572 && some < 0.9 * 2 * GIB / 572, `${some}`);
+  assert.throws(() => slots(undefined, 10 << 20), /even with its tables on a disk; choose a smaller --batch-size/);
+});

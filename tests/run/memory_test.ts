@@ -1,0 +1,131 @@
+/** Runs whose rows do not all lie in memory: the same checkpoints, whatever the budget, after an interrupt too. */
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { resolveConfig, type TrainConfig } from "../../src/config/config.ts";
+import type { Dataset } from "../../src/dataset/dataset.ts";
+import { HotsetError, Interrupted, UsageError } from "../../src/errors.ts";
+import type { RunEvent } from "../../src/events/events.ts";
+import type { MemoryBudget } from "../../src/config/memory_budget.ts";
+import { resumeRun, startRun } from "../../src/run/run.ts";
+import { evaluateRun } from "../../src/run/score_run.ts";
+import { TemporaryDirectory } from "../support/temporary.ts";
+import { tinyDataset } from "../support/tiny_dataset.ts";
+
+const CONFIG: TrainConfig = resolveConfig("kaggle", {
+  mode: "cpu",
+  blas: "wasm",
+  dim: 8,
+  bottom: [12, 8],
+  top: [12, 1],
+  batchSize: 40,
+  optimizer: "adagrad",
+  learningRate: 0.05,
+  epochs: 2,
+  ranks: 1,
+  printFreq: 1,
+});
+
+function dataOf(directory: TemporaryDirectory, bags = false): Dataset {
+  return tinyDataset(directory.join("data"), {
+    samples: { train: 990, validation: 110, test: 130 },
+    tableRows: [6000, 50, 4000, 3],
+    denseFeatures: 3,
+    bags,
+    seed: 1,
+    skew: 4,
+  });
+}
+
+async function train(out: string, dataset: Dataset, config: TrainConfig, memory?: MemoryBudget) {
+  const notes: string[] = [];
+  const report = (event: RunEvent) => event.event === "note" && notes.push(event.text);
+  const result = await startRun(config, dataset, { out, report, memory });
+  return { notes, result };
+}
+
+/** The files of a run's checkpoints, their manifests as well. */
+function checkpoints(out: string): Record<string, string> {
+  const files: Record<string, string> = {};
+  for (const name of ["best", "last"]) {
+    for (const file of Deno.readDirSync(join(out, name))) {
+      files[`${name}/${file.name}`] = Deno.readFileSync(join(out, name, file.name)).toBase64();
+    }
+  }
+  return files;
+}
+
+for (const [optimizer, bags] of [["sgd", true], ["adagrad", false], ["adam", false]] as const) {
+  Deno.test(`a run within any memory leaves the checkpoints of one in memory: ${optimizer}`, async () => {
+    using directory = new TemporaryDirectory();
+    const dataset = dataOf(directory, bags);
+    const config = resolveConfig("kaggle", { ...CONFIG, optimizer, testFreq: 17, checkpointSteps: 10 });
+    const plain = await train(directory.join("plain"), dataset, config);
+    const expected = checkpoints(directory.join("plain"));
+    for (const share of optimizer === "adagrad" ? [0.02, 0.1, 0.5, 1] : [0.05]) {
+      const out = directory.join(`share-${share}`);
+      const { notes, result } = await train(out, dataset, config, { share });
+      assert.deepEqual(checkpoints(out), expected, `${share}`);
+      assert.equal(result.auc, plain.result.auc);
+      assert.match(notes.join("\n"), /of 10,053 rows \(.*\) in memory, all others on the disk of /);
+      assert.match(notes.join("\n"), /Rows of batches: .* were in memory; .* were computed/);
+      // Whatever a run leaves, it is in the run.
+      assert.deepEqual([...Deno.readDirSync(directory.path)].filter(({ name }) => name.startsWith(".hotset")), []);
+    }
+  });
+}
+
+Deno.test("an interrupted run goes on within other memory with the same bits", async () => {
+  using directory = new TemporaryDirectory();
+  const dataset = dataOf(directory);
+  await train(directory.join("plain"), dataset, CONFIG);
+  const out = directory.join("run");
+  const stops = [3, 17, 30];
+  for (const [i, memory] of [{ share: 0.1 }, undefined, { share: 0.02 }, { share: 0.3 }].entries()) {
+    const controller = new AbortController();
+    const report = (event: RunEvent) => {
+      if (event.event === "progress" && event.step === stops[i]) controller.abort();
+    };
+    const options = { out, report, memory, signal: () => controller.signal };
+    const run = i === 0 ? startRun(CONFIG, dataset, options) : resumeRun(options);
+    if (stops[i] === undefined) await run;
+    else await assert.rejects(run, Interrupted);
+  }
+  assert.deepEqual(checkpoints(out), checkpoints(directory.join("plain")));
+  assert.equal((await evaluateRun(out, [], () => {})).length, 2);
+});
+
+Deno.test("a run begins with another run's model within any memory", async () => {
+  using directory = new TemporaryDirectory();
+  const dataset = dataOf(directory);
+  const [first, plain, cached] = ["first", "plain", "cached"].map((name) => directory.join(name));
+  await train(first, dataset, { ...CONFIG, epochs: 1 });
+  const config = { ...CONFIG, epochs: 1, seed: 9 };
+  await startRun(config, dataset, { out: plain, from: first, report: () => {} });
+  await startRun(config, dataset, { out: cached, from: first, report: () => {}, memory: { share: 0.1 } });
+  assert.deepEqual(checkpoints(cached), checkpoints(plain));
+});
+
+Deno.test("a budget that cannot be kept is refused with the least that can", async () => {
+  using directory = new TemporaryDirectory();
+  const dataset = dataOf(directory);
+  const start = (config: TrainConfig, memory: MemoryBudget) =>
+    startRun(config, dataset, { out: directory.join("run"), report: () => {}, memory });
+  await assert.rejects(start(CONFIG, { bytes: 1 << 20 }), (error) => {
+    return error instanceof UsageError &&
+      /Cannot train within 1\.0? ?MiB of memory: the model needs \d.* give it that/.test(error.message);
+  });
+  for (const config of [{ ...CONFIG, ranks: 2 }, { ...CONFIG, mode: "fae" } as const]) {
+    await assert.rejects(start(config, { share: 0.5 }), /choose --mode cpu --ranks 1/);
+  }
+});
+
+Deno.test("a model that diverges names the row", async () => {
+  using directory = new TemporaryDirectory();
+  const dataset = dataOf(directory);
+  const config = resolveConfig("kaggle", { ...CONFIG, optimizer: "sgd", learningRate: 1e20, interaction: "cat" });
+  await assert.rejects(
+    train(directory.join("run"), dataset, config, { share: 0.05 }),
+    (error) =>
+      error instanceof HotsetError && error.code === "diverged" && /row \d+ of table|layer/.test(error.message),
+  );
+});
