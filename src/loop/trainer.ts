@@ -203,7 +203,8 @@ export class Trainer {
     if (model !== undefined) {
       this.#group.load(model, onProgress);
     } else {
-      if (memory.plan.rows > LONG_TO_DRAW) report({ event: "note", text: `Drawing ${count(memory.plan.rows)} rows` });
+      const { drawnRows } = this.#group;
+      if (drawnRows > LONG_TO_DRAW) report({ event: "note", text: `Drawing ${count(drawnRows)} rows` });
       const parameters = new Float32Array(memory.plan.denseWords);
       initialiseDense(memory.plan, config.seed, parameters);
       this.#group.initialise(parameters, config.seed);

@@ -65,6 +65,11 @@ export class CachedRank extends LocalRank {
     return false;
   }
 
+  /** Rows are drawn when they are first used. */
+  override get drawnRows(): number {
+    return 0;
+  }
+
   override rowAt(position: number): number {
     return this.#cached.rowAt(position);
   }

@@ -294,6 +294,11 @@ export abstract class RankGroup implements AsyncDisposable {
     return this.memory.full.backend === this.memory.host;
   }
 
+  /** Rows that `initialise` draws at once. */
+  get drawnRows(): number {
+    return this.memory.plan.rows;
+  }
+
   /** The row, over all tables, at a position of the full tables' matrix; -1 if there is none. */
   rowAt(position: number): number {
     return position;

@@ -101,19 +101,34 @@ function availableMemory(): number | undefined {
   }
 }
 
-/** What is left of the limit of the process's control group, of either version. */
-function cgroupRoom(): number {
-  const read = (path: string) => {
-    try {
-      return parseInt(Deno.readTextFileSync(`/sys/fs/cgroup/${path}`)); // "max" for no limit
-    } catch {
-      return NaN;
-    }
-  };
-  const room = Math.min(
-    ...[["memory.max", "memory.current"], ["memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"]].map(
-      ([limit, usage]) => read(limit) - read(usage),
-    ).filter((left) => !Number.isNaN(left)),
-  );
-  return Math.max(0, room);
+/** Files of a control group, of version 2 and of version 1: its limit, what it uses, and the line of its page cache. */
+const CGROUPS = [
+  { limit: "memory.max", usage: "memory.current", stat: "memory.stat", cache: "inactive_file" },
+  {
+    limit: "memory/memory.limit_in_bytes",
+    usage: "memory/memory.usage_in_bytes",
+    stat: "memory/memory.stat",
+    cache: "total_inactive_file",
+  },
+] as const;
+
+/** The text of a file of the process's control group; undefined if there is none or Deno may not read it. */
+function readCgroup(file: string): string | undefined {
+  try {
+    return Deno.readTextFileSync(`/sys/fs/cgroup/${file}`);
+  } catch {
+    return undefined;
+  }
+}
+
+/**
+ * Bytes that are left of the limit of the process's control group; Infinity without one. Its usage counts the page cache
+ * of files that were read or written, which the system gives back when memory runs short: that part is free.
+ */
+export function cgroupRoom(read: (file: string) => string | undefined = readCgroup): number {
+  const rooms = CGROUPS.map(({ limit, usage, stat, cache }) => {
+    const reclaimable = new RegExp(`^${cache} (\\d+)$`, "m").exec(read(stat) ?? "")?.[1] ?? "0";
+    return parseInt(read(limit) ?? "") - parseInt(read(usage) ?? "") + Number(reclaimable); // "max" for no limit
+  });
+  return Math.max(0, Math.min(...rooms.filter((room) => !Number.isNaN(room))));
 }

@@ -1,6 +1,6 @@
 /** What is refused before a run begins or goes on. */
 import type { TrainConfig } from "../config/config.ts";
-import type { MemoryBudget } from "../config/memory_budget.ts";
+import { expectBudget, type MemoryBudget } from "../config/memory_budget.ts";
 import type { Dataset } from "../dataset/dataset.ts";
 import { HotsetError, UsageError } from "../errors.ts";
 import { bytes } from "../format.ts";
@@ -26,9 +26,11 @@ export function mayUseDisk({ mode, ranks }: TrainConfig): boolean {
   return mode === "cpu" && (ranks === null || ranks === 1);
 }
 
-/** Throws UsageError if a budget is given to what keeps all rows in memory. */
+/** Throws UsageError if a budget is none, or is given to what keeps all rows in memory. */
 export function expectTier(config: TrainConfig, memory: MemoryBudget | undefined, world: MpiWorld | undefined): void {
-  if (memory === undefined || (mayUseDisk(config) && world === undefined)) return;
+  if (memory === undefined) return;
+  expectBudget(memory);
+  if (mayUseDisk(config) && world === undefined) return;
   const where = world !== undefined
     ? "over several processes"
     : config.mode === "cpu"

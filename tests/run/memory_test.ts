@@ -114,6 +114,11 @@ Deno.test("a budget that cannot be kept is refused with the least that can", asy
     return error instanceof UsageError &&
       /Cannot train within 1\.0? ?MiB of memory: the model needs \d.* give it that/.test(error.message);
   });
+  for (
+    const memory of [{ share: 25 }, { share: NaN }, { bytes: -1 }, { bytes: Infinity }, {}, { bytes: 1, share: 1 }]
+  ) {
+    await assert.rejects(start(CONFIG, memory as MemoryBudget), /Cannot use memory \{.*from 0 to 1 of the rows/);
+  }
   for (const config of [{ ...CONFIG, ranks: 2 }, { ...CONFIG, mode: "fae" } as const]) {
     await assert.rejects(start(config, { share: 0.5 }), /choose --mode cpu --ranks 1/);
   }
