@@ -14,6 +14,8 @@ const TEXT_BYTES = 8192;
 /** Polls before a process that waits gives its core away, and how long it sleeps then, in milliseconds. */
 const SPINS = 4_000;
 const SLEEP_MS = 0.05;
+/** How long a launcher gets to pass on what a process printed before it aborts, in milliseconds. */
+const LAUNCHER_READS_MS = 200;
 
 /** A call that MPI refused. The message holds MPI's own text. */
 export class MpiError extends Error {
@@ -101,9 +103,11 @@ export class Mpi {
     this.#ended = true;
   }
 
-  /** Ends the processes of all ranks, this one included, at once. */
+  /** Ends the processes of all ranks, this one included, once the launcher has had time to pass on what this one printed. */
   abort(exitCode: number): void {
     this.#ended = true;
+    // MPICH's launcher may end before it has read the pipe that this process printed its error to.
+    Atomics.wait(SLEEPER, 0, 0, LAUNCHER_READS_MS);
     this.#symbols.MPI_Abort(constantsOf(this.#symbols).world, exitCode);
   }
 }
