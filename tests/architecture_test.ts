@@ -335,14 +335,40 @@ Deno.test("no program is started, by a shell or without one", () => {
   assert.deepEqual(starting, []);
 });
 
-Deno.test("the path of a batch leads through functions that are there", () => {
+/** Matches a name, private or not, but not as a part of another; AssemblyScript and CUDA add suffixes to some. */
+function named(name: string, after = ""): RegExp {
+  return new RegExp(`(?<![\\w#])#?${name}(_\\w+)?${after}`);
+}
+
+Deno.test("the path of a batch in docs/architecture.md: every function exists, and the step that calls it names it", () => {
   const text = Deno.readTextFileSync(new URL("docs/architecture.md", ROOT));
-  const rows = [...text.matchAll(/^\| [^|]+\| `([\w/.]+)` +\| `([#\w]+)` +\|$/gm)];
-  assert.ok(rows.length >= 10, `${rows.length} steps`);
-  for (const [row, path, name] of rows) {
-    const source = Deno.readTextFileSync(new URL(path, ROOT));
-    assert.match(source, new RegExp(`(?<![\\w#])${name}(_\\w+)?[ (<,]`), row);
+  const rows = text.matchAll(/^\| +(\d+) \| +(\d*) \| [^|]+\| `([\w/.]+)` +\| `#?(\w+)` +\|$/gm);
+  const steps = [...rows].map(([row, step, from, path, name]) => ({ row, step, from, path, name }));
+  assert.ok(steps.length >= 10, `${steps.length} steps`);
+  const sourceOf = (path: string) => Deno.readTextFileSync(new URL(path, ROOT));
+  for (const [i, { row, step, from, path, name }] of steps.entries()) {
+    assert.equal(Number(step), i + 1, row);
+    assert.match(sourceOf(path), named(name, "[ (<,]"), row);
+    if (from !== "") assert.match(sourceOf(steps[Number(from) - 1].path), named(name), row);
   }
+});
+
+Deno.test("names that readers know from PyTorch are exported by the files that docs/architecture.md lists", () => {
+  const text = Deno.readTextFileSync(new URL("docs/architecture.md", ROOT));
+  const rows = [...text.matchAll(/^\| `(\w+)` +\| `(src\/[\w/.]+)` +\|/gm)];
+  const names = rows.map(([, name]) => name);
+  for (const name of ["Optimizer", "ProcessGroup", "EmbeddingTables", "Layer"]) assert.ok(names.includes(name), name);
+  for (const [row, name, path] of rows) {
+    const exported = exportsOf(Deno.readTextFileSync(new URL(path, ROOT))).map(({ name }) => name);
+    assert.ok(exported.includes(name), row);
+  }
+});
+
+Deno.test("files that docs/architecture.md names exist", () => {
+  const text = Deno.readTextFileSync(new URL("docs/architecture.md", ROOT));
+  const paths = [...text.matchAll(/`((?:src|cli|mod|tests|tools|ffi|docs)\/[\w/.]*)`/g)].map(([, path]) => path);
+  assert.ok(paths.length > 30, `${paths.length} paths`);
+  assert.deepEqual(paths.filter((path) => !existsSync(new URL(path, ROOT))), []);
 });
 
 Deno.test("files that CONTRIBUTING.md names are there", () => {
