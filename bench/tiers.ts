@@ -55,11 +55,8 @@ for (const share of [null, ...values.shares.split(",").map(Number)]) {
     if (event.event === "note" && event.text.startsWith("Rows of batches")) notes.push(event.text);
     if (event.event === "progress") (epochs[event.epoch] ??= []).push(event.samplesPerSecond);
   };
-  const { samplesPerSecond, auc } = await startRun(config, dataset, {
-    out,
-    report,
-    memory: share === null ? undefined : { share },
-  });
+  const memory = share === null ? null : { share };
+  const { samplesPerSecond, auc } = await startRun({ ...config, memory }, dataset, { out, report });
   inMemory ??= samplesPerSecond;
   const byEpoch = epochs.filter(Boolean).map((rates) =>
     Math.round(rates.length / rates.reduce((sum, r) => sum + 1 / r, 0))

@@ -3,10 +3,11 @@ import { evaluationTable } from "../src/report/tables.ts";
 import { evaluateRun } from "../src/run/score_run.ts";
 import { type Common, type UnknownFlags, withUnknown } from "./options.ts";
 import { run } from "./run.ts";
+import { type ConfigFlags, trainLayer, withTraining } from "./train_options.ts";
 
 /** hotset evaluate */
 export function evaluate(program: Command): void {
-  withUnknown(program.command("evaluate"))
+  withTraining(withUnknown(program.command("evaluate")))
     .description("Metrics of a run's best checkpoint.")
     .argument("<run>", "directory made by train")
     .argument(
@@ -14,9 +15,13 @@ export function evaluate(program: Command): void {
       "raw files with labels, or another dataset with the same dictionary (default: the run's own)",
     )
     .addHelpText("after", "\nExample: hotset evaluate hotset/run-1 day_2.tsv")
-    .action((directory: string, inputs: string[], flags: Common & UnknownFlags) =>
+    .action((directory: string, inputs: string[], flags: ConfigFlags & Common & UnknownFlags) =>
       run(flags, async (report, _, { signal }) => {
-        const events = await evaluateRun(directory, inputs, report, { signal, maxUnknown: flags.maxUnknown });
+        const events = await evaluateRun(directory, inputs, report, {
+          signal,
+          maxUnknown: flags.maxUnknown,
+          memory: trainLayer(flags).memory,
+        });
         if (!flags.json) console.log(evaluationTable(events));
       })
     );

@@ -3,9 +3,8 @@ import { dirname } from "node:path";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { isArtifact } from "../src/storage/artifact.ts";
 import { type Format, FORMATS } from "../src/dataset/formats.ts";
-import { bytes } from "../src/format.ts";
 import type { Interrupt } from "./interrupt.ts";
-import { type CommandLine, readBytes } from "../src/config/option_types.ts";
+import type { CommandLine } from "../src/config/option_types.ts";
 import type { Place } from "../src/run/stages.ts";
 import { addGroup, Flag } from "./flag.ts";
 
@@ -40,7 +39,7 @@ export const share = number((value) => value >= 0 && value < 1, "a number from 0
 export const real = number((value) => Number.isFinite(value) && value > 0, "a number above 0");
 
 const GENERAL = "General:";
-const RAW = "Raw files:";
+export const RAW = "Raw files:";
 
 export const withCommon = (command: Command) => {
   command.helpOption(false).addHelpOption(new Option("-h, --help", "show this help").helpGroup(GENERAL));
@@ -80,8 +79,6 @@ export const raw = (line: CommandLine) => {
     : undefined;
 };
 
-const MEMORY = 4 * 2 ** 30;
-
 export const withRaw = (command: Command) =>
   addGroup(
     command,
@@ -100,8 +97,6 @@ export const withRaw = (command: Command) =>
         "share split off for testing, the last part (default: 0.1, or 0 with --test)",
       ).argParser(share),
       new Flag("--on-bad-row <what>", "what a malformed row does").choices(["fail", "skip"]).default("fail"),
-      new Flag("--memory <bytes>", "memory that reading raw files may use").argParser(reading(readBytes))
-        .default(MEMORY, bytes(MEMORY).replace(" ", "")),
     ].map((flag) => flag.unless(raw)),
   );
 
@@ -126,7 +121,6 @@ export interface RawFlags extends UnknownFlags {
   validationFraction: number;
   testFraction?: number;
   onBadRow: "fail" | "skip";
-  memory: number;
 }
 
 /** Leaves out what was not given: optional properties are absent, not undefined. */
@@ -134,7 +128,7 @@ function given<T extends object>(record: T): { [K in keyof T]: Exclude<T[K], und
   return Object.fromEntries(Object.entries(record).filter(([, value]) => value !== undefined)) as never;
 }
 
-export function rawOptions({ test, memory, ...flags }: RawFlags, { signal }: Interrupt) {
+export function rawOptions({ test, ...flags }: RawFlags, { signal }: Interrupt) {
   const { format, schema, minFrequency, maxIndRange, validationFraction, testFraction, onBadRow, maxUnknown } = flags;
   return given({
     format,
@@ -145,7 +139,6 @@ export function rawOptions({ test, memory, ...flags }: RawFlags, { signal }: Int
     validationFraction,
     testFraction,
     onBadRow,
-    memoryBytes: memory,
     maxUnknown,
     signal,
   });

@@ -3,20 +3,25 @@ import { expectNoInput, findInputs } from "../src/dataset/inputs.ts";
 import { predictRun, writeScores } from "../src/run/score_run.ts";
 import { type Common, type UnknownFlags, withUnknown } from "./options.ts";
 import { run } from "./run.ts";
+import { type ConfigFlags, trainLayer, withTraining } from "./train_options.ts";
 
 /** hotset predict */
 export function predict(program: Command): void {
-  withUnknown(program.command("predict"))
+  withTraining(withUnknown(program.command("predict")))
     .description("Click probabilities of raw rows, as CSV (or JSON lines with --json).")
     .argument("<run>", "directory made by train")
     .argument("<input...>", "raw files; the label column may be missing")
     .option("--out <file>", "file to write (default: stdout)")
     .addHelpText("after", "\nExample: hotset predict hotset/run-1 new.tsv --out scores.csv")
-    .action((directory: string, inputs: string[], flags: Common & UnknownFlags & { out?: string }) =>
+    .action((directory: string, inputs: string[], flags: ConfigFlags & Common & UnknownFlags & { out?: string }) =>
       run(flags, async (report, _, { signal }) => {
         if (flags.out !== undefined) expectNoInput(flags.out, findInputs(inputs));
         writeScores(
-          await predictRun(directory, inputs, { signal, maxUnknown: flags.maxUnknown }, report),
+          await predictRun(directory, inputs, {
+            signal,
+            maxUnknown: flags.maxUnknown,
+            memory: trainLayer(flags).memory,
+          }, report),
           flags.out,
           flags.json ? "json" : "csv",
         );

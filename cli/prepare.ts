@@ -2,23 +2,38 @@ import type { Command } from "commander";
 import { inferSchema } from "../src/dataset/infer.ts";
 import { UsageError } from "../src/errors.ts";
 import { prepareTo } from "../src/run/stages.ts";
-import { Flag } from "./flag.ts";
+import { bytes } from "../src/format.ts";
+import { readBytes } from "../src/config/option_types.ts";
+import { DEFAULT_MEMORY_BYTES } from "../src/dataset/prepare_job.ts";
+import { addGroup, Flag } from "./flag.ts";
 import {
   type Common,
   folderOf,
   type GroupFlags,
+  RAW,
   raw,
   type RawFlags,
   rawOptions,
+  reading,
   withGroup,
   withRaw,
   withUnknown,
 } from "./options.ts";
 import { runAsGroup } from "./run.ts";
 
+interface PrepareFlags extends RawFlags, GroupFlags, Omit<Common, keyof GroupFlags> {
+  memory: number;
+  out?: string;
+  infer?: boolean;
+}
+
+/** What reading raw files may use; `train` has a budget of the whole process. */
+const memory = new Flag("--memory <bytes>", "memory that reading raw files may use").argParser(reading(readBytes))
+  .default(DEFAULT_MEMORY_BYTES, bytes(DEFAULT_MEMORY_BYTES).replace(" ", "")).unless(raw);
+
 /** hotset prepare */
 export function prepare(program: Command): void {
-  withGroup(withUnknown(withRaw(program.command("prepare"))))
+  withGroup(addGroup(withUnknown(withRaw(program.command("prepare"))), RAW, [memory]))
     .description("Turn raw logs into a dataset.")
     .argument("<input...>", "files or patterns in the order of time; gzip, zstd and Parquet work")
     .addOption(
@@ -28,7 +43,7 @@ export function prepare(program: Command): void {
     )
     .option("--infer", "print a schema proposed for the input, to be edited, instead")
     .addHelpText("after", "\nExample: hotset prepare 'day_*.tsv.gz' --min-frequency 2 --out criteo")
-    .action((inputs: string[], flags: RawFlags & GroupFlags & Common & { out?: string; infer?: boolean }) =>
+    .action((inputs: string[], flags: PrepareFlags) =>
       runAsGroup(flags, [folderOf(flags)], async (report, group, interrupt) => {
         const { out, infer, json } = flags;
         if (infer) {
@@ -40,7 +55,7 @@ export function prepare(program: Command): void {
           return;
         }
         if (out === undefined) return group.agree(new UsageError("Cannot prepare: name the dataset with --out"));
-        await prepareTo({ ...rawOptions(flags, interrupt), inputs, out, group }, report);
+        await prepareTo({ ...rawOptions(flags, interrupt), memoryBytes: flags.memory, inputs, out, group }, report);
         if (!json && group.rank === 0) console.log(out);
       })
     );

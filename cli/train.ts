@@ -74,6 +74,7 @@ async function trainHere(
     from: flags.from,
     signal,
     phases: flags.report !== undefined,
+    modeIsDefault: layer.mode === undefined,
     world,
   };
   const results = (of: readonly ResultEvent[]) => first && print(of, flags);

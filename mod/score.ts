@@ -33,6 +33,13 @@
  *
  * @module
  */
-export { type EvaluateOptions, evaluateRun, predictRun, type ScoreFormat, writeScores } from "../src/run/score_run.ts";
+export {
+  type EvaluateOptions,
+  evaluateRun,
+  type PredictOptions,
+  predictRun,
+  type ScoreFormat,
+  writeScores,
+} from "../src/run/score_run.ts";
 export type { UnknownLimit } from "../src/events/unknown_notes.ts";
 export { auc, type Metrics, metricsOf } from "../src/events/metrics.ts";

@@ -1,18 +1,37 @@
 /** How much memory a run may take. */
-import { UsageError } from "../errors.ts";
+import { z } from "zod";
+import { parseBytes } from "../format.ts";
 
-/** Bytes of the whole process, or a share (from 0 to 1) of the bytes of the tables with their optimizer state. */
+/**
+ * Bytes of the whole process; or a share (from 0 to 1) of the bytes of the tables with their optimizer state, beside what
+ * the same run takes with tiny tables.
+ */
 export type MemoryBudget = { readonly bytes: number } | { readonly share: number };
 
-/** Throws UsageError unless the budget says one of both, within its range. */
-export function expectBudget(memory: MemoryBudget): void {
-  const { bytes, share } = memory as { readonly bytes?: unknown; readonly share?: unknown };
+const EXPECTED = "must be { bytes }, of the whole process, or { share }, from 0 to 1 of the tables with their state";
+
+/** A valid budget. */
+export const memoryBudget: z.ZodType<MemoryBudget> = z.custom<MemoryBudget>(isBudget, EXPECTED);
+
+function isBudget(value: unknown): boolean {
+  if (typeof value !== "object" || value === null || Object.keys(value).length !== 1) return false;
+  const { bytes, share } = value as { readonly bytes?: unknown; readonly share?: unknown };
   const inRange = (value: unknown, most: number) => typeof value === "number" && value >= 0 && value <= most;
-  if (share === undefined && inRange(bytes, Number.MAX_SAFE_INTEGER)) return;
-  if (bytes === undefined && inRange(share, 1)) return;
-  throw new UsageError(
-    `Cannot use memory ${
-      JSON.stringify(memory)
-    }: it must be { bytes }, of the process, or { share }, from 0 to 1 of the rows`,
-  );
+  return Number.isInteger(bytes) && inRange(bytes, Number.MAX_SAFE_INTEGER) || inRange(share, 1);
+}
+
+/** A budget as people write it: "6GiB" of the process, or "25%" of the tables. Throws an error that says how. */
+export function readBudget(text: string): MemoryBudget {
+  const [, share] = /^\s*(\d+(?:\.\d+)?)\s*%\s*$/.exec(text) ?? [];
+  if (share !== undefined && Number(share) <= 100) return { share: Number(share) / 100 };
+  const bytes = parseBytes(text);
+  if (bytes === undefined) {
+    throw new Error("must be bytes of the process, as in 6GiB, or a share of the tables, as in 25%");
+  }
+  return { bytes };
+}
+
+/** The bytes that work before training may use, which has a limit of its own; that of a share is not known then. */
+export function bytesBefore(memory: MemoryBudget | null | undefined, limit: number): number {
+  return memory && "bytes" in memory ? Math.min(memory.bytes, limit) : limit;
 }

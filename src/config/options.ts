@@ -6,6 +6,7 @@
 import { z } from "zod";
 import { OPTIMIZER_NAMES, type OptimizerName, OPTIMIZERS } from "../optimizer/optimizers.ts";
 import { bytes } from "../format.ts";
+import { type MemoryBudget, memoryBudget, readBudget } from "./memory_budget.ts";
 import {
   type CommandLine,
   number,
@@ -73,6 +74,11 @@ export interface TrainConfig {
   decay: "polynomial" | "cosine";
   /** Workers; null for one a core. */
   ranks: number | null;
+  /**
+   * Memory of the run: rows beyond it are kept on a disk, with the same results. Null to keep all rows in memory where they
+   * fit. Mode cpu with one rank.
+   */
+  memory: MemoryBudget | null;
   /** Budget of the hot rows and their optimizer state, in bytes. */
   hotMemory: number;
   /** Percent of the epoch's batches of each kind in the first turn; the scheduler halves and doubles it from there. */
@@ -129,6 +135,9 @@ const bottomSets = ([denseFeatures, ...bottom]: number[]): Partial<TrainConfig> 
   ...(bottom.length > 0 && { dim: bottom.at(-1)! }),
 });
 
+/** Who bounds memory lets rows go to a disk, which mode cpu does. */
+const memorySets = (memory: MemoryBudget | null): Partial<TrainConfig> => ({ memory, mode: "cpu" });
+
 const collectiveOf = (line: CommandLine | undefined) => line?.values.collective;
 
 /** It says which rows are hot, or in what order hot and cold batches come. */
@@ -174,6 +183,15 @@ const activations: Rule = (config, line) =>
     (config.device === "auto" && line !== undefined && collectiveOf(line) !== "nccl"
       ? "with --device auto: that may be the CPU, where it says nothing; choose --device cuda"
       : undefined);
+
+const memory: Rule = ({ mode, ranks }, line) => {
+  if (line?.given.has("--resume")) return undefined; // how the run began decides
+  const way = "one rank in mode cpu keeps rows on a disk; choose --mode cpu --ranks 1, or leave out --memory";
+  if (mode !== "cpu") return `with --mode ${mode}: ${way}`;
+  if (ranks !== null && ranks > 1) return `with --ranks ${ranks}: ${way}`;
+  const collective = collectiveOf(line);
+  return collective === "mpi" || collective === "nccl" ? `with --collective ${collective}: ${way}` : undefined;
+};
 
 const ranks: Rule = (_, line) => {
   const collective = collectiveOf(line);
@@ -344,6 +362,23 @@ export const TRAIN_OPTIONS: { readonly [K in ConfigKey]: TrainOption<TrainConfig
     resumes: true,
     free: true,
   }),
+  memory: option(
+    "--memory <size>",
+    PLACE,
+    "memory of the process (6GiB), or of its tables (25%); other rows lie on a disk",
+    {
+      type: memoryBudget.nullable(),
+      read: readBudget,
+      sets: memorySets,
+      default: null,
+      before: null,
+      shown: "all in memory if it fits, else what is available",
+      commands: ["train", "evaluate", "predict"],
+      rules: [memory],
+      resumes: true,
+      free: true,
+    },
+  ),
   hotMemory: option("--hot-memory <bytes>", HOT, "budget of the hot rows with their optimizer state", {
     type: natural,
     read: readBytes,

@@ -22,7 +22,8 @@ import { keyRun } from "./staged_chunk.ts";
 import { stageQuery } from "./stage_query.ts";
 import type { ValueRule } from "./value_rules.ts";
 
-const DEFAULT_MEMORY_BYTES = 4 * 2 ** 30;
+/** What reading raw logs stays under. */
+export const DEFAULT_MEMORY_BYTES = 4 * 2 ** 30;
 /** DuckDB's share of the memory, and that of the dictionary in work beside it; the rest is for buffers and the runtime. */
 const ENGINE_MEMORY_SHARE = 0.5;
 const DICTIONARY_MEMORY_SHARE = 0.4;

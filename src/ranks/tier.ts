@@ -10,8 +10,8 @@ import type { ModelPlan } from "../model/shape.ts";
 export interface Tier {
   /** Where files without a name are made. */
   readonly directory: string;
-  /** Undefined to keep all rows in memory where they fit in what is available. */
-  readonly memory?: MemoryBudget | undefined;
+  /** Null to keep all rows in memory where they fit in what is available. */
+  readonly memory: MemoryBudget | null;
 }
 
 /** Rows in memory, and how far ahead they are brought in. */
@@ -50,36 +50,41 @@ export function tableBytes({ rows, shape: { dim, optimizer } }: ModelPlan): numb
 export function sizeCache(
   plan: ModelPlan,
   { batchShape, mostDistinct }: BatchSizes,
-  memory: MemoryBudget | undefined,
+  memory: MemoryBudget | null,
   resident: number,
-  available: number | undefined = availableMemory(),
+  room: number = memoryRoom(),
 ): CacheSizes | undefined {
   const { rows, shape: { dim, optimizer } } = plan;
   const rowBytes = 4 * (dim + rowStateWords(optimizer, dim));
   const batchRows = Math.max(1, mostDistinct?.cold ?? batchShape.lookupCapacity);
   const least = 2 * batchRows;
   const sizes = (slots: number) => ({ slots: Math.max(least, slots), batchRows, lookAhead: LOOK_AHEAD });
-  if (memory !== undefined && "share" in memory) return sizes(Math.ceil(memory.share * rows));
+  const tables = tableBytes(plan);
+  const slotBytes = rowBytes + PLAN_BYTES;
+  if (memory !== null && "share" in memory) {
+    // Tiny tables would need all else, two batches of rows as well.
+    const forRows = memory.share * tables - PLACE_BYTES * rows;
+    return memory.share === 1 ? undefined : sizes(Math.floor(forRows / slotBytes));
+  }
   const rest = resident + FIXED_BYTES + stepBytes(plan, batchShape);
-  const budget = memory?.bytes ?? (available === undefined ? Infinity : resident + AVAILABLE_SHARE * available);
-  if (rest + rows * rowBytes <= budget) return undefined;
+  const budget = memory?.bytes ?? resident + room;
+  if (rest + tables <= budget) return undefined;
   const jobs = (LOOK_AHEAD + 2) * 2 * batchRows * (rowBytes + 4);
   const scratch = batchShape.lookupCapacity * (rowBytes + 16);
   const overhead = rest + jobs + scratch + PLACE_BYTES * rows + (LOOK_AHEAD + 1) * batchRows * PLAN_BYTES;
-  const slotBytes = rowBytes + PLAN_BYTES;
   const slots = Math.floor((budget - overhead) / slotBytes);
   if (slots >= least) return sizes(Math.min(slots, rows));
-  const minimum = bytes(overhead + least * slotBytes);
+  const minimum = `${Math.ceil((overhead + least * slotBytes) / 2 ** 20)}MiB`;
   throw new UsageError(
-    memory === undefined
-      ? `Cannot train: ${
+    memory === null
+      ? `Cannot work in the ${
         bytes(budget)
-      } of memory are available and the model needs ${minimum}, even with its tables on a ` +
-        `disk; choose a smaller --batch-size`
-      : `Cannot train within ${
+      } of memory that are available: the model and its batches need ${minimum}, even ` +
+        `with its tables on a disk; to train, choose a smaller --batch-size`
+      : `Cannot work within ${
         bytes(budget)
-      } of memory: the model needs ${minimum}, of which two batches of rows take ` +
-        `${bytes(least * slotBytes)}; give it that, or choose a smaller --batch-size`,
+      } of memory: the model and its batches need ${minimum}, of which two batches of ` +
+        `rows take ${bytes(least * slotBytes)}; choose --memory ${minimum} or, to train, a smaller --batch-size`,
   );
 }
 
@@ -91,13 +96,13 @@ function stepBytes({ denseWords, layers, shape: { dim } }: ModelPlan, batchShape
   return 4 * (4 * batchSections(batchShape).capacity + 4 * denseWords + activations);
 }
 
-/** Bytes that this process may still take; undefined where the system or Deno does not say. */
-function availableMemory(): number | undefined {
+/** Bytes that this process may still take, others left their part; Infinity where the system or Deno does not say. */
+export function memoryRoom(): number {
   try {
     const { available } = Deno.systemMemoryInfo();
-    return Math.min(available, cgroupRoom());
+    return AVAILABLE_SHARE * Math.min(available, cgroupRoom());
   } catch {
-    return undefined;
+    return Infinity;
   }
 }
 

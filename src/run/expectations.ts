@@ -1,23 +1,23 @@
 /** What is refused before a run begins or goes on. */
 import type { TrainConfig } from "../config/config.ts";
-import { expectBudget, type MemoryBudget } from "../config/memory_budget.ts";
 import type { Dataset } from "../dataset/dataset.ts";
+import type { Report } from "../events/events.ts";
 import { HotsetError, UsageError } from "../errors.ts";
 import { bytes } from "../format.ts";
 import type { ModelPlan } from "../model/shape.ts";
-import { rowStateWords } from "../optimizer/optimizers.ts";
 import type { MpiWorld } from "../parallel/mpi_world.ts";
+import { memoryRoom, tableBytes } from "../ranks/tier.ts";
 import type { LearningRateSchedule } from "../schedule/learning_rate.ts";
 import { ifPermitted, type RunRecord } from "./run_record.ts";
 
 /** Throws where the tables cannot fit: better at once than after profile and layout. */
-export function expectMemory({ rows, shape: { dim, optimizer } }: ModelPlan, { directory }: Dataset): void {
-  const needed = 4 * rows * (dim + rowStateWords(optimizer, dim));
+export function expectMemory(plan: ModelPlan, { directory }: Dataset): void {
+  const needed = tableBytes(plan);
   const memory = ifPermitted(() => Deno.systemMemoryInfo());
   if (memory === null || needed <= memory.total + memory.swapTotal) return;
   throw new HotsetError(
     `Cannot train on ${directory}: the tables take ${bytes(needed)} and this machine has ${bytes(memory.total)} of ` +
-      `memory; plan says what makes them smaller`,
+      `memory; --memory keeps rows on a disk, and plan says what makes tables smaller`,
   );
 }
 
@@ -26,11 +26,27 @@ export function mayUseDisk({ mode, ranks }: TrainConfig): boolean {
   return mode === "cpu" && (ranks === null || ranks === 1);
 }
 
-/** Throws UsageError if a budget is none, or is given to what keeps all rows in memory. */
-export function expectTier(config: TrainConfig, memory: MemoryBudget | undefined, world: MpiWorld | undefined): void {
-  if (memory === undefined) return;
-  expectBudget(memory);
-  if (mayUseDisk(config) && world === undefined) return;
+/** A configuration whose mode gives way to mode cpu, and with it to rows on a disk, where its tables do not fit in memory. */
+export function modeThatFits(
+  config: TrainConfig,
+  plan: ModelPlan,
+  report: Report,
+  room: number = memoryRoom(),
+): TrainConfig {
+  const { mode, ranks, hotMemory } = config;
+  if (mode === "cpu" || mode === "gpu" || (ranks !== null && ranks > 1)) return config;
+  const needed = tableBytes(plan) + (mode === "fae" ? hotMemory : 0);
+  if (needed <= room) return config;
+  const text =
+    `The tables take ${bytes(tableBytes(plan))} and ${bytes(room)} of memory are there: training in mode cpu, ` +
+    `which keeps rows on a disk`;
+  report({ event: "note", text });
+  return { ...config, mode: "cpu" };
+}
+
+/** Throws UsageError if a budget is given to what keeps all rows in memory. */
+export function expectTier(config: TrainConfig, world: MpiWorld | undefined): void {
+  if (config.memory === null || (mayUseDisk(config) && world === undefined)) return;
   const where = world !== undefined
     ? "over several processes"
     : config.mode === "cpu"
@@ -38,7 +54,7 @@ export function expectTier(config: TrainConfig, memory: MemoryBudget | undefined
     : `in mode ${config.mode}`;
   throw new UsageError(
     `Cannot bound the memory of training ${where}: one rank in mode cpu keeps rows on a disk; choose --mode cpu --ranks 1, ` +
-      `or leave out the option memory`,
+      `or leave out --memory`,
   );
 }
 

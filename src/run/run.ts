@@ -4,6 +4,7 @@ import { dirname, join, resolve } from "node:path";
 import { isArtifact, isDirectory } from "../storage/artifact.ts";
 import type { MpiWorld } from "../parallel/mpi_world.ts";
 import { Dataset } from "../dataset/dataset.ts";
+import { DEFAULT_MEMORY_BYTES } from "../dataset/prepare_job.ts";
 import { encodingDifference } from "../dataset/encoding.ts";
 import { HotsetError } from "../errors.ts";
 import type { Layout } from "../layout/layout.ts";
@@ -22,7 +23,7 @@ import { leakNotes } from "./leak_notes.ts";
 import { measurePhases } from "../loop/phases.ts";
 import { expectDevice, expectLibrary, expectPlacement, openRanks, type PlacementBatches } from "../ranks/placement.ts";
 import { CachedRank, type CacheReport } from "../ranks/cached_rank.ts";
-import type { MemoryBudget } from "../config/memory_budget.ts";
+import { bytesBefore } from "../config/memory_budget.ts";
 import { readRunLog } from "./run_log.ts";
 import { METRICS_FILE, RunMetrics } from "./run_metrics.ts";
 import {
@@ -32,6 +33,7 @@ import {
   expectSelection,
   expectTier,
   mayUseDisk,
+  modeThatFits,
 } from "./expectations.ts";
 import { runIdOf } from "./run_id.ts";
 import { configAsBegun, onCpu, readRun, recordRun, RUN_FILE, type RunRecord } from "./run_record.ts";
@@ -90,11 +92,8 @@ export interface RunOptions {
   readonly schedule?: LearningRateSchedule | undefined;
   /** True measures the phases of a step when training is over. */
   readonly phases?: boolean | undefined;
-  /**
-   * Memory of the whole process, or a share of the tables: rows beyond it are kept on the disk of `out`, with the same
-   * results. Undefined to keep all rows in memory where they fit. Mode cpu with one rank.
-   */
-  readonly memory?: MemoryBudget | undefined;
+  /** True if the mode was not asked for: where the tables do not fit in memory, it gives way to mode cpu and a disk. */
+  readonly modeIsDefault?: boolean | undefined;
   /** The processes that train together, each of which calls the same; undefined to train in this one. */
   readonly world?: MpiWorld | undefined;
 }
@@ -159,17 +158,23 @@ export async function trainOn(
   });
   const dataset = await onDisk(
     options,
-    (group, cache) => ensureDataset(inputs, raw, cache, options.report, group),
+    (group, cache) => {
+      const memoryBytes = bytesBefore(config.memory, raw.memoryBytes ?? DEFAULT_MEMORY_BYTES);
+      return ensureDataset(inputs, { ...raw, memoryBytes }, cache, options.report, group);
+    },
   );
   return await startRun(config, dataset, options);
 }
 
 /** Begins a run in a new directory and trains to the end. Throws Interrupted when the signal is aborted. */
-export async function startRun(config: TrainConfig, dataset: Dataset, options: RunOptions): Promise<ResultEvent> {
-  const plan = await inTurn(options, () => planFor(config, dataset));
+export async function startRun(given: TrainConfig, dataset: Dataset, options: RunOptions): Promise<ResultEvent> {
+  const plan = await inTurn(options, () => planFor(given, dataset));
+  const config = options.modeIsDefault && options.world === undefined
+    ? modeThatFits(given, plan, options.report)
+    : given;
   await inTurn(options, () => expectSelection(config, dataset));
   await inTurn(options, () => expectSchedule(config, options.schedule));
-  expectTier(config, options.memory, options.world);
+  expectTier(config, options.world);
   if (options.world === undefined && config.mode !== "gpu" && !mayUseDisk(config)) expectMemory(plan, dataset);
   const from = options.from === undefined
     ? undefined
@@ -179,8 +184,11 @@ export async function startRun(config: TrainConfig, dataset: Dataset, options: R
   return await trainRun(config, plan, dataset, { from, checkpoint: undefined, record: undefined }, options);
 }
 
-/** What a run can go on with otherwise than it began: then the last bits of sums or products differ, and a note says so. */
-export type ResumeChanges = Partial<Pick<TrainConfig, "ranks" | "blas">>;
+/**
+ * What a run can go on with otherwise than it began. With other ranks or another library the last bits of sums or products
+ * differ, and a note says so; with other memory nothing does.
+ */
+export type ResumeChanges = Partial<Pick<TrainConfig, "ranks" | "blas" | "memory">>;
 
 /**
  * Continues a run from its last checkpoint, with the same bits as if it had never stopped: with the ranks that it had and
@@ -201,12 +209,12 @@ export async function resumeRun(options: RunOptions, changes: ResumeChanges = {}
         `them, differ from those of an undisturbed run`,
     });
   }
-  expectTier(config, options.memory, options.world);
+  expectTier(config, options.world);
   return await trainRun(config, planFor(config, dataset), dataset, begin, options);
 }
 
 /** What a run goes on with, and where it stood. */
-async function reopen({ out, report, world, schedule }: RunOptions, { ranks, blas }: ResumeChanges) {
+async function reopen({ out, report, world, schedule }: RunOptions, { ranks, blas, memory }: ResumeChanges) {
   const record = readRun(out);
   expectSameSchedule(record, schedule, out);
   const begun = configAsBegun(record);
@@ -214,6 +222,7 @@ async function reopen({ out, report, world, schedule }: RunOptions, { ranks, bla
     ...begun,
     ...(blas === undefined ? {} : onCpu(record.config, blas)),
     ranks: world === undefined ? ranks ?? begun.ranks : record.config.ranks,
+    memory: memory === undefined ? begun.memory : memory,
   });
   expectPlacement(config, world);
   const refusal = config.blas === record.blas
@@ -333,7 +342,7 @@ async function trainRun(
         `new run from its model with --from ${out}`,
     );
   }
-  const tier = { directory: cacheOf(out), memory: options.memory };
+  const tier = { directory: cacheOf(out), memory: config.memory };
   await using group = await openRanks(config, plan, batchesOf(layout), report, world, tier);
   const writes = (world?.rank ?? 0) === 0;
   const { device, blas, ranks } = group;

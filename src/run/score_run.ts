@@ -5,7 +5,9 @@ import { Dataset, type Split, SPLITS } from "../dataset/dataset.ts";
 import { encodingDifference } from "../dataset/encoding.ts";
 import { type EncodeOptions, encodeWith } from "../dataset/prepare.ts";
 import { readNotes } from "../dataset/read_account.ts";
-import type { ReadOptions } from "../dataset/prepare_job.ts";
+import { bytesBefore } from "../config/memory_budget.ts";
+import type { TrainConfig } from "../config/config.ts";
+import { DEFAULT_MEMORY_BYTES, type ReadOptions } from "../dataset/prepare_job.ts";
 import { unknownShare } from "../dataset/unknown_values.ts";
 import { HotsetError, messageOf } from "../errors.ts";
 import { SplitBatches } from "../layout/split_batches.ts";
@@ -22,7 +24,18 @@ import { openTrainedOn, withBest } from "./trained_run.ts";
 import { noteUnknown, type UnknownLimit } from "../events/unknown_notes.ts";
 
 /** How a run is evaluated. */
-export interface EvaluateOptions extends UnknownLimit, Pick<ReadOptions, "signal"> {}
+export interface EvaluateOptions extends UnknownLimit, Pick<ReadOptions, "signal"> {
+  /** Memory of the process or of its tables, as in a configuration: other rows are on a disk beside the run. */
+  readonly memory?: TrainConfig["memory"] | undefined;
+}
+
+/** How rows are scored. */
+export interface PredictOptions extends EvaluateOptions, ReadOptions {}
+
+/** Bytes that reading raw rows may use: those of the whole, if it says so. */
+function readingBytes({ memory, memoryBytes = DEFAULT_MEMORY_BYTES }: PredictOptions): number {
+  return bytesBefore(memory, memoryBytes);
+}
 
 /** Samples scored at a time. */
 const BATCH_SAMPLES = 2048;
@@ -44,8 +57,8 @@ export async function evaluateRun(
   const evaluate = (dataset: Dataset) => evaluateOn(run, dataset, trained, options, report);
   if (inputs.length === 0) return await evaluate(trained);
   if (!isArtifact(inputs[0])) {
-    const { signal } = options;
-    return await withEncoded(trained, inputs, { purpose: "evaluate", signal }, report, ({ dataset, labelled }) => {
+    const encoding = { purpose: "evaluate", signal: options.signal, memoryBytes: readingBytes(options) } as const;
+    return await withEncoded(trained, inputs, encoding, report, ({ dataset, labelled }) => {
       if (labelled) return evaluate(dataset);
       throw new HotsetError(`Cannot evaluate ${run}: ${inputs.join(", ")} has no label`);
     });
@@ -63,7 +76,7 @@ async function evaluateOn(
   run: string,
   dataset: Dataset,
   trained: Dataset,
-  limit: UnknownLimit,
+  options: EvaluateOptions,
   report: Report,
 ): Promise<EvaluationEvent[]> {
   const splits = SPLITS.filter((split) => split !== "train" && dataset.samples(split) > 0);
@@ -73,9 +86,9 @@ async function evaluateOn(
     );
   }
   const unknown = new Map(splits.map((split) => [split, unknownShare(dataset, split)]));
-  for (const [split, share] of unknown) noteUnknown(`the ${split} split`, share, trained, limit, report);
+  for (const [split, share] of unknown) noteUnknown(`the ${split} split`, share, trained, options, report);
   const events: EvaluationEvent[] = [];
-  await score(run, dataset, splits, report, (split, scores, { epoch, step }) => {
+  await score(run, dataset, splits, options, report, (split, scores, { epoch, step }) => {
     const event: EvaluationEvent = {
       event: "evaluation",
       split,
@@ -97,17 +110,18 @@ async function evaluateOn(
 export async function predictRun(
   run: string,
   inputs: readonly string[],
-  options: ReadOptions & UnknownLimit,
+  options: PredictOptions,
   report: Report,
 ): Promise<Float32Array> {
   const trained = openTrainedOn(run, "predict with");
-  return await withEncoded(trained, inputs, { ...options, purpose: "predict" }, report, async ({ dataset }) => {
+  const encoding = { ...options, memoryBytes: readingBytes(options), purpose: "predict" } as const;
+  return await withEncoded(trained, inputs, encoding, report, async ({ dataset }) => {
     const share = unknownShare(dataset, "test");
     const { body: { skippedRows } } = dataset;
     report({ event: "encoded", samples: dataset.samples("test"), skippedRows, unknownShare: share });
     noteUnknown(inputs.join(", "), share, trained, options, report);
     let probabilities = new Float32Array(0);
-    await score(run, dataset, ["test"], report, (_, { logits }) => {
+    await score(run, dataset, ["test"], options, report, (_, { logits }) => {
       probabilities = logits.map((logit) => 1 / (1 + Math.exp(-logit)));
     });
     return probabilities;
@@ -170,6 +184,7 @@ async function score(
   run: string,
   dataset: Dataset,
   splits: readonly Split[],
+  { memory = null }: EvaluateOptions,
   report: Report,
   take: (split: Split, scores: Scores, state: TrainingState) => void,
 ): Promise<void> {
@@ -194,7 +209,7 @@ async function score(
     precision: "fp32",
     activations: "ptx",
   } as const;
-  const tier = { directory: dirname(resolve(run)) };
+  const tier = { directory: dirname(resolve(run)), memory };
   await using group = await openRanks(config, planModel(model), { batchShape }, undefined, undefined, tier);
   const state = withBest(run, (checkpoint) => {
     group.load(checkpoint, (fraction) => report({ event: "stage", stage: "load", fraction }));

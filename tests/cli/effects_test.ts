@@ -40,6 +40,7 @@ Deno.test("a refusal names the option and a way out; what a mode or device leave
             (option === "--precision" && precision === "tf32" && cpu) ||
             (option === "--activations" && (cpu || device === "auto")) ||
             (option === "--blas" && !cpu) ||
+            (option === "--memory" && mode !== "cpu") ||
             ["--scaling", "--lr-decay-start-step", "--lr-decay"].includes(option);
           assert.equal(message !== undefined, refused, `${option}, mode ${mode}, device ${device}: ${message}`);
           if (message === undefined) continue;
@@ -75,7 +76,18 @@ Deno.test("a run that goes on takes only what changes nothing in it", () => {
     refusal(line("train", ["--resume", option], { out: "run", ranks: 2 }, [])) === undefined
   );
   assert.deepEqual(acting.sort(), [
-    ...["--blas", "--collective", "--json", "--out", "--quiet", "--ranks", "--report", "--resume", "--verbose"],
+    ...[
+      "--blas",
+      "--collective",
+      "--json",
+      "--memory",
+      "--out",
+      "--quiet",
+      "--ranks",
+      "--report",
+      "--resume",
+      "--verbose",
+    ],
   ]);
   assert.equal(refusal(line("train", ["--resume"], {}, [])), "Cannot resume: name the run with --out");
 });
@@ -93,6 +105,9 @@ Deno.test("options that contradict each other are refused, and act without the o
       /with 2 evaluations, one an epoch: give --test-freq or more/,
     ],
     ["--lr-decay-start-step", "--lr-num-decay-steps", { lrNumDecaySteps: 0 }, /give --lr-num-decay-steps$/],
+    ["--memory", "--mode", { memory: { share: 0.1 }, mode: "fae" }, /with --mode fae: .*choose --mode cpu --ranks 1/],
+    ["--memory", "--ranks", { memory: { share: 0.1 }, ranks: 2 }, /with --ranks 2: one rank in mode cpu/],
+    ["--memory", "--collective", { memory: { share: 0.1 }, collective: "mpi" }, /with --collective mpi: one rank/],
     ["--ranks", "--collective", { collective: "nccl" }, /with --collective nccl: mpirun says how many there are$/],
     ["--precision", "--collective", { collective: "mpi", precision: "tf32" }, /choose --collective nccl$/],
     ["--activations", "--collective", { collective: "mpi" }, /choose --collective nccl$/],
@@ -101,6 +116,8 @@ Deno.test("options that contradict each other are refused, and act without the o
     assert.match(refusal(line("train", [option, other], values)) ?? "", reason);
   }
   const acting: [option: string, values: CommandLine["values"]][] = [
+    ["--memory", { memory: { bytes: 1 } }],
+    ["--memory", { memory: { share: 0.1 }, ranks: 1 }],
     ["--keep", { checkpointSteps: 10, checkpointMinutes: 0 }],
     ["--patience", { patience: 2, epochs: 3 }],
     ["--patience", { patience: 2, epochs: 1, testFreq: 100 }],
@@ -136,12 +153,13 @@ Deno.test("what says how raw files are read is refused where none are", () => {
   const prepare = optionsOf("prepare");
   const common = ["--json", "--quiet", "--verbose", "--out", "--collective", "--infer"];
   for (const option of prepare.filter((each) => !common.includes(each))) {
+    assert.match(refusal(line("prepare", ["--infer", option])) ?? "", /with --infer: .*leave out one of them$/);
+    if (option === "--memory") continue; // of train it bounds the whole process, whatever it reads
     assert.equal(refusal(line("train", [option])), undefined);
     const onDataset = refusal(line("train", [option], {}, [data]));
     if (option === "--max-unknown") assert.equal(onDataset, undefined, "a limit for data that is prepared, too");
     else assert.match(onDataset ?? "", /with the dataset .*: it is prepared already$/);
     assert.match(refusal(line("train", ["--demo", option], {}, [])) ?? "", /with --demo: .*leave out one of them$/);
-    assert.match(refusal(line("prepare", ["--infer", option])) ?? "", /with --infer: .*leave out one of them$/);
   }
   assert.match(refusal(line("prepare", ["--infer", "--out"])) ?? "", /with --infer/);
   assert.match(refusal(line("train", ["--demo"])) ?? "", /^Cannot use log.tsv with --demo/);
