@@ -10,7 +10,7 @@ const decoder = new TextDecoder();
 
 /**
  * What each room may import besides itself. A room is a folder under src/ or at the top. The files at the foot of src/ are
- * the foundation; backend.ts and host_memory.ts are the contract that all backends keep, and open.ts chooses one;
+ * the foundation; backend.ts, host_memory.ts and counting.ts are the contract that all backends keep, and open.ts chooses one;
  * process_group.ts and host_group.ts are what ranks know of each other.
  */
 const MAY_IMPORT: Record<string, string[]> = {
@@ -34,7 +34,7 @@ const MAY_IMPORT: Record<string, string[]> = {
   "report": ["doctor", "plan", "run", "events", "profile", "dataset"],
   "interop": ["run", "checkpoint", "config", "schedule", "events", "model", "dataset", "optimizer", "contract"],
   "doctor": ["loop", "parallel", "model", "open"],
-  "plan": ["config", "model", "embedding", "layout", "profile", "dataset", "optimizer"],
+  "plan": ["ranks", "config", "model", "embedding", "layout", "profile", "dataset", "optimizer"],
   "run": [
     ...["loop", "ranks", "checkpoint", "config", "events", "model", "layout", "profile", "dataset", "parallel"],
     "embedding",
@@ -101,7 +101,7 @@ const BELOW: Record<string, string[]> = {
   "ffi": [],
 };
 const GROUP = ["src/parallel/process_group.ts", "src/parallel/host_group.ts"];
-const CONTRACT = ["src/backend/backend.ts", "src/backend/host_memory.ts"];
+const CONTRACT = ["src/backend/backend.ts", "src/backend/host_memory.ts", "src/backend/counting.ts"];
 
 /** The room that a file belongs to; all folders of backends are one. */
 function roomOf(path: string): string {

@@ -4,6 +4,8 @@ import { HotsetError } from "../errors.ts";
 import type { KernelMemory } from "./cpu/kernel_memory.ts";
 import type { Library } from "./cpu/products.ts";
 
+export { DEVICE_OVERHEAD } from "./cuda/sizes.ts";
+
 /**
  * What multiplies matrices on the CPU: the WASM kernels, OpenBLAS, oneDNN or ONNX Runtime; `auto` takes oneDNN if it is
  * found on a processor with AVX-512, else OpenBLAS if it is found, else ONNX Runtime if it can be had, else the kernels

@@ -31,7 +31,7 @@ export class DeviceTables implements EmbeddingTables {
   readonly #context: TableContext;
   readonly #matrix: RowMatrix;
   readonly #exchange: ReplicaExchange | undefined;
-  #staging: Staging | undefined;
+  readonly #staging: Staging;
 
   /** No batch that is trained on has more than `mostDistinct` distinct rows. */
   constructor(context: TableContext, matrix: RowMatrix, mostDistinct: number) {
@@ -40,6 +40,11 @@ export class DeviceTables implements EmbeddingTables {
     this.#matrix = matrix;
     this.#exchange = devices &&
       new ReplicaExchange(device, devices, batchShape, shape, mostDistinct, pooledGradients);
+    const width = Math.max(shape.dim, rowStateWords(shape.optimizer, shape.dim));
+    this.#staging = {
+      rows: device.allocate(ROWS_AT_ONCE, "rows to move"),
+      packed: device.allocate(ROWS_AT_ONCE * width, "rows to move"),
+    };
   }
 
   bind(place: BatchPlace): BoundTables {
@@ -83,14 +88,9 @@ export class DeviceTables implements EmbeddingTables {
     }
   }
 
-  /** The list on the device, and room for its rows. Only tables whose rows move need it. */
+  /** The list on the device, and room for its rows. */
   #stage(rows: Uint32Array): Staging {
-    const { device, shape } = this.#context;
-    const width = Math.max(shape.dim, rowStateWords(shape.optimizer, shape.dim));
-    this.#staging ??= {
-      rows: device.allocate(ROWS_AT_ONCE, "rows to move"),
-      packed: device.allocate(ROWS_AT_ONCE * width, "packed rows"),
-    };
+    const { device } = this.#context;
     device.upload(rows, this.#staging.rows);
     return this.#staging;
   }

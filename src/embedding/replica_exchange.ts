@@ -90,7 +90,7 @@ export class ReplicaExchange {
     this.#parts = consecutive(new Array(size).fill(words));
     const rows = this.kind === "rows" ? mostDistinct : 0;
     this.#sums = device.allocate(rows * model.dim, "sums of row gradients");
-    this.#counting = device.allocate(rows, "numbers of distinct rows");
+    this.#counting = device.allocate(rows, "lists of distinct rows");
     device.upload(Uint32Array.from({ length: rows }, (_, row) => row), this.#counting);
     this.#lists = new Uint32Array(rows + 1 + 2 * (rows + 1));
   }

@@ -4,7 +4,7 @@
  * changes.
  */
 import type { Batch } from "../layout/batch.ts";
-import { HotIndex } from "../layout/hot_index.ts";
+import { HotIndex, hotIndexWords } from "../layout/hot_index.ts";
 import { nodeBarrier } from "../parallel/node_barrier.ts";
 import { TableCoordinator } from "./coordinator.ts";
 import {
@@ -138,8 +138,15 @@ export interface ReplicaLists {
   /** The lists that ranks move rows by: global rows and hot-row ids, (hot rows) each. */
   readonly moveRows: Uint32Array;
   readonly moveHotIds: Uint32Array;
+  /** `replicaListWords` of zeros. */
+  readonly memory: Uint32Array;
   /** Has all ranks call `pull` or `push` with the first `count` of the lists, and waits for them. */
   move(direction: "pull" | "push", count: number): void;
+}
+
+/** Words in which the coordinator of replicated tables keeps which rows are hot and which have changed. */
+export function replicaListWords(rows: number, hotRows: number): number {
+  return hotIndexWords(rows) + Math.ceil(rows / 32) + Math.ceil(hotRows / 32);
 }
 
 /** Notes which rows steps change in the full tables and in the replica, and has them moved when the other side is needed. */
@@ -159,9 +166,12 @@ export class ReplicaCoordinator extends TableCoordinator {
   constructor(lists: ReplicaLists) {
     super();
     this.#lists = lists;
-    this.#index = new HotIndex(lists.hotRows, lists.rows);
-    this.#changedInFull = this.#index.bits.slice();
-    this.#changedInReplica = new Uint32Array(Math.ceil(lists.hotRows.length / 32));
+    const { hotRows, rows, memory } = lists;
+    const index = hotIndexWords(rows), words = Math.ceil(rows / 32);
+    this.#index = new HotIndex(hotRows, rows, memory.subarray(0, index));
+    this.#changedInFull = memory.subarray(index, index + words);
+    this.#changedInFull.set(this.#index.bits);
+    this.#changedInReplica = memory.subarray(index + words);
   }
 
   override beforeStep(batch: Batch): void {

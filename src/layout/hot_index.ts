@@ -1,5 +1,10 @@
 /** Which rows are hot and what their hot-row ids are: one bit and one word of rank for each 32 rows. */
 
+/** Words of the index of so many rows. */
+export function hotIndexWords(rows: number): number {
+  return 2 * Math.ceil(rows / 32);
+}
+
 /** Takes a quarter of a byte a row, so that it stays in cache. */
 export class HotIndex {
   /** One bit a row, low ones first: is hot. */
@@ -7,11 +12,11 @@ export class HotIndex {
   /** Hot rows before each word of bits. */
   readonly #ranks: Uint32Array;
 
-  /** Of an ascending list of hot rows among so many. */
-  constructor(hotRows: Uint32Array, rows: number) {
-    const words = Math.ceil(rows / 32);
-    this.bits = new Uint32Array(words);
-    this.#ranks = new Uint32Array(words);
+  /** Of an ascending list of hot rows among so many; in `hotIndexWords` of memory that is zero, or in its own. */
+  constructor(hotRows: Uint32Array, rows: number, memory: Uint32Array = new Uint32Array(hotIndexWords(rows))) {
+    const words = memory.length / 2;
+    this.bits = memory.subarray(0, words);
+    this.#ranks = memory.subarray(words);
     for (let i = 0; i < hotRows.length; i++) this.bits[hotRows[i] >>> 5] |= 1 << (hotRows[i] & 31);
     for (let w = 1; w < words; w++) this.#ranks[w] = this.#ranks[w - 1] + countOnes(this.bits[w - 1]);
   }

@@ -4,7 +4,7 @@ import { HotsetError } from "../errors.ts";
 import { elementsOf } from "../model/layers/layer.ts";
 import { rowStateWords } from "../optimizer/optimizers.ts";
 import { type CheckpointFile, placeOfWord } from "../checkpoint/weights.ts";
-import type { RunMemory } from "../ranks/rank_group.ts";
+import type { TrainState } from "../ranks/train_state.ts";
 
 /** The error that ends training whose numbers have gone wrong: why, what is bad in the model, and the last good checkpoint, if there is one. */
 export function diverged(
@@ -51,7 +51,7 @@ interface Worst {
  * largest value of the model.
  */
 export function findBadTensor(
-  { plan, device, parameters, denseState, full, hot }: RunMemory,
+  { plan, device, parameters, denseState, full, hot }: TrainState,
   tables: readonly string[],
   rowAt: (position: number) => number = (position) => position,
 ) {

@@ -13,7 +13,7 @@ import { Model } from "../model/model.ts";
 import type { Layer } from "../model/layers/layer.ts";
 import type { ModelShape } from "../model/shape.ts";
 import type { PhasesEvent } from "../events/events.ts";
-import type { RunMemory } from "../ranks/rank_group.ts";
+import type { TrainState } from "../ranks/train_state.ts";
 
 /** Steps of each kind: some to warm up, then those that count. */
 const WARM_UP_STEPS = 3;
@@ -23,7 +23,7 @@ const MEASURED_STEPS = 40;
 type Clock = Map<string, number>;
 
 /** Measures steps over the first batches of each kind, on one rank; kinds without batches give no event. */
-export function measurePhases(layout: Layout, memory: RunMemory): PhasesEvent[] {
+export function measurePhases(layout: Layout, memory: TrainState): PhasesEvent[] {
   const clock: Clock = new Map();
   const device = timed(memory.device, clock);
   const host = (memory.host as Backend) === memory.device ? device as HostBackend : timed(memory.host, clock);

@@ -50,16 +50,16 @@ export class Network {
     const { device } = memory;
     this.#plan = plan;
     this.#memory = memory;
-    for (const { layer, output } of plan.layers) {
+    for (const { output } of plan.layers) {
       this.#activations.set(output, {
-        values: device.allocate(samples * output.width, `output of ${layer.title}`),
-        gradients: device.allocate(samples * output.width, `gradients of ${layer.title}`),
+        values: device.allocate(samples * output.width, "activations"),
+        gradients: device.allocate(samples * output.width, "gradients of activations"),
       });
     }
     const { values, gradients } = this.#activations.get(plan.logit)!;
     this.logits = values;
     this.logitGradients = gradients!;
-    this.unitSums = device.allocate(hiddenUnits(plan), "sums of hidden units");
+    this.unitSums = device.allocate(hiddenUnits(plan), "active units");
     let unit = 0;
     this.#hidden = hiddenLayers(plan).map(({ output }) => {
       const { width: units } = output;

@@ -195,7 +195,8 @@ function memoryOf(source: Source, config: PlanConfig, placement: Placement, hotR
     bags: source.bags,
     lookupCapacity: Math.ceil(batchSize * source.lookups),
   };
-  return planMemory({ model, batchShape, hotRows, ranks: ranks ?? navigator.hardwareConcurrency }, placement);
+  const byPlace = { cpu: ranks ?? navigator.hardwareConcurrency, devices: ranks ?? 1 };
+  return planMemory({ model, batchShape, hotRows, ranks: byPlace }, placement);
 }
 
 /** A sentence for placements that do not fit, one for all that would fit by the same ways. */

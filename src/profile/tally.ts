@@ -3,6 +3,9 @@
 /** Counts from here on are kept one by one; below, as a histogram. */
 const HISTOGRAM_COUNTS = 1 << 16;
 
+/** Bytes of the histogram of a table. */
+export const TALLY_BYTES = 2 * 8 * (HISTOGRAM_COUNTS + 1);
+
 /** Answers exactly how many rows, and how many accesses to them, reach any cut-off. */
 export class Tally {
   /** Rows with at least so many accesses, and the accesses to them. */

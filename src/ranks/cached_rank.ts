@@ -13,7 +13,8 @@ import {
 import { type CheckpointPlaces, storeCheckpoint } from "../checkpoint/checkpoint_store.ts";
 import { NotFinite, placeOfWord } from "../checkpoint/weights.ts";
 import { Command } from "./rank.ts";
-import { LocalRank, type RunMemory } from "./rank_group.ts";
+import { LocalRank } from "./rank_group.ts";
+import type { TrainState } from "./train_state.ts";
 
 /** Files of a checkpoint by the matrices of rows. */
 const FILES = { weights: CHECKPOINT_FILES.rows, state: CHECKPOINT_FILES.rowState } as const;
@@ -42,7 +43,7 @@ export class CachedRank extends LocalRank {
   readonly #block: RowBlock;
 
   /** The full tables of the memory have a row for each position of the cache. */
-  constructor(memory: RunMemory & { readonly cache: RowCache }) {
+  constructor(memory: TrainState & { readonly cache: RowCache }) {
     super(memory, memory.cache.lookAhead);
     this.#cache = memory.cache;
     this.#cached = this.rank.tables as CachedTables;

@@ -18,16 +18,9 @@ import { type Checkpoint, type CheckpointBody, writeModel } from "../checkpoint/
 import { type CheckpointPlaces, storeCheckpoint } from "../checkpoint/checkpoint_store.ts";
 import type { WordNames } from "../checkpoint/weights.ts";
 import type { Report } from "../events/events.ts";
-import { Command, Count, Rank, type RankSetup } from "./rank.ts";
-import {
-  allocateHostGradients,
-  allocateOnDevice,
-  allocateSlots,
-  allocateTables,
-  RankGroup,
-  type RunMemory,
-  type RunMemoryOptions,
-} from "./rank_group.ts";
+import { Command, Rank } from "./rank.ts";
+import { RankGroup } from "./rank_group.ts";
+import { allocateTrainState, Count, type RankState, type TrainState, type TrainStateOptions } from "./train_state.ts";
 import { rowsOnHost } from "../embedding/exchange_plan.ts";
 import { RowExchange } from "../embedding/row_exchange.ts";
 import { writeSharded } from "../checkpoint/sharded_checkpoint.ts";
@@ -36,7 +29,7 @@ import { writeSharded } from "../checkpoint/sharded_checkpoint.ts";
 const STEPS_TO_AGREE = 16;
 
 /** What all processes know of a run. */
-export interface WorldRun extends Pick<RunMemoryOptions, "plan" | "batchShape" | "hotRows" | "mostDistinct"> {
+export interface WorldRun extends Pick<TrainStateOptions, "plan" | "batchShape" | "hotRows" | "mostDistinct"> {
   /** What multiplies matrices on the host. */
   readonly blas: Blas;
   /** Precision of what is multiplied on the host. */
@@ -63,7 +56,7 @@ export class MpiRanks extends RankGroup {
   readonly #sorter: SegmentSorter | undefined;
   #agreements = 0;
 
-  private constructor(memory: RunMemory, world: MpiWorld, groups: ProcessGroups<Buffer>) {
+  private constructor(memory: TrainState, world: MpiWorld, groups: ProcessGroups<Buffer>) {
     super(memory, memory.hosts === undefined ? 0 : 1); // rows of other hosts travel while the step before computes
     const { size } = world;
     this.ranks = size;
@@ -110,34 +103,26 @@ export class MpiRanks extends RankGroup {
   }
 
   static #onHost(world: MpiWorld, run: WorldRun, host: PagedBackend): MpiRanks {
-    const { groups, node, peers } = world;
-    const options = withShard({ ...run, ranks: world.size, device: host, host, tables: host }, groups);
-    const { fetched, ...shared } = sharePages(groups, host, () => ({
-      full: allocateTables(options),
-      ...allocateOnDevice(options, node.size),
-      fetched: peers.size === 1 ? [] : roomForRows(options),
-    }));
-    const memory = { ...shared, ...allocateSlots(options), hostGradients: undefined, mirror: undefined };
-    return new MpiRanks({ ...memory, ...connectShards(world, memory, fetched) }, world, groups);
+    const { groups, node } = world;
+    const memory = allocateTrainState({
+      ...run,
+      ...{ ranks: world.size, nodeRanks: node.size, device: host, host, share: sharingPages(groups, host) },
+      ...shardOf(run, groups),
+    });
+    return new MpiRanks({ ...memory, ...connectShards(world, memory, memory.pooledGradients) }, world, groups);
   }
 
   /** NCCL connects the devices. */
   static #onDevice(world: MpiWorld, run: WorldRun, host: PagedBackend, device: DeviceBackend): MpiRanks {
-    const { groups, peers } = world;
-    const { tablesOnDevices } = run;
-    const isSharded = peers.size > 1 && !tablesOnDevices;
-    const options = { ...run, ranks: world.size, device, host, tables: tablesOnDevices ? device : host };
-    const shared = sharePages(groups, host, () => ({
-      full: tablesOnDevices ? undefined : allocateTables(isSharded ? withShard(options, groups) : options),
-      hostGradients: allocateHostGradients(options),
-      fetched: isSharded ? roomForRows(options) : [],
-    }));
-    const { hostGradients } = shared;
-    const full = shared.full ?? allocateTables(options);
+    const { groups } = world;
+    const { tablesOnDevices: tablesOnDevice } = run;
     const devices = NcclGroup.connect(world, device);
-    const own = allocateOnDevice(options, 1);
-    const memory = { ...own, ...allocateSlots(options), full, hostGradients, mirror: undefined };
-    const remote = connectShards(world, { ...memory, pooledGradients: hostGradients }, shared.fetched);
+    const memory = allocateTrainState({
+      ...run,
+      ...{ ranks: world.size, device, host, tablesOnDevice, share: sharingPages(groups, host) },
+      ...(tablesOnDevice ? {} : shardOf(run, groups)),
+    });
+    const remote = connectShards(world, memory, memory.hostGradients!);
     return new MpiRanks({ ...memory, ...remote }, world, { ...groups, devices });
   }
 
@@ -214,23 +199,17 @@ export class MpiRanks extends RankGroup {
   }
 }
 
-/** The tables of one host of several: its rows alone. */
-function withShard(options: RunMemoryOptions, { peers }: ProcessGroups): RunMemoryOptions {
-  return { ...options, fullRows: rowsOnHost(options.plan.rows, peers.rank, peers.size) };
+/** The tables of one host of several: its rows alone. Two batches are under way at a time: the next one's rows are fetched. */
+function shardOf({ plan }: WorldRun, { peers }: ProcessGroups): Partial<TrainStateOptions> {
+  return { fullRows: rowsOnHost(plan.rows, peers.rank, peers.size), fetchedBatches: peers.size === 1 ? 0 : 2 };
 }
 
-/** Two batches are under way at a time: one is computed, the rows of the next are fetched. */
-function roomForRows({ plan, batchShape, host }: RunMemoryOptions): Buffer[] {
-  const room = () => host.allocate(batchShape.lookupCapacity * plan.shape.dim, "rows of other hosts");
-  return [room(), room()];
-}
-
-/** How ranks reach the rows of other hosts, for which they have `fetched`; nothing on one host. */
+/** How ranks reach the rows of other hosts; nothing on one host. */
 function connectShards(
   world: MpiWorld,
-  { plan, batchShape, host, pooledGradients }: Pick<RankSetup, "plan" | "batchShape" | "host" | "pooledGradients">,
-  fetched: readonly Buffer[],
-): Pick<RankSetup, "hosts" | "poll"> {
+  { plan, batchShape, host, fetched }: TrainState,
+  pooledGradients: Buffer,
+): Pick<RankState, "hosts" | "poll"> {
   if (fetched.length === 0) return {};
   const { shape } = plan;
   const exchanges = fetched.map((rows) =>
@@ -239,14 +218,16 @@ function connectShards(
   return { hosts: { exchanges }, poll: () => world.poll() };
 }
 
-/** Runs `allocate` in memory that the processes of this host share. */
-function sharePages<T>(groups: ProcessGroups, host: PagedBackend, allocate: () => T): T {
-  let shared: T | undefined;
-  const pages = host.pagesOf(() => shared = allocate());
-  if (groups.node.size > 1 && !shareMemory(groups, pages)) {
-    throw new HotsetError(
-      `Cannot share ${pages.length} bytes between the ranks of a host: they do not fit in memory`,
-    );
-  }
-  return shared!;
+/** Runs what allocates in memory that the processes of this host share. */
+function sharingPages(groups: ProcessGroups, host: PagedBackend): <T>(allocate: () => T) => T {
+  return (allocate) => {
+    let shared: ReturnType<typeof allocate> | undefined;
+    const pages = host.pagesOf(() => shared = allocate());
+    if (groups.node.size > 1 && !shareMemory(groups, pages)) {
+      throw new HotsetError(
+        `Cannot share ${pages.length} bytes between the ranks of a host: they do not fit in memory`,
+      );
+    }
+    return shared!;
+  };
 }

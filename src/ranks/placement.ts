@@ -9,16 +9,11 @@ import { bytes, count, percent } from "../format.ts";
 import { rowStateWords } from "../optimizer/optimizers.ts";
 import type { TrainConfig } from "../config/config.ts";
 import type { Report } from "../events/events.ts";
-import {
-  allocateMirroredMemory,
-  allocateRunMemory,
-  LocalRank,
-  type RankGroup,
-  type RunMemoryOptions,
-} from "./rank_group.ts";
+import { LocalRank, type RankGroup } from "./rank_group.ts";
 import { CachedRank } from "./cached_rank.ts";
 import { MpiRanks } from "./mpi_ranks.ts";
 import { type CacheSizes, sizeCache, tableBytes, type Tier } from "./tier.ts";
+import { allocateTrainState, type TrainStateOptions } from "./train_state.ts";
 import { WorkerRanks } from "./worker_ranks.ts";
 
 /** The part of a configuration that decides where a run computes. */
@@ -125,7 +120,7 @@ async function openLast({ device, precision, activations, ranks }: PlacementConf
 }
 
 /** What the batches of a run are like. */
-export type PlacementBatches = Pick<RunMemoryOptions, "batchShape" | "hotRows" | "mostDistinct">;
+export type PlacementBatches = Pick<TrainStateOptions, "batchShape" | "hotRows" | "mostDistinct">;
 
 /**
  * Opens the backends of a run, allocates its memory and starts its ranks: one a core on the CPU, one a GPU. With device
@@ -151,25 +146,29 @@ export async function openRanks(
   const wanted = config.ranks ?? (device === undefined ? navigator.hardwareConcurrency : 1);
   const ranks = Math.min(wanted, batches.batchShape.batchSize);
   const options = { plan, ...batches, ranks, host };
-  const onDevice = config.mode === "gpu";
+  const tablesOnDevice = config.mode === "gpu";
   let group: RankGroup;
   const cache = tier && config.mode === "cpu" ? cacheFor(config, plan, batches, tier) : undefined;
   if (device === undefined && cache !== undefined) {
     return await openCached({ ...options, ranks: 1 }, cache, tier!, tell);
   }
   if (device === undefined) {
-    const memory = allocateRunMemory({ ...options, device: host, tables: host });
+    const memory = allocateTrainState({ ...options, device: host });
     group = ranks === 1 ? new LocalRank(memory) : await WorkerRanks.start(memory, hostOptions);
   } else if (ranks === 1) {
-    group = new LocalRank(allocateRunMemory({ ...options, device, tables: onDevice ? device : host }));
+    group = new LocalRank(allocateTrainState({ ...options, device, tablesOnDevice }));
   } else {
     device[Symbol.dispose](); // every rank opens its own
     const { hotRows } = batches;
     const { precision, activations } = config;
     const kind = config.device === "emulated" ? "emulated" : "cuda";
-    group = await WorkerRanks.start(allocateMirroredMemory(options, onDevice), hostOptions, {
-      ...{ options: { device: kind, precision, activations }, hotRows, tables: onDevice },
-    });
+    group = await WorkerRanks.start(
+      allocateTrainState({ ...options, device: undefined, tablesOnDevice }),
+      hostOptions,
+      {
+        ...{ options: { device: kind, precision, activations }, hotRows, tables: tablesOnDevice },
+      },
+    );
   }
   tell({ event: "note", text: `Training on ${group.device} with ${ranks} rank${ranks === 1 ? "" : "s"}` });
   return group;
@@ -194,7 +193,7 @@ function cacheFor(
 
 /** A rank that keeps the rows on a disk that it has no memory for. */
 async function openCached(
-  options: Omit<RunMemoryOptions, "device" | "tables">,
+  options: Omit<TrainStateOptions, "device">,
   { slots, batchRows, lookAhead }: CacheSizes,
   { directory }: Tier,
   tell: Report,
@@ -208,7 +207,7 @@ async function openCached(
   });
   try {
     const fullRows = slots + batchShape.lookupCapacity;
-    const memory = allocateRunMemory({ ...options, device: host, tables: host, fullRows });
+    const memory = allocateTrainState({ ...options, device: host, fullRows });
     const group = new CachedRank({ ...memory, cache: { store, slots, batchRows, lookAhead } });
     const inMemory = Math.min(slots, rows);
     const text = `Training on ${group.device} with 1 rank; ${count(inMemory)} of ${count(rows)} rows (` +

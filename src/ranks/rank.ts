@@ -2,65 +2,16 @@
  * A rank: one worker's part of the model, and the few commands that the coordinator gives it. All ranks get the same
  * commands in the same order.
  */
-import type { Backend, Buffer, HostBackend } from "../backend/backend.ts";
+import type { Backend, Buffer } from "../backend/backend.ts";
 import { nodeBarrier } from "../parallel/node_barrier.ts";
 import type { ProcessGroups } from "../parallel/process_group.ts";
-import { Batch, batchSections, type BatchShape } from "../layout/batch.ts";
-import { openTables, type TableMemory } from "../embedding/open.ts";
+import { Batch, batchSections } from "../layout/batch.ts";
+import { openTables } from "../embedding/open.ts";
 import type { ReplicatedTables } from "../embedding/replicated.ts";
-import type { EmbeddingTables, RowMatrix } from "../embedding/tables.ts";
+import type { EmbeddingTables } from "../embedding/tables.ts";
 import { Model, type StepInput } from "../model/model.ts";
-import { hiddenUnits, type ModelPlan } from "../model/shape.ts";
-
-/** Vectors of a run that a checkpoint keeps, in host memory. */
-export interface Mirror {
-  readonly parameters: Buffer;
-  readonly denseState: Buffer | undefined;
-  /** The full tables; undefined if those that ranks use are in host memory. */
-  readonly full: Pick<RowMatrix, "weights" | "state"> | undefined;
-}
-
-/** Everything a rank works on. What is marked shared is the same memory for every rank that shares its host's. */
-export interface RankSetup extends TableMemory {
-  readonly plan: ModelPlan;
-  readonly batchShape: BatchShape;
-  readonly device: Backend;
-  readonly host: HostBackend;
-  /** Dense parameters and their optimizer state, on the device; shared or one on each. */
-  readonly parameters: Buffer;
-  readonly denseState: Buffer | undefined;
-  /** Dense gradients: shared, one vector a rank; or on a device, the one of this rank. */
-  readonly gradients: readonly Buffer[];
-  /** Gradients of pooled rows of a whole batch, on the device; shared or one on each. */
-  readonly pooledGradients: Buffer;
-  /** What ranks with devices of their own begin from and leave their results in; shared; else undefined. */
-  readonly mirror: Mirror | undefined;
-  /** Moves messages to and from other hosts on, between operations that take long; undefined if there are none. */
-  readonly poll?: (() => void) | undefined;
-  /** Batch blocks in host memory that the coordinator fills; shared. */
-  readonly slots: readonly Buffer[];
-  /** Logits of each slot's batch after `score`, in host memory, (batchSize) each; shared. */
-  readonly scores: readonly Buffer[];
-  /** Which hidden units were not 0 for some sample that a rank scored: 1 or 0, (ranks, hiddenUnits), in host memory; shared. */
-  readonly activeUnits: Buffer;
-  /** Lists of rows to move, in host memory: global rows and hot-row ids, (hot rows) each; shared. */
-  readonly moveRows: Buffer;
-  readonly moveHotRows: Buffer;
-  /** Each rank's sum of losses when taken, (ranks), in host memory; shared. */
-  readonly losses: Buffer;
-  /** What each rank's device did so far when asked, `Count.doubles` a rank, in host memory; shared. */
-  readonly counts: Buffer;
-}
-
-/** Positions of a rank's counts, which are doubles; steps and launches in them are those of cold, then of hot batches. */
-export const Count = {
-  bytesToDevice: 0,
-  bytesToHost: 1,
-  bytesFromRanks: 2,
-  steps: 3,
-  launches: 5,
-  doubles: 7,
-} as const;
+import { hiddenUnits } from "../model/shape.ts";
+import { Count, type RankState } from "./train_state.ts";
 
 /** What a rank can be told to do; `a` and `b` are plain numbers. */
 export enum Command {
@@ -96,7 +47,7 @@ interface Slot {
 
 /** One rank, ready for commands. */
 export class Rank {
-  readonly #setup: RankSetup;
+  readonly #state: RankState;
   readonly #groups: ProcessGroups<Buffer>;
   readonly #model: Model;
   readonly #lossSum: Buffer;
@@ -109,33 +60,33 @@ export class Rank {
   readonly #launches = [0, 0];
 
   /** Allocates the rank's activations on the device. */
-  constructor(setup: RankSetup, groups: ProcessGroups<Buffer>) {
-    const { device, host, plan, batchShape } = setup;
-    this.#setup = setup;
+  constructor(state: RankState, groups: ProcessGroups<Buffer>) {
+    const { device, host, plan, batchShape } = state;
+    this.#state = state;
     this.#groups = groups;
-    this.#lossSum = device.allocate(1, "sum of losses");
+    this.#lossSum = device.allocate(1, "losses");
     this.#model = new Model(
       plan,
       batchShape,
-      { ...setup, lossSum: this.#lossSum },
+      { ...state, lossSum: this.#lossSum },
       groups,
-      (context) => openTables(context, setup),
+      (context) => openTables(context, state),
     );
     const { firstSample, capacity } = this.#model;
     const onHost = (host as Backend) === device;
-    this.#slots = setup.slots.map((hostBlock, s) => {
-      const deviceBlock = onHost ? hostBlock : device.allocate(batchSections(batchShape).capacity, "batch");
+    this.#slots = state.slots.map((hostBlock, s) => {
+      const deviceBlock = onHost ? hostBlock : device.allocate(batchSections(batchShape).capacity, "batches");
       const { buffer, byteOffset } = host.floats(hostBlock);
       const batch = new Batch(batchShape, buffer, byteOffset);
       return {
         input: this.#model.input({ batch, hostBlock, deviceBlock }),
-        logits: host.floats(setup.scores[s]).subarray(firstSample, firstSample + capacity),
+        logits: host.floats(state.scores[s]).subarray(firstSample, firstSample + capacity),
       };
     });
     const units = hiddenUnits(plan);
     const { rank } = groups.world;
     this.#unitSums = new Float32Array(units);
-    this.#activeUnits = host.floats(setup.activeUnits).subarray(units * rank, units * (rank + 1));
+    this.#activeUnits = host.floats(state.activeUnits).subarray(units * rank, units * (rank + 1));
   }
 
   /** The embedding rows, as this rank uses them. */
@@ -163,10 +114,10 @@ export class Rank {
         this.#move(command, a);
         break;
       case Command.takeLoss:
-        this.#setup.device.download(this.#lossSum, this.#zero);
-        this.#setup.host.floats(this.#setup.losses)[this.#groups.world.rank] = this.#zero[0];
+        this.#state.device.download(this.#lossSum, this.#zero);
+        this.#state.host.floats(this.#state.losses)[this.#groups.world.rank] = this.#zero[0];
         this.#zero[0] = 0;
-        this.#setup.device.upload(this.#zero, this.#lossSum);
+        this.#state.device.upload(this.#zero, this.#lossSum);
         break;
       case Command.fromMirror:
       case Command.toMirror:
@@ -176,7 +127,7 @@ export class Rank {
         this.#count();
         break;
       case Command.synchronize:
-        this.#setup.device.synchronize();
+        this.#state.device.synchronize();
         break;
       case Command.stop:
         break;
@@ -197,12 +148,12 @@ export class Rank {
 
   /** Launches so far; a replayed graph is one. */
   #launched(): number {
-    const { launches = 0, graphLaunches = 0 } = this.#setup.device.counters ?? {};
+    const { launches = 0, graphLaunches = 0 } = this.#state.device.counters ?? {};
     return launches + graphLaunches;
   }
 
   #count(): void {
-    const { device, host, counts } = this.#setup;
+    const { device, host, counts } = this.#state;
     const { buffer, byteOffset } = host.floats(counts);
     const own = new Float64Array(buffer, byteOffset + 8 * Count.doubles * this.#groups.world.rank, Count.doubles);
     own[Count.bytesToDevice] = device.counters?.bytesToDevice ?? 0;
@@ -213,7 +164,7 @@ export class Rank {
   }
 
   #score(slot: number, samples: number): void {
-    const { device } = this.#setup;
+    const { device } = this.#state;
     const { input } = this.#slots[slot];
     this.#model.load(input, false);
     this.#model.score(input, samples);
@@ -228,7 +179,7 @@ export class Rank {
   }
 
   #mirror(command: Command.fromMirror | Command.toMirror): void {
-    const { device, host, mirror, parameters, denseState, full } = this.#setup;
+    const { device, host, mirror, parameters, denseState, full } = this.#state;
     if (mirror === undefined) return;
     const pairs: [Buffer | undefined, Buffer | undefined][] = [
       [mirror.parameters, parameters],
@@ -246,7 +197,7 @@ export class Rank {
   }
 
   #move(command: Command.pullHot | Command.pushHot, count: number): void {
-    const { host, moveRows, moveHotRows } = this.#setup;
+    const { host, moveRows, moveHotRows } = this.#state;
     const list = (words: Buffer) => {
       const { buffer, byteOffset } = host.floats(words);
       return new Uint32Array(buffer, byteOffset, count);

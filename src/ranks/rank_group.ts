@@ -1,142 +1,15 @@
 /** The coordinator's side of the ranks: memory for batches, and commands that ranks carry out in order. */
-import type { Backend, BlasName, Buffer, HostBackend } from "../backend/backend.ts";
-import { denseStateWords, rowStateWords } from "../optimizer/optimizers.ts";
+import type { Backend, BlasName, Buffer } from "../backend/backend.ts";
 import { ONE_RANK } from "../parallel/host_group.ts";
-import { Batch, batchSections, type BatchShape } from "../layout/batch.ts";
+import { Batch } from "../layout/batch.ts";
 import type { BatchKind } from "../layout/layout.ts";
 import { TableCoordinator } from "../embedding/coordinator.ts";
 import { ReplicaCoordinator } from "../embedding/replicated.ts";
-import type { RowMatrix } from "../embedding/tables.ts";
-import { pooledGradientWords } from "../embedding/replica_exchange.ts";
-import { hiddenUnits, type ModelPlan } from "../model/shape.ts";
+import { hiddenUnits } from "../model/shape.ts";
 import { type Checkpoint, type CheckpointBody, writeModel } from "../checkpoint/checkpoint.ts";
 import { type CheckpointPlaces, storeCheckpoint } from "../checkpoint/checkpoint_store.ts";
-import { Command, Count, Rank, type RankSetup } from "./rank.ts";
-
-/** Batches that can be in flight: one computed, the others read ahead. */
-const SLOTS = 4;
-const NO_ROWS = new Uint32Array(0);
-
-/** Memory of a training run as its coordinator has it. */
-export interface RunMemory extends RankSetup {
-  /** Global rows of the hot replica, ascending. */
-  readonly hotRows: Uint32Array;
-}
-
-/** What decides the memory of a run. */
-export interface RunMemoryOptions {
-  readonly plan: ModelPlan;
-  readonly batchShape: BatchShape;
-  /** Global rows of the hot replica, ascending; none unless given. */
-  readonly hotRows?: Uint32Array | undefined;
-  /** The most distinct rows of a batch of each kind; unless given, as many as lookups. */
-  readonly mostDistinct?: Readonly<Record<BatchKind, number>>;
-  /** Rows of the full tables that lie here, if not all. */
-  readonly fullRows?: number;
-  readonly ranks: number;
-  readonly device: Backend;
-  readonly host: HostBackend;
-  /** Where the full tables lie. */
-  readonly tables: Backend;
-}
-
-/** Allocates everything that lives as long as a run, but for each rank's activations. */
-export function allocateRunMemory(options: RunMemoryOptions): RunMemory {
-  const { ranks, device, host } = options;
-  const onHost = (host as Backend) === device;
-  return {
-    ...allocateSlots(options),
-    ...allocateOnDevice(options, ranks),
-    full: allocateTables(options),
-    hostGradients: onHost ? undefined : allocateHostGradients(options),
-    mirror: undefined,
-  };
-}
-
-/**
- * The part of the memory of a run whose ranks have a device each that they share: tables that lie on the host, and a
- * mirror of what lies on the devices, which takes the place of the device's memory for the coordinator.
- */
-export function allocateMirroredMemory(
-  options: Omit<RunMemoryOptions, "device" | "tables">,
-  tablesOnDevices: boolean,
-): RunMemory {
-  const { plan, host } = options;
-  const onHost = { ...options, device: host, tables: host };
-  const { denseWords } = plan;
-  const full = allocateTables(onHost);
-  const parameters = host.allocate(denseWords, "dense parameters");
-  const denseState = allocateDenseState(plan, host);
-  const hostGradients = allocateHostGradients(onHost);
-  return {
-    ...allocateSlots(onHost),
-    ...{ full, hot: undefined, parameters, denseState, gradients: [], pooledGradients: hostGradients, hostGradients },
-    mirror: { parameters, denseState, full: tablesOnDevices ? full : undefined },
-  };
-}
-
-/** All tables with their optimizer state. */
-export function allocateTables({ plan, tables, fullRows = plan.rows }: RunMemoryOptions): RowMatrix {
-  return allocateStore(plan, tables, fullRows, "the embedding tables");
-}
-
-function allocateStore({ shape }: ModelPlan, backend: Backend, rows: number, label: string): RowMatrix {
-  const stateWords = rowStateWords(shape.optimizer, shape.dim);
-  return {
-    backend,
-    rows,
-    weights: backend.allocateTable(rows * shape.dim, label),
-    state: stateWords === 0 ? undefined : backend.allocateTable(rows * stateWords, `optimizer state of ${label}`),
-  };
-}
-
-function allocateDenseState({ shape, denseWords: weights }: ModelPlan, backend: Backend): Buffer | undefined {
-  const words = denseStateWords(shape.optimizer, weights);
-  return words === 0 ? undefined : backend.allocate(words, "dense optimizer state");
-}
-
-/** Gradients of the pooled rows of a batch whose rows lie on the host. */
-export function allocateHostGradients({ plan, batchShape, host }: RunMemoryOptions): Buffer {
-  const { batchSize, tables } = batchShape;
-  return host.allocate(batchSize * tables * plan.shape.dim, "gradients of pooled rows");
-}
-
-/** What lies on a device: the hot replica, the dense parameters, and gradients for so many ranks that use it. */
-export function allocateOnDevice(options: RunMemoryOptions, ranksHere: number) {
-  const { plan, batchShape, hotRows = NO_ROWS, ranks, device } = options;
-  const { dim } = plan.shape;
-  return {
-    hot: hotRows.length === 0 ? undefined : allocateStore(plan, device, hotRows.length, "the hot rows"),
-    parameters: device.allocate(plan.denseWords, "dense parameters"),
-    denseState: allocateDenseState(plan, device),
-    gradients: Array.from({ length: ranksHere }, () => device.allocate(plan.denseWords, "dense gradients")),
-    pooledGradients: device.allocate(pooledGradientWords(batchShape, dim, ranks), "gradients of pooled rows"),
-  };
-}
-
-/** What the coordinator's process and all its ranks read and write, in host memory. */
-export function allocateSlots(
-  { plan, batchShape, hotRows = NO_ROWS, mostDistinct, ranks, device, host }: RunMemoryOptions,
-) {
-  const { lookupCapacity } = batchShape;
-  const times = (count: number, words: number, label: string) =>
-    Array.from({ length: count }, () => host.allocate(words, label));
-  return {
-    plan,
-    batchShape,
-    hotRows,
-    mostDistinct: mostDistinct ?? { hot: lookupCapacity, cold: lookupCapacity },
-    device,
-    host,
-    slots: times(SLOTS, batchSections(batchShape).capacity, "batches"),
-    scores: times(SLOTS, batchShape.batchSize, "scores"),
-    activeUnits: host.allocate(ranks * hiddenUnits(plan), "active units"),
-    moveRows: host.allocate(Math.max(hotRows.length, 1), "rows to move"),
-    moveHotRows: host.allocate(Math.max(hotRows.length, 1), "rows to move"),
-    losses: host.allocate(ranks, "losses"),
-    counts: host.allocate(2 * Count.doubles * ranks, "counts"),
-  };
-}
+import { Command, Rank } from "./rank.ts";
+import { Count, SLOTS, type TrainState } from "./train_state.ts";
 
 /** What devices did in a run. */
 export interface WorkCounts {
@@ -151,7 +24,7 @@ export interface WorkCounts {
 
 /** All ranks of a run, seen from the coordinator. */
 export abstract class RankGroup implements AsyncDisposable {
-  readonly memory: RunMemory;
+  readonly memory: TrainState;
   /** Ranks of the run. */
   abstract readonly ranks: number;
   /** What computes, for people. */
@@ -168,7 +41,7 @@ export abstract class RankGroup implements AsyncDisposable {
   #waiting = 0;
   #next = 0;
 
-  constructor(memory: RunMemory, lookAhead = 0) {
+  constructor(memory: TrainState, lookAhead = 0) {
     this.memory = memory;
     this.#lookAhead = lookAhead;
     this.tables = this.#openTables();
@@ -190,8 +63,8 @@ export abstract class RankGroup implements AsyncDisposable {
   }
 
   #openTables(): TableCoordinator {
-    const { plan: { rows }, hotRows, moveRows, moveHotRows, host } = this.memory;
-    if (hotRows.length === 0) return new TableCoordinator();
+    const { plan: { rows }, hotRows, moveRows, moveHotRows, replicaLists, host } = this.memory;
+    if (replicaLists === undefined) return new TableCoordinator();
     const list = (words: Buffer) => {
       const { buffer, byteOffset, length } = host.floats(words);
       return new Uint32Array(buffer, byteOffset, length);
@@ -200,7 +73,9 @@ export abstract class RankGroup implements AsyncDisposable {
       this.post(direction === "pull" ? Command.pullHot : Command.pushHot, count, 0);
       this.drain(); // the lists are used again
     };
-    return new ReplicaCoordinator({ hotRows, rows, moveRows: list(moveRows), moveHotIds: list(moveHotRows), move });
+    return new ReplicaCoordinator({
+      ...{ hotRows, rows, moveRows: list(moveRows), moveHotIds: list(moveHotRows), memory: list(replicaLists), move },
+    });
   }
 
   /** A slot whose last batch is done with, to be filled; slots come round in turn. */
@@ -364,7 +239,7 @@ export class LocalRank extends RankGroup {
   readonly device: string;
   protected readonly rank: Rank;
 
-  constructor(memory: RunMemory, lookAhead = 0) {
+  constructor(memory: TrainState, lookAhead = 0) {
     super(memory, lookAhead);
     this.device = memory.device.name;
     this.rank = new Rank(memory, ONE_RANK);

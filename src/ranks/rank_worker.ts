@@ -11,8 +11,8 @@ import { Mailbox } from "../threads/mailbox.ts";
 import type { RowMatrix } from "../embedding/tables.ts";
 import { planModel } from "../model/shape.ts";
 import { Command, Rank } from "./rank.ts";
-import { allocateOnDevice, allocateTables } from "./rank_group.ts";
-import { doneAt, mapBuffers, POSTED, type RankMessage, ringAt, type StoreBuffers } from "./worker_ranks.ts";
+import { allocateOnDevice, mapBuffers } from "./train_state.ts";
+import { doneAt, type MatrixBuffers, POSTED, type RankMessage, ringAt } from "./worker_ranks.ts";
 
 /** Looks for the next command this often before sleeping. */
 const SPINS = 2_000;
@@ -21,13 +21,13 @@ const SPINS = 2_000;
 function attachShared(host: HostBackend, { memory, model, batchShape, mostDistinct }: RankMessage) {
   const plan = planModel(model);
   const one = (shared: SharedWords) => host.attach(shared);
-  const store = ({ weights, state }: StoreBuffers<SharedWords>): RowMatrix => ({
+  const matrix = ({ weights, state }: MatrixBuffers<SharedWords>): RowMatrix => ({
     backend: host,
     rows: weights.words / plan.shape.dim,
     weights: one(weights),
     state: state && one(state),
   });
-  return { ...{ plan, batchShape, mostDistinct, host }, ...mapBuffers(memory, one, store) };
+  return { ...{ plan, batchShape, mostDistinct, host }, ...mapBuffers(memory, one, matrix) };
 }
 
 /** A rank that computes in host memory like the others. */
@@ -46,10 +46,18 @@ function rankOnDevice(
   const { hotRows, tables } = message.devices!;
   const shared = attachShared(host, message);
   const { plan, batchShape, mostDistinct } = shared;
-  const options = { plan, batchShape, hotRows, mostDistinct, ranks: devices.size, device, host, tables: device };
-  const full = tables ? allocateTables(options) : shared.full;
+  const options = {
+    plan,
+    batchShape,
+    hotRows,
+    mostDistinct,
+    ranks: devices.size,
+    device,
+    host,
+    tablesOnDevice: tables,
+  };
   const groups = { world: devices, node: devices, peers: ALONE, devices };
-  return new Rank({ ...shared, ...allocateOnDevice(options, 1), device, full }, groups);
+  return new Rank(allocateOnDevice({ ...shared, device: host }, options), groups);
 }
 
 async function run(message: RankMessage, group: ThreadGroup): Promise<void> {

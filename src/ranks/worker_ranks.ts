@@ -7,7 +7,8 @@ import type { ModelShape } from "../model/shape.ts";
 import { HotsetError } from "../errors.ts";
 import { Mailbox } from "../threads/mailbox.ts";
 import { Command } from "./rank.ts";
-import { RankGroup, type RunMemory } from "./rank_group.ts";
+import { RankGroup } from "./rank_group.ts";
+import { mapBuffers, type TrainBuffers, type TrainState } from "./train_state.ts";
 
 /** Commands that can be queued. */
 const RING_COMMANDS = 64;
@@ -42,76 +43,26 @@ export interface RankMessage {
   readonly rank: number;
   /** The ranks; its mailbox has the commands too. */
   readonly group: ThreadGroupMemory;
-  readonly mostDistinct: RunMemory["mostDistinct"];
+  readonly mostDistinct: TrainState["mostDistinct"];
   /** Undefined if ranks compute on the host. */
   readonly devices: RankDevices | undefined;
   readonly model: ModelShape;
   readonly batchShape: BatchShape;
-  readonly memory: SharedRunMemory;
+  readonly memory: SharedBuffers;
 }
 
-/** The buffers of a run that all ranks share, each as a `B`; stores of embedding rows as an `S`. */
-interface RunBuffers<B, S> {
-  readonly full: S;
-  readonly hot: S | undefined;
-  readonly parameters: B;
-  readonly denseState: B | undefined;
-  readonly gradients: readonly B[];
-  readonly pooledGradients: B;
-  readonly hostGradients: B | undefined;
-  readonly mirror:
-    | { readonly parameters: B; readonly denseState: B | undefined; readonly full: S | undefined }
-    | undefined;
-  readonly slots: readonly B[];
-  readonly scores: readonly B[];
-  readonly activeUnits: B;
-  readonly moveRows: B;
-  readonly moveHotRows: B;
-  readonly losses: B;
-  readonly counts: B;
-}
-/** Weights and optimizer state of a store, each as a `B`. */
-export interface StoreBuffers<B> {
+/** Weights and optimizer state of a matrix of rows, each as a `B`. */
+export interface MatrixBuffers<B> {
   readonly weights: B;
   readonly state: B | undefined;
 }
 /** The buffers of a run in a form that can be posted to a worker. */
-export type SharedRunMemory = RunBuffers<SharedWords, StoreBuffers<SharedWords>>;
+export type SharedBuffers = TrainBuffers<SharedWords, MatrixBuffers<SharedWords>>;
 
-/** The same buffers in another form. */
-export function mapBuffers<A, SA, B, SB>(
-  memory: RunBuffers<A, SA>,
-  one: (buffer: A) => B,
-  store: (store: SA) => SB,
-): RunBuffers<B, SB> {
-  const maybe = (buffer: A | undefined) => buffer && one(buffer);
-  return {
-    full: store(memory.full),
-    hot: memory.hot && store(memory.hot),
-    parameters: one(memory.parameters),
-    denseState: maybe(memory.denseState),
-    gradients: memory.gradients.map(one),
-    pooledGradients: one(memory.pooledGradients),
-    hostGradients: maybe(memory.hostGradients),
-    mirror: memory.mirror && {
-      parameters: one(memory.mirror.parameters),
-      denseState: maybe(memory.mirror.denseState),
-      full: memory.mirror.full && store(memory.mirror.full),
-    },
-    slots: memory.slots.map(one),
-    scores: memory.scores.map(one),
-    activeUnits: one(memory.activeUnits),
-    moveRows: one(memory.moveRows),
-    moveHotRows: one(memory.moveHotRows),
-    losses: one(memory.losses),
-    counts: one(memory.counts),
-  };
-}
-
-function shareAll(host: HostBackend, memory: RunMemory): SharedRunMemory {
+function shareAll(host: HostBackend, memory: TrainState): SharedBuffers {
   const one = (buffer: Buffer) => host.share(buffer);
-  const store = ({ weights, state }: StoreBuffers<Buffer>) => ({ weights: one(weights), state: state && one(state) });
-  return mapBuffers(memory, one, store);
+  const matrix = ({ weights, state }: MatrixBuffers<Buffer>) => ({ weights: one(weights), state: state && one(state) });
+  return mapBuffers(memory, one, matrix);
 }
 
 /** A group of workers. The calling thread coordinates; it sleeps where it must wait. */
@@ -125,7 +76,7 @@ export class WorkerRanks extends RankGroup {
   #posted = 0;
 
   private constructor(
-    memory: RunMemory,
+    memory: TrainState,
     ranks: number,
     mail: Mailbox,
     workers: Worker[],
@@ -140,7 +91,7 @@ export class WorkerRanks extends RankGroup {
 
   /** Starts a worker for each rank, perhaps with devices, and waits until all are ready. Throws the first error of any. */
   static async start(
-    memory: RunMemory,
+    memory: TrainState,
     options: HostOptions,
     devices?: RankDevices,
   ): Promise<WorkerRanks> {

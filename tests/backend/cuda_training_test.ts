@@ -9,7 +9,8 @@ import type { Dataset } from "../../src/dataset/dataset.ts";
 import type { BatchKind, Layout } from "../../src/layout/layout.ts";
 import { ReplicaCoordinator } from "../../src/embedding/replicated.ts";
 import { resolveConfig, type TrainConfig } from "../../src/config/config.ts";
-import { allocateRunMemory, LocalRank } from "../../src/ranks/rank_group.ts";
+import { LocalRank } from "../../src/ranks/rank_group.ts";
+import { allocateTrainState } from "../../src/ranks/train_state.ts";
 import { planFor } from "../../src/run/run.ts";
 import { ensureLayout, ensureProfile } from "../../src/run/stages.ts";
 import { Trainer } from "../../src/loop/trainer.ts";
@@ -54,14 +55,14 @@ function laidOut(config: TrainConfig, dataset: Dataset, cache: string): Layout {
 async function place(config: TrainConfig, dataset: Dataset, layout: Layout, device?: CudaBackend): Promise<LocalRank> {
   const host = await openHost(await cpuOptions("wasm"));
   const computes: Backend = device ?? host;
-  const memory = allocateRunMemory({
+  const memory = allocateTrainState({
     plan: planFor(config, dataset),
     batchShape: layout.shape,
     hotRows: config.mode === "fae" ? layout.hotRows : undefined,
     ranks: 1,
     device: computes,
     host,
-    tables: config.mode === "gpu" ? computes : host,
+    tablesOnDevice: config.mode === "gpu",
   });
   return new LocalRank(memory);
 }

@@ -8,7 +8,8 @@ import { planModel } from "../../src/model/shape.ts";
 import { resolveConfig } from "../../src/config/config.ts";
 import { scoreSplit } from "../../src/loop/evaluate.ts";
 import type { EvaluationEvent } from "../../src/events/events.ts";
-import { allocateRunMemory, LocalRank, type RankGroup } from "../../src/ranks/rank_group.ts";
+import { LocalRank, type RankGroup } from "../../src/ranks/rank_group.ts";
+import { allocateTrainState } from "../../src/ranks/train_state.ts";
 import { WorkerRanks } from "../../src/ranks/worker_ranks.ts";
 import { planFor } from "../../src/run/run.ts";
 import { ensureLayout } from "../../src/run/stages.ts";
@@ -61,7 +62,7 @@ async function local(host: HostOptions, device?: Backend): Promise<RankGroup> {
 async function memoryOf(options: HostOptions, ranks: number, device?: Backend) {
   const host = await openHost(options);
   const batchShape = { batchSize: BATCH, denseFeatures: 1, tables: 1, bags: false, lookupCapacity: BATCH };
-  return allocateRunMemory({ plan: PLAN, batchShape, ranks, host, device: device ?? host, tables: host });
+  return allocateTrainState({ plan: PLAN, batchShape, ranks, host, device: device ?? host });
 }
 
 const WAYS: Record<string, () => Promise<RankGroup>> = {

@@ -5,7 +5,7 @@ import { buildLayout } from "../../src/layout/build_layout.ts";
 import { planModel } from "../../src/model/shape.ts";
 import { profileDataset } from "../../src/profile/profile_dataset.ts";
 import { measurePhases } from "../../src/loop/phases.ts";
-import { allocateRunMemory } from "../../src/ranks/rank_group.ts";
+import { allocateTrainState } from "../../src/ranks/train_state.ts";
 import { TemporaryDirectory } from "../support/temporary.ts";
 import { tinyDataset } from "../support/tiny_dataset.ts";
 
@@ -32,14 +32,13 @@ for (const optimizer of OPTIMIZER_NAMES) {
     });
     using host = await openHost(await cpuOptions("auto"));
     const { hotRows } = layout;
-    const memory = allocateRunMemory({
+    const memory = allocateTrainState({
       plan,
       batchShape: layout.shape,
       hotRows,
       ranks: 1,
       device: host,
       host,
-      tables: host,
     });
     const { full, hot, parameters, denseState, gradients } = memory;
     const state = [full.weights, full.state, hot!.weights, hot!.state, parameters, denseState, gradients[0]]

@@ -12,36 +12,46 @@ const model = planModel({
   optimizer: "adagrad",
 });
 const batchShape = { batchSize: 10, denseFeatures: 3, tables: 2, bags: false, lookupCapacity: 20 };
-const options = { model, batchShape, hotRows: 16, ranks: 3 };
-const part = (placement: Placement, name: string) => {
-  const found = planMemory(options, placement).parts.find((part) => part.name === name);
-  return found === undefined ? undefined : [found.host, found.device];
+const options = { model, batchShape, hotRows: 16, ranks: { cpu: 3, devices: 1 } };
+const part = (placement: Placement, ...names: string[]) => {
+  const parts = planMemory(options, placement).parts.filter(({ name }) => names.includes(name));
+  return [parts.reduce((sum, { host }) => sum + host, 0), parts.reduce((sum, { device }) => sum + device, 0)];
 };
+const HOT_ROWS = ["hot rows", "optimizer state of hot rows"];
+const DENSE = ["dense parameters", "dense optimizer state", "dense gradients"];
+const ACTIVATIONS = ["activations", "gradients of activations", "pooled rows"];
 const ON_HOST = { mode: "fae", onDevice: false } as const;
 const ON_DEVICE = { mode: "fae", onDevice: true } as const;
 
 Deno.test("planMemory() counts every purpose as by hand", () => {
   assert.deepEqual(part(ON_HOST, "embedding tables"), [4 * 128 * 4, 0]);
-  assert.deepEqual(part(ON_HOST, "their optimizer state"), [4 * 128 * 4, 0]);
-  assert.deepEqual(part(ON_HOST, "hot rows with their state"), [4 * 16 * 8, 0]);
+  assert.deepEqual(part(ON_HOST, "optimizer state of embedding tables"), [4 * 128 * 4, 0]);
+  assert.deepEqual(part(ON_HOST, ...HOT_ROWS), [4 * 16 * 8, 0]);
   // Weights and biases begin at multiples of 4 words: 12 + 4 + 16 + 4 + 4 + 4. Parameters, state and 3 gradients.
   assert.equal(model.denseWords, 44);
-  assert.deepEqual(part(ON_HOST, "MLPs: parameters, state, gradients"), [4 * 44 * 5, 0]);
-  // Outputs 4 + 2 + 1 and the interaction's 7, each with a gradient; pooled rows 2 * 4 with theirs; 10 samples.
-  assert.deepEqual(part(ON_HOST, "activations and gradients"), [4 * 10 * 2 * (7 + 7 + 8), 0]);
+  assert.deepEqual(part(ON_HOST, ...DENSE), [4 * 44 * 5, 0]);
+  // Outputs 4 + 2 + 1 and the interaction's 7, each with a gradient; pooled rows 2 * 4; 10 samples.
+  assert.deepEqual(part(ON_HOST, ...ACTIVATIONS), [4 * 10 * (2 * (7 + 7) + 8), 0]);
+  // Room for the gradients of as many samples on each of 3 ranks as on the first.
+  assert.deepEqual(part(ON_HOST, "gradients of pooled rows"), [4 * 12 * 8, 0]);
   // Header 16, labels 10, dense 30, indices 20, segment bags 20, segments 2 * 21; four of them, with 10 scores each.
-  assert.deepEqual(part(ON_HOST, "batches in flight"), [4 * 4 * (16 + 10 + 30 + 20 + 20 + 42 + 10), 0]);
+  assert.deepEqual(part(ON_HOST, "batches"), [4 * 4 * (16 + 10 + 30 + 20 + 20 + 42), 0]);
+  assert.deepEqual(part(ON_HOST, "scores"), [4 * 4 * 10, 0]);
+  // Hot rows with their rank, and rows that changed, a bit each; hot rows that changed.
+  assert.deepEqual(part(ON_HOST, "changed rows"), [4 * (3 * 4 + 1), 0]);
 });
 
 Deno.test("planMemory() puts each part where its mode has it", () => {
   assert.deepEqual(part(ON_DEVICE, "embedding tables"), [2048, 0]);
-  assert.deepEqual(part(ON_DEVICE, "hot rows with their state"), [0, 512]);
-  assert.deepEqual(part(ON_DEVICE, "MLPs: parameters, state, gradients"), [0, 4 * 44 * 3]); // one rank
-  assert.deepEqual(part(ON_DEVICE, "activations and gradients"), [4 * 160, 4 * 440]);
+  assert.deepEqual(part(ON_DEVICE, ...HOT_ROWS), [0, 512]);
+  assert.deepEqual(part(ON_DEVICE, ...DENSE), [0, 4 * 44 * 3]); // one rank
+  // Pooled rows and their gradients are on the host as well.
+  assert.deepEqual(part(ON_DEVICE, ...ACTIVATIONS), [4 * 80, 4 * 360]);
+  assert.deepEqual(part(ON_DEVICE, "gradients of pooled rows"), [4 * 80, 4 * 80]);
   const gpu = { mode: "gpu", onDevice: true } as const;
   assert.deepEqual(part(gpu, "embedding tables"), [0, 2048]);
-  assert.deepEqual(part(gpu, "hot rows with their state"), [0, 0]);
-  assert.deepEqual(part(gpu, "activations and gradients"), [0, 4 * 440]);
+  assert.deepEqual(part(gpu, ...HOT_ROWS), [0, 0]);
+  assert.deepEqual(part(gpu, ...ACTIVATIONS), [0, 4 * 360]);
   assert.deepEqual(part({ mode: "hybrid", onDevice: true }, "embedding tables"), [2048, 0]);
 });
 

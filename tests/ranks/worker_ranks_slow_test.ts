@@ -8,7 +8,8 @@ import type { Layout } from "../../src/layout/layout.ts";
 import { initialiseDense } from "../../src/model/initialise.ts";
 import { planModel } from "../../src/model/shape.ts";
 import { Command } from "../../src/ranks/rank.ts";
-import { allocateRunMemory, LocalRank, type RankGroup } from "../../src/ranks/rank_group.ts";
+import { LocalRank, type RankGroup } from "../../src/ranks/rank_group.ts";
+import { allocateTrainState } from "../../src/ranks/train_state.ts";
 import { WorkerRanks } from "../../src/ranks/worker_ranks.ts";
 import { largestError } from "../support/close.ts";
 import { absent } from "../support/libraries.ts";
@@ -49,13 +50,12 @@ async function groupOf(
     interaction: "dot",
     optimizer,
   });
-  const memory = allocateRunMemory({
+  const memory = allocateTrainState({
     plan,
     batchShape: layout.shape,
     ranks: Math.max(ranks, 1),
     device: host,
     host,
-    tables: host,
   });
   initialiseDense(plan, seed, host.floats(memory.parameters));
   const group = ranks === 0 ? new LocalRank(memory) : await WorkerRanks.start(memory, options);
@@ -159,13 +159,12 @@ Deno.test("a rank that cannot start gives its reason", async () => {
     interaction: "dot",
     optimizer: "sgd",
   });
-  const memory = allocateRunMemory({
+  const memory = allocateTrainState({
     plan,
     batchShape: layout.shape,
     ranks: 2,
     device: host,
     host,
-    tables: host,
   });
   const broken = planModel({ ...plan.shape, bottom: [5, 50, 2] });
   await assert.rejects(

@@ -10,7 +10,8 @@ import { initialiseDense } from "../../src/model/initialise.ts";
 import { planModel } from "../../src/model/shape.ts";
 import { profileDataset } from "../../src/profile/profile_dataset.ts";
 import { Command } from "../../src/ranks/rank.ts";
-import { allocateRunMemory, LocalRank } from "../../src/ranks/rank_group.ts";
+import { LocalRank } from "../../src/ranks/rank_group.ts";
+import { allocateTrainState } from "../../src/ranks/train_state.ts";
 import { TemporaryDirectory } from "./temporary.ts";
 import { tinyDataset } from "./tiny_dataset.ts";
 
@@ -45,7 +46,7 @@ const host = await openHost(await cpuOptions(blas));
 const { hotRows } = layout;
 const batchShape = layout.shape;
 await using group = new LocalRank(
-  allocateRunMemory({ plan, batchShape, hotRows, ranks: 1, device: host, host, tables: host }),
+  allocateTrainState({ plan, batchShape, hotRows, ranks: 1, device: host, host }),
 );
 const parameters = new Float32Array(plan.denseWords);
 initialiseDense(plan, 1, parameters);

@@ -8,13 +8,8 @@ import { isDirectory } from "../../src/storage/artifact.ts";
 import { codeOf, messageOf } from "../../src/errors.ts";
 import { Checkpoint } from "../../src/checkpoint/checkpoint.ts";
 import { resolveConfig, type TrainConfig } from "../../src/config/config.ts";
-import {
-  allocateMirroredMemory,
-  allocateRunMemory,
-  LocalRank,
-  type RankGroup,
-  type RunMemory,
-} from "../../src/ranks/rank_group.ts";
+import { LocalRank, type RankGroup } from "../../src/ranks/rank_group.ts";
+import { allocateTrainState, type TrainState } from "../../src/ranks/train_state.ts";
 import { Command } from "../../src/ranks/rank.ts";
 import { WorkerRanks } from "../../src/ranks/worker_ranks.ts";
 import { planFor } from "../../src/run/run.ts";
@@ -51,13 +46,13 @@ export interface Target {
 }
 
 /** Every place of a model that training changes, by name; undefined where a run has none. */
-export const TARGETS: Record<string, (memory: RunMemory) => Target | undefined> = {
+export const TARGETS: Record<string, (memory: TrainState) => Target | undefined> = {
   ...Object.fromEntries(
     [["bottom", "bot"], ["top", "top"]].flatMap(([mlp, prefix]) =>
       [0, 1].flatMap((i) =>
         (["weight", "bias"] as const).map((what) => [
           `a ${what} of layer ${i + 1} of the ${mlp} MLP`,
-          ({ device, parameters, plan }: RunMemory) => ({
+          ({ device, parameters, plan }: TrainState) => ({
             backend: device,
             buffer: parameters,
             word: firstWordOf(plan, `${prefix}_l.${2 * i}.${what}`),
@@ -103,17 +98,17 @@ async function open(way: Way, config: TrainConfig, dataset: Dataset, layout: Ret
   const { hotRows } = layout;
   const shared = { plan: planFor(config, dataset), batchShape: layout.shape, hotRows, ranks, host };
   if (activations === undefined) {
-    const memory = allocateRunMemory({ ...shared, device: host, tables: host });
+    const memory = allocateTrainState({ ...shared, device: host });
     return ranks === 1 ? new LocalRank(memory) : await WorkerRanks.start(memory, options);
   }
   const deviceOptions: DeviceOptions = { device: "emulated", precision: "fp32", activations };
   if (ranks > 1) {
     const tables = mode === "gpu";
-    const memory = allocateMirroredMemory(shared, tables);
+    const memory = allocateTrainState({ ...shared, device: undefined, tablesOnDevice: tables });
     return await WorkerRanks.start(memory, options, { options: deviceOptions, hotRows, tables });
   }
   const device = await openDevice(deviceOptions);
-  return new LocalRank(allocateRunMemory({ ...shared, device, tables: mode === "gpu" ? device : host }));
+  return new LocalRank(allocateTrainState({ ...shared, device, tablesOnDevice: mode === "gpu" }));
 }
 
 /**

@@ -3,7 +3,8 @@ import { writeStep } from "../../src/optimizer/optimizers.ts";
 import type { HostBackend } from "../../src/backend/backend.ts";
 import type { Batch, BatchShape } from "../../src/layout/batch.ts";
 import { type ModelPlan, type ModelShape, planModel } from "../../src/model/shape.ts";
-import { allocateRunMemory, LocalRank } from "../../src/ranks/rank_group.ts";
+import { LocalRank } from "../../src/ranks/rank_group.ts";
+import { allocateTrainState } from "../../src/ranks/train_state.ts";
 
 /** A rank on `host` with its memory, parameters all zero. */
 export function localModel(
@@ -13,7 +14,7 @@ export function localModel(
   hotRows?: Uint32Array,
 ): LocalRank {
   const plan = planModel(shape);
-  return new LocalRank(allocateRunMemory({ plan, batchShape, hotRows, ranks: 1, device: host, host, tables: host }));
+  return new LocalRank(allocateTrainState({ plan, batchShape, hotRows, ranks: 1, device: host, host }));
 }
 
 /** Where a tensor begins among the dense parameters. */

@@ -3,6 +3,7 @@ import { Blas } from "../../../ffi/cublas.ts";
 import { pointerAt } from "../../../ffi/pointer.ts";
 import type { CudaDevice } from "./device.ts";
 import type { DeviceBuffer } from "./memory.ts";
+import { WORKSPACE_BYTES } from "./sizes.ts";
 
 /** How products are computed: inputs and outputs are f32 in every case, sums too. */
 export type Precision = "fp32" | "tf32" | "bf16";
@@ -12,9 +13,6 @@ const COMPUTE: Record<Precision, number> = {
   tf32: Blas.compute32fFastTf32,
   bf16: Blas.compute32fFast16bf,
 };
-/** NVIDIA's advice for Hopper; with a workspace of our own cuBLAS allocates nothing while a graph is recorded. */
-const WORKSPACE_BYTES = 32 << 20;
-
 /** A cuBLAS handle on the device's stream. */
 export class Gemm {
   readonly #device: CudaDevice;

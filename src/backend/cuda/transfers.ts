@@ -7,9 +7,7 @@
 import { Cuda } from "../../../ffi/cudart.ts";
 import type { CudaDevice } from "./device.ts";
 import type { DeviceBuffer, PinnedBuffer } from "./memory.ts";
-
-/** Bytes of a slot; longer uploads go in pieces. A batch of 2,048 samples and 26 tables takes about 1 MB. */
-const SLOT_BYTES = 4 << 20;
+import { SLOT_BYTES, UPLOAD_SLOTS } from "./sizes.ts";
 
 interface Slot {
   readonly pinned: PinnedBuffer;
@@ -29,7 +27,7 @@ export class Transfers {
   /** Takes 8 MiB of pinned and as much device memory. */
   constructor(device: CudaDevice) {
     this.#device = device;
-    this.#slots = [0, 1].map((number) => ({
+    this.#slots = Array.from({ length: UPLOAD_SLOTS }, (_, number) => ({
       pinned: device.allocatePinned(SLOT_BYTES),
       staging: device.allocate(SLOT_BYTES / 4, `upload slot ${number}`),
       copied: device.makeEvent(false),
@@ -76,7 +74,7 @@ export class Transfers {
   /** The slot that has rested longest, its pinned memory free. */
   #take(): Slot {
     const slot = this.#slots[this.#next];
-    this.#next = 1 - this.#next;
+    this.#next = (this.#next + 1) % UPLOAD_SLOTS;
     this.#device.libraries.runtime.cudaEventSynchronize(slot.copied);
     return slot;
   }

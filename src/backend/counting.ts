@@ -1,0 +1,56 @@
+/** A backend that counts what is allocated on it and allocates nothing: a plan is what a run's own code asks of it. */
+import type { Buffer, HostBackend } from "./backend.ts";
+
+function computesNothing(): never {
+  throw new Error("a backend that counts computes nothing");
+}
+
+/** Counts bytes by the labels of allocations. Stands for a host or for a device. */
+export class CountingBackend implements HostBackend {
+  readonly name = "counting";
+  readonly blas = null;
+  /** Bytes allocated so far, by label, in the order of the first allocation of each. */
+  readonly bytes = new Map<string, number>();
+  /** Lies under all views of buffers, which nothing reads or writes. */
+  #block = new ArrayBuffer(0);
+
+  allocate(words: number, label: string): Buffer {
+    this.bytes.set(label, (this.bytes.get(label) ?? 0) + 4 * words);
+    return { words };
+  }
+
+  allocateTable(words: number, label: string): Buffer {
+    return this.allocate(words, label);
+  }
+
+  view(_buffer: Buffer, _first: number, words: number): Buffer {
+    return { words };
+  }
+
+  floats({ words }: Buffer): Float32Array {
+    if (4 * words > this.#block.byteLength) this.#block = new ArrayBuffer(4 * words);
+    return new Float32Array(this.#block, 0, words);
+  }
+
+  upload(): void {}
+  synchronize(): void {}
+  [Symbol.dispose](): void {}
+
+  readonly download = computesNothing;
+  readonly repeatable = computesNothing;
+  readonly linear = computesNothing;
+  readonly linearBackward = computesNothing;
+  readonly columnSums = computesNothing;
+  readonly pool = computesNothing;
+  readonly interact = computesNothing;
+  readonly interactBackward = computesNothing;
+  readonly loss = computesNothing;
+  readonly updateRows = computesNothing;
+  readonly updateDense = computesNothing;
+  readonly packRows = computesNothing;
+  readonly unpackRows = computesNothing;
+  readonly wrap = computesNothing;
+  readonly share = computesNothing;
+  readonly attach = computesNothing;
+  readonly add = computesNothing;
+}

@@ -1,0 +1,75 @@
+/** What a run takes, before it: its own allocations, counted. There is no second formula. */
+import { CountingBackend } from "../backend/counting.ts";
+import { DEVICE_OVERHEAD } from "../backend/open.ts";
+import { ALONE, DONE, HostGroup } from "../parallel/host_group.ts";
+import type { ProcessGroup, ProcessGroups, Work } from "../parallel/process_group.ts";
+import { Rank } from "./rank.ts";
+import { allocateOnDevice, allocateTrainState, type TrainStateOptions } from "./train_state.ts";
+
+/** Bytes by what they are for. */
+export type BytesByPurpose = ReadonlyMap<string, number>;
+
+/** The memory of a run. */
+export interface CountedMemory {
+  /** Bytes of host memory, of all ranks together. */
+  readonly host: BytesByPurpose;
+  /** Bytes of the memory of each device, of which a rank has one; none if the host computes. */
+  readonly device: BytesByPurpose;
+}
+
+/** What decides the memory of a run in one process. */
+export interface CountOptions extends Omit<TrainStateOptions, "device" | "host" | "share" | "nodeRanks"> {
+  /** True if each rank computes on a device of its own. */
+  readonly onDevice: boolean;
+}
+
+/** A rank's end of a group in which nothing is ever done. */
+class CountedGroup extends HostGroup implements ProcessGroup {
+  readonly rank: number;
+  readonly size: number;
+  readonly localRank: number;
+  readonly localSize: number;
+  readonly sharesMemory = true;
+
+  constructor(rank: number, size: number) {
+    super();
+    [this.rank, this.size, this.localRank, this.localSize] = [rank, size, rank, size];
+  }
+
+  barrier(): void {}
+  allGather(): void {}
+  allToAll(): Work {
+    return DONE;
+  }
+  abort(): void {}
+}
+
+/**
+ * Opens the state of a run and all its ranks on backends that count. Not counted is what a process takes besides: its code
+ * and libraries, what the data is read by, and the scratch of kernels.
+ */
+export function countMemory({ onDevice, ...options }: CountOptions): CountedMemory {
+  const host = new CountingBackend();
+  const device = new CountingBackend();
+  const { ranks } = options;
+  const alone = onDevice && ranks === 1;
+  const state = allocateTrainState({ ...options, host, device: !onDevice ? host : alone ? device : undefined });
+  for (let r = 0; r < ranks; r++) {
+    const group = new CountedGroup(r, ranks);
+    const groups: ProcessGroups = { world: group, node: group, peers: ALONE, devices: undefined };
+    if (!onDevice || alone) {
+      new Rank(state, groups);
+      continue;
+    }
+    const own = r === 0 ? device : new CountingBackend(); // no other rank has more samples than the first
+    new Rank(allocateOnDevice({ ...state, device: host }, { ...options, host, device: own }), {
+      ...groups,
+      devices: group as unknown as ProcessGroups["devices"],
+    });
+  }
+  if (onDevice) {
+    host.bytes.set("copies to and from devices", ranks * DEVICE_OVERHEAD.host);
+    device.bytes.set("the backend's own", DEVICE_OVERHEAD.device);
+  }
+  return { host: host.bytes, device: device.bytes };
+}

@@ -1,0 +1,247 @@
+/**
+ * All memory of a training run: what the ranks of a node share, and what each has besides. `allocateTrainState` allocates
+ * what lives as long as the run; a `Rank` over it allocates its activations. `countMemory` runs both on backends that
+ * count, so that nothing else need know how much a run takes.
+ */
+import type { Backend, Buffer, HostBackend } from "../backend/backend.ts";
+import type { TableMemory } from "../embedding/open.ts";
+import { pooledGradientWords } from "../embedding/replica_exchange.ts";
+import { replicaListWords } from "../embedding/replicated.ts";
+import type { RowMatrix } from "../embedding/tables.ts";
+import { batchSections, type BatchShape } from "../layout/batch.ts";
+import type { BatchKind } from "../layout/layout.ts";
+import { hiddenUnits, type ModelPlan } from "../model/shape.ts";
+import { denseStateWords, rowStateWords } from "../optimizer/optimizers.ts";
+
+/** Batches that can be in flight: one computed, the others read ahead. */
+export const SLOTS = 4;
+const NO_ROWS = new Uint32Array(0);
+
+/** Positions of a rank's counts, which are doubles; steps and launches in them are those of cold, then of hot batches. */
+export const Count = {
+  bytesToDevice: 0,
+  bytesToHost: 1,
+  bytesFromRanks: 2,
+  steps: 3,
+  launches: 5,
+  doubles: 7,
+} as const;
+
+/** The buffers that ranks work on, each as a `B`; matrices of embedding rows as an `M`. */
+export interface TrainBuffers<B, M> {
+  /** The full tables, or the rows of them that lie here. */
+  readonly full: M;
+  /** The replica of the hot rows, where the dense part of the model is computed; undefined if no row is hot. */
+  readonly hot: M | undefined;
+  /** Dense parameters and their optimizer state, on the device; shared or one on each. */
+  readonly parameters: B;
+  readonly denseState: B | undefined;
+  /** Dense gradients: shared, one vector a rank; or on a device, the one of this rank. */
+  readonly gradients: readonly B[];
+  /** Gradients of pooled rows of a whole batch, on the device; shared or one on each. */
+  readonly pooledGradients: B;
+  /** The same in host memory, shared; undefined if the host computes. */
+  readonly hostGradients: B | undefined;
+  /** What ranks with devices of their own begin from and leave their results in, in host memory, shared; else undefined. */
+  readonly mirror: Mirror<B, M> | undefined;
+  /** Batch blocks in host memory that the coordinator fills; shared. */
+  readonly slots: readonly B[];
+  /** Logits of each slot's batch after `score`, in host memory, (batchSize) each; shared. */
+  readonly scores: readonly B[];
+  /** Which hidden units were not 0 for some sample that a rank scored: 1 or 0, (ranks, hiddenUnits), in host memory; shared. */
+  readonly activeUnits: B;
+  /** Lists of rows to move, in host memory: global rows and hot-row ids, (hot rows) each; shared. */
+  readonly moveRows: B;
+  readonly moveHotRows: B;
+  /** Each rank's sum of losses when taken, (ranks), in host memory; shared. */
+  readonly losses: B;
+  /** What each rank's device did so far when asked, `Count.doubles` a rank, in host memory; shared. */
+  readonly counts: B;
+}
+
+/** Vectors of a run that a checkpoint keeps. */
+interface Mirror<B, M> {
+  readonly parameters: B;
+  readonly denseState: B | undefined;
+  /** The full tables; undefined if those that ranks use are in host memory. */
+  readonly full: M | undefined;
+}
+
+/** The same buffers in another form. */
+export function mapBuffers<A, MA, B, MB>(
+  buffers: TrainBuffers<A, MA>,
+  one: (buffer: A) => B,
+  matrix: (matrix: MA) => MB,
+): TrainBuffers<B, MB> {
+  const maybe = (buffer: A | undefined) => buffer && one(buffer);
+  return {
+    full: matrix(buffers.full),
+    hot: buffers.hot && matrix(buffers.hot),
+    parameters: one(buffers.parameters),
+    denseState: maybe(buffers.denseState),
+    gradients: buffers.gradients.map(one),
+    pooledGradients: one(buffers.pooledGradients),
+    hostGradients: maybe(buffers.hostGradients),
+    mirror: buffers.mirror && {
+      parameters: one(buffers.mirror.parameters),
+      denseState: maybe(buffers.mirror.denseState),
+      full: buffers.mirror.full && matrix(buffers.mirror.full),
+    },
+    slots: buffers.slots.map(one),
+    scores: buffers.scores.map(one),
+    activeUnits: one(buffers.activeUnits),
+    moveRows: one(buffers.moveRows),
+    moveHotRows: one(buffers.moveHotRows),
+    losses: one(buffers.losses),
+    counts: one(buffers.counts),
+  };
+}
+
+/** Everything that a rank works on. */
+export interface RankState extends TrainBuffers<Buffer, RowMatrix>, TableMemory {
+  readonly plan: ModelPlan;
+  readonly batchShape: BatchShape;
+  /** Computes the dense part of the model. */
+  readonly device: Backend;
+  readonly host: HostBackend;
+  /** Moves messages to and from other hosts on, between operations that take long; undefined if there are none. */
+  readonly poll?: (() => void) | undefined;
+}
+
+/** Everything that a run works on, as its coordinator has it. */
+export interface TrainState extends RankState {
+  /** Global rows of the hot replica, ascending. */
+  readonly hotRows: Uint32Array;
+  /** What the coordinator knows of changes in the replica, `replicaListWords`, in host memory; undefined if no row is hot. */
+  readonly replicaLists: Buffer | undefined;
+  /** Room for the rows of other hosts, in host memory, shared; none if the full tables lie here. */
+  readonly fetched: readonly Buffer[];
+}
+
+/** What decides the memory of a run. */
+export interface TrainStateOptions {
+  readonly plan: ModelPlan;
+  readonly batchShape: BatchShape;
+  /** Global rows of the hot replica, ascending; none unless given. */
+  readonly hotRows?: Uint32Array | undefined;
+  /** The most distinct rows of a batch of each kind; unless given, as many as lookups. */
+  readonly mostDistinct?: Readonly<Record<BatchKind, number>> | undefined;
+  /** Rows of the full tables that lie here, if not all: those of others are on other hosts or on a disk. */
+  readonly fullRows?: number;
+  /** Batches whose rows of other hosts are under way at a time; 0 unless given. */
+  readonly fetchedBatches?: number;
+  /** Ranks of the run. */
+  readonly ranks: number;
+  /** Ranks of this node, where it is not all of them. */
+  readonly nodeRanks?: number;
+  /** Computes the dense part of the model; undefined if each rank has a device and allocates what lies there itself. */
+  readonly device: Backend | undefined;
+  readonly host: HostBackend;
+  /** True if the full tables lie on the device, or on that of each rank. */
+  readonly tablesOnDevice?: boolean;
+  /** Runs what allocates host memory that all processes of a node are to share. */
+  readonly share?: <T>(allocate: () => T) => T;
+}
+
+/** Allocates everything that lives as long as a run, but for what each rank allocates itself. */
+export function allocateTrainState(options: TrainStateOptions): TrainState {
+  const { device, host, tablesOnDevice = false, share = (allocate) => allocate(), fetchedBatches = 0 } = options;
+  const onHost = device === (host as Backend);
+  const tablesOnHost = !tablesOnDevice || device === undefined;
+  const shared = share(() => ({
+    full: tablesOnHost ? allocateTables(options, host) : undefined,
+    dense: onHost ? allocateDense(options, host) : undefined,
+    hostGradients: onHost ? undefined : host.allocate(pooledWords(options), "gradients of pooled rows"),
+    fetched: Array.from({ length: fetchedBatches }, () => allocateFetched(options)),
+  }));
+  const { hostGradients, fetched } = shared;
+  const full = shared.full ?? allocateTables(options, device!);
+  const slots = allocateSlots(options);
+  if (device !== undefined) {
+    const dense = shared.dense ?? allocateDense({ ...options, nodeRanks: 1 }, device);
+    return { ...slots, ...dense, device, full, hostGradients, mirror: undefined, fetched };
+  }
+  const vectors = allocateVectors(options, host);
+  return {
+    ...slots,
+    ...vectors,
+    ...{ device: host, full, hot: undefined, gradients: [], pooledGradients: hostGradients!, hostGradients, fetched },
+    mirror: { ...vectors, full: tablesOnDevice ? full : undefined },
+  };
+}
+
+/** What a rank with a device of its own has in place of what it shares with the others of its node. */
+export function allocateOnDevice(shared: RankState, options: TrainStateOptions & { readonly device: Backend }) {
+  const { device, tablesOnDevice } = options;
+  const dense = allocateDense({ ...options, nodeRanks: 1 }, device);
+  return { ...shared, ...dense, device, full: tablesOnDevice ? allocateTables(options, device) : shared.full };
+}
+
+function allocateTables(options: TrainStateOptions, backend: Backend): RowMatrix {
+  const { plan, fullRows = plan.rows } = options;
+  return allocateMatrix(plan, backend, fullRows, "embedding tables");
+}
+
+function allocateMatrix({ shape }: ModelPlan, backend: Backend, rows: number, label: string): RowMatrix {
+  const stateWords = rowStateWords(shape.optimizer, shape.dim);
+  return {
+    backend,
+    rows,
+    weights: backend.allocateTable(rows * shape.dim, label),
+    state: stateWords === 0 ? undefined : backend.allocateTable(rows * stateWords, `optimizer state of ${label}`),
+  };
+}
+
+/** Dense parameters and their optimizer state. */
+function allocateVectors({ plan: { shape, denseWords } }: TrainStateOptions, backend: Backend) {
+  const stateWords = denseStateWords(shape.optimizer, denseWords);
+  return {
+    parameters: backend.allocate(denseWords, "dense parameters"),
+    denseState: stateWords === 0 ? undefined : backend.allocate(stateWords, "dense optimizer state"),
+  };
+}
+
+/** The hot replica, the dense parameters, and gradients of the ranks of this node, which share the backend. */
+function allocateDense(options: TrainStateOptions, backend: Backend) {
+  const { plan, batchShape, hotRows = NO_ROWS, ranks, nodeRanks = ranks } = options;
+  const gradients = () => backend.allocate(plan.denseWords, "dense gradients");
+  const pooledGradients = pooledGradientWords(batchShape, plan.shape.dim, ranks);
+  return {
+    hot: hotRows.length === 0 ? undefined : allocateMatrix(plan, backend, hotRows.length, "hot rows"),
+    ...allocateVectors(options, backend),
+    gradients: Array.from({ length: nodeRanks }, gradients),
+    pooledGradients: backend.allocate(pooledGradients, "gradients of pooled rows"),
+  };
+}
+
+/** Words of the pooled rows of a batch. */
+function pooledWords({ plan, batchShape: { batchSize, tables } }: TrainStateOptions): number {
+  return batchSize * tables * plan.shape.dim;
+}
+
+function allocateFetched({ plan, batchShape, host }: TrainStateOptions): Buffer {
+  return host.allocate(batchShape.lookupCapacity * plan.shape.dim, "rows of other hosts");
+}
+
+/** What the coordinator's process and all its ranks read and write, in host memory. */
+function allocateSlots({ plan, batchShape, hotRows = NO_ROWS, mostDistinct, ranks, host }: TrainStateOptions) {
+  const { lookupCapacity } = batchShape;
+  const times = (count: number, words: number, label: string) =>
+    Array.from({ length: count }, () => host.allocate(words, label));
+  const replicaWords = replicaListWords(plan.rows, hotRows.length);
+  return {
+    plan,
+    batchShape,
+    hotRows,
+    mostDistinct: mostDistinct ?? { hot: lookupCapacity, cold: lookupCapacity },
+    host,
+    slots: times(SLOTS, batchSections(batchShape).capacity, "batches"),
+    scores: times(SLOTS, batchShape.batchSize, "scores"),
+    activeUnits: host.allocate(ranks * hiddenUnits(plan), "active units"),
+    moveRows: host.allocate(Math.max(hotRows.length, 1), "rows to move"),
+    moveHotRows: host.allocate(Math.max(hotRows.length, 1), "rows to move"),
+    replicaLists: hotRows.length === 0 ? undefined : host.allocate(replicaWords, "changed rows"),
+    losses: host.allocate(ranks, "losses"),
+    counts: host.allocate(2 * Count.doubles * ranks, "counts"),
+  };
+}
