@@ -67,7 +67,7 @@ export function planMemory(options: MemoryOptions, { mode, onDevice }: Placement
   const names = new Set([...host.keys(), ...device.keys()]);
   const parts: MemoryPart[] = Array.from(names, (name) => ({
     ...{ name, host: host.get(name) ?? 0, device: device.get(name) ?? 0 },
-  }));
+  })).filter(({ host, device }) => host + device > 0);
   if (mode === "fae") parts.push({ name: "profiling", host: 4 * plan.rows + tables * TALLY_BYTES, device: 0 });
   parts.push({ name: "the process", host: PROCESS_BYTES + (ranks - 1) * WORKER_BYTES, device: 0 });
   const sum = (where: "host" | "device") => parts.reduce((total, part) => total + part[where], 0);

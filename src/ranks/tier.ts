@@ -3,8 +3,9 @@ import type { MemoryBudget } from "../config/memory_budget.ts";
 import { rowStateWords } from "../optimizer/optimizers.ts";
 import { UsageError } from "../errors.ts";
 import { bytes } from "../format.ts";
-import { batchSections, type BatchShape } from "../layout/batch.ts";
+import type { BatchShape } from "../layout/batch.ts";
 import type { ModelPlan } from "../model/shape.ts";
+import { countMemory } from "./count_memory.ts";
 
 /** A place for rows that memory has no room for. */
 export interface Tier {
@@ -89,11 +90,9 @@ export function sizeCache(
 }
 
 /** Bytes that a step takes besides rows: batches, activations, dense parameters and their gradients. */
-function stepBytes({ denseWords, layers, shape: { dim } }: ModelPlan, batchShape: BatchShape): number {
-  const { batchSize, tables } = batchShape;
-  const widths = layers.reduce((sum, { output }) => sum + output.width, 0); // values, and their gradients
-  const activations = batchSize * (2 * widths + 3 * tables * dim);
-  return 4 * (4 * batchSections(batchShape).capacity + 4 * denseWords + activations);
+function stepBytes(plan: ModelPlan, batchShape: BatchShape): number {
+  const { host } = countMemory({ plan, batchShape, fullRows: 0, ranks: 1, onDevice: false });
+  return host.values().reduce((sum, bytes) => sum + bytes, 0);
 }
 
 /** Bytes that this process may still take, others left their part; Infinity where the system or Deno does not say. */
