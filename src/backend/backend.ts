@@ -267,6 +267,12 @@ export interface HostBackend extends Backend {
   attach(shared: SharedWords): Buffer;
   /** `target += source`, element by element. */
   add(words: number, source: Buffer, target: Buffer): void;
+  /** `x *= factor`, element by element. */
+  scale(words: number, factor: number, x: Buffer): void;
+  /** The sum of the squares of x, in double precision. */
+  squares(words: number, x: Buffer): number;
+  /** The same of the gradients of all rows that `updateRows` of this shape writes; each is rounded to f32 first. */
+  rowSquares(shape: RowUpdateShape, header: Buffer, segments: Buffer, segmentBags: Buffer, dPooled: Buffer): number;
 }
 
 /** A host backend whose memory other processes can be given a part in. */

@@ -53,4 +53,7 @@ export class CountingBackend implements HostBackend {
   readonly share = computesNothing;
   readonly attach = computesNothing;
   readonly add = computesNothing;
+  readonly scale = computesNothing;
+  readonly squares = computesNothing;
+  readonly rowSquares = computesNothing;
 }

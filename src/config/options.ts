@@ -64,6 +64,8 @@ export interface TrainConfig {
   learningRate: number;
   /** Weight decay of optimizers that have one; 0 for none. */
   weightDecay: number;
+  /** The largest norm of a step's gradients, to which larger ones are scaled down; null for any. */
+  clipNorm: number | null;
   /** Steps over which the learning rate rises; 0 for none. */
   warmupSteps: number;
   /** Step at which the learning rate begins to fall. */
@@ -173,6 +175,16 @@ const onCpu: Rule = ({ blas, mode, device }, line) => {
   return device === "auto"
     ? "with --device auto: that may be a GPU, where it says nothing; choose --device cpu"
     : `with --device ${device}: ${why}; choose --device cpu`;
+};
+
+/** Gradients are clipped where all of them lie in host memory. */
+const clipping: Rule = ({ mode, device, clipNorm }, line) => {
+  if (clipNorm === null || mode === "cpu" || device === "cpu") return undefined;
+  if (mode === "gpu" || mode === "hybrid") return `with --mode ${mode}: a GPU does not clip; choose --mode cpu or fae`;
+  if (device !== "auto") return `with --device ${device}: a GPU does not clip; choose --device cpu`;
+  return collectiveOf(line) === "mpi"
+    ? undefined
+    : "with --device auto: that may be a GPU, which does not clip; choose --device cpu";
 };
 
 /** A CPU has no tf32. */
@@ -332,6 +344,18 @@ export const TRAIN_OPTIONS: { readonly [K in ConfigKey]: TrainOption<TrainConfig
       default: 0,
       before: 0,
       rules: [weightDecay],
+    },
+  ),
+  clipNorm: option(
+    "--clip-norm <norm>",
+    TRAINING,
+    "largest L2 norm of all gradients of a step, rows included; on a CPU",
+    {
+      type: number("above 0", 0, Infinity, false).nullable(),
+      default: null,
+      before: null,
+      shown: "none",
+      rules: [clipping],
     },
   ),
   warmupSteps: option("--lr-num-warmup-steps <n>", TRAINING, "steps over which the rate rises", {

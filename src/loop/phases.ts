@@ -42,6 +42,7 @@ export function measurePhases(layout: Layout, memory: TrainState): PhasesEvent[]
       denseState: memory.denseState && copy(memory.denseState),
       gradients: [memory.device.allocate(plan.denseWords, "dense gradients")],
       pooledGradients,
+      clip: memory.clip,
       lossSum: memory.device.allocate(1, "sum of losses"),
     },
     ONE_RANK,
@@ -84,6 +85,9 @@ const PHASES: Readonly<Record<string, string>> = {
   download: "copies",
   pool: "pooling",
   loss: "loss",
+  squares: "gradient clipping",
+  rowSquares: "gradient clipping",
+  scale: "gradient clipping",
   updateRows: "row update",
   updateDense: "dense update",
 };

@@ -6,7 +6,7 @@ import { HotsetError, Interrupted, messageOf } from "../errors.ts";
 import type { BatchKind, Layout } from "../layout/layout.ts";
 import { ReadAhead, readThreads } from "../layout/read_ahead.ts";
 import { initialiseDense } from "../model/initialise.ts";
-import { stepOfLossFault } from "../model/loss_fault.ts";
+import { faultOf } from "../model/step_fault.ts";
 import { Random } from "../random.ts";
 import { PeerFailed } from "../parallel/process_group.ts";
 import { count } from "../format.ts";
@@ -131,8 +131,10 @@ export class Trainer {
       }
       writer?.finish();
     } catch (error) {
-      const step = stepOfLossFault(messageOf(error));
-      if (step !== undefined) this.#fail(`the loss of step ${step} (${this.#batchOf(step)}) is not a number`);
+      const fault = faultOf(messageOf(error));
+      if (fault !== undefined) {
+        this.#fail(`the ${fault.what} of step ${fault.step} (${this.#batchOf(fault.step)}) is not a number`);
+      }
       if (error instanceof NotFinite) this.#fail(error.message, "no checkpoint keeps that");
       throw this.#withWayOut(error);
     }

@@ -17,10 +17,11 @@ import { samplesOfRank } from "../parallel/shares.ts";
 import { type BatchSections, batchSections, type BatchShape } from "../layout/batch.ts";
 import type { BatchPlace, BoundTables, EmbeddingTables, TableContext, TableLookups } from "../embedding/tables.ts";
 import { HotsetError } from "../errors.ts";
+import { type ClipMemory, GradientClip } from "./gradient_clip.ts";
 import type { BoundLayer } from "./layers/layer.ts";
 import { Network } from "./network.ts";
 import type { ModelPlan } from "./shape.ts";
-import { lossFault } from "./loss_fault.ts";
+import { faultMessage } from "./step_fault.ts";
 
 /** Where a rank computes and what it shares with the other ranks. All buffers lie on the device. */
 export interface RankMemory {
@@ -38,6 +39,8 @@ export interface RankMemory {
   readonly pooledGradients: Buffer;
   /** This rank's sum of losses since it was last taken, one word. */
   readonly lossSum: Buffer;
+  /** Clips gradients by their norm; undefined to leave them as they are. The host computes. */
+  readonly clip?: ClipMemory | undefined;
   /** Moves messages on, between operations that take long; undefined if there are none. */
   readonly poll?: (() => void) | undefined;
 }
@@ -51,6 +54,8 @@ export interface StepInput {
   /** Views of that block: the header, and the labels of this rank's samples. */
   readonly header: Buffer;
   readonly labels: Buffer;
+  /** Clips the gradients of a step; undefined to leave them as they are. */
+  readonly clip: ((samples: number) => void) | undefined;
   /** How the rows of the batch that was loaded are looked up. */
   lookups: TableLookups | undefined;
   /** The step over a full batch for each kind of lookups, once it was run (and perhaps recorded). */
@@ -78,6 +83,7 @@ export class Model {
   /** Pooled rows of this rank's samples, and their gradients. */
   readonly #pooled: Buffer;
   readonly #dPooled: Buffer;
+  readonly #clip: GradientClip | undefined;
   readonly #owned: { words: number; parameters: Buffer; gradients: Buffer; state: Buffer | undefined };
 
   /** Allocates the activations of one rank. */
@@ -106,16 +112,19 @@ export class Model {
     const bagWords = tableRows.length * dim;
     this.#pooled = device.allocate(this.capacity * bagWords, "pooled rows");
     this.#dPooled = device.view(pooledGradients, this.firstSample * bagWords, this.capacity * bagWords);
-    this.tables = openTables({ shape: plan.shape, batchShape: shape, host, device, groups, pooledGradients });
+    const context = { shape: plan.shape, batchShape: shape, host, device, groups, pooledGradients };
+    this.tables = openTables(context);
     const { first, words } = this.#gradientSum.share;
-    const own = (vector: Buffer) => device.view(vector, first, words);
+    const share = (vector: Buffer) => device.view(vector, first, words);
     const stateOf = (weights: number) => denseStateWords(plan.shape.optimizer, weights);
     this.#owned = {
       words,
-      parameters: own(memory.parameters),
-      gradients: own(this.#gradientSum.gradients),
+      parameters: share(memory.parameters),
+      gradients: share(this.#gradientSum.gradients),
       state: memory.denseState && device.view(memory.denseState, stateOf(first), stateOf(words)),
     };
+    const own = { dense: this.#owned.gradients, denseWords: words, pooled: this.#dPooled, sampleWords: bagWords };
+    this.#clip = memory.clip && new GradientClip(context, own, memory.clip);
   }
 
   /** Binds a place for batches. */
@@ -134,6 +143,7 @@ export class Model {
       }),
       header: part(0, labels),
       labels: part(labels + first, capacity),
+      clip: this.#clip?.bind(place),
       lookups: undefined,
       replays: new Map(),
     };
@@ -187,6 +197,7 @@ export class Model {
     if (device === this.#memory.host) this.#expectFiniteLoss(header);
     input.layers.backward(samples);
     this.#gradientSum.sum();
+    input.clip?.(samples);
     lookups.update(samples);
     const { optimizer } = this.plan.shape;
     const { words, parameters, gradients: sums, state } = this.#owned;
@@ -200,6 +211,6 @@ export class Model {
     const { host, lossSum } = this.#memory;
     if (Number.isFinite(host.floats(lossSum)[0])) return;
     const { buffer, byteOffset } = host.floats(header);
-    throw new HotsetError(lossFault(new Uint32Array(buffer, byteOffset)[Header.step]));
+    throw new HotsetError(faultMessage({ what: "loss", step: new Uint32Array(buffer, byteOffset)[Header.step] }));
   }
 }

@@ -11,7 +11,7 @@ import { NcclGroup } from "../parallel/nccl.ts";
 import { shareMemory } from "../parallel/node_memory.ts";
 import { consecutive, gatherParts, type Parts, type ProcessGroups } from "../parallel/process_group.ts";
 import { samplesOfRank } from "../parallel/shares.ts";
-import { HotsetError } from "../errors.ts";
+import { HotsetError, UsageError } from "../errors.ts";
 import { hiddenUnits } from "../model/shape.ts";
 import { SegmentSorter } from "../layout/segment_sorter.ts";
 import { type Checkpoint, type CheckpointBody, writeModel } from "../checkpoint/checkpoint.ts";
@@ -29,7 +29,8 @@ import { writeSharded } from "../checkpoint/sharded_checkpoint.ts";
 const STEPS_TO_AGREE = 16;
 
 /** What all processes know of a run. */
-export interface WorldRun extends Pick<TrainStateOptions, "plan" | "batchShape" | "hotRows" | "mostDistinct"> {
+export interface WorldRun
+  extends Pick<TrainStateOptions, "plan" | "batchShape" | "hotRows" | "mostDistinct" | "clipNorm"> {
   /** What multiplies matrices on the host. */
   readonly blas: Blas;
   /** Precision of what is multiplied on the host. */
@@ -86,6 +87,12 @@ export class MpiRanks extends RankGroup {
     const world = joined.node.size > 1 && tableBytes > host.largestTable
       ? joined.apart(`tables of more than ${host.largestTable / 2 ** 30} GiB cannot be shared`)
       : joined;
+    if ((run.clipNorm ?? null) !== null && world.peers.size > 1) {
+      throw new UsageError(
+        `Cannot clip gradients over ${world.peers.size} hosts: their norm is taken in memory that all ranks share; train ` +
+          `on one host, or leave out --clip-norm`,
+      );
+    }
     const ranks = devices === undefined
       ? MpiRanks.#onHost(world, run, host)
       : MpiRanks.#onDevice(world, run, host, await openDevice({ ...devices, ordinal: world.localRank }));

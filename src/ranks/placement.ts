@@ -17,7 +17,9 @@ import { allocateTrainState, type TrainStateOptions } from "./train_state.ts";
 import { WorkerRanks } from "./worker_ranks.ts";
 
 /** The part of a configuration that decides where a run computes. */
-export type PlacementConfig = Pick<TrainConfig, "mode" | "device" | "ranks" | "blas" | "precision" | "activations">;
+export type PlacementConfig =
+  & Pick<TrainConfig, "mode" | "device" | "ranks" | "blas" | "precision" | "activations">
+  & Partial<Pick<TrainConfig, "clipNorm">>;
 
 /** What a configuration says that only a device can do; undefined if the CPU can do all of it. */
 function onlyOnDevice({ precision, activations }: PlacementConfig): string | undefined {
@@ -50,7 +52,12 @@ export function expectPlacement(config: PlacementConfig, world?: MpiWorld): void
   if (only !== undefined && onCpu) {
     throw new UsageError(`Cannot use ${only} on the CPU: it says how a GPU computes; leave it out, or train on one`);
   }
-  const { blas, precision } = config;
+  const { blas, precision, clipNorm = null } = config;
+  if (clipNorm !== null && !onCpu) {
+    throw new UsageError(
+      `Cannot clip gradients on device ${device}: only a CPU clips them; choose --device cpu, or leave out --clip-norm`,
+    );
+  }
   if (onCpu && precision === "bf16" && blas !== "auto" && blas !== "onednn") {
     throw new UsageError(
       `Cannot use precision bf16 with blas ${blas}: on a CPU only oneDNN multiplies in bf16; choose --blas onednn, or ` +
@@ -145,7 +152,7 @@ export async function openRanks(
   const host = await openHost(hostOptions);
   const wanted = config.ranks ?? (device === undefined ? navigator.hardwareConcurrency : 1);
   const ranks = Math.min(wanted, batches.batchShape.batchSize);
-  const options = { plan, ...batches, ranks, host };
+  const options = { plan, ...batches, ranks, host, clipNorm: config.clipNorm };
   const tablesOnDevice = config.mode === "gpu";
   let group: RankGroup;
   const cache = tier && config.mode === "cpu" ? cacheFor(config, plan, batches, tier) : undefined;
@@ -228,9 +235,17 @@ async function openWorld(
   report: Report,
   world: MpiWorld,
 ): Promise<RankGroup> {
-  const { mode, device, blas, precision, activations } = config;
+  const { mode, device, blas, precision, activations, clipNorm } = config;
   const devices = device === "cuda" || device === "emulated" ? { device, precision, activations } : undefined;
-  const run = { plan, ...batches, blas, precision: cpuPrecision(config), devices, tablesOnDevices: mode === "gpu" };
+  const run = {
+    plan,
+    ...batches,
+    blas,
+    precision: cpuPrecision(config),
+    devices,
+    tablesOnDevices: mode === "gpu",
+    clipNorm,
+  };
   return await MpiRanks.open(world, run, report);
 }
 

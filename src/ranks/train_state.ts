@@ -10,6 +10,7 @@ import { replicaListWords } from "../embedding/replicated.ts";
 import type { RowMatrix } from "../embedding/tables.ts";
 import { batchSections, type BatchShape } from "../layout/batch.ts";
 import type { BatchKind } from "../layout/layout.ts";
+import type { ClipMemory } from "../model/gradient_clip.ts";
 import { hiddenUnits, type ModelPlan } from "../model/shape.ts";
 import { denseStateWords, rowStateWords } from "../optimizer/optimizers.ts";
 
@@ -42,6 +43,8 @@ export interface TrainBuffers<B, M> {
   readonly pooledGradients: B;
   /** The same in host memory, shared; undefined if the host computes. */
   readonly hostGradients: B | undefined;
+  /** Clips gradients; undefined to leave them as they are. */
+  readonly clip: ClipMemory<B> | undefined;
   /** What ranks with devices of their own begin from and leave their results in, in host memory, shared; else undefined. */
   readonly mirror: Mirror<B, M> | undefined;
   /** Batch blocks in host memory that the coordinator fills; shared. */
@@ -82,6 +85,7 @@ export function mapBuffers<A, MA, B, MB>(
     gradients: buffers.gradients.map(one),
     pooledGradients: one(buffers.pooledGradients),
     hostGradients: maybe(buffers.hostGradients),
+    clip: buffers.clip && { ...buffers.clip, squares: one(buffers.clip.squares) },
     mirror: buffers.mirror && {
       parameters: one(buffers.mirror.parameters),
       denseState: maybe(buffers.mirror.denseState),
@@ -130,6 +134,8 @@ export interface TrainStateOptions {
   readonly fullRows?: number;
   /** Batches whose rows of other hosts are under way at a time; 0 unless given. */
   readonly fetchedBatches?: number;
+  /** The largest norm of a step's gradients; unless given, they are not clipped. Only where the host computes. */
+  readonly clipNorm?: number | null | undefined;
   /** Ranks of the run. */
   readonly ranks: number;
   /** Ranks of this node, where it is not all of them. */
@@ -152,20 +158,22 @@ export function allocateTrainState(options: TrainStateOptions): TrainState {
     full: tablesOnHost ? allocateTables(options, host) : undefined,
     dense: onHost ? allocateDense(options, host) : undefined,
     hostGradients: onHost ? undefined : host.allocate(pooledWords(options), "gradients of pooled rows"),
+    clip: allocateClip(options),
     fetched: Array.from({ length: fetchedBatches }, () => allocateFetched(options)),
   }));
-  const { hostGradients, fetched } = shared;
+  const { hostGradients, clip, fetched } = shared;
   const full = shared.full ?? allocateTables(options, device!);
   const slots = allocateSlots(options);
   if (device !== undefined) {
     const dense = shared.dense ?? allocateDense({ ...options, nodeRanks: 1 }, device);
-    return { ...slots, ...dense, device, full, hostGradients, mirror: undefined, fetched };
+    return { ...slots, ...dense, device, full, hostGradients, clip, mirror: undefined, fetched };
   }
   const vectors = allocateVectors(options, host);
   return {
     ...slots,
     ...vectors,
-    ...{ device: host, full, hot: undefined, gradients: [], pooledGradients: hostGradients!, hostGradients, fetched },
+    ...{ device: host, full, hot: undefined, gradients: [], pooledGradients: hostGradients!, hostGradients },
+    ...{ clip, fetched },
     mirror: { ...vectors, full: tablesOnDevice ? full : undefined },
   };
 }
@@ -212,6 +220,10 @@ function allocateDense(options: TrainStateOptions, backend: Backend) {
     gradients: Array.from({ length: nodeRanks }, gradients),
     pooledGradients: backend.allocate(pooledGradients, "gradients of pooled rows"),
   };
+}
+
+function allocateClip({ clipNorm: maxNorm = null, host, ranks, nodeRanks = ranks }: TrainStateOptions) {
+  return maxNorm === null ? undefined : { maxNorm, squares: host.allocate(2 * nodeRanks, "squares of gradients") };
 }
 
 /** Words of the pooled rows of a batch. */

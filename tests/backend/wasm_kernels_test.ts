@@ -375,6 +375,27 @@ Deno.test("WASM kernels: adding vectors", () => {
   }
 });
 
+Deno.test("WASM kernels: scaling a vector, and the sum of its squares", () => {
+  const random = new Random(7);
+  for (const words of [0, 1, 4, 7, 64, 133]) {
+    const operands = new Operands();
+    const x = operands.random(words, random);
+    const expected = copyOf(x);
+    const squares = reference.squares(words, expected);
+    assert.ok(Math.abs(operands.kernels.squares(words, at(x)) - squares) <= 1e-14 * squares);
+    reference.scale(words, 0.75, expected);
+    operands.kernels.scale(words, 0.75, at(x));
+    assertClose(x, reference.floats(expected), 0, `${words} words`);
+    operands.check();
+  }
+  const operands = new Operands();
+  for (const word of [Infinity, NaN, -Infinity]) {
+    assert.ok(!Number.isFinite(operands.kernels.squares(5, at(operands.floats(5).fill(word, 3, 4)))));
+  }
+  // Squares of single precision would overflow.
+  assert.equal(operands.kernels.squares(5, at(operands.floats(5).fill(2 ** 100))), 5 * 2 ** 200);
+});
+
 Deno.test("WASM kernels: pooling, also of empty and large bags", () => {
   const random = new Random(6);
   for (const dim of [1, 3, 4, 16, 18, 35, 64, 128]) {
@@ -484,6 +505,12 @@ Deno.test("WASM kernels: row updates by one rank and by three", () => {
             );
           }
           const what = `${optimizer}, dim ${dim}, ${rows} rows, ${lookups} lookups, ${ranks} ranks`;
+          const lists = [headerAt, segmentsAt, bagsAt, dPooledAt] as const;
+          for (let rank = 0; rank < ranks; rank++) {
+            const squares = reference.rowSquares({ optimizer, dim, rank, ranks }, h, s, b, d);
+            const found = operands.kernels.rowSquares(dim, rank, ranks, ...lists, scratch);
+            assert.ok(Math.abs(found - squares) <= 2e-5 * squares, `${found} instead of ${squares}, ${what}`);
+          }
           assertClose(table, reference.floats(expected), 2e-5, what);
           assertClose(state, reference.floats(expectedState), 2e-5, `state of ${what}`);
           operands.check();

@@ -42,7 +42,7 @@ function batchOf(rows: number[], hot: boolean): Batch {
 /** A rank with random rows, what is in its matrices, and its tables; `train` is a step. */
 function setUp() {
   const host = new ReferenceBackend();
-  const group = localModel(host, MODEL, SHAPE, HOT_ROWS);
+  const group = localModel(host, MODEL, SHAPE, { hotRows: HOT_ROWS });
   const { full, hot, parameters, plan } = group.memory;
   initialiseDense(plan, 1, host.floats(parameters));
   host.floats(full.weights).forEach((_, i, all) => all[i] = Math.sin(i));

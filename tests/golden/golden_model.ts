@@ -29,6 +29,9 @@ export const WEIGHT_DECAY: Readonly<Record<OptimizerName, number>> = {
   adamw: 0.05,
 };
 
+/** The largest norm of gradients that are clipped. */
+export const LARGEST_NORM = 0.5;
+
 /** The golden model with an optimizer, and without a bottom MLP where there are no dense features. */
 export function goldenModel(optimizer: OptimizerName, hasDense = true): ModelShape {
   const bottom = hasDense ? [DENSE, 16, DIM] : [];

@@ -5,12 +5,26 @@ import { cpuOptions, type HostOptions, openHost } from "../../src/backend/open.t
 import { largestError } from "../support/close.ts";
 import { localModel, trainOn } from "../support/local_model.ts";
 import golden from "./losses.json" with { type: "json" };
-import { GoldenBatches, goldenModel, goldenParameters, LEARNING_RATES, STEPS, WEIGHT_DECAY } from "./golden_model.ts";
+import {
+  GoldenBatches,
+  goldenModel,
+  goldenParameters,
+  LARGEST_NORM,
+  LEARNING_RATES,
+  STEPS,
+  WEIGHT_DECAY,
+} from "./golden_model.ts";
 
-async function lossesOf(optimizer: OptimizerName, options: HostOptions, hasDense = true): Promise<number[]> {
+async function lossesOf(
+  optimizer: OptimizerName,
+  options: HostOptions,
+  { hasDense = true, clipNorm }: { hasDense?: boolean; clipNorm?: number } = {},
+): Promise<number[]> {
   using host = await openHost(options);
   const batches = new GoldenBatches(hasDense);
-  await using group = localModel(host, goldenModel(optimizer, hasDense), batches.shape);
+  await using group = localModel(host, goldenModel(optimizer, hasDense), batches.shape, {
+    ...(clipNorm !== undefined && { clipNorm }),
+  });
   const { dense, rows } = goldenParameters(group.memory.plan);
   host.upload(dense, group.memory.parameters);
   host.upload(rows, group.memory.full.weights);
@@ -38,9 +52,21 @@ for (const [name, options, tolerance] of BACKENDS) {
 
 for (const [name, options, tolerance] of BACKENDS) {
   Deno.test(`losses without dense features are PyTorch's: ${name}`, async () => {
-    const error = largestError(await lossesOf("adagrad", await options(), false), golden.withoutDense);
+    const error = largestError(await lossesOf("adagrad", await options(), { hasDense: false }), golden.withoutDense);
     assert.ok(error <= tolerance, `the losses differ by ${error} relative, more than ${tolerance}`);
   });
+}
+
+for (const [name, options, tolerance] of BACKENDS) {
+  for (const optimizer of OPTIMIZER_NAMES) {
+    Deno.test(`losses with clipped gradients are PyTorch's: ${name}, ${optimizer}`, async () => {
+      const { steps, losses } = golden.clipped[optimizer];
+      assert.ok(steps > 5 && steps < STEPS - 5, `${steps} steps are clipped`);
+      const error = largestError(await lossesOf(optimizer, await options(), { clipNorm: LARGEST_NORM }), losses);
+      assert.ok(error <= tolerance, `the losses differ by ${error} relative, more than ${tolerance}`);
+      assert.ok(largestError(golden.losses[optimizer], losses) > 10 * tolerance, "clipping makes a difference");
+    });
+  }
 }
 
 Deno.test("the golden batches repeat rows, within a bag too, and have empty bags", () => {

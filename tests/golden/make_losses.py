@@ -38,6 +38,7 @@ TOP_WITHOUT_DENSE = [TABLES * DIM + TABLES * (TABLES - 1) // 2, 16, 1]
 LEARNING_RATES = {"sgd": 0.1, "adagrad": 0.05, "rwsadagrad": 0.05, "adam": 0.01, "adamw": 0.01}
 WEIGHT_DECAY = {"adam": 0.02, "adamw": 0.05}
 EPSILON = 1e-10
+LARGEST_NORM = 0.5
 
 
 def mix(x):
@@ -158,7 +159,17 @@ class LazyAdam:
         self.count += 1
 
 
-def train(optimizer, has_dense=True):
+def clip(dense, sparse, largest):
+    """PyTorch's own clipping, over the dense gradients and the coalesced ones of the tables; True if it changed them."""
+    values = []
+    for weight in sparse:
+        weight.grad = weight.grad.coalesce()
+        values.append(torch.nn.Parameter(torch.empty_like(weight.grad.values())))
+        values[-1].grad = weight.grad.values()
+    return bool(torch.nn.utils.clip_grad_norm_(dense + values, largest) > largest)
+
+
+def train(optimizer, has_dense=True, largest_norm=None):
     model = Dlrm(has_dense)
     rate = LEARNING_RATES[optimizer]
     dense = [p for layer in [*model.bottom, *model.top] for p in layer.parameters()]
@@ -174,15 +185,18 @@ def train(optimizer, has_dense=True):
     else:
         optimizers = [torch.optim.Adagrad(dense, lr=rate, eps=EPSILON), RowWiseAdagrad(model.tables, rate)]
     losses = []
+    clipped = 0
     for step in range(STEPS):
         x, bags, labels = batch(step)
         model.zero_grad()
         loss = torch.nn.functional.binary_cross_entropy_with_logits(model(x, bags), labels)
         loss.backward()
+        if largest_norm is not None:
+            clipped += clip(dense, sparse, largest_norm)
         for each in optimizers:
             each.step()
         losses.append(loss.item())
-    return losses
+    return losses if largest_norm is None else {"steps": clipped, "losses": losses}
 
 
 if __name__ == "__main__":
@@ -190,6 +204,11 @@ if __name__ == "__main__":
     losses = {optimizer: train(optimizer) for optimizer in LEARNING_RATES}
     path = os.path.join(os.path.dirname(os.path.abspath(__file__)), "losses.json")
     with open(path, "w") as file:
-        result = {"torch": torch.__version__.split("+")[0], "losses": losses, "withoutDense": train("adagrad", False)}
+        result = {
+            "torch": torch.__version__.split("+")[0],
+            "losses": losses,
+            "withoutDense": train("adagrad", False),
+            "clipped": {optimizer: train(optimizer, largest_norm=LARGEST_NORM) for optimizer in LEARNING_RATES},
+        }
         json.dump(result, file, indent=1)
         file.write("\n")

@@ -92,7 +92,7 @@ Deno.test("the tensor that is bad is named, the first in the order of the forwar
     optimizer: "sgd" as const,
   };
   const batch = { batchSize: 2, denseFeatures: 2, tables: 2, bags: false, lookupCapacity: 4 };
-  const { memory } = localModel(host, shape, batch, Uint32Array.of(0, 1, 2));
+  const { memory } = localModel(host, shape, batch, { hotRows: Uint32Array.of(0, 1, 2) });
   const [parameters, rows, hot] = [memory.parameters, memory.full.weights, memory.hot!.weights].map((buffer) =>
     host.floats(buffer)
   );

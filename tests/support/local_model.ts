@@ -11,10 +11,10 @@ export function localModel(
   host: HostBackend,
   shape: ModelShape,
   batchShape: BatchShape,
-  hotRows?: Uint32Array,
+  { hotRows, clipNorm }: { readonly hotRows?: Uint32Array; readonly clipNorm?: number } = {},
 ): LocalRank {
   const plan = planModel(shape);
-  return new LocalRank(allocateTrainState({ plan, batchShape, hotRows, ranks: 1, device: host, host }));
+  return new LocalRank(allocateTrainState({ plan, batchShape, hotRows, clipNorm, ranks: 1, device: host, host }));
 }
 
 /** Where a tensor begins among the dense parameters. */

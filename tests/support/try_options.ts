@@ -59,6 +59,9 @@ export const GIVEN: readonly Given[] = [
   { option: "--seed", layer: { seed: 7 } },
 ];
 
+/** Options that act on the CPU alone. */
+export const ON_CPU: readonly Given[] = [{ option: "--clip-norm", layer: { clipNorm: 0.01 } }];
+
 function dataOf(directory: TemporaryDirectory): Dataset {
   return tinyDataset(directory.join("data"), {
     samples: { train: 800, validation: 100, test: 100 },

@@ -243,6 +243,34 @@ export class CpuBackend extends HostMemory implements PagedBackend {
   add(words: number, source: Buffer, target: Buffer): void {
     this.#kernels.add(words, at(source), at(target));
   }
+
+  scale(words: number, factor: number, x: Buffer): void {
+    this.#kernels.scale(words, factor, at(x));
+  }
+
+  squares(words: number, x: Buffer): number {
+    return this.#kernels.squares(words, at(x));
+  }
+
+  rowSquares(
+    { dim, rank, ranks }: RowUpdateShape,
+    header: Buffer,
+    segments: Buffer,
+    segmentBags: Buffer,
+    dPooled: Buffer,
+  ): number {
+    const scratch = this.#scratchOf(4 * dim);
+    return this.#kernels.rowSquares(
+      dim,
+      rank,
+      ranks,
+      at(header),
+      at(segments),
+      at(segmentBags),
+      at(dPooled),
+      scratch,
+    );
+  }
 }
 
 /** The state of optimizers that keep none. */

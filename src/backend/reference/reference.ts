@@ -169,23 +169,12 @@ export class ReferenceBackend extends HostMemory implements HostBackend {
     table: Buffer,
     state: Buffer | undefined,
   ): void {
-    const { optimizer, dim, rank, ranks } = shape;
-    const [S, bags, D, T] = [integers(segments), integers(segmentBags), floats(dPooled), floats(table)];
-    const lookups = integers(header)[Header.lookups];
-    const from = Math.floor(lookups * rank / ranks);
-    const to = Math.floor(lookups * (rank + 1) / ranks);
+    const { optimizer, dim } = shape;
     const { updateRow } = OPTIMIZERS[optimizer];
     const stateWords = rowStateWords(optimizer, dim);
     const kept = state === undefined ? NO_STATE : floats(state);
-    const gradient = new Float64Array(dim);
-    for (let s = 0; s < integers(header)[Header.distinct]; s++) {
-      const [row, begin, end] = [S[2 * s], S[2 * s + 1], S[2 * s + 3]];
-      if (begin < from || begin >= to) continue;
-      gradient.fill(0);
-      for (let k = begin; k < end; k++) {
-        for (let d = 0; d < dim; d++) gradient[d] += D[bags[k] * dim + d];
-      }
-      updateRow(floats(header), dim, T, row * dim, gradient, 0, kept, row * stateWords);
+    for (const { row, gradient } of rowGradients(shape, header, segments, segmentBags, dPooled)) {
+      updateRow(floats(header), dim, floats(table), row * dim, gradient, 0, kept, row * stateWords);
     }
   }
 
@@ -218,10 +207,56 @@ export class ReferenceBackend extends HostMemory implements HostBackend {
   add(words: number, source: Buffer, target: Buffer): void {
     for (let i = 0; i < words; i++) floats(target)[i] += floats(source)[i];
   }
+
+  scale(words: number, factor: number, x: Buffer): void {
+    for (let i = 0; i < words; i++) floats(x)[i] *= factor;
+  }
+
+  squares(words: number, x: Buffer): number {
+    return sumOfSquares(floats(x).subarray(0, words));
+  }
+
+  rowSquares(shape: RowUpdateShape, header: Buffer, segments: Buffer, segmentBags: Buffer, dPooled: Buffer): number {
+    let sum = 0;
+    for (const { gradient } of rowGradients(shape, header, segments, segmentBags, dPooled)) {
+      sum += sumOfSquares(Float32Array.from(gradient));
+    }
+    return sum;
+  }
 }
 
 /** The state of optimizers that keep none. */
 const NO_STATE = new Float32Array(0);
+
+/** The rows that one rank writes of a batch's, with the sum of the gradients of each row's bags; the array is used again. */
+function* rowGradients(
+  { dim, rank, ranks }: RowUpdateShape,
+  header: Buffer,
+  segments: Buffer,
+  segmentBags: Buffer,
+  dPooled: Buffer,
+): Generator<{ readonly row: number; readonly gradient: Float64Array }> {
+  const [S, bags, D] = [integers(segments), integers(segmentBags), floats(dPooled)];
+  const lookups = integers(header)[Header.lookups];
+  const from = Math.floor(lookups * rank / ranks);
+  const to = Math.floor(lookups * (rank + 1) / ranks);
+  const gradient = new Float64Array(dim);
+  for (let s = 0; s < integers(header)[Header.distinct]; s++) {
+    const [row, begin, end] = [S[2 * s], S[2 * s + 1], S[2 * s + 3]];
+    if (begin < from || begin >= to) continue;
+    gradient.fill(0);
+    for (let k = begin; k < end; k++) {
+      for (let d = 0; d < dim; d++) gradient[d] += D[bags[k] * dim + d];
+    }
+    yield { row, gradient };
+  }
+}
+
+function sumOfSquares(values: Float32Array): number {
+  let sum = 0;
+  for (let i = 0; i < values.length; i++) sum += values[i] * values[i];
+  return sum;
+}
 
 function floats(buffer: Buffer): Float32Array {
   return (buffer as HostBuffer).floats;

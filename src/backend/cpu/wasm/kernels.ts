@@ -152,6 +152,21 @@ export interface Kernels {
   ): void;
   /** `target += source`, element by element. */
   add(words: number, source: Address, target: Address): void;
+  /** `x *= factor`, element by element. */
+  scale(words: number, factor: number, x: Address): void;
+  /** The sum of the squares of `words` words, in double precision. */
+  squares(words: number, x: Address): number;
+  /** The same of the gradients of the rows that `updateRows` writes; scratch holds `dim` words. */
+  rowSquares(
+    dim: number,
+    rank: number,
+    ranks: number,
+    header: Address,
+    segments: Address,
+    segmentBags: Address,
+    dPooled: Address,
+    scratch: Address,
+  ): number;
 
   /** `packed[i] = table[rows[i]]` for i < count; also pools bags of one lookup each. */
   gatherRows(count: number, dim: number, table: Address, rows: Address, packed: Address): void;

@@ -97,3 +97,35 @@ export function add(words: u32, source: usize, target: usize): void {
   for (; i < vectorEnd; i += 16) v128.store(target + i, f32x4.add(v128.load(target + i), v128.load(source + i)));
   for (; i < bytes; i += 4) store<f32>(target + i, load<f32>(target + i) + load<f32>(source + i));
 }
+
+/** x (words) *= factor. */
+export function scale(words: u32, factor: f32, x: usize): void {
+  const bytes = <usize> words << 2;
+  const vectorEnd = bytes & ~15;
+  const factors = f32x4.splat(factor);
+  let i: usize = 0;
+  for (; i < vectorEnd; i += 16) v128.store(x + i, f32x4.mul(factors, v128.load(x + i)));
+  for (; i < bytes; i += 4) store<f32>(x + i, factor * load<f32>(x + i));
+}
+
+/** The sum of the squares of x (words). */
+export function squares(words: u32, x: usize): f64 {
+  const bytes = <usize> words << 2;
+  const vectorEnd = bytes & ~15;
+  let s0 = f64x2.splat(0), s1 = s0;
+  let i: usize = 0;
+  for (; i < vectorEnd; i += 16) {
+    const v = v128.load(x + i);
+    const low = f64x2.promote_low_f32x4(v);
+    const high = f64x2.promote_low_f32x4(v128.shuffle<f32>(v, v, 2, 3, 0, 1));
+    s0 = f64x2.add(s0, f64x2.mul(low, low));
+    s1 = f64x2.add(s1, f64x2.mul(high, high));
+  }
+  s0 = f64x2.add(s0, s1);
+  let sum = f64x2.extract_lane(s0, 0) + f64x2.extract_lane(s0, 1);
+  for (; i < bytes; i += 4) {
+    const value = <f64> load<f32>(x + i);
+    sum += value * value;
+  }
+  return sum;
+}

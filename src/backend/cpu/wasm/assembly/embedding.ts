@@ -3,7 +3,7 @@
 // short as it can be, which has the misses of all of them overlap.
 import { ADAGRAD_EPSILON, HEADER_DISTINCT, HEADER_LEARNING_RATE, HEADER_LOOKUPS, ROW_WISE_ADAGRAD } from "./codes";
 import { copyWords } from "./copy";
-import { descend, updateDense } from "./dense";
+import { descend, squares, updateDense } from "./dense";
 
 /** Rows that are touched ahead of their use. */
 const BLOCK: u32 = 64;
@@ -106,6 +106,38 @@ export function updateRows(
       descend(dim, rate / (sqrt(squares) + ADAGRAD_EPSILON), weights, gradient);
     }
   }
+}
+
+/** The sum of the squares of the gradients of the rows that updateRows writes; scratch holds one row. */
+export function rowSquares(
+  dim: u32,
+  rank: u32,
+  ranks: u32,
+  header: usize,
+  segments: usize,
+  segmentBags: usize,
+  dPooled: usize,
+  scratch: usize,
+): f64 {
+  const bytes = <usize> dim << 2;
+  const lookups = <u64> load<u32>(header + HEADER_LOOKUPS);
+  const distinct = load<u32>(header + HEADER_DISTINCT);
+  let s = firstSegment(segments, distinct, <u32> (lookups * rank / ranks));
+  const end = firstSegment(segments, distinct, <u32> (lookups * (rank + 1) / ranks));
+  let sum: f64 = 0;
+  for (; s < end; s++) {
+    const segment = segments + (<usize> s << 3);
+    const begin = load<u32>(segment, 4);
+    const count = load<u32>(segment, 12) - begin;
+    const bags = segmentBags + (<usize> begin << 2);
+    if (count == 1) {
+      sum += squares(dim, dPooled + <usize> load<u32>(bags) * bytes);
+    } else {
+      sumRows(count, bytes, dPooled, bags, scratch);
+      sum += squares(dim, scratch);
+    }
+  }
+  return sum;
 }
 
 /**
