@@ -8,6 +8,8 @@ const MESSAGE_BYTES = 1024;
 const CODES = Object.keys(ERROR_CODES) as ErrorCode[];
 /** Words before those of the mailbox's users: the failure, a cache line apart from the others, and its message. */
 const FAILED = 0, MESSAGE = 16, FIRST = MESSAGE + MESSAGE_BYTES / 4;
+/** In place of a failure's code while its message is written: no other thread may write one, and none reads it yet. */
+const WRITING = -1;
 
 /** Why a thread failed. */
 export interface Failure {
@@ -57,7 +59,7 @@ export class Mailbox {
 
   /** Says that this thread failed, unless another one has before, and wakes all who wait. */
   fail(error: unknown): void {
-    if (this.failed) return;
+    if (Atomics.compareExchange(this.#all, FAILED, 0, WRITING) !== 0) return;
     const bytes = new TextEncoder().encode(messageOf(error)).subarray(0, MESSAGE_BYTES);
     new Uint8Array(this.memory, 4 * MESSAGE, MESSAGE_BYTES).set(bytes);
     Atomics.store(this.#all, FAILED, 1 + CODES.indexOf(codeOf(error)));
@@ -66,13 +68,13 @@ export class Mailbox {
 
   /** True if a thread has failed. */
   get failed(): boolean {
-    return Atomics.load(this.#all, FAILED) !== 0;
+    return Atomics.load(this.#all, FAILED) > 0;
   }
 
   /** Why the first thread that did failed. */
   get failure(): Failure | undefined {
     const failed = Atomics.load(this.#all, FAILED);
-    if (failed === 0) return undefined;
+    if (failed <= 0) return undefined;
     const bytes = new Uint8Array(this.memory, 4 * MESSAGE, MESSAGE_BYTES);
     return { message: new TextDecoder().decode(bytes.slice()).replace(/\0+$/, ""), code: CODES[failed - 1] };
   }

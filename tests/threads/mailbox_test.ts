@@ -44,3 +44,31 @@ Deno.test("the first failure reaches who sleeps, with its kind and its message, 
   mail.fail(new HotsetError("another one"));
   assert.equal(new Mailbox(mail.memory).failure?.code, "no-space");
 });
+
+Deno.test("of threads that fail at once one says why, and the others nothing", async () => {
+  const mail = new Mailbox(3);
+  // All stand ready, then fail together; each message is one letter again and again.
+  const letters = ["a", "b", "c"];
+  for (const letter of letters) {
+    await inThread(
+      mail,
+      `Atomics.add(mail.words, 0, 1); while (mail.get(1) === 0); mail.fail(new Error("${letter}".repeat(1000)));
+       Atomics.add(mail.words, 2, 1)`,
+    );
+  }
+  while (mail.get(0) < letters.length);
+  mail.put(1, 1);
+  while (mail.get(2) < letters.length);
+  const { message } = mail.failure!;
+  assert.equal(message, message[0].repeat(1000));
+});
+
+Deno.test("why a thread fails is read once it is written, and no other thread writes over it meanwhile", () => {
+  const mail = new Mailbox(1);
+  const failed = new Int32Array(mail.memory, 0, 1);
+  failed[0] = -1; // as a thread leaves it that is about to write its message
+  mail.fail(new Error("later"));
+  assert.deepEqual([mail.failed, mail.failure], [false, undefined]);
+  failed[0] = 1;
+  assert.equal(mail.failure?.message, "");
+});
