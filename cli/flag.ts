@@ -1,7 +1,7 @@
 /** An option of a command that says when it acts. */
 import { type Command, Option } from "commander";
 import type { Alias, CommandLine } from "../src/config/option_types.ts";
-import type { Rule } from "../src/config/options.ts";
+import type { Rule } from "../src/config/option_rules.ts";
 
 /** An option with what `--help` does not show. */
 export class Flag extends Option {

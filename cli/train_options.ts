@@ -2,7 +2,8 @@
 import type { Command } from "commander";
 import { z } from "zod";
 import { type Preset, PRESETS, resolveConfig, type TrainConfig } from "../src/config/config.ts";
-import { type ConfigKey, TRAIN_OPTION_LIST, TRAIN_OPTIONS, type TrainOption } from "../src/config/options.ts";
+import { TRAIN_OPTION_LIST, TRAIN_OPTIONS, type TrainOption } from "../src/config/options.ts";
+import type { ConfigKey } from "../src/config/train_config.ts";
 import type { CommandLine } from "../src/config/option_types.ts";
 import { addGroup, Flag } from "./flag.ts";
 import { type Common, type RawFlags, reading, withRaw, withUnknown } from "./options.ts";

@@ -3,16 +3,10 @@ import { z } from "zod";
 import { HotsetError, UsageError } from "../errors.ts";
 import { OPTIMIZERS } from "../optimizer/optimizers.ts";
 import { didYouMean } from "../similar.ts";
-import {
-  type ConfigKey,
-  longName,
-  TRAIN_OPTION_LIST,
-  TRAIN_OPTIONS,
-  type TrainConfig,
-  type TrainOption,
-} from "./options.ts";
+import { longName, TRAIN_OPTION_LIST, TRAIN_OPTIONS, type TrainOption } from "./options.ts";
+import type { ConfigKey, TrainConfig } from "./train_config.ts";
 
-export type { TrainConfig } from "./options.ts";
+export type { TrainConfig } from "./train_config.ts";
 
 /** Validates a resolved configuration; what a record of an older version does not say is what that version did. */
 export const trainConfig = z.strictObject(Object.fromEntries(

@@ -1,35 +1,10 @@
 /** Finds what is wrong with a model whose loss is no number, or far too large. Looks at everything: only for the end. */
 import type { Backend, Buffer } from "../backend/backend.ts";
-import { HotsetError } from "../errors.ts";
 import { elementsOf } from "../model/layers/layer.ts";
 import { rowStateWords } from "../optimizer/optimizers.ts";
 import { type CheckpointFile, placeOfWord } from "../checkpoint/weights.ts";
 import type { TrainState } from "../ranks/train_state.ts";
 
-/** The error that ends training whose numbers have gone wrong: why, what is bad in the model, and the last good checkpoint, if there is one. */
-export function diverged(
-  reason: string,
-  bad: string,
-  { learningRate }: { readonly learningRate: number },
-  saved: string | undefined,
-): HotsetError {
-  return new HotsetError(
-    `Cannot go on training: ${reason}; ${bad}; ` +
-      (saved === undefined ? "no checkpoint was saved before; " : `the last good checkpoint is ${saved}; `) +
-      `begin again in another --out with a lower --learning-rate than ${learningRate}, or with --lr-num-warmup-steps` +
-      (saved === undefined ? "" : `, and with --from ${saved} to keep what was learned`),
-    { code: "diverged" },
-  );
-}
-
-/**
- * A mean loss above this, in nats, is an explosion: the model gives the labels a probability of e^-20. Always predicting
- * one half costs 0.69. The first steps of a run may go
- * that far and come back.
- */
-export const EXPLODED_LOSS = 20;
-/** Training ends when the loss has stayed above that for so many steps. */
-export const EXPLOSION_STEPS = 100;
 const CHUNK_WORDS = 1 << 20;
 
 /** A vector of a run, if it has one, and the names of its words. */

@@ -2,13 +2,10 @@
 import { join } from "node:path";
 import { rowStateWords, writeStep } from "../optimizer/optimizers.ts";
 import type { Dataset, Split } from "../dataset/dataset.ts";
-import { HotsetError, Interrupted, messageOf } from "../errors.ts";
-import type { BatchKind, Layout } from "../layout/layout.ts";
-import { ReadAhead, readThreads } from "../layout/read_ahead.ts";
+import { Interrupted, messageOf } from "../errors.ts";
+import type { Layout } from "../layout/layout.ts";
 import { initialiseDense } from "../model/initialise.ts";
 import { faultOf } from "../model/step_fault.ts";
-import { Random } from "../random.ts";
-import { PeerFailed } from "../parallel/process_group.ts";
 import { count } from "../format.ts";
 import { Checkpoint, type TrainingState } from "../checkpoint/checkpoint.ts";
 import { BEST_CHECKPOINT, resumePoints } from "../checkpoint/checkpoint_store.ts";
@@ -16,14 +13,16 @@ import { CheckpointWriter, type WrittenCheckpoint } from "../checkpoint/checkpoi
 import { NotFinite } from "../checkpoint/weights.ts";
 import type { TrainConfig } from "../config/config.ts";
 import { deadLayerNotes } from "../events/dead_units.ts";
-import { diverged, EXPLODED_LOSS, EXPLOSION_STEPS, findBadTensor } from "./divergence.ts";
+import { BatchSequence } from "./batch_sequence.ts";
+import { findBadTensor } from "./divergence.ts";
+import { diverged, withRecoveryHint } from "./end_errors.ts";
 import { evaluateSplit, type Evaluation } from "./evaluate.ts";
 import type { CheckpointMetrics, Report, ResultEvent, Spent } from "../events/events.ts";
 import { checkedSchedule, type LearningRateSchedule, scheduleOf } from "../schedule/learning_rate.ts";
 import type { Metrics } from "../events/metrics.ts";
 import type { RankGroup } from "../ranks/rank_group.ts";
+import { LossWatch } from "./loss_watch.ts";
 import { peakRssBytes } from "./peak_rss.ts";
-import { ShuffleScheduler } from "../schedule/scheduler.ts";
 import { Spending } from "./spending.ts";
 
 /** Held-out samples that the scheduler's loss is measured on. */
@@ -32,12 +31,9 @@ const HELD_OUT_SAMPLES = 8192;
 const YIELD_MS = 100;
 /** To draw so many rows takes seconds. */
 const LONG_TO_DRAW = 5_000_000;
-const ORDER_STREAM = 3;
 /** What the processes of a run agree on, each a bit: to end, and to write a checkpoint. */
 const INTERRUPTED = 1;
 const DUE = 2;
-/** No more steps than this are queued and not done. */
-const STEPS_IN_FLIGHT = 16;
 
 /** Everything a run needs. */
 export interface TrainerOptions {
@@ -66,30 +62,20 @@ export interface TrainerOptions {
 export class Trainer {
   readonly #options: TrainerOptions;
   readonly #group: RankGroup;
-  /** Undefined until the run begins. */
-  #reading: ReadAhead | undefined;
   /** Undefined until the run begins, and in one that saves nothing. */
   #writer: CheckpointWriter | undefined;
   /** When the last checkpoint began, and how long training stood still for it. */
   #saved = { at: performance.now(), pauseSeconds: 0 };
-  readonly #scheduler: ShuffleScheduler;
+  readonly #sequence: BatchSequence;
   readonly #state: TrainingState;
   /** The split that selects the best checkpoint; never the test split unless there is no other. */
   readonly #selection: Split | undefined;
-  readonly #batches: Readonly<Record<BatchKind, number>>;
-  #order: Record<BatchKind, Uint32Array> = { cold: new Uint32Array(0), hot: new Uint32Array(0) };
-  /** Which batches the latest steps are over: the kind and its number, by step modulo STEPS_IN_FLIGHT. */
-  readonly #stepKinds = new Array<BatchKind>(STEPS_IN_FLIGHT).fill("cold");
-  readonly #stepBatches = new Uint32Array(STEPS_IN_FLIGHT);
   readonly #schedule: LearningRateSchedule;
   /** That of the last step. */
   #learningRate = 0;
-  /** Sum of losses since the last progress event. */
-  #loss = 0;
-  /** The step at whose progress event they had exploded, and have not come back since, as the first of a run may. */
-  #explodedAt: number | undefined;
-  /** Samples since the last progress event, and the lap of the clock at it. */
-  #recent = { samples: 0, hotSamples: 0, lap: 0 };
+  readonly #losses = new LossWatch();
+  /** Hot samples since the last progress event, and the lap of the clock at it. */
+  #recent = { hotSamples: 0, lap: 0 };
   readonly #spending: Spending;
 
   constructor(options: TrainerOptions) {
@@ -98,88 +84,66 @@ export class Trainer {
     this.#group = group;
     this.#spending = new Spending(spent);
     this.#schedule = schedule === undefined ? scheduleOf(config) : checkedSchedule(schedule);
-    this.#batches = { cold: layout.batches("cold"), hot: layout.batches("hot") };
+    this.#sequence = new BatchSequence({ config, layout, group }, checkpoint?.body.state.scheduler);
     this.#state = checkpoint?.body.state ?? {
       epoch: 0,
       step: 0,
       samples: 0,
       optimizerSteps: from?.body.state.optimizerSteps ?? 0,
-      scheduler: new ShuffleScheduler(this.#batches, config.firstTurn, config.schedulerRate).state,
+      scheduler: this.#sequence.state,
       bestAuc: null,
       evaluationsSinceBest: 0,
       finished: false,
     };
-    this.#scheduler = new ShuffleScheduler(this.#batches, config.firstTurn, this.#state.scheduler);
     this.#selection = (["validation", "test"] as const).find((split) => dataset.samples(split) > 0);
   }
 
   /** Trains to the end and returns the result. Throws Interrupted when the signal was aborted. */
   async run(): Promise<ResultEvent> {
-    const { config, report } = this.#options;
+    const { config, out, report } = this.#options;
     const onWritten = (written: WrittenCheckpoint) =>
       report({ event: "checkpoint", ...written, pauseSeconds: this.#saved.pauseSeconds });
     using writer = config.save ? await CheckpointWriter.start(this.#group, onWritten) : undefined;
     this.#writer = writer;
-    const { layout } = this.#options;
-    using reading = new ReadAhead(layout, this.#group.batches, readThreads(layout, this.#group.freeCores));
-    this.#reading = reading;
+    using sequence = this.#sequence;
     this.#begin();
     try {
       while (!this.#state.finished) {
-        this.#shuffle();
+        sequence.begin(this.#state.epoch);
         await this.#epoch();
       }
       writer?.finish();
     } catch (error) {
       const fault = faultOf(messageOf(error));
       if (fault !== undefined) {
-        this.#fail(`the ${fault.what} of step ${fault.step} (${this.#batchOf(fault.step)}) is not a number`);
+        this.#fail(`the ${fault.what} of step ${fault.step} (${this.#sequence.nameOf(fault.step)}) is not a number`);
       }
       if (error instanceof NotFinite) this.#fail(error.message, "no checkpoint keeps that");
-      throw this.#withWayOut(error);
+      throw config.save ? withRecoveryHint(error, out, () => this.#lastGood()) : error;
     }
     return this.#result();
   }
 
   /** Adds up the losses of the steps so far. Throws HotsetError if they are not those of a model that learns. */
   #takeLoss(): number {
-    this.#loss += this.#group.takeLoss();
-    const mean = this.#loss / this.#recent.samples;
-    const steps = this.#state.step - (this.#explodedAt ?? this.#state.step);
-    const exploded = mean > EXPLODED_LOSS && steps >= EXPLOSION_STEPS;
-    if (this.#recent.samples === 0 || (Number.isFinite(mean) && !exploded)) return mean;
-    const { config } = this.#options;
     const { step } = this.#state;
-    const first = step - (step - 1) % config.printFreq;
-    const what = Number.isFinite(mean) ? `is ${mean.toPrecision(3)}` : "is not a number";
-    return this.#fail(`the mean loss of steps ${first} to ${step} (the last: ${this.#batchOf(step)}) ${what}`);
+    const wrong = this.#losses.add(this.#group.takeLoss(), step);
+    if (wrong === undefined) return this.#losses.mean;
+    const first = step - (step - 1) % this.#options.config.printFreq;
+    return this.#fail(`the mean loss of steps ${first} to ${step} (the last: ${this.#sequence.nameOf(step)}) ${wrong}`);
   }
 
-  /** Names the batch of one of the latest steps. */
-  #batchOf(step: number): string {
-    return `${this.#stepKinds[step % STEPS_IN_FLIGHT]} batch ${this.#stepBatches[step % STEPS_IN_FLIGHT]}`;
-  }
-
-  /** Adds what training can go on from to an error that does not say it; others know an error by its identity. */
-  #withWayOut(error: unknown): unknown {
+  /** The last good checkpoint; undefined if there is none. */
+  #lastGood(): string | undefined {
+    this.#writer?.settle(); // what is still being written may be it
     const { config, out } = this.#options;
-    const says = !(error instanceof HotsetError) || error instanceof PeerFailed ||
-      /^(diverged|interrupted)$/.test(error.code);
-    if (says || !config.save) return error;
-    this.#writer?.settle(); // what is still being written may be the last good checkpoint
-    const saved = resumePoints(out)[0];
-    const room = error.code === "no-space" ? "make room, then " : "";
-    error.message += saved === undefined
-      ? "; no checkpoint was saved before"
-      : `; the last good checkpoint is ${saved}: ${room}continue with train --resume --out ${out}`;
-    return error;
+    return config.save ? resumePoints(out)[0] : undefined;
   }
 
   /** Ends a run whose numbers have gone wrong; unless told what is bad, looks for it. */
   #fail(reason: string, bad?: string): never {
-    const { config, out } = this.#options;
-    this.#writer?.settle(); // what is still being written may be the last good checkpoint
-    throw diverged(reason, bad ?? this.#findBadTensor(), config, config.save ? resumePoints(out)[0] : undefined);
+    const saved = this.#lastGood();
+    throw diverged(reason, bad ?? this.#findBadTensor(), this.#options.config, saved);
   }
 
   #findBadTensor(): string {
@@ -194,7 +158,7 @@ export class Trainer {
 
   /** Steps of all epochs. */
   get #steps(): number {
-    return this.#options.config.epochs * (this.#batches.cold + this.#batches.hot);
+    return this.#options.config.epochs * this.#sequence.batches;
   }
 
   #begin(): void {
@@ -216,26 +180,16 @@ export class Trainer {
     this.#spending.goOn();
   }
 
-  /** The order of each queue's batches: shuffled anew every epoch, a function of the seed and the epoch alone; or that of the log. */
-  #shuffle(): void {
-    const { seed, shuffle } = this.#options.config;
-    const order = (kind: BatchKind, stream: number) => {
-      const batches = Uint32Array.from({ length: this.#batches[kind] }, (_, i) => i);
-      return shuffle === "none" ? batches : new Random(seed, ORDER_STREAM, this.#state.epoch, stream).shuffle(batches);
-    };
-    this.#order = { cold: order("cold", 0), hot: order("hot", 1) };
-  }
-
   /** Trains to the epoch's end, or to the evaluation that ends the run. */
   async #epoch(): Promise<void> {
     const { config, signal, report } = this.#options;
     let yielded = performance.now();
-    while (this.#scheduler.peek() !== undefined) {
-      const switches = this.#step();
-      if (switches) this.#outsideSteps(() => this.#atSwitch());
+    while (!this.#sequence.ended) {
+      this.#step();
+      if (this.#sequence.switches) this.#outsideSteps(() => this.#atSwitch());
       if (this.#state.step % config.printFreq === 0) this.#progress();
       // After an epoch's last step comes the evaluation at its end; a second one would count against the patience.
-      const ends = this.#scheduler.peek() === undefined;
+      const ends = this.#sequence.ended;
       if (config.testFreq > 0 && this.#state.step % config.testFreq === 0 && !ends) {
         this.#outsideSteps(() => this.#evaluate());
         if (this.#state.finished) return;
@@ -255,43 +209,23 @@ export class Trainer {
     }
     this.#progress();
     this.#state.epoch++;
-    this.#scheduler.startEpoch();
+    this.#sequence.end();
     this.#outsideSteps(() => this.#evaluate());
   }
 
-  /**
-   * The slot with the next step's batch. Those that surely follow are asked ahead: no switch can come between, which may
-   * change the order, nor an evaluation, which needs the slots.
-   */
-  #read(): number {
-    const reading = this.#reading!;
-    const { kind, position, left } = this.#scheduler.run;
-    const { testFreq } = this.#options.config;
-    const sure = Math.min(left, testFreq > 0 ? testFreq - this.#state.step % testFreq : left, reading.depth);
-    while (reading.waiting < sure) {
-      const index = this.#order[kind][position + reading.waiting];
-      reading.ask(this.#group.acquire(), kind, index);
-    }
-    return reading.take();
-  }
-
-  /** One step; true if the kind of batch changes after it. */
-  #step(): boolean {
+  #step(): void {
     const { config } = this.#options;
-    const slot = this.#read();
+    const slot = this.#sequence.take(this.#state.step + 1);
+    const step = ++this.#state.step;
     const batch = this.#group.batches[slot];
-    const { kind, position, switches } = this.#scheduler.take();
-    this.#learningRate = this.#schedule(++this.#state.step);
+    this.#learningRate = this.#schedule(step);
     writeStep(config.optimizer, batch.floats, this.#learningRate, ++this.#state.optimizerSteps, config.weightDecay);
-    batch.step = this.#state.step;
-    this.#stepKinds[this.#state.step % STEPS_IN_FLIGHT] = kind;
-    this.#stepBatches[this.#state.step % STEPS_IN_FLIGHT] = this.#order[kind][position];
+    batch.step = step;
     this.#group.train(slot);
     this.#state.samples += batch.samples;
     this.#spending.step(batch.samples);
-    this.#recent.samples += batch.samples;
-    if (kind === "hot") this.#recent.hotSamples += batch.samples;
-    return switches;
+    this.#losses.count(batch.samples);
+    if (this.#sequence.kind === "hot") this.#recent.hotSamples += batch.samples;
   }
 
   /** Measures the held-out loss for the scheduler. */
@@ -299,18 +233,18 @@ export class Trainer {
     const { dataset } = this.#options;
     if (dataset.samples("validation") === 0) return;
     this.#group.tables.flush();
-    this.#scheduler.report(this.#score("validation", HELD_OUT_SAMPLES).logloss);
+    this.#sequence.report(this.#score("validation", HELD_OUT_SAMPLES).logloss);
   }
 
   #progress(): void {
-    const { samples, hotSamples, lap } = this.#recent;
+    const { hotSamples, lap } = this.#recent;
+    const { samples } = this.#losses;
     if (samples === 0) return;
     const { report } = this.#options;
     const loss = this.#takeLoss();
-    this.#explodedAt = loss > EXPLODED_LOSS ? this.#explodedAt ?? this.#state.step : undefined;
-    this.#loss = 0;
+    this.#losses.restart(this.#state.step);
     const now = this.#spending.lap();
-    this.#recent = { samples: 0, hotSamples: 0, lap: now };
+    this.#recent = { hotSamples: 0, lap: now };
     report({
       event: "progress",
       epoch: this.#state.epoch,
@@ -320,7 +254,7 @@ export class Trainer {
       samplesPerSecond: samples / ((now - lap) / 1000),
       hotShare: hotSamples / samples,
       learningRate: this.#learningRate,
-      rate: this.#scheduler.rate,
+      rate: this.#sequence.rate,
     });
   }
 
@@ -406,7 +340,7 @@ export class Trainer {
       seed: config.seed,
       dataset: dataset.id,
       run: runId,
-      state: { ...this.#state, scheduler: this.#scheduler.state },
+      state: { ...this.#state, scheduler: this.#sequence.state },
     });
     this.#saved = { at: begin, pauseSeconds: (performance.now() - begin) / 1000 };
   }

@@ -2,7 +2,7 @@
 import { Dataset } from "../dataset/dataset.ts";
 import { HotsetError } from "../errors.ts";
 import type { Checkpoint } from "../checkpoint/checkpoint.ts";
-import { openBest } from "./run.ts";
+import { openBest } from "./beginning.ts";
 import { readRun } from "./run_record.ts";
 
 /** How often a checkpoint that is replaced is begun again with the next one. */

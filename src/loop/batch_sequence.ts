@@ -1,0 +1,117 @@
+/** Which batch each step trains on: turns of hot and cold batches, the order within each kind, and batches read ahead. */
+import type { TrainConfig } from "../config/config.ts";
+import type { BatchKind, Layout } from "../layout/layout.ts";
+import { ReadAhead, readThreads } from "../layout/read_ahead.ts";
+import { Random } from "../random.ts";
+import type { RankGroup } from "../ranks/rank_group.ts";
+import { type SchedulerState, ShuffleScheduler } from "../schedule/scheduler.ts";
+
+const ORDER_STREAM = 3;
+/** No more steps than this are queued and not done. */
+const STEPS_IN_FLIGHT = 16;
+
+/** What decides the sequence. */
+export interface SequenceOptions {
+  readonly config: TrainConfig;
+  readonly layout: Layout;
+  readonly group: RankGroup;
+}
+
+/** The batches of a run, epoch by epoch. */
+export class BatchSequence implements Disposable {
+  /** Batches of an epoch. */
+  readonly batches: number;
+  readonly #options: SequenceOptions;
+  readonly #scheduler: ShuffleScheduler;
+  readonly #counts: Readonly<Record<BatchKind, number>>;
+  #order: Record<BatchKind, Uint32Array> = { cold: new Uint32Array(0), hot: new Uint32Array(0) };
+  /** Undefined until the first epoch begins. */
+  #reading: ReadAhead | undefined;
+  /** Which batches the latest steps are over: the kind and its number, by step modulo STEPS_IN_FLIGHT. */
+  readonly #kinds = new Array<BatchKind>(STEPS_IN_FLIGHT).fill("cold");
+  readonly #numbers = new Uint32Array(STEPS_IN_FLIGHT);
+  /** The kind of the batch that was taken last, and whether the kind changes after it. */
+  kind: BatchKind = "cold";
+  switches = false;
+
+  /** Continues from a scheduler's state; undefined to begin. */
+  constructor(options: SequenceOptions, state?: SchedulerState) {
+    const { config: { firstTurn, schedulerRate }, layout } = options;
+    this.#options = options;
+    this.#counts = { cold: layout.batches("cold"), hot: layout.batches("hot") };
+    this.batches = this.#counts.cold + this.#counts.hot;
+    this.#scheduler = new ShuffleScheduler(this.#counts, firstTurn, state ?? schedulerRate);
+  }
+
+  /** What a checkpoint keeps of it. */
+  get state(): SchedulerState {
+    return this.#scheduler.state;
+  }
+
+  /** Percent of the batches of a kind in a turn. */
+  get rate(): number {
+    return this.#scheduler.rate;
+  }
+
+  /** True if all batches of the epoch were taken. */
+  get ended(): boolean {
+    return this.#scheduler.peek() === undefined;
+  }
+
+  /** Orders the batches of each kind: shuffled for every epoch by the seed and the epoch alone, or as in the log. */
+  begin(epoch: number): void {
+    const { config: { seed, shuffle }, layout, group } = this.#options;
+    this.#reading ??= new ReadAhead(layout, group.batches, readThreads(layout, group.freeCores));
+    const order = (kind: BatchKind, stream: number) => {
+      const batches = Uint32Array.from({ length: this.#counts[kind] }, (_, i) => i);
+      return shuffle === "none" ? batches : new Random(seed, ORDER_STREAM, epoch, stream).shuffle(batches);
+    };
+    this.#order = { cold: order("cold", 0), hot: order("hot", 1) };
+  }
+
+  /** Begins the turns of the next epoch. */
+  end(): void {
+    this.#scheduler.startEpoch();
+  }
+
+  /** Adapts the turns to the held-out loss at a switch. */
+  report(loss: number): void {
+    this.#scheduler.report(loss);
+  }
+
+  /** The slot with the batch of a step, which is the one after the last that was taken. */
+  take(step: number): number {
+    const slot = this.#read(step - 1);
+    const { kind, position, switches } = this.#scheduler.take();
+    this.kind = kind;
+    this.switches = switches;
+    this.#kinds[step % STEPS_IN_FLIGHT] = kind;
+    this.#numbers[step % STEPS_IN_FLIGHT] = this.#order[kind][position];
+    return slot;
+  }
+
+  /**
+   * Those that surely follow are asked ahead: no switch can come between, which may change the order, nor an evaluation,
+   * which needs the slots.
+   */
+  #read(stepsDone: number): number {
+    const reading = this.#reading!;
+    const { group, config: { testFreq } } = this.#options;
+    const { kind, position, left } = this.#scheduler.run;
+    const sure = Math.min(left, testFreq > 0 ? testFreq - stepsDone % testFreq : left, reading.depth);
+    while (reading.waiting < sure) {
+      reading.ask(group.acquire(), kind, this.#order[kind][position + reading.waiting]);
+    }
+    return reading.take();
+  }
+
+  /** Names the batch of one of the latest steps. */
+  nameOf(step: number): string {
+    return `${this.#kinds[step % STEPS_IN_FLIGHT]} batch ${this.#numbers[step % STEPS_IN_FLIGHT]}`;
+  }
+
+  /** Stops the threads that read ahead. */
+  [Symbol.dispose](): void {
+    this.#reading?.[Symbol.dispose]();
+  }
+}

@@ -1,0 +1,35 @@
+/** Errors that end training, with the checkpoint that it can go on from. */
+import { HotsetError } from "../errors.ts";
+import { PeerFailed } from "../parallel/process_group.ts";
+
+/** The error that ends training whose numbers have gone wrong: why, what is bad in the model, and the last good checkpoint, if there is one. */
+export function diverged(
+  reason: string,
+  bad: string,
+  { learningRate }: { readonly learningRate: number },
+  saved: string | undefined,
+): HotsetError {
+  return new HotsetError(
+    `Cannot go on training: ${reason}; ${bad}; ` +
+      (saved === undefined ? "no checkpoint was saved before; " : `the last good checkpoint is ${saved}; `) +
+      `begin again in another --out with a lower --learning-rate than ${learningRate}, or with --lr-num-warmup-steps` +
+      (saved === undefined ? "" : `, and with --from ${saved} to keep what was learned`),
+    { code: "diverged" },
+  );
+}
+
+/**
+ * Adds to an error what training can go on from, unless it says so itself; `saved` finds the last good checkpoint of `out`.
+ * The error stays the same object: others know it by its identity.
+ */
+export function withRecoveryHint(error: unknown, out: string, saved: () => string | undefined): unknown {
+  const says = !(error instanceof HotsetError) || error instanceof PeerFailed ||
+    /^(diverged|interrupted)$/.test(error.code);
+  if (says) return error;
+  const checkpoint = saved();
+  const room = error.code === "no-space" ? "make room, then " : "";
+  error.message += checkpoint === undefined
+    ? "; no checkpoint was saved before"
+    : `; the last good checkpoint is ${checkpoint}: ${room}continue with train --resume --out ${out}`;
+  return error;
+}

@@ -1,0 +1,102 @@
+/** Where a run begins: with a new model, with that of another run, or where its own last checkpoint stands. */
+import { existsSync } from "node:fs";
+import { dirname, join, resolve } from "node:path";
+import { Checkpoint } from "../checkpoint/checkpoint.ts";
+import { BEST_CHECKPOINT, resumePoints } from "../checkpoint/checkpoint_store.ts";
+import { Dataset } from "../dataset/dataset.ts";
+import { encodingDifference } from "../dataset/encoding.ts";
+import { HotsetError } from "../errors.ts";
+import type { Report, ResultEvent, Spent } from "../events/events.ts";
+import type { ModelPlan } from "../model/shape.ts";
+import { isArtifact, isDirectory } from "../storage/artifact.ts";
+import { readRunLog } from "./run_log.ts";
+import { METRICS_FILE } from "./run_metrics.ts";
+import { readRun, type RunRecord } from "./run_record.ts";
+
+/** Where a run begins: with a new model, with that of another run's checkpoint, or where its own checkpoint stands. */
+export interface Beginning {
+  readonly from: Checkpoint | undefined;
+  readonly checkpoint: Checkpoint | undefined;
+  /** What the run recorded when it began; undefined for one that begins now. */
+  readonly record: RunRecord | undefined;
+  /** What the run has spent until there, if it is known. */
+  readonly spent?: Spent | undefined;
+  /** What it recorded at its end, if it is over. */
+  readonly result?: ResultEvent | undefined;
+}
+
+/** Opens a checkpoint of a run: the best one, or the last if there is no best. */
+export function openBest(directory: string): Checkpoint {
+  const best = join(directory, BEST_CHECKPOINT);
+  const found = isDirectory(best) ? best : resumePoints(directory)[0];
+  if (found !== undefined) return Checkpoint.open(found);
+  throw new HotsetError(`Cannot open run ${directory}: it has no checkpoint; train it first`, { code: "not-found" });
+}
+
+/**
+ * What a run has spent until its checkpoint, as far as it is known, and its result if it ended there. A damaged log is no
+ * reason not to go on.
+ */
+export function recall(
+  out: string,
+  checkpoint: Checkpoint | undefined,
+  report: Report,
+): Pick<Beginning, "spent" | "result"> {
+  if (checkpoint === undefined || !existsSync(join(out, METRICS_FILE))) return {};
+  const { step, finished } = checkpoint.body.state;
+  try {
+    const log = readRunLog(out);
+    const result = finished && log.result?.steps === step ? { ...log.result, run: out } : undefined;
+    return { spent: log.spent.findLast((event) => event.step <= step), result };
+  } catch (error) {
+    if (!(error instanceof HotsetError)) throw error;
+    report({ event: "note", text: `Time and traffic are counted from here on: ${error.message}` });
+    return {};
+  }
+}
+
+/** The checkpoint that a run goes on from; undefined if it was killed before the first. */
+export function openResumePoint(out: string): Checkpoint | undefined {
+  const [first, second] = resumePoints(out);
+  if (first === undefined) return undefined;
+  try {
+    return Checkpoint.open(first);
+  } catch (error) {
+    if (!(error instanceof HotsetError)) throw error;
+    const next = second === undefined ? "begins anew" : `goes on from ${second}`;
+    throw new HotsetError(`${error.message}; without ${first}, --resume ${next}`, { cause: error });
+  }
+}
+
+/** The checkpoint whose model a run began with. */
+export function openStart({ from }: RunRecord): Checkpoint | undefined {
+  if (from === null) return undefined;
+  const checkpoint = Checkpoint.open(from.directory);
+  if (checkpoint.id === from.id) return checkpoint;
+  throw new HotsetError(`Cannot go on: checkpoint ${from.directory}, which the run began with, has changed since`);
+}
+
+/**
+ * The checkpoint of this model that `from` names: a run's best, or a checkpoint's own directory. Throws HotsetError unless
+ * its rows stand for the values that those of the dataset do.
+ */
+export function openFrom(from: string, { shape }: ModelPlan, dataset: Dataset): Checkpoint {
+  const checkpoint = isArtifact(from) ? Checkpoint.open(from) : openBest(from);
+  const difference = differenceFrom(checkpoint, dataset);
+  if (difference !== undefined) {
+    throw new HotsetError(
+      `Cannot begin with the model of ${from}: dataset ${dataset.directory} ${difference}; train without --from, on the ` +
+        `files of both datasets`,
+    );
+  }
+  checkpoint.expectModel(shape);
+  return checkpoint;
+}
+
+/** Why a checkpoint does not fit a dataset; undefined if it does. What it was trained on, the run says that it lies in. */
+function differenceFrom({ directory, body }: Checkpoint, dataset: Dataset): string | undefined {
+  if (body.dataset === dataset.id) return undefined;
+  const trained = Dataset.open(readRun(dirname(resolve(directory))).dataset, "lengths");
+  if (trained.id === body.dataset) return encodingDifference(trained, dataset);
+  return `cannot be compared with ${trained.directory}, on which it was trained and which has changed since`;
+}
