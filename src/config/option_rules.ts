@@ -24,7 +24,7 @@ export const shuffle: Rule = ({ shuffle, mode, hotMemory }, line) => {
 };
 
 /** It says how a device computes. */
-export const onDevice: Rule = ({ mode, device }, line) => {
+const onDevice: Rule = ({ mode, device }, line) => {
   const why = "it says how a GPU computes";
   if (mode === "cpu") return `with --mode cpu: ${why}; choose --mode fae, hybrid or gpu on --device cuda`;
   if (device === "cpu") return `with --device cpu: ${why}; choose --device cuda`;
