@@ -62,7 +62,7 @@ for (const ranks of [2, 4]) {
   testWithEach(`${ranks} ranks on one host leave the bits that ${ranks} workers leave`, async (launcher) => {
     using directory = new TemporaryDirectory();
     const dataset = dataOf(directory);
-    const config = { ...CONFIG, ranks, optimizer: "adagrad" as const };
+    const config = { ...CONFIG, ranks, optimizer: "adagrad" as const, clipNorm: ranks === 2 ? 0.05 : null };
     await startRun(config, dataset, { out: directory.join("workers"), report: () => {} });
     const result = await trainOver(launcher, [ranks], dataset.directory, directory.join("mpi"), config);
     assert.deepEqual([result.hosts, result.locals, result.ranks], [1, ranks, ranks]);
@@ -71,6 +71,17 @@ for (const ranks of [2, 4]) {
     assertEqualBits(directory.join("mpi"), directory.join("workers"));
   });
 }
+
+testWithEach("gradients of several hosts are not clipped, and training with them is refused", async (launcher) => {
+  using directory = new TemporaryDirectory();
+  const dataset = dataOf(directory);
+  const config = JSON.stringify({ ...CONFIG, clipNorm: 1 });
+  const { code, stderr } = await runMpi(launcher, [1, 1], TRAINING, [
+    ...[dataset.directory, directory.join("mpi"), config],
+  ]);
+  assert.notEqual(code, 0);
+  assert.match(stderr, /Cannot clip gradients over 2 hosts: .*; train on one host, or leave out --clip-norm/);
+});
 
 for (const hosts of [[1, 1], [2, 2], [1, 1, 1]]) {
   testWithEach(`${hosts.length} hosts with ${hosts[0]} ranks train as workers do, twice the same`, async (launcher) => {

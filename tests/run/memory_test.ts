@@ -55,11 +55,19 @@ function checkpoints(out: string): Record<string, string> {
   return files;
 }
 
-for (const [optimizer, bags] of [["sgd", true], ["adagrad", false], ["adam", false]] as const) {
-  Deno.test(`a run within any memory leaves the checkpoints of one in memory: ${optimizer}`, async () => {
+for (
+  const [optimizer, bags, clipNorm] of [
+    ["sgd", true, null],
+    ["adagrad", false, null],
+    ["adam", false, null],
+    ["sgd", true, 0.05],
+  ] as const
+) {
+  const clipped = clipNorm === null ? "" : ", gradients clipped";
+  Deno.test(`a run within any memory leaves the checkpoints of one in memory: ${optimizer}${clipped}`, async () => {
     using directory = new TemporaryDirectory();
     const dataset = dataOf(directory, bags);
-    const config = resolveConfig("kaggle", { ...CONFIG, optimizer, testFreq: 17, checkpointSteps: 10 });
+    const config = resolveConfig("kaggle", { ...CONFIG, optimizer, clipNorm, testFreq: 17, checkpointSteps: 10 });
     const plain = await train(directory.join("plain"), dataset, config);
     const expected = checkpoints(directory.join("plain"));
     for (const share of optimizer === "adagrad" ? [0.02, 0.1, 0.5, 0.99] : [0.05]) {

@@ -15,7 +15,9 @@ import { allocateTrainState } from "../../src/ranks/train_state.ts";
 import { TemporaryDirectory } from "./temporary.ts";
 import { tinyDataset } from "./tiny_dataset.ts";
 
-const [blas, optimizer, steps] = Deno.args as [Blas, OptimizerName, string];
+const [blas, optimizer, steps, norm] = Deno.args as [Blas, OptimizerName, string, string?];
+/** The largest norm of gradients; without one they are not clipped. */
+const clipNorm = norm === undefined ? null : Number(norm);
 /** Steps before the count: V8 compiles and learns. */
 const WARM_UP = 3000;
 const ROUNDS = 8;
@@ -46,7 +48,7 @@ const host = await openHost(await cpuOptions(blas));
 const { hotRows } = layout;
 const batchShape = layout.shape;
 await using group = new LocalRank(
-  allocateTrainState({ plan, batchShape, hotRows, ranks: 1, device: host, host }),
+  allocateTrainState({ plan, batchShape, hotRows, clipNorm, ranks: 1, device: host, host }),
 );
 const parameters = new Float32Array(plan.denseWords);
 initialiseDense(plan, 1, parameters);
