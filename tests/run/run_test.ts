@@ -1,4 +1,4 @@
-/** Whole runs: the same bits again, after an interrupt too; hot rows in every amount; why a run ends. */
+/** Whole runs: the same bits again, after an interrupt too; hot rows in every amount. */
 import assert from "node:assert/strict";
 import { HotsetError, UsageError } from "../../src/errors.ts";
 import type { Dataset } from "../../src/dataset/dataset.ts";
@@ -7,50 +7,12 @@ import { resolveConfig, type TrainConfig } from "../../src/config/config.ts";
 import type { ResultEvent, RunEvent } from "../../src/events/events.ts";
 import { resumeRun, startRun } from "../../src/run/run.ts";
 import { readRun } from "../../src/run/run_record.ts";
-import { evaluateRun } from "../../src/run/score_run.ts";
-import { withBest } from "../../src/run/trained_run.ts";
 import { Interrupted } from "../../src/errors.ts";
 import { seriesLength } from "../support/series.ts";
 import { rewrite } from "../support/rewrite.ts";
+import { CONFIG, dataOf, EVERYTHING_HOT, run, TABLE_ROWS } from "../support/small_run.ts";
 import { TemporaryDirectory } from "../support/temporary.ts";
 import { tinyDataset } from "../support/tiny_dataset.ts";
-
-/** Two tables are large enough not to be hot as a whole. */
-const TABLE_ROWS = [20_000, 50, 17_000, 3];
-const ROW_BYTES = 4 * (16 + 1);
-/** The small tables and some 300 rows of the large ones. */
-const SOME_HOT = 53 * ROW_BYTES + 300 * ROW_BYTES;
-const EVERYTHING_HOT = 64 * 2 ** 20;
-
-const CONFIG: TrainConfig = resolveConfig("kaggle", {
-  bottom: [12, 16],
-  top: [12, 1],
-  batchSize: 50,
-  optimizer: "rwsadagrad",
-  learningRate: 0.05,
-  hotMemory: SOME_HOT,
-  ranks: 1,
-  printFreq: 1,
-});
-
-function dataOf(directory: TemporaryDirectory, train = 1990): Dataset {
-  return tinyDataset(directory.join("data"), {
-    samples: { train, validation: 300, test: 310 },
-    tableRows: TABLE_ROWS,
-    denseFeatures: 3,
-    bags: false,
-    seed: 1,
-    skew: 8,
-  });
-}
-
-/** A run and all that it reported. */
-async function run(directory: TemporaryDirectory, name: string, dataset: Dataset, config: TrainConfig) {
-  const events: RunEvent[] = [];
-  const out = directory.join(name);
-  const result = await startRun(config, dataset, { out, report: (event) => events.push(event) });
-  return { result, events, out };
-}
 
 /** Starts a run, or resumes it, and interrupts it after a step. */
 async function interrupt(out: string, step: number, start?: { config: TrainConfig; dataset: Dataset }): Promise<void> {
@@ -330,90 +292,6 @@ Deno.test("every sample is trained on once an epoch, bags or not", async () => {
       assert.ok(Number.isFinite(result.logloss));
     }
   }
-});
-
-Deno.test("a run ends when the selection split reaches the target AUC", async () => {
-  using directory = new TemporaryDirectory();
-  const { result, events, out } = await run(directory, "run", dataOf(directory), {
-    ...CONFIG,
-    epochs: 5,
-    testFreq: 5,
-    targetAuc: 0.55,
-  });
-  assert.equal(result.ended, "target");
-  assert.ok(result.steps < 5 * 40);
-  const aucs = events.flatMap((event) =>
-    event.event === "evaluation" && event.split === "validation" ? [event.auc] : []
-  );
-  assert.ok(aucs.pop()! >= 0.55 && aucs.every((auc) => auc < 0.55), "at the first evaluation that reaches it");
-  assert.equal((await resume(out)).steps, result.steps);
-});
-
-Deno.test("a run ends when its patience does, and keeps the best checkpoint", async () => {
-  using directory = new TemporaryDirectory();
-  const dataset = dataOf(directory);
-  // A rate that changes nothing: the first evaluation stays the best.
-  const { result, events } = await run(directory, "run", dataset, {
-    ...CONFIG,
-    optimizer: "sgd",
-    learningRate: 1e-30,
-    epochs: 5,
-    testFreq: 4,
-    patience: 3,
-  });
-  assert.equal(result.ended, "patience");
-  assert.equal(result.steps, 4 * 4);
-  const evaluations = events.filter((event) => event.event === "evaluation" && event.split === "validation");
-  assert.equal(evaluations.length, 4);
-});
-
-Deno.test("an epoch's end is evaluated once, also where the frequency falls on it", async () => {
-  using directory = new TemporaryDirectory();
-  const dataset = dataOf(directory);
-  const { events } = await run(directory, "run", dataset, { ...CONFIG, mode: "cpu", testFreq: 20, epochs: 2 });
-  const steps = events.flatMap((event) =>
-    event.event === "evaluation" && event.split === "validation" ? [event.step] : []
-  );
-  assert.deepEqual(steps, [20, 40, 60, 80]);
-});
-
-Deno.test("the best checkpoint is the one with the best AUC, and what a run is evaluated by", async () => {
-  using directory = new TemporaryDirectory();
-  const dataset = dataOf(directory);
-  // A learning rate that overfits.
-  const { events, out } = await run(directory, "run", dataset, {
-    ...CONFIG,
-    learningRate: 0.8,
-    testFreq: 10,
-    epochs: 8,
-  });
-  const evaluations = events.flatMap((event) =>
-    event.event === "evaluation" && event.split === "validation" ? [event] : []
-  );
-  const best = evaluations.reduce((a, b) => b.auc > a.auc ? b : a);
-  assert.ok(best.step < evaluations.at(-1)!.step, "this run gets worse in the end");
-  const [validation, test] = await evaluateRun(out, [], () => {});
-  assert.equal(validation.step, best.step);
-  assert.ok(Math.abs(validation.auc - best.auc) < 1e-6);
-  assert.equal(test.split, "test");
-
-  const last = evaluations.at(-1)!.step;
-  let reads = 0;
-  const read = withBest(out, ({ body }) => {
-    if (reads++ > 0) return body.state.step;
-    // As training does, while the files of the one before are being read.
-    Deno.removeSync(`${out}/best`, { recursive: true });
-    Deno.renameSync(`${out}/last`, `${out}/best`);
-    throw new HotsetError("Cannot read best: rows.f32 is damaged");
-  });
-  assert.deepEqual([read, reads], [last, 2]);
-  const damaged = new HotsetError("Cannot read best: rows.f32 is damaged");
-  assert.throws(() =>
-    withBest(out, () => {
-      reads++;
-      throw damaged;
-    }), damaged);
-  assert.equal(reads, 3, "what nobody replaces is read once");
 });
 
 Deno.test("tables that this machine cannot hold are refused before anything is made of them", async () => {
