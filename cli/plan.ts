@@ -3,10 +3,19 @@ import { Dataset } from "../src/dataset/dataset.ts";
 import { planDataset, planPublished, thisMachine } from "../src/plan/plan_training.ts";
 import { publishedData } from "../src/plan/published.ts";
 import { planText } from "../src/report/tables.ts";
-import { type Preset, resolveConfig } from "../src/config/config.ts";
+import { expectDenseFeatures, type Preset, resolveConfig, type TrainConfig } from "../src/config/config.ts";
+import { type DataShape, measureSpeed } from "../src/loop/expected_speed.ts";
+import type { Speed } from "../src/plan/budgets.ts";
 import type { Common } from "./options.ts";
 import { run } from "./run.ts";
 import { type ConfigFlags, presetFlag, trainLayer, withTraining } from "./train_options.ts";
+
+/** What this machine trains such a model with. */
+async function speedsOf(config: TrainConfig, { denseFeatures, tables }: DataShape): Promise<Speed> {
+  const data = { denseFeatures, tables };
+  const inMemory = await measureSpeed(config, data, config.ranks);
+  return { inMemory, oneRank: config.ranks === 1 ? inMemory : await measureSpeed(config, data, 1) };
+}
 
 /** hotset plan */
 export function plan(program: Command): void {
@@ -15,12 +24,17 @@ export function plan(program: Command): void {
     .argument("[dataset]", "directory made by prepare (default: the published data of the preset)")
     .addHelpText("after", "\nExample: hotset plan --preset terabyte --hot-memory 1GiB --optimizer rwsadagrad")
     .action((directory: string | undefined, flags: ConfigFlags & Common & { preset: Preset }) =>
-      run(flags, () => {
+      run(flags, async () => {
         const config = resolveConfig(flags.preset, trainLayer(flags));
         const machine = thisMachine();
-        const planned = directory === undefined
-          ? planPublished(publishedData(flags.preset), config, machine)
-          : planDataset(Dataset.open(directory, "lengths"), config, machine);
+        const dataset = directory === undefined ? undefined : Dataset.open(directory, "lengths");
+        const published = dataset === undefined ? publishedData(flags.preset) : undefined;
+        const shape = dataset ?? { denseFeatures: published!.dense.length, tables: published!.tables.length };
+        expectDenseFeatures(config, shape.denseFeatures, `plan for ${directory ?? published!.source}`);
+        const speed = await speedsOf(config, shape);
+        const planned = dataset === undefined
+          ? planPublished(published!, config, machine, speed)
+          : planDataset(dataset, config, machine, speed);
         console.log(flags.json ? JSON.stringify(planned) : planText(planned));
       })
     );

@@ -1,65 +1,82 @@
-/** Trains the kaggle model on random batches for a moment: the samples/s to expect from this machine's cores. */
-import { writeStep } from "../optimizer/optimizers.ts";
+/** Trains a model on random batches for a moment: the samples/s to expect from this machine's cores. */
+import { rowStateWords, writeStep } from "../optimizer/optimizers.ts";
 import type { Batch, BatchShape } from "../layout/batch.ts";
 import { BatchFiller } from "../layout/batch_filler.ts";
 import { SegmentSorter } from "../layout/segment_sorter.ts";
 import { initialiseDense } from "../model/initialise.ts";
+import { bottomWidths } from "../model/models/dlrm.ts";
 import { type ModelPlan, planModel } from "../model/shape.ts";
 import { Random } from "../random.ts";
-import { resolveConfig } from "../config/config.ts";
+import { resolveConfig, type TrainConfig } from "../config/config.ts";
 import { openRanks } from "../ranks/placement.ts";
 
 /** Columns of Criteo Kaggle. */
 const DENSE_FEATURES = 13;
 const TABLES = 26;
-/** Rows of each table: enough that most lookups miss the caches, as cold rows do. */
-const TABLE_ROWS = 200_000;
+/** Words of all tables: enough that most lookups miss the processor's caches, as cold rows do. */
+const TABLE_WORDS = 26 * 200_000 * 16;
 const BATCH_SIZE = 2048;
 const WARM_UP_STEPS = 4;
 const MEASURED_MS = 700;
 
 /** The kaggle model over tables of equal size. */
 export function kagglePlan(): ModelPlan {
-  const { bottom, ...config } = resolveConfig("kaggle");
+  return smallPlan(resolveConfig("kaggle"), { denseFeatures: DENSE_FEATURES, tables: TABLES });
+}
+
+/** What the speed of a model depends on, besides its configuration. */
+export interface DataShape {
+  readonly denseFeatures: number;
+  readonly tables: number;
+}
+
+/** The part of a configuration that decides the work of a step. */
+type StepConfig = Pick<TrainConfig, "dim" | "bottom" | "top" | "interaction" | "optimizer" | "batchSize">;
+
+/** A model over tables of equal size. */
+function smallPlan({ dim, bottom, top, interaction, optimizer }: StepConfig, { denseFeatures, tables }: DataShape) {
+  const rows = Math.ceil(TABLE_WORDS / tables / (dim + rowStateWords(optimizer, dim)));
   return planModel({
-    ...config,
-    tableRows: new Array<number>(TABLES).fill(TABLE_ROWS),
-    bottom: [DENSE_FEATURES, ...bottom],
+    ...{ dim, top, interaction, optimizer, tableRows: new Array<number>(tables).fill(rows) },
+    bottom: bottomWidths(denseFeatures, bottom),
   });
 }
 
 /** Samples/s of the kaggle model at batch 2,048 on all cores of the CPU; takes about two seconds. */
 export async function expectedSpeed(): Promise<number> {
-  const config = resolveConfig("kaggle", { mode: "cpu", device: "cpu" });
-  const plan = kagglePlan();
-  const batchShape: BatchShape = {
-    batchSize: BATCH_SIZE,
-    denseFeatures: DENSE_FEATURES,
-    tables: TABLES,
-    bags: false,
-    lookupCapacity: BATCH_SIZE * TABLES,
-  };
-  await using group = await openRanks(config, plan, { batchShape });
+  const config = { ...resolveConfig("kaggle"), batchSize: BATCH_SIZE };
+  return await measureSpeed(config, { denseFeatures: DENSE_FEATURES, tables: TABLES }, null);
+}
+
+/** Samples/s of a model on so many ranks of the CPU, null for one a core, with one lookup in each table of a sample. */
+export async function measureSpeed(config: StepConfig, data: DataShape, ranks: number | null): Promise<number> {
+  const plan = smallPlan(config, data);
+  const { batchSize } = config;
+  const batchShape: BatchShape = { ...data, batchSize, bags: false, lookupCapacity: batchSize * data.tables };
+  await using group = await openRanks(resolveConfig("kaggle", { mode: "cpu", ranks }), plan, { batchShape });
   const parameters = new Float32Array(plan.denseWords);
   initialiseDense(plan, 1, parameters);
   group.initialise(parameters, 1);
-  for (const [seed, batch] of group.batches.entries()) fillAtRandom(batch, seed);
+  for (const [seed, batch] of group.batches.entries()) {
+    fillAtRandom(batch, plan.shape.tableRows[0], seed);
+    writeStep(config.optimizer, batch.floats, 0.01, 1);
+  }
   const step = () => group.train(group.acquire());
   for (let i = 0; i < WARM_UP_STEPS; i++) step();
   group.drain();
   let samples = 0;
   const begin = performance.now();
-  for (; performance.now() - begin < MEASURED_MS; samples += BATCH_SIZE) step();
+  for (; performance.now() - begin < MEASURED_MS; samples += batchSize) step();
   group.drain();
   return samples / (performance.now() - begin) * 1000;
 }
 
 /** Fills a batch with random samples; a few rows of each table get most of its lookups. */
-function fillAtRandom(batch: Batch, seed: number): void {
+function fillAtRandom(batch: Batch, tableRows: number, seed: number): void {
   const { batchSize, denseFeatures, tables } = batch.shape;
   const random = new Random(seed);
   const filler = new BatchFiller(batch);
-  const popular = (_: unknown, k: number) => k % tables * TABLE_ROWS + Math.floor(TABLE_ROWS * random.uniform() ** 4);
+  const popular = (_: unknown, k: number) => k % tables * tableRows + Math.floor(tableRows * random.uniform() ** 4);
   const samples = {
     count: batchSize,
     labels: Uint8Array.from({ length: batchSize }, () => random.below(2)),
@@ -70,5 +87,4 @@ function fillAtRandom(batch: Batch, seed: number): void {
   while (!filler.full) filler.add(samples, filler.samples);
   filler.close();
   new SegmentSorter(batch.shape).write(batch);
-  writeStep("sgd", batch.floats, 0.01);
 }

@@ -38,7 +38,7 @@ export function fillBudget(shapes: readonly TableShape[], whole: readonly boolea
 }
 
 /** A table's rows by falling popularity, in pieces of whole rows with the lookups each takes. */
-function curvePieces(shape: TableShape): { rows: number; share: number }[] {
+export function curvePieces(shape: TableShape): { rows: number; share: number }[] {
   const ends = new Set([shape.rows]);
   for (const [low, high] of stretches(shape)) {
     for (let piece = 1; piece <= PIECES; piece++) {

@@ -3,11 +3,19 @@ import { rowStateWords } from "../optimizer/optimizers.ts";
 import type { Dataset } from "../dataset/dataset.ts";
 import type { BatchShape } from "../layout/batch.ts";
 import { bottomWidths } from "../model/models/dlrm.ts";
-import { planModel } from "../model/shape.ts";
+import { type ModelPlan, planModel } from "../model/shape.ts";
 import { allHotSampleShare, drawSamples } from "../profile/coverage.ts";
 import { planHotRows, wholeTables } from "../profile/plan.ts";
 import { bytes } from "../format.ts";
 import { expectDenseFeatures, type TrainConfig } from "../config/config.ts";
+import {
+  countedPopularity,
+  planBudgets,
+  type PlannedBudget,
+  type PopularityClass,
+  publishedPopularity,
+  type Speed,
+} from "./budgets.ts";
 import { allHotShare, fillBudget } from "./hot_share.ts";
 import { type MemoryPlan, type Placement, PLACEMENTS, planMemory } from "./memory.ts";
 import type { PublishedData } from "../dataset/published.ts";
@@ -60,6 +68,8 @@ export interface TrainingPlan {
   readonly machine: Machine;
   /** Memory of every mode, and whether its host part fits the machine. */
   readonly placements: readonly (MemoryPlan & { readonly fits: boolean })[];
+  /** Mode cpu with less memory than all rows take, the others on a disk. */
+  readonly budgets: readonly PlannedBudget[];
   /** What to lower for the placements that do not fit this machine. */
   readonly advice: readonly string[];
 }
@@ -87,6 +97,10 @@ interface Source {
   /** Mean lookups of a sample. */
   readonly lookups: number;
   readonly bags: boolean;
+  /** Samples of the train split; undefined where there is no data yet. */
+  readonly samples?: number;
+  /** Rows by how often they are looked up. */
+  readonly popularity: () => PopularityClass[];
   /** What a budget would cover. */
   cover(config: PlanConfig): Coverage;
 }
@@ -98,8 +112,11 @@ interface Coverage {
   readonly sampleShare: number | null;
 }
 
-/** Plans a run on a dataset, by its exact counts. Throws HotsetError if the model cannot be built. */
-export function planDataset(dataset: Dataset, config: PlanConfig, machine: Machine): TrainingPlan {
+/**
+ * Plans a run on a dataset, by its exact counts; `speed` is what this machine trains the model with, where it was measured
+ * (`measureSpeed`). Throws HotsetError if the model cannot be built.
+ */
+export function planDataset(dataset: Dataset, config: PlanConfig, machine: Machine, speed?: Speed): TrainingPlan {
   const { samples, lookups } = dataset.body.splits.train;
   return planTraining(
     {
@@ -108,15 +125,23 @@ export function planDataset(dataset: Dataset, config: PlanConfig, machine: Machi
       tables: dataset.body.tables,
       lookups: samples === 0 ? dataset.tables : lookups / samples,
       bags: dataset.body.bags,
+      samples,
+      popularity: () => countedPopularity(dataset.readCounts(), samples),
       cover: (config) => coverDataset(dataset, config),
     },
     config,
     machine,
+    speed,
   );
 }
 
 /** Plans a run on a published data set; else as planDataset. */
-export function planPublished(data: PublishedData, config: PlanConfig, machine: Machine): TrainingPlan {
+export function planPublished(
+  data: PublishedData,
+  config: PlanConfig,
+  machine: Machine,
+  speed?: Speed,
+): TrainingPlan {
   return planTraining(
     {
       name: data.source,
@@ -124,10 +149,12 @@ export function planPublished(data: PublishedData, config: PlanConfig, machine: 
       tables: data.tables,
       lookups: data.tables.length,
       bags: false,
+      popularity: () => publishedPopularity(data.tables),
       cover: (config) => coverPublished(data, config),
     },
     config,
     machine,
+    speed,
   );
 }
 
@@ -137,7 +164,7 @@ export function thisMachine(): Machine {
   return { total, available };
 }
 
-function planTraining(source: Source, config: PlanConfig, machine: Machine): TrainingPlan {
+function planTraining(source: Source, config: PlanConfig, machine: Machine, speed: Speed | undefined): TrainingPlan {
   expectDenseFeatures(config, source.denseFeatures, `plan for ${source.name}`);
   const bytesPerRow = bytesPerRowOf(config);
   const covered = source.cover(config);
@@ -155,6 +182,11 @@ function planTraining(source: Source, config: PlanConfig, machine: Machine): Tra
     const plan = memoryOf(source, config, placement, hotRows);
     return { ...plan, fits: plan.host <= machine.available };
   });
+  const { samples } = source;
+  const { host, fits } = placements.find(({ mode }) => mode === "cpu")!;
+  const popularity = source.popularity();
+  const budgets = planBudgets({ ...sizesOf(source, config), popularity, samples, host, speed });
+  const fitting = fits ? undefined : budgets.find(({ host }) => host <= machine.available);
   return {
     event: "plan",
     source: source.name,
@@ -167,10 +199,16 @@ function planTraining(source: Source, config: PlanConfig, machine: Machine): Tra
     hotSampleShare: covered.sampleShare,
     machine,
     placements,
-    advice: adviceFor(
-      placements.filter(({ fits }) => !fits),
-      (plan) => waysToFit(source, config, plan, hotRows, machine),
-    ),
+    budgets,
+    advice: [
+      ...adviceFor(
+        placements.filter(({ fits }) => !fits),
+        (plan) => waysToFit(source, config, plan, hotRows, machine),
+      ),
+      ...(fitting === undefined ? [] : [
+        `Mode cpu fits with --memory ${Math.round(100 * fitting.share)}%, which keeps all other rows on a disk.`,
+      ]),
+    ],
   };
 }
 
@@ -179,7 +217,14 @@ function bytesPerRowOf({ dim, optimizer }: PlanConfig): number {
 }
 
 function memoryOf(source: Source, config: PlanConfig, placement: Placement, hotRows: number): MemoryPlan {
-  const { dim, bottom, top, interaction, optimizer, batchSize, ranks } = config;
+  const { ranks } = config;
+  const byPlace = { cpu: ranks ?? navigator.hardwareConcurrency, devices: ranks ?? 1 };
+  return planMemory({ ...sizesOf(source, config), hotRows, ranks: byPlace }, placement);
+}
+
+/** The model, and what its batches are like. */
+function sizesOf(source: Source, config: PlanConfig): { model: ModelPlan; batchShape: BatchShape } {
+  const { dim, bottom, top, interaction, optimizer, batchSize } = config;
   const model = planModel({
     dim,
     tableRows: source.tables.map(({ rows }) => rows),
@@ -195,8 +240,7 @@ function memoryOf(source: Source, config: PlanConfig, placement: Placement, hotR
     bags: source.bags,
     lookupCapacity: Math.ceil(batchSize * source.lookups),
   };
-  const byPlace = { cpu: ranks ?? navigator.hardwareConcurrency, devices: ranks ?? 1 };
-  return planMemory({ model, batchShape, hotRows, ranks: byPlace }, placement);
+  return { model, batchShape };
 }
 
 /** A sentence for placements that do not fit, one for all that would fit by the same ways. */

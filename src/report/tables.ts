@@ -112,6 +112,20 @@ export function planText(plan: TrainingPlan): string {
     ),
     "",
     `Free here: ${bytes(machine.available)} of ${bytes(machine.total)}.`,
+    "",
+    "Mode cpu within less memory, other rows on a disk (an estimate):",
+    "",
+    table(
+      ["--memory", "host memory", "disk at most", "rows of a batch fetched", "samples/s"],
+      plan.budgets.map(({ share, host, disk, fetchShare, readShare, samplesPerSecond }) => [
+        `${Math.round(100 * share)}%`,
+        bytes(host),
+        disk === 0 ? "" : bytes(disk),
+        `${percent(fetchShare)}${readShare === null || share === 1 ? "" : ` (${percent(readShare)} read)`}`,
+        samplesPerSecond === null ? "" : count(samplesPerSecond),
+      ]),
+    ),
+    "",
     ...advice,
   ].join("\n");
 }
