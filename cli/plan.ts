@@ -3,19 +3,11 @@ import { Dataset } from "../src/dataset/dataset.ts";
 import { planDataset, planPublished, thisMachine } from "../src/plan/plan_training.ts";
 import { publishedData } from "../src/plan/published.ts";
 import { planText } from "../src/report/tables.ts";
-import { expectDenseFeatures, type Preset, resolveConfig, type TrainConfig } from "../src/config/config.ts";
-import { type DataShape, measureSpeed } from "../src/loop/expected_speed.ts";
-import type { Speed } from "../src/plan/budgets.ts";
+import { expectDenseFeatures, type Preset, resolveConfig } from "../src/config/config.ts";
+import { speedsHere } from "../src/doctor.ts";
 import type { Common } from "./options.ts";
 import { run } from "./run.ts";
 import { type ConfigFlags, presetFlag, trainLayer, withTraining } from "./train_options.ts";
-
-/** What this machine trains such a model with. */
-async function speedsOf(config: TrainConfig, { denseFeatures, tables }: DataShape): Promise<Speed> {
-  const data = { denseFeatures, tables };
-  const inMemory = await measureSpeed(config, data, config.ranks);
-  return { inMemory, oneRank: config.ranks === 1 ? inMemory : await measureSpeed(config, data, 1) };
-}
 
 /** hotset plan */
 export function plan(program: Command): void {
@@ -31,7 +23,7 @@ export function plan(program: Command): void {
         const published = dataset === undefined ? publishedData(flags.preset) : undefined;
         const shape = dataset ?? { denseFeatures: published!.dense.length, tables: published!.tables.length };
         expectDenseFeatures(config, shape.denseFeatures, `plan for ${directory ?? published!.source}`);
-        const speed = await speedsOf(config, shape);
+        const speed = await speedsHere(config, shape);
         const planned = dataset === undefined
           ? planPublished(published!, config, machine, speed)
           : planDataset(dataset, config, machine, speed);

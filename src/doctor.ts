@@ -3,7 +3,7 @@ import { cpuOptions, deviceFindings, openHost } from "./backend/open.ts";
 import { mpiFinding } from "./parallel/mpi_finding.ts";
 import { messageOf } from "./errors.ts";
 import { flopsOf } from "./model/shape.ts";
-import { expectedSpeed, kagglePlan } from "./loop/expected_speed.ts";
+import { type DataShape, expectedSpeed, kagglePlan, measureSpeed, type StepConfig } from "./loop/expected_speed.ts";
 
 /** One thing that was looked for. */
 export interface Finding {
@@ -40,6 +40,19 @@ const PRODUCTS = [
   ["ort", "ONNX Runtime", "ort", "fp32"],
   ["wasm", "WASM kernels", "wasm", "fp32"],
 ] as const;
+
+/**
+ * Samples/s at which this machine's cores would train a model with all rows in memory, by so many ranks and by one; takes
+ * about four seconds.
+ */
+export async function speedsHere(
+  config: StepConfig & { readonly ranks: number | null },
+  { denseFeatures, tables }: DataShape,
+): Promise<{ readonly inMemory: number; readonly oneRank: number }> {
+  const data = { denseFeatures, tables };
+  const inMemory = await measureSpeed(config, data, config.ranks);
+  return { inMemory, oneRank: config.ranks === 1 ? inMemory : await measureSpeed(config, data, 1) };
+}
 
 /** Looks at the machine; takes about three seconds. */
 export async function diagnose(): Promise<Diagnosis> {

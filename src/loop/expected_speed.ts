@@ -31,7 +31,7 @@ export interface DataShape {
 }
 
 /** The part of a configuration that decides the work of a step. */
-type StepConfig = Pick<TrainConfig, "dim" | "bottom" | "top" | "interaction" | "optimizer" | "batchSize">;
+export type StepConfig = Pick<TrainConfig, "dim" | "bottom" | "top" | "interaction" | "optimizer" | "batchSize">;
 
 /** A model over tables of equal size. */
 function smallPlan({ dim, bottom, top, interaction, optimizer }: StepConfig, { denseFeatures, tables }: DataShape) {
