@@ -43,16 +43,6 @@ export const onCpu: Rule = ({ blas, mode, device }, line) => {
     : `with --device ${device}: ${why}; choose --device cpu`;
 };
 
-/** Gradients are clipped where all of them lie in host memory. */
-export const clipping: Rule = ({ mode, device, clipNorm }, line) => {
-  if (clipNorm === null || mode === "cpu" || device === "cpu") return undefined;
-  if (mode === "gpu" || mode === "hybrid") return `with --mode ${mode}: a GPU does not clip; choose --mode cpu or fae`;
-  if (device !== "auto") return `with --device ${device}: a GPU does not clip; choose --device cpu`;
-  return collectiveOf(line) === "mpi"
-    ? undefined
-    : "with --device auto: that may be a GPU, which does not clip; choose --device cpu";
-};
-
 /** A CPU has no tf32. */
 export const precision: Rule = (config, line) => config.precision === "tf32" ? onDevice(config, line) : undefined;
 

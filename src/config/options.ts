@@ -152,13 +152,12 @@ export const TRAIN_OPTIONS: { readonly [K in ConfigKey]: TrainOption<TrainConfig
   clipNorm: option(
     "--clip-norm <norm>",
     TRAINING,
-    "largest L2 norm of all gradients of a step, rows included; on a CPU",
+    "largest L2 norm of all gradients of a step, rows included",
     {
       type: number("above 0", 0, Infinity, false).nullable(),
       default: null,
       before: null,
       shown: "none",
-      rules: [rules.clipping],
     },
   ),
   warmupSteps: option("--lr-num-warmup-steps <n>", TRAINING, "steps over which the rate rises", {

@@ -43,6 +43,7 @@ export function measurePhases(layout: Layout, memory: TrainState): PhasesEvent[]
       gradients: [memory.device.allocate(plan.denseWords, "dense gradients")],
       pooledGradients,
       clip: memory.clip,
+      hostGradients: memory.hostGradients,
       lossSum: memory.device.allocate(1, "sum of losses"),
     },
     ONE_RANK,

@@ -3,72 +3,117 @@
  * coalesced sparse one (a row that a batch looks up several times counts once, with the sum of its gradients). The norm is
  * that of the whole batch, whichever rank computes which samples.
  */
-import { type Buffer, Header, type HostBackend } from "../backend/backend.ts";
+import { type Buffer, Header } from "../backend/backend.ts";
 import { type BatchPlace, lookupViews, type TableContext } from "../embedding/tables.ts";
 import { HotsetError } from "../errors.ts";
 import { nodeBarrier } from "../parallel/node_barrier.ts";
+import { shareOf } from "../parallel/shares.ts";
 import { faultMessage } from "./step_fault.ts";
 
 /** Added to the norm that gradients are divided by, as in PyTorch. */
 const EPSILON = 1e-6;
 
-/** What ranks of a node need to clip: gradients lie in host memory that they share. */
+/** What ranks of a node share to clip, in host memory. */
 export interface ClipMemory<B = Buffer> {
   /** The largest norm of a step's gradients. */
   readonly maxNorm: number;
-  /** Each rank's part of the sum of squares: doubles, one a rank of the node; shared. */
+  /** Each rank's part of the sum of squares: doubles, one a rank of the node. */
   readonly squares: B;
 }
 
-/** The gradients that one rank has a part in. */
+/** The gradients that one rank has a part in, where they are computed. */
 export interface OwnGradients {
-  /** This rank's share of the dense gradients of the batch, and its words. */
+  /** The sum over all ranks that this rank updates parameters by: its share of it, or on a device all of it. */
   readonly dense: Buffer;
-  readonly denseWords: number;
-  /** Gradients of the pooled rows of this rank's samples, (samples, sampleWords); views of the context's. */
+  /** Gradients of the pooled rows of this rank's samples, (capacity, sampleWords); views of the context's. */
   readonly pooled: Buffer;
+  readonly firstSample: number;
   readonly sampleWords: number;
 }
 
-/** One rank's part in the clipping. */
+/** Gradients in host memory. */
+interface HostGradients {
+  readonly dense: Buffer;
+  /** The part of them that this rank adds the squares of: no other rank has the same. */
+  readonly denseShare: Buffer;
+  /** Of this rank's samples, and of all. */
+  readonly pooled: Buffer;
+  readonly allPooled: Buffer;
+}
+
+/** One rank's part in the clipping. What a device computed is clipped on its host. */
 export class GradientClip {
   readonly #context: TableContext;
-  readonly #host: HostBackend;
   readonly #own: OwnGradients;
+  readonly #onHost: HostGradients;
   readonly #maxNorm: number;
   readonly #squares: Float64Array;
 
-  constructor(context: TableContext, own: OwnGradients, { maxNorm, squares }: ClipMemory) {
+  /** `hostGradients` has room for the gradients of the pooled rows of a batch, shared; undefined if the host computes. */
+  constructor(
+    context: TableContext,
+    own: OwnGradients,
+    { maxNorm, squares }: ClipMemory,
+    hostGradients: Buffer | undefined,
+  ) {
+    const { host, groups: { node }, pooledGradients } = context;
     this.#context = context;
-    this.#host = context.host;
     this.#own = own;
     this.#maxNorm = maxNorm;
-    const { buffer, byteOffset, byteLength } = context.host.floats(squares);
+    const { buffer, byteOffset, byteLength } = host.floats(squares);
     this.#squares = new Float64Array(buffer, byteOffset, byteLength / 8);
+    if (hostGradients === undefined) {
+      this.#onHost = { dense: own.dense, denseShare: own.dense, pooled: own.pooled, allPooled: pooledGradients };
+    } else {
+      const dense = host.allocate(own.dense.words, "dense gradients");
+      const { first, words } = shareOf(dense.words, node.rank, node.size);
+      const pooled = host.view(hostGradients, own.firstSample * own.sampleWords, own.pooled.words);
+      this.#onHost = { dense, denseShare: host.view(dense, first, words), pooled, allPooled: hostGradients };
+    }
   }
 
   /**
    * Binds a place for batches. The function scales the gradients of a step down if their norm is too large; dense gradients
-   * are those of the batch, and those of pooled rows are visible to all ranks. Throws HotsetError, on all ranks alike, if
-   * the norm is not finite.
+   * are those of the batch, and those of pooled rows are visible to all ranks that share memory. Throws HotsetError, on
+   * all ranks alike, if the norm is not finite.
    */
   bind(place: BatchPlace): (samples: number) => void {
-    const host = this.#host;
-    const { shape: { dim, optimizer }, groups, pooledGradients } = this.#context;
+    const { host, device, shape: { dim, optimizer }, groups } = this.#context;
     const { node } = groups;
     const { header, segments, segmentBags } = lookupViews(this.#context, host, place.hostBlock);
     const rows = { dim, optimizer, rank: node.rank, ranks: node.size };
-    const { dense, denseWords, pooled, sampleWords } = this.#own;
+    const { dense, denseShare, pooled, allPooled } = this.#onHost;
+    const { sampleWords } = this.#own;
+    const isCopy = dense !== this.#own.dense;
     return (samples) => {
-      this.#squares[node.rank] = host.squares(denseWords, dense) +
-        host.rowSquares(rows, header, segments, segmentBags, pooledGradients);
-      nodeBarrier(groups, host);
+      if (isCopy) this.#download(samples);
+      this.#squares[node.rank] = host.squares(denseShare.words, denseShare) +
+        host.rowSquares(rows, header, segments, segmentBags, allPooled);
+      nodeBarrier(groups, device);
       const factor = this.#maxNorm / (this.#norm(place) + EPSILON);
       if (factor >= 1) return;
-      host.scale(denseWords, factor, dense);
+      host.scale(dense.words, factor, dense);
       host.scale(samples * sampleWords, factor, pooled);
-      nodeBarrier(groups, host);
+      if (isCopy) this.#upload(samples);
+      nodeBarrier(groups, device);
     };
+  }
+
+  /** Brings what this rank's device computed to the host, and waits until all ranks have done so. */
+  #download(samples: number): void {
+    const { host, device, groups } = this.#context;
+    const { dense, pooled } = this.#onHost;
+    device.download(this.#own.dense, host.floats(dense));
+    device.download(this.#own.pooled, host.floats(pooled).subarray(0, samples * this.#own.sampleWords));
+    nodeBarrier(groups, device);
+  }
+
+  /** Brings it back. */
+  #upload(samples: number): void {
+    const { host, device } = this.#context;
+    const { dense, pooled } = this.#onHost;
+    device.upload(host.floats(dense), this.#own.dense);
+    device.upload(host.floats(pooled).subarray(0, samples * this.#own.sampleWords), this.#own.pooled);
   }
 
   #norm({ batch }: BatchPlace): number {

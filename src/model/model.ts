@@ -39,7 +39,9 @@ export interface RankMemory {
   readonly pooledGradients: Buffer;
   /** This rank's sum of losses since it was last taken, one word. */
   readonly lossSum: Buffer;
-  /** Clips gradients by their norm; undefined to leave them as they are. The host computes. */
+  /** Gradients of the pooled rows of a batch in host memory, shared; undefined if the host computes. */
+  readonly hostGradients?: Buffer | undefined;
+  /** Clips gradients by their norm; undefined to leave them as they are. */
   readonly clip?: ClipMemory | undefined;
   /** Moves messages on, between operations that take long; undefined if there are none. */
   readonly poll?: (() => void) | undefined;
@@ -123,8 +125,8 @@ export class Model {
       gradients: share(this.#gradientSum.gradients),
       state: memory.denseState && device.view(memory.denseState, stateOf(first), stateOf(words)),
     };
-    const own = { dense: this.#owned.gradients, denseWords: words, pooled: this.#dPooled, sampleWords: bagWords };
-    this.#clip = memory.clip && new GradientClip(context, own, memory.clip);
+    const computed = { dense: this.#owned.gradients, pooled: this.#dPooled, firstSample, sampleWords: bagWords };
+    this.#clip = memory.clip && new GradientClip(context, computed, memory.clip, memory.hostGradients);
   }
 
   /** Binds a place for batches. */
@@ -176,7 +178,7 @@ export class Model {
    */
   train(input: StepInput, batchSamples: number): void {
     const lookups = input.lookups!;
-    if (batchSamples < this.#shape.batchSize || !lookups.recordable) {
+    if (batchSamples < this.#shape.batchSize || !lookups.recordable || input.clip !== undefined) {
       return this.#step(input, lookups, this.samplesOf(batchSamples));
     }
     const replay = input.replays.get(lookups);

@@ -121,12 +121,12 @@ export class MpiRanks extends RankGroup {
 
   /** NCCL connects the devices. */
   static #onDevice(world: MpiWorld, run: WorldRun, host: PagedBackend, device: DeviceBackend): MpiRanks {
-    const { groups } = world;
+    const { groups, node } = world;
     const { tablesOnDevices: tablesOnDevice } = run;
     const devices = NcclGroup.connect(world, device);
     const memory = allocateTrainState({
       ...run,
-      ...{ ranks: world.size, device, host, tablesOnDevice, share: sharingPages(groups, host) },
+      ...{ ranks: world.size, nodeRanks: node.size, device, host, tablesOnDevice, share: sharingPages(groups, host) },
       ...(tablesOnDevice ? {} : shardOf(run, groups)),
     });
     const remote = connectShards(world, memory, memory.hostGradients!);

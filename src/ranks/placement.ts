@@ -52,12 +52,7 @@ export function expectPlacement(config: PlacementConfig, world?: MpiWorld): void
   if (only !== undefined && onCpu) {
     throw new UsageError(`Cannot use ${only} on the CPU: it says how a GPU computes; leave it out, or train on one`);
   }
-  const { blas, precision, clipNorm = null } = config;
-  if (clipNorm !== null && !onCpu) {
-    throw new UsageError(
-      `Cannot clip gradients on device ${device}: only a CPU clips them; choose --device cpu, or leave out --clip-norm`,
-    );
-  }
+  const { blas, precision } = config;
   if (onCpu && precision === "bf16" && blas !== "auto" && blas !== "onednn") {
     throw new UsageError(
       `Cannot use precision bf16 with blas ${blas}: on a CPU only oneDNN multiplies in bf16; choose --blas onednn, or ` +

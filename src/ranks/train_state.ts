@@ -134,7 +134,7 @@ export interface TrainStateOptions {
   readonly fullRows?: number;
   /** Batches whose rows of other hosts are under way at a time; 0 unless given. */
   readonly fetchedBatches?: number;
-  /** The largest norm of a step's gradients; unless given, they are not clipped. Only where the host computes. */
+  /** The largest norm of a step's gradients; unless given, they are not clipped. */
   readonly clipNorm?: number | null | undefined;
   /** Ranks of the run. */
   readonly ranks: number;

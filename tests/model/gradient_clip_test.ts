@@ -3,13 +3,11 @@ import assert from "node:assert/strict";
 import type { Buffer } from "../../src/backend/backend.ts";
 import { cpuOptions, openHost } from "../../src/backend/open.ts";
 import { ReferenceBackend } from "../../src/backend/reference/reference.ts";
-import { resolveConfig } from "../../src/config/config.ts";
 import { GradientClip } from "../../src/model/gradient_clip.ts";
 import { planModel } from "../../src/model/shape.ts";
 import { faultMessage, faultOf } from "../../src/model/step_fault.ts";
 import { writeStep } from "../../src/optimizer/optimizers.ts";
 import { ONE_RANK } from "../../src/parallel/host_group.ts";
-import { expectPlacement } from "../../src/ranks/placement.ts";
 import { LocalRank, type RankGroup } from "../../src/ranks/rank_group.ts";
 import { allocateTrainState } from "../../src/ranks/train_state.ts";
 import { WorkerRanks } from "../../src/ranks/worker_ranks.ts";
@@ -62,8 +60,8 @@ Deno.test("a norm that is not finite ends the step before it updates anything", 
   const squares = host.allocate(2, "squares");
   const shape = { dim: 4, tableRows: [3], optimizer: "sgd" } as const;
   const context = { shape, batchShape, host, device: host, groups: ONE_RANK, pooledGradients };
-  const own = { dense, denseWords: 2, pooled: pooledGradients, sampleWords: 4 };
-  const clip = new GradientClip(context, own, { maxNorm: 1, squares }).bind({
+  const own = { dense, pooled: pooledGradients, firstSample: 0, sampleWords: 4 };
+  const clip = new GradientClip(context, own, { maxNorm: 1, squares }, undefined).bind({
     batch,
     hostBlock,
     deviceBlock: hostBlock,
@@ -84,23 +82,4 @@ Deno.test("what is not finite of a step is known again by the message of its ran
     assert.deepEqual(faultOf(`rank 2: ${faultMessage({ what, step: 31 })}; and so on`), { what, step: 31 });
   }
   assert.equal(faultOf("the loss of step 3 is 0.5"), undefined);
-});
-
-Deno.test("clipping is refused where a GPU computes, or may", () => {
-  for (
-    const [layer, way] of [
-      [{ mode: "gpu" }, /with --mode gpu: a GPU does not clip; choose --mode cpu or fae/],
-      [{ mode: "hybrid" }, /with --mode hybrid: a GPU does not clip/],
-      [{ mode: "fae", device: "cuda" }, /with --device cuda: a GPU does not clip; choose --device cpu/],
-      [{ mode: "fae" }, /with --device auto: that may be a GPU, which does not clip; choose --device cpu/],
-    ] as const
-  ) {
-    assert.throws(() => resolveConfig("default", { ...layer, clipNorm: 1 }), way);
-    const config = { ...resolveConfig("default", layer), clipNorm: 1 };
-    assert.throws(() => expectPlacement(config), /Cannot clip gradients on device .*; choose --device cpu/);
-  }
-  for (const layer of [{ mode: "cpu" }, { mode: "fae", device: "cpu" }] as const) {
-    expectPlacement(resolveConfig("default", { ...layer, clipNorm: 1 }));
-  }
-  assert.throws(() => resolveConfig("default", { mode: "cpu", clipNorm: 0 }), /clipNorm must be a number above 0/);
 });

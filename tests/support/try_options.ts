@@ -38,6 +38,7 @@ export const GIVEN: readonly Given[] = [
   { option: "--epochs", layer: { epochs: 1 } },
   { option: "--learning-rate", layer: { learningRate: 0.02 } },
   { option: "--weight-decay", layer: { weightDecay: 0.5 }, beside: { optimizer: "adamw" } },
+  { option: "--clip-norm", layer: { clipNorm: 0.01 } },
   { option: "--lr-num-warmup-steps", layer: { warmupSteps: 4 } },
   { option: "--lr-num-decay-steps", layer: { decaySteps: 4 } },
   { option: "--lr-decay-start-step", layer: { decayStartStep: 4 }, beside: { decaySteps: 9 } },
@@ -58,9 +59,6 @@ export const GIVEN: readonly Given[] = [
   { option: "--no-save", layer: { save: false }, beside: { save: true } },
   { option: "--seed", layer: { seed: 7 } },
 ];
-
-/** Options that act on the CPU alone. */
-export const ON_CPU: readonly Given[] = [{ option: "--clip-norm", layer: { clipNorm: 0.01 } }];
 
 function dataOf(directory: TemporaryDirectory): Dataset {
   return tinyDataset(directory.join("data"), {
