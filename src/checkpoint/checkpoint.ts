@@ -5,9 +5,12 @@
 import { z } from "zod";
 import { Artifact } from "../storage/artifact.ts";
 import type { ArtifactWriter } from "../storage/artifact_writer.ts";
-import type { Backend, Buffer } from "../backend/backend.ts";
+import type { Backend, Buffer, HostBackend } from "../backend/backend.ts";
 import { denseStateWords, OPTIMIZER_NAMES, rowStateWords } from "../optimizer/optimizers.ts";
 import { HotsetError } from "../errors.ts";
+import { pageShape } from "../embedding/stores/row_page.ts";
+import { loadSavedRows, SavedRowFile, type SavedShape } from "../embedding/stores/saved_rows.ts";
+import { type SavedRows, segmentFile } from "../embedding/stores/segments.ts";
 import type { RowMatrix } from "../embedding/tables.ts";
 import { type ModelPlan, type ModelShape, planModel } from "../model/shape.ts";
 import { schedulerState } from "../schedule/scheduler.ts";
@@ -65,6 +68,11 @@ export const checkpointBody = z.object({
   /** Names the data, batches and order of the run; a resumed run must continue the same. */
   run: z.string(),
   state: trainingState,
+  /**
+   * There if rows lay on a disk: instead of all rows the checkpoint has the numbered segments of a log, in the order of the
+   * log, and rows in none of them have the initial values of the seed.
+   */
+  rowLog: z.object({ seed: z.number().int(), segments: z.array(z.number().int().positive()) }).optional(),
 });
 /** What a checkpoint's manifest says. */
 export type CheckpointBody = z.infer<typeof checkpointBody>;
@@ -76,22 +84,27 @@ interface Vector {
   readonly buffer: Buffer;
 }
 
-/** Where a model lies. */
-export interface ModelMemory {
+/** Where the dense parameters of a model lie. */
+export interface DenseMemory {
   readonly device: Backend;
   readonly parameters: Buffer;
   readonly denseState: Buffer | undefined;
-  readonly full: RowMatrix;
 }
 
-function denseOf({ device, parameters, denseState }: Omit<ModelMemory, "full">): Vector[] {
+/** Where a model lies. */
+export interface ModelMemory extends DenseMemory {
+  readonly full: RowMatrix;
+  readonly host: HostBackend;
+}
+
+function denseOf({ device, parameters, denseState }: DenseMemory): Vector[] {
   return present([
     { file: CHECKPOINT_FILES.dense, backend: device, buffer: parameters },
     { file: CHECKPOINT_FILES.denseState, backend: device, buffer: denseState },
   ]);
 }
 
-function rowsOf({ full: { backend, weights, state } }: ModelMemory): Vector[] {
+function rowsOf({ full: { backend, weights, state } }: Pick<ModelMemory, "full">): Vector[] {
   return present([
     { file: CHECKPOINT_FILES.rows, backend, buffer: weights },
     { file: CHECKPOINT_FILES.rowState, backend, buffer: state },
@@ -109,7 +122,7 @@ export function writeModel(writer: ArtifactWriter, memory: ModelMemory, names: W
 }
 
 /** Writes the dense parameters, for a checkpoint whose rows are written otherwise. Throws NotFinite. */
-export function writeDense(writer: ArtifactWriter, memory: ModelMemory, names: WordNames): void {
+export function writeDense(writer: ArtifactWriter, memory: DenseMemory, names: WordNames): void {
   writeVectors(writer, denseOf(memory), names);
 }
 
@@ -136,10 +149,20 @@ export function appendFinite(
   file.append(words);
 }
 
-/** Bytes of a checkpoint of this model. */
-export function checkpointBytes({ shape, rows, denseWords }: ModelPlan): number {
+/** The vectors of a checkpoint of this model, and their words. */
+export function vectorsOf({ shape, rows, denseWords }: ModelPlan): { file: CheckpointFile; words: number }[] {
   const { dim, optimizer } = shape;
-  return 4 * (denseWords + denseStateWords(optimizer, denseWords) + rows * (dim + rowStateWords(optimizer, dim)));
+  return [
+    { file: CHECKPOINT_FILES.dense, words: denseWords },
+    { file: CHECKPOINT_FILES.denseState, words: denseStateWords(optimizer, denseWords) },
+    { file: CHECKPOINT_FILES.rows, words: rows * dim },
+    { file: CHECKPOINT_FILES.rowState, words: rows * rowStateWords(optimizer, dim) },
+  ].filter(({ words }) => words > 0);
+}
+
+/** Bytes of a checkpoint of this model with all rows. */
+export function checkpointBytes(plan: ModelPlan): number {
+  return vectorsOf(plan).reduce((sum, { words }) => sum + 4 * words, 0);
 }
 
 /** A checkpoint on disk. */
@@ -156,14 +179,12 @@ export class Checkpoint {
   static open(directory: string): Checkpoint {
     const artifact = Artifact.open("checkpoint", directory, checkpointBody);
     const { model } = artifact.body;
-    const plan = planModel(model);
-    const stateWords = rowStateWords(model.optimizer, model.dim);
-    artifact.expectBytes(CHECKPOINT_FILES.dense, 4 * plan.denseWords);
-    artifact.expectBytes(CHECKPOINT_FILES.rows, 4 * plan.rows * model.dim);
-    if (stateWords > 0) {
-      artifact.expectBytes(CHECKPOINT_FILES.denseState, 4 * denseStateWords(model.optimizer, plan.denseWords));
-      artifact.expectBytes(CHECKPOINT_FILES.rowState, 4 * plan.rows * stateWords);
+    const { rowLog } = artifact.body;
+    for (const { file, words } of vectorsOf(planModel(model))) {
+      if (rowLog === undefined || !isOfRows(file)) artifact.expectBytes(file, 4 * words);
     }
+    const { bytes } = pageShape(model.dim + rowStateWords(model.optimizer, model.dim));
+    for (const number of rowLog?.segments ?? []) artifact.expectMultiple(segmentFile(number), bytes);
     return new Checkpoint(artifact);
   }
 
@@ -177,9 +198,29 @@ export class Checkpoint {
     return this.#artifact.id;
   }
 
-  /** A reader of one vector, which refuses weights that are no numbers. */
+  /** The segments that hold its rows, where these lay on a disk. */
+  get savedRows(): SavedRows | undefined {
+    const { rowLog } = this.body;
+    if (rowLog === undefined) return undefined;
+    const segments = rowLog.segments.map((number) => {
+      const name = segmentFile(number);
+      return { number, bytes: this.#artifact.bytes(name), crc32: this.#artifact.crc32(name) };
+    });
+    return { directory: this.directory, seed: rowLog.seed, segments };
+  }
+
+  /**
+   * A reader of one vector, which refuses weights that are no numbers. Rows that lie in segments of a log are read as if
+   * they were in a file.
+   */
   reader(file: CheckpointFile): WeightReader {
-    return new WeightReader(this.#artifact.open(file), this.#artifact.path(file), planModel(this.body.model), file);
+    const { savedRows, body: { model } } = this;
+    const plan = planModel(model);
+    if (savedRows !== undefined && isOfRows(file)) {
+      const part = file === CHECKPOINT_FILES.rows ? "weights" : "state";
+      return new WeightReader(new SavedRowFile(savedRows, savedShape(model), part), this.directory, plan, file);
+    }
+    return new WeightReader(this.#artifact.open(file), this.#artifact.path(file), plan, file);
   }
 
   /** Throws HotsetError unless it is one of this model. */
@@ -212,6 +253,13 @@ export class Checkpoint {
     const { rows } = planModel(model);
     const stateWords = rowStateWords(model.optimizer, model.dim);
     this.loadDense(memory);
+    const { savedRows } = this;
+    const { full, host } = memory;
+    if (savedRows !== undefined && full.backend === (host as Backend) && shard.hosts === 1) {
+      const state = full.state === undefined ? new Float32Array(0) : host.floats(full.state);
+      loadSavedRows(savedRows, savedShape(model), host.floats(full.weights), state);
+      return onProgress(1);
+    }
     const vectors = rowsOf(memory);
     for (const [i, vector] of vectors.entries()) {
       const width = vector.file === CHECKPOINT_FILES.rows ? model.dim : stateWords;
@@ -220,7 +268,7 @@ export class Checkpoint {
   }
 
   /** Copies the dense parameters into memory of the same model. Throws HotsetError if a weight is no number. */
-  loadDense(memory: Omit<ModelMemory, "full">): void {
+  loadDense(memory: DenseMemory): void {
     for (const vector of denseOf(memory)) this.#loadRows(vector, vector.buffer.words, 1, WHOLE, () => {});
   }
 
@@ -247,6 +295,14 @@ export class Checkpoint {
       onProgress((first + count) / rows);
     }
   }
+}
+
+function isOfRows(file: CheckpointFile): boolean {
+  return file === CHECKPOINT_FILES.rows || file === CHECKPOINT_FILES.rowState;
+}
+
+function savedShape({ tableRows, dim, optimizer }: ModelShape): SavedShape {
+  return { tableRows, dim, stateWords: rowStateWords(optimizer, dim) };
 }
 
 /** One host's part of tables that are sharded by row % hosts. */

@@ -5,11 +5,10 @@
  */
 import { HotsetError, messageOf } from "../errors.ts";
 import { Mailbox } from "../threads/mailbox.ts";
-import type { HostBackend } from "../backend/backend.ts";
 import type { TableCoordinator } from "../embedding/coordinator.ts";
 import type { RowMatrix } from "../embedding/tables.ts";
 import type { ModelPlan } from "../model/shape.ts";
-import { type CheckpointBody, checkpointBytes, type ModelMemory } from "./checkpoint.ts";
+import type { CheckpointBody, ModelMemory } from "./checkpoint.ts";
 import type { CheckpointPlaces } from "./checkpoint_store.ts";
 import { newSnapshotMemory, SnapshotKeeper, type SnapshotMemory } from "./table_snapshot.ts";
 import { NotFinite } from "./weights.ts";
@@ -47,7 +46,6 @@ export interface WriterMemory {
 export interface TrainedModel {
   readonly memory: ModelMemory & {
     readonly plan: ModelPlan;
-    readonly host: HostBackend;
     /** The replica of the hot rows. */
     readonly hot: RowMatrix | undefined;
   };
@@ -59,8 +57,8 @@ export interface TrainedModel {
   readonly tablesAreOurs: boolean;
   /** Brings the mirror of what lies on several devices up to date, where there is one. Waits for the ranks. */
   updateMirror(): void;
-  /** Writes a checkpoint while training stands still. */
-  save(places: CheckpointPlaces, body: CheckpointBody): void;
+  /** Writes a checkpoint while training stands still; returns the bytes that it takes. */
+  save(places: CheckpointPlaces, body: CheckpointBody): number;
 }
 
 /** A checkpoint to write. */
@@ -133,13 +131,13 @@ export class CheckpointWriter implements Disposable {
   begin(places: CheckpointPlaces, body: CheckpointBody): void {
     this.finish();
     this.#group.updateMirror();
-    const { device, parameters, denseState, plan } = this.#group.memory;
+    const { device, parameters, denseState } = this.#group.memory;
     const { step } = body.state;
     if (this.#beside === undefined) {
       const begin = performance.now();
-      this.#group.save(places, body);
+      const bytes = this.#group.save(places, body);
       const seconds = (performance.now() - begin) / 1000;
-      return this.#onWritten({ step, bytes: checkpointBytes(plan), seconds });
+      return this.#onWritten({ step, bytes, seconds });
     }
     const { shared, keeper, worker } = this.#beside;
     device.download(parameters, shared.dense);

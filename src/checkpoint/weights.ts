@@ -1,6 +1,5 @@
 /** The words of a checkpoint, looked at one by one where they are written and read: none may be NaN or infinite. */
 import { OPTIMIZERS, rowStateWords } from "../optimizer/optimizers.ts";
-import type { FileReader } from "../storage/artifact.ts";
 import { HotsetError } from "../errors.ts";
 import { elementsOf } from "../model/layers/layer.ts";
 import type { ModelPlan } from "../model/shape.ts";
@@ -84,15 +83,21 @@ export function placeOfWord(
   return "padding between layers";
 }
 
+/** Reads bytes of a file, or of what stands for one. */
+export interface ByteReader extends Disposable {
+  /** Fills `target` from byte `position` on. Throws HotsetError. */
+  read(position: number, target: Uint8Array): void;
+}
+
 /** Reads words of one vector of a checkpoint. */
 export class WeightReader implements Disposable {
-  readonly #reader: FileReader;
+  readonly #reader: ByteReader;
   readonly #path: string;
   readonly #plan: ModelPlan;
   readonly #file: CheckpointFile;
 
   /** `path` is what errors call the file. */
-  constructor(reader: FileReader, path: string, plan: ModelPlan, file: CheckpointFile) {
+  constructor(reader: ByteReader, path: string, plan: ModelPlan, file: CheckpointFile) {
     this.#reader = reader;
     this.#path = path;
     this.#plan = plan;

@@ -7,6 +7,7 @@ import type { Batch } from "../layout/batch.ts";
 import { rowStateWords } from "../optimizer/optimizers.ts";
 import { HostLookups } from "./host.ts";
 import { LookAheadPlan } from "./plan.ts";
+import type { SavedRows } from "./stores/segments.ts";
 import type { StoreThread } from "./stores/store_thread.ts";
 import type {
   BatchPlace,
@@ -43,6 +44,8 @@ export interface CacheCounts {
 /** Rows in a matrix that is smaller than the tables. One rank uses it. */
 export class CachedTables implements EmbeddingTables {
   readonly counts: CacheCounts = { rows: 0, fetched: 0, written: 0 };
+  /** Seed of the rows that were never written. */
+  #seed = 0;
   readonly #context: TableContext;
   readonly #matrix: RowMatrix;
   readonly #cache: RowCache;
@@ -89,6 +92,22 @@ export class CachedTables implements EmbeddingTables {
     this.#expectIdle();
     this.#plan = newPlan(this.#cache);
     this.#cache.store.clear(seed);
+    this.#seed = seed;
+  }
+
+  /** Rows are as in a checkpoint. */
+  adopt(saved: SavedRows): void {
+    this.#expectIdle();
+    this.#plan = newPlan(this.#cache);
+    this.#cache.store.adopt(saved);
+    this.#seed = saved.seed;
+  }
+
+  /** Writes all rows that have changed, and returns the segments that hold them. */
+  seal(): SavedRows {
+    this.#expectIdle();
+    this.#writeBack();
+    return { ...this.#cache.store.seal(), seed: this.#seed };
   }
 
   holds(_row: number): boolean {

@@ -69,3 +69,16 @@ export class InitialRows {
     return low;
   }
 }
+
+/** Writes initial records of rows to `records[at]` and on: the weights, then the optimizer state, which is 0. */
+export function initialRecords(
+  shape: Pick<TableShape, "tableRows" | "dim"> & { readonly stateWords: number },
+  seed: number,
+): (row: number, records: Float32Array, at: number) => void {
+  const { dim, stateWords } = shape;
+  const initial = new InitialRows(shape, seed);
+  return (row, records, at) => {
+    initial.write(row, 1, records, at);
+    records.fill(0, at + dim, at + dim + stateWords);
+  };
+}

@@ -1,15 +1,11 @@
 /** A rank whose tables may exceed memory: rows that have no room in it lie on a disk. */
+import { join } from "node:path";
 import type { CachedTables, RowCache } from "../embedding/cached.ts";
 import { InitialRows } from "../embedding/initialise.ts";
 import { NotFiniteRow } from "../embedding/stores/row_log.ts";
+import { segmentFile } from "../embedding/stores/segments.ts";
 import { allocateRowBlock, matricesOf, type RowBlock, ROWS_AT_ONCE } from "../embedding/tables.ts";
-import {
-  appendFinite,
-  type Checkpoint,
-  CHECKPOINT_FILES,
-  type CheckpointBody,
-  writeDense,
-} from "../checkpoint/checkpoint.ts";
+import { type Checkpoint, CHECKPOINT_FILES, type CheckpointBody, writeDense } from "../checkpoint/checkpoint.ts";
 import { type CheckpointPlaces, storeCheckpoint } from "../checkpoint/checkpoint_store.ts";
 import { NotFinite, placeOfWord } from "../checkpoint/weights.ts";
 import { Command } from "./rank.ts";
@@ -39,21 +35,27 @@ export interface CacheReport {
 /** One rank on the calling thread, with rows on a disk. */
 export class CachedRank extends LocalRank {
   readonly #cache: RowCache;
+  readonly #owned: Disposable;
   readonly #cached: CachedTables;
   readonly #block: RowBlock;
 
-  /** The full tables of the memory have a row for each position of the cache. */
-  constructor(memory: TrainState & { readonly cache: RowCache }) {
+  /** The full tables of the memory have a row for each position of the cache; `owned` is disposed with the rank. */
+  constructor(memory: TrainState & { readonly cache: RowCache }, owned: Disposable) {
     super(memory, memory.cache.lookAhead);
+    this.#owned = owned;
     this.#cache = memory.cache;
     this.#cached = this.rank.tables as CachedTables;
     this.#block = allocateRowBlock(memory.plan.shape, memory.host);
   }
 
-  /** Names the row that the store refused. */
   protected override send(command: Command, a: number, b: number): void {
+    this.#named(() => super.send(command, a, b));
+  }
+
+  /** Names the row that the store refused. */
+  #named<T>(work: () => T): T {
     try {
-      super.send(command, a, b);
+      return work();
     } catch (error) {
       if (!(error instanceof NotFiniteRow)) throw error;
       const { plan } = this.memory;
@@ -80,6 +82,12 @@ export class CachedRank extends LocalRank {
     const { shape } = plan;
     checkpoint.expectModel(shape);
     checkpoint.loadDense(this.memory);
+    const { savedRows } = checkpoint;
+    if (savedRows !== undefined) {
+      this.drain();
+      this.#cached.adopt(savedRows);
+      return onProgress(1);
+    }
     this.post(Command.initialise, checkpoint.body.seed, 0);
     const initial = new InitialRows(shape, checkpoint.body.seed);
     const block = {
@@ -116,21 +124,21 @@ export class CachedRank extends LocalRank {
     }
   }
 
-  override save(places: CheckpointPlaces, body: CheckpointBody): void {
-    const { plan, host } = this.memory;
+  /** Writes the rows that have changed to the log, whose segments get names in the checkpoint. */
+  override save(places: CheckpointPlaces, body: CheckpointBody): number {
     this.drain();
-    storeCheckpoint(places, body, (writer, names) => {
+    const { directory, seed, segments } = this.#named(() => this.#cached.seal());
+    const rowLog = { seed, segments: segments.map(({ number }) => number) };
+    let bytes = 0;
+    storeCheckpoint(places, { ...body, rowLog }, (writer, names) => {
       writeDense(writer, this.memory, names);
-      const rows = new Uint32Array(ROWS_AT_ONCE);
-      for (let first = 0; first < plan.rows; first += ROWS_AT_ONCE) {
-        const count = Math.min(ROWS_AT_ONCE, plan.rows - first);
-        for (let i = 0; i < count; i++) rows[i] = first + i;
-        this.#cached.read(rows.subarray(0, count), this.#block);
-        for (const { name, buffer, width } of matricesOf(plan.shape, this.#block)) {
-          appendFinite(writer, names, FILES[name], host.floats(buffer).subarray(0, count * width));
-        }
+      for (const { number, ...entry } of segments) {
+        const name = segmentFile(number);
+        writer.link(name, join(directory, name), entry);
+        bytes += entry.bytes;
       }
     });
+    return bytes;
   }
 
   /** What moved so far. */
@@ -145,7 +153,7 @@ export class CachedRank extends LocalRank {
   }
 
   override async [Symbol.asyncDispose](): Promise<void> {
-    this.#cache.store[Symbol.dispose]();
+    this.#owned[Symbol.dispose]();
     await super[Symbol.asyncDispose]();
   }
 }

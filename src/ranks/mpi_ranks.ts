@@ -14,7 +14,7 @@ import { samplesOfRank } from "../parallel/shares.ts";
 import { HotsetError, UsageError } from "../errors.ts";
 import { hiddenUnits } from "../model/shape.ts";
 import { SegmentSorter } from "../layout/segment_sorter.ts";
-import { type Checkpoint, type CheckpointBody, writeModel } from "../checkpoint/checkpoint.ts";
+import { type Checkpoint, type CheckpointBody, checkpointBytes, writeModel } from "../checkpoint/checkpoint.ts";
 import { type CheckpointPlaces, storeCheckpoint } from "../checkpoint/checkpoint_store.ts";
 import type { WordNames } from "../checkpoint/weights.ts";
 import type { Report } from "../events/events.ts";
@@ -176,7 +176,7 @@ export class MpiRanks extends RankGroup {
     return this.#sorter !== undefined;
   }
 
-  override save(places: CheckpointPlaces, body: CheckpointBody): void {
+  override save(places: CheckpointPlaces, body: CheckpointBody): number {
     const { memory } = this;
     const write = this.#isSharded
       ? (writer: ArtifactWriter | undefined, names: WordNames) => writeSharded(this.#groups, memory, names, writer)
@@ -184,6 +184,7 @@ export class MpiRanks extends RankGroup {
     if (this.#world.rank === 0) storeCheckpoint(places, body, write);
     else write(undefined, { plan: memory.plan, tables: places.tables });
     this.drain();
+    return checkpointBytes(memory.plan);
   }
 
   override load(checkpoint: Checkpoint, onProgress?: (fraction: number) => void): void {

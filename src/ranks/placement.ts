@@ -197,29 +197,26 @@ function cacheFor(
 async function openCached(
   options: Omit<TrainStateOptions, "device">,
   { slots, batchRows, lookAhead }: CacheSizes,
-  { directory }: Tier,
+  { directory, files }: Tier,
   tell: Report,
 ): Promise<RankGroup> {
   const { plan, host, batchShape } = options;
   const { rows, shape: { dim, optimizer, tableRows } } = plan;
   const stateWords = rowStateWords(optimizer, dim);
-  const store = await StoreThread.start({ directory, tableRows, dim, stateWords }, {
-    jobs: lookAhead + 2,
-    rows: batchRows,
-  });
-  try {
-    const fullRows = slots + batchShape.lookupCapacity;
-    const memory = allocateTrainState({ ...options, device: host, fullRows });
-    const group = new CachedRank({ ...memory, cache: { store, slots, batchRows, lookAhead } });
-    const inMemory = Math.min(slots, rows);
-    const text = `Training on ${group.device} with 1 rank; ${count(inMemory)} of ${count(rows)} rows (` +
-      `${percent(inMemory / rows)}) in memory, all others on the disk of ${directory} (${store.name})`;
-    tell({ event: "note", text });
-    return group;
-  } catch (error) {
-    store[Symbol.dispose]();
-    throw error;
-  }
+  using opening = new DisposableStack();
+  const path = files && opening.use(files()).path;
+  const store = opening.use(
+    await StoreThread.start({ directory: path, tableRows, dim, stateWords }, { jobs: lookAhead + 2, rows: batchRows }),
+  );
+  const fullRows = slots + batchShape.lookupCapacity;
+  const memory = allocateTrainState({ ...options, device: host, fullRows });
+  const cache = { store, slots, batchRows, lookAhead };
+  const group = new CachedRank({ ...memory, cache }, opening.move());
+  const inMemory = Math.min(slots, rows);
+  const text = `Training on ${group.device} with 1 rank; ${count(inMemory)} of ${count(rows)} rows (` +
+    `${percent(inMemory / rows)}) in memory, all others on the disk of ${directory} (${store.name})`;
+  tell({ event: "note", text });
+  return group;
 }
 
 /** The same for processes: all compute on the CPU, or each on a GPU of its host. */

@@ -6,7 +6,7 @@ import type { BatchKind } from "../layout/layout.ts";
 import { TableCoordinator } from "../embedding/coordinator.ts";
 import { ReplicaCoordinator } from "../embedding/replicated.ts";
 import { hiddenUnits } from "../model/shape.ts";
-import { type Checkpoint, type CheckpointBody, writeModel } from "../checkpoint/checkpoint.ts";
+import { type Checkpoint, type CheckpointBody, checkpointBytes, writeModel } from "../checkpoint/checkpoint.ts";
 import { type CheckpointPlaces, storeCheckpoint } from "../checkpoint/checkpoint_store.ts";
 import { Command, Rank } from "./rank.ts";
 import { Count, SLOTS, type TrainState } from "./train_state.ts";
@@ -187,9 +187,13 @@ export abstract class RankGroup implements AsyncDisposable {
     this.tables.invalidate();
   }
 
-  /** Writes a checkpoint of the full tables and dense parameters, which must be up to date, while training stands still. */
-  save(places: CheckpointPlaces, body: CheckpointBody): void {
+  /**
+   * Writes a checkpoint of the full tables and dense parameters, which must be up to date, while training stands still.
+   * Returns the bytes that it takes.
+   */
+  save(places: CheckpointPlaces, body: CheckpointBody): number {
     storeCheckpoint(places, body, (writer, names) => writeModel(writer, this.memory, names));
+    return checkpointBytes(this.memory.plan);
   }
 
   /** What the devices of all ranks did so far. Waits for the ranks. */

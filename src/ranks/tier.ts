@@ -1,7 +1,9 @@
 /** Decides how much of tables that may exceed memory is kept in it. */
+import { join } from "node:path";
 import type { MemoryBudget } from "../config/memory_budget.ts";
 import { rowStateWords } from "../optimizer/optimizers.ts";
-import { UsageError } from "../errors.ts";
+import { HotsetError, messageOf, UsageError } from "../errors.ts";
+import { AtomicDirectory } from "../storage/atomic_directory.ts";
 import { bytes } from "../format.ts";
 import type { BatchShape } from "../layout/batch.ts";
 import type { ModelPlan } from "../model/shape.ts";
@@ -9,10 +11,30 @@ import { countMemory } from "./count_memory.ts";
 
 /** A place for rows that memory has no room for. */
 export interface Tier {
-  /** Where files without a name are made. */
+  /** On whose disk rows are, for people. */
   readonly directory: string;
+  /** Makes a directory for them, which is gone when it is disposed; undefined if those of a checkpoint are only read. */
+  readonly files: (() => RowFiles) | undefined;
   /** Null to keep all rows in memory where they fit in what is available. */
   readonly memory: MemoryBudget | null;
+}
+
+/** A directory for rows. */
+export interface RowFiles extends Disposable {
+  readonly path: string;
+}
+
+/** The place for rows of a run: in its directory, under a name that says that it goes with the process. */
+export function tierOf(run: string, memory: MemoryBudget | null): Tier {
+  const files = () => {
+    try {
+      const directory = new AtomicDirectory(join(run, "rows"), () => {});
+      return { path: directory.temporary, [Symbol.dispose]: () => directory[Symbol.dispose]() };
+    } catch (error) {
+      throw new HotsetError(`Cannot write rows to ${run}: ${messageOf(error)}`, { cause: error });
+    }
+  };
+  return { directory: run, files, memory };
 }
 
 /** Rows in memory, and how far ahead they are brought in. */

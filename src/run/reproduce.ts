@@ -1,20 +1,19 @@
 /** Runs a run again, from its dataset on, and compares the bits of the two last checkpoints. */
-import { existsSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { Dataset } from "../dataset/dataset.ts";
 import { HotsetError, UsageError } from "../errors.ts";
 import type { LearningRateSchedule } from "../schedule/learning_rate.ts";
 import type { ModelPlan } from "../model/shape.ts";
 import { TemporaryDirectory } from "../storage/temporary.ts";
-import { Checkpoint, CHECKPOINT_FILES } from "../checkpoint/checkpoint.ts";
+import { Checkpoint, vectorsOf } from "../checkpoint/checkpoint.ts";
 import { LAST_CHECKPOINT } from "../checkpoint/checkpoint_store.ts";
-import { placeOfWord } from "../checkpoint/weights.ts";
+import { type CheckpointFile, placeOfWord } from "../checkpoint/weights.ts";
 import type { Report } from "../events/events.ts";
 import { expectLibrary } from "../ranks/placement.ts";
 import { planFor, startRun } from "./run.ts";
 import { configAsBegun, readRun, type RunRecord } from "./run_record.ts";
 
-const CHUNK_BYTES = 4 << 20;
+const CHUNK_WORDS = 4 << 20;
 
 /** How a run compares with the same run again. */
 export interface Reproduction {
@@ -68,7 +67,7 @@ export async function reproduceRun(
   await startRun(config, dataset, { out, report, from: record.from?.directory, schedule });
   const again = readRun(out);
   const difference = again.layoutId === record.layoutId
-    ? firstDifference(original.directory, join(out, LAST_CHECKPOINT), planFor(config, dataset), dataset)
+    ? firstDifference(original, Checkpoint.open(join(out, LAST_CHECKPOINT)), planFor(config, dataset), dataset)
     : "the layouts differ: other hot rows, or batches of other samples";
   const changes = changesBetween(record, again);
   return { event: "reproduction", run, equal: difference === null, difference, changes, steps: step };
@@ -86,33 +85,25 @@ function changesBetween(before: RunRecord, now: RunRecord): string[] {
 }
 
 /** The first word in which two checkpoints of one model differ, as a place in the model; null if they are equal. */
-function firstDifference(a: string, b: string, plan: ModelPlan, dataset: Dataset): string | null {
-  for (const name of Object.values(CHECKPOINT_FILES)) {
-    if (!existsSync(join(a, name)) && !existsSync(join(b, name))) continue;
-    const at = firstDifferentByte(join(a, name), join(b, name));
-    if (at === undefined) continue;
-    const word = Math.floor(at / 4);
-    const place = placeOfWord(plan, name, word, dataset.body.tables.map(({ name }) => name));
-    return `${name} differs first in word ${word}, ${place}`;
+function firstDifference(a: Checkpoint, b: Checkpoint, plan: ModelPlan, dataset: Dataset): string | null {
+  for (const { file, words } of vectorsOf(plan)) {
+    const word = firstDifferentWord(a, b, file, words);
+    if (word === undefined) continue;
+    const place = placeOfWord(plan, file, word, dataset.body.tables.map(({ name }) => name));
+    return `${file} differs first in word ${word}, ${place}`;
   }
   return null;
 }
 
-function firstDifferentByte(a: string, b: string): number | undefined {
-  using one = Deno.openSync(a);
-  using other = Deno.openSync(b);
-  const [left, right] = [new Uint8Array(CHUNK_BYTES), new Uint8Array(CHUNK_BYTES)];
-  for (let position = 0;; position += CHUNK_BYTES) {
-    const [x, y] = [fill(one, left), fill(other, right)];
-    for (let i = 0; i < Math.min(x, y); i++) if (left[i] !== right[i]) return position + i;
-    if (x !== y) return position + Math.min(x, y);
-    if (x < CHUNK_BYTES) return undefined;
+function firstDifferentWord(a: Checkpoint, b: Checkpoint, file: CheckpointFile, words: number): number | undefined {
+  using one = a.reader(file);
+  using other = b.reader(file);
+  const [left, right] = [0, 1].map(() => new Uint32Array(Math.min(CHUNK_WORDS, words)));
+  for (let first = 0; first < words; first += CHUNK_WORDS) {
+    const count = Math.min(CHUNK_WORDS, words - first);
+    one.read(first, new Float32Array(left.buffer, 0, count));
+    other.read(first, new Float32Array(right.buffer, 0, count));
+    for (let i = 0; i < count; i++) if (left[i] !== right[i]) return first + i;
   }
-}
-
-/** Reads until the buffer is full or the file ends; returns the bytes read. */
-function fill(file: Deno.FsFile, buffer: Uint8Array): number {
-  let done = 0;
-  for (let count; done < buffer.length && (count = file.readSync(buffer.subarray(done))) !== null;) done += count;
-  return done;
+  return undefined;
 }

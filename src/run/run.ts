@@ -21,6 +21,7 @@ import { leakNotes } from "./leak_notes.ts";
 import { measurePhases } from "../loop/phases.ts";
 import { expectDevice, expectLibrary, expectPlacement, openRanks, type PlacementBatches } from "../ranks/placement.ts";
 import { CachedRank, type CacheReport } from "../ranks/cached_rank.ts";
+import { tierOf } from "../ranks/tier.ts";
 import { bytesBefore } from "../config/memory_budget.ts";
 import { type Beginning, openFrom, openResumePoint, openStart, recall } from "./beginning.ts";
 import { RunMetrics } from "./run_metrics.ts";
@@ -256,7 +257,7 @@ async function trainRun(
         `new run from its model with --from ${out}`,
     );
   }
-  const tier = { directory: cacheOf(out), memory: config.memory };
+  const tier = tierOf(out, config.memory);
   await using group = await openRanks(config, plan, batchesOf(layout), report, world, tier);
   const writes = (world?.rank ?? 0) === 0;
   const { device, blas, ranks } = group;

@@ -188,7 +188,7 @@ async function score(
   report: Report,
   take: (split: Split, scores: Scores, state: TrainingState) => void,
 ): Promise<void> {
-  const { model } = withBest(run, ({ body }) => body);
+  const { model, rowLog } = withBest(run, ({ body }) => body);
   const rows = dataset.body.tables.map((table) => table.rows);
   if (JSON.stringify(rows) !== JSON.stringify(model.tableRows) || dataset.denseFeatures !== (model.bottom[0] ?? 0)) {
     throw new HotsetError(
@@ -209,7 +209,9 @@ async function score(
     precision: "fp32",
     activations: "ptx",
   } as const;
-  const tier = { directory: dirname(resolve(run)), memory };
+  const directory = dirname(resolve(run));
+  const files = rowLog === undefined ? () => new TemporaryDirectory(".rows-", directory) : undefined;
+  const tier = { directory, files, memory };
   await using group = await openRanks(config, planModel(model), { batchShape }, undefined, undefined, tier);
   const state = withBest(run, (checkpoint) => {
     group.load(checkpoint, (fraction) => report({ event: "stage", stage: "load", fraction }));

@@ -222,6 +222,15 @@ export class Artifact<T> {
     }
   }
 
+  /** Fails unless the file consists of whole pages of so many bytes. */
+  expectMultiple(name: string, pageBytes: number): void {
+    if (this.bytes(name) % pageBytes === 0) return;
+    throw new HotsetError(
+      `Cannot open ${this.directory}: ${name} has ${this.bytes(name)} bytes, which are no pages of ${pageBytes}`,
+      { code: "damaged" },
+    );
+  }
+
   /** Opens a file for reading at any position. Read in order, it is checked at its end. */
   open(name: string): FileReader {
     return new FileReader(this.path(name), { ...this.#files[name], wayOut: wayOut(this.#kind) });

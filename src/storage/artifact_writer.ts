@@ -18,6 +18,7 @@ import { AtomicDirectory } from "./atomic_directory.ts";
 import { crc32Of } from "./crc32.ts";
 import { type CreateFile, type OutputFile, writeAll } from "./output_file.ts";
 import { HotsetError, messageOf } from "../errors.ts";
+import { linkOrCopy } from "./links.ts";
 
 /** One file of an artifact while it is written: appended to, its checksum taken on the way. */
 export class ArtifactFile implements Disposable {
@@ -76,6 +77,7 @@ export class ArtifactWriter implements Disposable {
   readonly #directory: AtomicDirectory;
   readonly #files = new Map<string, ArtifactFile>();
   readonly #create: CreateFile | undefined;
+  readonly #linked: Record<string, z.infer<typeof fileEntry>> = {};
 
   /**
    * Begins an artifact that will replace whatever artifact of the same kind is at `directory`. `create` opens its files;
@@ -103,9 +105,19 @@ export class ArtifactWriter implements Disposable {
     return file;
   }
 
+  /** Takes in a whole file that is on the disk, whose length and checksum are known, under a further name of it. */
+  link(name: string, source: string, entry: z.infer<typeof fileEntry>): void {
+    try {
+      linkOrCopy(source, this.path(name));
+    } catch (error) {
+      throw new HotsetError(`Cannot write ${this.path(name)}: ${messageOf(error)}`, { cause: error });
+    }
+    this.#linked[name] = entry;
+  }
+
   /** Completes the artifact: takes in files written by others, writes the manifest and renames the directory. */
   commit(body: unknown, adopted: string[] = []): void {
-    const files: Record<string, z.infer<typeof fileEntry>> = {};
+    const files: Record<string, z.infer<typeof fileEntry>> = { ...this.#linked };
     for (const [name, file] of this.#files) files[name] = { bytes: file.bytes, crc32: file.crc32 };
     for (const name of adopted) files[name] = measure(this.path(name));
     const manifest = seal({ hotset: this.#kind, version: VERSIONS[this.#kind], files, body });
@@ -172,15 +184,5 @@ function kindOf(target: string): string | undefined {
     return JSON.parse(Deno.readTextFileSync(join(target, MANIFEST)))?.hotset;
   } catch {
     return undefined;
-  }
-}
-
-function linkOrCopy(source: string, target: string): void {
-  try {
-    Deno.linkSync(source, target);
-  } catch {
-    Deno.copyFileSync(source, target);
-    using copy = Deno.openSync(target, { write: true });
-    copy.syncDataSync();
   }
 }

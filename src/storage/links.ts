@@ -1,4 +1,4 @@
-/** Where outputs go. */
+/** Where outputs go, and files of several names. */
 import { basename, dirname, join, resolve } from "node:path";
 
 /**
@@ -25,5 +25,17 @@ export function linkAt(path: string): string | undefined {
   } catch (error) {
     if (error instanceof Deno.errors.NotFound || error instanceof Deno.errors.NotADirectory) return undefined;
     throw error;
+  }
+}
+
+/** Gives a file another name: a hard link where the file system can, else a copy that is on the disk. Throws what Deno throws. */
+export function linkOrCopy(source: string, target: string): void {
+  try {
+    Deno.linkSync(source, target);
+  } catch (error) {
+    if (error instanceof Deno.errors.AlreadyExists) throw error; // writing to it would change all its names
+    Deno.copyFileSync(source, target);
+    using copy = Deno.openSync(target, { write: true });
+    copy.syncDataSync();
   }
 }

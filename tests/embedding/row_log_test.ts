@@ -1,12 +1,15 @@
 import assert from "node:assert/strict";
+import { join } from "node:path";
 import { RowLog, type RowLogOptions } from "../../src/embedding/stores/row_log.ts";
+import { type SavedRows, segmentFile } from "../../src/embedding/stores/segments.ts";
 import { SerialTransfers, type Transfers } from "../../src/embedding/stores/transfers.ts";
 import { Random } from "../../src/random.ts";
+import { measure } from "../../src/storage/artifact.ts";
 import { crc32Of } from "../../src/storage/crc32.ts";
 import { seriesLength } from "../support/series.ts";
 import { TemporaryDirectory } from "../support/temporary.ts";
 
-function options(directory: string, rows: number, recordWords: number): RowLogOptions {
+function options(directory: string | undefined, rows: number, recordWords: number): RowLogOptions {
   return {
     ...{ directory, rows, recordWords, segmentBytes: 1 },
     initial: (row, records, at) => records.fill(row / 7, at, at + recordWords),
@@ -67,14 +70,84 @@ function serial(memory: Uint8Array): Transfers {
   return new SerialTransfers(memory);
 }
 
-Deno.test("the files of a log have no names, and it is refused where there can be none", () => {
+Deno.test("what is sealed is read as it was then, and can be the beginning of another log", () => {
+  using directory = new TemporaryDirectory();
+  const [rows, recordWords] = [3_000, 20];
+  const place = (name: string) => {
+    Deno.mkdirSync(directory.join(name));
+    return directory.join(name);
+  };
+  const all = Uint32Array.from({ length: rows }, (_, row) => row);
+  const contentOf = (log: RowLog) => {
+    const records = new Float32Array(rows * recordWords);
+    log.read(all, rows, records);
+    return records;
+  };
+  const random = new Random(5);
+  const kept: { saved: SavedRows; content: Float32Array }[] = [];
+  using log = new RowLog(options(place("log"), rows, recordWords));
+  for (let round = 0; round < 12; round++) {
+    // From time to time the log begins with one of those before.
+    if (round === 7) log.adopt(kept[3].saved);
+    for (let i = 0; i < 8; i++) {
+      const written = random.shuffle(Uint32Array.from(all)).subarray(0, 1 + random.below(400));
+      log.write(
+        written,
+        written.length,
+        Float32Array.from({ length: written.length * recordWords }, () => random.uniform()),
+      );
+    }
+    const saved = place(`saved-${round}`);
+    const segments = log.seal();
+    for (const { number } of segments) {
+      Deno.linkSync(directory.join("log", segmentFile(number)), join(saved, segmentFile(number)));
+    }
+    kept.push({ saved: { directory: saved, seed: 0, segments }, content: contentOf(log) });
+  }
+  const sizes = kept.map(({ saved: { segments } }) => segments.reduce((sum, { bytes }) => sum + bytes, 0));
+  assert.ok(Math.max(...sizes) < 1.5 * 4.4 * rows * recordWords + 4 * (256 << 10), `${sizes}`);
+  for (const [round, { saved, content }] of kept.entries()) {
+    using other = new RowLog(options(undefined, rows, recordWords));
+    other.adopt(saved);
+    assert.deepEqual(contentOf(other), content, `${round}`);
+    for (const { number, bytes, crc32 } of saved.segments) {
+      assert.deepEqual(measure(join(saved.directory, segmentFile(number))), { bytes, crc32 });
+    }
+  }
+});
+
+Deno.test("segments of other tables, and damaged ones, are refused", () => {
+  using directory = new TemporaryDirectory();
+  const { log } = filled(directory);
+  using _log = log;
+  const saved = { directory: directory.path, seed: 0, segments: log.seal() };
+  using few = new RowLog(options(undefined, 1_000, 127));
+  assert.throws(() => few.adopt(saved), { code: "damaged", message: /: it holds row 1000 of 1000/ });
+  const [{ number, bytes }, second] = saved.segments;
+  const path = directory.join(segmentFile(number));
+  using other = new RowLog(options(undefined, 20_000, 127));
+  Deno.copyFileSync(path, directory.join("copy"));
+  Deno.copyFileSync(directory.join(segmentFile(second.number)), path);
+  assert.throws(() => other.adopt(saved), {
+    code: "damaged",
+    message: /rows-1\.log at byte 0: the page is another page/,
+  });
+  Deno.copyFileSync(directory.join("copy"), path);
+  Deno.truncateSync(path, bytes - 4096);
+  assert.throws(() => other.adopt(saved), { message: /rows-1\.log at byte \d+: the file ends early/ });
+  Deno.removeSync(path);
+  assert.throws(() => other.adopt(saved), /Cannot read rows from .*rows-1\.log: .*o such file/);
+});
+
+Deno.test("the files of a log are gone with it, and it is refused where there can be none", () => {
   using directory = new TemporaryDirectory();
   {
     const { log } = filled(directory);
     using _log = log;
     assert.ok(log.diskBytes > 0);
-    assert.deepEqual([...Deno.readDirSync(directory.path)], []);
+    assert.ok([...Deno.readDirSync(directory.path)].length > 0);
   }
+  assert.deepEqual([...Deno.readDirSync(directory.path)], []);
   const nowhere = directory.join("nowhere");
   assert.throws(() => new RowLog(options(nowhere, 10, 4)), /Cannot write rows to .*nowhere: /);
 });
@@ -119,18 +192,18 @@ for (
   const [name, writes, change, expected] of [
     ["a flipped bit", false, (_, page) => page[40] ^= 1, {
       code: "damaged",
-      message: /at byte 0\): the page is damaged/,
+      message: /at byte 0: the page is damaged/,
     }],
     [
       "a page of another place",
       false,
       (_, page) => {
-        page[1] += 3;
+        page[2] += 3;
         page[0] = crc32Of(new Uint8Array(page.buffer, page.byteOffset + 4, 4092));
       },
-      { code: "damaged", message: /at byte 0\): the page is another page/ },
+      { code: "damaged", message: /at byte 0: the page is another page/ },
     ],
-    ["a short read", false, (transfers) => transfers.result = 512, { message: /at byte 0\): the file ends early/ }],
+    ["a short read", false, (transfers) => transfers.result = 512, { message: /at byte 0: the file ends early/ }],
     ["a read error", false, (transfers) => transfers.result = -5, { message: /from .*: the disk reports an error/ }],
     ["a full disk", true, (transfers) => transfers.result = -28, {
       code: "no-space",

@@ -1,6 +1,5 @@
 /** Runs whose rows do not all lie in memory: the same checkpoints, whatever the budget, after an interrupt too. */
 import assert from "node:assert/strict";
-import { join } from "node:path";
 import { checkConfig, resolveConfig, type TrainConfig } from "../../src/config/config.ts";
 import type { Dataset } from "../../src/dataset/dataset.ts";
 import { HotsetError, Interrupted, UsageError } from "../../src/errors.ts";
@@ -9,50 +8,15 @@ import type { MemoryBudget } from "../../src/config/memory_budget.ts";
 import { modeThatFits } from "../../src/run/expectations.ts";
 import { planFor, resumeRun, startRun } from "../../src/run/run.ts";
 import { evaluateRun } from "../../src/run/score_run.ts";
+import { checkpointsOf } from "../support/checkpoint_words.ts";
+import { CONFIG, dataOf } from "../support/row_runs.ts";
 import { TemporaryDirectory } from "../support/temporary.ts";
-import { tinyDataset } from "../support/tiny_dataset.ts";
-
-const CONFIG: TrainConfig = resolveConfig("kaggle", {
-  mode: "cpu",
-  blas: "wasm",
-  dim: 8,
-  bottom: [12, 8],
-  top: [12, 1],
-  batchSize: 40,
-  optimizer: "adagrad",
-  learningRate: 0.05,
-  epochs: 2,
-  ranks: 1,
-  printFreq: 1,
-});
-
-function dataOf(directory: TemporaryDirectory, bags = false): Dataset {
-  return tinyDataset(directory.join("data"), {
-    samples: { train: 990, validation: 110, test: 130 },
-    tableRows: [6000, 50, 4000, 3],
-    denseFeatures: 3,
-    bags,
-    seed: 1,
-    skew: 4,
-  });
-}
 
 async function train(out: string, dataset: Dataset, config: TrainConfig, memory: MemoryBudget | null = null) {
   const notes: string[] = [];
   const report = (event: RunEvent) => event.event === "note" && notes.push(event.text);
   const result = await startRun({ ...config, memory }, dataset, { out, report });
   return { notes, result };
-}
-
-/** The files of a run's checkpoints, their manifests as well. */
-function checkpoints(out: string): Record<string, string> {
-  const files: Record<string, string> = {};
-  for (const name of ["best", "last"]) {
-    for (const file of Deno.readDirSync(join(out, name))) {
-      files[`${name}/${file.name}`] = Deno.readFileSync(join(out, name, file.name)).toBase64();
-    }
-  }
-  return files;
 }
 
 for (
@@ -66,19 +30,19 @@ for (
   const clipped = clipNorm === null ? "" : ", gradients clipped";
   Deno.test(`a run within any memory leaves the checkpoints of one in memory: ${optimizer}${clipped}`, async () => {
     using directory = new TemporaryDirectory();
-    const dataset = dataOf(directory, bags);
+    const dataset = dataOf(directory, { bags });
     const config = resolveConfig("kaggle", { ...CONFIG, optimizer, clipNorm, testFreq: 17, checkpointSteps: 10 });
     const plain = await train(directory.join("plain"), dataset, config);
-    const expected = checkpoints(directory.join("plain"));
+    const expected = checkpointsOf(directory.join("plain"));
     for (const share of optimizer === "adagrad" ? [0.02, 0.1, 0.5, 0.99] : [0.05]) {
       const out = directory.join(`share-${share}`);
       const { notes, result } = await train(out, dataset, config, { share });
-      assert.deepEqual(checkpoints(out), expected, `${share}`);
+      assert.deepEqual(checkpointsOf(out), expected, `${share}`);
       assert.equal(result.auc, plain.result.auc);
       assert.match(notes.join("\n"), /of 10,053 rows \(.*\) in memory, all others on the disk of /);
       assert.match(notes.join("\n"), /Rows of batches: .* were in memory; .* were computed/);
       // Whatever a run leaves, it is in the run.
-      assert.deepEqual([...Deno.readDirSync(directory.path)].filter(({ name }) => name.startsWith(".hotset")), []);
+      assert.deepEqual([...Deno.readDirSync(out)].map(({ name }) => name).filter((name) => name.startsWith(".")), []);
     }
   });
 }
@@ -99,7 +63,7 @@ Deno.test("an interrupted run goes on within other memory with the same bits", a
     if (stops[i] === undefined) await run;
     else await assert.rejects(run, Interrupted);
   }
-  assert.deepEqual(checkpoints(out), checkpoints(directory.join("plain")));
+  assert.deepEqual(checkpointsOf(out), checkpointsOf(directory.join("plain")));
   assert.equal((await evaluateRun(out, [], () => {})).length, 2);
 });
 
@@ -111,7 +75,7 @@ Deno.test("a run begins with another run's model within any memory", async () =>
   const config = { ...CONFIG, epochs: 1, seed: 9 };
   await startRun(config, dataset, { out: plain, from: first, report: () => {} });
   await startRun({ ...config, memory: { share: 0.1 } }, dataset, { out: cached, from: first, report: () => {} });
-  assert.deepEqual(checkpoints(cached), checkpoints(plain));
+  assert.deepEqual(checkpointsOf(cached), checkpointsOf(plain));
 });
 
 Deno.test("a budget that cannot be kept is refused with the least that can", async () => {

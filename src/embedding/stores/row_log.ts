@@ -3,51 +3,45 @@
  * table in memory says where each row's latest record is. So random updates become sequential writes, and the rows of a
  * batch, which leave the memory together, come back in a few long reads.
  *
- * ```
- * log      segments, each a file, of pages; only the last one grows
- * page     checksum of the rest, number of the page, row numbers (n), records (n, recordWords); u32 and f32
- * ```
- * A row that is written again leaves its old record behind. When the segments hold more than 1.5 times the rows that are
- * alive, the one with the fewest of these is emptied: they are written again, and its file is closed.
+ * The log consists of segments (segments.ts), files of pages (row_page.ts) of which only the last one grows. A row that is
+ * written again leaves its old record behind. When the segments hold more than 1.5 times the rows that are alive, those
+ * with the smallest share of these are emptied: they are written again, and the log's name of the file is removed.
  *
- * Files lose their names when they are opened, so that they vanish with the process, however that ends. What must outlive
- * it is a checkpoint.
+ * A checkpoint seals the last segment and takes names of its own for all of them. What it holds can be read by another log
+ * and be its beginning: the record of a row that comes last in the log is its latest.
  */
-import { closeSync, constants, openSync } from "node:fs";
-import { join } from "node:path";
-import { HotsetError, messageOf } from "../../errors.ts";
-import { crc32Of } from "../../storage/crc32.ts";
+import { HotsetError } from "../../errors.ts";
 import { alignedBytes } from "../../storage/direct_file.ts";
+import { MOST_REQUESTS, PageReader, READ_DEPTH, runPages } from "./page_reader.ts";
+import { PageWriter } from "./page_writer.ts";
+import { EXPONENT, NO_ROW, PageMemory, pageShape } from "./row_page.ts";
 import type { RowStore, StoreCounts } from "./row_store.ts";
+import {
+  createSegment,
+  hasDirect,
+  openSegment,
+  removeSegment,
+  type SavedRows,
+  type Segment,
+  type SegmentEntry,
+  syncSegment,
+} from "./segments.ts";
 import { openTransfers, type Transfers } from "./transfers.ts";
 
-/** Direct transfers need multiples of this; the page of most models. */
-const BLOCK_BYTES = 4096;
-const BLOCK_WORDS = BLOCK_BYTES / 4;
-/** Words of a page before its row numbers, and where they are. */
-const PAGE_HEADER = 2;
-const CHECKSUM = 0, NUMBER = 1;
-const NO_ROW = 0xffffffff;
-/** Bytes of the two buffers that pages are gathered in; a read of neighbours is at most as long as one of these parts. */
+/** Bytes of each of the two buffers that pages are gathered in. */
 const GATHER_BYTES = 256 << 10;
-const RUN_BYTES = 32 << 10;
-/** Reads under way. */
-const DEPTH = 128;
-/** A store has at most about this many segments, each at least so large. */
+/** All rows, each written once, fill about this many segments of the least size. */
 const SEGMENTS = 256;
 const LEAST_SEGMENT_BYTES = 1 << 20;
+/** The most segments: those that are sealed before they are full, and those of rows that are written again, included. */
+export const MOST_SEGMENTS = 768;
 /** Segments hold at most this many times the rows that are alive, beside two of them. */
 const SPACE = 1.5;
-/** All bits of the exponent: NaN or infinite. */
-const EXPONENT = 0x7f800000;
-/** A request's row is below this. */
-const MOST_REQUESTS = 2 ** 20;
-const ERRORS: Readonly<Record<number, string>> = { 5: "the disk reports an error", 28: "the disk is full" };
 
 /** What a log is made for. */
 export interface RowLogOptions {
-  /** Where its files are, without a name. */
-  readonly directory: string;
+  /** Where its segments are; undefined for one that only reads those of a checkpoint. */
+  readonly directory: string | undefined;
   readonly rows: number;
   /** Words of a row: its weights, then its optimizer state. */
   readonly recordWords: number;
@@ -57,15 +51,6 @@ export interface RowLogOptions {
   readonly transfers?: ((memory: Uint8Array, depth: number) => Transfers) | undefined;
   /** Bytes of a segment; for tests. */
   readonly segmentBytes?: number | undefined;
-}
-
-/** A file of pages. */
-interface Segment {
-  readonly fd: number;
-  /** Pages that are in it or in the buffers. */
-  pages: number;
-  /** Rows whose latest record is in it. */
-  alive: number;
 }
 
 /** The latest record of each row that was written. One thread uses it. */
@@ -78,72 +63,51 @@ export class RowLog implements RowStore {
   readonly #options: RowLogOptions;
   readonly #direct: boolean;
   readonly #transfers: Transfers;
+  readonly #memory: PageMemory;
+  readonly #writer: PageWriter;
+  readonly #reader: PageReader;
   readonly #pageBytes: number;
   readonly #pageRows: number;
-  /** Pages of a segment, of a buffer, and of a read. */
+  /** Pages of a segment. */
   readonly #segmentPages: number;
-  readonly #bufferPages: number;
-  readonly #runPages: number;
+  readonly #mostSegments: number;
   /** Place of each row's latest record plus one: `page * pageRows + index`; 0 if it was never written. */
   readonly #places: Uint32Array;
-  /** By number; undefined where a number is free. */
+  /** By index; undefined where an index is free. */
   readonly #segments: (Segment | undefined)[] = [];
-
-  /** Two buffers that pages are gathered in, then the places for reads. */
-  readonly #bytes: Uint8Array;
-  readonly #words: Uint32Array;
-  readonly #floats: Float32Array;
-  /** The last segment, its page that is being filled, and the rows in it. */
+  /** Index of the last segment, its page that is being filled (over all segments), and the rows in it. */
   #current = -1;
   #page = -1;
   #filled = 0;
-  /** The pages that lie in each buffer: the first, and how many. */
-  readonly #firstPages = [-1, -1];
-  readonly #pagesIn = [0, 0];
-  #buffer = 0;
-  #writing = false;
-
-  /** Requests of a read, in the order of their places: `place * MOST_REQUESTS + index`; and of the reads under way. */
+  /** Number of the next segment. */
+  #nextNumber = 1;
+  /** Requests of a read, in the order of their places: `place * MOST_REQUESTS + index`. */
   #requests = new Float64Array(0);
-  readonly #runFirst: Int32Array;
-  readonly #runEnd: Int32Array;
-  readonly #runPage: Float64Array;
-  readonly #runLength: Int32Array;
-  readonly #freeRuns: Int32Array;
   #emptying = false;
 
   /** An empty log. Throws HotsetError if it cannot be made. */
   constructor(options: RowLogOptions) {
-    const { rows, recordWords } = options;
+    const { directory, rows, recordWords } = options;
     this.#options = options;
     this.rows = rows;
     this.recordWords = recordWords;
-    const blocks = Math.ceil((PAGE_HEADER + 1 + recordWords) / BLOCK_WORDS);
-    this.#pageBytes = blocks * BLOCK_BYTES;
-    this.#pageRows = Math.floor((blocks * BLOCK_WORDS - PAGE_HEADER) / (1 + recordWords));
-    this.#bufferPages = Math.max(2, Math.floor(GATHER_BYTES / this.#pageBytes));
-    this.#runPages = Math.max(1, Math.floor(RUN_BYTES / this.#pageBytes));
-    const most = this.#pageBytes * Math.ceil(rows / this.#pageRows);
-    const segmentBytes = options.segmentBytes ?? Math.max(LEAST_SEGMENT_BYTES, Math.ceil(most / SEGMENTS));
-    const bufferBytes = this.#bufferPages * this.#pageBytes;
-    this.#segmentPages = this.#bufferPages * Math.max(1, Math.ceil(segmentBytes / bufferBytes));
-    // Emptied segments' numbers are used again, so places stay as low as this.
-    if (SPACE * rows + 4 * this.#segmentPages * this.#pageRows >= NO_ROW) {
+    const shape = pageShape(recordWords);
+    this.#pageBytes = shape.bytes;
+    this.#pageRows = shape.rows;
+    const bufferPages = Math.max(2, Math.floor(GATHER_BYTES / shape.bytes));
+    this.#segmentPages = segmentPagesOf(options, bufferPages);
+    const segmentRows = this.#segmentPages * shape.rows;
+    this.#mostSegments = Math.min(MOST_SEGMENTS, Math.floor((NO_ROW - 1) / segmentRows));
+    if (SPACE * rows + 8 * segmentRows > this.#mostSegments * segmentRows && options.segmentBytes === undefined) {
       throw new HotsetError(`Cannot make a row store for ${rows} rows: ${Math.floor(NO_ROW / 2)} are the most`);
     }
     this.#places = new Uint32Array(new SharedArrayBuffer(4 * rows));
-    const runBytes = this.#runPages * this.#pageBytes;
-    const depth = DEPTH;
-    this.#bytes = alignedBytes(2 * bufferBytes + depth * runBytes);
-    this.#words = new Uint32Array(this.#bytes.buffer);
-    this.#floats = new Float32Array(this.#bytes.buffer);
-    this.#direct = this.#hasDirect();
-    this.#transfers = (options.transfers ?? openTransfers)(this.#bytes, depth);
-    this.#runFirst = new Int32Array(depth);
-    this.#runEnd = new Int32Array(depth);
-    this.#runPage = new Float64Array(depth);
-    this.#runLength = new Int32Array(depth);
-    this.#freeRuns = new Int32Array(depth);
+    this.#direct = directory === undefined || hasDirect(directory);
+    const bytes = alignedBytes((2 * bufferPages + READ_DEPTH * runPages(shape.bytes)) * shape.bytes);
+    this.#memory = new PageMemory(bytes, shape);
+    this.#transfers = (options.transfers ?? openTransfers)(bytes, READ_DEPTH);
+    this.#writer = new PageWriter(this.#memory, this.#transfers, this.counts, bufferPages);
+    this.#reader = new PageReader(this.#memory, 2 * bufferPages, this.#transfers, this.#writer, this.counts);
   }
 
   /** How it reads and writes, for people. */
@@ -151,7 +115,7 @@ export class RowLog implements RowStore {
     return `${this.#transfers.name}${this.#direct ? "" : ", through the page cache"}`;
   }
 
-  /** Bytes of its files. */
+  /** Bytes of its segments. */
   get diskBytes(): number {
     return this.#segments.reduce((sum, segment) => sum + (segment?.pages ?? 0), 0) * this.#pageBytes;
   }
@@ -159,6 +123,16 @@ export class RowLog implements RowStore {
   /** Rows that were written. */
   get writtenRows(): number {
     return this.#segments.reduce((sum, segment) => sum + (segment?.alive ?? 0), 0);
+  }
+
+  /** For its reader. */
+  get segmentPages(): number {
+    return this.#segmentPages;
+  }
+
+  /** For its reader. */
+  segmentAt(index: number): Segment {
+    return this.#segments[index]!;
   }
 
   read(rows: Uint32Array, count: number, records: Float32Array): void {
@@ -179,124 +153,13 @@ export class RowLog implements RowStore {
         this.counts.rowsComputed++;
       } else {
         this.counts.rowsRead++;
-        const page = Math.floor((place - 1) / this.#pageRows);
-        const at = this.#bufferedWord(page);
-        if (at < 0) this.#requests[requests++] = (place - 1) * MOST_REQUESTS + (i - first);
-        else this.#copy(at, (place - 1) % this.#pageRows, records, i);
+        const word = this.#writer.find(Math.floor((place - 1) / this.#pageRows));
+        if (word < 0) this.#requests[requests++] = (place - 1) * MOST_REQUESTS + (i - first);
+        else this.#memory.copy(word, (place - 1) % this.#pageRows, records, i * recordWords);
       }
     }
-    if (requests > 0) this.#readPages(rows, first, requests, records);
-  }
-
-  /** Where a page lies in the buffers, as a word of the memory; -1 if it does not. */
-  #bufferedWord(page: number): number {
-    for (let buffer = 0; buffer < 2; buffer++) {
-      const index = page - this.#firstPages[buffer];
-      if (this.#pagesIn[buffer] > 0 && index >= 0 && index < this.#pagesIn[buffer]) {
-        return this.#pageBytes / 4 * (buffer * this.#bufferPages + index);
-      }
-    }
-    return -1;
-  }
-
-  #copy(pageWord: number, index: number, records: Float32Array, i: number): void {
-    const { recordWords } = this;
-    let from = pageWord + PAGE_HEADER + this.#pageRows + index * recordWords;
-    for (let to = i * recordWords, end = to + recordWords; to < end; to++, from++) records[to] = this.#floats[from];
-  }
-
-  /** Reads the pages of sorted requests, neighbours together, as many at a time as the disk likes. */
-  #readPages(rows: Uint32Array, firstRow: number, count: number, records: Float32Array): void {
-    const requests = this.#requests.subarray(0, count).sort();
-    const { depth } = this.#transfers;
-    const pageOf = (request: number) => Math.floor(requests[request] / MOST_REQUESTS / this.#pageRows);
-    let free = 0, underWay = 0;
-    // One is left for the write of a buffer that may be under way.
-    for (let run = Math.max(1, Math.min(depth, DEPTH) - 1); run > 0; run--) this.#freeRuns[free++] = run - 1;
-    for (let next = 0; next < count || underWay > 0;) {
-      if (next < count && free > 0) {
-        const run = this.#freeRuns[--free];
-        const firstPage = pageOf(next);
-        const segment = Math.floor(firstPage / this.#segmentPages);
-        let end = next, last = firstPage;
-        for (; end < count; end++) {
-          const page = pageOf(end);
-          // A page that nobody asked for costs less between two than a second read.
-          if (page > last + 2 || page - firstPage >= this.#runPages) break;
-          if (Math.floor(page / this.#segmentPages) !== segment) break;
-          last = page;
-        }
-        this.#runFirst[run] = next;
-        this.#runEnd[run] = end;
-        this.#runPage[run] = firstPage;
-        this.#runLength[run] = (last - firstPage + 1) * this.#pageBytes;
-        const position = firstPage % this.#segmentPages * this.#pageBytes;
-        const { fd } = this.#segments[segment]!;
-        this.#transfers.begin(false, fd, position, this.#runByte(run), this.#runLength[run], run);
-        underWay++;
-        next = end;
-        continue;
-      }
-      const run = this.#transfers.finish();
-      if (run === WRITE_TAG) {
-        this.#expectWritten();
-        continue;
-      }
-      underWay--;
-      const { result } = this.#transfers;
-      const firstPage = this.#runPage[run];
-      if (result !== this.#runLength[run]) this.#failRead(firstPage, result, underWay);
-      this.counts.reads++;
-      this.counts.bytesRead += result;
-      for (let request = this.#runFirst[run], checked = -1; request < this.#runEnd[run]; request++) {
-        const page = pageOf(request);
-        const at = (this.#runByte(run) + (page - firstPage) * this.#pageBytes) / 4;
-        if (page !== checked) this.#expectPage(at, page, underWay);
-        checked = page;
-        const index = Math.floor(requests[request] / MOST_REQUESTS) % this.#pageRows;
-        const i = firstRow + requests[request] % MOST_REQUESTS;
-        if (this.#words[at + PAGE_HEADER + index] !== rows[i]) this.#damaged(page, "holds other rows", underWay);
-        this.#copy(at, index, records, i);
-      }
-      this.#freeRuns[free++] = run;
-    }
-  }
-
-  #runByte(run: number): number {
-    return (2 * this.#bufferPages + run * this.#runPages) * this.#pageBytes;
-  }
-
-  /** Throws HotsetError unless the page at this word of the memory is what was written as that page. */
-  #expectPage(word: number, page: number, underWay: number): void {
-    if (this.#checksum(word) !== this.#words[word + CHECKSUM]) this.#damaged(page, "is damaged", underWay);
-    if (this.#words[word + NUMBER] !== page) this.#damaged(page, "is another page", underWay);
-  }
-
-  #checksum(word: number): number {
-    return crc32Of(this.#bytes.subarray(4 * word + 4, 4 * word + this.#pageBytes));
-  }
-
-  #damaged(page: number, what: string, underWay: number): never {
-    this.#drain(underWay);
-    throw new HotsetError(`Cannot read rows from ${this.#placeOf(page)}: the page ${what}`, { code: "damaged" });
-  }
-
-  #failRead(page: number, result: number, underWay: number): never {
-    this.#drain(underWay);
-    const reason = result >= 0 ? "the file ends early" : ERRORS[-result] ?? `error ${-result}`;
-    throw new HotsetError(`Cannot read rows from ${this.#placeOf(page)}: ${reason}`, { code: "failed" });
-  }
-
-  /** Waits for what is under way, so that nothing comes into the memory later. */
-  #drain(underWay: number): void {
-    for (let left = underWay + (this.#writing ? 1 : 0); left > 0; left--) this.#transfers.finish();
-    this.#writing = false;
-  }
-
-  #placeOf(page: number): string {
-    const segment = Math.floor(page / this.#segmentPages);
-    const byte = page % this.#segmentPages * this.#pageBytes;
-    return `${this.#options.directory} (segment ${segment} at byte ${byte})`;
+    if (requests === 0) return;
+    this.#reader.readRecords(this.#requests.subarray(0, requests).sort(), this, rows, first, records);
   }
 
   write(rows: Uint32Array, count: number, records: Float32Array): void {
@@ -307,190 +170,171 @@ export class RowLog implements RowStore {
         throw new NotFiniteRow(row, `row ${row} of all tables holds ${records[i]}`);
       }
     }
-    for (let i = 0; i < count; i++) this.#append(rows[i], records, i * this.recordWords);
+    for (let i = 0; i < count; i++) {
+      const word = this.#pageForRow();
+      this.#memory.put(word, this.#filled, rows[i], records, i * this.recordWords);
+      this.#appended(rows[i]);
+    }
     this.counts.rowsWritten += count;
   }
 
-  #append(row: number, records: Float32Array, at: number): void {
+  /** The page that is being filled, as a word of the memory. */
+  #pageForRow(): number {
     if (this.#page < 0) this.#nextPage();
-    const { recordWords } = this;
-    const word = this.#bufferedWord(this.#page);
-    const index = this.#filled;
-    this.#words[word + PAGE_HEADER + index] = row;
-    let to = word + PAGE_HEADER + this.#pageRows + index * recordWords;
-    for (let from = at, end = at + recordWords; from < end; from++, to++) this.#floats[to] = records[from];
-    const old = this.#places[row];
-    if (old > 0) this.#segmentOf(old - 1).alive--;
-    this.#places[row] = this.#page * this.#pageRows + index + 1;
-    this.#segments[this.#current]!.alive++;
+    return this.#writer.find(this.#page);
+  }
+
+  /** The row has been put into the page that is being filled. */
+  #appended(row: number): void {
+    this.#moveTo(row, this.#current, this.#page, this.#filled);
     if (++this.#filled === this.#pageRows) this.#endPage();
   }
 
-  #segmentOf(place: number): Segment {
-    return this.#segments[Math.floor(place / this.#pageRows / this.#segmentPages)]!;
+  /** The latest record of a row is now at this place. */
+  #moveTo(row: number, segment: number, page: number, index: number): void {
+    const old = this.#places[row];
+    if (old > 0) this.#segments[Math.floor((old - 1) / this.#pageRows / this.#segmentPages)]!.alive--;
+    this.#places[row] = page * this.#pageRows + index + 1;
+    this.#segments[segment]!.alive++;
   }
 
   /** Completes the page that is being filled, and writes the buffer if that is full. */
   #endPage(): void {
-    const word = this.#bufferedWord(this.#page);
-    this.#words.fill(NO_ROW, word + PAGE_HEADER + this.#filled, word + PAGE_HEADER + this.#pageRows);
-    this.#words[word + NUMBER] = this.#page;
-    this.#words[word + CHECKSUM] = this.#checksum(word);
+    const { number } = this.#segments[this.#current]!;
+    this.#memory.close(this.#writer.find(this.#page), this.#filled, number, this.#page % this.#segmentPages);
     this.#page = -1;
     this.#filled = 0;
-    if (this.#pagesIn[this.#buffer] === this.#bufferPages) this.#writeBuffer();
+    this.#writer.writeIfFull();
   }
 
   #nextPage(): void {
     while (this.#current < 0 || this.#segments[this.#current]!.pages === this.#segmentPages) this.#nextSegment();
     if (this.#page >= 0) return; // emptying another segment has begun one
     const segment = this.#segments[this.#current]!;
-    this.#page = this.#current * this.#segmentPages + segment.pages++;
-    if (this.#pagesIn[this.#buffer] === 0) this.#firstPages[this.#buffer] = this.#page;
-    this.#pagesIn[this.#buffer]++;
-  }
-
-  /** Begins to write the buffer, whose pages are consecutive, and goes on with the other when that one's write is over. */
-  #writeBuffer(): void {
-    this.#waitForWrite();
-    const first = this.#firstPages[this.#buffer];
-    const { fd } = this.#segments[Math.floor(first / this.#segmentPages)]!;
-    const length = this.#pagesIn[this.#buffer] * this.#pageBytes;
-    const at = this.#buffer * this.#bufferPages * this.#pageBytes;
-    this.#transfers.begin(true, fd, first % this.#segmentPages * this.#pageBytes, at, length, WRITE_TAG);
-    this.#writing = true;
-    this.counts.writes++;
-    this.counts.bytesWritten += length;
-    // The other one's pages are on the disk. Those of this one are read from it until it is used again.
-    this.#buffer = 1 - this.#buffer;
-    this.#pagesIn[this.#buffer] = 0;
-    if (this.#transfers.depth === 1) this.#waitForWrite();
-  }
-
-  #waitForWrite(): void {
-    if (!this.#writing) return;
-    this.#transfers.finish();
-    this.#expectWritten();
-  }
-
-  /** A write has ended: throws HotsetError unless all of it was written. */
-  #expectWritten(): void {
-    this.#writing = false;
-    const { result } = this.#transfers;
-    const buffer = 1 - this.#buffer;
-    if (result === this.#pagesIn[buffer] * this.#pageBytes) return;
-    const reason = result >= 0 ? "the disk is full" : ERRORS[-result] ?? `error ${-result}`;
-    throw new HotsetError(`Cannot write rows to ${this.#placeOf(this.#firstPages[buffer])}: ${reason}`, {
-      code: result >= 0 || result === -28 ? "no-space" : "failed",
-    });
+    this.#page = this.#current * this.#segmentPages + segment.pages;
+    this.#writer.add(this.#page, segment);
   }
 
   #nextSegment(): void {
-    let number = this.#segments.indexOf(undefined);
-    if (number < 0) number = this.#segments.length;
-    this.#segments[number] = { fd: this.#openFile(this.#direct), pages: 0, alive: 0 };
-    this.#current = number;
+    const { directory } = this.#options;
+    if (directory === undefined) throw new Error("a log that only reads is written to");
+    this.#current = this.#freeIndex();
+    this.#segments[this.#current] = createSegment(directory, this.#nextNumber++);
     if (!this.#emptying) this.#emptySegments();
   }
 
-  /** A new file without a name. */
-  #openFile(direct: boolean): number {
-    const { directory } = this.#options;
-    const path = join(directory, `.hotset-rows-${Deno.pid}-${crypto.randomUUID()}`);
-    const flags = constants.O_RDWR | constants.O_CREAT | constants.O_EXCL;
-    try {
-      const fd = openSync(path, direct ? flags | constants.O_DIRECT : flags, 0o600);
-      Deno.removeSync(path);
-      return fd;
-    } catch (error) {
-      throw new HotsetError(`Cannot write rows to ${directory}: ${messageOf(error)}`, { cause: error });
-    }
+  #freeIndex(): number {
+    const free = this.#segments.indexOf(undefined);
+    return free < 0 ? this.#segments.length : free;
   }
 
-  /** True if files can be read and written past the page cache. Throws HotsetError if there can be none. */
-  #hasDirect(): boolean {
-    closeSync(this.#openFile(false));
-    if (constants.O_DIRECT === undefined) return false;
-    try {
-      closeSync(this.#openFile(true));
-      return true;
-    } catch {
-      return false; // a file system without it
-    }
-  }
-
-  /** Empties the segments with the fewest rows until all take no more than the space that they may. */
+  /** Empties segments until they take no more space than they may, and are not too many. */
   #emptySegments(): void {
     this.#emptying = true;
     const capacity = this.#segmentPages * this.#pageRows;
     for (;;) {
-      let used = 0, alive = 0, least = -1;
-      for (const [number, segment] of this.#segments.entries()) {
-        if (segment === undefined || number === this.#current) continue;
-        used++;
+      let count = 0, pages = 0, alive = 0;
+      // The one with the smallest share of rows that are alive, and the one with the fewest.
+      let least: Segment | undefined, fewest: Segment | undefined;
+      for (const [index, segment] of this.#segments.entries()) {
+        if (segment === undefined || index === this.#current) continue;
+        count++;
+        pages += segment.pages;
         alive += segment.alive;
-        if (least < 0 || segment.alive < this.#segments[least]!.alive) least = number;
+        if (least === undefined || segment.alive * least.pages < least.alive * segment.pages) least = segment;
+        if (fewest === undefined || segment.alive < fewest.alive) fewest = segment;
       }
-      if (used * capacity <= SPACE * alive + capacity) break;
-      this.#empty(least);
+      if (pages * this.#pageRows > SPACE * alive + capacity) this.#empty(least!);
+      else if (count + 4 > this.#mostSegments) this.#empty(fewest!);
+      else break;
     }
     this.#emptying = false;
   }
 
   /** Writes the rows of a segment again that are alive, and removes it. */
-  #empty(number: number): void {
-    const segment = this.#segments[number]!;
-    const { recordWords } = this;
-    this.#waitForWrite(); // its last pages may be under way
-    const page = this.#pageBytes;
-    for (let first = 0; first < segment.pages && segment.alive > 0; first += this.#runPages) {
-      const pages = Math.min(this.#runPages, segment.pages - first);
-      this.#transfers.begin(false, segment.fd, first * page, this.#runByte(0), pages * page, 0);
-      this.#transfers.finish();
-      const { result } = this.#transfers;
-      const number0 = number * this.#segmentPages + first;
-      if (result !== pages * page) this.#failRead(number0, result, 0);
-      this.counts.reads++;
-      this.counts.bytesRead += result;
-      for (let p = 0; p < pages; p++) {
-        const word = (this.#runByte(0) + p * page) / 4;
-        this.#expectPage(word, number0 + p, 0);
-        for (let index = 0; index < this.#pageRows; index++) {
-          const row = this.#words[word + PAGE_HEADER + index];
-          if (row === NO_ROW || this.#places[row] !== (number0 + p) * this.#pageRows + index + 1) continue;
-          this.#append(row, this.#floats, word + PAGE_HEADER + this.#pageRows + index * recordWords);
-        }
-        this.#waitForWrite(); // so that the next read is the only transfer
+  #empty(segment: Segment): void {
+    const index = this.#segments.indexOf(segment);
+    this.#writer.settle(); // its last pages may be under way
+    this.#reader.scan(segment, (word, page) => {
+      const first = (index * this.#segmentPages + page) * this.#pageRows + 1;
+      for (let i = 0; i < this.#pageRows && segment.alive > 0; i++) {
+        const row = this.#memory.rowAt(word, i);
+        if (row === NO_ROW || this.#places[row] !== first + i) continue;
+        this.#memory.move(word, i, this.#pageForRow(), this.#filled);
+        this.#appended(row);
       }
-    }
-    closeSync(segment.fd);
-    this.#segments[number] = undefined;
-    for (let buffer = 0; buffer < 2; buffer++) {
-      const gone = Math.floor(this.#firstPages[buffer] / this.#segmentPages) === number;
-      if (gone && buffer !== this.#buffer) this.#pagesIn[buffer] = 0;
+    });
+    this.#writer.settle();
+    this.#writer.forget(segment);
+    removeSegment(segment);
+    this.#segments[index] = undefined;
+  }
+
+  /** Seals the last segment, so that none changes any more, and returns all in their order. They are on the disk then. */
+  seal(): SegmentEntry[] {
+    if (this.#page >= 0) this.#endPage();
+    this.#writer.flush();
+    this.#current = -1;
+    const segments = this.#segments.filter((segment) => segment !== undefined);
+    for (const segment of segments) syncSegment(segment);
+    return segments.sort((a, b) => a.number - b.number)
+      .map(({ number, pages, crc32 }) => ({ number, bytes: pages * this.#pageBytes, crc32 }));
+  }
+
+  /**
+   * Makes the segments of a checkpoint the log's own beginning, under names of its own if it has a directory. All pages are
+   * read, and `visit` is told of every record: of several of a row the last one holds. Throws HotsetError.
+   */
+  adopt(
+    saved: SavedRows,
+    visit: (row: number, memory: PageMemory, page: number, index: number) => void = () => {},
+  ): void {
+    this.clear();
+    for (const entry of saved.segments) {
+      const segment = openSegment(saved, entry, this.#pageBytes, this.#options.directory);
+      const index = this.#segments.push(segment) - 1;
+      const expect = (isSo: boolean, what: string) => {
+        if (isSo) return;
+        throw new HotsetError(`Cannot read rows from ${segment.path}: ${what}`, { code: "damaged" });
+      };
+      expect(segment.pages <= this.#segmentPages && index < this.#mostSegments, "it is no segment of these tables");
+      this.#nextNumber = entry.number + 1;
+      this.#reader.scan(segment, (word, page) => {
+        for (let i = 0; i < this.#pageRows; i++) {
+          const row = this.#memory.rowAt(word, i);
+          if (row === NO_ROW) continue;
+          expect(row < this.rows, `it holds row ${row} of ${this.rows}`);
+          expect(this.#memory.isFinite(word, i), `row ${row} of all tables is not finite`);
+          this.#moveTo(row, index, index * this.#segmentPages + page, i);
+          visit(row, this.#memory, word, i);
+        }
+      });
     }
   }
 
   clear(): void {
-    if (this.#writing) this.#transfers.finish();
-    this.#writing = false;
-    for (const segment of this.#segments) if (segment !== undefined) closeSync(segment.fd);
+    this.#writer.abandon(0);
+    for (const segment of this.#segments) if (segment !== undefined) removeSegment(segment);
     this.#segments.length = 0;
     this.#places.fill(0);
-    this.#pagesIn.fill(0);
     this.#current = this.#page = -1;
     this.#filled = 0;
   }
 
-  /** Closes its files, which then are gone. */
+  /** Closes its segments. Those that no checkpoint has a name for are gone. */
   [Symbol.dispose](): void {
     this.clear();
     this.#transfers[Symbol.dispose]();
   }
 }
 
-/** Names the transfer of a buffer; reads are numbered from 0. */
-const WRITE_TAG = 0x7fffffff;
+/** Pages of a segment, a multiple of those of a buffer, so that these are never of two segments. */
+function segmentPagesOf({ rows, recordWords, segmentBytes }: RowLogOptions, bufferPages: number): number {
+  const shape = pageShape(recordWords);
+  const most = shape.bytes * Math.ceil(rows / shape.rows);
+  const bytes = segmentBytes ?? Math.max(LEAST_SEGMENT_BYTES, Math.ceil(most / SEGMENTS));
+  return bufferPages * Math.max(1, Math.ceil(bytes / (bufferPages * shape.bytes)));
+}
 
 /** A row that would be written holds what is no number. */
 export class NotFiniteRow extends HotsetError {

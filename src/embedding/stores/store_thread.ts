@@ -4,14 +4,15 @@
  */
 import { HotsetError } from "../../errors.ts";
 import { Mailbox } from "../../threads/mailbox.ts";
-import { InitialRows } from "../initialise.ts";
-import { NotFiniteRow, RowLog } from "./row_log.ts";
-import type { RowStore, StoreCounts } from "./row_store.ts";
+import { initialRecords } from "../initialise.ts";
+import { MOST_SEGMENTS, NotFiniteRow, RowLog } from "./row_log.ts";
+import type { StoreCounts } from "./row_store.ts";
+import type { SavedRows, SegmentEntry } from "./segments.ts";
 
 /** What a thread is started with; can be posted. */
 export interface StoreOptions {
-  /** Where its files are, without a name. */
-  readonly directory: string;
+  /** Where its segments are; undefined if it only reads those of checkpoints. */
+  readonly directory: string | undefined;
   readonly tableRows: readonly number[];
   readonly dim: number;
   /** Words of optimizer state of a row, which are 0 in the beginning. */
@@ -42,12 +43,18 @@ interface StoreMemory {
   readonly counts: Int32Array<SharedArrayBuffer>;
   /** What the store did, in the order of `COUNTS`. */
   readonly figures: Float64Array<SharedArrayBuffer>;
+  /** The segments that a job adopts or has sealed, as JSON of SavedRows: its bytes, then the text. */
+  readonly saved: Uint8Array<SharedArrayBuffer>;
 }
 
-/** Words of the mailbox: jobs begun and done, the row that is not finite, the seed, the end. */
-const BEGUN = 0, DONE = 1, ROW = 2, SEED = 3, STOP = 4, WORDS = 5;
+/** Words of the mailbox: jobs begun and done, the row that is not finite, the seed, the end, bytes of `saved`. */
+const BEGUN = 0, DONE = 1, ROW = 2, SEED = 3, STOP = 4, SAVED = 5, ENDED = 6, WORDS = 7;
 /** In the place of a number of rows to write. */
-const CLEAR = -1;
+const CLEAR = -1, ADOPT = -2, SEAL = -3;
+/** Bytes of `saved` for a directory, and for each segment. */
+const PATH_BYTES = 8192, ENTRY_BYTES = 80;
+/** How long the end of the thread is waited for: it may be in a read of a disk that does not answer. */
+const PATIENCE_MS = 5000;
 const COUNTS = ["rowsRead", "rowsComputed", "rowsWritten", "bytesRead", "bytesWritten", "reads", "writes"] as const;
 const DISK_BYTES = COUNTS.length;
 
@@ -88,6 +95,7 @@ export class StoreThread implements Disposable {
       mailbox: mailbox.memory,
       counts: new Int32Array(words(2 * jobs)),
       figures: new Float64Array(words(2 * (COUNTS.length + 1))),
+      saved: new Uint8Array(new SharedArrayBuffer(PATH_BYTES + ENTRY_BYTES * MOST_SEGMENTS)),
     };
     const worker = new Worker(new URL("./store_worker.ts", import.meta.url), { type: "module", name: "row store" });
     try {
@@ -117,6 +125,24 @@ export class StoreThread implements Disposable {
     this.#mailbox.put(SEED, seed);
     this.begin(CLEAR, 0);
     this.settle();
+  }
+
+  /** Begins with the rows of a checkpoint. Throws HotsetError if they cannot be read. */
+  adopt(saved: SavedRows): void {
+    this.settle();
+    const { written } = new TextEncoder().encodeInto(JSON.stringify(saved), this.#memory.saved);
+    this.#mailbox.put(SAVED, written);
+    this.begin(ADOPT, 0);
+    this.settle();
+  }
+
+  /** All that was written, as segments that never change, in the directory of the store. */
+  seal(): Omit<SavedRows, "seed"> {
+    this.settle();
+    this.begin(SEAL, 0);
+    this.settle();
+    const segments: SegmentEntry[] = readText(this.#memory.saved, this.#mailbox.get(SAVED));
+    return { directory: this.#memory.options.directory!, segments };
   }
 
   /** Waits until all jobs are done. Throws HotsetError if one failed. */
@@ -175,10 +201,11 @@ export class StoreThread implements Disposable {
     return { ...counts, diskBytes: figures[DISK_BYTES] };
   }
 
-  /** Ends the thread, and the store with it. */
+  /** Ends the thread, and the store with it: of its files those stay that a checkpoint has names for. */
   [Symbol.dispose](): void {
     this.#mailbox.put(STOP, 1);
     this.#mailbox.put(BEGUN, -1);
+    this.#mailbox.sleep(ENDED, 0, PATIENCE_MS);
     this.#worker.terminate();
   }
 }
@@ -189,48 +216,55 @@ export function serveStore(memory: StoreMemory, ready: (name: string) => void): 
   const mailbox = new Mailbox(memory.mailbox);
   const { directory, dim, stateWords } = options;
   const rows = options.tableRows.reduce((sum, count) => sum + count, 0);
-  let initial = new InitialRows(options, 0);
-  const initialise = () => initial = new InitialRows(options, mailbox.get(SEED));
+  let initial = initialRecords(options, 0);
+  const setSeed = (seed: number) => initial = initialRecords(options, seed);
   try {
     using store = new RowLog({
-      directory,
-      rows,
-      recordWords: dim + stateWords,
-      initial: (row, records, at) => {
-        initial.write(row, 1, records, at);
-        records.fill(0, at + dim, at + dim + stateWords);
-      },
+      ...{ directory, rows, recordWords: dim + stateWords },
+      initial: (row, records, at) => initial(row, records, at),
     });
     ready(store.name);
-    serve(store, memory, mailbox, initialise);
+    serve(store, memory, mailbox, setSeed);
   } catch (error) {
     mailbox.words[ROW] = error instanceof NotFiniteRow ? error.row : -1;
     mailbox.fail(error);
     ready("");
   }
+  mailbox.put(ENDED, 1);
 }
 
 function serve(
-  store: RowStore & { readonly diskBytes: number },
-  { counts, jobs, figures }: StoreMemory,
+  store: RowLog,
+  { counts, jobs, figures, saved }: StoreMemory,
   mailbox: Mailbox,
-  initialise: () => void,
+  setSeed: (seed: number) => void,
 ): void {
   for (let next = 0;; next++) {
     mailbox.wait(BEGUN, next);
     if (mailbox.get(STOP) !== 0) return;
     const at = next % jobs.length;
     const { written, writtenRecords, read, readRecords } = jobs[at];
-    if (counts[2 * at] === CLEAR) {
+    const writing = counts[2 * at], reading = counts[2 * at + 1];
+    if (writing === CLEAR) {
       store.clear();
-      initialise();
+      setSeed(mailbox.get(SEED));
+    } else if (writing === ADOPT) {
+      const from: SavedRows = readText(saved, mailbox.get(SAVED));
+      store.adopt(from);
+      setSeed(from.seed);
+    } else if (writing === SEAL) {
+      mailbox.put(SAVED, new TextEncoder().encodeInto(JSON.stringify(store.seal()), saved).written);
     }
-    if (counts[2 * at] > 0) store.write(written, counts[2 * at], writtenRecords);
-    if (counts[2 * at + 1] > 0) store.read(read, counts[2 * at + 1], readRecords);
+    if (writing > 0) store.write(written, writing, writtenRecords);
+    if (reading > 0) store.read(read, reading, readRecords);
     for (let i = 0; i < COUNTS.length; i++) figures[i] = store.counts[COUNTS[i]];
     figures[DISK_BYTES] = store.diskBytes;
     mailbox.put(DONE, next + 1);
   }
+}
+
+function readText<T>(text: Uint8Array, bytes: number): T {
+  return JSON.parse(new TextDecoder().decode(text.slice(0, bytes)));
 }
 
 /** Throws the error that ended the store, if one did; of a row that is not finite with its number. */

@@ -1,0 +1,120 @@
+/** Gathers pages of a log in two buffers: one is filled while the other is written. */
+import { HotsetError } from "../../errors.ts";
+import { crc32Of } from "../../storage/crc32.ts";
+import type { StoreCounts } from "./row_store.ts";
+import type { PageMemory } from "./row_page.ts";
+import { type Segment, transferFault } from "./segments.ts";
+import type { Transfers } from "./transfers.ts";
+
+/** Names the transfer of a buffer; reads are numbered from 0. */
+export const WRITE_TAG = 0x7fffffff;
+
+/** What lies in a buffer. */
+interface Gathered {
+  segment: Segment | undefined;
+  /** Number of its first page over all segments, and in its segment. */
+  first: number;
+  firstInSegment: number;
+  pages: number;
+}
+
+/** Writes consecutive pages of segments; pages that are not on the disk yet are found in its memory. */
+export class PageWriter {
+  readonly #memory: PageMemory;
+  readonly #transfers: Transfers;
+  readonly #counts: StoreCounts;
+  readonly #bufferPages: number;
+  readonly #buffers: readonly Gathered[] = [0, 1].map(() => ({
+    ...{ segment: undefined, first: -1, firstInSegment: 0, pages: 0 },
+  }));
+  #current = 0;
+  #writing = false;
+
+  /** The buffers are the first `2 * bufferPages` pages of the memory. */
+  constructor(memory: PageMemory, transfers: Transfers, counts: StoreCounts, bufferPages: number) {
+    this.#memory = memory;
+    this.#transfers = transfers;
+    this.#counts = counts;
+    this.#bufferPages = bufferPages;
+  }
+
+  /** Where a page lies in the buffers, as a word of the memory; -1 if it does not. */
+  find(page: number): number {
+    for (let buffer = 0; buffer < 2; buffer++) {
+      const { first, pages } = this.#buffers[buffer];
+      if (page >= first && page < first + pages) {
+        return this.#memory.shape.bytes / 4 * (buffer * this.#bufferPages + page - first);
+      }
+    }
+    return -1;
+  }
+
+  /** Takes a place for the next page of a segment, which has this number over all segments. */
+  add(page: number, segment: Segment): void {
+    const buffer = this.#buffers[this.#current];
+    if (buffer.pages === 0) Object.assign(buffer, { segment, first: page, firstInSegment: segment.pages });
+    buffer.pages++;
+    segment.pages++;
+  }
+
+  /** Writes the buffer if no page has room in it. */
+  writeIfFull(): void {
+    if (this.#buffers[this.#current].pages === this.#bufferPages) this.#write();
+  }
+
+  /** Writes all pages, and waits until that is over. */
+  flush(): void {
+    if (this.#buffers[this.#current].pages > 0) this.#write();
+    this.settle();
+  }
+
+  /** Begins to write the buffer, and goes on with the other when that one's write is over. */
+  #write(): void {
+    this.settle();
+    const { segment, firstInSegment, pages } = this.#buffers[this.#current];
+    const { bytes } = this.#memory.shape;
+    const at = this.#current * this.#bufferPages * bytes;
+    segment!.crc32 = crc32Of(this.#memory.bytes.subarray(at, at + pages * bytes), segment!.crc32);
+    this.#transfers.begin(true, segment!.fd, firstInSegment * bytes, at, pages * bytes, WRITE_TAG);
+    this.#writing = true;
+    this.#counts.writes++;
+    this.#counts.bytesWritten += pages * bytes;
+    // The other one's pages are on the disk. Those of this one are read from it until it is used again.
+    this.#current = 1 - this.#current;
+    this.#buffers[this.#current].pages = 0;
+    if (this.#transfers.depth === 1) this.settle();
+  }
+
+  /** Waits for the write that is under way; no read may be. */
+  settle(): void {
+    if (!this.#writing) return;
+    this.#transfers.finish();
+    this.expectWritten();
+  }
+
+  /** The transfers' `finish` has returned the write: throws HotsetError unless all of it was written. */
+  expectWritten(): void {
+    this.#writing = false;
+    const { result } = this.#transfers;
+    const { segment, firstInSegment, pages } = this.#buffers[1 - this.#current];
+    const { bytes } = this.#memory.shape;
+    if (result === pages * bytes) return;
+    const place = `${segment!.path} at byte ${firstInSegment * bytes}`;
+    throw new HotsetError(`Cannot write rows to ${place}: ${transferFault(result, true)}`, {
+      code: result >= 0 || result === -28 || result === -122 ? "no-space" : "failed",
+    });
+  }
+
+  /** Forgets the written pages of a segment that is removed. */
+  forget(segment: Segment): void {
+    const other = this.#buffers[1 - this.#current];
+    if (other.segment === segment) other.pages = 0;
+  }
+
+  /** Waits for the write and so many reads that are under way, whatever comes of them, and forgets all pages. */
+  abandon(reads: number): void {
+    for (let left = reads + (this.#writing ? 1 : 0); left > 0; left--) this.#transfers.finish();
+    this.#writing = false;
+    for (const buffer of this.#buffers) buffer.pages = 0;
+  }
+}

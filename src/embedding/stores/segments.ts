@@ -1,0 +1,134 @@
+/**
+ * The files of a log of rows. A segment is a file that grows by pages until it is sealed, and never changes afterwards: so
+ * checkpoints, and runs that begin with them, share it by a name of their own (a hard link) instead of a copy.
+ */
+import { closeSync, constants, fdatasyncSync, openSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import { HotsetError, messageOf } from "../../errors.ts";
+import { linkOrCopy } from "../../storage/links.ts";
+
+/** A sealed segment, as a checkpoint names it. */
+export interface SegmentEntry {
+  /** Segments are in the order of the log: of two records of a row the one in the segment of higher number is its latest. */
+  readonly number: number;
+  readonly bytes: number;
+  readonly crc32: number;
+}
+
+/** Segments of a checkpoint, and the seed of the rows that are in none of them. */
+export interface SavedRows {
+  readonly directory: string;
+  readonly seed: number;
+  /** In the order of the log. */
+  readonly segments: readonly SegmentEntry[];
+}
+
+/** A segment that is open. */
+export interface Segment {
+  readonly fd: number;
+  readonly number: number;
+  readonly path: string;
+  /** True if this name of the file is the log's, which it removes with the segment. */
+  readonly own: boolean;
+  /** Pages that are in it or in buffers. */
+  pages: number;
+  /** Rows whose latest record is in it. */
+  alive: number;
+  /** Checksum of its pages that were written. */
+  crc32: number;
+  /** True if all of it is known to be on the disk. */
+  synced: boolean;
+}
+
+const ERRORS: Readonly<Record<number, string>> = {
+  5: "the disk reports an error",
+  28: "the disk is full",
+  122: "the quota of the disk is used up",
+};
+
+/** What went wrong with a transfer that ended with this result instead of all bytes. */
+export function transferFault(result: number, writing: boolean): string {
+  if (result >= 0) return writing ? "the disk is full" : "the file ends early";
+  return ERRORS[-result] ?? `error ${-result}`;
+}
+
+/** The name of a segment's file. */
+export function segmentFile(number: number): string {
+  return `rows-${number}.log`;
+}
+
+/** Makes a segment's file in a directory. Throws HotsetError. */
+export function createSegment(directory: string, number: number): Segment {
+  const path = join(directory, segmentFile(number));
+  try {
+    const fd = openDirect(path, constants.O_RDWR | constants.O_CREAT | constants.O_EXCL);
+    return { fd, number, path, own: true, pages: 0, alive: 0, crc32: 0, synced: false };
+  } catch (error) {
+    throw new HotsetError(`Cannot write rows to ${directory}: ${messageOf(error)}`, { cause: error });
+  }
+}
+
+/** Opens a sealed segment where it is, or under a name of its own in `directory`. Throws HotsetError. */
+export function openSegment(
+  { directory: from }: SavedRows,
+  { number, bytes, crc32 }: SegmentEntry,
+  pageBytes: number,
+  directory: string | undefined,
+): Segment {
+  const source = join(from, segmentFile(number));
+  const own = directory !== undefined;
+  const path = own ? join(directory, segmentFile(number)) : source;
+  try {
+    if (own) linkOrCopy(source, path);
+    const fd = openDirect(path, constants.O_RDONLY);
+    return { fd, number, path, own, pages: bytes / pageBytes, alive: 0, crc32, synced: true };
+  } catch (error) {
+    throw new HotsetError(`Cannot read rows from ${source}: ${messageOf(error)}`, { cause: error });
+  }
+}
+
+/** True if files of a directory can be read and written past the page cache. Throws HotsetError if there can be none. */
+export function hasDirect(directory: string): boolean {
+  const path = join(directory, segmentFile(0));
+  try {
+    closeSync(openSync(path, constants.O_RDWR | constants.O_CREAT, 0o600));
+    try {
+      closeSync(openSync(path, constants.O_RDONLY | constants.O_DIRECT));
+      return true;
+    } catch {
+      return false;
+    } finally {
+      Deno.removeSync(path);
+    }
+  } catch (error) {
+    throw new HotsetError(`Cannot write rows to ${directory}: ${messageOf(error)}`, { cause: error });
+  }
+}
+
+/** Opens a file past the page cache where its file system can, else through it. */
+function openDirect(path: string, flags: number): number {
+  try {
+    return openSync(path, flags | (constants.O_DIRECT ?? 0), 0o644);
+  } catch (error) {
+    if ((error as { code?: string }).code !== "EINVAL") throw error; // a file system without it
+    if (flags & constants.O_CREAT) rmSync(path, { force: true });
+    return openSync(path, flags, 0o644);
+  }
+}
+
+/** Waits until all of a segment is on the disk. Throws HotsetError. */
+export function syncSegment(segment: Segment): void {
+  if (segment.synced) return;
+  try {
+    fdatasyncSync(segment.fd);
+    segment.synced = true;
+  } catch (error) {
+    throw new HotsetError(`Cannot write rows to ${segment.path}: ${messageOf(error)}`, { cause: error });
+  }
+}
+
+/** Closes a segment and takes its name away: what a checkpoint has of it stays. */
+export function removeSegment({ fd, path, own }: Segment): void {
+  closeSync(fd);
+  if (own) rmSync(path, { force: true });
+}
