@@ -1,0 +1,148 @@
+/** The part of the conformance tests that is about layers and the loss. */
+import { type Activation, type InteractionShape, interactionWidth } from "../../src/backend/backend.ts";
+import { Random } from "../../src/random.ts";
+import { header, normals, operand, output, section } from "./operands.ts";
+
+import type { Register } from "./pair.ts";
+
+const ACTIVATIONS: Activation[] = ["identity", "relu", "sigmoid"];
+const INTERACTIONS: Pick<InteractionShape, "kind" | "bottom">[] = [
+  { kind: "dot", bottom: true },
+  { kind: "cat", bottom: true },
+  { kind: "dot", bottom: false },
+];
+
+/** Registers them. */
+export function layerTests(test: Register): void {
+  test("linear and its gradients", (pair) => {
+    const random = new Random(1);
+    const shapes = [
+      [1, 1, 1],
+      [1, 13, 5],
+      [2, 3, 1],
+      [3, 4, 16],
+      [5, 17, 31],
+      [7, 1, 9],
+      [33, 65, 30],
+      [64, 64, 64],
+      [127, 40, 3],
+      [130, 367, 70],
+      [0, 6, 5],
+    ];
+    for (const [samples, inputs, outputs] of shapes) {
+      for (const activation of ACTIVATIONS) {
+        const shape = { inputs, outputs, activation };
+        const what = `linear, ${samples} samples, ${inputs} to ${outputs}, ${activation}`;
+        // Of the size that layers have, so that sums do not grow with the shape.
+        const weight = operand(normals(inputs * outputs, random).map((w) => w / Math.sqrt(inputs)));
+        const x = section(normals(samples * inputs, random));
+        const forward = { x, weight, bias: operand(normals(outputs, random)), y: output(samples * outputs) };
+        pair.check(what, forward, (backend, b) => backend.linear(shape, samples, b.x, b.weight, b.bias, b.y));
+
+        const y = normals(samples * outputs, random);
+        const made = activation === "relu"
+          ? y.map((v) => Math.max(v, 0))
+          : activation === "sigmoid"
+          ? y.map((v) => 1 / (1 + Math.exp(-v)))
+          : y;
+        const backward = {
+          x,
+          weight,
+          y: operand(made),
+          dY: operand(normals(samples * outputs, random).map((g) => g / Math.sqrt(Math.max(samples, outputs)))),
+          dWeight: output(inputs * outputs),
+          dBias: output(outputs),
+        };
+        pair.check(
+          `gradients of ${what}`,
+          { ...backward, dX: output(samples * inputs) },
+          (backend, b) => backend.linearBackward(shape, samples, b.x, b.weight, b.y, b.dY, b.dX, b.dWeight, b.dBias),
+        );
+        pair.check(
+          `gradients without dX of ${what}`,
+          backward,
+          (backend, b) =>
+            backend.linearBackward(shape, samples, b.x, b.weight, b.y, b.dY, undefined, b.dWeight, b.dBias),
+        );
+      }
+    }
+  });
+
+  test("sigmoid of large inputs is finite", (pair) => {
+    const bias = operand(Float32Array.of(-1e4, -100, -1, 0, 1, 100, 1e4));
+    const shape = { inputs: 1, outputs: 7, activation: "sigmoid" } as const;
+    pair.check(
+      "sigmoid",
+      { x: section(Float32Array.of(0, 1)), weight: operand(new Float32Array(7).fill(0.5)), bias, y: output(14) },
+      (backend, b) => backend.linear(shape, 2, b.x, b.weight, b.bias, b.y),
+    );
+  });
+
+  test("sums of columns", (pair) => {
+    const random = new Random(11);
+    for (const [samples, columns] of [[0, 5], [1, 1], [3, 4], [65, 13], [130, 32]]) {
+      pair.check(
+        `sums of ${columns} columns of ${samples} samples`,
+        { x: operand(normals(samples * columns, random)), sums: output(columns) },
+        (backend, b) => backend.columnSums(samples, columns, b.x, b.sums),
+      );
+    }
+  });
+
+  test("interaction and its gradients", (pair) => {
+    const random = new Random(4);
+    for (const form of INTERACTIONS) {
+      for (const [samples, tables, dim] of [[1, 1, 1], [2, 3, 5], [5, 2, 4], [3, 26, 16], [4, 7, 17], [0, 3, 4]]) {
+        const shape = { ...form, tables, dim };
+        const width = interactionWidth(shape);
+        const what = `${form.kind} interaction ${
+          form.bottom ? "" : "of pooled rows alone"
+        }, ${samples} samples, ${tables} tables, dim ${dim}`;
+        const inputs = {
+          bottom: operand(normals(samples * dim, random)),
+          pooled: operand(normals(samples * tables * dim, random)),
+        };
+        pair.check(
+          what,
+          { ...inputs, output: output(samples * width) },
+          (backend, b) => backend.interact(shape, samples, form.bottom ? b.bottom : undefined, b.pooled, b.output),
+        );
+        pair.check(
+          `gradients of ${what}`,
+          {
+            ...inputs,
+            dOutput: operand(normals(samples * width, random)),
+            dBottom: output(form.bottom ? samples * dim : 0),
+            dPooled: output(samples * tables * dim),
+          },
+          (backend, b) => {
+            const [bottom, dBottom] = form.bottom ? [b.bottom, b.dBottom] : [];
+            backend.interactBackward(shape, samples, bottom, b.pooled, b.dOutput, dBottom, b.dPooled);
+          },
+        );
+      }
+    }
+  });
+
+  test("loss: extreme logits, a rank's share, and the sum that goes on", (pair) => {
+    const random = new Random(5);
+    for (const [samples, batch] of [[0, 3], [1, 1], [5, 16], [67, 67], [128, 300]]) {
+      const logits = normals(samples, random).map((z, i) => i % 7 === 3 ? 60 * z : z);
+      const labels = Float32Array.from({ length: samples }, (_, i) => [0, 1, 0.25][i % 3]);
+      pair.check(
+        `loss of ${samples} of ${batch} samples`,
+        {
+          header: header(batch),
+          logits: operand(logits),
+          labels: section(labels),
+          dLogits: output(samples),
+          lossSum: operand(Float32Array.of(2.5)),
+        },
+        (backend, b) => {
+          backend.loss(samples, b.header, b.logits, b.labels, b.dLogits, b.lossSum);
+          backend.loss(samples, b.header, b.logits, b.labels, b.dLogits, b.lossSum);
+        },
+      );
+    }
+  });
+}
