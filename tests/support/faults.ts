@@ -179,7 +179,8 @@ const SPOIL: Record<string, (bytes: Uint8Array, random: Random) => Uint8Array | 
   "prolonged": (bytes, random) => {
     const longer = new Uint8Array(bytes.length + 1 + random.below(9));
     longer.set(bytes);
-    longer.fill(random.below(256), bytes.length);
+    // Not with white space, which is no damage to JSON: what it says is the same.
+    longer.fill(0x21 + random.below(0x100 - 0x21), bytes.length);
     return longer;
   },
   "overwritten": (bytes, random) => {
