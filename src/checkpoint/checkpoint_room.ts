@@ -5,7 +5,6 @@ import { freeBytes } from "../storage/disk.ts";
 import { isDirectory } from "../storage/artifact.ts";
 import { bytes } from "../format.ts";
 import type { TrainConfig } from "../config/config.ts";
-import { CHECKPOINT_FILES } from "./checkpoint.ts";
 import { resumePoints } from "./checkpoint_store.ts";
 
 /** What decides how many checkpoints of a run lie side by side. */
@@ -20,36 +19,49 @@ export interface CheckpointRoom {
   readonly note: string | undefined;
 }
 
+/** What a refusal says takes the room, and another way out. */
+export interface RoomWords {
+  readonly what: string;
+  readonly wayOut: string;
+}
+const CHECKPOINT_WORDS: RoomWords = { what: "checkpoints", wayOut: "save nothing with --no-save" };
+
 /**
  * How many checkpoints by steps and minutes the disk of a run has room for, beside those that it must have. Throws
  * HotsetError if it has no room for these.
  */
-export function roomForCheckpoints(run: string, plan: CheckpointPlan, checkpointBytes: number): CheckpointRoom {
+export function roomForCheckpoints(
+  run: string,
+  plan: CheckpointPlan,
+  checkpointBytes: number,
+  words: RoomWords = CHECKPOINT_WORDS,
+): CheckpointRoom {
   const free = freeBytes(run);
   if (free === undefined) return { keep: plan.keep, note: undefined };
-  return shareRoom(run, plan, checkpointBytes, free, presentCheckpoints(run));
+  return shareRoom(run, plan, checkpointBytes, free, heldBytes(run), words);
 }
 
-/** The same of a disk with so many bytes free, beside so many checkpoints of the run that are there and will be replaced. */
+/** The same of a disk with so many bytes free, beside bytes of checkpoints of the run that are there and will be replaced. */
 export function shareRoom(
   run: string,
   { epochs, testFreq, checkpointSteps, checkpointMinutes, keep }: CheckpointPlan,
   checkpointBytes: number,
   free: number,
-  present: number,
+  held: number,
+  { what, wayOut }: RoomWords = CHECKPOINT_WORDS,
 ): CheckpointRoom {
   // `best`, `last` and the one that is being written may be of three steps; a single evaluation writes one for all names.
   const evaluatesOften = epochs > 1 || testFreq > 0;
   const must = evaluatesOften ? 3 : checkpointSteps > 0 ? 2 : 1;
-  const fit = Math.floor(free / checkpointBytes) + present;
+  const fit = Math.floor((free + held) / checkpointBytes);
   const size = bytes(checkpointBytes);
   if (fit < must) {
+    const which = must === 3 ? " (the last, the best, and one that is being written)" : "";
     throw new HotsetError(
-      `Cannot train run ${run}: its disk has ${bytes(free)} free, and its checkpoints take ${must} times ${size}` +
-        `${
-          must === 3 ? " (the last, the best, and one that is being written)" : ""
-        }; make room, name an --out on another ` +
-        `disk, or save nothing with --no-save`,
+      `Cannot train run ${run}: its disk has ${
+        bytes(free)
+      } free, and its ${what} take ${must} times ${size}${which}; ` +
+        `make room, name an --out on another disk, or ${wayOut}`,
       { code: "no-space" },
     );
   }
@@ -61,15 +73,15 @@ export function shareRoom(
   };
 }
 
-/** How many different checkpoints a run has: their names may share files. */
-function presentCheckpoints(run: string): number {
+/** Bytes of the checkpoints that a run has, of which several names may share files. */
+function heldBytes(run: string): number {
   if (!isDirectory(run)) return 0;
-  const files = resumePoints(run).map((point) => join(point, CHECKPOINT_FILES.rows));
-  return new Set(files.flatMap((file) => {
-    try {
-      return [Deno.statSync(file).ino];
-    } catch {
-      return []; // damaged; that is told by what opens it
+  const sizes = new Map<number | null, number>();
+  for (const point of resumePoints(run)) {
+    for (const { name } of Deno.readDirSync(point)) {
+      const { ino, size } = Deno.statSync(join(point, name));
+      sizes.set(ino, size);
     }
-  })).size;
+  }
+  return [...sizes.values()].reduce((sum, size) => sum + size, 0);
 }

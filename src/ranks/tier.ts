@@ -29,7 +29,11 @@ export function tierOf(run: string, memory: MemoryBudget | null): Tier {
   const files = () => {
     try {
       const directory = new AtomicDirectory(join(run, "rows"), () => {});
-      return { path: directory.temporary, [Symbol.dispose]: () => directory[Symbol.dispose]() };
+      const remove = () => {
+        directory[Symbol.dispose]();
+        if ([...Deno.readDirSync(run)].length === 0) Deno.removeSync(run); // no run has begun
+      };
+      return { path: directory.temporary, [Symbol.dispose]: remove };
     } catch (error) {
       throw new HotsetError(`Cannot write rows to ${run}: ${messageOf(error)}`, { cause: error });
     }

@@ -21,6 +21,7 @@ import { leakNotes } from "./leak_notes.ts";
 import { measurePhases } from "../loop/phases.ts";
 import { expectDevice, expectLibrary, expectPlacement, openRanks, type PlacementBatches } from "../ranks/placement.ts";
 import { CachedRank, type CacheReport } from "../ranks/cached_rank.ts";
+import { roomForRows } from "./row_room.ts";
 import { tierOf } from "../ranks/tier.ts";
 import { bytesBefore } from "../config/memory_budget.ts";
 import { type Beginning, openFrom, openResumePoint, openStart, recall } from "./beginning.ts";
@@ -239,10 +240,11 @@ async function trainRun(
   options: RunOptions,
 ): Promise<ResultEvent> {
   const { out, report, signal = () => NEVER, phases, world, schedule: own } = options;
-  const room = config.save && recorded === undefined
+  const trains = recorded === undefined;
+  const onADisk = world === undefined && mayUseDisk(config);
+  let room = config.save && trains && !onADisk
     ? await inTurn(options, () => roomForCheckpoints(out, config, checkpointBytes(plan)))
     : undefined;
-  if (room?.note !== undefined) report({ event: "note", text: room.note });
   // Whatever fails before training begins leaves no run behind, so the same command can be given again.
   const before: RunEvent[] = [];
   const keep: Report = (event) => {
@@ -259,6 +261,14 @@ async function trainRun(
   }
   const tier = tierOf(out, config.memory);
   await using group = await openRanks(config, plan, batchesOf(layout), report, world, tier);
+  if (trains && group instanceof CachedRank) {
+    const found = roomForRows(out, config, plan, dataset, from);
+    report({ event: "note", text: `Rows take at most ${bytes(found.bytes)} of the disk of ${out}` });
+    room = found;
+  } else if (config.save && trains && onADisk) {
+    room = roomForCheckpoints(out, config, checkpointBytes(plan));
+  }
+  if (room?.note !== undefined) report({ event: "note", text: room.note });
   const writes = (world?.rank ?? 0) === 0;
   const { device, blas, ranks } = group;
   const schedule = own === undefined ? "config" : "function";

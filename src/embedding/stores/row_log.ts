@@ -14,7 +14,7 @@ import { HotsetError } from "../../errors.ts";
 import { alignedBytes } from "../../storage/direct_file.ts";
 import { MOST_REQUESTS, PageReader, READ_DEPTH, runPages } from "./page_reader.ts";
 import { PageWriter } from "./page_writer.ts";
-import { EXPONENT, NO_ROW, PageMemory, pageShape } from "./row_page.ts";
+import { EXPONENT, NO_ROW, PageMemory, type PageShape, pageShape } from "./row_page.ts";
 import type { RowStore, StoreCounts } from "./row_store.ts";
 import {
   createSegment,
@@ -37,6 +37,13 @@ const LEAST_SEGMENT_BYTES = 1 << 20;
 export const MOST_SEGMENTS = 768;
 /** Segments hold at most this many times the rows that are alive, beside two of them. */
 const SPACE = 1.5;
+
+/** The most bytes that a log of tables of so many rows takes when so many of these were written. */
+export function mostLogBytes(written: number, rows: number, recordWords: number): number {
+  const shape = pageShape(recordWords);
+  const segment = segmentPagesOf({ rows, recordWords }, bufferPagesOf(shape)) * shape.bytes;
+  return SPACE * shape.bytes * Math.ceil(written / shape.rows) + 2 * segment;
+}
 
 /** What a log is made for. */
 export interface RowLogOptions {
@@ -94,7 +101,7 @@ export class RowLog implements RowStore {
     const shape = pageShape(recordWords);
     this.#pageBytes = shape.bytes;
     this.#pageRows = shape.rows;
-    const bufferPages = Math.max(2, Math.floor(GATHER_BYTES / shape.bytes));
+    const bufferPages = bufferPagesOf(shape);
     this.#segmentPages = segmentPagesOf(options, bufferPages);
     const segmentRows = this.#segmentPages * shape.rows;
     this.#mostSegments = Math.min(MOST_SEGMENTS, Math.floor((NO_ROW - 1) / segmentRows));
@@ -328,8 +335,15 @@ export class RowLog implements RowStore {
   }
 }
 
+function bufferPagesOf({ bytes }: PageShape): number {
+  return Math.max(2, Math.floor(GATHER_BYTES / bytes));
+}
+
 /** Pages of a segment, a multiple of those of a buffer, so that these are never of two segments. */
-function segmentPagesOf({ rows, recordWords, segmentBytes }: RowLogOptions, bufferPages: number): number {
+function segmentPagesOf(
+  { rows, recordWords, segmentBytes }: Pick<RowLogOptions, "rows" | "recordWords" | "segmentBytes">,
+  bufferPages: number,
+): number {
   const shape = pageShape(recordWords);
   const most = shape.bytes * Math.ceil(rows / shape.rows);
   const bytes = segmentBytes ?? Math.max(LEAST_SEGMENT_BYTES, Math.ceil(most / SEGMENTS));

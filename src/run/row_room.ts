@@ -1,0 +1,81 @@
+/** Whether a disk has room for the rows of a run and for its checkpoints, asked before training. */
+import type { Checkpoint } from "../checkpoint/checkpoint.ts";
+import { type CheckpointRoom, roomForCheckpoints } from "../checkpoint/checkpoint_room.ts";
+import type { TrainConfig } from "../config/config.ts";
+import type { Dataset } from "../dataset/dataset.ts";
+import { mostLogBytes } from "../embedding/stores/row_log.ts";
+import { codeOf } from "../errors.ts";
+import type { ModelPlan } from "../model/shape.ts";
+import { denseStateWords, rowStateWords } from "../optimizer/optimizers.ts";
+
+const CHUNK_SAMPLES = 65_536;
+/** Without checkpoints there is room for the rows alone. */
+const NO_CHECKPOINTS = { epochs: 1, testFreq: 0, checkpointSteps: 0, checkpointMinutes: 0, keep: 0 };
+
+/** The room that there is, and the bytes that the rows take at most. */
+export interface RowRoom extends CheckpointRoom {
+  readonly bytes: number;
+}
+
+/**
+ * The same as `roomForCheckpoints` for a run whose rows are on a disk, which takes room for those alone that it trains, or
+ * that it begins with. They are counted if a bound of them does not fit. Throws HotsetError if the disk has no room.
+ */
+export function roomForRows(
+  out: string,
+  config: TrainConfig,
+  plan: ModelPlan,
+  dataset: Dataset,
+  from: Checkpoint | undefined,
+): RowRoom {
+  const sizeOf = (rows: number) => bytesOf(plan, rows, from);
+  const room = (bytes: number): RowRoom => ({
+    ...(config.save
+      ? roomForCheckpoints(out, config, bytes, { what: "rows and checkpoints", wayOut: "save nothing with --no-save" })
+      : roomForCheckpoints(out, NO_CHECKPOINTS, bytes, { what: "rows", wayOut: "choose a smaller --dim" })),
+    bytes,
+  });
+  try {
+    const bound = room(sizeOf(mostTouchedRows(dataset)));
+    if (bound.note === undefined) return bound;
+  } catch (error) {
+    if (codeOf(error) !== "no-space") throw error;
+  }
+  return room(sizeOf(touchedRows(dataset)));
+}
+
+/** Bytes of a log of so many rows of the train split, beside those of the model that a run begins with. */
+function bytesOf({ rows, denseWords, shape }: ModelPlan, touched: number, from: Checkpoint | undefined): number {
+  const { dim, optimizer } = shape;
+  const dense = 4 * (denseWords + denseStateWords(optimizer, denseWords));
+  const begun = from?.savedRows?.segments.reduce((sum, { bytes }) => sum + bytes, 0) ?? 0;
+  const written = from !== undefined && from.savedRows === undefined ? rows : touched;
+  return dense + begun + mostLogBytes(written, rows, dim + rowStateWords(optimizer, dim));
+}
+
+/** The most rows that samples of the train split can look up. */
+function mostTouchedRows(dataset: Dataset): number {
+  const { body: { tables, bags } } = dataset;
+  const samples = bags ? Infinity : dataset.samples("train");
+  return tables.reduce((sum, { rows }) => sum + Math.min(rows, samples), 0);
+}
+
+/** Rows that the train split looks up. */
+export function touchedRows(dataset: Dataset): number {
+  const samples = dataset.samples("train");
+  const seen = new Uint32Array(Math.ceil(dataset.rows / 32));
+  using reader = dataset.reader("train", Math.min(CHUNK_SAMPLES, Math.max(1, samples)));
+  let count = 0;
+  for (let first = 0; first < samples; first += CHUNK_SAMPLES) {
+    const { indices, offsets, count: read } = reader.read(first, Math.min(CHUNK_SAMPLES, samples - first));
+    const lookups = offsets === undefined ? read * dataset.tables : offsets[read * dataset.tables];
+    for (let i = 0; i < lookups; i++) {
+      const row = indices[i];
+      const bit = 1 << (row & 31);
+      if ((seen[row >>> 5] & bit) !== 0) continue;
+      seen[row >>> 5] |= bit;
+      count++;
+    }
+  }
+  return count;
+}
