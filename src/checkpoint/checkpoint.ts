@@ -33,7 +33,7 @@ const count = z.number().int().nonnegative();
 
 const modelShape: z.ZodType<ModelShape> = z.object({
   dim: z.number().int().positive(),
-  tableRows: z.array(z.number().int().positive()).min(1),
+  tableRows: z.array(z.number().int().positive()),
   bottom: z.array(z.number().int().positive()),
   top: z.array(z.number().int().positive()),
   interaction: z.enum(["dot", "cat"]),
@@ -129,6 +129,7 @@ export function writeDense(writer: ArtifactWriter, memory: DenseMemory, names: W
 function writeVectors(writer: ArtifactWriter, vectors: readonly Vector[], names: WordNames): void {
   const chunk = new Float32Array(CHUNK_WORDS);
   for (const { file, backend, buffer } of vectors) {
+    writer.file(file); // also of no words
     for (let first = 0; first < buffer.words; first += CHUNK_WORDS) {
       const part = chunk.subarray(0, Math.min(CHUNK_WORDS, buffer.words - first));
       backend.download(backend.view(buffer, first, part.length), part);

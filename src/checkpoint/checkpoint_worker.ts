@@ -52,7 +52,7 @@ function writeSnapshot(
     const { weights, state } = taker.take(chunk);
     const taken = performance.now();
     append(files.rows, weights);
-    if (state.length > 0) append(files.rowState, state);
+    if (memory.snapshot.stateWords > 0) append(files.rowState, state);
     const rest = begin + (taken - begin) / takingShare - performance.now();
     mail.sleep(Mail.hurry, 0, rest);
   }

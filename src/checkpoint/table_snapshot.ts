@@ -59,7 +59,7 @@ export function newSnapshotMemory(
   const { rows } = full;
   const stateWords = rowStateWords(optimizer, dim);
   const chunkShift = Math.max(0, Math.floor(Math.log2(chunkBytes / (4 * dim))));
-  const chunks = Math.ceil(rows / 2 ** chunkShift);
+  const chunks = Math.max(1, Math.ceil(rows / 2 ** chunkShift)); // without rows one chunk of none
   const capacity = Math.min(rows, hotRows + journalRows);
   const shared = (words: number) => new SharedArrayBuffer(4 * words);
   const view = (buffer: RowMatrix["weights"]) => {

@@ -128,6 +128,11 @@ export function checkConfig(config: TrainConfig): TrainConfig {
   throw new UsageError(`Cannot use the configuration: ${String(issue.path[0])} ${issue.message}`);
 }
 
+/** False for a mode that is about where embedding rows are, if there are none. */
+export function canTrain(mode: TrainConfig["mode"], tables: number): boolean {
+  return tables > 0 || (mode !== "fae" && mode !== "hybrid");
+}
+
 /** Throws HotsetError where a model was told another number of dense features than the data have. */
 export function expectDenseFeatures(
   { denseFeatures }: Pick<TrainConfig, "denseFeatures">,

@@ -48,7 +48,7 @@ export const datasetBody: z.ZodType<DatasetBody> = z.object({
     name: z.string(),
     rows: z.number().int().positive(),
     values: z.enum(["number", "text"]).optional(),
-  })).min(1),
+  })),
   missing: z.array(z.object({ feature: z.string(), rows: count, value: z.number() })).optional(),
   bags: z.boolean(),
   splits: z.object({ train: splitSize, validation: splitSize, test: splitSize }),

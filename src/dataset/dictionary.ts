@@ -7,6 +7,7 @@ import { isNumeric } from "./schema.ts";
 import type { StageDirectory } from "./stage_directory.ts";
 import { AtomicFile } from "../storage/atomic_file.ts";
 import { writeAll } from "../storage/output_file.ts";
+import { tableView } from "./value_rules.ts";
 
 const PIECE_LOOKUPS = 1 << 16;
 
@@ -119,7 +120,7 @@ export async function numberQueryTable(engine: Engine, stage: StageDirectory, op
     const key = bag ? `unnest(t${table})` : `t${table}`;
     await engine.run(
       `CREATE TABLE ${name} AS SELECT key, least(count(*), 4294967295)::UINTEGER AS n ` +
-        `FROM (SELECT ${key} AS key FROM ${logs[0]} WHERE row < ${from.trainRows}) GROUP BY key ` +
+        `FROM (SELECT ${key} AS key FROM ${tableView(logs[0], table)} WHERE row < ${from.trainRows}) GROUP BY key ` +
         `HAVING n >= ${from.minFrequency} ORDER BY n DESC, key`,
     );
   } else {
@@ -139,7 +140,9 @@ export async function numberQueryTable(engine: Engine, stage: StageDirectory, op
   for (const log of logs) await encodeColumn(engine, stage, log, table, bag, dictionary);
   if ("trainRows" in from) {
     const lookups = bag
-      ? await engine.number(`SELECT coalesce(sum(len(t${table})), 0) FROM ${logs[0]} WHERE row < ${from.trainRows}`)
+      ? await engine.number(
+        `SELECT coalesce(sum(len(t${table})), 0) FROM ${tableView(logs[0], table)} WHERE row < ${from.trainRows}`,
+      )
       : from.trainRows;
     counts[0] = Math.min(lookups - counts.reduce((sum, n) => sum + n, 0), 2 ** 32 - 1);
   }
@@ -154,7 +157,9 @@ export async function joinDictionaries(
   tables: number,
   path: string,
 ): Promise<void> {
+  const none = "SELECT NULL::VARCHAR AS feature, NULL::VARCHAR AS value, NULL::UINTEGER AS id WHERE false";
   const parts = Array.from({ length: tables }, (_, t) => `FROM ${parquetFiles([stage.path(`t${t}.parquet`)])}`);
+  if (tables === 0) parts.push(none);
   await engine.runAlone(`COPY (${parts.join(" UNION ALL ")}) TO ${quoted(path)} (FORMAT parquet, COMPRESSION zstd)`);
 }
 
@@ -190,7 +195,7 @@ async function encodeColumn(
   using ids = new WordFile(stage.path(idsFile(log, table)));
   using lengths = bag ? new WordFile(stage.path(lengthsFile(log, table))) : undefined;
   const hashes = bag ? `list_transform(t${table}, lambda v: hash(v))` : `hash(t${table})`;
-  for await (const chunk of engine.stream(`SELECT ${hashes} FROM ${log}`)) {
+  for await (const chunk of engine.stream(`SELECT ${hashes} FROM ${tableView(log, table)}`)) {
     if (lengths === undefined) {
       const words = hashWords(chunk.getColumnVector(0));
       dictionary.encode(words, 0, chunk.rowCount, ids.room(chunk.rowCount));

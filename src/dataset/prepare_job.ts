@@ -189,6 +189,7 @@ class PrepareJob implements Disposable {
       (f) => onProgress("encode", f),
     );
     together(this.#group, () => {
+      if (this.#group.rank === 0) this.#writer.file(COUNTS_FILE); // also where there are no tables
       for (const t of this.#group.rank === 0 ? columns.keys() : []) {
         this.#append(COUNTS_FILE, countsFile(t));
         if (this.#engine === undefined) this.#append(KEYS_FILE, keysFile(t));

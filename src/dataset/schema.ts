@@ -130,7 +130,9 @@ const schemaFile = z.strictObject({
     const fault = numberFault(column);
     if (fault !== undefined) complain(`${column.name}: ${fault}`);
   }
-  if (!columns.some(isSparse)) complain("there must be a column of kind sparse or bag");
+  if (!columns.some((column) => isSparse(column) || isDense(column))) {
+    complain("there must be a feature: a column of kind dense, time, sparse or bag");
+  }
 });
 
 /** What is wrong with how the numbers of a column are said to be written. */

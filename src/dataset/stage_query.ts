@@ -17,7 +17,7 @@ import type { Missing, StagedLog, StageOptions } from "./staged_log.ts";
 import { ChunkBuffer, type StagedChunk } from "./staged_chunk.ts";
 import { firstLine } from "./text_file.ts";
 import { countLines, type TextLines } from "./text_lines.ts";
-import { findRules, keys } from "./value_rules.ts";
+import { findRules, keys, tableView } from "./value_rules.ts";
 
 /** Staged rows are read a few times soon and then removed: compressing them costs more than it saves. */
 const STAGED_FORMAT = "(FORMAT parquet, COMPRESSION uncompressed)";
@@ -27,9 +27,10 @@ const CHUNK_ROWS = 1 << 16;
 const NO_LABEL = { staged: "label", raw: "NULL", value: "0::UTINYINT", good: "true" };
 
 /**
- * Reads files into a view of the log's name: row (from 0, in order), label UTINYINT, d0.. FLOAT (transformed), t0..
- * UINTEGER or VARCHAR (or lists of them); and labels and dense values into chunks. It lies in Parquet files, which DuckDB
- * writes with less work than tables. Throws HotsetError that names the file, the line and the reason.
+ * Reads files into a view of the log's name: row (from 0, in order), label UTINYINT, d0.. FLOAT (transformed); into one a
+ * table (`tableView`): row and t0.. UINTEGER or VARCHAR (or lists of them); and labels and dense values into chunks. All lies
+ * in Parquet files, which DuckDB writes with less work than tables. Throws HotsetError that names the file, the line and the
+ * reason.
  */
 export async function stageQuery(
   engine: Engine,
@@ -80,10 +81,10 @@ export async function stageQuery(
   const rules = options.rules ?? await stage.step(`${name}.rules`, () => findRules(engine, schema, staged));
   const missing = await stage.step(`${name}.missing`, () => findMissing(engine, schema, staged, rows, options));
   const filled = missing.map(({ value }, d) => `coalesce(d${d}, ${value}::FLOAT) AS d${d}`);
-  const replaced = [...keys(schema, rules, options.maxIndRange), ...filled].join(", ");
-  await engine.run(
-    `CREATE OR REPLACE VIEW ${name} AS SELECT * ${replaced === "" ? "" : `REPLACE (${replaced})`} FROM ${staged}`,
-  );
+  await engine.run(`CREATE OR REPLACE VIEW ${name} AS SELECT ${["row", "label", ...filled].join(", ")} FROM ${staged}`);
+  for (const [t, key] of keys(schema, rules, options.maxIndRange).entries()) {
+    await engine.run(`CREATE OR REPLACE VIEW ${tableView(name, t)} AS SELECT row, ${key} AS t${t} FROM ${staged}`);
+  }
   const chunks = await stage.step(`${name}.chunks`, () => writeChunks(engine, name, dense, stage));
   return { name, rows, files: accounts, labelled, chunks, rules, missing };
 }

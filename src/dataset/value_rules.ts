@@ -61,12 +61,17 @@ function keyOf(rule: ValueRule, text: string, maxIndRange: number | undefined): 
   return maxIndRange === undefined ? value : `(md5_number_lower(${value}) % ${maxIndRange})::UINTEGER`;
 }
 
-/** SQL that puts the keys in the place of the staged values of all tables that hold text. */
+/** Name of the view of a table's keys in a log: DuckDB works out all columns of a view that is read, so each has its own. */
+export function tableView(log: string, table: number): string {
+  return `${log}_t${table}`;
+}
+
+/** SQL of the keys of all tables, from their staged values. */
 export function keys(schema: LogSchema, rules: readonly ValueRule[], maxIndRange: number | undefined): string[] {
-  return schema.columns.filter(isSparse).flatMap((column, t) => {
-    if (column.values === "hex" || (rules[t] !== "number" && maxIndRange === undefined)) return [];
+  return schema.columns.filter(isSparse).map((column, t) => {
+    if (column.values === "hex" || (rules[t] !== "number" && maxIndRange === undefined)) return `t${t}`;
     const key = (text: string) => keyOf(rules[t], text, maxIndRange);
-    return [`${column.kind === "bag" ? `list_transform(t${t}, lambda v: ${key("v")})` : key(`t${t}`)} AS t${t}`];
+    return column.kind === "bag" ? `list_transform(t${t}, lambda v: ${key("v")})` : key(`t${t}`);
   });
 }
 

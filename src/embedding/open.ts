@@ -4,6 +4,7 @@ import type { BatchKind } from "../layout/layout.ts";
 import { CachedTables, type RowCache } from "./cached.ts";
 import { DeviceTables } from "./device.ts";
 import { HostTables } from "./host.ts";
+import { NoTables } from "./none.ts";
 import { TransferredTables } from "./pooled_transfer.ts";
 import { ReplicatedTables } from "./replicated.ts";
 import { type HostExchange, HostReplicaTables, ShardedTables } from "./sharded.ts";
@@ -27,6 +28,7 @@ export interface TableMemory {
 
 /** The tables of one rank. */
 export function openTables(context: TableContext, memory: TableMemory): EmbeddingTables {
+  if (context.shape.tableRows.length === 0) return new NoTables(hostComputes(context));
   const full = openFull(context, memory);
   return memory.hot === undefined
     ? full

@@ -53,7 +53,10 @@ export function dlrmShape(tensors: ReadonlyMap<string, { readonly shape: readonl
     }
     tableRows.push(shape[0]);
   }
-  if (tableRows.length === 0) throw new HotsetError("emb_l.0.weight is missing; it is not a DLRM's state dict");
+  const hasTables = bottom.length === 0 || [...tensors.keys()].some((name) => name.startsWith("emb_l."));
+  if (hasTables && tableRows.length === 0) {
+    throw new HotsetError("emb_l.0.weight is missing; it is not a DLRM's state dict");
+  }
   const unknown = [...tensors.keys()].find((name) => !known.has(name));
   if (unknown !== undefined) throw new HotsetError(`it has a tensor ${JSON.stringify(unknown)} that a DLRM has not`);
   const fits = (kind: InteractionKind) =>

@@ -43,7 +43,8 @@ export function onnxModel({ plan, tensors, dataFile, tables, bags }: OnnxOptions
     if (!bags) return rows;
     return sumBags(graph, rows, indices, graph.input(`offsets_${table}`, ElementType.int64, ["N"]), dim);
   });
-  const names = new Map<Value, string>([[plan.inputs.pooled, graph.node("Concat", pooled, { axis: 1 })]]);
+  const names = new Map<Value, string>();
+  if (plan.inputs.pooled !== undefined) names.set(plan.inputs.pooled, graph.node("Concat", pooled, { axis: 1 }));
   if (dense !== undefined) names.set(dense, graph.input("dense", ElementType.float, ["N", dense.width]));
   for (const { layer, inputs, output } of plan.layers) {
     names.set(output, layer.onnx(graph, inputs.map((input) => names.get(input)!)));

@@ -54,11 +54,11 @@ export const layoutBody: z.ZodType<LayoutBody> = z.object({
   shape: z.object({
     batchSize: z.number().int().positive(),
     denseFeatures: count,
-    tables: z.number().int().positive(),
+    tables: z.number().int().nonnegative(),
     bags: z.boolean(),
     lookupCapacity: count,
   }),
-  rows: z.number().int().positive(),
+  rows: z.number().int().nonnegative(),
   hotRows: count,
   samples: count,
   hotSamples: count,

@@ -37,7 +37,7 @@ export function findBadTensor(
     return row < 0 ? "a row that was only scored" : placeOfWord(plan, name, row * words, tables);
   };
   const weights: Tensor[] = plan.layers.flatMap(({ inputs, parameters: placed }) => [
-    ...(inputs.includes(plan.inputs.pooled)
+    ...(inputs.some((input) => input === plan.inputs.pooled)
       ? [
         { backend: full.backend, buffer: full.weights, name: rows("rows.f32", plan.shape.dim) },
         { backend: hot?.backend, buffer: hot?.weights, name: hotRow(plan.shape.dim) },

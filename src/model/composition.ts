@@ -32,8 +32,8 @@ export interface PlacedLayer {
 export interface ModelInputs {
   /** Dense features of a sample; undefined where there are none. */
   readonly dense: Value | undefined;
-  /** Its pooled rows, (tables, dim). */
-  readonly pooled: Value;
+  /** Its pooled rows, (tables, dim); undefined where there are no tables. */
+  readonly pooled: Value | undefined;
 }
 
 /** A model under construction: its file in `models/` adds layer after layer. */
@@ -48,7 +48,7 @@ export class Composition {
   constructor(denseFeatures: number, pooledWidth: number) {
     this.inputs = {
       dense: denseFeatures === 0 ? undefined : { width: denseFeatures, hasGradient: false },
-      pooled: { width: pooledWidth, hasGradient: true },
+      pooled: pooledWidth === 0 ? undefined : { width: pooledWidth, hasGradient: true },
     };
   }
 

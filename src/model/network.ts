@@ -76,7 +76,9 @@ export class Network {
     const activations = new Map<Value, Activations>([
       ...this.#activations,
       ...(outside.dense === undefined ? [] : [[outside.dense, { values: dense, gradients: undefined }] as const]),
-      [outside.pooled, { values: pooled, gradients: pooledGradients }],
+      ...(outside.pooled === undefined
+        ? []
+        : [[outside.pooled, { values: pooled, gradients: pooledGradients }] as const]),
     ]);
     const bound = layers.map(({ layer, inputs, output, parameters: placed }) => {
       const part = (vector: Buffer) => placed.map(({ first, shape }) => device.view(vector, first, elementsOf(shape)));

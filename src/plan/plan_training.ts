@@ -7,7 +7,7 @@ import { type ModelPlan, planModel } from "../model/shape.ts";
 import { allHotSampleShare, drawSamples } from "../profile/coverage.ts";
 import { planHotRows, wholeTables } from "../profile/plan.ts";
 import { bytes } from "../format.ts";
-import { expectDenseFeatures, type TrainConfig } from "../config/config.ts";
+import { canTrain, expectDenseFeatures, type TrainConfig } from "../config/config.ts";
 import {
   countedPopularity,
   planBudgets,
@@ -178,14 +178,16 @@ function planTraining(source: Source, config: PlanConfig, machine: Machine, spee
     lookupShare: covered.shares[t],
   }));
   const hotRows = covered.hotRows.reduce((sum, rows) => sum + rows, 0);
-  const placements = PLACEMENTS.map((placement) => {
+  const placements = PLACEMENTS.filter(({ mode }) => canTrain(mode, tables.length)).map((placement) => {
     const plan = memoryOf(source, config, placement, hotRows);
     return { ...plan, fits: plan.host <= machine.available };
   });
   const { samples } = source;
   const { host, fits } = placements.find(({ mode }) => mode === "cpu")!;
   const popularity = source.popularity();
-  const budgets = planBudgets({ ...sizesOf(source, config), popularity, samples, host, speed });
+  const budgets = tables.length === 0
+    ? []
+    : planBudgets({ ...sizesOf(source, config), popularity, samples, host, speed });
   const fitting = fits ? undefined : budgets.find(({ host }) => host <= machine.available);
   return {
     event: "plan",

@@ -42,6 +42,7 @@ export function profileDataset(dataset: Dataset, options: ProfileOptions): Profi
   };
   expectSame(group, "profile", "the dataset", dataset.id);
   together(group, () => {
+    expect(dataset.tables > 0, "it has no sparse features, so there are no rows to be hot");
     expect(Number.isInteger(dim) && dim > 0, `the embedding dimension ${dim} is not a positive whole number`);
     expect(Number.isSafeInteger(hotMemory) && hotMemory >= 0, `the hot memory ${hotMemory} is not a number of bytes`);
     expect(

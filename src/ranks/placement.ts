@@ -183,6 +183,7 @@ function cacheFor(
   batches: PlacementBatches,
   tier: Tier,
 ): CacheSizes | undefined {
+  if (plan.rows === 0) return undefined;
   const cache = sizeCache(plan, batches, tier.memory, Deno.memoryUsage().rss);
   if (cache === undefined || ranks === null || ranks === 1) return cache;
   throw new UsageError(

@@ -79,9 +79,7 @@ export function planText(plan: TrainingPlan): string {
   const { tables, placements, machine, hotSampleShare, advice } = plan;
   const total = (key: "bytes" | "stateBytes") => tables.reduce((sum, planned) => sum + planned[key], 0);
   const samples = hotSampleShare === null ? "" : ` and about ${percent(hotSampleShare)} of the samples`;
-  return [
-    `${plan.source}: ${tables.length} tables, ${count(plan.rows)} rows`,
-    "",
+  const rows = tables.length === 0 ? [] : [
     table(
       ["table", "rows", "weights", "state", "hot rows", "lookups hot"],
       [
@@ -101,17 +99,8 @@ export function planText(plan: TrainingPlan): string {
       percent(plan.hotLookupShare)
     } of the lookups${samples} hot.`,
     "",
-    table(
-      ["mode", "host memory", "device memory", "fits this machine's host memory"],
-      placements.map(({ mode, onDevice, host, device, fits }) => [
-        onDevice ? `${mode} with a device` : `${mode} on the CPU`,
-        bytes(host),
-        onDevice ? bytes(device) : "",
-        fits ? "yes" : "no",
-      ]),
-    ),
-    "",
-    `Free here: ${bytes(machine.available)} of ${bytes(machine.total)}.`,
+  ];
+  const budgets = tables.length === 0 ? [] : [
     "",
     "Mode cpu within less memory, other rows on a disk (an estimate):",
     "",
@@ -125,6 +114,23 @@ export function planText(plan: TrainingPlan): string {
         samplesPerSecond === null ? "" : count(samplesPerSecond),
       ]),
     ),
+  ];
+  return [
+    `${plan.source}: ${tables.length} tables, ${count(plan.rows)} rows`,
+    "",
+    ...rows,
+    table(
+      ["mode", "host memory", "device memory", "fits this machine's host memory"],
+      placements.map(({ mode, onDevice, host, device, fits }) => [
+        onDevice ? `${mode} with a device` : `${mode} on the CPU`,
+        bytes(host),
+        onDevice ? bytes(device) : "",
+        fits ? "yes" : "no",
+      ]),
+    ),
+    "",
+    `Free here: ${bytes(machine.available)} of ${bytes(machine.total)}.`,
+    ...budgets,
     "",
     ...advice,
   ].join("\n");

@@ -1,5 +1,5 @@
 /** What is refused before a run begins or goes on. */
-import type { TrainConfig } from "../config/config.ts";
+import { canTrain, type TrainConfig } from "../config/config.ts";
 import type { Dataset } from "../dataset/dataset.ts";
 import type { Report } from "../events/events.ts";
 import { HotsetError, UsageError } from "../errors.ts";
@@ -9,6 +9,16 @@ import type { MpiWorld } from "../parallel/mpi_world.ts";
 import { memoryRoom, tableBytes } from "../ranks/tier.ts";
 import type { LearningRateSchedule } from "../schedule/learning_rate.ts";
 import { ifPermitted, type RunRecord } from "./run_record.ts";
+
+/** Throws UsageError where a mode is about embedding rows, and the data have none. */
+export function expectRows({ mode }: TrainConfig, { directory, tables }: Dataset): void {
+  if (canTrain(mode, tables)) return;
+  const rows = mode === "fae" ? "be hot" : "keep on the host";
+  throw new UsageError(
+    `Cannot train on ${directory} in mode ${mode}: it has no sparse features, so there are no embedding rows to ${rows}; ` +
+      `choose --mode cpu, or gpu`,
+  );
+}
 
 /** Throws where the tables cannot fit: better at once than after profile and layout. */
 export function expectMemory(plan: ModelPlan, { directory }: Dataset): void {
@@ -33,7 +43,12 @@ export function modeThatFits(
   report: Report,
   room: number = memoryRoom(),
 ): TrainConfig {
-  const { mode, ranks, hotMemory } = config;
+  const { mode, device, ranks, hotMemory } = config;
+  if (!canTrain(mode, plan.shape.tableRows.length)) {
+    const other = device === "cuda" || device === "emulated" ? "gpu" : "cpu";
+    report({ event: "note", text: `The data has no sparse features, so no row can be hot: training in mode ${other}` });
+    return { ...config, mode: other };
+  }
   if (mode === "cpu" || mode === "gpu" || (ranks !== null && ranks > 1)) return config;
   const needed = tableBytes(plan) + (mode === "fae" ? hotMemory : 0);
   if (needed <= room) return config;

@@ -28,6 +28,7 @@ import { type Beginning, openFrom, openResumePoint, openStart, recall } from "./
 import { RunMetrics } from "./run_metrics.ts";
 import {
   expectMemory,
+  expectRows,
   expectSameSchedule,
   expectSchedule,
   expectSelection,
@@ -164,6 +165,7 @@ export async function startRun(given: TrainConfig, dataset: Dataset, options: Ru
   const config = options.modeIsDefault && options.world === undefined
     ? modeThatFits(given, plan, options.report)
     : given;
+  await inTurn(options, () => expectRows(config, dataset));
   await inTurn(options, () => expectSelection(config, dataset));
   await inTurn(options, () => expectSchedule(config, options.schedule));
   expectTier(config, options.world);
@@ -293,7 +295,7 @@ async function trainRun(
     report(event);
   };
   for (
-    const text of [...denseNotes(dataset), ...labelNotes(dataset), ...leakNotes(dataset), ...turnNotes(config, layout)]
+    const text of [...partNotes(dataset), ...labelNotes(dataset), ...leakNotes(dataset), ...turnNotes(config, layout)]
   ) {
     report({ event: "note", text });
   }
@@ -348,7 +350,10 @@ function batchesOf({ shape, hotRows, body }: Layout): PlacementBatches {
 }
 
 /** Says that a part of the model is not there. */
-function denseNotes({ denseFeatures }: Dataset): string[] {
+function partNotes({ denseFeatures, tables }: Dataset): string[] {
+  if (tables === 0) {
+    return ["The data has no sparse features, so the model is an MLP: the bottom one, then the top one"];
+  }
   return denseFeatures > 0 ? [] : ["The data has no dense features, so the model has no bottom MLP"];
 }
 

@@ -142,7 +142,7 @@ Deno.test("bad schemas", async () => {
     ],
     [
       JSON.stringify({ columns: [label] }),
-      "Cannot read schema schema.json: columns: there must be a column of kind sparse or bag",
+      "Cannot read schema schema.json: columns: there must be a feature: a column of kind dense, time, sparse or bag",
     ],
     [JSON.stringify({ columns: [label, sparse, sparse] }), "Cannot read schema schema.json: columns: a is there twice"],
     [

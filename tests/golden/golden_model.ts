@@ -32,10 +32,14 @@ export const WEIGHT_DECAY: Readonly<Record<OptimizerName, number>> = {
 /** The largest norm of gradients that are clipped. */
 export const LARGEST_NORM = 0.5;
 
-/** The golden model with an optimizer, and without a bottom MLP where there are no dense features. */
-export function goldenModel(optimizer: OptimizerName, hasDense = true): ModelShape {
-  const bottom = hasDense ? [DENSE, 16, DIM] : [];
-  return { dim: DIM, tableRows: TABLE_ROWS, bottom, top: [16, 1], interaction: "dot", optimizer };
+/** Features that the golden data are left without. */
+export type Without = "dense" | "tables" | undefined;
+
+/** The golden model with an optimizer: without a bottom MLP or an interaction where there are no features for it. */
+export function goldenModel(optimizer: OptimizerName, without?: Without): ModelShape {
+  const bottom = without === "dense" ? [] : [DENSE, 16, DIM];
+  const tableRows = without === "tables" ? [] : TABLE_ROWS;
+  return { dim: DIM, tableRows, bottom, top: [16, 1], interaction: "dot", optimizer };
 }
 
 /** Its dense parameters and its embedding rows before the first step. */
@@ -49,7 +53,7 @@ export function goldenParameters(plan: ModelPlan): { dense: Float32Array; rows: 
   });
   const rows = new Float32Array(plan.rows * DIM);
   let at = 0;
-  TABLE_ROWS.forEach((count, table) => {
+  plan.shape.tableRows.forEach((count, table) => {
     for (let i = 0; i < count * DIM; i++) rows[at++] = number(21 + table, i) - 0.5;
   });
   return { dense, rows };
@@ -61,13 +65,14 @@ export class GoldenBatches {
   readonly #batch: Batch;
   readonly #sorter: SegmentSorter;
 
-  constructor(hasDense = true) {
+  constructor(without?: Without) {
+    const tables = without === "tables" ? 0 : TABLES;
     this.shape = {
       batchSize: BATCH,
-      denseFeatures: hasDense ? DENSE : 0,
-      tables: TABLES,
-      bags: true,
-      lookupCapacity: BATCH * TABLES * 4,
+      denseFeatures: without === "dense" ? 0 : DENSE,
+      tables,
+      bags: tables > 0,
+      lookupCapacity: BATCH * tables * 4,
     };
     this.#batch = new Batch(this.shape);
     this.#sorter = new SegmentSorter(this.shape);
@@ -95,12 +100,13 @@ export class GoldenBatches {
       labels[sample] = number(stream + 3, sample) < (total % 3 === 0 ? 0.8 : 0.2) ? 1 : 0;
     }
     const filler = new BatchFiller(this.#batch);
+    const { tables, bags } = this.shape;
     const samples = {
       count: BATCH,
       labels: Uint8Array.from(labels),
       dense,
-      indices: Uint32Array.from(indices),
-      offsets: Uint32Array.from(offsets),
+      indices: Uint32Array.from(tables > 0 ? indices : []),
+      offsets: bags ? Uint32Array.from(offsets) : undefined,
     };
     for (let sample = 0; sample < BATCH; sample++) filler.add(samples, sample);
     filler.close();

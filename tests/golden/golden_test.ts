@@ -13,16 +13,17 @@ import {
   LEARNING_RATES,
   STEPS,
   WEIGHT_DECAY,
+  type Without,
 } from "./golden_model.ts";
 
 async function lossesOf(
   optimizer: OptimizerName,
   options: HostOptions,
-  { hasDense = true, clipNorm }: { hasDense?: boolean; clipNorm?: number } = {},
+  { without, clipNorm }: { without?: Without; clipNorm?: number } = {},
 ): Promise<number[]> {
   using host = await openHost(options);
-  const batches = new GoldenBatches(hasDense);
-  await using group = localModel(host, goldenModel(optimizer, hasDense), batches.shape, {
+  const batches = new GoldenBatches(without);
+  await using group = localModel(host, goldenModel(optimizer, without), batches.shape, {
     ...(clipNorm !== undefined && { clipNorm }),
   });
   const { dense, rows } = goldenParameters(group.memory.plan);
@@ -51,10 +52,12 @@ for (const [name, options, tolerance] of BACKENDS) {
 }
 
 for (const [name, options, tolerance] of BACKENDS) {
-  Deno.test(`losses without dense features are PyTorch's: ${name}`, async () => {
-    const error = largestError(await lossesOf("adagrad", await options(), { hasDense: false }), golden.withoutDense);
-    assert.ok(error <= tolerance, `the losses differ by ${error} relative, more than ${tolerance}`);
-  });
+  for (const [without, expected] of [["dense", golden.withoutDense], ["tables", golden.withoutTables]] as const) {
+    Deno.test(`losses without ${without === "dense" ? "dense features" : without} are PyTorch's: ${name}`, async () => {
+      const error = largestError(await lossesOf("adagrad", await options(), { without }), expected);
+      assert.ok(error <= tolerance, `the losses differ by ${error} relative, more than ${tolerance}`);
+    });
+  }
 }
 
 for (const [name, options, tolerance] of BACKENDS) {

@@ -18,7 +18,8 @@ between the two programs. `number(stream, i)` is the hash of `stream * 1_000_003
                            of 3, and below 0.2 elsewhere
 
 Layers are counted over the bottom MLP and then the top MLP. A model without dense features has no bottom MLP; its top
-MLP reads all pooled rows and the products of all pairs of them. Tables have so few rows that all batches repeat some.
+MLP reads all pooled rows and the products of all pairs of them. A model without tables is the bottom MLP and then the top
+one; its batches are those of the others without the lookups. Tables have so few rows that all batches repeat some.
 """
 
 import json
@@ -35,6 +36,7 @@ BOTTOM = [DENSE, 16, DIM]
 TABLES = len(TABLE_ROWS)
 TOP = [DIM + (TABLES + 1) * TABLES // 2, 16, 1]
 TOP_WITHOUT_DENSE = [TABLES * DIM + TABLES * (TABLES - 1) // 2, 16, 1]
+TOP_WITHOUT_TABLES = [DIM, 16, 1]
 LEARNING_RATES = {"sgd": 0.1, "adagrad": 0.05, "rwsadagrad": 0.05, "adam": 0.01, "adamw": 0.01}
 WEIGHT_DECAY = {"adam": 0.02, "adamw": 0.05}
 EPSILON = 1e-10
@@ -59,10 +61,11 @@ def tensor(stream, shape, scale, shift):
 
 
 class Dlrm(torch.nn.Module):
-    def __init__(self, has_dense):
+    def __init__(self, has_dense=True, has_tables=True):
         super().__init__()
         layers = []
-        for widths in (BOTTOM, TOP) if has_dense else (TOP_WITHOUT_DENSE,):
+        top = TOP if has_dense and has_tables else TOP_WITHOUT_DENSE if has_tables else TOP_WITHOUT_TABLES
+        for widths in (BOTTOM, top) if has_dense else (top,):
             for inputs, outputs in zip(widths, widths[1:]):
                 linear = torch.nn.Linear(inputs, outputs)
                 bound = math.sqrt(6 / (inputs + outputs))
@@ -73,7 +76,7 @@ class Dlrm(torch.nn.Module):
         self.bottom = torch.nn.ModuleList(layers[:-2])
         self.top = torch.nn.ModuleList(layers[-2:])
         self.tables = torch.nn.ModuleList()
-        for t, rows in enumerate(TABLE_ROWS):
+        for t, rows in enumerate(TABLE_ROWS if has_tables else []):
             table = torch.nn.EmbeddingBag(rows, DIM, mode="sum", sparse=True)
             table.weight.data = tensor(21 + t, (rows, DIM), 1, -0.5)
             self.tables.append(table)
@@ -82,14 +85,17 @@ class Dlrm(torch.nn.Module):
         x = dense
         for layer in self.bottom:
             x = torch.relu(layer(x))
-        pooled = [table(ids, offsets) for table, (ids, offsets) in zip(self.tables, bags)]
-        vectors = torch.stack([x] + pooled if self.has_dense else pooled, dim=1)
-        products = torch.bmm(vectors, vectors.transpose(1, 2))
-        i, j = torch.tril_indices(vectors.shape[1], vectors.shape[1], offset=-1)
-        x = torch.cat([x if self.has_dense else vectors.flatten(1), products[:, i, j]], dim=1)
+        if len(self.tables) > 0:
+            x = self.interact(x, [table(ids, offsets) for table, (ids, offsets) in zip(self.tables, bags)])
         for layer in self.top[:-1]:
             x = torch.relu(layer(x))
         return self.top[-1](x).squeeze(1)
+
+    def interact(self, x, pooled):
+        vectors = torch.stack([x] + pooled if self.has_dense else pooled, dim=1)
+        products = torch.bmm(vectors, vectors.transpose(1, 2))
+        i, j = torch.tril_indices(vectors.shape[1], vectors.shape[1], offset=-1)
+        return torch.cat([x if self.has_dense else vectors.flatten(1), products[:, i, j]], dim=1)
 
 
 def bag_length(u):
@@ -169,8 +175,7 @@ def clip(dense, sparse, largest):
     return bool(torch.nn.utils.clip_grad_norm_(dense + values, largest) > largest)
 
 
-def train(optimizer, has_dense=True, largest_norm=None):
-    model = Dlrm(has_dense)
+def train(optimizer, model, largest_norm=None):
     rate = LEARNING_RATES[optimizer]
     dense = [p for layer in [*model.bottom, *model.top] for p in layer.parameters()]
     sparse = [table.weight for table in model.tables]
@@ -201,14 +206,15 @@ def train(optimizer, has_dense=True, largest_norm=None):
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    losses = {optimizer: train(optimizer) for optimizer in LEARNING_RATES}
+    losses = {optimizer: train(optimizer, Dlrm()) for optimizer in LEARNING_RATES}
+    others = {
+        "withoutDense": train("adagrad", Dlrm(has_dense=False)),
+        "withoutTables": train("adagrad", Dlrm(has_tables=False)),
+    }
     path = os.path.join(os.path.dirname(os.path.abspath(__file__)), "losses.json")
     with open(path, "w") as file:
-        result = {
-            "torch": torch.__version__.split("+")[0],
-            "losses": losses,
-            "withoutDense": train("adagrad", False),
-            "clipped": {optimizer: train(optimizer, largest_norm=LARGEST_NORM) for optimizer in LEARNING_RATES},
-        }
+        clipped = {optimizer: train(optimizer, Dlrm(), LARGEST_NORM) for optimizer in LEARNING_RATES}
+        version = torch.__version__.split("+")[0]
+        result = {"torch": version, "losses": losses, **others, "clipped": clipped}
         json.dump(result, file, indent=1)
         file.write("\n")

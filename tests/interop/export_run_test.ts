@@ -84,6 +84,26 @@ async function trainPairs(directory: TemporaryDirectory): Promise<Trained> {
   return { dataset, run, log };
 }
 
+/** Numbers alone, without a sparse feature. */
+async function trainNumbers(directory: TemporaryDirectory): Promise<Trained> {
+  const [log, schema] = [directory.join("log.csv"), directory.join("schema.json")];
+  const random = new Random(7);
+  const rows = Array.from({ length: SAMPLES }, () => {
+    const [x, y] = [random.normal(), random.normal()];
+    return `${x.toFixed(3)},${y.toFixed(3)},${x * y + random.normal() / 4 > 0 ? 1 : 0}\n`;
+  });
+  Deno.writeTextFileSync(log, "x,y,clicked\n" + rows.join(""));
+  const number = (name: string) => ({ name, kind: "dense", transform: "none" });
+  Deno.writeTextFileSync(
+    schema,
+    JSON.stringify({ columns: [number("x"), number("y"), { name: "clicked", kind: "label" }] }),
+  );
+  const dataset = await prepareDataset({ inputs: [log], format: "csv", schema, out: directory.join("data") });
+  const run = directory.join("run");
+  await startRun(resolveConfig("kaggle", SMALL), dataset, { out: run, report });
+  return { dataset, run, log };
+}
+
 /** What the ONNX model takes for the samples of a log, from their encoding. */
 async function onnxInputs(directory: TemporaryDirectory, { dataset, log }: Trained): Promise<Record<string, unknown>> {
   const { dataset: encoded } = await encodeWith(dataset, [log], { out: directory.join("encoded") });
@@ -113,6 +133,7 @@ const WAYS = [
   ["one lookup a table, dot", trainCriteo],
   ["bags, cat", trainBags],
   ["no dense features", trainPairs],
+  ["no tables", trainNumbers],
 ] as const;
 
 for (const [what, train] of WAYS) {

@@ -69,7 +69,7 @@ Deno.test("layers that do not fit together are a fault of the model's file", () 
   const part = { name: "top", title: "top MLP", ifDead: "nothing is left" };
   const layer = linear({ inputs: 3, outputs: 2, activation: "relu" }, { part, title: "layer 1", tensors: "top_l.0" });
   const model = new Composition(3, 4);
-  assert.throws(() => model.add(layer, model.inputs.pooled), /layer 1 reads values of 3 words and gets 4/);
+  assert.throws(() => model.add(layer, model.inputs.pooled!), /layer 1 reads values of 3 words and gets 4/);
   const x = model.add(layer, model.inputs.dense!);
   const y = { ...layer, inputs: [2] };
   model.add(y, x);

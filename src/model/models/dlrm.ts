@@ -6,7 +6,8 @@
  * pooled rows --------------------+-> interaction -> top MLP -> logit
  * ```
  * Data without dense features has no bottom MLP: the pooled rows interact among themselves. With `cat` the top MLP reads
- * them as they are; with `dot` it reads them and the products of all pairs, of which two tables have but one.
+ * them as they are; with `dot` it reads them and the products of all pairs, of which two tables have but one. Data without
+ * tables has no interaction: the top MLP follows the bottom one, and the model is a plain MLP.
  */
 import type { InteractionKind } from "../../backend/backend.ts";
 import { HotsetError } from "../../errors.ts";
@@ -43,9 +44,10 @@ export function composeDlrm(shape: DlrmShape): { model: Composition; logit: Valu
   const model = new Composition(denseFeatures, tables * dim);
   const { dense, pooled } = model.inputs;
   const x = dense && model.mlp({ input: dense, widths: bottom, last: "relu", part: BOTTOM, tensors: "bot_l" });
-  const vectors = x === undefined ? [pooled] : [x, pooled];
-  const features = kind === "cat" && x === undefined
-    ? pooled
+  const vectors = [x, pooled].filter((value) => value !== undefined);
+  const isPassedOn = vectors.length === 1 && (kind === "cat" || pooled === undefined);
+  const features = isPassedOn
+    ? vectors[0]
     : model.add(interaction({ kind, bottom: x !== undefined, tables, dim }, INTERACTION), ...vectors);
   // The loss takes logits.
   const logit = model.mlp({ input: features, widths: top, last: "identity", part: TOP, tensors: "top_l" });
