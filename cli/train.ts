@@ -8,7 +8,7 @@ import { writeRunReport } from "../src/report/html/run_report.ts";
 import { demoText, resultTable } from "../src/report/tables.ts";
 import { ClaimedRun } from "../src/run/claimed_run.ts";
 import { resolveConfig, type TrainConfig } from "../src/config/config.ts";
-import { DEMO_CONFIG, runDemo } from "../src/run/demo.ts";
+import { demoConfig, runDemo } from "../src/run/demo.ts";
 import type { Report, ResultEvent } from "../src/events/events.ts";
 import type { Interrupt } from "./interrupt.ts";
 import { resumeRun, trainOn } from "../src/run/run.ts";
@@ -90,7 +90,7 @@ async function trainHere(
     if (flags.resume) {
       results([await resumeRun(options, layer)]);
     } else if (flags.demo) {
-      const demo = await runDemo(resolve(DEMO_CONFIG, layer), options);
+      const demo = await runDemo(resolve(demoConfig(layer, world === undefined), layer), options);
       results(demo.results);
       if (first && flags.report !== undefined) writeRunReport(demo.results.at(-1)!.run, flags.report);
       if (first && !flags.json) console.log(`\n${demoText(demo)}`);

@@ -105,7 +105,7 @@ export const presetFlag = (): Flag =>
 
 /** Options of train alone. */
 const RUN_FLAGS = [
-  new Flag("--demo", "train on generated data and compare modes"),
+  new Flag("--demo", "train on generated data, in memory and with most rows on disk, or in the modes cpu and --mode"),
   new Flag("--out <run>", "directory of the run (default: the first free of hotset/run-1, run-2, ...)")
     .withResume().alsoNamed("--save-model"),
   new Flag("--report <file>", "HTML file to write: losses, AUC, batches, phases of a step, and the profile")

@@ -191,6 +191,30 @@ export interface PhasesEvent {
   readonly phases: readonly { readonly name: string; readonly seconds: number }[];
 }
 
+/** What moved between memory and disk in the process that ended a run whose rows do not all lie in memory. */
+export interface MovedRows {
+  /** Rows that had room in memory. */
+  readonly slots: number;
+  /** Distinct rows of the batches that were trained on. */
+  readonly rows: number;
+  /** Of those, the rows that were not in memory. */
+  readonly fetched: number;
+  /** Rows that were used for the first time, whose initial value was computed. */
+  readonly computed: number;
+  /** Rows read from the disk, evaluations included. */
+  readonly read: number;
+  /** Rows written to the disk. */
+  readonly written: number;
+  /** Bytes read. */
+  readonly bytesRead: number;
+  /** Bytes written. */
+  readonly bytesWritten: number;
+  /** Bytes that the rows take on the disk at the end. */
+  readonly diskBytes: number;
+  /** How long training waited for rows. */
+  readonly waitSeconds: number;
+}
+
 /** What a checkpoint's model reaches on the split that a result is of. */
 export interface CheckpointMetrics extends Metrics {
   /** The step whose state the checkpoint holds. */
@@ -235,6 +259,8 @@ export interface ResultEvent extends Metrics, Spent {
   readonly launchesPerStep: Readonly<Record<BatchKind, number>>;
   /** The most memory that was resident in that process. */
   readonly peakRssBytes: number;
+  /** What moved between memory and disk; only of a run whose rows do not all lie in memory. */
+  readonly moved?: MovedRows | undefined;
   /** Directory of the run. */
   readonly run: string;
   /** Why training ended: all epochs done, the target AUC reached, or no improvement for too long. */
@@ -247,6 +273,8 @@ export interface DemoEvent {
   readonly event: "demo";
   /** AUC on the test split of the model that drew the labels: the best that any model can reach on average. */
   readonly bestAuc: number;
+  /** Whether the last checkpoints of training in memory and with rows on a disk are equal; null where none are compared. */
+  readonly equal: boolean | null;
 }
 
 /** Anything a run reports. */

@@ -1,6 +1,7 @@
 /** A rank whose tables may exceed memory: rows that have no room in it lie on a disk. */
 import { join } from "node:path";
 import type { CachedTables, RowCache } from "../embedding/cached.ts";
+import type { MovedRows } from "../events/events.ts";
 import { InitialRows } from "../embedding/initialise.ts";
 import { NotFiniteRow } from "../embedding/stores/row_log.ts";
 import { segmentFile } from "../embedding/stores/segments.ts";
@@ -14,23 +15,6 @@ import type { TrainState } from "./train_state.ts";
 
 /** Files of a checkpoint by the matrices of rows. */
 const FILES = { weights: CHECKPOINT_FILES.rows, state: CHECKPOINT_FILES.rowState } as const;
-
-/** What moved between memory and disk, for people. */
-export interface CacheReport {
-  /** Distinct rows of the batches that were trained on, and of those the ones that were not in memory. */
-  readonly rows: number;
-  readonly missed: number;
-  /** Rows whose initial value was computed, and rows read from the disk and written to it. */
-  readonly computed: number;
-  readonly read: number;
-  readonly written: number;
-  readonly bytesRead: number;
-  readonly bytesWritten: number;
-  /** Bytes that the rows take on the disk now. */
-  readonly diskBytes: number;
-  /** How long training waited for rows. */
-  readonly waitSeconds: number;
-}
 
 /** One rank on the calling thread, with rows on a disk. */
 export class CachedRank extends LocalRank {
@@ -142,13 +126,14 @@ export class CachedRank extends LocalRank {
   }
 
   /** What moved so far. */
-  get moved(): CacheReport {
-    const { store } = this.#cache;
+  get moved(): MovedRows {
+    const { store, slots } = this.#cache;
     const { rows, fetched } = this.#cached.counts;
     const { rowsComputed, rowsRead, rowsWritten, bytesRead, bytesWritten, diskBytes } = store.counts;
     return {
-      ...{ rows, missed: fetched, computed: rowsComputed, read: rowsRead, written: rowsWritten },
-      ...{ bytesRead, bytesWritten, diskBytes, waitSeconds: store.waitedMs / 1000 },
+      ...{ slots: Math.min(slots, this.memory.plan.rows), rows, fetched, computed: rowsComputed },
+      ...{ read: rowsRead, written: rowsWritten, bytesRead, bytesWritten, diskBytes },
+      waitSeconds: store.waitedMs / 1000,
     };
   }
 

@@ -34,9 +34,28 @@ function table(head: string[], rows: string[][]): string {
   return lines.toString();
 }
 
-/** What the demonstration's results mean: how good they could be, and why hot rows make nothing faster without a GPU. */
-export function demoText({ results: [plain, compared], bestAuc }: DemoResult): string {
+/**
+ * What the demonstration's results mean: how good they could be, what less memory cost, and why hot rows make nothing faster
+ * without a GPU.
+ */
+export function demoText({ results: [plain, compared], bestAuc, equal }: DemoResult): string {
   const bound = `Upper bound: the model that generated the labels scores AUC ${bestAuc.toFixed(4)} here.`;
+  if (compared?.moved !== undefined) {
+    const { slots, computed, read, written, diskBytes } = compared.moved;
+    const checkpoints = equal === null
+      ? ""
+      : ` The checkpoints of both runs are ${equal ? "equal, bit for bit" : "NOT EQUAL"}.`;
+    return `${bound}
+In memory: ${count(plain.samplesPerSecond)} samples/s. With room for ${count(slots)} rows, all others on the disk: ${
+      count(compared.samplesPerSecond)
+    } samples/s,
+${percent(compared.samplesPerSecond / plain.samplesPerSecond)} of that; ${
+      count(computed)
+    } rows were computed at first use, ${count(read)} read and ${count(written)} written (${
+      bytes(diskBytes)
+    } on the disk).
+${checkpoints.trim()}`.trimEnd();
+  }
   if (compared === undefined || compared.device !== plain.device) return bound;
   return `${bound}
 No GPU was used: mode ${compared.mode} keeps hot rows where the compute is, and on a CPU all rows are there already, so there
@@ -160,7 +179,7 @@ export function resultTable(results: readonly ResultEvent[]): string {
     const same = best.step === last.step;
     return [
       [
-        result.mode,
+        result.moved === undefined ? result.mode : `${result.mode}, rows on disk`,
         count(result.samplesPerSecond),
         seconds(result.seconds),
         `${same ? "best and last" : "best"}, step ${count(best.step)}`,

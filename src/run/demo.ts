@@ -1,11 +1,18 @@
-/** The demonstration: generated clicks, prepared like any log, trained without and with hot rows, and compared. */
+/**
+ * The demonstration: generated clicks, prepared like any log, trained in memory and again with most rows on a disk; or in mode
+ * cpu and in the mode that was asked for. Both are compared.
+ */
 import { join } from "node:path";
 import { cacheName, isCached } from "../storage/artifact.ts";
 import { Dataset } from "../dataset/dataset.ts";
 import { writeCriteoLog } from "../dataset/generate.ts";
 import type { TrainConfig } from "../config/config.ts";
 import type { Report, ResultEvent } from "../events/events.ts";
-import { cacheOf, expectStart, inTurn, type RunOptions, startRun } from "./run.ts";
+import { Checkpoint } from "../checkpoint/checkpoint.ts";
+import { LAST_CHECKPOINT } from "../checkpoint/checkpoint_store.ts";
+import { mayUseDisk } from "./expectations.ts";
+import { firstDifference } from "./reproduce.ts";
+import { cacheOf, expectStart, inTurn, planFor, type RunOptions, startRun } from "./run.ts";
 import { expectDevice } from "../ranks/placement.ts";
 import { TemporaryDirectory } from "../storage/temporary.ts";
 import { prepareTo, waiting } from "./stages.ts";
@@ -28,37 +35,64 @@ export const DEMO_CONFIG: Partial<TrainConfig> = {
   hotMemory: HOT_MEMORY,
 };
 
+/** Of the second run in mode cpu, where no other is asked for. */
+const MEMORY = { share: 0.1 };
+
+/** What the demonstration prefers beside flags: mode cpu, unless they say where else to compute, or processes share the work. */
+export function demoConfig(flags: Partial<TrainConfig>, alone: boolean): Partial<TrainConfig> {
+  const { device = "auto" } = flags;
+  return alone && (device === "auto" || device === "cpu") ? { ...DEMO_CONFIG, mode: "cpu" } : DEMO_CONFIG;
+}
+
 /** How the demonstration ended. */
 export interface DemoResult {
-  /** Of mode cpu, then of the chosen mode. */
+  /** Of mode cpu in memory, then of what it is compared with. */
   readonly results: readonly ResultEvent[];
+  /** Whether the last checkpoints of training in memory and with rows on a disk are equal; null where none are compared. */
+  readonly equal: boolean | null;
   /** AUC of the model that generated the test labels: the best that any model can reach on average. */
   readonly bestAuc: number;
 }
 
-/** What the demonstration compares: mode cpu on the CPU, whatever device the mode of `config` computes on, and that mode. */
+/**
+ * What the demonstration compares: mode cpu in memory, whatever device the mode of `config` computes on, and that mode; or
+ * mode cpu in memory and with rows on a disk, by one rank, so that all bits are the same.
+ */
 export function demoConfigs(config: TrainConfig): TrainConfig[] {
-  if (config.mode === "cpu") return [config];
+  if (config.mode === "cpu") {
+    if (!mayUseDisk(config)) return [config];
+    return [{ ...config, ranks: 1, memory: null }, { ...config, ranks: 1, memory: config.memory ?? MEMORY }];
+  }
   return [{ ...config, mode: "cpu", device: "cpu", precision: "fp32", activations: "ptx" }, config];
 }
 
-/** Runs the demonstration in `options.out`: mode cpu, then the mode of `config`. The event "demo" is the last it reports. */
+/** Runs the demonstration in `options.out`. The event "demo" is the last it reports. */
 export async function runDemo(config: TrainConfig, options: RunOptions): Promise<DemoResult> {
   const { out, report } = options;
   const configs = demoConfigs(config);
+  const directoryOf = ({ mode, memory }: TrainConfig) => join(out, memory === null ? mode : "disk");
   const dataset = await inTurn(options, async () => {
-    for (const each of configs) expectStart(each, join(out, each.mode), options.world);
+    for (const each of configs) expectStart(each, directoryOf(each), options.world);
     if (options.world === undefined) await expectDevice(config, report);
     report({ event: "note", text: `Generated data: ${SAMPLES} clicks shaped like Criteo's, from a planted model` });
     return await demoDataset(config.seed, cacheOf(out), report);
   });
   const results: ResultEvent[] = [];
   for (const each of configs) {
-    results.push(await startRun(each, dataset, { ...options, out: join(out, each.mode), claimed: false }));
+    results.push(await startRun(each, dataset, { ...options, out: directoryOf(each), claimed: false }));
   }
   const bestAuc = dataset.body.generated!.bestAuc.test;
-  report({ event: "demo", bestAuc });
-  return { results, bestAuc };
+  const [inMemory, onDisk] = configs;
+  const equal = config.save && onDisk !== undefined && onDisk.memory !== null
+    ? firstDifference(lastOf(directoryOf(inMemory)), lastOf(directoryOf(onDisk)), planFor(config, dataset), dataset) ===
+      null
+    : null;
+  report({ event: "demo", bestAuc, equal });
+  return { results, bestAuc, equal };
+}
+
+function lastOf(run: string): Checkpoint {
+  return Checkpoint.open(join(run, LAST_CHECKPOINT));
 }
 
 /** The demonstration's dataset for a seed, generated and prepared in a folder of `cache` unless it is there. */

@@ -85,7 +85,7 @@ function changesBetween(before: RunRecord, now: RunRecord): string[] {
 }
 
 /** The first word in which two checkpoints of one model differ, as a place in the model; null if they are equal. */
-function firstDifference(a: Checkpoint, b: Checkpoint, plan: ModelPlan, dataset: Dataset): string | null {
+export function firstDifference(a: Checkpoint, b: Checkpoint, plan: ModelPlan, dataset: Dataset): string | null {
   for (const { file, words } of vectorsOf(plan)) {
     const word = firstDifferentWord(a, b, file, words);
     if (word === undefined) continue;

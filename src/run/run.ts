@@ -15,12 +15,12 @@ import { roomForCheckpoints } from "../checkpoint/checkpoint_room.ts";
 import { cleanCheckpoints } from "../checkpoint/checkpoint_store.ts";
 import { checkConfig, expectDenseFeatures, type TrainConfig } from "../config/config.ts";
 import type { LearningRateSchedule } from "../schedule/learning_rate.ts";
-import type { Report, ResultEvent, RunEvent } from "../events/events.ts";
+import type { MovedRows, Report, ResultEvent, RunEvent } from "../events/events.ts";
 import { labelNotes } from "./label_notes.ts";
 import { leakNotes } from "./leak_notes.ts";
 import { measurePhases } from "../loop/phases.ts";
 import { expectDevice, expectLibrary, expectPlacement, openRanks, type PlacementBatches } from "../ranks/placement.ts";
-import { CachedRank, type CacheReport } from "../ranks/cached_rank.ts";
+import { CachedRank } from "../ranks/cached_rank.ts";
 import { roomForRows } from "./row_room.ts";
 import { tierOf } from "../ranks/tier.ts";
 import { bytesBefore } from "../config/memory_budget.ts";
@@ -314,18 +314,20 @@ async function trainRun(
     report: recordAndReport,
     signal: signal(),
   });
-  const measured = await trainer.run();
+  const trained = await trainer.run();
   if (world !== undefined && world.peers.size > 1) {
     const sent = world.bytesSent();
     report({ event: "note", text: `Hosts sent each other ${bytes(sent)}` });
   }
-  if (group instanceof CachedRank) report({ event: "note", text: movedText(group.moved) });
+  const moved = group instanceof CachedRank ? group.moved : undefined;
+  if (moved !== undefined) report({ event: "note", text: movedText(moved) });
   const oneMemory = world === undefined && group.memory.mirror === undefined && !(group instanceof CachedRank);
   if (phases && oneMemory) { for (const event of measurePhases(layout, group.memory)) recordAndReport(event); }
   if (phases && !oneMemory) {
     const where = group instanceof CachedRank ? "with rows on a disk" : "on several devices";
     report({ event: "note", text: `Phases of a step are not measured ${where}` });
   }
+  const measured = { ...trained, ...(moved === undefined ? {} : { moved }) };
   if (recorded === undefined) record(measured);
   const result = recorded ?? measured;
   report(result);
@@ -333,9 +335,9 @@ async function trainRun(
 }
 
 /** What moved between memory and disk in a run. */
-function movedText(moved: CacheReport): string {
-  const { rows, missed, computed, read, written, bytesRead, bytesWritten, diskBytes, waitSeconds } = moved;
-  return `Rows of batches: ${percent(1 - missed / Math.max(1, rows))} were in memory; ${
+function movedText(moved: MovedRows): string {
+  const { rows, fetched, computed, read, written, bytesRead, bytesWritten, diskBytes, waitSeconds } = moved;
+  return `Rows of batches: ${percent(1 - fetched / Math.max(1, rows))} were in memory; ${
     count(computed)
   } were computed, ` +
     `${count(read)} read (${bytes(bytesRead)}), ${count(written)} written (${bytes(bytesWritten)}; ${

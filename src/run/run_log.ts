@@ -86,6 +86,10 @@ const line = z.discriminatedUnion("event", [
     hotBytes: count,
     launchesPerStep: z.object({ cold: count, hot: count }),
     peakRssBytes: count,
+    moved: z.object({
+      ...{ slots: count, rows: count, fetched: count, computed: count, read: count, written: count },
+      ...{ bytesRead: count, bytesWritten: count, diskBytes: count, waitSeconds: count },
+    }).optional(),
     run: z.string(),
     ended: z.enum(["epochs", "target", "patience"]),
     split: z.enum(SPLITS).default("test"),

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
-import { resolveConfig } from "../../src/config/config.ts";
-import { DEMO_CONFIG, demoConfigs, runDemo } from "../../src/run/demo.ts";
+import { resolveConfig, type TrainConfig } from "../../src/config/config.ts";
+import { DEMO_CONFIG, demoConfig, demoConfigs, runDemo } from "../../src/run/demo.ts";
 import { expectPlacement } from "../../src/ranks/placement.ts";
 import { TemporaryDirectory } from "../support/temporary.ts";
 
@@ -16,7 +16,14 @@ Deno.test("the demonstration compares any mode on any device with the CPU", () =
       ]);
     }
   }
-  assert.equal(demoConfigs(resolveConfig("kaggle", { mode: "cpu", device: "cpu" })).length, 1);
+  const inModeCpu = (layer: Partial<TrainConfig>) =>
+    demoConfigs(resolveConfig("kaggle", demoConfig(layer, true), layer)).map((
+      { mode, ranks, memory },
+    ) => [mode, ranks, memory]);
+  assert.deepEqual(inModeCpu({}), [["cpu", 1, null], ["cpu", 1, { share: 0.1 }]]);
+  assert.deepEqual(inModeCpu({ memory: { bytes: 9 }, mode: "cpu" }), [["cpu", 1, null], ["cpu", 1, { bytes: 9 }]]);
+  assert.deepEqual(inModeCpu({ ranks: 2 }), [["cpu", 2, null]]);
+  assert.deepEqual(inModeCpu({ device: "emulated" }), [["cpu", null, null], ["fae", null, null]]);
 });
 
 Deno.test("the demonstration begins on the emulated device, in any mode that it has", async () => {
