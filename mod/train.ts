@@ -91,6 +91,7 @@ export type {
   EncodedEvent,
   EvaluationEvent,
   LayoutEvent,
+  MovedRows,
   NoteEvent,
   PhasesEvent,
   ProfileEvent,
