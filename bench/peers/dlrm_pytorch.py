@@ -2,6 +2,7 @@
 
 Written as facebookresearch/dlrm has it: one nn.EmbeddingBag(mode="sum", sparse=True) a table, bottom and top MLP of
 nn.Linear and ReLU, interaction by a batched product and its lower triangle, BCE on logits, SGD or Adagrad.
+--mapped DIR keeps tables and their Adagrad state in memory-mapped files, which it makes there; --seconds ends early.
 --compile has torch.compile make one program of the MLPs and the interaction, --precision bf16 computes them under autocast.
 Prints one JSON object, with the rate of a large product of matrices as the limit. Needs PyTorch (pip install torch numpy),
 and a C++ compiler for --compile.
@@ -46,12 +47,22 @@ def mlp(widths, last_relu):
     return nn.Sequential(*layers)
 
 
+def map_rows(folder, name, rows, dim):
+    """Rows in a file of zeros, shared with it."""
+    os.makedirs(folder, exist_ok=True)
+    path = os.path.join(folder, name)
+    with open(path, "wb") as file:
+        file.truncate(rows * dim * 4)
+    return torch.from_file(path, shared=True, size=rows * dim).view(rows, dim)
+
+
 class Dlrm(nn.Module):
-    def __init__(self, table_rows, dim, bottom, top):
+    def __init__(self, table_rows, dim, bottom, top, mapped=None):
         super().__init__()
         self.tables = nn.ModuleList()
-        for rows in table_rows:
-            bag = nn.EmbeddingBag(rows, dim, mode="sum", sparse=True, _weight=torch.empty(rows, dim))
+        for table, rows in enumerate(table_rows):
+            weight = torch.empty(rows, dim) if mapped is None else map_rows(mapped, f"weights-{table}", rows, dim)
+            bag = nn.EmbeddingBag(rows, dim, mode="sum", sparse=True, _weight=weight)
             nn.init.uniform_(bag.weight, -(rows**-0.5), rows**-0.5)
             self.tables.append(bag)
         vectors = len(table_rows) + 1
@@ -93,6 +104,8 @@ def main():
     parser.add_argument("--precision", choices=["fp32", "bf16"], default="fp32")
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--batches", type=int, default=1 << 30)
+    parser.add_argument("--mapped")
+    parser.add_argument("--seconds", type=float, default=float("inf"))
     parser.add_argument("--warmup", type=int, default=5)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
@@ -100,14 +113,24 @@ def main():
     widths = lambda text: [int(width) for width in text.split("-")]
     table_rows = [int(rows) for rows in args.tables.split(",")]
     data = Batches(args.data)
-    model = Dlrm(table_rows, args.dim, widths(args.bottom), widths(args.top))
+    model = Dlrm(table_rows, args.dim, widths(args.bottom), widths(args.top), args.mapped)
     if args.compile:
         model.dense = torch.compile(model.dense, dynamic=False)
     make = {"sgd": torch.optim.SGD, "adagrad": torch.optim.Adagrad}[args.optimizer]
-    optimizer = make(model.parameters(), lr=args.learning_rate)
+    if args.mapped is None:
+        optimizer = make(model.parameters(), lr=args.learning_rate)
+    else:
+        tables = list(model.tables.parameters())
+        optimizer = make([p for p in model.parameters() if all(p is not table for table in tables)], lr=args.learning_rate)
+        for table, weight in enumerate(tables):
+            optimizer.add_param_group({"params": [weight]})
+            if args.optimizer == "adagrad":
+                state = map_rows(args.mapped, f"state-{table}", *weight.shape)
+                optimizer.state[weight] = {"step": torch.tensor(0.0), "sum": state}
     loss_of = nn.BCEWithLogitsLoss()
     offsets = torch.arange(max(data.samples))
     samples, losses, began = 0, [], time.perf_counter()
+    until = began + args.seconds
     # A smaller last batch would be compiled for itself, and timed.
     count = min(sum(1 for each in data.samples if each == data.samples[0]), args.batches)
     for index in range(count):
@@ -122,6 +145,8 @@ def main():
         optimizer.step()
         samples += len(y)
         losses.append(loss.item())
+        if time.perf_counter() > until:
+            break
     seconds = time.perf_counter() - began
     print(json.dumps({
         "torch": torch.__version__,

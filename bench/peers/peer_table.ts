@@ -57,12 +57,10 @@ function number(value: number): string {
   return Math.round(value).toLocaleString("en");
 }
 
-const BEGIN = "<!-- bench:peers -->";
-const END = "<!-- /bench:peers -->";
-
-/** A text whose part between the marks is `inner`. Throws if it has no marks. */
-export function withTable(text: string, inner: string): string {
-  const [begin, end] = [text.indexOf(BEGIN), text.indexOf(END)];
-  if (begin < 0 || end < begin) throw new Error(`there is no ${BEGIN} with an ${END} after it`);
-  return `${text.slice(0, begin + BEGIN.length)}\n\n${inner}\n\n${text.slice(end)}`;
+/** A text whose part between the marks of a benchmark is `inner`. Throws if it has no marks. */
+export function withTable(text: string, inner: string, name = "bench:peers"): string {
+  const [first, last] = [`<!-- ${name} -->`, `<!-- /${name} -->`];
+  const [begin, end] = [text.indexOf(first), text.indexOf(last)];
+  if (begin < 0 || end < begin) throw new Error(`there is no ${first} with an ${last} after it`);
+  return `${text.slice(0, begin + first.length)}\n\n${inner}\n\n${text.slice(end)}`;
 }
