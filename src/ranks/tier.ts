@@ -133,32 +133,42 @@ export function memoryRoom(): number {
 
 /** Files of a control group, of version 2 and of version 1: its limit, what it uses, and the line of its page cache. */
 const CGROUPS = [
-  { limit: "memory.max", usage: "memory.current", stat: "memory.stat", cache: "inactive_file" },
+  { own: /^0::(\/.*)$/m, root: "", limit: "memory.max", usage: "memory.current", cache: "inactive_file" },
   {
-    limit: "memory/memory.limit_in_bytes",
-    usage: "memory/memory.usage_in_bytes",
-    stat: "memory/memory.stat",
+    own: /^\d+:memory:(\/.*)$/m,
+    root: "/memory",
+    limit: "memory.limit_in_bytes",
+    usage: "memory.usage_in_bytes",
     cache: "total_inactive_file",
   },
 ] as const;
+/** Where the system says which group the process is in. */
+const OWN_GROUPS = "/proc/self/cgroup";
+const GROUPS = "/sys/fs/cgroup";
 
-/** The text of a file of the process's control group; undefined if there is none or Deno may not read it. */
-function readCgroup(file: string): string | undefined {
+/** The text of a file; undefined if there is none or Deno may not read it. */
+function readIfThere(path: string): string | undefined {
   try {
-    return Deno.readTextFileSync(`/sys/fs/cgroup/${file}`);
+    return Deno.readTextFileSync(path);
   } catch {
     return undefined;
   }
 }
 
 /**
- * Bytes that are left of the limit of the process's control group; Infinity without one. Its usage counts the page cache
+ * Bytes that are left of the limits of the process's control group and of those that it is in; Infinity without one. Usage counts the page cache
  * of files that were read or written, which the system gives back when memory runs short: that part is free.
  */
-export function cgroupRoom(read: (file: string) => string | undefined = readCgroup): number {
-  const rooms = CGROUPS.map(({ limit, usage, stat, cache }) => {
-    const reclaimable = new RegExp(`^${cache} (\\d+)$`, "m").exec(read(stat) ?? "")?.[1] ?? "0";
-    return parseInt(read(limit) ?? "") - parseInt(read(usage) ?? "") + Number(reclaimable); // "max" for no limit
+export function cgroupRoom(read: (path: string) => string | undefined = readIfThere): number {
+  const groups = read(OWN_GROUPS) ?? "";
+  const rooms = CGROUPS.flatMap(({ own, root, limit, usage, cache }) => {
+    const names = (own.exec(groups)?.[1] ?? "").split("/").filter((name) => name !== "");
+    return [...names, ""].map((_, depth) => {
+      const folder = [GROUPS + root, ...names.slice(0, depth)].join("/");
+      const reclaimable = new RegExp(`^${cache} (\\d+)$`, "m").exec(read(`${folder}/memory.stat`) ?? "")?.[1] ?? "0";
+      const used = parseInt(read(`${folder}/${usage}`) ?? "") - Number(reclaimable);
+      return parseInt(read(`${folder}/${limit}`) ?? "") - used; // "max" for no limit
+    });
   });
   return Math.max(0, Math.min(...rooms.filter((room) => !Number.isNaN(room))));
 }
