@@ -20,4 +20,8 @@ export const Header = {
   step: 5,
   /** f32: OPTIMIZER_WORDS words that the optimizer's description writes and its kernels read. */
   optimizer: 6,
+  /** f32: weight of positives in the loss, less 1. */
+  positiveWeight: 13,
+  /** f32: share of each label that the loss replaces by one half. */
+  labelSmoothing: 14,
 } as const;

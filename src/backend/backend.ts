@@ -179,8 +179,10 @@ export interface Backend extends Disposable {
 
   /**
    * Binary cross-entropy on logits (samples, 1) against labels in [0, 1], its mean taken over the whole batch of
-   * `header.samples` (of which `samples` may be one rank's share): `dLogits = (sigmoid(logit) - label) / header.samples`,
-   * and the sum of the losses of these samples is ADDED to `lossSum[0]`.
+   * `header.samples` (of which `samples` may be one rank's share). With the header's label smoothing s and weight of
+   * positives w, y = label + s (1/2 - label) and
+   * `loss = w y softplus(-logit) + (1 - y) softplus(logit)`: `dLogits = ((1 + (w - 1) y) sigmoid(logit) - w y) /
+   * header.samples`, and the sum of the losses of these samples is ADDED to `lossSum[0]`.
    */
   loss(samples: number, header: Buffer, logits: Buffer, labels: Buffer, dLogits: Buffer, lossSum: Buffer): void;
 

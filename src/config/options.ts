@@ -160,6 +160,21 @@ export const TRAIN_OPTIONS: { readonly [K in ConfigKey]: TrainOption<TrainConfig
       shown: "none",
     },
   ),
+  positiveWeight: option("--pos-weight <weight>", TRAINING, "what the loss of a positive counts for, of a negative 1", {
+    type: number("above 0", 0, Infinity, false),
+    default: 1,
+    before: 1,
+  }),
+  labelSmoothing: option(
+    "--label-smoothing <share>",
+    TRAINING,
+    "share of each label that the loss replaces by one half",
+    {
+      type: number("from 0 to 1", 0, 1),
+      default: 0,
+      before: 0,
+    },
+  ),
   warmupSteps: option("--lr-num-warmup-steps <n>", TRAINING, "steps over which the rate rises", {
     type: natural,
     default: 0,

@@ -47,6 +47,10 @@ export interface TrainConfig {
   weightDecay: number;
   /** The largest norm of a step's gradients, to which larger ones are scaled down; null for any. */
   clipNorm: number | null;
+  /** What the loss of a positive counts for, that of a negative being 1. */
+  positiveWeight: number;
+  /** The share of each label that the loss replaces by one half. */
+  labelSmoothing: number;
   /** Steps over which the learning rate rises; 0 for none. */
   warmupSteps: number;
   /** Step at which the learning rate begins to fall. */

@@ -1,6 +1,7 @@
 /** The training loop: batches in the scheduler's order, evaluations, checkpoints, and the end. */
 import { join } from "node:path";
 import { rowStateWords, writeStep } from "../optimizer/optimizers.ts";
+import { writeLoss } from "../model/loss.ts";
 import type { Dataset, Split } from "../dataset/dataset.ts";
 import { Interrupted, messageOf } from "../errors.ts";
 import type { Layout } from "../layout/layout.ts";
@@ -220,6 +221,7 @@ export class Trainer {
     const batch = this.#group.batches[slot];
     this.#learningRate = this.#schedule(step);
     writeStep(config.optimizer, batch.floats, this.#learningRate, ++this.#state.optimizerSteps, config.weightDecay);
+    writeLoss(batch.floats, config);
     batch.step = step;
     this.#group.train(slot);
     this.#state.samples += batch.samples;

@@ -1,5 +1,6 @@
 /** The part of the conformance tests that is about layers and the loss. */
 import { type Activation, type InteractionShape, interactionWidth } from "../../src/backend/backend.ts";
+import { writeLoss } from "../../src/model/loss.ts";
 import { Random } from "../../src/random.ts";
 import { header, normals, operand, output, section } from "./operands.ts";
 
@@ -129,10 +130,13 @@ export function layerTests(test: Register): void {
     for (const [samples, batch] of [[0, 3], [1, 1], [5, 16], [67, 67], [128, 300]]) {
       const logits = normals(samples, random).map((z, i) => i % 7 === 3 ? 60 * z : z);
       const labels = Float32Array.from({ length: samples }, (_, i) => [0, 1, 0.25][i % 3]);
+      const settings = header(batch);
+      const head = settings.values as Uint32Array;
+      writeLoss(new Float32Array(head.buffer), { positiveWeight: 1 + samples / 64, labelSmoothing: samples / 512 });
       pair.check(
         `loss of ${samples} of ${batch} samples`,
         {
-          header: header(batch),
+          header: settings,
           logits: operand(logits),
           labels: section(labels),
           dLogits: output(samples),

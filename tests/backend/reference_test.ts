@@ -8,6 +8,7 @@ import {
   type InteractionShape,
   interactionWidth,
 } from "../../src/backend/backend.ts";
+import { type LossSettings, writeLoss } from "../../src/model/loss.ts";
 import { ReferenceBackend } from "../../src/backend/reference/reference.ts";
 import { SEGMENTS_END } from "../../src/layout/batch.ts";
 import { Random } from "../../src/random.ts";
@@ -110,10 +111,17 @@ Deno.test("reference: the order of the dot interaction's products", () => {
 });
 
 Deno.test("reference: loss and its gradient, against the formula and finite differences", () => {
+  for (const settings of [{ positiveWeight: 1, labelSmoothing: 0 }, { positiveWeight: 3, labelSmoothing: 0.25 }]) {
+    checkLoss(settings);
+  }
+});
+
+function checkLoss({ positiveWeight, labelSmoothing }: LossSettings): void {
   const logits = Float32Array.of(-3, -0.5, 0, 0.25, 4, 1);
   const labels = Float32Array.of(0, 1, 1, 0, 1, 0.5);
   const header = new Uint32Array(HEADER_WORDS);
   header[Header.samples] = 10; // of which these are a rank's share
+  writeLoss(new Float32Array(header.buffer), { positiveWeight, labelSmoothing });
   const dLogits = new Float32Array(6);
   const sum = new Float32Array(1);
   const value = () => {
@@ -123,13 +131,14 @@ Deno.test("reference: loss and its gradient, against the formula and finite diff
   };
   const formula = labels.reduce((total, label, i) => {
     const p = 1 / (1 + Math.exp(-logits[i]));
-    return total - label * Math.log(p) - (1 - label) * Math.log(1 - p);
+    const y = label * (1 - labelSmoothing) + labelSmoothing / 2;
+    return total - positiveWeight * y * Math.log(p) - (1 - y) * Math.log(1 - p);
   }, 0);
   assertClose([value()], [formula], 1e-6, "loss");
   const expected = differences(logits, value).map((d) => d / 10);
   value();
   assertClose(dLogits, expected, 1e-4, "dLogits");
-});
+}
 
 Deno.test("reference: pooling adds the rows of a bag, and gives zeros for an empty one", () => {
   const table = Float32Array.of(1, 2, 10, 20, 100, 200);

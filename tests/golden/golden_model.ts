@@ -32,6 +32,9 @@ export const WEIGHT_DECAY: Readonly<Record<OptimizerName, number>> = {
 /** The largest norm of gradients that are clipped. */
 export const LARGEST_NORM = 0.5;
 
+/** The settings of a loss that is not the plain one. */
+export const WEIGHTED_LOSS = { positiveWeight: 3, labelSmoothing: 0.1 };
+
 /** Features that the golden data are left without. */
 export type Without = "dense" | "tables" | undefined;
 

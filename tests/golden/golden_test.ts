@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { OPTIMIZER_NAMES, type OptimizerName } from "../../src/optimizer/optimizers.ts";
 import { cpuOptions, type HostOptions, openHost } from "../../src/backend/open.ts";
+import type { LossSettings } from "../../src/model/loss.ts";
 import { largestError } from "../support/close.ts";
 import { localModel, trainOn } from "../support/local_model.ts";
 import golden from "./losses.json" with { type: "json" };
@@ -13,13 +14,14 @@ import {
   LEARNING_RATES,
   STEPS,
   WEIGHT_DECAY,
+  WEIGHTED_LOSS,
   type Without,
 } from "./golden_model.ts";
 
 async function lossesOf(
   optimizer: OptimizerName,
   options: HostOptions,
-  { without, clipNorm }: { without?: Without; clipNorm?: number } = {},
+  { without, clipNorm, loss }: { without?: Without; clipNorm?: number; loss?: LossSettings } = {},
 ): Promise<number[]> {
   using host = await openHost(options);
   const batches = new GoldenBatches(without);
@@ -31,7 +33,7 @@ async function lossesOf(
   host.upload(rows, group.memory.full.weights);
   return Array.from(
     { length: STEPS },
-    (_, step) => trainOn(group, batches.at(step), LEARNING_RATES[optimizer], step + 1, WEIGHT_DECAY[optimizer]),
+    (_, step) => trainOn(group, batches.at(step), LEARNING_RATES[optimizer], step + 1, WEIGHT_DECAY[optimizer], loss),
   );
 }
 
@@ -70,6 +72,15 @@ for (const [name, options, tolerance] of BACKENDS) {
       assert.ok(largestError(golden.losses[optimizer], losses) > 10 * tolerance, "clipping makes a difference");
     });
   }
+}
+
+for (const [name, options, tolerance] of BACKENDS) {
+  Deno.test(`losses with weighted positives and smoothed labels are PyTorch's: ${name}`, async () => {
+    const losses = await lossesOf("adagrad", await options(), { loss: WEIGHTED_LOSS });
+    const error = largestError(losses, golden.weighted);
+    assert.ok(error <= tolerance, `the losses differ by ${error} relative, more than ${tolerance}`);
+    assert.ok(largestError(golden.losses.adagrad, golden.weighted) > 0.1, "the loss makes a difference");
+  });
 }
 
 Deno.test("the golden batches repeat rows, within a bag too, and have empty bags", () => {

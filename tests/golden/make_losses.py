@@ -40,6 +40,7 @@ TOP_WITHOUT_TABLES = [DIM, 16, 1]
 LEARNING_RATES = {"sgd": 0.1, "adagrad": 0.05, "rwsadagrad": 0.05, "adam": 0.01, "adamw": 0.01}
 WEIGHT_DECAY = {"adam": 0.02, "adamw": 0.05}
 EPSILON = 1e-10
+POSITIVE_WEIGHT, LABEL_SMOOTHING = 3.0, 0.1
 LARGEST_NORM = 0.5
 
 
@@ -175,7 +176,7 @@ def clip(dense, sparse, largest):
     return bool(torch.nn.utils.clip_grad_norm_(dense + values, largest) > largest)
 
 
-def train(optimizer, model, largest_norm=None):
+def train(optimizer, model, largest_norm=None, positive_weight=1.0, label_smoothing=0.0):
     rate = LEARNING_RATES[optimizer]
     dense = [p for layer in [*model.bottom, *model.top] for p in layer.parameters()]
     sparse = [table.weight for table in model.tables]
@@ -194,7 +195,8 @@ def train(optimizer, model, largest_norm=None):
     for step in range(STEPS):
         x, bags, labels = batch(step)
         model.zero_grad()
-        loss = torch.nn.functional.binary_cross_entropy_with_logits(model(x, bags), labels)
+        smoothed = labels * (1 - label_smoothing) + label_smoothing / 2
+        loss = torch.nn.BCEWithLogitsLoss(pos_weight=torch.tensor(positive_weight))(model(x, bags), smoothed)
         loss.backward()
         if largest_norm is not None:
             clipped += clip(dense, sparse, largest_norm)
@@ -210,6 +212,7 @@ if __name__ == "__main__":
     others = {
         "withoutDense": train("adagrad", Dlrm(has_dense=False)),
         "withoutTables": train("adagrad", Dlrm(has_tables=False)),
+        "weighted": train("adagrad", Dlrm(), positive_weight=POSITIVE_WEIGHT, label_smoothing=LABEL_SMOOTHING),
     }
     path = os.path.join(os.path.dirname(os.path.abspath(__file__)), "losses.json")
     with open(path, "w") as file:

@@ -1,5 +1,6 @@
 /** A model of one rank on the calling thread, fed with batches by hand: the real step without a run around it. */
 import { writeStep } from "../../src/optimizer/optimizers.ts";
+import { type LossSettings, writeLoss } from "../../src/model/loss.ts";
 import type { HostBackend } from "../../src/backend/backend.ts";
 import type { Batch, BatchShape } from "../../src/layout/batch.ts";
 import { type ModelPlan, type ModelShape, planModel } from "../../src/model/shape.ts";
@@ -23,10 +24,18 @@ export function firstWordOf({ layers }: ModelPlan, tensor: string): number {
 }
 
 /** Trains on one batch, copied into a slot, and returns the mean loss. `step` counts from 1. */
-export function trainOn(group: LocalRank, batch: Batch, learningRate: number, step = 1, weightDecay = 0): number {
+export function trainOn(
+  group: LocalRank,
+  batch: Batch,
+  learningRate: number,
+  step = 1,
+  weightDecay = 0,
+  loss: LossSettings = { positiveWeight: 1, labelSmoothing: 0 },
+): number {
   const slot = group.acquire();
   group.batches[slot].bytes.set(batch.bytes.subarray(0, 4 * batch.usedWords));
   writeStep(group.memory.plan.shape.optimizer, group.batches[slot].floats, learningRate, step, weightDecay);
+  writeLoss(group.batches[slot].floats, loss);
   group.train(slot);
   return group.takeLoss() / batch.samples;
 }

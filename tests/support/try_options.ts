@@ -38,6 +38,8 @@ export const GIVEN: readonly Given[] = [
   { option: "--epochs", layer: { epochs: 1 } },
   { option: "--learning-rate", layer: { learningRate: 0.02 } },
   { option: "--weight-decay", layer: { weightDecay: 0.5 }, beside: { optimizer: "adamw" } },
+  { option: "--pos-weight", layer: { positiveWeight: 3 } },
+  { option: "--label-smoothing", layer: { labelSmoothing: 0.1 } },
   { option: "--clip-norm", layer: { clipNorm: 0.01 } },
   { option: "--lr-num-warmup-steps", layer: { warmupSteps: 4 } },
   { option: "--lr-num-decay-steps", layer: { decaySteps: 4 } },

@@ -152,10 +152,14 @@ export class ReferenceBackend extends HostMemory implements HostBackend {
   loss(samples: number, header: Buffer, logits: Buffer, labels: Buffer, dLogits: Buffer, lossSum: Buffer): void {
     const [Z, L, D] = [floats(logits), floats(labels), floats(dLogits)];
     const batch = integers(header)[Header.samples];
+    const { [Header.positiveWeight]: extra, [Header.labelSmoothing]: smoothing } = floats(header);
     let sum = 0;
     for (let i = 0; i < samples; i++) {
-      sum += Math.max(Z[i], 0) - Z[i] * L[i] + Math.log1p(Math.exp(-Math.abs(Z[i])));
-      D[i] = (sigmoid(Z[i]) - L[i]) / batch;
+      const label = L[i] + smoothing * (0.5 - L[i]);
+      const positive = (1 + extra) * label;
+      const both = 1 + extra * label;
+      sum += both * Math.max(Z[i], 0) - Z[i] * positive + both * Math.log1p(Math.exp(-Math.abs(Z[i])));
+      D[i] = (both * sigmoid(Z[i]) - positive) / batch;
     }
     floats(lossSum)[0] += sum;
   }

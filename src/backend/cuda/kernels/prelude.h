@@ -32,7 +32,9 @@ DEVICE float shuffle_from(float value, u32 lane) { return __nvvm_shfl_sync_idx_f
 #define HEADER_DISTINCT 2
 #define HEADER_LEARNING_RATE 4
 #define HEADER_OPTIMIZER 6
-#define HEADER_USED 13
+#define HEADER_USED 13 // by rows
+#define HEADER_POSITIVE_WEIGHT 13
+#define HEADER_LABEL_SMOOTHING 14
 DEVICE float float_word(const u32* words, u32 index) { return ((const float*)words)[index]; }
 
 // Numbers that launchers pass.

@@ -1,9 +1,10 @@
-import { HEADER_SAMPLES } from "./codes";
+import { HEADER_LABEL_SMOOTHING, HEADER_POSITIVE_WEIGHT, HEADER_SAMPLES } from "./codes";
 import { expOfNegative, logOfOnePlus } from "./math";
 
 /**
- * Binary cross-entropy on logits (samples): dLogits = (sigmoid(logit) - label) / header.samples; the losses' sum, in
- * double precision, is added to the f32 at lossSum. The loss of one sample is max(z, 0) - z label + ln(1 + e^-|z|).
+ * Binary cross-entropy on logits (samples): dLogits = (c sigmoid(logit) - w y) / header.samples; the losses' sum, in double
+ * precision, is added to the f32 at lossSum. With the weight w of positives and the smoothed label y the loss of one sample
+ * is c max(z, 0) - z w y + c ln(1 + e^-|z|), where c = 1 + (w - 1) y.
  */
 export function loss(
   samples: i32,
@@ -14,14 +15,19 @@ export function loss(
   lossSum: usize,
 ): void {
   const scale = 1 / <f64> load<u32>(header + HEADER_SAMPLES);
+  const extra = <f64> load<f32>(header + HEADER_POSITIVE_WEIGHT);
+  const smoothing = <f64> load<f32>(header + HEADER_LABEL_SMOOTHING);
   let sum: f64 = 0;
   for (let i = 0; i < samples; i++) {
     const at = <usize> i << 2;
     const z = <f64> load<f32>(logits + at);
-    const label = <f64> load<f32>(labels + at);
+    const raw = <f64> load<f32>(labels + at);
+    const label = raw + smoothing * (0.5 - raw);
+    const positive = (1 + extra) * label;
+    const both = 1 + extra * label;
     const e = expOfNegative(-abs(z));
-    sum += max(z, 0) - z * label + logOfOnePlus(e);
-    store<f32>(dLogits + at, <f32> (((z < 0 ? e : 1.0) / (1 + e) - label) * scale));
+    sum += both * max(z, 0) - z * positive + both * logOfOnePlus(e);
+    store<f32>(dLogits + at, <f32> ((both * ((z < 0 ? e : 1.0) / (1 + e)) - positive) * scale));
   }
   store<f32>(lossSum, <f32> (<f64> load<f32>(lossSum) + sum));
 }
