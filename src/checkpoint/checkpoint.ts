@@ -52,6 +52,8 @@ const trainingState = z.object({
   scheduler: schedulerState,
   /** Best AUC of the selection split so far and evaluations since; null before the first evaluation. */
   bestAuc: z.number().nullable(),
+  /** The least logloss of that split so far, where it says which evaluation is the best. */
+  bestLogloss: z.number().optional(),
   evaluationsSinceBest: count,
   /** True if the run reached its last epoch, its target or the end of its patience. */
   finished: z.boolean(),

@@ -91,6 +91,10 @@ export const weightDecay: Rule = ({ weightDecay, optimizer }) =>
 export const decaying: Rule = ({ decaySteps }) =>
   decaySteps === 0 ? "without a decay: give --lr-num-decay-steps" : undefined;
 
+/** Training would end at a checkpoint that is not the best one. */
+export const targetAuc: Rule = ({ monitor, targetAuc }) =>
+  monitor === "logloss" && targetAuc !== null ? "with --monitor logloss: choose --monitor auc" : undefined;
+
 /** One evaluation cannot be worse than another. */
 export const patience: Rule = ({ patience, epochs, testFreq }) =>
   testFreq === 0 && patience !== null && patience >= epochs

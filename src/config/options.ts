@@ -289,13 +289,19 @@ export const TRAIN_OPTIONS: { readonly [K in ConfigKey]: TrainOption<TrainConfig
     type: number("from 0 to 1", 0, 1).nullable(),
     default: null,
     shown: "none",
+    rules: [rules.targetAuc],
     aliases: [{ flag: "--mlperf-auc-threshold" }],
   }),
-  patience: option("--patience <n>", PROGRESS, "stop after so many evaluations without a better AUC", {
+  patience: option("--patience <n>", PROGRESS, "stop after so many evaluations without a better one", {
     type: positive.nullable(),
     default: null,
     shown: "never",
     rules: [rules.patience],
+  }),
+  monitor: option("--monitor <metric>", PROGRESS, "what says which evaluation and checkpoint is the best", {
+    type: oneOf(["auc", "logloss"]),
+    default: "auc",
+    before: "auc",
   }),
   save: option("--no-save", PROGRESS, "write no checkpoints", {
     type: z.boolean("must be true or false"),

@@ -88,6 +88,8 @@ export interface TrainConfig {
   targetAuc: number | null;
   /** Stop when the AUC has not improved for so many evaluations. */
   patience: number | null;
+  /** What of the selection split says which evaluation is the best. */
+  monitor: "auc" | "logloss";
   /** False to train without writing checkpoints, for measurements and searches. */
   save: boolean;
   /** Seed of everything random. */

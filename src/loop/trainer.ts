@@ -274,11 +274,13 @@ export class Trainer {
     this.#group.tables.flush();
     let isBest = false;
     if (this.#selection !== undefined) {
-      const { auc } = this.#measure(this.#selection);
-      const best = this.#state.bestAuc;
-      isBest = best === null || auc > best;
+      const { auc, logloss } = this.#measure(this.#selection);
+      const { bestAuc, bestLogloss } = this.#state;
+      const byLogloss = this.#options.config.monitor === "logloss";
+      isBest = byLogloss ? bestLogloss === undefined || logloss < bestLogloss : bestAuc === null || auc > bestAuc;
       if (isBest) {
-        this.#state.bestAuc = Number.isNaN(auc) ? best : auc;
+        this.#state.bestAuc = Number.isNaN(auc) ? bestAuc : auc;
+        if (byLogloss) this.#state.bestLogloss = logloss;
         this.#state.evaluationsSinceBest = 0;
       } else {
         this.#state.evaluationsSinceBest++;
@@ -360,16 +362,20 @@ export class Trainer {
   /** Loads the checkpoint that the run is used by and scores it, unless it is the last one. */
   #measureBest(split: Split): CheckpointMetrics | undefined {
     const { config, out, report } = this.#options;
-    const { bestAuc, evaluationsSinceBest } = this.#state;
+    const { bestAuc, bestLogloss, evaluationsSinceBest } = this.#state;
     if (!config.save || evaluationsSinceBest === 0) return undefined;
     this.#group.drain(); // no rank opens it before all are done with writing
     const checkpoint = Checkpoint.open(join(out, BEST_CHECKPOINT));
     this.#group.load(checkpoint, (fraction) => report({ event: "stage", stage: "load best", fraction }));
     const { state } = checkpoint.body;
-    const auc = bestAuc === null ? "" : ` (${this.#selection} AUC ${bestAuc.toFixed(4)})`;
+    const figures = [
+      ...(bestLogloss === undefined ? [] : [`logloss ${bestLogloss.toFixed(4)}`]),
+      ...(bestAuc === null ? [] : [`AUC ${bestAuc.toFixed(4)}`]),
+    ];
+    const measured = figures.length === 0 ? "" : ` (${this.#selection} ${figures.join(", ")})`;
     report({
       event: "note",
-      text: `Best checkpoint: step ${count(state.step)}${auc}. evaluate, predict and export use it.`,
+      text: `Best checkpoint: step ${count(state.step)}${measured}. evaluate, predict and export use it.`,
     });
     return { step: state.step, ...this.#measure(split, state) };
   }

@@ -2,7 +2,8 @@
 import assert from "node:assert/strict";
 import { resultTable } from "../../src/report/tables.ts";
 import { resolveConfig } from "../../src/config/config.ts";
-import type { RunEvent } from "../../src/events/events.ts";
+import { Interrupted } from "../../src/errors.ts";
+import type { EvaluationEvent, RunEvent } from "../../src/events/events.ts";
 import { resumeRun, startRun } from "../../src/run/run.ts";
 import { readRunLog } from "../../src/run/run_log.ts";
 import { evaluateRun } from "../../src/run/score_run.ts";
@@ -55,6 +56,28 @@ for (const other of WAYS.slice(0, seriesLength({ test: 2, all: 3, evidence: 3 })
     assert.deepEqual(await resumeRun({ out, report: () => {} }), result);
   });
 }
+
+Deno.test("the checkpoint with the least logloss is the best where that is monitored, also by a run that goes on", async () => {
+  using directory = new TemporaryDirectory();
+  const dataset = tinyDataset(directory.join("data"), {
+    ...{ tableRows: [2000, 50, 1700, 3], denseFeatures: 3, bags: false, seed: 1, skew: 8 },
+    samples: { train: 990, validation: 300, test: 0 },
+  });
+  const config = { ...CONFIG, monitor: "logloss" } as const;
+  const evaluations: EvaluationEvent[] = [];
+  const controller = new AbortController();
+  const report = (event: RunEvent) => {
+    if (event.event === "evaluation") evaluations.push(event);
+    if (evaluations.length === 4) controller.abort();
+  };
+  const out = directory.join("run");
+  await assert.rejects(startRun(config, dataset, { out, report, signal: () => controller.signal }), Interrupted);
+  const { best } = await resumeRun({ out, report });
+  const least = Math.min(...evaluations.map(({ logloss }) => logloss));
+  const highest = evaluations.reduce((a, b) => a.auc >= b.auc ? a : b);
+  assert.equal(best.logloss, least);
+  assert.notEqual(best.step, highest.step, "by AUC another one is the best");
+});
 
 Deno.test("where nothing is saved, or the last checkpoint is the best, there is one row of metrics", async () => {
   using directory = new TemporaryDirectory();

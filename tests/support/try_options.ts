@@ -58,6 +58,7 @@ export const GIVEN: readonly Given[] = [
   { option: "--keep", layer: { keep: 1 }, beside: { save: true, checkpointSteps: 4 } },
   { option: "--target-auc", layer: { targetAuc: 0.01 } },
   { option: "--patience", layer: { patience: 1 }, beside: { testFreq: 1, learningRate: 1e-9 } },
+  { option: "--monitor", layer: { monitor: "logloss" }, beside: { save: true, testFreq: 2, learningRate: 0.3 } },
   { option: "--no-save", layer: { save: false }, beside: { save: true } },
   { option: "--seed", layer: { seed: 7 } },
 ];
