@@ -4,9 +4,11 @@ import { CpuBackend } from "../../src/backend/cpu/cpu.ts";
 import { newKernelMemory } from "../../src/backend/cpu/kernel_memory.ts";
 import { cpuOptions, openHost } from "../../src/backend/open.ts";
 import { absent } from "../support/libraries.ts";
+import { someOf } from "../support/series.ts";
 import { conformance } from "./conformance.ts";
 
 const TOLERANCE = 2e-5;
+const LIBRARIES = [["openblas", "OpenBLAS"], ["onednn", "oneDNN"], ["ort", "ONNX Runtime"]] as const;
 
 /** A backend that finds no room for tables in the kernels' memory. */
 class FarTables extends CpuBackend {
@@ -16,7 +18,7 @@ class FarTables extends CpuBackend {
 }
 
 conformance("cpu, WASM", async () => await openHost(await cpuOptions("wasm")), TOLERANCE);
-for (const [blas, name] of [["openblas", "OpenBLAS"], ["onednn", "oneDNN"], ["ort", "ONNX Runtime"]] as const) {
+for (const [blas, name] of someOf(LIBRARIES, LIBRARIES.length)) {
   conformance(`cpu, ${name}`, async () => await openHost(await cpuOptions(blas)), TOLERANCE, absent(blas));
 }
 const BF16_TOLERANCE = 2e-2;

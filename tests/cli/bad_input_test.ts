@@ -20,7 +20,7 @@ const LOGS: [name: string, content: string | Uint8Array, message: RegExp][] = [
   ],
 ];
 
-for (const [name, content, message] of someOf(LOGS, 3)) {
+for (const [name, content, message] of someOf(LOGS, 6)) {
   Deno.test(`bad input: ${name}`, async () => {
     using place = new Workplace();
     place.write("log.tsv", content);
@@ -109,7 +109,7 @@ Deno.test("bad input: truncated and damaged artifacts", async () => {
     [`profiles/${profile.name}/hot_rows.u32`, ["train", "data", ...again]],
     [`layouts/${layout.name}/hot.batches`, ["train", "data", ...again]],
   ];
-  for (const [path, command] of someOf(cases, 4)) {
+  for (const [path, command] of someOf(cases, 8)) {
     const whole = place.read(path);
     place.write(path, whole.subarray(0, whole.length - 5));
     assert.match(await openFailure(place, command), /^Cannot open \w+ \S+: .*\w/, `${path} cut`);

@@ -4,7 +4,7 @@ import { jsonLines, TINY_MODEL, Workplace } from "./support.ts";
 
 const COMMANDS = ["prepare", "generate", "profile", "layout", "train", "evaluate", "predict", "reproduce", "doctor"];
 
-for (const command of someOf(COMMANDS, 4)) {
+for (const command of someOf(COMMANDS, 8)) {
   Deno.test(`${command} -h shows every default and one example`, async () => {
     using place = new Workplace();
     const help = await place.succeed(command, "-h");

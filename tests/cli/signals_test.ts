@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
 import { hangupIsIgnored } from "../../cli/interrupt.ts";
+import { someOf } from "../support/series.ts";
 import { jsonLines, startUntil, WIDE_MODEL, Workplace } from "./support.ts";
 
 const LONG = ["generate", "--samples", "50000000", "--scale", "1000", "--out", "data"];
@@ -33,7 +34,9 @@ function startBelow(place: Workplace, setting: string, args: readonly string[], 
   }).spawn();
 }
 
-for (const [signal, status] of [["SIGINT", 130], ["SIGTERM", 143], ["SIGHUP", 129]] as const) {
+const SIGNALS = [["SIGINT", 130], ["SIGTERM", 143], ["SIGHUP", 129]] as const;
+
+for (const [signal, status] of someOf(SIGNALS, SIGNALS.length)) {
   const name = `${signal} while a command works: one line, its exit status, nothing left`;
   Deno.test(name, { ignore: signal === "SIGHUP" && hangupIsIgnored() }, async () => {
     using place = new Workplace();

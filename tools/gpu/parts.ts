@@ -16,7 +16,7 @@ const TESTS = [
   "tests/backend/cuda_conformance_slow_test.ts",
   "tests/backend/cuda_operations_test.ts",
   "tests/backend/cuda_backend_test.ts",
-  "tests/backend/cuda_training_test.ts",
+  "tests/backend/cuda_training_slow_test.ts",
   "tests/backend/cuda_communicator_test.ts",
   "tests/ffi/cuda_libraries_test.ts",
 ];
