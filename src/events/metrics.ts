@@ -4,6 +4,11 @@
 export interface Metrics {
   /** Area under the ROC curve, exact, ties counted half; NaN if all labels are equal. */
   readonly auc: number;
+  /**
+   * Area under the precision-recall curve as average precision, ties taken together; NaN without positives. Unlike the AUC
+   * it tells rankings apart where positives are rare: chance is the share of positives.
+   */
+  readonly prAuc: number;
   /** Mean binary cross-entropy in nats. */
   readonly logloss: number;
   /** Share of samples on the right side of probability 0.5. */
@@ -30,8 +35,10 @@ export function metricsOf(logits: Float32Array, labels: Uint8Array): Metrics {
   }
   const rate = positives / count;
   const baseEntropy = -(rate * Math.log(rate) + (1 - rate) * Math.log(1 - rate));
+  const order = sortedOrder(logits);
   return {
-    auc: auc(logits, labels),
+    auc: auc(logits, labels, order),
+    prAuc: averagePrecision(logits, labels, order),
     logloss: loss / count,
     accuracy: right / count,
     calibration: positives === 0 ? NaN : predicted / positives,
@@ -43,8 +50,7 @@ export function metricsOf(logits: Float32Array, labels: Uint8Array): Metrics {
  * Area under the ROC curve by the rank-sum formula of Mann and Whitney: the share of (positive, negative) pairs that the
  * scores order rightly, ties counted half. NaN if all labels are equal or a score is NaN.
  */
-export function auc(scores: Float32Array, labels: Uint8Array): number {
-  const order = sortedOrder(scores);
+export function auc(scores: Float32Array, labels: Uint8Array, order = sortedOrder(scores)): number {
   let positives = 0;
   let rankSum = 0;
   for (let i = 0; i < order.length;) {
@@ -60,6 +66,26 @@ export function auc(scores: Float32Array, labels: Uint8Array): number {
   const negatives = order.length - positives;
   if (positives === 0 || negatives === 0) return NaN;
   return (rankSum - positives * (positives + 1) / 2) / (positives * negatives);
+}
+
+/**
+ * Average precision: the precision at each score, weighted by the share of the positives that have this score. NaN without
+ * positives or if a score is NaN.
+ */
+export function averagePrecision(scores: Float32Array, labels: Uint8Array, order = sortedOrder(scores)): number {
+  let found = 0;
+  let sum = 0;
+  for (let end = order.length; end > 0;) {
+    const score = scores[order[end - 1]];
+    if (Number.isNaN(score)) return NaN;
+    let begin = end;
+    let tied = 0;
+    for (; begin > 0 && scores[order[begin - 1]] === score; begin--) tied += labels[order[begin - 1]];
+    found += tied;
+    sum += tied * found / (order.length - begin);
+    end = begin;
+  }
+  return sum / found;
 }
 
 /** Positions of the scores in ascending order: a radix sort of their bits, 16 at a time. */

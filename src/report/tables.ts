@@ -159,7 +159,7 @@ const RANKING_EXPLAINED =
   "AUC: share of pairs of a positive and a negative sample that the model orders rightly; 0.5 is chance. logloss: mean " +
   "cross-entropy in nats.";
 const PROBABILITY_EXPLAINED =
-  "calibration: mean prediction over click rate; 1 is calibrated. NE (normalised entropy): logloss over that of always " +
+  "PR-AUC: average precision, for rare positives; chance is the click rate. calibration: mean prediction over click rate; 1 is calibrated. NE (normalised entropy): logloss over that of always " +
   "predicting the click rate; below 1 is better than that.";
 
 /**
@@ -234,11 +234,18 @@ export function diagnosisText({ findings, copyGbPerSecond, cores, kaggleLimit, k
 }
 
 /** Names of the columns of `metricCells`. */
-export const METRIC_NAMES = ["AUC", "logloss", "accuracy", "calibration", "NE"];
+export const METRIC_NAMES = ["AUC", "PR-AUC", "logloss", "accuracy", "calibration", "NE"];
 
 /** Metrics of a split, as they stand in a table. */
-export function metricCells({ auc, logloss, accuracy, calibration, ne }: EvaluationEvent): string[] {
-  return [auc.toFixed(4), logloss.toFixed(4), percent(accuracy), calibration.toFixed(3), ne.toFixed(4)];
+export function metricCells({ auc, prAuc, logloss, accuracy, calibration, ne }: EvaluationEvent): string[] {
+  return [
+    auc.toFixed(4),
+    prAuc.toFixed(4),
+    logloss.toFixed(4),
+    percent(accuracy),
+    calibration.toFixed(3),
+    ne.toFixed(4),
+  ];
 }
 
 /** Metrics of splits. */

@@ -28,7 +28,14 @@ export interface RunLog {
 /** JSON writes NaN as null. */
 const figure = z.number().nullable().transform((value) => value ?? NaN);
 const count = z.number().nonnegative();
-const metrics = { auc: figure, logloss: figure, accuracy: figure, calibration: figure, ne: figure };
+const metrics = {
+  auc: figure,
+  prAuc: figure.default(NaN),
+  logloss: figure,
+  accuracy: figure,
+  calibration: figure,
+  ne: figure,
+};
 const checkpointMetrics = z.object({ step: count, ...metrics });
 const spent = {
   samples: count,
@@ -136,8 +143,8 @@ export function readRunLog(run: string): RunLog {
 
 /** Runs of version 0.1 measured their last checkpoint alone. */
 function withCheckpoints(event: Extract<z.infer<typeof line>, { event: "result" }>): ResultEvent {
-  const { auc, logloss, accuracy, calibration, ne, steps: step } = event;
-  const measured = { step, auc, logloss, accuracy, calibration, ne };
+  const { auc, prAuc, logloss, accuracy, calibration, ne, steps: step } = event;
+  const measured = { step, auc, prAuc, logloss, accuracy, calibration, ne };
   return { ...event, best: event.best ?? measured, last: event.last ?? measured };
 }
 

@@ -15,11 +15,11 @@ const FIELDS: Record<string, string[]> = {
   ],
   layout: ["samples", "hotSamples", "hotSampleShare", "hotBatches", "coldBatches", "bytes", "seconds"],
   progress: ["epoch", "step", "loss", "samplesPerSecond", "hotShare", "learningRate", "rate"],
-  evaluation: ["split", "epoch", "step", "auc", "logloss", "accuracy", "calibration", "ne"],
+  evaluation: ["split", "epoch", "step", "auc", "prAuc", "logloss", "accuracy", "calibration", "ne"],
   spent: ["step", "samples", "seconds", "hostToDeviceBytes", "deviceToHostBytes", "bytesFromRanks"],
   result: [
     ...["command", "mode", "device", "ranks", "samples", "steps", "seconds", "samplesPerSecond"],
-    ...["auc", "logloss", "accuracy", "calibration", "ne", "hotSampleShare", "hotRows", "hotBytes"],
+    ...["auc", "prAuc", "logloss", "accuracy", "calibration", "ne", "hotSampleShare", "hotRows", "hotBytes"],
     ...["hostToDeviceBytes", "deviceToHostBytes", "launchesPerStep", "peakRssBytes", "run"],
   ],
 };

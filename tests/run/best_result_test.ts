@@ -16,7 +16,7 @@ const CONFIG = resolveConfig("kaggle", {
   ...{ mode: "cpu", ranks: 1, dim: 8, bottom: [12, 8], top: [12, 1], batchSize: 50 },
   ...{ optimizer: "rwsadagrad", learningRate: 0.8, testFreq: 10, epochs: 6 },
 });
-const METRICS = ["auc", "logloss", "accuracy", "calibration", "ne"] as const;
+const METRICS = ["auc", "prAuc", "logloss", "accuracy", "calibration", "ne"] as const;
 
 /** What differs from CONFIG; steps of the emulated device take long. */
 const WAYS = [{}, { mode: "fae", hotMemory: 64 * 2 ** 10, ranks: 2 }, { mode: "gpu", device: "emulated" }] as const;

@@ -116,7 +116,7 @@ Deno.test("unknown values in words: the largest shares by name, and how large th
     "values that the dictionary does not know, by share of lookups: C8 80.0 %, C7 70.0 %, C6 60.0 %, C5 50.0 %, " +
       "C4 40.0 %, C3 30.0 %, 2 more tables at most 20.0 %",
   );
-  const metrics = { auc: 0.5, logloss: 0.7, accuracy: 0.5, calibration: 1, ne: 1 };
+  const metrics = { auc: 0.5, prAuc: 0.5, logloss: 0.7, accuracy: 0.5, calibration: 1, ne: 1 };
   const at = { event: "evaluation", split: "test", epoch: 1, step: 9, deadUnits: { bottom: [], top: [] } } as const;
   const text = evaluationTable([{ ...at, ...metrics, unknownShare: { city: 0.25 } } as never]);
   assert.match(text, /The test split has values .*: city 25.0 %/);
