@@ -6,6 +6,7 @@ import { Dataset } from "../dataset/dataset.ts";
 import { DEFAULT_MEMORY_BYTES } from "../dataset/prepare_job.ts";
 import { HotsetError } from "../errors.ts";
 import type { Layout } from "../layout/layout.ts";
+import { isPartial } from "../storage/atomic_directory.ts";
 import { throughLinks } from "../storage/links.ts";
 import { bottomWidths } from "../model/models/dlrm.ts";
 import { type ModelPlan, planModel } from "../model/shape.ts";
@@ -118,7 +119,8 @@ export function expectStart(config: TrainConfig, out: string, world?: MpiWorld):
   if (existsSync(join(target, RUN_FILE))) {
     throw occupied("a run is there; continue it with --resume or choose another --out");
   }
-  if (existsSync(target) && [...Deno.readDirSync(target)].length > 0) {
+  // A process that was killed before the run began may have left a directory for rows.
+  if (existsSync(target) && [...Deno.readDirSync(target)].some(({ name }) => !isPartial(name))) {
     throw occupied("the directory holds something else; choose another --out");
   }
 }

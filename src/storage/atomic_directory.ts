@@ -67,9 +67,16 @@ function removeLeftovers(directory: string): void {
   }
 }
 
+const LEFTOVER = /^\.(.+)\.partial-/;
+
+/** True if a directory of this name is one that its process has not completed. */
+export function isPartial(name: string): boolean {
+  return LEFTOVER.test(name);
+}
+
 /** Removes all such leftovers in a folder. */
 export function removeAllLeftovers(folder: string): void {
-  const begun = [...Deno.readDirSync(folder)].flatMap(({ name }) => /^\.(.+)\.partial-/.exec(name)?.[1] ?? []);
+  const begun = [...Deno.readDirSync(folder)].flatMap(({ name }) => LEFTOVER.exec(name)?.[1] ?? []);
   for (const name of new Set(begun)) removeLeftovers(join(folder, name));
 }
 

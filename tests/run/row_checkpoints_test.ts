@@ -87,10 +87,14 @@ Deno.test("a run goes on from a checkpoint whatever is left of a killed process"
   const dataset = dataOf(directory);
   const [plain, out] = ["plain", "run"].map((name) => directory.join(name));
   await startRun(CONFIG, dataset, { out: plain, report: quiet });
-  await stopAt(7, (options) => startRun({ ...CONFIG, memory }, dataset, { out, ...options }));
   // Of a number that no process has.
-  Deno.mkdirSync(`${out}/.rows.partial-4194304-abc`);
-  Deno.writeTextFileSync(`${out}/.rows.partial-4194304-abc/rows-1.log`, "half a page");
+  const leave = () => {
+    Deno.mkdirSync(`${out}/.rows.partial-4194304-abc`, { recursive: true });
+    Deno.writeTextFileSync(`${out}/.rows.partial-4194304-abc/rows-1.log`, "half a page");
+  };
+  leave();
+  await stopAt(7, (options) => startRun({ ...CONFIG, memory }, dataset, { out, ...options }));
+  leave();
   await resumeRun({ out, report: quiet });
   assert.deepEqual(contentOf(`${out}/last`), contentOf(`${plain}/last`));
   assert.deepEqual([...Deno.readDirSync(out)].map(({ name }) => name).filter((name) => name.startsWith(".")), []);
