@@ -20,7 +20,7 @@ export function evaluate(program: Command): void {
         const events = await evaluateRun(directory, inputs, report, {
           signal,
           maxUnknown: flags.maxUnknown,
-          memory: trainLayer(flags).memory,
+          ...trainLayer(flags),
         });
         if (!flags.json) console.log(evaluationTable(events));
       })

@@ -20,7 +20,7 @@ export function predict(program: Command): void {
           await predictRun(directory, inputs, {
             signal,
             maxUnknown: flags.maxUnknown,
-            memory: trainLayer(flags).memory,
+            ...trainLayer(flags),
           }, report),
           flags.out,
           flags.json ? "json" : "csv",

@@ -31,6 +31,31 @@
  * Deno.removeSync(folder, { recursive: true });
  * ```
  *
+ * @example Score rows in memory, one or a few at a time
+ * ```ts
+ * import assert from "node:assert/strict";
+ * import { prepareDataset } from "@hotset/hotset/dataset";
+ * import { openModel } from "@hotset/hotset/score";
+ * import { resolveConfig, startRun } from "@hotset/hotset/train";
+ *
+ * const folder = Deno.makeTempDirSync();
+ * const columns = [{ name: "clicked", kind: "label" }, { name: "price", kind: "dense" }, { name: "tags", kind: "bag" }];
+ * Deno.writeTextFileSync(`${folder}/schema.json`, JSON.stringify({ columns }));
+ * const lines = Array.from({ length: 200 }, (_, i) => `${i % 2},${i},${i % 2 === 0 ? "a|b" : "c"}`);
+ * Deno.writeTextFileSync(`${folder}/clicks.csv`, `clicked,price,tags\n${lines.join("\n")}\n`);
+ * const dataset = await prepareDataset({
+ *   ...{ inputs: [`${folder}/clicks.csv`], format: "csv", schema: `${folder}/schema.json`, out: `${folder}/clicks` },
+ * });
+ * const config = resolveConfig("default", { mode: "cpu", ranks: 1, bottom: [16], top: [16, 1], batchSize: 16 });
+ * await startRun(config, dataset, { out: `${folder}/run`, report: () => {} });
+ *
+ * using model = await openModel(`${folder}/run`);
+ * const [a, b] = model.score([{ price: 28, tags: ["a", "b"] }, { price: "28", tags: null }]);
+ * assert(a > 0 && a < 1 && b > 0 && b < 1);
+ * assert.throws(() => model.score([{ price: "a lot", tags: [] }]), /row 0 \(from 0\): price is "a lot"/);
+ * Deno.removeSync(folder, { recursive: true });
+ * ```
+ *
  * @module
  */
 export {
@@ -43,3 +68,6 @@ export {
 } from "../src/run/score_run.ts";
 export type { UnknownLimit } from "../src/events/unknown_notes.ts";
 export { auc, type Metrics, metricsOf } from "../src/events/metrics.ts";
+export { type ModelFacts, openModel, ScoringModel } from "../src/serving/scoring_model.ts";
+export type { EncodedRows, Row } from "../src/dataset/row_encoder.ts";
+export type { RowValue, SingleValue } from "../src/dataset/single_value.ts";

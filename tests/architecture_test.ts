@@ -16,6 +16,7 @@ const decoder = new TextDecoder();
 const MAY_IMPORT: Record<string, string[]> = {
   "cli": [
     "report",
+    "serving",
     "interop",
     "doctor",
     "plan",
@@ -28,11 +29,25 @@ const MAY_IMPORT: Record<string, string[]> = {
     "optimizer",
   ],
   "mod": [
-    ...["report", "interop", "doctor", "plan", "run", "events", "config", "schedule", "parallel", "model", "layout"],
+    ...[
+      "report",
+      "serving",
+      "interop",
+      "doctor",
+      "plan",
+      "run",
+      "events",
+      "config",
+      "schedule",
+      "parallel",
+      "model",
+      "layout",
+    ],
     ...["profile", "dataset", "optimizer", "backend", "contract", "emulator", "ffi"],
   ],
   "report": ["doctor", "plan", "run", "events", "profile", "dataset"],
   "interop": ["run", "checkpoint", "config", "schedule", "events", "model", "dataset", "optimizer", "contract"],
+  "serving": ["run", "loop", "checkpoint", "model", "embedding", "dataset", "open", "contract"],
   "doctor": ["loop", "parallel", "model", "open"],
   "plan": ["ranks", "config", "model", "embedding", "layout", "profile", "dataset", "optimizer"],
   "run": [

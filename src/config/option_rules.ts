@@ -34,6 +34,7 @@ const onDevice: Rule = ({ mode, device }, line) => {
 /** It says how a CPU computes. */
 export const onCpu: Rule = ({ blas, mode, device }, line) => {
   if (line?.given.has("--resume")) return undefined; // where the run computes decides
+  if (line?.command === "evaluate" || line?.command === "predict") return undefined; // they compute on the CPU
   if (blas === "auto" || mode === "cpu" || device === "cpu") return undefined; // auto is as without the option
   if (device === "auto" && collectiveOf(line) === "mpi") return undefined;
   const why = "it says how a CPU computes";

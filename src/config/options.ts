@@ -37,6 +37,8 @@ const bottomSets = ([denseFeatures, ...bottom]: number[]): Partial<TrainConfig> 
   ...(bottom.length > 0 && { dim: bottom.at(-1)! }),
 });
 
+/** Commands that compute with a trained model, always on the CPU. */
+const SCORING = ["evaluate", "predict"];
 /** Who bounds memory lets rows go to a disk, which mode cpu does. */
 const memorySets = (memory: MemoryBudget | null): Partial<TrainConfig> => ({ memory, mode: "cpu" });
 
@@ -66,6 +68,7 @@ export const TRAIN_OPTIONS: { readonly [K in ConfigKey]: TrainOption<TrainConfig
     type: oneOf(["auto", ...LIBRARIES]),
     default: "auto",
     before: "auto",
+    commands: ["train", "import", ...SCORING],
     rules: [rules.onCpu],
     resumes: true,
     free: true,
@@ -214,7 +217,7 @@ export const TRAIN_OPTIONS: { readonly [K in ConfigKey]: TrainOption<TrainConfig
       default: null,
       before: null,
       shown: "all in memory if it fits, else what is available",
-      commands: ["train", "evaluate", "predict"],
+      commands: ["train", ...SCORING],
       rules: [rules.memory],
       resumes: true,
       free: true,

@@ -112,9 +112,9 @@ export class CriteoParser {
         dense[o] = negative ? 0 : value < LOGARITHMS.length ? LOGARITHMS[value] : Math.log(value + 1);
       } else {
         const end = bytes.indexOf(TAB, begin);
-        const found = end < 0 ? undefined : parseNumber(bytes.subarray(begin, end));
+        const found = end < 0 ? undefined : parseNumber(textOf(bytes.subarray(begin, end)));
         if (found === undefined) return 0;
-        dense[o] = Math.log(Math.max(found, 0) + 1);
+        dense[o] = criteoDense(found);
         at = end + 1;
       }
     }
@@ -154,16 +154,27 @@ export class CriteoParser {
     const bad = columns.findIndex((column, i) => {
       const field = fields[i];
       if (column.kind === "label") return this.#label === "read" && field !== "0" && field !== "1";
-      if (column.kind === "dense") return field !== "" && parseNumber(new TextEncoder().encode(field)) === undefined;
-      return !/^[0-9a-f]{0,8}$/i.test(field);
+      if (column.kind === "dense") return field !== "" && parseNumber(field) === undefined;
+      return !CRITEO_KEY.test(field);
     });
     return fieldFault(columns[bad], fields[bad]);
   }
 }
 
-/** A finite number, or undefined. */
-function parseNumber(bytes: Uint8Array): number | undefined {
-  const text = new TextDecoder().decode(bytes);
+function textOf(bytes: Uint8Array): string {
+  return new TextDecoder().decode(bytes);
+}
+
+/** A categorical value. */
+export const CRITEO_KEY = /^[0-9a-f]{0,8}$/i;
+
+/** The dense feature of a number. */
+export function criteoDense(value: number): number {
+  return Math.log(Math.max(value, 0) + 1);
+}
+
+/** The finite number that a dense value is; undefined if it is none. */
+export function parseNumber(text: string): number | undefined {
   const value = Number(text);
   return NUMBER.test(text) && Math.abs(value) <= MOST_FLOAT ? value : undefined;
 }

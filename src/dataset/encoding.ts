@@ -1,8 +1,36 @@
 /** What the numbers of a dataset stand for: a model fits another dataset only if they stand for the same. */
 import { z } from "zod";
 import { fingerprint } from "../storage/artifact.ts";
+import { HotsetError } from "../errors.ts";
 import type { Dataset } from "./dataset.ts";
-import { type Column, isDense, isSparse, logSchema } from "./schema.ts";
+import { type Format, FORMATS } from "./formats.ts";
+import { type Column, isDense, isMean, isSparse, type LogSchema, logSchema } from "./schema.ts";
+import type { ValueRule } from "./value_rules.ts";
+
+/** How raw values became a dataset's numbers, to be done again with other rows. */
+export interface RawEncoding {
+  readonly format: Format;
+  readonly schema: LogSchema;
+  readonly maxIndRange: number | undefined;
+  /** How values are compared, by table. */
+  readonly rules: readonly ValueRule[];
+  /** What missing values count as, by dense feature, where the train split said it. */
+  readonly fills: readonly (number | undefined)[];
+}
+
+/** How a dataset's raw values were encoded. Throws HotsetError if it was not made from any. */
+export function rawEncodingOf(dataset: Dataset): RawEncoding {
+  const { body: { source, tables, missing }, directory, dictionaryPath, keysPath } = dataset;
+  const parsed = encodingSource.extend({ format: z.enum(FORMATS) }).safeParse(source);
+  if (!parsed.success || (dictionaryPath === undefined && keysPath === undefined)) {
+    throw new HotsetError(`Cannot encode with dataset ${directory}: it was not made from raw values`);
+  }
+  const { format, schema, maxIndRange } = parsed.data;
+  const fills = schema.columns.filter(isDense).map((column) =>
+    isMean(column) ? missing?.find(({ feature }) => feature === column.name)?.value : undefined
+  );
+  return { format, schema, maxIndRange, rules: tables.map(({ values }) => values ?? "untyped"), fills };
+}
 
 /** What a dataset remembers of how raw fields became numbers. */
 const encodingSource = z.object({ schema: logSchema, maxIndRange: z.number().optional() });

@@ -1,4 +1,7 @@
-/** What the fields of a log stand for, as SQL: text of CSV and values of Parquet become labels, numbers and values. */
+/**
+ * What the fields of a log stand for, as SQL: text of CSV and values of Parquet become labels, numbers and values. Single
+ * values of rows in memory follow the same rules by single_value.ts, which takes its patterns and limits from here.
+ */
 import { isOneOf, quoted } from "./duckdb.ts";
 import { type Column, type DenseColumn, isDense, isMoment, isSparse, type SparseColumn } from "./schema.ts";
 import { canonical, isMissing, isNumberText, type ValueRule } from "./value_rules.ts";
@@ -32,13 +35,23 @@ const NESTED = /^(STRUCT|MAP|UNION|VARIANT|INTERVAL|BIT)\b|\]\[|\)\[|^BLOB\[/;
 /** Larger whole numbers are not exact as floating-point numbers. */
 const EXACT = { DOUBLE: 2 ** 53, FLOAT: 2 ** 24 } as const;
 /** The largest dense value. */
-const MOST = 3.4e38;
+export const MOST = 3.4e38;
 /** Numbers from here on are no unix seconds (the year 5138), but finer units or dates that were written as numbers. */
-const MOST_SECONDS = 1e11;
+export const MOST_SECONDS = 1e11;
 /** A date written as a number: yyyymmdd, yyyymmddhh or yymmddhh. */
-const NUMBER_DATE = "((19|20)[0-9]{2}|[0-9]{2})(0[1-9]|1[0-2])(0[1-9]|[12][0-9]|3[01])([01][0-9]|2[0-3])|" +
-  "(19|20)[0-9]{2}(0[1-9]|1[0-2])(0[1-9]|[12][0-9]|3[01])";
-const PER_SECOND = { s: 1, ms: 1e3, us: 1e6, ns: 1e9 } as const;
+export const NUMBER_DATE = "(((19|20)[0-9]{2}|[0-9]{2})(0[1-9]|1[0-2])(0[1-9]|[12][0-9]|3[01])([01][0-9]|2[0-3])|" +
+  "(19|20)[0-9]{2}(0[1-9]|1[0-2])(0[1-9]|[12][0-9]|3[01]))(\\.0+)?";
+/** Blanks as RE2 knows them. */
+const BLANK = "[\\t\\n\\f\\r ]*";
+/** Where semicolons separate fields, a number with a comma that cannot stand before thousands. */
+export const DECIMAL_COMMA = `${BLANK}[-+]?([0-9]+,([0-9]{1,2}|[0-9]{4,})|[0-9]{4,},[0-9]+|0,[0-9]+)${BLANK}`;
+
+/** The pattern of a number with groups of three digits. */
+export function groupedNumber(thousands: string, decimal: string): string {
+  const [group, point] = [thousands, decimal].map((mark) => `[${mark}]`);
+  return `${BLANK}[-+]?[0-9]{1,3}(${group}[0-9]{3})+(${point}[0-9]*)?${BLANK}`;
+}
+export const PER_SECOND = { s: 1, ms: 1e3, us: 1e6, ns: 1e9 } as const;
 
 /** True for Parquet columns of lists. */
 function isList(type: string | undefined): boolean {
@@ -104,6 +117,7 @@ export function fieldBuilder(
   };
 }
 
+/** The hours of a day. */
 const HOURS = Array.from({ length: 24 }, (_, hour) => `${hour}`);
 
 /** SQL of what stands for a missing value of a dense column whose rule is a number: 0, unless the schema says another. */
@@ -187,7 +201,8 @@ function itemsOf(
   };
 }
 
-const QUOTED_ITEM = `^(?:'([^']*)'|"([^"]*)")$`;
+/** An item of a list in brackets that stands in quotes. */
+export const QUOTED_ITEM = `^(?:'([^']*)'|"([^"]*)")$`;
 
 /** SQL that is true for a list that was written as text. "(no genres listed)" is none. */
 function isBracketed(text: string): string {
@@ -220,15 +235,13 @@ function plainNumber(
 ): string {
   let plain = text;
   if (thousands !== undefined) {
-    const [group, point] = [thousands, decimal ?? "."].map((mark) => `[${mark}]`);
-    const grouped = `\\s*[-+]?[0-9]{1,3}(${group}[0-9]{3})+(${point}[0-9]*)?\\s*`;
+    const grouped = groupedNumber(thousands, decimal ?? ".");
     plain = `CASE WHEN NOT contains(${text}, ${quoted(thousands)}) THEN ${text} ` +
       `WHEN regexp_full_match(${text}, ${quoted(grouped)}) THEN replace(${text}, ${quoted(thousands)}, '') END`;
   }
   if (decimal === undefined && thousands === undefined && commas) {
-    const unmistakable = "\\s*[-+]?([0-9]+,([0-9]{1,2}|[0-9]{4,})|[0-9]{4,},[0-9]+|0,[0-9]+)\\s*";
     return `CASE WHEN regexp_full_match(${text}, ${
-      quoted(unmistakable)
+      quoted(DECIMAL_COMMA)
     }) THEN replace(${text}, ',', '.') ELSE ${text} END`;
   }
   return decimal !== "," ? plain : `CASE WHEN NOT contains(${plain}, '.') THEN replace(${plain}, ',', '.') END`;
@@ -246,7 +259,7 @@ function secondsOf(column: DenseColumn, raw: string, type: string | undefined): 
   const number = numberOf(column, raw, type);
   if (unit !== undefined) return `(${number}) / ${PER_SECOND[unit]}`;
   const plain = `TRY_CAST(${text} AS DOUBLE)`;
-  const date = `regexp_full_match(${text}, ${quoted(`(${NUMBER_DATE})(\\.0+)?`)})`;
+  const date = `regexp_full_match(${text}, ${quoted(NUMBER_DATE)})`;
   return `CASE WHEN abs(${plain}) < ${MOST_SECONDS} AND NOT ${date} THEN ${number} WHEN ${isMissing(text)} THEN NULL ` +
     `WHEN ${plain} IS NULL THEN coalesce(epoch(TRY_CAST(${text} AS TIMESTAMPTZ)), 'nan') ELSE 'nan' END`;
 }

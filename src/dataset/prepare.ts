@@ -1,16 +1,15 @@
 /** Prepares datasets from raw logs. */
-import { z } from "zod";
 import { fingerprint, isCached } from "../storage/artifact.ts";
-import { HotsetError, UsageError } from "../errors.ts";
+import { UsageError } from "../errors.ts";
 import type { Part } from "./assemble.ts";
 import { ALONE } from "../parallel/host_group.ts";
 import { type ProcessGroup, together, togetherAsync } from "../parallel/process_group.ts";
 import { Dataset, type DatasetBody, type Split } from "./dataset.ts";
-import { type Format, FORMATS, schemaOf } from "./formats.ts";
+import { rawEncodingOf } from "./encoding.ts";
+import { type Format, schemaOf } from "./formats.ts";
 import { expectApart, expectUnchanged, findInputs, identify, type KnownFile } from "./inputs.ts";
 import { OutputLock } from "../storage/output_lock.ts";
 import { buildDataset, type LogParts, type ReadOptions } from "./prepare_job.ts";
-import { isDense, isMean, logSchema } from "./schema.ts";
 import { isChunkFormat } from "./stage_chunks.ts";
 import type { StagedLog } from "./staged_log.ts";
 
@@ -45,13 +44,6 @@ const DEFAULT_TEST_FRACTION = 0.1;
 
 /** Counts the changes of what the same files and options mean; version 0.1 had none. */
 const READING_RULES = 1;
-
-/** What a dataset remembers of how its values were encoded. */
-const encodingSource = z.object({
-  format: z.enum(FORMATS),
-  schema: logSchema,
-  maxIndRange: z.number().optional(),
-});
 
 /** Shares of the rows, by order: train, then validation, then test at the end. */
 export interface Fractions {
@@ -228,11 +220,7 @@ export async function encodeWith(
   inputs: readonly string[],
   options: EncodeOptions,
 ): Promise<{ dataset: Dataset; labelled: boolean }> {
-  const parsed = encodingSource.safeParse(dataset.body.source);
-  if (!parsed.success || (dataset.dictionaryPath === undefined && dataset.keysPath === undefined)) {
-    throw new HotsetError(`Cannot encode with dataset ${dataset.directory}: it was not made from raw values`);
-  }
-  const { format, schema, maxIndRange } = parsed.data;
+  const { format, schema, maxIndRange, ...found } = rawEncodingOf(dataset);
   const { purpose = "evaluate", onProgress = () => {} } = options;
   const files = await identify(findInputs(inputs, format), ALONE, (f) => onProgress("check", f));
   const source = {
@@ -243,13 +231,6 @@ export async function encodeWith(
     inputs: files.map(identityOf),
     encodedWith: dataset.id,
     purpose,
-  };
-  const { tables, missing } = dataset.body;
-  const found = {
-    rules: tables.map(({ values }) => values ?? "untyped"),
-    fills: schema.columns.filter(isDense).map((column) =>
-      isMean(column) ? missing?.find(({ feature }) => feature === column.name)?.value : undefined
-    ),
   };
   const settings = { ...options, format, schema, maxIndRange };
   using _lock = await lockOutput(options, ALONE);

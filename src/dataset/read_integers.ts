@@ -2,7 +2,7 @@
 import { FileReader } from "../storage/artifact.ts";
 import { CRITEO } from "./formats.ts";
 import { fieldFault, rowError } from "./row_fault.ts";
-import type { LabelField } from "./criteo_parser.ts";
+import { criteoDense, type LabelField } from "./criteo_parser.ts";
 import type { ReadResult } from "./read_criteo.ts";
 import { isDense, isSparse } from "./schema.ts";
 import { ChunkBuffer } from "./staged_chunk.ts";
@@ -66,7 +66,7 @@ export function readIntegers(task: IntegerTask): ReadResult {
     }
     const row = chunk.rows++;
     chunk.labels[row] = label;
-    for (let d = 0; d < DENSE; d++) chunk.dense[row * DENSE + d] = Math.log(Math.max(field(i, firstDense + d), 0) + 1);
+    for (let d = 0; d < DENSE; d++) chunk.dense[row * DENSE + d] = criteoDense(field(i, firstDense + d));
     for (let t = 0; t < TABLES; t++) {
       const key = field(i, firstDense + DENSE + t) >>> 0;
       chunk.keys[t][row] = maxIndRange === undefined ? key : key % maxIndRange;

@@ -2,7 +2,8 @@
  * When two categorical values are the same, and what is missing: the rule of docs/datasets.md, for CSV and Parquet alike.
  * Values are staged as text. If the train log shows that a column holds numbers, they are compared as numbers: 5, 5.0 and
  * 5.00 are one value, as are true, True and 1. Any other column is compared as text, in which 5.0 can be a version and 007 an
- * agent. The rule that was found is part of the dataset, so rows that are read later follow it.
+ * agent. The rule that was found is part of the dataset, so rows that are read later follow it. Single values of rows in memory
+ * follow it by single_value.ts, which takes its patterns from here.
  */
 import { type Engine, isOneOf, quoted } from "./duckdb.ts";
 import { isSparse, type LogSchema, type SparseColumn } from "./schema.ts";
@@ -11,11 +12,11 @@ import { isSparse, type LogSchema, type SparseColumn } from "./schema.ts";
 export type ValueRule = "number" | "text" | "untyped";
 
 /** Words that stand for no value, in lower case; an empty field is missing too. */
-const MISSING = ["", "nan", "-nan", "na", "n/a", "#n/a", "<na>", "nat", "null", "none", "\\n"];
+export const MISSING = ["", "nan", "-nan", "na", "n/a", "#n/a", "<na>", "nat", "null", "none", "\\n"];
 /** A number as programs write it; 007 and +5 are text. */
-const NUMBER = "-?(0|[1-9][0-9]*)([.][0-9]+)?(e[-+]?[0-9]+)?|-?[.][0-9]+";
+export const NUMBER = "-?(0|[1-9][0-9]*)([.][0-9]+)?(e[-+]?[0-9]+)?|-?[.][0-9]+";
 /** From here on text keeps its fraction of zeros, as a floating-point number would not be exact. */
-const EXACT = 2 ** 53;
+export const EXACT = 2 ** 53;
 /** Text alone is found out from so many rows. */
 const FIRST_ROWS = 2048;
 

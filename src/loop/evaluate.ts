@@ -72,3 +72,8 @@ export function evaluateSplit(group: RankGroup, dataset: Dataset, split: Split, 
 export function evaluationOf({ logits, labels, deadUnits }: Scores): Evaluation {
   return { ...metricsOf(logits, labels), deadUnits };
 }
+
+/** The probability of a click that a logit stands for. */
+export function probabilityOf(logit: number): number {
+  return 1 / (1 + Math.exp(-logit));
+}

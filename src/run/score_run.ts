@@ -17,7 +17,7 @@ import { AtomicFile } from "../storage/atomic_file.ts";
 import { writeAll } from "../storage/output_file.ts";
 import type { TrainingState } from "../checkpoint/checkpoint.ts";
 import { NotFinite } from "../checkpoint/weights.ts";
-import { evaluationOf, type Scores, scoreSplit } from "../loop/evaluate.ts";
+import { evaluationOf, probabilityOf, type Scores, scoreSplit } from "../loop/evaluate.ts";
 import type { EvaluationEvent, Report } from "../events/events.ts";
 import { openRanks } from "../ranks/placement.ts";
 import { openTrainedOn, withBest } from "./trained_run.ts";
@@ -27,6 +27,8 @@ import { noteUnknown, type UnknownLimit } from "../events/unknown_notes.ts";
 export interface EvaluateOptions extends UnknownLimit, Pick<ReadOptions, "signal"> {
   /** Memory of the process or of its tables, as in a configuration: other rows are on a disk beside the run. */
   readonly memory?: TrainConfig["memory"] | undefined;
+  /** What multiplies matrices; `wasm` computes the bits of `openModel`, at less than half the speed of a library. */
+  readonly blas?: TrainConfig["blas"] | undefined;
 }
 
 /** How rows are scored. */
@@ -122,7 +124,7 @@ export async function predictRun(
     noteUnknown(inputs.join(", "), share, trained, options, report);
     let probabilities = new Float32Array(0);
     await score(run, dataset, ["test"], options, report, (_, { logits }) => {
-      probabilities = logits.map((logit) => 1 / (1 + Math.exp(-logit)));
+      probabilities = logits.map(probabilityOf);
     });
     return probabilities;
   });
@@ -184,7 +186,7 @@ async function score(
   run: string,
   dataset: Dataset,
   splits: readonly Split[],
-  { memory = null }: EvaluateOptions,
+  { memory = null, blas = "auto" }: EvaluateOptions,
   report: Report,
   take: (split: Split, scores: Scores, state: TrainingState) => void,
 ): Promise<void> {
@@ -205,7 +207,7 @@ async function score(
     mode: "cpu",
     device: "cpu",
     ranks: null,
-    blas: "auto",
+    blas,
     precision: "fp32",
     activations: "ptx",
   } as const;

@@ -1,0 +1,59 @@
+/** Single values of the formats criteo and dlrm, by the rules of their readers. */
+import { CRITEO_KEY, criteoDense, parseNumber } from "./criteo_parser.ts";
+import type { DenseColumn, SparseColumn } from "./schema.ts";
+import { BadValue, type RowValue } from "./single_value.ts";
+
+/** Makes the values of one column the words of a dense feature. */
+export class CriteoDense {
+  readonly column: DenseColumn;
+  readonly #whole: boolean;
+
+  /** With `whole` the values are whole numbers of 32 bits, as dlrm's files hold them. */
+  constructor(column: DenseColumn, whole: boolean) {
+    this.column = column;
+    this.#whole = whole;
+  }
+
+  /** The transformed value. Throws BadValue. */
+  encode(value: RowValue): number {
+    const text = value === null || value === undefined ? "" : value;
+    const number = typeof text === "string" && !this.#whole ? (text === "" ? 0 : parseNumber(text)) : text;
+    if (typeof number !== "number" || !Number.isFinite(criteoDense(Math.fround(number)))) {
+      throw BadValue.of(this.column, value);
+    }
+    if (this.#whole && number !== (number | 0)) throw BadValue.of(this.column, value);
+    return Math.fround(criteoDense(number));
+  }
+}
+
+/** Makes the values of one column the keys of a table. */
+export class CriteoSparse {
+  readonly column: SparseColumn;
+  readonly #whole: boolean;
+  readonly #maxIndRange: number | undefined;
+
+  /** With `whole` the values are whole numbers of 32 bits, else up to 8 hexadecimal digits as text. */
+  constructor(column: SparseColumn, whole: boolean, maxIndRange: number | undefined) {
+    this.column = column;
+    this.#whole = whole;
+    this.#maxIndRange = maxIndRange;
+  }
+
+  /** Tells the key of a row's value. Throws BadValue. */
+  encode(value: RowValue, take: (key: number) => void): void {
+    const key = this.#whole ? this.#wholeNumber(value) : this.#digits(value);
+    take(this.#maxIndRange === undefined ? key : key % this.#maxIndRange);
+  }
+
+  #wholeNumber(value: RowValue): number {
+    if (typeof value === "number" && (value === (value | 0) || value === value >>> 0)) return value >>> 0;
+    throw new BadValue(`${this.column.name} is ${JSON.stringify(value)}, not a whole number of 32 bits`);
+  }
+
+  #digits(value: RowValue): number {
+    if (value === null || value === undefined || value === "") return 0;
+    if (typeof value === "string" && CRITEO_KEY.test(value)) return parseInt(value, 16);
+    if (typeof value === "string") throw BadValue.of(this.column, value);
+    throw new BadValue(`${this.column.name} is ${JSON.stringify(value)}; write up to 8 hexadecimal digits as text`);
+  }
+}

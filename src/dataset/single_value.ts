@@ -1,0 +1,320 @@
+/**
+ * Single values of rows in memory, by the rules that fields.ts and value_rules.ts state as SQL for whole logs: the patterns
+ * and limits are theirs, and tests/dataset/single_value_test.ts holds the two to the same results. A text is what a CSV
+ * field holds; numbers, booleans and lists are what Parquet holds as DOUBLE, BOOLEAN and lists of them.
+ */
+import { createHash } from "node:crypto";
+import { DECIMAL_COMMA, groupedNumber, MOST, MOST_SECONDS, NUMBER_DATE, PER_SECOND, QUOTED_ITEM } from "./fields.ts";
+import { fieldFault } from "./row_fault.ts";
+import { type DenseColumn, isMoment, type LogSchema, type SparseColumn } from "./schema.ts";
+import { EXACT, MISSING, NUMBER, type ValueRule } from "./value_rules.ts";
+
+/** A value of a row; null and undefined are missing, as is an empty text. */
+export type SingleValue = string | number | boolean | null | undefined;
+/** What a column of a row holds: one value, or for a bag a list of them. */
+export type RowValue = SingleValue | readonly SingleValue[];
+
+/** What DuckDB takes for the text of a number; it counts more blanks than its regular expressions do. */
+const DOUBLE = /^[ \t\n\v\f\r]*\+?(-?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?)[ \t\n\v\f\r]*$/;
+/** The blanks that its trim takes off. */
+const BLANKS = /^\p{Zs}+|\p{Zs}+$/gu;
+const MISSING_WORDS = new Set(MISSING);
+const DATE_OF_DIGITS = whole(NUMBER_DATE);
+const COMMA_NUMBER = whole(DECIMAL_COMMA);
+const PLAIN_NUMBER = whole(NUMBER, "i");
+/** Dates and times in ISO 8601 that are read here; DuckDB reads more. */
+const ISO =
+  /^([0-9]{4})-([0-9]{2})-([0-9]{2})(?:[ T]([0-9]{2}):([0-9]{2})(?::([0-9]{2})(?:[.]([0-9]{1,6}))?)?(Z|[-+][0-9]{2}(?::?[0-9]{2})?)?)?$/;
+const LIST_IN_TEXT = /^\[.*,.*\]$/s;
+const BRACKETED = /^(?:\[.*\]|\(.*,.*\)|\{.*,.*\})$/s;
+const IN_BRACKETS = /^(?:\[.*\]|\(.*\)|\{.*\})$/s;
+const QUOTED = new RegExp(QUOTED_ITEM);
+const HEX = /^[0-9a-fA-F](?:_?[0-9a-fA-F])*$/;
+
+function whole(pattern: string, flags?: string): RegExp {
+  return new RegExp(`^(?:${pattern})$`, flags);
+}
+
+function trim(text: string): string {
+  return text.replace(BLANKS, "");
+}
+
+/** True for text that says that there is no value. */
+function isMissing(text: string | null): boolean {
+  return text === null || MISSING_WORDS.has(trim(text).toLowerCase());
+}
+
+/** The number that a text is; undefined if it is none. */
+function parseDouble(text: string): number | undefined {
+  const found = DOUBLE.exec(text);
+  return found === null ? undefined : Number(found[1]);
+}
+
+/** A number with a fraction, or a large one, as DuckDB writes it. */
+function doubleText(value: number): string {
+  if (!Number.isFinite(value)) return value > 0 ? "inf" : value < 0 ? "-inf" : "nan";
+  const [digits, exponent] = value.toExponential().split("e");
+  const power = Number(exponent);
+  if (power >= -4 && power < 16) return Number.isInteger(value) ? `${value}.0` : String(value);
+  return `${digits}e${power < 0 ? "-" : "+"}${String(Math.abs(power)).padStart(2, "0")}`;
+}
+
+/** The text of a value, the same for the same value whatever its type; null if it is missing. */
+function textOf(value: SingleValue): string | null {
+  if (value === null || value === undefined || value === "" || Number.isNaN(value)) return null;
+  if (typeof value === "string") return value;
+  if (typeof value === "boolean") return value ? "1" : "0";
+  return Number.isInteger(value) && Math.abs(value) < EXACT ? String(value) : doubleText(value);
+}
+
+/** What a fault shows of a value. */
+function shown(value: RowValue): string | null {
+  if (value === null || value === undefined) return null;
+  return typeof value === "object" ? JSON.stringify(value) ?? "a list" : textOf(value);
+}
+
+/** A bad value. Its message is a clause that names the column. */
+export class BadValue extends Error {
+  /** Made where it is found. */
+  static of(column: DenseColumn | SparseColumn, value: RowValue): BadValue {
+    return new BadValue(fieldFault(column, shown(value)));
+  }
+}
+
+/** Throws BadValue unless it is one value: rows come from anywhere. */
+function expectSingle(column: DenseColumn | SparseColumn, value: unknown): asserts value is SingleValue {
+  if (value === null || !["object", "function", "symbol", "bigint"].includes(typeof value)) return;
+  const kind = Array.isArray(value) ? "a list" : `of type ${typeof value}`;
+  throw new BadValue(`${column.name} is ${kind}, where text, a number, true, false or null is expected`);
+}
+
+/** Makes one column's values the words of a dense feature. */
+export class DenseEncoder {
+  readonly column: DenseColumn;
+  /** Where semicolons separate fields, numbers may have a decimal comma. */
+  readonly #commas: boolean;
+  readonly #grouped: RegExp | undefined;
+  /** What a missing value counts as, transformed. */
+  readonly #fill: number;
+
+  /** `fill` is what missing values count as, transformed, if the dataset found that out. */
+  constructor(column: DenseColumn, { delimiter }: Pick<LogSchema, "delimiter">, fill: number | undefined) {
+    this.column = column;
+    this.#commas = delimiter === ";" && !isMoment(column);
+    const { thousands, decimal } = marksOf(column);
+    this.#grouped = thousands === undefined ? undefined : whole(groupedNumber(thousands, decimal ?? "."));
+    const missing = column.kind === "dense" && typeof column.missing === "number" ? column.missing : undefined;
+    this.#fill = fill ?? (missing === undefined ? 0 : Math.fround(this.#transformed(missing)));
+  }
+
+  /** Why values of this column cannot be read here as for a dataset; undefined if they can. */
+  static fault(column: DenseColumn): string | undefined {
+    if (column.format === undefined) return undefined;
+    return `its dates are written as ${column.format}, which only a dataset's reader knows`;
+  }
+
+  /** The transformed value. Throws BadValue. */
+  encode(value: RowValue): number {
+    const { column } = this;
+    expectSingle(column, value);
+    const number = isMoment(column) ? this.#secondsOf(value) : this.#numberOf(value);
+    if (number === null) {
+      if (column.kind === "time" || column.missing === "error") throw BadValue.of(column, value);
+      return this.#fill;
+    }
+    const hour = number % 100;
+    const good = Math.abs(number) <= MOST &&
+      (column.transform !== "hour" || (Number.isInteger(hour) && hour >= 0 && hour < 24));
+    if (!good) throw BadValue.of(column, value);
+    return Math.fround(this.#transformed(number));
+  }
+
+  /** Null if it is missing, NaN if it is none. */
+  #numberOf(value: SingleValue): number | null {
+    if (typeof value === "number") return Number.isNaN(value) ? null : value;
+    if (typeof value === "boolean") return Number(value);
+    const text = textOf(value);
+    const written = text === null ? null : this.#plain(text);
+    const parsed = written === null ? undefined : parseDouble(written);
+    if (parsed !== undefined && Number.isFinite(parsed)) return parsed;
+    if (isMissing(text)) return null;
+    const word = text!.toLowerCase();
+    return word === "true" ? 1 : word === "false" ? 0 : NaN;
+  }
+
+  /** A number as DuckDB reads it, where the schema says that it is written in another way; null if it is not. */
+  #plain(text: string): string | null {
+    const { thousands, decimal } = marksOf(this.column);
+    let plain = text;
+    if (thousands !== undefined && text.includes(thousands)) {
+      if (!this.#grouped!.test(text)) return null;
+      plain = text.replaceAll(thousands, "");
+    }
+    if (decimal === undefined && thousands === undefined && this.#commas) {
+      return COMMA_NUMBER.test(text) ? text.replaceAll(",", ".") : text;
+    }
+    if (decimal !== ",") return plain;
+    return plain.includes(".") ? null : plain.replaceAll(",", ".");
+  }
+
+  /** Unix seconds; null if the moment is missing, NaN if it is none. */
+  #secondsOf(value: SingleValue): number | null {
+    const { unit } = this.column;
+    const number = this.#numberOf(value);
+    if (unit !== undefined) return number === null ? null : number / PER_SECOND[unit];
+    const text = textOf(value);
+    if (isMissing(text)) return null;
+    const plain = parseDouble(text!);
+    if (plain === undefined) return isoSeconds(text!);
+    return Math.abs(plain) < MOST_SECONDS && !DATE_OF_DIGITS.test(text!) ? number : NaN;
+  }
+
+  #transformed(value: number): number {
+    const { transform } = this.column;
+    if (transform === "log") return Math.log((value <= 0 ? 0 : value) + 1);
+    if (transform === "hour") return (value % 100) / 24;
+    if (transform === "clock") return ((value % 86400 + 86400) % 86400) / 86400;
+    return value;
+  }
+}
+
+function marksOf(column: DenseColumn): { thousands?: string | undefined; decimal?: string | undefined } {
+  return column.kind === "dense" ? column : {};
+}
+
+/** Unix seconds of a date and time in ISO 8601, which is UTC unless it says; NaN if it is none. */
+function isoSeconds(text: string): number {
+  const found = ISO.exec(text);
+  if (found === null) return NaN;
+  const [year, month, day, hour, minute, second] = found.slice(1, 7).map((part) => Number(part ?? 0));
+  const date = new Date(0);
+  date.setUTCFullYear(year, month - 1, day);
+  const isDay = year > 0 && date.getUTCMonth() === month - 1 && date.getUTCDate() === day;
+  if (!isDay || hour > 23 || minute > 59 || second > 59) return NaN;
+  const [, sign, hours, minutes] = /^([-+])([0-9]{2}):?([0-9]{2})?$/.exec(found[8] ?? "") ?? [];
+  if (Number(hours ?? 0) > 14 || Number(minutes ?? 0) > 59) return NaN;
+  const offset = (sign === "-" ? -1 : 1) * (60 * Number(hours ?? 0) + Number(minutes ?? 0));
+  const micros = Number((found[7] ?? "").padEnd(6, "0"));
+  const milliseconds = date.getTime() + ((hour * 60 + minute - offset) * 60 + second) * 1000 +
+    Math.trunc(micros / 1000);
+  return milliseconds / 1000 + (micros % 1000) / 1e6;
+}
+
+/** Makes one column's values the keys of a table: what its dictionary looks up, text or a number of 32 bits. */
+export class SparseEncoder {
+  readonly column: SparseColumn;
+  readonly #rule: ValueRule;
+  readonly #maxIndRange: number | undefined;
+  /** The column's separator stands between blanks, or is one. */
+  readonly #blank: boolean;
+
+  /** `rule` is how the dataset compares the table's values. */
+  constructor(column: SparseColumn, rule: ValueRule, maxIndRange: number | undefined) {
+    this.column = column;
+    this.#rule = rule;
+    this.#maxIndRange = maxIndRange;
+    this.#blank = column.kind === "bag" && column.separator.trim() === "";
+  }
+
+  /** Tells the keys of a row's value, in order: one, or of a bag any number. Throws BadValue. */
+  encode(value: RowValue, take: (key: string | number) => void): void {
+    const { column } = this;
+    if (column.kind === "sparse") {
+      expectSingle(column, value);
+      take(this.#key(this.#single(value), value));
+    } else if (Array.isArray(value)) {
+      for (const item of value as readonly SingleValue[]) {
+        expectSingle(column, item);
+        take(this.#key(this.#single(item), item));
+      }
+    } else {
+      expectSingle(column, value);
+      for (const item of this.#items(value)) take(this.#key(item, value));
+    }
+  }
+
+  /** One categorical value as text. */
+  #single(value: SingleValue): string {
+    const { column } = this;
+    this.#expectText(value);
+    const list = column.values === "text" && this.#rule !== "untyped" && typeof value === "string" &&
+      LIST_IN_TEXT.test(value);
+    const inexact = typeof value === "number" && Math.abs(value) >= EXACT;
+    if (list || inexact) throw BadValue.of(column, value);
+    return textOf(value) ?? "";
+  }
+
+  /** Models of version 0.1 know numbers by how their file wrote them. */
+  #expectText(value: SingleValue): void {
+    if (this.#rule !== "untyped" || (typeof value !== "number" && typeof value !== "boolean")) return;
+    throw new BadValue(
+      `${this.column.name} is a ${typeof value}, and this model is of version 0.1, which compared text alone; write it as ` +
+        `text, as the log had it`,
+    );
+  }
+
+  /** The items of a list that was written as text. */
+  #items(value: SingleValue): string[] {
+    const column = this.column as Extract<SparseColumn, { kind: "bag" }>;
+    this.#expectText(value);
+    const text = textOf(value);
+    if (text === null) return [];
+    const { separator, values, brackets } = column;
+    if (brackets) return this.#bracketed(text, separator);
+    if (this.#rule === "untyped" || values === "exact") return text.split(separator);
+    if (BRACKETED.test(text)) throw BadValue.of(column, value);
+    const items = text.split(separator).map(trim);
+    return this.#blank ? items.filter((item) => item !== "") : items;
+  }
+
+  #bracketed(text: string, separator: string): string[] {
+    const list = trim(text);
+    if (!IN_BRACKETS.test(list)) throw BadValue.of(this.column, text);
+    const inner = list.slice(1, -1);
+    if (trim(inner) === "") return [];
+    const items = inner.split(separator).map(trim).filter((item) => item !== "");
+    return items.map((item) => {
+      const quoted = QUOTED.exec(item);
+      if (quoted !== null) return quoted[1] ?? quoted[2] ?? "";
+      // With a quote at one end alone it was cut at a separator in quotes.
+      if (/["'\[\]]/.test(item)) throw BadValue.of(this.column, text);
+      return item;
+    });
+  }
+
+  #key(text: string, value: RowValue): string | number {
+    const range = this.#maxIndRange;
+    if (this.column.values === "hex") {
+      const number = text === "" ? 0 : HEX.test(text) ? parseInt(text.replaceAll("_", ""), 16) : NaN;
+      if (!(number < 2 ** 32)) throw BadValue.of(this.column, value);
+      return range === undefined ? number : number % range;
+    }
+    const key = this.#rule === "number" ? numberKey(text) : text;
+    return range === undefined ? key : hashModulo(key, range);
+  }
+}
+
+/** The one text that stands for a number, a boolean or a missing value, however it is written. */
+function numberKey(text: string): string {
+  if (text >= "0" && text < ":") return plainNumber(text);
+  if (isMissing(text)) return "";
+  const word = text.toLowerCase();
+  return word === "true" ? "1" : word === "false" ? "0" : plainNumber(text);
+}
+
+/** A number without zeros at the end of its fraction and, where it can be, without an exponent; other text as it is. */
+function plainNumber(text: string): string {
+  const inRange = () => Math.abs(Number(text)) < EXACT;
+  if (/^-?(?:0|[1-9][0-9]*)[.][0-9]*0$/.test(text) && inRange()) {
+    return text.replace(/[.]?0+$/, "").replace(/^-0$/, "0");
+  }
+  const unusual = /[eE]/.test(text) || (text < "1" && /^(?:-?[.]|-0|0[.]0000)/.test(text));
+  if (!unusual || !PLAIN_NUMBER.test(text) || !inRange()) return text;
+  return textOf(Number(text))!;
+}
+
+/** The lower half of a text's MD5, modulo a number. */
+function hashModulo(text: string, range: number): number {
+  const digest = createHash("md5").update(text).digest();
+  return Number(digest.readBigUInt64LE(8) % BigInt(range));
+}

@@ -1,0 +1,139 @@
+/** The ids of a dataset's values, table by table, in memory. */
+import { HotsetError } from "../errors.ts";
+import { FileReader } from "../storage/artifact.ts";
+import { TemporaryDirectory } from "../storage/temporary.ts";
+import type { Dataset } from "./dataset.ts";
+import { Engine, engineFailure, parquetFiles, quoted } from "./duckdb.ts";
+import { Dictionary } from "./hashed_ids.ts";
+import { KeyTable } from "./key_table.ts";
+
+const ENGINE_BYTES = 512 * 2 ** 20;
+
+/** The ids of one table's values: 0 of those without a row of their own. */
+export abstract class TableIds {
+  abstract idOf(key: string | number): number;
+
+  /** Those of a dataset whose values are numbers of 32 bits. */
+  static ofKeys(dataset: Dataset): TableIds[] {
+    using reader = new FileReader(dataset.keysPath!);
+    return dataset.body.tables.map(({ rows }, t) => {
+      const keys = new Uint32Array(rows - 1);
+      reader.read(4 * (dataset.firstRows[t] + 1), new Uint8Array(keys.buffer));
+      return new NumberIds(keys);
+    });
+  }
+
+  /**
+   * Those of a dataset with a dictionary of text; `radix` says of which tables the values are numbers
+   * all the same, and how they are written.
+   */
+  static async ofDictionary(dataset: Dataset, radix: readonly (10 | 16 | undefined)[]): Promise<TableIds[]> {
+    using directory = new TemporaryDirectory("hotset-");
+    const path = dataset.dictionaryPath!;
+    try {
+      using engine = await Engine.create(directory.path, { memoryBytes: ENGINE_BYTES, threads: 1 });
+      const all: TableIds[] = [];
+      for (const [t, { name, rows }] of dataset.body.tables.entries()) {
+        const values = valuesOf(engine, path, name, dataset.directory, rows - 1);
+        const base = radix[t];
+        all.push(base === undefined ? await TextIds.of(values, rows - 1) : await NumberIds.of(values, rows - 1, base));
+      }
+      return all;
+    } catch (error) {
+      throw engineFailure(`read ${path}`, error);
+    }
+  }
+}
+
+/** The values of a table in the order of their ids. Throws HotsetError if there are not as many as the table has rows for. */
+async function* valuesOf(engine: Engine, path: string, table: string, dataset: string, count: number) {
+  const sql = `SELECT value FROM ${parquetFiles([path])} WHERE feature = ${quoted(table)} ORDER BY id`;
+  let found = 0;
+  for await (const chunk of engine.stream(sql)) {
+    found += chunk.rowCount;
+    yield chunk.getColumnValues(0) as string[];
+  }
+  if (found === count) return;
+  throw new HotsetError(
+    `Cannot use dataset ${dataset}: its dictionary has ${found} values of ${table} instead of ${count}`,
+    {
+      code: "damaged",
+    },
+  );
+}
+
+class NumberIds extends TableIds {
+  readonly #table = new KeyTable(Infinity);
+  readonly #key = new Uint32Array(1);
+
+  constructor(keys: Uint32Array) {
+    super();
+    this.#table.learn(keys);
+  }
+
+  /** Values as a dictionary has them: hexadecimal digits, or a number within the index range. */
+  static async of(values: AsyncIterable<string[]>, count: number, radix: 10 | 16): Promise<NumberIds> {
+    const keys = new Uint32Array(count);
+    let at = 0;
+    for await (const part of values) for (const value of part) keys[at++] = parseInt(value, radix);
+    return new NumberIds(keys);
+  }
+
+  idOf(key: string | number): number {
+    this.#key[0] = key as number;
+    this.#table.encode(this.#key);
+    return this.#key[0];
+  }
+}
+
+class TextIds extends TableIds {
+  readonly #dictionary: Dictionary;
+  readonly #hash = new Uint32Array(2);
+  readonly #id = new Uint32Array(1);
+
+  private constructor(values: number) {
+    super();
+    this.#dictionary = new Dictionary(values);
+  }
+
+  static async of(values: AsyncIterable<string[]>, count: number): Promise<TextIds> {
+    const ids = new TextIds(count);
+    for await (const part of values) {
+      for (const value of part) {
+        hashText(value, ids.#hash);
+        ids.#dictionary.add(ids.#hash[0], ids.#hash[1]);
+      }
+    }
+    return ids;
+  }
+
+  idOf(key: string | number): number {
+    hashText(key as string, this.#hash);
+    this.#dictionary.encode(this.#hash, 0, 1, this.#id);
+    return this.#id[0];
+  }
+}
+
+/** A hash of 64 bits: MurmurHash3's 32 bits of the text's UTF-16 words, twice over with other constants. */
+function hashText(text: string, hash: Uint32Array): void {
+  let low = 0x9747b28c;
+  let high = 0x85ebca6b;
+  for (let i = 0; i < text.length; i++) {
+    const word = text.charCodeAt(i);
+    let k = Math.imul(word + 1, 0xcc9e2d51);
+    low ^= Math.imul(k << 15 | k >>> 17, 0x1b873593);
+    low = Math.imul(low << 13 | low >>> 19, 5) + 0xe6546b64 | 0;
+    k = Math.imul(word + 1, 0x239b961b);
+    high ^= Math.imul(k << 16 | k >>> 16, 0xab0e9789);
+    high = Math.imul(high << 17 | high >>> 15, 5) + 0x561ccd1b | 0;
+  }
+  hash[0] = mixed(low ^ text.length);
+  hash[1] = mixed(high ^ text.length);
+}
+
+/** MurmurHash3's last mix. */
+function mixed(hash: number): number {
+  hash = Math.imul(hash ^ hash >>> 16, 0x85ebca6b);
+  hash = Math.imul(hash ^ hash >>> 13, 0xc2b2ae35);
+  return (hash ^ hash >>> 16) >>> 0;
+}

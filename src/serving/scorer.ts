@@ -1,0 +1,88 @@
+/** A model's forward pass in this process's memory, on the calling thread. */
+import type { Buffer, HostBackend } from "../backend/backend.ts";
+import { HotsetError } from "../errors.ts";
+import type { Checkpoint } from "../checkpoint/checkpoint.ts";
+import { notFinite } from "../checkpoint/weights.ts";
+import type { EncodedRows } from "../dataset/row_encoder.ts";
+import type { RowMatrix } from "../embedding/tables.ts";
+import type { BoundLayer } from "../model/layers/layer.ts";
+import { Network } from "../model/network.ts";
+import { type ModelPlan, planModel } from "../model/shape.ts";
+
+/** Samples that are computed at a time. */
+const MOST_SAMPLES = 256;
+/** Lookups in one bag that there is room for from the beginning, on average. */
+const LOOKUPS_A_BAG = 2;
+
+/** Computes logits; allocates nothing but where bags are longer than any before. */
+export class Scorer {
+  /** Samples that `logits` takes at a time. */
+  readonly capacity = MOST_SAMPLES;
+  readonly #host: HostBackend;
+  readonly #plan: ModelPlan;
+  readonly #bags: boolean;
+  readonly #table: RowMatrix;
+  readonly #dense: Buffer;
+  readonly #pooled: Buffer;
+  readonly #offsets: Buffer;
+  readonly #network: Network;
+  readonly #layers: BoundLayer;
+  #indices: Buffer;
+
+  /** Loads a checkpoint into the memory of a backend. With `bags` a table may have any number of lookups of a sample. */
+  constructor(host: HostBackend, checkpoint: Checkpoint, bags: boolean) {
+    const plan = planModel(checkpoint.body.model);
+    const { dim, tableRows, bottom } = plan.shape;
+    this.#host = host;
+    this.#plan = plan;
+    this.#bags = bags;
+    this.#table = {
+      backend: host,
+      rows: plan.rows,
+      weights: host.allocateTable(plan.rows * dim, "the embedding tables"),
+      state: undefined,
+    };
+    const parameters = host.allocate(plan.denseWords, "dense parameters");
+    checkpoint.load({ host, device: host, parameters, denseState: undefined, full: this.#table }, plan.shape);
+    const tableWords = MOST_SAMPLES * tableRows.length;
+    this.#dense = host.allocate(MOST_SAMPLES * (bottom[0] ?? 0), "dense features");
+    this.#pooled = host.allocate(tableWords * dim, "pooled rows");
+    this.#offsets = host.allocate(tableWords + 1, "offsets");
+    this.#indices = host.allocate(tableWords * (bags ? LOOKUPS_A_BAG : 1), "indices");
+    const gradients = host.allocate(plan.denseWords, "dense gradients");
+    this.#network = new Network(plan, MOST_SAMPLES, { device: host, parameters, gradients });
+    // No gradient of them is ever computed.
+    this.#layers = this.#network.bind({ dense: this.#dense, pooled: this.#pooled, pooledGradients: this.#pooled });
+  }
+
+  /** The model that it computes. */
+  get plan(): ModelPlan {
+    return this.#plan;
+  }
+
+  /**
+   * The logits of up to `capacity` samples, which hold until the next call. Indices must lie in their tables. Throws
+   * HotsetError where one is no number; `first` is what the first sample is called then.
+   */
+  logits({ count, dense, indices, offsets }: EncodedRows, first: number): Float32Array {
+    const host = this.#host;
+    const { dim, tableRows } = this.#plan.shape;
+    host.upload(dense, this.#dense);
+    if (indices.length > this.#indices.words) this.#indices = host.allocate(2 * indices.length, "indices");
+    host.upload(indices, this.#indices);
+    if (this.#bags) host.upload(offsets!, this.#offsets);
+    const places = this.#bags ? this.#offsets : undefined;
+    host.pool(count * tableRows.length, dim, this.#table.weights, this.#indices, places, this.#pooled);
+    this.#layers.forward(count);
+    const logits = host.floats(this.#network.logits).subarray(0, count);
+    const wrong = notFinite(logits);
+    if (wrong < 0) return logits;
+    throw new HotsetError(
+      `Cannot score row ${first + wrong} (from 0): its logit is ${
+        logits[wrong]
+      }, though all parameters are finite; look for ` +
+        `dense features far larger than those trained on`,
+      { code: "diverged" },
+    );
+  }
+}

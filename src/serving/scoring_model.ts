@@ -1,0 +1,152 @@
+/** A trained model in memory, to score rows at once. */
+import { cpuOptions, openHost } from "../backend/open.ts";
+import type { Dataset } from "../dataset/dataset.ts";
+import { type EncodedRows, type Row, RowEncoder } from "../dataset/row_encoder.ts";
+import type { UnknownShare } from "../dataset/unknown_values.ts";
+import { HotsetError } from "../errors.ts";
+import { probabilityOf } from "../loop/evaluate.ts";
+import { openTrainedOn, withBest } from "../run/trained_run.ts";
+import { Scorer } from "./scorer.ts";
+
+/** What a model is, for people and programs. */
+export interface ModelFacts {
+  /** Where it was opened. */
+  readonly path: string;
+  /** Names its best checkpoint: another one, another name. */
+  readonly checkpoint: string;
+  /** Steps that it was trained for. */
+  readonly step: number;
+  /** Names of the columns that a row must have. */
+  readonly columns: readonly string[];
+  /** Embedding rows of each table, by name. */
+  readonly tables: Readonly<Record<string, number>>;
+  /** Names of the dense features of a sample. */
+  readonly dense: readonly string[];
+}
+
+/**
+ * A trained model whose tables, parameters and dictionary lie in this process's memory. It scores on the calling thread, with
+ * the bits of `predict --blas wasm`. Dispose of it when it is not needed any more.
+ */
+export class ScoringModel implements Disposable {
+  /** What it is. */
+  readonly facts: ModelFacts;
+  readonly #encoder: RowEncoder;
+  readonly #firstRows: Float64Array;
+  readonly #bags: boolean;
+  #scorer: Scorer | undefined;
+
+  /** Use `openModel`. @internal */
+  constructor(facts: ModelFacts, dataset: Dataset, encoder: RowEncoder, scorer: Scorer) {
+    this.facts = facts;
+    this.#firstRows = dataset.firstRows;
+    this.#bags = dataset.body.bags;
+    this.#encoder = encoder;
+    this.#scorer = scorer;
+  }
+
+  /**
+   * Click probabilities of rows, 0 to 1, in their order. A row has a value for each of the model's columns: text as a CSV
+   * field holds it, a number, true or false; null, undefined or an empty text where there is none; a list for a bag. Values
+   * that the dictionary does not know are treated as by predict. Throws HotsetError that names row and column.
+   */
+  score(rows: readonly Row[]): Float32Array {
+    const scorer = this.#opened();
+    const probabilities = new Float32Array(rows.length);
+    for (let first = 0; first < rows.length; first += scorer.capacity) {
+      const count = Math.min(scorer.capacity, rows.length - first);
+      fill(probabilities, first, scorer.logits(this.#encoder.encode(rows, first, count), first));
+    }
+    return probabilities;
+  }
+
+  /**
+   * Probabilities of up to 256 samples that are encoded already, as a dataset's reader gives them: `dense` (count, features)
+   * transformed, `indices` global rows by (sample, table), and where the model has bags `offsets` (count * tables + 1), bag b
+   * beginning at lookup `offsets[b]`. Fills `probabilities` and allocates nothing. Throws HotsetError where sizes do not fit
+   * or an index lies outside its table.
+   */
+  scoreEncoded(samples: EncodedRows, probabilities: Float32Array): void {
+    const scorer = this.#opened();
+    const fault = this.#faultOf(samples, probabilities, scorer.capacity);
+    if (fault !== undefined) throw new HotsetError(`Cannot score samples: ${fault}`, { code: "bad-row" });
+    fill(probabilities, 0, scorer.logits(samples, 0));
+  }
+
+  /** Share of the lookups of `score` so far that met a value without a row of its own, by table. */
+  get unknownShare(): UnknownShare {
+    return this.#encoder.unknownShare;
+  }
+
+  #opened(): Scorer {
+    if (this.#scorer !== undefined) return this.#scorer;
+    throw new HotsetError(`Cannot score with ${this.facts.path}: the model has been closed`);
+  }
+
+  #faultOf(
+    { count, dense, indices, offsets }: EncodedRows,
+    probabilities: Float32Array,
+    most: number,
+  ): string | undefined {
+    const tables = this.#firstRows.length - 1;
+    const bags = count * tables;
+    if (!(Number.isInteger(count) && count >= 0 && count <= most)) return `${count} of them, not 0 to ${most}`;
+    if (probabilities.length < count) return `there is room for ${probabilities.length} probabilities of ${count}`;
+    const features = count * this.facts.dense.length;
+    if (dense.length !== features) return `dense has ${dense.length} values instead of ${features}`;
+    if (this.#bags !== (offsets !== undefined)) {
+      return `offsets are ${this.#bags ? "missing" : "not for a model without bags"}`;
+    }
+    if (
+      offsets !== undefined && (offsets.length !== bags + 1 || offsets[0] !== 0 || offsets[bags] !== indices.length)
+    ) {
+      return `offsets must be ${bags + 1} numbers from 0 to the number of indices`;
+    }
+    if (offsets === undefined && indices.length !== bags) {
+      return `there are ${indices.length} indices instead of ${bags}`;
+    }
+    for (let d = 0; d < features; d++) if (!Number.isFinite(dense[d])) return `dense value ${d} is ${dense[d]}`;
+    for (let bag = 0, table = 0, k = 0; bag < bags; bag++) {
+      const end = offsets === undefined ? bag + 1 : offsets[bag + 1];
+      if (end < k || end > indices.length) return `the offset of bag ${bag + 1} is ${end}`;
+      for (; k < end; k++) {
+        if (indices[k] >= this.#firstRows[table] && indices[k] < this.#firstRows[table + 1]) continue;
+        return `index ${k} is ${indices[k]}, outside the rows of table ${table}`;
+      }
+      if (++table === tables) table = 0;
+    }
+    return undefined;
+  }
+
+  /** Lets go of the model's memory. */
+  [Symbol.dispose](): void {
+    this.#scorer = undefined;
+  }
+}
+
+function fill(probabilities: Float32Array, first: number, logits: Float32Array): void {
+  for (let i = 0; i < logits.length; i++) probabilities[first + i] = probabilityOf(logits[i]);
+}
+
+/**
+ * Loads the best checkpoint of a run, with the dictionary of its data, to score rows in memory. Throws HotsetError if it cannot
+ * be read, or has a column whose values are read in files alone.
+ */
+export async function openModel(run: string): Promise<ScoringModel> {
+  const dataset = openTrainedOn(run, "score with");
+  const encoder = await RowEncoder.load(dataset);
+  // The kernels compute a sample alone as among others, and faster than most libraries; the last bits of these depend on the number of samples.
+  const host = await openHost(await cpuOptions("wasm"));
+  const { tables, dense } = dataset.body;
+  return withBest(run, (checkpoint) => {
+    const facts: ModelFacts = {
+      path: run,
+      checkpoint: checkpoint.id,
+      step: checkpoint.body.state.step,
+      columns: encoder.columns,
+      tables: Object.fromEntries(tables.map(({ name, rows }) => [name, rows])),
+      dense,
+    };
+    return new ScoringModel(facts, dataset, encoder, new Scorer(host, checkpoint, dataset.body.bags));
+  });
+}

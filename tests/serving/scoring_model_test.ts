@@ -1,0 +1,145 @@
+/** Rows scored in memory have the probabilities of predict by the WASM kernels, bit for bit, alone and among others. */
+import assert from "node:assert/strict";
+import { Dataset } from "../../src/dataset/dataset.ts";
+import type { Row } from "../../src/dataset/row_encoder.ts";
+import { HotsetError } from "../../src/errors.ts";
+import { writeCriteoLog } from "../../src/dataset/generate.ts";
+import { predictRun } from "../../src/run/score_run.ts";
+import { openModel } from "../../src/serving/scoring_model.ts";
+import { COLUMNS, csvOf, logRow, TrainedRun, typedRow } from "./support.ts";
+
+const NAMES = COLUMNS.map(({ name }) => name).filter((name) => name !== "clicked");
+/** More than are computed at a time, some with values that were never seen. */
+const ROWS = Array.from({ length: 700 }, (_, i) => {
+  const row = logRow(i * 3 + 1);
+  return i % 5 === 0 ? { ...row, city: "Atlantis", tags: `a|new${i}` } : row;
+});
+
+/** Scores rows in parts of a few sizes. */
+function inParts(score: (rows: readonly Row[]) => Float32Array, rows: readonly Row[]): number[] {
+  const found: number[] = [];
+  for (let first = 0, size = 1; first < rows.length; first += size, size = size * 2 % 97 + 1) {
+    found.push(...score(rows.slice(first, first + size)));
+  }
+  return found;
+}
+
+for (const more of [{}, { maxIndRange: 5 }, { minFrequency: 3 }]) {
+  Deno.test(`score gives predict's bits for rows of every kind of column ${JSON.stringify(more)}`, async () => {
+    using trained = await TrainedRun.create(COLUMNS, more);
+    const input = trained.join("new.csv");
+    Deno.writeTextFileSync(input, csvOf(ROWS, NAMES));
+    const shares: unknown[] = [];
+    const expected = await predictRun(trained.run, [input], { blas: "wasm" }, (event) => {
+      if (event.event === "encoded") shares.push(event.unknownShare);
+    });
+    using model = await openModel(trained.run);
+    assert.deepEqual(model.score(ROWS), expected);
+    assert.deepEqual([model.unknownShare], shares);
+    assert.deepEqual(inParts((rows) => model.score(rows), ROWS.map(typedRow)), [...expected]);
+    assert.ok(new Set(expected).size > 100);
+  });
+}
+
+Deno.test("score gives predict's bits for rows of the Criteo format, and encoded samples have the same", async () => {
+  using trained = new TrainedRun();
+  const log = trained.join("log.tsv");
+  writeCriteoLog(log, { samples: 900, seed: 3, scale: 1000, fractions: { validation: 0.1, test: 0.1 } });
+  const dataset = await trained.train({ inputs: [log], format: "criteo" });
+  const expected = await predictRun(trained.run, [log], { blas: "wasm" }, () => {});
+  const names = ["label", ...dataset.body.dense, ...dataset.body.tables.map(({ name }) => name)];
+  const byLibrary = await predictRun(trained.run, [log], {}, () => {});
+  assert.ok(byLibrary.every((probability, i) => Math.abs(probability - expected[i]) < 1e-5));
+  const rows = Deno.readTextFileSync(log).trimEnd().split("\n").map((line) =>
+    Object.fromEntries(line.split("\t").map((field, i) => [names[i], field]))
+  );
+  using model = await openModel(trained.run);
+  assert.deepEqual(inParts((rows) => model.score(rows), rows), [...expected]);
+
+  using reader = dataset.reader("train", 256);
+  const probabilities = new Float32Array(256);
+  for (let first = 0; first < 500; first += 100) {
+    model.scoreEncoded(reader.read(first, 100), probabilities);
+    assert.deepEqual(probabilities.subarray(0, 100), expected.subarray(first, first + 100));
+  }
+});
+
+Deno.test("what a row cannot be is told with its row and column, and counts as no lookup", async () => {
+  using trained = await TrainedRun.create();
+  using model = await openModel(trained.run);
+  const good = typedRow(logRow(1));
+  const { city: _, ...lacking } = good;
+  const FAULTS: [unknown, RegExp][] = [
+    [{ ...good, price: "a lot" }, /^Cannot score row 2 \(from 0\): price is "a lot", not a finite number$/],
+    [{ ...good, price: [1] }, /row 2 .*: price is a list, where text, a number, true, false or null is expected$/],
+    [{ ...good, price: Infinity }, /row 2 .*: price is "inf", not a finite number$/],
+    [{ ...good, when: "yesterday" }, /row 2 .*: when is "yesterday", neither unix seconds nor a date and time/],
+    [{ ...good, when: null }, /row 2 .*: when is empty$/],
+    [{ ...good, user: "xyz" }, /row 2 .*: user is "xyz", not a hexadecimal number of up to 8 digits$/],
+    [{ ...good, city: { name: "Rome" } }, /row 2 .*: city is of type object, where/],
+    [{ ...good, shop: 2 ** 60 }, /row 2 .*: shop is "1.152921504606847e\+18", too large to be exact/],
+    [{ ...good, tags: ["a", ["b"]] }, /row 2 .*: tags is a list, where/],
+    [{ ...good, tags: "[a, b]" }, /row 2 .*: tags is "\[a, b\]", a list$/],
+    [{ ...lacking, City: "Rome" }, /row 2 .*: it has no column city; is it "City"\?; a value that is missing is null$/],
+    [null, /row 2 .*: it is no object with a value for each column$/],
+    [[1, 2], /row 2 .*: it is no object/],
+  ];
+  for (const [row, message] of FAULTS) {
+    assert.throws(
+      () => model.score([good, good, row as Row]),
+      (error) => error instanceof HotsetError && error.code === "bad-row" && message.test(error.message),
+      String(message),
+    );
+  }
+  assert.deepEqual(Object.values(model.unknownShare), [0, 0, 0, 0]);
+  model.score([{ ...good, city: "Atlantis" }, good]);
+  assert.equal(model.unknownShare.city, 0.5);
+  assert.equal(model.score([]).length, 0);
+});
+
+Deno.test("encoded samples of other sizes, or with rows of another table, are refused", async () => {
+  using trained = await TrainedRun.create();
+  const dataset = Dataset.open(trained.join("data"));
+  using model = await openModel(trained.run);
+  using reader = dataset.reader("test", 4);
+  const { count, dense, indices, offsets } = reader.read(0, 4);
+  const out = new Float32Array(4);
+  const samples = { count, dense: dense.slice(), indices: indices.slice(), offsets: offsets!.slice() };
+  model.scoreEncoded(samples, out);
+  const swapped = indices.slice();
+  [swapped[0], swapped[1]] = [indices[1], indices[0]];
+  const FAULTS: [object, RegExp][] = [
+    [{ ...samples, count: 5 }, /there is room for 4 probabilities of 5$/],
+    [{ ...samples, count: -1 }, /-1 of them, not 0 to 256$/],
+    [{ ...samples, dense: dense.subarray(1) }, /dense has 11 values instead of 12$/],
+    [{ ...samples, dense: dense.map(() => NaN) }, /dense value 0 is NaN$/],
+    [{ ...samples, offsets: undefined }, /offsets are missing$/],
+    [{ ...samples, offsets: offsets!.map((x) => 2 * x) }, /offsets must be 17 numbers/],
+    [{ ...samples, indices: swapped }, /index 0 is \d+, outside the rows of table 0$/],
+  ];
+  for (const [wrong, message] of FAULTS) {
+    assert.throws(() => model.scoreEncoded(wrong as typeof samples, out), message);
+  }
+  model[Symbol.dispose]();
+  assert.throws(() => model.scoreEncoded(samples, out), /the model has been closed$/);
+});
+
+Deno.test("a model with dates of another format is refused when it is opened, by the column's name", async () => {
+  using trained = new TrainedRun();
+  const columns = [
+    { name: "y", kind: "label" },
+    { name: "day", kind: "dense", transform: "clock", format: "%d.%m.%Y" },
+    {
+      name: "city",
+      kind: "sparse",
+    },
+  ];
+  Deno.writeTextFileSync(trained.join("schema.json"), JSON.stringify({ columns }));
+  const lines = Array.from({ length: 80 }, (_, i) => `${i % 2},${i % 28 + 1}.05.2024,Rome\n`);
+  Deno.writeTextFileSync(trained.join("log.csv"), `y,day,city\n${lines.join("")}`);
+  await trained.train({ inputs: [trained.join("log.csv")], format: "csv", schema: trained.join("schema.json") });
+  await assert.rejects(
+    openModel(trained.run),
+    /^HotsetError: Cannot encode rows in memory: column day: its dates are written as %d\.%m\.%Y, .*; score files with predict, or train/,
+  );
+});

@@ -1,0 +1,89 @@
+/** Small runs to score with. */
+import { resolveConfig } from "../../src/config/config.ts";
+import type { Dataset } from "../../src/dataset/dataset.ts";
+import { prepareDataset, type PrepareOptions } from "../../src/dataset/prepare.ts";
+import type { RowValue } from "../../src/dataset/single_value.ts";
+import { startRun } from "../../src/run/run.ts";
+import { TemporaryDirectory } from "../support/temporary.ts";
+
+/** Every kind of column that rows in memory can have. */
+export const COLUMNS = [
+  { name: "clicked", kind: "label" },
+  { name: "price", kind: "dense" },
+  { name: "age", kind: "dense", transform: "none", missing: "mean" },
+  { name: "when", kind: "time" },
+  { name: "city", kind: "sparse" },
+  { name: "shop", kind: "sparse" },
+  { name: "user", kind: "sparse", values: "hex" },
+  { name: "tags", kind: "bag" },
+] as const;
+
+/** Row `i` of a log, by column; a number as its text. */
+export function logRow(i: number): Record<string, string> {
+  const pick = (values: readonly string[], salt: number) =>
+    values[(i * 7919 + salt * 104729 + (i >> 3)) % values.length];
+  return {
+    clicked: String((i * 31 + (i >> 2)) % 3 === 0 ? 1 : 0),
+    price: pick(["1", "2.5", "", "1e3", "17.25", "-4", "NaN", "0.1"], 1),
+    age: pick(["30", "", "41", "55.5", "18"], 2),
+    when: String(1717200000 + i * 997),
+    city: pick(["Rome", "Oslo", "", "Bonn", "NA", "Lima"], 3),
+    shop: pick(["5", "5.0", "7", "07", "12", "1e2", "true", ""], 4).replace("07", "8"),
+    user: pick(["ff", "0a1b2c3d", "", "00000001", "DEADBEEF"], 5),
+    tags: pick(["a|b", "", "c", "a|a|d", "e| b", "x"], 6),
+  };
+}
+
+/** Rows as CSV with a header. */
+export function csvOf(rows: readonly Record<string, string>[], names: readonly string[]): string {
+  return [names, ...rows.map((row) => names.map((name) => row[name]))].map((line) => line.join(",") + "\n").join("");
+}
+
+/** What a run trains with here. */
+export const CONFIG = resolveConfig("default", {
+  ...{ mode: "cpu", device: "cpu", ranks: 1, dim: 8, bottom: [40, 8], top: [72, 24, 1], batchSize: 64 },
+  ...{ optimizer: "adagrad", learningRate: 0.1 },
+});
+
+/** A run on a log with all kinds of columns, in a directory of its own. */
+export class TrainedRun extends TemporaryDirectory {
+  /** The run. */
+  readonly run = this.join("run");
+
+  /** Trains on 600 rows of `logRow`. */
+  static async create(columns: readonly object[] = COLUMNS, more: Partial<PrepareOptions> = {}): Promise<TrainedRun> {
+    const directory = new TrainedRun();
+    try {
+      Deno.writeTextFileSync(directory.join("schema.json"), JSON.stringify({ columns }));
+      const rows = Array.from({ length: 600 }, (_, i) => logRow(i));
+      Deno.writeTextFileSync(directory.join("log.csv"), csvOf(rows, COLUMNS.map(({ name }) => name)));
+      await directory.train({
+        ...{ inputs: [directory.join("log.csv")], format: "csv", schema: directory.join("schema.json"), ...more },
+      });
+    } catch (error) {
+      directory[Symbol.dispose]();
+      throw error;
+    }
+    return directory;
+  }
+
+  /** Prepares a dataset and trains on it. */
+  async train(options: Omit<PrepareOptions, "out">): Promise<Dataset> {
+    const dataset = await prepareDataset({ ...options, out: this.join("data"), threads: 1 });
+    await startRun(CONFIG, dataset, { out: this.run, report: () => {} });
+    return dataset;
+  }
+}
+
+/** A row as a program has it: numbers as numbers, lists as lists, null where there is nothing. */
+export function typedRow(row: Record<string, string>): Record<string, RowValue> {
+  const number = (text: string) => text === "" ? null : Number(text);
+  return {
+    ...row,
+    price: number(row.price),
+    age: number(row.age),
+    when: Number(row.when),
+    tags: row.tags === "" ? [] : row.tags.split("|").map((tag) => tag.trim()),
+    user: row.user === "" ? undefined : row.user,
+  };
+}
