@@ -48,21 +48,6 @@ testWithEach("prepare, profile and layout write the same bytes on three ranks", 
   }
 });
 
-testWithEach("a malformed row ends all ranks with one error", async (launcher) => {
-  using place = new Workplace();
-  const logs = logsIn(place);
-  const path = logs[4]; // not the first rank's
-  Deno.writeTextFileSync(path, Deno.readTextFileSync(path).replace("\t", ""));
-  const [[command, ...args]] = commandsIn(place, "team", logs);
-  const divided = [command, ...args, "--quiet", "--collective", "mpi"];
-  const { code, stderr } = await runMpi(launcher, RANKS, CLI, divided, {}, place.path);
-  assert.equal(code, 1);
-  const errors = stderr.split("\n").filter((line) => line.startsWith("error:"));
-  assert.equal(errors.length, 1, stderr);
-  assert.match(errors[0], /^error: Cannot read .*log-4\.tsv: line 1: /);
-  assert.deepEqual([...Deno.readDirSync(place.path)].filter(({ name }) => /team/.test(name)), []);
-});
-
 testWithEach("after a kill any ranks go on with what is finished, to the same bytes", async (launcher) => {
   using place = new Workplace();
   const logs = logsIn(place);
