@@ -130,7 +130,7 @@ function evaluation([, ...words]: string[], { raw, processed, loaded }: Pasted, 
   const flags = words.slice(inputs.length);
   const dropped = flags.filter((word) => !OUTPUT_FLAGS.includes(word));
   if (dropped.length > 0) ignored.push(dropped.join(" "));
-  if (raw !== undefined || processed !== undefined) ignored.push("data files (the run's own data are scored)");
+  if (raw !== undefined || processed !== undefined) ignored.push("data files (the data of the run is scored)");
   const kept = flags.filter((word) => OUTPUT_FLAGS.includes(word));
   return { arguments: ["evaluate", loaded, ...inputs, ...kept], ignored };
 }
@@ -214,7 +214,7 @@ export function expandConfig(given: readonly string[], known?: readonly KnownOpt
   try {
     content = JSON.parse(Deno.readTextFileSync(path));
   } catch (error) {
-    const reason = error instanceof Deno.errors.NotFound ? "there is no such file" : messageOf(error);
+    const reason = error instanceof Deno.errors.NotFound ? "no such file" : messageOf(error);
     throw new UsageError(`Cannot read the configuration ${path}: ${reason}`);
   }
   const parsed = configFile.safeParse(content);

@@ -7,7 +7,7 @@ import { run } from "./run.ts";
 /** hotset doctor */
 export function doctor(program: Command): void {
   program.command("doctor")
-    .description("What this machine offers, what is missing, and how to get it.")
+    .description("Show what this machine has, what is missing, and how to install it.")
     .addHelpText("after", "\nExample: hotset doctor")
     .action((flags: Common) =>
       run(flags, async () => {

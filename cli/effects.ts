@@ -8,7 +8,7 @@ import { configOf } from "./train_options.ts";
 
 /** It would change what a run goes on with. */
 const notResumed = ({ values }: CommandLine) =>
-  `with --resume: a run goes on as it began; begin a new one from its model with --from ${values.out ?? "RUN"}`;
+  `with --resume: a resumed run keeps its options; start a new run from its model with --from ${values.out ?? "RUN"}`;
 
 /** Throws UsageError that names one of a command's options which was given and would do nothing. */
 export function expectEffect(line: CommandLine, options: readonly Option[]): void {

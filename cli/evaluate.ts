@@ -8,7 +8,7 @@ import { type ConfigFlags, trainLayer, withTraining } from "./train_options.ts";
 /** hotset evaluate */
 export function evaluate(program: Command): void {
   withTraining(withUnknown(program.command("evaluate")))
-    .description("Metrics of a run's best checkpoint.")
+    .description("Evaluate a run's best checkpoint.")
     .argument("<run>", "directory made by train")
     .argument(
       "[input...]",

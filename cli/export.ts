@@ -6,14 +6,14 @@ import { run } from "./run.ts";
 /** hotset export */
 export function exportModel(program: Command): void {
   program.command("export")
-    .description("Write a run's best model in a format that others read.")
+    .description("Export a run's best model in a format of other tools.")
     .argument("<run>", "directory made by train")
     .addOption(
       new Option("--format <name>", "format of the file").choices(EXPORT_FORMATS).makeOptionMandatory(),
     )
     .requiredOption(
       "--out <file>",
-      "file to write; the raw values of its rows and an ONNX model's weights lie beside it",
+      "file to write; the raw values of its rows and the weights of an ONNX model are written beside it",
     )
     .addHelpText("after", "\nExample: hotset export hotset/run-1 --format onnx --out clicks.onnx")
     .action((directory: string, flags: Common & { format: ExportFormat; out: string }) =>

@@ -7,7 +7,7 @@ import { type ConfigFlags, trainLayer, withTraining } from "./train_options.ts";
 /** hotset import */
 export function importModel(program: Command): void {
   const importing = program.command("import")
-    .description("Make a run of a facebookresearch/dlrm model that was saved as safetensors.")
+    .description("Create a run from a facebookresearch/dlrm model saved as safetensors.")
     .argument("<file>", "the state dict")
     .requiredOption("--data <dataset>", "directory made by prepare")
     .requiredOption("--out <run>", "directory of the run")

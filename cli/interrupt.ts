@@ -73,9 +73,9 @@ export class Interrupt implements Disposable {
 
   #failure(): Interrupted {
     const [name] = Object.entries(STATUSES).find(([, status]) => status === this.exitCode)!;
-    const cause = Atomics.load(this.#memory, ORPHANED) === 0 ? name : "the end of npx, which started it";
+    const cause = Atomics.load(this.#memory, ORPHANED) === 0 ? name : "the exit of npx, which started it";
     return new Interrupted(
-      `Interrupted by ${cause}; unfinished output is removed, and the same command goes on from what is finished`,
+      `Interrupted by ${cause}; unfinished output is removed, and the same command continues from the finished stages`,
     );
   }
 

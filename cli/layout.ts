@@ -11,7 +11,7 @@ export function layout(program: Command): void {
     .argument("<dataset>", "directory made by prepare")
     .option(
       "--out <dir>",
-      "directory of the layout (default: in hotset/, where train looks for it unless its --out lies elsewhere)",
+      "directory of the layout (default: in hotset/, where train finds it unless its --out is in another directory)",
     )
     .addHelpText("after", "\nExample: hotset layout criteo --hot-memory 256MiB --batch-size 2048")
     .action((directory: string, flags: ConfigFlags & Common & GroupFlags & { out?: string }) =>

@@ -22,7 +22,7 @@ import { fail } from "./run.ts";
 
 /** All commands. */
 export const program = new Command("hotset")
-  .description("Trains recommendation models fast by keeping their popular rows where the compute is.")
+  .description("Train recommendation models fast by keeping popular embedding rows where the compute is.")
   .version(config.version)
   .exitOverride()
   .configureOutput({ outputError: (text, write) => write(`${text.trimEnd().replaceAll("\n", " ")}\n`) });

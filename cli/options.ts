@@ -44,7 +44,7 @@ export const RAW = "Raw files:";
 export const withCommon = (command: Command) => {
   command.helpOption(false).addHelpOption(new Option("-h, --help", "show this help").helpGroup(GENERAL));
   return addGroup(command, GENERAL, [
-    new Flag("--json", "print one JSON object a line to stdout").withResume(),
+    new Flag("--json", "print one JSON object per line to stdout").withResume(),
     new Flag("--quiet", "no progress on stderr").withResume(),
     new Flag("--verbose", "stack traces with errors").withResume(),
   ]);
@@ -57,7 +57,7 @@ export interface GroupFlags {
 
 export const withGroup = (command: Command) =>
   command.addOption(
-    new Flag("--collective <name>", "who works: this process, or those that mpirun started, on a disk that they share")
+    new Flag("--collective <name>", "which processes work: this one, or all that mpirun started, on a shared disk")
       .choices(["shared", "mpi"]).default("shared"),
   );
 
@@ -75,7 +75,7 @@ export const raw = (line: CommandLine) => {
   const reason = data(line);
   if (reason !== undefined || command !== "train") return reason;
   return inputs.length > 0 && isArtifact(inputs[0])
-    ? `with the dataset ${inputs[0]}: it is prepared already`
+    ? `with the dataset ${inputs[0]}: it is already prepared`
     : undefined;
 };
 
@@ -89,14 +89,15 @@ export const withRaw = (command: Command) =>
       new Flag("--test <files...>", "raw files that become the test split"),
       new Flag("--min-frequency <n>", "values seen less often than this share one row").argParser(positive).default(1),
       new Flag("--max-ind-range <n>", "hash values into this range first").argParser(positive),
-      new Flag("--validation-fraction <share>", "share split off for validation, by order").argParser(share).default(
-        0.05,
-      ),
+      new Flag("--validation-fraction <share>", "fraction of the samples for validation, in order").argParser(share)
+        .default(
+          0.05,
+        ),
       new Flag(
         "--test-fraction <share>",
-        "share split off for testing, the last part (default: 0.1, or 0 with --test)",
+        "fraction of the samples for testing, the last ones (default: 0.1, or 0 with --test)",
       ).argParser(share),
-      new Flag("--on-bad-row <what>", "what a malformed row does").choices(["fail", "skip"]).default("fail"),
+      new Flag("--on-bad-row <what>", "what to do with malformed rows").choices(["fail", "skip"]).default("fail"),
     ].map((flag) => flag.unless(raw)),
   );
 
@@ -104,7 +105,7 @@ export const withUnknown = (command: Command) =>
   addGroup(command, RAW, [
     new Flag(
       "--max-unknown <share>",
-      "fail where more of one table's lookups meet values the dictionary does not know (default: a note from 0.5 on)",
+      "maximum share of a table's lookups with values outside the dictionary (default: no limit, a note from 0.5)",
     ).argParser(number((value) => value >= 0 && value <= 1, "a number from 0 to 1")).unless(data),
   ]);
 

@@ -12,7 +12,7 @@ import { type ConfigFlags, presetFlag, trainLayer, withTraining } from "./train_
 /** hotset plan */
 export function plan(program: Command): void {
   withTraining(program.command("plan").addOption(presetFlag()))
-    .description("What training would need and a budget would cover, without training.")
+    .description("Estimate the memory of training and the coverage of a budget, without training.")
     .argument("[dataset]", "directory made by prepare (default: the published data of the preset)")
     .addHelpText("after", "\nExample: hotset plan --preset terabyte --hot-memory 1GiB --optimizer rwsadagrad")
     .action((directory: string | undefined, flags: ConfigFlags & Common & { preset: Preset }) =>

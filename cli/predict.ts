@@ -8,7 +8,7 @@ import { type ConfigFlags, trainLayer, withTraining } from "./train_options.ts";
 /** hotset predict */
 export function predict(program: Command): void {
   withTraining(withUnknown(program.command("predict")))
-    .description("Click probabilities of raw rows, as CSV (or JSON lines with --json).")
+    .description("Predict click probabilities of raw rows, as CSV (or JSON lines with --json).")
     .argument("<run>", "directory made by train")
     .argument("<input...>", "raw files; the label column may be missing")
     .option("--out <file>", "file to write (default: stdout)")

@@ -35,20 +35,20 @@ const memory = new Flag("--memory <bytes>", "memory that reading raw files may u
 export function prepare(program: Command): void {
   withGroup(addGroup(withUnknown(withRaw(program.command("prepare"))), RAW, [memory]))
     .description("Turn raw logs into a dataset.")
-    .argument("<input...>", "files or patterns in the order of time; gzip, zstd and Parquet work")
+    .argument("<input...>", "files or patterns in chronological order; may be gzip, zstd or Parquet")
     .addOption(
       new Flag("--out <dir>", "directory of the dataset").unless((line) =>
         line.given.has("--infer") ? raw(line) : undefined
       ),
     )
-    .option("--infer", "print a schema proposed for the input, to be edited, instead")
+    .option("--infer", "only print a proposed schema for the input, to be edited")
     .addHelpText("after", "\nExample: hotset prepare 'day_*.tsv.gz' --min-frequency 2 --out criteo")
     .action((inputs: string[], flags: PrepareFlags) =>
       runAsGroup(flags, [folderOf(flags)], async (report, group, interrupt) => {
         const { out, infer, json } = flags;
         if (infer) {
           const onProgress = (fraction: number) => report({ event: "stage", stage: "infer", fraction });
-          if (inputs.length > 1) report({ event: "note", text: `The schema is that of ${inputs[0]} alone` });
+          if (inputs.length > 1) report({ event: "note", text: `The schema was inferred from ${inputs[0]} alone` });
           const onNote = (text: string) => report({ event: "note", text });
           if (group.rank > 0) return;
           console.log(JSON.stringify(await inferSchema(inputs[0], onProgress, onNote), null, 2));

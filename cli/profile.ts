@@ -9,13 +9,13 @@ import { type ConfigFlags, configOf, withTraining } from "./train_options.ts";
 /** hotset profile */
 export function profile(program: Command): void {
   withGroup(withTraining(program.command("profile")))
-    .description("Find a dataset's popular rows within a memory budget.")
+    .description("Find the most popular rows of a dataset that fit a memory budget.")
     .argument("<dataset>", "directory made by prepare")
     .option(
       "--out <dir>",
-      "directory of the profile (default: in hotset/, where train looks for it unless its --out lies elsewhere)",
+      "directory of the profile (default: in hotset/, where train finds it unless its --out is in another directory)",
     )
-    .option("--report <file>", "HTML file to write: popularity, coverage and what another budget would buy")
+    .option("--report <file>", "HTML report to write: popularity, and coverage by budget")
     .addHelpText("after", "\nExample: hotset profile criteo --hot-memory 256MiB")
     .action((directory: string, flags: ConfigFlags & Common & GroupFlags & { out?: string; report?: string }) =>
       runAsGroup(flags, [folderOf(flags)], (report, group) => {

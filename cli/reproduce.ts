@@ -7,7 +7,7 @@ import { run } from "./run.ts";
 /** hotset reproduce */
 export function reproduce(program: Command): void {
   program.command("reproduce")
-    .description("Run a run again and compare the bits of the two last checkpoints.")
+    .description("Repeat a run and compare the last checkpoints bit for bit.")
     .argument("<run>", "directory made by train")
     .addHelpText("after", "\nExample: hotset reproduce hotset/run-1")
     .action((directory: string, flags: Common) =>
@@ -15,9 +15,9 @@ export function reproduce(program: Command): void {
         // What the second run reports is not asked for.
         const result = await reproduceRun(directory, (event) => event.event === "stage" && report(event));
         if (flags.json) console.log(JSON.stringify(result));
-        else if (result.equal) console.log(`${directory}: ${result.steps} steps again, every bit the same`);
+        else if (result.equal) console.log(`${directory}: ${result.steps} steps repeated, all bits are equal`);
         if (result.equal) return;
-        const changes = result.changes.length === 0 ? "" : `; not as it was: ${result.changes.join("; ")}`;
+        const changes = result.changes.length === 0 ? "" : `; changed since the run: ${result.changes.join("; ")}`;
         throw new HotsetError(`Cannot reproduce ${directory}: ${result.difference}${changes}`);
       })
     );

@@ -61,7 +61,7 @@ export function expectOneProcess(): void {
   const processes = mpirunProcesses();
   if (processes === 1) return;
   throw new UsageError(
-    `Cannot work as one of ${processes} processes that would all do the same: add --collective mpi, or start one`,
+    `Cannot run as one of ${processes} processes that would repeat the same work: add --collective mpi, or start one`,
   );
 }
 
@@ -94,7 +94,7 @@ export function fail(error: unknown, { json, verbose }: Partial<Common>, signall
   if (json) console.log(JSON.stringify({ event: "error", code, message }));
   if (verbose) console.error(error);
   else if (code === "defect") {
-    console.error("This is a defect of Hotset; run again with --verbose for where it happened.");
+    console.error("This is a bug in Hotset; run again with --verbose for a stack trace.");
   }
   process.exitCode = code === "usage" ? 2 : code === "interrupted" ? signalled : 1;
 }

@@ -19,8 +19,8 @@ import { type ConfigFlags, configOf, type TrainFlags, trainLayer, withAllOfTrain
 /** hotset train */
 export function train(program: Command): void {
   withAllOfTraining(program.command("train"))
-    .description("Train a model on a dataset or on raw logs; prepares, profiles and lays out first if needed.")
-    .argument("[input...]", "a dataset, or raw files in the order of time")
+    .description("Train a model on a dataset or on raw logs; runs prepare, profile and layout first if needed.")
+    .argument("[input...]", "a dataset, or raw files in chronological order")
     .addHelpText("after", "\nExample: hotset train day_0.gz day_1.gz --test day_2.gz --min-frequency 2 --out run")
     .action((inputs: string[], flags: TrainFlags & ConfigFlags) =>
       run(flags, (report, atEnd, interrupt) => start(inputs, flags, { report, interrupt }, atEnd))

@@ -94,9 +94,7 @@ const collective = (line: CommandLine) => {
 };
 
 const scaling = ({ values: { collective } }: CommandLine) =>
-  collective === "shared"
-    ? "without processes that could each have a batch: choose --collective mpi or nccl, or leave it out"
-    : undefined;
+  collective === "shared" ? "without several processes: choose --collective mpi or nccl, or leave it out" : undefined;
 
 /** What decides the model and its training where nothing else is said. */
 export const presetFlag = (): Flag =>
@@ -108,21 +106,24 @@ const RUN_FLAGS = [
   new Flag("--demo", "train on generated data, in memory and with most rows on disk, or in the modes cpu and --mode"),
   new Flag("--out <run>", "directory of the run (default: the first free of hotset/run-1, run-2, ...)")
     .withResume().alsoNamed("--save-model"),
-  new Flag("--report <file>", "HTML file to write: losses, AUC, batches, phases of a step, and the profile")
+  new Flag("--report <file>", "HTML report to write: loss, AUC, batches, phases of a step, and the profile")
     .withResume(),
-  new Flag("--from <run>", "begin with the model of that run's best checkpoint, or of a checkpoint's directory"),
+  new Flag("--from <run>", "start from the model of that run's best checkpoint, or of a checkpoint directory"),
   new Flag("--resume", "continue the run in --out from its last checkpoint").withResume(),
   new Flag(
     "--config <file>",
-    "JSON object of flags without dashes; lists are widths or files; flags given here override it",
+    "JSON file with flags (without dashes); lists are widths or files; flags on the command line override it",
   ),
 ];
 const RANK_FLAGS = [
   new Flag(
     "--collective <name>",
-    "how ranks meet: workers of one process, or processes that mpirun started, on cores (mpi) or a GPU each (nccl)",
+    "how ranks communicate: threads of one process (shared), or processes started by mpirun, on cores (mpi) or one GPU each (nccl)",
   ).choices(["shared", "mpi", "nccl"]).default("shared").unless(collective).withResume(),
-  new Flag("--scaling <kind>", "whether ranks over MPI split the batch, or take --batch-size samples each")
+  new Flag(
+    "--scaling <kind>",
+    "strong divides a batch over the ranks of MPI, weak gives each rank --batch-size samples",
+  )
     .choices(["strong", "weak"]).default("strong").unless(scaling),
 ];
 

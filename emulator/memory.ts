@@ -176,7 +176,7 @@ export class DeviceMemory {
   find(address: number, doing: string): Region {
     const region = this.#regions[Math.floor(address / WINDOW_BYTES)];
     if (region instanceof Region) return region;
-    if (region === undefined) throw new EmulationError(`${doing} uses address ${address}, which is no device memory`);
+    if (region === undefined) throw new EmulationError(`${doing} uses address ${address}, which is not device memory`);
     throw new EmulationError(`${doing} uses ${region} after it was freed`);
   }
 

@@ -68,7 +68,7 @@ class Meeting {
   /** Takes this rank's place and waits for the others. Throws EmulationError if they disagree. */
   join(): void {
     const before = Atomics.compareExchange(this.#words, placeOf(this.rank) + Place.joined, 0, this.ranks);
-    if (before !== 0) throw new EmulationError(`ncclCommInitRank: rank ${this.rank} is there already`);
+    if (before !== 0) throw new EmulationError(`ncclCommInitRank: rank ${this.rank} has already joined`);
     this.#arrive("ncclCommInitRank", 0, 0);
     for (let r = 0; r < this.ranks; r++) {
       const ranks = this.#words[placeOf(r) + Place.joined];
@@ -144,7 +144,7 @@ class Meeting {
       if (aborted !== 0 && !isThere()) throw new EmulationError(`${doing}: rank ${aborted - 1} has failed`);
       if (looks < SPINS) continue;
       if (performance.now() - begin > this.#patienceMs) {
-        throw new EmulationError(`${doing}: rank ${r} did not come within ${this.#patienceMs / 1000} s`);
+        throw new EmulationError(`${doing}: rank ${r} did not arrive within ${this.#patienceMs / 1000} s`);
       }
       Atomics.wait(words, ABORTED, 0, NAP_MS);
     }

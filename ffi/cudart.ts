@@ -168,7 +168,7 @@ export function cudartFault(symbols: CudartSymbols): string | undefined {
         return value[0];
       });
     if (10 * high + low >= LEAST_CAPABILITY_OF_13) continue;
-    return `GPU ${ordinal} has compute capability ${high}.${low}, and the libraries of CUDA ${major} have code for 7.5 and ` +
+    return `GPU ${ordinal} has compute capability ${high}.${low}, but the libraries of CUDA ${major} have code for 7.5 and ` +
       `newer. Install those of CUDA 12: ${CUDA_12_WHEELS}`;
   }
   return undefined;
@@ -182,7 +182,7 @@ function driverAdvice(runtime: Cudart, major: number): string {
   runtime.cudaDriverGetVersion(version);
   const serves = Math.floor(version[0] / 1000);
   if (serves === 0 || serves >= major) return "Install or update NVIDIA's driver until nvidia-smi lists the GPU";
-  return `The driver serves CUDA ${serves} and this is the runtime of CUDA ${major}: update the driver (CUDA 13 needs 580 ` +
+  return `The driver supports CUDA ${serves}, but this is the runtime of CUDA ${major}: update the driver (CUDA 13 needs 580 ` +
     `or newer, CUDA 12 needs 525), or install the libraries of CUDA 12: ${CUDA_12_WHEELS}`;
 }
 

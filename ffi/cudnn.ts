@@ -94,7 +94,7 @@ export const Dnn = {
 export function checkedCudnn(symbols: CudnnSymbols, fail: Failure = throwCudaError): Cudnn {
   return checkedCalls(cudnnSymbols, symbols, (code) => {
     const name = textAt(symbols.cudnnGetErrorString(code));
-    return { name, text: "a call of cuDNN failed" };
+    return { name, text: "a cuDNN call failed" };
   }, fail);
 }
 

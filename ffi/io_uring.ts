@@ -97,7 +97,7 @@ export class IoUring implements Disposable {
    * io_uring or forbids it.
    */
   constructor(depth: number, memory: Uint8Array) {
-    if (Deno.build.os !== "linux") throw new LibraryError("Cannot use io_uring: this system has none", []);
+    if (Deno.build.os !== "linux") throw new LibraryError("Cannot use io_uring: it needs Linux", []);
     this.#libc = openLibc(symbols);
     this.depth = depth;
     const params = new Uint32Array(PARAMS_WORDS);
@@ -123,7 +123,7 @@ export class IoUring implements Disposable {
     };
     if ((params[Param.features] & FEATURE_SINGLE_MAP) === 0) {
       this[Symbol.dispose]();
-      throw new LibraryError("Cannot use io_uring: the system's is older than Linux 5.4", []);
+      throw new LibraryError("Cannot use io_uring: it needs Linux 5.4 or newer", []);
     }
     this.#rings = map(ringBytes, OFFSET_RINGS);
     this.#requests = map(requestBytes, OFFSET_REQUESTS);

@@ -68,8 +68,8 @@ function initialise(): Mpi {
     throw new MpiError(
       "MPI_Comm_size",
       0,
-      `${ranks} processes were started but ${path} knows of one: it belongs to another mpirun; ` +
-        `set HOTSET_MPI to the library of the one used`,
+      `${ranks} processes were started, but ${path} sees only one: it belongs to another mpirun; ` +
+        `set HOTSET_MPI to the library of the mpirun in use`,
     );
   }
   return result;
@@ -189,7 +189,7 @@ export class Request {
       Atomics.wait(SLEEPER, 0, 0, SLEEP_MS);
       const waited = performance.now() - begin;
       if (waited > this.#communicator.patienceMs) {
-        throw new MpiTimeout(`Cannot go on: other ranks did not answer for ${Math.round(waited / 1000)} seconds`);
+        throw new MpiTimeout(`Cannot continue: other ranks did not answer for ${Math.round(waited / 1000)} seconds`);
       }
     }
   }

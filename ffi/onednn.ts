@@ -95,7 +95,7 @@ function open() {
   if (runtime === OPENMP && library.omp_set_num_threads !== null) library.omp_set_num_threads(1);
   else if (runtime !== SEQUENTIAL) {
     throw new LibraryError(
-      `Cannot use ${path}: this ${version} starts threads of its own; install one built for OpenMP: ${INSTALL}`,
+      `Cannot use ${path}: this ${version} starts its own threads; install one built for OpenMP: ${INSTALL}`,
       [],
     );
   }

@@ -166,7 +166,7 @@ export function openOnnxRuntime(): OnnxRuntime {
     names: [file],
     folders: packageFolder(system),
     symbols,
-    install: "deno install, in Hotset's folder (it fetches all packages)",
+    install: "deno install, in Hotset's folder (downloads all packages)",
   });
   const base = new Deno.UnsafePointerView(OrtGetApiBase()!);
   const version = new Deno.UnsafeFnPointer(base.getPointer(POINTER_BYTES)!, getVersionString).call();

@@ -58,12 +58,12 @@ export function createSharedPages(bytes: number): SharedPages {
  */
 export function mapSharedPages({ process, file }: SharedPages, target: Uint8Array): void {
   if (target.length % PAGE_BYTES !== 0) {
-    throw new Error(`Cannot share memory: ${target.length} bytes are no whole pages`);
+    throw new Error(`Cannot share memory: ${target.length} bytes are not whole pages`);
   }
   const { open, close, mmap } = libc();
   const own = process === Deno.pid;
   const from = own ? file : open(cString(`/proc/${process}/fd/${file}`), OPEN_READ_WRITE);
-  if (from < 0) throw new Error(`Cannot share memory: process ${process} may not be looked into`);
+  if (from < 0) throw new Error(`Cannot share memory: process ${process} denies access to its memory`);
   const address = addressOf(target as Uint8Array<ArrayBuffer>);
   const mapped = mmap(address, BigInt(target.length), READ_WRITE, SHARED_FIXED, from, 0n);
   if (!own) close(from);

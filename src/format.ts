@@ -25,11 +25,11 @@ const NAMED_TABLES = 6;
 /** Shares of lookups that met unknown values, by table: the largest by name. */
 export function unknownText(share: Readonly<Record<string, number>>): string {
   const found = Object.entries(share).filter(([, value]) => value > 0).sort(([, a], [, b]) => b - a);
-  if (found.length === 0) return "no values that the dictionary does not know";
+  if (found.length === 0) return "no values outside the dictionary";
   const named = found.slice(0, NAMED_TABLES).map(([table, value]) => `${table} ${percent(value)}`).join(", ");
   const others = found.length - NAMED_TABLES;
   const rest = others > 0 ? `, ${others} more tables at most ${percent(found[NAMED_TABLES][1])}` : "";
-  return `values that the dictionary does not know, by share of lookups: ${named}${rest}`;
+  return `values outside the dictionary, by share of lookups: ${named}${rest}`;
 }
 
 /** A duration. */

@@ -29,7 +29,7 @@ export abstract class HostMemory implements
       throw new HotsetError(
         `Cannot allocate ${
           bytes(4 * words)
-        } for ${label}: they do not fit in memory; plan says what a model needs and ` +
+        } for ${label}: they do not fit in memory; plan estimates what a model needs and ` +
           `what makes it smaller`,
         { cause: error },
       );

@@ -73,7 +73,7 @@ async function openLibrary({ blas, precision }: Pick<CpuOptions, "blas" | "preci
   try {
     if (precision === "bf16") {
       if (blas !== "onednn") {
-        throw new HotsetError(`Cannot multiply in bf16 by ${blas}: choose --blas onednn, or --precision fp32`);
+        throw new HotsetError(`Cannot multiply in bf16 with ${blas}: choose --blas onednn, or --precision fp32`);
       }
       const { openOneDnn, openOneDnnBf16 } = await import("../../ffi/onednn.ts");
       return { precision, gemm: openOneDnnBf16(), narrow: openOneDnn() };
@@ -85,7 +85,7 @@ async function openLibrary({ blas, precision }: Pick<CpuOptions, "blas" | "preci
   } catch (error) {
     const { LibraryError } = await import("../../ffi/library.ts");
     if (!(error instanceof LibraryError)) throw error;
-    const advice = precision === "bf16" ? "; --precision fp32 does without" : "";
+    const advice = precision === "bf16" ? "; --precision fp32 does not need it" : "";
     throw new HotsetError(`${error.message}${advice}`, { cause: error });
   }
 }
@@ -133,7 +133,9 @@ export async function chooseBlas(
     const missing = await fetchMissing(say);
     if (missing === undefined) return "ort";
     if (named === "auto") {
-      say?.(`WASM kernels multiply matrices, slower than a library: ${missing} (doctor says how to get one)`);
+      say?.(
+        `Using WASM kernels for matrix products, slower than a library: ${missing} (doctor says how to install one)`,
+      );
       return "wasm";
     }
   }
@@ -146,7 +148,7 @@ async function fetchMissing(say?: (text: string) => void): Promise<string | unde
   const reason = await whyMissing("ort");
   const { fetchOnnxRuntime, mayFetchOnnxRuntime, ONNX_RUNTIME_DOWNLOAD } = await import("../../ffi/onnxruntime.ts");
   if (reason === undefined || say === undefined || !mayFetchOnnxRuntime()) return reason;
-  say(`Fetching ONNX Runtime, once, for fast matrix products: ${ONNX_RUNTIME_DOWNLOAD} (--blas wasm does without)`);
+  say(`Downloading ONNX Runtime for fast matrix products, once: ${ONNX_RUNTIME_DOWNLOAD} (--blas wasm avoids it)`);
   const failure = await fetchOnnxRuntime();
   const still = await whyMissing("ort");
   return still && (failure ?? still);

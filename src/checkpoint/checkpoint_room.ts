@@ -61,14 +61,14 @@ export function shareRoom(
       `Cannot train run ${run}: its disk has ${
         bytes(free)
       } free, and its ${what} take ${must} times ${size}${which}; ` +
-        `make room, name an --out on another disk, or ${wayOut}`,
+        `free some space, choose an --out on another disk, or ${wayOut}`,
       { code: "no-space" },
     );
   }
   if (checkpointSteps === 0 && checkpointMinutes === 0 || fit >= must + keep) return { keep, note: undefined };
   return {
     keep: fit - must,
-    note: `The disk of ${run} has ${bytes(free)} free, so of the checkpoints by steps and minutes, ${size} each, ` +
+    note: `The disk of ${run} has ${bytes(free)} free, so of the periodic checkpoints, ${size} each, ` +
       `${fit - must} are kept instead of ${keep} (--keep)`,
   };
 }

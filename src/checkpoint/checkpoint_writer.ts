@@ -109,14 +109,14 @@ export class CheckpointWriter implements Disposable {
       worker.onmessage = () => resolve();
       worker.onerror = (event) => {
         event.preventDefault();
-        reject(new HotsetError(`Cannot start the writer of checkpoints: ${event.message}`));
+        reject(new HotsetError(`Cannot start the checkpoint writer: ${event.message}`));
       };
       worker.postMessage(shared);
     });
     const mail = new Mailbox(shared.mailbox);
     worker.onerror = (event) => {
       event.preventDefault();
-      mail.fail(new HotsetError(`Cannot write checkpoints: their writer has died: ${event.message}`));
+      mail.fail(new HotsetError(`Cannot write checkpoints: the writer died: ${event.message}`));
     };
     const keeper = new SnapshotKeeper(shared.snapshot);
     writer.#beside = { shared, mail, keeper, worker };

@@ -144,6 +144,6 @@ export function expectDenseFeatures(
     ? "leave out --arch-mlp-bot: without dense features there is no bottom MLP"
     : `begin --arch-mlp-bot with ${found}`;
   throw new HotsetError(
-    `Cannot ${doing}: the bottom MLP takes ${denseFeatures} values and the data has ${found} dense features; ${wayOut}`,
+    `Cannot ${doing}: the bottom MLP has ${denseFeatures} inputs, but the data has ${found} dense features; ${wayOut}`,
   );
 }

@@ -25,7 +25,7 @@ export const shuffle: Rule = ({ shuffle, mode, hotMemory }, line) => {
 
 /** It says how a device computes. */
 const onDevice: Rule = ({ mode, device }, line) => {
-  const why = "it says how a GPU computes";
+  const why = "it applies to GPUs only";
   if (mode === "cpu") return `with --mode cpu: ${why}; choose --mode fae, hybrid or gpu on --device cuda`;
   if (device === "cpu") return `with --device cpu: ${why}; choose --device cuda`;
   return collectiveOf(line) === "mpi" ? `with --collective mpi: ${why}; choose --collective nccl` : undefined;
@@ -37,10 +37,10 @@ export const onCpu: Rule = ({ blas, mode, device }, line) => {
   if (line?.command === "evaluate" || line?.command === "predict") return undefined; // they compute on the CPU
   if (blas === "auto" || mode === "cpu" || device === "cpu") return undefined; // auto is as without the option
   if (device === "auto" && collectiveOf(line) === "mpi") return undefined;
-  const why = "it says how a CPU computes";
+  const why = "it applies to CPUs only";
   if (mode === "gpu" || mode === "hybrid") return `with --mode ${mode}: ${why}; leave it out`;
   return device === "auto"
-    ? "with --device auto: that may be a GPU, where it says nothing; choose --device cpu"
+    ? "with --device auto: that may be a GPU, where it has no effect; choose --device cpu"
     : `with --device ${device}: ${why}; choose --device cpu`;
 };
 
@@ -51,13 +51,13 @@ export const precision: Rule = (config, line) => config.precision === "tf32" ? o
 export const activations: Rule = (config, line) =>
   onDevice(config, line) ??
     (config.device === "auto" && line !== undefined && collectiveOf(line) !== "nccl"
-      ? "with --device auto: that may be the CPU, where it says nothing; choose --device cuda"
+      ? "with --device auto: that may be the CPU, where it has no effect; choose --device cuda"
       : undefined);
 
 /** Rows go to a disk from one rank in mode cpu. */
 export const memory: Rule = ({ mode, ranks }, line) => {
   if (line?.given.has("--resume")) return undefined; // how the run began decides
-  const way = "one rank in mode cpu keeps rows on a disk; choose --mode cpu --ranks 1, or leave out --memory";
+  const way = "only one rank in mode cpu stores rows on disk; choose --mode cpu --ranks 1, or leave out --memory";
   if (mode !== "cpu") return `with --mode ${mode}: ${way}`;
   if (ranks !== null && ranks > 1) return `with --ranks ${ranks}: ${way}`;
   const collective = collectiveOf(line);
@@ -68,7 +68,7 @@ export const memory: Rule = ({ mode, ranks }, line) => {
 export const ranks: Rule = (_, line) => {
   const collective = collectiveOf(line);
   return collective === "mpi" || collective === "nccl"
-    ? `with --collective ${collective}: mpirun says how many there are`
+    ? `with --collective ${collective}: mpirun sets the number of ranks`
     : undefined;
 };
 
@@ -79,7 +79,7 @@ export const saving: Rule = ({ save }) =>
 /** Checkpoints of evaluations have names of their own. */
 export const keep: Rule = ({ checkpointSteps, checkpointMinutes }) =>
   checkpointSteps === 0 && checkpointMinutes === 0
-    ? "without checkpoints by steps or minutes: give --checkpoint-steps or --checkpoint-minutes"
+    ? "without periodic checkpoints: set --checkpoint-steps or --checkpoint-minutes"
     : undefined;
 
 /** Some optimizers have none. */
@@ -90,7 +90,7 @@ export const weightDecay: Rule = ({ weightDecay, optimizer }) =>
 
 /** It says how the learning rate decays. */
 export const decaying: Rule = ({ decaySteps }) =>
-  decaySteps === 0 ? "without a decay: give --lr-num-decay-steps" : undefined;
+  decaySteps === 0 ? "without a decay: set --lr-num-decay-steps" : undefined;
 
 /** Training would end at a checkpoint that is not the best one. */
 export const targetAuc: Rule = ({ monitor, targetAuc }) =>
@@ -99,7 +99,7 @@ export const targetAuc: Rule = ({ monitor, targetAuc }) =>
 /** One evaluation cannot be worse than another. */
 export const patience: Rule = ({ patience, epochs, testFreq }) =>
   testFreq === 0 && patience !== null && patience >= epochs
-    ? `with ${epochs} evaluation${epochs === 1 ? "" : "s"}, one an epoch: give --test-freq or more --epochs`
+    ? `with ${epochs} evaluation${epochs === 1 ? "" : "s"}, one per epoch: set --test-freq or more --epochs`
     : undefined;
 
 /** Published figures are not sampled. */

@@ -55,16 +55,16 @@ const SHAPE = ["train", "plan"];
 
 /** The options, by their keys in a configuration. */
 export const TRAIN_OPTIONS: { readonly [K in ConfigKey]: TrainOption<TrainConfig[K]> } = {
-  mode: option("--mode <name>", PLACE, "where rows and MLPs live", {
+  mode: option("--mode <name>", PLACE, "placement of embedding rows and MLPs", {
     type: oneOf(["cpu", "hybrid", "gpu", "fae"]),
     default: "fae",
   }),
-  device: option("--device <name>", PLACE, "what computes", {
+  device: option("--device <name>", PLACE, "device that computes", {
     type: oneOf(["auto", "cpu", "cuda", "emulated"]),
     default: "auto",
     free: true,
   }),
-  blas: option("--blas <name>", PLACE, "what multiplies matrices on a CPU; ort is ONNX Runtime", {
+  blas: option("--blas <name>", PLACE, "library for matrix products on a CPU; ort is ONNX Runtime", {
     type: oneOf(["auto", ...LIBRARIES]),
     default: "auto",
     before: "auto",
@@ -78,7 +78,7 @@ export const TRAIN_OPTIONS: { readonly [K in ConfigKey]: TrainOption<TrainConfig
     default: "fp32",
     rules: [rules.precision],
   }),
-  activations: option("--activations <name>", PLACE, "what runs a device's activations", {
+  activations: option("--activations <name>", PLACE, "implementation of activations on a device", {
     type: oneOf(["ptx", "cudnn"]),
     default: "ptx",
     rules: [rules.activations],
@@ -88,14 +88,14 @@ export const TRAIN_OPTIONS: { readonly [K in ConfigKey]: TrainOption<TrainConfig
     commands: [...SHAPE, "profile", "layout"],
   }),
   denseFeatures: { type: positive.nullable(), default: null },
-  bottom: option("--arch-mlp-bot <widths>", MODEL, "bottom MLP from the dense features to dim", {
+  bottom: option("--arch-mlp-bot <widths>", MODEL, "widths of the bottom MLP, from the dense features to dim", {
     type: widths,
     read: readWidths,
     sets: bottomSets,
     shown: "512-256-64-16 after them",
     commands: SHAPE,
   }),
-  top: option("--arch-mlp-top <widths>", MODEL, "top MLP without its input", {
+  top: option("--arch-mlp-top <widths>", MODEL, "widths of the top MLP, without its input", {
     type: widths,
     read: readWidths,
     shown: "512-256-1",
@@ -106,7 +106,7 @@ export const TRAIN_OPTIONS: { readonly [K in ConfigKey]: TrainOption<TrainConfig
     default: "dot",
     commands: SHAPE,
   }),
-  batchSize: option("--batch-size <n>", TRAINING, "samples to a batch", {
+  batchSize: option("--batch-size <n>", TRAINING, "samples per batch", {
     type: positive,
     commands: [...PLANNED, "layout"],
     aliases: [{ flag: "--mini-batch-size" }],
@@ -114,7 +114,7 @@ export const TRAIN_OPTIONS: { readonly [K in ConfigKey]: TrainOption<TrainConfig
   shuffle: option(
     "--shuffle <what>",
     TRAINING,
-    "what is put in random order: samples when laid out and batches in epochs; batches; none",
+    "what is shuffled: samples (by layout; then batches in every epoch), only batches, or none",
     {
       type: oneOf(["samples", "batches", "none"]),
       default: "samples",
@@ -130,7 +130,7 @@ export const TRAIN_OPTIONS: { readonly [K in ConfigKey]: TrainOption<TrainConfig
     free: true,
     aliases: [{ flag: "--nepochs" }],
   }),
-  optimizer: option("--optimizer <name>", TRAINING, "how gradients change parameters", {
+  optimizer: option("--optimizer <name>", TRAINING, "optimizer", {
     type: oneOf(OPTIMIZER_NAMES),
     commands: PROFILED,
   }),
@@ -143,7 +143,7 @@ export const TRAIN_OPTIONS: { readonly [K in ConfigKey]: TrainOption<TrainConfig
   weightDecay: option(
     "--weight-decay <share>",
     TRAINING,
-    "adam adds this share of weights to gradients, adamw takes it off weights",
+    "weight decay: added to gradients (L2) with adam, decoupled with adamw",
     {
       shown: "adam 0, adamw 0.01",
       type: number("from 0", 0),
@@ -178,29 +178,29 @@ export const TRAIN_OPTIONS: { readonly [K in ConfigKey]: TrainOption<TrainConfig
       before: 0,
     },
   ),
-  warmupSteps: option("--lr-num-warmup-steps <n>", TRAINING, "steps over which the rate rises", {
+  warmupSteps: option("--lr-num-warmup-steps <n>", TRAINING, "steps of linear warm-up", {
     type: natural,
     default: 0,
   }),
-  decayStartStep: option("--lr-decay-start-step <n>", TRAINING, "step at which decay begins", {
+  decayStartStep: option("--lr-decay-start-step <n>", TRAINING, "first step of the decay", {
     type: natural,
     default: 0,
     rules: [rules.decaying],
   }),
-  decaySteps: option("--lr-num-decay-steps <n>", TRAINING, "steps that the decay takes", {
+  decaySteps: option("--lr-num-decay-steps <n>", TRAINING, "length of the decay in steps", {
     type: natural,
     default: 0,
   }),
-  decay: option("--lr-decay <name>", TRAINING, "how the rate decays, by a polynomial of degree 2 or half a cosine", {
+  decay: option("--lr-decay <name>", TRAINING, "shape of the decay: polynomial of degree 2, or half a cosine", {
     type: oneOf(DECAY_NAMES),
     default: "polynomial",
     before: "polynomial",
     rules: [rules.decaying],
   }),
-  ranks: option("--ranks <n>", PLACE, "ranks: workers on the CPU or GPUs", {
+  ranks: option("--ranks <n>", PLACE, "number of ranks: CPU workers or GPUs", {
     type: whole(1, 256).nullable(),
     default: null,
-    shown: "one a core, or one GPU",
+    shown: "one per core, or one GPU",
     commands: PLANNED,
     rules: [rules.ranks],
     resumes: true,
@@ -209,21 +209,21 @@ export const TRAIN_OPTIONS: { readonly [K in ConfigKey]: TrainOption<TrainConfig
   memory: option(
     "--memory <size>",
     PLACE,
-    "memory of the process (6GiB), or of its tables (25%); other rows lie on a disk",
+    "memory of the process (6GiB), or of its tables (25%); other rows are stored on disk",
     {
       type: memoryBudget.nullable(),
       read: readBudget,
       sets: memorySets,
       default: null,
       before: null,
-      shown: "all in memory if it fits, else what is available",
+      shown: "all in memory if they fit, else what is available",
       commands: ["train", ...SCORING],
       rules: [rules.memory],
       resumes: true,
       free: true,
     },
   ),
-  hotMemory: option("--hot-memory <bytes>", HOT, "budget of the hot rows with their optimizer state", {
+  hotMemory: option("--hot-memory <bytes>", HOT, "memory budget of hot rows and their optimizer state", {
     type: natural,
     read: readBytes,
     default: HOT_MEMORY,
@@ -242,7 +242,7 @@ export const TRAIN_OPTIONS: { readonly [K in ConfigKey]: TrainOption<TrainConfig
       rules: [rules.hot],
     },
   ),
-  firstTurn: option("--first-turn <kind>", HOT, "batches that each turn begins with", {
+  firstTurn: option("--first-turn <kind>", HOT, "kind of batches that each turn begins with", {
     type: oneOf(["hot", "cold"]),
     before: "cold",
     rules: [rules.hot],
@@ -250,7 +250,7 @@ export const TRAIN_OPTIONS: { readonly [K in ConfigKey]: TrainOption<TrainConfig
   sampleRate: option("--sample-rate <percent>", HOT, "percent of the samples to profile", {
     type: number("above 0, at most 100", 0, 100, false).nullable(),
     default: null,
-    shown: "none, exact counts are used",
+    shown: "exact counts of all samples",
     commands: ["train", "import", "profile", "layout"],
     rules: [rules.hot],
     aliases: [{ flag: "--ip-sampling-rate" }],
@@ -268,7 +268,7 @@ export const TRAIN_OPTIONS: { readonly [K in ConfigKey]: TrainOption<TrainConfig
   checkpointSteps: option(
     "--checkpoint-steps <n>",
     PROGRESS,
-    "steps between checkpoints, beside those of evaluations; 0 for none by steps",
+    "steps between checkpoints, in addition to those at evaluations; 0 for none",
     {
       type: natural,
       default: 0,
@@ -276,13 +276,13 @@ export const TRAIN_OPTIONS: { readonly [K in ConfigKey]: TrainOption<TrainConfig
       free: true,
     },
   ),
-  checkpointMinutes: option("--checkpoint-minutes <n>", PROGRESS, "minutes between them; 0 for none by time", {
+  checkpointMinutes: option("--checkpoint-minutes <n>", PROGRESS, "minutes between checkpoints; 0 for none", {
     type: number("from 0", 0),
     default: 30,
     rules: [rules.saving],
     free: true,
   }),
-  keep: option("--keep <n>", PROGRESS, "how many of those are kept under their steps' names", {
+  keep: option("--keep <n>", PROGRESS, "number of these periodic checkpoints to keep", {
     type: natural,
     default: 2,
     rules: [rules.saving, rules.keep],
@@ -311,7 +311,7 @@ export const TRAIN_OPTIONS: { readonly [K in ConfigKey]: TrainOption<TrainConfig
     default: true,
     commands: ["train"],
   }),
-  seed: option("--seed <n>", TRAINING, "seed of everything random", {
+  seed: option("--seed <n>", TRAINING, "random seed", {
     type: whole(0, 0xffffffff),
     default: 123,
     commands: [...PROFILED, "generate"],

@@ -149,7 +149,7 @@ export class CriteoParser {
     }
     const columns = CRITEO.columns.filter((c) => this.#label !== "absent" || c.kind !== "label");
     const fields = text.split("\t");
-    if (fields.length === 1) return `${widthFault(1, columns.length)}, which tabs would separate; ${OTHER_FORMAT}`;
+    if (fields.length === 1) return `expected ${columns.length} tab-separated columns, found 1; ${OTHER_FORMAT}`;
     if (fields.length !== columns.length) return widthFault(fields.length, columns.length);
     const bad = columns.findIndex((column, i) => {
       const field = fields[i];

@@ -61,7 +61,7 @@ export const datasetBody: z.ZodType<DatasetBody> = z.object({
     context.addIssue({
       code: "custom",
       path: ["tables"],
-      message: `${rows} rows, which are more than 32 bits can number`,
+      message: `${rows} rows, more than 32 bits can number`,
     });
   }
 });
@@ -277,7 +277,7 @@ export class SampleReader implements Disposable {
     const { tables } = this.#dataset;
     const firstLookup = this.firstLookup(first);
     const lookups = this.firstLookup(first + count) - firstLookup;
-    if (lookups < 0) this.#fail(first, "the positions of the lookups fall");
+    if (lookups < 0) this.#fail(first, "the positions of lookups decrease");
     const offsets = this.#offsets?.subarray(0, count * tables + 1);
     if (offsets !== undefined) {
       this.#readers.bagLengths!.read(4 * first * tables, bytes(offsets.subarray(1)));
@@ -300,7 +300,7 @@ export class SampleReader implements Disposable {
     const [lookup] = this.#first;
     const most = this.#dataset.body.splits[this.#split].lookups;
     if (!Number.isInteger(lookup) || lookup < 0 || lookup > most) {
-      this.#fail(sample, `lookup ${lookup} is none of the ${most} that the split has`);
+      this.#fail(sample, `lookup ${lookup} is beyond the ${most} of the split`);
     }
     return lookup;
   }
@@ -324,7 +324,7 @@ export class SampleReader implements Disposable {
     const table = bag % tables;
     const { name, rows } = body.tables[table];
     const index = row - this.#firstRows[table];
-    this.#fail(first + (bag - table) / tables, `index ${index} lies outside table ${name} of ${rows} rows`);
+    this.#fail(first + (bag - table) / tables, `index ${index} is outside table ${name} of ${rows} rows`);
   }
 
   #fail(sample: number, reason: string): never {

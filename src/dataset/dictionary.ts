@@ -105,7 +105,7 @@ async function load(engine: Engine, feature: string, name: string, memoryBytes: 
   if (bytes > memoryBytes) {
     const mega = (b: number) => `${Math.ceil(b / 1e6)} MB`;
     throw new HotsetError(
-      `Cannot load the dictionary of ${feature}: ${values} values need ${mega(bytes)} and the memory limit leaves ` +
+      `Cannot load the dictionary of ${feature}: ${values} values need ${mega(bytes)} but the memory limit leaves ` +
         `${mega(memoryBytes)} for it; allow more memory, raise --min-frequency or set --max-ind-range`,
     );
   }

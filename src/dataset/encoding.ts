@@ -71,7 +71,7 @@ export function encodingId(dataset: Dataset): string {
 export function encodingDifference(trained: Dataset, other: Dataset): string | undefined {
   const [expected, found] = [encodingOf(trained), encodingOf(other)];
   const same = (key: keyof Encoding) => fingerprint(expected[key]) === fingerprint(found[key]);
-  if (!same("values")) return "has a dictionary of its own, so its ids mean other values";
-  if (!same("tables")) return "has other tables, or takes their values otherwise";
-  return same("dense") ? undefined : "has other dense features, or transforms them otherwise";
+  if (!same("values")) return "has another dictionary, so its ids stand for other values";
+  if (!same("tables")) return "has other tables, or compares their values differently";
+  return same("dense") ? undefined : "has other dense features, or transforms them differently";
 }

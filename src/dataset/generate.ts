@@ -32,7 +32,7 @@ export type BestAuc = Partial<Record<Split, number>>;
 export function writeCriteoLog(path: string, options: GenerateOptions): BestAuc {
   if (options.shape === "avazu") throw new UsageError("Cannot write a raw log in the shape of avazu, only a dataset");
   if (/\.(gz|zst)$/.test(path)) throw new UsageError(`Cannot write ${path}: raw logs are written as plain text`);
-  if (existsSync(path)) throw new HotsetError(`Cannot write ${path}: it is there already`, { code: "occupied" });
+  if (existsSync(path)) throw new HotsetError(`Cannot write ${path}: it already exists`, { code: "occupied" });
   expectRoom(path, options.samples * LEAST_LINE, `write ${path}`);
   using file = new AtomicFile(path);
   const lines = new LineBuffer();

@@ -74,7 +74,7 @@ export async function inferSchema(
     const safe = await accepted(engine, found, await withoutLeaks(engine, found, columns));
     for (const column of safe) {
       if (column.kind === "label" && !/^only /.test(column.note!)) {
-        onNote(`No column holds just 0 and 1; ${column.name} is proposed as the label: ${column.note}`);
+        onNote(`No column contains only 0 and 1; ${column.name} is proposed as the label: ${column.note}`);
       }
     }
     return { ...form, columns: safe };
@@ -238,7 +238,9 @@ function kindOf(f: Found): Column {
   if (f.numbersRows) {
     return { name, kind: "ignore", note: `numbers the rows: ${f.min} to ${f.max}` };
   }
-  if (f.doubt !== undefined) return { name, kind: "ignore", note: `${f.doubt}? Say it, and use the column` };
+  if (f.doubt !== undefined) {
+    return { name, kind: "ignore", note: `${f.doubt}? Set it in the schema to use the column` };
+  }
   if (type === "NUMBER") return { name, kind: "dense", transform: "log", ...f.written, note: about };
   if (f.brackets !== undefined) {
     return {

@@ -45,7 +45,7 @@ export function expectApart(train: readonly InputFile[], test: readonly InputFil
   const paths = new Set(train.map(({ path }) => throughLinks(path)));
   const both = test.find(({ path }) => paths.has(throughLinks(path)));
   if (both === undefined) return;
-  throw new UsageError(`Cannot test on ${both.path}: it is one of the train files, too; leave it out of one of them`);
+  throw new UsageError(`Cannot test on ${both.path}: it is also a train file; remove it from one of them`);
 }
 
 /** Throws UsageError if what is written to a file would take the place of one that is read. */
@@ -156,7 +156,7 @@ export function expectUnchanged(files: readonly InputFile[]): void {
   for (const { path, bytes, modified } of files) {
     const stats = statSync(path, { throwIfNoEntry: false });
     if (stats?.size === bytes && stats.mtimeMs === modified) continue;
-    throw new HotsetError(`Cannot read ${path}: it was changed while it was read; wait until it is complete`);
+    throw new HotsetError(`Cannot read ${path}: it changed while it was read; wait until it is complete`);
   }
 }
 

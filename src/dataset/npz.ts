@@ -37,7 +37,7 @@ export async function extractNpz(
       found.set(name, file);
     }
   } catch (error) {
-    fail(`not a whole .npz file: ${messageOf(error)}`);
+    fail(`not a complete .npz file: ${messageOf(error)}`);
   }
   let rows: number | undefined;
   const sources = arrays.flatMap(({ name, words }): IntegerSource[] => {
@@ -46,12 +46,12 @@ export async function extractNpz(
     const expected = words === 1 ? 1 : 2;
     const type = Object.hasOwn(TYPES, dtype) ? TYPES[dtype] : fail(`${name} is of type ${dtype}, not int32 or float64`);
     if (shape.length !== expected || (words > 1 && shape[1] !== words)) {
-      fail(`${name} has the shape (${shape.join(", ")}) where (rows${words > 1 ? `, ${words}` : ""}) is needed`);
+      fail(`${name} has the shape (${shape.join(", ")}) instead of (rows${words > 1 ? `, ${words}` : ""})`);
     }
     rows ??= shape[0];
     if (shape[0] !== rows) fail(`${name} has ${shape[0]} rows and ${arrays[0].name} has ${rows}`);
     const column = VALUE_BYTES[type] * rows;
-    if (Deno.statSync(file).size !== at + words * column) fail(`${name} is cut off`);
+    if (Deno.statSync(file).size !== at + words * column) fail(`${name} is truncated`);
     if (!fortran) return [{ file, at, words, type }];
     return Array.from({ length: words }, (_, i) => ({ file, at: at + i * column, words: 1, type }));
   });

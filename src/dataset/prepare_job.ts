@@ -81,7 +81,7 @@ export async function buildDataset<R>(
   expectSame(
     group,
     `${doing} ${out}`,
-    "what ranks see of the input files (paths and content count)",
+    "the input files (paths and content)",
     fingerprint(source),
   );
   using writer = new GroupWriter(group, "dataset", out);

@@ -10,7 +10,7 @@ export function readFailure(path: string, error: unknown): unknown {
   if (error instanceof HotsetError) return error;
   if (/CSV Parser state machine/.test(messageOf(error))) {
     return new HotsetError(
-      `Cannot read ${path}: its lines end now in LF and now in CR LF, or a quote is left open; make them all alike`,
+      `Cannot read ${path}: it mixes LF and CR LF line ends, or a quote is not closed; use one kind of line end`,
       { cause: error },
     );
   }
@@ -19,7 +19,9 @@ export function readFailure(path: string, error: unknown): unknown {
   const failure = engineFailure(`read ${path}`, error);
   if (isWriteFailure(error)) return failure;
   if (/magic bytes|parquet/i.test(messageOf(error))) {
-    return new HotsetError(`Cannot read ${path}: not a Parquet file, or cut off: ${reasonOf(error)}`, { cause: error });
+    return new HotsetError(`Cannot read ${path}: not a Parquet file, or truncated: ${reasonOf(error)}`, {
+      cause: error,
+    });
   }
   if (/not a GZIP stream/.test(messageOf(error))) {
     return new HotsetError(`Cannot read ${path}: not a gzip file`, { cause: error });
@@ -53,13 +55,13 @@ export async function firstReject(engine: Engine, { file }: FileLayout): Promise
 }
 
 /** What to say in the schema where backslashes stand before quotes. */
-const ESCAPED = '; if backslashes escape quotes, say "escape": "\\\\" in the schema';
+const ESCAPED = '; if backslashes escape quotes, set "escape": "\\\\" in the schema';
 
 function rejectReason(kind: string, message: string): string {
   const widths = /Expected Number of Columns: (\d+) Found: (\d+)/.exec(message);
   if (widths !== null) return widthFault(Number(widths[2]), Number(widths[1]));
   if (kind === "INVALID ENCODING") return NOT_UTF8;
-  if (kind === "UNQUOTED VALUE") return "a quote is not where it belongs";
+  if (kind === "UNQUOTED VALUE") return "a misplaced quote";
   if (kind === "LINE SIZE OVER MAXIMUM") return LINE_TOO_LONG;
   return message.split("\n")[0];
 }

@@ -105,7 +105,7 @@ function emptyNotes(files: readonly FileAccount[]): string[] {
   const empty = files.filter(({ rows, skippedRows }) => rows + skippedRows === 0);
   if (empty.length === 0) return [];
   const what = empty.length === 1 ? "1 file without rows is" : `${empty.length} files without rows are`;
-  return [`${what} passed over: ${shown(empty.map(({ path }) => path))}`];
+  return [`${what} skipped: ${shown(empty.map(({ path }) => path))}`];
 }
 
 /** The lines of all texts together; null if there are none. */

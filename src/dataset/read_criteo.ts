@@ -70,7 +70,7 @@ function readRange(path: string, range: { begin: number; end: number }, parser: 
   let length = 0;
   while (start + length < range.end) {
     const count = file.readSync(text.subarray(length, range.end - start));
-    if (count === null) throw new HotsetError(`Cannot read ${path}: it has become shorter`);
+    if (count === null) throw new HotsetError(`Cannot read ${path}: it became shorter while it was read`);
     length += count;
   }
   const from = range.begin > 0 ? text.subarray(0, length).indexOf(NEWLINE) + 1 : skipMark(text);

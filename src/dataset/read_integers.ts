@@ -75,7 +75,7 @@ export function readIntegers(task: IntegerTask): ReadResult {
   return { chunks: chunk.rows === 0 ? [] : [chunk.flush(`${prefix}.0.rows`)], skippedRows, blankLines: undefined };
 }
 
-/** The values of some rows in one file. Throws HotsetError at one that is no whole number of 32 bits. */
+/** The values of some rows in one file. Throws HotsetError at one that is not a 32-bit whole number. */
 function readValues({ file, at, words, type }: IntegerSource, first: number, rows: number, path: string): Int32Array {
   using reader = new FileReader(file);
   const values = type === "int32" ? new Int32Array(rows * words) : new Float64Array(rows * words);
@@ -85,5 +85,5 @@ function readValues({ file, at, words, type }: IntegerSource, first: number, row
   const wrong = integers.findIndex((value, i) => value !== values[i]);
   if (wrong < 0) return integers;
   const row = first + Math.floor(wrong / words) + 1;
-  throw rowError(path, `row ${row}`, `${values[wrong]} is no whole number of 32 bits`);
+  throw rowError(path, `row ${row}`, `${values[wrong]} is not a 32-bit whole number`);
 }

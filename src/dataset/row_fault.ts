@@ -22,7 +22,7 @@ export function widthFault(found: number, expected: number): string {
 }
 
 /** What to ask where it looks as if the whole file were of another kind. */
-export const OTHER_FORMAT = "is it of another --format?";
+export const OTHER_FORMAT = "is this another --format?";
 
 /** What is wrong with a field. */
 export function fieldFault(column: Column, raw: string | null): string {
@@ -35,9 +35,9 @@ export function fieldFault(column: Column, raw: string | null): string {
 function reasonOf(column: Column, raw: string): string {
   if (column.kind === "label") {
     if (column.atLeast !== undefined) return "not a finite number";
-    return column.positive === undefined ? "neither 0 nor 1" : "which is no value";
+    return column.positive === undefined ? "neither 0 nor 1" : "which is not a value";
   }
-  if (isMoment(column)) return "neither unix seconds nor a date and time as 2024-05-31 23:59:00";
+  if (isMoment(column)) return "neither unix seconds nor a date and time such as 2024-05-31 23:59:00";
   if (column.kind === "dense" || column.kind === "time") {
     return column.transform === "hour" ? "not a number that ends in an hour, as YYMMDDHH" : "not a finite number";
   }
@@ -53,27 +53,27 @@ export function schemaHint(column: Column, raw: string | null): string {
   if (column.kind === "label") {
     return column.atLeast ?? column.positive
       ? ""
-      : '; say in the schema what counts as 1, by "atLeast": 1 or "positive": ["buy"]';
+      : '; set in the schema what counts as 1: "atLeast": 1 or "positive": ["buy"]';
   }
   if (isMoment(column)) {
     if (/^\d{8}(\d{2}|\d{4}|\d{6})?$/.test(raw)) {
-      return `; say in the schema how it is written, by "format": "%Y%m%d${
+      return `; set its notation in the schema: "format": "%Y%m%d${
         ["%H", "%M", "%S"].slice(0, raw.length / 2 - 4).join("")
       }" or "unit": "s"`;
     }
     const unit = Object.entries({ ns: 1e17, us: 1e14, ms: 1e11 }).find(([, least]) => Math.abs(Number(raw)) >= least);
     return unit === undefined
-      ? '; another way of writing it is said in the schema, as "format": "%d.%m.%Y"'
-      : `; say "unit": "${unit[0]}" in the schema`;
+      ? '; set another notation in the schema: "format": "%d.%m.%Y"'
+      : `; set "unit": "${unit[0]}" in the schema`;
   }
   if (column.kind === "dense" && /^[-+\d., _']+$/.test(raw)) {
-    return '; other marks of decimals and thousands are said in the schema, as "decimal": "," or "thousands": ","';
+    return '; set other separators in the schema: "decimal": "," or "thousands": ","';
   }
   if (column.kind === "sparse" && column.values === "text" && raw.startsWith("[")) {
     return '; use kind bag with "brackets": true and its separator, or "values": "exact"';
   }
   if (column.kind === "bag" && /^[[({]/.test(raw) && !column.brackets) {
-    return '; say "brackets": true and the separator in the schema, or "values": "exact"';
+    return '; set "brackets": true and the separator in the schema, or "values": "exact"';
   }
   return "";
 }

@@ -120,7 +120,7 @@ const schemaFile = z.strictObject({
   const complain = (message: string) => context.addIssue({ code: "custom", path: ["columns"], message });
   const names = columns.map((c) => c.name);
   const twice = names.find((n, i) => names.indexOf(n) !== i);
-  if (twice !== undefined) complain(`${twice} is there twice`);
+  if (twice !== undefined) complain(`${twice} appears twice`);
   const labels = columns.filter((c) => c.kind === "label").length;
   if (labels !== 1) complain(`there must be one column of kind label, not ${labels}`);
   if (columns.filter((c) => c.kind === "time").length > 1) complain("there can be one column of kind time");
@@ -199,7 +199,7 @@ export function readSchema(path: string): LogSchema {
     return parseSchema(path, Deno.readTextFileSync(path));
   } catch (error) {
     if (error instanceof HotsetError) throw error;
-    const reason = error instanceof Deno.errors.NotFound ? "there is no such file" : messageOf(error);
+    const reason = error instanceof Deno.errors.NotFound ? "no such file" : messageOf(error);
     throw new HotsetError(`Cannot read schema ${path}: ${reason}`, { cause: error });
   }
 }

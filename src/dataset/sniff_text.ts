@@ -17,7 +17,9 @@ const LONG_DELIMITERS = ["::", "||", "|:|", "^|^", "~|~"];
 export async function sniffText(engine: Engine, file: InputFile): Promise<TextForm> {
   const sample = await sampleOf(file);
   if (/^\s*(\{|\[\s*\{)/.test(sample)) {
-    throw new HotsetError(`Cannot read ${file.path}: it holds JSON, which is not read; convert it to CSV or Parquet`);
+    throw new HotsetError(
+      `Cannot read ${file.path}: it contains JSON, which is not supported; convert it to CSV or Parquet`,
+    );
   }
   const comments = /^(?:#[^\n]*\n)*/.exec(sample)![0].split("\n").length - 1;
   const [first] = sample.split("\n", comments + 1).slice(comments);
@@ -30,7 +32,7 @@ export async function sniffText(engine: Engine, file: InputFile): Promise<TextFo
     `SELECT Delimiter, Quote, Escape, SkipRows, HasHeader FROM sniff_csv(${[textFile(file), ...known].join(", ")})`,
   ).catch((error) => {
     if (!/sniffing file/.test(messageOf(error))) throw error;
-    throw new HotsetError(`Cannot read ${file.path}: it is no text with columns, and no Parquet file`, {
+    throw new HotsetError(`Cannot read ${file.path}: it is neither text with columns nor a Parquet file`, {
       cause: error,
     });
   });

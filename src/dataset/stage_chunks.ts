@@ -160,7 +160,7 @@ async function integerTasks(
     if (bytes % rowBytes !== 0) {
       throw new HotsetError(
         `Cannot read ${path}: its ${bytes} bytes are not whole rows of ${rowBytes} (label, 13 dense and 26 sparse ` +
-          `values of 4 bytes); is it cut off?`,
+          `values of 4 bytes); is it truncated?`,
       );
     }
     sources = [{ file: path, at: 0, words: INTEGER_ROW_WORDS, type: "int32" }];

@@ -163,7 +163,7 @@ async function accountOf(
 ): Promise<LineAccount> {
   const named = Math.min(text!.header, records);
   if (named > 0 && quotedInFirst > 0) {
-    throw rowError(file.path, `line ${above + 1}`, "a quote of the header is left open");
+    throw rowError(file.path, `line ${above + 1}`, "a quote of the header is not closed");
   }
   const header = above + named;
   const ends = names.map((_, i) => `len(regexp_extract_all(coalesce(c${i}::VARCHAR, ''), '\\r\\n|\\r|\\n'))`).join(
@@ -192,7 +192,7 @@ function notesOf({ inFolders, text }: FileLayout, lines: TextLines | undefined):
   const advice = `if ${text!.dialect.quote} is an ordinary character here, write "quote": "" in the schema`;
   return [
     ...notes,
-    `line ${line}: a quoted field begins that holds ${ends} line end${ends === 1 ? "" : "s"}; ${advice}`,
+    `line ${line}: a quoted field begins that contains ${ends} line end${ends === 1 ? "" : "s"}; ${advice}`,
   ];
 }
 

@@ -58,7 +58,7 @@ async function* inflated(
 function compressionFailure(path: string, what: FileContent, error: unknown): HotsetError {
   const text = messageOf(error);
   const reason = /unexpected end|it ends before/i.test(text)
-    ? `the ${what} file is cut off; fetch it again`
+    ? `the ${what} file is truncated; download it again`
     : `not a ${what} file: ${text}`;
   return new HotsetError(`Cannot read ${path}: ${reason}`, { cause: error });
 }

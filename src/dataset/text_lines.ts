@@ -50,7 +50,7 @@ export async function countLines(file: TextFile, dialect: Dialect, columns: numb
   throw rowError(
     file.path,
     `line ${swallowed.line}`,
-    `a quoted field begins that holds ${swallowed.lines} line ends and ` +
+    `a quoted field begins that contains ${swallowed.lines} line ends and ` +
       `as many delimiters as ${swallowed.lines} rows; if quotes are ordinary characters here, write "quote": "" in the schema`,
   );
 }

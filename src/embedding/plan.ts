@@ -170,7 +170,7 @@ export class LookAheadPlan {
   /** Announces the batch after the last one: its `count` distinct rows are `words[at]`, `words[at + stride]`, ... */
   announce(words: Uint32Array, at: number, stride: number, count: number): void {
     if (!this.canAnnounce) throw new RangeError("Cannot announce a batch: as many as the look-ahead are");
-    if (count > this.#batchRows) throw new RangeError(`Cannot announce ${count} rows: ${this.#batchRows} are the most`);
+    if (count > this.#batchRows) throw new RangeError(`Cannot announce ${count} rows: at most ${this.#batchRows} fit`);
     const step = this.#announced++;
     const slot = step % (this.#lookAhead + 1);
     this.#counts[slot] = count;

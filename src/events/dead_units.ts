@@ -22,7 +22,7 @@ export function deadLayerNotes(plan: ModelPlan, dead: DeadUnits, split: string):
     const count = dead[part.name][seen[part.name] = (seen[part.name] ?? -1) + 1];
     return count < outputs ? [] : [
       `All ${count} units of ${title} are 0 for every sample of the ${split} split: ${part.ifDead}, and training ` +
-      `cannot bring them back; begin again with a lower --learning-rate or with --lr-num-warmup-steps 100`,
+      `cannot recover them; start again with a lower --learning-rate or with --lr-num-warmup-steps 100`,
     ];
   });
 }

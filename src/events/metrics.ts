@@ -15,7 +15,7 @@ export interface Metrics {
   readonly accuracy: number;
   /** Sum of predicted probabilities over number of positives; 1 is calibrated, NaN without positives. */
   readonly calibration: number;
-  /** Normalised entropy: logloss over that of always predicting the click rate; below 1 is better than that. */
+  /** Normalised entropy: logloss over that of always predicting the click rate; below 1 is better. */
   readonly ne: number;
 }
 

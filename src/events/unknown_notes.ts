@@ -30,18 +30,15 @@ export function noteUnknown(
     const rare = rareShare(trained, table);
     const among = rare === 0
       ? ""
-      : ` (values that are too rare for a row count too; they are ${percent(rare)} of the train split's lookups)`;
-    const text =
-      `${percent(found)} of the lookups of ${table} in ${what} met values that the dictionary does not know, ` +
+      : ` (including values too rare for their own row: ${percent(rare)} of the train split's lookups)`;
+    const text = `${percent(found)} of the lookups of ${table} in ${what} have values outside the dictionary, ` +
       `and share one row${among}: is it the right file, column and --format?`;
     report({ event: "note", text });
   }
   const [worst] = Object.entries(share).sort(([, a], [, b]) => b - a);
   if (worst === undefined || worst[1] <= maxUnknown) return;
   throw new HotsetError(
-    `Cannot use ${what}: ${percent(worst[1])} of the lookups of ${
-      worst[0]
-    } met values that the dictionary does not know, ` +
+    `Cannot use ${what}: ${percent(worst[1])} of the lookups of ${worst[0]} have values outside the dictionary, ` +
       `more than --max-unknown ${maxUnknown} allows`,
   );
 }

@@ -14,7 +14,7 @@ export function dlrmShape(tensors: ReadonlyMap<string, { readonly shape: readonl
     if (shape === undefined) return undefined;
     known.add(name);
     if (shape.length !== dimensions || shape.includes(0)) {
-      throw new HotsetError(`${name} has the shape (${shape.join(", ")}) where ${dimensions} sizes above 0 are needed`);
+      throw new HotsetError(`${name} has the shape (${shape.join(", ")}) but needs ${dimensions} positive sizes`);
     }
     return shape;
   };
@@ -26,7 +26,7 @@ export function dlrmShape(tensors: ReadonlyMap<string, { readonly shape: readonl
       const [outputs, inputs] = weight;
       if (found.length === 0) found.push(inputs);
       if (found.at(-1) !== inputs) {
-        throw new HotsetError(`${mlp}.${i}.weight takes ${inputs} values and the layer before gives ${found.at(-1)}`);
+        throw new HotsetError(`${mlp}.${i}.weight has ${inputs} inputs, but the layer before has ${found.at(-1)} outputs`);
       }
       const bias = take(`${mlp}.${i}.bias`, 1);
       if (bias?.[0] !== outputs) {
@@ -34,7 +34,7 @@ export function dlrmShape(tensors: ReadonlyMap<string, { readonly shape: readonl
       }
       found.push(outputs);
     }
-    if (found.length === 0) throw new HotsetError(`${mlp}.0.weight is missing; it is not a DLRM's state dict`);
+    if (found.length === 0) throw new HotsetError(`${mlp}.0.weight is missing; this is not the state dict of a DLRM`);
     return found;
   };
   const bottom = [...tensors.keys()].some((name) => name.startsWith("bot_l.")) ? widths("bot_l") : [];
@@ -48,23 +48,23 @@ export function dlrmShape(tensors: ReadonlyMap<string, { readonly shape: readonl
   ) {
     if (shape[1] !== dim) {
       throw new HotsetError(
-        `emb_l.${tableRows.length}.weight has rows of ${shape[1]} values and the bottom MLP gives ${dim}`,
+        `emb_l.${tableRows.length}.weight has rows of ${shape[1]} values, but the bottom MLP has ${dim} outputs`,
       );
     }
     tableRows.push(shape[0]);
   }
   const hasTables = bottom.length === 0 || [...tensors.keys()].some((name) => name.startsWith("emb_l."));
   if (hasTables && tableRows.length === 0) {
-    throw new HotsetError("emb_l.0.weight is missing; it is not a DLRM's state dict");
+    throw new HotsetError("emb_l.0.weight is missing; this is not the state dict of a DLRM");
   }
   const unknown = [...tensors.keys()].find((name) => !known.has(name));
-  if (unknown !== undefined) throw new HotsetError(`it has a tensor ${JSON.stringify(unknown)} that a DLRM has not`);
+  if (unknown !== undefined) throw new HotsetError(`it has a tensor ${JSON.stringify(unknown)}, which is not part of a DLRM`);
   const fits = (kind: InteractionKind) =>
     interactionWidth({ kind, bottom: bottom.length > 0, tables: tableRows.length, dim }) === input;
   const interaction = fits("dot") ? "dot" : fits("cat") ? "cat" : undefined;
   if (interaction === undefined) {
     throw new HotsetError(
-      `top_l.0.weight takes ${input} values, which is neither the dot nor the cat interaction of ${tableRows.length} ` +
+      `top_l.0.weight has ${input} inputs, which fits neither the dot nor the cat interaction of ${tableRows.length} ` +
         `tables and rows of ${dim}`,
     );
   }

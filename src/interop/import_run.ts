@@ -66,7 +66,7 @@ export function importRun(path: string, { data, out, ids: given, config }: Impor
   const dataset = Dataset.open(data);
   if (dataset.denseFeatures !== denseFeatures) {
     throw new HotsetError(
-      `Cannot import ${path}: its bottom MLP takes ${denseFeatures} values and dataset ${data} has ` +
+      `Cannot import ${path}: its bottom MLP has ${denseFeatures} inputs, but dataset ${data} has ` +
         `${dataset.denseFeatures} dense features`,
     );
   }
@@ -140,13 +140,13 @@ function rowNumbers(
   if (encoding === undefined) {
     if (given !== undefined) return given;
     throw new UsageError(
-      `Cannot import ${path}: it does not say what its rows stand for; add --ids values if raw values number them, or ` +
-        `--ids rows if the ids of dataset ${dataset.directory} do`,
+      `Cannot import ${path}: it does not say how its rows are numbered; add --ids values for raw values, or ` +
+        `--ids rows for the ids of dataset ${dataset.directory}`,
     );
   }
   if (given === "values") {
     throw new UsageError(
-      `Cannot import ${path}: Hotset exported it, so no raw values number its rows; leave out --ids`,
+      `Cannot import ${path}: Hotset exported it, so its rows are not numbered by raw values; leave out --ids`,
     );
   }
   if (encoding === encodingId(dataset)) return "rows";
@@ -186,10 +186,10 @@ function expectTables(
     throw new HotsetError(`Cannot import ${path} for dataset ${dataset.directory}: ${reason}`);
   };
   if (tableRows.length !== tables.length) {
-    fail(`it has ${tableRows.length} embedding tables and the dataset ${tables.length}`);
+    fail(`it has ${tableRows.length} embedding tables, but the dataset has ${tables.length}`);
   }
   if (ids === "values" && dataset.keysPath === undefined) {
-    fail("the values of the dataset are not numbers, so that rows cannot be found by value");
+    fail("the values of the dataset are not numbers, so rows cannot be found by value");
   }
   if (ids === "values") return;
   tables.forEach(({ name, rows }, t) => {

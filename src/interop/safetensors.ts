@@ -89,12 +89,12 @@ export function parseHeader(path: string, header: Uint8Array, fileBytes: number)
   let next = 0;
   for (const { name, begin, end } of spans.sort((a, b) => a.begin - b.begin || a.end - b.end)) {
     if (begin !== next) {
-      fail(`tensor ${name} ${begin < next ? "overlaps the one before" : "leaves a gap before itself"}`);
+      fail(`tensor ${name} ${begin < next ? "overlaps the one before" : "leaves a gap after the one before"}`);
     }
     next = end;
   }
   const data = fileBytes - LENGTH_BYTES - header.length;
-  if (next !== data) fail(`its tensors have ${next} bytes and the file holds ${data}; it is cut off or damaged`);
+  if (next !== data) fail(`its tensors have ${next} bytes, but the file has ${data}; it is truncated or damaged`);
   return { tensors, metadata };
 }
 
@@ -115,7 +115,7 @@ export class SafetensorsReader implements Disposable {
     try {
       file = Deno.statSync(path);
     } catch (error) {
-      fail(error instanceof Deno.errors.NotFound ? "there is no such file" : messageOf(error));
+      fail(error instanceof Deno.errors.NotFound ? "no such file" : messageOf(error));
     }
     if (!file!.isFile) fail("it is not a file");
     if (file!.size < LENGTH_BYTES) fail("it is too short to be a safetensors file");
@@ -132,7 +132,7 @@ export class SafetensorsReader implements Disposable {
         fail(
           isZip
             ? "it is a zip archive, as torch.save writes; save the tensors with safetensors.torch.save_file"
-            : "it is not a safetensors file, or cut off",
+            : "it is not a safetensors file, or is truncated",
         );
       }
       const header = new Uint8Array(Number(length[0]));

@@ -77,11 +77,11 @@ const MOST_BATCH_BYTES = 2 ** 30;
 export function findShapeFault(shape: BatchShape): string | undefined {
   const { batchSize, tables, bags, lookupCapacity } = shape;
   if (!bags && lookupCapacity !== batchSize * tables) {
-    return `room for ${lookupCapacity} lookups where ${batchSize} samples have ${batchSize * tables}`;
+    return `room for ${lookupCapacity} lookups, but ${batchSize} samples have ${batchSize * tables}`;
   }
   const bytes = 4 * batchSections(shape).capacity;
   return bytes > MOST_BATCH_BYTES
-    ? `batches of ${bytes} bytes, of which ${MOST_BATCH_BYTES} are the most; choose a smaller --batch-size`
+    ? `batches of ${bytes} bytes, more than the maximum of ${MOST_BATCH_BYTES}; choose a smaller --batch-size`
     : undefined;
 }
 

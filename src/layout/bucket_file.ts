@@ -109,7 +109,9 @@ export class BucketFileReader implements Disposable {
       const payload = chunk.subarray(HEADER_WORDS);
       // Chunks before are written before, so that this ends whatever the file holds.
       if (next === 0 || chunk[0] >= next || chunk[1] !== crc32(bytesOf(payload))) {
-        throw new HotsetError(`Cannot read ${this.#path}: it is not as it was written; check the disk, then try again`);
+        throw new HotsetError(
+          `Cannot read ${this.#path}: its content is not what was written; check the disk, then try again`,
+        );
       }
       const begin = part * PAYLOAD_WORDS;
       target.set(payload.subarray(0, Math.min(PAYLOAD_WORDS, words - begin)), at + begin);

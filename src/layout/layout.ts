@@ -71,7 +71,7 @@ export const layoutBody: z.ZodType<LayoutBody> = z.object({
   const complain = (what: string, message: string) => context.addIssue({ code: "custom", path: [what], message });
   const fault = findShapeFault(shape);
   if (fault !== undefined) complain("shape", fault);
-  if (rows > MOST_ROWS) complain("rows", `${rows} rows, which are more than 32 bits can number`);
+  if (rows > MOST_ROWS) complain("rows", `${rows} rows, more than 32 bits can number`);
   if (hotSamples > samples) return complain("hotSamples", `${hotSamples} hot samples of ${samples}`);
   const batches = (count: number) => Math.ceil(count / shape.batchSize);
   if (hotBatches !== batches(hotSamples) || coldBatches !== batches(samples - hotSamples)) {
@@ -146,7 +146,7 @@ export class Layout implements Disposable {
   expectDataset(dataset: Dataset): void {
     if (this.body.dataset === dataset.id && this.body.rows === dataset.rows) return;
     throw new HotsetError(
-      `Cannot use layout ${this.directory}: it was not made from dataset ${dataset.directory}; make it again`,
+      `Cannot use layout ${this.directory}: it was not made from dataset ${dataset.directory}; build it again`,
     );
   }
 
@@ -163,7 +163,7 @@ export class Layout implements Disposable {
       (batch.distinct > this.body.mostDistinct[kind] ? "it has more distinct rows than the manifest says" : undefined);
     if (fault !== undefined) {
       throw new HotsetError(
-        `Cannot read ${this.directory}/${batchFiles(kind).batches}: batch ${index} is damaged (${fault}); make the ` +
+        `Cannot read ${this.directory}/${batchFiles(kind).batches}: batch ${index} is damaged (${fault}); build the ` +
           `layout again`,
       );
     }
@@ -188,7 +188,7 @@ function readPositions(artifact: Artifact<LayoutBody>, kind: BatchKind, batches:
     });
   if (!valid) {
     throw new HotsetError(
-      `Cannot open layout ${artifact.directory}: ${positionsFile} does not fit ${batchesFile}; make it again`,
+      `Cannot open layout ${artifact.directory}: ${positionsFile} does not fit ${batchesFile}; build it again`,
     );
   }
   return positions;

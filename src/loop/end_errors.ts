@@ -10,9 +10,9 @@ export function diverged(
   saved: string | undefined,
 ): HotsetError {
   return new HotsetError(
-    `Cannot go on training: ${reason}; ${bad}; ` +
-      (saved === undefined ? "no checkpoint was saved before; " : `the last good checkpoint is ${saved}; `) +
-      `begin again in another --out with a lower --learning-rate than ${learningRate}, or with --lr-num-warmup-steps` +
+    `Cannot continue training: ${reason}; ${bad}; ` +
+      (saved === undefined ? "no checkpoint was saved; " : `the last good checkpoint is ${saved}; `) +
+      `start again in another --out with a --learning-rate below ${learningRate}, or with --lr-num-warmup-steps` +
       (saved === undefined ? "" : `, and with --from ${saved} to keep what was learned`),
     { code: "diverged" },
   );
@@ -27,9 +27,9 @@ export function withRecoveryHint(error: unknown, out: string, saved: () => strin
     /^(diverged|interrupted)$/.test(error.code);
   if (says) return error;
   const checkpoint = saved();
-  const room = error.code === "no-space" ? "make room, then " : "";
+  const room = error.code === "no-space" ? "free some space, then " : "";
   error.message += checkpoint === undefined
-    ? "; no checkpoint was saved before"
+    ? "; no checkpoint was saved"
     : `; the last good checkpoint is ${checkpoint}: ${room}continue with train --resume --out ${out}`;
   return error;
 }

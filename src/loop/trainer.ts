@@ -119,7 +119,7 @@ export class Trainer {
       if (fault !== undefined) {
         this.#fail(`the ${fault.what} of step ${fault.step} (${this.#sequence.nameOf(fault.step)}) is not a number`);
       }
-      if (error instanceof NotFinite) this.#fail(error.message, "no checkpoint keeps that");
+      if (error instanceof NotFinite) this.#fail(error.message, "checkpoints may not contain it");
       throw config.save ? withRecoveryHint(error, out, () => this.#lastGood()) : error;
     }
     return this.#result();
@@ -171,7 +171,7 @@ export class Trainer {
       this.#group.load(model, onProgress);
     } else {
       const { drawnRows } = this.#group;
-      if (drawnRows > LONG_TO_DRAW) report({ event: "note", text: `Drawing ${count(drawnRows)} rows` });
+      if (drawnRows > LONG_TO_DRAW) report({ event: "note", text: `Initialising ${count(drawnRows)} rows` });
       const parameters = new Float32Array(memory.plan.denseWords);
       initialiseDense(memory.plan, config.seed, parameters);
       this.#group.initialise(parameters, config.seed);
@@ -354,7 +354,7 @@ export class Trainer {
     this.#writer?.finish();
     const { config, out } = this.#options;
     throw new Interrupted(
-      `Training was interrupted at step ${this.#state.step}; ${config.save ? "its checkpoint" : "nothing"} is saved`,
+      `Training was interrupted at step ${this.#state.step}; ${config.save ? "a checkpoint" : "nothing"} was saved`,
       config.save ? out : undefined,
     );
   }

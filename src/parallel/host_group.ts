@@ -61,7 +61,7 @@ export abstract class HostGroup implements ProcessGroup {
     const all = this.#gatherElements(Uint8Array.of(own), new Array<number>(this.size).fill(1));
     const failed = all.includes(FAILED) ? all.indexOf(FAILED) : all.indexOf(TOLD);
     if (failed < 0) return;
-    this.failure = failed === this.rank ? error : new PeerFailed("Cannot go on: another rank failed");
+    this.failure = failed === this.rank ? error : new PeerFailed("Cannot continue: another rank failed");
     throw this.failure;
   }
 

@@ -44,7 +44,7 @@ export function openWorld(): MpiWorld {
     const place = placeOf(mpi.world, Deno.env.get(HOST_VARIABLE) || mpi.host);
     if (!place.equal) return new World(mpi, place, "hosts have different numbers of ranks");
     const world = new World(mpi, place);
-    return canShareMemory(world.groups) ? world : world.apart("their host does not let them");
+    return canShareMemory(world.groups) ? world : world.apart("their host does not permit it");
   } catch (error) {
     if (!(error instanceof LibraryError || error instanceof MpiError)) throw error;
     throw new HotsetError(`Cannot join other processes: ${error.message}`, { cause: error });

@@ -139,7 +139,7 @@ export async function inTurn<T>(group: ProcessGroup, work: () => T | Promise<T>)
 /** Throws on all ranks unless they have the same value: they could not make one thing together. */
 export function expectSame(group: ProcessGroup, doing: string, what: string, value: string | null): void {
   if (group.gather(value).every((other) => other === value)) return;
-  group.agree(new HotsetError(`Cannot ${doing}: ${what} is not the same on all ranks`));
+  group.agree(new HotsetError(`Cannot ${doing}: ${what} differs between ranks`));
 }
 
 /** Which of `count` things, one after the other, are this rank's: from `first` to below `end`. */

@@ -49,7 +49,7 @@ export class ThreadGroup extends HostGroup {
   /** Throws once the group has been aborted. */
   barrier(): void {
     this.#wait();
-    if (this.#mail.failed) throw new Error("Cannot go on: the ranks were stopped");
+    if (this.#mail.failed) throw new Error("Cannot continue: the ranks were stopped");
   }
 
   #wait(): void {

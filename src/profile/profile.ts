@@ -140,7 +140,7 @@ export class Profile {
     const { dataset: id, rows } = this.body;
     if (id === dataset.id && rows === dataset.rows) return;
     throw new HotsetError(
-      `Cannot use profile ${this.directory}: it was not made from dataset ${dataset.directory}; make it again`,
+      `Cannot use profile ${this.directory}: it was not made from dataset ${dataset.directory}; build it again`,
     );
   }
 }

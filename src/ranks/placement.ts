@@ -50,7 +50,7 @@ export function expectPlacement(config: PlacementConfig, world?: MpiWorld): void
   const only = onlyOnDevice(config);
   const onCpu = mode === "cpu" || device === "cpu" || (world !== undefined && device === "auto");
   if (only !== undefined && onCpu) {
-    throw new UsageError(`Cannot use ${only} on the CPU: it says how a GPU computes; leave it out, or train on one`);
+    throw new UsageError(`Cannot use ${only} on the CPU: it applies to GPUs only; leave it out, or train on one`);
   }
   const { blas, precision } = config;
   if (onCpu && precision === "bf16" && blas !== "auto" && blas !== "onednn") {
@@ -62,7 +62,7 @@ export function expectPlacement(config: PlacementConfig, world?: MpiWorld): void
   if (blas !== "auto" && !onCpu) {
     const where = device === "auto" ? `${device}, which may be a GPU` : device;
     throw new UsageError(
-      `Cannot use blas ${blas} on device ${where}: it says how a CPU computes; leave it out, or choose --device cpu`,
+      `Cannot use blas ${blas} on device ${where}: it applies to CPUs only; leave it out, or choose --device cpu`,
     );
   }
 }
@@ -189,8 +189,8 @@ function cacheFor(
   throw new UsageError(
     `Cannot train with ${ranks} ranks on tables of ${
       bytes(tableBytes(plan))
-    }, more than memory holds: one rank keeps ` +
-      `rows on a disk; choose --ranks 1`,
+    }, more than fits in memory: only one rank can store ` +
+      `rows on disk; choose --ranks 1`,
   );
 }
 

@@ -167,7 +167,7 @@ export class WorkerRanks extends RankGroup {
       const at = doneAt(rank);
       for (let done = this.#mail.get(at); done < count; done = this.#mail.get(at)) {
         const { failure } = this.#mail;
-        if (failure !== undefined) throw new HotsetError(`Cannot go on training: a rank failed: ${failure.message}`);
+        if (failure !== undefined) throw new HotsetError(`Cannot continue training: a rank failed: ${failure.message}`);
         this.#mail.waitUnlessFailed(at, done);
       }
     }

@@ -59,7 +59,7 @@ ${checkpoints.trim()}`.trimEnd();
   if (compared === undefined || compared.device !== plain.device) return bound;
   return `${bound}
 No GPU was used: mode ${compared.mode} keeps hot rows where the compute is, and on a CPU all rows are there already, so there
-is little left to gain. FAE is meant for GPUs. The AUCs differ because batches hold other samples, in another order.`;
+is little left to gain. FAE is meant for GPUs. The AUCs differ because batches contain other samples, in another order.`;
 }
 
 /** A profile: its embedding tables, what each doubling of the budget covers, and what it comes to. */
@@ -88,7 +88,7 @@ export function profileTables(profile: ProfileBody): string {
   const summary =
     `${count(hotRows)} of ${count(rows)} rows are hot, chosen by ${
       sampleRate === 100 ? "all counts" : `${sampleRate} % of the samples`
-    }: ${bytes(hotBytes)} of the budget of ${bytes(hotMemory)}. They take ${percent(hotLookupShare)} of the lookups, ` +
+    }: ${bytes(hotBytes)} of the budget of ${bytes(hotMemory)}. They receive ${percent(hotLookupShare)} of the lookups, ` +
     `and about ${percent(hotSampleShare)} of the samples are all hot.`;
   return `${tables}\n\n${coverage}\n\n${summary}`;
 }
@@ -148,7 +148,7 @@ export function planText(plan: TrainingPlan): string {
       ]),
     ),
     "",
-    `Free here: ${bytes(machine.available)} of ${bytes(machine.total)}.`,
+    `Available memory: ${bytes(machine.available)} of ${bytes(machine.total)}.`,
     ...budgets,
     "",
     ...advice,
@@ -156,11 +156,11 @@ export function planText(plan: TrainingPlan): string {
 }
 
 const RANKING_EXPLAINED =
-  "AUC: share of pairs of a positive and a negative sample that the model orders rightly; 0.5 is chance. logloss: mean " +
+  "AUC: share of pairs of a positive and a negative sample that the model orders correctly; 0.5 is chance. logloss: mean " +
   "cross-entropy in nats.";
 const PROBABILITY_EXPLAINED =
-  "PR-AUC: average precision, for rare positives; chance is the click rate. calibration: mean prediction over click rate; 1 is calibrated. NE (normalised entropy): logloss over that of always " +
-  "predicting the click rate; below 1 is better than that.";
+  "PR-AUC: average precision, for rare positives; chance is the click rate. calibration: mean prediction divided by click rate; 1 is calibrated. NE (normalised entropy): logloss relative to always " +
+  "predicting the click rate; below 1 is better.";
 
 /**
  * Results of runs side by side: metrics of the best checkpoint, below it those of the last where that is another one; with
@@ -225,7 +225,7 @@ export function diagnosisText({ findings, copyGbPerSecond, cores, kaggleLimit, k
   return [
     ...lines,
     "",
-    ...(gpu ? [] : ["Without an NVIDIA GPU the CPU computes, and nothing of CUDA is needed. --json lists all tries."]),
+    ...(gpu ? [] : ["Without an NVIDIA GPU the CPU computes, and CUDA is not needed. --json lists all attempts."]),
     `One core copies ${copyGbPerSecond.toFixed(0)} GB/s. Expect about ${
       count(kaggleSpeed)
     } samples/s of the kaggle model ` +

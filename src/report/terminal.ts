@@ -65,7 +65,7 @@ export class Terminal implements Disposable {
         );
       case "profile":
         return this.line(
-          `Profile: ${count(event.hotRows)} hot rows take ${percent(event.hotLookupShare)} of the lookups ` +
+          `Profile: ${count(event.hotRows)} hot rows receive ${percent(event.hotLookupShare)} of the lookups ` +
             `(${seconds(event.seconds)})`,
         );
       case "layout":

@@ -50,7 +50,7 @@ export function recall(
     return { spent: log.spent.findLast((event) => event.step <= step), result };
   } catch (error) {
     if (!(error instanceof HotsetError)) throw error;
-    report({ event: "note", text: `Time and traffic are counted from here on: ${error.message}` });
+    report({ event: "note", text: `Time and traffic are counted from this point: ${error.message}` });
     return {};
   }
 }
@@ -63,7 +63,7 @@ export function openResumePoint(out: string): Checkpoint | undefined {
     return Checkpoint.open(first);
   } catch (error) {
     if (!(error instanceof HotsetError)) throw error;
-    const next = second === undefined ? "begins anew" : `goes on from ${second}`;
+    const next = second === undefined ? "starts from the beginning" : `continues from ${second}`;
     throw new HotsetError(`${error.message}; without ${first}, --resume ${next}`, { cause: error });
   }
 }
@@ -73,7 +73,7 @@ export function openStart({ from }: RunRecord): Checkpoint | undefined {
   if (from === null) return undefined;
   const checkpoint = Checkpoint.open(from.directory);
   if (checkpoint.id === from.id) return checkpoint;
-  throw new HotsetError(`Cannot go on: checkpoint ${from.directory}, which the run began with, has changed since`);
+  throw new HotsetError(`Cannot continue: checkpoint ${from.directory}, from which the run started, has changed since`);
 }
 
 /**
@@ -85,7 +85,7 @@ export function openFrom(from: string, { shape }: ModelPlan, dataset: Dataset): 
   const difference = differenceFrom(checkpoint, dataset);
   if (difference !== undefined) {
     throw new HotsetError(
-      `Cannot begin with the model of ${from}: dataset ${dataset.directory} ${difference}; train without --from, on the ` +
+      `Cannot start from the model of ${from}: dataset ${dataset.directory} ${difference}; train without --from, on the ` +
         `files of both datasets`,
     );
   }

@@ -74,7 +74,10 @@ export async function runDemo(config: TrainConfig, options: RunOptions): Promise
   const dataset = await inTurn(options, async () => {
     for (const each of configs) expectStart(each, directoryOf(each), options.world);
     if (options.world === undefined) await expectDevice(config, report);
-    report({ event: "note", text: `Generated data: ${SAMPLES} clicks shaped like Criteo's, from a planted model` });
+    report({
+      event: "note",
+      text: `Generated data: ${SAMPLES} clicks in the shape of Criteo's, labelled by a random model`,
+    });
     return await demoDataset(config.seed, cacheOf(out), report);
   });
   const results: ResultEvent[] = [];

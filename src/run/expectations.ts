@@ -27,7 +27,7 @@ export function expectMemory(plan: ModelPlan, { directory }: Dataset): void {
   if (memory === null || needed <= memory.total + memory.swapTotal) return;
   throw new HotsetError(
     `Cannot train on ${directory}: the tables take ${bytes(needed)} and this machine has ${bytes(memory.total)} of ` +
-      `memory; --memory keeps rows on a disk, and plan says what makes tables smaller`,
+      `memory; --memory stores rows on disk, and plan shows how to make tables smaller`,
   );
 }
 
@@ -53,8 +53,8 @@ export function modeThatFits(
   const needed = tableBytes(plan) + (mode === "fae" ? hotMemory : 0);
   if (needed <= room) return config;
   const text =
-    `The tables take ${bytes(tableBytes(plan))} and ${bytes(room)} of memory are there: training in mode cpu, ` +
-    `which keeps rows on a disk`;
+    `The tables take ${bytes(tableBytes(plan))}, but ${bytes(room)} of memory is available: training in mode cpu, ` +
+    `which stores rows on disk`;
   report({ event: "note", text });
   return { ...config, mode: "cpu" };
 }
@@ -68,7 +68,7 @@ export function expectTier(config: TrainConfig, world: MpiWorld | undefined): vo
     ? `with ${config.ranks} ranks`
     : `in mode ${config.mode}`;
   throw new UsageError(
-    `Cannot bound the memory of training ${where}: one rank in mode cpu keeps rows on a disk; choose --mode cpu --ranks 1, ` +
+    `Cannot limit the memory of training ${where}: only one rank in mode cpu stores rows on disk; choose --mode cpu --ranks 1, ` +
       `or leave out --memory`,
   );
 }
@@ -91,10 +91,8 @@ export function expectSchedule(
 ): void {
   if (schedule === undefined || (warmupSteps === 0 && decaySteps === 0)) return;
   throw new UsageError(
-    `Cannot use ${
-      warmupSteps > 0 ? "warmupSteps" : "decaySteps"
-    } with a schedule of one's own: that gives the rate of ` +
-      `every step; make it of scheduleOf(config), or leave one of them out`,
+    `Cannot use ${warmupSteps > 0 ? "warmupSteps" : "decaySteps"} with the option schedule, which sets the rate of ` +
+      `every step; derive it from scheduleOf(config), or leave one of them out`,
   );
 }
 
@@ -104,7 +102,7 @@ export function expectSameSchedule(record: RunRecord, given: LearningRateSchedul
   throw new UsageError(
     `Cannot resume ${out}: ${
       given === undefined
-        ? "its learning rate comes from a function; give the same one again as the option schedule of resumeRun"
+        ? "its learning rate comes from a function; pass the same one as the option schedule of resumeRun"
         : "its learning rate comes from its configuration; leave the option schedule out"
     }`,
   );

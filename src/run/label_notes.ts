@@ -14,14 +14,14 @@ export function labelNotes(dataset: Dataset): string[] {
     const all = `All ${samples} samples of the ${split} split have the label ${only}`;
     if (split === "train") notes.push(`${all}: the model can only learn to predict that`);
     else {notes.push(
-        `${all}: their AUC is undefined (shown as NaN), no checkpoint is the best by it, and no target is met`,
+        `${all}, so AUC is undefined (NaN): there is no best checkpoint by AUC and no early stopping`,
       );}
   }
   if (dataset.samples("validation") === 0) {
     notes.push(
       dataset.samples("test") === 0
-        ? "There is neither a validation nor a test split: nothing says when the model gets worse"
-        : "There is no validation split: the test split chooses the best checkpoint, so its figures are a little too good",
+        ? "There is neither a validation nor a test split, so overfitting cannot be detected"
+        : "There is no validation split: the best checkpoint is selected on the test split, so its metrics are slightly optimistic",
     );
   }
   return notes;

@@ -45,7 +45,7 @@ export async function reproduceRun(
   const record = readRun(run);
   if (record.schedule === "function" && schedule === undefined) {
     throw new UsageError(
-      `Cannot reproduce ${run}: its learning rate comes from a function; give the same one again to reproduceRun`,
+      `Cannot reproduce ${run}: its learning rate comes from a function; pass the same one to reproduceRun`,
     );
   }
   const original = Checkpoint.open(join(run, LAST_CHECKPOINT));
@@ -56,10 +56,10 @@ export async function reproduceRun(
     throw new HotsetError(`Cannot reproduce ${run}: its dataset ${record.dataset} has changed since`);
   }
   if (record.layoutId === null) {
-    throw new HotsetError(`Cannot reproduce ${run}: it began with an imported model, which is not kept`);
+    throw new HotsetError(`Cannot reproduce ${run}: it started from an imported model, which is not stored`);
   }
   const begun = configAsBegun(record);
-  await expectLibrary(begun, report, `Cannot reproduce ${run} without ${begun.blas}, which multiplied its matrices`);
+  await expectLibrary(begun, report, `Cannot reproduce ${run} without ${begun.blas}, which the run used for matrix products`);
   // Beside the run there is room for another one like it, other than where the system keeps what is temporary.
   using temporary = new TemporaryDirectory(".reproduce-", dirname(resolve(run)));
   const out = temporary.join("run");
@@ -68,7 +68,7 @@ export async function reproduceRun(
   const again = readRun(out);
   const difference = again.layoutId === record.layoutId
     ? firstDifference(original, Checkpoint.open(join(out, LAST_CHECKPOINT)), planFor(config, dataset), dataset)
-    : "the layouts differ: other hot rows, or batches of other samples";
+    : "the layouts differ in hot rows, or in the samples of batches";
   const changes = changesBetween(record, again);
   return { event: "reproduction", run, equal: difference === null, difference, changes, steps: step };
 }

@@ -201,8 +201,8 @@ export async function resumeRun(options: RunOptions, changes: ResumeChanges = {}
   if (wanted !== null && record.ranks !== null && wanted !== record.ranks) {
     report({
       event: "note",
-      text: `Going on with ${wanted} ranks instead of ${record.ranks}: the last bits of sums, and what follows from ` +
-        `them, differ from those of an undisturbed run`,
+      text: `Continuing with ${wanted} ranks instead of ${record.ranks}: the last bits of sums, and results that depend on ` +
+        `them, differ from those of an uninterrupted run`,
     });
   }
   expectTier(config, options.world);
@@ -222,8 +222,8 @@ async function reopen({ out, report, world, schedule }: RunOptions, { ranks, bla
   });
   expectPlacement(config, world);
   const refusal = config.blas === record.blas
-    ? `Cannot resume ${out} with ${config.blas}, which multiplied its matrices so far; install it, or go on with another one ` +
-      `and other last bits: --resume --blas auto`
+    ? `Cannot resume ${out} with ${config.blas}, which the run has used so far; install it, or continue with another library ` +
+      `and different last bits: --resume --blas auto`
     : `Cannot resume ${out} with ${config.blas}`;
   await expectLibrary(config, report, refusal);
   const dataset = Dataset.open(record.dataset);
@@ -259,7 +259,7 @@ async function trainRun(
   const runId = runIdOf(config, layout, from, own);
   if (checkpoint !== undefined && checkpoint.body.run !== runId && checkpoint.body.run !== IMPORTED) {
     throw new HotsetError(
-      `Cannot resume ${out}: its checkpoint was made with other data or options, or by another version of Hotset; begin a ` +
+      `Cannot resume ${out}: its checkpoint was made with other data or options, or by another version of Hotset; start a ` +
         `new run from its model with --from ${out}`,
     );
   }
@@ -285,8 +285,8 @@ async function trainRun(
     report({
       event: "note",
       text:
-        `Going on with ${device} instead of ${begun.device}: the last bits of products, and what follows from them, ` +
-        `may differ from those of an undisturbed run`,
+        `Continuing with ${device} instead of ${begun.device}: the last bits of products, and results that depend on them, ` +
+        `may differ from those of an uninterrupted run`,
     });
   }
   using metrics = writes ? new RunMetrics(out) : undefined;
@@ -326,7 +326,7 @@ async function trainRun(
   const oneMemory = world === undefined && group.memory.mirror === undefined && !(group instanceof CachedRank);
   if (phases && oneMemory) { for (const event of measurePhases(layout, group.memory)) recordAndReport(event); }
   if (phases && !oneMemory) {
-    const where = group instanceof CachedRank ? "with rows on a disk" : "on several devices";
+    const where = group instanceof CachedRank ? "with rows on disk" : "on several devices";
     report({ event: "note", text: `Phases of a step are not measured ${where}` });
   }
   const measured = { ...trained, ...(moved === undefined ? {} : { moved }) };
@@ -365,7 +365,7 @@ function partNotes({ denseFeatures, tables }: Dataset): string[] {
 function turnNotes({ mode }: TrainConfig, layout: Layout): string[] {
   const kinds = (["hot", "cold"] as const).filter((kind) => layout.batches(kind) > 0);
   if (mode !== "fae" || kinds.length !== 1) return [];
-  return [`All batches are ${kinds[0]}, so there are no turns: --first-turn and --scheduler-rate change nothing`];
+  return [`All batches are ${kinds[0]}, so there are no turns: --first-turn and --scheduler-rate have no effect`];
 }
 
 /** The layout of a run: with the profile's hot rows in mode fae, all cold in the others. */

@@ -91,8 +91,8 @@ export function readRun(directory: string): RunRecord {
 function whatIsThere(directory: string): string {
   if (!isDirectory(directory)) return "no such directory";
   return isArtifact(directory)
-    ? "it is what prepare, profile, layout or a checkpoint left, not a run"
-    : `there is no ${RUN_FILE} in it`;
+    ? "it is a dataset, profile, layout or checkpoint, not a run"
+    : `it contains no ${RUN_FILE}`;
 }
 
 /**

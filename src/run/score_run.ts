@@ -65,7 +65,7 @@ export async function evaluateRun(
       throw new HotsetError(`Cannot evaluate ${run}: ${inputs.join(", ")} has no label`);
     });
   }
-  if (inputs.length > 1) throw new HotsetError(`Cannot evaluate ${run}: ${inputs[1]} is one dataset too many`);
+  if (inputs.length > 1) throw new HotsetError(`Cannot evaluate ${run}: name one dataset, without ${inputs[1]}`);
   const dataset = Dataset.open(inputs[0]);
   const difference = encodingDifference(trained, dataset);
   if (difference !== undefined) {
@@ -226,8 +226,8 @@ async function score(
     } catch (error) {
       if (!(error instanceof NotFinite)) throw error;
       throw new HotsetError(
-        `Cannot score with ${run}: ${error.message}, though all parameters are finite; look for dense features of that ` +
-          `sample that are far larger than those trained on`,
+        `Cannot score with ${run}: ${error.message}, alalalthough all parameters are finite; look for dense features of that ` +
+          `sample that are far larger than in training`,
       );
     }
   }

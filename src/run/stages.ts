@@ -42,7 +42,7 @@ export async function ensureDataset(
     if (inputs.length > 1) throw new UsageError(`Cannot train: ${first} is a dataset, so it must be the only input`);
     return Dataset.open(first);
   });
-  expectSame(group, "train", `whether ${inputs[0]} is a dataset`, `${made !== undefined}`);
+  expectSame(group, "train", `the input ${inputs[0]} (a dataset or not)`, `${made !== undefined}`);
   if (made !== undefined) return together(group, () => announce(made, raw, report, begin));
   const options = { ...raw, inputs, group, ...progressTo(report) };
   const source = await sourceOf(options);
@@ -68,7 +68,7 @@ export function openTogether(directory: string, group: ProcessGroup): Dataset {
 export async function prepareTo(options: PrepareOptions & UnknownLimit, report: Report): Promise<Dataset> {
   const begin = performance.now();
   if (isArtifact(options.out)) {
-    report({ event: "note", text: `The dataset that is in ${options.out} will be replaced` });
+    report({ event: "note", text: `The dataset in ${options.out} will be replaced` });
   }
   const dataset = await prepareDataset({ ...options, ...progressTo(report) });
   return together(options.group ?? ALONE, () => announce(dataset, options, report, begin));
@@ -111,9 +111,9 @@ function missingNote(missing: NonNullable<Dataset["body"]["missing"]>): string {
     `${rows.toLocaleString("en")} of ${feature} (${Number(value.toPrecision(4))})`
   );
   if (missing.length > SHOWN_FEATURES) features.push(`and ${missing.length - SHOWN_FEATURES} more features`);
-  return `Missing values, and what they count as once transformed: ${
+  return `Missing values, with their replacement after the transform: ${
     features.join(", ")
-  }. "missing" in the schema says otherwise`;
+  }. "missing" in the schema changes it`;
 }
 
 /** What a profile depends on besides the dataset. */
@@ -167,16 +167,16 @@ export function ensureProfile(
 function profileNotes({ floorReached, settled, sampleRate, hotMemory, bytesPerRow }: ProfileBody): string[] {
   const notes = [];
   if (hotMemory > 0 && hotMemory < bytesPerRow) {
-    notes.push(`A budget of ${hotMemory} bytes holds no row, which takes ${bytesPerRow}: nothing is hot`);
+    notes.push(`A budget of ${hotMemory} bytes is too small for a row of ${bytesPerRow}: nothing is hot`);
   }
   if (!settled) {
     notes.push(
-      `${sampleRate} % of the samples are too few to tell how many rows are popular; without --sample-rate all are counted`,
+      `${sampleRate} % of the samples are too few to tell which rows are popular; without --sample-rate all are counted`,
     );
   }
   if (floorReached) {
     const seen = sampleRate < 100 ? "that the sample has seen" : "that was ever looked up";
-    notes.push(`In some tables every row ${seen} is hot: the budget could hold more`);
+    notes.push(`In some tables every row ${seen} is hot: the budget is not used up`);
   }
   return notes;
 }
@@ -232,7 +232,7 @@ function directoryOf(place: Place, folder: string, name: string): string {
 export function waiting(report: Report, kind: ArtifactKind): () => void {
   let isTold = false;
   return () => {
-    if (!isTold) report({ event: "note", text: `Waiting for another process, which is making the same ${kind}` });
+    if (!isTold) report({ event: "note", text: `Waiting for another process that builds the same ${kind}` });
     isTold = true;
     report({ event: "stage", stage: "wait", fraction: 0 });
   };

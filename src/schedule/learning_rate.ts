@@ -40,7 +40,9 @@ export function checkedSchedule(own: LearningRateSchedule): LearningRateSchedule
   return (step) => {
     const rate: unknown = own(step);
     if (typeof rate === "number" && rate >= 0 && rate < Infinity) return rate;
-    throw new UsageError(`Cannot train: the schedule gives ${rate} for step ${step}; it must give a number from 0`);
+    throw new UsageError(
+      `Cannot train: the schedule returned ${rate} for step ${step}; it must return a number of at least 0`,
+    );
   };
 }
 

@@ -62,9 +62,7 @@ export class ShuffleScheduler {
     for (const kind of ["cold", "hot"] as const) {
       if (from.done[kind] <= batches[kind]) continue;
       throw new HotsetError(
-        `Cannot resume: the checkpoint has ${from.done[kind]} ${kind} batches done of the ${
-          batches[kind]
-        } that there are`,
+        `Cannot resume: the checkpoint has ${from.done[kind]} ${kind} batches done, but there are ${batches[kind]}`,
       );
     }
     this.state = from;

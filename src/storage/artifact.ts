@@ -71,7 +71,7 @@ export function isIntact({ crc32: sum, ...record }: { readonly crc32?: unknown }
 
 /** What to do about a damaged artifact. */
 function wayOut(kind: ArtifactKind): string {
-  return kind === "checkpoint" ? "use another one" : "remove the directory and make it again";
+  return kind === "checkpoint" ? "use another one" : "remove the directory and build it again";
 }
 
 /** What a manifest says. */
@@ -168,7 +168,7 @@ export class Artifact<T> {
       if (error instanceof HotsetError) throw error;
       if (error instanceof Deno.errors.NotADirectory) fail("it is a file, not a directory", "failed");
       if (!(error instanceof Deno.errors.NotFound)) fail(messageOf(error), "failed");
-      fail(isDirectory(directory) ? `there is no ${MANIFEST} in it` : "no such directory", "not-found");
+      fail(isDirectory(directory) ? `it contains no ${MANIFEST}` : "no such directory", "not-found");
     }
     const manifest = parseManifest(kind, directory, text, schema);
     for (const [name, entry] of Object.entries(manifest.files)) {
@@ -216,7 +216,7 @@ export class Artifact<T> {
   expectBytes(name: string, bytes: number): void {
     if (this.bytes(name) !== bytes) {
       throw new HotsetError(
-        `Cannot open ${this.directory}: ${name} has ${this.bytes(name)} bytes where its manifest implies ${bytes}`,
+        `Cannot open ${this.directory}: ${name} has ${this.bytes(name)} bytes, but its manifest implies ${bytes}`,
         { code: "damaged" },
       );
     }

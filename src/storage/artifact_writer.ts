@@ -170,7 +170,7 @@ function expectRoom(target: string, kind: ArtifactKind): void {
   if (!isDirectory(target)) throw new HotsetError("a file is there", { code: "occupied" });
   if (!isArtifact(target)) {
     if ([...Deno.readDirSync(target)].length === 0) return;
-    throw new HotsetError("a directory that holds something else is there", { code: "occupied" });
+    throw new HotsetError("the directory contains something else", { code: "occupied" });
   }
   const other = kindOf(target);
   if (other !== undefined && other !== kind) {

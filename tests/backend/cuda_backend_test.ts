@@ -107,7 +107,7 @@ Deno.test("a sequence that repeats may not copy", () => {
     backend.repeatable(() => {
       if (recording) backend.upload(new Uint32Array(4), buffer);
       recording = true;
-    }), /Cannot upload test: a sequence that repeats may not copy/);
+    }), /Cannot upload test: a recorded sequence may not copy/);
   backend.upload(new Uint32Array(4), buffer); // recording has ended
   backend.synchronize();
 });
@@ -125,11 +125,11 @@ Deno.test("what fails while a sequence is recorded is told, also where it ended 
   assert.equal(device.recording, false);
 });
 
-Deno.test("memory that runs out says bytes asked, in use and free, and which flags to lower", () => {
+Deno.test("memory that runs out says bytes requested, in use and free, and which flags to lower", () => {
   using backend = openCuda({ device: "emulated", emulated: { memoryBytes: 64 << 20 } });
   assert.throws(() => backend.allocate(10 << 20, "the hot rows"), (error: unknown) => {
     assert.ok(error instanceof HotsetError);
-    assert.match(error.message, /^Cannot allocate the hot rows: 41943040 bytes asked, \d+ in use by this run/);
+    assert.match(error.message, /^Cannot allocate the hot rows: 41943040 bytes requested, \d+ in use by this run/);
     assert.match(error.message, /\d+ of 67108864 free on emulated device; lower --hot-memory or --batch-size$/);
     return true;
   });

@@ -80,7 +80,7 @@ Deno.test("a worker that dies fails the next poll, and all that would wait for i
   let handled = false;
   IdleWorker.last.onerror({ message: "out of memory", preventDefault: () => handled = true });
   assert.ok(handled);
-  const reason = died(/^Cannot write checkpoints: their writer has died: out of memory$/);
+  const reason = died(/^Cannot write checkpoints: the writer died: out of memory$/);
   assert.throws(() => writer.poll(), reason);
   assert.throws(() => writer.finish(), reason);
   assert.throws(() => writer.begin(places(directory), BODY), reason);

@@ -82,7 +82,7 @@ function writeDatasetByHand(directory: string, secondIndex: number): void {
 Deno.test("bad input: a table index out of range", async () => {
   using place = new Workplace();
   writeDatasetByHand(place.join("data"), 7);
-  const message = "Cannot read dataset data: train sample 2: index 4 lies outside table day of 2 rows";
+  const message = "Cannot read dataset data: train sample 2: index 4 is outside table day of 2 rows";
   assert.equal(await place.fail(1, "layout", "data", "--hot-memory", "0", "--out", "layout"), message);
   const { stderr } = await place.run("train", "data", "--arch-mlp-bot", "1-4", "--arch-mlp-top", "4-1", "--quiet");
   assert.equal(stderr, `error: ${message}\n`);
@@ -138,7 +138,7 @@ Deno.test("bad input: a model that the data does not fit, a run that is there, a
   await place.succeed("prepare", "log.tsv", "--out", "data");
   assert.match(
     await place.fail(1, "train", "data", "--arch-mlp-bot", "12-8", "--out", "run"),
-    /^Cannot train on data: the bottom MLP takes 12 values and the data has 13 dense features/,
+    /^Cannot train on data: the bottom MLP has 12 inputs, but the data has 13 dense features/,
   );
   const tiny = ["--arch-mlp-bot", "13-8", "--arch-mlp-top", "8-1", "--out", "run"];
   await place.succeed("train", "data", ...tiny);

@@ -67,7 +67,7 @@ const CASES: [[string, ...string[]], code: 1 | 2, message: string][] = [
   [
     ["train", "x", "--collective", "nccl", "--ranks", "2"],
     2,
-    "Cannot use --ranks with --collective nccl: mpirun says how many there are",
+    "Cannot use --ranks with --collective nccl: mpirun sets the number of ranks",
   ],
   [
     ["train", "x", "--arch-mlp-bot", "13-64-32", "--arch-sparse-feature-size", "16"],
@@ -84,12 +84,12 @@ const CASES: [[string, ...string[]], code: 1 | 2, message: string][] = [
   [
     ["train", "--resume", "--out", "run", "--epochs", "3"],
     2,
-    "Cannot use --epochs with --resume: a run goes on as it began; begin a new one from its model with --from run",
+    "Cannot use --epochs with --resume: a resumed run keeps its options; start a new run from its model with --from run",
   ],
   [
     ["train", "clicks", "--resume", "--out", "run"],
     2,
-    "Cannot use clicks with --resume: a run goes on as it began; begin a new one from its model with --from run",
+    "Cannot use clicks with --resume: a resumed run keeps its options; start a new run from its model with --from run",
   ],
   [
     ["train", "x", "--demo"],
@@ -118,7 +118,7 @@ const CASES: [[string, ...string[]], code: 1 | 2, message: string][] = [
   [["evaluate", "nothing"], 1, "Cannot open run nothing: no such directory"],
   [["predict", "nothing", "x"], 1, "Cannot open run nothing: no such directory"],
   [["profile", "nothing"], 1, "Cannot open dataset nothing: no such directory"],
-  [["train", "--config", "nothing"], 2, "Cannot read the configuration nothing: there is no such file"],
+  [["train", "--config", "nothing"], 2, "Cannot read the configuration nothing: no such file"],
   [["train", "--config"], 2, "Cannot read the configuration: --config needs a file"],
 ];
 
@@ -156,11 +156,11 @@ Deno.test("bad usage: what is there is not replaced by something else", async ()
   );
   assert.equal(
     await place.fail(2, "train", "data", "--out", "run", "--min-frequency", "2"),
-    "Cannot use --min-frequency with the dataset data: it is prepared already",
+    "Cannot use --min-frequency with the dataset data: it is already prepared",
   );
   assert.equal(
     await place.fail(1, "evaluate", "data"),
-    "Cannot open run data: it is what prepare, profile, layout or a checkpoint left, not a run",
+    "Cannot open run data: it is a dataset, profile, layout or checkpoint, not a run",
   );
 });
 
@@ -171,7 +171,7 @@ Deno.test("bad usage: processes that mpirun started and that do not know of each
     assert.equal(code, 2);
     assert.equal(
       stderr,
-      "error: Cannot work as one of 2 processes that would all do the same: add --collective mpi, or start one\n",
+      "error: Cannot run as one of 2 processes that would repeat the same work: add --collective mpi, or start one\n",
     );
   }
 });

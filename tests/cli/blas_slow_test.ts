@@ -22,7 +22,7 @@ Deno.test("without a library WASM kernels multiply, and one note says why; a lib
   assert.equal(code, 0, stderr);
   const notes = stderr.split("\n").filter((line) => /multipl/.test(line));
   assert.deepEqual(notes, [
-    "WASM kernels multiply matrices, slower than a library: Cannot load ONNX Runtime: none of these could be opened " +
+    "Using WASM kernels for matrix products, slower than a library: Cannot load ONNX Runtime: none of these could be opened " +
     "(doctor says how to get one)",
   ]);
   assert.equal(deviceOf(place, "run"), "cpu (WASM SIMD)");
@@ -45,16 +45,16 @@ Deno.test({
     assert.equal(refused.code, 1);
     assert.match(
       refused.stderr,
-      /^error: Cannot resume run with ort, which multiplied its matrices so far; install it, or go on with another one and other last bits: --resume --blas auto\. Cannot load ONNX Runtime/m,
+      /^error: Cannot resume run with ort, which the run has used so far; install it, or continue with another library and different last bits: --resume --blas auto\. Cannot load ONNX Runtime/m,
     );
     const changed = await place.runWith(NOTHING, ...resume, "--blas", "auto");
     assert.equal(changed.code, 0, changed.stderr);
-    assert.match(changed.stderr, /Going on with cpu \(WASM SIMD\) instead of cpu \(ONNX Runtime/);
+    assert.match(changed.stderr, /Continuing with cpu \(WASM SIMD\) instead of cpu \(ONNX Runtime/);
     const again = await place.runWith(NOTHING, "reproduce", "run");
     assert.equal(again.code, 1);
     assert.match(
       again.stderr,
-      /^error: Cannot reproduce run without ort, which multiplied its matrices\. Cannot load/m,
+      /^error: Cannot reproduce run without ort, which the run used for matrix products\. Cannot load/m,
     );
   },
 });
@@ -95,7 +95,10 @@ Deno.test({
     const bf16 = [...MODEL, "--device", "cpu", "--precision", "bf16", "--out", "run"];
     const { code, stderr } = await place.runWith({ DNNL_MAX_CPU_ISA: "AVX2" }, "train", "log.tsv", ...bf16);
     assert.equal(code, 1);
-    assert.match(stderr, /^error: Cannot multiply in bf16: .* AVX512_BF16 or AMX, .*; --precision fp32 does without$/m);
+    assert.match(
+      stderr,
+      /^error: Cannot multiply in bf16: .* AVX512_BF16 or AMX, .*; --precision fp32 does not need it$/m,
+    );
     assert.deepEqual(place.files(), ["log.tsv"]);
   },
 });

@@ -133,7 +133,7 @@ Deno.test("with --load-model dlrm's line begins with that model, is only scored,
     ["evaluation", "test"],
   ]);
   assert.deepEqual(jsonLines(await place.succeed("evaluate", "first", "--json")), metrics);
-  assert.match(scored.stderr, /, --arch-sparse-feature-size=16 .*, data files \(the run's own data are scored\)$/m);
+  assert.match(scored.stderr, /, --arch-sparse-feature-size=16 .*, data files \(the data of the run is scored\)$/m);
   assert.deepEqual(
     jsonLines(await place.succeed("train", "--load-model", "first", "--inference-only", "--json")),
     metrics,

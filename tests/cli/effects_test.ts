@@ -108,7 +108,7 @@ Deno.test("options that contradict each other are refused, and act without the o
     ["--memory", "--mode", { memory: { share: 0.1 }, mode: "fae" }, /with --mode fae: .*choose --mode cpu --ranks 1/],
     ["--memory", "--ranks", { memory: { share: 0.1 }, ranks: 2 }, /with --ranks 2: one rank in mode cpu/],
     ["--memory", "--collective", { memory: { share: 0.1 }, collective: "mpi" }, /with --collective mpi: one rank/],
-    ["--ranks", "--collective", { collective: "nccl" }, /with --collective nccl: mpirun says how many there are$/],
+    ["--ranks", "--collective", { collective: "nccl" }, /with --collective nccl: mpirun sets the number of ranks$/],
     ["--precision", "--collective", { collective: "mpi", precision: "tf32" }, /choose --collective nccl$/],
     ["--activations", "--collective", { collective: "mpi" }, /choose --collective nccl$/],
   ];
@@ -158,7 +158,7 @@ Deno.test("what says how raw files are read is refused where none are", () => {
     assert.equal(refusal(line("train", [option])), undefined);
     const onDataset = refusal(line("train", [option], {}, [data]));
     if (option === "--max-unknown") assert.equal(onDataset, undefined, "a limit for data that is prepared, too");
-    else assert.match(onDataset ?? "", /with the dataset .*: it is prepared already$/);
+    else assert.match(onDataset ?? "", /with the dataset .*: it is already prepared$/);
     assert.match(refusal(line("train", ["--demo", option], {}, [])) ?? "", /with --demo: .*leave out one of them$/);
   }
   assert.match(refusal(line("prepare", ["--infer", "--out"])) ?? "", /with --infer/);

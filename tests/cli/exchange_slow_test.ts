@@ -41,9 +41,9 @@ Deno.test("what cannot be exported or imported is an error of one line", async (
     [
       1,
       ["import", "log.csv", "--data", "d", "--out", "b"],
-      /^Cannot read log\.csv: it is not a safetensors file, or cut off$/,
+      /^Cannot read log\.csv: it is not a safetensors file, or is truncated$/,
     ],
-    [1, ["import", "absent", "--data", "d", "--out", "b"], /^Cannot read absent: there is no such file$/],
+    [1, ["import", "absent", "--data", "d", "--out", "b"], /^Cannot read absent: no such file$/],
   ];
   await Promise.all(cases.map(async ([code, [command, ...args], message]) => {
     assert.match(await place.fail(code, command, ...args), message);

@@ -9,7 +9,7 @@ for (const command of someOf(COMMANDS, 8)) {
     using place = new Workplace();
     const help = await place.succeed(command, "-h");
     assert.match(help, /--verbose +stack traces with errors/);
-    if (/--seed/.test(help)) assert.match(help, /--seed <n> +seed of everything random\s+\(default: 123\)/);
+    if (/--seed/.test(help)) assert.match(help, /--seed <n> +random seed\s+\(default: 123\)/);
     assert.equal(
       help.match(new RegExp(`^Example: hotset ${command} .*|^Example: hotset ${command}$`, "gm"))?.length,
       1,

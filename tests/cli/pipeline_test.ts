@@ -123,7 +123,7 @@ Deno.test("a run is evaluated on new raw rows by its own dictionary, and on noth
   assert.deepEqual(jsonLines(await place.succeed("evaluate", "run", "last.tsv", "--json")), [test]);
   assert.equal(
     await place.fail(1, "evaluate", "run", "other"),
-    "Cannot evaluate run: dataset other has a dictionary of its own, so its ids mean other values; name its raw files " +
+    "Cannot evaluate run: dataset other has another dictionary, so its ids stand for other values; name its raw files " +
       "instead",
   );
   place.write("unlabelled.tsv", rows.map((row) => row.slice(row.indexOf("\t") + 1)).join("\n") + "\n");

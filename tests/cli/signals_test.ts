@@ -7,7 +7,8 @@ import { jsonLines, startUntil, WIDE_MODEL, Workplace } from "./support.ts";
 
 const LONG = ["generate", "--samples", "50000000", "--scale", "1000", "--out", "data"];
 const SHORT = ["generate", "--samples", "400000", "--scale", "1000", "--out", "data"];
-const TOLD = /^Interrupted by .*; unfinished output is removed, and the same command goes on from what is finished\n$/;
+const TOLD =
+  /^Interrupted by .*; unfinished output is removed, and the same command continues from the finished stages\n$/;
 
 const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
@@ -82,7 +83,7 @@ Deno.test("SIGHUP in training saves a checkpoint", { ignore: hangupIsIgnored() }
   assert.match(message, /^Training was interrupted at step \d+; .* Continue with: .* train --resume --out run$/);
 });
 
-Deno.test("prepare keeps its finished steps through a signal, and goes on from them", async () => {
+Deno.test("prepare keeps its finished steps through a signal, and continues from them", async () => {
   using place = new Workplace();
   place.log("log.tsv", 60_000);
   const child = place.start(["prepare", "log.tsv", "--out", "data", "--quiet"]);
@@ -102,7 +103,7 @@ Deno.test("a command that npx started ends when npx is ended", async () => {
   await begun(place);
   npx.kill("SIGKILL");
   const { stderr } = await npx.output(); // until the command itself has closed it
-  assert.match(new TextDecoder().decode(stderr), /^Interrupted by the end of npx, which started it; /);
+  assert.match(new TextDecoder().decode(stderr), /^Interrupted by the exit of npx, which started it; /);
   assert.deepEqual(place.files(), []);
 });
 

@@ -32,7 +32,7 @@ Deno.test("who waits goes on with the work of one that was killed", async () => 
     place,
     command,
     "stderr",
-    /^Waiting for another process, which is making the same dataset$/m,
+    /^Waiting for another process that builds the same dataset$/m,
   );
   first.kill("SIGKILL");
   await first.output();

@@ -102,7 +102,7 @@ Deno.test("what the last layer says must act; what layers before it prefer need 
     assert.equal(resolveConfig("default", layer, { mode: "cpu" }).mode, "cpu");
     resolveConfig("default", { ...layer, mode: "fae" });
   }
-  refused({ decayStartStep: 5 }, /^Cannot use --lr-decay-start-step without a decay: give --lr-num-decay-steps$/);
+  refused({ decayStartStep: 5 }, /^Cannot use --lr-decay-start-step without a decay: set --lr-num-decay-steps$/);
   refused({ shuffle: "none" }, /^Cannot use --shuffle none with --mode fae: only modes cpu and gpu keep the order/);
   refused(
     { optimizer: "sgd", weightDecay: 0.1 },

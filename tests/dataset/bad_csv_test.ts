@@ -28,23 +28,23 @@ const BAD: [name: string, content: string | Uint8Array, reason: string][] = [
   [
     "line ends of both kinds",
     "y,x,a\n1,2,b\r\n1,2,b\n0,1,c\r\n",
-    "its lines end now in LF and now in CR LF, or a quote is left open; make them all alike",
+    "it mixes LF and CR LF line ends, or a quote is not closed; use one kind of line end",
   ],
-  ["an open quote", 'y,x,a\n1,2,"b\n0,1,d\n', "line 2: a quote is not where it belongs"],
-  ["a stray quote", 'y,x,a\n1,2,b\n1,2,"b"c\n', "line 3: a quote is not where it belongs"],
+  ["an open quote", 'y,x,a\n1,2,"b\n0,1,d\n', "line 2: a misplaced quote"],
+  ["a stray quote", 'y,x,a\n1,2,b\n1,2,"b"c\n', "line 3: a misplaced quote"],
   ["a short row", "y,x,a\n1,2\n1,2,b\n", "line 2: 2 columns instead of 3"],
   ["a long row", "y,x,a\n1,2,b,c\n1,2,b\n", "line 2: 4 columns instead of 3"],
   ["a huge field", `y,x,a\n1,2,b\n1,2,${"z".repeat(3_000_000)}\n`, "line 3: it is longer than 2 MB"],
   ["words for a number", "y,x,a\n1,2,b\n1,abc,b\n", 'line 3: x is "abc", not a finite number'],
   ["infinity", "y,x,a\n1,inf,b\n", 'line 2: x is "inf", not a finite number'],
   ["a number beyond 32 bits", "y,x,a\n1,1e99,b\n", 'line 2: x is "1e99", not a finite number'],
-  ["two columns of one name", "y,x,a,a\n1,2,b,c\n", "2 columns named a; call them a.1, a.2 in the schema"],
+  ["two columns of one name", "y,x,a,a\n1,2,b,c\n", "2 columns named a; name them a.1, a.2 in the schema"],
   ["a missing column", "y,a\n1,b\n", 'no column named x; there are "y", "a"'],
   ["another delimiter", "y\tx\ta\n1\t2\tb\n", 'no column named y; there are "y\\tx\\ta"'],
   [
     "a label of 2",
     "y,x,a\n2,1,b\n",
-    'line 2: y is "2", neither 0 nor 1; say in the schema what counts as 1, by "atLeast": 1 or "positive": ["buy"]',
+    'line 2: y is "2", neither 0 nor 1; set in the schema what counts as 1: "atLeast": 1 or "positive": ["buy"]',
   ],
   ["no label", "y,x,a\n,1,b\n", "line 2: y is empty"],
   ["a header alone", "y,x,a\n", "there are no rows"],
@@ -83,7 +83,7 @@ Deno.test("bad files: gzip cut off or something else, for csv", async () => {
   const lines = Array.from({ length: 100_000 }, (_, i) => `1,${i},value${i}\n`);
   const whole = gzipSync(new TextEncoder().encode(`y,x,a\n${lines.join("")}`));
   const cases: [string, Uint8Array | string, string][] = [
-    ["cut.csv.gz", whole.subarray(0, whole.length / 2), "the gzip file is cut off; fetch it again"],
+    ["cut.csv.gz", whole.subarray(0, whole.length / 2), "the gzip file is truncated; download it again"],
     ["text.csv.gz", "y,x,a\n1,2,b\n".repeat(10), "not a gzip file: incorrect header check"],
   ];
   for (const [name, content, reason] of cases) {
@@ -102,7 +102,7 @@ Deno.test("bad files: zstd cut off or something else, for criteo and csv", async
   const criteo = (input: string) => prepareDataset({ inputs: [input], format: "criteo", out: directory.join("out") });
   await assert.rejects(criteo(cut), {
     name: "HotsetError",
-    message: `Cannot read ${cut}: the zstd file is cut off; fetch it again`,
+    message: `Cannot read ${cut}: the zstd file is truncated; download it again`,
   });
   const text = directory.write("text.csv.zst", "y,x,a\n");
   for (const reading of [criteo, (input: string) => prepare(directory, input)]) {

@@ -106,11 +106,11 @@ Deno.test("bad files: gzip cut off, not gzip, not parquet", async () => {
   const cut = directory.write("cut.tsv.gz", whole.subarray(0, whole.length - 20));
   assert.equal(
     await failure(directory, { inputs: [cut] }),
-    "Cannot read cut.tsv.gz: the gzip file is cut off; fetch it again",
+    "Cannot read cut.tsv.gz: the gzip file is truncated; download it again",
   );
   assert.equal(
     await failure(directory, { inputs: [cut], onBadRow: "skip" }),
-    "Cannot read cut.tsv.gz: the gzip file is cut off; fetch it again",
+    "Cannot read cut.tsv.gz: the gzip file is truncated; download it again",
   );
   const text = directory.write("text.tsv.gz", GOOD);
   assert.match(await failure(directory, { inputs: [text] }), /^Cannot read text.tsv.gz: not a gzip file/);
@@ -144,7 +144,7 @@ Deno.test("bad schemas", async () => {
       JSON.stringify({ columns: [label] }),
       "Cannot read schema schema.json: columns: there must be a feature: a column of kind dense, time, sparse or bag",
     ],
-    [JSON.stringify({ columns: [label, sparse, sparse] }), "Cannot read schema schema.json: columns: a is there twice"],
+    [JSON.stringify({ columns: [label, sparse, sparse] }), "Cannot read schema schema.json: columns: a appears twice"],
     [
       JSON.stringify({ columns: [label, { name: "a", kind: "number" }] }),
       "Cannot read schema schema.json: column a has kind: ",

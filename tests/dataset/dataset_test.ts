@@ -40,19 +40,19 @@ const CASES: [Parameters<typeof changed>[1], RegExp][] = [
   [(files) => files.get(TRAIN.labels)![12] = 2, /train sample 12: label 2 is neither 0 nor 1/],
   [(files) => floats(files)[2 * 31 + 1] = NaN, /train sample 31: dense value NaN/],
   [(files) => floats(files)[0] = -Infinity, /train sample 0: dense value -Infinity/],
-  [(files) => words(files, TRAIN.indices).fill(75), /index \d+ lies outside table C[12] of (5|70) rows/],
+  [(files) => words(files, TRAIN.indices).fill(75), /index \d+ is outside table C[12] of (5|70) rows/],
   [(files) => words(files, TRAIN.bagLengths)[0] += 1, /train sample 0: bag lengths do not add up/],
   [(files) => words(files, TRAIN.bagLengths)[41] = 2 ** 32 - 1, /train sample 20: bag lengths do not add up/],
-  [(files) => positions(files)[10] = NaN, /train sample 10: lookup NaN is none of the \d+ that the split has/],
+  [(files) => positions(files)[10] = NaN, /train sample 10: lookup NaN is beyond the \d+ of the split/],
   [(files) => positions(files)[20] = -8, /train sample 20: lookup -8 is none/],
   [(files) => positions(files)[30] = 0.5, /train sample 30: lookup 0\.5 is none/],
   [(files) => positions(files)[40] = 1e15, /train sample 40: lookup 1000000000000000 is none/],
-  [(files) => positions(files)[20] = 0, /train sample 10: the positions of the lookups fall/],
+  [(files) => positions(files)[20] = 0, /train sample 10: the positions of lookups decrease/],
   [
     (_, body) => body.tables = [{ name: "a", rows: 2 ** 31 }, { name: "b", rows: 2 ** 31 }],
     /which are more than 32 bits/,
   ],
-  [(_, body) => body.tables = [{ name: "a", rows: 5 }], /has \d+ bytes where its manifest implies \d+/],
+  [(_, body) => body.tables = [{ name: "a", rows: 5 }], /has \d+ bytes, but its manifest implies \d+/],
   [(_, body) => body.tables = [], /manifest\.json has tables: /],
   [(files) => files.delete(TRAIN.labels), /the manifest does not list it/],
 ];
@@ -90,7 +90,7 @@ Deno.test("opened by lengths, a damaged dataset is found out by who reads a spli
   damaged[500] ^= 1; // a label that is as good as any other
   Deno.writeFileSync(labels, damaged);
 
-  const message = `train.labels.u8 is damaged (checksum does not match); remove the directory and make it again`;
+  const message = `train.labels.u8 is damaged (checksum does not match); remove the directory and build it again`;
   assert.throws(() => Dataset.open(path), {
     name: "HotsetError",
     message: `Cannot open dataset ${path}: ${message}`,

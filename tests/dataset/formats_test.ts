@@ -119,19 +119,19 @@ Deno.test("dlrm: what is wrong with a file is said", async () => {
     [
       "cut.bin",
       bytes.subarray(0, 1000),
-      "its 1000 bytes are not whole rows of 160 (label, 13 dense and 26 sparse values of 4 bytes); is it cut off?",
+      "its 1000 bytes are not whole rows of 160 (label, 13 dense and 26 sparse values of 4 bytes); is it truncated?",
     ],
     ["bad.bin", new Uint8Array(bad.buffer), 'row 2: label is "7", neither 0 nor 1'],
     ["some.npz", zipSync({ "y.npy": y, "X_int.npy": dense }), "it has no array X_cat"],
     [
       "wide.npz",
       zipSync({ "y.npy": y, "X_int.npy": sparse, "X_cat.npy": sparse }),
-      "X_int has the shape (500, 26) where (rows, 13) is needed",
+      "X_int has the shape (500, 26) instead of (rows, 13) is needed",
     ],
     [
       "short.npz",
       zipSync({ "y.npy": y, "X_int.npy": dense, "X_cat.npy": sparse.subarray(0, 999) }),
-      "X_cat is cut off",
+      "X_cat is truncated",
     ],
     [
       "half.npz",
@@ -140,7 +140,7 @@ Deno.test("dlrm: what is wrong with a file is said", async () => {
         "X_int.npy": dense,
         "X_cat.npy": npy(INTEGERS.map((row, i) => row.slice(14).map((v) => i === 6 ? v + 0.5 : v)), { double: true }),
       }),
-      "row 7: 0.5 is no whole number of 32 bits",
+      "row 7: 0.5 is not a 32-bit whole number",
     ],
   ];
   for (const [name, content, message] of cases) {
@@ -151,7 +151,7 @@ Deno.test("dlrm: what is wrong with a file is said", async () => {
     });
   }
   const text = directory.write("text.npz", "no zip");
-  await assert.rejects(prepare(directory, "dlrm", text), /Cannot read .*text.npz: not a whole .npz file: /);
+  await assert.rejects(prepare(directory, "dlrm", text), /Cannot read .*text.npz: not a complete .npz file: /);
 });
 
 Deno.test("infer: a proposed schema reads the file it was made from", async () => {
@@ -226,7 +226,7 @@ Deno.test("dates and times are as good as unix seconds, as text and as Parquet's
     message:
       `Cannot read ${
         directory.join("bad.csv")
-      }: line 3: when is "yesterday", neither unix seconds nor a date and time as 2024-05-31 23:59:00; another way of writing it is said in the schema, as ` +
+      }: line 3: when is "yesterday", neither unix seconds nor a date and time such as 2024-05-31 23:59:00; another way of writing it is said in the schema, as ` +
       '"format": "%d.%m.%Y"',
   });
 });
@@ -253,7 +253,7 @@ Deno.test("infer: what is no text is refused, and dates in other forms are told 
   const binary = directory.write("noise.csv", Uint8Array.from({ length: 3000 }, (_, i) => (i * i * 7919) >> 3));
   await assert.rejects(inferSchema(binary), {
     name: "HotsetError",
-    message: `Cannot read ${binary}: it is no text with columns, and no Parquet file`,
+    message: `Cannot read ${binary}: it is neither text with columns nor a Parquet file`,
   });
   const latin = new TextEncoder().encode("click,city\n1,Rome\n0,K?ln\n".repeat(40));
   latin.forEach((byte, i) => byte === 63 && (latin[i] = 0xf6));
@@ -289,7 +289,7 @@ Deno.test("infer: of a text label the rarest value counts as 1, as a guess that 
     positive: ["buy"],
     note: 'one of 3 values: that "buy", the rarest (100 of 501 rows), counts as 1 is a guess',
   });
-  assert.deepEqual(notes, [`No column holds just 0 and 1; column1 is proposed as the label: ${columns[1].note}`]);
+  assert.deepEqual(notes, [`No column contains only 0 and 1; column1 is proposed as the label: ${columns[1].note}`]);
   assert.deepEqual([columns[0].kind, columns[2].kind, columns[2].note], [
     "sparse",
     "dense",

@@ -169,7 +169,7 @@ Deno.test("infer: later quotes are quotes, and JSON lines are said to be unread"
   using directory = new TemporaryDirectory();
   const json = directory.write("log.jsonl", '{"y": 1, "user": "a"}\n{"y": 0, "user": "b"}\n');
   await assert.rejects(inferSchema(json), {
-    message: `Cannot read ${json}: it holds JSON, which is not read; convert it to CSV or Parquet`,
+    message: `Cannot read ${json}: it contains JSON, which is not supported; convert it to CSV or Parquet`,
   });
   const input = directory.write("log.csv", lines(",", (i) => `${random(i)}.5`));
   const { text, dataset } = await proposed(directory, input);

@@ -174,7 +174,7 @@ Deno.test("empty parts are passed over and told of, of any kind; all empty is an
   const dataset = await prepare(directory, [...empty, full]);
   assert.deepEqual(labelsOf(dataset, "train"), [1, 0, 1]);
   assert.deepEqual(readNotes(dataset.body).slice(1), [
-    "5 files without rows are passed over: part-0.csv, part-1.csv, part-2.csv.gz, part-3.csv, part-4.parquet",
+    "5 files without rows are skipped: part-0.csv, part-1.csv, part-2.csv.gz, part-3.csv, part-4.parquet",
     "7 lines read: 3 rows, 2 header, 2 blank",
   ]);
   const encoded = await encodeWith(dataset, [empty[0], full], { out: directory.join("encoded") });
@@ -244,7 +244,7 @@ Deno.test("a file is not trained on and tested on, whatever it is called", async
   for (const test of [day2, link]) {
     await assert.rejects(prepare(directory, [directory.join("day_*.csv")], { testInputs: [test] }), {
       name: "UsageError",
-      message: `Cannot test on ${test}: it is one of the train files, too; leave it out of one of them`,
+      message: `Cannot test on ${test}: it is also a train file; remove it from one of them`,
     });
   }
   await prepare(directory, [day1], { testInputs: [link] });

@@ -91,7 +91,7 @@ Deno.test("an error names the line on which its row begins, whatever quoted fiel
   const text = '1\tu\t"two\nlines"\n\n0\tu\t"a\r\n\nb"\n\tu\tx\n';
   const message = `Cannot read ${directory.join("log.tsv")}: line 8: y is empty`;
   await assert.rejects(prepare(directory, text), { message });
-  for (const [row, reason] of [["0\tu", "2 columns instead of 3"], ['0\t"u"x\ty', "a quote is not where it belongs"]]) {
+  for (const [row, reason] of [["0\tu", "2 columns instead of 3"], ['0\t"u"x\ty', "a misplaced quote"]]) {
     const message = `Cannot read ${directory.join("log.tsv")}: line 8: ${reason}`;
     await assert.rejects(prepare(directory, text.replace("\n\tu\tx", `\n${row}`)), { message });
   }
@@ -110,7 +110,7 @@ Deno.test("a quote that swallows ten rows or more ends the work, where it begins
         message:
           `Cannot read ${
             directory.join("log.tsv")
-          }: line 102: a quoted field begins that holds ${swallowed} line ends and ` +
+          }: line 102: a quoted field begins that contains ${swallowed} line ends and ` +
           `as many delimiters as ${swallowed} rows; if quotes are ordinary characters here, write "quote": "" in the schema`,
       });
       const schema = directory.write("none.json", JSON.stringify({ ...SCHEMA, quote: "" }));
@@ -128,7 +128,7 @@ Deno.test("a header whose quote swallows rows ends the work", async () => {
     const options = { inputs: [input], format: "csv", schema, out: directory.join("out"), onBadRow } as const;
     await assert.rejects(
       prepareDataset(options),
-      /^HotsetError: Cannot read .*log.csv: line 1: a quote of the header is left open$/,
+      /^HotsetError: Cannot read .*log.csv: line 1: a quote of the header is not closed$/,
     );
   }
 });
@@ -138,11 +138,11 @@ Deno.test("fewer swallowed rows, and very long fields, are told of with their li
   const few = await prepare(directory, `${rows(1, 3)}1\tu\t"open\n${rows(1, 8)}1\tu\tclosed"\n${rows(1, 2)}`);
   const advice = 'if " is an ordinary character here, write "quote": "" in the schema';
   assert.deepEqual(readNotes(few.body), [
-    `${directory.join("log.tsv")}: line 5: a quoted field begins that holds 9 line ends; ${advice}`,
+    `${directory.join("log.tsv")}: line 5: a quoted field begins that contains 9 line ends; ${advice}`,
     "16 lines read: 6 rows, 1 header, 9 within quoted fields",
   ]);
   const long = await prepare(directory, `1\tu\t"${"a line of prose\n".repeat(150)}"\n${rows(1, 3)}`);
-  assert.match(readNotes(long.body)[0], /line 2: a quoted field begins that holds 150 line ends/);
+  assert.match(readNotes(long.body)[0], /line 2: a quoted field begins that contains 150 line ends/);
   assert.deepEqual(labelsOf(long, "train"), [1, 0, 1, 0]);
   const short = await prepare(directory, `1\tu\t"${"a line of prose\n".repeat(15)}"\n${rows(1, 3)}`);
   assert.deepEqual(readNotes(short.body), ["20 lines read: 4 rows, 1 header, 15 within quoted fields"]);

@@ -18,7 +18,7 @@ const log = (directory: TemporaryDirectory, fields: readonly string[]) =>
   directory.write("log.csv", `y;a;b\n${fields.map((field) => `1;${field};x\n`).join("")}`);
 const SEMICOLON = { delimiter: ";" };
 const NUMBER = { kind: "dense", transform: "none" };
-const HINT = '; other marks of decimals and thousands are said in the schema, as "decimal": "," or "thousands": ","';
+const HINT = '; set other separators in the schema: "decimal": "," or "thousands": ","';
 
 const NUMBERS: [column: object, fields: string[], values: number[]][] = [
   [{}, ["1.5", " 2 ", "-3e2", "+4", ".5", "true"], [1.5, 2, -300, 4, 0.5, 1]],
@@ -56,9 +56,9 @@ const REFUSED: [column: object, field: string, fault: string][] = [
   [{ ...NUMBER, decimal: "," }, "1.5", `a is "1.5", not a finite number${HINT}`],
   [{ ...NUMBER, thousands: "," }, "1,50", `a is "1,50", not a finite number${HINT}`],
   [{ ...NUMBER, thousands: "," }, "12,34,567", `a is "12,34,567", not a finite number${HINT}`],
-  [{ kind: "time" }, "1700000000000", unknownMoment("1700000000000", '; say "unit": "ms" in the schema')],
-  [{ kind: "time" }, "1700000000000000", unknownMoment("1700000000000000", '; say "unit": "us" in the schema')],
-  [{ kind: "time" }, "1.7e18", unknownMoment("1.7e18", '; say "unit": "ns" in the schema')],
+  [{ kind: "time" }, "1700000000000", unknownMoment("1700000000000", '; set "unit": "ms" in the schema')],
+  [{ kind: "time" }, "1700000000000000", unknownMoment("1700000000000000", '; set "unit": "us" in the schema')],
+  [{ kind: "time" }, "1.7e18", unknownMoment("1.7e18", '; set "unit": "ns" in the schema')],
   [{ kind: "time" }, "20240531", unknownMoment("20240531", written("%Y%m%d"))],
   [{ kind: "time" }, "14102100", unknownMoment("14102100", written("%Y%m%d"))],
   [{ kind: "time" }, "2024053123", unknownMoment("2024053123", written("%Y%m%d%H"))],
@@ -86,16 +86,16 @@ const REFUSED: [column: object, field: string, fault: string][] = [
 ];
 
 function unknownMoment(field: string, hint: string): string {
-  return `a is "${field}", neither unix seconds nor a date and time as 2024-05-31 23:59:00${hint}`;
+  return `a is "${field}", neither unix seconds nor a date and time such as 2024-05-31 23:59:00${hint}`;
 }
 function written(format: string): string {
-  return `; say in the schema how it is written, by "format": "${format}" or "unit": "s"`;
+  return `; set its notation in the schema: "format": "${format}" or "unit": "s"`;
 }
 function wayOut(): string {
-  return '; another way of writing it is said in the schema, as "format": "%d.%m.%Y"';
+  return '; set another notation in the schema: "format": "%d.%m.%Y"';
 }
 function list(field: string): string {
-  return `a is "${field}", a list; say "brackets": true and the separator in the schema, or "values": "exact"`;
+  return `a is "${field}", a list; set "brackets": true and the separator in the schema, or "values": "exact"`;
 }
 
 for (const [column, field, fault] of REFUSED) {

@@ -273,7 +273,7 @@ for (const [rule, csv, sql, labels] of someOf(LABELS, 3)) {
 
 Deno.test("labels: what is refused is named as it is, with the way out", async () => {
   using directory = new TemporaryDirectory();
-  const wayOut = '; say in the schema what counts as 1, by "atLeast": 1 or "positive": ["buy"]';
+  const wayOut = '; set in the schema what counts as 1: "atLeast": 1 or "positive": ["buy"]';
   const cases: [rule: object, csv: string, sql: string, fault: string][] = [
     [{}, "-1", "-1", `is "-1", neither 0 nor 1${wayOut}`],
     [{}, "2", "2", `is "2", neither 0 nor 1${wayOut}`],
@@ -282,7 +282,7 @@ Deno.test("labels: what is refused is named as it is, with the way out", async (
     [{}, "", "NULL", "is empty"],
     [{ atLeast: 1 }, "", "NULL", "is empty"],
     [{ atLeast: 1 }, "NA", "'NA'", 'is "NA", not a finite number'],
-    [{ positive: ["1"] }, "null", "'null'", 'is "null", which is no value'],
+    [{ positive: ["1"] }, "null", "'null'", 'is "null", which is not a value'],
     [{ positive: ["buy"] }, "", "NULL", "is empty"],
   ];
   for (const [rule, csv, sql, fault] of cases) {

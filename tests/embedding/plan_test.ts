@@ -169,7 +169,7 @@ Deno.test("a plan refuses slots that two batches do not fit in, and steps out of
   const plan = new LookAheadPlan(options);
   assert.throws(() => plan.finish(), /none is planned/);
   assert.equal(plan.next(), undefined);
-  assert.throws(() => plan.announce(new Uint32Array(3), 0, 1, 3), /2 are the most/);
+  assert.throws(() => plan.announce(new Uint32Array(3), 0, 1, 3), /at most 2 fit/);
   plan.announce(new Uint32Array([3, 9]), 0, 1, 2);
   assert.throws(() => plan.announce(new Uint32Array([1]), 0, 1, 1), /as many as the look-ahead/);
   assert.equal(plan.next()!.fetched, 1);

@@ -130,7 +130,7 @@ Deno.test("segments of other tables, and damaged ones, are refused", () => {
   Deno.copyFileSync(directory.join(segmentFile(second.number)), path);
   assert.throws(() => other.adopt(saved), {
     code: "damaged",
-    message: /rows-1\.log at byte 0: the page is another page/,
+    message: /rows-1\.log at byte 0: the page is a different page/,
   });
   Deno.copyFileSync(directory.join("copy"), path);
   Deno.truncateSync(path, bytes - 4096);
@@ -201,7 +201,7 @@ for (
         page[2] += 3;
         page[0] = crc32Of(new Uint8Array(page.buffer, page.byteOffset + 4, 4092));
       },
-      { code: "damaged", message: /at byte 0: the page is another page/ },
+      { code: "damaged", message: /at byte 0: the page is a different page/ },
     ],
     ["a short read", false, (transfers) => transfers.result = 512, { message: /at byte 0: the file ends early/ }],
     ["a read error", false, (transfers) => transfers.result = -5, { message: /from .*: the disk reports an error/ }],

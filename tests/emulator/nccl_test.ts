@@ -74,10 +74,10 @@ Deno.test("ncclAllGather gives every rank the parts of all, apart and in place; 
 const MISTAKES: [Scenario, RegExp, patienceMs?: number][] = [
   ["otherLength", /rank \d calls ncclAllReduce of [45] words, rank \d the same of [45]/],
   ["otherOperation", /rank \d calls nccl\w+ of 4 words, rank \d another operation/],
-  ["absent", /ncclAllReduce: rank 1 did not come within 0.2 s/, 200],
+  ["absent", /ncclAllReduce: rank 1 did not arrive within 0.2 s/, 200],
   ["aborts", /ncclAllReduce: rank 1 has failed/],
   ["faults", /ncclAllReduce reaches bytes 0 to 20 of allocation 1 of 16 bytes/],
-  ["sameRank", /ncclCommInitRank: rank 0 is there already/, 500],
+  ["sameRank", /ncclCommInitRank: rank 0 has already joined/, 500],
   ["otherRanks", /ncclCommInitRank: rank \d has [23] ranks where rank \d has [23]/, 500],
 ];
 
@@ -86,7 +86,7 @@ for (const [scenario, pattern, patienceMs] of MISTAKES) {
     const errors = (await ranksOf(2, scenario, patienceMs)).flatMap(({ error }) => error ?? []);
     assert.ok(errors.some((error) => pattern.test(error)), errors.join("\n"));
     for (const error of errors.filter((error) => !pattern.test(error))) {
-      assert.match(error, /CudaError: .*rank \d (has failed|did not come within)/);
+      assert.match(error, /CudaError: .*rank \d (has failed|did not arrive within)/);
     }
   });
 }

@@ -41,7 +41,10 @@ Deno.test({
     assert.ok(library !== undefined, path);
     const { code, stderr } = await runMpi(mpich, [2], OPERATIONS, [], { HOTSET_MPI: library });
     assert.notEqual(code, 0);
-    assert.match(stderr, /2 processes were started but .* knows of one: it belongs to another mpirun; set HOTSET_MPI/);
+    assert.match(
+      stderr,
+      /2 processes were started, but .* sees only one: it belongs to another mpirun; set HOTSET_MPI/,
+    );
   },
 });
 

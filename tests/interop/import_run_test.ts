@@ -121,19 +121,19 @@ Deno.test("a file that is not the dataset's model is refused: the tensor is name
   const set = (name: string, ...shape: number[]) => (t: Tensors) =>
     t.set(name, { shape, values: new Float32Array(shape.reduce((product, n) => product * n, 1)) });
   const cases: [(tensors: Tensors) => unknown, RegExp][] = [
-    [(t) => t.delete("bot_l.0.weight"), /bot_l\.0\.weight is missing; it is not a DLRM's state dict/],
+    [(t) => t.delete("bot_l.0.weight"), /bot_l\.0\.weight is missing; this is not the state dict of a DLRM/],
     [(t) => t.delete("bot_l.2.bias"), /bot_l\.2\.bias is missing/],
     [(t) => t.delete("emb_l.0.weight"), /emb_l\.0\.weight is missing/],
-    [(t) => t.delete("emb_l.1.weight"), /it has a tensor "emb_l\.2\.weight" that a DLRM has not/],
-    [(t) => t.delete("emb_l.2.weight"), /top_l\.0\.weight takes 11 values, which is neither the dot nor the cat/],
-    [set("v_W_l.0", 10), /it has a tensor "v_W_l\.0" that a DLRM has not/],
-    [set("emb_l.1.weight", 300), /emb_l\.1\.weight has the shape \(300\) where 2 sizes above 0 are needed/],
-    [set("emb_l.1.weight", 300, 4), /emb_l\.1\.weight has rows of 4 values and the bottom MLP gives 5/],
+    [(t) => t.delete("emb_l.1.weight"), /it has a tensor "emb_l\.2\.weight", which is not part of a DLRM/],
+    [(t) => t.delete("emb_l.2.weight"), /top_l\.0\.weight has 11 values, which is neither the dot nor the cat/],
+    [set("v_W_l.0", 10), /it has a tensor "v_W_l\.0", which is not part of a DLRM/],
+    [set("emb_l.1.weight", 300), /emb_l\.1\.weight has the shape \(300\) where 2 positive sizes/],
+    [set("emb_l.1.weight", 300, 4), /emb_l\.1\.weight has rows of 4 values, but the bottom MLP has 5/],
     [set("emb_l.1.weight", 0, 5), /emb_l\.1\.weight has the shape \(0, 5\)/],
     [set("emb_l.1.weight", 299, 5), /emb_l\.1\.weight has 299 rows and table C2 has 300/],
-    [set("bot_l.2.weight", 5, 8), /bot_l\.2\.weight takes 8 values and the layer before gives 7/],
+    [set("bot_l.2.weight", 5, 8), /bot_l\.2\.weight has 8 inputs, but the layer before has 7/],
     [set("bot_l.2.bias", 4), /bot_l\.2\.bias has 4 values/],
-    [set("bot_l.0.weight", 7, 4), /its bottom MLP takes 4 values and dataset .* has 3 dense features/],
+    [set("bot_l.0.weight", 7, 4), /its bottom MLP takes 4 inputs, but dataset .* has 3 dense features/],
     [(t) => t.get("emb_l.1.weight")!.values[5 * 17 + 2] = NaN, /row 17 of table 1 holds NaN/],
     [(t) => t.get("emb_l.2.weight")!.values[0] = -Infinity, /row 0 of table 2 holds -Infinity/],
     [(t) => t.get("top_l.2.weight")!.values[3] = NaN, /a weight of layer 2 of the top MLP holds NaN/],
@@ -169,7 +169,7 @@ Deno.test("tensors of another type, and values where the dataset has none, are r
   const out = directory.join("refused");
   assert.throws(() => importRun(file, { data, out, ids: "values", config: CPU }, report), {
     name: "UsageError",
-    message: /Hotset exported it, so no raw values number its rows; leave out --ids/,
+    message: /Hotset exported it, so its rows are not numbered by raw values; leave out --ids/,
   });
   const other = directory.join("other.safetensors");
   {

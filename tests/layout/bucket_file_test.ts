@@ -51,7 +51,7 @@ Deno.test("a file that changed after it was written, or lost its end, is not rea
     using reader = new BucketFileReader(path);
     assert.throws(() => reader.read(places[5], target, 0), {
       name: "HotsetError",
-      message: `Cannot read ${path}: it is not as it was written; check the disk, then try again`,
+      message: `Cannot read ${path}: its content is not what was written; check the disk, then try again`,
     });
   }
   Deno.writeFileSync(path, whole.subarray(0, whole.length - 8));

@@ -245,7 +245,7 @@ Deno.test("what does not fit is refused, and nothing is left behind", () => {
   const out = directory.join("layout");
   assert.throws(() => buildLayout(other, profile, { out, batchSize: 4 }), {
     name: "HotsetError",
-    message: `Cannot use profile ${profile.directory}: it was not made from dataset ${other.directory}; make it again`,
+    message: `Cannot use profile ${profile.directory}: it was not made from dataset ${other.directory}; build it again`,
   });
   assert.throws(
     () => buildLayout(dataset, profile, { out, batchSize: 0 }),
@@ -256,7 +256,7 @@ Deno.test("what does not fit is refused, and nothing is left behind", () => {
   const damaged = writeDataset(directory.join("damaged"), { tableRows: [3, 100], denseFeatures: 0, splits: { train } });
   assert.throws(() => buildLayout(damaged, undefined, { out, batchSize: 4 }), {
     name: "HotsetError",
-    message: `Cannot read dataset ${damaged.directory}: train sample 1: index 300 lies outside table C2 of 100 rows`,
+    message: `Cannot read dataset ${damaged.directory}: train sample 1: index 300 is outside table C2 of 100 rows`,
   });
   const left = [...Deno.readDirSync(directory.path)].map(({ name }) => name).sort();
   assert.deepEqual(left, ["damaged", "dataset", "other", "profile"]);

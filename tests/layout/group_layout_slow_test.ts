@@ -97,7 +97,7 @@ Deno.test("where one thread fails, all do, one says why, and nothing is left", a
     batchSize: 100,
   });
   assert.equal(errors.filter((error) => /^PeerFailed: /.test(error!)).length, 2);
-  assert.match(errors[2]!, /^HotsetError: Cannot read dataset .*: train sample 20556: index \d+ lies outside table/);
+  assert.match(errors[2]!, /^HotsetError: Cannot read dataset .*: train sample 20556: index \d+ is outside table/);
   assert.deepEqual([...Deno.readDirSync(directory.path)].map(({ name }) => name).sort(), ["dataset", "profile"]);
 });
 
@@ -108,6 +108,6 @@ Deno.test("threads with different datasets make no layout", async () => {
   const { dataset: otherDataset } = setUp(other, false, 5, 0);
   const options = { out: directory.join("layout"), batchSize: 100 };
   const errors = await layOutWithThreads([dataset, otherDataset], undefined, options);
-  assert.equal(errors[0], "HotsetError: Cannot lay out: the dataset is not the same on all ranks");
+  assert.equal(errors[0], "HotsetError: Cannot lay out: the dataset differs between ranks");
   assert.match(errors[1]!, /^PeerFailed: /);
 });

@@ -58,7 +58,7 @@ Deno.test("a layout opens with what was written", () => {
     seed: 5,
     skew: 6,
   });
-  assert.throws(() => opened.expectDataset(other), /it was not made from dataset .*other; make it again/);
+  assert.throws(() => opened.expectDataset(other), /it was not made from dataset .*other; build it again/);
 });
 
 Deno.test("a layout that was cut off or changed does not open", () => {
@@ -70,7 +70,7 @@ Deno.test("a layout that was cut off or changed does not open", () => {
   assert.throws(() => Layout.open(layout.directory), {
     name: "HotsetError",
     message: `Cannot open layout ${layout.directory}: cold.batches has ${whole.length - 4} bytes instead of ` +
-      `${whole.length}; remove the directory and make it again`,
+      `${whole.length}; remove the directory and build it again`,
   });
   whole[100] ^= 1;
   Deno.writeFileSync(path, whole);
@@ -82,7 +82,7 @@ Deno.test("layouts that contradict themselves do not open", () => {
   const { positions, batches } = batchFiles("cold");
   const position = (files: Map<string, Uint8Array>) => new Float64Array(files.get(positions)!.buffer);
   const cases: [Parameters<typeof rewrite>[1], RegExp][] = [
-    [(files) => position(files)[0] = 4, /cold.positions.f64 does not fit cold.batches; make it again/],
+    [(files) => position(files)[0] = 4, /cold.positions.f64 does not fit cold.batches; build it again/],
     [(files) => position(files)[1] = 0, /cold.positions.f64 does not fit/],
     [(files) => position(files)[1] += 2, /cold.positions.f64 does not fit/],
     [(files) => position(files)[1] = NaN, /cold.positions.f64 does not fit/],
@@ -90,20 +90,20 @@ Deno.test("layouts that contradict themselves do not open", () => {
     [(files) => files.set(batches, files.get(batches)!.subarray(4)), /cold.positions.f64 does not fit/],
     [
       (files) => files.set(positions, files.get(positions)!.subarray(8)),
-      /cold.positions.f64 has \d+ bytes where its manifest implies \d+/,
+      /cold.positions.f64 has \d+ bytes, but its manifest implies \d+/,
     ],
     [(_, body) => body.coldBatches = 1, /manifest.json has batches: \d+ hot and 1 cold batches, which do not fit/],
     [(_, body) => body.hotSamples = 401, /manifest.json has hotSamples: 401 hot samples of 400/],
     [(_, body) => body.rows = 2 ** 32, /manifest.json has rows: 4294967296 rows, which are more than 32 bits/],
     [
       (_, body) => body.shape = { ...body.shape as BatchShape, lookupCapacity: 95 },
-      /manifest.json has shape: room for 95 lookups where 32 samples have 96/,
+      /manifest.json has shape: room for 95 lookups, but 32 samples have 96/,
     ],
     [
       (_, body) => body.shape = { ...body.shape as BatchShape, denseFeatures: 2 ** 40 },
-      /manifest.json has shape: batches of \d+ bytes, of which 1073741824 are the most/,
+      /manifest.json has shape: batches of \d+ bytes, more than the maximum of 1073741824/,
     ],
-    [(_, body) => body.hotRows = 1, /hot_rows.u32 has \d+ bytes where its manifest implies 4/],
+    [(_, body) => body.hotRows = 1, /hot_rows.u32 has \d+ bytes, but its manifest implies 4/],
     [(files) => files.get(HOT_ROWS_FILE)!.fill(255), /hot_rows.u32 is not an ascending list of rows below 20320/],
     [(_, body) => body.shape = { ...body.shape as BatchShape, batchSize: 0 }, /manifest.json has shape.batchSize: /],
   ];
@@ -137,7 +137,7 @@ type Damage = [change: (batch: Batch, positions: Uint32Array) => void, fault: Re
 const HEADER_DAMAGE: [change: (header: Uint32Array) => void, fault: RegExp][] = [
   [(header) => header[Header.samples] = 0, /0 samples in a batch of 32/],
   [(header) => header[Header.samples] = 33, /33 samples in a batch of 32/],
-  [(header) => header[Header.lookups] = 2 ** 20, /1048576 lookups where \d+ is the most/],
+  [(header) => header[Header.lookups] = 2 ** 20, /1048576 lookups, but \d+ is the most/],
   [(header) => header[Header.lookups]--, /95 lookups for 32 samples|bags of more than \d+ lookups/],
   [(header) => header[Header.hot] ^= 1, /the hot flag is [01]/],
   [(header) => header[Header.distinct]--, /segments of \d+ lookups instead of \d+/],
@@ -198,7 +198,7 @@ for (const [bags, damages] of [[false, DAMAGE_WITHOUT_BAGS], [true, DAMAGE_WITH_
           assert.equal(error.name, "HotsetError");
           assert.match(error.message, fault);
           return error.message.startsWith(`Cannot read ${path}: batch 0 is damaged (`) &&
-            error.message.endsWith("); make the layout again");
+            error.message.endsWith("); build the layout again");
         }, fault.source);
       for (const [change, fault] of damages) {
         writeAt(path, start, intact);

@@ -68,7 +68,7 @@ Deno.test("a damaged batch is refused when it is needed, and not before", async 
   assert.deepEqual([reading.take(), reading.take()], [0, 1]);
   assert.throws(() => reading.take(), {
     name: "HotsetError",
-    message: `Cannot read ${layout.directory}/${batches}: batch 2 is damaged (0 samples in a batch of 8); make the ` +
+    message: `Cannot read ${layout.directory}/${batches}: batch 2 is damaged (0 samples in a batch of 8); build the ` +
       `layout again`,
   });
 });

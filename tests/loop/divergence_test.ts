@@ -45,7 +45,7 @@ async function diverge(directory: TemporaryDirectory, config: Partial<TrainConfi
       return error instanceof HotsetError;
     },
   );
-  assert.match(message, /^Cannot go on training: /);
+  assert.match(message, /^Cannot continue training: /);
   return message.replaceAll(`${directory.path}/`, "");
 }
 
@@ -56,7 +56,7 @@ for (const [mode, ranks] of [["cpu", 1], ["cpu", 2], ["fae", 2]] as const) {
     const message = await diverge(directory, { mode, ranks, learningRate: 1e38, warmupSteps: 10, printFreq: 1000 });
     assert.match(
       message,
-      /^Cannot go on training: the loss of step \d \((cold|hot) batch \d+\) is not a number; (first of all .* holds (NaN|infinity)|all parameters are finite, the largest is \d\.\d\de\+3\d, in a \w+ of layer \d of the \w+ MLP); no checkpoint was saved before; begin again in another --out with a lower --learning-rate than 1e\+38/,
+      /^Cannot continue training: the loss of step \d \((cold|hot) batch \d+\) is not a number; (first of all .* holds (NaN|infinity)|all parameters are finite, the largest is \d\.\d\de\+3\d, in a \w+ of layer \d of the \w+ MLP); no checkpoint was saved; start again in another --out with a --learning-rate below 1e\+38/,
     );
   });
 }

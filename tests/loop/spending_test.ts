@@ -80,7 +80,7 @@ Deno.test("a run whose log is damaged, or gone, goes on, and says from where it 
   await interrupt(out, dataset);
   writeMetrics(out, ["{", ...metricsOf(out)]);
   const { result, notes } = await resume(out);
-  assert.match(notes.join(), /^Time and traffic are counted from here on: Cannot read .*metrics\.jsonl line 1: /);
+  assert.match(notes.join(), /^Time and traffic are counted from this point: Cannot read .*metrics\.jsonl line 1: /);
   assert.equal(result.samples, SAMPLES);
   assert.ok(result.seconds > 0 && result.samplesPerSecond > 0);
   const gone = directory.join("gone");

@@ -28,7 +28,7 @@ Deno.test("a profile opens with what was written, and belongs to its dataset alo
   opened.expectDataset(dataset);
   assert.throws(() => opened.expectDataset(other), {
     name: "HotsetError",
-    message: `Cannot use profile ${profile.directory}: it was not made from dataset ${other.directory}; make it again`,
+    message: `Cannot use profile ${profile.directory}: it was not made from dataset ${other.directory}; build it again`,
   });
 });
 
@@ -36,7 +36,7 @@ Deno.test("profiles that contradict themselves do not open", () => {
   using directory = new TemporaryDirectory();
   const { body, hotRows, directory: path } = smallProfile(directory).profile;
   const cases: [Partial<ProfileBody>, Uint32Array, RegExp][] = [
-    [{}, hotRows.subarray(1), /hot_rows.u32 has \d+ bytes where its manifest implies \d+/],
+    [{}, hotRows.subarray(1), /hot_rows.u32 has \d+ bytes, but its manifest implies \d+/],
     [{}, hotRows.slice().reverse(), /hot_rows.u32 is not an ascending list of rows below 20010/],
     [{ hotRows: 2 }, Uint32Array.of(4, 4), /not an ascending list/],
     [{ hotRows: 1 }, Uint32Array.of(20_010), /not an ascending list of rows below 20010/],

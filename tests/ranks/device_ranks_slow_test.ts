@@ -189,7 +189,7 @@ Deno.test("a GPU that fails ends the run on all with its reason", async () => {
   group.train(slot);
   assert.throws(() => group.drain(), (error: unknown) => {
     assert.ok(error instanceof HotsetError);
-    assert.match(error.message, /^Cannot go on training: a rank failed: Cannot run on the emulated device: /);
+    assert.match(error.message, /^Cannot continue training: a rank failed: Cannot run on the emulated device: /);
     return true;
   });
 });

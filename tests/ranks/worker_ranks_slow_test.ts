@@ -141,7 +141,7 @@ Deno.test("a rank that fails gives its reason, and the group ends though others 
   group.train(slot);
   const failed = (error: unknown) =>
     error instanceof HotsetError &&
-    /^Cannot go on training: a rank failed: memory access out of bounds/.test(error.message);
+    /^Cannot continue training: a rank failed: memory access out of bounds/.test(error.message);
   assert.throws(() => group.drain(), failed);
   assert.throws(() => group.takeLoss(), failed, "it stays failed");
   await group[Symbol.asyncDispose]();

@@ -43,7 +43,7 @@ Deno.test("a file that changes while it is read for a dataset ends the work", as
     const options = { inputs: [input], format: "csv", schema } as const;
     const onProgress = () => Deno.writeTextFileSync(input, change, { append: kept });
     await assert.rejects(sourceOf({ ...options, onProgress }), {
-      message: `Cannot read ${input}: it was changed while it was read; wait until it is complete`,
+      message: `Cannot read ${input}: it changed while it was read; wait until it is complete`,
     });
   }
 });

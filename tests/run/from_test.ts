@@ -51,9 +51,9 @@ Deno.test("--from takes the model of equal values alone, as evaluate does, and n
   await evaluateRun(run, [same.directory], silent);
 
   const cases: [Dataset, RegExp][] = [
-    [await prepare(directory, log(["d", "c", "b", "a"])), /has a dictionary of its own, so its ids mean other values/],
+    [await prepare(directory, log(["d", "c", "b", "a"])), /has another dictionary, so its ids stand for other values/],
     [await prepare(directory, log(items), { transform: "none" }), /has other dense features, or transforms them other/],
-    [await prepare(directory, log(["w", "x", "y", "z"])), /has a dictionary of its own, so its ids mean other values/],
+    [await prepare(directory, log(["w", "x", "y", "z"])), /has another dictionary, so its ids stand for other values/],
     [await prepare(directory, log(items), { maxIndRange: 4 }), /has a dictionary of its own, so its ids mean other/],
   ];
   for (const [dataset, reason] of cases) {
@@ -72,7 +72,7 @@ Deno.test("--from: one value at a range of 1 is not the text 0; a dataset that h
     startRun(CONFIG, dataset, { out: directory.join("next"), from: run, report: silent });
   const hashed = await prepare(directory, log(["0", "1"]), { maxIndRange: 1 });
   assert.equal(hashed.valuesId, zeros.valuesId, "else this proves nothing");
-  await assert.rejects(begin(hashed), /has other tables, or takes their values otherwise/);
+  await assert.rejects(begin(hashed), /has other tables, or compares their values differently/);
 
   Deno.renameSync(zeros.directory, directory.join("moved"));
   Deno.renameSync(hashed.directory, zeros.directory);

@@ -40,7 +40,7 @@ Deno.test("a checkpoint that cannot be written: the error names the last good on
   });
   assert.equal(
     error.message,
-    `Cannot write checkpoint ${out}/step-30: a directory that holds something else is there; the last good checkpoint is ` +
+    `Cannot write checkpoint ${out}/step-30: the directory contains something else; the last good checkpoint is ` +
       `${out}/last: continue with train --resume --out ${out}`,
   );
   assert.equal(error.code, "occupied");
@@ -94,7 +94,7 @@ Deno.test(name, { ignore }, async () => {
   });
   assert.equal(error.code, "no-space");
   assert.match(error.message, /^Cannot write .*: No space left on device; the last good checkpoint is /i);
-  assert.ok(error.message.endsWith(`${out}/last: make room, then continue with train --resume --out ${out}`));
+  assert.ok(error.message.endsWith(`${out}/last: free some space, then continue with train --resume --out ${out}`));
   await assert.rejects(
     resumeRun({ out, report: () => {} }),
     (error) => error instanceof HotsetError && error.code === "no-space" && /^Cannot train run/.test(error.message),

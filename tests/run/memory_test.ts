@@ -126,5 +126,8 @@ Deno.test("a mode that was not asked for gives way to mode cpu where the tables 
   assert.equal(modeIn(bytes - 1, { mode: "gpu" }), "gpu");
   assert.deepEqual(notes, []);
   assert.equal(modeIn(bytes + 999), "cpu");
-  assert.match(notes.join(), /^The tables take 628 KiB and 629 KiB of memory are there: training in mode cpu, which/);
+  assert.match(
+    notes.join(),
+    /^The tables take 628 KiB and 629 KiB of memory is available: training in mode cpu, which/,
+  );
 });

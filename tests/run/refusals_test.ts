@@ -14,7 +14,7 @@ Deno.test("how a device computes is refused on the CPU, whoever asks for it", ()
       const [[key, value]] = Object.entries(how);
       assert.throws(() => placed({ ...where, ...how }), {
         name: "UsageError",
-        message: `Cannot use ${key} ${value} on the CPU: it says how a GPU computes; leave it out, or train on one`,
+        message: `Cannot use ${key} ${value} on the CPU: it applies to GPUs only; leave it out, or train on one`,
       });
       placed({ device: "cuda", ...how });
       placed({ device: "auto", ...how });
@@ -43,8 +43,7 @@ Deno.test("what multiplies on a CPU is refused where a GPU computes or may compu
   for (const [layer, where] of [[{}, "auto, which may be a GPU"], [{ device: "emulated" }, "emulated"]] as const) {
     assert.throws(() => placed(layer), {
       name: "UsageError",
-      message:
-        `Cannot use blas ort on device ${where}: it says how a CPU computes; leave it out, or choose --device cpu`,
+      message: `Cannot use blas ort on device ${where}: it applies to CPUs only; leave it out, or choose --device cpu`,
     });
     placed({ ...layer, blas: "auto" });
   }

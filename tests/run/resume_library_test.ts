@@ -75,7 +75,7 @@ Deno.test("a run whose library was not recorded, or that computes elsewhere than
   assert.equal(training, "Training on cpu (WASM SIMD) with 1 rank");
   assert.match(
     change,
-    /^Going on with cpu \(WASM SIMD\) instead of cpu \(another library\): the last bits .* may differ/,
+    /^Continuing with cpu \(WASM SIMD\) instead of cpu \(another library\): the last bits .* may differ/,
   );
   assert.deepEqual(rest, []);
 });

@@ -1,4 +1,4 @@
-/** Checkpoints of whole runs: written beside training, exact at their step, pruned, and what a run goes on from. */
+/** Checkpoints of whole runs: written beside training, exact at their step, pruned, and what a run continues from. */
 import assert from "node:assert/strict";
 import type { Buffer } from "node:buffer";
 import { readFileSync } from "node:fs";
@@ -85,7 +85,7 @@ for (const [mode, ranks] of [["cpu", 2], ["fae", 1], ["fae", 2]] as const) {
       await assert.rejects(startRun({ ...config, checkpointSteps: 0 }, dataset, options), Interrupted);
       assertEqual(`${out}/step-${stop}`, `${stopped}/last`);
     }
-    // A run that goes on from any of them ends with the same bits.
+    // A run that continues from any of them ends with the same bits.
     const again = directory.join("again");
     Deno.mkdirSync(again);
     Deno.copyFileSync(`${out}/run.json`, `${again}/run.json`);
@@ -129,7 +129,7 @@ Deno.test("what a killed writer left is removed when the run goes on", async () 
   for (const line of Deno.readTextFileSync(`${out}/metrics.jsonl`).trimEnd().split("\n")) JSON.parse(line);
 });
 
-Deno.test("a damaged last checkpoint is refused; without it the run goes on from the one before", async () => {
+Deno.test("a damaged last checkpoint is refused; without it the run continues from the one before", async () => {
   using directory = new TemporaryDirectory();
   const dataset = dataOf(directory);
   const out = directory.join("run");
@@ -140,7 +140,7 @@ Deno.test("a damaged last checkpoint is refused; without it the run goes on from
     resumeRun({ out, report: () => {} }),
     (error) =>
       error instanceof HotsetError &&
-      /rows\.f32 has 1000 bytes.*; without .*\/last, --resume goes on from .*\/step-28$/.test(error.message),
+      /rows\.f32 has 1000 bytes.*; without .*\/last, --resume continues from .*\/step-28$/.test(error.message),
   );
   Deno.removeSync(`${out}/last`, { recursive: true });
   await resumeRun({ out, report: () => {} });
@@ -210,7 +210,7 @@ Deno.test("a run goes on with the ranks it had; with others it says what that ch
       if (event.event === "note") notes.push(event.text);
     };
     const result = await resumeRun({ out, report }, ranks === undefined ? {} : { ranks });
-    return { ranks: result.ranks, said: notes.some((text) => /^Going on with \d ranks instead of/.test(text)) };
+    return { ranks: result.ranks, said: notes.some((text) => /^Continuing with \d ranks instead of/.test(text)) };
   };
   const cores = navigator.hardwareConcurrency;
   await stop(directory.join("same"));

@@ -323,7 +323,7 @@ Deno.test("a bottom MLP that does not take the data's dense features is refused,
   const dataset = dataOf(directory, 300);
   await assert.rejects(
     startRun({ ...CONFIG, denseFeatures: 13 }, dataset, { out: directory.join("run"), report: () => {} }),
-    (error) => error instanceof HotsetError && /takes 13 values and the data has 3 dense features/.test(error.message),
+    (error) => error instanceof HotsetError && /takes 13 inputs, but the data has 3 dense features/.test(error.message),
   );
   assert.deepEqual([...Deno.readDirSync(directory.path)].map(({ name }) => name), ["data"]);
 });

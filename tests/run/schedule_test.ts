@@ -64,7 +64,7 @@ Deno.test("a function that gives no rate ends the run; one beside the configurat
     await assert.rejects(train({ schedule: (step) => step < 3 ? 0.1 : rate as number }), {
       name: "UsageError",
       message:
-        `Cannot train: the schedule gives ${rate} for step 3; it must give a number from 0; no checkpoint was saved before`,
+        `Cannot train: the schedule returned ${rate} for step 3; it must return a number of at least 0; no checkpoint was saved`,
     });
     Deno.removeSync(out, { recursive: true });
   }

@@ -51,7 +51,7 @@ function listen() {
 
 const isRefusal = (error: unknown) =>
   error instanceof HotsetError &&
-  /: 75.0 % of the lookups of city met values that the dictionary does not know, more than --max-unknown 0.7 allows$/
+  /: 75.0 % of the lookups of city have values outside the dictionary, more than --max-unknown 0.7 allows$/
     .test(error.message);
 
 Deno.test("prepare, evaluate and predict tell the share of unknown values by table, and fail above --max-unknown", async () => {
@@ -109,11 +109,11 @@ Deno.test("a note tells rare values, which share the row of unknown ones, by the
 });
 
 Deno.test("unknown values in words: the largest shares by name, and how large the others are at most", () => {
-  assert.equal(unknownText({ city: 0, tags: 0 }), "no values that the dictionary does not know");
+  assert.equal(unknownText({ city: 0, tags: 0 }), "no values outside the dictionary");
   const share = Object.fromEntries(Array.from({ length: 9 }, (_, i) => [`C${i}`, i / 10]));
   assert.equal(
     unknownText(share),
-    "values that the dictionary does not know, by share of lookups: C8 80.0 %, C7 70.0 %, C6 60.0 %, C5 50.0 %, " +
+    "values outside the dictionary, by share of lookups: C8 80.0 %, C7 70.0 %, C6 60.0 %, C5 50.0 %, " +
       "C4 40.0 %, C3 30.0 %, 2 more tables at most 20.0 %",
   );
   const metrics = { auc: 0.5, prAuc: 0.5, logloss: 0.7, accuracy: 0.5, calibration: 1, ne: 1 };

@@ -38,7 +38,7 @@ Deno.test("an artifact opens as it was written", () => {
   const artifact = Artifact.open("profile", written(directory, () => undefined), body);
   assert.deepEqual(artifact.readInto("a.u32", new Uint32Array(3)), Uint32Array.of(1, 2, 3));
   assert.ok(artifact.has("a.u32") && !artifact.has("constructor"));
-  assert.throws(() => artifact.readInto("a.u32", new Uint32Array(4)), /has 12 bytes where its manifest implies 16/);
+  assert.throws(() => artifact.readInto("a.u32", new Uint32Array(4)), /has 12 bytes, but its manifest implies 16/);
   assert.throws(() => artifact.path("b.u32"), /the manifest does not list it/);
 });
 

@@ -148,7 +148,11 @@ export async function runWith(
     message = messageOf(error);
     return true;
   });
-  assert.match(message, /^Cannot go on training: [^\n]*; the last good checkpoint is [^\n]*\/last; begin again/, what);
+  assert.match(
+    message,
+    /^Cannot continue training: [^\n]*; the last good checkpoint is [^\n]*\/last; begin again/,
+    what,
+  );
   const checkpoint = Checkpoint.open(`${out}/last`);
   assert.equal(checkpoint.id, good.id, what);
   assert.equal(checkpoint.body.state.step, steps, what);

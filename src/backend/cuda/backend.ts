@@ -285,5 +285,5 @@ function checkTransfer(device: CudaDevice, host: Float32Array | Uint32Array, buf
   if (host.length > words) {
     throw new RangeError(`Cannot ${verb} ${host.length} words: ${label} has ${words}`);
   }
-  if (device.recording) throw new HotsetError(`Cannot ${verb} ${label}: a sequence that repeats may not copy`);
+  if (device.recording) throw new HotsetError(`Cannot ${verb} ${label}: a recorded sequence may not copy`);
 }

@@ -131,7 +131,7 @@ export class CudaDevice implements Disposable {
     this.libraries.runtime.cudaGetDeviceCount(count);
     if (ordinal < count[0]) return;
     const gpus = `${count[0]} GPU${count[0] === 1 ? "" : "s"}`;
-    throw new HotsetError(`Cannot train with ${ordinal + 1} ranks: there are ${gpus} here and each rank takes one`);
+    throw new HotsetError(`Cannot train with ${ordinal + 1} ranks: this machine has ${gpus} and each rank needs one`);
   }
 
   #makeStream(opening: DisposableStack): Deno.PointerValue {
@@ -165,7 +165,7 @@ export class CudaDevice implements Disposable {
     const numbers = new BigUint64Array(2);
     this.libraries.runtime.cudaMemGetInfo(numbers.subarray(0, 1), numbers.subarray(1));
     return new HotsetError(
-      `Cannot allocate ${label}: ${byteLength} bytes asked, ${this.#bytesInUse} in use by this run, ` +
+      `Cannot allocate ${label}: ${byteLength} bytes requested, ${this.#bytesInUse} in use by this run, ` +
         `${numbers[0]} of ${numbers[1]} free on ${this.name}; lower --hot-memory or --batch-size`,
       { cause },
     );

@@ -32,7 +32,7 @@ export interface CudaLibraries {
 
 /** What to do without a usable GPU; ends every message that says there is none. */
 const WITHOUT_GPU =
-  "Without an NVIDIA GPU train with --mode fae --device cpu, or with --device emulated to run the same kernels slowly";
+  "Without an NVIDIA GPU, train with --mode fae --device cpu, or with --device emulated to run the same kernels slowly";
 
 /** Opens the libraries. Throws HotsetError that says what is missing and how to get it. */
 export function openLibraries(kind: CudaDeviceKind, emulated: EmulatedOptions): CudaLibraries {

@@ -110,7 +110,7 @@ export class StoreThread implements Disposable {
       throwFailure(mailbox);
       worker.onerror = (event) => {
         event.preventDefault();
-        mailbox.fail(new HotsetError(`Cannot go on: the row store's thread has died: ${event.message}`));
+        mailbox.fail(new HotsetError(`Cannot continue: the thread of the row store died: ${event.message}`));
       };
       return new StoreThread(memory, mailbox, worker, name);
     } catch (error) {

@@ -112,7 +112,7 @@ footer { color: var(--muted); font-size: 0.8rem; }
 }
 `;
 
-const GENERATED = "This data is generated, not collected: the numbers say how Hotset works, not how a product does.";
+const GENERATED = "This data is synthetic: the figures show how Hotset works, not how a product performs.";
 
 /** The whole file. */
 export function pageHtml({ title, subtitle, tiles, generated, sections }: Page): string {

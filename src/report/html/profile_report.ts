@@ -112,9 +112,10 @@ function coverageSection(body: ProfileBody): Section {
     }),
   );
   return {
-    title: "What a budget covers",
+    title: "Coverage by budget",
     text: escape(
-      nextDoubling(body) + (body.sampleRate === 100 ? "" : " The curve is what a choice by all counts would cover."),
+      nextDoubling(body) +
+        (body.sampleRate === 100 ? "" : " The curve shows what a choice by exact counts would cover."),
     ),
     body: legend({ hot: "lookups that go to hot rows", cold: "samples whose lookups are all hot" }) + chart +
       details(
@@ -144,7 +145,7 @@ function byteTicks([low, high]: number[], most: number): number[] {
 export function nextDoubling(body: ProfileBody): string {
   const { hotMemory, hotRows, rows, hotLookupShare, hotSampleShare, coverage } = body;
   if (hotRows === rows || hotLookupShare === 1) {
-    return `Every row that is used is hot within ${bytes(hotMemory)}: a larger budget buys nothing.`;
+    return `Every row that is used is hot within ${bytes(hotMemory)}: a larger budget has no effect.`;
   }
   if (hotMemory === 0) {
     const [{ budget, lookupShare, sampleShare }] = coverage;
@@ -169,8 +170,8 @@ function tablesSection(body: ProfileBody): Section {
   const wholeText = whole.length === 0
     ? ""
     : whole.length === body.tables.length
-    ? "All tables are wholly hot."
-    : `Wholly hot, and not drawn: ${whole.join(", ")}.`;
+    ? "All tables are entirely hot."
+    : `Entirely hot, and not drawn: ${whole.join(", ")}.`;
   return {
     title: "Hot share by table",
     text: escape(`${parted.length > 0 ? "Largest tables first. " : ""}${wholeText}`),

@@ -66,7 +66,7 @@ function tilesOf({ result, progress, evaluations }: RunLog): Page["tiles"] {
     ...(result === undefined ? [] : [
       { value: percent(result.hotSampleShare), label: "of the samples hot" },
       { value: seconds(result.seconds), label: `for ${count(result.steps)} steps` },
-      { value: bytes(result.peakRssBytes), label: "memory at most" },
+      { value: bytes(result.peakRssBytes), label: "peak memory" },
     ]),
   ];
 }
@@ -102,7 +102,7 @@ function learningSections(log: RunLog, bestAuc: Readonly<Record<string, number>>
   }));
   const sections: Section[] = [{
     title: "Loss",
-    text: "Mean loss of the samples since the last point, and the logloss of splits that were scored.",
+    text: "Training loss (mean since the previous point) and logloss of each evaluation.",
     body: legend({ muted: "training", ...splitColours(evaluations) }) + losses,
   }];
   if (evaluations.length > 0) sections.push(aucSection(evaluations, bestAuc, x));
@@ -112,8 +112,8 @@ function learningSections(log: RunLog, bestAuc: Readonly<Record<string, number>>
     sections.push({
       title: "The scheduler's rate",
       text:
-        "The share of an epoch's batches of one kind that runs before the other kind takes its turn. It halves when " +
-        "the held-out loss rises and doubles when the loss fell four times in a row.",
+        "The share of an epoch's batches of one kind that runs before the switch to the other kind. It halves when " +
+        "the held-out loss rises, and doubles when the loss fell four times in a row.",
       body: drawChart("The scheduler's rate over steps", (_, narrow) => ({
         ...FRAME,
         height: 170,
@@ -162,10 +162,8 @@ function aucSection(
   }));
   return {
     title: "AUC",
-    text: "Area under the ROC curve of each split that was scored." +
-      (best === undefined
-        ? ""
-        : ` Dashed: the model that drew the labels reaches ${best.toFixed(4)}; none can do better on average.`),
+    text: "Area under the ROC curve of each evaluated split." +
+      (best === undefined ? "" : ` Dashed: upper bound, the model that generated the labels (${best.toFixed(4)}).`),
     body: legend(splitColours(evaluations)) + chart +
       details(
         "The numbers",
@@ -251,12 +249,12 @@ function batchesSection(layout: LayoutEvent, progress: readonly ProgressEvent[])
     ],
   }));
   return {
-    title: "Batches hot and cold",
+    title: "Hot and cold batches",
     text: escape(
       `An epoch has ${count(hotBatches)} hot and ${count(coldBatches)} cold batches; ${
         percent(hotSampleShare)
       } of the ` +
-        `samples are hot.${alternates ? " Below, the share of hot samples as training went on." : ""}`,
+        `samples are hot.${alternates ? " Below: the share of hot samples during training." : ""}`,
     ),
     body: legend({ hot: "hot batches", cold: "cold batches" }) + bar + over,
   };
