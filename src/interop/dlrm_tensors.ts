@@ -26,7 +26,9 @@ export function dlrmShape(tensors: ReadonlyMap<string, { readonly shape: readonl
       const [outputs, inputs] = weight;
       if (found.length === 0) found.push(inputs);
       if (found.at(-1) !== inputs) {
-        throw new HotsetError(`${mlp}.${i}.weight has ${inputs} inputs, but the layer before has ${found.at(-1)} outputs`);
+        throw new HotsetError(
+          `${mlp}.${i}.weight has ${inputs} inputs, but the layer before has ${found.at(-1)} outputs`,
+        );
       }
       const bias = take(`${mlp}.${i}.bias`, 1);
       if (bias?.[0] !== outputs) {
@@ -58,7 +60,9 @@ export function dlrmShape(tensors: ReadonlyMap<string, { readonly shape: readonl
     throw new HotsetError("emb_l.0.weight is missing; this is not the state dict of a DLRM");
   }
   const unknown = [...tensors.keys()].find((name) => !known.has(name));
-  if (unknown !== undefined) throw new HotsetError(`it has a tensor ${JSON.stringify(unknown)}, which is not part of a DLRM`);
+  if (unknown !== undefined) {
+    throw new HotsetError(`it has a tensor ${JSON.stringify(unknown)}, which is not part of a DLRM`);
+  }
   const fits = (kind: InteractionKind) =>
     interactionWidth({ kind, bottom: bottom.length > 0, tables: tableRows.length, dim }) === input;
   const interaction = fits("dot") ? "dot" : fits("cat") ? "cat" : undefined;

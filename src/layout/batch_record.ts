@@ -112,7 +112,7 @@ export class BatchRecord {
     for (let w = 0; w < HEADER_WORDS; w++) words[w] = record[w];
     const samples = words[Header.samples], lookups = words[Header.lookups], distinct = words[Header.distinct];
     if (samples === 0 || samples > batchSize) return `${samples} samples in a batch of ${batchSize}`;
-    if (lookups > lookupCapacity) return `${lookups} lookups where ${lookupCapacity} is the most`;
+    if (lookups > lookupCapacity) return `${lookups} lookups, but at most ${lookupCapacity} fit`;
     if (!bags && lookups !== samples * tables) return `${lookups} lookups for ${samples} samples`;
     if (distinct > lookups) return `${distinct} distinct rows of ${lookups} lookups`;
     const denseEnd = HEADER_WORDS + samples * denseFeatures;

@@ -88,7 +88,9 @@ export function profileTables(profile: ProfileBody): string {
   const summary =
     `${count(hotRows)} of ${count(rows)} rows are hot, chosen by ${
       sampleRate === 100 ? "all counts" : `${sampleRate} % of the samples`
-    }: ${bytes(hotBytes)} of the budget of ${bytes(hotMemory)}. They receive ${percent(hotLookupShare)} of the lookups, ` +
+    }: ${bytes(hotBytes)} of the budget of ${bytes(hotMemory)}. They receive ${
+      percent(hotLookupShare)
+    } of the lookups, ` +
     `and about ${percent(hotSampleShare)} of the samples are all hot.`;
   return `${tables}\n\n${coverage}\n\n${summary}`;
 }

@@ -59,7 +59,11 @@ export async function reproduceRun(
     throw new HotsetError(`Cannot reproduce ${run}: it started from an imported model, which is not stored`);
   }
   const begun = configAsBegun(record);
-  await expectLibrary(begun, report, `Cannot reproduce ${run} without ${begun.blas}, which the run used for matrix products`);
+  await expectLibrary(
+    begun,
+    report,
+    `Cannot reproduce ${run} without ${begun.blas}, which the run used for matrix products`,
+  );
   // Beside the run there is room for another one like it, other than where the system keeps what is temporary.
   using temporary = new TemporaryDirectory(".reproduce-", dirname(resolve(run)));
   const out = temporary.join("run");

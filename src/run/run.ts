@@ -201,7 +201,8 @@ export async function resumeRun(options: RunOptions, changes: ResumeChanges = {}
   if (wanted !== null && record.ranks !== null && wanted !== record.ranks) {
     report({
       event: "note",
-      text: `Continuing with ${wanted} ranks instead of ${record.ranks}: the last bits of sums, and results that depend on ` +
+      text:
+        `Continuing with ${wanted} ranks instead of ${record.ranks}: the last bits of sums, and results that depend on ` +
         `them, differ from those of an uninterrupted run`,
     });
   }

@@ -226,9 +226,4 @@ async function score(
     } catch (error) {
       if (!(error instanceof NotFinite)) throw error;
       throw new HotsetError(
-        `Cannot score with ${run}: ${error.message}, alalalthough all parameters are finite; look for dense features of that ` +
-          `sample that are far larger than in training`,
-      );
-    }
-  }
-}
+        `Cannot score with ${run}: ${error.message}, although all parameters are finite; look for dense features of that ` +

@@ -20,10 +20,10 @@ Deno.test("without a library WASM kernels multiply, and one note says why; a lib
   const train = ["train", "log.tsv", "--device", "cpu", ...MODEL];
   const { code, stderr } = await place.runWith(NOTHING, ...train, "--out", "run");
   assert.equal(code, 0, stderr);
-  const notes = stderr.split("\n").filter((line) => /multipl/.test(line));
+  const notes = stderr.split("\n").filter((line) => /matrix products/.test(line));
   assert.deepEqual(notes, [
     "Using WASM kernels for matrix products, slower than a library: Cannot load ONNX Runtime: none of these could be opened " +
-    "(doctor says how to get one)",
+    "(doctor says how to install one)",
   ]);
   assert.equal(deviceOf(place, "run"), "cpu (WASM SIMD)");
   const refused = await place.runWith(NOTHING, ...train, "--blas", "ort", "--out", "other");

@@ -45,7 +45,7 @@ Deno.test("a refusal names the option and a way out; what a mode or device leave
           assert.equal(message !== undefined, refused, `${option}, mode ${mode}, device ${device}: ${message}`);
           if (message === undefined) continue;
           assert.match(message, new RegExp(`^Cannot use ${option} with`));
-          assert.match(message, /choose --|leave it out|give --/, "a way out");
+          assert.match(message, /choose --|leave it out|set --/, "a way out");
         }
       }
     }
@@ -97,14 +97,14 @@ Deno.test("options that contradict each other are refused, and act without the o
     ["--keep", "--no-save", { save: false }, /^Cannot use --keep with --no-save: no checkpoint is written/],
     ["--checkpoint-steps", "--no-save", { save: false }, /with --no-save/],
     ["--checkpoint-minutes", "--no-save", { save: false }, /with --no-save/],
-    ["--keep", "--checkpoint-minutes", { checkpointMinutes: 0 }, /give --checkpoint-steps or --checkpoint-minutes$/],
+    ["--keep", "--checkpoint-minutes", { checkpointMinutes: 0 }, /set --checkpoint-steps or --checkpoint-minutes$/],
     [
       "--patience",
       "--epochs",
       { patience: 2, epochs: 2 },
-      /with 2 evaluations, one an epoch: give --test-freq or more/,
+      /with 2 evaluations, one per epoch: set --test-freq or more/,
     ],
-    ["--lr-decay-start-step", "--lr-num-decay-steps", { lrNumDecaySteps: 0 }, /give --lr-num-decay-steps$/],
+    ["--lr-decay-start-step", "--lr-num-decay-steps", { lrNumDecaySteps: 0 }, /set --lr-num-decay-steps$/],
     ["--memory", "--mode", { memory: { share: 0.1 }, mode: "fae" }, /with --mode fae: .*choose --mode cpu --ranks 1/],
     ["--memory", "--ranks", { memory: { share: 0.1 }, ranks: 2 }, /with --ranks 2: one rank in mode cpu/],
     ["--memory", "--collective", { memory: { share: 0.1 }, collective: "mpi" }, /with --collective mpi: one rank/],

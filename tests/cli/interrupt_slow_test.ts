@@ -43,7 +43,7 @@ Deno.test("a run that saves nothing is not said to go on", async () => {
   child.kill("SIGINT");
   const { code, stderr } = await end();
   assert.equal(code, 130);
-  assert.match(stderr, /^Training was interrupted at step \d+; nothing is saved\n$/);
+  assert.match(stderr, /^Training was interrupted at step \d+; nothing was saved\n$/);
 });
 
 Deno.test("a run that was killed in training goes on, and another can begin", async () => {

@@ -50,7 +50,7 @@ Deno.test("a signal ends a command that waits", async () => {
   Deno.removeSync(place.join("hotset/layouts", name), { recursive: true });
   using lock = Deno.openSync(place.join(`hotset/layouts/.${name}.lock`), { write: true, create: true });
   lock.lockSync(true);
-  const { child, end } = await startUntil(place, command, "stderr", /^Waiting for another process, which is making/m);
+  const { child, end } = await startUntil(place, command, "stderr", /^Waiting for another process that builds/m);
   child.kill("SIGTERM");
   const { code, stderr } = await end();
   assert.equal(code, 143, stderr);

@@ -125,7 +125,7 @@ Deno.test("bad files: gzip cut off, not gzip, not parquet", async () => {
   );
   assert.match(
     await failure(directory, { inputs: [parquet], format: "parquet", schema }),
-    /^Cannot read log.parquet: not a Parquet file, or cut off/,
+    /^Cannot read log.parquet: not a Parquet file, or truncated/,
   );
 });
 

@@ -126,7 +126,7 @@ Deno.test("dlrm: what is wrong with a file is said", async () => {
     [
       "wide.npz",
       zipSync({ "y.npy": y, "X_int.npy": sparse, "X_cat.npy": sparse }),
-      "X_int has the shape (500, 26) instead of (rows, 13) is needed",
+      "X_int has the shape (500, 26) instead of (rows, 13)",
     ],
     [
       "short.npz",
@@ -226,7 +226,7 @@ Deno.test("dates and times are as good as unix seconds, as text and as Parquet's
     message:
       `Cannot read ${
         directory.join("bad.csv")
-      }: line 3: when is "yesterday", neither unix seconds nor a date and time such as 2024-05-31 23:59:00; another way of writing it is said in the schema, as ` +
+      }: line 3: when is "yesterday", neither unix seconds nor a date and time such as 2024-05-31 23:59:00; set another notation in the schema: ` +
       '"format": "%d.%m.%Y"',
   });
 });

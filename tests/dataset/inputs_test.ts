@@ -152,7 +152,7 @@ Deno.test("files that nothing here reads are refused by what they are", async ()
     ["a.csv", "BZh91AY&SY", /it is a bzip2 file; unpack it/],
     ["a.csv", "PK\x03\x04....", /it is a zip file; unpack it/],
     ["a", "\xfd7zXZ\x00", /it is a xz file; unpack it/],
-    ["part-00000", columns.subarray(0, columns.length - 8), /not a Parquet file, or cut off/],
+    ["part-00000", columns.subarray(0, columns.length - 8), /not a Parquet file, or truncated/],
     ["part-00000", TEXT, /not a Parquet file/],
   ];
   for (const [name, content, reason] of files) {

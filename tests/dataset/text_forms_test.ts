@@ -188,7 +188,7 @@ Deno.test("delimiters of several bytes, escapes by a backslash and lines above t
   const escaped = directory.write("escaped.csv", 'y,"a",b\n1,"say \\"no\\", or",x\n');
   assert.deepEqual(await values(escaped, { escape: "\\" }), [[1, 1]]);
   await assert.rejects(values(escaped, {}), {
-    message: `Cannot read ${escaped}: line 2: 4 columns instead of 3; if backslashes escape quotes, say ` +
+    message: `Cannot read ${escaped}: line 2: 4 columns instead of 3; if backslashes escape quotes, set ` +
       '"escape": "\\\\" in the schema',
   });
   const comment = directory.write("comment.csv", "# exported, today\n# twice\ny,a,b\n1,2,3\n2,2,3\n");

@@ -29,6 +29,9 @@ Deno.test("a runtime fits a driver of its CUDA or a newer one; CUDA 13 has no co
 });
 
 Deno.test("a driver that is too old is told from one that is not there", () => {
-  assert.match(fault(13000, 12080)!, /\(35\).*serves CUDA 12, but this is the runtime of CUDA 13: update .*580.*-cu12/);
+  assert.match(
+    fault(13000, 12080)!,
+    /\(35\).*supports CUDA 12, but this is the runtime of CUDA 13: update .*580.*-cu12/,
+  );
   assert.match(fault(13000, 0)!, /\(35\).*Install or update NVIDIA's driver until nvidia-smi lists the GPU$/);
 });

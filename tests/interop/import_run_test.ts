@@ -46,7 +46,7 @@ Deno.test("an imported PyTorch model scores as in PyTorch", async () => {
     () => importRun(GOLDEN_FILE, { data, out: directory.join("other"), config: CPU }, report),
     {
       name: "UsageError",
-      message: /it does not say what its rows stand for; add --ids values if raw values number them/,
+      message: /it does not say how its rows are numbered; add --ids values for raw values/,
     },
   );
   assert.throws(
@@ -125,15 +125,15 @@ Deno.test("a file that is not the dataset's model is refused: the tensor is name
     [(t) => t.delete("bot_l.2.bias"), /bot_l\.2\.bias is missing/],
     [(t) => t.delete("emb_l.0.weight"), /emb_l\.0\.weight is missing/],
     [(t) => t.delete("emb_l.1.weight"), /it has a tensor "emb_l\.2\.weight", which is not part of a DLRM/],
-    [(t) => t.delete("emb_l.2.weight"), /top_l\.0\.weight has 11 values, which is neither the dot nor the cat/],
+    [(t) => t.delete("emb_l.2.weight"), /top_l\.0\.weight has 11 inputs, which fits neither the dot nor the cat/],
     [set("v_W_l.0", 10), /it has a tensor "v_W_l\.0", which is not part of a DLRM/],
-    [set("emb_l.1.weight", 300), /emb_l\.1\.weight has the shape \(300\) where 2 positive sizes/],
+    [set("emb_l.1.weight", 300), /emb_l\.1\.weight has the shape \(300\) but needs 2 positive sizes/],
     [set("emb_l.1.weight", 300, 4), /emb_l\.1\.weight has rows of 4 values, but the bottom MLP has 5/],
     [set("emb_l.1.weight", 0, 5), /emb_l\.1\.weight has the shape \(0, 5\)/],
     [set("emb_l.1.weight", 299, 5), /emb_l\.1\.weight has 299 rows and table C2 has 300/],
     [set("bot_l.2.weight", 5, 8), /bot_l\.2\.weight has 8 inputs, but the layer before has 7/],
     [set("bot_l.2.bias", 4), /bot_l\.2\.bias has 4 values/],
-    [set("bot_l.0.weight", 7, 4), /its bottom MLP takes 4 inputs, but dataset .* has 3 dense features/],
+    [set("bot_l.0.weight", 7, 4), /its bottom MLP has 4 inputs, but dataset .* has 3 dense features/],
     [(t) => t.get("emb_l.1.weight")!.values[5 * 17 + 2] = NaN, /row 17 of table 1 holds NaN/],
     [(t) => t.get("emb_l.2.weight")!.values[0] = -Infinity, /row 0 of table 2 holds -Infinity/],
     [(t) => t.get("top_l.2.weight")!.values[3] = NaN, /a weight of layer 2 of the top MLP holds NaN/],

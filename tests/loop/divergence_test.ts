@@ -75,7 +75,7 @@ Deno.test("a loss that explodes stops training, and what was saved before stays"
   });
   assert.match(
     message,
-    /the (mean )?loss of step.* (is \d[\d.e+]*|is not a number); .*; the last good checkpoint is run\/last; begin again/,
+    /the (mean )?loss of step.* (is \d[\d.e+]*|is not a number); .*; the last good checkpoint is run\/last; start again/,
   );
   const { step } = Checkpoint.open(directory.join("run/last")).body.state;
   assert.ok(step > 0);
@@ -126,7 +126,7 @@ Deno.test("labels that are all the same, and splits that are missing, are said",
   assert.match(notesOf("ones", { train: split(ones), validation: split(mixed) }), /^All 200 .* train split .* 1: /);
   assert.match(
     notesOf("zeros", { train: split(mixed), validation: split(zeros), test: split(mixed) }),
-    /^All 200 samples of the validation split have the label 0: their AUC is undefined/,
+    /^All 200 samples of the validation split have the label 0, so AUC is undefined/,
   );
   assert.match(notesOf("test", { train: split(mixed), test: split(mixed) }), /^There is no validation split/);
   assert.match(notesOf("none", { train: split(mixed) }), /^There is neither/);

@@ -123,6 +123,6 @@ Deno.test("a run that saves nothing is interrupted without a word of going on", 
   const options = { out: directory.join("run"), report, signal: () => controller.signal };
   await assert.rejects(
     startRun({ ...CONFIG, save: false }, dataOf(directory), options),
-    (error) => error instanceof Interrupted && /; nothing is saved$/.test(error.message) && error.run === undefined,
+    (error) => error instanceof Interrupted && /; nothing was saved$/.test(error.message) && error.run === undefined,
   );
 });

@@ -52,9 +52,9 @@ Deno.test("--from takes the model of equal values alone, as evaluate does, and n
 
   const cases: [Dataset, RegExp][] = [
     [await prepare(directory, log(["d", "c", "b", "a"])), /has another dictionary, so its ids stand for other values/],
-    [await prepare(directory, log(items), { transform: "none" }), /has other dense features, or transforms them other/],
+    [await prepare(directory, log(items), { transform: "none" }), /has other dense features, or transforms them diff/],
     [await prepare(directory, log(["w", "x", "y", "z"])), /has another dictionary, so its ids stand for other values/],
-    [await prepare(directory, log(items), { maxIndRange: 4 }), /has a dictionary of its own, so its ids mean other/],
+    [await prepare(directory, log(items), { maxIndRange: 4 }), /has another dictionary, so its ids stand for other/],
   ];
   for (const [dataset, reason] of cases) {
     for (const join of [() => begin(dataset, run), () => evaluateRun(run, [dataset.directory], silent)]) {
@@ -96,6 +96,6 @@ Deno.test("--from: generated data of another seed is another world", async () =>
   await startRun(config, generate("more", 1, 700), { out: directory.join("next"), from: run, report: silent });
   await assert.rejects(
     startRun(config, generate("other", 2, 500), { out: directory.join("no"), from: run, report: silent }),
-    /has a dictionary of its own/,
+    /has another dictionary/,
   );
 });

@@ -128,6 +128,6 @@ Deno.test("a mode that was not asked for gives way to mode cpu where the tables 
   assert.equal(modeIn(bytes + 999), "cpu");
   assert.match(
     notes.join(),
-    /^The tables take 628 KiB and 629 KiB of memory is available: training in mode cpu, which/,
+    /^The tables take 628 KiB, but 629 KiB of memory is available: training in mode cpu, which/,
   );
 });

@@ -68,5 +68,8 @@ Deno.test("predictions that are no numbers are refused with their sample, never 
     startRun(config, dataOf(directory, test), { out, report: () => {} }),
     refused(new RegExp(`^Cannot continue training: ${reason}; all parameters are finite.*the last good checkpoint is`)),
   );
-  await assert.rejects(evaluateRun(out, [], () => {}), refused(new RegExp(`^Cannot score with .*: ${reason}, though`)));
+  await assert.rejects(
+    evaluateRun(out, [], () => {}),
+    refused(new RegExp(`^Cannot score with .*: ${reason}, although`)),
+  );
 });

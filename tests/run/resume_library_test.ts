@@ -52,7 +52,7 @@ async function beginWithKernels(directory: TemporaryDirectory, mode: "cpu" | "fa
 async function resume(out: string, changes: { blas?: TrainConfig["blas"] } = {}): Promise<string[]> {
   const notes: string[] = [];
   await resumeRun({ out, report: (event) => event.event === "note" && notes.push(event.text) }, changes);
-  return notes.filter((text) => /^(Training|Going) on/.test(text));
+  return notes.filter((text) => /^(Training on|Continuing with)/.test(text));
 }
 
 for (const mode of ["cpu", "fae"] as const) {
@@ -91,5 +91,5 @@ Deno.test("an imported model records what computes it when it is trained; it is 
   await resume(out, { blas: "wasm" });
   const { blas, ranks, config } = readRun(out);
   assert.deepEqual({ blas, ranks, told: config.blas }, { blas: "wasm", ranks: 1, told: "auto" });
-  await assert.rejects(reproduceRun(out, silent), /Cannot reproduce .* imported model, which is not kept/);
+  await assert.rejects(reproduceRun(out, silent), /Cannot reproduce .* imported model, which is not stored/);
 });

@@ -312,7 +312,7 @@ Deno.test("tables that this machine cannot hold are refused before anything is m
     {
       name: "HotsetError",
       message:
-        /the tables take [\d.]+ [GT]iB and this machine has [\d.]+ [GT]iB of memory; --memory keeps rows on a disk, and plan says/,
+        /the tables take [\d.]+ [GT]iB and this machine has [\d.]+ [GT]iB of memory; --memory stores rows on disk, and plan shows/,
     },
   );
   assert.deepEqual([...Deno.readDirSync(directory.path)].map(({ name }) => name), ["data"]);
@@ -323,7 +323,7 @@ Deno.test("a bottom MLP that does not take the data's dense features is refused,
   const dataset = dataOf(directory, 300);
   await assert.rejects(
     startRun({ ...CONFIG, denseFeatures: 13 }, dataset, { out: directory.join("run"), report: () => {} }),
-    (error) => error instanceof HotsetError && /takes 13 inputs, but the data has 3 dense features/.test(error.message),
+    (error) => error instanceof HotsetError && /has 13 inputs, but the data has 3 dense features/.test(error.message),
   );
   assert.deepEqual([...Deno.readDirSync(directory.path)].map(({ name }) => name), ["data"]);
 });

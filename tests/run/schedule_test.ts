@@ -47,7 +47,7 @@ Deno.test("a function gives the rate of every step, and a run that goes on is re
   const { rates, out, train } = setUp(directory);
   await assert.rejects(train({ schedule: own, signal: () => AbortSignal.abort() }), Interrupted);
   assert.equal(readRun(out).schedule, "function");
-  const refused = { name: "UsageError", message: /^Cannot resume .*its learning rate comes from a function; give the/ };
+  const refused = { name: "UsageError", message: /^Cannot resume .*its learning rate comes from a function; pass the/ };
   await assert.rejects(resumeRun({ out, report: () => {} }), refused);
   const resumed: RunEvent[] = [];
   await resumeRun({ out, report: (event) => resumed.push(event), schedule: own });

@@ -78,9 +78,9 @@ Deno.test("prepare, evaluate and predict tell the share of unknown values by tab
     const { report, notes, shares } = listen();
     await path(report, 0.75);
     assert.deepEqual(shares(), [EXPECTED], name);
-    const said = notes().filter((text) => text.includes("dictionary does not know"));
+    const said = notes().filter((text) => text.includes("outside the dictionary"));
     assert.equal(said.length, 1, name);
-    assert.match(said[0], /^75.0 % of the lookups of city in .* met values that the dictionary does not know/);
+    assert.match(said[0], /^75.0 % of the lookups of city in .* have values outside the dictionary/);
     await assert.rejects(path(() => {}, 0.7), isRefusal, name);
   }
 });
@@ -105,7 +105,7 @@ Deno.test("a note tells rare values, which share the row of unknown ones, by the
   const { report, notes } = listen();
   const raw = { inputs: [train], format: "csv", schema, validationFraction: 0, out: directory.join("data") } as const;
   await prepareTo({ ...raw, testInputs: [test], minFrequency: 2 }, report);
-  assert.match(notes().join("\n"), /too rare for a row count too; they are 20.0 % of the train split's lookups/);
+  assert.match(notes().join("\n"), /too rare for their own row: 20.0 % of the train split's lookups/);
 });
 
 Deno.test("unknown values in words: the largest shares by name, and how large the others are at most", () => {

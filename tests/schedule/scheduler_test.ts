@@ -165,6 +165,6 @@ Deno.test("a state of more batches than there are is refused", () => {
   assert.doesNotThrow(() => new ShuffleScheduler({ cold: 5, hot: 9 }, "cold", { ...state, done: { cold: 5, hot: 9 } }));
   assert.throws(() => new ShuffleScheduler({ cold: 5, hot: 9 }, "cold", { ...state, done: { cold: 0, hot: 10 } }), {
     name: "HotsetError",
-    message: "Cannot resume: the checkpoint has 10 hot batches done, but there are 9 that there are",
+    message: "Cannot resume: the checkpoint has 10 hot batches done, but there are 9",
   });
 });

@@ -150,7 +150,7 @@ export async function runWith(
   });
   assert.match(
     message,
-    /^Cannot continue training: [^\n]*; the last good checkpoint is [^\n]*\/last; begin again/,
+    /^Cannot continue training: [^\n]*; the last good checkpoint is [^\n]*\/last; start again/,
     what,
   );
   const checkpoint = Checkpoint.open(`${out}/last`);

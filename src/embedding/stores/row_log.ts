@@ -106,7 +106,9 @@ export class RowLog implements RowStore {
     const segmentRows = this.#segmentPages * shape.rows;
     this.#mostSegments = Math.min(MOST_SEGMENTS, Math.floor((NO_ROW - 1) / segmentRows));
     if (SPACE * rows + 8 * segmentRows > this.#mostSegments * segmentRows && options.segmentBytes === undefined) {
-      throw new HotsetError(`Cannot make a row store for ${rows} rows: at most ${Math.floor(NO_ROW / 2)} are supported`);
+      throw new HotsetError(
+        `Cannot make a row store for ${rows} rows: at most ${Math.floor(NO_ROW / 2)} are supported`,
+      );
     }
     this.#places = new Uint32Array(new SharedArrayBuffer(4 * rows));
     this.#direct = directory === undefined || hasDirect(directory);

@@ -98,7 +98,7 @@ export class PageMemory {
   fault(page: number, segment: number, number: number): string | undefined {
     if (this.#checksum(page) !== this.#words[page + CHECKSUM]) return "the page is damaged";
     const isIt = this.#words[page + SEGMENT] === segment && this.#words[page + PAGE] === number;
-    return isIt ? undefined : "the page is another page";
+    return isIt ? undefined : "the page is a different page";
   }
 
   #checksum(page: number): number {
