@@ -227,3 +227,8 @@ async function score(
       if (!(error instanceof NotFinite)) throw error;
       throw new HotsetError(
         `Cannot score with ${run}: ${error.message}, although all parameters are finite; look for dense features of that ` +
+          `sample that are far larger than in training`,
+      );
+    }
+  }
+}

@@ -107,7 +107,7 @@ Deno.test("options that contradict each other are refused, and act without the o
     ["--lr-decay-start-step", "--lr-num-decay-steps", { lrNumDecaySteps: 0 }, /set --lr-num-decay-steps$/],
     ["--memory", "--mode", { memory: { share: 0.1 }, mode: "fae" }, /with --mode fae: .*choose --mode cpu --ranks 1/],
     ["--memory", "--ranks", { memory: { share: 0.1 }, ranks: 2 }, /with --ranks 2: only one rank in mode cpu/],
-    ["--memory", "--collective", { memory: { share: 0.1 }, collective: "mpi" }, /with --collective mpi: one rank/],
+    ["--memory", "--collective", { memory: { share: 0.1 }, collective: "mpi" }, /with --collective mpi: only one rank/],
     ["--ranks", "--collective", { collective: "nccl" }, /with --collective nccl: mpirun sets the number of ranks$/],
     ["--precision", "--collective", { collective: "mpi", precision: "tf32" }, /choose --collective nccl$/],
     ["--activations", "--collective", { collective: "mpi" }, /choose --collective nccl$/],

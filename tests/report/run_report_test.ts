@@ -40,9 +40,9 @@ Deno.test("a run without hot rows and one with them are reported", async () => {
       "Loss",
       "AUC",
       ...(mode === "fae" ? ["The scheduler&#39;s rate"] : []),
-      "Batches hot and cold",
+      "Hot and cold batches",
       "Phases of a step",
-      ...(mode === "fae" ? ["What a budget covers", "Hot share by table", "Popularity of each table&#39;s rows"] : []),
+      ...(mode === "fae" ? ["Coverage by budget", "Hot share by table", "Popularity of each table&#39;s rows"] : []),
     ]);
     assert(html.includes(`<b>${result.auc.toFixed(4)}</b><span>AUC</span>`));
     assert(
