@@ -15,6 +15,7 @@ import { predict } from "./predict.ts";
 import { prepare } from "./prepare.ts";
 import { profile } from "./profile.ts";
 import { reproduce } from "./reproduce.ts";
+import { serve } from "./serve.ts";
 import { train } from "./train.ts";
 import { expectEffect } from "./effects.ts";
 import { withCommon } from "./options.ts";
@@ -36,6 +37,7 @@ const COMMANDS = [
   plan,
   evaluate,
   predict,
+  serve,
   reproduce,
   exportModel,
   importModel,

@@ -48,14 +48,15 @@ export class ScoringModel implements Disposable {
   /**
    * Click probabilities of rows, 0 to 1, in their order. A row has a value for each of the model's columns: text as a CSV
    * field holds it, a number, true or false; null, undefined or an empty text where there is none; a list for a bag. Values
-   * that the dictionary does not know are treated as by predict. Throws HotsetError that names row and column.
+   * that the dictionary does not know are treated as by predict. Of `rows[begin .. end)` where these are given. Throws
+   * HotsetError that names row and column.
    */
-  score(rows: readonly Row[]): Float32Array {
+  score(rows: readonly Row[], begin = 0, end: number = rows.length): Float32Array {
     const scorer = this.#opened();
-    const probabilities = new Float32Array(rows.length);
-    for (let first = 0; first < rows.length; first += scorer.capacity) {
-      const count = Math.min(scorer.capacity, rows.length - first);
-      fill(probabilities, first, scorer.logits(this.#encoder.encode(rows, first, count), first));
+    const probabilities = new Float32Array(end - begin);
+    for (let first = begin; first < end; first += scorer.capacity) {
+      const count = Math.min(scorer.capacity, end - first);
+      fill(probabilities, first - begin, scorer.logits(this.#encoder.encode(rows, first, count), first));
     }
     return probabilities;
   }

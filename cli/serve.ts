@@ -1,0 +1,68 @@
+import type { Command } from "commander";
+import { ScoringServer } from "../src/serving/server.ts";
+import { readBytes } from "../src/config/option_types.ts";
+import { Flag } from "./flag.ts";
+import { type Common, positive, reading } from "./options.ts";
+import { run } from "./run.ts";
+
+interface ServeFlags extends Common {
+  host: string;
+  port: number;
+  maxBody: number;
+  maxRows: number;
+  timeout: number;
+}
+
+const LOOPBACK = ["127.0.0.1", "localhost", "::1"];
+
+const port = reading((text) => {
+  const value = Number(text);
+  if (/^[0-9]+$/.test(text) && value < 65_536) return value;
+  throw new Error("must be a number from 0 (any that is free) to 65535");
+});
+
+const seconds = reading((text) => {
+  const value = Number(text);
+  if (text.trim() !== "" && value > 0 && value <= 3600) return value;
+  throw new Error("must be seconds, above 0 and at most 3600");
+});
+
+/** hotset serve */
+export function serve(program: Command): void {
+  program.command("serve")
+    .description("Score rows over HTTP with a run's best checkpoint, without authentication.")
+    .argument("<run>", "directory made by train")
+    .addOption(new Flag("--port <n>", "port to listen at; 0 is any that is free").argParser(port).default(8080))
+    .addOption(new Flag("--host <address>", "address to listen at; 0.0.0.0 is all").default("127.0.0.1"))
+    .addOption(
+      new Flag("--max-body <bytes>", "largest body of a request").argParser(reading(readBytes)).default(
+        4 * 2 ** 20,
+        "4MiB",
+      ),
+    )
+    .addOption(new Flag("--max-rows <n>", "most rows of a request").argParser(positive).default(10_000))
+    .addOption(
+      new Flag("--timeout <seconds>", "time in which a request must arrive and begin to be scored").argParser(seconds)
+        .default(5),
+    )
+    .addHelpText("after", "\nExample: hotset serve hotset/run-1 --port 8080")
+    .action((directory: string, flags: ServeFlags) =>
+      run(flags, async (_report, _, { signal }) => {
+        const { host: hostname, port, maxBody: maxBodyBytes, maxRows, timeout } = flags;
+        const server = await ScoringServer.start(directory, {
+          ...{ hostname, port, maxBodyBytes, maxRows, timeoutMs: 1000 * timeout },
+        });
+        const { url, facts } = server;
+        if (flags.json) console.log(JSON.stringify({ event: "serving", url, run: directory, step: facts.step }));
+        else console.log(`Serving ${directory} (step ${facts.step}) at ${url}/score, without authentication`);
+        if (!LOOPBACK.includes(hostname)) {
+          console.error(`Whoever reaches ${url} may ask: put what knows its users in front of it`);
+        }
+        await new Promise<void>((resolve) => {
+          if (signal.aborted) resolve();
+          signal.addEventListener("abort", () => resolve());
+        });
+        await server.close();
+      })
+    );
+}

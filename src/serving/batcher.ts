@@ -1,0 +1,118 @@
+/** Scores the rows of concurrent requests together, a few at a time, so that none waits long for another. */
+import type { Row } from "../dataset/row_encoder.ts";
+import { setImmediate } from "node:timers";
+import { Refused } from "./request_body.ts";
+import type { ScoringModel } from "./scoring_model.ts";
+
+/** Rows scored before the event loop goes on. */
+const MOST_ROWS = 256;
+
+/** The rows of one request. */
+interface Job {
+  /** One model scores all of them, even if another takes its place meanwhile. */
+  readonly model: ScoringModel;
+  readonly rows: readonly Row[];
+  readonly probabilities: Float32Array;
+  /** Rows that have been scored. */
+  done: number;
+  /** When nobody waits for the answer any more, in milliseconds of performance.now(). */
+  readonly deadline: number;
+  readonly resolve: (probabilities: Float32Array) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+/** The requests that wait for their probabilities. */
+export class Batcher {
+  /** Batches and rows that have been scored. */
+  batches = 0;
+  rows = 0;
+  /** Rows that wait. */
+  waiting = 0;
+  readonly #queue: Job[] = [];
+  #scheduled = false;
+
+  /** The probabilities of rows by a model. Rejects with the error of a row, or with Refused after the deadline. */
+  score(model: ScoringModel, rows: readonly Row[], deadline: number): Promise<Float32Array> {
+    const { promise, resolve, reject } = Promise.withResolvers<Float32Array>();
+    const probabilities = new Float32Array(rows.length);
+    if (rows.length === 0) return Promise.resolve(probabilities);
+    this.waiting += rows.length;
+    this.#queue.push({ model, rows, probabilities, done: 0, deadline, resolve, reject });
+    this.#schedule();
+    return promise;
+  }
+
+  /** Requests that arrive until the event loop comes round are scored together. */
+  #schedule(): void {
+    if (this.#scheduled || this.#queue.length === 0) return;
+    this.#scheduled = true;
+    setImmediate(() => {
+      this.#scheduled = false;
+      this.#turn();
+      this.#schedule();
+    });
+  }
+
+  #turn(): void {
+    const batch = this.#take();
+    if (batch.length === 0) return;
+    this.batches++;
+    if (batch.length === 1 || !this.#scoreTogether(batch)) { for (const job of batch) this.#advance(job); }
+  }
+
+  /** Whole requests of one model as far as there is room; or one that needs several turns, alone. */
+  #take(): Job[] {
+    const batch: Job[] = [];
+    const now = performance.now();
+    for (let rows = 0; this.#queue.length > 0;) {
+      const job = this.#queue[0];
+      rows += job.rows.length - job.done;
+      if (batch.length > 0 && (rows > MOST_ROWS || job.model !== batch[0].model)) break;
+      this.#queue.shift();
+      if (job.deadline < now) this.#end(job, () => job.reject(new Refused(503, "busy", "too many rows wait")));
+      else batch.push(job);
+    }
+    return batch;
+  }
+
+  /** False if a row cannot be scored: whose it is, is found by scoring each request alone. */
+  #scoreTogether(batch: readonly Job[]): boolean {
+    let scored;
+    try {
+      scored = batch[0].model.score(batch.flatMap(({ rows }) => rows));
+    } catch {
+      return false;
+    }
+    let at = 0;
+    for (const job of batch) {
+      job.probabilities.set(scored.subarray(at, at += job.rows.length));
+      this.#finish(job, job.rows.length);
+    }
+    return true;
+  }
+
+  #advance(job: Job): void {
+    const { model, rows, probabilities, done, reject } = job;
+    const last = Math.min(rows.length, done + MOST_ROWS);
+    try {
+      probabilities.set(model.score(rows, done, last), done);
+    } catch (error) {
+      return this.#end(job, () => reject(error));
+    }
+    this.#finish(job, last);
+  }
+
+  /** Rows up to `last` are scored. A request with more of them goes behind the others. */
+  #finish(job: Job, last: number): void {
+    this.rows += last - job.done;
+    this.waiting -= last - job.done;
+    job.done = last;
+    if (last < job.rows.length) this.#queue.push(job);
+    else job.resolve(job.probabilities);
+  }
+
+  #end(job: Job, tell: () => void): void {
+    this.waiting -= job.rows.length - job.done;
+    tell();
+  }
+}

@@ -1,0 +1,196 @@
+/** Scores rows over HTTP with a model in memory. */
+import { HotsetError, messageOf } from "../errors.ts";
+import { openTrainedOn, withBest } from "../run/trained_run.ts";
+import { Batcher } from "./batcher.ts";
+import { readRows, Refused, type RequestLimits } from "./request_body.ts";
+import { RequestMetrics, type Sample } from "./server_metrics.ts";
+import { type ModelFacts, openModel, type ScoringModel } from "./scoring_model.ts";
+
+/** Where a server listens, and what it allows. */
+export interface ServerOptions extends RequestLimits {
+  readonly hostname: string;
+  /** 0 for any that is free. */
+  readonly port: number;
+}
+
+/** Rows that may wait, as a multiple of those of a request. */
+const WAITING_REQUESTS = 64;
+/** What a server that closes allows for answers beyond the time of a request, in milliseconds; then it waits for none. */
+const GRACE_MS = 1000;
+/** Headers that come with what a browser or a proxy sends for somebody else. */
+const NOT_LOCAL = ["origin", "forwarded", "x-forwarded-for", "via"];
+
+type Handler = (request: Request, from: Deno.NetAddr) => Promise<Response> | Response;
+
+/** A server of one run. It has no authentication. */
+export class ScoringServer {
+  readonly #options: ServerOptions;
+  readonly #batcher = new Batcher();
+  readonly #metrics = new RequestMetrics();
+  readonly #server: Deno.HttpServer<Deno.NetAddr>;
+  readonly #routes: Readonly<Record<string, readonly [method: string, handler: Handler]>>;
+  #model: ScoringModel;
+  #reloading: Promise<boolean> | undefined;
+  #reloads = 0;
+  #closing = false;
+
+  private constructor(model: ScoringModel, options: ServerOptions) {
+    this.#model = model;
+    this.#options = options;
+    this.#routes = {
+      "/score": ["POST", (request) => this.#score(request)],
+      "/reload": ["POST", (request, from) => this.#reload(request, from)],
+      "/healthz": ["GET", () => json(200, { status: "ok" })],
+      "/readyz": ["GET", () => this.#ready()],
+      "/metrics": ["GET", () => this.#tellMetrics()],
+    };
+    const { hostname, port } = options;
+    this.#server = Deno.serve({
+      hostname,
+      port,
+      onListen: () => {},
+    }, (request, { remoteAddr }) => this.#answer(request, remoteAddr));
+  }
+
+  /** Loads a run's best checkpoint and listens. Throws HotsetError where the model or the address cannot be had. */
+  static async start(run: string, options: ServerOptions): Promise<ScoringServer> {
+    const model = await openModel(run);
+    try {
+      return new ScoringServer(model, options);
+    } catch (error) {
+      throw new HotsetError(`Cannot listen at ${options.hostname}:${options.port}: ${messageOf(error)}`, {
+        cause: error,
+      });
+    }
+  }
+
+  /** Where it listens. */
+  get url(): string {
+    const { hostname, port } = this.#server.addr;
+    return `http://${hostname.includes(":") ? `[${hostname}]` : hostname}:${port}`;
+  }
+
+  /** The model that scores. */
+  get facts(): ModelFacts {
+    return this.#model.facts;
+  }
+
+  /**
+   * Loads the run's best checkpoint if it is another one than before. Requests that came earlier have the probabilities of
+   * the earlier model. Returns true if the model changed. Throws HotsetError, and goes on with the earlier one, if the new
+   * one cannot be loaded.
+   */
+  reload(): Promise<boolean> {
+    return this.#reloading ??= this.#loadNewer().finally(() => this.#reloading = undefined);
+  }
+
+  async #loadNewer(): Promise<boolean> {
+    const { path, checkpoint } = this.#model.facts;
+    openTrainedOn(path, "serve"); // tells what is missing
+    if (withBest(path, ({ id }) => id) === checkpoint) return false;
+    this.#model = await openModel(path);
+    this.#reloads++;
+    return true;
+  }
+
+  /** Answers the requests that have come, takes no others, and ends. */
+  async close(): Promise<void> {
+    this.#closing = true;
+    this.#server.unref();
+    let timer;
+    const late = new Promise<void>((resolve) => timer = setTimeout(resolve, this.#options.timeoutMs + GRACE_MS));
+    await Promise.race([this.#server.shutdown(), late]);
+    clearTimeout(timer);
+  }
+
+  async #answer(request: Request, from: Deno.NetAddr): Promise<Response> {
+    const begin = performance.now();
+    const { pathname } = new URL(request.url);
+    const route = Object.hasOwn(this.#routes, pathname) ? this.#routes[pathname] : undefined;
+    let response: Response;
+    try {
+      if (route === undefined) throw new Refused(404, "not-found", `there is no ${pathname}; see docs/serving.md`);
+      const [method, handle] = route;
+      if (request.method !== method) throw new Refused(405, "bad-method", `${pathname} takes ${method} alone`);
+      response = await handle(request, from);
+    } catch (error) {
+      response = answerOf(error);
+      // The rest of a body that was not read to its end is not waited for.
+      if (response.status === 408 || response.status === 413) response.headers.set("connection", "close");
+      if (response.status === 405) response.headers.set("allow", route![0]);
+    }
+    this.#metrics.count(
+      route === undefined ? "other" : pathname,
+      response.status,
+      (performance.now() - begin) / 1000,
+    );
+    return response;
+  }
+
+  async #score(request: Request): Promise<Response> {
+    const deadline = performance.now() + this.#options.timeoutMs;
+    const rows = await readRows(request, this.#options);
+    if (this.#batcher.waiting > WAITING_REQUESTS * this.#options.maxRows) {
+      throw new Refused(503, "busy", `${this.#batcher.waiting} rows wait; try again later`);
+    }
+    const probabilities = await this.#batcher.score(this.#model, rows, deadline);
+    return json(200, Array.from(probabilities));
+  }
+
+  async #reload(request: Request, { hostname }: Deno.NetAddr): Promise<Response> {
+    const local = ["127.0.0.1", "::1", "::ffff:127.0.0.1"].includes(hostname);
+    if (!local || NOT_LOCAL.some((name) => request.headers.has(name))) {
+      throw new Refused(403, "denied", "/reload is for programs on this machine");
+    }
+    const reloaded = await this.reload();
+    return json(200, { reloaded, ...modelOf(this.facts) });
+  }
+
+  #ready(): Response {
+    if (this.#closing) throw new Refused(503, "closing", "the server is closing");
+    return json(200, { status: "ready", ...modelOf(this.facts) });
+  }
+
+  #tellMetrics(): Response {
+    const { facts, unknownShare } = this.#model;
+    const { batches, rows, waiting } = this.#batcher;
+    const one = (name: string, type: Sample["type"], help: string, value: number, labels = {}): Sample => ({
+      ...{ name, type, help, values: [[labels, value]] },
+    });
+    const text = this.#metrics.text([
+      one("hotset_rows_total", "counter", "Rows scored.", rows),
+      one("hotset_batches_total", "counter", "Batches of rows scored.", batches),
+      one("hotset_waiting_rows", "gauge", "Rows that wait to be scored.", waiting),
+      one("hotset_reloads_total", "counter", "Checkpoints loaded in the place of another.", this.#reloads),
+      one("hotset_model_info", "gauge", "The checkpoint that scores.", 1, { checkpoint: facts.checkpoint }),
+      one("hotset_model_step", "gauge", "Steps that the model was trained for.", facts.step),
+      {
+        name: "hotset_unknown_share",
+        type: "gauge",
+        help: "Share of the lookups whose value is unknown, since the model was loaded.",
+        values: Object.entries(unknownShare).map(([table, share]) => [{ table }, share]),
+      },
+      one("process_resident_memory_bytes", "gauge", "Resident memory.", Deno.memoryUsage().rss),
+    ]);
+    return new Response(text, { headers: { "content-type": "text/plain; version=0.0.4; charset=utf-8" } });
+  }
+}
+
+function modelOf({ path, checkpoint, step }: ModelFacts) {
+  return { run: path, checkpoint, step };
+}
+
+function json(status: number, value: unknown): Response {
+  return new Response(`${JSON.stringify(value)}\n`, { status, headers: { "content-type": "application/json" } });
+}
+
+/** The answer that an error is: a row that cannot be scored is the client's. */
+function answerOf(error: unknown): Response {
+  if (error instanceof Refused) return json(error.status, { code: error.code, message: error.message });
+  if (!(error instanceof HotsetError)) {
+    console.error(error);
+    return json(500, { code: "defect", message: "a defect of Hotset; its log says where" });
+  }
+  const status = error.code === "bad-row" || error.code === "diverged" ? 400 : 500;
+  return json(status, { code: error.code, message: error.message });
+}
