@@ -77,7 +77,7 @@ const SCENARIOS = {
   absent({ device, nccl, communicator, rank, ranks }: Joined): Float32Array {
     const memory = device.upload(own(rank, 4));
     if (rank < ranks - 1) nccl.ncclAllReduce(memory, memory, 4n, float32, sum, communicator, device.stream);
-    else Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 600);
+    else Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 2_000); // longer than the others wait
     return Float32Array.from(device.floats(memory, 4));
   },
   /** The last rank gives up. */
