@@ -1,4 +1,4 @@
-/** Whole commands that train for seconds. */
+/** Pipelines of many commands, and commands that train or measure for seconds. */
 import assert from "node:assert/strict";
 import { jsonLines, TINY_MODEL, WIDE_MODEL, Workplace } from "./support.ts";
 
@@ -37,4 +37,45 @@ Deno.test("the same command twice leaves the same bits", async () => {
   assert.deepEqual(one.last["dense.f32"], two.last["dense.f32"]);
   assert.deepEqual(one.last["row_state.f32"], two.last["row_state.f32"]);
   assert.notDeepEqual(one.last["rows.f32"], other.last["rows.f32"]);
+});
+
+Deno.test("a run is evaluated on new raw rows by its own dictionary, and on nothing whose ids mean other values", async () => {
+  using place = new Workplace();
+  place.log("log.tsv", 600);
+  const rows = Deno.readTextFileSync(place.join("log.tsv")).trimEnd().split("\n");
+  place.write("other.tsv", rows.toReversed().join("\n") + "\n");
+  place.write("last.tsv", rows.slice(-60).join("\n") + "\n");
+  // Equal tables, whatever the rows.
+  const prepare = ["--max-ind-range", "8", "--out"];
+  await place.succeed("prepare", "log.tsv", ...prepare, "data");
+  await place.succeed("prepare", "other.tsv", ...prepare, "other");
+  await place.succeed("train", "data", "--epochs", "1", "--mode", "cpu", "--ranks", "1", "--out", "run");
+  const test = jsonLines(await place.succeed("evaluate", "run", "--json")).find(({ split }) => split === "test");
+  assert.deepEqual(jsonLines(await place.succeed("evaluate", "run", "last.tsv", "--json")), [test]);
+  assert.equal(
+    await place.fail(1, "evaluate", "run", "other"),
+    "Cannot evaluate run: dataset other has another dictionary, so its ids stand for other values; name its raw files " +
+      "instead",
+  );
+  place.write("unlabelled.tsv", rows.map((row) => row.slice(row.indexOf("\t") + 1)).join("\n") + "\n");
+  assert.equal(
+    await place.fail(1, "evaluate", "run", "unlabelled.tsv"),
+    "Cannot evaluate run: unlabelled.tsv has no label",
+  );
+  await place.succeed("prepare", "other.tsv", ...prepare, "data");
+  for (const [command, ...inputs] of [["evaluate"], ["predict", "last.tsv"]]) {
+    assert.match(
+      await place.fail(1, command, "run", ...inputs),
+      /its dataset .*data has changed since it was trained$/,
+    );
+  }
+});
+
+Deno.test("doctor says what the machine offers", async () => {
+  using place = new Workplace();
+  const text = await place.succeed("doctor");
+  assert.match(text, /^ok +Deno +\d+\.\d+\.\d+/m);
+  assert.match(text, /^ok +WASM kernels +\d+ GFLOP\/s/m);
+  assert.match(text, /^(ok +ONNX Runtime +\d+ GFLOP\/s|missing +ONNX Runtime +Cannot load)/m);
+  assert.match(text, /^(ok +OpenBLAS +\d+ GFLOP\/s|missing +OpenBLAS +Cannot load)/m);
 });
