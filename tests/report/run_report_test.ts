@@ -1,13 +1,15 @@
 import assert from "node:assert/strict";
 import { writeRunReport } from "../../src/report/html/run_report.ts";
 import { resolveConfig } from "../../src/config/config.ts";
+import type { MemoryBudget } from "../../src/config/memory_budget.ts";
+import { count } from "../../src/format.ts";
 import { startRun } from "../../src/run/run.ts";
 import { METRICS_FILE } from "../../src/run/run_metrics.ts";
 import { readRunLog } from "../../src/run/run_log.ts";
 import { TemporaryDirectory } from "../support/temporary.ts";
 import { tinyDataset } from "../support/tiny_dataset.ts";
 
-function smallRun(folder: TemporaryDirectory, mode: "fae" | "cpu") {
+function smallRun(folder: TemporaryDirectory, mode: "fae" | "cpu", memory: MemoryBudget | null = null) {
   const dataset = tinyDataset(folder.join("data"), {
     samples: { train: 1000, validation: 200, test: 200 },
     tableRows: [20_000, 3],
@@ -18,6 +20,7 @@ function smallRun(folder: TemporaryDirectory, mode: "fae" | "cpu") {
   });
   const config = resolveConfig("kaggle", {
     mode,
+    memory,
     bottom: [8, 16],
     top: [8, 1],
     batchSize: 50,
@@ -50,6 +53,17 @@ Deno.test("a run without hot rows and one with them are reported", async () => {
       "no script, address or missing number",
     );
   }
+});
+
+Deno.test("a run with rows on a disk is reported with what moved", async () => {
+  using folder = new TemporaryDirectory();
+  const { moved } = await smallRun(folder, "cpu", { share: 0.05 });
+  writeRunReport(folder.join("run"), folder.join("run.html"));
+  const html = Deno.readTextFileSync(folder.join("run.html"));
+  assert(moved !== undefined && moved.rows > 0 && moved.fetched > 0 && moved.computed > 0);
+  assert(html.includes(`<b>${count(moved.read)}</b><span>rows read from disk`));
+  assert(html.includes(`<b>${count(moved.written)}</b><span>rows written to disk`));
+  assert(!/NaN|undefined|Infinity/.test(html));
 });
 
 Deno.test("a run that was cut off is reported as far as it is, and its repeated steps once", async () => {

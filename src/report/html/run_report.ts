@@ -1,7 +1,7 @@
 /** The report of a training run: how well the model learnt, how fast, and where the time went. */
 import * as Plot from "@observablehq/plot";
 import { Dataset } from "../../dataset/dataset.ts";
-import type { EvaluationEvent, LayoutEvent, PhasesEvent, ProgressEvent } from "../../events/events.ts";
+import type { EvaluationEvent, LayoutEvent, MovedRows, PhasesEvent, ProgressEvent } from "../../events/events.ts";
 import { readRunLog, type RunLog } from "../../run/run_log.ts";
 import { cacheOf } from "../../run/run.ts";
 import { readRun } from "../../run/run_record.ts";
@@ -68,6 +68,17 @@ function tilesOf({ result, progress, evaluations }: RunLog): Page["tiles"] {
       { value: seconds(result.seconds), label: `for ${count(result.steps)} steps` },
       { value: bytes(result.peakRssBytes), label: "peak memory" },
     ]),
+    ...(result?.moved === undefined ? [] : movedTiles(result.moved)),
+  ];
+}
+
+/** Of a run whose rows do not all lie in memory. */
+function movedTiles({ rows, fetched, read, written, bytesRead, bytesWritten, waitSeconds }: MovedRows): Page["tiles"] {
+  return [
+    { value: percent(1 - fetched / Math.max(1, rows)), label: "of the batches' rows were in memory" },
+    { value: count(read), label: `rows read from disk (${bytes(bytesRead)})` },
+    { value: count(written), label: `rows written to disk (${bytes(bytesWritten)})` },
+    { value: seconds(waitSeconds), label: "waited for rows" },
   ];
 }
 
