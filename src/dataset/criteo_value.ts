@@ -1,6 +1,7 @@
 /** Single values of the formats criteo and dlrm, by the rules of their readers. */
 import { CRITEO_KEY, criteoDense, parseNumber } from "./criteo_parser.ts";
 import type { DenseColumn, SparseColumn } from "./schema.ts";
+import { SHOWN_CHARACTERS } from "./row_fault.ts";
 import { BadValue, type RowValue } from "./single_value.ts";
 
 /** Makes the values of one column the words of a dense feature. */
@@ -47,13 +48,18 @@ export class CriteoSparse {
 
   #wholeNumber(value: RowValue): number {
     if (typeof value === "number" && (value === (value | 0) || value === value >>> 0)) return value >>> 0;
-    throw new BadValue(`${this.column.name} is ${JSON.stringify(value)}, not a whole number of 32 bits`);
+    throw new BadValue(`${this.column.name} is ${shown(value)}, not a whole number of 32 bits`);
   }
 
   #digits(value: RowValue): number {
     if (value === null || value === undefined || value === "") return 0;
     if (typeof value === "string" && CRITEO_KEY.test(value)) return parseInt(value, 16);
     if (typeof value === "string") throw BadValue.of(this.column, value);
-    throw new BadValue(`${this.column.name} is ${JSON.stringify(value)}; write up to 8 hexadecimal digits as text`);
+    throw new BadValue(`${this.column.name} is ${shown(value)}; write up to 8 hexadecimal digits as text`);
   }
+}
+
+function shown(value: RowValue): string {
+  const text = JSON.stringify(value) ?? String(value);
+  return text.length > SHOWN_CHARACTERS ? `${text.slice(0, SHOWN_CHARACTERS)}...` : text;
 }

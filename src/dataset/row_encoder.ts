@@ -18,6 +18,9 @@ export interface EncodedRows extends Lookups {
   readonly dense: Float32Array;
 }
 
+/** Names of a row that are compared with one that is missing: rows come from anywhere. */
+const COMPARED_NAMES = 1000;
+
 interface ColumnEncoder<Result> {
   readonly column: { readonly name: string };
   encode(value: RowValue, take: (key: string | number) => void): Result;
@@ -173,7 +176,7 @@ export class RowEncoder {
 function valueOf(row: Row, name: string): RowValue {
   const value = row[name];
   if (value !== undefined || Object.hasOwn(row, name)) return value;
-  const names = Object.keys(row);
+  const names = Object.keys(row).slice(0, COMPARED_NAMES);
   throw new BadValue(
     `it has no column ${name}${
       didYouMean(name, names).replace("did you mean", "is it")

@@ -9,7 +9,8 @@ export const LINE_TOO_LONG = "it is longer than 2 MB";
 /** What is wrong with text in another encoding. */
 export const NOT_UTF8 = "it is not UTF-8";
 
-const SHOWN_CHARACTERS = 40;
+/** Characters that a message shows of a value. */
+export const SHOWN_CHARACTERS = 40;
 
 /** The error of a row that cannot be read; `place` is its line, or its row where there are no lines. */
 export function rowError(path: string, place: string, reason: string): HotsetError {

@@ -55,6 +55,11 @@ Deno.test("score gives predict's bits for rows of the Criteo format, and encoded
   );
   using model = await openModel(trained.run);
   assert.deepEqual(inParts((rows) => model.score(rows), rows), [...expected]);
+  const column = dataset.body.tables[0].name;
+  assert.throws(
+    () => model.score([{ ...rows[0], [column]: Array(1000).fill("a") }]),
+    /: [^ ]+ is \["a",.{30,40}\.\.\.; write up to 8 hexadecimal digits as text$/,
+  );
 
   using reader = dataset.reader("train", 256);
   const probabilities = new Float32Array(256);
