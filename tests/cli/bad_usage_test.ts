@@ -122,7 +122,7 @@ const CASES: [[string, ...string[]], code: 1 | 2, message: string][] = [
   [["train", "--config"], 2, "Cannot read the configuration: --config needs a file"],
 ];
 
-for (const [args, code, message] of someOf(CASES, 4)) {
+for (const [args, code, message] of someOf(CASES, 12)) {
   Deno.test(`bad usage: ${args.join(" ")}`, async () => {
     using place = new Workplace();
     assert.equal(await place.fail(code, ...args), message);

@@ -39,7 +39,7 @@ Deno.test("errors: exit status and code, with --json as the last line of stdout"
     Deno.mkdirSync(place.join(run));
     place.write(`${run}/run.json`, '{"hotset": "run", "version": 3}');
   }
-  const cases = someOf(CASES, 2);
+  const cases = someOf(CASES, 4);
   const outcomes = await Promise.all(cases.map(([args]) => place.run(...args, "--json", "--quiet")));
   for (const [i, [args, status, code]] of cases.entries()) {
     const { code: actual, stdout, stderr } = outcomes[i];
