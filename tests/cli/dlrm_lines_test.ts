@@ -53,6 +53,7 @@ class Input extends Workplace {
 
 /** The lines after the first one take as long again. */
 const IN_ALL = { ignore: onlyInAll !== undefined };
+const skipped = onlyInAll === undefined ? "" : ` (skipped: ${onlyInAll})`;
 
 Deno.test("dlrm's kaggle line trains on the raw file, then on the processed one where that is", async () => {
   using place = new Input();
@@ -93,7 +94,7 @@ Deno.test("dlrm's kaggle line trains on the raw file, then on the processed one 
 });
 
 Deno.test(
-  "dlrm's terabyte line trains on the days in the order of their numbers and tests on the last",
+  `dlrm's terabyte line trains on the days in the order of their numbers and tests on the last${skipped}`,
   IN_ALL,
   async () => {
     using place = new Input();
@@ -115,30 +116,34 @@ Deno.test(
   },
 );
 
-Deno.test("with --load-model dlrm's line begins with that model, is only scored, or goes on", IN_ALL, async () => {
-  using place = new Input();
-  place.log("input/train.txt", 1500);
-  const line = `${KAGGLE} --nepochs=2`;
-  await place.train(line, "--save-model=first");
-  await place.train(line, "--load-model=first", "--save-model", "second");
-  const { from } = JSON.parse(Deno.readTextFileSync(place.join("second/run.json")));
-  assert.equal(from.directory, Deno.realPathSync(place.join("first/best")));
-  assert.equal(place.config("second").epochs, 2);
+Deno.test(
+  `with --load-model dlrm's line begins with that model, is only scored, or goes on${skipped}`,
+  IN_ALL,
+  async () => {
+    using place = new Input();
+    place.log("input/train.txt", 1500);
+    const line = `${KAGGLE} --nepochs=2`;
+    await place.train(line, "--save-model=first");
+    await place.train(line, "--load-model=first", "--save-model", "second");
+    const { from } = JSON.parse(Deno.readTextFileSync(place.join("second/run.json")));
+    assert.equal(from.directory, Deno.realPathSync(place.join("first/best")));
+    assert.equal(place.config("second").epochs, 2);
 
-  const scored = await place.run(...words(line), "--inference-only", "--load-model=first", "--json");
-  assert.equal(scored.code, 0, scored.stderr);
-  const metrics = jsonLines(scored.stdout);
-  assert.deepEqual(metrics.map(({ event, split }) => [event, split]), [
-    ["evaluation", "validation"],
-    ["evaluation", "test"],
-  ]);
-  assert.deepEqual(jsonLines(await place.succeed("evaluate", "first", "--json")), metrics);
-  assert.match(scored.stderr, /, --arch-sparse-feature-size=16 .*, data files \(the data of the run is scored\)$/m);
-  assert.deepEqual(
-    jsonLines(await place.succeed("train", "--load-model", "first", "--inference-only", "--json")),
-    metrics,
-  );
+    const scored = await place.run(...words(line), "--inference-only", "--load-model=first", "--json");
+    assert.equal(scored.code, 0, scored.stderr);
+    const metrics = jsonLines(scored.stdout);
+    assert.deepEqual(metrics.map(({ event, split }) => [event, split]), [
+      ["evaluation", "validation"],
+      ["evaluation", "test"],
+    ]);
+    assert.deepEqual(jsonLines(await place.succeed("evaluate", "first", "--json")), metrics);
+    assert.match(scored.stderr, /, --arch-sparse-feature-size=16 .*, data files \(the data of the run is scored\)$/m);
+    assert.deepEqual(
+      jsonLines(await place.succeed("train", "--load-model", "first", "--inference-only", "--json")),
+      metrics,
+    );
 
-  const [result] = jsonLines(await place.succeed("train", "--load-model=first", "--json")).slice(-1);
-  assert.deepEqual([result.event, result.run, result.steps], ["result", "first", 20]);
-});
+    const [result] = jsonLines(await place.succeed("train", "--load-model=first", "--json")).slice(-1);
+    assert.deepEqual([result.event, result.run, result.steps], ["result", "first", 20]);
+  },
+);

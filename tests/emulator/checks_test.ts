@@ -48,7 +48,7 @@ Deno.test("out-of-bounds accesses are found, with instruction, place and thread"
     device.upload(new Uint32Array(32));
     device.run(LOAD, 1, 1, [memory + 4096n]);
   });
-  finds(/no device memory/, (device) => device.run(LOAD, 1, 1, [64n]));
+  finds(/is not device memory/, (device) => device.run(LOAD, 1, 1, [64n]));
   finds(
     /out of bounds .* of shared memory/,
     (device) =>
