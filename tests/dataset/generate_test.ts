@@ -11,6 +11,7 @@ import { isSparse } from "../../src/dataset/schema.ts";
 import { BLOCK_SAMPLES, ClickModel } from "../../src/dataset/click_model.ts";
 import { generateDataset, writeCriteoLog } from "../../src/dataset/generate.ts";
 import { prepareDataset } from "../../src/dataset/prepare.ts";
+import { someOf } from "../support/series.ts";
 import { denseOf, idsOf, labelsOf, TemporaryDirectory } from "./support.ts";
 
 const FRACTIONS = { validation: 0.05, test: 0.1 };
@@ -82,7 +83,7 @@ Deno.test("the share of all-hot samples follows the published one within 0.05", 
 });
 
 Deno.test("click rate .2568 and best AUC about .80 for any seed", () => {
-  for (const seed of [1, 2, 3, 4]) {
+  for (const seed of someOf([1, 2, 3, 4], 4)) {
     using directory = new TemporaryDirectory();
     const options = { samples: 60_000, seed, scale: 100, fractions: { validation: 0, test: 0 } };
     const dataset = generateDataset(directory.join("out"), options);

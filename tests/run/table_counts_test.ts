@@ -13,6 +13,7 @@ import { Random } from "../../src/random.ts";
 import { planText } from "../../src/report/tables.ts";
 import { resumeRun, startRun } from "../../src/run/run.ts";
 import { evaluateRun, predictRun } from "../../src/run/score_run.ts";
+import { someOf } from "../support/series.ts";
 import { TemporaryDirectory } from "../support/temporary.ts";
 import { tinyDataset } from "../support/tiny_dataset.ts";
 
@@ -79,21 +80,23 @@ for (const tables of [0, 1]) {
   });
 }
 
-Deno.test("a dataset with 500 tables trains hot and cold, is evaluated and goes on", async () => {
-  using directory = new TemporaryDirectory();
-  const samples = { train: 300, validation: 50, test: 0 };
-  const config: TrainConfig = { ...CONFIG, interaction: "cat", epochs: 1 };
-  const tableRows = Array.from({ length: 500 }, (_, t) => 1 + t % 7);
-  const options = { samples, tableRows, denseFeatures: 2, bags: false, seed: 1, skew: 2 };
-  const dataset = tinyDataset(directory.join("data"), options);
-  const out = directory.join("run");
-  const { best } = await startRun(config, dataset, { out, report });
-  const [evaluated] = await evaluateRun(out, [], report);
-  assert.equal(evaluated.auc, best.auc);
-  await expectResumed(config, dataset, out, directory.join("parted"));
-  const fae: TrainConfig = { ...config, mode: "fae", device: "cpu", hotMemory: 500 * 7 * 16 };
-  assert.ok((await startRun(fae, dataset, { out: directory.join("fae"), report })).hotRows > 500);
-});
+for (const tables of someOf([60, 500], 2)) {
+  Deno.test(`a dataset with ${tables} tables trains hot and cold, is evaluated and goes on`, async () => {
+    using directory = new TemporaryDirectory();
+    const samples = { train: 300, validation: 50, test: 0 };
+    const config: TrainConfig = { ...CONFIG, interaction: "cat", epochs: 1 };
+    const tableRows = Array.from({ length: tables }, (_, t) => 1 + t % 7);
+    const options = { samples, tableRows, denseFeatures: 2, bags: false, seed: 1, skew: 2 };
+    const dataset = tinyDataset(directory.join("data"), options);
+    const out = directory.join("run");
+    const { best } = await startRun(config, dataset, { out, report });
+    const [evaluated] = await evaluateRun(out, [], report);
+    assert.equal(evaluated.auc, best.auc);
+    await expectResumed(config, dataset, out, directory.join("parted"));
+    const fae: TrainConfig = { ...config, mode: "fae", device: "cpu", hotMemory: tables * 7 * 16 };
+    assert.ok((await startRun(fae, dataset, { out: directory.join("fae"), report })).hotRows > tables);
+  });
+}
 
 Deno.test("without sparse features there is nothing hot to plan, to profile or to train on", async () => {
   using directory = new TemporaryDirectory();

@@ -80,7 +80,7 @@ Deno.test("a run of 0.1 is gone on with, or refused in one line; a new one begin
   });
   assert.equal(next.steps, 4);
   const outcome = await resumeRun({ out: run, report: silent }).then(({ steps }) => `${steps} steps`, String);
-  assert.match(outcome, /^8 steps$|^HotsetError: Cannot resume .* begin a new run from its model with --from .*$/);
+  assert.match(outcome, /^8 steps$|^HotsetError: Cannot resume .* start a new run from its model with --from .*$/);
 });
 
 Deno.test("caches of other versions are passed over and made anew", async () => {
