@@ -181,8 +181,8 @@ for (const scenario of SCENARIOS.filter(({ name }) => wanted.length === 0 || wan
   lines.push(...ways.map((way) => rowOf({ ...scenario, title }, way, base, diskReads)));
 }
 const text = [
-  `Samples/s of one rank, Adagrad, batches of ${count(BATCH_SIZE)}, ${EPOCHS} epochs of generated clicks; medians of ` +
-  `${ROUNDS} rounds in turn. ${machine()}; the disk reads ${
+  `Samples/s of one rank, Adagrad, batches of ${count(BATCH_SIZE)}, ${EPOCHS} epochs of generated clicks; ` +
+  `${ROUNDS === 1 ? "one round" : `medians of ${ROUNDS} rounds in turn`}. ${machine()}; the disk reads ${
     count(diskReads)
   } random pages of 4 KiB a second. Sizes are ` +
   `those of rows with their state; a limit is that of the control group, page cache included.`,
