@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { ArtifactWriter } from "../../src/storage/artifact_writer.ts";
 import { COUNTS_FILE, type DatasetBody, splitFiles, SPLITS } from "../../src/dataset/dataset.ts";
-import { someOf } from "../support/series.ts";
+import { slowTest, someOf } from "../support/series.ts";
 import { Workplace } from "./support.ts";
 
 const LINE = ["1", ...Array(13).fill("3"), ...Array(26).fill("ab")];
@@ -89,7 +89,7 @@ Deno.test("bad input: a table index out of range", async () => {
   assert.deepEqual(place.files().filter((path) => path.startsWith("hotset/run")), []);
 });
 
-Deno.test("bad input: truncated and damaged artifacts", async () => {
+slowTest("bad input: truncated and damaged artifacts", async () => {
   using place = new Workplace();
   place.log("log.tsv", 600);
   await place.succeed("prepare", "log.tsv", "--out", "data");
@@ -132,18 +132,24 @@ async function openFailure(place: Workplace, [name, ...args]: [string, ...string
   return stderr.slice("error: ".length);
 }
 
-Deno.test("bad input: a model that the data does not fit, a run that is there, a dataset that was replaced", async () => {
-  using place = new Workplace();
-  place.log("log.tsv", 600);
-  await place.succeed("prepare", "log.tsv", "--out", "data");
-  assert.match(
-    await place.fail(1, "train", "data", "--arch-mlp-bot", "12-8", "--out", "run"),
-    /^Cannot train on data: the bottom MLP has 12 inputs, but the data has 13 dense features/,
-  );
-  const tiny = ["--arch-mlp-bot", "13-8", "--arch-mlp-top", "8-1", "--out", "run"];
-  await place.succeed("train", "data", ...tiny);
-  assert.match(await place.fail(1, "train", "data", ...tiny), /^Cannot start a run in run: a run is there; .*--resume/);
-  await place.succeed("prepare", "log.tsv", "--min-frequency", "2", "--out", "data");
-  assert.match(await place.fail(1, "train", "--resume", "--out", "run"), /its dataset .*data has changed since$/);
-  assert.match(await place.fail(1, "evaluate", "run"), /^Cannot evaluate run: its dataset .*data has changed since/);
-});
+slowTest(
+  "bad input: a model that the data does not fit, a run that is there, a dataset that was replaced",
+  async () => {
+    using place = new Workplace();
+    place.log("log.tsv", 600);
+    await place.succeed("prepare", "log.tsv", "--out", "data");
+    assert.match(
+      await place.fail(1, "train", "data", "--arch-mlp-bot", "12-8", "--out", "run"),
+      /^Cannot train on data: the bottom MLP has 12 inputs, but the data has 13 dense features/,
+    );
+    const tiny = ["--arch-mlp-bot", "13-8", "--arch-mlp-top", "8-1", "--out", "run"];
+    await place.succeed("train", "data", ...tiny);
+    assert.match(
+      await place.fail(1, "train", "data", ...tiny),
+      /^Cannot start a run in run: a run is there; .*--resume/,
+    );
+    await place.succeed("prepare", "log.tsv", "--min-frequency", "2", "--out", "data");
+    assert.match(await place.fail(1, "train", "--resume", "--out", "run"), /its dataset .*data has changed since$/);
+    assert.match(await place.fail(1, "evaluate", "run"), /^Cannot evaluate run: its dataset .*data has changed since/);
+  },
+);

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { someOf } from "../support/series.ts";
+import { slowTest, someOf } from "../support/series.ts";
 import { Workplace } from "./support.ts";
 
 /** A command line, what it must say and exit with. */
@@ -143,7 +143,7 @@ Deno.test("bad usage: configuration files that are not what they should be", asy
   assert.equal(await fail('{"epochs": 0}'), "config.json: epochs cannot be 0: expected a whole number from 1");
 });
 
-Deno.test("bad usage: what is there is not replaced by something else", async () => {
+slowTest("bad usage: what is there is not replaced by something else", async () => {
   using place = new Workplace();
   await place.succeed("generate", "--samples", "300", "--scale", "1000", "--out", "data");
   const there = "a dataset is there; name another directory";

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { zipSync } from "fflate";
 import { npy } from "../support/npy.ts";
-import { onlyInAll } from "../support/series.ts";
+import { slowTest } from "../support/series.ts";
 import { jsonLines, Workplace } from "./support.ts";
 
 const KAGGLE = "--arch-sparse-feature-size=16 --arch-mlp-bot=13-512-256-64-16 --arch-mlp-top=512-256-1 " +
@@ -51,10 +51,6 @@ class Input extends Workplace {
   }
 }
 
-/** The lines after the first one take as long again. */
-const IN_ALL = { ignore: onlyInAll !== undefined };
-const skipped = onlyInAll === undefined ? "" : ` (skipped: ${onlyInAll})`;
-
 Deno.test("dlrm's kaggle line trains on the raw file, then on the processed one where that is", async () => {
   using place = new Input();
   place.log("input/train.txt", 1500);
@@ -93,9 +89,8 @@ Deno.test("dlrm's kaggle line trains on the raw file, then on the processed one 
   assert.match(again.note!, /, --raw-data-file$/);
 });
 
-Deno.test(
-  `dlrm's terabyte line trains on the days in the order of their numbers and tests on the last${skipped}`,
-  IN_ALL,
+slowTest(
+  "dlrm's terabyte line trains on the days in the order of their numbers and tests on the last",
   async () => {
     using place = new Input();
     for (const day of [0, 1, 2, 9, 10]) place.log(`input/day_${day}`, 300 + day);
@@ -116,9 +111,8 @@ Deno.test(
   },
 );
 
-Deno.test(
-  `with --load-model dlrm's line begins with that model, is only scored, or goes on${skipped}`,
-  IN_ALL,
+slowTest(
+  "with --load-model dlrm's line begins with that model, is only scored, or goes on",
   async () => {
     using place = new Input();
     place.log("input/train.txt", 1500);

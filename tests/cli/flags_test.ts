@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { diagnosisText } from "../../src/report/tables.ts";
-import { someOf } from "../support/series.ts";
+import { slowTest, someOf } from "../support/series.ts";
 import { jsonLines, TINY_MODEL, Workplace } from "./support.ts";
 
 const COMMANDS = ["prepare", "generate", "profile", "layout", "train", "evaluate", "predict", "reproduce", "doctor"];
@@ -26,7 +26,7 @@ Deno.test("without a command the help lists all of them", async () => {
   for (const command of COMMANDS) assert.match(stderr, new RegExp(`^  ${command} `, "m"));
 });
 
-Deno.test("doctor says what the machine offers, and the command that installs what is missing", async () => {
+slowTest("doctor says what the machine offers, and the command that installs what is missing", async () => {
   using place = new Workplace();
   const nothing = place.join("nothing.so");
   const missing = { HOTSET_OPENBLAS: nothing, HOTSET_ONNXRUNTIME: nothing };

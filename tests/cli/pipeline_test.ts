@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { jsonLines, TINY_MODEL, Workplace } from "./support.ts";
+import { slowTest } from "../support/series.ts";
 
 /** Fields that each event must have; more are allowed. */
 const FIELDS: Record<string, string[]> = {
@@ -24,7 +25,7 @@ const FIELDS: Record<string, string[]> = {
   ],
 };
 
-Deno.test("from a raw log to scores, stage by stage", async () => {
+slowTest("from a raw log to scores, stage by stage", async () => {
   using place = new Workplace();
   place.log("log.tsv", 4000);
   assert.equal(await place.succeed("prepare", "log.tsv", "--out", "data", "--validation-fraction", "0.1"), "data\n");

@@ -7,7 +7,7 @@ import type { Dataset } from "../../src/dataset/dataset.ts";
 import type { Format } from "../../src/dataset/formats.ts";
 import { inferSchema } from "../../src/dataset/infer.ts";
 import { encodeWith, prepareDataset, type PrepareOptions } from "../../src/dataset/prepare.ts";
-import { onlyInAll } from "../support/series.ts";
+import { onlyInAll, slowTest } from "../support/series.ts";
 import { npy } from "../support/npy.ts";
 import { denseOf, idsOf, labelsOf, TemporaryDirectory, writeParquet } from "./support.ts";
 
@@ -77,7 +77,7 @@ const INTEGERS = Array.from({ length: 500 }, (_, i) => [
   ...Array.from({ length: 26 }, (_, t) => (i * i) % (t + 2)),
 ]);
 
-Deno.test("dlrm: the int32 binary and the .npz give what the same rows give as Criteo text", async () => {
+slowTest("dlrm: the int32 binary and the .npz give what the same rows give as Criteo text", async () => {
   using directory = new TemporaryDirectory();
   const text = INTEGERS.map(([label, ...rest]) =>
     [label, ...rest.slice(0, 13), ...rest.slice(13).map((key) => key.toString(16))].join("\t") + "\n"

@@ -11,7 +11,7 @@ import { isSparse } from "../../src/dataset/schema.ts";
 import { BLOCK_SAMPLES, ClickModel } from "../../src/dataset/click_model.ts";
 import { generateDataset, writeCriteoLog } from "../../src/dataset/generate.ts";
 import { prepareDataset } from "../../src/dataset/prepare.ts";
-import { someOf } from "../support/series.ts";
+import { slowTest, someOf } from "../support/series.ts";
 import { denseOf, idsOf, labelsOf, TemporaryDirectory } from "./support.ts";
 
 const FRACTIONS = { validation: 0.05, test: 0.1 };
@@ -159,7 +159,7 @@ Deno.test("same seed, same bytes; another seed, others", () => {
   assert.notEqual(bytes[1], bytes[2]);
 });
 
-Deno.test("threads draw what one thread draws, in order", () => {
+slowTest("threads draw what one thread draws, in order", () => {
   const options = { seed: 5, scale: 1000, drift: 0.5 };
   const model = new ClickModel(options);
   const samples = 220_000;

@@ -5,6 +5,7 @@ import { encodeWith, prepareDataset, type PrepareOptions } from "../../src/datas
 import { allLines, readNotes } from "../../src/dataset/read_account.ts";
 import { countLines, LineCounter, lineOfRecord } from "../../src/dataset/text_lines.ts";
 import { criteoLine, labelsOf, TemporaryDirectory } from "./support.ts";
+import { slowTest } from "../support/series.ts";
 
 const SCHEMA = {
   delimiter: "\t",
@@ -190,7 +191,7 @@ Deno.test("criteo: lines are rows, blank or skipped; dlrm's binary has none", as
   assert.equal(allLines(encoded.dataset.body)!.read, 6);
 });
 
-Deno.test("criteo: a compressed log has the lines of the plain one, whether or not the last one ends", async () => {
+slowTest("criteo: a compressed log has the lines of the plain one, whether or not the last one ends", async () => {
   using directory = new TemporaryDirectory();
   const row = criteoLine("1", ["1"], ["a"]);
   for (const text of [`${row}${row}`, `${row}${row.slice(0, -1)}`, `${row}\n`]) {

@@ -6,6 +6,7 @@ import type { Dataset } from "../../src/dataset/dataset.ts";
 import { encodeWith, prepareDataset } from "../../src/dataset/prepare.ts";
 import { npy } from "../support/npy.ts";
 import { criteoLine, denseOf, idsOf, labelsOf, TemporaryDirectory } from "./support.ts";
+import { slowTest } from "../support/series.ts";
 
 /** What nobody would take for a label; an empty text and NULL are among them. */
 const NO_LABELS = ["-1", "", "2", "nan", "?", "0.5", "buy nothing"];
@@ -57,7 +58,7 @@ for (const header of [true, false]) {
   }
 }
 
-Deno.test("predict passes over labels of Criteo text, dlrm's binary and its .npz", async () => {
+slowTest("predict passes over labels of Criteo text, dlrm's binary and its .npz", async () => {
   using directory = new TemporaryDirectory();
   const text = (name: string, labels: (string | undefined)[]) =>
     directory.write(name, labels.map((label, i) => criteoLine(label, [String(i)], [`a${i % 3}`])).join(""));

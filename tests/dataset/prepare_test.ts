@@ -3,6 +3,7 @@ import { gzipSync } from "node:zlib";
 import { DuckDBInstance } from "@duckdb/node-api";
 import { encodeWith, prepareDataset, type PrepareOptions, sourceOf } from "../../src/dataset/prepare.ts";
 import { criteoLine, denseOf, idsOf, labelsOf, TemporaryDirectory } from "./support.ts";
+import { slowTest } from "../support/series.ts";
 
 const ALL_TRAIN = { validationFraction: 0, testFraction: 0 };
 
@@ -147,7 +148,7 @@ Deno.test("bags with an index range and a minimum frequency", async () => {
   assert.deepEqual([...frequent.readCounts()], [2, 3]);
 });
 
-Deno.test("the order is kept and the bytes are the same with any number of threads", async () => {
+slowTest("the order is kept and the bytes are the same with any number of threads", async () => {
   using directory = new TemporaryDirectory();
   const rows = 200_000; // several of DuckDB's row groups, so that threads meet
   const lines = Array.from({ length: rows }, (_, i) => `${i % 2},${i},${(i % 977).toString(16)},${i.toString(16)}\n`);
@@ -272,16 +273,19 @@ Deno.test("files of different layouts are read in the given order", async () => 
   assert.deepEqual(idsOf(dataset, "train").map((r) => r[0][0]), [1, 2, 1]);
 });
 
-Deno.test("a dictionary beyond the memory limit is refused with the way out; one near it is numbered alone", async () => {
-  using directory = new TemporaryDirectory();
-  const values = Array.from({ length: 60_000 }, (_, i) => (i * 7919).toString(16));
-  await assert.rejects(firstTable(directory, values, { memoryBytes: 4e6 }), {
-    name: "HotsetError",
-    message:
-      "Cannot number the values of C1 in the 1 MB that the memory limit leaves for them; give a larger --memory or " +
-      "set --max-ind-range",
-  });
-  // 131,072 slots take 2.6 MB: more than a third of the 3 MB that there are, less than all of them.
-  const near = await firstTable(directory, values, { memoryBytes: 12e6, threads: 3 });
-  assert.equal(new Set(near.ids).size, values.length);
-});
+slowTest(
+  "a dictionary beyond the memory limit is refused with the way out; one near it is numbered alone",
+  async () => {
+    using directory = new TemporaryDirectory();
+    const values = Array.from({ length: 60_000 }, (_, i) => (i * 7919).toString(16));
+    await assert.rejects(firstTable(directory, values, { memoryBytes: 4e6 }), {
+      name: "HotsetError",
+      message:
+        "Cannot number the values of C1 in the 1 MB that the memory limit leaves for them; give a larger --memory or " +
+        "set --max-ind-range",
+    });
+    // 131,072 slots take 2.6 MB: more than a third of the 3 MB that there are, less than all of them.
+    const near = await firstTable(directory, values, { memoryBytes: 12e6, threads: 3 });
+    assert.equal(new Set(near.ids).size, values.length);
+  },
+);

@@ -4,6 +4,7 @@ import { columnNames, splitLine } from "../../src/dataset/header.ts";
 import type { Dataset } from "../../src/dataset/dataset.ts";
 import { prepareDataset } from "../../src/dataset/prepare.ts";
 import { denseOf, idsOf, TemporaryDirectory, writeParquet } from "./support.ts";
+import { slowTest } from "../support/series.ts";
 
 const ALL_TRAIN = { validationFraction: 0, testFraction: 0 };
 
@@ -145,7 +146,7 @@ const MOMENTS: [column: object, field: string][] = [
   [{ format: "%Y%m%d%H%M%S" }, "20240531180000"],
 ];
 
-Deno.test("moments are the same in every unit and format, as text and as a number of Parquet", async () => {
+slowTest("moments are the same in every unit and format, as text and as a number of Parquet", async () => {
   using directory = new TemporaryDirectory();
   for (const [how, field] of MOMENTS) {
     const input = log(directory, [field]);

@@ -7,6 +7,7 @@ import { profileDataset } from "../../src/profile/profile_dataset.ts";
 import { checkSegments } from "../support/check_segments.ts";
 import { TemporaryDirectory } from "../support/temporary.ts";
 import { tinyDataset, writeDataset } from "../support/tiny_dataset.ts";
+import { slowTest } from "../support/series.ts";
 
 const TABLE_ROWS = [20, 20_000, 300, 40_000];
 
@@ -199,7 +200,7 @@ Deno.test("equal inputs give equal bytes", () => {
   assert.deepEqual(read("second"), first);
 });
 
-Deno.test("large datasets are packed with a second thread, to the same batches every time", () => {
+slowTest("large datasets are packed with a second thread, to the same batches every time", () => {
   using directory = new TemporaryDirectory();
   const { dataset, profile } = setUp(directory, false, 150_000, 100_000);
   const hotRows = new Set(profile.hotRows);

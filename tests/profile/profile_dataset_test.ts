@@ -4,7 +4,7 @@ import type { HotsetError } from "../../src/errors.ts";
 import { Profile } from "../../src/profile/profile.ts";
 import { profileDataset, type ProfileOptions } from "../../src/profile/profile_dataset.ts";
 import { criteoRows, criteoRowsAbsent } from "../support/criteo_rows.ts";
-import { seriesLength } from "../support/series.ts";
+import { seriesLength, slowTest } from "../support/series.ts";
 import { TemporaryDirectory } from "../support/temporary.ts";
 import { tinyDataset, writeDataset } from "../support/tiny_dataset.ts";
 
@@ -138,7 +138,7 @@ Deno.test("a budget that holds every row makes every row hot, and one byte less 
   assert.ok(body.floorReached && body.hotLookupShare === 1 && body.hotRows < ALL_ROWS);
 });
 
-Deno.test("any budget works: small tables are whole in twice their bytes, below that their rows compete", () => {
+slowTest("any budget works: small tables are whole in twice their bytes, below that their rows compete", () => {
   using directory = new TemporaryDirectory();
   const dataset = skewedDataset();
   const profile = profiler(directory, dataset);

@@ -2,12 +2,16 @@
 import assert from "node:assert/strict";
 import { program } from "../../cli/main.ts";
 import { trainLayer } from "../../cli/train_options.ts";
+import { slowTest } from "../support/series.ts";
 import { GIVEN, tryOptions } from "../support/try_options.ts";
 
-for (const mode of ["cpu", "fae"] as const) {
-  Deno.test(`in mode ${mode} an option changes what a run shows, unless the table refuses it`, () =>
-    tryOptions(mode, "cpu", GIVEN));
-}
+Deno.test("in mode cpu an option changes what a run shows, unless the table refuses it", () =>
+  tryOptions("cpu", "cpu", GIVEN));
+
+slowTest(
+  "in mode fae an option changes what a run shows, unless the table refuses it",
+  () => tryOptions("fae", "cpu", GIVEN),
+);
 
 Deno.test("every option of train that says how to train reaches the configuration", () => {
   /** What the command line itself reads, and what says how raw files are read. */

@@ -13,7 +13,7 @@ import { Random } from "../../src/random.ts";
 import { planText } from "../../src/report/tables.ts";
 import { resumeRun, startRun } from "../../src/run/run.ts";
 import { evaluateRun, predictRun } from "../../src/run/score_run.ts";
-import { someOf } from "../support/series.ts";
+import { slowTest } from "../support/series.ts";
 import { TemporaryDirectory } from "../support/temporary.ts";
 import { tinyDataset } from "../support/tiny_dataset.ts";
 
@@ -80,8 +80,8 @@ for (const tables of [0, 1]) {
   });
 }
 
-for (const tables of someOf([60, 500], 2)) {
-  Deno.test(`a dataset with ${tables} tables trains hot and cold, is evaluated and goes on`, async () => {
+for (const tables of [60, 500]) {
+  slowTest(`a dataset with ${tables} tables trains hot and cold, is evaluated and goes on`, async () => {
     using directory = new TemporaryDirectory();
     const samples = { train: 300, validation: 50, test: 0 };
     const config: TrainConfig = { ...CONFIG, interaction: "cat", epochs: 1 };

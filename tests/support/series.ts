@@ -12,6 +12,11 @@ export const onlyInAll: string | undefined = seriesLength({ test: 1, all: 0, evi
   ? "HOTSET_SERIES=all runs it, as deno task test:all does"
   : undefined;
 
+/** A test that takes seconds: it runs under `deno task test:all`, and elsewhere it is reported as ignored, with the reason. */
+export function slowTest(name: string, fn: () => void | Promise<void>): void {
+  Deno.test({ name: onlyInAll === undefined ? name : `${name} (${onlyInAll})`, ignore: onlyInAll !== undefined, fn });
+}
+
 /** The cases of a list that cost a process each: every `nth` in the default suite, all of them in the others. */
 export function someOf<T>(cases: readonly T[], nth: number): T[] {
   const step = seriesLength({ test: nth, all: 1, evidence: 1 });
