@@ -268,7 +268,7 @@ async function main(): Promise<void> {
         dataset,
         values.folder,
       );
-      writePeerBatches(layout, dataset, join(peers, `${batchSize}`), MOST_PEER_BATCHES);
+      writePeerBatches(layout, dataset, join(peers, `${batchSize}`), MAX_PEER_BATCHES);
     }
   }
   console.log(
@@ -281,6 +281,6 @@ async function main(): Promise<void> {
 }
 
 /** The peer goes through them again and again. */
-const MOST_PEER_BATCHES = 32;
+const MAX_PEER_BATCHES = 32;
 
 if (import.meta.main) await main();

@@ -6,8 +6,8 @@ import type { Traffic } from "./traffic.ts";
 import { AT_BARRIER, type ExchangeKind, type Program, translate } from "./translate.ts";
 
 const WARP = 32;
-const MOST_THREADS = 1024;
-const MOST_SHARED_BYTES = 48 << 10;
+const MAX_THREADS = 1024;
+const MAX_SHARED_BYTES = 48 << 10;
 
 /** How a thread stands: may run, waits at the barrier, or is done; above these, 2 + the exchange it waits in. */
 const READY = 0, BARRIER = 1, DONE = 2;
@@ -25,7 +25,7 @@ export class Kernel {
 
   /** Checks what a launch asks for before it is queued. Throws EmulationError. */
   check(blocks: number, threads: number, sharedBytes: number, argumentBytes: number): void {
-    const { name, parameterBytes, maxThreads = MOST_THREADS } = this.entry;
+    const { name, parameterBytes, maxThreads = MAX_THREADS } = this.entry;
     const fail = (reason: string): never => {
       throw new EmulationError(`launch of ${name}: ${reason}`);
     };
@@ -36,8 +36,8 @@ export class Kernel {
     if (blocks < 1 || threads < 1 || threads > maxThreads) {
       fail(`${blocks} blocks of ${threads} threads; a block has 1 to ${maxThreads}`);
     }
-    if (this.entry.sharedBytes + sharedBytes > MOST_SHARED_BYTES) {
-      fail(`${this.entry.sharedBytes + sharedBytes} bytes of shared memory; a block has ${MOST_SHARED_BYTES}`);
+    if (this.entry.sharedBytes + sharedBytes > MAX_SHARED_BYTES) {
+      fail(`${this.entry.sharedBytes + sharedBytes} bytes of shared memory; a block has ${MAX_SHARED_BYTES}`);
     }
   }
 

@@ -23,7 +23,7 @@ const UNHANDLED = 1, SYSTEM_ERROR = 2, INVALID_ARGUMENT = 4, INVALID_USAGE = 5;
 
 /** An id begins with this, and names the pages to meet in. */
 const MAGIC = 0x484f5453;
-const MOST_RANKS = 64;
+const MAX_RANKS = 64;
 /** Words that a rank shows the others at a time. */
 const CHUNK_WORDS = 65_536;
 const PAGE_BYTES = 65_536;
@@ -45,17 +45,17 @@ const doingAt = (rank: number, arrival: number) => placeOf(rank) + Place.doing +
 class Meeting {
   readonly rank: number;
   readonly ranks: number;
-  readonly #patienceMs: number;
+  readonly #timeoutMs: number;
   readonly #words: Int32Array;
   /** What each rank shows, then the sum of all. */
   readonly #shown: Float32Array[];
   readonly #sum: Float32Array;
 
   /** Maps the pages, which must be those of an id. Throws Error if the system refuses. */
-  constructor(pages: SharedPages, rank: number, ranks: number, patienceMs: number) {
+  constructor(pages: SharedPages, rank: number, ranks: number, timeoutMs: number) {
     this.rank = rank;
     this.ranks = ranks;
-    this.#patienceMs = patienceMs;
+    this.#timeoutMs = timeoutMs;
     const count = meetingBytes(ranks) / PAGE_BYTES;
     const { buffer } = new WebAssembly.Memory({ initial: count, maximum: count, shared: true });
     mapSharedPages(pages, new Uint8Array(buffer));
@@ -143,8 +143,8 @@ class Meeting {
       // One that has ended since may have come before.
       if (aborted !== 0 && !isThere()) throw new EmulationError(`${doing}: rank ${aborted - 1} has failed`);
       if (looks < SPINS) continue;
-      if (performance.now() - begin > this.#patienceMs) {
-        throw new EmulationError(`${doing}: rank ${r} did not arrive within ${this.#patienceMs / 1000} s`);
+      if (performance.now() - begin > this.#timeoutMs) {
+        throw new EmulationError(`${doing}: rank ${r} did not arrive within ${this.#timeoutMs / 1000} s`);
       }
       Atomics.wait(words, ABORTED, 0, NAP_MS);
     }
@@ -185,7 +185,7 @@ export function ncclImplementation(
     ncclGetLastError: (_communicator: Pointer) => device.strings.pointer(device.fault ?? ""),
     ncclGetUniqueId: (slot: Pointer) =>
       call(() => {
-        const pages = systemCall(() => createSharedPages(meetingBytes(MOST_RANKS)));
+        const pages = systemCall(() => createSharedPages(meetingBytes(MAX_RANKS)));
         device.pages.set(pages.file, pages);
         const words = new Int32Array(Deno.UnsafePointerView.getArrayBuffer(slot!, UNIQUE_ID_BYTES));
         words.fill(0);
@@ -195,8 +195,8 @@ export function ncclImplementation(
       call(() => {
         const [magic, process, file] = new Int32Array(id.slice().buffer);
         if (magic !== MAGIC || ranks < 1 || rank < 0 || rank >= ranks) refuse(INVALID_ARGUMENT);
-        if (ranks > MOST_RANKS) refuse(INVALID_USAGE);
-        const joined = systemCall(() => new Meeting({ process, file }, rank, ranks, device.patienceMs));
+        if (ranks > MAX_RANKS) refuse(INVALID_USAGE);
+        const joined = systemCall(() => new Meeting({ process, file }, rank, ranks, device.timeoutMs));
         device.meetings.push(joined);
         joined.join();
         device.closePages(file); // all have them now

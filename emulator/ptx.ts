@@ -55,7 +55,7 @@ const TYPE_BYTES: Readonly<Record<string, number>> = {
   ...{ b32: 4, u32: 4, s32: 4, f32: 4, b64: 8, u64: 8, s64: 8, f64: 8 },
 };
 /** More than any device has. */
-const MOST_SHARED_BYTES = 1 << 20;
+const MAX_SHARED_BYTES = 1 << 20;
 
 /** Bytes of a PTX type: u32 has 4. Throws PtxError. */
 export function typeBytes(type: string): number {
@@ -150,8 +150,8 @@ function parseEntry(
     sharedBytes = Math.ceil(sharedBytes / align) * align;
     shared.push({ name: array, offset: sharedBytes, bytes });
     sharedBytes += bytes;
-    if (!(sharedBytes <= MOST_SHARED_BYTES)) {
-      throw new PtxError(`the shared arrays of ${name} have more than ${MOST_SHARED_BYTES} bytes`);
+    if (!(sharedBytes <= MAX_SHARED_BYTES)) {
+      throw new PtxError(`the shared arrays of ${name} have more than ${MAX_SHARED_BYTES} bytes`);
     }
   }
 

@@ -17,7 +17,7 @@ export interface EmulatedOptions {
   /** GPUs that a program sees; it may make one of them current, and this device is that one. 1 unless given. */
   readonly devices?: number;
   /** How long ranks wait for each other before the one that does not come is an error; 60 seconds unless given. */
-  readonly patienceMs?: number;
+  readonly timeoutMs?: number;
 }
 
 /** What a device has done. */
@@ -71,7 +71,7 @@ export class DeviceState implements Disposable {
   readonly pinned: Map<bigint, Uint8Array<ArrayBuffer>> = new Map();
   readonly copiesFirst: boolean;
   readonly devices: number;
-  readonly patienceMs: number;
+  readonly timeoutMs: number;
   /** Pages made for ranks to meet in that not all of them have yet, by file. */
   readonly pages: Map<number, SharedPages> = new Map();
   /** Every meeting with other ranks; to be ended when the device is broken. */
@@ -91,7 +91,7 @@ export class DeviceState implements Disposable {
     this.traffic = options.countTraffic ? new Traffic() : undefined;
     this.copiesFirst = options.copiesFirst ?? false;
     this.devices = options.devices ?? 1;
-    this.patienceMs = options.patienceMs ?? 60_000;
+    this.timeoutMs = options.timeoutMs ?? 60_000;
   }
 
   /** Runs the body of a call; a finding inside it breaks the device and is answered with a fault. */

@@ -141,7 +141,7 @@ export function checkedCudart(symbols: CudartSymbols, fail: Failure = throwCudaE
 }
 
 /** CUDA 13's libraries have code for this chip and newer ones: Turing. Volta, 7.0, needs CUDA 11 or 12. */
-const LEAST_CAPABILITY_OF_13 = 75;
+const MIN_CAPABILITY_OF_13 = 75;
 
 /** The first part of a runtime's version: 13 of 13.0. */
 export function cudaMajor(symbols: CudartSymbols): number {
@@ -167,7 +167,7 @@ export function cudartFault(symbols: CudartSymbols): string | undefined {
         runtime.cudaDeviceGetAttribute(value, attribute, ordinal);
         return value[0];
       });
-    if (10 * high + low >= LEAST_CAPABILITY_OF_13) continue;
+    if (10 * high + low >= MIN_CAPABILITY_OF_13) continue;
     return `GPU ${ordinal} has compute capability ${high}.${low}, but the libraries of CUDA ${major} have code for 7.5 and ` +
       `newer. Install those of CUDA 12: ${CUDA_12_WHEELS}`;
   }

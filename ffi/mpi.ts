@@ -181,14 +181,14 @@ export class Request {
     return !this.#active;
   }
 
-  /** Waits until the operation is complete. Throws MpiTimeout after `Communicator.patienceMs` without the peers. */
+  /** Waits until the operation is complete. Throws MpiTimeout after `Communicator.timeoutMs` without the peers. */
   wait(): void {
     for (let spin = 0; spin < SPINS; spin++) if (this.done()) return;
     const begin = performance.now();
     while (!this.done()) {
       Atomics.wait(SLEEPER, 0, 0, SLEEP_MS);
       const waited = performance.now() - begin;
-      if (waited > this.#communicator.patienceMs) {
+      if (waited > this.#communicator.timeoutMs) {
         throw new MpiTimeout(`Cannot continue: other ranks did not answer for ${Math.round(waited / 1000)} seconds`);
       }
     }
@@ -207,7 +207,7 @@ export class Communicator {
   /** Processes. */
   readonly ranks: number;
   /** How long to wait for the others, in milliseconds, before they count as gone. */
-  patienceMs = Infinity;
+  timeoutMs = Infinity;
   readonly #mpi: MpiSymbols;
   readonly #constants: MpiConstants;
   readonly #handle: bigint;
@@ -252,7 +252,7 @@ export class Communicator {
     const handle = new BigUint64Array(1);
     this.check(this.#mpi.MPI_Comm_split(this.#handle, color, key, handle), "MPI_Comm_split");
     const part = new Communicator(this.#mpi, this.#constants, handle[0]);
-    part.patienceMs = this.patienceMs;
+    part.timeoutMs = this.timeoutMs;
     return part;
   }
 

@@ -105,7 +105,7 @@ const DEFAULT_MEMORY = 0;
 const FLOAT = 1;
 
 /** Products that are kept ready. A run has a few dozen; who makes new arrays for each product must not fill memory. */
-const MOST_PRODUCTS = 4096;
+const MAX_PRODUCTS = 4096;
 
 const PACKAGE = "onnxruntime-node";
 /** The package as deno.json pins it: `npm:onnxruntime-node@VERSION`. */
@@ -268,7 +268,7 @@ class OnnxRuntime implements Gemm {
     b: Float32Array,
     c: Float32Array,
   ): Product {
-    if (this.#count === MOST_PRODUCTS) this.#forget();
+    if (this.#count === MAX_PRODUCTS) this.#forget();
     const [transposeA, transposeB] = [(kind & 1) !== 0, (kind & 2) !== 0];
     this.#sessions[kind] ??= this.#session(transposeA, transposeB);
     const binding = this.#made((slot) => this.#ort.CreateIoBinding(this.#sessions[kind], slot));

@@ -1,14 +1,14 @@
 /** Guesses what a mistyped name was meant to be. */
 
 /** More changes than this share of a name make it another name. */
-const MOST_CHANGES = 0.4;
+const MAX_CHANGES = 0.4;
 
 /** `; did you mean "NAME"?` for the name most like the given one; nothing if none is. Case and dashes do not count. */
 export function didYouMean(given: string, names: readonly string[]): string {
   const plain = (name: string) => name.toLowerCase().replaceAll(/[-_]/g, "");
   const changes = (name: string) => editDistance(plain(given), plain(name));
   const [best] = names.map((name) => ({ name, changes: changes(name) })).sort((a, b) => a.changes - b.changes);
-  const close = best !== undefined && best.changes <= MOST_CHANGES * Math.max(given.length, best.name.length);
+  const close = best !== undefined && best.changes <= MAX_CHANGES * Math.max(given.length, best.name.length);
   return close ? `; did you mean "${best.name}"?` : "";
 }
 

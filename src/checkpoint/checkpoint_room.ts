@@ -13,22 +13,22 @@ export type CheckpointPlan = Pick<
   "epochs" | "testFreq" | "checkpointSteps" | "checkpointMinutes" | "keep"
 >;
 
-/** How many of the checkpoints by steps and minutes are kept, and what to tell if they are fewer than asked for. */
+/** How many periodic checkpoints are kept, and a note for the user if they are fewer than --keep. */
 export interface CheckpointRoom {
   readonly keep: number;
   readonly note: string | undefined;
 }
 
-/** What a refusal says takes the room, and another way out. */
+/** Words of the error when the disk is too small: what needs the space, and what else the user can do. */
 export interface RoomWords {
   readonly what: string;
-  readonly wayOut: string;
+  readonly remedy: string;
 }
-const CHECKPOINT_WORDS: RoomWords = { what: "checkpoints", wayOut: "save nothing with --no-save" };
+const CHECKPOINT_WORDS: RoomWords = { what: "checkpoints", remedy: "save nothing with --no-save" };
 
 /**
- * How many checkpoints by steps and minutes the disk of a run has room for, beside those that it must have. Throws
- * HotsetError if it has no room for these.
+ * How many periodic checkpoints fit on the disk of a run besides the required ones (last, best, the one in progress).
+ * Throws HotsetError if the required ones do not fit.
  */
 export function roomForCheckpoints(
   run: string,
@@ -41,14 +41,14 @@ export function roomForCheckpoints(
   return shareRoom(run, plan, checkpointBytes, free, heldBytes(run), words);
 }
 
-/** The same of a disk with so many bytes free, beside bytes of checkpoints of the run that are there and will be replaced. */
+/** The same for `free` bytes on the disk and `held` bytes of the run's earlier checkpoints, which will be replaced. */
 export function shareRoom(
   run: string,
   { epochs, testFreq, checkpointSteps, checkpointMinutes, keep }: CheckpointPlan,
   checkpointBytes: number,
   free: number,
   held: number,
-  { what, wayOut }: RoomWords = CHECKPOINT_WORDS,
+  { what, remedy }: RoomWords = CHECKPOINT_WORDS,
 ): CheckpointRoom {
   // `best`, `last` and the one that is being written may be of three steps; a single evaluation writes one for all names.
   const evaluatesOften = epochs > 1 || testFreq > 0;
@@ -61,7 +61,7 @@ export function shareRoom(
       `Cannot train run ${run}: its disk has ${
         bytes(free)
       } free, and its ${what} take ${must} times ${size}${which}; ` +
-        `free some space, choose an --out on another disk, or ${wayOut}`,
+        `free some space, choose an --out on another disk, or ${remedy}`,
       { code: "no-space" },
     );
   }

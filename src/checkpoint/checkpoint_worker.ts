@@ -1,4 +1,4 @@
-/** Writes checkpoints beside training: the worker's side. */
+/** Writes checkpoints during training: the worker's side. */
 /// <reference lib="deno.worker" />
 import type { ArtifactWriter } from "../storage/artifact_writer.ts";
 import { Mailbox } from "../threads/mailbox.ts";
@@ -14,7 +14,7 @@ self.onmessage = ({ data: memory }: MessageEvent<WriterMemory>) => {
   postMessage({});
 };
 
-/** Nothing is thrown from here: the coordinator, asleep until the checkpoint is done, could not be told. */
+/** Reports errors through the mailbox: the coordinator may be blocked in a wait, where it receives no `error` event. */
 function carryOut(order: WriterOrder, memory: WriterMemory, taker: SnapshotTaker): void {
   const begin = performance.now();
   const mail = new Mailbox(memory.mailbox);
@@ -53,8 +53,9 @@ function writeSnapshot(
     const taken = performance.now();
     append(files.rows, weights);
     if (memory.snapshot.stateWords > 0) append(files.rowState, state);
+    // Sleep to keep to the share of processor time, but not while the coordinator waits.
     const rest = begin + (taken - begin) / takingShare - performance.now();
-    mail.sleep(Mail.hurry, 0, rest);
+    mail.sleep(Mail.coordinatorWaiting, 0, rest);
   }
   return bytes;
 }

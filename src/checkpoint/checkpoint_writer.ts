@@ -1,7 +1,7 @@
 /**
- * Writes checkpoints beside training: the coordinator's side. Tables in host memory are written by a worker from a
- * snapshot (table_snapshot.ts), so training stops only for copying what is small. Tables on a device, or shared with
- * other processes, are read and written while training stands still.
+ * Writes checkpoints during training: the coordinator's side. Tables in host memory are written by a worker from a
+ * snapshot (table_snapshot.ts), so training stops only while the dense parameters are copied. For tables on a device, or
+ * shared with other processes, training stops until the checkpoint is written.
  */
 import { HotsetError, messageOf } from "../errors.ts";
 import { Mailbox } from "../threads/mailbox.ts";
@@ -14,17 +14,17 @@ import { newSnapshotMemory, SnapshotKeeper, type SnapshotMemory } from "./table_
 import { NotFinite } from "./weights.ts";
 
 /**
- * Where ranks keep every core busy, the worker takes rows at most this share of the time, and sleeps in between unless the
- * disk makes it wait anyway: what it does besides costs more than that again, and all ranks wait for the one it holds up.
+ * Maximum share of its time that the worker spends copying rows when ranks keep every core busy; it sleeps the rest,
+ * minus the time that the disk takes. Small, because all ranks wait for the rank whose core the worker uses.
  */
 const TAKING_SHARE = 1 / 36;
 
-/** Words of the mailbox, by position. Once the worker has failed or died no other checkpoint will be written. */
+/** Positions of words in the mailbox. After the worker failed or died, no further checkpoint is written. */
 export const Mail = {
-  /** Checkpoints that are written. */
+  /** Number of checkpoints written. */
   done: 0,
-  /** 1 if the coordinator waits, so that nothing is gained by sparing the processor. */
-  hurry: 1,
+  /** 1 while the coordinator waits for the worker, which then does not limit its processor time. */
+  coordinatorWaiting: 1,
 } as const;
 const MAIL_WORDS = 2;
 
@@ -36,28 +36,28 @@ export interface WriterMemory {
   readonly denseState: Float32Array | undefined;
   /** Memory of the mailbox. */
   readonly mailbox: SharedArrayBuffer;
-  /** The most of its time that the worker takes rows; 1 for no limit. */
+  /** Maximum share of its time that the worker spends copying rows; 1 for no limit. */
   readonly takingShare: number;
-  /** Bytes of the last checkpoint, and the seconds it took. */
+  /** Bytes of the last checkpoint, and the seconds that writing it took. */
   readonly figures: Float64Array;
 }
 
-/** The model that is written, and those who train it: a RankGroup. */
+/** The model in training, and the ranks that train it; `RankGroup` implements it. */
 export interface TrainedModel {
   readonly memory: ModelMemory & {
     readonly plan: ModelPlan;
     /** The replica of the hot rows. */
     readonly hot: RowMatrix | undefined;
   };
-  /** Tells which rows are about to change. */
+  /** Its `onWrite` is called with the rows that are about to change. */
   readonly tables: Pick<TableCoordinator, "onWrite">;
-  /** How many train it. */
+  /** Number of ranks. */
   readonly ranks: number;
   /** True if threads of this process can read the full tables, or their mirror. */
-  readonly tablesAreOurs: boolean;
-  /** Brings the mirror of what lies on several devices up to date, where there is one. Waits for the ranks. */
+  readonly canReadTables: boolean;
+  /** Updates the host copy of tables on several devices, if there is one. Waits for the ranks. */
   updateMirror(): void;
-  /** Writes a checkpoint while training stands still; returns the bytes that it takes. */
+  /** Writes a checkpoint while no step is running; returns its bytes. */
   save(places: CheckpointPlaces, body: CheckpointBody): number;
 }
 
@@ -67,11 +67,11 @@ export interface WriterOrder {
   readonly body: CheckpointBody;
 }
 
-/** A checkpoint that is complete. */
+/** A completed checkpoint. */
 export interface WrittenCheckpoint {
   readonly step: number;
   readonly bytes: number;
-  /** From the snapshot until it was on the disk. */
+  /** From the snapshot until the checkpoint was on disk. */
   readonly seconds: number;
 }
 
@@ -87,7 +87,7 @@ export class CheckpointWriter implements Disposable {
       readonly worker: Worker;
     }
     | undefined;
-  /** Checkpoints begun, and the step of the last one; undefined when none is under way. */
+  /** Number of checkpoints begun, and the step of the one in progress. */
   #begun = 0;
   #step: number | undefined;
 
@@ -96,10 +96,10 @@ export class CheckpointWriter implements Disposable {
     this.#onWritten = onWritten;
   }
 
-  /** A writer for the model of a run; `onWritten` hears of each checkpoint at the next `poll` or `finish`. */
+  /** A writer for the model of a run; `poll` and `finish` call `onWritten` for each completed checkpoint. */
   static async start(group: TrainedModel, onWritten: (written: WrittenCheckpoint) => void): Promise<CheckpointWriter> {
     const writer = new CheckpointWriter(group, onWritten);
-    if (!group.tablesAreOurs) return writer;
+    if (!group.canReadTables) return writer;
     const shared = allocate(group);
     const worker = new Worker(new URL("./checkpoint_worker.ts", import.meta.url), {
       type: "module",
@@ -125,8 +125,8 @@ export class CheckpointWriter implements Disposable {
   }
 
   /**
-   * Begins a checkpoint of the memory as it is: the full tables are up to date and no step is under way. Waits for the
-   * one before, if that is still being written. Throws HotsetError if that one failed.
+   * Begins a checkpoint of the present memory; the full tables must be up to date and no step running. First waits for
+   * the previous checkpoint, and throws HotsetError if that failed.
    */
   begin(places: CheckpointPlaces, body: CheckpointBody): void {
     this.finish();
@@ -155,7 +155,7 @@ export class CheckpointWriter implements Disposable {
     return mail.get(Mail.done) < this.#begun && !mail.failed;
   }
 
-  /** Tells of the checkpoint that has become complete, if any. Throws HotsetError if it failed, or the worker died. */
+  /** Reports a checkpoint that has completed. Throws HotsetError if it failed, or if the worker died. */
   poll(): void {
     this.#expectSuccess();
     if (this.#step === undefined || this.busy) return;
@@ -166,35 +166,35 @@ export class CheckpointWriter implements Disposable {
     this.#onWritten({ step, bytes, seconds });
   }
 
-  /** Waits until the checkpoint that was begun is on the disk. Throws HotsetError if it failed. */
+  /** Waits until the checkpoint in progress is on disk. Throws HotsetError if it failed. */
   finish(): void {
     this.settle();
     this.poll();
   }
 
-  /** Waits until nothing is being written, whatever comes of it. */
+  /** Waits until nothing is being written; does not throw if that failed. */
   settle(): void {
     if (!this.busy) return;
     const { mail } = this.#beside!;
-    this.#hurry(() => mail.waitUnlessFailed(Mail.done, this.#begun - 1));
+    this.#waitWithoutLimit(() => mail.waitUnlessFailed(Mail.done, this.#begun - 1));
   }
 
-  /** Waits until the worker has taken all tables. Throws HotsetError if it fails before. */
+  /** Waits until the worker has copied all tables. Throws HotsetError if it fails. */
   readonly #waitForTables = (): void => {
     const { mail, shared: { snapshot: { taken } } } = this.#beside!;
     const lastChunk = taken.length - 1;
-    this.#hurry(() => mail.waitUnlessFailed(lastChunk, 0, taken));
+    this.#waitWithoutLimit(() => mail.waitUnlessFailed(lastChunk, 0, taken));
     if (Atomics.load(taken, lastChunk) === 0) this.#expectSuccess();
   };
 
-  /** Waits for the worker, which meanwhile spares no processor. */
-  #hurry(wait: () => void): void {
+  /** Waits for the worker, which meanwhile does not limit its processor time. */
+  #waitWithoutLimit(wait: () => void): void {
     const { mail } = this.#beside!;
-    mail.put(Mail.hurry, 1);
+    mail.put(Mail.coordinatorWaiting, 1);
     try {
       wait();
     } finally {
-      mail.put(Mail.hurry, 0);
+      mail.put(Mail.coordinatorWaiting, 0);
     }
   }
 
@@ -204,7 +204,7 @@ export class CheckpointWriter implements Disposable {
     throw failure.code === "diverged" ? new NotFinite(failure.message) : new HotsetError(failure.message, failure);
   }
 
-  /** Waits until nothing is half written, and ends the worker. */
+  /** Waits until nothing is being written, and ends the worker. */
   [Symbol.dispose](): void {
     this.settle();
     this.#group.tables.onWrite = () => {};

@@ -21,8 +21,8 @@ const CHUNK_BYTES = 4 << 20;
  * takes addresses but no memory.
  */
 const JOURNAL_SHARE = 1 / 8;
-const LEAST_JOURNAL_ROWS = 65_536;
-const MOST_JOURNAL_BYTES = 2 ** 30;
+const MIN_JOURNAL_ROWS = 65_536;
+const MAX_JOURNAL_BYTES = 2 ** 30;
 /** What the coordinator and the writer share; can be posted. */
 export interface SnapshotMemory {
   readonly rows: number;
@@ -82,8 +82,8 @@ export function newSnapshotMemory(
 }
 
 function journalRowsFor({ dim, optimizer }: ModelShape, rows: number): number {
-  const most = Math.floor(MOST_JOURNAL_BYTES / (4 * (dim + rowStateWords(optimizer, dim))));
-  return Math.max(LEAST_JOURNAL_ROWS, Math.min(Math.ceil(rows * JOURNAL_SHARE), most));
+  const most = Math.floor(MAX_JOURNAL_BYTES / (4 * (dim + rowStateWords(optimizer, dim))));
+  return Math.max(MIN_JOURNAL_ROWS, Math.min(Math.ceil(rows * JOURNAL_SHARE), most));
 }
 
 /** The coordinator's side: keeps rows before they change. */

@@ -140,10 +140,10 @@ export function expectDenseFeatures(
   doing: string,
 ): void {
   if (denseFeatures === null || denseFeatures === found) return;
-  const wayOut = found === 0
+  const remedy = found === 0
     ? "leave out --arch-mlp-bot: without dense features there is no bottom MLP"
     : `begin --arch-mlp-bot with ${found}`;
   throw new HotsetError(
-    `Cannot ${doing}: the bottom MLP has ${denseFeatures} inputs, but the data has ${found} dense features; ${wayOut}`,
+    `Cannot ${doing}: the bottom MLP has ${denseFeatures} inputs, but the data has ${found} dense features; ${remedy}`,
   );
 }

@@ -11,7 +11,7 @@ import * as rules from "./option_rules.ts";
 import { number, oneOf, type OptionOf, readBytes, readWidths, whole, widths } from "./option_types.ts";
 import { type ConfigKey, LIBRARIES, type TrainConfig } from "./train_config.ts";
 import { DECAY_NAMES } from "../schedule/learning_rate.ts";
-import { LEAST_RATE, MOST_RATE } from "../schedule/scheduler.ts";
+import { MAX_RATE, MIN_RATE } from "../schedule/scheduler.ts";
 
 /** An option of training. */
 export type TrainOption<T = unknown> = OptionOf<T, TrainConfig>;
@@ -237,7 +237,7 @@ export const TRAIN_OPTIONS: { readonly [K in ConfigKey]: TrainOption<TrainConfig
     HOT,
     "percent of each kind of batch to run before switching (hot/cold); adapts during training",
     {
-      type: number(`from ${LEAST_RATE} to ${MOST_RATE}`, LEAST_RATE, MOST_RATE),
+      type: number(`from ${MIN_RATE} to ${MAX_RATE}`, MIN_RATE, MAX_RATE),
       default: 50,
       rules: [rules.hot],
     },

@@ -3,7 +3,7 @@ import { CRITEO } from "./formats.ts";
 import {
   fieldFault,
   LINE_TOO_LONG,
-  MOST_LINE_BYTES,
+  MAX_LINE_BYTES,
   NOT_UTF8,
   OTHER_FORMAT,
   rowError,
@@ -17,9 +17,9 @@ const DENSE = CRITEO.columns.filter(isDense).length;
 const TABLES = CRITEO.columns.filter(isSparse).length;
 const COLUMNS = CRITEO.columns.length;
 /** A row that can be read has all separators, a label and a line end. */
-export const LEAST_ROW_BYTES = COLUMNS;
+export const MIN_ROW_BYTES = COLUMNS;
 const NUMBER = /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i;
-const MOST_FLOAT = 3.4e38;
+const MAX_FLOAT = 3.4e38;
 /** log(x + 1) of small whole numbers, which most values are. */
 const LOGARITHMS = Float32Array.from({ length: 1 << 14 }, (_, x) => Math.log(x + 1));
 /** Value of a hexadecimal digit; 16 for other bytes. */
@@ -140,7 +140,7 @@ export class CriteoParser {
   }
 
   #complaint(line: Uint8Array): string {
-    if (line.length > MOST_LINE_BYTES) return LINE_TOO_LONG;
+    if (line.length > MAX_LINE_BYTES) return LINE_TOO_LONG;
     let text: string;
     try {
       text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(line).replace(/\r$/, "");
@@ -176,7 +176,7 @@ export function criteoDense(value: number): number {
 /** The finite number that a dense value is; undefined if it is none. */
 export function parseNumber(text: string): number | undefined {
   const value = Number(text);
-  return NUMBER.test(text) && Math.abs(value) <= MOST_FLOAT ? value : undefined;
+  return NUMBER.test(text) && Math.abs(value) <= MAX_FLOAT ? value : undefined;
 }
 
 /** True if a line has all columns but the label. */

@@ -38,7 +38,7 @@ const count = z.number().int().nonnegative();
 const splitSize = z.object({ samples: count, lookups: count });
 
 /** The most rows of all tables: global rows are 32-bit numbers, and the last one closes segment lists. */
-export const MOST_ROWS = 2 ** 32 - 1;
+export const MAX_ROWS = 2 ** 32 - 1;
 
 /** Validates what a dataset's manifest says. */
 export const datasetBody: z.ZodType<DatasetBody> = z.object({
@@ -57,7 +57,7 @@ export const datasetBody: z.ZodType<DatasetBody> = z.object({
   generated: z.object({ bestAuc: z.record(z.string(), z.number()) }).nullable(),
 }).superRefine(({ tables }, context) => {
   const rows = tables.reduce((sum, table) => sum + table.rows, 0);
-  if (rows > MOST_ROWS) {
+  if (rows > MAX_ROWS) {
     context.addIssue({
       code: "custom",
       path: ["tables"],

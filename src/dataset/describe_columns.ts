@@ -37,7 +37,7 @@ export interface ColumnFindings {
 
 const FIRST_ROWS = 256;
 /** A column with more values holds others than 0 and 1, however these are written. */
-const MOST_LABEL_TEXTS = 100;
+const MAX_LABEL_TEXTS = 100;
 /** Ways of writing dates beside ISO 8601 that are recognised. */
 const FORMATS = ["%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%Y/%m/%d", "%d-%m-%Y"]
   .flatMap((date) => [date, `${date} %H:%M:%S`, `${date} %H:%M`]);
@@ -90,7 +90,7 @@ export async function describeColumn(
         `SELECT bool_and(v > before) FROM (SELECT ${value} AS v, lag(${value}) OVER (ORDER BY rowid) AS before FROM sample)`,
       ))[0][0] === true;
   const [label] = fieldBuilder(undefined, undefined)({ name, kind: "label" }, { raw, type: parquet });
-  const flag = Number(distinct) <= MOST_LABEL_TEXTS && (await engine.rows(
+  const flag = Number(distinct) <= MAX_LABEL_TEXTS && (await engine.rows(
         `SELECT bool_and(${label.good}) AND min(${label.value}) < max(${label.value}) FROM ${
           parsedRows("sample", [label])
         }`,

@@ -35,9 +35,9 @@ const NESTED = /^(STRUCT|MAP|UNION|VARIANT|INTERVAL|BIT)\b|\]\[|\)\[|^BLOB\[/;
 /** Larger whole numbers are not exact as floating-point numbers. */
 const EXACT = { DOUBLE: 2 ** 53, FLOAT: 2 ** 24 } as const;
 /** The largest dense value. */
-export const MOST = 3.4e38;
+export const MAX_NUMBER = 3.4e38;
 /** Numbers from here on are no unix seconds (the year 5138), but finer units or dates that were written as numbers. */
-export const MOST_SECONDS = 1e11;
+export const MAX_SECONDS = 1e11;
 /** A date written as a number: yyyymmdd, yyyymmddhh or yymmddhh. */
 export const NUMBER_DATE = "(((19|20)[0-9]{2}|[0-9]{2})(0[1-9]|1[0-2])(0[1-9]|[12][0-9]|3[01])([01][0-9]|2[0-3])|" +
   "(19|20)[0-9]{2}(0[1-9]|1[0-2])(0[1-9]|[12][0-9]|3[01]))(\\.0+)?";
@@ -106,7 +106,7 @@ export function fieldBuilder(
       const sql = isMoment(column) ? secondsOf(column, raw, type) : numberOf(column, raw, type, commas);
       const value = `TRY_CAST(${transformed(column.transform, name)} AS FLOAT)`;
       const needed = column.kind === "time" || column.missing === "error";
-      const finite = `coalesce(abs(${name}) <= ${MOST}, ${!needed})` +
+      const finite = `coalesce(abs(${name}) <= ${MAX_NUMBER}, ${!needed})` +
         (column.transform === "hour" ? ` AND coalesce(${isOneOf(`${name} % 100`, HOURS)}, true)` : "");
       const first = { column, raw, parsed: { name, sql }, good: finite };
       if (column.kind === "dense") return [{ ...first, staged: `d${dense++}`, value }];
@@ -260,7 +260,7 @@ function secondsOf(column: DenseColumn, raw: string, type: string | undefined): 
   if (unit !== undefined) return `(${number}) / ${PER_SECOND[unit]}`;
   const plain = `TRY_CAST(${text} AS DOUBLE)`;
   const date = `regexp_full_match(${text}, ${quoted(NUMBER_DATE)})`;
-  return `CASE WHEN abs(${plain}) < ${MOST_SECONDS} AND NOT ${date} THEN ${number} WHEN ${isMissing(text)} THEN NULL ` +
+  return `CASE WHEN abs(${plain}) < ${MAX_SECONDS} AND NOT ${date} THEN ${number} WHEN ${isMissing(text)} THEN NULL ` +
     `WHEN ${plain} IS NULL THEN coalesce(epoch(TRY_CAST(${text} AS TIMESTAMPTZ)), 'nan') ELSE 'nan' END`;
 }
 
@@ -288,7 +288,7 @@ function labelled(column: Column, text: string, name: string): Pick<Field, "pars
     return {
       parsed: { name, sql: number },
       value: `(${name} >= ${column.atLeast})::UTINYINT`,
-      good: `coalesce(abs(${name}) <= ${MOST}, false)`,
+      good: `coalesce(abs(${name}) <= ${MAX_NUMBER}, false)`,
     };
   }
   const word = `lower(${text})`;

@@ -33,7 +33,7 @@ export function writeCriteoLog(path: string, options: GenerateOptions): BestAuc 
   if (options.shape === "avazu") throw new UsageError("Cannot write a raw log in the shape of avazu, only a dataset");
   if (/\.(gz|zst)$/.test(path)) throw new UsageError(`Cannot write ${path}: raw logs are written as plain text`);
   if (existsSync(path)) throw new HotsetError(`Cannot write ${path}: it already exists`, { code: "occupied" });
-  expectRoom(path, options.samples * LEAST_LINE, `write ${path}`);
+  expectRoom(path, options.samples * MIN_LINE, `write ${path}`);
   using file = new AtomicFile(path);
   const lines = new LineBuffer();
   const bestAuc = generate(new ClickModel(options), options, (block, from, to) => {
@@ -172,7 +172,7 @@ const TAB = 9;
 const NEWLINE = 10;
 const DIGITS = new TextEncoder().encode("0123456789abcdef");
 /** Of a label, empty dense fields, and values of 8 digits. */
-const LEAST_LINE = 1 + 13 + 26 * 9 + 1;
+const MIN_LINE = 1 + 13 + 26 * 9 + 1;
 const MAX_LINE = 1 + 13 * 11 + 26 * 9 + 1;
 
 /** Lines of the Criteo format, as bytes. */

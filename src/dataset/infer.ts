@@ -28,9 +28,9 @@ const UNITS = [
 /** A column of which at least this share of the rows differ names rows and teaches nothing. */
 const UNIQUE_SHARE = 0.95;
 /** Whole numbers with at most so many values are more likely codes than amounts. */
-const MOST_CODES = 20;
+const MAX_CODES = 20;
 /** A label can be one of a few values. */
-const MOST_LABELS = 10;
+const MAX_LABELS = 10;
 
 const INTEGERS = /^U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?$/;
 const FRACTIONS = /^(DOUBLE|FLOAT|DECIMAL(\(.*\))?)$/;
@@ -153,7 +153,7 @@ async function withoutLeaks(engine: Engine, found: readonly Found[], columns: re
 /** Gives each column a kind. */
 function propose(found: readonly Found[]): Column[] {
   const coarse = found.filter(({ type }) => type === "VARCHAR" || INTEGERS.test(type) || FRACTIONS.test(type))
-    .filter(({ distinct, full }) => distinct > 1 && distinct <= MOST_LABELS && full)
+    .filter(({ distinct, full }) => distinct > 1 && distinct <= MAX_LABELS && full)
     .sort((a, b) => Number(LABEL_NAMES.test(b.name)) - Number(LABEL_NAMES.test(a.name)) || a.distinct - b.distinct);
   const flags = found.filter(({ flag }) => flag);
   const label = flags.find(({ name }) => LABEL_NAMES.test(name)) ??
@@ -266,7 +266,7 @@ function kindOf(f: Found): Column {
     return { name, kind: "dense", transform: least >= 0 && most > 10 ? "log" : "none", note: `${f.min} to ${f.max}` };
   }
   if (INTEGERS.test(type)) {
-    if (f.distinct <= MOST_CODES || least > most / 2) {
+    if (f.distinct <= MAX_CODES || least > most / 2) {
       return { name, kind: "sparse", values: "text", note: `whole numbers that look like codes: ${about}` };
     }
     return { name, kind: "dense", transform: "log", note: `${f.min} to ${f.max}; sparse if these are codes` };

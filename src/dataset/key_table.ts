@@ -1,9 +1,9 @@
 /** Counts of 32-bit keys, and the ids that follow from them: by falling frequency, ties by key, from 1; id 0 is the rest. */
 import { HotsetError } from "../errors.ts";
 
-const LEAST_SLOTS = 1024;
-const MOST_LOAD = 0.7;
-const MOST_COUNT = 2 ** 32 - 1;
+const MIN_SLOTS = 1024;
+const MAX_LOAD = 0.7;
+const MAX_COUNT = 2 ** 32 - 1;
 /**
  * Words that a slot of the old table stands for while the table grows to twice its length (the old one and the new) and,
  * which is more, once that is full and its keys are sorted and listed.
@@ -20,7 +20,7 @@ export class KeyTable implements Disposable {
   /** Distinct keys. */
   keys = 0;
   readonly #memoryBytes: number;
-  #pairs = new Uint32Array(2 * LEAST_SLOTS);
+  #pairs = new Uint32Array(2 * MIN_SLOTS);
 
   /** Holds at most so many bytes at any time. */
   constructor(memoryBytes: number) {
@@ -36,11 +36,11 @@ export class KeyTable implements Disposable {
       let slot = Math.imul(key, SPREAD) >>> shift;
       while (pairs[2 * slot + 1] !== 0 && pairs[2 * slot] !== key) slot = (slot + 1) & mask;
       const count = pairs[2 * slot + 1];
-      if (count === MOST_COUNT) continue;
+      if (count === MAX_COUNT) continue;
       pairs[2 * slot + 1] = count + 1;
       if (count !== 0) continue;
       pairs[2 * slot] = key;
-      if (++this.keys > MOST_LOAD * (mask + 1)) {
+      if (++this.keys > MAX_LOAD * (mask + 1)) {
         this.#grow();
         pairs = this.#pairs;
         ({ mask, shift } = geometry(pairs));

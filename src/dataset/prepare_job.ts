@@ -7,7 +7,7 @@ import { ALONE } from "../parallel/host_group.ts";
 import { expectSame, type ProcessGroup, together, togetherAsync } from "../parallel/process_group.ts";
 import { GroupWriter } from "../storage/group_writer.ts";
 import { assemble, type EncodedLog, type Part } from "./assemble.ts";
-import { COUNTS_FILE, Dataset, type DatasetBody, DICTIONARY_FILE, KEYS_FILE, MOST_ROWS } from "./dataset.ts";
+import { COUNTS_FILE, Dataset, type DatasetBody, DICTIONARY_FILE, KEYS_FILE, MAX_ROWS } from "./dataset.ts";
 import { idsFile, joinDictionaries, lengthsFile, numberQueryTable } from "./dictionary.ts";
 import { Engine, engineFailure } from "./duckdb.ts";
 import type { Format } from "./formats.ts";
@@ -30,7 +30,7 @@ const DICTIONARY_MEMORY_SHARE = 0.4;
 /** Without DuckDB the dictionaries in work may have what the runtime and each thread leave, but at least a share. */
 const RUNTIME_BYTES = 192 * 2 ** 20;
 const THREAD_BYTES = 64 * 2 ** 20;
-const LEAST_KEYS_MEMORY_SHARE = 0.25;
+const MIN_KEYS_MEMORY_SHARE = 0.25;
 
 /** What reading a log may use and what it reports; the same for all that read logs. */
 export interface ReadOptions {
@@ -167,7 +167,7 @@ class PrepareJob implements Disposable {
       ? await this.#numberKeys(logs, from)
       : await this.#numberValues(this.#engine, logs, from);
     const rows = sizes.reduce((sum, size) => sum + size, 0);
-    if (rows > MOST_ROWS) {
+    if (rows > MAX_ROWS) {
       throw new HotsetError(`Cannot number ${rows} rows with 32 bits; raise --min-frequency or set --max-ind-range`);
     }
     const firstRows = [0];
@@ -223,7 +223,7 @@ class PrepareJob implements Disposable {
     const dense = schema.columns.filter(isDense).length;
     const budget = Math.max(
       this.#memoryBytes - group.localSize * (RUNTIME_BYTES + THREAD_BYTES * this.#threads),
-      this.#memoryBytes * LEAST_KEYS_MEMORY_SHARE,
+      this.#memoryBytes * MIN_KEYS_MEMORY_SHARE,
     );
     const [sizes] = group.gather(columns.map((_, t) => stage.finished<number>(`t${t}`) ?? null));
     const task = (t: number, memoryBytes: number): TableTask => ({

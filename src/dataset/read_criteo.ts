@@ -1,8 +1,8 @@
 /** Reading of Criteo text, plain or compressed, into staged chunks; runs on worker threads. */
 import { HotsetError } from "../errors.ts";
 import { CRITEO } from "./formats.ts";
-import { CriteoParser, type LabelField, LEAST_ROW_BYTES } from "./criteo_parser.ts";
-import { LINE_TOO_LONG, MOST_LINE_BYTES } from "./row_fault.ts";
+import { CriteoParser, type LabelField, MIN_ROW_BYTES } from "./criteo_parser.ts";
+import { LINE_TOO_LONG, MAX_LINE_BYTES } from "./row_fault.ts";
 import { isDense, isSparse } from "./schema.ts";
 import { ChunkBuffer, type StagedChunk } from "./staged_chunk.ts";
 import { textOf } from "./text_file.ts";
@@ -40,11 +40,11 @@ export interface ReadResult {
 let memory: { text: Uint8Array; rows: ChunkBuffer } | undefined;
 
 function threadMemory() {
-  const bytes = CHUNK_BYTES + MOST_LINE_BYTES + PIECE_BYTES;
+  const bytes = CHUNK_BYTES + MAX_LINE_BYTES + PIECE_BYTES;
   return memory ??= {
     text: new Uint8Array(bytes),
     rows: new ChunkBuffer(
-      Math.ceil(bytes / LEAST_ROW_BYTES),
+      Math.ceil(bytes / MIN_ROW_BYTES),
       CRITEO.columns.filter(isDense).length,
       CRITEO.columns.filter(isSparse).length,
     ),
@@ -83,7 +83,7 @@ function readRange(path: string, range: { begin: number; end: number }, parser: 
     open = count !== null && end < 0;
     if (count === null) text[length++] = NEWLINE;
     else length += end < 0 ? count : end + 1;
-    if (open && length - last > MOST_LINE_BYTES) {
+    if (open && length - last > MAX_LINE_BYTES) {
       tooLong = true;
       open = false;
       length = last + 1;
@@ -110,7 +110,7 @@ async function readStream({ path, content, prefix }: CriteoTask, parser: CriteoP
       inLongLine = false;
       parser.lines++;
     }
-    if (to === 0 && length > MOST_LINE_BYTES) {
+    if (to === 0 && length > MAX_LINE_BYTES) {
       if (!inLongLine) parser.fault(() => LINE_TOO_LONG, () => 1);
       inLongLine = true;
       to = length;

@@ -3,7 +3,7 @@ import { HotsetError } from "../errors.ts";
 import { type Column, isMoment } from "./schema.ts";
 
 /** The longest line that is read. */
-export const MOST_LINE_BYTES = 2 << 20;
+export const MAX_LINE_BYTES = 2 << 20;
 /** What is wrong with longer ones. */
 export const LINE_TOO_LONG = "it is longer than 2 MB";
 /** What is wrong with text in another encoding. */

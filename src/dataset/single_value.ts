@@ -4,7 +4,15 @@
  * field holds; numbers, booleans and lists are what Parquet holds as DOUBLE, BOOLEAN and lists of them.
  */
 import { createHash } from "node:crypto";
-import { DECIMAL_COMMA, groupedNumber, MOST, MOST_SECONDS, NUMBER_DATE, PER_SECOND, QUOTED_ITEM } from "./fields.ts";
+import {
+  DECIMAL_COMMA,
+  groupedNumber,
+  MAX_NUMBER,
+  MAX_SECONDS,
+  NUMBER_DATE,
+  PER_SECOND,
+  QUOTED_ITEM,
+} from "./fields.ts";
 import { fieldFault } from "./row_fault.ts";
 import { type DenseColumn, isMoment, type LogSchema, type SparseColumn } from "./schema.ts";
 import { EXACT, MISSING, NUMBER, type ValueRule } from "./value_rules.ts";
@@ -123,7 +131,7 @@ export class DenseEncoder {
       return this.#fill;
     }
     const hour = number % 100;
-    const good = Math.abs(number) <= MOST &&
+    const good = Math.abs(number) <= MAX_NUMBER &&
       (column.transform !== "hour" || (Number.isInteger(hour) && hour >= 0 && hour < 24));
     if (!good) throw BadValue.of(column, value);
     return Math.fround(this.#transformed(number));
@@ -166,7 +174,7 @@ export class DenseEncoder {
     if (isMissing(text)) return null;
     const plain = parseDouble(text!);
     if (plain === undefined) return isoSeconds(text!);
-    return Math.abs(plain) < MOST_SECONDS && !DATE_OF_DIGITS.test(text!) ? number : NaN;
+    return Math.abs(plain) < MAX_SECONDS && !DATE_OF_DIGITS.test(text!) ? number : NaN;
   }
 
   #transformed(value: number): number {

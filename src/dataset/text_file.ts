@@ -5,7 +5,7 @@ import { createGunzip, createZstdDecompress } from "node:zlib";
 import { FileReader } from "../storage/artifact.ts";
 import { HotsetError, messageOf } from "../errors.ts";
 import type { FileContent } from "./file_content.ts";
-import { LINE_TOO_LONG, MOST_LINE_BYTES, NOT_UTF8, rowError } from "./row_fault.ts";
+import { LINE_TOO_LONG, MAX_LINE_BYTES, NOT_UTF8, rowError } from "./row_fault.ts";
 
 /** A file that holds text. */
 export interface TextFile {
@@ -131,7 +131,7 @@ export async function firstLine(file: TextFile, skip = 0): Promise<string | unde
         line.length = 0;
       }
       afterReturn = byte === RETURN;
-      if (line.length > MOST_LINE_BYTES) fail(LINE_TOO_LONG);
+      if (line.length > MAX_LINE_BYTES) fail(LINE_TOO_LONG);
     }
   }
   return line.length === 0 || lines < skip ? undefined : text();

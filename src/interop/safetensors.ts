@@ -8,7 +8,7 @@ import { HotsetError, messageOf } from "../errors.ts";
 import { AtomicFile } from "../storage/atomic_file.ts";
 
 /** The most bytes of a header: what the format's own library takes. */
-const MOST_HEADER_BYTES = 100_000_000;
+const MAX_HEADER_BYTES = 100_000_000;
 const LENGTH_BYTES = 8;
 /** The first four bytes of a zip archive. */
 const ZIP = 0x04034b50n;
@@ -127,7 +127,7 @@ export class SafetensorsReader implements Disposable {
     try {
       const length = new BigUint64Array(1);
       this.#reader.read(0, new Uint8Array(length.buffer));
-      if (length[0] > MOST_HEADER_BYTES || Number(length[0]) > file!.size - LENGTH_BYTES) {
+      if (length[0] > MAX_HEADER_BYTES || Number(length[0]) > file!.size - LENGTH_BYTES) {
         const isZip = (length[0] & 0xffffffffn) === ZIP;
         fail(
           isZip

@@ -71,7 +71,7 @@ export function batchSections(shape: BatchShape): BatchSections {
 }
 
 /** The most bytes of a batch: more is a mistake in its sizes. */
-const MOST_BATCH_BYTES = 2 ** 30;
+const MAX_BATCH_BYTES = 2 ** 30;
 
 /** Says what keeps a shape, which may come from a file, from being one, or returns undefined. */
 export function findShapeFault(shape: BatchShape): string | undefined {
@@ -80,8 +80,8 @@ export function findShapeFault(shape: BatchShape): string | undefined {
     return `room for ${lookupCapacity} lookups, but ${batchSize} samples have ${batchSize * tables}`;
   }
   const bytes = 4 * batchSections(shape).capacity;
-  return bytes > MOST_BATCH_BYTES
-    ? `batches of ${bytes} bytes, more than the maximum of ${MOST_BATCH_BYTES}; choose a smaller --batch-size`
+  return bytes > MAX_BATCH_BYTES
+    ? `batches of ${bytes} bytes, more than the maximum of ${MAX_BATCH_BYTES}; choose a smaller --batch-size`
     : undefined;
 }
 

@@ -19,7 +19,7 @@ import { Header, HEADER_WORDS } from "../backend/backend.ts";
 import { type Batch, type BatchShape, SEGMENTS_END } from "./batch.ts";
 
 /** Bytes of the largest number. */
-const MOST_NUMBER_BYTES = 5;
+const MAX_NUMBER_BYTES = 5;
 
 /** Bytes of a place in records of a shape. */
 function placeBytes({ batchSize, bags, lookupCapacity }: BatchShape): 2 | 4 {
@@ -30,7 +30,7 @@ function placeBytes({ batchSize, bags, lookupCapacity }: BatchShape): 2 | 4 {
 export function mostRecordBytes(shape: BatchShape): number {
   const { batchSize, denseFeatures, tables, bags, lookupCapacity } = shape;
   const words = HEADER_WORDS + batchSize * (denseFeatures + (bags ? tables : 0) + 1);
-  return 4 * words + 4 * Math.ceil((placeBytes(shape) + 2 * MOST_NUMBER_BYTES) * lookupCapacity / 4);
+  return 4 * words + 4 * Math.ceil((placeBytes(shape) + 2 * MAX_NUMBER_BYTES) * lookupCapacity / 4);
 }
 
 /** Packs batches of one shape into records and back. Allocates no arrays after it is made. */

@@ -2,7 +2,7 @@
 import { z } from "zod";
 import { Artifact, type ArtifactCheck, type FileReader } from "../storage/artifact.ts";
 import { HEADER_WORDS } from "../backend/backend.ts";
-import { type Dataset, MOST_ROWS } from "../dataset/dataset.ts";
+import { type Dataset, MAX_ROWS } from "../dataset/dataset.ts";
 import { HotsetError } from "../errors.ts";
 import { readHotRows } from "../profile/profile.ts";
 import { type Batch, type BatchShape, findShapeFault } from "./batch.ts";
@@ -71,7 +71,7 @@ export const layoutBody: z.ZodType<LayoutBody> = z.object({
   const complain = (what: string, message: string) => context.addIssue({ code: "custom", path: [what], message });
   const fault = findShapeFault(shape);
   if (fault !== undefined) complain("shape", fault);
-  if (rows > MOST_ROWS) complain("rows", `${rows} rows, more than 32 bits can number`);
+  if (rows > MAX_ROWS) complain("rows", `${rows} rows, more than 32 bits can number`);
   if (hotSamples > samples) return complain("hotSamples", `${hotSamples} hot samples of ${samples}`);
   const batches = (count: number) => Math.ceil(count / shape.batchSize);
   if (hotBatches !== batches(hotSamples) || coldBatches !== batches(samples - hotSamples)) {

@@ -6,7 +6,7 @@ import { BATCH_KINDS, type BatchKind, Layout } from "./layout.ts";
 /** From so many samples on threads are worth their start. */
 const THREAD_SAMPLES = 100_000;
 /** More would wait for slots. */
-const MOST_THREADS = 3;
+const MAX_THREADS = 3;
 
 /** What a thread is given. Memory is shared. */
 export interface ReadThreadInput {
@@ -30,7 +30,7 @@ export function runReadThread({ directory, shape, slots, control }: ReadThreadIn
 
 /** How many threads are worth it for a layout where so many cores are free. */
 export function readThreads({ body: { samples } }: Layout, freeCores: number): number {
-  return samples < THREAD_SAMPLES ? 0 : Math.min(MOST_THREADS, freeCores);
+  return samples < THREAD_SAMPLES ? 0 : Math.min(MAX_THREADS, freeCores);
 }
 
 /** Reads batches into slots in the order in which they are asked. */

@@ -17,7 +17,7 @@ export const RUN_SAMPLES = 4096;
 /** Bytes of a bucket: few, so that its records are gathered from the processor's cache. */
 const BUCKET_BYTES = 8 << 20;
 /** Buckets of a file, each with a chunk of memory (128 MiB in all); from 16 GiB of samples on they grow instead. */
-const MOST_BUCKETS = 2048;
+const MAX_BUCKETS = 2048;
 const SHUFFLE_STREAM = 4;
 /** What is drawn: the buckets of a run, and the order of a bucket. */
 const RUN_STREAM = 0, BUCKET_STREAM = 1;
@@ -72,7 +72,7 @@ export class SampleShuffle {
     this.#seed = seed;
     this.#group = group;
     this.#paths = Array.from({ length: group.size }, (_, rank) => pathOf(rank));
-    const buckets = Math.min(MOST_BUCKETS, Math.max(1, Math.ceil(bytesOfRecords(dataset) / bucketBytes)));
+    const buckets = Math.min(MAX_BUCKETS, Math.max(1, Math.ceil(bytesOfRecords(dataset) / bucketBytes)));
     const dealt = together(group, () => {
       using writer = new BucketFileWriter(this.#paths[group.rank], buckets, create);
       const samples = deal(dataset, seed, buckets, group, writer, onProgress);

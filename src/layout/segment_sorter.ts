@@ -2,7 +2,7 @@
 import { Header } from "../backend/backend.ts";
 import { type Batch, type BatchShape, SEGMENTS_END } from "./batch.ts";
 
-const MOST_DIGIT_BITS = 11;
+const MAX_DIGIT_BITS = 11;
 
 /**
  * Writes the segment lists of batches of one shape: stable radix sorts of the lookups by row, so that rows ascend and the
@@ -10,7 +10,7 @@ const MOST_DIGIT_BITS = 11;
  * a small table needs one pass. Allocates only when made.
  */
 export class SegmentSorter {
-  readonly #starts = new Uint32Array(1 << MOST_DIGIT_BITS);
+  readonly #starts = new Uint32Array(1 << MAX_DIGIT_BITS);
   readonly #rows: [Uint32Array, Uint32Array];
   readonly #positions: [Uint32Array, Uint32Array];
   /** Position of each lookup in the order of the segments; without bags those are the segment bags. */
@@ -94,7 +94,7 @@ export class SegmentSorter {
   /** Sorts what was taken. Returns in which of the two places it ends up. */
   #sort(): 0 | 1 {
     const rowBits = 32 - Math.clz32(this.#most - this.#least);
-    const passes = Math.ceil(rowBits / MOST_DIGIT_BITS);
+    const passes = Math.ceil(rowBits / MAX_DIGIT_BITS);
     const digitBits = Math.ceil(rowBits / passes);
     for (let pass = 0; pass < passes; pass++) this.#sortByDigit(pass * digitBits, digitBits, pass % 2 === 0 ? 0 : 1);
     return passes % 2 === 0 ? 0 : 1;

@@ -24,7 +24,7 @@ import type { Metrics } from "../events/metrics.ts";
 import type { RankGroup } from "../ranks/rank_group.ts";
 import { LossWatch } from "./loss_watch.ts";
 import { peakRssBytes } from "./peak_rss.ts";
-import { Spending } from "./spending.ts";
+import { TrainingClock } from "./training_clock.ts";
 
 /** Held-out samples that the scheduler's loss is measured on. */
 const HELD_OUT_SAMPLES = 8192;
@@ -75,15 +75,15 @@ export class Trainer {
   /** That of the last step. */
   #learningRate = 0;
   readonly #losses = new LossWatch();
-  /** Hot samples since the last progress event, and the lap of the clock at it. */
-  #recent = { hotSamples: 0, lap: 0 };
-  readonly #spending: Spending;
+  /** Hot samples since the last progress event, and the clock's milliseconds at it. */
+  #recent = { hotSamples: 0, elapsedMs: 0 };
+  readonly #clock: TrainingClock;
 
   constructor(options: TrainerOptions) {
     const { config, layout, dataset, group, from, checkpoint, spent, schedule } = options;
     this.#options = options;
     this.#group = group;
-    this.#spending = new Spending(spent);
+    this.#clock = new TrainingClock(spent);
     this.#schedule = schedule === undefined ? scheduleOf(config) : checkedSchedule(schedule);
     this.#sequence = new BatchSequence({ config, layout, group }, checkpoint?.body.state.scheduler);
     this.#state = checkpoint?.body.state ?? {
@@ -178,7 +178,7 @@ export class Trainer {
     }
     // Part of the start: the first switch then moves, as all others, only what changed.
     this.#group.tables.refresh();
-    this.#spending.goOn();
+    this.#clock.resume();
   }
 
   /** Trains to the epoch's end, or to the evaluation that ends the run. */
@@ -225,7 +225,7 @@ export class Trainer {
     batch.step = step;
     this.#group.train(slot);
     this.#state.samples += batch.samples;
-    this.#spending.step(batch.samples);
+    this.#clock.step(batch.samples);
     this.#losses.count(batch.samples);
     if (this.#sequence.kind === "hot") this.#recent.hotSamples += batch.samples;
   }
@@ -239,21 +239,21 @@ export class Trainer {
   }
 
   #progress(): void {
-    const { hotSamples, lap } = this.#recent;
+    const { hotSamples, elapsedMs } = this.#recent;
     const { samples } = this.#losses;
     if (samples === 0) return;
     const { report } = this.#options;
     const loss = this.#takeLoss();
     this.#losses.restart(this.#state.step);
-    const now = this.#spending.lap();
-    this.#recent = { hotSamples: 0, lap: now };
+    const now = this.#clock.elapsedMs();
+    this.#recent = { hotSamples: 0, elapsedMs: now };
     report({
       event: "progress",
       epoch: this.#state.epoch,
       step: this.#state.step,
       steps: this.#steps,
       loss,
-      samplesPerSecond: samples / ((now - lap) / 1000),
+      samplesPerSecond: samples / ((now - elapsedMs) / 1000),
       hotShare: hotSamples / samples,
       learningRate: this.#learningRate,
       rate: this.#sequence.rate,
@@ -263,9 +263,9 @@ export class Trainer {
   /** Runs work that is not training, so that its time does not count as such. */
   #outsideSteps<T>(work: () => T): T {
     this.#group.drain();
-    this.#spending.lap();
+    this.#clock.elapsedMs();
     const result = work();
-    this.#spending.goOn();
+    this.#clock.resume();
     return result;
   }
 
@@ -337,7 +337,7 @@ export class Trainer {
     this.#group.tables.flush();
     this.#group.drain();
     // Ahead of the checkpoint: whichever a killed run goes on from, what was spent until there is known.
-    const spent = this.#spending.total(this.#group.takeCounts());
+    const spent = this.#clock.total(this.#group.takeCounts());
     if (config.save) report({ event: "spent", step: this.#state.step, ...spent });
     this.#writer?.begin({ run: out, best, step, keep: config.keep, tables: this.#tables }, {
       model: this.#group.memory.plan.shape,
@@ -386,7 +386,7 @@ export class Trainer {
     const split = (["test", "validation", "train"] as const).find((name) => dataset.samples(name) > 0)!;
     const last = { step: this.#state.step, ...this.#measure(split) };
     const counts = group.takeCounts();
-    const spent = this.#spending.total(counts);
+    const spent = this.#clock.total(counts);
     const rowBytes = 4 * (shape.dim + rowStateWords(shape.optimizer, shape.dim));
     const best = this.#measureBest(split) ?? last;
     const { step: _, ...metrics } = best;

@@ -34,8 +34,8 @@ export class MpiGroup extends HostGroup {
   }
 
   /** How long to wait for the others, in milliseconds, before they count as gone. */
-  set patienceMs(patienceMs: number) {
-    this.#communicator.patienceMs = patienceMs;
+  set timeoutMs(timeoutMs: number) {
+    this.#communicator.timeoutMs = timeoutMs;
   }
 
   barrier(): void {

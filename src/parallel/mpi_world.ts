@@ -88,8 +88,8 @@ class World extends MpiGroup implements MpiWorld {
   }
 
   expectsAnswers(on: boolean): void {
-    const patienceMs = on ? 1000 * patienceSeconds() : Infinity;
-    for (const group of [this, this.node, this.peers, this.machine]) group.patienceMs = patienceMs;
+    const timeoutMs = on ? 1000 * patienceSeconds() : Infinity;
+    for (const group of [this, this.node, this.peers, this.machine]) group.timeoutMs = timeoutMs;
   }
 
   bytesSent(): number {

@@ -5,9 +5,9 @@ import { ALONE } from "../parallel/host_group.ts";
 import { ownPart, type ProcessGroup, together } from "../parallel/process_group.ts";
 
 /** A sample is drawn in runs of consecutive samples, so that long logs are read in few and long pieces: at most so long, */
-const MOST_RUN_SAMPLES = 256;
+const MAX_RUN_SAMPLES = 256;
 /** and only so long that the log has this many runs: then a few percent of them still cover it evenly. */
-const LEAST_RUNS = 1 << 18;
+const MIN_RUNS = 1 << 18;
 
 /**
  * Counts lookups over a random share of the samples, drawn without replacement in runs of consecutive ones (a run is one
@@ -31,7 +31,7 @@ export class AccessLog {
     this.#dataset = dataset;
     this.#group = group;
     const samples = dataset.samples("train");
-    this.#runSamples = Math.min(MOST_RUN_SAMPLES, Math.max(1, Math.floor(samples / LEAST_RUNS)));
+    this.#runSamples = Math.min(MAX_RUN_SAMPLES, Math.max(1, Math.floor(samples / MIN_RUNS)));
     const runs = Uint32Array.from({ length: Math.ceil(samples / this.#runSamples) }, (_, i) => i);
     this.#runs = new Random(seed).shuffle(runs);
     this.counts = new Uint32Array(dataset.rows);

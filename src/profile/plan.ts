@@ -11,11 +11,11 @@ import { cutoffsAt, rowsAt, type SearchedTable, searchThreshold, type Threshold 
 /** Tables below this many bytes of weights are small. */
 const SMALL_TABLE_BYTES = 1 << 20;
 /** The part of the budget that small tables may take. */
-const MOST_SMALL_SHARE = 0.5;
+const MAX_SMALL_SHARE = 0.5;
 /** The sample has settled when its second half moves the estimate by no more than this share. */
 const SETTLED = 0.1;
 /** How many times the share that was asked for a sample grows to at most. */
-const MOST_GROWTH = 4;
+const MAX_GROWTH = 4;
 /** Streams of the seed. */
 const LOG_STREAM = 1, CHUNK_STREAM = 2;
 
@@ -69,7 +69,7 @@ interface Search {
 export function wholeTables(tables: readonly { readonly rows: number }[], dim: number, budgetRows: number): boolean[] {
   const small = tables.map(({ rows }) => rows * dim * 4 < SMALL_TABLE_BYTES);
   if (sumRows(tables) <= budgetRows) return small.map(() => true);
-  const fits = sumRows(tables.filter((_, t) => small[t])) <= MOST_SMALL_SHARE * budgetRows;
+  const fits = sumRows(tables.filter((_, t) => small[t])) <= MAX_SMALL_SHARE * budgetRows;
   return small.map((isSmall) => isSmall && fits);
 }
 
@@ -141,7 +141,7 @@ function searchSampled(
   };
   const rowsAbove = (threshold: number, tables: SearchedTable[]) =>
     addIntervals(rowsAt(cutoffsAt(threshold, tables), tables)).value;
-  const most = Math.min(100, MOST_GROWTH * sampleRate);
+  const most = Math.min(100, MAX_GROWTH * sampleRate);
   let half = search(sampleRate / 2);
   for (let rate = sampleRate;; rate = Math.min(most, 2 * rate)) {
     const whole = search(rate);

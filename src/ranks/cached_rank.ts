@@ -48,7 +48,7 @@ export class CachedRank extends LocalRank {
     }
   }
 
-  override get tablesAreOurs(): boolean {
+  override get canReadTables(): boolean {
     return false;
   }
 

@@ -139,7 +139,7 @@ export class MpiRanks extends RankGroup {
     return this.#world.gather(flags).reduce((any, own) => any | own);
   }
 
-  override get tablesAreOurs(): boolean {
+  override get canReadTables(): boolean {
     return false; // other processes change them
   }
 

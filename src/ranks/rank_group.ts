@@ -165,7 +165,7 @@ export abstract class RankGroup implements AsyncDisposable {
   }
 
   /** True if the full tables, or their mirror, lie in this process's memory, where its threads can read them. */
-  get tablesAreOurs(): boolean {
+  get canReadTables(): boolean {
     return this.memory.full.backend === this.memory.host;
   }
 

@@ -7,7 +7,7 @@ import { auc } from "../events/metrics.ts";
 const RUNS = 16;
 const RUN_SAMPLES = 1250;
 /** With fewer samples of a label a feature may separate them by chance. */
-const LEAST_OF_LABEL = 50;
+const MIN_SAMPLES_OF_LABEL = 50;
 /** No single feature of a log is as good as this unless it tells of what came after. */
 const LEAK_AUC = 0.99;
 
@@ -16,7 +16,7 @@ export function leakNotes(dataset: Dataset): string[] {
   const { dense, labels, bags } = sampleOf(dataset);
   const samples = labels.length;
   const positives = labels.reduce((sum, label) => sum + label, 0);
-  if (Math.min(positives, samples - positives) < LEAST_OF_LABEL) return [];
+  if (Math.min(positives, samples - positives) < MIN_SAMPLES_OF_LABEL) return [];
   const found = [
     ...dataset.body.dense.map((name, d) => ({ name, auc: auc(dense[d], labels) })),
     ...dataset.body.tables.map(({ name }, t) => ({ name, auc: aucOfTable(bags[t], labels) })),

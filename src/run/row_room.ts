@@ -31,8 +31,8 @@ export function roomForRows(
   const sizeOf = (rows: number) => bytesOf(plan, rows, from);
   const room = (bytes: number): RowRoom => ({
     ...(config.save
-      ? roomForCheckpoints(out, config, bytes, { what: "rows and checkpoints", wayOut: "save nothing with --no-save" })
-      : roomForCheckpoints(out, NO_CHECKPOINTS, bytes, { what: "rows", wayOut: "choose a smaller --dim" })),
+      ? roomForCheckpoints(out, config, bytes, { what: "rows and checkpoints", remedy: "save nothing with --no-save" })
+      : roomForCheckpoints(out, NO_CHECKPOINTS, bytes, { what: "rows", remedy: "choose a smaller --dim" })),
     bytes,
   });
   try {

@@ -3,7 +3,7 @@ import { cpus } from "node:os";
 import { join, resolve } from "node:path";
 import { z } from "zod";
 import project from "../../deno.json" with { type: "json" };
-import { firstIssue, isArtifact, isDirectory, isIntact, seal } from "../storage/artifact.ts";
+import { firstIssue, isArtifact, isDirectory, isIntact, withChecksum } from "../storage/artifact.ts";
 import type { Dataset } from "../dataset/dataset.ts";
 import { HotsetError, messageOf } from "../errors.ts";
 import { AtomicFile } from "../storage/atomic_file.ts";
@@ -129,7 +129,7 @@ export function recordRun(out: string, config: TrainConfig, dataset: Dataset, tr
       memoryBytes: ifPermitted(() => Deno.systemMemoryInfo().total),
     },
   };
-  const text = new TextEncoder().encode(JSON.stringify(seal(record), null, 1) + "\n");
+  const text = new TextEncoder().encode(JSON.stringify(withChecksum(record), null, 1) + "\n");
   AtomicFile.write(join(out, RUN_FILE), [text], `start a run in ${out}`);
 }
 

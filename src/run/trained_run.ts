@@ -6,7 +6,7 @@ import { openBest } from "./beginning.ts";
 import { readRun } from "./run_record.ts";
 
 /** How often a checkpoint that is replaced is begun again with the next one. */
-const MOST_TRIES = 10;
+const MAX_TRIES = 10;
 
 /** Opens the run's dataset. Throws HotsetError if it is not as it was; `doing` says what for: "export". */
 export function openTrainedOn(run: string, doing: string): Dataset {
@@ -27,7 +27,7 @@ export function withBest<T>(run: string, read: (checkpoint: Checkpoint) => T): T
       id = checkpoint.id;
       return read(checkpoint);
     } catch (error) {
-      if (!(error instanceof HotsetError) || tries === MOST_TRIES || bestId(run) === id) throw error;
+      if (!(error instanceof HotsetError) || tries === MAX_TRIES || bestId(run) === id) throw error;
     }
   }
 }

@@ -25,7 +25,7 @@ const DECAYS = {
 /** Names of the decays. */
 export const DECAY_NAMES = ["polynomial", "cosine"] as const satisfies readonly (keyof typeof DECAYS)[];
 
-const LEAST_RATE = 1e-7;
+const MIN_RATE = 1e-7;
 
 /** The learning rate of a step of a run, which count from 1. The same step always has the same rate. */
 export type LearningRateSchedule = (step: number) => number;
@@ -55,5 +55,5 @@ export function learningRateAt(plan: LearningRatePlan, step: number): number {
   if (step < warmupSteps) return learningRate * step / warmupSteps;
   if (decaySteps === 0 || step < decayStartStep) return learningRate;
   const done = Math.min(step - decayStartStep, decaySteps - 1);
-  return Math.max(learningRate * DECAYS[decay]((decaySteps - done) / decaySteps), LEAST_RATE);
+  return Math.max(learningRate * DECAYS[decay]((decaySteps - done) / decaySteps), MIN_RATE);
 }

@@ -12,16 +12,16 @@ import { HotsetError } from "../errors.ts";
 import type { BatchKind } from "../layout/layout.ts";
 
 /** The rate does not fall below this, in percent. */
-export const LEAST_RATE = 1;
+export const MIN_RATE = 1;
 /** Nor does it rise above this. */
-export const MOST_RATE = 100;
+export const MAX_RATE = 100;
 /** Falls in a row that double the rate: u of the paper. */
 const FALLS_TO_DOUBLE = 4;
 
 /** Where the scheduler is; plain data, part of every checkpoint. */
 export const schedulerState = z.object({
   /** Percent of an epoch's batches that a turn takes. */
-  rate: z.number().min(LEAST_RATE).max(MOST_RATE),
+  rate: z.number().min(MIN_RATE).max(MAX_RATE),
   /** Falls of the loss in a row. */
   falls: z.number().int().nonnegative(),
   /** Held-out loss at the last switch; null before the first. */
@@ -108,10 +108,10 @@ export class ShuffleScheduler {
   report(loss: number): void {
     const { state } = this;
     if (state.lastLoss !== null && loss > state.lastLoss) {
-      state.rate = Math.max(state.rate / 2, LEAST_RATE);
+      state.rate = Math.max(state.rate / 2, MIN_RATE);
       state.falls = 0;
     } else if (state.lastLoss !== null && loss < state.lastLoss && ++state.falls === FALLS_TO_DOUBLE) {
-      state.rate = Math.min(2 * state.rate, MOST_RATE);
+      state.rate = Math.min(2 * state.rate, MAX_RATE);
       state.falls = 0;
     } else if (loss === state.lastLoss) {
       state.falls = 0;

@@ -5,7 +5,7 @@ import { Refused } from "./request_body.ts";
 import type { ScoringModel } from "./scoring_model.ts";
 
 /** Rows scored before the event loop goes on. */
-const MOST_ROWS = 256;
+const MAX_ROWS = 256;
 
 /** The rows of one request. */
 interface Job {
@@ -67,7 +67,7 @@ export class Batcher {
     for (let rows = 0; this.#queue.length > 0;) {
       const job = this.#queue[0];
       rows += job.rows.length - job.done;
-      if (batch.length > 0 && (rows > MOST_ROWS || job.model !== batch[0].model)) break;
+      if (batch.length > 0 && (rows > MAX_ROWS || job.model !== batch[0].model)) break;
       this.#queue.shift();
       if (job.deadline < now) this.#end(job, () => job.reject(new Refused(503, "busy", "too many rows wait")));
       else batch.push(job);
@@ -93,7 +93,7 @@ export class Batcher {
 
   #advance(job: Job): void {
     const { model, rows, probabilities, done, reject } = job;
-    const last = Math.min(rows.length, done + MOST_ROWS);
+    const last = Math.min(rows.length, done + MAX_ROWS);
     try {
       probabilities.set(model.score(rows, done, last), done);
     } catch (error) {

@@ -10,14 +10,14 @@ import { Network } from "../model/network.ts";
 import { type ModelPlan, planModel } from "../model/shape.ts";
 
 /** Samples that are computed at a time. */
-const MOST_SAMPLES = 256;
+const MAX_SAMPLES = 256;
 /** Lookups in one bag that there is room for from the beginning, on average. */
 const LOOKUPS_A_BAG = 2;
 
 /** Computes logits; allocates nothing but where bags are longer than any before. */
 export class Scorer {
   /** Samples that `logits` takes at a time. */
-  readonly capacity = MOST_SAMPLES;
+  readonly capacity = MAX_SAMPLES;
   readonly #host: HostBackend;
   readonly #plan: ModelPlan;
   readonly #bags: boolean;
@@ -44,13 +44,13 @@ export class Scorer {
     };
     const parameters = host.allocate(plan.denseWords, "dense parameters");
     checkpoint.load({ host, device: host, parameters, denseState: undefined, full: this.#table }, plan.shape);
-    const tableWords = MOST_SAMPLES * tableRows.length;
-    this.#dense = host.allocate(MOST_SAMPLES * (bottom[0] ?? 0), "dense features");
+    const tableWords = MAX_SAMPLES * tableRows.length;
+    this.#dense = host.allocate(MAX_SAMPLES * (bottom[0] ?? 0), "dense features");
     this.#pooled = host.allocate(tableWords * dim, "pooled rows");
     this.#offsets = host.allocate(tableWords + 1, "offsets");
     this.#indices = host.allocate(tableWords * (bags ? LOOKUPS_A_BAG : 1), "indices");
     const gradients = host.allocate(plan.denseWords, "dense gradients");
-    this.#network = new Network(plan, MOST_SAMPLES, { device: host, parameters, gradients });
+    this.#network = new Network(plan, MAX_SAMPLES, { device: host, parameters, gradients });
     // No gradient of them is ever computed.
     this.#layers = this.#network.bind({ dense: this.#dense, pooled: this.#pooled, pooledGradients: this.#pooled });
   }

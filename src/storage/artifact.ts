@@ -14,7 +14,7 @@ import { type ErrorCode, HotsetError, messageOf } from "../errors.ts";
 export const MANIFEST = "manifest.json";
 const CHUNK_BYTES = 8 << 20;
 /** The most bytes of a manifest: what holds more is none. */
-const MOST_MANIFEST_BYTES = 64 << 20;
+const MAX_MANIFEST_BYTES = 64 << 20;
 const DAMAGED = "is damaged (checksum does not match)";
 
 /** The kinds of artifact, each with the version of its format that this Hotset writes. */
@@ -59,18 +59,18 @@ export function bytesOf(array: Words): Uint8Array {
   return new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
 }
 
-/** A record with a checksum of itself, for a JSON file in which no figure can change unnoticed. */
-export function seal<T extends object>(record: T): T & { crc32: number } {
+/** Adds the record's own CRC-32, so that a change of the JSON file is noticed. */
+export function withChecksum<T extends object>(record: T): T & { crc32: number } {
   return { ...record, crc32: crc32(JSON.stringify(record)) };
 }
 
-/** True if a sealed record, as read from JSON, is as it was written. */
+/** True if a record that was read from JSON has the checksum that `withChecksum` gave it. */
 export function isIntact({ crc32: sum, ...record }: { readonly crc32?: unknown }): boolean {
   return sum === crc32(JSON.stringify(record));
 }
 
 /** What to do about a damaged artifact. */
-function wayOut(kind: ArtifactKind): string {
+function remedy(kind: ArtifactKind): string {
   return kind === "checkpoint" ? "use another one" : "remove the directory and build it again";
 }
 
@@ -92,7 +92,7 @@ export function parseManifest<T>(
   const fail = (reason: string, code: ErrorCode = "damaged"): never => {
     throw new HotsetError(`Cannot open ${kind} ${directory}: ${reason}`, { code });
   };
-  const remake = wayOut(kind);
+  const remake = remedy(kind);
   let json: unknown;
   let id = "";
   try {
@@ -158,11 +158,11 @@ export class Artifact<T> {
     const fail = (reason: string, code: ErrorCode = "damaged"): never => {
       throw new HotsetError(`Cannot open ${kind} ${directory}: ${reason}`, { code });
     };
-    const remake = wayOut(kind);
+    const remake = remedy(kind);
     let text = "";
     try {
       const { size } = Deno.statSync(join(directory, MANIFEST));
-      if (size > MOST_MANIFEST_BYTES) fail(`${MANIFEST} has ${size} bytes; ${remake}`);
+      if (size > MAX_MANIFEST_BYTES) fail(`${MANIFEST} has ${size} bytes; ${remake}`);
       text = Deno.readTextFileSync(join(directory, MANIFEST));
     } catch (error) {
       if (error instanceof HotsetError) throw error;
@@ -233,7 +233,7 @@ export class Artifact<T> {
 
   /** Opens a file for reading at any position. Read in order, it is checked at its end. */
   open(name: string): FileReader {
-    return new FileReader(this.path(name), { ...this.#files[name], wayOut: wayOut(this.#kind) });
+    return new FileReader(this.path(name), { ...this.#files[name], remedy: remedy(this.#kind) });
   }
 
   /** Reads a whole file into the array, which must have its length, and checks it. */
@@ -249,7 +249,7 @@ export class Artifact<T> {
 interface ExpectedFile {
   readonly bytes: number;
   readonly crc32: number;
-  readonly wayOut: string;
+  readonly remedy: string;
 }
 
 /** Reads byte ranges of a file without allocating. */
@@ -285,7 +285,7 @@ export class FileReader implements Disposable {
     this.#end += target.length;
     if (this.#end === this.#expected.bytes && this.#crc32 !== this.#expected.crc32) {
       throw new HotsetError(
-        `Cannot read ${dirname(this.#path)}: ${basename(this.#path)} ${DAMAGED}; ${this.#expected.wayOut}`,
+        `Cannot read ${dirname(this.#path)}: ${basename(this.#path)} ${DAMAGED}; ${this.#expected.remedy}`,
         { code: "damaged" },
       );
     }

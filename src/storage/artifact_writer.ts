@@ -10,8 +10,8 @@ import {
   isDirectory,
   MANIFEST,
   measure,
-  seal,
   VERSIONS,
+  withChecksum,
   type Words,
 } from "./artifact.ts";
 import { AtomicDirectory } from "./atomic_directory.ts";
@@ -120,7 +120,7 @@ export class ArtifactWriter implements Disposable {
     const files: Record<string, z.infer<typeof fileEntry>> = { ...this.#linked };
     for (const [name, file] of this.#files) files[name] = { bytes: file.bytes, crc32: file.crc32 };
     for (const name of adopted) files[name] = measure(this.path(name));
-    const manifest = seal({ hotset: this.#kind, version: VERSIONS[this.#kind], files, body });
+    const manifest = withChecksum({ hotset: this.#kind, version: VERSIONS[this.#kind], files, body });
     const text = new TextEncoder().encode(JSON.stringify(manifest, null, 1) + "\n");
     this.file(MANIFEST).append(text);
     // What cannot be made again must be on the disk before it takes the place of the one before it.

@@ -102,18 +102,18 @@ Deno.test("whatever a worker meets in an order reaches the coordinator, which sl
   assert.throws(() => writer.finish(), died(/null/));
 });
 
-Deno.test("with a full journal the worker is told to hurry", async () => {
+Deno.test("with a full journal the worker learns that the coordinator waits", async () => {
   using directory = new TemporaryDirectory();
   using started = await startWith(IdleWorker as never);
   const { writer } = started;
   writer.begin(places(directory), BODY);
   const { mailbox, snapshot } = IdleWorker.last.memory!;
   const mail = new Mailbox(mailbox);
-  const hurry: number[] = [];
+  const waiting: number[] = [];
   const original = Atomics.wait;
   // The worker takes its tables while the coordinator sleeps.
   Atomics.wait = () => {
-    hurry.push(mail.get(Mail.hurry));
+    waiting.push(mail.get(Mail.coordinatorWaiting));
     snapshot.taken.fill(1);
     return "ok";
   };
@@ -122,7 +122,7 @@ Deno.test("with a full journal the worker is told to hurry", async () => {
   } finally {
     Atomics.wait = original;
   }
-  assert.deepEqual(hurry, [1]);
-  assert.equal(mail.get(Mail.hurry), 0);
+  assert.deepEqual(waiting, [1]);
+  assert.equal(mail.get(Mail.coordinatorWaiting), 0);
   mail.put(Mail.done, 1); // so that the end does not wait for it
 });

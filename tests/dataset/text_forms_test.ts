@@ -64,9 +64,9 @@ const REFUSED: [column: object, field: string, fault: string][] = [
   [{ kind: "time" }, "14102100", unknownMoment("14102100", written("%Y%m%d"))],
   [{ kind: "time" }, "2024053123", unknownMoment("2024053123", written("%Y%m%d%H"))],
   [{ kind: "time" }, "20240531235900", unknownMoment("20240531235900", written("%Y%m%d%H%M%S"))],
-  [{ ...NUMBER, transform: "clock" }, "31.05.2024", unknownMoment("31.05.2024", wayOut())],
-  [{ kind: "time", format: "%d.%m.%Y" }, "05/31/2024", unknownMoment("05/31/2024", wayOut())],
-  [{ kind: "time" }, "NaN", unknownMoment("NaN", wayOut())],
+  [{ ...NUMBER, transform: "clock" }, "31.05.2024", unknownMoment("31.05.2024", remedy())],
+  [{ kind: "time", format: "%d.%m.%Y" }, "05/31/2024", unknownMoment("05/31/2024", remedy())],
+  [{ kind: "time" }, "NaN", unknownMoment("NaN", remedy())],
   [{ kind: "time", transform: "hour" }, "14102124", 'a is "14102124", not a number that ends in an hour, as YYMMDDHH'],
   [
     { kind: "time", transform: "hour" },
@@ -92,7 +92,7 @@ function unknownMoment(field: string, hint: string): string {
 function written(format: string): string {
   return `; set its notation in the schema: "format": "${format}" or "unit": "s"`;
 }
-function wayOut(): string {
+function remedy(): string {
   return '; set another notation in the schema: "format": "%d.%m.%Y"';
 }
 function list(field: string): string {

@@ -273,12 +273,12 @@ for (const [rule, csv, sql, labels] of someOf(LABELS, 3)) {
 
 Deno.test("labels: what is refused is named as it is, with the way out", async () => {
   using directory = new TemporaryDirectory();
-  const wayOut = '; set in the schema what counts as 1: "atLeast": 1 or "positive": ["buy"]';
+  const remedy = '; set in the schema what counts as 1: "atLeast": 1 or "positive": ["buy"]';
   const cases: [rule: object, csv: string, sql: string, fault: string][] = [
-    [{}, "-1", "-1", `is "-1", neither 0 nor 1${wayOut}`],
-    [{}, "2", "2", `is "2", neither 0 nor 1${wayOut}`],
-    [{}, "0.5", "0.5::FLOAT", `is "0.5", neither 0 nor 1${wayOut}`],
-    [{}, "nan", "'nan'::DOUBLE", `is "nan", neither 0 nor 1${wayOut}`],
+    [{}, "-1", "-1", `is "-1", neither 0 nor 1${remedy}`],
+    [{}, "2", "2", `is "2", neither 0 nor 1${remedy}`],
+    [{}, "0.5", "0.5::FLOAT", `is "0.5", neither 0 nor 1${remedy}`],
+    [{}, "nan", "'nan'::DOUBLE", `is "nan", neither 0 nor 1${remedy}`],
     [{}, "", "NULL", "is empty"],
     [{ atLeast: 1 }, "", "NULL", "is empty"],
     [{ atLeast: 1 }, "NA", "'NA'", 'is "NA", not a finite number'],

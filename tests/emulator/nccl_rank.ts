@@ -12,7 +12,7 @@ export interface RankOrder {
   readonly rank: number;
   readonly ranks: number;
   readonly scenario: Scenario;
-  readonly patienceMs: number;
+  readonly timeoutMs: number;
 }
 
 /** A value that differs for every rank and word and does not add up exactly. */
@@ -98,8 +98,8 @@ const SCENARIOS = {
 /** Names of what ranks can be told to do. */
 export type Scenario = keyof typeof SCENARIOS | "sameRank" | "otherRanks";
 
-function run({ meeting, rank, ranks, scenario, patienceMs }: RankOrder): { values: Float32Array; bytes: number } {
-  using device = new TestDevice({ patienceMs });
+function run({ meeting, rank, ranks, scenario, timeoutMs }: RankOrder): { values: Float32Array; bytes: number } {
+  using device = new TestDevice({ timeoutMs });
   const nccl = checkedNccl(device.device.nccl);
   const ready = new Int32Array(meeting), id = new Uint8Array(meeting, 8, UNIQUE_ID_BYTES);
   if (rank === 0) {

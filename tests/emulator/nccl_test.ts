@@ -13,13 +13,13 @@ type Outcome = { values: Float32Array; bytes: number; error?: undefined } | { er
 const valueOf = (rank: number, i: number) => Math.fround(Math.sin(1 + 7 * rank + i) / 3);
 
 /** Runs a scenario on `ranks` threads. */
-async function ranksOf(ranks: number, scenario: Scenario, patienceMs = 20_000): Promise<Outcome[]> {
+async function ranksOf(ranks: number, scenario: Scenario, timeoutMs = 20_000): Promise<Outcome[]> {
   const meeting = new SharedArrayBuffer(8 + UNIQUE_ID_BYTES);
   return await Promise.all(Array.from({ length: ranks }, (_, rank) => {
     const worker = new Worker(new URL("./nccl_rank.ts", import.meta.url), { type: "module" });
     return new Promise<Outcome>((resolve) => {
       worker.onmessage = ({ data }) => resolve(data);
-      worker.postMessage({ meeting, rank, ranks, scenario, patienceMs } satisfies RankOrder);
+      worker.postMessage({ meeting, rank, ranks, scenario, timeoutMs } satisfies RankOrder);
     }).finally(() => worker.terminate());
   }));
 }
@@ -71,7 +71,7 @@ Deno.test("ncclAllGather gives every rank the parts of all, apart and in place; 
 });
 
 /** What the rank says that finds the mistake; the other finds it too or hears that this one failed. */
-const MISTAKES: [Scenario, RegExp, patienceMs?: number][] = [
+const MISTAKES: [Scenario, RegExp, timeoutMs?: number][] = [
   ["otherLength", /rank \d calls ncclAllReduce of [45] words, rank \d the same of [45]/],
   ["otherOperation", /rank \d calls nccl\w+ of 4 words, rank \d another operation/],
   ["absent", /ncclAllReduce: rank 1 did not arrive within 1 s/, 1_000],
@@ -81,9 +81,9 @@ const MISTAKES: [Scenario, RegExp, patienceMs?: number][] = [
   ["otherRanks", /ncclCommInitRank: rank \d has [23] ranks where rank \d has [23]/, 500],
 ];
 
-for (const [scenario, pattern, patienceMs] of MISTAKES) {
+for (const [scenario, pattern, timeoutMs] of MISTAKES) {
   Deno.test(`ranks that do not agree are found: ${scenario}`, async () => {
-    const errors = (await ranksOf(2, scenario, patienceMs)).flatMap(({ error }) => error ?? []);
+    const errors = (await ranksOf(2, scenario, timeoutMs)).flatMap(({ error }) => error ?? []);
     assert.ok(errors.some((error) => pattern.test(error)), errors.join("\n"));
     for (const error of errors.filter((error) => !pattern.test(error))) {
       assert.match(error, /CudaError: .*rank \d (has failed|did not arrive within)/);

@@ -8,9 +8,9 @@ import { Command } from "commander";
 import type { FuzzNews, FuzzOrder } from "./fuzz_worker.ts";
 
 /** A case that takes longer hangs, also on a machine that others load. */
-const MOST_SECONDS = 60;
+const MAX_SECONDS = 60;
 /** Memory of the process that fuzzing may not exceed. */
-const MOST_BYTES = 3 * 2 ** 30;
+const MAX_BYTES = 3 * 2 ** 30;
 
 /** How fuzzing ended. */
 export interface FuzzResult {
@@ -42,9 +42,9 @@ export async function fuzz(cases: number, seed: number): Promise<FuzzResult> {
         const now = [Atomics.load(progress, 0), Atomics.load(progress, 1)];
         const where = `${names[now[0]] ?? "the beginning"}, case ${now[1]}, seed ${seed}`;
         const { rss } = process.memoryUsage();
-        if (rss > MOST_BYTES) reject(new Error(`${rss} bytes of memory are in use after ${where}`));
+        if (rss > MAX_BYTES) reject(new Error(`${rss} bytes of memory are in use after ${where}`));
         if (names.length === 0 || now.some((count, i) => count !== seen[i])) [seen, since] = [now, performance.now()];
-        else if (performance.now() - since > 1000 * MOST_SECONDS) reject(new Error(`${where} hangs`));
+        else if (performance.now() - since > 1000 * MAX_SECONDS) reject(new Error(`${where} hangs`));
       }, 200);
       const order: FuzzOrder = { cases, seed, progress };
       worker.postMessage(order);

@@ -42,7 +42,7 @@ export interface Target {
 
 const SAMPLES_AT_ONCE = 64;
 /** Batches larger than this are not read: reading is the same, and memory is zeroed for each. */
-const MOST_BATCH_WORDS = 1 << 20;
+const MAX_BATCH_WORDS = 1 << 20;
 
 /**
  * Holds where reading gives a value or fails as a user can understand: with HotsetError, or PtxError under ffi/, which
@@ -120,7 +120,7 @@ const READERS: Record<ArtifactKind, (directory: string) => void> = {
   profile: (directory) => void Profile.open(directory),
   layout(directory) {
     using layout = Layout.open(directory);
-    if (layout.shape.batchSize * layout.shape.tables > MOST_BATCH_WORDS) return;
+    if (layout.shape.batchSize * layout.shape.tables > MAX_BATCH_WORDS) return;
     const batch = new Batch(layout.shape);
     for (const kind of BATCH_KINDS) {
       for (let i = 0; i < layout.batches(kind); i++) layout.readBatch(kind, i, batch);

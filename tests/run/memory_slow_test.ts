@@ -6,14 +6,14 @@ import { jsonLines, Workplace } from "../cli/support.ts";
 
 const COUNT = new URL("../support/count_allocations.ts", import.meta.url).pathname;
 /** What V8 itself takes for a step: a view of the record that is read, and frames of calls with many arguments. */
-const MOST_BYTES_A_STEP = 640;
+const MAX_BYTES_A_STEP = 640;
 /** What Deno makes for a call through a pointer, which ONNX Runtime's are: an array of the arguments. */
-const MOST_BYTES_A_PRODUCT = 80;
+const MAX_BYTES_A_PRODUCT = 80;
 /** Of the model's four layers; the first has no gradient of its input. */
 const PRODUCTS = 11;
 /** What V8 makes of the doubles that a norm is made of. */
-const MOST_BYTES_A_NORM = 128;
-const MOST_BYTES_BESIDES_TABLES = 400e6;
+const MAX_BYTES_A_NORM = 128;
+const MAX_BYTES_WITHOUT_TABLES = 400e6;
 
 const BY_ORT = absent("ort");
 for (
@@ -47,8 +47,8 @@ for (
     }).output();
     assert.ok(success, new TextDecoder().decode(stderr));
     const bytes = Number(new TextDecoder().decode(stdout));
-    const most = MOST_BYTES_A_STEP + (blas === "ort" ? PRODUCTS * MOST_BYTES_A_PRODUCT : 0) +
-      (norm === undefined ? 0 : MOST_BYTES_A_NORM);
+    const most = MAX_BYTES_A_STEP + (blas === "ort" ? PRODUCTS * MAX_BYTES_A_PRODUCT : 0) +
+      (norm === undefined ? 0 : MAX_BYTES_A_NORM);
     assert.ok(bytes > 0 && bytes <= most, `${bytes} bytes a step`);
   });
 }
@@ -77,5 +77,5 @@ Deno.test("a run takes the tables, their optimizer state, the hot rows and less 
   const rowBytes = 2 * 4 * 16;
   const besides = Number(result.peakRssBytes) - rowBytes * dataset.rows - Number(result.hotBytes);
   assert.ok(Number(result.hotRows) > 0 && dataset.rows > 4e6);
-  assert.ok(besides < MOST_BYTES_BESIDES_TABLES, `${Math.round(besides / 1e6)} MB besides the tables`);
+  assert.ok(besides < MAX_BYTES_WITHOUT_TABLES, `${Math.round(besides / 1e6)} MB besides the tables`);
 });

@@ -58,9 +58,9 @@ assert.throws(
 const second = world.split(0, rank);
 const go = second.request();
 if (rank === 0) {
-  world.patienceMs = 100;
+  world.timeoutMs = 100;
   assert.throws(() => world.barrier(request).wait(), MpiTimeout);
-  world.patienceMs = Infinity;
+  world.timeoutMs = Infinity;
   second.barrier(go).wait();
   request.wait();
 } else {

@@ -13,7 +13,7 @@ const FLAGS = [
 /** One rank on each of two hosts. */
 const RANKS = [1, 1];
 /** A rank is killed so many milliseconds after training began, at most. */
-const MOST_DELAY_MS = 1000;
+const MAX_DELAY_MS = 1000;
 /** A launcher that has not ended so many milliseconds after a kill hangs. */
 const PATIENCE_MS = 20_000;
 
@@ -94,7 +94,7 @@ export async function runRankKills(
       for (let i = 0; first && i < 600 && !isArtifact(place.join(out, "last")); i++) await sleep(50);
       if (!first && command !== undefined) report.resumes++;
       const kill = report.kills < kills;
-      if (kill) await Promise.race([launched.ended, sleep(random.uniform() * MOST_DELAY_MS)]);
+      if (kill) await Promise.race([launched.ended, sleep(random.uniform() * MAX_DELAY_MS)]);
       const alive = kill ? processesOf(place.join(out)) : [];
       const begin = performance.now();
       if (alive.length > 0) Deno.kill(alive[random.below(alive.length)], "SIGKILL");

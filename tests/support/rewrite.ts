@@ -1,8 +1,8 @@
 /** Changes sealed JSON files as a program would, not as a fault does. */
-import { seal } from "../../src/storage/artifact.ts";
+import { withChecksum } from "../../src/storage/artifact.ts";
 
 /** Writes a JSON text with the checksum that it should have. */
 export function rewrite(path: string, text: string): void {
   const { crc32: _old, ...record } = JSON.parse(text);
-  Deno.writeTextFileSync(path, JSON.stringify(seal(record), null, 1) + "\n");
+  Deno.writeTextFileSync(path, JSON.stringify(withChecksum(record), null, 1) + "\n");
 }

@@ -16,7 +16,7 @@ import type { EvaluationEvent, RunEvent } from "../../src/events/events.ts";
 import { startRun } from "../../src/run/run.ts";
 
 /** A run whose bottom MLP is dead ends near .727, the others near .770. */
-const LEAST_AUC = 0.75;
+const MIN_AUC = 0.75;
 
 const { values } = parseArgs({
   options: { mode: { type: "string", default: "cpu" }, seeds: { type: "string", default: "50" } },
@@ -38,7 +38,7 @@ try {
     const isDead = evaluations.some(({ deadUnits: { bottom } }) =>
       bottom.some((units, i) => units === config.bottom[i])
     );
-    if (isDead || !(auc > LEAST_AUC)) dead++;
+    if (isDead || !(auc > MIN_AUC)) dead++;
     aucs.push(auc);
   }
 } finally {

@@ -28,7 +28,7 @@ export interface Outcome {
   readonly lines: readonly string[];
 }
 
-const MOST_LINES = 200;
+const MAX_LINES = 200;
 /** Exit status of a part that cannot run here; its last line says why. */
 const SKIPPED = 77;
 
@@ -42,7 +42,7 @@ export async function runPart(
   const outcome = (status: Outcome["status"], reason: string, output = ""): Outcome => {
     const { events, lines } = split(output);
     const seconds = (performance.now() - begin) / 1000;
-    return { name, text, command: command.join(" "), status, reason, seconds, events, lines: lines.slice(-MOST_LINES) };
+    return { name, text, command: command.join(" "), status, reason, seconds, events, lines: lines.slice(-MAX_LINES) };
   };
   if (skip !== undefined) return outcome("skipped", skip);
   let late = false;

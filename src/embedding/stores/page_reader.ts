@@ -11,7 +11,7 @@ const RUN_BYTES = 32 << 10;
 /** Reads under way. */
 export const READ_DEPTH = 128;
 /** A request's index is below this. */
-export const MOST_REQUESTS = 2 ** 20;
+export const MAX_REQUESTS = 2 ** 20;
 
 /** Pages of a read: as many as a run may have. */
 export function runPages(pageBytes: number): number {
@@ -55,7 +55,7 @@ export class PageReader {
   }
 
   /**
-   * Reads the records of sorted requests, `place * MOST_REQUESTS + index`, and copies each to `records` at its index from
+   * Reads the records of sorted requests, `place * MAX_REQUESTS + index`, and copies each to `records` at its index from
    * `firstRecord` on; `rows` says which row each must be.
    */
   readRecords(
@@ -68,7 +68,7 @@ export class PageReader {
     const { shape: { rows: pageRows, recordWords, bytes: pageBytes } } = this.#memory;
     const { segmentPages } = places;
     const count = requests.length;
-    const pageOf = (request: number) => Math.floor(requests[request] / MOST_REQUESTS / pageRows);
+    const pageOf = (request: number) => Math.floor(requests[request] / MAX_REQUESTS / pageRows);
     let free = 0, underWay = 0;
     for (let run = this.#depth; run > 0; run--) this.#free[free++] = run - 1;
     for (let next = 0; next < count || underWay > 0;) {
@@ -102,8 +102,8 @@ export class PageReader {
         const word = this.#wordOf(run) + (page - firstPage) * pageBytes / 4;
         if (page !== checked) this.#expectPage(word, segment, page % segmentPages, underWay);
         checked = page;
-        const index = Math.floor(requests[request] / MOST_REQUESTS) % pageRows;
-        const i = firstRecord + requests[request] % MOST_REQUESTS;
+        const index = Math.floor(requests[request] / MAX_REQUESTS) % pageRows;
+        const i = firstRecord + requests[request] % MAX_REQUESTS;
         if (this.#memory.rowAt(word, index) !== rows[i]) {
           this.#fail(segment, page % segmentPages, "the page holds other rows", "damaged", underWay);
         }

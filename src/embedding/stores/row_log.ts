@@ -12,7 +12,7 @@
  */
 import { HotsetError } from "../../errors.ts";
 import { alignedBytes } from "../../storage/direct_file.ts";
-import { MOST_REQUESTS, PageReader, READ_DEPTH, runPages } from "./page_reader.ts";
+import { MAX_REQUESTS, PageReader, READ_DEPTH, runPages } from "./page_reader.ts";
 import { PageWriter } from "./page_writer.ts";
 import { EXPONENT, NO_ROW, PageMemory, type PageShape, pageShape } from "./row_page.ts";
 import type { RowStore, StoreCounts } from "./row_store.ts";
@@ -32,9 +32,9 @@ import { openTransfers, type Transfers } from "./transfers.ts";
 const GATHER_BYTES = 256 << 10;
 /** All rows, each written once, fill about this many segments of the least size. */
 const SEGMENTS = 256;
-const LEAST_SEGMENT_BYTES = 1 << 20;
+const MIN_SEGMENT_BYTES = 1 << 20;
 /** The most segments: those that are sealed before they are full, and those of rows that are written again, included. */
-export const MOST_SEGMENTS = 768;
+export const MAX_SEGMENTS = 768;
 /** Segments hold at most this many times the rows that are alive, beside two of them. */
 const SPACE = 1.5;
 
@@ -88,7 +88,7 @@ export class RowLog implements RowStore {
   #filled = 0;
   /** Number of the next segment. */
   #nextNumber = 1;
-  /** Requests of a read, in the order of their places: `place * MOST_REQUESTS + index`. */
+  /** Requests of a read, in the order of their places: `place * MAX_REQUESTS + index`. */
   #requests = new Float64Array(0);
   #emptying = false;
 
@@ -104,7 +104,7 @@ export class RowLog implements RowStore {
     const bufferPages = bufferPagesOf(shape);
     this.#segmentPages = segmentPagesOf(options, bufferPages);
     const segmentRows = this.#segmentPages * shape.rows;
-    this.#mostSegments = Math.min(MOST_SEGMENTS, Math.floor((NO_ROW - 1) / segmentRows));
+    this.#mostSegments = Math.min(MAX_SEGMENTS, Math.floor((NO_ROW - 1) / segmentRows));
     if (SPACE * rows + 8 * segmentRows > this.#mostSegments * segmentRows && options.segmentBytes === undefined) {
       throw new HotsetError(
         `Cannot make a row store for ${rows} rows: at most ${Math.floor(NO_ROW / 2)} are supported`,
@@ -145,8 +145,8 @@ export class RowLog implements RowStore {
   }
 
   read(rows: Uint32Array, count: number, records: Float32Array): void {
-    for (let first = 0; first < count; first += MOST_REQUESTS) {
-      this.#read(rows, first, Math.min(first + MOST_REQUESTS, count), records);
+    for (let first = 0; first < count; first += MAX_REQUESTS) {
+      this.#read(rows, first, Math.min(first + MAX_REQUESTS, count), records);
     }
   }
 
@@ -163,7 +163,7 @@ export class RowLog implements RowStore {
       } else {
         this.counts.rowsRead++;
         const word = this.#writer.find(Math.floor((place - 1) / this.#pageRows));
-        if (word < 0) this.#requests[requests++] = (place - 1) * MOST_REQUESTS + (i - first);
+        if (word < 0) this.#requests[requests++] = (place - 1) * MAX_REQUESTS + (i - first);
         else this.#memory.copy(word, (place - 1) % this.#pageRows, records, i * recordWords);
       }
     }
@@ -348,7 +348,7 @@ function segmentPagesOf(
 ): number {
   const shape = pageShape(recordWords);
   const most = shape.bytes * Math.ceil(rows / shape.rows);
-  const bytes = segmentBytes ?? Math.max(LEAST_SEGMENT_BYTES, Math.ceil(most / SEGMENTS));
+  const bytes = segmentBytes ?? Math.max(MIN_SEGMENT_BYTES, Math.ceil(most / SEGMENTS));
   return bufferPages * Math.max(1, Math.ceil(bytes / (bufferPages * shape.bytes)));
 }
 

@@ -5,7 +5,7 @@
 import { HotsetError } from "../../errors.ts";
 import { Mailbox } from "../../threads/mailbox.ts";
 import { initialRecords } from "../initialise.ts";
-import { MOST_SEGMENTS, NotFiniteRow, RowLog } from "./row_log.ts";
+import { MAX_SEGMENTS, NotFiniteRow, RowLog } from "./row_log.ts";
 import type { StoreCounts } from "./row_store.ts";
 import type { SavedRows, SegmentEntry } from "./segments.ts";
 
@@ -95,7 +95,7 @@ export class StoreThread implements Disposable {
       mailbox: mailbox.memory,
       counts: new Int32Array(words(2 * jobs)),
       figures: new Float64Array(words(2 * (COUNTS.length + 1))),
-      saved: new Uint8Array(new SharedArrayBuffer(PATH_BYTES + ENTRY_BYTES * MOST_SEGMENTS)),
+      saved: new Uint8Array(new SharedArrayBuffer(PATH_BYTES + ENTRY_BYTES * MAX_SEGMENTS)),
     };
     const worker = new Worker(new URL("./store_worker.ts", import.meta.url), { type: "module", name: "row store" });
     try {

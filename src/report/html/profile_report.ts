@@ -11,7 +11,7 @@ import { popularityCurve } from "./popularity.ts";
 type ProfileTable = ProfileBody["tables"][number];
 
 /** Popularity curves of more tables than this would bury the rest. */
-const MOST_CURVES = 40;
+const MAX_CURVES = 40;
 
 /**
  * Writes the report of a profile as one HTML file. Throws HotsetError if the profile was made from another dataset or
@@ -242,7 +242,7 @@ function popularitySection(body: ProfileBody, dataset: Dataset): Section {
     .sort((a, b) => b.table.rows - a.table.rows);
   const mostRows = Math.max(2, ...curves.map(({ points }) => points.at(-1)!.rank));
   const mostAccesses = Math.max(2, ...curves.map(({ points }) => points[0].accesses));
-  const charts = curves.slice(0, MOST_CURVES).map(({ table, points }) => {
+  const charts = curves.slice(0, MAX_CURVES).map(({ table, points }) => {
     const svg = drawSvg(`Popularity of the rows of ${table.name}`, {
       width: 190,
       height: 130,
@@ -296,7 +296,7 @@ function popularitySection(body: ProfileBody, dataset: Dataset): Section {
     text:
       "Accesses in the train split against the rank of the row, both by powers of ten. A straight falling line is a " +
       "power law; the steeper, the more a small budget covers." +
-      (left > 0 ? ` The ${MOST_CURVES} largest tables; ${left} smaller ones are left out.` : ""),
+      (left > 0 ? ` The ${MAX_CURVES} largest tables; ${left} smaller ones are left out.` : ""),
     body: legend({ hot: "hot rows", cold: "cold rows" }) + `<div class="small-charts">\n${charts.join("\n")}\n</div>`,
   };
 }

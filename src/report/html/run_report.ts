@@ -13,7 +13,7 @@ import { details, escape, htmlTable, legend, type Page, type Section, writePage 
 import { nameOf, profileSections, wholePercent } from "./profile_report.ts";
 
 /** More progress events than this are averaged in groups, so that curves stay readable and the file small. */
-const MOST_POINTS = 400;
+const MAX_POINTS = 400;
 
 const BATCH_COLOURS = { hot: "var(--hot)", cold: "var(--cold)" } as const;
 
@@ -207,9 +207,9 @@ function evaluationMarks(evaluations: readonly EvaluationEvent[], metric: "auc" 
   ];
 }
 
-/** Means of so many consecutive events that at most MOST_POINTS are left. */
+/** Means of so many consecutive events that at most MAX_POINTS are left. */
 function thinned(progress: readonly ProgressEvent[]): ProgressEvent[] {
-  const group = Math.ceil(progress.length / MOST_POINTS);
+  const group = Math.ceil(progress.length / MAX_POINTS);
   return Array.from({ length: Math.ceil(progress.length / Math.max(1, group)) }, (_, i) => {
     const events = progress.slice(i * group, (i + 1) * group);
     return { ...events.at(-1)!, loss: events.reduce((sum, { loss }) => sum + loss, 0) / events.length };

@@ -5,7 +5,7 @@ import type { CudaDevice } from "../device.ts";
 import type { DeviceBuffer } from "../memory.ts";
 
 const THREADS = 128;
-const MOST_SHARED_BYTES = 48 << 10;
+const MAX_SHARED_BYTES = 48 << 10;
 // bottom, pooled, output, tables, elements
 const FORWARD_PARAMETERS: ParameterType[] = ["u64", "u64", "u64", "u32", "u32"];
 // bottom, pooled, dOutput, dBottom, dPooled, tables, elements
@@ -77,10 +77,10 @@ export class DotInteraction {
 function sharedBytes({ bottom, tables, dim }: InteractionShape, wide: boolean, gradients: number): number {
   const elementBytes = wide ? 16 : 4;
   const bytes = (tables + Number(bottom)) * ((4 * dim / elementBytes) | 1) * elementBytes + 4 * gradients;
-  if (bytes > MOST_SHARED_BYTES) {
+  if (bytes > MAX_SHARED_BYTES) {
     throw new HotsetError(
       `Cannot interact ${tables} tables of dim ${dim} on CUDA: a sample needs ${bytes} bytes of shared memory and has ` +
-        `${MOST_SHARED_BYTES}; use a smaller --dim or --interaction cat`,
+        `${MAX_SHARED_BYTES}; use a smaller --dim or --interaction cat`,
     );
   }
   return bytes;

@@ -2,7 +2,7 @@ import { type Kernel, KernelModule } from "../kernel.ts";
 import type { CudaDevice } from "../device.ts";
 import type { DeviceBuffer } from "../memory.ts";
 
-const MOST_THREADS = 1024;
+const MAX_THREADS = 1024;
 
 /** Launches loss.cu: binary cross-entropy with logits and its gradient. */
 export class Loss {
@@ -30,7 +30,7 @@ export class Loss {
     kernel.buffer(3, dLogits);
     kernel.buffer(4, lossSum);
     kernel.number(5, samples);
-    const threads = Math.min(MOST_THREADS, 32 * Math.ceil(samples / 32));
+    const threads = Math.min(MAX_THREADS, 32 * Math.ceil(samples / 32));
     kernel.launch(samples === 0 ? 0 : 1, threads);
   }
 }

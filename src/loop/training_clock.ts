@@ -1,4 +1,4 @@
-/** What the training of a run has taken: counted on from what earlier processes recorded, if it was resumed. */
+/** Time, samples and bytes that training took; a resumed run continues the totals that earlier processes recorded. */
 import type { Spent } from "../events/events.ts";
 import type { WorkCounts } from "../ranks/rank_group.ts";
 
@@ -10,8 +10,8 @@ const NOTHING: Spent = {
   bytesFromRanks: 0,
 };
 
-/** Adds up what this process spends. Its clock stands still while something other than training steps is done. */
-export class Spending {
+/** Measures the time of training steps, without evaluations and other work between them, and adds up the totals. */
+export class TrainingClock {
   readonly #before: Spent;
   #samples = 0;
   #milliseconds = 0;
@@ -21,25 +21,25 @@ export class Spending {
     this.#before = before;
   }
 
-  /** Counts a step over so many samples. */
+  /** Counts the samples of a step. */
   step(samples: number): void {
     this.#samples += samples;
   }
 
-  /** Adds the time since the clock last went on or stood still, and returns all of this process, in milliseconds. */
-  lap(): number {
+  /** Milliseconds of training in this process; also adds the time since the last call, or since `resume`. */
+  elapsedMs(): number {
     const now = performance.now();
     this.#milliseconds += now - this.#since;
     this.#since = now;
     return this.#milliseconds;
   }
 
-  /** The clock goes on from now. */
-  goOn(): void {
+  /** Restarts the clock, so that the time since the last `elapsedMs` does not count. */
+  resume(): void {
     this.#since = performance.now();
   }
 
-  /** All that the run has spent until the last lap. */
+  /** Totals of the run until the last call of `elapsedMs`. */
   total({ bytesToDevice, bytesToHost, bytesFromRanks }: WorkCounts): Spent {
     const before = this.#before;
     return {
