@@ -1,14 +1,14 @@
 /**
  * How replicas of embedding rows, one on the device of every rank, get the same update. Each rank has the gradients of
- * its own samples' pooled rows. All ranks hold the whole batch and so its list of distinct rows, which leaves two ways:
+ * its own samples' pooled rows. All ranks have the whole batch and its list of distinct rows, so there are two ways:
  *
- * - `pooled`: every rank gives the gradients of its pooled rows to all (all-gather), and all update from all of them;
- *   words to each rank `(ranks - 1) / ranks * batchSize * tables * dim`.
- * - `rows`: every rank adds up its gradients of each distinct row, and these sums are added over all ranks (all-reduce);
- *   words to each rank `2 (ranks - 1) / ranks * mostDistinct * dim`, where mostDistinct is the most distinct rows of
- *   any batch of the layout, so that the exchange can be recorded once.
+ * - `pooled`: an all-gather of the gradients of pooled rows, from which every rank computes all updates;
+ *   each rank receives `(ranks - 1) / ranks * batchSize * tables * dim` words.
+ * - `rows`: every rank sums its gradients of each distinct row, and an all-reduce adds these sums; each rank receives
+ *   `2 (ranks - 1) / ranks * mostDistinct * dim` words, where mostDistinct is the maximum number of distinct rows of any
+ *   batch of the layout, so that the exchange can be recorded once.
  *
- * To add up over the whole table would never be less: a batch has at most as many distinct rows as the table.
+ * An all-reduce over whole tables would never be smaller: a batch has at most as many distinct rows as the tables.
  */
 import type { Backend, Buffer } from "../backend/backend.ts";
 import type { OptimizerName } from "../optimizer/optimizers.ts";
@@ -16,7 +16,7 @@ import { type Batch, type BatchShape, SEGMENTS_END } from "../layout/batch.ts";
 import { consecutive, type Parts, type ProcessGroup } from "../parallel/process_group.ts";
 import { samplesOfRank } from "../parallel/shares.ts";
 
-/** The two ways. */
+/** What ranks exchange: gradients of pooled rows, or sums of gradients of distinct rows. */
 export type ExchangeKind = "pooled" | "rows";
 
 /** Words of the gradients of pooled rows, with room for as many samples on every rank as on the first. */
@@ -24,17 +24,9 @@ export function pooledGradientWords({ batchSize, tables }: BatchShape, dim: numb
   return ranks * samplesOfRank(batchSize, 0, ranks).count * tables * dim;
 }
 
-/** The way that moves fewer bytes. */
+/** The kind of exchange that moves fewer bytes. */
 export function exchangeKind(shape: BatchShape, mostDistinct: number, ranks: number): ExchangeKind {
   return 2 * mostDistinct < pooledGradientWords(shape, 1, ranks) ? "rows" : "pooled";
-}
-
-/** Bytes that all ranks together receive in one exchange. */
-export function exchangeBytes(shape: BatchShape, dim: number, mostDistinct: number, ranks: number): number {
-  const words = exchangeKind(shape, mostDistinct, ranks) === "rows"
-    ? 2 * mostDistinct * dim
-    : pooledGradientWords(shape, dim, ranks);
-  return 4 * (ranks - 1) * words;
 }
 
 /** What the update of a batch's rows works on; rows that lie on the device. */

@@ -149,7 +149,7 @@ export function replicaListWords(rows: number, hotRows: number): number {
   return hotIndexWords(rows) + Math.ceil(rows / 32) + Math.ceil(hotRows / 32);
 }
 
-/** Notes which rows steps change in the full tables and in the replica, and has them moved when the other side is needed. */
+/** Records which rows change in the full tables and in the replica, and copies them when the other side is needed. */
 export class ReplicaCoordinator extends TableCoordinator {
   readonly #lists: ReplicaLists;
   readonly #index: HotIndex;
@@ -159,10 +159,8 @@ export class ReplicaCoordinator extends TableCoordinator {
   readonly #changedInReplica: Uint32Array;
   /** True if the last step was over a hot batch. */
   #hot: boolean | undefined;
-  /** Rows moved so far, both ways. */
-  rowsMoved = 0;
 
-  /** The replica begins empty: as if all rows had changed in the full tables. */
+  /** Initially the replica is empty, so all hot rows count as changed in the full tables. */
   constructor(lists: ReplicaLists) {
     super();
     this.#lists = lists;
@@ -188,7 +186,7 @@ export class ReplicaCoordinator extends TableCoordinator {
     if (!batch.hot) super.beforeStep(batch);
   }
 
-  /** Copies what hot batches have changed to the full tables. */
+  /** Copies the rows that hot batches changed to the full tables. */
   override flush(): void {
     const { hotRows, moveRows, moveHotIds } = this.#lists;
     const changed = this.#changedInReplica;
@@ -201,11 +199,12 @@ export class ReplicaCoordinator extends TableCoordinator {
       }
     }
     changed.fill(0);
-    if (count > 0) this.onWrite(moveRows, 0, 1, count);
-    this.#move("push", count);
+    if (count === 0) return;
+    this.onWrite(moveRows, 0, 1, count);
+    this.#lists.move("push", count);
   }
 
-  /** Copies what cold batches have changed to the replica. */
+  /** Copies the hot rows that cold batches changed to the replica. */
   override refresh(): void {
     const { moveRows, moveHotIds } = this.#lists;
     const changed = this.#changedInFull;
@@ -218,17 +217,12 @@ export class ReplicaCoordinator extends TableCoordinator {
       }
     }
     changed.fill(0);
-    this.#move("pull", count);
+    if (count > 0) this.#lists.move("pull", count);
   }
 
   override invalidate(): void {
     this.#changedInFull.set(this.#index.bits);
     this.#changedInReplica.fill(0);
     this.#hot = undefined;
-  }
-
-  #move(direction: "pull" | "push", count: number): void {
-    if (count > 0) this.#lists.move(direction, count);
-    this.rowsMoved += count;
   }
 }

@@ -16,6 +16,7 @@ import type { TrainConfig } from "../config/config.ts";
 import { deadLayerNotes } from "../events/dead_units.ts";
 import { BatchSequence } from "./batch_sequence.ts";
 import { findBadTensor } from "./divergence.ts";
+import { endReason, recordMetrics } from "./early_stopping.ts";
 import { diverged, withRecoveryHint } from "./end_errors.ts";
 import { evaluateSplit, type Evaluation } from "./evaluate.ts";
 import type { CheckpointMetrics, Report, ResultEvent, Spent } from "../events/events.ts";
@@ -26,13 +27,13 @@ import { LossWatch } from "./loss_watch.ts";
 import { peakRssBytes } from "./peak_rss.ts";
 import { TrainingClock } from "./training_clock.ts";
 
-/** Held-out samples that the scheduler's loss is measured on. */
+/** Validation samples for the loss that the scheduler compares. */
 const HELD_OUT_SAMPLES = 8192;
-/** How often the event loop gets a turn, so that signals arrive, in milliseconds. */
+/** Milliseconds between returns to the event loop, which delivers signals. */
 const YIELD_MS = 100;
-/** To draw so many rows takes seconds. */
-const LONG_TO_DRAW = 5_000_000;
-/** What the processes of a run agree on, each a bit: to end, and to write a checkpoint. */
+/** From this number of rows on, initialisation takes seconds and is reported. */
+const MANY_ROWS = 5_000_000;
+/** Bits that the processes of a run agree on: to stop, and to write a checkpoint. */
 const INTERRUPTED = 1;
 const DUE = 2;
 
@@ -44,16 +45,16 @@ export interface TrainerOptions {
   readonly group: RankGroup;
   /** Directory of the run. */
   readonly out: string;
-  /** Names the data, batches and order of the run: a checkpoint resumes only the run it came from. */
+  /** Identifies data, batches and order; a checkpoint resumes only the run with its id. */
   readonly runId: string;
-  /** What model to begin with; undefined for a new one. */
+  /** The model to start from; undefined to initialise one. */
   readonly from?: Checkpoint | undefined;
-  /** Where to continue; undefined to begin. */
+  /** The checkpoint to resume; undefined for a new run. */
   readonly checkpoint: Checkpoint | undefined;
-  /** What the run has spent until there; undefined for nothing. */
+  /** Time, samples and bytes spent before `checkpoint`; undefined for none. */
   readonly spent?: Spent | undefined;
   readonly report: Report;
-  /** A schedule of the program's own; undefined for that of the configuration. */
+  /** A learning-rate schedule from the caller; undefined for that of the configuration. */
   readonly schedule?: LearningRateSchedule | undefined;
   /** Aborting it ends the run after the present step with a checkpoint and Interrupted. */
   readonly signal: AbortSignal;
@@ -63,9 +64,9 @@ export interface TrainerOptions {
 export class Trainer {
   readonly #options: TrainerOptions;
   readonly #group: RankGroup;
-  /** Undefined until the run begins, and in one that saves nothing. */
+  /** Undefined until `run` begins, and with `--no-save`. */
   #writer: CheckpointWriter | undefined;
-  /** When the last checkpoint began, and how long training stood still for it. */
+  /** When the last checkpoint began, and for how long it stopped training. */
   #saved = { at: performance.now(), pauseSeconds: 0 };
   readonly #sequence: BatchSequence;
   readonly #state: TrainingState;
@@ -171,7 +172,7 @@ export class Trainer {
       this.#group.load(model, onProgress);
     } else {
       const { drawnRows } = this.#group;
-      if (drawnRows > LONG_TO_DRAW) report({ event: "note", text: `Initialising ${count(drawnRows)} rows` });
+      if (drawnRows > MANY_ROWS) report({ event: "note", text: `Initialising ${count(drawnRows)} rows` });
       const parameters = new Float32Array(memory.plan.denseWords);
       initialiseDense(memory.plan, config.seed, parameters);
       this.#group.initialise(parameters, config.seed);
@@ -272,31 +273,11 @@ export class Trainer {
   /** Scores the selection split, decides whether the run ends, and saves checkpoints. */
   #evaluate(): void {
     this.#group.tables.flush();
-    let isBest = false;
-    if (this.#selection !== undefined) {
-      const { auc, logloss } = this.#measure(this.#selection);
-      const { bestAuc, bestLogloss } = this.#state;
-      const byLogloss = this.#options.config.monitor === "logloss";
-      isBest = byLogloss ? bestLogloss === undefined || logloss < bestLogloss : bestAuc === null || auc > bestAuc;
-      if (isBest) {
-        this.#state.bestAuc = Number.isNaN(auc) ? bestAuc : auc;
-        if (byLogloss) this.#state.bestLogloss = logloss;
-        this.#state.evaluationsSinceBest = 0;
-      } else {
-        this.#state.evaluationsSinceBest++;
-      }
-    }
-    this.#state.finished = this.#endReason() !== undefined;
-    this.#save({ best: isBest, step: this.#isDueByStep() || this.#isDueByTime() });
-  }
-
-  /** Why the run is over after an evaluation; undefined if it is not. What a checkpoint holds says it too. */
-  #endReason(): ResultEvent["ended"] | undefined {
-    const { targetAuc, patience, epochs } = this.#options.config;
-    const { bestAuc, evaluationsSinceBest, epoch } = this.#state;
-    if (targetAuc !== null && bestAuc !== null && bestAuc >= targetAuc) return "target";
-    if (patience !== null && evaluationsSinceBest >= patience) return "patience";
-    return epoch >= epochs ? "epochs" : undefined;
+    const { config } = this.#options;
+    const best = this.#selection !== undefined &&
+      recordMetrics(this.#measure(this.#selection), config.monitor, this.#state);
+    this.#state.finished = endReason(config, this.#state) !== undefined;
+    this.#save({ best, step: this.#isDueByStep() || this.#isDueByTime() });
   }
 
   #measure(split: Split, { epoch, step } = this.#state): Metrics {
@@ -410,7 +391,7 @@ export class Trainer {
       launchesPerStep: counts.launchesPerStep,
       peakRssBytes: peakRssBytes(),
       run: out,
-      ended: this.#endReason()!,
+      ended: endReason(config, this.#state)!,
     };
   }
 }

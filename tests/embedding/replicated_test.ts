@@ -70,7 +70,6 @@ Deno.test("the first pull fills the replica, the next ones move what cold batche
   const run = setUp();
   const { tables, hot } = run;
   tables.refresh();
-  assert.equal(tables.rowsMoved, 7);
   assert.deepEqual(equalRows(run), [...HOT_ROWS]);
 
   run.train([3, 64, 5, 99], false); // row 5 is not hot
@@ -78,11 +77,11 @@ Deno.test("the first pull fills the replica, the next ones move what cold batche
   hot.weights[2 * 1 + 1] = 77; // of row 3, will be overwritten
   hot.weights[2 * 2] = 88; // of row 31, must not be
   tables.refresh();
-  assert.equal(tables.rowsMoved, 10);
   assert.deepEqual(equalRows(run), [0, 3, 32, 63, 64, 99]);
   assert.equal(hot.weights[2 * 2], 88);
+  hot.weights[2 * 1] = 99; // of row 3, which was moved
   tables.refresh();
-  assert.equal(tables.rowsMoved, 10, "nothing has changed since");
+  assert.equal(hot.weights[2 * 1], 99, "nothing has changed since");
 });
 
 Deno.test("a push moves what hot batches changed, once", () => {
@@ -94,14 +93,12 @@ Deno.test("a push moves what hot batches changed, once", () => {
   assert.deepEqual(equalRows(run), [3, 32, 99]);
   const before = full.weights.slice();
   tables.flush();
-  assert.equal(tables.rowsMoved, 7 + 4);
   assert.deepEqual(equalRows(run), [...HOT_ROWS]);
   const changed = [...before.keys()].filter((i) => before[i] !== full.weights[i]);
   assert.deepEqual([...new Set(changed.map((i) => i >> 1))], [0, 31, 63, 64]);
   assert.ok(full.state[0] > 0 && full.state[3] === 0);
   full.weights[0] = 5;
   tables.flush();
-  assert.equal(tables.rowsMoved, 11);
   assert.equal(full.weights[0], 5);
 });
 

@@ -4,7 +4,7 @@ import { type OptimizerName, rowStateWords } from "../../src/optimizer/optimizer
 import type { Dataset } from "../../src/dataset/dataset.ts";
 import { HotsetError } from "../../src/errors.ts";
 import type { Layout } from "../../src/layout/layout.ts";
-import { exchangeBytes, type ExchangeKind, exchangeKind } from "../../src/embedding/replica_exchange.ts";
+import { type ExchangeKind, exchangeKind, pooledGradientWords } from "../../src/embedding/replica_exchange.ts";
 import { resolveConfig, type TrainConfig } from "../../src/config/config.ts";
 import type { ResultEvent } from "../../src/events/events.ts";
 import { openRanks, type PlacementBatches } from "../../src/ranks/placement.ts";
@@ -84,7 +84,8 @@ function batchesOf({ shape, hotRows, body }: Layout): PlacementBatches {
 /** Bytes between ranks that docs/cuda.md states for a run. */
 function statedBytes(config: TrainConfig, dataset: Dataset, layout: Layout, ranks: number): number {
   const { mostDistinct } = layout.body;
-  const exchange = (kind: "hot" | "cold") => exchangeBytes(layout.shape, config.dim, mostDistinct[kind], ranks);
+  const pooled = pooledGradientWords(layout.shape, config.dim, ranks);
+  const exchange = (kind: "hot" | "cold") => 4 * (ranks - 1) * Math.min(pooled, 2 * mostDistinct[kind] * config.dim);
   const dense = 8 * (ranks - 1) * planFor(config, dataset).denseWords;
   const onHost = config.mode === "gpu" ? exchange("cold") : 0;
   return layout.batches("hot") * (dense + exchange("hot")) + layout.batches("cold") * (dense + onHost);

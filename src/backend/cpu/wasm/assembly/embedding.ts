@@ -1,6 +1,6 @@
-// Rows of tables that lie in this memory. Rows of a large table come from main memory, and copying or updating one is
-// so many instructions that few of them are under way at once. So the rows of a block are touched first, in a loop as
-// short as it can be, which has the misses of all of them overlap.
+// Lookups and updates of rows in this memory. Copying or updating a row takes so many instructions that the processor
+// overlaps the cache misses of few rows. Therefore a short loop first reads one word of each cache line of a block of
+// rows, so that the misses of all of them overlap.
 import { ADAGRAD_EPSILON, HEADER_DISTINCT, HEADER_LEARNING_RATE, HEADER_LOOKUPS, ROW_WISE_ADAGRAD } from "./codes";
 import { copyWords } from "./copy";
 import { descend, squares, updateDense } from "./dense";
@@ -88,14 +88,8 @@ export function updateRows(
       touched += block;
     }
     const segment = segments + (<usize> s << 3);
-    const row = <usize> load<u32>(segment, 0);
-    const begin = load<u32>(segment, 4);
-    const count = load<u32>(segment, 12) - begin;
-    const bags = segmentBags + (<usize> begin << 2);
-    let gradient = scratch;
-    if (count == 1) gradient = dPooled + <usize> load<u32>(bags) * bytes;
-    else sumRows(count, bytes, dPooled, bags, scratch);
-
+    const row = <usize> load<u32>(segment);
+    const gradient = gradientOf(segment, bytes, segmentBags, dPooled, scratch);
     const weights = table + row * bytes;
     if (optimizer != ROW_WISE_ADAGRAD) {
       updateDense(optimizer, dim, header, weights, gradient, state + row * stateBytes);
@@ -126,16 +120,7 @@ export function rowSquares(
   const end = firstSegment(segments, distinct, <u32> (lookups * (rank + 1) / ranks));
   let sum: f64 = 0;
   for (; s < end; s++) {
-    const segment = segments + (<usize> s << 3);
-    const begin = load<u32>(segment, 4);
-    const count = load<u32>(segment, 12) - begin;
-    const bags = segmentBags + (<usize> begin << 2);
-    if (count == 1) {
-      sum += squares(dim, dPooled + <usize> load<u32>(bags) * bytes);
-    } else {
-      sumRows(count, bytes, dPooled, bags, scratch);
-      sum += squares(dim, scratch);
-    }
+    sum += squares(dim, gradientOf(segments + (<usize> s << 3), bytes, segmentBags, dPooled, scratch));
   }
   return sum;
 }
@@ -154,6 +139,16 @@ function touchRows(count: u32, bytes: usize, table: usize, rows: usize, stride: 
     }
   }
   store<u32>(sink, read);
+}
+
+/** Where the gradient of a segment's row is: the sum over its bags in `scratch`, or in dPooled if it has one bag. */
+function gradientOf(segment: usize, bytes: usize, segmentBags: usize, dPooled: usize, scratch: usize): usize {
+  const begin = load<u32>(segment, 4);
+  const count = load<u32>(segment, 12) - begin;
+  const bags = segmentBags + (<usize> begin << 2);
+  if (count == 1) return dPooled + <usize> load<u32>(bags) * bytes;
+  sumRows(count, bytes, dPooled, bags, scratch);
+  return scratch;
 }
 
 /** The first of `distinct` segments that begins at or after `position`; `distinct` if none does. */

@@ -1,0 +1,34 @@
+/** Which evaluation is the best so far, and when the evaluations end a run. */
+import type { TrainingState } from "../checkpoint/checkpoint.ts";
+import type { TrainConfig } from "../config/config.ts";
+import type { ResultEvent } from "../events/events.ts";
+import type { Metrics } from "../events/metrics.ts";
+
+/** Records the metrics of an evaluation in the state of training; true if they are the best so far. */
+export function recordMetrics(
+  { auc, logloss }: Pick<Metrics, "auc" | "logloss">,
+  monitor: TrainConfig["monitor"],
+  state: TrainingState,
+): boolean {
+  const { bestAuc, bestLogloss } = state;
+  const byLogloss = monitor === "logloss";
+  const isBest = byLogloss ? bestLogloss === undefined || logloss < bestLogloss : bestAuc === null || auc > bestAuc;
+  if (!isBest) {
+    state.evaluationsSinceBest++;
+    return false;
+  }
+  state.bestAuc = Number.isNaN(auc) ? bestAuc : auc;
+  if (byLogloss) state.bestLogloss = logloss;
+  state.evaluationsSinceBest = 0;
+  return true;
+}
+
+/** Why a run ends after an evaluation; undefined if it goes on. Depends only on what a checkpoint stores. */
+export function endReason(
+  { targetAuc, patience, epochs }: TrainConfig,
+  { bestAuc, evaluationsSinceBest, epoch }: TrainingState,
+): ResultEvent["ended"] | undefined {
+  if (targetAuc !== null && bestAuc !== null && bestAuc >= targetAuc) return "target";
+  if (patience !== null && evaluationsSinceBest >= patience) return "patience";
+  return epoch >= epochs ? "epochs" : undefined;
+}
