@@ -106,9 +106,6 @@ const symbols = {
 /** The functions of an opened library. */
 export type MpiSymbols = Deno.StaticForeignLibraryInterface<typeof symbols>;
 
-/** Names of the functions that both libraries have. */
-export const MPI_FUNCTIONS: readonly string[] = Object.keys(symbols).filter((name) => name.startsWith("MPI_"));
-
 /** What the standard's constants are in one library. */
 export interface MpiConstants {
   readonly world: bigint;

@@ -1,17 +1,27 @@
-/** Keeps the rules of docs/architecture.md: who imports whom, who opens libraries, what the tree may name. */
+/** Checks the rules of docs/architecture.md: allowed imports, who opens libraries, what files may name. */
 import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import config from "../deno.json" with { type: "json" };
+import {
+  cycles,
+  deno,
+  exportsOf,
+  FILES,
+  FOREIGN,
+  imports,
+  mentions,
+  moduleOf,
+  packagesOf,
+  ROOT,
+  sources,
+} from "./support/source_files.ts";
 import { TemporaryDirectory } from "./support/temporary.ts";
 
-const ROOT = new URL("..", import.meta.url);
-const decoder = new TextDecoder();
-
 /**
- * What each room may import besides itself. A room is a folder under src/ or at the top. The files at the foot of src/ are
- * the foundation; backend.ts, host_memory.ts and counting.ts are the contract that all backends keep, and open.ts chooses one;
- * process_group.ts and host_group.ts are what ranks know of each other.
+ * What each part may import besides itself. A part is a folder in src/ or at the top, with these exceptions: the files
+ * directly in src/ are "foundation"; the contract of backends and open.ts, which chooses one, are apart from the folders of
+ * backends; process_group.ts and host_group.ts are "group", the contract of ranks.
  */
 const MAY_IMPORT: Record<string, string[]> = {
   "cli": [
@@ -105,7 +115,7 @@ const MAY_IMPORT: Record<string, string[]> = {
   "emulator": ["ffi"],
   "ffi": [],
 };
-/** What every room may import, but for those below. */
+/** What every part may import, except the parts listed in BELOW. */
 const BELOW_ALL = ["storage", "threads", "group", "foundation"];
 const BELOW: Record<string, string[]> = {
   "storage": ["group", "foundation"],
@@ -118,8 +128,8 @@ const BELOW: Record<string, string[]> = {
 const GROUP = ["src/parallel/process_group.ts", "src/parallel/host_group.ts"];
 const CONTRACT = ["src/backend/backend.ts", "src/backend/host_memory.ts", "src/backend/counting.ts"];
 
-/** The room that a file belongs to; all folders of backends are one. */
-function roomOf(path: string): string {
+/** The part that a file belongs to; all folders of backends are one. */
+function partOf(path: string): string {
   if (CONTRACT.includes(path)) return "contract";
   if (GROUP.includes(path)) return "group";
   if (path === "src/backend/open.ts") return "open";
@@ -129,127 +139,28 @@ function roomOf(path: string): string {
   return rest.length === 0 ? "foundation" : name;
 }
 
-/** TypeScript files under a folder, but for those that AssemblyScript compiles. */
-function sources(folder: string): string[] {
-  return [...Deno.readDirSync(new URL(folder, ROOT))].flatMap(({ name, isDirectory }) => {
-    if (isDirectory) return name === "assembly" ? [] : sources(`${folder}/${name}`);
-    return name.endsWith(".ts") ? [`${folder}/${name}`] : [];
-  });
-}
-
-/** What may open libraries and read memory by address; the emulator answers as the libraries do. */
-const FOREIGN = [...sources("ffi"), ...sources("emulator")];
-const FILES = ["cli.ts", "mod.ts", ...sources("cli"), ...sources("mod"), ...sources("src"), ...FOREIGN];
-
-interface Graph {
-  modules: {
-    specifier: string;
-    dependencies?: { code?: { specifier: string }; type?: { specifier: string }; isDynamic?: boolean }[];
-  }[];
-}
-
-/** Runs deno with this project's configuration. */
-async function deno(args: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
-  const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), { args, cwd: ROOT, env: { NO_COLOR: "1" } })
-    .output();
-  return { code, stdout: decoder.decode(stdout), stderr: decoder.decode(stderr) };
-}
-
-/** A module that imports or exports others, removed when disposed. */
-function moduleOf(directory: TemporaryDirectory, keyword: string, paths: readonly string[]): string {
-  const entry = directory.join("all.ts");
-  Deno.writeTextFileSync(
-    entry,
-    paths.map((path) => `${keyword} ${JSON.stringify(new URL(path, ROOT).href)};\n`).join(""),
-  );
-  return entry;
-}
-
-/** All modules below one. */
-async function graphOf(entry: string): Promise<Graph> {
-  const { code, stdout, stderr } = await deno(["info", "--json", "--config", "deno.json", entry]);
-  assert.equal(code, 0, stderr);
-  return JSON.parse(stdout);
-}
-
-/** Imports between files of the project, static and dynamic, by path. Workers are roots of their own. */
-async function imports(): Promise<[from: string, to: string][]> {
-  using directory = new TemporaryDirectory();
-  const { modules } = await graphOf(moduleOf(directory, "import", FILES));
-  const inside = (specifier: string | undefined) =>
-    specifier?.startsWith(ROOT.href) ? [specifier.slice(ROOT.href.length)] : [];
-  return modules.flatMap(({ specifier, dependencies = [] }) =>
-    inside(specifier).flatMap((from) =>
-      dependencies.flatMap(({ code, type }) =>
-        inside((code ?? type)?.specifier).map((to): [string, string] => [from, to])
-      )
-    )
-  ).filter(([, to]) => to.endsWith(".ts"));
-}
-
 Deno.test("imports go one way, as docs/architecture.md says", async () => {
   const edges = await imports();
   assert.ok(edges.length > FILES.length, `${edges.length} imports of ${FILES.length} files`);
   const wrong = edges.filter(([from, to]) => {
-    const [room, other] = [roomOf(from), roomOf(to)];
-    assert.ok(room in MAY_IMPORT, `${from} is in a room that docs/architecture.md does not know`);
-    return room !== other && ![...MAY_IMPORT[room], ...BELOW[room] ?? BELOW_ALL].includes(other);
+    const [part, other] = [partOf(from), partOf(to)];
+    assert.ok(part in MAY_IMPORT, `${from} is in a part that docs/architecture.md does not know`);
+    return part !== other && ![...MAY_IMPORT[part], ...BELOW[part] ?? BELOW_ALL].includes(other);
   });
   assert.deepEqual(wrong, []);
 });
 
-/** What lies in a folder at any depth and imports itself by way of others in the same folder: files or whole folders. */
-function circles(edges: readonly [from: string, to: string][]): string[][] {
-  const imports = new Map<string, Set<string>>();
-  for (const [from, to] of edges) {
-    const [a, b] = [from.split("/"), to.split("/")];
-    const apart = a.findIndex((name, i) => name !== b[i]); // there the paths part: two neighbours in one folder
-    if (apart === -1) continue;
-    const [name, other] = [a, b].map((path) => path.slice(0, apart + 1).join("/"));
-    if (!imports.has(name)) imports.set(name, new Set());
-    imports.get(name)!.add(other);
-  }
-  const below = (name: string) => {
-    const seen = new Set<string>();
-    const visit = (next: string) => {
-      if (seen.has(next)) return;
-      seen.add(next);
-      imports.get(next)?.forEach(visit);
-    };
-    imports.get(name)?.forEach(visit);
-    return seen;
-  };
-  const reached = new Map([...imports.keys()].map((name) => [name, below(name)]));
-  const found = [...reached].filter(([name, all]) => all.has(name)).map(([name, all]) =>
-    [...all].filter((other) => reached.get(other)?.has(name)).sort().join(" ")
-  );
-  return [...new Set(found)].sort().map((names) => names.split(" "));
-}
-
 Deno.test("nothing imports itself by way of others: no file, and no folder at any depth", async () => {
-  assert.deepEqual(circles([["a/b.ts", "a/c.ts"], ["a/c.ts", "a/b.ts"]]), [["a/b.ts", "a/c.ts"]]);
-  assert.deepEqual(circles([["a/b/x.ts", "a/c/x.ts"], ["a/c/y.ts", "a/b/y.ts"], ["a/d.ts", "a/b/x.ts"]]), [[
+  assert.deepEqual(cycles([["a/b.ts", "a/c.ts"], ["a/c.ts", "a/b.ts"]]), [["a/b.ts", "a/c.ts"]]);
+  assert.deepEqual(cycles([["a/b/x.ts", "a/c/x.ts"], ["a/c/y.ts", "a/b/y.ts"], ["a/d.ts", "a/b/x.ts"]]), [[
     "a/b",
     "a/c",
   ]]);
-  assert.deepEqual(circles(await imports()), []);
+  assert.deepEqual(cycles(await imports()), []);
 });
 
-/** What a module exports by its own declarations, each with its kind. */
-function exportsOf(text: string): { kind: string; name: string }[] {
-  const declared = text.matchAll(
-    /^export (?:declare |abstract |async )*(const|let|function\*?|class|interface|type|enum) (\w+)/gm,
-  );
-  return [...declared].map(([, kind, name]) => ({ kind, name }));
-}
-
-/** How often a text has a name. */
-function mentions(text: string, name: string): number {
-  return text.match(new RegExp(`\\b${name}\\b`, "g"))?.length ?? 0;
-}
-
-// A type may be exported without an importer where something else in its file names it: an exported function's argument.
-Deno.test("what a file exports is imported by an entry, the product, a test or a tool: else drop the `export` or it", () => {
+// What its own file uses may be exported for tests, and a type for the signature of an exported function.
+Deno.test("an export is used by the product or a tool, or by its own file and a test; else remove it", () => {
   assert.deepEqual(exportsOf("export async function a() {}\nexport type B = 1;\nconst c = 1;"), [
     { kind: "function", name: "a" },
     { kind: "type", name: "B" },
@@ -257,18 +168,21 @@ Deno.test("what a file exports is imported by an entry, the product, a test or a
   const entries = ["mod.ts", "cli.ts", ...sources("mod")];
   const all = [...FILES, ...["tests", "bench", "tools", "examples"].flatMap(sources)];
   const texts = new Map(all.map((path) => [path, Deno.readTextFileSync(new URL(path, ROOT))]));
-  const users = new Map<string, string[]>(); // texts that name a module: in an import, or to start a worker
+  const users = new Map<string, { path: string; text: string }[]>(); // who names a module: to import it or as a worker
   for (const [path, text] of texts) {
     for (const [, to] of text.matchAll(/["`](\.{1,2}\/[^"`]+\.ts)["`]/g)) {
       const named = new URL(to, new URL(path, ROOT)).href.slice(ROOT.href.length);
-      if (named !== path) users.set(named, [...users.get(named) ?? [], text]);
+      if (named !== path) users.set(named, [...users.get(named) ?? [], { path, text }]);
     }
   }
   const unused = FILES.filter((path) => !entries.includes(path)).flatMap((path) => {
     const text = texts.get(path)!;
     return exportsOf(text).filter(({ kind, name }) => {
-      if (["type", "interface"].includes(kind) && mentions(text, name) > 1) return false;
-      return !users.get(path)?.some((user) => mentions(user, name) > 0);
+      const isUsedHere = mentions(text, name) > 1;
+      if (["type", "interface"].includes(kind) && isUsedHere) return false;
+      const isUser = (user: { path: string; text: string }) =>
+        (isUsedHere || !user.path.startsWith("tests/")) && mentions(user.text, name) > 0;
+      return !users.get(path)?.some(isUser);
     }).map(({ name }) => `${path}: ${name}`);
   });
   assert.deepEqual(unused, []);
@@ -296,22 +210,6 @@ const LOADS: Record<string, string[]> = {
   "./cuda": [],
   "./blas": [],
 };
-
-/** Packages that are loaded with a module. */
-async function packagesOf(path: string): Promise<string[]> {
-  const modules = new Map((await graphOf(path)).modules.map((module) => [module.specifier, module]));
-  const seen = new Set<string>();
-  const visit = (specifier: string) => {
-    if (seen.has(specifier)) return;
-    seen.add(specifier);
-    for (const { code, isDynamic } of modules.get(specifier)?.dependencies ?? []) {
-      if (code !== undefined && !isDynamic) visit(code.specifier);
-    }
-  };
-  visit(new URL(path, ROOT).href);
-  const packages = [...seen].filter((specifier) => specifier.startsWith("npm:"));
-  return packages.map((specifier) => /^npm:\/?(.+)@/.exec(specifier)![1]).sort();
-}
 
 Deno.test("an entry loads the packages that it needs and no other: no plotting, no DuckDB", async () => {
   const loads = await Promise.all(
@@ -397,7 +295,7 @@ Deno.test("files that CONTRIBUTING.md names are there", () => {
 function trackedFiles(): string[] | undefined {
   try {
     const { success, stdout } = new Deno.Command("git", { args: ["ls-files"], cwd: ROOT, stderr: "null" }).outputSync();
-    return success ? decoder.decode(stdout).trimEnd().split("\n") : undefined;
+    return success ? new TextDecoder().decode(stdout).trimEnd().split("\n") : undefined;
   } catch {
     return undefined;
   }
