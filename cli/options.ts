@@ -86,13 +86,14 @@ export const withRaw = (command: Command) =>
     [
       new Flag("--format <name>", "format of raw files").choices(FORMATS).default("criteo"),
       new Flag("--schema <file>", "JSON file that describes the columns of csv and parquet input"),
+      new Flag("--validation <files...>", "raw files that become the validation split"),
       new Flag("--test <files...>", "raw files that become the test split"),
       new Flag("--min-frequency <n>", "values seen less often than this share one row").argParser(positive).default(1),
       new Flag("--max-ind-range <n>", "hash values into this range first").argParser(positive),
-      new Flag("--validation-fraction <share>", "fraction of the samples for validation, in order").argParser(share)
-        .default(
-          0.05,
-        ),
+      new Flag(
+        "--validation-fraction <share>",
+        "fraction of the samples for validation, after those for training (default: 0.05, or 0 with --validation)",
+      ).argParser(share),
       new Flag(
         "--test-fraction <share>",
         "fraction of the samples for testing, the last ones (default: 0.1, or 0 with --test)",
@@ -116,10 +117,11 @@ export interface UnknownFlags {
 export interface RawFlags extends UnknownFlags {
   format: Format;
   schema?: string;
+  validation?: string[];
   test?: string[];
   minFrequency: number;
   maxIndRange?: number;
-  validationFraction: number;
+  validationFraction?: number;
   testFraction?: number;
   onBadRow: "fail" | "skip";
 }
@@ -129,11 +131,12 @@ function given<T extends object>(record: T): { [K in keyof T]: Exclude<T[K], und
   return Object.fromEntries(Object.entries(record).filter(([, value]) => value !== undefined)) as never;
 }
 
-export function rawOptions({ test, ...flags }: RawFlags, { signal }: Interrupt) {
+export function rawOptions({ validation, test, ...flags }: RawFlags, { signal }: Interrupt) {
   const { format, schema, minFrequency, maxIndRange, validationFraction, testFraction, onBadRow, maxUnknown } = flags;
   return given({
     format,
     schema,
+    validationInputs: validation,
     testInputs: test,
     minFrequency,
     maxIndRange,

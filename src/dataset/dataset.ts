@@ -28,7 +28,7 @@ export interface DatasetBody {
   splits: Record<Split, { samples: number; lookups: number }>;
   /** Malformed input rows that were left out. */
   skippedRows: number;
-  /** What became of the files, of those that were split and of those of the test split; not of generated data. */
+  /** What became of the files: of those that were split, then of those of validation and of test; not of generated data. */
   read?: FileAccount[][] | undefined;
   /** For generated data, the AUC of the planted model on each split: no model can beat it on average. */
   generated: { bestAuc: Record<string, number> } | null;

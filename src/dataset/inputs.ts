@@ -40,12 +40,18 @@ export function findInputs(patterns: readonly string[], format?: Format): InputF
   });
 }
 
-/** Throws UsageError if one of the train files is a test file, too: figures would be of samples that were trained on. */
-export function expectApart(train: readonly InputFile[], test: readonly InputFile[]): void {
-  const paths = new Set(train.map(({ path }) => throughLinks(path)));
-  const both = test.find(({ path }) => paths.has(throughLinks(path)));
-  if (both === undefined) return;
-  throw new UsageError(`Cannot test on ${both.path}: it is also a train file; remove it from one of them`);
+/** Throws UsageError if a file belongs to two splits: figures would be of samples that were trained or selected on. */
+export function expectApart(files: Readonly<Record<"train" | "validation" | "test", readonly InputFile[]>>): void {
+  const splitOf = new Map<string, string>();
+  for (const [split, verb] of [["train", "train"], ["validation", "validate"], ["test", "test"]] as const) {
+    const paths = files[split].map(({ path }) => ({ path, target: throughLinks(path) }));
+    for (const { path, target } of paths) {
+      const other = splitOf.get(target);
+      if (other === undefined) continue;
+      throw new UsageError(`Cannot ${verb} on ${path}: it is also a ${other} file; remove it from one of them`);
+    }
+    for (const { target } of paths) splitOf.set(target, split);
+  }
 }
 
 /** Throws UsageError if what is written to a file would take the place of one that is read. */

@@ -17,6 +17,8 @@ import type { StagedLog } from "./staged_log.ts";
 export interface PrepareOptions extends ReadOptions {
   /** Files or globs, in the order of time. TSV or CSV, also .gz and .zst; Parquet. */
   readonly inputs: readonly string[];
+  /** Further files that become the validation split; then `validationFraction` must be 0. */
+  readonly validationInputs?: readonly string[];
   /** Further files that become the test split; then `testFraction` must be 0. */
   readonly testInputs?: readonly string[];
   /** See docs/datasets.md. */
@@ -29,7 +31,10 @@ export interface PrepareOptions extends ReadOptions {
   readonly minFrequency?: number;
   /** Categorical values are taken modulo this number first (text: their hash). */
   readonly maxIndRange?: number;
-  /** Share of the rows of `inputs` that becomes the validation split, after the train split; default 0.05. */
+  /**
+   * Share of the rows of `inputs` that becomes the validation split, after the train split; default 0.05, or 0 with
+   * `validationInputs`.
+   */
   readonly validationFraction?: number;
   /** Share of the rows of `inputs` that becomes the test split, at the end; default 0.1, or 0 with `testInputs`. */
   readonly testFraction?: number;
@@ -53,13 +58,17 @@ export interface Fractions {
   readonly test: number;
 }
 
-function fractionsOf(options: Pick<PrepareOptions, "validationFraction" | "testFraction" | "testInputs">): Fractions {
-  const validation = options.validationFraction ?? DEFAULT_VALIDATION_FRACTION;
-  const test = options.testFraction ?? (options.testInputs === undefined ? DEFAULT_TEST_FRACTION : 0);
+function fractionsOf(options: Omit<PrepareOptions, "out">): Fractions {
+  const { validationInputs, testInputs } = options;
+  const validation = options.validationFraction ?? (validationInputs === undefined ? DEFAULT_VALIDATION_FRACTION : 0);
+  const test = options.testFraction ?? (testInputs === undefined ? DEFAULT_TEST_FRACTION : 0);
   if (!(validation >= 0 && test >= 0 && validation + test < 1)) {
     throw new UsageError(`Cannot split: validation ${validation} and test ${test} must leave a share for training`);
   }
-  if (options.testInputs !== undefined && test > 0) {
+  if (validationInputs !== undefined && validation > 0) {
+    throw new UsageError("Cannot split off a validation fraction: the validation files are the validation split");
+  }
+  if (testInputs !== undefined && test > 0) {
     throw new UsageError("Cannot split off a test fraction: the test files are the test split");
   }
   return { validation, test };
@@ -79,6 +88,7 @@ export function splitSizes(rows: number, fractions: Fractions): Part[] {
 /** Files with all that a dataset's content depends on besides. */
 export interface LogSource {
   readonly inputs: readonly KnownFile[];
+  readonly validationInputs: readonly KnownFile[];
   readonly testInputs: readonly KnownFile[];
   /** Paths, content, schema and options. Equal ones make equal datasets. */
   readonly body: DatasetBody["source"];
@@ -87,7 +97,7 @@ export interface LogSource {
 /** Reads all files of a log once, to know them by what they hold. Throws HotsetError for missing ones. */
 export async function sourceOf(options: Omit<PrepareOptions, "out">): Promise<LogSource> {
   const { group = ALONE, format, minFrequency = 1, maxIndRange, onProgress = () => {} } = options;
-  const { inputs, testInputs, settings } = together(group, () => {
+  const { inputs, validationInputs, testInputs, settings } = together(group, () => {
     if (!(Number.isInteger(minFrequency) && minFrequency >= 1)) {
       throw new UsageError(`Cannot use a minimum frequency of ${minFrequency}: it must be a whole number from 1`);
     }
@@ -97,10 +107,12 @@ export async function sourceOf(options: Omit<PrepareOptions, "out">): Promise<Lo
       throw new UsageError(`Cannot use an index range of ${maxIndRange}: it must be a whole number from 1`);
     }
     const inputs = findInputs(options.inputs, format);
+    const validationInputs = findInputs(options.validationInputs ?? [], format);
     const testInputs = findInputs(options.testInputs ?? [], format);
-    expectApart(inputs, testInputs);
+    expectApart({ train: inputs, validation: validationInputs, test: testInputs });
     return {
       inputs,
+      validationInputs,
       testInputs,
       settings: {
         format,
@@ -112,14 +124,20 @@ export async function sourceOf(options: Omit<PrepareOptions, "out">): Promise<Lo
       },
     };
   });
-  const known = await identify([...inputs, ...testInputs], group, (f) => onProgress("check", f));
-  const files = { inputs: known.slice(0, inputs.length), testInputs: known.slice(inputs.length) };
+  const known = await identify([...inputs, ...validationInputs, ...testInputs], group, (f) => onProgress("check", f));
+  const files = {
+    inputs: known.splice(0, inputs.length),
+    validationInputs: known.splice(0, validationInputs.length),
+    testInputs: known,
+  };
   return {
     ...files,
     body: {
       rules: READING_RULES,
       ...settings,
       inputs: files.inputs.map(identityOf),
+      // Left out where there are none, so that the same log keeps the dataset that version 0.1 made of it.
+      ...(validationInputs.length === 0 ? {} : { validationInputs: files.validationInputs.map(identityOf) }),
       testInputs: files.testInputs.map(identityOf),
     },
   };
@@ -151,31 +169,42 @@ export async function prepareFrom(options: PrepareOptions, source: LogSource): P
     return together(group, () => Dataset.open(options.out, "lengths"));
   }
   const { format, minFrequency = 1, maxIndRange, onProgress = () => {} } = options;
-  const { inputs, testInputs, body } = source;
+  const { inputs, validationInputs, testInputs, body } = source;
   const settings = { ...options, schema: schemaOf(format, options.schema), maxIndRange };
   using lock = await lockOutput(options, group);
   const [isMade] = group.gather(lock?.waited === true && isMadeFrom(body, options.out));
   if (isMade) return together(group, () => Dataset.open(options.out, group.rank === 0 ? "checksums" : "lengths"));
   const { dataset } = await buildDataset("prepare", body, settings, async (job) => {
-    const bytes = (files: readonly KnownFile[]) => files.reduce((sum, f) => sum + f.bytes, 0);
-    const inputShare = bytes(inputs) / (bytes(inputs) + bytes(testInputs));
+    const all = [...inputs, ...validationInputs, ...testInputs];
+    const total = bytesOf(all);
+    let read = 0;
+    const stage = async (name: string, files: readonly KnownFile[], found: Parameters<typeof job.stageLog>[3]) => {
+      const log = await job.stageLog(name, files, "train", found, (f) => {
+        onProgress("read", (read + f * bytesOf(files)) / total);
+      });
+      read += bytesOf(files);
+      return log;
+    };
     const fractions = fractionsOf(options);
     const trainRows = (rows: number) => splitSizes(rows, fractions)[0].samples;
-    const log = await job.stageLog("log", inputs, "train", { trainRows }, (f) => onProgress("read", f * inputShare));
+    const log = await stage("log", inputs, { trainRows });
     const parts = splitSizes(log.rows, fractions);
     const logs: LogParts[] = [{ log, parts }];
-    if (testInputs.length > 0) {
-      const test = await job.stageLog("test_log", testInputs, "train", foundIn(log), (f) => {
-        onProgress("read", inputShare + f * (1 - inputShare));
-      });
-      logs.push({ log: test, parts: [{ split: "test", samples: test.rows }] });
+    for (const [split, files] of [["validation", validationInputs], ["test", testInputs]] as const) {
+      if (files.length === 0) continue;
+      const further = await stage(`${split}_log`, files, foundIn(log));
+      logs.push({ log: further, parts: [{ split, samples: further.rows }] });
     }
-    together(group, () => expectUnchanged([...inputs, ...testInputs]));
+    together(group, () => expectUnchanged(all));
     onProgress("read", 1);
     const made = await job.finish(logs, { train: parts[0].samples, minFrequency });
     return { body: { ...made, source: body, generated: options.generated ?? null }, result: undefined };
   });
   return dataset;
+}
+
+function bytesOf(files: readonly KnownFile[]): number {
+  return files.reduce((sum, { bytes }) => sum + bytes, 0);
 }
 
 /** What a log says of how to read others by the same schema. */

@@ -40,6 +40,8 @@ export interface DatasetEvent {
   readonly skippedRows: number;
   /** Of the test split: share of the lookups that met a value without a row of its own, by table; {} without samples. */
   readonly unknownShare: UnknownShare;
+  /** The same of the validation split. */
+  readonly validationUnknownShare: UnknownShare;
   /** What became of the lines of its text files; null if there were none. */
   readonly lines: LineAccount | null;
   /** Time it took. */

@@ -1,6 +1,8 @@
 /** What people see while a command works: progress bars and short lines on stderr. */
 import process from "node:process";
 import cliProgress from "cli-progress";
+import type { Split } from "../dataset/dataset.ts";
+import type { UnknownShare } from "../dataset/unknown_values.ts";
 import type { Report, RunEvent } from "../events/events.ts";
 import { count, percent, seconds, unknownText } from "../format.ts";
 
@@ -55,7 +57,7 @@ export class Terminal implements Disposable {
           `Dataset ${event.directory}: ${count(event.samples.train)} + ${count(event.samples.validation)} + ` +
             `${count(event.samples.test)} samples, ${event.tables} tables of ${count(event.rows)} rows ` +
             `(${seconds(event.seconds)})` +
-            (event.samples.test === 0 ? "" : `\nThe test split has ${unknownText(event.unknownShare)}`),
+            unknownLine("validation", event.validationUnknownShare) + unknownLine("test", event.unknownShare),
         );
       case "encoded":
         return this.line(
@@ -139,4 +141,9 @@ export class Terminal implements Disposable {
   [Symbol.dispose](): void {
     this.clear();
   }
+}
+
+/** What a line says of the unknown values of a split that has samples. */
+function unknownLine(split: Split, share: UnknownShare): string {
+  return Object.keys(share).length === 0 ? "" : `\nThe ${split} split has ${unknownText(share)}`;
 }

@@ -85,6 +85,7 @@ function progressTo(report: Report): Pick<PrepareOptions, "onProgress"> {
 function announce(dataset: Dataset, limit: UnknownLimit, report: Report, begin: number): Dataset {
   const { splits, skippedRows, missing } = dataset.body;
   const unknown = unknownShare(dataset, "test");
+  const validationUnknown = unknownShare(dataset, "validation");
   report({
     event: "dataset",
     directory: dataset.directory,
@@ -93,6 +94,7 @@ function announce(dataset: Dataset, limit: UnknownLimit, report: Report, begin: 
     rows: dataset.rows,
     skippedRows,
     unknownShare: unknown,
+    validationUnknownShare: validationUnknown,
     lines: allLines(dataset.body),
     seconds: (performance.now() - begin) / 1000,
   });
@@ -101,6 +103,7 @@ function announce(dataset: Dataset, limit: UnknownLimit, report: Report, begin: 
   if (splits.train.samples === 0) {
     throw new HotsetError(`Cannot use dataset ${dataset.directory}: it has no train samples`);
   }
+  noteUnknown(`the validation split of ${dataset.directory}`, validationUnknown, dataset, limit, report);
   noteUnknown(`the test split of ${dataset.directory}`, unknown, dataset, limit, report);
   return dataset;
 }
