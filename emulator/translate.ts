@@ -345,6 +345,8 @@ class Translator {
         return `m.exact(${a} * 2 ** ${b})`;
       case "shr":
         return `Math.floor(${a} / 2 ** ${b})`;
+      case "and":
+        return `Number(BigInt(${a}) & BigInt(${b}))`;
       default:
         return this.#refuse(instruction);
     }

@@ -167,7 +167,7 @@ Deno.test("interact and interactBackward agree with the reference", () => {
 });
 
 Deno.test("loss agrees with the reference: extreme logits, part of a batch, sums that add up", () => {
-  for (const samples of [1, 31, 33, 1500]) {
+  for (const samples of [1, 31, 33, 1500, 9000]) {
     const logits = normals(samples, 1).map((x) => 4 * x);
     logits[0] = 90;
     if (samples > 30) [logits[1], logits[2], logits[3]] = [-90, -200, 0];
@@ -178,6 +178,16 @@ Deno.test("loss agrees with the reference: extreme logits, part of a batch, sums
       backend.loss(samples, words, make(logits), make(labels), dLogits, lossSum);
       return [dLogits, lossSum];
     }, 1e-6);
+  }
+});
+
+Deno.test("columnSums agrees with the reference: sums of parts, and of their sums", () => {
+  for (const [samples, columns] of [[0, 3], [512, 9], [513, 9], [1100, 17], [512 * 512 + 1, 1]]) {
+    agree((backend, make) => {
+      const x = make(normals(samples * columns, 1)), sums = make(normals(columns, 2));
+      backend.columnSums(samples, columns, x, sums);
+      return [sums];
+    });
   }
 });
 
@@ -208,6 +218,9 @@ for (const optimizer of OPTIMIZER_NAMES) {
       { counts: [40, 1, 3, 100], dim: 132 }, // more than 32 lanes of 16 bytes
       { counts: [40, 2], dim: 37 }, // more than 32 lanes of one word
       { counts: Array.from({ length: 150 }, (_, s) => s % 40 === 7 ? 45 : 1 + s % 3), dim: 8 },
+      // So many lookups that those of popular rows are summed ahead: in chunks of which some, one or none is a row's.
+      { counts: [3, 253, 256, 500, 511, 14_000, 300, 40, 1, 600], dim: 4 },
+      { counts: [16_384], dim: 3 },
     ];
     for (const { counts, dim } of shapes) {
       const { segments, segmentBags, lookups } = segmentsOf(counts, 20, dim);

@@ -60,27 +60,33 @@ DEVICE float backward(float* __restrict__ dY, const float* __restrict__ y, u64 f
   return sum;
 }
 
-// dY (samples, outputs) becomes the gradient before the activation; dBias is its sum over the samples. A block has 8
-// columns (one memory sector of each row) and 64 rows at a time; sums have a fixed order.
+// dY (samples, outputs) becomes the gradient before the activation, and sums (parts, outputs) the sums of each column over
+// each part of PART_ROWS rows; one part is all of them if there are no more rows than that. A block has 8 columns (one
+// memory sector of each row) of a part, of which there are `tiles`, and 64 rows at a time; sums have a fixed order.
+#define PART_ROWS 512
+
 KERNEL THREADS(512) void activation_backward(float* __restrict__ dY, const float* __restrict__ y,
-                                             float* __restrict__ dBias, u32 samples, u32 outputs, u32 activation) {
-  SHARED static float sums[16 * 8];
+                                             float* __restrict__ sums, u32 samples, u32 outputs, u32 activation,
+                                             u32 tiles) {
+  SHARED static float partial[16 * 8];
   u32 tid = thread_index();
-  u32 column = block_index() * 8 + tid % 8;
+  u32 part = block_index() / tiles, column = (block_index() - part * tiles) * 8 + tid % 8;
+  u32 begin = part * PART_ROWS;
+  u32 left = samples - begin, count = left < PART_ROWS ? left : PART_ROWS;
   float sum = 0;
   if (column < outputs) {
-    u64 first = (u64)(tid / 8) * outputs + column, stride = (u64)64 * outputs;
-    u32 rows = (samples + 63 - tid / 8) / 64;  // of this thread
+    u64 first = (u64)(begin + tid / 8) * outputs + column, stride = (u64)64 * outputs;
+    u32 rows = (count + 63 - tid / 8) / 64;  // of this thread
     if (activation == IDENTITY) sum = backward<IDENTITY>(dY, y, first, stride, rows);
     if (activation == RELU) sum = backward<RELU>(dY, y, first, stride, rows);
     if (activation == SIGMOID) sum = backward<SIGMOID>(dY, y, first, stride, rows);
   }
   sum += shuffle_xor(sum, 8);
   sum += shuffle_xor(sum, 16);
-  if (tid % 32 < 8) sums[tid / 32 * 8 + tid % 8] = sum;
+  if (tid % 32 < 8) partial[tid / 32 * 8 + tid % 8] = sum;
   barrier();
   if (tid >= 8 || column >= outputs) return;
-  sum = sums[tid];
-  for (u32 warp = 1; warp < 16; warp++) sum += sums[warp * 8 + tid];
-  dBias[column] = sum;
+  sum = partial[tid];
+  for (u32 warp = 1; warp < 16; warp++) sum += partial[warp * 8 + tid];
+  sums[(u64)part * outputs + column] = sum;
 }

@@ -2,10 +2,13 @@ import { blocksFor, isWide, type Kernel, KernelModule, type ParameterType } from
 import type { Activation } from "../../backend.ts";
 import type { CudaDevice } from "../device.ts";
 import type { DeviceBuffer } from "../memory.ts";
+import { Scratch } from "../scratch.ts";
 
 const THREADS = 256;
 const BACKWARD_THREADS = 512;
 const BACKWARD_COLUMNS = 8;
+/** Rows whose sums a block adds: PART_ROWS of activation.cu. */
+const PART_ROWS = 512;
 const CODES: Record<Activation, number> = { identity: 0, relu: 1, sigmoid: 2 };
 // y, bias, total, elements, activation
 const FORWARD_PARAMETERS: ParameterType[] = ["u64", "u64", "u32", "u32", "u32"];
@@ -15,13 +18,15 @@ export class ActivationKernels {
   readonly #wide: Kernel;
   readonly #narrow: Kernel;
   readonly #backward: Kernel;
+  readonly #scratch: Scratch;
 
   constructor(device: CudaDevice) {
     const module = new KernelModule(device, new URL("activation.ptx", import.meta.url));
     this.#wide = module.kernel("activation_forward_4", FORWARD_PARAMETERS);
     this.#narrow = module.kernel("activation_forward_1", FORWARD_PARAMETERS);
-    // dY, y, dBias, samples, outputs, activation
-    this.#backward = module.kernel("activation_backward", ["u64", "u64", "u64", "u32", "u32", "u32"]);
+    // dY, y, sums, samples, outputs, activation, tiles
+    this.#backward = module.kernel("activation_backward", ["u64", "u64", "u64", "u32", "u32", "u32", "u32"]);
+    this.#scratch = new Scratch(device, "sums of bias gradients");
   }
 
   /** y (samples, outputs) becomes `activation(y + bias)`. */
@@ -37,7 +42,10 @@ export class ActivationKernels {
     kernel.launch(blocksFor(samples * elements, THREADS), THREADS);
   }
 
-  /** dY (samples, outputs) becomes the gradient before the activation; dBias (outputs) its sum over the samples. */
+  /**
+   * dY (samples, outputs) becomes the gradient before the activation; dBias (outputs) its sum over the samples: of parts of
+   * PART_ROWS rows first, then of these sums in the same way, so that many blocks share a batch.
+   */
   backward(
     activation: Activation,
     samples: number,
@@ -46,13 +54,44 @@ export class ActivationKernels {
     dY: DeviceBuffer,
     dBias: DeviceBuffer,
   ): void {
+    const parts = partsOf(samples);
+    if (parts === 1) return this.#sums(activation, samples, outputs, y, dY, dBias);
+    // Sums of sums take less room than the first ones.
+    const scratch = this.#scratch.of(2 * parts * outputs);
+    let sums = scratch.view(0, parts * outputs);
+    this.#sums(activation, samples, outputs, y, dY, sums);
+    let used = parts * outputs;
+    for (let rows = parts; rows > 1; rows = partsOf(rows)) {
+      const next = partsOf(rows);
+      const target = next === 1 ? dBias : scratch.view(used, next * outputs);
+      this.#sums("identity", rows, outputs, sums, sums, target);
+      used += next * outputs;
+      sums = target;
+    }
+  }
+
+  #sums(
+    activation: Activation,
+    samples: number,
+    outputs: number,
+    y: DeviceBuffer,
+    dY: DeviceBuffer,
+    sums: DeviceBuffer,
+  ): void {
     const kernel = this.#backward;
+    const tiles = blocksFor(outputs, BACKWARD_COLUMNS);
     kernel.buffer(0, dY);
     kernel.buffer(1, y);
-    kernel.buffer(2, dBias);
+    kernel.buffer(2, sums);
     kernel.number(3, samples);
     kernel.number(4, outputs);
     kernel.number(5, CODES[activation]);
-    kernel.launch(blocksFor(outputs, BACKWARD_COLUMNS), BACKWARD_THREADS);
+    kernel.number(6, tiles);
+    kernel.launch(tiles * partsOf(samples), BACKWARD_THREADS);
   }
+}
+
+/** Parts of so many rows; at least one, whose sums are zero without rows. */
+function partsOf(rows: number): number {
+  return Math.max(1, Math.ceil(rows / PART_ROWS));
 }

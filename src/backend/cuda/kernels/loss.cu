@@ -1,16 +1,33 @@
-// Binary cross-entropy with logits, a weight of positives and smoothed labels (see Backend.loss): the gradient of the batch's mean and the sum of these samples' losses, in one block
-// so that the sum has a fixed order.
+// Binary cross-entropy with logits, a weight of positives and smoothed labels (see Backend.loss): the gradient of the
+// batch's mean, and the sum of the losses. A block has PART_SAMPLES samples, in a fixed order; a single block adds its sum
+// to lossSum, several leave theirs in `sums` for loss_total.
 #include "prelude.h"
+
+#define PART_SAMPLES 4096
+
+// The sum over the block's threads, in its first thread.
+DEVICE float block_total(float* sums, float sum) {
+  u32 tid = thread_index();
+  for (u32 mask = 16; mask > 0; mask /= 2) sum += shuffle_xor(sum, mask);
+  if (tid % 32 == 0) sums[tid / 32] = sum;
+  barrier();
+  if (tid >= 32) return 0;
+  sum = tid < block_threads() / 32 ? sums[tid] : 0.0f;
+  for (u32 mask = 16; mask > 0; mask /= 2) sum += shuffle_xor(sum, mask);
+  return sum;
+}
 
 KERNEL THREADS(1024) void loss(const u32* __restrict__ header, const float* __restrict__ logits,
                                const float* __restrict__ labels, float* __restrict__ dLogits,
-                               float* __restrict__ lossSum, u32 samples) {
-  SHARED static float sums[32];
+                               float* __restrict__ lossSum, float* __restrict__ sums, u32 samples) {
+  SHARED static float partial[32];
   u32 tid = thread_index();
   float batch = (float)header[HEADER_SAMPLES];
   float extra = float_word(header, HEADER_POSITIVE_WEIGHT), smoothing = float_word(header, HEADER_LABEL_SMOOTHING);
   float sum = 0;
-  for (u32 s = tid; s < samples; s += block_threads()) {
+  u32 begin = block_index() * PART_SAMPLES;
+  u32 end = samples - begin < PART_SAMPLES ? samples : begin + PART_SAMPLES;
+  for (u32 s = begin + tid; s < end; s += block_threads()) {
     float x = logits[s], label = labels[s] + smoothing * (0.5f - labels[s]);
     float positive = (1.0f + extra) * label, both = 1.0f + extra * label;
     float e = exp_of_negative(x < 0 ? x : -x);
@@ -18,11 +35,18 @@ KERNEL THREADS(1024) void loss(const u32* __restrict__ header, const float* __re
     dLogits[s] = (both * probability - positive) / batch;
     sum += both * (x < 0 ? 0.0f : x) - x * positive + both * log1p_of_unit(e);
   }
-  for (u32 mask = 16; mask > 0; mask /= 2) sum += shuffle_xor(sum, mask);
-  if (tid % 32 == 0) sums[tid / 32] = sum;
-  barrier();
-  if (tid >= 32) return;
-  sum = tid < block_threads() / 32 ? sums[tid] : 0.0f;
-  for (u32 mask = 16; mask > 0; mask /= 2) sum += shuffle_xor(sum, mask);
+  sum = block_total(partial, sum);
+  if (tid > 0) return;
+  if (grid_blocks() == 1) lossSum[0] += sum;
+  else sums[block_index()] = sum;
+}
+
+// Adds the sums of `parts` blocks to lossSum.
+KERNEL THREADS(1024) void loss_total(const float* __restrict__ sums, float* __restrict__ lossSum, u32 parts) {
+  SHARED static float partial[32];
+  u32 tid = thread_index();
+  float sum = 0;
+  for (u32 part = tid; part < parts; part += block_threads()) sum += sums[part];
+  sum = block_total(partial, sum);
   if (tid == 0) lossSum[0] += sum;
 }

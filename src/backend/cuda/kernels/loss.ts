@@ -1,20 +1,28 @@
 import { type Kernel, KernelModule } from "../kernel.ts";
 import type { CudaDevice } from "../device.ts";
 import type { DeviceBuffer } from "../memory.ts";
+import { Scratch } from "../scratch.ts";
 
 const MAX_THREADS = 1024;
+/** Samples of a block: PART_SAMPLES of loss.cu. */
+const PART_SAMPLES = 4096;
 
 /** Launches loss.cu: binary cross-entropy with logits and its gradient. */
 export class Loss {
   readonly #kernel: Kernel;
+  readonly #total: Kernel;
+  readonly #scratch: Scratch;
 
   constructor(device: CudaDevice) {
     const module = new KernelModule(device, new URL("loss.ptx", import.meta.url));
-    // header, logits, labels, dLogits, lossSum, samples
-    this.#kernel = module.kernel("loss", ["u64", "u64", "u64", "u64", "u64", "u32"]);
+    // header, logits, labels, dLogits, lossSum, sums, samples
+    this.#kernel = module.kernel("loss", ["u64", "u64", "u64", "u64", "u64", "u64", "u32"]);
+    // sums, lossSum, parts
+    this.#total = module.kernel("loss_total", ["u64", "u64", "u32"]);
+    this.#scratch = new Scratch(device, "sums of losses");
   }
 
-  /** logits, labels, dLogits (samples); adds to lossSum (1). One block, so that the sum has a fixed order. */
+  /** logits, labels, dLogits (samples); adds to lossSum (1) in a fixed order. */
   launch(
     samples: number,
     header: DeviceBuffer,
@@ -29,8 +37,20 @@ export class Loss {
     kernel.buffer(2, labels);
     kernel.buffer(3, dLogits);
     kernel.buffer(4, lossSum);
-    kernel.number(5, samples);
-    const threads = Math.min(MAX_THREADS, 32 * Math.ceil(samples / 32));
-    kernel.launch(samples === 0 ? 0 : 1, threads);
+    const parts = Math.ceil(samples / PART_SAMPLES);
+    const sums = parts > 1 ? this.#scratch.of(parts) : undefined;
+    kernel.buffer(5, sums);
+    kernel.number(6, samples);
+    kernel.launch(parts, threadsFor(samples));
+    if (sums === undefined) return;
+    this.#total.buffer(0, sums);
+    this.#total.buffer(1, lossSum);
+    this.#total.number(2, parts);
+    this.#total.launch(1, threadsFor(parts));
   }
+}
+
+/** Whole warps for so many values. */
+function threadsFor(values: number): number {
+  return Math.min(MAX_THREADS, 32 * Math.ceil(values / 32));
 }

@@ -1,14 +1,31 @@
 // The update of the rows a batch touched, over its segment list: every distinct row has one writer, no atomics, and the
 // order of every sum is fixed by the list.
 //
-// A group of `lanes` threads (a power of two, at most 32) has one row; a block of 256 threads takes a tile of
-// 256 / lanes rows. Rows of at most SHORT lookups are summed by their own group. The few that most of a batch hits
-// (tables of three rows) would keep one group busy for long, so all groups of the block share each of them: group g
-// sums lookups g, g + groups, ..., and the partial sums are added in the order of the groups.
+// A group of `lanes` threads (a power of two, at most 32) has one row; a block of 256 threads has 256 / lanes rows at a
+// time. Its warps have places far apart in the list, because the popular rows of a table are neighbours there. Rows of at most SHORT lookups are
+// summed by their own group. All groups of the block share each longer one: group g sums lookups g, g + groups, ..., and the
+// partial sums are added in a fixed order. The lookups of a few rows (tables of three rows) are most of a batch's. So
+// before a large batch sum_chunks adds the gradients of each CHUNK lookups of one row, by all blocks; what is left of such
+// a row are the sums of its chunks, and the lookups before the first and after the last of them.
 #include "prelude.h"
 
 #define BLOCK 256
 #define SHORT 32
+#define CHUNK 256
+
+// The sum over the groups of a block of what each thread left in `partial`; it is the first group's.
+template <typename V>
+DEVICE V total_of_groups(V* partial, u32 lanes) {
+  u32 tid = thread_index();
+  for (u32 half = BLOCK / 2; half >= lanes; half /= 2) {
+    barrier();
+    if (tid < half) partial[tid] += partial[tid + half];
+  }
+  barrier();
+  V total = partial[tid % lanes];
+  barrier();
+  return total;
+}
 
 // Everything but the place in the segment list that an update of a row needs. All threads of a warp call its functions
 // together: they exchange values.
@@ -16,6 +33,7 @@ template <typename V, Optimizer optimizer>
 struct Rows {
   const u32* bags;
   const V* dPooled;
+  const V* chunks;  // the sums of whole chunks; null if there are none
   V* table;
   V* state;  // Adagrad: as the table; row-wise Adagrad: one float a row; Adam: two for each of the table
   float rate;
@@ -35,9 +53,18 @@ struct Rows {
         u32 other = shuffle_xor(most, mask);
         if (other > most) most = other;
       }
-      for (u32 k = 0; k < most; k++) {
-        u32 next = shuffle_from(bag, leader + k);
-        if (k < count && element < elements) total += dPooled[(u64)next * elements + element];
+      for (u32 k = 0; k < most; k += 4) {
+        // All are read before the first is used: one after the other, a thread would wait for memory four times.
+        V next[4];
+#pragma unroll
+        for (u32 n = 0; n < 4; n++) {
+          u32 from = shuffle_from(bag, leader + k + n);
+          if (k + n < count && element < elements) next[n] = dPooled[(u64)from * elements + element];
+        }
+#pragma unroll
+        for (u32 n = 0; n < 4; n++) {
+          if (k + n < count && element < elements) total += next[n];
+        }
       }
     }
     return total;
@@ -49,6 +76,18 @@ struct Rows {
 #pragma unroll 4
     for (u32 k = first; k < last; k += step) total += dPooled[(u64)bags[k] * elements + element];
     return total;
+  }
+
+  // The same of a row whose whole chunks are summed already.
+  __attribute__((device)) V chunked_sum(u32 first, u32 last, u32 group, u32 groups, u32 element) const {
+    u32 begin = (first + CHUNK - 1) / CHUNK, end = last / CHUNK;
+    V total = 0.0f;
+    if (chunks != 0 && begin < end) {
+      for (u32 k = begin + group; k < end; k += groups) total += chunks[(u64)k * elements + element];
+      total += strided_sum(first + group, begin * CHUNK, groups, element);
+      first = end * CHUNK;
+    }
+    return total + strided_sum(first + group, last, groups, element);
   }
 
   // Row-wise Adagrad: adds the mean of the squares (each lane brings its part) to the row's state and returns the step
@@ -72,56 +111,34 @@ struct Rows {
     else table[i] -= (optimizer == ROWWISE_ADAGRAD ? scaled : rate) * gradient;
   }
 
-  // The update of a row whose lookups the group sums alone; none for idle threads.
-  __attribute__((device)) void update_short(u32 row, u32 first, u32 last) const {
-    bool active = first < last;
-    V gradient = 0.0f;
-    float scaled = 0;
-    if (optimizer == ROWWISE_ADAGRAD) {
-      float squares = 0;
-      for (u32 base = 0; base < elements; base += lanes) {
-        gradient = sum(first, last, base + lane);
-        squares += dot(gradient, gradient);
-      }
-      scaled = scale(active, row, squares);
-    }
-    for (u32 base = 0; base < elements; base += lanes) {
-      u32 element = base + lane;
-      if (optimizer != ROWWISE_ADAGRAD || elements > lanes) gradient = sum(first, last, element);
-      if (active && element < elements) apply(row, element, gradient, scaled);
-    }
-  }
-
   // One element of the gradient of a row that the whole block sums; the total is the first group's.
   __attribute__((device)) V block_sum(V* partial, u32 first, u32 last, u32 element) const {
     u32 tid = thread_index(), group = tid / lanes, groups = BLOCK / lanes;
-    if (element < elements) partial[tid] = strided_sum(first + group, last, groups, element);
-    barrier();
-    V total = 0.0f;
-    if (group == 0 && element < elements) {
-      for (u32 other = 0; other < groups; other++) total += partial[other * lanes + lane];
-    }
-    barrier();
-    return total;
+    V sum = 0.0f;
+    if (element < elements) sum = chunked_sum(first, last, group, groups, element);
+    partial[tid] = sum;
+    return total_of_groups(partial, lanes);
   }
 
-  // The update of a row that the whole block sums.
-  __attribute__((device)) void update_long(V* partial, u32 row, u32 first, u32 last) const {
-    bool writes = thread_index() < lanes;
+  // The update of a row whose lookups the group sums alone (none for idle threads), or the block with its `partial`.
+  // Row-wise Adagrad needs the mean of the squares first; wide rows are then summed again.
+  template <bool isLong>
+  __attribute__((device)) void update(V* partial, u32 row, u32 first, u32 last) const {
+    const bool writes = isLong ? thread_index() < lanes : first < last;
     V gradient = 0.0f;
-    float scaled = 0;
-    if (optimizer == ROWWISE_ADAGRAD) {
-      float squares = 0;
+    float squares = 0, scaled = 0;
+#pragma clang loop unroll(disable)
+    for (u32 pass = optimizer == ROWWISE_ADAGRAD ? 0 : 1; pass < 2; pass++) {
+      const bool keeps = optimizer == ROWWISE_ADAGRAD && pass == 1;
+      if (keeps) scaled = scale(writes, row, squares);
       for (u32 base = 0; base < elements; base += lanes) {
-        gradient = block_sum(partial, first, last, base + lane);
-        squares += dot(gradient, gradient);
+        u32 element = base + lane;
+        if (!keeps || elements > lanes) {
+          gradient = isLong ? block_sum(partial, first, last, element) : sum(first, last, element);
+        }
+        if (pass == 0) squares += dot(gradient, gradient);
+        else if (writes && element < elements) apply(row, element, gradient, scaled);
       }
-      scaled = scale(writes, row, squares);
-    }
-    for (u32 base = 0; base < elements; base += lanes) {
-      u32 element = base + lane;
-      if (optimizer != ROWWISE_ADAGRAD || elements > lanes) gradient = block_sum(partial, first, last, element);
-      if (writes && element < elements) apply(row, element, gradient, scaled);
     }
   }
 };
@@ -133,10 +150,10 @@ DEVICE u32 share(u32 lookups, u32 rank, u32 ranks) {
 
 template <typename V, Optimizer optimizer>
 DEVICE void update(const u32* __restrict__ header, const u32* __restrict__ segments, const u32* __restrict__ bags,
-                   const V* __restrict__ dPooled, V* __restrict__ table, V* __restrict__ state, u32 elements,
-                   u32 lanes, u32 rank, u32 ranks) {
+                   const V* __restrict__ dPooled, const V* __restrict__ chunks, V* __restrict__ table,
+                   V* __restrict__ state, u32 elements, u32 lanes, u32 rank, u32 ranks) {
   SHARED static u32 head[HEADER_USED];
-  SHARED static u32 pairs[2 * BLOCK + 2];
+  SHARED static u32 pairs[BLOCK / 32 * (2 * 32 + 2)];  // of each warp its part of the segment list
   SHARED static u32 longSegments[BLOCK / 32];
   SHARED static V partial[BLOCK];
   const u32 tid = thread_index(), group = tid / lanes, groups = BLOCK / lanes;
@@ -144,39 +161,44 @@ DEVICE void update(const u32* __restrict__ header, const u32* __restrict__ segme
   barrier();
   const u32 lane = tid - group * lanes;
   const float rate = float_word(head, HEADER_LEARNING_RATE);
-  const Rows<V, optimizer> rows = {bags, dPooled, table, state, rate, head + HEADER_OPTIMIZER, elements, lanes, lane, tid % 32 - lane};
+  const Rows<V, optimizer> rows = {bags, dPooled, chunks, table, state, rate, head + HEADER_OPTIMIZER, elements, lanes, lane, tid % 32 - lane};
   const u32 distinct = head[HEADER_DISTINCT], lookups = head[HEADER_LOOKUPS];
   const u32 begin = share(lookups, rank, ranks), end = share(lookups, rank + 1, ranks);
 
-  for (u32 tile = block_index() * groups; tile < distinct; tile += grid_blocks() * groups) {
-    u32 count = distinct - tile < groups ? distinct - tile : groups;
+  // A warp has neighbours in the list, which it reads together; the next warp's are far away.
+  const u32 warp = tid / 32, perWarp = 32 / lanes;
+  u32* const own = pairs + warp * (2 * 32 + 2);
+  for (u32 round = 0; round < distinct; round += grid_blocks() * groups) {
+    u32 tile = round + (warp * grid_blocks() + block_index()) * perWarp;
+    u32 count = tile >= distinct ? 0 : distinct - tile < perWarp ? distinct - tile : perWarp;
     barrier();
-    for (u32 i = tid; i < 2 * count + 2; i += BLOCK) pairs[i] = segments[2 * tile + i];
+    for (u32 i = tid % 32; count > 0 && i < 2 * count + 2; i += 32) own[i] = segments[2 * tile + i];
     barrier();
-    u32 row = 0, first = 0, last = 0;
-    if (group < count) {
-      row = pairs[2 * group];
-      first = pairs[2 * group + 1];
-      if (first >= begin && first < end) last = pairs[2 * group + 3];
+    u32 row = 0, first = 0, last = 0, k = tid % 32 / lanes;
+    if (k < count) {
+      row = own[2 * k];
+      first = own[2 * k + 1];
+      if (first >= begin && first < end) last = own[2 * k + 3];
     }
     bool isLong = last > first + SHORT;
     u32 longs = ballot(isLong && lane == 0);
-    if (tid % 32 == 0) longSegments[tid / 32] = longs;
-    rows.update_short(row, first, isLong ? first : last);
+    if (tid % 32 == 0) longSegments[warp] = longs;
+    rows.template update<false>(partial, row, first, isLong ? first : last);
     barrier();
-    for (u32 warp = 0; warp < BLOCK / 32; warp++) {
-      for (u32 left = longSegments[warp]; left != 0; left &= left - 1) {
-        u32 k = (warp * 32 + __builtin_ctz(left)) / lanes;
-        rows.update_long(partial, pairs[2 * k], pairs[2 * k + 1], pairs[2 * k + 3]);
+    for (u32 of = 0; of < BLOCK / 32; of++) {
+      for (u32 left = longSegments[of]; left != 0; left &= left - 1) {
+        const u32* pair = pairs + of * (2 * 32 + 2) + 2 * (__builtin_ctz(left) / lanes);
+        rows.template update<true>(partial, pair[0], pair[1], pair[3]);
       }
     }
   }
 }
 
 #define UPDATE(name, V, optimizer)                                                                                     \
-  KERNEL RESIDENT(BLOCK, 2) void name(const u32* header, const u32* segments, const u32* bags, const V* dPooled, V* table, \
-                                  V* state, u32 elements, u32 lanes, u32 rank, u32 ranks) {                            \
-    update<V, optimizer>(header, segments, bags, dPooled, table, state, elements, lanes, rank, ranks);                 \
+  KERNEL RESIDENT(BLOCK, 3) void name(const u32* header, const u32* segments, const u32* bags, const V* dPooled,       \
+                                      const V* chunks, V* table, V* state, u32 elements, u32 lanes, u32 rank,          \
+                                      u32 ranks) {                                                                     \
+    update<V, optimizer>(header, segments, bags, dPooled, chunks, table, state, elements, lanes, rank, ranks);         \
   }
 
 UPDATE(update_rows_sgd_4, float4, SGD)
@@ -187,3 +209,61 @@ UPDATE(update_rows_rwsadagrad_4, float4, ROWWISE_ADAGRAD)
 UPDATE(update_rows_rwsadagrad_1, float, ROWWISE_ADAGRAD)
 UPDATE(update_rows_adam_4, float4, ADAM)
 UPDATE(update_rows_adam_1, float, ADAM)
+
+// The segment that a lookup is in. A warp looks at 32 places of the list at a time.
+DEVICE u32 segment_of(const u32* __restrict__ segments, u32 distinct, u32 lookup) {
+  u32 lane = thread_index() % 32;
+  u32 low = 0;
+  for (u32 count = distinct; count > 1;) {
+    u32 step = (count + 31) / 32;
+    u32 probe = lane * step;
+    u32 below = ballot(probe < count && segments[2 * (low + probe) + 1] <= lookup);  // the first places
+    u32 last = (__builtin_popcount(below) - 1) * step;
+    low += last;
+    count = count - last < step ? count - last : step;
+  }
+  return low;
+}
+
+// chunks (lookups / CHUNK, dim): the sum of the gradients of each CHUNK lookups that are all of one row; others stay as
+// they are.
+template <typename V>
+DEVICE void sum_chunks(const u32* __restrict__ header, const u32* __restrict__ segments, const u32* __restrict__ bags,
+                       const V* __restrict__ dPooled, V* __restrict__ chunks, u32 elements, u32 lanes) {
+  SHARED static u32 isWhole;
+  SHARED static V partial[BLOCK];
+  const u32 tid = thread_index(), group = tid / lanes, groups = BLOCK / lanes, lane = tid - group * lanes;
+  const u32 distinct = header[HEADER_DISTINCT], count = header[HEADER_LOOKUPS] / CHUNK;
+  for (u32 chunk = block_index(); chunk < count; chunk += grid_blocks()) {
+    const u32 first = chunk * CHUNK;
+    if (tid < 32) {
+      u32 segment = segment_of(segments, distinct, first);
+      if (tid == 0) isWhole = segments[2 * segment + 3] >= first + CHUNK;
+    }
+    barrier();
+    if (isWhole) {
+      for (u32 base = 0; base < elements; base += lanes) {
+        u32 element = base + lane;
+        V sum = 0.0f;
+        if (element < elements) {
+#pragma unroll 4
+          for (u32 k = first + group; k < first + CHUNK; k += groups) sum += dPooled[(u64)bags[k] * elements + element];
+        }
+        partial[tid] = sum;
+        sum = total_of_groups(partial, lanes);
+        if (group == 0 && element < elements) chunks[(u64)chunk * elements + element] = sum;
+      }
+    }
+    barrier();
+  }
+}
+
+KERNEL RESIDENT(BLOCK, 4) void sum_chunks_4(const u32* header, const u32* segments, const u32* bags,
+                                            const float4* dPooled, float4* chunks, u32 elements, u32 lanes) {
+  sum_chunks<float4>(header, segments, bags, dPooled, chunks, elements, lanes);
+}
+
+KERNEL RESIDENT(BLOCK, 4) void sum_chunks_1(const u32* header, const u32* segments, const u32* bags,
+                                            const float* dPooled, float* chunks, u32 elements, u32 lanes) {
+  sum_chunks<float>(header, segments, bags, dPooled, chunks, elements, lanes);
+}

@@ -1,28 +1,38 @@
 import { isWide, type Kernel, KernelModule, type ParameterType } from "../kernel.ts";
 import type { CudaDevice } from "../device.ts";
 import type { DeviceBuffer } from "../memory.ts";
+import { Scratch } from "../scratch.ts";
 import type { RowUpdateShape } from "../../backend.ts";
 import { OPTIMIZER_NAMES, type OptimizerName, OPTIMIZERS, rowStateWords } from "../../../optimizer/optimizers.ts";
 
 const THREADS = 256;
 /** Blocks a multiprocessor gets: enough to fill it twice; each then takes several tiles of a large batch. */
 const BLOCKS_PER_MULTIPROCESSOR = 8;
-// header, segments, bags, dPooled, table, state, elements, lanes, rank, ranks
-const PARAMETERS: ParameterType[] = ["u64", "u64", "u64", "u64", "u64", "u64", "u32", "u32", "u32", "u32"];
+/** Lookups that are summed ahead if they are of one row: CHUNK of update_rows.cu. */
+const CHUNK = 256;
+/** In batches of fewer lookups no row keeps a block busy for long. */
+const CHUNKED_LOOKUPS = 16_384;
+// header, segments, bags, dPooled, chunks, then table, state, elements, lanes, rank, ranks
+const LISTS: ParameterType[] = ["u64", "u64", "u64", "u64", "u64"];
+const PARAMETERS: ParameterType[] = [...LISTS, "u64", "u64", "u32", "u32", "u32", "u32"];
 
 /** Launches update_rows.cu: the optimizer's step of every row that a batch touched. */
 export class UpdateRows {
   readonly #kernels: Record<OptimizerName, { wide: Kernel; narrow: Kernel }>;
+  readonly #sumChunks: { wide: Kernel; narrow: Kernel };
+  readonly #chunks: Scratch;
   readonly #mostBlocks: number;
 
   constructor(device: CudaDevice) {
     const module = new KernelModule(device, new URL("update_rows.ptx", import.meta.url));
-    const both = (kernel: string) => ({
-      wide: module.kernel(`update_rows_${kernel}_4`, PARAMETERS),
-      narrow: module.kernel(`update_rows_${kernel}_1`, PARAMETERS),
+    const both = (kernel: string, parameters: readonly ParameterType[]) => ({
+      wide: module.kernel(`${kernel}_4`, parameters),
+      narrow: module.kernel(`${kernel}_1`, parameters),
     });
-    const entries = OPTIMIZER_NAMES.map((name) => [name, both(OPTIMIZERS[name].kernel)]);
+    const entries = OPTIMIZER_NAMES.map((name) => [name, both(`update_rows_${OPTIMIZERS[name].kernel}`, PARAMETERS)]);
     this.#kernels = Object.fromEntries(entries) as Record<OptimizerName, ReturnType<typeof both>>;
+    this.#sumChunks = both("sum_chunks", [...LISTS, "u32", "u32"]);
+    this.#chunks = new Scratch(device, "sums of the gradients of popular rows");
     this.#mostBlocks = BLOCKS_PER_MULTIPROCESSOR * device.multiprocessors;
   }
 
@@ -37,20 +47,28 @@ export class UpdateRows {
     state: DeviceBuffer | undefined,
   ): void {
     const wide = isWide(dim, dPooled, table, rowStateWords(optimizer, dim) < dim ? undefined : state);
-    const kernel = this.#kernels[optimizer][wide ? "wide" : "narrow"];
+    const width = wide ? "wide" : "narrow";
     const elements = wide ? dim / 4 : dim;
     const lanes = Math.min(32, 2 ** Math.ceil(Math.log2(elements)));
-    kernel.buffer(0, header);
-    kernel.buffer(1, segments);
-    kernel.buffer(2, bags);
-    kernel.buffer(3, dPooled);
-    kernel.buffer(4, table);
-    kernel.buffer(5, state);
-    kernel.number(6, elements);
-    kernel.number(7, lanes);
-    kernel.number(8, rank);
-    kernel.number(9, ranks);
+    const chunks = bags.words < CHUNKED_LOOKUPS ? undefined : this.#chunks.of(Math.floor(bags.words / CHUNK) * dim);
+    const lists = (kernel: Kernel) => {
+      [header, segments, bags, dPooled, chunks].forEach((buffer, i) => kernel.buffer(i, buffer));
+      return kernel;
+    };
+    if (chunks !== undefined) {
+      const sum = lists(this.#sumChunks[width]);
+      sum.number(5, elements);
+      sum.number(6, lanes);
+      sum.launch(Math.min(Math.floor(bags.words / CHUNK), this.#mostBlocks), THREADS);
+    }
+    const update = lists(this.#kernels[optimizer][width]);
+    update.buffer(5, table);
+    update.buffer(6, state);
+    update.number(7, elements);
+    update.number(8, lanes);
+    update.number(9, rank);
+    update.number(10, ranks);
     const tiles = Math.ceil((segments.words / 2 - 1) / (THREADS / lanes));
-    kernel.launch(Math.min(tiles, this.#mostBlocks), THREADS);
+    update.launch(Math.min(tiles, this.#mostBlocks), THREADS);
   }
 }
