@@ -1,6 +1,6 @@
 /** The errors that users see. Everything else that is thrown is a defect of Hotset. */
 
-/** What kinds of failure there are, for programs: the `code` of every error, and what a program can do about it. */
+/** Kinds of failure, for programs: the `code` of every error, and what a program can do about it. */
 export const ERROR_CODES = {
   usage: "The command line or the options are contradictory: change them",
   "not-found": "A named file, dataset or run does not exist",
@@ -18,7 +18,7 @@ export const ERROR_CODES = {
 /** A kind of failure. */
 export type ErrorCode = keyof typeof ERROR_CODES;
 
-/** What the system's errors mean. */
+/** Kinds of failure by the system's error codes. */
 const SYSTEM_CODES: Readonly<Record<string, ErrorCode>> = {
   ENOENT: "not-found",
   EACCES: "denied",
@@ -29,15 +29,15 @@ const SYSTEM_CODES: Readonly<Record<string, ErrorCode>> = {
   EFBIG: "no-space",
 };
 
-/** How an error is made: what caused it, and its kind where the cause does not say it. */
+/** Options of an error: its cause, and its kind if the cause does not determine it. */
 export interface HotsetErrorOptions extends ErrorOptions {
-  /** Default the cause's kind, or "failed". */
+  /** Default: the kind of the cause, or "failed". */
   readonly code?: ErrorCode | undefined;
 }
 
 /**
- * A failure that a user can act on. The command line prints its message as one line.
- * Messages read "Cannot X: reason" and name the file, line or call and the way out.
+ * A failure that the user can act on. Its message is one line, "Cannot X: reason", which names the file, line or call
+ * and what to do. The command line prints it.
  */
 export class HotsetError extends Error {
   /** Name of the class. */
@@ -45,32 +45,32 @@ export class HotsetError extends Error {
   /** The kind of failure. */
   readonly code: ErrorCode;
 
-  /** Made where something fails. */
+  /** Thrown where something fails. */
   constructor(message: string, { code, ...options }: HotsetErrorOptions = {}) {
     super(message, options);
     this.code = code ?? codeOfCause(options.cause);
   }
 }
 
-/** Flags or arguments that make no sense together. */
+/** Options or arguments that are invalid or contradict each other. */
 export class UsageError extends HotsetError {
   /** Name of the class. */
   override name = "UsageError";
 
-  /** Made where options are checked. */
+  /** Thrown where options are checked. */
   constructor(message: string) {
     super(message, { code: "usage" });
   }
 }
 
-/** A signal ended the work. Training has saved its last checkpoint, if it saves any. */
+/** A signal stopped the work. Training has saved its last checkpoint, unless it saves none. */
 export class Interrupted extends HotsetError {
   /** Name of the class. */
   override name = "Interrupted";
-  /** Directory of the run that can go on; undefined if there is none. */
+  /** Directory of the run that can be resumed; undefined if there is none. */
   readonly run: string | undefined;
 
-  /** Made by what notices the signal. */
+  /** Thrown where the signal is noticed. */
   constructor(message: string, run?: string) {
     super(message, { code: "interrupted" });
     this.run = run;
@@ -82,15 +82,17 @@ function codeOfCause(cause: unknown): ErrorCode {
   return code === "defect" ? SYSTEM_CODES[(cause as { code?: string } | undefined)?.code ?? ""] ?? "failed" : code;
 }
 
-/** The kind of failure of anything that was thrown. */
+/** The kind of failure of any thrown value. */
 export function codeOf(error: unknown): ErrorCode {
   if (error instanceof HotsetError) return error.code;
   return error instanceof Deno.errors.NotCapable ? "denied" : "defect";
 }
 
-/** The text of anything that was thrown. Of a system's error it is the reason alone: the context names call and path. */
+/**
+ * The message of any thrown value. For an error of the system it is the reason alone: the context names call and path.
+ */
 export function messageOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
-  // "File exists (os error 17): open 'a'", as Deno has it, and "EEXIST: file already exists, open 'a'", as Node does.
+  // Deno's form is "File exists (os error 17): open 'a'", Node's is "EEXIST: file already exists, open 'a'".
   return error.message.replace(/ \(os error \d+\)(: [^]*)?$/, "").replace(/^E[A-Z0-9]+: ([^]*?), \w+( '[^]*')?$/, "$1");
 }

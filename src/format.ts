@@ -1,4 +1,4 @@
-/** Numbers as people read them. */
+/** Numbers as text for people. */
 
 const UNITS = ["B", "KiB", "MiB", "GiB", "TiB"];
 
@@ -19,7 +19,7 @@ export function percent(share: number): string {
   return `${(100 * share).toFixed(1)} %`;
 }
 
-/** Most tables that a text of unknown values names. */
+/** Maximum number of tables that a note about unknown values names. */
 const NAMED_TABLES = 6;
 
 /** Shares of lookups that met unknown values, by table: the largest by name. */

@@ -1,8 +1,8 @@
-/** The words that begin every batch: what changes from step to step, read by kernels where they run. */
+/** The header of a batch: everything that changes from step to step, where kernels can read it. */
 
-/** Words that begin every batch. Operations that depend on the batch read them from a buffer, not from an argument. */
+/** Words of the header. Operations read what depends on the batch from a buffer, not from an argument. */
 export const HEADER_WORDS = 16;
-/** Words of a header that belong to the optimizer. */
+/** Words of the header that belong to the optimizer. */
 export const OPTIMIZER_WORDS = 7;
 /** Position (in words) of each field of a batch's header. */
 export const Header = {
@@ -18,9 +18,9 @@ export const Header = {
   learningRate: 4,
   /** u32: number of the step, from 1, for messages. */
   step: 5,
-  /** f32: OPTIMIZER_WORDS words that the optimizer's description writes and its kernels read. */
+  /** f32: OPTIMIZER_WORDS words that the optimizer writes and its kernels read. */
   optimizer: 6,
-  /** f32: weight of positives in the loss, less 1. */
+  /** f32: weight of positives in the loss, minus 1. */
   positiveWeight: 13,
   /** f32: share of each label that the loss replaces by one half. */
   labelSmoothing: 14,

@@ -1,6 +1,6 @@
 /**
- * Seeded random numbers. A generator is named by a seed and a stream, so that every table, epoch or chunk draws from
- * a sequence of its own and the result does not depend on who draws first.
+ * Seeded random numbers. A generator is identified by a seed and a stream: every table, epoch or chunk has its own
+ * sequence, so the result does not depend on who draws first.
  */
 
 /** xoshiro128** (Blackman and Vigna), seeded through a 32-bit mixing function. Same seed and stream: same numbers. */
@@ -43,7 +43,7 @@ export class Random {
     return Math.floor(this.uniform() * bound);
   }
 
-  /** Standard normal, by the polar method without caching (so that every draw is a function of the state alone). */
+  /** Standard normal, by the polar method. It caches nothing, so that every draw is a function of the state alone. */
   normal(): number {
     for (;;) {
       const u = 2 * this.uniform() - 1;

@@ -1,9 +1,9 @@
-/** Guesses what a mistyped name was meant to be. */
+/** Suggests the valid name that a mistyped name resembles. */
 
-/** More changes than this share of a name make it another name. */
+/** If more than this share of a name must change, it is another name. */
 const MAX_CHANGES = 0.4;
 
-/** `; did you mean "NAME"?` for the name most like the given one; nothing if none is. Case and dashes do not count. */
+/** `; did you mean "NAME"?` for the most similar name; empty if none is similar. Ignores case and dashes. */
 export function didYouMean(given: string, names: readonly string[]): string {
   const plain = (name: string) => name.toLowerCase().replaceAll(/[-_]/g, "");
   const changes = (name: string) => editDistance(plain(given), plain(name));
@@ -12,7 +12,7 @@ export function didYouMean(given: string, names: readonly string[]): string {
   return close ? `; did you mean "${best.name}"?` : "";
 }
 
-/** How many characters must be put in, left out or replaced to turn one text into the other. */
+/** The edit distance of two texts: characters to insert, remove or replace. */
 function editDistance(a: string, b: string): number {
   let row = Array.from({ length: b.length + 1 }, (_, i) => i);
   for (let i = 0; i < a.length; i++) {

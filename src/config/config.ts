@@ -1,4 +1,6 @@
-/** What a training run is told: flags, a configuration file and presets, resolved into one record kept with the run. */
+/**
+ * The configuration of a run: options, a configuration file and presets, resolved into one record that the run stores.
+ */
 import { z } from "zod";
 import { HotsetError, UsageError } from "../errors.ts";
 import { OPTIMIZERS } from "../optimizer/optimizers.ts";
@@ -8,12 +10,15 @@ import type { ConfigKey, TrainConfig } from "./train_config.ts";
 
 export type { TrainConfig } from "./train_config.ts";
 
-/** Validates a resolved configuration; what a record of an older version does not say is what that version did. */
+/**
+ * Validates a resolved configuration. A key that a record of an older version lacks gets the value which that version
+ * used.
+ */
 export const trainConfig = z.strictObject(Object.fromEntries(
   TRAIN_OPTION_LIST.map(([key, { type, before }]) => [key, before === undefined ? type : type.default(before)]),
 )) as unknown as z.ZodType<TrainConfig>;
 
-/** What a preset says: the shape of a model, and how it is trained. */
+/** A preset: the shape of a model and its training options. */
 type PresetConfig = Pick<
   TrainConfig,
   "dim" | "bottom" | "top" | "batchSize" | "optimizer" | "learningRate" | "firstTurn"
@@ -30,8 +35,8 @@ const KAGGLE: PresetConfig = {
 };
 
 /**
- * `default` is what Hotset recommends. The others are published models, trained as they were published: those on Criteo
- * and Avazu as by facebookresearch/dlrm's benchmark scripts, taobao as by FAE but without TBSM's attention.
+ * `default` is what Hotset recommends. The others are published models with their published options: those on Criteo
+ * and Avazu follow facebookresearch/dlrm's benchmark scripts, taobao follows FAE but without TBSM's attention.
  */
 export const PRESETS = {
   default: { ...KAGGLE, optimizer: "adagrad", learningRate: OPTIMIZERS.adagrad.learningRate, firstTurn: "hot" },
@@ -47,7 +52,7 @@ export const PRESETS = {
 /** Names of the presets. */
 export type Preset = keyof typeof PRESETS;
 
-/** Defaults of what presets do not say. */
+/** Defaults of options that a preset does not set. */
 const DEFAULTS = Object.fromEntries(
   TRAIN_OPTION_LIST.flatMap(([key, option]) => option.default === undefined ? [] : [[key, option.default]]),
 );
@@ -84,7 +89,7 @@ export function resolveConfig(preset: Preset, ...layers: Partial<TrainConfig>[])
   const config = checkConfig(Object.assign({}, DEFAULTS, ...all));
   const { optimizer: ratedFor = config.optimizer } = all.findLast((layer) => layer.learningRate !== undefined)!;
   const { learningRate, weightDecay } = OPTIMIZERS[config.optimizer];
-  // A preset's bottom MLP gives vectors as long as the rows.
+  // The last width of a preset's bottom MLP is the dimension of its rows.
   const bottom = layers.some((layer) => layer.bottom !== undefined)
     ? config.bottom
     : [...config.bottom.slice(0, -1), config.dim];
@@ -99,8 +104,8 @@ export function resolveConfig(preset: Preset, ...layers: Partial<TrainConfig>[])
 }
 
 /**
- * Throws UsageError that names an option which was given and would do nothing. A default says nothing: it may have come with
- * a whole configuration.
+ * Throws UsageError if an option was set that has no effect. Defaults are ignored: they may come from a complete
+ * configuration.
  */
 function expectActing(config: TrainConfig, given: Partial<TrainConfig>, preset: Preset): void {
   const unsaid = [PRESETS.default, PRESETS[preset]].map((shape) => ({ ...DEFAULTS, ...shape }) as TrainConfig);
@@ -114,7 +119,10 @@ function expectActing(config: TrainConfig, given: Partial<TrainConfig>, preset: 
   }
 }
 
-/** Throws UsageError that names an unknown key or a value out of range. */
+/**
+ * Resolves a preset and overrides into a complete configuration. Throws UsageError that names an unknown key or a value
+ * out of range.
+ */
 export function checkConfig(config: TrainConfig): TrainConfig {
   const parsed = trainConfig.safeParse(config);
   if (parsed.success) return parsed.data;
@@ -128,12 +136,12 @@ export function checkConfig(config: TrainConfig): TrainConfig {
   throw new UsageError(`Cannot use the configuration: ${String(issue.path[0])} ${issue.message}`);
 }
 
-/** False for a mode that is about where embedding rows are, if there are none. */
+/** False for a mode that concerns the placement of embedding rows, if there are none. */
 export function canTrain(mode: TrainConfig["mode"], tables: number): boolean {
   return tables > 0 || (mode !== "fae" && mode !== "hybrid");
 }
 
-/** Throws HotsetError where a model was told another number of dense features than the data have. */
+/** Throws HotsetError if the configuration and the data have different numbers of dense features. */
 export function expectDenseFeatures(
   { denseFeatures }: Pick<TrainConfig, "denseFeatures">,
   found: number,

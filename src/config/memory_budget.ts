@@ -1,10 +1,10 @@
-/** How much memory a run may take. */
+/** The memory budget of a run. */
 import { z } from "zod";
 import { parseBytes } from "../format.ts";
 
 /**
- * Bytes of the whole process; or a share (from 0 to 1) of the bytes of the tables with their optimizer state, beside what
- * the same run takes with tiny tables.
+ * Bytes of the whole process; or a share (0 to 1) of the tables with their optimizer state, in addition to what the
+ * same run takes with tiny tables.
  */
 export type MemoryBudget = { readonly bytes: number } | { readonly share: number };
 
@@ -20,7 +20,7 @@ function isBudget(value: unknown): boolean {
   return Number.isInteger(bytes) && inRange(bytes, Number.MAX_SAFE_INTEGER) || inRange(share, 1);
 }
 
-/** A budget as people write it: "6GiB" of the process, or "25%" of the tables. Throws an error that says how. */
+/** Parses a budget: "6GiB" for the process, or "25%" of the tables. Throws an error that states the syntax. */
 export function readBudget(text: string): MemoryBudget {
   const [, share] = /^\s*(\d+(?:\.\d+)?)\s*%\s*$/.exec(text) ?? [];
   if (share !== undefined && Number(share) <= 100) return { share: Number(share) / 100 };
@@ -31,7 +31,10 @@ export function readBudget(text: string): MemoryBudget {
   return { bytes };
 }
 
-/** The bytes that work before training may use, which has a limit of its own; that of a share is not known then. */
+/**
+ * The bytes that stages before training may use: at most `limit`, and the budget unless it is a share of tables, whose
+ * size is not known yet.
+ */
 export function bytesBefore(memory: MemoryBudget | null | undefined, limit: number): number {
   return memory && "bytes" in memory ? Math.min(memory.bytes, limit) : limit;
 }

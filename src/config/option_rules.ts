@@ -1,18 +1,18 @@
-/** When options of training do nothing, and what to do instead: the rules that entries of `options.ts` name. */
+/** Rules that entries of `options.ts` name: when an option of training has no effect, and what to do instead. */
 import { OPTIMIZERS } from "../optimizer/optimizers.ts";
 import type { CommandLine, RuleOn } from "./option_types.ts";
 import type { TrainConfig } from "./train_config.ts";
 
-/** When an option of training does nothing. */
+/** Returns why an option has no effect; undefined if it has. */
 export type Rule = RuleOn<TrainConfig>;
 
 const collectiveOf = (line: CommandLine | undefined) => line?.values.collective;
 
-/** It says which rows are hot, or in what order hot and cold batches come. */
+/** For options about hot rows or the order of hot and cold batches. */
 export const hot: Rule = ({ mode }) =>
   mode === "fae" ? undefined : `with --mode ${mode}: only mode fae has hot rows and batches; choose --mode fae`;
 
-/** Hot and cold batches are an order of their own. */
+/** With hot and cold batches, the scheduler decides the order. */
 export const shuffle: Rule = ({ shuffle, mode, hotMemory }, line) => {
   if (shuffle !== "none") return undefined;
   if (line?.command === "layout") {
@@ -23,7 +23,7 @@ export const shuffle: Rule = ({ shuffle, mode, hotMemory }, line) => {
     : `none with --mode ${mode}: only modes cpu and gpu keep the order of the log; choose one of them, or --shuffle batches`;
 };
 
-/** It says how a device computes. */
+/** For options about computing on a device. */
 const onDevice: Rule = ({ mode, device }, line) => {
   const why = "it applies to GPUs only";
   if (mode === "cpu") return `with --mode cpu: ${why}; choose --mode fae, hybrid or gpu on --device cuda`;
@@ -31,11 +31,11 @@ const onDevice: Rule = ({ mode, device }, line) => {
   return collectiveOf(line) === "mpi" ? `with --collective mpi: ${why}; choose --collective nccl` : undefined;
 };
 
-/** It says how a CPU computes. */
+/** For options about computing on a CPU. */
 export const onCpu: Rule = ({ blas, mode, device }, line) => {
-  if (line?.given.has("--resume")) return undefined; // where the run computes decides
-  if (line?.command === "evaluate" || line?.command === "predict") return undefined; // they compute on the CPU
-  if (blas === "auto" || mode === "cpu" || device === "cpu") return undefined; // auto is as without the option
+  if (line?.given.has("--resume")) return undefined; // the run's first command decided it
+  if (line?.command === "evaluate" || line?.command === "predict") return undefined; // always on the CPU
+  if (blas === "auto" || mode === "cpu" || device === "cpu") return undefined; // auto is the same as no option
   if (device === "auto" && collectiveOf(line) === "mpi") return undefined;
   const why = "it applies to CPUs only";
   if (mode === "gpu" || mode === "hybrid") return `with --mode ${mode}: ${why}; leave it out`;
@@ -47,16 +47,16 @@ export const onCpu: Rule = ({ blas, mode, device }, line) => {
 /** A CPU has no tf32. */
 export const precision: Rule = (config, line) => config.precision === "tf32" ? onDevice(config, line) : undefined;
 
-/** It says how a device computes, which `auto` may not be. */
+/** For options about computing on a device; `--device auto` may be a CPU. */
 export const activations: Rule = (config, line) =>
   onDevice(config, line) ??
     (config.device === "auto" && line !== undefined && collectiveOf(line) !== "nccl"
       ? "with --device auto: that may be the CPU, where it has no effect; choose --device cuda"
       : undefined);
 
-/** Rows go to a disk from one rank in mode cpu. */
+/** Rows on disk need one rank in mode cpu. */
 export const memory: Rule = ({ mode, ranks }, line) => {
-  if (line?.given.has("--resume")) return undefined; // how the run began decides
+  if (line?.given.has("--resume")) return undefined; // the run's first command decided it
   const way = "only one rank in mode cpu stores rows on disk; choose --mode cpu --ranks 1, or leave out --memory";
   if (mode !== "cpu") return `with --mode ${mode}: ${way}`;
   if (ranks !== null && ranks > 1) return `with --ranks ${ranks}: ${way}`;
@@ -64,7 +64,7 @@ export const memory: Rule = ({ mode, ranks }, line) => {
   return collective === "mpi" || collective === "nccl" ? `with --collective ${collective}: ${way}` : undefined;
 };
 
-/** Processes are counted by what starts them. */
+/** With MPI, mpirun decides the number of ranks. */
 export const ranks: Rule = (_, line) => {
   const collective = collectiveOf(line);
   return collective === "mpi" || collective === "nccl"
@@ -72,27 +72,27 @@ export const ranks: Rule = (_, line) => {
     : undefined;
 };
 
-/** It says when checkpoints are written. */
+/** For options about when checkpoints are written. */
 export const saving: Rule = ({ save }) =>
   save ? undefined : "with --no-save: no checkpoint is written; leave out one of them";
 
-/** Checkpoints of evaluations have names of their own. */
+/** Only periodic checkpoints are pruned. */
 export const keep: Rule = ({ checkpointSteps, checkpointMinutes }) =>
   checkpointSteps === 0 && checkpointMinutes === 0
     ? "without periodic checkpoints: set --checkpoint-steps or --checkpoint-minutes"
     : undefined;
 
-/** Some optimizers have none. */
+/** Some optimizers have no weight decay. */
 export const weightDecay: Rule = ({ weightDecay, optimizer }) =>
   weightDecay > 0 && OPTIMIZERS[optimizer].weightDecay === undefined
     ? `with --optimizer ${optimizer}: it has no weight decay; choose --optimizer adam or adamw`
     : undefined;
 
-/** It says how the learning rate decays. */
+/** For options about the decay of the learning rate. */
 export const decaying: Rule = ({ decaySteps }) =>
   decaySteps === 0 ? "without a decay: set --lr-num-decay-steps" : undefined;
 
-/** Training would end at a checkpoint that is not the best one. */
+/** Training would end at a checkpoint that is not the best. */
 export const targetAuc: Rule = ({ monitor, targetAuc }) =>
   monitor === "logloss" && targetAuc !== null ? "with --monitor logloss: choose --monitor auc" : undefined;
 
@@ -102,7 +102,7 @@ export const patience: Rule = ({ patience, epochs, testFreq }) =>
     ? `with ${epochs} evaluation${epochs === 1 ? "" : "s"}, one per epoch: set --test-freq or more --epochs`
     : undefined;
 
-/** Published figures are not sampled. */
+/** Published data sets are not sampled. */
 export const seed: Rule = (_, line) =>
   line?.command === "plan" && line.inputs.length === 0
     ? "without a dataset: published figures are not sampled; name a dataset or leave it out"

@@ -1,66 +1,66 @@
-/** What an option is, and types of the values that options have. */
+/** Options and the types of their values. */
 import { z } from "zod";
 import { parseBytes } from "../format.ts";
 
-/** A command line, for rules of options that only it has. */
+/** A command line, for rules of options that exist only there. */
 export interface CommandLine {
   /** The command. */
   readonly command: string;
   /** Its arguments. */
   readonly inputs: readonly string[];
-  /** Options that were given on it or in a configuration file, by their long names. */
+  /** Options that were given there or in a configuration file, by long name. */
   readonly given: ReadonlySet<string>;
   /** Values of the options, defaults included. */
   readonly values: Readonly<Record<string, unknown>>;
 }
 
 /**
- * Says why an option would do nothing, and the way out, as the rest of "Cannot use --x ..." (which may begin with its
- * value: "mpi with ..."); undefined where it acts. The configuration is complete; there is a command line or none.
+ * Returns why an option has no effect and what to do, as the end of "Cannot use --x ..." (it may begin with the value:
+ * "mpi with ..."); undefined if it has an effect. The configuration is complete; there may be no command line.
  */
 export type RuleOn<Config> = (config: Config, line: CommandLine | undefined) => string | undefined;
 
-/** Another tool's name for an option; its values under their names there, where they have others. */
+/** Another tool's name of an option; also its values there, if they differ. */
 export interface Alias {
   /** The flag, with dashes. */
   readonly flag: string;
-  /** Values here by values there. */
+  /** Values in Hotset by values in the other tool. */
   readonly values?: Readonly<Record<string, string>>;
 }
 
 /** An option whose values are of type T. */
 export interface OptionOf<T, Config> {
-  /** As on the command line, with its value; undefined for what another option says. */
+  /** Name and placeholder on the command line; undefined if another option sets it. */
   readonly flag?: string;
-  /** What values it has. */
+  /** Schema of its value. */
   readonly type: z.ZodType<T>;
-  /** Makes a value of text; by default a number, or the text itself where the type has choices. */
+  /** Parses text; by default a number, or the text itself for an enumeration. */
   readonly read?: (text: string) => unknown;
-  /** What a value on the command line says of the configuration, where that is more than the option's own key. */
+  /** The keys of the configuration that it sets, if it sets others than its own. */
   sets?(value: T): Partial<Config>;
-  /** Its value where nothing says one; undefined for what presets say. */
+  /** Default; undefined if presets set it. */
   readonly default?: T;
-  /** What it is, for `--help`. */
+  /** Description in `--help`. */
   readonly help?: string;
-  /** Words for its default in `--help`, by default the value itself. */
+  /** Default as shown in `--help`, if not the value itself. */
   readonly shown?: string;
   /** Heading in `--help`. */
   readonly group?: string;
-  /** Commands that take it, by default train and import. */
+  /** Commands that accept it, by default train and import. */
   readonly commands?: readonly string[];
-  /** When it does nothing. */
+  /** When it has no effect. */
   readonly rules?: readonly RuleOn<Config>[];
-  /** Other tools' names for it. */
+  /** Its names in other tools. */
   readonly aliases?: readonly Alias[];
-  /** True if it may be given to a run that goes on. */
+  /** True if a resumed run may change it. */
   readonly resumes?: true;
-  /** True if it does not decide the sequence of steps: runs that differ in it leave the same checkpoints. */
+  /** True if it does not affect the sequence of steps: runs that differ only in it have equal checkpoints. */
   readonly free?: true;
-  /** What runs did that were recorded before there was this option. */
+  /** The value of runs recorded before the option existed. */
   readonly before?: T;
 }
 
-// An error of these types says all of what a value must be, whichever bound it breaks.
+// The error of these types states the complete range, whichever bound is violated.
 
 /** A whole number. */
 export function whole(from: number, to = Infinity): z.ZodNumber {
@@ -69,7 +69,7 @@ export function whole(from: number, to = Infinity): z.ZodNumber {
   return to === Infinity ? lower : lower.max(to, expected);
 }
 
-/** A number; `expected` says its bounds. */
+/** A number; `expected` describes its range. */
 export function number(expected: string, from: number, to = Infinity, withFrom = true): z.ZodNumber {
   const words = `must be a number ${expected}`;
   const lower = withFrom ? z.number(words).min(from, words) : z.number(words).gt(from, words);
@@ -85,14 +85,14 @@ const WIDTHS = "must be a list of whole numbers from 1";
 /** Widths of layers. */
 export const widths = z.array(z.number(WIDTHS).int(WIDTHS).min(1, WIDTHS), WIDTHS).min(1, WIDTHS);
 
-/** Bytes as people write them. Throws an error that says how. */
+/** Parses a number of bytes with a unit. Throws an error that states the syntax. */
 export function readBytes(text: string): number {
   const value = parseBytes(text);
   if (value === undefined) throw new Error("must be bytes, as in 512MiB");
   return value;
 }
 
-/** Widths with dashes between them. Throws an error that says how. */
+/** Parses widths separated by dashes. Throws an error that states the syntax. */
 export function readWidths(text: string): number[] {
   const read = text.split("-").map(Number);
   if (/^\d+(-\d+)*$/.test(text) && read.every((width) => width >= 1)) return read;

@@ -1,7 +1,7 @@
 /**
- * The options that say how to train: one entry each, from which everything that knows them derives. `config.ts` takes the
- * type, defaults and validation of a configuration from here, `run.ts` what identifies a run, the command line its options
- * (`cli/train_options.ts`), their help and other tools' names for them (`cli/arguments.ts`).
+ * The training options, one entry each. Derived from them: the type, defaults and validation of configurations
+ * (`config.ts`), the run id (`run.ts`), the options of the command line (`cli/train_options.ts`), and their help and
+ * names in other tools (`cli/arguments.ts`).
  */
 import { z } from "zod";
 import { OPTIMIZER_NAMES, OPTIMIZERS } from "../optimizer/optimizers.ts";
@@ -30,7 +30,7 @@ const natural = whole(0);
 
 const HOT_MEMORY = 512 * 2 ** 20;
 
-/** The bottom MLP as dlrm writes it: from the dense features to the rows' length. */
+/** The bottom MLP in dlrm's notation: from the number of dense features to the dimension of rows. */
 const bottomSets = ([denseFeatures, ...bottom]: number[]): Partial<TrainConfig> => ({
   denseFeatures,
   bottom,
@@ -39,7 +39,7 @@ const bottomSets = ([denseFeatures, ...bottom]: number[]): Partial<TrainConfig> 
 
 /** Commands that compute with a trained model, always on the CPU. */
 const SCORING = ["evaluate", "predict"];
-/** Who bounds memory lets rows go to a disk, which mode cpu does. */
+/** A memory budget implies mode cpu, where rows may be on disk. */
 const memorySets = (memory: MemoryBudget | null): Partial<TrainConfig> => ({ memory, mode: "cpu" });
 
 const PLACE = "Where to compute:";
@@ -50,7 +50,7 @@ const PROGRESS = "Progress, checkpoints and the end:";
 
 const PLANNED = ["train", "import", "plan"];
 const PROFILED = ["train", "import", "plan", "profile", "layout"];
-/** What an imported model's file says. */
+/** For `import`, the model's file determines these. */
 const SHAPE = ["train", "plan"];
 
 /** The options, by their keys in a configuration. */

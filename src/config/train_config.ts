@@ -1,96 +1,98 @@
-/** What a training run is told, as a type: what each key means. `options.ts` has an entry for each. */
+/** The type of a training configuration, with the meaning of each key. `options.ts` has an entry for each. */
 import type { OptimizerName } from "../optimizer/optimizers.ts";
 import type { MemoryBudget } from "./memory_budget.ts";
 
-/** What `blas` may name, `auto` apart. */
+/** Values of `blas` except `auto`. */
 export const LIBRARIES = ["openblas", "onednn", "ort", "wasm"] as const;
 
-/** A resolved configuration; null is "not said". Each key has its option in `options.ts`. */
+/** A resolved configuration; null means "not set". Each key has its option in `options.ts`. */
 export interface TrainConfig {
-  /** Where rows and MLPs live: all on the CPU, rows on the host, all on the device, or hot rows replicated (FAE). */
+  /** Placement of rows and MLPs: all on the CPU, rows on the host, all on the device, or hot rows replicated (FAE). */
   mode: "cpu" | "hybrid" | "gpu" | "fae";
-  /** What computes. */
+  /** Device that computes. */
   device: "auto" | "cpu" | "cuda" | "emulated";
   /**
-   * What multiplies matrices on a CPU; auto takes onednn for precision bf16 and where it finds AVX-512, else the first of
-   * openblas, ort (ONNX Runtime) and wasm that is there.
+   * Library for matrix products on a CPU; auto is onednn for precision bf16 and with AVX-512, else the first available
+   * of openblas, ort (ONNX Runtime) and wasm.
    */
   blas: "auto" | "openblas" | "onednn" | "ort" | "wasm";
-  /** Precision of what matrix products multiply; a CPU has no tf32. */
+  /** Precision of the operands of matrix products; tf32 on devices only. */
   precision: "fp32" | "tf32" | "bf16";
-  /** What runs the activations on a device: the fused kernels, or cuDNN. */
+  /** Implementation of activations on a device: fused kernels, or cuDNN. */
   activations: "ptx" | "cudnn";
-  /** Length of embedding rows. */
+  /** Dimension of embedding rows. */
   dim: number;
-  /** Dense features that the data must have; null to take what it has. */
+  /** Required number of dense features of the data; null for any. */
   denseFeatures: number | null;
-  /** Widths of the bottom MLP after its input, the last one `dim`. */
+  /** Widths of the bottom MLP without its input; the last one is `dim`. */
   bottom: number[];
-  /** Widths of the top MLP without its input, which the interaction decides. */
+  /** Widths of the top MLP without its input, which the interaction determines. */
   top: number[];
-  /** How features interact. */
+  /** Interaction of the features: products of all pairs, or concatenation. */
   interaction: "dot" | "cat";
-  /** Samples to a batch. */
+  /** Samples per batch. */
   batchSize: number;
   /**
-   * What is in random order: the samples once, when they are laid out, and then the batches of each epoch; the batches
-   * alone; or nothing.
+   * What is shuffled: the samples once, by the layout, and then the batches of each epoch; only the batches; or
+   * nothing.
    */
   shuffle: "samples" | "batches" | "none";
   /** Passes over the train split. */
   epochs: number;
-  /** How gradients change parameters. */
+  /** Optimizer of rows and dense parameters. */
   optimizer: OptimizerName;
   /** The learning rate, before warm-up and decay. */
   learningRate: number;
   /** Weight decay of optimizers that have one; 0 for none. */
   weightDecay: number;
-  /** The largest norm of a step's gradients, to which larger ones are scaled down; null for any. */
+  /** Maximum norm of a step's gradients; larger ones are scaled down. Null for no limit. */
   clipNorm: number | null;
-  /** What the loss of a positive counts for, that of a negative being 1. */
+  /** Weight of positives in the loss; negatives have weight 1. */
   positiveWeight: number;
-  /** The share of each label that the loss replaces by one half. */
+  /** Share of each label that the loss replaces by one half (label smoothing). */
   labelSmoothing: number;
-  /** Steps over which the learning rate rises; 0 for none. */
+  /** Steps of linear warm-up of the learning rate; 0 for none. */
   warmupSteps: number;
-  /** Step at which the learning rate begins to fall. */
+  /** Step at which the decay of the learning rate begins. */
   decayStartStep: number;
-  /** Steps that the fall takes; 0 for none. */
+  /** Steps of the decay; 0 for none. */
   decaySteps: number;
-  /** How it falls: by a polynomial of degree 2, or by half a cosine. */
+  /** Shape of the decay: a polynomial of degree 2, or half a cosine. */
   decay: "polynomial" | "cosine";
-  /** Workers; null for one a core. */
+  /** Number of workers; null for one per core. */
   ranks: number | null;
   /**
-   * Memory of the run: rows beyond it are kept on a disk, with the same results. Null to keep all rows in memory where they
-   * fit. Mode cpu with one rank.
+   * Memory budget of the run: rows beyond it are stored on disk, with the same results. Null to keep all rows in memory
+   * if they fit. Mode cpu with one rank.
    */
   memory: MemoryBudget | null;
   /** Budget of the hot rows and their optimizer state, in bytes. */
   hotMemory: number;
-  /** Percent of the epoch's batches of each kind in the first turn; the scheduler halves and doubles it from there. */
+  /**
+   * Percent of the epoch's batches of each kind in the first turn; the scheduler halves and doubles it during training.
+   */
   schedulerRate: number;
-  /** The kind of batches that each turn begins with in mode fae. */
+  /** Kind of batches at the beginning of each turn in mode fae. */
   firstTurn: "hot" | "cold";
-  /** Percent of samples that the profile logs; null to use exact counts where they are known. */
+  /** Percent of samples that the profile logs; null to use exact counts if they are known. */
   sampleRate: number | null;
   /** Steps between progress events. */
   printFreq: number;
-  /** Steps between evaluations with their checkpoints; 0 for the end of epochs only. */
+  /** Steps between evaluations; 0 for evaluations at the end of epochs only. Each evaluation writes a checkpoint. */
   testFreq: number;
-  /** Steps between checkpoints beside those of evaluations; 0 for none by steps. */
+  /** Steps between periodic checkpoints, which are in addition to those of evaluations; 0 for none by steps. */
   checkpointSteps: number;
-  /** Minutes between them; 0 for none by time. */
+  /** Minutes between periodic checkpoints; 0 for none by time. */
   checkpointMinutes: number;
-  /** How many of those are kept under their steps' names. */
+  /** Number of periodic checkpoints to keep. */
   keep: number;
   /** Stop when the selection split reaches this AUC. */
   targetAuc: number | null;
-  /** Stop when the AUC has not improved for so many evaluations. */
+  /** Stop when this number of evaluations have not improved the monitored metric. */
   patience: number | null;
-  /** What of the selection split says which evaluation is the best. */
+  /** Metric of the selection split that decides which evaluation is the best. */
   monitor: "auc" | "logloss";
-  /** False to train without writing checkpoints, for measurements and searches. */
+  /** False to train without writing checkpoints, for measurements and searches of hyperparameters. */
   save: boolean;
   /** Seed of everything random. */
   seed: number;

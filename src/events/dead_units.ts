@@ -1,10 +1,13 @@
-/** Units of hidden layers that are 0 for every sample of a split: ReLU passes nothing on and no gradient back. */
+/**
+ * Units of hidden layers that are 0 for every sample of a split: their ReLU passes no activation forward and no
+ * gradient back.
+ */
 import { hiddenLayers, type ModelPlan } from "../model/shape.ts";
 
-/** Dead units of each hidden layer, by the part of the model that it belongs to ("bottom", "top"), first layer first. */
+/** Number of dead units of each hidden layer, by the part of the model ("bottom", "top"), first layer first. */
 export type DeadUnits = Readonly<Record<string, readonly number[]>>;
 
-/** Counts them from what every hidden unit was, in the order of the layers. */
+/** Counts dead units from flags of all hidden units, in the order of the layers. */
 export function countDeadUnits(plan: ModelPlan, active: readonly boolean[]): DeadUnits {
   const dead: Record<string, number[]> = {};
   let unit = 0;
@@ -15,7 +18,7 @@ export function countDeadUnits(plan: ModelPlan, active: readonly boolean[]): Dea
   return dead;
 }
 
-/** Tells of the layers that are dead as a whole, each with what it costs and the way out. */
+/** Notes about layers whose units are all dead, each with its consequence and what to do. */
 export function deadLayerNotes(plan: ModelPlan, dead: DeadUnits, split: string): string[] {
   const seen: Record<string, number> = {};
   return hiddenLayers(plan).flatMap(({ layer: { part, title, outputs } }) => {

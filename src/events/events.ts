@@ -1,4 +1,4 @@
-/** What a run reports while it goes on. The same objects are the lines of `--json`. */
+/** Events that a run reports. The same objects are the lines of `--json`. */
 import type { Split } from "../dataset/dataset.ts";
 import type { UnknownShare } from "../dataset/unknown_values.ts";
 import type { LineAccount } from "../dataset/read_account.ts";
@@ -6,21 +6,21 @@ import type { BatchKind } from "../layout/layout.ts";
 import type { DeadUnits } from "./dead_units.ts";
 import type { Metrics } from "./metrics.ts";
 
-/** How far a long stage is. */
+/** Progress of a long stage. */
 export interface StageEvent {
   /** Kind of event. */
   readonly event: "stage";
   /** Name of the stage. */
   readonly stage: string;
-  /** 0 to 1. */
+  /** From 0 to 1. */
   readonly fraction: number;
 }
 
-/** Something a person should know; never an error. */
+/** Something that the user should know; never an error. */
 export interface NoteEvent {
   /** Kind of event. */
   readonly event: "note";
-  /** The words. */
+  /** The text. */
   readonly text: string;
 }
 
@@ -28,7 +28,7 @@ export interface NoteEvent {
 export interface DatasetEvent {
   /** Kind of event. */
   readonly event: "dataset";
-  /** Where it lies. */
+  /** Its directory. */
   readonly directory: string;
   /** Samples. */
   readonly samples: Readonly<Record<Split, number>>;
@@ -36,27 +36,27 @@ export interface DatasetEvent {
   readonly tables: number;
   /** Rows of all tables. */
   readonly rows: number;
-  /** Malformed rows that were left out. */
+  /** Malformed rows that were skipped. */
   readonly skippedRows: number;
-  /** Of the test split: share of the lookups that met a value without a row of its own, by table; {} without samples. */
+  /** Share of the test split's lookups with a value that has no row of its own, by table; {} without samples. */
   readonly unknownShare: UnknownShare;
   /** The same of the validation split. */
   readonly validationUnknownShare: UnknownShare;
   /** What became of the lines of its text files; null if there were none. */
   readonly lines: LineAccount | null;
-  /** Time it took. */
+  /** Seconds that it took. */
   readonly seconds: number;
 }
 
-/** New rows are encoded with the dictionary of a run, to be predicted. */
+/** New rows are encoded with the dictionary of a run, for predictions. */
 export interface EncodedEvent {
   /** Kind of event. */
   readonly event: "encoded";
   /** Rows. */
   readonly samples: number;
-  /** Malformed rows that were left out. */
+  /** Malformed rows that were skipped. */
   readonly skippedRows: number;
-  /** Share of the lookups that met a value without a row of its own, by table. */
+  /** Share of the lookups with a value that has no row of its own, by table. */
   readonly unknownShare: UnknownShare;
 }
 
@@ -67,8 +67,8 @@ export interface ProfileEvent {
   /** Percent of the train samples that were logged; 100 for exact counts. */
   readonly sampleRate: number;
   /**
-   * Share of its table's accesses from which on every row is hot; null where all are, or none. What the budget still
-   * holds is filled with the most used rows below it.
+   * Minimum share of its table's accesses that makes a row hot; null if all rows are hot, or none. The rest of the
+   * budget is filled with the most frequent rows below the threshold.
    */
   readonly threshold: number | null;
   /** Hot rows. */
@@ -83,7 +83,7 @@ export interface ProfileEvent {
   readonly hotLookupShare: number;
   /** Embedding tables. */
   readonly tables: readonly { name: string; rows: number; hotRows: number; whole: boolean }[];
-  /** Time it took. */
+  /** Seconds that it took. */
   readonly seconds: number;
 }
 
@@ -103,15 +103,15 @@ export interface LayoutEvent {
   readonly coldBatches: number;
   /** Bytes of all batches. */
   readonly bytes: number;
-  /** Time it took. */
+  /** Seconds that it took. */
   readonly seconds: number;
 }
 
-/** Training goes on. */
+/** Training progress. */
 export interface ProgressEvent {
   /** Kind of event. */
   readonly event: "progress";
-  /** Epochs that are complete. */
+  /** Complete epochs. */
   readonly epoch: number;
   /** Steps since the beginning of the run. */
   readonly step: number;
@@ -119,7 +119,7 @@ export interface ProgressEvent {
   readonly steps: number;
   /** Mean loss of the samples since the last progress event. */
   readonly loss: number;
-  /** Samples trained on in a second of training. */
+  /** Training samples per second, without the time of evaluations and checkpoints. */
   readonly samplesPerSecond: number;
   /** Share of hot samples since the last progress event. */
   readonly hotShare: number;
@@ -135,21 +135,24 @@ export interface EvaluationEvent extends Metrics {
   readonly event: "evaluation";
   /** The split. */
   readonly split: Split;
-  /** Epochs that are complete. */
+  /** Complete epochs. */
   readonly epoch: number;
   /** Steps since the beginning of the run. */
   readonly step: number;
   /** Units of hidden layers that are 0 for every sample of the split. */
   readonly deadUnits: DeadUnits;
-  /** From evaluate: share of the split's lookups that met a value without a row of its own, by table. */
+  /** From evaluate: share of the split's lookups with a value that has no row of its own, by table. */
   readonly unknownShare?: UnknownShare;
 }
 
-/** What the steps of a run have taken, over all processes that trained it; steps that a kill undid do not count. */
+/**
+ * Time, samples and bytes of the steps of a run, over all processes that trained it; steps that a kill undid do not
+ * count.
+ */
 export interface Spent {
   /** Samples trained on. */
   readonly samples: number;
-  /** Time spent in training steps alone. */
+  /** Seconds of training steps alone. */
   readonly seconds: number;
   /** Bytes copied to the device. */
   readonly hostToDeviceBytes: number;
@@ -159,11 +162,13 @@ export interface Spent {
   readonly bytesFromRanks: number;
 }
 
-/** A checkpoint begins: what was spent until then. A resumed run counts on from it, as checkpoints hold no such figures. */
+/**
+ * A checkpoint begins: the totals until then. A resumed run continues them, because checkpoints do not contain them.
+ */
 export interface SpentEvent extends Spent {
   /** Kind of event. */
   readonly event: "spent";
-  /** The step whose state the checkpoint holds. */
+  /** The step of the checkpoint. */
   readonly step: number;
 }
 
@@ -171,17 +176,17 @@ export interface SpentEvent extends Spent {
 export interface CheckpointEvent {
   /** Kind of event. */
   readonly event: "checkpoint";
-  /** The step whose state it holds. */
+  /** The step of the checkpoint. */
   readonly step: number;
   /** Its bytes. */
   readonly bytes: number;
-  /** From the snapshot until all of it was on the disk; training goes on meanwhile. */
+  /** Seconds from the snapshot until the checkpoint was on disk; training continued meanwhile. */
   readonly seconds: number;
-  /** How long training stood still for it. */
+  /** Seconds for which it stopped training. */
   readonly pauseSeconds: number;
 }
 
-/** Where the time of a step goes, measured after training. */
+/** The time of each phase of a step, measured after training. */
 export interface PhasesEvent {
   /** Kind of event. */
   readonly event: "phases";
@@ -189,19 +194,19 @@ export interface PhasesEvent {
   readonly kind: "hot" | "cold";
   /** Samples of a measured step. */
   readonly samples: number;
-  /** Mean time of each phase in one step on one rank, in the order in which they first ran. */
+  /** Mean milliseconds of each phase in one step on one rank, in the order in which they first ran. */
   readonly phases: readonly { readonly name: string; readonly seconds: number }[];
 }
 
-/** What moved between memory and disk in the process that ended a run whose rows do not all lie in memory. */
+/** Rows and bytes moved between memory and disk by the process that ended a run with rows on disk. */
 export interface MovedRows {
-  /** Rows that had room in memory. */
+  /** Rows that fit in memory. */
   readonly slots: number;
   /** Distinct rows of the batches that were trained on. */
   readonly rows: number;
   /** Of those, the rows that were not in memory. */
   readonly fetched: number;
-  /** Rows that were used for the first time, whose initial value was computed. */
+  /** Rows that were used for the first time, so that their initial value was computed. */
   readonly computed: number;
   /** Rows read from the disk, evaluations included. */
   readonly read: number;
@@ -211,42 +216,43 @@ export interface MovedRows {
   readonly bytesRead: number;
   /** Bytes written. */
   readonly bytesWritten: number;
-  /** Bytes that the rows take on the disk at the end. */
+  /** Bytes of the rows on disk at the end. */
   readonly diskBytes: number;
-  /** How long training waited for rows. */
+  /** Seconds that training waited for rows. */
   readonly waitSeconds: number;
 }
 
-/** What a checkpoint's model reaches on the split that a result is of. */
+/** Metrics of a checkpoint's model on the split of a result. */
 export interface CheckpointMetrics extends Metrics {
   /** The step whose state the checkpoint holds. */
   readonly step: number;
 }
 
 /**
- * A run is over. Metrics are those of the best checkpoint, which evaluate, predict and export use. Other figures are those of the whole run, over all processes that trained it, unless they say otherwise. A run
- * that is resumed after its end reports the result that it recorded.
+ * A run has ended. Metrics are those of the best checkpoint, which evaluate, predict and export use. Other figures
+ * cover the whole run, over all processes that trained it, unless stated otherwise. A run that is resumed after its end
+ * reports the result that it recorded.
  */
 export interface ResultEvent extends Metrics, Spent {
   /** Kind of event. */
   readonly event: "result";
   /** The command. */
   readonly command: "train";
-  /** Where rows and MLPs lived. */
+  /** Placement of rows and MLPs. */
   readonly mode: string;
   /** What computed. */
   readonly device: string;
-  /** Workers. */
+  /** Number of ranks. */
   readonly ranks: number;
   /** Steps. */
   readonly steps: number;
-  /** The split that the metrics are of. */
+  /** The split of the metrics. */
   readonly split: Split;
-  /** The metrics again, with their step; where nothing was saved, those of the last step. */
+  /** The metrics again, with their step; those of the last step if nothing was saved. */
   readonly best: CheckpointMetrics;
-  /** Those of the last step. */
+  /** Metrics of the last step. */
   readonly last: CheckpointMetrics;
-  /** Samples trained on in a second of training. */
+  /** Training samples per second, without the time of evaluations and checkpoints. */
   readonly samplesPerSecond: number;
   /** Share of the samples whose lookups are all hot. */
   readonly hotSampleShare: number;
@@ -255,13 +261,13 @@ export interface ResultEvent extends Metrics, Spent {
   /** Bytes of the hot rows with their optimizer state. */
   readonly hotBytes: number;
   /**
-   * Mean launches of a step on a device, by kind of batch, in the process that ended the run; a replayed graph is one. 0 on
-   * the CPU or without such.
+   * Mean launches of a step on a device, by kind of batch, in the process that ended the run; a replayed graph is one
+   * launch. 0 on the CPU and for kinds without steps.
    */
   readonly launchesPerStep: Readonly<Record<BatchKind, number>>;
-  /** The most memory that was resident in that process. */
+  /** Maximum resident memory of that process, in bytes. */
   readonly peakRssBytes: number;
-  /** What moved between memory and disk; only of a run whose rows do not all lie in memory. */
+  /** Rows and bytes moved between memory and disk; only of a run with rows on disk. */
   readonly moved?: MovedRows | undefined;
   /** Directory of the run. */
   readonly run: string;
@@ -269,17 +275,17 @@ export interface ResultEvent extends Metrics, Spent {
   readonly ended: "epochs" | "target" | "patience";
 }
 
-/** The demonstration is over. */
+/** The demonstration has ended. */
 export interface DemoEvent {
   /** Kind of event. */
   readonly event: "demo";
-  /** AUC on the test split of the model that drew the labels: the best that any model can reach on average. */
+  /** AUC on the test split of the model that generated the labels: on average no model can exceed it. */
   readonly bestAuc: number;
-  /** Whether the last checkpoints of training in memory and with rows on a disk are equal; null where none are compared. */
+  /** Whether the last checkpoints of training in memory and with rows on disk are equal; null if none were compared. */
   readonly equal: boolean | null;
 }
 
-/** Anything a run reports. */
+/** Any event of a run. */
 export type RunEvent =
   | StageEvent
   | NoteEvent
@@ -295,5 +301,5 @@ export type RunEvent =
   | ResultEvent
   | DemoEvent;
 
-/** Takes what a run reports. */
+/** A function that receives the events of a run. */
 export type Report = (event: RunEvent) => void;

@@ -1,21 +1,21 @@
-/** What a scored split says about a model. */
+/** Metrics of a scored split. */
 
-/** Figures of merit over a set of scored samples. */
+/** Metrics of a set of scored samples. */
 export interface Metrics {
   /** Area under the ROC curve, exact, ties counted half; NaN if all labels are equal. */
   readonly auc: number;
   /**
-   * Area under the precision-recall curve as average precision, ties taken together; NaN without positives. Unlike the AUC
-   * it tells rankings apart where positives are rare: chance is the share of positives.
+   * Area under the precision-recall curve as average precision, ties taken together; NaN without positives. It is more
+   * informative than the AUC if positives are rare: chance level is the share of positives.
    */
   readonly prAuc: number;
   /** Mean binary cross-entropy in nats. */
   readonly logloss: number;
-  /** Share of samples on the right side of probability 0.5. */
+  /** Share of samples that are classified correctly at probability 0.5. */
   readonly accuracy: number;
   /** Sum of predicted probabilities over number of positives; 1 is calibrated, NaN without positives. */
   readonly calibration: number;
-  /** Normalised entropy: logloss over that of always predicting the click rate; below 1 is better. */
+  /** Normalised entropy: logloss divided by the logloss of always predicting the click rate; below 1 is better. */
   readonly ne: number;
 }
 
@@ -47,8 +47,8 @@ export function metricsOf(logits: Float32Array, labels: Uint8Array): Metrics {
 }
 
 /**
- * Area under the ROC curve by the rank-sum formula of Mann and Whitney: the share of (positive, negative) pairs that the
- * scores order rightly, ties counted half. NaN if all labels are equal or a score is NaN.
+ * Area under the ROC curve by the rank-sum formula of Mann and Whitney: the share of (positive, negative) pairs in the
+ * right order, ties counted half. NaN if all labels are equal or a score is NaN.
  */
 export function auc(scores: Float32Array, labels: Uint8Array, order = sortedOrder(scores)): number {
   let positives = 0;
@@ -69,7 +69,7 @@ export function auc(scores: Float32Array, labels: Uint8Array, order = sortedOrde
 }
 
 /**
- * Average precision: the precision at each score, weighted by the share of the positives that have this score. NaN without
+ * Average precision: the precision at each score, weighted by the share of the positives with this score. NaN without
  * positives or if a score is NaN.
  */
 export function averagePrecision(scores: Float32Array, labels: Uint8Array, order = sortedOrder(scores)): number {

@@ -1,22 +1,25 @@
-/** What is told of values that a dictionary does not know: a note from half of a table on, an error above a limit. */
+/**
+ * Reports values that are not in a dictionary: a note if they are half of a table's lookups or more, an error above a
+ * limit.
+ */
 import type { Dataset } from "../dataset/dataset.ts";
 import { rareShare, type UnknownShare } from "../dataset/unknown_values.ts";
 import { HotsetError } from "../errors.ts";
 import { percent } from "../format.ts";
 import type { Report } from "./events.ts";
 
-/** Shares from which on something is likely to be wrong with the data. */
+/** From these shares on, something is probably wrong with the data. */
 const NOTED_SHARE = 0.5;
 
-/** What a user accepts. */
+/** The user's limit. */
 export interface UnknownLimit {
-  /** Largest share of unknown values in any one table, 0 to 1; default any. */
+  /** Maximum share of unknown values in any one table, from 0 to 1; default 1. */
   readonly maxUnknown?: number | undefined;
 }
 
 /**
- * Tells of tables of which half or more of the lookups met unknown values. `what` names the rows, and `trained` has the
- * dictionary. Throws HotsetError where a table has more than the limit.
+ * Notes about tables of which half or more of the lookups had unknown values. `what` names the rows, and `trained` has
+ * the dictionary. Throws HotsetError if a table exceeds the limit.
  */
 export function noteUnknown(
   what: string,

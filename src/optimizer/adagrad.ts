@@ -28,7 +28,7 @@ const updateRow: UpdateWeights = (header, count, weights, at, gradient, gradient
   for (let i = 0; i < count; i++) weights[at + i] -= rate * gradient[gradientAt + i] / scale;
 };
 
-/** Keeps the sum of squares of each weight's gradients. */
+/** State: the sum of squared gradients of each weight. */
 export const ADAGRAD: Optimizer = {
   kernel: "adagrad",
   code: 1,
@@ -40,7 +40,7 @@ export const ADAGRAD: Optimizer = {
   updateDense: update,
 };
 
-/** Keeps one sum for a row, of the means of its gradients' squares; dense parameters are updated as by Adagrad. */
+/** State: one sum per row, of the mean squares of its gradients; dense parameters are updated as by Adagrad. */
 export const ROW_WISE_ADAGRAD: Optimizer = {
   ...ADAGRAD,
   kernel: "rwsadagrad",

@@ -1,10 +1,10 @@
 /**
  * Adam (Kingma and Ba, ICLR 2015) as `torch.optim.Adam`, and AdamW (Loshchilov and Hutter, ICLR 2019) as
- * `torch.optim.AdamW`, whose weights decay by themselves and not by way of the gradient.
+ * `torch.optim.AdamW`, with decoupled weight decay.
  *
- * Embedding rows are updated lazily: a step changes the rows that its batch looked up, with their decay, and no others.
- * Their moments stand still in between, while the correction of bias counts all steps of the run. So a row that every
- * batch looks up moves as in PyTorch with dense gradients; `torch.optim.SparseAdam` has the same rule, but adds epsilon
+ * Embedding rows are updated lazily: a step updates and decays only the rows that its batch looked up. The moments of
+ * other rows do not change, while the bias correction counts all steps of the run. A row that every batch looks up is
+ * therefore updated as in PyTorch with dense gradients; `torch.optim.SparseAdam` has the same rule, but adds epsilon
  * before the correction.
  */
 import { Header } from "../header.ts";
@@ -14,7 +14,7 @@ const BETA_1 = 0.9;
 const BETA_2 = 0.999;
 const EPSILON = 1e-8;
 
-/** Words of the header: the same as in the kernels. */
+/** Positions in the header: the same as in the kernels. */
 const Rates = {
   /** Learning rate over `1 - beta1^step`. */
   stepSize: Header.optimizer,
@@ -24,9 +24,9 @@ const Rates = {
   meanGain: Header.optimizer + 2,
   squareGain: Header.optimizer + 3,
   epsilon: Header.optimizer + 4,
-  /** Weights times this are added to their gradients. */
+  /** L2 factor: weights times this are added to the gradients. */
   l2: Header.optimizer + 5,
-  /** What is left of a weight after its own decay. */
+  /** Factor of decoupled weight decay: the share of a weight that remains. */
   left: Header.optimizer + 6,
 } as const;
 
@@ -58,7 +58,7 @@ const update: UpdateWeights = (header, count, weights, at, gradient, gradientAt,
   }
 };
 
-/** Keeps the moving means of each weight's gradients and of their squares; weight decay is L2. */
+/** State: moving means of each weight's gradient and of its square; weight decay is L2. */
 export const ADAM: Optimizer = {
   kernel: "adam",
   code: 3,
@@ -72,7 +72,7 @@ export const ADAM: Optimizer = {
   updateDense: update,
 };
 
-/** Adam whose weights decay apart from their gradients. */
+/** Adam with decoupled weight decay. */
 export const ADAMW: Optimizer = {
   ...ADAM,
   weightDecay: 0.01,

@@ -1,12 +1,12 @@
 /**
- * What an optimizer is: one file beside this one describes each, `optimizers.ts` lists them all. Everything that depends on
- * the choice of optimizer (state in tables, checkpoints and plans, defaults, kernels) asks its description.
+ * The descriptor of an optimizer; one file each in this folder, listed in `optimizers.ts`. Everything that depends on
+ * the optimizer (state in tables, checkpoints and plans, defaults, kernels) asks its descriptor.
  */
 
 /**
- * The arithmetic of a step on `count` weights from `weights[at]`, which belong together: an embedding row, or dense
- * parameters. `gradient[gradientAt]` is the gradient of the first, `state[stateAt]` its first word of state. `header` are
- * the floats of a batch's header.
+ * One step on `count` weights from `weights[at]`, which belong together: an embedding row, or dense parameters.
+ * `gradient[gradientAt]` is the gradient of the first weight, `state[stateAt]` its first state word. `header` are the
+ * floats of a batch's header.
  */
 export type UpdateWeights = (
   header: Float32Array,
@@ -21,27 +21,27 @@ export type UpdateWeights = (
 
 /** An optimizer. */
 export interface Optimizer {
-  /** Names its kernels on a device: `update_rows_NAME_4`. */
+  /** Part of the names of its kernels on a device: `update_rows_NAME_4`. */
   readonly kernel: string;
-  /** The number by which kernels that serve several optimizers know it. */
+  /** Its number in kernels that implement several optimizers. */
   readonly code: number;
-  /** The learning rate where nothing else says one. */
+  /** The default learning rate. */
   readonly learningRate: number;
-  /** The weight decay where nothing else says one; undefined for an optimizer that has none. */
+  /** The default weight decay; undefined if it has none. */
   readonly weightDecay?: number;
   /** Words of state of an embedding row of `dim` weights. */
   rowStateWords(dim: number): number;
-  /** Words of state of so many dense parameters; those of weight i begin at word i times the words of one. */
+  /** State words of `words` dense parameters; those of weight i begin at i times the words per weight. */
   denseStateWords(weights: number): number;
-  /** True if state can be below 0; sums of squares cannot. */
+  /** True if state can be negative; sums of squares cannot. */
   readonly signedState: boolean;
   /**
-   * Writes what kernels read of a step besides the learning rate into the floats of a batch's header. `step` counts the
-   * steps that made the optimizer's state, this one included; `weightDecay` is 0 for none.
+   * Writes the values that kernels need besides the learning rate into the floats of a batch's header. `step` counts
+   * the steps that updated the optimizer's state, including this one; `weightDecay` is 0 for none.
    */
   writeHeader?(header: Float32Array, learningRate: number, step: number, weightDecay: number): void;
-  /** The reference arithmetic of an embedding row: what every backend is tested against. */
+  /** Reference arithmetic for an embedding row, which every backend is tested against. */
   readonly updateRow: UpdateWeights;
-  /** The same of dense parameters. */
+  /** Reference arithmetic for dense parameters. */
   readonly updateDense: UpdateWeights;
 }

@@ -1,4 +1,4 @@
-/** All optimizers by name: the list from which flags, configurations, formats and kernels take theirs. */
+/** All optimizers by name; options, configurations, formats and kernels derive their lists from this one. */
 import { Header } from "../header.ts";
 import { ADAGRAD, ROW_WISE_ADAGRAD } from "./adagrad.ts";
 import { ADAM, ADAMW } from "./adam.ts";
@@ -30,8 +30,8 @@ export function denseStateWords(optimizer: OptimizerName, weights: number): numb
 }
 
 /**
- * Writes a step into the floats of a batch's header: its learning rate, and what else the optimizer's kernels read. `step`
- * counts the steps that made the optimizer's state, this one included.
+ * Writes the learning rate and the optimizer's values of a step into the floats of a batch's header. `step` counts the
+ * steps that updated the optimizer's state, including this one.
  */
 export function writeStep(
   optimizer: OptimizerName,

@@ -1,21 +1,21 @@
 /** The learning rate over the steps of a run: linear warm-up, constant, decay, constant. */
 import { UsageError } from "../errors.ts";
 
-/** How the learning rate moves; the same three numbers of steps as facebookresearch/dlrm. */
+/** Parameters of the learning-rate schedule; the same three step counts as facebookresearch/dlrm. */
 export interface LearningRatePlan {
-  /** The full rate. */
+  /** The maximum rate. */
   readonly learningRate: number;
-  /** Steps over which the rate rises from 0. */
+  /** Steps of linear warm-up from 0. */
   readonly warmupSteps: number;
   /** Step at which decay begins. */
   readonly decayStartStep: number;
-  /** Steps the decay takes; 0 for none. */
+  /** Steps of the decay; 0 for none. */
   readonly decaySteps: number;
-  /** How the decay falls. */
+  /** Shape of the decay. */
   readonly decay: "polynomial" | "cosine";
 }
 
-/** Decays by name: the share of the rate that is left, by the share of the decay's steps that are left. */
+/** Decays by name: the remaining share of the rate as a function of the remaining share of the decay's steps. */
 const DECAYS = {
   /** Of degree 2, as facebookresearch/dlrm. */
   polynomial: (left: number) => left ** 2,
@@ -27,15 +27,18 @@ export const DECAY_NAMES = ["polynomial", "cosine"] as const satisfies readonly 
 
 const MIN_RATE = 1e-7;
 
-/** The learning rate of a step of a run, which count from 1. The same step always has the same rate. */
+/**
+ * A function from the step of a run, counted from 1, to its learning rate. It must be pure: a resumed run calls it
+ * again.
+ */
 export type LearningRateSchedule = (step: number) => number;
 
-/** The schedule of a configuration: to train with, or to make one's own of. */
+/** The schedule of a configuration: for training, or as a part of a custom schedule. */
 export function scheduleOf(plan: LearningRatePlan): LearningRateSchedule {
   return (step) => learningRateAt(plan, step);
 }
 
-/** A program's own schedule, which throws UsageError where it gives no rate. */
+/** A custom schedule whose values are checked: throws UsageError if one is negative or not finite. */
 export function checkedSchedule(own: LearningRateSchedule): LearningRateSchedule {
   return (step) => {
     const rate: unknown = own(step);

@@ -1,42 +1,42 @@
 /**
  * The shuffle scheduler of FAE: decides when to switch between cold and hot batches, from the loss on held-out samples.
  *
- * An epoch is a sequence of turns, each a run of batches of one kind and then a run of the other. A turn takes `rate`
- * percent of the epoch's batches of each kind, so both queues finish together. At every switch the held-out loss is
- * compared with the one at the switch before: if it rose, the rate is halved (kinds alternate more often); if it fell
- * four times in a row, it is doubled; otherwise it stays. The run's configuration says what the rate begins with and
- * which kind begins a turn.
+ * An epoch is a sequence of turns; a turn is a run of batches of one kind followed by a run of the other. It takes
+ * `rate` percent of the epoch's batches of each kind, so both queues finish together. At every switch the held-out loss
+ * is compared with that at the previous switch: if it rose, the rate is halved (kinds alternate more often); if it fell
+ * four times in a row, the rate is doubled; otherwise it is unchanged. The configuration sets the initial rate and the
+ * kind that begins a turn.
  */
 import { z } from "zod";
 import { HotsetError } from "../errors.ts";
 import type { BatchKind } from "../layout/layout.ts";
 
-/** The rate does not fall below this, in percent. */
+/** Minimum rate, in percent. */
 export const MIN_RATE = 1;
-/** Nor does it rise above this. */
+/** Maximum rate, in percent. */
 export const MAX_RATE = 100;
-/** Falls in a row that double the rate: u of the paper. */
+/** Consecutive decreases of the loss that double the rate: u in the paper. */
 const FALLS_TO_DOUBLE = 4;
 
-/** Where the scheduler is; plain data, part of every checkpoint. */
+/** State of the scheduler; plain data, part of every checkpoint. */
 export const schedulerState = z.object({
-  /** Percent of an epoch's batches that a turn takes. */
+  /** Percent of the epoch's batches of each kind in a turn. */
   rate: z.number().min(MIN_RATE).max(MAX_RATE),
-  /** Falls of the loss in a row. */
+  /** Consecutive decreases of the loss. */
   falls: z.number().int().nonnegative(),
   /** Held-out loss at the last switch; null before the first. */
   lastLoss: z.number().nullable(),
   kind: z.enum(["cold", "hot"]),
-  /** Share of the epoch that was done when the present turn began, and that is done when it ends. */
+  /** Shares of the epoch that are complete when the present turn begins and when it ends. */
   begin: z.number().min(0).max(1),
   goal: z.number().min(0).max(1),
-  /** Batches of each kind that were handed out in this epoch. */
+  /** Batches of each kind taken in this epoch. */
   done: z.object({ cold: z.number().int().nonnegative(), hot: z.number().int().nonnegative() }),
 });
-/** Where the scheduler is. */
+/** State of the scheduler. */
 export type SchedulerState = z.infer<typeof schedulerState>;
 
-/** Hands out the kinds of the batches of an epoch. */
+/** Decides the kinds of the batches of an epoch. */
 export class ShuffleScheduler {
   readonly #batches: Readonly<Record<BatchKind, number>>;
   /** The kinds in the order of a turn. */
@@ -45,9 +45,8 @@ export class ShuffleScheduler {
   readonly state: SchedulerState;
 
   /**
-   * A scheduler over this many batches of each kind, whose turns begin with those of kind `first`: at the start of a run,
-   * with the rate in percent that it begins with, or where a state says. Throws HotsetError if the state is that of more
-   * batches.
+   * A scheduler for these numbers of batches of each kind, whose turns begin with kind `first`: with an initial rate in
+   * percent, or from a saved state. Throws HotsetError if the state has more batches.
    */
   constructor(batches: Readonly<Record<BatchKind, number>>, first: BatchKind, from: number | SchedulerState) {
     this.#batches = batches;
@@ -68,7 +67,7 @@ export class ShuffleScheduler {
     this.state = from;
   }
 
-  /** Begins an epoch; the rate and the memory of the loss carry over. */
+  /** Begins an epoch; the rate and the previous losses carry over. */
   startEpoch(): void {
     this.state.done = { cold: 0, hot: 0 };
     this.#startTurn(0);
@@ -78,21 +77,21 @@ export class ShuffleScheduler {
     return this.state.rate;
   }
 
-  /** Kind of the next batch, or undefined at the end of the epoch. Does not move on. */
+  /** Kind of the next batch, or undefined at the end of the epoch. Does not advance. */
   peek(): BatchKind | undefined {
     return this.#left(this.state.kind) > 0 ? this.state.kind : undefined;
   }
 
-  /** What is sure to come next: so many batches of a kind, from a position in its queue on. */
+  /** Batches that are certain to come next: their kind, number and first position in the queue. */
   get run(): { kind: BatchKind; position: number; left: number } {
     const { kind, done } = this.state;
     return { kind, position: done[kind], left: this.#left(kind) };
   }
 
   /**
-   * Takes the next batch: its position in its kind's queue. `switches` is true if the run of this kind ends with it and
-   * the other kind follows; the caller then measures the held-out loss and calls `report`. (Few batches of one kind may
-   * then be spread so thin by the new rate that the same kind goes on.)
+   * Takes the next batch and returns its position in the queue of its kind. `switches` is true if the other kind
+   * follows; the caller then measures the held-out loss and calls `report`. (With few batches of a kind, the new rate
+   * may leave none of them in the next turn.)
    */
   take(): { kind: BatchKind; position: number; switches: boolean } {
     const { state } = this;
@@ -104,7 +103,7 @@ export class ShuffleScheduler {
     return { kind, position, switches: this.peek() !== undefined && state.kind !== kind };
   }
 
-  /** Takes the held-out loss at a switch and adapts the rate. */
+  /** Adapts the rate to the held-out loss at a switch. */
   report(loss: number): void {
     const { state } = this;
     if (state.lastLoss !== null && loss > state.lastLoss) {
@@ -118,7 +117,7 @@ export class ShuffleScheduler {
     }
     state.lastLoss = loss;
     if (this.#due(state.begin, "cold") === state.done.cold && this.#due(state.begin, "hot") === state.done.hot) {
-      this.#startTurn(state.begin); // the turn that follows this switch already goes by the new rate
+      this.#startTurn(state.begin); // the new rate applies from the turn that follows this switch
     }
   }
 
@@ -127,7 +126,7 @@ export class ShuffleScheduler {
     return this.#due(this.state.goal, kind) - this.state.done[kind];
   }
 
-  /** Batches of a kind that are done when this share of the epoch is. */
+  /** Batches of a kind that are complete at this share of the epoch. */
   #due(share: number, kind: BatchKind): number {
     return Math.ceil(share * this.#batches[kind]);
   }

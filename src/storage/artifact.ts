@@ -1,7 +1,6 @@
 /**
- * Artifacts: directories that hold a manifest and flat little-endian arrays. They are written under a temporary name
- * and renamed when complete (artifact_writer.ts), so a reader meets a whole artifact or none; they are validated when
- * opened.
+ * Artifacts: directories with a manifest and flat little-endian arrays. They are written under a temporary name and
+ * renamed when complete (artifact_writer.ts), so that readers never see a partial one. They are validated when opened.
  */
 import { basename, dirname, join } from "node:path";
 import { createHash } from "node:crypto";
@@ -10,36 +9,39 @@ import { z } from "zod";
 import { crc32Of } from "./crc32.ts";
 import { type ErrorCode, HotsetError, messageOf } from "../errors.ts";
 
-/** Name of the file that tells what an artifact is. */
+/** Name of the manifest's file. */
 export const MANIFEST = "manifest.json";
 const CHUNK_BYTES = 8 << 20;
-/** The most bytes of a manifest: what holds more is none. */
+/** Maximum size of a manifest in bytes. */
 const MAX_MANIFEST_BYTES = 64 << 20;
 const DAMAGED = "is damaged (checksum does not match)";
 
 /** The kinds of artifact, each with the version of its format that this Hotset writes. */
 export const VERSIONS = { dataset: 2, profile: 3, layout: 4, checkpoint: 2 } as const;
-/** What an artifact holds. */
+/** Kinds of artifact. */
 export type ArtifactKind = keyof typeof VERSIONS;
 /**
- * The oldest version of each that it reads. Models and the data whose dictionary they need are read as version 0.1 left them
- * (what a manifest did not say then has a default in its schema); profiles and layouts are caches, and are made anew.
+ * The oldest version of each kind that can be read. Models, and the data whose dictionary they need, can be read as
+ * version 0.1 wrote them (the schema has defaults for what a manifest did not contain); profiles and layouts are caches
+ * and are built again.
  */
 const OLDEST: Readonly<Record<ArtifactKind, number>> = { ...VERSIONS, dataset: 2, checkpoint: 2 };
 
-/** Names an artifact of a cache by all that it is made from; one of another format has another name, and is made again. */
+/**
+ * The name of an artifact in a cache, derived from everything that it is built from and from the version of its format.
+ */
 export function cacheName(kind: ArtifactKind, madeFrom: unknown): string {
   return fingerprint([VERSIONS[kind], madeFrom]);
 }
 
-/** What a manifest says of a file. */
+/** What a manifest records of a file. */
 export const fileEntry = z.object({ bytes: z.number().int().nonnegative(), crc32: z.number().int().nonnegative() });
 const envelope = z.object({
   hotset: z.enum(Object.keys(VERSIONS) as [ArtifactKind, ...ArtifactKind[]]),
   version: z.number().int(),
   files: z.record(z.string(), fileEntry),
   body: z.unknown(),
-  /** Checksum of the manifest itself, but for this; absent in older formats. */
+  /** Checksum of the manifest without this field; absent in older formats. */
   crc32: z.number().int().nonnegative().optional(),
 });
 
@@ -49,7 +51,7 @@ export type ArtifactCheck = "checksums" | "lengths";
 /** An array that can be written to or read from a file as its little-endian bytes. */
 export type Words = Uint8Array | Uint32Array | Float32Array | Float64Array;
 
-/** A short name for any plain value: equal values, equal names. Used to find out whether inputs have changed. */
+/** A short hash of any plain value: equal values have equal hashes. Used to detect changed inputs. */
 export function fingerprint(value: unknown): string {
   return createHash("sha256").update(JSON.stringify(value)).digest("hex").slice(0, 16);
 }
@@ -74,15 +76,15 @@ function remedy(kind: ArtifactKind): string {
   return kind === "checkpoint" ? "use another one" : "remove the directory and build it again";
 }
 
-/** What a manifest says. */
+/** The content of a manifest. */
 export interface Manifest<T> {
-  /** Names the content: equal manifests have equal ids. */
+  /** Identifies the content: equal manifests have equal ids. */
   readonly id: string;
   readonly files: Record<string, { bytes: number; crc32: number }>;
   readonly body: T;
 }
 
-/** Reads the manifest of an artifact. Throws HotsetError that says what is wrong with it. */
+/** Reads the manifest of an artifact. Throws HotsetError with what is wrong. */
 export function parseManifest<T>(
   kind: ArtifactKind,
   directory: string,
@@ -131,7 +133,7 @@ export function parseManifest<T>(
 export class Artifact<T> {
   readonly directory: string;
   readonly body: T;
-  /** Names the content: equal artifacts have equal ids. */
+  /** Identifies the content: equal artifacts have equal ids. */
   readonly id: string;
   readonly #kind: ArtifactKind;
   readonly #files: Manifest<T>["files"];
@@ -145,9 +147,9 @@ export class Artifact<T> {
   }
 
   /**
-   * Opens the artifact in a directory and checks its kind, version and file lengths, and the checksums of all files; with
-   * `check` "lengths" only those of files that are read from the beginning to the end, when they are.
-   * Throws HotsetError that says which file is wrong and what to do.
+   * Opens the artifact in a directory. Checks its kind, version, the lengths of its files and their checksums; with
+   * `check` "lengths" a checksum is checked only when its file is read from beginning to end. Throws HotsetError with
+   * the file that is wrong and what to do.
    */
   static open<T>(
     kind: ArtifactKind,
@@ -175,7 +177,7 @@ export class Artifact<T> {
       let measured = entry;
       try {
         const { size, isFile } = Deno.statSync(join(directory, name));
-        if (!isFile) fail(`${name} is not a file; ${remake}`); // a pipe would be waited for
+        if (!isFile) fail(`${name} is not a file; ${remake}`); // reading a pipe would block
         if (size !== entry.bytes) fail(`${name} has ${size} bytes instead of ${entry.bytes}; ${remake}`);
         if (check === "checksums") measured = measure(join(directory, name));
       } catch (error) {
@@ -212,7 +214,10 @@ export class Artifact<T> {
     return this.#files[name].crc32;
   }
 
-  /** Fails unless the file has exactly this many bytes: its content must fit the manifest's own numbers. */
+  /**
+   * Throws HotsetError unless the file has exactly this number of bytes, which follows from other numbers of the
+   * manifest.
+   */
   expectBytes(name: string, bytes: number): void {
     if (this.bytes(name) !== bytes) {
       throw new HotsetError(
@@ -222,7 +227,7 @@ export class Artifact<T> {
     }
   }
 
-  /** Fails unless the file consists of whole pages of so many bytes. */
+  /** Throws HotsetError unless the length of the file is a multiple of the page size. */
   expectMultiple(name: string, pageBytes: number): void {
     if (this.bytes(name) % pageBytes === 0) return;
     throw new HotsetError(
@@ -231,12 +236,12 @@ export class Artifact<T> {
     );
   }
 
-  /** Opens a file for reading at any position. Read in order, it is checked at its end. */
+  /** Opens a file for reading at any position. If it is read in order, its checksum is checked at its end. */
   open(name: string): FileReader {
     return new FileReader(this.path(name), { ...this.#files[name], remedy: remedy(this.#kind) });
   }
 
-  /** Reads a whole file into the array, which must have its length, and checks it. */
+  /** Reads a whole file into the array, which must have its length, and checks the checksum. */
   readInto<A extends Words>(name: string, target: A): A {
     this.expectBytes(name, target.byteLength);
     using reader = this.open(name);
@@ -245,7 +250,7 @@ export class Artifact<T> {
   }
 }
 
-/** What a file must be, and what to do if it is not. */
+/** The expected length and checksum of a file, and the advice if they do not match. */
 interface ExpectedFile {
   readonly bytes: number;
   readonly crc32: number;
@@ -257,18 +262,18 @@ export class FileReader implements Disposable {
   readonly #file: Deno.FsFile;
   readonly #path: string;
   readonly #expected: ExpectedFile | undefined;
-  /** Checksum of what was read in order from the beginning, and where that ends. */
+  /** Checksum of the bytes read in order from the beginning, and their number. */
   #crc32 = 0;
   #end = 0;
 
-  /** With `expected`, a file that is read in order is checked against it at its end. */
+  /** With `expected`, the checksum of a file that is read in order is checked at its end. */
   constructor(path: string, expected?: ExpectedFile) {
     this.#path = path;
     this.#expected = expected;
     this.#file = Deno.openSync(path);
   }
 
-  /** Fills `target` from byte `position` on. Throws HotsetError if the file ends before, or if it is damaged. */
+  /** Fills `target` from byte `position` on. Throws HotsetError if the file is too short or damaged. */
   read(position: number, target: Uint8Array): void {
     this.#file.seekSync(position, Deno.SeekMode.Start);
     for (let done = 0; done < target.length;) {
@@ -305,14 +310,14 @@ export function isArtifact(directory: string): boolean {
   }
 }
 
-/** True if a cache has an artifact there. One of another version is passed over: it is made anew in its place. */
+/** True if a cache has this artifact. One with another version of the format counts as absent and is replaced. */
 export function isCached(kind: ArtifactKind, directory: string): boolean {
   if (!isArtifact(directory)) return false;
   try {
     const { version } = JSON.parse(Deno.readTextFileSync(join(directory, MANIFEST)));
     return version === undefined || version === VERSIONS[kind];
   } catch {
-    return true; // damaged, as opening it says
+    return true; // damaged: opening it reports that
   }
 }
 
@@ -337,7 +342,7 @@ export function measure(path: string): { bytes: number; crc32: number } {
   return total;
 }
 
-/** The first complaint of a schema, as words. */
+/** The first issue of a schema as text. */
 export function firstIssue(error: z.ZodError): string {
   const issue = error.issues[0];
   return `${issue.path.length > 0 ? issue.path.join(".") : "a value"}: ${issue.message}`;

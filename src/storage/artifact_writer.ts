@@ -1,4 +1,4 @@
-/** Writing of artifacts: under a temporary name, with checksums taken on the way, then renamed. */
+/** Writes artifacts: under a temporary name, with checksums computed on the way, then renamed. */
 import { join } from "node:path";
 import { existsSync } from "node:fs";
 import type { z } from "zod";
@@ -20,7 +20,7 @@ import { type CreateFile, type OutputFile, writeAll } from "./output_file.ts";
 import { HotsetError, messageOf } from "../errors.ts";
 import { linkOrCopy } from "./links.ts";
 
-/** One file of an artifact while it is written: appended to, its checksum taken on the way. */
+/** A file of an artifact that is being written: bytes are appended and the checksum is updated. */
 export class ArtifactFile implements Disposable {
   readonly #file: OutputFile;
   readonly #path: string;
@@ -36,7 +36,7 @@ export class ArtifactFile implements Disposable {
     }
   }
 
-  /** Appends the array's bytes. Throws HotsetError when the disk refuses them. */
+  /** Appends the array's bytes. Throws HotsetError if writing fails. */
   append(array: Words): void {
     const bytes = bytesOf(array);
     try {
@@ -48,7 +48,7 @@ export class ArtifactFile implements Disposable {
     this.bytes += bytes.length;
   }
 
-  /** Waits until the disk has what was appended. Throws HotsetError when it refuses. */
+  /** Waits until all bytes are on disk. Throws HotsetError if writing fails. */
   sync(): void {
     try {
       this.#file.syncDataSync();
@@ -80,8 +80,8 @@ export class ArtifactWriter implements Disposable {
   readonly #linked: Record<string, z.infer<typeof fileEntry>> = {};
 
   /**
-   * Begins an artifact that will replace whatever artifact of the same kind is at `directory`. `create` opens its files;
-   * undefined for ordinary ones.
+   * Begins an artifact that will replace an artifact of the same kind at `directory`. `create` opens its files;
+   * undefined for ordinary files.
    */
   constructor(kind: ArtifactKind, directory: string, create?: CreateFile) {
     this.#kind = kind;
@@ -93,7 +93,7 @@ export class ArtifactWriter implements Disposable {
     }
   }
 
-  /** Where the files lie until the commit; for tools that write a file themselves (then call `adopt`). */
+  /** Directory of the files until the commit; for tools that write a file themselves (then call `adopt`). */
   path(name: string): string {
     return join(this.#directory.temporary, name);
   }
@@ -105,7 +105,7 @@ export class ArtifactWriter implements Disposable {
     return file;
   }
 
-  /** Takes in a whole file that is on the disk, whose length and checksum are known, under a further name of it. */
+  /** Adds another name for a complete file on disk with a known length and checksum. */
   link(name: string, source: string, entry: z.infer<typeof fileEntry>): void {
     try {
       linkOrCopy(source, this.path(name));
@@ -115,7 +115,7 @@ export class ArtifactWriter implements Disposable {
     this.#linked[name] = entry;
   }
 
-  /** Completes the artifact: takes in files written by others, writes the manifest and renames the directory. */
+  /** Completes the artifact: adopts files written by others, writes the manifest and renames the directory. */
   commit(body: unknown, adopted: string[] = []): void {
     const files: Record<string, z.infer<typeof fileEntry>> = { ...this.#linked };
     for (const [name, file] of this.#files) files[name] = { bytes: file.bytes, crc32: file.crc32 };
@@ -123,14 +123,16 @@ export class ArtifactWriter implements Disposable {
     const manifest = withChecksum({ hotset: this.#kind, version: VERSIONS[this.#kind], files, body });
     const text = new TextEncoder().encode(JSON.stringify(manifest, null, 1) + "\n");
     this.file(MANIFEST).append(text);
-    // What cannot be made again must be on the disk before it takes the place of the one before it.
+    // What cannot be built again must be on disk before it replaces its predecessor.
     if (this.#kind === "checkpoint" || this.#create !== undefined) {
       for (const file of this.#files.values()) file.sync();
     }
     this.#rename();
   }
 
-  /** Completes the artifact as another name of the files of a whole one: linked where the file system can, else copied. */
+  /**
+   * Completes the artifact as another name of the files of a complete artifact: hard links where possible, else copies.
+   */
   commitLinks(source: string): void {
     try {
       for (const { name } of Deno.readDirSync(source)) linkOrCopy(join(source, name), this.path(name));
@@ -164,7 +166,10 @@ export class ArtifactWriter implements Disposable {
   }
 }
 
-/** Throws unless nothing is there that is not to be replaced: a whole or damaged artifact of this kind may be. */
+/**
+ * Throws HotsetError if the path contains anything but an artifact of this kind (complete or damaged) or an empty
+ * directory.
+ */
 function expectRoom(target: string, kind: ArtifactKind): void {
   if (!existsSync(target)) return;
   if (!isDirectory(target)) throw new HotsetError("a file is there", { code: "occupied" });
@@ -178,7 +183,7 @@ function expectRoom(target: string, kind: ArtifactKind): void {
   }
 }
 
-/** What the manifest of an artifact calls it; undefined if it cannot be read. */
+/** The kind that the manifest of an artifact records; undefined if it cannot be read. */
 function kindOf(target: string): string | undefined {
   try {
     return JSON.parse(Deno.readTextFileSync(join(target, MANIFEST)))?.hotset;

@@ -1,21 +1,24 @@
-/** Directories that appear under their names when they are complete, or not at all, and go as a whole. */
+/** Directories that appear under their names only when they are complete, and are removed as a whole. */
 import { basename, dirname, join } from "node:path";
 import process from "node:process";
 import { isDirectory } from "./artifact.ts";
 import { throughLinks } from "./links.ts";
 
-/** End of the name of a directory that is being replaced. */
+/** Suffix of a directory that is being replaced. */
 const REPLACED = ".replaced";
 
-/** A directory that is filled at `temporary`; disposing it before `commit` leaves nothing. Throws what Deno throws. */
+/** A directory that is filled at `temporary`; disposing it before `commit` removes it. Throws the errors of Deno. */
 export class AtomicDirectory implements Disposable {
-  /** Where the directory is until it is complete: beside its place. */
+  /** Path of the directory until it is complete, next to its final path. */
   readonly temporary: string;
-  /** Its place, with links followed. */
+  /** Its final path, with links resolved. */
   readonly target: string;
   #isThere = true;
 
-  /** Begins a directory that will replace the one at `path`, if `mayReplace` lets it; removes what killed writers of it left. */
+  /**
+   * Begins a directory that will replace the one at `path` if `mayReplace` allows it; removes leftovers of killed
+   * writers.
+   */
   constructor(path: string, mayReplace: (target: string) => void) {
     this.target = throughLinks(path);
     const parent = dirname(this.target);
@@ -26,7 +29,7 @@ export class AtomicDirectory implements Disposable {
     Deno.chmodSync(this.temporary, 0o755);
   }
 
-  /** Gives the complete directory its name. */
+  /** Renames the complete directory to its final path. */
   commit(): void {
     const replaced = this.temporary + REPLACED;
     const exists = isDirectory(this.target);
@@ -47,21 +50,22 @@ function partialPrefix(target: string): string {
   return `.${basename(target)}.partial-`;
 }
 
-/** Removes a directory as a whole: renamed first, so that what a kill leaves is known as a leftover. */
+/** Removes a directory. Renames it first, so that a kill in between leaves a name that is recognised as a leftover. */
 export function removeWhole(directory: string): void {
   const doomed = join(dirname(directory), `${partialPrefix(directory)}${Deno.pid}-removed`);
   Deno.renameSync(directory, doomed);
   Deno.removeSync(doomed, { recursive: true });
 }
 
-/** Removes what killed processes left behind of a directory, but for the old one where there is no new one. */
+/** Removes what killed processes left of a directory, except the old directory if there is no new one. */
 function removeLeftovers(directory: string): void {
   const target = throughLinks(directory);
   const prefix = partialPrefix(target);
   for (const { name } of Deno.readDirSync(dirname(target))) {
     if (!name.startsWith(prefix) || isRunning(parseInt(name.slice(prefix.length)))) continue;
     const leftover = join(dirname(target), name);
-    // Killed between its two renames, a writer has moved the old directory away and not yet put the new one there.
+    // A writer that was killed between its two renames has moved the old directory away and not yet renamed the new
+    // one.
     if (name.endsWith(REPLACED) && !isDirectory(target)) Deno.renameSync(leftover, target);
     else Deno.removeSync(leftover, { recursive: true });
   }
@@ -69,7 +73,7 @@ function removeLeftovers(directory: string): void {
 
 const LEFTOVER = /^\.(.+)\.partial-/;
 
-/** True if a directory of this name is one that its process has not completed. */
+/** True if a directory with this name is one that its process has not completed. */
 export function isPartial(name: string): boolean {
   return LEFTOVER.test(name);
 }
@@ -81,7 +85,7 @@ export function removeAllLeftovers(folder: string): void {
 }
 
 function isRunning(pid: number): boolean {
-  // In containers, processes have the same few numbers: this one begins its work and has left nothing yet.
+  // In containers, process ids repeat. This process is only beginning, so a leftover with its id is not its own.
   if (pid === Deno.pid) return false;
   try {
     return process.kill(pid, 0);

@@ -1,4 +1,4 @@
-/** Files that appear under their names when they are complete, or not at all. */
+/** Files that appear under their names only when they are complete. */
 import { rmSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { HotsetError, messageOf } from "../errors.ts";
@@ -7,17 +7,17 @@ import { writeAll } from "./output_file.ts";
 
 const ZEROS = new Uint8Array(4096);
 
-/** The place of a file that others write at `temporary`; disposing it before `commit` leaves nothing. */
+/** A path for a file that others write at `temporary`; disposing it before `commit` removes the file. */
 export class AtomicPath implements Disposable {
-  /** Where the file is until it is complete: beside its place. */
+  /** Path of the file until it is complete, next to its final path. */
   readonly temporary: string;
   readonly #doing: string;
   readonly #target: string;
   #isThere = true;
 
   /**
-   * Begins a file that will replace what is at `path`, whose folder is made if it is not there. Throws HotsetError
-   * "Cannot `doing`" where none can be written.
+   * Begins a file that will replace the one at `path`; creates its directory if needed. Throws HotsetError "Cannot
+   * `doing`" if no file can be created.
    */
   constructor(path: string, doing = `write ${path}`) {
     this.#doing = doing;
@@ -29,13 +29,13 @@ export class AtomicPath implements Disposable {
     });
   }
 
-  /** Gives the complete file its name. */
+  /** Renames the complete file to its final path. */
   commit(): void {
     this.attempt(() => Deno.renameSync(this.temporary, this.#target));
     this.#isThere = false;
   }
 
-  /** Does a part of the work. Throws HotsetError "Cannot `doing`" where the system refuses. */
+  /** Runs a part of the work. Throws HotsetError "Cannot `doing`" if a system call fails. */
   protected attempt<T>(work: () => T): T {
     try {
       return work();
@@ -60,26 +60,26 @@ function expectFileOrNothing(path: string, doing: string): void {
   }
 }
 
-/** A file that is written from its beginning to its end. */
+/** A file that is written sequentially. */
 export class AtomicFile extends AtomicPath {
   /** Bytes written. */
   bytes = 0;
   #file: Deno.FsFile | undefined;
 
-  /** As AtomicPath, and opens the file. */
+  /** Like AtomicPath, and opens the file. */
   constructor(path: string, doing?: string) {
     super(path, doing);
     this.#file = this.attempt(() => Deno.openSync(this.temporary, { write: true, create: true, truncate: true }));
   }
 
-  /** Writes arrays, one after the other, to a file of their own. Throws HotsetError. */
+  /** Writes arrays one after the other to a new file. Throws HotsetError. */
   static write(path: string, arrays: readonly ArrayBufferView[], doing?: string): void {
     using file = new AtomicFile(path, doing);
     for (const array of arrays) file.append(array);
     file.commit();
   }
 
-  /** Appends an array's bytes. Throws HotsetError when the disk refuses them. */
+  /** Appends an array's bytes. Throws HotsetError if writing fails. */
   append({ buffer, byteOffset, byteLength }: ArrayBufferView): void {
     this.attempt(() => writeAll(this.#file!, new Uint8Array(buffer, byteOffset, byteLength)));
     this.bytes += byteLength;

@@ -1,10 +1,10 @@
-/** Checksums of what is written in parts. */
+/** Checksums of data that is written in parts. */
 import { crc32 } from "node:zlib";
 
-/** The library counts the bytes of a text in 32 bits: longer ones are given to it in parts of these bytes. */
+/** The library counts bytes in 32 bits: longer data is passed in parts of this size. */
 const PART_BYTES = 2 ** 30;
 
-/** The CRC-32 of any number of bytes that follow a text whose CRC-32 is `sum`. */
+/** The CRC-32 of data whose first part has the CRC-32 `sum` and is followed by these bytes. */
 export function crc32Of(bytes: Uint8Array, sum = 0): number {
   for (let done = 0; done < bytes.length; done += PART_BYTES) sum = crc32(bytes.subarray(done, done + PART_BYTES), sum);
   return sum;
@@ -14,8 +14,8 @@ export function crc32Of(bytes: Uint8Array, sum = 0): number {
 const POLYNOMIAL = 0xedb88320;
 
 /**
- * The CRC-32 of two texts one after the other, from that of each and the bytes of the second: appending a zero bit is a
- * linear map of the 32 bits of the first, so appending many is a power of that map, found by squaring.
+ * The CRC-32 of two concatenated texts, from the CRC-32 of each and the length of the second. Appending a zero bit is a
+ * linear map of the 32 bits, so appending many is a power of that map, computed by squaring.
  */
 export function joinCrc32(first: number, second: number, secondBytes: number): number {
   // Column k of the map: what bit k becomes when one more zero bit is appended.

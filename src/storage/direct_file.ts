@@ -1,43 +1,44 @@
 /**
- * Files written straight from memory to the disk (O_DIRECT), where the system and the file system can: without a copy in
- * the system's cache. That copy costs as much processor time as all else that a checkpoint needs, on a virtual machine
- * at times several times that, and training has better uses for the time and for the cache.
+ * Files written without the page cache (O_DIRECT), where the system and the file system support it. A copy into the
+ * page cache costs as much processor time as everything else that a checkpoint needs, on a virtual machine at times
+ * several times that, and it evicts pages that training reads.
  */
 import { closeSync, constants, fdatasyncSync, openSync, rmSync, writeSync } from "node:fs";
 import type { OutputFile } from "./output_file.ts";
 
-/** Memory, lengths and positions must be multiples of this. */
+/** Addresses, lengths and positions must be multiples of this. */
 const ALIGNMENT = 4096;
-/** What does not begin or end at such a multiple is gathered in a block of these bytes. */
+/** Bytes that do not begin or end at such a multiple are collected in a block of this size. */
 const BLOCK_BYTES = 1 << 20;
 const PAGE_BYTES = 65536;
-/** Memory that `alignedBytes` made. */
+/** Memory allocated by `alignedBytes`. */
 const aligned = new WeakSet<ArrayBufferLike>();
 
-/** New memory that begins at a multiple of what direct writing needs. */
+/** New memory at an address that direct I/O accepts. */
 export function alignedBytes(bytes: number): Uint8Array<ArrayBuffer> {
   const pages = Math.max(1, Math.ceil(bytes / PAGE_BYTES));
-  // The memory of a WASM module begins at a page, which that of an array need not.
+  // The memory of a WASM module begins at a page; that of an array need not.
   const memory = new WebAssembly.Memory({ initial: pages, maximum: pages }).buffer as ArrayBuffer;
   aligned.add(memory);
   return new Uint8Array(memory, 0, bytes);
 }
 
-/** Opens a new file for writing from the beginning. Throws what Deno and node:fs throw. */
+/** Opens a new file for sequential writing. Throws the errors of Deno and node:fs. */
 export function createFile(path: string): OutputFile {
   const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL;
   if (constants.O_DIRECT !== undefined) {
     try {
       return new DirectFile(path, openSync(path, flags | constants.O_DIRECT));
     } catch (error) {
-      if ((error as { code?: string }).code !== "EINVAL") throw error; // a file system without it, as tmpfs
+      // The file system has no O_DIRECT, for example tmpfs.
+      if ((error as { code?: string }).code !== "EINVAL") throw error;
       rmSync(path, { force: true });
     }
   }
   return Deno.openSync(path, { write: true, createNew: true });
 }
 
-/** A file that is written past the system's cache, but for its last bytes. */
+/** A file written without the page cache, except its last bytes. */
 class DirectFile implements OutputFile {
   readonly #path: string;
   readonly #file: number;
@@ -77,7 +78,7 @@ class DirectFile implements OutputFile {
   syncDataSync(): void {
     this.#writeGathered(this.#file, this.#gathered - this.#gathered % ALIGNMENT);
     if (this.#gathered > 0) {
-      // The rest is no whole number of blocks; nothing is appended after a sync.
+      // The rest is not a whole number of blocks, so nothing can be appended after a sync.
       const rest = openSync(this.#path, constants.O_WRONLY);
       try {
         this.#writeGathered(rest, this.#gathered);

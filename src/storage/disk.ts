@@ -1,11 +1,11 @@
-/** Room on disks. */
+/** Free space on disks. */
 import { statfsSync } from "node:fs";
 import { dirname } from "node:path";
 import { HotsetError } from "../errors.ts";
 import { throughLinks } from "./links.ts";
 import { bytes } from "../format.ts";
 
-/** Bytes that may still be written where a path is or will be; undefined where the system or Deno does not say. */
+/** Free bytes on the disk of a path that may not exist yet; undefined if the system or Deno does not report them. */
 export function freeBytes(path: string): number | undefined {
   try {
     for (let place = throughLinks(path);; place = dirname(place)) {
@@ -21,7 +21,7 @@ export function freeBytes(path: string): number | undefined {
   }
 }
 
-/** Throws HotsetError if the disk of `out` has not so many bytes: better at once than when it is full. */
+/** Throws HotsetError if the disk of `out` has fewer free bytes than needed: at once, not when it is full. */
 export function expectRoom(out: string, needed: number, doing: string): void {
   const free = freeBytes(out);
   if (free === undefined || needed <= free) return;

@@ -1,4 +1,4 @@
-/** An artifact that a group writes: of every file each rank writes a part, and the parts follow in the order of ranks. */
+/** An artifact that a process group writes: each rank writes a part of every file, concatenated in rank order. */
 import { join } from "node:path";
 import type { ArtifactKind } from "./artifact.ts";
 import { ArtifactFile, ArtifactWriter } from "./artifact_writer.ts";
@@ -9,16 +9,16 @@ import { type ProcessGroup, together } from "../parallel/process_group.ts";
 
 const COPY_BYTES = 8 << 20;
 
-/** As ArtifactWriter, but that every rank of a group has one. The first rank's part of a file is the file itself. */
+/** Like ArtifactWriter, one on every rank of a group. The first rank writes its part to the file itself. */
 export class GroupWriter implements Disposable {
   readonly #group: ProcessGroup;
   readonly #writer: ArtifactWriter | undefined;
   readonly #directory: string;
   readonly #create: CreateFile | undefined;
-  /** Parts of the other ranks, in files of their own until they are joined. */
+  /** Parts of the other ranks, in separate files until they are joined. */
   readonly #parts = new Map<string, ArtifactFile>();
 
-  /** All ranks must make one. `create` opens its files; undefined for ordinary ones. */
+  /** Collective. `create` opens the files; undefined for ordinary files. */
   constructor(group: ProcessGroup, kind: ArtifactKind, directory: string, create?: CreateFile) {
     this.#group = group;
     this.#create = create;
@@ -26,12 +26,12 @@ export class GroupWriter implements Disposable {
     this.#directory = group.gather(this.#writer?.path("") ?? "")[0];
   }
 
-  /** Where the files lie until the commit. */
+  /** Directory of the files until the commit. */
   path(name: string): string {
     return join(this.#directory, name);
   }
 
-  /** This rank's part of the file of that name, created at the first call. */
+  /** This rank's part of a file, created at the first call. */
   file(name: string): ArtifactFile {
     if (this.#writer !== undefined) return this.#writer.file(name);
     let part = this.#parts.get(name);
@@ -39,7 +39,7 @@ export class GroupWriter implements Disposable {
     return part;
   }
 
-  /** Joins the parts and completes the artifact. All ranks must call it; `body` and `adopted` are the first one's. */
+  /** Joins the parts and completes the artifact. Collective; `body` and `adopted` are those of the first rank. */
   commit(body: unknown, adopted: string[] = []): void {
     const group = this.#group;
     const parts = group.gather([...this.#parts].map(([name, { bytes, crc32 }]) => ({ name, bytes, crc32 })));
@@ -62,7 +62,7 @@ export class GroupWriter implements Disposable {
     together(group, () => this.#writer?.commit(body, adopted));
   }
 
-  /** Copies this rank's part to its place in the file. */
+  /** Copies this rank's part to its position in the file. */
   #join(name: string, at: number): void {
     {
       using part = this.#parts.get(name)!;
@@ -87,7 +87,7 @@ export class GroupWriter implements Disposable {
     return this.path(`${name}.${this.#group.rank}`);
   }
 
-  /** Closes the files; what was not committed is removed with the directory of the first rank. */
+  /** Closes the files; the first rank removes the directory of an uncommitted artifact. */
   [Symbol.dispose](): void {
     for (const part of this.#parts.values()) part[Symbol.dispose]();
     this.#writer?.[Symbol.dispose]();

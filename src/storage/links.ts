@@ -1,9 +1,9 @@
-/** Where outputs go, and files of several names. */
+/** Symbolic and hard links. */
 import { basename, dirname, join, resolve } from "node:path";
 
 /**
- * The absolute path of what a path names, with links followed, also to where nothing is yet: what replaces it must lie
- * beside it, and take its place, not that of a link to it. Throws what Deno throws for links that lead nowhere.
+ * The absolute path with symbolic links resolved, also if nothing exists there yet: a replacement must be created next
+ * to the target of a link and replace the target, not the link. Throws the errors of Deno for broken links.
  */
 export function throughLinks(path: string): string {
   const absolute = resolve(path);
@@ -18,7 +18,7 @@ export function throughLinks(path: string): string {
   return target === undefined ? here : throughLinks(resolve(folder, target));
 }
 
-/** What a link says; undefined if there is none. */
+/** The target of a symbolic link; undefined if the path is none. */
 export function linkAt(path: string): string | undefined {
   try {
     return Deno.lstatSync(path).isSymlink ? Deno.readLinkSync(path) : undefined;
@@ -28,12 +28,16 @@ export function linkAt(path: string): string | undefined {
   }
 }
 
-/** Gives a file another name: a hard link where the file system can, else a copy that is on the disk. Throws what Deno throws. */
+/**
+ * Gives a file a second name: a hard link where the file system has them, else a copy that is on disk. Throws the
+ * errors of Deno.
+ */
 export function linkOrCopy(source: string, target: string): void {
   try {
     Deno.linkSync(source, target);
   } catch (error) {
-    if (error instanceof Deno.errors.AlreadyExists) throw error; // writing to it would change all its names
+    // Writing to it would change the file under all its names.
+    if (error instanceof Deno.errors.AlreadyExists) throw error;
     Deno.copyFileSync(source, target);
     using copy = Deno.openSync(target, { write: true });
     copy.syncDataSync();

@@ -1,18 +1,18 @@
-/** Files that are written from their beginning to their end. */
+/** Files that are written sequentially. */
 
-/** A file as its writers need it. */
+/** The part of a file's interface that writers need. */
 export interface OutputFile {
-  /** Appends a part of the bytes and returns its length. */
+  /** Appends some of the bytes and returns how many. */
   writeSync(bytes: Uint8Array): number;
-  /** Writes what it holds back, if anything, and waits until the disk has all of it. Nothing is appended after. */
+  /** Writes buffered bytes and waits until everything is on disk. Nothing may be appended afterwards. */
   syncDataSync(): void;
   close(): void;
 }
 
-/** Opens a new file for writing. Another one than Deno's may hold back bytes until it is synced. */
+/** Opens a new file for writing. Implementations other than Deno's may buffer bytes until `sync`. */
 export type CreateFile = (path: string) => OutputFile;
 
-/** Appends all of the bytes: a call may write a part of them. Throws what the file throws. */
+/** Appends all of the bytes, with several writes if needed. Throws the errors of the file. */
 export function writeAll(file: Pick<OutputFile, "writeSync">, bytes: Uint8Array): void {
   for (let done = 0; done < bytes.length;) done += file.writeSync(done === 0 ? bytes : bytes.subarray(done));
 }

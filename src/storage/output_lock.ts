@@ -1,27 +1,27 @@
-/** One process at a time works on an output: two would overwrite what the other has done. */
+/** Locks outputs, so that two processes never write the same one. */
 import { existsSync, mkdirSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { HotsetError, messageOf } from "../errors.ts";
 import { throughLinks } from "./links.ts";
 
-/** How long a lock is tried for: a process that was killed keeps its own until its memory is given back. */
+/** Milliseconds to retry a lock: a killed process keeps its lock until the system has freed its memory. */
 const PATIENCE_MS = 1000;
 const RETRY_MS = 20;
 
-/** What a process is told that is refused: "Cannot `doing`: `busy`". */
+/** The error of a process that does not get the lock: "Cannot `doing`: `busy`". */
 export interface LockWords {
   readonly doing: string;
   readonly busy: string;
 }
 
-/** A lock file beside an output. It holds as long as the process lives; a kill releases it, though the file stays. */
+/** A lock file next to an output. It is held while the process lives; a kill releases it, although the file remains. */
 export class OutputLock implements Disposable {
-  /** True if someone else had it. */
+  /** True if another process had it before. */
   readonly waited: boolean;
   readonly #path: string;
   readonly #file: Deno.FsFile;
 
-  /** The outermost folder that was made for it. */
+  /** The outermost directory that was created for it. */
   readonly #made: string | undefined;
 
   private constructor(path: string, file: Deno.FsFile, waited: boolean, made: string | undefined) {
@@ -31,7 +31,10 @@ export class OutputLock implements Disposable {
     this.waited = waited;
   }
 
-  /** The lock of `out`, or undefined if someone else has it. Throws HotsetError "Cannot `doing`" if no file can be made. */
+  /**
+   * The lock of `out`; undefined if another process has it. Throws HotsetError "Cannot `doing`" if no file can be
+   * created.
+   */
   static try(out: string, doing: string, waited = false): OutputLock | undefined {
     let file: Deno.FsFile | undefined;
     try {
@@ -40,7 +43,7 @@ export class OutputLock implements Disposable {
       const made = mkdirSync(dirname(target), { recursive: true });
       file = openIfThere(path);
       if (file === undefined) return undefined;
-      // Whoever had the lock until now may have removed the file: then this lock is on a file that nobody sees.
+      // The last owner may have removed the file; then this lock is on a deleted file.
       if (file.tryLockSync(true) && isSame(path, file)) return new OutputLock(path, file, waited, made);
     } catch (error) {
       file?.close();
@@ -50,14 +53,14 @@ export class OutputLock implements Disposable {
     return undefined;
   }
 
-  /** The lock of `out`. Throws HotsetError if someone else keeps it. */
+  /** The lock of `out`. Throws HotsetError if another process has it. */
   static take(out: string, { doing, busy }: LockWords): OutputLock {
     return this.wait(out, doing, () => {
       throw new HotsetError(`Cannot ${doing}: ${busy}`, { code: "busy" });
     });
   }
 
-  /** The lock of `out`, waited for; `onWait` is called now and then meanwhile, and may throw. */
+  /** The lock of `out`; waits for it, calling `onWait` regularly, which may throw. */
   static wait(out: string, doing: string, onWait: () => void): OutputLock {
     const attempts = this.#attempts(out, doing, onWait);
     for (;;) {
@@ -67,7 +70,7 @@ export class OutputLock implements Disposable {
     }
   }
 
-  /** The same where the one that has the lock may be in this thread. */
+  /** The same if the owner may be in this thread. */
   static async waitAsync(out: string, doing: string, onWait: () => void): Promise<OutputLock> {
     const attempts = this.#attempts(out, doing, onWait);
     for (;;) {
@@ -77,7 +80,7 @@ export class OutputLock implements Disposable {
     }
   }
 
-  /** Tries again and again; yields how long to sleep in between. */
+  /** Retries; yields the milliseconds to sleep in between. */
   static *#attempts(out: string, doing: string, onWait: () => void): Generator<number, OutputLock> {
     const end = performance.now() + PATIENCE_MS;
     for (let waited = false;; waited = true) {
@@ -88,7 +91,7 @@ export class OutputLock implements Disposable {
     }
   }
 
-  /** Removes the file, unless someone else has, and folders that were made for it and are empty; releases the lock. */
+  /** Removes the file, unless another process has the lock, and empty directories that were created for it; unlocks. */
   [Symbol.dispose](): void {
     if (isSame(this.#path, this.#file)) Deno.removeSync(this.#path);
     this.#file.close();
@@ -97,13 +100,13 @@ export class OutputLock implements Disposable {
       try {
         Deno.removeSync(folder);
       } catch {
-        return; // something is in it
+        return; // not empty
       }
     }
   }
 }
 
-/** Opens or makes a file; undefined if its folder has just been removed. */
+/** Opens or creates a file; undefined if its directory has just been removed. */
 function openIfThere(path: string): Deno.FsFile | undefined {
   try {
     return Deno.openSync(path, { write: true, create: true });

@@ -1,12 +1,12 @@
-/** Directories that are gone when they are not needed any more. */
+/** Temporary directories. */
 import { join } from "node:path";
 import { HotsetError, messageOf } from "../errors.ts";
 
-/** A new directory, removed with all that is in it when disposed. */
+/** A new directory, removed with its content when disposed. */
 export class TemporaryDirectory implements Disposable {
   readonly path: string;
 
-  /** Made in `dir`, by default where the system keeps what is temporary. Throws HotsetError where none can be made. */
+  /** Creates it in `dir`, by default the system's directory for temporary files. Throws HotsetError if that fails. */
   constructor(prefix: string, dir?: string) {
     try {
       this.path = Deno.makeTempDirSync(dir === undefined ? { prefix } : { prefix, dir });

@@ -1,14 +1,14 @@
-/** Words that threads leave for each other in shared memory, where the one that waits sleeps, and why one of them failed. */
+/** Words in shared memory that threads wait for, and the error of the first thread that failed. */
 import { codeOf, ERROR_CODES, type ErrorCode, messageOf } from "../errors.ts";
 
-/** How long a sleep lasts before looking again whether another thread failed, in milliseconds. */
+/** Milliseconds after which a waiting thread checks again whether another thread failed. */
 const LOOK_MS = 1000;
-/** Bytes kept for the message of a thread that failed. */
+/** Bytes reserved for the message of a failed thread. */
 const MESSAGE_BYTES = 1024;
 const CODES = Object.keys(ERROR_CODES) as ErrorCode[];
-/** Words before those of the mailbox's users: the failure, a cache line apart from the others, and its message. */
+/** Words before those of the users: the failure, in a cache line of its own, and its message. */
 const FAILED = 0, MESSAGE = 16, FIRST = MESSAGE + MESSAGE_BYTES / 4;
-/** In place of a failure's code while its message is written: no other thread may write one, and none reads it yet. */
+/** Stands for a failure's code while the message is written: no other thread may write one, and none reads it yet. */
 const WRITING = -1;
 
 /** Why a thread failed. */
@@ -17,11 +17,11 @@ export interface Failure {
   readonly code: ErrorCode;
 }
 
-/** A mailbox of so many words, or one that another thread has made. */
+/** A mailbox with this number of words, or one that another thread created. */
 export class Mailbox {
-  /** Can be posted to another thread, which makes a mailbox of it. */
+  /** Can be posted to another thread, which constructs a mailbox from it. */
   readonly memory: SharedArrayBuffer;
-  /** What threads leave for each other. What is read without a wait before needs no atomic access. */
+  /** The users' words. Reading one without having waited for it needs no atomic access. */
   readonly words: Int32Array<SharedArrayBuffer>;
   readonly #all: Int32Array<SharedArrayBuffer>;
 
@@ -31,33 +31,38 @@ export class Mailbox {
     this.words = this.#all.subarray(FIRST);
   }
 
-  /** The word at a position, and what was written before it was put there. */
+  /** The word at a position; also makes visible what was written before it was put there. */
   get(at: number): number {
     return Atomics.load(this.words, at);
   }
 
-  /** Puts a word at a position and wakes who waits for it. */
+  /** Stores a word at a position and wakes the threads that wait for it. */
   put(at: number, value: number): void {
     Atomics.store(this.words, at, value);
     Atomics.notify(this.words, at);
   }
 
-  /** Sleeps until the word at the position is another one. */
+  /** Sleeps until the word at the position changes. */
   wait(at: number, value: number): void {
     while (this.get(at) === value) Atomics.wait(this.words, at, value);
   }
 
-  /** Sleeps for so many milliseconds, or less if the word at the position is another one or changes. */
+  /**
+   * Sleeps for some milliseconds, but not while the word at the position differs from `value`, and no longer than until
+   * it is put.
+   */
   sleep(at: number, value: number, milliseconds: number): void {
     Atomics.wait(this.words, at, value, milliseconds);
   }
 
-  /** Sleeps until the word at the position, of the mailbox or of other shared memory, is another one or a thread has failed. */
+  /**
+   * Sleeps until the word at the position, in the mailbox or in other shared memory, changes or a thread has failed.
+   */
   waitUnlessFailed(at: number, value: number, words: Int32Array = this.words): void {
     while (Atomics.load(words, at) === value && !this.failed) Atomics.wait(words, at, value, LOOK_MS);
   }
 
-  /** Says that this thread failed, unless another one has before, and wakes all who wait. */
+  /** Records that this thread failed, unless another one did before, and wakes all waiting threads. */
   fail(error: unknown): void {
     if (Atomics.compareExchange(this.#all, FAILED, 0, WRITING) !== 0) return;
     const bytes = new TextEncoder().encode(messageOf(error)).subarray(0, MESSAGE_BYTES);
@@ -71,7 +76,7 @@ export class Mailbox {
     return Atomics.load(this.#all, FAILED) > 0;
   }
 
-  /** Why the first thread that did failed. */
+  /** The error of the first thread that failed. */
   get failure(): Failure | undefined {
     const failed = Atomics.load(this.#all, FAILED);
     if (failed <= 0) return undefined;

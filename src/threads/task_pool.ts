@@ -1,10 +1,10 @@
 /** Tasks on worker threads. */
 import { codeOf, type ErrorCode, HotsetError, messageOf } from "../errors.ts";
 
-/** What a worker answers. */
+/** A worker's answer. */
 type Reply<R> = { readonly result: R } | { readonly failure: string; readonly code: ErrorCode };
 
-/** A few threads that run one module, each one task at a time. */
+/** Threads that run one module, each one task at a time. */
 export class TaskPool<T, R> implements Disposable {
   readonly #workers: readonly Worker[];
   readonly #idle: Worker[];
@@ -12,14 +12,14 @@ export class TaskPool<T, R> implements Disposable {
 
   readonly #signal: AbortSignal | undefined;
 
-  /** `module` calls `serveTasks`. When the signal is aborted, tasks fail with its reason. */
+  /** `module` must call `serveTasks`. When the signal is aborted, tasks fail with its reason. */
   constructor(module: URL, threads: number, signal?: AbortSignal) {
     this.#signal = signal;
     this.#workers = Array.from({ length: threads }, () => new Worker(module, { type: "module" }));
     this.#idle = [...this.#workers];
   }
 
-  /** Runs a task on the next free thread. Throws what the task threw. */
+  /** Runs a task on the next free thread. Throws the error of the task. */
   async run(task: T): Promise<R> {
     const worker = this.#idle.pop() ?? await new Promise<Worker>((resolve) => this.#waiting.push(resolve));
     try {
@@ -43,7 +43,10 @@ export class TaskPool<T, R> implements Disposable {
     }
   }
 
-  /** Runs tasks in order, several at a time. After a failure no further one begins; throws the first one's by order. */
+  /**
+   * Runs tasks in order, several at a time. After a failure no further task begins; throws the error of the first
+   * failed task in order.
+   */
   async all(tasks: readonly T[], onDone?: (index: number, result: R) => void): Promise<R[]> {
     const results: R[] = [];
     const failures: unknown[] = [];
@@ -69,7 +72,7 @@ export class TaskPool<T, R> implements Disposable {
   }
 }
 
-/** Makes this worker run tasks. */
+/** Lets this worker run tasks. */
 export function serveTasks<T, R>(work: (task: T) => R | Promise<R>): void {
   addEventListener("message", async (event) => {
     let reply: Reply<R>;

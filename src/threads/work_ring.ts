@@ -1,28 +1,31 @@
 /**
- * Work done ahead of the thread that needs it: it submits slots and takes them in the same order when they are done. Other
- * threads claim what is submitted; what none has claimed when it is needed the caller does itself, so the result neither
- * waits for a thread to start nor depends on one.
+ * Prefetched work. The owner submits slots and takes them in the same order when they are done; threads claim submitted
+ * slots. If no thread has claimed a slot when the owner needs it, the owner does the work itself, so the result does
+ * not depend on threads.
  */
 
-/** What happens to a slot, in order. Whoever moves it from submitted to claimed does its work. */
+/** States of a slot, in order. Whoever moves a slot from submitted to claimed does its work. */
 const SlotState = { free: 0, submitted: 1, claimed: 2, done: 3, failed: 4 } as const;
-/** Words of control: a number that rises when there is news, and the end; then for each slot its state and its words. */
+/**
+ * Control words: a counter that increases with every change, and the end flag; then for each slot its state and its
+ * words.
+ */
 const NEWS = 0, STOP = 1, FIRST_SLOT = 2;
-/** Words of a slot that are the work's own: what is asked, or what came of it. */
+/** Words of a slot for its work: the request, or the result. */
 const OWN_WORDS = 2;
 const SLOT_WORDS = 1 + OWN_WORDS;
-/** The work of a slot takes milliseconds; a thread that takes this long is dead. */
+/** Milliseconds after which a thread counts as dead; the work of a slot takes a few. */
 const DEAD_MS = 60_000;
 
-/** Does the work of a slot, whose own words say what, or take what came of it. */
+/** Does the work of a slot, whose words contain the request, and writes the result to them. */
 export type Work = (slot: number, words: Int32Array) => void;
 
-/** What the threads of a ring share; can be posted. */
+/** Memory that the threads of a ring share; can be posted. */
 export type RingControl = Int32Array<SharedArrayBuffer>;
 
 /** The slots as every thread sees them. */
 export class WorkSlots {
-  /** The own words of each slot. */
+  /** The words of each slot. */
   readonly words: readonly Int32Array[];
   readonly #control: RingControl;
   readonly #work: Work;
@@ -36,7 +39,7 @@ export class WorkSlots {
     });
   }
 
-  /** Works until told to stop; sleeps while nothing is submitted. */
+  /** Works until the ring is stopped; sleeps while nothing is submitted. */
   run(): void {
     const control = this.#control;
     const count = this.words.length;
@@ -50,7 +53,7 @@ export class WorkSlots {
     }
   }
 
-  /** Does the work of the slot if it is submitted and nobody has claimed it. */
+  /** Does the work of the slot if it is submitted and unclaimed. */
   claim(slot: number): boolean {
     const control = this.#control;
     const at = stateOf(slot);
@@ -75,13 +78,15 @@ function stateOf(slot: number): number {
 
 /** Threads that work for a ring. */
 export interface RingThreads {
-  /** The module they run; it gets `input` in a message, makes a WorkSlots of the control and runs it. */
+  /**
+   * The module they run; it receives `input` in a message, constructs WorkSlots from the control words and runs them.
+   */
   readonly module: URL;
   readonly count: number;
   input(control: RingControl): unknown;
 }
 
-/** The slots of the thread that submits and takes. */
+/** The owner's side: submits and takes slots. */
 export class WorkRing implements Disposable {
   readonly #control: RingControl;
   readonly #work: Work;
@@ -91,7 +96,7 @@ export class WorkRing implements Disposable {
   /** Slots submitted and not taken, oldest first. */
   readonly #submitted: number[] = [];
 
-  /** `doing` is what the threads do, for messages. */
+  /** `doing` describes the work in error messages. */
   constructor(slots: number, doing: string, work: Work, { module, count, input }: RingThreads) {
     this.#control = new Int32Array(new SharedArrayBuffer(4 * stateOf(slots)));
     this.#work = work;
@@ -99,7 +104,7 @@ export class WorkRing implements Disposable {
     this.#slots = new WorkSlots(this.#control, work);
     this.#workers = Array.from({ length: count }, () => {
       const worker = new Worker(module, { type: "module" });
-      worker.onerror = (event) => event.preventDefault(); // a thread that cannot start claims nothing
+      worker.onerror = (event) => event.preventDefault(); // a thread that fails to start claims no slots
       worker.postMessage(input(this.#control));
       return worker;
     });
@@ -110,7 +115,7 @@ export class WorkRing implements Disposable {
     return this.#submitted.length;
   }
 
-  /** The own words of a slot, to be set before it is submitted and read after it is taken. */
+  /** The words of a slot, to be set before it is submitted and read after it is taken. */
   words(slot: number): Int32Array {
     return this.#slots.words[slot];
   }
@@ -122,14 +127,14 @@ export class WorkRing implements Disposable {
     this.#submitted.push(slot);
   }
 
-  /** The slot that was submitted first, once its work is done; it is free then. Throws what the work throws. */
+  /** The oldest submitted slot, once its work is done; the slot is then free. Throws the error of the work. */
   take(): number {
     const control = this.#control;
     const slot = this.#submitted.shift()!;
     const at = stateOf(slot);
     this.#slots.claim(slot);
     while (Atomics.load(control, at) === SlotState.claimed) {
-      // While a thread has the oldest one, the newest is done here.
+      // While a thread works on the oldest slot, the newest is done here.
       if (this.#submitted.findLast((newer) => this.#slots.claim(newer)) !== undefined) continue;
       if (Atomics.wait(control, at, SlotState.claimed, DEAD_MS) === "timed-out") {
         throw new Error(`the thread that ${this.#doing} does not answer`);
@@ -144,9 +149,9 @@ export class WorkRing implements Disposable {
     Atomics.notify(this.#control, NEWS);
   }
 
-  /** Stops the threads; slots that are submitted are as they may be. */
+  /** Stops the threads; submitted slots are abandoned. */
   [Symbol.dispose](): void {
-    // A thread that sleeps cannot be terminated: it would keep the process alive. This wakes it.
+    // A sleeping thread cannot be terminated and would keep the process alive: wake it.
     Atomics.store(this.#control, STOP, 1);
     this.#announce();
     for (const worker of this.#workers) worker.terminate();
