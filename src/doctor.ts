@@ -1,38 +1,38 @@
-/** What this machine offers: what computes, what is missing, and how to get it. */
+/** Examines the machine: what is available, what is missing, and how to install it. */
 import { cpuOptions, deviceFindings, openHost } from "./backend/open.ts";
 import { mpiFinding } from "./parallel/mpi_finding.ts";
 import { messageOf } from "./errors.ts";
 import { flopsOf } from "./model/shape.ts";
 import { type DataShape, expectedSpeed, kagglePlan, measureSpeed, type StepConfig } from "./loop/expected_speed.ts";
 
-/** One thing that was looked for. */
+/** One examined component. */
 export interface Finding {
   /** What it is. */
   readonly name: string;
   /** True if it is there. */
   readonly found: boolean;
-  /** Version and place, or why it is missing and the command that gets it. */
+  /** Version and path, or why it is missing and the command that installs it. */
   readonly detail: string;
 }
 
-/** What a machine offers. */
+/** Capabilities of a machine. */
 export interface Diagnosis {
-  /** All that was looked for. */
+  /** All examined components. */
   readonly findings: readonly Finding[];
   /** Matrix products on one core, in GFLOP/s: by each library, in single precision, and by oneDNN in bf16. */
   readonly gemmGflops: Readonly<Partial<Record<"openblas" | "onednn" | "bf16" | "ort" | "wasm", number>>>;
-  /** Copying large arrays on one core, bytes read and written, in GB/s. */
+  /** Bandwidth of copying large arrays on one core, bytes read and written, in GB/s. */
   readonly copyGbPerSecond: number;
   /** Processor cores. */
   readonly cores: number;
-  /** Samples/s that all cores would reach if the kaggle model's layers ran at the rate of these products. */
+  /** Samples/s that all cores would reach if the kaggle model's layers ran at the speed of these products. */
   readonly kaggleLimit: number;
   /** Samples/s at which all cores train the kaggle model on random batches of 2,048. */
   readonly kaggleSpeed: number;
 }
 
 const MEASURE_MS = 150;
-/** What multiplies matrices, and how it is called. */
+/** Libraries of matrix products and their names. */
 const PRODUCTS = [
   ["openblas", "OpenBLAS", "openblas", "fp32"],
   ["onednn", "oneDNN", "onednn", "fp32"],
@@ -42,8 +42,8 @@ const PRODUCTS = [
 ] as const;
 
 /**
- * Samples/s at which this machine's cores would train a model with all rows in memory, by so many ranks and by one; takes
- * about four seconds.
+ * Samples/s at which this machine's cores would train a model with all rows in memory, with this number of ranks and
+ * with one; takes about four seconds.
  */
 export async function speedsHere(
   config: StepConfig & { readonly ranks: number | null },
@@ -54,7 +54,7 @@ export async function speedsHere(
   return { inMemory, oneRank: config.ranks === 1 ? inMemory : await measureSpeed(config, data, 1) };
 }
 
-/** Looks at the machine; takes about three seconds. */
+/** Examines the machine; takes about three seconds. */
 export async function diagnose(): Promise<Diagnosis> {
   const cores = navigator.hardwareConcurrency;
   const memory = Deno.systemMemoryInfo();
@@ -71,7 +71,7 @@ export async function diagnose(): Promise<Diagnosis> {
   findings.push(...await deviceFindings(), mpiFinding());
   const gemmGflops: { -readonly [Name in keyof Diagnosis["gemmGflops"]]: number } = {};
   for (const [key, name, blas, precision] of PRODUCTS) {
-    if (key === "bf16" && gemmGflops.onednn === undefined) continue; // what is missing was said
+    if (key === "bf16" && gemmGflops.onednn === undefined) continue; // already reported as missing
     try {
       using host = await openHost(await cpuOptions(blas, precision));
       gemmGflops[key] = measureGemm(host);
@@ -91,7 +91,7 @@ export async function diagnose(): Promise<Diagnosis> {
   };
 }
 
-/** Repeats `work` for a while and returns the best seconds of one call. */
+/** Repeats `work` for a while and returns the shortest time of one call in seconds. */
 function bestSeconds(work: () => void): number {
   work();
   let best = Infinity;

@@ -1,6 +1,6 @@
 /**
- * Checkpoints: the full tables, the dense parameters, their optimizer state and where training stood. Nothing in one
- * depends on the layout, the budget, the number of ranks or the device.
+ * Checkpoints: full tables, dense parameters, their optimizer state and the state of training. They do not depend on
+ * the layout, the budget, the number of ranks or the device.
  */
 import { z } from "zod";
 import { Artifact } from "../storage/artifact.ts";
@@ -16,7 +16,7 @@ import { type ModelPlan, type ModelShape, planModel } from "../model/shape.ts";
 import { schedulerState } from "../schedule/scheduler.ts";
 import { type CheckpointFile, expectFinite, WeightReader, type WordNames } from "./weights.ts";
 
-/** Names of a checkpoint's files: f32, little-endian. The states are there if the optimizer keeps one. */
+/** Names of a checkpoint's files: f32, little-endian. The state files exist if the optimizer has state. */
 export const CHECKPOINT_FILES = {
   /** Dense parameters, and their optimizer state. */
   dense: "dense.f32",
@@ -27,7 +27,7 @@ export const CHECKPOINT_FILES = {
 } as const;
 /** Words copied at a time between a device and a file. */
 const CHUNK_WORDS = 4 << 20;
-/** The run of a checkpoint that no run has written yet: weights that come from elsewhere, and no steps. */
+/** Run id of a checkpoint that no run has written: imported weights, and no steps. */
 export const IMPORTED = "imported";
 const count = z.number().int().nonnegative();
 
@@ -40,60 +40,60 @@ const modelShape: z.ZodType<ModelShape> = z.object({
   optimizer: z.enum(OPTIMIZER_NAMES),
 });
 
-/** Where training stood when a checkpoint was written. */
+/** The state of training at a checkpoint. */
 const trainingState = z.object({
-  /** Epochs that are complete. */
+  /** Complete epochs. */
   epoch: count,
-  /** Steps and samples trained on since the beginning. */
+  /** Steps and samples since the beginning of the run. */
   step: count,
   samples: count,
-  /** Steps that made the optimizer's state: more than `step` where another run's model was the beginning. */
+  /** Steps that updated the optimizer's state: more than `step` if training started from another run's model. */
   optimizerSteps: count.optional(), // absent from checkpoints of version 0.1
   scheduler: schedulerState,
   /** Best AUC of the selection split so far and evaluations since; null before the first evaluation. */
   bestAuc: z.number().nullable(),
-  /** The least logloss of that split so far, where it says which evaluation is the best. */
+  /** The lowest logloss of that split so far, if the configuration selects the best checkpoint by logloss. */
   bestLogloss: z.number().optional(),
   evaluationsSinceBest: count,
-  /** True if the run reached its last epoch, its target or the end of its patience. */
+  /** True if the run has ended: last epoch, target or patience. */
   finished: z.boolean(),
 }).transform((state) => ({ ...state, optimizerSteps: state.optimizerSteps ?? state.step }));
-/** Where training stood when a checkpoint was written. */
+/** The state of training at a checkpoint. */
 export type TrainingState = z.infer<typeof trainingState>;
 
-/** Validates what a checkpoint's manifest says. */
+/** Schema of a checkpoint's manifest. */
 export const checkpointBody = z.object({
   model: modelShape,
   seed: z.number().int(),
-  /** The dataset whose ids the rows stand for. */
+  /** Id of the dataset whose ids the rows belong to. */
   dataset: z.string(),
-  /** Names the data, batches and order of the run; a resumed run must continue the same. */
+  /** Id of the run's data, batches and order; a resumed run must have the same. */
   run: z.string(),
   state: trainingState,
   /**
-   * There if rows lay on a disk: instead of all rows the checkpoint has the numbered segments of a log, in the order of the
-   * log, and rows in none of them have the initial values of the seed.
+   * Present if rows were on disk: instead of all rows the checkpoint has these numbered segments of a log, in the order
+   * of the log; rows in none of them have the initial values of the seed.
    */
   rowLog: z.object({ seed: z.number().int(), segments: z.array(z.number().int().positive()) }).optional(),
 });
-/** What a checkpoint's manifest says. */
+/** The content of a checkpoint's manifest. */
 export type CheckpointBody = z.infer<typeof checkpointBody>;
 
-/** A vector of a run: its file in a checkpoint, the words it must have, and where it lies. */
+/** A vector of a run: its file in a checkpoint, its number of words, and its buffer. */
 interface Vector {
   readonly file: CheckpointFile;
   readonly backend: Backend;
   readonly buffer: Buffer;
 }
 
-/** Where the dense parameters of a model lie. */
+/** The buffers of a model's dense parameters. */
 export interface DenseMemory {
   readonly device: Backend;
   readonly parameters: Buffer;
   readonly denseState: Buffer | undefined;
 }
 
-/** Where a model lies. */
+/** The buffers of a model. */
 export interface ModelMemory extends DenseMemory {
   readonly full: RowMatrix;
   readonly host: HostBackend;
@@ -117,13 +117,13 @@ function present(vectors: (Omit<Vector, "buffer"> & { readonly buffer: Buffer | 
   return vectors.filter((vector): vector is Vector => vector.buffer !== undefined);
 }
 
-/** Writes the full tables and dense parameters as they are into a checkpoint. Throws NotFinite. */
+/** Writes the full tables and dense parameters to a checkpoint. Throws NotFinite. */
 export function writeModel(writer: ArtifactWriter, memory: ModelMemory, names: WordNames): void {
   writeDense(writer, memory, names);
   writeVectors(writer, rowsOf(memory), names);
 }
 
-/** Writes the dense parameters, for a checkpoint whose rows are written otherwise. Throws NotFinite. */
+/** Writes the dense parameters, for a checkpoint whose rows are written separately. Throws NotFinite. */
 export function writeDense(writer: ArtifactWriter, memory: DenseMemory, names: WordNames): void {
   writeVectors(writer, denseOf(memory), names);
 }
@@ -131,7 +131,7 @@ export function writeDense(writer: ArtifactWriter, memory: DenseMemory, names: W
 function writeVectors(writer: ArtifactWriter, vectors: readonly Vector[], names: WordNames): void {
   const chunk = new Float32Array(CHUNK_WORDS);
   for (const { file, backend, buffer } of vectors) {
-    writer.file(file); // also of no words
+    writer.file(file); // creates the file even if it has no words
     for (let first = 0; first < buffer.words; first += CHUNK_WORDS) {
       const part = chunk.subarray(0, Math.min(CHUNK_WORDS, buffer.words - first));
       backend.download(backend.view(buffer, first, part.length), part);
@@ -140,7 +140,7 @@ function writeVectors(writer: ArtifactWriter, vectors: readonly Vector[], names:
   }
 }
 
-/** Appends words to a file of a checkpoint. Throws NotFinite, so that the checkpoint is never complete. */
+/** Appends words to a file of a checkpoint. Throws NotFinite, so that such a checkpoint is never completed. */
 export function appendFinite(
   writer: ArtifactWriter,
   names: WordNames,
@@ -152,7 +152,7 @@ export function appendFinite(
   file.append(words);
 }
 
-/** The vectors of a checkpoint of this model, and their words. */
+/** The vectors of a checkpoint of this model, with their lengths. */
 export function vectorsOf({ shape, rows, denseWords }: ModelPlan): { file: CheckpointFile; words: number }[] {
   const { dim, optimizer } = shape;
   return [
@@ -178,7 +178,7 @@ export class Checkpoint {
     this.body = artifact.body;
   }
 
-  /** Opens and validates a checkpoint. Throws HotsetError that names what is wrong. */
+  /** Opens and validates a checkpoint. Throws HotsetError with what is wrong. */
   static open(directory: string): Checkpoint {
     const artifact = Artifact.open("checkpoint", directory, checkpointBody);
     const { model } = artifact.body;
@@ -191,17 +191,17 @@ export class Checkpoint {
     return new Checkpoint(artifact);
   }
 
-  /** Where it lies. */
+  /** Its directory. */
   get directory(): string {
     return this.#artifact.directory;
   }
 
-  /** Names its content: equal checkpoints have equal ids. */
+  /** Identifies its content: equal checkpoints have equal ids. */
   get id(): string {
     return this.#artifact.id;
   }
 
-  /** The segments that hold its rows, where these lay on a disk. */
+  /** The segments that contain its rows, if rows were on disk. */
   get savedRows(): SavedRows | undefined {
     const { rowLog } = this.body;
     if (rowLog === undefined) return undefined;
@@ -213,8 +213,8 @@ export class Checkpoint {
   }
 
   /**
-   * A reader of one vector, which refuses weights that are no numbers. Rows that lie in segments of a log are read as if
-   * they were in a file.
+   * A reader of one vector, which refuses non-finite weights. Rows in segments of a log are read as if they were in a
+   * file.
    */
   reader(file: CheckpointFile): WeightReader {
     const { savedRows, body: { model } } = this;
@@ -226,7 +226,7 @@ export class Checkpoint {
     return new WeightReader(this.#artifact.open(file), this.#artifact.path(file), plan, file);
   }
 
-  /** Throws HotsetError unless it is one of this model. */
+  /** Throws HotsetError unless the checkpoint belongs to this model. */
   expectModel(model: ModelShape): void {
     for (const key of Object.keys(model) as (keyof ModelShape)[]) {
       const [saved, wanted] = [this.body.model[key], model[key]].map((value) => JSON.stringify(value));
@@ -240,9 +240,9 @@ export class Checkpoint {
   }
 
   /**
-   * Copies the checkpoint into memory of the same model; of the rows those of one host, if the tables are sharded by
-   * row % hosts. `onProgress` is told the share of the rows that is there. Throws HotsetError if the models differ or a
-   * weight is no number.
+   * Copies the checkpoint into the memory of the same model, or the rows of one host if tables are sharded by row %
+   * hosts. `onProgress` receives the completed share of rows. Throws HotsetError if the models differ or a weight is
+   * not finite.
    */
   load(
     memory: ModelMemory,
@@ -270,7 +270,7 @@ export class Checkpoint {
     }
   }
 
-  /** Copies the dense parameters into memory of the same model. Throws HotsetError if a weight is no number. */
+  /** Copies the dense parameters into the memory of the same model. Throws HotsetError if a weight is not finite. */
   loadDense(memory: DenseMemory): void {
     for (const vector of denseOf(memory)) this.#loadRows(vector, vector.buffer.words, 1, WHOLE, () => {});
   }
@@ -290,7 +290,7 @@ export class Checkpoint {
       const count = Math.min(chunkRows, rows - first);
       reader.read(first * width, chunk.subarray(0, count * width));
       const kept = Math.max(0, Math.ceil((count - host) / hosts));
-      // Rows move down within the chunk, where they never meet one that has not moved.
+      // Rows move towards the beginning of the chunk, so none overwrites a row that has not moved.
       for (let i = 0; i < kept && hosts > 1; i++) {
         chunk.copyWithin(i * width, (i * hosts + host) * width, (i * hosts + host + 1) * width);
       }
@@ -308,7 +308,7 @@ function savedShape({ tableRows, dim, optimizer }: ModelShape): SavedShape {
   return { tableRows, dim, stateWords: rowStateWords(optimizer, dim) };
 }
 
-/** One host's part of tables that are sharded by row % hosts. */
+/** One host's shard of tables that are sharded by row % hosts. */
 export interface Shard {
   readonly host: number;
   readonly hosts: number;

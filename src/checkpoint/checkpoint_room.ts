@@ -1,4 +1,4 @@
-/** Whether a disk has room for the checkpoints of a run, asked before training. */
+/** Checks before training whether the disk has space for the checkpoints of a run. */
 import { join } from "node:path";
 import { HotsetError } from "../errors.ts";
 import { freeBytes } from "../storage/disk.ts";
@@ -7,7 +7,7 @@ import { bytes } from "../format.ts";
 import type { TrainConfig } from "../config/config.ts";
 import { resumePoints } from "./checkpoint_store.ts";
 
-/** What decides how many checkpoints of a run lie side by side. */
+/** What determines how many checkpoints of a run exist at the same time. */
 export type CheckpointPlan = Pick<
   TrainConfig,
   "epochs" | "testFreq" | "checkpointSteps" | "checkpointMinutes" | "keep"
@@ -50,7 +50,8 @@ export function shareRoom(
   held: number,
   { what, remedy }: RoomWords = CHECKPOINT_WORDS,
 ): CheckpointRoom {
-  // `best`, `last` and the one that is being written may be of three steps; a single evaluation writes one for all names.
+  // `best`, `last` and the one in progress may be of three steps; with a single evaluation one checkpoint has all
+  // names.
   const evaluatesOften = epochs > 1 || testFreq > 0;
   const must = evaluatesOften ? 3 : checkpointSteps > 0 ? 2 : 1;
   const fit = Math.floor((free + held) / checkpointBytes);
@@ -73,7 +74,7 @@ export function shareRoom(
   };
 }
 
-/** Bytes of the checkpoints that a run has, of which several names may share files. */
+/** Bytes of a run's present checkpoints; several names may share files. */
 function heldBytes(run: string): number {
   if (!isDirectory(run)) return 0;
   const sizes = new Map<number | null, number>();

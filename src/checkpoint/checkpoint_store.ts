@@ -1,4 +1,4 @@
-/** The checkpoints in a run's directory: `last`, `best`, and `step-N` for the latest that were written on time. */
+/** The checkpoints in the directory of a run: `last`, `best`, and `step-N` for the latest periodic ones. */
 import { join } from "node:path";
 import { isDirectory } from "../storage/artifact.ts";
 import { ArtifactWriter } from "../storage/artifact_writer.ts";
@@ -8,29 +8,29 @@ import { planModel } from "../model/shape.ts";
 import type { CheckpointBody } from "./checkpoint.ts";
 import type { WordNames } from "./weights.ts";
 
-/** The checkpoint that a run goes on from. */
+/** The checkpoint from which a run is resumed. */
 export const LAST_CHECKPOINT = "last";
 /** The checkpoint with the best AUC of the selection split. */
 export const BEST_CHECKPOINT = "best";
 const STEP_CHECKPOINT = /^step-(\d+)$/;
 
-/** Where a checkpoint goes besides `last`. */
+/** Where a checkpoint is stored besides `last`. */
 export interface CheckpointPlaces {
   /** Directory of the run. */
   readonly run: string;
   readonly best: boolean;
-  /** True to keep it under its step's name too. */
+  /** True to store it under the name of its step too. */
   readonly step: boolean;
   /** How many of those are kept. */
   readonly keep: number;
-  /** Names of the tables, to tell where a model holds what is no number. */
+  /** Names of the tables, for errors about non-finite values. */
   readonly tables: readonly string[];
 }
 
 /**
- * Writes a checkpoint once, by `write` (which returns the names of the files that others wrote), and gives it all its
- * names: they share the files on disk where the file system has hard links. `last` comes last: killed before that, a run
- * goes on from the one before and does all of this again.
+ * Writes a checkpoint once, by `write` (which returns the names of files that others wrote), and gives it all its
+ * names, which share files if the file system has hard links. `last` is renamed at the end: a run that is killed before
+ * resumes from the previous one and does all of this again.
  */
 export function storeCheckpoint(
   { run, best, step, keep, tables }: CheckpointPlaces,
@@ -60,7 +60,7 @@ function prune(run: string, keep: number): void {
   for (const name of stepCheckpoints(run).slice(keep)) removeWhole(join(run, name));
 }
 
-/** Names of the checkpoints that were kept by their step, the latest first. */
+/** Names of the periodic checkpoints, the latest first. */
 function stepCheckpoints(run: string): string[] {
   const stepOf = (name: string) => Number(STEP_CHECKPOINT.exec(name)![1]);
   return [...Deno.readDirSync(run)].map(({ name }) => name)
@@ -69,14 +69,17 @@ function stepCheckpoints(run: string): string[] {
 }
 
 /**
- * The checkpoints that a run can go on from: `last`, the latest steps, `best`. One that has lost its manifest is among them:
- * that is damage to be told, not a reason to take another one.
+ * The checkpoints from which a run can be resumed: `last`, periodic ones, `best`. Includes one that has lost its
+ * manifest: damage must be reported, not hidden by resuming from another one.
  */
 export function resumePoints(run: string): string[] {
   return [LAST_CHECKPOINT, ...stepCheckpoints(run), BEST_CHECKPOINT].map((name) => join(run, name)).filter(isDirectory);
 }
 
-/** Removes what a killed run left half written or not yet pruned; an old checkpoint that was being replaced comes back. */
+/**
+ * Removes partial checkpoints and superfluous ones that a killed run left; restores an old one whose replacement is
+ * partial.
+ */
 export function cleanCheckpoints(run: string, keep: number): void {
   removeAllLeftovers(run);
   prune(run, keep);

@@ -1,6 +1,6 @@
 /**
- * Checkpoints of sharded tables: the same files as one host writes. The hosts write the rows together, each a run of
- * consecutive rows in turn, whose numbers the others send to it. The run's directory must be one for all hosts.
+ * Checkpoints of sharded tables, with the same files as those of one host. Hosts write runs of consecutive rows in
+ * turn, and receive the rows of other hosts for them. The directory of the run must be shared by all hosts.
  */
 import type { ArtifactWriter } from "../storage/artifact_writer.ts";
 import { writeAll } from "../storage/output_file.ts";
@@ -12,7 +12,7 @@ import type { ModelPlan } from "../model/shape.ts";
 import { CHECKPOINT_FILES, type ModelMemory, writeDense } from "./checkpoint.ts";
 import { type CheckpointFile, expectFinite, NotFinite, type WordNames } from "./weights.ts";
 
-/** Where the model lies; `full` is this host's shard of the tables. */
+/** The buffers of the model; `full` is this host's shard of the tables. */
 interface ShardMemory extends ModelMemory {
   readonly plan: ModelPlan;
   readonly host: HostBackend;
@@ -22,8 +22,8 @@ interface ShardMemory extends ModelMemory {
 const RUN_BYTES = 8 << 20;
 
 /**
- * Writes the files of a checkpoint of tables that are sharded by row % hosts. All ranks must call it, the first one with
- * the writer. Returns the names of the files that the hosts wrote together. Throws NotFinite, at the host that comes upon it.
+ * Writes the files of a checkpoint of tables sharded by row % hosts. Collective; rank 0 passes the writer. Returns the
+ * names of the files that the hosts wrote together. Throws NotFinite on the host that finds such a value.
  */
 export function writeSharded(
   { world, node, peers }: ProcessGroups,
@@ -44,9 +44,9 @@ export function writeSharded(
     const path = world.broadcast(writer?.path(file) ?? "");
     if (writer !== undefined) Deno.writeFileSync(path, new Uint8Array(0), { createNew: true });
     written.push(file);
-    world.barrier(); // the file is there
+    world.barrier(); // the file exists
     if (node.rank === 0) writeRows(peers, path, memory, { names, file, buffer, width });
-    world.barrier(); // all of it is written
+    world.barrier(); // all rows are written
   }
   return written;
 }
@@ -60,7 +60,7 @@ function writeRows(
 ): void {
   const { rank: host, size: hosts } = peers;
   const { rows } = memory.plan;
-  // A run begins at a multiple of `hosts`, so that each host has the same number of its rows, but for the last.
+  // A run begins at a multiple of `hosts`, so that it has the same number of rows of each host, except the last run.
   const runRows = hosts * Math.max(1, Math.floor(RUN_BYTES / 4 / width / hosts));
   const received = new Float32Array(runRows * width);
   const run = new Float32Array(runRows * width);
@@ -87,7 +87,7 @@ function writeRows(
       if (bytes.length > 0) file.seekSync(4 * mine * width, Deno.SeekMode.Start);
       writeAll(file, bytes);
     }
-    file.syncDataSync(); // as ArtifactWriter does with the files that it writes itself
+    file.syncDataSync(); // like ArtifactWriter for the files that it writes itself
   } catch (error) {
     if (error instanceof NotFinite) throw error;
     throw new HotsetError(`Cannot write ${path}: ${messageOf(error)}`, { cause: error });

@@ -1,12 +1,13 @@
 /**
- * The full tables as they were at one step, read by a writer on another thread while training goes on.
+ * A snapshot of the full tables at one step, read by a writer on another thread while training continues
+ * (copy-on-write).
  *
- * The writer takes the tables chunk by chunk. Before training changes a row of a chunk that was not taken yet, the
- * coordinator keeps the row's old words in a journal; the writer takes the chunk as it is and then puts the kept words
- * over it. So a snapshot costs memory only for the rows that change before they are written.
+ * The writer copies the tables chunk by chunk. Before training changes a row of a chunk that has not been copied, the
+ * coordinator saves the row's before-image in a journal; the writer copies the chunk and then overwrites those rows
+ * with their before-images. A snapshot therefore needs memory only for rows that change before they are written.
  *
- * Why no word is missed: a changed word can only be read after the row was kept (tables name rows before the step is
- * posted) and before the chunk is marked as taken; the writer looks into the journal after it marked the chunk.
+ * No before-image is missed: a changed word can be read only after its row was saved (tables announce rows before the
+ * step is queued) and before the chunk is marked as copied; the writer reads the journal after it has marked the chunk.
  */
 import type { RowMatrix } from "../embedding/tables.ts";
 import { rowStateWords } from "../optimizer/optimizers.ts";
@@ -17,13 +18,13 @@ import { alignedBytes } from "../storage/direct_file.ts";
 /** Bytes of a chunk's rows, without their optimizer state; at least one row. */
 const CHUNK_BYTES = 4 << 20;
 /**
- * The journal has room for the rows of the hot replica and this share of all rows, within these bounds. What is not used
+ * The journal has space for the rows of the hot replica and this share of all rows, within these bounds. Unused space
  * takes addresses but no memory.
  */
 const JOURNAL_SHARE = 1 / 8;
 const MIN_JOURNAL_ROWS = 65_536;
 const MAX_JOURNAL_BYTES = 2 ** 30;
-/** What the coordinator and the writer share; can be posted. */
+/** Memory that the coordinator and the writer share; can be posted. */
 export interface SnapshotMemory {
   readonly rows: number;
   readonly dim: number;
@@ -34,19 +35,19 @@ export interface SnapshotMemory {
   /** The tables (rows, dim) and their state (rows, stateWords), which training changes. */
   readonly weights: Uint32Array;
   readonly state: Uint32Array | undefined;
-  /** 1 for each chunk that was taken, (chunks). */
+  /** 1 for each chunk that has been copied, (chunks). */
   readonly taken: Int32Array;
-  /** The last kept row of each chunk, as its place in the journal plus one; 0 for none, (chunks). */
+  /** Journal position of the last row saved of each chunk, plus 1; 0 for none, (chunks). */
   readonly last: Int32Array;
-  /** The journal: the row, its words with its state, and the one kept before it in the same chunk (as in `last`). */
+  /** The journal: row, its words and state, and the previous journal position of the same chunk (as in `last`). */
   readonly keptRows: Uint32Array;
   readonly keptWords: Uint32Array;
   readonly before: Int32Array;
 }
 
 /**
- * Memory for snapshots of these tables, whose hot replica has `hotRows` rows; the journal has room for `journalRows` more.
- * Throws RangeError if there is none.
+ * Memory for snapshots of these tables, whose hot replica has `hotRows` rows; the journal has space for `journalRows`
+ * more. Throws RangeError if it cannot be allocated.
  */
 export function newSnapshotMemory(
   shape: ModelShape,
@@ -59,7 +60,7 @@ export function newSnapshotMemory(
   const { rows } = full;
   const stateWords = rowStateWords(optimizer, dim);
   const chunkShift = Math.max(0, Math.floor(Math.log2(chunkBytes / (4 * dim))));
-  const chunks = Math.max(1, Math.ceil(rows / 2 ** chunkShift)); // without rows one chunk of none
+  const chunks = Math.max(1, Math.ceil(rows / 2 ** chunkShift)); // without rows there is one empty chunk
   const capacity = Math.min(rows, hotRows + journalRows);
   const shared = (words: number) => new SharedArrayBuffer(4 * words);
   const view = (buffer: RowMatrix["weights"]) => {
@@ -86,10 +87,10 @@ function journalRowsFor({ dim, optimizer }: ModelShape, rows: number): number {
   return Math.max(MIN_JOURNAL_ROWS, Math.min(Math.ceil(rows * JOURNAL_SHARE), most));
 }
 
-/** The coordinator's side: keeps rows before they change. */
+/** The coordinator's side: saves before-images. */
 export class SnapshotKeeper {
   readonly #memory: SnapshotMemory;
-  /** One bit for each row: kept in this snapshot. */
+  /** One bit per row: saved in this snapshot. */
   readonly #kept: Uint32Array;
   #count = 0;
   #active = false;
@@ -99,12 +100,12 @@ export class SnapshotKeeper {
     this.#kept = new Uint32Array(Math.ceil(memory.rows / 32));
   }
 
-  /** Rows kept in this snapshot. */
+  /** Rows saved in this snapshot. */
   get count(): number {
     return this.#count;
   }
 
-  /** Begins a snapshot of the tables as they are: the writer of the one before must be done, and no step under way. */
+  /** Begins a snapshot of the present tables. The previous writer must be done, and no step running. */
   begin(): void {
     this.#kept.fill(0);
     this.#count = 0;
@@ -113,14 +114,14 @@ export class SnapshotKeeper {
     this.#active = true;
   }
 
-  /** Ends it: every chunk was taken, or the writer failed. */
+  /** Ends the snapshot: every chunk has been copied, or the writer failed. */
   end(): void {
     this.#active = false;
   }
 
   /**
-   * Keeps `count` rows that are about to change, `words[at]`, `words[at + stride]`, ... The journal being full, calls
-   * `waitForAll`, which must return only when the writer has taken all chunks.
+   * Saves `count` rows that are about to change, `words[at]`, `words[at + stride]`, ... If the journal is full, calls
+   * `waitForAll`, which must return only when the writer has copied all chunks.
    */
   keep(words: Uint32Array, at: number, stride: number, count: number, waitForAll: () => void): void {
     const { chunkShift, taken, keptRows } = this.#memory;
@@ -153,7 +154,7 @@ export class SnapshotKeeper {
   }
 }
 
-/** The writer's side: takes chunks in order. */
+/** The writer's side: copies chunks in order. */
 export class SnapshotTaker {
   readonly #memory: SnapshotMemory;
   readonly #weights: Uint32Array;
@@ -171,7 +172,7 @@ export class SnapshotTaker {
     return this.#memory.taken.length;
   }
 
-  /** A chunk's rows and their state as they were when the snapshot began. The arrays are used again by the next call. */
+  /** A chunk's rows and their state as of the beginning of the snapshot. The arrays are reused by the next call. */
   take(chunk: number): { weights: Uint32Array; state: Uint32Array } {
     const { rows, dim, stateWords, chunkShift, weights, state, taken, last, keptRows, keptWords, before } =
       this.#memory;

@@ -1,4 +1,4 @@
-/** The words of a checkpoint, looked at one by one where they are written and read: none may be NaN or infinite. */
+/** Checks the words of a checkpoint when they are written and read: none may be NaN or infinite. */
 import { OPTIMIZERS, rowStateWords } from "../optimizer/optimizers.ts";
 import { HotsetError } from "../errors.ts";
 import { elementsOf } from "../model/layers/layer.ts";
@@ -9,25 +9,25 @@ export type WeightFile = "dense.f32" | "rows.f32";
 /** Files of a checkpoint: weights and their optimizer state. */
 export type CheckpointFile = WeightFile | "dense_state.f32" | "row_state.f32";
 
-/** A model holds, or predicts, what is no finite number. The message is a clause that names the place. */
+/** A model contains or predicts a non-finite number. The message is a clause that names the place. */
 export class NotFinite extends HotsetError {
   /** Name of the class. */
   override name = "NotFinite";
 
-  /** Made where the place is known. */
+  /** Thrown where the place is known. */
   constructor(message: string) {
     super(message, { code: "diverged" });
   }
 }
 
-/** What the words of a checkpoint stand for. */
+/** What is needed to name the words of a checkpoint. */
 export interface WordNames {
   readonly plan: ModelPlan;
   /** Names of the tables. */
   readonly tables: readonly string[];
 }
 
-/** Set in all bits where a number is NaN or infinite, and only there. */
+/** Exponent bits, which are all set only in NaN and infinity. */
 const EXPONENT = 0x7f800000;
 
 /** Index of the first value that is not finite, or -1. */
@@ -50,13 +50,13 @@ export function expectFinite(
   throw new NotFinite(`${placeOfWord(plan, file, first + wrong, tables)} holds ${value}`);
 }
 
-/** Index of the first value below 0, or -1. */
+/** Index of the first negative value, or -1. */
 function negative(values: Float32Array): number {
   for (let i = 0; i < values.length; i++) if (values[i] < 0) return i;
   return -1;
 }
 
-/** Says what a word of a checkpoint's file is, as in "row 17 of table 3": tables by name, or counted from 0; layers from 1. */
+/** Names a word of a checkpoint's file, as in "row 17 of table 3": tables by name, or counted from 0; layers from 1. */
 export function placeOfWord(
   plan: ModelPlan,
   file: CheckpointFile,
@@ -83,7 +83,7 @@ export function placeOfWord(
   return "padding between layers";
 }
 
-/** Reads bytes of a file, or of what stands for one. */
+/** Reads bytes of a file, or of several parts that act as one. */
 export interface ByteReader extends Disposable {
   /** Fills `target` from byte `position` on. Throws HotsetError. */
   read(position: number, target: Uint8Array): void;
@@ -96,7 +96,7 @@ export class WeightReader implements Disposable {
   readonly #plan: ModelPlan;
   readonly #file: CheckpointFile;
 
-  /** `path` is what errors call the file. */
+  /** `path` is the file's name in errors. */
   constructor(reader: ByteReader, path: string, plan: ModelPlan, file: CheckpointFile) {
     this.#reader = reader;
     this.#path = path;
@@ -105,13 +105,13 @@ export class WeightReader implements Disposable {
   }
 
   /**
-   * Fills `target` from word `first` on. Throws HotsetError that names the table and row of a value that is no number, or of
-   * optimizer state below 0.
+   * Fills `target` from word `first` on. Throws HotsetError that names the table and row of a non-finite value, or of
+   * negative optimizer state.
    */
   read(first: number, target: Float32Array): void {
     this.#reader.read(4 * first, new Uint8Array(target.buffer, target.byteOffset, target.byteLength));
     let wrong = notFinite(target);
-    // Sums of squares: the optimizers take their roots.
+    // Sums of squares, whose roots optimizers take.
     if (
       wrong < 0 && !OPTIMIZERS[this.#plan.shape.optimizer].signedState &&
       (this.#file === "row_state.f32" || this.#file === "dense_state.f32")

@@ -1,4 +1,4 @@
-/** Which batch each step trains on: turns of hot and cold batches, the order within each kind, and batches read ahead. */
+/** The batches of a run: turns of hot and cold batches, the order within each kind, and prefetching. */
 import type { TrainConfig } from "../config/config.ts";
 import type { BatchKind, Layout } from "../layout/layout.ts";
 import { ReadAhead, readThreads } from "../layout/read_ahead.ts";
@@ -7,10 +7,10 @@ import type { RankGroup } from "../ranks/rank_group.ts";
 import { type SchedulerState, ShuffleScheduler } from "../schedule/scheduler.ts";
 
 const ORDER_STREAM = 3;
-/** No more steps than this are queued and not done. */
+/** Maximum number of steps that are queued but not done. */
 const STEPS_IN_FLIGHT = 16;
 
-/** What decides the sequence. */
+/** Options of the sequence. */
 export interface SequenceOptions {
   readonly config: TrainConfig;
   readonly layout: Layout;
@@ -19,7 +19,7 @@ export interface SequenceOptions {
 
 /** The batches of a run, epoch by epoch. */
 export class BatchSequence implements Disposable {
-  /** Batches of an epoch. */
+  /** Batches per epoch. */
   readonly batches: number;
   readonly #options: SequenceOptions;
   readonly #scheduler: ShuffleScheduler;
@@ -27,14 +27,14 @@ export class BatchSequence implements Disposable {
   #order: Record<BatchKind, Uint32Array> = { cold: new Uint32Array(0), hot: new Uint32Array(0) };
   /** Undefined until the first epoch begins. */
   #reading: ReadAhead | undefined;
-  /** Which batches the latest steps are over: the kind and its number, by step modulo STEPS_IN_FLIGHT. */
+  /** Batches of the latest steps: kind and number, by step modulo STEPS_IN_FLIGHT. */
   readonly #kinds = new Array<BatchKind>(STEPS_IN_FLIGHT).fill("cold");
   readonly #numbers = new Uint32Array(STEPS_IN_FLIGHT);
-  /** The kind of the batch that was taken last, and whether the kind changes after it. */
+  /** Kind of the batch taken last, and whether the kind changes after it. */
   kind: BatchKind = "cold";
   switches = false;
 
-  /** Continues from a scheduler's state; undefined to begin. */
+  /** Continues from the state of a scheduler; undefined to begin. */
   constructor(options: SequenceOptions, state?: SchedulerState) {
     const { config: { firstTurn, schedulerRate }, layout } = options;
     this.#options = options;
@@ -43,22 +43,25 @@ export class BatchSequence implements Disposable {
     this.#scheduler = new ShuffleScheduler(this.#counts, firstTurn, state ?? schedulerRate);
   }
 
-  /** What a checkpoint keeps of it. */
+  /** The state that a checkpoint stores. */
   get state(): SchedulerState {
     return this.#scheduler.state;
   }
 
-  /** Percent of the batches of a kind in a turn. */
+  /** Percent of the batches of each kind in a turn. */
   get rate(): number {
     return this.#scheduler.rate;
   }
 
-  /** True if all batches of the epoch were taken. */
+  /** True if all batches of the epoch have been taken. */
   get ended(): boolean {
     return this.#scheduler.peek() === undefined;
   }
 
-  /** Orders the batches of each kind: shuffled for every epoch by the seed and the epoch alone, or as in the log. */
+  /**
+   * Order of the batches of each kind: shuffled for every epoch, depending only on the seed and the epoch, or as in the
+   * log.
+   */
   begin(epoch: number): void {
     const { config: { seed, shuffle }, layout, group } = this.#options;
     this.#reading ??= new ReadAhead(layout, group.batches, readThreads(layout, group.freeCores));
@@ -79,7 +82,7 @@ export class BatchSequence implements Disposable {
     this.#scheduler.report(loss);
   }
 
-  /** The slot with the batch of a step, which is the one after the last that was taken. */
+  /** Takes the next batch, for this step, and returns its slot. */
   take(step: number): number {
     const slot = this.#read(step - 1);
     const { kind, position, switches } = this.#scheduler.take();
@@ -91,8 +94,8 @@ export class BatchSequence implements Disposable {
   }
 
   /**
-   * Those that surely follow are asked ahead: no switch can come between, which may change the order, nor an evaluation,
-   * which needs the slots.
+   * Prefetches the batches that are certain to follow: no switch, which may change the order, and no evaluation, which
+   * needs the slots, can come between.
    */
   #read(stepsDone: number): number {
     const reading = this.#reading!;
@@ -105,12 +108,12 @@ export class BatchSequence implements Disposable {
     return reading.take();
   }
 
-  /** Names the batch of one of the latest steps. */
+  /** The name of a recent step's batch, for errors. */
   nameOf(step: number): string {
     return `${this.#kinds[step % STEPS_IN_FLIGHT]} batch ${this.#numbers[step % STEPS_IN_FLIGHT]}`;
   }
 
-  /** Stops the threads that read ahead. */
+  /** Stops the prefetching threads. */
   [Symbol.dispose](): void {
     this.#reading?.[Symbol.dispose]();
   }

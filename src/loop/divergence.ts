@@ -1,4 +1,4 @@
-/** Finds what is wrong with a model whose loss is no number, or far too large. Looks at everything: only for the end. */
+/** Finds the cause of a non-finite or very large loss. Reads all parameters, so it runs only when training ends. */
 import type { Backend, Buffer } from "../backend/backend.ts";
 import { elementsOf } from "../model/layers/layer.ts";
 import { rowStateWords } from "../optimizer/optimizers.ts";
@@ -7,14 +7,14 @@ import type { TrainState } from "../ranks/train_state.ts";
 
 const CHUNK_WORDS = 1 << 20;
 
-/** A vector of a run, if it has one, and the names of its words. */
+/** A vector of a run, if it exists, and the names of its words. */
 interface Tensor {
   readonly backend: Backend | undefined;
   readonly buffer: Buffer | undefined;
   name(index: number): string;
 }
 
-/** The worst value of a vector: the first that is no finite number, else the largest. */
+/** The worst value of a vector: the first non-finite number, else the largest. */
 interface Worst {
   readonly finite: boolean;
   readonly magnitude: number;
@@ -22,7 +22,7 @@ interface Worst {
 }
 
 /**
- * Names the first value that is no finite number, in the order of the forward pass and then of the optimizer state, or the
+ * Names the first non-finite value, in the order of the forward pass and then of the optimizer state, or else the
  * largest value of the model.
  */
 export function findBadTensor(

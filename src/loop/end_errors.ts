@@ -1,8 +1,11 @@
-/** Errors that end training, with the checkpoint that it can go on from. */
+/** Errors that end training, with the checkpoint from which it can be resumed. */
 import { HotsetError } from "../errors.ts";
 import { PeerFailed } from "../parallel/process_group.ts";
 
-/** The error that ends training whose numbers have gone wrong: why, what is bad in the model, and the last good checkpoint, if there is one. */
+/**
+ * The error of diverged training: the reason, the bad value of the model, and the last good checkpoint, if there is
+ * one.
+ */
 export function diverged(
   reason: string,
   bad: string,
@@ -19,8 +22,8 @@ export function diverged(
 }
 
 /**
- * Adds to an error what training can go on from, unless it says so itself; `saved` finds the last good checkpoint of `out`.
- * The error stays the same object: others know it by its identity.
+ * Adds to an error how training can be resumed, unless it states that itself; `saved` finds the last good checkpoint of
+ * `out`. Modifies the same object, because others compare its identity.
  */
 export function withRecoveryHint(error: unknown, out: string, saved: () => string | undefined): unknown {
   const says = !(error instanceof HotsetError) || error instanceof PeerFailed ||

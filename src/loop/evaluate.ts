@@ -14,7 +14,7 @@ export interface Scores {
   readonly deadUnits: DeadUnits;
 }
 
-/** What a scored split says about a model. */
+/** Metrics of a scored split. */
 export interface Evaluation extends Metrics {
   /** Units of hidden layers that are 0 for all of its samples. */
   readonly deadUnits: DeadUnits;
@@ -22,7 +22,7 @@ export interface Evaluation extends Metrics {
 
 /**
  * Scores the first `limit` samples of a split. The full tables must be up to date. Throws NotFinite that names a sample
- * whose logit is no number: such scores have no order, and any figure about them would be wrong.
+ * whose logit is not finite: such scores have no order, so no metric would be meaningful.
  */
 export function scoreSplit(
   group: RankGroup,
@@ -63,17 +63,17 @@ export function scoreSplit(
   return { logits: logits.subarray(0, samples), labels: labels.subarray(0, samples), deadUnits };
 }
 
-/** What the first `limit` samples of a split say about a model. */
+/** Metrics of the first `limit` samples of a split. */
 export function evaluateSplit(group: RankGroup, dataset: Dataset, split: Split, limit?: number): Evaluation {
   return evaluationOf(scoreSplit(group, dataset, split, limit));
 }
 
-/** What scores say about a model. */
+/** Metrics of scores. */
 export function evaluationOf({ logits, labels, deadUnits }: Scores): Evaluation {
   return { ...metricsOf(logits, labels), deadUnits };
 }
 
-/** The probability of a click that a logit stands for. */
+/** The probability of a click for a logit: its sigmoid. */
 export function probabilityOf(logit: number): number {
   return 1 / (1 + Math.exp(-logit));
 }

@@ -1,4 +1,4 @@
-/** Trains a model on random batches for a moment: the samples/s to expect from this machine's cores. */
+/** Trains a model on random batches for a moment and measures the samples/s of this machine's cores. */
 import { rowStateWords, writeStep } from "../optimizer/optimizers.ts";
 import type { Batch, BatchShape } from "../layout/batch.ts";
 import { BatchFiller } from "../layout/batch_filler.ts";
@@ -13,27 +13,27 @@ import { openRanks } from "../ranks/placement.ts";
 /** Columns of Criteo Kaggle. */
 const DENSE_FEATURES = 13;
 const TABLES = 26;
-/** Words of all tables: enough that most lookups miss the processor's caches, as cold rows do. */
+/** Words of all tables: enough that most lookups miss the processor's caches, like cold rows. */
 const TABLE_WORDS = 26 * 200_000 * 16;
 const BATCH_SIZE = 2048;
 const WARM_UP_STEPS = 4;
 const MEASURED_MS = 700;
 
-/** The kaggle model over tables of equal size. */
+/** The shape of the kaggle model with tables of equal size. */
 export function kagglePlan(): ModelPlan {
   return smallPlan(resolveConfig("kaggle"), { denseFeatures: DENSE_FEATURES, tables: TABLES });
 }
 
-/** What the speed of a model depends on, besides its configuration. */
+/** Properties of a model that its speed depends on, besides its configuration. */
 export interface DataShape {
   readonly denseFeatures: number;
   readonly tables: number;
 }
 
-/** The part of a configuration that decides the work of a step. */
+/** The part of a configuration that determines the work of a step. */
 export type StepConfig = Pick<TrainConfig, "dim" | "bottom" | "top" | "interaction" | "optimizer" | "batchSize">;
 
-/** A model over tables of equal size. */
+/** A model with tables of equal size. */
 function smallPlan({ dim, bottom, top, interaction, optimizer }: StepConfig, { denseFeatures, tables }: DataShape) {
   const rows = Math.ceil(TABLE_WORDS / tables / (dim + rowStateWords(optimizer, dim)));
   return planModel({
@@ -48,7 +48,7 @@ export async function expectedSpeed(): Promise<number> {
   return await measureSpeed(config, { denseFeatures: DENSE_FEATURES, tables: TABLES }, null);
 }
 
-/** Samples/s of a model on so many ranks of the CPU, null for one a core, with one lookup in each table of a sample. */
+/** Samples/s of a model on this number of CPU ranks, null for one per core, with one lookup per table and sample. */
 export async function measureSpeed(config: StepConfig, data: DataShape, ranks: number | null): Promise<number> {
   const plan = smallPlan(config, data);
   const { batchSize } = config;
@@ -71,7 +71,7 @@ export async function measureSpeed(config: StepConfig, data: DataShape, ranks: n
   return samples / (performance.now() - begin) * 1000;
 }
 
-/** Fills a batch with random samples; a few rows of each table get most of its lookups. */
+/** Fills a batch with random samples; few rows of each table get most of its lookups. */
 function fillAtRandom(batch: Batch, tableRows: number, seed: number): void {
   const { batchSize, denseFeatures, tables } = batch.shape;
   const random = new Random(seed);

@@ -1,18 +1,18 @@
-/** The mean loss of the latest steps, and when it is not that of a model that learns. */
+/** The mean loss of the latest steps, and the detection of divergence. */
 
 /**
- * A mean loss above this, in nats, is an explosion: the model gives the labels a probability of e^-20. Always predicting
- * one half costs 0.69. The first steps of a run may go that far and come back.
+ * A mean loss above this, in nats, is an explosion: the model gives the labels a probability of e^-20. Always
+ * predicting one half costs 0.69. The first steps of a run may exceed it and recover.
  */
 const EXPLODED_LOSS = 20;
-/** Training ends when the loss has stayed above that for so many steps. */
+/** Steps above that loss after which training ends. */
 const EXPLOSION_STEPS = 100;
 
-/** Adds up losses from one progress event to the next. */
+/** Sums losses from one progress event to the next. */
 export class LossWatch {
   #sum = 0;
   #samples = 0;
-  /** The step at whose progress event the loss had exploded, if it has not come back since. */
+  /** The step at whose progress event the loss had exploded, if it has not recovered. */
   #explodedAt: number | undefined;
 
   /** Samples of the steps since the last progress event. */
@@ -20,17 +20,17 @@ export class LossWatch {
     return this.#samples;
   }
 
-  /** Their mean loss, as far as it was added. */
+  /** Mean loss of the samples whose loss has been added. */
   get mean(): number {
     return this.#sum / this.#samples;
   }
 
-  /** Counts the samples of a step, whose loss is added later. */
+  /** Counts the samples of a step; their loss is added later. */
   count(samples: number): void {
     this.#samples += samples;
   }
 
-  /** Adds the losses of all steps until `step`. Returns what is wrong with their mean, as a predicate; undefined for nothing. */
+  /** Adds the losses of all steps until `step`. Returns what is wrong with their mean, as a predicate, or undefined. */
   add(loss: number, step: number): string | undefined {
     this.#sum += loss;
     if (this.#samples === 0) return undefined;
@@ -39,7 +39,7 @@ export class LossWatch {
     return this.mean > EXPLODED_LOSS && steps >= EXPLOSION_STEPS ? `is ${this.mean.toPrecision(3)}` : undefined;
   }
 
-  /** Begins anew after the progress event of a step. */
+  /** Restarts after the progress event of a step. */
   restart(step: number): void {
     this.#explodedAt = this.mean > EXPLODED_LOSS ? this.#explodedAt ?? step : undefined;
     this.#sum = this.#samples = 0;

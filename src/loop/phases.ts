@@ -1,6 +1,6 @@
 /**
- * Where the time of a step goes: runs a few steps on backends that take the time of every operation. Rows that these
- * steps change are put back, and dense parameters are copies, so training can go on as if nothing happened.
+ * Measures the phases of a step: runs a few steps on backends that measure the time of every operation. Changed rows
+ * are restored, and dense parameters are copies, so training can continue as if nothing had happened.
  */
 import type { Backend, Buffer, HostBackend } from "../backend/backend.ts";
 import { rowStateWords, writeStep } from "../optimizer/optimizers.ts";
@@ -15,14 +15,14 @@ import type { ModelShape } from "../model/shape.ts";
 import type { PhasesEvent } from "../events/events.ts";
 import type { TrainState } from "../ranks/train_state.ts";
 
-/** Steps of each kind: some to warm up, then those that count. */
+/** Steps of each kind: warm-up, then those that are measured. */
 const WARM_UP_STEPS = 3;
 const MEASURED_STEPS = 40;
 
 /** Milliseconds of each phase, in the order in which they first ran. */
 type Clock = Map<string, number>;
 
-/** Measures steps over the first batches of each kind, on one rank; kinds without batches give no event. */
+/** Measures steps over the first batches of each kind, on one rank; there is no event for kinds without batches. */
 export function measurePhases(layout: Layout, memory: TrainState): PhasesEvent[] {
   const clock: Clock = new Map();
   const device = timed(memory.device, clock);
@@ -63,7 +63,7 @@ export function measurePhases(layout: Layout, memory: TrainState): PhasesEvent[]
 
   return BATCH_KINDS.filter((kind) => layout.batches(kind) > 0).map((kind): PhasesEvent => {
     const matrix = kind === "hot" ? memory.hot! : memory.full;
-    // All rows are kept before the first step: to touch a batch's rows just before its step would warm the caches.
+    // All rows are saved before the first step: reading a batch's rows just before its step would warm the caches.
     const steps = Array.from({ length: WARM_UP_STEPS + MEASURED_STEPS }, (_, step) => step);
     const putBack = keepRows(matrix, plan.shape, distinctRows(steps.values().map((step) => read(kind, step))));
     let samples = 0;
@@ -80,7 +80,7 @@ export function measurePhases(layout: Layout, memory: TrainState): PhasesEvent[]
   });
 }
 
-/** The phase that each operation belongs to. What is not named here, such as those of layers, takes no time. */
+/** The phase of each operation. Operations that are not listed, such as those of layers, are not measured. */
 const PHASES: Readonly<Record<string, string>> = {
   upload: "copies",
   download: "copies",
@@ -93,7 +93,7 @@ const PHASES: Readonly<Record<string, string>> = {
   updateDense: "dense update",
 };
 
-/** Runs work on a backend, waits for its end and adds its time to a phase. */
+/** Runs an operation, waits for its end and adds its time to a phase. */
 function addTime(clock: Clock, phase: string, backend: Backend, work: () => void): void {
   const begin = performance.now();
   work();
@@ -101,7 +101,7 @@ function addTime(clock: Clock, phase: string, backend: Backend, work: () => void
   clock.set(phase, (clock.get(phase) ?? 0) + performance.now() - begin);
 }
 
-/** The same backend, but every operation waits for its end and adds its time to its phase. */
+/** The same backend, but every operation is waited for and its time is added to its phase. */
 function timed<B extends Backend>(backend: B, clock: Clock): B {
   return new Proxy(backend, {
     get(target, name) {
@@ -114,7 +114,7 @@ function timed<B extends Backend>(backend: B, clock: Clock): B {
   });
 }
 
-/** The same layer, whose phase is the part of the model that it belongs to. */
+/** The same layer, measured as the phase of its part of the model. */
 function timedLayer(layer: Layer, clock: Clock): Layer {
   const { title } = layer.part;
   return {
@@ -147,7 +147,7 @@ function distinctRows(batches: Iterable<Batch>): Uint32Array {
   return Uint32Array.from(rows).sort();
 }
 
-/** Copies rows with their optimizer state; what it returns puts them back. */
+/** Copies rows with their optimizer state; the returned function restores them. */
 function keepRows({ backend, weights, state }: RowMatrix, { dim, optimizer }: ModelShape, rows: Uint32Array) {
   const count = rows.length;
   const room = (words: number) => backend.allocate(words, "rows to put back");

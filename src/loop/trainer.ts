@@ -1,4 +1,4 @@
-/** The training loop: batches in the scheduler's order, evaluations, checkpoints, and the end. */
+/** The training loop: batches in the scheduler's order, evaluations, checkpoints and the result. */
 import { join } from "node:path";
 import { rowStateWords, writeStep } from "../optimizer/optimizers.ts";
 import { writeLoss } from "../model/loss.ts";
@@ -56,7 +56,7 @@ export interface TrainerOptions {
   readonly report: Report;
   /** A learning-rate schedule from the caller; undefined for that of the configuration. */
   readonly schedule?: LearningRateSchedule | undefined;
-  /** Aborting it ends the run after the present step with a checkpoint and Interrupted. */
+  /** Aborting it ends the run after the present step with a checkpoint; `run` throws Interrupted. */
   readonly signal: AbortSignal;
 }
 
@@ -70,10 +70,10 @@ export class Trainer {
   #saved = { at: performance.now(), pauseSeconds: 0 };
   readonly #sequence: BatchSequence;
   readonly #state: TrainingState;
-  /** The split that selects the best checkpoint; never the test split unless there is no other. */
+  /** The split that selects the best checkpoint; the test split only if there is no other. */
   readonly #selection: Split | undefined;
   readonly #schedule: LearningRateSchedule;
-  /** That of the last step. */
+  /** Learning rate of the last step. */
   #learningRate = 0;
   readonly #losses = new LossWatch();
   /** Hot samples since the last progress event, and the clock's milliseconds at it. */
@@ -100,7 +100,7 @@ export class Trainer {
     this.#selection = (["validation", "test"] as const).find((split) => dataset.samples(split) > 0);
   }
 
-  /** Trains to the end and returns the result. Throws Interrupted when the signal was aborted. */
+  /** Trains to the end and returns the result. Throws Interrupted if the signal was aborted. */
   async run(): Promise<ResultEvent> {
     const { config, out, report } = this.#options;
     const onWritten = (written: WrittenCheckpoint) =>
@@ -126,7 +126,7 @@ export class Trainer {
     return this.#result();
   }
 
-  /** Adds up the losses of the steps so far. Throws HotsetError if they are not those of a model that learns. */
+  /** Adds the losses of the steps so far and returns their mean. Throws HotsetError if training has diverged. */
   #takeLoss(): number {
     const { step } = this.#state;
     const wrong = this.#losses.add(this.#group.takeLoss(), step);
@@ -137,12 +137,12 @@ export class Trainer {
 
   /** The last good checkpoint; undefined if there is none. */
   #lastGood(): string | undefined {
-    this.#writer?.settle(); // what is still being written may be it
+    this.#writer?.settle(); // a checkpoint that is still being written may be the last good one
     const { config, out } = this.#options;
     return config.save ? resumePoints(out)[0] : undefined;
   }
 
-  /** Ends a run whose numbers have gone wrong; unless told what is bad, looks for it. */
+  /** Ends a diverged run; finds the bad value unless it is given. */
   #fail(reason: string, bad?: string): never {
     const saved = this.#lastGood();
     throw diverged(reason, bad ?? this.#findBadTensor(), this.#options.config, saved);
@@ -177,12 +177,12 @@ export class Trainer {
       initialiseDense(memory.plan, config.seed, parameters);
       this.#group.initialise(parameters, config.seed);
     }
-    // Part of the start: the first switch then moves, as all others, only what changed.
+    // Part of the start, so that the first switch, like all others, copies only changed rows.
     this.#group.tables.refresh();
     this.#clock.resume();
   }
 
-  /** Trains to the epoch's end, or to the evaluation that ends the run. */
+  /** Trains to the end of the epoch, or to the evaluation that ends the run. */
   async #epoch(): Promise<void> {
     const { config, signal, report } = this.#options;
     let yielded = performance.now();
@@ -190,7 +190,7 @@ export class Trainer {
       this.#step();
       if (this.#sequence.switches) this.#outsideSteps(() => this.#atSwitch());
       if (this.#state.step % config.printFreq === 0) this.#progress();
-      // After an epoch's last step comes the evaluation at its end; a second one would count against the patience.
+      // An epoch ends with an evaluation; a second one after the same step would count against the patience.
       const ends = this.#sequence.ended;
       if (config.testFreq > 0 && this.#state.step % config.testFreq === 0 && !ends) {
         this.#outsideSteps(() => this.#evaluate());
@@ -204,7 +204,7 @@ export class Trainer {
         await new Promise((resolve) => setTimeout(resolve, 0));
         yielded = performance.now();
       }
-      // Clocks and signals differ between processes, and all must do the same.
+      // Clocks and signals differ between processes, but all must do the same.
       const agreed = this.#group.agree((signal.aborted ? INTERRUPTED : 0) | (this.#isDueByTime() ? DUE : 0));
       if (agreed & INTERRUPTED) this.#interrupt();
       if (agreed & DUE && !ends) this.#outsideSteps(() => this.#save({ step: true }));
@@ -261,7 +261,7 @@ export class Trainer {
     });
   }
 
-  /** Runs work that is not training, so that its time does not count as such. */
+  /** Runs work that is not training without counting its time as training. */
   #outsideSteps<T>(work: () => T): T {
     this.#group.drain();
     this.#clock.elapsedMs();
@@ -297,27 +297,27 @@ export class Trainer {
     }
   }
 
-  /** True if a checkpoint is to be written at this step, by its number. */
+  /** True if a periodic checkpoint is due at this step. */
   #isDueByStep(): boolean {
     const { checkpointSteps } = this.#options.config;
     return checkpointSteps > 0 && this.#state.step % checkpointSteps === 0;
   }
 
-  /** True if the last checkpoint began long enough ago. */
+  /** True if a periodic checkpoint is due by time. */
   #isDueByTime(): boolean {
     const { checkpointMinutes } = this.#options.config;
     const minutes = (performance.now() - this.#saved.at) / 60_000;
     return checkpointMinutes > 0 && minutes >= checkpointMinutes && this.#writer?.busy === false;
   }
 
-  /** Begins a checkpoint of the present state, outside of steps; it is written beside those that follow. */
+  /** Begins a checkpoint of the present state; it is written while training continues. */
   #save({ best = false, step = false } = {}): void {
     const { config, dataset, out, runId, report } = this.#options;
     const begin = performance.now();
-    this.#takeLoss(); // so that a checkpoint never replaces a good one when training has gone wrong
+    this.#takeLoss(); // so that a checkpoint of a diverged model never replaces a good one
     this.#group.tables.flush();
     this.#group.drain();
-    // Ahead of the checkpoint: whichever a killed run goes on from, what was spent until there is known.
+    // Before the checkpoint, so that the totals are known whichever checkpoint a killed run resumes from.
     const spent = this.#clock.total(this.#group.takeCounts());
     if (config.save) report({ event: "spent", step: this.#state.step, ...spent });
     this.#writer?.begin({ run: out, best, step, keep: config.keep, tables: this.#tables }, {
@@ -340,12 +340,12 @@ export class Trainer {
     );
   }
 
-  /** Loads the checkpoint that the run is used by and scores it, unless it is the last one. */
+  /** Loads and scores the best checkpoint, unless it is the last one. */
   #measureBest(split: Split): CheckpointMetrics | undefined {
     const { config, out, report } = this.#options;
     const { bestAuc, bestLogloss, evaluationsSinceBest } = this.#state;
     if (!config.save || evaluationsSinceBest === 0) return undefined;
-    this.#group.drain(); // no rank opens it before all are done with writing
+    this.#group.drain(); // so that no rank opens it before all have written it
     const checkpoint = Checkpoint.open(join(out, BEST_CHECKPOINT));
     this.#group.load(checkpoint, (fraction) => report({ event: "stage", stage: "load best", fraction }));
     const { state } = checkpoint.body;

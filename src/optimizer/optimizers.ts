@@ -24,7 +24,7 @@ export function rowStateWords(optimizer: OptimizerName, dim: number): number {
   return OPTIMIZERS[optimizer].rowStateWords(dim);
 }
 
-/** Words of optimizer state of so many dense parameters. */
+/** State words of `words` dense parameters. */
 export function denseStateWords(optimizer: OptimizerName, weights: number): number {
   return OPTIMIZERS[optimizer].denseStateWords(weights);
 }

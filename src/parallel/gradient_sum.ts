@@ -1,17 +1,17 @@
 /**
- * The sum of a step's dense gradients over all ranks, added in a fixed order, so that all ranks of all runs hold the same
- * bits. Ranks of a node add up in the memory that they share, each a part of the vector; nodes exchange those parts.
- * Devices have replicas of all parameters and sum with their own operations.
+ * Sums a step's dense gradients over all ranks in a fixed order, so that all ranks of all runs get the same bits. Ranks
+ * of a node add in shared memory, each a part of the vector; nodes exchange those parts. Devices have replicas of all
+ * parameters and use their own all-reduce.
  */
 import type { Buffer, HostBackend } from "../backend/backend.ts";
 import { consecutive, type Parts, type ProcessGroup, type ProcessGroups } from "./process_group.ts";
 import { type Share, shareOf } from "./shares.ts";
 
-/** One rank's part in the sum. */
+/** One rank's side of the sum. */
 export class GradientSum {
   /** This rank's own gradients. */
   readonly gradients: Buffer;
-  /** The part of them that holds the sum after `sum`: what this rank updates parameters by. */
+  /** The part that contains the sum after `sum`: what this rank updates parameters with. */
   readonly share: Share;
   readonly #groups: ProcessGroups<Buffer>;
   readonly #host: HostBackend;
@@ -19,7 +19,7 @@ export class GradientSum {
   readonly #others: readonly Buffer[];
   readonly #nodes: NodeSum | undefined;
 
-  /** `gradients` are those of the node's ranks, in memory that they share; or on a device, this rank's alone. */
+  /** `gradients` are those of the node's ranks, in shared memory; on a device, only this rank's. */
   constructor(groups: ProcessGroups<Buffer>, host: HostBackend, gradients: readonly Buffer[]) {
     const { node, peers, devices } = groups;
     this.#groups = groups;
@@ -39,20 +39,20 @@ export class GradientSum {
     if (devices === undefined && peers.size > 1) this.#nodes = new NodeSum(host, peers, this.#own);
   }
 
-  /** Also makes visible whatever a rank of the node wrote before its call. */
+  /** Also makes visible what other ranks of the node wrote before their call. */
   sum(): void {
     const { node, devices } = this.#groups;
     if (devices !== undefined) return devices.allReduce(this.gradients);
     node.barrier();
-    // Other ranks read other shares of this rank's gradients, so the sum can be taken in place.
+    // Other ranks read other parts of this rank's gradients, so the sum can be in place.
     for (const other of this.#others) this.#host.add(this.#own.words, other, this.#own);
     this.#nodes?.sum();
   }
 }
 
 /**
- * Adds one vector over all nodes: each receives its piece from all, adds the pieces in the order of nodes and sends the
- * sum to all. A node sends and receives 2 (nodes - 1) / nodes of the vector.
+ * All-reduce over nodes: each receives its part from all, adds the parts in the order of nodes and sends the sum to
+ * all. A node sends and receives 2 (nodes - 1) / nodes of the vector.
  */
 class NodeSum {
   readonly #host: HostBackend;

@@ -1,4 +1,6 @@
-/** What groups in host memory have in common: all that is not a barrier or an exchange of vectors is made of those. */
+/**
+ * The common part of groups in host memory, built on the barrier and the exchange of vectors that subclasses implement.
+ */
 import {
   consecutive,
   type HostVector,
@@ -9,13 +11,13 @@ import {
   type Work,
 } from "./process_group.ts";
 
-/** Elements of a vector that are added up at a time. */
+/** Elements of a vector that are added at a time. */
 const PIECE = 1 << 20;
-/** What a rank has to say when ranks agree: it failed itself, or it was told of another's failure. */
+/** A rank's answer when ranks agree: its own failure, or that it learned of another's. */
 const FAILED = 1;
 const TOLD = 2;
 
-/** An operation that is complete when it returns. */
+/** An operation that is complete when it is returned. */
 export const DONE: Work = { wait() {} };
 
 /** A group over host memory. */
@@ -75,7 +77,7 @@ export abstract class HostGroup implements ProcessGroup {
   }
 }
 
-/** A group of one. */
+/** A group of size one. */
 class Alone extends HostGroup {
   readonly rank = 0;
   readonly size = 1;
@@ -97,8 +99,8 @@ class Alone extends HostGroup {
   abort(): void {}
 }
 
-/** A group of one: what works in a group works alone. */
+/** A group of size one, so that code for groups also works alone. */
 export const ALONE: ProcessGroup = new Alone();
 
-/** The groups of a run with one rank. */
+/** The process groups of a run with one rank. */
 export const ONE_RANK: ProcessGroups = { world: ALONE, node: ALONE, peers: ALONE, devices: undefined };

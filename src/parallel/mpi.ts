@@ -1,12 +1,12 @@
-/** Groups of processes that mpirun or srun started together. */
+/** Groups of processes started by mpirun or srun. */
 import type { Communicator, Mpi, Request } from "../../ffi/mpi.ts";
 import { HostGroup } from "./host_group.ts";
 import type { HostVector, Parts, ProcessGroup, Work } from "./process_group.ts";
 
-/** Where a process is among those of its machine. */
+/** The rank of a process on its machine, and their number. */
 export type LocalPlace = Pick<ProcessGroup, "localRank" | "localSize" | "sharesMemory">;
 
-/** The processes of a communicator. */
+/** The processes of an MPI communicator. */
 export class MpiGroup extends HostGroup {
   readonly rank: number;
   readonly size: number;
@@ -18,7 +18,7 @@ export class MpiGroup extends HostGroup {
   readonly #request: Request;
   /** Bytes that this rank has sent to others in vectors. */
   traffic = { bytesSent: 0 };
-  /** Requests of exchanges that are complete. */
+  /** Requests that are complete and can be reused. */
   readonly #free: Exchange[] = [];
 
   constructor(mpi: Mpi, communicator: Communicator, { localRank, localSize, sharesMemory }: LocalPlace) {
@@ -33,7 +33,7 @@ export class MpiGroup extends HostGroup {
     this.#request = communicator.request();
   }
 
-  /** How long to wait for the others, in milliseconds, before they count as gone. */
+  /** Milliseconds to wait for other ranks before they count as failed. */
   set timeoutMs(timeoutMs: number) {
     this.#communicator.timeoutMs = timeoutMs;
   }
@@ -56,18 +56,18 @@ export class MpiGroup extends HostGroup {
     return exchange.begin();
   }
 
-  /** Moves on what is under way: libraries do so only while they are asked something. */
+  /** Progresses pending operations: MPI libraries do so only inside calls. */
   poll(): void {
     this.#communicator.poll();
   }
 
-  /** Ends all processes at once, this one included. */
+  /** Ends all processes at once, including this one. */
   abort(): void {
     this.#mpi.abort(1);
   }
 }
 
-/** An exchange under way; its request is used again. */
+/** A pending exchange; its request is reused. */
 class Exchange implements Work {
   readonly request: Request;
   readonly #free: Exchange[];

@@ -1,4 +1,4 @@
-/** The processes of a run that mpirun or srun started: how many there are, on which hosts, and which share memory. */
+/** The processes of a run started by mpirun or srun: their number, their hosts, and which share memory. */
 import { type Communicator, consecutive, type Mpi, MpiError, openMpi } from "../../ffi/mpi.ts";
 import { LibraryError } from "../../ffi/library.ts";
 import { HotsetError } from "../errors.ts";
@@ -6,38 +6,41 @@ import { MpiGroup } from "./mpi.ts";
 import { canShareMemory } from "./node_memory.ts";
 import type { ProcessGroup, ProcessGroups } from "./process_group.ts";
 
-/** Names the host of a process, in place of the machine's own name. */
+/** Environment variable with the host name of a process, instead of the machine's name. */
 const HOST_VARIABLE = "HOTSET_HOST";
 const HOST_BYTES = 256;
-/** Seconds without an answer after which the other ranks count as gone. */
+/** Seconds without an answer after which other ranks count as failed. */
 const PATIENCE_VARIABLE = "HOTSET_MPI_PATIENCE";
 const PATIENCE_SECONDS = 120;
 
-/** All processes, numbered machine by machine; and the groups within them that this one belongs to. */
+/** All processes, numbered machine by machine, and the groups that this one belongs to. */
 export interface MpiWorld extends ProcessGroup, Disposable {
-  /** The processes that share this one's memory: those of its machine, or itself alone. */
+  /** The processes that share memory with this one: those of its machine, or only itself. */
   readonly node: ProcessGroup;
-  /** The processes with this one's rank in their node, by node. */
+  /** The processes with the same rank within their nodes, one of each node. */
   readonly peers: ProcessGroup;
   /** The processes of this machine, whether they share memory or not. */
   readonly machine: ProcessGroup;
-  /** What a training rank knows of the others. */
+  /** The groups of a training rank. */
   readonly groups: ProcessGroups;
-  /** What carries the messages, for people. */
+  /** Name of the MPI library. */
   readonly library: string;
-  /** Why no process shares memory with another; undefined if those of a machine do. */
+  /** Why processes of one machine do not share memory; undefined if they do. */
   readonly apartBecause: string | undefined;
-  /** The same processes, none of which shares memory with another. All must call it. */
+  /** The same processes, without shared memory. Collective. */
   apart(because: string): MpiWorld;
-  /** Whether waiting ends after some time without an answer: while all ranks are at work on the same. */
+  /** Whether waits have a timeout: true while all ranks work on the same thing. */
   expectsAnswers(on: boolean): void;
-  /** Moves on what is under way: libraries do so only while they are asked something. */
+  /** Progresses pending operations: MPI libraries do so only inside calls. */
   poll(): void;
-  /** Bytes of gradients and rows that all ranks have sent to other nodes so far. All ranks must call it. */
+  /** Bytes of gradients and rows that all ranks have sent to other nodes so far. Collective. */
   bytesSent(): number;
 }
 
-/** Joins the processes that were started together. Throws HotsetError where there is no MPI, or a wrong one. */
+/**
+ * Joins the processes that were started together. Throws HotsetError if there is no MPI, or another MPI than that of
+ * mpirun.
+ */
 export function openWorld(): MpiWorld {
   try {
     const mpi = openMpi();
@@ -108,9 +111,9 @@ function patienceSeconds(): number {
   throw new HotsetError(`Cannot use ${PATIENCE_VARIABLE}=${set}: it must be a number of seconds above 0`);
 }
 
-/** Where a process is. */
+/** Position of a process among all. */
 interface Place {
-  /** The number of its machine. */
+  /** Number of its machine. */
   readonly machine: number;
   readonly localRank: number;
   readonly localSize: number;
@@ -118,7 +121,7 @@ interface Place {
   readonly equal: boolean;
 }
 
-/** Finds a process's place from the names of all processes' machines. */
+/** Computes a process's position from the machine names of all processes. */
 function placeOf(world: Communicator, name: string): Place {
   const own = new Uint8Array(HOST_BYTES);
   new TextEncoder().encodeInto(name, own);

@@ -1,8 +1,8 @@
-/** Groups of ranks with a GPU each. NCCL carries vectors of the devices, the ranks' own group everything else. */
+/** Groups of ranks with a GPU each. NCCL carries vectors on devices, the ranks' own group everything else. */
 import type { Buffer, DeviceBackend, DeviceCollectives } from "../backend/backend.ts";
 import type { HostVector, Parts, ProcessGroup, Work } from "./process_group.ts";
 
-/** One rank's end of a group of GPUs. */
+/** One rank's side of a group of GPUs. */
 export class NcclGroup implements ProcessGroup<Buffer> {
   readonly #world: ProcessGroup;
   readonly #devices: DeviceCollectives;
@@ -41,13 +41,13 @@ export class NcclGroup implements ProcessGroup<Buffer> {
     this.#world.barrier();
   }
 
-  /** Vectors of devices are added up in the order of the device, like its other operations. */
+  /** Vectors on devices are summed in the order of the device's stream, like its other operations. */
   allReduce(vector: Float32Array | Uint32Array | Buffer): void {
     if (ArrayBuffer.isView(vector)) this.#world.allReduce(vector);
     else this.#devices.allReduce(vector.words, vector);
   }
 
-  /** On devices all parts have the same size and follow each other. */
+  /** On devices, all parts have the same size and are consecutive. */
   allGather<W extends HostVector | Buffer>(own: W, all: W, parts: Parts): void {
     if (ArrayBuffer.isView(own)) this.#world.allGather<HostVector>(own, all as HostVector, parts);
     else this.#devices.allGather(own, all as Buffer);
@@ -70,7 +70,7 @@ export class NcclGroup implements ProcessGroup<Buffer> {
   }
 
   abort(error: unknown): void {
-    this.#world.abort(error); // the error is there before others notice that the device is gone
+    this.#world.abort(error); // report the error before others notice that the device is gone
     this.#devices.abort();
   }
 }

@@ -1,14 +1,14 @@
-/** Memory that the processes of a node share: pages of each are replaced by pages that all map. */
+/** Memory that the processes of a node share: pages of each process are replaced by shared pages. */
 import { closeSharedPages, createSharedPages, mapSharedPages, type SharedPages } from "../../ffi/shared_pages.ts";
 import type { ProcessGroups } from "./process_group.ts";
 
-/** What is mapped to find out whether the processes of a machine can share memory. */
+/** Size of the memory that is mapped to test whether the processes of a machine can share memory. */
 const PROBE_BYTES = 65_536;
 
 /**
- * Makes the memory of `target` (whole pages, equal on all ranks of a node) one for the processes of this node. All ranks
- * of the world must call it. Returns false if any of them was refused it; what their memory is then is open. Zeros, if it
- * is new.
+ * Replaces the memory of `target` (whole pages, the same on all ranks of a node) by memory that the processes of this
+ * node share; new memory is zero. Collective over the world. Returns false if a rank failed to map it; the content is
+ * then undefined.
  */
 export function shareMemory({ world, node }: Pick<ProcessGroups, "world" | "node">, target: Uint8Array): boolean {
   const pages = node.rank === 0 ? pagesOf(target.length) : null;
@@ -36,7 +36,7 @@ function isMapped(place: Pick<SharedPages, "process" | "file">, target: Uint8Arr
   }
 }
 
-/** True if the processes of every node see what others of it write. */
+/** True if the processes of every node see each other's writes. */
 export function canShareMemory(groups: Pick<ProcessGroups, "world" | "node">): boolean {
   const { world, node } = groups;
   if (node.size === 1) return true;

@@ -1,62 +1,65 @@
 /**
- * Ranks that work together, and how they meet. Names and meanings are those of torch.distributed. Threads (threads.ts),
- * processes (mpi.ts) and GPUs (nccl.ts) implement it.
+ * Groups of ranks, with names and semantics of torch.distributed. Implemented by threads (threads.ts), processes
+ * (mpi.ts) and GPUs (nccl.ts).
  *
- * There is one failure protocol. Work that may fail is done by `together`: all ranks learn at its end whether it failed on
- * one, and throw. A rank with any other error leaves others waiting for it: it calls `abort`, which ends their waiting.
- * `failure` tells the two apart.
+ * There is one failure protocol. Work that may fail runs in `together`: at its end all ranks learn whether it failed on
+ * any rank, and throw. After any other error, other ranks may be waiting for this one: it calls `abort`, which ends
+ * their waits. `failure` distinguishes the two.
  */
 import { HotsetError } from "../errors.ts";
 
-/** Words or bytes of host memory, which may be shared. */
+/** Words or bytes in host memory, which may be shared. */
 export type HostVector = Float32Array | Uint32Array | Int32Array | Uint8Array;
 
-/** The part of a vector that belongs to each rank: its elements, and the position of the first. */
+/** How a vector is divided among ranks: the number and the position of each rank's elements. */
 export interface Parts {
-  /** Elements, by rank. */
+  /** Number of elements, by rank. */
   readonly counts: Int32Array;
   /** Position of the first element, by rank. */
   readonly firsts: Int32Array;
 }
 
-/** An operation under way. Its memory may be used again after `wait`. */
+/** A pending operation. Its memory may be reused after `wait`. */
 export interface Work {
   /** Returns when the operation is complete. */
   wait(): void;
 }
 
 /**
- * One rank's end of a group. All ranks call the same methods in the same order. Vectors lie in host memory, or are a `V`:
- * where they lie decides what carries them.
+ * One rank's side of a group. All ranks call the same methods in the same order. Vectors are in host memory, or of type
+ * `V`, which an implementation may carry differently (on devices).
  */
 export interface ProcessGroup<V = never> {
-  /** This rank, from 0 to `size - 1`. The first one writes what exists once. */
+  /** Rank of the caller, from 0 to `size - 1`. Rank 0 writes what exists once. */
   readonly rank: number;
-  /** Ranks of the group. */
+  /** Number of ranks. */
   readonly size: number;
-  /** This rank among those of its machine, from 0 to `localSize - 1`. */
+  /** Rank among those of the same machine, from 0 to `localSize - 1`. */
   readonly localRank: number;
-  /** Ranks of the group on this machine, which divide its cores and memory. */
+  /** Number of ranks on this machine, which share its cores and memory. */
   readonly localSize: number;
-  /** True if the ranks of a machine see the same memory. */
+  /** True if the ranks of a machine share memory. */
   readonly sharesMemory: boolean;
-  /** The error that `agree` threw; all ranks know of it. */
+  /** The error that `agree` threw, which all ranks know of. */
   readonly failure: unknown;
   /** Returns when all ranks have called it; what they wrote to shared memory before is then visible. */
   barrier(): void;
-  /** Replaces the vector by the sum of all ranks' vectors, added in one order: the same bits on all ranks. */
+  /** Replaces the vector by the sum of all ranks' vectors, added in a fixed order: the same bits on all ranks. */
   allReduce(vector: Float32Array | Uint32Array | V): void;
   /** Copies every rank's `own` to its part of `all`. */
   allGather<W extends HostVector | V>(own: W, all: W, parts: Parts): void;
-  /** Begins to send part r of `source` to rank r, and to receive from rank r what becomes part r of `target`. */
+  /** Begins an all-to-all: part r of `source` is sent to rank r, and part r of `target` is received from it. */
   allToAll<W extends HostVector>(source: W, sent: Parts, target: W, received: Parts): Work;
-  /** The first rank's value, which is plain data. */
+  /** Returns the value of rank 0. Values are plain data. */
   broadcast<T>(value: T): T;
-  /** The values of all ranks, by rank, which are plain data. */
+  /** Returns the values of all ranks, by rank. Values are plain data. */
   gather<T>(value: T): T[];
-  /** Returns when all ranks have called it. Throws if any has an error: on one rank its error, on all others PeerFailed. */
+  /**
+   * Returns when all ranks have called it. If any passed an error, throws: that error on its rank, PeerFailed on the
+   * others.
+   */
   agree(error?: unknown): void;
-  /** Ends the group at once, for a rank that failed where the others do not know: nobody waits for it any more. */
+  /** Ends all waits in the group, after an error that other ranks do not know of. */
   abort(error: unknown): void;
 }
 
@@ -64,28 +67,28 @@ export interface ProcessGroup<V = never> {
 export interface ProcessGroups<V = never> {
   /** All ranks of the run. */
   readonly world: ProcessGroup;
-  /** The ranks that share this one's host memory. */
+  /** The ranks that share host memory with this one. */
   readonly node: ProcessGroup;
-  /** The ranks with this one's place in their node, one of each node. */
+  /** The ranks with the same rank within their nodes, one of each node. */
   readonly peers: ProcessGroup;
-  /** All ranks, where each has a device: carries vectors from device to device. Undefined if they compute on hosts. */
+  /** All ranks, if each has a device: carries vectors between devices. Undefined if hosts compute. */
   readonly devices: ProcessGroup<V> | undefined;
 }
 
-/** Another rank failed and says why; this one has nothing to add. */
+/** Another rank failed and reports the reason. */
 export class PeerFailed extends HotsetError {
   /** Name of the class. */
   override name = "PeerFailed";
 }
 
-/** Parts of these sizes, one after the other. */
+/** Consecutive parts of these sizes. */
 export function consecutive(counts: ArrayLike<number>): Parts {
   const parts = { counts: new Int32Array(counts.length), firsts: new Int32Array(counts.length) };
   setParts(parts, counts);
   return parts;
 }
 
-/** Changes parts to these numbers of rows, one after the other; rows have `width` elements. */
+/** Sets consecutive parts of these numbers of rows with `width` elements each. */
 export function setParts({ counts, firsts }: Parts, rows: ArrayLike<number>, width = 1): void {
   for (let r = 0, first = 0; r < rows.length; r++) {
     counts[r] = rows[r] * width;
@@ -94,13 +97,13 @@ export function setParts({ counts, firsts }: Parts, rows: ArrayLike<number>, wid
   }
 }
 
-/** Completes a vector of which every rank has its part. */
+/** All-gather of a vector of which every rank has its part. */
 export function gatherParts(group: ProcessGroup, vector: Float32Array, parts: Parts): void {
   const first = parts.firsts[group.rank];
   group.allGather(vector.slice(first, first + parts.counts[group.rank]), vector, parts);
 }
 
-/** Does work on every rank and returns when all have done theirs. Throws on all ranks if it fails on one. */
+/** Runs work on every rank and returns when all are done. Throws on all ranks if it fails on one. */
 export function together<T>(group: ProcessGroup, work: () => T): T {
   let result: T | undefined;
   let error: unknown;
@@ -113,7 +116,7 @@ export function together<T>(group: ProcessGroup, work: () => T): T {
   return result as T;
 }
 
-/** The same for work that takes turns with other work. */
+/** The same for asynchronous work. */
 export async function togetherAsync<T>(group: ProcessGroup, work: () => Promise<T>): Promise<T> {
   const outcome = await work().then((result) => () => result, (error) => (): T => {
     throw error;
@@ -122,8 +125,8 @@ export async function togetherAsync<T>(group: ProcessGroup, work: () => Promise<
 }
 
 /**
- * Work that leaves files, or finds them: done by the first rank, then by the first of every machine, which makes its own
- * where they share no disk, then by the others. Throws on all ranks if it fails on one.
+ * Runs work that creates files, or finds them: first on rank 0, then on the first rank of every machine, which creates
+ * its own if machines share no disk, then on the others. Throws on all ranks if it fails on one.
  */
 export async function inTurn<T>(group: ProcessGroup, work: () => T | Promise<T>): Promise<T> {
   const mine = group.rank === 0 ? 0 : group.localRank === 0 ? 1 : 2;
@@ -136,13 +139,13 @@ export async function inTurn<T>(group: ProcessGroup, work: () => T | Promise<T>)
   return done!.result;
 }
 
-/** Throws on all ranks unless they have the same value: they could not make one thing together. */
+/** Throws on all ranks unless all have the same value, which joint work requires. */
 export function expectSame(group: ProcessGroup, doing: string, what: string, value: string | null): void {
   if (group.gather(value).every((other) => other === value)) return;
   group.agree(new HotsetError(`Cannot ${doing}: ${what} differs between ranks`));
 }
 
-/** Which of `count` things, one after the other, are this rank's: from `first` to below `end`. */
+/** The consecutive share of `count` items that belongs to this rank: from `first` to below `end`. */
 export function ownPart({ rank, size }: ProcessGroup, count: number): { first: number; end: number } {
   return { first: Math.floor(count * rank / size), end: Math.floor(count * (rank + 1) / size) };
 }

@@ -1,12 +1,12 @@
-/** Work that makes files, divided over the ranks that see each other's. */
+/** Divides work that creates files among the ranks that can see the files. */
 import { existsSync } from "node:fs";
 import { HotsetError, messageOf } from "../errors.ts";
 import type { MpiWorld } from "./mpi_world.ts";
 import { type ProcessGroup, together } from "./process_group.ts";
 
 /**
- * Work that makes files in these directories, divided: by all ranks, or by those of each machine where they share no
- * disk. Throws on all ranks if it fails on one.
+ * Divides work that creates files in these directories among all ranks, or among those of each machine if machines
+ * share no disk. Throws on all ranks if it fails on one.
  */
 export async function onSharedDisk<T>(
   world: MpiWorld,
@@ -19,7 +19,8 @@ export async function onSharedDisk<T>(
   try {
     done = { result: await work(group) };
   } catch (error) {
-    // What the others of the group do not know is not to be agreed on: they are at other work.
+    // The other ranks of the group do not know of this error and go on working, so this rank cannot wait for them to
+    // agree.
     if (error !== group.failure) throw error;
     failure = error;
   }
@@ -27,7 +28,7 @@ export async function onSharedDisk<T>(
   return done!.result;
 }
 
-/** The ranks that see what the first one writes to the directories: all, or else those of this machine. */
+/** The ranks that see files that the first one writes to the directories: all, or those of this machine. */
 function groupAt(world: MpiWorld, directories: readonly string[]): ProcessGroup {
   const first = world.rank === 0;
   const probes = world.broadcast(together(world, () => first ? directories.map(newProbe) : []));
@@ -36,7 +37,7 @@ function groupAt(world: MpiWorld, directories: readonly string[]): ProcessGroup 
   return shared ? world : world.machine;
 }
 
-/** A new file in a directory, which is made if it is not there. */
+/** A new file in a directory, which is created if needed. */
 function newProbe(directory: string): string {
   try {
     Deno.mkdirSync(directory, { recursive: true });

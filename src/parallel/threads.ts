@@ -1,34 +1,36 @@
-/** Groups of threads of one process, which meet in shared memory. */
+/** Groups of threads of one process, which synchronise in shared memory. */
 import { Mailbox } from "../threads/mailbox.ts";
 import { DONE, HostGroup } from "./host_group.ts";
 import type { HostVector, Parts, Work } from "./process_group.ts";
 
-/** Positions in the mailbox: the ranks that have arrived at a barrier, and the barriers that all have passed. */
+/** Positions in the mailbox: number of ranks that have arrived at a barrier, and number of completed barriers. */
 const ARRIVED = 0;
 const GENERATION = 16;
-/** Words of the mailbox that are the group's; those that follow are free for whoever commands its threads. */
+/** Words of the mailbox that the group uses; those after them are free for other purposes. */
 export const GROUP_WORDS = 32;
 /** Bytes that a rank passes on at a time. */
 const SLOT_BYTES = 16_384;
-/** Looks at the barrier this often before sleeping; about 20 us, longer than ranks with equal work drift apart. */
+/**
+ * Polls of the barrier before sleeping; about 20 us, longer than the usual difference between ranks with equal work.
+ */
 const SPINS = 10_000;
 
-/** What the threads of a group share; can be posted to a worker. */
+/** Memory that the threads of a group share; can be posted to a worker. */
 export interface ThreadGroupMemory {
   readonly size: number;
-  /** A mailbox, which also keeps the error that ended the group. */
+  /** Memory of the mailbox, which also stores the error that ended the group. */
   readonly mailbox: SharedArrayBuffer;
-  /** What each rank passes on, by rank. */
+  /** Vectors that ranks exchange, by rank. */
   readonly slots: Uint8Array<SharedArrayBuffer>;
 }
 
-/** Memory for a group of `size` threads, with so many more words in its mailbox. */
+/** Memory for a group of `size` threads, with additional words in its mailbox. */
 export function threadGroupMemory(size: number, words = 0): ThreadGroupMemory {
   const { memory: mailbox } = new Mailbox(GROUP_WORDS + words);
   return { size, mailbox, slots: new Uint8Array(new SharedArrayBuffer(size * SLOT_BYTES)) };
 }
 
-/** One thread's end of a group. */
+/** One thread's side of a group. */
 export class ThreadGroup extends HostGroup {
   readonly rank: number;
   readonly size: number;
@@ -46,7 +48,7 @@ export class ThreadGroup extends HostGroup {
     this.#slots = slots;
   }
 
-  /** Throws once the group has been aborted. */
+  /** Throws if the group has been aborted. */
   barrier(): void {
     this.#wait();
     if (this.#mail.failed) throw new Error("Cannot continue: the ranks were stopped");

@@ -1,4 +1,4 @@
-/** A rank whose tables may exceed memory: rows that have no room in it lie on a disk. */
+/** A rank whose tables may exceed memory: rows are cached in memory and stored on disk. */
 import { join } from "node:path";
 import type { CachedTables, RowCache } from "../embedding/cached.ts";
 import type { MovedRows } from "../events/events.ts";
@@ -13,17 +13,17 @@ import { Command } from "./rank.ts";
 import { LocalRank } from "./rank_group.ts";
 import type { TrainState } from "./train_state.ts";
 
-/** Files of a checkpoint by the matrices of rows. */
+/** Files of a checkpoint for the matrices of rows. */
 const FILES = { weights: CHECKPOINT_FILES.rows, state: CHECKPOINT_FILES.rowState } as const;
 
-/** One rank on the calling thread, with rows on a disk. */
+/** One rank on the calling thread, with rows on disk. */
 export class CachedRank extends LocalRank {
   readonly #cache: RowCache;
   readonly #owned: Disposable;
   readonly #cached: CachedTables;
   readonly #block: RowBlock;
 
-  /** The full tables of the memory have a row for each position of the cache; `owned` is disposed with the rank. */
+  /** The full tables in memory have one row per slot of the cache; `owned` is disposed with the rank. */
   constructor(memory: TrainState & { readonly cache: RowCache }, owned: Disposable) {
     super(memory, memory.cache.lookAhead);
     this.#owned = owned;
@@ -52,7 +52,7 @@ export class CachedRank extends LocalRank {
     return false;
   }
 
-  /** Rows are drawn when they are first used. */
+  /** Rows are initialised when they are first used. */
   override get drawnRows(): number {
     return 0;
   }
@@ -89,7 +89,7 @@ export class CachedRank extends LocalRank {
       for (const [i, { name, width }] of matrices.entries()) {
         files[i].read(first * width, block[name]!.subarray(0, rows * width));
       }
-      // Rows that are as they were born need no place on the disk.
+      // Rows with their initial values need no place on disk.
       let count = 0;
       for (let row = 0; row < rows; row++) {
         let same = true;
@@ -108,7 +108,7 @@ export class CachedRank extends LocalRank {
     }
   }
 
-  /** Writes the rows that have changed to the log, whose segments get names in the checkpoint. */
+  /** Writes changed rows to the log and links its segments into the checkpoint. */
   override save(places: CheckpointPlaces, body: CheckpointBody): number {
     this.drain();
     const { directory, seed, segments } = this.#named(() => this.#cached.seal());
@@ -125,7 +125,7 @@ export class CachedRank extends LocalRank {
     return bytes;
   }
 
-  /** What moved so far. */
+  /** Rows and bytes moved so far. */
   get moved(): MovedRows {
     const { store, slots } = this.#cache;
     const { rows, fetched } = this.#cached.counts;

@@ -1,4 +1,4 @@
-/** What a run takes, before it: its own allocations, counted. There is no second formula. */
+/** Counts the memory of a run before it starts, by running its own allocations. There is no second formula. */
 import { CountingBackend } from "../backend/counting.ts";
 import { DEVICE_OVERHEAD } from "../backend/open.ts";
 import { ALONE, DONE, HostGroup } from "../parallel/host_group.ts";
@@ -6,24 +6,24 @@ import type { ProcessGroup, ProcessGroups, Work } from "../parallel/process_grou
 import { Rank } from "./rank.ts";
 import { allocateOnDevice, allocateTrainState, type TrainStateOptions } from "./train_state.ts";
 
-/** Bytes by what they are for. */
+/** Bytes by purpose. */
 export type BytesByPurpose = ReadonlyMap<string, number>;
 
 /** The memory of a run. */
 export interface CountedMemory {
   /** Bytes of host memory, of all ranks together. */
   readonly host: BytesByPurpose;
-  /** Bytes of the memory of each device, of which a rank has one; none if the host computes. */
+  /** Bytes of memory of each device, one per rank; none if the host computes. */
   readonly device: BytesByPurpose;
 }
 
-/** What decides the memory of a run in one process. */
+/** What determines the memory of a run in one process. */
 export interface CountOptions extends Omit<TrainStateOptions, "device" | "host" | "share" | "nodeRanks"> {
   /** True if each rank computes on a device of its own. */
   readonly onDevice: boolean;
 }
 
-/** A rank's end of a group in which nothing is ever done. */
+/** One rank's side of a group that is never used. */
 class CountedGroup extends HostGroup implements ProcessGroup {
   readonly rank: number;
   readonly size: number;
@@ -45,8 +45,8 @@ class CountedGroup extends HostGroup implements ProcessGroup {
 }
 
 /**
- * Opens the state of a run and all its ranks on backends that count. Not counted is what a process takes besides: its code
- * and libraries, what the data is read by, and the scratch of kernels.
+ * Allocates the state of a run and all its ranks on counting backends. Not counted are the process itself with its code
+ * and libraries, the readers of data, and scratch memory of kernels.
  */
 export function countMemory({ onDevice, ...options }: CountOptions): CountedMemory {
   const host = new CountingBackend();

@@ -1,5 +1,5 @@
 /**
- * Ranks as processes that mpirun started. Every process runs the whole training loop over the same batches in the same
+ * Ranks as processes started by mpirun. Every process runs the whole training loop over the same batches in the same
  * order and computes its rank's part; the processes of a host share the tables.
  */
 import type { ArtifactWriter } from "../storage/artifact_writer.ts";
@@ -25,19 +25,19 @@ import { rowsOnHost } from "../embedding/exchange_plan.ts";
 import { RowExchange } from "../embedding/row_exchange.ts";
 import { writeSharded } from "../checkpoint/sharded_checkpoint.ts";
 
-/** Steps between the exchanges of flags, which cost a round trip each. */
+/** Steps between exchanges of flags, which cost a round trip each. */
 const STEPS_TO_AGREE = 16;
 
-/** What all processes know of a run. */
+/** Options that are equal on all processes. */
 export interface WorldRun
   extends Pick<TrainStateOptions, "plan" | "batchShape" | "hotRows" | "mostDistinct" | "clipNorm"> {
-  /** What multiplies matrices on the host. */
+  /** Matrix products on the host. */
   readonly blas: Blas;
-  /** Precision of what is multiplied on the host. */
+  /** Precision of matrix products on the host. */
   readonly precision: CpuPrecision;
   /** A device for each rank, or undefined to compute on the host. */
   readonly devices: Omit<DeviceOptions, "ordinal"> | undefined;
-  /** True if the full tables are on the devices as well. */
+  /** True if the full tables are also on the devices. */
   readonly tablesOnDevices: boolean;
 }
 
@@ -48,17 +48,17 @@ export class MpiRanks extends RankGroup {
   readonly #world: MpiWorld;
   readonly #groups: ProcessGroups;
   readonly #rank: Rank;
-  /** The parts of all ranks in what each fills in. */
+  /** The parts of all ranks in vectors that each fills in part. */
   readonly #losses: Parts;
   readonly #scores: Parts;
   readonly #counts: Parts;
   readonly #activeUnits: Parts;
-  /** Finds the distinct rows of batches that are scored: what hosts send each other. */
+  /** Finds the distinct rows of scored batches, which hosts exchange. */
   readonly #sorter: SegmentSorter | undefined;
   #agreements = 0;
 
   private constructor(memory: TrainState, world: MpiWorld, groups: ProcessGroups<Buffer>) {
-    super(memory, memory.hosts === undefined ? 0 : 1); // rows of other hosts travel while the step before computes
+    super(memory, memory.hosts === undefined ? 0 : 1); // rows of other hosts arrive while the previous step computes
     const { size } = world;
     this.ranks = size;
     this.device = memory.device.name;
@@ -75,7 +75,7 @@ export class MpiRanks extends RankGroup {
     world.expectsAnswers(true);
   }
 
-  /** Allocates this rank's memory and that of its node. All ranks must call it. */
+  /** Allocates this rank's memory and that of its node. Collective. */
   static async open(joined: MpiWorld, run: WorldRun, report: Report): Promise<MpiRanks> {
     const { plan, batchShape, blas, precision, devices } = run;
     if (batchShape.batchSize < joined.size) {
@@ -119,7 +119,7 @@ export class MpiRanks extends RankGroup {
     return new MpiRanks({ ...memory, ...connectShards(world, memory, memory.pooledGradients) }, world, groups);
   }
 
-  /** NCCL connects the devices. */
+  /** Connects the devices with NCCL. */
   static #onDevice(world: MpiWorld, run: WorldRun, host: PagedBackend, device: DeviceBackend): MpiRanks {
     const { groups, node } = world;
     const { tablesOnDevices: tablesOnDevice } = run;
@@ -158,7 +158,7 @@ export class MpiRanks extends RankGroup {
     return super.takeActiveUnits();
   }
 
-  /** A rank that waits for others must not hold up their devices: its own is done first. */
+  /** A rank that waits for others must not delay their devices: it waits for its own device first. */
   #gather(vector: Buffer, parts: Parts): void {
     this.memory.device.synchronize();
     gatherParts(this.#world, this.memory.host.floats(vector), parts);
@@ -171,7 +171,7 @@ export class MpiRanks extends RankGroup {
 
   protected waitForSlot(): void {}
 
-  /** True if each host has a part of the tables. */
+  /** True if the tables are sharded over hosts. */
   get #isSharded(): boolean {
     return this.#sorter !== undefined;
   }
@@ -192,7 +192,7 @@ export class MpiRanks extends RankGroup {
     const onHost = (memory.host as Backend) === memory.device;
     const { rank: host, size: hosts } = this.#groups.peers;
     const shard = this.#isSharded ? { host, hosts } : undefined;
-    // What lies on a device every rank loads; what a host's ranks share could be loaded by any of them.
+    // Each rank loads what is on its device; of memory that a host's ranks share, one rank loads all.
     if (!onHost || this.#world.node.rank === 0) {
       checkpoint.load(memory, memory.plan.shape, { shard, onProgress });
     }
@@ -207,12 +207,12 @@ export class MpiRanks extends RankGroup {
   }
 }
 
-/** The tables of one host of several: its rows alone. Two batches are under way at a time: the next one's rows are fetched. */
+/** One host's shard of the tables. Two batches are in flight: the rows of the next one are being fetched. */
 function shardOf({ plan }: WorldRun, { peers }: ProcessGroups): Partial<TrainStateOptions> {
   return { fullRows: rowsOnHost(plan.rows, peers.rank, peers.size), fetchedBatches: peers.size === 1 ? 0 : 2 };
 }
 
-/** How ranks reach the rows of other hosts; nothing on one host. */
+/** How ranks exchange rows with other hosts; undefined on one host. */
 function connectShards(
   world: MpiWorld,
   { plan, batchShape, host, fetched }: TrainState,
@@ -226,7 +226,7 @@ function connectShards(
   return { hosts: { exchanges }, poll: () => world.poll() };
 }
 
-/** Runs what allocates in memory that the processes of this host share. */
+/** Runs allocations in memory that the processes of this host share. */
 function sharingPages(groups: ProcessGroups, host: PagedBackend): <T>(allocate: () => T) => T {
   return (allocate) => {
     let shared: ReturnType<typeof allocate> | undefined;

@@ -1,4 +1,4 @@
-/** Decides what computes a run and where its rows lie. */
+/** Decides which devices compute a run and where its rows are. */
 import { chooseBlas, cpuOptions, type CpuPrecision, openDevice, openHost } from "../backend/open.ts";
 import type { DeviceBackend } from "../backend/backend.ts";
 import type { MpiWorld } from "../parallel/mpi_world.ts";
@@ -16,25 +16,25 @@ import { type CacheSizes, sizeCache, tableBytes, type Tier } from "./tier.ts";
 import { allocateTrainState, type TrainStateOptions } from "./train_state.ts";
 import { WorkerRanks } from "./worker_ranks.ts";
 
-/** The part of a configuration that decides where a run computes. */
+/** The part of a configuration that determines the placement. */
 export type PlacementConfig =
   & Pick<TrainConfig, "mode" | "device" | "ranks" | "blas" | "precision" | "activations">
   & Partial<Pick<TrainConfig, "clipNorm">>;
 
-/** What a configuration says that only a device can do; undefined if the CPU can do all of it. */
+/** An option of the configuration that only a device supports; undefined if the CPU supports all. */
 function onlyOnDevice({ precision, activations }: PlacementConfig): string | undefined {
   if (precision === "tf32") return `precision ${precision}`;
   return activations === "ptx" ? undefined : `activations ${activations}`;
 }
 
-/** The precision of a CPU that computes; `expectPlacement` refuses what it has not. */
+/** The precision on a CPU; `expectPlacement` refuses those that it does not support. */
 function cpuPrecision({ precision }: PlacementConfig): CpuPrecision {
   return precision === "bf16" ? precision : "fp32";
 }
 
 /**
- * Throws UsageError if the mode, the device and how it is to compute contradict each other, or cannot be had over MPI,
- * where `auto` is the CPU: processes must agree. Cheap: to be asked before any stage runs.
+ * Throws UsageError if mode, device and precision contradict each other, or are not available over MPI, where `auto`
+ * means the CPU because processes must agree. Cheap: called before any stage.
  */
 export function expectPlacement(config: PlacementConfig, world?: MpiWorld): void {
   const { mode, device } = config;
@@ -68,8 +68,8 @@ export function expectPlacement(config: PlacementConfig, world?: MpiWorld): void
 }
 
 /**
- * Opens and closes the GPUs, or the library of matrix products, that the configuration cannot do without: to be asked
- * before stages that take long.
+ * Opens and closes the GPUs, or the library of matrix products, that the configuration requires: called before long
+ * stages.
  */
 export async function expectDevice(config: PlacementConfig, report: Report): Promise<void> {
   const { mode, device, blas, precision } = config;
@@ -83,8 +83,8 @@ export async function expectDevice(config: PlacementConfig, report: Report): Pro
 }
 
 /**
- * Throws HotsetError, its message after `refusal`, unless what multiplied a run's matrices when it began can be had: the same
- * bits need it.
+ * Throws HotsetError, with a message after `refusal`, unless the library that a run began with is available: another
+ * one would give other bits.
  */
 export async function expectLibrary(config: PlacementConfig, report: Report, refusal: string): Promise<void> {
   if (config.blas === "auto") return;
@@ -99,7 +99,7 @@ function notesTo(report: Report): (text: string) => void {
   return (text) => report({ event: "note", text });
 }
 
-/** Opens a GPU. Where there is none, the error names what of the configuration only a GPU can do. */
+/** Opens a GPU. If there is none, the error names the option that needs one. */
 async function openWanted(config: PlacementConfig, only: string | undefined) {
   try {
     return await openLast({ ...config, device: "cuda" });
@@ -111,7 +111,7 @@ async function openWanted(config: PlacementConfig, only: string | undefined) {
   }
 }
 
-/** Opens the last of the devices that the ranks need: then the others are there as well. */
+/** Opens the last of the devices that the ranks need, which implies that the others exist. */
 async function openLast({ device, precision, activations, ranks }: PlacementConfig & { device: "cuda" | "emulated" }) {
   const count = ranks ?? 1;
   using opening = new DisposableStack();
@@ -121,13 +121,13 @@ async function openLast({ device, precision, activations, ranks }: PlacementConf
   return last;
 }
 
-/** What the batches of a run are like. */
+/** Properties of a run's batches. */
 export type PlacementBatches = Pick<TrainStateOptions, "batchShape" | "hotRows" | "mostDistinct">;
 
 /**
- * Opens the backends of a run, allocates its memory and starts its ranks: one a core on the CPU, one a GPU. With device
- * auto GPUs compute if there are enough; else the CPU does, and why is reported. Without `report` nothing is told, and
- * nothing fetched that would make the CPU faster. Throws HotsetError if the mode needs a device that is not there.
+ * Opens the backends of a run, allocates its memory and starts its ranks: one per core on the CPU, or one per GPU.
+ * Device auto means GPUs if there are enough; else the CPU, with a note why. Without `report` there are no notes, and
+ * no library is fetched. Throws HotsetError if the mode needs a device that does not exist.
  */
 export async function openRanks(
   config: PlacementConfig,
@@ -143,7 +143,7 @@ export async function openRanks(
   const device = await findDevice(config, tell);
   const hostOptions = device === undefined
     ? await cpuOptions(config.blas, cpuPrecision(config), report && notesTo(report))
-    : await cpuOptions("wasm"); // a device multiplies itself
+    : await cpuOptions("wasm"); // a device has its own matrix products
   const host = await openHost(hostOptions);
   const wanted = config.ranks ?? (device === undefined ? navigator.hardwareConcurrency : 1);
   const ranks = Math.min(wanted, batches.batchShape.batchSize);
@@ -160,7 +160,7 @@ export async function openRanks(
   } else if (ranks === 1) {
     group = new LocalRank(allocateTrainState({ ...options, device, tablesOnDevice }));
   } else {
-    device[Symbol.dispose](); // every rank opens its own
+    device[Symbol.dispose](); // every rank opens its own device
     const { hotRows } = batches;
     const { precision, activations } = config;
     const kind = config.device === "emulated" ? "emulated" : "cuda";
@@ -176,7 +176,10 @@ export async function openRanks(
   return group;
 }
 
-/** How much of the tables is in memory; undefined if all are. Throws UsageError if several ranks would have to share a disk. */
+/**
+ * How many rows fit in memory; undefined if all do. Throws UsageError if several ranks would have to share rows on
+ * disk.
+ */
 function cacheFor(
   { ranks }: PlacementConfig,
   plan: ModelPlan,
@@ -194,7 +197,7 @@ function cacheFor(
   );
 }
 
-/** A rank that keeps the rows on a disk that it has no memory for. */
+/** A rank that stores on disk the rows for which there is no memory. */
 async function openCached(
   options: Omit<TrainStateOptions, "device">,
   { slots, batchRows, lookAhead }: CacheSizes,
@@ -242,7 +245,7 @@ async function openWorld(
   return await MpiRanks.open(world, run, report);
 }
 
-/** The device that the configuration asks for, of several ranks the last one's; undefined if the CPU is to compute. */
+/** The device of the configuration, with several ranks the last one's; undefined for the CPU. */
 async function findDevice(config: PlacementConfig, report: Report): Promise<DeviceBackend | undefined> {
   const { mode, device } = config;
   if (mode === "cpu" || device === "cpu") return undefined;

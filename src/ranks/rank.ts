@@ -1,5 +1,5 @@
 /**
- * A rank: one worker's part of the model, and the few commands that the coordinator gives it. All ranks get the same
+ * A rank: one worker's part of the model, and the commands that the coordinator gives it. All ranks execute the same
  * commands in the same order.
  */
 import type { Backend, Buffer } from "../backend/backend.ts";
@@ -13,25 +13,25 @@ import { Model, type StepInput } from "../model/model.ts";
 import { hiddenUnits } from "../model/shape.ts";
 import { Count, type RankState } from "./train_state.ts";
 
-/** What a rank can be told to do; `a` and `b` are plain numbers. */
+/** Commands to a rank; `a` and `b` are numbers. */
 export enum Command {
   /** Train on the batch of `b` samples in slot `a`. */
   train,
-  /** Begin to bring the rows of the batch in slot `a`, which is trained after those announced before. */
+  /** Prefetch the rows of the batch in slot `a`, which will be trained after those announced before. */
   prefetch,
   /** Score the batch of `b` samples in slot `a`. */
   score,
-  /** Initialise this rank's part of the full tables from seed `a`; the dense parameters are there already. */
+  /** Initialise this rank's part of the full tables from seed `a`; the dense parameters are already initialised. */
   initialise,
-  /** Copy the mirror to the devices of all ranks, or from the first rank's. */
+  /** Copy the mirror to the devices of all ranks, or from that of the first rank. */
   fromMirror,
   toMirror,
   /** Copy the first `a` rows of the move lists from the full tables to the hot replica, or back. */
   pullHot,
   pushHot,
-  /** Put the sum of losses into `losses` and begin a new sum. */
+  /** Store the sum of losses in `losses` and restart it at 0. */
   takeLoss,
-  /** Put what the device did so far into `counts`. */
+  /** Store the counters of the device in `counts`. */
   count,
   /** Wait for the device. */
   synchronize,
@@ -39,13 +39,13 @@ export enum Command {
   stop,
 }
 
-/** A place for batches, bound to the model. */
+/** A slot for batches, bound to the model. */
 interface Slot {
   readonly input: StepInput;
   readonly logits: Float32Array;
 }
 
-/** One rank, ready for commands. */
+/** One rank. */
 export class Rank {
   readonly #state: RankState;
   readonly #groups: ProcessGroups<Buffer>;
@@ -89,12 +89,12 @@ export class Rank {
     this.#activeUnits = host.floats(state.activeUnits).subarray(units * rank, units * (rank + 1));
   }
 
-  /** The embedding rows, as this rank uses them. */
+  /** The embedding tables of this rank. */
   get tables(): EmbeddingTables {
     return this.#model.tables;
   }
 
-  /** Carries out one command; with several ranks, returns when this rank's part is done. */
+  /** Executes one command; with several ranks, returns when this rank's part is done. */
   execute(command: Command, a: number, b: number): void {
     switch (command) {
       case Command.train:
@@ -172,7 +172,7 @@ export class Rank {
     if (own === 0) return;
     device.download(this.#model.logits, this.#slots[slot].logits.subarray(0, own));
     device.download(this.#model.unitSums, this.#unitSums);
-    // Outputs of ReLU are not below 0, so a sum of 0 is one of zeros. What is no number counts as active.
+    // ReLU outputs are not negative, so a sum of 0 means all zeros. NaN counts as active.
     for (let unit = 0; unit < this.#unitSums.length; unit++) {
       if (this.#unitSums[unit] !== 0) this.#activeUnits[unit] = 1;
     }

@@ -1,4 +1,4 @@
-/** The coordinator's side of the ranks: memory for batches, and commands that ranks carry out in order. */
+/** The coordinator's side of the ranks: slots for batches, and commands that ranks execute in order. */
 import type { Backend, BlasName, Buffer } from "../backend/backend.ts";
 import { ONE_RANK } from "../parallel/host_group.ts";
 import { Batch } from "../layout/batch.ts";
@@ -11,7 +11,7 @@ import { type CheckpointPlaces, storeCheckpoint } from "../checkpoint/checkpoint
 import { Command, Rank } from "./rank.ts";
 import { Count, SLOTS, type TrainState } from "./train_state.ts";
 
-/** What devices did in a run. */
+/** Counters of the devices of a run. */
 export interface WorkCounts {
   /** Bytes copied to and from the devices of all ranks. */
   readonly bytesToDevice: number;
@@ -22,20 +22,23 @@ export interface WorkCounts {
   readonly launchesPerStep: Readonly<Record<BatchKind, number>>;
 }
 
-/** All ranks of a run, seen from the coordinator. */
+/** All ranks of a run, as the coordinator sees them. */
 export abstract class RankGroup implements AsyncDisposable {
   readonly memory: TrainState;
   /** Ranks of the run. */
   abstract readonly ranks: number;
-  /** What computes, for people. */
+  /** Name of what computes. */
   abstract readonly device: string;
   /** Host views of the slots. */
   readonly batches: readonly Batch[];
-  /** Orders what must come before steps. */
+  /** Queues what steps depend on. */
   readonly tables: TableCoordinator;
-  /** Steps between the announcement of a batch to the tables and its own. */
+  /** Number of steps between the announcement of a batch to the tables and its own step. */
   readonly #lookAhead: number;
-  /** Slots whose steps are still to be queued, a ring of `#waiting` from `#oldest` on: an array that is pushed to and shifted allocates. */
+  /**
+   * Slots whose steps are not queued yet: a ring of `#waiting` slots from `#oldest` on, because push and shift on an
+   * array would allocate.
+   */
   readonly #announced = new Int32Array(SLOTS);
   #oldest = 0;
   #waiting = 0;
@@ -51,13 +54,13 @@ export abstract class RankGroup implements AsyncDisposable {
     });
   }
 
-  /** What multiplies matrices on the CPU; null where devices do. */
+  /** Library of matrix products on the CPU; null if devices compute. */
   get blas(): BlasName | null {
     const { device, host, mirror } = this.memory;
     return mirror === undefined && (host as Backend) === device ? host.blas : null;
   }
 
-  /** Cores beside this thread's: all if devices compute, else none. */
+  /** Cores besides this thread's: all if devices compute, else none. */
   get freeCores(): number {
     return this.memory.hostGradients === undefined ? 0 : navigator.hardwareConcurrency - 1;
   }
@@ -71,14 +74,14 @@ export abstract class RankGroup implements AsyncDisposable {
     };
     const move = (direction: "pull" | "push", count: number) => {
       this.post(direction === "pull" ? Command.pullHot : Command.pushHot, count, 0);
-      this.drain(); // the lists are used again
+      this.drain(); // the lists are reused
     };
     return new ReplicaCoordinator({
       ...{ hotRows, rows, moveRows: list(moveRows), moveHotIds: list(moveHotRows), memory: list(replicaLists), move },
     });
   }
 
-  /** A slot whose last batch is done with, to be filled; slots come round in turn. */
+  /** The next slot, once its last batch is done; slots are used in turn. */
   acquire(): number {
     const slot = this.#next;
     this.#next = (slot + 1) % SLOTS;
@@ -88,8 +91,8 @@ export abstract class RankGroup implements AsyncDisposable {
   }
 
   /**
-   * Queues the training step over the batch in the slot, and what tables need before it. Where tables look ahead, the
-   * step is queued as soon as the batches after it are announced.
+   * Queues the training step over the batch in the slot, and what the tables need before it. If tables look ahead, the
+   * step is queued when the batches after it have been announced.
    */
   train(slot: number): void {
     this.tables.beforeStep(this.batches[slot]);
@@ -110,7 +113,7 @@ export abstract class RankGroup implements AsyncDisposable {
     this.send(Command.train, slot, this.batches[slot].samples);
   }
 
-  /** Queues the steps of all batches that were announced. */
+  /** Queues the steps of all announced batches. */
   protected release(): void {
     while (this.#waiting > 0) this.#trainNext();
   }
@@ -124,7 +127,7 @@ export abstract class RankGroup implements AsyncDisposable {
     return this.memory.host.floats(this.memory.scores[slot]);
   }
 
-  /** For each hidden unit: was it other than 0 for some sample scored since the last call? Waits for the ranks. */
+  /** For each hidden unit: was it nonzero for any sample scored since the last call? Waits for the ranks. */
   takeActiveUnits(): boolean[] {
     this.drain();
     const active = this.memory.host.floats(this.memory.activeUnits);
@@ -144,7 +147,7 @@ export abstract class RankGroup implements AsyncDisposable {
     return this.memory.host.floats(this.memory.losses).reduce((sum, loss) => sum + loss, 0);
   }
 
-  /** Gives all ranks the initial model: dense parameters, and tables drawn from the seed. */
+  /** Initialises the model on all ranks: dense parameters are given, tables are drawn from the seed. */
   initialise(parameters: Float32Array, seed: number): void {
     this.memory.device.upload(parameters, this.memory.parameters);
     this.post(Command.fromMirror, 0, 0);
@@ -153,18 +156,18 @@ export abstract class RankGroup implements AsyncDisposable {
     this.tables.invalidate();
   }
 
-  /** Brings the mirror of what lies on the ranks' devices up to date, where there is one. Waits for the ranks. */
+  /** Updates the host copy of what is on the ranks' devices, if there is one. Waits for the ranks. */
   updateMirror(): void {
     this.post(Command.toMirror, 0, 0);
     this.drain();
   }
 
-  /** The flags, one a bit, that are set on any rank, as soon as all know. */
+  /** Flags, one per bit, that are set on any rank, as soon as all ranks know them. */
   agree(flags: number): number {
     return flags;
   }
 
-  /** True if the full tables, or their mirror, lie in this process's memory, where its threads can read them. */
+  /** True if threads of this process can read the full tables, or their mirror. */
   get canReadTables(): boolean {
     return this.memory.full.backend === this.memory.host;
   }
@@ -174,12 +177,12 @@ export abstract class RankGroup implements AsyncDisposable {
     return this.memory.plan.rows;
   }
 
-  /** The row, over all tables, at a position of the full tables' matrix; -1 if there is none. */
+  /** The global row at a position of the full tables' matrix; -1 if there is none. */
   rowAt(position: number): number {
     return position;
   }
 
-  /** Copies a checkpoint into the memory of all ranks. Throws HotsetError if it is one of another model. */
+  /** Copies a checkpoint into the memory of all ranks. Throws HotsetError if it belongs to another model. */
   load(checkpoint: Checkpoint, onProgress?: (fraction: number) => void): void {
     checkpoint.load(this.memory, this.memory.plan.shape, { onProgress });
     this.post(Command.fromMirror, 0, 0);
@@ -188,15 +191,15 @@ export abstract class RankGroup implements AsyncDisposable {
   }
 
   /**
-   * Writes a checkpoint of the full tables and dense parameters, which must be up to date, while training stands still.
-   * Returns the bytes that it takes.
+   * Writes a checkpoint of the full tables and dense parameters, which must be up to date, while no step is running.
+   * Returns its bytes.
    */
   save(places: CheckpointPlaces, body: CheckpointBody): number {
     storeCheckpoint(places, body, (writer, names) => writeModel(writer, this.memory, names));
     return checkpointBytes(this.memory.plan);
   }
 
-  /** What the devices of all ranks did so far. Waits for the ranks. */
+  /** Counters of the devices of all ranks. Waits for the ranks. */
   takeCounts(): WorkCounts {
     this.post(Command.count, 0, 0);
     this.drain();
@@ -222,7 +225,7 @@ export abstract class RankGroup implements AsyncDisposable {
     this.send(command, a, b);
   }
 
-  /** Waits until all queued commands are done. Throws the first error that a rank met. */
+  /** Waits until all queued commands are done. Throws the first error of a rank. */
   drain(): void {
     this.release();
     this.settle();
@@ -230,7 +233,7 @@ export abstract class RankGroup implements AsyncDisposable {
 
   /** Queues a command for every rank. */
   protected abstract send(command: Command, a: number, b: number): void;
-  /** Waits until all commands that were sent are done. */
+  /** Waits until all queued commands are done. */
   protected abstract settle(): void;
   /** Waits until the last command on this slot is done. */
   protected abstract waitForSlot(slot: number): void;

@@ -1,4 +1,6 @@
-/** The worker's side of WorkerRanks: builds a rank over the shared memory and carries out commands until it is ended. */
+/**
+ * The worker's side of WorkerRanks: constructs a rank over the shared memory and executes commands until it is ended.
+ */
 /// <reference lib="deno.worker" />
 import { openDevice, openHost } from "../backend/open.ts";
 import type { Buffer, DeviceBackend, HostBackend, SharedWords } from "../backend/backend.ts";
@@ -14,10 +16,10 @@ import { Command, Rank } from "./rank.ts";
 import { allocateOnDevice, mapBuffers } from "./train_state.ts";
 import { doneAt, type MatrixBuffers, POSTED, type RankMessage, ringAt } from "./worker_ranks.ts";
 
-/** Looks for the next command this often before sleeping. */
+/** Polls for the next command before sleeping. */
 const SPINS = 2_000;
 
-/** What all ranks share, as this one's backend sees it. */
+/** The memory that all ranks share, as buffers of this rank's backend. */
 function attachShared(host: HostBackend, { memory, model, batchShape, mostDistinct }: RankMessage) {
   const plan = planModel(model);
   const one = (shared: SharedWords) => host.attach(shared);
@@ -30,13 +32,13 @@ function attachShared(host: HostBackend, { memory, model, batchShape, mostDistin
   return { ...{ plan, batchShape, mostDistinct, host }, ...mapBuffers(memory, one, matrix) };
 }
 
-/** A rank that computes in host memory like the others. */
+/** A rank that computes in host memory. */
 function rankOnHost(host: HostBackend, message: RankMessage, group: ProcessGroup): Rank {
   const groups = { world: group, node: group, peers: ALONE, devices: undefined };
   return new Rank({ ...attachShared(host, message), device: host }, groups);
 }
 
-/** A rank with a device of its own, connected to the others. */
+/** A rank with its own device, connected to the others. */
 function rankOnDevice(
   host: HostBackend,
   device: DeviceBackend,
@@ -69,12 +71,12 @@ async function run(message: RankMessage, group: ThreadGroup): Promise<void> {
   try {
     carryOut(rankOnDevice(host, device, message, connected), device.name, message);
   } catch (error) {
-    connected.abort(error); // while there is a device to be left
+    connected.abort(error); // while the device still exists
     throw error;
   }
 }
 
-/** Carries out commands until it is told to stop. */
+/** Executes commands until it is told to end. */
 function carryOut(rank: Rank, device: string, { rank: number, group }: RankMessage): void {
   const mail = new Mailbox(group.mailbox);
   const { words } = mail;
@@ -95,5 +97,5 @@ self.onmessage = ({ data }: MessageEvent<RankMessage>) => {
   run(data, group).catch((error) => {
     group.abort(error);
     postMessage({ error: messageOf(error) });
-  }).finally(() => self.close()); // libraries that a rank opened do not survive its being terminated
+  }).finally(() => self.close()); // libraries that a rank opened crash when their worker is terminated
 };

@@ -1,4 +1,4 @@
-/** Decides how much of tables that may exceed memory is kept in it. */
+/** Decides how many rows of tables that may exceed memory are kept in memory. */
 import { join } from "node:path";
 import type { MemoryBudget } from "../config/memory_budget.ts";
 import { rowStateWords } from "../optimizer/optimizers.ts";
@@ -9,13 +9,13 @@ import type { BatchShape } from "../layout/batch.ts";
 import type { ModelPlan } from "../model/shape.ts";
 import { countMemory } from "./count_memory.ts";
 
-/** A place for rows that memory has no room for. */
+/** A place on disk for rows that do not fit in memory. */
 export interface Tier {
-  /** On whose disk rows are, for people. */
+  /** Whose disk it is, for messages. */
   readonly directory: string;
-  /** Makes a directory for them, which is gone when it is disposed; undefined if those of a checkpoint are only read. */
+  /** Creates a directory for the rows, removed when disposed; undefined if rows of a checkpoint are only read. */
   readonly files: (() => RowFiles) | undefined;
-  /** Null to keep all rows in memory where they fit in what is available. */
+  /** Null to keep all rows in memory if they fit in the available memory. */
   readonly memory: MemoryBudget | null;
 }
 
@@ -24,7 +24,7 @@ export interface RowFiles extends Disposable {
   readonly path: string;
 }
 
-/** The place for rows of a run: in its directory, under a name that says that it goes with the process. */
+/** The place for rows of a run: a directory in the run's, whose name identifies the process that it ends with. */
 export function tierOf(run: string, memory: MemoryBudget | null): Tier {
   const files = () => {
     try {
@@ -41,25 +41,25 @@ export function tierOf(run: string, memory: MemoryBudget | null): Tier {
   return { directory: run, files, memory };
 }
 
-/** Rows in memory, and how far ahead they are brought in. */
+/** Number of rows in memory, and how many batches ahead they are prefetched. */
 export interface CacheSizes {
   readonly slots: number;
   readonly batchRows: number;
   readonly lookAhead: number;
 }
 
-/** Batches that are brought in ahead of the one that trains: one would do, were all batches and reads alike. */
+/** Batches prefetched ahead of the one in training: 1 would be enough if all batches and reads took the same time. */
 const LOOK_AHEAD = 2;
-/** Bytes of a slot besides its row: what the plan and its table know of it. */
+/** Bytes of a slot besides its row: its entries in the plan and its table. */
 const PLAN_BYTES = 60;
-/** Bytes of a row that is not in memory: its place in the log. */
+/** Bytes of a row that is not in memory: its position in the log. */
 const PLACE_BYTES = 4;
-/** Pages on their way, threads, and what else does not depend on the model. */
+/** Bytes of pages in flight, threads and whatever else does not depend on the model. */
 const FIXED_BYTES = 48 << 20;
-/** Of what is available, this much is left to others. */
+/** Share of the available memory that the process may use. */
 const AVAILABLE_SHARE = 0.9;
 
-/** What batches of a run are like. */
+/** Properties of a run's batches. */
 interface BatchSizes {
   readonly batchShape: BatchShape;
   readonly mostDistinct?: { readonly cold: number } | undefined;
@@ -71,8 +71,8 @@ export function tableBytes({ rows, shape: { dim, optimizer } }: ModelPlan): numb
 }
 
 /**
- * How many rows are kept in memory; undefined if all are, in plain tables. `resident` is what the process takes already.
- * Throws UsageError if the budget is too small for training at all.
+ * The number of rows kept in memory; undefined if all are, in ordinary tables. `resident` is the present memory of the
+ * process. Throws UsageError if the budget is too small for training at all.
  */
 export function sizeCache(
   plan: ModelPlan,
@@ -89,7 +89,7 @@ export function sizeCache(
   const tables = tableBytes(plan);
   const slotBytes = rowBytes + PLAN_BYTES;
   if (memory !== null && "share" in memory) {
-    // Tiny tables would need all else, two batches of rows as well.
+    // Tiny tables need everything else, including two batches of rows.
     const forRows = memory.share * tables - PLACE_BYTES * rows;
     return memory.share === 1 ? undefined : sizes(Math.floor(forRows / slotBytes));
   }
@@ -115,13 +115,16 @@ export function sizeCache(
   );
 }
 
-/** Bytes that a step takes besides rows: batches, activations, dense parameters and their gradients. */
+/** Bytes of a step besides rows: batches, activations, dense parameters and their gradients. */
 function stepBytes(plan: ModelPlan, batchShape: BatchShape): number {
   const { host } = countMemory({ plan, batchShape, fullRows: 0, ranks: 1, onDevice: false });
   return host.values().reduce((sum, bytes) => sum + bytes, 0);
 }
 
-/** Bytes that this process may still take, others left their part; Infinity where the system or Deno does not say. */
+/**
+ * Bytes that this process can still allocate when other processes keep their share; Infinity if the system or Deno does
+ * not report it.
+ */
 export function memoryRoom(): number {
   try {
     const { available } = Deno.systemMemoryInfo();
@@ -131,7 +134,7 @@ export function memoryRoom(): number {
   }
 }
 
-/** Files of a control group, of version 2 and of version 1: its limit, what it uses, and the line of its page cache. */
+/** Files of a control group, of version 2 and 1: its limit, its usage, and the line of its page cache. */
 const CGROUPS = [
   { own: /^0::(\/.*)$/m, root: "", limit: "memory.max", usage: "memory.current", cache: "inactive_file" },
   {
@@ -142,11 +145,11 @@ const CGROUPS = [
     cache: "total_inactive_file",
   },
 ] as const;
-/** Where the system says which group the process is in. */
+/** Where the system reports the control group of the process. */
 const OWN_GROUPS = "/proc/self/cgroup";
 const GROUPS = "/sys/fs/cgroup";
 
-/** The text of a file; undefined if there is none or Deno may not read it. */
+/** The text of a file; undefined if it does not exist or Deno may not read it. */
 function readIfThere(path: string): string | undefined {
   try {
     return Deno.readTextFileSync(path);
@@ -156,8 +159,8 @@ function readIfThere(path: string): string | undefined {
 }
 
 /**
- * Bytes that are left of the limits of the process's control group and of those that it is in; Infinity without one. Usage counts the page cache
- * of files that were read or written, which the system gives back when memory runs short: that part is free.
+ * Bytes left in the control group of the process and its parents; Infinity without one. Usage includes the page cache,
+ * which the system frees when memory is short: it counts as free.
  */
 export function cgroupRoom(read: (path: string) => string | undefined = readIfThere): number {
   const groups = read(OWN_GROUPS) ?? "";

@@ -1,7 +1,6 @@
 /**
- * All memory of a training run: what the ranks of a node share, and what each has besides. `allocateTrainState` allocates
- * what lives as long as the run; a `Rank` over it allocates its activations. `countMemory` runs both on backends that
- * count, so that nothing else need know how much a run takes.
+ * All memory of a training run. `allocateTrainState` allocates what exists for the whole run; a `Rank` allocates its
+ * activations. `countMemory` runs both on counting backends, so nothing else needs to know how much memory a run takes.
  */
 import type { Backend, Buffer, HostBackend } from "../backend/backend.ts";
 import type { TableMemory } from "../embedding/open.ts";
@@ -14,11 +13,11 @@ import type { ClipMemory } from "../model/gradient_clip.ts";
 import { hiddenUnits, type ModelPlan } from "../model/shape.ts";
 import { denseStateWords, rowStateWords } from "../optimizer/optimizers.ts";
 
-/** Batches that can be in flight: one computed, the others read ahead. */
+/** Batches in flight: one is computed, the others are prefetched. */
 export const SLOTS = 4;
 const NO_ROWS = new Uint32Array(0);
 
-/** Positions of a rank's counts, which are doubles; steps and launches in them are those of cold, then of hot batches. */
+/** Positions of a rank's counters, which are doubles; steps and launches are those of cold, then of hot batches. */
 export const Count = {
   bytesToDevice: 0,
   bytesToHost: 1,
@@ -28,41 +27,46 @@ export const Count = {
   doubles: 7,
 } as const;
 
-/** The buffers that ranks work on, each as a `B`; matrices of embedding rows as an `M`. */
+/** The buffers of ranks, each of type `B`; matrices of embedding rows of type `M`. */
 export interface TrainBuffers<B, M> {
-  /** The full tables, or the rows of them that lie here. */
+  /** The full tables, or the rows of them on this host or in memory. */
   readonly full: M;
-  /** The replica of the hot rows, where the dense part of the model is computed; undefined if no row is hot. */
+  /** The hot replica, on the device that computes the dense part; undefined if no row is hot. */
   readonly hot: M | undefined;
-  /** Dense parameters and their optimizer state, on the device; shared or one on each. */
+  /** Dense parameters and their optimizer state on the device; shared, or one copy per device. */
   readonly parameters: B;
   readonly denseState: B | undefined;
-  /** Dense gradients: shared, one vector a rank; or on a device, the one of this rank. */
+  /** Dense gradients: shared, one vector per rank; on devices, that of this rank. */
   readonly gradients: readonly B[];
-  /** Gradients of pooled rows of a whole batch, on the device; shared or one on each. */
+  /** Gradients of pooled rows of a whole batch on the device; shared, or one copy per device. */
   readonly pooledGradients: B;
   /** The same in host memory, shared; undefined if the host computes. */
   readonly hostGradients: B | undefined;
-  /** Clips gradients; undefined to leave them as they are. */
+  /** Clips gradients; undefined for no clipping. */
   readonly clip: ClipMemory<B> | undefined;
-  /** What ranks with devices of their own begin from and leave their results in, in host memory, shared; else undefined. */
+  /**
+   * Host copy of the parameters of ranks with devices: initial values and results; shared. Undefined without devices.
+   */
   readonly mirror: Mirror<B, M> | undefined;
   /** Batch blocks in host memory that the coordinator fills; shared. */
   readonly slots: readonly B[];
   /** Logits of each slot's batch after `score`, in host memory, (batchSize) each; shared. */
   readonly scores: readonly B[];
-  /** Which hidden units were not 0 for some sample that a rank scored: 1 or 0, (ranks, hiddenUnits), in host memory; shared. */
+  /**
+   * Whether hidden units were nonzero for any sample that a rank scored: 1 or 0, (ranks, hiddenUnits), in host memory;
+   * shared.
+   */
   readonly activeUnits: B;
-  /** Lists of rows to move, in host memory: global rows and hot-row ids, (hot rows) each; shared. */
+  /** Lists of rows to copy, in host memory: global rows and hot-row ids, (hot rows) each; shared. */
   readonly moveRows: B;
   readonly moveHotRows: B;
-  /** Each rank's sum of losses when taken, (ranks), in host memory; shared. */
+  /** Each rank's sum of losses when requested, (ranks), in host memory; shared. */
   readonly losses: B;
-  /** What each rank's device did so far when asked, `Count.doubles` a rank, in host memory; shared. */
+  /** Each rank's counters of its device when requested, `Count.doubles` per rank, in host memory; shared. */
   readonly counts: B;
 }
 
-/** Vectors of a run that a checkpoint keeps. */
+/** Vectors of a run that checkpoints contain. */
 interface Mirror<B, M> {
   readonly parameters: B;
   readonly denseState: B | undefined;
@@ -70,7 +74,7 @@ interface Mirror<B, M> {
   readonly full: M | undefined;
 }
 
-/** The same buffers in another form. */
+/** The same buffers in another representation. */
 export function mapBuffers<A, MA, B, MB>(
   buffers: TrainBuffers<A, MA>,
   one: (buffer: A) => B,
@@ -101,55 +105,59 @@ export function mapBuffers<A, MA, B, MB>(
   };
 }
 
-/** Everything that a rank works on. */
+/** The buffers of one rank. */
 export interface RankState extends TrainBuffers<Buffer, RowMatrix>, TableMemory {
   readonly plan: ModelPlan;
   readonly batchShape: BatchShape;
-  /** Computes the dense part of the model. */
+  /** The backend of the dense part of the model. */
   readonly device: Backend;
   readonly host: HostBackend;
-  /** Moves messages to and from other hosts on, between operations that take long; undefined if there are none. */
+  /** Progresses messages to and from other hosts, between long operations; undefined if there are none. */
   readonly poll?: (() => void) | undefined;
 }
 
-/** Everything that a run works on, as its coordinator has it. */
+/** The buffers of a run, as the coordinator sees them. */
 export interface TrainState extends RankState {
   /** Global rows of the hot replica, ascending. */
   readonly hotRows: Uint32Array;
-  /** What the coordinator knows of changes in the replica, `replicaListWords`, in host memory; undefined if no row is hot. */
+  /**
+   * The coordinator's record of changes in the replica, `replicaListWords`, in host memory; undefined if no row is hot.
+   */
   readonly replicaLists: Buffer | undefined;
-  /** Room for the rows of other hosts, in host memory, shared; none if the full tables lie here. */
+  /** Space for rows of other hosts, in host memory, shared; undefined if the full tables are on this host. */
   readonly fetched: readonly Buffer[];
 }
 
-/** What decides the memory of a run. */
+/** What determines the memory of a run. */
 export interface TrainStateOptions {
   readonly plan: ModelPlan;
   readonly batchShape: BatchShape;
-  /** Global rows of the hot replica, ascending; none unless given. */
+  /** Global rows of the hot replica, ascending; default none. */
   readonly hotRows?: Uint32Array | undefined;
-  /** The most distinct rows of a batch of each kind; unless given, as many as lookups. */
+  /** Maximum number of distinct rows of a batch of each kind; default the number of lookups. */
   readonly mostDistinct?: Readonly<Record<BatchKind, number>> | undefined;
-  /** Rows of the full tables that lie here, if not all: those of others are on other hosts or on a disk. */
+  /** Number of rows of the full tables on this host or in memory, if not all. */
   readonly fullRows?: number;
-  /** Batches whose rows of other hosts are under way at a time; 0 unless given. */
+  /** Batches whose rows of other hosts are in flight at a time; default 0. */
   readonly fetchedBatches?: number;
-  /** The largest norm of a step's gradients; unless given, they are not clipped. */
+  /** Maximum norm of a step's gradients; default no limit. */
   readonly clipNorm?: number | null | undefined;
   /** Ranks of the run. */
   readonly ranks: number;
-  /** Ranks of this node, where it is not all of them. */
+  /** Number of ranks of this node; default all. */
   readonly nodeRanks?: number;
-  /** Computes the dense part of the model; undefined if each rank has a device and allocates what lies there itself. */
+  /**
+   * The backend of the dense part of the model; undefined if each rank has a device and allocates its buffers itself.
+   */
   readonly device: Backend | undefined;
   readonly host: HostBackend;
-  /** True if the full tables lie on the device, or on that of each rank. */
+  /** True if the full tables are on the device, or on that of each rank. */
   readonly tablesOnDevice?: boolean;
-  /** Runs what allocates host memory that all processes of a node are to share. */
+  /** Runs allocations of host memory that all processes of a node share. */
   readonly share?: <T>(allocate: () => T) => T;
 }
 
-/** Allocates everything that lives as long as a run, but for what each rank allocates itself. */
+/** Allocates everything that exists for the whole run, except what each rank allocates itself. */
 export function allocateTrainState(options: TrainStateOptions): TrainState {
   const { device, host, tablesOnDevice = false, share = (allocate) => allocate(), fetchedBatches = 0 } = options;
   const onHost = device === (host as Backend);
@@ -178,7 +186,7 @@ export function allocateTrainState(options: TrainStateOptions): TrainState {
   };
 }
 
-/** What a rank with a device of its own has in place of what it shares with the others of its node. */
+/** The buffers that a rank with its own device has instead of shared ones. */
 export function allocateOnDevice(shared: RankState, options: TrainStateOptions & { readonly device: Backend }) {
   const { device, tablesOnDevice } = options;
   const dense = allocateDense({ ...options, nodeRanks: 1 }, device);
@@ -209,7 +217,7 @@ function allocateVectors({ plan: { shape, denseWords } }: TrainStateOptions, bac
   };
 }
 
-/** The hot replica, the dense parameters, and gradients of the ranks of this node, which share the backend. */
+/** The hot replica, dense parameters, and gradients of the ranks of this node, which share the backend. */
 function allocateDense(options: TrainStateOptions, backend: Backend) {
   const { plan, batchShape, hotRows = NO_ROWS, ranks, nodeRanks = ranks } = options;
   const gradients = () => backend.allocate(plan.denseWords, "dense gradients");

@@ -1,4 +1,4 @@
-/** Ranks as Deno Workers over shared memory, one a core. Steps are passed through a ring of words; no messages. */
+/** Ranks as Deno Workers over shared memory, one per core. Commands are queued in a ring of words, without messages. */
 import { GROUP_WORDS, type ThreadGroupMemory, threadGroupMemory } from "../parallel/threads.ts";
 import type { Buffer, HostBackend, SharedWords } from "../backend/backend.ts";
 import type { DeviceOptions, HostOptions } from "../backend/open.ts";
@@ -10,38 +10,38 @@ import { Command } from "./rank.ts";
 import { RankGroup } from "./rank_group.ts";
 import { mapBuffers, type TrainBuffers, type TrainState } from "./train_state.ts";
 
-/** Commands that can be queued. */
+/** Maximum number of queued commands. */
 const RING_COMMANDS = 64;
 const COMMAND_WORDS = 4;
-/** How long ranks are waited for at the end before they are terminated, in milliseconds. */
+/** Milliseconds to wait for ranks at the end before they are terminated. */
 const PATIENCE_MS = 1000;
 
-/** Position in the mailbox of the commands queued so far, after what is the group's. */
+/** Position in the mailbox of the number of queued commands, after the group's words. */
 export const POSTED = GROUP_WORDS;
 
-/** Position of rank r's count of commands done; each in a cache line of its own. */
+/** Position of the number of commands that rank r has done; each in its own cache line. */
 export function doneAt(rank: number): number {
   return POSTED + 16 * (1 + rank);
 }
 
-/** Position of the ring, after the counts of all ranks. */
+/** Position of the ring, after the counters of all ranks. */
 export function ringAt(ranks: number, command: number): number {
   return doneAt(ranks) + COMMAND_WORDS * (command % RING_COMMANDS);
 }
 
-/** The devices of a group whose ranks have one each, and what is on them. */
+/** Devices of a group whose ranks have one each, and what they store. */
 export interface RankDevices {
   readonly options: DeviceOptions;
   readonly hotRows: Uint32Array | undefined;
-  /** True if the full tables are on the devices as well. */
+  /** True if the full tables are also on the devices. */
   readonly tables: boolean;
 }
 
-/** What a worker is started with. */
+/** The message that starts a worker. */
 export interface RankMessage {
   readonly host: HostOptions;
   readonly rank: number;
-  /** The ranks; its mailbox has the commands too. */
+  /** The thread group; its mailbox also has the commands. */
   readonly group: ThreadGroupMemory;
   readonly mostDistinct: TrainState["mostDistinct"];
   /** Undefined if ranks compute on the host. */
@@ -65,7 +65,7 @@ function shareAll(host: HostBackend, memory: TrainState): SharedBuffers {
   return mapBuffers(memory, one, matrix);
 }
 
-/** A group of workers. The calling thread coordinates; it sleeps where it must wait. */
+/** A group of workers. The calling thread is the coordinator; it sleeps when it must wait. */
 export class WorkerRanks extends RankGroup {
   readonly ranks: number;
   /** Name of the first rank's device, once it has started. */
@@ -89,7 +89,7 @@ export class WorkerRanks extends RankGroup {
     this.#slotCommand = memory.slots.map(() => 0);
   }
 
-  /** Starts a worker for each rank, perhaps with devices, and waits until all are ready. Throws the first error of any. */
+  /** Starts a worker for each rank, with devices if given, and waits until all are ready. Throws the first error. */
   static async start(
     memory: TrainState,
     options: HostOptions,
@@ -120,7 +120,7 @@ export class WorkerRanks extends RankGroup {
     return started;
   }
 
-  /** Returns the name of what the rank computes on. */
+  /** Returns the name of the device or library with which the rank computes. */
   #startWorker(worker: Worker, message: RankMessage): Promise<string> {
     return new Promise((resolve, reject) => {
       worker.onmessage = ({ data }: MessageEvent<{ device: string; error?: string }>) => {
@@ -152,7 +152,7 @@ export class WorkerRanks extends RankGroup {
   }
 
   protected settle(): void {
-    // Devices may be behind their ranks, and one that waits for another needs that one's rank to wait as well.
+    // A device may be behind its rank, and a device that waits for another one needs that one's rank to wait as well.
     if (this.memory.mirror !== undefined) this.send(Command.synchronize, 0, 0);
     this.#waitFor(this.#posted);
   }
@@ -186,7 +186,7 @@ export class WorkerRanks extends RankGroup {
     this.#queue(Command.stop, 0, 0);
     let patience: ReturnType<typeof setTimeout> | undefined;
     await Promise.race([Promise.all(ended), new Promise((resolve) => patience = setTimeout(resolve, PATIENCE_MS))]);
-    clearTimeout(patience); // else the process would not exit before it
+    clearTimeout(patience); // otherwise the process would not exit before it
     for (const worker of running) worker.terminate(); // the others close themselves
   }
 }
