@@ -1,4 +1,7 @@
-/** The last step of preparing: samples and the ids of their tables, by column, become the flat arrays of a dataset. */
+/**
+ * The last step of preparing: samples and the ids of their tables, stored by column, become the flat arrays of a
+ * dataset.
+ */
 import { FileReader } from "../storage/artifact.ts";
 import { ownPart, type ProcessGroup, together } from "../parallel/process_group.ts";
 import type { GroupWriter } from "../storage/group_writer.ts";
@@ -6,26 +9,26 @@ import { type DatasetBody, type Split, splitFiles, SPLITS } from "./dataset.ts";
 import type { StagedLog } from "./staged_log.ts";
 import { denseAt, readWords } from "./staged_chunk.ts";
 
-/** Samples that are brought together at a time: their indices stay in cache. */
+/** Samples that are assembled at a time, few enough for their indices to stay in the cache. */
 const RUN_SAMPLES = 4096;
 
-/** Consecutive rows of a log that go to one split. */
+/** A range of a log's rows that belongs to one split. */
 export interface Part {
   readonly split: Split;
   readonly samples: number;
 }
 
-/** A staged log whose tables are encoded. */
+/** A staged log whose tables have been encoded. */
 export interface EncodedLog {
   readonly log: StagedLog;
   readonly parts: readonly Part[];
-  /** Files of each table: ids (lookups), and lengths (rows) where the table has bags. */
+  /** Files of each table: ids (lookups), and, with bags, lengths (rows). */
   readonly tables: readonly { readonly ids: string; readonly lengths: string | undefined }[];
 }
 
 /**
- * Writes the files of all splits. `firstRows` are the first global rows of the tables. Each rank of a group writes some
- * consecutive rows of all logs; none of them may have bags then. Returns the splits' sizes.
+ * Writes the files of all splits. `firstRows` are the first global rows of the tables. Each rank of a group writes a
+ * consecutive range of rows of all logs; with several ranks there must be no bags. Returns the sizes of the splits.
  */
 export function assemble(
   writer: GroupWriter,
@@ -65,7 +68,7 @@ export function assemble(
   return addSizes(group.gather(together(group, () => splits.finish())));
 }
 
-/** The split of a row of a log, and how many rows of it are left from there on. */
+/** The split of a row of a log, and the number of rows of that split from there on. */
 function partOf(parts: readonly Part[], row: number): { split: Split; left: number } {
   let end = 0;
   for (const { split, samples } of parts) {
@@ -89,21 +92,21 @@ function addSizes(sizes: readonly DatasetBody["splits"][]): DatasetBody["splits"
 /** Global rows of consecutive samples, by (sample, table). */
 interface Run {
   readonly indices: Uint32Array;
-  /** Only with bags: lookups of each bag (samples, tables), and of each sample the first lookup in `indices`. */
+  /** Only with bags: number of lookups of each bag (samples, tables), and each sample's first lookup in `indices`. */
   readonly bags: { readonly lengths: Uint32Array; readonly firsts: Uint32Array } | undefined;
 }
 
-/** Reads the columns of all tables side by side. */
+/** Reads the columns of all tables in parallel positions. */
 class TableColumns implements Disposable {
   readonly #columns: readonly { readonly ids: FileReader; readonly lengths: FileReader | undefined }[];
   readonly #firstRows: readonly number[];
-  /** Samples and, by table, lookups passed. */
+  /** Samples read so far and, by table, lookups. */
   #samples: number;
   readonly #lookups: number[];
   #column = new Uint32Array(RUN_SAMPLES);
   readonly #indices: Uint32Array;
 
-  /** From sample `first` on, which must be 0 where a table has bags. */
+  /** Begins at sample `first`, which must be 0 if a table has bags. */
   constructor(tables: EncodedLog["tables"], firstRows: readonly number[], first: number) {
     this.#samples = first;
     this.#columns = tables.map(({ ids, lengths }) => ({
@@ -180,7 +183,7 @@ class SplitWriter {
   constructor(writer: GroupWriter, bags: boolean) {
     this.#writer = writer;
     this.#bags = bags;
-    for (const split of SPLITS) { // all files exist, be they empty
+    for (const split of SPLITS) { // all files exist, even if they are empty
       const { labels, dense, indices } = splitFiles(split);
       for (const name of [labels, dense, indices]) writer.file(name);
     }
@@ -201,7 +204,7 @@ class SplitWriter {
     size.lookups += indices.length;
   }
 
-  /** Closes the lists of bags. Returns the sizes of the splits. */
+  /** Closes the offsets of bags. Returns the sizes of the splits. */
   finish(): DatasetBody["splits"] {
     for (const split of this.#bags ? SPLITS : []) {
       const { bagLengths, firstLookups } = splitFiles(split);

@@ -1,13 +1,13 @@
-/** Blocks of generated clicks drawn ahead on other threads and handed out in order. */
+/** Blocks of generated clicks, computed ahead on other threads and returned in order. */
 import { availableParallelism } from "node:os";
 import { type RingControl, type Work, WorkRing, WorkSlots } from "../threads/work_ring.ts";
 import { BLOCK_SAMPLES, type ClickBlock, ClickModel, type ClickModelOptions } from "./click_model.ts";
 
 const SLOTS = 32;
-/** From so many samples on a thread is worth its start. */
+/** From this number of samples on, starting threads pays off. */
 const THREAD_SAMPLES = 200_000;
 
-/** What a thread is given; memory is shared. */
+/** The input of a thread; memory is shared. */
 export interface DrawingInput {
   readonly options: ClickModelOptions;
   /** Blocks of the whole log. */
@@ -20,12 +20,12 @@ function blocksIn(model: ClickModel, memory: SharedArrayBuffer): ClickBlock[] {
   return Array.from({ length: SLOTS }, (_, slot) => model.blockIn(memory, slot * model.blockBytes));
 }
 
-/** Draws the block that a slot's first word names into the slot. */
+/** Computes the block whose number is a slot's first word. */
 function drawing(model: ClickModel, blocks: readonly ClickBlock[], count: number): Work {
   return (slot, [block]) => void model.draw(block, blocks[slot], block / count);
 }
 
-/** Draws what is asked until the ring is ended. */
+/** Computes requested blocks until the ring is stopped. */
 export function runDrawingThread({ options, count, memory, control }: DrawingInput): void {
   const model = new ClickModel(options);
   new WorkSlots(control, drawing(model, blocksIn(model, memory), count)).run();
@@ -36,7 +36,7 @@ export class BlockRing implements Disposable {
   readonly #blocks: readonly ClickBlock[];
   readonly #ring: WorkRing;
   readonly #count: number;
-  /** Blocks submitted, and the slot of the block that was handed out last. */
+  /** Blocks submitted, and the slot of the block returned last. */
   #submitted = 0;
   #out: number | undefined;
 
@@ -54,14 +54,14 @@ export class BlockRing implements Disposable {
     for (let slot = 0; slot < SLOTS; slot++) this.#submit(slot);
   }
 
-  /** The next block, good until the next call. */
+  /** The next block, valid until the next call. */
   next(): ClickBlock {
     if (this.#out !== undefined) this.#submit(this.#out);
     this.#out = this.#ring.take();
     return this.#blocks[this.#out];
   }
 
-  /** Submits the next block to draw, if there is another one. */
+  /** Submits the next block, if there is one. */
   #submit(slot: number): void {
     if (this.#submitted === this.#count) return;
     this.#ring.words(slot)[0] = this.#submitted++;

@@ -1,4 +1,4 @@
-/** Body of the threads that draw blocks for a BlockRing. */
+/** Thread that computes blocks for a BlockRing. */
 import { type DrawingInput, runDrawingThread } from "./block_ring.ts";
 
 addEventListener("message", (event) => {

@@ -1,27 +1,27 @@
 /**
- * Generated clicks: rows drawn by popularity, dense features, and labels from a planted logistic model, whose AUC no
- * trained model can beat on average.
+ * Generated clicks: rows drawn by popularity, dense features, and labels from a logistic model whose AUC no trained
+ * model can exceed on average.
  */
 import { mix, Random } from "../random.ts";
 import { type LogShape, type Shape, shapeOf } from "./published.ts";
 import { RANKS, type TableShape } from "./table_shape.ts";
 
-/** What the generated tables look like. */
+/** Shape of the generated tables. */
 export interface ClickModelOptions {
-  /** Names the planted model and all draws from it. */
+  /** Seed of the model and of all samples. */
   readonly seed: number;
-  /** Tables of more rows are compressed by this factor, but to no less than 1,000 rows; default 1: as measured. */
+  /** Divisor of the number of rows of large tables, which keep at least 1,000 rows; default 1, as measured. */
   readonly scale?: number;
   /** Default kaggle. */
   readonly shape?: Shape;
   /**
-   * Share of the popular rows that change places with unpopular ones from the first sample to the last, each at a time of
-   * its own, 0 to 1; default 0.
+   * Share of the popular rows that swap popularity with unpopular ones between the first and the last sample, each at a
+   * different time, 0 to 1; default 0.
    */
   readonly drift?: number;
 }
 
-/** Samples of a block. Every block is drawn from a stream of its own, so blocks can be drawn in any order. */
+/** Samples per block. Every block has its own random stream, so blocks can be computed in any order. */
 export const BLOCK_SAMPLES = 1024;
 
 /** Drawn samples. */
@@ -30,24 +30,27 @@ export interface ClickBlock {
   readonly labels: Uint8Array;
   /** (samples, dense features): whole numbers from 0, NaN where missing. */
   readonly dense: Float64Array;
-  /** (samples, tables): row, by its popularity at the beginning, 0 the most popular. */
+  /** (samples, tables): row, numbered by initial popularity, 0 the most popular. */
   readonly ranks: Uint32Array;
   /** The true click probability of each sample. */
   readonly probabilities: Float64Array;
 }
 
 const MIN_SCALED_ROWS = 1000;
-/** Standard deviation of a row's effect on the logit, and of a dense feature's (for one deviation of its logarithm). */
+/**
+ * Standard deviation of a row's effect on the logit, and of a dense feature's (for one standard deviation of its
+ * logarithm).
+ */
 const ROW_EFFECT = 0.3;
 const DENSE_EFFECT = 0.2;
-/** Effects shrink from about this rank on: rows that are rarely seen cannot be learnt. */
+/** Effects shrink from about this rank on: rows that are rarely seen cannot be learned. */
 const EFFECT_RANK = 300;
 const CALIBRATION_BLOCKS = 20;
-/** Streams of random numbers; blocks use their number. */
+/** Random streams; blocks use their number. */
 const WEIGHTS_STREAM = 0xffffffff;
 const CALIBRATION_STREAM = 0xfffffffe;
 
-/** A planted model over tables of some shape. Same options: same numbers. */
+/** A click model with tables of some shape. The same options give the same samples. */
 export class ClickModel {
   /** Rows of each table. */
   readonly rows: readonly number[];
@@ -80,7 +83,7 @@ export class ClickModel {
     return this.rows.length;
   }
 
-  /** Memory for `draw`. */
+  /** Allocates memory for `draw`. */
   block(): ClickBlock {
     return this.blockIn(new ArrayBuffer(this.blockBytes), 0);
   }
@@ -90,7 +93,7 @@ export class ClickModel {
     return BLOCK_SAMPLES * (8 + 8 * this.denseFeatures + 4 * this.tables + 8);
   }
 
-  /** A block in given memory from a byte on, a multiple of 8. */
+  /** A block in given memory from a byte position on, a multiple of 8. */
   blockIn(memory: ArrayBufferLike, at: number): ClickBlock {
     const dense = at + 8 * BLOCK_SAMPLES;
     const ranks = dense + 8 * BLOCK_SAMPLES * this.denseFeatures;
@@ -102,7 +105,7 @@ export class ClickModel {
     };
   }
 
-  /** Draws block `index`, always the same; of a log with drift this is the part `time` of the way through, 0 to 1. */
+  /** Computes block `index`, always the same; with drift, for the relative position `time` in the log, 0 to 1. */
   draw(index: number, into: ClickBlock, time = 0): void {
     this.#draw(new Random(this.#seed, index), this.#bias, time, into);
   }
@@ -132,7 +135,7 @@ export class ClickModel {
     }
   }
 
-  /** The row that has the popularity of row `rank` at a time: rows of the two halves change places in pairs. */
+  /** The row with the popularity rank `rank` at a time: rows of the two halves swap in pairs. */
   #moved(table: number, rank: number, time: number): number {
     const half = Math.floor(this.rows[table] / 2);
     if (rank >= 2 * half) return rank;
@@ -141,13 +144,13 @@ export class ClickModel {
     return moves < time * this.#drift ? (rank + half) % (2 * half) : rank;
   }
 
-  /** What a row adds to the logit: a uniform number named by seed, table and rank. */
+  /** Effect of a row on the logit: a uniform number determined by seed, table and rank. */
   #effect(table: number, rank: number): number {
     const uniform = (mix(mix(mix(this.#seed) ^ (table + 1)) ^ rank) >>> 0) / 2 ** 32;
     return ROW_EFFECT * Math.sqrt(12) * (uniform - 0.5) / Math.sqrt(1 + rank / EFFECT_RANK);
   }
 
-  /** The bias that gives the click rate, by bisection over drawn logits. */
+  /** The bias that gives the click rate, by bisection over generated logits. */
   #calibrate(): number {
     const block = this.block();
     const logits: number[] = [];
@@ -190,7 +193,7 @@ class PopularitySampler {
     this.#residual = Math.sqrt(1 - loading * loading);
   }
 
-  /** A rank; `common` is standard normal, low where the whole sample is popular. */
+  /** A popularity rank; `common` is standard normal, low if the whole sample is popular. */
   draw(random: Random, common: number): number {
     const u = this.#loading === 0
       ? random.uniform()

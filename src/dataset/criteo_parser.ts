@@ -1,4 +1,4 @@
-/** Parser of the Criteo format: bytes to labels, dense values and keys. The format is fixed, so it takes no schema. */
+/** Parser of the Criteo format: bytes to labels, dense values and keys. The format is fixed, so there is no schema. */
 import { CRITEO } from "./formats.ts";
 import {
   fieldFault,
@@ -16,11 +16,11 @@ const TAB = 9, NEWLINE = 10, RETURN = 13, MINUS = 45, ZERO = 48;
 const DENSE = CRITEO.columns.filter(isDense).length;
 const TABLES = CRITEO.columns.filter(isSparse).length;
 const COLUMNS = CRITEO.columns.length;
-/** A row that can be read has all separators, a label and a line end. */
+/** Minimum bytes of a valid row: all separators, a label and a line end. */
 export const MIN_ROW_BYTES = COLUMNS;
 const NUMBER = /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i;
 const MAX_FLOAT = 3.4e38;
-/** log(x + 1) of small whole numbers, which most values are. */
+/** Log(x + 1) of small whole numbers, which are most values. */
 const LOGARITHMS = Float32Array.from({ length: 1 << 14 }, (_, x) => Math.log(x + 1));
 /** Value of a hexadecimal digit; 16 for other bytes. */
 const DIGITS = Uint8Array.from({ length: 256 }, (_, byte) => {
@@ -28,12 +28,12 @@ const DIGITS = Uint8Array.from({ length: 256 }, (_, byte) => {
   return Number.isNaN(digit) ? 16 : digit;
 });
 
-/** What rows begin with: a label, no label, or one field of any content that is passed over. */
+/** First field of rows: a label, none, or any field, which is ignored. */
 export type LabelField = "read" | "absent" | "ignored";
 
-/** How to parse, and what has been found so far. */
+/** Options of the parser, and what it has found so far. */
 export class CriteoParser {
-  /** Lines passed, blank ones included. */
+  /** Lines passed, including blank ones. */
   lines = 0;
   blank = 0;
   skippedRows = 0;
@@ -42,7 +42,7 @@ export class CriteoParser {
   readonly #maxIndRange: number | undefined;
   readonly #skip: boolean;
 
-  /** Reads lines of the file at `path`; with `skip` malformed rows are counted, else they are errors. */
+  /** Parses lines of the file at `path`; with `skip` malformed rows are counted, otherwise they are errors. */
   constructor(path: string, options: { label: LabelField; maxIndRange: number | undefined; skip: boolean }) {
     this.#path = path;
     this.#label = options.label;
@@ -51,8 +51,8 @@ export class CriteoParser {
   }
 
   /**
-   * Parses the whole lines in `bytes[from .. to)`, of which the last byte is a line end, into `rows`.
-   * `firstLine` gives the number of the first of all lines if it must be named.
+   * Parses the complete lines in `bytes[from .. to)`, whose last byte is a line end, into `rows`. `firstLine` returns
+   * the number of the first line, for errors.
    */
   parse(bytes: Uint8Array, from: number, to: number, rows: ChunkBuffer, firstLine: () => number): void {
     for (let at = from; at < to;) {
@@ -85,7 +85,7 @@ export class CriteoParser {
     this.skippedRows++;
   }
 
-  /** Parses a row into row `rows.rows`. Returns where the next line begins, or 0 if the row is malformed. */
+  /** Parses a row into row `rows.rows`. Returns the position of the next line, or 0 if the row is malformed. */
   #row(bytes: Uint8Array, from: number, { rows, labels, dense, keys }: ChunkBuffer): number {
     let at = from;
     labels[rows] = 0;
@@ -173,7 +173,7 @@ export function criteoDense(value: number): number {
   return Math.log(Math.max(value, 0) + 1);
 }
 
-/** The finite number that a dense value is; undefined if it is none. */
+/** The finite number of a dense value; undefined if it is none. */
 export function parseNumber(text: string): number | undefined {
   const value = Number(text);
   return NUMBER.test(text) && Math.abs(value) <= MAX_FLOAT ? value : undefined;

@@ -1,6 +1,6 @@
 /**
- * The shape of Criteo Kaggle, measured: rows and popularity of its 26 tables, and its 13 dense features. Generated data
- * follows it. Figures only; no value of the data set is here.
+ * The measured shape of Criteo Kaggle: rows and popularity of its 26 tables, and its 13 dense features. Generated data
+ * follows it. Contains statistics only, no value of the data set.
  */
 
 import type { DenseShape, NamedShape, TableShape } from "./table_shape.ts";

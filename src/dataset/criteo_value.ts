@@ -1,15 +1,15 @@
-/** Single values of the formats criteo and dlrm, by the rules of their readers. */
+/** Single values of the formats criteo and dlrm, by the same rules as the readers of files. */
 import { CRITEO_KEY, criteoDense, parseNumber } from "./criteo_parser.ts";
 import type { DenseColumn, SparseColumn } from "./schema.ts";
 import { SHOWN_CHARACTERS } from "./row_fault.ts";
 import { BadValue, type RowValue } from "./single_value.ts";
 
-/** Makes the values of one column the words of a dense feature. */
+/** Converts the values of one column to a dense feature. */
 export class CriteoDense {
   readonly column: DenseColumn;
   readonly #whole: boolean;
 
-  /** With `whole` the values are whole numbers of 32 bits, as dlrm's files hold them. */
+  /** With `whole` the values are whole numbers of 32 bits, as in dlrm's files. */
   constructor(column: DenseColumn, whole: boolean) {
     this.column = column;
     this.#whole = whole;
@@ -27,7 +27,7 @@ export class CriteoDense {
   }
 }
 
-/** Makes the values of one column the keys of a table. */
+/** Converts the values of one column to the keys of a table. */
 export class CriteoSparse {
   readonly column: SparseColumn;
   readonly #whole: boolean;
@@ -40,7 +40,7 @@ export class CriteoSparse {
     this.#maxIndRange = maxIndRange;
   }
 
-  /** Tells the key of a row's value. Throws BadValue. */
+  /** Passes the key of a row's value to `visit`. Throws BadValue. */
   encode(value: RowValue, take: (key: number) => void): void {
     const key = this.#whole ? this.#wholeNumber(value) : this.#digits(value);
     take(this.#maxIndRange === undefined ? key : key % this.#maxIndRange);

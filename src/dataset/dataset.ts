@@ -9,24 +9,27 @@ export type Split = "train" | "validation" | "test";
 /** The parts of a dataset, in the order of the log. */
 export const SPLITS = ["train", "validation", "test"] as const satisfies readonly Split[];
 
-/** What a dataset's manifest says. */
+/** The content of a dataset's manifest. */
 export interface DatasetBody {
-  /** Where it comes from: format, files and options; names the input so that a changed input is noticed. */
+  /** Its source: format, files and options; identifies the input so that a changed input is noticed. */
   source: Record<string, unknown>;
   /** Names of the dense features. */
   dense: string[];
   /**
-   * One embedding table a categorical feature; row 0 is shared by rare and unseen values. `values` says how DuckDB's formats
-   * compare them (value_rules.ts); version 0.1 did not say it.
+   * One embedding table per categorical feature; row 0 is shared by rare and unseen values. `values` is the rule by
+   * which DuckDB's formats compare values (value_rules.ts); version 0.1 did not record it.
    */
   tables: { name: string; rows: number; values?: "number" | "text" | undefined }[];
-  /** Dense features with missing values, or with a rule for them that the train split made: how many, and what they count as. */
+  /**
+   * Dense features with missing values, or with a rule for them from the train split: their number, and the value that
+   * replaces them.
+   */
   missing?: { feature: string; rows: number; value: number }[] | undefined;
-  /** True if a (sample, table) pair can have another number of lookups than one. */
+  /** True if a sample can have any number of lookups in a table, not just one. */
   bags: boolean;
   /** Sizes of the splits. */
   splits: Record<Split, { samples: number; lookups: number }>;
-  /** Malformed input rows that were left out. */
+  /** Malformed input rows that were skipped. */
   skippedRows: number;
   /** What became of the files: of those that were split, then of those of validation and of test; not of generated data. */
   read?: FileAccount[][] | undefined;
@@ -37,10 +40,10 @@ export interface DatasetBody {
 const count = z.number().int().nonnegative();
 const splitSize = z.object({ samples: count, lookups: count });
 
-/** The most rows of all tables: global rows are 32-bit numbers, and the last one closes segment lists. */
+/** Maximum number of rows of all tables: global rows are 32-bit numbers, and the last one ends lists of segments. */
 export const MAX_ROWS = 2 ** 32 - 1;
 
-/** Validates what a dataset's manifest says. */
+/** Schema of a dataset's manifest. */
 export const datasetBody: z.ZodType<DatasetBody> = z.object({
   source: z.record(z.string(), z.unknown()),
   dense: z.array(z.string()),
@@ -82,7 +85,7 @@ export function splitFiles(split: Split) {
   };
 }
 
-/** u32 (rows of all tables): how often each row is looked up in the train split (saturated at 2^32 - 1). */
+/** U32 (rows of all tables): lookups of each row in the train split (saturated at 2^32 - 1). */
 export const COUNTS_FILE = "counts.u32";
 /** Parquet (feature, value, id): the dictionary of a dataset whose values are text. */
 export const DICTIONARY_FILE = "dictionary.parquet";
@@ -109,9 +112,9 @@ export interface Samples extends Lookups {
 
 /** A dataset on disk. */
 export class Dataset {
-  /** Where it lies. */
+  /** Its directory. */
   readonly directory: string;
-  /** Names its content: equal datasets have equal ids. */
+  /** Identifies its content: equal datasets have equal ids. */
   readonly id: string;
   /** Its manifest. */
   readonly body: DatasetBody;
@@ -129,8 +132,8 @@ export class Dataset {
   }
 
   /**
-   * Opens and validates a dataset. With `check` "lengths" its samples are not read for that: every value is checked when
-   * it is read in any case, and the checksum of a split that is read in order at its end. Throws HotsetError that names
+   * Opens and validates a dataset. With `check` "lengths" its samples are not read at once; every value is validated
+   * when it is read in any case, and the checksum of a split that is read in order at its end. Throws HotsetError with
    * what is wrong.
    */
   static open(directory: string, check: ArtifactCheck = "checksums"): Dataset {
@@ -157,37 +160,37 @@ export class Dataset {
     return dataset;
   }
 
-  /** Embedding tables. */
+  /** Number of embedding tables. */
   get tables(): number {
     return this.body.tables.length;
   }
-  /** Dense features of a sample. */
+  /** Number of dense features of a sample. */
   get denseFeatures(): number {
     return this.body.dense.length;
   }
-  /** Rows of all tables. */
+  /** Number of rows of all tables. */
   get rows(): number {
     return this.firstRows[this.tables];
   }
 
-  /** Samples of a split. */
+  /** Number of samples of a split. */
   samples(split: Split): number {
     return this.body.splits[split].samples;
   }
 
-  /** Path of the keys of all rows, or undefined if the values of the dataset are not numbers. */
+  /** Path of the keys of all rows; undefined if the values of the dataset are not numbers. */
   get keysPath(): string | undefined {
     return this.#artifact.has(KEYS_FILE) ? this.#artifact.path(KEYS_FILE) : undefined;
   }
 
-  /** Path of the dictionary, or undefined if the values of the dataset are not text. */
+  /** Path of the dictionary; undefined if the values of the dataset are not text. */
   get dictionaryPath(): string | undefined {
     return this.#artifact.has(DICTIONARY_FILE) ? this.#artifact.path(DICTIONARY_FILE) : undefined;
   }
 
   /**
-   * Names the raw values that the rows stand for: equal where the ids mean the same. Of generated data, which has none, it
-   * names the model that was planted.
+   * Identifies the raw values of the rows: equal if the ids have the same meaning. For generated data it identifies the
+   * model.
    */
   get valuesId(): string {
     const file = [KEYS_FILE, DICTIONARY_FILE].find((name) => this.#artifact.has(name));
@@ -196,7 +199,7 @@ export class Dataset {
     return format === "generated" ? fingerprint([shape, seed, scale, ids]) : this.id;
   }
 
-  /** Exact accesses of every row in the train split, (rows). */
+  /** Exact number of lookups of every row in the train split, (rows). */
   readCounts(): Uint32Array {
     return this.#artifact.readInto(COUNTS_FILE, new Uint32Array(this.rows));
   }
@@ -223,9 +226,9 @@ interface Readers {
   firstLookups: FileReader | undefined;
 }
 
-/** Reads runs of consecutive samples of a split into memory that it reuses. */
+/** Reads consecutive samples of a split into memory that is reused. */
 export class SampleReader implements Disposable {
-  /** Samples of the split. */
+  /** Number of samples of the split. */
   readonly samples: number;
   readonly #dataset: Dataset;
   readonly #split: Split;
@@ -235,7 +238,7 @@ export class SampleReader implements Disposable {
   #indices: Uint32Array;
   readonly #offsets: Uint32Array | undefined;
   readonly #first = new Float64Array(1);
-  /** As in the dataset; comparing 32-bit numbers is faster. */
+  /** Comparing 32-bit numbers is faster than comparing those of the dataset */
   readonly #firstRows: Uint32Array;
   readonly #tableRows: Uint32Array;
 
@@ -272,7 +275,7 @@ export class SampleReader implements Disposable {
     return { count, labels, dense, indices, offsets };
   }
 
-  /** The lookups alone of samples `[first, first + count)`; else as `read`. */
+  /** Only the lookups of samples `[first, first + count)`; otherwise like `read`. */
   readLookups(first: number, count: number): Lookups {
     const { tables } = this.#dataset;
     const firstLookup = this.firstLookup(first);
@@ -293,7 +296,7 @@ export class SampleReader implements Disposable {
     return { count, indices, offsets };
   }
 
-  /** Position of a sample's first lookup among the lookups of the split; of `samples`: their number. */
+  /** Position of a sample's first lookup among the lookups of the split; for `samples`, the number of all lookups. */
   firstLookup(sample: number): number {
     if (this.#readers.firstLookups === undefined) return sample * this.#dataset.tables;
     this.#readers.firstLookups.read(8 * sample, bytes(this.#first));
@@ -313,7 +316,7 @@ export class SampleReader implements Disposable {
       const begin = begins[table];
       const size = sizes[table];
       const lastLookup = offsets === undefined ? bag + 1 : offsets[bag + 1];
-      // One comparison for both ends: below the table the difference wraps around.
+      // One comparison for both bounds: below the table the difference wraps around.
       for (; k < lastLookup; k++) if ((indices[k] - begin) >>> 0 >= size) this.#failIndex(first, bag, indices[k]);
       if (++table === tables) table = 0;
     }

@@ -1,47 +1,47 @@
-/** What the columns of a log hold: types, ranges and ways of writing, found in a sample that is read as prepare reads it. */
+/** Describes the columns of a log: types, ranges and notations, from a sample that is read like prepare reads it. */
 import { quoted } from "./duckdb.ts";
 import type { Engine } from "./duckdb.ts";
 import type { Column } from "./schema.ts";
 import { fieldBuilder, parsedRows } from "./fields.ts";
 import { isMissing } from "./value_rules.ts";
 
-/** How the numbers or moments of a column are written. */
+/** Notation of the numbers or moments of a column. */
 export type Written = { decimal?: ","; thousands?: "," | "." | " " | "_" | "'"; format?: string };
 
-/** What was found in a column. */
+/** Properties of a column. */
 export interface ColumnFindings {
   readonly name: string;
   /** SQL of the field, and its type in a Parquet file. */
   readonly raw: string;
   readonly parquet: string | undefined;
-  /** Of a text the type that all its values have. */
+  /** For text, the type that all its values have. */
   readonly type: string;
   readonly written: Written;
   readonly min: string | null;
   readonly max: string | null;
   readonly distinct: number;
   readonly rows: number;
-  /** No row lacks it. */
+  /** No row lacks a value. */
   readonly full: boolean;
-  /** Every row has a larger whole number than the one before. */
+  /** Every row has a larger whole number than the previous one. */
   readonly rising: boolean;
-  /** All values are labels, of both kinds. */
+  /** All values are labels, and both labels occur. */
   readonly flag: boolean;
-  /** For text: every value is hexadecimal; a part of them is a list; what separates the values of lists in brackets. */
+  /** For text: every value is hexadecimal; some values are lists; the separator of lists in brackets. */
   readonly hex: boolean;
   readonly listed: boolean;
   readonly brackets: string | undefined;
-  /** What two rules say that contradict each other. */
+  /** Formats that contradict each other. */
   readonly doubt: string | undefined;
 }
 
 const FIRST_ROWS = 256;
-/** A column with more values holds others than 0 and 1, however these are written. */
+/** A column with more distinct texts than this contains values other than 0 and 1 in all notations. */
 const MAX_LABEL_TEXTS = 100;
-/** Ways of writing dates beside ISO 8601 that are recognised. */
+/** Recognised date formats besides ISO 8601. */
 const FORMATS = ["%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%Y/%m/%d", "%d-%m-%Y"]
   .flatMap((date) => [date, `${date} %H:%M:%S`, `${date} %H:%M`]);
-/** Tests of digits that are dates, by format. */
+/** Checks whether digits are a date, by format. */
 const DIGITS = Object.fromEntries(
   Object.entries({ "%Y%m%d": 8, "%Y%m%d%H": 10, "%Y%m%d%H%M%S": 14 }).map(([format, digits]) => [
     format,
@@ -53,7 +53,7 @@ function inFormat(format: string): string {
   return `try_strptime(v, ${quoted(format)}) IS NOT NULL`;
 }
 
-/** Ways of writing numbers beside 1234.5, each with the values that fit it and the mark that shows it. */
+/** Notations of numbers other than 1234.5, each with the values that match it and the character that proves it. */
 const NUMBERS: { written: Written; pattern: string; mark: string }[] = [
   { written: { decimal: "," }, pattern: "[-+]?[0-9]+(,[0-9]+)?", mark: "," },
   { written: { decimal: ",", thousands: "." }, pattern: "[-+]?[0-9]{1,3}([.][0-9]{3})*(,[0-9]+)?", mark: "," },
@@ -64,7 +64,7 @@ const NUMBERS: { written: Written; pattern: string; mark: string }[] = [
   })),
 ];
 
-/** Looks at one column of the table `sample`. */
+/** Describes one column of the table `sample`. */
 export async function describeColumn(
   engine: Engine,
   name: string,
@@ -110,14 +110,14 @@ export async function describeColumn(
   };
 }
 
-/** SQL of a text in its type. */
+/** SQL of a text converted to its type. */
 function typed(raw: string, type: string, { format }: Written): string {
   const text = `CASE WHEN NOT ${isMissing(raw)} THEN ${raw} END`;
   if (type === "VARCHAR" || type === "NUMBER") return `(${text})`;
   return format === undefined ? `TRY_CAST(${text} AS ${type})` : `try_strptime(${text}, ${quoted(format)})::${type}`;
 }
 
-/** The type that all values of a text have, and how they are written. */
+/** The type that all values of a text have, and their notation. */
 async function textType(
   engine: Engine,
   raw: string,
@@ -151,7 +151,7 @@ async function textType(
   return is.has("digit") ? await otherType(engine, raw, found) : found("VARCHAR");
 }
 
-/** The type of a text that begins with digits, written in another way than usual. */
+/** The type of a text that begins with digits in an unusual notation. */
 async function otherType<F>(
   engine: Engine,
   raw: string,
@@ -169,7 +169,7 @@ async function otherType<F>(
     Object.fromEntries(NUMBERS.map(({ mark }) => [mark, `bool_or(contains(v, ${quoted(mark)}))`])),
   );
   const numbers = NUMBERS.filter(({ pattern, mark }) => is.has(pattern) && is.has(mark));
-  // 1.234,5 is no plain decimal comma, and where every comma stands before three digits it may be of thousands.
+  // 1.234,5 has no plain decimal comma, and if three digits follow every comma, commas may separate thousands.
   const [first, second] = numbers.filter(({ written }) =>
     !(written.decimal === "," && written.thousands !== undefined && is.has(NUMBERS[0].pattern))
   );
@@ -177,7 +177,7 @@ async function otherType<F>(
   return first === undefined ? found("VARCHAR") : found("NUMBER", first.written);
 }
 
-/** The tests of values that all values of a column pass, and those of the column that it passes. */
+/** The checks that all values of a column pass. */
 async function passed(
   engine: Engine,
   raw: string,
@@ -193,13 +193,15 @@ async function passed(
     return tests.filter((_, i) => values[i] ?? unknown);
   };
   const all = Object.entries(ofValues).map(([name, test]): [string, string] => [name, `bool_and(${test})`]);
-  // Most of what a column is not shows in its first rows.
+  // The first rows rule out most types.
   const likely = await ask(all, `FROM sample LIMIT ${FIRST_ROWS}`, true);
   const names = await ask([...likely, ...Object.entries(ofColumn)], "FROM sample", false);
   return new Set(names.map(([name]) => name));
 }
 
-/** What is wrong with a proposed column in the sample: how many rows prepare would refuse, and the first of them. */
+/**
+ * What is wrong with a proposed column in the sample: number of rows that prepare would reject, and the first of them.
+ */
 export async function refused(
   engine: Engine,
   column: Column,
@@ -214,7 +216,7 @@ export async function refused(
   return Number(rows) === 0 ? undefined : { rows: Number(rows), first: first as string | null };
 }
 
-/** For a column that some rows lack: the rows that have it, by label. */
+/** For a column with missing values: number of rows with a value, by label. */
 export async function filledByLabel(
   engine: Engine,
   { raw }: ColumnFindings,

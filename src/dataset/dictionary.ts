@@ -26,7 +26,7 @@ export interface QueryTable {
   readonly maxIndRange: number | undefined;
   /** The staged logs; the first `trainRows` of the first one are counted. */
   readonly logs: readonly string[];
-  /** Where ids come from: counts of the train split, or a dictionary that was saved. */
+  /** Source of ids: counts of the train split, or a saved dictionary. */
   readonly from: { readonly trainRows: number; readonly minFrequency: number } | { readonly dictionary: string };
   readonly memoryBytes: number;
 }
@@ -42,8 +42,9 @@ export function lengthsFile(log: string, table: number): string {
 }
 
 /**
- * Gives ids to the values of a table and encodes its column in all logs. Writes ids, bag lengths, `t.parquet` (value, id)
- * and `t.counts.u32` (rows) to the stage. Returns the rows. Throws HotsetError if the values do not fit into the memory.
+ * Assigns ids to the values of a table and encodes its column in all logs. Writes ids, bag lengths, `t.parquet` (value,
+ * id) and `t.counts.u32` (rows) to the stage. Returns the number of rows. Throws HotsetError if the values do not fit
+ * in memory.
  */
 export async function numberQueryTable(engine: Engine, stage: StageDirectory, options: QueryTable): Promise<number> {
   const { table, column, logs, from } = options;
@@ -86,7 +87,7 @@ export async function numberQueryTable(engine: Engine, stage: StageDirectory, op
   return dictionary.rows;
 }
 
-/** Joins the dictionaries of all tables, in order, as Parquet (feature, value, id). */
+/** Concatenates the dictionaries of all tables, in order, as Parquet (feature, value, id). */
 export async function joinDictionaries(
   engine: Engine,
   stage: StageDirectory,
@@ -149,7 +150,7 @@ async function encodeColumn(
   lengths?.finish();
 }
 
-/** Collects words and writes them to a new file. */
+/** Buffers words and writes them to a new file. */
 class WordFile implements Disposable {
   readonly #file: Deno.FsFile;
   #words = new Uint32Array(PIECE_LOOKUPS);
@@ -159,7 +160,7 @@ class WordFile implements Disposable {
     this.#file = Deno.openSync(path, { write: true, create: true, truncate: true });
   }
 
-  /** Room for the next `count` words, to be filled before the next call. */
+  /** Space for the next `count` words, to be filled before the next call. */
   room(count: number): Uint32Array {
     if (this.#length + count > this.#words.length) this.finish();
     if (count > this.#words.length) this.#words = new Uint32Array(2 * count);
@@ -167,7 +168,7 @@ class WordFile implements Disposable {
     return this.#words.subarray(this.#length - count, this.#length);
   }
 
-  /** Writes what was collected. */
+  /** Writes the buffered words. */
   finish(): void {
     const bytes = new Uint8Array(this.#words.buffer, 0, 4 * this.#length);
     writeAll(this.#file, bytes);

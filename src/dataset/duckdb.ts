@@ -1,26 +1,26 @@
-/** A DuckDB database for one job: bounded in memory and threads, spilling to a directory of its own. */
+/** A DuckDB database for one job, with limits of memory and threads and its own directory for spilled data. */
 import type { DuckDBConnection, DuckDBDataChunk, DuckDBInstance, DuckDBListVector } from "@duckdb/node-api";
 import { HotsetError, messageOf } from "../errors.ts";
 import type { FileContent } from "./file_content.ts";
 
-/** What a database may use. */
+/** Limits of a database. */
 export interface EngineLimits {
-  /** Bytes that DuckDB may hold in memory. */
+  /** Maximum memory in bytes. */
   readonly memoryBytes: number;
   readonly threads: number;
-  /** When it is aborted, the statement that runs fails. */
+  /** Aborting it makes the running statement fail. */
   readonly signal?: AbortSignal | undefined;
 }
 
 const PROGRESS_MS = 200;
-/** How DuckDB's messages begin. */
+/** Prefixes of DuckDB's messages. */
 const ENGINE_ERROR = /^[A-Z][\w ]* Error: /;
-/** How it says that the disk takes no more. */
+/** Message of a full disk. */
 const WRITE_ERROR = /Could not write (?:all bytes to )?file "([^"]*)": (.*)/;
 
 /** An open database. Dispose of it before removing its directory. */
 export class Engine implements Disposable {
-  /** Where the job may keep files. */
+  /** Directory for files of the job. */
   readonly directory: string;
   readonly #instance: DuckDBInstance;
   readonly #connection: DuckDBConnection;
@@ -47,19 +47,19 @@ export class Engine implements Disposable {
       threads: String(limits.threads),
       temp_directory: `${directory}/spill`,
       preserve_insertion_order: "true",
-      // Native code is not held by Deno's permissions: it must not fetch and run extensions of its own accord.
+      // Deno's permissions do not apply to native code: it must not download and run extensions.
       autoinstall_known_extensions: "false",
       autoload_known_extensions: "false",
     });
     const connection = await instance.connect();
     limits.signal?.addEventListener("abort", () => connection.interrupt(), { once: true });
     const engine = new Engine(directory, limits, instance, connection);
-    // A log means the same wherever it is read.
+    // The meaning of a log must not depend on the time zone of the machine.
     await engine.run("SET TimeZone = 'UTC'");
     return engine;
   }
 
-  /** Runs a statement. `onProgress` is called now and then with the share done, 0 to 1. */
+  /** Runs a statement. `onProgress` is called regularly with the completed share, 0 to 1. */
   async run(sql: string, onProgress?: (fraction: number) => void): Promise<void> {
     this.#limits.signal?.throwIfAborted();
     let timer: ReturnType<typeof setInterval> | undefined;
@@ -85,7 +85,7 @@ export class Engine implements Disposable {
     }
   }
 
-  /** Runs a statement on one thread, so that the bytes of a file it writes do not depend on who is faster. */
+  /** Runs a statement on one thread, so that the bytes of a file that it writes do not depend on timing. */
   async runAlone(sql: string): Promise<void> {
     await this.run(`SET threads = 1; ${sql}; SET threads = ${this.#limits.threads}`);
   }
@@ -101,7 +101,7 @@ export class Engine implements Disposable {
     return Number((await this.rows(sql))[0][0]);
   }
 
-  /** The result in chunks of up to 2,048 rows, in order; later chunks are computed meanwhile. */
+  /** The result in chunks of up to 2,048 rows, in order; later chunks are computed in the meantime. */
   async *stream(sql: string): AsyncGenerator<DuckDBDataChunk> {
     this.#limits.signal?.throwIfAborted();
     const result = await this.#connection.stream(sql);
@@ -118,7 +118,9 @@ export class Engine implements Disposable {
   }
 }
 
-/** DuckDB is native code, and so it is loaded where a format needs it, not before. Throws HotsetError if it may not be. */
+/**
+ * Loads DuckDB, which is native code, only when a format needs it. Throws HotsetError if Deno's permissions forbid it.
+ */
 async function loadDuckDb() {
   try {
     return await import("@duckdb/node-api");
@@ -133,7 +135,7 @@ async function loadDuckDb() {
   }
 }
 
-/** The values of a numeric column of a chunk, without a copy. The binding keeps this array private; it is its storage. */
+/** The values of a numeric column of a chunk, without a copy. Uses the storage of the binding, a private property. */
 export function numbers<A extends Uint8Array | Uint32Array | Float32Array | BigUint64Array>(vector: unknown): A {
   return (vector as { items: A }).items;
 }
@@ -151,8 +153,8 @@ export function quoted(text: string): string {
 }
 
 /**
- * SQL that is true if a value is one of a few. DuckDB makes a join of a long IN, which is done for all rows whatever CASE
- * stands before it, and whether or not its column is used.
+ * SQL that is true if a value is one of a few. DuckDB evaluates a long IN as a join, for all rows even inside CASE and
+ * even if the column is not used.
  */
 export function isOneOf(value: string, values: readonly string[]): string {
   return `list_contains([${values.join(", ")}], ${value})`;
@@ -163,34 +165,34 @@ export function identifier(text: string): string {
   return `"${text.replaceAll('"', '""')}"`;
 }
 
-/** SQL of the first arguments of what reads text: the file is what it holds, and folders add no columns. */
+/** SQL of the common arguments of functions that read text: no guessing, and no columns from names of directories. */
 export function textFile({ path, content }: { readonly path: string; readonly content: FileContent }): string {
   const compression = content === "gzip" || content === "zstd" ? content : "none";
   return `${fileName(path)}, compression = '${compression}', hive_partitioning = false`;
 }
 
-/** SQL of a path that DuckDB would else take for a pattern. */
+/** SQL of a path in which DuckDB would otherwise interpret a pattern. */
 function fileName(path: string): string {
   return quoted(path.replaceAll(/[*?[]/g, "[$&]"));
 }
 
-/** SQL of the rows of Parquet files, with the columns that the files have: what folders are called adds none. */
+/** SQL of the rows of Parquet files with the columns of the files, without columns from names of directories. */
 export function parquetFiles(paths: readonly string[]): string {
   return `read_parquet([${paths.map(fileName).join(", ")}], hive_partitioning = false)`;
 }
 
-/** What DuckDB has to say, in one line. */
+/** DuckDB's message in one line. */
 export function reasonOf(error: unknown): string {
   const [line] = messageOf(error).split("\n");
   return line.replace(ENGINE_ERROR, "");
 }
 
-/** True if DuckDB failed to write a file of its own, whatever it was reading. */
+/** True if DuckDB failed to write a temporary file, whatever it was reading. */
 export function isWriteFailure(error: unknown): boolean {
   return WRITE_ERROR.test(messageOf(error));
 }
 
-/** Turns an error of DuckDB into one for the user; any other error stays what it is. */
+/** Converts an error of DuckDB to one for the user; returns other errors unchanged. */
 export function engineFailure(doing: string, error: unknown): unknown {
   const text = messageOf(error);
   if (error instanceof HotsetError || !ENGINE_ERROR.test(text)) return error;

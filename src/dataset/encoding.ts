@@ -1,4 +1,4 @@
-/** What the numbers of a dataset stand for: a model fits another dataset only if they stand for the same. */
+/** The meaning of a dataset's numbers: a model fits another dataset only if their meanings are equal. */
 import { z } from "zod";
 import { fingerprint } from "../storage/artifact.ts";
 import { HotsetError } from "../errors.ts";
@@ -7,18 +7,18 @@ import { type Format, FORMATS } from "./formats.ts";
 import { type Column, isDense, isMean, isSparse, type LogSchema, logSchema } from "./schema.ts";
 import type { ValueRule } from "./value_rules.ts";
 
-/** How raw values became a dataset's numbers, to be done again with other rows. */
+/** How raw values became a dataset's numbers, so that other rows can be encoded in the same way. */
 export interface RawEncoding {
   readonly format: Format;
   readonly schema: LogSchema;
   readonly maxIndRange: number | undefined;
-  /** How values are compared, by table. */
+  /** Rules by which values are compared, by table. */
   readonly rules: readonly ValueRule[];
-  /** What missing values count as, by dense feature, where the train split said it. */
+  /** Replacement of missing values, by dense feature, if the train split determined it. */
   readonly fills: readonly (number | undefined)[];
 }
 
-/** How a dataset's raw values were encoded. Throws HotsetError if it was not made from any. */
+/** How a dataset's raw values were encoded. Throws HotsetError if the dataset has none (generated data). */
 export function rawEncodingOf(dataset: Dataset): RawEncoding {
   const { body: { source, tables, missing }, directory, dictionaryPath, keysPath } = dataset;
   const parsed = encodingSource.extend({ format: z.enum(FORMATS) }).safeParse(source);
@@ -32,16 +32,16 @@ export function rawEncodingOf(dataset: Dataset): RawEncoding {
   return { format, schema, maxIndRange, rules: tables.map(({ values }) => values ?? "untyped"), fills };
 }
 
-/** What a dataset remembers of how raw fields became numbers. */
+/** The part of a dataset's source that describes how raw fields became numbers. */
 const encodingSource = z.object({ schema: logSchema, maxIndRange: z.number().optional() });
 
-/** What a dataset's features are made of. */
+/** The sources of a dataset's features. */
 interface Encoding {
-  /** Dense features, in order, with what they are made of. */
+  /** Dense features in order, with the columns that they come from. */
   readonly dense: readonly unknown[];
-  /** Tables, in order, with what they are made of. */
+  /** Tables in order, with the columns that they come from. */
   readonly tables: readonly unknown[];
-  /** Names the values that rows stand for. */
+  /** Identifies the values of the rows. */
   readonly values: string;
 }
 
@@ -57,17 +57,17 @@ function encodingOf({ body, valuesId }: Dataset): Encoding {
   };
 }
 
-/** A column without what only finds its values in a file. */
+/** A column without what is only needed to find its values in a file. */
 function meaningOf(column: Column): object {
   return { ...column, note: undefined, separator: undefined };
 }
 
-/** Names what the numbers of a dataset stand for: equal where a model fits both datasets. */
+/** Identifies the meaning of a dataset's numbers: equal if a model fits both datasets. */
 export function encodingId(dataset: Dataset): string {
   return fingerprint(encodingOf(dataset));
 }
 
-/** Why a model of the one dataset does not fit the other, as a clause about the other; undefined if it does. */
+/** Why a model of one dataset does not fit the other, as a clause about the other; undefined if it does. */
 export function encodingDifference(trained: Dataset, other: Dataset): string | undefined {
   const [expected, found] = [encodingOf(trained), encodingOf(other)];
   const same = (key: keyof Encoding) => fingerprint(expected[key]) === fingerprint(found[key]);

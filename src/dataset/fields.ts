@@ -1,6 +1,6 @@
 /**
- * What the fields of a log stand for, as SQL: text of CSV and values of Parquet become labels, numbers and values. Single
- * values of rows in memory follow the same rules by single_value.ts, which takes its patterns and limits from here.
+ * The fields of a log as SQL: text of CSV and values of Parquet become labels, numbers and values. single_value.ts has
+ * the same rules for single values in memory, and takes its patterns and limits from here.
  */
 import { isOneOf, quoted } from "./duckdb.ts";
 import { type Column, type DenseColumn, isDense, isMoment, isSparse, type SparseColumn } from "./schema.ts";
@@ -11,17 +11,17 @@ export interface Field {
   readonly column: Column;
   /** Name of the staged column. */
   readonly staged: string;
-  /** The field as the file has it. */
+  /** The unchanged field of the file. */
   readonly raw: string;
-  /** SQL of what `value` and `good` are made of, under a name of its own, so that text is parsed once. */
+  /** SQL of an intermediate value that `value` and `good` use, with its own name, so that text is parsed once. */
   readonly parsed?: { readonly name: string; readonly sql: string };
-  /** The value to stage: NULL for a missing dense value. */
+  /** The staged value: NULL for a missing dense value. */
   readonly value: string;
-  /** True if the field can be used. */
+  /** True if the field is valid. */
   readonly good: string;
 }
 
-/** Where a column is found in a file. */
+/** Position of a column in a file. */
 export interface Place {
   /** SQL of the field. */
   readonly raw: string;
@@ -30,20 +30,20 @@ export interface Place {
 }
 
 const NUMBERS = /^(U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|DOUBLE|FLOAT|DECIMAL\(.*\)|BOOLEAN)$/;
-/** What has no text that would name one value. */
+/** Types of Parquet without an unambiguous text. */
 const NESTED = /^(STRUCT|MAP|UNION|VARIANT|INTERVAL|BIT)\b|\]\[|\)\[|^BLOB\[/;
 /** Larger whole numbers are not exact as floating-point numbers. */
 const EXACT = { DOUBLE: 2 ** 53, FLOAT: 2 ** 24 } as const;
 /** The largest dense value. */
 export const MAX_NUMBER = 3.4e38;
-/** Numbers from here on are no unix seconds (the year 5138), but finer units or dates that were written as numbers. */
+/** Larger numbers (the year 5138) are not unix seconds, but finer units or dates written as numbers. */
 export const MAX_SECONDS = 1e11;
 /** A date written as a number: yyyymmdd, yyyymmddhh or yymmddhh. */
 export const NUMBER_DATE = "(((19|20)[0-9]{2}|[0-9]{2})(0[1-9]|1[0-2])(0[1-9]|[12][0-9]|3[01])([01][0-9]|2[0-3])|" +
   "(19|20)[0-9]{2}(0[1-9]|1[0-2])(0[1-9]|[12][0-9]|3[01]))(\\.0+)?";
-/** Blanks as RE2 knows them. */
+/** Blanks as RE2 defines them. */
 const BLANK = "[\\t\\n\\f\\r ]*";
-/** Where semicolons separate fields, a number with a comma that cannot stand before thousands. */
+/** A number with a decimal comma, possible if semicolons separate fields; not with digits in groups of three. */
 export const DECIMAL_COMMA = `${BLANK}[-+]?([0-9]+,([0-9]{1,2}|[0-9]{4,})|[0-9]{4,},[0-9]+|0,[0-9]+)${BLANK}`;
 
 /** The pattern of a number with groups of three digits. */
@@ -58,7 +58,7 @@ function isList(type: string | undefined): boolean {
   return type?.endsWith("[]") ?? false;
 }
 
-/** What is wrong with the type of a Parquet column for the kind that the schema gives it, or undefined. */
+/** What is wrong with the type of a Parquet column for its kind in the schema, or undefined. */
 export function typeFault({ name, kind }: Column, type: string): string | undefined {
   if (isList(type) && kind !== "bag") {
     return `column ${name} has lists (${type}), and its kind is ${kind}; use kind bag`;
@@ -67,15 +67,15 @@ export function typeFault({ name, kind }: Column, type: string): string | undefi
   return undefined;
 }
 
-/** SQL of the rows of a source with what is parsed of its fields. */
+/** SQL of the rows of a source with parsed fields. */
 export function parsedRows(source: string, fields: readonly Field[]): string {
   const parsed = fields.flatMap((f) => f.parsed === undefined ? [] : [`${f.parsed.sql} AS ${f.parsed.name}`]);
   return `(SELECT ${["*", ...parsed].join(", ")} FROM ${source})`;
 }
 
 /**
- * Makes fields, numbering dense and sparse ones from 0. `rules` are those of the tables. With `commas` 48,93 is a number, as it
- * is where semicolons stand between fields; 1,125 could be thousands.
+ * Creates fields, numbering dense and sparse ones from 0. `rules` are those of the tables. With `commas`, which is
+ * possible if semicolons separate fields, 48,93 is a number; 1,125 could be thousands.
  */
 export function fieldBuilder(
   maxIndRange: number | undefined,
@@ -120,15 +120,15 @@ export function fieldBuilder(
 /** The hours of a day. */
 const HOURS = Array.from({ length: 24 }, (_, hour) => `${hour}`);
 
-/** SQL of what stands for a missing value of a dense column whose rule is a number: 0, unless the schema says another. */
+/** SQL of the replacement of missing values of a dense column with a numeric rule: 0, unless the schema has another. */
 export function fillOf(column: DenseColumn): string {
   const number = column.kind === "dense" && typeof column.missing === "number" ? column.missing : undefined;
   return number === undefined ? "0" : transformed(column.transform, `${number}::DOUBLE`);
 }
 
 /**
- * SQL of the text of a Parquet value, the same for the same value whatever its type: whole numbers have no fraction,
- * booleans are 1 and 0, binary is UTF-8. Text of CSV is as it is.
+ * SQL of the text of a Parquet value, equal for equal values of different types: whole numbers have no fraction,
+ * booleans are 1 and 0, binary is UTF-8. Text of CSV is unchanged.
  */
 function textOf(raw: string, type: string | undefined): string {
   if (type === "BOOLEAN") return `(${raw}::TINYINT)::VARCHAR`;
@@ -153,7 +153,7 @@ function valueOf(
   if (untyped) return { value: `coalesce(${raw}::VARCHAR, '')`, good: "true" };
   const value = `coalesce(${textOf(raw, type)}, '')`;
   if (type === "FLOAT" || type === "DOUBLE") {
-    // From there on neighbouring whole numbers are one: an id would be taken for another.
+    // Beyond this, neighbouring whole numbers are equal as doubles: an id would be confused with another.
     return { value, good: `coalesce(isnan(${raw}) OR abs(${raw}) < ${EXACT[type]}, true)` };
   }
   if (type === "BLOB") return { value, good: `(${raw} IS NULL OR TRY(decode(${raw})) IS NOT NULL)` };
@@ -183,16 +183,16 @@ function itemsOf(
     if (untyped || column.values === "exact") {
       return { value: `CASE WHEN ${text} IS NULL THEN [] ELSE ${split(text)} END`, good: "true" };
     }
-    // Blanks between blanks are no values. Brackets and quotes would become parts of values.
+    // Blanks between blanks are not values. Brackets and quotes would become parts of values.
     const items = column.separator.trim() === "" ? filled(trimmed(text)) : trimmed(text);
     return { value: `CASE WHEN ${text} IS NULL THEN [] ELSE ${items} END`, good: `NOT (${isBracketed(text)})` };
   }
   const inner = `trim(${text})[2:-2]`;
-  // Nor is what follows a last comma.
+  // An empty item after a last comma is not a value.
   const items = filled(trimmed(inner));
   const value = `CASE WHEN ${text} IS NULL OR trim(${inner}) = '' THEN [] ` +
     `ELSE list_transform(${items}, lambda v: regexp_replace(v, ${quoted(QUOTED_ITEM)}, '\\1\\2')) END`;
-  // An item with a quote at one end alone was cut at a separator in quotes.
+  // An item with a quote at only one end was split at a separator inside quotes.
   const cut = `regexp_matches(v, ${quoted(`["'\\[\\]]`)}) AND NOT regexp_full_match(v, ${quoted(QUOTED_ITEM)})`;
   const lists = `regexp_full_match(trim(${text}), '(?s)\\[.*\\]|\\(.*\\)|\\{.*\\}')`;
   return {
@@ -201,10 +201,10 @@ function itemsOf(
   };
 }
 
-/** An item of a list in brackets that stands in quotes. */
+/** A quoted item of a list in brackets. */
 export const QUOTED_ITEM = `^(?:'([^']*)'|"([^"]*)")$`;
 
-/** SQL that is true for a list that was written as text. "(no genres listed)" is none. */
+/** SQL that is true for a list written as text. "(no genres listed)" is not a list. */
 function isBracketed(text: string): string {
   return `coalesce(${text} LIKE '[%]' OR ${text} LIKE '(%,%)' OR ${text} LIKE '{%,%}', false)`;
 }
@@ -215,19 +215,19 @@ function hexKey(text: string, maxIndRange: number | undefined): string {
   return maxIndRange === undefined ? `(${parsed})` : `((${parsed}) % ${maxIndRange})::UINTEGER`;
 }
 
-/** SQL of a number: NULL if it is missing, NaN if it is none. */
+/** SQL of a number: NULL if missing, NaN if invalid. */
 function numberOf(column: Column, raw: string, type: string | undefined, commas = false): string {
   if (type !== undefined && NUMBERS.test(type)) return `nullif(${raw}::DOUBLE, 'nan')`;
   const text = type === undefined ? raw : `${raw}::VARCHAR`;
   const written = column.kind === "dense" ? plainNumber(column, text, commas) : text;
   const cast = `TRY_CAST(${written} AS DOUBLE)`;
-  // Plain numbers first, which are most. DuckDB would read 1_000 as 1000.
+  // Plain numbers first, because most are plain. DuckDB would read 1_000 as 1000.
   return `CASE WHEN isfinite(${cast}) AND NOT contains(${written}, '_') THEN ${cast} ` +
     `WHEN ${isMissing(text)} THEN NULL WHEN lower(${text}) = 'true' THEN 1 WHEN lower(${text}) = 'false' THEN 0 ` +
     `ELSE 'nan'::DOUBLE END`;
 }
 
-/** SQL of a number as DuckDB reads it, where the schema says that it is written in another way. */
+/** SQL of a number in DuckDB's notation, if the schema declares another notation. */
 function plainNumber(
   { decimal, thousands }: Extract<Column, { kind: "dense" }>,
   text: string,
@@ -247,7 +247,7 @@ function plainNumber(
   return decimal !== "," ? plain : `CASE WHEN NOT contains(${plain}, '.') THEN replace(${plain}, ',', '.') END`;
 }
 
-/** SQL of the unix seconds of a moment: NULL if it is missing, NaN if it is none. */
+/** SQL of the unix seconds of a moment: NULL if missing, NaN if invalid. */
 function secondsOf(column: DenseColumn, raw: string, type: string | undefined): string {
   if (type !== undefined && /^(DATE|TIMESTAMP)/.test(type)) return `epoch(${raw}::TIMESTAMPTZ)`;
   const { unit, format } = column;
@@ -266,14 +266,14 @@ function secondsOf(column: DenseColumn, raw: string, type: string | undefined): 
 
 /** SQL of a dense value. */
 function transformed(transform: "log" | "none" | "hour" | "clock" | "order", raw: string): string {
-  // greatest would take 0 rather than NULL.
+  // greatest() would return 0 rather than NULL.
   if (transform === "log") return `ln(CASE WHEN ${raw} <= 0 THEN 0 ELSE ${raw} END + 1)`;
   if (transform === "hour") return `(${raw} % 100) / 24`;
   if (transform === "clock") return `((${raw} % 86400 + 86400) % 86400) / 86400`;
   return raw;
 }
 
-/** SQL of a label, and whether it can be used. */
+/** SQL of a label, and whether it is valid. */
 function labelled(column: Column, text: string, name: string): Pick<Field, "parsed" | "value" | "good"> {
   const number = numberOf(column, text, undefined);
   if (column.kind === "label" && column.positive !== undefined) {

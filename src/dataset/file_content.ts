@@ -1,11 +1,11 @@
-/** What a file of a raw log holds: told by its first bytes, and by its name only where they do not tell. */
+/** The content type of a raw log's file, from its first bytes, and from its name only if they are not sufficient. */
 
-/** What a file can hold: text or numbers as they are or compressed, columns, or files of its own. */
+/** Content types: text or numbers, plain or compressed; columns; archives. */
 const CONTENTS = ["plain", "gzip", "zstd", "parquet", "zip"] as const;
 /** See CONTENTS. */
 export type FileContent = typeof CONTENTS[number];
 
-/** Bytes at each end of a file that tell what it holds. */
+/** Bytes at each end of a file that identify its content. */
 export const MAGIC_BYTES = 6;
 
 const GZIP = [0x1f, 0x8b];
@@ -13,7 +13,7 @@ const ZSTD = [0x28, 0xb5, 0x2f, 0xfd];
 const PARQUET = bytesOf("PAR1");
 const ZIP = bytesOf("PK\x03\x04");
 const UTF16 = [[0xff, 0xfe], [0xfe, 0xff]];
-/** Other compression, which nothing here reads. */
+/** Other compression formats, which are not supported. */
 const UNREADABLE: readonly [name: string, magic: number[]][] = [
   ["bzip2", bytesOf("BZh")],
   ["xz", [0xfd, ...bytesOf("7zXZ\x00")]],
@@ -36,7 +36,7 @@ function isAt(bytes: Uint8Array, magic: readonly number[]): boolean {
   return bytes.length >= magic.length && magic.every((byte, i) => bytes[i] === byte);
 }
 
-/** What the bytes at both ends of a file say. With `standard` for what neither they nor the name tell. */
+/** The content type from the bytes at both ends of a file; `standard` if neither they nor the name determine it. */
 export function contentOf(path: string, begin: Uint8Array, end: Uint8Array, standard: FileContent): FileContent {
   if (isAt(begin, GZIP)) return "gzip";
   if (isAt(begin, ZSTD) || isSkippableZstd(begin)) return "zstd";
@@ -45,14 +45,14 @@ export function contentOf(path: string, begin: Uint8Array, end: Uint8Array, stan
   return NAMES.find(([name]) => name.test(path))?.[1] ?? standard;
 }
 
-/** Why nothing here reads a file that begins so; undefined if something may. */
+/** Why a file with this beginning cannot be read; undefined if it may be readable. */
 export function unreadable(begin: Uint8Array): string | undefined {
   if (UTF16.some((mark) => isAt(begin, mark))) return "it is UTF-16; convert it to UTF-8, for example with iconv";
   const other = UNREADABLE.find(([, magic]) => isAt(begin, magic));
   return other && `it is a ${other[0]} file; unpack it, or compress it with gzip or zstd`;
 }
 
-/** A frame of zstd that holds no data can come first. */
+/** Skips empty zstd frames at the beginning. */
 function isSkippableZstd(begin: Uint8Array): boolean {
   return (begin[0] & 0xf0) === 0x50 && isAt(begin.subarray(1), [0x2a, 0x4d, 0x18]);
 }

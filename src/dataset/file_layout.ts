@@ -10,9 +10,9 @@ export interface FileLayout {
   readonly fields: Field[];
   /** Names of the fields by position, for messages. */
   readonly names: string[];
-  /** How its lines are divided, and how many come before the first row; undefined if it has none. */
+  /** How its text is divided into lines, and how many precede the first row; undefined if it has no lines. */
   readonly text: { readonly dialect: Dialect; readonly header: number } | undefined;
-  /** Columns whose values stand in the names of folders. */
+  /** Columns whose values are in the names of directories. */
   readonly inFolders: readonly string[];
   /** False if the file has no label. */
   readonly labelled: boolean;

@@ -1,10 +1,10 @@
-/** How DuckDB reads a file: the same for those that are prepared and for those whose schema is to be proposed. */
+/** How DuckDB reads a file, both for prepare and for the proposal of a schema. */
 import { type Engine, identifier, parquetFiles, quoted, textFile } from "./duckdb.ts";
 import type { InputFile } from "./inputs.ts";
 import { readFailure } from "./query_faults.ts";
 import type { LogSchema } from "./schema.ts";
 
-/** SQL of the rows of a text as columns c0, c1 and so on; rows that are malformed are stored as rejects. */
+/** SQL of the rows of a text as columns c0, c1 and so on; malformed rows are stored as rejects. */
 export function csvSource(file: InputFile, schema: Omit<LogSchema, "columns">, width: number): string {
   const { header, delimiter, quote, escape = quote, skip = 0 } = schema;
   const columns = Array.from({ length: width }, (_, i) => `c${i}: 'VARCHAR'`).join(", ");
@@ -13,7 +13,7 @@ export function csvSource(file: InputFile, schema: Omit<LogSchema, "columns">, w
     `comment = '', columns = {${columns}}, store_rejects = true, rejects_limit = 0)`;
 }
 
-/** SQL of the rows of a Parquet file with columns of these names, as columns c0, c1 and so on, which no other name equals. */
+/** SQL of the rows of a Parquet file with these columns, renamed to c0, c1 and so on, which no other name equals. */
 export function parquetSource({ path }: InputFile, names: readonly string[]): string {
   return `(SELECT ${names.map((name, i) => `${identifier(name)} AS c${i}`).join(", ")} FROM ${parquetFiles([path])})`;
 }

@@ -1,4 +1,4 @@
-/** The formats that Hotset knows by name. */
+/** Formats with a name. */
 import { UsageError } from "../errors.ts";
 import { AVAZU_TABLES } from "./avazu_shape.ts";
 import { type Column, type LogSchema, readSchema } from "./schema.ts";
@@ -22,7 +22,7 @@ export const CRITEO: LogSchema = {
 
 const text = (name: string): Column => ({ name, kind: "sparse", values: "text" });
 
-/** Avazu CTR: headered CSV. As in FAE 21 tables and one dense feature, which is the hour of the day. */
+/** Avazu CTR: CSV with a header. As in FAE, 21 tables and one dense feature, the hour of the day. */
 const AVAZU: LogSchema = {
   delimiter: ",",
   quote: '"',
@@ -34,7 +34,9 @@ const AVAZU: LogSchema = {
   ],
 };
 
-/** Taobao UserBehavior: user, item, category, behaviour, unix time; grouped by user, so sorted by time. */
+/**
+ * Taobao UserBehavior: user, item, category, behaviour, unix time; sorted by user in the file, so it is sorted by time.
+ */
 const TAOBAO: LogSchema = {
   delimiter: ",",
   quote: "",
@@ -48,7 +50,7 @@ const TAOBAO: LogSchema = {
   ],
 };
 
-/** MovieLens 100K u.data: user, item, rating, unix time; grouped by nothing, so sorted by time. */
+/** MovieLens 100K u.data: user, item, rating, unix time; unsorted in the file, so it is sorted by time. */
 const MOVIELENS: LogSchema = {
   delimiter: "\t",
   quote: "",
@@ -61,7 +63,7 @@ const MOVIELENS: LogSchema = {
   ],
 };
 
-/** The schema of a format; csv and parquet are described by a file. Throws HotsetError if the file is wrong. */
+/** The schema of a format; csv and parquet need a schema file. Throws HotsetError if that is invalid. */
 export function schemaOf(format: Format, schema: string | undefined): LogSchema {
   if (format === "csv" || format === "parquet") {
     if (schema !== undefined) return readSchema(schema);

@@ -1,4 +1,4 @@
-/** Generated data: as a raw log in the Criteo format, or straight as a dataset. */
+/** Generates data: a raw log in the Criteo format, or a dataset. */
 import { existsSync } from "node:fs";
 import { ArtifactWriter } from "../storage/artifact_writer.ts";
 import { expectRoom } from "../storage/disk.ts";
@@ -12,22 +12,22 @@ import { AtomicFile } from "../storage/atomic_file.ts";
 import { schemaOf } from "./formats.ts";
 import { isDense, isSparse } from "./schema.ts";
 
-/** How many samples to generate, and how they are split by order. */
+/** Number of samples, and their split by order. */
 export interface GenerateOptions extends ClickModelOptions {
-  /** Samples of all splits. */
+  /** Number of samples of all splits. */
   readonly samples: number;
-  /** The shares with which the log will be prepared. */
+  /** Shares of the splits with which the log will be prepared. */
   readonly fractions: Fractions;
-  /** Called after every block with the share done, 0 to 1. */
+  /** Called after every block with the completed share, 0 to 1. */
   readonly onProgress?: (fraction: number) => void;
 }
 
-/** The AUC of the true click probabilities on the drawn labels of each split that has both. */
+/** AUC of the true click probabilities on the generated labels of each split that has both labels. */
 export type BestAuc = Partial<Record<Split, number>>;
 
 /**
- * Writes a raw log in the Criteo format to a new file. Returns the best reachable AUC of each split.
- * Throws HotsetError when the disk refuses.
+ * Writes a raw log in the Criteo format to a new file. Returns the best reachable AUC of each split. Throws HotsetError
+ * if writing fails.
  */
 export function writeCriteoLog(path: string, options: GenerateOptions): BestAuc {
   if (options.shape === "avazu") throw new UsageError("Cannot write a raw log in the shape of avazu, only a dataset");
@@ -45,9 +45,11 @@ export function writeCriteoLog(path: string, options: GenerateOptions): BestAuc 
   return bestAuc;
 }
 
-/** How a generated dataset is made. */
+/** Options of a generated dataset. */
 export interface GenerateDatasetOptions extends GenerateOptions {
-  /** Ids by falling popularity, as prepare gives them, or in arbitrary order, as hashing leaves them. Default popularity. */
+  /**
+   * Ids by falling popularity, as prepare assigns them, or in arbitrary order, as after hashing. Default popularity.
+   */
   readonly ids?: "popularity" | "arbitrary";
 }
 
@@ -106,7 +108,7 @@ export function generateDataset(out: string, options: GenerateDatasetOptions): D
   return Dataset.open(out);
 }
 
-/** A step that visits all rows of a table once and leaves neighbours in popularity far apart: near rows / golden ratio. */
+/** A stride that visits all rows of a table once and separates rows of similar popularity: near rows / golden ratio. */
 function scatteringStride(rows: number): number {
   const divides = (a: number, b: number): boolean => b === 0 ? a > 1 : divides(b, a % b);
   let stride = Math.max(1, Math.floor(rows * 0.6180339887));
@@ -114,7 +116,7 @@ function scatteringStride(rows: number): number {
   return stride;
 }
 
-/** Draws all samples in order and hands out runs of a block that belong to one split. */
+/** Generates all samples in order and passes on parts of a block that belong to one split. */
 function generate(
   model: ClickModel,
   options: GenerateOptions,
@@ -143,7 +145,9 @@ function generate(
   return bestAuc;
 }
 
-/** AUC in constant memory: probabilities are counted in bins so narrow that ties within one do not matter (1e-5). */
+/**
+ * AUC in constant memory: probabilities are counted in bins that are narrow enough to ignore ties within one (1e-5).
+ */
 class AucHistogram {
   static readonly #bins = 1 << 16;
   readonly #clicks = new Float64Array(AucHistogram.#bins);
@@ -154,7 +158,7 @@ class AucHistogram {
     (label === 1 ? this.#clicks : this.#others)[bin]++;
   }
 
-  /** Undefined unless there are both labels. */
+  /** Undefined unless there are samples with both labels. */
   get value(): number | undefined {
     let wins = 0;
     let clicks = 0;
@@ -171,7 +175,7 @@ class AucHistogram {
 const TAB = 9;
 const NEWLINE = 10;
 const DIGITS = new TextEncoder().encode("0123456789abcdef");
-/** Of a label, empty dense fields, and values of 8 digits. */
+/** Minimum bytes of a line: a label, empty dense fields, and values of 8 digits. */
 const MIN_LINE = 1 + 13 + 26 * 9 + 1;
 const MAX_LINE = 1 + 13 * 11 + 26 * 9 + 1;
 
@@ -199,7 +203,7 @@ class LineBuffer {
     }
     for (let t = 0; t < tables; t++) {
       this.#bytes[this.#length++] = TAB;
-      // A value is the mixed rank: mixing is one to one, so the values of a table are distinct.
+      // A value is the mixed rank: mixing is a bijection, so the values of a table are distinct.
       const value = mix(mix(ranks[sample * tables + t]) ^ (t + 1));
       for (let shift = 28; shift >= 0; shift -= 4) this.#bytes[this.#length++] = DIGITS[(value >>> shift) & 15];
     }

@@ -1,31 +1,32 @@
-/** Ids of values that are known by their hashes. */
+/** Ids of values by their hashes. */
 
 /**
- * The ids of one table's values, found by a 64-bit hash of the value. Ids are given in the order of adding, from 1;
- * what was never added has id 0. Because frequent values come first, the keys that are compared most lie together.
+ * The ids of one table's values, found by a 64-bit hash of the value. Ids are assigned in the order of adding, from 1;
+ * other values have id 0. Because frequent values come first, the keys that are compared most are close together in
+ * memory.
  */
 export class Dictionary {
   /** Rows of the table: the values and row 0. */
   rows = 1;
-  /** Hash table of ids, 0 where free; its length is a power of two. */
+  /** Hash table of ids, 0 in free slots; its length is a power of two. */
   readonly #slots: Uint32Array;
   /** The two halves of each id's hash. */
   readonly #low: Uint32Array;
   readonly #high: Uint32Array;
 
-  /** Bytes of a dictionary of so many values. */
+  /** Bytes of a dictionary of this number of values. */
   static bytes(values: number): number {
     return 4 * slotsFor(values) + 8 * (values + 1);
   }
 
-  /** An empty dictionary with room for so many values. */
+  /** An empty dictionary with space for this number of values. */
   constructor(values: number) {
     this.#slots = new Uint32Array(slotsFor(values));
     this.#low = new Uint32Array(values + 1);
     this.#high = new Uint32Array(values + 1);
   }
 
-  /** Gives the next id to a value. Fails if another value has the same hash (one chance in 10^4 with 60 M values). */
+  /** Assigns the next id to a value. Throws if another value has the same hash (probability 10^-4 for 60 M values). */
   add(low: number, high: number): void {
     const mask = this.#slots.length - 1;
     let slot = high & mask;

@@ -1,4 +1,4 @@
-/** The names of the columns of a text, from the line that names them. */
+/** Names of the columns of a text file, from its header line. */
 import type { LogSchema } from "./schema.ts";
 
 type Text = Pick<LogSchema, "delimiter" | "quote" | "escape">;
@@ -24,8 +24,8 @@ export function splitLine(line: string, { delimiter, quote, escape = quote }: Te
 }
 
 /**
- * The names of the columns that a line gives: a column without a name is called by its position, column0; columns of one
- * name are told apart by a number, item.1 and item.2.
+ * The names of columns in a header: an unnamed column is called by its position, column0; equal names get a number,
+ * item.1 and item.2.
  */
 export function columnNames(line: string, text: Text): string[] {
   const names = splitLine(line, text).map((name, i) => name === "" ? `column${i}` : name);

@@ -1,4 +1,4 @@
-/** Proposals of a schema for a log that nobody has described yet. */
+/** Proposes a schema for a log. */
 import { availableParallelism } from "node:os";
 import { HotsetError } from "../errors.ts";
 import { TemporaryDirectory } from "../storage/temporary.ts";
@@ -12,48 +12,49 @@ import { type Column, isSparse, type LogSchema, type Moment } from "./schema.ts"
 import { sniffText, type TextForm } from "./sniff_text.ts";
 import { firstLine } from "./text_file.ts";
 
-/** Rows that are looked at. */
+/** Rows of the sample. */
 const SAMPLE_ROWS = 1_000_000;
 const MEMORY_BYTES = 2 ** 30;
 const LABEL_NAMES = /^(label|y|target|click(ed|s)?|is_?click(ed)?|conver(sion|ted))$/i;
 const ID_NAMES = /(^|_)(id|ids|code|type|category|cat|user|item)$|^(id|user|item|cat|C)_?\d*$/i;
 const TIME_NAMES = /time|date|(^|_)ts$/i;
-/** Numbers that are moments of the last decades, by unit. */
+/** Ranges of numbers that are moments of the last decades, by unit. */
 const UNITS = [
   { unit: "s", name: "seconds", from: 1e8, to: 1e10 },
   { unit: "ms", name: "milliseconds", from: 1e11, to: 1e13 },
   { unit: "us", name: "microseconds", from: 1e14, to: 1e16 },
   { unit: "ns", name: "nanoseconds", from: 1e17, to: 1e19 },
 ] as const;
-/** A column of which at least this share of the rows differ names rows and teaches nothing. */
+/** A column with at least this share of distinct values identifies rows and teaches nothing. */
 const UNIQUE_SHARE = 0.95;
-/** Whole numbers with at most so many values are more likely codes than amounts. */
+/** Whole numbers with at most this number of distinct values are more likely codes than amounts. */
 const MAX_CODES = 20;
-/** A label can be one of a few values. */
+/** A label can have a few values. */
 const MAX_LABELS = 10;
 
 const INTEGERS = /^U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?$/;
 const FRACTIONS = /^(DOUBLE|FLOAT|DECIMAL(\(.*\))?)$/;
-/** Lists of what could be codes. */
+/** Text that looks like a list of codes. */
 const LISTS = /^(VARCHAR|UUID|U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?)\[\]$/;
 
 /** What was found in a column. */
 interface Found extends ColumnFindings {
-  /** It is the number of the row. */
+  /** True if it is the row number. */
   readonly numbersRows: boolean;
 }
 
-/** Fewer rows show nothing that could not be chance. */
+/** In fewer rows everything could be chance. */
 const FEW_ROWS = 20;
-/** How likely it may be that rows with a value have one label by chance. */
+/** Maximum probability that rows with a value have one label by chance. */
 const CHANCE = 1e-6;
-/** Names that programs give to the number of a row. */
+/** Names that programs give to row numbers. */
 const ROW_NAMES = /^(Unnamed: \d+|__index_level_\d+__|index|row|row_?(number|num|no|id))$/i;
 
 /**
- * Proposes a schema for a CSV (also TSV, .gz, .zst) or Parquet file from its first million rows: its form, and of each column
- * what its name, type and values suggest. The sample is read as `prepare` reads it, so what is proposed is accepted. Notes in
- * the schema say why, and `onNote` is told what a person must look at. Throws HotsetError if the file cannot be read.
+ * Proposes a schema for a CSV (also TSV, .gz, .zst) or Parquet file from its first million rows: its dialect, and of
+ * each column what its name, type and values suggest. The sample is read like `prepare` reads it, so the proposal is
+ * accepted. Notes in the schema give reasons, and `onNote` receives what the user must check. Throws HotsetError if the
+ * file cannot be read.
  */
 export async function inferSchema(
   path: string,
@@ -85,7 +86,7 @@ export async function inferSchema(
 
 const PARQUET: TextForm = { delimiter: ",", quote: '"', header: true };
 
-/** Reads a sample and looks at each of its columns. */
+/** Reads a sample and describes each of its columns. */
 async function describe(engine: Engine, file: InputFile, onProgress: (fraction: number) => void) {
   const parquet = file.content === "parquet";
   const form = parquet ? PARQUET : await sniffText(engine, file);
@@ -109,13 +110,13 @@ async function describe(engine: Engine, file: InputFile, onProgress: (fraction: 
   return { form, found };
 }
 
-/** True for the index of pandas and the like. */
+/** True for an index column like that of pandas. */
 function isRowNumber({ name, type, full, distinct, rows, rising }: ColumnFindings, unnamed: boolean): boolean {
   const unique = full && distinct === rows && INTEGERS.test(type);
   return unique && ((rising && rows >= FEW_ROWS) || unnamed || ROW_NAMES.test(name));
 }
 
-/** Leaves out columns that prepare would refuse; what counts as a label is for a person to say. */
+/** Ignores columns that prepare would reject; which values count as label 1 is for the user to decide. */
 async function accepted(engine: Engine, found: readonly Found[], columns: readonly Column[]): Promise<Column[]> {
   const kept: Column[] = [];
   for (const [i, column] of columns.entries()) {
@@ -129,7 +130,7 @@ async function accepted(engine: Engine, found: readonly Found[], columns: readon
   return kept;
 }
 
-/** Leaves out columns that are filled only where the label is what it is. */
+/** Ignores columns that have a value only for one label. */
 async function withoutLeaks(engine: Engine, found: readonly Found[], columns: readonly Column[]): Promise<Column[]> {
   const at = columns.findIndex(({ kind }) => kind === "label");
   const all = await filledByLabel(engine, found[at], columns[at], found[at]);
@@ -168,7 +169,7 @@ function propose(found: readonly Found[]): Column[] {
   });
 }
 
-/** A text label says which of its values counts as 1: the rarest, as clicks are, until a person says another. */
+/** For a text label, the value that counts as 1: the rarest, as clicks are rare, unless the user changes it. */
 async function withPositive(engine: Engine, found: readonly Found[], columns: readonly Column[]): Promise<Column[]> {
   const at = columns.findIndex(({ kind }) => kind === "label");
   if (at < 0 || found[at].flag || found[at].type !== "VARCHAR") return [...columns];
@@ -190,7 +191,7 @@ function labelOf({ name, type, min, max, distinct, flag }: Found): Column {
   return { name, kind: "label", atLeast, note: `${values}, ${min} to ${max}: which of them count as 1 is a guess` };
 }
 
-/** What is left to propose where nothing looks like categories. */
+/** The proposal if nothing looks like categories. */
 function asCodes(column: Column): Column {
   if (column.kind !== "dense" || column.transform !== "log") return column;
   const { name, note } = column;
@@ -202,7 +203,7 @@ function asCodes(column: Column): Column {
   };
 }
 
-/** How a column could order the rows; undefined if it does not look as if it held moments. */
+/** Notation of the moments by which a column could sort the rows; undefined if it does not look like moments. */
 function timeOf(
   { name, type, min, max, distinct, rows, written: { format } }: Found,
 ): (Moment & { transform: "clock" | "order"; note: string }) | undefined {
@@ -221,7 +222,7 @@ function timeOf(
   };
 }
 
-/** One column orders the rows; another one can still tell the time of day. */
+/** One column sorts the rows; another one can still be the time of day. */
 function otherTime(f: Found, order: Found | undefined): Column {
   const { name } = f;
   const { transform, note, ...how } = timeOf(f)!;

@@ -1,4 +1,4 @@
-/** The files that a raw log consists of. */
+/** The files of a raw log. */
 import { globSync, type Stats, statSync } from "node:fs";
 import { join, parse, resolve, sep } from "node:path";
 import { crc32 } from "node:zlib";
@@ -12,25 +12,25 @@ const PIECE_BYTES = 4 << 20;
 
 /** A file of a raw log. */
 export interface InputFile {
-  /** Absolute. */
+  /** Absolute path. */
   readonly path: string;
-  /** Its length. */
+  /** Length in bytes. */
   readonly bytes: number;
-  /** What it holds. */
+  /** Content type. */
   readonly content: FileContent;
   /** Milliseconds since 1970. */
   readonly modified: number;
 }
 
-/** A file whose bytes have been read. */
+/** A file whose content has been read completely. */
 export interface KnownFile extends InputFile {
   /** Checksum of all bytes. */
   readonly crc32: number;
 }
 
 /**
- * Finds the files that paths and globs name, in the given order, those of a glob by the numbers in their names. What
- * exists is no glob. Throws HotsetError.
+ * Finds the files of paths and globs in the given order, those of a glob sorted by the numbers in their names. An
+ * existing path is not a glob. Throws HotsetError.
  */
 export function findInputs(patterns: readonly string[], format?: Format): InputFile[] {
   return patterns.flatMap((pattern) => {
@@ -54,7 +54,7 @@ export function expectApart(files: Readonly<Record<"train" | "validation" | "tes
   }
 }
 
-/** Throws UsageError if what is written to a file would take the place of one that is read. */
+/** Throws UsageError if an output would overwrite an input. */
 export function expectNoInput(out: string, inputs: readonly InputFile[]): void {
   const target = throughLinks(out);
   if (inputs.every(({ path }) => throughLinks(path) !== target)) return;
@@ -69,7 +69,7 @@ function exists(path: string): boolean {
   return statSync(path, { throwIfNoEntry: false }) !== undefined;
 }
 
-/** The folders of a pattern that exist are taken as they are, whatever their names hold. */
+/** Directories of a pattern that exist are taken literally, whatever characters their names contain. */
 function expand(pattern: string): string[] {
   const { root } = parse(pattern);
   const parts = pattern.slice(root.length).split(sep);
@@ -78,7 +78,7 @@ function expand(pattern: string): string[] {
   return globSync(parts.join(sep), { cwd: resolve(folder) }).map((name) => join(folder, name)).sort(byNumbers);
 }
 
-/** Compares names whose digits are numbers: day_2 comes before day_10. */
+/** Compares names with numbers by value: day_2 comes before day_10. */
 export function byNumbers(a: string, b: string): number {
   const [left, right] = [a, b].map((name) => name.match(/\d+|\D+/g) ?? []);
   for (let i = 0; i < Math.min(left.length, right.length); i++) {
@@ -113,14 +113,14 @@ function inputFile(path: string, standard: FileContent): InputFile {
   if (!stats.isFile()) fail("it is not a file");
   const fault = unreadable(begin);
   if (fault !== undefined) fail(fault);
-  // What is empty may be an empty part of any kind.
+  // An empty file may be an empty part of any type.
   const content = stats.size === 0 ? "plain" : contentOf(path, begin, end, standard);
   return { path: resolve(path), bytes: stats.size, content, modified: stats.mtimeMs };
 }
 
 /**
- * Reads files to the end for their checksums, each rank of a group some of them: files with the same path and the same bytes
- * are the same, whenever they were written. Throws HotsetError.
+ * Reads files completely for their checksums, divided among the ranks of a group: files with equal paths and bytes are
+ * equal, whenever they were written. Throws HotsetError.
  */
 export async function identify(
   files: readonly InputFile[],
@@ -144,7 +144,8 @@ async function checksumOf(file: InputFile, onRead: (bytes: number) => void): Pro
   let sum = 0;
   try {
     using opened = await Deno.open(file.path);
-    for (let left = file.bytes; left > 0;) { // no further: someone may write to it as fast as it is read
+    // Not beyond the known length: another process may append as fast as this one reads.
+    for (let left = file.bytes; left > 0;) {
       const count = await opened.read(piece.subarray(0, left)) ?? left;
       sum = crc32(piece.subarray(0, count), sum);
       left -= count;
@@ -157,7 +158,7 @@ async function checksumOf(file: InputFile, onRead: (bytes: number) => void): Pro
   return sum;
 }
 
-/** Throws HotsetError if a file was written to since it was found. */
+/** Throws HotsetError if a file was changed since it was found. */
 export function expectUnchanged(files: readonly InputFile[]): void {
   for (const { path, bytes, modified } of files) {
     const stats = statSync(path, { throwIfNoEntry: false });
@@ -166,7 +167,7 @@ export function expectUnchanged(files: readonly InputFile[]): void {
   }
 }
 
-/** Columns that the folders of a path name, as in click=1/part-0.csv; null for no value. */
+/** Columns in the names of a path's directories, as in click=1/part-0.csv; null for no value. */
 export function folderColumns(path: string): Map<string, string | null> {
   const columns = new Map<string, string | null>();
   for (const folder of path.split(sep).slice(0, -1)) {
@@ -176,7 +177,7 @@ export function folderColumns(path: string): Map<string, string | null> {
   return columns;
 }
 
-/** Writers of such folders escape what a path cannot hold. */
+/** Unescapes characters that paths cannot contain. */
 function unescaped(value: string): string {
   try {
     return decodeURIComponent(value);

@@ -1,28 +1,30 @@
-/** Counts of 32-bit keys, and the ids that follow from them: by falling frequency, ties by key, from 1; id 0 is the rest. */
+/**
+ * Counts of 32-bit keys, and ids derived from them: by falling frequency, ties by key, from 1; id 0 is everything else.
+ */
 import { HotsetError } from "../errors.ts";
 
 const MIN_SLOTS = 1024;
 const MAX_LOAD = 0.7;
 const MAX_COUNT = 2 ** 32 - 1;
 /**
- * Words that a slot of the old table stands for while the table grows to twice its length (the old one and the new) and,
- * which is more, once that is full and its keys are sorted and listed.
+ * Peak words per slot: while the table doubles, the old and the new one exist; the maximum is reached when a full
+ * table's keys are sorted and listed.
  */
 const GROWTH_WORDS = 10;
-/** 2^32 / golden ratio: multiplying by it spreads keys over the upper bits. */
+/** 2^32 / golden ratio: multiplying by it distributes keys over the upper bits. */
 const SPREAD = 0x9e3779b1;
 
-/** Thrown when the distinct keys do not fit into the memory that was given. */
+/** Thrown if the distinct keys do not fit in the given memory. */
 export class KeysDoNotFit extends HotsetError {}
 
-/** A hash table with open addressing of pairs of words: key, and a value that is 0 where the slot is free. */
+/** A hash table with open addressing of pairs of words: key, and a value that is 0 in free slots. */
 export class KeyTable implements Disposable {
   /** Distinct keys. */
   keys = 0;
   readonly #memoryBytes: number;
   #pairs = new Uint32Array(2 * MIN_SLOTS);
 
-  /** Holds at most so many bytes at any time. */
+  /** Uses at most this number of bytes at any time. */
   constructor(memoryBytes: number) {
     this.#memoryBytes = memoryBytes;
   }
@@ -48,9 +50,11 @@ export class KeyTable implements Disposable {
     }
   }
 
-  /** Gives ids to the keys counted at least so often. Returns those keys and their counts in the order of their ids. */
+  /**
+   * Assigns ids to the keys with at least this count. Returns those keys and their counts in the order of their ids.
+   */
   number(minFrequency: number): { keys: Uint32Array<ArrayBuffer>; counts: Uint32Array<ArrayBuffer> } {
-    // Words of a 64-bit number: the key, and above it the count upside down.
+    // Words of a 64-bit number: the key, and above it the inverted count.
     const sorted = new BigUint64Array(this.keys);
     const words = new Uint32Array(sorted.buffer);
     const pairs = this.#pairs;
@@ -76,13 +80,13 @@ export class KeyTable implements Disposable {
     return { keys, counts };
   }
 
-  /** Gives ids to keys in an empty table: to `keys[i]` i + 1. Throws KeysDoNotFit. */
+  /** Assigns ids to keys in an empty table: i + 1 to `keys[i]`. Throws KeysDoNotFit. */
   learn(keys: Uint32Array): void {
     this.count(keys);
     for (let i = 0; i < keys.length; i++) this.#pairs[2 * this.#slotOf(keys[i]) + 1] = i + 2;
   }
 
-  /** Replaces keys by their ids, once these are given. */
+  /** Replaces keys by their ids, after ids were assigned. */
   encode(keys: Uint32Array): void {
     const pairs = this.#pairs;
     const { mask, shift } = geometry(pairs);
@@ -121,18 +125,18 @@ export class KeyTable implements Disposable {
     release(old);
   }
 
-  /** Gives the memory back. */
+  /** Frees the memory. */
   [Symbol.dispose](): void {
     release(this.#pairs);
   }
 }
 
-/** Gives the memory of a large array back at once: the garbage collector takes its time, and the limit counts it. */
+/** Frees the memory of a large array at once: the garbage collector may be slow, and the limit counts it. */
 export function release(array: Uint32Array<ArrayBuffer> | BigUint64Array<ArrayBuffer>): void {
   array.buffer.transfer(0);
 }
 
-/** Of a table of so many slots, a power of two. */
+/** A table with this number of slots, a power of two. */
 function geometry(pairs: Uint32Array): { mask: number; shift: number } {
   const mask = pairs.length / 2 - 1;
   return { mask, shift: Math.clz32(mask) };

@@ -16,7 +16,10 @@ const ARRAYS = [{ name: "y", words: 1 }, { name: "X_int", words: 13 }, { name: "
 const TYPES: Readonly<Record<string, IntegerSource["type"]>> = { "<i4": "int32", "<f8": "float64" };
 const MAGIC = "\x93NUMPY";
 
-/** Unpacks the arrays beside `prefix`, y unless it is not read. Throws HotsetError that names what is wrong with the file. */
+/**
+ * Unpacks the arrays to files with `prefix`, without y if it is not read. Throws HotsetError with what is wrong in the
+ * file.
+ */
 export async function extractNpz(
   path: string,
   prefix: string,
@@ -80,7 +83,7 @@ function contents(zip: ZipFile, entry: Entry): Promise<Readable> {
   });
 }
 
-/** The header of a .npy file: a Python dictionary after the length of its text. */
+/** The header of a .npy file: a Python dictionary after its length. */
 function readHeader(path: string): { at: number; dtype: string; fortran: boolean; shape: number[] } | undefined {
   using file = Deno.openSync(path);
   const bytes = Buffer.alloc(1024);

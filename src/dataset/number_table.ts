@@ -1,4 +1,4 @@
-/** Numbering and encoding of one table whose values are 32-bit keys; runs on worker threads. */
+/** Assigns ids to the 32-bit keys of one table and encodes them; runs on worker threads. */
 import { FileReader } from "../storage/artifact.ts";
 import { AtomicFile } from "../storage/atomic_file.ts";
 import { KeysDoNotFit, KeyTable, release } from "./key_table.ts";
@@ -9,17 +9,17 @@ const PIECE_KEYS = 1 << 18;
 /** One table of all logs. */
 export interface TableTask {
   readonly kind: "table";
-  /** The keys of each log, and the file that takes their ids. */
+  /** The keys of each log, and the output file of their ids. */
   readonly logs: readonly { readonly runs: readonly KeyRun[]; readonly ids: string }[];
-  /** Where ids come from: the first `train` keys of the first log, or keys that have ids already, in their order. */
+  /** Source of ids: counts of the first `train` keys of the first log, or keys in the order of their existing ids. */
   readonly from: { readonly train: number; readonly minFrequency: number } | KeyRun;
-  /** Files that take the key and the count of every row of the table. */
+  /** Output files for the key and the count of every row of the table. */
   readonly keysFile: string;
   readonly countsFile: string;
   readonly memoryBytes: number;
 }
 
-/** Does a task. Returns the rows of the table, or undefined if its keys do not fit into the memory. */
+/** Runs a task. Returns the number of rows of the table, or undefined if its keys do not fit in memory. */
 export function numberTable(task: TableTask): { rows: number | undefined } {
   try {
     return { rows: number(task) };
@@ -61,7 +61,7 @@ function number({ logs, from, keysFile, countsFile, memoryBytes }: TableTask): n
   return rows;
 }
 
-/** The first `limit` keys of runs, some at a time, in memory that is used again. */
+/** The first `limit` keys of column runs, in parts, in memory that is reused. */
 function* pieces(runs: readonly KeyRun[], limit: number, memory: Uint32Array): Generator<Uint32Array> {
   let left = limit;
   for (const run of runs) {

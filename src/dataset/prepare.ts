@@ -13,7 +13,7 @@ import { buildDataset, type LogParts, type ReadOptions } from "./prepare_job.ts"
 import { isChunkFormat } from "./stage_chunks.ts";
 import type { StagedLog } from "./staged_log.ts";
 
-/** How to prepare a dataset. */
+/** Options for preparing a dataset. */
 export interface PrepareOptions extends ReadOptions {
   /** Files or globs, in the order of time. TSV or CSV, also .gz and .zst; Parquet. */
   readonly inputs: readonly string[];
@@ -23,11 +23,11 @@ export interface PrepareOptions extends ReadOptions {
   readonly testInputs?: readonly string[];
   /** See docs/datasets.md. */
   readonly format: Format;
-  /** File that describes the columns; needed for csv and parquet. */
+  /** File with the schema of the columns; required for csv and parquet. */
   readonly schema?: string;
   /** Directory of the dataset. */
   readonly out: string;
-  /** Values seen fewer times in the train split share row 0 with unseen ones; default 1. */
+  /** Values seen less often in the train split share row 0 with unseen ones; default 1. */
   readonly minFrequency?: number;
   /** Categorical values are taken modulo this number first (text: their hash). */
   readonly maxIndRange?: number;
@@ -40,14 +40,16 @@ export interface PrepareOptions extends ReadOptions {
   readonly testFraction?: number;
   /** For generated data: the AUC of the true model, to be recorded. */
   readonly generated?: { readonly bestAuc: Partial<Record<Split, number>> };
-  /** Who prepares together, each with the same options and seeing the same files; default this process alone. */
+  /**
+   * The process group that prepares together, each rank with the same options and files; default this process alone.
+   */
   readonly group?: ProcessGroup | undefined;
 }
 
 const DEFAULT_VALIDATION_FRACTION = 0.05;
 const DEFAULT_TEST_FRACTION = 0.1;
 
-/** Counts the changes of what the same files and options mean; version 0.1 had none. */
+/** Incremented when the same files and options get another meaning; version 0.1 had none. */
 const READING_RULES = 1;
 
 /** Shares of the rows, by order: train, then validation, then test at the end. */
@@ -74,7 +76,7 @@ function fractionsOf(options: Omit<PrepareOptions, "out">): Fractions {
   return { validation, test };
 }
 
-/** Sizes of the splits of so many rows, in order. */
+/** Sizes of the splits for this number of rows, in order. */
 export function splitSizes(rows: number, fractions: Fractions): Part[] {
   const validation = Math.floor(rows * fractions.validation);
   const test = Math.floor(rows * fractions.test);
@@ -85,16 +87,16 @@ export function splitSizes(rows: number, fractions: Fractions): Part[] {
   ];
 }
 
-/** Files with all that a dataset's content depends on besides. */
+/** Files, with everything else that a dataset's content depends on. */
 export interface LogSource {
   readonly inputs: readonly KnownFile[];
   readonly validationInputs: readonly KnownFile[];
   readonly testInputs: readonly KnownFile[];
-  /** Paths, content, schema and options. Equal ones make equal datasets. */
+  /** Paths, content, schema and options. Equal sources give equal datasets. */
   readonly body: DatasetBody["source"];
 }
 
-/** Reads all files of a log once, to know them by what they hold. Throws HotsetError for missing ones. */
+/** Reads all files of a log once and identifies their content. Throws HotsetError for missing files. */
 export async function sourceOf(options: Omit<PrepareOptions, "out">): Promise<LogSource> {
   const { group = ALONE, format, minFrequency = 1, maxIndRange, onProgress = () => {} } = options;
   const { inputs, validationInputs, testInputs, settings } = together(group, () => {
@@ -143,23 +145,23 @@ export async function sourceOf(options: Omit<PrepareOptions, "out">): Promise<Lo
   };
 }
 
-/** What a dataset remembers of a file: not when it was written. */
+/** What a dataset records of a file: not its modification time. */
 function identityOf({ path, bytes, content, crc32 }: KnownFile) {
   return { path, bytes, content, crc32 };
 }
 
 /**
- * Reads raw logs and writes a dataset to `options.out`. Memory depends neither on the number of rows nor on that of all
- * tables' values. Finished parts are kept beside the output until it is complete: after a kill the same call goes on from
- * there and writes the same bytes. Where another process writes the output, it is waited for, and what it has made of
- * the same source is taken. A group divides the formats that DuckDB does not read; its first rank prepares the others.
- * Throws HotsetError that names file, line and reason.
+ * Reads raw logs and writes a dataset to `options.out`. Memory depends neither on the number of rows nor on the number
+ * of all tables' values. Finished steps are stored next to the output until it is complete: after a kill, the same call
+ * continues from there and writes the same bytes. If another process writes the output, waits for it and uses its
+ * result if its source is the same. A group divides the work for formats that DuckDB does not read; its first rank
+ * prepares the others. Throws HotsetError that names file, line and reason.
  */
 export async function prepareDataset(options: PrepareOptions): Promise<Dataset> {
   return await prepareFrom(options, await sourceOf(options));
 }
 
-/** The same of a log that is known. */
+/** The same for a log that has been identified. */
 export async function prepareFrom(options: PrepareOptions, source: LogSource): Promise<Dataset> {
   const { group = ALONE } = options;
   if (group.size > 1 && !isChunkFormat(options.format)) {
@@ -207,7 +209,7 @@ function bytesOf(files: readonly KnownFile[]): number {
   return files.reduce((sum, { bytes }) => sum + bytes, 0);
 }
 
-/** What a log says of how to read others by the same schema. */
+/** What a log determines about reading other logs with the same schema. */
 function foundIn({ rules, missing }: StagedLog) {
   return { rules, fills: missing.map(({ value }) => value) };
 }
@@ -226,23 +228,23 @@ async function lockOutput(
   });
 }
 
-/** True if a whole dataset of this source is there: what was waited for. */
+/** True if a complete dataset of this source exists: the result of the process that was waited for. */
 function isMadeFrom(source: DatasetBody["source"], out: string): boolean {
   return isCached("dataset", out) && fingerprint(Dataset.open(out, "lengths").body.source) === fingerprint(source);
 }
 
-/** How to encode new rows. */
+/** Options for encoding new rows. */
 export interface EncodeOptions extends ReadOptions {
   /** Directory of the new dataset. */
   readonly out: string;
-  /** To evaluate, which is the default, labels are read where there is such a column; to predict they are passed over. */
+  /** "evaluate", the default, reads labels if there is a label column; "predict" ignores them. */
   readonly purpose?: "evaluate" | "predict";
 }
 
 /**
- * Encodes new rows with the dictionary of an existing dataset, all into the test split of a new one, in the order of the
- * inputs. Where no label is read `labelled` is false and all labels are 0. Throws HotsetError if the inputs cannot be read
- * or are not in the form that the dataset was made from.
+ * Encodes new rows with the dictionary of an existing dataset, all into the test split of a new one, in the order of
+ * the inputs. If no label is read, `labelled` is false and all labels are 0. Throws HotsetError if the inputs cannot be
+ * read or have another format than those of the dataset.
  */
 export async function encodeWith(
   dataset: Dataset,

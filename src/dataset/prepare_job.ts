@@ -1,4 +1,4 @@
-/** The steps of preparing: logs are staged, their tables numbered one by one, and all brought together. */
+/** The steps of preparing: logs are staged, their tables encoded one by one, and everything is assembled. */
 import { availableParallelism } from "node:os";
 import { fingerprint } from "../storage/artifact.ts";
 import { expectRoom } from "../storage/disk.ts";
@@ -22,53 +22,58 @@ import { keyRun } from "./staged_chunk.ts";
 import { stageQuery } from "./stage_query.ts";
 import type { ValueRule } from "./value_rules.ts";
 
-/** What reading raw logs stays under. */
+/** Default limit of memory for reading raw logs. */
 export const DEFAULT_MEMORY_BYTES = 4 * 2 ** 30;
-/** DuckDB's share of the memory, and that of the dictionary in work beside it; the rest is for buffers and the runtime. */
+/** Shares of the memory for DuckDB and for the dictionary in work; the rest is for buffers and the runtime. */
 const ENGINE_MEMORY_SHARE = 0.5;
 const DICTIONARY_MEMORY_SHARE = 0.4;
-/** Without DuckDB the dictionaries in work may have what the runtime and each thread leave, but at least a share. */
+/** Without DuckDB, dictionaries in work get what the runtime and the threads leave, but at least a share. */
 const RUNTIME_BYTES = 192 * 2 ** 20;
 const THREAD_BYTES = 64 * 2 ** 20;
 const MIN_KEYS_MEMORY_SHARE = 0.25;
 
-/** What reading a log may use and what it reports; the same for all that read logs. */
+/** Resources and callbacks for reading logs; the same for all functions that read logs. */
 export interface ReadOptions {
   /** Default fail. */
   readonly onBadRow?: BadRowPolicy;
-  /** Bytes of memory to stay under; default 4 GiB. */
+  /** Maximum memory in bytes; default 4 GiB. */
   readonly memoryBytes?: number;
-  /** Default all cores. */
+  /** Number of threads; default all cores. */
   readonly threads?: number;
   /** Aborting it ends the work with the signal's reason; finished steps are kept for the next call. */
   readonly signal?: AbortSignal | undefined;
-  /** Called now and then with what is done of a stage, 0 to 1; `wait` is for another process that writes the same output. */
+  /**
+   * Called regularly with the completed share of a stage, 0 to 1; stage `wait` means that another process writes the
+   * same output.
+   */
   readonly onProgress?: (stage: "check" | "wait" | "read" | "count" | "encode", fraction: number) => void;
 }
 
-/** A job's settings. */
+/** Settings of a job. */
 export interface JobOptions extends ReadOptions {
   readonly format: Format;
   readonly schema: LogSchema;
   readonly maxIndRange: number | undefined;
   readonly out: string;
-  /** Who prepares together, each with the same options; default this process alone. Only for a chunk format. */
+  /**
+   * The process group that prepares together, with equal options; default this process alone. Only for a chunk format.
+   */
   readonly group?: ProcessGroup | undefined;
 }
 
-/** A staged log with the splits it is divided into. */
+/** A staged log with its splits. */
 export interface LogParts {
   readonly log: StagedLog;
   readonly parts: readonly Part[];
 }
 
-/** Where ids come from: counts of the first samples of the first log, or an existing dataset. */
+/** Source of ids: counts of the first samples of the first log, or an existing dataset. */
 export type IdSource = { readonly train: number; readonly minFrequency: number } | Dataset;
 
 /**
- * Runs `work` over a stage that is named by `source`, commits the dataset that it made to `options.out` and opens it. The
- * caller holds the lock of the output.
- * A signal or a kill leaves a stage to go on from: after a failure it is removed, as the input must change.
+ * Runs `work` in a staging directory identified by `source`, commits the resulting dataset to `options.out` and opens
+ * it. The caller holds the lock of the output. After a signal or a kill the staging directory remains, and the next
+ * call continues; after a failure it is removed, because the input must change.
  */
 export async function buildDataset<R>(
   doing: string,
@@ -104,9 +109,9 @@ export async function buildDataset<R>(
   return { dataset: together(group, () => Dataset.open(out, first ? "checksums" : "lengths")), result };
 }
 
-/** The steps that all preparations have in common. */
+/** The steps that all preparations share. */
 class PrepareJob implements Disposable {
-  /** Files of the artifact that are written by others. */
+  /** Files of the artifact that others write. */
   readonly adopted: string[] = [];
   readonly #writer: GroupWriter;
   readonly #stage: StageDirectory;
@@ -114,7 +119,7 @@ class PrepareJob implements Disposable {
   readonly #group: ProcessGroup;
   readonly #threads: number;
   readonly #memoryBytes: number;
-  /** What does the work: threads for the formats that have readers of their own, DuckDB for all others. */
+  /** The workers: threads for the formats with their own readers, DuckDB for all others. */
   readonly #pool: ReturnType<typeof preparePool> | undefined;
   readonly #engine: Engine | undefined;
 
@@ -137,7 +142,7 @@ class PrepareJob implements Disposable {
     return new PrepareJob(writer, stage, options, engine);
   }
 
-  /** Reads and checks files. `found` holds what a log that was staged before says of how to read this one. */
+  /** Reads and checks files. `found` is what a previously staged log determined about reading this one. */
   async stageLog(
     name: string,
     files: readonly InputFile[],
@@ -151,7 +156,7 @@ class PrepareJob implements Disposable {
     return await stageChunks(format as ChunkFormat, files, this.#stage, this.#pool!, this.#group, options);
   }
 
-  /** Numbers and encodes all tables and writes the samples. */
+  /** Assigns ids, encodes all tables and writes the samples. */
   async finish(logs: readonly LogParts[], from: IdSource): Promise<Omit<DatasetBody, "source" | "generated">> {
     const { schema, onProgress = () => {} } = this.#options;
     const stage = this.#stage;
@@ -189,7 +194,7 @@ class PrepareJob implements Disposable {
       (f) => onProgress("encode", f),
     );
     together(this.#group, () => {
-      if (this.#group.rank === 0) this.#writer.file(COUNTS_FILE); // also where there are no tables
+      if (this.#group.rank === 0) this.#writer.file(COUNTS_FILE); // even if there are no tables
       for (const t of this.#group.rank === 0 ? columns.keys() : []) {
         this.#append(COUNTS_FILE, countsFile(t));
         if (this.#engine === undefined) this.#append(KEYS_FILE, keysFile(t));
@@ -211,8 +216,8 @@ class PrepareJob implements Disposable {
   }
 
   /**
-   * Tables whose keys lie in chunks: several at a time on all threads of all ranks, then those that need all memory of a
-   * machine, alone.
+   * Encodes tables whose keys are in chunks: several at a time on all threads of all ranks, then one at a time those
+   * that need all the memory of a machine.
    */
   async #numberKeys(logs: readonly LogParts[], from: IdSource): Promise<number[]> {
     const { schema, onProgress } = this.#options;
@@ -272,7 +277,7 @@ class PrepareJob implements Disposable {
     return sizes as number[];
   }
 
-  /** Tables whose values DuckDB has, one at a time. */
+  /** Encodes tables whose values are in DuckDB, one at a time. */
   async #numberValues(engine: Engine, logs: readonly LogParts[], from: IdSource): Promise<number[]> {
     const { schema, maxIndRange, onProgress } = this.#options;
     const columns = schema.columns.filter(isSparse);
@@ -294,7 +299,7 @@ class PrepareJob implements Disposable {
     return sizes;
   }
 
-  /** Appends a staged file to one of the artifact. */
+  /** Appends a staged file to a file of the artifact. */
   #append(name: string, staged: string): void {
     this.#writer.file(name).append(Deno.readFileSync(this.#stage.path(staged)));
   }
@@ -305,7 +310,7 @@ class PrepareJob implements Disposable {
   }
 }
 
-/** How the values of a table are compared, if that is to be known. */
+/** The rule by which the values of a table are compared, if known. */
 function ruleOf(rule: ValueRule | undefined): { values?: "number" | "text" } {
   return rule === undefined || rule === "untyped" ? {} : { values: rule };
 }

@@ -1,15 +1,15 @@
-/** The threads that prepare datasets. */
+/** Threads that prepare datasets. */
 import type { TableTask } from "./number_table.ts";
 import type { CriteoTask, ReadResult } from "./read_criteo.ts";
 import type { IntegerTask } from "./read_integers.ts";
 import { TaskPool } from "../threads/task_pool.ts";
 
-/** Part of a log to read into staged chunks. */
+/** Tasks: read a part of a log into staged chunks, or encode a table. */
 export type ReadTask = CriteoTask | IntegerTask;
-/** What the threads do. */
+/** Results of tasks. */
 export type PrepareTask = ReadTask | TableTask;
 
-/** Starts so many threads. When the signal is aborted, tasks fail with its reason. */
+/** Starts this number of threads. When the signal is aborted, tasks fail with its reason. */
 export function preparePool(
   threads: number,
   signal: AbortSignal | undefined,

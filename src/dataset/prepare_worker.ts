@@ -1,4 +1,4 @@
-/** Body of the threads that prepare datasets. */
+/** Thread that prepares datasets. */
 import { numberTable } from "./number_table.ts";
 import type { PrepareTask } from "./prepare_pool.ts";
 import { readCriteo } from "./read_criteo.ts";

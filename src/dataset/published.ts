@@ -1,17 +1,17 @@
 /**
- * The published data sets that Hotset knows the shape of: what presets are trained on, `plan` plans for before one has the
- * data, and `generate` draws. Figures only; no value of any data set is here.
+ * Shapes of published data sets: presets are trained on them, `plan` estimates for them without data, and `generate`
+ * imitates them. Contains statistics only, no value of any data set.
  */
 import { AVAZU_CLICK_RATE, AVAZU_TABLES } from "./avazu_shape.ts";
 import { CRITEO_CLICK_RATE, CRITEO_DENSE, CRITEO_TABLES } from "./criteo_shape.ts";
 import { type DenseShape, type NamedShape, RANKS } from "./table_shape.ts";
 
-/** Names of the shapes that data can be generated in. */
+/** Names of the shapes for generated data. */
 export const SHAPES = ["kaggle", "terabyte", "mlperf", "avazu", "uniform"] as const;
 /** Name of a shape. */
 export type Shape = typeof SHAPES[number];
 
-/** What is known of a log. */
+/** Shape of a log. */
 export interface LogShape {
   /** Its embedding tables. */
   readonly tables: readonly NamedShape[];
@@ -21,11 +21,11 @@ export interface LogShape {
   readonly clickRate: number;
 }
 
-/** What is known of a data set. */
+/** What is known about a data set. */
 export interface PublishedData extends LogShape {
-  /** Where the figures come from. */
+  /** Source of the figures. */
   readonly source: string;
-  /** True if it is known how the popularities of a sample's rows depend on each other: the tables' loadings. */
+  /** True if the dependence of the popularities within a sample is known: the loadings of the tables. */
   readonly joint: boolean;
 }
 
@@ -44,8 +44,8 @@ const TERABYTE_40M = [
 ];
 
 /**
- * Criteo Terabyte's popularities are not published, but its features are Criteo's: the table with the n-th most rows
- * is given the curve of Kaggle's table with the n-th most rows.
+ * The popularities of Criteo Terabyte are not published, but its features are those of Kaggle: the table with the n-th
+ * most rows gets the curve of Kaggle's table with the n-th most rows.
  */
 function likeKaggle(tableRows: readonly number[]): NamedShape[] {
   const bySize = (rows: readonly number[]) => rows.map((_, t) => t).sort((a, b) => rows[b] - rows[a]);
@@ -60,13 +60,13 @@ function likeKaggle(tableRows: readonly number[]): NamedShape[] {
   return shapes;
 }
 
-/** The hour of the day over 24, spread over the day. */
+/** The hour of the day over 24, uniformly distributed. */
 const AVAZU_DENSE: readonly DenseShape[] = [{ missing: 0, mean: 2.3, deviation: 0.7 }];
 
 const ESTIMATED = "popularity estimated from Criteo Kaggle's tables of the same place by size";
 const CRITEO = { dense: CRITEO_DENSE, clickRate: CRITEO_CLICK_RATE, joint: true } as const;
 
-/** The data sets by the name of the preset that is trained on them. */
+/** Data sets by the name of the preset that is trained on them. */
 export const PUBLISHED: Readonly<Record<Exclude<Shape, "uniform">, PublishedData>> = {
   kaggle: { ...CRITEO, source: "Criteo Kaggle, as measured", tables: CRITEO_TABLES },
   terabyte: {
@@ -85,9 +85,7 @@ export const PUBLISHED: Readonly<Record<Exclude<Shape, "uniform">, PublishedData
   },
 };
 
-/**
- * The shape of that name. uniform has Kaggle's cardinalities without any popularity, the worst case for hot rows.
- */
+/** The shape with this name. uniform has Kaggle's cardinalities without popularity, the worst case for hot rows. */
 export function shapeOf(name: Shape): LogShape {
   if (name !== "uniform") return PUBLISHED[name];
   return { ...CRITEO, tables: CRITEO_TABLES.map(({ name, rows }) => ({ name, rows, shares: [1 / rows] })) };

@@ -1,11 +1,11 @@
-/** Why DuckDB could not read a file: which line it is and what is wrong with it. */
+/** Finds out why DuckDB could not read a file: the line, and what is wrong with it. */
 import { HotsetError, messageOf } from "../errors.ts";
 import { type Engine, engineFailure, isWriteFailure, quoted, reasonOf } from "./duckdb.ts";
 import type { FileLayout } from "./file_layout.ts";
 import { fieldFault, LINE_TOO_LONG, NOT_UTF8, rowError, schemaHint, widthFault } from "./row_fault.ts";
 import { lineAfter, lineOfRecord } from "./text_lines.ts";
 
-/** What a failed reading means for the user. */
+/** The user's error for a failed reading. */
 export function readFailure(path: string, error: unknown): unknown {
   if (error instanceof HotsetError) return error;
   if (/CSV Parser state machine/.test(messageOf(error))) {
@@ -43,8 +43,8 @@ export async function countRejects(engine: Engine, path: string): Promise<number
 
 /** The first rejected line as an error. */
 export async function firstReject(engine: Engine, { file }: FileLayout): Promise<HotsetError> {
-  // A row of the wrong width is reported once for every field that is missing or too many: the width is in the first
-  // report of a short row and in the last of a long one.
+  // A row of the wrong width is reported once per missing or superfluous field; the width is in the first report of a
+  // short row and in the last of a long one.
   const [[byte, kind, message, text]] = await engine.rows(
     `SELECT byte, kind, message, csv_line FROM ${rejects(file.path)} AS r ` +
       `ORDER BY r.line, if(kind = 'TOO MANY COLUMNS', -column_idx::BIGINT, column_idx::BIGINT) LIMIT 1`,
@@ -54,7 +54,7 @@ export async function firstReject(engine: Engine, { file }: FileLayout): Promise
   return rowError(file.path, `line ${line}`, rejectReason(String(kind), String(message)) + hint);
 }
 
-/** What to say in the schema where backslashes stand before quotes. */
+/** Advice if backslashes precede quotes. */
 const ESCAPED = '; if backslashes escape quotes, set "escape": "\\\\" in the schema';
 
 function rejectReason(kind: string, message: string): string {
@@ -66,7 +66,7 @@ function rejectReason(kind: string, message: string): string {
   return message.split("\n")[0];
 }
 
-/** The first row that was read and is not good, found again in its file. */
+/** The first invalid row that was read, located in its file. */
 export async function firstBadRow(engine: Engine, layout: FileLayout, allGood: string): Promise<HotsetError> {
   const { file, source, fields, text } = layout;
   const { path } = file;

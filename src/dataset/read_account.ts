@@ -1,4 +1,4 @@
-/** What became of the files of a log: every line and row of them is accounted for. */
+/** Accounts for every line and row of the files of a log. */
 import { z } from "zod";
 import { basename } from "node:path";
 import { count as number } from "../format.ts";
@@ -9,31 +9,31 @@ import { byNumbers } from "./inputs.ts";
 export interface LineAccount {
   /** All of them. */
   readonly read: number;
-  /** Those that name the columns. */
+  /** Header lines. */
   readonly header: number;
-  /** Those without anything. */
+  /** Blank lines. */
   readonly blank: number;
-  /** Those within quoted fields of rows that were kept. */
+  /** Lines within quoted fields of rows that were kept. */
   readonly quoted: number;
-  /** Those of malformed rows that were left out. */
+  /** Lines of malformed rows that were skipped. */
   readonly skipped: number;
 }
 
-/** What became of a file. */
+/** Lines and rows of a file. */
 export interface FileAccount {
-  /** Absolute. */
+  /** Absolute path. */
   readonly path: string;
   /** Rows that were kept. */
   readonly rows: number;
-  /** Malformed rows that were left out. */
+  /** Malformed rows that were skipped. */
   readonly skippedRows: number;
-  /** Null for files that have none. */
+  /** Null for files without lines. */
   readonly lines: LineAccount | null;
-  /** What a person should look at. */
+  /** Warnings for the user. */
   readonly notes: readonly string[];
 }
 
-/** The account of a text that holds nothing but blank lines. */
+/** The account of a text with only blank lines. */
 export function noRows(path: string, blank: number): FileAccount {
   return { path, rows: 0, skippedRows: 0, lines: { read: blank, header: 0, blank, quoted: 0, skipped: 0 }, notes: [] };
 }
@@ -49,7 +49,7 @@ export function noRowsFault(accounts: readonly FileAccount[]): HotsetError {
 
 const count = z.number().int().nonnegative();
 
-/** Validates what a manifest says of the files of its logs: those that were split, then those of the test split. */
+/** Schema of the accounts in a manifest: of the files that were split, then of those of the test split. */
 export const fileAccounts: z.ZodType<FileAccount[][]> = z.array(z.array(
   z.object({
     path: z.string(),
@@ -64,15 +64,15 @@ export const fileAccounts: z.ZodType<FileAccount[][]> = z.array(z.array(
   ),
 ));
 
-/** What a dataset remembers of how its logs were read. */
+/** What a dataset records of how its logs were read. */
 interface Reading {
   readonly read?: readonly (readonly FileAccount[])[] | undefined;
 }
 
-/** Names that are shown of many. */
+/** Maximum number of file names in a message. */
 const SHOWN_NAMES = 12;
 
-/** What a user should know of how logs were read. */
+/** Notes for the user about how logs were read. */
 export function readNotes({ read = [] }: Reading): string[] {
   const files = read.flat();
   return [
@@ -108,7 +108,7 @@ function emptyNotes(files: readonly FileAccount[]): string[] {
   return [`${what} skipped: ${shown(empty.map(({ path }) => path))}`];
 }
 
-/** The lines of all texts together; null if there are none. */
+/** The sums over the lines of all texts; null if there are none. */
 export function allLines({ read = [] }: Reading): LineAccount | null {
   const texts = read.flat().flatMap(({ lines }) => lines ?? []);
   const sum = (name: keyof LineAccount) => texts.reduce((total, lines) => total + lines[name], 0);
@@ -144,7 +144,7 @@ function counted(value: number, what: string): string {
   return `${number(value)} ${what}${value === 1 ? "" : "s"}`;
 }
 
-/** Names without the folder of all of them, and some of many. */
+/** File names without their common directory, shortened to a few. */
 function shown(paths: readonly string[]): string {
   const folders = paths.map((path) => path.slice(0, path.lastIndexOf("/") + 1));
   const common = folders.every((folder) => folder === folders[0]) ? folders[0].length : 0;

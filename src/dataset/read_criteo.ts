@@ -1,4 +1,4 @@
-/** Reading of Criteo text, plain or compressed, into staged chunks; runs on worker threads. */
+/** Reads Criteo text, plain or compressed, into staged chunks; runs on worker threads. */
 import { HotsetError } from "../errors.ts";
 import { CRITEO } from "./formats.ts";
 import { CriteoParser, type LabelField, MIN_ROW_BYTES } from "./criteo_parser.ts";
@@ -8,35 +8,35 @@ import { ChunkBuffer, type StagedChunk } from "./staged_chunk.ts";
 import { textOf } from "./text_file.ts";
 import type { FileContent } from "./file_content.ts";
 
-/** Bytes of text that become one chunk. */
+/** Bytes of text per chunk. */
 export const CHUNK_BYTES = 16 << 20;
 const NEWLINE = 10;
 const PIECE_BYTES = 1 << 16;
 const BYTE_ORDER_MARK = [0xef, 0xbb, 0xbf];
 
-/** A file or a range of it. */
+/** A file or a part of it. */
 export interface CriteoTask {
   readonly kind: "criteo";
   readonly path: string;
   readonly content: FileContent;
-  /** Lines that begin in this range of bytes are read; without a range the whole file, which may be compressed. */
+  /** Lines that begin in this range of bytes are read; undefined for the whole file, which may be compressed. */
   readonly range: { readonly begin: number; readonly end: number } | undefined;
   readonly label: LabelField;
   readonly maxIndRange: number | undefined;
   readonly skip: boolean;
-  /** How the chunks' files begin. */
+  /** Prefix of the chunks' files. */
   readonly prefix: string;
 }
 
-/** What a task has read. */
+/** Result of a task. */
 export interface ReadResult {
   readonly chunks: readonly StagedChunk[];
   readonly skippedRows: number;
-  /** Lines without anything; undefined if there are no lines. */
+  /** Number of blank lines; undefined if there are no lines. */
   readonly blankLines: number | undefined;
 }
 
-/** Memory of this thread, used again for every task. */
+/** Memory of this thread, reused for every task. */
 let memory: { text: Uint8Array; rows: ChunkBuffer } | undefined;
 
 function threadMemory() {
@@ -64,7 +64,7 @@ export async function readCriteo(task: CriteoTask): Promise<ReadResult> {
 function readRange(path: string, range: { begin: number; end: number }, parser: CriteoParser, prefix: string) {
   const { text, rows } = threadMemory();
   using file = Deno.openSync(path);
-  // The byte before the range tells whether a line begins with it.
+  // The byte before the range shows whether a line begins with the range.
   const start = Math.max(range.begin - 1, 0);
   file.seekSync(start, Deno.SeekMode.Start);
   let length = 0;
@@ -74,7 +74,7 @@ function readRange(path: string, range: { begin: number; end: number }, parser: 
     length += count;
   }
   const from = range.begin > 0 ? text.subarray(0, length).indexOf(NEWLINE) + 1 : skipMark(text);
-  if (range.begin > 0 && from === 0) return []; // a line that began before fills the range
+  if (range.begin > 0 && from === 0) return []; // a line that began before covers the range
   const last = text.lastIndexOf(NEWLINE, length - 1);
   let tooLong = false;
   for (let open = last !== length - 1; open;) {

@@ -1,4 +1,4 @@
-/** Reading of whole numbers of 32 bits (label, 13 dense, 26 sparse) into staged chunks; runs on worker threads. */
+/** Reads whole numbers of 32 bits (label, 13 dense, 26 sparse) into staged chunks; runs on worker threads. */
 import { FileReader } from "../storage/artifact.ts";
 import { CRITEO } from "./formats.ts";
 import { fieldFault, rowError } from "./row_fault.ts";
@@ -13,21 +13,21 @@ const TABLES = CRITEO.columns.filter(isSparse).length;
 /** Bytes of a value. */
 export const VALUE_BYTES = { int32: 4, float64: 8 } as const;
 
-/** Values that rows have in one file. */
+/** The part of a row's values that is in one file. */
 export interface IntegerSource {
   readonly file: string;
-  /** First byte of the first row. */
+  /** Position of the first row. */
   readonly at: number;
   /** Values of a row. */
   readonly words: number;
-  /** How they are written. */
+  /** Type of the values. */
   readonly type: keyof typeof VALUE_BYTES;
 }
 
-/** Some rows, of which each is the values of all sources one after the other: a label if any, dense values, sparse values. */
+/** A range of rows; a row consists of the values of all sources: a label if any, dense values, sparse values. */
 export interface IntegerTask {
   readonly kind: "integers";
-  /** The user's file, for messages. */
+  /** The user's file, for errors. */
   readonly path: string;
   readonly sources: readonly IntegerSource[];
   readonly label: LabelField;
@@ -35,7 +35,7 @@ export interface IntegerTask {
   readonly rows: number;
   readonly maxIndRange: number | undefined;
   readonly skip: boolean;
-  /** How the chunk's file begins. */
+  /** Path of the chunk's file. */
   readonly prefix: string;
 }
 
@@ -75,7 +75,7 @@ export function readIntegers(task: IntegerTask): ReadResult {
   return { chunks: chunk.rows === 0 ? [] : [chunk.flush(`${prefix}.0.rows`)], skippedRows, blankLines: undefined };
 }
 
-/** The values of some rows in one file. Throws HotsetError at one that is not a 32-bit whole number. */
+/** The values of some rows in one file. Throws HotsetError for a value that is not a 32-bit whole number. */
 function readValues({ file, at, words, type }: IntegerSource, first: number, rows: number, path: string): Int32Array {
   using reader = new FileReader(file);
   const values = type === "int32" ? new Int32Array(rows * words) : new Float64Array(rows * words);

@@ -1,4 +1,4 @@
-/** Encodes rows in memory, one or a few at a time, as a dataset's reader encodes the same rows of a log. */
+/** Encodes rows in memory, one or a few at a time, with the same results as reading them from a log. */
 import { HotsetError } from "../errors.ts";
 import { didYouMean } from "../similar.ts";
 import { CriteoDense, CriteoSparse } from "./criteo_value.ts";
@@ -9,7 +9,7 @@ import { isDense, isNumeric, isSparse } from "./schema.ts";
 import { BadValue, DenseEncoder, type RowValue, SparseEncoder } from "./single_value.ts";
 import type { UnknownShare } from "./unknown_values.ts";
 
-/** A row: the values of the columns by name. Others than the model's are passed over. */
+/** A row: values of the columns by name. Columns that the model does not use are ignored. */
 export type Row = Readonly<Record<string, RowValue>>;
 
 /** Samples in memory: lookups, and dense features (count, features), transformed. */
@@ -18,7 +18,7 @@ export interface EncodedRows extends Lookups {
   readonly dense: Float32Array;
 }
 
-/** Names of a row that are compared with one that is missing: rows come from anywhere. */
+/** Names in a row that are compared with a missing column's: rows can come from anywhere. */
 const COMPARED_NAMES = 1000;
 
 interface ColumnEncoder<Result> {
@@ -26,7 +26,7 @@ interface ColumnEncoder<Result> {
   encode(value: RowValue, take: (key: string | number) => void): Result;
 }
 
-/** Encodes rows into arrays that it uses again. */
+/** Encodes rows into arrays that it reuses. */
 export class RowEncoder {
   /** Names of the columns that a row must have. */
   readonly columns: readonly string[];
@@ -40,9 +40,9 @@ export class RowEncoder {
   #indices = new Uint32Array(64);
   #offsets = new Uint32Array(1);
   #lookups = 0;
-  /** Table whose values are encoded. */
+  /** Table that is being encoded. */
   #table = 0;
-  /** Lookups of each table, and those that met unknown values. */
+  /** Lookups of each table, and those with unknown values. */
   readonly #met: Float64Array;
   readonly #unknown: Float64Array;
   readonly #take = (key: string | number) => this.#add(key);
@@ -65,7 +65,8 @@ export class RowEncoder {
   }
 
   /**
-   * Reads a dataset's dictionary. Throws HotsetError if there is none, or where a column holds what is read in files alone.
+   * Reads a dataset's dictionary. Throws HotsetError if there is none, or if a column's format can be read only from
+   * files.
    */
   static async load(dataset: Dataset): Promise<RowEncoder> {
     const { format, schema, maxIndRange, rules, fills } = rawEncodingOf(dataset);
@@ -102,8 +103,8 @@ export class RowEncoder {
   }
 
   /**
-   * Encodes `rows[first .. first + count)`. The arrays hold until the next call. Throws HotsetError that names row and
-   * column.
+   * Encodes `rows[first .. first + count)`. The arrays are valid until the next call. Throws HotsetError that names row
+   * and column.
    */
   encode(rows: readonly Row[], first: number, count: number): EncodedRows {
     const denseFeatures = this.#dense.length;
@@ -141,7 +142,7 @@ export class RowEncoder {
     };
   }
 
-  /** Share of the lookups so far that met a value without a row of its own, by table. */
+  /** Share of the lookups so far with a value that has no row of its own, by table. */
   get unknownShare(): UnknownShare {
     return Object.fromEntries(
       this.#tables.map((name, t) => [name, this.#met[t] === 0 ? 0 : this.#unknown[t] / this.#met[t]]),
@@ -158,7 +159,7 @@ export class RowEncoder {
     this.#indices[at] = this.#firstRows[this.#table] + this.#ids[this.#table].idOf(key);
   }
 
-  /** Counts the lookups of rows that were encoded without a fault. */
+  /** Counts the lookups of rows that were encoded without an error. */
   #countUnknown(bags: number): void {
     const tables = this.#sparse.length;
     for (let bag = 0, table = 0; bag < bags; bag++) {
@@ -172,7 +173,7 @@ export class RowEncoder {
   }
 }
 
-/** What a row has in a column. Throws BadValue if it has no such column. */
+/** A row's value in a column. Throws BadValue if it has no such column. */
 function valueOf(row: Row, name: string): RowValue {
   const value = row[name];
   if (value !== undefined || Object.hasOwn(row, name)) return value;

@@ -1,31 +1,31 @@
-/** What is wrong with a row, in the words that all readers use. */
+/** Messages about malformed rows, shared by all readers. */
 import { HotsetError } from "../errors.ts";
 import { type Column, isMoment } from "./schema.ts";
 
-/** The longest line that is read. */
+/** Maximum length of a line. */
 export const MAX_LINE_BYTES = 2 << 20;
-/** What is wrong with longer ones. */
+/** Message about longer lines. */
 export const LINE_TOO_LONG = "it is longer than 2 MB";
-/** What is wrong with text in another encoding. */
+/** Message about text in another encoding. */
 export const NOT_UTF8 = "it is not UTF-8";
 
-/** Characters that a message shows of a value. */
+/** Maximum characters of a value in a message. */
 export const SHOWN_CHARACTERS = 40;
 
-/** The error of a row that cannot be read; `place` is its line, or its row where there are no lines. */
+/** The error of a malformed row; `place` is its line, or its row if there are no lines. */
 export function rowError(path: string, place: string, reason: string): HotsetError {
   return new HotsetError(`Cannot read ${path}: ${place}: ${reason}`, { code: "bad-row" });
 }
 
-/** What is wrong with the number of fields. */
+/** Message about a wrong number of fields. */
 export function widthFault(found: number, expected: number): string {
   return `${found} columns instead of ${expected}`;
 }
 
-/** What to ask where it looks as if the whole file were of another kind. */
+/** Advice if the whole file seems to have another format. */
 export const OTHER_FORMAT = "is this another --format?";
 
-/** What is wrong with a field. */
+/** Message about an invalid field. */
 export function fieldFault(column: Column, raw: string | null): string {
   const { name } = column;
   if (raw === null || raw === "") return `${name} is empty`;
@@ -48,7 +48,7 @@ function reasonOf(column: Column, raw: string): string {
   return /^[-+\d.e]+$|inf/.test(raw) ? "too large to be exact as a floating-point number" : NOT_UTF8;
 }
 
-/** What to write in the schema if the field is right, or nothing. */
+/** How to declare the field in the schema if it is valid; empty if there is no way. */
 export function schemaHint(column: Column, raw: string | null): string {
   if (raw === null || raw === "") return "";
   if (column.kind === "label") {

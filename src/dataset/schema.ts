@@ -1,27 +1,27 @@
-/** What the columns of a click log mean. Known formats have a schema (formats.ts); users describe their own in a file. */
+/** The meaning of a click log's columns. Known formats have a schema (formats.ts); users write their own in a file. */
 import { z } from "zod";
 import { firstIssue } from "../storage/artifact.ts";
 import { HotsetError, messageOf } from "../errors.ts";
 
 const name = z.string().min(1);
 /**
- * How a categorical value is written: any text (numbers are compared as numbers if the column holds nothing else), text that
- * is compared as it stands, or up to 8 hexadecimal digits (an empty field is 0).
+ * Type of categorical values: any text (compared as numbers if the column contains only numbers), text that is compared
+ * exactly, or up to 8 hexadecimal digits (an empty field is 0).
  */
 const values = z.enum(["text", "exact", "hex"]).default("text");
 
-/** A number as it is, log(max(x, 0) + 1), the hour of YYMMDDHH over 24, or the UTC time of day of a moment, 0 to 1. */
+/** A number unchanged, log(max(x, 0) + 1), the hour of YYMMDDHH over 24, or the UTC time of day of a moment, 0 to 1. */
 const transform = z.enum(["log", "none", "hour", "clock"]);
-/** Of a moment: the unit of a number since 1970, or how a date is written (strptime). */
+/** Notation of a moment: the unit of a number since 1970, or the format of a date (strptime). */
 const written = {
   unit: z.enum(["s", "ms", "us", "ns"]).optional(),
   format: z.string().includes("%").optional(),
 };
-/** What a person should know about the column; `prepare --infer` says here what it found. */
+/** A note for the reader; `prepare --infer` explains its proposal here. */
 const note = z.string().optional();
 
 const column = z.discriminatedUnion("kind", [
-  /** 0 or 1; or what counts as 1: one of some values, or a number from a limit on. */
+  /** 0 or 1; or the values that count as 1: listed ones, or numbers from a limit on. */
   z.strictObject({
     name,
     note,
@@ -29,20 +29,20 @@ const column = z.discriminatedUnion("kind", [
     positive: z.array(z.string()).min(1).optional(),
     atLeast: z.number().optional(),
   }),
-  /** A number, or with `clock` a moment: unix seconds, or a date and time in ISO 8601, UTC unless it says. */
+  /** A number, or with `clock` a moment: unix seconds, or a date and time in ISO 8601, UTC unless stated otherwise. */
   z.strictObject({
     name,
     note,
     kind: z.literal("dense"),
     transform: transform.default("log"),
-    /** What a field without a value counts as, before the transform; the mean is that of the train split. Default 0. */
+    /** Replacement of missing values, before the transform; "mean" is the mean of the train split. Default 0. */
     missing: z.union([z.number(), z.literal("mean"), z.literal("error")]).optional(),
     decimal: z.enum([".", ","]).optional(),
-    /** What stands between groups of three digits. */
+    /** Separator of groups of three digits. */
     thousands: z.enum([",", ".", " ", "_", "'"]).optional(),
     ...written,
   }),
-  /** A moment by which all rows are sorted, and a dense feature unless the transform says that it only orders. */
+  /** A moment by which all rows are sorted; also a dense feature, unless the transform says otherwise. */
   z.strictObject({
     name,
     note,
@@ -52,34 +52,34 @@ const column = z.discriminatedUnion("kind", [
   }),
   /** One categorical value. An empty field is a value like any other. */
   z.strictObject({ name, note, kind: z.literal("sparse"), values }),
-  /** Any number of categorical values in one field, or in a list of Parquet; an empty field is an empty bag. */
+  /** Any number of categorical values in one field, or a list of Parquet; an empty field is an empty bag. */
   z.strictObject({
     name,
     note,
     kind: z.literal("bag"),
     values,
     separator: z.string().min(1).default("|"),
-    /** The list stands in brackets, as [1, 2]; its values may be quoted. */
+    /** The list is in brackets, as [1, 2]; its values may be quoted. */
     brackets: z.boolean().optional(),
   }),
-  /** Left out. */
+  /** Ignored. */
   z.strictObject({ name, note, kind: z.literal("ignore") }),
 ]);
 
-/** What every column has. */
+/** Properties of every column. */
 export interface Named<Kind extends string> {
-  /** As in the header, or any unique name. */
+  /** Name in the header, or any unique name. */
   name: string;
-  /** What a person should know about the column. */
+  /** A note for the reader. */
   note?: string | undefined;
-  /** What becomes of the column. */
+  /** Use of the column. */
   kind: Kind;
 }
-/** How a moment is written, if neither as unix seconds nor as 2024-05-31 23:59:00. */
+/** Notation of a moment other than unix seconds and 2024-05-31 23:59:00. */
 export interface Moment {
   /** Unit of a number since 1970. */
   unit?: "s" | "ms" | "us" | "ns" | undefined;
-  /** As strptime takes it: %d.%m.%Y. */
+  /** Format for strptime: %d.%m.%Y. */
   format?: string | undefined;
 }
 /** One column of a log; see the comments of the schema above for each kind. */
@@ -107,13 +107,13 @@ const schemaFile = z.strictObject({
   delimiter: z.string().refine((text) => isBetween(new TextEncoder().encode(text).length, 1, 4), {
     message: "it must have one to four bytes",
   }).default(","),
-  /** The character around fields that hold delimiters; empty for none. */
+  /** Quotes around fields that contain delimiters; empty for none. */
   quote: z.string().max(1).default('"'),
-  /** The character before a quote that does not end a quoted field; default the quote itself. */
+  /** Escape character of quotes in quoted fields; default the quote itself. */
   escape: z.string().length(1).optional(),
-  /** Lines before the header or the first row that are passed over. */
+  /** Number of lines to skip before the header or the first row. */
   skip: z.number().int().positive().optional(),
-  /** True if the first line names the columns: then columns are found by name and the others are left out. */
+  /** True if the first line has the names of the columns: columns are then found by name and others are ignored. */
   header: z.boolean().default(true),
   columns: z.array(column),
 }).superRefine(({ columns }, context) => {
@@ -135,7 +135,7 @@ const schemaFile = z.strictObject({
   }
 });
 
-/** What is wrong with how the numbers of a column are said to be written. */
+/** What is wrong with the declared notation of a column's numbers. */
 function numberFault(column: Column): string | undefined {
   if (column.kind !== "dense" && column.kind !== "time") return undefined;
   const { unit, format } = column;
@@ -149,22 +149,22 @@ function numberFault(column: Column): string | undefined {
   return decimal === thousands ? "decimal and thousands must differ" : undefined;
 }
 
-/** How to read a log: its text form and its columns, in the order of the features. */
+/** How to read a log: its dialect and its columns, in the order of the features. */
 export interface LogSchema {
   /** One to four bytes between fields. */
   delimiter: string;
-  /** The character around fields that hold delimiters; empty for none. */
+  /** Quotes around fields that contain delimiters; empty for none. */
   quote: string;
-  /** The character before a quote that does not end a quoted field; default the quote itself. */
+  /** Escape character of quotes in quoted fields; default the quote itself. */
   escape?: string | undefined;
-  /** Lines before the header or the first row that are passed over. */
+  /** Number of lines to skip before the header or the first row. */
   skip?: number | undefined;
-  /** True if the first line names the columns. */
+  /** True if the first line has the names of the columns. */
   header: boolean;
-  /** One label, any number of the others. */
+  /** One label, and any number of other columns. */
   columns: Column[];
 }
-/** Validates a schema that comes from a file. */
+/** Schema of a schema file. */
 export const logSchema: z.ZodType<LogSchema> = schemaFile;
 
 /** True for columns that become embedding tables. */
@@ -177,23 +177,23 @@ export function isDense(column: Column): column is DenseColumn {
   return column.kind === "dense" || (column.kind === "time" && column.transform !== "order");
 }
 
-/** True for dense features whose missing values count as the mean of the train split. */
+/** True for dense features whose missing values are replaced by the mean of the train split. */
 export function isMean(column: DenseColumn): boolean {
   return column.kind === "dense" && column.missing === "mean";
 }
 
-/** True for columns that hold moments: unix seconds, or dates and times. */
+/** True for columns of moments: unix seconds, or dates and times. */
 export function isMoment(column: Column): boolean {
   return (column.kind === "time" && column.transform !== "hour") ||
     (column.kind === "dense" && column.transform === "clock");
 }
 
-/** True if the values of a table are numbers of 32 bits: hexadecimal, or taken into an index range. */
+/** True if the values of a table are numbers of 32 bits: hexadecimal, or reduced to an index range. */
 export function isNumeric(column: SparseColumn, maxIndRange: number | undefined): boolean {
   return column.values === "hex" || maxIndRange !== undefined;
 }
 
-/** Reads a schema file (JSON). Throws HotsetError that names the first thing wrong with it. */
+/** Reads a schema file (JSON). Throws HotsetError with the first problem. */
 export function readSchema(path: string): LogSchema {
   try {
     return parseSchema(path, Deno.readTextFileSync(path));
@@ -204,7 +204,7 @@ export function readSchema(path: string): LogSchema {
   }
 }
 
-/** Reads the text of a schema file; else as `readSchema`. */
+/** Parses the text of a schema file; otherwise like `readSchema`. */
 export function parseSchema(path: string, text: string): LogSchema {
   let json: unknown;
   try {
@@ -217,7 +217,7 @@ export function parseSchema(path: string, text: string): LogSchema {
   return schema.data;
 }
 
-/** The first complaint, by the name of its column. */
+/** The first issue, with the name of its column. */
 function schemaFault(json: unknown, error: z.ZodError): string {
   const { path: [part, index, ...field], message } = error.issues[0];
   const columns = (json as { columns?: { name?: unknown }[] } | null)?.columns;

@@ -1,7 +1,7 @@
 /**
- * Single values of rows in memory, by the rules that fields.ts and value_rules.ts state as SQL for whole logs: the patterns
- * and limits are theirs, and tests/dataset/single_value_test.ts holds the two to the same results. A text is what a CSV
- * field holds; numbers, booleans and lists are what Parquet holds as DOUBLE, BOOLEAN and lists of them.
+ * Reads single values of rows in memory, by the rules that fields.ts and value_rules.ts express in SQL for whole logs:
+ * it uses their patterns and limits, and tests/dataset/single_value_test.ts compares the results. A string is treated
+ * like a CSV field; numbers, booleans and lists like Parquet values of type DOUBLE, BOOLEAN and lists of them.
  */
 import { createHash } from "node:crypto";
 import {
@@ -17,20 +17,20 @@ import { fieldFault } from "./row_fault.ts";
 import { type DenseColumn, isMoment, type LogSchema, type SparseColumn } from "./schema.ts";
 import { EXACT, MISSING, NUMBER, type ValueRule } from "./value_rules.ts";
 
-/** A value of a row; null and undefined are missing, as is an empty text. */
+/** A value of a row; null and undefined are missing, like empty text. */
 export type SingleValue = string | number | boolean | null | undefined;
-/** What a column of a row holds: one value, or for a bag a list of them. */
+/** The value of a column in a row: one value, or for a bag a list of values. */
 export type RowValue = SingleValue | readonly SingleValue[];
 
-/** What DuckDB takes for the text of a number; it counts more blanks than its regular expressions do. */
+/** Text that DuckDB casts to a number; it accepts more blanks than its regular expressions. */
 const DOUBLE = /^[ \t\n\v\f\r]*\+?(-?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?)[ \t\n\v\f\r]*$/;
-/** The blanks that its trim takes off. */
+/** Blanks that DuckDB's trim removes. */
 const BLANKS = /^\p{Zs}+|\p{Zs}+$/gu;
 const MISSING_WORDS = new Set(MISSING);
 const DATE_OF_DIGITS = whole(NUMBER_DATE);
 const COMMA_NUMBER = whole(DECIMAL_COMMA);
 const PLAIN_NUMBER = whole(NUMBER, "i");
-/** Dates and times in ISO 8601 that are read here; DuckDB reads more. */
+/** Dates and times in ISO 8601 that are supported here; DuckDB supports more. */
 const ISO =
   /^([0-9]{4})-([0-9]{2})-([0-9]{2})(?:[ T]([0-9]{2}):([0-9]{2})(?::([0-9]{2})(?:[.]([0-9]{1,6}))?)?(Z|[-+][0-9]{2}(?::?[0-9]{2})?)?)?$/;
 const LIST_IN_TEXT = /^\[.*,.*\]$/s;
@@ -47,18 +47,18 @@ function trim(text: string): string {
   return text.replace(BLANKS, "");
 }
 
-/** True for text that says that there is no value. */
+/** True for text that means a missing value. */
 function isMissing(text: string | null): boolean {
   return text === null || MISSING_WORDS.has(trim(text).toLowerCase());
 }
 
-/** The number that a text is; undefined if it is none. */
+/** The number of a text; undefined if it is not a number. */
 function parseDouble(text: string): number | undefined {
   const found = DOUBLE.exec(text);
   return found === null ? undefined : Number(found[1]);
 }
 
-/** A number with a fraction, or a large one, as DuckDB writes it. */
+/** A number with a fraction, or a large one, in DuckDB's notation. */
 function doubleText(value: number): string {
   if (!Number.isFinite(value)) return value > 0 ? "inf" : value < 0 ? "-inf" : "nan";
   const [digits, exponent] = value.toExponential().split("e");
@@ -67,7 +67,7 @@ function doubleText(value: number): string {
   return `${digits}e${power < 0 ? "-" : "+"}${String(Math.abs(power)).padStart(2, "0")}`;
 }
 
-/** The text of a value, the same for the same value whatever its type; null if it is missing. */
+/** The text of a value, equal for equal values of different types; null if it is missing. */
 function textOf(value: SingleValue): string | null {
   if (value === null || value === undefined || value === "" || Number.isNaN(value)) return null;
   if (typeof value === "string") return value;
@@ -75,37 +75,37 @@ function textOf(value: SingleValue): string | null {
   return Number.isInteger(value) && Math.abs(value) < EXACT ? String(value) : doubleText(value);
 }
 
-/** What a fault shows of a value. */
+/** The form of a value in an error. */
 function shown(value: RowValue): string | null {
   if (value === null || value === undefined) return null;
   return typeof value === "object" ? JSON.stringify(value) ?? "a list" : textOf(value);
 }
 
-/** A bad value. Its message is a clause that names the column. */
+/** An invalid value. Its message is a clause that names the column. */
 export class BadValue extends Error {
-  /** Made where it is found. */
+  /** Thrown where it is found. */
   static of(column: DenseColumn | SparseColumn, value: RowValue): BadValue {
     return new BadValue(fieldFault(column, shown(value)));
   }
 }
 
-/** Throws BadValue unless it is one value: rows come from anywhere. */
+/** Throws BadValue unless it is one value: rows can come from anywhere. */
 function expectSingle(column: DenseColumn | SparseColumn, value: unknown): asserts value is SingleValue {
   if (value === null || !["object", "function", "symbol", "bigint"].includes(typeof value)) return;
   const kind = Array.isArray(value) ? "a list" : `of type ${typeof value}`;
   throw new BadValue(`${column.name} is ${kind}, where text, a number, true, false or null is expected`);
 }
 
-/** Makes one column's values the words of a dense feature. */
+/** Converts one column's values to a dense feature. */
 export class DenseEncoder {
   readonly column: DenseColumn;
-  /** Where semicolons separate fields, numbers may have a decimal comma. */
+  /** If semicolons separate fields, numbers may have a decimal comma. */
   readonly #commas: boolean;
   readonly #grouped: RegExp | undefined;
-  /** What a missing value counts as, transformed. */
+  /** Replacement of a missing value, transformed. */
   readonly #fill: number;
 
-  /** `fill` is what missing values count as, transformed, if the dataset found that out. */
+  /** `fill` is the replacement of missing values, transformed, if the dataset determined it. */
   constructor(column: DenseColumn, { delimiter }: Pick<LogSchema, "delimiter">, fill: number | undefined) {
     this.column = column;
     this.#commas = delimiter === ";" && !isMoment(column);
@@ -115,7 +115,7 @@ export class DenseEncoder {
     this.#fill = fill ?? (missing === undefined ? 0 : Math.fround(this.#transformed(missing)));
   }
 
-  /** Why values of this column cannot be read here as for a dataset; undefined if they can. */
+  /** Why values of this column cannot be read here as from a log; undefined if they can. */
   static fault(column: DenseColumn): string | undefined {
     if (column.format === undefined) return undefined;
     return `its dates are written as ${column.format}, which only a dataset's reader knows`;
@@ -137,7 +137,7 @@ export class DenseEncoder {
     return Math.fround(this.#transformed(number));
   }
 
-  /** Null if it is missing, NaN if it is none. */
+  /** Null if missing, NaN if invalid. */
   #numberOf(value: SingleValue): number | null {
     if (typeof value === "number") return Number.isNaN(value) ? null : value;
     if (typeof value === "boolean") return Number(value);
@@ -150,7 +150,7 @@ export class DenseEncoder {
     return word === "true" ? 1 : word === "false" ? 0 : NaN;
   }
 
-  /** A number as DuckDB reads it, where the schema says that it is written in another way; null if it is not. */
+  /** A number in DuckDB's notation, if the schema declares another notation; null if it is not in that notation. */
   #plain(text: string): string | null {
     const { thousands, decimal } = marksOf(this.column);
     let plain = text;
@@ -165,7 +165,7 @@ export class DenseEncoder {
     return plain.includes(".") ? null : plain.replaceAll(",", ".");
   }
 
-  /** Unix seconds; null if the moment is missing, NaN if it is none. */
+  /** Unix seconds; null if the moment is missing, NaN if it is invalid. */
   #secondsOf(value: SingleValue): number | null {
     const { unit } = this.column;
     const number = this.#numberOf(value);
@@ -190,7 +190,7 @@ function marksOf(column: DenseColumn): { thousands?: string | undefined; decimal
   return column.kind === "dense" ? column : {};
 }
 
-/** Unix seconds of a date and time in ISO 8601, which is UTC unless it says; NaN if it is none. */
+/** Unix seconds of a date and time in ISO 8601, UTC unless stated otherwise; NaN if it is invalid. */
 function isoSeconds(text: string): number {
   const found = ISO.exec(text);
   if (found === null) return NaN;
@@ -208,12 +208,12 @@ function isoSeconds(text: string): number {
   return milliseconds / 1000 + (micros % 1000) / 1e6;
 }
 
-/** Makes one column's values the keys of a table: what its dictionary looks up, text or a number of 32 bits. */
+/** Converts one column's values to the keys of a table: text or a number of 32 bits, as its dictionary has them. */
 export class SparseEncoder {
   readonly column: SparseColumn;
   readonly #rule: ValueRule;
   readonly #maxIndRange: number | undefined;
-  /** The column's separator stands between blanks, or is one. */
+  /** True if the column's separator is, or is between, blanks. */
   readonly #blank: boolean;
 
   /** `rule` is how the dataset compares the table's values. */
@@ -224,7 +224,7 @@ export class SparseEncoder {
     this.#blank = column.kind === "bag" && column.separator.trim() === "";
   }
 
-  /** Tells the keys of a row's value, in order: one, or of a bag any number. Throws BadValue. */
+  /** Passes the keys of a row's value to `visit`, in order: one, or for a bag any number. Throws BadValue. */
   encode(value: RowValue, take: (key: string | number) => void): void {
     const { column } = this;
     if (column.kind === "sparse") {
@@ -252,7 +252,7 @@ export class SparseEncoder {
     return textOf(value) ?? "";
   }
 
-  /** Models of version 0.1 know numbers by how their file wrote them. */
+  /** Models of version 0.1 have numbers in the notation of their files. */
   #expectText(value: SingleValue): void {
     if (this.#rule !== "untyped" || (typeof value !== "number" && typeof value !== "boolean")) return;
     throw new BadValue(
@@ -261,7 +261,7 @@ export class SparseEncoder {
     );
   }
 
-  /** The items of a list that was written as text. */
+  /** The items of a list written as text. */
   #items(value: SingleValue): string[] {
     const column = this.column as Extract<SparseColumn, { kind: "bag" }>;
     this.#expectText(value);
@@ -284,7 +284,7 @@ export class SparseEncoder {
     return items.map((item) => {
       const quoted = QUOTED.exec(item);
       if (quoted !== null) return quoted[1] ?? quoted[2] ?? "";
-      // With a quote at one end alone it was cut at a separator in quotes.
+      // With a quote at only one end it was split at a separator inside quotes.
       if (/["'\[\]]/.test(item)) throw BadValue.of(this.column, text);
       return item;
     });
@@ -302,7 +302,7 @@ export class SparseEncoder {
   }
 }
 
-/** The one text that stands for a number, a boolean or a missing value, however it is written. */
+/** The canonical text of a number, a boolean or a missing value, in any notation. */
 function numberKey(text: string): string {
   if (text >= "0" && text < ":") return plainNumber(text);
   if (isMissing(text)) return "";
@@ -310,7 +310,7 @@ function numberKey(text: string): string {
   return word === "true" ? "1" : word === "false" ? "0" : plainNumber(text);
 }
 
-/** A number without zeros at the end of its fraction and, where it can be, without an exponent; other text as it is. */
+/** A number without trailing zeros of its fraction and, if possible, without an exponent; other text unchanged. */
 function plainNumber(text: string): string {
   const inRange = () => Math.abs(Number(text)) < EXACT;
   if (/^-?(?:0|[1-9][0-9]*)[.][0-9]*0$/.test(text) && inRange()) {

@@ -1,19 +1,19 @@
-/** What form a text has: its separators, quotes and header. */
+/** Detects the dialect of a text: separators, quotes and header. */
 import { HotsetError, messageOf } from "../errors.ts";
 import { type Engine, quoted, textFile } from "./duckdb.ts";
 import type { InputFile } from "./inputs.ts";
 import type { LogSchema } from "./schema.ts";
 import { textOf } from "./text_file.ts";
 
-/** How a text is written. */
+/** Dialect of a text. */
 export type TextForm = Omit<LogSchema, "columns">;
 
-/** Of a text so much is looked at for quotes and for lines above the header. */
+/** Bytes that are searched for quotes and for lines above the header. */
 const SAMPLE_BYTES = 8 << 20;
-/** Separators that DuckDB does not think of. */
+/** Separators that DuckDB does not try. */
 const LONG_DELIMITERS = ["::", "||", "|:|", "^|^", "~|~"];
 
-/** Finds the form of a text. Throws HotsetError if it is none with columns. */
+/** Detects the dialect of a text. Throws HotsetError if it has no columns. */
 export async function sniffText(engine: Engine, file: InputFile): Promise<TextForm> {
   const sample = await sampleOf(file);
   if (/^\s*(\{|\[\s*\{)/.test(sample)) {
@@ -37,7 +37,7 @@ export async function sniffText(engine: Engine, file: InputFile): Promise<TextFo
     });
   });
   const skip = Math.max(comments, Number(skipped));
-  // No quotes so far are no reason to take later ones for text; quotes that enclose nothing are.
+  // No quotes in the sample do not mean that later quotes are text; quotes that enclose nothing do.
   const enclosing = quote !== "(empty)" ? String(quote) : sample.includes('"') ? "" : '"';
   return {
     delimiter: String(delimiter),
@@ -48,7 +48,7 @@ export async function sniffText(engine: Engine, file: InputFile): Promise<TextFo
   };
 }
 
-/** True if a line is divided by a text, and not by a single character of it. */
+/** True if a line is divided by this text, and not just by a single character of it. */
 function isDelimiter(text: string, line: string): boolean {
   const [character] = text.match(/[|:]/)!;
   const count = (part: string) => line.split(part).length - 1;

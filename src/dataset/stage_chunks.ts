@@ -1,4 +1,4 @@
-/** Staging of the formats that have readers of their own: Criteo text and 32-bit whole numbers. */
+/** Stages the formats with their own readers: Criteo text and 32-bit whole numbers. */
 import { HotsetError } from "../errors.ts";
 import { type LabelField, lacksLabel } from "./criteo_parser.ts";
 import type { InputFile } from "./inputs.ts";
@@ -14,20 +14,20 @@ import { type ProcessGroup, togetherAsync } from "../parallel/process_group.ts";
 
 const INTEGER_ROW_WORDS = 40;
 const CHUNK_ROWS = 1 << 16;
-/** Tasks of each rank between two meetings of a group: seconds of work. */
+/** Tasks of each rank between two synchronisations of a group: seconds of work. */
 const ROUND_TASKS = 64;
 
-/** The formats without a query. */
+/** Formats that DuckDB does not read. */
 export type ChunkFormat = "criteo" | "dlrm";
-/** True for them. */
+/** True for these formats. */
 export const isChunkFormat = (format: string): format is ChunkFormat => format === "criteo" || format === "dlrm";
 
-/** What is to be read, and what was read before a kill. */
+/** What to read, and what was read before a kill. */
 interface Reading {
   readonly tasks: readonly ReadTask[];
-  /** By task: which file it reads a part of. */
+  /** The file of each task. */
   readonly fileOf: readonly number[];
-  /** By task; null where nothing was. */
+  /** The result of each task; null if it is not done. */
   readonly results: (ReadResult | null)[];
   readonly labelled: boolean;
 }
@@ -49,7 +49,7 @@ export async function stageChunks(
     ),
   );
   const open = [...tasks.keys()].filter((i) => results[i] === null);
-  // In rounds, so that what fails on one rank ends all soon.
+  // In rounds, so that a failure of one rank soon ends all.
   const round = group.size === 1 ? open.length : group.size * ROUND_TASKS;
   for (let first = 0; first < open.length; first += round) {
     const own = open.slice(first, first + round).filter((_, k) => k % group.size === group.rank);
@@ -72,7 +72,7 @@ export async function stageChunks(
   return { name: options.name, rows, files: accounts, labelled, chunks, rules: [], missing: [] };
 }
 
-/** What became of a file that was read in parts. Every row has a line of its own. */
+/** The account of a file that was read in parts. Every row is one line. */
 function accountOf(path: string, parts: readonly ReadResult[]): FileAccount {
   const sum = (value: (part: ReadResult) => number) => parts.reduce((total, part) => total + value(part), 0);
   const rows = sum(({ chunks }) => chunks.reduce((total, chunk) => total + chunk.rows, 0));

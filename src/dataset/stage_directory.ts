@@ -1,18 +1,18 @@
-/** Where a dataset is while it is prepared: steps that are finished, so that after a kill they are not done again. */
+/** The staging directory of a dataset: stores finished steps, which are not repeated after a kill. */
 import { basename, dirname, join } from "node:path";
 import { fingerprint } from "../storage/artifact.ts";
 import { HotsetError, messageOf } from "../errors.ts";
 import { throughLinks } from "../storage/links.ts";
 import { AtomicFile } from "../storage/atomic_file.ts";
 
-/** Changes when staged files of an older Hotset cannot be used. */
+/** Incremented when staged files of an older Hotset cannot be used. */
 const VERSION = 2;
 
-/** A directory beside the output, named by what is prepared. */
+/** A directory next to the output, named by what is prepared. */
 export class StageDirectory {
   readonly directory: string;
 
-  /** Opens or makes the directory of `out` for these contents and removes those of others. Throws HotsetError. */
+  /** Opens or creates the staging directory of `out` for these contents and removes others. Throws HotsetError. */
   constructor(out: string, contents: unknown) {
     const target = throughLinks(out);
     const prefix = `.${basename(target)}.stage-`;
@@ -30,12 +30,12 @@ export class StageDirectory {
     }
   }
 
-  /** A file in the directory. */
+  /** Path of a file in the directory. */
   path(name: string): string {
     return join(this.directory, name);
   }
 
-  /** What a finished step has returned, or undefined. */
+  /** The result of a finished step, or undefined. */
   finished<R>(name: string): R | undefined {
     try {
       return JSON.parse(Deno.readTextFileSync(this.#marker(name)));
@@ -44,13 +44,13 @@ export class StageDirectory {
     }
   }
 
-  /** Notes that a step is finished, with a result that is plain data. */
+  /** Records that a step is finished, with a result that is plain data. */
   finish<R>(name: string, result: R): R {
     AtomicFile.write(this.#marker(name), [new TextEncoder().encode(JSON.stringify(result))]);
     return result;
   }
 
-  /** Does a step unless it is finished. */
+  /** Runs a step unless it is finished. */
   async step<R>(name: string, work: () => Promise<R> | R): Promise<R> {
     return this.finished<R>(name) ?? this.finish(name, await work());
   }

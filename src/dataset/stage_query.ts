@@ -1,4 +1,7 @@
-/** Staging of any log that DuckDB reads: its fields by a schema, checked, into Parquet files and then into chunks. */
+/**
+ * Stages any log that DuckDB reads: fields are parsed by a schema, checked, and written to Parquet files and then
+ * chunks.
+ */
 import type { DuckDBDataChunk } from "@duckdb/node-api";
 import { HotsetError } from "../errors.ts";
 import { AtomicPath } from "../storage/atomic_file.ts";
@@ -19,18 +22,18 @@ import { firstLine } from "./text_file.ts";
 import { countLines, type TextLines } from "./text_lines.ts";
 import { findRules, keys, tableView } from "./value_rules.ts";
 
-/** Staged rows are read a few times soon and then removed: compressing them costs more than it saves. */
+/** Staged rows are soon read a few times and then removed: compression costs more than it saves. */
 const STAGED_FORMAT = "(FORMAT parquet, COMPRESSION uncompressed)";
 const CHUNK_ROWS = 1 << 16;
 
-/** The label of rows without one. */
+/** The label of rows without a label. */
 const NO_LABEL = { staged: "label", raw: "NULL", value: "0::UTINYINT", good: "true" };
 
 /**
- * Reads files into a view of the log's name: row (from 0, in order), label UTINYINT, d0.. FLOAT (transformed); into one a
- * table (`tableView`): row and t0.. UINTEGER or VARCHAR (or lists of them); and labels and dense values into chunks. All lies
- * in Parquet files, which DuckDB writes with less work than tables. Throws HotsetError that names the file, the line and the
- * reason.
+ * Reads files into views: one with the name of the log, which has row (from 0, in order), label UTINYINT and d0.. FLOAT
+ * (transformed); and one per table (`tableView`) with row and t0.. UINTEGER or VARCHAR (or lists of them). Writes
+ * labels and dense values to chunks. All data is in Parquet files, which DuckDB writes faster than tables. Throws
+ * HotsetError that names the file, the line and the reason.
  */
 export async function stageQuery(
   engine: Engine,
@@ -89,7 +92,10 @@ export async function stageQuery(
   return { name, rows, files: accounts, labelled, chunks, rules, missing };
 }
 
-/** Counts the missing values of each dense feature, and finds what they count as: the mean is that of the train split. */
+/**
+ * Counts the missing values of each dense feature and determines their replacement: the mean is that of the train
+ * split.
+ */
 async function findMissing(
   engine: Engine,
   schema: LogSchema,
@@ -117,7 +123,7 @@ async function stageFile(
   const { file, source, fields, text, names } = layout;
   const { path } = file;
   const counted = text === undefined ? undefined : countLines(file, text.dialect, names.length);
-  counted?.catch(() => {}); // awaited below, before any of DuckDB's own complaints
+  counted?.catch(() => {}); // awaited below, before any error of DuckDB
   const values = fields.map((f) => `${f.value} AS ${f.staged}`);
   using output = new AtomicPath(staged);
   const partial = output.temporary;
@@ -153,7 +159,7 @@ async function stageFile(
   return { ...account, lines: await accountOf(engine, layout, lines, account, good) };
 }
 
-/** Accounts for every line of a text. Throws HotsetError where rows were read that are none, or some were not. */
+/** Accounts for every line of a text. Throws HotsetError if rows were lost, or lines were read that are not rows. */
 async function accountOf(
   engine: Engine,
   { file, text, source, names }: FileLayout,
@@ -184,7 +190,7 @@ async function accountOf(
   return { read: lines, header, blank, quoted: kept, skipped };
 }
 
-/** What a person should look at. */
+/** Warnings for the user. */
 function notesOf({ inFolders, text }: FileLayout, lines: TextLines | undefined): string[] {
   const notes = inFolders.map((name) => `column ${name} is taken from the names of folders`);
   if (lines?.suspect === undefined) return notes;
@@ -219,7 +225,7 @@ function addRows(buffer: ChunkBuffer, chunk: DuckDBDataChunk, dense: number): vo
   buffer.rows += chunk.rowCount;
 }
 
-/** SQL that is true for rows without a bad field. */
+/** SQL that is true for rows without an invalid field. */
 function allGood(fields: readonly Field[]): string {
   return fields.map((f) => `(${f.good})`).join(" AND ");
 }
@@ -251,12 +257,12 @@ async function layoutOf(
     ];
     names = schema.header ? columnNames(first, schema) : likely.find(({ length }) => length === fields.length) ?? all;
     if (onBadRow === "fail" && fields.length !== names.length) {
-      // Found in a whole file of another format, all its rows would be collected first.
+      // With a file of another format, all its rows would be collected before the error.
       throw rowError(path, "line 1", `${widthFault(fields.length, names.length)}; ${OTHER_FORMAT}`);
     }
   }
   const inFolders = schema.columns.map((c) => c.name).filter((n) => !names.includes(n) && folders.has(n));
-  // Rows to score are not sorted, so a moment that is no feature is not needed.
+  // Rows to score are not sorted, so a moment that is not a feature is not needed.
   const needed = schema.columns.filter((c) =>
     c.kind !== "ignore" && (purpose === "train" || c.kind !== "time" || isDense(c))
   );
@@ -281,7 +287,7 @@ async function layoutOf(
   return { file, source, fields, names, text, inFolders, labelled };
 }
 
-/** SQL of a value that stands in the name of a folder. */
+/** SQL of a value in the name of a directory. */
 function literal(value: string | null): string {
   return value === null ? "NULL::VARCHAR" : `${quoted(value)}::VARCHAR`;
 }

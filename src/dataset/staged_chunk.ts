@@ -1,14 +1,17 @@
-/** Parsed rows of a log on disk, by column, so that each table can be counted and encoded alone. */
+/** Parsed rows of a log on disk, stored by column, so that each table can be counted and encoded separately. */
 import type { FileReader } from "../storage/artifact.ts";
 import { AtomicFile } from "../storage/atomic_file.ts";
 
-/** A file of parsed rows: labels u8 (rows), dense f32 (rows, features), keys u32 (tables)(rows); each from a whole word on. */
+/**
+ * A file of parsed rows: labels u8 (rows), dense f32 (rows, features), keys u32 (tables, rows); each section begins at
+ * a whole word.
+ */
 export interface StagedChunk {
   readonly file: string;
   readonly rows: number;
 }
 
-/** A run of a column of 32-bit keys in a file. */
+/** A part of a column of 32-bit keys in a file. */
 export interface KeyRun {
   readonly file: string;
   /** First byte. */
@@ -21,12 +24,12 @@ export function denseAt(rows: number): number {
   return 4 * Math.ceil(rows / 4);
 }
 
-/** Where a chunk has the keys of a table. */
+/** Position of a table's keys in a chunk. */
 export function keyRun({ file, rows }: StagedChunk, denseFeatures: number, table: number): KeyRun {
   return { file, at: denseAt(rows) + 4 * rows * (denseFeatures + table), keys: rows };
 }
 
-/** Rows that are being parsed. Set the fields of row `rows`, then count it. */
+/** Rows that are being parsed. Set the fields of row `rows`, then increment it. */
 export class ChunkBuffer {
   rows = 0;
   readonly labels: Uint8Array;
@@ -38,12 +41,12 @@ export class ChunkBuffer {
 
   constructor(capacity: number, denseFeatures: number, tables: number) {
     this.#denseFeatures = denseFeatures;
-    this.labels = new Uint8Array(denseAt(capacity)); // what is written of it ends with a word
+    this.labels = new Uint8Array(denseAt(capacity)); // written labels end at a whole word
     this.dense = new Float32Array(capacity * denseFeatures);
     this.keys = Array.from({ length: tables }, () => new Uint32Array(capacity));
   }
 
-  /** Writes the rows to a file that is there when it is whole, and empties the buffer. Throws HotsetError. */
+  /** Writes the rows to a file atomically and empties the buffer. Throws HotsetError. */
   flush(file: string): StagedChunk {
     const { rows, labels, dense, keys } = this;
     AtomicFile.write(file, [

@@ -3,35 +3,35 @@ import type { FileAccount } from "./read_account.ts";
 import type { StagedChunk } from "./staged_chunk.ts";
 import type { ValueRule } from "./value_rules.ts";
 
-/** What to do with a row that cannot be read: stop, or leave it out and count it. */
+/** What to do with malformed rows: stop, or skip and count them. */
 export type BadRowPolicy = "fail" | "skip";
 
 /** Rows in order. */
 export interface StagedLog {
-  /** Names the log among those of a dataset. */
+  /** Name of the log among those of a dataset. */
   readonly name: string;
   readonly rows: number;
-  /** What became of its files, in order. */
+  /** Accounts of its files, in order. */
   readonly files: readonly FileAccount[];
-  /** False if the files have no label, or none that is read; then all labels are 0. */
+  /** False if the files have no label, or it was not read; all labels are then 0. */
   readonly labelled: boolean;
   readonly chunks: readonly StagedChunk[];
-  /** How values are compared, by table; none for the formats whose values are numbers. */
+  /** Rules by which values are compared, by table; undefined for formats whose values are numbers. */
   readonly rules: readonly ValueRule[];
-  /** By dense feature; none for the formats that do not say. */
+  /** By dense feature; undefined for formats without that information. */
   readonly missing: readonly Missing[];
 }
 
 /** The missing values of a dense feature. */
 export interface Missing {
   readonly rows: number;
-  /** What they count as, transformed. */
+  /** Their replacement, transformed. */
   readonly value: number;
 }
 
 /**
- * What rows are read for. To train on them they need labels, and are sorted by time. To evaluate or to predict they stay in
- * the order of the files; to evaluate the label column may be missing, and to predict whatever is in it is passed over.
+ * Purpose of reading rows. To train, rows need labels and are sorted by time. To evaluate or predict, they remain in
+ * the order of the files; to evaluate, the label column may be missing, and to predict, its content is ignored.
  */
 export type Purpose = "train" | "evaluate" | "predict";
 
@@ -42,11 +42,11 @@ export interface StageOptions {
   /** Categorical values are taken modulo this number, which bounds the rows of a table. */
   readonly maxIndRange: number | undefined;
   readonly purpose: Purpose;
-  /** How values are compared, by table, if that was found before. */
+  /** Rules by which values are compared, by table, if an earlier log determined them. */
   readonly rules?: readonly ValueRule[] | undefined;
-  /** What missing values count as, by dense feature, if that was found before. */
+  /** Replacement of missing values, by dense feature, if an earlier log determined it. */
   readonly fills?: readonly (number | undefined)[] | undefined;
-  /** How many of so many rows are the train split; default all. */
+  /** Number of rows in the train split, of all rows; default all. */
   readonly trainRows?: ((rows: number) => number) | undefined;
   readonly onProgress?: ((fraction: number) => void) | undefined;
 }

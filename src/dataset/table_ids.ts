@@ -1,4 +1,4 @@
-/** The ids of a dataset's values, table by table, in memory. */
+/** The ids of a dataset's values, by table, in memory. */
 import { HotsetError } from "../errors.ts";
 import { FileReader } from "../storage/artifact.ts";
 import { TemporaryDirectory } from "../storage/temporary.ts";
@@ -9,11 +9,11 @@ import { KeyTable } from "./key_table.ts";
 
 const ENGINE_BYTES = 512 * 2 ** 20;
 
-/** The ids of one table's values: 0 of those without a row of their own. */
+/** The ids of one table's values: 0 for values without a row of their own. */
 export abstract class TableIds {
   abstract idOf(key: string | number): number;
 
-  /** Those of a dataset whose values are numbers of 32 bits. */
+  /** Ids of a dataset whose values are numbers of 32 bits. */
   static ofKeys(dataset: Dataset): TableIds[] {
     using reader = new FileReader(dataset.keysPath!);
     return dataset.body.tables.map(({ rows }, t) => {
@@ -24,8 +24,8 @@ export abstract class TableIds {
   }
 
   /**
-   * Those of a dataset with a dictionary of text; `radix` says of which tables the values are numbers
-   * all the same, and how they are written.
+   * Ids of a dataset with a dictionary of text; `radix` lists the tables whose values are numbers nevertheless, with
+   * their notation.
    */
   static async ofDictionary(dataset: Dataset, radix: readonly (10 | 16 | undefined)[]): Promise<TableIds[]> {
     using directory = new TemporaryDirectory("hotset-");
@@ -45,7 +45,7 @@ export abstract class TableIds {
   }
 }
 
-/** The values of a table in the order of their ids. Throws HotsetError if there are not as many as the table has rows for. */
+/** The values of a table in the order of their ids. Throws HotsetError unless there is one for each row. */
 async function* valuesOf(engine: Engine, path: string, table: string, dataset: string, count: number) {
   const sql = `SELECT value FROM ${parquetFiles([path])} WHERE feature = ${quoted(table)} ORDER BY id`;
   let found = 0;
@@ -71,7 +71,7 @@ class NumberIds extends TableIds {
     this.#table.learn(keys);
   }
 
-  /** Values as a dictionary has them: hexadecimal digits, or a number within the index range. */
+  /** Values in the notation of a dictionary: hexadecimal digits, or a number within the index range. */
   static async of(values: AsyncIterable<string[]>, count: number, radix: 10 | 16): Promise<NumberIds> {
     const keys = new Uint32Array(count);
     let at = 0;

@@ -1,14 +1,14 @@
-/** How popular the rows of a table are, and how dense features are distributed. */
+/** Distributions of the rows of tables and of dense features. */
 
 /** The popularity of one table's rows. */
 export interface TableShape {
   /** Rows of the table. */
   readonly rows: number;
-  /** Share of the lookups that goes to the first RANKS[i] rows by popularity; all lookups go to the first `rows`. */
+  /** Share of the lookups of the RANKS[i] most popular rows; all lookups are of the first `rows`. */
   readonly shares: readonly number[];
   /**
-   * How strongly the popularity of the row depends on what all tables of a sample have in common, 0 to 1: the loading of
-   * a one-factor Gaussian copula, fitted to the share of samples whose rows are all popular.
+   * Correlation of the row's popularity with that of all tables in a sample, 0 to 1: the loading of a one-factor
+   * Gaussian copula, fitted to the share of samples whose rows are all popular.
    */
   readonly loading?: number;
 }
@@ -19,9 +19,9 @@ export interface NamedShape extends TableShape {
   readonly name: string;
 }
 
-/** How the values of a dense feature are distributed. */
+/** Distribution of a dense feature. */
 export interface DenseShape {
-  /** Share of the samples where it is missing. */
+  /** Share of the samples with a missing value. */
   readonly missing: number;
   /** Mean of log(x + 1). */
   readonly mean: number;

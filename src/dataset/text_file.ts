@@ -1,4 +1,4 @@
-/** Text files, plain and compressed: their text, and whether they are whole. */
+/** Text files, plain and compressed: reads their text and detects truncation. */
 import { createReadStream } from "node:fs";
 import type { Transform } from "node:stream";
 import { createGunzip, createZstdDecompress } from "node:zlib";
@@ -7,7 +7,7 @@ import { HotsetError, messageOf } from "../errors.ts";
 import type { FileContent } from "./file_content.ts";
 import { LINE_TOO_LONG, MAX_LINE_BYTES, NOT_UTF8, rowError } from "./row_fault.ts";
 
-/** A file that holds text. */
+/** A file that contains text. */
 export interface TextFile {
   readonly path: string;
   readonly content: FileContent;
@@ -16,14 +16,14 @@ export interface TextFile {
 const NEWLINE = 10, RETURN = 13;
 const PIECE_BYTES = 1 << 20;
 const ZSTD_FRAME = 0xfd2fb528;
-/** Any of 16 numbers. */
+/** Any of 16 magic numbers. */
 const ZSTD_SKIPPED = 0x184d2a50;
 
-/** The text of a file, decompressed if need be. Throws HotsetError if compression was cut off or is something else. */
+/** The text of a file, decompressed if necessary. Throws HotsetError if the compressed data is truncated or invalid. */
 export async function* textOf({ path, content }: TextFile): AsyncGenerator<Uint8Array> {
   if (content === "gzip") return yield* inflated(path, content, createGunzip({ chunkSize: PIECE_BYTES }));
   if (content === "zstd") {
-    // The decompressor ends with the first frame, in silence.
+    // The decompressor silently stops after the first frame.
     for (const frame of zstdFrames(path)) {
       yield* inflated(path, content, createZstdDecompress({ chunkSize: PIECE_BYTES }), frame);
     }
@@ -36,7 +36,7 @@ export async function* textOf({ path, content }: TextFile): AsyncGenerator<Uint8
   }
 }
 
-/** What a decompressor makes of a file, or of the bytes from `start` to `end`, the last one included. */
+/** Decompresses a file, or its bytes from `start` to `end` (inclusive). */
 async function* inflated(
   path: string,
   content: FileContent,
@@ -64,8 +64,8 @@ function compressionFailure(path: string, what: FileContent, error: unknown): Ho
 }
 
 /**
- * The frames with data of a zstd file, found by the lengths of their blocks alone (RFC 8878, section 3.1). Throws HotsetError
- * if the file is cut off.
+ * The zstd frames with data in a file, found by the lengths of their blocks (RFC 8878, section 3.1). Throws HotsetError
+ * if the file is truncated.
  */
 function zstdFrames(path: string): { start: number; end: number }[] {
   const frames: { start: number; end: number }[] = [];
@@ -105,10 +105,7 @@ function zstdFrames(path: string): { start: number; end: number }[] {
   return frames;
 }
 
-/**
- * The first line that is not blank after those that are skipped, without its end; undefined if there is none. Throws
- * HotsetError.
- */
+/** The first nonblank line after the skipped ones, without its end; undefined if there is none. Throws HotsetError. */
 export async function firstLine(file: TextFile, skip = 0): Promise<string | undefined> {
   const line: number[] = [];
   let lines = 0, afterReturn = false;

@@ -1,36 +1,36 @@
-/** What becomes of the lines of a delimited text, told without reading its values: no line may vanish unseen. */
+/** Accounts for the lines of a delimited text without parsing its values: no line may be lost unnoticed. */
 import { rowError } from "./row_fault.ts";
 import type { LogSchema } from "./schema.ts";
 import { type TextFile, textOf } from "./text_file.ts";
 
 const NEWLINE = 10, RETURN = 13;
 const BYTE_ORDER_MARK = [0xef, 0xbb, 0xbf];
-/** So many rows are not one field by chance. */
+/** This number of rows is not inside one field by chance. */
 const SWALLOWED_ROWS = 10;
-/** A field with more line ends is told of. */
+/** Fields with more line ends are reported. */
 const LONG_FIELD_LINES = 100;
 
-/** Where a quoted field begins, and how many lines end in it. */
+/** Where a quoted field begins, and the number of line ends in it. */
 export interface LongField {
   readonly line: number;
   readonly lines: number;
 }
 
-/** The lines of a text. */
+/** Counts of the lines of a text. */
 export interface TextLines {
-  /** All of them. */
+  /** All lines. */
   readonly lines: number;
-  /** Those that the schema passes over. */
+  /** Lines skipped by the schema. */
   readonly above: number;
-  /** Without a byte, outside quotes. */
+  /** Empty lines outside quotes. */
   readonly blank: number;
-  /** Rows, the header included. */
+  /** Rows, including the header. */
   readonly records: number;
   /** Line ends in quoted fields. */
   readonly quoted: number;
-  /** Those of them in the first record. */
+  /** Line ends in quoted fields of the first record. */
   readonly quotedInFirst: number;
-  /** The first quoted field that holds as many lines and delimiters as whole rows do, or very many lines. */
+  /** The first quoted field that contains as many lines and delimiters as whole rows, or very many lines. */
   readonly suspect: LongField | undefined;
 }
 
@@ -38,8 +38,8 @@ export interface TextLines {
 export type Dialect = Pick<LogSchema, "delimiter" | "quote" | "escape" | "skip">;
 
 /**
- * Reads a text once for its lines. Throws HotsetError if a quoted field holds what are rows without a doubt, and if the
- * file is cut off.
+ * Counts the lines of a text. Throws HotsetError if a quoted field certainly contains rows, and if the file is
+ * truncated.
  */
 export async function countLines(file: TextFile, dialect: Dialect, columns: number): Promise<TextLines> {
   const counter = new LineCounter(dialect, columns);
@@ -66,7 +66,7 @@ export async function lineOfRecord(file: TextFile, dialect: Dialect, record: num
   return counter.wantedLine ?? lines;
 }
 
-/** The line that begins after so many bytes of the text. */
+/** The line at a byte position of the text. */
 export async function lineAfter(file: TextFile, bytes: number): Promise<number> {
   const counter = new LineCounter({ delimiter: "", quote: "", escape: "", skip: 0 }, 1);
   let left = bytes;
@@ -78,14 +78,14 @@ export async function lineAfter(file: TextFile, bytes: number): Promise<number> 
   return 1 + counter.end().lines;
 }
 
-/** What a byte means. */
+/** Meaning of a byte. */
 const OTHER = 0, LINE_END = 1, QUOTE = 2, DELIMITER = 3, ESCAPE = 4;
 
-/** Follows a text piece by piece. */
+/** Scans a text in parts. */
 export class LineCounter {
-  /** The first quoted field that swallows rows. */
+  /** The first quoted field that contains rows. */
   swallowed: LongField | undefined;
-  /** Where the wanted record begins, when it is known. */
+  /** Position of the wanted record, once known. */
   wantedLine: number | undefined;
   readonly #columns: number;
   readonly #wanted: number;
@@ -99,7 +99,10 @@ export class LineCounter {
   #quoted = 0;
   #quotedInFirst = 0;
   #suspect: LongField | undefined;
-  /** In the text before the next byte: in a field with quotes; after a quote or an escape in it; at the begin of a field or of a line. */
+  /**
+   * State before the next byte: in a quoted field; after a quote or an escape in it; at the beginning of a field or of
+   * a line.
+   */
   #inQuotes = false;
   #afterQuote = false;
   #afterEscape = false;
@@ -107,7 +110,7 @@ export class LineCounter {
   #lineBegins = true;
   #afterLineEnd = false;
   #afterReturn = false;
-  /** Bytes of a delimiter that were just met. */
+  /** Bytes of a delimiter matched so far. */
   #matched = 0;
   #recordLine = 1;
   #field = { line: 0, lines: 0, delimiters: 0 };
@@ -128,7 +131,7 @@ export class LineCounter {
   }
 
   take(bytes: Uint8Array): void {
-    const piece = new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength); // a Buffer searches slowly
+    const piece = new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength); // searching in a Buffer is slow
     const kinds = this.#kinds;
     let i = 0;
     if (this.#first && BYTE_ORDER_MARK.every((byte, k) => piece[k] === byte)) i = BYTE_ORDER_MARK.length;
@@ -155,7 +158,7 @@ export class LineCounter {
     }
   }
 
-  /** Lines without quotes, of which only the ends count. Returns where the last one begins, which has no end here. */
+  /** Lines without quotes, of which only the ends matter. Returns where the last one begins, which has no end yet. */
   #plainLines(piece: Uint8Array, from: number): number {
     let begin = from;
     for (let end = piece.indexOf(NEWLINE, begin); end >= 0; end = piece.indexOf(NEWLINE, begin)) {
@@ -166,7 +169,7 @@ export class LineCounter {
     return begin;
   }
 
-  /** The text ends, with or without a line end. */
+  /** The end of the text, with or without a line end. */
   end(): TextLines {
     if (this.#afterQuote) this.#closeField();
     if (!this.#lineBegins) {
@@ -192,13 +195,13 @@ export class LineCounter {
   }
 
   #other(): void {
-    if (this.#afterQuote) this.#closeField(); // what follows is malformed
+    if (this.#afterQuote) this.#closeField(); // malformed
     this.#pass();
     this.#matched = 0;
   }
 
   #quote(): void {
-    if (this.#afterQuote) this.#afterQuote = false; // doubled
+    if (this.#afterQuote) this.#afterQuote = false; // a doubled quote
     else if (this.#inQuotes) this.#afterQuote = true;
     else if (this.#fieldBegins) {
       this.#inQuotes = true;

@@ -1,9 +1,9 @@
-/** Values that a dictionary does not know: their lookups all go to row 0 of the table. */
+/** Values that are not in a dictionary: their lookups go to row 0 of the table. */
 import type { Dataset, Split } from "./dataset.ts";
 
 const CHUNK_SAMPLES = 1 << 14;
 
-/** Share of the lookups that met a value without a row of its own, 0 to 1, by table. */
+/** Share of the lookups with a value that has no row of its own, 0 to 1, by table. */
 export type UnknownShare = Readonly<Record<string, number>>;
 
 /** Counts the lookups of a split; tables without any have the share 0, and a split without samples has no tables. */
@@ -30,8 +30,8 @@ export function unknownShare(dataset: Dataset, split: Split): UnknownShare {
 }
 
 /**
- * Share of the train split's lookups that met a value too rare for a row of its own: what is to be expected of other data
- * where --min-frequency is above 1.
+ * Share of the train split's lookups with a value too rare for its own row: the share to expect in other data if
+ * --min-frequency is above 1.
  */
 export function rareShare(trained: Dataset, table: string): number {
   const t = trained.body.tables.findIndex(({ name }) => name === table);

@@ -1,26 +1,26 @@
 /**
- * When two categorical values are the same, and what is missing: the rule of docs/datasets.md, for CSV and Parquet alike.
- * Values are staged as text. If the train log shows that a column holds numbers, they are compared as numbers: 5, 5.0 and
- * 5.00 are one value, as are true, True and 1. Any other column is compared as text, in which 5.0 can be a version and 007 an
- * agent. The rule that was found is part of the dataset, so rows that are read later follow it. Single values of rows in memory
- * follow it by single_value.ts, which takes its patterns from here.
+ * When two categorical values are equal, and which are missing: the rule of docs/datasets.md, for CSV and Parquet
+ * alike. Values are staged as text. If the train log shows that a column contains numbers, they are compared as
+ * numbers: 5, 5.0 and 5.00 are equal, like true, True and 1. Any other column is compared as text, in which 5.0 can be
+ * a version and 007 an agent. The rule of each table is part of the dataset, so rows that are read later follow it.
+ * single_value.ts has the same rule for single values in memory and takes its patterns from here.
  */
 import { type Engine, isOneOf, quoted } from "./duckdb.ts";
 import { isSparse, type LogSchema, type SparseColumn } from "./schema.ts";
 
-/** How the values of a table are compared; `untyped` is version 0.1, where the values of Parquet were what DuckDB prints. */
+/** How the values of a table are compared; `untyped` is version 0.1, which used DuckDB's text of Parquet values. */
 export type ValueRule = "number" | "text" | "untyped";
 
-/** Words that stand for no value, in lower case; an empty field is missing too. */
+/** Words for a missing value, in lower case; an empty field is missing too. */
 export const MISSING = ["", "nan", "-nan", "na", "n/a", "#n/a", "<na>", "nat", "null", "none", "\\n"];
 /** A number as programs write it; 007 and +5 are text. */
 export const NUMBER = "-?(0|[1-9][0-9]*)([.][0-9]+)?(e[-+]?[0-9]+)?|-?[.][0-9]+";
-/** From here on text keeps its fraction of zeros, as a floating-point number would not be exact. */
+/** From here on, text keeps the zeros of its fraction, because a floating-point number would not be exact. */
 export const EXACT = 2 ** 53;
-/** Text alone is found out from so many rows. */
+/** Rows from which on a column of text is recognised without reading all of it. */
 const FIRST_ROWS = 2048;
 
-/** SQL that is true for text that says that there is no value. */
+/** SQL that is true for text that means a missing value. */
 export function isMissing(text: string): string {
   return `(${text} IS NULL OR ${isOneOf(`lower(trim(${text}))`, MISSING.map(quoted))})`;
 }
@@ -30,18 +30,19 @@ export function isNumberText(text: string): boolean {
   return new RegExp(`^(?:${NUMBER}|true|false)$`, "i").test(text);
 }
 
-/** SQL of the one text that stands for a number or a boolean, however it is written; other text stays as it is. */
+/** SQL of the canonical text of a number or a boolean; other text unchanged. */
 export function canonical(text: string): string {
   return `CASE lower(${text}) WHEN 'true' THEN '1' WHEN 'false' THEN '0' ELSE ${plainNumber(text)} END`;
 }
 
 /**
- * SQL of a number as the values of Parquet are written: no zeros at the end of its fraction, an exponent only where floating
- * point has one; other text stays as it is.
+ * SQL of a number in the notation of Parquet values: no trailing zeros of its fraction, an exponent only for
+ * floating-point numbers; other text unchanged.
  */
 function plainNumber(text: string): string {
   const parsed = `TRY_CAST(${text} AS DOUBLE)`;
-  // What is also written otherwise: 1e3 as 1000, .5 as 0.5, -0 as 0, 0.00001 as 1e-05. Most numbers do not get to the pattern.
+  // Numbers with other notations: 1e3 is 1000, .5 is 0.5, -0 is 0, 0.00001 is 1e-05. Most numbers do not reach the
+  // pattern.
   const unusual = `contains(${text}, 'e') OR contains(${text}, 'E') OR ` +
     `${text} < '1' AND regexp_matches(${text}, '^(-?[.]|-0|0[.]0000)')`;
   return `CASE WHEN ends_with(${text}, '0') AND contains(${text}, '.') AND ` +
@@ -52,9 +53,9 @@ function plainNumber(text: string): string {
     `ELSE ${parsed}::VARCHAR END ELSE ${text} END`;
 }
 
-/** SQL of the key of a staged value: what is counted, numbered and looked up. */
+/** SQL of the key of a staged value, which is counted, numbered and looked up. */
 function keyOf(rule: ValueRule, text: string, maxIndRange: number | undefined): string {
-  // Most numbers begin with a digit, and neither a boolean nor a word for a missing value does.
+  // Most numbers begin with a digit; booleans and words for missing values do not.
   const value = rule === "number"
     ? `CASE WHEN ${text} >= '0' AND ${text} < ':' THEN ${plainNumber(text)} ` +
       `WHEN ${isMissing(text)} THEN '' ELSE ${canonical(text)} END`
@@ -62,7 +63,7 @@ function keyOf(rule: ValueRule, text: string, maxIndRange: number | undefined): 
   return maxIndRange === undefined ? value : `(md5_number_lower(${value}) % ${maxIndRange})::UINTEGER`;
 }
 
-/** Name of the view of a table's keys in a log: DuckDB works out all columns of a view that is read, so each has its own. */
+/** Name of the view of a table's keys in a log: DuckDB computes all columns of a view, so each table has its own. */
 export function tableView(log: string, table: number): string {
   return `${log}_t${table}`;
 }
@@ -76,7 +77,7 @@ export function keys(schema: LogSchema, rules: readonly ValueRule[], maxIndRange
   });
 }
 
-/** Finds the rules of all tables from the values of a staged log. */
+/** Determines the rules of all tables from the values of a staged log. */
 export async function findRules(engine: Engine, schema: LogSchema, log: string): Promise<ValueRule[]> {
   const rules: ValueRule[] = [];
   for (const [t, column] of schema.columns.filter(isSparse).entries()) {
@@ -89,8 +90,8 @@ export async function findRules(engine: Engine, schema: LogSchema, log: string):
 }
 
 /**
- * True if all values of a column are numbers or booleans. Where fractions end in zeros and have different lengths, 5.1 and
- * 5.10 are more likely versions.
+ * True if all values of a column are numbers or booleans. Trailing zeros in fractions of different lengths, 5.1 and
+ * 5.10, suggest versions.
  */
 async function holdsNumbers(engine: Engine, { kind }: SparseColumn, table: number, log: string): Promise<boolean> {
   const values = `(SELECT ${kind === "bag" ? `unnest(t${table})` : `t${table}`} AS v FROM (${log}))`;
