@@ -1,7 +1,7 @@
 /**
- * Tables larger than memory: a matrix in host memory holds the rows in use, a store on a disk all others. A look-ahead plan
- * says which rows come and which leave; they move beside compute. Kernels see one matrix and positions in it, so the result
- * is that of tables in memory, bit for bit.
+ * Tables larger than memory: a matrix in host memory caches the rows in use, and a store on disk has all others. A
+ * look-ahead plan decides which rows are fetched and evicted; they move while steps compute. Kernels see one matrix and
+ * positions in it, so the result is bit for bit that of tables in memory.
  */
 import type { Batch } from "../layout/batch.ts";
 import { rowStateWords } from "../optimizer/optimizers.ts";
@@ -19,32 +19,32 @@ import type {
   TableLookups,
 } from "./tables.ts";
 
-/** The state of optimizers that keep none. */
+/** State of optimizers without state. */
 const NO_STATE = new Float32Array(0);
 
-/** Where rows go that have no room in the matrix, and how it is used. */
+/** The store of rows that are not in the matrix, and sizes of the cache. */
 export interface RowCache {
   readonly store: StoreThread;
-  /** Positions of the matrix for rows that are trained; those behind them are for rows that are only read. */
+  /** Positions of the matrix for rows in training; those after them are for rows that are only read. */
   readonly slots: number;
-  /** The most distinct rows of a batch that is trained on. */
+  /** Maximum number of distinct rows of a batch in training. */
   readonly batchRows: number;
-  /** Batches whose rows are brought in ahead of the one that trains. */
+  /** Batches whose rows are prefetched ahead of the one in training. */
   readonly lookAhead: number;
 }
 
-/** What the cache did since the run began. */
+/** Counters since the run began. */
 export interface CacheCounts {
-  /** Distinct rows of the batches that were trained on; how many of them had to be brought in. */
+  /** Distinct rows of the batches in training, and how many of them had to be fetched. */
   rows: number;
   fetched: number;
   written: number;
 }
 
-/** Rows in a matrix that is smaller than the tables. One rank uses it. */
+/** Rows cached in a matrix that is smaller than the tables. Used by one rank. */
 export class CachedTables implements EmbeddingTables {
   readonly counts: CacheCounts = { rows: 0, fetched: 0, written: 0 };
-  /** Seed of the rows that were never written. */
+  /** Seed of the initial values of rows that were never written. */
   #seed = 0;
   readonly #context: TableContext;
   readonly #matrix: RowMatrix;
@@ -54,13 +54,13 @@ export class CachedTables implements EmbeddingTables {
   readonly #state: Float32Array;
   readonly #dim: number;
   readonly #stateWords: number;
-  /** Planned steps by their number modulo lookAhead + 1: the job that brings their rows, and where these go. */
+  /** Planned steps by number modulo lookAhead + 1: the job that fetches their rows, and the positions of the rows. */
   readonly #jobs: Float64Array;
   readonly #arrivals: readonly Uint32Array[];
   readonly #arriving: Uint32Array;
   #planned = 0;
   #prepared = 0;
-  /** Rows of a scored batch that lie behind the slots: open addressing from a row to its position, 0 is empty. */
+  /** Rows of a scored batch, stored after the slots: open addressing from a row to its position, 0 is empty. */
   readonly #scratchRows: Uint32Array;
   readonly #scratchPositions: Uint32Array;
 
@@ -95,7 +95,7 @@ export class CachedTables implements EmbeddingTables {
     this.#seed = seed;
   }
 
-  /** Rows are as in a checkpoint. */
+  /** Replaces all rows by those of a checkpoint. */
   adopt(saved: SavedRows): void {
     this.#expectIdle();
     this.#plan = newPlan(this.#cache);
@@ -103,7 +103,7 @@ export class CachedTables implements EmbeddingTables {
     this.#seed = saved.seed;
   }
 
-  /** Writes all rows that have changed, and returns the segments that hold them. */
+  /** Writes all changed rows, and returns the segments that contain them. */
   seal(): SavedRows {
     this.#expectIdle();
     this.#writeBack();
@@ -114,24 +114,24 @@ export class CachedTables implements EmbeddingTables {
     return true;
   }
 
-  /** The row at a position of the matrix; -1 if there is none that is trained. */
+  /** The row at a position of the matrix; -1 if there is none in training. */
   rowAt(position: number): number {
     return this.#plan.rowAt(position);
   }
 
-  /** Announces a batch that will be trained after those before, and begins to bring its rows if they have room. */
+  /** Announces a batch that will be trained after those before, and begins to fetch its rows if there is space. */
   announce({ words, sections: { segments }, distinct }: Batch): void {
     this.#plan.announce(words, segments, 2, distinct);
     this.#advance();
   }
 
-  /** Brings the rows of the batch that is trained next, and names their positions in it. */
+  /** Waits for the rows of the batch that is trained next, and sets their positions in it. */
   prepareToTrain(batch: Batch): void {
     if (this.#plan.announced === 0) this.announce(batch);
     const at = this.#prepared++ % this.#jobs.length;
     if (this.#arriving[at] > 0) this.#arrive(at);
     const { words, shape: { bags }, sections: { indices, segments, segmentBags }, lookups, distinct } = batch;
-    // A lookup of several in a bag is found by its row; one alone has the number of its bag.
+    // With bags, lookups are found by their row; without, the index of a lookup is the number of its bag.
     for (let i = indices, end = indices + lookups; i < end && bags; i++) words[i] = this.#plan.positionOf(words[i]);
     for (let s = 0, i = segments; s < distinct; s++, i += 2) {
       const position = this.#plan.nextPosition(s);
@@ -151,13 +151,13 @@ export class CachedTables implements EmbeddingTables {
     for (let i = 0, end = this.#arriving[at]; i < end; i++) this.#fromRecord(readRecords, i, positions[i]);
   }
 
-  /** The step over the batch that was prepared is over. */
+  /** Ends the step over the prepared batch. */
   finish(): void {
     this.#plan.finish();
     this.#advance();
   }
 
-  /** Begins all moves for which there is room. */
+  /** Begins all transfers for which there is space. */
   #advance(): void {
     const { store } = this.#cache;
     for (let moves = this.#plan.next(); moves !== undefined; moves = this.#plan.next()) {
@@ -181,7 +181,7 @@ export class CachedTables implements EmbeddingTables {
     }
   }
 
-  /** Brings the rows of a batch that is only scored, evicting none, and names their positions in it. */
+  /** Fetches the rows of a batch that is only scored, without evicting any, and sets their positions in it. */
   prepareToScore({ words, sections: { indices }, lookups }: Batch): void {
     const { store, slots } = this.#cache;
     this.#expectIdle();
@@ -201,7 +201,7 @@ export class CachedTables implements EmbeddingTables {
     }
   }
 
-  /** The position of a row behind the slots, which is `free` if it has none yet. */
+  /** The position of a row after the slots, which is `free` if it has none yet. */
   #scratchPosition(row: number, free: number): number {
     const mask = this.#scratchRows.length - 1;
     let at = Math.imul(row, 0x9e3779b1) >>> 5 & mask;
@@ -274,7 +274,7 @@ export class CachedTables implements EmbeddingTables {
     }
   }
 
-  /** Writes all rows back that have changed. */
+  /** Writes back all changed rows. */
   #writeBack(): void {
     const { store } = this.#cache;
     let job = store.next;
@@ -316,12 +316,12 @@ function newPlan({ slots, batchRows, lookAhead }: RowCache): LookAheadPlan {
   return new LookAheadPlan({ resident: new Uint32Array(), slots, batchRows, lookAhead });
 }
 
-/** Rows are short: a loop costs less than making views of them. */
+/** Rows are short: a loop is faster than creating views. */
 function copyWords(source: Float32Array, from: number, target: Float32Array, to: number, count: number): void {
   for (let i = 0; i < count; i++) target[to + i] = source[from + i];
 }
 
-/** Lookups in the matrix, once the rows of the batch are there. */
+/** Lookups in the matrix after the rows of the batch have arrived. */
 class CachedLookups extends HostLookups {
   readonly #tables: CachedTables;
 

@@ -1,5 +1,5 @@
 /**
- * Tables on the device that computes: on one device, or a replica on the device of every rank. Replicas get the same
+ * Tables on the device that computes: of one device, or a replica on the device of every rank. Replicas apply the same
  * update from gradients that the devices exchange.
  */
 import type { Backend, Buffer, RowUpdateShape } from "../backend/backend.ts";
@@ -20,7 +20,7 @@ import {
   type TableLookups,
 } from "./tables.ts";
 
-/** Lists of rows to read and to write, and those rows packed, on the device. */
+/** Lists of rows to read and write, and packed rows, on the device. */
 interface Staging {
   readonly rows: Buffer;
   readonly packed: Buffer;
@@ -33,7 +33,7 @@ export class DeviceTables implements EmbeddingTables {
   readonly #exchange: ReplicaExchange | undefined;
   readonly #staging: Staging;
 
-  /** No batch that is trained on has more than `mostDistinct` distinct rows. */
+  /** No batch in training has more than `mostDistinct` distinct rows. */
   constructor(context: TableContext, matrix: RowMatrix, mostDistinct: number) {
     const { device, batchShape, shape, pooledGradients, groups: { devices } } = context;
     this.#context = context;
@@ -88,7 +88,7 @@ export class DeviceTables implements EmbeddingTables {
     }
   }
 
-  /** The list on the device, and room for its rows. */
+  /** Uploads the list and returns it with the buffer of its packed rows. */
   #stage(rows: Uint32Array): Staging {
     const { device } = this.#context;
     device.upload(rows, this.#staging.rows);
@@ -96,7 +96,7 @@ export class DeviceTables implements EmbeddingTables {
   }
 }
 
-/** Lookups in the matrix of the only device. */
+/** Lookups in the matrix of a single device. */
 class DeviceLookups implements BoundTables, TableLookups {
   readonly recordable = true;
   readonly shared = false;
@@ -157,7 +157,7 @@ class ReplicaLookups extends DeviceLookups {
     this.#lists = exchange.newLists();
   }
 
-  /** Without the segments if the exchange has lists of its own. */
+  /** Without the segments, if the exchange has its own lists */
   override get deviceWords(): number {
     return this.#lists === undefined ? super.deviceWords : this.place.batch.sections.segments;
   }

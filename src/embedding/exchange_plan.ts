@@ -1,36 +1,39 @@
 /**
- * Which rows of a batch go from host to host, and where each is put: counted by every rank alike from the batch alone. It
- * moves nothing; `RowExchange` does.
+ * Which rows of a batch hosts send to each other, and their positions: computed by every rank from the batch alone.
+ * Moves nothing; `RowExchange` does.
  */
 import type { Batch, BatchShape } from "../layout/batch.ts";
 import type { ProcessGroups } from "../parallel/process_group.ts";
 import { samplesOfRank } from "../parallel/shares.ts";
 
-/** Rows of a sharded table that lie on one host. */
+/** Number of rows of a sharded table on one host. */
 export function rowsOnHost(rows: number, host: number, hosts: number): number {
   return Math.ceil((rows - host) / hosts);
 }
 
-/** Rows that can be fetched before the step over the batch before, and those that only can after it. */
+/** Rows that can be fetched before the previous step ends (early), and those that change in it (late). */
 export const EARLY = 0;
 export const LATE = 1;
 export type Phase = typeof EARLY | typeof LATE;
 
 /** The plan of one rank, for one batch at a time. */
 export class ExchangePlan {
-  /** This rank's host among all, and its lane among those of its host. */
+  /** This rank's host among all, and its lane among those of the host. */
   readonly place: { readonly hosts: number; readonly host: number; readonly locals: number; readonly local: number };
   /** End of each host's bags, and this rank's own. */
   readonly #endBags: number[];
   readonly ownBags: { readonly first: number; readonly end: number };
   /** Lookups placed so far in each bag. */
   readonly #filled: Uint32Array;
-  /** Hosts that touch segment s: `touches[firstTouch[s] .. firstTouch[s + 1]]`. */
+  /** Hosts that look up segment s: `touches[firstTouch[s] .. firstTouch[s + 1]]`. */
   readonly touches: Uint16Array;
   readonly firstTouch: Uint32Array;
-  /** 1 for segments whose row the step before changes. */
+  /** 1 for segments whose row the previous step changes. */
   readonly #late: Uint8Array;
-  /** Rows this host needs: for each lane, early and late, and each owner their number, then the place of the next. */
+  /**
+   * Rows that this host needs: their number for each lane, early and late, and owner; then the position of the next
+   * row.
+   */
   readonly #needed: Uint32Array;
   readonly #neededAt: Uint32Array;
   /** Segments of the rows that this lane needs, by owner: the order in which sums of gradients are sent. */
@@ -38,13 +41,13 @@ export class ExchangePlan {
   /** Rows of this lane that this host needs of each host, and that each host needs of this one: early, late. */
   readonly fetchedFrom: readonly [Int32Array, Int32Array];
   readonly fetchedBy: readonly [Int32Array, Int32Array];
-  /** The same, early and late together; and all of each owner. */
+  /** The same, early and late together; and all rows of each owner. */
   readonly fromHost: Int32Array;
   readonly toHost: Int32Array;
   readonly ofOwner: Int32Array;
-  /** Place of the next row of each owner. */
+  /** Position of the next row of each owner. */
   readonly #fromHostAt: Uint32Array;
-  /** Place of the next row that goes to each host. */
+  /** Position of the next row for each host. */
   readonly toHostAt: Uint32Array;
 
   constructor({ world, node, peers }: ProcessGroups, { batchSize, tables, lookupCapacity }: BatchShape) {
@@ -82,7 +85,7 @@ export class ExchangePlan {
     }
   }
 
-  /** Finds which hosts touch each distinct row of the batch. */
+  /** Finds which hosts look up each distinct row of the batch. */
   findTouches(batch: Batch): void {
     const { words, distinct, sections: { segments, segmentBags } } = batch;
     let touch = 0;
@@ -90,7 +93,7 @@ export class ExchangePlan {
       this.firstTouch[s] = touch;
       let host = 0;
       let last = -1;
-      // Bags of a segment ascend, so hosts do.
+      // Bags of a segment ascend, and therefore hosts do.
       for (let k = words[segments + 2 * s + 1], end = words[segments + 2 * s + 3]; k < end; k++) {
         while (words[segmentBags + k] >= this.#endBags[host]) host++;
         if (host !== last) this.touches[touch++] = last = host;
@@ -99,7 +102,9 @@ export class ExchangePlan {
     this.firstTouch[distinct] = touch;
   }
 
-  /** Counts the rows that go from each owner to each host that touches them; the step over `changing` is still to come. */
+  /**
+   * Counts the rows that each owner sends to each host that looks them up; the step over `changing` has not run yet.
+   */
   countRows(batch: Batch, changing: Batch | undefined): void {
     this.#findLate(batch, changing);
     const { hosts, host, locals, local } = this.place;
@@ -130,7 +135,7 @@ export class ExchangePlan {
     startPlaces(this.fromHost, this.#fromHostAt);
   }
 
-  /** Where the rows of this lane begin among those this host needs. */
+  /** Position of this lane's first row among those that this host needs. */
   laneStart(): number {
     const { hosts, local } = this.place;
     let first = 0;
@@ -138,7 +143,10 @@ export class ExchangePlan {
     return first;
   }
 
-  /** Gives every row that this host needs a place, and this rank's lookups, in the places of a batch's indices, the place of their row. */
+  /**
+   * Assigns a position to every row that this host needs, and writes the positions of this rank's lookups, in the order
+   * of a batch's indices.
+   */
   placeRows(batch: Batch, indices: Uint32Array): void {
     const { hosts, host, locals, local } = this.place;
     const { words, distinct, sections: { segments, segmentBags, offsets }, shape: { bags } } = batch;
@@ -158,7 +166,7 @@ export class ExchangePlan {
     }
   }
 
-  /** Lists the segments of this lane that this host touches, by owner. */
+  /** Lists the segments of this lane that this host looks up, by owner. */
   listNeeded(batch: Batch): void {
     const { hosts, host, locals, local } = this.place;
     for (let s = local; s < batch.distinct; s += locals) {
@@ -171,7 +179,9 @@ export class ExchangePlan {
     return false;
   }
 
-  /** Lists the early or late rows of this lane that other hosts, or this one, get from here. Returns their number. */
+  /**
+   * Lists the early or late rows of this lane that other hosts, or this one, get from this host. Returns their number.
+   */
   listRowsToSend(batch: Batch, phase: Phase, rows: Uint32Array): number {
     const { hosts, host, locals, local } = this.place;
     startPlaces(this.fetchedBy[phase], this.toHostAt);
@@ -186,7 +196,7 @@ export class ExchangePlan {
     return count;
   }
 
-  /** True if sums for the rows touched are fewer bytes than all gradients of pooled rows. Counts what it finds. */
+  /** True if sums for the rows looked up are fewer bytes than all gradients of pooled rows. Also counts those rows. */
   sumsAreFewer(batch: Batch): boolean {
     const { hosts } = this.place;
     const pooled = (hosts - 1) * batch.shape.batchSize * batch.shape.tables;
@@ -202,7 +212,7 @@ export class ExchangePlan {
   }
 }
 
-/** The place of the first of each kind, for kinds that lie one after the other. */
+/** Positions of the first element of each kind, for consecutive kinds. */
 export function startPlaces(counts: ArrayLike<number>, places: Uint32Array): void {
   for (let i = 0, next = 0; i < places.length; i++) {
     places[i] = next;

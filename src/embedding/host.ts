@@ -1,4 +1,4 @@
-/** Tables in host memory, which the ranks of a host share: each updates its share of a batch's distinct rows. */
+/** Tables in host memory, which the ranks of a host share: each rank updates its share of a batch's distinct rows. */
 import type { Buffer, HostBackend, RowUpdateShape } from "../backend/backend.ts";
 import { rowStateWords } from "../optimizer/optimizers.ts";
 import { InitialRows, rowChunks } from "./initialise.ts";
@@ -15,7 +15,7 @@ import {
   type TableLookups,
 } from "./tables.ts";
 
-/** Rows in host memory, looked up by a rank whose pooled rows lie there as well. */
+/** Rows in host memory, for a rank whose pooled rows are also there. */
 export class HostTables implements EmbeddingTables {
   protected readonly context: TableContext;
   protected readonly matrix: RowMatrix;
@@ -42,7 +42,8 @@ export class HostTables implements EmbeddingTables {
     for (const chunk of rowChunks(shape)) {
       if (index++ % node.size !== node.rank) continue;
       initial.write(chunk.row, chunk.rows, weights, chunk.row * dim);
-      // It is zero already, but has no memory yet: the system would find that page by page, while steps wait.
+      // The memory is zero but not yet allocated by the system, which would do that page by page during the first
+      // steps.
       state?.fill(0, chunk.row * stateWords, (chunk.row + chunk.rows) * stateWords);
     }
   }
@@ -114,7 +115,7 @@ export class HostLookups implements BoundTables, TableLookups {
   }
 }
 
-/** A list of rows that operations of a host can read. */
+/** A list of rows in a buffer of the host. */
 export class RowList {
   readonly buffer: Buffer;
   readonly words: Uint32Array;
@@ -125,7 +126,7 @@ export class RowList {
     this.words = new Uint32Array(buffer, byteOffset, capacity);
   }
 
-  /** Puts rows into it. */
+  /** Writes the list to the buffer. */
   set(rows: Uint32Array): Buffer {
     this.words.set(rows);
     return this.buffer;

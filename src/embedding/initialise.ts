@@ -1,24 +1,24 @@
 /**
- * The value of an embedding row before training: a function of the seed, the table and the row alone, so that a row can be
- * made when it is first needed, anywhere and in any order.
+ * Initial values of embedding rows: a function of the seed, the table and the row alone, so that a row can be computed
+ * when it is first used, anywhere and in any order.
  */
 import { mix } from "../random.ts";
 import type { TableShape } from "./tables.ts";
 
 const STREAM = 2;
-/** The golden ratio in 32 bits: steps of a counter that differ in about half of all bits. */
+/** The golden ratio in 32 bits: consecutive multiples differ in about half of all bits. */
 const STEP = 0x9e3779b9;
 
-/** Rows of a chunk. */
+/** Rows per chunk. */
 const CHUNK_ROWS = 16_384;
 
-/** Consecutive rows, counted over all tables. */
+/** Consecutive global rows. */
 export interface RowChunk {
   readonly row: number;
   readonly rows: number;
 }
 
-/** All rows in chunks; ranks may initialise different chunks, the values are the same. */
+/** All rows in chunks; ranks may initialise different chunks, with the same values. */
 export function* rowChunks({ tableRows }: Pick<TableShape, "tableRows">): Generator<RowChunk> {
   const rows = tableRows.reduce((sum, count) => sum + count, 0);
   for (let row = 0; row < rows; row += CHUNK_ROWS) yield { row, rows: Math.min(CHUNK_ROWS, rows - row) };
@@ -27,12 +27,12 @@ export function* rowChunks({ tableRows }: Pick<TableShape, "tableRows">): Genera
 /** Computes initial rows of all tables of a model; in a table of n rows they are ~ U(-1 / sqrt(n), 1 / sqrt(n)). */
 export class InitialRows {
   readonly #dim: number;
-  /** By table: its first row over all tables, and then the end; the key of its rows; the bound of their values. */
+  /** By table: its first global row (and the end); the key of its rows; the bound of their values. */
   readonly #first: Float64Array;
   readonly #keys: Int32Array;
   readonly #bounds: Float64Array;
 
-  /** Those of tables of this shape. */
+  /** For tables of this shape. */
   constructor({ tableRows, dim }: Pick<TableShape, "tableRows" | "dim">, seed: number) {
     this.#dim = dim;
     this.#first = new Float64Array(tableRows.length + 1);
@@ -43,13 +43,13 @@ export class InitialRows {
     this.#bounds = Float64Array.from(tableRows, (rows) => Math.sqrt(1 / rows));
   }
 
-  /** Writes the weights of rows `[row, row + rows)`, counted over all tables, to `weights[at]` and on. */
+  /** Writes the weights of global rows `[row, row + rows)` to `weights` from `at` on. */
   write(row: number, rows: number, weights: Float32Array, at: number): void {
     const end = row + rows;
     for (let table = this.#tableOf(row); row < end; row++) {
       while (row >= this.#first[table + 1]) table++;
       const bound = this.#bounds[table];
-      // Two words of state that differ between any two rows of a table, and a counter.
+      // Two state words that are distinct for all rows of a table, and a counter.
       const a = mix((row - this.#first[table]) ^ this.#keys[table]);
       const b = mix(a ^ STEP);
       for (let d = 1; d <= this.#dim; d++, at++) {
@@ -70,7 +70,7 @@ export class InitialRows {
   }
 }
 
-/** Writes initial records of rows to `records[at]` and on: the weights, then the optimizer state, which is 0. */
+/** Writes initial records of rows to `records` from `at` on: the weights, then the optimizer state, which is 0. */
 export function initialRecords(
   shape: Pick<TableShape, "tableRows" | "dim"> & { readonly stateWords: number },
   seed: number,

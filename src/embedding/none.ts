@@ -1,11 +1,11 @@
-/** The tables of a model that has none: its dense features alone make a prediction. */
+/** The tables of a model without tables. */
 import type { BatchPlace, BoundTables, EmbeddingTables, TableLookups } from "./tables.ts";
 
-/** No rows: every operation on them does nothing. */
+/** No rows: all operations do nothing. */
 export class NoTables implements EmbeddingTables {
   readonly #isShared: boolean;
 
-  /** `isShared` is true if the ranks share the dense parameters, so that they must meet after a step. */
+  /** `isShared` is true if the ranks share the dense parameters, so that they need a barrier after a step. */
   constructor(isShared: boolean) {
     this.#isShared = isShared;
   }

@@ -1,4 +1,4 @@
-/** Decides which class of tables a rank uses: the only file that knows all of them. */
+/** Chooses the class of a rank's tables: the only file that knows all classes. */
 import type { Backend, Buffer } from "../backend/backend.ts";
 import type { BatchKind } from "../layout/layout.ts";
 import { CachedTables, type RowCache } from "./cached.ts";
@@ -10,23 +10,23 @@ import { ReplicatedTables } from "./replicated.ts";
 import { type HostExchange, HostReplicaTables, ShardedTables } from "./sharded.ts";
 import type { EmbeddingTables, RowMatrix, TableContext } from "./tables.ts";
 
-/** Where the rows of a run lie. */
+/** Buffers and placement of a run's rows. */
 export interface TableMemory {
   /** All rows, or this host's shard of them. */
   readonly full: RowMatrix;
-  /** The replica of the hot rows, where the dense part of the model is computed; undefined if no row is hot. */
+  /** The hot replica, on the device that computes the dense part; undefined if no row is hot. */
   readonly hot: RowMatrix | undefined;
   /** Gradients of the pooled rows of a batch, in host memory; undefined if the host computes. */
   readonly hostGradients: Buffer | undefined;
-  /** The most distinct rows of a batch of each kind that is trained on. */
+  /** Maximum number of distinct rows in a batch in training, for each kind. */
   readonly mostDistinct: Readonly<Record<BatchKind, number>>;
-  /** How rows of other hosts are reached; undefined if `full` holds all. */
+  /** Exchange of rows with other hosts; undefined if `full` has all rows. */
   readonly hosts?: HostExchange | undefined;
-  /** Where rows are that have no place in `full`, whose rows are positions then; undefined if `full` holds all. */
+  /** Store of the rows that are not in `full`, whose rows are then slots; undefined if `full` has all rows. */
   readonly cache?: RowCache | undefined;
 }
 
-/** The tables of one rank. */
+/** Opens the tables of one rank. */
 export function openTables(context: TableContext, memory: TableMemory): EmbeddingTables {
   if (context.shape.tableRows.length === 0) return new NoTables(hostComputes(context));
   const full = openFull(context, memory);

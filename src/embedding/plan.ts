@@ -20,72 +20,78 @@
  */
 import { mix } from "../random.ts";
 
-/** What decides a plan. */
+/** Parameters of a plan. */
 export interface PlanOptions {
-  /** Rows that never leave the fast memory; `resident[i]` lies at position i. */
+  /** Rows that never leave the fast memory; `resident[i]` is at position i. */
   readonly resident: Uint32Array;
-  /** Positions behind the resident rows; at least twice `batchRows`, so that a batch can be brought in while one trains. */
+  /**
+   * Positions after the resident rows; at least twice `batchRows`, so that a batch can be fetched while another one
+   * trains.
+   */
   readonly slots: number;
-  /** The most distinct rows of a batch. */
+  /** Maximum number of distinct rows of a batch. */
   readonly batchRows: number;
-  /** How many batches after the one that trains are known. */
+  /** Number of known batches after the one in training. */
   readonly lookAhead: number;
 }
 
-/** Rows that move before a step; only the first `fetched` and `written` entries are meant. */
+/** Rows to move before a step; only the first `fetched` and `written` entries are valid. */
 export interface StepMoves {
-  /** Rows that are written back, and where they lie: read them before rows are put into their positions. */
+  /** Rows to write back and their positions: read them before other rows are stored there. */
   written: number;
   readonly writtenRows: Uint32Array;
   readonly writtenPositions: Uint32Array;
-  /** Rows that are brought in, and where they go. */
+  /** Rows to fetch and their positions. */
   fetched: number;
   readonly fetchedRows: Uint32Array;
   readonly fetchedPositions: Uint32Array;
-  /** Rows that left, written back or not. */
+  /** Evicted rows, written back or not. */
   evicted: number;
 }
 
 const NONE = -1;
 const CLEAN = 0, CHANGED = 1;
 /**
- * Words of an entry: the row; its position; how many announced batches that are not finished use it (`USE`), and how many
- * planned ones among them (`PIN`); whether it has changed; where it was last announced (`slotOfBatch * batchRows + index`);
- * its neighbours in the list of rows that can be evicted, and that list.
+ * Words of an entry: the row; its position; the number of announced, unfinished batches that use it (`USE`), and of
+ * planned ones among them (`PIN`); whether it has changed; where it was last announced (`slotOfBatch * batchRows +
+ * index`); its neighbours in its list of evictable rows, and that list.
  */
 const ROW = 0, POSITION = 1, USES = 2, IS_CHANGED = 3, LAST_USE = 4, BEFORE = 5, AFTER = 6, LIST = 7;
 const ENTRY_WORDS = 8;
 const USE = 1, PIN = 1 << 16;
 
-/** Plans one step after the other; allocates nothing after its construction. */
+/** Plans steps one after the other. Allocates nothing after construction. */
 export class LookAheadPlan {
   readonly #lookAhead: number;
   readonly #slots: number;
   readonly #resident: number;
-  /** Batches so far in each state. */
+  /** Number of batches that have reached each state. */
   #announced = 0;
   #planned = 0;
   #finished = 0;
 
   /**
-   * Entries: rows that lie in the fast memory or that an announced batch uses, `ENTRY_WORDS` each, so that all of a row is
-   * in one line of the processor's cache. An entry is named by its first word.
+   * Entries of the rows in fast memory and of announced batches, `ENTRY_WORDS` each, so that an entry is in one cache
+   * line. An entry is identified by the position of its first word.
    */
   readonly #entry: Int32Array;
-  /** The first free entry; each names the next by `AFTER`. */
+  /** The first free entry; free entries are linked by `AFTER`. */
   #free = NONE;
 
   /** Open addressing from a row to its entry; NONE is empty. */
   readonly #table: Int32Array;
   readonly #mask: number;
 
-  /** Unfinished batches by step modulo lookAhead + 1: entries of their rows, and the step that uses each next. */
+  /** Unfinished batches by step modulo lookAhead + 1: entries of their rows, and the next step that uses each row. */
   readonly #batchRows: number;
   readonly #entries: Int32Array;
   readonly #nextUse: Int32Array;
   readonly #counts: Uint32Array;
 
-  /** Lists: rows without an announced use, then by step modulo lookAhead + 1; each clean, then changed. */
+  /**
+   * Lists of evictable rows: those without an announced use, then by step modulo lookAhead + 1; clean, then changed
+   * ones.
+   */
   readonly #first: Int32Array;
   readonly #last: Int32Array;
   #evictable = 0;
@@ -93,7 +99,7 @@ export class LookAheadPlan {
   #freePositionCount: number;
   readonly #moves: StepMoves;
 
-  /** A plan before its first batch. The resident rows have their positions. */
+  /** A plan before its first batch, with the resident rows at their positions. */
   constructor({ resident, slots, batchRows, lookAhead }: PlanOptions) {
     if (slots < 2 * batchRows) {
       throw new RangeError(`Cannot plan with ${slots} slots: two batches of ${batchRows} rows need ${2 * batchRows}`);
@@ -124,42 +130,44 @@ export class LookAheadPlan {
     for (const [position, row] of resident.entries()) {
       const entry = this.#newEntry(row);
       this.#entry[entry + POSITION] = position;
-      this.#entry[entry + USES] = USE + PIN; // for good
+      this.#entry[entry + USES] = USE + PIN; // never evicted
     }
   }
 
-  /** Positions of the matrix. */
+  /** Number of positions of the matrix. */
   get positions(): number {
     return this.#resident + this.#slots;
   }
 
-  /** True if one more batch may be announced. */
+  /** True if another batch may be announced. */
   get canAnnounce(): boolean {
     return this.#announced - this.#finished <= this.#lookAhead;
   }
 
-  /** Batches that are planned and not finished. */
+  /** Number of planned, unfinished batches. */
   get planned(): number {
     return this.#planned - this.#finished;
   }
 
-  /** Batches that are announced and not finished. */
+  /** Number of announced, unfinished batches. */
   get announced(): number {
     return this.#announced - this.#finished;
   }
 
-  /** Where row i of the batch lies that is trained next, in the order in which they were announced; it is planned. */
+  /**
+   * Position of row i of the batch that is trained next, in the order of its announcement; the batch must be planned.
+   */
   nextPosition(i: number): number {
     return this.#entry[this.#entries[this.#finished % (this.#lookAhead + 1) * this.#batchRows + i] + POSITION];
   }
 
-  /** Where a row lies, as every row of a planned batch does; -1 if it does not. */
+  /** Position of a row, which every row of a planned batch has; -1 if it has none. */
   positionOf(row: number): number {
     const entry = this.#find(row);
     return entry === NONE ? NONE : this.#entry[entry + POSITION];
   }
 
-  /** The row at a position; -1 if there is none. For the end: looks at all of them. */
+  /** The row at a position; -1 if there is none. Searches all entries: for errors. */
   rowAt(position: number): number {
     for (let entry = 0; entry < this.#entry.length; entry += ENTRY_WORDS) {
       if (this.#entry[entry + POSITION] === position) return this.#entry[entry + ROW] >>> 0;
@@ -167,7 +175,7 @@ export class LookAheadPlan {
     return NONE;
   }
 
-  /** Announces the batch after the last one: its `count` distinct rows are `words[at]`, `words[at + stride]`, ... */
+  /** Announces the next batch: its `count` distinct rows are `words[at]`, `words[at + stride]`, ... */
   announce(words: Uint32Array, at: number, stride: number, count: number): void {
     if (!this.canAnnounce) throw new RangeError("Cannot announce a batch: as many as the look-ahead are");
     if (count > this.#batchRows) throw new RangeError(`Cannot announce ${count} rows: at most ${this.#batchRows} fit`);
@@ -183,7 +191,7 @@ export class LookAheadPlan {
       this.#entry[entry + LAST_USE] = use;
       this.#entries[use] = entry;
       this.#nextUse[use] = NONE;
-      // Among the rows without a use: it has one now.
+      // It was among the rows without a use.
       if (this.#entry[entry + LIST] >= 0 && this.#entry[entry + LIST] < 2) {
         this.#unlink(entry);
         this.#append(entry, step);
@@ -192,8 +200,8 @@ export class LookAheadPlan {
   }
 
   /**
-   * Plans the oldest batch that is not planned, and says what moves; undefined if none is announced, or if its rows have no
-   * room before one more step is finished. The answer is overwritten by the next call.
+   * Plans the next batch and returns the rows to move; undefined if none is announced, or if a step must finish before
+   * there is space for its rows. The result is overwritten by the next call.
    */
   next(): StepMoves | undefined {
     if (this.#planned === this.#announced) return undefined;
@@ -228,7 +236,7 @@ export class LookAheadPlan {
     return moves;
   }
 
-  /** The oldest planned step is over: it has changed all of its rows. */
+  /** Ends the oldest planned step, which has changed all of its rows. */
   finish(): void {
     if (this.#finished === this.#planned) throw new RangeError("Cannot finish a step: none is planned");
     const slot = this.#finished++ % (this.#lookAhead + 1);
@@ -242,17 +250,14 @@ export class LookAheadPlan {
     }
   }
 
-  /**
-   * Calls `each` for every row in the fast memory that has changed since it was last written, and counts it as clean from
-   * now on: the caller writes it back.
-   */
+  /** Calls `each` for every changed row in fast memory, and marks it as clean: the caller writes it back. */
   clean(each: (row: number, position: number) => void): void {
     for (let entry = 0; entry < this.#entry.length; entry += ENTRY_WORDS) {
       if (this.#entry[entry + IS_CHANGED] === 0) continue;
       each(this.#entry[entry + ROW] >>> 0, this.#entry[entry + POSITION]);
       this.#entry[entry + IS_CHANGED] = 0;
     }
-    // Rows keep their order within a list: changed ones go behind the clean ones of the same next use.
+    // Rows keep their order within a list: changed ones follow the clean ones with the same next use.
     for (let list = CHANGED; list < this.#first.length; list += 2) {
       while (this.#first[list] !== NONE) {
         const entry = this.#first[list];
@@ -262,7 +267,7 @@ export class LookAheadPlan {
     }
   }
 
-  /** Takes the position of the row that can best be done without. */
+  /** Evicts the best candidate and returns its position. */
   #evict(step: number, moves: StepMoves): number {
     const entry = this.#victim(step);
     const position = this.#entry[entry + POSITION];
@@ -289,7 +294,7 @@ export class LookAheadPlan {
     throw new Error("no row can be evicted, although they were counted");
   }
 
-  /** The list of clean rows that a step uses next; that of changed ones follows it. */
+  /** The list of clean rows whose next use is a step; the list of changed ones follows it. */
   #listOf(nextUse: number): number {
     return nextUse === NONE ? 0 : 2 * (1 + nextUse % (this.#lookAhead + 1));
   }
@@ -330,7 +335,7 @@ export class LookAheadPlan {
     return entry;
   }
 
-  /** Makes an entry one of no row. */
+  /** Initialises an entry without a row. */
   #freeEntry(entry: number): void {
     this.#entry[entry + POSITION] = this.#entry[entry + LAST_USE] = this.#entry[entry + LIST] = NONE;
     this.#entry[entry + USES] = this.#entry[entry + IS_CHANGED] = 0;
@@ -345,7 +350,7 @@ export class LookAheadPlan {
     return NONE;
   }
 
-  /** Removes an entry from the table; those behind it that would be lost move up. */
+  /** Removes an entry from the hash table and moves later entries of its chain up. */
   #dropEntry(entry: number): void {
     let hole = this.#home(this.#entry[entry + ROW]);
     while (this.#table[hole] !== entry) hole = (hole + 1) & this.#mask;

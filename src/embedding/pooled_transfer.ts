@@ -1,7 +1,4 @@
-/**
- * Tables in host memory for a rank that computes on a device: pooled rows go to the device, their gradients come back, and
- * nothing else moves.
- */
+/** Tables in host memory for a rank that computes on a device: only pooled rows and their gradients are copied. */
 import { nodeBarrier } from "../parallel/node_barrier.ts";
 import type { Buffer } from "../backend/backend.ts";
 import {
@@ -24,14 +21,14 @@ interface Transfer {
   readonly deviceGradients: Buffer;
 }
 
-/** Brings pooled rows from tables in host memory to the device. */
+/** Copies pooled rows from tables in host memory to the device. */
 export class TransferredTables implements EmbeddingTables {
   readonly #tables: EmbeddingTables;
   readonly #transfer: Transfer;
 
   /**
-   * `hostGradients` has room for the gradients of pooled rows of a whole batch; the ranks of a host share it. `open` opens
-   * the tables for a rank that computes on the host.
+   * `hostGradients` has space for the gradients of pooled rows of a whole batch; the ranks of a host share it. `open`
+   * opens the tables for a rank that computes on the host.
    */
   constructor(context: TableContext, hostGradients: Buffer, open: (onHost: TableContext) => EmbeddingTables) {
     const { host, device, shape, batchShape, pooledGradients } = context;
@@ -106,7 +103,7 @@ class TransferredPlace implements BoundTables, TableLookups {
   update(samples: number): void {
     const { context: { host, device, groups }, sampleWords, hostGradients, deviceGradients } = this.#transfer;
     device.download(deviceGradients, host.floats(hostGradients).subarray(0, samples * sampleWords));
-    nodeBarrier(groups, device); // those of the other ranks are there
+    nodeBarrier(groups, device); // waits for the gradients of the other ranks
     this.#lookups!.update(samples);
   }
 }

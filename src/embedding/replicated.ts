@@ -1,7 +1,7 @@
 /**
- * The scheme of FAE: hot rows have a replica where the dense part of the model is computed. Hot batches are trained on the
- * replica, cold ones on the full tables, and rows that changed in one are copied to the other where the kind of batch
- * changes.
+ * The FAE scheme: hot rows have a replica where the dense part of the model is computed. Hot batches train on the
+ * replica, cold ones on the full tables. When the kind of batch changes, rows that changed in one are copied to the
+ * other.
  */
 import type { Batch } from "../layout/batch.ts";
 import { HotIndex, hotIndexWords } from "../layout/hot_index.ts";
@@ -36,7 +36,7 @@ export class ReplicatedTables implements EmbeddingTables {
     return new ReplicatedPlace(place, this.#full.bind(place), this.#replica.bind(place));
   }
 
-  /** Fills the full tables; the replica is not up to date afterwards. */
+  /** Initialises the full tables; afterwards the replica is out of date. */
   initialise(seed: number): void {
     this.#full.initialise(seed);
   }
@@ -55,10 +55,10 @@ export class ReplicatedTables implements EmbeddingTables {
     this.#full.write(rows, block);
   }
 
-  /** Copies rows of the full tables to the replica; all ranks give the same lists. */
+  /** Copies rows of the full tables to the replica; all ranks pass the same lists. */
   pull(rows: Uint32Array, hotIds: Uint32Array): void {
     const { device, host, groups: { devices, node } } = this.#context;
-    // A replica on a device has this rank alone to write it.
+    // Only this rank writes a replica on its own device.
     const own = devices !== undefined && device !== host ? whole(rows) : partOf(rows, node.rank, node.size);
     this.#move(own, this.#full, rows, this.#replica, hotIds);
   }
@@ -91,7 +91,7 @@ export class ReplicatedTables implements EmbeddingTables {
   }
 }
 
-/** A part of a list. */
+/** This rank's part of a list. */
 interface Part {
   readonly first: number;
   readonly end: number;
@@ -129,22 +129,22 @@ class ReplicatedPlace implements BoundTables {
   }
 }
 
-/** What the coordinator of replicated tables works with. */
+/** What the coordinator of replicated tables needs. */
 export interface ReplicaLists {
   /** Global rows of the replica, ascending. */
   readonly hotRows: Uint32Array;
   /** Rows of all tables. */
   readonly rows: number;
-  /** The lists that ranks move rows by: global rows and hot-row ids, (hot rows) each. */
+  /** The lists of rows to copy: global rows and hot-row ids, (hot rows) each. */
   readonly moveRows: Uint32Array;
   readonly moveHotIds: Uint32Array;
-  /** `replicaListWords` of zeros. */
+  /** Memory of `replicaListWords`, initially zero. */
   readonly memory: Uint32Array;
-  /** Has all ranks call `pull` or `push` with the first `count` of the lists, and waits for them. */
+  /** Makes all ranks `pull` or `push` the first `count` entries of the lists, and waits for them. */
   move(direction: "pull" | "push", count: number): void;
 }
 
-/** Words in which the coordinator of replicated tables keeps which rows are hot and which have changed. */
+/** Words in which the coordinator of replicated tables stores which rows are hot and which have changed. */
 export function replicaListWords(rows: number, hotRows: number): number {
   return hotIndexWords(rows) + Math.ceil(rows / 32) + Math.ceil(hotRows / 32);
 }
@@ -153,9 +153,9 @@ export function replicaListWords(rows: number, hotRows: number): number {
 export class ReplicaCoordinator extends TableCoordinator {
   readonly #lists: ReplicaLists;
   readonly #index: HotIndex;
-  /** One bit for each global row: changed in the full tables since the last refresh. */
+  /** One bit per global row: changed in the full tables since the last refresh. */
   readonly #changedInFull: Uint32Array;
-  /** One bit for each hot row: changed in the replica since the last flush. */
+  /** One bit per hot row: changed in the replica since the last flush. */
   readonly #changedInReplica: Uint32Array;
   /** True if the last step was over a hot batch. */
   #hot: boolean | undefined;

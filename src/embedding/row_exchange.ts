@@ -18,7 +18,7 @@ import { type Batch, type BatchShape, SEGMENTS_END } from "../layout/batch.ts";
 import { EARLY, ExchangePlan, LATE, type Phase, startPlaces } from "./exchange_plan.ts";
 import type { RowMatrix, TableShape } from "./tables.ts";
 
-/** What an exchange works on. `fetched` (lookupCapacity, dim) and `pooledGradients` are shared by a host's ranks. */
+/** Buffers of an exchange. `fetched` (lookupCapacity, dim) and `pooledGradients` are shared by a host's ranks. */
 export interface RowExchangeMemory {
   readonly shape: TableShape;
   readonly batchShape: BatchShape;
@@ -27,18 +27,18 @@ export interface RowExchangeMemory {
   readonly fetched: Buffer;
 }
 
-/** One rank's part in the exchange of rows between hosts. */
+/** One rank's part of the exchange of rows between hosts. */
 export class RowExchange {
-  /** Rows of staging memory: what `outgoing` and `incoming` hold. */
+  /** Rows of staging memory: the capacity of `outgoing` and `incoming`. */
   readonly capacity: number;
   readonly outgoing: Buffer;
   readonly incoming: Buffer;
   readonly #groups: ProcessGroups;
   readonly #plan: ExchangePlan;
-  /** Words of rows that are sent and received, in exchanges that are complete at once. */
+  /** Words of rows sent and received, in blocking exchanges. */
   readonly #sent: Parts;
   readonly #received: Parts;
-  /** The same for those of early and of late rows, which are under way while a step computes. */
+  /** The same for early and late rows, which are in flight while a step computes. */
   readonly #fetches: readonly [Fetch, Fetch];
   readonly #memory: RowExchangeMemory;
   readonly #dim: number;
@@ -48,16 +48,16 @@ export class RowExchange {
   /** The gradients of pooled rows of this rank and its peers. */
   readonly #pooledParts: Parts;
 
-  /** Index of each lookup of this rank's samples among the fetched rows, in the places of a batch's indices. */
+  /** Index of each lookup of this rank's samples among the fetched rows, in the order of a batch's indices. */
   readonly #indices: Words;
-  /** The batch whose early rows are on their way, and the one whose rows are all here. */
+  /** The batch whose early rows are in flight, and the one whose rows have all arrived. */
   #begun: Batch | undefined;
   #complete: Batch | undefined;
-  /** Rows to send, and the bags (or other vectors) to add up for each row that gradients are sent for. */
+  /** Rows to send, and the bags (or other vectors) to sum for each row whose gradients are sent. */
   readonly #rows: Words;
   readonly #bags: Words;
   readonly #offsets: Words;
-  /** An update of this lane's rows: a batch's header, segments and vectors to add up. */
+  /** An update of this lane's rows: a batch's header, segments and the vectors to sum. */
   readonly #header: Words;
   readonly #segments: Words;
   readonly #vectors: Words;
@@ -110,12 +110,12 @@ export class RowExchange {
     return this.#memory.fetched;
   }
 
-  /** Index of each lookup of this rank's samples among the fetched rows, in the places of a batch's indices. */
+  /** Index of each lookup of this rank's samples among the fetched rows, in the order of a batch's indices. */
   get indices(): Buffer {
     return this.#indices.buffer;
   }
 
-  /** Updates the rows of the shard that the batch changes, from the gradients of all hosts. */
+  /** Updates the rows of the shard that the batch looks up, from the gradients of all hosts. */
   updateShard(batch: Batch, shard: RowMatrix): void {
     this.#sendSums(batch);
     this.#listOwned(batch, (s) => Math.floor(batch.row(s) / this.#plan.place.hosts));
@@ -123,8 +123,8 @@ export class RowExchange {
   }
 
   /**
-   * Updates this host's replica of rows that every host has. `update` does so from the gradients of the pooled rows of all
-   * samples, where these are fewer bytes.
+   * Updates this host's replica of rows that every host has. `update` does it from the gradients of the pooled rows of
+   * all samples, if these are fewer bytes.
    */
   updateReplica(batch: Batch, replica: RowMatrix, update: () => void): void {
     if (this.#plan.sumsAreFewer(batch)) return this.#updateBySums(batch, replica);
@@ -133,7 +133,7 @@ export class RowExchange {
   }
 
   /**
-   * Begins to fetch the rows of a cold batch; the step over `changing`, if it is a cold batch, is still to come and will
+   * Begins to fetch the rows of a cold batch; the step over `changing`, if it is a cold batch, has not run yet and will
    * change its rows. `fetch` of the batch completes it.
    */
   begin(batch: Batch, full: RowMatrix, changing?: Batch): void {
@@ -144,14 +144,14 @@ export class RowExchange {
     this.#begun = batch;
   }
 
-  /** Waits until the rows of a cold batch are here. */
+  /** Waits until the rows of a cold batch have arrived. */
   fetch(batch: Batch, full: RowMatrix): void {
     if (this.#complete !== batch) this.complete(batch, full);
     this.#complete = undefined;
-    this.#groups.node.barrier(); // other lanes have fetched their rows too
+    this.#groups.node.barrier(); // wait until other lanes have fetched their rows too
   }
 
-  /** Fetches all rows of the batch that the next step is over: no step will change them before. */
+  /** Fetches all rows of the batch of the next step; no step will change them before. */
   complete(batch: Batch, full: RowMatrix): void {
     if (this.#begun !== batch) this.begin(batch, full);
     this.#begun = undefined;
@@ -162,7 +162,9 @@ export class RowExchange {
     for (const { work } of this.#fetches) work.wait();
   }
 
-  /** Begins to send early or late rows, packed from row `sent` of the staging memory, and to receive at `received`. */
+  /**
+   * Begins to send early or late rows, packed from row `sent` of the staging memory on, and to receive at `received`.
+   */
   #send(batch: Batch, full: RowMatrix, phase: Phase, sent: number, received: number): void {
     const { host, fetched } = this.#memory;
     const dim = this.#dim;
@@ -176,7 +178,7 @@ export class RowExchange {
     fetch.work = this.#groups.peers.allToAll(host.floats(packed), fetch.sent, target, fetch.received);
   }
 
-  /** Adds up this host's gradients of each row of the lane and sends the sums to the rows' owners. */
+  /** Sums this host's gradients of each row of the lane and sends the sums to the rows' owners. */
   #sendSums(batch: Batch): void {
     const { words, sections: { segments, segmentBags } } = batch;
     const { host, pooledGradients } = this.#memory;
@@ -199,7 +201,7 @@ export class RowExchange {
     this.#groups.peers.allToAll(sums, this.#sent, received, this.#received).wait();
   }
 
-  /** Lists the rows of this lane that this host owns, with the sums that came for each, as segments of an update. */
+  /** Lists the rows of this lane that this host owns, with the sums received for each, as segments of an update. */
   #listOwned(batch: Batch, rowOf: (s: number) => number): void {
     const { hosts, host, locals, local } = this.#plan.place;
     startPlaces(this.#plan.toHost, this.#plan.toHostAt);
@@ -268,7 +270,7 @@ export class RowExchange {
     this.#update(batch, hot);
   }
 
-  /** Brings the gradients of pooled rows of all samples to this host; each lane those of its ranks. */
+  /** Gathers the gradients of pooled rows of all samples on this host; each lane gathers those of its ranks. */
   #gatherPooled(): void {
     const { host, pooledGradients } = this.#memory;
     const all = host.floats(pooledGradients);
@@ -278,14 +280,14 @@ export class RowExchange {
   }
 }
 
-/** Rows under way. */
+/** Rows in flight. */
 interface Fetch {
   readonly sent: Parts;
   readonly received: Parts;
   work: Work;
 }
 
-/** Words that operations take, and the same as a list. */
+/** Words in a buffer of the backend, and as an array. */
 interface Words {
   readonly buffer: Buffer;
   readonly list: Uint32Array;

@@ -1,7 +1,7 @@
 /**
- * Tables over several hosts. A shard holds the rows with `row % hosts === host`, row r as row floor(r / hosts); the rows
- * of other hosts come by `RowExchange` before a step. Rows that every host has, in its own memory, are replicas, updated
- * alike from gradients that the hosts exchange.
+ * Tables sharded over hosts. A shard has the rows with `row % hosts === host`, row r as row floor(r / hosts);
+ * `RowExchange` fetches the rows of other hosts before a step. Rows that every host has in memory are replicas, which
+ * apply the same update from gradients that the hosts exchange.
  */
 import type { Buffer, HostBackend } from "../backend/backend.ts";
 import { consecutive, type ProcessGroups } from "../parallel/process_group.ts";
@@ -23,18 +23,18 @@ import {
   type TableLookups,
 } from "./tables.ts";
 
-/** How the ranks of hosts exchange rows. */
+/** The exchange of rows between ranks of different hosts. */
 export interface HostExchange {
-  /** One for each batch that can be under way at a time: places for batches take them in turn. */
+  /** One for each batch in flight; slots for batches use them in turn. */
   readonly exchanges: readonly RowExchange[];
 }
 
-/** The place whose rows are on their way for a step that is still to come. */
+/** The slot whose rows are in flight for a later step. */
 interface Ahead {
   place: ShardedPlace | undefined;
 }
 
-/** The shard of this host, and the way to the others. */
+/** The shard of this host, and the connection to the others. */
 export class ShardedTables implements EmbeddingTables {
   readonly #context: TableContext;
   readonly #shard: RowMatrix;
@@ -57,7 +57,7 @@ export class ShardedTables implements EmbeddingTables {
     return new ShardedPlace(this.#context, this.#shard, place, exchange, this.#ahead);
   }
 
-  /** Fills this rank's part of the shard: the same values as tables on one host have. */
+  /** Initialises this rank's part of the shard, with the same values as tables on one host. */
   initialise(seed: number): void {
     const { node: { rank: local, size: locals }, peers: { rank: host, size: hosts } } = this.#groups;
     const { shape } = this.#context;
@@ -74,7 +74,9 @@ export class ShardedTables implements EmbeddingTables {
     return row % hosts === host;
   }
 
-  /** Reads rows of all shards: ranks with the same number on each host call it with the same list. */
+  /**
+   * Reads rows of all shards. Collective over the ranks with the same number on each host, which pass the same list.
+   */
   read(rows: Uint32Array, block: RowBlock): void {
     const { peers } = this.#groups;
     const { size: hosts, rank: host } = peers;
@@ -82,7 +84,7 @@ export class ShardedTables implements EmbeddingTables {
     const [{ outgoing, incoming, capacity }] = this.#exchanges;
     const floats = (buffer: Buffer) => this.#context.host.floats(buffer);
     for (const { name, buffer, width } of matricesOf(shape, this.#shard)) {
-      // Staging memory has room for `capacity` rows of weights, so for fewer where their state is wider.
+      // Staging memory has space for `capacity` rows of weights, and for fewer rows of wider state.
       const most = Math.min(ROWS_AT_ONCE, Math.max(1, Math.floor(capacity * shape.dim / Math.max(shape.dim, width))));
       const target = floats(block[name]!);
       for (let first = 0; first < rows.length; first += most) {
@@ -102,7 +104,7 @@ export class ShardedTables implements EmbeddingTables {
     }
   }
 
-  /** Overwrites rows of this host's shard. */
+  /** Overwrites the rows that are in this host's shard. */
   write(rows: Uint32Array, block: RowBlock): void {
     const { size: hosts } = this.#groups.peers;
     const list = this.#list.set(rows.map((row) => Math.floor(row / hosts)));
@@ -116,7 +118,7 @@ function indicesWhere(list: Uint32Array, chosen: (value: number) => boolean): Ui
   return Uint32Array.from(list.keys()).filter((i) => chosen(list[i]));
 }
 
-/** Lookups among the rows that were fetched. */
+/** Lookups among the fetched rows. */
 class ShardedPlace implements BoundTables, TableLookups {
   readonly recordable = false;
   readonly shared = true;
@@ -145,7 +147,7 @@ class ShardedPlace implements BoundTables, TableLookups {
     return this.batch.sections.indices;
   }
 
-  /** The rows of the batch before are waited for first: they would come behind these. */
+  /** Waits first for the rows of the previous batch, which would otherwise arrive after these. */
   prefetch(): void {
     const before = this.#ahead.place;
     before?.complete();
@@ -153,7 +155,7 @@ class ShardedPlace implements BoundTables, TableLookups {
     this.#ahead.place = this;
   }
 
-  /** Fetches all rows of the batch, which no step before its own changes any more. */
+  /** Fetches all rows of the batch, which no earlier step will change. */
   complete(): void {
     this.#exchange.complete(this.batch, this.#shard);
   }
@@ -174,7 +176,7 @@ class ShardedPlace implements BoundTables, TableLookups {
   }
 }
 
-/** Rows of which every host has a replica in its memory. */
+/** Rows of which every host has a replica in memory. */
 export class HostReplicaTables extends HostTables {
   readonly #exchanges: readonly RowExchange[];
   #places = 0;

@@ -22,11 +22,11 @@ import { type OptimizerName, rowStateWords } from "../optimizer/optimizers.ts";
 
 /** The part of a model's shape that tables depend on. */
 export interface TableShape {
-  /** Weights of a row. */
+  /** Dimension of a row. */
   readonly dim: number;
-  /** Rows of each table; a row's number counts over all of them. */
+  /** Rows of each table; global rows are numbered over all tables. */
   readonly tableRows: readonly number[];
-  /** Decides the optimizer state of a row. */
+  /** Determines the optimizer state of a row. */
   readonly optimizer: OptimizerName;
 }
 
@@ -36,71 +36,71 @@ export interface RowMatrix {
   readonly rows: number;
   /** (rows, dim) */
   readonly weights: Buffer;
-  /** (rows, rowStateWords); undefined if the optimizer keeps none. */
+  /** (rows, rowStateWords); undefined if the optimizer has no state. */
   readonly state: Buffer | undefined;
 }
 
-/** Packed rows in host memory, on their way from one place to another. */
+/** Packed rows in host memory, on their way between two placements. */
 export interface RowBlock {
   /** (capacity, dim) */
   readonly weights: Buffer;
-  /** (capacity, rowStateWords); undefined if the optimizer keeps none. */
+  /** (capacity, rowStateWords); undefined if the optimizer has no state. */
   readonly state: Buffer | undefined;
 }
 
-/** A place in memory that batches are read into, one after the other. */
+/** A slot in memory that batches are read into, one after the other. */
 export interface BatchPlace {
   /** The batch in host memory. */
   readonly batch: Batch;
-  /** Its block in host memory, and on the device: the same buffer where the host computes. */
+  /** Its block in host memory, and on the device: the same buffer if the host computes. */
   readonly hostBlock: Buffer;
   readonly deviceBlock: Buffer;
 }
 
-/** Embedding rows, wherever they lie, as one rank uses them. */
+/** The embedding tables of one rank, wherever the rows are. */
 export interface EmbeddingTables {
-  /** Binds a place for batches. */
+  /** Binds a slot for batches. */
   bind(place: BatchPlace): BoundTables;
   /** Fills the rows with their initial values, a function of the seed and the row; ranks share the work. */
   initialise(seed: number): void;
-  /** True if `write` of this row changes anything here: it is not a row of another host. */
+  /** True if `write` of this row changes anything here: the row is not on another host. */
   holds(row: number): boolean;
-  /** Copies at most `ROWS_AT_ONCE` rows, as of the last step, into a block, in the order of the list. */
+  /** Copies at most `ROWS_AT_ONCE` rows, as of the last step, to a block, in the order of the list. */
   read(rows: Uint32Array, block: RowBlock): void;
   /** Overwrites the listed rows, which are distinct. */
   write(rows: Uint32Array, block: RowBlock): void;
 }
 
-/** The most rows of a `RowBlock`: bounds the staging memory. */
+/** Maximum number of rows of a `RowBlock`, which bounds the staging memory. */
 export const ROWS_AT_ONCE = 16_384;
 
-/** Tables bound to a place for batches. */
+/** Tables bound to a slot for batches. */
 export interface BoundTables {
   /**
-   * Begins to bring the rows of the batch in the place, which is trained after those announced before. The step over the
-   * one before may be still to come. Never changes results.
+   * Begins to fetch the rows of the batch in the slot, which is trained after those announced before. The previous step
+   * may not have run yet. Never changes results.
    */
   prefetch?(): void;
   /**
-   * Makes every row of the batch in the place present, waiting for what a prefetch has begun. Returns how its rows are
-   * looked up: the same object for every batch of a kind. `training` is false if the batch is only scored.
+   * Makes every row of the batch in the slot available, waiting for what a prefetch has begun. Returns the lookups: the
+   * same object for every batch of a kind. `training` is false if the batch is only scored.
    */
   prepare(training: boolean): TableLookups;
 }
 
-/** The lookups of the batch in a place. */
+/** The lookups of the batch in a slot. */
 export interface TableLookups {
-  /** Words from the beginning of the batch that its step needs on the device. */
+  /** Words from the beginning of the batch that a step needs on the device. */
   readonly deviceWords: number;
   /** True if `pool` and `update` of full batches are the same operations on the same buffers: a device may record them. */
   readonly recordable: boolean;
-  /** True if ranks update rows in memory that they share, so that they must meet after a step. */
+  /** True if ranks update rows in shared memory, so that they need a barrier after a step. */
   readonly shared: boolean;
   /** Sums the rows of each bag of this rank's first `samples` samples into `pooled` (samples, tables, dim) on the device. */
   pool(samples: number, pooled: Buffer): void;
   /**
-   * Updates the rows of the batch from the gradients of the pooled rows of all ranks. Each rank has left those of its
-   * samples, `samples` here, in the context's `pooledGradients`, and what it shares with others is visible to them.
+   * Updates the rows of the batch from the gradients of the pooled rows of all ranks. Each rank has written those of
+   * its samples, `samples` here, to the context's `pooledGradients`, and what it shares with others is visible to them.
    */
   update(samples: number): void;
 }
@@ -110,7 +110,7 @@ export interface TableContext {
   readonly shape: TableShape;
   readonly batchShape: BatchShape;
   readonly host: HostBackend;
-  /** Computes the dense part of the model; the same object as `host` on a CPU. */
+  /** The device of the dense part of the model; the same object as `host` on a CPU. */
   readonly device: Backend;
   readonly groups: ProcessGroups<Buffer>;
   /** Gradients of the pooled rows of a whole batch, on the device; pooledGradientWords. */
@@ -120,7 +120,7 @@ export interface TableContext {
 /** A rank's views of the part of a batch block that lookups and updates read. */
 export interface LookupViews {
   readonly header: Buffer;
-  /** Those of this rank's samples; with bags, all, because offsets count from the first of the batch. */
+  /** Those of this rank's samples; with bags, all, because offsets count from the first lookup of the batch. */
   readonly indices: Buffer;
   readonly offsets: Buffer | undefined;
   readonly segmentBags: Buffer;
@@ -142,7 +142,7 @@ export function lookupViews(context: TableContext, backend: Backend, block: Buff
   };
 }
 
-/** A rank's part of indices that lie as those of a batch do. */
+/** A rank's part of indices in the order of a batch's. */
 export function ownIndices(context: TableContext, backend: Backend, indices: Buffer): Buffer {
   const { tables, bags, lookupCapacity } = context.batchShape;
   const { first, count } = ownSamples(context);
@@ -154,14 +154,14 @@ export function ownSamples({ batchShape, groups: { world } }: TableContext): { f
   return samplesOfRank(batchShape.batchSize, world.rank, world.size);
 }
 
-/** A block of staging memory. */
+/** Allocates a block of staging memory. */
 export function allocateRowBlock({ dim, optimizer }: TableShape, host: HostBackend): RowBlock {
   const stateWords = rowStateWords(optimizer, dim);
   const allocate = (words: number) => host.allocate(ROWS_AT_ONCE * words, "rows to move");
   return { weights: allocate(dim), state: stateWords === 0 ? undefined : allocate(stateWords) };
 }
 
-/** The matrices of rows and their state beside the words of a row in each. */
+/** The matrices of weights and of state, each with its words per row. */
 export function* matricesOf<A extends { readonly weights: Buffer; readonly state: Buffer | undefined }>(
   { dim, optimizer }: TableShape,
   rows: A,

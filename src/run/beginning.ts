@@ -1,4 +1,4 @@
-/** Where a run begins: with a new model, with that of another run, or where its own last checkpoint stands. */
+/** The start of a run: a new model, another run's model, or the run's own last checkpoint. */
 import { existsSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { Checkpoint } from "../checkpoint/checkpoint.ts";
@@ -13,15 +13,15 @@ import { readRunLog } from "./run_log.ts";
 import { METRICS_FILE } from "./run_metrics.ts";
 import { readRun, type RunRecord } from "./run_record.ts";
 
-/** Where a run begins: with a new model, with that of another run's checkpoint, or where its own checkpoint stands. */
+/** The start of a run: a new model, another run's checkpoint, or its own checkpoint. */
 export interface Beginning {
   readonly from: Checkpoint | undefined;
   readonly checkpoint: Checkpoint | undefined;
-  /** What the run recorded when it began; undefined for one that begins now. */
+  /** The run's record; undefined for a new run. */
   readonly record: RunRecord | undefined;
-  /** What the run has spent until there, if it is known. */
+  /** Totals until the checkpoint, if known. */
   readonly spent?: Spent | undefined;
-  /** What it recorded at its end, if it is over. */
+  /** The recorded result, if the run has ended. */
   readonly result?: ResultEvent | undefined;
 }
 
@@ -34,8 +34,8 @@ export function openBest(directory: string): Checkpoint {
 }
 
 /**
- * What a run has spent until its checkpoint, as far as it is known, and its result if it ended there. A damaged log is no
- * reason not to go on.
+ * The totals of a run until its checkpoint, if known, and its result if it ended there. A damaged log does not prevent
+ * resuming.
  */
 export function recall(
   out: string,
@@ -55,7 +55,7 @@ export function recall(
   }
 }
 
-/** The checkpoint that a run goes on from; undefined if it was killed before the first. */
+/** The checkpoint from which a run is resumed; undefined if it was killed before the first one. */
 export function openResumePoint(out: string): Checkpoint | undefined {
   const [first, second] = resumePoints(out);
   if (first === undefined) return undefined;
@@ -77,8 +77,8 @@ export function openStart({ from }: RunRecord): Checkpoint | undefined {
 }
 
 /**
- * The checkpoint of this model that `from` names: a run's best, or a checkpoint's own directory. Throws HotsetError unless
- * its rows stand for the values that those of the dataset do.
+ * The checkpoint that `from` names: a run's best, or a checkpoint's own directory. Throws HotsetError unless its rows
+ * belong to the same values as those of the dataset.
  */
 export function openFrom(from: string, { shape }: ModelPlan, dataset: Dataset): Checkpoint {
   const checkpoint = isArtifact(from) ? Checkpoint.open(from) : openBest(from);
@@ -93,7 +93,7 @@ export function openFrom(from: string, { shape }: ModelPlan, dataset: Dataset): 
   return checkpoint;
 }
 
-/** Why a checkpoint does not fit a dataset; undefined if it does. What it was trained on, the run says that it lies in. */
+/** Why a checkpoint does not fit a dataset; undefined if it does. The run of the checkpoint records its dataset. */
 function differenceFrom({ directory, body }: Checkpoint, dataset: Dataset): string | undefined {
   if (body.dataset === dataset.id) return undefined;
   const trained = Dataset.open(readRun(dirname(resolve(directory))).dataset, "lengths");

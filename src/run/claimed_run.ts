@@ -1,20 +1,23 @@
-/** The number of a new run, so that runs which begin together have each their own. */
+/** Numbers of new runs, so that runs which begin at the same time get different ones. */
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { OutputLock } from "../storage/output_lock.ts";
 
-/** Holds the number of the latest run that was begun, which may have been removed since. */
+/** File with the number of the latest run, which may have been removed since. */
 const LAST_FILE = ".last-run";
 
-/** A directory for a new run that no other process takes. Disposing it without a run in it leaves the number free. */
+/**
+ * A directory for a new run that no other process takes. If it is disposed without a run in it, the number is free
+ * again.
+ */
 export class ClaimedRun implements Disposable {
-  /** The directory, which need not be there yet. */
+  /** The directory, which may not exist yet. */
   readonly out: string;
   readonly #home: string;
   readonly #number: number;
   readonly #lock: OutputLock;
 
-  /** Claims the first of `home`/run-1, run-2, ... after the latest that was begun. Throws HotsetError. */
+  /** Claims the first free of `home`/run-1, run-2, ... after the latest run. Throws HotsetError. */
   constructor(home: string) {
     for (let n = lastNumber(home) + 1;; n++) {
       const out = join(home, `run-${n}`);
@@ -27,11 +30,11 @@ export class ClaimedRun implements Disposable {
         this.#lock = lock;
         return;
       }
-      lock[Symbol.dispose](); // it was begun and left between the two looks
+      lock[Symbol.dispose](); // it was begun and abandoned between the two checks
     }
   }
 
-  /** Lets the number go, or notes that it is used. */
+  /** Frees the number, or records that it is used. */
   [Symbol.dispose](): void {
     if (existsSync(this.out) && lastNumber(this.#home) < this.#number) {
       Deno.writeTextFileSync(join(this.#home, LAST_FILE), `${this.#number}\n`);

@@ -1,6 +1,6 @@
 /**
- * The demonstration: generated clicks, prepared like any log, trained in memory and again with most rows on a disk; or in mode
- * cpu and in the mode that was asked for. Both are compared.
+ * The demonstration: generated clicks, prepared like any log, trained in memory and again with most rows on disk, or in
+ * mode cpu and in the chosen mode; the two runs are compared.
  */
 import { join } from "node:path";
 import { cacheName, isCached } from "../storage/artifact.ts";
@@ -18,45 +18,48 @@ import { TemporaryDirectory } from "../storage/temporary.ts";
 import { prepareTo, waiting } from "./stages.ts";
 import { OutputLock } from "../storage/output_lock.ts";
 
-/** Samples of the generated log, and how its tables shrink: 26 tables of about 700,000 rows, 45 MB at dim 16. */
+/** Samples of the generated log, and the divisor of its tables: 26 tables with about 700,000 rows, 45 MB at dim 16. */
 const SAMPLES = 300_000;
 const SCALE = 3;
 const FRACTIONS = { validation: 0.05, test: 0.1 };
 /** About a tenth of the tables. */
 const HOT_MEMORY = 12 * 2 ** 20;
 
-/** Without it all units of the bottom MLP's last layer die in the first steps of some runs. */
+/** Without warm-up all units of the bottom MLP's last layer die in the first steps of some runs. */
 const WARM_UP = 100;
 
-/** What the demonstration trains with, where the user does not say otherwise. */
+/** Configuration of the demonstration, unless options change it. */
 export const DEMO_CONFIG: Partial<TrainConfig> = {
   warmupSteps: WARM_UP,
   batchSize: 512,
   hotMemory: HOT_MEMORY,
 };
 
-/** Of the second run in mode cpu, where no other is asked for. */
+/** Configuration of the second run in mode cpu, if no other mode is chosen. */
 const MEMORY = { share: 0.1 };
 
-/** What the demonstration prefers beside flags: mode cpu, unless they say where else to compute, or processes share the work. */
+/**
+ * Defaults of the demonstration under the user's options: mode cpu, unless they choose a device, or processes share the
+ * work.
+ */
 export function demoConfig(flags: Partial<TrainConfig>, alone: boolean): Partial<TrainConfig> {
   const { device = "auto" } = flags;
   return alone && (device === "auto" || device === "cpu") ? { ...DEMO_CONFIG, mode: "cpu" } : DEMO_CONFIG;
 }
 
-/** How the demonstration ended. */
+/** Result of the demonstration. */
 export interface DemoResult {
-  /** Of mode cpu in memory, then of what it is compared with. */
+  /** Result of mode cpu in memory, and of the run that it is compared with. */
   readonly results: readonly ResultEvent[];
-  /** Whether the last checkpoints of training in memory and with rows on a disk are equal; null where none are compared. */
+  /** Whether the last checkpoints of training in memory and with rows on disk are equal; null if none were compared. */
   readonly equal: boolean | null;
-  /** AUC of the model that generated the test labels: the best that any model can reach on average. */
+  /** AUC of the model that generated the test labels: on average no model can exceed it. */
   readonly bestAuc: number;
 }
 
 /**
- * What the demonstration compares: mode cpu in memory, whatever device the mode of `config` computes on, and that mode; or
- * mode cpu in memory and with rows on a disk, by one rank, so that all bits are the same.
+ * Configurations to compare: mode cpu in memory, whatever device the mode of `config` uses, and that mode; or mode cpu
+ * in memory and with rows on disk, by one rank, so that all bits are equal.
  */
 export function demoConfigs(config: TrainConfig): TrainConfig[] {
   if (config.mode === "cpu") {
@@ -66,7 +69,7 @@ export function demoConfigs(config: TrainConfig): TrainConfig[] {
   return [{ ...config, mode: "cpu", device: "cpu", precision: "fp32", activations: "ptx" }, config];
 }
 
-/** Runs the demonstration in `options.out`. The event "demo" is the last it reports. */
+/** Runs the demonstration in `options.out`. The event "demo" is the last one that it reports. */
 export async function runDemo(config: TrainConfig, options: RunOptions): Promise<DemoResult> {
   const { out, report } = options;
   const configs = demoConfigs(config);
@@ -98,7 +101,7 @@ function lastOf(run: string): Checkpoint {
   return Checkpoint.open(join(run, LAST_CHECKPOINT));
 }
 
-/** The demonstration's dataset for a seed, generated and prepared in a folder of `cache` unless it is there. */
+/** The demonstration's dataset for a seed, generated and prepared in a directory of `cache` unless it exists. */
 export async function demoDataset(seed: number, cache: string, report: Report): Promise<Dataset> {
   const generation = { seed, samples: SAMPLES, scale: SCALE, fractions: FRACTIONS };
   const out = join(cache, "datasets", `demo-${cacheName("dataset", generation)}`);

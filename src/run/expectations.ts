@@ -1,4 +1,4 @@
-/** What is refused before a run begins or goes on. */
+/** Checks before a run begins or is resumed. */
 import { canTrain, type TrainConfig } from "../config/config.ts";
 import type { Dataset } from "../dataset/dataset.ts";
 import type { Report } from "../events/events.ts";
@@ -10,7 +10,7 @@ import { memoryRoom, tableBytes } from "../ranks/tier.ts";
 import type { LearningRateSchedule } from "../schedule/learning_rate.ts";
 import { ifPermitted, type RunRecord } from "./run_record.ts";
 
-/** Throws UsageError where a mode is about embedding rows, and the data have none. */
+/** Throws UsageError if a mode concerns embedding rows, and the data have none. */
 export function expectRows({ mode }: TrainConfig, { directory, tables }: Dataset): void {
   if (canTrain(mode, tables)) return;
   const rows = mode === "fae" ? "be hot" : "keep on the host";
@@ -20,7 +20,7 @@ export function expectRows({ mode }: TrainConfig, { directory, tables }: Dataset
   );
 }
 
-/** Throws where the tables cannot fit: better at once than after profile and layout. */
+/** Throws if the tables cannot fit: at once, not after profile and layout. */
 export function expectMemory(plan: ModelPlan, { directory }: Dataset): void {
   const needed = tableBytes(plan);
   const memory = ifPermitted(() => Deno.systemMemoryInfo());
@@ -31,12 +31,12 @@ export function expectMemory(plan: ModelPlan, { directory }: Dataset): void {
   );
 }
 
-/** True if rows for which there is no memory can be kept on a disk. */
+/** True if rows for which there is no memory can be stored on disk. */
 export function mayUseDisk({ mode, ranks }: TrainConfig): boolean {
   return mode === "cpu" && (ranks === null || ranks === 1);
 }
 
-/** A configuration whose mode gives way to mode cpu, and with it to rows on a disk, where its tables do not fit in memory. */
+/** Replaces the mode by mode cpu, which can store rows on disk, if the tables do not fit in memory. */
 export function modeThatFits(
   config: TrainConfig,
   plan: ModelPlan,
@@ -59,7 +59,7 @@ export function modeThatFits(
   return { ...config, mode: "cpu" };
 }
 
-/** Throws UsageError if a budget is given to what keeps all rows in memory. */
+/** Throws UsageError if there is a budget for a configuration that keeps all rows in memory. */
 export function expectTier(config: TrainConfig, world: MpiWorld | undefined): void {
   if (config.memory === null || (mayUseDisk(config) && world === undefined)) return;
   const where = world !== undefined
@@ -73,7 +73,7 @@ export function expectTier(config: TrainConfig, world: MpiWorld | undefined): vo
   );
 }
 
-/** Throws where a run is to end by what is measured on a split, and there is none to measure on. */
+/** Throws if the end of a run depends on a metric, and there is no split to measure it on. */
 export function expectSelection({ patience, targetAuc }: TrainConfig, dataset: Dataset): void {
   if (dataset.samples("validation") > 0 || dataset.samples("test") > 0) return;
   const key = patience !== null ? "patience" : targetAuc !== null ? "targetAuc" : undefined;
@@ -84,7 +84,7 @@ export function expectSelection({ patience, targetAuc }: TrainConfig, dataset: D
   );
 }
 
-/** Throws where a function gives the learning rate and the configuration says how it moves. */
+/** Throws if both a function and the configuration determine the learning rate. */
 export function expectSchedule(
   { warmupSteps, decaySteps }: TrainConfig,
   schedule: LearningRateSchedule | undefined,
@@ -96,7 +96,7 @@ export function expectSchedule(
   );
 }
 
-/** Throws where a run goes on with a function for its learning rate and began without, or the other way round. */
+/** Throws if a run that began with a function for its learning rate is resumed without one, or the reverse. */
 export function expectSameSchedule(record: RunRecord, given: LearningRateSchedule | undefined, out: string): void {
   if ((record.schedule === "function") === (given !== undefined)) return;
   throw new UsageError(

@@ -1,9 +1,9 @@
-/** What the labels of a dataset leave undefined; said when training begins, not found out at its end. */
+/** Notes about metrics that a dataset's labels leave undefined, at the beginning of training rather than its end. */
 import { type Dataset, type Split, SPLITS } from "../dataset/dataset.ts";
 
 const CHUNK_SAMPLES = 1 << 16;
 
-/** A sentence for each split that cannot serve its purpose. Reads labels until both kinds were met. */
+/** A sentence for each split that cannot serve its purpose. Reads labels until both have occurred. */
 export function labelNotes(dataset: Dataset): string[] {
   const notes: string[] = [];
   for (const split of SPLITS) {
@@ -27,7 +27,7 @@ export function labelNotes(dataset: Dataset): string[] {
   return notes;
 }
 
-/** The label of all samples, or undefined if there are both. */
+/** The label of all samples, or undefined if both occur. */
 function onlyLabel(dataset: Dataset, split: Split): number | undefined {
   const samples = dataset.samples(split);
   using reader = dataset.reader(split, Math.min(CHUNK_SAMPLES, samples));

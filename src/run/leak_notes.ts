@@ -1,14 +1,16 @@
-/** Features that give the label away, told when training begins: a model of them is perfect, and useless. */
+/**
+ * Notes about features that reveal the label, at the beginning of training: a model of them is perfect, and useless.
+ */
 import type { Dataset } from "../dataset/dataset.ts";
 import { count } from "../format.ts";
 import { auc } from "../events/metrics.ts";
 
-/** Samples that are looked at, in runs that are spread over the train split. */
+/** Samples to examine, in ranges distributed over the train split. */
 const RUNS = 16;
 const RUN_SAMPLES = 1250;
 /** With fewer samples of a label a feature may separate them by chance. */
 const MIN_SAMPLES_OF_LABEL = 50;
-/** No single feature of a log is as good as this unless it tells of what came after. */
+/** No single feature of a log is this good unless it was recorded after the click. */
 const LEAK_AUC = 0.99;
 
 /** A sentence for each feature that alone separates the labels of a sample of the train split almost perfectly. */
@@ -55,7 +57,7 @@ function sampleOf(dataset: Dataset): { dense: Float32Array[]; labels: Uint8Array
   return { dense, labels, bags };
 }
 
-/** How well the click rates of a table's rows in one half of the samples order the other half. */
+/** AUC of the click rates of a table's rows, computed on one half of the samples, for the other half. */
 function aucOfTable(bags: readonly number[][], labels: Uint8Array): number {
   const seen = new Map<number, { clicks: number; samples: number }>();
   let clicks = 0;

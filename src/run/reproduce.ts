@@ -1,4 +1,4 @@
-/** Runs a run again, from its dataset on, and compares the bits of the two last checkpoints. */
+/** Repeats a run from its dataset on, and compares the bits of the two last checkpoints. */
 import { dirname, join, resolve } from "node:path";
 import { Dataset } from "../dataset/dataset.ts";
 import { HotsetError, UsageError } from "../errors.ts";
@@ -15,27 +15,27 @@ import { configAsBegun, readRun, type RunRecord } from "./run_record.ts";
 
 const CHUNK_WORDS = 4 << 20;
 
-/** How a run compares with the same run again. */
+/** Result of comparing a run with its repetition. */
 export interface Reproduction {
   /** Kind of event. */
   readonly event: "reproduction";
-  /** The run. */
+  /** Directory of the run. */
   readonly run: string;
   /** True if every bit of the last checkpoints is the same. */
   readonly equal: boolean;
-  /** Where the first difference lies, in words; null if there is none. */
+  /** The first difference in words; null if there is none. */
   readonly difference: string | null;
-  /** What is not the same as when the run was made, and may be why: versions, the device, the machine. */
+  /** Differences from the original circumstances that may explain it: versions, the device, the machine. */
   readonly changes: readonly string[];
   /** Steps of the run. */
   readonly steps: number;
 }
 
 /**
- * Profiles, packs and trains again what a finished run was told, with as many ranks as it had and the library that
- * multiplied its matrices, in a temporary directory beside it; `schedule` is the function that gave its learning rate, if
- * one did. Throws HotsetError if the run has not ended, its dataset has changed, its library is missing, or it began with
- * an imported model, which is not kept.
+ * Profiles, packs and trains again with the configuration, number of ranks and matrix library of a finished run, in a
+ * temporary directory next to it; `schedule` is the function that gave its learning rate, if any. Throws HotsetError if
+ * the run has not ended, its dataset has changed, its library is missing, or it began with an imported model, which is
+ * not stored.
  */
 export async function reproduceRun(
   run: string,
@@ -64,7 +64,7 @@ export async function reproduceRun(
     report,
     `Cannot reproduce ${run} without ${begun.blas}, which the run used for matrix products`,
   );
-  // Beside the run there is room for another one like it, other than where the system keeps what is temporary.
+  // Next to the run there is space for another one of its size, but perhaps not in the system's temporary directory.
   using temporary = new TemporaryDirectory(".reproduce-", dirname(resolve(run)));
   const out = temporary.join("run");
   const config = { ...begun, checkpointSteps: 0, checkpointMinutes: 0 };
@@ -88,7 +88,7 @@ function changesBetween(before: RunRecord, now: RunRecord): string[] {
     .map(([name, value]) => `${name}: then ${value}, now ${values.get(name)}`);
 }
 
-/** The first word in which two checkpoints of one model differ, as a place in the model; null if they are equal. */
+/** The first word in which two checkpoints of one model differ, named as in the model; null if they are equal. */
 export function firstDifference(a: Checkpoint, b: Checkpoint, plan: ModelPlan, dataset: Dataset): string | null {
   for (const { file, words } of vectorsOf(plan)) {
     const word = firstDifferentWord(a, b, file, words);

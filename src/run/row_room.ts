@@ -1,4 +1,4 @@
-/** Whether a disk has room for the rows of a run and for its checkpoints, asked before training. */
+/** Checks before training whether the disk has space for the rows of a run and for its checkpoints. */
 import type { Checkpoint } from "../checkpoint/checkpoint.ts";
 import { type CheckpointRoom, roomForCheckpoints } from "../checkpoint/checkpoint_room.ts";
 import type { TrainConfig } from "../config/config.ts";
@@ -9,17 +9,18 @@ import type { ModelPlan } from "../model/shape.ts";
 import { denseStateWords, rowStateWords } from "../optimizer/optimizers.ts";
 
 const CHUNK_SAMPLES = 65_536;
-/** Without checkpoints there is room for the rows alone. */
+/** Without checkpoints, space is needed for the rows alone. */
 const NO_CHECKPOINTS = { epochs: 1, testFreq: 0, checkpointSteps: 0, checkpointMinutes: 0, keep: 0 };
 
-/** The room that there is, and the bytes that the rows take at most. */
+/** The available space, and the maximum bytes of the rows. */
 export interface RowRoom extends CheckpointRoom {
   readonly bytes: number;
 }
 
 /**
- * The same as `roomForCheckpoints` for a run whose rows are on a disk, which takes room for those alone that it trains, or
- * that it begins with. They are counted if a bound of them does not fit. Throws HotsetError if the disk has no room.
+ * The same as `roomForCheckpoints` for a run with rows on disk, which needs space only for rows that it trains or
+ * begins with. They are counted exactly only if an upper bound does not fit. Throws HotsetError if the disk has too
+ * little space.
  */
 export function roomForRows(
   out: string,
@@ -44,7 +45,7 @@ export function roomForRows(
   return room(sizeOf(touchedRows(dataset)));
 }
 
-/** Bytes of a log of so many rows of the train split, beside those of the model that a run begins with. */
+/** Bytes of a log of this number of rows, in addition to those of the model that a run begins with. */
 function bytesOf({ rows, denseWords, shape }: ModelPlan, touched: number, from: Checkpoint | undefined): number {
   const { dim, optimizer } = shape;
   const dense = 4 * (denseWords + denseStateWords(optimizer, denseWords));
@@ -53,14 +54,14 @@ function bytesOf({ rows, denseWords, shape }: ModelPlan, touched: number, from: 
   return dense + begun + mostLogBytes(written, rows, dim + rowStateWords(optimizer, dim));
 }
 
-/** The most rows that samples of the train split can look up. */
+/** Maximum number of rows that samples of the train split can look up. */
 function mostTouchedRows(dataset: Dataset): number {
   const { body: { tables, bags } } = dataset;
   const samples = bags ? Infinity : dataset.samples("train");
   return tables.reduce((sum, { rows }) => sum + Math.min(rows, samples), 0);
 }
 
-/** Rows that the train split looks up. */
+/** Number of rows that the train split looks up. */
 export function touchedRows(dataset: Dataset): number {
   const samples = dataset.samples("train");
   const seen = new Uint32Array(Math.ceil(dataset.rows / 32));

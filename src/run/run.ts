@@ -1,4 +1,4 @@
-/** A run: a directory that keeps its configuration, its metrics and its checkpoints. */
+/** A run: a directory with a configuration, metrics and checkpoints. */
 import { existsSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import type { MpiWorld } from "../parallel/mpi_world.ts";
@@ -48,12 +48,12 @@ import { onSharedDisk } from "../parallel/shared_disk.ts";
 
 const NEVER = new AbortController().signal;
 
-/** Where the artifacts lie that runs beside this one share. */
+/** Directory of the artifacts that neighbouring runs share. */
 export function cacheOf(out: string): string {
   return dirname(resolve(out));
 }
 
-/** The model that a configuration makes for a dataset. */
+/** The model of a configuration for a dataset. */
 export function planFor(config: TrainConfig, dataset: Dataset): ModelPlan {
   const { denseFeatures } = dataset;
   expectDenseFeatures(config, denseFeatures, `train on ${dataset.directory}`);
@@ -73,31 +73,33 @@ export interface RunOptions {
   readonly out: string;
   /** True if the caller holds the lock of `out`, as a ClaimedRun does. */
   readonly claimed?: boolean | undefined;
-  /** Told what happens. */
+  /** Receives events. */
   readonly report: Report;
-  /** Called when training begins; aborting the signal saves the run and ends it with Interrupted. */
+  /** Called when training begins; aborting the returned signal saves the run and ends it with Interrupted. */
   readonly signal?: () => AbortSignal;
   /** A run or a checkpoint whose model and optimizer state the new run begins with; undefined for a new model. */
   readonly from?: string | undefined;
   /**
-   * The learning rate by step, counted from 1, in place of the configuration's, whose warm-up and decay must be 0. A run
-   * that goes on needs the same function again. Of several processes each gives it.
+   * The learning rate by step, counted from 1, instead of the configuration's, whose warm-up and decay must be 0. A
+   * resumed run needs the same function again. With several processes each passes it.
    */
   readonly schedule?: LearningRateSchedule | undefined;
-  /** True measures the phases of a step when training is over. */
+  /** True to measure the phases of a step after training. */
   readonly phases?: boolean | undefined;
-  /** True if the mode was not asked for: where the tables do not fit in memory, it gives way to mode cpu and a disk. */
+  /**
+   * True if the mode is a default: if the tables do not fit in memory, it is replaced by mode cpu with rows on disk.
+   */
   readonly modeIsDefault?: boolean | undefined;
-  /** The processes that train together, each of which calls the same; undefined to train in this one. */
+  /** The processes that train together, each of which makes the same call; undefined to train in this one. */
   readonly world?: MpiWorld | undefined;
 }
 
-/** Does work that leaves files, or finds them: of several processes one after the other. */
+/** Runs work that creates files, or finds them: with several processes one after the other. */
 export async function inTurn<T>({ world }: RunOptions, work: () => T | Promise<T>): Promise<T> {
   return await ranksInTurn(world ?? ALONE, work);
 }
 
-/** Keeps other processes from training the same run; to be disposed at its end. The first rank does it for all. */
+/** Prevents other processes from training the same run; to be disposed at its end. The first rank does it for all. */
 async function lockRun(options: RunOptions): Promise<Disposable | undefined> {
   const { out, claimed, world } = options;
   if (claimed) return undefined;
@@ -119,13 +121,13 @@ export function expectStart(config: TrainConfig, out: string, world?: MpiWorld):
   if (existsSync(join(target, RUN_FILE))) {
     throw occupied("a run is there; continue it with --resume or choose another --out");
   }
-  // A process that was killed before the run began may have left a directory for rows.
+  // A process that was killed before the run began may have left a directory of rows.
   if (existsSync(target) && [...Deno.readDirSync(target)].some(({ name }) => !isPartial(name))) {
     throw occupied("the directory holds something else; choose another --out");
   }
 }
 
-/** Does work that makes files beside the run: all processes together. */
+/** Runs work that creates files next to the run: all processes together. */
 async function onDisk<T>(
   { world, out }: RunOptions,
   work: (group: ProcessGroup, cache: string) => T | Promise<T>,
@@ -137,8 +139,8 @@ async function onDisk<T>(
 }
 
 /**
- * Begins a run on a dataset, or on raw logs that are prepared first, in a folder beside the run that later runs find; else
- * as `startRun`. Throws HotsetError, also of the logs, and Interrupted.
+ * Begins a run on a dataset, or on raw logs that are prepared first, in a directory next to the run that later runs
+ * find; otherwise like `startRun`. Throws HotsetError, also about the logs, and Interrupted.
  */
 export async function trainOn(
   inputs: readonly string[],
@@ -161,7 +163,10 @@ export async function trainOn(
   return await startRun(config, dataset, options);
 }
 
-/** Begins a run in a new directory and trains to the end. Throws Interrupted when the signal is aborted. */
+/**
+ * Begins a run in a new directory and trains to the end. Throws HotsetError if the directory is taken, or data or
+ * configuration do not fit, and Interrupted if the signal is aborted.
+ */
 export async function startRun(given: TrainConfig, dataset: Dataset, options: RunOptions): Promise<ResultEvent> {
   const plan = await inTurn(options, () => planFor(given, dataset));
   const config = options.modeIsDefault && options.world === undefined
@@ -181,20 +186,21 @@ export async function startRun(given: TrainConfig, dataset: Dataset, options: Ru
 }
 
 /**
- * What a run can go on with otherwise than it began. With other ranks or another library the last bits of sums or products
- * differ, and a note says so; with other memory nothing does.
+ * What a resumed run may change. With other ranks or another library the last bits of sums or products differ, and a
+ * note says so; memory changes no bits.
  */
 export type ResumeChanges = Partial<Pick<TrainConfig, "ranks" | "blas" | "memory">>;
 
 /**
- * Continues a run from its last checkpoint, with the same bits as if it had never stopped: with the ranks that it had and
- * the library that multiplied its matrices, on whatever machine; or with other ones that `changes` names, of which
- * `blas: "auto"` is what a new run would take. Throws HotsetError if there is no run to go on with, another process trains
- * it, or its library is missing, and Interrupted if the signal is aborted.
+ * Resumes a run from its last checkpoint, with the same bits as if it had never stopped: with its number of ranks and
+ * its matrix library, on any machine; or with those that `changes` names, of which `blas: "auto"` is what a new run
+ * would use. Throws HotsetError if there is no run to resume, another process trains it, or its library is missing, and
+ * Interrupted if the signal is aborted.
  */
 export async function resumeRun(options: RunOptions, changes: ResumeChanges = {}): Promise<ResultEvent> {
   const { report, world } = options;
-  await inTurn(options, () => readRun(options.out)); // a lock would be left beside what is no run, or in a new directory
+  // Otherwise a lock would be left next to what is not a run, or in a new directory.
+  await inTurn(options, () => readRun(options.out));
   using _lock = await lockRun(options);
   const { record, config, dataset, begin } = await inTurn(options, () => reopen(options, changes));
   const wanted = world?.size ?? config.ranks;
@@ -210,7 +216,7 @@ export async function resumeRun(options: RunOptions, changes: ResumeChanges = {}
   return await trainRun(config, planFor(config, dataset), dataset, begin, options);
 }
 
-/** What a run goes on with, and where it stood. */
+/** The resumed run's configuration and start. */
 async function reopen({ out, report, world, schedule }: RunOptions, { ranks, blas, memory }: ResumeChanges) {
   const record = readRun(out);
   expectSameSchedule(record, schedule, out);
@@ -250,7 +256,7 @@ async function trainRun(
   let room = config.save && trains && !onADisk
     ? await inTurn(options, () => roomForCheckpoints(out, config, checkpointBytes(plan)))
     : undefined;
-  // Whatever fails before training begins leaves no run behind, so the same command can be given again.
+  // Whatever fails before training begins leaves no run behind, so the same command can be repeated.
   const before: RunEvent[] = [];
   const keep: Report = (event) => {
     before.push(event);
@@ -309,7 +315,7 @@ async function trainRun(
     group,
     out,
     runId,
-    // An imported model has no place in any run yet.
+    // An imported model is not yet in any run.
     from: checkpoint?.body.run === IMPORTED ? checkpoint : from,
     checkpoint: checkpoint?.body.run === IMPORTED ? undefined : checkpoint,
     spent,
@@ -337,7 +343,7 @@ async function trainRun(
   return result;
 }
 
-/** What moved between memory and disk in a run. */
+/** Rows and bytes moved between memory and disk in a run. */
 function movedText(moved: MovedRows): string {
   const { rows, fetched, computed, read, written, bytesRead, bytesWritten, diskBytes, waitSeconds } = moved;
   return `Rows of batches: ${percent(1 - fetched / Math.max(1, rows))} were in memory; ${
@@ -349,12 +355,12 @@ function movedText(moved: MovedRows): string {
     `the disk at the end); training waited ${waitSeconds.toFixed(1)} s for rows`;
 }
 
-/** What the batches of a layout are like. */
+/** Properties of a layout's batches. */
 function batchesOf({ shape, hotRows, body }: Layout): PlacementBatches {
   return { batchShape: shape, hotRows, mostDistinct: body.mostDistinct };
 }
 
-/** Says that a part of the model is not there. */
+/** Reports that a part of the model is missing. */
 function partNotes({ denseFeatures, tables }: Dataset): string[] {
   if (tables === 0) {
     return ["The data has no sparse features, so the model is an MLP: the bottom one, then the top one"];
@@ -362,14 +368,14 @@ function partNotes({ denseFeatures, tables }: Dataset): string[] {
   return denseFeatures > 0 ? [] : ["The data has no dense features, so the model has no bottom MLP"];
 }
 
-/** Where there are batches of one kind only, what says how turns of the two alternate has nothing to say. */
+/** If there are batches of one kind only, options about turns of the two kinds have no effect. */
 function turnNotes({ mode }: TrainConfig, layout: Layout): string[] {
   const kinds = (["hot", "cold"] as const).filter((kind) => layout.batches(kind) > 0);
   if (mode !== "fae" || kinds.length !== 1) return [];
   return [`All batches are ${kinds[0]}, so there are no turns: --first-turn and --scheduler-rate have no effect`];
 }
 
-/** The layout of a run: with the profile's hot rows in mode fae, all cold in the others. */
+/** The layout of a run: with the profile's hot rows in mode fae, without hot rows in the others. */
 function layoutFor(config: TrainConfig, dataset: Dataset, cache: string, report: Report, group: ProcessGroup): Layout {
   const profile = config.mode === "fae" ? ensureProfile(dataset, config, { cache }, report, group) : undefined;
   return ensureLayout(dataset, profile, config, { cache }, report, group);

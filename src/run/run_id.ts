@@ -1,4 +1,4 @@
-/** What makes two runs the same: all that decides the sequence of their steps. */
+/** The identity of a run: everything that determines the sequence of its steps. */
 import type { Checkpoint } from "../checkpoint/checkpoint.ts";
 import type { TrainConfig } from "../config/config.ts";
 import { TRAIN_OPTION_LIST } from "../config/options.ts";
@@ -7,8 +7,8 @@ import type { LearningRateSchedule } from "../schedule/learning_rate.ts";
 import { fingerprint } from "../storage/artifact.ts";
 
 /**
- * Names all that decides the sequence of a run's steps. An option that does not, or does what runs did before there was
- * one, is left out: runs of the same steps leave the same checkpoints, of whatever version they are.
+ * Hash of everything that determines the sequence of a run's steps. Options that do not, or whose value is what runs
+ * did before the option existed, are left out: runs with the same steps have the same checkpoints in any version.
  */
 export function runIdOf(
   config: TrainConfig,

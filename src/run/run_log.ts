@@ -1,4 +1,4 @@
-/** What a run wrote down while it trained, read back for reports. */
+/** Reads the metrics of a run, for reports. */
 import { join } from "node:path";
 import { z } from "zod";
 import { firstIssue } from "../storage/artifact.ts";
@@ -112,7 +112,7 @@ const line = z.discriminatedUnion("event", [
 
 /**
  * Reads a run's metrics. A run that was killed and resumed has some steps twice; the later ones count. Throws
- * HotsetError that names the line if the file is not what a run writes.
+ * HotsetError that names the line if the file is damaged.
  */
 export function readRunLog(run: string): RunLog {
   const path = join(run, METRICS_FILE);
@@ -141,7 +141,7 @@ export function readRunLog(run: string): RunLog {
   };
 }
 
-/** Runs of version 0.1 measured their last checkpoint alone. */
+/** Runs of version 0.1 measured only their last checkpoint. */
 function withCheckpoints(event: Extract<z.infer<typeof line>, { event: "result" }>): ResultEvent {
   const { auc, prAuc, logloss, accuracy, calibration, ne, steps: step } = event;
   const measured = { step, auc, prAuc, logloss, accuracy, calibration, ne };

@@ -1,4 +1,4 @@
-/** The file that a run's events go to as they happen, one JSON object a line. */
+/** The file of a run's events, one JSON object per line. */
 import { join } from "node:path";
 import { HotsetError, messageOf } from "../errors.ts";
 import { writeAll } from "../storage/output_file.ts";
@@ -12,7 +12,7 @@ export class RunMetrics implements Disposable {
   readonly #path: string;
   readonly #file: Deno.FsFile;
 
-  /** Opens the file; half a line that a killed run left at its end is cut off. Throws HotsetError. */
+  /** Opens the file and removes half a line that a killed run left at its end. Throws HotsetError. */
   constructor(run: string) {
     this.#path = join(run, METRICS_FILE);
     this.#file = this.#attempt(() => {
@@ -24,7 +24,7 @@ export class RunMetrics implements Disposable {
     });
   }
 
-  /** Writes an event; not those that only a person at the terminal wants. Throws HotsetError when the disk refuses. */
+  /** Writes an event, except those that are only for the terminal. Throws HotsetError if writing fails. */
   write(event: RunEvent): void {
     if (event.event === "stage" || event.event === "note") return;
     const bytes = new TextEncoder().encode(JSON.stringify(event) + "\n");
@@ -44,7 +44,7 @@ export class RunMetrics implements Disposable {
   }
 }
 
-/** Position after the last line that is complete. */
+/** Position after the last complete line. */
 function endOfLines(file: Deno.FsFile): number {
   const byte = new Uint8Array(1);
   let end = file.seekSync(0, Deno.SeekMode.End);

@@ -1,4 +1,4 @@
-/** What a run's directory says about it: all that is needed to go on with it, and to run it again. */
+/** The record in a run's directory: everything needed to resume the run and to repeat it. */
 import { cpus } from "node:os";
 import { join, resolve } from "node:path";
 import { z } from "zod";
@@ -14,33 +14,33 @@ import { LIBRARIES } from "../config/train_config.ts";
 export const RUN_FILE = "run.json";
 const VERSION = 3;
 
-/** What a run's directory says about it. */
+/** The record of a run. */
 export interface RunRecord {
-  /** Says what the file is. */
+  /** Kind of file. */
   hotset: "run";
   /** Version of the file's format. */
   version: 3;
-  /** What the run was told, its seed included. */
+  /** The configuration, including the seed. */
   config: TrainConfig;
   /** Directory of the dataset, absolute. */
   dataset: string;
   /** Id of the dataset: a checksum over the lengths and checksums of its files. */
   datasetId: string;
-  /** Id of the layout it trains over, in the same way; null if its model was imported. */
+  /** Id of the layout that it trains on, in the same way; null if its model was imported. */
   layoutId: string | null;
-  /** The checkpoint whose model it began with, absolute, and its id; null if it began with a new model. */
+  /** The checkpoint that it began with, absolute path and id; null if it began with a new model. */
   from: { directory: string; id: string } | null;
-  /** What computes, with its versions; null before it trains. */
+  /** What computes, with versions; null before it trains. */
   device: string | null;
-  /** What multiplies matrices on the CPU; null before it trains, where devices multiply, and in runs of version 0.1. */
+  /** Matrix library on the CPU; null before it trains, if devices compute, and in runs of version 0.1. */
   blas: Exclude<TrainConfig["blas"], "auto"> | null;
-  /** How many ranks, which decides the order of sums; null before it trains. */
+  /** Number of ranks, which determines the order of sums; null before it trains. */
   ranks: number | null;
-  /** What gives the learning rate: the configuration, or a function of the program that began the run. */
+  /** What determines the learning rate: the configuration, or a function of the program that began the run. */
   schedule: "config" | "function";
-  /** Versions of what ran it. */
+  /** Versions of Hotset and Deno. */
   versions: { hotset: string; deno: string; v8: string };
-  /** Where it ran; null for what this process was not permitted to ask. */
+  /** The machine; null for what this process was not permitted to read. */
   machine: { target: string; cores: number; processor: string | null; memoryBytes: number | null };
 }
 const runRecord: z.ZodType<RunRecord> = z.object({
@@ -64,7 +64,7 @@ const runRecord: z.ZodType<RunRecord> = z.object({
   }),
 });
 
-/** Reads what a run was told. Throws HotsetError if the directory is no run. */
+/** Reads the record of a run. Throws HotsetError if the directory is not a run. */
 export function readRun(directory: string): RunRecord {
   try {
     const json = JSON.parse(Deno.readTextFileSync(join(directory, RUN_FILE)));
@@ -87,7 +87,7 @@ export function readRun(directory: string): RunRecord {
   }
 }
 
-/** What is in the place of a run. */
+/** What the directory is instead of a run. */
 function whatIsThere(directory: string): string {
   if (!isDirectory(directory)) return "no such directory";
   return isArtifact(directory)
@@ -96,23 +96,23 @@ function whatIsThere(directory: string): string {
 }
 
 /**
- * The configuration of a run with what it left open as it was when the run began: the number of ranks, and what multiplies
- * matrices on the CPU, which therefore computes.
+ * The configuration of a run with defaults resolved as at its beginning: the number of ranks, and the matrix library on
+ * the CPU, which implies that a CPU computes.
  */
 export function configAsBegun({ config, ranks, blas }: RunRecord): TrainConfig {
   return { ...config, ranks: ranks ?? config.ranks, ...(blas === null ? {} : onCpu(config, blas)) };
 }
 
-/** What a configuration says for a library to multiply: where `auto` might be a GPU, it is the CPU. */
+/** What the configuration needs for a matrix library: if `auto` could be a GPU, the device becomes cpu. */
 export function onCpu({ mode, device }: TrainConfig, blas: TrainConfig["blas"]): Pick<TrainConfig, "blas" | "device"> {
   const mayBeGpu = device === "auto" && mode === "fae" && blas !== "auto";
   return { blas, device: mayBeGpu ? "cpu" : device };
 }
 
-/** What a run trains with, as its record says it. */
+/** The configuration with which a run trains, from its record. */
 export type TrainedWith = Pick<RunRecord, "layoutId" | "from" | "device" | "blas" | "ranks" | "schedule">;
 
-/** Writes the record of a run into its directory, which it makes. Throws HotsetError when it cannot. */
+/** Writes the record of a run into its directory, which it creates. Throws HotsetError if that fails. */
 export function recordRun(out: string, config: TrainConfig, dataset: Dataset, trainedWith: TrainedWith): void {
   const record: RunRecord = {
     hotset: "run",
@@ -133,7 +133,7 @@ export function recordRun(out: string, config: TrainConfig, dataset: Dataset, tr
   AtomicFile.write(join(out, RUN_FILE), [text], `start a run in ${out}`);
 }
 
-/** What `ask` returns; null without the permission to ask (--allow-sys). */
+/** The result of `ask`; null without the required permission (--allow-sys). */
 export function ifPermitted<T>(ask: () => T): T | null {
   try {
     return ask();

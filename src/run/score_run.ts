@@ -1,4 +1,4 @@
-/** Uses a trained run: its metrics on a dataset, and scores for new rows. */
+/** Uses a trained run: metrics on a dataset, and scores of new rows. */
 import { dirname, resolve } from "node:path";
 import { isArtifact } from "../storage/artifact.ts";
 import { Dataset, type Split, SPLITS } from "../dataset/dataset.ts";
@@ -23,18 +23,18 @@ import { openRanks } from "../ranks/placement.ts";
 import { openTrainedOn, withBest } from "./trained_run.ts";
 import { noteUnknown, type UnknownLimit } from "../events/unknown_notes.ts";
 
-/** How a run is evaluated. */
+/** Options of an evaluation. */
 export interface EvaluateOptions extends UnknownLimit, Pick<ReadOptions, "signal"> {
-  /** Memory of the process or of its tables, as in a configuration: other rows are on a disk beside the run. */
+  /** Memory of the process or of its tables, as in a configuration: other rows are stored on disk next to the run. */
   readonly memory?: TrainConfig["memory"] | undefined;
-  /** What multiplies matrices; `wasm` computes the bits of `openModel`, at less than half the speed of a library. */
+  /** Library of matrix products; `wasm` computes the bits of `openModel`, at less than half the speed of the others. */
   readonly blas?: TrainConfig["blas"] | undefined;
 }
 
-/** How rows are scored. */
+/** Options of scoring. */
 export interface PredictOptions extends EvaluateOptions, ReadOptions {}
 
-/** Bytes that reading raw rows may use: those of the whole, if it says so. */
+/** Bytes that reading raw rows may use: the budget, if it is in bytes. */
 function readingBytes({ memory, memoryBytes = DEFAULT_MEMORY_BYTES }: PredictOptions): number {
   return bytesBefore(memory, memoryBytes);
 }
@@ -130,7 +130,7 @@ export async function predictRun(
   });
 }
 
-/** Encodes raw rows with the dictionary of a dataset, into one that is there while `use` runs. */
+/** Encodes raw rows with the dictionary of a dataset, into a temporary dataset that exists during `use`. */
 async function withEncoded<T>(
   trained: Dataset,
   inputs: readonly string[],
@@ -148,10 +148,12 @@ async function withEncoded<T>(
   return await use(encoded);
 }
 
-/** How scores are written: CSV with the columns row (from 0) and probability, or a JSON object a line with the same. */
+/**
+ * Formats of scores: CSV with the columns row (from 0) and probability, or a JSON object per line with the same keys.
+ */
 export type ScoreFormat = "csv" | "json";
 
-/** Writes probabilities to a file, whole or not at all, or to stdout. Throws HotsetError when they cannot be written. */
+/** Writes probabilities to a file, atomically, or to stdout. Throws HotsetError if that fails. */
 export function writeScores(probabilities: Float32Array, file: string | undefined, format: ScoreFormat): void {
   if (file !== undefined) {
     using target = new AtomicFile(file);
@@ -163,12 +165,12 @@ export function writeScores(probabilities: Float32Array, file: string | undefine
       writeAll(Deno.stdout, part);
     }
   } catch (error) {
-    if (error instanceof Deno.errors.BrokenPipe) return; // the reader has seen enough
+    if (error instanceof Deno.errors.BrokenPipe) return; // the reader has closed the pipe
     throw new HotsetError(`Cannot write the scores: ${messageOf(error)}`, { cause: error });
   }
 }
 
-/** The text of scores, a part at a time. */
+/** The text of scores, in parts. */
 function* scoreLines(probabilities: Float32Array, format: ScoreFormat): Generator<Uint8Array<ArrayBuffer>> {
   const encoder = new TextEncoder();
   const line = format === "csv"
@@ -181,7 +183,10 @@ function* scoreLines(probabilities: Float32Array, format: ScoreFormat): Generato
   }
 }
 
-/** Scores splits of a dataset by a run's best checkpoint, which is loaded once; `take` is given each and where it stood. */
+/**
+ * Scores splits of a dataset with a run's best checkpoint, which is loaded once; `take` receives each split's scores
+ * and the state of training.
+ */
 async function score(
   run: string,
   dataset: Dataset,

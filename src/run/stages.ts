@@ -1,4 +1,4 @@
-/** The stages before training. Each leaves an artifact named by its inputs; one that is there is not made again. */
+/** The stages before training. Each produces an artifact named by its inputs, and reuses an existing one. */
 import { join } from "node:path";
 import { type ArtifactKind, cacheName, isArtifact, isCached } from "../storage/artifact.ts";
 import { Dataset } from "../dataset/dataset.ts";
@@ -17,15 +17,15 @@ import { ALONE } from "../parallel/host_group.ts";
 import { expectSame, type ProcessGroup, together } from "../parallel/process_group.ts";
 import { noteUnknown, type UnknownLimit } from "../events/unknown_notes.ts";
 
-/** Features that a note names. */
+/** Maximum number of features that a note names. */
 const SHOWN_FEATURES = 8;
 
-/** How raw logs are read: everything prepare takes but the places. */
+/** How raw logs are read: the options of prepare except its paths. */
 export type RawOptions = Omit<PrepareOptions, "inputs" | "out" | "onProgress" | "group"> & UnknownLimit;
 
 /**
- * Opens the dataset that `inputs` name, or prepares one from raw logs in a folder of `cache`, unless it is there. A group
- * does it together.
+ * Opens the dataset that `inputs` name, or prepares one from raw logs in a directory of `cache`, unless it exists.
+ * Collective.
  */
 export async function ensureDataset(
   inputs: readonly string[],
@@ -54,8 +54,7 @@ export async function ensureDataset(
 }
 
 /**
- * Opens a dataset to be read from the beginning to the end, which checks it. In a group each rank reads a part, so one on
- * each machine checks all of it now.
+ * Opens and checks a dataset. In a group each rank reads only a part, so one rank on each machine checks all of it now.
  */
 export function openTogether(directory: string, group: ProcessGroup): Dataset {
   return together(
@@ -64,7 +63,7 @@ export function openTogether(directory: string, group: ProcessGroup): Dataset {
   );
 }
 
-/** Prepares a dataset and reports on it. */
+/** Prepares a dataset and reports it. */
 export async function prepareTo(options: PrepareOptions & UnknownLimit, report: Report): Promise<Dataset> {
   const begin = performance.now();
   if (isArtifact(options.out)) {
@@ -108,7 +107,7 @@ function announce(dataset: Dataset, limit: UnknownLimit, report: Report, begin: 
   return dataset;
 }
 
-/** How many values of which features are missing, and what they count as. */
+/** Note about missing values: their number by feature, and their replacement. */
 function missingNote(missing: NonNullable<Dataset["body"]["missing"]>): string {
   const features = missing.slice(0, SHOWN_FEATURES).map(({ feature, rows, value }) =>
     `${rows.toLocaleString("en")} of ${feature} (${Number(value.toPrecision(4))})`
@@ -119,10 +118,10 @@ function missingNote(missing: NonNullable<Dataset["body"]["missing"]>): string {
   }. "missing" in the schema changes it`;
 }
 
-/** What a profile depends on besides the dataset. */
+/** Everything a profile depends on besides the dataset. */
 export type ProfileConfig = Pick<TrainConfig, "dim" | "optimizer" | "hotMemory" | "sampleRate" | "seed">;
 
-/** Profiles the dataset into `out`, by default a folder of `cache`, unless the same profile is there. A group does it together. */
+/** Profiles the dataset into `out`, by default a directory of `cache`, unless the same profile exists. Collective. */
 export function ensureProfile(
   dataset: Dataset,
   config: ProfileConfig,
@@ -166,7 +165,7 @@ export function ensureProfile(
   return profile;
 }
 
-/** What a user should know of a profile: where its sample says less than one would think. */
+/** Notes about a profile whose sample is too small. */
 function profileNotes({ floorReached, settled, sampleRate, hotMemory, bytesPerRow }: ProfileBody): string[] {
   const notes = [];
   if (hotMemory > 0 && hotMemory < bytesPerRow) {
@@ -184,10 +183,13 @@ function profileNotes({ floorReached, settled, sampleRate, hotMemory, bytesPerRo
   return notes;
 }
 
-/** What a layout depends on besides the dataset and the profile. */
+/** Everything a layout depends on besides the dataset and the profile. */
 export type LayoutConfig = Pick<TrainConfig, "batchSize" | "shuffle" | "seed">;
 
-/** Packs the dataset into batches in `out`, by default a folder of `cache`, unless the same layout is there. A group does it together. */
+/**
+ * Packs the dataset into batches in `out`, by default a directory of `cache`, unless the same layout exists.
+ * Collective.
+ */
 export function ensureLayout(
   dataset: Dataset,
   profile: Profile | undefined,
@@ -224,14 +226,14 @@ function openLayout(directory: string, dataset: Dataset): Layout {
   return layout;
 }
 
-/** Where an artifact goes: a directory of that name, or a folder named by its inputs that serves as a cache. */
+/** Place of an artifact: a given directory, or one in a cache, named by its inputs. */
 export type Place = { readonly out: string } | { readonly cache: string };
 
 function directoryOf(place: Place, folder: string, name: string): string {
   return "out" in place ? place.out : join(place.cache, folder, name);
 }
 
-/** Tells, once, what is waited for; then gives whoever listens to stages a moment to end it. */
+/** Reports once what is waited for; then yields, so that a callback can end the wait. */
 export function waiting(report: Report, kind: ArtifactKind): () => void {
   let isTold = false;
   return () => {
@@ -242,8 +244,8 @@ export function waiting(report: Report, kind: ArtifactKind): () => void {
 }
 
 /**
- * Opens what a cache has, or makes it; one process at a time, so that those which want the same have it made once. Where
- * `place` is not a cache it is made anew.
+ * Opens an artifact of a cache, or builds it; one process at a time, so that processes which need the same one build it
+ * once. If `place` is not in a cache the artifact is always built.
  */
 function openOrMake<T>(
   { kind, place, out, group, report }: {
@@ -265,7 +267,7 @@ function openOrMake<T>(
   return openCached(kind, place, out, group, open) ?? make();
 }
 
-/** Opens what a cache has, if all of a group see it. */
+/** Opens an artifact of a cache, if all ranks of a group see it. */
 function openCached<T>(
   kind: ArtifactKind,
   place: Place,

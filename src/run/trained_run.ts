@@ -1,24 +1,21 @@
-/** A run that is used: its best checkpoint, and the dataset whose ids its rows stand for. */
+/** A run that is used: its best checkpoint, and the dataset whose ids its rows belong to. */
 import { Dataset } from "../dataset/dataset.ts";
 import { HotsetError } from "../errors.ts";
 import type { Checkpoint } from "../checkpoint/checkpoint.ts";
 import { openBest } from "./beginning.ts";
 import { readRun } from "./run_record.ts";
 
-/** How often a checkpoint that is replaced is begun again with the next one. */
+/** How often reading restarts because training has replaced the checkpoint. */
 const MAX_TRIES = 10;
 
-/** Opens the run's dataset. Throws HotsetError if it is not as it was; `doing` says what for: "export". */
+/** Opens the run's dataset. Throws HotsetError if it has changed; `doing` is the purpose: "export". */
 export function openTrainedOn(run: string, doing: string): Dataset {
   const dataset = Dataset.open(readRun(run).dataset);
   if (withBest(run, ({ body }) => body.dataset) === dataset.id) return dataset;
   throw new HotsetError(`Cannot ${doing} ${run}: its dataset ${dataset.directory} has changed since it was trained`);
 }
 
-/**
- * Reads a run's best checkpoint by `read`: another one, from its beginning, where training has put it in the place of the
- * first meanwhile.
- */
+/** Reads a run's best checkpoint with `read`; restarts with the new one if training has replaced it in the meantime. */
 export function withBest<T>(run: string, read: (checkpoint: Checkpoint) => T): T {
   for (let tries = 1;; tries++) {
     let id: string | undefined;
@@ -32,7 +29,7 @@ export function withBest<T>(run: string, read: (checkpoint: Checkpoint) => T): T
   }
 }
 
-/** Names the best checkpoint; undefined if there is no whole one. */
+/** Id of the best checkpoint; undefined if there is no complete one. */
 function bestId(run: string): string | undefined {
   try {
     return openBest(run).id;

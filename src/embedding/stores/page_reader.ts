@@ -1,4 +1,6 @@
-/** Reads pages of a log: those of listed records, neighbours together and many at a time; or whole segments in order. */
+/**
+ * Reads pages of a log: those of listed records, neighbours together and many at a time; or whole segments in order.
+ */
 import { HotsetError } from "../../errors.ts";
 import { type PageWriter, WRITE_TAG } from "./page_writer.ts";
 import type { StoreCounts } from "./row_store.ts";
@@ -6,21 +8,21 @@ import type { PageMemory } from "./row_page.ts";
 import { type Segment, transferFault } from "./segments.ts";
 import type { Transfers } from "./transfers.ts";
 
-/** Bytes of a read of neighbours, at most. */
+/** Maximum bytes of one read. */
 const RUN_BYTES = 32 << 10;
-/** Reads under way. */
+/** Maximum number of pending reads. */
 export const READ_DEPTH = 128;
-/** A request's index is below this. */
+/** Upper limit of a request's index. */
 export const MAX_REQUESTS = 2 ** 20;
 
-/** Pages of a read: as many as a run may have. */
+/** Maximum pages of a read. */
 export function runPages(pageBytes: number): number {
   return Math.max(1, Math.floor(RUN_BYTES / pageBytes));
 }
 
-/** Where the pages of a log are. */
+/** Location of the pages of a log. */
 export interface PagePlaces {
-  /** Pages that a segment has room for: page p is page p % segmentPages of segment floor(p / segmentPages). */
+  /** Pages per segment: page p is page p % segmentPages of segment floor(p / segmentPages). */
   readonly segmentPages: number;
   segmentAt(index: number): Segment;
 }
@@ -33,7 +35,7 @@ export class PageReader {
   readonly #transfers: Transfers;
   readonly #writer: PageWriter;
   readonly #counts: StoreCounts;
-  /** By read under way: its requests, its first page, and its bytes. */
+  /** For each pending read: its requests, its first page, and its bytes. */
   readonly #first = new Int32Array(READ_DEPTH);
   readonly #end = new Int32Array(READ_DEPTH);
   readonly #page = new Float64Array(READ_DEPTH);
@@ -49,14 +51,14 @@ export class PageReader {
     this.#counts = counts;
   }
 
-  /** Reads under way at most: one is left for the write of a buffer. */
+  /** Maximum number of pending reads: one transfer is left for the write of a buffer. */
   get #depth(): number {
     return Math.max(1, Math.min(this.#transfers.depth, READ_DEPTH) - 1);
   }
 
   /**
-   * Reads the records of sorted requests, `place * MAX_REQUESTS + index`, and copies each to `records` at its index from
-   * `firstRecord` on; `rows` says which row each must be.
+   * Reads the records of sorted requests, `place * MAX_REQUESTS + index`, and copies each to `records` at its index
+   * from `firstRecord` on; `rows` are the expected rows.
    */
   readRecords(
     requests: Float64Array,
@@ -79,7 +81,7 @@ export class PageReader {
         let end = next, last = firstPage;
         for (; end < count; end++) {
           const page = pageOf(end);
-          // A page that nobody asked for costs less between two than a second read.
+          // Reading an unneeded page between two needed ones is cheaper than a second read.
           if (page > last + 2 || page - firstPage >= this.#runPages) break;
           if (Math.floor(page / segmentPages) !== segment) break;
           last = page;
@@ -113,7 +115,7 @@ export class PageReader {
     }
   }
 
-  /** Reads all pages of a segment in their order; no write may be under way then, but `visit` may begin one. */
+  /** Reads all pages of a segment in order; no write may be pending, but `visit` may begin one. */
   scan(segment: Segment, visit: (word: number, page: number) => void): void {
     const { bytes: pageBytes } = this.#memory.shape;
     const windowPages = this.#depth * this.#runPages;
@@ -143,7 +145,7 @@ export class PageReader {
     this.#transfers.begin(false, fd, pageInSegment * bytes, 4 * this.#wordOf(run), pages * bytes, run);
   }
 
-  /** The read that has ended; -1 if it was the write. */
+  /** The read that has completed; -1 if it was the write. */
   #finish(underWay: number): number {
     const run = this.#transfers.finish();
     if (run !== WRITE_TAG) return run;
@@ -172,7 +174,7 @@ export class PageReader {
     if (fault !== undefined) this.#fail(segment, page, fault, "damaged", underWay);
   }
 
-  /** Waits for what is under way, so that nothing comes into the memory later, and throws. */
+  /** Waits for pending transfers, so that none writes to the memory later, and throws. */
   #fail(segment: Segment, page: number, reason: string, code: "damaged" | "failed", underWay: number): never {
     this.#writer.abandon(underWay);
     const byte = page * this.#memory.shape.bytes;

@@ -1,4 +1,4 @@
-/** Gathers pages of a log in two buffers: one is filled while the other is written. */
+/** Collects pages of a log in two buffers: one is filled while the other is written. */
 import { HotsetError } from "../../errors.ts";
 import { crc32Of } from "../../storage/crc32.ts";
 import type { StoreCounts } from "./row_store.ts";
@@ -6,10 +6,10 @@ import type { PageMemory } from "./row_page.ts";
 import { type Segment, transferFault } from "./segments.ts";
 import type { Transfers } from "./transfers.ts";
 
-/** Names the transfer of a buffer; reads are numbered from 0. */
+/** Tag of a buffer's transfer; reads are numbered from 0. */
 export const WRITE_TAG = 0x7fffffff;
 
-/** What lies in a buffer. */
+/** Content of a buffer. */
 interface Gathered {
   segment: Segment | undefined;
   /** Number of its first page over all segments, and in its segment. */
@@ -18,7 +18,7 @@ interface Gathered {
   pages: number;
 }
 
-/** Writes consecutive pages of segments; pages that are not on the disk yet are found in its memory. */
+/** Writes consecutive pages of segments; pages that are not on disk yet can be read from its memory. */
 export class PageWriter {
   readonly #memory: PageMemory;
   readonly #transfers: Transfers;
@@ -38,7 +38,7 @@ export class PageWriter {
     this.#bufferPages = bufferPages;
   }
 
-  /** Where a page lies in the buffers, as a word of the memory; -1 if it does not. */
+  /** Position of a page in the buffers, as a word of the memory; -1 if it is not there. */
   find(page: number): number {
     for (let buffer = 0; buffer < 2; buffer++) {
       const { first, pages } = this.#buffers[buffer];
@@ -49,7 +49,7 @@ export class PageWriter {
     return -1;
   }
 
-  /** Takes a place for the next page of a segment, which has this number over all segments. */
+  /** Reserves the next page of a segment, which has this number over all segments. */
   add(page: number, segment: Segment): void {
     const buffer = this.#buffers[this.#current];
     if (buffer.pages === 0) Object.assign(buffer, { segment, first: page, firstInSegment: segment.pages });
@@ -57,18 +57,18 @@ export class PageWriter {
     segment.pages++;
   }
 
-  /** Writes the buffer if no page has room in it. */
+  /** Writes the buffer if it has no space for another page. */
   writeIfFull(): void {
     if (this.#buffers[this.#current].pages === this.#bufferPages) this.#write();
   }
 
-  /** Writes all pages, and waits until that is over. */
+  /** Writes all pages, and waits for that. */
   flush(): void {
     if (this.#buffers[this.#current].pages > 0) this.#write();
     this.settle();
   }
 
-  /** Begins to write the buffer, and goes on with the other when that one's write is over. */
+  /** Begins to write the buffer, and switches to the other one after its write has completed. */
   #write(): void {
     this.settle();
     const { segment, firstInSegment, pages } = this.#buffers[this.#current];
@@ -79,20 +79,23 @@ export class PageWriter {
     this.#writing = true;
     this.#counts.writes++;
     this.#counts.bytesWritten += pages * bytes;
-    // The other one's pages are on the disk. Those of this one are read from it until it is used again.
+    // The pages of the other buffer are on disk. Those of this one are read from memory until it is reused.
     this.#current = 1 - this.#current;
     this.#buffers[this.#current].pages = 0;
     if (this.#transfers.depth === 1) this.settle();
   }
 
-  /** Waits for the write that is under way; no read may be. */
+  /** Waits for the pending write; no read may be pending. */
   settle(): void {
     if (!this.#writing) return;
     this.#transfers.finish();
     this.expectWritten();
   }
 
-  /** The transfers' `finish` has returned the write: throws HotsetError unless all of it was written. */
+  /**
+   * To be called when `finish` of the transfers has returned the write: throws HotsetError unless all of it was
+   * written.
+   */
   expectWritten(): void {
     this.#writing = false;
     const { result } = this.#transfers;
@@ -105,13 +108,13 @@ export class PageWriter {
     });
   }
 
-  /** Forgets the written pages of a segment that is removed. */
+  /** Forgets the written pages of a removed segment. */
   forget(segment: Segment): void {
     const other = this.#buffers[1 - this.#current];
     if (other.segment === segment) other.pages = 0;
   }
 
-  /** Waits for the write and so many reads that are under way, whatever comes of them, and forgets all pages. */
+  /** Waits for the write and for this number of pending reads, whether they succeed or not, and forgets all pages. */
   abandon(reads: number): void {
     for (let left = reads + (this.#writing ? 1 : 0); left > 0; left--) this.#transfers.finish();
     this.#writing = false;

@@ -1,14 +1,15 @@
 /**
- * A row store on a disk: a log of rows. Rows that are written together lie together, whatever their numbers are, and a
- * table in memory says where each row's latest record is. So random updates become sequential writes, and the rows of a
- * batch, which leave the memory together, come back in a few long reads.
+ * A log-structured row store on disk. Rows that are written together are stored together, whatever their numbers are,
+ * and a table in memory has the position of each row's latest record. Random updates thus become sequential writes, and
+ * the rows of a batch, which are evicted together, are read again with few long reads.
  *
- * The log consists of segments (segments.ts), files of pages (row_page.ts) of which only the last one grows. A row that is
- * written again leaves its old record behind. When the segments hold more than 1.5 times the rows that are alive, those
- * with the smallest share of these are emptied: they are written again, and the log's name of the file is removed.
+ * The log consists of segments (segments.ts), files of pages (row_page.ts) of which only the last one grows. When a row
+ * is written again, its old record is dead. When the segments hold more than 1.5 times the live rows, those with the
+ * smallest share of live rows are compacted: their live rows are written again, and the log's name of the file is
+ * removed.
  *
- * A checkpoint seals the last segment and takes names of its own for all of them. What it holds can be read by another log
- * and be its beginning: the record of a row that comes last in the log is its latest.
+ * A checkpoint seals the last segment and links all of them under names of its own. Another log can begin with the
+ * segments of a checkpoint: the last record of a row in the log is the latest one.
  */
 import { HotsetError } from "../../errors.ts";
 import { alignedBytes } from "../../storage/direct_file.ts";
@@ -28,31 +29,33 @@ import {
 } from "./segments.ts";
 import { openTransfers, type Transfers } from "./transfers.ts";
 
-/** Bytes of each of the two buffers that pages are gathered in. */
+/** Bytes of each of the two buffers of pages. */
 const GATHER_BYTES = 256 << 10;
-/** All rows, each written once, fill about this many segments of the least size. */
+/** All rows, each written once, fill about this many segments of minimum size. */
 const SEGMENTS = 256;
 const MIN_SEGMENT_BYTES = 1 << 20;
-/** The most segments: those that are sealed before they are full, and those of rows that are written again, included. */
+/**
+ * Maximum number of segments, including those that were sealed before they were full and those of rows written again.
+ */
 export const MAX_SEGMENTS = 768;
-/** Segments hold at most this many times the rows that are alive, beside two of them. */
+/** Segments hold at most this many times the live rows, plus two segments. */
 const SPACE = 1.5;
 
-/** The most bytes that a log of tables of so many rows takes when so many of these were written. */
+/** Maximum bytes of a log of tables of `rows` rows of which `written` were written. */
 export function mostLogBytes(written: number, rows: number, recordWords: number): number {
   const shape = pageShape(recordWords);
   const segment = segmentPagesOf({ rows, recordWords }, bufferPagesOf(shape)) * shape.bytes;
   return SPACE * shape.bytes * Math.ceil(written / shape.rows) + 2 * segment;
 }
 
-/** What a log is made for. */
+/** Options of a log. */
 export interface RowLogOptions {
-  /** Where its segments are; undefined for one that only reads those of a checkpoint. */
+  /** Directory of its segments; undefined for a log that only reads those of a checkpoint. */
   readonly directory: string | undefined;
   readonly rows: number;
   /** Words of a row: its weights, then its optimizer state. */
   readonly recordWords: number;
-  /** Puts the initial record of a row to `records[at]` and on. */
+  /** Writes the initial record of a row to `records` from `at` on. */
   readonly initial: (row: number, records: Float32Array, at: number) => void;
   /** How pages are transferred; for tests. */
   readonly transfers?: ((memory: Uint8Array, depth: number) => Transfers) | undefined;
@@ -60,7 +63,7 @@ export interface RowLogOptions {
   readonly segmentBytes?: number | undefined;
 }
 
-/** The latest record of each row that was written. One thread uses it. */
+/** Stores the latest record of each written row. Used by one thread. */
 export class RowLog implements RowStore {
   readonly rows: number;
   readonly recordWords: number;
@@ -78,21 +81,23 @@ export class RowLog implements RowStore {
   /** Pages of a segment. */
   readonly #segmentPages: number;
   readonly #mostSegments: number;
-  /** Place of each row's latest record plus one: `page * pageRows + index`; 0 if it was never written. */
+  /** Position of each row's latest record plus one: `page * pageRows + index`; 0 if it was never written. */
   readonly #places: Uint32Array;
-  /** By index; undefined where an index is free. */
+  /** By index; undefined for free indices. */
   readonly #segments: (Segment | undefined)[] = [];
-  /** Index of the last segment, its page that is being filled (over all segments), and the rows in it. */
+  /**
+   * Index of the last segment, its page that is being filled (over all segments), and the number of rows in that page.
+   */
   #current = -1;
   #page = -1;
   #filled = 0;
   /** Number of the next segment. */
   #nextNumber = 1;
-  /** Requests of a read, in the order of their places: `place * MAX_REQUESTS + index`. */
+  /** Requests of a read, sorted by position: `place * MAX_REQUESTS + index`. */
   #requests = new Float64Array(0);
   #emptying = false;
 
-  /** An empty log. Throws HotsetError if it cannot be made. */
+  /** An empty log. Throws HotsetError if it cannot be created. */
   constructor(options: RowLogOptions) {
     const { directory, rows, recordWords } = options;
     this.#options = options;
@@ -119,7 +124,7 @@ export class RowLog implements RowStore {
     this.#reader = new PageReader(this.#memory, 2 * bufferPages, this.#transfers, this.#writer, this.counts);
   }
 
-  /** How it reads and writes, for people. */
+  /** How it reads and writes, as text. */
   get name(): string {
     return `${this.#transfers.name}${this.#direct ? "" : ", through the page cache"}`;
   }
@@ -193,13 +198,13 @@ export class RowLog implements RowStore {
     return this.#writer.find(this.#page);
   }
 
-  /** The row has been put into the page that is being filled. */
+  /** Ends the append of a row to the page that is being filled. */
   #appended(row: number): void {
     this.#moveTo(row, this.#current, this.#page, this.#filled);
     if (++this.#filled === this.#pageRows) this.#endPage();
   }
 
-  /** The latest record of a row is now at this place. */
+  /** Records that the latest record of a row is at this position. */
   #moveTo(row: number, segment: number, page: number, index: number): void {
     const old = this.#places[row];
     if (old > 0) this.#segments[Math.floor((old - 1) / this.#pageRows / this.#segmentPages)]!.alive--;
@@ -207,7 +212,7 @@ export class RowLog implements RowStore {
     this.#segments[segment]!.alive++;
   }
 
-  /** Completes the page that is being filled, and writes the buffer if that is full. */
+  /** Completes the page that is being filled, and writes the buffer if it is full. */
   #endPage(): void {
     const { number } = this.#segments[this.#current]!;
     this.#memory.close(this.#writer.find(this.#page), this.#filled, number, this.#page % this.#segmentPages);
@@ -218,7 +223,7 @@ export class RowLog implements RowStore {
 
   #nextPage(): void {
     while (this.#current < 0 || this.#segments[this.#current]!.pages === this.#segmentPages) this.#nextSegment();
-    if (this.#page >= 0) return; // emptying another segment has begun one
+    if (this.#page >= 0) return; // compaction has begun another page
     const segment = this.#segments[this.#current]!;
     this.#page = this.#current * this.#segmentPages + segment.pages;
     this.#writer.add(this.#page, segment);
@@ -237,13 +242,13 @@ export class RowLog implements RowStore {
     return free < 0 ? this.#segments.length : free;
   }
 
-  /** Empties segments until they take no more space than they may, and are not too many. */
+  /** Compacts segments until they are within the limits of space and number. */
   #emptySegments(): void {
     this.#emptying = true;
     const capacity = this.#segmentPages * this.#pageRows;
     for (;;) {
       let count = 0, pages = 0, alive = 0;
-      // The one with the smallest share of rows that are alive, and the one with the fewest.
+      // The segment with the smallest share of live rows, and the one with the fewest.
       let least: Segment | undefined, fewest: Segment | undefined;
       for (const [index, segment] of this.#segments.entries()) {
         if (segment === undefined || index === this.#current) continue;
@@ -260,10 +265,10 @@ export class RowLog implements RowStore {
     this.#emptying = false;
   }
 
-  /** Writes the rows of a segment again that are alive, and removes it. */
+  /** Writes the live rows of a segment again, and removes it. */
   #empty(segment: Segment): void {
     const index = this.#segments.indexOf(segment);
-    this.#writer.settle(); // its last pages may be under way
+    this.#writer.settle(); // the write of its last pages may be pending
     this.#reader.scan(segment, (word, page) => {
       const first = (index * this.#segmentPages + page) * this.#pageRows + 1;
       for (let i = 0; i < this.#pageRows && segment.alive > 0; i++) {
@@ -279,7 +284,7 @@ export class RowLog implements RowStore {
     this.#segments[index] = undefined;
   }
 
-  /** Seals the last segment, so that none changes any more, and returns all in their order. They are on the disk then. */
+  /** Seals the last segment, so that none changes any more, and returns all in order. They are then on disk. */
   seal(): SegmentEntry[] {
     if (this.#page >= 0) this.#endPage();
     this.#writer.flush();
@@ -291,8 +296,8 @@ export class RowLog implements RowStore {
   }
 
   /**
-   * Makes the segments of a checkpoint the log's own beginning, under names of its own if it has a directory. All pages are
-   * read, and `visit` is told of every record: of several of a row the last one holds. Throws HotsetError.
+   * Begins the log with the segments of a checkpoint, linked under its own names if it has a directory. Reads all pages
+   * and calls `visit` with every record; of several records of a row the last one is valid. Throws HotsetError.
    */
   adopt(
     saved: SavedRows,
@@ -330,7 +335,7 @@ export class RowLog implements RowStore {
     this.#filled = 0;
   }
 
-  /** Closes its segments. Those that no checkpoint has a name for are gone. */
+  /** Closes its segments. Files without a checkpoint's name are removed. */
   [Symbol.dispose](): void {
     this.clear();
     this.#transfers[Symbol.dispose]();
@@ -341,7 +346,7 @@ function bufferPagesOf({ bytes }: PageShape): number {
   return Math.max(2, Math.floor(GATHER_BYTES / bytes));
 }
 
-/** Pages of a segment, a multiple of those of a buffer, so that these are never of two segments. */
+/** Pages of a segment, a multiple of a buffer's, so that a buffer never contains pages of two segments. */
 function segmentPagesOf(
   { rows, recordWords, segmentBytes }: Pick<RowLogOptions, "rows" | "recordWords" | "segmentBytes">,
   bufferPages: number,
@@ -352,13 +357,13 @@ function segmentPagesOf(
   return bufferPages * Math.max(1, Math.ceil(bytes / (bufferPages * shape.bytes)));
 }
 
-/** A row that would be written holds what is no number. */
+/** A row to be written contains a non-finite number. */
 export class NotFiniteRow extends HotsetError {
   /** Name of the class. */
   override name = "NotFiniteRow";
   readonly row: number;
 
-  /** Made where the row is written. */
+  /** Thrown where the row is written. */
   constructor(row: number, message: string) {
     super(message, { code: "diverged" });
     this.row = row;

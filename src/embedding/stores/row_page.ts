@@ -8,31 +8,31 @@
  */
 import { crc32Of } from "../../storage/crc32.ts";
 
-/** Direct transfers need multiples of this; the page of most models. */
+/** Alignment for direct I/O; also the page size of most models. */
 const BLOCK_BYTES = 4096;
 const BLOCK_WORDS = BLOCK_BYTES / 4;
-/** Words before the row numbers, and where they are. */
+/** Words before the row numbers, and their positions. */
 const CHECKSUM = 0, SEGMENT = 1, PAGE = 2, HEADER = 3;
-/** All bits of the exponent: NaN or infinite. */
+/** Exponent bits, all set in NaN and infinity. */
 export const EXPONENT = 0x7f800000;
-/** No row has this number. */
+/** Not the number of any row. */
 export const NO_ROW = 0xffffffff;
 
-/** What a page of records of so many words is like. */
+/** Layout of a page of records. */
 export interface PageShape {
   readonly recordWords: number;
   readonly bytes: number;
   readonly rows: number;
 }
 
-/** The shape of pages for records of so many words. */
+/** Layout of pages for records of this number of words. */
 export function pageShape(recordWords: number): PageShape {
   const blocks = Math.ceil((HEADER + 1 + recordWords) / BLOCK_WORDS);
   const rows = Math.floor((blocks * BLOCK_WORDS - HEADER) / (1 + recordWords));
   return { recordWords, bytes: blocks * BLOCK_BYTES, rows };
 }
 
-/** Memory that pages lie in; each is named by its first word. */
+/** Memory for pages; each is identified by its first word. */
 export class PageMemory {
   readonly bytes: Uint8Array;
   readonly shape: PageShape;
@@ -51,17 +51,17 @@ export class PageMemory {
     return this.#words[page + HEADER + index];
   }
 
-  /** Puts a row and its record, `records[at]` and on, into a page. */
+  /** Stores a row and its record, from `records[at]` on, in a page. */
   put(page: number, index: number, row: number, records: Float32Array, at: number): void {
     const { recordWords } = this.shape;
     this.#words[page + HEADER + index] = row;
-    // Records are short: a loop costs less than making views of them.
+    // Records are short: a loop is faster than creating views.
     for (let to = this.#recordAt(page, index), end = to + recordWords; to < end; to++, at++) {
       this.#floats[to] = records[at];
     }
   }
 
-  /** True if no word of a record is NaN or infinite. */
+  /** True if all words of a record are finite. */
   isFinite(page: number, index: number): boolean {
     const record = this.#recordAt(page, index);
     for (let at = record; at < record + this.shape.recordWords; at++) {
@@ -86,7 +86,7 @@ export class PageMemory {
     return page + HEADER + rows + index * recordWords;
   }
 
-  /** Completes a page that has so many records. */
+  /** Completes a page with this number of records. */
   close(page: number, filled: number, segment: number, number: number): void {
     this.#words.fill(NO_ROW, page + HEADER + filled, page + HEADER + this.shape.rows);
     this.#words[page + SEGMENT] = segment;
@@ -94,7 +94,7 @@ export class PageMemory {
     this.#words[page + CHECKSUM] = this.#checksum(page);
   }
 
-  /** Why what was read is not this page; undefined if it is. */
+  /** Why bytes read from disk are not this page; undefined if they are. */
   fault(page: number, segment: number, number: number): string | undefined {
     if (this.#checksum(page) !== this.#words[page + CHECKSUM]) return "the page is damaged";
     const isIt = this.#words[page + SEGMENT] === segment && this.#words[page + PAGE] === number;

@@ -1,16 +1,16 @@
-/** Rows that segments of a checkpoint hold, read as if they lay in one matrix; those that no segment has are computed. */
+/** Reads the rows in segments of a checkpoint as one matrix; rows that are in no segment are computed. */
 import { initialRecords, InitialRows } from "../initialise.ts";
 import { RowLog } from "./row_log.ts";
 import type { SavedRows } from "./segments.ts";
 
-/** What rows are like. */
+/** Shape of rows. */
 export interface SavedShape {
   readonly tableRows: readonly number[];
   readonly dim: number;
   readonly stateWords: number;
 }
 
-/** Words of records that are read at a time. */
+/** Words of records read at a time. */
 const CHUNK_WORDS = 8 << 20;
 
 function newLog({ seed }: SavedRows, shape: SavedShape): RowLog {
@@ -25,7 +25,7 @@ function newLog({ seed }: SavedRows, shape: SavedShape): RowLog {
 /** The bytes of the matrix of all weights, or of all optimizer state. */
 export class SavedRowFile implements Disposable {
   readonly #log: RowLog;
-  /** Words of a row of the matrix, and where they begin in a record. */
+  /** Words of a row of the matrix, and their position in a record. */
   readonly #width: number;
   readonly #at: number;
   readonly #rows: Uint32Array;

@@ -1,15 +1,18 @@
 /**
- * The files of a log of rows. A segment is a file that grows by pages until it is sealed, and never changes afterwards: so
- * checkpoints, and runs that begin with them, share it by a name of their own (a hard link) instead of a copy.
+ * The files of a log of rows. A segment is a file that grows by pages until it is sealed, and never changes afterwards.
+ * Checkpoints, and runs that begin with them, therefore share it through a hard link instead of a copy.
  */
 import { closeSync, constants, fdatasyncSync, openSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { HotsetError, messageOf } from "../../errors.ts";
 import { linkOrCopy } from "../../storage/links.ts";
 
-/** A sealed segment, as a checkpoint names it. */
+/** A sealed segment in the manifest of a checkpoint. */
 export interface SegmentEntry {
-  /** Segments are in the order of the log: of two records of a row the one in the segment of higher number is its latest. */
+  /**
+   * Segments are in the order of the log: of two records of a row the one in the segment with the higher number is the
+   * latest.
+   */
   readonly number: number;
   readonly bytes: number;
   readonly crc32: number;
@@ -23,20 +26,20 @@ export interface SavedRows {
   readonly segments: readonly SegmentEntry[];
 }
 
-/** A segment that is open. */
+/** An open segment. */
 export interface Segment {
   readonly fd: number;
   readonly number: number;
   readonly path: string;
-  /** True if this name of the file is the log's, which it removes with the segment. */
+  /** True if this name of the file belongs to the log, which removes it with the segment. */
   readonly own: boolean;
-  /** Pages that are in it or in buffers. */
+  /** Number of its pages, on disk or in buffers. */
   pages: number;
-  /** Rows whose latest record is in it. */
+  /** Number of rows whose latest record is in it. */
   alive: number;
-  /** Checksum of its pages that were written. */
+  /** Checksum of its written pages. */
   crc32: number;
-  /** True if all of it is known to be on the disk. */
+  /** True if all of it is known to be on disk. */
   synced: boolean;
 }
 
@@ -46,7 +49,7 @@ const ERRORS: Readonly<Record<number, string>> = {
   122: "the quota of the disk is used up",
 };
 
-/** What went wrong with a transfer that ended with this result instead of all bytes. */
+/** Describes the failure of a transfer that ended with this result instead of all bytes. */
 export function transferFault(result: number, writing: boolean): string {
   if (result >= 0) return writing ? "the disk is full" : "the file ends early";
   return ERRORS[-result] ?? `error ${-result}`;
@@ -57,7 +60,7 @@ export function segmentFile(number: number): string {
   return `rows-${number}.log`;
 }
 
-/** Makes a segment's file in a directory. Throws HotsetError. */
+/** Creates a segment's file in a directory. Throws HotsetError. */
 export function createSegment(directory: string, number: number): Segment {
   const path = join(directory, segmentFile(number));
   try {
@@ -68,7 +71,7 @@ export function createSegment(directory: string, number: number): Segment {
   }
 }
 
-/** Opens a sealed segment where it is, or under a name of its own in `directory`. Throws HotsetError. */
+/** Opens a sealed segment in its place, or under a new name in `directory`. Throws HotsetError. */
 export function openSegment(
   { directory: from }: SavedRows,
   { number, bytes, crc32 }: SegmentEntry,
@@ -87,7 +90,7 @@ export function openSegment(
   }
 }
 
-/** True if files of a directory can be read and written past the page cache. Throws HotsetError if there can be none. */
+/** True if files of a directory support direct I/O. Throws HotsetError if none can be created. */
 export function hasDirect(directory: string): boolean {
   const path = join(directory, segmentFile(0));
   try {
@@ -105,18 +108,18 @@ export function hasDirect(directory: string): boolean {
   }
 }
 
-/** Opens a file past the page cache where its file system can, else through it. */
+/** Opens a file for direct I/O if its file system supports it, else through the page cache. */
 function openDirect(path: string, flags: number): number {
   try {
     return openSync(path, flags | (constants.O_DIRECT ?? 0), 0o644);
   } catch (error) {
-    if ((error as { code?: string }).code !== "EINVAL") throw error; // a file system without it
+    if ((error as { code?: string }).code !== "EINVAL") throw error; // the file system does not support direct I/O
     if (flags & constants.O_CREAT) rmSync(path, { force: true });
     return openSync(path, flags, 0o644);
   }
 }
 
-/** Waits until all of a segment is on the disk. Throws HotsetError. */
+/** Waits until all of a segment is on disk. Throws HotsetError. */
 export function syncSegment(segment: Segment): void {
   if (segment.synced) return;
   try {
@@ -127,7 +130,7 @@ export function syncSegment(segment: Segment): void {
   }
 }
 
-/** Closes a segment and takes its name away: what a checkpoint has of it stays. */
+/** Closes a segment and removes its name; a checkpoint's link to it remains. */
 export function removeSegment({ fd, path, own }: Segment): void {
   closeSync(fd);
   if (own) rmSync(path, { force: true });

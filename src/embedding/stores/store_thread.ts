@@ -1,6 +1,6 @@
 /**
- * A row store on a thread of its own, which works while steps compute. Jobs are carried out in the order in which they are
- * begun: rows that leave the memory are written, then rows that come are read, so a row is read after it was written.
+ * A row store on its own thread, which works while steps compute. Jobs are executed in order: each writes the evicted
+ * rows, then reads the fetched ones, so a row is read after it was written.
  */
 import { HotsetError } from "../../errors.ts";
 import { Mailbox } from "../../threads/mailbox.ts";
@@ -9,17 +9,17 @@ import { MAX_SEGMENTS, NotFiniteRow, RowLog } from "./row_log.ts";
 import type { StoreCounts } from "./row_store.ts";
 import type { SavedRows, SegmentEntry } from "./segments.ts";
 
-/** What a thread is started with; can be posted. */
+/** The message that starts the thread. */
 export interface StoreOptions {
-  /** Where its segments are; undefined if it only reads those of checkpoints. */
+  /** Directory of its segments; undefined if it only reads those of checkpoints. */
   readonly directory: string | undefined;
   readonly tableRows: readonly number[];
   readonly dim: number;
-  /** Words of optimizer state of a row, which are 0 in the beginning. */
+  /** Words of optimizer state of a row, which are initially 0. */
   readonly stateWords: number;
 }
 
-/** The most jobs that are begun and not taken, and the most rows that each writes and reads. */
+/** Maximum number of pending jobs, and of rows that each writes and reads. */
 export interface JobSizes {
   readonly jobs: number;
   readonly rows: number;
@@ -33,41 +33,41 @@ export interface RowJob {
   readonly readRecords: Float32Array;
 }
 
-/** What both sides share. */
+/** Shared memory of both sides. */
 interface StoreMemory {
   readonly options: StoreOptions;
   readonly jobs: readonly RowJob[];
-  /** The memory of their mailbox. */
+  /** Memory of their mailbox. */
   readonly mailbox: SharedArrayBuffer;
-  /** By job: how many rows it writes and reads. */
+  /** By job: number of rows that it writes and reads. */
   readonly counts: Int32Array<SharedArrayBuffer>;
-  /** What the store did, in the order of `COUNTS`. */
+  /** Counters of the store, in the order of `COUNTS`. */
   readonly figures: Float64Array<SharedArrayBuffer>;
-  /** The segments that a job adopts or has sealed, as JSON of SavedRows: its bytes, then the text. */
+  /** The segments that a job adopts or has sealed, as JSON of SavedRows: number of bytes, then the text. */
   readonly saved: Uint8Array<SharedArrayBuffer>;
 }
 
-/** Words of the mailbox: jobs begun and done, the row that is not finite, the seed, the end, bytes of `saved`. */
+/** Positions in the mailbox: jobs begun and done, the non-finite row, the seed, the end flag, bytes of `saved`. */
 const BEGUN = 0, DONE = 1, ROW = 2, SEED = 3, STOP = 4, SAVED = 5, ENDED = 6, WORDS = 7;
-/** In the place of a number of rows to write. */
+/** Commands, in place of a number of rows to write. */
 const CLEAR = -1, ADOPT = -2, SEAL = -3;
 /** Bytes of `saved` for a directory, and for each segment. */
 const PATH_BYTES = 8192, ENTRY_BYTES = 80;
-/** How long the end of the thread is waited for: it may be in a read of a disk that does not answer. */
+/** Milliseconds to wait for the end of the thread, which may be in a read of a disk that does not answer. */
 const PATIENCE_MS = 5000;
 const COUNTS = ["rowsRead", "rowsComputed", "rowsWritten", "bytesRead", "bytesWritten", "reads", "writes"] as const;
 const DISK_BYTES = COUNTS.length;
 
-/** The side of the thread that trains. */
+/** The trainer's side. */
 export class StoreThread implements Disposable {
   readonly recordWords: number;
-  /** How the store reads and writes, for people. */
+  /** How the store reads and writes, as text. */
   readonly name: string;
   readonly #memory: StoreMemory;
   readonly #mailbox: Mailbox;
   readonly #worker: Worker;
   #begun = 0;
-  /** Milliseconds in which the caller waited for jobs. */
+  /** Milliseconds that the caller waited for jobs. */
   waitedMs = 0;
 
   private constructor(memory: StoreMemory, mailbox: Mailbox, worker: Worker, name: string) {
@@ -79,7 +79,7 @@ export class StoreThread implements Disposable {
     this.name = name;
   }
 
-  /** Starts the thread, with an empty store. Throws HotsetError if the store cannot be made. */
+  /** Starts the thread with an empty store. Throws HotsetError if the store cannot be created. */
   static async start(options: StoreOptions, { jobs, rows }: JobSizes): Promise<StoreThread> {
     const words = (count: number) => new SharedArrayBuffer(4 * count);
     const recordWords = options.dim + options.stateWords;
@@ -119,7 +119,7 @@ export class StoreThread implements Disposable {
     }
   }
 
-  /** Begins a job that forgets all rows that were written: all have the initial values of this seed. */
+  /** Begins a job that forgets all written rows: all have the initial values of this seed. */
   clear(seed: number): void {
     this.settle();
     this.#mailbox.put(SEED, seed);
@@ -136,7 +136,7 @@ export class StoreThread implements Disposable {
     this.settle();
   }
 
-  /** All that was written, as segments that never change, in the directory of the store. */
+  /** Seals everything written, as segments that never change, in the directory of the store. */
   seal(): Omit<SavedRows, "seed"> {
     this.settle();
     this.begin(SEAL, 0);
@@ -150,17 +150,20 @@ export class StoreThread implements Disposable {
     this.wait(this.#begun - 1);
   }
 
-  /** Rows of a job, at most. */
+  /** Maximum number of rows of a job. */
   get jobRows(): number {
     return this.#memory.jobs[0].written.length;
   }
 
-  /** Jobs begun so far; the next one has this number. */
+  /** Number of jobs begun; the next one has this number. */
   get begun(): number {
     return this.#begun;
   }
 
-  /** The lists and records of the next job, to be filled before it is begun. Waits for the one that had this memory before. */
+  /**
+   * The lists and records of the next job, to be filled before it is begun. Waits for the job that used this memory
+   * before.
+   */
   get next(): RowJob {
     const { jobs } = this.#memory;
     if (this.#begun >= jobs.length) this.wait(this.#begun - jobs.length);
@@ -181,7 +184,7 @@ export class StoreThread implements Disposable {
     this.#mailbox.put(BEGUN, ++this.#begun);
   }
 
-  /** Waits until the job of this number is done. Throws HotsetError if one failed. */
+  /** Waits until the job with this number is done. Throws HotsetError if one failed. */
   wait(number: number): void {
     if (this.#mailbox.get(DONE) <= number) {
       const begin = performance.now();
@@ -194,14 +197,14 @@ export class StoreThread implements Disposable {
     throwFailure(this.#mailbox);
   }
 
-  /** What the store did so far, and the bytes of its files. */
+  /** Counters of the store, and the bytes of its files. */
   get counts(): StoreCounts & { readonly diskBytes: number } {
     const { figures } = this.#memory;
     const counts = Object.fromEntries(COUNTS.map((name, i) => [name, figures[i]])) as unknown as StoreCounts;
     return { ...counts, diskBytes: figures[DISK_BYTES] };
   }
 
-  /** Ends the thread, and the store with it: of its files those stay that a checkpoint has names for. */
+  /** Ends the thread and its store; files that are linked by a checkpoint remain. */
   [Symbol.dispose](): void {
     this.#mailbox.put(STOP, 1);
     this.#mailbox.put(BEGUN, -1);
@@ -210,7 +213,7 @@ export class StoreThread implements Disposable {
   }
 }
 
-/** The side of the store: works until it is told to stop. Nothing is thrown from here. */
+/** The store's side: works until it is stopped. Reports errors through the mailbox. */
 export function serveStore(memory: StoreMemory, ready: (name: string) => void): void {
   const { options } = memory;
   const mailbox = new Mailbox(memory.mailbox);
@@ -267,7 +270,7 @@ function readText<T>(text: Uint8Array, bytes: number): T {
   return JSON.parse(new TextDecoder().decode(text.slice(0, bytes)));
 }
 
-/** Throws the error that ended the store, if one did; of a row that is not finite with its number. */
+/** Throws the error that ended the store, if any; of a non-finite row with its number. */
 function throwFailure(mailbox: Mailbox): void {
   const { failure } = mailbox;
   if (failure === undefined) return;

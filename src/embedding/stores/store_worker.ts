@@ -1,4 +1,4 @@
-/** Body of the thread of a row store. */
+/** Thread of a row store. */
 /// <reference lib="deno.worker" />
 import { serveStore } from "./store_thread.ts";
 

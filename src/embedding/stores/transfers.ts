@@ -1,26 +1,29 @@
-/** Reads and writes of pages, many at a time where the system can. */
+/** Reads and writes of pages, many at a time if the system supports it. */
 import { readSync, writeSync } from "node:fs";
 import { IoUring } from "../../../ffi/io_uring.ts";
 import { LibraryError } from "../../../ffi/library.ts";
 
-/** Transfers between files and one piece of memory. Allocates nothing for each. */
+/** Transfers between files and one memory. Allocates nothing per transfer. */
 export interface Transfers extends Disposable {
-  /** For people. */
+  /** Name of the method, for messages. */
   readonly name: string;
-  /** How many may be under way. */
+  /** Maximum number of pending transfers. */
   readonly depth: number;
-  /** How the transfer that `finish` returned ended: bytes, or an error number of the system below 0. */
+  /** Result of the transfer that `finish` returned: bytes, or a negative error number of the system. */
   readonly result: number;
-  /** Begins to read or write `length` bytes of a file, to or from offset `at` of the memory; `tag` names the transfer. */
+  /**
+   * Begins to read or write `length` bytes of a file, to or from offset `at` of the memory; `tag` identifies the
+   * transfer.
+   */
   begin(write: boolean, fd: number, position: number, at: number, length: number, tag: number): void;
-  /** Waits for one of the transfers under way, and returns its tag. */
+  /** Waits for one of the pending transfers, and returns its tag. */
   finish(): number;
 }
 
-/** Error number for what the system did not number. */
+/** Error number for errors without one. */
 const EIO = 5;
 
-/** One transfer after the other, where io_uring is not to be had: slower, and of the same results. */
+/** One transfer after the other, if io_uring is not available: slower, with the same results. */
 export class SerialTransfers implements Transfers {
   readonly name = "one read or write at a time";
   readonly depth = 1;
@@ -56,7 +59,7 @@ export class SerialTransfers implements Transfers {
   [Symbol.dispose](): void {}
 }
 
-/** The fastest transfers that this system has and permits, at most `depth` at a time. */
+/** The fastest transfers that this system supports and permits, at most `depth` at a time. */
 export function openTransfers(memory: Uint8Array, depth: number): Transfers {
   try {
     return new IoUring(depth, memory);
