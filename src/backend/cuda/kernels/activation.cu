@@ -61,32 +61,31 @@ DEVICE float backward(float* __restrict__ dY, const float* __restrict__ y, u64 f
 }
 
 // dY (samples, outputs) becomes the gradient before the activation, and sums (parts, outputs) the sums of each column over
-// each part of PART_ROWS rows; one part is all of them if there are no more rows than that. A block has 8 columns (one
-// memory sector of each row) of a part, of which there are `tiles`, and 64 rows at a time; sums have a fixed order.
-#define PART_ROWS 512
-
+// each part of the rows, 4096 / width of them; a single part is all rows. A block has `width` columns (8, 16 or 32) of a
+// part, of which there are `tiles`, and 512 / width rows at a time: with 32 a warp reads a row's memory in one piece, with 8
+// few columns still keep all threads busy. Sums have a fixed order.
 KERNEL THREADS(512) void activation_backward(float* __restrict__ dY, const float* __restrict__ y,
                                              float* __restrict__ sums, u32 samples, u32 outputs, u32 activation,
-                                             u32 tiles) {
-  SHARED static float partial[16 * 8];
+                                             u32 width, u32 tiles) {
+  SHARED static float partial[16 * 32];
   u32 tid = thread_index();
-  u32 part = block_index() / tiles, column = (block_index() - part * tiles) * 8 + tid % 8;
-  u32 begin = part * PART_ROWS;
-  u32 left = samples - begin, count = left < PART_ROWS ? left : PART_ROWS;
+  u32 lane = tid % width, row = tid / width, step = 512 / width, partRows = 8 * step;
+  u32 part = block_index() / tiles, column = (block_index() - part * tiles) * width + lane;
+  u32 begin = part * partRows;
+  u32 left = samples - begin, count = left < partRows ? left : partRows;
   float sum = 0;
   if (column < outputs) {
-    u64 first = (u64)(begin + tid / 8) * outputs + column, stride = (u64)64 * outputs;
-    u32 rows = (count + 63 - tid / 8) / 64;  // of this thread
+    u64 first = (u64)(begin + row) * outputs + column, stride = (u64)step * outputs;
+    u32 rows = (count + step - 1 - row) / step;  // of this thread
     if (activation == IDENTITY) sum = backward<IDENTITY>(dY, y, first, stride, rows);
     if (activation == RELU) sum = backward<RELU>(dY, y, first, stride, rows);
     if (activation == SIGMOID) sum = backward<SIGMOID>(dY, y, first, stride, rows);
   }
-  sum += shuffle_xor(sum, 8);
-  sum += shuffle_xor(sum, 16);
-  if (tid % 32 < 8) partial[tid / 32 * 8 + tid % 8] = sum;
+  for (u32 mask = width; mask < 32; mask *= 2) sum += shuffle_xor(sum, mask);
+  if (tid % 32 < width) partial[tid / 32 * width + lane] = sum;
   barrier();
-  if (tid >= 8 || column >= outputs) return;
+  if (tid >= width || column >= outputs) return;
   sum = partial[tid];
-  for (u32 warp = 1; warp < 16; warp++) sum += partial[warp * 8 + tid];
+  for (u32 warp = 1; warp < 16; warp++) sum += partial[warp * width + tid];
   sums[(u64)part * outputs + column] = sum;
 }

@@ -6,9 +6,9 @@ import { Scratch } from "../scratch.ts";
 
 const THREADS = 256;
 const BACKWARD_THREADS = 512;
-const BACKWARD_COLUMNS = 8;
-/** Rows whose sums a block adds: PART_ROWS of activation.cu. */
-const PART_ROWS = 512;
+/** Columns of a block, and the sums of how many values it takes: see activation.cu. */
+const WIDTHS = [8, 16, 32];
+const PART_VALUES = 4096;
 const CODES: Record<Activation, number> = { identity: 0, relu: 1, sigmoid: 2 };
 // y, bias, total, elements, activation
 const FORWARD_PARAMETERS: ParameterType[] = ["u64", "u64", "u32", "u32", "u32"];
@@ -24,8 +24,8 @@ export class ActivationKernels {
     const module = new KernelModule(device, new URL("activation.ptx", import.meta.url));
     this.#wide = module.kernel("activation_forward_4", FORWARD_PARAMETERS);
     this.#narrow = module.kernel("activation_forward_1", FORWARD_PARAMETERS);
-    // dY, y, sums, samples, outputs, activation, tiles
-    this.#backward = module.kernel("activation_backward", ["u64", "u64", "u64", "u32", "u32", "u32", "u32"]);
+    // dY, y, sums, samples, outputs, activation, width, tiles
+    this.#backward = module.kernel("activation_backward", ["u64", "u64", "u64", "u32", "u32", "u32", "u32", "u32"]);
     this.#scratch = new Scratch(device, "sums of bias gradients");
   }
 
@@ -44,7 +44,7 @@ export class ActivationKernels {
 
   /**
    * dY (samples, outputs) becomes the gradient before the activation; dBias (outputs) its sum over the samples: of parts of
-   * PART_ROWS rows first, then of these sums in the same way, so that many blocks share a batch.
+   * the rows first, then of these sums in the same way, so that many blocks share a batch.
    */
   backward(
     activation: Activation,
@@ -54,19 +54,19 @@ export class ActivationKernels {
     dY: DeviceBuffer,
     dBias: DeviceBuffer,
   ): void {
-    const parts = partsOf(samples);
-    if (parts === 1) return this.#sums(activation, samples, outputs, y, dY, dBias);
+    const width = WIDTHS.find((width) => width >= outputs) ?? WIDTHS.at(-1)!;
+    let parts = partsOf(samples, width);
+    if (parts === 1) return this.#sums(activation, samples, outputs, width, y, dY, dBias);
     // Sums of sums take less room than the first ones.
     const scratch = this.#scratch.of(2 * parts * outputs);
     let sums = scratch.view(0, parts * outputs);
-    this.#sums(activation, samples, outputs, y, dY, sums);
-    let used = parts * outputs;
-    for (let rows = parts; rows > 1; rows = partsOf(rows)) {
-      const next = partsOf(rows);
+    this.#sums(activation, samples, outputs, width, y, dY, sums);
+    for (let used = 0; parts > 1;) {
+      used += parts * outputs;
+      const next = partsOf(parts, WIDTHS[0]);
       const target = next === 1 ? dBias : scratch.view(used, next * outputs);
-      this.#sums("identity", rows, outputs, sums, sums, target);
-      used += next * outputs;
-      sums = target;
+      this.#sums("identity", parts, outputs, WIDTHS[0], sums, sums, target);
+      [parts, sums] = [next, target];
     }
   }
 
@@ -74,24 +74,26 @@ export class ActivationKernels {
     activation: Activation,
     samples: number,
     outputs: number,
+    width: number,
     y: DeviceBuffer,
     dY: DeviceBuffer,
     sums: DeviceBuffer,
   ): void {
     const kernel = this.#backward;
-    const tiles = blocksFor(outputs, BACKWARD_COLUMNS);
+    const tiles = blocksFor(outputs, width);
     kernel.buffer(0, dY);
     kernel.buffer(1, y);
     kernel.buffer(2, sums);
     kernel.number(3, samples);
     kernel.number(4, outputs);
     kernel.number(5, CODES[activation]);
-    kernel.number(6, tiles);
-    kernel.launch(tiles * partsOf(samples), BACKWARD_THREADS);
+    kernel.number(6, width);
+    kernel.number(7, tiles);
+    kernel.launch(tiles * partsOf(samples, width), BACKWARD_THREADS);
   }
 }
 
 /** Parts of so many rows; at least one, whose sums are zero without rows. */
-function partsOf(rows: number): number {
-  return Math.max(1, Math.ceil(rows / PART_ROWS));
+function partsOf(rows: number, width: number): number {
+  return Math.max(1, Math.ceil(rows * width / PART_VALUES));
 }
