@@ -86,6 +86,7 @@ export const withRaw = (command: Command) =>
     [
       new Flag("--format <name>", "format of raw files").choices(FORMATS).default("criteo"),
       new Flag("--schema <file>", "JSON file that describes the columns of csv and parquet input"),
+      new Flag("--group <column>", "column by which AUC and logloss are also computed, as user: GAUC"),
       new Flag("--validation <files...>", "raw files that become the validation split"),
       new Flag("--test <files...>", "raw files that become the test split"),
       new Flag("--min-frequency <n>", "values seen less often than this share one row").argParser(positive).default(1),
@@ -117,6 +118,7 @@ export interface UnknownFlags {
 export interface RawFlags extends UnknownFlags {
   format: Format;
   schema?: string;
+  group?: string;
   validation?: string[];
   test?: string[];
   minFrequency: number;
@@ -131,11 +133,12 @@ function given<T extends object>(record: T): { [K in keyof T]: Exclude<T[K], und
   return Object.fromEntries(Object.entries(record).filter(([, value]) => value !== undefined)) as never;
 }
 
-export function rawOptions({ validation, test, ...flags }: RawFlags, { signal }: Interrupt) {
+export function rawOptions({ group, validation, test, ...flags }: RawFlags, { signal }: Interrupt) {
   const { format, schema, minFrequency, maxIndRange, validationFraction, testFraction, onBadRow, maxUnknown } = flags;
   return given({
     format,
     schema,
+    groupBy: group,
     validationInputs: validation,
     testInputs: test,
     minFrequency,

@@ -67,7 +67,7 @@ export {
   writeScores,
 } from "../src/run/score_run.ts";
 export type { UnknownLimit } from "../src/events/unknown_notes.ts";
-export { auc, type Metrics, metricsOf } from "../src/events/metrics.ts";
+export { auc, type GroupMetrics, type Metrics, metricsOf } from "../src/events/metrics.ts";
 export { type ModelFacts, openModel, ScoringModel } from "../src/serving/scoring_model.ts";
 export type { EncodedRows, Row } from "../src/dataset/row_encoder.ts";
 export type { RowValue, SingleValue } from "../src/dataset/single_value.ts";

@@ -54,6 +54,8 @@ const trainingState = z.object({
   bestAuc: z.number().nullable(),
   /** The lowest logloss of that split so far, if the configuration selects the best checkpoint by logloss. */
   bestLogloss: z.number().optional(),
+  /** Likewise the best GAUC. */
+  bestGauc: z.number().optional(),
   evaluationsSinceBest: count,
   /** True if the run has ended: last epoch, target or patience. */
   finished: z.boolean(),

@@ -94,7 +94,7 @@ export const decaying: Rule = ({ decaySteps }) =>
 
 /** Training would end at a checkpoint that is not the best. */
 export const targetAuc: Rule = ({ monitor, targetAuc }) =>
-  monitor === "logloss" && targetAuc !== null ? "with --monitor logloss: choose --monitor auc" : undefined;
+  monitor !== "auc" && targetAuc !== null ? `with --monitor ${monitor}: choose --monitor auc` : undefined;
 
 /** One evaluation cannot be worse than another. */
 export const patience: Rule = ({ patience, epochs, testFreq }) =>

@@ -302,7 +302,7 @@ export const TRAIN_OPTIONS: { readonly [K in ConfigKey]: TrainOption<TrainConfig
     rules: [rules.patience],
   }),
   monitor: option("--monitor <metric>", PROGRESS, "what says which evaluation and checkpoint is the best", {
-    type: oneOf(["auc", "logloss"]),
+    type: oneOf(["auc", "logloss", "gauc"]),
     default: "auc",
     before: "auc",
   }),

@@ -91,7 +91,7 @@ export interface TrainConfig {
   /** Stop when this number of evaluations have not improved the monitored metric. */
   patience: number | null;
   /** Metric of the selection split that decides which evaluation is the best. */
-  monitor: "auc" | "logloss";
+  monitor: "auc" | "logloss" | "gauc";
   /** False to train without writing checkpoints, for measurements and searches of hyperparameters. */
   save: boolean;
   /** Seed of everything random. */

@@ -39,13 +39,16 @@ export function assemble(
   onProgress: (fraction: number) => void,
 ): DatasetBody["splits"] {
   const bags = logs.some(({ tables }) => tables.some(({ lengths }) => lengths !== undefined));
-  const splits = together(group, () => new SplitWriter(writer, bags));
+  const grouped = logs.some(({ log }) => log.groups !== undefined);
+  const splits = together(group, () => new SplitWriter(writer, bags, grouped));
   const share = ownPart(group, logs.reduce((sum, { log }) => sum + log.rows, 0));
   const labels = new Uint8Array(RUN_SAMPLES);
   const dense = new Float32Array(RUN_SAMPLES * denseFeatures);
+  const groupWords = new Uint32Array(2 * RUN_SAMPLES);
   together(group, () => {
     let logFirst = 0;
     for (const { log, parts, tables } of logs) {
+      using groups = log.groups === undefined ? undefined : new FileReader(log.groups);
       using lookups = new TableColumns(tables, firstRows, Math.max(0, share.first - logFirst));
       let chunkFirst = logFirst;
       for (const { file, rows } of log.chunks) {
@@ -57,6 +60,9 @@ export function assemble(
           reader.read(from, labels.subarray(0, count));
           const values = readWords(reader, denseAt(rows) + 4 * from * denseFeatures, count * denseFeatures, dense);
           splits.write(split, labels.subarray(0, count), values, lookups.next(count, bags));
+          if (groups !== undefined) {
+            splits.writeGroups(split, readWords(groups, 8 * (chunkFirst - logFirst + from), 2 * count, groupWords));
+          }
           from += count;
           onProgress((chunkFirst + from - share.first) / (share.end - share.first));
         }
@@ -180,12 +186,12 @@ class SplitWriter {
     test: { samples: 0, lookups: 0 },
   };
 
-  constructor(writer: GroupWriter, bags: boolean) {
+  constructor(writer: GroupWriter, bags: boolean, grouped: boolean) {
     this.#writer = writer;
     this.#bags = bags;
     for (const split of SPLITS) { // all files exist, even if they are empty
-      const { labels, dense, indices } = splitFiles(split);
-      for (const name of [labels, dense, indices]) writer.file(name);
+      const { labels, dense, indices, groups } = splitFiles(split);
+      for (const name of [labels, dense, indices, ...(grouped ? [groups] : [])]) writer.file(name);
     }
   }
 
@@ -202,6 +208,10 @@ class SplitWriter {
     }
     size.samples += labels.length;
     size.lookups += indices.length;
+  }
+
+  writeGroups(split: Split, groups: Uint32Array): void {
+    this.#writer.file(splitFiles(split).groups).append(groups);
   }
 
   /** Closes the offsets of bags. Returns the sizes of the splits. */

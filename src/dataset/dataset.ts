@@ -27,6 +27,8 @@ export interface DatasetBody {
   missing?: { feature: string; rows: number; value: number }[] | undefined;
   /** True if a sample can have any number of lookups in a table, not just one. */
   bags: boolean;
+  /** Column by which metrics group the samples; absent where there is none. */
+  group?: string | undefined;
   /** Sizes of the splits. */
   splits: Record<Split, { samples: number; lookups: number }>;
   /** Malformed input rows that were skipped. */
@@ -54,6 +56,7 @@ export const datasetBody: z.ZodType<DatasetBody> = z.object({
   })),
   missing: z.array(z.object({ feature: z.string(), rows: count, value: z.number() })).optional(),
   bags: z.boolean(),
+  group: z.string().optional(),
   splits: z.object({ train: splitSize, validation: splitSize, test: splitSize }),
   skippedRows: count,
   read: fileAccounts.optional(),
@@ -78,6 +81,8 @@ export function splitFiles(split: Split) {
     dense: `${split}.dense.f32`,
     /** u32 (lookups): global rows, by (sample, table). */
     indices: `${split}.indices.u32`,
+    /** u64 (samples): names the group of each sample; only with a column of groups. */
+    groups: `${split}.groups.u64`,
     /** u32 (samples, tables): lookups of each bag; only with bags. */
     bagLengths: `${split}.bag_lengths.u32`,
     /** f64 (samples + 1): position of each sample's first lookup; only with bags. */
@@ -138,13 +143,14 @@ export class Dataset {
    */
   static open(directory: string, check: ArtifactCheck = "checksums"): Dataset {
     const artifact = Artifact.open("dataset", directory, datasetBody, check);
-    const { splits, tables, dense, bags } = artifact.body;
+    const { splits, tables, dense, bags, group } = artifact.body;
     for (const split of SPLITS) {
       const files = splitFiles(split);
       const { samples, lookups } = splits[split];
       artifact.expectBytes(files.labels, samples);
       artifact.expectBytes(files.dense, 4 * samples * dense.length);
       artifact.expectBytes(files.indices, 4 * lookups);
+      if (group !== undefined) artifact.expectBytes(files.groups, 8 * samples);
       if (bags) {
         artifact.expectBytes(files.bagLengths, 4 * samples * tables.length);
         artifact.expectBytes(files.firstLookups, 8 * (samples + 1));
@@ -202,6 +208,15 @@ export class Dataset {
   /** Exact number of lookups of every row in the train split, (rows). */
   readCounts(): Uint32Array {
     return this.#artifact.readInto(COUNTS_FILE, new Uint32Array(this.rows));
+  }
+
+  /** The groups of the first `count` samples of a split, two words each; undefined where the dataset has none. */
+  readGroups(split: Split, count: number): Uint32Array | undefined {
+    if (this.body.group === undefined) return undefined;
+    using file = this.#artifact.open(splitFiles(split).groups);
+    const groups = new Uint32Array(2 * count);
+    file.read(0, bytes(groups));
+    return groups;
   }
 
   /** A reader of one split, at most `capacity` samples at a time. */

@@ -7,13 +7,11 @@ import { isNumeric } from "./schema.ts";
 import type { StageDirectory } from "./stage_directory.ts";
 import { Dictionary } from "./hashed_ids.ts";
 import { AtomicFile } from "../storage/atomic_file.ts";
-import { writeAll } from "../storage/output_file.ts";
+import { WordFile } from "./word_file.ts";
 import { tableView } from "./value_rules.ts";
 
-const PIECE_LOOKUPS = 1 << 16;
-
 /** Words of a column of 64-bit hashes. */
-function hashWords(vector: unknown): Uint32Array {
+export function hashWords(vector: unknown): Uint32Array {
   const hashes = numbers<BigUint64Array>(vector);
   return new Uint32Array(hashes.buffer, hashes.byteOffset, 2 * hashes.length);
 }
@@ -148,34 +146,4 @@ async function encodeColumn(
   }
   ids.finish();
   lengths?.finish();
-}
-
-/** Buffers words and writes them to a new file. */
-class WordFile implements Disposable {
-  readonly #file: Deno.FsFile;
-  #words = new Uint32Array(PIECE_LOOKUPS);
-  #length = 0;
-
-  constructor(path: string) {
-    this.#file = Deno.openSync(path, { write: true, create: true, truncate: true });
-  }
-
-  /** Space for the next `count` words, to be filled before the next call. */
-  room(count: number): Uint32Array {
-    if (this.#length + count > this.#words.length) this.finish();
-    if (count > this.#words.length) this.#words = new Uint32Array(2 * count);
-    this.#length += count;
-    return this.#words.subarray(this.#length - count, this.#length);
-  }
-
-  /** Writes the buffered words. */
-  finish(): void {
-    const bytes = new Uint8Array(this.#words.buffer, 0, 4 * this.#length);
-    writeAll(this.#file, bytes);
-    this.#length = 0;
-  }
-
-  [Symbol.dispose](): void {
-    this.#file.close();
-  }
 }

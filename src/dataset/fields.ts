@@ -3,6 +3,7 @@
  * the same rules for single values in memory, and takes its patterns and limits from here.
  */
 import { isOneOf, quoted } from "./duckdb.ts";
+import { GROUP_COLUMN } from "./groups.ts";
 import { type Column, type DenseColumn, isDense, isMoment, isSparse, type SparseColumn } from "./schema.ts";
 import { canonical, isMissing, isNumberText, type ValueRule } from "./value_rules.ts";
 
@@ -101,6 +102,7 @@ export function fieldBuilder(
       const value = `list_transform(${field.value}, lambda v: ${key("v")})`;
       return [{ column, staged, raw, value, good: `${field.good} AND len(${value}) = list_count(${value})` }];
     }
+    if (column.kind === "ignore") return [{ column, staged: GROUP_COLUMN, raw, ...groupOf(raw, type) }];
     const name = `p${parsed++}`;
     if (column.kind === "dense" || column.kind === "time") {
       const sql = isMoment(column) ? secondsOf(column, raw, type) : numberOf(column, raw, type, commas);
@@ -159,6 +161,12 @@ function valueOf(
   if (type === "BLOB") return { value, good: `(${raw} IS NULL OR TRY(decode(${raw})) IS NOT NULL)` };
   const list = values === "text" && (type === undefined || type === "VARCHAR");
   return { value, good: list ? `NOT coalesce(${raw} LIKE '[%,%]', false)` : "true" };
+}
+
+/** SQL of the group of a row as text, as it stands; one without a group would be in a group with all others of that kind. */
+function groupOf(raw: string, type: string | undefined): Pick<Field, "value" | "good"> {
+  const text = textOf(raw, type);
+  return { value: text, good: `NOT ${isMissing(text)}` };
 }
 
 /** SQL of the values of a bag as a list of text. */

@@ -1,7 +1,7 @@
 /** Formats with a name. */
 import { UsageError } from "../errors.ts";
 import { AVAZU_TABLES } from "./avazu_shape.ts";
-import { type Column, type LogSchema, readSchema } from "./schema.ts";
+import { type Column, groupFault, type LogSchema, readSchema } from "./schema.ts";
 
 /** Names of the formats. */
 export const FORMATS = ["criteo", "avazu", "taobao", "movielens", "dlrm", "csv", "parquet"] as const;
@@ -63,8 +63,21 @@ const MOVIELENS: LogSchema = {
   ],
 };
 
-/** The schema of a format; csv and parquet need a schema file. Throws HotsetError if that is invalid. */
-export function schemaOf(format: Format, schema: string | undefined): LogSchema {
+/**
+ * The schema of a format; csv and parquet are described by a file. `group` names another column of groups than the schema
+ * does. Throws HotsetError if the file is wrong or there is no such column.
+ */
+export function schemaOf(format: Format, schema: string | undefined, group?: string): LogSchema {
+  const described = describedBy(format, schema);
+  if (group === undefined) return described;
+  const fault = format === "criteo" || format === "dlrm"
+    ? `format ${format} has no column of users; describe the log with --format csv and a schema`
+    : groupFault(described.columns, group);
+  if (fault !== undefined) throw new UsageError(`Cannot group by ${group}: ${fault}`);
+  return { ...described, group };
+}
+
+function describedBy(format: Format, schema: string | undefined): LogSchema {
   if (format === "csv" || format === "parquet") {
     if (schema !== undefined) return readSchema(schema);
     throw new UsageError(

@@ -11,6 +11,7 @@ import { expectApart, expectUnchanged, findInputs, identify, type KnownFile } fr
 import { OutputLock } from "../storage/output_lock.ts";
 import { buildDataset, type LogParts, type ReadOptions } from "./prepare_job.ts";
 import { isChunkFormat } from "./stage_chunks.ts";
+import type { LogSchema } from "./schema.ts";
 import type { StagedLog } from "./staged_log.ts";
 
 /** Options for preparing a dataset. */
@@ -25,6 +26,8 @@ export interface PrepareOptions extends ReadOptions {
   readonly format: Format;
   /** File with the schema of the columns; required for csv and parquet. */
   readonly schema?: string;
+  /** Column by which metrics group the samples, such as the user; default that of the schema. */
+  readonly groupBy?: string;
   /** Directory of the dataset. */
   readonly out: string;
   /** Values seen less often in the train split share row 0 with unseen ones; default 1. */
@@ -118,7 +121,7 @@ export async function sourceOf(options: Omit<PrepareOptions, "out">): Promise<Lo
       testInputs,
       settings: {
         format,
-        schema: schemaOf(format, options.schema),
+        schema: groupedSchema(options),
         minFrequency,
         ...(maxIndRange === undefined ? {} : { maxIndRange }),
         fractions: fractionsOf(options),
@@ -143,6 +146,18 @@ export async function sourceOf(options: Omit<PrepareOptions, "out">): Promise<Lo
       testInputs: files.testInputs.map(identityOf),
     },
   };
+}
+
+/** The schema of a log. Throws UsageError where its groups would be merged. */
+function groupedSchema({ format, schema, groupBy, maxIndRange }: Omit<PrepareOptions, "out">): LogSchema {
+  const grouped = schemaOf(format, schema, groupBy);
+  const column = grouped.columns.find(({ name }) => name === grouped.group);
+  if (maxIndRange !== undefined && column?.kind === "sparse" && column.values === "hex") {
+    throw new UsageError(
+      `Cannot group by ${column.name}: --max-ind-range merges its hexadecimal values; set "values": "exact" in the schema`,
+    );
+  }
+  return grouped;
 }
 
 /** What a dataset records of a file: not its modification time. */
@@ -170,9 +185,9 @@ export async function prepareFrom(options: PrepareOptions, source: LogSource): P
     });
     return together(group, () => Dataset.open(options.out, "lengths"));
   }
-  const { format, minFrequency = 1, maxIndRange, onProgress = () => {} } = options;
+  const { minFrequency = 1, maxIndRange, onProgress = () => {} } = options;
   const { inputs, validationInputs, testInputs, body } = source;
-  const settings = { ...options, schema: schemaOf(format, options.schema), maxIndRange };
+  const settings = { ...options, schema: groupedSchema(options), maxIndRange };
   using lock = await lockOutput(options, group);
   const [isMade] = group.gather(lock?.waited === true && isMadeFrom(body, options.out));
   if (isMade) return together(group, () => Dataset.open(options.out, group.rank === 0 ? "checksums" : "lengths"));

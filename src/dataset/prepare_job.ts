@@ -162,7 +162,8 @@ class PrepareJob implements Disposable {
     const stage = this.#stage;
     const dense = schema.columns.filter(isDense);
     const columns = schema.columns.filter(isSparse);
-    const rowBytes = 1 + 4 * (dense.length + columns.filter(({ kind }) => kind !== "bag").length);
+    const grouped = logs[0].log.groups !== undefined;
+    const rowBytes = 1 + (grouped ? 8 : 0) + 4 * (dense.length + columns.filter(({ kind }) => kind !== "bag").length);
     const samples = logs.reduce((sum, { log }) => sum + log.rows, 0);
     together(
       this.#group,
@@ -209,6 +210,7 @@ class PrepareJob implements Disposable {
       tables: columns.map(({ name }, t) => ({ name, rows: sizes[t], ...ruleOf(logs[0].log.rules[t]) })),
       ...missingOf(dense, logs),
       bags: columns.some((c) => c.kind === "bag"),
+      ...(grouped ? { group: schema.group } : {}),
       splits,
       skippedRows: logs.flatMap(({ log }) => log.files).reduce((sum, file) => sum + file.skippedRows, 0),
       read: logs.map(({ log }) => [...log.files]),

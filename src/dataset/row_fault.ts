@@ -42,7 +42,8 @@ function reasonOf(column: Column, raw: string): string {
   if (column.kind === "dense" || column.kind === "time") {
     return column.transform === "hour" ? "not a number that ends in an hour, as YYMMDDHH" : "not a finite number";
   }
-  if (column.kind === "ignore" || column.values === "hex") return "not a hexadecimal number of up to 8 digits";
+  if (column.kind === "ignore") return "a missing value, and every row needs a group";
+  if (column.values === "hex") return "not a hexadecimal number of up to 8 digits";
   if (/^[[({]/.test(raw)) return column.kind === "bag" && column.brackets ? "not a list of values" : "a list";
   if (column.kind === "bag" && column.brackets) return "not a list in brackets";
   return /^[-+\d.e]+$|inf/.test(raw) ? "too large to be exact as a floating-point number" : NOT_UTF8;

@@ -2,6 +2,7 @@
 import { z } from "zod";
 import { firstIssue } from "../storage/artifact.ts";
 import { HotsetError, messageOf } from "../errors.ts";
+import { didYouMean } from "../similar.ts";
 
 const name = z.string().min(1);
 /**
@@ -116,7 +117,9 @@ const schemaFile = z.strictObject({
   /** True if the first line has the names of the columns: columns are then found by name and others are ignored. */
   header: z.boolean().default(true),
   columns: z.array(column),
-}).superRefine(({ columns }, context) => {
+  /** The column by which samples are grouped for metrics: each user has an AUC. */
+  group: name.optional(),
+}).superRefine(({ columns, group }, context) => {
   const complain = (message: string) => context.addIssue({ code: "custom", path: ["columns"], message });
   const names = columns.map((c) => c.name);
   const twice = names.find((n, i) => names.indexOf(n) !== i);
@@ -126,6 +129,8 @@ const schemaFile = z.strictObject({
   if (columns.filter((c) => c.kind === "time").length > 1) complain("there can be one column of kind time");
   const rules = columns.find((c) => c.kind === "label" && c.positive !== undefined && c.atLeast !== undefined);
   if (rules !== undefined) complain(`${rules.name} must have either positive or atLeast`);
+  const fault = group === undefined ? undefined : groupFault(columns, group);
+  if (fault !== undefined) context.addIssue({ code: "custom", path: ["group"], message: fault });
   for (const column of columns) {
     const fault = numberFault(column);
     if (fault !== undefined) complain(`${column.name}: ${fault}`);
@@ -134,6 +139,17 @@ const schemaFile = z.strictObject({
     complain("there must be a feature: a column of kind dense, time, sparse or bag");
   }
 });
+
+/** What keeps a column from naming the groups of samples, or undefined. */
+export function groupFault(columns: readonly Column[], group: string): string | undefined {
+  const column = columns.find(({ name }) => name === group);
+  if (column === undefined) {
+    return `there is no column ${group}${didYouMean(group, columns.map(({ name }) => name))} (columns that are no ` +
+      `features have kind ignore)`;
+  }
+  if (column.kind === "sparse" || column.kind === "ignore") return undefined;
+  return `column ${group} has kind ${column.kind}; groups need a column of kind sparse or ignore`;
+}
 
 /** What is wrong with the declared notation of a column's numbers. */
 function numberFault(column: Column): string | undefined {
@@ -163,6 +179,8 @@ export interface LogSchema {
   header: boolean;
   /** One label, and any number of other columns. */
   columns: Column[];
+  /** The column by which samples are grouped for metrics, of kind sparse or ignore. */
+  group?: string | undefined;
 }
 /** Schema of a schema file. */
 export const logSchema: z.ZodType<LogSchema> = schemaFile;

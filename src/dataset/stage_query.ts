@@ -8,6 +8,7 @@ import { AtomicPath } from "../storage/atomic_file.ts";
 import { type Engine, numbers, parquetFiles, quoted } from "./duckdb.ts";
 import { type Field, fieldBuilder, fillOf, parsedRows, typeFault } from "./fields.ts";
 import { columnNames, nameFault, splitLine } from "./header.ts";
+import { groupOnly, writeGroups } from "./groups.ts";
 import { folderColumns, type InputFile } from "./inputs.ts";
 import { countRejects, firstBadRow, firstReject, readFailure } from "./query_faults.ts";
 import type { FileLayout } from "./file_layout.ts";
@@ -89,7 +90,19 @@ export async function stageQuery(
     await engine.run(`CREATE OR REPLACE VIEW ${tableView(name, t)} AS SELECT row, ${key} AS t${t} FROM ${staged}`);
   }
   const chunks = await stage.step(`${name}.chunks`, () => writeChunks(engine, name, dense, stage));
-  return { name, rows, files: accounts, labelled, chunks, rules, missing };
+  const groups = hasGroups(schema, options) ? stage.path(`${name}.groups.u64`) : undefined;
+  if (groups !== undefined) {
+    await stage.step(`${name}.groups`, async () => {
+      await writeGroups(engine, schema, rules, staged, groups);
+      return true;
+    });
+  }
+  return { name, rows, files: accounts, labelled, chunks, groups, rules, missing };
+}
+
+/** True if the groups of rows are read: what is predicted is not measured. */
+function hasGroups({ group }: LogSchema, { purpose }: StageOptions): boolean {
+  return group !== undefined && purpose !== "predict";
 }
 
 /**
@@ -235,8 +248,9 @@ async function layoutOf(
   engine: Engine,
   file: InputFile,
   schema: LogSchema,
-  { maxIndRange, purpose, onBadRow, rules }: StageOptions,
+  options: StageOptions,
 ): Promise<FileLayout | undefined> {
+  const { maxIndRange, purpose, onBadRow, rules } = options;
   const { path, content } = file;
   if (content === "zip") throw new HotsetError(`Cannot read ${path}: it is a zip file; unpack it`);
   const parquet = content === "parquet";
@@ -263,8 +277,9 @@ async function layoutOf(
   }
   const inFolders = schema.columns.map((c) => c.name).filter((n) => !names.includes(n) && folders.has(n));
   // Rows to score are not sorted, so a moment that is not a feature is not needed.
+  const grouping = hasGroups(schema, options) ? groupOnly(schema) : undefined;
   const needed = schema.columns.filter((c) =>
-    c.kind !== "ignore" && (purpose === "train" || c.kind !== "time" || isDense(c))
+    c === grouping || (c.kind !== "ignore" && (purpose === "train" || c.kind !== "time" || isDense(c)))
   );
   for (const column of needed) {
     const { name, kind } = column;

@@ -16,6 +16,8 @@ export interface StagedLog {
   /** False if the files have no label, or it was not read; all labels are then 0. */
   readonly labelled: boolean;
   readonly chunks: readonly StagedChunk[];
+  /** File with the group of each row, u64 (rows); undefined where the schema names none, or rows are to be predicted. */
+  readonly groups: string | undefined;
   /** Rules by which values are compared, by table; undefined for formats whose values are numbers. */
   readonly rules: readonly ValueRule[];
   /** By dense feature; undefined for formats without that information. */

@@ -6,19 +6,24 @@ import type { Metrics } from "../events/metrics.ts";
 
 /** Records the metrics of an evaluation in the state of training; true if they are the best so far. */
 export function recordMetrics(
-  { auc, logloss }: Pick<Metrics, "auc" | "logloss">,
+  { auc, logloss, byGroup }: Pick<Metrics, "auc" | "logloss" | "byGroup">,
   monitor: TrainConfig["monitor"],
   state: TrainingState,
 ): boolean {
-  const { bestAuc, bestLogloss } = state;
-  const byLogloss = monitor === "logloss";
-  const isBest = byLogloss ? bestLogloss === undefined || logloss < bestLogloss : bestAuc === null || auc > bestAuc;
+  const { bestAuc, bestLogloss, bestGauc } = state;
+  const gauc = byGroup?.gauc ?? NaN;
+  const isBest = {
+    auc: bestAuc === null || auc > bestAuc,
+    logloss: bestLogloss === undefined || logloss < bestLogloss,
+    gauc: bestGauc === undefined || gauc > bestGauc,
+  }[monitor];
   if (!isBest) {
     state.evaluationsSinceBest++;
     return false;
   }
   state.bestAuc = Number.isNaN(auc) ? bestAuc : auc;
-  if (byLogloss) state.bestLogloss = logloss;
+  if (monitor === "logloss") state.bestLogloss = logloss;
+  if (monitor === "gauc" && !Number.isNaN(gauc)) state.bestGauc = gauc;
   state.evaluationsSinceBest = 0;
   return true;
 }

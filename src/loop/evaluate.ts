@@ -10,6 +10,8 @@ import type { RankGroup } from "../ranks/rank_group.ts";
 export interface Scores {
   readonly logits: Float32Array;
   readonly labels: Uint8Array;
+  /** Two words that name the group of each sample; undefined where the dataset has no groups. */
+  readonly groups: Uint32Array | undefined;
   /** Units of hidden layers that were 0 for all of these samples. */
   readonly deadUnits: DeadUnits;
 }
@@ -60,7 +62,8 @@ export function scoreSplit(
     throw new NotFinite(`the logit of sample ${wrong} (from 0) of the ${split} split is ${logits[wrong]}`);
   }
   const deadUnits = countDeadUnits(group.memory.plan, group.takeActiveUnits());
-  return { logits: logits.subarray(0, samples), labels: labels.subarray(0, samples), deadUnits };
+  const groups = dataset.readGroups(split, samples);
+  return { logits: logits.subarray(0, samples), labels: labels.subarray(0, samples), groups, deadUnits };
 }
 
 /** Metrics of the first `limit` samples of a split. */
@@ -69,8 +72,8 @@ export function evaluateSplit(group: RankGroup, dataset: Dataset, split: Split, 
 }
 
 /** Metrics of scores. */
-export function evaluationOf({ logits, labels, deadUnits }: Scores): Evaluation {
-  return { ...metricsOf(logits, labels), deadUnits };
+export function evaluationOf({ logits, labels, groups, deadUnits }: Scores): Evaluation {
+  return { ...metricsOf(logits, labels, groups), deadUnits };
 }
 
 /** The probability of a click for a logit: its sigmoid. */

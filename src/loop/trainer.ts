@@ -343,7 +343,7 @@ export class Trainer {
   /** Loads and scores the best checkpoint, unless it is the last one. */
   #measureBest(split: Split): CheckpointMetrics | undefined {
     const { config, out, report } = this.#options;
-    const { bestAuc, bestLogloss, evaluationsSinceBest } = this.#state;
+    const { bestAuc, bestLogloss, bestGauc, evaluationsSinceBest } = this.#state;
     if (!config.save || evaluationsSinceBest === 0) return undefined;
     this.#group.drain(); // so that no rank opens it before all have written it
     const checkpoint = Checkpoint.open(join(out, BEST_CHECKPOINT));
@@ -351,6 +351,7 @@ export class Trainer {
     const { state } = checkpoint.body;
     const figures = [
       ...(bestLogloss === undefined ? [] : [`logloss ${bestLogloss.toFixed(4)}`]),
+      ...(bestGauc === undefined ? [] : [`GAUC ${bestGauc.toFixed(4)}`]),
       ...(bestAuc === null ? [] : [`AUC ${bestAuc.toFixed(4)}`]),
     ];
     const measured = figures.length === 0 ? "" : ` (${this.#selection} ${figures.join(", ")})`;

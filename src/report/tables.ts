@@ -4,6 +4,8 @@ import type { ProfileBody } from "../profile/profile.ts";
 import type { Diagnosis } from "../doctor.ts";
 import type { TrainingPlan } from "../plan/plan_training.ts";
 import type { DemoResult } from "../run/demo.ts";
+import type { Split } from "../dataset/dataset.ts";
+import type { GroupMetrics } from "../events/metrics.ts";
 import type { CheckpointMetrics, EvaluationEvent, ResultEvent } from "../events/events.ts";
 import { bytes, count, percent, seconds, unknownText } from "../format.ts";
 
@@ -164,6 +166,9 @@ const PROBABILITY_EXPLAINED =
   "PR-AUC: average precision, for rare positives; chance is the click rate. calibration: mean prediction divided by click rate; 1 is calibrated. NE (normalised entropy): logloss relative to always " +
   "predicting the click rate; below 1 is better.";
 
+const GROUPS_EXPLAINED =
+  "GAUC: mean AUC of the groups, weighted by their samples. logloss by group: mean of the groups, each counted once.";
+
 /**
  * Results of runs side by side: metrics of the best checkpoint, below it those of the last where that is another one; with
  * a device also what it was asked to do.
@@ -171,10 +176,12 @@ const PROBABILITY_EXPLAINED =
 export function resultTable(results: readonly ResultEvent[]): string {
   const onDevice = results.some(({ hostToDeviceBytes }) => hostToDeviceBytes > 0);
   const work = ["to device", "to host", "launches hot", "cold"];
-  const metrics = ({ auc, logloss, accuracy }: CheckpointMetrics) => [
+  const grouped = results.some(({ byGroup }) => byGroup !== undefined);
+  const metrics = ({ auc, logloss, accuracy, byGroup }: CheckpointMetrics) => [
     auc.toFixed(4),
     logloss.toFixed(4),
     percent(accuracy),
+    ...(grouped ? [byGroup?.gauc.toFixed(4) ?? ""] : []),
   ];
   const rows = results.flatMap((result) => {
     const { best, last } = result;
@@ -196,12 +203,16 @@ export function resultTable(results: readonly ResultEvent[]): string {
   const splits = [...new Set(results.map(({ split }) => split))].join(", ");
   const text = table(
     [
-      ...["mode", "samples/s", "training", "checkpoint", "AUC", "logloss", "accuracy", "samples hot", "hot rows"],
+      ...["mode", "samples/s", "training", "checkpoint", "AUC", "logloss", "accuracy"],
+      ...(grouped ? ["GAUC"] : []),
+      ...["samples hot", "hot rows"],
       ...(onDevice ? work : []),
     ],
     rows,
   );
-  return `${text}\n\nFigures of the ${splits} split. evaluate, predict and export use the best checkpoint.\n${RANKING_EXPLAINED}`;
+  return `${text}\n\nFigures of the ${splits} split. evaluate, predict and export use the best checkpoint.\n${
+    [RANKING_EXPLAINED, ...groupLines(results)].join("\n")
+  }`;
 }
 
 function workOf({ hostToDeviceBytes, deviceToHostBytes, launchesPerStep }: ResultEvent): string[] {
@@ -236,10 +247,13 @@ export function diagnosisText({ findings, copyGbPerSecond, cores, kaggleLimit, k
 }
 
 /** Names of the columns of `metricCells`. */
-export const METRIC_NAMES = ["AUC", "PR-AUC", "logloss", "accuracy", "calibration", "NE"];
+export function metricNames(events: readonly EvaluationEvent[]): string[] {
+  const names = ["AUC", "PR-AUC", "logloss", "accuracy", "calibration", "NE"];
+  return events.some(({ byGroup }) => byGroup !== undefined) ? [...names, "GAUC", "logloss by group"] : names;
+}
 
 /** Metrics of a split, as they stand in a table. */
-export function metricCells({ auc, prAuc, logloss, accuracy, calibration, ne }: EvaluationEvent): string[] {
+export function metricCells({ auc, prAuc, logloss, accuracy, calibration, ne, byGroup }: EvaluationEvent): string[] {
   return [
     auc.toFixed(4),
     prAuc.toFixed(4),
@@ -247,12 +261,28 @@ export function metricCells({ auc, prAuc, logloss, accuracy, calibration, ne }: 
     percent(accuracy),
     calibration.toFixed(3),
     ne.toFixed(4),
+    ...(byGroup === undefined ? [] : [byGroup.gauc.toFixed(4), byGroup.logloss.toFixed(4)]),
   ];
+}
+
+/** What the metrics by group are of; nothing where there are none. */
+function groupLines(
+  events: readonly { readonly split: Split; readonly byGroup?: GroupMetrics | undefined }[],
+): string[] {
+  const lines = events.flatMap(({ split, byGroup }) =>
+    byGroup === undefined ? [] : [
+      `The ${split} split has ${count(byGroup.groups)} groups; ${
+        count(byGroup.oneClass)
+      } with labels of one class are ` +
+      "left out of the GAUC",
+    ]
+  );
+  return lines.length === 0 ? [] : [GROUPS_EXPLAINED, ...lines];
 }
 
 /** Metrics of splits. */
 export function evaluationTable(events: readonly EvaluationEvent[]): string {
-  const metrics = table(["split", ...METRIC_NAMES], events.map((event) => [event.split, ...metricCells(event)]));
+  const metrics = table(["split", ...metricNames(events)], events.map((event) => [event.split, ...metricCells(event)]));
   const unknown = events.map(({ split, unknownShare = {} }) => `The ${split} split has ${unknownText(unknownShare)}`);
-  return [metrics, "", RANKING_EXPLAINED, PROBABILITY_EXPLAINED, "", ...unknown].join("\n");
+  return [metrics, "", RANKING_EXPLAINED, PROBABILITY_EXPLAINED, ...groupLines(events), "", ...unknown].join("\n");
 }

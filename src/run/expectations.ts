@@ -73,8 +73,13 @@ export function expectTier(config: TrainConfig, world: MpiWorld | undefined): vo
   );
 }
 
-/** Throws if the end of a run depends on a metric, and there is no split to measure it on. */
-export function expectSelection({ patience, targetAuc }: TrainConfig, dataset: Dataset): void {
+/** Throws where what is to be measured on a split cannot be. */
+export function expectSelection({ patience, targetAuc, monitor }: TrainConfig, dataset: Dataset): void {
+  if (monitor === "gauc" && dataset.body.group === undefined) {
+    throw new UsageError(
+      `Cannot monitor gauc on ${dataset.directory}: it has no column of groups; prepare it with --group COLUMN`,
+    );
+  }
   if (dataset.samples("validation") > 0 || dataset.samples("test") > 0) return;
   const key = patience !== null ? "patience" : targetAuc !== null ? "targetAuc" : undefined;
   if (key === undefined) return;

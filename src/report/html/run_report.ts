@@ -7,7 +7,7 @@ import { cacheOf } from "../../run/run.ts";
 import { readRun } from "../../run/run_record.ts";
 import { ensureProfile } from "../../run/stages.ts";
 import { bytes, count, percent, seconds } from "../../format.ts";
-import { METRIC_NAMES, metricCells } from "../tables.ts";
+import { metricCells, metricNames } from "../tables.ts";
 import { drawChart } from "./draw.ts";
 import { details, escape, htmlTable, legend, type Page, type Section, writePage } from "./page.ts";
 import { nameOf, profileSections, wholePercent } from "./profile_report.ts";
@@ -61,6 +61,7 @@ function tilesOf({ result, progress, evaluations }: RunLog): Page["tiles"] {
     ...(scored === undefined ? [] : [
       { value: scored.auc.toFixed(4), label: "AUC" },
       { value: scored.logloss.toFixed(4), label: "logloss" },
+      ...(scored.byGroup === undefined ? [] : [{ value: scored.byGroup.gauc.toFixed(4), label: "GAUC" }]),
     ]),
     ...(trained === undefined ? [] : [{ value: count(trained.samplesPerSecond), label: "samples/s in training" }]),
     ...(result === undefined ? [] : [
@@ -179,7 +180,7 @@ function aucSection(
       details(
         "The numbers",
         htmlTable(
-          ["step", "split", ...METRIC_NAMES],
+          ["step", "split", ...metricNames(evaluations)],
           evaluations.map((event) => [count(event.step), event.split, ...metricCells(event)]),
         ),
       ),
