@@ -1,11 +1,11 @@
-/** Works out a DLRM from the tensors of facebookresearch/dlrm's state dict. */
+/** Derives a DLRM from the tensors of facebookresearch/dlrm's state dict. */
 import { type InteractionKind, interactionWidth } from "../backend/backend.ts";
 import { HotsetError } from "../errors.ts";
 import type { DlrmShape } from "../model/models/dlrm.ts";
 
 /**
- * Works out the model that a state dict belongs to. The interaction follows from the input of the top MLP; where both
- * fit it is `dot`. Throws Error with the reason if the tensors are not those of a DLRM.
+ * Derives the model of a state dict. The input width of the top MLP determines the interaction; if both fit it is
+ * `dot`. Throws Error with the reason if the tensors are not those of a DLRM.
  */
 export function dlrmShape(tensors: ReadonlyMap<string, { readonly shape: readonly number[] }>): DlrmShape {
   const known = new Set<string>();

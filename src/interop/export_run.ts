@@ -1,4 +1,4 @@
-/** Writes a trained model in formats that others read. */
+/** Writes a trained model in the formats of other projects. */
 import { basename, dirname, extname, join } from "node:path";
 import { FileReader } from "../storage/artifact.ts";
 import type { Dataset } from "../dataset/dataset.ts";
@@ -15,25 +15,26 @@ import { onnxModel, type PlacedTensor } from "./onnx.ts";
 import { SafetensorsWriter } from "./safetensors.ts";
 import { AtomicFile } from "../storage/atomic_file.ts";
 
-/** Formats that a model is exported to. */
+/** Formats of exported models. */
 export const EXPORT_FORMATS = ["safetensors", "onnx"] as const;
-/** A format that a model is exported to. */
+/** A format of exported models. */
 export type ExportFormat = typeof EXPORT_FORMATS[number];
 
-/** Words in memory at a time. */
+/** Words that are copied at a time. */
 const CHUNK_WORDS = 4 << 20;
-/** Tensors of an ONNX file begin at pages, so that they can be mapped. */
+/** Alignment of tensors in an ONNX file, so that they can be mapped. */
 const PAGE_BYTES = 4096;
 
 /**
- * Writes the weights of a run's best checkpoint to `out`, and the raw values of the tables' rows beside it; see
- * docs/interop.md. Returns the files. Nothing of a tensor's length is held in memory. Throws HotsetError.
+ * Writes the weights of a run's best checkpoint to `out`, and the raw values of the tables' rows to a second file; see
+ * docs/interop.md. Returns the paths of the files. Copies tensors in parts, so memory does not grow with them. Throws
+ * HotsetError if the run cannot be opened or a file cannot be written.
  */
 export function exportRun(run: string, format: ExportFormat, out: string, report: Report): string[] {
   const dataset = openTrainedOn(run, "export");
   const onProgress = (fraction: number) => report({ event: "stage", stage: `export: ${format}`, fraction });
   const exportTo = format === "onnx" ? exportOnnx : exportSafetensors;
-  // A model finds its weights beside it, by name, so all files lie where a link to one of them points.
+  // A model refers to its weights by name in its own directory, so all files are written to the target of a link.
   const file = linkAt(out) === undefined ? out : throughLinks(out);
   const written = withBest(run, (checkpoint) => exportTo(checkpoint, dataset, file, onProgress));
   return [...written, ...exportIds(dataset, file)];
@@ -89,7 +90,7 @@ function exportOnnx(
   return [out, dataPath];
 }
 
-/** Hands out the weights of all tensors in their order, in parts. */
+/** Passes on the weights of all tensors in order, in parts. */
 function copyWeights(
   checkpoint: Checkpoint,
   plan: ModelPlan,
@@ -117,8 +118,8 @@ function copyWeights(
 }
 
 /**
- * Writes what the rows of the tables stand for: u32 values (rows) of each table, row 0 excepted, as safetensors, or the
- * texts as Parquet (feature, value, id). Generated data has neither.
+ * Writes the values of the tables' rows: u32 (rows) for each table, except row 0, as safetensors, or text as Parquet
+ * (feature, value, id). Generated data has neither.
  */
 function exportIds(dataset: Dataset, out: string): string[] {
   const stem = join(dirname(out), basename(out, extname(out)));

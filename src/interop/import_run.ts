@@ -1,4 +1,4 @@
-/** Makes a run of a facebookresearch/dlrm checkpoint. */
+/** Imports a model of facebookresearch/dlrm as a run. */
 import { join } from "node:path";
 import { FileReader } from "../storage/artifact.ts";
 import { ArtifactWriter } from "../storage/artifact_writer.ts";
@@ -21,31 +21,32 @@ import { dlrmShape } from "./dlrm_tensors.ts";
 import { type ModelTensor, tensorsOf } from "./tensors.ts";
 import { SafetensorsReader } from "./safetensors.ts";
 
-/** What the rows of the imported tables are numbered by. */
+/** How the rows of the imported tables are numbered. */
 export const ROW_NUMBERS = ["rows", "values"] as const;
 
-/** How to import. */
+/** Options of an import. */
 export interface ImportOptions {
-  /** Directory of the dataset that the run belongs to. */
+  /** Directory of the run's dataset. */
   readonly data: string;
   /** Directory of the run. */
   readonly out: string;
   /**
-   * `rows`: row r of a table is row r of the dataset's, as in what Hotset exports. `values`: it is the row of the
-   * dataset whose raw value is r, as where the dataset was prepared from the integers that PyTorch was trained on. What
-   * Hotset exported says itself what its rows stand for.
+   * `rows`: row r of a table is row r of the dataset's, as in exports of Hotset. `values`: row r is the row of the
+   * dataset whose raw value is r, for a dataset prepared from the integers that PyTorch was trained on. Exports of
+   * Hotset record their numbering.
    */
   readonly ids?: typeof ROW_NUMBERS[number] | undefined;
-  /** How the run would train on; the shape comes from the file. */
+  /** Configuration for further training; the file determines the shape. */
   readonly config: Partial<TrainConfig>;
 }
 
-/** Words in memory at a time. */
+/** Words that are copied at a time. */
 const CHUNK_WORDS = 4 << 20;
 
 /**
- * Writes a run without steps whose checkpoint holds the weights of a safetensors file, named as in facebookresearch/dlrm's
- * state dict. Optimizer state begins at zero. Throws HotsetError that names the tensor or value that does not fit.
+ * Writes a run without steps whose checkpoint has the weights of a safetensors file, named as in
+ * facebookresearch/dlrm's state dict. Optimizer state is initially zero. Throws HotsetError that names the tensor or
+ * value that does not fit.
  */
 export function importRun(path: string, { data, out, ids: given, config }: ImportOptions, report: Report): void {
   using file = new SafetensorsReader(path);
@@ -130,7 +131,7 @@ function writeCheckpoint(
   writer.commit(body);
 }
 
-/** What numbers the rows of a file. Throws HotsetError where it is not known, or known to be something else. */
+/** The numbering of a file's rows. Throws HotsetError if it is unknown, or known to be another one. */
 function rowNumbers(
   path: string,
   encoding: string | undefined,
@@ -156,12 +157,12 @@ function rowNumbers(
   );
 }
 
-/** A directory that was made for a run that did not come to be. */
+/** Removes a directory that was created for a run which was not written. */
 function removeEmpty(directory: string): void {
   try {
     Deno.removeSync(directory);
   } catch {
-    // Something else is in it.
+    // The directory is not empty.
   }
 }
 
@@ -174,7 +175,7 @@ function shapeOf(path: string, { tensors }: SafetensorsReader) {
   }
 }
 
-/** Throws HotsetError unless every row of the dataset's tables has one in the file. */
+/** Throws HotsetError unless the file has a row for every row of the dataset's tables. */
 function expectTables(
   path: string,
   tableRows: readonly number[],
@@ -201,7 +202,7 @@ function expectTables(
   });
 }
 
-/** The MLPs, with zeros between parameters as the plan has them. */
+/** The MLPs, with zeros between parameters as in the plan. */
 function copyDense(
   { path, file, plan }: WeightSource,
   append: (name: CheckpointFile, part: Float32Array) => void,
@@ -232,7 +233,10 @@ function copyRows(
   }
 }
 
-/** Rows by the raw values of the dataset. Row 0, which values without a row share, becomes 0: the mean of new rows. */
+/**
+ * Rows by the raw values of the dataset. Row 0, which all values without a row share, becomes 0, the mean of initial
+ * rows.
+ */
 function gatherRows(
   { path, file, plan, report }: WeightSource,
   dataset: Dataset,

@@ -1,29 +1,29 @@
-/** A trained model as an ONNX graph whose weights lie in a file beside it. */
+/** A trained model as an ONNX graph with its weights in a second file. */
 import type { OnnxNodes } from "../model/layers/layer.ts";
 import type { Value } from "../model/composition.ts";
 import type { ModelPlan } from "../model/shape.ts";
 import type { ModelTensor } from "./tensors.ts";
 import { AttributeType, ElementType, encodeModel, EXTERNAL } from "./onnx_schema.ts";
 
-/** The first opset with all that the graph needs, and the file format that goes with it: ONNX Runtime 1.12, 2022. */
+/** The first opset with all required operators, and its file format: ONNX Runtime 1.12, 2022. */
 const OPSET = 17;
 const IR_VERSION = 8;
 
-/** A parameter with its place in the file of weights. */
+/** A parameter with its position in the file of weights. */
 export interface PlacedTensor extends ModelTensor {
-  /** Where its first byte lies. */
+  /** Position of its first byte. */
   readonly at: number;
 }
 
-/** What a graph is made from. */
+/** What a graph is built from. */
 export interface OnnxOptions {
   readonly plan: ModelPlan;
   readonly tensors: readonly PlacedTensor[];
-  /** Name of the file of weights, in the folder of the model. */
+  /** Name of the file of weights, in the directory of the model. */
   readonly dataFile: string;
   /** Names of the embedding tables. */
   readonly tables: readonly string[];
-  /** True if a sample can have another number of lookups in a table than one. */
+  /** True if a sample can have any number of lookups in a table, not just one. */
   readonly bags: boolean;
 }
 
@@ -61,8 +61,8 @@ export function onnxModel({ plan, tensors, dataFile, tables, bags }: OnnxOptions
 }
 
 /**
- * Sums the rows (lookups, dim) of each sample. The sample of a lookup is the number of offsets up to it, less 1: ones are
- * added where samples begin, and a running sum counts them. Samples without lookups begin where the next one does.
+ * Sums the rows (lookups, dim) of each sample. The sample of a lookup is the number of offsets up to it, minus 1: ones
+ * are added where samples begin, and a running sum counts them. Samples without lookups begin where the next one does.
  */
 function sumBags(graph: Graph, rows: string, indices: string, offsets: string, dim: number): string {
   const one = graph.constant([1]);
@@ -88,7 +88,7 @@ class Graph implements OnnxNodes {
   readonly #constants = new Map<string, string>();
   #values = 0;
 
-  /** Adds an operation with one output and returns its name. */
+  /** Adds an operation with one output and returns the output's name. */
   node(opType: string, input: readonly string[], attributes: Record<string, number | number[] | string> = {}): string {
     const output = `v${this.#values++}`;
     const attribute = Object.entries(attributes).map(([name, value]) => {
@@ -100,7 +100,7 @@ class Graph implements OnnxNodes {
     return output;
   }
 
-  /** A vector of whole numbers, kept once. */
+  /** A vector of whole numbers, stored once. */
   constant(values: readonly number[]): string {
     return this.#integers(values, [values.length]);
   }

@@ -1,11 +1,11 @@
-/** The part of ONNX's protobuf messages that a DLRM needs, with the field numbers of onnx.proto3. */
+/** The part of ONNX's protobuf schema that a DLRM needs, with the field numbers of onnx.proto3. */
 import protobuf from "protobufjs";
 
 /** Element types of tensors. */
 export const ElementType = { float: 1, int64: 7 } as const;
 /** Types of attributes. */
 export const AttributeType = { int: 2, string: 3, ints: 7 } as const;
-/** Where a tensor's data lies when it is not in the message. */
+/** Where a tensor's data is stored if it is not in the message. */
 export const EXTERNAL = 1;
 
 const one = (type: string, id: number) => ({ type, id });

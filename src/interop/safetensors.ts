@@ -7,7 +7,7 @@ import { FileReader, firstIssue } from "../storage/artifact.ts";
 import { HotsetError, messageOf } from "../errors.ts";
 import { AtomicFile } from "../storage/atomic_file.ts";
 
-/** The most bytes of a header: what the format's own library takes. */
+/** Maximum size of a header, the same as in the format's own library. */
 const MAX_HEADER_BYTES = 100_000_000;
 const LENGTH_BYTES = 8;
 /** The first four bytes of a zip archive. */
@@ -25,11 +25,11 @@ export type Dtype = keyof typeof DTYPE_BYTES;
 export interface Tensor {
   readonly dtype: Dtype;
   readonly shape: readonly number[];
-  /** Where its first byte lies in the file. */
+  /** Position of its first byte in the file. */
   readonly at: number;
 }
 
-/** A tensor that is to be written. */
+/** A tensor to write. */
 export interface TensorSpec {
   readonly name: string;
   readonly dtype: Dtype;
@@ -44,11 +44,11 @@ const entry = z.strictObject({
 });
 const metadataEntry = z.record(z.string(), z.string());
 
-/** What a header says. */
+/** Content of a header. */
 export interface Header {
-  /** By name. */
+  /** Tensors by name. */
   readonly tensors: ReadonlyMap<string, Tensor>;
-  /** What the writer said of the file. */
+  /** Metadata of the writer. */
   readonly metadata: Readonly<Record<string, string>>;
 }
 
@@ -98,11 +98,11 @@ export function parseHeader(path: string, header: Uint8Array, fileBytes: number)
   return { tensors, metadata };
 }
 
-/** Reads tensors of a file, as much at a time as the caller has room for. */
+/** Reads parts of a file's tensors into given memory. */
 export class SafetensorsReader implements Disposable {
-  /** By name. */
+  /** Tensors by name. */
   readonly tensors: Header["tensors"];
-  /** What its writer said of it. */
+  /** Metadata of the writer. */
   readonly metadata: Header["metadata"];
   readonly #reader: FileReader;
 
@@ -155,7 +155,7 @@ export class SafetensorsReader implements Disposable {
   }
 }
 
-/** Writes a file: the header at once, then the tensors' bytes in the order of the specifications. */
+/** Writes a file: the header first, then the tensors' bytes in the order of the specifications. */
 export class SafetensorsWriter implements Disposable {
   readonly #file: AtomicFile;
   readonly #bytes: number;
@@ -171,7 +171,7 @@ export class SafetensorsWriter implements Disposable {
     }
     const text = JSON.stringify(header);
     const bytes = new TextEncoder().encode(text);
-    // Spaces make the tensors begin at a multiple of eight bytes.
+    // Spaces align the tensors to eight bytes.
     const padded = new Uint8Array(Math.ceil(bytes.length / 8) * 8).fill(0x20);
     padded.set(bytes);
     this.#file = new AtomicFile(path);
@@ -185,7 +185,7 @@ export class SafetensorsWriter implements Disposable {
     this.#file.append(new Uint8Array(array.buffer, array.byteOffset, array.byteLength));
   }
 
-  /** Gives the file its name. */
+  /** Renames the complete file to its final path. */
   commit(): void {
     if (this.#file.bytes !== this.#bytes) throw new Error(`${this.#file.bytes} bytes of ${this.#bytes} were written`);
     this.#file.commit();

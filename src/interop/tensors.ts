@@ -1,8 +1,8 @@
-/** The tensors of a model by their names in a PyTorch state dict, and where they lie in a checkpoint. */
+/** The tensors of a model by their names in a PyTorch state dict, and their positions in a checkpoint. */
 import type { ModelPlan } from "../model/shape.ts";
 import type { WeightFile } from "../checkpoint/weights.ts";
 
-/** A parameter with its place in a checkpoint. */
+/** A parameter with its position in a checkpoint. */
 export interface ModelTensor {
   readonly name: string;
   /** A table (rows, dim), a weight (outputs, inputs) or a bias (outputs). */

@@ -16,21 +16,21 @@
  */
 import { Header, HEADER_WORDS } from "../backend/backend.ts";
 
-/** The sizes that fix where the sections of a batch lie. */
+/** The sizes that determine the sections of a batch. */
 export interface BatchShape {
   /** Samples of a full batch. */
   readonly batchSize: number;
-  /** Dense features of a sample. */
+  /** Number of dense features of a sample. */
   readonly denseFeatures: number;
-  /** Embedding tables. */
+  /** Number of embedding tables. */
   readonly tables: number;
-  /** True if a (sample, table) pair can have another number of lookups than one. */
+  /** True if a sample can have any number of lookups in a table, not just one. */
   readonly bags: boolean;
-  /** The most lookups of any batch; `batchSize * tables` without bags. */
+  /** Maximum number of lookups of a batch; `batchSize * tables` without bags. */
   readonly lookupCapacity: number;
 }
 
-/** Where the sections of a batch begin, in words. */
+/** Positions of the sections of a batch, in words. */
 export interface BatchSections {
   /** Labels, f32. */
   readonly labels: number;
@@ -44,14 +44,14 @@ export interface BatchSections {
   readonly segmentBags: number;
   /** Distinct rows. */
   readonly segments: number;
-  /** Words of a batch in which every lookup is a distinct row: the most a batch can need. */
+  /** Words of a batch in which every lookup is a distinct row: the maximum. */
   readonly capacity: number;
 }
 
-/** The row of the pair that closes the segment list. */
+/** The row of the pair that ends the list of segments. */
 export const SEGMENTS_END = 0xffffffff;
 
-/** Computes where the sections of a batch of this shape begin. */
+/** Computes the positions of the sections of a batch of this shape. */
 export function batchSections(shape: BatchShape): BatchSections {
   const labels = HEADER_WORDS;
   const dense = labels + shape.batchSize;
@@ -70,10 +70,10 @@ export function batchSections(shape: BatchShape): BatchSections {
   };
 }
 
-/** The most bytes of a batch: more is a mistake in its sizes. */
+/** Maximum bytes of a batch; a larger shape is a mistake. */
 const MAX_BATCH_BYTES = 2 ** 30;
 
-/** Says what keeps a shape, which may come from a file, from being one, or returns undefined. */
+/** What is wrong with a shape, which may come from a file; undefined if it is valid. */
 export function findShapeFault(shape: BatchShape): string | undefined {
   const { batchSize, tables, bags, lookupCapacity } = shape;
   if (!bags && lookupCapacity !== batchSize * tables) {
@@ -89,7 +89,7 @@ export function findShapeFault(shape: BatchShape): string | undefined {
 export class Batch {
   /** Its sizes. */
   readonly shape: BatchShape;
-  /** Where its sections begin. */
+  /** Positions of its sections. */
   readonly sections: BatchSections;
   /** The whole block as bytes; all views share memory. */
   readonly bytes: Uint8Array<ArrayBufferLike>;
@@ -108,15 +108,15 @@ export class Batch {
     this.floats = new Float32Array(block, byteOffset, this.sections.capacity);
   }
 
-  /** Samples in it. */
+  /** Number of its samples. */
   get samples(): number {
     return this.words[Header.samples];
   }
-  /** Lookups in it. */
+  /** Number of its lookups. */
   get lookups(): number {
     return this.words[Header.lookups];
   }
-  /** Distinct rows looked up. */
+  /** Number of its distinct rows. */
   get distinct(): number {
     return this.words[Header.distinct];
   }
@@ -124,7 +124,7 @@ export class Batch {
   get hot(): boolean {
     return this.words[Header.hot] === 1;
   }
-  /** Words in use, up to the end of the segment list. */
+  /** Words in use, up to the end of the list of segments. */
   get usedWords(): number {
     return this.sections.segments + 2 * (this.distinct + 1);
   }

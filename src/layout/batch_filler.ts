@@ -4,14 +4,14 @@ import type { Samples } from "../dataset/dataset.ts";
 import { type Batch, SEGMENTS_END } from "./batch.ts";
 import type { HotMap } from "./hot_map.ts";
 
-/** Collects the samples of one batch. Add samples until `full`, then `close`. */
+/** Collects the samples of one batch: add samples until `full`, then `close`. */
 export class BatchFiller {
   readonly #batch: Batch;
   readonly #hotMap: HotMap | undefined;
   #samples = 0;
   #lookups = 0;
 
-  /** With a hot map rows are written as hot-row ids, and all rows added must be hot. */
+  /** With a hot map rows are converted to hot-row ids, and all added rows must be hot. */
   constructor(batch: Batch, hotMap?: HotMap) {
     this.#batch = batch;
     this.#hotMap = hotMap;
@@ -49,7 +49,7 @@ export class BatchFiller {
     this.#lookups += to - from;
   }
 
-  /** Completes the batch but for its segments, of which there are none yet: header, and zeros in unused words. */
+  /** Completes the batch without its segments: header, and zeros in unused words. */
   close(): void {
     const { words, sections, shape } = this.#batch;
     const samples = this.#samples;

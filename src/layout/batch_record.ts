@@ -18,7 +18,7 @@
 import { Header, HEADER_WORDS } from "../backend/backend.ts";
 import { type Batch, type BatchShape, SEGMENTS_END } from "./batch.ts";
 
-/** Bytes of the largest number. */
+/** Maximum bytes of a number. */
 const MAX_NUMBER_BYTES = 5;
 
 /** Bytes of a place in records of a shape. */
@@ -26,25 +26,25 @@ function placeBytes({ batchSize, bags, lookupCapacity }: BatchShape): 2 | 4 {
   return (bags ? lookupCapacity : batchSize) <= 2 ** 16 ? 2 : 4;
 }
 
-/** Bytes of the longest record of a shape. */
+/** Maximum bytes of a record of a shape. */
 export function mostRecordBytes(shape: BatchShape): number {
   const { batchSize, denseFeatures, tables, bags, lookupCapacity } = shape;
   const words = HEADER_WORDS + batchSize * (denseFeatures + (bags ? tables : 0) + 1);
   return 4 * words + 4 * Math.ceil((placeBytes(shape) + 2 * MAX_NUMBER_BYTES) * lookupCapacity / 4);
 }
 
-/** Packs batches of one shape into records and back. Allocates no arrays after it is made. */
+/** Packs batches of one shape into records and back. Allocates no arrays after construction. */
 export class BatchRecord {
-  /** The record: room for the longest. */
+  /** The record: memory for the longest. */
   readonly bytes: Uint8Array;
   readonly #shape: BatchShape;
   readonly #words: Uint32Array;
   readonly #floats: Float32Array;
   /** The same memory as places. */
   readonly #places: Uint16Array | Uint32Array;
-  /** Bag of each lookup, where that is not its position. */
+  /** Bag of each lookup, if it is not the lookup's position. */
   readonly #bags: Uint32Array | undefined;
-  /** Where the number last read ends. */
+  /** Position after the last number that was read. */
   #at = 0;
 
   /** A record in `memory` from `byteOffset` on, a multiple of 4, or in new memory. */
@@ -86,7 +86,7 @@ export class BatchRecord {
     return at;
   }
 
-  /** Packs the places of the lookups to byte `at` on; returns the byte after them. */
+  /** Packs the places of the lookups from byte `at` on; returns the position after them. */
   #packPlaces({ shape: { tables, bags }, samples, lookups }: Batch, positions: Uint32Array, at: number): number {
     const places = this.#places;
     const first = at / places.BYTES_PER_ELEMENT;
@@ -102,8 +102,8 @@ export class BatchRecord {
   }
 
   /**
-   * Unpacks a record of `byteLength` bytes. Returns what keeps it from being a batch of this shape, or undefined. Values
-   * are not checked; where lookups are missing, indices are SEGMENTS_END.
+   * Unpacks a record of `byteLength` bytes. Returns why it is not a batch of this shape, or undefined. Values are not
+   * validated; missing lookups have the index SEGMENTS_END.
    */
   unpack(batch: Batch, byteLength: number): string | undefined {
     const { sections, words, floats } = batch;
@@ -145,14 +145,17 @@ export class BatchRecord {
     return total === lookups ? undefined : `bags of ${total} lookups instead of ${lookups}`;
   }
 
-  /** Unpacks the lookups of the segments, whose places begin at byte `placesAt`; `numbersAt` is the first number's byte. */
+  /**
+   * Unpacks the lookups of the segments, whose places begin at byte `placesAt`; `numbersAt` is the position of the
+   * first number.
+   */
   #unpackSegments(batch: Batch, placesAt: number, numbersAt: number): string | undefined {
     const { words, sections: { indices, offsets, segmentBags, segments }, shape, samples, lookups, distinct } = batch;
     const { bytes } = this;
     const bagOf = this.#bags;
     const places = this.#places;
     const firstPlace = placesAt / places.BYTES_PER_ELEMENT;
-    // With bags it is as if there were one table and a sample for every lookup.
+    // With bags every lookup is treated as a sample of a single table.
     const [placeLimit, step] = shape.bags ? [lookups, 1] : [samples, shape.tables];
     words.fill(SEGMENTS_END, indices, indices + lookups);
     words.fill(0, indices + lookups, offsets);
@@ -189,7 +192,7 @@ export class BatchRecord {
     return undefined;
   }
 
-  /** The number whose first byte is before byte `at` and says that more follow; leaves `#at` after its last. */
+  /** The number whose first byte, before byte `at`, says that more follow; sets `#at` to the position after it. */
   #rest(first: number, at: number): number {
     let byte = first;
     let number = byte & 127;
@@ -202,7 +205,7 @@ export class BatchRecord {
   }
 }
 
-/** Puts a number of up to 32 bits at a place of a record; returns the place after it. */
+/** Writes a number of up to 32 bits to a record; returns the position after it. */
 function put(bytes: Uint8Array, at: number, number: number): number {
   while (number >>> 0 > 127) {
     bytes[at++] = number & 127 | 128;

@@ -10,13 +10,13 @@ import { ArtifactFile } from "../storage/artifact_writer.ts";
 import type { CreateFile } from "../storage/output_file.ts";
 import { HotsetError } from "../errors.ts";
 
-/** One write of a network disk, one read of an SSD at full speed. */
+/** One write of a network disk; long enough to read an SSD at full speed. */
 const CHUNK_BYTES = 1 << 16;
 const CHUNK_WORDS = CHUNK_BYTES / 4;
 const HEADER_WORDS = 2;
 const PAYLOAD_WORDS = CHUNK_WORDS - HEADER_WORDS;
 
-/** Where a stream lies in its file. */
+/** Position of a stream in its file. */
 export interface StreamPlace {
   /** Words of the stream. */
   readonly words: number;
@@ -24,19 +24,19 @@ export interface StreamPlace {
   readonly last: number;
 }
 
-/** Writes streams. Takes a chunk of memory for each. */
+/** Writes streams, with one chunk of memory for each. */
 export class BucketFileWriter implements Disposable {
   readonly #file: ArtifactFile;
   readonly #direct: boolean;
   /** A chunk for each stream. */
   readonly #chunks: Uint32Array;
-  /** Words in the chunk of each stream, its header included. */
+  /** Words used in the chunk of each stream, including its header. */
   readonly #filled: Uint32Array;
   readonly #words: Float64Array;
   readonly #last: Uint32Array;
   #written = 0;
 
-  /** A new file for so many streams. `create` opens it; undefined for an ordinary one. */
+  /** A new file for this number of streams. `create` opens it; undefined for an ordinary file. */
   constructor(path: string, streams: number, create?: CreateFile) {
     this.#file = new ArtifactFile(path, create);
     this.#direct = create !== undefined;
@@ -46,7 +46,7 @@ export class BucketFileWriter implements Disposable {
     this.#last = new Uint32Array(streams);
   }
 
-  /** Appends words `[from, to)` to a stream. Throws HotsetError when the disk refuses them. */
+  /** Appends words `[from, to)` to a stream. Throws HotsetError if writing fails. */
   append(stream: number, words: Uint32Array, from: number, to: number): void {
     const chunks = this.#chunks;
     const begin = stream * CHUNK_WORDS;
@@ -63,18 +63,18 @@ export class BucketFileWriter implements Disposable {
     this.#filled[stream] = filled;
   }
 
-  /** Writes all that is held back and returns where the streams lie. */
+  /** Writes all buffered words and returns the positions of the streams. */
   finish(): StreamPlace[] {
     const places = Array.from(this.#words, (words, stream): StreamPlace => {
       const filled = this.#filled[stream];
       if (filled > HEADER_WORDS) this.#flush(stream, filled);
       return { words, last: this.#last[stream] };
     });
-    if (this.#direct) this.#file.sync(); // which holds back its last bytes
+    if (this.#direct) this.#file.sync(); // the file may buffer its last bytes
     return places;
   }
 
-  /** Writes the chunk of a stream, of which so many words are in use. */
+  /** Writes the chunk of a stream, with this number of used words. */
   #flush(stream: number, filled: number): void {
     const chunk = this.#chunks.subarray(stream * CHUNK_WORDS, (stream + 1) * CHUNK_WORDS);
     chunk.fill(0, filled);
@@ -89,7 +89,7 @@ export class BucketFileWriter implements Disposable {
   }
 }
 
-/** Reads streams back. */
+/** Reads streams. */
 export class BucketFileReader implements Disposable {
   readonly #path: string;
   readonly #file: FileReader;
@@ -100,14 +100,14 @@ export class BucketFileReader implements Disposable {
     this.#file = new FileReader(path);
   }
 
-  /** Reads a stream into `target` from word `at` on. Throws HotsetError if the file is not as it was written. */
+  /** Reads a stream into `target` from word `at` on. Throws HotsetError if the file was changed. */
   read({ words, last }: StreamPlace, target: Uint32Array, at: number): void {
     const chunk = this.#chunk;
     let next = last;
     for (let part = Math.ceil(words / PAYLOAD_WORDS) - 1; part >= 0; part--) {
       if (next > 0) this.#file.read((next - 1) * CHUNK_BYTES, bytesOf(chunk));
       const payload = chunk.subarray(HEADER_WORDS);
-      // Chunks before are written before, so that this ends whatever the file holds.
+      // Earlier chunks have smaller numbers, so this ends whatever the file contains.
       if (next === 0 || chunk[0] >= next || chunk[1] !== crc32(bytesOf(payload))) {
         throw new HotsetError(
           `Cannot read ${this.#path}: its content is not what was written; check the disk, then try again`,

@@ -1,4 +1,7 @@
-/** Makes a layout: classifies the train samples and packs them into hot and cold batches, in the order of the log or shuffled. */
+/**
+ * Builds a layout: classifies the train samples and packs them into hot and cold batches, in the order of the log or
+ * shuffled.
+ */
 import type { ArtifactFile } from "../storage/artifact_writer.ts";
 import { type Dataset, type Samples, type Split, SPLITS } from "../dataset/dataset.ts";
 import { createFile as createDirectFile } from "../storage/direct_file.ts";
@@ -17,32 +20,32 @@ import { PackRing } from "./pack_ring.ts";
 import { SampleShuffle, type ShuffleOptions } from "./sample_shuffle.ts";
 import { SplitBatches } from "./split_batches.ts";
 
-/** From so many samples on a second thread is worth its start. */
+/** From this number of samples on, a second thread pays off. */
 const THREAD_SAMPLES = 100_000;
-/** From so many bytes on the system's cache gains nothing: it is more than training reads of it before long. */
+/** Larger layouts bypass the page cache (direct I/O): they would evict themselves before training reads them. */
 const DIRECT_BYTES = 1 << 30;
 
-/** How to lay out. */
+/** Options of a layout. */
 export interface LayoutOptions {
   /** Directory of the layout. */
   readonly out: string;
-  /** Samples to a batch, hot or cold; only the last of each kind may have fewer. */
+  /** Samples per batch, hot or cold; only the last batch of each kind may have fewer. */
   readonly batchSize: number;
-  /** The order of the train samples: shuffled in this way, or undefined for that of the log. */
+  /** How to shuffle the train samples; undefined for the order of the log. */
   readonly shuffle?: ShuffleOptions | undefined;
-  /** True to write past the system's cache; default if it will take about a GiB or more. */
+  /** True for direct I/O; by default if the layout will take about a GiB or more. */
   readonly direct?: boolean | undefined;
-  /** Who makes it together, each with the same arguments; default this process alone. */
+  /** The process group that builds it together, each rank with the same arguments; default this process alone. */
   readonly group?: ProcessGroup | undefined;
-  /** Told after every run of samples that is shuffled or packed. */
+  /** Called after every range of samples that is shuffled or packed. */
   readonly onProgress?: ((done: number, total: number) => void) | undefined;
 }
 
 /**
- * Packs the train split. A sample is hot if all its lookups are hot (so one of only empty bags is), but none is where no
- * row is hot, as without a profile: there is no replica to train on then. Memory does not grow with the samples, but for 8
- * bytes a batch and what a shuffle of more than 16 GiB takes. Equal inputs, the seed among them, give equal bytes, whatever
- * the group. Throws HotsetError if profile or dataset do not fit or are damaged.
+ * Packs the train split. A sample is hot if all its lookups are hot (also without lookups); without hot rows, as
+ * without a profile, none is, because there is no replica to train on. Memory does not grow with the number of samples,
+ * except by 8 bytes per batch and by the buffers of a shuffle of more than 16 GiB. Equal inputs, including the seed,
+ * give equal bytes, whatever the group. Throws HotsetError if profile and dataset do not match or are damaged.
  */
 export function buildLayout(dataset: Dataset, profile: Profile | undefined, options: LayoutOptions): Layout {
   const { batchSize, out, shuffle, group = ALONE, direct = estimateBytes(dataset) >= DIRECT_BYTES } = options;
@@ -84,7 +87,7 @@ export function buildLayout(dataset: Dataset, profile: Profile | undefined, opti
     if (fault !== undefined) fail(fault);
   });
   const files = together(group, () => ({ hot: new BatchWriter(writer, "hot"), cold: new BatchWriter(writer, "cold") }));
-  // Threads to sort and pack only where the ranks of this machine leave cores.
+  // Threads sort and pack only if the ranks of this machine leave cores free.
   const withThread = navigator.hardwareConcurrency > group.localSize && samples >= THREAD_SAMPLES;
   const packed = together(group, () => pack(own, hotMap, shape, files, withThread, onProgress(shuffle ? 1 : 0)));
   together(group, () => shuffled?.remove());
@@ -117,16 +120,16 @@ export function buildLayout(dataset: Dataset, profile: Profile | undefined, opti
     bytes: bytes.hot + bytes.cold,
   };
   writer.commit(body);
-  // What was just written need not be read again to be known.
+  // The checksums of files that were just written are known.
   return together(group, () => Layout.open(out, "lengths"));
 }
 
-/** What to tell of the progress of each of so many passes over the samples. */
+/** Progress over several passes over the samples. */
 function passes(count: number, tell: LayoutOptions["onProgress"]) {
   return (pass: number) => (done: number, total: number): void => tell?.(pass * total + done, count * total);
 }
 
-/** About the bytes of a layout: dense features as they are, and a lookup takes about three. */
+/** Approximate bytes of a layout: dense features uncompressed, and about three bytes per lookup. */
 function estimateBytes(dataset: Dataset): number {
   const { denseFeatures, tables } = dataset;
   return dataset.samples("train") * (4 * denseFeatures + 3 * tables);
@@ -168,7 +171,7 @@ class Packer {
   #batch: Batch;
   #filler: BatchFiller;
 
-  /** With a hot map packs hot batches, else cold ones. */
+  /** With a hot map packs hot batches, otherwise cold ones. */
   constructor(ring: PackRing, hotMap: HotMap | undefined) {
     this.#ring = ring;
     this.#hotMap = hotMap;
@@ -197,7 +200,7 @@ class Packer {
   }
 }
 
-/** What a rank has packed of one kind. */
+/** Result of packing one kind on a rank. */
 interface Packed {
   readonly samples: number;
   readonly batches: number;
@@ -205,7 +208,7 @@ interface Packed {
   readonly mostDistinct: number;
 }
 
-/** Appends the records of one kind of batches, and keeps where each begins. */
+/** Appends the records of batches of one kind, and their positions. */
 class BatchWriter {
   readonly #records: ArtifactFile;
   readonly #positionsFile: ArtifactFile;
@@ -222,31 +225,31 @@ class BatchWriter {
     return { batches: this.#positions.length, bytes: this.#records.bytes, mostDistinct: this.#mostDistinct };
   }
 
-  /** Appends the record of a batch with so many distinct rows. */
+  /** Appends the record of a batch with this number of distinct rows. */
   write(record: Uint8Array, distinct: number): void {
     this.#positions.push(this.#records.bytes);
     this.#records.append(record);
     this.#mostDistinct = Math.max(this.#mostDistinct, distinct);
   }
 
-  /** Writes where the batches begin, of which other ranks have written so many bytes before. */
+  /** Writes the positions of the batches, after `bytesBefore` bytes of other ranks. */
   writePositions(before: number): void {
     this.#positionsFile.append(Float64Array.from(this.#positions, (position) => before + position));
   }
 }
 
-/** The most lookups that a batch of consecutive samples of a split will have. */
+/** Maximum number of lookups of a batch of consecutive samples of a split. */
 function mostInOrder(dataset: Dataset, split: Split, batchSize: number): number {
   using batches = new SplitBatches(dataset, split, batchSize);
   return batches.shape.lookupCapacity;
 }
 
-/** The most lookups that a batch of the layout or of an evaluation will have: a pass over the samples ahead of the packing. */
+/** Maximum number of lookups of a batch of the layout or of an evaluation: a pass over the samples before packing. */
 function mostLookups(dataset: Dataset, own: OwnSamples, batchSize: number, group: ProcessGroup): number {
   const { tables } = dataset;
   const open = { hot: { samples: 0, lookups: 0 }, cold: { samples: 0, lookups: 0 } };
   const most = together(group, () => {
-    // The same block also takes the batches of an evaluation.
+    // Evaluations use the same blocks.
     let most = Math.max(...SPLITS.map((split) => mostInOrder(dataset, split, batchSize)));
     own.visit((reader, first, count) => reader.readLookups(first, count), ({ offsets }, i, hot) => {
       const batch = hot ? open.hot : open.cold;

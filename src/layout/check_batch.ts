@@ -1,13 +1,13 @@
-/** Checks everything that a training step relies on in a batch that comes from a file. */
+/** Validates everything that a training step relies on in a batch from a file. */
 import { Header } from "../backend/backend.ts";
 import { type Batch, SEGMENTS_END } from "./batch.ts";
 
-/** The bits of an f32 that are all set in infinities and what is no number. */
+/** Exponent bits of an f32, all set in infinities and NaN. */
 const EXPONENT = 0x7f800000;
 
 /**
- * Returns what is wrong with the values of an unpacked batch, or undefined: the hot flag, labels, dense values, every
- * index, and the rows of the segments against `rowLimit` and in their order.
+ * Returns what is wrong with the values of an unpacked batch, or undefined. Checks the hot flag, labels, dense values,
+ * every index, and the rows of the segments: below `rowLimit` and ascending.
  */
 export function findBatchFault(batch: Batch, hot: boolean, rowLimit: number): string | undefined {
   const { words } = batch;
@@ -36,7 +36,7 @@ function rowFault(batch: Batch, rowLimit: number): string | undefined {
     if (row < nextRow || row >= rowLimit) return `row ${row} of segment ${s} is out of order or not below ${rowLimit}`;
     nextRow = row + 1;
   }
-  // Indices come from the rows of segments, so that only a lookup in no segment can be outside.
+  // Indices come from the rows of segments, so only a lookup in no segment can be out of range.
   for (let i = indices, end = indices + lookups; i < end; i++) {
     if (words[i] === SEGMENTS_END) return `lookup ${i - indices} is in no segment`;
   }

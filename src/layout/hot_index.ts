@@ -1,18 +1,18 @@
-/** Which rows are hot and what their hot-row ids are: one bit and one word of rank for each 32 rows. */
+/** Index of hot rows and their hot-row ids: one bit and one word of rank per 32 rows. */
 
-/** Words of the index of so many rows. */
+/** Words of the index of this number of rows. */
 export function hotIndexWords(rows: number): number {
   return 2 * Math.ceil(rows / 32);
 }
 
-/** Takes a quarter of a byte a row, so that it stays in cache. */
+/** Takes a quarter of a byte per row, so that it stays in the cache. */
 export class HotIndex {
-  /** One bit a row, low ones first: is hot. */
+  /** One bit per row, low bits first: is the row hot? */
   readonly bits: Uint32Array;
-  /** Hot rows before each word of bits. */
+  /** Number of hot rows before each word of bits. */
   readonly #ranks: Uint32Array;
 
-  /** Of an ascending list of hot rows among so many; in `hotIndexWords` of memory that is zero, or in its own. */
+  /** Of an ascending list of hot rows; in `hotIndexWords` of zeroed memory, or in its own. */
   constructor(hotRows: Uint32Array, rows: number, memory: Uint32Array = new Uint32Array(hotIndexWords(rows))) {
     const words = memory.length / 2;
     this.bits = memory.subarray(0, words);
@@ -28,7 +28,7 @@ export class HotIndex {
   }
 }
 
-/** Bits that are set in a word: added up in pairs, nibbles and bytes. */
+/** Number of set bits in a word. */
 function countOnes(word: number): number {
   const pairs = word - (word >>> 1 & 0x55555555);
   const nibbles = (pairs & 0x33333333) + (pairs >>> 2 & 0x33333333);

@@ -1,4 +1,4 @@
-/** Tells hot samples from cold ones, and their rows' hot-row ids. */
+/** Distinguishes hot from cold samples, and maps rows to hot-row ids. */
 import type { Lookups } from "../dataset/dataset.ts";
 import { HotIndex } from "./hot_index.ts";
 
@@ -6,7 +6,7 @@ import { HotIndex } from "./hot_index.ts";
 export class HotMap {
   readonly #index: HotIndex;
   readonly #tables: number;
-  /** Tables with rows that are not hot, those with the largest share of them first; no other needs a look. */
+  /** Tables with cold rows, those with the largest share of them first; other tables need no check. */
   readonly #partial: Uint32Array;
 
   /** `firstRows`: global row of each table's first row, then the number of all rows; `hotRows`: the hot ones, ascending. */

@@ -14,31 +14,31 @@ export type BatchKind = "hot" | "cold";
 /** Both kinds. */
 export const BATCH_KINDS: readonly BatchKind[] = ["hot", "cold"];
 
-/** What a layout's manifest says. */
+/** Content of a layout's manifest. */
 export interface LayoutBody {
-  /** Id of the dataset it was made from. */
+  /** Id of its dataset. */
   dataset: string;
-  /** Id of the profile it was made from; null for a layout without hot rows. */
+  /** Id of its profile; null for a layout without hot rows. */
   profile: string | null;
-  /** Seed of the shuffle of its samples; undefined where they are in the order of the log. */
+  /** Seed of the shuffle of its samples; undefined if they are in the order of the log. */
   shuffleSeed?: number | undefined;
   /** Shape of all batches. */
   shape: BatchShape;
   /** Rows of all tables. */
   rows: number;
-  /** The hot ones among them. */
+  /** Number of hot rows. */
   hotRows: number;
-  /** Samples of the train split. */
+  /** Number of samples of the train split. */
   samples: number;
-  /** Those whose lookups are all hot. */
+  /** Number of samples whose lookups are all hot. */
   hotSamples: number;
   /** Their share. */
   hotSampleShare: number;
-  /** Batches of hot samples. */
+  /** Number of batches of hot samples. */
   hotBatches: number;
-  /** Batches of the others. */
+  /** Number of batches of the other samples. */
   coldBatches: number;
-  /** The most distinct rows that a batch of each kind has. */
+  /** Maximum number of distinct rows of a batch, for each kind. */
   mostDistinct: Record<BatchKind, number>;
   /** Bytes of all batches. */
   bytes: number;
@@ -46,7 +46,7 @@ export interface LayoutBody {
 
 const count = z.number().int().nonnegative();
 
-/** Validates what a layout's manifest says. */
+/** Schema of a layout's manifest. */
 export const layoutBody: z.ZodType<LayoutBody> = z.object({
   dataset: z.string(),
   profile: z.string().nullable(),
@@ -85,18 +85,18 @@ export const layoutBody: z.ZodType<LayoutBody> = z.object({
 /** Names of the files of one kind of batches. */
 export function batchFiles(kind: BatchKind) {
   return {
-    /** Records one after the other, see batch_record.ts. */
+    /** Concatenated records, see batch_record.ts. */
     batches: `${kind}.batches`,
-    /** f64 (batches + 1): byte at which each record begins, then the end. */
+    /** F64 (batches + 1): position of each record, then the end. */
     positions: `${kind}.positions.f64`,
   };
 }
 
 /** A layout on disk, open for reading. */
 export class Layout implements Disposable {
-  /** Where it lies. */
+  /** Its directory. */
   readonly directory: string;
-  /** Names its content: equal contents have equal ids. */
+  /** Identifies its content: equal contents have equal ids. */
   readonly id: string;
   /** Its manifest. */
   readonly body: LayoutBody;
@@ -124,8 +124,8 @@ export class Layout implements Disposable {
   }
 
   /**
-   * Opens and validates a layout; batches are checked when read. With `check` "lengths" their checksums are not compared.
-   * Throws HotsetError that names what is wrong.
+   * Opens and validates a layout; batches are validated when they are read. With `check` "lengths" checksums are not
+   * compared. Throws HotsetError with what is wrong.
    */
   static open(directory: string, check?: ArtifactCheck): Layout {
     const artifact = Artifact.open("layout", directory, layoutBody, check);
@@ -142,7 +142,7 @@ export class Layout implements Disposable {
     return this.#positions[kind].length - 1;
   }
 
-  /** Throws HotsetError unless this layout was made from the dataset. */
+  /** Throws HotsetError unless this layout was built from the dataset. */
   expectDataset(dataset: Dataset): void {
     if (this.body.dataset === dataset.id && this.body.rows === dataset.rows) return;
     throw new HotsetError(
@@ -151,8 +151,9 @@ export class Layout implements Disposable {
   }
 
   /**
-   * Reads batch `index` of a kind into `batch`, which has this layout's shape, and checks all that a step relies on.
-   * Words after the batch's last are left as they were. Throws HotsetError that names the file, the batch and the fault.
+   * Reads batch `index` of a kind into `batch`, which has this layout's shape, and validates everything that a step
+   * relies on. Does not change words after the batch's last. Throws HotsetError that names the file, the batch and the
+   * problem.
    */
   readBatch(kind: BatchKind, index: number, batch: Batch): void {
     const begin = this.#positions[kind][index];
@@ -175,7 +176,7 @@ export class Layout implements Disposable {
   }
 }
 
-/** Reads where records begin and checks that each of them fits a block. */
+/** Reads the positions of the records and checks that each record fits in a block. */
 function readPositions(artifact: Artifact<LayoutBody>, kind: BatchKind, batches: number): Float64Array {
   const { batches: batchesFile, positions: positionsFile } = batchFiles(kind);
   artifact.expectBytes(positionsFile, 8 * (batches + 1));

@@ -4,32 +4,32 @@ import { ownPart, type ProcessGroup, together } from "../parallel/process_group.
 import type { HotMap } from "./hot_map.ts";
 import { RUN_SAMPLES, type SampleSource } from "./sample_shuffle.ts";
 
-/** Samples of one kind by their number among those: the next one, and which are this rank's. */
+/** Numbers of the samples of one kind: the next one, and the range of this rank. */
 interface Kind {
   next: number;
   readonly first: number;
   readonly end: number;
 }
 
-/** The train split in the order in which it is packed. */
+/** The train split in the order of packing. */
 export interface OrderedSplit {
-  /** Its samples. */
+  /** Number of samples. */
   readonly samples: number;
-  /** A reader of at most so many samples at a time. */
+  /** A reader of at most this number of samples at a time. */
   readonly open: (capacity: number) => SampleSource;
 }
 
-/** Visits a rank's samples in their order, as often as asked. */
+/** Visits a rank's samples in order, any number of times. */
 export class OwnSamples {
   readonly #split: OrderedSplit;
   readonly #hotMap: HotMap | undefined;
   readonly #batchSize: number;
-  /** This rank's runs of the split. A batch that begins in them may end behind them. */
+  /** This rank's ranges of the split. A batch that begins in them may end after them. */
   readonly #runs: { readonly first: number; readonly end: number };
-  /** Hot samples of each run; undefined for a group of one, which need not know. */
+  /** Number of hot samples of each range; undefined for a group of one, which does not need it. */
   readonly #hotOfRun: Uint32Array | undefined;
 
-  /** Without a hot map all samples are cold. In a group all ranks must make one: they classify the split together. */
+  /** Without a hot map all samples are cold. Collective: the ranks classify the split together. */
   constructor(split: OrderedSplit, hotMap: HotMap | undefined, batchSize: number, group: ProcessGroup) {
     this.#split = split;
     this.#hotMap = hotMap;
@@ -42,8 +42,8 @@ export class OwnSamples {
   }
 
   /**
-   * Calls `visit` with each sample and whether it is hot. `read` gets samples from the reader: whole, or their lookups
-   * alone. `onProgress` is told how many of the samples of this rank's part were passed.
+   * Calls `visit` with each sample and whether it is hot. `read` gets samples from the reader: complete, or only their
+   * lookups. `onProgress` receives the number of samples of this rank's part that were passed.
    */
   visit<L extends Lookups>(
     read: (reader: SampleSource, first: number, count: number) => L,
@@ -89,7 +89,7 @@ export class OwnSamples {
     return counts;
   }
 
-  /** Hot and cold samples. */
+  /** Number of hot and cold samples. */
   #kinds(): [Kind, Kind] {
     const hotOfRun = this.#hotOfRun;
     if (hotOfRun === undefined) return [{ next: 0, first: 0, end: Infinity }, { next: 0, first: 0, end: Infinity }];

@@ -1,20 +1,20 @@
-/** Batches on their way to the disk: filled by the caller, sorted and packed by another thread, written in order. */
+/** Batches on their way to disk: filled by the caller, sorted and packed by another thread, written in order. */
 import { type RingControl, type Work, WorkRing, WorkSlots } from "../threads/work_ring.ts";
 import { Batch, batchSections, type BatchShape } from "./batch.ts";
 import { BatchRecord, mostRecordBytes } from "./batch_record.ts";
 import { SegmentSorter } from "./segment_sorter.ts";
 
-/** Blocks in the ring: two being filled, the rest waiting for segments or for the disk. */
+/** Blocks in the ring: two are filled, the others wait to be packed or written. */
 const SLOTS = 8;
 
-/** What the thread is given. Memory is shared. */
+/** The input of the thread. Memory is shared. */
 export interface SegmentThreadInput {
   readonly shape: BatchShape;
   readonly memory: SharedArrayBuffer;
   readonly control: RingControl;
 }
 
-/** The blocks of a ring, and what is done to each: its segments are written and it is packed. */
+/** The blocks of a ring, and the work on each: writing its segments and packing it. */
 class SegmentWork {
   readonly batches: Batch[];
   readonly records: BatchRecord[];
@@ -28,21 +28,21 @@ class SegmentWork {
     this.#sorter = new SegmentSorter(shape);
   }
 
-  /** Leaves the bytes of the slot's record in its first word. */
+  /** Stores the bytes of the slot's record in its first word. */
   readonly pack: Work = (slot, words) => {
     const batch = this.batches[slot];
     words[0] = this.records[slot].pack(batch, this.#sorter.write(batch));
   };
 }
 
-/** Packs what is submitted until the ring is ended. */
+/** Packs submitted blocks until the ring is stopped. */
 export function runSegmentThread({ shape, memory, control }: SegmentThreadInput): void {
   new WorkSlots(control, new SegmentWork(shape, memory).pack).run();
 }
 
 /**
- * Hands out blocks and passes completed batches with their records to `write` in the order in which they were submitted. With
- * a thread the segments are written on another core.
+ * Provides blocks and passes completed batches with their records to `write` in the order of submission. With a thread,
+ * the segments are computed on another core.
  */
 export class PackRing implements Disposable {
   readonly #blocks: SegmentWork;
@@ -65,18 +65,18 @@ export class PackRing implements Disposable {
     });
   }
 
-  /** A block to fill and submit. At most two may be out at a time. */
+  /** A block to fill and submit. At most two may be in use at a time. */
   take(): Batch {
     if (this.#free.length === 0) this.#writeOldest();
     return this.#blocks.batches[this.#free.pop()!];
   }
 
-  /** Gives back a block that holds a whole batch, but for its segments. */
+  /** Submits a block with a complete batch, without its segments. */
   submit(batch: Batch): void {
     this.#ring.submit(this.#blocks.batches.indexOf(batch));
   }
 
-  /** Writes all that was submitted. */
+  /** Writes all submitted batches. */
   finish(): void {
     while (this.#ring.waiting > 0) this.#writeOldest();
   }

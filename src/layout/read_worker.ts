@@ -1,4 +1,4 @@
-/** Body of a thread that reads batches for a ReadAhead. */
+/** Thread that reads batches for a ReadAhead. */
 import { type ReadThreadInput, runReadThread } from "./read_ahead.ts";
 
 addEventListener("message", (event) => {

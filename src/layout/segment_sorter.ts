@@ -5,9 +5,9 @@ import { type Batch, type BatchShape, SEGMENTS_END } from "./batch.ts";
 const MAX_DIGIT_BITS = 11;
 
 /**
- * Writes the segment lists of batches of one shape: stable radix sorts of the lookups by row, so that rows ascend and the
- * bags of a row keep their order. Without bags each table is sorted by itself: its lookups stay in the nearest cache, and
- * a small table needs one pass. Allocates only when made.
+ * Writes the lists of segments of batches of one shape: stable radix sorts of the lookups by row, so that rows ascend
+ * and the bags of a row keep their order. Without bags each table is sorted separately: its lookups stay in the nearest
+ * cache, and a small table needs one pass. Allocates only in the constructor.
  */
 export class SegmentSorter {
   readonly #starts = new Uint32Array(1 << MAX_DIGIT_BITS);
@@ -17,7 +17,7 @@ export class SegmentSorter {
   readonly #order: Uint32Array | undefined;
   /** Bag of each lookup; without bags that is its position. */
   readonly #bags: Uint32Array | undefined;
-  /** What is sorted next: so many rows, all within [#least, #most]. */
+  /** The rows to sort next: their number and their range [#least, #most]. */
   #count = 0;
   #least = 0;
   #most = 0;
@@ -32,12 +32,12 @@ export class SegmentSorter {
 
   /**
    * Writes segment bags, segments and `distinct` of a batch whose lookups are complete. Returns the positions of the
-   * lookups in the order of the segments, good until the next call or until the batch changes.
+   * lookups in the order of the segments, valid until the next call or a change of the batch.
    */
   write(batch: Batch): Uint32Array {
     const { words, sections, shape, lookups } = batch;
     const order = this.#order ?? words.subarray(sections.segmentBags, sections.segmentBags + lookups);
-    // Rows of a table lie below those of the next one. A batch that is not so is sorted as if it had one table.
+    // Rows of a table are smaller than those of the next one. Any other batch is sorted as if it had one table.
     const distinct = shape.bags ? undefined : this.#sortColumns(batch, shape.tables, order);
     words[Header.distinct] = distinct ?? this.#sortColumns(batch, 1, order)!;
     const end = sections.segments + 2 * words[Header.distinct];
@@ -51,8 +51,8 @@ export class SegmentSorter {
   }
 
   /**
-   * Sorts every `columns`-th lookup, beginning with the first, then beginning with the second and so on. Returns the
-   * distinct rows, or undefined if not all rows of a column are below all of the next.
+   * Sorts every `columns`-th lookup, for each first lookup in turn. Returns the number of distinct rows, or undefined
+   * if not all rows of a column are smaller than all of the next.
    */
   #sortColumns(batch: Batch, columns: number, order: Uint32Array): number | undefined {
     const { words, sections, lookups } = batch;
@@ -74,7 +74,7 @@ export class SegmentSorter {
     return (at - sections.segments) / 2;
   }
 
-  /** Takes every `columns`-th of the lookups from `column` on. */
+  /** Copies every `columns`-th of the lookups from `column` on. */
   #collect(indices: Uint32Array, column: number, columns: number): void {
     const [rows] = this.#rows;
     const [positions] = this.#positions;
@@ -91,7 +91,7 @@ export class SegmentSorter {
     this.#most = most;
   }
 
-  /** Sorts what was taken. Returns in which of the two places it ends up. */
+  /** Sorts the copied lookups. Returns which of the two buffers has the result. */
   #sort(): 0 | 1 {
     const rowBits = 32 - Math.clz32(this.#most - this.#least);
     const passes = Math.ceil(rowBits / MAX_DIGIT_BITS);
@@ -100,7 +100,7 @@ export class SegmentSorter {
     return passes % 2 === 0 ? 0 : 1;
   }
 
-  /** One stable counting sort by the digit at `shift`, from one place into the other. */
+  /** One stable counting sort by the digit at `shift`, from one buffer to the other. */
   #sortByDigit(shift: number, digitBits: number, from: 0 | 1): void {
     const rows = this.#rows[from];
     const positions = this.#positions[from];

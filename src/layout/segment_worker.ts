@@ -1,4 +1,4 @@
-/** Body of the thread that writes segment lists for a PackRing. */
+/** Thread that computes lists of segments for a PackRing. */
 import { runSegmentThread, type SegmentThreadInput } from "./pack_ring.ts";
 
 addEventListener("message", (event) => {

@@ -1,9 +1,9 @@
-/** Batches of consecutive samples straight from a dataset, for evaluation. */
+/** Batches of consecutive samples directly from a dataset, for evaluation. */
 import type { Dataset, SampleReader, Split } from "../dataset/dataset.ts";
 import type { Batch, BatchShape } from "./batch.ts";
 import { BatchFiller } from "./batch_filler.ts";
 
-/** The most lookups that `batchSize` consecutive samples have, counted in whole batches from the first sample. */
+/** Maximum number of lookups of `batchSize` consecutive samples, counted in whole batches from the first sample. */
 function mostLookups(reader: SampleReader, batchSize: number): number {
   let most = 0;
   for (let begin = 0, first = 0; first < reader.samples; first += batchSize) {
@@ -14,7 +14,7 @@ function mostLookups(reader: SampleReader, batchSize: number): number {
   return most;
 }
 
-/** Reads a split in order, with global rows and without segments: good for a forward pass, not for an update. */
+/** Reads a split in order, with global rows and without segments: sufficient for a forward pass, not for an update. */
 export class SplitBatches implements Disposable {
   /** Shape of the batches to read into. */
   readonly shape: BatchShape;
@@ -22,7 +22,7 @@ export class SplitBatches implements Disposable {
   readonly count: number;
   readonly #reader: SampleReader;
 
-  /** `batchSize`: samples to a batch. */
+  /** `batchSize`: samples per batch. */
   constructor(dataset: Dataset, split: Split, batchSize: number) {
     const { tables, denseFeatures } = dataset;
     const { bags } = dataset.body;

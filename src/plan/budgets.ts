@@ -1,7 +1,7 @@
 /**
- * What a run takes within a few budgets of memory, with all other rows on a disk, and how fast it is expected to be, worked
- * out from how popular rows are. Batches are taken as independent draws, and the rows in memory as those used last, which
- * is what the look-ahead plan keeps (Che's approximation).
+ * Estimates what a run takes within several memory budgets, with all other rows on disk, and its speed, from the
+ * popularity of rows. Batches are assumed to be independent draws, and memory to contain the most recently used rows,
+ * which the look-ahead plan approximates (Che's approximation).
  */
 import type { BatchShape } from "../layout/batch.ts";
 import type { ModelPlan } from "../model/shape.ts";
@@ -9,71 +9,77 @@ import type { TableShape } from "../dataset/table_shape.ts";
 import { curvePieces } from "./hot_share.ts";
 import { sizeCache, tableBytes } from "../ranks/tier.ts";
 
-/** Rows that are looked up equally often. */
+/** Rows with the same frequency of lookups. */
 export interface PopularityClass {
   readonly rows: number;
-  /** Mean lookups of each in a sample. */
+  /** Mean number of lookups of each row in a sample. */
   readonly rate: number;
 }
 
-/** A budget, as a part of the event of a plan. */
+/** The estimate for a budget; part of the event of a plan. */
 export interface PlannedBudget {
-  /** As in `--memory 25%`: share of the bytes of the rows with their optimizer state; 1 keeps all in memory. */
+  /** As in `--memory 25%`: share of the bytes of rows with their optimizer state; 1 keeps all rows in memory. */
   readonly share: number;
   /** Bytes of the whole process. */
   readonly host: number;
-  /** Bytes on the disk, at most, beside datasets and checkpoints. */
+  /** Maximum bytes on disk, in addition to datasets and checkpoints. */
   readonly disk: number;
-  /** Of the distinct rows of a batch, the share that is brought into memory; some of them for the first time. */
+  /** Share of a batch's distinct rows that is fetched, some of them for the first time. */
   readonly fetchShare: number;
-  /** The share that is read from the disk: a row that is used for the first time is computed. Null where samples are not known. */
+  /**
+   * Share of a batch's distinct rows that is read from disk; the initial value of a row is computed. Null if the number
+   * of samples is unknown.
+   */
   readonly readShare: number | null;
-  /** Expected samples a second on this machine; null where its speed is not known. */
+  /** Expected samples per second on this machine; null if its speed is unknown. */
   readonly samplesPerSecond: number | null;
 }
 
-/** What budgets are planned for. */
+/** Inputs of the estimate. */
 export interface BudgetOptions {
   readonly model: ModelPlan;
   readonly batchShape: BatchShape;
   readonly popularity: readonly PopularityClass[];
-  /** Samples of the train split; undefined where there is no data yet. */
+  /** Number of samples of the train split; undefined if there is no data yet. */
   readonly samples: number | undefined;
-  /** Bytes of host memory that the run takes with all rows in memory. */
+  /** Bytes of host memory of the run with all rows in memory. */
   readonly host: number;
-  /** Undefined where it was not measured. */
+  /** Undefined if it was not measured. */
   readonly speed: Speed | undefined;
 }
 
-/** Samples a second of a model on this machine. */
+/** Samples per second of a model on this machine. */
 export interface Speed {
-  /** With all rows in memory, by all ranks. */
+  /** With all rows in memory, on all ranks. */
   readonly inMemory: number;
-  /** By one rank, as many as keep rows on a disk. */
+  /** On one rank, as with rows on disk. */
   readonly oneRank: number;
 }
 
-/** The rows of a dataset, by the accesses of each in so many samples. */
+/** The rows of a dataset, from the number of lookups of each in the train split. */
 export function countedPopularity(counts: Uint32Array, samples: number): PopularityClass[] {
   const rows = new Map<number, number>();
   for (const count of counts) rows.set(count, (rows.get(count) ?? 0) + 1);
   return [...rows].map(([count, rows]) => ({ rows, rate: samples === 0 ? 0 : count / samples }));
 }
 
-/** The rows of tables of which the popularity is known, with one lookup of a sample in each. */
+/** The rows of tables with known popularity, with one lookup per table and sample. */
 export function publishedPopularity(tables: readonly TableShape[]): PopularityClass[] {
   return tables.flatMap((table) => curvePieces(table).map(({ rows, share }) => ({ rows, rate: share / rows })));
 }
 
 /** The budgets. */
 const SHARES = [1, 0.5, 0.25, 0.1, 0.05] as const;
-/** The store's files hold at most this many times the rows that were written. */
+/** Maximum size of the store's files, as a multiple of the rows that were written. */
 const DISK_SPACE = 1.5;
-/** Of one core (AMD EPYC): for each distinct row of a batch, and more for one that comes while another one leaves. */
+/**
+ * Nanoseconds on one core (AMD EPYC): per distinct row of a batch, and in addition per fetched row that evicts another
+ * one.
+ */
 const ROW_SECONDS = 0.15e-6;
 const MOVE_SECONDS = 0.5e-6;
 
-/** Plans all budgets, the largest first. */
+/** Estimates for all budgets, the largest first. */
 export function planBudgets(options: BudgetOptions): PlannedBudget[] {
   const { model, batchShape, popularity, samples, host, speed } = options;
   const { batchSize } = batchShape;
@@ -81,7 +87,7 @@ export function planBudgets(options: BudgetOptions): PlannedBudget[] {
   const distinct = sum(classes, ({ rows, inBatch }) => rows * inBatch);
   const touched = samples === undefined ? model.rows : sum(popularity, ({ rows, rate }) => rate > 0 ? rows : 0);
   const tables = tableBytes(model);
-  // In the first epoch a row's first batch always brings it.
+  // In the first epoch the first batch of a row always fetches it.
   const batches = samples === undefined ? Infinity : Math.max(1, samples / batchSize);
   return SHARES.map((share): PlannedBudget => {
     const budget = { share, host: Math.round(host - (1 - share) * tables) };
@@ -94,7 +100,8 @@ export function planBudgets(options: BudgetOptions): PlannedBudget[] {
     const steps = stepsInMemory(classes, cache.slots);
     const first = Number.isFinite(batches) ? touched / batches / distinct : 0;
     const again = sum(classes, ({ rows, inBatch }) => {
-      const later = Math.max(0, inBatch - (inBatch > 0 ? 1 / batches : 0)); // uses a batch that are not the row's first
+      // Uses of a row by batches other than its first.
+      const later = Math.max(0, inBatch - (inBatch > 0 ? 1 / batches : 0));
       return rows * later * (1 - inBatch) ** steps;
     }) / distinct;
     const fetchShare = Math.min(1, first + again);
@@ -109,7 +116,7 @@ export function planBudgets(options: BudgetOptions): PlannedBudget[] {
   });
 }
 
-/** For how many steps a row stays in memory after its last use, if so many rows have room. */
+/** Number of steps for which a row stays in memory after its last use, if this number of rows fits. */
 function stepsInMemory(classes: readonly { readonly rows: number; readonly inBatch: number }[], slots: number): number {
   const used = (steps: number) => sum(classes, ({ rows, inBatch }) => rows * (1 - (1 - inBatch) ** steps));
   let [low, high] = [0, 1];

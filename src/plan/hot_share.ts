@@ -1,10 +1,10 @@
-/** What a budget of hot rows is expected to cover, from popularity curves instead of data. */
+/** Estimates the coverage of a budget of hot rows from popularity curves, without data. */
 import { normalCdf } from "../dataset/click_model.ts";
 import { RANKS, type TableShape } from "../dataset/table_shape.ts";
 
-/** Pieces that each measured stretch of a curve is cut into, at equal ratios of ranks. */
+/** Pieces per measured section of a curve, with equal ratios of ranks. */
 const PIECES = 16;
-/** The common factor is integrated from -6 to 6 standard deviations in so many steps. */
+/** Steps of the integral over the common factor, from -6 to 6 standard deviations. */
 const FACTOR_STEPS = 240;
 const FACTOR_BOUND = 6;
 
@@ -12,13 +12,16 @@ const FACTOR_BOUND = 6;
 export interface HotShare {
   /** Hot rows of each table, the most popular ones. */
   readonly hotRows: readonly number[];
-  /** Share of each table's lookups that goes to them. */
+  /** Share of each table's lookups that are of these rows. */
   readonly shares: readonly number[];
-  /** Their mean: every sample looks up one row in each table. */
+  /** Mean of the shares: every sample looks up one row in each table. */
   readonly lookupShare: number;
 }
 
-/** Fills `budgetRows` rows with all rows of the tables marked whole, then with the most popular rows of the others. */
+/**
+ * Fills `budgetRows` rows with all rows of the tables that are hot as a whole, then with the most popular rows of
+ * others.
+ */
 export function fillBudget(shapes: readonly TableShape[], whole: readonly boolean[], budgetRows: number): HotShare {
   const hotRows = shapes.map(({ rows }, t) => whole[t] ? rows : 0);
   const shares = whole.map((isWhole) => Number(isWhole));
@@ -37,7 +40,7 @@ export function fillBudget(shapes: readonly TableShape[], whole: readonly boolea
   return { hotRows, shares, lookupShare: shares.reduce((sum, share) => sum + share, 0) / shapes.length };
 }
 
-/** A table's rows by falling popularity, in pieces of whole rows with the lookups each takes. */
+/** A table's rows by falling popularity, in pieces of whole rows with the lookups of each. */
 export function curvePieces(shape: TableShape): { rows: number; share: number }[] {
   const ends = new Set([shape.rows]);
   for (const [low, high] of stretches(shape)) {
@@ -53,7 +56,7 @@ export function curvePieces(shape: TableShape): { rows: number; share: number }[
   });
 }
 
-/** Share of a table's lookups that goes to its first `rank` rows; between measured ranks it grows as a power. */
+/** Share of a table's lookups of its first `rank` rows; between measured ranks it grows as a power. */
 export function shareOf(shape: TableShape, rank: number): number {
   if (rank <= 0) return 0;
   if (rank <= 1) return rank * points(shape)[0].share;
@@ -75,8 +78,8 @@ function stretches(shape: TableShape) {
 }
 
 /**
- * Share of the samples whose lookups are all hot, where this share of each table's lookups is: the integral over what a
- * sample's lookups have in common (the one-factor Gaussian copula of the generator) of the product over tables.
+ * Share of the samples whose lookups are all hot, given that share of each table's lookups: the integral, over the
+ * common factor of a sample (the one-factor Gaussian copula of the generator), of the product over tables.
  */
 export function allHotShare(shapes: readonly TableShape[], shares: readonly number[]): number {
   const quantiles = shares.map(normalQuantile);
@@ -97,7 +100,7 @@ export function allHotShare(shapes: readonly TableShape[], shares: readonly numb
   return integral / weights;
 }
 
-/** The value below which a standard normal variable lies with this probability, by bisection. */
+/** The quantile of the standard normal distribution, by bisection. */
 function normalQuantile(probability: number): number {
   let low = -8;
   let high = 8;

@@ -1,29 +1,29 @@
-/** The memory that a training run takes, worked out before it: its own allocations, and what the process takes besides. */
+/** Estimates the memory of a training run before it starts: its own allocations, and what the process takes besides. */
 import type { TrainConfig } from "../config/config.ts";
 import type { BatchShape } from "../layout/batch.ts";
 import type { ModelPlan } from "../model/shape.ts";
 import { TALLY_BYTES } from "../profile/tally.ts";
 import { countMemory } from "../ranks/count_memory.ts";
 
-/** What decides a run's memory. */
+/** What determines a run's memory. */
 export interface MemoryOptions {
   readonly model: ModelPlan;
   readonly batchShape: BatchShape;
   /** Rows of the hot replica in mode fae. */
   readonly hotRows: number;
-  /** Ranks on the CPU, and on devices, of which each has one. */
+  /** Number of ranks on the CPU, and on devices, one device each. */
   readonly ranks: { readonly cpu: number; readonly devices: number };
 }
 
-/** A mode and what computes its MLPs. */
+/** A mode and the device of its MLPs. */
 export interface Placement {
-  /** Where rows and MLPs live. */
+  /** Placement of rows and MLPs. */
   readonly mode: TrainConfig["mode"];
   /** True if MLPs are computed on devices with memory of their own. */
   readonly onDevice: boolean;
 }
 
-/** All placements there are. */
+/** All placements. */
 export const PLACEMENTS: readonly Placement[] = [
   { mode: "cpu", onDevice: false },
   { mode: "fae", onDevice: false },
@@ -32,7 +32,7 @@ export const PLACEMENTS: readonly Placement[] = [
   { mode: "gpu", onDevice: true },
 ];
 
-/** One purpose that memory serves, in bytes; of an allocation, the name that an error would call it by. */
+/** The memory of one purpose, in bytes; for an allocation, the name that errors use. */
 export interface MemoryPart {
   /** The purpose. */
   readonly name: string;
@@ -44,7 +44,7 @@ export interface MemoryPart {
 
 /** The memory of one placement, in bytes; the parts add up to the totals. */
 export interface MemoryPlan extends Placement {
-  /** Every purpose. */
+  /** All purposes. */
   readonly parts: readonly MemoryPart[];
   /** Bytes of host memory. */
   readonly host: number;
@@ -52,11 +52,11 @@ export interface MemoryPlan extends Placement {
   readonly device: number;
 }
 
-/** Measured on small runs: the process with its libraries and threads, and each worker beyond the first rank. */
+/** Measured in small runs: the process with its libraries and threads, and each worker beyond the first rank. */
 const PROCESS_BYTES = 196 * 2 ** 20;
 const WORKER_BYTES = 36 * 2 ** 20;
 
-/** Memory of a run in one placement. */
+/** Memory of a run with one placement. */
 export function planMemory(options: MemoryOptions, { mode, onDevice }: Placement): MemoryPlan {
   const { model: plan, batchShape } = options;
   const { batchSize, tables } = batchShape;

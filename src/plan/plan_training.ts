@@ -1,4 +1,4 @@
-/** Plans a training run without training: what it takes, what a budget covers, whether it fits, and what to lower if not. */
+/** Plans a training run without training: memory, coverage of a budget, whether it fits, and what to change if not. */
 import { rowStateWords } from "../optimizer/optimizers.ts";
 import type { Dataset } from "../dataset/dataset.ts";
 import type { BatchShape } from "../layout/batch.ts";
@@ -20,57 +20,57 @@ import { allHotShare, fillBudget } from "./hot_share.ts";
 import { type MemoryPlan, type Placement, PLACEMENTS, planMemory } from "./memory.ts";
 import type { PublishedData } from "../dataset/published.ts";
 
-/** A table and what it takes. */
+/** A table and its memory. */
 export interface PlannedTable {
   /** Name of the feature. */
   readonly name: string;
-  /** Its rows. */
+  /** Number of rows. */
   readonly rows: number;
   /** Bytes of its weights. */
   readonly bytes: number;
-  /** Bytes of their optimizer state. */
+  /** Bytes of its optimizer state. */
   readonly stateBytes: number;
   /** Rows expected to be hot. */
   readonly hotRows: number;
-  /** Expected share of its lookups that goes to hot rows. */
+  /** Expected share of its lookups that are of hot rows. */
   readonly lookupShare: number;
 }
 
-/** Memory of this machine, in bytes. */
+/** Memory of a machine, in bytes. */
 export interface Machine {
-  /** All of it, in bytes. */
+  /** Total memory in bytes. */
   readonly total: number;
-  /** What a new process can have, in bytes. */
+  /** Bytes available to a new process. */
   readonly available: number;
 }
 
-/** A plan, which is also the JSON event. */
+/** A plan, which is also its JSON event. */
 export interface TrainingPlan {
   /** Kind of event. */
   readonly event: "plan";
-  /** What the plan was made from. */
+  /** The dataset or published data set. */
   readonly source: string;
-  /** Rows of all tables. */
+  /** Number of rows of all tables. */
   readonly rows: number;
-  /** Each table. */
+  /** All tables. */
   readonly tables: readonly PlannedTable[];
   /** The budget of the hot rows in bytes. */
   readonly hotMemory: number;
-  /** Rows that the budget holds. */
+  /** Number of rows in the budget. */
   readonly hotRows: number;
-  /** Their bytes, optimizer state included. */
+  /** Their bytes, with optimizer state. */
   readonly hotBytes: number;
-  /** Expected share of the lookups that go to hot rows. */
+  /** Expected share of the lookups that are of hot rows. */
   readonly hotLookupShare: number;
-  /** Expected share of samples whose lookups are all hot; null where it is not known how lookups go together. */
+  /** Expected share of samples whose lookups are all hot; null if the dependence between tables is unknown. */
   readonly hotSampleShare: number | null;
-  /** The machine it is to fit. */
+  /** The machine. */
   readonly machine: Machine;
-  /** Memory of every mode, and whether its host part fits the machine. */
+  /** Memory of every mode, and whether its host part fits in this machine. */
   readonly placements: readonly (MemoryPlan & { readonly fits: boolean })[];
-  /** Mode cpu with less memory than all rows take, the others on a disk. */
+  /** Mode cpu with less memory than all rows take, the others on disk. */
   readonly budgets: readonly PlannedBudget[];
-  /** What to lower for the placements that do not fit this machine. */
+  /** What to change for the placements that do not fit in this machine. */
   readonly advice: readonly string[];
 }
 
@@ -89,19 +89,19 @@ export type PlanConfig = Pick<
   | "seed"
 >;
 
-/** Tables, lookups and expected hot rows of what is to be trained on. */
+/** Tables, lookups and expected hot rows of the data. */
 interface Source {
   readonly name: string;
   readonly denseFeatures: number;
   readonly tables: readonly { readonly name: string; readonly rows: number }[];
-  /** Mean lookups of a sample. */
+  /** Mean number of lookups of a sample. */
   readonly lookups: number;
   readonly bags: boolean;
-  /** Samples of the train split; undefined where there is no data yet. */
+  /** Number of samples of the train split; undefined if there is no data yet. */
   readonly samples?: number;
-  /** Rows by how often they are looked up. */
+  /** Rows by frequency of lookups. */
   readonly popularity: () => PopularityClass[];
-  /** What a budget would cover. */
+  /** Estimates the coverage of a budget. */
   cover(config: PlanConfig): Coverage;
 }
 
@@ -113,7 +113,7 @@ interface Coverage {
 }
 
 /**
- * Plans a run on a dataset, by its exact counts; `speed` is what this machine trains the model with, where it was measured
+ * Plans a run on a dataset, from its exact counts; `speed` is the measured speed of the model on this machine, if known
  * (`measureSpeed`). Throws HotsetError if the model cannot be built.
  */
 export function planDataset(dataset: Dataset, config: PlanConfig, machine: Machine, speed?: Speed): TrainingPlan {
@@ -135,7 +135,7 @@ export function planDataset(dataset: Dataset, config: PlanConfig, machine: Machi
   );
 }
 
-/** Plans a run on a published data set; else as planDataset. */
+/** Plans a run on a published data set, without data; otherwise like planDataset. */
 export function planPublished(
   data: PublishedData,
   config: PlanConfig,
@@ -158,7 +158,7 @@ export function planPublished(
   );
 }
 
-/** Memory of the machine that this runs on, in bytes. */
+/** Total and available memory of this machine, in bytes. */
 export function thisMachine(): Machine {
   const { total, available } = Deno.systemMemoryInfo();
   return { total, available };
@@ -224,7 +224,7 @@ function memoryOf(source: Source, config: PlanConfig, placement: Placement, hotR
   return planMemory({ ...sizesOf(source, config), hotRows, ranks: byPlace }, placement);
 }
 
-/** The model, and what its batches are like. */
+/** The model, and properties of its batches. */
 function sizesOf(source: Source, config: PlanConfig): { model: ModelPlan; batchShape: BatchShape } {
   const { dim, bottom, top, interaction, optimizer, batchSize } = config;
   const model = planModel({
@@ -245,7 +245,7 @@ function sizesOf(source: Source, config: PlanConfig): { model: ModelPlan; batchS
   return { model, batchShape };
 }
 
-/** A sentence for placements that do not fit, one for all that would fit by the same ways. */
+/** One sentence per set of placements that do not fit and would fit after the same changes. */
 function adviceFor(plans: readonly MemoryPlan[], waysOf: (plan: MemoryPlan) => string[]): string[] {
   const groups = Map.groupBy(plans, (plan) => waysOf(plan).join(", or with "));
   return [...groups].map(([ways, plans]) => {
@@ -262,7 +262,7 @@ function adviceFor(plans: readonly MemoryPlan[], waysOf: (plan: MemoryPlan) => s
   });
 }
 
-/** Each single change that would make a placement fit. */
+/** Each single change with which a placement would fit. */
 function waysToFit(
   source: Source,
   config: PlanConfig,

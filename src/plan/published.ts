@@ -1,9 +1,9 @@
-/** Published data sets, for planning before one has them. */
+/** Published data sets, for plans without data. */
 import { PUBLISHED, type PublishedData } from "../dataset/published.ts";
 import { UsageError } from "../errors.ts";
 import type { Preset } from "../config/config.ts";
 
-/** The data set that a preset is trained on. Throws UsageError where nothing is known of it. */
+/** The data set of a preset. Throws UsageError if none is known. */
 export function publishedData(preset: Preset): PublishedData {
   if (preset === "default") return PUBLISHED.kaggle;
   if (preset !== "taobao") return PUBLISHED[preset];

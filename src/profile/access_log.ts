@@ -1,28 +1,32 @@
-/** The access log: how often a growing random sample of the train split looks up each row. */
+/** The access log: number of lookups of each row in a growing random sample of the train split. */
 import type { Dataset } from "../dataset/dataset.ts";
 import { Random } from "../random.ts";
 import { ALONE } from "../parallel/host_group.ts";
 import { ownPart, type ProcessGroup, together } from "../parallel/process_group.ts";
 
-/** A sample is drawn in runs of consecutive samples, so that long logs are read in few and long pieces: at most so long, */
+/**
+ * Samples are drawn in ranges of consecutive samples, so that long logs are read with few long reads: the maximum
+ * length,
+ */
 const MAX_RUN_SAMPLES = 256;
-/** and only so long that the log has this many runs: then a few percent of them still cover it evenly. */
+/** And the number of ranges that a log must have: then a few percent of them still cover it evenly. */
 const MIN_RUNS = 1 << 18;
 
 /**
- * Counts lookups over a random share of the samples, drawn without replacement in runs of consecutive ones (a run is one
- * sample in logs of up to 524,287). Each sample is as likely as any other, and nothing else is read. A larger share
- * contains the smaller one, so growing reads only what is new. A group divides the reading; all its ranks have all counts.
+ * Counts lookups of a random share of the samples, drawn without replacement in ranges of consecutive samples (of one
+ * sample in logs of up to 524,287). All samples have the same probability, and nothing else is read. A larger share
+ * contains the smaller one, so growing it reads only new samples. A group divides the reading; all its ranks have all
+ * counts.
  */
 export class AccessLog {
   /** Logged accesses of every global row, (rows). */
   readonly counts: Uint32Array;
   readonly #group: ProcessGroup;
-  /** What this rank has logged of them. */
+  /** The part that this rank has counted. */
   readonly #own: Uint32Array;
   readonly #dataset: Dataset;
   readonly #runSamples: number;
-  /** All runs in random order; the first ones are logged. */
+  /** All ranges in random order; the first ones have been counted. */
   readonly #runs: Uint32Array;
   #logged = 0;
   #rate = 0;
@@ -38,14 +42,14 @@ export class AccessLog {
     this.#own = group.size === 1 ? this.counts : new Uint32Array(dataset.rows);
   }
 
-  /** Percent of the samples that are logged. */
+  /** Percent of the samples that have been counted. */
   get rate(): number {
     return this.#rate;
   }
 
-  /** Grows the sample to `rate` percent, rounded up to whole runs. Tells how many of the new runs have been logged. */
+  /** Grows the sample to `rate` percent, rounded up to whole ranges. Reports how many of the new ranges are done. */
   growTo(rate: number, onProgress: (done: number, total: number) => void): void {
-    // In the order of the log a disk reads fastest.
+    // A disk is fastest in the order of the log.
     const drawn = this.#runs.slice(this.#logged, Math.ceil(this.#runs.length * rate / 100)).sort();
     const { first, end } = ownPart(this.#group, drawn.length);
     together(this.#group, () => this.#log(drawn.subarray(first, end), onProgress));
@@ -57,7 +61,7 @@ export class AccessLog {
     this.#rate = rate;
   }
 
-  /** Logs some runs. */
+  /** Counts some ranges. */
   #log(runs: Uint32Array, onProgress: (done: number, total: number) => void): void {
     const counts = this.#own;
     const length = this.#runSamples;

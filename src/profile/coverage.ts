@@ -1,4 +1,4 @@
-/** The coverage curve: what each doubling of the budget buys, in lookups and in all-hot samples. */
+/** The coverage curve: hot lookups and all-hot samples for each doubling of the budget. */
 import type { Dataset } from "../dataset/dataset.ts";
 import { Random } from "../random.ts";
 import { exactCounter } from "./estimate.ts";
@@ -7,7 +7,7 @@ import type { RowCounts } from "./tally.ts";
 import { wholeTables } from "./plan.ts";
 import { searchThreshold } from "./threshold.ts";
 
-/** Samples on which both shares are measured: the standard error of a share is below 0.004. */
+/** Samples for measuring both shares: the standard error of a share is below 0.004. */
 const MEASURED_SAMPLES = 20_000;
 const SMALLEST_BUDGET = 1 << 16;
 /** Stream of the seed. */
@@ -17,14 +17,14 @@ const COVERAGE_STREAM = 3;
 export interface CoveragePoint {
   budget: number;
   hotBytes: number;
-  /** Shares of the train split, in [0, 1]; of its lookups by all counts, of its samples by a random part of them. */
+  /** Shares of the train split, in [0, 1]; of lookups by exact counts, of samples by a random sample. */
   lookupShare: number;
   sampleShare: number;
 }
 
 /**
- * Points for budgets that double up to one that holds every row, and for the chosen budget and its double. Hot rows are chosen by the exact counts, as a profile without a sample rate chooses them. Shares
- * of samples are measured on `samples`.
+ * Points for budgets that double up to one that holds every row, and for the chosen budget and its double. Hot rows are
+ * chosen by exact counts, like in a profile without a sample rate. Shares of samples are measured on `samples`.
  */
 export function coverageCurve(
   dataset: Dataset,
@@ -73,7 +73,7 @@ export function allHotSampleShare(samples: readonly DrawnSample[], rule: HotRule
   return samples.length === 0 ? 0 : hot / samples.length;
 }
 
-/** Samples to measure shares on: one of the train split from each of equally long stretches of the log. */
+/** Samples for measuring shares: one of the train split from each of equally long sections of the log. */
 export function drawSamples(dataset: Dataset, seed: number): DrawnSample[] {
   const random = new Random(seed, COVERAGE_STREAM);
   const samples = dataset.samples("train");

@@ -2,7 +2,7 @@
 import type { Random } from "../random.ts";
 import { Tally } from "./tally.ts";
 
-/** An estimate and the bounds of its confidence interval. All three are equal for what is known exactly. */
+/** An estimate and its confidence interval. All three are equal for exact numbers. */
 export interface Interval {
   /** Lower bound. */
   readonly low: number;
@@ -12,20 +12,20 @@ export interface Interval {
   readonly high: number;
 }
 
-/** Rows to a chunk, chunks to an estimate: the method's choice. */
+/** Rows per chunk, chunks per estimate: constants of the published method. */
 const CHUNK_ROWS = 1024;
 const CHUNKS = 35;
 /** Student's quantile for CHUNKS - 1 degrees of freedom at 99.9 % confidence, two-sided. */
 const STUDENT_QUANTILE = 3.6007;
-/** The share of chunks that can differ from all CHUNKS equal ones and go unseen, at the same confidence. */
+/** The share of chunks that can differ from all CHUNKS equal ones and remain undetected, at the same confidence. */
 const UNSEEN_SHARE = 1 - 0.0005 ** (1 / CHUNKS);
 
-/** Says how many rows of one table reach a cut-off. */
+/** Estimates how many rows of one table reach a cut-off. */
 export interface HotRowCounter {
   rowsAtLeast(cutoff: number): Interval;
 }
 
-/** Counts the tallied rows exactly. */
+/** Counts exactly. */
 export function exactCounter(tally: Tally): HotRowCounter {
   return {
     rowsAtLeast(cutoff) {
@@ -66,7 +66,7 @@ export function estimatingCounter(counts: Uint32Array, accesses: number, random:
       const mean = sum / CHUNKS;
       const variance = Math.max(0, (squares - CHUNKS * mean * mean) / (CHUNKS - 1));
       const halfWidth = Math.max(UNSEEN_SHARE, STUDENT_QUANTILE * Math.sqrt(variance / CHUNKS)) * Math.sqrt(correction);
-      // Whatever the draw: the rows found exist, and `accesses` cannot lift more than this many rows over the cut-off.
+      // For any draw: the rows found exist, and `accesses` limits how many rows can be above the cut-off.
       const most = Math.min(rows, Math.floor(accesses / cutoff));
       const bounded = (value: number) => Math.min(most, Math.max(found, value));
       return {

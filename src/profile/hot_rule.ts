@@ -1,21 +1,21 @@
-/** The exact rule that tells hot rows, with the budget filled to the last row. */
+/** The exact rule for hot rows, which fills the budget to the last row. */
 import type { RowCounts } from "./tally.ts";
 
-/** Which rows of a table may be hot: all of them, none (Infinity), or those with this many accesses. */
+/** Which rows of a table may be hot: all, none (Infinity), or those with at least this number of accesses. */
 export type TableCutoff = "whole" | number;
 
 /**
- * All rows of whole tables are hot, and of the other tables the `limit` most used rows among those that reach their
- * table's cut-off. Where not all rows of equally many accesses fit, every table gets the same share of its own ones, the
- * first by row.
+ * All rows of whole tables are hot, and of the other tables the `limit` most frequent rows among those that reach their
+ * table's cut-off. If not all rows with equally many accesses fit, every table gets the same share of its own, in the
+ * order of rows.
  */
 export class HotRule {
   readonly #rows: RowCounts;
   readonly #cutoffs: readonly TableCutoff[];
-  /** Candidates are hot from so many accesses on, and up to row `#lastTies[table]` with one access less. */
+  /** Candidates are hot from this number of accesses on, and up to row `#lastTies[table]` with one access less. */
   readonly #keptFrom: number;
   readonly #lastTies: Float64Array;
-  /** Rows with one access less that are hot. */
+  /** Number of hot rows with one access less. */
   readonly #ties: number;
 
   constructor(rows: RowCounts, cutoffs: readonly TableCutoff[], limit: number) {
@@ -41,7 +41,7 @@ export class HotRule {
     return count >= cutoff && (count >= this.#keptFrom || count === this.#keptFrom - 1 && row <= this.#lastTies[table]);
   }
 
-  /** Number of hot rows, and of the lookups that go to them. */
+  /** Number of hot rows, and of lookups of them. */
   measure(): { rows: number; lookups: number } {
     let rows = this.#ties;
     let lookups = this.#ties * (this.#keptFrom - 1);
@@ -74,7 +74,7 @@ export class HotRule {
     return rows;
   }
 
-  /** Shares out `ties` hot rows among the tables: of each the last row that is hot with one access too few, or -1. */
+  /** Divides `ties` hot rows among the tables: for each the last row that is hot with one access less, or -1. */
   #shareTies(ties: number): Float64Array {
     const { counts, firstRows, tallies } = this.#rows;
     const lastTies = new Float64Array(this.#cutoffs.length).fill(-1);
@@ -86,7 +86,7 @@ export class HotRule {
     const all = tiedRows.reduce((sum, rows) => sum + rows, 0);
     let passed = 0;
     for (let t = 0; t < lastTies.length; t++) {
-      // Rounded sums, so that the parts add up.
+      // Rounded cumulative sums, so that the parts add up.
       const before = Math.round(passed / all * ties);
       passed += tiedRows[t];
       let left = Math.round(passed / all * ties) - before;

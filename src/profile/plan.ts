@@ -1,4 +1,4 @@
-/** Decides from a dataset and a budget from how many accesses on the rows of each table are hot. */
+/** Decides for a dataset and a budget how many accesses make the rows of each table hot. */
 import type { Dataset } from "../dataset/dataset.ts";
 import { Random } from "../random.ts";
 import type { ProcessGroup } from "../parallel/process_group.ts";
@@ -10,16 +10,16 @@ import { cutoffsAt, rowsAt, type SearchedTable, searchThreshold, type Threshold 
 
 /** Tables below this many bytes of weights are small. */
 const SMALL_TABLE_BYTES = 1 << 20;
-/** The part of the budget that small tables may take. */
+/** Maximum share of the budget for small tables. */
 const MAX_SMALL_SHARE = 0.5;
-/** The sample has settled when its second half moves the estimate by no more than this share. */
+/** The sample is large enough if its second half changes the estimate by no more than this share. */
 const SETTLED = 0.1;
-/** How many times the share that was asked for a sample grows to at most. */
+/** Maximum size of a sample as a multiple of the requested one. */
 const MAX_GROWTH = 4;
 /** Streams of the seed. */
 const LOG_STREAM = 1, CHUNK_STREAM = 2;
 
-/** What a plan is made for. */
+/** What a plan is computed from. */
 export interface PlanOptions {
   readonly dim: number;
   readonly bytesPerRow: number;
@@ -30,15 +30,15 @@ export interface PlanOptions {
   readonly onProgress: (done: number, total: number) => void;
 }
 
-/** What becomes of one table. */
+/** Decision about one table. */
 export interface TablePlan {
   readonly whole: boolean;
-  /** Logged accesses from which on rows are hot, and the rows estimated to have them; undefined if not searched. */
+  /** Logged accesses from which on rows are hot, and the estimated number of such rows; undefined if not searched. */
   readonly cutoff: number | undefined;
   readonly estimate: Interval | undefined;
 }
 
-/** Which rows are to be hot, and the log that says so. */
+/** The decisions, and the log that they are based on. */
 export interface Plan {
   readonly threshold: number | undefined;
   readonly floorReached: boolean;
@@ -48,11 +48,11 @@ export interface Plan {
   readonly log: RowCounts;
   /** Percent of the samples in the log. */
   readonly sampleRate: number;
-  /** False if the sample is too small to tell how many rows reach the threshold. */
+  /** False if the sample is too small to determine how many rows reach the threshold. */
   readonly settled: boolean;
 }
 
-/** What a search finds for the tables that are not hot as a whole. */
+/** Result of a search for the tables that are not hot as a whole. */
 interface Search {
   readonly found: Threshold;
   readonly estimates: Interval[];
@@ -62,9 +62,9 @@ interface Search {
 }
 
 /**
- * Tables that are hot as a whole within a budget of `budgetRows` rows: all if it holds every row; else the small ones, if
+ * Tables that are hot as a whole within a budget of `budgetRows` rows: all if every row fits; else the small ones, if
  * together they take no more than half of it. In a smaller budget their rows compete with all others by popularity, so
- * that it is never spent on rows that nobody looks up while popular ones stay cold.
+ * that it is never spent on unused rows while popular ones remain cold.
  */
 export function wholeTables(tables: readonly { readonly rows: number }[], dim: number, budgetRows: number): boolean[] {
   const small = tables.map(({ rows }) => rows * dim * 4 < SMALL_TABLE_BYTES);
@@ -77,10 +77,7 @@ function sumRows(tables: readonly { readonly rows: number }[]): number {
   return tables.reduce((sum, { rows }) => sum + rows, 0);
 }
 
-/**
- * Makes nothing hot for a budget that holds no row, everything for one that holds every row, and searches the threshold
- * for all between.
- */
+/** No row is hot if the budget holds none, and every row if it holds all; otherwise the threshold is searched. */
 export function planHotRows(dataset: Dataset, options: PlanOptions): Plan {
   const { dim, bytesPerRow, hotMemory, sampleRate } = options;
   const budgetRows = Math.floor(hotMemory / bytesPerRow);
@@ -109,7 +106,7 @@ export function planHotRows(dataset: Dataset, options: PlanOptions): Plan {
   return { threshold, floorReached, tables, rule, log, sampleRate: logged, settled };
 }
 
-/** Searches by exact sizes; the estimates are made for comparison. */
+/** Searches by exact sizes; estimates are computed for comparison. */
 function searchExact(dataset: Dataset, searched: readonly number[], limit: number, { seed }: PlanOptions): Search {
   const log = new RowCounts(dataset.readCounts(), dataset.firstRows);
   const exact = searched.map((t): SearchedTable => (
@@ -121,9 +118,9 @@ function searchExact(dataset: Dataset, searched: readonly number[], limit: numbe
 }
 
 /**
- * Searches by estimates over a sample. Logs half of it first: where the other half moves the estimated size at the
- * threshold that the first half suggests, rows cannot be told apart yet, and the sample is doubled, up to four times
- * what was asked for.
+ * Searches by estimates from a sample. Logs half of it first: if the other half changes the estimated size at the
+ * threshold of the first half, rows cannot be distinguished yet, and the sample is doubled, up to four times the
+ * requested size.
  */
 function searchSampled(
   dataset: Dataset,

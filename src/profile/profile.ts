@@ -6,53 +6,53 @@ import type { Dataset } from "../dataset/dataset.ts";
 import { HotsetError } from "../errors.ts";
 import type { Interval } from "./estimate.ts";
 
-/** What a profile says of one embedding table. */
+/** A profile's figures about one embedding table. */
 export interface ProfiledTable {
   /** Name of the feature. */
   name: string;
-  /** All rows of the table. */
+  /** Number of its rows. */
   rows: number;
-  /** Those that are hot. */
+  /** Number of its hot rows. */
   hotRows: number;
   /** True if every row is hot, used or not. */
   whole: boolean;
   /** Lookups in the train split. */
   accesses: number;
-  /** Logged accesses from which on every row is hot; null where all rows of the table are hot, or none. */
+  /** Logged accesses that make a row hot; null if all rows of the table are hot, or none. */
   cutoff: number | null;
   /** Rows at the threshold, estimated from the log. */
   estimate: Interval;
   /** Rows at the threshold by exact counts. */
   exact: number;
-  /** Share of the table's lookups that go to hot rows. */
+  /** Share of the table's lookups that are of hot rows. */
   lookupShare: number;
 }
 
-/** What a profile's manifest says. */
+/** Content of a profile's manifest. */
 export interface ProfileBody {
   /** Id of the dataset. */
   dataset: string;
   /** Length of an embedding row. */
   dim: number;
-  /** Its state counts against the budget. */
+  /** Optimizer whose state counts towards the budget. */
   optimizer: OptimizerName;
   /** The budget in bytes. */
   hotMemory: number;
-  /** What a hot row takes of the budget, optimizer state included. */
+  /** Bytes of a hot row, including optimizer state. */
   bytesPerRow: number;
   /** Seed of the sample. */
   seed: number;
-  /** Percent of the train samples whose accesses were logged; 100 where exact counts were used. */
+  /** Percent of the train samples whose accesses were logged; 100 if exact counts were used. */
   sampleRate: number;
-  /** False if the sample was too small to tell how many rows reach the threshold. */
+  /** False if the sample was too small to determine how many rows reach the threshold. */
   settled: boolean;
-  /** Share of its table's accesses from which on every row is hot; null where all rows are hot, or none. */
+  /** Minimum share of its table's accesses that makes a row hot; null if all rows are hot, or none. */
   threshold: number | null;
-  /** True if some cut-off is 1 logged access: a lower threshold would call unseen rows hot. */
+  /** True if some cut-off is 1 logged access: a lower threshold would make unseen rows hot. */
   floorReached: boolean;
-  /** Rows of all tables. */
+  /** Number of rows of all tables. */
   rows: number;
-  /** The hot ones among them. */
+  /** Number of hot rows. */
   hotRows: number;
   /** Bytes of the hot rows. */
   hotBytes: number;
@@ -60,13 +60,13 @@ export interface ProfileBody {
   hotBytesEstimate: Interval;
   /** The same by exact counts. */
   hotBytesExact: number;
-  /** Share of the train split's lookups that go to hot rows. */
+  /** Share of the train split's lookups that are of hot rows. */
   hotLookupShare: number;
-  /** Share of its samples whose lookups are all hot, measured on a random part of them. */
+  /** Share of its samples whose lookups are all hot, measured on a random sample. */
   hotSampleShare: number;
-  /** Each embedding table. */
+  /** All embedding tables. */
   tables: ProfiledTable[];
-  /** What each doubling of the budget buys. */
+  /** The coverage for each doubling of the budget. */
   coverage: { budget: number; hotBytes: number; lookupShare: number; sampleShare: number }[];
 }
 
@@ -74,7 +74,7 @@ const count = z.number().int().nonnegative();
 const share = z.number().min(0).max(1);
 const interval = z.object({ low: z.number(), value: z.number(), high: z.number() });
 
-/** Validates what a profile's manifest says. */
+/** Schema of a profile's manifest. */
 export const profileBody: z.ZodType<ProfileBody> = z.object({
   dataset: z.string(),
   dim: z.number().int().positive(),
@@ -112,9 +112,9 @@ export const HOT_ROWS_FILE = "hot_rows.u32";
 
 /** A profile on disk. */
 export class Profile {
-  /** Where it lies. */
+  /** Its directory. */
   readonly directory: string;
-  /** Names its content: equal contents have equal ids. */
+  /** Identifies its content: equal contents have equal ids. */
   readonly id: string;
   /** Its manifest. */
   readonly body: ProfileBody;
@@ -128,14 +128,14 @@ export class Profile {
     this.hotRows = hotRows;
   }
 
-  /** Opens and validates a profile. Throws HotsetError that names what is wrong. */
+  /** Opens and validates a profile. Throws HotsetError with what is wrong. */
   static open(directory: string): Profile {
     const artifact = Artifact.open("profile", directory, profileBody);
     const { rows, hotRows } = artifact.body;
     return new Profile(artifact, readHotRows(artifact, hotRows, rows));
   }
 
-  /** Throws HotsetError unless this profile was made from the dataset. */
+  /** Throws HotsetError unless this profile was built from the dataset. */
   expectDataset(dataset: Dataset): void {
     const { dataset: id, rows } = this.body;
     if (id === dataset.id && rows === dataset.rows) return;

@@ -1,4 +1,4 @@
-/** Makes a profile: plans the hot rows, tags them, and reports what they cover by the dataset's exact counts. */
+/** Builds a profile: chooses the hot rows, and measures their coverage by the dataset's exact counts. */
 import { ArtifactWriter } from "../storage/artifact_writer.ts";
 import { type OptimizerName, rowStateWords } from "../optimizer/optimizers.ts";
 import type { Dataset } from "../dataset/dataset.ts";
@@ -12,28 +12,31 @@ import { HOT_ROWS_FILE, Profile, type ProfileBody } from "./profile.ts";
 import { RowCounts } from "./tally.ts";
 import { cutoffsAt } from "./threshold.ts";
 
-/** How to profile. */
+/** Options of a profile. */
 export interface ProfileOptions {
   /** Directory of the profile. */
   readonly out: string;
   /** Length of an embedding row. */
   readonly dim: number;
-  /** Its state counts against the budget. */
+  /** Optimizer whose state counts towards the budget. */
   readonly optimizer: OptimizerName;
-  /** The budget in bytes. 0: nothing is hot. */
+  /** The budget in bytes; 0 for no hot rows. */
   readonly hotMemory: number;
-  /** Percent of the samples to log, up to four times as many if need be; undefined: all counts of the dataset, and none. */
+  /**
+   * Percent of the samples to log, up to four times as many if necessary; undefined to use the dataset's exact counts.
+   */
   readonly sampleRate?: number | undefined;
   /** Seed of the sample. */
   readonly seed: number;
-  /** Who logs samples together, each with the same arguments; default this process alone. */
+  /** The process group that logs samples together, each rank with the same arguments; default this process alone. */
   readonly group?: ProcessGroup | undefined;
-  /** Told what has been done and what is to be done, in each of the passes that log samples. */
+  /** Called with what is done and what is to be done, in each of the passes that log samples. */
   readonly onProgress?: ((done: number, total: number) => void) | undefined;
 }
 
 /**
- * Finds the hot rows of a dataset within a budget and writes them as a profile. Throws HotsetError if the dataset is damaged.
+ * Chooses the hot rows of a dataset within a budget and writes them as a profile. Throws HotsetError if the dataset is
+ * damaged.
  */
 export function profileDataset(dataset: Dataset, options: ProfileOptions): Profile {
   const { dim, optimizer, hotMemory, sampleRate, seed, group = ALONE, onProgress = () => {} } = options;
@@ -109,7 +112,7 @@ export function profileDataset(dataset: Dataset, options: ProfileOptions): Profi
   return together(group, () => Profile.open(options.out));
 }
 
-/** Hot rows of each table and the accesses to them. */
+/** Number of hot rows of each table and of accesses to them. */
 function countHot(hotRows: Uint32Array, { counts, firstRows }: RowCounts) {
   const rows = new Array<number>(firstRows.length - 1).fill(0);
   const lookups = [...rows];

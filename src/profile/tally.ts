@@ -1,20 +1,20 @@
-/** How many rows reach a cut-off, answered exactly. */
+/** Exact numbers of rows that reach a cut-off. */
 
-/** Counts from here on are kept one by one; below, as a histogram. */
+/** Counts from here on are stored individually; smaller ones as a histogram. */
 const HISTOGRAM_COUNTS = 1 << 16;
 
 /** Bytes of the histogram of a table. */
 export const TALLY_BYTES = 2 * 8 * (HISTOGRAM_COUNTS + 1);
 
-/** Answers exactly how many rows, and how many accesses to them, reach any cut-off. */
+/** Numbers of rows, and of accesses to them, that reach any cut-off, exactly. */
 export class Tally {
-  /** Rows with at least so many accesses, and the accesses to them. */
+  /** Number of rows with at least this number of accesses, and of accesses to them. */
   readonly #rows = new Float64Array(HISTOGRAM_COUNTS + 1);
   /** Ascending. */
   readonly #large: number[] = [];
   readonly #accesses = new Float64Array(HISTOGRAM_COUNTS + 1);
 
-  /** Tallies the accesses of every row of a table. */
+  /** Counts the accesses of every row of a table. */
   constructor(counts: Uint32Array) {
     for (let i = 0; i < counts.length; i++) {
       const count = counts[i];

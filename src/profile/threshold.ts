@@ -1,37 +1,37 @@
-/** The search for the threshold: the share of its table's accesses from which on a row is hot. */
+/** Searches the threshold: the share of its table's accesses that makes a row hot. */
 import { addIntervals, type HotRowCounter, type Interval } from "./estimate.ts";
 
-/** A table that takes part in the search. */
+/** A table in the search. */
 export interface SearchedTable {
   /** Logged accesses to all its rows. */
   readonly accesses: number;
   readonly counter: HotRowCounter;
 }
 
-/** What the search found. */
+/** Result of the search. */
 export interface Threshold {
   readonly threshold: number;
-  /** Logged accesses from which on a row of each table is hot; at least 1, for an unseen row is never hot. */
+  /** Logged accesses that make a row of each table hot; at least 1, because an unseen row is never hot. */
   readonly cutoffs: number[];
-  /** The next lower cut-offs, whose rows would have exceeded the limit; equal to `cutoffs` at the floor. */
+  /** The next lower cut-offs, whose rows would exceed the limit; equal to `cutoffs` at the minimum. */
   readonly nextCutoffs: number[];
-  /** True if some cut-off is 1: the log cannot tell apart the rows that were seen once from those seen less. */
+  /** True if some cut-off is 1: the log cannot distinguish rows seen once from rows seen less often. */
   readonly floorReached: boolean;
 }
 
-/** Cut-off of each table at a threshold: a share of its accesses, in whole accesses, clamped at 1. */
+/** Cut-off of each table at a threshold: a share of its accesses, in whole accesses, at least 1. */
 export function cutoffsAt(threshold: number, tables: readonly Pick<SearchedTable, "accesses">[]): number[] {
   return tables.map(({ accesses }) => Math.max(1, Math.ceil(threshold * accesses)));
 }
 
-/** Rows of each table that reach its cut-off. */
+/** Number of rows of each table that reach its cut-off. */
 export function rowsAt(cutoffs: readonly number[], tables: readonly SearchedTable[]): Interval[] {
   return tables.map(({ counter }, t) => counter.rowsAtLeast(cutoffs[t]));
 }
 
 /**
- * The smallest threshold at which the upper bound of all tables' hot rows is within `limit` rows. Bisects the logarithm
- * of the threshold until the whole-numbered cut-offs of its two ends are neighbours.
+ * The smallest threshold at which the upper bound of all tables' hot rows is at most `limit` rows. Bisects the
+ * logarithm of the threshold until the whole-numbered cut-offs of its two ends are neighbours.
  */
 export function searchThreshold(tables: readonly SearchedTable[], limit: number): Threshold {
   const fits = (cutoffs: readonly number[]) => addIntervals(rowsAt(cutoffs, tables)).high <= limit;
@@ -42,7 +42,7 @@ export function searchThreshold(tables: readonly SearchedTable[], limit: number)
     floorReached: cutoffs.includes(1),
   });
   let tooLow = 1 / tables.reduce((most, { accesses }) => Math.max(most, accesses), 1);
-  let fitting = 2; // twice all accesses: no row reaches that
+  let fitting = 2; // twice all accesses, which no row reaches
   let tooLowCutoffs = cutoffsAt(tooLow, tables);
   let fittingCutoffs = cutoffsAt(fitting, tables);
   if (fits(tooLowCutoffs)) return found(tooLow, tooLowCutoffs, tooLowCutoffs);
