@@ -1,7 +1,7 @@
 /**
- * Hotset trains recommendation models (DLRM) fast by keeping their popular embedding rows where the compute is.
+ * Hotset trains recommendation models (DLRM). It keeps popular embedding rows on the device that computes.
  *
- * Each subject has an entry of its own. This one has what all of them share: the errors that they throw.
+ * Each subject has an entry of its own. This one exports what all of them share: the errors that they throw.
  *
  * | entry                      | what for                                                                             |
  * | -------------------------- | ------------------------------------------------------------------------------------ |

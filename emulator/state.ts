@@ -1,4 +1,4 @@
-/** What an emulated device consists of, whatever library a call comes from. */
+/** The state of an emulated device, independent of the library of a call. */
 import { CStrings, Handles } from "./marshal.ts";
 import { closeSharedPages, type SharedPages } from "../ffi/shared_pages.ts";
 import { DeviceMemory, EmulationError } from "./memory.ts";
@@ -6,17 +6,17 @@ import { PtxError } from "./ptx.ts";
 import type { Event, Operation, Stream } from "./streams.ts";
 import { Traffic } from "./traffic.ts";
 
-/** How a device is to be. */
+/** Options of an emulated device. */
 export interface EmulatedOptions {
-  /** Memory it has; 16 GiB unless given. */
+  /** Memory in bytes; default 16 GiB. */
   readonly memoryBytes?: number;
   /** True to count sectors and bank conflicts, which slows kernels down. */
   readonly countTraffic?: boolean;
   /** True to run copies as early as allowed instead of as late: finds missing waits of the other direction. */
   readonly copiesFirst?: boolean;
-  /** GPUs that a program sees; it may make one of them current, and this device is that one. 1 unless given. */
+  /** Number of GPUs that a program sees; it may make one of them current, and this device is that one. Default 1. */
   readonly devices?: number;
-  /** How long ranks wait for each other before the one that does not come is an error; 60 seconds unless given. */
+  /** Milliseconds for which ranks wait for each other before a missing rank is an error; default 60,000. */
   readonly timeoutMs?: number;
 }
 

@@ -5,11 +5,11 @@
  */
 import { isAbsolute } from "node:path";
 
-/** A library that cannot be opened. The message lists every try and says how to install what is missing. */
+/** A library that cannot be opened. The message lists every attempt and how to install what is missing. */
 export class LibraryError extends Error {
   /** Tells the error from others by name. */
   override name = "LibraryError";
-  /** Each place that was tried, with what happened there. */
+  /** Each path that was tried, with its result. */
   readonly tries: readonly string[];
 
   /** `message` says everything; `tries` are the places. */
@@ -19,7 +19,7 @@ export class LibraryError extends Error {
   }
 }
 
-/** What to open and where to look for it. */
+/** A library to open, and where to look for it. */
 export interface LibraryRequest<S extends Deno.ForeignLibraryInterface> {
   /** For people: "cuBLAS". */
   readonly name: string;

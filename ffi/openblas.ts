@@ -30,9 +30,9 @@ const ROW_MAJOR = 101;
 const NO_TRANSPOSE = 111;
 const TRANSPOSE = 112;
 
-/** An opened OpenBLAS. Its version says the processor that it chose its kernels for. */
+/** An opened OpenBLAS. Its version includes the processor for which it selected kernels. */
 export interface OpenBlas extends Gemm {
-  /** Where it was found. */
+  /** Its path. */
   readonly path: string;
 }
 
@@ -64,7 +64,7 @@ function processorHas(wanted: readonly string[]): boolean {
   }
 }
 
-/** Opens OpenBLAS. Throws LibraryError that lists every try and how to install it. */
+/** Opens OpenBLAS. Throws LibraryError that lists every attempt and how to install it. */
 export function openOpenBlas(): OpenBlas {
   const advice = chooseCore(); // the variable is read when the library is loaded
   const { path, symbols: blas } = openLibrary({

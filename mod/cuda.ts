@@ -1,9 +1,10 @@
 /**
  * CUDA from TypeScript, without a compiler or a toolkit: devices, buffers, kernels in PTX, copies. Needs `--allow-ffi`,
  * and nothing else of Hotset. On the device `"emulated"` the same calls and kernels run on the CPU, slowly, and every
- * access is checked: no GPU is needed, and wrong kernels are told of.
+ * access is checked: it needs no GPU, and reports errors of kernels.
  *
- * Objects stay on the thread that made them. Disposing the device frees what was made on it.
+ * Objects must be used on the thread that created them. Disposing the device frees everything created on it.
+ * Sizes are in words of 4 bytes unless a name says bytes.
  *
  * @example Add two vectors
  * ```ts

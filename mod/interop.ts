@@ -1,6 +1,6 @@
 /**
- * Models in others' formats: a run's best model is written as safetensors or ONNX, and a facebookresearch/dlrm model in
- * safetensors becomes a run. docs/interop.md describes the files.
+ * Models in formats of other projects: exports a run's best model as safetensors or ONNX, and imports a
+ * facebookresearch/dlrm model in safetensors as a run. docs/interop.md describes the files.
  *
  * @example Export a run as ONNX, and as safetensors, which become a run again
  * ```ts

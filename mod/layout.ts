@@ -1,6 +1,6 @@
 /**
  * A dataset is profiled for its popular rows ({@linkcode Profile}), and a profile becomes a {@linkcode Layout} of hot and
- * cold batches. Training makes both itself; this is for programs that look into them or read the batches.
+ * cold batches. Training builds both itself; this entry is for programs that examine them or read batches.
  *
  * @example Profile a dataset, pack it and read a batch
  * ```ts

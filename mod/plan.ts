@@ -1,5 +1,5 @@
 /**
- * What training would need and what a memory budget would cover, without training; and what this machine offers.
+ * Estimates the memory of training and the coverage of a memory budget, without training; examines this machine.
  *
  * @example Memory of the published Terabyte model
  * ```ts
@@ -12,7 +12,7 @@
  * assert(onCpu.host > 10 * 2 ** 30, `${onCpu.host} bytes`);
  * ```
  *
- * @example What a run on a dataset needs, and what this machine offers
+ * @example Memory of a run on a dataset
  * ```ts
  * import assert from "node:assert/strict";
  * import { generateDataset } from "@hotset/hotset/dataset";
@@ -26,6 +26,16 @@
  * assert(plan.hotBytes <= 2 ** 20);
  * assert(plan.placements.every(({ fits }) => fits));
  * Deno.removeSync(folder, { recursive: true });
+ * ```
+ *
+ * @example Components of this machine (measures speed for about three seconds)
+ * ```ts ignore
+ * import assert from "node:assert/strict";
+ * import { diagnose } from "@hotset/hotset/plan";
+ *
+ * const { findings, cores } = await diagnose();
+ * assert(cores >= 1);
+ * for (const { name, found, detail } of findings) console.log(found ? "found" : "missing", name, detail);
  * ```
  *
  * @module

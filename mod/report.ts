@@ -1,5 +1,5 @@
 /**
- * Reports as one HTML file each, with charts and without scripts. This entry loads Observable Plot; no other does.
+ * Writes reports as HTML files with charts and without scripts. Only this entry loads Observable Plot.
  *
  * @example Draw the popular rows of a dataset
  * ```ts
@@ -15,6 +15,23 @@
  * const profile = profileDataset(dataset, { out: `${folder}/profile`, ...budget });
  * writeProfileReport(profile, dataset, `${folder}/profile.html`);
  * assert.match(Deno.readTextFileSync(`${folder}/profile.html`), /<svg/);
+ * Deno.removeSync(folder, { recursive: true });
+ * ```
+ *
+ * @example Report of a run
+ * ```ts
+ * import assert from "node:assert/strict";
+ * import { generateDataset } from "@hotset/hotset/dataset";
+ * import { writeRunReport } from "@hotset/hotset/report";
+ * import { resolveConfig, startRun } from "@hotset/hotset/train";
+ *
+ * const folder = Deno.makeTempDirSync();
+ * const fractions = { validation: 0.1, test: 0.1 };
+ * const dataset = generateDataset(`${folder}/clicks`, { samples: 2000, seed: 1, scale: 1000, fractions });
+ * const config = resolveConfig("default", { mode: "cpu", ranks: 1, bottom: [16], top: [16, 1] });
+ * await startRun(config, dataset, { out: `${folder}/run`, report: () => {} });
+ * writeRunReport(`${folder}/run`, `${folder}/run.html`);
+ * assert.match(Deno.readTextFileSync(`${folder}/run.html`), /<svg/);
  * Deno.removeSync(folder, { recursive: true });
  * ```
  *

@@ -1,19 +1,23 @@
 /**
- * Uses a trained run: metrics on its splits or on new rows, and click probabilities of new rows.
+ * Scores with a trained run: metrics on its splits or on new rows, and click probabilities of new rows.
  *
- * @example The area under the ROC curve
+ * @example The area under the ROC curve, and other metrics
  * ```ts
  * import assert from "node:assert/strict";
- * import { auc } from "@hotset/hotset/score";
+ * import { auc, metricsOf } from "@hotset/hotset/score";
  *
- * assert.equal(auc(Float32Array.of(0.1, 0.4, 0.3, 0.8), Uint8Array.of(0, 0, 1, 1)), 0.75);
+ * const labels = Uint8Array.of(0, 0, 1, 1);
+ * assert.equal(auc(Float32Array.of(0.1, 0.4, 0.3, 0.8), labels), 0.75);
+ * const { accuracy, logloss } = metricsOf(Float32Array.of(-1, -2, 1, 2), labels); // logits
+ * assert.equal(accuracy, 1);
+ * assert(logloss < 0.25);
  * ```
  *
  * @example Evaluate a run on its own splits, and score rows of a file
  * ```ts
  * import assert from "node:assert/strict";
  * import { prepareDataset, writeCriteoLog } from "@hotset/hotset/dataset";
- * import { evaluateRun, predictRun } from "@hotset/hotset/score";
+ * import { evaluateRun, predictRun, writeScores } from "@hotset/hotset/score";
  * import { resolveConfig, startRun } from "@hotset/hotset/train";
  *
  * const folder = Deno.makeTempDirSync();
@@ -28,6 +32,7 @@
  * assert(validation.auc > 0.4);
  * const probabilities = await predictRun(`${folder}/run`, [log], {}, report);
  * assert.equal(probabilities.length, 2000);
+ * writeScores(probabilities, `${folder}/scores.csv`, "csv");
  * Deno.removeSync(folder, { recursive: true });
  * ```
  *

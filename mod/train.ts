@@ -1,6 +1,6 @@
 /**
- * Trains a model on a dataset: {@linkcode startRun} begins a run, a directory with its configuration, metrics and
- * checkpoints; {@linkcode resumeRun} goes on with one. What happens is told to a {@linkcode Report}.
+ * Trains a model on a dataset: {@linkcode startRun} begins a run, a directory with a configuration, metrics and
+ * checkpoints; {@linkcode resumeRun} resumes it. A {@linkcode Report} receives the events.
  *
  * @example Train on generated data, and stop when a signal is aborted
  * ```ts
@@ -21,7 +21,7 @@
  * Deno.removeSync(folder, { recursive: true });
  * ```
  *
- * @example Train on raw logs, go on with the run, look at it, repeat it
+ * @example Train on raw logs, resume the run, read its record, repeat it
  * ```ts
  * import assert from "node:assert/strict";
  * import { Interrupted } from "@hotset/hotset";
@@ -47,7 +47,7 @@
  * Deno.removeSync(folder, { recursive: true });
  * ```
  *
- * @example A learning rate of one's own
+ * @example A custom learning-rate schedule
  * ```ts
  * import assert from "node:assert/strict";
  * import { generateDataset } from "@hotset/hotset/dataset";

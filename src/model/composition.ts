@@ -1,16 +1,16 @@
-/** Connects layers to a model and gives their parameters places in one vector. */
+/** Connects layers to a model and assigns their parameters positions in one vector. */
 import { elementsOf, type Layer, type Parameter, type Part } from "./layers/layer.ts";
 import { linear } from "./layers/linear.ts";
 
 /** A vector of each sample that a layer reads or writes. */
 export interface Value {
-  /** Its length. */
+  /** Its width. */
   readonly width: number;
-  /** False for what comes from the data: nothing uses its gradient. */
+  /** False for inputs: nothing uses their gradient. */
   readonly hasGradient: boolean;
 }
 
-/** A parameter with its place. */
+/** A parameter with its position. */
 export interface PlacedParameter extends Parameter {
   /** Its first word in the vector of dense parameters, a multiple of 4. */
   readonly first: number;
@@ -28,11 +28,11 @@ export interface PlacedLayer {
   readonly parameters: readonly PlacedParameter[];
 }
 
-/** What the layers of a model read from outside. */
+/** The inputs of a model's layers. */
 export interface ModelInputs {
-  /** Dense features of a sample; undefined where there are none. */
+  /** Dense features of a sample; undefined without dense features. */
   readonly dense: Value | undefined;
-  /** Its pooled rows, (tables, dim); undefined where there are no tables. */
+  /** Its pooled rows, (tables, dim); undefined without tables. */
   readonly pooled: Value | undefined;
 }
 
@@ -44,7 +44,7 @@ export class Composition {
   readonly #read = new Set<Value>();
   #words = 0;
 
-  /** Begins with the inputs alone. */
+  /** Begins with only the inputs. */
   constructor(denseFeatures: number, pooledWidth: number) {
     this.inputs = {
       dense: denseFeatures === 0 ? undefined : { width: denseFeatures, hasGradient: false },
@@ -57,14 +57,14 @@ export class Composition {
     return this.#words;
   }
 
-  /** Adds a layer behind the values that it reads, and returns what it writes. */
+  /** Adds a layer that reads these values, and returns its output. */
   add(layer: Layer, ...inputs: Value[]): Value {
     if (inputs.length !== layer.inputs.length || inputs.some(({ width }, i) => width !== layer.inputs[i])) {
       const widths = inputs.map(({ width }) => width);
       throw new Error(`${layer.title} reads values of ${layer.inputs} words and gets ${widths}`);
     }
     for (const input of inputs) {
-      // Gradients are overwritten: the layers that read a value would each leave a part of its gradient.
+      // Gradients are overwritten: each of several readers would leave only its own part of a value's gradient.
       if (input.hasGradient && this.#read.has(input)) throw new Error(`${layer.title} reads what another layer reads`);
       this.#read.add(input);
     }

@@ -23,15 +23,15 @@ import { Network } from "./network.ts";
 import type { ModelPlan } from "./shape.ts";
 import { faultMessage } from "./step_fault.ts";
 
-/** Where a rank computes and what it shares with the other ranks. All buffers lie on the device. */
+/** Where a rank computes and what it shares with other ranks. All buffers are on the device. */
 export interface RankMemory {
-  /** Computes the layers. */
+  /** The device of the layers. */
   readonly device: Backend;
-  /** Holds what is not on the device; the same object as `device` on a CPU. */
+  /** The host, for what is not on the device; the same object as `device` on a CPU. */
   readonly host: HostBackend;
   /** Dense parameters (plan.denseWords): one vector for all ranks, or a replica on each device. */
   readonly parameters: Buffer;
-  /** Optimizer state of the dense parameters; undefined if it keeps none. */
+  /** Optimizer state of the dense parameters; undefined if the optimizer has none. */
   readonly denseState: Buffer | undefined;
   /** Dense gradients (plan.denseWords) of each rank of the node, which share them; or of this rank alone. */
   readonly gradients: readonly Buffer[];
@@ -41,13 +41,13 @@ export interface RankMemory {
   readonly lossSum: Buffer;
   /** Gradients of the pooled rows of a batch in host memory, shared; undefined if the host computes. */
   readonly hostGradients?: Buffer | undefined;
-  /** Clips gradients by their norm; undefined to leave them as they are. */
+  /** Clips gradients by their norm; undefined for no clipping. */
   readonly clip?: ClipMemory | undefined;
-  /** Moves messages on, between operations that take long; undefined if there are none. */
+  /** Progresses messages between long operations; undefined if there are none. */
   readonly poll?: (() => void) | undefined;
 }
 
-/** A place for batches, bound to the model and its tables; made once, used for every batch that is read there. */
+/** A slot for batches, bound to the model and its tables; created once, used for every batch that is read there. */
 export interface StepInput {
   readonly place: BatchPlace;
   readonly tables: BoundTables;
@@ -56,11 +56,11 @@ export interface StepInput {
   /** Views of that block: the header, and the labels of this rank's samples. */
   readonly header: Buffer;
   readonly labels: Buffer;
-  /** Clips the gradients of a step; undefined to leave them as they are. */
+  /** Clips the gradients of a step; undefined for no clipping. */
   readonly clip: ((samples: number) => void) | undefined;
-  /** How the rows of the batch that was loaded are looked up. */
+  /** The lookups of the batch that was loaded. */
   lookups: TableLookups | undefined;
-  /** The step over a full batch for each kind of lookups, once it was run (and perhaps recorded). */
+  /** The step over a full batch for each kind of lookups, once it was run (and possibly recorded). */
   readonly replays: Map<TableLookups, () => void>;
 }
 
@@ -129,7 +129,7 @@ export class Model {
     this.#clip = memory.clip && new GradientClip(context, computed, memory.clip, memory.hostGradients);
   }
 
-  /** Binds a place for batches. */
+  /** Binds a slot for batches. */
   input(place: BatchPlace): StepInput {
     const { denseFeatures } = this.#shape;
     const { labels, dense } = this.#sections;
@@ -151,7 +151,7 @@ export class Model {
     };
   }
 
-  /** Makes ready for a step over the batch that is in the place: its rows are present, and the device has its words. */
+  /** Prepares a step over the batch in the slot: its rows are available, and the device has its words. */
   load(input: StepInput, training: boolean): void {
     const { place, tables } = input;
     const { device, host } = this.#memory;
@@ -160,7 +160,7 @@ export class Model {
     device.upload(place.batch.words.subarray(0, input.lookups.deviceWords), place.deviceBlock);
   }
 
-  /** Samples of a batch that are this rank's. */
+  /** Number of this rank's samples in a batch. */
   samplesOf(batchSamples: number): number {
     return Math.min(Math.max(batchSamples - this.firstSample, 0), this.capacity);
   }
@@ -208,7 +208,7 @@ export class Model {
     if (lookups.shared) nodeBarrier(this.#groups, device);
   }
 
-  /** Throws before anything is updated, so that the parameters that made the loss so can be looked at. */
+  /** Throws before anything is updated, so that the parameters that caused the loss can be examined. */
   #expectFiniteLoss(header: Buffer): void {
     const { host, lossSum } = this.#memory;
     if (Number.isFinite(host.floats(lossSum)[0])) return;

@@ -1,4 +1,4 @@
-/** A trained model in memory, to score rows at once. */
+/** A trained model in memory that scores rows at once. */
 import { cpuOptions, openHost } from "../backend/open.ts";
 import type { Dataset } from "../dataset/dataset.ts";
 import { type EncodedRows, type Row, RowEncoder } from "../dataset/row_encoder.ts";
@@ -8,17 +8,17 @@ import { probabilityOf } from "../loop/evaluate.ts";
 import { openTrainedOn, withBest } from "../run/trained_run.ts";
 import { Scorer } from "./scorer.ts";
 
-/** What a model is, for people and programs. */
+/** Properties of a model. */
 export interface ModelFacts {
-  /** Where it was opened. */
+  /** Directory of its run. */
   readonly path: string;
-  /** Names its best checkpoint: another one, another name. */
+  /** Identifies its best checkpoint: another checkpoint has another id. */
   readonly checkpoint: string;
-  /** Steps that it was trained for. */
+  /** Number of its training steps. */
   readonly step: number;
   /** Names of the columns that a row must have. */
   readonly columns: readonly string[];
-  /** Embedding rows of each table, by name. */
+  /** Number of embedding rows of each table, by name. */
   readonly tables: Readonly<Record<string, number>>;
   /** Names of the dense features of a sample. */
   readonly dense: readonly string[];
@@ -29,7 +29,7 @@ export interface ModelFacts {
  * the bits of `predict --blas wasm`. Dispose of it when it is not needed any more.
  */
 export class ScoringModel implements Disposable {
-  /** What it is. */
+  /** Properties of the model. */
   readonly facts: ModelFacts;
   readonly #encoder: RowEncoder;
   readonly #firstRows: Float64Array;
@@ -62,10 +62,10 @@ export class ScoringModel implements Disposable {
   }
 
   /**
-   * Probabilities of up to 256 samples that are encoded already, as a dataset's reader gives them: `dense` (count, features)
-   * transformed, `indices` global rows by (sample, table), and where the model has bags `offsets` (count * tables + 1), bag b
-   * beginning at lookup `offsets[b]`. Fills `probabilities` and allocates nothing. Throws HotsetError where sizes do not fit
-   * or an index lies outside its table.
+   * Probabilities of up to 256 encoded samples, as a dataset's reader returns them: `dense` (count, features)
+   * transformed, `indices` global rows by (sample, table), and for a model with bags `offsets` (count * tables + 1),
+   * where bag b begins at lookup `offsets[b]`. Fills `probabilities` and allocates nothing. Throws HotsetError if sizes
+   * do not match or an index is outside its table.
    */
   scoreEncoded(samples: EncodedRows, probabilities: Float32Array): void {
     const scorer = this.#opened();
@@ -74,7 +74,7 @@ export class ScoringModel implements Disposable {
     fill(probabilities, 0, scorer.logits(samples, 0));
   }
 
-  /** Share of the lookups of `score` so far that met a value without a row of its own, by table. */
+  /** Share of the lookups of `score` so far with a value that has no row of its own, by table. */
   get unknownShare(): UnknownShare {
     return this.#encoder.unknownShare;
   }
@@ -119,7 +119,7 @@ export class ScoringModel implements Disposable {
     return undefined;
   }
 
-  /** Lets go of the model's memory. */
+  /** Frees the model's memory. */
   [Symbol.dispose](): void {
     this.#scorer = undefined;
   }
@@ -130,13 +130,14 @@ function fill(probabilities: Float32Array, first: number, logits: Float32Array):
 }
 
 /**
- * Loads the best checkpoint of a run, with the dictionary of its data, to score rows in memory. Throws HotsetError if it cannot
- * be read, or has a column whose values are read in files alone.
+ * Loads the best checkpoint of a run, with the dictionary of its data, to score rows in memory. Throws HotsetError if
+ * it cannot be read, or if a column's format can be read only from files.
  */
 export async function openModel(run: string): Promise<ScoringModel> {
   const dataset = openTrainedOn(run, "score with");
   const encoder = await RowEncoder.load(dataset);
-  // The kernels compute a sample alone as among others, and faster than most libraries; the last bits of these depend on the number of samples.
+  // The WASM kernels compute a sample alone as among others, and faster than most libraries, whose last bits depend on
+  // the number of samples.
   const host = await openHost(await cpuOptions("wasm"));
   const { tables, dense } = dataset.body;
   return withBest(run, (checkpoint) => {

@@ -1,4 +1,4 @@
-/** One CUDA device: its primary context, memory, two streams, and the count of what crosses to it. */
+/** One CUDA device: its primary context, memory, two streams, and counters of transfers. */
 import { Cuda } from "../../../ffi/cudart.ts";
 import { CudaError } from "../../../ffi/cuda_error.ts";
 import { bytesAt, pointerAt } from "../../../ffi/pointer.ts";
@@ -8,7 +8,7 @@ import type { DeviceCounters } from "../backend.ts";
 import { type CudaDeviceKind, type CudaLibraries, openLibraries } from "./libraries.ts";
 import { DeviceBuffer, PinnedBuffer } from "./memory.ts";
 
-/** Opens the device with the primary context made current on this thread. CUDA objects must stay on the thread. */
+/** Opens the device and makes its primary context current on this thread. CUDA objects must stay on this thread. */
 export class CudaDevice implements Disposable {
   /**
    * Checked calls of the libraries.
@@ -19,11 +19,11 @@ export class CudaDevice implements Disposable {
   readonly name: string;
   /** Streaming multiprocessors. */
   readonly multiprocessors: number;
-  /** Every operation runs on this stream, in call order; copies from the host come in on their own. */
+  /** Stream of all operations, in call order, except copies from the host. */
   readonly stream: Deno.PointerValue;
-  /** Copies from the host run here. */
+  /** Stream of copies from the host. */
   readonly copyStream: Deno.PointerValue;
-  /** What it was asked to do so far. */
+  /** Counters since the device was opened. */
   readonly counters: DeviceCounters = {
     launches: 0,
     graphLaunches: 0,
@@ -33,7 +33,7 @@ export class CudaDevice implements Disposable {
   };
   /** True while launches are recorded instead of run. */
   recording = false;
-  /** Bytes from other ranks that a run of what is being recorded will bring. */
+  /** Bytes from other ranks that one run of the recorded sequence will receive. */
   recordedBytesFromRanks = 0;
   readonly #owned = new DisposableStack();
   readonly #slot = new BigUint64Array(1);
@@ -56,13 +56,13 @@ export class CudaDevice implements Disposable {
     this.#owned = opening.move();
   }
 
-  /** The value that a call writes to the slot it is given: an address or a handle. */
+  /** The value that a call writes to its output argument: an address or a handle. */
   made(call: (slot: BigUint64Array<ArrayBuffer>) => void): bigint {
     call(this.#slot);
     return this.#slot[0];
   }
 
-  /** Releases something when the device is disposed, before everything that was there first. */
+  /** Releases an object when the device is disposed, before all objects created earlier. */
   own(release: () => void): void {
     this.#owned.defer(() => this.#release(release));
   }
@@ -74,7 +74,7 @@ export class CudaDevice implements Disposable {
     return value[0];
   }
 
-  /** New device memory of zeros. Throws HotsetError with the numbers when it does not suffice. */
+  /** Allocates device memory, initially zero. Throws HotsetError with the numbers if there is not enough. */
   allocate(words: number, label: string): DeviceBuffer {
     const byteLength = 4 * Math.max(words, 1);
     const { runtime } = this.libraries;
@@ -104,7 +104,7 @@ export class CudaDevice implements Disposable {
     return buffer;
   }
 
-  /** A new event; one that is to be timed costs a little more. */
+  /** A new event; one for timing is slightly slower. */
   makeEvent(timed: boolean): Deno.PointerValue {
     const { runtime } = this.libraries;
     const flags = timed ? Cuda.eventDefault : Cuda.eventDisableTiming;
@@ -113,7 +113,7 @@ export class CudaDevice implements Disposable {
     return event;
   }
 
-  /** Waits for all operations so far. Throws the first error that any of them met. */
+  /** Waits for all operations so far. Throws the first error of any of them. */
   synchronize(): void {
     this.libraries.runtime.cudaStreamSynchronize(this.stream);
     const error = this.#firstError;
@@ -121,7 +121,7 @@ export class CudaDevice implements Disposable {
     if (error !== undefined) throw error;
   }
 
-  /** Frees everything in the opposite order of its making. */
+  /** Releases everything in the reverse order of creation. */
   [Symbol.dispose](): void {
     this.#owned.dispose();
   }
@@ -141,7 +141,7 @@ export class CudaDevice implements Disposable {
     return stream;
   }
 
-  /** Freeing must not hide the error that ended a run, so its own errors wait for the next synchronize. */
+  /** An error while releasing must not hide the error that ended a run, so it is thrown by the next `synchronize`. */
   #release(release: () => void): void {
     try {
       release();

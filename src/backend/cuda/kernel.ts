@@ -1,4 +1,4 @@
-/** Kernels: loaded from the PTX beside their launchers, their arguments packed once and rewritten in place. */
+/** Kernels: loaded from PTX, with arguments that are packed once and changed in place. */
 import { LaunchParameter } from "../../../ffi/cuda.ts";
 import { addressOf, cString, pointerAt } from "../../../ffi/pointer.ts";
 import type { CudaDevice } from "./device.ts";
@@ -7,13 +7,13 @@ import type { DeviceBuffer } from "./memory.ts";
 /** Types of parameters: an address or a number. */
 export type ParameterType = "u64" | "u32";
 
-/** Loads PTX and unloads it with the device. */
+/** Loads PTX, and unloads it with the device. */
 export class KernelModule {
   readonly #device: CudaDevice;
   readonly #ptx: string;
   readonly #module: Deno.PointerValue;
 
-  /** Loads a file of PTX, or its text. Throws HotsetError if the device does not take it. */
+  /** Loads a file of PTX, or its text. Throws HotsetError if the device rejects it. */
   constructor(device: CudaDevice, ptx: URL | string) {
     this.#device = device;
     this.#ptx = typeof ptx === "string" ? ptx : Deno.readTextFileSync(ptx);
@@ -23,7 +23,7 @@ export class KernelModule {
     device.own(() => driver.cuModuleUnload(this.#module));
   }
 
-  /** An entry of the module. Throws TypeError if its parameters in the PTX are not of these types. */
+  /** A kernel of the module. Throws TypeError if its parameters in the PTX do not have these types. */
   kernel(entry: string, types: readonly ParameterType[]): Kernel {
     const { driver } = this.#device.libraries;
     const declared = new RegExp(`\\.entry ${entry}\\(([^)]*)\\)`).exec(this.#ptx)?.[1] ?? "";
@@ -36,19 +36,19 @@ export class KernelModule {
   }
 }
 
-/** A function of the device with its block of arguments. */
+/** A kernel with its block of arguments. */
 export class Kernel {
   readonly #device: CudaDevice;
   readonly #function: Deno.PointerValue;
   readonly #addresses: BigUint64Array<ArrayBuffer>;
   readonly #numbers: Uint32Array<ArrayBuffer>;
-  /** Where each argument lies, in units of its type. */
+  /** Position of each argument, in units of its type. */
   readonly #places: readonly number[];
-  /** Kept because `extra` holds its address. */
+  /** Referenced because `extra` contains its address. */
   readonly #blockBytes: BigUint64Array<ArrayBuffer>;
   readonly #extra: BigUint64Array<ArrayBuffer>;
 
-  /** Made by `KernelModule.kernel`. */
+  /** Created by `KernelModule.kernel`. */
   constructor(device: CudaDevice, handle: Deno.PointerValue, types: readonly ParameterType[]) {
     this.#device = device;
     this.#function = handle;
@@ -82,7 +82,7 @@ export class Kernel {
     this.#numbers[this.#places[index]] = value;
   }
 
-  /** Launches on the device's stream with the arguments as they are now. No blocks: nothing to do. */
+  /** Launches on the device's stream with the present arguments. Does nothing for 0 blocks. */
   launch(blocks: number, threads: number, sharedBytes = 0): void {
     if (blocks === 0) return;
     const { stream, libraries, counters, recording } = this.#device;
@@ -103,12 +103,12 @@ export class Kernel {
   }
 }
 
-/** Blocks of `threads` that cover `items`. */
+/** Number of blocks of `threads` threads that cover `items` items. */
 export function blocksFor(items: number, threads: number): number {
   return Math.ceil(items / threads);
 }
 
-/** True if rows of `dim` words in all these buffers can be moved 16 bytes at a time. */
+/** True if rows of `dim` words in all these buffers can be copied 16 bytes at a time. */
 export function isWide(dim: number, ...buffers: (DeviceBuffer | undefined)[]): boolean {
   if (dim % 4 !== 0) return false;
   for (const buffer of buffers) if (buffer !== undefined && buffer.address % 16n !== 0n) return false;

@@ -5,14 +5,14 @@ import type { Buffer } from "../backend.ts";
 export class DeviceBuffer implements Buffer, Disposable {
   /** Words of 4 bytes. */
   readonly words: number;
-  /** Names it in errors. */
+  /** Name in errors. */
   readonly label: string;
   readonly #address: bigint;
   readonly #owner: DeviceBuffer | undefined;
   readonly #free: (address: bigint) => void;
   #freed = false;
 
-  /** `free` gives the allocation back; a view has an owner instead. */
+  /** `free` releases the allocation; a view has an owner instead. */
   constructor(words: number, label: string, address: bigint, free: (address: bigint) => void, owner?: DeviceBuffer) {
     this.words = words;
     this.label = label;
@@ -21,7 +21,7 @@ export class DeviceBuffer implements Buffer, Disposable {
     this.#owner = owner;
   }
 
-  /** The device address. Throws ReferenceError once the memory is freed. */
+  /** The device address. Throws ReferenceError after the memory was freed. */
   get address(): bigint {
     if (this.#freed || (this.#owner !== undefined && this.#owner.#freed)) {
       throw new ReferenceError(`Cannot use ${this.label}: its memory was freed`);
@@ -37,7 +37,7 @@ export class DeviceBuffer implements Buffer, Disposable {
     return new DeviceBuffer(words, this.label, this.address + 4n * BigInt(first), this.#free, this.#owner ?? this);
   }
 
-  /** Frees the memory; a view only forgets it. */
+  /** Frees the memory; has no effect on the memory of a view. */
   [Symbol.dispose](): void {
     if (this.#freed) return;
     this.#freed = true;
@@ -45,27 +45,27 @@ export class DeviceBuffer implements Buffer, Disposable {
   }
 }
 
-/** Page-locked host memory, which copies to and from the device run from. */
+/** Page-locked host memory for copies to and from the device. */
 export class PinnedBuffer implements Disposable {
   readonly #bytes: Uint8Array<ArrayBuffer>;
   readonly #address: bigint;
   readonly #free: (address: bigint) => void;
   #freed = false;
 
-  /** Made by `CudaDevice.allocatePinned`. */
+  /** Created by `CudaDevice.allocatePinned`. */
   constructor(address: bigint, bytes: Uint8Array<ArrayBuffer>, free: (address: bigint) => void) {
     this.#address = address;
     this.#bytes = bytes;
     this.#free = free;
   }
 
-  /** The host address. Throws ReferenceError once the memory is freed. */
+  /** The host address. Throws ReferenceError after the memory was freed. */
   get address(): bigint {
     this.#check();
     return this.#address;
   }
 
-  /** The memory. Throws ReferenceError once it is freed. */
+  /** The memory. Throws ReferenceError after it was freed. */
   get bytes(): Uint8Array<ArrayBuffer> {
     this.#check();
     return this.#bytes;

@@ -14,17 +14,17 @@ interface Slot {
   readonly staging: DeviceBuffer;
   /** The copy from pinned memory is done: the host may fill it again. */
   readonly copied: Deno.PointerValue;
-  /** The copy on the device is done: the next one from pinned memory may overwrite. */
+  /** The copy on the device is done: the next copy from pinned memory may overwrite. */
   readonly placed: Deno.PointerValue;
 }
 
-/** The slots and what runs through them. */
+/** Copies between host and device. */
 export class Transfers {
   readonly #device: CudaDevice;
   readonly #slots: readonly Slot[];
   #next = 0;
 
-  /** Takes 8 MiB of pinned and as much device memory. */
+  /** Allocates 8 MiB of pinned memory and the same on the device. */
   constructor(device: CudaDevice) {
     this.#device = device;
     this.#slots = Array.from({ length: UPLOAD_SLOTS }, (_, number) => ({
@@ -36,7 +36,10 @@ export class Transfers {
     device.synchronize(); // the slots are zeroed on another stream than the one that fills them
   }
 
-  /** Copies the bytes of `source` to the begin of `target`, after the operations so far. Returns when they are taken. */
+  /**
+   * Copies the bytes of `source` to the beginning of `target`, after the operations so far. Returns when `source` may
+   * be reused.
+   */
   upload(source: Uint8Array, target: DeviceBuffer): void {
     const { runtime } = this.#device.libraries;
     const { stream, copyStream, counters } = this.#device;
@@ -56,7 +59,7 @@ export class Transfers {
     }
   }
 
-  /** Fills `target` from the begin of `source`, after the operations so far. */
+  /** Fills `target` from the beginning of `source`, after the operations so far. Waits for the copy. */
   download(source: DeviceBuffer, target: Uint8Array): void {
     const { runtime } = this.#device.libraries;
     const { stream, counters } = this.#device;
@@ -71,7 +74,7 @@ export class Transfers {
     }
   }
 
-  /** The slot that has rested longest, its pinned memory free. */
+  /** The slot that was used least recently, once its pinned memory is free. */
   #take(): Slot {
     const slot = this.#slots[this.#next];
     this.#next = (this.#next + 1) % UPLOAD_SLOTS;

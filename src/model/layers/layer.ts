@@ -1,7 +1,7 @@
 /**
- * The contract of a layer: its sizes, its arithmetic over the backend contract, and the names that files and messages
- * have for it. A layer holds no memory and knows no other layer; `composition.ts` connects layers and gives their
- * parameters places, `network.ts` gives them buffers.
+ * The contract of a layer: its sizes, its arithmetic over the backend contract, and its names in files and messages. A
+ * layer owns no memory and knows no other layer; `composition.ts` connects layers and assigns positions to their
+ * parameters, `network.ts` assigns buffers.
  */
 import type { Backend, Buffer } from "../../backend/backend.ts";
 
@@ -9,15 +9,15 @@ import type { Backend, Buffer } from "../../backend/backend.ts";
 export interface Part {
   /** Its key in events: one word. */
   readonly name: string;
-  /** What messages and the phases of a step call it. */
+  /** Name in messages and in the phases of a step. */
   readonly title: string;
-  /** What no longer works once a layer of it is 0 for every sample: a clause. */
+  /** What no longer works if a layer of it is 0 for every sample: a clause. */
   readonly ifDead: string;
 }
 
-/** A tensor that training changes. */
+/** A trainable tensor. */
 export interface Parameter {
-  /** What messages call it: "weight" or "bias". */
+  /** Name in messages: "weight" or "bias". */
   readonly name: string;
   /** Its name in a PyTorch state dict. */
   readonly tensor: string;
@@ -45,17 +45,17 @@ export interface OnnxNodes {
   constant(values: readonly number[]): string;
 }
 
-/** Memory that a layer is bound to, all on one backend. Matrices have a row a sample. */
+/** The buffers of a bound layer, all on one backend. Matrices have one row per sample. */
 export interface LayerBuffers {
-  /** Computes the layer. */
+  /** The backend of the layer. */
   readonly device: Backend;
   /** Inputs, (samples, width) each. */
   readonly inputs: readonly Buffer[];
-  /** Where the gradient of each input goes; undefined where nothing needs it. */
+  /** Buffer of each input's gradient; undefined if it is not needed. */
   readonly inputGradients: readonly (Buffer | undefined)[];
   /** In the order of `Layer.parameters`. */
   readonly parameters: readonly Buffer[];
-  /** Where their gradients go. */
+  /** Buffers of their gradients. */
   readonly parameterGradients: readonly Buffer[];
   /** (samples, outputs) */
   readonly output: Buffer;
@@ -63,27 +63,27 @@ export interface LayerBuffers {
   readonly outputGradient: Buffer;
 }
 
-/** A layer over its buffers. Both passes allocate nothing and make the same calls of the backend every time. */
+/** A layer bound to its buffers. Both passes allocate nothing and make the same calls of the backend every time. */
 export interface BoundLayer {
   /** Computes the output of the first `samples` samples. */
   forward(samples: number): void;
-  /** Computes all gradients, overwriting them, from the output's and from what `forward` left. */
+  /** Computes all gradients, overwriting them, from the output's gradient and the results of `forward`. */
   backward(samples: number): void;
 }
 
 /** One layer of a model. */
 export interface Layer {
-  /** What it belongs to. */
+  /** The part of the model that it belongs to. */
   readonly part: Part;
-  /** What messages call it, as in "layer 1 of the bottom MLP". */
+  /** Name in messages, as in "layer 1 of the bottom MLP". */
   readonly title: string;
-  /** Widths of its inputs, in values a sample. */
+  /** Widths of its inputs, in values per sample. */
   readonly inputs: readonly number[];
   /** Width of its output. */
   readonly outputs: number;
   /** Its parameters; may be none. */
   readonly parameters: readonly Parameter[];
-  /** True if its outputs are those of ReLU, of which any can be 0 for every sample: it is a dead unit then. */
+  /** True if its outputs are those of ReLU: a unit that is 0 for every sample is dead. */
   readonly canDie: boolean;
   /** Floating-point operations for one sample. */
   readonly flops: Flops;
