@@ -79,6 +79,10 @@ export const raw = (line: CommandLine) => {
     : undefined;
 };
 
+/** It says how negatives are drawn. */
+const drawing = (line: CommandLine) =>
+  raw(line) ?? (line.given.has("--negatives") ? undefined : "without --negatives: nothing is drawn");
+
 export const withRaw = (command: Command) =>
   addGroup(
     command,
@@ -87,6 +91,12 @@ export const withRaw = (command: Command) =>
       new Flag("--format <name>", "format of raw files").choices(FORMATS).default("criteo"),
       new Flag("--schema <file>", "JSON file that describes the columns of csv and parquet input"),
       new Flag("--group <column>", "column by which AUC and logloss are also computed, as user: GAUC"),
+      new Flag("--negatives <n>", "negatives to draw for each positive, never one that its --group chose")
+        .argParser(positive),
+      new Flag("--item <columns...>", "columns of the item that --negatives draws; the first names it").unless(drawing),
+      new Flag("--negative-power <a>", "draw items by their uses in training to this power (default: 0, uniformly)")
+        .argParser(number((value) => value >= 0 && value <= 1, "a number from 0 to 1")).unless(drawing),
+      new Flag("--negative-seed <n>", "seed of the negatives (default: 123)").argParser(positive).unless(drawing),
       new Flag("--validation <files...>", "raw files that become the validation split"),
       new Flag("--test <files...>", "raw files that become the test split"),
       new Flag("--min-frequency <n>", "values seen less often than this share one row").argParser(positive).default(1),
@@ -100,7 +110,7 @@ export const withRaw = (command: Command) =>
         "fraction of the samples for testing, the last ones (default: 0.1, or 0 with --test)",
       ).argParser(share),
       new Flag("--on-bad-row <what>", "what to do with malformed rows").choices(["fail", "skip"]).default("fail"),
-    ].map((flag) => flag.unless(raw)),
+    ].map((flag) => flag.rules.length === 0 ? flag.unless(raw) : flag),
   );
 
 export const withUnknown = (command: Command) =>
@@ -119,6 +129,10 @@ export interface RawFlags extends UnknownFlags {
   format: Format;
   schema?: string;
   group?: string;
+  negatives?: number;
+  item?: string[];
+  negativePower?: number;
+  negativeSeed?: number;
   validation?: string[];
   test?: string[];
   minFrequency: number;
@@ -133,12 +147,16 @@ function given<T extends object>(record: T): { [K in keyof T]: Exclude<T[K], und
   return Object.fromEntries(Object.entries(record).filter(([, value]) => value !== undefined)) as never;
 }
 
-export function rawOptions({ group, validation, test, ...flags }: RawFlags, { signal }: Interrupt) {
+export function rawOptions(
+  { group, negatives, item = [], negativePower: power, negativeSeed: seed, validation, test, ...flags }: RawFlags,
+  { signal }: Interrupt,
+) {
   const { format, schema, minFrequency, maxIndRange, validationFraction, testFraction, onBadRow, maxUnknown } = flags;
   return given({
     format,
     schema,
     groupBy: group,
+    negatives: negatives === undefined ? undefined : given({ count: negatives, item, power, seed }),
     validationInputs: validation,
     testInputs: test,
     minFrequency,

@@ -63,3 +63,4 @@ export type { ClickModelOptions } from "../src/dataset/click_model.ts";
 export type { DenseShape, NamedShape, TableShape } from "../src/dataset/table_shape.ts";
 export type { UnknownShare } from "../src/dataset/unknown_values.ts";
 export type { HostVector, Parts, ProcessGroup, Work } from "../src/parallel/process_group.ts";
+export type { NegativeOptions } from "../src/dataset/negatives.ts";

@@ -31,6 +31,8 @@ export interface DatasetBody {
   group?: string | undefined;
   /** Sizes of the splits. */
   splits: Record<Split, { samples: number; lookups: number }>;
+  /** Negatives that were drawn, and those that could not be since their users chose all items; absent without any. */
+  negatives?: { drawn: number; missing: number } | undefined;
   /** Malformed input rows that were skipped. */
   skippedRows: number;
   /** What became of the files: of those that were split, then of those of validation and of test; not of generated data. */
@@ -58,6 +60,7 @@ export const datasetBody: z.ZodType<DatasetBody> = z.object({
   bags: z.boolean(),
   group: z.string().optional(),
   splits: z.object({ train: splitSize, validation: splitSize, test: splitSize }),
+  negatives: z.object({ drawn: count, missing: count }).optional(),
   skippedRows: count,
   read: fileAccounts.optional(),
   generated: z.object({ bestAuc: z.record(z.string(), z.number()) }).nullable(),

@@ -10,6 +10,7 @@ import { type Format, schemaOf } from "./formats.ts";
 import { expectApart, expectUnchanged, findInputs, identify, type KnownFile } from "./inputs.ts";
 import { OutputLock } from "../storage/output_lock.ts";
 import { buildDataset, type LogParts, type ReadOptions } from "./prepare_job.ts";
+import { type NegativeOptions, negativesFault } from "./negatives.ts";
 import { isChunkFormat } from "./stage_chunks.ts";
 import type { LogSchema } from "./schema.ts";
 import type { StagedLog } from "./staged_log.ts";
@@ -28,6 +29,8 @@ export interface PrepareOptions extends ReadOptions {
   readonly schema?: string;
   /** Column by which metrics group the samples, such as the user; default that of the schema. */
   readonly groupBy?: string;
+  /** Negatives to draw for the positives of all splits; `groupBy` names the user. Default none. */
+  readonly negatives?: NegativeOptions;
   /** Directory of the dataset. */
   readonly out: string;
   /** Values seen less often in the train split share row 0 with unseen ones; default 1. */
@@ -122,6 +125,7 @@ export async function sourceOf(options: Omit<PrepareOptions, "out">): Promise<Lo
       settings: {
         format,
         schema: groupedSchema(options),
+        ...(options.negatives === undefined ? {} : { negatives: options.negatives }),
         minFrequency,
         ...(maxIndRange === undefined ? {} : { maxIndRange }),
         fractions: fractionsOf(options),
@@ -148,9 +152,19 @@ export async function sourceOf(options: Omit<PrepareOptions, "out">): Promise<Lo
   };
 }
 
-/** The schema of a log. Throws UsageError where its groups would be merged. */
-function groupedSchema({ format, schema, groupBy, maxIndRange }: Omit<PrepareOptions, "out">): LogSchema {
+/** The schema of a log. Throws UsageError where groups would be merged, or negatives are missing or cannot be drawn. */
+function groupedSchema(
+  { format, schema, groupBy, maxIndRange, negatives }: Omit<PrepareOptions, "out">,
+): LogSchema {
   const grouped = schemaOf(format, schema, groupBy);
+  const fault = negatives && negativesFault(grouped, negatives);
+  if (fault !== undefined) throw new UsageError(`Cannot draw negatives: ${fault}`);
+  if (negatives === undefined && !grouped.columns.some(({ kind }) => kind === "label")) {
+    throw new UsageError(
+      `Cannot prepare with schema ${schema}: without a column of kind label all rows are positives; draw ` +
+        `negatives for them with --negatives 4 --group USER --item ITEM`,
+    );
+  }
   const column = grouped.columns.find(({ name }) => name === grouped.group);
   if (maxIndRange !== undefined && column?.kind === "sparse" && column.values === "hex") {
     throw new UsageError(
@@ -185,7 +199,7 @@ export async function prepareFrom(options: PrepareOptions, source: LogSource): P
     });
     return together(group, () => Dataset.open(options.out, "lengths"));
   }
-  const { minFrequency = 1, maxIndRange, onProgress = () => {} } = options;
+  const { minFrequency = 1, maxIndRange, negatives, onProgress = () => {} } = options;
   const { inputs, validationInputs, testInputs, body } = source;
   const settings = { ...options, schema: groupedSchema(options), maxIndRange };
   using lock = await lockOutput(options, group);
@@ -206,16 +220,19 @@ export async function prepareFrom(options: PrepareOptions, source: LogSource): P
     const trainRows = (rows: number) => splitSizes(rows, fractions)[0].samples;
     const log = await stage("log", inputs, { trainRows });
     const parts = splitSizes(log.rows, fractions);
-    const logs: LogParts[] = [{ log, parts }];
+    const chosen: LogParts[] = [{ log, parts }];
     for (const [split, files] of [["validation", validationInputs], ["test", testInputs]] as const) {
       if (files.length === 0) continue;
       const further = await stage(`${split}_log`, files, foundIn(log));
-      logs.push({ log: further, parts: [{ split, samples: further.rows }] });
+      chosen.push({ log: further, parts: [{ split, samples: further.rows }] });
     }
     together(group, () => expectUnchanged(all));
     onProgress("read", 1);
-    const made = await job.finish(logs, { train: parts[0].samples, minFrequency });
-    return { body: { ...made, source: body, generated: options.generated ?? null }, result: undefined };
+    const drawn = negatives && await job.drawNegatives(chosen, negatives);
+    const logs = drawn?.logs ?? chosen;
+    const made = await job.finish(logs, { train: logs[0].parts[0].samples, minFrequency });
+    const counts = drawn && { negatives: { drawn: drawn.drawn, missing: drawn.missing } };
+    return { body: { ...made, ...counts, source: body, generated: options.generated ?? null }, result: undefined };
   });
   return dataset;
 }

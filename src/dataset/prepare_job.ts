@@ -19,8 +19,9 @@ import { type ChunkFormat, isChunkFormat, stageChunks } from "./stage_chunks.ts"
 import { StageDirectory } from "./stage_directory.ts";
 import type { BadRowPolicy, Purpose, StagedLog, StageOptions } from "./staged_log.ts";
 import { keyRun } from "./staged_chunk.ts";
-import { stageQuery } from "./stage_query.ts";
-import type { ValueRule } from "./value_rules.ts";
+import { drawNegatives, type NegativeOptions, withNegatives } from "./negatives.ts";
+import { stageColumns, stageQuery } from "./stage_query.ts";
+import { stagedView, type ValueRule } from "./value_rules.ts";
 
 /** Default limit of memory for reading raw logs. */
 export const DEFAULT_MEMORY_BYTES = 4 * 2 ** 30;
@@ -65,6 +66,13 @@ export interface JobOptions extends ReadOptions {
 export interface LogParts {
   readonly log: StagedLog;
   readonly parts: readonly Part[];
+}
+
+/** Logs with the negatives of their positives. */
+export interface NegativeLogs {
+  readonly logs: readonly LogParts[];
+  readonly drawn: number;
+  readonly missing: number;
 }
 
 /** Source of ids: counts of the first samples of the first log, or an existing dataset. */
@@ -154,6 +162,42 @@ class PrepareJob implements Disposable {
     const options = { name, onBadRow, maxIndRange, purpose, ...found, onProgress };
     if (this.#engine !== undefined) return await stageQuery(this.#engine, schema, files, this.#stage, options);
     return await stageChunks(format as ChunkFormat, files, this.#stage, this.#pool!, this.#group, options);
+  }
+
+  /** Gives the positives of all logs negatives, which belong to the same split. The first part of the first log trains. */
+  async drawNegatives(logs: readonly LogParts[], options: NegativeOptions): Promise<NegativeLogs> {
+    const { schema, maxIndRange, onBadRow = "fail" } = this.#options;
+    const engine = this.#engine!;
+    const stage = this.#stage;
+    const { rules } = logs[0].log;
+    const outs = logs.map(({ log }) => stage.path(`${log.name}.negatives.parquet`));
+    const found = await stage.step("negatives", () =>
+      drawNegatives(
+        engine,
+        schema,
+        rules,
+        logs.map(({ log: { name }, parts }, i) => ({ name, ends: endsOf(parts), out: outs[i] })),
+        options,
+      ));
+    const filled: LogParts[] = [];
+    for (const [i, { log, parts }] of logs.entries()) {
+      const name = `${log.name}_negatives`;
+      const sizes = parts.map(({ split, samples }, k) => ({ split, samples: samples + found.drawn[i][k] }));
+      const rows = sizes.reduce((sum, { samples }) => sum + samples, 0);
+      await engine.run(`CREATE OR REPLACE VIEW ${stagedView(name)} AS ${withNegatives(outs[i])}`);
+      const fills = filled[0]?.log.missing.map(({ value }) => value);
+      const settings = {
+        name,
+        onBadRow,
+        maxIndRange,
+        purpose: "train",
+        fills,
+        trainRows: () => sizes[0].samples,
+      } as const;
+      const columns = await stageColumns(engine, schema, { name, rows, rules }, stage, settings);
+      filled.push({ log: { ...log, name, rows, ...columns }, parts: sizes });
+    }
+    return { logs: filled, drawn: found.drawn.flat().reduce((sum, count) => sum + count, 0), missing: found.missing };
   }
 
   /** Assigns ids, encodes all tables and writes the samples. */
@@ -310,6 +354,12 @@ class PrepareJob implements Disposable {
     this.#pool?.[Symbol.dispose]();
     this.#engine?.[Symbol.dispose]();
   }
+}
+
+/** Rows at which the parts of a log end. */
+function endsOf(parts: readonly Part[]): number[] {
+  let end = 0;
+  return parts.map(({ samples }) => end += samples);
 }
 
 /** The rule by which the values of a table are compared, if known. */

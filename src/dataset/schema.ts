@@ -125,7 +125,7 @@ const schemaFile = z.strictObject({
   const twice = names.find((n, i) => names.indexOf(n) !== i);
   if (twice !== undefined) complain(`${twice} appears twice`);
   const labels = columns.filter((c) => c.kind === "label").length;
-  if (labels !== 1) complain(`there must be one column of kind label, not ${labels}`);
+  if (labels > 1) complain(`there can be one column of kind label, not ${labels}`);
   if (columns.filter((c) => c.kind === "time").length > 1) complain("there can be one column of kind time");
   const rules = columns.find((c) => c.kind === "label" && c.positive !== undefined && c.atLeast !== undefined);
   if (rules !== undefined) complain(`${rules.name} must have either positive or atLeast`);
@@ -177,7 +177,7 @@ export interface LogSchema {
   skip?: number | undefined;
   /** True if the first line has the names of the columns. */
   header: boolean;
-  /** One label, and any number of other columns. */
+  /** One label, or none if all rows are positives; any number of other columns. */
   columns: Column[];
   /** The column by which samples are grouped for metrics, of kind sparse or ignore. */
   group?: string | undefined;

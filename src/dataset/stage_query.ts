@@ -15,13 +15,13 @@ import type { FileLayout } from "./file_layout.ts";
 import { csvSource, parquetSource, parquetTypes } from "./file_source.ts";
 import { type FileAccount, type LineAccount, noRows, noRowsFault } from "./read_account.ts";
 import { OTHER_FORMAT, rowError, widthFault } from "./row_fault.ts";
-import { isDense, isMean, type LogSchema } from "./schema.ts";
+import { type Column, isDense, isMean, type LogSchema } from "./schema.ts";
 import type { StageDirectory } from "./stage_directory.ts";
 import type { Missing, StagedLog, StageOptions } from "./staged_log.ts";
 import { ChunkBuffer, type StagedChunk } from "./staged_chunk.ts";
 import { firstLine } from "./text_file.ts";
 import { countLines, type TextLines } from "./text_lines.ts";
-import { findRules, keys, tableView } from "./value_rules.ts";
+import { findRules, keys, stagedView, tableView } from "./value_rules.ts";
 
 /** Staged rows are soon read a few times and then removed: compression costs more than it saves. */
 const STAGED_FORMAT = "(FORMAT parquet, COMPRESSION uncompressed)";
@@ -29,6 +29,8 @@ const CHUNK_ROWS = 1 << 16;
 
 /** The label of rows without a label. */
 const NO_LABEL = { staged: "label", raw: "NULL", value: "0::UTINYINT", good: "true" };
+/** The column of a log without labels. */
+const CHOSEN: Column = { name: "label", kind: "label" };
 
 /**
  * Reads files into views: one with the name of the log, which has row (from 0, in order), label UTINYINT and d0.. FLOAT
@@ -44,7 +46,6 @@ export async function stageQuery(
   options: StageOptions,
 ): Promise<StagedLog> {
   const { name, onProgress } = options;
-  const dense = schema.columns.filter(isDense).length;
   let labelled = true;
   const total = files.reduce((sum, { bytes }) => sum + bytes, 0);
   let bytes = 0;
@@ -80,9 +81,23 @@ export async function stageQuery(
     });
     numbered = `SELECT row_number() OVER () - 1 AS row, * FROM ${parquetFiles([sorted])}`;
   }
-  const staged = `${name}_staged`;
+  const staged = stagedView(name);
   await engine.run(`CREATE OR REPLACE VIEW ${staged} AS ${numbered}`);
   const rules = options.rules ?? await stage.step(`${name}.rules`, () => findRules(engine, schema, staged));
+  const columns = await stageColumns(engine, schema, { name, rows, rules }, stage, options);
+  return { name, rows, files: accounts, labelled, rules, ...columns };
+}
+
+/** Makes the views, the chunks and the groups of a log from the view of its staged rows. */
+export async function stageColumns(
+  engine: Engine,
+  schema: LogSchema,
+  { name, rows, rules }: Pick<StagedLog, "name" | "rows" | "rules">,
+  stage: StageDirectory,
+  options: StageOptions,
+): Promise<Pick<StagedLog, "missing" | "chunks" | "groups">> {
+  const staged = stagedView(name);
+  const dense = schema.columns.filter(isDense).length;
   const missing = await stage.step(`${name}.missing`, () => findMissing(engine, schema, staged, rows, options));
   const filled = missing.map(({ value }, d) => `coalesce(d${d}, ${value}::FLOAT) AS d${d}`);
   await engine.run(`CREATE OR REPLACE VIEW ${name} AS SELECT ${["row", "label", ...filled].join(", ")} FROM ${staged}`);
@@ -97,7 +112,7 @@ export async function stageQuery(
       return true;
     });
   }
-  return { name, rows, files: accounts, labelled, chunks, groups, rules, missing };
+  return { missing, chunks, groups };
 }
 
 /** True if the groups of rows are read: what is predicted is not measured. */
@@ -254,7 +269,7 @@ async function layoutOf(
   const { path, content } = file;
   if (content === "zip") throw new HotsetError(`Cannot read ${path}: it is a zip file; unpack it`);
   const parquet = content === "parquet";
-  const label = schema.columns.find((c) => c.kind === "label")!;
+  const label = schema.columns.find((c) => c.kind === "label");
   const types = parquet ? await parquetTypes(engine, path) : undefined;
   const folders = folderColumns(path);
   let names: string[];
@@ -267,7 +282,7 @@ async function layoutOf(
     const likely = [
       all,
       all.filter((n) => !folders.has(n)),
-      ...purpose === "train" ? [] : [all.filter((n) => n !== label.name)],
+      ...purpose === "train" ? [] : [all.filter((n) => n !== label?.name)],
     ];
     names = schema.header ? columnNames(first, schema) : likely.find(({ length }) => length === fields.length) ?? all;
     if (onBadRow === "fail" && fields.length !== names.length) {
@@ -288,7 +303,7 @@ async function layoutOf(
     const fault = types && typeFault(column, types.get(name)!);
     if (fault !== undefined) throw new HotsetError(`Cannot read ${path}: ${fault}`);
   }
-  const labelled = purpose !== "predict" && [...names, ...inFolders].includes(label.name);
+  const labelled = purpose !== "predict" && label !== undefined && [...names, ...inFolders].includes(label.name);
   const field = fieldBuilder(maxIndRange, rules, schema.delimiter === ";");
   const fields = needed.flatMap((column) => {
     const { name } = column;
@@ -296,6 +311,10 @@ async function layoutOf(
     if (inFolders.includes(name)) return field(column, { raw: literal(folders.get(name)!), type: undefined });
     return field(column, { raw: `c${names.indexOf(name)}`, type: types?.get(name) });
   });
+  // A log without labels holds what was chosen.
+  if (label === undefined) {
+    fields.push({ ...NO_LABEL, column: CHOSEN, value: `${Number(purpose === "train")}::UTINYINT` });
+  }
   const rows = parquet ? parquetSource(file, names) : csvSource(file, schema, names.length);
   const source = parsedRows(rows, fields);
   const text = parquet ? undefined : { dialect: schema, header: Number(schema.header) };

@@ -68,6 +68,11 @@ export function tableView(log: string, table: number): string {
   return `${log}_t${table}`;
 }
 
+/** Name of the view of the rows of a log as they were staged. */
+export function stagedView(log: string): string {
+  return `${log}_staged`;
+}
+
 /** SQL of the keys of all tables, from their staged values. */
 export function keys(schema: LogSchema, rules: readonly ValueRule[], maxIndRange: number | undefined): string[] {
   return schema.columns.filter(isSparse).map((column, t) => {

@@ -2,6 +2,8 @@
 import { type Dataset, type Split, SPLITS } from "../dataset/dataset.ts";
 
 const CHUNK_SAMPLES = 1 << 16;
+/** What to do about positives alone. */
+const DRAW = "; draw negatives with prepare --negatives";
 
 /** A sentence for each split that cannot serve its purpose. Reads labels until both have occurred. */
 export function labelNotes(dataset: Dataset): string[] {
@@ -12,7 +14,7 @@ export function labelNotes(dataset: Dataset): string[] {
     const only = onlyLabel(dataset, split);
     if (only === undefined) continue;
     const all = `All ${samples} samples of the ${split} split have the label ${only}`;
-    if (split === "train") notes.push(`${all}: the model can only learn to predict that`);
+    if (split === "train") notes.push(`${all}: the model can only learn to predict that${only === 1 ? DRAW : ""}`);
     else {notes.push(
         `${all}, so AUC is undefined (NaN): there is no best checkpoint by AUC and no early stopping`,
       );}

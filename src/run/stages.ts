@@ -82,7 +82,7 @@ function progressTo(report: Report): Pick<PrepareOptions, "onProgress"> {
 }
 
 function announce(dataset: Dataset, limit: UnknownLimit, report: Report, begin: number): Dataset {
-  const { splits, skippedRows, missing } = dataset.body;
+  const { splits, skippedRows, missing, negatives } = dataset.body;
   const unknown = unknownShare(dataset, "test");
   const validationUnknown = unknownShare(dataset, "validation");
   report({
@@ -98,6 +98,7 @@ function announce(dataset: Dataset, limit: UnknownLimit, report: Report, begin: 
     seconds: (performance.now() - begin) / 1000,
   });
   for (const text of readNotes(dataset.body)) report({ event: "note", text });
+  if (negatives !== undefined) report({ event: "note", text: negativesNote(negatives) });
   if (missing !== undefined) report({ event: "note", text: missingNote(missing) });
   if (splits.train.samples === 0) {
     throw new HotsetError(`Cannot use dataset ${dataset.directory}: it has no train samples`);
@@ -105,6 +106,12 @@ function announce(dataset: Dataset, limit: UnknownLimit, report: Report, begin: 
   noteUnknown(`the validation split of ${dataset.directory}`, validationUnknown, dataset, limit, report);
   noteUnknown(`the test split of ${dataset.directory}`, unknown, dataset, limit, report);
   return dataset;
+}
+
+/** Note about negatives: the number drawn, and the number that could not be. */
+function negativesNote({ drawn, missing }: NonNullable<Dataset["body"]["negatives"]>): string {
+  const left = missing === 0 ? "" : `; ${missing.toLocaleString("en")} are missing because their users chose all items`;
+  return `${drawn.toLocaleString("en")} negatives were drawn${left}`;
 }
 
 /** Note about missing values: their number by feature, and their replacement. */

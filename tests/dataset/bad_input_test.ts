@@ -138,7 +138,8 @@ Deno.test("bad schemas", async () => {
     ["{", "Cannot read schema schema.json: it is not JSON"],
     [
       JSON.stringify({ columns: [sparse] }),
-      "Cannot read schema schema.json: columns: there must be one column of kind label, not 0",
+      "Cannot prepare with schema schema.json: without a column of kind label all rows are positives; draw negatives for them " +
+      "with --negatives 4 --group USER --item ITEM",
     ],
     [
       JSON.stringify({ columns: [label] }),

@@ -1,0 +1,157 @@
+/**
+ * Negatives for logs that hold what people chose and nothing else: for each positive some items that its user chose in no
+ * split. All is done in DuckDB, which spills what does not fit into its memory; the draws are hashes of the seed and of
+ * their places, so that neither threads nor memory change them.
+ */
+import { type Engine, parquetFiles, quoted } from "./duckdb.ts";
+import { isDense, isSparse, type LogSchema } from "./schema.ts";
+import type { ValueRule } from "./value_rules.ts";
+import { keys, stagedView } from "./value_rules.ts";
+
+/** How negatives are drawn. */
+export interface NegativeOptions {
+  /** Negatives of each positive. */
+  readonly count: number;
+  /** Columns of the item: the first names it, the others have the values of the item's first positive. */
+  readonly item: readonly string[];
+  /** Items are drawn by their uses in the train split to this power, 0 to 1; default 0: uniformly from those of all files. */
+  readonly power?: number | undefined;
+  /** Default 123. */
+  readonly seed?: number | undefined;
+}
+
+/** Draws that are tried before the items that are left to a user are listed. */
+const MOST_ROUNDS = 64;
+/** Weights are whole numbers, whose sums do not depend on their order. */
+const WEIGHT_UNIT = 2 ** 20;
+const HASHES = "18446744073709551616::HUGEINT";
+
+/** What keeps negatives from being drawn, or undefined. */
+export function negativesFault({ columns, group }: LogSchema, options: NegativeOptions): string | undefined {
+  const { count, item, power = 0 } = options;
+  if (!(Number.isInteger(count) && count >= 1)) return `${count} is not a whole number from 1`;
+  if (!(power >= 0 && power <= 1)) return `the power ${power} is not a number from 0 to 1`;
+  if (group === undefined) return "name the column of the user with --group";
+  if (item.length === 0) return "name the columns of the item with --item";
+  const kindOf = (name: string) => columns.find((column) => column.name === name)?.kind;
+  for (const name of [group, item[0]]) {
+    if (kindOf(name) !== "sparse") return `column ${name} is not of kind sparse, as user and item must be`;
+  }
+  if (item.includes(group)) return `column ${group} cannot be of the user and of the item`;
+  const other = item.find((name) => !columns.some((c) => c.name === name && (isSparse(c) || c.kind === "dense")));
+  return other === undefined ? undefined : `column ${other} of the item is no feature`;
+}
+
+/** A log whose positives get negatives, and where its splits end, in rows. */
+export interface PositiveLog {
+  readonly name: string;
+  readonly ends: readonly number[];
+  /** File for the rows with the negatives, Parquet. */
+  readonly out: string;
+}
+
+/** What was drawn. */
+export interface DrawnNegatives {
+  /** By log and split. */
+  readonly drawn: readonly (readonly number[])[];
+  /** Negatives that are missing because their users chose all items. */
+  readonly missing: number;
+}
+
+/** Writes each log with its negatives, which follow their positive. The first split of the first log is the train split. */
+export async function drawNegatives(
+  engine: Engine,
+  schema: LogSchema,
+  rules: readonly ValueRule[],
+  logs: readonly PositiveLog[],
+  options: NegativeOptions,
+): Promise<DrawnNegatives> {
+  const { count, seed = 123 } = options;
+  const columns = stagedColumns(schema, options.item);
+  const [user, item] = [schema.group, options.item[0]].map((name) =>
+    keys(schema, rules, undefined)[schema.columns.filter(isSparse).findIndex((column) => column.name === name)]
+  );
+  const features = columns.map((name) => `${name} := ${name}`).join(", ");
+  const chosen = logs.map(({ name }, log) =>
+    `SELECT ${log} AS log, row, hash(${user}) AS u, ${item} AS key, struct_pack(${features}) AS features ` +
+    `FROM ${stagedView(name)} WHERE label = 1`
+  ).join(" UNION ALL ");
+  await createItems(engine, chosen, logs[0].ends[0], options.power ?? 0);
+  await engine.run(`CREATE OR REPLACE TABLE chosen AS SELECT DISTINCT u, item FROM (${chosen}) JOIN items USING (key)`);
+  await engine.run(`CREATE OR REPLACE TABLE drawn (log INTEGER, row BIGINT, k BIGINT, item BIGINT)`);
+  await engine.run(
+    `CREATE OR REPLACE TABLE needed AS SELECT log, row, u, k FROM (${chosen}), range(1, ${count + 1}) AS _(k)`,
+  );
+  const total = await engine.rows("SELECT sum(weight)::VARCHAR FROM drawable");
+  const hash = (place: string) => `md5_number_lower(concat_ws(':', ${seed}, log, row, k, ${place}))::HUGEINT`;
+  let left = await engine.number("SELECT count(*) FROM needed");
+  for (let round = 0; left > 0 && round < MOST_ROUNDS && total[0][0] !== null; round++) {
+    await engine.run(
+      `CREATE OR REPLACE TABLE tried AS SELECT n.log, n.row, n.u, n.k, i.item ` +
+        `FROM (SELECT *, ${hash(`${round}`)} * ${total[0][0]}::HUGEINT // ${HASHES} AS target FROM needed) AS n ` +
+        `ASOF JOIN drawable AS i ON n.target >= i.start`,
+    );
+    await engine.run("INSERT INTO drawn SELECT log, row, k, item FROM tried ANTI JOIN chosen USING (u, item)");
+    await engine.run(
+      "CREATE OR REPLACE TABLE needed AS SELECT log, row, u, k FROM tried SEMI JOIN chosen USING (u, item)",
+    );
+    left = await engine.number("SELECT count(*) FROM needed");
+  }
+  if (left > 0) {
+    // Their users chose nearly all that is drawn: the least of -ln(u) / weight draws by weight from what is left to them.
+    await engine.run(
+      `INSERT INTO drawn SELECT log, row, k, arg_min(item, -ln((${
+        hash("'last', item")
+      } + 1) / ${HASHES}::DOUBLE) / weight) ` +
+        `FROM needed JOIN (SELECT u, item, weight FROM (SELECT u, item, weight FROM (SELECT DISTINCT u FROM needed), ` +
+        `drawable) ANTI JOIN chosen USING (u, item)) USING (u) GROUP BY log, row, k`,
+    );
+  }
+  const drawn: number[][] = [];
+  for (const [log, { name, ends, out }] of logs.entries()) {
+    const replaced = columns.map((column) => `i.features.${column} AS ${column}`);
+    const negatives = `SELECT s.* REPLACE (${["0::UTINYINT AS label", ...replaced].join(", ")}), d.k FROM drawn AS d ` +
+      `JOIN ${stagedView(name)} AS s ON d.row = s.row JOIN items AS i ON d.item = i.item WHERE d.log = ${log}`;
+    await engine.run(
+      `COPY (SELECT * EXCLUDE (row, k) FROM (SELECT *, 0 AS k FROM ${stagedView(name)} UNION ALL ${negatives}) ` +
+        `ORDER BY row, k) TO ${quoted(out)} (FORMAT parquet, COMPRESSION uncompressed)`,
+    );
+    const before: number[] = [];
+    for (const end of ends) {
+      before.push(await engine.number(`SELECT count(*) FROM drawn WHERE log = ${log} AND row < ${end}`));
+    }
+    drawn.push(before.map((sum, i) => sum - (before[i - 1] ?? 0)));
+  }
+  const expected = await engine.number(`SELECT ${count} * count(*) FROM (${chosen})`);
+  const missing = expected - await engine.number("SELECT count(*) FROM drawn");
+  for (const table of ["items", "drawable", "chosen", "drawn", "needed"]) await engine.run(`DROP TABLE ${table}`);
+  await engine.run("DROP TABLE IF EXISTS tried");
+  return { drawn, missing };
+}
+
+/** Makes the tables of all items and, with their places on a line of whole numbers, of those that are drawn. */
+async function createItems(engine: Engine, chosen: string, trainRows: number, power: number): Promise<void> {
+  await engine.run(
+    `CREATE OR REPLACE TABLE items AS SELECT row_number() OVER (ORDER BY key) - 1 AS item, * FROM (SELECT key, ` +
+      `count(*) FILTER (log = 0 AND row < ${trainRows}) AS uses, ` +
+      `arg_min(features, log::HUGEINT * 1000000000000 + row) AS features FROM (${chosen}) GROUP BY key)`,
+  );
+  const weight = power === 0 ? "1" : `CASE WHEN uses = 0 THEN 0 ELSE round(pow(uses, ${power}) * ${WEIGHT_UNIT}) END`;
+  await engine.run(
+    `CREATE OR REPLACE TABLE drawable AS SELECT item, weight, sum(weight) OVER (ORDER BY item) - weight AS start ` +
+      `FROM (SELECT item, (${weight})::HUGEINT AS weight FROM items) WHERE weight > 0`,
+  );
+}
+
+/** Names of the staged columns that make an item. */
+function stagedColumns({ columns }: LogSchema, item: readonly string[]): string[] {
+  const staged = [[columns.filter(isSparse), "t"], [columns.filter(isDense), "d"]] as const;
+  return staged.flatMap(([kind, letter]) =>
+    kind.flatMap(({ name }, place) => item.includes(name) ? [`${letter}${place}`] : [])
+  );
+}
+
+/** SQL of the view of a log with its negatives. */
+export function withNegatives(out: string): string {
+  return `SELECT row_number() OVER () - 1 AS row, * FROM ${parquetFiles([out])}`;
+}
