@@ -1,4 +1,4 @@
-/** Command lines of facebookresearch/dlrm and of the FAE release, put into Hotset's own words. */
+/** Translates command lines of facebookresearch/dlrm and of the FAE release. */
 
 import { existsSync } from "node:fs";
 import { basename, dirname } from "node:path";
@@ -11,11 +11,11 @@ import { ALIASED } from "./train_options.ts";
 const value = z.union([z.string(), z.number(), z.boolean()]);
 const configFile = z.record(z.string(), z.union([value, z.array(value)]));
 
-/** An option here by another tool's flag. */
+/** Hotset's options by another tool's flag. */
 const RENAMED = new Map(
   ALIASED.flatMap(({ long, aliases }) => aliases.map(({ flag, values }) => [flag, { long: long!, values }] as const)),
 );
-/** Flags that take a value and change nothing here, because what they choose is how Hotset always works. */
+/** Flags with a value that have no effect here, because Hotset always does what they choose. */
 const IGNORED_VALUES = [
   "--test-mini-batch-size",
   "--loss-function",
@@ -28,7 +28,7 @@ const IGNORED_VALUES = [
   "--num-indices-per-lookup-fixed",
   "--tensor-board-filename",
 ];
-/** Flags without a value that change nothing here. */
+/** Flags without a value that have no effect here. */
 const IGNORED_FLAGS = [
   "--print-time",
   "--print-wall-time",
@@ -39,30 +39,30 @@ const IGNORED_FLAGS = [
   "--dataset-multiprocessing",
 ];
 
-/** Flags without a value that say more than one thing here. */
+/** Flags without a value that stand for several options here. */
 const DLRM_FLAGS = ["--use-gpu", "--inference-only"];
 
-/** Whose defaults a command line of dlrm has. */
+/** The preset whose defaults a command line of dlrm has. */
 const DLRM_PRESET = "kaggle";
 
-/** Flags that stay when a training command becomes `evaluate`, and that say nothing about a new run. */
+/** Flags that remain when a training command becomes `evaluate`, and that do not describe a new run. */
 const OUTPUT_FLAGS = ["--json", "--quiet", "--verbose"];
 
-/** A command line in Hotset's words. */
+/** A translated command line. */
 export interface Translation {
   /** Command and flags. */
   readonly arguments: string[];
-  /** Flags that were understood and left out. */
+  /** Flags that were recognised and left out. */
   readonly ignored: string[];
 }
 
-/** Flags of dlrm whose meaning depends on what else is given. */
+/** Flags of dlrm whose meaning depends on other flags. */
 interface Pasted {
   raw?: string;
   processed?: string;
   loaded?: string;
   inferenceOnly?: boolean;
-  /** True if any flag that only dlrm has was given. */
+  /** True if a flag that only dlrm has was given. */
   dlrm?: boolean;
 }
 const PASTED: Readonly<Record<string, "raw" | "processed" | "loaded">> = {
@@ -112,7 +112,7 @@ export function translateArguments(given: readonly string[]): Translation {
   return pasted.inferenceOnly ? evaluation(words, pasted, ignored) : training(words, pasted, ignored);
 }
 
-/** The value here of another tool's flag. Throws UsageError where it has none. */
+/** Hotset's value for another tool's flag. Throws UsageError if there is none. */
 function renamedValue(flag: string, value: string): string {
   const values = RENAMED.get(flag)?.values;
   if (values === undefined) return value;
@@ -120,7 +120,7 @@ function renamedValue(flag: string, value: string): string {
   throw new UsageError(`Cannot use ${flag} ${value}: choose ${Object.keys(values).join(" or ")}`);
 }
 
-/** `evaluate`, of the inputs that stand before all flags. Data that dlrm's flags name are no test split, so not scored. */
+/** `evaluate`, with the inputs before all flags. Data in dlrm's flags is not a test split, so it is not scored. */
 function evaluation([, ...words]: string[], { raw, processed, loaded }: Pasted, ignored: string[]): Translation {
   if (loaded === undefined) {
     throw new UsageError("Cannot evaluate with --inference-only: name the run to score with --load-model RUN");
@@ -179,7 +179,7 @@ function daysOf(prefix: string): string[] {
     .map(({ path }) => path);
 }
 
-/** Nothing where there is no such directory: what is wrong is said when the file is read. */
+/** Empty if the directory does not exist; the error is reported when the file is read. */
 function namesIn(directory: string): string[] {
   try {
     return [...Deno.readDirSync(directory)].map(({ name }) => name);
@@ -188,13 +188,13 @@ function namesIn(directory: string): string[] {
   }
 }
 
-/** An option that a configuration file may hold. */
+/** An option that a configuration file may set. */
 export interface KnownOption {
-  /** Its name, without dashes ahead. */
+  /** Its name, without leading dashes. */
   readonly name: string;
   /** False for a flag, which is true or false. */
   readonly takesValue: boolean;
-  /** Throws an error whose message says what is wrong with a value, as in "Expected a whole number from 1." */
+  /** Throws an error that states the valid values, as in "Expected a whole number from 1." */
   check(value: string): void;
 }
 

@@ -1,4 +1,4 @@
-/** Refuses options that would do nothing, so that none is ignored in silence. Each says itself when it acts. */
+/** Refuses options that have no effect, so that none is silently ignored. */
 import type { Option } from "commander";
 import { UsageError } from "../src/errors.ts";
 import type { CommandLine } from "../src/config/option_types.ts";
@@ -6,11 +6,11 @@ import { Flag } from "./flag.ts";
 import { raw } from "./options.ts";
 import { configOf } from "./train_options.ts";
 
-/** It would change what a run goes on with. */
+/** For options that would change a resumed run. */
 const notResumed = ({ values }: CommandLine) =>
   `with --resume: a resumed run keeps its options; start a new run from its model with --from ${values.out ?? "RUN"}`;
 
-/** Throws UsageError that names one of a command's options which was given and would do nothing. */
+/** Throws UsageError that names an option of a command which was given and has no effect. */
 export function expectEffect(line: CommandLine, options: readonly Option[]): void {
   const { command, inputs, given, values } = line;
   const resumes = command === "train" && given.has("--resume");

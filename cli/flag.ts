@@ -1,37 +1,37 @@
-/** An option of a command that says when it acts. */
+/** An option of a command, with the rules by which it has no effect. */
 import { type Command, Option } from "commander";
 import type { Alias, CommandLine } from "../src/config/option_types.ts";
 import type { Rule } from "../src/config/option_rules.ts";
 
-/** An option with what `--help` does not show. */
+/** An option with properties that `--help` does not show. */
 export class Flag extends Option {
-  /** When it does nothing. */
+  /** When it has no effect. */
   rules: readonly Rule[] = [];
-  /** Other tools' names for it. */
+  /** Its names in other tools. */
   aliases: readonly Alias[] = [];
-  /** True if it may be given to a run that goes on. */
+  /** True if a resumed run may change it. */
   resumes = false;
 
-  /** Names rules by which it may do nothing. */
+  /** Sets the rules by which it has no effect. */
   unless(...rules: ((line: CommandLine) => string | undefined)[]): this {
     this.rules = rules.map((rule) => (_, line) => line && rule(line));
     return this;
   }
 
-  /** Lets it be given to a run that goes on. */
+  /** Permits it for a resumed run. */
   withResume(): this {
     this.resumes = true;
     return this;
   }
 
-  /** Gives it another tool's name. */
+  /** Adds its name in another tool. */
   alsoNamed(flag: string): this {
     this.aliases = [...this.aliases, { flag }];
     return this;
   }
 }
 
-/** Adds options under a heading of their own. */
+/** Adds options under a heading. */
 export function addGroup(command: Command, heading: string, options: readonly Option[]): Command {
   for (const option of options) command.addOption(option.helpGroup(heading));
   return command;

@@ -1,20 +1,20 @@
-/** Signals that end a process, made to end its work in order. */
+/** Signals that end a process in an orderly way. */
 import { Interrupted } from "../src/errors.ts";
 
-/** What a process exits with when a signal ends it. */
+/** Exit status of a process that a signal ended. */
 const STATUSES = { SIGHUP: 129, SIGINT: 130, SIGTERM: 143, SIGUSR1: 138 } as const;
 /** A signal that ends work. SIGUSR1 is what mpirun passes on, while it ends processes soon after the others. */
 type Ending = keyof typeof STATUSES;
 /** Words of the shared memory: the status of the signal that came, and 1 if it stands for the end of the parent. */
 const STATUS = 0, ORPHANED = 1;
-/** How often the parent is looked for, in milliseconds. */
+/** Milliseconds between checks of the parent process. */
 const PARENT_MS = 500;
 
-/** What the thread that listens is told; see interrupt_worker.ts. */
+/** The input of the thread that listens; see interrupt_worker.ts. */
 export interface Watch {
   readonly memory: Int32Array;
   readonly signals: readonly Ending[];
-  /** Those that stay ignored, as they were when this process started. */
+  /** Signals that remain ignored, as they were when this process started. */
   readonly ignored: readonly Ending[];
   /** The process whose end counts as SIGTERM; undefined for none. */
   readonly parent: number | undefined;
@@ -31,12 +31,12 @@ export class Interrupt implements Disposable {
   #worker: Worker | undefined;
   #trains = false;
 
-  /** What the process is to exit with; 1 if no signal came. */
+  /** The exit status; 1 if no signal arrived. */
   get exitCode(): number {
     return Atomics.load(this.#memory, STATUS) || 1;
   }
 
-  /** Aborted, with Interrupted as the reason, when a signal has come. */
+  /** Aborted, with Interrupted as the reason, when a signal has arrived. */
   get signal(): AbortSignal {
     return this.#controller.signal;
   }
@@ -59,12 +59,12 @@ export class Interrupt implements Disposable {
     this.#worker = worker;
   }
 
-  /** Throws Interrupted if a signal has come, unless training deals with it. */
+  /** Throws Interrupted if a signal has arrived, unless training handles signals. */
   check(): void {
     if (!this.#trains && Atomics.load(this.#memory, STATUS) !== 0) throw this.#failure();
   }
 
-  /** Leaves signals to training from now on. Returns the signal that is aborted. */
+  /** From now on training handles signals. Returns the signal that is aborted. */
   listen(inCluster = false): AbortSignal {
     this.#trains = true;
     this.watch(inCluster);
@@ -85,7 +85,7 @@ export class Interrupt implements Disposable {
   }
 }
 
-/** The thread's side. The first signal is noted; at a second one that signal ends the process. */
+/** The thread's side. Records the first signal; at a second one, ends the process by that signal. */
 export function watchSignals({ memory, signals, ignored, parent }: Watch, onSignal: () => void): void {
   const note = (name: Ending) => {
     if (Atomics.compareExchange(memory, STATUS, 0, STATUSES[name]) !== 0) return false;
@@ -116,7 +116,7 @@ export function hangupIsIgnored(): boolean {
     const mask = /^SigIgn:\s*([0-9a-f]+)$/m.exec(status || "")?.[1];
     if (mask !== undefined) return (BigInt(`0x${mask}`) & 1n) === 1n;
   } catch {
-    // There is no such file, or it may not be read.
+    // The file does not exist, or may not be read.
   }
   return !Deno.stdout.isTerminal();
 }

@@ -1,4 +1,4 @@
-/** All commands, and what runs one command line. */
+/** All commands, and the execution of a command line. */
 import process from "node:process";
 import { Command, CommanderError } from "commander";
 import { outliveTerminal } from "../src/report/terminal.ts";
@@ -46,7 +46,7 @@ const COMMANDS = [
 for (const add of COMMANDS) add(program);
 for (const command of program.commands) withCommon(command);
 
-/** Throws UsageError where an option was given that would do nothing. */
+/** Throws UsageError if an option was given that has no effect. */
 function expectOptions(command: Command): void {
   const given = command.options
     .filter((option) => command.getOptionValueSource(option.attributeName()) === "cli")
@@ -56,7 +56,7 @@ function expectOptions(command: Command): void {
 }
 program.hook("preAction", (_, command) => expectOptions(command));
 
-/** What a configuration file may hold for a command; nothing is known of one that there is not. */
+/** What a configuration file may set for a command; undefined for an unknown command. */
 function knownOptions(name: string | undefined): KnownOption[] | undefined {
   const command = program.commands.find((command) => command.name() === name);
   return command?.options.filter(({ long }) => long !== "--config").map((option) => ({
@@ -66,7 +66,7 @@ function knownOptions(name: string | undefined): KnownOption[] | undefined {
   }));
 }
 
-/** Runs one command line; the exit code goes to process.exitCode. */
+/** Runs one command line; sets process.exitCode. */
 async function execute(given: string[]): Promise<void> {
   let words = given;
   try {
@@ -92,12 +92,12 @@ async function execute(given: string[]): Promise<void> {
 /** Runs one command line and, if that failed, ends the process. */
 export async function main(given: string[]): Promise<void> {
   outliveTerminal();
-  // Who reads the output may have seen enough: `hotset -h | head`.
+  // The reader of the output may have closed the pipe: `hotset -h | head`.
   process.stdout.on("error", (error: NodeJS.ErrnoException) => {
     if (error.code !== "EPIPE") throw error;
     process.exit(0);
   });
   await execute(given);
-  // A rank that waits in a foreign call for one that failed holds its thread for ever; the process must not wait for it.
+  // A rank that waits in a foreign call for a failed rank holds its thread forever; the process must not wait for it.
   if (process.exitCode) process.exit();
 }

@@ -1,4 +1,4 @@
-/** Options that several commands have, with the flags they become. Those that say how to train: src/train/options.ts. */
+/** Options that several commands share, and their values. Training options are in src/config/options.ts. */
 import { dirname } from "node:path";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { isArtifact } from "../src/storage/artifact.ts";
@@ -8,10 +8,10 @@ import type { CommandLine } from "../src/config/option_types.ts";
 import type { Place } from "../src/run/stages.ts";
 import { addGroup, Flag } from "./flag.ts";
 
-/** Where `train` keeps its runs and looks for profiles and layouts, unless told. */
+/** Default directory in which `train` keeps its runs and looks for profiles and layouts. */
 export const HOME = "hotset";
 
-/** Flags that every command has. */
+/** Values of options that every command has. */
 export interface Common {
   json?: boolean;
   quiet?: boolean;
@@ -19,7 +19,7 @@ export interface Common {
   collective?: string;
 }
 
-/** Makes a value of an option's text; what it throws says what the value must be. */
+/** Parses an option's text; errors state what the value must be. */
 export const reading = <T>(read: (text: string) => T) => (text: string): T => {
   try {
     return read(text);
@@ -61,7 +61,7 @@ export const withGroup = (command: Command) =>
       .choices(["shared", "mpi"]).default("shared"),
   );
 
-/** It says something of data that a user names. */
+/** For options about data that the user names. */
 const data = ({ command, given }: CommandLine) => {
   if (given.has("--infer")) return "with --infer: that only proposes a schema; leave out one of them";
   return command === "train" && given.has("--demo")
@@ -69,7 +69,7 @@ const data = ({ command, given }: CommandLine) => {
     : undefined;
 };
 
-/** It says how raw files are read. */
+/** For options about how raw files are read. */
 export const raw = (line: CommandLine) => {
   const { command, inputs } = line;
   const reason = data(line);
@@ -142,7 +142,7 @@ export interface RawFlags extends UnknownFlags {
   onBadRow: "fail" | "skip";
 }
 
-/** Leaves out what was not given: optional properties are absent, not undefined. */
+/** Removes undefined values: optional properties must be absent, not undefined. */
 function given<T extends object>(record: T): { [K in keyof T]: Exclude<T[K], undefined> } {
   return Object.fromEntries(Object.entries(record).filter(([, value]) => value !== undefined)) as never;
 }

@@ -27,7 +27,7 @@ interface PrepareFlags extends RawFlags, GroupFlags, Omit<Common, keyof GroupFla
   infer?: boolean;
 }
 
-/** What reading raw files may use; `train` has a budget of the whole process. */
+/** Limits for reading raw files; `train` has a budget of the whole process. */
 const memory = new Flag("--memory <bytes>", "memory that reading raw files may use").argParser(reading(readBytes))
   .default(DEFAULT_MEMORY_BYTES, bytes(DEFAULT_MEMORY_BYTES).replace(" ", "")).unless(raw);
 

@@ -12,7 +12,7 @@ export function reproduce(program: Command): void {
     .addHelpText("after", "\nExample: hotset reproduce hotset/run-1")
     .action((directory: string, flags: Common) =>
       run(flags, async (report) => {
-        // What the second run reports is not asked for.
+        // Events of the second run are not reported.
         const result = await reproduceRun(directory, (event) => event.event === "stage" && report(event));
         if (flags.json) console.log(JSON.stringify(result));
         else if (result.equal) console.log(`${directory}: ${result.steps} steps repeated, all bits are equal`);

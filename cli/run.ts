@@ -1,4 +1,4 @@
-/** Runs the work of commands: reports, signals, processes of mpirun, errors as one line. */
+/** Runs commands: reports, signals, processes of mpirun, errors as one line. */
 import process from "node:process";
 import { type MpiWorld, openWorld } from "../src/parallel/mpi_world.ts";
 import { onSharedDisk } from "../src/parallel/shared_disk.ts";
@@ -11,7 +11,7 @@ import type { Report } from "../src/events/events.ts";
 import { Interrupt } from "./interrupt.ts";
 import type { Common, GroupFlags } from "./options.ts";
 
-/** Runs a command's work with its reporter, and prints errors as one line. */
+/** Runs a command with its reporter, and prints errors as one line. */
 export async function run(
   common: Common,
   work: (report: Report, atEnd: DisposableStack, interrupt: Interrupt) => Promise<void> | void,
@@ -19,7 +19,7 @@ export async function run(
   using atEnd = new DisposableStack();
   using terminal = new Terminal();
   using interrupt = new Interrupt();
-  // Processes that mpirun started are ended by it, until they train.
+  // Before training, mpirun ends the processes that it started.
   if ((common.collective ?? "shared") === "shared") interrupt.watch();
   const report: Report = (event) => {
     if (event.event === "stage") interrupt.check();
@@ -35,8 +35,8 @@ export async function run(
 }
 
 /**
- * Joins the processes that mpirun started; the first one reports. What fails on one ends all. They leave `atEnd`, when the
- * one that failed has said why: the launcher ends all as soon as one has ended with an error.
+ * Joins the processes that mpirun started; the first one reports. A failure on one ends all. They exit `atEnd`, after
+ * the failed one has reported its error: the launcher ends all processes as soon as one exits with an error.
  */
 export async function inWorld(
   common: Common,
@@ -56,7 +56,7 @@ export async function inWorld(
   }
 }
 
-/** Throws where mpirun started several processes that would get in each other's way. */
+/** Throws if mpirun started several processes of a command that must run alone. */
 export function expectOneProcess(): void {
   const processes = mpirunProcesses();
   if (processes === 1) return;
@@ -65,7 +65,7 @@ export function expectOneProcess(): void {
   );
 }
 
-/** Runs work that makes files in some directories: here, or divided over the processes that mpirun started. */
+/** Runs work that creates files in some directories: here, or divided among the processes that mpirun started. */
 export async function runAsGroup(
   flags: GroupFlags & Common,
   directories: readonly string[],
@@ -85,7 +85,7 @@ export async function runAsGroup(
   });
 }
 
-/** Tells of an error in one line, the rest of a long message below it, and with --json as an object on stdout too. */
+/** Prints an error in one line, the rest of a long message below it, and with --json as an object on stdout too. */
 export function fail(error: unknown, { json, verbose }: Partial<Common>, signalled = 1, who = ""): void {
   const code = codeOf(error);
   const hint = error instanceof Deno.errors.NotCapable ? "; SECURITY.md lists what each command needs" : "";

@@ -1,4 +1,4 @@
-/** What people see while a command works: progress bars and short lines on stderr. */
+/** Progress bars and short lines on stderr. */
 import process from "node:process";
 import cliProgress from "cli-progress";
 import type { Split } from "../dataset/dataset.ts";
@@ -6,12 +6,12 @@ import type { UnknownShare } from "../dataset/unknown_values.ts";
 import type { Report, RunEvent } from "../events/events.ts";
 import { count, percent, seconds, unknownText } from "../format.ts";
 
-/** A bar appears when a stage takes longer than this. */
+/** Milliseconds after which a stage shows a bar. */
 const BAR_AFTER_MS = 1000;
-/** Without a terminal, progress is a line at most this often. */
+/** Minimum milliseconds between lines of progress without a terminal. */
 const LINE_EVERY_MS = 5000;
 
-/** Lets a program go on, to save its work, whose terminal has been closed: what it prints is lost. */
+/** Lets a program continue, to save its work, after its terminal was closed: further output is lost. */
 export function outliveTerminal(): void {
   const survive = <A extends unknown[], R>(print: (...args: A) => R, lost: R) => (...args: A): R => {
     try {
@@ -28,16 +28,16 @@ export function outliveTerminal(): void {
   process.stderr.write = survive<any[], boolean>(process.stderr.write.bind(process.stderr), true);
 }
 
-/** Shows events on stderr. Dispose it before anything else is printed. */
+/** Shows events on stderr. Dispose it before printing anything else. */
 export class Terminal implements Disposable {
   readonly #interactive = Deno.stderr.isTerminal();
   #bar: { readonly key: string; readonly bar: cliProgress.SingleBar } | undefined;
   #stage = { name: "", since: 0 };
   #lastLine = 0;
-  /** What stands beside the latest bar. */
+  /** Text next to the latest bar. */
   #text = { key: "", text: "" };
 
-  /** Takes events; bind it as a Report. */
+  /** Receives events; bind it as a Report. */
   readonly report: Report = (event: RunEvent) => {
     switch (event.event) {
       case "stage":
@@ -88,7 +88,7 @@ export class Terminal implements Disposable {
     }
   };
 
-  /** Prints a line above whatever bar is shown. */
+  /** Prints a line above the bar. */
   line(text: string): void {
     this.clear();
     console.error(text);
@@ -107,7 +107,7 @@ export class Terminal implements Disposable {
     if (now - this.#stage.since > BAR_AFTER_MS) this.#showBar(name, fraction);
   }
 
-  /** Without a text the last one of the same bar stays. */
+  /** Without a text, the last one of the same bar remains. */
   #showBar(key: string, fraction: number, text = this.#text.key === key ? this.#text.text : ""): void {
     this.#text = { key, text };
     const payload = { text: text && ` | ${text}` };
@@ -143,7 +143,7 @@ export class Terminal implements Disposable {
   }
 }
 
-/** What a line says of the unknown values of a split that has samples. */
+/** The part of a line about the unknown values of a split with samples. */
 function unknownLine(split: Split, share: UnknownShare): string {
   return Object.keys(share).length === 0 ? "" : `\nThe ${split} split has ${unknownText(share)}`;
 }
