@@ -22,8 +22,8 @@ import { KAGGLE_STEPS, stepDataset, stepLayout } from "./cuda_steps.ts";
 const BATCHES = 32;
 const PASSES = 20;
 /** Slots of a run, and batches of a pass that are read ahead: few, so that some pass has the processor for itself. */
-const SLOTS = 4;
-const AHEAD_BATCHES = 8;
+const SLOTS = 8;
+const AHEAD_BATCHES = 16;
 /** How long passes go on, and what threads have to start, in milliseconds. */
 const AHEAD_MS = 1000;
 const START_MS = 500;

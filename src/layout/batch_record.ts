@@ -18,6 +18,8 @@
 import { Header, HEADER_WORDS } from "../backend/backend.ts";
 import { type Batch, type BatchShape, SEGMENTS_END } from "./batch.ts";
 
+/** Tables whose rows are collected at a time: as many as the second-level cache holds of a large batch. */
+const COLLECTED_TABLES = 4;
 /** Maximum bytes of a number. */
 const MAX_NUMBER_BYTES = 5;
 
@@ -44,6 +46,8 @@ export class BatchRecord {
   readonly #places: Uint16Array | Uint32Array;
   /** Bag of each lookup, if it is not the lookup's position. */
   readonly #bags: Uint32Array | undefined;
+  /** Row of each sample in a few tables, table by table. */
+  readonly #collected: Uint32Array;
   /** Position after the last number that was read. */
   #at = 0;
 
@@ -58,6 +62,7 @@ export class BatchRecord {
     this.#places = placeBytes(shape) === 2
       ? new Uint16Array(block, byteOffset, length / 2)
       : new Uint32Array(block, byteOffset, length / 4);
+    this.#collected = new Uint32Array(shape.bags ? 0 : COLLECTED_TABLES * shape.batchSize);
     this.#bags = shape.bags ? new Uint32Array(shape.lookupCapacity) : undefined;
   }
 
@@ -103,7 +108,7 @@ export class BatchRecord {
 
   /**
    * Unpacks a record of `byteLength` bytes. Returns why it is not a batch of this shape, or undefined. Values are not
-   * validated; missing lookups have the index SEGMENTS_END.
+   * validated.
    */
   unpack(batch: Batch, byteLength: number): string | undefined {
     const { sections, words, floats } = batch;
@@ -148,6 +153,8 @@ export class BatchRecord {
   /**
    * Unpacks the lookups of the segments, whose places begin at byte `placesAt`; `numbersAt` is the position of the
    * first number.
+   * Segments are grouped by table and indices by sample: a row written straight to its index would touch another cache
+   * line each time. So the rows of a few tables are collected by sample before they are written to the indices.
    */
   #unpackSegments(batch: Batch, placesAt: number, numbersAt: number): string | undefined {
     const { words, sections: { indices, offsets, segmentBags, segments }, shape, samples, lookups, distinct } = batch;
@@ -157,7 +164,10 @@ export class BatchRecord {
     const firstPlace = placesAt / places.BYTES_PER_ELEMENT;
     // With bags every lookup is treated as a sample of a single table.
     const [placeLimit, step] = shape.bags ? [lookups, 1] : [samples, shape.tables];
-    words.fill(SEGMENTS_END, indices, indices + lookups);
+    const collected = step > 1 ? this.#collected : undefined;
+    const rows = collected ?? words;
+    let first = collected === undefined ? indices : 0;
+    rows.fill(SEGMENTS_END, first, first + placeLimit);
     words.fill(0, indices + lookups, offsets);
     let at = numbersAt, k = 0, table = 0, tableEnd = placeLimit;
     for (let s = 0, nextRow = 0, o = segments; s < distinct; s++) {
@@ -174,22 +184,39 @@ export class BatchRecord {
       if (k === tableEnd) {
         table++;
         tableEnd += placeLimit;
+        if (table % COLLECTED_TABLES === 0) this.#writeIndices(batch, table - COLLECTED_TABLES, COLLECTED_TABLES);
+        first = table % COLLECTED_TABLES * placeLimit;
+        rows.fill(SEGMENTS_END, first, first + placeLimit);
       }
       if (end > tableEnd) return `segment ${s} has lookups of two tables`;
       for (; k < end; k++) {
         const place = places[firstPlace + k];
         if (place >= placeLimit) return `place ${place} of segment ${s} is not below ${placeLimit}`;
+        // All lookups are in segments if none is in two.
+        if (rows[first + place] !== SEGMENTS_END) return `place ${place} of segment ${s} is in another segment too`;
+        rows[first + place] = row;
         const position = place * step + table;
-        words[indices + position] = row;
         words[segmentBags + k] = bagOf === undefined ? position : bagOf[position];
       }
     }
     this.#at = at;
     if (k !== lookups) return `segments of ${k} lookups instead of ${lookups}`;
+    if (collected !== undefined) {
+      const count = table % COLLECTED_TABLES + 1;
+      this.#writeIndices(batch, table + 1 - count, count);
+    }
     words[segments + 2 * distinct] = SEGMENTS_END;
     words[segments + 2 * distinct + 1] = lookups;
     words.fill(0, segmentBags + lookups, segments);
     return undefined;
+  }
+
+  /** Writes the indices of `count` tables, from `table` on, whose rows were collected. */
+  #writeIndices({ words, sections, shape: { tables }, samples }: Batch, table: number, count: number): void {
+    const rows = this.#collected;
+    for (let sample = 0, o = sections.indices + table; sample < samples; sample++, o += tables) {
+      for (let t = 0, from = sample; t < count; t++, from += samples) words[o + t] = rows[from];
+    }
   }
 
   /** The number whose first byte, before byte `at`, says that more follow; sets `#at` to the position after it. */

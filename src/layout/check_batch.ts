@@ -1,13 +1,13 @@
 /** Validates everything that a training step relies on in a batch from a file. */
 import { Header } from "../backend/backend.ts";
-import { type Batch, SEGMENTS_END } from "./batch.ts";
+import type { Batch } from "./batch.ts";
 
 /** Exponent bits of an f32, all set in infinities and NaN. */
 const EXPONENT = 0x7f800000;
 
 /**
  * Returns what is wrong with the values of an unpacked batch, or undefined. Checks the hot flag, labels, dense values,
- * every index, and the rows of the segments: below `rowLimit` and ascending.
+ * and the rows of the segments: below `rowLimit` and ascending.
  */
 export function findBatchFault(batch: Batch, hot: boolean, rowLimit: number): string | undefined {
   const { words } = batch;
@@ -29,16 +29,11 @@ function sampleFault({ shape, sections, words, floats, samples }: Batch): string
 }
 
 function rowFault(batch: Batch, rowLimit: number): string | undefined {
-  const { sections, words, lookups, distinct } = batch;
-  const { indices, segments } = sections;
+  const { sections: { segments }, words, distinct } = batch;
   for (let s = 0, nextRow = 0; s < distinct; s++) {
     const row = words[segments + 2 * s];
     if (row < nextRow || row >= rowLimit) return `row ${row} of segment ${s} is out of order or not below ${rowLimit}`;
     nextRow = row + 1;
-  }
-  // Indices come from the rows of segments, so only a lookup in no segment can be out of range.
-  for (let i = indices, end = indices + lookups; i < end; i++) {
-    if (words[i] === SEGMENTS_END) return `lookup ${i - indices} is in no segment`;
   }
   return undefined;
 }

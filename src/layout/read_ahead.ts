@@ -6,7 +6,7 @@ import { BATCH_KINDS, type BatchKind, Layout } from "./layout.ts";
 /** From this number of samples on, threads pay off. */
 const THREAD_SAMPLES = 100_000;
 /** More threads would wait for slots. */
-const MAX_THREADS = 3;
+const MAX_THREADS = 7;
 
 /** The input of a thread. Memory is shared. */
 export interface ReadThreadInput {

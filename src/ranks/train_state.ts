@@ -14,7 +14,7 @@ import { hiddenUnits, type ModelPlan } from "../model/shape.ts";
 import { denseStateWords, rowStateWords } from "../optimizer/optimizers.ts";
 
 /** Batches in flight: one is computed, the others are prefetched. */
-export const SLOTS = 4;
+export const SLOTS = 8;
 const NO_ROWS = new Uint32Array(0);
 
 /** Positions of a rank's counters, which are doubles; steps and launches are those of cold, then of hot batches. */

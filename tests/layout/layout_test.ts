@@ -164,7 +164,7 @@ const DAMAGE: Damage[] = [
     /segments of (more than \d+ lookups|\d+ lookups instead of)/,
   ],
   [(_, positions) => positions[0] += 9600, /place \d+ of segment 0 is not below \d+/],
-  [(_, positions) => positions[0] = positions[1], /lookup \d+ is in no segment/],
+  [(_, positions) => positions[0] = positions[1], /place \d+ of segment \d+ is in another segment too/],
 ];
 
 const DAMAGE_WITHOUT_BAGS: Damage[] = [
