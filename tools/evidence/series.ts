@@ -58,6 +58,13 @@ const KERNELS: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   "WASM alone": { ...NO_OPENBLAS, ...NO_ONEDNN, HOTSET_ONNXRUNTIME: "none" },
 };
 
+/** Tests whose subject is that rows on a disk change no bit. */
+const ROW_TESTS: Readonly<Record<string, readonly string[]>> = {
+  "100,000 look-ahead plans beside serial execution": ["embedding/plan_test.ts"],
+  "5 optimizers × look-ahead 0, 1, 8 × budgets of 2 to 100 %; 1,000 random schedules": ["embedding/cached_test.ts"],
+  "whole runs: other memory, interrupts, `--from`, checkpoints": ["run/memory_test.ts", "run/row_checkpoints_test.ts"],
+};
+
 /** The outcome of `tools/faults.ts` for one kind of fault. */
 function faultCounts(kind: string) {
   return ({ code, stdout, seconds }: Ended): string[] => {
@@ -102,6 +109,17 @@ export const SERIES: readonly Series[] = [
     parts: ["tests/fuzz", "tests/dataset"].map((folder) => ({
       name: `\`${folder}\``,
       args: ["test", "-A", folder],
+      env: { HOTSET_SERIES: "evidence" },
+      row: testCounts,
+    })),
+  },
+  {
+    name: "rows",
+    page: "docs/tiers.md",
+    columns: ["rows on a disk", "passed", "failed", "skipped", "time"],
+    parts: Object.entries(ROW_TESTS).map(([name, files]) => ({
+      name,
+      args: ["test", "-A", ...files.map((file) => `tests/${file}`)],
       env: { HOTSET_SERIES: "evidence" },
       row: testCounts,
     })),
