@@ -10,6 +10,7 @@
 import { closeSync, constants, openSync } from "node:fs";
 import process from "node:process";
 import { join } from "node:path";
+import { READ_DEPTH } from "../src/embedding/stores/page_reader.ts";
 import { RowLog } from "../src/embedding/stores/row_log.ts";
 import { openTransfers, SerialTransfers, type Transfers } from "../src/embedding/stores/transfers.ts";
 import { Random } from "../src/random.ts";
@@ -64,7 +65,7 @@ function measureDisk(): void {
   const memory = alignedBytes(16 * 256 * PAGE);
   try {
     const random = new Random(1);
-    using many = openTransfers(memory, 256);
+    using many = openTransfers(memory, READ_DEPTH);
     memory.forEach((_, i) => memory[i] = i * 7 + (i >>> 9));
     for (let page = 0; page < PAGES; page += 256) {
       many.begin(true, fd, page * PAGE, 0, 256 * PAGE, 0);

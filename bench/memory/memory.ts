@@ -1,16 +1,20 @@
 /**
  * Training within less memory, beside training in memory: samples a second by the budget, each run in a control group that
- * holds it to its budget, and PyTorch over memory-mapped tables in the same. Measures first what the disk can do.
+ * holds it to its budget. In the group of the budget that PEER_SHARE says: PyTorch over memory-mapped tables, Hotset over
+ * memory-mapped tables, and Hotset with its rows in lmdb. Measures first what the disk can do.
  *
  *     deno task bench:memory [--write] [scenario...]
  *
  * The limit of a run is the peak of the same run with tiny tables plus the share of the bytes of rows and their state.
- * Without root there are no limits, and it says so. `--write` puts the table into docs/tiers.md and README.md. ROUNDS
- * rounds (3), in which all ways take turns. Data is generated, once, under hotset/bench.
+ * Without root there are no limits, and it says so. `--write` puts the table into docs/tiers.md and README.md, and the
+ * picture into docs/memory.svg. ROUNDS rounds (3), in which all ways take turns. Data is generated, once, under hotset/bench.
  */
 import { join } from "node:path";
+import { resolveConfig } from "../../src/config/config.ts";
 import { Dataset } from "../../src/dataset/dataset.ts";
 import { generateDataset } from "../../src/dataset/generate.ts";
+import { READ_DEPTH } from "../../src/embedding/stores/page_reader.ts";
+import type { MovedRows } from "../../src/events/events.ts";
 import { bytes, count, percent } from "../../src/format.ts";
 import { Layout } from "../../src/layout/layout.ts";
 import { cacheName, isArtifact } from "../../src/storage/artifact.ts";
@@ -18,6 +22,7 @@ import { median } from "../median.ts";
 import { writePeerBatches } from "../peers/peer_batches.ts";
 import { withTable } from "../peers/peer_table.ts";
 import { MemoryGroup } from "./cgroup.ts";
+import { memoryPlot, type MemoryPoint } from "./memory_plot.ts";
 
 /** One model over one log. */
 interface Scenario {
@@ -42,12 +47,13 @@ const SCENARIOS: readonly Scenario[] = [
     ...{ bottom: "13-512-256-64", top: "512-512-256-1" },
   },
 ];
-const SHARES = [1, 0.25, 0.1];
+const SHARES = [1, 0.5, 0.25, 0.1, 0.05];
+const PEER_SHARE = 0.1;
 const EPOCHS = 2;
 const BATCH_SIZE = 2048;
 const TINY_SCALE = 34_000;
 const ROUNDS = Number(Deno.env.get("ROUNDS") ?? 3);
-/** PyTorch stops after so many seconds: over mapped tables it may take minutes for a step. */
+/** Peers stop after so many seconds: over mapped tables a step may take minutes. */
 const PEER_SECONDS = 30;
 const FOLDER = join("hotset", "bench");
 
@@ -108,9 +114,22 @@ async function pytorch({ dim, bottom, top }: Scenario, dataset: Dataset, limit: 
   }
 }
 
+/** Hotset with its rows elsewhere: `train_over.ts` says where. */
+function trainOver(where: "mapped" | "lmdb", { preset }: Scenario, dataset: Dataset, limit: number) {
+  const { dim, bottom, top } = resolveConfig(preset);
+  const model = { dim, bottom, top, batchSize: BATCH_SIZE, optimizer: "adagrad", epochs: EPOCHS };
+  const script = new URL("./train_over.ts", import.meta.url).pathname;
+  const args = [where, dataset.directory, JSON.stringify(model), FOLDER, `${PEER_SECONDS}`, `${PEER_SHARE}`];
+  return run(Deno.execPath(), ["run", "-A", "--no-check", script, ...args], limit);
+}
+
 interface Way {
   readonly name: string;
+  /** Of the bytes of rows, where the memory for them is limited; and who is at work. */
+  readonly share?: number;
+  readonly who?: string;
   readonly limit?: number;
+  readonly isPeer?: boolean;
   readonly run: () => Promise<Record<string, unknown>>;
   readonly results: Record<string, unknown>[];
 }
@@ -122,23 +141,27 @@ function machine(): string {
   return `${navigator.hardwareConcurrency} cores of ${cpu}`;
 }
 
-const HEAD = ["model", "memory", "limit", "samples/s", "of in memory (rounds)", "rows fetched, read a step", "reads/s"];
+const HEAD = [
+  ...["model", "memory", "limit", "samples/s", "of in memory (rounds)"],
+  ...["rows fetched, read a step", "reads of the disk a step", "pages/s, of the disk's"],
+];
 
 function rowOf({ title }: Scenario, way: Way, base: readonly number[], diskReads: number): string[] {
   const speeds = way.results.map(speedOf);
   const limit = way.limit === undefined ? "" : bytes(way.limit);
   const failed = way.results.find(({ failed }) => failed !== undefined)?.failed;
-  if (failed !== undefined) return [title, way.name, limit, `${failed}`, "", "", ""];
+  if (failed !== undefined) return [title, way.name, limit, `${failed}`, "", "", "", ""];
   const ratios = speeds.map((speed, round) => speed / base[round]);
   const [least, most] = [Math.min(...ratios), Math.max(...ratios)].map((ratio) => ratio.toFixed(2));
   const result = way.results.at(-1)!;
-  const moved = result.moved as { fetched: number; read: number; bytesRead: number } | undefined;
+  const moved = result.moved as MovedRows | undefined;
   const steps = Number(result.steps);
   const pages = moved === undefined ? 0 : moved.bytesRead / 4096 / Number(result.seconds);
   return [
     ...[title, way.name, limit, count(median(speeds)), `${median(ratios).toFixed(2)} (${least} to ${most})`],
     moved === undefined ? "" : `${count(moved.fetched / steps)}, ${count(moved.read / steps)}`,
-    moved === undefined ? "" : `${count(pages)} pages, ${percent(pages / diskReads)} of the disk's`,
+    moved === undefined || way.isPeer ? "" : count(moved.reads / steps),
+    moved === undefined || way.isPeer ? "" : `${count(pages)}, ${percent(pages / diskReads)}`,
   ];
 }
 
@@ -153,6 +176,7 @@ else limited[Symbol.dispose]();
 const hasTorch = (await new Deno.Command("python3", { args: ["-c", "import torch"] }).output()).success;
 if (!hasTorch) console.error("SKIPPED: PyTorch is not installed");
 const lines: string[][] = [];
+const points: MemoryPoint[] = [];
 for (const scenario of SCENARIOS.filter(({ name }) => wanted.length === 0 || wanted.includes(name))) {
   const dataset = datasetOf(scenario);
   const tiny = await train(scenario, datasetOf({ samples: 40_960, scale: TINY_SCALE }), []);
@@ -163,12 +187,18 @@ for (const scenario of SCENARIOS.filter(({ name }) => wanted.length === 0 || wan
   for (const share of SHARES) {
     const limit = limitOf(share);
     const flags = ["--memory", `${100 * share}%`];
-    ways.push({ name: flags.join(" "), limit, results: [], run: () => train(scenario, dataset, flags, limit) });
+    const run = () => train(scenario, dataset, flags, limit);
+    ways.push({ name: flags.join(" "), who: "Hotset", share, limit, results: [], run });
   }
-  const least = limitOf(SHARES.at(-1)!);
-  if (hasTorch) {
-    const name = `PyTorch over mapped tables, the limit of ${100 * SHARES.at(-1)!}%`;
-    ways.push({ name, limit: least, results: [], run: () => pytorch(scenario, dataset, least) });
+  const limit = limitOf(PEER_SHARE);
+  const peers = {
+    "Hotset over lmdb": () => trainOver("lmdb", scenario, dataset, limit),
+    "Hotset over mapped tables": () => trainOver("mapped", scenario, dataset, limit),
+    ...(hasTorch ? { "PyTorch over mapped tables": () => pytorch(scenario, dataset, limit) } : {}),
+  };
+  for (const [who, run] of Object.entries(peers)) {
+    const name = `${who}, the limit of ${100 * PEER_SHARE}%`;
+    ways.push({ name, who, share: PEER_SHARE, limit, isPeer: true, results: [], run });
   }
   await train(scenario, dataset, []); // leaves the layout, and warms the files
   for (let round = 0; round < ROUNDS; round++) {
@@ -178,19 +208,25 @@ for (const scenario of SCENARIOS.filter(({ name }) => wanted.length === 0 || wan
   }
   const base = inMemory.results.map(speedOf);
   const title = `${scenario.title}, dim ${scenario.dim}, ${bytes(tableBytes)}`;
+  for (const { who, share, results } of ways) {
+    const ratios = results.map((result, round) => speedOf(result) / base[round]);
+    if (share === undefined || results.some(({ failed }) => failed !== undefined)) continue;
+    points.push({ model: `${scenario.title}, dim ${scenario.dim}`, way: who!, share, speed: median(ratios) });
+  }
   lines.push(...ways.map((way) => rowOf({ ...scenario, title }, way, base, diskReads)));
 }
 const text = [
   `Samples/s of one rank, Adagrad, batches of ${count(BATCH_SIZE)}, ${EPOCHS} epochs of generated clicks; ` +
   `${ROUNDS === 1 ? "one round" : `medians of ${ROUNDS} rounds in turn`}. ${machine()}; the disk reads ${
     count(diskReads)
-  } random pages of 4 KiB a second. Sizes are ` +
+  } random pages of 4 KiB a second, ${READ_DEPTH} at a time, and rows are read as many at a time. Sizes are ` +
   `those of rows with their state; a limit is that of the control group, page cache included.`,
   "",
   ...[HEAD, HEAD.map((_, i) => i < 2 ? "---" : "---:"), ...lines].map((line) => `| ${line.join(" | ")} |`),
 ].join("\n");
 console.log(text);
 if (Deno.args.includes("--write")) {
+  Deno.writeTextFileSync(new URL("../../docs/memory.svg", import.meta.url), memoryPlot(points) + "\n");
   for (const page of ["README.md", "docs/tiers.md"]) {
     const path = new URL(`../../${page}`, import.meta.url);
     Deno.writeTextFileSync(path, withTable(Deno.readTextFileSync(path), text, "bench:memory"));

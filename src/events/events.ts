@@ -212,6 +212,8 @@ export interface MovedRows {
   readonly read: number;
   /** Rows written to the disk. */
   readonly written: number;
+  /** Reads of the disk, each of one page or of several that lie together. */
+  readonly reads: number;
   /** Bytes read. */
   readonly bytesRead: number;
   /** Bytes written. */

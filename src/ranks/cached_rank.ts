@@ -129,10 +129,10 @@ export class CachedRank extends LocalRank {
   get moved(): MovedRows {
     const { store, slots } = this.#cache;
     const { rows, fetched } = this.#cached.counts;
-    const { rowsComputed, rowsRead, rowsWritten, bytesRead, bytesWritten, diskBytes } = store.counts;
+    const { rowsComputed, rowsRead, rowsWritten, reads, bytesRead, bytesWritten, diskBytes } = store.counts;
     return {
       ...{ slots: Math.min(slots, this.memory.plan.rows), rows, fetched, computed: rowsComputed },
-      ...{ read: rowsRead, written: rowsWritten, bytesRead, bytesWritten, diskBytes },
+      ...{ read: rowsRead, written: rowsWritten, reads, bytesRead, bytesWritten, diskBytes },
       waitSeconds: store.waitedMs / 1000,
     };
   }

@@ -96,7 +96,7 @@ const line = z.discriminatedUnion("event", [
     peakRssBytes: count,
     moved: z.object({
       ...{ slots: count, rows: count, fetched: count, computed: count, read: count, written: count },
-      ...{ bytesRead: count, bytesWritten: count, diskBytes: count, waitSeconds: count },
+      ...{ reads: count.default(0), bytesRead: count, bytesWritten: count, diskBytes: count, waitSeconds: count },
     }).optional(),
     run: z.string(),
     ended: z.enum(["epochs", "target", "patience"]),

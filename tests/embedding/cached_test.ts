@@ -18,7 +18,7 @@ import { BatchFiller } from "../../src/layout/batch_filler.ts";
 import { SegmentSorter } from "../../src/layout/segment_sorter.ts";
 import { OPTIMIZER_NAMES, type OptimizerName, rowStateWords, writeStep } from "../../src/optimizer/optimizers.ts";
 import { Random } from "../../src/random.ts";
-import { someOf, seriesLength } from "../support/series.ts";
+import { seriesLength, someOf } from "../support/series.ts";
 import { TemporaryDirectory } from "../support/temporary.ts";
 
 const DIM = 4;

@@ -5,8 +5,8 @@
 import { HotsetError } from "../../errors.ts";
 import { Mailbox } from "../../threads/mailbox.ts";
 import { initialRecords } from "../initialise.ts";
-import { MAX_SEGMENTS, NotFiniteRow, RowLog } from "./row_log.ts";
-import type { StoreCounts } from "./row_store.ts";
+import { MAX_SEGMENTS, NotFiniteRow, RowLog, type RowLogOptions } from "./row_log.ts";
+import type { RowStore, StoreCounts } from "./row_store.ts";
 import type { SavedRows, SegmentEntry } from "./segments.ts";
 
 /** The message that starts the thread. */
@@ -79,8 +79,15 @@ export class StoreThread implements Disposable {
     this.name = name;
   }
 
-  /** Starts the thread with an empty store. Throws HotsetError if the store cannot be created. */
-  static async start(options: StoreOptions, { jobs, rows }: JobSizes): Promise<StoreThread> {
+  /**
+   * Starts the thread with an empty store; `body` is a module that serves another store than the log of rows. Throws
+   * HotsetError if the store cannot be created.
+   */
+  static async start(
+    options: StoreOptions,
+    { jobs, rows }: JobSizes,
+    body: URL = new URL("./store_worker.ts", import.meta.url),
+  ): Promise<StoreThread> {
     const words = (count: number) => new SharedArrayBuffer(4 * count);
     const recordWords = options.dim + options.stateWords;
     const mailbox = new Mailbox(WORDS);
@@ -97,7 +104,7 @@ export class StoreThread implements Disposable {
       figures: new Float64Array(words(2 * (COUNTS.length + 1))),
       saved: new Uint8Array(new SharedArrayBuffer(PATH_BYTES + ENTRY_BYTES * MAX_SEGMENTS)),
     };
-    const worker = new Worker(new URL("./store_worker.ts", import.meta.url), { type: "module", name: "row store" });
+    const worker = new Worker(body, { type: "module", name: "row store" });
     try {
       const name = await new Promise<string>((resolve, reject) => {
         worker.onmessage = ({ data }: MessageEvent<string>) => resolve(data);
@@ -213,8 +220,24 @@ export class StoreThread implements Disposable {
   }
 }
 
+/** A store that checkpoints are made of. */
+export interface SavedStore extends RowStore {
+  /** How it reads and writes, for messages. */
+  readonly name: string;
+  /** Size of its files. */
+  readonly diskBytes: number;
+  /** Loads the rows of a checkpoint. */
+  adopt(saved: SavedRows): void;
+  /** Writes all changes to segments that never change again. */
+  seal(): SegmentEntry[];
+}
+
 /** The store's side: works until it is stopped. Reports errors through the mailbox. */
-export function serveStore(memory: StoreMemory, ready: (name: string) => void): void {
+export function serveStore(
+  memory: StoreMemory,
+  ready: (name: string) => void,
+  open: (options: RowLogOptions) => SavedStore = (options) => new RowLog(options),
+): void {
   const { options } = memory;
   const mailbox = new Mailbox(memory.mailbox);
   const { directory, dim, stateWords } = options;
@@ -222,7 +245,7 @@ export function serveStore(memory: StoreMemory, ready: (name: string) => void): 
   let initial = initialRecords(options, 0);
   const setSeed = (seed: number) => initial = initialRecords(options, seed);
   try {
-    using store = new RowLog({
+    using store = open({
       ...{ directory, rows, recordWords: dim + stateWords },
       initial: (row, records, at) => initial(row, records, at),
     });
@@ -237,7 +260,7 @@ export function serveStore(memory: StoreMemory, ready: (name: string) => void): 
 }
 
 function serve(
-  store: RowLog,
+  store: SavedStore,
   { counts, jobs, figures, saved }: StoreMemory,
   mailbox: Mailbox,
   setSeed: (seed: number) => void,
