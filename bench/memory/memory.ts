@@ -229,7 +229,9 @@ if (Deno.args.includes("--write")) {
   Deno.writeTextFileSync(new URL("../../docs/memory.svg", import.meta.url), memoryPlot(points) + "\n");
   for (const page of ["README.md", "docs/tiers.md"]) {
     const path = new URL(`../../${page}`, import.meta.url);
-    Deno.writeTextFileSync(path, withTable(Deno.readTextFileSync(path), text, "bench:memory"));
+    const picture = `![Speed by memory for the rows](${page === "README.md" ? "docs/" : ""}memory.svg)`;
+    const inner = `${text}\n\n${picture}`;
+    Deno.writeTextFileSync(path, withTable(Deno.readTextFileSync(path), inner, "bench:memory"));
     await new Deno.Command(Deno.execPath(), { args: ["fmt", "--quiet", path.pathname] }).output();
   }
 }
