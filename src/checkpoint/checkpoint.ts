@@ -13,7 +13,7 @@ import { loadSavedRows, SavedRowFile, type SavedShape } from "../embedding/store
 import { type SavedRows, segmentFile } from "../embedding/stores/segments.ts";
 import type { RowMatrix } from "../embedding/tables.ts";
 import { type ModelPlan, type ModelShape, planModel } from "../model/shape.ts";
-import { schedulerState } from "../schedule/scheduler.ts";
+import { schedulerState } from "../schedule/shuffle_scheduler.ts";
 import { type CheckpointFile, expectFinite, WeightReader, type WordNames } from "./weights.ts";
 
 /** Names of a checkpoint's files: f32, little-endian. The state files exist if the optimizer has state. */

@@ -1,6 +1,6 @@
 /**
  * The training options, one entry each. Derived from them: the type, defaults and validation of configurations
- * (`config.ts`), the run id (`run.ts`), the options of the command line (`cli/train_options.ts`), and their help and
+ * (`config.ts`; the type that editors show is written out in `train_config.ts`), the run id (`src/run/run_id.ts`), the options of the command line (`cli/train_options.ts`), and their help and
  * names in other tools (`cli/arguments.ts`).
  */
 import { z } from "zod";
@@ -11,7 +11,7 @@ import * as rules from "./option_rules.ts";
 import { number, oneOf, type OptionOf, readBytes, readWidths, whole, widths } from "./option_types.ts";
 import { type ConfigKey, LIBRARIES, type TrainConfig } from "./train_config.ts";
 import { DECAY_NAMES } from "../schedule/learning_rate.ts";
-import { MAX_RATE, MIN_RATE } from "../schedule/scheduler.ts";
+import { MAX_RATE, MIN_RATE } from "../schedule/shuffle_scheduler.ts";
 
 /** An option of training. */
 export type TrainOption<T = unknown> = OptionOf<T, TrainConfig>;

@@ -4,9 +4,9 @@ import type { CriteoTask, ReadResult } from "./read_criteo.ts";
 import type { IntegerTask } from "./read_integers.ts";
 import { TaskPool } from "../threads/task_pool.ts";
 
-/** Tasks: read a part of a log into staged chunks, or encode a table. */
+/** Reads a part of a log into staged chunks. */
 export type ReadTask = CriteoTask | IntegerTask;
-/** Results of tasks. */
+/** What a thread does: it reads a part of a log, or assigns the ids of a table. */
 export type PrepareTask = ReadTask | TableTask;
 
 /** Starts this number of threads. When the signal is aborted, tasks fail with its reason. */

@@ -14,7 +14,7 @@ import { resolveConfig, type TrainConfig } from "../config/config.ts";
 import type { Report } from "../events/events.ts";
 import { expectStart, planFor } from "../run/run.ts";
 import { recordRun } from "../run/run_record.ts";
-import { ShuffleScheduler } from "../schedule/scheduler.ts";
+import { ShuffleScheduler } from "../schedule/shuffle_scheduler.ts";
 import { LAST_CHECKPOINT } from "../checkpoint/checkpoint_store.ts";
 import { type CheckpointFile, notFinite, placeOfWord, type WeightFile } from "../checkpoint/weights.ts";
 import { dlrmShape } from "./dlrm_tensors.ts";

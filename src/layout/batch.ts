@@ -2,7 +2,7 @@
  * One mini-batch: a single block of 4-byte words, the same in host memory and on a device (on disk: batch_record.ts).
  *
  * ```
- * header      HEADER_WORDS                        see backend.ts
+ * header      HEADER_WORDS                        see src/header.ts
  * labels      batchSize               f32
  * dense       batchSize * dense       f32         (sample, feature)
  * indices     lookupCapacity          u32         row of each lookup, by (sample, table)

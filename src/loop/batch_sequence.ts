@@ -4,7 +4,7 @@ import type { BatchKind, Layout } from "../layout/layout.ts";
 import { ReadAhead, readThreads } from "../layout/read_ahead.ts";
 import { Random } from "../random.ts";
 import type { RankGroup } from "../ranks/rank_group.ts";
-import { type SchedulerState, ShuffleScheduler } from "../schedule/scheduler.ts";
+import { type SchedulerState, ShuffleScheduler } from "../schedule/shuffle_scheduler.ts";
 
 const ORDER_STREAM = 3;
 /** Maximum number of steps that are queued but not done. */

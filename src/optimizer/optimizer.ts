@@ -1,6 +1,10 @@
 /**
  * The descriptor of an optimizer; one file each in this folder, listed in `optimizers.ts`. Everything that depends on
  * the optimizer (state in tables, checkpoints and plans, defaults, kernels) asks its descriptor.
+ *
+ * The arithmetic in these files is the reference, which also updates tables outside the kernels' memory. Training runs the
+ * kernels: `src/backend/cpu/wasm/assembly/dense.ts` for weights and rows (`embedding.ts` sums a row's gradients), and
+ * `src/backend/cuda/kernels/update_*.cu`.
  */
 
 /**

@@ -231,7 +231,7 @@ export abstract class RankGroup implements AsyncDisposable {
     this.settle();
   }
 
-  /** Queues a command for every rank. */
+  /** Queues a command for every rank; each carries it out by `Rank.execute`, on other threads in `rank_worker.ts`. */
   protected abstract send(command: Command, a: number, b: number): void;
   /** Waits until all queued commands are done. */
   protected abstract settle(): void;

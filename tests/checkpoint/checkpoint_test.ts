@@ -7,7 +7,7 @@ import type { BatchShape } from "../../src/layout/batch.ts";
 import type { ModelShape } from "../../src/model/shape.ts";
 import { saveCheckpoint } from "../support/save_checkpoint.ts";
 import { Checkpoint, CHECKPOINT_FILES, type CheckpointBody } from "../../src/checkpoint/checkpoint.ts";
-import { ShuffleScheduler } from "../../src/schedule/scheduler.ts";
+import { ShuffleScheduler } from "../../src/schedule/shuffle_scheduler.ts";
 import { rewrite } from "../support/rewrite.ts";
 import { localModel } from "../support/local_model.ts";
 import { TemporaryDirectory } from "../support/temporary.ts";

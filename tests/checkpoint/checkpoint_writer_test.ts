@@ -5,7 +5,7 @@ import { HotsetError } from "../../src/errors.ts";
 import type { CheckpointBody } from "../../src/checkpoint/checkpoint.ts";
 import { Mailbox } from "../../src/threads/mailbox.ts";
 import { CheckpointWriter, Mail, type WriterMemory } from "../../src/checkpoint/checkpoint_writer.ts";
-import { ShuffleScheduler } from "../../src/schedule/scheduler.ts";
+import { ShuffleScheduler } from "../../src/schedule/shuffle_scheduler.ts";
 import { localModel } from "../support/local_model.ts";
 import { TemporaryDirectory } from "../support/temporary.ts";
 

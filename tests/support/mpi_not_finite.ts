@@ -7,7 +7,7 @@ import { messageOf } from "../../src/errors.ts";
 import { planModel } from "../../src/model/shape.ts";
 import { CheckpointWriter } from "../../src/checkpoint/checkpoint_writer.ts";
 import { MpiRanks } from "../../src/ranks/mpi_ranks.ts";
-import { ShuffleScheduler } from "../../src/schedule/scheduler.ts";
+import { ShuffleScheduler } from "../../src/schedule/shuffle_scheduler.ts";
 
 const [run, row] = Deno.args;
 const shape = {

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import type { BatchKind } from "../../src/layout/layout.ts";
 import { Random } from "../../src/random.ts";
-import { schedulerState, ShuffleScheduler } from "../../src/schedule/scheduler.ts";
+import { schedulerState, ShuffleScheduler } from "../../src/schedule/shuffle_scheduler.ts";
 
 interface Taken {
   kind: BatchKind;
