@@ -81,7 +81,7 @@ export const raw = (line: CommandLine) => {
 
 /** It says how negatives are drawn. */
 const drawing = (line: CommandLine) =>
-  raw(line) ?? (line.given.has("--negatives") ? undefined : "without --negatives: nothing is drawn");
+  raw(line) ?? (line.given.has("--negatives") ? undefined : "without --negatives: nothing is drawn; leave it out");
 
 export const withRaw = (command: Command) =>
   addGroup(

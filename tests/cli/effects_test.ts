@@ -28,6 +28,9 @@ function refusal(of: CommandLine): string | undefined {
   }
 }
 
+/** Options that only act with --negatives. */
+const WITH_NEGATIVES = ["--item", "--negative-power", "--negative-seed"];
+
 Deno.test("a refusal names the option and a way out; what a mode or device leaves out is refused in it and nowhere else", () => {
   const hot = ["--hot-memory", "--sample-rate", "--scheduler-rate", "--first-turn"];
   for (const mode of MODES) {
@@ -41,7 +44,7 @@ Deno.test("a refusal names the option and a way out; what a mode or device leave
             (option === "--activations" && (cpu || device === "auto")) ||
             (option === "--blas" && !cpu) ||
             (option === "--memory" && mode !== "cpu") ||
-            ["--scaling", "--lr-decay-start-step", "--lr-decay"].includes(option);
+            ["--scaling", "--lr-decay-start-step", "--lr-decay", ...WITH_NEGATIVES].includes(option);
           assert.equal(message !== undefined, refused, `${option}, mode ${mode}, device ${device}: ${message}`);
           if (message === undefined) continue;
           assert.match(message, new RegExp(`^Cannot use ${option} with`));
@@ -155,6 +158,7 @@ Deno.test("what says how raw files are read is refused where none are", () => {
   for (const option of prepare.filter((each) => !common.includes(each))) {
     assert.match(refusal(line("prepare", ["--infer", option])) ?? "", /with --infer: .*leave out one of them$/);
     if (option === "--memory") continue; // of train it bounds the whole process, whatever it reads
+    if (WITH_NEGATIVES.includes(option)) continue;
     assert.equal(refusal(line("train", [option])), undefined);
     const onDataset = refusal(line("train", [option], {}, [data]));
     if (option === "--max-unknown") assert.equal(onDataset, undefined, "a limit for data that is prepared, too");
