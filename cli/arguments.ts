@@ -194,6 +194,8 @@ export interface KnownOption {
   readonly name: string;
   /** False for a flag, which is true or false. */
   readonly takesValue: boolean;
+  /** True if it takes several values. */
+  readonly takesList: boolean;
   /** Throws an error that states the valid values, as in "Expected a whole number from 1." */
   check(value: string): void;
 }
@@ -201,7 +203,7 @@ export interface KnownOption {
 /**
  * Replaces `--config FILE` by the flags in the file, ahead of all others so that those override it. The file holds a JSON
  * object of flag names without dashes: numbers and strings are values, true is a flag without one, false one that is not
- * given (of `save`: --no-save). Lists are widths of layers, or several test files. Throws UsageError if it is anything
+ * given (of `save`: --no-save). Lists are widths of layers, or the values of an option that takes several. Throws UsageError if it is anything
  * else, and, where the command's options are known, for a key that is none of them or of dlrm's, or a value it cannot have.
  */
 export function expandConfig(given: readonly string[], known?: readonly KnownOption[]): string[] {
@@ -227,7 +229,7 @@ export function expandConfig(given: readonly string[], known?: readonly KnownOpt
     if (name === "save" && typeof value === "boolean") return value ? [] : ["--no-save"];
     if (typeof value === "boolean") return value ? [`--${name}`] : [];
     if (!Array.isArray(value)) return [`--${name}=${value}`];
-    if (name === "test") return value.map((file) => `--test=${file}`);
+    if (known?.find((option) => option.name === name)?.takesList) return value.map((each) => `--${name}=${each}`);
     if (name.startsWith("arch-mlp-")) return [`--${name}=${value.join("-")}`];
     throw new UsageError(`Cannot read the configuration ${path}: ${name} takes one value, not a list`);
   });

@@ -62,6 +62,7 @@ function knownOptions(name: string | undefined): KnownOption[] | undefined {
   return command?.options.filter(({ long }) => long !== "--config").map((option) => ({
     name: option.long!.slice("--".length),
     takesValue: option.required || option.optional,
+    takesList: option.variadic,
     check: (value) => option.parseArg?.(value, undefined),
   }));
 }

@@ -20,6 +20,8 @@ export interface Field {
   readonly value: string;
   /** True if the field is valid. */
   readonly good: string;
+  /** True if every row needs a value, as it does of its group. */
+  readonly required?: boolean;
 }
 
 /** Position of a column in a file. */
@@ -163,10 +165,14 @@ function valueOf(
   return { value, good: list ? `NOT coalesce(${raw} LIKE '[%,%]', false)` : "true" };
 }
 
-/** SQL of the group of a row as text, as it stands; one without a group would be in a group with all others of that kind. */
+/** SQL of the group of a row as text, as it stands. */
 function groupOf(raw: string, type: string | undefined): Pick<Field, "value" | "good"> {
-  const text = textOf(raw, type);
-  return { value: text, good: `NOT ${isMissing(text)}` };
+  return { value: textOf(raw, type), good: "true" };
+}
+
+/** SQL that is true if a field has a value. */
+export function isPresent({ raw, type }: Place): string {
+  return `NOT ${isMissing(textOf(raw, type))}`;
 }
 
 /** SQL of the values of a bag as a list of text. */

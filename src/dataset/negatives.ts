@@ -21,7 +21,9 @@ export interface NegativeOptions {
 }
 
 /** Draws that are tried before the items that are left to a user are listed. */
-const MOST_ROUNDS = 64;
+const MAX_ROUNDS = 64;
+/** Memory of a row while it is drawn and written: its place, its values, and room for sorts and joins. */
+const DRAW_BYTES = 400;
 /** Weights are whole numbers, whose sums do not depend on their order. */
 const WEIGHT_UNIT = 2 ** 20;
 const HASHES = "18446744073709551616::HUGEINT";
@@ -46,15 +48,17 @@ export function negativesFault({ columns, group }: LogSchema, options: NegativeO
 export interface PositiveLog {
   readonly name: string;
   readonly ends: readonly number[];
-  /** File for the rows with the negatives, Parquet. */
-  readonly out: string;
+  /** Parquet file for part `i` of the rows with the negatives. */
+  part(i: number): string;
 }
 
 /** What was drawn. */
 export interface DrawnNegatives {
   /** By log and split. */
   readonly drawn: readonly (readonly number[])[];
-  /** Negatives that are missing because their users chose all items. */
+  /** Files written, by log. */
+  readonly files: readonly (readonly string[])[];
+  /** Negatives that are missing because their users chose all items that can be drawn. */
   readonly missing: number;
 }
 
@@ -65,8 +69,9 @@ export async function drawNegatives(
   rules: readonly ValueRule[],
   logs: readonly PositiveLog[],
   options: NegativeOptions,
+  memoryBytes: number,
 ): Promise<DrawnNegatives> {
-  const { count, seed = 123 } = options;
+  const { count } = options;
   const columns = stagedColumns(schema, options.item);
   const [user, item] = [schema.group, options.item[0]].map((name) =>
     keys(schema, rules, undefined)[schema.columns.filter(isSparse).findIndex((column) => column.name === name)]
@@ -78,17 +83,60 @@ export async function drawNegatives(
   ).join(" UNION ALL ");
   await createItems(engine, chosen, logs[0].ends[0], options.power ?? 0);
   await engine.run(`CREATE OR REPLACE TABLE chosen AS SELECT DISTINCT u, item FROM (${chosen}) JOIN items USING (key)`);
-  await engine.run(`CREATE OR REPLACE TABLE drawn (log INTEGER, row BIGINT, k BIGINT, item BIGINT)`);
+  await engine.run(`CREATE OR REPLACE TABLE positives AS SELECT log, row, u FROM (${chosen})`);
+  const replaced = ["0::UTINYINT AS label", ...columns.map((column) => `i.features.${column} AS ${column}`)].join(", ");
+  // Joins and sorts hold all rows that they are given, so only so many are given at a time.
+  const partRows = Math.max(1, Math.floor(memoryBytes / DRAW_BYTES / (count + 1)));
+  const drawn: number[][] = [], files: string[][] = [];
+  for (const [log, { name, ends, part }] of logs.entries()) {
+    drawn.push(ends.map(() => 0));
+    files.push([]);
+    for (const [split, begin, end] of rowRanges(ends, partRows)) {
+      const some = `row >= ${begin} AND row < ${end}`;
+      await drawSome(engine, `SELECT * FROM positives WHERE log = ${log} AND ${some}`, options);
+      const rows = `(SELECT * FROM ${stagedView(name)} WHERE ${some})`;
+      const negatives = `SELECT s.* REPLACE (${replaced}), d.k FROM drawn AS d JOIN ${rows} AS s ON d.row = s.row ` +
+        `JOIN items AS i ON d.item = i.item`;
+      const path = part(files[log].length);
+      await engine.run(
+        `COPY (SELECT * EXCLUDE (row, k) FROM (SELECT *, 0 AS k FROM ${rows} UNION ALL ${negatives}) ` +
+          `ORDER BY row, k) TO ${quoted(path)} (FORMAT parquet, COMPRESSION uncompressed)`,
+      );
+      files[log].push(path);
+      drawn[log][split] += await engine.number("SELECT count(*) FROM drawn");
+    }
+  }
+  const expected = await engine.number(`SELECT ${count} * count(*) FROM positives`);
+  for (const table of ["items", "drawable", "chosen", "positives", "needed", "tried", "drawn"]) {
+    await engine.run(`DROP TABLE IF EXISTS ${table}`);
+  }
+  return { drawn, files, missing: expected - drawn.flat().reduce((sum, some) => sum + some, 0) };
+}
+
+/** Ranges of at most `length` rows, none of them in two splits; a log without rows has an empty one. */
+function* rowRanges(ends: readonly number[], length: number): Generator<[split: number, begin: number, end: number]> {
+  let begin = 0;
+  for (const [split, last] of ends.entries()) {
+    for (; begin < last; begin += length) yield [split, begin, Math.min(begin + length, last)];
+    begin = last;
+  }
+  if (begin === 0) yield [0, 0, 0];
+}
+
+/** Draws the negatives of some positives into a new table `drawn`. */
+async function drawSome(engine: Engine, positives: string, options: NegativeOptions): Promise<void> {
+  const { count, seed = 123 } = options;
+  await engine.run("CREATE OR REPLACE TABLE drawn (log INTEGER, row BIGINT, k BIGINT, item BIGINT)");
   await engine.run(
-    `CREATE OR REPLACE TABLE needed AS SELECT log, row, u, k FROM (${chosen}), range(1, ${count + 1}) AS _(k)`,
+    `CREATE OR REPLACE TABLE needed AS SELECT log, row, u, k FROM (${positives}), range(1, ${count + 1}) AS _(k)`,
   );
-  const total = await engine.rows("SELECT sum(weight)::VARCHAR FROM drawable");
+  const [[total]] = await engine.rows("SELECT sum(weight)::VARCHAR FROM drawable");
   const hash = (place: string) => `md5_number_lower(concat_ws(':', ${seed}, log, row, k, ${place}))::HUGEINT`;
   let left = await engine.number("SELECT count(*) FROM needed");
-  for (let round = 0; left > 0 && round < MOST_ROUNDS && total[0][0] !== null; round++) {
+  for (let round = 0; left > 0 && round < MAX_ROUNDS && total !== null; round++) {
     await engine.run(
       `CREATE OR REPLACE TABLE tried AS SELECT n.log, n.row, n.u, n.k, i.item ` +
-        `FROM (SELECT *, ${hash(`${round}`)} * ${total[0][0]}::HUGEINT // ${HASHES} AS target FROM needed) AS n ` +
+        `FROM (SELECT *, ${hash(`${round}`)} * ${total}::HUGEINT // ${HASHES} AS target FROM needed) AS n ` +
         `ASOF JOIN drawable AS i ON n.target >= i.start`,
     );
     await engine.run("INSERT INTO drawn SELECT log, row, k, item FROM tried ANTI JOIN chosen USING (u, item)");
@@ -107,26 +155,6 @@ export async function drawNegatives(
         `drawable) ANTI JOIN chosen USING (u, item)) USING (u) GROUP BY log, row, k`,
     );
   }
-  const drawn: number[][] = [];
-  for (const [log, { name, ends, out }] of logs.entries()) {
-    const replaced = columns.map((column) => `i.features.${column} AS ${column}`);
-    const negatives = `SELECT s.* REPLACE (${["0::UTINYINT AS label", ...replaced].join(", ")}), d.k FROM drawn AS d ` +
-      `JOIN ${stagedView(name)} AS s ON d.row = s.row JOIN items AS i ON d.item = i.item WHERE d.log = ${log}`;
-    await engine.run(
-      `COPY (SELECT * EXCLUDE (row, k) FROM (SELECT *, 0 AS k FROM ${stagedView(name)} UNION ALL ${negatives}) ` +
-        `ORDER BY row, k) TO ${quoted(out)} (FORMAT parquet, COMPRESSION uncompressed)`,
-    );
-    const before: number[] = [];
-    for (const end of ends) {
-      before.push(await engine.number(`SELECT count(*) FROM drawn WHERE log = ${log} AND row < ${end}`));
-    }
-    drawn.push(before.map((sum, i) => sum - (before[i - 1] ?? 0)));
-  }
-  const expected = await engine.number(`SELECT ${count} * count(*) FROM (${chosen})`);
-  const missing = expected - await engine.number("SELECT count(*) FROM drawn");
-  for (const table of ["items", "drawable", "chosen", "drawn", "needed"]) await engine.run(`DROP TABLE ${table}`);
-  await engine.run("DROP TABLE IF EXISTS tried");
-  return { drawn, missing };
 }
 
 /** Makes the tables of all items and, with their places on a line of whole numbers, of those that are drawn. */
@@ -151,7 +179,7 @@ function stagedColumns({ columns }: LogSchema, item: readonly string[]): string[
   );
 }
 
-/** SQL of the view of a log with its negatives. */
-export function withNegatives(out: string): string {
-  return `SELECT row_number() OVER () - 1 AS row, * FROM ${parquetFiles([out])}`;
+/** SQL of the view of a log with its negatives, from its files. */
+export function withNegatives(files: readonly string[]): string {
+  return `SELECT row_number() OVER () - 1 AS row, * FROM ${parquetFiles(files)}`;
 }

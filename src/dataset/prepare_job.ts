@@ -55,6 +55,7 @@ export interface JobOptions extends ReadOptions {
   readonly format: Format;
   readonly schema: LogSchema;
   readonly maxIndRange: number | undefined;
+  readonly negatives?: NegativeOptions | undefined;
   readonly out: string;
   /**
    * The process group that prepares together, with equal options; default this process alone. Only for a chunk format.
@@ -158,8 +159,8 @@ class PrepareJob implements Disposable {
     found: Pick<StageOptions, "rules" | "fills" | "trainRows">,
     onProgress: (fraction: number) => void,
   ): Promise<StagedLog> {
-    const { format, schema, maxIndRange, onBadRow = "fail" } = this.#options;
-    const options = { name, onBadRow, maxIndRange, purpose, ...found, onProgress };
+    const { format, schema, maxIndRange, negatives, onBadRow = "fail" } = this.#options;
+    const options = { name, onBadRow, maxIndRange, purpose, item: negatives?.item[0], ...found, onProgress };
     if (this.#engine !== undefined) return await stageQuery(this.#engine, schema, files, this.#stage, options);
     return await stageChunks(format as ChunkFormat, files, this.#stage, this.#pool!, this.#group, options);
   }
@@ -170,21 +171,23 @@ class PrepareJob implements Disposable {
     const engine = this.#engine!;
     const stage = this.#stage;
     const { rules } = logs[0].log;
-    const outs = logs.map(({ log }) => stage.path(`${log.name}.negatives.parquet`));
     const found = await stage.step("negatives", () =>
       drawNegatives(
         engine,
         schema,
         rules,
-        logs.map(({ log: { name }, parts }, i) => ({ name, ends: endsOf(parts), out: outs[i] })),
+        logs.map(({ log: { name }, parts }) => ({
+          ...{ name, ends: endsOf(parts), part: (i: number) => stage.path(`${name}.negatives.${i}.parquet`) },
+        })),
         options,
+        this.#memoryBytes * ENGINE_MEMORY_SHARE,
       ));
     const filled: LogParts[] = [];
     for (const [i, { log, parts }] of logs.entries()) {
       const name = `${log.name}_negatives`;
       const sizes = parts.map(({ split, samples }, k) => ({ split, samples: samples + found.drawn[i][k] }));
       const rows = sizes.reduce((sum, { samples }) => sum + samples, 0);
-      await engine.run(`CREATE OR REPLACE VIEW ${stagedView(name)} AS ${withNegatives(outs[i])}`);
+      await engine.run(`CREATE OR REPLACE VIEW ${stagedView(name)} AS ${withNegatives(found.files[i])}`);
       const fills = filled[0]?.log.missing.map(({ value }) => value);
       const settings = {
         name,

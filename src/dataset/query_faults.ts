@@ -77,8 +77,8 @@ export async function firstBadRow(engine: Engine, layout: FileLayout, allGood: s
   );
   const [row, good, raws] = found[0] as [string, { items: boolean[] }, { items: (string | null)[] }];
   const bad = good.items.indexOf(false);
-  const { column } = fields[bad];
-  const reason = fieldFault(column, raws.items[bad]) + schemaHint(column, raws.items[bad]);
+  const { column, required } = fields[bad];
+  const reason = fieldFault(column, raws.items[bad], required) + schemaHint(column, raws.items[bad]);
   if (text === undefined) return rowError(path, `row ${row}`, reason);
   const line = await lineOfRecord(file, text.dialect, Number(row) + text.header);
   return rowError(path, `line ${line}`, reason);

@@ -1,6 +1,7 @@
 /** Messages about malformed rows, shared by all readers. */
 import { HotsetError } from "../errors.ts";
 import { type Column, isMoment } from "./schema.ts";
+import { isMissingText } from "./value_rules.ts";
 
 /** Maximum length of a line. */
 export const MAX_LINE_BYTES = 2 << 20;
@@ -25,15 +26,18 @@ export function widthFault(found: number, expected: number): string {
 /** Advice if the whole file seems to have another format. */
 export const OTHER_FORMAT = "is this another --format?";
 
-/** Message about an invalid field. */
-export function fieldFault(column: Column, raw: string | null): string {
+/** Message about an invalid field; `required` is that of the field. */
+export function fieldFault(column: Column, raw: string | null, required = false): string {
   const { name } = column;
-  if (raw === null || raw === "") return `${name} is empty`;
+  if (raw === null || raw === "") return `${name} is empty${required ? ", and every row needs a value of it" : ""}`;
   const shown = JSON.stringify(raw.length > SHOWN_CHARACTERS ? `${raw.slice(0, SHOWN_CHARACTERS)}...` : raw);
+  if (column.kind === "ignore" || (required && isMissingText(raw))) {
+    return `${name} is ${shown}, a missing value, and every row needs one`;
+  }
   return `${name} is ${shown}, ${reasonOf(column, raw)}`;
 }
 
-function reasonOf(column: Column, raw: string): string {
+function reasonOf(column: Exclude<Column, { kind: "ignore" }>, raw: string): string {
   if (column.kind === "label") {
     if (column.atLeast !== undefined) return "not a finite number";
     return column.positive === undefined ? "neither 0 nor 1" : "which is not a value";
@@ -42,7 +46,6 @@ function reasonOf(column: Column, raw: string): string {
   if (column.kind === "dense" || column.kind === "time") {
     return column.transform === "hour" ? "not a number that ends in an hour, as YYMMDDHH" : "not a finite number";
   }
-  if (column.kind === "ignore") return "a missing value, and every row needs a group";
   if (column.values === "hex") return "not a hexadecimal number of up to 8 digits";
   if (/^[[({]/.test(raw)) return column.kind === "bag" && column.brackets ? "not a list of values" : "a list";
   if (column.kind === "bag" && column.brackets) return "not a list in brackets";

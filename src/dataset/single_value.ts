@@ -15,7 +15,7 @@ import {
 } from "./fields.ts";
 import { fieldFault } from "./row_fault.ts";
 import { type DenseColumn, isMoment, type LogSchema, type SparseColumn } from "./schema.ts";
-import { EXACT, MISSING, NUMBER, type ValueRule } from "./value_rules.ts";
+import { EXACT, isMissingText, NUMBER, trim, type ValueRule } from "./value_rules.ts";
 
 /** A value of a row; null and undefined are missing, like empty text. */
 export type SingleValue = string | number | boolean | null | undefined;
@@ -24,9 +24,6 @@ export type RowValue = SingleValue | readonly SingleValue[];
 
 /** Text that DuckDB casts to a number; it accepts more blanks than its regular expressions. */
 const DOUBLE = /^[ \t\n\v\f\r]*\+?(-?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?)[ \t\n\v\f\r]*$/;
-/** Blanks that DuckDB's trim removes. */
-const BLANKS = /^\p{Zs}+|\p{Zs}+$/gu;
-const MISSING_WORDS = new Set(MISSING);
 const DATE_OF_DIGITS = whole(NUMBER_DATE);
 const COMMA_NUMBER = whole(DECIMAL_COMMA);
 const PLAIN_NUMBER = whole(NUMBER, "i");
@@ -41,15 +38,6 @@ const HEX = /^[0-9a-fA-F](?:_?[0-9a-fA-F])*$/;
 
 function whole(pattern: string, flags?: string): RegExp {
   return new RegExp(`^(?:${pattern})$`, flags);
-}
-
-function trim(text: string): string {
-  return text.replace(BLANKS, "");
-}
-
-/** True for text that means a missing value. */
-function isMissing(text: string | null): boolean {
-  return text === null || MISSING_WORDS.has(trim(text).toLowerCase());
 }
 
 /** The number of a text; undefined if it is not a number. */
@@ -145,7 +133,7 @@ export class DenseEncoder {
     const written = text === null ? null : this.#plain(text);
     const parsed = written === null ? undefined : parseDouble(written);
     if (parsed !== undefined && Number.isFinite(parsed)) return parsed;
-    if (isMissing(text)) return null;
+    if (isMissingText(text)) return null;
     const word = text!.toLowerCase();
     return word === "true" ? 1 : word === "false" ? 0 : NaN;
   }
@@ -171,7 +159,7 @@ export class DenseEncoder {
     const number = this.#numberOf(value);
     if (unit !== undefined) return number === null ? null : number / PER_SECOND[unit];
     const text = textOf(value);
-    if (isMissing(text)) return null;
+    if (isMissingText(text)) return null;
     const plain = parseDouble(text!);
     if (plain === undefined) return isoSeconds(text!);
     return Math.abs(plain) < MAX_SECONDS && !DATE_OF_DIGITS.test(text!) ? number : NaN;
@@ -305,7 +293,7 @@ export class SparseEncoder {
 /** The canonical text of a number, a boolean or a missing value, in any notation. */
 function numberKey(text: string): string {
   if (text >= "0" && text < ":") return plainNumber(text);
-  if (isMissing(text)) return "";
+  if (isMissingText(text)) return "";
   const word = text.toLowerCase();
   return word === "true" ? "1" : word === "false" ? "0" : plainNumber(text);
 }

@@ -6,7 +6,7 @@ import type { DuckDBDataChunk } from "@duckdb/node-api";
 import { HotsetError } from "../errors.ts";
 import { AtomicPath } from "../storage/atomic_file.ts";
 import { type Engine, numbers, parquetFiles, quoted } from "./duckdb.ts";
-import { type Field, fieldBuilder, fillOf, parsedRows, typeFault } from "./fields.ts";
+import { type Field, fieldBuilder, fillOf, isPresent, parsedRows, typeFault } from "./fields.ts";
 import { columnNames, nameFault, splitLine } from "./header.ts";
 import { groupOnly, writeGroups } from "./groups.ts";
 import { folderColumns, type InputFile } from "./inputs.ts";
@@ -305,11 +305,17 @@ async function layoutOf(
   }
   const labelled = purpose !== "predict" && label !== undefined && [...names, ...inFolders].includes(label.name);
   const field = fieldBuilder(maxIndRange, rules, schema.delimiter === ";");
-  const fields = needed.flatMap((column) => {
+  // Without a value, rows of many users would be those of one.
+  const required = [hasGroups(schema, options) ? schema.group : undefined, options.item];
+  const fields = needed.flatMap((column): Field[] => {
     const { name } = column;
-    if (column === label && !labelled) return { column, ...NO_LABEL };
-    if (inFolders.includes(name)) return field(column, { raw: literal(folders.get(name)!), type: undefined });
-    return field(column, { raw: `c${names.indexOf(name)}`, type: types?.get(name) });
+    if (column === label && !labelled) return [{ column, ...NO_LABEL }];
+    const place = inFolders.includes(name)
+      ? { raw: literal(folders.get(name)!), type: undefined }
+      : { raw: `c${names.indexOf(name)}`, type: types?.get(name) };
+    const parts = field(column, place);
+    if (!required.includes(name)) return parts;
+    return parts.map((part) => ({ ...part, required: true, good: `(${part.good}) AND ${isPresent(place)}` }));
   });
   // A log without labels holds what was chosen.
   if (label === undefined) {

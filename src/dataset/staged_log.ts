@@ -44,6 +44,8 @@ export interface StageOptions {
   /** Categorical values are taken modulo this number, which bounds the rows of a table. */
   readonly maxIndRange: number | undefined;
   readonly purpose: Purpose;
+  /** The column that identifies the item of negatives: every row needs a value of it. */
+  readonly item?: string | undefined;
   /** Rules by which values are compared, by table, if an earlier log determined them. */
   readonly rules?: readonly ValueRule[] | undefined;
   /** Replacement of missing values, by dense feature, if an earlier log determined it. */

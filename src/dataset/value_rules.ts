@@ -12,7 +12,9 @@ import { isSparse, type LogSchema, type SparseColumn } from "./schema.ts";
 export type ValueRule = "number" | "text" | "untyped";
 
 /** Words for a missing value, in lower case; an empty field is missing too. */
-export const MISSING = ["", "nan", "-nan", "na", "n/a", "#n/a", "<na>", "nat", "null", "none", "\\n"];
+const MISSING = ["", "nan", "-nan", "na", "n/a", "#n/a", "<na>", "nat", "null", "none", "\\n"];
+/** Blanks that DuckDB's trim removes. */
+const BLANKS = /^\p{Zs}+|\p{Zs}+$/gu;
 /** A number as programs write it; 007 and +5 are text. */
 export const NUMBER = "-?(0|[1-9][0-9]*)([.][0-9]+)?(e[-+]?[0-9]+)?|-?[.][0-9]+";
 /** From here on, text keeps the zeros of its fraction, because a floating-point number would not be exact. */
@@ -23,6 +25,15 @@ const FIRST_ROWS = 2048;
 /** SQL that is true for text that means a missing value. */
 export function isMissing(text: string): string {
   return `(${text} IS NULL OR ${isOneOf(`lower(trim(${text}))`, MISSING.map(quoted))})`;
+}
+
+export function trim(text: string): string {
+  return text.replace(BLANKS, "");
+}
+
+/** True for text that means a missing value. */
+export function isMissingText(text: string | null): boolean {
+  return text === null || MISSING.includes(trim(text).toLowerCase());
 }
 
 /** True for the text of a number or a boolean. */

@@ -167,7 +167,7 @@ export class BatchRecord {
     const collected = step > 1 ? this.#collected : undefined;
     const rows = collected ?? words;
     let first = collected === undefined ? indices : 0;
-    rows.fill(SEGMENTS_END, first, first + placeLimit);
+    rows.fill(SEGMENTS_END, first, first + Math.min(placeLimit, lookups)); // without tables there are none
     words.fill(0, indices + lookups, offsets);
     let at = numbersAt, k = 0, table = 0, tableEnd = placeLimit;
     for (let s = 0, nextRow = 0, o = segments; s < distinct; s++) {

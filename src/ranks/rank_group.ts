@@ -9,7 +9,7 @@ import { hiddenUnits } from "../model/shape.ts";
 import { type Checkpoint, type CheckpointBody, checkpointBytes, writeModel } from "../checkpoint/checkpoint.ts";
 import { type CheckpointPlaces, storeCheckpoint } from "../checkpoint/checkpoint_store.ts";
 import { Command, Rank } from "./rank.ts";
-import { Count, SLOTS, type TrainState } from "./train_state.ts";
+import { Count, type TrainState } from "./train_state.ts";
 
 /** Counters of the devices of a run. */
 export interface WorkCounts {
@@ -39,7 +39,7 @@ export abstract class RankGroup implements AsyncDisposable {
    * Slots whose steps are not queued yet: a ring of `#waiting` slots from `#oldest` on, because push and shift on an
    * array would allocate.
    */
-  readonly #announced = new Int32Array(SLOTS);
+  readonly #announced: Int32Array;
   #oldest = 0;
   #waiting = 0;
   #next = 0;
@@ -47,6 +47,7 @@ export abstract class RankGroup implements AsyncDisposable {
   constructor(memory: TrainState, lookAhead = 0) {
     this.memory = memory;
     this.#lookAhead = lookAhead;
+    this.#announced = new Int32Array(memory.slots.length);
     this.tables = this.#openTables();
     this.batches = memory.slots.map((slot) => {
       const { buffer, byteOffset } = memory.host.floats(slot);
@@ -84,7 +85,7 @@ export abstract class RankGroup implements AsyncDisposable {
   /** The next slot, once its last batch is done; slots are used in turn. */
   acquire(): number {
     const slot = this.#next;
-    this.#next = (slot + 1) % SLOTS;
+    this.#next = (slot + 1) % this.batches.length;
     if (this.#isWaiting(slot)) this.release();
     this.waitForSlot(slot);
     return slot;
@@ -97,18 +98,20 @@ export abstract class RankGroup implements AsyncDisposable {
   train(slot: number): void {
     this.tables.beforeStep(this.batches[slot]);
     if (this.#lookAhead > 0) this.send(Command.prefetch, slot, 0);
-    this.#announced[(this.#oldest + this.#waiting++) % SLOTS] = slot;
+    this.#announced[(this.#oldest + this.#waiting++) % this.#announced.length] = slot;
     while (this.#waiting > this.#lookAhead) this.#trainNext();
   }
 
   #isWaiting(slot: number): boolean {
-    for (let i = 0; i < this.#waiting; i++) if (this.#announced[(this.#oldest + i) % SLOTS] === slot) return true;
+    for (let i = 0; i < this.#waiting; i++) {
+      if (this.#announced[(this.#oldest + i) % this.#announced.length] === slot) return true;
+    }
     return false;
   }
 
   #trainNext(): void {
     const slot = this.#announced[this.#oldest];
-    this.#oldest = (this.#oldest + 1) % SLOTS;
+    this.#oldest = (this.#oldest + 1) % this.#announced.length;
     this.#waiting--;
     this.send(Command.train, slot, this.batches[slot].samples);
   }

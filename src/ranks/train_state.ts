@@ -13,8 +13,8 @@ import type { ClipMemory } from "../model/gradient_clip.ts";
 import { hiddenUnits, type ModelPlan } from "../model/shape.ts";
 import { denseStateWords, rowStateWords } from "../optimizer/optimizers.ts";
 
-/** Batches in flight: one is computed, the others are prefetched. */
-export const SLOTS = 8;
+/** Batches in flight: one is computed, the others are prefetched. A device is faster than one thread that reads. */
+export const HOST_SLOTS = 4, DEVICE_SLOTS = 8;
 const NO_ROWS = new Uint32Array(0);
 
 /** Positions of a rank's counters, which are doubles; steps and launches are those of cold, then of hot batches. */
@@ -244,8 +244,9 @@ function allocateFetched({ plan, batchShape, host }: TrainStateOptions): Buffer 
 }
 
 /** What the coordinator's process and all its ranks read and write, in host memory. */
-function allocateSlots({ plan, batchShape, hotRows = NO_ROWS, mostDistinct, ranks, host }: TrainStateOptions) {
+function allocateSlots({ plan, batchShape, hotRows = NO_ROWS, mostDistinct, ranks, device, host }: TrainStateOptions) {
   const { lookupCapacity } = batchShape;
+  const slots = device === (host as Backend) ? HOST_SLOTS : DEVICE_SLOTS;
   const times = (count: number, words: number, label: string) =>
     Array.from({ length: count }, () => host.allocate(words, label));
   const replicaWords = replicaListWords(plan.rows, hotRows.length);
@@ -255,8 +256,8 @@ function allocateSlots({ plan, batchShape, hotRows = NO_ROWS, mostDistinct, rank
     hotRows,
     mostDistinct: mostDistinct ?? { hot: lookupCapacity, cold: lookupCapacity },
     host,
-    slots: times(SLOTS, batchSections(batchShape).capacity, "batches"),
-    scores: times(SLOTS, batchShape.batchSize, "scores"),
+    slots: times(slots, batchSections(batchShape).capacity, "batches"),
+    scores: times(slots, batchShape.batchSize, "scores"),
     activeUnits: host.allocate(ranks * hiddenUnits(plan), "active units"),
     moveRows: host.allocate(Math.max(hotRows.length, 1), "rows to move"),
     moveHotRows: host.allocate(Math.max(hotRows.length, 1), "rows to move"),

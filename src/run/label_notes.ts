@@ -1,12 +1,18 @@
 /** Notes about metrics that a dataset's labels leave undefined, at the beginning of training rather than its end. */
+import type { TrainConfig } from "../config/train_config.ts";
+import { metricsOf } from "../events/metrics.ts";
 import { type Dataset, type Split, SPLITS } from "../dataset/dataset.ts";
 
 const CHUNK_SAMPLES = 1 << 16;
 /** What to do about positives alone. */
 const DRAW = "; draw negatives with prepare --negatives";
 
-/** A sentence for each split that cannot serve its purpose. Reads labels until both have occurred. */
-export function labelNotes(dataset: Dataset): string[] {
+/** A sentence for each split that cannot serve its purpose. Reads labels until both have occurred, for GAUC all. */
+export function labelNotes(dataset: Dataset, monitor: TrainConfig["monitor"]): string[] {
+  // The least logloss is found whatever the labels are.
+  const lost = monitor === "logloss"
+    ? ""
+    : `: there is no best checkpoint by ${monitor.toUpperCase()} and no early stopping`;
   const notes: string[] = [];
   for (const split of SPLITS) {
     const samples = dataset.samples(split);
@@ -15,9 +21,11 @@ export function labelNotes(dataset: Dataset): string[] {
     if (only === undefined) continue;
     const all = `All ${samples} samples of the ${split} split have the label ${only}`;
     if (split === "train") notes.push(`${all}: the model can only learn to predict that${only === 1 ? DRAW : ""}`);
-    else {notes.push(
-        `${all}, so AUC is undefined (NaN): there is no best checkpoint by AUC and no early stopping`,
-      );}
+    else notes.push(`${all}, so AUC is undefined (NaN)${lost}`);
+  }
+  const selection = (["validation", "test"] as const).find((split) => dataset.samples(split) > 0);
+  if (monitor === "gauc" && selection !== undefined && !hasGauc(dataset, selection)) {
+    notes.push(`No group of the ${selection} split has both labels, so GAUC is undefined (NaN)${lost}`);
   }
   if (dataset.samples("validation") === 0) {
     notes.push(
@@ -29,15 +37,34 @@ export function labelNotes(dataset: Dataset): string[] {
   return notes;
 }
 
+/** True if a group has both labels. */
+function hasGauc(dataset: Dataset, split: Split): boolean {
+  const samples = dataset.samples(split);
+  const labels = new Uint8Array(samples);
+  let at = 0;
+  for (const some of labelsOf(dataset, split)) {
+    labels.set(some, at);
+    at += some.length;
+  }
+  const { byGroup } = metricsOf(new Float32Array(samples), labels, dataset.readGroups(split, samples));
+  return !Number.isNaN(byGroup!.gauc);
+}
+
 /** The label of all samples, or undefined if both occur. */
 function onlyLabel(dataset: Dataset, split: Split): number | undefined {
-  const samples = dataset.samples(split);
-  using reader = dataset.reader(split, Math.min(CHUNK_SAMPLES, samples));
   let first: number | undefined;
-  for (let at = 0; at < samples; at += CHUNK_SAMPLES) {
-    const { labels } = reader.read(at, Math.min(CHUNK_SAMPLES, samples - at));
+  for (const labels of labelsOf(dataset, split)) {
     first ??= labels[0];
     if (labels.some((label) => label !== first)) return undefined;
   }
   return first;
+}
+
+/** The labels of a split, some at a time; each holds until the next. */
+function* labelsOf(dataset: Dataset, split: Split): Generator<Uint8Array> {
+  const samples = dataset.samples(split);
+  using reader = dataset.reader(split, Math.min(CHUNK_SAMPLES, samples));
+  for (let at = 0; at < samples; at += CHUNK_SAMPLES) {
+    yield reader.read(at, Math.min(CHUNK_SAMPLES, samples - at)).labels;
+  }
 }

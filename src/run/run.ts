@@ -304,7 +304,12 @@ async function trainRun(
     report(event);
   };
   for (
-    const text of [...partNotes(dataset), ...labelNotes(dataset), ...leakNotes(dataset), ...turnNotes(config, layout)]
+    const text of [
+      ...partNotes(dataset),
+      ...labelNotes(dataset, config.monitor),
+      ...leakNotes(dataset),
+      ...turnNotes(config, layout),
+    ]
   ) {
     report({ event: "note", text });
   }

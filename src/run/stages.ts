@@ -110,7 +110,9 @@ function announce(dataset: Dataset, limit: UnknownLimit, report: Report, begin: 
 
 /** Note about negatives: the number drawn, and the number that could not be. */
 function negativesNote({ drawn, missing }: NonNullable<Dataset["body"]["negatives"]>): string {
-  const left = missing === 0 ? "" : `; ${missing.toLocaleString("en")} are missing because their users chose all items`;
+  const left = missing === 0
+    ? ""
+    : `; ${missing.toLocaleString("en")} are missing because their users chose all items that can be drawn`;
   return `${drawn.toLocaleString("en")} negatives were drawn${left}`;
 }
 

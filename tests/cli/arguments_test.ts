@@ -105,9 +105,17 @@ Deno.test("--load-model goes on alone, begins a run with anything to train, and 
 Deno.test("a configuration becomes flags: true and false, widths and files", () => {
   using directory = new TemporaryDirectory();
   const path = directory.join("config.json");
+  const option = (name: string, takesValue: boolean, takesList = false) => ({
+    ...{ name, takesValue, takesList, check: () => {} },
+  });
+  const known = [
+    ...["arch-mlp-bot", "arch-mlp-top", "epochs"].map((name) => option(name, true)),
+    ...["test", "item"].map((name) => option(name, true, true)),
+    ...["quiet", "json", "no-save"].map((name) => option(name, false)),
+  ];
   const flags = (content: unknown) => {
     Deno.writeTextFileSync(path, JSON.stringify(content));
-    return expandConfig(["train", "--config", path, "--epochs", "3"]);
+    return expandConfig(["train", "--config", path, "--epochs", "3"], known);
   };
   assert.deepEqual(flags({ "arch-mlp-bot": [13, 16, 8], "arch-mlp-top": "16-1", test: ["a", "b"], epochs: 2 }), [
     ...["train", "--arch-mlp-bot=13-16-8", "--arch-mlp-top=16-1", "--test=a", "--test=b", "--epochs=2"],
@@ -117,6 +125,7 @@ Deno.test("a configuration becomes flags: true and false, widths and files", () 
     ...["train", "--no-save", "--quiet", "--epochs", "3"],
   ]);
   assert.deepEqual(flags({ save: true, "no-save": true }), ["train", "--no-save", "--epochs", "3"]);
+  assert.deepEqual(flags({ item: ["a", "b"] }), ["train", "--item=a", "--item=b", "--epochs", "3"]);
   assert.throws(() => flags({ epochs: [1, 2] }), UsageError);
 });
 
@@ -124,17 +133,18 @@ Deno.test("a configuration's unknown keys and wrong values are told with the fil
   using directory = new TemporaryDirectory();
   const path = directory.join("c.json");
   const known = [
-    { name: "quiet", takesValue: false, check: () => {} },
+    { name: "quiet", takesValue: false, takesList: false, check: () => {} },
     {
       name: "learning-rate",
       takesValue: true,
+      takesList: false,
       check: (value: string) => {
         if (!(Number(value) > 0)) throw new Error("Expected a number above 0.");
       },
     },
-    { name: "batch-size", takesValue: true, check: () => {} },
-    { name: "no-save", takesValue: false, check: () => {} },
-    { name: "arch-mlp-bot", takesValue: true, check: () => {} },
+    { name: "batch-size", takesValue: true, takesList: false, check: () => {} },
+    { name: "no-save", takesValue: false, takesList: false, check: () => {} },
+    { name: "arch-mlp-bot", takesValue: true, takesList: false, check: () => {} },
   ];
   const fault = (content: unknown) => {
     Deno.writeTextFileSync(path, JSON.stringify(content));

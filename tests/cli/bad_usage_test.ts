@@ -139,6 +139,10 @@ Deno.test("bad usage: configuration files that are not what they should be", asy
   assert.match(await fail("[1, 2]"), /^config.json: a value: .*expected record/);
   assert.match(await fail('{"epochs": null}'), /^config.json: epochs: /);
   assert.equal(await fail('{"out": ["a", "b"]}'), "config.json: out takes one value, not a list");
+  assert.equal(
+    await fail('{"item": ["a", "b"]}'),
+    "Cannot use --item without --negatives: nothing is drawn; leave it out",
+  );
   assert.equal(await fail('{"epoch": 2}'), 'config.json: unknown key "epoch"; did you mean "epochs"?');
   assert.equal(await fail('{"epochs": 0}'), "config.json: epochs cannot be 0: expected a whole number from 1");
 });

@@ -4,6 +4,7 @@ import type { Dataset, Split } from "../../src/dataset/dataset.ts";
 import { SPLITS } from "../../src/dataset/dataset.ts";
 import { prepareDataset, type PrepareOptions } from "../../src/dataset/prepare.ts";
 import { Random } from "../../src/random.ts";
+import { slowTest } from "../support/series.ts";
 import { denseOf, idsOf, labelsOf, TemporaryDirectory } from "./support.ts";
 
 /** A log of pairs without labels, whose items have a brand and a price. */
@@ -104,6 +105,15 @@ Deno.test("the same seed draws the same negatives, whatever threads and memory; 
   assert.notEqual(one, other);
 });
 
+slowTest("little memory draws the same negatives in more parts", async () => {
+  using directory = new TemporaryDirectory();
+  const negatives = { ...NEGATIVES, count: 1500 };
+  const splits = { validationFraction: 0, testFraction: 0 }; // parts end with splits, too
+  const { id } = await prepare(directory, { negatives, ...splits, out: directory.join("many") });
+  const little = { memoryBytes: 2 ** 27, out: directory.join("little") };
+  assert.equal((await prepare(directory, { negatives, ...splits, ...little })).id, id);
+});
+
 Deno.test("negatives are uniform over items, or follow their uses in training to a power", async () => {
   using directory = new TemporaryDirectory();
   // Item 1 has 16 uses by users of its own, item 2 has 4, item 3 one; user 999 chose item 0 alone.
@@ -147,6 +157,14 @@ Deno.test("negatives that a log has stay, and get none of their own", async () =
     ...{ validationFraction: 0, testFraction: 0, negatives: { count: 1, item: ["item"] } },
   });
   assert.deepEqual(labelsOf(dataset, "train"), [1, 0, 0, 1, 0, 1, 0]);
+});
+
+Deno.test("every row needs a user and an item", async () => {
+  using directory = new TemporaryDirectory();
+  for (const [row, place] of [[",3,b,1,0", "line 3: user is empty"], ["4,null,b,1,0", 'line 3: item is "null"']]) {
+    const log = directory.write("missing.csv", `${HEADER}${line(1, 1, 0)}${row}\n`);
+    await assert.rejects(prepare(directory, { inputs: [log] }), (error: Error) => error.message.includes(place));
+  }
 });
 
 Deno.test("positives alone, and what cannot be drawn, are refused with the way out", async () => {

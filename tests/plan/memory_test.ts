@@ -35,8 +35,8 @@ Deno.test("planMemory() counts every purpose as by hand", () => {
   // Room for the gradients of as many samples on each of 3 ranks as on the first.
   assert.deepEqual(part(ON_HOST, "gradients of pooled rows"), [4 * 12 * 8, 0]);
   // Header 16, labels 10, dense 30, indices 20, segment bags 20, segments 2 * 21; four of them, with 10 scores each.
-  assert.deepEqual(part(ON_HOST, "batches"), [8 * 4 * (16 + 10 + 30 + 20 + 20 + 42), 0]);
-  assert.deepEqual(part(ON_HOST, "scores"), [8 * 4 * 10, 0]);
+  assert.deepEqual(part(ON_HOST, "batches"), [4 * 4 * (16 + 10 + 30 + 20 + 20 + 42), 0]);
+  assert.deepEqual(part(ON_HOST, "scores"), [4 * 4 * 10, 0]);
   // Hot rows with their rank, and rows that changed, a bit each; hot rows that changed.
   assert.deepEqual(part(ON_HOST, "changed rows"), [4 * (3 * 4 + 1), 0]);
 });

@@ -1,5 +1,5 @@
 /** Ranks with a GPU each, on emulated ones: they compute what one computes, and exchange what docs/cuda.md says. */
-import { SLOTS } from "../../src/ranks/train_state.ts";
+import { DEVICE_SLOTS } from "../../src/ranks/train_state.ts";
 import assert from "node:assert/strict";
 import { type OptimizerName, rowStateWords } from "../../src/optimizer/optimizers.ts";
 import type { Dataset } from "../../src/dataset/dataset.ts";
@@ -135,7 +135,7 @@ Deno.test("a hot step of several GPUs is one graph with the exchanges in it", as
   const { launchesPerStep } = (await train(directory, dataset, configOf("gpu", "sgd", "rows", 2))).result;
   // The steps that are recorded, one for each slot, have three launches more: the sum of dense gradients, the sums of each row's and
   // those of all ranks.
-  assert.ok(Math.abs((launchesPerStep.cold - alone.cold) * steps - 3 * SLOTS) < 1e-9);
+  assert.ok(Math.abs((launchesPerStep.cold - alone.cold) * steps - 3 * DEVICE_SLOTS) < 1e-9);
   assert.ok(launchesPerStep.cold < 4);
 });
 

@@ -6,6 +6,7 @@ import type { Dataset } from "../../src/dataset/dataset.ts";
 import { prepareDataset, type PrepareOptions } from "../../src/dataset/prepare.ts";
 import { Random } from "../../src/random.ts";
 import { evaluationTable, resultTable } from "../../src/report/tables.ts";
+import { labelNotes } from "../../src/run/label_notes.ts";
 import { startRun } from "../../src/run/run.ts";
 import { readRunLog } from "../../src/run/run_log.ts";
 import { evaluateRun, predictRun } from "../../src/run/score_run.ts";
@@ -157,6 +158,16 @@ Deno.test("what cannot name groups is refused", async () => {
   }
   const missing = directory.write("missing.csv", `${HEADER}1,1,5,1,a\n1,1,5,1,\n`);
   await assert.rejects(prepare(directory, { inputs: [missing], groupBy: "session" }), /line 3: session is empty/);
+  const nobody = directory.write("nobody.csv", `${HEADER}1,1,5,1,a\n1,1,NA,1,b\n`);
+  await assert.rejects(
+    prepare(directory, { inputs: [nobody], groupBy: "user" }),
+    /line 3: user is "NA", a missing value, and every row needs one$/,
+  );
+  assert.equal((await prepare(directory, { inputs: [nobody] })).samples("train"), 2, "a feature may be missing");
+  const alone = directory.write("alone.csv", rows(60, (i) => `${i}`));
+  const each = await prepare(directory, { validationInputs: [alone], groupBy: "user", out: directory.join("each") });
+  assert.match(labelNotes(each, "gauc").join("\n"), /^No group of the validation split has both labels, so GAUC is/);
+  assert.deepEqual(labelNotes(each, "auc"), []);
   const schema = directory.write("grouped.json", JSON.stringify({ columns: COLUMNS, group: "y" }));
   await assert.rejects(prepare(directory, { schema }), /Cannot read schema .*: column y has kind label; groups need/);
   const hex = COLUMNS.map((column) => column.name === "user" ? { ...column, values: "hex" } : column);

@@ -3,7 +3,7 @@ import { ReadAhead } from "../../src/layout/read_ahead.ts";
 import { resolveConfig } from "../../src/config/config.ts";
 import type { RunEvent } from "../../src/events/events.ts";
 import { RankGroup } from "../../src/ranks/rank_group.ts";
-import { SLOTS } from "../../src/ranks/train_state.ts";
+import { HOST_SLOTS } from "../../src/ranks/train_state.ts";
 import { startRun } from "../../src/run/run.ts";
 import { TemporaryDirectory } from "../support/temporary.ts";
 import { tinyDataset } from "../support/tiny_dataset.ts";
@@ -47,7 +47,7 @@ Deno.test("threads that read ahead change no bit, across switches, evaluations a
   try {
     const alone = await trained(0);
     const ahead = await trained(2);
-    assert.deepEqual([alone.most, ahead.most], [1, SLOTS - 1]);
+    assert.deepEqual([alone.most, ahead.most], [1, HOST_SLOTS - 1]);
     assert.ok(alone.losses.length > 400);
     assert.deepEqual(ahead.losses, alone.losses);
   } finally {
