@@ -15,7 +15,7 @@ const configFile = z.record(z.string(), z.union([value, z.array(value)]));
 const RENAMED = new Map(
   ALIASED.flatMap(({ long, aliases }) => aliases.map(({ flag, values }) => [flag, { long: long!, values }] as const)),
 );
-/** Flags with a value that have no effect here, because Hotset always does what they choose. */
+/** Flags with a value that are ignored, because Hotset always does what they select. */
 const IGNORED_VALUES = [
   "--test-mini-batch-size",
   "--loss-function",
@@ -28,7 +28,7 @@ const IGNORED_VALUES = [
   "--num-indices-per-lookup-fixed",
   "--tensor-board-filename",
 ];
-/** Flags without a value that have no effect here. */
+/** Flags without a value that are ignored. */
 const IGNORED_FLAGS = [
   "--print-time",
   "--print-wall-time",
@@ -39,7 +39,7 @@ const IGNORED_FLAGS = [
   "--dataset-multiprocessing",
 ];
 
-/** Flags without a value that stand for several options here. */
+/** Flags without a value that translate to several options of Hotset. */
 const DLRM_FLAGS = ["--use-gpu", "--inference-only"];
 
 /** The preset whose defaults a command line of dlrm has. */

@@ -5,7 +5,7 @@ import { Interrupted } from "../src/errors.ts";
 const STATUSES = { SIGHUP: 129, SIGINT: 130, SIGTERM: 143, SIGUSR1: 138 } as const;
 /** A signal that ends work. SIGUSR1 is what mpirun passes on, while it ends processes soon after the others. */
 type Ending = keyof typeof STATUSES;
-/** Words of the shared memory: the status of the signal that came, and 1 if it stands for the end of the parent. */
+/** Words of the shared memory: the exit status of the received signal, and 1 if the end of the parent caused it. */
 const STATUS = 0, ORPHANED = 1;
 /** Milliseconds between checks of the parent process. */
 const PARENT_MS = 500;
@@ -54,7 +54,7 @@ export class Interrupt implements Disposable {
     };
     const worker = new Worker(new URL("./interrupt_worker.ts", import.meta.url), { type: "module", name: "signals" });
     worker.onmessage = () => this.#controller.abort(this.#failure());
-    worker.onerror = (event) => event.preventDefault(); // it may not be read, so signals do what they always do
+    worker.onerror = (event) => event.preventDefault(); // if it cannot be read, signals keep their default effect
     worker.postMessage(watch);
     this.#worker = worker;
   }
@@ -109,7 +109,7 @@ export function watchSignals({ memory, signals, ignored, parent }: Watch, onSign
   }, PARENT_MS);
 }
 
-/** True under nohup. Where the system does not say: if the output is no terminal. */
+/** True under nohup. If the system does not say, true unless the output is a terminal. */
 export function hangupIsIgnored(): boolean {
   try {
     const status = isGranted({ name: "read", path: "/proc/self/status" }) && Deno.readTextFileSync("/proc/self/status");

@@ -79,7 +79,7 @@ export const raw = (line: CommandLine) => {
     : undefined;
 };
 
-/** It says how negatives are drawn. */
+/** Negatives are drawn only with --negatives. */
 const drawing = (line: CommandLine) =>
   raw(line) ?? (line.given.has("--negatives") ? undefined : "without --negatives: nothing is drawn; leave it out");
 

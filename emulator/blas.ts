@@ -1,4 +1,4 @@
-/** The emulated libcublas: products by plain loops, sums in double precision. */
+/** The emulated libcublas: matrix products in plain loops, with sums in double precision. */
 import { Blas, type cublasSymbols } from "../ffi/cublas.ts";
 import { type DeviceState, refuse } from "./state.ts";
 import { EmulationError } from "./memory.ts";
@@ -15,7 +15,7 @@ const STATUS: Record<number, [name: string, text: string]> = {
 };
 const VERSION = [12, 0, 0];
 
-/** A product as cuBLAS takes it, column-major. */
+/** Arguments of a product; column-major, as in cuBLAS. */
 interface Product {
   readonly transA: number;
   readonly transB: number;
@@ -33,7 +33,7 @@ interface Product {
   readonly compute: number;
 }
 
-/** Functions with the meaning of libcublas's. */
+/** Implements the functions of libcublas. */
 export function blasImplementation(
   device: DeviceState,
   handles: Handles<{ stream: Pointer }>,
@@ -130,7 +130,7 @@ export function blasImplementation(
   };
 }
 
-/** Bits of the mantissa that each compute type drops from its inputs. */
+/** Low mantissa bits that each compute type drops from its operands. */
 const ROUNDING: Record<number, number> = {
   [Blas.compute32f]: 0,
   [Blas.compute32fFastTf32]: 13,
@@ -162,7 +162,10 @@ function multiply(device: DeviceState, doing: string, p: Product): void {
   }
 }
 
-/** A matrix with `rows` rows of k words side by side; `contiguous` if it lies so already, but for its stride. */
+/**
+ * A copy of a matrix in which each of `rows` rows has k consecutive words; `contiguous` if rows are already
+ * consecutive, `ld` words apart.
+ */
 function packed(
   matrix: Float32Array<ArrayBuffer>,
   rows: number,

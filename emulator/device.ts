@@ -1,7 +1,7 @@
 /**
  * A CUDA device without a GPU: the symbol tables of cudart, cuda, cublas, cudnn and nccl over host memory. Calls pass
- * through the real FFI, kernels run from their PTX. What hardware would not notice (wrong accesses, races, wrong
- * arguments, leaks) is an error here; like a real fault it breaks the device, and the error string says what happened.
+ * through the real FFI, and kernels run from their PTX. Faults that hardware may not detect (invalid accesses, races,
+ * invalid arguments, leaks) are errors; as on hardware they break the device, and its error string says what happened.
  */
 import { blasImplementation } from "./blas.ts";
 import { dnnImplementation } from "./dnn.ts";
@@ -18,7 +18,7 @@ import { type NcclSymbols, ncclSymbols } from "../ffi/nccl.ts";
 
 export type { EmulatedOptions };
 
-/** A device and the libraries that act on it. */
+/** An emulated device with the symbol tables of its libraries. */
 export class EmulatedDevice extends DeviceState {
   readonly cudart: CudartSymbols;
   readonly cuda: CudaSymbols;
@@ -43,7 +43,10 @@ export class EmulatedDevice extends DeviceState {
     this.#tables = [cudart, cuda, cublas, cudnn, nccl] as never;
   }
 
-  /** Gives the foreign functions back, then all else. Throws EmulationError if a device without a fault was left with leaks. */
+  /**
+   * Releases the foreign functions and the device. Throws EmulationError if the device has no fault but leaks memory or
+   * handles.
+   */
   override [Symbol.dispose](): void {
     for (const table of this.#tables.splice(0)) table.close();
     super[Symbol.dispose]();

@@ -5,7 +5,7 @@ import { type Handles, type Implementation, putWord } from "./marshal.ts";
 
 type Pointer = Deno.PointerValue;
 
-/** A handle (with its stream), a tensor (with its words) or an activation (with its mode). */
+/** A handle (with its stream), a tensor (with its number of words) or an activation (with its mode). */
 interface DnnObject {
   stream?: Pointer;
   words?: number;
@@ -19,7 +19,7 @@ const STATUS: Record<number, string> = {
   5000: "CUDNN_STATUS_EXECUTION_FAILED",
 };
 
-/** Functions with the meaning of libcudnn's. */
+/** Implements the functions of libcudnn. */
 export function dnnImplementation(
   device: DeviceState,
   objects: Handles<DnnObject>,

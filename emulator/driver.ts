@@ -1,4 +1,4 @@
-/** The emulated libcuda: modules of PTX and their launches. */
+/** The emulated libcuda: loads PTX modules and launches their kernels. */
 import type { cudaSymbols } from "../ffi/cuda.ts";
 import { LaunchParameter } from "../ffi/cuda.ts";
 import { type DeviceState, refuse } from "./state.ts";
@@ -18,7 +18,7 @@ const NAMES: Record<number, [name: string, text: string]> = {
   700: ["CUDA_ERROR_ILLEGAL_ADDRESS", "an illegal memory access was encountered"],
 };
 
-/** Functions with the meaning of libcuda's. */
+/** Implements the functions of libcuda. */
 export function driverImplementation(
   device: DeviceState,
   modules: Handles<Module>,
@@ -30,7 +30,7 @@ export function driverImplementation(
     putWord(slot, BigInt(Deno.UnsafePointer.value(device.strings.pointer(words))));
 
   return {
-    // These two answer even when the device is broken.
+    // These two functions work even if the device is broken.
     cuGetErrorName: (code: number, slot: Pointer) => {
       put(slot, NAMES[code]?.[0] ?? "unrecognized error code");
       return 0;
@@ -106,7 +106,7 @@ export function driverImplementation(
   };
 }
 
-/** A copy of the block of arguments, as the real call takes one: the caller may rewrite its own at once. */
+/** Copies the block of arguments, as the real driver does: the caller may change its own block after the call. */
 function packedArguments(extra: Pointer, name: string): Uint8Array<ArrayBuffer> {
   const list = new Deno.UnsafePointerView(extra!);
   const tags = [list.getBigUint64(0), list.getBigUint64(16), list.getBigUint64(32)];

@@ -1,4 +1,7 @@
-/** Runs a translated kernel over a grid: block after block, and in a block warp after warp up to the next barrier. */
+/**
+ * Runs a translated kernel over a grid, one block after the other. Within a block each warp runs up to the next
+ * barrier.
+ */
 import { type DeviceMemory, EmulationError, Region, WINDOW_BYTES } from "./memory.ts";
 import { typeBytes } from "./ptx.ts";
 import type { PtxEntry } from "./ptx.ts";
@@ -9,7 +12,10 @@ const WARP = 32;
 const MAX_THREADS = 1024;
 const MAX_SHARED_BYTES = 48 << 10;
 
-/** How a thread stands: may run, waits at the barrier, or is done; above these, 2 + the exchange it waits in. */
+/**
+ * States of a thread: runnable, waiting at a barrier, or finished. Higher values mean waiting in exchange `state - DONE
+ * - 1`.
+ */
 const READY = 0, BARRIER = 1, DONE = 2;
 
 /** A kernel that can be launched. */
@@ -17,13 +23,13 @@ export class Kernel {
   readonly entry: PtxEntry;
   readonly #program: Program;
 
-  /** Throws PtxError if the entry uses what the emulated device does not have. */
+  /** Throws PtxError if the entry uses a feature that the emulated device does not have. */
   constructor(entry: PtxEntry) {
     this.entry = entry;
     this.#program = translate(entry);
   }
 
-  /** Checks what a launch asks for before it is queued. Throws EmulationError. */
+  /** Validates a launch before it is queued. Throws EmulationError. */
   check(blocks: number, threads: number, sharedBytes: number, argumentBytes: number): void {
     const { name, parameterBytes, maxThreads = MAX_THREADS } = this.entry;
     const fail = (reason: string): never => {
@@ -41,7 +47,7 @@ export class Kernel {
     }
   }
 
-  /** Runs all threads of all blocks. Throws EmulationError that names kernel, instruction, block and thread. */
+  /** Runs all threads of all blocks. Throws EmulationError that names the kernel, instruction, block and thread. */
   run(
     memory: DeviceMemory,
     blocks: number,
@@ -62,7 +68,7 @@ export class Kernel {
     }
   }
 
-  /** The values of the packed arguments, as registers hold them. */
+  /** Unpacks the arguments into values of registers. */
   #arguments(packed: Uint8Array<ArrayBuffer>): number[] {
     const view = new DataView(packed.buffer);
     return this.entry.parameters.map(({ type, offset }) => {
@@ -72,18 +78,18 @@ export class Kernel {
   }
 }
 
-/** What the translated code calls: the state of the running block. */
+/** The functions and state that translated code uses, for the running block. */
 class Machine {
   readonly memory: DeviceMemory;
   readonly shared: Region;
   readonly traffic: Traffic | undefined;
   readonly sites: readonly string[];
   readonly exchanges: readonly ExchangeKind[];
-  /** Views of the allocation of the latest access. */
+  /** Views of the allocation that was accessed last. */
   f32 = new Float32Array(0);
   i32 = new Int32Array(0);
   thread = 0;
-  /** What each thread offers to and receives from an exchange. */
+  /** Values that each thread sends to and receives from an exchange. */
   readonly received: Float64Array;
   readonly #offered: Float64Array;
   readonly #lane: Int32Array;
@@ -166,7 +172,7 @@ class Machine {
     }
   }
 
-  /** Completes the exchanges of a warp whose threads have all arrived; true if any could. */
+  /** Completes exchanges of a warp for which all threads have arrived. Returns true if it completed any. */
   #exchangeIn(states: Int32Array, first: number, end: number): boolean {
     let completed = false;
     for (let t = first; t < end; t++) {
@@ -191,7 +197,7 @@ class Machine {
     return completed;
   }
 
-  /** What thread `t` gets (PTX ISA, shfl.sync and vote.sync). */
+  /** Computes the value that thread `t` receives (PTX ISA: shfl.sync, vote.sync). */
   #receive(kind: ExchangeKind, mask: number, t: number, first: number, end: number): void {
     if (kind === "ballot") {
       let bits = 0;
@@ -224,7 +230,7 @@ class Machine {
     this.#mask[thread] = mask;
   }
 
-  /** Checks an access to device memory and makes the allocation's views current; returns the first word. */
+  /** Validates an access to device memory and selects the views of its allocation. Returns the allocation. */
   #global(address: number, words: number, site: number): Region {
     const region = this.memory.find(address, this.sites[site]);
     this.#place(region, address % WINDOW_BYTES, words, site);
@@ -297,7 +303,7 @@ class Machine {
     return this.#bits[0];
   }
 
-  /** A 64-bit result, which must be exact as a double. */
+  /** Checks that a 64-bit result is exact as a double. */
   exact(value: number): number {
     if (!Number.isSafeInteger(value)) throw new EmulationError(`a 64-bit value of ${value} is not emulated`);
     return value;
@@ -308,7 +314,7 @@ class Machine {
     return Math.trunc(a / b);
   }
 
-  /** cvt.rzi.s32.f32: saturates, NaN gives 0. */
+  /** cvt.rzi.s32.f32: saturates; NaN becomes 0. */
   truncate(value: number): number {
     return Number.isNaN(value) ? 0 : Math.max(-2147483648, Math.min(2147483647, Math.trunc(value)));
   }

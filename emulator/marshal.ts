@@ -1,21 +1,24 @@
-/** Real foreign calls into functions written here: every parameter passes through the FFI in both directions. */
+/** Calls functions of this folder through the real FFI: every argument is converted in both directions. */
 
 type Table = Deno.ForeignLibraryInterface;
 
-/** Functions to answer a table's calls with, by C name. Numbers, bigints and pointers arrive as C would get them. */
+/**
+ * Implementations of the functions of a symbol table, by C name. Numbers, bigints and pointers arrive as C would get
+ * them.
+ */
 export type Implementation<S extends Table> = {
   readonly [
     K in keyof S
   ]: (...parameters: never[]) => unknown;
 };
 
-/** A symbol table that calls the implementation, and the end of it. */
+/** A symbol table that calls an implementation, and a function that releases it. */
 export interface EmulatedTable<S extends Table> {
   readonly symbols: Deno.StaticForeignLibraryInterface<S>;
   close(): void;
 }
 
-/** Makes a C function of each function of the implementation, and a call of it with the same signature. */
+/** Creates a C function for each function of the implementation, and a foreign call to it with the same signature. */
 export function throughFfi<const S extends Table>(table: S, implementation: Implementation<S>): EmulatedTable<S> {
   const symbols: Record<string, unknown> = {};
   const callbacks: { close(): void }[] = [];
@@ -33,22 +36,22 @@ export function throughFfi<const S extends Table>(table: S, implementation: Impl
   };
 }
 
-/** Writes an out-parameter of 4 bytes. */
+/** Writes a 4-byte integer to an output argument. */
 export function putInt(slot: Deno.PointerValue, value: number): void {
   new Int32Array(Deno.UnsafePointerView.getArrayBuffer(slot!, 4))[0] = value;
 }
 
-/** Writes an out-parameter of 4 bytes. */
+/** Writes a 4-byte float to an output argument. */
 export function putFloat(slot: Deno.PointerValue, value: number): void {
   new Float32Array(Deno.UnsafePointerView.getArrayBuffer(slot!, 4))[0] = value;
 }
 
-/** Writes an out-parameter of 8 bytes: an address, a handle or a size_t. */
+/** Writes 8 bytes to an output argument: an address, a handle or a size_t. */
 export function putWord(slot: Deno.PointerValue, value: bigint): void {
   new BigUint64Array(Deno.UnsafePointerView.getArrayBuffer(slot!, 8))[0] = value;
 }
 
-/** C strings that live as long as the device. */
+/** C strings that stay valid as long as the device. */
 export class CStrings {
   readonly #kept = new Map<string, Uint8Array<ArrayBuffer>>();
 
@@ -59,7 +62,7 @@ export class CStrings {
   }
 }
 
-/** Objects behind opaque handles. Handles are never reused, so a destroyed one is known to be. */
+/** Objects behind opaque handles. Handles are never reused, so that the use of a destroyed one is detected. */
 export class Handles<T> {
   readonly #kind: string;
   readonly #first: bigint;
@@ -71,14 +74,14 @@ export class Handles<T> {
     this.#first = first;
   }
 
-  /** The address that stands for a new object. */
+  /** Adds an object and returns its handle. */
   add(object: T): bigint {
     const address = this.#first + 16n * ++this.#count;
     this.#objects.set(address, object);
     return address;
   }
 
-  /** The object of a handle, or undefined for one that was never given out or is destroyed. */
+  /** The object of a handle; undefined if the handle is invalid or was destroyed. */
   get(handle: Deno.PointerValue): T | undefined {
     return this.#objects.get(BigInt(Deno.UnsafePointer.value(handle)));
   }
@@ -87,7 +90,7 @@ export class Handles<T> {
     return this.#objects.delete(BigInt(Deno.UnsafePointer.value(handle)));
   }
 
-  /** What was not destroyed. */
+  /** Describes the objects that were not destroyed. */
   leaks(): string[] {
     return this.#objects.size === 0 ? [] : [`${this.#objects.size} of ${this.#kind}`];
   }

@@ -1,37 +1,41 @@
 /**
- * Device memory of the emulated device. Every allocation has an address window of its own, 64 GiB apart, so that an
- * access computed from one allocation can hardly land in another: what is out of bounds is seen to be.
+ * Device memory of the emulated device. Allocations have address windows 64 GiB apart, so that an out-of-bounds access
+ * almost never hits another allocation and is detected.
  *
- * Beside its bytes an allocation keeps shadow words: whether a word was ever written, and which thread of the running
- * launch read or wrote it last (for races).
+ * In addition to its bytes an allocation has shadow words. They record whether each word was ever written, and which
+ * thread of the current launch last read or wrote it (to detect races).
  */
 
-/** A wrong access or call, found by the emulated device. */
+/** An invalid access or call that the emulated device has detected. */
 export class EmulationError extends Error {
   override name = "EmulationError";
 }
 
-/** Distance between the first addresses of two allocations. */
+/** Distance between the first addresses of consecutive allocations. */
 export const WINDOW_BYTES = 2 ** 36;
 
-/** The thread that runs now, as shadow words name it; see `Clock`. */
+/**
+ * Numbers accesses in the order of launches, blocks, barriers and threads. Shadow words store these numbers ("stamps").
+ */
 class Clock {
-  /** Stamps above this were made by the running launch. */
+  /** Larger stamps belong to the current launch. */
   launchBase = 0;
-  /** Stamps above this were made by the running block. */
+  /** Larger stamps belong to the current block. */
   blockBase = 0;
-  /** Stamps above this were made since the running block's last barrier. */
+  /** Larger stamps are from after the current block's last barrier. */
   epochBase = 0;
-  /** The stamp of the running thread: epochBase + its index in the block + 1. */
+  /** Stamp of the current thread: epochBase + its index in the block + 1. */
   now = 0;
 
-  /** True if an access with that stamp is neither this thread's nor ordered before it by a barrier or a launch. */
+  /**
+   * True if the access with this stamp is by another thread and no barrier or launch orders it before the current one.
+   */
   races(stamp: number): boolean {
     return (stamp > this.epochBase && stamp !== this.now) || (stamp > this.launchBase && stamp <= this.blockBase);
   }
 }
 
-/** One allocation, or the shared memory of a block. Indices are in words of 4 bytes. */
+/** One allocation, or the shared memory of a block. Indices count words of 4 bytes. */
 export class Region {
   readonly name: string;
   readonly byteLength: number;
@@ -39,7 +43,7 @@ export class Region {
   readonly f32: Float32Array<ArrayBuffer>;
   readonly i32: Int32Array<ArrayBuffer>;
   readonly written: Uint8Array<ArrayBuffer>;
-  /** Made at the first access of a kernel: stamps of the last writer, the last reader and a reader before it. */
+  /** Stamps of the last writer, the last reader and the reader before it; allocated at the first access by a kernel. */
   #writer = new Int32Array(0);
   #reader = new Int32Array(0);
   #earlier = new Int32Array(0);
@@ -55,20 +59,20 @@ export class Region {
     this.written = new Uint8Array(words);
   }
 
-  /** Forgets who accessed what: when stamps begin anew. */
+  /** Clears all stamps, because the clock restarts. */
   resetStamps(): void {
     this.#writer.fill(0);
     this.#reader.fill(0);
     this.#earlier.fill(0);
   }
 
-  /** Becomes unwritten memory again: shared memory at the begin of a block. */
+  /** Marks all words as unwritten; for shared memory at the beginning of a block. */
   reset(): void {
     this.written.fill(0);
     this.resetStamps();
   }
 
-  /** Checks an access by bytes from outside a kernel; `write` marks the words as written, a read demands it. */
+  /** Validates an access of the host to a range of bytes. A write marks the words as written; a read requires it. */
   checkRange(offset: number, byteLength: number, write: boolean, doing: string): void {
     if (offset < 0 || offset + byteLength > this.byteLength) {
       throw new EmulationError(`${doing} reaches bytes ${offset} to ${offset + byteLength} of ${this.describe()}`);
@@ -81,7 +85,10 @@ export class Region {
     }
   }
 
-  /** Checks that a kernel may read words `[word, word + count)`, aligned and in bounds already, and notes that it did. */
+  /**
+   * Checks that a kernel may read words `[word, word + count)`, which are aligned and in bounds, and records the
+   * access.
+   */
   read(word: number, count: number, clock: Clock, doing: string): void {
     if (this.#writer.length === 0) this.#track();
     for (let w = word; w < word + count; w++) {
@@ -94,7 +101,7 @@ export class Region {
     }
   }
 
-  /** Checks that a kernel may write words `[word, word + count)` and notes that it did. */
+  /** Checks that a kernel may write words `[word, word + count)`, and records the access. */
   write(word: number, count: number, clock: Clock, doing: string): void {
     if (this.#writer.length === 0) this.#track();
     for (let w = word; w < word + count; w++) {
@@ -106,7 +113,7 @@ export class Region {
     }
   }
 
-  /** Checks an atomic operation on a word: atomics do not race with each other. */
+  /** Checks an atomic operation on a word. Atomic operations do not race with each other. */
   atomic(word: number, clock: Clock, doing: string): void {
     if (this.#writer.length === 0) this.#track();
     if (this.written[word] === 0) this.#fail(doing, "reads memory that was never written", word);
@@ -146,7 +153,7 @@ export class DeviceMemory {
   readonly clock = new Clock();
   readonly totalBytes: number;
   usedBytes = 0;
-  /** By window; a freed allocation leaves its name. */
+  /** Index: address window. A freed allocation is replaced by its description. */
   readonly #regions: (Region | string | undefined)[] = [undefined];
   #allocations = 0;
 
@@ -154,7 +161,7 @@ export class DeviceMemory {
     this.totalBytes = totalBytes;
   }
 
-  /** The address of a new allocation, or undefined when memory does not suffice. Its bytes are unwritten. */
+  /** Allocates memory, which is unwritten, and returns its address; undefined if there is not enough. */
   allocate(byteLength: number): number | undefined {
     if (this.usedBytes + byteLength > this.totalBytes) return undefined;
     const region = new Region(`allocation ${++this.#allocations}`, byteLength);
@@ -162,7 +169,7 @@ export class DeviceMemory {
     return (this.#regions.push(region) - 1) * WINDOW_BYTES;
   }
 
-  /** Frees an allocation by its first address. */
+  /** Frees the allocation that begins at this address. */
   free(address: number): void {
     const region = this.find(address, "cudaFree");
     if (address % WINDOW_BYTES !== 0) {
@@ -172,7 +179,7 @@ export class DeviceMemory {
     this.#regions[address / WINDOW_BYTES] = region.describe();
   }
 
-  /** The allocation an address lies in. */
+  /** The allocation that contains an address. */
   find(address: number, doing: string): Region {
     const region = this.#regions[Math.floor(address / WINDOW_BYTES)];
     if (region instanceof Region) return region;
@@ -180,7 +187,7 @@ export class DeviceMemory {
     throw new EmulationError(`${doing} uses ${region} after it was freed`);
   }
 
-  /** Checks a range of bytes for access from outside a kernel and returns its allocation and offset. */
+  /** Validates an access of the host to a range of bytes; returns the allocation and the offset in it. */
   range(address: number, byteLength: number, write: boolean, doing: string): { region: Region; offset: number } {
     const region = this.find(address, doing);
     const offset = address % WINDOW_BYTES;
@@ -188,7 +195,7 @@ export class DeviceMemory {
     return { region, offset };
   }
 
-  /** Begins a launch: accesses before it are ordered before it. */
+  /** Begins a launch, which is ordered after all earlier accesses. */
   beginLaunch(): void {
     if (this.clock.epochBase > 2 ** 30) {
       this.clock.epochBase = 0;
@@ -197,7 +204,7 @@ export class DeviceMemory {
     this.clock.launchBase = this.clock.blockBase = this.clock.epochBase;
   }
 
-  /** The allocations that were not freed. */
+  /** Describes the allocations that were not freed. */
   leaks(): string[] {
     return this.#regions.filter((region) => region instanceof Region).map((region) => region.describe());
   }

@@ -1,7 +1,7 @@
 /**
- * The emulated libnccl: ranks are emulated devices of several threads or processes, which meet in pages of memory that
- * they share. Sums are taken in the order of ranks. What a GPU would hang on or let pass is found: ranks that call
- * different operations, that do not come, or that are gone.
+ * The emulated libnccl. Ranks are emulated devices of several threads or processes, which exchange data in pages of
+ * shared memory. Sums are in rank order. Errors that would make GPUs hang or compute wrong results are reported: ranks
+ * that call different operations, that do not arrive, or that have ended.
  */
 import { createSharedPages, mapSharedPages, type SharedPages } from "../ffi/shared_pages.ts";
 import { Collectives, type ncclSymbols, UNIQUE_ID_BYTES } from "../ffi/nccl.ts";
@@ -21,42 +21,43 @@ const TEXTS: Record<number, string> = {
 };
 const UNHANDLED = 1, SYSTEM_ERROR = 2, INVALID_ARGUMENT = 4, INVALID_USAGE = 5;
 
-/** An id begins with this, and names the pages to meet in. */
+/** First word of an id, which also identifies the shared pages. */
 const MAGIC = 0x484f5453;
 const MAX_RANKS = 64;
-/** Words that a rank shows the others at a time. */
+/** Words that a rank publishes at a time. */
 const CHUNK_WORDS = 65_536;
 const PAGE_BYTES = 65_536;
-/** Looks so often at what others do before it sleeps, and how long it sleeps then, in milliseconds. */
+/** Number of polls before a waiting rank sleeps, and the duration of each sleep in milliseconds. */
 const SPINS = 2_000;
 const NAP_MS = 0.1;
 
-/** Words of the first page: set by a rank that failed, then for each rank, a cache line apart. */
+/** Word of the first page: 1 + the rank that failed, 0 if none. The words of each rank follow, a cache line apart. */
 const ABORTED = 0;
-const placeOf = (rank: number) => 16 * (rank + 1);
+const rankWordsAt = (rank: number) => 16 * (rank + 1);
 /**
- * Of each rank: the size of the group it joined (0 before), how often it arrived, and what it was doing then: operation
- * and words of its even arrivals, then of its odd ones, so that a rank that goes on leaves the last ones to be compared.
+ * Words of a rank: the size of the group that it joined (0 before), the number of its arrivals, and the operation and
+ * its length at even arrivals, then at odd ones. Two copies allow a rank to continue while others still compare the
+ * last one.
  */
-const Place = { joined: 0, arrivals: 1, doing: 2 } as const;
-const doingAt = (rank: number, arrival: number) => placeOf(rank) + Place.doing + 2 * (arrival % 2);
+const RankWord = { joined: 0, arrivals: 1, doing: 2 } as const;
+const doingAt = (rank: number, arrival: number) => rankWordsAt(rank) + RankWord.doing + 2 * (arrival % 2);
 
-/** One rank's end of a communicator. */
-class Meeting {
+/** One rank's side of a communicator. */
+class Communicator {
   readonly rank: number;
   readonly ranks: number;
   readonly #timeoutMs: number;
   readonly #words: Int32Array;
-  /** What each rank shows, then the sum of all. */
+  /** The chunks that the ranks publish, and their sum. */
   readonly #shown: Float32Array[];
   readonly #sum: Float32Array;
 
-  /** Maps the pages, which must be those of an id. Throws Error if the system refuses. */
+  /** Maps the shared pages of an id. Throws Error if the system refuses. */
   constructor(pages: SharedPages, rank: number, ranks: number, timeoutMs: number) {
     this.rank = rank;
     this.ranks = ranks;
     this.#timeoutMs = timeoutMs;
-    const count = meetingBytes(ranks) / PAGE_BYTES;
+    const count = sharedBytes(ranks) / PAGE_BYTES;
     const { buffer } = new WebAssembly.Memory({ initial: count, maximum: count, shared: true });
     mapSharedPages(pages, new Uint8Array(buffer));
     this.#words = new Int32Array(buffer, 0, PAGE_BYTES / 4);
@@ -65,13 +66,13 @@ class Meeting {
     this.#sum = area(ranks);
   }
 
-  /** Takes this rank's place and waits for the others. Throws EmulationError if they disagree. */
+  /** Joins the communicator and waits for the other ranks. Throws EmulationError if they have different sizes. */
   join(): void {
-    const before = Atomics.compareExchange(this.#words, placeOf(this.rank) + Place.joined, 0, this.ranks);
+    const before = Atomics.compareExchange(this.#words, rankWordsAt(this.rank) + RankWord.joined, 0, this.ranks);
     if (before !== 0) throw new EmulationError(`ncclCommInitRank: rank ${this.rank} has already joined`);
     this.#arrive("ncclCommInitRank", 0, 0);
     for (let r = 0; r < this.ranks; r++) {
-      const ranks = this.#words[placeOf(r) + Place.joined];
+      const ranks = this.#words[rankWordsAt(r) + RankWord.joined];
       if (ranks !== this.ranks) {
         throw new EmulationError(
           `ncclCommInitRank: rank ${r} has ${ranks} ranks where rank ${this.rank} has ${this.ranks}`,
@@ -80,7 +81,9 @@ class Meeting {
     }
   }
 
-  /** `to` becomes the sum of all ranks' `from`, which may be the same memory. Returns the words received from others. */
+  /**
+   * Writes the sum of all ranks' `from` to `to`, which may be the same memory. Returns the number of words received.
+   */
   allReduce(from: Float32Array, to: Float32Array): number {
     const { rank, ranks } = this;
     let received = 0;
@@ -101,7 +104,7 @@ class Meeting {
     return received;
   }
 
-  /** `to` becomes the `from` of all ranks one after the other. Returns the words received from others. */
+  /** Concatenates the `from` of all ranks in `to`. Returns the number of words received. */
   allGather(from: Float32Array, to: Float32Array): number {
     const { rank, ranks } = this;
     for (let first = 0; first < from.length; first += CHUNK_WORDS) {
@@ -114,17 +117,20 @@ class Meeting {
     return (ranks - 1) * from.length;
   }
 
-  /** Makes the others' waits end in an error. */
+  /** Makes the other ranks' waits fail. */
   abort(): void {
     Atomics.store(this.#words, ABORTED, 1 + this.rank);
   }
 
-  /** Waits until all ranks are at the same point. Throws EmulationError if one is elsewhere, gone or does not come. */
+  /**
+   * Waits until all ranks have arrived at the same operation. Throws EmulationError if one called another operation,
+   * has failed or does not arrive.
+   */
   #arrive(doing: string, operation: number, count: number): void {
     const words = this.#words;
-    const arrival = 1 + Atomics.load(words, placeOf(this.rank) + Place.arrivals);
+    const arrival = 1 + Atomics.load(words, rankWordsAt(this.rank) + RankWord.arrivals);
     words.set([operation, count], doingAt(this.rank, arrival));
-    Atomics.store(words, placeOf(this.rank) + Place.arrivals, arrival);
+    Atomics.store(words, rankWordsAt(this.rank) + RankWord.arrivals, arrival);
     for (let r = 0; r < this.ranks; r++) {
       this.#await(r, arrival, doing);
       const [other, otherCount] = words.subarray(doingAt(r, arrival));
@@ -137,10 +143,10 @@ class Meeting {
   #await(r: number, arrival: number, doing: string): void {
     const words = this.#words;
     const begin = performance.now();
-    const isThere = () => Atomics.load(words, placeOf(r) + Place.arrivals) >= arrival;
+    const isThere = () => Atomics.load(words, rankWordsAt(r) + RankWord.arrivals) >= arrival;
     for (let looks = 0; !isThere(); looks++) {
       const aborted = Atomics.load(words, ABORTED);
-      // One that has ended since may have come before.
+      // The failed rank may have arrived before it ended.
       if (aborted !== 0 && !isThere()) throw new EmulationError(`${doing}: rank ${aborted - 1} has failed`);
       if (looks < SPINS) continue;
       if (performance.now() - begin > this.#timeoutMs) {
@@ -151,17 +157,17 @@ class Meeting {
   }
 }
 
-function meetingBytes(ranks: number): number {
+function sharedBytes(ranks: number): number {
   return PAGE_BYTES + 4 * CHUNK_WORDS * (ranks + 1);
 }
 
-/** Functions with the meaning of libnccl's. */
+/** Implements the functions of libnccl. */
 export function ncclImplementation(
   device: DeviceState,
-  communicators: Handles<Meeting>,
+  communicators: Handles<Communicator>,
 ): Implementation<typeof ncclSymbols> {
   const call = (body: () => number | void) => device.call(body, UNHANDLED);
-  const meeting = (handle: Pointer): Meeting => communicators.get(handle) ?? refuse(INVALID_ARGUMENT);
+  const communicatorOf = (handle: Pointer): Communicator => communicators.get(handle) ?? refuse(INVALID_ARGUMENT);
 
   const floats = (address: bigint, words: bigint, write: boolean, doing: string): Float32Array => {
     const { region, offset } = device.memory.range(Number(address), 4 * Number(words), write, doing);
@@ -169,7 +175,7 @@ export function ncclImplementation(
     return region.f32.subarray(offset / 4, offset / 4 + Number(words));
   };
 
-  /** Queues an exchange; it is counted when it runs. */
+  /** Queues an exchange, which is counted when it runs. */
   const exchange = (doing: string, stream: Pointer, run: () => number) =>
     device.enqueue(stream, {
       isCopy: false,
@@ -185,7 +191,7 @@ export function ncclImplementation(
     ncclGetLastError: (_communicator: Pointer) => device.strings.pointer(device.fault ?? ""),
     ncclGetUniqueId: (slot: Pointer) =>
       call(() => {
-        const pages = systemCall(() => createSharedPages(meetingBytes(MAX_RANKS)));
+        const pages = systemCall(() => createSharedPages(sharedBytes(MAX_RANKS)));
         device.pages.set(pages.file, pages);
         const words = new Int32Array(Deno.UnsafePointerView.getArrayBuffer(slot!, UNIQUE_ID_BYTES));
         words.fill(0);
@@ -196,11 +202,11 @@ export function ncclImplementation(
         const [magic, process, file] = new Int32Array(id.slice().buffer);
         if (magic !== MAGIC || ranks < 1 || rank < 0 || rank >= ranks) refuse(INVALID_ARGUMENT);
         if (ranks > MAX_RANKS) refuse(INVALID_USAGE);
-        const joined = systemCall(() => new Meeting({ process, file }, rank, ranks, device.timeoutMs));
-        device.meetings.push(joined);
-        joined.join();
-        device.closePages(file); // all have them now
-        putWord(slot, communicators.add(joined));
+        const communicator = systemCall(() => new Communicator({ process, file }, rank, ranks, device.timeoutMs));
+        device.joinedCommunicators.push(communicator);
+        communicator.join();
+        device.closePages(file); // all ranks have mapped them
+        putWord(slot, communicators.add(communicator));
       }),
     ncclCommDestroy: (handle: Pointer) =>
       call(() => {
@@ -209,7 +215,7 @@ export function ncclImplementation(
       }),
     ncclCommAbort: (handle: Pointer) =>
       call(() => {
-        meeting(handle).abort();
+        communicatorOf(handle).abort();
         communicators.remove(handle);
       }),
     ncclAllReduce: (
@@ -222,31 +228,31 @@ export function ncclImplementation(
       stream: Pointer,
     ) =>
       call(() => {
-        const joined = meeting(handle);
+        const communicator = communicatorOf(handle);
         if (type !== Collectives.float32 || operation !== Collectives.sum) refuse(INVALID_USAGE);
         const doing = "ncclAllReduce";
-        const run = () => joined.allReduce(floats(from, count, false, doing), floats(to, count, true, doing));
+        const run = () => communicator.allReduce(floats(from, count, false, doing), floats(to, count, true, doing));
         exchange(doing, stream, run);
       }),
     ncclAllGather: (from: bigint, to: bigint, count: bigint, type: number, handle: Pointer, stream: Pointer) =>
       call(() => {
-        const joined = meeting(handle);
+        const communicator = communicatorOf(handle);
         if (type !== Collectives.float32) refuse(INVALID_USAGE);
         const doing = "ncclAllGather";
-        const all = count * BigInt(joined.ranks), place = (from - to) / 4n;
+        const all = count * BigInt(communicator.ranks), place = (from - to) / 4n;
         const apart = from + 4n * count <= to || from >= to + 4n * all;
-        if (!apart && place !== count * BigInt(joined.rank)) {
+        if (!apart && place !== count * BigInt(communicator.rank)) {
           throw new EmulationError(
-            `${doing} sends word ${place} of what it receives: not the place of rank ${joined.rank}`,
+            `${doing} sends word ${place} of what it receives: not the place of rank ${communicator.rank}`,
           );
         }
-        const run = () => joined.allGather(floats(from, count, false, doing), floats(to, all, true, doing));
+        const run = () => communicator.allGather(floats(from, count, false, doing), floats(to, all, true, doing));
         exchange(doing, stream, run);
       }),
   };
 }
 
-/** What the system refuses is a system error of the library, and harms no device. */
+/** Returns a system error of NCCL if the operating system refuses; the device is not broken by it. */
 function systemCall<T>(body: () => T): T {
   try {
     return body();

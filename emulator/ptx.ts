@@ -1,26 +1,28 @@
-/** Reads PTX text as compilers write it: entries with parameters, shared arrays, registers, labels and instructions. */
+/**
+ * Parses PTX text as compilers write it: entries with parameters, shared arrays, registers, labels and instructions.
+ */
 
-/** A parameter of a kernel. */
+/** A parameter of an entry. */
 export interface PtxParameter {
   readonly name: string;
   /** "u32", "u64", "f32", ... */
   readonly type: string;
-  /** Where it lies in the block of arguments, and how long it is. */
+  /** Position and length in the block of arguments, in bytes. */
   readonly offset: number;
   readonly bytes: number;
 }
 
-/** One instruction: `@!%p1 bra LBB0_3` has guard "%p1", negated, operation ["bra"] and operands ["LBB0_3"]. */
+/** One instruction. `@!%p1 bra LBB0_3` has guard "%p1", negated, operation ["bra"] and operands ["LBB0_3"]. */
 export interface PtxInstruction {
   readonly line: number;
   readonly guard: string | undefined;
   readonly negated: boolean;
-  /** The operation's parts: "ld.global.f32" is ["ld", "global", "f32"]. */
+  /** Parts of the operation: "ld.global.f32" is ["ld", "global", "f32"]. */
   readonly operation: readonly string[];
   readonly operands: readonly string[];
 }
 
-/** An array in shared memory. `bytes` is 0 for the one whose length the launch gives. */
+/** An array in shared memory. `bytes` is 0 if the launch determines its length. */
 export interface PtxShared {
   readonly name: string;
   readonly offset: number;
@@ -31,21 +33,21 @@ export interface PtxShared {
 export interface PtxEntry {
   readonly name: string;
   readonly parameters: readonly PtxParameter[];
-  /** Length of the block of arguments. */
+  /** Bytes of the block of arguments. */
   readonly parameterBytes: number;
-  /** Most threads of a block, if the kernel says so. */
+  /** Maximum threads of a block, if the kernel declares it. */
   readonly maxThreads: number | undefined;
   readonly shared: readonly PtxShared[];
-  /** Bytes of the shared arrays whose length is known; the launch's own array begins there. */
+  /** Bytes of the shared arrays with known lengths; the array of the launch begins after them. */
   readonly sharedBytes: number;
-  /** Types of registers by prefix: "%r" is "b32". */
+  /** Types of registers by prefix, such as "b32" for "%r". */
   readonly registers: ReadonlyMap<string, string>;
-  /** Instructions, and the labels that stand before them (by index into the instructions). */
+  /** Instructions, and labels with the index of the instruction that follows. */
   readonly instructions: readonly PtxInstruction[];
   readonly labels: ReadonlyMap<string, number>;
 }
 
-/** PTX that cannot be read or uses what the emulated device does not have. */
+/** PTX that cannot be parsed, or that uses features which the emulated device does not have. */
 export class PtxError extends Error {
   override name = "PtxError";
 }
@@ -54,16 +56,16 @@ const TYPE_BYTES: Readonly<Record<string, number>> = {
   ...{ b8: 1, u8: 1, s8: 1, b16: 2, u16: 2, s16: 2, f16: 2 },
   ...{ b32: 4, u32: 4, s32: 4, f32: 4, b64: 8, u64: 8, s64: 8, f64: 8 },
 };
-/** More than any device has. */
+/** More shared memory than any device has. */
 const MAX_SHARED_BYTES = 1 << 20;
 
-/** Bytes of a PTX type: u32 has 4. Throws PtxError. */
+/** Size of a PTX type in bytes, such as 4 for u32. Throws PtxError. */
 export function typeBytes(type: string): number {
   if (!Object.hasOwn(TYPE_BYTES, type)) throw new PtxError(`the type ${type} is not emulated`);
   return TYPE_BYTES[type];
 }
 
-/** Parses a module, in a time that grows with its length. Throws PtxError that names the line. */
+/** Parses a module in linear time. Throws PtxError that names the line. */
 export function parsePtx(text: string): PtxEntry[] {
   const clean = text.replace(/\/\*[\s\S]*?(?:\*\/|$)|\/\/.*/g, blank);
   if (/\.func\b/.test(clean)) throw new PtxError("PTX functions (.func) are not emulated; inline them");
@@ -89,12 +91,12 @@ export function parsePtx(text: string): PtxEntry[] {
   return entries;
 }
 
-/** Spaces in place of a comment, so that line numbers stay. */
+/** Replaces a comment with spaces, so that line numbers do not change. */
 function blank(text: string): string {
   return text.replace(/[^\n]/g, " ");
 }
 
-/** Where the block that is open at `begin` ends; vectors of operands have braces too. */
+/** Position of the brace that closes the block open at `begin`. Operands that are vectors have braces too. */
 function closingBrace(text: string, begin: number): number {
   let depth = 1;
   for (let i = begin; i < text.length; i++) {

@@ -17,19 +17,19 @@ const NAMES: Record<number, [name: string, text: string]> = {
   400: ["cudaErrorInvalidResourceHandle", "invalid resource handle"],
   700: ["cudaErrorIllegalAddress", "an illegal memory access was encountered"],
 };
-/** Attributes asked for: one multiprocessor that runs PTX for sm_70; clock and bus width have no meaning. */
+/** Device attributes: one multiprocessor that runs PTX for sm_70. Clock rate and bus width are placeholders. */
 const ATTRIBUTES: Record<number, number> = {
   [Cuda.deviceAttributeMultiProcessorCount]: 1,
   [Cuda.deviceAttributeComputeCapabilityMajor]: 7,
   [Cuda.deviceAttributeComputeCapabilityMinor]: 0,
 };
 
-/** Functions with the meaning of libcudart's over the device's memory and streams. */
+/** Implements the functions of libcudart over the device's memory and streams. */
 export function runtimeImplementation(device: DeviceState): Implementation<typeof cudartSymbols> {
   const { memory, counters, strings } = device;
   const INVALID_VALUE = 1, OUT_OF_MEMORY = 2, INVALID_DEVICE = 101, INVALID_HANDLE = 400;
 
-  /** The bytes of pinned host memory from an address on. */
+  /** Bytes of pinned host memory at an address. */
   const pinned = (address: bigint, byteLength: number, doing: string): Uint8Array<ArrayBuffer> => {
     for (const [first, bytes] of device.pinned) {
       const offset = Number(address - first);
@@ -91,7 +91,7 @@ export function runtimeImplementation(device: DeviceState): Implementation<typeo
       }),
     cudaFree: (address: bigint) =>
       device.call(() => {
-        device.drainAll(); // as the real one waits for the device
+        device.drainAll(); // as on hardware: cudaFree waits for the device
         memory.free(Number(address));
       }),
     cudaHostAlloc: (slot: Pointer, byteLength: bigint, _flags: number) =>

@@ -20,22 +20,22 @@ export interface EmulatedOptions {
   readonly timeoutMs?: number;
 }
 
-/** What a device has done. */
+/** Operations of a device since it was created. */
 export interface EmulatedCounters {
-  /** Kernels run, those of graphs included. */
+  /** Number of kernels run, including those of graphs. */
   kernels: number;
-  /** Calls of cuBLAS, cuDNN and NCCL that compute. */
+  /** Number of calls of cuBLAS, cuDNN and NCCL that compute. */
   libraryCalls: number;
   bytesToDevice: number;
   bytesToHost: number;
-  /** Bytes that exchanges between ranks brought here. */
+  /** Bytes received from other ranks. */
   bytesFromRanks: number;
 }
 
-/** What the runtime and the driver answer once the device is broken: an illegal address, as on a GPU. */
+/** Status of all runtime and driver calls after a fault: illegal address, as on a GPU. */
 const FAULT = 700;
 
-/** A status that a call answers with, without harm to the device. */
+/** An error status of a call that does not break the device. */
 class Refusal {
   readonly code: number;
 
@@ -44,12 +44,12 @@ class Refusal {
   }
 }
 
-/** Ends a call with a status that leaves the device as it is, such as a wrong handle. */
+/** Ends a call with a status, such as that of an invalid handle, without breaking the device. */
 export function refuse(code: number): never {
   throw new Refusal(code);
 }
 
-/** The state behind the symbol tables. */
+/** The state behind the symbol tables of all libraries. */
 export class DeviceState implements Disposable {
   readonly memory: DeviceMemory;
   readonly traffic: Traffic | undefined;
@@ -65,18 +65,18 @@ export class DeviceState implements Disposable {
   readonly events: Handles<Event> = new Handles("events", 0x20000000n);
   readonly graphs: Handles<Operation[]> = new Handles("graphs", 0x30000000n);
   readonly graphExecutables: Handles<Operation[]> = new Handles("instantiated graphs", 0x40000000n);
-  /** Every stream and event, as a device-wide wait has to reach them. */
+  /** All streams. A device-wide wait must reach them even after they are destroyed. */
   readonly allStreams: Stream[] = [];
   /** Pinned host memory by address. */
   readonly pinned: Map<bigint, Uint8Array<ArrayBuffer>> = new Map();
   readonly copiesFirst: boolean;
   readonly devices: number;
   readonly timeoutMs: number;
-  /** Pages made for ranks to meet in that not all of them have yet, by file. */
+  /** Shared pages that were created for a communicator which not all ranks have joined yet, by file. */
   readonly pages: Map<number, SharedPages> = new Map();
-  /** Every meeting with other ranks; to be ended when the device is broken. */
-  readonly meetings: { abort(): void }[] = [];
-  /** What broke the device; every later call fails with it. */
+  /** Communicators with other ranks, to be aborted if the device breaks. */
+  readonly joinedCommunicators: { abort(): void }[] = [];
+  /** The fault that broke the device; every later call fails. */
   fault: string | undefined;
   /** Handles of each library. */
   protected readonly libraryHandles = {
@@ -94,7 +94,7 @@ export class DeviceState implements Disposable {
     this.timeoutMs = options.timeoutMs ?? 60_000;
   }
 
-  /** Runs the body of a call; a finding inside it breaks the device and is answered with a fault. */
+  /** Runs the body of a call. A fault in it breaks the device, and the call returns `fault`. */
   call(body: () => number | void, fault = FAULT): number {
     if (this.fault !== undefined) return fault;
     try {
@@ -107,7 +107,7 @@ export class DeviceState implements Disposable {
     }
   }
 
-  /** Queues an operation on a stream. Throws EmulationError for a stream that does not exist. */
+  /** Queues an operation on a stream. Throws EmulationError if the stream does not exist. */
   enqueue(stream: Deno.PointerValue, operation: Operation, doing: string): void {
     this.stream(stream, doing).enqueue(operation);
   }
@@ -118,12 +118,12 @@ export class DeviceState implements Disposable {
     return stream;
   }
 
-  /** Runs everything that is queued. */
+  /** Runs all queued operations. */
   drainAll(): void {
     for (const stream of this.allStreams) stream.drain();
   }
 
-  /** What was neither freed nor destroyed, in words. */
+  /** Describes what was neither freed nor destroyed. */
   leaks(): string[] {
     const handles = [
       this.streams,
@@ -139,17 +139,20 @@ export class DeviceState implements Disposable {
     ];
   }
 
-  /** Gives up the handle of pages made here. */
+  /** Closes the handle of shared pages that were created here. */
   closePages(file: number): void {
     const pages = this.pages.get(file);
     if (pages === undefined || !this.pages.delete(file)) return;
     closeSharedPages(pages);
   }
 
-  /** Ranks that wait for a broken device go on waiting no more. Throws EmulationError if a device without a fault was left with leaks. */
+  /**
+   * Aborts communicators of a broken device, so that other ranks stop waiting. Throws EmulationError if the device has
+   * no fault but leaks memory or handles.
+   */
   [Symbol.dispose](): void {
     for (const file of this.pages.keys()) this.closePages(file);
-    if (this.fault !== undefined) { for (const meeting of this.meetings) meeting.abort(); }
+    if (this.fault !== undefined) { for (const communicator of this.joinedCommunicators) communicator.abort(); }
     const leaks = this.fault === undefined ? this.leaks() : [];
     if (leaks.length > 0) throw new EmulationError(`leaked: ${leaks.join("; ")}`);
   }

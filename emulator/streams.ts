@@ -1,10 +1,10 @@
 /**
- * Streams, events and graphs. An operation runs as late as the program's waits allow: a program that forgets to wait
- * finds the old data. Where copies are to go first, a copy on an idle stream runs at once: a program that lets a copy
- * overwrite what is still being read finds the new data.
+ * Streams, events and graphs. By default an operation runs as late as the program's waits allow: a program that forgets
+ * to wait reads old data. With `copiesFirst` a copy on an idle stream runs immediately: a program that lets a copy
+ * overwrite data in use reads new data.
  */
 
-/** Something queued on a stream. */
+/** A queued operation. */
 export interface Operation {
   readonly isCopy: boolean;
   run(): void;
@@ -12,11 +12,11 @@ export interface Operation {
 
 /** A point in a stream's queue. */
 export class Event {
-  /** How often it was recorded and how often that was reached. */
+  /** How often it was recorded, and how many of these records have been reached. */
   recorded = 0;
   reached = 0;
   stream: Stream | undefined;
-  /** When it was last reached, in milliseconds. */
+  /** Time at which it was last reached, in milliseconds. */
   time = 0;
 }
 
@@ -25,7 +25,7 @@ export class Stream {
   readonly #copiesFirst: boolean;
   readonly #queue: Operation[] = [];
   #next = 0;
-  /** The operations recorded for a graph, while capturing. */
+  /** While capturing: the operations recorded for a graph. */
   captured: Operation[] | undefined;
 
   constructor(copiesFirst: boolean) {
@@ -50,13 +50,13 @@ export class Stream {
     });
   }
 
-  /** Later operations run after what was before the event's latest record. */
+  /** Makes later operations run after the operations before the event's latest record. */
   wait(event: Event): void {
     const times = event.recorded;
     this.enqueue({ isCopy: false, run: () => reach(event, times) });
   }
 
-  /** Runs operations until none is left or `done` says so. */
+  /** Runs operations until the queue is empty or `done` returns true. */
   drain(done: () => boolean = () => false): void {
     while (this.#next < this.#queue.length && !done()) {
       const operation = this.#queue[this.#next++];
@@ -69,7 +69,7 @@ export class Stream {
   }
 }
 
-/** Runs what an event waits for. */
+/** Runs the operations that an event waits for. */
 export function reach(event: Event, times = event.recorded): void {
   event.stream?.drain(() => event.reached >= times);
 }

@@ -1,32 +1,32 @@
 /**
- * Counts what makes memory accesses slow. An access of a warp is one instruction executed by its 32 threads together:
- * here, the accesses by the same instruction for the n-th time in each thread of the warp.
+ * Counts the causes of slow memory accesses. An access of a warp is one instruction that its 32 threads execute
+ * together; here, the n-th execution of the same instruction in each thread of the warp.
  *
- * Device memory moves in sectors of 32 bytes: `sectors` counts those that each access touches, `neededSectors` those
- * it would touch if the same bytes lay side by side. Shared memory has 32 banks of 4 bytes: an access takes as many
- * turns as the fullest bank has different words (16-byte accesses go a quarter of a warp at a time).
+ * Device memory is transferred in sectors of 32 bytes: `sectors` counts those that accesses touch, `neededSectors` the
+ * minimum if the same bytes were contiguous. Shared memory has 32 banks of 4 bytes: an access takes one turn for each
+ * different word in its fullest bank (16-byte accesses are executed a quarter of a warp at a time).
  */
 
 const SECTOR_BYTES = 32;
 const BANKS = 32;
 
-/** What the accesses of one kernel's launches came to. */
+/** Accesses of all launches of a kernel. */
 export interface KernelTraffic {
   launches: number;
-  /** Different bytes that warps asked for, access by access. */
+  /** Distinct bytes that warps accessed, summed over accesses. */
   bytes: number;
   sectors: number;
   neededSectors: number;
-  /** The most turns that one access to shared memory took. */
+  /** Maximum turns of one access to shared memory. */
   bankTurns: number;
 }
 
-/** Collects the traffic of launches, by kernel name. */
+/** Collects the traffic of launches by kernel name. */
 export class Traffic {
   readonly kernels: Map<string, KernelTraffic> = new Map();
   #current: KernelTraffic = { launches: 0, bytes: 0, sectors: 0, neededSectors: 0, bankTurns: 0 };
   #threads = 0;
-  /** How often each thread has executed each site, and the accesses of each (site, warp, time). */
+  /** Number of executions of each site by each thread; then the accesses by (site, warp, execution). */
   #times = new Int32Array(0);
   readonly #global = new Map<string, number[]>();
   readonly #shared = new Map<string, number[]>();

@@ -1,35 +1,35 @@
 /**
- * Translates a PTX kernel to a JavaScript function that runs one thread: registers become local variables, basic
- * blocks the cases of a switch. A kernel that waits for other threads (barriers, shuffles, votes) becomes a generator,
- * which yields there. 32-bit integers are kept as signed numbers, 64-bit ones as exact doubles (addresses and sizes
- * stay far below 2^53, which is checked), f32 results are rounded by Math.fround after every operation.
+ * Translates a PTX kernel to a JavaScript function that runs one thread. Registers become local variables, basic blocks
+ * become cases of a switch. A kernel whose threads wait for each other (barriers, shuffles, votes) becomes a generator
+ * that yields there. 32-bit integers are stored as signed numbers, 64-bit integers as doubles (checked to be exact:
+ * addresses and sizes are far below 2^53), and f32 results are rounded by Math.fround after every operation.
  */
 import { type PtxEntry, PtxError, type PtxInstruction } from "./ptx.ts";
 
-/** What a thread does when it yields: waits at the barrier, or for its warp at exchange `n - 1`. */
+/** Values that a thread yields: AT_BARRIER, or n to wait for its warp at exchange n - 1. */
 export const AT_BARRIER = 0;
 
-/** A meeting of a warp's threads. */
+/** Kinds of exchanges between the threads of a warp. */
 export type ExchangeKind = "bfly" | "idx" | "up" | "down" | "ballot";
 
 /** A translated kernel. */
 export interface Program {
-  /** Runs one thread; the arguments are `THREAD_PARAMETERS`. A generator if `waits`. */
+  /** Runs one thread with arguments as in `THREAD_PARAMETERS`. A generator if `waits`. */
   // deno-lint-ignore no-explicit-any -- made by new Function
   readonly run: (...parameters: any[]) => unknown;
   readonly waits: boolean;
-  /** For errors and counters: what each memory access is. */
+  /** Descriptions of the memory accesses, for errors and counters. */
   readonly sites: readonly string[];
   readonly exchanges: readonly ExchangeKind[];
 }
 
-/** Parameters of the function: the machine, the kernel's arguments, then the special registers. */
+/** Parameters of the function: the machine, the kernel's arguments, then special registers. */
 const THREAD_PARAMETERS = ["m", "a", "tid_x", "ctaid_x", "ntid_x", "nctaid_x"];
 
 const COMPARISONS: Record<string, string> = { eq: "===", ne: "!==", lt: "<", le: "<=", gt: ">", ge: ">=" };
 const UNSIGNED_COMPARISONS: Record<string, string> = { lo: "<", ls: "<=", hi: ">", hs: ">=" };
 
-/** Translates an entry. Throws PtxError that names the first instruction the emulated device does not have. */
+/** Translates an entry. Throws PtxError that names the first unsupported instruction. */
 export function translate(entry: PtxEntry): Program {
   return new Translator(entry).program();
 }
@@ -80,14 +80,16 @@ class Translator {
     throw new PtxError(`line ${line} of ${this.#entry.name}: ${operation.join(".")} ${why}`);
   }
 
-  /** The type a register was declared with: "b32", "f32", "b64" or "pred". */
+  /** Declared type of a register: "b32", "f32", "b64" or "pred". */
   #typeOf(register: string): string {
     const type = this.#entry.registers.get(register.replace(/\d+$/, ""));
     if (type === undefined) throw new PtxError(`register ${register} of ${this.#entry.name} is not declared`);
     return type;
   }
 
-  /** The JavaScript of an operand: a register, a special register, a literal or the address of a shared array. */
+  /**
+   * JavaScript expression of an operand: a register, a special register, a literal or the address of a shared array.
+   */
   #value(operand: string, type: string): string {
     const special = /^%(tid|ctaid|ntid|nctaid)\.x$/.exec(operand);
     if (special !== null) return `${special[1]}_x`;
@@ -178,7 +180,7 @@ class Translator {
     return this.#sites.push(`${this.#entry.name}: ${operation.join(".")} in line ${line}`) - 1;
   }
 
-  /** `[%rd1+16]` as an expression. */
+  /** JavaScript expression of an address such as `[%rd1+16]`. */
   #address(operand: string): string {
     const match = /^\[([%\w$]+)(?:\+(-?\d+))?\]$/.exec(operand);
     if (match === null) throw new PtxError(`address ${operand} of ${this.#entry.name} is not emulated`);
@@ -306,7 +308,7 @@ class Translator {
         return `-${a}`;
       case "abs":
         return `Math.abs(${a})`;
-      case "max": // PTX: of a number and NaN, the number
+      case "max": // PTX: the number if the other operand is NaN
         return `(${a} !== ${a} ? ${b} : ${b} !== ${b} ? ${a} : Math.max(${a}, ${b}))`;
       case "min":
         return `(${a} !== ${a} ? ${b} : ${b} !== ${b} ? ${a} : Math.min(${a}, ${b}))`;

@@ -3,7 +3,7 @@ import { type CheckedCalls, checkedCalls, type Failure, textAt, throwCudaError }
 import { cudaFolders } from "./cuda_folders.ts";
 import { openLibrary } from "./library.ts";
 
-/** The symbols used, with C parameter names. Matrices lie on the device, alpha and beta in host memory. */
+/** The functions used, with C parameter names. Matrices are in device memory, alpha and beta in host memory. */
 export const cublasSymbols = {
   cublasGetStatusName: { parameters: ["i32" /* cublasStatus_t status */], result: "pointer" },
   cublasGetStatusString: { parameters: ["i32" /* cublasStatus_t status */], result: "pointer" },
@@ -73,10 +73,10 @@ export const cublasSymbols = {
 
 /** The raw functions, real or emulated. */
 export type CublasSymbols = Deno.StaticForeignLibraryInterface<typeof cublasSymbols>;
-/** The same calls, throwing CudaError. */
+/** The same functions, which throw CudaError instead of returning a status. */
 export type Cublas = CheckedCalls<typeof cublasSymbols>;
 
-/** The C enumerators used. */
+/** C enumerators. */
 export const Blas = {
   opN: 0,
   opT: 1,
@@ -88,7 +88,7 @@ export const Blas = {
   gemmDefault: -1,
 } as const;
 
-/** Makes the calls of a symbol table throw CudaError with the library's own name and text. */
+/** Wraps the functions so that they throw CudaError with the library's own name and text of the status. */
 export function checkedCublas(symbols: CublasSymbols, fail: Failure = throwCudaError): Cublas {
   return checkedCalls(cublasSymbols, symbols, (code) => ({
     name: textAt(symbols.cublasGetStatusName(code)),
@@ -96,7 +96,10 @@ export function checkedCublas(symbols: CublasSymbols, fail: Failure = throwCudaE
   }), fail);
 }
 
-/** Finds and opens libcublas, of the runtime's CUDA or an older one: a newer may not work with the driver. Throws LibraryError. */
+/**
+ * Finds and opens libcublas of this CUDA version or an older one; the driver may be too old for a newer one. Throws
+ * LibraryError.
+ */
 export function openCublas(cudaMajor: number): { path: string; symbols: CublasSymbols } {
   return openLibrary({
     name: "cuBLAS (libcublas)",

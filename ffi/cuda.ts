@@ -1,8 +1,8 @@
-/** libcuda, the driver: loading PTX and launching it. */
+/** libcuda, the driver API: loads PTX and launches kernels. */
 import { type CheckedCalls, checkedCalls, type Failure, textAt, throwCudaError } from "./cuda_error.ts";
 import { openLibrary } from "./library.ts";
 
-/** The symbols used, with C parameter names. */
+/** The functions used, with C parameter names. */
 export const cudaSymbols = {
   cuGetErrorName: { parameters: ["i32", /* CUresult error */ "buffer" /* const char** pStr */], result: "i32" },
   cuGetErrorString: { parameters: ["i32", /* CUresult error */ "buffer" /* const char** pStr */], result: "i32" },
@@ -38,13 +38,13 @@ export const cudaSymbols = {
 
 /** The raw functions, real or emulated. */
 export type CudaSymbols = Deno.StaticForeignLibraryInterface<typeof cudaSymbols>;
-/** The same calls, throwing CudaError. */
+/** The same functions, which throw CudaError instead of returning a status. */
 export type CudaDriver = CheckedCalls<typeof cudaSymbols>;
 
-/** Tags of cuLaunchKernel's `extra` list, which hands over all arguments as one block of known length. */
+/** Tags of cuLaunchKernel's `extra` list, which passes all arguments as one block of memory. */
 export const LaunchParameter = { end: 0n, bufferPointer: 1n, bufferSize: 2n } as const;
 
-/** Makes the calls of a symbol table throw CudaError with the driver's own name and text. */
+/** Wraps the functions so that they throw CudaError with the driver's own name and text of the status. */
 export function checkedCuda(symbols: CudaSymbols, fail: Failure = throwCudaError): CudaDriver {
   const slot = new BigUint64Array(1);
   const text = (call: (error: number, pStr: BigUint64Array<ArrayBuffer>) => number, code: number) =>
@@ -55,7 +55,7 @@ export function checkedCuda(symbols: CudaSymbols, fail: Failure = throwCudaError
   }), fail);
 }
 
-/** Finds and opens libcuda, which comes with the driver. Throws LibraryError. */
+/** Finds and opens libcuda, a part of the driver. Throws LibraryError. */
 export function openCuda(): { path: string; symbols: CudaSymbols } {
   return openLibrary({
     name: "the CUDA driver (libcuda)",

@@ -1,14 +1,14 @@
-/** What a CUDA library says when a call fails, and the wrapper that asks after every call. */
+/** Errors of CUDA libraries, and wrappers of their functions that check the returned status. */
 
 /** A failed call of a CUDA library: "cudaMalloc: cudaErrorMemoryAllocation (2), out of memory". */
 export class CudaError extends Error {
-  /** Tells the error from others by name. */
+  /** Name of the class, which distinguishes the error from others. */
   override name = "CudaError";
   /** The function that failed. */
   readonly call: string;
-  /** Its status, a number of that library. */
+  /** Its status code; the meaning depends on the library. */
   readonly code: number;
-  /** The status by its C name. */
+  /** C name of the status. */
   readonly codeName: string;
 
   /** `text` is the library's own description. */
@@ -29,22 +29,22 @@ export interface StatusText {
 type Table = Deno.ForeignLibraryInterface;
 type Call<F> = F extends (...parameters: infer P) => infer R ? (...parameters: P) => R : never;
 
-/** The calls of a table that answer with a status, made to throw instead of returning it. */
+/** The functions of a table that return a status, made to throw instead. */
 export type CheckedCalls<S extends Table> = {
   readonly [K in keyof S as S[K] extends { result: "i32" } ? K : never]: (
     ...parameters: Parameters<Call<Deno.StaticForeignLibraryInterface<S>[K]>>
   ) => void;
 };
 
-/** What becomes of a failed call: it throws. */
+/** Handles a failed call; must throw. */
 export type Failure = (error: CudaError) => never;
 
-/** Throws the error as it is. */
+/** Throws the error unchanged. */
 export const throwCudaError: Failure = (error) => {
   throw error;
 };
 
-/** Wraps every call of the table with result "i32" (a status, 0 for success) so that it ends in `fail` when it fails. */
+/** Wraps every function with result "i32" (a status, 0 for success) so that a failed call ends in `fail`. */
 export function checkedCalls<const S extends Table>(
   table: S,
   symbols: Deno.StaticForeignLibraryInterface<S>,
@@ -66,7 +66,7 @@ export function checkedCalls<const S extends Table>(
   return calls as CheckedCalls<S>;
 }
 
-/** A C string that a library owns, or a word for NULL. */
+/** Text of a C string that a library owns; a placeholder for NULL. */
 export function textAt(pointer: Deno.PointerValue): string {
   return pointer === null ? "unknown" : new Deno.UnsafePointerView(pointer).getCString();
 }

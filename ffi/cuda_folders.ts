@@ -1,4 +1,4 @@
-/** Where CUDA's libraries lie when the system's loader does not know them: toolkits and Python wheels. */
+/** Folders of CUDA's libraries that the system's loader does not search: toolkits and Python wheels. */
 import { isFile, isFolder } from "./library.ts";
 
 /**
@@ -18,8 +18,8 @@ export function cudaFolders(components: readonly string[]): string[] {
 }
 
 /**
- * Python's package folders that can be found without running Python: of the active environment, the user, and every Python
- * on the PATH. HOTSET_SITE_PACKAGES adds one.
+ * Site-packages folders that can be found without running Python: those of the active environment, the user, and every
+ * Python on the PATH. HOTSET_SITE_PACKAGES adds one.
  */
 function sitePackages(): string[] {
   const home = Deno.env.get("HOME");
@@ -40,7 +40,7 @@ function sitePackages(): string[] {
   );
 }
 
-/** /usr/local/cuda-13.0 and its like, newest first. */
+/** Toolkits such as /usr/local/cuda-13.0, newest first. */
 function numberedToolkits(): string[] {
   return childrenOf("/usr/local", /^cuda-\d/).sort((a, b) => b.localeCompare(a, "en", { numeric: true }));
 }

@@ -1,9 +1,9 @@
-/** libcudart: memory, pinned memory, copies, streams, events and graphs. */
+/** libcudart, the runtime API: device memory, pinned memory, copies, streams, events and graphs. */
 import { type CheckedCalls, checkedCalls, CudaError, type Failure, textAt, throwCudaError } from "./cuda_error.ts";
 import { cudaFolders } from "./cuda_folders.ts";
 import { openLibrary } from "./library.ts";
 
-/** The symbols used, with C parameter names. Device and pinned addresses are u64, opaque handles are pointers. */
+/** The functions used, with C parameter names. Device and pinned addresses are u64; opaque handles are pointers. */
 export const cudartSymbols = {
   cudaGetErrorName: { parameters: ["i32" /* cudaError_t error */], result: "pointer" },
   cudaGetErrorString: { parameters: ["i32" /* cudaError_t error */], result: "pointer" },
@@ -111,10 +111,10 @@ export const cudartSymbols = {
 
 /** The raw functions, real or emulated. */
 export type CudartSymbols = Deno.StaticForeignLibraryInterface<typeof cudartSymbols>;
-/** The same calls, throwing CudaError. */
+/** The same functions, which throw CudaError instead of returning a status. */
 export type Cudart = CheckedCalls<typeof cudartSymbols>;
 
-/** The C enumerators used. */
+/** C enumerators. */
 export const Cuda = {
   memcpyHostToDevice: 1,
   memcpyDeviceToHost: 2,
@@ -132,7 +132,7 @@ export const Cuda = {
   errorMemoryAllocation: 2,
 } as const;
 
-/** Makes the calls of a symbol table throw CudaError with the library's own name and text. */
+/** Wraps the functions so that they throw CudaError with the library's own name and text of the status. */
 export function checkedCudart(symbols: CudartSymbols, fail: Failure = throwCudaError): Cudart {
   return checkedCalls(cudartSymbols, symbols, (code) => ({
     name: textAt(symbols.cudaGetErrorName(code)),
@@ -140,17 +140,17 @@ export function checkedCudart(symbols: CudartSymbols, fail: Failure = throwCudaE
   }), fail);
 }
 
-/** CUDA 13's libraries have code for this chip and newer ones: Turing. Volta, 7.0, needs CUDA 11 or 12. */
+/** Lowest compute capability that the libraries of CUDA 13 support: 7.5, Turing. Volta (7.0) needs CUDA 11 or 12. */
 const MIN_CAPABILITY_OF_13 = 75;
 
-/** The first part of a runtime's version: 13 of 13.0. */
+/** Major version of a runtime, such as 13 for 13.0. */
 export function cudaMajor(symbols: CudartSymbols): number {
   const version = new Int32Array(1);
   checkedCudart(symbols).cudaRuntimeGetVersion(version);
   return Math.floor(version[0] / 1000);
 }
 
-/** Why this runtime cannot compute on this machine, with the library's own words, and the way out; undefined if it can. */
+/** Why this runtime cannot compute on this machine, in the library's words, and what to do; undefined if it can. */
 export function cudartFault(symbols: CudartSymbols): string | undefined {
   const runtime = checkedCudart(symbols);
   const value = new Int32Array(1);
@@ -176,7 +176,7 @@ export function cudartFault(symbols: CudartSymbols): string | undefined {
 
 const CUDA_12_WHEELS = "pip install nvidia-cuda-runtime-cu12 nvidia-cublas-cu12 nvidia-cudnn-cu12 nvidia-nccl-cu12";
 
-/** What to do about a runtime that finds no device. */
+/** Advice for a runtime that finds no device. */
 function driverAdvice(runtime: Cudart, major: number): string {
   const version = new Int32Array(1);
   runtime.cudaDriverGetVersion(version);
@@ -186,7 +186,10 @@ function driverAdvice(runtime: Cudart, major: number): string {
     `or newer, CUDA 12 needs 525), or install the libraries of CUDA 12: ${CUDA_12_WHEELS}`;
 }
 
-/** Finds and opens libcudart: the newest that works with the driver and the devices, else the newest. Throws LibraryError. */
+/**
+ * Finds and opens libcudart: the newest that works with the driver and the devices, or the newest if none does. Throws
+ * LibraryError.
+ */
 export function openCudart(): { path: string; symbols: CudartSymbols } {
   return openLibrary({
     name: "the CUDA runtime (libcudart)",

@@ -1,9 +1,9 @@
-/** libcudnn: activations, as an alternative to our own kernels. */
+/** libcudnn: activations, as an alternative to Hotset's kernels. */
 import { type CheckedCalls, checkedCalls, type Failure, textAt, throwCudaError } from "./cuda_error.ts";
 import { cudaFolders } from "./cuda_folders.ts";
 import { openLibrary } from "./library.ts";
 
-/** The symbols used, with C parameter names. Tensors lie on the device, alpha and beta in host memory. */
+/** The functions used, with C parameter names. Tensors are in device memory, alpha and beta in host memory. */
 export const cudnnSymbols = {
   cudnnGetVersion: { parameters: [], result: "usize" },
   cudnnGetErrorString: { parameters: ["i32" /* cudnnStatus_t status */], result: "pointer" },
@@ -78,10 +78,10 @@ export const cudnnSymbols = {
 
 /** The raw functions, real or emulated. */
 export type CudnnSymbols = Deno.StaticForeignLibraryInterface<typeof cudnnSymbols>;
-/** The same calls, throwing CudaError. */
+/** The same functions, which throw CudaError instead of returning a status. */
 export type Cudnn = CheckedCalls<typeof cudnnSymbols>;
 
-/** The C enumerators used. */
+/** C enumerators. */
 export const Dnn = {
   tensorNchw: 0,
   dataFloat: 0,
@@ -90,7 +90,7 @@ export const Dnn = {
   propagateNan: 1,
 } as const;
 
-/** Makes the calls of a symbol table throw CudaError; cuDNN's error string is its name. */
+/** Wraps the functions so that they throw CudaError. cuDNN has one text for a status, which is used as its name. */
 export function checkedCudnn(symbols: CudnnSymbols, fail: Failure = throwCudaError): Cudnn {
   return checkedCalls(cudnnSymbols, symbols, (code) => {
     const name = textAt(symbols.cudnnGetErrorString(code));

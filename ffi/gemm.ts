@@ -1,13 +1,13 @@
 /**
- * What native libraries of matrix products offer. They run on the calling thread alone: ranks are how Hotset uses cores.
- * `Matrix` is what they multiply: single precision, or bf16 as words of 16 bits.
+ * Matrix product that native libraries implement. They run on the calling thread only, because Hotset uses cores by
+ * ranks. `Matrix` is the type of the operands: single precision, or bf16 as 16-bit words.
  */
 export interface Gemm<Matrix extends Float32Array | Uint16Array = Float32Array> {
-  /** Name and version of the library, and what else decides the bits of its products. */
+  /** Name and version of the library, with all settings that affect the bits of its products. */
   readonly version: string;
   /**
-   * Row-major `c = op(a) op(b)` with c (m, n) and inner length k; a is (m, k), or (k, m) when transposed; b is (k, n), or
-   * (n, k) when transposed. No leading dimension exceeds its row.
+   * Row-major `c = op(a) op(b)` with c (m, n) and inner length k. a is (m, k), or (k, m) if transposed; b is (k, n), or
+   * (n, k) if transposed. Leading dimensions are the row lengths.
    */
   gemm(
     transposeA: boolean,

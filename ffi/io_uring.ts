@@ -1,6 +1,6 @@
 /**
- * io_uring of Linux: many reads and writes at a time from one thread, through libc's `syscall`. What a ring is asked to do
- * is written into memory that the system shares; one call hands over as many requests as there are.
+ * io_uring of Linux: many concurrent reads and writes from one thread. Requests are written to memory shared with the
+ * kernel; one system call submits all of them.
  */
 import { openLibc } from "./libc.ts";
 import { LibraryError } from "./library.ts";
@@ -42,7 +42,7 @@ const symbols = {
   },
 } as const satisfies Deno.ForeignLibraryInterface;
 
-/** System calls, the same on all architectures. */
+/** Numbers of system calls, the same on all architectures. */
 const SETUP = 425n, ENTER = 426n, REGISTER = 427n;
 const OFFSET_RINGS = 0n, OFFSET_REQUESTS = 0x10000000n;
 const FEATURE_SINGLE_MAP = 1;
@@ -51,30 +51,30 @@ const ENTER_GETEVENTS = 1n;
 const PROT_READ_WRITE = 3, MAP_SHARED_POPULATE = 0x8001;
 const EINTR = 4, EAGAIN = 11, EBUSY = 16;
 const Operation = { readFixed: 4, writeFixed: 5, read: 22, write: 23 } as const;
-/** Words of `struct io_uring_params`, and those of it that are read. */
+/** Size of `struct io_uring_params` in words; below, the members that are read. */
 const PARAMS_WORDS = 30;
 const Param = { entries: 0, completions: 1, features: 5, submit: 10, complete: 20 } as const;
 /** Words of a ring's offsets in the parameters. */
 const Offset = { head: 0, tail: 1, mask: 2, array: 6, completions: 5 } as const;
 /** Words of a request and of a completion. */
 const REQUEST_WORDS = 16, COMPLETION_WORDS = 4;
-/** Requests are handed over when so many wait, so that the disk has work while more are written. */
+/** Requests are submitted when this number is pending, so that the disk works while more are written. */
 const HAND_OVER = 32;
 const MAP_FAILED = 0xffffffffffffffffn;
 
 type Libc = Deno.StaticForeignLibraryInterface<typeof symbols>;
 
-/** A ring for transfers between files and one piece of memory. */
+/** A ring for transfers between files and one memory range. */
 export class IoUring implements Disposable {
-  /** For people. */
+  /** Name for messages. */
   readonly name: string;
-  /** Transfers that can be under way. */
+  /** Maximum number of concurrent transfers. */
   readonly depth: number;
   readonly #libc: Libc;
   readonly #fd: bigint;
   readonly #maps: readonly { readonly at: Deno.PointerValue; readonly bytes: bigint }[];
   readonly #fixed: boolean;
-  /** Address of the memory. */
+  /** Address of the memory range. */
   readonly #base: number;
   readonly #memory: Uint8Array;
   readonly #rings: Int32Array;
@@ -89,12 +89,12 @@ export class IoUring implements Disposable {
   readonly #completions: number;
   #waiting = 0;
   #underWay = 0;
-  /** How the transfer that `finish` returned ended: bytes, or an error number below 0. */
+  /** Result of the transfer that `finish` returned: a number of bytes, or a negative error number. */
   result = 0;
 
   /**
-   * A ring for `depth` transfers to and from `memory`, which must not move. Throws LibraryError where the system has no
-   * io_uring or forbids it.
+   * Creates a ring for `depth` transfers to and from `memory`, which must not move. Throws LibraryError if the system
+   * does not support or permit io_uring.
    */
   constructor(depth: number, memory: Uint8Array) {
     if (Deno.build.os !== "linux") throw new LibraryError("Cannot use io_uring: it needs Linux", []);
@@ -137,13 +137,13 @@ export class IoUring implements Disposable {
     this.#memory = memory;
     const address = addressOf(memory);
     this.#base = Number(address);
-    // Pages that are known to the system beforehand need not be looked up for every transfer. It may not allow so many.
+    // Registered pages need no lookup for each transfer. Registration may exceed the system's limit and is optional.
     const vector = new BigUint64Array([address, BigInt(memory.length)]);
     this.#fixed = this.#call(REGISTER, this.#fd, REGISTER_BUFFERS, addressOf(vector), 1n) === 0;
     this.name = `io_uring, ${depth} at a time${this.#fixed ? "" : ", buffers not registered"}`;
   }
 
-  /** A number of 0 or more, or an error number below 0. */
+  /** A result of 0 or more, or a negative error number. */
   #call(number: bigint, a: bigint, b: bigint, c: bigint, d: bigint): number {
     const result = this.#libc.syscall(number, a, b, c, d, 0n, 0n);
     if (result !== -1) return result;
@@ -151,8 +151,8 @@ export class IoUring implements Disposable {
   }
 
   /**
-   * Begins to read or write `length` bytes of a file, from or to offset `at` of the memory; `tag` names the transfer. At most
-   * `depth` may be under way.
+   * Begins to read or write `length` bytes of a file at `position`, to or from offset `at` of the memory. `tag`
+   * identifies the transfer. At most `depth` transfers may be pending.
    */
   begin(write: boolean, fd: number, position: number, at: number, length: number, tag: number): void {
     if (this.#underWay === this.depth) throw new RangeError("Cannot begin a transfer: too many are under way");
@@ -179,7 +179,7 @@ export class IoUring implements Disposable {
     if (++this.#waiting >= HAND_OVER) this.#enter(0n);
   }
 
-  /** Waits for one of the transfers under way, and returns its tag; `result` says how it ended. */
+  /** Waits for any pending transfer and returns its tag; its result is in `result`. */
   finish(): number {
     if (this.#underWay === 0) throw new RangeError("Cannot finish a transfer: none is under way");
     const head = this.#rings[this.#completeHead];
@@ -196,11 +196,11 @@ export class IoUring implements Disposable {
     const flags = wait === 0n ? 0n : ENTER_GETEVENTS;
     const taken = this.#call(ENTER, this.#fd, BigInt(this.#waiting), wait, flags);
     if (taken >= 0) this.#waiting -= taken;
-    // Interrupted, or no memory for more just now: what is under way makes room.
+    // Interrupted or out of memory: pending transfers will free some.
     else if (taken !== -EINTR && taken !== -EAGAIN && taken !== -EBUSY) throw new Error(`io_uring failed: ${-taken}`);
   }
 
-  /** Gives the ring back; nothing may be under way. */
+  /** Releases the ring. No transfer may be pending. */
   [Symbol.dispose](): void {
     for (const { at, bytes } of this.#maps) this.#libc.munmap(at, bytes);
     this.#libc.syscall(CLOSE[Deno.build.arch], this.#fd, 0n, 0n, 0n, 0n, 0n);

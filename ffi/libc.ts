@@ -1,7 +1,7 @@
-/** The C library of Linux with glibc; each file declares the functions it calls. */
+/** The C library of Linux with glibc. Each file declares the functions that it calls. */
 import { openLibrary } from "./library.ts";
 
-/** Opens the C library for these functions. Throws LibraryError where there is none by its name on Linux. */
+/** Opens the C library with these functions. Throws LibraryError on other systems. */
 export function openLibc<const S extends Deno.ForeignLibraryInterface>(
   symbols: S,
 ): Deno.StaticForeignLibraryInterface<S> {

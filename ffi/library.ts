@@ -7,12 +7,12 @@ import { isAbsolute } from "node:path";
 
 /** A library that cannot be opened. The message lists every attempt and how to install what is missing. */
 export class LibraryError extends Error {
-  /** Tells the error from others by name. */
+  /** Name of the class, which distinguishes the error from others. */
   override name = "LibraryError";
-  /** Each path that was tried, with its result. */
+  /** Each path that was tried, with the result. */
   readonly tries: readonly string[];
 
-  /** `message` says everything; `tries` are the places. */
+  /** `message` is complete; `tries` lists the attempts again. */
   constructor(message: string, tries: readonly string[]) {
     super(message);
     this.tries = tries;
@@ -21,35 +21,35 @@ export class LibraryError extends Error {
 
 /** A library to open, and where to look for it. */
 export interface LibraryRequest<S extends Deno.ForeignLibraryInterface> {
-  /** For people: "cuBLAS". */
+  /** Name for messages, such as "cuBLAS". */
   readonly name: string;
-  /** Environment variable that names the library's file, or the folder it lies in, as an absolute path. */
+  /** Environment variable with the absolute path of the library's file or its folder. */
   readonly environment: string;
-  /** File names, best first: each is asked of the system's loader, then looked for in every folder. */
+  /** File names, best first. Each is passed to the system's loader, then looked for in every folder. */
   readonly names: readonly string[];
-  /** Absolute folders to look in after the loader's own. */
+  /** Absolute folders to search after those of the loader. */
   readonly folders: readonly string[];
   readonly symbols: S;
   /**
-   * Says why a library that opened cannot work here. The next candidates are tried then, and the first that opened is taken
-   * where none works.
+   * Says why an opened library cannot work here; the next candidates are then tried. If no candidate works, the first
+   * that opened is used.
    */
   readonly unfit?: ((symbols: Deno.StaticForeignLibraryInterface<S>) => string | undefined) | undefined;
-  /** The command or sentence that gets the library onto a machine. */
+  /** Command or sentence that says how to install the library. */
   readonly install: string;
 }
 
 /** An opened library. */
 export interface OpenLibrary<S extends Deno.ForeignLibraryInterface> {
-  /** The path it was opened by, or the bare name that the system's loader resolved. */
+  /** Path of the library, or the bare name that the system's loader resolved. */
   readonly path: string;
   readonly symbols: Deno.StaticForeignLibraryInterface<S>;
 }
 
 /**
- * Opens the first of the request's candidates that loads, has all symbols and is not unfit: the path in the environment
- * variable (and then nothing else), each name through the system's loader, each name in each folder. Relative paths are
- * refused, so nothing is ever loaded from the working directory. Throws LibraryError when no candidate opens.
+ * Opens the first candidate that loads, has all symbols and is not unfit. Candidates are the path in the environment
+ * variable (if set, nothing else is tried), each name in the system's loader, and each name in each folder. Relative
+ * paths are refused, so nothing is ever loaded from the working directory. Throws LibraryError if no candidate opens.
  */
 export function openLibrary<const S extends Deno.ForeignLibraryInterface>(request: LibraryRequest<S>): OpenLibrary<S> {
   const tries: string[] = [];
@@ -80,14 +80,17 @@ export function openLibrary<const S extends Deno.ForeignLibraryInterface>(reques
   );
 }
 
-/** Homebrew's folder for the libraries of a formula, by HOMEBREW_PREFIX (`brew shellenv` sets it); none off macOS. */
+/**
+ * Folder of a Homebrew formula's libraries, from HOMEBREW_PREFIX (set by `brew shellenv`); empty on systems other than
+ * macOS.
+ */
 export function homebrewFolders(formula: string): string[] {
   if (Deno.build.os !== "darwin") return [];
   const prefix = Deno.env.get("HOMEBREW_PREFIX");
   return prefix?.startsWith("/") ? [[prefix, "opt", formula, "lib"].join("/")] : [];
 }
 
-/** What a request says of places. */
+/** The fields of a request that determine candidates. */
 type Places = Pick<LibraryRequest<Deno.ForeignLibraryInterface>, "name" | "environment" | "names" | "folders">;
 
 function searchPaths(request: Places): string[] {
@@ -108,12 +111,12 @@ function overridePaths(request: Places, wanted: string): string[] {
   return isFolder(wanted) ? request.names.map((name) => `${wanted}/${name}`) : [wanted];
 }
 
-/** True if a regular file is there. */
+/** True if there is a regular file at this path. */
 export function isFile(path: string): boolean {
   return statOf(path)?.isFile ?? false;
 }
 
-/** True if a folder is there. */
+/** True if there is a folder at this path. */
 export function isFolder(path: string): boolean {
   return statOf(path)?.isDirectory ?? false;
 }
@@ -126,7 +129,7 @@ function statOf(path: string): Deno.FileInfo | undefined {
   }
 }
 
-/** The loader's words without Deno's and the path's, which stand before them already. */
+/** The loader's message without Deno's prefix and the path, which the caller has printed already. */
 function reasonOf(error: unknown): string {
   const text = error instanceof Error ? error.message : String(error);
   return text.replace(/^Could not open library: /, "").replace(/^Could not open library: /, "").trim();

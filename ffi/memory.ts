@@ -15,15 +15,15 @@ const symbols = {
 
 /** MADV_HUGEPAGE of Linux. */
 const HUGE_PAGES = 14;
-/** The address given to madvise must be a multiple of this. */
+/** madvise needs an address that is a multiple of this. */
 const PAGE_BYTES = 4096;
 
 let libc: Deno.StaticForeignLibraryInterface<typeof symbols> | undefined;
 
 /**
- * Asks for huge pages under `memory` (whose first whole page on, if it does not begin with one): random accesses to large
- * tables then miss the translation buffer less. Does nothing where the system has no such advice; returns whether the
- * system took it. Only memory that has not been touched yet is sure to gain.
+ * Requests huge pages for `memory` from its first whole page on, which reduce TLB misses of random accesses to large
+ * tables. Returns true if the system accepted the request; has no effect on other systems than Linux. The benefit is
+ * certain only for memory that has not been used yet.
  */
 export function adviseHugePages(memory: Uint8Array): boolean {
   if (Deno.build.os !== "linux") return false;

@@ -1,28 +1,28 @@
 /**
- * MPI: messages between the processes that mpirun or srun started together.
+ * MPI: messages between processes that mpirun or srun started together.
  *
- * Every operation is begun and then waited for by polling, so that a process can do other work meanwhile, notices in
- * bounded time that its peers are gone, and gives its core away where more processes run than there are cores.
+ * Every operation is non-blocking and then polled, so that a process can do other work meanwhile, detects missing peers
+ * within a bounded time, and yields its core if there are more processes than cores.
  */
 import { openLibrary } from "./library.ts";
 import { constantsOf, launched, type MpiConstants, mpiRequest, type MpiSymbols } from "./mpi_library.ts";
 
-/** Only the thread that initialised MPI calls it. */
+/** Thread support: only the thread that initialised MPI calls it. */
 const THREAD_FUNNELED = 1;
-/** Room for MPI's own texts; larger than MPI_MAX_LIBRARY_VERSION_STRING of either library. */
+/** Buffer size for texts of MPI; larger than MPI_MAX_LIBRARY_VERSION_STRING of all implementations. */
 const TEXT_BYTES = 8192;
-/** Polls before a process that waits gives its core away, and how long it sleeps then, in milliseconds. */
+/** Number of polls before a waiting process sleeps, and the duration of each sleep in milliseconds. */
 const SPINS = 4_000;
 const SLEEP_MS = 0.05;
-/** How long a launcher gets to pass on what a process printed before it aborts, in milliseconds. */
+/** Time for the launcher to forward the output of a process before it aborts, in milliseconds. */
 const LAUNCHER_READS_MS = 200;
 
-/** A call that MPI refused. The message holds MPI's own text. */
+/** A call that MPI refused. The message contains MPI's own text. */
 export class MpiError extends Error {
   override name = "MpiError";
-  /** Name of the function. */
+  /** Name of the function that failed. */
   readonly call: string;
-  /** What it returned. */
+  /** Its return code. */
   readonly code: number;
 
   constructor(call: string, code: number, text: string) {
@@ -32,7 +32,7 @@ export class MpiError extends Error {
   }
 }
 
-/** Peers did not take part in an operation for longer than the time allowed. */
+/** Peers did not take part in an operation within the time limit. */
 export class MpiTimeout extends Error {
   override name = "MpiTimeout";
 }
@@ -40,14 +40,15 @@ export class MpiTimeout extends Error {
 let opened: Mpi | undefined;
 
 /**
- * Opens the MPI of the launcher that started this process and initialises it, once; alone, a process is a world of one.
- * Throws LibraryError where there is none, and MpiError where the library belongs to another launcher.
+ * Opens the MPI library of the launcher that started this process, and initialises it at the first call. Without a
+ * launcher the process is a world of size one. Throws LibraryError if there is no library, and MpiError if the library
+ * belongs to another launcher.
  */
 export function openMpi(): Mpi {
   return opened ??= initialise();
 }
 
-/** The library of this machine and what it calls itself, asked without beginning anything. Throws LibraryError. */
+/** Path and version of this machine's library, without initialising it. Throws LibraryError. */
 export function mpiVersion(): { path: string; version: string } {
   const { path, symbols: mpi } = openLibrary(mpiRequest(launched().mpich));
   return { path, version: versionOf(mpi) };
@@ -77,13 +78,13 @@ function initialise(): Mpi {
 
 /** An initialised MPI. */
 export class Mpi {
-  /** Where the library was found. */
+  /** Path of the library. */
   readonly path: string;
-  /** First line of what it calls itself. */
+  /** First line of the library's version text. */
   readonly version: string;
-  /** Name of the machine this process runs on, as MPI knows it. */
+  /** Name of this machine according to MPI. */
   readonly host: string;
-  /** All processes that were started together. */
+  /** All processes of the launch. */
   readonly world: Communicator;
   readonly #symbols: MpiSymbols;
   #ended = false;
@@ -97,56 +98,59 @@ export class Mpi {
     this.world = new Communicator(mpi, constantsOf(mpi), undefined);
   }
 
-  /** Ends MPI in order, at the first call: every process must. Nothing can be sent afterwards. */
+  /** Finalizes MPI at the first call. Every process must call it; no messages can be sent afterwards. */
   finalize(): void {
     if (!this.#ended) this.#symbols.MPI_Finalize();
     this.#ended = true;
   }
 
-  /** Ends the processes of all ranks, this one included, once the launcher has had time to pass on what this one printed. */
+  /** Terminates the processes of all ranks, including this one, after the launcher had time to forward its output. */
   abort(exitCode: number): void {
     this.#ended = true;
-    // MPICH's launcher may end before it has read the pipe that this process printed its error to.
+    // MPICH's launcher may exit before it has read the last output of this process.
     Atomics.wait(SLEEPER, 0, 0, LAUNCHER_READS_MS);
     this.#symbols.MPI_Abort(constantsOf(this.#symbols).world, exitCode);
   }
 }
 
-/** Calls a function that fills a text and its length. */
+/** Calls a function that fills a text buffer and its length. */
 function textOf(call: (text: Uint8Array<ArrayBuffer>, length: Int32Array<ArrayBuffer>) => number): string {
   const [text, length] = [new Uint8Array(TEXT_BYTES), new Int32Array(1)];
   call(text, length);
   return new TextDecoder().decode(text.subarray(0, length[0])).replace(/\0.*$/s, "");
 }
 
-/** Words or bytes of any memory; typed arrays over memory that processes share included. */
+/** Vectors in any memory, including memory shared between processes. */
 type Words = Float32Array | Uint32Array | Int32Array | Uint8Array;
 
-/** Stand for empty vectors, which have no address: MPI takes two of them for one and refuses that. */
+/** Placeholders for empty vectors, which have no address: MPI rejects equal addresses of source and target. */
 const NO_SOURCE = new Uint8Array(4);
 const NO_TARGET = new Uint8Array(4);
 
-/** What FFI takes. Small arrays lie where the collector moves them until someone asks for their buffer. */
+/**
+ * Memory as FFI accepts it. Small arrays are on the heap, where the garbage collector moves them until their `buffer`
+ * is used.
+ */
 function foreign(words: Words, ifEmpty = NO_TARGET): Uint8Array<ArrayBuffer> {
   if (words.length === 0) return ifEmpty;
   void words.buffer;
   return words as Uint8Array<ArrayBuffer>;
 }
 
-/** Which part of a vector each rank sends or receives: elements, and the position of the first. */
+/** How a vector is divided among ranks: number and position of each rank's elements. */
 export interface Parts {
   readonly counts: Int32Array;
   readonly firsts: Int32Array;
 }
 
-/** Parts of these sizes, one after the other. */
+/** Consecutive parts with these numbers of elements. */
 export function consecutive(counts: ArrayLike<number>): Parts {
   const parts = { counts: Int32Array.from(counts), firsts: new Int32Array(counts.length) };
   for (let r = 1; r < counts.length; r++) parts.firsts[r] = parts.firsts[r - 1] + counts[r - 1];
   return parts;
 }
 
-/** An operation under way. Made once and used again and again; it keeps the operation's memory alive. */
+/** A pending operation. It is created once and reused, and keeps the operation's memory alive. */
 export class Request {
   readonly handle: BigUint64Array<ArrayBuffer> = new BigUint64Array(new ArrayBuffer(8));
   readonly #flag = new Int32Array(1);
@@ -162,7 +166,7 @@ export class Request {
     this.#communicator = communicator;
   }
 
-  /** Marks that an operation began, over this memory. */
+  /** Records that an operation over this memory has begun. */
   begin(code: number, call: string, source?: Words, target?: Words, sent?: Parts, received?: Parts): this {
     this.#communicator.check(code, call);
     this.#source = source;
@@ -173,7 +177,7 @@ export class Request {
     return this;
   }
 
-  /** True if the operation is complete, or none was begun. Asking moves messages on. */
+  /** True if the operation is complete, or if none has begun. Polling also makes messages progress. */
   done(): boolean {
     if (!this.#active) return true;
     this.#communicator.check(this.#communicator.test(this.handle, this.#flag), "MPI_Test");
@@ -198,15 +202,15 @@ export class Request {
 const SLEEPER = new Int32Array(new SharedArrayBuffer(4));
 
 /**
- * Some processes that communicate. All of them must call the same operations in the same order. Elements are bytes of
- * a Uint8Array, else words of 4 bytes, at most 2^31 in a vector.
+ * Processes that communicate. All of them must call the same operations in the same order. Elements are bytes of a
+ * Uint8Array, otherwise words of 4 bytes; at most 2^31 per vector.
  */
 export class Communicator {
-  /** This process among those of the communicator, from 0. */
+  /** Rank of this process in the communicator, from 0. */
   readonly rank: number;
-  /** Processes. */
+  /** Number of processes. */
   readonly ranks: number;
-  /** How long to wait for the others, in milliseconds, before they count as gone. */
+  /** Time to wait for other processes before they are considered lost, in milliseconds. */
   timeoutMs = Infinity;
   readonly #mpi: MpiSymbols;
   readonly #constants: MpiConstants;
@@ -226,7 +230,7 @@ export class Communicator {
     this.ranks = number[0];
   }
 
-  /** Throws MpiError unless a call's code is that of success. */
+  /** Throws MpiError unless a return code means success. */
   check(code: number, call: string): void {
     if (code === 0) return;
     throw new MpiError(call, code, textOf((text, length) => this.#mpi.MPI_Error_string(code, text, length)));
@@ -237,17 +241,17 @@ export class Communicator {
     return this.#mpi.MPI_Test(handle, flag, this.#constants.statusIgnore);
   }
 
-  /** Moves messages on that are under way, as libraries do only while they are asked something. */
+  /** Makes pending messages progress; libraries do so only during calls. */
   poll(): void {
     this.check(this.#mpi.MPI_Iprobe(0, 0, this.#handle, this.#flag, this.#constants.statusIgnore), "MPI_Iprobe");
   }
 
-  /** A request for operations of this communicator. */
+  /** Creates a request for operations of this communicator. */
   request(): Request {
     return new Request(this);
   }
 
-  /** The processes that gave the same color, ordered by key. */
+  /** The processes that passed the same color, in the order of their keys. */
   split(color: number, key: number): Communicator {
     const handle = new BigUint64Array(1);
     this.check(this.#mpi.MPI_Comm_split(this.#handle, color, key, handle), "MPI_Comm_split");
@@ -256,19 +260,19 @@ export class Communicator {
     return part;
   }
 
-  /** Is complete when all processes have begun it. */
+  /** Completes when all processes have begun it. */
   barrier(request: Request): Request {
     return request.begin(this.#mpi.MPI_Ibarrier(this.#handle, request.handle), "MPI_Ibarrier");
   }
 
-  /** Copies the words of rank `root` to all. */
+  /** Copies the words of rank `root` to all ranks. */
   broadcast(words: Words, root: number, request: Request): Request {
     const type = this.#typeOf(words);
     const code = this.#mpi.MPI_Ibcast(foreign(words), words.length, type, root, this.#handle, request.handle);
     return request.begin(code, "MPI_Ibcast", words);
   }
 
-  /** Collects the vectors of all processes, each in its part of `target`, in all processes. */
+  /** Gathers the vectors of all processes in all processes, each at its part of `target`. */
   allGather<W extends Words>(source: W, target: W, parts: Parts, request: Request): Request {
     const type = this.#typeOf(source);
     const code = this.#mpi.MPI_Iallgatherv(
@@ -285,7 +289,7 @@ export class Communicator {
     return request.begin(code, "MPI_Iallgatherv", source, target, parts);
   }
 
-  /** Sends part r of `source` to rank r, and puts what comes from rank r in part r of `target`. */
+  /** Sends part r of `source` to rank r, and receives part r of `target` from rank r. */
   allToAll<W extends Words>(source: W, sent: Parts, target: W, received: Parts, request: Request): Request {
     const type = this.#typeOf(source);
     const code = this.#mpi.MPI_Ialltoallv(
@@ -303,7 +307,7 @@ export class Communicator {
     return request.begin(code, "MPI_Ialltoallv", source, target, sent, received);
   }
 
-  /** Words of any kind travel as floats: no operation looks at them. */
+  /** MPI type of elements. All 4-byte words are sent as floats, because no operation computes with them. */
   #typeOf(words: Words): bigint {
     return words instanceof Uint8Array ? this.#constants.byte : this.#constants.float;
   }

@@ -1,7 +1,7 @@
 /**
- * The MPI library of a machine: its symbols, its constants, and which launcher started this process. One table serves
- * Open MPI and MPICH: handles are addresses in the one and 32-bit integers in the other, and both travel in a 64-bit
- * register.
+ * The MPI library of a machine: its functions, its constants, and the launcher that started this process. One symbol
+ * table serves Open MPI and MPICH: handles are addresses in Open MPI and 32-bit integers in MPICH, and both fit in a
+ * 64-bit register.
  */
 import { homebrewFolders, type LibraryRequest } from "./library.ts";
 
@@ -106,7 +106,7 @@ const symbols = {
 /** The functions of an opened library. */
 export type MpiSymbols = Deno.StaticForeignLibraryInterface<typeof symbols>;
 
-/** What the standard's constants are in one library. */
+/** Values of the standard's constants in one library. */
 export interface MpiConstants {
   readonly world: bigint;
   readonly byte: bigint;
@@ -115,7 +115,7 @@ export interface MpiConstants {
   readonly statusIgnore: bigint;
 }
 
-/** The numbers that MPICH and all that share its binary interface agree on. */
+/** Constants of MPICH and of all libraries with its binary interface. */
 const MPICH: MpiConstants = {
   world: 0x44000000n,
   byte: 0x4c00010dn,
@@ -138,14 +138,14 @@ export function constantsOf(mpi: MpiSymbols): MpiConstants {
   };
 }
 
-/** What launchers tell the processes they start: how many there are, and whose launcher it is. */
+/** Environment variables in which launchers pass the number of processes, and the library of each launcher. */
 const LAUNCHERS = [
   { mpich: false, ranks: "OMPI_COMM_WORLD_SIZE" },
   { mpich: true, ranks: "PMI_SIZE" },
   { mpich: false, ranks: "SLURM_NTASKS" },
 ] as const;
 
-/** How many processes a launcher says it started, 1 if none did, and the library that belongs to it. */
+/** The number of processes that a launcher started (1 without a launcher), and whether its library is MPICH. */
 export function launched(): { ranks: number; mpich: boolean } {
   for (const { mpich, ranks } of LAUNCHERS) {
     const count = Number(Deno.env.get(ranks));
@@ -154,10 +154,13 @@ export function launched(): { ranks: number; mpich: boolean } {
   return { ranks: 1, mpich: false };
 }
 
-/** Processes that an mpirun started together with this one; 1 if it was none, or if that may not be asked. */
+/**
+ * Number of processes that mpirun started together with this one; 1 without mpirun or without permission to read the
+ * environment.
+ */
 export function mpirunProcesses(): number {
   try {
-    // Slurm says how many it would start, also to a program that it started once.
+    // Slurm also sets its variable for a program that it starts only once.
     const { ranks, mpich } = launched();
     return !mpich && Deno.env.get("OMPI_COMM_WORLD_SIZE") === undefined ? 1 : ranks;
   } catch {
@@ -165,7 +168,7 @@ export function mpirunProcesses(): number {
   }
 }
 
-/** Where the libraries of one implementation lie. */
+/** The library of one implementation, and where to look for it. */
 export function mpiRequest(mpich: boolean): LibraryRequest<typeof symbols> {
   const openMpi = ["libmpi.so.40", "libmpi.40.dylib"];
   const other = ["libmpich.so.12", "libmpi.so.12", "libmpi.12.dylib"];

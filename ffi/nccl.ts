@@ -1,16 +1,16 @@
-/** libnccl: sums and exchanges between the GPUs of several ranks, on their streams. */
+/** libnccl: all-reduce and all-gather between the GPUs of several ranks, queued on their streams. */
 import { type CheckedCalls, checkedCalls, type Failure, textAt, throwCudaError } from "./cuda_error.ts";
 import { cudaFolders } from "./cuda_folders.ts";
 import { openLibrary } from "./library.ts";
 
-/** Bytes of the id that the ranks of one communicator have in common. */
+/** Bytes of the id that the ranks of a communicator share. */
 export const UNIQUE_ID_BYTES = 128;
 
-/** ncclUniqueId, which is passed by value: 128 bytes. */
+/** ncclUniqueId is passed by value: 128 bytes. */
 const EIGHT_WORDS = ["u64", "u64", "u64", "u64", "u64", "u64", "u64", "u64"] as const;
 const uniqueId = { struct: [...EIGHT_WORDS, ...EIGHT_WORDS] } as const;
 
-/** The symbols used, with C parameter names. Vectors lie on the device. */
+/** The functions used, with C parameter names. Vectors are in device memory. */
 export const ncclSymbols = {
   ncclGetVersion: { parameters: ["buffer" /* int* version */], result: "i32" },
   ncclGetErrorString: { parameters: ["i32" /* ncclResult_t result */], result: "pointer" },
@@ -54,16 +54,16 @@ export const ncclSymbols = {
 
 /** The raw functions, real or emulated. */
 export type NcclSymbols = Deno.StaticForeignLibraryInterface<typeof ncclSymbols>;
-/** The same calls, throwing CudaError. */
+/** The same functions, which throw CudaError instead of returning a status. */
 export type Nccl = CheckedCalls<typeof ncclSymbols>;
 
-/** The C enumerators used. */
+/** C enumerators. */
 export const Collectives = { float32: 7, sum: 0 } as const;
 
 const NAMES = ["Success", "UnhandledCudaError", "SystemError", "InternalError", "InvalidArgument", "InvalidUsage"]
   .concat(["RemoteError", "InProgress", "Timeout"]);
 
-/** Makes the calls of a symbol table throw CudaError with the library's text and the cause it noted last. */
+/** Wraps the functions so that they throw CudaError with the library's text and its last recorded cause. */
 export function checkedNccl(symbols: NcclSymbols, fail: Failure = throwCudaError): Nccl {
   return checkedCalls(ncclSymbols, symbols, (code) => {
     const text = textAt(symbols.ncclGetErrorString(code));

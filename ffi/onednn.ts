@@ -1,8 +1,8 @@
-/** oneDNN: matrix products on the CPU, in single precision and in bf16. */
+/** oneDNN: matrix products on the CPU, in single precision and bf16. */
 import type { Gemm } from "./gemm.ts";
 import { homebrewFolders, LibraryError, openLibrary } from "./library.ts";
 
-/** Row-major, as all of oneDNN is; the sizes and leading dimensions are dnnl_dim_t, which has 64 bits. */
+/** Row-major like all of oneDNN. Sizes and leading dimensions are dnnl_dim_t, which has 64 bits. */
 const GEMM = {
   parameters: [
     "u8", // char transa
@@ -26,19 +26,19 @@ const symbols = {
   dnnl_version: { parameters: [], result: "pointer" }, // const dnnl_version_t *
   dnnl_get_effective_cpu_isa: { parameters: [], result: "i32" }, // dnnl_cpu_isa_t
   dnnl_sgemm: GEMM,
-  dnnl_gemm_bf16bf16f32: { ...GEMM, optional: true }, // exported, though the header does not have it
-  // Of the OpenMP library that oneDNN brings with it. It says how many threads the calling thread may use.
+  dnnl_gemm_bf16bf16f32: { ...GEMM, optional: true }, // exported, but not declared in the header
+  // Belongs to the OpenMP library that oneDNN uses. Sets the number of threads of the calling thread.
   omp_set_num_threads: { parameters: ["i32" /* int num_threads */], result: "void", optional: true },
 } as const satisfies Deno.ForeignLibraryInterface;
 
 type Multiply = Deno.StaticForeignSymbol<typeof GEMM>;
 
-/** Where the members of dnnl_version_t lie. */
+/** Byte offsets of the members of dnnl_version_t. */
 const VERSION = { major: 0, minor: 4, patch: 8, cpuRuntime: 24 };
-/** DNNL_RUNTIME_SEQ and DNNL_RUNTIME_OMP: what can do without threads of its own. */
+/** DNNL_RUNTIME_SEQ and DNNL_RUNTIME_OMP: the runtimes that can compute without threads of their own. */
 const SEQUENTIAL = 1;
 const OPENMP = 2;
-/** Bits of dnnl_cpu_isa_t, the best first. */
+/** Bits of dnnl_cpu_isa_t, best first. */
 const BF16 = 0x80;
 const AVX512 = 0x20;
 const INSTRUCTIONS = [[0x200, "AMX"], [BF16, "AVX512_BF16"], [AVX512, "AVX-512"], [0x04, "AVX2"]] as const;
@@ -50,19 +50,19 @@ const INSTALL = "apt-get install libdnnl2 (Debian), libdnnl3 (Ubuntu), dnf insta
 
 /** An opened oneDNN. */
 export interface OneDnn extends Gemm {
-  /** True if it multiplies with vectors of 512 bits. */
+  /** True if it computes with 512-bit vectors. */
   readonly avx512: boolean;
 }
 
-/** Opens oneDNN. Throws LibraryError that lists every try and how to install it. */
+/** Opens oneDNN. Throws LibraryError that lists every attempt and how to install it. */
 export function openOneDnn(): OneDnn {
   const { library, version, isa } = open();
   return { version, avx512: (isa & AVX512) !== 0, gemm: gemmBy(library.dnnl_sgemm) };
 }
 
 /**
- * Opens oneDNN for products of matrices in bf16, the upper halves of single-precision words, whose sums are in single
- * precision. Throws LibraryError where it is not found, or the processor has no such products.
+ * Opens oneDNN for products of bf16 matrices (the upper halves of single-precision words) with sums in single
+ * precision. Throws LibraryError if it is not found or the processor has no bf16 instructions.
  */
 export function openOneDnnBf16(): Gemm<Uint16Array> {
   const { library, version, path, isa } = open();
@@ -112,7 +112,7 @@ function gemmBy<Matrix extends Float32Array | Uint16Array>(multiply: Multiply): 
   };
 }
 
-/** Sizes as foreign calls take them, kept because making one takes memory. */
+/** Sizes as BigInt for foreign calls, cached because creating one allocates memory. */
 const sizes = new Map<number, bigint>();
 
 function wide(size: number): bigint {

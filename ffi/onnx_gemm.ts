@@ -1,16 +1,16 @@
-/** An ONNX model of one node: a product of two matrices of any size. */
+/** An ONNX model with one node: a product of two matrices of any size. */
 
 export const INPUT_A = "A";
 export const INPUT_B = "B";
 export const OUTPUT = "C";
 
-/** The first opset whose Gemm can do without a matrix to add, and the file format that goes with it. */
+/** The first opset whose Gemm needs no third matrix, and its file format. */
 const OPSET = 11;
 const IR_VERSION = 6;
 const FLOAT = 1;
 const INTEGER_ATTRIBUTE = 2;
 
-/** Bytes of the model. Its fields and their numbers are those of onnx.proto. */
+/** Bytes of the model. Field numbers are those of onnx.proto. */
 export function gemmModel(transposeA: boolean, transposeB: boolean): Uint8Array<ArrayBuffer> {
   const node = [
     text(1, INPUT_A),
@@ -35,14 +35,14 @@ function attribute(name: string, value: boolean): number[][] {
   return [text(1, name), integer(3, value ? 1 : 0), integer(20, INTEGER_ATTRIBUTE)];
 }
 
-/** A matrix of floats whose sizes have names instead of numbers. */
+/** Declares a matrix of floats with symbolic sizes. */
 function matrix(name: string, sizes: readonly string[]): number[][] {
   const shape = sizes.map((size) => message(1, [text(2, size)]));
   const tensor = [integer(1, FLOAT), message(2, shape)];
   return [text(1, name), message(2, [message(1, tensor)])];
 }
 
-/** A field that holds a whole number. */
+/** A field with an integer. */
 function integer(field: number, value: number): number[] {
   return [...varint(field << 3), ...varint(value)];
 }
@@ -51,13 +51,13 @@ function text(field: number, value: string): number[] {
   return message(field, [[...new TextEncoder().encode(value)]]);
 }
 
-/** A field that holds a length and so many bytes. */
+/** A field with a length and that many bytes. */
 function message(field: number, parts: readonly number[][]): number[] {
   const bytes = parts.flat();
   return [...varint(field << 3 | 2), ...varint(bytes.length), ...bytes];
 }
 
-/** A whole number in groups of seven bits, the lowest first; all but the last have the high bit set. */
+/** An integer in groups of seven bits, lowest first; all groups but the last have the high bit set. */
 function varint(value: number): number[] {
   return value < 128 ? [value] : [value & 127 | 128, ...varint(value >>> 7)];
 }

@@ -1,6 +1,6 @@
 /**
- * ONNX Runtime: single-precision matrix products from npm alone. The package onnxruntime-node holds the library for Linux,
- * macOS and Windows; it is fetched when it is first needed. Tried on Linux x64, not on the other platforms.
+ * ONNX Runtime: single-precision matrix products without an installed library. The package onnxruntime-node contains
+ * the library for Linux, macOS and Windows and is downloaded when it is first needed. Tested on Linux x64 only.
  */
 import { fileURLToPath } from "node:url";
 import project from "../deno.json" with { type: "json" };
@@ -13,11 +13,11 @@ const symbols = {
   OrtGetApiBase: { parameters: [], result: "pointer" }, // const OrtApiBase *
 } as const satisfies Deno.ForeignLibraryInterface;
 
-/** OrtApiBase: its two members. */
+/** The two members of OrtApiBase. */
 const getApi = { parameters: ["u32" /* uint32_t version */], result: "pointer" } as const; // const OrtApi *
 const getVersionString = { parameters: [], result: "pointer" } as const; // const char *
 
-/** Members of OrtApi and where they lie in it: members are only ever added behind. Most return an OrtStatus, NULL if well. */
+/** Indices of members of OrtApi, which only grows at its end. Most return an OrtStatus, NULL for success. */
 const functions = {
   GetErrorMessage: [2, { parameters: ["pointer" /* const OrtStatus *status */], result: "pointer" }], // const char *
   CreateEnv: [3, {
@@ -96,7 +96,7 @@ const functions = {
   }],
 } as const satisfies Record<string, readonly [position: number, definition: Deno.ForeignFunction]>;
 
-/** The version of OrtApi that is asked for: that of 1.10, which has all of the above. */
+/** Requested version of OrtApi: that of 1.10, the first with all members above. */
 const API_VERSION = 10;
 const POINTER_BYTES = 8;
 const LOG_ERRORS = 3;
@@ -104,7 +104,10 @@ const ARENA_ALLOCATOR = 1;
 const DEFAULT_MEMORY = 0;
 const FLOAT = 1;
 
-/** Products that are kept ready. A run has a few dozen; who makes new arrays for each product must not fill memory. */
+/**
+ * Maximum number of cached products. A run needs a few dozen; the limit protects programs that pass new arrays to every
+ * call.
+ */
 const MAX_PRODUCTS = 4096;
 
 const PACKAGE = "onnxruntime-node";
@@ -117,23 +120,23 @@ const SYSTEMS: Partial<Record<typeof Deno.build.os, [folder: string, file: strin
 };
 const PROCESSORS = { x86_64: "x64", aarch64: "arm64" };
 
-/** What is fetched, for people. */
+/** Description of the download. */
 export const ONNX_RUNTIME_DOWNLOAD = `${PACKAGE} ${VERSION}, 97 MB`;
 
-/** The library's file, or its folder, that is used instead of the package. */
+/** Path of the library's file or folder to use instead of the package. */
 const ENVIRONMENT = "HOTSET_ONNXRUNTIME";
 
-/** True if the package would be used and a library may be opened. */
+/** True if the package would be used and loading a library is permitted. */
 export function mayFetchOnnxRuntime(): boolean {
   return Deno.permissions.querySync({ name: "ffi" }).state === "granted" && (Deno.env.get(ENVIRONMENT) ?? "") === "";
 }
 
 /**
- * Fetches the package into Deno's cache unless it is there. Returns why it cannot be had, or undefined; where a part of it
- * arrived only opening the library tells.
+ * Downloads the package into Deno's cache unless it is there. Returns the reason for a failure, or undefined. An
+ * incomplete download is detected only when the library is opened.
  */
 export async function fetchOnnxRuntime(): Promise<string | undefined> {
-  // Not a literal: what Deno sees in the text it fetches before any command runs.
+  // Not a literal: Deno would download a literal specifier before any command runs.
   const specifier = [PACKAGE, "package.json"].join("/");
   try {
     await import(specifier, { with: { type: "json" } });
@@ -143,20 +146,20 @@ export async function fetchOnnxRuntime(): Promise<string | undefined> {
   }
 }
 
-/** The package's folder of this platform's library in Deno's cache, whether it is there or not. */
+/** Folders in Deno's cache that contain this platform's library if the package was downloaded. */
 function packageFolder(system: string): string[] {
   const processor = PROCESSORS[Deno.build.arch];
   try {
     const manifest = new URL(import.meta.resolve(`${PACKAGE}/package.json`));
     return [fileURLToPath(new URL(`bin/napi-v6/${system}/${processor}`, manifest))];
   } catch {
-    return []; // Hotset runs without its deno.json, which names the package.
+    return []; // without Hotset's deno.json, which names the package
   }
 }
 
 /**
- * Opens ONNX Runtime if it is there. A worker that opened it must end by closing itself: ended from outside, the process
- * may crash. Throws LibraryError that lists every try and how to get it.
+ * Opens ONNX Runtime if it was downloaded. A worker that calls this must end by closing itself; terminating it may
+ * crash the process. Throws LibraryError that lists every attempt and how to install it.
  */
 export function openOnnxRuntime(): OnnxRuntime {
   const [system, file] = SYSTEMS[Deno.build.os] ?? ["linux", "libonnxruntime.so.1"];
@@ -181,7 +184,7 @@ type Functions = {
   [Name in keyof typeof functions]: Deno.UnsafeFnPointer<(typeof functions)[Name][1]>["call"];
 };
 
-/** A product over given matrices, ready to be repeated. */
+/** A product with its operands bound, ready to run repeatedly. */
 interface Product {
   readonly kind: number;
   readonly m: number;
@@ -193,16 +196,16 @@ interface Product {
   readonly values: readonly Pointer[];
 }
 
-/** An opened ONNX Runtime: a session for each kind of product, and what was made ready for products asked for before. */
+/** An opened ONNX Runtime: a session per kind of product, and a cache of bound products. */
 class OnnxRuntime implements Gemm {
   readonly version: string;
   readonly #ort: Functions;
   readonly #environment: Pointer;
   readonly #options: Pointer;
   readonly #memory: Pointer;
-  /** By what is transposed: bit 0 the first matrix, bit 1 the second. */
+  /** Index: bit 0 if the first matrix is transposed, bit 1 if the second is. */
   readonly #sessions: Pointer[] = [null, null, null, null];
-  /** By the array that the product is written to, which is kept with it. */
+  /** Cached products by the array of the result, which the entry keeps alive. */
   readonly #products = new Map<Float32Array, Product[]>();
   #count = 0;
 
@@ -233,7 +236,7 @@ class OnnxRuntime implements Gemm {
     b: Float32Array,
     c: Float32Array,
   ): void {
-    // A row or a column is its own transpose, and several times as fast when not said to be transposed.
+    // A single row or column equals its transpose in memory, and is several times faster without the flag.
     const kind = (transposeA && m > 1 ? 1 : 0) + (transposeB && n > 1 ? 2 : 0);
     const ready = this.#find(kind, m, n, k, a, b, c) ?? this.#prepare(kind, m, n, k, a, b, c);
     this.#check(this.#ort.RunWithBinding(this.#sessions[kind], null, ready.binding));
@@ -295,7 +298,7 @@ class OnnxRuntime implements Gemm {
     );
   }
 
-  /** A tensor over the first words of `floats`. */
+  /** A tensor over the first elements of `floats`. */
   #tensor(floats: Float32Array, shape: [number, number]): Pointer {
     const words = shape[0] * shape[1];
     if (floats.length < words) throw new RangeError(`a matrix of ${shape} is larger than its ${floats.length} words`);
@@ -306,7 +309,7 @@ class OnnxRuntime implements Gemm {
     );
   }
 
-  /** Lets go of all products. */
+  /** Releases all cached products. */
   #forget(): void {
     for (const { binding, values } of [...this.#products.values()].flat()) {
       this.#ort.ReleaseIoBinding(binding);
@@ -316,7 +319,7 @@ class OnnxRuntime implements Gemm {
     this.#count = 0;
   }
 
-  /** What a call writes to the slot that it is given. */
+  /** The handle that a call writes to its output argument. */
   #made(call: (slot: BigUint64Array<ArrayBuffer>) => Pointer): Pointer {
     const slot = new BigUint64Array(1);
     this.#check(call(slot));

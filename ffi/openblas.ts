@@ -30,20 +30,22 @@ const ROW_MAJOR = 101;
 const NO_TRANSPOSE = 111;
 const TRANSPOSE = 112;
 
-/** An opened OpenBLAS. Its version includes the processor for which it selected kernels. */
+/** An opened OpenBLAS. Its version includes the processor whose kernels it selected. */
 export interface OpenBlas extends Gemm {
-  /** Its path. */
+  /** Path of the library. */
   readonly path: string;
 }
 
-/** OpenBLAS picks its kernels by the processor's model and takes those without AVX-512 for models newer than itself. */
+/**
+ * OpenBLAS selects kernels by the processor's model. For models newer than itself it selects kernels without AVX-512.
+ */
 const CORE_VARIABLE = "OPENBLAS_CORETYPE";
 const AVX512_CORES = ["SkylakeX", "Cooperlake", "SapphireRapids"];
 const AVX512_FLAGS = ["avx512f", "avx512dq", "avx512bw", "avx512vl"];
 
 /**
- * Has OpenBLAS use its AVX-512 kernels where the processor has the instructions; the user's own choice stands. Returns
- * what to say of a choice that does without them.
+ * Makes OpenBLAS use its AVX-512 kernels if the processor supports them, unless the user has set the variable. Returns
+ * a note if the user's choice prevents AVX-512.
  */
 function chooseCore(): string {
   if (Deno.build.arch !== "x86_64" || !processorHas(AVX512_FLAGS)) return "";
@@ -60,7 +62,7 @@ function processorHas(wanted: readonly string[]): boolean {
     const flags = /^flags\s*:(.*)$/m.exec(Deno.readTextFileSync("/proc/cpuinfo"))?.[1].split(" ") ?? [];
     return wanted.every((flag) => flags.includes(flag));
   } catch {
-    return false; // Not Linux, or not allowed to look: OpenBLAS decides.
+    return false; // not Linux, or no permission to read: OpenBLAS decides
   }
 }
 

@@ -1,4 +1,4 @@
-/** Memory that processes of one machine share: pages without a name, which vanish with the last process that maps them. */
+/** Anonymous memory that processes of one machine share. It is freed when the last process unmaps it. */
 import { openLibc } from "./libc.ts";
 import { addressOf, cString } from "./pointer.ts";
 
@@ -25,10 +25,10 @@ const READ_WRITE = 3; // PROT_READ | PROT_WRITE
 const SHARED_FIXED = 0x11; // MAP_SHARED | MAP_FIXED
 const OPEN_READ_WRITE = 2;
 
-/** Lengths of what is mapped must be multiples of this: the rest of a page would be lost too. */
+/** A mapping replaces whole pages, so lengths must be multiples of this; otherwise adjacent data would be lost. */
 const PAGE_BYTES = 4096;
 
-/** Pages of another process, or of this one; plain numbers, to be sent to other processes. */
+/** Identifies pages of this or another process. Consists of plain numbers, so it can be sent to other processes. */
 export interface SharedPages {
   readonly process: number;
   readonly file: number;
@@ -40,7 +40,10 @@ function libc() {
   return opened ??= openLibc(symbols);
 }
 
-/** New pages of zeros. Throws Error where the system has none; LibraryError where this is no Linux with glibc. */
+/**
+ * Creates pages of zeros. Throws Error if the system has no memory for them; LibraryError if it is not Linux with
+ * glibc.
+ */
 export function createSharedPages(bytes: number): SharedPages {
   const { memfd_create, ftruncate, close } = libc();
   const file = memfd_create(cString("hotset"), CLOSE_ON_EXEC);
@@ -53,8 +56,8 @@ export function createSharedPages(bytes: number): SharedPages {
 }
 
 /**
- * Puts shared pages in the place of the memory of `target`, which begins at a whole page of a WebAssembly memory or the
- * like: memory that is not moved and not freed. What was there is lost. Throws Error if the system refuses.
+ * Replaces the memory of `target` with shared pages. `target` begins at a page boundary of memory that is never moved
+ * or freed, such as a WebAssembly memory; its content is lost. Throws Error if the system refuses.
  */
 export function mapSharedPages({ process, file }: SharedPages, target: Uint8Array): void {
   if (target.length % PAGE_BYTES !== 0) {
@@ -70,7 +73,7 @@ export function mapSharedPages({ process, file }: SharedPages, target: Uint8Arra
   if (BigInt(mapped) !== address) throw new Error(`Cannot share memory: mmap of ${target.length} bytes failed`);
 }
 
-/** Gives up a process's own handle of pages it created; they stay as long as someone maps them. */
+/** Closes this process's handle of pages that it created. They remain while any process maps them. */
 export function closeSharedPages({ file }: SharedPages): void {
   libc().close(file);
 }

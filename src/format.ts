@@ -1,4 +1,4 @@
-/** Numbers as text for people. */
+/** Formats and parses numbers with units. */
 
 const UNITS = ["B", "KiB", "MiB", "GiB", "TiB"];
 

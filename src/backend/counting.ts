@@ -1,17 +1,17 @@
-/** A backend that counts what is allocated on it and allocates nothing: a plan is what a run's own code asks of it. */
+/** A backend that records allocations and computes nothing. `plan` runs the allocating code of training on it. */
 import type { Buffer, HostBackend } from "./backend.ts";
 
 function computesNothing(): never {
   throw new Error("a backend that counts computes nothing");
 }
 
-/** Counts bytes by the labels of allocations. Stands for a host or for a device. */
+/** Adds up bytes by the labels of allocations. Can stand for a host or a device. */
 export class CountingBackend implements HostBackend {
   readonly name = "counting";
   readonly blas = null;
-  /** Bytes allocated so far, by label, in the order of the first allocation of each. */
+  /** Bytes allocated so far, by label, in the order of each label's first allocation. */
   readonly bytes = new Map<string, number>();
-  /** Lies under all views of buffers, which nothing reads or writes. */
+  /** Memory of all views; its content is never used. */
   #block = new ArrayBuffer(0);
 
   allocate(words: number, label: string): Buffer {

@@ -1,9 +1,9 @@
-/** Buffers in this process's memory: what all host backends share. */
+/** Buffers in this process's memory, shared by all host backends. */
 import type { Buffer, HostBackend, SharedWords } from "./backend.ts";
 import { HotsetError } from "../errors.ts";
 import { bytes } from "../format.ts";
 
-/** A run of words in host memory, seen as floats and as integers. */
+/** Consecutive words in host memory, with views as floats and as integers. */
 export class HostBuffer implements Buffer {
   readonly floats: Float32Array;
   readonly integers: Uint32Array;
@@ -16,7 +16,7 @@ export class HostBuffer implements Buffer {
   }
 }
 
-/** The part of a host backend that only moves words. */
+/** The operations of a host backend that copy words and compute nothing. */
 export abstract class HostMemory implements
   Pick<
     HostBackend,

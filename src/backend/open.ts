@@ -1,4 +1,4 @@
-/** Chooses and opens backends. The only file that imports a backend's folder; what is not chosen is not evaluated. */
+/** Chooses and opens backends. Only this file imports a backend's folder, and only when that backend is chosen. */
 import type { BlasName, DeviceBackend, HostBackend, PagedBackend } from "./backend.ts";
 import { HotsetError } from "../errors.ts";
 import type { KernelMemory } from "./cpu/kernel_memory.ts";
@@ -7,16 +7,16 @@ import type { Library } from "./cpu/products.ts";
 export { DEVICE_OVERHEAD } from "./cuda/sizes.ts";
 
 /**
- * What multiplies matrices on the CPU: the WASM kernels, OpenBLAS, oneDNN or ONNX Runtime; `auto` takes oneDNN if it is
- * found on a processor with AVX-512, else OpenBLAS if it is found, else ONNX Runtime if it can be had, else the kernels
- * (docs/performance.md has what was measured). In bf16 only oneDNN multiplies.
+ * Library of matrix products on the CPU: the WASM kernels, OpenBLAS, oneDNN or ONNX Runtime. `auto` chooses the first
+ * that is available of oneDNN (only on a processor with AVX-512), OpenBLAS, ONNX Runtime and the kernels;
+ * docs/performance.md has the measurements. Only oneDNN supports bf16.
  */
 export type Blas = "auto" | BlasName;
 
-/** Precision of what is multiplied on the CPU. Sums and all that is kept have single precision. */
+/** Precision of the operands of matrix products on the CPU. Sums, parameters and activations have single precision. */
 export type CpuPrecision = "fp32" | "bf16";
 
-/** How to open a CPU backend. */
+/** Options of a CPU backend. */
 export interface CpuOptions {
   readonly kind: "cpu";
   readonly blas: BlasName;
@@ -24,10 +24,10 @@ export interface CpuOptions {
   readonly kernelMemory: KernelMemory;
 }
 
-/** How to open a host backend. Can be posted to a worker, whose backend then works in the same memory. */
+/** Options of a host backend. They can be posted to a worker, whose backend then uses the same memory. */
 export type HostOptions = { readonly kind: "reference" } | CpuOptions;
 
-/** Options of a CPU backend with kernel memory of its own. Chooses as `chooseBlas`. */
+/** Creates options of a CPU backend with new kernel memory; see `chooseBlas`. */
 export async function cpuOptions(
   blas: Blas,
   precision: CpuPrecision = "fp32",
@@ -38,8 +38,8 @@ export async function cpuOptions(
 }
 
 /**
- * Opens a backend over host memory. Throws HotsetError where the library of matrix products is not found. A worker that
- * opened one must end by closing itself.
+ * Opens a backend over host memory. Throws HotsetError if its library of matrix products is not found. A worker that
+ * calls this must end by closing itself, because ONNX Runtime crashes when its worker is terminated.
  */
 export async function openHost(options: CpuOptions): Promise<PagedBackend>;
 export async function openHost(options: HostOptions): Promise<HostBackend>;
@@ -49,26 +49,28 @@ export async function openHost(options: HostOptions): Promise<HostBackend> {
   return new CpuBackend(options.kernelMemory, options.blas, await openLibrary(options));
 }
 
-/** How a device is to compute: precision of matrix products, and what runs the activations of the MLPs. */
+/** Options of a device: precision of matrix products, and the library of the MLPs' activations. */
 export interface DeviceOptions {
   readonly device: "cuda" | "emulated";
   readonly precision: "fp32" | "tf32" | "bf16";
   readonly activations: "ptx" | "cudnn";
-  /** Which of several; the first unless given. */
+  /** Number of the device, from 0; default 0. */
   readonly ordinal?: number;
 }
 
-/** Opens a GPU, or the emulated one. Throws HotsetError that says what is missing and what to do. */
+/** Opens a GPU, or the emulated device. Throws HotsetError that says what is missing and what to do. */
 export async function openDevice(options: DeviceOptions): Promise<DeviceBackend> {
   return (await import("./cuda/open.ts")).openCuda(options);
 }
 
-/** What CUDA offers on this machine. */
+/** The CUDA libraries and devices of this machine. */
 export async function deviceFindings(): Promise<{ name: string; found: boolean; detail: string }[]> {
   return (await import("./cuda/findings.ts")).cudaFindings();
 }
 
-/** A library of matrix products; undefined for the kernels. Throws HotsetError that says how to get what is missing. */
+/**
+ * Opens a library of matrix products; undefined for the WASM kernels. Throws HotsetError that says how to install it.
+ */
 async function openLibrary({ blas, precision }: Pick<CpuOptions, "blas" | "precision">): Promise<Library | undefined> {
   try {
     if (precision === "bf16") {
@@ -90,7 +92,7 @@ async function openLibrary({ blas, precision }: Pick<CpuOptions, "blas" | "preci
   }
 }
 
-/** True if oneDNN is there and at its best, with vectors of 512 bits. */
+/** True if oneDNN is installed and uses AVX-512. */
 async function hasFastOneDnn(): Promise<boolean> {
   const [{ openOneDnn }, { LibraryError }] = [
     await import("../../ffi/onednn.ts"),
@@ -104,7 +106,7 @@ async function hasFastOneDnn(): Promise<boolean> {
   }
 }
 
-/** Why a library cannot be opened, in one line; undefined if it can. */
+/** The reason, in one line, why a library cannot be opened; undefined if it can. */
 async function whyMissing(blas: "openblas" | "ort"): Promise<string | undefined> {
   try {
     await openLibrary({ blas, precision: "fp32" });
@@ -116,8 +118,8 @@ async function whyMissing(blas: "openblas" | "ort"): Promise<string | undefined>
 }
 
 /**
- * Decides what `auto` is. Fetches ONNX Runtime where it is wanted and missing if there is `say`, which is told so, and why
- * the kernels multiply where nothing faster is had. Throws HotsetError if what is asked for cannot be had.
+ * Resolves `auto`. With `say`, downloads ONNX Runtime if it is chosen and missing; `say` receives notes about the
+ * download and about a slower fallback. Throws HotsetError if the requested library is not available.
  */
 export async function chooseBlas(
   blas: Blas,
@@ -143,7 +145,7 @@ export async function chooseBlas(
   return named;
 }
 
-/** Fetches ONNX Runtime if it is missing and there is `say`. Returns why it cannot be had, or undefined. */
+/** Downloads ONNX Runtime if it is missing and `say` is given. Returns the reason for a failure, or undefined. */
 async function fetchMissing(say?: (text: string) => void): Promise<string | undefined> {
   const reason = await whyMissing("ort");
   const { fetchOnnxRuntime, mayFetchOnnxRuntime, ONNX_RUNTIME_DOWNLOAD } = await import("../../ffi/onnxruntime.ts");

@@ -14,7 +14,7 @@ export const LAST_CHECKPOINT = "last";
 export const BEST_CHECKPOINT = "best";
 const STEP_CHECKPOINT = /^step-(\d+)$/;
 
-/** Where a checkpoint is stored besides `last`. */
+/** Locations at which a checkpoint is stored, in addition to `last`. */
 export interface CheckpointPlaces {
   /** Directory of the run. */
   readonly run: string;

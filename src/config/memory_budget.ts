@@ -32,8 +32,8 @@ export function readBudget(text: string): MemoryBudget {
 }
 
 /**
- * The bytes that stages before training may use: at most `limit`, and the budget unless it is a share of tables, whose
- * size is not known yet.
+ * Maximum memory of stages before training: `limit`, and the budget if it is a number of bytes (a share needs the size
+ * of the tables, which is not known yet).
  */
 export function bytesBefore(memory: MemoryBudget | null | undefined, limit: number): number {
   return memory && "bytes" in memory ? Math.min(memory.bytes, limit) : limit;

@@ -38,7 +38,7 @@ export function columnNames(line: string, text: Text): string[] {
   });
 }
 
-/** What to say of a name that no column has. */
+/** Reason why a name matches no column. */
 export function nameFault(name: string, names: readonly string[]): string {
   const same = names.filter((n) => n.startsWith(`${name}.`) && /^[0-9]+$/.test(n.slice(name.length + 1)));
   if (same.length > 1) return `${same.length} columns named ${name}; name them ${same.join(", ")} in the schema`;

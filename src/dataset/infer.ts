@@ -25,7 +25,7 @@ const UNITS = [
   { unit: "us", name: "microseconds", from: 1e14, to: 1e16 },
   { unit: "ns", name: "nanoseconds", from: 1e17, to: 1e19 },
 ] as const;
-/** A column with at least this share of distinct values identifies rows and teaches nothing. */
+/** A column with at least this share of distinct values identifies rows, so a model cannot learn from it. */
 const UNIQUE_SHARE = 0.95;
 /** Whole numbers with at most this number of distinct values are more likely codes than amounts. */
 const MAX_CODES = 20;

@@ -85,7 +85,7 @@ export async function drawNegatives(
   await engine.run(`CREATE OR REPLACE TABLE chosen AS SELECT DISTINCT u, item FROM (${chosen}) JOIN items USING (key)`);
   await engine.run(`CREATE OR REPLACE TABLE positives AS SELECT log, row, u FROM (${chosen})`);
   const replaced = ["0::UTINYINT AS label", ...columns.map((column) => `i.features.${column} AS ${column}`)].join(", ");
-  // Joins and sorts hold all rows that they are given, so only so many are given at a time.
+  // Joins and sorts keep all of their rows in memory, so the rows are processed in parts.
   const partRows = Math.max(1, Math.floor(memoryBytes / DRAW_BYTES / (count + 1)));
   const drawn: number[][] = [], files: string[][] = [];
   for (const [log, { name, ends, part }] of logs.entries()) {
@@ -146,7 +146,8 @@ async function drawSome(engine: Engine, positives: string, options: NegativeOpti
     left = await engine.number("SELECT count(*) FROM needed");
   }
   if (left > 0) {
-    // Their users chose nearly all that is drawn: the least of -ln(u) / weight draws by weight from what is left to them.
+    // These users chose nearly all items. The item with the least -ln(u) / weight is a weighted draw from their other
+    // items.
     await engine.run(
       `INSERT INTO drawn SELECT log, row, k, arg_min(item, -ln((${
         hash("'last', item")

@@ -1,11 +1,11 @@
-/** Finds out why DuckDB could not read a file: the line, and what is wrong with it. */
+/** Finds the reason why DuckDB could not read a file, with its line. */
 import { HotsetError, messageOf } from "../errors.ts";
 import { type Engine, engineFailure, isWriteFailure, quoted, reasonOf } from "./duckdb.ts";
 import type { FileLayout } from "./file_layout.ts";
 import { fieldFault, LINE_TOO_LONG, NOT_UTF8, rowError, schemaHint, widthFault } from "./row_fault.ts";
 import { lineAfter, lineOfRecord } from "./text_lines.ts";
 
-/** The user's error for a failed reading. */
+/** The error to report for a failed read. */
 export function readFailure(path: string, error: unknown): unknown {
   if (error instanceof HotsetError) return error;
   if (/CSV Parser state machine/.test(messageOf(error))) {

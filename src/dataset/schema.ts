@@ -43,7 +43,7 @@ const column = z.discriminatedUnion("kind", [
     thousands: z.enum([",", ".", " ", "_", "'"]).optional(),
     ...written,
   }),
-  /** A moment by which all rows are sorted; also a dense feature, unless the transform says otherwise. */
+  /** A time by which all rows are sorted. It is also a dense feature unless the transform is `order`. */
   z.strictObject({
     name,
     note,

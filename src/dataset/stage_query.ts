@@ -115,7 +115,7 @@ export async function stageColumns(
   return { missing, chunks, groups };
 }
 
-/** True if the groups of rows are read: what is predicted is not measured. */
+/** True if the groups of rows are read. Predictions have no metrics, so they need none. */
 function hasGroups({ group }: LogSchema, { purpose }: StageOptions): boolean {
   return group !== undefined && purpose !== "predict";
 }
@@ -317,7 +317,7 @@ async function layoutOf(
     if (!required.includes(name)) return parts;
     return parts.map((part) => ({ ...part, required: true, good: `(${part.good}) AND ${isPresent(place)}` }));
   });
-  // A log without labels holds what was chosen.
+  // A log without labels contains only positives.
   if (label === undefined) {
     fields.push({ ...NO_LABEL, column: CHOSEN, value: `${Number(purpose === "train")}::UTINYINT` });
   }

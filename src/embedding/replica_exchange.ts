@@ -29,7 +29,7 @@ export function exchangeKind(shape: BatchShape, mostDistinct: number, ranks: num
   return 2 * mostDistinct < pooledGradientWords(shape, 1, ranks) ? "rows" : "pooled";
 }
 
-/** What the update of a batch's rows works on; rows that lie on the device. */
+/** A batch's inputs of the update on the device, where the rows are. */
 export interface ExchangeViews {
   readonly header: Buffer;
   readonly segments: Buffer;
@@ -87,7 +87,9 @@ export class ReplicaExchange {
     this.#lists = new Uint32Array(rows + 1 + 2 * (rows + 1));
   }
 
-  /** A place for the lists of a batch; undefined if there are none. */
+  /**
+   * Allocates device memory for the segments of a batch; undefined if gradients of pooled rows are exchanged instead.
+   */
   newLists(): ReplicaLists | undefined {
     if (this.kind === "pooled") return undefined;
     const block = this.#device.allocate(this.#lists.length, "lists of distinct rows");
@@ -99,7 +101,7 @@ export class ReplicaExchange {
     };
   }
 
-  /** Brings a batch's lists to their place; rows beyond its own have no bags. */
+  /** Uploads the segments of a batch. Entries beyond its rows have no bags. */
   load(batch: Batch, { block }: ReplicaLists): void {
     const { words, distinct, lookups, sections: { segments } } = batch;
     const lists = this.#lists, first = this.#mostDistinct + 1;

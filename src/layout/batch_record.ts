@@ -23,7 +23,7 @@ const COLLECTED_TABLES = 4;
 /** Maximum bytes of a number. */
 const MAX_NUMBER_BYTES = 5;
 
-/** Bytes of a place in records of a shape. */
+/** Bytes of a place in the records of a shape. */
 function placeBytes({ batchSize, bags, lookupCapacity }: BatchShape): 2 | 4 {
   return (bags ? lookupCapacity : batchSize) <= 2 ** 16 ? 2 : 4;
 }

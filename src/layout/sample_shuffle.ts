@@ -57,7 +57,7 @@ export class SampleShuffle {
   readonly #seed: number;
   readonly #group: ProcessGroup;
   readonly #paths: readonly string[];
-  /** Where each bucket lies in the file of each rank. */
+  /** Position of each bucket in the file of each rank. */
   readonly #places: readonly (readonly StreamPlace[])[];
   /** Number of the first sample of each bucket, then of all. */
   readonly #firsts: Float64Array;

@@ -28,7 +28,7 @@ export function recordMetrics(
   return true;
 }
 
-/** Why a run ends after an evaluation; undefined if it goes on. Depends only on what a checkpoint stores. */
+/** Why a run ends after an evaluation; undefined if it continues. Depends only on what a checkpoint stores. */
 export function endReason(
   { targetAuc, patience, epochs }: TrainConfig,
   { bestAuc, evaluationsSinceBest, epoch }: TrainingState,

@@ -94,7 +94,7 @@ export class Trainer {
       optimizerSteps: from?.body.state.optimizerSteps ?? 0,
       scheduler: this.#sequence.state,
       bestAuc: null,
-      bestLogloss: undefined, // has a place in the manifest as in that of a run that goes on
+      bestLogloss: undefined, // has its own key in the manifest, as in that of a resumed run
       bestGauc: undefined,
       evaluationsSinceBest: 0,
       finished: false,

@@ -1,7 +1,7 @@
 /**
- * Gradient clipping by norm: `torch.nn.utils.clip_grad_norm_` over all parameters, where the gradient of a table is the
- * coalesced sparse one (a row that a batch looks up several times counts once, with the sum of its gradients). The norm is
- * that of the whole batch, whichever rank computes which samples.
+ * Gradient clipping by norm, as `torch.nn.utils.clip_grad_norm_` over all parameters. The gradient of a table is the
+ * coalesced sparse gradient: a row that a batch looks up several times counts once, with the sum of its gradients. The
+ * norm is that of the whole batch, independent of the number of ranks.
  */
 import { type Buffer, Header } from "../backend/backend.ts";
 import { type BatchPlace, lookupViews, type TableContext } from "../embedding/tables.ts";
@@ -10,22 +10,22 @@ import { nodeBarrier } from "../parallel/node_barrier.ts";
 import { shareOf } from "../parallel/shares.ts";
 import { faultMessage } from "./step_fault.ts";
 
-/** Added to the norm that gradients are divided by, as in PyTorch. */
+/** Added to the norm before dividing by it, as in PyTorch. */
 const EPSILON = 1e-6;
 
-/** What ranks of a node share to clip, in host memory. */
+/** Memory that the ranks of a node share for clipping, on the host. */
 export interface ClipMemory<B = Buffer> {
-  /** The largest norm of a step's gradients. */
+  /** Maximum norm of the gradients of a step. */
   readonly maxNorm: number;
-  /** Each rank's part of the sum of squares: doubles, one a rank of the node. */
+  /** Each rank's contribution to the sum of squares: one double per rank of the node. */
   readonly squares: B;
 }
 
-/** The gradients that one rank has a part in, where they are computed. */
+/** The gradients that one rank computes, in the memory of its device. */
 export interface OwnGradients {
-  /** The sum over all ranks that this rank updates parameters by: its share of it, or on a device all of it. */
+  /** Dense gradients summed over all ranks: on a CPU the share that this rank updates, on a device all of them. */
   readonly dense: Buffer;
-  /** Gradients of the pooled rows of this rank's samples, (capacity, sampleWords); views of the context's. */
+  /** Gradients of the pooled rows of this rank's samples, (capacity, sampleWords): a view of the context's buffer. */
   readonly pooled: Buffer;
   readonly firstSample: number;
   readonly sampleWords: number;
@@ -34,14 +34,14 @@ export interface OwnGradients {
 /** Gradients in host memory. */
 interface HostGradients {
   readonly dense: Buffer;
-  /** The part of them that this rank adds the squares of: no other rank has the same. */
+  /** The part whose squares this rank adds. The shares of the ranks are disjoint. */
   readonly denseShare: Buffer;
-  /** Of this rank's samples, and of all. */
+  /** Gradients of the pooled rows of this rank's samples, and of the whole batch. */
   readonly pooled: Buffer;
   readonly allPooled: Buffer;
 }
 
-/** One rank's part in the clipping. What a device computed is clipped on its host. */
+/** One rank's part in the clipping. Gradients that a device computed are clipped on the host. */
 export class GradientClip {
   readonly #context: TableContext;
   readonly #own: OwnGradients;
@@ -49,7 +49,9 @@ export class GradientClip {
   readonly #maxNorm: number;
   readonly #squares: Float64Array;
 
-  /** `hostGradients` has room for the gradients of the pooled rows of a batch, shared; undefined if the host computes. */
+  /**
+   * `hostGradients` holds the gradients of the pooled rows of a batch and is shared; undefined if the host computes.
+   */
   constructor(
     context: TableContext,
     own: OwnGradients,
@@ -73,9 +75,9 @@ export class GradientClip {
   }
 
   /**
-   * Binds a place for batches. The function scales the gradients of a step down if their norm is too large; dense gradients
-   * are those of the batch, and those of pooled rows are visible to all ranks that share memory. Throws HotsetError, on
-   * all ranks alike, if the norm is not finite.
+   * Binds a slot. The returned function scales the gradients of a step down if their norm is too large. It expects
+   * dense gradients that are summed over all ranks, and gradients of pooled rows that all ranks of the node can read.
+   * It throws HotsetError on all ranks if the norm is not finite.
    */
   bind(place: BatchPlace): (samples: number) => void {
     const { host, device, shape: { dim, optimizer }, groups } = this.#context;
@@ -99,7 +101,7 @@ export class GradientClip {
     };
   }
 
-  /** Brings what this rank's device computed to the host, and waits until all ranks have done so. */
+  /** Copies the gradients of this rank's device to the host, and waits until all ranks have done the same. */
   #download(samples: number): void {
     const { host, device, groups } = this.#context;
     const { dense, pooled } = this.#onHost;
@@ -108,7 +110,7 @@ export class GradientClip {
     nodeBarrier(groups, device);
   }
 
-  /** Brings it back. */
+  /** Copies the gradients back to the device. */
   #upload(samples: number): void {
     const { host, device } = this.#context;
     const { dense, pooled } = this.#onHost;

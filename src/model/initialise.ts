@@ -1,11 +1,13 @@
-/** Initial dense parameters, distributed as in facebookresearch/dlrm, from a seed. Those of rows: embedding/initialise.ts. */
+/**
+ * Initial dense parameters from a seed, distributed as in facebookresearch/dlrm. For rows see embedding/initialise.ts.
+ */
 import { Random } from "../random.ts";
 import { elementsOf } from "./layers/layer.ts";
 import type { ModelPlan } from "./shape.ts";
 
 const DENSE_STREAM = 1;
 
-/** Fills dense parameters with normal values of each one's deviation, layer by layer. */
+/** Fills the dense parameters, layer by layer, with normally distributed values of each parameter's deviation. */
 export function initialiseDense({ layers }: ModelPlan, seed: number, parameters: Float32Array): void {
   layers.filter((layer) => layer.parameters.length > 0).forEach((layer, i) => {
     const random = new Random(seed, DENSE_STREAM, i);

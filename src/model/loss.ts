@@ -1,15 +1,15 @@
-/** What is minimised: binary cross-entropy on logits, with a weight of its own for positives and with smoothed labels. */
+/** The loss: binary cross-entropy on logits, with a weight of positive labels and with label smoothing. */
 import { Header } from "../header.ts";
 
-/** As torch.nn.BCEWithLogitsLoss has it. */
+/** Settings of the loss. */
 export interface LossSettings {
-  /** What the loss of a positive counts for: its `pos_weight`. */
+  /** Weight of the loss of positive labels: `pos_weight` of torch.nn.BCEWithLogitsLoss. */
   readonly positiveWeight: number;
-  /** The share of each label that is replaced by one half. */
+  /** Label smoothing s: a label y becomes (1 - s) y + s / 2. */
   readonly labelSmoothing: number;
 }
 
-/** Writes the settings into the floats of a batch's header. Words of zero are the plain loss. */
+/** Writes the settings to the header of a batch. The header stores the weight minus 1, so zeros mean the plain loss. */
 export function writeLoss(header: Float32Array, { positiveWeight, labelSmoothing }: LossSettings): void {
   header[Header.positiveWeight] = positiveWeight - 1;
   header[Header.labelSmoothing] = labelSmoothing;

@@ -1,48 +1,50 @@
-/** The layers of a model in a rank's memory. */
+/** The layers of a model, bound to the memory of a rank. */
 import type { Backend, Buffer } from "../backend/backend.ts";
 import type { Value } from "./composition.ts";
 import { type BoundLayer, elementsOf } from "./layers/layer.ts";
 import { hiddenLayers, hiddenUnits, type ModelPlan } from "./shape.ts";
 
-/** What a network computes with and shares with other ranks. */
+/** Memory of a network that is shared with other ranks, and its device. */
 export interface NetworkMemory {
-  /** Computes the layers; all buffers lie on it. */
+  /** Device of the layers; all buffers are in its memory. */
   readonly device: Backend;
   /** Dense parameters (plan.denseWords). */
   readonly parameters: Buffer;
   /** Their gradients (plan.denseWords). */
   readonly gradients: Buffer;
-  /** Moves messages on, between layers; undefined if there are none. */
+  /** Makes MPI messages progress, between layers; undefined without messages. */
   readonly poll?: (() => void) | undefined;
 }
 
-/** Where the layers find a batch, with room for the network's samples. */
+/** Inputs of the layers: the memory of a batch, with room for the network's samples. */
 export interface NetworkInputs {
   /** (samples, dense features) */
   readonly dense: Buffer;
   /** (samples, tables, dim) */
   readonly pooled: Buffer;
-  /** Where the gradients of the pooled rows go. */
+  /** Receives the gradients of the pooled rows. */
   readonly pooledGradients: Buffer;
 }
 
-/** A value's activations, and their gradients where it has some. */
+/** Activations of a value, and their gradients if the value has any. */
 interface Activations {
   readonly values: Buffer;
   readonly gradients: Buffer | undefined;
 }
 
-/** Activations of all layers, and the passes over them. */
+/** The activations of all layers, and the forward and backward pass. */
 export class Network {
   /** (samples) */
   readonly logits: Buffer;
   readonly logitGradients: Buffer;
-  /** Sums of each hidden unit over the samples after `sumUnits`, (hiddenUnits): 0 if it was 0 for all of them. */
+  /**
+   * Sums of each hidden unit over the samples, after `sumUnits`, (hiddenUnits): 0 if the unit was 0 for all of them.
+   */
   readonly unitSums: Buffer;
   readonly #plan: ModelPlan;
   readonly #memory: NetworkMemory;
   readonly #activations = new Map<Value, Activations>();
-  /** The outputs of the hidden layers with their part of `unitSums`. */
+  /** The outputs of the hidden layers, each with its part of `unitSums`. */
   readonly #hidden: readonly { readonly units: number; readonly y: Buffer; readonly sums: Buffer }[];
 
   /** Allocates the activations of up to `samples` samples. */
@@ -69,7 +71,7 @@ export class Network {
     });
   }
 
-  /** The passes over the batches that lie in one place. All places share the activations. */
+  /** Binds the passes to the memory of one slot. All slots share the activations. */
   bind({ dense, pooled, pooledGradients }: NetworkInputs): BoundLayer {
     const { device, parameters, gradients, poll } = this.#memory;
     const { inputs: outside, layers } = this.#plan;
@@ -109,7 +111,7 @@ export class Network {
     };
   }
 
-  /** Leaves `unitSums` of the batch that the last forward pass was over. */
+  /** Computes `unitSums` of the batch of the last forward pass. */
   sumUnits(samples: number): void {
     for (const { units, y, sums } of this.#hidden) this.#memory.device.columnSums(samples, units, y, sums);
   }

@@ -1,38 +1,40 @@
-/** A model worked out from its sizes: its layers, and where each lies in the vector of dense parameters. */
+/** Derives the layers of a model, and the position of each in the vector of dense parameters, from its sizes. */
 import type { OptimizerName } from "../optimizer/optimizers.ts";
 import type { ModelInputs, PlacedLayer, Value } from "./composition.ts";
 import { composeDlrm, type DlrmShape } from "./models/dlrm.ts";
 
-/** Everything that decides the sizes of a model's parameters. */
+/** All settings that determine the sizes of a model's parameters. */
 export interface ModelShape extends DlrmShape {
-  /** Decides the optimizer state. */
+  /** Determines the optimizer state. */
   readonly optimizer: OptimizerName;
 }
 
-/** A shape worked out: layers whose parameters lie in one vector. Everything that depends on the model iterates over them. */
+/**
+ * The layers of a model with positions of their parameters in one vector. All code that depends on the model uses them.
+ */
 export interface ModelPlan {
-  /** What it was worked out from. */
+  /** The shape that the plan was derived from. */
   readonly shape: ModelShape;
   /** The layers in the order of the forward pass. */
   readonly layers: readonly PlacedLayer[];
-  /** What they read from outside. */
+  /** The inputs of the model. */
   readonly inputs: ModelInputs;
-  /** The one value that the loss takes. */
+  /** The output of the model: one logit per sample. */
   readonly logit: Value;
   /** Words of the vector of dense parameters. Every parameter begins at a multiple of 4 words. */
   readonly denseWords: number;
-  /** Rows of all tables. */
+  /** Total rows of all tables. */
   readonly rows: number;
 }
 
-/** Works out a model's layers. Throws HotsetError if the widths do not fit together. */
+/** Derives the layers of a model. Throws HotsetError if the widths do not match. */
 export function planModel(shape: ModelShape): ModelPlan {
   const { model: { layers, inputs, denseWords }, logit } = composeDlrm(shape);
   const rows = shape.tableRows.reduce((sum, rows) => sum + rows, 0);
   return { shape, layers, inputs, logit, denseWords, rows };
 }
 
-/** The layers whose units ReLU can leave at 0. */
+/** The layers with ReLU, whose units can die. */
 export function hiddenLayers({ layers }: ModelPlan): PlacedLayer[] {
   return layers.filter(({ layer }) => layer.canDie);
 }
@@ -42,7 +44,7 @@ export function hiddenUnits(plan: ModelPlan): number {
   return hiddenLayers(plan).reduce((sum, { output }) => sum + output.width, 0);
 }
 
-/** Floating-point operations of a training step for one sample, forward and backward, without rows and updates. */
+/** Floating-point operations of a training step per sample, forward and backward, without lookups and updates. */
 export function flopsOf({ layers }: ModelPlan): number {
   return layers.reduce((sum, { layer: { flops }, inputs }) => {
     const backward = flops.parameterGradients +

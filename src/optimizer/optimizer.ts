@@ -35,13 +35,13 @@ export interface Optimizer {
   readonly weightDecay?: number;
   /** Words of state of an embedding row of `dim` weights. */
   rowStateWords(dim: number): number;
-  /** State words of `words` dense parameters; those of weight i begin at i times the words per weight. */
+  /** Words of state of `weights` dense parameters; those of weight i begin at i times the words per weight. */
   denseStateWords(weights: number): number;
   /** True if state can be negative; sums of squares cannot. */
   readonly signedState: boolean;
   /**
-   * Writes the values that kernels need besides the learning rate into the floats of a batch's header. `step` counts
-   * the steps that updated the optimizer's state, including this one; `weightDecay` is 0 for none.
+   * Writes the values that kernels need in addition to the learning rate to the header of a batch. `step` counts the
+   * steps that updated the optimizer's state, including this one; `weightDecay` is 0 for none.
    */
   writeHeader?(header: Float32Array, learningRate: number, step: number, weightDecay: number): void;
   /** Reference arithmetic for an embedding row, which every backend is tested against. */

@@ -1,4 +1,4 @@
-/** Estimates the memory of a training run before it starts: its own allocations, and what the process takes besides. */
+/** Estimates the memory of a training run before it starts: the run's own allocations, and the process itself. */
 import type { TrainConfig } from "../config/config.ts";
 import type { BatchShape } from "../layout/batch.ts";
 import type { ModelPlan } from "../model/shape.ts";

@@ -30,7 +30,7 @@ export interface ProfileOptions {
   readonly seed: number;
   /** The process group that logs samples together, each rank with the same arguments; default this process alone. */
   readonly group?: ProcessGroup | undefined;
-  /** Called with what is done and what is to be done, in each of the passes that log samples. */
+  /** Called in every pass over the samples with the completed and the total amount of work. */
   readonly onProgress?: ((done: number, total: number) => void) | undefined;
 }
 

@@ -192,7 +192,7 @@ export class MpiRanks extends RankGroup {
     const onHost = (memory.host as Backend) === memory.device;
     const { rank: host, size: hosts } = this.#groups.peers;
     const shard = this.#isSharded ? { host, hosts } : undefined;
-    // Each rank loads what is on its device; of memory that a host's ranks share, one rank loads all.
+    // Each rank loads the memory of its device. One rank of a host loads the memory that its ranks share.
     if (!onHost || this.#world.node.rank === 0) {
       checkpoint.load(memory, memory.plan.shape, { shard, onProgress });
     }

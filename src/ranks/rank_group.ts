@@ -61,7 +61,7 @@ export abstract class RankGroup implements AsyncDisposable {
     return mirror === undefined && (host as Backend) === device ? host.blas : null;
   }
 
-  /** Cores besides this thread's: all if devices compute, else none. */
+  /** Cores that training threads leave idle: all but one if devices compute, otherwise none. */
   get freeCores(): number {
     return this.memory.hostGradients === undefined ? 0 : navigator.hardwareConcurrency - 1;
   }
@@ -159,7 +159,7 @@ export abstract class RankGroup implements AsyncDisposable {
     this.tables.invalidate();
   }
 
-  /** Updates the host copy of what is on the ranks' devices, if there is one. Waits for the ranks. */
+  /** Updates the host copies of memory on devices, if there are any. Waits for the ranks. */
   updateMirror(): void {
     this.post(Command.toMirror, 0, 0);
     this.drain();

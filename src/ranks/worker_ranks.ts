@@ -29,7 +29,7 @@ export function ringAt(ranks: number, command: number): number {
   return doneAt(ranks) + COMMAND_WORDS * (command % RING_COMMANDS);
 }
 
-/** Devices of a group whose ranks have one each, and what they store. */
+/** Devices of a group with one device per rank, and what they store. */
 export interface RankDevices {
   readonly options: DeviceOptions;
   readonly hotRows: Uint32Array | undefined;

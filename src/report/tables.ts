@@ -64,7 +64,7 @@ No GPU was used: mode ${compared.mode} keeps hot rows where the compute is, and 
 is little left to gain. FAE is meant for GPUs. The AUCs differ because batches contain other samples, in another order.`;
 }
 
-/** A profile: its embedding tables, what each doubling of the budget covers, and what it comes to. */
+/** Text of a profile: embedding tables, coverage of each budget, and a summary. */
 export function profileTables(profile: ProfileBody): string {
   const { rows, hotRows, hotBytes, hotMemory, hotLookupShare, hotSampleShare, sampleRate } = profile;
   const tables = table(
@@ -97,7 +97,7 @@ export function profileTables(profile: ProfileBody): string {
   return `${tables}\n\n${coverage}\n\n${summary}`;
 }
 
-/** A plan: the tables, what the budget covers, what each mode takes, and what to do where that is too much. */
+/** Text of a plan: tables, coverage of the budget, memory of each mode, and advice for modes that do not fit. */
 export function planText(plan: TrainingPlan): string {
   const { tables, placements, machine, hotSampleShare, advice } = plan;
   const total = (key: "bytes" | "stateBytes") => tables.reduce((sum, planned) => sum + planned[key], 0);
@@ -170,8 +170,8 @@ const GROUPS_EXPLAINED =
   "GAUC: mean AUC of the groups, weighted by their samples. logloss by group: mean of the groups, each counted once.";
 
 /**
- * Results of runs side by side: metrics of the best checkpoint, below it those of the last where that is another one; with
- * a device also what it was asked to do.
+ * Results of runs side by side: metrics of the best checkpoint, then those of the last one if it is another; with a
+ * device, also transfers and launches.
  */
 export function resultTable(results: readonly ResultEvent[]): string {
   const onDevice = results.some(({ hostToDeviceBytes }) => hostToDeviceBytes > 0);
@@ -220,14 +220,14 @@ function workOf({ hostToDeviceBytes, deviceToHostBytes, launchesPerStep }: Resul
   return [bytes(hostToDeviceBytes), bytes(deviceToHostBytes), hot.toFixed(1), cold.toFixed(1)];
 }
 
-/** A reason without the indented lines, which list all that was tried. */
+/** The text of a finding without its indented lines, which list all attempts. */
 function shortened(detail: string): string {
   return detail.replace(": none of these could be opened", "").split("\n").filter((line) => !/^ {2}/.test(line)).join(
     "\n",
   );
 }
 
-/** What a machine offers, and what to do about what is missing. */
+/** Text of a diagnosis: what is available, what is missing, and the expected speed. */
 export function diagnosisText({ findings, copyGbPerSecond, cores, kaggleLimit, kaggleSpeed }: Diagnosis): string {
   const width = Math.max(...findings.map(({ name }) => name.length));
   const indent = "\n" + " ".repeat("missing".length + width + 4);
@@ -252,7 +252,7 @@ export function metricNames(events: readonly EvaluationEvent[]): string[] {
   return events.some(({ byGroup }) => byGroup !== undefined) ? [...names, "GAUC", "logloss by group"] : names;
 }
 
-/** Metrics of a split, as they stand in a table. */
+/** Cells of a split's metrics. */
 export function metricCells({ auc, prAuc, logloss, accuracy, calibration, ne, byGroup }: EvaluationEvent): string[] {
   return [
     auc.toFixed(4),
@@ -265,7 +265,7 @@ export function metricCells({ auc, prAuc, logloss, accuracy, calibration, ne, by
   ];
 }
 
-/** What the metrics by group are of; nothing where there are none. */
+/** Explanation of the metrics by group; empty without groups. */
 function groupLines(
   events: readonly { readonly split: Split; readonly byGroup?: GroupMetrics | undefined }[],
 ): string[] {

@@ -9,7 +9,7 @@ const DRAW = "; draw negatives with prepare --negatives";
 
 /** A sentence for each split that cannot serve its purpose. Reads labels until both have occurred, for GAUC all. */
 export function labelNotes(dataset: Dataset, monitor: TrainConfig["monitor"]): string[] {
-  // The least logloss is found whatever the labels are.
+  // Logloss is defined even if all labels are equal.
   const lost = monitor === "logloss"
     ? ""
     : `: there is no best checkpoint by ${monitor.toUpperCase()} and no early stopping`;

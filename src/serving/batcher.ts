@@ -1,37 +1,37 @@
-/** Scores the rows of concurrent requests together, a few at a time, so that none waits long for another. */
+/** Scores the rows of concurrent requests together, in small batches so that no request waits long for another. */
 import type { Row } from "../dataset/row_encoder.ts";
 import { setImmediate } from "node:timers";
 import { Refused } from "./request_body.ts";
 import type { ScoringModel } from "./scoring_model.ts";
 
-/** Rows scored before the event loop goes on. */
+/** Maximum rows of a batch. Scoring blocks the event loop, which continues after each batch. */
 const MAX_ROWS = 256;
 
 /** The rows of one request. */
 interface Job {
-  /** One model scores all of them, even if another takes its place meanwhile. */
+  /** One model scores all rows, even if a reload replaces it meanwhile. */
   readonly model: ScoringModel;
   readonly rows: readonly Row[];
   readonly probabilities: Float32Array;
-  /** Rows that have been scored. */
+  /** Number of rows that have been scored. */
   done: number;
-  /** When nobody waits for the answer any more, in milliseconds of performance.now(). */
+  /** Time after which the client no longer waits, in milliseconds of performance.now(). */
   readonly deadline: number;
   readonly resolve: (probabilities: Float32Array) => void;
   readonly reject: (error: unknown) => void;
 }
 
-/** The requests that wait for their probabilities. */
+/** A queue of requests for probabilities. */
 export class Batcher {
-  /** Batches and rows that have been scored. */
+  /** Numbers of batches and of rows that have been scored. */
   batches = 0;
   rows = 0;
-  /** Rows that wait. */
+  /** Number of rows that wait. */
   waiting = 0;
   readonly #queue: Job[] = [];
   #scheduled = false;
 
-  /** The probabilities of rows by a model. Rejects with the error of a row, or with Refused after the deadline. */
+  /** Probabilities of rows by a model. Rejects with the error of a row, or with Refused after the deadline. */
   score(model: ScoringModel, rows: readonly Row[], deadline: number): Promise<Float32Array> {
     const { promise, resolve, reject } = Promise.withResolvers<Float32Array>();
     const probabilities = new Float32Array(rows.length);
@@ -42,7 +42,7 @@ export class Batcher {
     return promise;
   }
 
-  /** Requests that arrive until the event loop comes round are scored together. */
+  /** Requests that arrive before the next turn of the event loop are scored together. */
   #schedule(): void {
     if (this.#scheduled || this.#queue.length === 0) return;
     this.#scheduled = true;
@@ -60,7 +60,10 @@ export class Batcher {
     if (batch.length === 1 || !this.#scoreTogether(batch)) { for (const job of batch) this.#advance(job); }
   }
 
-  /** Whole requests of one model as far as there is room; or one that needs several turns, alone. */
+  /**
+   * Removes the requests of the next batch: as many complete ones for the same model as fit, or one larger request
+   * alone.
+   */
   #take(): Job[] {
     const batch: Job[] = [];
     const now = performance.now();
@@ -75,7 +78,10 @@ export class Batcher {
     return batch;
   }
 
-  /** False if a row cannot be scored: whose it is, is found by scoring each request alone. */
+  /**
+   * Returns false if any row is invalid. The caller then scores each request alone, so that only its sender gets the
+   * error.
+   */
   #scoreTogether(batch: readonly Job[]): boolean {
     let scored;
     try {
@@ -102,7 +108,7 @@ export class Batcher {
     this.#finish(job, last);
   }
 
-  /** Rows up to `last` are scored. A request with more of them goes behind the others. */
+  /** Records that rows before `last` are scored. A request with more rows is queued again at the end. */
   #finish(job: Job, last: number): void {
     this.rows += last - job.done;
     this.waiting -= last - job.done;

@@ -1,17 +1,17 @@
-/** Reads the rows that a request asks about, within limits. */
+/** Reads the rows of a request, within limits. */
 import type { Row } from "../dataset/row_encoder.ts";
 
-/** What a request may ask for. */
+/** Limits of requests. */
 export interface RequestLimits {
-  /** Bytes of a request's body. */
+  /** Maximum bytes of a body. */
   readonly maxBodyBytes: number;
-  /** Rows of a request. */
+  /** Maximum rows of a request. */
   readonly maxRows: number;
-  /** Milliseconds in which a request must have arrived and begun to be scored. */
+  /** Milliseconds within which a request must have arrived and its scoring begun. */
   readonly timeoutMs: number;
 }
 
-/** A request that is not answered; the server goes on. */
+/** A request that is refused; the server continues. */
 export class Refused extends Error {
   readonly status: number;
   readonly code: string;
@@ -24,7 +24,7 @@ export class Refused extends Error {
   }
 }
 
-/** The rows in a request's body. Throws Refused. */
+/** The rows in the body of a request. Throws Refused. */
 export async function readRows(request: Request, limits: RequestLimits): Promise<readonly Row[]> {
   const text = await readText(request, limits);
   let rows: unknown;
@@ -52,7 +52,7 @@ async function readText(request: Request, { maxBodyBytes, timeoutMs }: RequestLi
   let late = false;
   const timer = setTimeout(() => {
     late = true;
-    reader.cancel().catch(() => {}); // the read below ends
+    reader.cancel().catch(() => {}); // makes the pending read end
   }, timeoutMs);
   const decoder = new TextDecoder("utf-8", { fatal: true });
   let text = "";

@@ -1,4 +1,4 @@
-/** A model's forward pass in this process's memory, on the calling thread. */
+/** Forward pass of a model in this process's memory, on the calling thread. */
 import type { Buffer, HostBackend } from "../backend/backend.ts";
 import { HotsetError } from "../errors.ts";
 import type { Checkpoint } from "../checkpoint/checkpoint.ts";
@@ -9,14 +9,14 @@ import type { BoundLayer } from "../model/layers/layer.ts";
 import { Network } from "../model/network.ts";
 import { type ModelPlan, planModel } from "../model/shape.ts";
 
-/** Samples that are computed at a time. */
+/** Maximum samples per forward pass. */
 const MAX_SAMPLES = 256;
-/** Lookups in one bag that there is room for from the beginning, on average. */
+/** Initial capacity for lookups: average number per bag. It grows when a batch needs more. */
 const LOOKUPS_A_BAG = 2;
 
-/** Computes logits; allocates nothing but where bags are longer than any before. */
+/** Computes logits. Allocates only if a batch has more lookups than any before. */
 export class Scorer {
-  /** Samples that `logits` takes at a time. */
+  /** Maximum samples of a call of `logits`. */
   readonly capacity = MAX_SAMPLES;
   readonly #host: HostBackend;
   readonly #plan: ModelPlan;
@@ -29,7 +29,9 @@ export class Scorer {
   readonly #layers: BoundLayer;
   #indices: Buffer;
 
-  /** Loads a checkpoint into the memory of a backend. With `bags` a table may have any number of lookups of a sample. */
+  /**
+   * Loads a checkpoint into the memory of a backend. With `bags` a sample can have any number of lookups in a table.
+   */
   constructor(host: HostBackend, checkpoint: Checkpoint, bags: boolean) {
     const plan = planModel(checkpoint.body.model);
     const { dim, tableRows, bottom } = plan.shape;
@@ -51,18 +53,18 @@ export class Scorer {
     this.#indices = host.allocate(tableWords * (bags ? LOOKUPS_A_BAG : 1), "indices");
     const gradients = host.allocate(plan.denseWords, "dense gradients");
     this.#network = new Network(plan, MAX_SAMPLES, { device: host, parameters, gradients });
-    // No gradient of them is ever computed.
+    // Gradients are never computed, so no buffer is needed for them.
     this.#layers = this.#network.bind({ dense: this.#dense, pooled: this.#pooled, pooledGradients: this.#pooled });
   }
 
-  /** The model that it computes. */
+  /** The model. */
   get plan(): ModelPlan {
     return this.#plan;
   }
 
   /**
-   * The logits of up to `capacity` samples, which hold until the next call. Indices must lie in their tables. Throws
-   * HotsetError where one is no number; `first` is what the first sample is called then.
+   * The logits of up to `capacity` samples; valid until the next call. Indices must be below the rows of their tables.
+   * Throws HotsetError if a logit is not a number; the message numbers samples from `first`.
    */
   logits({ count, dense, indices, offsets }: EncodedRows, first: number): Float32Array {
     const host = this.#host;

@@ -25,8 +25,8 @@ export interface ModelFacts {
 }
 
 /**
- * A trained model whose tables, parameters and dictionary lie in this process's memory. It scores on the calling thread, with
- * the bits of `predict --blas wasm`. Dispose of it when it is not needed any more.
+ * A trained model whose tables, parameters and dictionary are in this process's memory. It scores on the calling
+ * thread, with the same bits as `predict --blas wasm`. Dispose of it when it is no longer needed.
  */
 export class ScoringModel implements Disposable {
   /** Properties of the model. */
@@ -136,7 +136,8 @@ function fill(probabilities: Float32Array, first: number, logits: Float32Array):
 export async function openModel(run: string): Promise<ScoringModel> {
   const dataset = openTrainedOn(run, "score with");
   const encoder = await RowEncoder.load(dataset);
-  // The WASM kernels compute a sample alone as among others, and faster than most libraries, whose last bits depend on
+  // The WASM kernels compute the same bits for a sample alone and among others. The bits of most libraries depend on
+  // the number of samples, and they are slower for a single one.
   // the number of samples.
   const host = await openHost(await cpuOptions("wasm"));
   const { tables, dense } = dataset.body;

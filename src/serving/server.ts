@@ -6,23 +6,23 @@ import { readRows, Refused, type RequestLimits } from "./request_body.ts";
 import { RequestMetrics, type Sample } from "./server_metrics.ts";
 import { type ModelFacts, openModel, type ScoringModel } from "./scoring_model.ts";
 
-/** Where a server listens, and what it allows. */
+/** Address and limits of a server. */
 export interface ServerOptions extends RequestLimits {
   readonly hostname: string;
-  /** 0 for any that is free. */
+  /** Port; 0 for any free port. */
   readonly port: number;
 }
 
-/** Rows that may wait, as a multiple of those of a request. */
+/** Maximum number of waiting rows, as a multiple of the maximum rows of a request. */
 const WAITING_REQUESTS = 64;
-/** What a server that closes allows for answers beyond the time of a request, in milliseconds; then it waits for none. */
+/** Time for pending answers when the server closes, in milliseconds, in addition to the timeout of a request. */
 const GRACE_MS = 1000;
-/** Headers that come with what a browser or a proxy sends for somebody else. */
+/** Headers of requests that a browser or a proxy sends on behalf of others. */
 const NOT_LOCAL = ["origin", "forwarded", "x-forwarded-for", "via"];
 
 type Handler = (request: Request, from: Deno.NetAddr) => Promise<Response> | Response;
 
-/** A server of one run. It has no authentication. */
+/** A server for the model of one run. It has no authentication. */
 export class ScoringServer {
   readonly #options: ServerOptions;
   readonly #batcher = new Batcher();
@@ -52,7 +52,10 @@ export class ScoringServer {
     }, (request, { remoteAddr }) => this.#answer(request, remoteAddr));
   }
 
-  /** Loads a run's best checkpoint and listens. Throws HotsetError where the model or the address cannot be had. */
+  /**
+   * Loads the best checkpoint of a run and listens. Throws HotsetError if the model cannot be loaded or the address
+   * cannot be used.
+   */
   static async start(run: string, options: ServerOptions): Promise<ScoringServer> {
     const model = await openModel(run);
     try {
@@ -64,21 +67,20 @@ export class ScoringServer {
     }
   }
 
-  /** Where it listens. */
+  /** URL of the server. */
   get url(): string {
     const { hostname, port } = this.#server.addr;
     return `http://${hostname.includes(":") ? `[${hostname}]` : hostname}:${port}`;
   }
 
-  /** The model that scores. */
+  /** Properties of the current model. */
   get facts(): ModelFacts {
     return this.#model.facts;
   }
 
   /**
-   * Loads the run's best checkpoint if it is another one than before. Requests that came earlier have the probabilities of
-   * the earlier model. Returns true if the model changed. Throws HotsetError, and goes on with the earlier one, if the new
-   * one cannot be loaded.
+   * Loads the run's best checkpoint if it has changed. Earlier requests are answered by the earlier model. Returns true
+   * if the model changed. If the new checkpoint cannot be loaded, throws HotsetError and keeps the earlier model.
    */
   reload(): Promise<boolean> {
     return this.#reloading ??= this.#loadNewer().finally(() => this.#reloading = undefined);
@@ -86,14 +88,14 @@ export class ScoringServer {
 
   async #loadNewer(): Promise<boolean> {
     const { path, checkpoint } = this.#model.facts;
-    openTrainedOn(path, "serve"); // tells what is missing
+    openTrainedOn(path, "serve"); // throws an error that says what is missing
     if (withBest(path, ({ id }) => id) === checkpoint) return false;
     this.#model = await openModel(path);
     this.#reloads++;
     return true;
   }
 
-  /** Answers the requests that have come, takes no others, and ends. */
+  /** Stops accepting connections, answers pending requests, and ends. */
   async close(): Promise<void> {
     this.#closing = true;
     this.#server.unref();
@@ -115,7 +117,7 @@ export class ScoringServer {
       response = await handle(request, from);
     } catch (error) {
       response = answerOf(error);
-      // The rest of a body that was not read to its end is not waited for.
+      // Closes the connection, because the rest of the body was not read.
       if (response.status === 408 || response.status === 413) response.headers.set("connection", "close");
       if (response.status === 405) response.headers.set("allow", route![0]);
     }
@@ -184,7 +186,7 @@ function json(status: number, value: unknown): Response {
   return new Response(`${JSON.stringify(value)}\n`, { status, headers: { "content-type": "application/json" } });
 }
 
-/** The answer that an error is: a row that cannot be scored is the client's. */
+/** The response for an error. Only rows that cannot be scored are the client's fault. */
 function answerOf(error: unknown): Response {
   if (error instanceof Refused) return json(error.status, { code: error.code, message: error.message });
   if (!(error instanceof HotsetError)) {

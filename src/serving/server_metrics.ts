@@ -1,11 +1,11 @@
-/** What a server counts, in the text format of Prometheus. */
+/** Metrics of a server in the text format of Prometheus. */
 
-/** Upper bounds of the histogram of times, in seconds. */
+/** Upper bounds of the buckets of the latency histogram, in seconds. */
 const BOUNDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5];
 
 type Labels = Readonly<Record<string, string | number>>;
 
-/** A value that is read when metrics are asked for. */
+/** A value that is read when metrics are requested. */
 export interface Sample {
   readonly name: string;
   readonly type: "counter" | "gauge";
@@ -13,13 +13,13 @@ export interface Sample {
   readonly values: readonly (readonly [Labels, number])[];
 }
 
-/** The requests of a server. */
+/** Counters of a server's requests. */
 export class RequestMetrics {
   readonly #requests = new Map<string, { labels: Labels; count: number }>();
   readonly #within = new Float64Array(BOUNDS.length + 1);
   #seconds = 0;
 
-  /** Counts a request; the time of those that were scored. */
+  /** Counts a request, and its latency if it was scored. */
   count(path: string, status: number, seconds: number): void {
     const key = `${path} ${status}`;
     const found = this.#requests.get(key) ?? { labels: { path, status }, count: 0 };

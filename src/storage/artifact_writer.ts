@@ -63,14 +63,8 @@ export class ArtifactFile implements Disposable {
 }
 
 /**
- * Writes an artifact. Until `commit` everything lies in a directory with a temporary name; disposing an uncommitted
+ * Writes an artifact. Until `commit` all files are in a directory with a temporary name; disposing an uncommitted
  * writer removes it.
- *
- * ```ts ignore
- * using writer = new ArtifactWriter("profile", "runs/profile");
- * writer.file("hot_rows.u32").append(rows);
- * writer.commit({ hotRows: rows.length });
- * ```
  */
 export class ArtifactWriter implements Disposable {
   readonly #kind: ArtifactKind;

@@ -64,7 +64,7 @@ export class WorkSlots {
     try {
       this.#work(slot, this.words[slot]);
     } catch {
-      state = SlotState.failed; // whoever needs it does it again, and meets the error where it can be told
+      state = SlotState.failed; // the owner repeats the work, and reports the error itself
     }
     Atomics.store(control, at, state);
     Atomics.notify(control, at);

@@ -1,6 +1,6 @@
 /**
- * The CPU backend: matrix products by a native library where there is one, everything else by WASM kernels with SIMD over one
- * memory that all ranks share. Tables too large for that memory lie outside it and are served by plain loops.
+ * The CPU backend. Matrix products use a native library if there is one; all other operations are WASM SIMD kernels in
+ * one memory that all ranks share. Tables that are too large for this memory are outside it and use TypeScript loops.
  */
 import type {
   BlasName,
@@ -21,10 +21,10 @@ import { alignKernelMemory, type KernelMemory, takeKernelMemory } from "./kernel
 import { type Library, type Products, productsBy } from "./products.ts";
 import { ACTIVATION_CODES, type Address, instantiateKernels, type Kernels, NO_ADDRESS } from "./wasm/kernels.ts";
 
-/** Larger tables, in bytes, lie outside the kernels' memory of 16 GiB, so that all else finds room in it. */
+/** Maximum bytes of a table in the kernels' memory of 16 GiB; the rest is for activations and batches. */
 const LARGEST_NEAR_TABLE = 12 * 2 ** 30;
 
-/** One rank's CPU backend. See backend.ts for what each operation does. */
+/** The CPU backend of one rank. See backend.ts for the operations. */
 export class CpuBackend extends HostMemory implements PagedBackend {
   readonly name: string;
   readonly blas: BlasName;
@@ -34,7 +34,7 @@ export class CpuBackend extends HostMemory implements PagedBackend {
   readonly #products: Products;
   #scratch: CpuBuffer;
 
-  /** A backend over the kernel memory that all ranks of the process share; without a library the kernels multiply. */
+  /** Uses the kernel memory that all ranks of the process share; without a library the WASM kernels multiply. */
   constructor(memory: KernelMemory, blas: BlasName, library: Library | undefined) {
     super();
     this.blas = blas;
@@ -94,7 +94,7 @@ export class CpuBackend extends HostMemory implements PagedBackend {
     return this.allocate(Math.ceil(bytes / 4), "scratch") as CpuBuffer;
   }
 
-  /** Scratch of at least so many bytes; allocates only when an operation asks for more than any before. */
+  /** Scratch memory of at least `bytes` bytes. Allocates only if an operation needs more than all before it. */
   #scratchOf(bytes: number): Address {
     if (4 * this.#scratch.words < bytes) this.#scratch = this.#takeScratch(bytes);
     return this.#scratch.address;
@@ -122,7 +122,7 @@ export class CpuBackend extends HostMemory implements PagedBackend {
   }
 
   columnSums(samples: number, columns: number, x: Buffer, sums: Buffer): void {
-    // The bias gradient of a layer without an activation, which leaves x as it is.
+    // Same as the bias gradient of a layer without activation, which leaves x unchanged.
     this.#kernels.activationBackward(samples, columns, ACTIVATION_CODES.identity, at(x), at(x), at(sums));
   }
 
@@ -273,7 +273,7 @@ export class CpuBackend extends HostMemory implements PagedBackend {
   }
 }
 
-/** The state of optimizers that keep none. */
+/** State of optimizers without state. */
 const NO_STATE = new Float32Array(0);
 
 function atOrNull(buffer: Buffer | undefined): Address {

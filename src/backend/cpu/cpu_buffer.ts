@@ -3,9 +3,9 @@ import type { Buffer } from "../backend.ts";
 import { HostBuffer } from "../host_memory.ts";
 import { type Address, NO_ADDRESS } from "./wasm/kernels.ts";
 
-/** Host memory that knows where it lies in the kernels' memory. */
+/** A host buffer with its address in the kernels' memory. */
 export class CpuBuffer extends HostBuffer {
-  /** Byte address in the kernels' memory, NO_ADDRESS outside of it. */
+  /** Byte address in the kernels' memory; NO_ADDRESS if the buffer is not in it. */
   readonly address: Address;
 
   constructor(memory: ArrayBufferLike, byteOffset: number, words: number, inKernelMemory: boolean) {
@@ -14,7 +14,7 @@ export class CpuBuffer extends HostBuffer {
   }
 }
 
-/** Byte address in the kernels' memory, NO_ADDRESS outside of it. */
+/** Byte address in the kernels' memory; NO_ADDRESS if the buffer is not in it. */
 export function at(buffer: Buffer): Address {
   return (buffer as CpuBuffer).address;
 }

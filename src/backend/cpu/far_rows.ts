@@ -1,4 +1,6 @@
-/** Operations on tables that lie outside the kernels' memory, in plain TypeScript: tables may exceed what WASM can address. */
+/**
+ * Embedding operations in TypeScript, for tables outside the kernels' memory because they exceed what WASM can address.
+ */
 import { Header, type RowUpdateShape } from "../backend.ts";
 import { OPTIMIZERS, rowStateWords } from "../../optimizer/optimizers.ts";
 
@@ -51,7 +53,7 @@ export function unpackFar(
   }
 }
 
-/** See `Backend.updateRows`; `gradient` is scratch of dim words, `state` empty for optimizers that keep none. */
+/** See `Backend.updateRows`. `gradient` is scratch of dim words; `state` is empty for optimizers without state. */
 export function updateRowsFar(
   { optimizer, dim, rank, ranks }: RowUpdateShape,
   headerWords: Uint32Array,
@@ -81,7 +83,7 @@ export function updateRowsFar(
   }
 }
 
-/** The first segment that begins at or after a lookup. */
+/** The first segment that begins at this lookup or after it. */
 function segmentAt(segments: Uint32Array, distinct: number, lookup: number): number {
   let low = 0;
   let high = distinct;

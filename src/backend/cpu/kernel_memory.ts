@@ -1,26 +1,28 @@
-/** The memory that the WASM kernels work in: one for all ranks of a process, handed out front to back, never freed. */
+/**
+ * The memory of the WASM kernels, one per process and shared by its ranks. Allocation only advances; nothing is freed.
+ */
 import { adviseHugePages } from "../../../ffi/memory.ts";
 import { growMemory, MAXIMUM_PAGES, newMemory, PAGE_BYTES } from "./wasm/kernels.ts";
 
-/** Allocations begin at whole cache lines. */
+/** Allocations are aligned to cache lines. */
 const LINE_BYTES = 64;
 const LIMIT_BYTES = MAXIMUM_PAGES * PAGE_BYTES;
 
-/** Kernel memory; can be posted to a worker. */
+/** Memory of the kernels. It can be posted to a worker. */
 export interface KernelMemory {
   readonly memory: WebAssembly.Memory;
-  /** One word: the next free line. */
+  /** One word: index of the first free cache line. */
   readonly nextLine: Int32Array<SharedArrayBuffer>;
 }
 
-/** New, empty kernel memory. Nothing of it is resident until it is used. */
+/** Creates empty kernel memory. The operating system provides pages when they are first used. */
 export function newKernelMemory(): KernelMemory {
   const nextLine = new Int32Array(new SharedArrayBuffer(4));
-  nextLine[0] = 1; // address 0 stands for an operand that is not there
+  nextLine[0] = 1; // address 0 means "no operand"
   return { memory: newMemory(1), nextLine };
 }
 
-/** Moves on to the next whole page of the kernels, which is one of the system too, and returns its address. */
+/** Skips to the next WASM page, which is also a boundary of the system's pages, and returns its address. */
 export function alignKernelMemory(kernelMemory: KernelMemory): number {
   const next = Atomics.load(kernelMemory.nextLine, 0) * LINE_BYTES;
   const page = Math.ceil(next / PAGE_BYTES) * PAGE_BYTES;
@@ -28,7 +30,7 @@ export function alignKernelMemory(kernelMemory: KernelMemory): number {
   return page;
 }
 
-/** Takes `bytes` of zeroed memory; returns the address, or undefined if there is no room. */
+/** Allocates zeroed memory and returns its address; undefined if it does not fit. */
 export function takeKernelMemory({ memory, nextLine }: KernelMemory, bytes: number): number | undefined {
   const lines = Math.ceil(bytes / LINE_BYTES);
   const address = Atomics.add(nextLine, 0, lines) * LINE_BYTES;

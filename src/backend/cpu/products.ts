@@ -1,19 +1,19 @@
-/** The matrix products of layers: by the kernels, or by a library in single precision or in bf16. */
+/** Matrix products of layers, by the WASM kernels or by a library in single precision or bf16. */
 import type { Buffer, LinearShape } from "../backend.ts";
 import type { Gemm } from "../../../ffi/gemm.ts";
 import { at, type CpuBuffer, floats } from "./cpu_buffer.ts";
 import { ACTIVATION_CODES, type Kernels } from "./wasm/kernels.ts";
 
-/** A library of matrix products, and what it multiplies. */
+/** A library of matrix products with the precision of its operands. */
 export type Library =
   | { readonly precision: "fp32"; readonly gemm: Gemm }
   | { readonly precision: "bf16"; readonly gemm: Gemm<Uint16Array>; readonly narrow: Gemm };
 
-/** What computes layers, of at least one sample. */
+/** The products of layers, for at least one sample. */
 export interface Products {
-  /** What multiplies, for people. */
+  /** Name for messages. */
   readonly name: string;
-  /** As `linear` of backend.ts. */
+  /** See `Backend.linear`. */
   linear(shape: LinearShape, samples: number, x: Buffer, weight: Buffer, bias: Buffer, y: Buffer): void;
   /** dWeight = dYᵀ x and, unless dX is undefined, dX = dY weight. */
   gradients(
@@ -27,10 +27,10 @@ export interface Products {
   ): void;
 }
 
-/** Takes words of the kernels' memory for good. */
+/** Allocates memory in the kernels' memory, which is never freed. */
 export type TakeScratch = (bytes: number) => CpuBuffer;
 
-/** By the library, or by the kernels where there is none. */
+/** Uses the library, or the kernels if there is none. */
 export function productsBy(library: Library | undefined, kernels: Kernels, takeScratch: TakeScratch): Products {
   if (library === undefined) return new KernelProducts(kernels, takeScratch(kernels.gemmScratchBytes()));
   return library.precision === "fp32"
@@ -103,7 +103,7 @@ class LibraryProducts implements Products {
   }
 }
 
-/** Layers with a side below this many units are multiplied in single precision, which is faster. */
+/** Layers narrower than this on either side are multiplied in single precision, which is faster for them. */
 const NARROW = 32;
 
 function isNarrow({ inputs, outputs }: LinearShape): boolean {
@@ -111,8 +111,8 @@ function isNarrow({ inputs, outputs }: LinearShape): boolean {
 }
 
 /**
- * What is multiplied is rounded to bf16 first; sums, results and everything that is kept have single precision, so that
- * small updates of a weight are not lost.
+ * Operands are rounded to bf16; sums, results, parameters and gradients have single precision, so small updates of a
+ * weight are not lost.
  */
 class Bf16Products implements Products {
   readonly name: string;
@@ -159,7 +159,7 @@ class Bf16Products implements Products {
   }
 }
 
-/** A place for a matrix in bf16. */
+/** Memory for one operand in bf16, which grows when a larger one is rounded. */
 class Rounded {
   readonly #kernels: Kernels;
   readonly #takeScratch: TakeScratch;
@@ -173,7 +173,7 @@ class Rounded {
     this.#matrix = new Uint16Array(0);
   }
 
-  /** The first `words` of a matrix, rounded; holds until the next call. */
+  /** Rounds the first `words` of a matrix. The result is valid until the next call. */
   of(words: number, matrix: Buffer): Uint16Array {
     if (this.#matrix.length < words) {
       this.#place = this.#takeScratch(2 * words);

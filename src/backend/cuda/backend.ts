@@ -1,4 +1,4 @@
-/** The contract's operations on a CUDA device. What each means stands in ../backend.ts. */
+/** The operations of the backend contract on a CUDA device; ../backend.ts defines them. */
 import { Cuda } from "../../../ffi/cudart.ts";
 import { UNIQUE_ID_BYTES } from "../../../ffi/nccl.ts";
 import { pointerAt } from "../../../ffi/pointer.ts";
@@ -26,10 +26,10 @@ import { Transfers } from "./transfers.ts";
 import { UpdateDense } from "./kernels/update_dense.ts";
 import { UpdateRows } from "./kernels/update_rows.ts";
 
-/** Who computes activations: our kernel together with the bias, or cuDNN after it. */
+/** Implementation of activations: Hotset's kernel, which also adds the bias, or cuDNN. */
 export type ActivationLibrary = "ptx" | "cudnn";
 
-/** A backend whose buffers lie on the device. Made by `openCuda`. */
+/** A backend whose buffers are in device memory. Created by `openCuda`. */
 export class CudaBackend implements DeviceBackend {
   readonly name: string;
   readonly device: CudaDevice;
@@ -44,7 +44,7 @@ export class CudaBackend implements DeviceBackend {
   readonly #updateRows: UpdateRows;
   readonly #updateDense: UpdateDense;
 
-  /** Takes the device over and disposes it in the end. */
+  /** Takes ownership of the device. */
   constructor(device: CudaDevice, precision: Precision, activations: ActivationLibrary) {
     using opening = new DisposableStack();
     this.device = opening.use(device);
@@ -62,7 +62,7 @@ export class CudaBackend implements DeviceBackend {
     opening.move();
   }
 
-  /** Launches and bytes since the device was opened. */
+  /** Counters since the device was opened. */
   get counters(): Readonly<DeviceCounters> {
     return this.device.counters;
   }
@@ -93,7 +93,10 @@ export class CudaBackend implements DeviceBackend {
     this.device.synchronize();
   }
 
-  /** The sequence runs, then is recorded as a CUDA graph (so it is called twice); the function replays the graph. */
+  /**
+   * Runs the sequence, then records it as a CUDA graph (so it is called twice). The returned function replays the
+   * graph.
+   */
   repeatable(sequence: () => void): () => void {
     const { device } = this;
     const { runtime } = device.libraries;
@@ -139,7 +142,7 @@ export class CudaBackend implements DeviceBackend {
   }
 
   columnSums(samples: number, columns: number, x: Buffer, sums: Buffer): void {
-    // The bias gradient of a layer without an activation, which leaves x as it is.
+    // Same as the bias gradient of a layer without activation, which leaves x unchanged.
     this.#activations.backward("identity", samples, columns, own(x), own(x), own(sums));
   }
 
@@ -235,10 +238,10 @@ export class CudaBackend implements DeviceBackend {
     try {
       sequence();
     } catch (error) {
-      try { // a stream left recording could do nothing else
+      try { // a stream that stays in recording mode would be unusable
         runtime.cudaGraphDestroy(end());
       } catch {
-        // What went wrong may have ended the recording already; it says more than that.
+        // The original error may have ended the recording already; it is more useful than this one.
       }
       throw error;
     }
@@ -249,7 +252,7 @@ export class CudaBackend implements DeviceBackend {
     this.device[Symbol.dispose]();
   }
 
-  /** Copies `columns` words of each row, from and to a first column, between matrices of other widths. */
+  /** Copies `columns` words of each row between matrices of different widths, from and to a first column. */
   #copyColumns(
     rows: number,
     columns: number,
@@ -270,7 +273,7 @@ export class CudaBackend implements DeviceBackend {
   }
 }
 
-/** The buffer as one of a CUDA device. Throws TypeError if it is another backend's. */
+/** Casts to a buffer of a CUDA device. Throws TypeError for a buffer of another backend. */
 function own(buffer: Buffer): DeviceBuffer {
   if (buffer instanceof DeviceBuffer) return buffer;
   throw new TypeError("Cannot use a buffer of another backend on a CUDA device");

@@ -1,11 +1,14 @@
-/** NCCL between the devices of several ranks, on the stream of the operations: a recorded step has its exchanges in it. */
+/**
+ * NCCL between the devices of several ranks, on the stream of the operations, so that a recorded step contains the
+ * exchanges.
+ */
 import { Collectives } from "../../../ffi/nccl.ts";
 import { pointerAt } from "../../../ffi/pointer.ts";
 import type { Buffer, DeviceCollectives } from "../backend.ts";
 import type { CudaDevice } from "./device.ts";
 import { DeviceBuffer } from "./memory.ts";
 
-/** One device's end of a communicator; lives as long as the device. */
+/** One device's side of a communicator. It lives as long as the device. */
 export class CudaCommunicator implements DeviceCollectives {
   readonly #rank: number;
   readonly #ranks: number;
@@ -30,7 +33,8 @@ export class CudaCommunicator implements DeviceCollectives {
     const { libraries, stream } = this.#device;
     const { float32, sum } = Collectives;
     libraries.nccl().ncclAllReduce(address, address, BigInt(words), float32, sum, this.#handle, stream);
-    // As rings and trees do it: every word is added up on one rank, which needs it of all others, and sent to all others.
+    // Assumes a ring or a tree: each word is summed on one rank, which receives it from all others and sends them the
+    // sum.
     const rank = this.#rank, ranks = this.#ranks;
     const share = Math.floor(words * (rank + 1) / ranks) - Math.floor(words * rank / ranks);
     this.#count(4 * ((ranks - 1) * share + words - share));
@@ -51,7 +55,7 @@ export class CudaCommunicator implements DeviceCollectives {
     try {
       this.#device.libraries.nccl().ncclCommAbort(this.#handle);
     } catch {
-      // The device is broken, which is why this rank leaves.
+      // An error of a broken device, which is the reason for leaving.
     }
   }
 

@@ -1,16 +1,16 @@
-/** Activations by cuDNN, in place of those in activation.cu; the bias stays with our kernel. */
+/** Activations by cuDNN instead of activation.cu. The bias is added by Hotset's kernel. */
 import { Dnn } from "../../../ffi/cudnn.ts";
 import { pointerAt } from "../../../ffi/pointer.ts";
 import type { Activation } from "../backend.ts";
 import type { CudaDevice } from "./device.ts";
 import type { DeviceBuffer } from "./memory.ts";
 
-/** A cuDNN handle on the device's stream, its descriptors made at their first use. */
+/** A cuDNN handle on the device's stream. Descriptors are created at their first use. */
 export class CudnnActivations {
   readonly #device: CudaDevice;
   readonly #handle: Deno.PointerValue;
   readonly #modes: Record<Exclude<Activation, "identity">, Deno.PointerValue>;
-  /** Tensor descriptors by their words. */
+  /** Tensor descriptors by number of words. */
   readonly #tensors = new Map<number, Deno.PointerValue>();
   readonly #one = new Float32Array([1]);
   readonly #zero = new Float32Array([0]);
@@ -30,7 +30,7 @@ export class CudnnActivations {
     this.#modes = { relu: mode(Dnn.activationRelu), sigmoid: mode(Dnn.activationSigmoid) };
   }
 
-  /** `words` of y become `activation(y)`. */
+  /** Replaces `words` words of y with `activation(y)`. */
   forward(activation: Activation, words: number, y: DeviceBuffer): void {
     if (activation === "identity" || words === 0) return;
     const { libraries, counters, recording } = this.#device;
@@ -40,7 +40,7 @@ export class CudnnActivations {
     if (!recording) counters.launches++;
   }
 
-  /** `words` of dY become the gradient before the activation whose output is y. */
+  /** Replaces `words` words of dY with the gradient before the activation, whose output is y. */
   backward(activation: Activation, words: number, y: DeviceBuffer, dY: DeviceBuffer): void {
     if (activation === "identity" || words === 0) return;
     const { libraries, counters, recording } = this.#device;

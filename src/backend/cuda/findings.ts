@@ -1,4 +1,4 @@
-/** What CUDA offers on this machine, for people: libraries, driver, devices, and what is missing. */
+/** CUDA libraries, driver and devices of this machine, and what is missing. */
 import { checkedCublas, openCublas } from "../../../ffi/cublas.ts";
 import { checkedCuda, openCuda } from "../../../ffi/cuda.ts";
 import { checkedCudart, Cuda, cudaMajor, cudartFault, openCudart } from "../../../ffi/cudart.ts";
@@ -6,14 +6,17 @@ import { checkedNccl, openNccl } from "../../../ffi/nccl.ts";
 import { openCudnn } from "../../../ffi/cudnn.ts";
 import { messageOf } from "../../errors.ts";
 
-/** One thing that was looked for: its version and place, or why it is missing and the command that gets it. */
+/** A library or device: its version and path, or the reason why it is missing and the command that installs it. */
 export interface CudaFinding {
   readonly name: string;
   readonly found: boolean;
   readonly detail: string;
 }
 
-/** Looks for everything that `--device cuda` needs. Never throws; cuDNN is only needed for `--activations cudnn`, NCCL for ranks. */
+/**
+ * Looks for all requirements of `--device cuda`. Never throws. cuDNN is needed only for `--activations cudnn`, NCCL
+ * only for several ranks.
+ */
 export function cudaFindings(): CudaFinding[] {
   return [
     finding("CUDA runtime", () => {

@@ -1,11 +1,11 @@
-/** Row-major matrix products over cuBLAS, which is column-major: its matrices are ours transposed. */
+/** Row-major matrix products with cuBLAS, which is column-major: it sees the transposes of all matrices. */
 import { Blas } from "../../../ffi/cublas.ts";
 import { pointerAt } from "../../../ffi/pointer.ts";
 import type { CudaDevice } from "./device.ts";
 import type { DeviceBuffer } from "./memory.ts";
 import { WORKSPACE_BYTES } from "./sizes.ts";
 
-/** How products are computed: inputs and outputs are f32 in every case, sums too. */
+/** Precision of the operands of products. Inputs, outputs and sums are f32 in every case. */
 export type Precision = "fp32" | "tf32" | "bf16";
 
 const COMPUTE: Record<Precision, number> = {
@@ -28,7 +28,7 @@ export class Gemm {
     const workspace = device.allocate(WORKSPACE_BYTES / 4, "cuBLAS workspace");
     this.#handle = pointerAt(device.made((slot) => blas.cublasCreate_v2(slot)));
     device.own(() => blas.cublasDestroy_v2(this.#handle));
-    blas.cublasSetStream_v2(this.#handle, device.stream); // before the workspace, which it would reset
+    blas.cublasSetStream_v2(this.#handle, device.stream); // must precede the workspace, which this call resets
     blas.cublasSetWorkspace_v2(this.#handle, workspace.address, BigInt(WORKSPACE_BYTES));
     blas.cublasSetMathMode(this.#handle, Blas.defaultMath);
   }

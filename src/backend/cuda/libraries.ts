@@ -1,4 +1,4 @@
-/** The CUDA libraries that a device calls: NVIDIA's, or the emulated ones. */
+/** The CUDA libraries that a device calls: NVIDIA's or the emulated ones. */
 import { checkedCublas, type Cublas, type CublasSymbols, openCublas } from "../../../ffi/cublas.ts";
 import { checkedCuda, type CudaDriver, type CudaSymbols, openCuda } from "../../../ffi/cuda.ts";
 import {
@@ -16,21 +16,21 @@ import { EmulatedDevice, type EmulatedOptions } from "../../../emulator/device.t
 import { LibraryError } from "../../../ffi/library.ts";
 import { HotsetError } from "../../errors.ts";
 
-/** Which device computes. */
+/** Kind of device. */
 export type CudaDeviceKind = "cuda" | "emulated";
 
-/** Checked calls of all libraries; cuDNN and NCCL are opened when first asked for. */
+/** Wrapped functions of all libraries. cuDNN and NCCL are opened at their first use. */
 export interface CudaLibraries {
   readonly runtime: Cudart;
   readonly driver: CudaDriver;
   readonly blas: Cublas;
   dnn(): Cudnn;
   nccl(): Nccl;
-  /** The emulated device behind the calls, if there is no real one. */
+  /** The emulated device behind the functions; undefined for a GPU. */
   readonly emulated: EmulatedDevice | undefined;
 }
 
-/** What to do without a usable GPU; ends every message that says there is none. */
+/** Advice for machines without a usable GPU; ends all messages about a missing one. */
 const WITHOUT_GPU =
   "Without an NVIDIA GPU, train with --mode fae --device cpu, or with --device emulated to run the same kernels slowly";
 
@@ -50,7 +50,7 @@ export function openLibraries(kind: CudaDeviceKind, emulated: EmulatedOptions): 
     }
   };
   const runtime = opened(openCudart);
-  // The runtime says best why there is no device, so it is asked before the other libraries are opened.
+  // The runtime's message about a missing device is the clearest, so it is asked before other libraries are opened.
   const fault = cudartFault(runtime);
   if (fault !== undefined) throw new HotsetError(`Cannot use CUDA: ${fault}\n${WITHOUT_GPU}`);
   const [driver, blas] = [opened(openCuda), opened(() => openCublas(cudaMajor(runtime)))];

@@ -1,8 +1,8 @@
-/** Memory on the device that kernels use between their launches. */
+/** Device memory that kernels use between launches. */
 import type { CudaDevice } from "./device.ts";
 import type { DeviceBuffer } from "./memory.ts";
 
-/** Words that hold what one operation leaves for its own next launch. */
+/** Words that one launch of an operation writes for the next launch of the same operation. */
 export class Scratch {
   readonly #device: CudaDevice;
   readonly #label: string;
@@ -15,8 +15,8 @@ export class Scratch {
   }
 
   /**
-   * At least so many words; allocates only if more are asked for than ever before. A smaller buffer stays, because
-   * recorded graphs hold its address.
+   * At least `words` words; allocates only if no earlier call asked for as many. Smaller buffers are kept, because
+   * recorded graphs contain their addresses.
    */
   of(words: number): DeviceBuffer {
     if (this.#buffer === undefined || this.#buffer.words < words) {

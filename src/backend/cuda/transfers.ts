@@ -1,8 +1,8 @@
 /**
- * Copies between host and device. An upload goes through one of two slots: its words are copied to pinned memory, from
- * there to the device on the copy stream, and on the device to their place in the order of the operations. So the copy
- * of the next batch overlaps the work on this one, though every batch ends at the same address (which a recorded step
- * needs); the copy on the device takes microseconds.
+ * Copies between host and device. An upload uses one of two slots: the words are copied to pinned memory, then to the
+ * device on the copy stream, then on the device to the target, in the order of the operations. The transfer of the next
+ * batch therefore overlaps the work on this one although all batches have the same address, which a recorded step
+ * needs. The copy on the device takes microseconds.
  */
 import { Cuda } from "../../../ffi/cudart.ts";
 import type { CudaDevice } from "./device.ts";
@@ -12,9 +12,9 @@ import { SLOT_BYTES, UPLOAD_SLOTS } from "./sizes.ts";
 interface Slot {
   readonly pinned: PinnedBuffer;
   readonly staging: DeviceBuffer;
-  /** The copy from pinned memory is done: the host may fill it again. */
+  /** Reached when the copy from pinned memory is complete and the host may fill it again. */
   readonly copied: Deno.PointerValue;
-  /** The copy on the device is done: the next copy from pinned memory may overwrite. */
+  /** Reached when the copy on the device is complete and the slot's device memory may be overwritten. */
   readonly placed: Deno.PointerValue;
 }
 
@@ -37,7 +37,7 @@ export class Transfers {
   }
 
   /**
-   * Copies the bytes of `source` to the beginning of `target`, after the operations so far. Returns when `source` may
+   * Copies the bytes of `source` to the beginning of `target`, after all operations so far. Returns when `source` may
    * be reused.
    */
   upload(source: Uint8Array, target: DeviceBuffer): void {
@@ -59,7 +59,7 @@ export class Transfers {
     }
   }
 
-  /** Fills `target` from the beginning of `source`, after the operations so far. Waits for the copy. */
+  /** Fills `target` from the beginning of `source`, after all operations so far. Waits for the copy. */
   download(source: DeviceBuffer, target: Uint8Array): void {
     const { runtime } = this.#device.libraries;
     const { stream, counters } = this.#device;
@@ -74,7 +74,7 @@ export class Transfers {
     }
   }
 
-  /** The slot that was used least recently, once its pinned memory is free. */
+  /** The least recently used slot, after its pinned memory is free. */
   #take(): Slot {
     const slot = this.#slots[this.#next];
     this.#next = (this.#next + 1) % UPLOAD_SLOTS;

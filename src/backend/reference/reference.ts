@@ -1,6 +1,6 @@
 /**
- * The reference backend: plain TypeScript, sums in double precision, no tricks. It is the definition of every
- * operation; the others are tested against it. Slow by design.
+ * The reference backend: plain TypeScript with sums in double precision. It defines every operation; the other backends
+ * are tested against it. It is slow by design.
  */
 import {
   type Buffer,
@@ -15,7 +15,7 @@ import {
 import { type OptimizerName, OPTIMIZERS, rowStateWords } from "../../optimizer/optimizers.ts";
 import { type HostBuffer, HostMemory } from "../host_memory.ts";
 
-/** See backend.ts for what each operation does. */
+/** See backend.ts for the operations. */
 export class ReferenceBackend extends HostMemory implements HostBackend {
   readonly blas = null;
   readonly name: string = "reference (plain TypeScript)";
@@ -229,10 +229,10 @@ export class ReferenceBackend extends HostMemory implements HostBackend {
   }
 }
 
-/** The state of optimizers that keep none. */
+/** State of optimizers without state. */
 const NO_STATE = new Float32Array(0);
 
-/** The rows that one rank writes of a batch's, with the sum of the gradients of each row's bags; the array is used again. */
+/** The rows of a batch that one rank updates, each with the sum of the gradients of its bags. The array is reused. */
 function* rowGradients(
   { dim, rank, ranks }: RowUpdateShape,
   header: Buffer,
@@ -270,7 +270,7 @@ function integers(buffer: Buffer): Uint32Array {
   return (buffer as HostBuffer).integers;
 }
 
-/** The vectors that interact in one sample: the bottom one, if there is one, then one a table. */
+/** The vectors that interact in one sample: the bottom vector, if there is one, and one vector per table. */
 function vectorsOf({ tables, dim }: InteractionShape, sample: number, bottom: Buffer | undefined, pooled: Buffer) {
   const vector = (buffer: Buffer, index: number) => floats(buffer).subarray(index * dim, (index + 1) * dim);
   const vectors = bottom === undefined ? [] : [vector(bottom, sample)];

@@ -1,8 +1,10 @@
-/** The interaction of DLRM: of the bottom MLP's output, where there is one, and the pooled rows of all tables. */
+/**
+ * The interaction of DLRM, between the output of the bottom MLP (if there is one) and the pooled rows of all tables.
+ */
 import { type InteractionShape, interactionWidth, vectorsPassedOn } from "../../backend/backend.ts";
 import type { Layer, OnnxNodes, Part } from "./layer.ts";
 
-/** Inputs are the bottom vector (dim), if the shape has one, and the pooled rows (tables, dim); see `Backend.interact`. */
+/** Inputs: the bottom vector (dim), if the shape has one, and the pooled rows (tables, dim). See `Backend.interact`. */
 export function interaction(shape: InteractionShape, part: Part): Layer {
   const { kind, bottom, tables, dim } = shape;
   const outputs = interactionWidth(shape);
@@ -33,7 +35,9 @@ export function interaction(shape: InteractionShape, part: Part): Layer {
   };
 }
 
-/** What is passed on, and the products of all pairs of vectors, in the order (1, 0), (2, 0), (2, 1), (3, 0), ... */
+/**
+ * The vectors that are passed on, then the products of all pairs of vectors in the order (1, 0), (2, 0), (2, 1), ...
+ */
 function dotProducts(graph: OnnxNodes, passedOn: string, vectors: string, count: number, dim: number): string {
   const matrix = graph.node("Reshape", [vectors, graph.constant([0, count, dim])]);
   const transposed = graph.node("Transpose", [matrix], { perm: [0, 2, 1] });

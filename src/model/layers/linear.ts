@@ -2,17 +2,17 @@
 import type { LinearShape } from "../../backend/backend.ts";
 import type { Layer, Part } from "./layer.ts";
 
-/** Where a layer stands in its model. */
+/** Names of a layer in its model. */
 export interface LinearPlace {
   readonly part: Part;
   readonly title: string;
-  /** Begins the names of its tensors in a state dict. */
+  /** Prefix of the names of its tensors in a state dict. */
   readonly tensors: string;
 }
 
 /**
- * `y = activation(x weightᵀ + bias)`. As in facebookresearch/dlrm a weight (n, m) begins ~ N(0, 2 / (m + n)) and a bias
- * (n) ~ N(0, 1 / n), variances given.
+ * `y = activation(x weightᵀ + bias)`. Initial values follow facebookresearch/dlrm: a weight (n, m) is normally
+ * distributed with variance 2 / (m + n), a bias (n) with variance 1 / n.
  */
 export function linear(shape: LinearShape & { activation: "identity" | "relu" }, place: LinearPlace): Layer {
   const { inputs, outputs, activation } = shape;

@@ -15,7 +15,7 @@ import { Composition, type Value } from "../composition.ts";
 import { interaction } from "../layers/interaction.ts";
 import type { Part } from "../layers/layer.ts";
 
-/** What decides the layers of a DLRM. */
+/** The settings that determine the layers of a DLRM. */
 export interface DlrmShape {
   /** Length of an embedding row and of the bottom MLP's output. */
   readonly dim: number;
@@ -25,7 +25,7 @@ export interface DlrmShape {
   readonly bottom: readonly number[];
   /** Layer widths of the top MLP after its input (which the interaction decides), the last one 1. */
   readonly top: readonly number[];
-  /** How features interact. */
+  /** Kind of the interaction. */
   readonly interaction: InteractionKind;
 }
 
@@ -37,7 +37,7 @@ const BOTTOM: Part = {
 const INTERACTION: Part = { name: "interaction", title: "interaction", ifDead: "all predictions are the same" };
 const TOP: Part = { name: "top", title: "top MLP", ifDead: "all predictions are the same" };
 
-/** Builds the layers; returns them with the logit. Tensors are named as in facebookresearch/dlrm. Throws HotsetError. */
+/** Builds the layers and returns them with the logit. Tensor names follow facebookresearch/dlrm. Throws HotsetError. */
 export function composeDlrm(shape: DlrmShape): { model: Composition; logit: Value } {
   expectWidths(shape);
   const { dim, tableRows: { length: tables }, bottom: [denseFeatures = 0, ...bottom], top, interaction: kind } = shape;
@@ -49,12 +49,12 @@ export function composeDlrm(shape: DlrmShape): { model: Composition; logit: Valu
   const features = isPassedOn
     ? vectors[0]
     : model.add(interaction({ kind, bottom: x !== undefined, tables, dim }, INTERACTION), ...vectors);
-  // The loss takes logits.
+  // The loss is computed from logits, so the last layer has no sigmoid.
   const logit = model.mlp({ input: features, widths: top, last: "identity", part: TOP, tensors: "top_l" });
   return { model, logit };
 }
 
-/** Layer widths of the bottom MLP over data with so many dense features: none without any. */
+/** Layer widths of the bottom MLP for data with this many dense features; empty without dense features. */
 export function bottomWidths(denseFeatures: number, widths: readonly number[]): number[] {
   return denseFeatures === 0 ? [] : [denseFeatures, ...widths];
 }

@@ -1,25 +1,25 @@
 /**
- * Draws charts as static SVG: Observable Plot renders once, here, over a small DOM, and the page needs no script. Colours
- * are CSS variables of the page, so that one drawing serves light, dark and paper.
+ * Draws charts as static SVG: Observable Plot renders over a small DOM when the report is written, so the page needs no
+ * script. Colours are CSS variables of the page, so that one drawing serves light mode, dark mode and paper.
  */
 import * as Plot from "@observablehq/plot";
 import { parseHTML } from "linkedom";
 
-/** Widths that charts are drawn for, in CSS pixels: a column on a desk, and a phone. The page shows the one that fits. */
+/** Chart widths in CSS pixels, for desktops and phones. The page shows the one that fits. */
 const WIDTHS = { wide: 720, narrow: 360 } as const;
 
-// linkedom types its result as a browser's window, of which this runtime has no types.
+// linkedom declares its result as a browser's window, a type that Deno does not have.
 const { document } = parseHTML("<!doctype html><html><body></body></html>") as unknown as { document: never };
 
-/** One chart as SVG text. `label` says to those who cannot see it what it shows. */
+/** One chart as SVG text. `label` describes it for screen readers. */
 export function drawSvg(label: string, options: Plot.PlotOptions): string {
   const drawn = Plot.plot({ document, ariaLabel: label, style: { background: "none" }, ...options });
   const svg = (drawn as unknown as { outerHTML: string }).outerHTML;
-  // Numbers inside tags are coordinates; a hundredth of a pixel is enough.
+  // Numbers inside tags are coordinates, for which a hundredth of a pixel is enough.
   return svg.replace(/(\.\d\d)\d+(?=[^<>]*>)/g, "$1").replace("<svg ", '<svg role="img" ');
 }
 
-/** A chart drawn at both widths; `options` of a width (in pixels) and whether it is the narrow one. */
+/** Draws a chart at both widths; `options` receives the width in pixels and whether it is the narrow one. */
 export function drawChart(label: string, options: (width: number, narrow: boolean) => Plot.PlotOptions): string {
   return Object.entries(WIDTHS).map(([name, width]) => {
     const svg = drawSvg(label, { width, ...options(width, name === "narrow") });

@@ -1,32 +1,32 @@
-/** The frame of a report: one HTML file with everything inside, for screens light and dark, phones and paper. */
+/** The page of a report: one self-contained HTML file for light and dark mode, phones and paper. */
 import { AtomicFile } from "../../storage/atomic_file.ts";
 
-/** What a page shows. All members but the title and the tiles are HTML. */
+/** Content of a page. All members except the title and the tiles are HTML. */
 export interface Page {
   readonly title: string;
   readonly subtitle: string;
-  /** The most important numbers: text, not HTML. */
+  /** The most important numbers, as plain text. */
   readonly tiles: readonly { readonly value: string; readonly label: string }[];
-  /** True adds the words that the data is generated. */
+  /** True adds a notice that the data is generated. */
   readonly generated: boolean;
   readonly sections: readonly Section[];
 }
 
-/** A part of a page. */
+/** A section of a page. */
 export interface Section {
   readonly title: string;
-  /** One or two sentences, HTML. */
+  /** One or two sentences of HTML. */
   readonly text: string;
   readonly body: string;
 }
 
-/** Text as HTML; numbers stay with their units. */
+/** Escapes text for HTML, with non-breaking spaces between numbers and their units. */
 export function escape(text: string): string {
   return text.replace(/[&<>"']/g, (letter) => `&#${letter.charCodeAt(0)};`)
     .replace(/(\d) (%|[KMGT]?i?B\b)/g, "$1&nbsp;$2");
 }
 
-/** A key of colours: CSS variable and what it stands for. */
+/** A legend of colours: CSS variable and label. */
 export function legend(entries: Readonly<Record<string, string>>): string {
   const items = Object.entries(entries).map(([colour, text]) =>
     `<span><i style="background: var(--${colour})"></i>${escape(text)}</span>`
@@ -34,7 +34,7 @@ export function legend(entries: Readonly<Record<string, string>>): string {
   return `<p class="legend">${items.join("")}</p>`;
 }
 
-/** A table of texts whose first column names the row. */
+/** A table of texts whose first column has the names of the rows. */
 export function htmlTable(head: readonly string[], rows: readonly (readonly string[])[]): string {
   const line = (cells: readonly string[], tag: "th" | "td") =>
     `<tr>${cells.map((cell) => `<${tag}>${escape(cell)}</${tag}>`).join("")}</tr>`;
@@ -42,7 +42,7 @@ export function htmlTable(head: readonly string[], rows: readonly (readonly stri
   return `<div class="scroll"><table><thead>${line(head, "th")}</thead><tbody>\n${body}\n</tbody></table></div>`;
 }
 
-/** Numbers behind a chart, folded away. */
+/** Numbers behind a chart, initially hidden. */
 export function details(summary: string, html: string): string {
   return `<details><summary>${escape(summary)}</summary>${html}</details>`;
 }
@@ -114,7 +114,7 @@ footer { color: var(--muted); font-size: 0.8rem; }
 
 const GENERATED = "This data is synthetic: the figures show how Hotset works, not how a product performs.";
 
-/** The whole file. */
+/** The complete HTML file. */
 export function pageHtml({ title, subtitle, tiles, generated, sections }: Page): string {
   const tile = ({ value, label }: Page["tiles"][number]) =>
     `<div><b>${escape(value)}</b><span>${escape(label)}</span></div>`;
@@ -146,7 +146,7 @@ ${sections.map(section).join("\n")}
 `;
 }
 
-/** Writes a page, whole or not at all. Throws HotsetError if the file cannot be written. */
+/** Writes a page atomically. Throws HotsetError if the file cannot be written. */
 export function writePage(file: string, page: Page): void {
   using target = new AtomicFile(file);
   target.append(new TextEncoder().encode(pageHtml(page)));

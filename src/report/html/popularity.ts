@@ -1,17 +1,17 @@
-/** Popularity curves: accesses of a table's rows against their rank by accesses. */
+/** Popularity curves: accesses of a table's rows by rank. */
 
-/** One point: the row of this rank (from 1) has so many accesses. */
+/** A point: the row of this rank (from 1) and its number of accesses. */
 export interface RankPoint {
   readonly rank: number;
   readonly accesses: number;
 }
 
-/** Points of a curve lie at least this factor apart: about 100 for a million rows. */
+/** Minimum ratio of the ranks of neighbouring points: about 100 points for a million rows. */
 const RANK_STEP = 1.12;
 
 /**
- * The curve of one table, thinned: the first ranks one by one, then ever fewer, and the last row that is accessed at
- * all. Ends there, for a logarithm has no place for zero. `marked` is a rank (0 for none) that keeps its point.
+ * The curve of one table, thinned: all of the first ranks, then fewer, then the last row with any access. Rows without
+ * accesses have no point, because the scale is logarithmic. `marked` is a rank that is always included; 0 for none.
  */
 export function popularityCurve(counts: Uint32Array, marked: number): RankPoint[] {
   const sorted = counts.slice().sort();

@@ -1,4 +1,4 @@
-/** The report of a profile: how skewed the data is, what is hot, and what another budget would buy. */
+/** The report of a profile: the skew of the data, the hot rows, and the effect of other budgets. */
 import { basename } from "node:path";
 import * as Plot from "@observablehq/plot";
 import type { Dataset } from "../../dataset/dataset.ts";
@@ -10,7 +10,7 @@ import { popularityCurve } from "./popularity.ts";
 
 type ProfileTable = ProfileBody["tables"][number];
 
-/** Popularity curves of more tables than this would bury the rest. */
+/** Maximum number of popularity curves; more would be unreadable. */
 const MAX_CURVES = 40;
 
 /**
@@ -42,12 +42,12 @@ function profilePage(body: ProfileBody, dataset: Dataset): Page {
   };
 }
 
-/** The last part of a dataset's directory, to call it by. */
+/** Name of a dataset: the last part of its directory. */
 export function nameOf(dataset: Dataset): string {
   return basename(dataset.directory);
 }
 
-/** What a page says about a profile. */
+/** The sections of a page about a profile. */
 export function profileSections(body: ProfileBody, dataset: Dataset): Section[] {
   return [coverageSection(body), tablesSection(body), popularitySection(body, dataset)];
 }
@@ -133,7 +133,7 @@ function coverageSection(body: ProfileBody): Section {
   };
 }
 
-/** Powers of two in the domain, at most so many. */
+/** Powers of two in the domain, at most `most` of them. */
 function byteTicks([low, high]: number[], most: number): number[] {
   const first = Math.ceil(Math.log2(low));
   const powers = Array.from({ length: Math.max(0, Math.floor(Math.log2(high)) - first + 1) }, (_, i) => first + i);
@@ -141,7 +141,7 @@ function byteTicks([low, high]: number[], most: number): number[] {
   return powers.filter((_, i) => i % every === 0).map((power) => 2 ** power);
 }
 
-/** One sentence: what twice the budget would buy. */
+/** One sentence: the effect of doubling the budget. */
 export function nextDoubling(body: ProfileBody): string {
   const { hotMemory, hotRows, rows, hotLookupShare, hotSampleShare, coverage } = body;
   if (hotRows === rows || hotLookupShare === 1) {
@@ -155,7 +155,7 @@ export function nextDoubling(body: ProfileBody): string {
       `and about ${percent(sampleShare)} of the samples.`;
   }
   const doubled = 2 * hotMemory;
-  // The curve has the double of the budget unless that holds every row.
+  // `coverage` contains the doubled budget unless that exceeds all rows.
   const { lookupShare: lookups, sampleShare: samples } = coverage.find(({ budget }) => budget === doubled) ??
     { lookupShare: 1, sampleShare: 1 };
   const points = (from: number, to: number) => `${(100 * (to - from)).toFixed(1)} points`;
@@ -314,7 +314,7 @@ function short(value: number): string {
   return `${value / 1000 ** power}${["", "k", "M", "G"][power]}`;
 }
 
-/** A share in whole percent, as axes show it. */
+/** A share in whole percent, for axes. */
 export function wholePercent(share: number): string {
   return `${Math.round(100 * share)} %`;
 }

@@ -18,8 +18,8 @@ const MAX_POINTS = 400;
 const BATCH_COLOURS = { hot: "var(--hot)", cold: "var(--cold)" } as const;
 
 /**
- * Writes the report of a run as one HTML file; a run that goes on is reported as far as it is. In mode fae the report
- * of its profile follows. Throws HotsetError if the directory is no run, if the run has no events yet, or if its
+ * Writes the report of a run as one HTML file. A run in progress is reported up to its last event. In mode fae the
+ * report of its profile follows. Throws HotsetError if the directory is not a run, the run has no events yet, or its
  * dataset cannot be opened.
  */
 export function writeRunReport(directory: string, file: string): void {
@@ -73,7 +73,7 @@ function tilesOf({ result, progress, evaluations }: RunLog): Page["tiles"] {
   ];
 }
 
-/** Of a run whose rows do not all lie in memory. */
+/** Tiles of a run with rows on disk. */
 function movedTiles({ rows, fetched, read, written, bytesRead, bytesWritten, waitSeconds }: MovedRows): Page["tiles"] {
   return [
     { value: percent(1 - fetched / Math.max(1, rows)), label: "of the batches' rows were in memory" },
@@ -208,7 +208,7 @@ function evaluationMarks(evaluations: readonly EvaluationEvent[], metric: "auc" 
   ];
 }
 
-/** Means of so many consecutive events that at most MAX_POINTS are left. */
+/** Averages groups of consecutive events, so that at most MAX_POINTS remain. */
 function thinned(progress: readonly ProgressEvent[]): ProgressEvent[] {
   const group = Math.ceil(progress.length / MAX_POINTS);
   return Array.from({ length: Math.ceil(progress.length / Math.max(1, group)) }, (_, i) => {

@@ -1,41 +1,42 @@
 /**
- * The WASM kernels, written in AssemblyScript with relaxed SIMD (`assembly/`), over byte addresses of one memory.
+ * The WASM kernels. They are written in AssemblyScript with relaxed SIMD (`assembly/`) and work on byte addresses of
+ * one memory.
  *
- * Every thread instantiates them over the same shared memory and calls them with addresses of its own: they keep no
- * state, own no data and allocate nothing, and what they need beyond their operands is scratch that the caller passes.
- * The binary is embedded as text, so that it is there wherever the module is: imported over https, compiled into an
- * executable, or without permission to read files.
+ * Every thread instantiates them over the same shared memory and passes addresses of its own. Kernels keep no state,
+ * own no data and allocate nothing; the caller passes scratch memory. The binary is embedded as text, so that it is
+ * available when the module is imported over https, compiled into an executable, or run without permission to read
+ * files.
  */
 import type { Activation } from "../../backend.ts";
 import { KERNELS_BASE64 } from "./kernels_binary.ts";
 
-/** A byte address in the memory, a multiple of 4. Memories of more than 4 GiB are addressed by 64-bit numbers. */
+/** A byte address in the memory, a multiple of 4. Addresses have 64 bits because the memory can exceed 4 GiB. */
 export type Address = bigint;
 
-/** The numbers by which the kernels know activations. */
+/** Codes of activations in the kernels. */
 export const ACTIVATION_CODES: Readonly<Record<Activation, number>> = { identity: 0, relu: 1, sigmoid: 2 };
-/** Stands for an operand that is not there. */
+/** Address of an operand that is absent. */
 export const NO_ADDRESS: Address = 0n;
-/** The bytes of a page, by which memories grow. */
+/** Bytes of a WASM page, the unit in which memory grows. */
 export const PAGE_BYTES = 65536;
-/** The most pages that the kernels' memory may have: 16 GiB, the most that V8 gives. */
+/** Maximum pages of the kernels' memory: 16 GiB, the limit of V8. */
 export const MAXIMUM_PAGES = 262144;
 
-/** A shared memory that kernels can work in. What is not used yet takes addresses but no memory. */
+/** Creates shared memory for kernels. Unused pages reserve addresses but occupy no memory. */
 export function newMemory(pages: number): WebAssembly.Memory {
   const descriptor = { address: "i64", initial: BigInt(pages), maximum: BigInt(MAXIMUM_PAGES), shared: true };
   return new WebAssembly.Memory(descriptor as unknown as WebAssembly.MemoryDescriptor);
 }
 
-/** Adds pages to a memory; views made before still hold. Throws RangeError if there is no room for them. */
+/** Grows a memory. Existing views stay valid. Throws RangeError if it would exceed the maximum. */
 export function growMemory(memory: WebAssembly.Memory, pages: number): void {
   memory.grow(BigInt(pages) as unknown as number);
 }
 
 /**
- * The kernels. Matrices are row-major f32, `activation` and `optimizer` are codes (of an optimizer, its `code`), `header`, `segments` and
- * `segmentBags` are sections of a batch (`src/layout/batch.ts`). Results are overwritten unless said otherwise and do
- * not overlap operands. All meanings are those of the operations of the same names in `src/backend/backend.ts`.
+ * The kernels. Matrices are row-major f32. `activation` and `optimizer` are codes (`Optimizer.code`); `header`,
+ * `segments` and `segmentBags` are sections of a batch (`src/layout/batch.ts`). Results are overwritten unless stated
+ * otherwise, and do not overlap operands. Kernels compute the operations of the same names in `src/backend/backend.ts`.
  */
 export interface Kernels {
   /** Bytes of scratch for matrix products of any shape. */
@@ -90,7 +91,7 @@ export interface Kernels {
 
   /** Bytes of scratch for the dot interaction, forward and backward. */
   interactScratchBytes(tables: number, dim: number): number;
-  /** bottom (samples, dim), or null, and pooled (samples, tables, dim) to output (samples, interactionWidth). */
+  /** bottom (samples, dim), or NO_ADDRESS, and pooled (samples, tables, dim) to output (samples, interactionWidth). */
   interactDot(
     samples: number,
     tables: number,
@@ -100,7 +101,9 @@ export interface Kernels {
     output: Address,
     scratch: Address,
   ): void;
-  /** Gradients of `interactDot`: dBottom (samples, dim), null as bottom, dPooled (samples, tables, dim). */
+  /**
+   * Gradients of `interactDot`: dBottom (samples, dim), NO_ADDRESS if bottom is, and dPooled (samples, tables, dim).
+   */
   interactDotBackward(
     samples: number,
     tables: number,
@@ -141,7 +144,7 @@ export interface Kernels {
     lossSum: Address,
   ): void;
 
-  /** Updates `words` parameters from their gradients; state is not read for SGD. */
+  /** Updates `words` dense parameters from their gradients; `state` is ignored for SGD. */
   updateDense(
     optimizer: number,
     words: number,
@@ -156,7 +159,7 @@ export interface Kernels {
   scale(words: number, factor: number, x: Address): void;
   /** The sum of the squares of `words` words, in double precision. */
   squares(words: number, x: Address): number;
-  /** The same of the gradients of the rows that `updateRows` writes; scratch holds `dim` words. */
+  /** Sum of the squares of the gradients of the rows that `updateRows` updates; scratch holds `dim` words. */
   rowSquares(
     dim: number,
     rank: number,
@@ -168,13 +171,16 @@ export interface Kernels {
     scratch: Address,
   ): number;
 
-  /** `packed[i] = table[rows[i]]` for i < count; also pools bags of one lookup each. */
+  /** `packed[i] = table[rows[i]]` for i < count; this also pools bags of one lookup each. */
   gatherRows(count: number, dim: number, table: Address, rows: Address, packed: Address): void;
   /** `table[rows[i]] = packed[i]` for i < count; rows are distinct. */
   scatterRows(count: number, dim: number, packed: Address, rows: Address, table: Address): void;
   /** `pooled[b]` = the sum of `table[indices[k]]` over `offsets[b] <= k < offsets[b + 1]`. */
   pool(bags: number, dim: number, table: Address, indices: Address, offsets: Address, pooled: Address): void;
-  /** Updates the rows of a batch that rank `rank` of `ranks` writes; scratch holds `dim` words, a row `stateWords` of state. */
+  /**
+   * Updates the rows that belong to rank `rank` of `ranks`. A row has `stateWords` words of state; scratch holds `dim`
+   * words.
+   */
   updateRows(
     optimizer: number,
     stateWords: number,
@@ -193,7 +199,7 @@ export interface Kernels {
 
 let compiled: WebAssembly.Module | undefined;
 
-/** The kernels over a memory made by `newMemory`, here or in another thread. The module is compiled once a thread. */
+/** Instantiates the kernels over a memory from `newMemory`, in any thread. Each thread compiles the module once. */
 export function instantiateKernels(memory: WebAssembly.Memory): Kernels {
   compiled ??= new WebAssembly.Module(Uint8Array.fromBase64(KERNELS_BASE64));
   return new WebAssembly.Instance(compiled, { env: { memory } }).exports as unknown as Kernels;

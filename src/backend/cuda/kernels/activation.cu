@@ -1,8 +1,8 @@
-// What surrounds the matrix products of a layer: bias and activation after it, their gradients before it.
+// Bias and activation after the matrix product of a layer, and their gradients before it.
 #include "prelude.h"
 
 DEVICE float activate(float x, u32 activation) {
-  if (activation == RELU) return x < 0 ? 0.0f : x;  // NaN stays NaN: max and x > 0 would make it 0
+  if (activation == RELU) return x < 0 ? 0.0f : x;  // NaN stays NaN; max(x, 0) and x > 0 would turn it into 0
   if (activation == SIGMOID) return sigmoid(x);
   return x;
 }
@@ -12,7 +12,7 @@ DEVICE float4 activate(float4 x, u32 activation) {
   return r;
 }
 
-// y (samples, outputs) in place; `elements` is a row of y in units of V.
+// y (samples, outputs) is updated in place; `elements` is the number of V in a row of y.
 template <typename V>
 DEVICE void forward(V* __restrict__ y, const V* __restrict__ bias, u32 total, u32 elements, u32 activation) {
   u32 i = block_index() * block_threads() + thread_index();
@@ -27,15 +27,15 @@ KERNEL THREADS(256) void activation_forward_1(float* y, const float* bias, u32 t
   forward<float>(y, bias, total, elements, activation);
 }
 
-// N elements of dY, `stride` apart, become gradients before the activation; returns the sum with them added in order. All
-// are read before the first is used: one after the other, a thread would wait for memory N times.
+// Turns N elements of dY, `stride` apart, into gradients before the activation. Returns `sum` plus these gradients,
+// added in order. All elements are read before the first is used; otherwise a thread would wait for memory N times.
 template <u32 N, Activation A>
 DEVICE float backward(float* __restrict__ dY, const float* __restrict__ y, u64 first, u64 stride, float sum) {
   float gradients[N];
 #pragma unroll
   for (u32 n = 0; n < N; n++) {
     float gradient = dY[first + n * stride];
-    if (A == RELU) gradient = y[first + n * stride] <= 0 ? 0.0f : gradient;  // also NaN's
+    if (A == RELU) gradient = y[first + n * stride] <= 0 ? 0.0f : gradient;  // including NaN
     if (A == SIGMOID) {
       float value = y[first + n * stride];
       gradient *= value * (1.0f - value);
@@ -60,9 +60,10 @@ DEVICE float backward(float* __restrict__ dY, const float* __restrict__ y, u64 f
   return sum;
 }
 
-// dY (samples, outputs) becomes the gradient before the activation, and sums (parts, outputs) the sums of each column over
-// each part of the rows, 4096 / width of them; a single part is all rows. A block has `width` columns (8, 16 or 32) of a
-// part, of which there are `tiles`, and 512 / width rows at a time: with 32 a warp reads a row's memory in one piece, with 8
+// dY (samples, outputs) becomes the gradient before the activation. sums (parts, outputs) receives the column sums of
+// each part of the rows; a part has 4096 / width rows, a single part has all. A block processes `width` columns (8, 16
+// or 32) of a part, of which there are `tiles`, and 512 / width rows at a time. With 32 columns a warp reads contiguous
+// memory of a row; with 8, narrow layers still keep all threads busy. Sums have a fixed order.
 // few columns still keep all threads busy. Sums have a fixed order.
 KERNEL THREADS(512) void activation_backward(float* __restrict__ dY, const float* __restrict__ y,
                                              float* __restrict__ sums, u32 samples, u32 outputs, u32 activation,
@@ -76,7 +77,7 @@ KERNEL THREADS(512) void activation_backward(float* __restrict__ dY, const float
   float sum = 0;
   if (column < outputs) {
     u64 first = (u64)(begin + row) * outputs + column, stride = (u64)step * outputs;
-    u32 rows = (count + step - 1 - row) / step;  // of this thread
+    u32 rows = (count + step - 1 - row) / step;  // rows of this thread
     if (activation == IDENTITY) sum = backward<IDENTITY>(dY, y, first, stride, rows);
     if (activation == RELU) sum = backward<RELU>(dY, y, first, stride, rows);
     if (activation == SIGMOID) sum = backward<SIGMOID>(dY, y, first, stride, rows);

@@ -6,7 +6,7 @@ import { Scratch } from "../scratch.ts";
 
 const THREADS = 256;
 const BACKWARD_THREADS = 512;
-/** Columns of a block, and the sums of how many values it takes: see activation.cu. */
+/** Columns of a block, and the number of values that it sums per column: see activation.cu. */
 const WIDTHS = [8, 16, 32];
 const PART_VALUES = 4096;
 const CODES: Record<Activation, number> = { identity: 0, relu: 1, sigmoid: 2 };
@@ -29,7 +29,7 @@ export class ActivationKernels {
     this.#scratch = new Scratch(device, "sums of bias gradients");
   }
 
-  /** y (samples, outputs) becomes `activation(y + bias)`. */
+  /** Replaces y (samples, outputs) with `activation(y + bias)`. */
   forward(activation: Activation, samples: number, outputs: number, y: DeviceBuffer, bias: DeviceBuffer): void {
     const wide = isWide(outputs, y, bias);
     const kernel = wide ? this.#wide : this.#narrow;
@@ -43,8 +43,9 @@ export class ActivationKernels {
   }
 
   /**
-   * dY (samples, outputs) becomes the gradient before the activation; dBias (outputs) its sum over the samples: of parts of
-   * the rows first, then of these sums in the same way, so that many blocks share a batch.
+   * Replaces dY (samples, outputs) with the gradient before the activation, and writes its sum over the samples to
+   * dBias (outputs). Sums are computed for parts of the rows, then for these sums in the same way, so that many blocks
+   * share a batch.
    */
   backward(
     activation: Activation,
@@ -57,7 +58,7 @@ export class ActivationKernels {
     const width = WIDTHS.find((width) => width >= outputs) ?? WIDTHS.at(-1)!;
     let parts = partsOf(samples, width);
     if (parts === 1) return this.#sums(activation, samples, outputs, width, y, dY, dBias);
-    // Sums of sums take less room than the first ones.
+    // Sums of sums need less memory than the first sums.
     const scratch = this.#scratch.of(2 * parts * outputs);
     let sums = scratch.view(0, parts * outputs);
     this.#sums(activation, samples, outputs, width, y, dY, sums);
@@ -93,7 +94,7 @@ export class ActivationKernels {
   }
 }
 
-/** Parts of so many rows; at least one, whose sums are zero without rows. */
+/** Number of parts of this many rows, at least one; the sums of a part without rows are zero. */
 function partsOf(rows: number, width: number): number {
   return Math.max(1, Math.ceil(rows * width / PART_VALUES));
 }

@@ -1,5 +1,5 @@
-// Sum pooling of table rows, and the packing of rows into one block (every bag one row).
-// One thread per 16 bytes (or word) of the output: neighbours read one row and write one line.
+// Sum pooling of table rows, and packing of rows (each row a bag of its own). One thread computes 16 bytes (or one
+// word) of the output, so that neighbouring threads read one row and write one cache line.
 #include "prelude.h"
 
 template <typename V>

@@ -6,7 +6,7 @@ const THREADS = 256;
 // table, indices, offsets, pooled, bags, elements
 const PARAMETERS: ParameterType[] = ["u64", "u64", "u64", "u64", "u32", "u32"];
 
-/** Launches gather.cu: sum pooling, and packing rows where every bag is one row. */
+/** Launches gather.cu: sum pooling, and packing of rows (each row a bag of its own). */
 export class Gather {
   readonly #wide: Kernel;
   readonly #narrow: Kernel;
@@ -17,7 +17,9 @@ export class Gather {
     this.#narrow = module.kernel("gather_1", PARAMETERS);
   }
 
-  /** table (rows, dim), indices (lookups), offsets (bags + 1) or undefined for one lookup a bag, pooled (bags, dim). */
+  /**
+   * table (rows, dim), indices (lookups), offsets (bags + 1) or undefined for one lookup per bag, pooled (bags, dim).
+   */
   launch(
     bags: number,
     dim: number,

@@ -1,17 +1,17 @@
-// The dot interaction: one sample a block, its vectors in shared memory. Without a bottom vector (null) all vectors are
-// pooled ones, and all their values are part of the output. A vector's place is padded to an odd number of
-// elements, so that threads which read different vectors use different banks.
+// The dot interaction: one sample per block, with its vectors in shared memory. Without a bottom vector (null) all
+// vectors are pooled rows and all of them are part of the output. Vectors are padded to an odd number of elements, so
+// that threads which read different vectors use different banks.
 #include "prelude.h"
 
 extern SHARED float4 memory[];
 
-DEVICE u32 below(u32 i) { return i * (i - 1) / 2; }  // pairs of all vectors before vector i
+DEVICE u32 below(u32 i) { return i * (i - 1) / 2; }  // pairs before those of vector i
 
-// Vectors of a sample, and those whose values are passed on to the output.
+// Number of vectors of a sample, and of those that are passed on to the output.
 DEVICE u32 count(const void* bottom, u32 tables) { return bottom ? tables + 1 : tables; }
 DEVICE u32 passed(const void* bottom, u32 tables) { return bottom ? 1 : tables; }
 
-// The bottom MLP's output is the first vector; the pooled rows of the tables follow.
+// The output of the bottom MLP is the first vector; the pooled rows of the tables follow.
 template <typename V>
 DEVICE void load_vectors(V* vectors, const V* __restrict__ bottom, const V* __restrict__ pooled, u32 tables,
                          u32 elements, u32 stride) {
@@ -47,7 +47,7 @@ DEVICE void forward(const V* __restrict__ bottom, const V* __restrict__ pooled, 
   }
 }
 
-// An element where words lie at any multiple of 4 bytes.
+// An element at any multiple of 4 bytes.
 template <typename V>
 DEVICE V unaligned(const float* words) {
   V element;

@@ -11,7 +11,7 @@ const FORWARD_PARAMETERS: ParameterType[] = ["u64", "u64", "u64", "u32", "u32"];
 // bottom, pooled, dOutput, dBottom, dPooled, tables, elements
 const BACKWARD_PARAMETERS: ParameterType[] = ["u64", "u64", "u64", "u64", "u64", "u32", "u32"];
 
-/** Launches interaction.cu: the dot interaction of a sample in one block, its vectors in shared memory. */
+/** Launches interaction.cu: the dot interaction, one sample per block with its vectors in shared memory. */
 export class DotInteraction {
   readonly #forward: { wide: Kernel; narrow: Kernel };
   readonly #backward: { wide: Kernel; narrow: Kernel };
@@ -46,7 +46,7 @@ export class DotInteraction {
     kernel.launch(samples, THREADS, sharedBytes(shape, wide, 0));
   }
 
-  /** dOutput as output; dBottom as bottom; dPooled as pooled. */
+  /** Gradients of `forward`: dOutput, dBottom and dPooled have the shapes of output, bottom and pooled. */
   backward(
     shape: InteractionShape,
     samples: number,
@@ -73,7 +73,9 @@ export class DotInteraction {
   }
 }
 
-/** The vectors, each padded to an odd number of elements, and the gradients of the products, which backward reads. */
+/**
+ * Shared memory of a block: the vectors, each padded to an odd number of elements, and the gradients of the products.
+ */
 function sharedBytes({ bottom, tables, dim }: InteractionShape, wide: boolean, gradients: number): number {
   const elementBytes = wide ? 16 : 4;
   const bytes = (tables + Number(bottom)) * ((4 * dim / elementBytes) | 1) * elementBytes + 4 * gradients;

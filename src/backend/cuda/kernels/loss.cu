@@ -1,11 +1,11 @@
-// Binary cross-entropy with logits, a weight of positives and smoothed labels (see Backend.loss): the gradient of the
-// batch's mean, and the sum of the losses. A block has PART_SAMPLES samples, in a fixed order; a single block adds its sum
-// to lossSum, several leave theirs in `sums` for loss_total.
+// Binary cross-entropy with logits, positive weight and label smoothing (see Backend.loss): the gradient of the mean
+// loss of the batch, and the sum of the losses. A block processes PART_SAMPLES samples in a fixed order. A single block
+// adds its sum to lossSum; several blocks write theirs to `sums` for loss_total.
 #include "prelude.h"
 
 #define PART_SAMPLES 4096
 
-// The sum over the block's threads, in its first thread.
+// Sum over the threads of the block, returned to its first thread.
 DEVICE float block_total(float* sums, float sum) {
   u32 tid = thread_index();
   for (u32 mask = 16; mask > 0; mask /= 2) sum += shuffle_xor(sum, mask);

@@ -4,7 +4,7 @@ import type { DeviceBuffer } from "../memory.ts";
 import { Scratch } from "../scratch.ts";
 
 const MAX_THREADS = 1024;
-/** Samples of a block: PART_SAMPLES of loss.cu. */
+/** Samples per block: PART_SAMPLES of loss.cu. */
 const PART_SAMPLES = 4096;
 
 /** Launches loss.cu: binary cross-entropy with logits and its gradient. */
@@ -50,7 +50,7 @@ export class Loss {
   }
 }
 
-/** Whole warps for so many values. */
+/** Number of threads for this many values, in whole warps. */
 function threadsFor(values: number): number {
   return Math.min(MAX_THREADS, 32 * Math.ceil(values / 32));
 }

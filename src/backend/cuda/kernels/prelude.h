@@ -1,12 +1,12 @@
-// What the kernels share: CUDA's words without CUDA's headers, so that clang alone can compile them, and arithmetic
-// that gives the same bits on every GPU (no approximate instructions).
+// Shared definitions: CUDA's keywords without CUDA's headers, so that clang alone can compile the kernels, and
+// arithmetic that gives the same bits on every GPU (no approximate instructions).
 #pragma once
 
 #define KERNEL extern "C" __attribute__((global))
 #define DEVICE static inline __attribute__((device, always_inline))
 #define SHARED __attribute__((shared))
 #define THREADS(n) __attribute__((launch_bounds(n)))
-// Blocks of n threads, of which `blocks` must fit a multiprocessor: keeps ptxas from spilling registers to fit more.
+// Blocks of n threads, `blocks` of which must fit on a multiprocessor; limits the registers that ptxas uses.
 #define RESIDENT(n, blocks) __attribute__((launch_bounds(n, blocks)))
 
 typedef unsigned int u32;
@@ -26,23 +26,24 @@ DEVICE u32 ballot(bool vote) { return __nvvm_vote_ballot_sync(0xffffffffu, vote)
 DEVICE bool any(bool vote) { return ballot(vote) != 0; }
 DEVICE float shuffle_from(float value, u32 lane) { return __nvvm_shfl_sync_idx_f32(0xffffffffu, value, lane, 31); }
 
-// Header words of a batch, as src/backend/backend.ts has them.
+// Words of the header of a batch, as in src/header.ts.
 #define HEADER_SAMPLES 0
 #define HEADER_LOOKUPS 1
 #define HEADER_DISTINCT 2
 #define HEADER_LEARNING_RATE 4
 #define HEADER_OPTIMIZER 6
-#define HEADER_USED 13 // by rows
+#define HEADER_USED 13 // number of words that row updates use
 #define HEADER_POSITIVE_WEIGHT 13
 #define HEADER_LABEL_SMOOTHING 14
 DEVICE float float_word(const u32* words, u32 index) { return ((const float*)words)[index]; }
 
-// Numbers that launchers pass.
+// Codes that launchers pass.
 enum Optimizer { SGD = 0, ADAGRAD = 1, ROWWISE_ADAGRAD = 2, ADAM = 3 };
 enum Activation { IDENTITY = 0, RELU = 1, SIGMOID = 2 };
 #define ADAGRAD_EPSILON 1e-10f
 
-// A kernel over rows comes in two widths: `_4` moves 16 bytes a load (dim a multiple of 4, rows aligned), `_1` one word.
+// Kernels over rows have two widths: `_4` moves 16 bytes per load (dim is a multiple of 4, rows are aligned), `_1` one
+// word.
 template <typename V>
 struct Width;
 template <>
@@ -61,7 +62,7 @@ DEVICE float4 root(float4 a) {
   return r;
 }
 
-// Weights and state of Adagrad and Adam, each a step of one element; `rates` are the header's words of the optimizer.
+// Weights and state of Adagrad and Adam, one step of one element; `rates` are the words of the optimizer in the header.
 template <typename V>
 DEVICE V adagrad_step(float rate, V gradient, V* squares) {
   V sum = *squares + gradient * gradient;
@@ -69,7 +70,7 @@ DEVICE V adagrad_step(float rate, V gradient, V* squares) {
   return rate * gradient / (root(sum) + ADAGRAD_EPSILON);
 }
 
-// Moments of an element: state holds mean and square of each weight in turn.
+// Moments of an element; `state` holds mean and mean square of each weight, interleaved.
 DEVICE void load_moments(const float* state, float& mean, float& square) {
   mean = state[0];
   square = state[1];
@@ -88,7 +89,7 @@ DEVICE void store_moments(float4* state, float4 mean, float4 square) {
   state[1] = (float4){mean.z, square.z, mean.w, square.w};
 }
 
-// Adam by the rates of src/optimizer/adam.ts: stepSize, rootCorrection, meanGain, squareGain, epsilon, l2, left.
+// Adam with the rates of src/optimizer/adam.ts: stepSize, rootCorrection, meanGain, squareGain, epsilon, l2, left.
 template <typename V>
 DEVICE V adam_weight(const u32* rates, V weight, V gradient, V* state) {
   V mean, square;
@@ -101,11 +102,12 @@ DEVICE V adam_weight(const u32* rates, V weight, V gradient, V* state) {
          float_word(rates, 0) * mean / (root(square) * float_word(rates, 1) + float_word(rates, 4));
 }
 
-// e^x for x <= 0: x = n ln 2 + r with |r| <= ln 2 / 2, a Taylor polynomial of degree 7 in r (error below 1e-8), times 2^n.
+// e^x for x <= 0: x = n ln 2 + r with |r| <= ln 2 / 2, a Taylor polynomial of degree 7 in r (error below 1e-8), times
+// 2^n.
 DEVICE float exp_of_negative(float x) {
   if (x < -87.0f) x = -87.0f;
   float n = __nvvm_floor_f(x * 1.44269504f + 0.5f);
-  float r = __nvvm_fma_rn_f(n, -0.693359375f, x);  // ln 2 in two parts: the first has few bits, so n times it is exact
+  float r = __nvvm_fma_rn_f(n, -0.693359375f, x);  // ln 2 in two parts; n times the first is exact
   r = __nvvm_fma_rn_f(n, 2.12194440e-4f, r);
   float p = 1.0f / 5040;
   p = __nvvm_fma_rn_f(p, r, 1.0f / 720);

@@ -1,4 +1,4 @@
-// The reverse of packing: row i of a block becomes row rows[i] of a table. Rows are distinct, so each has one writer.
+// The reverse of packing: packed row i is written to row rows[i] of a table. Rows are distinct, so each has one writer.
 #include "prelude.h"
 
 template <typename V>

@@ -6,7 +6,7 @@ const THREADS = 256;
 // packed, rows, table, count, elements
 const PARAMETERS: ParameterType[] = ["u64", "u64", "u64", "u32", "u32"];
 
-/** Launches scatter.cu: packed rows go to their places in a table. */
+/** Launches scatter.cu: packed rows are written to rows of a table. */
 export class Scatter {
   readonly #wide: Kernel;
   readonly #narrow: Kernel;

@@ -1,4 +1,4 @@
-// The update of all dense parameters in one launch: they lie in one block, as do their gradients.
+// Updates all dense parameters in one launch. Parameters, gradients and state are one vector each.
 #include "prelude.h"
 
 KERNEL THREADS(256) void update_dense(const u32* __restrict__ header, float* __restrict__ parameters,

@@ -5,7 +5,7 @@ import { type OptimizerName, OPTIMIZERS } from "../../../optimizer/optimizers.ts
 
 const THREADS = 256;
 
-/** Launches update_dense.cu: one step of all dense parameters. */
+/** Launches update_dense.cu: one optimizer step of all dense parameters. */
 export class UpdateDense {
   readonly #kernel: Kernel;
 
@@ -15,7 +15,7 @@ export class UpdateDense {
     this.#kernel = module.kernel("update_dense", ["u64", "u64", "u64", "u64", "u32", "u32"]);
   }
 
-  /** parameters, gradients of `words`, and the state of so many. */
+  /** Updates `words` parameters from their gradients, with the same number of states. */
   launch(
     optimizer: OptimizerName,
     words: number,

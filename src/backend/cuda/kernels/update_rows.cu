@@ -1,19 +1,21 @@
-// The update of the rows a batch touched, over its segment list: every distinct row has one writer, no atomics, and the
-// order of every sum is fixed by the list.
+// Updates the rows of a batch, given its segments. Every distinct row has one writer, so no atomics are needed, and the
+// segments determine the order of every sum.
 //
-// A group of `lanes` threads (a power of two, at most 32) has one row; a block of 256 threads has 256 / lanes rows at a
-// time. Its warps have places far apart in the list, because the popular rows of a table are neighbours there. Rows of at most SHORT lookups are
-// summed by their own group. All groups of the block share each longer one: group g sums lookups g, g + groups, ..., and the
-// partial sums are added in a fixed order. The lookups of a few rows (tables of three rows) are most of a batch's. So
-// before a large batch sum_chunks adds the gradients of each CHUNK lookups of one row, by all blocks; what is left of such
-// a row are the sums of its chunks, and the lookups before the first and after the last of them.
+// A group of `lanes` threads (a power of two, at most 32) processes one row; a block of 256 threads processes 256 /
+// lanes rows at a time. The warps of a block process distant parts of the segments, because the popular rows of a table
+// are neighbours there. The group itself sums rows of at most SHORT lookups. All groups of the block share each longer
+// row: group g sums lookups g, g + groups, ..., and the partial sums are added in a fixed order.
+//
+// A few rows (of tables with three rows, for example) can have most of the lookups of a batch. For large batches
+// sum_chunks therefore first adds the gradients of each CHUNK lookups of one row, in all blocks. The update of such a
+// row then sums its chunks and the lookups before the first and after the last chunk.
 #include "prelude.h"
 
 #define BLOCK 256
 #define SHORT 32
 #define CHUNK 256
 
-// The sum over the groups of a block of what each thread left in `partial`; it is the first group's.
+// Sum over the groups of a block of the values in `partial`.
 template <typename V>
 DEVICE V total_of_groups(V* partial, u32 lanes) {
   u32 tid = thread_index();
@@ -27,22 +29,22 @@ DEVICE V total_of_groups(V* partial, u32 lanes) {
   return total;
 }
 
-// Everything but the place in the segment list that an update of a row needs. All threads of a warp call its functions
-// together: they exchange values.
+// The arguments of a row update that are the same for all rows. All threads of a warp call its functions together,
+// because they exchange values.
 template <typename V, Optimizer optimizer>
 struct Rows {
   const u32* bags;
   const V* dPooled;
-  const V* chunks;  // the sums of whole chunks; null if there are none
+  const V* chunks;  // sums of whole chunks; null without chunks
   V* table;
-  V* state;  // Adagrad: as the table; row-wise Adagrad: one float a row; Adam: two for each of the table
+  V* state;  // Adagrad: one word per weight; row-wise Adagrad: one per row; Adam: two per weight
   float rate;
-  const u32* rates;  // the optimizer's words of the header
+  const u32* rates;  // words of the optimizer in the header
   u32 elements, lanes;
-  u32 lane, leader;  // of this thread in its group, and the first of the group in the warp
+  u32 lane, leader;  // of this thread in its group; first thread of the group in its warp
 
-  // Sum over lookups [first, last) in order, one element of the row; no lookups and any element for idle threads. The
-  // group loads its next bags together, one a lane, and passes them round.
+  // One element of the sum over lookups [first, last), in order. Idle threads have no lookups and any element. The
+  // group loads its next bags together, one per lane, and exchanges them by shuffles.
   __attribute__((device)) V sum(u32 first, u32 last, u32 element) const {
     V total = 0.0f;
     for (u32 begin = first; any(begin < last); begin += lanes) {
@@ -54,7 +56,7 @@ struct Rows {
         if (other > most) most = other;
       }
       for (u32 k = 0; k < most; k += 4) {
-        // All are read before the first is used: one after the other, a thread would wait for memory four times.
+        // All values are read before the first is used; otherwise a thread would wait for memory four times.
         V next[4];
 #pragma unroll
         for (u32 n = 0; n < 4; n++) {
@@ -70,7 +72,7 @@ struct Rows {
     return total;
   }
 
-  // Sum over every step-th lookup: a group's part of a row that the whole block has.
+  // Sum over every step-th lookup: one group's part of a row that the whole block sums.
   __attribute__((device)) V strided_sum(u32 first, u32 last, u32 step, u32 element) const {
     V total = 0.0f;
 #pragma unroll 4
@@ -78,7 +80,7 @@ struct Rows {
     return total;
   }
 
-  // The same of a row whose whole chunks are summed already.
+  // The same for a row with chunks that have been summed already.
   __attribute__((device)) V chunked_sum(u32 first, u32 last, u32 group, u32 groups, u32 element) const {
     u32 begin = (first + CHUNK - 1) / CHUNK, end = last / CHUNK;
     V total = 0.0f;
@@ -90,8 +92,8 @@ struct Rows {
     return total + strided_sum(first + group, last, groups, element);
   }
 
-  // Row-wise Adagrad: adds the mean of the squares (each lane brings its part) to the row's state and returns the step
-  // for a gradient of one. `active` threads have a row.
+  // Row-wise Adagrad: adds the mean of the squares (each lane has a part) to the row's state. Returns the learning rate
+  // divided by the root of the state. `active` threads have a row.
   __attribute__((device)) float scale(bool active, u32 row, float squares) const {
     for (u32 mask = lanes / 2; mask > 0; mask /= 2) squares += shuffle_xor(squares, mask);
     float total = 0;
@@ -103,7 +105,7 @@ struct Rows {
     return rate / (root(shuffle_from(total, leader)) + ADAGRAD_EPSILON);
   }
 
-  // One element of the row moves against its gradient, by `scaled` times it for row-wise Adagrad.
+  // Updates one element of the row from its gradient; `scaled` is the rate of row-wise Adagrad.
   __attribute__((device)) void apply(u32 row, u32 element, V gradient, float scaled) const {
     u64 i = (u64)row * elements + element;
     if (optimizer == ADAM) table[i] = adam_weight(rates, table[i], gradient, state + 2 * i);
@@ -111,7 +113,7 @@ struct Rows {
     else table[i] -= (optimizer == ROWWISE_ADAGRAD ? scaled : rate) * gradient;
   }
 
-  // One element of the gradient of a row that the whole block sums; the total is the first group's.
+  // One element of the gradient of a row that the whole block sums.
   __attribute__((device)) V block_sum(V* partial, u32 first, u32 last, u32 element) const {
     u32 tid = thread_index(), group = tid / lanes, groups = BLOCK / lanes;
     V sum = 0.0f;
@@ -120,8 +122,8 @@ struct Rows {
     return total_of_groups(partial, lanes);
   }
 
-  // The update of a row whose lookups the group sums alone (none for idle threads), or the block with its `partial`.
-  // Row-wise Adagrad needs the mean of the squares first; wide rows are then summed again.
+  // Updates a row whose lookups are summed by the group (none for idle threads) or, if isLong, by the block with
+  // `partial`. Row-wise Adagrad first needs the mean of the squares, so rows wider than the group are summed twice.
   template <bool isLong>
   __attribute__((device)) void update(V* partial, u32 row, u32 first, u32 last) const {
     const bool writes = isLong ? thread_index() < lanes : first < last;
@@ -143,7 +145,7 @@ struct Rows {
   }
 };
 
-// Share of the lookups before rank `rank`: lookups * rank / ranks without overflow.
+// Number of lookups before those of `rank`: lookups * rank / ranks, without overflow.
 DEVICE u32 share(u32 lookups, u32 rank, u32 ranks) {
   return lookups / ranks * rank + lookups % ranks * rank / ranks;
 }
@@ -153,7 +155,7 @@ DEVICE void update(const u32* __restrict__ header, const u32* __restrict__ segme
                    const V* __restrict__ dPooled, const V* __restrict__ chunks, V* __restrict__ table,
                    V* __restrict__ state, u32 elements, u32 lanes, u32 rank, u32 ranks) {
   SHARED static u32 head[HEADER_USED];
-  SHARED static u32 pairs[BLOCK / 32 * (2 * 32 + 2)];  // of each warp its part of the segment list
+  SHARED static u32 pairs[BLOCK / 32 * (2 * 32 + 2)];  // segments of each warp
   SHARED static u32 longSegments[BLOCK / 32];
   SHARED static V partial[BLOCK];
   const u32 tid = thread_index(), group = tid / lanes, groups = BLOCK / lanes;
@@ -165,7 +167,7 @@ DEVICE void update(const u32* __restrict__ header, const u32* __restrict__ segme
   const u32 distinct = head[HEADER_DISTINCT], lookups = head[HEADER_LOOKUPS];
   const u32 begin = share(lookups, rank, ranks), end = share(lookups, rank + 1, ranks);
 
-  // A warp has neighbours in the list, which it reads together; the next warp's are far away.
+  // The segments of a warp are consecutive and read together; those of the next warp are far away.
   const u32 warp = tid / 32, perWarp = 32 / lanes;
   u32* const own = pairs + warp * (2 * 32 + 2);
   for (u32 round = 0; round < distinct; round += grid_blocks() * groups) {
@@ -210,14 +212,14 @@ UPDATE(update_rows_rwsadagrad_1, float, ROWWISE_ADAGRAD)
 UPDATE(update_rows_adam_4, float4, ADAM)
 UPDATE(update_rows_adam_1, float, ADAM)
 
-// The segment that a lookup is in. A warp looks at 32 places of the list at a time.
+// The segment that contains a lookup. A warp compares 32 segments at a time.
 DEVICE u32 segment_of(const u32* __restrict__ segments, u32 distinct, u32 lookup) {
   u32 lane = thread_index() % 32;
   u32 low = 0;
   for (u32 count = distinct; count > 1;) {
     u32 step = (count + 31) / 32;
     u32 probe = lane * step;
-    u32 below = ballot(probe < count && segments[2 * (low + probe) + 1] <= lookup);  // the first places
+    u32 below = ballot(probe < count && segments[2 * (low + probe) + 1] <= lookup);  // the first lanes
     u32 last = (__builtin_popcount(below) - 1) * step;
     low += last;
     count = count - last < step ? count - last : step;
@@ -225,8 +227,8 @@ DEVICE u32 segment_of(const u32* __restrict__ segments, u32 distinct, u32 lookup
   return low;
 }
 
-// chunks (lookups / CHUNK, dim): the sum of the gradients of each CHUNK lookups that are all of one row; others stay as
-// they are.
+// chunks (lookups / CHUNK, dim): the sum of the gradients of each CHUNK consecutive lookups, if all of them are of one
+// row; other chunks are not written.
 template <typename V>
 DEVICE void sum_chunks(const u32* __restrict__ header, const u32* __restrict__ segments, const u32* __restrict__ bags,
                        const V* __restrict__ dPooled, V* __restrict__ chunks, u32 elements, u32 lanes) {

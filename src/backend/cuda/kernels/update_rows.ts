@@ -6,17 +6,17 @@ import type { RowUpdateShape } from "../../backend.ts";
 import { OPTIMIZER_NAMES, type OptimizerName, OPTIMIZERS, rowStateWords } from "../../../optimizer/optimizers.ts";
 
 const THREADS = 256;
-/** Blocks a multiprocessor gets: enough to fill it twice; each then takes several tiles of a large batch. */
+/** Blocks per multiprocessor: enough to fill it twice. In a large batch each block processes several tiles. */
 const BLOCKS_PER_MULTIPROCESSOR = 8;
-/** Lookups that are summed ahead if they are of one row: CHUNK of update_rows.cu. */
+/** Lookups that are summed in advance if they are of one row: CHUNK of update_rows.cu. */
 const CHUNK = 256;
-/** In batches of fewer lookups no row keeps a block busy for long. */
+/** In smaller batches no row keeps a block busy for long. */
 const CHUNKED_LOOKUPS = 16_384;
 // header, segments, bags, dPooled, chunks, then table, state, elements, lanes, rank, ranks
 const LISTS: ParameterType[] = ["u64", "u64", "u64", "u64", "u64"];
 const PARAMETERS: ParameterType[] = [...LISTS, "u64", "u64", "u32", "u32", "u32", "u32"];
 
-/** Launches update_rows.cu: the optimizer's step of every row that a batch touched. */
+/** Launches update_rows.cu: one optimizer step of every row of a batch. */
 export class UpdateRows {
   readonly #kernels: Record<OptimizerName, { wide: Kernel; narrow: Kernel }>;
   readonly #sumChunks: { wide: Kernel; narrow: Kernel };
@@ -36,7 +36,7 @@ export class UpdateRows {
     this.#mostBlocks = BLOCKS_PER_MULTIPROCESSOR * device.multiprocessors;
   }
 
-  /** segments (2 * (segments + 1)) may be longer than the header's count; dPooled (bags, dim); table (rows, dim). */
+  /** segments (2 * (segments + 1)) may be longer than the header says; dPooled (bags, dim); table (rows, dim). */
   launch(
     { optimizer, dim, rank, ranks }: RowUpdateShape,
     header: DeviceBuffer,

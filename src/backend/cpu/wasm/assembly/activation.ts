@@ -1,4 +1,4 @@
-// What follows and precedes a matrix product that was computed elsewhere.
+// Bias and activation after a matrix product, and their gradients before it.
 import { RELU, SIGMOID } from "./codes";
 import { sigmoid } from "./math";
 
@@ -27,7 +27,7 @@ export function biasActivation(rows: i32, columns: i32, activation: i32, bias: u
 }
 
 /**
- * dY (rows, columns) *= activation'(y), where y is the activation's result, and dBias (columns) = the column sums of
+ * dY (rows, columns) *= activation'(y), where y is the output of the activation. dBias (columns) = the column sums of
  * the new dY, added row by row.
  */
 export function activationBackward(

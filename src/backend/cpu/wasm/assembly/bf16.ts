@@ -1,4 +1,4 @@
-// bf16: the upper half of a single-precision word.
+// bf16 is the upper half of a single-precision word.
 
 /** Rounds words to the nearest bf16, ties to even; NaN stays NaN. */
 export function roundToBf16(words: u32, from: usize, to: usize): void {
@@ -20,7 +20,7 @@ export function roundToBf16(words: u32, from: usize, to: usize): void {
   }
 }
 
-/** Four words rounded to bf16, as words whose upper halves are 0. */
+/** Rounds four words to bf16; the result is in their upper halves. */
 // @ts-ignore: a decorator of AssemblyScript
 @inline
 function rounded(words: v128): v128 {

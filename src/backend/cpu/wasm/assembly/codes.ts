@@ -1,4 +1,4 @@
-// Numbers that the wrapper passes for the names of the contract.
+// Codes that kernels.ts passes for activations, and src/optimizer/ for optimizers.
 export const RELU: i32 = 1;
 export const SIGMOID: i32 = 2;
 
@@ -7,10 +7,10 @@ export const ADAGRAD: i32 = 1;
 export const ROW_WISE_ADAGRAD: i32 = 2;
 export const ADAM: i32 = 3;
 
-/** Added to the root of Adagrad's accumulated squares. */
+/** Added to the square root of Adagrad's state. */
 export const ADAGRAD_EPSILON: f32 = 1e-10;
 
-// Byte offsets of the words of a batch's header.
+// Byte offsets of words in the header of a batch (src/header.ts).
 export const HEADER_SAMPLES: usize = 0;
 export const HEADER_LOOKUPS: usize = 4;
 export const HEADER_DISTINCT: usize = 8;

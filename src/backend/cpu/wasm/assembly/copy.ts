@@ -1,6 +1,6 @@
 /**
- * Copies `bytes` bytes, a multiple of 4, between places that do not overlap. memory.copy is a call out of the module,
- * which costs more than the short rows copied here.
+ * Copies `bytes` bytes, a multiple of 4; source and target do not overlap. memory.copy is a call out of the module,
+ * which costs more than copying a short row in this loop.
  */
 export function copyWords(to: usize, from: usize, bytes: usize): void {
   let j: usize = 0;

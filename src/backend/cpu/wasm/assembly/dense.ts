@@ -55,7 +55,10 @@ export function adagrad(words: u32, rate: f32, parameters: usize, gradients: usi
   }
 }
 
-/** A step of Adam by the rates of src/optimizer/adam.ts; state holds mean and square of each parameter in turn. */
+/**
+ * One step of Adam with the rates of src/optimizer/adam.ts. `state` holds mean and mean square of each parameter,
+ * interleaved.
+ */
 function adam(words: u32, rates: usize, parameters: usize, gradients: usize, state: usize): void {
   const stepSize = load<f32>(rates, 0), rootCorrection = load<f32>(rates, 4);
   const meanGain = load<f32>(rates, 8), squareGain = load<f32>(rates, 12);

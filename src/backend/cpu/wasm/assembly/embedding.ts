@@ -1,11 +1,11 @@
-// Lookups and updates of rows in this memory. Copying or updating a row takes so many instructions that the processor
-// overlaps the cache misses of few rows. Therefore a short loop first reads one word of each cache line of a block of
-// rows, so that the misses of all of them overlap.
+// Lookups and updates of rows in the kernels' memory. Copying or updating one row takes so many instructions that the
+// processor overlaps the cache misses of only a few rows. A short loop therefore reads one word of each cache line of
+// the next BLOCK rows first, so that their misses overlap.
 import { ADAGRAD_EPSILON, HEADER_DISTINCT, HEADER_LEARNING_RATE, HEADER_LOOKUPS, ROW_WISE_ADAGRAD } from "./codes";
 import { copyWords } from "./copy";
 import { descend, squares, updateDense } from "./dense";
 
-/** Rows that are touched ahead of their use. */
+/** Number of rows that are prefetched together. */
 const BLOCK: u32 = 64;
 
 /** packed[i] = table[rows[i]] for i < count. */
@@ -54,8 +54,8 @@ export function pool(bags: u32, dim: u32, table: usize, indices: usize, offsets:
 }
 
 /**
- * Updates the rows a batch touched. Segment s is row segments[2s]; its gradient is the sum of dPooled over the bags
- * segmentBags[segments[2s + 1] .. segments[2s + 3]]. Rank r of `ranks` writes the segments that begin within its share
+ * Updates the rows of a batch. Segment s is row segments[2s]; its gradient is the sum of dPooled over the bags
+ * segmentBags[segments[2s + 1] .. segments[2s + 3]]. Rank r of `ranks` updates the segments that begin within its share
  * of the lookups. A row has `stateWords` words of state; scratch holds one row.
  */
 export function updateRows(
@@ -126,8 +126,8 @@ export function rowSquares(
 }
 
 /**
- * Reads a word of every cache line of table[rows[i]] for i < count, where rows lie `stride` bytes apart. What was read
- * is written to `sink`, a word of no other use, because reads without one are not compiled.
+ * Reads a word of every cache line of table[rows[i]] for i < count; rows are `stride` bytes apart. The combined words
+ * are written to `sink`, which nothing reads, because the compiler removes reads whose results are unused.
  */
 function touchRows(count: u32, bytes: usize, table: usize, rows: usize, stride: usize, sink: usize): void {
   let read: u32 = 0;
@@ -141,7 +141,10 @@ function touchRows(count: u32, bytes: usize, table: usize, rows: usize, stride: 
   store<u32>(sink, read);
 }
 
-/** Where the gradient of a segment's row is: the sum over its bags in `scratch`, or in dPooled if it has one bag. */
+/**
+ * Address of the gradient of a segment's row: its sum over the bags in `scratch`, or the row of dPooled if there is one
+ * bag.
+ */
 function gradientOf(segment: usize, bytes: usize, segmentBags: usize, dPooled: usize, scratch: usize): usize {
   const begin = load<u32>(segment, 4);
   const count = load<u32>(segment, 12) - begin;
@@ -151,7 +154,7 @@ function gradientOf(segment: usize, bytes: usize, segmentBags: usize, dPooled: u
   return scratch;
 }
 
-/** The first of `distinct` segments that begins at or after `position`; `distinct` if none does. */
+/** The first of `distinct` segments that begins at `position` or after it; `distinct` if there is none. */
 function firstSegment(segments: usize, distinct: u32, position: u32): u32 {
   let low: u32 = 0;
   let high = distinct;

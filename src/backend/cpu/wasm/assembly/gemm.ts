@@ -1,6 +1,6 @@
-// Matrix products for linear layers. The right-hand matrix is packed into panels of 8 columns, [panel][k][8], so that
-// the inner loop reads it in order; the left-hand one is read row by row where it lies. Blocks of BLOCK_K x BLOCK_N
-// keep the panels in the second-level cache and the six rows in use in the first.
+// Matrix products for linear layers. The right operand is packed into panels of 8 columns, [panel][k][8], so that the
+// inner loop reads it sequentially; the left operand is read row by row in place. Blocks of BLOCK_K x BLOCK_N keep the
+// panels in the second-level cache and the six current rows in the first.
 import { biasActivation } from "./activation";
 import { RELU, SIGMOID } from "./codes";
 import { copyWords } from "./copy";
@@ -11,12 +11,12 @@ const BLOCK_M: i32 = 48;
 
 /** Bytes of one 6 x 8 tile. */
 export const TILE_BYTES: usize = 6 * 8 * 4;
-/** A start value that changes nothing as the floor of a product. */
+/** Floor of a product without a lower bound. */
 export const NO_FLOOR: f32 = -Infinity;
 
 const START_ROW_BYTES: usize = BLOCK_N * 4;
 const PANELS_BYTES: usize = BLOCK_K * BLOCK_N * 4;
-/** Space after each row of a transposed block, without which all rows would meet in a few sets of the cache. */
+/** Gap after each row of a transposed block. Without it all rows would map to a few sets of the cache. */
 const ROW_GAP_BYTES: usize = 64;
 const TRANSPOSED_BYTES: usize = BLOCK_M * (BLOCK_K * 4 + ROW_GAP_BYTES);
 
@@ -69,8 +69,8 @@ export function linearWeightGradient(
 }
 
 /**
- * c (m, n) = max(op(a) op(b) + row, floor), where op(a) is (m, k), op(b) is (k, n) and row (n) is zero if its address
- * is. A transposed operand lies in memory as (k, m) or (n, k).
+ * c (m, n) = max(op(a) op(b) + row, floor), where op(a) is (m, k) and op(b) is (k, n). `row` (n) is zero if its address
+ * is 0. A transposed operand is stored as (k, m) or (n, k).
  */
 function gemm(
   transposeA: bool,
@@ -100,7 +100,7 @@ function gemm(
     memory.fill(startRow, 0, roundUp(columnBytes, 32));
     if (row) memory.copy(startRow, row + (<usize> j << 2), columnBytes);
 
-    // Once even for k = 0, which leaves the start row: a rank without samples has gradients of zero.
+    // Runs once even for k = 0, which writes the start row: a rank without samples has zero gradients.
     let p = 0;
     do {
       const terms = min(depth, k - p);
@@ -142,8 +142,9 @@ function gemm(
 }
 
 /**
- * c (m, n) = max(start + a (m, k) panels, floor). Rows of a, c and start lie `stride` bytes apart; a start with stride
- * 0 is one row for all and is read up to the next multiple of 8 columns; any other start must be c itself.
+ * c (m, n) = max(start + a (m, k) panels, floor). Rows of a, c and start are `stride` bytes apart. A start with stride
+ * 0 is one row that is added to every row of c, and is read up to the next multiple of 8 columns; any other start must
+ * be c itself.
  */
 export function multiply(
   m: i32,
@@ -169,7 +170,7 @@ export function multiply(
       if (columns >= 8) {
         multiplyTile(rows, k, a, strideA, panel, c + at, strideC, start + at, strideStart, floor);
       } else {
-        // A tile that is cut off on the right is computed in scratch, so that nothing outside c is touched.
+        // A tile that exceeds c on the right is computed in scratch, so that nothing outside c is overwritten.
         const bytes = <usize> columns << 2;
         let tileStart = start + at;
         if (strideStart) {
@@ -188,8 +189,8 @@ export function multiply(
 }
 
 /**
- * One tile of 6 rows and 8 columns: 12 sums, two words of the panel and one of a fill 15 of the 16 vector registers.
- * With fewer rows the last one is computed several times over and stored in the same place.
+ * One tile of 6 rows and 8 columns: 12 sums, two words of the panel and one of a occupy 15 of the 16 vector registers.
+ * With fewer rows the last row is computed repeatedly and stored at the same address.
  */
 function multiplyTile(
   rows: i32,
@@ -227,7 +228,7 @@ function multiplyTile(
   s = start + r5 * strideStart;
   let x5 = v128.load(s, 0), y5 = v128.load(s, 16);
 
-  // Left as it is the compiler's own unrolling keeps every sum in its register; unrolled by hand it does not.
+  // Not unrolled by hand: the compiler's own unrolling keeps every sum in a register, manual unrolling does not.
   for (; k > 0; k--) {
     const p = v128.load(panel, 0), q = v128.load(panel, 16);
     let v = v128.load_splat<f32>(a0);
@@ -266,7 +267,7 @@ function multiplyTile(
   v128.store(c, f32x4.pmax(x5, low), 0), v128.store(c, f32x4.pmax(y5, low), 16);
 }
 
-/** Packs b (k, n), rows `stride` bytes apart, into panels; columns past n become zero. */
+/** Packs b (k, n), with rows `stride` bytes apart, into panels; columns beyond n become zero. */
 export function packPanels(k: i32, n: i32, b: usize, stride: usize, panels: usize): void {
   for (let j = 0; j < n; j += 8) {
     let from = b + (<usize> j << 2);
@@ -289,7 +290,7 @@ export function packPanels(k: i32, n: i32, b: usize, stride: usize, panels: usiz
   }
 }
 
-/** Packs the transpose of b (n, k), rows `stride` bytes apart, into panels; columns past n become zero. */
+/** Packs the transpose of b (n, k), with rows `stride` bytes apart, into panels; columns beyond n become zero. */
 export function packTransposed(k: i32, n: i32, b: usize, stride: usize, panels: usize): void {
   for (let j = 0; j < n; j += 8) {
     if (n - j < 8) memory.fill(panels, 0, <usize> k << 5);
@@ -350,7 +351,7 @@ export function transpose(rows: i32, columns: i32, from: usize, strideFrom: usiz
   }
 }
 
-/** The length of the blocks that cut `total` into the fewest, nearly equal parts of an even length of at most `most`. */
+/** Length of the blocks that divide `total` into the fewest nearly equal parts: even, and at most `most`. */
 function evenBlock(total: i32, most: i32): i32 {
   const parts = max(1, (total + most - 1) / most);
   return ((total + parts - 1) / parts + 1) & ~1;

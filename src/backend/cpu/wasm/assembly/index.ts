@@ -1,5 +1,5 @@
-// Every export is a plain function over 64-bit byte addresses in the one imported, shared memory. No state is kept
-// between calls, so any number of threads may run these functions over the same memory at addresses of their own.
+// Every export is a function over 64-bit byte addresses in the imported shared memory. Functions keep no state between
+// calls, so any number of threads can call them on disjoint memory at the same time.
 export { linear, linearInputGradient, linearWeightGradient, gemmScratchBytes } from "./gemm";
 export { activationBackward, biasActivation } from "./activation";
 export { roundToBf16 } from "./bf16";

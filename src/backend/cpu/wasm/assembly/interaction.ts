@@ -1,6 +1,7 @@
-// The interaction as small matrix products, one sample at a time: the vectors of a sample are a matrix V (vectors, dim)
-// whose first row is the bottom vector; where that is null, all are pooled ones. Forward needs the lower triangle of V Vᵀ, backward G V with the symmetric
-// matrix G of the triangle's gradients.
+// The interaction as small matrix products, one sample at a time. The vectors of a sample are a matrix V (vectors, dim)
+// whose first row is the bottom vector; without one (address 0), all rows are pooled vectors. The forward pass needs
+// the lower triangle of V Vᵀ. The backward pass needs G V, where the symmetric matrix G contains the gradients of that
+// triangle.
 import { copyWords } from "./copy";
 import { add } from "./dense";
 import { multiply, NO_FLOOR, packPanels, packTransposed, roundUp, TILE_BYTES, transpose } from "./gemm";
@@ -23,7 +24,7 @@ function squareBytes(vectors: usize): usize {
   return vectors * roundUp(vectors, 8) << 2;
 }
 
-/** output = bottom, or all pooled vectors without one, and the products of vectors i and j < i. */
+/** output = the bottom vector, or all pooled vectors if there is none, then the products of vectors i and j < i. */
 export function interactDot(
   samples: i32,
   tables: i32,
@@ -51,7 +52,7 @@ export function interactDot(
     copyWords(matrix, bottom, bottomBytes);
     copyWords(matrix + bottomBytes, pooled, pooledBytes);
     packTransposed(dim, last, matrix, vectorBytes, panels);
-    // Columns j .. j + 7 are wanted only below the diagonal, from row j + 1.
+    // Columns j .. j + 7 are needed only below the diagonal, from row j + 1.
     let panel = panels;
     for (let j: usize = 0; j < <usize> last; j += 8) {
       const left = matrix + (j + 1) * vectorBytes;
@@ -70,7 +71,7 @@ export function interactDot(
   }
 }
 
-/** Gradients of interactDot: dBottom (samples, dim), null as bottom, and dPooled (samples, tables, dim). */
+/** Gradients of interactDot: dBottom (samples, dim), address 0 if bottom is, and dPooled (samples, tables, dim). */
 export function interactDotBackward(
   samples: i32,
   tables: i32,
@@ -101,7 +102,7 @@ export function interactDotBackward(
     packPanels(count, dim, matrix, vectorBytes, panels);
     const passed = dOutput;
     dOutput = symmetricMatrix(vectors, dOutput + passedBytes, gradients);
-    // The vectors are in the panels now; their place takes the products.
+    // The panels contain the vectors now, so `matrix` can hold the products.
     multiply(count, dim, count, gradients, stride, panels, matrix, vectorBytes, zeros, 0, NO_FLOOR, scratch);
     add(<i32> (passedBytes >> 2), passed, matrix);
     copyWords(dBottom, matrix, bottomBytes);
@@ -113,7 +114,7 @@ export function interactDotBackward(
   }
 }
 
-/** Writes the square matrix with the given lower triangle, mirrored, and a diagonal of 0. Returns the triangle's end. */
+/** Writes the symmetric matrix with the given lower triangle and a zero diagonal. Returns the end of the triangle. */
 function symmetricMatrix(size: usize, triangle: usize, matrix: usize): usize {
   const stride = size << 2;
   for (let i: usize = 0; i < size; i++) {
@@ -135,7 +136,7 @@ function symmetricMatrix(size: usize, triangle: usize, matrix: usize): usize {
   return triangle;
 }
 
-/** output (samples, (tables + 1) dim) = bottom and all pooled vectors of each sample. */
+/** output (samples, (tables + 1) dim) = the bottom vector and all pooled vectors of each sample. */
 export function interactCat(
   samples: i32,
   tables: i32,

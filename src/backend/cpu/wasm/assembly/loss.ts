@@ -2,9 +2,9 @@ import { HEADER_LABEL_SMOOTHING, HEADER_POSITIVE_WEIGHT, HEADER_SAMPLES } from "
 import { expOfNegative, logOfOnePlus } from "./math";
 
 /**
- * Binary cross-entropy on logits (samples): dLogits = (c sigmoid(logit) - w y) / header.samples; the losses' sum, in double
- * precision, is added to the f32 at lossSum. With the weight w of positives and the smoothed label y the loss of one sample
- * is c max(z, 0) - z w y + c ln(1 + e^-|z|), where c = 1 + (w - 1) y.
+ * Binary cross-entropy on logits (samples): dLogits = (c sigmoid(logit) - w y) / header.samples. The sum of the losses,
+ * computed in double precision, is added to the f32 at lossSum. With the weight w of positives and the smoothed label
+ * y, the loss of one sample is c max(z, 0) - z w y + c ln(1 + e^-|z|), where c = 1 + (w - 1) y.
  */
 export function loss(
   samples: i32,

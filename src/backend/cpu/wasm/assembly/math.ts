@@ -1,12 +1,12 @@
-// Double-precision exponential and logarithm, to about 1e-13. The standard library's versions read tables in static
-// memory, which a module without data of its own does not have.
+// Exponential and logarithm in double precision, with an error of about 1e-13. Those of the standard library read
+// tables in static memory, which this module does not have.
 
-/** e^x for x <= 0; below -700 as at -700. */
+/** e^x for x <= 0; arguments below -700 are treated as -700. */
 export function expOfNegative(x: f64): f64 {
   x = max(x, -700);
   const n = nearest(x * 1.4426950408889634);
   const r = x - n * 0.6931471803691238 - n * 1.9082149292705877e-10;
-  // Taylor's series on |r| <= ln(2) / 2.
+  // Taylor series for |r| <= ln(2) / 2.
   let p: f64 = 1.0 / 479001600;
   p = p * r + 1.0 / 39916800;
   p = p * r + 1.0 / 3628800;
@@ -23,7 +23,7 @@ export function expOfNegative(x: f64): f64 {
   return p * reinterpret<f64>((<i64> n + 1023) << 52);
 }
 
-/** ln(1 + z) for 0 <= z <= 1, as 2 artanh(z / (2 + z)), whose series in squares of at most 1/9 falls quickly. */
+/** ln(1 + z) for 0 <= z <= 1, as 2 artanh(z / (2 + z)). The series in squares of at most 1/9 converges quickly. */
 export function logOfOnePlus(z: f64): f64 {
   const s = z / (2 + z);
   const q = s * s;
@@ -43,7 +43,7 @@ export function logOfOnePlus(z: f64): f64 {
   return 2 * s * p;
 }
 
-/** 1 / (1 + e^-x), without overflow on either side. */
+/** 1 / (1 + e^-x), without overflow for any x. */
 export function sigmoid(x: f64): f64 {
   const e = expOfNegative(-abs(x));
   return (x < 0 ? e : 1.0) / (1 + e);
