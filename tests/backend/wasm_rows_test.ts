@@ -19,7 +19,7 @@ Deno.test("WASM kernels: dense updates", () => {
       const [expected, expectedState] = [parameters, state].map(copyOf);
       reference.updateDense(optimizer, words, copyOf(header), expected, copyOf(gradients), expectedState);
       const code = OPTIMIZERS[optimizer].code;
-      operands.kernels.updateDense(code, words, at(header), at(parameters), at(gradients), at(state));
+      operands.kernels.updateWeights(code, words, at(header), at(parameters), at(gradients), at(state));
       assertClose(parameters, reference.floats(expected), 1e-6, `${optimizer} of ${words} words`);
       assertClose(state, reference.floats(expectedState), 1e-6, `state of ${optimizer}`);
       operands.check();

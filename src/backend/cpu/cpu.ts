@@ -220,7 +220,7 @@ export class CpuBackend extends HostMemory implements PagedBackend {
     state: Buffer | undefined,
   ): void {
     const stateAddress = atOrNull(state);
-    this.#kernels.updateDense(
+    this.#kernels.updateWeights(
       OPTIMIZERS[optimizer].code,
       words,
       at(header),

@@ -144,8 +144,8 @@ export interface Kernels {
     lossSum: Address,
   ): void;
 
-  /** Updates `words` dense parameters from their gradients; `state` is ignored for SGD. */
-  updateDense(
+  /** `Backend.updateDense`: updates `words` weights from their gradients; `state` is ignored for SGD. */
+  updateWeights(
     optimizer: number,
     words: number,
     header: Address,

@@ -1,7 +1,7 @@
 import { ADAGRAD_EPSILON, ADAM, HEADER_LEARNING_RATE, HEADER_OPTIMIZER, SGD } from "./codes";
 
-/** Updates `words` parameters, or the weights of a row, from their gradients; the rates come from the header. */
-export function updateDense(
+/** Updates `words` weights, which are dense parameters or one embedding row, with the rates in the header. */
+export function updateWeights(
   optimizer: i32,
   words: u32,
   header: usize,

@@ -3,7 +3,7 @@
 // the next BLOCK rows first, so that their misses overlap.
 import { ADAGRAD_EPSILON, HEADER_DISTINCT, HEADER_LEARNING_RATE, HEADER_LOOKUPS, ROW_WISE_ADAGRAD } from "./codes";
 import { copyWords } from "./copy";
-import { descend, squares, updateDense } from "./dense";
+import { descend, squares, updateWeights } from "./dense";
 
 /** Number of rows that are prefetched together. */
 const BLOCK: u32 = 64;
@@ -92,7 +92,7 @@ export function updateRows(
     const gradient = gradientOf(segment, bytes, segmentBags, dPooled, scratch);
     const weights = table + row * bytes;
     if (optimizer != ROW_WISE_ADAGRAD) {
-      updateDense(optimizer, dim, header, weights, gradient, state + row * stateBytes);
+      updateWeights(optimizer, dim, header, weights, gradient, state + row * stateBytes);
     } else {
       const at = state + (row << 2);
       const squares = load<f32>(at) + sumOfSquares(bytes, gradient) / <f32> dim;
