@@ -1,7 +1,7 @@
 /**
  * Kills and corrupts: shows that nothing is lost and that nothing wrong is taken for right.
  *
- *     deno task faults --kills 200 --corruptions 500 --rank-kills 20 --seed 1
+ *     deno task faults --kills 200 --corruptions 500 --rank-kills 20 --row-kills 100 --seed 1
  *
  * Kills: commands of the pipeline (prepare, profile, layout, train with checkpoints) are killed (SIGKILL) at random moments
  * and given again until they are done; in the end every artifact must have the bits of an undisturbed pipeline, and no
@@ -9,11 +9,13 @@
  * flipped; opening the artifact must fail with one line "Cannot ..." that is no stack trace. Every tenth of them, and a
  * full disk (a limit on the size of files), goes through the command line. Rank kills: one of two ranks that mpirun
  * started is killed; all must end within 20 seconds, and the command that training named goes on, in the end to the bits
- * of an undisturbed training. Writes one JSON object.
+ * of an undisturbed training. Row kills: trainings with rows on disk are killed and resumed within other memory budgets, in
+ * the end to the bits of training in memory. Writes one JSON object.
  */
 import { parseArgs } from "node:util";
 import { Terminal } from "../src/report/terminal.ts";
 import { runCorruptions, runFullDisk, runKills } from "../tests/support/faults.ts";
+import { runRowKills } from "../tests/support/row_kills.ts";
 import { runRankKills } from "../tests/support/rank_kills.ts";
 
 if (import.meta.main) {
@@ -22,6 +24,7 @@ if (import.meta.main) {
       kills: { type: "string", default: "200" },
       corruptions: { type: "string", default: "500" },
       "rank-kills": { type: "string", default: "20" },
+      "row-kills": { type: "string", default: "100" },
       seed: { type: "string", default: "1" },
     },
   });
@@ -31,6 +34,7 @@ if (import.meta.main) {
   const show = (stage: string) => (fraction: number) => terminal.report({ event: "stage", stage, fraction });
   const result = {
     rankKills: await runRankKills(Number(values["rank-kills"]), seed, show("killed ranks")),
+    rowKills: await runRowKills(Number(values["row-kills"]), seed, show("killed runs on a disk")),
     kills: await runKills(Number(values.kills), seed, show("kills")),
     corruptions: await runCorruptions(corruptions, seed, show("corruptions")),
     fullDisk: await runFullDisk(corruptions > 0 ? 20 : 0, seed, show("full disks")),
@@ -39,6 +43,7 @@ if (import.meta.main) {
   console.log(JSON.stringify(result, null, 1));
   const faults = [
     ...result.rankKills.faults,
+    ...result.rowKills.faults,
     ...result.kills.faults,
     ...result.corruptions.faults,
     ...result.fullDisk.faults,

@@ -85,7 +85,7 @@ function demoFigures({ code, stdout, seconds }: Ended): string[] {
 }
 
 function faults(name: string, kind: string, flags: readonly string[]): Part {
-  const none = ["--kills", "0", "--corruptions", "0", "--rank-kills", "0"];
+  const none = ["--kills", "0", "--corruptions", "0", "--rank-kills", "0", "--row-kills", "0"];
   return { name, args: ["run", "-A", "tools/faults.ts", ...none, ...flags], row: faultCounts(kind) };
 }
 
@@ -132,6 +132,7 @@ export const SERIES: readonly Series[] = [
       faults("processes killed, seed 31", "kills", ["--kills", "200", "--seed", "31"]),
       faults("files corrupted, seed 32", "corruptions", ["--corruptions", "500", "--seed", "32"]),
       faults("ranks killed, seed 33", "rankKills", ["--rank-kills", "20", "--seed", "33"]),
+      faults("runs with rows on a disk killed, seed 34", "rowKills", ["--row-kills", "100", "--seed", "34"]),
     ],
   },
   {
