@@ -4,7 +4,7 @@ import { planDataset, planPublished, thisMachine } from "../src/plan/plan_traini
 import { publishedData } from "../src/plan/published.ts";
 import { planText } from "../src/report/tables.ts";
 import { expectDenseFeatures, type Preset, resolveConfig } from "../src/config/config.ts";
-import { speedsHere } from "../src/doctor.ts";
+import { speedHere } from "../src/doctor.ts";
 import type { Common } from "./options.ts";
 import { run } from "./run.ts";
 import { type ConfigFlags, presetFlag, trainLayer, withTraining } from "./train_options.ts";
@@ -23,7 +23,7 @@ export function plan(program: Command): void {
         const published = dataset === undefined ? publishedData(flags.preset) : undefined;
         const shape = dataset ?? { denseFeatures: published!.dense.length, tables: published!.tables.length };
         expectDenseFeatures(config, shape.denseFeatures, `plan for ${directory ?? published!.source}`);
-        const speed = await speedsHere(config, shape);
+        const speed = await speedHere(config, shape);
         const planned = dataset === undefined
           ? planPublished(published!, config, machine, speed)
           : planDataset(dataset, config, machine, speed);

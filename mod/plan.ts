@@ -49,7 +49,7 @@ export {
   thisMachine,
   type TrainingPlan,
 } from "../src/plan/plan_training.ts";
-export type { PlannedBudget, Speed } from "../src/plan/budgets.ts";
+export type { PlannedBudget } from "../src/plan/budgets.ts";
 export type { MemoryPart, MemoryPlan, Placement } from "../src/plan/memory.ts";
 export { type LogShape, type PublishedData } from "../src/dataset/published.ts";
 export { publishedData } from "../src/plan/published.ts";

@@ -20,7 +20,7 @@ import { Interrupted } from "../../src/errors.ts";
 import { peakRssBytes } from "../../src/loop/peak_rss.ts";
 import { Trainer } from "../../src/loop/trainer.ts";
 import { rowStateWords } from "../../src/optimizer/optimizers.ts";
-import { CachedRank } from "../../src/ranks/cached_rank.ts";
+import { CachedRanks } from "../../src/ranks/cached_ranks.ts";
 import { LocalRank, type RankGroup } from "../../src/ranks/rank_group.ts";
 import { sizeCache } from "../../src/ranks/tier.ts";
 import { allocateTrainState, type TrainState } from "../../src/ranks/train_state.ts";
@@ -73,7 +73,7 @@ async function overLmdb(): Promise<RankGroup> {
   );
   const memory = allocateTrainState({ ...options, fullRows: slots + batchShape.lookupCapacity });
   const none = { [Symbol.dispose]() {} };
-  return new CachedRank({ ...memory, cache: { store, slots, batchRows, lookAhead } }, none);
+  return new CachedRanks(new LocalRank(memory), { store, slots, batchRows, lookAhead }, none);
 }
 
 const group = way === "mapped" ? overMappedFile() : await overLmdb();
@@ -98,6 +98,6 @@ const elapsed = (begun.at(-1)! - begun[WARMUP]) / 1000;
 console.log(JSON.stringify({
   samplesPerSecond: result?.samplesPerSecond ?? steps * config.batchSize / elapsed,
   ...{ seconds: result?.seconds ?? elapsed, steps: result?.steps ?? steps, peakRssBytes: peakRssBytes() },
-  ...(group instanceof CachedRank ? { moved: group.moved } : {}),
+  ...(group instanceof CachedRanks ? { moved: group.moved } : {}),
 }));
 await group[Symbol.asyncDispose]();

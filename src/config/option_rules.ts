@@ -54,12 +54,11 @@ export const activations: Rule = (config, line) =>
       ? "with --device auto: that may be the CPU, where it has no effect; choose --device cuda"
       : undefined);
 
-/** Rows on disk need one rank in mode cpu. */
-export const memory: Rule = ({ mode, ranks }, line) => {
+/** Rows on disk need mode cpu in one process. */
+export const memory: Rule = ({ mode }, line) => {
   if (line?.given.has("--resume")) return undefined; // the run's first command decided it
-  const way = "only one rank in mode cpu stores rows on disk; choose --mode cpu --ranks 1, or leave out --memory";
+  const way = "only the ranks of one process store rows on disk, in mode cpu; choose --mode cpu, or leave out --memory";
   if (mode !== "cpu") return `with --mode ${mode}: ${way}`;
-  if (ranks !== null && ranks > 1) return `with --ranks ${ranks}: ${way}`;
   const collective = collectiveOf(line);
   return collective === "mpi" || collective === "nccl" ? `with --collective ${collective}: ${way}` : undefined;
 };

@@ -63,7 +63,7 @@ export interface TrainConfig {
   ranks: number | null;
   /**
    * Memory budget of the run: rows beyond it are stored on disk, with the same results. Null to keep all rows in memory
-   * if they fit. Mode cpu with one rank.
+   * if they fit. Mode cpu in one process.
    */
   memory: MemoryBudget | null;
   /** Budget of the hot rows and their optimizer state, in bytes. */

@@ -3,21 +3,13 @@
  * look-ahead plan decides which rows are fetched and evicted; they move while steps compute. Kernels see one matrix and
  * positions in it, so the result is bit for bit that of tables in memory.
  */
+import type { HostBackend } from "../backend/backend.ts";
 import type { Batch } from "../layout/batch.ts";
 import { rowStateWords } from "../optimizer/optimizers.ts";
-import { HostLookups } from "./host.ts";
 import { LookAheadPlan } from "./plan.ts";
 import type { SavedRows } from "./stores/segments.ts";
 import type { StoreThread } from "./stores/store_thread.ts";
-import type {
-  BatchPlace,
-  BoundTables,
-  EmbeddingTables,
-  RowBlock,
-  RowMatrix,
-  TableContext,
-  TableLookups,
-} from "./tables.ts";
+import type { RowBlock, RowMatrix, TableContext } from "./tables.ts";
 
 /** State of optimizers without state. */
 const NO_STATE = new Float32Array(0);
@@ -41,13 +33,12 @@ export interface CacheCounts {
   written: number;
 }
 
-/** Rows cached in a matrix that is smaller than the tables. Used by one rank. */
-export class CachedTables implements EmbeddingTables {
+/** Rows cached in a matrix that is smaller than the tables. Used by the thread that queues the steps of the ranks. */
+export class CachedTables {
   readonly counts: CacheCounts = { rows: 0, fetched: 0, written: 0 };
   /** Seed of the initial values of rows that were never written. */
   #seed = 0;
-  readonly #context: TableContext;
-  readonly #matrix: RowMatrix;
+  readonly #host: HostBackend;
   readonly #cache: RowCache;
   #plan: LookAheadPlan;
   readonly #weights: Float32Array;
@@ -60,15 +51,22 @@ export class CachedTables implements EmbeddingTables {
   readonly #arriving: Uint32Array;
   #planned = 0;
   #prepared = 0;
+  #finished = 0;
   /** Rows of a scored batch, stored after the slots: open addressing from a row to its position, 0 is empty. */
   readonly #scratchRows: Uint32Array;
   readonly #scratchPositions: Uint32Array;
 
-  constructor(context: TableContext, matrix: RowMatrix, cache: RowCache) {
-    const { host, shape: { dim, optimizer }, batchShape: { lookupCapacity } } = context;
+  /** The matrix, in host memory, has a row for each position. */
+  constructor(
+    { host, shape: { dim, optimizer }, batchShape: { lookupCapacity } }: Pick<
+      TableContext,
+      "host" | "shape" | "batchShape"
+    >,
+    matrix: RowMatrix,
+    cache: RowCache,
+  ) {
     const { batchRows, lookAhead } = cache;
-    this.#context = context;
-    this.#matrix = matrix;
+    this.#host = host;
     this.#cache = cache;
     this.#plan = newPlan(cache);
     this.#weights = host.floats(matrix.weights);
@@ -81,10 +79,6 @@ export class CachedTables implements EmbeddingTables {
     const places = 2 ** Math.ceil(Math.log2(2 * lookupCapacity + 1));
     this.#scratchRows = new Uint32Array(places);
     this.#scratchPositions = new Uint32Array(places);
-  }
-
-  bind(place: BatchPlace): BoundTables {
-    return new CachedLookups(this, this.#context, this.#matrix, place);
   }
 
   /** Rows get their initial values when they are first used. */
@@ -110,10 +104,6 @@ export class CachedTables implements EmbeddingTables {
     return { ...this.#cache.store.seal(), seed: this.#seed };
   }
 
-  holds(_row: number): boolean {
-    return true;
-  }
-
   /** The row at a position of the matrix; -1 if there is none in training. */
   rowAt(position: number): number {
     return this.#plan.rowAt(position);
@@ -125,16 +115,20 @@ export class CachedTables implements EmbeddingTables {
     this.#advance();
   }
 
-  /** Waits for the rows of the batch that is trained next, and sets their positions in it. */
+  /**
+   * Waits for the rows of the batch that is trained next, and sets their positions in it. The step before it may still
+   * run: rows arrive at positions that it does not use.
+   */
   prepareToTrain(batch: Batch): void {
     if (this.#plan.announced === 0) this.announce(batch);
+    const step = this.#prepared - this.#finished;
     const at = this.#prepared++ % this.#jobs.length;
     if (this.#arriving[at] > 0) this.#arrive(at);
     const { words, shape: { bags }, sections: { indices, segments, segmentBags }, lookups, distinct } = batch;
     // With bags, lookups are found by their row; without, the index of a lookup is the number of its bag.
     for (let i = indices, end = indices + lookups; i < end && bags; i++) words[i] = this.#plan.positionOf(words[i]);
     for (let s = 0, i = segments; s < distinct; s++, i += 2) {
-      const position = this.#plan.nextPosition(s);
+      const position = this.#plan.positionIn(step, s);
       words[i] = position;
       for (let k = words[i + 1], end = words[i + 3]; k < end && !bags; k++) {
         words[indices + words[segmentBags + k]] = position;
@@ -151,8 +145,9 @@ export class CachedTables implements EmbeddingTables {
     for (let i = 0, end = this.#arriving[at]; i < end; i++) this.#fromRecord(readRecords, i, positions[i]);
   }
 
-  /** Ends the step over the prepared batch. */
+  /** Ends the step over the oldest prepared batch. */
   finish(): void {
+    this.#finished++;
     this.#plan.finish();
     this.#advance();
   }
@@ -291,8 +286,7 @@ export class CachedTables implements EmbeddingTables {
   }
 
   #floatsOf({ weights, state }: RowBlock): { weights: Float32Array; state: Float32Array } {
-    const { host } = this.#context;
-    return { weights: host.floats(weights), state: state === undefined ? NO_STATE : host.floats(state) };
+    return { weights: this.#host.floats(weights), state: state === undefined ? NO_STATE : this.#host.floats(state) };
   }
 
   #expectIdle(): void {
@@ -319,29 +313,4 @@ function newPlan({ slots, batchRows, lookAhead }: RowCache): LookAheadPlan {
 /** Rows are short: a loop is faster than creating views. */
 function copyWords(source: Float32Array, from: number, target: Float32Array, to: number, count: number): void {
   for (let i = 0; i < count; i++) target[to + i] = source[from + i];
-}
-
-/** Lookups in the matrix after the rows of the batch have arrived. */
-class CachedLookups extends HostLookups {
-  readonly #tables: CachedTables;
-
-  constructor(tables: CachedTables, context: TableContext, matrix: RowMatrix, place: BatchPlace) {
-    super(context, matrix, place);
-    this.#tables = tables;
-  }
-
-  prefetch(): void {
-    this.#tables.announce(this.place.batch);
-  }
-
-  override prepare(training: boolean): TableLookups {
-    if (training) this.#tables.prepareToTrain(this.place.batch);
-    else this.#tables.prepareToScore(this.place.batch);
-    return this;
-  }
-
-  override update(samples: number): void {
-    super.update(samples);
-    this.#tables.finish();
-  }
 }

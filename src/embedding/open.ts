@@ -1,7 +1,6 @@
 /** Chooses the class of a rank's tables: the only file that knows all classes. */
 import type { Backend, Buffer } from "../backend/backend.ts";
 import type { BatchKind } from "../layout/layout.ts";
-import { CachedTables, type RowCache } from "./cached.ts";
 import { DeviceTables } from "./device.ts";
 import { HostTables } from "./host.ts";
 import { NoTables } from "./none.ts";
@@ -22,8 +21,6 @@ export interface TableMemory {
   readonly mostDistinct: Readonly<Record<BatchKind, number>>;
   /** Exchange of rows with other hosts; undefined if `full` has all rows. */
   readonly hosts?: HostExchange | undefined;
-  /** Store of the rows that are not in `full`, whose rows are then slots; undefined if `full` has all rows. */
-  readonly cache?: RowCache | undefined;
 }
 
 /** Opens the tables of one rank. */
@@ -37,9 +34,8 @@ export function openTables(context: TableContext, memory: TableMemory): Embeddin
 
 function openFull(
   context: TableContext,
-  { full, hostGradients, hosts, cache, mostDistinct }: TableMemory,
+  { full, hostGradients, hosts, mostDistinct }: TableMemory,
 ): EmbeddingTables {
-  if (cache !== undefined) return new CachedTables(context, full, cache);
   const inHostMemory = (onHost: TableContext) =>
     hosts === undefined ? new HostTables(onHost, full) : new ShardedTables(onHost, full, hosts);
   if (hostComputes(context)) return inHostMemory(context);

@@ -155,10 +155,11 @@ export class LookAheadPlan {
   }
 
   /**
-   * Position of row i of the batch that is trained next, in the order of its announcement; the batch must be planned.
+   * Position of row i of a planned batch, counted from the oldest unfinished batch in the order of their announcement.
    */
-  nextPosition(i: number): number {
-    return this.#entry[this.#entries[this.#finished % (this.#lookAhead + 1) * this.#batchRows + i] + POSITION];
+  positionIn(batch: number, i: number): number {
+    const slot = (this.#finished + batch) % (this.#lookAhead + 1);
+    return this.#entry[this.#entries[slot * this.#batchRows + i] + POSITION];
   }
 
   /** Position of a row, which every row of a planned batch has; -1 if it has none. */

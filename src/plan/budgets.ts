@@ -44,16 +44,8 @@ export interface BudgetOptions {
   readonly samples: number | undefined;
   /** Bytes of host memory of the run with all rows in memory. */
   readonly host: number;
-  /** Undefined if it was not measured. */
-  readonly speed: Speed | undefined;
-}
-
-/** Samples per second of a model on this machine. */
-export interface Speed {
-  /** With all rows in memory, on all ranks. */
-  readonly inMemory: number;
-  /** On one rank, as with rows on disk. */
-  readonly oneRank: number;
+  /** Samples per second of the model on this machine with all rows in memory; undefined if it was not measured. */
+  readonly speed: number | undefined;
 }
 
 /** The rows of a dataset, from the number of lookups of each in the train split. */
@@ -91,10 +83,10 @@ export function planBudgets(options: BudgetOptions): PlannedBudget[] {
   const batches = samples === undefined ? Infinity : Math.max(1, samples / batchSize);
   return SHARES.map((share): PlannedBudget => {
     const budget = { share, host: Math.round(host - (1 - share) * tables) };
-    const sizes = { batchShape, mostDistinct: { cold: Math.ceil(distinct) } };
+    const sizes = { batchShape, mostDistinct: { cold: Math.ceil(distinct) }, ranks: 1 };
     const cache = sizeCache(model, sizes, { share }, 0);
     if (cache === undefined) {
-      const samplesPerSecond = speed?.inMemory ?? null;
+      const samplesPerSecond = speed ?? null;
       return { ...budget, disk: 0, fetchShare: 0, readShare: 0, samplesPerSecond };
     }
     const steps = stepsInMemory(classes, cache.slots);
@@ -111,7 +103,7 @@ export function planBudgets(options: BudgetOptions): PlannedBudget[] {
       disk: cache.slots >= touched ? 0 : Math.round(DISK_SPACE * touched * tables / model.rows),
       fetchShare,
       readShare: samples === undefined ? null : again,
-      samplesPerSecond: speed === undefined ? null : 1 / (1 / speed.oneRank + moved),
+      samplesPerSecond: speed === undefined ? null : 1 / (1 / speed + moved),
     };
   });
 }

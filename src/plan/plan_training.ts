@@ -14,7 +14,6 @@ import {
   type PlannedBudget,
   type PopularityClass,
   publishedPopularity,
-  type Speed,
 } from "./budgets.ts";
 import { allHotShare, fillBudget } from "./hot_share.ts";
 import { type MemoryPlan, type Placement, PLACEMENTS, planMemory } from "./memory.ts";
@@ -116,7 +115,7 @@ interface Coverage {
  * Plans a run on a dataset, from its exact counts; `speed` is the measured speed of the model on this machine, if known
  * (`measureSpeed`). Throws HotsetError if the model cannot be built.
  */
-export function planDataset(dataset: Dataset, config: PlanConfig, machine: Machine, speed?: Speed): TrainingPlan {
+export function planDataset(dataset: Dataset, config: PlanConfig, machine: Machine, speed?: number): TrainingPlan {
   const { samples, lookups } = dataset.body.splits.train;
   return planTraining(
     {
@@ -140,7 +139,7 @@ export function planPublished(
   data: PublishedData,
   config: PlanConfig,
   machine: Machine,
-  speed?: Speed,
+  speed?: number,
 ): TrainingPlan {
   return planTraining(
     {
@@ -164,7 +163,7 @@ export function thisMachine(): Machine {
   return { total, available };
 }
 
-function planTraining(source: Source, config: PlanConfig, machine: Machine, speed: Speed | undefined): TrainingPlan {
+function planTraining(source: Source, config: PlanConfig, machine: Machine, speed: number | undefined): TrainingPlan {
   expectDenseFeatures(config, source.denseFeatures, `plan for ${source.name}`);
   const bytesPerRow = bytesPerRowOf(config);
   const covered = source.cover(config);

@@ -169,7 +169,7 @@ export class MpiRanks extends RankGroup {
     this.#world.barrier();
   }
 
-  protected waitForSlot(): void {}
+  waitForSlot(): void {}
 
   /** True if the tables are sharded over hosts. */
   get #isSharded(): boolean {

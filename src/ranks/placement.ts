@@ -1,18 +1,18 @@
 /** Decides which devices compute a run and where its rows are. */
-import { chooseBlas, cpuOptions, type CpuPrecision, openDevice, openHost } from "../backend/open.ts";
+import { chooseBlas, cpuOptions, type CpuPrecision, type HostOptions, openDevice, openHost } from "../backend/open.ts";
 import type { DeviceBackend } from "../backend/backend.ts";
 import type { MpiWorld } from "../parallel/mpi_world.ts";
 import type { ModelPlan } from "../model/shape.ts";
 import { StoreThread } from "../embedding/stores/store_thread.ts";
 import { HotsetError, UsageError } from "../errors.ts";
-import { bytes, count, percent } from "../format.ts";
+import { count, percent } from "../format.ts";
 import { rowStateWords } from "../optimizer/optimizers.ts";
 import type { TrainConfig } from "../config/config.ts";
 import type { Report } from "../events/events.ts";
 import { LocalRank, type RankGroup } from "./rank_group.ts";
-import { CachedRank } from "./cached_rank.ts";
+import { CachedRanks } from "./cached_ranks.ts";
 import { MpiRanks } from "./mpi_ranks.ts";
-import { type CacheSizes, sizeCache, tableBytes, type Tier } from "./tier.ts";
+import { type CacheSizes, sizeCache, type Tier } from "./tier.ts";
 import { allocateTrainState, type TrainStateOptions } from "./train_state.ts";
 import { WorkerRanks } from "./worker_ranks.ts";
 
@@ -150,13 +150,12 @@ export async function openRanks(
   const options = { plan, ...batches, ranks, host, clipNorm: config.clipNorm };
   const tablesOnDevice = config.mode === "gpu";
   let group: RankGroup;
-  const cache = tier && config.mode === "cpu" ? cacheFor(config, plan, batches, tier) : undefined;
-  if (device === undefined && cache !== undefined) {
-    return await openCached({ ...options, ranks: 1 }, cache, tier!, tell);
-  }
+  const cache = tier && config.mode === "cpu" && plan.rows > 0
+    ? sizeCache(plan, { ...batches, ranks }, tier.memory, Deno.memoryUsage().rss)
+    : undefined;
+  if (device === undefined && cache !== undefined) return await openCached(options, hostOptions, cache, tier!, tell);
   if (device === undefined) {
-    const memory = allocateTrainState({ ...options, device: host });
-    group = ranks === 1 ? new LocalRank(memory) : await WorkerRanks.start(memory, hostOptions);
+    group = await startOnHost({ ...options, device: host }, hostOptions);
   } else if (ranks === 1) {
     group = new LocalRank(allocateTrainState({ ...options, device, tablesOnDevice }));
   } else {
@@ -176,35 +175,21 @@ export async function openRanks(
   return group;
 }
 
-/**
- * How many rows fit in memory; undefined if all do. Throws UsageError if several ranks would have to share rows on
- * disk.
- */
-function cacheFor(
-  { ranks }: PlacementConfig,
-  plan: ModelPlan,
-  batches: PlacementBatches,
-  tier: Tier,
-): CacheSizes | undefined {
-  if (plan.rows === 0) return undefined;
-  const cache = sizeCache(plan, batches, tier.memory, Deno.memoryUsage().rss);
-  if (cache === undefined || ranks === null || ranks === 1) return cache;
-  throw new UsageError(
-    `Cannot train with ${ranks} ranks on tables of ${
-      bytes(tableBytes(plan))
-    }, more than fits in memory: only one rank can store ` +
-      `rows on disk; choose --ranks 1`,
-  );
+/** Starts ranks that compute on the cores: this thread for one, a worker for each of several. */
+async function startOnHost(options: TrainStateOptions, hostOptions: HostOptions): Promise<RankGroup> {
+  const memory = allocateTrainState(options);
+  return options.ranks === 1 ? new LocalRank(memory) : await WorkerRanks.start(memory, hostOptions);
 }
 
-/** A rank that stores on disk the rows for which there is no memory. */
+/** Ranks that store on disk the rows for which there is no memory. */
 async function openCached(
   options: Omit<TrainStateOptions, "device">,
+  hostOptions: HostOptions,
   { slots, batchRows, lookAhead }: CacheSizes,
   { directory, files }: Tier,
   tell: Report,
 ): Promise<RankGroup> {
-  const { plan, host, batchShape } = options;
+  const { plan, host, batchShape, ranks } = options;
   const { rows, shape: { dim, optimizer, tableRows } } = plan;
   const stateWords = rowStateWords(optimizer, dim);
   using opening = new DisposableStack();
@@ -213,12 +198,12 @@ async function openCached(
     await StoreThread.start({ directory: path, tableRows, dim, stateWords }, { jobs: lookAhead + 2, rows: batchRows }),
   );
   const fullRows = slots + batchShape.lookupCapacity;
-  const memory = allocateTrainState({ ...options, device: host, fullRows });
-  const cache = { store, slots, batchRows, lookAhead };
-  const group = new CachedRank({ ...memory, cache }, opening.move());
+  const onHost = await startOnHost({ ...options, device: host, fullRows }, hostOptions);
+  const group = new CachedRanks(onHost, { store, slots, batchRows, lookAhead }, opening.move());
   const inMemory = Math.min(slots, rows);
-  const text = `Training on ${group.device} with 1 rank; ${count(inMemory)} of ${count(rows)} rows (` +
-    `${percent(inMemory / rows)}) in memory, all others on the disk of ${directory} (${store.name})`;
+  const text = `Training on ${group.device} with ${ranks} rank${ranks === 1 ? "" : "s"}; ${count(inMemory)} of ${
+    count(rows)
+  } rows (${percent(inMemory / rows)}) in memory, all others on the disk of ${directory} (${store.name})`;
   tell({ event: "note", text });
   return group;
 }

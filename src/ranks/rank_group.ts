@@ -239,7 +239,7 @@ export abstract class RankGroup implements AsyncDisposable {
   /** Waits until all queued commands are done. */
   protected abstract settle(): void;
   /** Waits until the last command on this slot is done. */
-  protected abstract waitForSlot(slot: number): void;
+  abstract waitForSlot(slot: number): void;
   abstract [Symbol.asyncDispose](): Promise<void>;
 }
 
@@ -247,23 +247,23 @@ export abstract class RankGroup implements AsyncDisposable {
 export class LocalRank extends RankGroup {
   readonly ranks = 1;
   readonly device: string;
-  protected readonly rank: Rank;
+  readonly #rank: Rank;
 
-  constructor(memory: TrainState, lookAhead = 0) {
-    super(memory, lookAhead);
+  constructor(memory: TrainState) {
+    super(memory);
     this.device = memory.device.name;
-    this.rank = new Rank(memory, ONE_RANK);
+    this.#rank = new Rank(memory, ONE_RANK);
   }
 
   protected send(command: Command, a: number, b: number): void {
-    this.rank.execute(command, a, b);
+    this.#rank.execute(command, a, b);
   }
 
   protected settle(): void {
     this.memory.device.synchronize();
   }
 
-  protected waitForSlot(): void {}
+  waitForSlot(): void {}
 
   // deno-lint-ignore require-await
   async [Symbol.asyncDispose](): Promise<void> {

@@ -48,14 +48,19 @@ export interface CacheSizes {
   readonly lookAhead: number;
 }
 
-/** Batches prefetched ahead of the one in training: 1 would be enough if all batches and reads took the same time. */
-const LOOK_AHEAD = 2;
+/**
+ * Batches prefetched ahead of the one in training: 1 would be enough if all batches and reads took the same time. With
+ * several ranks, the step before may still run.
+ */
+const lookAheadOf = (ranks: number) => ranks === 1 ? 2 : 3;
 /** Bytes of a slot besides its row: its entries in the plan and its table. */
 const PLAN_BYTES = 60;
 /** Bytes of a row that is not in memory: its position in the log. */
 const PLACE_BYTES = 4;
 /** Bytes of pages in flight, threads and whatever else does not depend on the model. */
 const FIXED_BYTES = 48 << 20;
+/** Bytes of the thread of a rank, its libraries, and the scratch of its kernels. */
+const THREAD_BYTES = 48 << 20;
 /** Share of the available memory that the process may use. */
 const AVAILABLE_SHARE = 0.9;
 
@@ -63,6 +68,7 @@ const AVAILABLE_SHARE = 0.9;
 interface BatchSizes {
   readonly batchShape: BatchShape;
   readonly mostDistinct?: { readonly cold: number } | undefined;
+  readonly ranks: number;
 }
 
 /** Bytes of all rows with their optimizer state. */
@@ -76,7 +82,7 @@ export function tableBytes({ rows, shape: { dim, optimizer } }: ModelPlan): numb
  */
 export function sizeCache(
   plan: ModelPlan,
-  { batchShape, mostDistinct }: BatchSizes,
+  { batchShape, mostDistinct, ranks }: BatchSizes,
   memory: MemoryBudget | null,
   resident: number,
   room: number = memoryRoom(),
@@ -85,7 +91,8 @@ export function sizeCache(
   const rowBytes = 4 * (dim + rowStateWords(optimizer, dim));
   const batchRows = Math.max(1, mostDistinct?.cold ?? batchShape.lookupCapacity);
   const least = 2 * batchRows;
-  const sizes = (slots: number) => ({ slots: Math.max(least, slots), batchRows, lookAhead: LOOK_AHEAD });
+  const lookAhead = lookAheadOf(ranks);
+  const sizes = (slots: number) => ({ slots: Math.max(least, slots), batchRows, lookAhead });
   const tables = tableBytes(plan);
   const slotBytes = rowBytes + PLAN_BYTES;
   if (memory !== null && "share" in memory) {
@@ -93,12 +100,12 @@ export function sizeCache(
     const forRows = memory.share * tables - PLACE_BYTES * rows;
     return memory.share === 1 ? undefined : sizes(Math.floor(forRows / slotBytes));
   }
-  const rest = resident + FIXED_BYTES + stepBytes(plan, batchShape);
+  const rest = resident + FIXED_BYTES + (ranks > 1 ? ranks * THREAD_BYTES : 0) + stepBytes(plan, batchShape, ranks);
   const budget = memory?.bytes ?? resident + room;
   if (rest + tables <= budget) return undefined;
-  const jobs = (LOOK_AHEAD + 2) * 2 * batchRows * (rowBytes + 4);
+  const jobs = (lookAhead + 2) * 2 * batchRows * (rowBytes + 4);
   const scratch = batchShape.lookupCapacity * (rowBytes + 16);
-  const overhead = rest + jobs + scratch + PLACE_BYTES * rows + (LOOK_AHEAD + 1) * batchRows * PLAN_BYTES;
+  const overhead = rest + jobs + scratch + PLACE_BYTES * rows + (lookAhead + 1) * batchRows * PLAN_BYTES;
   const slots = Math.floor((budget - overhead) / slotBytes);
   if (slots >= least) return sizes(Math.min(slots, rows));
   const minimum = `${Math.ceil((overhead + least * slotBytes) / 2 ** 20)}MiB`;
@@ -116,8 +123,8 @@ export function sizeCache(
 }
 
 /** Bytes of a step besides rows: batches, activations, dense parameters and their gradients. */
-function stepBytes(plan: ModelPlan, batchShape: BatchShape): number {
-  const { host } = countMemory({ plan, batchShape, fullRows: 0, ranks: 1, onDevice: false });
+function stepBytes(plan: ModelPlan, batchShape: BatchShape, ranks: number): number {
+  const { host } = countMemory({ plan, batchShape, fullRows: 0, ranks, onDevice: false });
   return host.values().reduce((sum, bytes) => sum + bytes, 0);
 }
 

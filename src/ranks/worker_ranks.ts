@@ -157,7 +157,7 @@ export class WorkerRanks extends RankGroup {
     this.#waitFor(this.#posted);
   }
 
-  protected waitForSlot(slot: number): void {
+  waitForSlot(slot: number): void {
     this.#waitFor(this.#slotCommand[slot]);
   }
 

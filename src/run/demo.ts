@@ -10,7 +10,6 @@ import type { TrainConfig } from "../config/config.ts";
 import type { Report, ResultEvent } from "../events/events.ts";
 import { Checkpoint } from "../checkpoint/checkpoint.ts";
 import { LAST_CHECKPOINT } from "../checkpoint/checkpoint_store.ts";
-import { mayUseDisk } from "./expectations.ts";
 import { firstDifference } from "./reproduce.ts";
 import { cacheOf, expectStart, inTurn, planFor, type RunOptions, startRun } from "./run.ts";
 import { expectDevice } from "../ranks/placement.ts";
@@ -59,12 +58,12 @@ export interface DemoResult {
 
 /**
  * Configurations to compare: mode cpu in memory, whatever device the mode of `config` uses, and that mode; or mode cpu
- * in memory and with rows on disk, by one rank, so that all bits are equal.
+ * in memory and with rows on disk, by one rank unless more are asked for.
  */
 export function demoConfigs(config: TrainConfig): TrainConfig[] {
   if (config.mode === "cpu") {
-    if (!mayUseDisk(config)) return [config];
-    return [{ ...config, ranks: 1, memory: null }, { ...config, ranks: 1, memory: config.memory ?? MEMORY }];
+    const ranks = config.ranks ?? 1;
+    return [{ ...config, ranks, memory: null }, { ...config, ranks, memory: config.memory ?? MEMORY }];
   }
   return [{ ...config, mode: "cpu", device: "cpu", precision: "fp32", activations: "ptx" }, config];
 }

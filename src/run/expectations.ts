@@ -32,8 +32,8 @@ export function expectMemory(plan: ModelPlan, { directory }: Dataset): void {
 }
 
 /** True if rows for which there is no memory can be stored on disk. */
-export function mayUseDisk({ mode, ranks }: TrainConfig): boolean {
-  return mode === "cpu" && (ranks === null || ranks === 1);
+export function mayUseDisk({ mode }: TrainConfig): boolean {
+  return mode === "cpu";
 }
 
 /** Replaces the mode by mode cpu, which can store rows on disk, if the tables do not fit in memory. */
@@ -43,13 +43,13 @@ export function modeThatFits(
   report: Report,
   room: number = memoryRoom(),
 ): TrainConfig {
-  const { mode, device, ranks, hotMemory } = config;
+  const { mode, device, hotMemory } = config;
   if (!canTrain(mode, plan.shape.tableRows.length)) {
     const other = device === "cuda" || device === "emulated" ? "gpu" : "cpu";
     report({ event: "note", text: `The data has no sparse features, so no row can be hot: training in mode ${other}` });
     return { ...config, mode: other };
   }
-  if (mode === "cpu" || mode === "gpu" || (ranks !== null && ranks > 1)) return config;
+  if (mode === "cpu" || mode === "gpu") return config;
   const needed = tableBytes(plan) + (mode === "fae" ? hotMemory : 0);
   if (needed <= room) return config;
   const text =
@@ -62,14 +62,10 @@ export function modeThatFits(
 /** Throws UsageError if there is a budget for a configuration that keeps all rows in memory. */
 export function expectTier(config: TrainConfig, world: MpiWorld | undefined): void {
   if (config.memory === null || (mayUseDisk(config) && world === undefined)) return;
-  const where = world !== undefined
-    ? "over several processes"
-    : config.mode === "cpu"
-    ? `with ${config.ranks} ranks`
-    : `in mode ${config.mode}`;
+  const where = world !== undefined ? "over several processes" : `in mode ${config.mode}`;
   throw new UsageError(
-    `Cannot limit the memory of training ${where}: only one rank in mode cpu stores rows on disk; choose --mode cpu --ranks 1, ` +
-      `or leave out --memory`,
+    `Cannot limit the memory of training ${where}: only the ranks of one process store rows on disk, in mode cpu; choose ` +
+      `--mode cpu without mpirun, or leave out --memory`,
   );
 }
 

@@ -21,7 +21,7 @@ import { labelNotes } from "./label_notes.ts";
 import { leakNotes } from "./leak_notes.ts";
 import { measurePhases } from "../loop/phases.ts";
 import { expectDevice, expectLibrary, expectPlacement, openRanks, type PlacementBatches } from "../ranks/placement.ts";
-import { CachedRank } from "../ranks/cached_rank.ts";
+import { CachedRanks } from "../ranks/cached_ranks.ts";
 import { roomForRows } from "./row_room.ts";
 import { tierOf } from "../ranks/tier.ts";
 import { bytesBefore } from "../config/memory_budget.ts";
@@ -272,7 +272,7 @@ async function trainRun(
   }
   const tier = tierOf(out, config.memory);
   await using group = await openRanks(config, plan, batchesOf(layout), report, world, tier);
-  if (trains && group instanceof CachedRank) {
+  if (trains && group instanceof CachedRanks) {
     const found = roomForRows(out, config, plan, dataset, from);
     report({ event: "note", text: `Rows take at most ${bytes(found.bytes)} of the disk of ${out}` });
     room = found;
@@ -333,12 +333,12 @@ async function trainRun(
     const sent = world.bytesSent();
     report({ event: "note", text: `Hosts sent each other ${bytes(sent)}` });
   }
-  const moved = group instanceof CachedRank ? group.moved : undefined;
+  const moved = group instanceof CachedRanks ? group.moved : undefined;
   if (moved !== undefined) report({ event: "note", text: movedText(moved) });
-  const oneMemory = world === undefined && group.memory.mirror === undefined && !(group instanceof CachedRank);
+  const oneMemory = world === undefined && group.memory.mirror === undefined && !(group instanceof CachedRanks);
   if (phases && oneMemory) { for (const event of measurePhases(layout, group.memory)) recordAndReport(event); }
   if (phases && !oneMemory) {
-    const where = group instanceof CachedRank ? "with rows on disk" : "on several devices";
+    const where = group instanceof CachedRanks ? "with rows on disk" : "on several devices";
     report({ event: "note", text: `Phases of a step are not measured ${where}` });
   }
   const measured = { ...trained, ...(moved === undefined ? {} : { moved }) };

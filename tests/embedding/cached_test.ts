@@ -7,10 +7,12 @@ import { HostTables } from "../../src/embedding/host.ts";
 import { StoreThread } from "../../src/embedding/stores/store_thread.ts";
 import {
   allocateRowBlock,
+  type BatchPlace,
   type BoundTables,
   type EmbeddingTables,
   type RowMatrix,
   type TableContext,
+  type TableLookups,
 } from "../../src/embedding/tables.ts";
 import { ONE_RANK } from "../../src/parallel/host_group.ts";
 import { Batch, type BatchShape } from "../../src/layout/batch.ts";
@@ -83,8 +85,40 @@ function fill(batch: Batch, step: number, { optimizer, bags, seed }: Case): void
   writeStep(optimizer, batch.floats, 0.1, step + 1);
 }
 
+/** What trains is bound to. */
+type BoundTo = Pick<EmbeddingTables, "bind" | "initialise" | "read" | "write">;
+
+/** Tables on a disk as a rank would see them that moved its rows itself. */
+function bound(tables: CachedTables, context: TableContext, matrix: RowMatrix): BoundTo {
+  const inMatrix = new HostTables(context, matrix);
+  const bind = (place: BatchPlace): BoundTables => {
+    const { batch } = place;
+    const lookups = inMatrix.bind(place).prepare(true);
+    const { deviceWords, recordable, shared } = lookups;
+    const update = (samples: number) => {
+      lookups.update(samples);
+      tables.finish();
+    };
+    const pool: TableLookups["pool"] = (samples, pooled) => lookups.pool(samples, pooled);
+    return {
+      prefetch: () => tables.announce(batch),
+      prepare(training) {
+        if (training) tables.prepareToTrain(batch);
+        else tables.prepareToScore(batch);
+        return { deviceWords, recordable, shared, pool, update };
+      },
+    };
+  };
+  return {
+    bind,
+    initialise: (seed) => tables.initialise(seed),
+    read: (rows, block) => tables.read(rows, block),
+    write: (rows, block) => tables.write(rows, block),
+  };
+}
+
 /** Trains, and scores and reads on the way; returns all that was seen. `lookAhead` batches are announced ahead. */
-function train(host: HostBackend, tables: EmbeddingTables, context: TableContext, tested: Case, lookAhead: number) {
+function train(host: HostBackend, tables: BoundTo, context: TableContext, tested: Case, lookAhead: number) {
   const places: { batch: Batch; bound: BoundTables }[] = Array.from({ length: lookAhead + 1 }, () => {
     const batch = new Batch(context.batchShape);
     const block = host.wrap(batch.words);
@@ -150,7 +184,7 @@ async function compare(host: HostBackend, tested: Case, lookAhead: number, share
   using store = await StoreThread.start(options, { jobs: lookAhead + 2, rows: batchRows });
   const matrix = matrixOf(host, slots + batchRows, optimizer);
   const tables = new CachedTables(context, matrix, { store, slots, batchRows, lookAhead });
-  const found = train(host, tables, context, tested, lookAhead);
+  const found = train(host, bound(tables, context, matrix), context, tested, lookAhead);
   assert.equal(found.length, expected.length);
   const what = `${JSON.stringify(tested)}, look-ahead ${lookAhead}, share ${share}`;
   for (const [i, words] of expected.entries()) assert.deepEqual(found[i], words, `${what}, ${i}`);

@@ -14,7 +14,7 @@ const PLAN = planModel({
   optimizer: "adagrad",
 });
 const SHAPE: BatchShape = { batchSize: 2048, denseFeatures: 13, tables: 2, bags: false, lookupCapacity: 4096 };
-const SIZES = { batchShape: SHAPE, mostDistinct: { cold: 3000 } };
+const SIZES = { batchShape: SHAPE, mostDistinct: { cold: 3000 }, ranks: 1 };
 const RESIDENT = 200 << 20;
 const GIB = 2 ** 30;
 

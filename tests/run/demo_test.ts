@@ -22,7 +22,7 @@ Deno.test("the demonstration compares any mode on any device with the CPU", () =
     ) => [mode, ranks, memory]);
   assert.deepEqual(inModeCpu({}), [["cpu", 1, null], ["cpu", 1, { share: 0.1 }]]);
   assert.deepEqual(inModeCpu({ memory: { bytes: 9 }, mode: "cpu" }), [["cpu", 1, null], ["cpu", 1, { bytes: 9 }]]);
-  assert.deepEqual(inModeCpu({ ranks: 2 }), [["cpu", 2, null]]);
+  assert.deepEqual(inModeCpu({ ranks: 2 }), [["cpu", 2, null], ["cpu", 2, { share: 0.1 }]]);
   assert.deepEqual(inModeCpu({ device: "emulated" }), [["cpu", null, null], ["fae", null, null]]);
 });
 

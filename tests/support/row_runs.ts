@@ -4,8 +4,10 @@ import { resolveConfig, type TrainConfig } from "../../src/config/config.ts";
 import type { Dataset } from "../../src/dataset/dataset.ts";
 import { Interrupted } from "../../src/errors.ts";
 import type { RunEvent } from "../../src/events/events.ts";
-import type { RunOptions } from "../../src/run/run.ts";
-import type { TemporaryDirectory } from "./temporary.ts";
+import { resumeRun, type RunOptions, startRun } from "../../src/run/run.ts";
+import { evaluateRun } from "../../src/run/score_run.ts";
+import { checkpointsOf } from "./checkpoint_words.ts";
+import { TemporaryDirectory } from "./temporary.ts";
 import { tinyDataset } from "./tiny_dataset.ts";
 
 /** One rank; 25 steps an epoch on the data below. */
@@ -36,4 +38,21 @@ export async function stopAt(
     if (event.event === "progress" && event.step === step) controller.abort();
   };
   await assert.rejects(run({ report, signal: () => controller.signal }), Interrupted);
+}
+
+/**
+ * Trains in memory, and within memory that changes at every interrupt: the checkpoints must be equal, and the run that was
+ * interrupted can be evaluated.
+ */
+export async function interruptAgainAndAgain(config: TrainConfig): Promise<void> {
+  using directory = new TemporaryDirectory();
+  const dataset = dataOf(directory);
+  const [plain, out] = ["plain", "run"].map((name) => directory.join(name));
+  await startRun(config, dataset, { out: plain, report: quiet });
+  await stopAt(3, (stop) => startRun({ ...config, memory: { share: 0.1 } }, dataset, { out, ...stop }));
+  await stopAt(17, (stop) => resumeRun({ out, ...stop }, { memory: null }));
+  await stopAt(30, (stop) => resumeRun({ out, ...stop }, { memory: { share: 0.02 } }));
+  await resumeRun({ out, report: quiet }, { memory: { share: 0.3 } });
+  assert.deepEqual(checkpointsOf(out), checkpointsOf(plain));
+  assert.equal((await evaluateRun(out, [], quiet)).length, 2);
 }

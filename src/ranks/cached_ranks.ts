@@ -1,6 +1,6 @@
-/** A rank whose tables may exceed memory: rows are cached in memory and stored on disk. */
+/** Ranks whose tables may exceed memory: rows are cached in memory and stored on disk. */
 import { join } from "node:path";
-import type { CachedTables, RowCache } from "../embedding/cached.ts";
+import { CachedTables, type RowCache } from "../embedding/cached.ts";
 import type { MovedRows } from "../events/events.ts";
 import { InitialRows } from "../embedding/initialise.ts";
 import { NotFiniteRow } from "../embedding/stores/row_log.ts";
@@ -10,30 +10,77 @@ import { type Checkpoint, CHECKPOINT_FILES, type CheckpointBody, writeDense } fr
 import { type CheckpointPlaces, storeCheckpoint } from "../checkpoint/checkpoint_store.ts";
 import { NotFinite, placeOfWord } from "../checkpoint/weights.ts";
 import { Command } from "./rank.ts";
-import { LocalRank } from "./rank_group.ts";
-import type { TrainState } from "./train_state.ts";
+import { LocalRank, RankGroup } from "./rank_group.ts";
 
 /** Files of a checkpoint for the matrices of rows. */
 const FILES = { weights: CHECKPOINT_FILES.rows, state: CHECKPOINT_FILES.rowState } as const;
 
-/** One rank on the calling thread, with rows on disk. */
-export class CachedRank extends LocalRank {
+/**
+ * Ranks of this process with rows on disk. This thread moves rows and sets their positions in each batch before the
+ * ranks get it, so that they train on a matrix in host memory like any other.
+ */
+export class CachedRanks extends RankGroup {
+  readonly ranks: number;
+  readonly device: string;
+  readonly #ranks: RankGroup;
   readonly #cache: RowCache;
   readonly #owned: Disposable;
   readonly #cached: CachedTables;
   readonly #block: RowBlock;
+  /** Number of steps that may still run when `send` returns; this thread moves rows for the next ones meanwhile. */
+  readonly #beside: 0 | 1;
+  #unfinished = 0;
 
-  /** The full tables in memory have one row per slot of the cache; `owned` is disposed with the rank. */
-  constructor(memory: TrainState & { readonly cache: RowCache }, owned: Disposable) {
-    super(memory, memory.cache.lookAhead);
+  /** The full tables of the ranks have one row per position of the cache; `owned` is disposed with the ranks. */
+  constructor(ranks: RankGroup, cache: RowCache, owned: Disposable) {
+    const beside = ranks instanceof LocalRank ? 0 : 1;
+    super(ranks.memory, cache.lookAhead - beside);
+    const { plan, batchShape, full, host } = ranks.memory;
+    this.ranks = ranks.ranks;
+    this.device = ranks.device;
+    this.#ranks = ranks;
+    this.#cache = cache;
     this.#owned = owned;
-    this.#cache = memory.cache;
-    this.#cached = this.rank.tables as CachedTables;
-    this.#block = allocateRowBlock(memory.plan.shape, memory.host);
+    this.#beside = beside;
+    this.#cached = new CachedTables({ shape: plan.shape, batchShape, host }, full, cache);
+    this.#block = allocateRowBlock(plan.shape, host);
   }
 
-  protected override send(command: Command, a: number, b: number): void {
-    this.#named(() => super.send(command, a, b));
+  protected send(command: Command, a: number, b: number): void {
+    this.#named(() => this.#send(command, a, b));
+  }
+
+  #send(command: Command, a: number, b: number): void {
+    switch (command) {
+      case Command.prefetch:
+        return this.#cached.announce(this.batches[a]);
+      case Command.initialise:
+        return this.#cached.initialise(a);
+      case Command.train:
+        this.#cached.prepareToTrain(this.batches[a]);
+        this.#ranks.drain(); // waits for the step before it
+        this.#ranks.post(command, a, b);
+        this.#unfinished++;
+        return this.#finishUntil(this.#beside);
+      case Command.score:
+        this.settle(); // the rows of this batch replace those of the last scored one
+        this.#cached.prepareToScore(this.batches[a]);
+    }
+    this.#ranks.post(command, a, b);
+  }
+
+  protected settle(): void {
+    this.#ranks.drain();
+    this.#named(() => this.#finishUntil(0));
+  }
+
+  /** Tells the tables of all finished steps except the last `left`. */
+  #finishUntil(left: number): void {
+    for (; this.#unfinished > left; this.#unfinished--) this.#cached.finish();
+  }
+
+  waitForSlot(slot: number): void {
+    this.#ranks.waitForSlot(slot);
   }
 
   /** Names the row that the store refused. */
@@ -137,8 +184,8 @@ export class CachedRank extends LocalRank {
     };
   }
 
-  override async [Symbol.asyncDispose](): Promise<void> {
+  async [Symbol.asyncDispose](): Promise<void> {
     this.#owned[Symbol.dispose]();
-    await super[Symbol.asyncDispose]();
+    await this.#ranks[Symbol.asyncDispose]();
   }
 }
