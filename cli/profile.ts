@@ -1,5 +1,4 @@
 import type { Command } from "commander";
-import { writeProfileReport } from "../src/report/html/profile_report.ts";
 import { profileTables } from "../src/report/tables.ts";
 import { ensureProfile, openTogether } from "../src/run/stages.ts";
 import { type Common, folderOf, type GroupFlags, placeOf, withGroup } from "./options.ts";
@@ -18,11 +17,14 @@ export function profile(program: Command): void {
     .option("--report <file>", "HTML report to write: popularity, and coverage by budget")
     .addHelpText("after", "\nExample: hotset profile criteo --hot-memory 256MiB")
     .action((directory: string, flags: ConfigFlags & Common & GroupFlags & { out?: string; report?: string }) =>
-      runAsGroup(flags, [folderOf(flags)], (report, group) => {
+      runAsGroup(flags, [folderOf(flags)], async (report, group) => {
         const dataset = openTogether(directory, group);
         const profile = ensureProfile(dataset, configOf(flags), placeOf(flags), report, group);
         if (group.rank > 0) return;
-        if (flags.report !== undefined) writeProfileReport(profile, dataset, flags.report);
+        if (flags.report !== undefined) {
+          const { writeProfileReport } = await import("../src/report/html/profile_report.ts");
+          writeProfileReport(profile, dataset, flags.report);
+        }
         if (!flags.json) console.log(profileTables(profile.body));
       })
     );

@@ -4,7 +4,6 @@ import { fileURLToPath } from "node:url";
 import type { Command } from "commander";
 import type { MpiWorld } from "../src/parallel/mpi_world.ts";
 import { Interrupted } from "../src/errors.ts";
-import { writeRunReport } from "../src/report/html/run_report.ts";
 import { demoText, resultTable } from "../src/report/tables.ts";
 import { ClaimedRun } from "../src/run/claimed_run.ts";
 import { resolveConfig, type TrainConfig } from "../src/config/config.ts";
@@ -92,12 +91,12 @@ async function trainHere(
     } else if (flags.demo) {
       const demo = await runDemo(resolve(demoConfig(layer, world === undefined), layer), options);
       results(demo.results);
-      if (first && flags.report !== undefined) writeRunReport(demo.results.at(-1)!.run, flags.report);
+      if (first && flags.report !== undefined) await writeReport(demo.results.at(-1)!.run, flags.report);
       if (first && !flags.json) console.log(`\n${demoText(demo)}`);
     } else {
       results([await trainOn(inputs, rawOptions(flags, interrupt), resolve(layer), options)]);
     }
-    if (first && flags.report !== undefined && !flags.demo) writeRunReport(out, flags.report);
+    if (first && flags.report !== undefined && !flags.demo) await writeReport(out, flags.report);
   } catch (error) {
     if (!(error instanceof Interrupted)) {
       if (world !== undefined && error !== world.failure && layer.save) console.error(`Continue with: ${again} ${out}`);
@@ -115,6 +114,12 @@ function commandOf(world: MpiWorld | undefined): string {
   const near = relative(Deno.cwd(), path);
   const command = `deno run -A ${near.startsWith("..") ? path : near}`;
   return world === undefined ? command : `mpirun -n ${world.size} ${command}`;
+}
+
+/** The library that draws takes 40 MB and a tenth of a second to load, so only a run with --report loads it. */
+async function writeReport(run: string, file: string): Promise<void> {
+  const { writeRunReport } = await import("../src/report/html/run_report.ts");
+  writeRunReport(run, file);
 }
 
 function print(results: readonly ResultEvent[], { json }: Common): void {
