@@ -138,13 +138,13 @@ function foreign(words: Words, ifEmpty = NO_TARGET): Uint8Array<ArrayBuffer> {
 }
 
 /** How a vector is divided among ranks: number and position of each rank's elements. */
-export interface Parts {
+export interface RankParts {
   readonly counts: Int32Array;
   readonly firsts: Int32Array;
 }
 
 /** Consecutive parts with these numbers of elements. */
-export function consecutive(counts: ArrayLike<number>): Parts {
+export function consecutive(counts: ArrayLike<number>): RankParts {
   const parts = { counts: Int32Array.from(counts), firsts: new Int32Array(counts.length) };
   for (let r = 1; r < counts.length; r++) parts.firsts[r] = parts.firsts[r - 1] + counts[r - 1];
   return parts;
@@ -157,8 +157,8 @@ export class Request {
   readonly #communicator: Communicator;
   #source: Words | undefined;
   #target: Words | undefined;
-  #sent: Parts | undefined;
-  #received: Parts | undefined;
+  #sent: RankParts | undefined;
+  #received: RankParts | undefined;
   #active = false;
 
   /** Use `Communicator.request`. */
@@ -167,7 +167,7 @@ export class Request {
   }
 
   /** Records that an operation over this memory has begun. */
-  begin(code: number, call: string, source?: Words, target?: Words, sent?: Parts, received?: Parts): this {
+  begin(code: number, call: string, source?: Words, target?: Words, sent?: RankParts, received?: RankParts): this {
     this.#communicator.check(code, call);
     this.#source = source;
     this.#target = target;
@@ -273,7 +273,7 @@ export class Communicator {
   }
 
   /** Gathers the vectors of all processes in all processes, each at its part of `target`. */
-  allGather<W extends Words>(source: W, target: W, parts: Parts, request: Request): Request {
+  allGather<W extends Words>(source: W, target: W, parts: RankParts, request: Request): Request {
     const type = this.#typeOf(source);
     const code = this.#mpi.MPI_Iallgatherv(
       foreign(source, NO_SOURCE),
@@ -290,7 +290,7 @@ export class Communicator {
   }
 
   /** Sends part r of `source` to rank r, and receives part r of `target` from rank r. */
-  allToAll<W extends Words>(source: W, sent: Parts, target: W, received: Parts, request: Request): Request {
+  allToAll<W extends Words>(source: W, sent: RankParts, target: W, received: RankParts, request: Request): Request {
     const type = this.#typeOf(source);
     const code = this.#mpi.MPI_Ialltoallv(
       foreign(source, NO_SOURCE),

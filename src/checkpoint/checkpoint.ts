@@ -10,7 +10,7 @@ import { denseStateWords, OPTIMIZER_NAMES, rowStateWords } from "../optimizer/op
 import { HotsetError } from "../errors.ts";
 import { pageShape } from "../embedding/stores/row_page.ts";
 import { loadSavedRows, SavedRowFile, type SavedShape } from "../embedding/stores/saved_rows.ts";
-import { type SavedRows, segmentFile } from "../embedding/stores/segments.ts";
+import { type SavedRows, segmentFile } from "../embedding/stores/log_segments.ts";
 import type { RowMatrix } from "../embedding/tables.ts";
 import { type ModelPlan, type ModelShape, planModel } from "../model/shape.ts";
 import { schedulerState } from "../schedule/shuffle_scheduler.ts";

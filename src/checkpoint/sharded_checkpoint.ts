@@ -1,5 +1,5 @@
 /**
- * Checkpoints of sharded tables, with the same files as those of one host. Hosts write runs of consecutive rows in
+ * Checkpoints of sharded tables, with the same files as those of one host. Hosts write chunks of consecutive rows in
  * turn, and receive the rows of other hosts for them. The directory of the run must be shared by all hosts.
  */
 import type { ArtifactWriter } from "../storage/artifact_writer.ts";
@@ -18,8 +18,8 @@ interface ShardMemory extends ModelMemory {
   readonly host: HostBackend;
 }
 
-/** Bytes of a run of rows that one host writes at a time. */
-const RUN_BYTES = 8 << 20;
+/** Bytes of a chunk of rows that one host writes at a time. */
+const CHUNK_BYTES = 8 << 20;
 
 /**
  * Writes the files of a checkpoint of tables sharded by row % hosts. Collective; rank 0 passes the writer. Returns the
@@ -51,7 +51,7 @@ export function writeSharded(
   return written;
 }
 
-/** Writes this host's runs of rows; the first rank of every host calls it. */
+/** Writes this host's chunks of rows; the first rank of every host calls it. */
 function writeRows(
   peers: ProcessGroup,
   path: string,
@@ -60,28 +60,28 @@ function writeRows(
 ): void {
   const { rank: host, size: hosts } = peers;
   const { rows } = memory.plan;
-  // A run begins at a multiple of `hosts`, so that it has the same number of rows of each host, except the last run.
-  const runRows = hosts * Math.max(1, Math.floor(RUN_BYTES / 4 / width / hosts));
-  const received = new Float32Array(runRows * width);
-  const run = new Float32Array(runRows * width);
+  // A chunk begins at a multiple of `hosts`, so that it has the same number of rows of each host, except the last chunk.
+  const chunkRows = hosts * Math.max(1, Math.floor(CHUNK_BYTES / 4 / width / hosts));
+  const received = new Float32Array(chunkRows * width);
+  const chunk = new Float32Array(chunkRows * width);
   const own = memory.host.floats(buffer);
   const rowsIn = (first: number, owner: number) =>
-    Math.max(0, Math.ceil((Math.min(runRows, rows - first) - owner) / hosts));
+    Math.max(0, Math.ceil((Math.min(chunkRows, rows - first) - owner) / hosts));
   try {
     using file = Deno.openSync(path, { write: true });
-    for (let first = 0; first < rows; first += hosts * runRows) {
-      const sent = consecutive(Array.from({ length: hosts }, (_, h) => width * rowsIn(first + h * runRows, host)));
-      const mine = first + host * runRows;
+    for (let first = 0; first < rows; first += hosts * chunkRows) {
+      const sent = consecutive(Array.from({ length: hosts }, (_, h) => width * rowsIn(first + h * chunkRows, host)));
+      const mine = first + host * chunkRows;
       const counts = Int32Array.from({ length: hosts }, (_, h) => rowsIn(mine, h));
       const parts = consecutive(counts.map((rows) => rows * width));
       peers.allToAll(own.subarray(Math.floor(first / hosts) * width), sent, received, parts).wait();
       let from = 0;
       for (let owner = 0; owner < hosts; owner++) {
         for (let i = 0; i < counts[owner]; i++, from += width) {
-          run.set(received.subarray(from, from + width), (i * hosts + owner) * width);
+          chunk.set(received.subarray(from, from + width), (i * hosts + owner) * width);
         }
       }
-      const words = run.subarray(0, width * counts.reduce((sum, count) => sum + count, 0));
+      const words = chunk.subarray(0, width * counts.reduce((sum, count) => sum + count, 0));
       expectFinite(names, name, mine * width, words);
       const bytes = new Uint8Array(words.buffer, 0, words.byteLength);
       if (bytes.length > 0) file.seekSync(4 * mine * width, Deno.SeekMode.Start);

@@ -10,10 +10,10 @@ import type { StagedLog } from "./staged_log.ts";
 import { denseAt, readWords } from "./staged_chunk.ts";
 
 /** Samples that are assembled at a time, few enough for their indices to stay in the cache. */
-const RUN_SAMPLES = 4096;
+const CHUNK_SAMPLES = 4096;
 
 /** A range of a log's rows that belongs to one split. */
-export interface Part {
+export interface SplitPart {
   readonly split: Split;
   readonly samples: number;
 }
@@ -21,7 +21,7 @@ export interface Part {
 /** A staged log whose tables have been encoded. */
 export interface EncodedLog {
   readonly log: StagedLog;
-  readonly parts: readonly Part[];
+  readonly parts: readonly SplitPart[];
   /** Files of each table: ids (lookups), and, with bags, lengths (rows). */
   readonly tables: readonly { readonly ids: string; readonly lengths: string | undefined }[];
 }
@@ -42,9 +42,9 @@ export function assemble(
   const grouped = logs.some(({ log }) => log.groups !== undefined);
   const splits = together(group, () => new SplitWriter(writer, bags, grouped));
   const share = ownPart(group, logs.reduce((sum, { log }) => sum + log.rows, 0));
-  const labels = new Uint8Array(RUN_SAMPLES);
-  const dense = new Float32Array(RUN_SAMPLES * denseFeatures);
-  const groupWords = new Uint32Array(2 * RUN_SAMPLES);
+  const labels = new Uint8Array(CHUNK_SAMPLES);
+  const dense = new Float32Array(CHUNK_SAMPLES * denseFeatures);
+  const groupWords = new Uint32Array(2 * CHUNK_SAMPLES);
   together(group, () => {
     let logFirst = 0;
     for (const { log, parts, tables } of logs) {
@@ -56,7 +56,7 @@ export function assemble(
         const end = Math.min(rows, share.end - chunkFirst);
         for (let from = Math.max(0, share.first - chunkFirst); from < end;) {
           const { split, left } = partOf(parts, chunkFirst - logFirst + from);
-          const count = Math.min(RUN_SAMPLES, end - from, left);
+          const count = Math.min(CHUNK_SAMPLES, end - from, left);
           reader.read(from, labels.subarray(0, count));
           const values = readWords(reader, denseAt(rows) + 4 * from * denseFeatures, count * denseFeatures, dense);
           splits.write(split, labels.subarray(0, count), values, lookups.next(count, bags));
@@ -75,7 +75,7 @@ export function assemble(
 }
 
 /** The split of a row of a log, and the number of rows of that split from there on. */
-function partOf(parts: readonly Part[], row: number): { split: Split; left: number } {
+function partOf(parts: readonly SplitPart[], row: number): { split: Split; left: number } {
   let end = 0;
   for (const { split, samples } of parts) {
     end += samples;
@@ -96,7 +96,7 @@ function addSizes(sizes: readonly DatasetBody["splits"][]): DatasetBody["splits"
 }
 
 /** Global rows of consecutive samples, by (sample, table). */
-interface Run {
+interface EncodedChunk {
   readonly indices: Uint32Array;
   /** Only with bags: number of lookups of each bag (samples, tables), and each sample's first lookup in `indices`. */
   readonly bags: { readonly lengths: Uint32Array; readonly firsts: Uint32Array } | undefined;
@@ -109,7 +109,7 @@ class TableColumns implements Disposable {
   /** Samples read so far and, by table, lookups. */
   #samples: number;
   readonly #lookups: number[];
-  #column = new Uint32Array(RUN_SAMPLES);
+  #column = new Uint32Array(CHUNK_SAMPLES);
   readonly #indices: Uint32Array;
 
   /** Begins at sample `first`, which must be 0 if a table has bags. */
@@ -121,14 +121,14 @@ class TableColumns implements Disposable {
     }));
     this.#firstRows = firstRows;
     this.#lookups = tables.map(() => 0);
-    this.#indices = new Uint32Array(RUN_SAMPLES * tables.length);
+    this.#indices = new Uint32Array(CHUNK_SAMPLES * tables.length);
   }
 
   /** The lookups of the next samples. */
-  next(samples: number, bags: boolean): Run {
-    const run = bags ? this.#nextBags(samples) : { indices: this.#nextRows(samples), bags: undefined };
+  next(samples: number, bags: boolean): EncodedChunk {
+    const chunk = bags ? this.#nextBags(samples) : { indices: this.#nextRows(samples), bags: undefined };
     this.#samples += samples;
-    return run;
+    return chunk;
   }
 
   #nextRows(samples: number): Uint32Array {
@@ -142,7 +142,7 @@ class TableColumns implements Disposable {
     return indices;
   }
 
-  #nextBags(samples: number): Run {
+  #nextBags(samples: number): EncodedChunk {
     const tables = this.#columns.length;
     const lengths = new Uint32Array(samples * tables).fill(1);
     for (const [t, column] of this.#columns.entries()) {
@@ -195,7 +195,7 @@ class SplitWriter {
     }
   }
 
-  write(split: Split, labels: Uint8Array, dense: Float32Array, { indices, bags }: Run): void {
+  write(split: Split, labels: Uint8Array, dense: Float32Array, { indices, bags }: EncodedChunk): void {
     const files = splitFiles(split);
     const size = this.#sizes[split];
     this.#writer.file(files.labels).append(labels);

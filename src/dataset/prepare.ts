@@ -1,7 +1,7 @@
 /** Prepares datasets from raw logs. */
 import { fingerprint, isCached } from "../storage/artifact.ts";
 import { UsageError } from "../errors.ts";
-import type { Part } from "./assemble.ts";
+import type { SplitPart } from "./assemble.ts";
 import { ALONE } from "../parallel/host_group.ts";
 import { type ProcessGroup, together, togetherAsync } from "../parallel/process_group.ts";
 import { Dataset, type DatasetBody, type Split } from "./dataset.ts";
@@ -83,7 +83,7 @@ function fractionsOf(options: Omit<PrepareOptions, "out">): Fractions {
 }
 
 /** Sizes of the splits for this number of rows, in order. */
-export function splitSizes(rows: number, fractions: Fractions): Part[] {
+export function splitSizes(rows: number, fractions: Fractions): SplitPart[] {
   const validation = Math.floor(rows * fractions.validation);
   const test = Math.floor(rows * fractions.test);
   return [

@@ -6,7 +6,7 @@ import { HotsetError, Interrupted } from "../errors.ts";
 import { ALONE } from "../parallel/host_group.ts";
 import { expectSame, type ProcessGroup, together, togetherAsync } from "../parallel/process_group.ts";
 import { GroupWriter } from "../storage/group_writer.ts";
-import { assemble, type EncodedLog, type Part } from "./assemble.ts";
+import { assemble, type EncodedLog, type SplitPart } from "./assemble.ts";
 import { COUNTS_FILE, Dataset, type DatasetBody, DICTIONARY_FILE, KEYS_FILE, MAX_ROWS } from "./dataset.ts";
 import { idsFile, joinDictionaries, lengthsFile, numberQueryTable } from "./dictionary.ts";
 import { Engine, engineFailure } from "./duckdb.ts";
@@ -66,7 +66,7 @@ export interface JobOptions extends ReadOptions {
 /** A staged log with its splits. */
 export interface LogParts {
   readonly log: StagedLog;
-  readonly parts: readonly Part[];
+  readonly parts: readonly SplitPart[];
 }
 
 /** Logs with the negatives of their positives. */
@@ -360,7 +360,7 @@ class PrepareJob implements Disposable {
 }
 
 /** Rows at which the parts of a log end. */
-function endsOf(parts: readonly Part[]): number[] {
+function endsOf(parts: readonly SplitPart[]): number[] {
   let end = 0;
   return parts.map(({ samples }) => end += samples);
 }

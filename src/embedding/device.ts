@@ -7,7 +7,7 @@ import { rowStateWords } from "../optimizer/optimizers.ts";
 import { InitialRows, rowChunks } from "./initialise.ts";
 import { ReplicaExchange, type ReplicaLists } from "./replica_exchange.ts";
 import {
-  type BatchPlace,
+  type BatchSlot,
   type BoundTables,
   type EmbeddingTables,
   type LookupViews,
@@ -47,12 +47,12 @@ export class DeviceTables implements EmbeddingTables {
     };
   }
 
-  bind(place: BatchPlace): BoundTables {
+  bind(slot: BatchSlot): BoundTables {
     const { device } = this.#context;
-    const views = lookupViews(this.#context, device, place.deviceBlock);
+    const views = lookupViews(this.#context, device, slot.deviceBlock);
     return this.#exchange === undefined
-      ? new DeviceLookups(this.#context, this.#matrix, place, views)
-      : new ReplicaLookups(this.#context, this.#matrix, place, views, this.#exchange);
+      ? new DeviceLookups(this.#context, this.#matrix, slot, views)
+      : new ReplicaLookups(this.#context, this.#matrix, slot, views, this.#exchange);
   }
 
   initialise(seed: number): void {
@@ -104,23 +104,23 @@ class DeviceLookups implements BoundTables, TableLookups {
   readonly #bagsOfSample: number;
   readonly #update: RowUpdateShape;
   readonly #gradients: Buffer;
-  protected readonly place: BatchPlace;
+  protected readonly slot: BatchSlot;
   protected readonly views: LookupViews;
   protected readonly matrix: RowMatrix;
 
-  constructor(context: TableContext, matrix: RowMatrix, place: BatchPlace, views: LookupViews) {
+  constructor(context: TableContext, matrix: RowMatrix, slot: BatchSlot, views: LookupViews) {
     const { device, shape: { dim, optimizer }, batchShape, pooledGradients } = context;
     this.#device = device;
     this.#bagsOfSample = batchShape.tables;
     this.#update = { optimizer, dim, rank: 0, ranks: 1 };
     this.#gradients = pooledGradients;
-    this.place = place;
+    this.slot = slot;
     this.views = views;
     this.matrix = matrix;
   }
 
   get deviceWords(): number {
-    return this.place.batch.usedWords;
+    return this.slot.batch.usedWords;
   }
 
   prepare(_training: boolean): TableLookups {
@@ -148,22 +148,22 @@ class ReplicaLookups extends DeviceLookups {
   constructor(
     context: TableContext,
     matrix: RowMatrix,
-    place: BatchPlace,
+    slot: BatchSlot,
     views: LookupViews,
     exchange: ReplicaExchange,
   ) {
-    super(context, matrix, place, views);
+    super(context, matrix, slot, views);
     this.#exchange = exchange;
     this.#lists = exchange.newLists();
   }
 
   /** Without the segments, if the exchange has its own lists */
   override get deviceWords(): number {
-    return this.#lists === undefined ? super.deviceWords : this.place.batch.sections.segments;
+    return this.#lists === undefined ? super.deviceWords : this.slot.batch.sections.segments;
   }
 
   override prepare(training: boolean): TableLookups {
-    if (training && this.#lists !== undefined) this.#exchange.load(this.place.batch, this.#lists);
+    if (training && this.#lists !== undefined) this.#exchange.load(this.slot.batch, this.#lists);
     return this;
   }
 

@@ -19,7 +19,7 @@ export type Phase = typeof EARLY | typeof LATE;
 /** The plan of one rank, for one batch at a time. */
 export class ExchangePlan {
   /** This rank's host among all, and its lane among those of the host. */
-  readonly place: { readonly hosts: number; readonly host: number; readonly locals: number; readonly local: number };
+  readonly position: { readonly hosts: number; readonly host: number; readonly locals: number; readonly local: number };
   /** End of each host's bags, and this rank's own. */
   readonly #endBags: number[];
   readonly ownBags: { readonly first: number; readonly end: number };
@@ -51,8 +51,8 @@ export class ExchangePlan {
   readonly toHostAt: Uint32Array;
 
   constructor({ world, node, peers }: ProcessGroups, { batchSize, tables, lookupCapacity }: BatchShape) {
-    this.place = { hosts: peers.size, host: peers.rank, locals: node.size, local: node.rank };
-    const { hosts, locals } = this.place;
+    this.position = { hosts: peers.size, host: peers.rank, locals: node.size, local: node.rank };
+    const { hosts, locals } = this.position;
     const firstBag = (rank: number) => tables * samplesOfRank(batchSize, rank, world.size).first;
     this.#endBags = Array.from({ length: hosts }, (_, h) => firstBag((h + 1) * locals));
     this.ownBags = { first: firstBag(world.rank), end: firstBag(world.rank + 1) };
@@ -107,7 +107,7 @@ export class ExchangePlan {
    */
   countRows(batch: Batch, changing: Batch | undefined): void {
     this.#findLate(batch, changing);
-    const { hosts, host, locals, local } = this.place;
+    const { hosts, host, locals, local } = this.position;
     this.#needed.fill(0);
     this.ofOwner.fill(0);
     for (const phase of [EARLY, LATE] as const) {
@@ -137,7 +137,7 @@ export class ExchangePlan {
 
   /** Position of this lane's first row among those that this host needs. */
   laneStart(): number {
-    const { hosts, local } = this.place;
+    const { hosts, local } = this.position;
     let first = 0;
     for (let i = 0; i < 2 * local * hosts; i++) first += this.#needed[i];
     return first;
@@ -148,7 +148,7 @@ export class ExchangePlan {
    * of a batch's indices.
    */
   placeRows(batch: Batch, indices: Uint32Array): void {
-    const { hosts, host, locals, local } = this.place;
+    const { hosts, host, locals, local } = this.position;
     const { words, distinct, sections: { segments, segmentBags, offsets }, shape: { bags } } = batch;
     const { first, end } = this.ownBags;
     if (bags) this.#filled.fill(0);
@@ -156,19 +156,19 @@ export class ExchangePlan {
       if (!this.touchedBy(s, host)) continue;
       const lane = s % locals;
       const owner = batch.row(s) % hosts;
-      const place = this.#neededAt[(2 * lane + this.#late[s]) * hosts + owner]++;
+      const position = this.#neededAt[(2 * lane + this.#late[s]) * hosts + owner]++;
       if (lane === local) this.neededSegments[this.#fromHostAt[owner]++] = s;
       for (let k = words[segments + 2 * s + 1], last = words[segments + 2 * s + 3]; k < last; k++) {
         const bag = words[segmentBags + k];
         if (bag < first || bag >= end) continue;
-        indices[bags ? words[offsets + bag] + this.#filled[bag]++ : bag] = place;
+        indices[bags ? words[offsets + bag] + this.#filled[bag]++ : bag] = position;
       }
     }
   }
 
   /** Lists the segments of this lane that this host looks up, by owner. */
   listNeeded(batch: Batch): void {
-    const { hosts, host, locals, local } = this.place;
+    const { hosts, host, locals, local } = this.position;
     for (let s = local; s < batch.distinct; s += locals) {
       if (this.touchedBy(s, host)) this.neededSegments[this.#fromHostAt[batch.row(s) % hosts]++] = s;
     }
@@ -183,7 +183,7 @@ export class ExchangePlan {
    * Lists the early or late rows of this lane that other hosts, or this one, get from this host. Returns their number.
    */
   listRowsToSend(batch: Batch, phase: Phase, rows: Uint32Array): number {
-    const { hosts, host, locals, local } = this.place;
+    const { hosts, host, locals, local } = this.position;
     startPlaces(this.fetchedBy[phase], this.toHostAt);
     let count = 0;
     for (let s = local; s < batch.distinct; s += locals) {
@@ -198,7 +198,7 @@ export class ExchangePlan {
 
   /** True if sums for the rows looked up are fewer bytes than all gradients of pooled rows. Also counts those rows. */
   sumsAreFewer(batch: Batch): boolean {
-    const { hosts } = this.place;
+    const { hosts } = this.position;
     const pooled = (hosts - 1) * batch.shape.batchSize * batch.shape.tables;
     const gathered = (hosts - 1) * batch.distinct;
     if (gathered >= pooled) return false;

@@ -3,7 +3,7 @@ import type { Buffer, HostBackend, RowUpdateShape } from "../backend/backend.ts"
 import { rowStateWords } from "../optimizer/optimizers.ts";
 import { InitialRows, rowChunks } from "./initialise.ts";
 import {
-  type BatchPlace,
+  type BatchSlot,
   type BoundTables,
   type EmbeddingTables,
   lookupViews,
@@ -27,8 +27,8 @@ export class HostTables implements EmbeddingTables {
     this.#list = new RowList(context.host);
   }
 
-  bind(place: BatchPlace): BoundTables {
-    return new HostLookups(this.context, this.matrix, place);
+  bind(slot: BatchSlot): BoundTables {
+    return new HostLookups(this.context, this.matrix, slot);
   }
 
   initialise(seed: number): void {
@@ -79,23 +79,23 @@ export class HostLookups implements BoundTables, TableLookups {
   readonly #views: ReturnType<typeof lookupViews>;
   readonly #update: RowUpdateShape;
   readonly #gradients: Buffer;
-  protected readonly place: BatchPlace;
+  protected readonly slot: BatchSlot;
 
-  constructor(context: TableContext, matrix: RowMatrix, place: BatchPlace) {
+  constructor(context: TableContext, matrix: RowMatrix, slot: BatchSlot) {
     const { host, shape, batchShape, groups: { node }, pooledGradients } = context;
     const { dim, optimizer } = shape;
-    this.place = place;
+    this.slot = slot;
     this.#host = host;
     this.#bagsOfSample = batchShape.tables;
     this.#matrix = matrix;
-    this.#views = lookupViews(context, host, place.hostBlock);
+    this.#views = lookupViews(context, host, slot.hostBlock);
     this.#update = { optimizer, dim, rank: node.rank, ranks: node.size };
     this.#gradients = pooledGradients;
   }
 
   /** Header, labels and dense features. */
   get deviceWords(): number {
-    return this.place.batch.sections.indices;
+    return this.slot.batch.sections.indices;
   }
 
   prepare(_training: boolean): TableLookups {

@@ -3,7 +3,7 @@
  * when it is first used, anywhere and in any order.
  */
 import { mix } from "../random.ts";
-import type { TableShape } from "./tables.ts";
+import type { EmbeddingShape } from "./tables.ts";
 
 const STREAM = 2;
 /** The golden ratio in 32 bits: consecutive multiples differ in about half of all bits. */
@@ -19,7 +19,7 @@ export interface RowChunk {
 }
 
 /** All rows in chunks; ranks may initialise different chunks, with the same values. */
-export function* rowChunks({ tableRows }: Pick<TableShape, "tableRows">): Generator<RowChunk> {
+export function* rowChunks({ tableRows }: Pick<EmbeddingShape, "tableRows">): Generator<RowChunk> {
   const rows = tableRows.reduce((sum, count) => sum + count, 0);
   for (let row = 0; row < rows; row += CHUNK_ROWS) yield { row, rows: Math.min(CHUNK_ROWS, rows - row) };
 }
@@ -33,7 +33,7 @@ export class InitialRows {
   readonly #bounds: Float64Array;
 
   /** For tables of this shape. */
-  constructor({ tableRows, dim }: Pick<TableShape, "tableRows" | "dim">, seed: number) {
+  constructor({ tableRows, dim }: Pick<EmbeddingShape, "tableRows" | "dim">, seed: number) {
     this.#dim = dim;
     this.#first = new Float64Array(tableRows.length + 1);
     for (const [table, rows] of tableRows.entries()) this.#first[table + 1] = this.#first[table] + rows;
@@ -72,7 +72,7 @@ export class InitialRows {
 
 /** Writes initial records of rows to `records` from `at` on: the weights, then the optimizer state, which is 0. */
 export function initialRecords(
-  shape: Pick<TableShape, "tableRows" | "dim"> & { readonly stateWords: number },
+  shape: Pick<EmbeddingShape, "tableRows" | "dim"> & { readonly stateWords: number },
   seed: number,
 ): (row: number, records: Float32Array, at: number) => void {
   const { dim, stateWords } = shape;

@@ -1,5 +1,5 @@
 /** The tables of a model without tables. */
-import type { BatchPlace, BoundTables, EmbeddingTables, TableLookups } from "./tables.ts";
+import type { BatchSlot, BoundTables, EmbeddingTables, TableLookups } from "./tables.ts";
 
 /** No rows: all operations do nothing. */
 export class NoTables implements EmbeddingTables {
@@ -10,7 +10,7 @@ export class NoTables implements EmbeddingTables {
     this.#isShared = isShared;
   }
 
-  bind({ batch }: BatchPlace): BoundTables {
+  bind({ batch }: BatchSlot): BoundTables {
     const lookups: TableLookups = {
       deviceWords: batch.sections.indices,
       recordable: true,

@@ -2,7 +2,7 @@
 import { nodeBarrier } from "../parallel/node_barrier.ts";
 import type { Buffer } from "../backend/backend.ts";
 import {
-  type BatchPlace,
+  type BatchSlot,
   type BoundTables,
   type EmbeddingTables,
   ownSamples,
@@ -45,8 +45,8 @@ export class TransferredTables implements EmbeddingTables {
     this.#tables = open({ ...context, device: host, pooledGradients: hostGradients });
   }
 
-  bind(place: BatchPlace): BoundTables {
-    return new TransferredPlace(this.#tables.bind(place), this.#transfer);
+  bind(slot: BatchSlot): BoundTables {
+    return new BoundTransferredTables(this.#tables.bind(slot), this.#transfer);
   }
 
   initialise(seed: number): void {
@@ -66,7 +66,7 @@ export class TransferredTables implements EmbeddingTables {
   }
 }
 
-class TransferredPlace implements BoundTables, TableLookups {
+class BoundTransferredTables implements BoundTables, TableLookups {
   readonly recordable = false;
   readonly #bound: BoundTables;
   readonly #transfer: Transfer;

@@ -13,7 +13,7 @@
 import type { Backend, Buffer } from "../backend/backend.ts";
 import type { OptimizerName } from "../optimizer/optimizers.ts";
 import { type Batch, type BatchShape, SEGMENTS_END } from "../layout/batch.ts";
-import { consecutive, type Parts, type ProcessGroup } from "../parallel/process_group.ts";
+import { consecutive, type ProcessGroup, type RankParts } from "../parallel/process_group.ts";
 import { samplesOfRank } from "../parallel/shares.ts";
 
 /** What ranks exchange: gradients of pooled rows, or sums of gradients of distinct rows. */
@@ -54,7 +54,7 @@ export class ReplicaExchange {
   readonly #pooledGradients: Buffer;
   /** This rank's part of them, and the parts of all. */
   readonly #ownPooledGradients: Buffer;
-  readonly #parts: Parts;
+  readonly #parts: RankParts;
   readonly #sums: Buffer;
   /** 0, 1, 2, ...: the sum of each distinct row. */
   readonly #counting: Buffer;

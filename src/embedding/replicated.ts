@@ -9,7 +9,7 @@ import { nodeBarrier } from "../parallel/node_barrier.ts";
 import { TableCoordinator } from "./coordinator.ts";
 import {
   allocateRowBlock,
-  type BatchPlace,
+  type BatchSlot,
   type BoundTables,
   type EmbeddingTables,
   type RowBlock,
@@ -32,8 +32,8 @@ export class ReplicatedTables implements EmbeddingTables {
     this.#block = allocateRowBlock(context.shape, context.host);
   }
 
-  bind(place: BatchPlace): BoundTables {
-    return new ReplicatedPlace(place, this.#full.bind(place), this.#replica.bind(place));
+  bind(slot: BatchSlot): BoundTables {
+    return new BoundReplicatedTables(slot, this.#full.bind(slot), this.#replica.bind(slot));
   }
 
   /** Initialises the full tables; afterwards the replica is out of date. */
@@ -76,7 +76,7 @@ export class ReplicatedTables implements EmbeddingTables {
   }
 
   #move(
-    { first, end }: Part,
+    { first, end }: ListRange,
     source: EmbeddingTables,
     sourceRows: Uint32Array,
     target: EmbeddingTables,
@@ -92,32 +92,32 @@ export class ReplicatedTables implements EmbeddingTables {
 }
 
 /** This rank's part of a list. */
-interface Part {
+interface ListRange {
   readonly first: number;
   readonly end: number;
 }
 
-function partOf({ length }: Uint32Array, writer: number, writers: number): Part {
+function partOf({ length }: Uint32Array, writer: number, writers: number): ListRange {
   return { first: Math.floor(length * writer / writers), end: Math.floor(length * (writer + 1) / writers) };
 }
 
-function whole({ length }: Uint32Array): Part {
+function whole({ length }: Uint32Array): ListRange {
   return { first: 0, end: length };
 }
 
-class ReplicatedPlace implements BoundTables {
-  readonly #place: BatchPlace;
+class BoundReplicatedTables implements BoundTables {
+  readonly #slot: BatchSlot;
   readonly #full: BoundTables;
   readonly #replica: BoundTables;
 
-  constructor(place: BatchPlace, full: BoundTables, replica: BoundTables) {
-    this.#place = place;
+  constructor(slot: BatchSlot, full: BoundTables, replica: BoundTables) {
+    this.#slot = slot;
     this.#full = full;
     this.#replica = replica;
   }
 
   get #bound(): BoundTables {
-    return this.#place.batch.hot ? this.#replica : this.#full;
+    return this.#slot.batch.hot ? this.#replica : this.#full;
   }
 
   prefetch(): void {

@@ -12,15 +12,15 @@
 import { type Buffer, Header, HEADER_WORDS, type HostBackend, type RowUpdateShape } from "../backend/backend.ts";
 import { OPTIMIZER_WORDS } from "../header.ts";
 import { DONE } from "../parallel/host_group.ts";
-import { consecutive, type Parts, type ProcessGroups, setParts, type Work } from "../parallel/process_group.ts";
+import { consecutive, type ProcessGroups, type RankParts, setParts, type Work } from "../parallel/process_group.ts";
 import { samplesOfRank } from "../parallel/shares.ts";
 import { type Batch, type BatchShape, SEGMENTS_END } from "../layout/batch.ts";
 import { EARLY, ExchangePlan, LATE, type Phase, startPlaces } from "./exchange_plan.ts";
-import type { RowMatrix, TableShape } from "./tables.ts";
+import type { EmbeddingShape, RowMatrix } from "./tables.ts";
 
 /** Buffers of an exchange. `fetched` (lookupCapacity, dim) and `pooledGradients` are shared by a host's ranks. */
 export interface RowExchangeMemory {
-  readonly shape: TableShape;
+  readonly shape: EmbeddingShape;
   readonly batchShape: BatchShape;
   readonly host: HostBackend;
   readonly pooledGradients: Buffer;
@@ -36,8 +36,8 @@ export class RowExchange {
   readonly #groups: ProcessGroups;
   readonly #plan: ExchangePlan;
   /** Words of rows sent and received, in blocking exchanges. */
-  readonly #sent: Parts;
-  readonly #received: Parts;
+  readonly #sent: RankParts;
+  readonly #received: RankParts;
   /** The same for early and late rows, which are in flight while a step computes. */
   readonly #fetches: readonly [Fetch, Fetch];
   readonly #memory: RowExchangeMemory;
@@ -46,7 +46,7 @@ export class RowExchange {
   readonly #ownHostBags: { readonly first: number; readonly end: number };
   readonly #ownPooled: Float32Array;
   /** The gradients of pooled rows of this rank and its peers. */
-  readonly #pooledParts: Parts;
+  readonly #pooledParts: RankParts;
 
   /** Index of each lookup of this rank's samples among the fetched rows, in the order of a batch's indices. */
   readonly #indices: Words;
@@ -67,7 +67,7 @@ export class RowExchange {
     const { batchSize, tables, lookupCapacity } = batchShape;
     const ranks = groups.world.size;
     this.#plan = new ExchangePlan(groups, batchShape);
-    const { place: { hosts, host: ownHost, locals, local }, ownBags } = this.#plan;
+    const { position: { hosts, host: ownHost, locals, local }, ownBags } = this.#plan;
     const { dim, optimizer } = shape;
     this.#groups = groups;
     this.#memory = memory;
@@ -118,7 +118,7 @@ export class RowExchange {
   /** Updates the rows of the shard that the batch looks up, from the gradients of all hosts. */
   updateShard(batch: Batch, shard: RowMatrix): void {
     this.#sendSums(batch);
-    this.#listOwned(batch, (s) => Math.floor(batch.row(s) / this.#plan.place.hosts));
+    this.#listOwned(batch, (s) => Math.floor(batch.row(s) / this.#plan.position.hosts));
     this.#update(batch, shard);
   }
 
@@ -203,7 +203,7 @@ export class RowExchange {
 
   /** Lists the rows of this lane that this host owns, with the sums received for each, as segments of an update. */
   #listOwned(batch: Batch, rowOf: (s: number) => number): void {
-    const { hosts, host, locals, local } = this.#plan.place;
+    const { hosts, host, locals, local } = this.#plan.position;
     startPlaces(this.#plan.toHost, this.#plan.toHostAt);
     let rows = 0;
     let vectors = 0;
@@ -247,13 +247,13 @@ export class RowExchange {
 
   #updateBySums(batch: Batch, hot: RowMatrix): void {
     const { host } = this.#memory;
-    const { hosts, locals, local } = this.#plan.place;
+    const { hosts, locals, local } = this.#plan.position;
     const dim = this.#dim;
     this.#plan.countRows(batch, undefined);
     this.#plan.listNeeded(batch);
     this.#sendSums(batch);
     this.#listOwned(batch, (s) => batch.row(s));
-    const owned = this.#plan.ofOwner[this.#plan.place.host];
+    const owned = this.#plan.ofOwner[this.#plan.position.host];
     host.pool(owned, dim, this.incoming, this.#vectors.buffer, this.#offsets.buffer, this.outgoing);
     const sums = host.floats(this.outgoing).subarray(0, owned * dim);
     setParts(this.#received, this.#plan.ofOwner, dim);
@@ -282,8 +282,8 @@ export class RowExchange {
 
 /** Rows in flight. */
 interface Fetch {
-  readonly sent: Parts;
-  readonly received: Parts;
+  readonly sent: RankParts;
+  readonly received: RankParts;
   work: Work;
 }
 

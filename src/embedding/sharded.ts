@@ -10,7 +10,7 @@ import { HostLookups, HostTables, RowList } from "./host.ts";
 import { InitialRows } from "./initialise.ts";
 import type { RowExchange } from "./row_exchange.ts";
 import {
-  type BatchPlace,
+  type BatchSlot,
   type BoundTables,
   type EmbeddingTables,
   lookupViews,
@@ -31,7 +31,7 @@ export interface HostExchange {
 
 /** The slot whose rows are in flight for a later step. */
 interface Ahead {
-  place: ShardedPlace | undefined;
+  bound: BoundShardedTables | undefined;
 }
 
 /** The shard of this host, and the connection to the others. */
@@ -41,8 +41,8 @@ export class ShardedTables implements EmbeddingTables {
   readonly #groups: ProcessGroups<Buffer>;
   readonly #exchanges: readonly RowExchange[];
   readonly #list: RowList;
-  readonly #ahead: Ahead = { place: undefined };
-  #places = 0;
+  readonly #ahead: Ahead = { bound: undefined };
+  #slots = 0;
 
   constructor(context: TableContext, shard: RowMatrix, { exchanges }: HostExchange) {
     this.#context = context;
@@ -52,9 +52,9 @@ export class ShardedTables implements EmbeddingTables {
     this.#list = new RowList(context.host);
   }
 
-  bind(place: BatchPlace): BoundTables {
-    const exchange = this.#exchanges[this.#places++ % this.#exchanges.length];
-    return new ShardedPlace(this.#context, this.#shard, place, exchange, this.#ahead);
+  bind(slot: BatchSlot): BoundTables {
+    const exchange = this.#exchanges[this.#slots++ % this.#exchanges.length];
+    return new BoundShardedTables(this.#context, this.#shard, slot, exchange, this.#ahead);
   }
 
   /** Initialises this rank's part of the shard, with the same values as tables on one host. */
@@ -119,7 +119,7 @@ function indicesWhere(list: Uint32Array, chosen: (value: number) => boolean): Ui
 }
 
 /** Lookups among the fetched rows. */
-class ShardedPlace implements BoundTables, TableLookups {
+class BoundShardedTables implements BoundTables, TableLookups {
   readonly recordable = false;
   readonly shared = true;
   readonly #host: HostBackend;
@@ -131,16 +131,16 @@ class ShardedPlace implements BoundTables, TableLookups {
   readonly #indices: Buffer;
   readonly #offsets: Buffer | undefined;
 
-  constructor(context: TableContext, shard: RowMatrix, place: BatchPlace, exchange: RowExchange, ahead: Ahead) {
+  constructor(context: TableContext, shard: RowMatrix, slot: BatchSlot, exchange: RowExchange, ahead: Ahead) {
     const { host, shape } = context;
     this.#host = host;
-    this.batch = place.batch;
+    this.batch = slot.batch;
     this.#shard = shard;
     this.#exchange = exchange;
     this.#ahead = ahead;
     this.#dim = shape.dim;
     this.#indices = ownIndices(context, host, exchange.indices);
-    this.#offsets = lookupViews(context, host, place.hostBlock).offsets;
+    this.#offsets = lookupViews(context, host, slot.hostBlock).offsets;
   }
 
   get deviceWords(): number {
@@ -149,10 +149,10 @@ class ShardedPlace implements BoundTables, TableLookups {
 
   /** Waits first for the rows of the previous batch, which would otherwise arrive after these. */
   prefetch(): void {
-    const before = this.#ahead.place;
+    const before = this.#ahead.bound;
     before?.complete();
     this.#exchange.begin(this.batch, this.#shard, before?.batch);
-    this.#ahead.place = this;
+    this.#ahead.bound = this;
   }
 
   /** Fetches all rows of the batch, which no earlier step will change. */
@@ -171,7 +171,7 @@ class ShardedPlace implements BoundTables, TableLookups {
   }
 
   update(_samples: number): void {
-    if (this.#ahead.place === this) this.#ahead.place = undefined;
+    if (this.#ahead.bound === this) this.#ahead.bound = undefined;
     this.#exchange.updateShard(this.batch, this.#shard);
   }
 }
@@ -179,16 +179,16 @@ class ShardedPlace implements BoundTables, TableLookups {
 /** Rows of which every host has a replica in memory. */
 export class HostReplicaTables extends HostTables {
   readonly #exchanges: readonly RowExchange[];
-  #places = 0;
+  #slots = 0;
 
   constructor(context: TableContext, replica: RowMatrix, { exchanges }: HostExchange) {
     super(context, replica);
     this.#exchanges = exchanges;
   }
 
-  override bind(place: BatchPlace): BoundTables {
-    const exchange = this.#exchanges[this.#places++ % this.#exchanges.length];
-    return new HostReplicaLookups(this.context, this.matrix, place, exchange);
+  override bind(slot: BatchSlot): BoundTables {
+    const exchange = this.#exchanges[this.#slots++ % this.#exchanges.length];
+    return new HostReplicaLookups(this.context, this.matrix, slot, exchange);
   }
 }
 
@@ -197,14 +197,14 @@ class HostReplicaLookups extends HostLookups {
   readonly #exchange: RowExchange;
   readonly #update: () => void;
 
-  constructor(context: TableContext, replica: RowMatrix, place: BatchPlace, exchange: RowExchange) {
-    super(context, replica, place);
+  constructor(context: TableContext, replica: RowMatrix, slot: BatchSlot, exchange: RowExchange) {
+    super(context, replica, slot);
     this.#replica = replica;
     this.#exchange = exchange;
     this.#update = () => super.update(0);
   }
 
   override update(_samples: number): void {
-    this.#exchange.updateReplica(this.place.batch, this.#replica, this.#update);
+    this.#exchange.updateReplica(this.slot.batch, this.#replica, this.#update);
   }
 }

@@ -2,8 +2,8 @@
  * The contract of embedding tables: the training step looks rows up and updates them without knowing where they lie.
  *
  * Every rank has an `EmbeddingTables` of its own, and all ranks call the same methods in the same order. Batches are read
- * into a few places in memory, one after the other, so that a device can record its operations: `bind` prepares a place
- * once, and nothing is allocated in a step. A step is then
+ * into a few slots in memory, which are reused in turn, so that a device can record its operations: `bind` prepares a
+ * slot once, and nothing is allocated in a step. A step is then
  *
  * ```
  * const lookups = bound.prepare(true);   rows of the batch are present; not recorded
@@ -21,7 +21,7 @@ import { type Batch, batchSections, type BatchShape } from "../layout/batch.ts";
 import { type OptimizerName, rowStateWords } from "../optimizer/optimizers.ts";
 
 /** The part of a model's shape that tables depend on. */
-export interface TableShape {
+export interface EmbeddingShape {
   /** Dimension of a row. */
   readonly dim: number;
   /** Rows of each table; global rows are numbered over all tables. */
@@ -40,7 +40,7 @@ export interface RowMatrix {
   readonly state: Buffer | undefined;
 }
 
-/** Packed rows in host memory, on their way between two placements. */
+/** Staging memory on the host for rows that are copied between placements. */
 export interface RowBlock {
   /** (capacity, dim) */
   readonly weights: Buffer;
@@ -48,8 +48,8 @@ export interface RowBlock {
   readonly state: Buffer | undefined;
 }
 
-/** A slot in memory that batches are read into, one after the other. */
-export interface BatchPlace {
+/** Memory for one batch. Batches are read into slots ahead of their step, and slots are reused in turn. */
+export interface BatchSlot {
   /** The batch in host memory. */
   readonly batch: Batch;
   /** Its block in host memory, and on the device: the same buffer if the host computes. */
@@ -60,7 +60,7 @@ export interface BatchPlace {
 /** The embedding tables of one rank, wherever the rows are. */
 export interface EmbeddingTables {
   /** Binds a slot for batches. */
-  bind(place: BatchPlace): BoundTables;
+  bind(slot: BatchSlot): BoundTables;
   /** Fills the rows with their initial values, a function of the seed and the row; ranks share the work. */
   initialise(seed: number): void;
   /** True if `write` of this row changes anything here: the row is not on another host. */
@@ -107,7 +107,7 @@ export interface TableLookups {
 
 /** What the tables of a rank work with. */
 export interface TableContext {
-  readonly shape: TableShape;
+  readonly shape: EmbeddingShape;
   readonly batchShape: BatchShape;
   readonly host: HostBackend;
   /** The device of the dense part of the model; the same object as `host` on a CPU. */
@@ -154,8 +154,8 @@ export function ownSamples({ batchShape, groups: { world } }: TableContext): { f
   return samplesOfRank(batchShape.batchSize, world.rank, world.size);
 }
 
-/** Allocates a block of staging memory. */
-export function allocateRowBlock({ dim, optimizer }: TableShape, host: HostBackend): RowBlock {
+/** Allocates staging memory for rows. */
+export function allocateRowBlock({ dim, optimizer }: EmbeddingShape, host: HostBackend): RowBlock {
   const stateWords = rowStateWords(optimizer, dim);
   const allocate = (words: number) => host.allocate(ROWS_AT_ONCE * words, "rows to move");
   return { weights: allocate(dim), state: stateWords === 0 ? undefined : allocate(stateWords) };
@@ -163,7 +163,7 @@ export function allocateRowBlock({ dim, optimizer }: TableShape, host: HostBacke
 
 /** The matrices of weights and of state, each with its words per row. */
 export function* matricesOf<A extends { readonly weights: Buffer; readonly state: Buffer | undefined }>(
-  { dim, optimizer }: TableShape,
+  { dim, optimizer }: EmbeddingShape,
   rows: A,
 ): Generator<{ readonly name: "weights" | "state"; readonly buffer: Buffer; readonly width: number }> {
   yield { name: "weights", buffer: rows.weights, width: dim };

@@ -2,7 +2,7 @@
 import type { Lookups } from "../dataset/dataset.ts";
 import { ownPart, type ProcessGroup, together } from "../parallel/process_group.ts";
 import type { HotMap } from "./hot_map.ts";
-import { RUN_SAMPLES, type SampleSource } from "./sample_shuffle.ts";
+import { CHUNK_SAMPLES, type SampleSource } from "./sample_shuffle.ts";
 
 /** Numbers of the samples of one kind: the next one, and the range of this rank. */
 interface Kind {
@@ -25,20 +25,20 @@ export class OwnSamples {
   readonly #hotMap: HotMap | undefined;
   readonly #batchSize: number;
   /** This rank's ranges of the split. A batch that begins in them may end after them. */
-  readonly #runs: { readonly first: number; readonly end: number };
+  readonly #chunks: { readonly first: number; readonly end: number };
   /** Number of hot samples of each range; undefined for a group of one, which does not need it. */
-  readonly #hotOfRun: Uint32Array | undefined;
+  readonly #hotOfChunk: Uint32Array | undefined;
 
   /** Without a hot map all samples are cold. Collective: the ranks classify the split together. */
   constructor(split: OrderedSplit, hotMap: HotMap | undefined, batchSize: number, group: ProcessGroup) {
     this.#split = split;
     this.#hotMap = hotMap;
     this.#batchSize = batchSize;
-    const runs = Math.ceil(split.samples / RUN_SAMPLES);
-    this.#runs = ownPart(group, runs);
+    const chunks = Math.ceil(split.samples / CHUNK_SAMPLES);
+    this.#chunks = ownPart(group, chunks);
     if (group.size === 1) return;
     const own = together(group, () => this.#countHot());
-    this.#hotOfRun = Uint32Array.from(group.gather([...own]).flat());
+    this.#hotOfChunk = Uint32Array.from(group.gather([...own]).flat());
   }
 
   /**
@@ -50,15 +50,15 @@ export class OwnSamples {
     visit: (samples: L, i: number, hot: boolean) => void,
     onProgress: (done: number, total: number) => void = () => {},
   ): void {
-    using reader = this.#split.open(RUN_SAMPLES);
-    const { first, end } = this.#runs;
-    const [firstSample, lastSample] = [first, end].map((run) => Math.min(run * RUN_SAMPLES, reader.samples));
+    using reader = this.#split.open(CHUNK_SAMPLES);
+    const { first, end } = this.#chunks;
+    const [firstSample, lastSample] = [first, end].map((chunk) => Math.min(chunk * CHUNK_SAMPLES, reader.samples));
     const [hot, cold] = this.#kinds();
-    for (let run = first; run * RUN_SAMPLES < reader.samples; run++) {
-      const begin = run * RUN_SAMPLES;
-      const count = Math.min(RUN_SAMPLES, reader.samples - begin);
-      if (run >= end) {
-        const hotCount = this.#hotOfRun![run];
+    for (let chunk = first; chunk * CHUNK_SAMPLES < reader.samples; chunk++) {
+      const begin = chunk * CHUNK_SAMPLES;
+      const count = Math.min(CHUNK_SAMPLES, reader.samples - begin);
+      if (chunk >= end) {
+        const hotCount = this.#hotOfChunk![chunk];
         if (hot.next >= hot.end && cold.next >= cold.end) break;
         if ((hot.next >= hot.end || hotCount === 0) && (cold.next >= cold.end || hotCount === count)) {
           hot.next += hotCount;
@@ -78,30 +78,30 @@ export class OwnSamples {
   }
 
   #countHot(): Uint32Array {
-    const { first, end } = this.#runs;
+    const { first, end } = this.#chunks;
     const counts = new Uint32Array(end - first);
-    using reader = this.#split.open(RUN_SAMPLES);
-    for (let run = first; run < end; run++) {
-      const begin = run * RUN_SAMPLES;
-      const lookups = reader.readLookups(begin, Math.min(RUN_SAMPLES, reader.samples - begin));
-      for (let i = 0; i < lookups.count; i++) if (this.#hotMap?.allHot(lookups, i)) counts[run - first]++;
+    using reader = this.#split.open(CHUNK_SAMPLES);
+    for (let chunk = first; chunk < end; chunk++) {
+      const begin = chunk * CHUNK_SAMPLES;
+      const lookups = reader.readLookups(begin, Math.min(CHUNK_SAMPLES, reader.samples - begin));
+      for (let i = 0; i < lookups.count; i++) if (this.#hotMap?.allHot(lookups, i)) counts[chunk - first]++;
     }
     return counts;
   }
 
   /** Number of hot and cold samples. */
   #kinds(): [Kind, Kind] {
-    const hotOfRun = this.#hotOfRun;
-    if (hotOfRun === undefined) return [{ next: 0, first: 0, end: Infinity }, { next: 0, first: 0, end: Infinity }];
+    const hotOfChunk = this.#hotOfChunk;
+    if (hotOfChunk === undefined) return [{ next: 0, first: 0, end: Infinity }, { next: 0, first: 0, end: Infinity }];
     const batchSize = this.#batchSize;
     const { samples } = this.#split;
-    const hotBefore = (run: number) => hotOfRun.subarray(0, run).reduce((sum, hot) => sum + hot, 0);
-    const kind = (before: (run: number) => number): Kind => {
-      const [first, end] = [before(this.#runs.first), before(this.#runs.end)];
+    const hotBefore = (chunk: number) => hotOfChunk.subarray(0, chunk).reduce((sum, hot) => sum + hot, 0);
+    const kind = (before: (chunk: number) => number): Kind => {
+      const [first, end] = [before(this.#chunks.first), before(this.#chunks.end)];
       // A batch begins where the number of a sample is a multiple of its size.
       const beginOf = (number: number) => Math.ceil(number / batchSize) * batchSize;
       return { next: first, first: beginOf(first), end: beginOf(end) };
     };
-    return [kind(hotBefore), kind((run) => Math.min(run * RUN_SAMPLES, samples) - hotBefore(run))];
+    return [kind(hotBefore), kind((chunk) => Math.min(chunk * CHUNK_SAMPLES, samples) - hotBefore(chunk))];
   }
 }

@@ -1,8 +1,8 @@
 /**
- * The train split in random order, in bounded memory and however large it is: every sample goes to a bucket drawn at
- * random (one pass over the split, one file), then each bucket is read as a whole and shuffled in memory. If the draws are
- * uniform then so is the permutation: all orders are equally likely. Draws are a function of the seed and the place of a
- * sample in the log, so that the order does not depend on who takes part.
+ * The train split in random order, in bounded memory whatever its size. One pass over the split appends every sample to a
+ * random bucket of one file; then each bucket is read and shuffled in memory. Uniform draws give a uniform permutation:
+ * all orders are equally likely. Draws depend only on the seed and the position of a sample in the log, so the order does
+ * not depend on the number of processes.
  *
  * A sample is a record of words: its label, dense values, with bags the length of each, and indices.
  */
@@ -13,41 +13,41 @@ import { ownPart, type ProcessGroup, together } from "../parallel/process_group.
 import { BucketFileReader, BucketFileWriter, type StreamPlace } from "./bucket_file.ts";
 
 /** Samples read at a time, whose buckets are drawn from one sequence. */
-export const RUN_SAMPLES = 4096;
+export const CHUNK_SAMPLES = 4096;
 /** Bytes of a bucket: few, so that its records are gathered from the processor's cache. */
 const BUCKET_BYTES = 8 << 20;
 /** Buckets of a file, each with a chunk of memory (128 MiB in all); from 16 GiB of samples on they grow instead. */
 const MAX_BUCKETS = 2048;
 const SHUFFLE_STREAM = 4;
-/** What is drawn: the buckets of a run, and the order of a bucket. */
-const RUN_STREAM = 0, BUCKET_STREAM = 1;
+/** Random streams: the buckets of a chunk's samples, and the order within a bucket. */
+const CHUNK_STREAM = 0, BUCKET_STREAM = 1;
 
-/** Samples of a split in some order, read in runs. */
+/** Samples of a split in some order, read in chunks. */
 export interface SampleSource extends Disposable {
   /** Samples of the split. */
   readonly samples: number;
   /** Samples `[first, first + count)` of that order, in memory that the next call overwrites. */
   read(first: number, count: number): Samples;
-  /** Their lookups alone. */
+  /** Lookups of these samples. */
   readLookups(first: number, count: number): Lookups;
 }
 
-/** How to shuffle. */
+/** Options of a shuffle. */
 export interface ShuffleOptions {
-  /** Same seed, same order. */
+  /** Determines the order, together with `bucketBytes`. */
   readonly seed: number;
-  /** Bytes of a bucket, of which the order depends; default 8 MiB. */
+  /** Bytes of a bucket; default 8 MiB. */
   readonly bucketBytes?: number | undefined;
 }
 
-/** What making a shuffle takes. */
+/** How the files of a shuffle are created. */
 interface Making {
   readonly group: ProcessGroup;
-  /** Where a rank's file goes; all ranks must be able to read all. */
+  /** Path of each rank's file. All ranks must be able to read all files. */
   readonly pathOf: (rank: number) => string;
   /** Opens new files; undefined for ordinary ones. */
   readonly create: CreateFile | undefined;
-  /** Told after every run of samples. */
+  /** Called after every chunk of samples. */
   readonly onProgress: (done: number, total: number) => void;
 }
 
@@ -119,18 +119,18 @@ function deal(
   const counts = new Array<number>(buckets).fill(0);
   const { tables, denseFeatures } = dataset;
   const head = headWords(dataset);
-  using reader: SampleReader = dataset.reader("train", RUN_SAMPLES);
-  const { first, end } = ownPart(group, Math.ceil(reader.samples / RUN_SAMPLES));
-  const total = Math.min(end * RUN_SAMPLES, reader.samples) - first * RUN_SAMPLES;
+  using reader: SampleReader = dataset.reader("train", CHUNK_SAMPLES);
+  const { first, end } = ownPart(group, Math.ceil(reader.samples / CHUNK_SAMPLES));
+  const total = Math.min(end * CHUNK_SAMPLES, reader.samples) - first * CHUNK_SAMPLES;
   let record = new Uint32Array(head + tables);
-  for (let run = first; run < end; run++) {
-    const begin = run * RUN_SAMPLES;
+  for (let chunk = first; chunk < end; chunk++) {
+    const begin = chunk * CHUNK_SAMPLES;
     const { count, labels, dense, indices, offsets } = reader.read(
       begin,
-      Math.min(RUN_SAMPLES, reader.samples - begin),
+      Math.min(CHUNK_SAMPLES, reader.samples - begin),
     );
     const denseWords = new Uint32Array(dense.buffer, dense.byteOffset, dense.length);
-    const random = new Random(seed, SHUFFLE_STREAM, RUN_STREAM, run);
+    const random = new Random(seed, SHUFFLE_STREAM, CHUNK_STREAM, chunk);
     for (let i = 0; i < count; i++) {
       const bag = i * tables;
       const from = offsets === undefined ? bag : offsets[bag];
@@ -148,7 +148,7 @@ function deal(
       writer.append(bucket, record, 0, length);
       counts[bucket]++;
     }
-    onProgress(begin + count - first * RUN_SAMPLES, total);
+    onProgress(begin + count - first * CHUNK_SAMPLES, total);
   }
   return counts;
 }

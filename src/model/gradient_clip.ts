@@ -4,7 +4,7 @@
  * norm is that of the whole batch, independent of the number of ranks.
  */
 import { type Buffer, Header } from "../backend/backend.ts";
-import { type BatchPlace, lookupViews, type TableContext } from "../embedding/tables.ts";
+import { type BatchSlot, lookupViews, type TableContext } from "../embedding/tables.ts";
 import { HotsetError } from "../errors.ts";
 import { nodeBarrier } from "../parallel/node_barrier.ts";
 import { shareOf } from "../parallel/shares.ts";
@@ -79,10 +79,10 @@ export class GradientClip {
    * dense gradients that are summed over all ranks, and gradients of pooled rows that all ranks of the node can read.
    * It throws HotsetError on all ranks if the norm is not finite.
    */
-  bind(place: BatchPlace): (samples: number) => void {
+  bind(slot: BatchSlot): (samples: number) => void {
     const { host, device, shape: { dim, optimizer }, groups } = this.#context;
     const { node } = groups;
-    const { header, segments, segmentBags } = lookupViews(this.#context, host, place.hostBlock);
+    const { header, segments, segmentBags } = lookupViews(this.#context, host, slot.hostBlock);
     const rows = { dim, optimizer, rank: node.rank, ranks: node.size };
     const { dense, denseShare, pooled, allPooled } = this.#onHost;
     const { sampleWords } = this.#own;
@@ -92,7 +92,7 @@ export class GradientClip {
       this.#squares[node.rank] = host.squares(denseShare.words, denseShare) +
         host.rowSquares(rows, header, segments, segmentBags, allPooled);
       nodeBarrier(groups, device);
-      const factor = this.#maxNorm / (this.#norm(place) + EPSILON);
+      const factor = this.#maxNorm / (this.#norm(slot) + EPSILON);
       if (factor >= 1) return;
       host.scale(dense.words, factor, dense);
       host.scale(samples * sampleWords, factor, pooled);
@@ -118,7 +118,7 @@ export class GradientClip {
     device.upload(host.floats(pooled).subarray(0, samples * this.#own.sampleWords), this.#own.pooled);
   }
 
-  #norm({ batch }: BatchPlace): number {
+  #norm({ batch }: BatchSlot): number {
     let sum = 0;
     for (let rank = 0; rank < this.#squares.length; rank++) sum += this.#squares[rank];
     if (Number.isFinite(sum)) return Math.sqrt(sum);

@@ -15,7 +15,7 @@ import { nodeBarrier } from "../parallel/node_barrier.ts";
 import type { ProcessGroups } from "../parallel/process_group.ts";
 import { samplesOfRank } from "../parallel/shares.ts";
 import { type BatchSections, batchSections, type BatchShape } from "../layout/batch.ts";
-import type { BatchPlace, BoundTables, EmbeddingTables, TableContext, TableLookups } from "../embedding/tables.ts";
+import type { BatchSlot, BoundTables, EmbeddingTables, TableContext, TableLookups } from "../embedding/tables.ts";
 import { HotsetError } from "../errors.ts";
 import { type ClipMemory, GradientClip } from "./gradient_clip.ts";
 import type { BoundLayer } from "./layers/layer.ts";
@@ -49,7 +49,7 @@ export interface RankMemory {
 
 /** A slot for batches, bound to the model and its tables; created once, used for every batch that is read there. */
 export interface StepInput {
-  readonly place: BatchPlace;
+  readonly slot: BatchSlot;
   readonly tables: BoundTables;
   /** The model's layers over the block on the device. */
   readonly layers: BoundLayer;
@@ -130,14 +130,14 @@ export class Model {
   }
 
   /** Binds a slot for batches. */
-  input(place: BatchPlace): StepInput {
+  input(slot: BatchSlot): StepInput {
     const { denseFeatures } = this.#shape;
     const { labels, dense } = this.#sections;
     const { firstSample: first, capacity } = this;
-    const part = (at: number, words: number) => this.#memory.device.view(place.deviceBlock, at, words);
+    const part = (at: number, words: number) => this.#memory.device.view(slot.deviceBlock, at, words);
     return {
-      place,
-      tables: this.tables.bind(place),
+      slot,
+      tables: this.tables.bind(slot),
       layers: this.#network.bind({
         dense: part(dense + first * denseFeatures, capacity * denseFeatures),
         pooled: this.#pooled,
@@ -145,7 +145,7 @@ export class Model {
       }),
       header: part(0, labels),
       labels: part(labels + first, capacity),
-      clip: this.#clip?.bind(place),
+      clip: this.#clip?.bind(slot),
       lookups: undefined,
       replays: new Map(),
     };
@@ -153,11 +153,11 @@ export class Model {
 
   /** Prepares a step over the batch in the slot: its rows are available, and the device has its words. */
   load(input: StepInput, training: boolean): void {
-    const { place, tables } = input;
+    const { slot, tables } = input;
     const { device, host } = this.#memory;
     input.lookups = tables.prepare(training);
     if ((host as Backend) === device) return;
-    device.upload(place.batch.words.subarray(0, input.lookups.deviceWords), place.deviceBlock);
+    device.upload(slot.batch.words.subarray(0, input.lookups.deviceWords), slot.deviceBlock);
   }
 
   /** Number of this rank's samples in a batch. */

@@ -4,7 +4,7 @@
  * parameters and use their own all-reduce.
  */
 import type { Buffer, HostBackend } from "../backend/backend.ts";
-import { consecutive, type Parts, type ProcessGroup, type ProcessGroups } from "./process_group.ts";
+import { consecutive, type ProcessGroup, type ProcessGroups, type RankParts } from "./process_group.ts";
 import { type Share, shareOf } from "./shares.ts";
 
 /** One rank's side of the sum. */
@@ -58,9 +58,9 @@ class NodeSum {
   readonly #host: HostBackend;
   readonly #peers: ProcessGroup;
   readonly #vector: Float32Array;
-  readonly #pieces: Parts;
+  readonly #pieces: RankParts;
   readonly #received: Float32Array;
-  readonly #receivedParts: Parts;
+  readonly #receivedParts: RankParts;
   readonly #sum: Buffer;
   readonly #terms: readonly Buffer[];
 

@@ -4,10 +4,10 @@
 import {
   consecutive,
   type HostVector,
-  type Parts,
   PeerFailed,
   type ProcessGroup,
   type ProcessGroups,
+  type RankParts,
   type Work,
 } from "./process_group.ts";
 
@@ -30,8 +30,8 @@ export abstract class HostGroup implements ProcessGroup {
   failure: unknown;
 
   abstract barrier(): void;
-  abstract allGather<W extends HostVector>(own: W, all: W, parts: Parts): void;
-  abstract allToAll<W extends HostVector>(source: W, sent: Parts, target: W, received: Parts): Work;
+  abstract allGather<W extends HostVector>(own: W, all: W, parts: RankParts): void;
+  abstract allToAll<W extends HostVector>(source: W, sent: RankParts, target: W, received: RankParts): Work;
   abstract abort(error: unknown): void;
 
   allReduce(vector: Float32Array | Uint32Array): void {
@@ -87,11 +87,11 @@ class Alone extends HostGroup {
 
   barrier(): void {}
 
-  allGather<W extends HostVector>(own: W, all: W, { firsts }: Parts): void {
+  allGather<W extends HostVector>(own: W, all: W, { firsts }: RankParts): void {
     all.set(own, firsts[0]);
   }
 
-  allToAll<W extends HostVector>(source: W, sent: Parts, target: W, received: Parts): Work {
+  allToAll<W extends HostVector>(source: W, sent: RankParts, target: W, received: RankParts): Work {
     target.set(source.subarray(sent.firsts[0], sent.firsts[0] + sent.counts[0]), received.firsts[0]);
     return DONE;
   }

@@ -1,7 +1,7 @@
 /** Groups of processes started by mpirun or srun. */
 import type { Communicator, Mpi, Request } from "../../ffi/mpi.ts";
 import { HostGroup } from "./host_group.ts";
-import type { HostVector, Parts, ProcessGroup, Work } from "./process_group.ts";
+import type { HostVector, ProcessGroup, RankParts, Work } from "./process_group.ts";
 
 /** The rank of a process on its machine, and their number. */
 export type LocalPlace = Pick<ProcessGroup, "localRank" | "localSize" | "sharesMemory">;
@@ -42,12 +42,12 @@ export class MpiGroup extends HostGroup {
     if (this.size > 1) this.#communicator.barrier(this.#request).wait();
   }
 
-  allGather<W extends HostVector>(own: W, all: W, parts: Parts): void {
+  allGather<W extends HostVector>(own: W, all: W, parts: RankParts): void {
     this.#communicator.allGather(own, all, parts, this.#request).wait();
     this.traffic.bytesSent += own.byteLength * (this.size - 1);
   }
 
-  allToAll<W extends HostVector>(source: W, sent: Parts, target: W, received: Parts): Work {
+  allToAll<W extends HostVector>(source: W, sent: RankParts, target: W, received: RankParts): Work {
     const exchange = this.#free.pop() ?? new Exchange(this.#communicator.request(), this.#free);
     this.#communicator.allToAll(source, sent, target, received, exchange.request);
     for (let r = 0; r < this.size; r++) {

@@ -1,6 +1,6 @@
 /** Groups of ranks with a GPU each. NCCL carries vectors on devices, the ranks' own group everything else. */
 import type { Buffer, DeviceBackend, DeviceCollectives } from "../backend/backend.ts";
-import type { HostVector, Parts, ProcessGroup, Work } from "./process_group.ts";
+import type { HostVector, ProcessGroup, RankParts, Work } from "./process_group.ts";
 
 /** One rank's side of a group of GPUs. */
 export class NcclGroup implements ProcessGroup<Buffer> {
@@ -48,12 +48,12 @@ export class NcclGroup implements ProcessGroup<Buffer> {
   }
 
   /** On devices, all parts have the same size and are consecutive. */
-  allGather<W extends HostVector | Buffer>(own: W, all: W, parts: Parts): void {
+  allGather<W extends HostVector | Buffer>(own: W, all: W, parts: RankParts): void {
     if (ArrayBuffer.isView(own)) this.#world.allGather<HostVector>(own, all as HostVector, parts);
     else this.#devices.allGather(own, all as Buffer);
   }
 
-  allToAll<W extends HostVector>(source: W, sent: Parts, target: W, received: Parts): Work {
+  allToAll<W extends HostVector>(source: W, sent: RankParts, target: W, received: RankParts): Work {
     return this.#world.allToAll(source, sent, target, received);
   }
 

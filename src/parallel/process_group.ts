@@ -12,7 +12,7 @@ import { HotsetError } from "../errors.ts";
 export type HostVector = Float32Array | Uint32Array | Int32Array | Uint8Array;
 
 /** How a vector is divided among ranks: the number and the position of each rank's elements. */
-export interface Parts {
+export interface RankParts {
   /** Number of elements, by rank. */
   readonly counts: Int32Array;
   /** Position of the first element, by rank. */
@@ -47,9 +47,9 @@ export interface ProcessGroup<V = never> {
   /** Replaces the vector by the sum of all ranks' vectors, added in a fixed order: the same bits on all ranks. */
   allReduce(vector: Float32Array | Uint32Array | V): void;
   /** Copies every rank's `own` to its part of `all`. */
-  allGather<W extends HostVector | V>(own: W, all: W, parts: Parts): void;
+  allGather<W extends HostVector | V>(own: W, all: W, parts: RankParts): void;
   /** Begins an all-to-all: part r of `source` is sent to rank r, and part r of `target` is received from it. */
-  allToAll<W extends HostVector>(source: W, sent: Parts, target: W, received: Parts): Work;
+  allToAll<W extends HostVector>(source: W, sent: RankParts, target: W, received: RankParts): Work;
   /** Returns the value of rank 0. Values are plain data. */
   broadcast<T>(value: T): T;
   /** Returns the values of all ranks, by rank. Values are plain data. */
@@ -82,14 +82,14 @@ export class PeerFailed extends HotsetError {
 }
 
 /** Consecutive parts of these sizes. */
-export function consecutive(counts: ArrayLike<number>): Parts {
+export function consecutive(counts: ArrayLike<number>): RankParts {
   const parts = { counts: new Int32Array(counts.length), firsts: new Int32Array(counts.length) };
   setParts(parts, counts);
   return parts;
 }
 
 /** Sets consecutive parts of these numbers of rows with `width` elements each. */
-export function setParts({ counts, firsts }: Parts, rows: ArrayLike<number>, width = 1): void {
+export function setParts({ counts, firsts }: RankParts, rows: ArrayLike<number>, width = 1): void {
   for (let r = 0, first = 0; r < rows.length; r++) {
     counts[r] = rows[r] * width;
     firsts[r] = first;
@@ -98,7 +98,7 @@ export function setParts({ counts, firsts }: Parts, rows: ArrayLike<number>, wid
 }
 
 /** All-gather of a vector of which every rank has its part. */
-export function gatherParts(group: ProcessGroup, vector: Float32Array, parts: Parts): void {
+export function gatherParts(group: ProcessGroup, vector: Float32Array, parts: RankParts): void {
   const first = parts.firsts[group.rank];
   group.allGather(vector.slice(first, first + parts.counts[group.rank]), vector, parts);
 }

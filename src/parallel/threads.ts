@@ -1,7 +1,7 @@
 /** Groups of threads of one process, which synchronise in shared memory. */
 import { Mailbox } from "../threads/mailbox.ts";
 import { DONE, HostGroup } from "./host_group.ts";
-import type { HostVector, Parts, Work } from "./process_group.ts";
+import type { HostVector, RankParts, Work } from "./process_group.ts";
 
 /** Positions in the mailbox: number of ranks that have arrived at a barrier, and number of completed barriers. */
 const ARRIVED = 0;
@@ -66,7 +66,7 @@ export class ThreadGroup extends HostGroup {
     mail.waitUnlessFailed(GENERATION, generation);
   }
 
-  allGather<W extends HostVector>(own: W, all: W, { counts, firsts }: Parts): void {
+  allGather<W extends HostVector>(own: W, all: W, { counts, firsts }: RankParts): void {
     const bytes = own.BYTES_PER_ELEMENT;
     const [source, target] = [bytesOf(own), bytesOf(all)];
     for (let done = 0, end = bytes * Math.max(...counts); done < end; done += SLOT_BYTES) {
@@ -80,13 +80,13 @@ export class ThreadGroup extends HostGroup {
     }
   }
 
-  allToAll<W extends HostVector>(source: W, sent: Parts, target: W, received: Parts): Work {
+  allToAll<W extends HostVector>(source: W, sent: RankParts, target: W, received: RankParts): Work {
     const bytes = source.BYTES_PER_ELEMENT;
     const [from, to] = [bytesOf(source), bytesOf(target)];
     const lane = Math.floor(SLOT_BYTES / this.size);
     const most = Math.max(...this.gather(Math.max(...sent.counts)));
     for (let done = 0; done < bytes * most; done += lane) {
-      const part = ({ counts, firsts }: Parts, r: number) => {
+      const part = ({ counts, firsts }: RankParts, r: number) => {
         const first = Math.min(done, bytes * counts[r]);
         return { first: bytes * firsts[r] + first, count: Math.min(lane, bytes * counts[r] - first) };
       };

@@ -8,9 +8,9 @@ import { ownPart, type ProcessGroup, together } from "../parallel/process_group.
  * Samples are drawn in ranges of consecutive samples, so that long logs are read with few long reads: the maximum
  * length,
  */
-const MAX_RUN_SAMPLES = 256;
+const MAX_CHUNK_SAMPLES = 256;
 /** And the number of ranges that a log must have: then a few percent of them still cover it evenly. */
-const MIN_RUNS = 1 << 18;
+const MIN_CHUNKS = 1 << 18;
 
 /**
  * Counts lookups of a random share of the samples, drawn without replacement in ranges of consecutive samples (of one
@@ -25,9 +25,9 @@ export class AccessLog {
   /** The part that this rank has counted. */
   readonly #own: Uint32Array;
   readonly #dataset: Dataset;
-  readonly #runSamples: number;
+  readonly #chunkSamples: number;
   /** All ranges in random order; the first ones have been counted. */
-  readonly #runs: Uint32Array;
+  readonly #chunks: Uint32Array;
   #logged = 0;
   #rate = 0;
 
@@ -35,9 +35,9 @@ export class AccessLog {
     this.#dataset = dataset;
     this.#group = group;
     const samples = dataset.samples("train");
-    this.#runSamples = Math.min(MAX_RUN_SAMPLES, Math.max(1, Math.floor(samples / MIN_RUNS)));
-    const runs = Uint32Array.from({ length: Math.ceil(samples / this.#runSamples) }, (_, i) => i);
-    this.#runs = new Random(seed).shuffle(runs);
+    this.#chunkSamples = Math.min(MAX_CHUNK_SAMPLES, Math.max(1, Math.floor(samples / MIN_CHUNKS)));
+    const chunks = Uint32Array.from({ length: Math.ceil(samples / this.#chunkSamples) }, (_, i) => i);
+    this.#chunks = new Random(seed).shuffle(chunks);
     this.counts = new Uint32Array(dataset.rows);
     this.#own = group.size === 1 ? this.counts : new Uint32Array(dataset.rows);
   }
@@ -50,7 +50,7 @@ export class AccessLog {
   /** Grows the sample to `rate` percent, rounded up to whole ranges. Reports how many of the new ranges are done. */
   growTo(rate: number, onProgress: (done: number, total: number) => void): void {
     // A disk is fastest in the order of the log.
-    const drawn = this.#runs.slice(this.#logged, Math.ceil(this.#runs.length * rate / 100)).sort();
+    const drawn = this.#chunks.slice(this.#logged, Math.ceil(this.#chunks.length * rate / 100)).sort();
     const { first, end } = ownPart(this.#group, drawn.length);
     together(this.#group, () => this.#log(drawn.subarray(first, end), onProgress));
     if (this.counts !== this.#own) {
@@ -62,16 +62,16 @@ export class AccessLog {
   }
 
   /** Counts some ranges. */
-  #log(runs: Uint32Array, onProgress: (done: number, total: number) => void): void {
+  #log(chunks: Uint32Array, onProgress: (done: number, total: number) => void): void {
     const counts = this.#own;
-    const length = this.#runSamples;
+    const length = this.#chunkSamples;
     using reader = this.#dataset.reader("train", length);
-    const step = Math.ceil(runs.length / 100);
-    for (let i = 0; i < runs.length; i++) {
-      const first = runs[i] * length;
+    const step = Math.ceil(chunks.length / 100);
+    for (let i = 0; i < chunks.length; i++) {
+      const first = chunks[i] * length;
       const { indices } = reader.readLookups(first, Math.min(length, reader.samples - first));
       for (let k = 0; k < indices.length; k++) counts[indices[k]]++;
-      if ((i + 1) % step === 0 || i + 1 === runs.length) onProgress(i + 1, runs.length);
+      if ((i + 1) % step === 0 || i + 1 === chunks.length) onProgress(i + 1, chunks.length);
     }
   }
 }

@@ -40,9 +40,10 @@ export function exactCounter(tally: Tally): HotRowCounter {
  * estimate falls as the cut-off rises: `N * mean +- 3.6007 * N * sqrt((N - n) / N * variance / n)`, which is the 99.9 %
  * confidence interval by Student. Tables of at most 35 chunks are counted exactly.
  *
- * A chunk is every N-th row, not a run of rows: ids are usually dealt by falling frequency, and then all hot rows lie
- * in a few runs that a draw of 35 misses, while every N-th row meets hot and cold ones in proportion. Chunks are one
- * row shorter where N does not divide the rows; their counts are scaled to the mean length.
+ * A chunk is every N-th row instead of consecutive rows. Ids usually descend by frequency, so all hot rows are in a few
+ * ranges of consecutive rows, which a draw of 35 ranges would miss; every N-th row contains hot and cold rows in
+ * proportion. Chunks are one row shorter if N does not divide the number of rows; their counts are scaled to the mean
+ * length.
  */
 export function estimatingCounter(counts: Uint32Array, accesses: number, random: Random): HotRowCounter {
   const rows = counts.length;

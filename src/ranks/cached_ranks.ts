@@ -4,7 +4,7 @@ import { CachedTables, type RowCache } from "../embedding/cached.ts";
 import type { MovedRows } from "../events/events.ts";
 import { InitialRows } from "../embedding/initialise.ts";
 import { NotFiniteRow } from "../embedding/stores/row_log.ts";
-import { segmentFile } from "../embedding/stores/segments.ts";
+import { segmentFile } from "../embedding/stores/log_segments.ts";
 import { allocateRowBlock, matricesOf, type RowBlock, ROWS_AT_ONCE } from "../embedding/tables.ts";
 import { type Checkpoint, CHECKPOINT_FILES, type CheckpointBody, writeDense } from "../checkpoint/checkpoint.ts";
 import { type CheckpointPlaces, storeCheckpoint } from "../checkpoint/checkpoint_store.ts";

@@ -9,7 +9,7 @@ import { type Blas, cpuOptions, type CpuPrecision, type DeviceOptions, openDevic
 import type { MpiWorld } from "../parallel/mpi_world.ts";
 import { NcclGroup } from "../parallel/nccl.ts";
 import { shareMemory } from "../parallel/node_memory.ts";
-import { consecutive, gatherParts, type Parts, type ProcessGroups } from "../parallel/process_group.ts";
+import { consecutive, gatherParts, type ProcessGroups, type RankParts } from "../parallel/process_group.ts";
 import { samplesOfRank } from "../parallel/shares.ts";
 import { HotsetError, UsageError } from "../errors.ts";
 import { hiddenUnits } from "../model/shape.ts";
@@ -49,10 +49,10 @@ export class MpiRanks extends RankGroup {
   readonly #groups: ProcessGroups;
   readonly #rank: Rank;
   /** The parts of all ranks in vectors that each fills in part. */
-  readonly #losses: Parts;
-  readonly #scores: Parts;
-  readonly #counts: Parts;
-  readonly #activeUnits: Parts;
+  readonly #losses: RankParts;
+  readonly #scores: RankParts;
+  readonly #counts: RankParts;
+  readonly #activeUnits: RankParts;
   /** Finds the distinct rows of scored batches, which hosts exchange. */
   readonly #sorter: SegmentSorter | undefined;
   #agreements = 0;
@@ -159,7 +159,7 @@ export class MpiRanks extends RankGroup {
   }
 
   /** A rank that waits for others must not delay their devices: it waits for its own device first. */
-  #gather(vector: Buffer, parts: Parts): void {
+  #gather(vector: Buffer, parts: RankParts): void {
     this.memory.device.synchronize();
     gatherParts(this.#world, this.memory.host.floats(vector), parts);
   }

@@ -141,7 +141,7 @@ export class Rank {
     const { input } = this.#slots[slot];
     this.#model.load(input, true);
     this.#model.train(input, samples);
-    const kind = input.place.batch.hot ? 1 : 0;
+    const kind = input.slot.batch.hot ? 1 : 0;
     this.#steps[kind]++;
     this.#launches[kind] += this.#launched() - before;
   }

@@ -6,8 +6,8 @@ import { count } from "../format.ts";
 import { auc } from "../events/metrics.ts";
 
 /** Samples to examine, in ranges distributed over the train split. */
-const RUNS = 16;
-const RUN_SAMPLES = 1250;
+const CHUNKS = 16;
+const CHUNK_SAMPLES = 1250;
 /** With fewer samples of a label a feature may separate them by chance. */
 const MIN_SAMPLES_OF_LABEL = 50;
 /** No single feature of a log is this good unless it was recorded after the click. */
@@ -35,15 +35,15 @@ export function leakNotes(dataset: Dataset): string[] {
 function sampleOf(dataset: Dataset): { dense: Float32Array[]; labels: Uint8Array; bags: number[][][] } {
   const { tables, denseFeatures } = dataset;
   const all = dataset.samples("train");
-  const runs = all <= RUNS * RUN_SAMPLES ? 1 : RUNS;
-  const length = runs === 1 ? all : RUN_SAMPLES;
-  const labels = new Uint8Array(runs * length);
-  const dense = Array.from({ length: denseFeatures }, () => new Float32Array(runs * length));
+  const chunks = all <= CHUNKS * CHUNK_SAMPLES ? 1 : CHUNKS;
+  const length = chunks === 1 ? all : CHUNK_SAMPLES;
+  const labels = new Uint8Array(chunks * length);
+  const dense = Array.from({ length: denseFeatures }, () => new Float32Array(chunks * length));
   const bags: number[][][] = Array.from({ length: tables }, () => []);
   using reader = dataset.reader("train", Math.max(length, 1));
-  for (let run = 0; run < runs && length > 0; run++) {
-    const at = run * length;
-    const read = reader.read(runs === 1 ? 0 : Math.floor(run * (all - length) / (runs - 1)), length);
+  for (let chunk = 0; chunk < chunks && length > 0; chunk++) {
+    const at = chunk * length;
+    const read = reader.read(chunks === 1 ? 0 : Math.floor(chunk * (all - length) / (chunks - 1)), length);
     labels.set(read.labels, at);
     for (let i = 0; i < length; i++) {
       for (let d = 0; d < denseFeatures; d++) dense[d][at + i] = read.dense[i * denseFeatures + d];

@@ -1,7 +1,7 @@
 /**
  * The shuffle scheduler of FAE: decides when to switch between cold and hot batches, from the loss on held-out samples.
  *
- * An epoch is a sequence of turns; a turn is a run of batches of one kind followed by a run of the other. It takes
+ * An epoch is a sequence of turns; a turn is consecutive batches of one kind followed by batches of the other. It takes
  * `rate` percent of the epoch's batches of each kind, so both queues finish together. At every switch the held-out loss
  * is compared with that at the previous switch: if it rose, the rate is halved (kinds alternate more often); if it fell
  * four times in a row, the rate is doubled; otherwise it is unchanged. The configuration sets the initial rate and the

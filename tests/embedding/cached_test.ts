@@ -7,7 +7,7 @@ import { HostTables } from "../../src/embedding/host.ts";
 import { StoreThread } from "../../src/embedding/stores/store_thread.ts";
 import {
   allocateRowBlock,
-  type BatchPlace,
+  type BatchSlot,
   type BoundTables,
   type EmbeddingTables,
   type RowMatrix,
@@ -91,7 +91,7 @@ type BoundTo = Pick<EmbeddingTables, "bind" | "initialise" | "read" | "write">;
 /** Tables on a disk as a rank would see them that moved its rows itself. */
 function bound(tables: CachedTables, context: TableContext, matrix: RowMatrix): BoundTo {
   const inMatrix = new HostTables(context, matrix);
-  const bind = (place: BatchPlace): BoundTables => {
+  const bind = (place: BatchSlot): BoundTables => {
     const { batch } = place;
     const lookups = inMatrix.bind(place).prepare(true);
     const { deviceWords, recordable, shared } = lookups;

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { RowLog, type RowLogOptions } from "../../src/embedding/stores/row_log.ts";
-import { type SavedRows, segmentFile } from "../../src/embedding/stores/segments.ts";
+import { type SavedRows, segmentFile } from "../../src/embedding/stores/log_segments.ts";
 import { SerialTransfers, type Transfers } from "../../src/embedding/stores/transfers.ts";
 import { Random } from "../../src/random.ts";
 import { measure } from "../../src/storage/artifact.ts";

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { Dataset, splitFiles } from "../../src/dataset/dataset.ts";
 import { buildLayout } from "../../src/layout/build_layout.ts";
-import { RUN_SAMPLES } from "../../src/layout/sample_shuffle.ts";
+import { CHUNK_SAMPLES } from "../../src/layout/sample_shuffle.ts";
 import { profileDataset } from "../../src/profile/profile_dataset.ts";
 import { canWriteDirectly, directness } from "../support/direct.ts";
 import { TemporaryDirectory } from "../support/temporary.ts";
@@ -13,7 +13,7 @@ const ROW_BYTES = 4 * 16;
 
 function setUp(directory: TemporaryDirectory, bags: boolean, skew: number, hotRows: number) {
   const dataset = tinyDataset(directory.join("dataset"), {
-    samples: { train: 5 * RUN_SAMPLES + 77, validation: 5, test: 5 },
+    samples: { train: 5 * CHUNK_SAMPLES + 77, validation: 5, test: 5 },
     tableRows: [20_000, 20, 17_000],
     denseFeatures: 2,
     bags,

@@ -5,7 +5,7 @@ import { HotsetError } from "../../errors.ts";
 import { type PageWriter, WRITE_TAG } from "./page_writer.ts";
 import type { StoreCounts } from "./row_store.ts";
 import type { PageMemory } from "./row_page.ts";
-import { type Segment, transferFault } from "./segments.ts";
+import { type LogSegment, transferFault } from "./log_segments.ts";
 import type { Transfers } from "./transfers.ts";
 
 /** Maximum bytes of one read. */
@@ -24,7 +24,7 @@ export function runPages(pageBytes: number): number {
 export interface PagePlaces {
   /** Pages per segment: page p is page p % segmentPages of segment floor(p / segmentPages). */
   readonly segmentPages: number;
-  segmentAt(index: number): Segment;
+  segmentAt(index: number): LogSegment;
 }
 
 /** Reads pages into its part of the memory, which begins at `firstPage` and has `READ_DEPTH * runPages` pages. */
@@ -116,7 +116,7 @@ export class PageReader {
   }
 
   /** Reads all pages of a segment in order; no write may be pending, but `visit` may begin one. */
-  scan(segment: Segment, visit: (word: number, page: number) => void): void {
+  scan(segment: LogSegment, visit: (word: number, page: number) => void): void {
     const { bytes: pageBytes } = this.#memory.shape;
     const windowPages = this.#depth * this.#runPages;
     for (let first = 0; first < segment.pages; first += windowPages) {
@@ -138,7 +138,7 @@ export class PageReader {
     }
   }
 
-  #begin(run: number, { fd }: Segment, page: number, pageInSegment: number, pages: number): void {
+  #begin(run: number, { fd }: LogSegment, page: number, pageInSegment: number, pages: number): void {
     const { bytes } = this.#memory.shape;
     this.#page[run] = page;
     this.#length[run] = pages * bytes;
@@ -162,20 +162,20 @@ export class PageReader {
     return (this.#firstPage + run * this.#runPages) * this.#memory.shape.bytes / 4;
   }
 
-  #expectAll(run: number, segment: Segment, page: number, underWay: number): void {
+  #expectAll(run: number, segment: LogSegment, page: number, underWay: number): void {
     const { result } = this.#transfers;
     if (result !== this.#length[run]) this.#fail(segment, page, transferFault(result, false), "failed", underWay);
     this.#counts.reads++;
     this.#counts.bytesRead += result;
   }
 
-  #expectPage(word: number, segment: Segment, page: number, underWay: number): void {
+  #expectPage(word: number, segment: LogSegment, page: number, underWay: number): void {
     const fault = this.#memory.fault(word, segment.number, page);
     if (fault !== undefined) this.#fail(segment, page, fault, "damaged", underWay);
   }
 
   /** Waits for pending transfers, so that none writes to the memory later, and throws. */
-  #fail(segment: Segment, page: number, reason: string, code: "damaged" | "failed", underWay: number): never {
+  #fail(segment: LogSegment, page: number, reason: string, code: "damaged" | "failed", underWay: number): never {
     this.#writer.abandon(underWay);
     const byte = page * this.#memory.shape.bytes;
     throw new HotsetError(`Cannot read rows from ${segment.path} at byte ${byte}: ${reason}`, { code });

@@ -3,7 +3,7 @@ import { HotsetError } from "../../errors.ts";
 import { crc32Of } from "../../storage/crc32.ts";
 import type { StoreCounts } from "./row_store.ts";
 import type { PageMemory } from "./row_page.ts";
-import { type Segment, transferFault } from "./segments.ts";
+import { type LogSegment, transferFault } from "./log_segments.ts";
 import type { Transfers } from "./transfers.ts";
 
 /** Tag of a buffer's transfer; reads are numbered from 0. */
@@ -11,7 +11,7 @@ export const WRITE_TAG = 0x7fffffff;
 
 /** Content of a buffer. */
 interface Gathered {
-  segment: Segment | undefined;
+  segment: LogSegment | undefined;
   /** Number of its first page over all segments, and in its segment. */
   first: number;
   firstInSegment: number;
@@ -50,7 +50,7 @@ export class PageWriter {
   }
 
   /** Reserves the next page of a segment, which has this number over all segments. */
-  add(page: number, segment: Segment): void {
+  add(page: number, segment: LogSegment): void {
     const buffer = this.#buffers[this.#current];
     if (buffer.pages === 0) Object.assign(buffer, { segment, first: page, firstInSegment: segment.pages });
     buffer.pages++;
@@ -109,7 +109,7 @@ export class PageWriter {
   }
 
   /** Forgets the written pages of a removed segment. */
-  forget(segment: Segment): void {
+  forget(segment: LogSegment): void {
     const other = this.#buffers[1 - this.#current];
     if (other.segment === segment) other.pages = 0;
   }

@@ -20,13 +20,13 @@ import type { RowStore, StoreCounts } from "./row_store.ts";
 import {
   createSegment,
   hasDirect,
+  type LogSegment,
+  type LogSegmentEntry,
   openSegment,
   removeSegment,
   type SavedRows,
-  type Segment,
-  type SegmentEntry,
   syncSegment,
-} from "./segments.ts";
+} from "./log_segments.ts";
 import { openTransfers, type Transfers } from "./transfers.ts";
 
 /** Bytes of each of the two buffers of pages. */
@@ -84,7 +84,7 @@ export class RowLog implements RowStore {
   /** Position of each row's latest record plus one: `page * pageRows + index`; 0 if it was never written. */
   readonly #places: Uint32Array;
   /** By index; undefined for free indices. */
-  readonly #segments: (Segment | undefined)[] = [];
+  readonly #segments: (LogSegment | undefined)[] = [];
   /**
    * Index of the last segment, its page that is being filled (over all segments), and the number of rows in that page.
    */
@@ -145,7 +145,7 @@ export class RowLog implements RowStore {
   }
 
   /** For its reader. */
-  segmentAt(index: number): Segment {
+  segmentAt(index: number): LogSegment {
     return this.#segments[index]!;
   }
 
@@ -249,7 +249,7 @@ export class RowLog implements RowStore {
     for (;;) {
       let count = 0, pages = 0, alive = 0;
       // The segment with the smallest share of live rows, and the one with the fewest.
-      let least: Segment | undefined, fewest: Segment | undefined;
+      let least: LogSegment | undefined, fewest: LogSegment | undefined;
       for (const [index, segment] of this.#segments.entries()) {
         if (segment === undefined || index === this.#current) continue;
         count++;
@@ -266,7 +266,7 @@ export class RowLog implements RowStore {
   }
 
   /** Writes the live rows of a segment again, and removes it. */
-  #empty(segment: Segment): void {
+  #empty(segment: LogSegment): void {
     const index = this.#segments.indexOf(segment);
     this.#writer.settle(); // the write of its last pages may be pending
     this.#reader.scan(segment, (word, page) => {
@@ -285,7 +285,7 @@ export class RowLog implements RowStore {
   }
 
   /** Seals the last segment, so that none changes any more, and returns all in order. They are then on disk. */
-  seal(): SegmentEntry[] {
+  seal(): LogSegmentEntry[] {
     if (this.#page >= 0) this.#endPage();
     this.#writer.flush();
     this.#current = -1;

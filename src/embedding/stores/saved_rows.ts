@@ -1,7 +1,7 @@
 /** Reads the rows in segments of a checkpoint as one matrix; rows that are in no segment are computed. */
 import { initialRecords, InitialRows } from "../initialise.ts";
 import { RowLog } from "./row_log.ts";
-import type { SavedRows } from "./segments.ts";
+import type { SavedRows } from "./log_segments.ts";
 
 /** Shape of rows. */
 export interface SavedShape {

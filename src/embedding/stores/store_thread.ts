@@ -7,7 +7,7 @@ import { Mailbox } from "../../threads/mailbox.ts";
 import { initialRecords } from "../initialise.ts";
 import { MAX_SEGMENTS, NotFiniteRow, RowLog, type RowLogOptions } from "./row_log.ts";
 import type { RowStore, StoreCounts } from "./row_store.ts";
-import type { SavedRows, SegmentEntry } from "./segments.ts";
+import type { LogSegmentEntry, SavedRows } from "./log_segments.ts";
 
 /** The message that starts the thread. */
 export interface StoreOptions {
@@ -148,7 +148,7 @@ export class StoreThread implements Disposable {
     this.settle();
     this.begin(SEAL, 0);
     this.settle();
-    const segments: SegmentEntry[] = readText(this.#memory.saved, this.#mailbox.get(SAVED));
+    const segments: LogSegmentEntry[] = readText(this.#memory.saved, this.#mailbox.get(SAVED));
     return { directory: this.#memory.options.directory!, segments };
   }
 
@@ -229,7 +229,7 @@ export interface SavedStore extends RowStore {
   /** Loads the rows of a checkpoint. */
   adopt(saved: SavedRows): void;
   /** Writes all changes to segments that never change again. */
-  seal(): SegmentEntry[];
+  seal(): LogSegmentEntry[];
 }
 
 /** The store's side: works until it is stopped. Reports errors through the mailbox. */

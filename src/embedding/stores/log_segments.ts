@@ -8,7 +8,7 @@ import { HotsetError, messageOf } from "../../errors.ts";
 import { linkOrCopy } from "../../storage/links.ts";
 
 /** A sealed segment in the manifest of a checkpoint. */
-export interface SegmentEntry {
+export interface LogSegmentEntry {
   /**
    * Segments are in the order of the log: of two records of a row the one in the segment with the higher number is the
    * latest.
@@ -23,11 +23,11 @@ export interface SavedRows {
   readonly directory: string;
   readonly seed: number;
   /** In the order of the log. */
-  readonly segments: readonly SegmentEntry[];
+  readonly segments: readonly LogSegmentEntry[];
 }
 
 /** An open segment. */
-export interface Segment {
+export interface LogSegment {
   readonly fd: number;
   readonly number: number;
   readonly path: string;
@@ -61,7 +61,7 @@ export function segmentFile(number: number): string {
 }
 
 /** Creates a segment's file in a directory. Throws HotsetError. */
-export function createSegment(directory: string, number: number): Segment {
+export function createSegment(directory: string, number: number): LogSegment {
   const path = join(directory, segmentFile(number));
   try {
     const fd = openDirect(path, constants.O_RDWR | constants.O_CREAT | constants.O_EXCL);
@@ -74,10 +74,10 @@ export function createSegment(directory: string, number: number): Segment {
 /** Opens a sealed segment in its place, or under a new name in `directory`. Throws HotsetError. */
 export function openSegment(
   { directory: from }: SavedRows,
-  { number, bytes, crc32 }: SegmentEntry,
+  { number, bytes, crc32 }: LogSegmentEntry,
   pageBytes: number,
   directory: string | undefined,
-): Segment {
+): LogSegment {
   const source = join(from, segmentFile(number));
   const own = directory !== undefined;
   const path = own ? join(directory, segmentFile(number)) : source;
@@ -120,7 +120,7 @@ function openDirect(path: string, flags: number): number {
 }
 
 /** Waits until all of a segment is on disk. Throws HotsetError. */
-export function syncSegment(segment: Segment): void {
+export function syncSegment(segment: LogSegment): void {
   if (segment.synced) return;
   try {
     fdatasyncSync(segment.fd);
@@ -131,7 +131,7 @@ export function syncSegment(segment: Segment): void {
 }
 
 /** Closes a segment and removes its name; a checkpoint's link to it remains. */
-export function removeSegment({ fd, path, own }: Segment): void {
+export function removeSegment({ fd, path, own }: LogSegment): void {
   closeSync(fd);
   if (own) rmSync(path, { force: true });
 }
