@@ -3,7 +3,7 @@
  * and a table in memory has the position of each row's latest record. Random updates thus become sequential writes, and
  * the rows of a batch, which are evicted together, are read again with few long reads.
  *
- * The log consists of segments (segments.ts), files of pages (row_page.ts) of which only the last one grows. When a row
+ * The log consists of segments (log_segments.ts), files of pages (row_page.ts) of which only the last one grows. When a row
  * is written again, its old record is dead. When the segments hold more than 1.5 times the live rows, those with the
  * smallest share of live rows are compacted: their live rows are written again, and the log's name of the file is
  * removed.
