@@ -1,12 +1,12 @@
 /** An option of a command, with the rules by which it has no effect. */
 import { type Command, Option } from "commander";
-import type { Alias, CommandLine } from "../src/config/option_types.ts";
-import type { Rule } from "../src/config/option_rules.ts";
+import type { Alias, CommandLine, RuleOn } from "../src/config/option_types.ts";
+import type { TrainConfig } from "../src/config/train_config.ts";
 
 /** An option with properties that `--help` does not show. */
 export class Flag extends Option {
   /** When it has no effect. */
-  rules: readonly Rule[] = [];
+  rules: readonly RuleOn<TrainConfig>[] = [];
   /** Its names in other tools. */
   aliases: readonly Alias[] = [];
   /** True if a resumed run may change it. */

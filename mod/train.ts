@@ -70,7 +70,12 @@
  * @module
  */
 export { type Preset, PRESETS, resolveConfig, type TrainConfig } from "../src/config/config.ts";
+export type { HotRowsConfig } from "../src/config/hot_rows_options.ts";
 export type { MemoryBudget } from "../src/config/memory_budget.ts";
+export type { ModelConfig } from "../src/config/model_options.ts";
+export type { OptimizationConfig } from "../src/config/optimization_options.ts";
+export type { PlacementConfig } from "../src/config/placement_options.ts";
+export type { ProgressConfig } from "../src/config/progress_options.ts";
 export { type ResumeChanges, resumeRun, type RunOptions, startRun, trainOn } from "../src/run/run.ts";
 export type { RawOptions } from "../src/run/stages.ts";
 export { ClaimedRun } from "../src/run/claimed_run.ts";

@@ -60,6 +60,23 @@ export interface OptionOf<T, Config> {
   readonly before?: T;
 }
 
+/** Options by the keys of a part of the configuration. Their rules may depend on more of it (`Config`). */
+export type OptionsOf<Part, Config = Part> = { readonly [K in keyof Part]: OptionOf<Part[K], Config> };
+
+/** Returns a function that declares options with this heading in `--help`. */
+export function optionsIn<Config>(group: string) {
+  return <T>(
+    flag: string,
+    help: string,
+    rest: Omit<OptionOf<T, Config>, "flag" | "group" | "help">,
+  ): OptionOf<T, Config> => ({ flag, group, help, ...rest });
+}
+
+/** Commands that take options about a run's memory. */
+export const PLANNED = ["train", "import", "plan"];
+/** Commands that take options about hot rows. */
+export const PROFILED = ["train", "import", "plan", "profile", "layout"];
+
 // The error of these types states the complete range, whichever bound is violated.
 
 /** A whole number. */
@@ -68,6 +85,11 @@ export function whole(from: number, to = Infinity): z.ZodNumber {
   const lower = z.number(expected).int(expected).min(from, expected);
   return to === Infinity ? lower : lower.max(to, expected);
 }
+
+/** A whole number from 1. */
+export const positive: z.ZodNumber = whole(1);
+/** A whole number from 0. */
+export const natural: z.ZodNumber = whole(0);
 
 /** A number; `expected` describes its range. */
 export function number(expected: string, from: number, to = Infinity, withFrom = true): z.ZodNumber {

@@ -8,7 +8,7 @@ import type { Dataset } from "../dataset/dataset.ts";
 import { HotsetError, messageOf } from "../errors.ts";
 import { AtomicFile } from "../storage/atomic_file.ts";
 import { type TrainConfig, trainConfig } from "../config/config.ts";
-import { LIBRARIES } from "../config/train_config.ts";
+import { LIBRARIES } from "../config/placement_options.ts";
 
 /** Name of the record in a run's directory. */
 export const RUN_FILE = "run.json";
