@@ -28,7 +28,7 @@ import type { RankGroup } from "../src/ranks/rank_group.ts";
 import { planFor } from "../src/run/run.ts";
 import { ensureLayout, ensureProfile } from "../src/run/stages.ts";
 import { DeviceClock } from "./device_clock.ts";
-import { writePeerBatches } from "./peers/peer_batches.ts";
+import { coldBatches, writePeerBatches } from "./peers/peer_batches.ts";
 
 /** What is timed. */
 export interface StepSizes {
@@ -268,7 +268,7 @@ async function main(): Promise<void> {
         dataset,
         values.folder,
       );
-      writePeerBatches(layout, dataset, join(peers, `${batchSize}`), MAX_PEER_BATCHES);
+      writePeerBatches(coldBatches(layout), dataset, join(peers, `${batchSize}`), MAX_PEER_BATCHES);
     }
   }
   console.log(

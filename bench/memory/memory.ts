@@ -19,7 +19,7 @@ import { bytes, count, percent } from "../../src/format.ts";
 import { Layout } from "../../src/layout/layout.ts";
 import { cacheName, isArtifact } from "../../src/storage/artifact.ts";
 import { median } from "../median.ts";
-import { writePeerBatches } from "../peers/peer_batches.ts";
+import { coldBatches, writePeerBatches } from "../peers/peer_batches.ts";
 import { withTable } from "../peers/peer_table.ts";
 import { MemoryGroup } from "./cgroup.ts";
 import { memoryPlot, type MemoryPoint } from "./memory_plot.ts";
@@ -97,7 +97,7 @@ async function pytorch({ dim, bottom, top }: Scenario, dataset: Dataset, limit: 
   const data = join(FOLDER, "pytorch");
   for (const { name } of Deno.readDirSync(join(FOLDER, "layouts"))) {
     using layout = Layout.open(join(FOLDER, "layouts", name));
-    if (layout.body.dataset === dataset.id) writePeerBatches(layout, dataset, data);
+    if (layout.body.dataset === dataset.id) writePeerBatches(coldBatches(layout), dataset, data);
   }
   const tables = join(FOLDER, "mapped");
   const options = {

@@ -103,6 +103,7 @@ def main():
     parser.add_argument("--threads", type=int, required=True)
     parser.add_argument("--precision", choices=["fp32", "bf16"], default="fp32")
     parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--score", action="store_true", help="time forward passes alone")
     parser.add_argument("--batches", type=int, default=1 << 30)
     parser.add_argument("--mapped")
     parser.add_argument("--seconds", type=float, default=float("inf"))
@@ -137,12 +138,13 @@ def main():
         if index == args.warmup:
             samples, losses, began = 0, [], time.perf_counter()
         x, rows, y = data.read(index)
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=args.precision == "bf16"):
+        with torch.inference_mode(args.score), torch.autocast("cpu", torch.bfloat16, args.precision == "bf16"):
             logits = model(x, rows, offsets[: len(y)])
         loss = loss_of(logits.float(), y)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
+        if not args.score:
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
         samples += len(y)
         losses.append(loss.item())
         if time.perf_counter() > until:

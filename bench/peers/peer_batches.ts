@@ -1,12 +1,28 @@
 /** Batches of a layout as plain arrays, which PyTorch reads without any decoding. */
 import { join } from "node:path";
 import type { Dataset } from "../../src/dataset/dataset.ts";
-import { Batch } from "../../src/layout/batch.ts";
+import { Batch, type BatchShape } from "../../src/layout/batch.ts";
 import type { Layout } from "../../src/layout/layout.ts";
 
-/** Writes the first cold batches of a layout into a folder. */
-export function writePeerBatches(layout: Layout, dataset: Dataset, out: string, most = Infinity): void {
-  const { shape } = layout;
+/** Batches that can be read by number. */
+export interface BatchSource {
+  readonly shape: BatchShape;
+  readonly count: number;
+  read(index: number, batch: Batch): void;
+}
+
+/** The cold batches of a layout. */
+export function coldBatches(layout: Layout): BatchSource {
+  return {
+    shape: layout.shape,
+    count: layout.batches("cold"),
+    read: (index, batch) => layout.readBatch("cold", index, batch),
+  };
+}
+
+/** Writes the first batches of a dataset into a folder. */
+export function writePeerBatches(batches: BatchSource, dataset: Dataset, out: string, most = Infinity): void {
+  const { shape } = batches;
   const { denseFeatures, tables } = shape;
   Deno.mkdirSync(out, { recursive: true });
   const open = (name: string) => Deno.openSync(join(out, name), { write: true, create: true, truncate: true });
@@ -15,8 +31,8 @@ export function writePeerBatches(layout: Layout, dataset: Dataset, out: string, 
   using ids = open("ids.i64");
   const batch = new Batch(shape);
   const samples: number[] = [];
-  for (let index = 0; index < Math.min(most, layout.batches("cold")); index++) {
-    layout.readBatch("cold", index, batch);
+  for (let index = 0; index < Math.min(most, batches.count); index++) {
+    batches.read(index, batch);
     const { sections, floats, words } = batch;
     samples.push(batch.samples);
     writeAll(labels, floats.slice(sections.labels, sections.labels + batch.samples));

@@ -1,7 +1,8 @@
 /**
- * Trains the same model on the same batches in Hotset and in PyTorch, in turn, and prints both speeds, each beside its own
- * limit: what the rate of a large product of matrices would allow. PyTorch runs in four ways: eager and with
- * torch.compile, in fp32 and in bf16 (autocast). Hotset is compared with the better of the same precision.
+ * Trains and scores with the same model on the same batches in Hotset and in PyTorch, in turn, and prints both speeds, each
+ * beside its own limit: what the rate of a large product of matrices would allow. PyTorch runs in four ways: eager and
+ * with torch.compile, in fp32 and in bf16 (autocast). Hotset is compared with the better of the same precision. Scoring is
+ * `hotset evaluate`, whose time includes reading and the metrics; PyTorch's is forward passes and losses.
  *
  *     deno task bench:peers [--write] [scenario...]
  *
@@ -14,8 +15,9 @@ import { Dataset } from "../../src/dataset/dataset.ts";
 import { generateDataset } from "../../src/dataset/generate.ts";
 import { messageOf } from "../../src/errors.ts";
 import { Layout } from "../../src/layout/layout.ts";
+import { SplitBatches } from "../../src/layout/split_batches.ts";
 import { cacheName, isArtifact } from "../../src/storage/artifact.ts";
-import { writePeerBatches } from "./peer_batches.ts";
+import { coldBatches, writePeerBatches } from "./peer_batches.ts";
 import { type Peer, PEERS, type Precision, type Row, tableText, withTable } from "./peer_table.ts";
 
 /** One comparison. */
@@ -31,6 +33,8 @@ interface Scenario {
   readonly batchSize: number;
   readonly optimizer: "sgd" | "adagrad";
   readonly learningRate: number;
+  /** True if a trained model scores the test split, half of the samples. */
+  readonly scores?: boolean;
   /** Ways to run Hotset, each compared with PyTorch. */
   readonly ways: readonly Way[];
 }
@@ -45,6 +49,7 @@ interface Way {
 const ROUNDS = Number(Deno.env.get("ROUNDS") ?? 3);
 const CORES = navigator.hardwareConcurrency;
 const FOLDER = join("hotset", "bench");
+const RUN = join(FOLDER, "run");
 const onCpu = (name: string, ...flags: string[]): Way => ({ name, flags: ["--mode", "cpu", ...flags] });
 const CPU = onCpu("cpu");
 const BF16: Way = { ...onCpu("cpu", "--precision", "bf16"), precision: "bf16" };
@@ -85,6 +90,10 @@ const SCENARIOS: readonly Scenario[] = [
     scale: 1.68, // 20 M rows of dim 64
     ...{ preset: "terabyte", batchSize: 2048, ways: [CPU, BF16, fae("fae", "48MiB")] },
   },
+  {
+    ...{ ...kaggle, name: "kaggle-score", title: "kaggle, 2,048, evaluate", samples: 819_200, batchSize: 2048 },
+    ...{ scores: true, ways: [CPU, ORT, WASM] },
+  },
 ];
 
 const WIDTHS = {
@@ -107,28 +116,47 @@ async function run(
   return JSON.parse(lines.at(-1)!);
 }
 
-function datasetOf({ samples, scale, ids }: Scenario): Dataset {
-  const out = join(FOLDER, `clicks-${cacheName("dataset", [samples, scale, ids])}`);
+function datasetOf({ samples, scale, ids, scores }: Scenario): Dataset {
+  const fractions = scores ? { validation: 0.01, test: 0.5 } : { validation: 0, test: 0.01 };
+  const out = join(FOLDER, `clicks-${cacheName("dataset", [samples, scale, ids, fractions])}`);
   if (isArtifact(out)) return Dataset.open(out);
   console.error(`Generating ${samples} samples...`);
-  return generateDataset(out, { samples, seed: 1, scale, ids, fractions: { validation: 0, test: 0.01 } });
+  return generateDataset(out, { samples, seed: 1, scale, ids, fractions });
 }
 
-async function hotset(scenario: Scenario, dataset: Dataset, way: Way): Promise<number> {
-  const out = join(FOLDER, "run");
-  if (isThere(out)) Deno.removeSync(out, { recursive: true });
+/** Samples/s of a new run. */
+async function trainSpeed(scenario: Scenario, dataset: Dataset, way: Way): Promise<number> {
+  if (isThere(RUN)) Deno.removeSync(RUN, { recursive: true });
   const { preset, batchSize, optimizer, learningRate } = scenario;
   const flags = ["--preset", preset, "--batch-size", `${batchSize}`, "--optimizer", optimizer];
   const rate = ["--learning-rate", `${learningRate}`];
-  const common = ["--out", out, "--json", "--quiet", "--no-save"];
+  const common = ["--out", RUN, "--json", "--quiet", ...scenario.scores ? [] : ["--no-save"]];
   const args = ["run", "-A", "cli.ts", "train", dataset.directory, ...flags, ...rate, ...common, ...way.flags ?? []];
-  const result = await run(Deno.execPath(), args);
-  return result.samplesPerSecond;
+  const { samplesPerSecond } = await run(Deno.execPath(), args);
+  return samplesPerSecond;
+}
+
+/** Samples/s of an evaluation: the test split's, in the time from the event of the validation split to its own. */
+async function evaluateSpeed(dataset: Dataset, way: Way): Promise<number> {
+  const args = ["run", "-A", "cli.ts", "evaluate", RUN, "--blas", blasOf(way), "--json", "--quiet"];
+  await using process = new Deno.Command(Deno.execPath(), { args, stdout: "piped" }).spawn();
+  const times: number[] = [];
+  const lines = process.stdout.pipeThrough(new TextDecoderStream());
+  for await (const text of lines) {
+    for (const _ of text.matchAll(/"event":"evaluation"/g)) times.push(performance.now());
+  }
+  if (times.length !== 2) throw new Error(`evaluate ${RUN}: ${times.length} evaluations instead of two`);
+  return dataset.samples("test") / (times[1] - times[0]) * 1e3;
+}
+
+/** The library of matrix products of a way. */
+function blasOf(way: Way): "ort" | "wasm" | "auto" {
+  return way === ORT ? "ort" : way === WASM ? "wasm" : "auto";
 }
 
 /** The speed of PyTorch, and the rate of its products in GFLOP/s. */
 async function pytorch(scenario: Scenario, dataset: Dataset, data: string, { compile, precision }: Peer) {
-  const { preset, optimizer, learningRate } = scenario;
+  const { preset, optimizer, learningRate, scores } = scenario;
   const { dim, bottom, top } = WIDTHS[preset];
   const options = {
     data,
@@ -138,6 +166,7 @@ async function pytorch(scenario: Scenario, dataset: Dataset, data: string, { com
     threads: CORES,
   };
   const args = Object.entries(options).flatMap(([name, value]) => [`--${name}`, `${value}`]);
+  if (scores) args.push("--score");
   const script = new URL("./dlrm_pytorch.py", import.meta.url).pathname;
   const { samplesPerSecond, gflops } = await run("python3", [script, ...args, ...compile ? ["--compile"] : []]);
   return { samplesPerSecond, gflops };
@@ -145,9 +174,8 @@ async function pytorch(scenario: Scenario, dataset: Dataset, data: string, { com
 
 /** GFLOP/s of a large product on one core, or why there is none. */
 async function rateOf(way: Way): Promise<number | string> {
-  const blas = way === ORT ? "ort" : way === WASM ? "wasm" : "auto";
   try {
-    using host = await openHost(await cpuOptions(blas, way.precision));
+    using host = await openHost(await cpuOptions(blasOf(way), way.precision));
     const shape = { inputs: PEAK_SIZE, outputs: PEAK_SIZE, activation: "identity" } as const;
     const [x, weight, y] = [0, 1, 2].map(() => host.allocate(PEAK_SIZE ** 2, "a product"));
     const bias = host.allocate(PEAK_SIZE, "a product");
@@ -163,13 +191,14 @@ async function rateOf(way: Way): Promise<number | string> {
   }
 }
 
-/** Multiply-adds, times two, of all products that a sample takes part in: forward, and both gradients. */
-function flopsOf({ preset }: Scenario): number {
+/** Multiply-adds, times two, of all products that a sample takes part in: forward, and in training both gradients. */
+function flopsOf({ preset, scores }: Scenario): number {
   const { dim, bottom, top } = WIDTHS[preset];
   const products = (widths: number[]) => widths.slice(1).map((width, i) => width * widths[i]);
   const [first, ...others] = products(bottom.split("-").map(Number));
   const above = products([dim + (TABLES + 1) * TABLES / 2, ...top.split("-").map(Number)]);
-  return 4 * first + 6 * [...others, ...above].reduce((sum, each) => sum + each); // the data has no gradient
+  const rest = [...others, ...above].reduce((sum, each) => sum + each);
+  return scores ? 2 * (first + rest) : 4 * first + 6 * rest; // the data has no gradient
 }
 
 function isThere(path: string): boolean {
@@ -210,11 +239,14 @@ Deno.mkdirSync(FOLDER, { recursive: true });
 const rows: Row[] = [];
 for (const scenario of SCENARIOS.filter(({ name }) => wanted.length === 0 ? name !== QUICK : wanted.includes(name))) {
   const dataset = datasetOf(scenario);
-  await hotset(scenario, dataset, CPU); // warms the files and leaves the layout
+  await trainSpeed(scenario, dataset, CPU); // warms the files, and leaves the layout or the model to score with
   const data = join(FOLDER, "pytorch");
-  {
+  if (scenario.scores) {
+    using batches = new SplitBatches(dataset, "test", scenario.batchSize);
+    writePeerBatches(batches, dataset, data);
+  } else {
     using layout = coldLayout(dataset, scenario.batchSize);
-    writePeerBatches(layout, dataset, data);
+    writePeerBatches(coldBatches(layout), dataset, data);
   }
   const ways: { way: Way; rate: number; speeds: number[] }[] = [];
   for (const way of scenario.ways) {
@@ -229,7 +261,9 @@ for (const scenario of SCENARIOS.filter(({ name }) => wanted.length === 0 ? name
       each.speeds.push(samplesPerSecond);
       each.rate = Math.max(each.rate, gflops);
     }
-    for (const { way, speeds } of ways) speeds.push(await hotset(scenario, dataset, way));
+    for (const { way, speeds } of ways) {
+      speeds.push(scenario.scores ? await evaluateSpeed(dataset, way) : await trainSpeed(scenario, dataset, way));
+    }
     const all = [...peers.map(({ speeds }) => speeds), ...ways.map(({ speeds }) => speeds)];
     console.error(`${scenario.name}, round ${round + 1}: ${all.map((speeds) => Math.round(speeds[round])).join(", ")}`);
   }
