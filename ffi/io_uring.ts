@@ -4,24 +4,9 @@
  */
 import { openLibc } from "./libc.ts";
 import { LibraryError } from "./library.ts";
+import { addressOf, SystemCalls } from "./syscall.ts";
 
 const symbols = {
-  syscall: {
-    parameters: [
-      "i64", // long number
-      "i64", // and up to six arguments
-      "i64",
-      "i64",
-      "i64",
-      "i64",
-      "i64",
-    ],
-    result: "i32", // of a long: -1, or a small number
-  },
-  __errno_location: {
-    parameters: [],
-    result: "pointer", // int *
-  },
   mmap: {
     parameters: [
       "pointer", // void *addr
@@ -70,6 +55,7 @@ export class IoUring implements Disposable {
   readonly name: string;
   /** Maximum number of concurrent transfers. */
   readonly depth: number;
+  readonly #system: SystemCalls;
   readonly #libc: Libc;
   readonly #fd: bigint;
   readonly #maps: readonly { readonly at: Deno.PointerValue; readonly bytes: bigint }[];
@@ -97,11 +83,11 @@ export class IoUring implements Disposable {
    * does not support or permit io_uring.
    */
   constructor(depth: number, memory: Uint8Array) {
-    if (Deno.build.os !== "linux") throw new LibraryError("Cannot use io_uring: it needs Linux", []);
+    this.#system = new SystemCalls("io_uring");
     this.#libc = openLibc(symbols);
     this.depth = depth;
     const params = new Uint32Array(PARAMS_WORDS);
-    const fd = this.#call(SETUP, BigInt(depth), addressOf(params), 0n, 0n);
+    const fd = this.#system.call(SETUP, BigInt(depth), addressOf(params));
     if (fd < 0) throw new LibraryError(`Cannot use io_uring: error ${-fd}`, []);
     this.#fd = BigInt(fd);
     const [submit, complete] = [params.subarray(Param.submit), params.subarray(Param.complete)];
@@ -139,15 +125,8 @@ export class IoUring implements Disposable {
     this.#base = Number(address);
     // Registered pages need no lookup for each transfer. Registration may exceed the system's limit and is optional.
     const vector = new BigUint64Array([address, BigInt(memory.length)]);
-    this.#fixed = this.#call(REGISTER, this.#fd, REGISTER_BUFFERS, addressOf(vector), 1n) === 0;
+    this.#fixed = this.#system.call(REGISTER, this.#fd, REGISTER_BUFFERS, addressOf(vector), 1n) === 0;
     this.name = `io_uring, ${depth} at a time${this.#fixed ? "" : ", buffers not registered"}`;
-  }
-
-  /** A result of 0 or more, or a negative error number. */
-  #call(number: bigint, a: bigint, b: bigint, c: bigint, d: bigint): number {
-    const result = this.#libc.syscall(number, a, b, c, d, 0n, 0n);
-    if (result !== -1) return result;
-    return -new Deno.UnsafePointerView(this.#libc.__errno_location()!).getInt32();
   }
 
   /**
@@ -194,7 +173,7 @@ export class IoUring implements Disposable {
 
   #enter(wait: bigint): void {
     const flags = wait === 0n ? 0n : ENTER_GETEVENTS;
-    const taken = this.#call(ENTER, this.#fd, BigInt(this.#waiting), wait, flags);
+    const taken = this.#system.call(ENTER, this.#fd, BigInt(this.#waiting), wait, flags);
     if (taken >= 0) this.#waiting -= taken;
     // Interrupted or out of memory: pending transfers will free some.
     else if (taken !== -EINTR && taken !== -EAGAIN && taken !== -EBUSY) throw new Error(`io_uring failed: ${-taken}`);
@@ -203,12 +182,8 @@ export class IoUring implements Disposable {
   /** Releases the ring. No transfer may be pending. */
   [Symbol.dispose](): void {
     for (const { at, bytes } of this.#maps) this.#libc.munmap(at, bytes);
-    this.#libc.syscall(CLOSE[Deno.build.arch], this.#fd, 0n, 0n, 0n, 0n, 0n);
+    this.#system.call(CLOSE[Deno.build.arch], this.#fd);
   }
 }
 
 const CLOSE = { x86_64: 3n, aarch64: 57n } as const;
-
-function addressOf(memory: Uint8Array | Uint32Array | BigUint64Array): bigint {
-  return Deno.UnsafePointer.value(Deno.UnsafePointer.of(memory as Uint8Array<ArrayBuffer>));
-}

@@ -1,5 +1,7 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
+import { LinuxAio } from "../../ffi/aio.ts";
+import { LibraryError } from "../../ffi/library.ts";
 import { RowLog, type RowLogOptions } from "../../src/embedding/stores/row_log.ts";
 import { type SavedRows, segmentFile } from "../../src/embedding/stores/log_segments.ts";
 import { SerialTransfers, type Transfers } from "../../src/embedding/stores/transfers.ts";
@@ -49,7 +51,9 @@ function tryRandomly(log: RowLog, random: Random, rounds: number): void {
   }
 }
 
-for (const [name, transfers] of [["many at a time", undefined], ["one at a time", serial]] as const) {
+for (
+  const [name, transfers] of Object.entries({ "many at a time": undefined, "Linux AIO": aio, "one at a time": serial })
+) {
   Deno.test(`a log of rows gives back what was written last, with ${name}`, () => {
     using directory = new TemporaryDirectory();
     for (const [i, recordWords] of [1, 32, 128, 1500].entries()) {
@@ -68,6 +72,16 @@ for (const [name, transfers] of [["many at a time", undefined], ["one at a time"
 
 function serial(memory: Uint8Array): Transfers {
   return new SerialTransfers(memory);
+}
+
+/** One transfer at a time where the system has no AIO. */
+function aio(memory: Uint8Array, depth: number): Transfers {
+  try {
+    return new LinuxAio(depth, memory);
+  } catch (error) {
+    assert.ok(error instanceof LibraryError);
+    return serial(memory);
+  }
 }
 
 Deno.test("what is sealed is read as it was then, and can be the beginning of another log", () => {

@@ -1,5 +1,6 @@
 /** Reads and writes of pages, many at a time if the system supports it. */
 import { readSync, writeSync } from "node:fs";
+import { LinuxAio } from "../../../ffi/aio.ts";
 import { IoUring } from "../../../ffi/io_uring.ts";
 import { LibraryError } from "../../../ffi/library.ts";
 
@@ -23,7 +24,7 @@ export interface Transfers extends Disposable {
 /** Error number for errors without one. */
 const EIO = 5;
 
-/** One transfer after the other, if io_uring is not available: slower, with the same results. */
+/** One transfer after the other, if the system has no other way: slower, with the same results. */
 export class SerialTransfers implements Transfers {
   readonly name = "one read or write at a time";
   readonly depth = 1;
@@ -59,12 +60,17 @@ export class SerialTransfers implements Transfers {
   [Symbol.dispose](): void {}
 }
 
+/** Ways to make many transfers at a time, the fastest first. */
+const WAYS = [IoUring, LinuxAio];
+
 /** The fastest transfers that this system supports and permits, at most `depth` at a time. */
 export function openTransfers(memory: Uint8Array, depth: number): Transfers {
-  try {
-    return new IoUring(depth, memory);
-  } catch (error) {
-    if (!(error instanceof LibraryError)) throw error;
-    return new SerialTransfers(memory);
+  for (const Way of WAYS) {
+    try {
+      return new Way(depth, memory);
+    } catch (error) {
+      if (!(error instanceof LibraryError)) throw error;
+    }
   }
+  return new SerialTransfers(memory);
 }
