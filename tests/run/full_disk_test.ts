@@ -5,6 +5,7 @@ import { HotsetError } from "../../src/errors.ts";
 import { resolveConfig } from "../../src/config/config.ts";
 import type { RunEvent } from "../../src/events/events.ts";
 import { resumeRun, startRun } from "../../src/run/run.ts";
+import { onSmallDisk, SmallDisk } from "../support/small_disk.ts";
 import { TemporaryDirectory } from "../support/temporary.ts";
 import { tinyDataset } from "../support/tiny_dataset.ts";
 
@@ -48,57 +49,23 @@ Deno.test("a checkpoint that cannot be written: the error names the last good on
   assert.equal((await resumeRun({ out, report: () => {} })).steps, 120);
 });
 
-/** A file system of its own, of so many MiB; undefined where this process may not mount one. */
-class SmallDisk extends TemporaryDirectory {
-  readonly isMounted: boolean;
-
-  constructor(mebibytes: number) {
-    super();
-    this.isMounted = succeeds("mount", "-t", "tmpfs", "-o", `size=${mebibytes}m`, "tmpfs", this.path);
-  }
-
-  override [Symbol.dispose](): void {
-    if (this.isMounted) succeeds("umount", this.path);
-    super[Symbol.dispose]();
-  }
-}
-
-function succeeds(command: string, ...args: string[]): boolean {
-  try {
-    return new Deno.Command(command, { args, stdout: "null", stderr: "null" }).outputSync().success;
-  } catch {
-    return false;
-  }
-}
-
-function canMount(): boolean {
-  using disk = new SmallDisk(1);
-  return disk.isMounted;
-}
-
-const ignore = !canMount();
-const name = `a disk that fills up in mid-run${ignore ? " (skipped: no file system may be mounted)" : ""}`;
-Deno.test(name, { ignore }, async () => {
-  using place = new TemporaryDirectory();
-  const dataset = dataOf(place);
-  using disk = new SmallDisk(6); // a checkpoint takes 0.64 MB
-  const out = disk.join("run");
-  const filler = disk.join("filler");
-  const error = await failAfterCheckpoint(dataset, out, () => {
-    using file = Deno.openSync(filler, { write: true, create: true });
-    try {
-      for (;;) file.writeSync(new Uint8Array(65_536));
-    } catch {
-      // It is full.
-    }
-  });
-  assert.equal(error.code, "no-space");
-  assert.match(error.message, /^Cannot write .*: No space left on device; the last good checkpoint is /i);
-  assert.ok(error.message.endsWith(`${out}/last: free some space, then continue with train --resume --out ${out}`));
-  await assert.rejects(
-    resumeRun({ out, report: () => {} }),
-    (error) => error instanceof HotsetError && error.code === "no-space" && /^Cannot train run/.test(error.message),
-  );
-  Deno.removeSync(filler);
-  assert.equal((await resumeRun({ out, report: () => {} })).steps, 120);
+Deno.test({
+  ...onSmallDisk("a disk that fills up in mid-run"),
+  fn: async () => {
+    using place = new TemporaryDirectory();
+    const dataset = dataOf(place);
+    using disk = new SmallDisk(6); // a checkpoint takes 0.64 MB
+    const out = disk.join("run");
+    let filler = "";
+    const error = await failAfterCheckpoint(dataset, out, () => filler = disk.fill());
+    assert.equal(error.code, "no-space");
+    assert.match(error.message, /^Cannot write .*: No space left on device; the last good checkpoint is /i);
+    assert.ok(error.message.endsWith(`${out}/last: free some space, then continue with train --resume --out ${out}`));
+    await assert.rejects(
+      resumeRun({ out, report: () => {} }),
+      (error) => error instanceof HotsetError && error.code === "no-space" && /^Cannot train run/.test(error.message),
+    );
+    Deno.removeSync(filler);
+    assert.equal((await resumeRun({ out, report: () => {} })).steps, 120);
+  },
 });
