@@ -24,7 +24,7 @@ export interface PlacementConfig {
   ranks: number | null;
   /**
    * Memory budget of the run: rows beyond it are stored on disk, with the same results. Null to keep all rows in memory
-   * if they fit. Mode cpu in one process.
+   * if they fit. Mode cpu on one host.
    */
   memory: MemoryBudget | null;
 }
@@ -65,13 +65,12 @@ const activationsRule: Rule = (config, line) =>
       ? "with --device auto: that may be the CPU, where it has no effect; choose --device cuda"
       : undefined);
 
-/** Rows on disk need mode cpu in one process. */
+/** Rows on disk need mode cpu. */
 const memoryRule: Rule = ({ mode }, line) => {
   if (line?.given.has("--resume")) return undefined; // the run's first command decided it
-  const way = "only the ranks of one process store rows on disk, in mode cpu; choose --mode cpu, or leave out --memory";
+  const way = "only mode cpu stores rows on disk; choose --mode cpu, or leave out --memory";
   if (mode !== "cpu") return `with --mode ${mode}: ${way}`;
-  const collective = collectiveOf(line);
-  return collective === "mpi" || collective === "nccl" ? `with --collective ${collective}: ${way}` : undefined;
+  return collectiveOf(line) === "nccl" ? "with --collective nccl: only CPUs store rows on disk; choose mpi" : undefined;
 };
 
 /** With MPI, mpirun decides the number of ranks. */

@@ -16,7 +16,8 @@ const NO_STATE = new Float32Array(0);
 
 /** The store of rows that are not in the matrix, and sizes of the cache. */
 export interface RowCache {
-  readonly store: StoreThread;
+  /** Undefined if another process of the host, with the same matrix, moves the rows. */
+  readonly store: StoreThread | undefined;
   /** Positions of the matrix for rows in training; those after them are for rows that are only read. */
   readonly slots: number;
   /** Maximum number of distinct rows of a batch in training. */
@@ -85,7 +86,7 @@ export class CachedTables {
   initialise(seed: number): void {
     this.#expectIdle();
     this.#plan = newPlan(this.#cache);
-    this.#cache.store.clear(seed);
+    this.#cache.store?.clear(seed);
     this.#seed = seed;
   }
 
@@ -93,15 +94,16 @@ export class CachedTables {
   adopt(saved: SavedRows): void {
     this.#expectIdle();
     this.#plan = newPlan(this.#cache);
-    this.#cache.store.adopt(saved);
+    this.#cache.store?.adopt(saved);
     this.#seed = saved.seed;
   }
 
-  /** Writes all changed rows, and returns the segments that contain them. */
-  seal(): SavedRows {
+  /** Writes all changed rows, and returns the segments that contain them; undefined if another process does it. */
+  seal(): SavedRows | undefined {
+    const { store } = this.#cache;
     this.#expectIdle();
     this.#writeBack();
-    return { ...this.#cache.store.seal(), seed: this.#seed };
+    return store && { ...store.seal(), seed: this.#seed };
   }
 
   /** The row at a position of the matrix; -1 if there is none in training. */
@@ -138,7 +140,7 @@ export class CachedTables {
   }
 
   #arrive(at: number): void {
-    const { store } = this.#cache;
+    const store = this.#cache.store!;
     store.wait(this.#jobs[at]);
     const { readRecords } = store.job(this.#jobs[at]);
     const positions = this.#arrivals[at];
@@ -158,8 +160,9 @@ export class CachedTables {
     for (let moves = this.#plan.next(); moves !== undefined; moves = this.#plan.next()) {
       const { written, writtenRows, writtenPositions, fetched, fetchedRows, fetchedPositions } = moves;
       const at = this.#planned++ % this.#jobs.length;
+      this.#arriving[at] = 0;
+      if (store === undefined || (written === 0 && fetched === 0)) continue;
       this.#arriving[at] = fetched;
-      if (written === 0 && fetched === 0) continue;
       const job = store.next;
       for (let i = 0; i < written; i++) {
         job.written[i] = writtenRows[i];
@@ -184,15 +187,17 @@ export class CachedTables {
     let position = slots;
     for (let i = indices, end = indices + lookups; i < end;) {
       // As many as a job can read.
-      const { read } = store.next;
+      const read = store?.next.read;
       const first = position;
-      for (; i < end && position - first < read.length; i++) {
+      for (; i < end && (read === undefined || position - first < read.length); i++) {
         const row = words[i];
         const cached = this.#plan.positionOf(row);
         words[i] = cached >= 0 ? cached : this.#scratchPosition(row, position);
-        if (words[i] === position) read[position++ - first] = row;
+        if (words[i] !== position) continue;
+        if (read !== undefined) read[position - first] = row;
+        position++;
       }
-      if (position > first) this.#read(position - first, first);
+      if (store !== undefined && position > first) this.#read(store, position - first, first);
     }
   }
 
@@ -208,8 +213,7 @@ export class CachedTables {
   }
 
   /** Reads the rows that the next job lists to consecutive positions. */
-  #read(count: number, first: number): void {
-    const { store } = this.#cache;
+  #read(store: StoreThread, count: number, first: number): void {
     const number = store.begun;
     store.begin(0, count);
     store.wait(number);
@@ -217,8 +221,9 @@ export class CachedTables {
     for (let i = 0; i < count; i++) this.#fromRecord(readRecords, i, first + i);
   }
 
+  /** Reads rows; only where there is a store. */
   read(rows: Uint32Array, block: RowBlock): void {
-    const { store } = this.#cache;
+    const store = this.#cache.store!;
     const [dim, words] = [this.#dim, this.#stateWords];
     const { weights, state } = this.#floatsOf(block);
     this.#expectIdle();
@@ -249,8 +254,9 @@ export class CachedTables {
     }
   }
 
+  /** Writes rows; only where there is a store. */
   write(rows: Uint32Array, block: RowBlock): void {
-    const { store } = this.#cache;
+    const store = this.#cache.store!;
     const [dim, words] = [this.#dim, this.#stateWords];
     const { weights, state } = this.#floatsOf(block);
     this.#expectIdle();
@@ -272,6 +278,7 @@ export class CachedTables {
   /** Writes back all changed rows. */
   #writeBack(): void {
     const { store } = this.#cache;
+    if (store === undefined) return this.#plan.clean(() => {});
     let job = store.next;
     let count = 0;
     this.#plan.clean((row, position) => {

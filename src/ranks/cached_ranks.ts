@@ -4,7 +4,7 @@ import { CachedTables, type RowCache } from "../embedding/cached.ts";
 import type { MovedRows } from "../events/events.ts";
 import { InitialRows } from "../embedding/initialise.ts";
 import { NotFiniteRow } from "../embedding/stores/row_log.ts";
-import { segmentFile } from "../embedding/stores/log_segments.ts";
+import { type SavedRows, segmentFile } from "../embedding/stores/log_segments.ts";
 import { allocateRowBlock, matricesOf, type RowBlock, ROWS_AT_ONCE } from "../embedding/tables.ts";
 import { type Checkpoint, CHECKPOINT_FILES, type CheckpointBody, writeDense } from "../checkpoint/checkpoint.ts";
 import { type CheckpointPlaces, storeCheckpoint } from "../checkpoint/checkpoint_store.ts";
@@ -16,8 +16,9 @@ import { LocalRank, RankGroup } from "./rank_group.ts";
 const FILES = { weights: CHECKPOINT_FILES.rows, state: CHECKPOINT_FILES.rowState } as const;
 
 /**
- * Ranks of this process with rows on disk. This thread moves rows and sets their positions in each batch before the
- * ranks get it, so that they train on a matrix in host memory like any other.
+ * Ranks with rows on disk. This thread moves rows and sets their positions in each batch before the ranks get it, so
+ * that they train on a matrix in host memory like any other. Of several processes, which share the matrix, the first
+ * moves rows; the plan is a function of the batches, so all set the same positions.
  */
 export class CachedRanks extends RankGroup {
   readonly ranks: number;
@@ -58,13 +59,14 @@ export class CachedRanks extends RankGroup {
         return this.#cached.initialise(a);
       case Command.train:
         this.#cached.prepareToTrain(this.batches[a]);
-        this.#ranks.drain(); // waits for the step before it
+        this.#ranks.drain(); // waits for the step before it, and other processes for its rows
         this.#ranks.post(command, a, b);
         this.#unfinished++;
         return this.#finishUntil(this.#beside);
       case Command.score:
         this.settle(); // the rows of this batch replace those of the last scored one
         this.#cached.prepareToScore(this.batches[a]);
+        this.#ranks.drain(); // other processes wait for the rows
     }
     this.#ranks.post(command, a, b);
   }
@@ -81,6 +83,15 @@ export class CachedRanks extends RankGroup {
 
   waitForSlot(slot: number): void {
     this.#ranks.waitForSlot(slot);
+  }
+
+  override takeActiveUnits(): boolean[] {
+    this.drain();
+    return this.#ranks.takeActiveUnits();
+  }
+
+  override agree(flags: number): number {
+    return this.#ranks.agree(flags);
   }
 
   /** Names the row that the store refused. */
@@ -109,17 +120,23 @@ export class CachedRanks extends RankGroup {
   }
 
   override load(checkpoint: Checkpoint, onProgress: (fraction: number) => void = () => {}): void {
+    const { plan: { shape } } = this.memory;
+    checkpoint.expectModel(shape);
+    const { savedRows, body: { seed } } = checkpoint;
+    const moves = this.#cache.store !== undefined;
+    if (moves) checkpoint.loadDense(this.memory);
+    this.drain();
+    if (savedRows !== undefined) this.#cached.adopt(savedRows);
+    else this.#cached.initialise(seed);
+    if (moves && savedRows === undefined) this.#loadRows(checkpoint, onProgress);
+    this.drain();
+    onProgress(1);
+  }
+
+  /** Writes all rows of a checkpoint that differ from their initial values. */
+  #loadRows(checkpoint: Checkpoint, onProgress: (fraction: number) => void): void {
     const { plan, host } = this.memory;
     const { shape } = plan;
-    checkpoint.expectModel(shape);
-    checkpoint.loadDense(this.memory);
-    const { savedRows } = checkpoint;
-    if (savedRows !== undefined) {
-      this.drain();
-      this.#cached.adopt(savedRows);
-      return onProgress(1);
-    }
-    this.post(Command.initialise, checkpoint.body.seed, 0);
     const initial = new InitialRows(shape, checkpoint.body.seed);
     const block = {
       weights: host.floats(this.#block.weights),
@@ -158,7 +175,13 @@ export class CachedRanks extends RankGroup {
   /** Writes changed rows to the log and links its segments into the checkpoint. */
   override save(places: CheckpointPlaces, body: CheckpointBody): number {
     this.drain();
-    const { directory, seed, segments } = this.#named(() => this.#cached.seal());
+    const saved = this.#named(() => this.#cached.seal());
+    const bytes = saved === undefined ? 0 : this.#write(saved, places, body);
+    this.drain();
+    return bytes;
+  }
+
+  #write({ directory, seed, segments }: SavedRows, places: CheckpointPlaces, body: CheckpointBody): number {
     const rowLog = { seed, segments: segments.map(({ number }) => number) };
     let bytes = 0;
     storeCheckpoint(places, { ...body, rowLog }, (writer, names) => {
@@ -172,9 +195,10 @@ export class CachedRanks extends RankGroup {
     return bytes;
   }
 
-  /** Rows and bytes moved so far. */
-  get moved(): MovedRows {
+  /** Rows and bytes moved so far; undefined if another process moves them. */
+  get moved(): MovedRows | undefined {
     const { store, slots } = this.#cache;
+    if (store === undefined) return undefined;
     const { rows, fetched } = this.#cached.counts;
     const { rowsComputed, rowsRead, rowsWritten, reads, bytesRead, bytesWritten, diskBytes } = store.counts;
     return {

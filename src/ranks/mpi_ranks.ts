@@ -37,6 +37,8 @@ export interface WorldRun
   readonly precision: CpuPrecision;
   /** A device for each rank, or undefined to compute on the host. */
   readonly devices: Omit<DeviceOptions, "ordinal"> | undefined;
+  /** Rows of the tables in memory, on one host; undefined for all. */
+  readonly fullRows?: number | undefined;
   /** True if the full tables are also on the devices. */
   readonly tablesOnDevices: boolean;
 }
@@ -83,10 +85,17 @@ export class MpiRanks extends RankGroup {
     }
     const host = await openHost(await (devices === undefined ? cpuOptions(blas, precision) : cpuOptions("wasm")));
     const { dim, optimizer } = plan.shape;
-    const tableBytes = 4 * Math.ceil(plan.rows / joined.peers.size) * Math.max(dim, rowStateWords(optimizer, dim));
+    const rows = run.fullRows ?? Math.ceil(plan.rows / joined.peers.size);
+    const tableBytes = 4 * rows * Math.max(dim, rowStateWords(optimizer, dim));
     const world = joined.node.size > 1 && tableBytes > host.largestTable
       ? joined.apart(`tables of more than ${host.largestTable / 2 ** 30} GiB cannot be shared`)
       : joined;
+    if (run.fullRows !== undefined && world.peers.size > 1) {
+      throw new UsageError(
+        `Cannot store rows on disk for ranks that share no memory: ${world.apartBecause}; choose a smaller --memory, or train ` +
+          `without mpirun, with --ranks ${world.size}`,
+      );
+    }
     if ((run.clipNorm ?? null) !== null && world.peers.size > 1) {
       throw new UsageError(
         `Cannot clip gradients over ${world.peers.size} hosts: their norm is taken in memory that all ranks share; train ` +
@@ -208,8 +217,11 @@ export class MpiRanks extends RankGroup {
 }
 
 /** One host's shard of the tables. Two batches are in flight: the rows of the next one are being fetched. */
-function shardOf({ plan }: WorldRun, { peers }: ProcessGroups): Partial<TrainStateOptions> {
-  return { fullRows: rowsOnHost(plan.rows, peers.rank, peers.size), fetchedBatches: peers.size === 1 ? 0 : 2 };
+function shardOf({ plan, fullRows }: WorldRun, { peers }: ProcessGroups): Partial<TrainStateOptions> {
+  return {
+    fullRows: fullRows ?? rowsOnHost(plan.rows, peers.rank, peers.size),
+    fetchedBatches: peers.size === 1 ? 0 : 2,
+  };
 }
 
 /** How ranks exchange rows with other hosts; undefined on one host. */

@@ -2,6 +2,7 @@
 import { chooseBlas, cpuOptions, type CpuPrecision, type HostOptions, openDevice, openHost } from "../backend/open.ts";
 import type { DeviceBackend } from "../backend/backend.ts";
 import type { MpiWorld } from "../parallel/mpi_world.ts";
+import { together, togetherAsync } from "../parallel/process_group.ts";
 import type { ModelPlan } from "../model/shape.ts";
 import { StoreThread } from "../embedding/stores/store_thread.ts";
 import { HotsetError, UsageError } from "../errors.ts";
@@ -139,7 +140,7 @@ export async function openRanks(
 ): Promise<RankGroup> {
   expectPlacement(config, world);
   const tell = report ?? (() => {});
-  if (world !== undefined) return await openWorld(config, plan, batches, tell, world);
+  if (world !== undefined) return await openWorld(config, plan, batches, tell, world, tier);
   const device = await findDevice(config, tell);
   const hostOptions = device === undefined
     ? await cpuOptions(config.blas, cpuPrecision(config), report && notesTo(report))
@@ -185,27 +186,40 @@ async function startOnHost(options: TrainStateOptions, hostOptions: HostOptions)
 async function openCached(
   options: Omit<TrainStateOptions, "device">,
   hostOptions: HostOptions,
-  { slots, batchRows, lookAhead }: CacheSizes,
-  { directory, files }: Tier,
+  sizes: CacheSizes,
+  tier: Tier,
   tell: Report,
 ): Promise<RankGroup> {
-  const { plan, host, batchShape, ranks } = options;
-  const { rows, shape: { dim, optimizer, tableRows } } = plan;
-  const stateWords = rowStateWords(optimizer, dim);
+  const { plan, batchShape, ranks } = options;
   using opening = new DisposableStack();
-  const path = files && opening.use(files()).path;
-  const store = opening.use(
-    await StoreThread.start({ directory: path, tableRows, dim, stateWords }, { jobs: lookAhead + 2, rows: batchRows }),
-  );
-  const fullRows = slots + batchShape.lookupCapacity;
-  const onHost = await startOnHost({ ...options, device: host, fullRows }, hostOptions);
-  const group = new CachedRanks(onHost, { store, slots, batchRows, lookAhead }, opening.move());
-  const inMemory = Math.min(slots, rows);
-  const text = `Training on ${group.device} with ${ranks} rank${ranks === 1 ? "" : "s"}; ${count(inMemory)} of ${
-    count(rows)
-  } rows (${percent(inMemory / rows)}) in memory, all others on the disk of ${directory} (${store.name})`;
-  tell({ event: "note", text });
+  const store = await startStore(plan, sizes, tier, opening);
+  const fullRows = sizes.slots + batchShape.lookupCapacity;
+  const onHost = await startOnHost({ ...options, device: options.host, fullRows }, hostOptions);
+  const group = new CachedRanks(onHost, { ...sizes, store }, opening.move());
+  const text = `Training on ${group.device} with ${ranks} rank${ranks === 1 ? "" : "s"}`;
+  tell({ event: "note", text: `${text}; ${placeOfRows(plan, sizes, tier, store)}` });
   return group;
+}
+
+/** Starts the store of rows that are not in memory. */
+async function startStore(
+  { shape: { dim, optimizer, tableRows } }: ModelPlan,
+  { batchRows, lookAhead }: CacheSizes,
+  { files }: Tier,
+  opening: DisposableStack,
+): Promise<StoreThread> {
+  const directory = files && opening.use(files()).path;
+  const options = { directory, tableRows, dim, stateWords: rowStateWords(optimizer, dim) };
+  return opening.use(await StoreThread.start(options, { jobs: lookAhead + 2, rows: batchRows }));
+}
+
+/** Where rows are, for a note. */
+function placeOfRows({ rows }: ModelPlan, { slots }: CacheSizes, { directory }: Tier, { name }: StoreThread): string {
+  const inMemory = Math.min(slots, rows);
+  return `${count(inMemory)} of ${count(rows)} rows (${
+    percent(inMemory / rows)
+  }) in memory, all others on the disk of ` +
+    `${directory} (${name})`;
 }
 
 /** The same for processes: all compute on the CPU, or each on a GPU of its host. */
@@ -215,6 +229,7 @@ async function openWorld(
   batches: PlacementBatches,
   report: Report,
   world: MpiWorld,
+  tier: Tier | undefined,
 ): Promise<RankGroup> {
   const { mode, device, blas, precision, activations, clipNorm } = config;
   const devices = device === "cuda" || device === "emulated" ? { device, precision, activations } : undefined;
@@ -227,7 +242,30 @@ async function openWorld(
     tablesOnDevices: mode === "gpu",
     clipNorm,
   };
-  return await MpiRanks.open(world, run, report);
+  const sizes = tier && mode === "cpu" && plan.rows > 0 && world.peers.size === 1
+    ? sizeShared(world, plan, batches, tier)
+    : undefined;
+  if (sizes === undefined) return await MpiRanks.open(world, run, report);
+  using opening = new DisposableStack();
+  const ranks = await MpiRanks.open(
+    world,
+    { ...run, fullRows: sizes.slots + batches.batchShape.lookupCapacity },
+    report,
+  );
+  const store = await togetherAsync(
+    world,
+    async () => world.rank === 0 ? await startStore(plan, sizes, tier!, opening) : undefined,
+  );
+  if (store !== undefined) report({ event: "note", text: `There are ${placeOfRows(plan, sizes, tier!, store)}` });
+  return new CachedRanks(ranks, { ...sizes, store }, opening.move());
+}
+
+/** Sizes of the cache that the processes of a host share; undefined if all rows fit in memory. */
+function sizeShared(world: MpiWorld, plan: ModelPlan, batches: PlacementBatches, tier: Tier): CacheSizes | undefined {
+  const resident = world.gather(Deno.memoryUsage().rss).reduce((sum, rss) => sum + rss, 0);
+  const sizes = { ...batches, ranks: world.size, processes: world.size };
+  const own = together(world, () => sizeCache(plan, sizes, tier.memory, resident));
+  return world.broadcast(own ?? null) ?? undefined; // the available memory changes from one process to the next
 }
 
 /** The device of the configuration, with several ranks the last one's; undefined for the CPU. */

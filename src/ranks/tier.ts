@@ -69,6 +69,8 @@ interface BatchSizes {
   readonly batchShape: BatchShape;
   readonly mostDistinct?: { readonly cold: number } | undefined;
   readonly ranks: number;
+  /** Processes that the ranks are in; default one. */
+  readonly processes?: number | undefined;
 }
 
 /** Bytes of all rows with their optimizer state. */
@@ -78,11 +80,11 @@ export function tableBytes({ rows, shape: { dim, optimizer } }: ModelPlan): numb
 
 /**
  * The number of rows kept in memory; undefined if all are, in ordinary tables. `resident` is the present memory of the
- * process. Throws UsageError if the budget is too small for training at all.
+ * processes. Throws UsageError if the budget is too small for training at all.
  */
 export function sizeCache(
   plan: ModelPlan,
-  { batchShape, mostDistinct, ranks }: BatchSizes,
+  { batchShape, mostDistinct, ranks, processes = 1 }: BatchSizes,
   memory: MemoryBudget | null,
   resident: number,
   room: number = memoryRoom(),
@@ -94,18 +96,20 @@ export function sizeCache(
   const lookAhead = lookAheadOf(ranks);
   const sizes = (slots: number) => ({ slots: Math.max(least, slots), batchRows, lookAhead });
   const tables = tableBytes(plan);
-  const slotBytes = rowBytes + PLAN_BYTES;
+  const slotBytes = rowBytes + processes * PLAN_BYTES;
   if (memory !== null && "share" in memory) {
     // Tiny tables need everything else, including two batches of rows.
     const forRows = memory.share * tables - PLACE_BYTES * rows;
     return memory.share === 1 ? undefined : sizes(Math.floor(forRows / slotBytes));
   }
-  const rest = resident + FIXED_BYTES + (ranks > 1 ? ranks * THREAD_BYTES : 0) + stepBytes(plan, batchShape, ranks);
+  const threads = ranks > processes ? ranks : 0;
+  const rest = resident + FIXED_BYTES + threads * THREAD_BYTES + processes * stepBytes(plan, batchShape, ranks);
   const budget = memory?.bytes ?? resident + room;
   if (rest + tables <= budget) return undefined;
   const jobs = (lookAhead + 2) * 2 * batchRows * (rowBytes + 4);
   const scratch = batchShape.lookupCapacity * (rowBytes + 16);
-  const overhead = rest + jobs + scratch + PLACE_BYTES * rows + (lookAhead + 1) * batchRows * PLAN_BYTES;
+  const plans = processes * (lookAhead + 1) * batchRows * PLAN_BYTES;
+  const overhead = rest + jobs + scratch + PLACE_BYTES * rows + plans;
   const slots = Math.floor((budget - overhead) / slotBytes);
   if (slots >= least) return sizes(Math.min(slots, rows));
   const minimum = `${Math.ceil((overhead + least * slotBytes) / 2 ** 20)}MiB`;

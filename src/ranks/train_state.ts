@@ -137,7 +137,7 @@ export interface TrainStateOptions {
   /** Maximum number of distinct rows of a batch of each kind; default the number of lookups. */
   readonly mostDistinct?: Readonly<Record<BatchKind, number>> | undefined;
   /** Number of rows of the full tables on this host or in memory, if not all. */
-  readonly fullRows?: number;
+  readonly fullRows?: number | undefined;
   /** Batches whose rows of other hosts are in flight at a time; default 0. */
   readonly fetchedBatches?: number;
   /** Maximum norm of a step's gradients; default no limit. */

@@ -31,9 +31,9 @@ export function expectMemory(plan: ModelPlan, { directory }: Dataset): void {
   );
 }
 
-/** True if rows for which there is no memory can be stored on disk. */
-export function mayUseDisk({ mode }: TrainConfig): boolean {
-  return mode === "cpu";
+/** True if rows for which there is no memory can be stored on disk: where all ranks share memory. */
+export function mayUseDisk({ mode }: TrainConfig, world?: MpiWorld): boolean {
+  return mode === "cpu" && (world === undefined || world.peers.size === 1);
 }
 
 /** Replaces the mode by mode cpu, which can store rows on disk, if the tables do not fit in memory. */
@@ -61,11 +61,13 @@ export function modeThatFits(
 
 /** Throws UsageError if there is a budget for a configuration that keeps all rows in memory. */
 export function expectTier(config: TrainConfig, world: MpiWorld | undefined): void {
-  if (config.memory === null || (mayUseDisk(config) && world === undefined)) return;
-  const where = world !== undefined ? "over several processes" : `in mode ${config.mode}`;
+  if (config.memory === null || mayUseDisk(config, world)) return;
+  const [where, way] = config.mode === "cpu"
+    ? [`over ${world!.peers.size} hosts`, "train on one host"]
+    : [`in mode ${config.mode}`, "choose --mode cpu"];
   throw new UsageError(
-    `Cannot limit the memory of training ${where}: only the ranks of one process store rows on disk, in mode cpu; choose ` +
-      `--mode cpu without mpirun, or leave out --memory`,
+    `Cannot limit the memory of training ${where}: only ranks that share memory store rows on disk, in mode cpu; ${way}, or ` +
+      `leave out --memory`,
   );
 }
 

@@ -252,7 +252,7 @@ async function trainRun(
 ): Promise<ResultEvent> {
   const { out, report, signal = () => NEVER, phases, world, schedule: own } = options;
   const trains = recorded === undefined;
-  const onADisk = world === undefined && mayUseDisk(config);
+  const onADisk = mayUseDisk(config, world);
   let room = config.save && trains && !onADisk
     ? await inTurn(options, () => roomForCheckpoints(out, config, checkpointBytes(plan)))
     : undefined;
@@ -273,11 +273,11 @@ async function trainRun(
   const tier = tierOf(out, config.memory);
   await using group = await openRanks(config, plan, batchesOf(layout), report, world, tier);
   if (trains && group instanceof CachedRanks) {
-    const found = roomForRows(out, config, plan, dataset, from);
+    const found = await inTurn(options, () => roomForRows(out, config, plan, dataset, from));
     report({ event: "note", text: `Rows take at most ${bytes(found.bytes)} of the disk of ${out}` });
     room = found;
   } else if (config.save && trains && onADisk) {
-    room = roomForCheckpoints(out, config, checkpointBytes(plan));
+    room = await inTurn(options, () => roomForCheckpoints(out, config, checkpointBytes(plan)));
   }
   if (room?.note !== undefined) report({ event: "note", text: room.note });
   const writes = (world?.rank ?? 0) === 0;

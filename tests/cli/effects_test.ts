@@ -109,12 +109,7 @@ Deno.test("options that contradict each other are refused, and act without the o
     ],
     ["--lr-decay-start-step", "--lr-num-decay-steps", { lrNumDecaySteps: 0 }, /set --lr-num-decay-steps$/],
     ["--memory", "--mode", { memory: { share: 0.1 }, mode: "fae" }, /with --mode fae: .*choose --mode cpu, or/],
-    [
-      "--memory",
-      "--collective",
-      { memory: { share: 0.1 }, collective: "mpi" },
-      /with --collective mpi: only the ranks/,
-    ],
+    ["--memory", "--collective", { memory: { share: 0.1 }, collective: "nccl" }, /with --collective nccl: only CPUs/],
     ["--ranks", "--collective", { collective: "nccl" }, /with --collective nccl: mpirun sets the number of ranks$/],
     ["--precision", "--collective", { collective: "mpi", precision: "tf32" }, /choose --collective nccl$/],
     ["--activations", "--collective", { collective: "mpi" }, /choose --collective nccl$/],
@@ -125,6 +120,7 @@ Deno.test("options that contradict each other are refused, and act without the o
   const acting: [option: string, values: CommandLine["values"]][] = [
     ["--memory", { memory: { bytes: 1 } }],
     ["--memory", { memory: { share: 0.1 }, ranks: 2 }],
+    ["--memory", { memory: { share: 0.1 }, collective: "mpi" }],
     ["--keep", { checkpointSteps: 10, checkpointMinutes: 0 }],
     ["--patience", { patience: 2, epochs: 3 }],
     ["--patience", { patience: 2, epochs: 1, testFreq: 100 }],

@@ -78,7 +78,7 @@ Deno.test("a budget that cannot be kept is refused with the least that can", asy
       /Cannot use the configuration: memory must be \{ bytes \}.*from 0 to 1 of the tables/,
     );
   }
-  await assert.rejects(start({ ...CONFIG, mode: "fae" }, { share: 0.5 }), /in mode fae: .*; choose --mode cpu without/);
+  await assert.rejects(start({ ...CONFIG, mode: "fae" }, { share: 0.5 }), /in mode fae: .*; choose --mode cpu, or/);
 });
 
 Deno.test("a model that diverges names the row", async () => {
