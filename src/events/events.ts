@@ -127,6 +127,8 @@ export interface ProgressEvent {
   readonly learningRate: number;
   /** The scheduler's rate, in percent. */
   readonly rate: number;
+  /** Rows moved between memory and disk since the last progress event; only of a run with rows on disk. */
+  readonly moved?: Pick<MovedRows, "rows" | "fetched" | "read" | "waitSeconds"> | undefined;
 }
 
 /** A split was scored. */

@@ -245,12 +245,11 @@ export class Trainer {
     const { hotSamples, elapsedMs } = this.#recent;
     const { samples } = this.#losses;
     if (samples === 0) return;
-    const { report } = this.#options;
     const loss = this.#takeLoss();
     this.#losses.restart(this.#state.step);
     const now = this.#clock.elapsedMs();
     this.#recent = { hotSamples: 0, elapsedMs: now };
-    report({
+    this.#options.report({
       event: "progress",
       epoch: this.#state.epoch,
       step: this.#state.step,
@@ -260,6 +259,7 @@ export class Trainer {
       hotShare: hotSamples / samples,
       learningRate: this.#learningRate,
       rate: this.#sequence.rate,
+      moved: this.#group.takeMoved(),
     });
   }
 

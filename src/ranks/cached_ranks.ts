@@ -1,7 +1,7 @@
 /** Ranks whose tables may exceed memory: rows are cached in memory and stored on disk. */
 import { join } from "node:path";
 import { CachedTables, type RowCache } from "../embedding/cached.ts";
-import type { MovedRows } from "../events/events.ts";
+import type { MovedRows, ProgressEvent } from "../events/events.ts";
 import { InitialRows } from "../embedding/initialise.ts";
 import { NotFiniteRow } from "../embedding/stores/row_log.ts";
 import { type SavedRows, segmentFile } from "../embedding/stores/log_segments.ts";
@@ -14,6 +14,9 @@ import { LocalRank, RankGroup } from "./rank_group.ts";
 
 /** Files of a checkpoint for the matrices of rows. */
 const FILES = { weights: CHECKPOINT_FILES.rows, state: CHECKPOINT_FILES.rowState } as const;
+
+/** Counters of a run that begins. */
+const NOTHING = { rows: 0, fetched: 0, read: 0, waitSeconds: 0 } as const;
 
 /**
  * Ranks with rows on disk. This thread moves rows and sets their positions in each batch before the ranks get it, so
@@ -31,6 +34,8 @@ export class CachedRanks extends RankGroup {
   /** Number of steps that may still run when `send` returns; this thread moves rows for the next ones meanwhile. */
   readonly #beside: 0 | 1;
   #unfinished = 0;
+  /** The counters when `takeMoved` was last called. */
+  #taken: MovedRows | undefined;
 
   /** The full tables of the ranks have one row per position of the cache; `owned` is disposed with the ranks. */
   constructor(ranks: RankGroup, cache: RowCache, owned: Disposable) {
@@ -195,8 +200,7 @@ export class CachedRanks extends RankGroup {
     return bytes;
   }
 
-  /** Rows and bytes moved so far; undefined if another process moves them. */
-  get moved(): MovedRows | undefined {
+  override get moved(): MovedRows | undefined {
     const { store, slots } = this.#cache;
     if (store === undefined) return undefined;
     const { rows, fetched } = this.#cached.counts;
@@ -205,6 +209,19 @@ export class CachedRanks extends RankGroup {
       ...{ slots: Math.min(slots, this.memory.plan.rows), rows, fetched, computed: rowsComputed },
       ...{ read: rowsRead, written: rowsWritten, reads, bytesRead, bytesWritten, diskBytes },
       waitSeconds: store.waitedMs / 1000,
+    };
+  }
+
+  override takeMoved(): ProgressEvent["moved"] {
+    const { moved } = this;
+    if (moved === undefined) return undefined;
+    const { rows, fetched, read, waitSeconds } = this.#taken ?? NOTHING;
+    this.#taken = moved;
+    return {
+      rows: moved.rows - rows,
+      fetched: moved.fetched - fetched,
+      read: moved.read - read,
+      waitSeconds: moved.waitSeconds - waitSeconds,
     };
   }
 

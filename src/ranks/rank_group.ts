@@ -8,6 +8,7 @@ import { ReplicaCoordinator } from "../embedding/replicated.ts";
 import { hiddenUnits } from "../model/shape.ts";
 import { type Checkpoint, type CheckpointBody, checkpointBytes, writeModel } from "../checkpoint/checkpoint.ts";
 import { type CheckpointPlaces, storeCheckpoint } from "../checkpoint/checkpoint_store.ts";
+import type { MovedRows, ProgressEvent } from "../events/events.ts";
 import { Command, Rank } from "./rank.ts";
 import { Count, type TrainState } from "./train_state.ts";
 
@@ -200,6 +201,16 @@ export abstract class RankGroup implements AsyncDisposable {
   save(places: CheckpointPlaces, body: CheckpointBody): number {
     storeCheckpoint(places, body, (writer, names) => writeModel(writer, this.memory, names));
     return checkpointBytes(this.memory.plan);
+  }
+
+  /** Rows moved between memory and disk so far; undefined if all are in memory, or if another process moves them. */
+  get moved(): MovedRows | undefined {
+    return undefined;
+  }
+
+  /** The same since the last call. */
+  takeMoved(): ProgressEvent["moved"] {
+    return undefined;
   }
 
   /** Counters of the devices of all ranks. Waits for the ranks. */

@@ -333,7 +333,7 @@ async function trainRun(
     const sent = world.bytesSent();
     report({ event: "note", text: `Hosts sent each other ${bytes(sent)}` });
   }
-  const moved = group instanceof CachedRanks ? group.moved : undefined;
+  const { moved } = group;
   if (moved !== undefined) report({ event: "note", text: movedText(moved) });
   const oneMemory = world === undefined && group.memory.mirror === undefined && !(group instanceof CachedRanks);
   if (phases && oneMemory) { for (const event of measurePhases(layout, group.memory)) recordAndReport(event); }

@@ -56,6 +56,7 @@ const line = z.discriminatedUnion("event", [
     hotShare: figure,
     learningRate: count,
     rate: count,
+    moved: z.object({ rows: count, fetched: count, read: count, waitSeconds: count }).optional(),
   }),
   z.object({
     event: z.literal("evaluation"),

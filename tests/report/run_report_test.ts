@@ -63,6 +63,10 @@ Deno.test("a run with rows on a disk is reported with what moved", async () => {
   assert(moved !== undefined && moved.rows > 0 && moved.fetched > 0 && moved.computed > 0);
   assert(html.includes(`<b>${count(moved.read)}</b><span>rows read from disk`));
   assert(html.includes(`<b>${count(moved.written)}</b><span>rows written to disk`));
+  assert(html.includes("<h2>Rows in memory</h2>"));
+  const parts = readRunLog(folder.join("run")).progress.map(({ moved }) => moved!);
+  const sum = (name: "rows" | "fetched") => parts.reduce((sum, part) => sum + part[name], 0);
+  assert.deepEqual([sum("rows"), sum("fetched")], [moved.rows, moved.fetched], "of all steps, by progress events");
   assert(!/NaN|undefined|Infinity/.test(html));
 });
 

@@ -32,6 +32,7 @@ export function writeRunReport(directory: string, file: string): void {
   const sections = [
     ...learningSections(log, dataset.body.generated?.bestAuc),
     ...(log.layout === undefined ? [] : [batchesSection(log.layout, log.progress)]),
+    ...(log.progress.some(({ moved }) => moved !== undefined) ? [cacheSection(log.progress)] : []),
     ...(log.phases.length === 0 ? [] : [phasesSection(log.phases)]),
     ...(profile === undefined ? [] : profileSections(profile, dataset)),
   ];
@@ -208,13 +209,19 @@ function evaluationMarks(evaluations: readonly EvaluationEvent[], metric: "auc" 
   ];
 }
 
-/** Averages groups of consecutive events, so that at most MAX_POINTS remain. */
-function thinned(progress: readonly ProgressEvent[]): ProgressEvent[] {
+/** Consecutive events in at most MAX_POINTS groups. */
+function inGroups(progress: readonly ProgressEvent[]): ProgressEvent[][] {
   const group = Math.ceil(progress.length / MAX_POINTS);
-  return Array.from({ length: Math.ceil(progress.length / Math.max(1, group)) }, (_, i) => {
-    const events = progress.slice(i * group, (i + 1) * group);
-    return { ...events.at(-1)!, loss: events.reduce((sum, { loss }) => sum + loss, 0) / events.length };
-  });
+  const groups = Math.ceil(progress.length / Math.max(1, group));
+  return Array.from({ length: groups }, (_, i) => progress.slice(i * group, (i + 1) * group));
+}
+
+/** Means of groups of events. */
+function thinned(progress: readonly ProgressEvent[]): ProgressEvent[] {
+  return inGroups(progress).map((events) => ({
+    ...events.at(-1)!,
+    loss: events.reduce((sum, { loss }) => sum + loss, 0) / events.length,
+  }));
 }
 
 function batchesSection(layout: LayoutEvent, progress: readonly ProgressEvent[]): Section {
@@ -269,6 +276,40 @@ function batchesSection(layout: LayoutEvent, progress: readonly ProgressEvent[])
         `samples are hot.${alternates ? " Below: the share of hot samples during training." : ""}`,
     ),
     body: legend({ hot: "hot batches", cold: "cold batches" }) + bar + over,
+  };
+}
+
+/** Use of the cache of rows over the steps of a run with rows on disk. */
+function cacheSection(progress: readonly ProgressEvent[]): Section {
+  const points = inGroups(progress).flatMap((events) => {
+    const sum = (name: "rows" | "fetched" | "read") => events.reduce((sum, { moved }) => sum + (moved?.[name] ?? 0), 0);
+    const rows = sum("rows");
+    if (rows === 0) return [];
+    return [{ step: events.at(-1)!.step, inMemory: 1 - sum("fetched") / rows, read: Math.min(1, sum("read") / rows) }];
+  });
+  const lines = [["inMemory", "hot"], ["read", "cold"]] as const;
+  return {
+    title: "Rows in memory",
+    text:
+      "Shares of the rows of the batches that were in memory, and that were read from disk. The others were used for " +
+      "the first time: their initial values were computed.",
+    body: legend({ hot: "in memory", cold: "read from disk" }) +
+      drawChart("Rows in memory over steps", (_, narrow) => ({
+        ...FRAME,
+        height: 170,
+        marginBottom: 40,
+        x: {
+          domain: [0, progress.at(-1)?.step ?? 1],
+          label: "steps →",
+          labelOffset: 34,
+          ticks: narrow ? 4 : 8,
+          tickFormat: count,
+        },
+        y: { domain: [0, 1], label: null, grid: true, ticks: 4, tickFormat: wholePercent },
+        marks: lines.map(([y, colour]) =>
+          Plot.line(points, { x: "step", y, stroke: `var(--${colour})`, strokeWidth: 2 })
+        ),
+      })),
   };
 }
 
