@@ -1,6 +1,6 @@
 /**
- * What rows on a disk cost, beside what the disk can do: random reads of 4 KiB pages in the same run, by io_uring and one by
- * one; then rows of a log, at random and as batches of the order in which they were written.
+ * What rows on disk cost, beside what the disk can do: random reads of 4 KiB pages in the same run, by io_uring, by Linux
+ * AIO and one by one; then rows of a log, at random and as batches of the order in which they were written.
  *
  *     deno run -A bench/row_store.ts [DIRECTORY] [ROWS]
  *
@@ -10,6 +10,7 @@
 import { closeSync, constants, openSync } from "node:fs";
 import process from "node:process";
 import { join } from "node:path";
+import { LinuxAio } from "../ffi/aio.ts";
 import { READ_DEPTH } from "../src/embedding/stores/page_reader.ts";
 import { RowLog } from "../src/embedding/stores/row_log.ts";
 import { openTransfers, SerialTransfers, type Transfers } from "../src/embedding/stores/transfers.ts";
@@ -72,13 +73,13 @@ function measureDisk(): void {
       many.finish();
       if (many.result !== 256 * PAGE) throw new Error(`a write ended with ${many.result}`);
     }
-    best(`random pages, ${many.name}`, 4 * BATCH_ROWS, "pages", () => readPages(many, fd, random, 4 * BATCH_ROWS, 1));
-    best(
-      `runs of 8 pages, ${many.name}`,
-      4 * BATCH_ROWS,
-      "pages",
-      () => readPages(many, fd, random, 4 * BATCH_ROWS, 8),
-    );
+    using aio = new LinuxAio(READ_DEPTH, memory);
+    for (const way of [many, aio]) {
+      for (const [what, run] of [["random pages", 1], ["runs of 8 pages", 8]] as const) {
+        const count = 4 * BATCH_ROWS;
+        best(`${what}, ${way.name}`, count, "pages", () => readPages(way, fd, random, count, run));
+      }
+    }
     const serial = new SerialTransfers(memory);
     best(`random pages, ${serial.name}`, BATCH_ROWS, "pages", () => readPages(serial, fd, random, BATCH_ROWS, 1));
   } finally {

@@ -62,7 +62,10 @@ const KERNELS: Readonly<Record<string, Readonly<Record<string, string>>>> = {
 const ROW_TESTS: Readonly<Record<string, readonly string[]>> = {
   "100,000 look-ahead plans beside serial execution": ["embedding/plan_test.ts"],
   "5 optimizers × look-ahead 0, 1, 8 × budgets of 2 to 100 %; 1,000 random schedules": ["embedding/cached_test.ts"],
-  "whole runs: other memory, interrupts, `--from`, checkpoints": ["run/memory_test.ts", "run/row_checkpoints_test.ts"],
+  "whole runs: other memory, ranks, interrupts, `--from`, checkpoints": [
+    ...["run/memory_test.ts", "run/memory_ranks_slow_test.ts", "run/row_checkpoints_test.ts"],
+    "ranks/mpi_rows_slow_test.ts",
+  ],
 };
 
 /** The outcome of `tools/faults.ts` for one kind of fault. */
@@ -132,7 +135,7 @@ export const SERIES: readonly Series[] = [
       faults("processes killed, seed 31", "kills", ["--kills", "200", "--seed", "31"]),
       faults("files corrupted, seed 32", "corruptions", ["--corruptions", "500", "--seed", "32"]),
       faults("ranks killed, seed 33", "rankKills", ["--rank-kills", "20", "--seed", "33"]),
-      faults("runs with rows on a disk killed, seed 34", "rowKills", ["--row-kills", "100", "--seed", "34"]),
+      faults("runs with rows on disk killed, seed 34", "rowKills", ["--row-kills", "100", "--seed", "34"]),
     ],
   },
   {
