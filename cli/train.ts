@@ -71,6 +71,7 @@ async function trainHere(
     claimed: flags.out === undefined,
     report,
     from: flags.from,
+    data: flags.data,
     signal,
     phases: flags.report !== undefined,
     modeIsDefault: layer.mode === undefined,
@@ -96,7 +97,7 @@ async function trainHere(
     } else {
       results([await trainOn(inputs, rawOptions(flags, interrupt), resolve(layer), options)]);
     }
-    if (first && flags.report !== undefined && !flags.demo) await writeReport(out, flags.report);
+    if (first && flags.report !== undefined && !flags.demo) await writeReport(out, flags.report, flags.data);
   } catch (error) {
     if (!(error instanceof Interrupted)) {
       if (world !== undefined && error !== world.failure && layer.save) console.error(`Continue with: ${again} ${out}`);
@@ -117,9 +118,9 @@ function commandOf(world: MpiWorld | undefined): string {
 }
 
 /** The library that draws takes 40 MB and a tenth of a second to load, so only a run with --report loads it. */
-async function writeReport(run: string, file: string): Promise<void> {
+async function writeReport(run: string, file: string, data?: string): Promise<void> {
   const { writeRunReport } = await import("../src/report/html/run_report.ts");
-  writeRunReport(run, file);
+  writeRunReport(run, file, data);
 }
 
 function print(results: readonly ResultEvent[], { json }: Common): void {

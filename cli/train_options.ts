@@ -22,6 +22,7 @@ export interface TrainFlags extends RawFlags, Common {
   report?: string;
   from?: string;
   resume?: boolean;
+  data?: string;
   config?: string;
   preset: Preset;
   collective: "shared" | "mpi" | "nccl";
@@ -110,6 +111,11 @@ const RUN_FLAGS = [
     .withResume(),
   new Flag("--from <run>", "start from the model of that run's best checkpoint, or of a checkpoint directory"),
   new Flag("--resume", "continue the run in --out from its last checkpoint").withResume(),
+  new Flag("--data <dataset>", "with --resume: the run's dataset, if it is not where it was, relative to the run")
+    .unless(({ given }) =>
+      given.has("--resume") ? undefined : "without --resume: name the dataset as the input, or leave it out"
+    )
+    .withResume(),
   new Flag(
     "--config <file>",
     "JSON file with flags (without dashes); lists are widths or files; flags on the command line override it",

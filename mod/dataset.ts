@@ -37,6 +37,7 @@ export {
   type Samples,
   type Split,
 } from "../src/dataset/dataset.ts";
+export { DatasetEncoding, type EncodingBody } from "../src/dataset/dataset_encoding.ts";
 export type { ArtifactCheck } from "../src/storage/artifact.ts";
 export {
   type EncodeOptions,

@@ -1,7 +1,8 @@
 /** The Dataset artifact: encoded samples in their original order, split into train, validation and test. */
 import { z } from "zod";
-import { Artifact, type ArtifactCheck, type FileReader, fingerprint } from "../storage/artifact.ts";
+import { Artifact, type ArtifactCheck, type FileReader } from "../storage/artifact.ts";
 import { HotsetError } from "../errors.ts";
+import { checkTables, DatasetEncoding, type EncodingBody, encodingFields } from "./dataset_encoding.ts";
 import { type FileAccount, fileAccounts } from "./read_account.ts";
 
 /** A part of a dataset. */
@@ -10,23 +11,7 @@ export type Split = "train" | "validation" | "test";
 export const SPLITS = ["train", "validation", "test"] as const satisfies readonly Split[];
 
 /** The content of a dataset's manifest. */
-export interface DatasetBody {
-  /** Its source: format, files and options; identifies the input so that a changed input is noticed. */
-  source: Record<string, unknown>;
-  /** Names of the dense features. */
-  dense: string[];
-  /**
-   * One embedding table per categorical feature; row 0 is shared by rare and unseen values. `values` is the rule by
-   * which DuckDB's formats compare values (value_rules.ts); version 0.1 did not record it.
-   */
-  tables: { name: string; rows: number; values?: "number" | "text" | undefined }[];
-  /**
-   * Dense features with missing values, or with a rule for them from the train split: their number, and the value that
-   * replaces them.
-   */
-  missing?: { feature: string; rows: number; value: number }[] | undefined;
-  /** True if a sample can have any number of lookups in a table, not just one. */
-  bags: boolean;
+export interface DatasetBody extends EncodingBody {
   /** Column by which metrics group the samples; absent where there is none. */
   group?: string | undefined;
   /** Sizes of the splits. */
@@ -44,36 +29,16 @@ export interface DatasetBody {
 const count = z.number().int().nonnegative();
 const splitSize = z.object({ samples: count, lookups: count });
 
-/** Maximum number of rows of all tables: global rows are 32-bit numbers, and the last one ends lists of segments. */
-export const MAX_ROWS = 2 ** 32 - 1;
-
 /** Schema of a dataset's manifest. */
 export const datasetBody: z.ZodType<DatasetBody> = z.object({
-  source: z.record(z.string(), z.unknown()),
-  dense: z.array(z.string()),
-  tables: z.array(z.object({
-    name: z.string(),
-    rows: z.number().int().positive(),
-    values: z.enum(["number", "text"]).optional(),
-  })),
-  missing: z.array(z.object({ feature: z.string(), rows: count, value: z.number() })).optional(),
-  bags: z.boolean(),
+  ...encodingFields,
   group: z.string().optional(),
   splits: z.object({ train: splitSize, validation: splitSize, test: splitSize }),
   negatives: z.object({ drawn: count, missing: count }).optional(),
   skippedRows: count,
   read: fileAccounts.optional(),
   generated: z.object({ bestAuc: z.record(z.string(), z.number()) }).nullable(),
-}).superRefine(({ tables }, context) => {
-  const rows = tables.reduce((sum, table) => sum + table.rows, 0);
-  if (rows > MAX_ROWS) {
-    context.addIssue({
-      code: "custom",
-      path: ["tables"],
-      message: `${rows} rows, more than 32 bits can number`,
-    });
-  }
-});
+}).superRefine(checkTables);
 
 /** Names of a split's files. Offsets exist only with bags. */
 export function splitFiles(split: Split) {
@@ -95,11 +60,6 @@ export function splitFiles(split: Split) {
 
 /** U32 (rows of all tables): lookups of each row in the train split (saturated at 2^32 - 1). */
 export const COUNTS_FILE = "counts.u32";
-/** Parquet (feature, value, id): the dictionary of a dataset whose values are text. */
-export const DICTIONARY_FILE = "dictionary.parquet";
-/** u32 (rows of all tables): the dictionary of a dataset whose values are numbers; row 0 of each table has none. */
-export const KEYS_FILE = "keys.u32";
-
 /** Lookups of consecutive samples in memory. Indices are global rows; bag b begins at lookup `offsets[b]`. */
 export interface Lookups {
   /** Samples. */
@@ -119,24 +79,12 @@ export interface Samples extends Lookups {
 }
 
 /** A dataset on disk. */
-export class Dataset {
-  /** Its directory. */
-  readonly directory: string;
-  /** Identifies its content: equal datasets have equal ids. */
-  readonly id: string;
-  /** Its manifest. */
-  readonly body: DatasetBody;
-  /** Global row of each table's first row, then the number of all rows: (tables + 1). */
-  readonly firstRows: Float64Array;
+export class Dataset extends DatasetEncoding<DatasetBody> {
   readonly #artifact: Artifact<DatasetBody>;
 
   private constructor(artifact: Artifact<DatasetBody>) {
+    super(artifact, artifact.id);
     this.#artifact = artifact;
-    this.directory = artifact.directory;
-    this.id = artifact.id;
-    this.body = artifact.body;
-    this.firstRows = new Float64Array(this.tables + 1);
-    for (let t = 0; t < this.tables; t++) this.firstRows[t + 1] = this.firstRows[t] + this.body.tables[t].rows;
   }
 
   /**
@@ -165,47 +113,12 @@ export class Dataset {
     }
     const dataset = new Dataset(artifact);
     artifact.expectBytes(COUNTS_FILE, 4 * dataset.rows);
-    if (artifact.has(KEYS_FILE)) artifact.expectBytes(KEYS_FILE, 4 * dataset.rows);
     return dataset;
-  }
-
-  /** Number of embedding tables. */
-  get tables(): number {
-    return this.body.tables.length;
-  }
-  /** Number of dense features of a sample. */
-  get denseFeatures(): number {
-    return this.body.dense.length;
-  }
-  /** Number of rows of all tables. */
-  get rows(): number {
-    return this.firstRows[this.tables];
   }
 
   /** Number of samples of a split. */
   samples(split: Split): number {
     return this.body.splits[split].samples;
-  }
-
-  /** Path of the keys of all rows; undefined if the values of the dataset are not numbers. */
-  get keysPath(): string | undefined {
-    return this.#artifact.has(KEYS_FILE) ? this.#artifact.path(KEYS_FILE) : undefined;
-  }
-
-  /** Path of the dictionary; undefined if the values of the dataset are not text. */
-  get dictionaryPath(): string | undefined {
-    return this.#artifact.has(DICTIONARY_FILE) ? this.#artifact.path(DICTIONARY_FILE) : undefined;
-  }
-
-  /**
-   * Identifies the raw values of the rows: equal if the ids have the same meaning. For generated data it identifies the
-   * model.
-   */
-  get valuesId(): string {
-    const file = [KEYS_FILE, DICTIONARY_FILE].find((name) => this.#artifact.has(name));
-    if (file !== undefined) return `${file} ${this.#artifact.bytes(file)} ${this.#artifact.crc32(file)}`;
-    const { format, shape, seed, scale, ids } = this.body.source;
-    return format === "generated" ? fingerprint([shape, seed, scale, ids]) : this.id;
   }
 
   /** Exact number of lookups of every row in the train split, (rows). */
@@ -220,6 +133,16 @@ export class Dataset {
     const groups = new Uint32Array(2 * count);
     file.read(0, bytes(groups));
     return groups;
+  }
+
+  /** Share of the train split's lookups with a value too rare for its own row, by table. */
+  get rareShares(): readonly number[] {
+    const counts = this.readCounts();
+    return this.body.tables.map((_, t) => {
+      const ofTable = counts.subarray(this.firstRows[t], this.firstRows[t + 1]);
+      const lookups = ofTable.reduce((sum, count) => sum + count, 0);
+      return lookups === 0 ? 0 : ofTable[0] / lookups;
+    });
   }
 
   /** A reader of one split, at most `capacity` samples at a time. */

@@ -2,7 +2,7 @@
 import { z } from "zod";
 import { fingerprint } from "../storage/artifact.ts";
 import { HotsetError } from "../errors.ts";
-import type { Dataset } from "./dataset.ts";
+import type { DatasetEncoding } from "./dataset_encoding.ts";
 import { type Format, FORMATS } from "./formats.ts";
 import { type Column, isDense, isMean, isSparse, type LogSchema, logSchema } from "./schema.ts";
 import type { ValueRule } from "./value_rules.ts";
@@ -19,7 +19,7 @@ export interface RawEncoding {
 }
 
 /** How a dataset's raw values were encoded. Throws HotsetError if the dataset has none (generated data). */
-export function rawEncodingOf(dataset: Dataset): RawEncoding {
+export function rawEncodingOf(dataset: DatasetEncoding): RawEncoding {
   const { body: { source, tables, missing }, directory, dictionaryPath, keysPath } = dataset;
   const parsed = encodingSource.extend({ format: z.enum(FORMATS) }).safeParse(source);
   if (!parsed.success || (dictionaryPath === undefined && keysPath === undefined)) {
@@ -45,7 +45,7 @@ interface Encoding {
   readonly values: string;
 }
 
-function encodingOf({ body, valuesId }: Dataset): Encoding {
+function encodingOf({ body, valuesId }: DatasetEncoding): Encoding {
   const parsed = encodingSource.safeParse(body.source);
   if (!parsed.success) return { dense: body.dense, tables: body.tables, values: valuesId };
   const { schema: { columns }, maxIndRange } = parsed.data;
@@ -63,12 +63,12 @@ function meaningOf(column: Column): object {
 }
 
 /** Identifies the meaning of a dataset's numbers: equal if a model fits both datasets. */
-export function encodingId(dataset: Dataset): string {
+export function encodingId(dataset: DatasetEncoding): string {
   return fingerprint(encodingOf(dataset));
 }
 
 /** Why a model of one dataset does not fit the other, as a clause about the other; undefined if it does. */
-export function encodingDifference(trained: Dataset, other: Dataset): string | undefined {
+export function encodingDifference(trained: DatasetEncoding, other: DatasetEncoding): string | undefined {
   const [expected, found] = [encodingOf(trained), encodingOf(other)];
   const same = (key: keyof Encoding) => fingerprint(expected[key]) === fingerprint(found[key]);
   if (!same("values")) return "has another dictionary, so its ids stand for other values";

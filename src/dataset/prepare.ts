@@ -5,6 +5,7 @@ import type { SplitPart } from "./assemble.ts";
 import { ALONE } from "../parallel/host_group.ts";
 import { type ProcessGroup, together, togetherAsync } from "../parallel/process_group.ts";
 import { Dataset, type DatasetBody, type Split } from "./dataset.ts";
+import type { DatasetEncoding } from "./dataset_encoding.ts";
 import { rawEncodingOf } from "./encoding.ts";
 import { type Format, schemaOf } from "./formats.ts";
 import { expectApart, expectUnchanged, findInputs, identify, type KnownFile } from "./inputs.ts";
@@ -279,11 +280,11 @@ export interface EncodeOptions extends ReadOptions {
  * read or have another format than those of the dataset.
  */
 export async function encodeWith(
-  dataset: Dataset,
+  encoding: DatasetEncoding,
   inputs: readonly string[],
   options: EncodeOptions,
 ): Promise<{ dataset: Dataset; labelled: boolean }> {
-  const { format, schema, maxIndRange, ...found } = rawEncodingOf(dataset);
+  const { format, schema, maxIndRange, ...found } = rawEncodingOf(encoding);
   const { purpose = "evaluate", onProgress = () => {} } = options;
   const files = await identify(findInputs(inputs, format), ALONE, (f) => onProgress("check", f));
   const source = {
@@ -292,7 +293,7 @@ export async function encodeWith(
     ...(maxIndRange === undefined ? {} : { maxIndRange }),
     onBadRow: options.onBadRow ?? "fail",
     inputs: files.map(identityOf),
-    encodedWith: dataset.id,
+    encodedWith: encoding.id,
     purpose,
   };
   const settings = { ...options, format, schema, maxIndRange };
@@ -300,7 +301,7 @@ export async function encodeWith(
   const { dataset: encoded, result } = await buildDataset("encode", source, settings, async (job) => {
     const log = await job.stageLog("log", files, purpose, found, (f) => onProgress("read", f));
     expectUnchanged(files);
-    const made = await job.finish([{ log, parts: [{ split: "test", samples: log.rows }] }], dataset);
+    const made = await job.finish([{ log, parts: [{ split: "test", samples: log.rows }] }], encoding);
     return { body: { ...made, source, generated: null }, result: log.labelled };
   });
   return { dataset: encoded, labelled: result };

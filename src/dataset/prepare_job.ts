@@ -7,7 +7,8 @@ import { ALONE } from "../parallel/host_group.ts";
 import { expectSame, type ProcessGroup, together, togetherAsync } from "../parallel/process_group.ts";
 import { GroupWriter } from "../storage/group_writer.ts";
 import { assemble, type EncodedLog, type SplitPart } from "./assemble.ts";
-import { COUNTS_FILE, Dataset, type DatasetBody, DICTIONARY_FILE, KEYS_FILE, MAX_ROWS } from "./dataset.ts";
+import { COUNTS_FILE, Dataset, type DatasetBody } from "./dataset.ts";
+import { DatasetEncoding, DICTIONARY_FILE, KEYS_FILE, MAX_ROWS } from "./dataset_encoding.ts";
 import { idsFile, joinDictionaries, lengthsFile, numberQueryTable } from "./dictionary.ts";
 import { Engine, engineFailure } from "./duckdb.ts";
 import type { Format } from "./formats.ts";
@@ -76,8 +77,8 @@ export interface NegativeLogs {
   readonly missing: number;
 }
 
-/** Source of ids: counts of the first samples of the first log, or an existing dataset. */
-export type IdSource = { readonly train: number; readonly minFrequency: number } | Dataset;
+/** Source of ids: counts of the first samples of the first log, or an existing dictionary. */
+export type IdSource = { readonly train: number; readonly minFrequency: number } | DatasetEncoding;
 
 /**
  * Runs `work` in a staging directory identified by `source`, commits the resulting dataset to `options.out` and opens
@@ -286,7 +287,7 @@ class PrepareJob implements Disposable {
         runs: log.chunks.map((chunk) => keyRun(chunk, dense, t)),
         ids: stage.path(idsFile(log.name, t)),
       })),
-      from: from instanceof Dataset
+      from: from instanceof DatasetEncoding
         ? { file: from.keysPath!, at: 4 * (from.firstRows[t] + 1), keys: from.body.tables[t].rows - 1 }
         : from,
       keysFile: stage.path(keysFile(t)),
@@ -337,7 +338,7 @@ class PrepareJob implements Disposable {
         column,
         maxIndRange,
         logs: logs.map(({ log }) => log.name),
-        from: from instanceof Dataset
+        from: from instanceof DatasetEncoding
           ? { dictionary: from.dictionaryPath! }
           : { trainRows: from.train, minFrequency: from.minFrequency },
         memoryBytes: this.#memoryBytes * DICTIONARY_MEMORY_SHARE,

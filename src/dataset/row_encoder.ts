@@ -2,7 +2,8 @@
 import { HotsetError } from "../errors.ts";
 import { didYouMean } from "../similar.ts";
 import { CriteoDense, CriteoSparse } from "./criteo_value.ts";
-import type { Dataset, Lookups } from "./dataset.ts";
+import type { Lookups } from "./dataset.ts";
+import type { DatasetEncoding } from "./dataset_encoding.ts";
 import { rawEncodingOf } from "./encoding.ts";
 import { TableIds } from "./table_ids.ts";
 import { isDense, isNumeric, isSparse } from "./schema.ts";
@@ -48,7 +49,7 @@ export class RowEncoder {
   readonly #take = (key: string | number) => this.#add(key);
 
   private constructor(
-    dataset: Dataset,
+    dataset: DatasetEncoding,
     dense: readonly ColumnEncoder<number>[],
     sparse: readonly ColumnEncoder<void>[],
     ids: readonly TableIds[],
@@ -68,7 +69,7 @@ export class RowEncoder {
    * Reads a dataset's dictionary. Throws HotsetError if there is none, or if a column's format can be read only from
    * files.
    */
-  static async load(dataset: Dataset): Promise<RowEncoder> {
+  static async load(dataset: DatasetEncoding): Promise<RowEncoder> {
     const { format, schema, maxIndRange, rules, fills } = rawEncodingOf(dataset);
     const denseColumns = schema.columns.filter(isDense);
     const sparseColumns = schema.columns.filter(isSparse);

@@ -2,7 +2,7 @@
 import { HotsetError } from "../errors.ts";
 import { FileReader } from "../storage/artifact.ts";
 import { TemporaryDirectory } from "../storage/temporary.ts";
-import type { Dataset } from "./dataset.ts";
+import type { DatasetEncoding } from "./dataset_encoding.ts";
 import { Engine, engineFailure, parquetFiles, quoted } from "./duckdb.ts";
 import { Dictionary } from "./hashed_ids.ts";
 import { KeyTable } from "./key_table.ts";
@@ -14,7 +14,7 @@ export abstract class TableIds {
   abstract idOf(key: string | number): number;
 
   /** Ids of a dataset whose values are numbers of 32 bits. */
-  static ofKeys(dataset: Dataset): TableIds[] {
+  static ofKeys(dataset: DatasetEncoding): TableIds[] {
     using reader = new FileReader(dataset.keysPath!);
     return dataset.body.tables.map(({ rows }, t) => {
       const keys = new Uint32Array(rows - 1);
@@ -27,7 +27,7 @@ export abstract class TableIds {
    * Ids of a dataset with a dictionary of text; `radix` lists the tables whose values are numbers nevertheless, with
    * their notation.
    */
-  static async ofDictionary(dataset: Dataset, radix: readonly (10 | 16 | undefined)[]): Promise<TableIds[]> {
+  static async ofDictionary(dataset: DatasetEncoding, radix: readonly (10 | 16 | undefined)[]): Promise<TableIds[]> {
     using directory = new TemporaryDirectory("hotset-");
     const path = dataset.dictionaryPath!;
     try {

@@ -28,14 +28,3 @@ export function unknownShare(dataset: Dataset, split: Split): UnknownShare {
     dataset.body.tables.map(({ name }, t) => [name, lookups[t] === 0 ? 0 : unknown[t] / lookups[t]]),
   );
 }
-
-/**
- * Share of the train split's lookups with a value too rare for its own row: the share to expect in other data if
- * --min-frequency is above 1.
- */
-export function rareShare(trained: Dataset, table: string): number {
-  const t = trained.body.tables.findIndex(({ name }) => name === table);
-  const counts = trained.readCounts().subarray(trained.firstRows[t], trained.firstRows[t + 1]);
-  const lookups = counts.reduce((sum, count) => sum + count, 0);
-  return lookups === 0 ? 0 : counts[0] / lookups;
-}

@@ -2,8 +2,8 @@
  * Reports values that are not in a dictionary: a note if they are half of a table's lookups or more, an error above a
  * limit.
  */
-import type { Dataset } from "../dataset/dataset.ts";
-import { rareShare, type UnknownShare } from "../dataset/unknown_values.ts";
+import type { DatasetEncoding } from "../dataset/dataset_encoding.ts";
+import type { UnknownShare } from "../dataset/unknown_values.ts";
 import { HotsetError } from "../errors.ts";
 import { percent } from "../format.ts";
 import type { Report } from "./events.ts";
@@ -24,13 +24,15 @@ export interface UnknownLimit {
 export function noteUnknown(
   what: string,
   share: UnknownShare,
-  trained: Dataset,
+  trained: DatasetEncoding,
   { maxUnknown = 1 }: UnknownLimit,
   report: Report,
 ): void {
+  let rareShares: readonly number[] | undefined;
   for (const [table, found] of Object.entries(share)) {
     if (found < NOTED_SHARE) continue;
-    const rare = rareShare(trained, table);
+    rareShares ??= trained.rareShares;
+    const rare = rareShares[trained.body.tables.findIndex(({ name }) => name === table)];
     const among = rare === 0
       ? ""
       : ` (including values too rare for their own row: ${percent(rare)} of the train split's lookups)`;

@@ -1,7 +1,7 @@
 /** Writes a trained model in the formats of other projects. */
 import { basename, dirname, extname, join } from "node:path";
 import { FileReader } from "../storage/artifact.ts";
-import type { Dataset } from "../dataset/dataset.ts";
+import type { DatasetEncoding } from "../dataset/dataset_encoding.ts";
 import { encodingId } from "../dataset/encoding.ts";
 import { linkAt, throughLinks } from "../storage/links.ts";
 import { elementsOf } from "../model/layers/layer.ts";
@@ -42,7 +42,7 @@ export function exportRun(run: string, format: ExportFormat, out: string, report
 
 function exportSafetensors(
   checkpoint: Checkpoint,
-  dataset: Dataset,
+  dataset: DatasetEncoding,
   out: string,
   onProgress: (fraction: number) => void,
 ): string[] {
@@ -68,7 +68,7 @@ function exportSafetensors(
 
 function exportOnnx(
   checkpoint: Checkpoint,
-  { body }: Dataset,
+  { body }: DatasetEncoding,
   out: string,
   onProgress: (fraction: number) => void,
 ): string[] {
@@ -121,7 +121,7 @@ function copyWeights(
  * Writes the values of the tables' rows: u32 (rows) for each table, except row 0, as safetensors, or text as Parquet
  * (feature, value, id). Generated data has neither.
  */
-function exportIds(dataset: Dataset, out: string): string[] {
+function exportIds(dataset: DatasetEncoding, out: string): string[] {
   const stem = join(dirname(out), basename(out, extname(out)));
   const { keysPath, dictionaryPath } = dataset;
   if (keysPath !== undefined) {

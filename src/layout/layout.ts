@@ -2,7 +2,8 @@
 import { z } from "zod";
 import { Artifact, type ArtifactCheck, type FileReader } from "../storage/artifact.ts";
 import { HEADER_WORDS } from "../backend/backend.ts";
-import { type Dataset, MAX_ROWS } from "../dataset/dataset.ts";
+import type { Dataset } from "../dataset/dataset.ts";
+import { MAX_ROWS } from "../dataset/dataset_encoding.ts";
 import { HotsetError } from "../errors.ts";
 import { readHotRows } from "../profile/profile.ts";
 import { type Batch, type BatchShape, findShapeFault } from "./batch.ts";

@@ -3,7 +3,7 @@ import { existsSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { Checkpoint } from "../checkpoint/checkpoint.ts";
 import { BEST_CHECKPOINT, resumePoints } from "../checkpoint/checkpoint_store.ts";
-import { Dataset } from "../dataset/dataset.ts";
+import type { Dataset } from "../dataset/dataset.ts";
 import { encodingDifference } from "../dataset/encoding.ts";
 import { HotsetError } from "../errors.ts";
 import type { Report, ResultEvent, Spent } from "../events/events.ts";
@@ -11,7 +11,8 @@ import type { ModelPlan } from "../model/shape.ts";
 import { isArtifact, isDirectory } from "../storage/artifact.ts";
 import { readRunLog } from "./run_log.ts";
 import { METRICS_FILE } from "./run_metrics.ts";
-import { readRun, type RunRecord } from "./run_record.ts";
+import { openEncoding } from "./run_data.ts";
+import type { RunRecord } from "./run_record.ts";
 
 /** The start of a run: a new model, another run's checkpoint, or its own checkpoint. */
 export interface Beginning {
@@ -46,7 +47,7 @@ export function recall(
   const { step, finished } = checkpoint.body.state;
   try {
     const log = readRunLog(out);
-    const result = finished && log.result?.steps === step ? { ...log.result, run: out } : undefined;
+    const result = finished && log.result?.steps === step ? log.result : undefined;
     return { spent: log.spent.findLast((event) => event.step <= step), result };
   } catch (error) {
     if (!(error instanceof HotsetError)) throw error;
@@ -68,9 +69,9 @@ export function openResumePoint(out: string): Checkpoint | undefined {
   }
 }
 
-/** The checkpoint whose model a run began with. */
-export function openStart({ from }: RunRecord): Checkpoint | undefined {
-  if (from === null) return undefined;
+/** The checkpoint whose model a run began with; undefined if it is not there any more, and not needed. */
+export function openStart({ from }: RunRecord, needed: boolean): Checkpoint | undefined {
+  if (from === null || (!needed && !isDirectory(from.directory))) return undefined;
   const checkpoint = Checkpoint.open(from.directory);
   if (checkpoint.id === from.id) return checkpoint;
   throw new HotsetError(`Cannot continue: checkpoint ${from.directory}, from which the run started, has changed since`);
@@ -96,7 +97,7 @@ export function openFrom(from: string, { shape }: ModelPlan, dataset: Dataset): 
 /** Why a checkpoint does not fit a dataset; undefined if it does. The run of the checkpoint records its dataset. */
 function differenceFrom({ directory, body }: Checkpoint, dataset: Dataset): string | undefined {
   if (body.dataset === dataset.id) return undefined;
-  const trained = Dataset.open(readRun(dirname(resolve(directory))).dataset, "lengths");
+  const trained = openEncoding(dirname(resolve(directory)));
   if (trained.id === body.dataset) return encodingDifference(trained, dataset);
   return `cannot be compared with ${trained.directory}, on which it was trained and which has changed since`;
 }

@@ -1,6 +1,6 @@
 /** Repeats a run from its dataset on, and compares the bits of the two last checkpoints. */
 import { dirname, join, resolve } from "node:path";
-import { Dataset } from "../dataset/dataset.ts";
+import type { Dataset } from "../dataset/dataset.ts";
 import { HotsetError, UsageError } from "../errors.ts";
 import type { LearningRateSchedule } from "../schedule/learning_rate.ts";
 import type { ModelPlan } from "../model/shape.ts";
@@ -11,6 +11,7 @@ import { type CheckpointFile, placeOfWord } from "../checkpoint/weights.ts";
 import type { Report } from "../events/events.ts";
 import { expectLibrary } from "../ranks/placement.ts";
 import { planFor, startRun } from "./run.ts";
+import { openData } from "./run_data.ts";
 import { configAsBegun, readRun, type RunRecord } from "./run_record.ts";
 
 const CHUNK_WORDS = 4 << 20;
@@ -33,14 +34,15 @@ export interface Reproduction {
 
 /**
  * Profiles, packs and trains again with the configuration, number of ranks and matrix library of a finished run, in a
- * temporary directory next to it; `schedule` is the function that gave its learning rate, if any. Throws HotsetError if
- * the run has not ended, its dataset has changed, its library is missing, or it began with an imported model, which is
- * not stored.
+ * temporary directory next to it; `schedule` is the function that gave its learning rate, if any, and `data` the
+ * directory of its dataset, if that has been moved. Throws HotsetError if the run has not ended, its dataset has
+ * changed, its library is missing, or it began with an imported model, which is not stored.
  */
 export async function reproduceRun(
   run: string,
   report: Report,
   schedule?: LearningRateSchedule,
+  data?: string,
 ): Promise<Reproduction> {
   const record = readRun(run);
   if (record.schedule === "function" && schedule === undefined) {
@@ -51,10 +53,7 @@ export async function reproduceRun(
   const original = Checkpoint.open(join(run, LAST_CHECKPOINT));
   const { finished, step } = original.body.state;
   if (!finished) throw new HotsetError(`Cannot reproduce ${run}: it has not ended; finish it with --resume first`);
-  const dataset = Dataset.open(record.dataset);
-  if (dataset.id !== record.datasetId) {
-    throw new HotsetError(`Cannot reproduce ${run}: its dataset ${record.dataset} has changed since`);
-  }
+  const dataset = openData(run, "reproduce", data);
   if (record.layoutId === null) {
     throw new HotsetError(`Cannot reproduce ${run}: it started from an imported model, which is not stored`);
   }

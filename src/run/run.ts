@@ -1,8 +1,8 @@
 /** A run: a directory with a configuration, metrics and checkpoints. */
 import { existsSync } from "node:fs";
-import { dirname, join, resolve } from "node:path";
+import { basename, dirname, join, resolve } from "node:path";
 import type { MpiWorld } from "../parallel/mpi_world.ts";
-import { Dataset } from "../dataset/dataset.ts";
+import type { Dataset } from "../dataset/dataset.ts";
 import { DEFAULT_MEMORY_BYTES } from "../dataset/prepare_job.ts";
 import { HotsetError } from "../errors.ts";
 import type { Layout } from "../layout/layout.ts";
@@ -38,6 +38,7 @@ import {
   modeThatFits,
 } from "./expectations.ts";
 import { runIdOf } from "./run_id.ts";
+import { openData } from "./run_data.ts";
 import { configAsBegun, onCpu, readRun, recordRun, RUN_FILE } from "./run_record.ts";
 import { ensureDataset, ensureLayout, ensureProfile, type RawOptions } from "./stages.ts";
 import { bytes, count, percent } from "../format.ts";
@@ -77,6 +78,8 @@ export interface RunOptions {
   readonly report: Report;
   /** Called when training begins; aborting the returned signal saves the run and ends it with Interrupted. */
   readonly signal?: () => AbortSignal;
+  /** Directory of the dataset of a run that goes on, if it is not where it was, relative to the run. */
+  readonly data?: string | undefined;
   /** A run or a checkpoint whose model and optimizer state the new run begins with; undefined for a new model. */
   readonly from?: string | undefined;
   /**
@@ -217,7 +220,7 @@ export async function resumeRun(options: RunOptions, changes: ResumeChanges = {}
 }
 
 /** The resumed run's configuration and start. */
-async function reopen({ out, report, world, schedule }: RunOptions, { ranks, blas, memory }: ResumeChanges) {
+async function reopen({ out, data, report, world, schedule }: RunOptions, { ranks, blas, memory }: ResumeChanges) {
   const record = readRun(out);
   expectSameSchedule(record, schedule, out);
   const begun = configAsBegun(record);
@@ -233,13 +236,15 @@ async function reopen({ out, report, world, schedule }: RunOptions, { ranks, bla
       `and different last bits: --resume --blas auto`
     : `Cannot resume ${out} with ${config.blas}`;
   await expectLibrary(config, report, refusal);
-  const dataset = Dataset.open(record.dataset);
-  if (dataset.id !== record.datasetId) {
-    throw new HotsetError(`Cannot resume ${out}: its dataset ${record.dataset} has changed since`);
-  }
+  const dataset = openData(out, "resume", data);
   if ((world?.rank ?? 0) === 0) cleanCheckpoints(out, record.config.keep);
   const checkpoint = openResumePoint(out);
-  const begin = { from: openStart(record), checkpoint, record, ...recall(out, checkpoint, report) };
+  const begin = {
+    from: openStart(record, checkpoint === undefined),
+    checkpoint,
+    record,
+    ...recall(out, checkpoint, report),
+  };
   return { record, config, dataset, begin };
 }
 
@@ -263,7 +268,7 @@ async function trainRun(
     report(event);
   };
   using layout = await onDisk(options, (group, cache) => layoutFor(config, dataset, cache, keep, group));
-  const runId = runIdOf(config, layout, from, own);
+  const runId = runIdOf(config, layout, from ?? begun?.from ?? undefined, own);
   if (checkpoint !== undefined && checkpoint.body.run !== runId && checkpoint.body.run !== IMPORTED) {
     throw new HotsetError(
       `Cannot resume ${out}: its checkpoint was made with other data or options, or by another version of Hotset; start a ` +
@@ -342,7 +347,7 @@ async function trainRun(
     report({ event: "note", text: `Phases of a step are not measured ${where}` });
   }
   const measured = { ...trained, ...(moved === undefined ? {} : { moved }) };
-  if (recorded === undefined) record(measured);
+  if (recorded === undefined) record({ ...measured, run: basename(resolve(out)) }); // a run may be moved
   const result = recorded ?? measured;
   report(result);
   return result;

@@ -13,7 +13,7 @@ import { fingerprint } from "../storage/artifact.ts";
 export function runIdOf(
   config: TrainConfig,
   layout: Layout,
-  from: Checkpoint | undefined,
+  from: Pick<Checkpoint, "id"> | undefined,
   schedule: LearningRateSchedule | undefined,
 ): string {
   const told = TRAIN_OPTION_LIST.filter(([key, { free, before }]) => !free && before !== config[key]);

@@ -130,7 +130,7 @@ export function readRunLog(run: string): RunLog {
     else if (event.event === "phases") phases.set(event.kind, event);
     else if (event.event === "spent") spent.set(event.step, event);
     else if (event.event === "layout") layout = event;
-    else if (event.event === "result") result = withCheckpoints(event);
+    else if (event.event === "result") result = { ...withCheckpoints(event), run }; // the run may have been moved
   }
   const byStep = <E extends { step: number }>(events: Iterable<E>) => [...events].sort((a, b) => a.step - b.step);
   return {

@@ -1,34 +1,39 @@
 /** The record in a run's directory: everything needed to resume the run and to repeat it. */
 import { cpus } from "node:os";
-import { join, resolve } from "node:path";
+import { join, relative, resolve } from "node:path";
 import { z } from "zod";
 import project from "../../deno.json" with { type: "json" };
 import { firstIssue, isArtifact, isDirectory, isIntact, withChecksum } from "../storage/artifact.ts";
 import type { Dataset } from "../dataset/dataset.ts";
 import { HotsetError, messageOf } from "../errors.ts";
 import { AtomicFile } from "../storage/atomic_file.ts";
+import { throughLinks } from "../storage/links.ts";
 import { type TrainConfig, trainConfig } from "../config/config.ts";
 import { LIBRARIES } from "../config/placement_options.ts";
 
 /** Name of the record in a run's directory. */
 export const RUN_FILE = "run.json";
-const VERSION = 3;
+/** What a run keeps of its dataset, in its directory. */
+export const ENCODING = "encoding";
+const VERSION = 4;
+/** The oldest version that is read: that of 0.1, whose paths are absolute. */
+const OLDEST = 3;
 
 /** The record of a run. */
 export interface RunRecord {
   /** Kind of file. */
   hotset: "run";
   /** Version of the file's format. */
-  version: 3;
+  version: 3 | 4;
   /** The configuration, including the seed. */
   config: TrainConfig;
-  /** Directory of the dataset, absolute. */
+  /** Directory of the dataset: relative to the run where it is recorded, absolute where it has been read. */
   dataset: string;
   /** Id of the dataset: a checksum over the lengths and checksums of its files. */
   datasetId: string;
   /** Id of the layout that it trains on, in the same way; null if its model was imported. */
   layoutId: string | null;
-  /** The checkpoint that it began with, absolute path and id; null if it began with a new model. */
+  /** The checkpoint that it began with: its directory, like `dataset`, and id; null if it began with a new model. */
   from: { directory: string; id: string } | null;
   /** What computes, with versions; null before it trains. */
   device: string | null;
@@ -45,7 +50,7 @@ export interface RunRecord {
 }
 const runRecord: z.ZodType<RunRecord> = z.object({
   hotset: z.literal("run"),
-  version: z.literal(VERSION),
+  version: z.union([z.literal(OLDEST), z.literal(VERSION)]),
   config: trainConfig,
   dataset: z.string(),
   datasetId: z.string(),
@@ -68,15 +73,23 @@ const runRecord: z.ZodType<RunRecord> = z.object({
 export function readRun(directory: string): RunRecord {
   try {
     const json = JSON.parse(Deno.readTextFileSync(join(directory, RUN_FILE)));
-    if (json?.hotset === "run" && json.version !== VERSION) {
-      throw new Error(`its format is version ${json.version} and this Hotset reads version ${VERSION}`);
+    if (json?.hotset === "run" && !(json.version >= OLDEST && json.version <= VERSION)) {
+      throw new Error(
+        `its format is version ${json.version} and this Hotset reads versions ${OLDEST} to ${VERSION}`,
+      );
     }
     const parsed = runRecord.safeParse(json);
     if (!parsed.success) throw new HotsetError(`${RUN_FILE} has ${firstIssue(parsed.error)}`, { code: "damaged" });
     if (!isIntact(json)) {
       throw new HotsetError(`${RUN_FILE} is damaged (checksum does not match)`, { code: "damaged" });
     }
-    return parsed.data;
+    const { dataset, from, ...record } = parsed.data;
+    const absolute = (path: string) => resolve(throughLinks(directory), path);
+    return {
+      ...record,
+      dataset: absolute(dataset),
+      from: from === null ? null : { ...from, directory: absolute(from.directory) },
+    };
   } catch (error) {
     const reason = error instanceof Deno.errors.NotFound
       ? whatIsThere(directory)
@@ -112,15 +125,22 @@ export function onCpu({ mode, device }: TrainConfig, blas: TrainConfig["blas"]):
 /** The configuration with which a run trains, from its record. */
 export type TrainedWith = Pick<RunRecord, "layoutId" | "from" | "device" | "blas" | "ranks" | "schedule">;
 
-/** Writes the record of a run into its directory, which it creates. Throws HotsetError if that fails. */
+/**
+ * Writes the record of a run and the encoding of its dataset into its directory, which it creates. Throws HotsetError if
+ * that fails.
+ */
 export function recordRun(out: string, config: TrainConfig, dataset: Dataset, trainedWith: TrainedWith): void {
+  // A run may be moved together with what lies beside it.
+  const fromRun = (directory: string) => relative(throughLinks(out), throughLinks(directory));
+  const { from } = trainedWith;
   const record: RunRecord = {
     hotset: "run",
     version: VERSION,
     config,
-    dataset: resolve(dataset.directory),
+    dataset: fromRun(dataset.directory),
     datasetId: dataset.id,
     ...trainedWith,
+    from: from === null ? null : { ...from, directory: fromRun(from.directory) },
     versions: { hotset: project.version, deno: Deno.version.deno, v8: Deno.version.v8 },
     machine: {
       target: Deno.build.target,
@@ -131,6 +151,7 @@ export function recordRun(out: string, config: TrainConfig, dataset: Dataset, tr
   };
   const text = new TextEncoder().encode(JSON.stringify(withChecksum(record), null, 1) + "\n");
   AtomicFile.write(join(out, RUN_FILE), [text], `start a run in ${out}`);
+  if (config.save) dataset.save(join(out, ENCODING));
 }
 
 /** The result of `ask`; null without the required permission (--allow-sys). */

@@ -2,6 +2,7 @@
 import { dirname, resolve } from "node:path";
 import { isArtifact } from "../storage/artifact.ts";
 import { Dataset, type Split, SPLITS } from "../dataset/dataset.ts";
+import type { DatasetEncoding } from "../dataset/dataset_encoding.ts";
 import { encodingDifference } from "../dataset/encoding.ts";
 import { type EncodeOptions, encodeWith } from "../dataset/prepare.ts";
 import { readNotes } from "../dataset/read_account.ts";
@@ -20,6 +21,7 @@ import { NotFinite } from "../checkpoint/weights.ts";
 import { evaluationOf, probabilityOf, type Scores, scoreSplit } from "../loop/evaluate.ts";
 import type { EvaluationEvent, Report } from "../events/events.ts";
 import { openRanks } from "../ranks/placement.ts";
+import { openData } from "./run_data.ts";
 import { openTrainedOn, withBest } from "./trained_run.ts";
 import { noteUnknown, type UnknownLimit } from "../events/unknown_notes.ts";
 
@@ -57,7 +59,9 @@ export async function evaluateRun(
 ): Promise<EvaluationEvent[]> {
   const trained = openTrainedOn(run, "evaluate");
   const evaluate = (dataset: Dataset) => evaluateOn(run, dataset, trained, options, report);
-  if (inputs.length === 0) return await evaluate(trained);
+  if (inputs.length === 0) {
+    return await evaluate(openData(run, "evaluate", undefined, "name what to evaluate on: raw files, or a dataset"));
+  }
   if (!isArtifact(inputs[0])) {
     const encoding = { purpose: "evaluate", signal: options.signal, memoryBytes: readingBytes(options) } as const;
     return await withEncoded(trained, inputs, encoding, report, ({ dataset, labelled }) => {
@@ -77,7 +81,7 @@ export async function evaluateRun(
 async function evaluateOn(
   run: string,
   dataset: Dataset,
-  trained: Dataset,
+  trained: DatasetEncoding,
   options: EvaluateOptions,
   report: Report,
 ): Promise<EvaluationEvent[]> {
@@ -132,7 +136,7 @@ export async function predictRun(
 
 /** Encodes raw rows with the dictionary of a dataset, into a temporary dataset that exists during `use`. */
 async function withEncoded<T>(
-  trained: Dataset,
+  trained: DatasetEncoding,
   inputs: readonly string[],
   options: Omit<EncodeOptions, "out">,
   report: Report,

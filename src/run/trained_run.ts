@@ -1,18 +1,18 @@
-/** A run that is used: its best checkpoint, and the dataset whose ids its rows belong to. */
-import { Dataset } from "../dataset/dataset.ts";
+/** A run that is used: its best checkpoint, and the encoding whose ids its rows belong to. */
+import type { DatasetEncoding } from "../dataset/dataset_encoding.ts";
 import { HotsetError } from "../errors.ts";
 import type { Checkpoint } from "../checkpoint/checkpoint.ts";
 import { openBest } from "./beginning.ts";
-import { readRun } from "./run_record.ts";
+import { openEncoding } from "./run_data.ts";
 
 /** How often reading restarts because training has replaced the checkpoint. */
 const MAX_TRIES = 10;
 
-/** Opens the run's dataset. Throws HotsetError if it has changed; `doing` is the purpose: "export". */
-export function openTrainedOn(run: string, doing: string): Dataset {
-  const dataset = Dataset.open(readRun(run).dataset);
-  if (withBest(run, ({ body }) => body.dataset) === dataset.id) return dataset;
-  throw new HotsetError(`Cannot ${doing} ${run}: its dataset ${dataset.directory} has changed since it was trained`);
+/** Opens the encoding of a run's model. Throws HotsetError if it has changed; `doing` is the purpose: "export". */
+export function openTrainedOn(run: string, doing: string): DatasetEncoding {
+  const encoding = openEncoding(run);
+  if (withBest(run, ({ body }) => body.dataset) === encoding.id) return encoding;
+  throw new HotsetError(`Cannot ${doing} ${run}: its dataset ${encoding.directory} has changed since it was trained`);
 }
 
 /** Reads a run's best checkpoint with `read`; restarts with the new one if training has replaced it in the meantime. */

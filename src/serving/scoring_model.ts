@@ -1,6 +1,6 @@
 /** A trained model in memory that scores rows at once. */
 import { cpuOptions, openHost } from "../backend/open.ts";
-import type { Dataset } from "../dataset/dataset.ts";
+import type { DatasetEncoding } from "../dataset/dataset_encoding.ts";
 import { type EncodedRows, type Row, RowEncoder } from "../dataset/row_encoder.ts";
 import type { UnknownShare } from "../dataset/unknown_values.ts";
 import { HotsetError } from "../errors.ts";
@@ -37,7 +37,7 @@ export class ScoringModel implements Disposable {
   #scorer: Scorer | undefined;
 
   /** Use `openModel`. @internal */
-  constructor(facts: ModelFacts, dataset: Dataset, encoder: RowEncoder, scorer: Scorer) {
+  constructor(facts: ModelFacts, dataset: DatasetEncoding, encoder: RowEncoder, scorer: Scorer) {
     this.facts = facts;
     this.#firstRows = dataset.firstRows;
     this.#bags = dataset.body.bags;

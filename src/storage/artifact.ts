@@ -17,7 +17,7 @@ const MAX_MANIFEST_BYTES = 64 << 20;
 const DAMAGED = "is damaged (checksum does not match)";
 
 /** The kinds of artifact, each with the version of its format that this Hotset writes. */
-export const VERSIONS = { dataset: 2, profile: 3, layout: 4, checkpoint: 2 } as const;
+export const VERSIONS = { dataset: 2, profile: 3, layout: 4, checkpoint: 2, encoding: 1 } as const;
 /** Kinds of artifact. */
 export type ArtifactKind = keyof typeof VERSIONS;
 /**
@@ -73,6 +73,7 @@ export function isIntact({ crc32: sum, ...record }: { readonly crc32?: unknown }
 
 /** What to do about a damaged artifact. */
 function remedy(kind: ArtifactKind): string {
+  if (kind === "encoding") return "copy the run again";
   return kind === "checkpoint" ? "use another one" : "remove the directory and build it again";
 }
 

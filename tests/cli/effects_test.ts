@@ -44,7 +44,7 @@ Deno.test("a refusal names the option and a way out; what a mode or device leave
             (option === "--activations" && (cpu || device === "auto")) ||
             (option === "--blas" && !cpu) ||
             (option === "--memory" && mode !== "cpu") ||
-            ["--scaling", "--lr-decay-start-step", "--lr-decay", ...WITH_NEGATIVES].includes(option);
+            ["--scaling", "--data", "--lr-decay-start-step", "--lr-decay", ...WITH_NEGATIVES].includes(option);
           assert.equal(message !== undefined, refused, `${option}, mode ${mode}, device ${device}: ${message}`);
           if (message === undefined) continue;
           assert.match(message, new RegExp(`^Cannot use ${option} with`));
@@ -82,6 +82,7 @@ Deno.test("a run that goes on takes only what changes nothing in it", () => {
     ...[
       "--blas",
       "--collective",
+      "--data",
       "--json",
       "--memory",
       "--out",

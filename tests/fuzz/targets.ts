@@ -7,6 +7,7 @@ import { translate } from "../../emulator/translate.ts";
 import { type ArtifactKind, parseManifest } from "../../src/storage/artifact.ts";
 import { rowStateWords } from "../../src/optimizer/optimizers.ts";
 import { Dataset, datasetBody, SPLITS } from "../../src/dataset/dataset.ts";
+import { savedBody, SavedEncoding } from "../../src/dataset/dataset_encoding.ts";
 import { parseSchema } from "../../src/dataset/schema.ts";
 import { HotsetError } from "../../src/errors.ts";
 import { dlrmShape } from "../../src/interop/dlrm_tensors.ts";
@@ -25,7 +26,7 @@ import { Checkpoint, checkpointBody } from "../../src/checkpoint/checkpoint.ts";
 import { resolveConfig } from "../../src/config/config.ts";
 import { startRun } from "../../src/run/run.ts";
 import { METRICS_FILE } from "../../src/run/run_metrics.ts";
-import { readRun } from "../../src/run/run_record.ts";
+import { ENCODING, readRun } from "../../src/run/run_record.ts";
 import { readRunLog } from "../../src/run/run_log.ts";
 import type { CheckpointFile } from "../../src/checkpoint/weights.ts";
 import { tinyDataset } from "../support/tiny_dataset.ts";
@@ -87,8 +88,15 @@ export async function fuzzTargets(directory: string): Promise<Target[]> {
 
 type Path = (...names: string[]) => string;
 
-const SCHEMAS = { dataset: datasetBody, profile: profileBody, layout: layoutBody, checkpoint: checkpointBody };
-const directoryOf = (path: Path, kind: ArtifactKind) => kind === "checkpoint" ? path("run", "last") : path(kind);
+const SCHEMAS = {
+  dataset: datasetBody,
+  profile: profileBody,
+  layout: layoutBody,
+  checkpoint: checkpointBody,
+  encoding: savedBody,
+};
+const directoryOf = (path: Path, kind: ArtifactKind) =>
+  kind === "checkpoint" ? path("run", "last") : kind === "encoding" ? path("run", ENCODING) : path(kind);
 
 /** The text of manifests alone: many cases in little time. */
 function manifests(path: Path): Target[] {
@@ -126,6 +134,7 @@ const READERS: Record<ArtifactKind, (directory: string) => void> = {
       for (let i = 0; i < layout.batches(kind); i++) layout.readBatch(kind, i, batch);
     }
   },
+  encoding: (directory) => void SavedEncoding.open(directory),
   checkpoint(directory) {
     const checkpoint = Checkpoint.open(directory);
     const plan = planModel(checkpoint.body.model);
@@ -154,7 +163,7 @@ function directories(path: Path): Target[] {
     }));
     const damage = fc.record({
       body: fc.oneof(fc.constant(manifest.body), damagedJson(manifest.body, 2)),
-      file: fc.oneof(
+      file: files.length === 0 ? fc.constant(undefined) : fc.oneof(
         ...files.map(({ name, bytes }) => damagedBytes(bytes, 0).map((changed) => ({ name, bytes: changed }))),
       ),
       hidden: fc.boolean(),
@@ -163,16 +172,20 @@ function directories(path: Path): Target[] {
       name: `directory of a ${kind}`,
       share: 1,
       property: property(damage, ({ body, file, hidden }) => {
-        const entry = hidden ? { bytes: file.bytes.length, crc32: crc32(file.bytes) } : manifest.files[file.name];
+        const entries = file !== undefined && hidden
+          ? { [file.name]: { bytes: file.bytes.length, crc32: crc32(file.bytes) } }
+          : {};
         Deno.writeTextFileSync(
           manifestPath,
-          textOf({ ...manifest, files: { ...manifest.files, [file.name]: entry }, body }),
+          textOf({ ...manifest, files: { ...manifest.files, ...entries }, body }),
         );
-        Deno.writeFileSync(join(directory, file.name), file.bytes);
+        if (file !== undefined) Deno.writeFileSync(join(directory, file.name), file.bytes);
         try {
           READERS[kind](directory);
         } finally {
-          Deno.writeFileSync(join(directory, file.name), files.find(({ name }) => name === file.name)!.bytes);
+          for (const { name, bytes } of files) {
+            if (name === file?.name) Deno.writeFileSync(join(directory, name), bytes);
+          }
         }
       }),
     };

@@ -5,6 +5,7 @@ import { generateDataset } from "../../src/dataset/generate.ts";
 import { Dataset } from "../../src/dataset/dataset.ts";
 import { resolveConfig } from "../../src/config/config.ts";
 import { startRun } from "../../src/run/run.ts";
+import { ENCODING } from "../../src/run/run_record.ts";
 import { evaluateRun } from "../../src/run/score_run.ts";
 import { ensureDataset } from "../../src/run/stages.ts";
 import { TemporaryDirectory } from "../support/temporary.ts";
@@ -76,6 +77,8 @@ Deno.test("--from: one value at a range of 1 is not the text 0; a dataset that h
 
   Deno.renameSync(zeros.directory, directory.join("moved"));
   Deno.renameSync(hashed.directory, zeros.directory);
+  await assert.rejects(begin(Dataset.open(zeros.directory)), /has other tables, or compares their values differently/);
+  Deno.removeSync(directory.join("run", ENCODING), { recursive: true }); // as in version 0.1
   await assert.rejects(
     begin(Dataset.open(zeros.directory)),
     /cannot be compared with .*, on which it was trained and which has changed since/,

@@ -16,7 +16,18 @@ slowTest(
 Deno.test("every option of train that says how to train reaches the configuration", () => {
   /** What the command line itself reads, and what says how raw files are read. */
   const elsewhere = [
-    ...["--demo", "--out", "--report", "--from", "--resume", "--config", "--preset", "--collective", "--scaling"],
+    ...[
+      "--demo",
+      "--out",
+      "--report",
+      "--from",
+      "--resume",
+      "--data",
+      "--config",
+      "--preset",
+      "--collective",
+      "--scaling",
+    ],
     ...["--json", "--quiet", "--verbose"],
     ...program.commands.find((command) => command.name() === "prepare")!.options.map(({ long }) => long!).filter((
       long,

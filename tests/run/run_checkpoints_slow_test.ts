@@ -105,9 +105,9 @@ Deno.test("the latest step checkpoints are kept, and share their files with last
   const dataset = dataOf(directory);
   const out = directory.join("run");
   await train(out, dataset, { ...CONFIG, ranks: 1, keep: 2 });
-  assert.deepEqual(names(out), ["best", "last", "metrics.jsonl", "run.json", "step-24", "step-28"]);
+  assert.deepEqual(names(out), ["best", "encoding", "last", "metrics.jsonl", "run.json", "step-24", "step-28"]);
   await train(directory.join("none"), dataset, { ...CONFIG, ranks: 1, keep: 0 });
-  assert.deepEqual(names(directory.join("none")), ["best", "last", "metrics.jsonl", "run.json"]);
+  assert.deepEqual(names(directory.join("none")), ["best", "encoding", "last", "metrics.jsonl", "run.json"]);
   await train(directory.join("time"), dataset, { ...CONFIG, ranks: 1, checkpointSteps: 0, checkpointMinutes: 0.0001 });
   assert.ok(names(directory.join("time")).some((name) => /^step-\d+$/.test(name)), "written by the clock");
 });

@@ -1,13 +1,14 @@
 /** Injects faults into whole pipelines and artifacts: killed processes, corrupted files, a full disk. */
 import { basename } from "node:path";
 import { Dataset } from "../../src/dataset/dataset.ts";
+import { SavedEncoding } from "../../src/dataset/dataset_encoding.ts";
 import { HotsetError } from "../../src/errors.ts";
 import { Batch } from "../../src/layout/batch.ts";
 import { BATCH_KINDS, Layout } from "../../src/layout/layout.ts";
 import { Profile } from "../../src/profile/profile.ts";
 import { Random } from "../../src/random.ts";
 import { Checkpoint } from "../../src/checkpoint/checkpoint.ts";
-import { readRun } from "../../src/run/run_record.ts";
+import { ENCODING, readRun } from "../../src/run/run_record.ts";
 import { type Outcome, WIDE_MODEL, Workplace } from "../cli/support.ts";
 
 const SAMPLES = 6000;
@@ -157,6 +158,11 @@ function artifactsOf(place: Workplace): { path: string; open: () => void; comman
     {
       path: "hotset/run/best",
       open: () => Checkpoint.open(place.join("hotset/run/best")),
+      command: ["evaluate", "hotset/run"],
+    },
+    {
+      path: `hotset/run/${ENCODING}`,
+      open: () => SavedEncoding.open(place.join("hotset/run", ENCODING)),
       command: ["evaluate", "hotset/run"],
     },
     { path: "hotset/run", open: () => readRun(place.join("hotset/run")), command: RESUME },

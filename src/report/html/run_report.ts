@@ -1,9 +1,9 @@
 /** The report of a training run: how well the model learnt, how fast, and where the time went. */
 import * as Plot from "@observablehq/plot";
-import { Dataset } from "../../dataset/dataset.ts";
 import type { EvaluationEvent, LayoutEvent, MovedRows, PhasesEvent, ProgressEvent } from "../../events/events.ts";
 import { readRunLog, type RunLog } from "../../run/run_log.ts";
 import { cacheOf } from "../../run/run.ts";
+import { openData } from "../../run/run_data.ts";
 import { readRun } from "../../run/run_record.ts";
 import { ensureProfile } from "../../run/stages.ts";
 import { bytes, count, percent, seconds } from "../../format.ts";
@@ -22,10 +22,10 @@ const BATCH_COLOURS = { hot: "var(--hot)", cold: "var(--cold)" } as const;
  * report of its profile follows. Throws HotsetError if the directory is not a run, the run has no events yet, or its
  * dataset cannot be opened.
  */
-export function writeRunReport(directory: string, file: string): void {
-  const { config, dataset: datasetDirectory } = readRun(directory);
+export function writeRunReport(directory: string, file: string, data?: string): void {
+  const { config } = readRun(directory);
   const log = readRunLog(directory);
-  const dataset = Dataset.open(datasetDirectory, "lengths");
+  const dataset = openData(directory, "report on", data);
   const profile = config.mode === "fae"
     ? ensureProfile(dataset, config, { cache: cacheOf(directory) }, () => {}).body
     : undefined;

@@ -1,0 +1,172 @@
+/**
+ * The encoding of a dataset gives its numbers their meaning: schema, dictionary, and the values that replace missing ones.
+ * A dataset stores it beside its samples; a run stores a copy, so that its model can be used without the data.
+ */
+import { z } from "zod";
+import { Artifact, fingerprint } from "../storage/artifact.ts";
+import { ArtifactWriter } from "../storage/artifact_writer.ts";
+
+/** The fields of a manifest that describe the encoding. */
+export interface EncodingBody {
+  /** Its source: format, files and options; identifies the input so that a changed input is noticed. */
+  source: Record<string, unknown>;
+  /** Names of the dense features. */
+  dense: string[];
+  /**
+   * One embedding table per categorical feature; row 0 is shared by rare and unseen values. `values` is the rule by
+   * which DuckDB's formats compare values (value_rules.ts); version 0.1 did not record it.
+   */
+  tables: { name: string; rows: number; values?: "number" | "text" | undefined }[];
+  /**
+   * Dense features with missing values, or with a rule for them from the train split: their number, and the value that
+   * replaces them.
+   */
+  missing?: { feature: string; rows: number; value: number }[] | undefined;
+  /** True if a sample can have any number of lookups in a table, not just one. */
+  bags: boolean;
+}
+
+/** Schema of these fields. */
+export const encodingFields = {
+  source: z.record(z.string(), z.unknown()),
+  dense: z.array(z.string()),
+  tables: z.array(z.object({
+    name: z.string(),
+    rows: z.number().int().positive(),
+    values: z.enum(["number", "text"]).optional(),
+  })),
+  missing: z.array(
+    z.object({ feature: z.string(), rows: z.number().int().nonnegative(), value: z.number() }),
+  ).optional(),
+  bags: z.boolean(),
+};
+
+/** Maximum number of rows of all tables: global rows are 32-bit numbers, and the last one ends lists of segments. */
+export const MAX_ROWS = 2 ** 32 - 1;
+
+/** Adds an issue if 32 bits cannot number the rows of the tables. */
+export function checkTables({ tables }: Pick<EncodingBody, "tables">, context: z.core.$RefinementCtx): void {
+  const rows = tables.reduce((sum, table) => sum + table.rows, 0);
+  if (rows <= MAX_ROWS) return;
+  context.addIssue({ code: "custom", path: ["tables"], message: `${rows} rows, more than 32 bits can number` });
+}
+
+/** Parquet (feature, value, id): the dictionary of a dataset whose values are text. */
+export const DICTIONARY_FILE = "dictionary.parquet";
+/** U32 (rows of all tables): the dictionary of a dataset whose values are numbers; row 0 of each table has none. */
+export const KEYS_FILE = "keys.u32";
+
+/** The encoding of a dataset. */
+export abstract class DatasetEncoding<Body extends EncodingBody = EncodingBody> {
+  /** Its directory. */
+  readonly directory: string;
+  /** Identifies the dataset by its content: equal datasets have equal ids. */
+  readonly id: string;
+  /** Its manifest. */
+  readonly body: Body;
+  /** Global row of each table's first row, then the number of all rows: (tables + 1). */
+  readonly firstRows: Float64Array;
+  readonly #artifact: Artifact<Body>;
+
+  /** Throws HotsetError if the keys do not fit the tables. @internal */
+  protected constructor(artifact: Artifact<Body>, id: string) {
+    this.#artifact = artifact;
+    this.directory = artifact.directory;
+    this.id = id;
+    this.body = artifact.body;
+    this.firstRows = new Float64Array(this.tables + 1);
+    for (let t = 0; t < this.tables; t++) this.firstRows[t + 1] = this.firstRows[t] + this.body.tables[t].rows;
+    if (artifact.has(KEYS_FILE)) artifact.expectBytes(KEYS_FILE, 4 * this.rows);
+  }
+
+  /** Number of embedding tables. */
+  get tables(): number {
+    return this.body.tables.length;
+  }
+  /** Number of dense features of a sample. */
+  get denseFeatures(): number {
+    return this.body.dense.length;
+  }
+  /** Number of rows of all tables. */
+  get rows(): number {
+    return this.firstRows[this.tables];
+  }
+
+  /** Path of the keys of all rows; undefined if the values of the dataset are not numbers. */
+  get keysPath(): string | undefined {
+    return this.#artifact.has(KEYS_FILE) ? this.#artifact.path(KEYS_FILE) : undefined;
+  }
+
+  /** Path of the dictionary; undefined if the values of the dataset are not text. */
+  get dictionaryPath(): string | undefined {
+    return this.#artifact.has(DICTIONARY_FILE) ? this.#artifact.path(DICTIONARY_FILE) : undefined;
+  }
+
+  /**
+   * Identifies the raw values of the rows: equal if the ids have the same meaning. For generated data it identifies the
+   * model.
+   */
+  get valuesId(): string {
+    const file = [KEYS_FILE, DICTIONARY_FILE].find((name) => this.#artifact.has(name));
+    if (file !== undefined) return `${file} ${this.#artifact.bytes(file)} ${this.#artifact.crc32(file)}`;
+    const { format, shape, seed, scale, ids } = this.body.source;
+    return format === "generated" ? fingerprint([shape, seed, scale, ids]) : this.id;
+  }
+
+  /**
+   * Share of the train split's lookups with a value too rare for its own row, by table: the share to expect in other data
+   * if --min-frequency is above 1.
+   */
+  abstract readonly rareShares: readonly number[];
+
+  /**
+   * Writes the encoding to a directory, without the paths of raw files. The dictionary becomes a hard link where the file
+   * system has them.
+   */
+  save(directory: string): void {
+    const source = Object.fromEntries(Object.entries(this.body.source).filter(([key]) => !/inputs$/i.test(key)));
+    const { dense, tables, missing, bags } = this.body;
+    const body: SavedBody = {
+      dataset: this.id,
+      source,
+      dense,
+      tables,
+      missing,
+      bags,
+      rareShares: [...this.rareShares],
+    };
+    using writer = new ArtifactWriter("encoding", directory);
+    for (const name of [KEYS_FILE, DICTIONARY_FILE]) {
+      if (!this.#artifact.has(name)) continue;
+      const entry = { bytes: this.#artifact.bytes(name), crc32: this.#artifact.crc32(name) };
+      writer.link(name, this.#artifact.path(name), entry);
+    }
+    writer.commit(body);
+  }
+}
+
+/** The manifest of a saved encoding. */
+export interface SavedBody extends EncodingBody {
+  dataset: string;
+  rareShares: number[];
+}
+/** Schema of the manifest of a saved encoding. */
+export const savedBody: z.ZodType<SavedBody> = z.object({
+  dataset: z.string(),
+  ...encodingFields,
+  rareShares: z.array(z.number().min(0).max(1)),
+}).superRefine(checkTables);
+
+/** The encoding that a run keeps of the dataset on which it was trained. */
+export class SavedEncoding extends DatasetEncoding<SavedBody> {
+  /** Opens and validates it. Throws HotsetError with what is wrong. */
+  static open(directory: string): SavedEncoding {
+    const artifact = Artifact.open("encoding", directory, savedBody);
+    return new SavedEncoding(artifact, artifact.body.dataset);
+  }
+
+  /** That of the dataset. */
+  get rareShares(): readonly number[] {
+    return this.body.rareShares;
+  }
+}
