@@ -90,11 +90,18 @@ export const withRaw = (command: Command) =>
     [
       new Flag("--format <name>", "format of raw files").choices(FORMATS).default("criteo"),
       new Flag("--schema <file>", "JSON file that describes the columns of csv and parquet input"),
-      new Flag("--group <column>", "column by which AUC and logloss are also computed, as user: GAUC"),
-      new Flag("--negatives <n>", "negatives to draw for each positive, never one that its --group chose")
+      new Flag("--group <column>", "column of groups, such as user: AUC (GAUC) and logloss are also computed by group"),
+      new Flag(
+        "--negatives <n>",
+        "number of negatives to draw for each positive, from items that its --group never chose",
+      )
         .argParser(positive),
-      new Flag("--item <columns...>", "columns of the item that --negatives draws; the first names it").unless(drawing),
-      new Flag("--negative-power <a>", "draw items by their uses in training to this power (default: 0, uniformly)")
+      new Flag("--item <columns...>", "columns of the items that --negatives draws; the first one identifies an item")
+        .unless(drawing),
+      new Flag(
+        "--negative-power <a>",
+        "exponent of an item's frequency when negatives are drawn (default: 0, uniformly)",
+      )
         .argParser(number((value) => value >= 0 && value <= 1, "a number from 0 to 1")).unless(drawing),
       new Flag("--negative-seed <n>", "seed of the negatives (default: 123)").argParser(positive).unless(drawing),
       new Flag("--validation <files...>", "raw files that become the validation split"),

@@ -1,4 +1,4 @@
-/** Options that say how to train, of every command that takes some, and the configuration they make. */
+/** Options about training, for all commands that accept some of them, and the configuration that they give. */
 import type { Command } from "commander";
 import { z } from "zod";
 import { type Preset, PRESETS, resolveConfig, type TrainConfig } from "../src/config/config.ts";
@@ -40,7 +40,7 @@ function flagOf(key: ConfigKey, option: TrainOption): Flag {
   return Object.assign(made, { rules, aliases, resumes });
 }
 
-/** The value that a text stands for. Throws an error that says what it must be. */
+/** Parses the text of an option. Throws an error that states the permitted values. */
 function valueOf(text: string, { type, read }: TrainOption): unknown {
   const parsed = type.safeParse(read === undefined ? Number(text.trim() || NaN) : read(text));
   if (parsed.success) return parsed.data;
@@ -52,7 +52,7 @@ const FLAGS = new Map(
   TRAIN_OPTION_LIST.flatMap(([key, option]) => option.flag === undefined ? [] : [[key, flagOf(key, option)]]),
 );
 
-/** What flags say of a configuration; one that sets several keys yields to those that set one. */
+/** The keys of a configuration that flags set. A flag for one key overrides a flag that sets several. */
 export function trainLayer(flags: ConfigFlags): Partial<TrainConfig> {
   const [several, one]: Record<string, unknown>[] = [{}, {}];
   for (const [key, flag] of FLAGS) {
@@ -65,12 +65,12 @@ export function trainLayer(flags: ConfigFlags): Partial<TrainConfig> {
   return { ...several, ...one };
 }
 
-/** The configuration of flags over all defaults, as rules of options see it; it need not be one to train with. */
+/** Flags over all defaults, for the rules of options; the result need not be a valid configuration for training. */
 export function configOf(flags: ConfigFlags): TrainConfig {
   return { ...DEFAULTS, ...trainLayer(flags) };
 }
 
-/** Adds the options that a command takes of those that say how to train. */
+/** Adds the options about training that a command accepts. */
 export function withTraining(command: Command): Command {
   for (const [key, flag] of FLAGS) {
     const { commands = COMMANDS }: TrainOption = TRAIN_OPTIONS[key];
@@ -97,14 +97,14 @@ const collective = (line: CommandLine) => {
 const scaling = ({ values: { collective } }: CommandLine) =>
   collective === "shared" ? "without several processes: choose --collective mpi or nccl, or leave it out" : undefined;
 
-/** What decides the model and its training where nothing else is said. */
+/** The preset, which has the model and the training options for everything that is not set. */
 export const presetFlag = (): Flag =>
   new Flag("--preset <name>", "default, or a published model with its optimizer").choices(Object.keys(PRESETS))
     .default(PRESET).helpGroup("Model:").alsoNamed("--data-set");
 
 /** Options of train alone. */
 const RUN_FLAGS = [
-  new Flag("--demo", "train on generated data, in memory and with most rows on disk, or in the modes cpu and --mode"),
+  new Flag("--demo", "train on generated data, and compare rows in memory with rows on disk or, given --mode, modes"),
   new Flag("--out <run>", "directory of the run (default: the first free of hotset/run-1, run-2, ...)")
     .withResume().alsoNamed("--save-model"),
   new Flag("--report <file>", "HTML report to write: loss, AUC, batches, phases of a step, and the profile")

@@ -58,15 +58,15 @@ const DEFAULTS = Object.fromEntries(
 );
 
 /**
- * The defaults, overridden by the preset, then by each of `layers` in turn (what a demonstration prefers, then flags). What
- * the last layer says must act: `firstTurn: "cold"` outside mode fae is refused.
+ * Resolves a configuration: the defaults, overridden by the preset, then by each of `layers` in turn. Options of the
+ * last layer must have an effect: `firstTurn: "cold"` outside mode fae is refused.
  *
- * A learning rate belongs to the optimizer that it was given with: where another layer chooses another optimizer and says
- * no rate, that optimizer's own default holds. A rate that a layer gives alone holds for whichever optimizer is chosen.
+ * A learning rate belongs to the optimizer of its layer. If a later layer chooses another optimizer without a rate, the
+ * default rate of that optimizer is used. A rate without an optimizer applies to any optimizer.
  *
- * Where a layer gives the length of rows and none the bottom MLP, the preset's ends in that length.
+ * If a layer sets `dim` and none sets `bottom`, the preset's bottom MLP ends in that width.
  *
- * Throws UsageError for an unknown preset or key, a value out of range, or an option that would do nothing.
+ * Throws UsageError for an unknown preset or key, a value out of range, or an option that has no effect.
  *
  * @example
  * ```ts
@@ -108,9 +108,9 @@ export function resolveConfig(preset: Preset, ...layers: Partial<TrainConfig>[])
  * configuration.
  */
 function expectActing(config: TrainConfig, given: Partial<TrainConfig>, preset: Preset): void {
-  const unsaid = [PRESETS.default, PRESETS[preset]].map((shape) => ({ ...DEFAULTS, ...shape }) as TrainConfig);
+  const defaults = [PRESETS.default, PRESETS[preset]].map((shape) => ({ ...DEFAULTS, ...shape }) as TrainConfig);
   for (const key of Object.keys(given) as ConfigKey[]) {
-    if (unsaid.some((config) => config[key] === given[key])) continue;
+    if (defaults.some((config) => config[key] === given[key])) continue;
     const { flag, rules = [] }: TrainOption = TRAIN_OPTIONS[key];
     for (const rule of rules) {
       const reason = rule(config, undefined);

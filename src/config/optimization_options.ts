@@ -131,13 +131,17 @@ export const OPTIMIZATION_OPTIONS: OptionsOf<OptimizationConfig, Context> = {
       rules: [weightDecayRule],
     },
   ),
-  clipNorm: option("--clip-norm <norm>", "largest L2 norm of all gradients of a step, rows included", {
-    type: number("above 0", 0, Infinity, false).nullable(),
-    default: null,
-    before: null,
-    shown: "none",
-  }),
-  positiveWeight: option("--pos-weight <weight>", "what the loss of a positive counts for, of a negative 1", {
+  clipNorm: option(
+    "--clip-norm <norm>",
+    "maximum L2 norm of all gradients of a step, rows included; larger ones are scaled down",
+    {
+      type: number("above 0", 0, Infinity, false).nullable(),
+      default: null,
+      before: null,
+      shown: "none",
+    },
+  ),
+  positiveWeight: option("--pos-weight <weight>", "weight of positives in the loss; negatives have weight 1", {
     type: number("above 0", 0, Infinity, false),
     default: 1,
     before: 1,

@@ -93,13 +93,13 @@ export const PROGRESS_OPTIONS: OptionsOf<ProgressConfig, Context> = {
     rules: [targetAucRule],
     aliases: [{ flag: "--mlperf-auc-threshold" }],
   }),
-  patience: option("--patience <n>", "stop after so many evaluations without a better one", {
+  patience: option("--patience <n>", "stop after this number of evaluations without improvement", {
     type: positive.nullable(),
     default: null,
     shown: "never",
     rules: [patienceRule],
   }),
-  monitor: option("--monitor <metric>", "what says which evaluation and checkpoint is the best", {
+  monitor: option("--monitor <metric>", "metric that decides which checkpoint is the best", {
     type: oneOf(["auc", "logloss", "gauc"]),
     default: "auc",
     before: "auc",

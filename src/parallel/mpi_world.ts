@@ -10,8 +10,8 @@ import type { ProcessGroup, ProcessGroups } from "./process_group.ts";
 const HOST_VARIABLE = "HOTSET_HOST";
 const HOST_BYTES = 256;
 /** Seconds without an answer after which other ranks count as failed. */
-const PATIENCE_VARIABLE = "HOTSET_MPI_PATIENCE";
-const PATIENCE_SECONDS = 120;
+const TIMEOUT_VARIABLE = "HOTSET_MPI_PATIENCE";
+const TIMEOUT_SECONDS = 120;
 
 /** All processes, numbered machine by machine, and the groups that this one belongs to. */
 export interface MpiWorld extends ProcessGroup, Disposable {
@@ -26,9 +26,9 @@ export interface MpiWorld extends ProcessGroup, Disposable {
   /** Name of the MPI library. */
   readonly library: string;
   /** Why processes of one machine do not share memory; undefined if they do. */
-  readonly apartBecause: string | undefined;
+  readonly isolationReason: string | undefined;
   /** The same processes, without shared memory. Collective. */
-  apart(because: string): MpiWorld;
+  withoutSharedMemory(because: string): MpiWorld;
   /** Whether waits have a timeout: true while all ranks work on the same thing. */
   expectsAnswers(on: boolean): void;
   /** Progresses pending operations: MPI libraries do so only inside calls. */
@@ -44,10 +44,10 @@ export interface MpiWorld extends ProcessGroup, Disposable {
 export function openWorld(): MpiWorld {
   try {
     const mpi = openMpi();
-    const place = placeOf(mpi.world, Deno.env.get(HOST_VARIABLE) || mpi.host);
-    if (!place.equal) return new World(mpi, place, "hosts have different numbers of ranks");
-    const world = new World(mpi, place);
-    return canShareMemory(world.groups) ? world : world.apart("their host does not permit it");
+    const position = positionOf(mpi.world, Deno.env.get(HOST_VARIABLE) || mpi.host);
+    if (!position.equal) return new World(mpi, position, "hosts have different numbers of ranks");
+    const world = new World(mpi, position);
+    return canShareMemory(world.groups) ? world : world.withoutSharedMemory("their host does not permit it");
   } catch (error) {
     if (!(error instanceof LibraryError || error instanceof MpiError)) throw error;
     throw new HotsetError(`Cannot join other processes: ${error.message}`, { cause: error });
@@ -59,13 +59,13 @@ class World extends MpiGroup implements MpiWorld {
   readonly peers: MpiGroup;
   readonly machine: MpiGroup;
   readonly library: string;
-  readonly apartBecause: string | undefined;
+  readonly isolationReason: string | undefined;
   readonly #mpi: Mpi;
-  readonly #place: Place;
+  readonly #position: ProcessPosition;
 
-  constructor(mpi: Mpi, place: Place, apartBecause?: string) {
-    const { machine, localRank, localSize } = place;
-    const sharesMemory = apartBecause === undefined;
+  constructor(mpi: Mpi, position: ProcessPosition, isolationReason?: string) {
+    const { machine, localRank, localSize } = position;
+    const sharesMemory = isolationReason === undefined;
     const all = sharesMemory ? mpi.world.split(0, machine * localSize + localRank) : mpi.world.split(0, mpi.world.rank);
     const local = { localRank, localSize, sharesMemory };
     super(mpi, all, local);
@@ -75,13 +75,13 @@ class World extends MpiGroup implements MpiWorld {
     this.node = new MpiGroup(mpi, all.split(node, inNode), sharesMemory ? local : alone);
     this.peers = new MpiGroup(mpi, all.split(inNode, node), sharesMemory ? alone : local);
     this.library = mpi.version;
-    this.apartBecause = apartBecause;
+    this.isolationReason = isolationReason;
     this.#mpi = mpi;
-    this.#place = place;
+    this.#position = position;
   }
 
-  apart(because: string): MpiWorld {
-    const world = new World(this.#mpi, this.#place, because);
+  withoutSharedMemory(because: string): MpiWorld {
+    const world = new World(this.#mpi, this.#position, because);
     world.peers.traffic = this.peers.traffic;
     return world;
   }
@@ -91,7 +91,7 @@ class World extends MpiGroup implements MpiWorld {
   }
 
   expectsAnswers(on: boolean): void {
-    const timeoutMs = on ? 1000 * patienceSeconds() : Infinity;
+    const timeoutMs = on ? 1000 * timeoutSeconds() : Infinity;
     for (const group of [this, this.node, this.peers, this.machine]) group.timeoutMs = timeoutMs;
   }
 
@@ -104,15 +104,15 @@ class World extends MpiGroup implements MpiWorld {
   }
 }
 
-function patienceSeconds(): number {
-  const set = Deno.env.get(PATIENCE_VARIABLE);
-  const seconds = Number(set ?? PATIENCE_SECONDS);
+function timeoutSeconds(): number {
+  const set = Deno.env.get(TIMEOUT_VARIABLE);
+  const seconds = Number(set ?? TIMEOUT_SECONDS);
   if (seconds > 0) return seconds;
-  throw new HotsetError(`Cannot use ${PATIENCE_VARIABLE}=${set}: it must be a number of seconds above 0`);
+  throw new HotsetError(`Cannot use ${TIMEOUT_VARIABLE}=${set}: it must be a number of seconds above 0`);
 }
 
 /** Position of a process among all. */
-interface Place {
+interface ProcessPosition {
   /** Number of its machine. */
   readonly machine: number;
   readonly localRank: number;
@@ -122,7 +122,7 @@ interface Place {
 }
 
 /** Computes a process's position from the machine names of all processes. */
-function placeOf(world: Communicator, name: string): Place {
+function positionOf(world: Communicator, name: string): ProcessPosition {
   const own = new Uint8Array(HOST_BYTES);
   new TextEncoder().encodeInto(name, own);
   const all = new Uint8Array(HOST_BYTES * world.ranks);

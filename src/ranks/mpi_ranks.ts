@@ -88,11 +88,11 @@ export class MpiRanks extends RankGroup {
     const rows = run.fullRows ?? Math.ceil(plan.rows / joined.peers.size);
     const tableBytes = 4 * rows * Math.max(dim, rowStateWords(optimizer, dim));
     const world = joined.node.size > 1 && tableBytes > host.largestTable
-      ? joined.apart(`tables of more than ${host.largestTable / 2 ** 30} GiB cannot be shared`)
+      ? joined.withoutSharedMemory(`tables of more than ${host.largestTable / 2 ** 30} GiB cannot be shared`)
       : joined;
     if (run.fullRows !== undefined && world.peers.size > 1) {
       throw new UsageError(
-        `Cannot store rows on disk for ranks that share no memory: ${world.apartBecause}; choose a smaller --memory, or train ` +
+        `Cannot store rows on disk for ranks that share no memory: ${world.isolationReason}; choose a smaller --memory, or train ` +
           `without mpirun, with --ranks ${world.size}`,
       );
     }
@@ -112,8 +112,8 @@ export class MpiRanks extends RankGroup {
         hosts === 1 ? "" : "s"
       } (${world.library})`,
     });
-    if (world.apartBecause !== undefined) {
-      report({ event: "note", text: `Ranks share no memory: ${world.apartBecause}` });
+    if (world.isolationReason !== undefined) {
+      report({ event: "note", text: `Ranks share no memory: ${world.isolationReason}` });
     }
     return ranks;
   }

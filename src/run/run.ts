@@ -97,12 +97,12 @@ export interface RunOptions {
   readonly world?: MpiWorld | undefined;
 }
 
-/** Runs work that creates files, or finds them: with several processes one after the other. */
+/** Runs work that creates or opens files. With several processes, they run it one after the other. */
 export async function inTurn<T>({ world }: RunOptions, work: () => T | Promise<T>): Promise<T> {
   return await ranksInTurn(world ?? ALONE, work);
 }
 
-/** Prevents other processes from training the same run; to be disposed at its end. The first rank does it for all. */
+/** Locks a run, so that no other process trains it. The caller disposes the lock; the first rank holds it for all. */
 async function lockRun(options: RunOptions): Promise<Disposable | undefined> {
   const { out, claimed, world } = options;
   if (claimed) return undefined;
@@ -111,7 +111,7 @@ async function lockRun(options: RunOptions): Promise<Disposable | undefined> {
   return await inTurn(options, () => first ? OutputLock.take(out, { doing: `train run ${out}`, busy }) : undefined);
 }
 
-/** Throws unless a run can begin in the directory: what would fail after hours of preparing fails at once. */
+/** Throws unless a run can begin in the directory. Checked first, so that it does not fail after hours of preparing. */
 export function expectStart(config: TrainConfig, out: string, world?: MpiWorld): void {
   expectPlacement(config, world);
   const { denseFeatures, bottom } = config;
@@ -130,7 +130,7 @@ export function expectStart(config: TrainConfig, out: string, world?: MpiWorld):
   }
 }
 
-/** Runs work that creates files next to the run: all processes together. */
+/** Runs work of all processes together that creates files next to the run. */
 async function onDisk<T>(
   { world, out }: RunOptions,
   work: (group: ProcessGroup, cache: string) => T | Promise<T>,
@@ -142,8 +142,10 @@ async function onDisk<T>(
 }
 
 /**
- * Begins a run on a dataset, or on raw logs that are prepared first, in a directory next to the run that later runs
- * find; otherwise like `startRun`. Throws HotsetError, also about the logs, and Interrupted.
+ * Trains a new run on raw logs, or on the directory of a dataset: what the command `train` does. Raw logs are prepared
+ * first, into a directory next to the run, where later runs on the same logs find them. Otherwise the same as
+ * `startRun`, which takes an open dataset instead, such as one from `generateDataset` or `prepareDataset`. Throws
+ * HotsetError, also about the logs, and Interrupted.
  */
 export async function trainOn(
   inputs: readonly string[],
@@ -167,8 +169,9 @@ export async function trainOn(
 }
 
 /**
- * Begins a run in a new directory and trains to the end. Throws HotsetError if the directory is taken, or data or
- * configuration do not fit, and Interrupted if the signal is aborted.
+ * Trains a new run on an open dataset to its end; `trainOn` also accepts raw logs. Builds the profile and the layout
+ * that the configuration needs, or finds them next to the run. Throws HotsetError if the directory is not empty or the
+ * configuration does not fit the data, and Interrupted if the signal is aborted; the run can then be resumed.
  */
 export async function startRun(given: TrainConfig, dataset: Dataset, options: RunOptions): Promise<ResultEvent> {
   const plan = await inTurn(options, () => planFor(given, dataset));
@@ -189,20 +192,20 @@ export async function startRun(given: TrainConfig, dataset: Dataset, options: Ru
 }
 
 /**
- * What a resumed run may change. With other ranks or another library the last bits of sums or products differ, and a
- * note says so; memory changes no bits.
+ * Settings that a resumed run may change. Another number of ranks or another library changes the last bits of sums or
+ * products, which a note says; memory changes no bits.
  */
 export type ResumeChanges = Partial<Pick<TrainConfig, "ranks" | "blas" | "memory">>;
 
 /**
- * Resumes a run from its last checkpoint, with the same bits as if it had never stopped: with its number of ranks and
- * its matrix library, on any machine; or with those that `changes` names, of which `blas: "auto"` is what a new run
- * would use. Throws HotsetError if there is no run to resume, another process trains it, or its library is missing, and
+ * Resumes a run from its last checkpoint, with the same bits as if it had never stopped. It uses the run's number of
+ * ranks and matrix library, on any machine, unless `changes` names others; `blas: "auto"` chooses as for a new run.
+ * Throws HotsetError if there is no run to resume, another process trains it, or its library is missing, and
  * Interrupted if the signal is aborted.
  */
 export async function resumeRun(options: RunOptions, changes: ResumeChanges = {}): Promise<ResultEvent> {
   const { report, world } = options;
-  // Otherwise a lock would be left next to what is not a run, or in a new directory.
+  // Before locking, because a lock would create files next to something that is not a run, or in a new directory.
   await inTurn(options, () => readRun(options.out));
   using _lock = await lockRun(options);
   const { record, config, dataset, begin } = await inTurn(options, () => reopen(options, changes));

@@ -16,7 +16,7 @@ export function runIdOf(
   from: Pick<Checkpoint, "id"> | undefined,
   schedule: LearningRateSchedule | undefined,
 ): string {
-  const told = TRAIN_OPTION_LIST.filter(([key, { free, before }]) => !free && before !== config[key]);
-  const values = Object.fromEntries(told.map(([key]) => [key, config[key]]));
+  const included = TRAIN_OPTION_LIST.filter(([key, { free, before }]) => !free && before !== config[key]);
+  const values = Object.fromEntries(included.map(([key]) => [key, config[key]]));
   return fingerprint([layout.id, values, from?.id, ...(schedule === undefined ? [] : ["schedule"])]);
 }

@@ -235,19 +235,19 @@ function openLayout(directory: string, dataset: Dataset): Layout {
   return layout;
 }
 
-/** Place of an artifact: a given directory, or one in a cache, named by its inputs. */
+/** Location of an artifact: a given directory, or one in a cache, named by its inputs. */
 export type Place = { readonly out: string } | { readonly cache: string };
 
 function directoryOf(place: Place, folder: string, name: string): string {
   return "out" in place ? place.out : join(place.cache, folder, name);
 }
 
-/** Reports once what is waited for; then yields, so that a callback can end the wait. */
+/** Returns a function to call while waiting. It reports once, then progress, so that a callback can end the wait. */
 export function waiting(report: Report, kind: ArtifactKind): () => void {
-  let isTold = false;
+  let isReported = false;
   return () => {
-    if (!isTold) report({ event: "note", text: `Waiting for another process that builds the same ${kind}` });
-    isTold = true;
+    if (!isReported) report({ event: "note", text: `Waiting for another process that builds the same ${kind}` });
+    isReported = true;
     report({ event: "stage", stage: "wait", fraction: 0 });
   };
 }

@@ -42,7 +42,7 @@ export class ScoringServer {
       "/reload": ["POST", (request, from) => this.#reload(request, from)],
       "/healthz": ["GET", () => json(200, { status: "ok" })],
       "/readyz": ["GET", () => this.#ready()],
-      "/metrics": ["GET", () => this.#tellMetrics()],
+      "/metrics": ["GET", () => this.#metricsText()],
     };
     const { hostname, port } = options;
     this.#server = Deno.serve({
@@ -153,7 +153,7 @@ export class ScoringServer {
     return json(200, { status: "ready", ...modelOf(this.facts) });
   }
 
-  #tellMetrics(): Response {
+  #metricsText(): Response {
     const { facts, unknownShare } = this.#model;
     const { batches, rows, waiting } = this.#batcher;
     const one = (name: string, type: Sample["type"], help: string, value: number, labels = {}): Sample => ({

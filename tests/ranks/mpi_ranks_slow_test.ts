@@ -171,7 +171,7 @@ testWithEach("hosts with different numbers of ranks, and what fails on one rank"
   const dataset = dataOf(directory);
   const result = await trainOver(launcher, [2, 1], dataset.directory, directory.join("run"), CONFIG);
   assert.deepEqual([result.hosts, result.locals], [3, 1]);
-  assert.match(result.apartBecause, /different numbers/);
+  assert.match(result.isolationReason, /different numbers/);
   // The run has already joined: the first rank says so, once.
   const args = [dataset.directory, directory.join("run"), JSON.stringify(CONFIG)];
   const { code, stderr } = await runMpi(launcher, [1, 1], TRAINING, args);

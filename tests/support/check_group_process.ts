@@ -9,7 +9,7 @@ try {
   assert.equal(node.size * peers.size, world.size);
   assert.equal(peers.rank * node.size + node.rank, world.rank, "ranks are numbered node by node");
   assert.deepEqual([machine.rank, machine.size], [world.localRank, world.localSize]);
-  const apart = world.apart("test");
+  const apart = world.withoutSharedMemory("test");
   assert.deepEqual([apart.rank, apart.node.size, apart.peers.size], [world.rank, 1, world.size]);
   for (const group of [world, node, peers, machine, apart.node, apart.peers]) await checkGroup(group);
   console.log(`rank ${world.rank} of ${world.size} is done`);

@@ -17,8 +17,8 @@ try {
     ? await resumeRun(options)
     : await startRun(JSON.parse(config), Dataset.open(dataset), options);
   const bytes = world.bytesSent();
-  const { node: { size: locals }, peers: { size: hosts }, apartBecause } = world;
-  if (world.rank === 0) console.log(JSON.stringify({ ...result, hosts, locals, apartBecause, bytes }));
+  const { node: { size: locals }, peers: { size: hosts }, isolationReason } = world;
+  if (world.rank === 0) console.log(JSON.stringify({ ...result, hosts, locals, isolationReason, bytes }));
   world[Symbol.dispose]();
 } catch (error) {
   if (error instanceof Interrupted) {
