@@ -1,7 +1,7 @@
 import type { Command } from "commander";
 import { diagnose } from "../src/doctor.ts";
 import { diagnosisText } from "../src/report/tables.ts";
-import type { Common } from "./options.ts";
+import type { Common } from "./common_options.ts";
 import { run } from "./run.ts";
 
 /** hotset doctor */

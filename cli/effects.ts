@@ -3,7 +3,7 @@ import type { Option } from "commander";
 import { UsageError } from "../src/errors.ts";
 import type { CommandLine } from "../src/config/option_types.ts";
 import { Flag } from "./flag.ts";
-import { raw } from "./options.ts";
+import { raw } from "./common_options.ts";
 import { configOf } from "./train_options.ts";
 
 /** For options that would change a resumed run. */

@@ -1,7 +1,7 @@
 import type { Command } from "commander";
 import { evaluationTable } from "../src/report/tables.ts";
 import { evaluateRun } from "../src/run/score_run.ts";
-import { type Common, type UnknownFlags, withUnknown } from "./options.ts";
+import { type Common, type UnknownFlags, withUnknown } from "./common_options.ts";
 import { run } from "./run.ts";
 import { type ConfigFlags, trainLayer, withTraining } from "./train_options.ts";
 

@@ -1,6 +1,6 @@
 import { type Command, Option } from "commander";
 import { EXPORT_FORMATS, type ExportFormat, exportRun } from "../src/interop/export_run.ts";
-import type { Common } from "./options.ts";
+import type { Common } from "./common_options.ts";
 import { run } from "./run.ts";
 
 /** hotset export */

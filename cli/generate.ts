@@ -2,7 +2,7 @@ import { type Command, Option } from "commander";
 import { isArtifact } from "../src/storage/artifact.ts";
 import { generateDataset, writeCriteoLog } from "../src/dataset/generate.ts";
 import { type Shape, SHAPES } from "../src/dataset/published.ts";
-import { type Common, positive, real, share } from "./options.ts";
+import { type Common, positive, real, share } from "./common_options.ts";
 import { run } from "./run.ts";
 import { type ConfigFlags, configOf, withTraining } from "./train_options.ts";
 

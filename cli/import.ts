@@ -1,6 +1,6 @@
 import { type Command, Option } from "commander";
 import { type ImportOptions, importRun, ROW_NUMBERS } from "../src/interop/import_run.ts";
-import type { Common } from "./options.ts";
+import type { Common } from "./common_options.ts";
 import { run } from "./run.ts";
 import { type ConfigFlags, trainLayer, withTraining } from "./train_options.ts";
 

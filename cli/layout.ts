@@ -1,6 +1,6 @@
 import type { Command } from "commander";
 import { ensureLayout, ensureProfile, openTogether } from "../src/run/stages.ts";
-import { type Common, folderOf, type GroupFlags, HOME, placeOf, withGroup } from "./options.ts";
+import { type Common, folderOf, type GroupFlags, HOME, placeOf, withGroup } from "./common_options.ts";
 import { runAsGroup } from "./run.ts";
 import { type ConfigFlags, configOf, withTraining } from "./train_options.ts";
 

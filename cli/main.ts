@@ -18,7 +18,7 @@ import { reproduce } from "./reproduce.ts";
 import { serve } from "./serve.ts";
 import { train } from "./train.ts";
 import { expectEffect } from "./effects.ts";
-import { withCommon } from "./options.ts";
+import { withCommon } from "./common_options.ts";
 import { fail } from "./run.ts";
 
 /** All commands. */
@@ -84,7 +84,7 @@ async function execute(given: string[]): Promise<void> {
     if (!(error instanceof CommanderError)) return fail(error, { json });
     if (error.exitCode === 0) return;
     process.exitCode = 2;
-    if (!json) return; // the library has told of it on stderr
+    if (!json) return; // commander has printed it to stderr
     const message = error.message.replace(/^error: /, "").replaceAll("\n", " ");
     console.log(JSON.stringify({ event: "error", code: "usage", message }));
   }

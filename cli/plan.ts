@@ -5,7 +5,7 @@ import { publishedData } from "../src/plan/published.ts";
 import { planText } from "../src/report/tables.ts";
 import { expectDenseFeatures, type Preset, resolveConfig } from "../src/config/config.ts";
 import { speedHere } from "../src/doctor.ts";
-import type { Common } from "./options.ts";
+import type { Common } from "./common_options.ts";
 import { run } from "./run.ts";
 import { type ConfigFlags, presetFlag, trainLayer, withTraining } from "./train_options.ts";
 

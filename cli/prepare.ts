@@ -18,7 +18,7 @@ import {
   withGroup,
   withRaw,
   withUnknown,
-} from "./options.ts";
+} from "./common_options.ts";
 import { runAsGroup } from "./run.ts";
 
 interface PrepareFlags extends RawFlags, GroupFlags, Omit<Common, keyof GroupFlags> {

@@ -1,7 +1,7 @@
 import type { Command } from "commander";
 import { profileTables } from "../src/report/tables.ts";
 import { ensureProfile, openTogether } from "../src/run/stages.ts";
-import { type Common, folderOf, type GroupFlags, placeOf, withGroup } from "./options.ts";
+import { type Common, folderOf, type GroupFlags, placeOf, withGroup } from "./common_options.ts";
 import { runAsGroup } from "./run.ts";
 import { type ConfigFlags, configOf, withTraining } from "./train_options.ts";
 

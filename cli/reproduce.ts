@@ -1,7 +1,7 @@
 import type { Command } from "commander";
 import { HotsetError } from "../src/errors.ts";
 import { reproduceRun } from "../src/run/reproduce.ts";
-import type { Common } from "./options.ts";
+import type { Common } from "./common_options.ts";
 import { run } from "./run.ts";
 
 /** hotset reproduce */

@@ -9,7 +9,7 @@ import { ALONE } from "../src/parallel/host_group.ts";
 import { PeerFailed, type ProcessGroup } from "../src/parallel/process_group.ts";
 import type { Report } from "../src/events/events.ts";
 import { Interrupt } from "./interrupt.ts";
-import type { Common, GroupFlags } from "./options.ts";
+import type { Common, GroupFlags } from "./common_options.ts";
 
 /** Runs a command with its reporter, and prints errors as one line. */
 export async function run(

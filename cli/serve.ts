@@ -2,7 +2,7 @@ import type { Command } from "commander";
 import { ScoringServer } from "../src/serving/server.ts";
 import { readBytes } from "../src/config/option_types.ts";
 import { Flag } from "./flag.ts";
-import { type Common, positive, reading } from "./options.ts";
+import { type Common, positive, reading } from "./common_options.ts";
 import { run } from "./run.ts";
 
 interface ServeFlags extends Common {
@@ -32,17 +32,19 @@ export function serve(program: Command): void {
   program.command("serve")
     .description("Score rows over HTTP with a run's best checkpoint, without authentication.")
     .argument("<run>", "directory made by train")
-    .addOption(new Flag("--port <n>", "port to listen at; 0 is any that is free").argParser(port).default(8080))
-    .addOption(new Flag("--host <address>", "address to listen at; 0.0.0.0 is all").default("127.0.0.1"))
+    .addOption(new Flag("--port <n>", "port to listen on; 0 for any free port").argParser(port).default(8080))
+    .addOption(new Flag("--host <address>", "address to listen on; 0.0.0.0 for all").default("127.0.0.1"))
     .addOption(
-      new Flag("--max-body <bytes>", "largest body of a request").argParser(reading(readBytes)).default(
+      new Flag("--max-body <bytes>", "maximum size of a request").argParser(reading(readBytes)).default(
         4 * 2 ** 20,
         "4MiB",
       ),
     )
-    .addOption(new Flag("--max-rows <n>", "most rows of a request").argParser(positive).default(10_000))
+    .addOption(new Flag("--max-rows <n>", "maximum rows of a request").argParser(positive).default(10_000))
     .addOption(
-      new Flag("--timeout <seconds>", "time in which a request must arrive and begin to be scored").argParser(seconds)
+      new Flag("--timeout <seconds>", "time within which a request must arrive and its scoring begin").argParser(
+        seconds,
+      )
         .default(5),
     )
     .addHelpText("after", "\nExample: hotset serve hotset/run-1 --port 8080")
@@ -56,7 +58,7 @@ export function serve(program: Command): void {
         if (flags.json) console.log(JSON.stringify({ event: "serving", url, run: directory, step: facts.step }));
         else console.log(`Serving ${directory} (step ${facts.step}) at ${url}/score, without authentication`);
         if (!LOOPBACK.includes(hostname)) {
-          console.error(`Whoever reaches ${url} may ask: put what knows its users in front of it`);
+          console.error(`Anyone who can reach ${url} can use it: put a proxy with authentication in front of it`);
         }
         await new Promise<void>((resolve) => {
           if (signal.aborted) resolve();

@@ -11,7 +11,7 @@ import { demoConfig, runDemo } from "../src/run/demo.ts";
 import type { Report, ResultEvent } from "../src/events/events.ts";
 import type { Interrupt } from "./interrupt.ts";
 import { resumeRun, trainOn } from "../src/run/run.ts";
-import { type Common, HOME, rawOptions } from "./options.ts";
+import { type Common, HOME, rawOptions } from "./common_options.ts";
 import { expectOneProcess, fail, inWorld, run } from "./run.ts";
 import { type ConfigFlags, configOf, type TrainFlags, trainLayer, withAllOfTraining } from "./train_options.ts";
 
@@ -26,8 +26,8 @@ export function train(program: Command): void {
     );
 }
 
-/** What training tells, and what it is told. */
-interface Told {
+/** Receivers of events and of signals. */
+interface Channels {
   readonly report: Report;
   readonly interrupt: Interrupt;
 }
@@ -36,19 +36,19 @@ interface Told {
 async function start(
   inputs: string[],
   flags: TrainFlags & ConfigFlags,
-  told: Told,
+  channels: Channels,
   atEnd: DisposableStack,
 ): Promise<void> {
   const { collective } = flags;
   if (collective === "shared") {
     expectOneProcess();
-    return await trainHere(inputs, flags, told);
+    return await trainHere(inputs, flags, channels);
   }
   if (collective === "nccl" && configOf(flags).device === "auto") flags = { ...flags, device: "cuda" };
-  const { interrupt } = told;
+  const { interrupt } = channels;
   await inWorld(
     flags,
-    told.report,
+    channels.report,
     atEnd,
     (report, world) => trainHere(inputs, flags, { report, interrupt }, world),
   );
@@ -57,7 +57,7 @@ async function start(
 async function trainHere(
   inputs: string[],
   flags: TrainFlags & ConfigFlags,
-  { report, interrupt }: Told,
+  { report, interrupt }: Channels,
   world?: MpiWorld,
 ): Promise<void> {
   const first = (world?.rank ?? 0) === 0;

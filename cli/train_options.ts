@@ -6,7 +6,7 @@ import { TRAIN_OPTION_LIST, TRAIN_OPTIONS, type TrainOption } from "../src/confi
 import type { ConfigKey } from "../src/config/train_config.ts";
 import type { CommandLine } from "../src/config/option_types.ts";
 import { addGroup, Flag } from "./flag.ts";
-import { type Common, type RawFlags, reading, withRaw, withUnknown } from "./options.ts";
+import { type Common, type RawFlags, reading, withRaw, withUnknown } from "./common_options.ts";
 
 const PRESET = "default";
 const DEFAULTS = resolveConfig(PRESET);
