@@ -9,7 +9,7 @@ import { type ConfigFlags, trainLayer, withTraining } from "./train_options.ts";
 export function evaluate(program: Command): void {
   withTraining(withUnknown(program.command("evaluate")))
     .description("Evaluate a run's best checkpoint.")
-    .argument("<run>", "directory made by train")
+    .argument("<run>", "directory made by train, or file made by pack")
     .argument(
       "[input...]",
       "raw files with labels, or another dataset with the same dictionary (default: the run's own)",

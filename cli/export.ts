@@ -7,7 +7,7 @@ import { run } from "./run.ts";
 export function exportModel(program: Command): void {
   program.command("export")
     .description("Export a run's best model in a format of other tools.")
-    .argument("<run>", "directory made by train")
+    .argument("<run>", "directory made by train, or file made by pack")
     .addOption(
       new Option("--format <name>", "format of the file").choices(EXPORT_FORMATS).makeOptionMandatory(),
     )

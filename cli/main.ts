@@ -10,6 +10,7 @@ import { exportModel } from "./export.ts";
 import { generate } from "./generate.ts";
 import { importModel } from "./import.ts";
 import { layout } from "./layout.ts";
+import { pack } from "./pack.ts";
 import { plan } from "./plan.ts";
 import { predict } from "./predict.ts";
 import { prepare } from "./prepare.ts";
@@ -41,6 +42,7 @@ const COMMANDS = [
   reproduce,
   exportModel,
   importModel,
+  pack,
   doctor,
 ];
 for (const add of COMMANDS) add(program);

@@ -9,7 +9,7 @@ import { type ConfigFlags, trainLayer, withTraining } from "./train_options.ts";
 export function predict(program: Command): void {
   withTraining(withUnknown(program.command("predict")))
     .description("Predict click probabilities of raw rows, as CSV (or JSON lines with --json).")
-    .argument("<run>", "directory made by train")
+    .argument("<run>", "directory made by train, or file made by pack")
     .argument("<input...>", "raw files; the label column may be missing")
     .option("--out <file>", "file to write (default: stdout)")
     .addHelpText("after", "\nExample: hotset predict hotset/run-1 new.tsv --out scores.csv")

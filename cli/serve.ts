@@ -31,7 +31,7 @@ const seconds = reading((text) => {
 export function serve(program: Command): void {
   program.command("serve")
     .description("Score rows over HTTP with a run's best checkpoint, without authentication.")
-    .argument("<run>", "directory made by train")
+    .argument("<run>", "directory made by train, or file made by pack")
     .addOption(new Flag("--port <n>", "port to listen on; 0 for any free port").argParser(port).default(8080))
     .addOption(new Flag("--host <address>", "address to listen on; 0.0.0.0 for all").default("127.0.0.1"))
     .addOption(

@@ -71,6 +71,7 @@ export {
   type ScoreFormat,
   writeScores,
 } from "../src/run/score_run.ts";
+export { packRun } from "../src/run/packed_run.ts";
 export type { UnknownLimit } from "../src/events/unknown_notes.ts";
 export { auc, type GroupMetrics, type Metrics, metricsOf } from "../src/events/metrics.ts";
 export { type ModelFacts, openModel, ScoringModel } from "../src/serving/scoring_model.ts";

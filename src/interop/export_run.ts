@@ -8,6 +8,7 @@ import { elementsOf } from "../model/layers/layer.ts";
 import { type ModelPlan, planModel } from "../model/shape.ts";
 import type { Checkpoint } from "../checkpoint/checkpoint.ts";
 import type { Report } from "../events/events.ts";
+import { UsableRun } from "../run/packed_run.ts";
 import { openTrainedOn, withBest } from "../run/trained_run.ts";
 import type { WeightFile, WeightReader } from "../checkpoint/weights.ts";
 import { type ModelTensor, tensorsOf } from "./tensors.ts";
@@ -30,7 +31,9 @@ const PAGE_BYTES = 4096;
  * docs/interop.md. Returns the paths of the files. Copies tensors in parts, so memory does not grow with them. Throws
  * HotsetError if the run cannot be opened or a file cannot be written.
  */
-export function exportRun(run: string, format: ExportFormat, out: string, report: Report): string[] {
+export function exportRun(path: string, format: ExportFormat, out: string, report: Report): string[] {
+  using opened = UsableRun.open(path);
+  const run = opened.directory;
   const dataset = openTrainedOn(run, "export");
   const onProgress = (fraction: number) => report({ event: "stage", stage: `export: ${format}`, fraction });
   const exportTo = format === "onnx" ? exportOnnx : exportSafetensors;

@@ -1,4 +1,5 @@
 /** The record in a run's directory: everything needed to resume the run and to repeat it. */
+import { existsSync } from "node:fs";
 import { cpus } from "node:os";
 import { join, relative, resolve } from "node:path";
 import { z } from "zod";
@@ -102,7 +103,11 @@ export function readRun(directory: string): RunRecord {
 
 /** What the directory is instead of a run. */
 function whatIsThere(directory: string): string {
-  if (!isDirectory(directory)) return "no such directory";
+  if (!isDirectory(directory)) {
+    return existsSync(directory)
+      ? "it is a file, not the directory of a run; unzip makes one of a packed run"
+      : "no such directory";
+  }
   return isArtifact(directory)
     ? "it is a dataset, profile, layout or checkpoint, not a run"
     : `it contains no ${RUN_FILE}`;

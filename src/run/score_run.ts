@@ -22,6 +22,7 @@ import { evaluationOf, probabilityOf, type Scores, scoreSplit } from "../loop/ev
 import type { EvaluationEvent, Report } from "../events/events.ts";
 import { openRanks } from "../ranks/placement.ts";
 import { openData } from "./run_data.ts";
+import { UsableRun } from "./packed_run.ts";
 import { openTrainedOn, withBest } from "./trained_run.ts";
 import { noteUnknown, type UnknownLimit } from "../events/unknown_notes.ts";
 
@@ -52,11 +53,16 @@ const LINES_AT_ONCE = 65_536;
  * signal's reason if it is aborted while raw rows are read.
  */
 export async function evaluateRun(
-  run: string,
+  path: string,
   inputs: readonly string[],
   report: Report,
   options: EvaluateOptions = {},
 ): Promise<EvaluationEvent[]> {
+  using opened = UsableRun.open(path);
+  const run = opened.directory;
+  if (opened.packed && inputs.length === 0) {
+    throw new HotsetError(`Cannot evaluate ${path}: it is a packed run without data; name raw files, or a dataset`);
+  }
   const trained = openTrainedOn(run, "evaluate");
   const evaluate = (dataset: Dataset) => evaluateOn(run, dataset, trained, options, report);
   if (inputs.length === 0) {
@@ -114,11 +120,13 @@ async function evaluateOn(
  * HotsetError if the inputs cannot be read, or a score is not finite.
  */
 export async function predictRun(
-  run: string,
+  path: string,
   inputs: readonly string[],
   options: PredictOptions,
   report: Report,
 ): Promise<Float32Array> {
+  using opened = UsableRun.open(path);
+  const run = opened.directory;
   const trained = openTrainedOn(run, "predict with");
   const encoding = { ...options, memoryBytes: readingBytes(options), purpose: "predict" } as const;
   return await withEncoded(trained, inputs, encoding, report, async ({ dataset }) => {

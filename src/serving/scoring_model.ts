@@ -5,12 +5,13 @@ import { type EncodedRows, type Row, RowEncoder } from "../dataset/row_encoder.t
 import type { UnknownShare } from "../dataset/unknown_values.ts";
 import { HotsetError } from "../errors.ts";
 import { probabilityOf } from "../loop/evaluate.ts";
+import { UsableRun } from "../run/packed_run.ts";
 import { openTrainedOn, withBest } from "../run/trained_run.ts";
 import { Scorer } from "./scorer.ts";
 
 /** Properties of a model. */
 export interface ModelFacts {
-  /** Directory of its run. */
+  /** Directory of its run, or file of the packed run. */
   readonly path: string;
   /** Identifies its best checkpoint: another checkpoint has another id. */
   readonly checkpoint: string;
@@ -133,7 +134,14 @@ function fill(probabilities: Float32Array, first: number, logits: Float32Array):
  * Loads the best checkpoint of a run, with the dictionary of its data, to score rows in memory. Throws HotsetError if
  * it cannot be read, or if a column's format can be read only from files.
  */
-export async function openModel(run: string): Promise<ScoringModel> {
+export async function openModel(path: string): Promise<ScoringModel> {
+  return (await openOther(path, undefined))!;
+}
+
+/** The same; undefined if the best checkpoint is `known`. @internal */
+export async function openOther(path: string, known: string | undefined): Promise<ScoringModel | undefined> {
+  using opened = UsableRun.open(path);
+  const run = opened.directory;
   const dataset = openTrainedOn(run, "score with");
   const encoder = await RowEncoder.load(dataset);
   // The WASM kernels compute the same bits for a sample alone and among others. The bits of most libraries depend on
@@ -142,8 +150,9 @@ export async function openModel(run: string): Promise<ScoringModel> {
   const host = await openHost(await cpuOptions("wasm"));
   const { tables, dense } = dataset.body;
   return withBest(run, (checkpoint) => {
+    if (checkpoint.id === known) return undefined;
     const facts: ModelFacts = {
-      path: run,
+      path,
       checkpoint: checkpoint.id,
       step: checkpoint.body.state.step,
       columns: encoder.columns,

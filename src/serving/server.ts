@@ -1,10 +1,9 @@
 /** Scores rows over HTTP with a model in memory. */
 import { HotsetError, messageOf } from "../errors.ts";
-import { openTrainedOn, withBest } from "../run/trained_run.ts";
 import { Batcher } from "./batcher.ts";
 import { readRows, Refused, type RequestLimits } from "./request_body.ts";
 import { RequestMetrics, type Sample } from "./server_metrics.ts";
-import { type ModelFacts, openModel, type ScoringModel } from "./scoring_model.ts";
+import { type ModelFacts, openModel, openOther, type ScoringModel } from "./scoring_model.ts";
 
 /** Address and limits of a server. */
 export interface ServerOptions extends RequestLimits {
@@ -88,9 +87,9 @@ export class ScoringServer {
 
   async #loadNewer(): Promise<boolean> {
     const { path, checkpoint } = this.#model.facts;
-    openTrainedOn(path, "serve"); // throws an error that says what is missing
-    if (withBest(path, ({ id }) => id) === checkpoint) return false;
-    this.#model = await openModel(path);
+    const model = await openOther(path, checkpoint);
+    if (model === undefined) return false;
+    this.#model = model;
     this.#reloads++;
     return true;
   }

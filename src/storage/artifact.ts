@@ -302,6 +302,13 @@ export class FileReader implements Disposable {
   }
 }
 
+/** The files of an artifact that has been validated, its manifest among them, with lengths and checksums. */
+export function filesOf(directory: string): Map<string, { bytes: number; crc32: number }> {
+  const path = join(directory, MANIFEST);
+  const { files } = envelope.parse(JSON.parse(Deno.readTextFileSync(path)));
+  return new Map([[MANIFEST, measure(path)], ...Object.entries(files)]);
+}
+
 /** True if the directory holds an artifact's manifest (which need not be valid). */
 export function isArtifact(directory: string): boolean {
   try {

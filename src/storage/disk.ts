@@ -22,14 +22,18 @@ export function freeBytes(path: string): number | undefined {
 }
 
 /** Throws HotsetError if the disk of `out` has fewer free bytes than needed: at once, not when it is full. */
-export function expectRoom(out: string, needed: number, doing: string): void {
+export function expectRoom(
+  out: string,
+  needed: number,
+  doing: string,
+  remedy = "name an --out on another disk",
+): void {
   const free = freeBytes(out);
   if (free === undefined || needed <= free) return;
   throw new HotsetError(
     `Cannot ${doing}: it takes at least ${bytes(needed)} and the disk of ${out} has ${
       bytes(free)
-    } free; make room, or ` +
-      `name an --out on another disk`,
+    } free; make room, or ${remedy}`,
     { code: "no-space" },
   );
 }

@@ -25,6 +25,7 @@ import { expandConfig, translateArguments } from "../../cli/arguments.ts";
 import { Checkpoint, checkpointBody } from "../../src/checkpoint/checkpoint.ts";
 import { resolveConfig } from "../../src/config/config.ts";
 import { startRun } from "../../src/run/run.ts";
+import { packRun, UsableRun } from "../../src/run/packed_run.ts";
 import { METRICS_FILE } from "../../src/run/run_metrics.ts";
 import { ENCODING, readRun } from "../../src/run/run_record.ts";
 import { readRunLog } from "../../src/run/run_log.ts";
@@ -226,7 +227,16 @@ function models(path: Path): Target[] {
   const length = Number(new DataView(file.buffer).getBigUint64(0, true));
   const header = JSON.parse(new TextDecoder().decode(file.subarray(8, 8 + length)));
   const damagedFile = path("damaged.safetensors");
+  packRun(path("run"), path("model.hotset"), () => {});
   return [
+    {
+      name: "packed run",
+      share: 2,
+      property: property(damagedBytes(Deno.readFileSync(path("model.hotset"))), (bytes) => {
+        Deno.writeFileSync(path("damaged.hotset"), bytes);
+        UsableRun.open(path("damaged.hotset"))[Symbol.dispose]();
+      }),
+    },
     {
       name: "header of safetensors",
       share: 12,
