@@ -278,6 +278,13 @@ async function trainRun(
         `new run from its model with --from ${out}`,
     );
   }
+  // They read samples: before ranks and caches take the memory that is left in the budget.
+  const notes = [
+    ...partNotes(dataset),
+    ...labelNotes(dataset, config.monitor),
+    ...leakNotes(dataset),
+    ...turnNotes(config, layout),
+  ];
   const tier = tierOf(out, config.memory);
   await using group = await openRanks(config, plan, batchesOf(layout), report, world, tier);
   if (trains && group instanceof CachedRanks) {
@@ -311,16 +318,7 @@ async function trainRun(
     record(event);
     report(event);
   };
-  for (
-    const text of [
-      ...partNotes(dataset),
-      ...labelNotes(dataset, config.monitor),
-      ...leakNotes(dataset),
-      ...turnNotes(config, layout),
-    ]
-  ) {
-    report({ event: "note", text });
-  }
+  for (const text of notes) report({ event: "note", text });
   const trainer = new Trainer({
     config: { ...config, keep: room?.keep ?? config.keep },
     dataset,

@@ -1,6 +1,7 @@
 /** What training takes from the machine's memory: nothing for a step, little besides the tables for a run. */
 import assert from "node:assert/strict";
 import { generateDataset } from "../../src/dataset/generate.ts";
+import type { ResultEvent } from "../../src/events/events.ts";
 import { absent } from "../support/libraries.ts";
 import { jsonLines, Workplace } from "../cli/support.ts";
 
@@ -79,3 +80,19 @@ Deno.test("a run takes the tables, their optimizer state, the hot rows and less 
   assert.ok(Number(result.hotRows) > 0 && dataset.rows > 4e6);
   assert.ok(besides < MAX_BYTES_WITHOUT_TABLES, `${Math.round(besides / 1e6)} MB besides the tables`);
 });
+
+for (const ranks of [1, 2]) {
+  Deno.test(`the process keeps its memory budget: ranks ${ranks}`, async () => {
+    using place = new Workplace();
+    const fractions = { validation: 0.1, test: 0.1 };
+    const { directory } = generateDataset(place.join("data"), { samples: 200_000, seed: 1, scale: 4, fractions });
+    const flags = ["--preset", "kaggle", "--optimizer", "adagrad", "--batch-size", "2048", "--learning-rate", "0.01"];
+    const train = ["train", directory, ...flags, "--ranks", `${ranks}`, "--no-save", "--quiet", "--memory"];
+    const { stderr } = await place.run(...train, "1MiB");
+    const mebibytes = Number(/choose --memory (\d+)MiB/.exec(stderr)![1]) + 16;
+    const output = await place.succeed(...train, `${mebibytes}MiB`, "--json");
+    const { moved, peakRssBytes } = jsonLines(output).at(-1) as unknown as ResultEvent;
+    assert.ok(moved !== undefined, "rows are on disk");
+    assert.ok(peakRssBytes <= mebibytes * 2 ** 20, `${peakRssBytes / 2 ** 20} MiB of ${mebibytes} MiB`);
+  });
+}
