@@ -38,7 +38,7 @@ async function lossesOf(
 }
 
 const BACKENDS: [string, () => Promise<HostOptions> | HostOptions, number][] = [
-  ["reference", () => ({ kind: "reference" }), 2e-6],
+  ["reference", () => ({ kind: "reference" }), 1e-6],
   ["cpu, WASM", () => cpuOptions("wasm"), 1e-4],
   ["cpu, OpenBLAS where it is found", () => cpuOptions("auto"), 1e-4],
 ];
