@@ -72,15 +72,15 @@ const PASTED: Readonly<Record<string, "raw" | "processed" | "loaded">> = {
 };
 
 /**
- * Replaces the flags of facebookresearch/dlrm by Hotset's; all others stay.
+ * Replaces flags of facebookresearch/dlrm with Hotset's and keeps all others.
  *
- * A training command with a flag that only dlrm or the FAE release has is one of theirs: without `--data-set` or `--preset`
- * it has the defaults of preset kaggle (SGD, as they train), not those of preset default.
+ * A training command with a flag that only dlrm or the FAE release has is taken as one of theirs: without `--data-set` or
+ * `--preset` it uses the defaults of preset kaggle (SGD), not those of preset default.
  *
- * Of `--raw-data-file` and `--processed-data-file` the processed one is read if it is there, in format dlrm unless it is
- * a dataset, else the raw one. A raw file that is not there stands for PREFIX_0, PREFIX_1, ...; the last of them becomes
- * the test split, unless the command line says what does. `--load-model RUN` alone resumes the run; with anything that
- * says what to train, a new run begins with its model; with `--inference-only` the command becomes `evaluate`.
+ * `--processed-data-file` is read if it exists (a dataset, or format dlrm), otherwise `--raw-data-file`. If a raw file
+ * does not exist, PREFIX_0, PREFIX_1, ... are read; the last of them becomes the test split unless another one is given.
+ * `--load-model RUN` resumes the run; together with training data it starts a new run from its model; with
+ * `--inference-only` the command becomes `evaluate`.
  *
  * Throws UsageError for a flag without its value, and for `--inference-only` without a model.
  */
@@ -201,10 +201,10 @@ export interface KnownOption {
 }
 
 /**
- * Replaces `--config FILE` by the flags in the file, ahead of all others so that those override it. The file holds a JSON
- * object of flag names without dashes: numbers and strings are values, true is a flag without one, false one that is not
- * given (of `save`: --no-save). Lists are widths of layers, or the values of an option that takes several. Throws UsageError if it is anything
- * else, and, where the command's options are known, for a key that is none of them or of dlrm's, or a value it cannot have.
+ * Replaces `--config FILE` with the flags in the file. They precede all others, which therefore override them. The file
+ * is a JSON object of flag names without dashes. Numbers and strings are values; true is a flag without a value; false
+ * omits a flag (`save: false` is --no-save). Lists are widths of layers, or the values of an option that takes several.
+ * Throws UsageError for anything else and, if the command's options are known, for unknown keys and invalid values.
  */
 export function expandConfig(given: readonly string[], known?: readonly KnownOption[]): string[] {
   const at = given.findIndex((word) => splitFlag(word)[0] === "--config");

@@ -180,7 +180,7 @@ export function placeOf({ out }: { out?: string }): Place {
   return out === undefined ? { cache: HOME } : { out };
 }
 
-/** The folder that it goes to. */
+/** The folder that the output is created in. */
 export function folderOf({ out }: { out?: string }): string {
   return out === undefined ? HOME : dirname(out);
 }

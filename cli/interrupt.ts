@@ -122,16 +122,15 @@ export function hangupIsIgnored(): boolean {
 }
 
 /**
- * True if npx runs this program. A signal ends npx and the shell between the two, and neither tells its child. Any other
- * parent may end for reasons of its own: nohup, setsid, cron, systemd and mpirun are none of npx, which lives as long as
- * its child unless something ends it.
+ * True if npx runs this program. A signal terminates npx and its shell, which do not forward it, and npx never exits
+ * before its child otherwise. Other parents may exit while their child continues: nohup, setsid, cron, systemd, mpirun.
  */
 function isStartedByNpx(): boolean {
   const get = (variable: string) => isGranted({ name: "env", variable }) ? Deno.env.get(variable) ?? "" : "";
   return get("npm_lifecycle_event") === "npx" && /\b(deno|hotset)\b/.test(get("npm_lifecycle_script"));
 }
 
-/** True if that needs no question. */
+/** True if the permission is granted already. */
 function isGranted(permission: Deno.PermissionDescriptor): boolean {
   return Deno.permissions.querySync(permission).state === "granted";
 }

@@ -109,7 +109,7 @@ async function trainHere(
   }
 }
 
-/** How this program is started from where the user is. */
+/** The command that starts this program from the working directory. */
 function commandOf(world: MpiWorld | undefined): string {
   const path = fileURLToPath(new URL("../cli.ts", import.meta.url));
   const near = relative(Deno.cwd(), path);

@@ -40,7 +40,7 @@ export function findInputs(patterns: readonly string[], format?: Format): InputF
   });
 }
 
-/** Throws UsageError if a file belongs to two splits: figures would be of samples that were trained or selected on. */
+/** Throws UsageError if a file belongs to two splits, because metrics would then include samples used for training. */
 export function expectApart(files: Readonly<Record<"train" | "validation" | "test", readonly InputFile[]>>): void {
   const splitOf = new Map<string, string>();
   for (const [split, verb] of [["train", "train"], ["validation", "validate"], ["test", "test"]] as const) {

@@ -1,28 +1,28 @@
 /**
- * Negatives for logs that hold what people chose and nothing else: for each positive some items that its user chose in no
- * split. All is done in DuckDB, which spills what does not fit into its memory; the draws are hashes of the seed and of
- * their places, so that neither threads nor memory change them.
+ * Negatives for logs that contain only positives: for each positive, items that its user chose in none of the splits.
+ * DuckDB computes them and spills to disk. Draws are hashes of the seed and their position, so they do not depend on the
+ * number of threads or on memory.
  */
 import { type Engine, parquetFiles, quoted } from "./duckdb.ts";
 import { isDense, isSparse, type LogSchema } from "./schema.ts";
 import type { ValueRule } from "./value_rules.ts";
 import { keys, stagedView } from "./value_rules.ts";
 
-/** How negatives are drawn. */
+/** Options of drawing negatives. */
 export interface NegativeOptions {
-  /** Negatives of each positive. */
+  /** Number of negatives per positive. */
   readonly count: number;
-  /** Columns of the item: the first names it, the others have the values of the item's first positive. */
+  /** Columns of items. The first one identifies an item; the others have the values of its first positive. */
   readonly item: readonly string[];
-  /** Items are drawn by their uses in the train split to this power, 0 to 1; default 0: uniformly from those of all files. */
+  /** Exponent of an item's frequency in the train split, 0 to 1; default 0: uniformly from the items of all files. */
   readonly power?: number | undefined;
   /** Default 123. */
   readonly seed?: number | undefined;
 }
 
-/** Draws that are tried before the items that are left to a user are listed. */
+/** Rounds of draws before the remaining items of a user are enumerated. */
 const MAX_ROUNDS = 64;
-/** Memory of a row while it is drawn and written: its place, its values, and room for sorts and joins. */
+/** Bytes of memory per drawn row: its position, its values, and space for sorts and joins. */
 const DRAW_BYTES = 400;
 /** Weights are whole numbers, whose sums do not depend on their order. */
 const WEIGHT_UNIT = 2 ** 20;

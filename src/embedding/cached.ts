@@ -221,7 +221,7 @@ export class CachedTables {
     for (let i = 0; i < count; i++) this.#fromRecord(readRecords, i, first + i);
   }
 
-  /** Reads rows; only where there is a store. */
+  /** Reads rows; requires a store. */
   read(rows: Uint32Array, block: RowBlock): void {
     const store = this.#cache.store!;
     const [dim, words] = [this.#dim, this.#stateWords];
@@ -254,7 +254,7 @@ export class CachedTables {
     }
   }
 
-  /** Writes rows; only where there is a store. */
+  /** Writes rows; requires a store. */
   write(rows: Uint32Array, block: RowBlock): void {
     const store = this.#cache.store!;
     const [dim, words] = [this.#dim, this.#stateWords];

@@ -1,7 +1,7 @@
 /**
- * The look-ahead plan: which rows of a batch have to be brought into the fast memory before its step, and which rows make
- * room for them. It is a pure function of the order of batches, the resident rows, the number of slots and the look-ahead:
- * it moves nothing itself, and its answers decide where a row lies, never what it holds.
+ * The look-ahead plan: which rows are fetched into fast memory before a step, and which rows are evicted for them. It is
+ * a pure function of the order of batches, the resident rows, the number of slots and the look-ahead. It moves nothing
+ * itself, and decides only where rows are, never their values.
  *
  * The fast memory is one matrix, `[resident rows | slots]`. A batch goes through three states, oldest first:
  *
@@ -10,13 +10,13 @@
  * planned     each of its rows has a position, which is pinned until its step is over
  * finished    its rows may be evicted; they have changed, so an eviction writes them back
  * ```
- * Why a step never sees an old value: a row is in one place. It is evicted only when no planned step uses it, so the value
- * that is written back is final, and a store that carries out its jobs in the order of these answers reads a row after it
- * wrote it. There is nothing to forward from slot to slot.
+ * Why a step never sees an old value: each row is in one place. It is evicted only when no planned step uses it, so the
+ * value that is written back is final. A store that executes its jobs in the order of the plan reads a row only after it
+ * has written it. Rows are never copied from slot to slot.
  *
- * Eviction takes the row whose next announced use is farthest (rows without one first), then clean rows before changed
- * ones, then the row that has been so for longest, which is the one used least recently; rows of one batch in ascending
- * order. The lowest row first would evict the most popular: the rows of a table are numbered by falling popularity.
+ * The row with the farthest announced next use is evicted first (rows without one before all others), then clean rows
+ * before changed ones, then the least recently used row; rows of one batch in ascending order. Evicting the lowest row
+ * numbers first would evict the most popular rows: the rows of a table are numbered by descending popularity.
  */
 import { mix } from "../random.ts";
 

@@ -36,7 +36,7 @@ export interface ExchangeViews {
   readonly segmentBags: Buffer;
 }
 
-/** A batch's lists for the way `rows`, on the device: where the bags of each distinct row begin, and those rows. */
+/** For kind `rows`, on the device: the first bag of each distinct row of a batch, and the segments of its sums. */
 export interface ReplicaLists {
   readonly block: Buffer;
   readonly offsets: Buffer;

@@ -1,13 +1,14 @@
 /**
- * Embedding rows over several hosts. The full tables are sharded: global row r lies on host r % hosts as row
- * floor(r / hosts). Every host has the batch, so all know which rows each host's samples touch, and only numbers travel:
- * - cold batches: each host is sent the rows its samples touch, and sends back the sums of their gradients. Rows that the
- *   step before does not change are on their way while that step computes; the others follow it;
- * - hot batches: either all gradients of pooled rows go to all hosts, or sums for the rows touched go to one host a row
- *   and from there to all, whichever is fewer bytes.
+ * Embedding rows over several hosts. The full tables are sharded: global row r is on host r % hosts as row
+ * floor(r / hosts). Every host has the batch and therefore knows which rows each host's samples look up, so only rows and
+ * gradients are sent, no ids:
+ * - cold batches: each host receives the rows that its samples look up, and sends back the sums of their gradients. Rows
+ *   that the previous step does not change are sent while that step is computed, the others after it;
+ * - hot batches: either all hosts receive all gradients of pooled rows, or the gradients of each row are summed on one
+ *   host, which sends the sum to all. The variant with fewer bytes is used.
  *
- * The ranks of a host split the work in lanes: the s-th distinct row of a batch belongs to lane s % locals, and each
- * lane talks to the same lane of the other hosts. Sums are taken in the order of hosts, so results do not depend on timing.
+ * The ranks of a host divide the work in lanes: the s-th distinct row of a batch belongs to lane s % locals, and each lane
+ * communicates with the same lane of the other hosts. Sums are in the order of hosts, so results do not depend on timing.
  */
 import { type Buffer, Header, HEADER_WORDS, type HostBackend, type RowUpdateShape } from "../backend/backend.ts";
 import { OPTIMIZER_WORDS } from "../header.ts";

@@ -1,5 +1,5 @@
 /**
- * The contract of embedding tables: the training step looks rows up and updates them without knowing where they lie.
+ * The contract of embedding tables: the training step looks rows up and updates them without knowing where they are.
  *
  * Every rank has an `EmbeddingTables` of its own, and all ranks call the same methods in the same order. Batches are read
  * into a few slots in memory, which are reused in turn, so that a device can record its operations: `bind` prepares a
@@ -100,12 +100,12 @@ export interface TableLookups {
   pool(samples: number, pooled: Buffer): void;
   /**
    * Updates the rows of the batch from the gradients of the pooled rows of all ranks. Each rank has written those of
-   * its samples, `samples` here, to the context's `pooledGradients`, and what it shares with others is visible to them.
+   * its samples, `samples` here, to the context's `pooledGradients`, and its writes to shared memory are visible to others.
    */
   update(samples: number): void;
 }
 
-/** What the tables of a rank work with. */
+/** The environment of a rank's tables. */
 export interface TableContext {
   readonly shape: EmbeddingShape;
   readonly batchShape: BatchShape;

@@ -1,7 +1,7 @@
 /**
- * A batch as it lies on disk: without what follows from the rest, so that a layout takes less than half of the space of
- * its batches and the disk does not hold up the packing; and so that a batch is unpacked in less time than a GPU takes for
- * a step over it.
+ * The record of a batch on disk. It omits everything that can be derived from the rest, so that a layout takes less than
+ * half of the space of its batches and the disk does not limit packing. Unpacking a record takes less time than a step
+ * over the batch on a GPU.
  *
  * ```
  * header     HEADER_WORDS        see src/header.ts
@@ -12,8 +12,8 @@
  * labels     samples             u8
  * segments   distinct            numbers  row minus the row after the last segment's, and lookups minus 1
  * ```
- * and zeros to a whole word. Places have 16 bits where those are enough for any batch of the shape. A number has 7 bits a
- * byte, low ones first, and the high bit where more follow.
+ * followed by zeros to a whole word. Places have 16 bits if that suffices for every batch of the shape. A number has 7
+ * bits per byte, lowest first; the high bit of a byte is set if more bytes follow.
  */
 import { Header, HEADER_WORDS } from "../backend/backend.ts";
 import { type Batch, type BatchShape, SEGMENTS_END } from "./batch.ts";

@@ -6,7 +6,7 @@
  * sparse -> rows of tables -> sum pooling --+-> layers -> logit -> BCE
  * ```
  * A `Model` is one rank's part: it computes a fixed slice of the samples of every batch and updates a fixed share of the
- * parameters. Where embedding rows lie is a matter of its `EmbeddingTables` alone.
+ * parameters. Only its `EmbeddingTables` know where embedding rows are.
  */
 import { denseStateWords } from "../optimizer/optimizers.ts";
 import { type Backend, type Buffer, Header, type HostBackend } from "../backend/backend.ts";
@@ -23,17 +23,17 @@ import { Network } from "./network.ts";
 import type { ModelPlan } from "./shape.ts";
 import { faultMessage } from "./step_fault.ts";
 
-/** Where a rank computes and what it shares with other ranks. All buffers are on the device. */
+/** Devices of a rank, and memory that it shares with other ranks. All buffers are on the device. */
 export interface RankMemory {
   /** The device of the layers. */
   readonly device: Backend;
-  /** The host, for what is not on the device; the same object as `device` on a CPU. */
+  /** The host, for everything that is not on the device; the same object as `device` on a CPU. */
   readonly host: HostBackend;
   /** Dense parameters (plan.denseWords): one vector for all ranks, or a replica on each device. */
   readonly parameters: Buffer;
   /** Optimizer state of the dense parameters; undefined if the optimizer has none. */
   readonly denseState: Buffer | undefined;
-  /** Dense gradients (plan.denseWords) of each rank of the node, which share them; or of this rank alone. */
+  /** Dense gradients (plan.denseWords): of all ranks of the node if they share memory, otherwise only of this rank. */
   readonly gradients: readonly Buffer[];
   /** Gradients of the pooled rows of the whole batch, pooledGradientWords: one for all ranks, or one on each device. */
   readonly pooledGradients: Buffer;

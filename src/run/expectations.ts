@@ -71,7 +71,7 @@ export function expectTier(config: TrainConfig, world: MpiWorld | undefined): vo
   );
 }
 
-/** Throws where what is to be measured on a split cannot be. */
+/** Throws if the configuration needs a metric or a split that the dataset does not have. */
 export function expectSelection({ patience, targetAuc, monitor }: TrainConfig, dataset: Dataset): void {
   if (monitor === "gauc" && dataset.body.group === undefined) {
     throw new UsageError(
