@@ -14,7 +14,8 @@ import { type SavedRows, segmentFile } from "../embedding/stores/log_segments.ts
 import type { RowMatrix } from "../embedding/tables.ts";
 import { type ModelPlan, type ModelShape, planModel } from "../model/shape.ts";
 import { schedulerState } from "../schedule/shuffle_scheduler.ts";
-import { type CheckpointFile, expectFinite, WeightReader, type WordNames } from "./weights.ts";
+import { GrownRows } from "./grown_rows.ts";
+import { type ByteReader, type CheckpointFile, expectFinite, WeightReader, type WordNames } from "./weights.ts";
 
 /** Names of a checkpoint's files: f32, little-endian. The state files exist if the optimizer has state. */
 export const CHECKPOINT_FILES = {
@@ -175,9 +176,9 @@ export class Checkpoint {
   readonly body: CheckpointBody;
   readonly #artifact: Artifact<CheckpointBody>;
 
-  private constructor(artifact: Artifact<CheckpointBody>) {
+  private constructor(artifact: Artifact<CheckpointBody>, model: ModelShape = artifact.body.model) {
     this.#artifact = artifact;
-    this.body = artifact.body;
+    this.body = { ...artifact.body, model };
   }
 
   /** Opens and validates a checkpoint. Throws HotsetError with what is wrong. */
@@ -203,8 +204,31 @@ export class Checkpoint {
     return this.#artifact.id;
   }
 
-  /** The segments that contain its rows, if rows were on disk. */
+  /**
+   * The checkpoint as one of a model with larger tables, whose further rows have their initial values. Throws HotsetError
+   * if anything else differs.
+   */
+  grownTo(model: ModelShape): Checkpoint {
+    const { tableRows } = this.body.model;
+    const grows = tableRows.length === model.tableRows.length &&
+      tableRows.every((rows, t) => rows <= model.tableRows[t]);
+    const grown = grows ? new Checkpoint(this.#artifact, { ...this.body.model, tableRows: model.tableRows }) : this;
+    grown.expectModel(model);
+    return grown;
+  }
+
+  /** True if its tables have more rows than were saved. */
+  get #hasGrown(): boolean {
+    const saved = this.#artifact.body.model.tableRows;
+    return this.body.model.tableRows.some((rows, t) => rows !== saved[t]);
+  }
+
+  /** The segments that contain its rows, if rows were on disk and the tables have not grown. */
   get savedRows(): SavedRows | undefined {
+    return this.#hasGrown ? undefined : this.#savedRows;
+  }
+
+  get #savedRows(): SavedRows | undefined {
     const { rowLog } = this.body;
     if (rowLog === undefined) return undefined;
     const segments = rowLog.segments.map((number) => {
@@ -219,13 +243,22 @@ export class Checkpoint {
    * file.
    */
   reader(file: CheckpointFile): WeightReader {
-    const { savedRows, body: { model } } = this;
-    const plan = planModel(model);
-    if (savedRows !== undefined && isOfRows(file)) {
-      const part = file === CHECKPOINT_FILES.rows ? "weights" : "state";
-      return new WeightReader(new SavedRowFile(savedRows, savedShape(model), part), this.directory, plan, file);
-    }
-    return new WeightReader(this.#artifact.open(file), this.#artifact.path(file), plan, file);
+    const plan = planModel(this.body.model);
+    if (!isOfRows(file)) return new WeightReader(this.#artifact.open(file), this.#artifact.path(file), plan, file);
+    const path = this.#savedRows === undefined ? this.#artifact.path(file) : this.directory;
+    return new WeightReader(this.#rowReader(file), path, plan, file);
+  }
+
+  #rowReader(file: CheckpointFile): ByteReader {
+    const { body: { model, seed } } = this;
+    const saved = this.#artifact.body.model;
+    const weights = file === CHECKPOINT_FILES.rows;
+    const rows = this.#savedRows === undefined
+      ? this.#artifact.open(file)
+      : new SavedRowFile(this.#savedRows, savedShape(saved), weights ? "weights" : "state");
+    if (!this.#hasGrown) return rows;
+    const width = weights ? model.dim : rowStateWords(model.optimizer, model.dim);
+    return new GrownRows(rows, saved.tableRows, model, width, weights ? seed : undefined);
   }
 
   /** Throws HotsetError unless the checkpoint belongs to this model. */

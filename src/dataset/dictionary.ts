@@ -24,8 +24,11 @@ export interface QueryTable {
   readonly maxIndRange: number | undefined;
   /** The staged logs; the first `trainRows` of the first one are counted. */
   readonly logs: readonly string[];
-  /** Source of ids: counts of the train split, or a saved dictionary. */
-  readonly from: { readonly trainRows: number; readonly minFrequency: number } | { readonly dictionary: string };
+  /** Source of ids: counts of the train split, after the ids of a saved dictionary, if any; or that dictionary alone. */
+  readonly from: {
+    readonly counted: { readonly trainRows: number; readonly minFrequency: number } | undefined;
+    readonly dictionary: string | undefined;
+  };
   readonly memoryBytes: number;
 }
 
@@ -45,44 +48,51 @@ export function lengthsFile(log: string, table: number): string {
  * in memory.
  */
 export async function numberQueryTable(engine: Engine, stage: StageDirectory, options: QueryTable): Promise<number> {
-  const { table, column, logs, from } = options;
+  const { table, column, logs, from: { counted, dictionary: known } } = options;
   const bag = column.kind === "bag";
   const name = `dictionary${table}`;
   const numeric = isNumeric(column, options.maxIndRange);
   const asHex = column.values === "hex" && options.maxIndRange === undefined;
   const saved = stage.path(`t${table}.parquet`);
-  if ("trainRows" in from) {
-    const key = bag ? `unnest(t${table})` : `t${table}`;
-    await engine.run(
-      `CREATE TABLE ${name} AS SELECT key, least(count(*), 4294967295)::UINTEGER AS n ` +
-        `FROM (SELECT ${key} AS key FROM ${tableView(logs[0], table)} WHERE row < ${from.trainRows}) GROUP BY key ` +
-        `HAVING n >= ${from.minFrequency} ORDER BY n DESC, key`,
-    );
-  } else {
-    const key = asHex ? "('0x' || value)::UINTEGER" : numeric ? "value::UINTEGER" : "value";
-    await engine.run(
-      `CREATE TABLE ${name} AS SELECT ${key} AS key, 0::UINTEGER AS n FROM ${parquetFiles([from.dictionary])} ` +
-        `WHERE feature = ${quoted(column.name)} ORDER BY id`,
-    );
-  }
+  const key = bag ? `unnest(t${table})` : `t${table}`;
+  const counts = counted && `SELECT key, least(count(*), 4294967295)::UINTEGER AS n ` +
+      `FROM (SELECT ${key} AS key FROM ${tableView(logs[0], table)} WHERE row < ${counted.trainRows}) GROUP BY key`;
+  const savedKey = asHex ? "('0x' || value)::UINTEGER" : numeric ? "value::UINTEGER" : "value";
+  const ids = known && `SELECT ${savedKey} AS key, id FROM ${parquetFiles([known])} ` +
+      `WHERE feature = ${quoted(column.name)}`;
+  await engine.run(`CREATE TABLE ${name} AS ${rowsOf(ids, counts, counted?.minFrequency ?? 1)}`);
   const value = asHex ? "format('{:08x}', key)" : "key::VARCHAR";
   await engine.runAlone(
     `COPY (SELECT ${quoted(column.name)} AS feature, ${value} AS value, (rowid + 1)::UINTEGER AS id FROM ${name}) ` +
       `TO ${quoted(saved)} (FORMAT parquet, COMPRESSION zstd)`,
   );
-  const { dictionary, counts } = await load(engine, column.name, name, options.memoryBytes);
+  const { dictionary, found } = await load(engine, column.name, name, options.memoryBytes);
   await engine.run(`DROP TABLE ${name}`);
   for (const log of logs) await encodeColumn(engine, stage, log, table, bag, dictionary);
-  if ("trainRows" in from) {
+  if (counted !== undefined) {
     const lookups = bag
       ? await engine.number(
-        `SELECT coalesce(sum(len(t${table})), 0) FROM ${tableView(logs[0], table)} WHERE row < ${from.trainRows}`,
+        `SELECT coalesce(sum(len(t${table})), 0) FROM ${tableView(logs[0], table)} WHERE row < ${counted.trainRows}`,
       )
-      : from.trainRows;
-    counts[0] = Math.min(lookups - counts.reduce((sum, n) => sum + n, 0), 2 ** 32 - 1);
+      : counted.trainRows;
+    found[0] = Math.min(lookups - found.reduce((sum, n) => sum + n, 0), 2 ** 32 - 1);
   }
-  AtomicFile.write(stage.path(`t${table}.counts.u32`), [counts]);
+  AtomicFile.write(stage.path(`t${table}.counts.u32`), [found]);
   return dictionary.rows;
+}
+
+/**
+ * The query for the values of a table's rows and their counts, in the order of their ids: those with an id, then, by
+ * falling count, the others that occur often enough.
+ */
+function rowsOf(ids: string | undefined, counts: string | undefined, minFrequency: number): string {
+  if (ids === undefined) return `${counts} HAVING n >= ${minFrequency} ORDER BY n DESC, key`;
+  if (counts === undefined) return `SELECT key, 0::UINTEGER AS n FROM (${ids}) ORDER BY id`;
+  return `WITH known AS MATERIALIZED (${ids}), counted AS MATERIALIZED (${counts}) SELECT key, n FROM (` +
+    `SELECT known.key, coalesce(n, 0)::UINTEGER AS n, id FROM known LEFT JOIN counted ON known.key = counted.key ` +
+    `UNION ALL SELECT key, n, NULL AS id FROM counted ` +
+    `WHERE n >= ${minFrequency} AND NOT EXISTS (SELECT 1 FROM known WHERE known.key = counted.key)` +
+    `) ORDER BY id NULLS LAST, n DESC, key`;
 }
 
 /** Concatenates the dictionaries of all tables, in order, as Parquet (feature, value, id). */
@@ -109,13 +119,13 @@ async function load(engine: Engine, feature: string, name: string, memoryBytes: 
     );
   }
   const dictionary = new Dictionary(values);
-  const counts = new Uint32Array(values + 1);
+  const found = new Uint32Array(values + 1);
   for await (const chunk of engine.stream(`SELECT hash(key), n FROM ${name}`)) {
     const words = hashWords(chunk.getColumnVector(0));
-    counts.set(numbers<Uint32Array>(chunk.getColumnVector(1)), dictionary.rows);
+    found.set(numbers<Uint32Array>(chunk.getColumnVector(1)), dictionary.rows);
     for (let k = 0; k < words.length; k += 2) dictionary.add(words[k], words[k + 1]);
   }
-  return { dictionary, counts };
+  return { dictionary, found };
 }
 
 /** Writes the ids of a column, and the lengths of its bags. */

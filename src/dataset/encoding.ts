@@ -62,6 +62,36 @@ function meaningOf(column: Column): object {
   return { ...column, note: undefined, separator: undefined };
 }
 
+/** True if the features of both schemas have the same columns with the same meaning. */
+export function sameFeatures(one: LogSchema, other: LogSchema): boolean {
+  const features = ({ columns }: LogSchema) => [columns.filter(isDense), columns.filter(isSparse)];
+  return fingerprint(features(one).map((of) => of.map(meaningOf))) ===
+    fingerprint(features(other).map((of) => of.map(meaningOf)));
+}
+
+/** What a dataset records of the encoding whose ids it keeps. */
+const knownEncoding = z.object({ values: z.string(), rows: z.array(z.number().int().positive()) });
+
+/** Number of rows of each table that have the ids of an older encoding; undefined if the dataset was not made with one. */
+export function rowsBefore({ body }: DatasetEncoding): number[] | undefined {
+  return knownEncoding.safeParse(body.source.known).data?.rows;
+}
+
+/** True if the dataset has all ids of the encoding, with the same meaning, and perhaps further ones. */
+export function growsFrom(trained: DatasetEncoding, dataset: DatasetEncoding): boolean {
+  const known = knownEncoding.safeParse(dataset.body.source.known).data;
+  if (known === undefined || known.values !== trained.valuesId) return false;
+  const tables = trained.body.tables;
+  const sizes = dataset.body.tables.map((table, t) => ({ ...table, rows: known.rows[t] }));
+  if (fingerprint(sizes) !== fingerprint(tables) || sizes.some(({ rows }, t) => rows > dataset.body.tables[t].rows)) {
+    return false;
+  }
+  const [before, after] = [encodingOf(trained), encodingOf(dataset)];
+  const meaning = (of: Encoding) =>
+    fingerprint([of.dense, of.tables.map((table) => ({ ...table as object, rows: 0 }))]);
+  return meaning(before) === meaning(after);
+}
+
 /** Identifies the meaning of a dataset's numbers: equal if a model fits both datasets. */
 export function encodingId(dataset: DatasetEncoding): string {
   return fingerprint(encodingOf(dataset));

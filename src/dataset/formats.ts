@@ -68,7 +68,11 @@ const MOVIELENS: LogSchema = {
  * does. Throws HotsetError if the file is wrong or there is no such column.
  */
 export function schemaOf(format: Format, schema: string | undefined, group?: string): LogSchema {
-  const described = describedBy(format, schema);
+  return withGroup(format, describedBy(format, schema), group);
+}
+
+/** A schema of a format with another column of groups, if one is named. Throws UsageError if there is no such column. */
+export function withGroup(format: Format, described: LogSchema, group: string | undefined): LogSchema {
   if (group === undefined) return described;
   const fault = format === "criteo" || format === "dlrm"
     ? `format ${format} has no column of users; describe the log with --format csv and a schema`

@@ -80,10 +80,24 @@ export class KeyTable implements Disposable {
     return { keys, counts };
   }
 
-  /** Assigns ids to keys in an empty table: i + 1 to `keys[i]`. Throws KeysDoNotFit. */
-  learn(keys: Uint32Array): void {
+  /** Assigns ids from `first` on to keys that the table does not have. Throws KeysDoNotFit. */
+  learn(keys: Uint32Array, first = 1): void {
     this.count(keys);
-    for (let i = 0; i < keys.length; i++) this.#pairs[2 * this.#slotOf(keys[i]) + 1] = i + 2;
+    for (let i = 0; i < keys.length; i++) this.#pairs[2 * this.#slotOf(keys[i]) + 1] = first + i + 1;
+  }
+
+  /**
+   * Counts the keys with an id, in `counts[id - 1]`, and moves the others to the beginning of `keys`. Returns those.
+   */
+  countKnown(keys: Uint32Array, counts: Uint32Array): Uint32Array {
+    let others = 0;
+    for (let i = 0; i < keys.length; i++) {
+      const key = keys[i];
+      const value = this.#pairs[2 * this.#slotOf(key) + 1];
+      if (value === 0) keys[others++] = key;
+      else if (counts[value - 2] < MAX_COUNT) counts[value - 2]++;
+    }
+    return keys.subarray(0, others);
   }
 
   /** Replaces keys by their ids, after ids were assigned. */

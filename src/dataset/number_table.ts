@@ -6,13 +6,23 @@ import { type KeyRun, readWords } from "./staged_chunk.ts";
 
 const PIECE_KEYS = 1 << 18;
 
+/** Keys get ids by their counts, after those of known keys. */
+interface KeyCounts {
+  readonly train: number;
+  readonly minFrequency: number;
+  readonly known: KeyRun | undefined;
+}
+
 /** One table of all logs. */
 export interface TableTask {
   readonly kind: "table";
   /** The keys of each log, and the output file of their ids. */
   readonly logs: readonly { readonly runs: readonly KeyRun[]; readonly ids: string }[];
-  /** Source of ids: counts of the first `train` keys of the first log, or keys in the order of their existing ids. */
-  readonly from: { readonly train: number; readonly minFrequency: number } | KeyRun;
+  /**
+   * Source of ids: counts of the first `train` keys of the first log, whose ids follow those of known keys, if any; or
+   * keys in the order of their existing ids.
+   */
+  readonly from: KeyCounts | KeyRun;
   /** Output files for the key and the count of every row of the table. */
   readonly keysFile: string;
   readonly countsFile: string;
@@ -31,17 +41,27 @@ export function numberTable(task: TableTask): { rows: number | undefined } {
 
 function number({ logs, from, keysFile, countsFile, memoryBytes }: TableTask): number {
   const memory = new Uint32Array(PIECE_KEYS);
-  using table = new KeyTable(memoryBytes);
+  const grows = "train" in from && from.known !== undefined;
+  using table = new KeyTable(grows ? memoryBytes / 2 : memoryBytes);
   let keys: Uint32Array<ArrayBuffer>;
   let counts: Uint32Array<ArrayBuffer>;
-  if ("train" in from) {
+  if (!("train" in from)) {
+    keys = readKeys(from);
+    counts = new Uint32Array(keys.length);
+    table.learn(keys);
+  } else if (from.known === undefined) {
     for (const piece of pieces(logs[0].runs, from.train, memory)) table.count(piece);
     ({ keys, counts } = table.number(from.minFrequency));
   } else {
-    using reader = new FileReader(from.file);
-    keys = readWords(reader, from.at, from.keys, new Uint32Array(from.keys));
-    counts = new Uint32Array(from.keys);
-    table.learn(keys);
+    const known = readKeys(from.known);
+    const seen = new Uint32Array(known.length);
+    table.learn(known);
+    using others = new KeyTable(memoryBytes / 2);
+    for (const piece of pieces(logs[0].runs, from.train, memory)) others.count(table.countKnown(piece, seen));
+    const added = others.number(from.minFrequency);
+    table.learn(added.keys, known.length + 1);
+    keys = joined(known, added.keys);
+    counts = joined(seen, added.counts);
   }
   for (const { runs, ids } of logs) {
     using file = new AtomicFile(ids);
@@ -59,6 +79,21 @@ function number({ logs, from, keysFile, countsFile, memoryBytes }: TableTask): n
   release(keys);
   release(counts);
   return rows;
+}
+
+function readKeys({ file, at, keys }: KeyRun): Uint32Array<ArrayBuffer> {
+  using reader = new FileReader(file);
+  return readWords(reader, at, keys, new Uint32Array(keys)) as Uint32Array<ArrayBuffer>;
+}
+
+/** One array after the other, which are released. */
+function joined(first: Uint32Array<ArrayBuffer>, second: Uint32Array<ArrayBuffer>): Uint32Array<ArrayBuffer> {
+  const all = new Uint32Array(first.length + second.length);
+  all.set(first);
+  all.set(second, first.length);
+  release(first);
+  release(second);
+  return all;
 }
 
 /** The first `limit` keys of column runs, in parts, in memory that is reused. */

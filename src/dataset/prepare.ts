@@ -6,11 +6,11 @@ import { ALONE } from "../parallel/host_group.ts";
 import { type ProcessGroup, together, togetherAsync } from "../parallel/process_group.ts";
 import { Dataset, type DatasetBody, type Split } from "./dataset.ts";
 import type { DatasetEncoding } from "./dataset_encoding.ts";
-import { rawEncodingOf } from "./encoding.ts";
-import { type Format, schemaOf } from "./formats.ts";
+import { type RawEncoding, rawEncodingOf, sameFeatures } from "./encoding.ts";
+import { type Format, schemaOf, withGroup } from "./formats.ts";
 import { expectApart, expectUnchanged, findInputs, identify, type KnownFile } from "./inputs.ts";
 import { OutputLock } from "../storage/output_lock.ts";
-import { buildDataset, type LogParts, type ReadOptions } from "./prepare_job.ts";
+import { buildDataset, type JobOptions, type LogParts, type ReadOptions } from "./prepare_job.ts";
 import { type NegativeOptions, negativesFault } from "./negatives.ts";
 import { isChunkFormat } from "./stage_chunks.ts";
 import type { LogSchema } from "./schema.ts";
@@ -32,6 +32,12 @@ export interface PrepareOptions extends ReadOptions {
   readonly groupBy?: string;
   /** Negatives to draw for the positives of all splits; `groupBy` names the user. Default none. */
   readonly negatives?: NegativeOptions;
+  /**
+   * An encoding whose ids are kept, for a model that grows: values of the train split that it does not have get rows
+   * after its own. Logs are read as they were for it, so format, schema and range need not be given again (`criteo`
+   * without a schema is its format); if they are, they must be the same.
+   */
+  readonly known?: DatasetEncoding | undefined;
   /** Directory of the dataset. */
   readonly out: string;
   /** Values seen less often in the train split share row 0 with unseen ones; default 1. */
@@ -105,16 +111,18 @@ export interface LogSource {
 
 /** Reads all files of a log once and identifies their content. Throws HotsetError for missing files. */
 export async function sourceOf(options: Omit<PrepareOptions, "out">): Promise<LogSource> {
-  const { group = ALONE, format, minFrequency = 1, maxIndRange, onProgress = () => {} } = options;
+  const { group = ALONE, minFrequency = 1, known, onProgress = () => {} } = options;
   const { inputs, validationInputs, testInputs, settings } = together(group, () => {
     if (!(Number.isInteger(minFrequency) && minFrequency >= 1)) {
       throw new UsageError(`Cannot use a minimum frequency of ${minFrequency}: it must be a whole number from 1`);
     }
     if (
-      maxIndRange !== undefined && !(Number.isInteger(maxIndRange) && maxIndRange >= 1 && maxIndRange <= 2 ** 32 - 1)
+      options.maxIndRange !== undefined &&
+      !(Number.isInteger(options.maxIndRange) && options.maxIndRange >= 1 && options.maxIndRange <= 2 ** 32 - 1)
     ) {
-      throw new UsageError(`Cannot use an index range of ${maxIndRange}: it must be a whole number from 1`);
+      throw new UsageError(`Cannot use an index range of ${options.maxIndRange}: it must be a whole number from 1`);
     }
+    const { format, schema, maxIndRange } = readingOf(options);
     const inputs = findInputs(options.inputs, format);
     const validationInputs = findInputs(options.validationInputs ?? [], format);
     const testInputs = findInputs(options.testInputs ?? [], format);
@@ -125,7 +133,7 @@ export async function sourceOf(options: Omit<PrepareOptions, "out">): Promise<Lo
       testInputs,
       settings: {
         format,
-        schema: groupedSchema(options),
+        schema,
         ...(options.negatives === undefined ? {} : { negatives: options.negatives }),
         minFrequency,
         ...(maxIndRange === undefined ? {} : { maxIndRange }),
@@ -134,11 +142,15 @@ export async function sourceOf(options: Omit<PrepareOptions, "out">): Promise<Lo
       },
     };
   });
-  const known = await identify([...inputs, ...validationInputs, ...testInputs], group, (f) => onProgress("check", f));
+  const identified = await identify(
+    [...inputs, ...validationInputs, ...testInputs],
+    group,
+    (f) => onProgress("check", f),
+  );
   const files = {
-    inputs: known.splice(0, inputs.length),
-    validationInputs: known.splice(0, validationInputs.length),
-    testInputs: known,
+    inputs: identified.splice(0, inputs.length),
+    validationInputs: identified.splice(0, validationInputs.length),
+    testInputs: identified,
   };
   return {
     ...files,
@@ -149,15 +161,51 @@ export async function sourceOf(options: Omit<PrepareOptions, "out">): Promise<Lo
       // Left out where there are none, so that the same log keeps the dataset that version 0.1 made of it.
       ...(validationInputs.length === 0 ? {} : { validationInputs: files.validationInputs.map(identityOf) }),
       testInputs: files.testInputs.map(identityOf),
+      ...(known === undefined ? {} : {
+        known: { dataset: known.id, values: known.valuesId, rows: known.body.tables.map(({ rows }) => rows) },
+      }),
     },
   };
 }
 
-/** The schema of a log. Throws UsageError where groups would be merged, or negatives are missing or cannot be drawn. */
-function groupedSchema(
-  { format, schema, groupBy, maxIndRange, negatives }: Omit<PrepareOptions, "out">,
+/** How a log is read. */
+interface Reading extends Pick<JobOptions, "format" | "schema" | "maxIndRange"> {
+  /** Rules and replacements that another log has determined. */
+  readonly found: Partial<Pick<RawEncoding, "rules" | "fills">>;
+}
+
+/** How a log is read: as the options say, and as the log of a known encoding was. Throws UsageError. */
+function readingOf(options: Omit<PrepareOptions, "out">): Reading {
+  const { format, schema, groupBy, maxIndRange, known } = options;
+  if (known === undefined) return { ...{ format, maxIndRange, found: {} }, schema: groupedSchema(options) };
+  const { rules, fills, ...read } = rawEncodingOf(known);
+  const refuse = (what: string, remedy: string) => {
+    throw new UsageError(`Cannot extend the dictionary of ${known.directory}: it is of ${what}; ${remedy}`);
+  };
+  const named = format !== "criteo" || schema !== undefined;
+  if (named && format !== read.format) refuse(`format ${read.format}, not ${format}`, "leave --format out");
+  const own = named ? schemaOf(format, schema, groupBy) : withGroup(read.format, read.schema, groupBy);
+  if (!sameFeatures(own, read.schema)) refuse("other columns", "leave --schema out");
+  if (maxIndRange !== undefined && maxIndRange !== read.maxIndRange) {
+    refuse(`range ${read.maxIndRange ?? "of all values"}, not ${maxIndRange}`, "leave --max-ind-range out");
+  }
+  const described = { ...options, maxIndRange: read.maxIndRange, schema: schema ?? `of ${known.directory}` };
+  return { ...read, schema: expectGroups(described, own), found: { rules, fills } };
+}
+
+/** The schema of a log. Throws UsageError. */
+function groupedSchema(options: Omit<PrepareOptions, "out">): LogSchema {
+  return expectGroups(
+    { maxIndRange: undefined, ...options },
+    schemaOf(options.format, options.schema, options.groupBy),
+  );
+}
+
+/** Throws UsageError where groups would be merged, or negatives are missing or cannot be drawn. */
+function expectGroups(
+  { schema, maxIndRange, negatives }: Pick<PrepareOptions, "schema" | "negatives"> & Pick<JobOptions, "maxIndRange">,
+  grouped: LogSchema,
 ): LogSchema {
-  const grouped = schemaOf(format, schema, groupBy);
   const fault = negatives && negativesFault(grouped, negatives);
   if (fault !== undefined) throw new UsageError(`Cannot draw negatives: ${fault}`);
   if (negatives === undefined && !grouped.columns.some(({ kind }) => kind === "label")) {
@@ -194,15 +242,16 @@ export async function prepareDataset(options: PrepareOptions): Promise<Dataset> 
 /** The same for a log that has been identified. */
 export async function prepareFrom(options: PrepareOptions, source: LogSource): Promise<Dataset> {
   const { group = ALONE } = options;
-  if (group.size > 1 && !isChunkFormat(options.format)) {
+  const { found, ...reading } = readingOf(options);
+  if (group.size > 1 && !isChunkFormat(reading.format)) {
     await togetherAsync(group, async () => {
       if (group.rank === 0) await prepareFrom({ ...options, group: ALONE }, source);
     });
     return together(group, () => Dataset.open(options.out, "lengths"));
   }
-  const { minFrequency = 1, maxIndRange, negatives, onProgress = () => {} } = options;
+  const { minFrequency = 1, known, negatives, onProgress = () => {} } = options;
   const { inputs, validationInputs, testInputs, body } = source;
-  const settings = { ...options, schema: groupedSchema(options), maxIndRange };
+  const settings = { ...options, ...reading };
   using lock = await lockOutput(options, group);
   const [isMade] = group.gather(lock?.waited === true && isMadeFrom(body, options.out));
   if (isMade) return together(group, () => Dataset.open(options.out, group.rank === 0 ? "checksums" : "lengths"));
@@ -219,7 +268,7 @@ export async function prepareFrom(options: PrepareOptions, source: LogSource): P
     };
     const fractions = fractionsOf(options);
     const trainRows = (rows: number) => splitSizes(rows, fractions)[0].samples;
-    const log = await stage("log", inputs, { trainRows });
+    const log = await stage("log", inputs, { trainRows, ...found });
     const parts = splitSizes(log.rows, fractions);
     const chosen: LogParts[] = [{ log, parts }];
     for (const [split, files] of [["validation", validationInputs], ["test", testInputs]] as const) {
@@ -229,9 +278,9 @@ export async function prepareFrom(options: PrepareOptions, source: LogSource): P
     }
     together(group, () => expectUnchanged(all));
     onProgress("read", 1);
-    const drawn = negatives && await job.drawNegatives(chosen, negatives);
+    const drawn = negatives && await job.drawNegatives(chosen, negatives, found.fills);
     const logs = drawn?.logs ?? chosen;
-    const made = await job.finish(logs, { train: logs[0].parts[0].samples, minFrequency });
+    const made = await job.finish(logs, { train: logs[0].parts[0].samples, minFrequency, known });
     const counts = drawn && { negatives: { drawn: drawn.drawn, missing: drawn.missing } };
     return { body: { ...made, ...counts, source: body, generated: options.generated ?? null }, result: undefined };
   });

@@ -19,7 +19,7 @@ import { type DenseColumn, isDense, isMean, isSparse, type LogSchema } from "./s
 import { type ChunkFormat, isChunkFormat, stageChunks } from "./stage_chunks.ts";
 import { StageDirectory } from "./stage_directory.ts";
 import type { BadRowPolicy, Purpose, StagedLog, StageOptions } from "./staged_log.ts";
-import { keyRun } from "./staged_chunk.ts";
+import { type KeyRun, keyRun } from "./staged_chunk.ts";
 import { drawNegatives, type NegativeOptions, withNegatives } from "./negatives.ts";
 import { stageColumns, stageQuery } from "./stage_query.ts";
 import { stagedView, type ValueRule } from "./value_rules.ts";
@@ -77,8 +77,15 @@ export interface NegativeLogs {
   readonly missing: number;
 }
 
-/** Source of ids: counts of the first samples of the first log, or an existing dictionary. */
-export type IdSource = { readonly train: number; readonly minFrequency: number } | DatasetEncoding;
+/** Ids by the counts of the first samples of the first log, after those of a known encoding, if any. */
+export interface CountedIds {
+  readonly train: number;
+  readonly minFrequency: number;
+  readonly known: DatasetEncoding | undefined;
+}
+
+/** Source of ids: counts, or an existing encoding. */
+export type IdSource = CountedIds | DatasetEncoding;
 
 /**
  * Runs `work` in a staging directory identified by `source`, commits the resulting dataset to `options.out` and opens
@@ -166,8 +173,15 @@ class PrepareJob implements Disposable {
     return await stageChunks(format as ChunkFormat, files, this.#stage, this.#pool!, this.#group, options);
   }
 
-  /** Gives the positives of all logs negatives, which belong to the same split. The first part of the first log trains. */
-  async drawNegatives(logs: readonly LogParts[], options: NegativeOptions): Promise<NegativeLogs> {
+  /**
+   * Gives the positives of all logs negatives, which belong to the same split. The first part of the first log trains.
+   * `known` replaces missing values, if that is not for the logs to determine.
+   */
+  async drawNegatives(
+    logs: readonly LogParts[],
+    options: NegativeOptions,
+    known: readonly (number | undefined)[] | undefined,
+  ): Promise<NegativeLogs> {
     const { schema, maxIndRange, onBadRow = "fail" } = this.#options;
     const engine = this.#engine!;
     const stage = this.#stage;
@@ -189,7 +203,7 @@ class PrepareJob implements Disposable {
       const sizes = parts.map(({ split, samples }, k) => ({ split, samples: samples + found.drawn[i][k] }));
       const rows = sizes.reduce((sum, { samples }) => sum + samples, 0);
       await engine.run(`CREATE OR REPLACE VIEW ${stagedView(name)} AS ${withNegatives(found.files[i])}`);
-      const fills = filled[0]?.log.missing.map(({ value }) => value);
+      const fills = filled[0]?.log.missing.map(({ value }) => value) ?? known;
       const settings = {
         name,
         onBadRow,
@@ -288,8 +302,8 @@ class PrepareJob implements Disposable {
         ids: stage.path(idsFile(log.name, t)),
       })),
       from: from instanceof DatasetEncoding
-        ? { file: from.keysPath!, at: 4 * (from.firstRows[t] + 1), keys: from.body.tables[t].rows - 1 }
-        : from,
+        ? keysOf(from, t)
+        : { ...from, known: from.known === undefined ? undefined : keysOf(from.known, t) },
       keysFile: stage.path(keysFile(t)),
       countsFile: stage.path(countsFile(t)),
       memoryBytes,
@@ -338,9 +352,10 @@ class PrepareJob implements Disposable {
         column,
         maxIndRange,
         logs: logs.map(({ log }) => log.name),
-        from: from instanceof DatasetEncoding
-          ? { dictionary: from.dictionaryPath! }
-          : { trainRows: from.train, minFrequency: from.minFrequency },
+        from: from instanceof DatasetEncoding ? { counted: undefined, dictionary: from.dictionaryPath } : {
+          counted: { trainRows: from.train, minFrequency: from.minFrequency },
+          dictionary: from.known?.dictionaryPath,
+        },
         memoryBytes: this.#memoryBytes * DICTIONARY_MEMORY_SHARE,
       };
       sizes.push(await this.#stage.step(`t${table}`, () => numberQueryTable(engine, this.#stage, options)));
@@ -358,6 +373,11 @@ class PrepareJob implements Disposable {
     this.#pool?.[Symbol.dispose]();
     this.#engine?.[Symbol.dispose]();
   }
+}
+
+/** The keys of a table, without row 0. */
+function keysOf({ keysPath, firstRows, body }: DatasetEncoding, table: number): KeyRun {
+  return { file: keysPath!, at: 4 * (firstRows[table] + 1), keys: body.tables[table].rows - 1 };
 }
 
 /** Rows at which the parts of a log end. */

@@ -4,7 +4,8 @@ import { dirname, join, resolve } from "node:path";
 import { Checkpoint } from "../checkpoint/checkpoint.ts";
 import { BEST_CHECKPOINT, resumePoints } from "../checkpoint/checkpoint_store.ts";
 import type { Dataset } from "../dataset/dataset.ts";
-import { encodingDifference } from "../dataset/encoding.ts";
+import type { DatasetEncoding } from "../dataset/dataset_encoding.ts";
+import { encodingDifference, growsFrom } from "../dataset/encoding.ts";
 import { HotsetError } from "../errors.ts";
 import type { Report, ResultEvent, Spent } from "../events/events.ts";
 import type { ModelPlan } from "../model/shape.ts";
@@ -12,7 +13,7 @@ import { isArtifact, isDirectory } from "../storage/artifact.ts";
 import { readRunLog } from "./run_log.ts";
 import { METRICS_FILE } from "./run_metrics.ts";
 import { openEncoding } from "./run_data.ts";
-import type { RunRecord } from "./run_record.ts";
+import { readRun, type RunRecord } from "./run_record.ts";
 
 /** The start of a run: a new model, another run's checkpoint, or its own checkpoint. */
 export interface Beginning {
@@ -31,6 +32,7 @@ export function openBest(directory: string): Checkpoint {
   const best = join(directory, BEST_CHECKPOINT);
   const found = isDirectory(best) ? best : resumePoints(directory)[0];
   if (found !== undefined) return Checkpoint.open(found);
+  readRun(directory); // reports what is there instead of a run
   throw new HotsetError(`Cannot open run ${directory}: it has no checkpoint; train it first`, { code: "not-found" });
 }
 
@@ -70,34 +72,40 @@ export function openResumePoint(out: string): Checkpoint | undefined {
 }
 
 /** The checkpoint whose model a run began with; undefined if it is not there any more, and not needed. */
-export function openStart({ from }: RunRecord, needed: boolean): Checkpoint | undefined {
+export function openStart({ from }: RunRecord, { shape }: ModelPlan, needed: boolean): Checkpoint | undefined {
   if (from === null || (!needed && !isDirectory(from.directory))) return undefined;
   const checkpoint = Checkpoint.open(from.directory);
-  if (checkpoint.id === from.id) return checkpoint;
+  if (checkpoint.id === from.id) return checkpoint.grownTo(shape);
   throw new HotsetError(`Cannot continue: checkpoint ${from.directory}, from which the run started, has changed since`);
 }
 
+/** The encoding of the data of a run, or of the run of a checkpoint. */
+export function encodingOf(from: string): DatasetEncoding {
+  return openEncoding(isArtifact(from) ? dirname(resolve(from)) : from);
+}
+
 /**
- * The checkpoint that `from` names: a run's best, or a checkpoint's own directory. Throws HotsetError unless its rows
- * belong to the same values as those of the dataset.
+ * The checkpoint that `from` names: a run's best, or a checkpoint's own directory; with rows for the new values of the
+ * dataset. Throws HotsetError unless its rows belong to the same values as those of the dataset.
  */
 export function openFrom(from: string, { shape }: ModelPlan, dataset: Dataset): Checkpoint {
   const checkpoint = isArtifact(from) ? Checkpoint.open(from) : openBest(from);
   const difference = differenceFrom(checkpoint, dataset);
   if (difference !== undefined) {
     throw new HotsetError(
-      `Cannot start from the model of ${from}: dataset ${dataset.directory} ${difference}; train without --from, on the ` +
-        `files of both datasets`,
+      `Cannot start from the model of ${from}: dataset ${dataset.directory} ${difference}; name its raw files instead, ` +
+        `which are then encoded with the dictionary of the model`,
     );
   }
-  checkpoint.expectModel(shape);
-  return checkpoint;
+  return checkpoint.grownTo(shape);
 }
 
 /** Why a checkpoint does not fit a dataset; undefined if it does. The run of the checkpoint records its dataset. */
 function differenceFrom({ directory, body }: Checkpoint, dataset: Dataset): string | undefined {
   if (body.dataset === dataset.id) return undefined;
-  const trained = openEncoding(dirname(resolve(directory)));
-  if (trained.id === body.dataset) return encodingDifference(trained, dataset);
+  const trained = encodingOf(directory);
+  if (trained.id === body.dataset) {
+    return growsFrom(trained, dataset) ? undefined : encodingDifference(trained, dataset);
+  }
   return `cannot be compared with ${trained.directory}, on which it was trained and which has changed since`;
 }

@@ -6,6 +6,7 @@ import type { Dataset } from "../dataset/dataset.ts";
 import { DEFAULT_MEMORY_BYTES } from "../dataset/prepare_job.ts";
 import { HotsetError } from "../errors.ts";
 import type { Layout } from "../layout/layout.ts";
+import { isArtifact } from "../storage/artifact.ts";
 import { isPartial } from "../storage/atomic_directory.ts";
 import { throughLinks } from "../storage/links.ts";
 import { bottomWidths } from "../model/models/dlrm.ts";
@@ -25,7 +26,7 @@ import { CachedRanks } from "../ranks/cached_ranks.ts";
 import { roomForRows } from "./row_room.ts";
 import { tierOf } from "../ranks/tier.ts";
 import { bytesBefore } from "../config/memory_budget.ts";
-import { type Beginning, openFrom, openResumePoint, openStart, recall } from "./beginning.ts";
+import { type Beginning, encodingOf, openFrom, openResumePoint, openStart, recall } from "./beginning.ts";
 import { RunMetrics } from "./run_metrics.ts";
 import {
   expectMemory,
@@ -44,7 +45,7 @@ import { ensureDataset, ensureLayout, ensureProfile, type RawOptions } from "./s
 import { bytes, count, percent } from "../format.ts";
 import { Trainer } from "../loop/trainer.ts";
 import { ALONE } from "../parallel/host_group.ts";
-import { inTurn as ranksInTurn, type ProcessGroup } from "../parallel/process_group.ts";
+import { inTurn as ranksInTurn, type ProcessGroup, together } from "../parallel/process_group.ts";
 import { onSharedDisk } from "../parallel/shared_disk.ts";
 
 const NEVER = new AbortController().signal;
@@ -143,9 +144,10 @@ async function onDisk<T>(
 
 /**
  * Trains a new run on raw logs, or on the directory of a dataset: what the command `train` does. Raw logs are prepared
- * first, into a directory next to the run, where later runs on the same logs find them. Otherwise the same as
- * `startRun`, which takes an open dataset instead, such as one from `generateDataset` or `prepareDataset`. Throws
- * HotsetError, also about the logs, and Interrupted.
+ * first, into a directory next to the run, where later runs on the same logs find them; with `from` they are encoded with
+ * the dictionary of that run, and new values get further rows. Otherwise the same as `startRun`, which takes an open
+ * dataset instead, such as one from `generateDataset` or `prepareDataset`. Throws HotsetError, also about the logs, and
+ * Interrupted.
  */
 export async function trainOn(
   inputs: readonly string[],
@@ -162,7 +164,10 @@ export async function trainOn(
     options,
     (group, cache) => {
       const memoryBytes = bytesBefore(config.memory, raw.memoryBytes ?? DEFAULT_MEMORY_BYTES);
-      return ensureDataset(inputs, { ...raw, memoryBytes }, cache, options.report, group);
+      const known = options.from === undefined || inputs.every(isArtifact)
+        ? undefined
+        : together(group, () => encodingOf(options.from!));
+      return ensureDataset(inputs, { ...raw, memoryBytes, ...(known && { known }) }, cache, options.report, group);
     },
   );
   return await startRun(config, dataset, options);
@@ -243,7 +248,7 @@ async function reopen({ out, data, report, world, schedule }: RunOptions, { rank
   if ((world?.rank ?? 0) === 0) cleanCheckpoints(out, record.config.keep);
   const checkpoint = openResumePoint(out);
   const begin = {
-    from: openStart(record, checkpoint === undefined),
+    from: openStart(record, planFor(config, dataset), checkpoint === undefined),
     checkpoint,
     record,
     ...recall(out, checkpoint, report),

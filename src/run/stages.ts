@@ -4,6 +4,7 @@ import { type ArtifactKind, cacheName, isArtifact, isCached } from "../storage/a
 import { Dataset } from "../dataset/dataset.ts";
 import { prepareDataset, prepareFrom, type PrepareOptions, sourceOf } from "../dataset/prepare.ts";
 import { allLines, readNotes } from "../dataset/read_account.ts";
+import { rowsBefore } from "../dataset/encoding.ts";
 import { unknownShare } from "../dataset/unknown_values.ts";
 import { HotsetError, UsageError } from "../errors.ts";
 import { buildLayout } from "../layout/build_layout.ts";
@@ -46,11 +47,20 @@ export async function ensureDataset(
   if (made !== undefined) return together(group, () => announce(made, raw, report, begin));
   const options = { ...raw, inputs, group, ...progressTo(report) };
   const source = await sourceOf(options);
-  const out = join(cache, "datasets", cacheName("dataset", source.body));
+  const placeOf = (body: Dataset["body"]["source"]) => join(cache, "datasets", cacheName("dataset", body));
+  const { known: _, ...alone } = source.body;
+  // The data of the model itself need not be encoded again.
+  const isOwn = raw.known !== undefined && together(group, () => isDataset(placeOf(alone), raw.known!.id));
+  const out = placeOf(isOwn ? alone : source.body);
   const cached = together(group, () => isCached("dataset", out) ? Dataset.open(out) : undefined);
   const missing = group.gather(cached === undefined).includes(true);
   const dataset = missing ? await prepareFrom({ ...options, out }, source) : cached!;
   return together(group, () => announce(dataset, raw, report, begin));
+}
+
+/** True if a dataset is there, of this id. */
+function isDataset(directory: string, id: string): boolean {
+  return isCached("dataset", directory) && Dataset.open(directory, "lengths").id === id;
 }
 
 /**
@@ -100,6 +110,8 @@ function announce(dataset: Dataset, limit: UnknownLimit, report: Report, begin: 
   for (const text of readNotes(dataset.body)) report({ event: "note", text });
   if (negatives !== undefined) report({ event: "note", text: negativesNote(negatives) });
   if (missing !== undefined) report({ event: "note", text: missingNote(missing) });
+  const before = rowsBefore(dataset);
+  if (before !== undefined) report({ event: "note", text: grownNote(dataset, before) });
   if (splits.train.samples === 0) {
     throw new HotsetError(`Cannot use dataset ${dataset.directory}: it has no train samples`);
   }
@@ -114,6 +126,17 @@ function negativesNote({ drawn, missing }: NonNullable<Dataset["body"]["negative
     ? ""
     : `; ${missing.toLocaleString("en")} are missing because their users chose all items that can be drawn`;
   return `${drawn.toLocaleString("en")} negatives were drawn${left}`;
+}
+
+/** Note about values that an earlier dictionary does not have: their number by table. */
+function grownNote({ body: { tables } }: Dataset, before: readonly number[]): string {
+  const grown = tables.map(({ name, rows }, t) => ({ name, rows: rows - before[t] })).filter(({ rows }) => rows > 0)
+    .sort((a, b) => b.rows - a.rows);
+  if (grown.length === 0) return "All rows are those of the model's dictionary: there are no new values";
+  const named = grown.slice(0, SHOWN_FEATURES).map(({ name, rows }) => `${rows.toLocaleString("en")} of ${name}`);
+  if (grown.length > SHOWN_FEATURES) named.push(`and ${grown.length - SHOWN_FEATURES} more tables`);
+  const all = grown.reduce((sum, { rows }) => sum + rows, 0);
+  return `New values got ${all.toLocaleString("en")} new rows: ${named.join(", ")}`;
 }
 
 /** Note about missing values: their number by feature, and their replacement. */

@@ -44,6 +44,16 @@ Deno.test("examples: a sweep compares all its runs, the best first", async () =>
   assert.equal([...Deno.readDirSync(directory.join("sweep/layouts"))].length, 1, "one layout serves all");
 });
 
+Deno.test("examples: over a week, a model that grows is better than one of the day alone", async () => {
+  using directory = new TemporaryDirectory();
+  const printed = await runExample(directory.path, "week.ts", "week", "6000");
+  const days = [...printed.matchAll(/│ +\d │ +(\d) │ ([\d.]+) +│ ([\d.]+) +│ ([\d.]+) +│$/gm)];
+  assert.equal(days.length, 7, printed);
+  const [, , grown, alone] = days.at(-1)!.map(Number);
+  assert.ok(grown > alone + 0.01, printed);
+  assert.match(printed, /bytes without the week: 0\.\d+/);
+});
+
 for (const { name, mpirun, skipped } of LAUNCHERS) {
   Deno.test({
     name: `${name}: examples: one machine plays two hosts${skipped}`,
