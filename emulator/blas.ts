@@ -60,7 +60,7 @@ export function blasImplementation(
     cublasGetStatusString: (code: number) =>
       device.strings.pointer((code === EXECUTION_FAILED ? device.fault : undefined) ?? STATUS[code]?.[1] ?? "unknown"),
     cublasGetProperty: (type: number, value: Pointer) => call(() => putInt(value, VERSION[type])),
-    cublasCreate_v2: (slot: Pointer) => call(() => putWord(slot, handles.add({ stream: null }))),
+    cublasCreate_v2: (out: Pointer) => call(() => putWord(out, handles.add({ stream: null }))),
     cublasDestroy_v2: (handle: Pointer) => call(() => handles.remove(handle) ? 0 : NOT_INITIALIZED),
     cublasSetStream_v2: (handle: Pointer, stream: Pointer) =>
       call(() => {

@@ -27,7 +27,7 @@ export function dnnImplementation(
   const BAD_PARAM = 2000, NOT_SUPPORTED = 3000, EXECUTION_FAILED = 5000;
   const call = (body: () => number | void) => device.call(body, EXECUTION_FAILED);
   const float = (pointer: Pointer) => new Deno.UnsafePointerView(pointer!).getFloat32();
-  const create = (slot: Pointer, object: DnnObject) => call(() => putWord(slot, objects.add(object)));
+  const create = (out: Pointer, object: DnnObject) => call(() => putWord(out, objects.add(object)));
   const destroy = (handle: Pointer) => call(() => objects.remove(handle) ? 0 : BAD_PARAM);
   const floats = (address: bigint, words: number, write: boolean, doing: string) => {
     const { region, offset } = device.memory.range(Number(address), 4 * words, write, doing);
@@ -64,7 +64,7 @@ export function dnnImplementation(
       device.strings.pointer(
         (code === EXECUTION_FAILED ? device.fault : undefined) ?? STATUS[code] ?? "CUDNN_UNKNOWN_STATUS",
       ),
-    cudnnCreate: (slot: Pointer) => create(slot, { stream: null }),
+    cudnnCreate: (out: Pointer) => create(out, { stream: null }),
     cudnnDestroy: destroy,
     cudnnSetStream: (handle: Pointer, stream: Pointer) =>
       call(() => {
@@ -72,7 +72,7 @@ export function dnnImplementation(
         if (object === undefined) refuse(BAD_PARAM);
         object.stream = stream;
       }),
-    cudnnCreateTensorDescriptor: (slot: Pointer) => create(slot, {}),
+    cudnnCreateTensorDescriptor: (out: Pointer) => create(out, {}),
     cudnnSetTensor4dDescriptor: (
       tensor: Pointer,
       format: number,
@@ -89,7 +89,7 @@ export function dnnImplementation(
         object.words = n * c * h * w;
       }),
     cudnnDestroyTensorDescriptor: destroy,
-    cudnnCreateActivationDescriptor: (slot: Pointer) => create(slot, {}),
+    cudnnCreateActivationDescriptor: (out: Pointer) => create(out, {}),
     cudnnSetActivationDescriptor: (activation: Pointer, mode: number, _nan: number, _coefficient: number) =>
       call(() => {
         const object = objects.get(activation);

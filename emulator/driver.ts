@@ -26,27 +26,27 @@ export function driverImplementation(
   const INVALID_HANDLE = 400, NOT_FOUND = 500;
   const functions = new Map<bigint, Kernel>();
   const text = (pointer: Pointer) => new Deno.UnsafePointerView(pointer!).getCString();
-  const put = (slot: Pointer, words: string) =>
-    putWord(slot, BigInt(Deno.UnsafePointer.value(device.strings.pointer(words))));
+  const put = (out: Pointer, words: string) =>
+    putWord(out, BigInt(Deno.UnsafePointer.value(device.strings.pointer(words))));
 
   return {
     // These two functions work even if the device is broken.
-    cuGetErrorName: (code: number, slot: Pointer) => {
-      put(slot, NAMES[code]?.[0] ?? "unrecognized error code");
+    cuGetErrorName: (code: number, out: Pointer) => {
+      put(out, NAMES[code]?.[0] ?? "unrecognized error code");
       return 0;
     },
-    cuGetErrorString: (code: number, slot: Pointer) => {
-      put(slot, code === 700 ? device.fault ?? NAMES[700][1] : NAMES[code]?.[1] ?? "unrecognized error code");
+    cuGetErrorString: (code: number, out: Pointer) => {
+      put(out, code === 700 ? device.fault ?? NAMES[700][1] : NAMES[code]?.[1] ?? "unrecognized error code");
       return 0;
     },
     cuInit: (_flags: number) => device.call(() => {}),
-    cuDeviceGet: (slot: Pointer, ordinal: number) => device.call(() => putInt(slot, ordinal)),
+    cuDeviceGet: (out: Pointer, ordinal: number) => device.call(() => putInt(out, ordinal)),
     cuDeviceGetName: (name: Pointer, length: number, _device: number) =>
       device.call(() => {
         const bytes = new TextEncoder().encode("emulated device\0").subarray(0, length);
         new Uint8Array(Deno.UnsafePointerView.getArrayBuffer(name!, bytes.length)).set(bytes);
       }),
-    cuModuleLoadData: (slot: Pointer, image: Pointer) =>
+    cuModuleLoadData: (out: Pointer, image: Pointer) =>
       device.call(() => {
         const module: Module = new Map();
         const handle = modules.add(module);
@@ -57,7 +57,7 @@ export function driverImplementation(
           module.set(entry.name, { kernel, handle: address });
           functions.set(address, kernel);
         }
-        putWord(slot, handle);
+        putWord(out, handle);
       }),
     cuModuleUnload: (handle: Pointer) =>
       device.call(() => {
@@ -65,11 +65,11 @@ export function driverImplementation(
         for (const { handle: address } of modules.get(handle)?.values() ?? []) functions.delete(address);
         if (!modules.remove(handle)) refuse(INVALID_HANDLE);
       }),
-    cuModuleGetFunction: (slot: Pointer, handle: Pointer, name: Pointer) =>
+    cuModuleGetFunction: (out: Pointer, handle: Pointer, name: Pointer) =>
       device.call(() => {
         const found = modules.get(handle)?.get(text(name));
         if (found === undefined) refuse(NOT_FOUND);
-        putWord(slot, found.handle);
+        putWord(out, found.handle);
       }),
     cuLaunchKernel: (
       handle: Pointer,

@@ -37,18 +37,18 @@ export function throughFfi<const S extends Table>(table: S, implementation: Impl
 }
 
 /** Writes a 4-byte integer to an output argument. */
-export function putInt(slot: Deno.PointerValue, value: number): void {
-  new Int32Array(Deno.UnsafePointerView.getArrayBuffer(slot!, 4))[0] = value;
+export function putInt(out: Deno.PointerValue, value: number): void {
+  new Int32Array(Deno.UnsafePointerView.getArrayBuffer(out!, 4))[0] = value;
 }
 
 /** Writes a 4-byte float to an output argument. */
-export function putFloat(slot: Deno.PointerValue, value: number): void {
-  new Float32Array(Deno.UnsafePointerView.getArrayBuffer(slot!, 4))[0] = value;
+export function putFloat(out: Deno.PointerValue, value: number): void {
+  new Float32Array(Deno.UnsafePointerView.getArrayBuffer(out!, 4))[0] = value;
 }
 
 /** Writes 8 bytes to an output argument: an address, a handle or a size_t. */
-export function putWord(slot: Deno.PointerValue, value: bigint): void {
-  new BigUint64Array(Deno.UnsafePointerView.getArrayBuffer(slot!, 8))[0] = value;
+export function putWord(out: Deno.PointerValue, value: bigint): void {
+  new BigUint64Array(Deno.UnsafePointerView.getArrayBuffer(out!, 8))[0] = value;
 }
 
 /** C strings that stay valid as long as the device. */

@@ -189,15 +189,15 @@ export function ncclImplementation(
     ncclGetVersion: (version: Pointer) => call(() => putInt(version, VERSION)),
     ncclGetErrorString: (code: number) => device.strings.pointer(TEXTS[code] ?? "unknown result code"),
     ncclGetLastError: (_communicator: Pointer) => device.strings.pointer(device.fault ?? ""),
-    ncclGetUniqueId: (slot: Pointer) =>
+    ncclGetUniqueId: (out: Pointer) =>
       call(() => {
         const pages = systemCall(() => createSharedPages(sharedBytes(MAX_RANKS)));
         device.pages.set(pages.file, pages);
-        const words = new Int32Array(Deno.UnsafePointerView.getArrayBuffer(slot!, UNIQUE_ID_BYTES));
+        const words = new Int32Array(Deno.UnsafePointerView.getArrayBuffer(out!, UNIQUE_ID_BYTES));
         words.fill(0);
         words.set([MAGIC, pages.process, pages.file]);
       }),
-    ncclCommInitRank: (slot: Pointer, ranks: number, id: Uint8Array<ArrayBuffer>, rank: number) =>
+    ncclCommInitRank: (out: Pointer, ranks: number, id: Uint8Array<ArrayBuffer>, rank: number) =>
       call(() => {
         const [magic, process, file] = new Int32Array(id.slice().buffer);
         if (magic !== MAGIC || ranks < 1 || rank < 0 || rank >= ranks) refuse(INVALID_ARGUMENT);
@@ -206,7 +206,7 @@ export function ncclImplementation(
         device.joinedCommunicators.push(communicator);
         communicator.join();
         device.closePages(file); // all ranks have mapped them
-        putWord(slot, communicators.add(communicator));
+        putWord(out, communicators.add(communicator));
       }),
     ncclCommDestroy: (handle: Pointer) =>
       call(() => {

@@ -83,23 +83,23 @@ export function runtimeImplementation(device: DeviceState): Implementation<typeo
         putWord(free, BigInt(memory.totalBytes - memory.usedBytes));
         putWord(total, BigInt(memory.totalBytes));
       }),
-    cudaMalloc: (slot: Pointer, byteLength: bigint) =>
+    cudaMalloc: (out: Pointer, byteLength: bigint) =>
       device.call(() => {
         const address = memory.allocate(Number(byteLength));
         if (address === undefined) refuse(OUT_OF_MEMORY);
-        putWord(slot, BigInt(address));
+        putWord(out, BigInt(address));
       }),
     cudaFree: (address: bigint) =>
       device.call(() => {
         device.drainAll(); // as on hardware: cudaFree waits for the device
         memory.free(Number(address));
       }),
-    cudaHostAlloc: (slot: Pointer, byteLength: bigint, _flags: number) =>
+    cudaHostAlloc: (out: Pointer, byteLength: bigint, _flags: number) =>
       device.call(() => {
         const bytes = new Uint8Array(Math.max(1, Number(byteLength)));
         const address = BigInt(Deno.UnsafePointer.value(Deno.UnsafePointer.of(bytes)));
         device.pinned.set(address, bytes);
-        putWord(slot, address);
+        putWord(out, address);
       }),
     cudaFreeHost: (address: bigint) =>
       device.call(() => {
@@ -137,11 +137,11 @@ export function runtimeImplementation(device: DeviceState): Implementation<typeo
         const run = () => void bytesAt(address, Number(byteLength), true, true, "cudaMemsetAsync").fill(value);
         stream(handle, "cudaMemsetAsync").enqueue({ isCopy: false, run });
       }),
-    cudaStreamCreateWithFlags: (slot: Pointer, _flags: number) =>
+    cudaStreamCreateWithFlags: (out: Pointer, _flags: number) =>
       device.call(() => {
         const made = new Stream(device.copiesFirst);
         device.allStreams.push(made);
-        putWord(slot, device.streams.add(made));
+        putWord(out, device.streams.add(made));
       }),
     cudaStreamDestroy: (handle: Pointer) =>
       device.call(() => {
@@ -156,8 +156,8 @@ export function runtimeImplementation(device: DeviceState): Implementation<typeo
       }),
     cudaStreamWaitEvent: (handle: Pointer, waited: Pointer, _flags: number) =>
       device.call(() => stream(handle, "cudaStreamWaitEvent").wait(event(waited, "cudaStreamWaitEvent"))),
-    cudaEventCreateWithFlags: (slot: Pointer, _flags: number) =>
-      device.call(() => putWord(slot, device.events.add(new Event()))),
+    cudaEventCreateWithFlags: (out: Pointer, _flags: number) =>
+      device.call(() => putWord(out, device.events.add(new Event()))),
     cudaEventDestroy: (handle: Pointer) => device.call(() => device.events.remove(handle) ? 0 : INVALID_HANDLE),
     cudaEventRecord: (recorded: Pointer, handle: Pointer) =>
       device.call(() => stream(handle, "cudaEventRecord").record(event(recorded, "cudaEventRecord"))),
@@ -173,18 +173,18 @@ export function runtimeImplementation(device: DeviceState): Implementation<typeo
         if (capturing.captured !== undefined) throw new EmulationError("cudaStreamBeginCapture of a capturing stream");
         capturing.captured = [];
       }),
-    cudaStreamEndCapture: (handle: Pointer, slot: Pointer) =>
+    cudaStreamEndCapture: (handle: Pointer, out: Pointer) =>
       device.call(() => {
         const capturing = stream(handle, "cudaStreamEndCapture");
         if (capturing.captured === undefined) throw new EmulationError("cudaStreamEndCapture without a begin");
-        putWord(slot, device.graphs.add(capturing.captured));
+        putWord(out, device.graphs.add(capturing.captured));
         capturing.captured = undefined;
       }),
-    cudaGraphInstantiateWithFlags: (slot: Pointer, graph: Pointer, _flags: bigint) =>
+    cudaGraphInstantiateWithFlags: (out: Pointer, graph: Pointer, _flags: bigint) =>
       device.call(() => {
         const operations = device.graphs.get(graph);
         if (operations === undefined) refuse(INVALID_HANDLE);
-        putWord(slot, device.graphExecutables.add([...operations]));
+        putWord(out, device.graphExecutables.add([...operations]));
       }),
     cudaGraphLaunch: (graph: Pointer, handle: Pointer) =>
       device.call(() => {

@@ -220,10 +220,10 @@ class OnnxRuntime implements Gemm {
         return [name, pointer.call.bind(pointer)];
       }),
     ) as unknown as Functions;
-    this.#environment = this.#made((slot) => this.#ort.CreateEnv(LOG_ERRORS, cString("hotset"), slot));
-    this.#options = this.#made((slot) => this.#ort.CreateSessionOptions(slot));
+    this.#environment = this.#made((out) => this.#ort.CreateEnv(LOG_ERRORS, cString("hotset"), out));
+    this.#options = this.#made((out) => this.#ort.CreateSessionOptions(out));
     this.#check(this.#ort.SetIntraOpNumThreads(this.#options, 1));
-    this.#memory = this.#made((slot) => this.#ort.CreateCpuMemoryInfo(ARENA_ALLOCATOR, DEFAULT_MEMORY, slot));
+    this.#memory = this.#made((out) => this.#ort.CreateCpuMemoryInfo(ARENA_ALLOCATOR, DEFAULT_MEMORY, out));
   }
 
   gemm(
@@ -274,7 +274,7 @@ class OnnxRuntime implements Gemm {
     if (this.#count === MAX_PRODUCTS) this.#forget();
     const [transposeA, transposeB] = [(kind & 1) !== 0, (kind & 2) !== 0];
     this.#sessions[kind] ??= this.#session(transposeA, transposeB);
-    const binding = this.#made((slot) => this.#ort.CreateIoBinding(this.#sessions[kind], slot));
+    const binding = this.#made((out) => this.#ort.CreateIoBinding(this.#sessions[kind], out));
     const values = [
       this.#tensor(a, transposeA ? [k, m] : [m, k]),
       this.#tensor(b, transposeB ? [n, k] : [k, n]),
@@ -293,8 +293,8 @@ class OnnxRuntime implements Gemm {
 
   #session(transposeA: boolean, transposeB: boolean): Pointer {
     const model = gemmModel(transposeA, transposeB);
-    return this.#made((slot) =>
-      this.#ort.CreateSessionFromArray(this.#environment, model, BigInt(model.length), this.#options, slot)
+    return this.#made((out) =>
+      this.#ort.CreateSessionFromArray(this.#environment, model, BigInt(model.length), this.#options, out)
     );
   }
 
@@ -304,8 +304,8 @@ class OnnxRuntime implements Gemm {
     if (floats.length < words) throw new RangeError(`a matrix of ${shape} is larger than its ${floats.length} words`);
     const data = floats as Float32Array<ArrayBuffer>;
     const sizes = BigInt64Array.from(shape, BigInt);
-    return this.#made((slot) =>
-      this.#ort.CreateTensorWithDataAsOrtValue(this.#memory, data, BigInt(4 * words), sizes, 2n, FLOAT, slot)
+    return this.#made((out) =>
+      this.#ort.CreateTensorWithDataAsOrtValue(this.#memory, data, BigInt(4 * words), sizes, 2n, FLOAT, out)
     );
   }
 
@@ -320,10 +320,10 @@ class OnnxRuntime implements Gemm {
   }
 
   /** The handle that a call writes to its output argument. */
-  #made(call: (slot: BigUint64Array<ArrayBuffer>) => Pointer): Pointer {
-    const slot = new BigUint64Array(1);
-    this.#check(call(slot));
-    return pointerAt(slot[0]);
+  #made(call: (out: BigUint64Array<ArrayBuffer>) => Pointer): Pointer {
+    const out = new BigUint64Array(1);
+    this.#check(call(out));
+    return pointerAt(out[0]);
   }
 
   #check(status: Pointer): void {

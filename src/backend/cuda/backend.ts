@@ -104,7 +104,7 @@ export class CudaBackend implements DeviceBackend {
     device.recordedBytesFromRanks = 0;
     const graph = this.#record(sequence);
     const bytesFromRanks = device.recordedBytesFromRanks;
-    const executable = pointerAt(device.made((slot) => runtime.cudaGraphInstantiateWithFlags(slot, graph, 0n)));
+    const executable = pointerAt(device.made((out) => runtime.cudaGraphInstantiateWithFlags(out, graph, 0n)));
     runtime.cudaGraphDestroy(graph);
     device.own(() => runtime.cudaGraphExecDestroy(executable));
     return () => {
@@ -231,7 +231,7 @@ export class CudaBackend implements DeviceBackend {
     const { runtime } = device.libraries;
     const end = () => {
       device.recording = false;
-      return pointerAt(device.made((slot) => runtime.cudaStreamEndCapture(device.stream, slot)));
+      return pointerAt(device.made((out) => runtime.cudaStreamEndCapture(device.stream, out)));
     };
     runtime.cudaStreamBeginCapture(device.stream, Cuda.streamCaptureModeThreadLocal);
     device.recording = true;

@@ -22,7 +22,7 @@ export class CudaCommunicator implements DeviceCollectives {
     this.#rank = rank;
     this.#ranks = ranks;
     this.#device = device;
-    this.#handle = pointerAt(device.made((slot) => nccl.ncclCommInitRank(slot, ranks, new Uint8Array(id), rank)));
+    this.#handle = pointerAt(device.made((out) => nccl.ncclCommInitRank(out, ranks, new Uint8Array(id), rank)));
     device.own(() => {
       if (!this.#left) nccl.ncclCommDestroy(this.#handle);
     });

@@ -18,11 +18,11 @@ export class CudnnActivations {
   constructor(device: CudaDevice) {
     this.#device = device;
     const dnn = device.libraries.dnn();
-    this.#handle = pointerAt(device.made((slot) => dnn.cudnnCreate(slot)));
+    this.#handle = pointerAt(device.made((out) => dnn.cudnnCreate(out)));
     device.own(() => dnn.cudnnDestroy(this.#handle));
     dnn.cudnnSetStream(this.#handle, device.stream);
     const mode = (code: number) => {
-      const descriptor = pointerAt(device.made((slot) => dnn.cudnnCreateActivationDescriptor(slot)));
+      const descriptor = pointerAt(device.made((out) => dnn.cudnnCreateActivationDescriptor(out)));
       device.own(() => dnn.cudnnDestroyActivationDescriptor(descriptor));
       dnn.cudnnSetActivationDescriptor(descriptor, code, Dnn.propagateNan, 0);
       return descriptor;
@@ -57,7 +57,7 @@ export class CudnnActivations {
     let tensor = this.#tensors.get(words);
     if (tensor === undefined) {
       const dnn = this.#device.libraries.dnn();
-      tensor = pointerAt(this.#device.made((slot) => dnn.cudnnCreateTensorDescriptor(slot)));
+      tensor = pointerAt(this.#device.made((out) => dnn.cudnnCreateTensorDescriptor(out)));
       const made = tensor;
       this.#device.own(() => dnn.cudnnDestroyTensorDescriptor(made));
       dnn.cudnnSetTensor4dDescriptor(tensor, Dnn.tensorNchw, Dnn.dataFloat, 1, 1, 1, words);

@@ -36,7 +36,7 @@ export class CudaDevice implements Disposable {
   /** Bytes from other ranks that one run of the recorded sequence will receive. */
   recordedBytesFromRanks = 0;
   readonly #owned = new DisposableStack();
-  readonly #slot = new BigUint64Array(1);
+  readonly #out = new BigUint64Array(1);
   #bytesInUse = 0;
   #firstError: unknown;
 
@@ -57,9 +57,9 @@ export class CudaDevice implements Disposable {
   }
 
   /** The value that a call writes to its output argument: an address or a handle. */
-  made(call: (slot: BigUint64Array<ArrayBuffer>) => void): bigint {
-    call(this.#slot);
-    return this.#slot[0];
+  made(call: (out: BigUint64Array<ArrayBuffer>) => void): bigint {
+    call(this.#out);
+    return this.#out[0];
   }
 
   /** Releases an object when the device is disposed, before all objects created earlier. */
@@ -80,7 +80,7 @@ export class CudaDevice implements Disposable {
     const { runtime } = this.libraries;
     let address: bigint;
     try {
-      address = this.made((slot) => runtime.cudaMalloc(slot, BigInt(byteLength)));
+      address = this.made((out) => runtime.cudaMalloc(out, BigInt(byteLength)));
     } catch (error) {
       throw this.#outOfMemory(error, byteLength, label);
     }
@@ -97,7 +97,7 @@ export class CudaDevice implements Disposable {
   /** New pinned host memory. */
   allocatePinned(byteLength: number): PinnedBuffer {
     const { runtime } = this.libraries;
-    const address = this.made((slot) => runtime.cudaHostAlloc(slot, BigInt(byteLength), Cuda.hostAllocDefault));
+    const address = this.made((out) => runtime.cudaHostAlloc(out, BigInt(byteLength), Cuda.hostAllocDefault));
     const free = (freed: bigint) => this.#release(() => runtime.cudaFreeHost(freed));
     const buffer = new PinnedBuffer(address, bytesAt(address, byteLength), free);
     this.#owned.use(buffer);
@@ -108,7 +108,7 @@ export class CudaDevice implements Disposable {
   makeEvent(timed: boolean): Deno.PointerValue {
     const { runtime } = this.libraries;
     const flags = timed ? Cuda.eventDefault : Cuda.eventDisableTiming;
-    const event = pointerAt(this.made((slot) => runtime.cudaEventCreateWithFlags(slot, flags)));
+    const event = pointerAt(this.made((out) => runtime.cudaEventCreateWithFlags(out, flags)));
     this.own(() => runtime.cudaEventDestroy(event));
     return event;
   }
@@ -136,7 +136,7 @@ export class CudaDevice implements Disposable {
 
   #makeStream(opening: DisposableStack): Deno.PointerValue {
     const { runtime } = this.libraries;
-    const stream = pointerAt(this.made((slot) => runtime.cudaStreamCreateWithFlags(slot, Cuda.streamNonBlocking)));
+    const stream = pointerAt(this.made((out) => runtime.cudaStreamCreateWithFlags(out, Cuda.streamNonBlocking)));
     opening.defer(() => this.#release(() => runtime.cudaStreamDestroy(stream)));
     return stream;
   }

@@ -26,7 +26,7 @@ export class Gemm {
     this.#precision = precision;
     const { blas } = device.libraries;
     const workspace = device.allocate(WORKSPACE_BYTES / 4, "cuBLAS workspace");
-    this.#handle = pointerAt(device.made((slot) => blas.cublasCreate_v2(slot)));
+    this.#handle = pointerAt(device.made((out) => blas.cublasCreate_v2(out)));
     device.own(() => blas.cublasDestroy_v2(this.#handle));
     blas.cublasSetStream_v2(this.#handle, device.stream); // must precede the workspace, which this call resets
     blas.cublasSetWorkspace_v2(this.#handle, workspace.address, BigInt(WORKSPACE_BYTES));

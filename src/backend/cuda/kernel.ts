@@ -19,7 +19,7 @@ export class KernelModule {
     this.#ptx = typeof ptx === "string" ? ptx : Deno.readTextFileSync(ptx);
     const { driver } = device.libraries;
     const image = cString(this.#ptx);
-    this.#module = pointerAt(device.made((slot) => driver.cuModuleLoadData(slot, image)));
+    this.#module = pointerAt(device.made((out) => driver.cuModuleLoadData(out, image)));
     device.own(() => driver.cuModuleUnload(this.#module));
   }
 
@@ -31,7 +31,7 @@ export class KernelModule {
     if (found.join() !== types.join()) {
       throw new TypeError(`Cannot use kernel ${entry}: its parameters are (${found}), the launcher has (${types})`);
     }
-    const handle = this.#device.made((slot) => driver.cuModuleGetFunction(slot, this.#module, cString(entry)));
+    const handle = this.#device.made((out) => driver.cuModuleGetFunction(out, this.#module, cString(entry)));
     return new Kernel(this.#device, pointerAt(handle), types);
   }
 }
