@@ -1,4 +1,4 @@
-/** Runs the command line as users do: as a process, in a directory of its own. */
+/** Runs the command line as users do: as a process, in a separate directory. */
 import assert from "node:assert/strict";
 import { writeCriteoLog } from "../../src/dataset/generate.ts";
 import { TemporaryDirectory } from "../support/temporary.ts";
@@ -10,14 +10,14 @@ function runArguments(args: readonly string[]): string[] {
   return ["run", "-A", "--no-check", CLI, ...args];
 }
 
-/** How a command ended. */
+/** Result of a command. */
 export interface Outcome {
   readonly code: number;
   readonly stdout: string;
   readonly stderr: string;
 }
 
-/** A directory to run commands in, removed when disposed. */
+/** A directory for commands, removed when disposed. */
 export class Workplace implements Disposable {
   readonly #directory = new TemporaryDirectory();
 
@@ -25,7 +25,7 @@ export class Workplace implements Disposable {
     return this.#directory.path;
   }
 
-  /** A path inside. */
+  /** A path in the directory. */
   join(...names: string[]): string {
     return this.#directory.join(...names);
   }
@@ -46,7 +46,7 @@ export class Workplace implements Disposable {
     return path;
   }
 
-  /** Starts `hotset ...args` here. */
+  /** Starts `hotset ...args` in the directory. */
   start(args: readonly string[], env: Record<string, string> = {}): Deno.ChildProcess {
     return new Deno.Command(Deno.execPath(), {
       args: runArguments(args),
@@ -58,21 +58,21 @@ export class Workplace implements Disposable {
     }).spawn();
   }
 
-  /** Runs `hotset ...args` here to its end. */
+  /** Runs `hotset ...args` in the directory to its end. */
   run(...args: string[]): Promise<Outcome> {
     return this.runWith({}, ...args);
   }
 
-  /** The same with further environment variables. */
+  /** The same with additional environment variables. */
   async runWith(env: Record<string, string>, ...args: string[]): Promise<Outcome> {
     const { code, stdout, stderr } = await this.start(args, env).output();
     return { code, stdout: decoder.decode(stdout), stderr: decoder.decode(stderr) };
   }
 
-  /** Runs `hotset ...args` where no file can have more than so many KiB: as on a disk that is full. */
+  /** Runs `hotset ...args` with a maximum file size in KiB, like on a full disk. */
   async runLimited(kibibytes: number, ...args: string[]): Promise<Outcome> {
     const { code, stdout, stderr } = await new Deno.Command("bash", {
-      // Without the trap the signal that comes with the error would end the process.
+      // Without the trap, the signal that accompanies the error would end the process.
       args: ["-c", `trap "" XFSZ; ulimit -f ${kibibytes}; exec "$@"`, "bash", Deno.execPath(), ...runArguments(args)],
       cwd: this.path,
       env: { NO_COLOR: "1" },
@@ -105,7 +105,7 @@ export class Workplace implements Disposable {
     return line.slice("error: ".length);
   }
 
-  /** Paths of all files and directories here, sorted. */
+  /** Sorted paths of all files and directories. */
   files(directory = "."): string[] {
     return [...Deno.readDirSync(this.join(directory))].flatMap(({ name, isDirectory }) => {
       const path = directory === "." ? name : `${directory}/${name}`;
@@ -127,7 +127,7 @@ export class Workplace implements Disposable {
   }
 }
 
-/** Starts a command and waits until it has printed a line that matches to one of its streams. */
+/** Starts a command and waits until it prints a matching line to one of its streams. */
 export async function startUntil(place: Workplace, args: string[], stream: "stdout" | "stderr", line: RegExp) {
   const child = place.start(args);
   const text = { stdout: "", stderr: "" };
@@ -144,20 +144,20 @@ export async function startUntil(place: Workplace, args: string[], stream: "stdo
   return { child, end: async () => ({ code: (await done)[2].code, ...text }) };
 }
 
-/** JSON objects, one a line. */
+/** JSON objects, one per line. */
 // deno-lint-ignore no-explicit-any -- what the program printed is what the tests look into
 export function jsonLines(text: string): any[] {
   return text.trimEnd().split("\n").map((line) => JSON.parse(line));
 }
 
 /**
- * Flags of a model whose rows are so long that a log of 20,000 samples has tables which are not wholly hot within
- * the budget, so that there are hot and cold batches.
+ * Flags of a model with rows so long that a log of 20,000 samples has tables which are not completely hot within the
+ * budget, so that there are hot and cold batches.
  */
 export const WIDE_MODEL = [
   ...["--arch-mlp-bot", "13-16-64", "--arch-mlp-top", "16-1", "--ranks", "2", "--optimizer", "adagrad"],
   ...["--learning-rate", "0.02", "--batch-size", "64", "--hot-memory", "6MiB"],
 ];
 
-/** Flags of a model that trains in a moment. */
+/** Flags of a model that trains quickly. */
 export const TINY_MODEL = ["--arch-mlp-bot", "13-16-8", "--arch-mlp-top", "16-1", "--ranks", "2"];

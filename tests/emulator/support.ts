@@ -1,4 +1,4 @@
-/** A small program against the emulated device: memory, modules and launches through the foreign calls. */
+/** A small program for the emulated device: memory, modules and launches through foreign calls. */
 import { checkedCublas } from "../../ffi/cublas.ts";
 import { checkedCuda, LaunchParameter } from "../../ffi/cuda.ts";
 import { checkedCudart, Cuda } from "../../ffi/cudart.ts";
@@ -21,7 +21,9 @@ ${body}
 }`;
 }
 
-/** The address of word `%r0` of parameter 0, in %rd1, with %r0 = thread of the whole launch and %r1 = thread. */
+/**
+ * Address of word `%r0` of parameter 0, in %rd1; %r0 is the thread in the whole launch, %r1 the thread in its block.
+ */
 export const WORD_OF_THREAD = `
   mov.u32 %r1, %tid.x;
   mov.u32 %r2, %ctaid.x;
@@ -68,7 +70,7 @@ export class TestDevice implements Disposable {
     return { address, words: new Uint32Array(buffer), floats: new Float32Array(buffer) };
   }
 
-  /** New device memory with these words. */
+  /** Allocates device memory with these words. */
   upload(values: number[] | Uint32Array | Float32Array): bigint {
     const host = this.pinned(4 * values.length);
     if (values instanceof Float32Array) host.floats.set(values);
@@ -99,7 +101,7 @@ export class TestDevice implements Disposable {
     return pointerAt(this.made((slot) => this.driver.cuModuleGetFunction(slot, module, cString(entry))));
   }
 
-  /** Launches a function; bigint arguments are addresses, numbers 32-bit. */
+  /** Launches a function; bigint arguments are addresses, numbers are 32-bit. */
   launch(
     handle: Deno.PointerValue,
     blocks: number,
@@ -132,7 +134,7 @@ export class TestDevice implements Disposable {
     this.runtime.cudaStreamSynchronize(this.stream);
   }
 
-  /** Ends the device without asking for leaks: tests leave memory behind. */
+  /** Disposes the device without checking for leaks, because tests do not free memory. */
   [Symbol.dispose](): void {
     this.device.fault ??= "ended";
     this.device[Symbol.dispose]();

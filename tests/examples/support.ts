@@ -14,7 +14,7 @@ export function examples(): string[] {
   return [...Deno.readDirSync(EXAMPLES)].map(({ name }) => name).filter((name) => name !== "README.md");
 }
 
-/** Runs a command to its end, which must be good, and returns what it printed. */
+/** Runs a command to its end, which must succeed, and returns its output. */
 export async function succeed(cwd: string, command: string, args: string[], env: Record<string, string> = {}) {
   const process = new Deno.Command(command, { args, cwd, env: { NO_COLOR: "1", ...env } });
   const { code, ...bytes } = await process.output();
@@ -23,7 +23,7 @@ export async function succeed(cwd: string, command: string, args: string[], env:
   return { stdout, stderr };
 }
 
-/** Runs an example in TypeScript, and returns what it printed to stdout. */
+/** Runs an example in TypeScript and returns what it printed to stdout. */
 export async function runExample(cwd: string, name: string, ...args: string[]): Promise<string> {
   return (await succeed(cwd, Deno.execPath(), ["run", "-A", "--no-check", example(name), ...args])).stdout;
 }

@@ -6,7 +6,7 @@ import type { RowValue } from "../../src/dataset/single_value.ts";
 import { startRun } from "../../src/run/run.ts";
 import { TemporaryDirectory } from "../support/temporary.ts";
 
-/** Every kind of column that rows in memory can have. */
+/** All kinds of columns that rows in memory support. */
 export const COLUMNS = [
   { name: "clicked", kind: "label" },
   { name: "price", kind: "dense" },
@@ -18,7 +18,7 @@ export const COLUMNS = [
   { name: "tags", kind: "bag" },
 ] as const;
 
-/** Row `i` of a log, by column; a number as its text. */
+/** Row `i` of a log, by column; numbers as text. */
 export function logRow(i: number): Record<string, string> {
   const pick = (values: readonly string[], salt: number) =>
     values[(i * 7919 + salt * 104729 + (i >> 3)) % values.length];
@@ -39,13 +39,13 @@ export function csvOf(rows: readonly Record<string, string>[], names: readonly s
   return [names, ...rows.map((row) => names.map((name) => row[name]))].map((line) => line.join(",") + "\n").join("");
 }
 
-/** What a run trains with here. */
+/** Training options of these runs. */
 export const CONFIG = resolveConfig("default", {
   ...{ mode: "cpu", device: "cpu", ranks: 1, dim: 8, bottom: [40, 8], top: [72, 24, 1], batchSize: 64 },
   ...{ optimizer: "adagrad", learningRate: 0.1 },
 });
 
-/** A run on a log with all kinds of columns, in a directory of its own. */
+/** A run on a log with all kinds of columns, in a separate directory. */
 export class TrainedRun extends TemporaryDirectory {
   /** The run. */
   readonly run = this.join("run");
@@ -75,7 +75,7 @@ export class TrainedRun extends TemporaryDirectory {
   }
 }
 
-/** A row as a program has it: numbers as numbers, lists as lists, null where there is nothing. */
+/** A row as a program would pass it: numbers as numbers, lists as lists, null for missing values. */
 export function typedRow(row: Record<string, string>): Record<string, RowValue> {
   const number = (text: string) => text === "" ? null : Number(text);
   return {

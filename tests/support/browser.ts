@@ -1,7 +1,7 @@
-/** Chromium without a window, driven over its DevTools protocol: loads a page, takes screenshots, collects complaints. */
+/** Headless Chromium, controlled over its DevTools protocol: loads a page, takes screenshots, collects errors. */
 import { TemporaryDirectory } from "./temporary.ts";
 
-/** How a page is looked at. */
+/** Settings of a page. */
 export interface View {
   /** CSS pixels. */
   readonly width: number;
@@ -25,7 +25,7 @@ const FLAGS = [
   "--remote-debugging-port=0",
 ];
 
-/** Path of the browser, or undefined where there is none. */
+/** Path of the browser; undefined if none is installed. */
 export function findBrowser(): string | undefined {
   const folders = (Deno.env.get("PATH") ?? "").split(":");
   return folders.flatMap((folder) => NAMES.map((name) => `${folder}/${name}`)).find((path) => {
@@ -94,7 +94,7 @@ export class Browser implements AsyncDisposable {
     await loaded;
   }
 
-  /** Sets how the page is looked at. */
+  /** Changes the settings of the page. */
   async look({ width, dark, print = false }: View): Promise<void> {
     await this.#call("Emulation.setDeviceMetricsOverride", {
       width,
@@ -114,7 +114,7 @@ export class Browser implements AsyncDisposable {
     return Uint8Array.from(atob(data as string), (letter) => letter.charCodeAt(0));
   }
 
-  /** The value of an expression in the page. */
+  /** Value of an expression in the page. */
   async evaluate(expression: string): Promise<unknown> {
     const { result } = await this.#call("Runtime.evaluate", { expression, returnByValue: true });
     return (result as { value?: unknown }).value;
@@ -157,12 +157,12 @@ export class Browser implements AsyncDisposable {
     this.#call("Browser.close").catch(() => {});
     await closed;
     await this.#process.status;
-    await new Promise((resolve) => setTimeout(resolve, 200)); // its children may still write to the profile
+    await new Promise((resolve) => setTimeout(resolve, 200)); // its child processes may still write to the profile
     this.#profile[Symbol.dispose]();
   }
 }
 
-/** Reads the browser's stderr up to the address of its debugger, and lets the rest pass. */
+/** Reads the browser's stderr until it prints the address of its debugger, and discards the rest. */
 async function debuggerAddress(stderr: ReadableStream<Uint8Array>): Promise<string> {
   let text = "";
   const reader = stderr.pipeThrough(new TextDecoderStream() as never) as ReadableStream<string>;

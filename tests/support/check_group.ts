@@ -1,12 +1,12 @@
-/** What every ProcessGroup over host memory must do, checked on each of its ranks at the same time. */
+/** Contract of every ProcessGroup over host memory, checked on all ranks at the same time. */
 import assert from "node:assert/strict";
 import { consecutive, expectSame, inTurn, PeerFailed, type ProcessGroup } from "../../src/parallel/process_group.ts";
 import { together } from "../../src/parallel/process_group.ts";
 
-/** More words than a slot of a thread holds, and not a multiple of it. */
+/** More words than fit into a slot of a thread group, and not a multiple of it. */
 const LARGE = 10_001;
 
-/** Throws on the rank that sees anything wrong. */
+/** Throws on a rank that detects an error. */
 export async function checkGroup(group: ProcessGroup): Promise<void> {
   const { rank, size } = group;
   const ranks = Array.from({ length: size }, (_, r) => r);
@@ -23,13 +23,13 @@ export async function checkGroup(group: ProcessGroup): Promise<void> {
   const sumOfRanks = ranks.reduce((sum, r) => sum + r, 0);
   assert.ok(counts.every((count, i) => count === size * i + sumOfRanks));
 
-  // Added in the order of ranks: another order rounds to other bits.
+  // Sums are in rank order; another order would give other bits.
   const terms = ranks.map((r) => Math.fround(1 / (r + 3)));
   const floats = new Float32Array(3).fill(terms[rank]);
   group.allReduce(floats);
   assert.equal(floats[2], terms.reduce((sum, term) => Math.fround(sum + term)));
 
-  // Rank r gives r parts of many words: the first gives none.
+  // Rank r contributes r parts of many words; rank 0 contributes none.
   const parts = consecutive(ranks.map((r) => r * LARGE));
   const all = new Float32Array(LARGE * sumOfRanks).fill(-1);
   group.allGather(new Float32Array(rank * LARGE).fill(rank), all, parts);
@@ -38,7 +38,7 @@ export async function checkGroup(group: ProcessGroup): Promise<void> {
     assert.ok(part.length === r * LARGE && part.every((value) => value === r));
   }
 
-  // Rank r sends r * s words to rank s, two exchanges at a time.
+  // Rank r sends r * s words to rank s, with two pending exchanges.
   const exchange = (scale: number) => {
     const sent = consecutive(ranks.map((s) => scale * rank * s));
     const source = Float32Array.from({ length: sumOfRanks * scale * rank }, (_, i) => 1000 * rank + i % 1000);
@@ -64,7 +64,7 @@ export async function checkGroup(group: ProcessGroup): Promise<void> {
   group.barrier();
 }
 
-/** A failure on one rank, or on several, is one error of one rank, and is told to all others. */
+/** A failure on one or more ranks is reported as one error of one rank, and all other ranks learn of it. */
 function checkFailures(group: ProcessGroup): void {
   const last = group.size - 1;
   const expectFailure = (failing: (rank: number) => unknown, first: number) => {
@@ -76,6 +76,6 @@ function checkFailures(group: ProcessGroup): void {
   };
   expectFailure((rank) => rank === last ? new Error("the last one's") : undefined, last);
   expectFailure((rank) => new Error(`rank ${rank}'s`), 0);
-  // Who was told of a failure does not hide who failed.
+  // A rank that only learned of the failure must not replace the error of the rank that failed.
   expectFailure((rank) => rank === last ? new Error("the last one's") : new PeerFailed("told"), last);
 }

@@ -1,4 +1,4 @@
-/** Run by mpirun: checks the groups that a process belongs to. Prints one line a rank. */
+/** Run by mpirun: checks the groups of a process. Prints one line per rank. */
 import assert from "node:assert/strict";
 import { openWorld } from "../../src/parallel/mpi_world.ts";
 import { checkGroup } from "./check_group.ts";

@@ -1,4 +1,4 @@
-/** The definition of a batch's segment list, against which packed batches are checked. */
+/** Definition of the segments of a batch, to check packed batches against. */
 import assert from "node:assert/strict";
 import { type Batch, SEGMENTS_END } from "../../src/layout/batch.ts";
 

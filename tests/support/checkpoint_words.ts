@@ -1,9 +1,9 @@
-/** What a checkpoint holds, whether its rows lie in one file or in segments of a log. */
+/** Content of a checkpoint, whether its rows are in one file or in segments of a log. */
 import { Checkpoint, type CheckpointBody, vectorsOf } from "../../src/checkpoint/checkpoint.ts";
 import { planModel } from "../../src/model/shape.ts";
 import { crc32Of } from "../../src/storage/crc32.ts";
 
-/** The state of training, and a checksum of each vector. */
+/** The training state and a checksum of each vector. */
 export function contentOf(
   directory: string,
 ): { body: Omit<CheckpointBody, "rowLog">; vectors: Record<string, number> } {

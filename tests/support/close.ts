@@ -1,7 +1,7 @@
-/** Comparison of numbers that were computed in different ways. */
+/** Comparison of numbers from different computations. */
 import assert from "node:assert/strict";
 
-/** Fails unless every number is within `tolerance` of the expected one, relative to it or to 1 where it is smaller. */
+/** Fails unless every number is within `tolerance` of the expected one, relative to the larger of its size and 1. */
 export function assertClose(
   actual: ArrayLike<number>,
   expected: ArrayLike<number>,
@@ -22,7 +22,7 @@ export function largestError(actual: ArrayLike<number>, expected: ArrayLike<numb
   let most = 0;
   for (let i = 0; i < expected.length; i++) {
     const error = Math.abs(actual[i] - expected[i]) / Math.abs(expected[i]);
-    if (!(error <= most)) most = error; // NaN wins
+    if (!(error <= most)) most = error; // NaN counts as the largest
   }
   return most;
 }

@@ -16,9 +16,9 @@ import { TemporaryDirectory } from "./temporary.ts";
 import { tinyDataset } from "./tiny_dataset.ts";
 
 const [blas, optimizer, steps, norm] = Deno.args as [Blas, OptimizerName, string, string?];
-/** The largest norm of gradients; without one they are not clipped. */
+/** Maximum norm of gradients; no clipping without it. */
 const clipNorm = norm === undefined ? null : Number(norm);
-/** Steps before the count: V8 compiles and learns. */
+/** Steps before the measurement, in which V8 compiles and optimises. */
 const WARM_UP = 3000;
 const ROUNDS = 8;
 const BATCH_SIZE = 16;
@@ -71,12 +71,12 @@ function train(kind: BatchKind, count: number): void {
 }
 
 for (const kind of BATCH_KINDS) train(kind, WARM_UP);
-// V8 compiles on other threads, and until it is done it makes more itself: the least of a few rounds counts.
+// V8 compiles on other threads and allocates more until it has finished, so the minimum of a few rounds counts.
 let least = Infinity;
 for (let round = 0; round < ROUNDS; round++) {
   const before = Deno.memoryUsage().heapUsed;
   for (const kind of BATCH_KINDS) train(kind, Number(steps) / 2);
   const bytes = Deno.memoryUsage().heapUsed - before;
-  if (bytes > 0) least = Math.min(least, bytes); // less than nothing: something was collected
+  if (bytes > 0) least = Math.min(least, bytes); // negative if garbage was collected meanwhile
 }
 console.log(least / Number(steps));

@@ -8,12 +8,12 @@ import type { PlainDataset, PlainSplit } from "./tiny_dataset.ts";
 const DIRECTORY = new URL("../../../shared/data/criteo_kaggle/", import.meta.url);
 const DENSE = 13, TABLES = 26;
 
-/** Why tests over real rows do not run here and now, or undefined. */
+/** Why tests with real rows cannot run here; undefined if they can. */
 export const criteoRowsAbsent: string | undefined = isFile(new URL("train137k_part0.tsv.gz", DIRECTORY))
   ? onlyInAll
   : "../shared/data/criteo_kaggle is not there";
 
-/** How those logs are prepared for training; part 2 holds back the test split. */
+/** Options of preparing these logs; part 2 is for the test split. */
 export const CRITEO_RAW = {
   format: "criteo",
   testInputs: [criteoLog(2)],
@@ -27,9 +27,7 @@ export function criteoLog(part: number): string {
   return fileURLToPath(new URL(`train137k_part${part}.tsv.gz`, DIRECTORY));
 }
 
-/**
- * The train rows of some parts (0, 1, 2), with one id for every value of a column: by falling frequency, or shuffled.
- */
+/** Train rows of some parts (0, 1, 2), with an id for every value of a column: by descending frequency, or shuffled. */
 export function criteoRows(parts: number[], order: "frequency" | "shuffled"): PlainDataset {
   const lines = parts.flatMap((part) => {
     const file = Deno.readFileSync(criteoLog(part));

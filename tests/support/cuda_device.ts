@@ -1,6 +1,6 @@
 /**
- * The device that tests of the CUDA path run on: the emulated one, or with HOTSET_TEST_DEVICE=cuda a GPU. Tests of what only
- * the emulated device can do, such as to run out of a little memory, stay on it.
+ * The device of CUDA tests: the emulated one, or a GPU with HOTSET_TEST_DEVICE=cuda. Tests of features that only the
+ * emulated device has, such as a small memory, always use it.
  */
 import type { CudaDeviceKind } from "../../src/backend/cuda/libraries.ts";
 

@@ -1,7 +1,7 @@
-/** Which files this process writes past the system's cache; Linux tells. */
+/** Finds out which files this process writes with direct I/O (Linux only). */
 import { closeSync, constants, openSync, rmSync } from "node:fs";
 
-/** True if the file system of a directory can write so. */
+/** True if the file system of a directory supports direct I/O. */
 export function canWriteDirectly(directory: string): boolean {
   const path = `${directory}/probe`;
   try {
@@ -14,7 +14,7 @@ export function canWriteDirectly(directory: string): boolean {
   }
 }
 
-/** Of the open files whose path ends so: whether they are written past the cache. */
+/** For each open file whose path ends with this text: whether it is written with direct I/O. */
 export function directness(end: string): boolean[] {
   return [...Deno.readDirSync("/proc/self/fd")].flatMap(({ name }) => {
     try {
@@ -22,7 +22,7 @@ export function directness(end: string): boolean[] {
       const flags = /^flags:\s+(\d+)$/m.exec(Deno.readTextFileSync(`/proc/self/fdinfo/${name}`))![1];
       return [(parseInt(flags, 8) & constants.O_DIRECT) !== 0];
     } catch {
-      return []; // closed meanwhile
+      return []; // closed in the meantime
     }
   });
 }

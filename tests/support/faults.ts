@@ -24,19 +24,19 @@ const STAGES: readonly (readonly string[])[] = [
   ],
 ];
 const RESUME = ["train", "--resume", "--out", "hotset/run"];
-/** What a fault of each kind is at most waited for, so that a hang is one too. */
+/** Maximum time of each kind of fault, so that hangs are detected. */
 const PATIENCE_MS = 60_000;
 
-/** What came of a series of faults. */
+/** Result of a series of faults. */
 export interface FaultReport {
   /** Faults injected, by kind. */
   readonly injected: Record<string, number>;
-  /** What went wrong: nothing, if all is well. */
+  /** Failures; empty if there were none. */
   readonly faults: string[];
   readonly seconds: number;
 }
 
-/** Told the fraction that is done. */
+/** Receives the completed fraction. */
 export type OnProgress = (fraction: number) => void;
 
 class Series {
@@ -93,7 +93,7 @@ export async function runKills(kills: number, seed: number, onProgress?: OnProgr
   for (let done = 0; done < kills;) {
     clear(place);
     for (const [stage, args] of STAGES.entries()) {
-      // Training is where the time is spent, and where most can go wrong.
+      // Training takes most of the time and has most states, so it is hit most often.
       let budget = Math.min(random.below(stage === 3 ? 7 : 2), kills - done);
       for (;;) {
         const begun = place.files().includes("hotset/run/run.json");

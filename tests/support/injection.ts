@@ -1,4 +1,4 @@
-/** Runs into which a value that is no number is put, anywhere in the model, wherever it computes. */
+/** Runs in which a non-finite value is written to any part of the model, on any device. */
 import assert from "node:assert/strict";
 import type { Backend, Buffer } from "../../src/backend/backend.ts";
 import { cpuOptions, type DeviceOptions, openDevice, openHost } from "../../src/backend/open.ts";
@@ -22,10 +22,10 @@ import { type PlainSplit, writeDataset } from "./tiny_dataset.ts";
 
 const BATCH = 16;
 const SAMPLES = 93;
-/** Step of the second epoch that meets the value; a good checkpoint was begun before the first. */
+/** Step of the second epoch that reads the value; a good checkpoint was started before the first step. */
 const STEP = 3;
 const USED_ROWS = 90;
-/** Looked up once: no hot row, whose values in the full tables may be stale. */
+/** Looked up once, so not hot: full tables may have stale values of hot rows. */
 const USED_ROW = 86;
 /** No sample looks this row up. */
 const UNUSED_ROW = 95;
@@ -38,14 +38,14 @@ export interface Way {
   readonly ranks?: number;
 }
 
-/** A word of the memory of a run. */
+/** A word in the memory of a run. */
 export interface Target {
   readonly backend: Backend;
   readonly buffer: Buffer;
   readonly word: number;
 }
 
-/** Every place of a model that training changes, by name; undefined where a run has none. */
+/** All vectors of a model that training changes, by name; undefined if a run does not have it. */
 export const TARGETS: Record<string, (memory: TrainState) => Target | undefined> = {
   ...Object.fromEntries(
     [["bottom", "bot"], ["top", "top"]].flatMap(([mlp, prefix]) =>
@@ -73,12 +73,12 @@ function present(backend: Backend | undefined, buffer: Buffer | undefined, word:
   return backend === undefined || buffer === undefined ? undefined : { backend, buffer, word };
 }
 
-/** A dataset whose samples leave some rows unused, perhaps with a test split. */
+/** A dataset whose samples do not use all rows, optionally with a test split. */
 export function dataOf(directory: TemporaryDirectory, test?: PlainSplit): Dataset {
   const split = (samples: number, seed: number) => ({
     labels: Uint8Array.from({ length: samples }, (_, i) => (i * seed) % 3 === 0 ? 1 : 0),
     dense: Float32Array.from({ length: 2 * samples }, (_, i) => (i * seed) % 5 / 4),
-    // Half of the batches look up the first rows alone, which are the hot ones.
+    // Half of the batches look up only the first rows, which are hot.
     ids: Uint32Array.from(
       { length: 2 * samples },
       (_, i) => i % 2 === 1 ? i % 4 : i % 4 === 0 ? i % 10 : i % USED_ROWS,
@@ -112,8 +112,8 @@ async function open(way: Way, config: TrainConfig, dataset: Dataset, layout: Ret
 }
 
 /**
- * Trains for two epochs; in the second, `value` is put into the target. The run must end as diverged and leave the
- * checkpoint of the first epoch as it was. Returns the message; undefined if this way has no such target.
+ * Trains for two epochs and writes `value` to the target in the second. The run must end as diverged and keep the
+ * checkpoint of the first epoch unchanged. Returns the message; undefined if this configuration has no such target.
  */
 export async function runWith(
   directory: TemporaryDirectory,
@@ -157,13 +157,13 @@ export async function runWith(
   assert.equal(checkpoint.id, good.id, what);
   assert.equal(checkpoint.body.state.step, steps, what);
   const fresh = localModel(await openHost({ kind: "reference" }), checkpoint.body.model, layout.shape);
-  checkpoint.load(fresh.memory, checkpoint.body.model); // throws if a word is no number
+  checkpoint.load(fresh.memory, checkpoint.body.model); // throws if a word is not finite
   const names = [...Deno.readDirSync(out)].map(({ name }) => name).sort();
   assert.deepEqual(names, ["best", "last"], `${what}: nothing is left behind`);
   return message;
 }
 
-/** Puts the value there before a step of the second epoch, when the checkpoint of the first is whole. */
+/** Writes the value before a step of the second epoch, after the checkpoint of the first is complete. */
 function inject(group: RankGroup, { backend, buffer, word }: Target, value: number, atStep: number, last: string) {
   const good = { id: "" };
   const train = group.train.bind(group);
@@ -174,7 +174,7 @@ function inject(group: RankGroup, { backend, buffer, word }: Target, value: numb
       const sleep = new Int32Array(new SharedArrayBuffer(4));
       while (!isDirectory(last)) Atomics.wait(sleep, 0, 0, 2);
       good.id = Checkpoint.open(last).id;
-      // Memory of devices that ranks have to themselves is reached through its mirror.
+      // Device memory that ranks do not share is accessible only through its mirror.
       group.updateMirror();
       backend.upload(Float32Array.of(value), backend.view(buffer, word, 1));
       group.post(Command.fromMirror, 0, 0);

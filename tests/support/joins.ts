@@ -1,6 +1,6 @@
 /**
- * Two logs with dictionaries of their own, joined with a model in every way there is: each way maps by value, as an
- * independent scorer made of the exported model and its value file says, or refuses.
+ * Joins a model with data of another dictionary in every way there is. Each way must either map rows by value, as an
+ * independent scorer does from the exported model and its value file, or refuse.
  */
 import assert from "node:assert/strict";
 import { join } from "node:path";
@@ -17,7 +17,7 @@ import { evaluateRun, predictRun } from "../../src/run/score_run.ts";
 import { ensureDataset } from "../../src/run/stages.ts";
 import { TemporaryDirectory } from "./temporary.ts";
 
-/** A model whose score needs no library: one hidden unit pair of the price, and rows that are added up by weight. */
+/** A model with a score that needs no library: one pair of hidden units for the price, and a weighted sum of rows. */
 const CONFIG = resolveConfig("kaggle", {
   ...{ mode: "cpu", device: "cpu", ranks: 1, dim: 2, bottom: [2], top: [1], interaction: "cat", batchSize: 8 },
   ...{ optimizer: "adagrad", learningRate: 0.3, epochs: 1 },
@@ -42,7 +42,7 @@ interface Log {
   readonly maxIndRange: number | undefined;
 }
 
-/** Of so few values that tables of two logs are often of equal sizes. */
+/** Few values, so that tables of two logs often have equal sizes. */
 const log: fc.Arbitrary<Log> = fc.record({
   rows: fc.tuple(
     fc.shuffledSubarray(VALUES, { minLength: 2, maxLength: 3 }),
@@ -62,13 +62,13 @@ const log: fc.Arbitrary<Log> = fc.record({
   maxIndRange: fc.constantFrom(undefined, undefined, 1, 3),
 });
 
-/** Two logs of which the second is the first one with other labels, so that its dictionary is the same. */
+/** Two logs; the second one is the first with other labels, so both have the same dictionary. */
 export const sameDictionary: fc.Arbitrary<readonly [Log, Log]> = fc.tuple(log, log).map(([first, { rows }]) => [
   first,
   { ...first, rows: first.rows.map((row, i) => ({ ...row, y: rows[i % rows.length].y })) },
 ]);
 
-/** Two logs of which each has a dictionary of its own; some are equal all the same. */
+/** Two logs with different dictionaries, some of which are equal by chance. */
 export const ownDictionaries: fc.Arbitrary<readonly [Log, Log]> = fc.tuple(log, log, fc.boolean()).map(
   ([first, second, sameRange]) => [first, sameRange ? { ...second, maxIndRange: first.maxIndRange } : second],
 );
@@ -84,7 +84,7 @@ async function prepare(folder: string, { rows, maxIndRange }: Log): Promise<{ fi
   return { file, dataset: await ensureDataset([file], { ...raw, ...fractions }, folder, silent) };
 }
 
-/** Scores raw rows by what export wrote: the tensors, and the file that says which value each row of a table stands for. */
+/** Scores raw rows with the exported files: the tensors, and the file with the value of each row. */
 async function scorer(run: string, folder: string, maxIndRange: number | undefined): Promise<(row: Row) => number> {
   const out = join(folder, "model.safetensors");
   exportRun(run, "safetensors", out, silent);
@@ -130,7 +130,7 @@ function assertClose(actual: number, expected: number, what: string): void {
   assert.ok(Math.abs(actual - expected) < 1e-4, `${what}: ${actual}, by value ${expected}`);
 }
 
-/** The result of a join, or undefined where it is refused in words. */
+/** Result of a join; undefined if it is refused. */
 async function unlessRefused<T>(work: () => Promise<T> | T): Promise<T | undefined> {
   try {
     return await work();
@@ -141,7 +141,7 @@ async function unlessRefused<T>(work: () => Promise<T> | T): Promise<T | undefin
   }
 }
 
-/** Joins a model of the first log with the second in every way. Returns the ways that took it, of those that may refuse. */
+/** Joins a model of the first log with the second in every way. Returns the ways that may refuse and did not. */
 export async function joinInEveryWay([first, second]: readonly [Log, Log]): Promise<string[]> {
   using directory = new TemporaryDirectory();
   const a = await prepare(directory.join("a"), first);
@@ -167,7 +167,7 @@ export async function joinInEveryWay([first, second]: readonly [Log, Log]): Prom
     assertClose(evaluated[0].logloss, loglossOf(tested, score), "evaluate a dataset");
   }
 
-  // So small a rate changes nothing: the new run's model is the old one's, joined with the new data.
+  // The learning rate is so small that the new run has the model of the old one, with the new data.
   const next = directory.join("next");
   const still = { ...CONFIG, learningRate: 1e-30 };
   if (await unlessRefused(() => startRun(still, b.dataset, { out: next, from: run, report: silent })) !== undefined) {
@@ -187,7 +187,7 @@ export async function joinInEveryWay([first, second]: readonly [Log, Log]): Prom
     await expectScores(out, a.file, first.rows, "import");
   }
 
-  // Another dataset in the place of the run's own.
+  // Replaces the run's dataset with another one.
   if (a.dataset.id !== b.dataset.id) {
     Deno.renameSync(a.dataset.directory, directory.join("moved"));
     Deno.renameSync(b.dataset.directory, a.dataset.directory);

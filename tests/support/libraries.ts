@@ -1,4 +1,4 @@
-/** Which libraries of matrix products this machine has. */
+/** Libraries of matrix products that this machine has. */
 import { LibraryError } from "../../ffi/library.ts";
 import { openOneDnn, openOneDnnBf16 } from "../../ffi/onednn.ts";
 import { openOnnxRuntime } from "../../ffi/onnxruntime.ts";
@@ -12,7 +12,7 @@ const REASONS = {
   ort: "ONNX Runtime is not in Deno's cache: deno install",
 };
 
-/** Why tests with a library are skipped here, or undefined; `bf16` is oneDNN with products in bf16. */
+/** Why tests with a library are skipped; undefined if they can run. `bf16` is oneDNN with bf16 products. */
 export function absent(blas: keyof typeof OPEN): string | undefined {
   try {
     OPEN[blas]();

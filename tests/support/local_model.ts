@@ -1,4 +1,4 @@
-/** A model of one rank on the calling thread, fed with batches by hand: the real step without a run around it. */
+/** A model of one rank on the calling thread: the real training step on given batches, without a run. */
 import { writeStep } from "../../src/optimizer/optimizers.ts";
 import { type LossSettings, writeLoss } from "../../src/model/loss.ts";
 import type { HostBackend } from "../../src/backend/backend.ts";
@@ -7,7 +7,7 @@ import { type ModelPlan, type ModelShape, planModel } from "../../src/model/shap
 import { LocalRank } from "../../src/ranks/rank_group.ts";
 import { allocateTrainState } from "../../src/ranks/train_state.ts";
 
-/** A rank on `host` with its memory, parameters all zero. */
+/** Creates a rank on `host` with its memory; all parameters are zero. */
 export function localModel(
   host: HostBackend,
   shape: ModelShape,
@@ -18,12 +18,12 @@ export function localModel(
   return new LocalRank(allocateTrainState({ plan, batchShape, hotRows, clipNorm, ranks: 1, device: host, host }));
 }
 
-/** Where a tensor begins among the dense parameters. */
+/** Position of a tensor in the dense parameters. */
 export function firstWordOf({ layers }: ModelPlan, tensor: string): number {
   return layers.flatMap(({ parameters }) => parameters).find((parameter) => parameter.tensor === tensor)!.first;
 }
 
-/** Trains on one batch, copied into a slot, and returns the mean loss. `step` counts from 1. */
+/** Trains on a batch, which is copied to a slot, and returns the mean loss. `step` counts from 1. */
 export function trainOn(
   group: LocalRank,
   batch: Batch,

@@ -1,6 +1,6 @@
 /**
- * Run by mpirun: two hosts with a part of the tables each keep a checkpoint; then a row of the second host becomes NaN and
- * the next one is refused. Arguments: the directory of the run, the row.
+ * Run by mpirun: two hosts with a shard of the tables each save a checkpoint. Then a row of the second host becomes
+ * NaN, and the next checkpoint is refused. Arguments: directory of the run, row.
  */
 import { openWorld } from "../../src/parallel/mpi_world.ts";
 import { messageOf } from "../../src/errors.ts";

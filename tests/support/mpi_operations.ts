@@ -1,4 +1,4 @@
-/** Run by mpirun: every operation of ffi/mpi.ts between all ranks, checked on each. Prints one line a rank. */
+/** Run by mpirun: every operation of ffi/mpi.ts between all ranks, checked on each. Prints one line per rank. */
 import assert from "node:assert/strict";
 import { consecutive, MpiError, MpiTimeout, openMpi } from "../../ffi/mpi.ts";
 
@@ -17,13 +17,13 @@ const text = new TextEncoder().encode(rank === 1 ? "from one" : "........");
 world.broadcast(text, 1, request).wait();
 assert.equal(new TextDecoder().decode(text), "from one");
 
-// Rank r gives r + 1 words.
+// Rank r contributes r + 1 words.
 const counts = all.map((r) => r + 1);
 const gathered = new Float32Array(counts.reduce((a, b) => a + b));
 world.allGather(own(rank + 1), gathered, consecutive(counts), request).wait();
 assert.deepEqual([...gathered], all.flatMap((r) => counts.slice(0, r + 1).map((_, i) => 10 * r + i)));
 
-// Rank r sends r + s words to rank s: none from 0 to itself.
+// Rank r sends r + s words to rank s, so rank 0 sends none to itself.
 const sent = consecutive(all.map((s) => rank + s));
 const received = consecutive(all.map((r) => r + rank));
 const source = Float32Array.from({ length: all.reduce((n, s) => n + rank + s, 0) }, (_, i) => 1000 * rank + i);
@@ -35,7 +35,7 @@ for (const r of all) {
   assert.deepEqual([...part], Array.from({ length: r + rank }, (_, i) => 1000 * r + first + i));
 }
 
-// Large enough for every protocol the libraries have, over memory that processes could share.
+// Large enough for every protocol of the libraries, in memory that processes could share.
 const WORDS = 300_000;
 const large = new Float32Array(new SharedArrayBuffer(4 * WORDS)).fill(rank + 1);
 const larges = new Float32Array(new SharedArrayBuffer(4 * ranks * WORDS));
@@ -54,7 +54,7 @@ assert.throws(
     error instanceof MpiError && error.call === "MPI_Ibcast" && error.code !== 0 && /root|invalid/i.test(error.message),
 );
 
-// The others come only after the first gave up: its waiting ends, and the operation can still be completed.
+// The others arrive only after the first timed out; the operation can still be completed.
 const second = world.split(0, rank);
 const go = second.request();
 if (rank === 0) {

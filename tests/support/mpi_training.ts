@@ -1,6 +1,6 @@
 /**
- * Run by mpirun: trains on a dataset, or resumes, as each rank of a cluster does. Arguments: the dataset's directory, the
- * run's, the configuration as JSON; "resume" for the first to resume. Rank 0 prints the result and what was sent.
+ * Run by mpirun: trains on a dataset or resumes, as one rank. Arguments: directories of the dataset and the run,
+ * configuration as JSON, "resume" to resume. Rank 0 prints the result and the bytes that were sent.
  */
 import { openWorld } from "../../src/parallel/mpi_world.ts";
 import { Dataset } from "../../src/dataset/dataset.ts";

@@ -1,13 +1,13 @@
-/** Starts processes as users do: with the mpirun of Open MPI, and with that of MPICH. */
+/** Starts processes with the mpirun of Open MPI and with that of MPICH. */
 import { someOf } from "./series.ts";
 import { mpiRequest } from "../../ffi/mpi_library.ts";
 
-/** An mpirun of this machine, or why there is none. */
+/** An mpirun of this machine, or the reason why there is none. */
 export interface Launcher {
   readonly name: "Open MPI" | "MPICH";
   /** Path or name of the program; undefined if it is missing. */
   readonly mpirun: string | undefined;
-  /** To be added to the names of tests: why they are skipped. */
+  /** Suffix for names of tests: why they are skipped. */
   readonly skipped: string;
 }
 
@@ -22,17 +22,14 @@ function find(name: Launcher["name"]): Launcher {
       const found = /open mpi/i.test(new TextDecoder().decode(stdout)) ? "Open MPI" : "MPICH";
       if (found === name) return { name, mpirun, skipped: "" };
     } catch {
-      // Not there under this name.
+      // Not installed under this name.
     }
   }
   const { install } = mpiRequest(mpich);
   return { name, mpirun: undefined, skipped: ` (skipped: no mpirun of ${name}; ${install})` };
 }
 
-/**
- * Registers one test for each launcher, in the default suite for one that is there; it is skipped, and says why, where the
- * launcher is missing.
- */
+/** Registers a test for each launcher. It is skipped, with the reason in its name, if the launcher is missing. */
 export function testWithEach(name: string, fn: (launcher: Launcher) => void | Promise<void>): void {
   const missing = ({ mpirun }: Launcher) => Number(mpirun === undefined);
   for (const launcher of someOf(LAUNCHERS.toSorted((a, b) => missing(a) - missing(b)), LAUNCHERS.length)) {
@@ -41,14 +38,14 @@ export function testWithEach(name: string, fn: (launcher: Launcher) => void | Pr
   }
 }
 
-/** How the processes ended. */
+/** Result of the processes. */
 export interface MpiOutcome {
   readonly code: number;
   readonly stdout: string;
   readonly stderr: string;
 }
 
-/** Starts a program; `ranks` lists the processes of each host that it is to believe in. */
+/** Starts a program; `ranks` lists the processes of each simulated host. */
 export function startMpi(
   { name, mpirun }: Launcher,
   ranks: readonly number[],
@@ -67,7 +64,7 @@ export function startMpi(
   return new Deno.Command(mpirun!, {
     args: name === "MPICH" ? contexts : ["--oversubscribe", ...contexts],
     cwd,
-    // Open MPI refuses to run as root, which containers are.
+    // Open MPI refuses to run as root, which is usual in containers.
     env: { NO_COLOR: "1", OMPI_ALLOW_RUN_AS_ROOT: "1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM: "1", ...env },
     stdin: "null",
     stdout: "piped",
@@ -82,7 +79,7 @@ export async function runMpi(...started: Parameters<typeof startMpi>): Promise<M
   return { code, stdout: decoder.decode(stdout), stderr: decoder.decode(stderr) };
 }
 
-/** The processes that `startMpi` started with a path among their arguments, the launcher itself left out. */
+/** The processes of `startMpi` with a path among their arguments, without the launcher. */
 export function processesOf(path: string): number[] {
   return [...Deno.readDirSync("/proc")].map(({ name }) => Number(name)).filter((process) => {
     if (!(process > 0)) return false;
@@ -90,7 +87,7 @@ export function processesOf(path: string): number[] {
       const words = Deno.readTextFileSync(`/proc/${process}/cmdline`).split("\0");
       return words[0] === Deno.execPath() && words.includes(path);
     } catch {
-      return false; // It has ended meanwhile.
+      return false; // it has ended in the meantime
     }
   });
 }

@@ -1,4 +1,4 @@
-/** A NumPy array (rows, columns), or (rows) as a vector: of int32 or float64, row by row or column by column. */
+/** Bytes of a NumPy array (rows, columns), or (rows) as a vector, of int32 or float64, row-major or column-major. */
 export function npy(
   rows: readonly (readonly number[])[],
   { vector = false, double = false, fortran = false } = {},

@@ -9,7 +9,7 @@ export interface Pixels {
   readonly colours: Uint32Array;
 }
 
-/** Decodes a PNG, as its specification's section on filtering says. */
+/** Decodes a PNG according to the section on filtering of its specification. */
 export function decodePng(png: Uint8Array): Pixels {
   const view = new DataView(png.buffer, png.byteOffset, png.byteLength);
   const [width, height, channels] = [view.getUint32(16), view.getUint32(20), png[25] === 6 ? 4 : 3];

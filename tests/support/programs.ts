@@ -1,4 +1,4 @@
-/** Tests that need a program of the system. */
+/** Tests that need a program of this machine. */
 
 function isInstalled(program: string): boolean {
   try {
@@ -8,7 +8,7 @@ function isInstalled(program: string): boolean {
   }
 }
 
-/** A test that needs a program; where it is missing the name says so. */
+/** A test that needs a program; its name says so if the program is missing. */
 export function testWith(program: string, name: string, fn: () => void): void {
   const ignore = !isInstalled(program);
   Deno.test({ name: ignore ? `${name} (skipped: ${program} is not installed)` : name, ignore, fn });

@@ -1,9 +1,9 @@
-/** Python where it is installed: what other programs make of Hotset's files. */
+/** Runs Python if it is installed, to read Hotset's files with other programs. */
 import assert from "node:assert/strict";
 
 const decoder = new TextDecoder();
 
-/** Why a Python module cannot be used here, or undefined if it can. */
+/** Why a Python module cannot be used; undefined if it can. */
 export function missingModule(module: string): string | undefined {
   try {
     const { success } = new Deno.Command("python3", { args: ["-c", `import ${module}`], stderr: "null" }).outputSync();

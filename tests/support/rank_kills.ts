@@ -1,4 +1,4 @@
-/** Kills ranks of trainings over MPI at random, and goes on with the command that training printed. */
+/** Kills ranks of MPI training at random moments, and resumes with the command that training printed. */
 import { isArtifact } from "../../src/storage/artifact.ts";
 import { Random } from "../../src/random.ts";
 import { Workplace } from "../cli/support.ts";
@@ -12,33 +12,33 @@ const FLAGS = [
 ];
 /** One rank on each of two hosts. */
 const RANKS = [1, 1];
-/** A rank is killed so many milliseconds after training began, at most. */
+/** Maximum delay of a kill after training began, in milliseconds. */
 const MAX_DELAY_MS = 1000;
-/** A launcher that has not ended so many milliseconds after a kill hangs. */
+/** Maximum time until the launcher ends after a kill, in milliseconds; longer means that it hangs. */
 const PATIENCE_MS = 20_000;
 
-/** What came of killing ranks. */
+/** Result of killing ranks. */
 export interface RankKillReport {
   readonly kills: number;
-  /** Kills after which all processes ended by themselves, and said before how to go on. */
+  /** Kills after which all processes ended by themselves and the resume command had been printed. */
   readonly cleanStops: number;
-  /** Resumes after a kill that joined their ranks; that they went on is shown by `equalRuns`. */
+  /** Resumes after a kill in which the ranks joined; `equalRuns` shows that they completed. */
   readonly resumes: number;
-  /** From a kill to the end of the launcher. */
+  /** Milliseconds from a kill to the end of the launcher. */
   readonly slowestStopSeconds: number;
-  /** Trainings that were killed, resumed and ended with the bits of one that was not. */
+  /** Runs that were killed and resumed, and ended with the bits of an undisturbed run. */
   readonly equalRuns: number;
-  /** What went wrong: nothing, if all is well. */
+  /** Failures; empty if there were none. */
   readonly faults: string[];
   /** Why nothing was done. */
   readonly skipped?: string;
 }
 
-/** A launched training, with what it has printed so far. */
+/** A launched training with its output so far. */
 class Launched {
   text = "";
   readonly ended: Promise<Deno.CommandStatus>;
-  /** The arguments of the command that continues, or undefined if training ended without naming it. */
+  /** Arguments of the command that resumes; undefined if training ended without printing it. */
   readonly command: Promise<string[] | undefined>;
   readonly #child: Deno.ChildProcess;
 

@@ -1,7 +1,7 @@
-/** Changes sealed JSON files as a program would, not as a fault does. */
+/** Changes JSON files with checksums as a program would, not as a fault does. */
 import { withChecksum } from "../../src/storage/artifact.ts";
 
-/** Writes a JSON text with the checksum that it should have. */
+/** Writes a JSON text with a valid checksum. */
 export function rewrite(path: string, text: string): void {
   const { crc32: _old, ...record } = JSON.parse(text);
   Deno.writeTextFileSync(path, JSON.stringify(withChecksum(record), null, 1) + "\n");

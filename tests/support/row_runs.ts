@@ -1,4 +1,4 @@
-/** Short runs whose rows may lie on a disk. */
+/** Short runs with rows on disk. */
 import assert from "node:assert/strict";
 import { resolveConfig, type TrainConfig } from "../../src/config/config.ts";
 import type { Dataset } from "../../src/dataset/dataset.ts";
@@ -10,13 +10,13 @@ import { checkpointsOf } from "./checkpoint_words.ts";
 import { TemporaryDirectory } from "./temporary.ts";
 import { tinyDataset } from "./tiny_dataset.ts";
 
-/** One rank; 25 steps an epoch on the data below. */
+/** One rank; 25 steps per epoch on the data below. */
 export const CONFIG: TrainConfig = resolveConfig("kaggle", {
   ...{ mode: "cpu", blas: "wasm", ranks: 1, dim: 8, bottom: [12, 8], top: [12, 1], batchSize: 40 },
   ...{ optimizer: "adagrad", learningRate: 0.05, epochs: 2, printFreq: 1 },
 });
 
-/** Samples of four tables, the first of so many rows. */
+/** Samples of four tables, the first with this number of rows. */
 export function dataOf(directory: TemporaryDirectory, { rows = 6000, bags = false } = {}): Dataset {
   return tinyDataset(directory.join("data"), {
     samples: { train: 990, validation: 110, test: 130 },
@@ -25,10 +25,10 @@ export function dataOf(directory: TemporaryDirectory, { rows = 6000, bags = fals
   });
 }
 
-/** Tells nobody. */
+/** Ignores all events. */
 export function quiet(): void {}
 
-/** Runs until a step has been reported, where the run is interrupted. */
+/** Runs until a step is reported, then interrupts the run. */
 export async function stopAt(
   step: number,
   run: (options: Pick<RunOptions, "report" | "signal">) => Promise<unknown>,
@@ -41,8 +41,8 @@ export async function stopAt(
 }
 
 /**
- * Trains in memory, and within memory that changes at every interrupt: the checkpoints must be equal, and the run that was
- * interrupted can be evaluated.
+ * Trains in memory, and with a budget that changes at every interrupt. The checkpoints must be equal, and the
+ * interrupted run can be evaluated.
  */
 export async function interruptAgainAndAgain(config: TrainConfig): Promise<void> {
   using directory = new TemporaryDirectory();

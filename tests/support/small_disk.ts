@@ -1,7 +1,7 @@
-/** Disks of a few MiB, to fill up. */
+/** File systems of a few MiB, to test full disks. */
 import { TemporaryDirectory } from "./temporary.ts";
 
-/** A file system in memory, of this number of MiB; not mounted if this process may not mount one. */
+/** A file system in memory with this number of MiB; not mounted if this process lacks the permission. */
 export class SmallDisk extends TemporaryDirectory {
   readonly isMounted: boolean;
 
@@ -10,7 +10,7 @@ export class SmallDisk extends TemporaryDirectory {
     this.isMounted = succeeds("mount", "-t", "tmpfs", "-o", `size=${mebibytes}m`, "tmpfs", this.path);
   }
 
-  /** Fills it up with a file, whose path it returns. */
+  /** Fills it with a file and returns its path. */
   fill(): string {
     const path = this.join("filler");
     using file = Deno.openSync(path, { write: true, create: true });
@@ -18,7 +18,7 @@ export class SmallDisk extends TemporaryDirectory {
       try {
         for (;;) file.writeSync(new Uint8Array(bytes));
       } catch {
-        // There is no room for as many bytes.
+        // There is no space for this number of bytes.
       }
     }
     return path;
@@ -38,7 +38,7 @@ function succeeds(command: string, ...args: string[]): boolean {
   }
 }
 
-/** Options of a test that needs such a disk: it is ignored, and says so, where none can be mounted. */
+/** Options of a test that needs such a disk: it is ignored, with the reason, if none can be mounted. */
 export function onSmallDisk(name: string): { name: string; ignore: boolean } {
   using disk = new SmallDisk(1);
   const ignore = !disk.isMounted;

@@ -1,4 +1,4 @@
-/** Runs of a small model, of whose rows some can be hot. */
+/** Runs of a small model with hot rows. */
 import type { Dataset } from "../../src/dataset/dataset.ts";
 import { resolveConfig, type TrainConfig } from "../../src/config/config.ts";
 import type { RunEvent } from "../../src/events/events.ts";
@@ -6,10 +6,10 @@ import { startRun } from "../../src/run/run.ts";
 import type { TemporaryDirectory } from "../support/temporary.ts";
 import { tinyDataset } from "../support/tiny_dataset.ts";
 
-/** Two tables are large enough not to be hot as a whole. */
+/** Two tables are too large to be hot as a whole. */
 export const TABLE_ROWS = [20_000, 50, 17_000, 3];
 const ROW_BYTES = 4 * (16 + 1);
-/** The small tables and some 300 rows of the large ones. */
+/** Holds the small tables and about 300 rows of the large ones. */
 const SOME_HOT = 53 * ROW_BYTES + 300 * ROW_BYTES;
 export const EVERYTHING_HOT = 64 * 2 ** 20;
 
@@ -25,7 +25,7 @@ export const CONFIG: TrainConfig = resolveConfig("kaggle", {
   printFreq: 1,
 });
 
-/** Data for it. */
+/** Data of the model. */
 export function dataOf(directory: TemporaryDirectory, train = 1990): Dataset {
   return tinyDataset(directory.join("data"), {
     samples: { train, validation: 300, test: 310 },
@@ -37,7 +37,7 @@ export function dataOf(directory: TemporaryDirectory, train = 1990): Dataset {
   });
 }
 
-/** A run and all that it reported. */
+/** A run and all events that it reported. */
 export async function run(directory: TemporaryDirectory, name: string, dataset: Dataset, config: TrainConfig) {
   const events: RunEvent[] = [];
   const out = directory.join(name);

@@ -1,11 +1,11 @@
-/** Directories that are gone when the test is. */
+/** Temporary directories that are removed at the end of a test. */
 import { join } from "node:path";
 
 /** A new directory, removed when disposed. */
 export class TemporaryDirectory implements Disposable {
   readonly path = Deno.makeTempDirSync({ prefix: "hotset-test-" });
 
-  /** A path inside. */
+  /** A path in the directory. */
   join(...names: string[]): string {
     return join(this.path, ...names);
   }

@@ -1,17 +1,17 @@
-/** Threads of this process that work as a group: what the processes of mpirun do, without starting any. */
+/** Threads of this process that work as a group, like processes of mpirun but without starting any. */
 import type { Dataset } from "../../src/dataset/dataset.ts";
 import type { ShuffleOptions } from "../../src/layout/sample_shuffle.ts";
 import { type ThreadGroupMemory, threadGroupMemory } from "../../src/parallel/threads.ts";
 import type { Profile } from "../../src/profile/profile.ts";
 
-/** What one thread is started with. */
+/** Input of a thread. */
 export interface ThreadStart<T> {
   readonly memory: ThreadGroupMemory;
   readonly rank: number;
   readonly task: T;
 }
 
-/** What each thread of a group is to do: make this layout. */
+/** Task of each thread of a group: build this layout. */
 export interface LayoutTask {
   readonly dataset: string;
   readonly profile: string | undefined;
@@ -21,7 +21,7 @@ export interface LayoutTask {
   readonly direct?: boolean;
 }
 
-/** Has a group of threads make a layout, each of its dataset. Returns each thread's error, or undefined. */
+/** Builds a layout with a group of threads. Returns each thread's error, or undefined. */
 export async function layOutWithThreads(
   datasets: readonly Dataset[],
   profile: Profile | undefined,

@@ -1,4 +1,4 @@
-/** One thread of a group that makes a layout. */
+/** A thread of a group that builds a layout. */
 /// <reference lib="deno.worker" />
 import { Dataset } from "../../src/dataset/dataset.ts";
 import { buildLayout } from "../../src/layout/build_layout.ts";

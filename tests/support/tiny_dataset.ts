@@ -13,14 +13,14 @@ export interface PlainSplit {
   bagLengths?: Uint32Array;
 }
 
-/** Everything that a dataset holds. */
+/** Content of a dataset. */
 export interface PlainDataset {
   tableRows: number[];
   denseFeatures: number;
   splits: Partial<Record<Split, PlainSplit>>;
 }
 
-/** What `tinyDataset` draws. */
+/** Options of `tinyDataset`. */
 export interface TinyOptions {
   samples: { train: number; validation: number; test: number };
   tableRows: number[];
@@ -109,7 +109,7 @@ function drawSplit(samples: number, { tableRows, denseFeatures, bags, skew }: Ti
     for (let t = 0; t < tables; t++) {
       for (const end = k + bagLengths[i * tables + t]; k < end; k++) {
         ids[k] = Math.floor(tableRows[t] * random.uniform() ** skew);
-        // Any fixed scattering of ids over [-1, 1) will do as the weights of the planted model.
+        // Any fixed function of the ids with values in [-1, 1) can be the weights of the planted model.
         logit += ((Math.imul(ids[k] + 1, 0x9e3779b1) >>> 0) / 2 ** 31 - 1) / Math.sqrt(tables);
       }
     }

@@ -1,4 +1,4 @@
-/** Tries options: each changes what a run shows where it may be given, and only there. */
+/** Tries options: each must change the output of a run where it is permitted, and only there. */
 import assert from "node:assert/strict";
 import { UsageError } from "../../src/errors.ts";
 import type { Dataset } from "../../src/dataset/dataset.ts";
@@ -8,7 +8,7 @@ import { startRun } from "../../src/run/run.ts";
 import { TemporaryDirectory } from "./temporary.ts";
 import { tinyDataset } from "./tiny_dataset.ts";
 
-/** An option, what it is given, and what it needs beside it. */
+/** An option with its value, and the other options that it needs. */
 export interface Given {
   readonly option: string;
   readonly layer: Partial<TrainConfig>;
@@ -27,7 +27,7 @@ const BASE: Partial<TrainConfig> = {
   save: false,
 };
 
-/** Options that act on any device. */
+/** Options that have an effect on any device. */
 export const GIVEN: readonly Given[] = [
   { option: "--arch-sparse-feature-size", layer: { dim: 8 }, beside: { bottom: [8] } },
   { option: "--arch-mlp-bot", layer: { bottom: [6, 4] } },
@@ -74,7 +74,7 @@ function dataOf(directory: TemporaryDirectory): Dataset {
   });
 }
 
-/** What a run shows: its events without times, sizes and what only repeats the configuration, and the checkpoints that it leaves. */
+/** Output of a run: its events, without times, sizes and copies of the configuration, and its checkpoints. */
 async function shown(dataset: Dataset, out: string, config: TrainConfig): Promise<string> {
   const events: RunEvent[] = [];
   await startRun(config, dataset, { out, report: (event) => events.push(event) });
@@ -112,7 +112,7 @@ export async function tryOptions(
     const base = bases.get(key) ?? await train(JSON.parse(key));
     bases.set(key, base);
     const reason = refusal(mode, device, beside, layer);
-    // What is refused, if told as a preference, changes nothing.
+    // An option that is refused has no effect as a preference.
     const acts = base !== await train(beside, layer, {});
     assert.equal(acts, reason === undefined, `${option}: ${reason ?? "it is not refused"}`);
   }

@@ -1,28 +1,28 @@
 /**
- * A log of users and items like those that recommenders are tried on (Gowalla, MovieLens): two tables whose use follows a
- * power law, positives by a planted preference of low rank, and for each of them a negative drawn uniformly from the items
- * that its user never chose. One dense feature is constant.
+ * A log of users and items like public ones (Gowalla, MovieLens): two tables with power-law use, positives from a
+ * planted low-rank preference, and for each positive a negative drawn uniformly from the items that its user never
+ * chose. One dense feature is constant.
  */
 import type { Dataset } from "../../src/dataset/dataset.ts";
 import { Random } from "../../src/random.ts";
 import { type PlainSplit, writeDataset } from "./tiny_dataset.ts";
 
-/** What is drawn. */
+/** Options of the log. */
 export interface UserItemOptions {
   readonly users: number;
   readonly items: number;
-  /** Positives of all splits. */
+  /** Number of positives of all splits. */
   readonly positives: number;
-  /** The order of the train and validation samples together: random, or all of a user's one after the other. */
+  /** Order of the train and validation samples together: random, or grouped by user. */
   readonly order: "random" | "users";
   readonly seed: number;
 }
 
 /** Length of the planted vectors, and the spread of a preference. */
 const RANK = 4, STRENGTH = 3;
-/** Popular items of which a user chooses one, by preference. */
+/** Number of popular items from which a user chooses one, by preference. */
 const CANDIDATES = 50;
-/** Of equally many users, and of items, the use falls as rank ** -EXPONENT. */
+/** Use of users and items by popularity rank: rank ** -EXPONENT. */
 const EXPONENT = 0.8;
 const TEST_SHARE = 0.1, VALIDATION_SHARE = 0.05;
 
@@ -32,7 +32,7 @@ interface Choice {
   readonly label: number;
 }
 
-/** Writes the log as a dataset: the test split is a random part, validation the end of the rest. */
+/** Writes the log as a dataset. The test split is a random part, the validation split the end of the rest. */
 export function userItemLog(directory: string, { users, items, positives, order, seed }: UserItemOptions): Dataset {
   const random = new Random(seed);
   const vectors = (count: number) => Float64Array.from({ length: count * RANK }, () => random.normal());
@@ -47,7 +47,7 @@ export function userItemLog(directory: string, { users, items, positives, order,
       const i = item();
       let preference = 0;
       for (let k = 0; k < RANK; k++) preference += tastes[u * RANK + k] * traits[i * RANK + k];
-      // The largest sum with Gumbel noise is a draw by softmax.
+      // The largest sum with Gumbel noise is a draw from the softmax.
       const score = STRENGTH * preference / Math.sqrt(RANK) - Math.log(-Math.log(random.uniform() || Number.MIN_VALUE));
       if (score > most && !chosen[u].has(i)) [best, most] = [i, score];
     }
@@ -80,7 +80,7 @@ function splitOf(choices: readonly Choice[]): PlainSplit {
   };
 }
 
-/** Draws numbers below `count` by a power law, in an order of popularity that has nothing to do with the numbers. */
+/** Draws numbers below `count` by a power law; the popularity of a number is independent of its size. */
 function popularity(count: number, random: Random): () => number {
   const ids = random.shuffle(Uint32Array.from({ length: count }, (_, i) => i));
   const sums = new Float64Array(count);
