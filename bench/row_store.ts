@@ -1,6 +1,6 @@
 /**
  * What rows on disk cost, beside what the disk can do: random reads of 4 KiB pages in the same run, by io_uring, by Linux
- * AIO and one by one; then rows of a log, at random and as batches of the order in which they were written.
+ * AIO, by threads and one by one; then rows of a log, at random and as batches of the order in which they were written.
  *
  *     deno run -A bench/row_store.ts [DIRECTORY] [ROWS]
  *
@@ -13,6 +13,7 @@ import { join } from "node:path";
 import { LinuxAio } from "../ffi/aio.ts";
 import { READ_DEPTH } from "../src/embedding/stores/page_reader.ts";
 import { RowLog } from "../src/embedding/stores/row_log.ts";
+import { ThreadTransfers } from "../src/embedding/stores/thread_transfers.ts";
 import { openTransfers, SerialTransfers, type Transfers } from "../src/embedding/stores/transfers.ts";
 import { Random } from "../src/random.ts";
 import { alignedBytes } from "../src/storage/direct_file.ts";
@@ -74,7 +75,8 @@ function measureDisk(): void {
       if (many.result !== 256 * PAGE) throw new Error(`a write ended with ${many.result}`);
     }
     using aio = new LinuxAio(READ_DEPTH, memory);
-    for (const way of [many, aio]) {
+    using threads = new ThreadTransfers(READ_DEPTH, memory);
+    for (const way of [many, aio, threads]) {
       for (const [what, run] of [["random pages", 1], ["runs of 8 pages", 8]] as const) {
         const count = 4 * BATCH_ROWS;
         best(`${what}, ${way.name}`, count, "pages", () => readPages(way, fd, random, count, run));

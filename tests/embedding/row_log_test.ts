@@ -4,6 +4,7 @@ import { LinuxAio } from "../../ffi/aio.ts";
 import { LibraryError } from "../../ffi/library.ts";
 import { RowLog, type RowLogOptions } from "../../src/embedding/stores/row_log.ts";
 import { type SavedRows, segmentFile } from "../../src/embedding/stores/log_segments.ts";
+import { ThreadTransfers } from "../../src/embedding/stores/thread_transfers.ts";
 import { SerialTransfers, type Transfers } from "../../src/embedding/stores/transfers.ts";
 import { Random } from "../../src/random.ts";
 import { measure } from "../../src/storage/artifact.ts";
@@ -52,7 +53,12 @@ function tryRandomly(log: RowLog, random: Random, rounds: number): void {
 }
 
 for (
-  const [name, transfers] of Object.entries({ "many at a time": undefined, "Linux AIO": aio, "one at a time": serial })
+  const [name, transfers] of Object.entries({
+    "many at a time": undefined,
+    "Linux AIO": aio,
+    "threads": threads,
+    "one at a time": serial,
+  })
 ) {
   Deno.test(`a log of rows gives back what was written last, with ${name}`, () => {
     using directory = new TemporaryDirectory();
@@ -72,6 +78,10 @@ for (
 
 function serial(memory: Uint8Array): Transfers {
   return new SerialTransfers(memory);
+}
+
+function threads(memory: Uint8Array, depth: number): Transfers {
+  return new ThreadTransfers(depth, memory);
 }
 
 /** One transfer at a time where the system has no AIO. */

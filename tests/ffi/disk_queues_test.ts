@@ -1,4 +1,4 @@
-/** io_uring and Linux AIO: many transfers at a time between files and memory. */
+/** io_uring, Linux AIO and threads: many transfers at a time between files and memory. */
 import assert from "node:assert/strict";
 import { closeSync, constants, openSync } from "node:fs";
 import { LinuxAio } from "../../ffi/aio.ts";
@@ -6,10 +6,11 @@ import { IoUring } from "../../ffi/io_uring.ts";
 import { LibraryError } from "../../ffi/library.ts";
 import { Random } from "../../src/random.ts";
 import { alignedBytes } from "../../src/storage/direct_file.ts";
+import { ThreadTransfers } from "../../src/embedding/stores/thread_transfers.ts";
 import { hasDirect } from "../../src/embedding/stores/log_segments.ts";
 import { TemporaryDirectory } from "../support/temporary.ts";
 
-type Queue = typeof IoUring | typeof LinuxAio;
+type Queue = typeof IoUring | typeof LinuxAio | typeof ThreadTransfers;
 
 function findFault(Queue: Queue, direct: boolean): string | undefined {
   using directory = new TemporaryDirectory();
@@ -23,7 +24,7 @@ function findFault(Queue: Queue, direct: boolean): string | undefined {
   }
 }
 
-for (const Queue of [IoUring, LinuxAio]) {
+for (const Queue of [IoUring, LinuxAio, ThreadTransfers]) {
   for (const direct of [true, false]) {
     const fault = findFault(Queue, direct);
     const how = `${Queue.name}${direct ? "" : " through the page cache"}${

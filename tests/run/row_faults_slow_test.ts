@@ -93,7 +93,7 @@ const SCRIPT = new URL("../support/forbidden_calls.ts", import.meta.url).pathnam
 for (
   const [name, calls, way] of [
     ["io_uring", [CALLS.ioUringSetup], /\(Linux AIO, \d+ at a time/],
-    ["io_uring and AIO", [CALLS.ioUringSetup, CALLS.aioSetup], /\(one read or write at a time/],
+    ["io_uring and AIO", [CALLS.ioUringSetup, CALLS.aioSetup], /\(4 threads/],
   ] as const
 ) {
   Deno.test({

@@ -3,6 +3,7 @@ import { readSync, writeSync } from "node:fs";
 import { LinuxAio } from "../../../ffi/aio.ts";
 import { IoUring } from "../../../ffi/io_uring.ts";
 import { LibraryError } from "../../../ffi/library.ts";
+import { ThreadTransfers } from "./thread_transfers.ts";
 
 /** Transfers between files and one memory. Allocates nothing per transfer. */
 export interface Transfers extends Disposable {
@@ -24,7 +25,7 @@ export interface Transfers extends Disposable {
 /** Error number for errors without one. */
 const EIO = 5;
 
-/** One transfer after the other, if the system has no other way: slower, with the same results. */
+/** One transfer after the other, if no C library may be called: slower, with the same results. */
 export class SerialTransfers implements Transfers {
   readonly name = "one read or write at a time";
   readonly depth = 1;
@@ -61,7 +62,7 @@ export class SerialTransfers implements Transfers {
 }
 
 /** Ways to make many transfers at a time, the fastest first. */
-const WAYS = [IoUring, LinuxAio];
+const WAYS = [IoUring, LinuxAio, ThreadTransfers];
 
 /** The fastest transfers that this system supports and permits, at most `depth` at a time. */
 export function openTransfers(memory: Uint8Array, depth: number): Transfers {
