@@ -12,6 +12,7 @@ import { openRanks, type PlacementBatches } from "../../src/ranks/placement.ts";
 import { planFor, resumeRun, startRun } from "../../src/run/run.ts";
 import { ensureLayout, ensureProfile } from "../../src/run/stages.ts";
 import { largestError } from "../support/close.ts";
+import { testDevice } from "../support/cuda_device.ts";
 import { TemporaryDirectory } from "../support/temporary.ts";
 import { tinyDataset } from "../support/tiny_dataset.ts";
 
@@ -42,7 +43,7 @@ function configOf(
 ): TrainConfig {
   const dim = 8;
   return resolveConfig("kaggle", {
-    ...{ mode, optimizer, ranks, device: "emulated", dim, bottom: [24, 8], top: [20, 1], batchSize: BATCH },
+    ...{ mode, optimizer, ranks, device: testDevice, dim, bottom: [24, 8], top: [20, 1], batchSize: BATCH },
     ...(mode === "fae" ? { hotMemory: 4 * HOT_ROWS[kind] * (dim + rowStateWords(optimizer, dim)) } : {}),
     printFreq: 1,
     learningRate: optimizer === "sgd" ? 0.1 : 0.02,
@@ -114,7 +115,7 @@ for (const { mode, optimizer, kind, bags } of RUNS) {
       if (mode !== "hybrid") assert.equal(exchangeKind(layout.shape, mostDistinct, ranks), kind);
       const several = await train(directory, dataset, config);
       assert.equal(several.result.ranks, ranks);
-      assert.match(several.result.device, /^emulated device/);
+      assert.match(several.result.device, testDevice === "emulated" ? /^emulated device/ : /, fp32$/);
       const error = largestError(several.losses, one.losses);
       assert.ok(error <= 1e-5, `${ranks} ranks: ${error}`);
       assert.ok(Math.abs(several.result.auc - one.result.auc) < 1e-3);
@@ -192,7 +193,7 @@ Deno.test("a GPU that fails ends the run on all with its reason", async () => {
   group.train(slot);
   assert.throws(() => group.drain(), (error: unknown) => {
     assert.ok(error instanceof HotsetError);
-    assert.match(error.message, /^Cannot continue training: a rank failed: Cannot run on the emulated device: /);
+    assert.match(error.message, /^Cannot continue training: a rank failed: Cannot run on the (GPU|emulated device): /);
     return true;
   });
 });

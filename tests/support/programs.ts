@@ -1,6 +1,7 @@
 /** Tests that need a program of this machine. */
 
-function isInstalled(program: string): boolean {
+/** True if the program is on the PATH. */
+export function isInstalled(program: string): boolean {
   try {
     return new Deno.Command(program, { args: ["--version"] }).outputSync().success;
   } catch {
