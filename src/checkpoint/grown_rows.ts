@@ -3,7 +3,7 @@ import { InitialRows } from "../embedding/initialise.ts";
 import type { ModelShape } from "../model/shape.ts";
 import type { ByteReader } from "./weights.ts";
 
-/** A matrix of all rows: those of a saved matrix, and initial ones after the end of each of its tables. */
+/** A matrix of all rows: the rows of a saved matrix, and initial rows after the end of each of its tables. */
 export class GrownRows implements ByteReader {
   readonly #saved: ByteReader;
   readonly #width: number;

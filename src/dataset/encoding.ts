@@ -57,7 +57,7 @@ function encodingOf({ body, valuesId }: DatasetEncoding): Encoding {
   };
 }
 
-/** A column without what is only needed to find its values in a file. */
+/** A column without the properties that only help to find its values in a file. */
 function meaningOf(column: Column): object {
   return { ...column, note: undefined, separator: undefined };
 }

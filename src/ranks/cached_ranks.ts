@@ -64,7 +64,7 @@ export class CachedRanks extends RankGroup {
         return this.#cached.initialise(a);
       case Command.train:
         this.#cached.prepareToTrain(this.batches[a]);
-        this.#ranks.drain(); // waits for the step before it, and other processes for its rows
+        this.#ranks.drain(); // waits for the previous step, and other processes for its rows
         this.#ranks.post(command, a, b);
         this.#unfinished++;
         return this.#finishUntil(this.#beside);
@@ -81,7 +81,7 @@ export class CachedRanks extends RankGroup {
     this.#named(() => this.#finishUntil(0));
   }
 
-  /** Tells the tables of all finished steps except the last `left`. */
+  /** Informs the tables about all finished steps except the last `left`. */
   #finishUntil(left: number): void {
     for (; this.#unfinished > left; this.#unfinished--) this.#cached.finish();
   }
@@ -99,7 +99,7 @@ export class CachedRanks extends RankGroup {
     return this.#ranks.agree(flags);
   }
 
-  /** Names the row that the store refused. */
+  /** Adds the name of the row that the store refused. */
   #named<T>(work: () => T): T {
     try {
       return work();
@@ -158,7 +158,7 @@ export class CachedRanks extends RankGroup {
       for (const [i, { name, width }] of matrices.entries()) {
         files[i].read(first * width, block[name]!.subarray(0, rows * width));
       }
-      // Rows with their initial values need no place on disk.
+      // Rows with their initial values are not stored.
       let count = 0;
       for (let row = 0; row < rows; row++) {
         let same = true;

@@ -32,7 +32,7 @@ export function openBest(directory: string): Checkpoint {
   const best = join(directory, BEST_CHECKPOINT);
   const found = isDirectory(best) ? best : resumePoints(directory)[0];
   if (found !== undefined) return Checkpoint.open(found);
-  readRun(directory); // reports what is there instead of a run
+  readRun(directory); // throws an error that says what the directory is
   throw new HotsetError(`Cannot open run ${directory}: it has no checkpoint; train it first`, { code: "not-found" });
 }
 
@@ -71,7 +71,7 @@ export function openResumePoint(out: string): Checkpoint | undefined {
   }
 }
 
-/** The checkpoint whose model a run began with; undefined if it is not there any more, and not needed. */
+/** The checkpoint that a run started from; undefined if it no longer exists and is not needed. */
 export function openStart({ from }: RunRecord, { shape }: ModelPlan, needed: boolean): Checkpoint | undefined {
   if (from === null || (!needed && !isDirectory(from.directory))) return undefined;
   const checkpoint = Checkpoint.open(from.directory);

@@ -1,4 +1,4 @@
-/** A run in one file: what its model needs to be used, without the rest. */
+/** A run in one file, with everything that is needed to use its model. */
 import { basename, join } from "node:path";
 import { BEST_CHECKPOINT } from "../checkpoint/checkpoint_store.ts";
 import { HotsetError } from "../errors.ts";
@@ -51,11 +51,11 @@ function entriesOf(directory: string, folder: string): (ZipEntry & { path: strin
   }));
 }
 
-/** A run to be used: its directory, or a packed run that is unpacked until it is disposed of. */
+/** A run in use: a directory, or a packed run that is unpacked until it is disposed. */
 export class UsableRun implements Disposable {
   /** The run. */
   readonly directory: string;
-  /** True if it was packed: then there is no log of its training, and its data is elsewhere. */
+  /** True if it was packed. It then has no log of its training, and its data is elsewhere. */
   readonly packed: boolean;
   readonly #temporary: TemporaryDirectory | undefined;
 
@@ -110,6 +110,6 @@ function isFile(path: string): boolean {
   try {
     return Deno.statSync(path).isFile;
   } catch {
-    return false; // opening the run tells why
+    return false; // opening the run reports the reason
   }
 }

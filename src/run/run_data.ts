@@ -1,4 +1,4 @@
-/** The data of a run: the encoding of its dataset, which the run contains, and the dataset itself, which lies elsewhere. */
+/** The data of a run: the encoding of its dataset, which is in the run, and the dataset itself, which is elsewhere. */
 import { join } from "node:path";
 import { Dataset } from "../dataset/dataset.ts";
 import { type DatasetEncoding, SavedEncoding } from "../dataset/dataset_encoding.ts";
@@ -6,15 +6,16 @@ import { HotsetError } from "../errors.ts";
 import { isArtifact, isDirectory } from "../storage/artifact.ts";
 import { ENCODING, readRun } from "./run_record.ts";
 
-/** Opens the encoding of a run's dataset. Runs of version 0.1 contain none, and need their dataset. */
+/** Opens the encoding of a run's dataset. Runs of version 0.1 have none and need their dataset. */
 export function openEncoding(run: string): DatasetEncoding {
   const kept = join(run, ENCODING);
   return isArtifact(kept) ? SavedEncoding.open(kept) : Dataset.open(readRun(run).dataset, "lengths");
 }
 
 /**
- * Opens the dataset on which a run was trained: at `data`, or where it was then, relative to the run. Throws HotsetError
- * if it is not there or is another one; `doing` is the purpose ("evaluate"), `remedy` the advice if it is not there.
+ * Opens the dataset that a run was trained on: at `data`, or at its recorded location relative to the run. Throws
+ * HotsetError if it is missing or another one. `doing` is the purpose ("evaluate"), `remedy` the advice if it is
+ * missing.
  */
 export function openData(
   run: string,

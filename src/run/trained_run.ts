@@ -1,4 +1,4 @@
-/** A run that is used: its best checkpoint, and the encoding whose ids its rows belong to. */
+/** Uses a trained run: its best checkpoint, and the encoding that gives the ids of its rows their meaning. */
 import type { DatasetEncoding } from "../dataset/dataset_encoding.ts";
 import { HotsetError } from "../errors.ts";
 import type { Checkpoint } from "../checkpoint/checkpoint.ts";

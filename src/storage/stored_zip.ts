@@ -34,7 +34,7 @@ const ATTRIBUTES = 0o100644 * 2 ** 16;
 /** The value of a field that has moved to the fields of ZIP64. */
 const MOVED = 0xffff_ffff;
 
-/** A value of a header: a number of 2 or 4 bytes, of 8 bytes as bigint, or text. */
+/** A value of a header: a number of 2 or 4 bytes, a bigint of 8 bytes, or text. */
 type Field = readonly [bytes: 2 | 4, value: number] | bigint | Uint8Array;
 
 function record(...fields: readonly Field[]): Uint8Array<ArrayBuffer> {
@@ -53,7 +53,7 @@ function record(...fields: readonly Field[]): Uint8Array<ArrayBuffer> {
   return bytes;
 }
 
-/** What both headers of an entry contain: how it is stored, and where its lengths are. */
+/** Fields that both headers of an entry contain: how it is stored, and its lengths. */
 function storedAs({ crc32 }: ZipEntry): Field[] {
   return [[2, VERSION], [2, FLAGS], [2, 0], [2, 0], [2, DATE], [4, crc32], [4, MOVED], [4, MOVED]];
 }
@@ -107,8 +107,8 @@ export function zipBytes(entries: readonly ZipEntry[]): number {
 }
 
 /**
- * Writes an archive of the files at `path` of each entry. Throws HotsetError if one cannot be read or has not the length
- * and the checksum of its entry.
+ * Writes an archive of the files at `path` of each entry. Throws HotsetError if one cannot be read or differs from its
+ * entry in length or checksum.
  */
 export function writeZip(
   path: string,
@@ -130,7 +130,7 @@ export function writeZip(
   archive.commit();
 }
 
-/** Passes the bytes of an entry on in parts. Throws HotsetError if its checksum is another. */
+/** Passes on the bytes of an entry in parts. Throws HotsetError if its checksum differs. */
 function copy(
   source: FileReader,
   at: number,
@@ -158,7 +158,7 @@ export class StoredZip implements Disposable {
   readonly #positions: readonly number[];
   readonly #chunk = new Uint8Array(CHUNK_BYTES);
 
-  /** Opens an archive. Throws HotsetError with what is wrong. */
+  /** Opens an archive. Throws HotsetError that describes the damage. */
   constructor(path: string) {
     this.#path = path;
     try {
@@ -218,7 +218,7 @@ export class StoredZip implements Disposable {
   }
 }
 
-/** What the headers of a list of entries say, as far as they reach. */
+/** Parses the headers in a list of entries, up to the first incomplete one. */
 function entriesIn(bytes: Uint8Array): ZipEntry[] {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const entries: ZipEntry[] = [];
