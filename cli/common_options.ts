@@ -184,3 +184,8 @@ export function placeOf({ out }: { out?: string }): Place {
 export function folderOf({ out }: { out?: string }): string {
   return out === undefined ? HOME : dirname(out);
 }
+
+/** Characters of a line of stdout; undefined unless it is a terminal. */
+export function widthOfTerminal(): number | undefined {
+  return Deno.stdout.isTerminal() ? Deno.consoleSize().columns : undefined;
+}

@@ -4,6 +4,7 @@ import { Command, CommanderError } from "commander";
 import { outliveTerminal } from "../src/report/terminal.ts";
 import config from "../deno.json" with { type: "json" };
 import { expandConfig, type KnownOption, translateArguments } from "./arguments.ts";
+import { compare } from "./compare.ts";
 import { doctor } from "./doctor.ts";
 import { evaluate } from "./evaluate.ts";
 import { exportModel } from "./export.ts";
@@ -16,6 +17,7 @@ import { predict } from "./predict.ts";
 import { prepare } from "./prepare.ts";
 import { profile } from "./profile.ts";
 import { reproduce } from "./reproduce.ts";
+import { runs } from "./runs.ts";
 import { serve } from "./serve.ts";
 import { train } from "./train.ts";
 import { expectEffect } from "./effects.ts";
@@ -39,6 +41,8 @@ const COMMANDS = [
   evaluate,
   predict,
   serve,
+  runs,
+  compare,
   reproduce,
   exportModel,
   importModel,

@@ -30,7 +30,8 @@ const PLAIN = {
   style: { "padding-left": 0, "padding-right": 1, head: [], border: [] },
 };
 
-function table(head: string[], rows: string[][]): string {
+/** Columns of text, the first one flush left and the others flush right. */
+export function table(head: string[], rows: string[][]): string {
   const lines = new Table({ ...PLAIN, head, colAligns: head.map((_, i) => i === 0 ? "left" : "right") });
   lines.push(...rows);
   return lines.toString();

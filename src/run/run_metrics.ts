@@ -24,10 +24,10 @@ export class RunMetrics implements Disposable {
     });
   }
 
-  /** Writes an event, except those that are only for the terminal. Throws HotsetError if writing fails. */
+  /** Writes an event and its time, except those that are only for the terminal. Throws HotsetError if that fails. */
   write(event: RunEvent): void {
     if (event.event === "stage" || event.event === "note") return;
-    const bytes = new TextEncoder().encode(JSON.stringify(event) + "\n");
+    const bytes = new TextEncoder().encode(JSON.stringify({ ...event, time: new Date().toISOString() }) + "\n");
     this.#attempt(() => writeAll(this.#file, bytes));
   }
 

@@ -1,7 +1,7 @@
 /** The record in a run's directory: everything needed to resume the run and to repeat it. */
 import { existsSync } from "node:fs";
 import { cpus } from "node:os";
-import { join, relative, resolve } from "node:path";
+import { basename, join, relative, resolve } from "node:path";
 import { z } from "zod";
 import project from "../../deno.json" with { type: "json" };
 import { firstIssue, isArtifact, isDirectory, isIntact, withChecksum } from "../storage/artifact.ts";
@@ -28,6 +28,10 @@ export interface RunRecord {
   version: 3 | 4;
   /** The configuration, including the seed. */
   config: TrainConfig;
+  /** When it began to train, in ISO 8601; null in runs of version 0.1. */
+  started: string | null;
+  /** What the user calls its data: the files of the log, or the directory of the dataset; null in runs of version 0.1. */
+  data: string | null;
   /** Directory of the dataset: relative to the run where it is recorded, absolute where it has been read. */
   dataset: string;
   /** Id of the dataset: a checksum over the lengths and checksums of its files. */
@@ -53,6 +57,8 @@ const runRecord: z.ZodType<RunRecord> = z.object({
   hotset: z.literal("run"),
   version: z.union([z.literal(OLDEST), z.literal(VERSION)]),
   config: trainConfig,
+  started: z.iso.datetime().nullable().default(null),
+  data: z.string().nullable().default(null),
   dataset: z.string(),
   datasetId: z.string(),
   layoutId: z.string().nullable(),
@@ -142,6 +148,8 @@ export function recordRun(out: string, config: TrainConfig, dataset: Dataset, tr
     hotset: "run",
     version: VERSION,
     config,
+    started: new Date().toISOString(),
+    data: nameOf(dataset),
     dataset: fromRun(dataset.directory),
     datasetId: dataset.id,
     ...trainedWith,
@@ -157,6 +165,16 @@ export function recordRun(out: string, config: TrainConfig, dataset: Dataset, tr
   const text = new TextEncoder().encode(JSON.stringify(withChecksum(record), null, 1) + "\n");
   AtomicFile.write(join(out, RUN_FILE), [text], `start a run in ${out}`);
   if (config.save) dataset.save(join(out, ENCODING));
+}
+
+const inputs = z.object({ inputs: z.array(z.object({ path: z.string() })).min(1) });
+
+/** What a user calls a dataset: the first file of its log and the number of the others, or its own name. */
+function nameOf({ directory, body: { source } }: Dataset): string {
+  const read = inputs.safeParse(source);
+  if (!read.success) return basename(directory);
+  const [first, ...others] = read.data.inputs;
+  return basename(first.path) + (others.length === 0 ? "" : ` and ${others.length} more`);
 }
 
 /** The result of `ask`; null without the required permission (--allow-sys). */

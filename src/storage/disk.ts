@@ -1,6 +1,6 @@
-/** Free space on disks. */
+/** Space on disks: free, and taken by files. */
 import { statfsSync } from "node:fs";
-import { dirname } from "node:path";
+import { dirname, join } from "node:path";
 import { HotsetError } from "../errors.ts";
 import { throughLinks } from "./links.ts";
 import { bytes } from "../format.ts";
@@ -36,4 +36,24 @@ export function expectRoom(
     } free; make room, or ${remedy}`,
     { code: "no-space" },
   );
+}
+
+/** Identities of files that have been counted: a file with several names takes its space once. */
+export type CountedFiles = Set<string>;
+
+/** Bytes of a file, or of all files below a directory; 0 for what was removed meanwhile. Links are not followed. */
+export function bytesBelow(path: string, counted: CountedFiles = new Set()): number {
+  try {
+    const { size, isDirectory, isSymlink, dev, ino } = Deno.lstatSync(path);
+    if (isDirectory) {
+      return [...Deno.readDirSync(path)].reduce((sum, { name }) => sum + bytesBelow(join(path, name), counted), 0);
+    }
+    const identity = `${dev}:${ino}`;
+    if (isSymlink || (ino !== null && counted.has(identity))) return 0;
+    counted.add(identity);
+    return size;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return 0;
+    throw error;
+  }
 }

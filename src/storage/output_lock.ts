@@ -38,9 +38,8 @@ export class OutputLock implements Disposable {
   static try(out: string, doing: string, waited = false): OutputLock | undefined {
     let file: Deno.FsFile | undefined;
     try {
-      const target = throughLinks(out);
-      const path = join(dirname(target), `.${basename(target)}.lock`);
-      const made = mkdirSync(dirname(target), { recursive: true });
+      const path = lockPath(out);
+      const made = mkdirSync(dirname(path), { recursive: true });
       file = openIfThere(path);
       if (file === undefined) return undefined;
       // The last owner may have removed the file; then this lock is on a deleted file.
@@ -51,6 +50,17 @@ export class OutputLock implements Disposable {
     }
     file.close();
     return undefined;
+  }
+
+  /** True if a process has the lock of `out` now. Changes nothing. */
+  static isHeld(out: string): boolean {
+    try {
+      using file = Deno.openSync(lockPath(out));
+      return !file.tryLockSync(false);
+    } catch (error) {
+      if (error instanceof Deno.errors.NotFound) return false;
+      throw error;
+    }
   }
 
   /** The lock of `out`. Throws HotsetError if another process has it. */
@@ -104,6 +114,11 @@ export class OutputLock implements Disposable {
       }
     }
   }
+}
+
+function lockPath(out: string): string {
+  const target = throughLinks(out);
+  return join(dirname(target), `.${basename(target)}.lock`);
 }
 
 /** Opens or creates a file; undefined if its directory has just been removed. */

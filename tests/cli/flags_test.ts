@@ -3,7 +3,19 @@ import { diagnosisText } from "../../src/report/tables.ts";
 import { slowTest, someOf } from "../support/series.ts";
 import { jsonLines, TINY_MODEL, Workplace } from "./support.ts";
 
-const COMMANDS = ["prepare", "generate", "profile", "layout", "train", "evaluate", "predict", "reproduce", "doctor"];
+const COMMANDS = [
+  "prepare",
+  "generate",
+  "profile",
+  "layout",
+  "train",
+  "evaluate",
+  "predict",
+  "runs",
+  "compare",
+  "reproduce",
+  "doctor",
+];
 
 for (const command of someOf(COMMANDS, 8)) {
   Deno.test(`${command} -h shows every default and one example`, async () => {

@@ -84,7 +84,8 @@ function movedTiles({ rows, fetched, read, written, bytesRead, bytesWritten, wai
   ];
 }
 
-const FRAME = {
+/** Options of every chart over steps. */
+export const FRAME = {
   marginTop: 16,
   marginLeft: 48,
   marginRight: 16,
@@ -217,7 +218,7 @@ function inGroups(progress: readonly ProgressEvent[]): ProgressEvent[][] {
 }
 
 /** Means of groups of events. */
-function thinned(progress: readonly ProgressEvent[]): ProgressEvent[] {
+export function thinned(progress: readonly ProgressEvent[]): ProgressEvent[] {
   return inGroups(progress).map((events) => ({
     ...events.at(-1)!,
     loss: events.reduce((sum, { loss }) => sum + loss, 0) / events.length,

@@ -1,0 +1,85 @@
+/** The report of several runs: their options, their metrics, and their learning curves in one chart. */
+import * as Plot from "@observablehq/plot";
+import { count } from "../../format.ts";
+import { readRunLog } from "../../run/run_log.ts";
+import type { RunSummary } from "../../run/run_list.ts";
+import { comparisonNotes, metricRows, optionRows } from "../run_tables.ts";
+import { drawChart } from "./draw.ts";
+import { escape, htmlTable, type Section, writePage } from "./page.ts";
+import { FRAME, thinned } from "./run_report.ts";
+
+/** Colours of lines, by run; after the last one they repeat with dashes. */
+const COLOURS = ["hot", "cold", "third", "ink", "muted"];
+
+/** One point of a learning curve. */
+interface Point {
+  /** Index of the run. */
+  readonly run: number;
+  readonly step: number;
+  readonly value: number;
+}
+
+/** Writes the comparison of runs as one HTML file. Throws HotsetError if it cannot be written or a log not be read. */
+export function writeComparison(runs: readonly RunSummary[], file: string): void {
+  const logs = runs.map(({ run }) => readRunLog(run));
+  const losses = logs.flatMap(({ progress }, run) =>
+    thinned(progress).map(({ step, loss }): Point => ({ run, step, value: loss }))
+  );
+  const evaluated = (["validation", "test"] as const).find((split) =>
+    logs.some(({ evaluations }) => evaluations.some((event) => event.split === split))
+  );
+  const aucs = logs.flatMap(({ evaluations }, run) =>
+    evaluations.filter(({ split, auc }) => split === evaluated && Number.isFinite(auc))
+      .map(({ step, auc }): Point => ({ run, step, value: auc }))
+  );
+  const names = runs.map(({ run }) => run);
+  const options = optionRows(runs);
+  const notes = comparisonNotes(runs).map((text) => `${text}.`).join(" ");
+  writePage(file, {
+    title: `Comparison of ${runs.length} runs`,
+    subtitle: escape([...names].join(", ")),
+    tiles: [],
+    generated: false,
+    sections: [
+      {
+        title: "Options",
+        text: options.length === 0 ? "All options are equal." : "The options in which the runs differ.",
+        body: options.length === 0 ? "" : htmlTable(["option", ...names], options),
+      },
+      {
+        title: "Metrics",
+        text: escape(`Of each run's best checkpoint. ${notes}`),
+        body: htmlTable(["metric", ...names], metricRows(runs)),
+      },
+      curves("Training loss", "Mean since the previous point.", names, losses),
+      ...(evaluated === undefined ? [] : [curves("AUC", `Of the ${evaluated} split.`, names, aucs)]),
+    ],
+  });
+}
+
+function curves(title: string, text: string, names: readonly string[], points: readonly Point[]): Section {
+  const colour = ({ run }: Pick<Point, "run">) => `var(--${COLOURS[run % COLOURS.length]})`;
+  const chart = drawChart(`${title} over steps`, (_, narrow) => ({
+    ...FRAME,
+    height: narrow ? 220 : 260,
+    marginBottom: 40,
+    x: {
+      domain: [0, Math.max(1, ...points.map(({ step }) => step))],
+      label: "steps →",
+      labelOffset: 34,
+      ticks: narrow ? 4 : 8,
+      tickFormat: count,
+    },
+    y: { label: null, grid: true, ticks: 5, zero: false, nice: true },
+    marks: names.flatMap((_, run) => {
+      const own = points.filter((point) => point.run === run);
+      const dash = run < COLOURS.length ? {} : { strokeDasharray: "5 3" };
+      return [
+        Plot.line(own, { x: "step", y: "value", stroke: colour({ run }), strokeWidth: 2, ...dash }),
+        ...(own.length <= 20 ? [Plot.dot(own, { x: "step", y: "value", fill: colour({ run }), r: 3 })] : []),
+      ];
+    }),
+  }));
+  const key = names.map((name, run) => `<span><i style="background: ${colour({ run })}"></i>${escape(name)}</span>`);
+  return { title, text, body: `<p class="legend">${key.join("")}</p>${chart}` };
+}
