@@ -4,6 +4,7 @@ import { Command, CommanderError } from "commander";
 import { outliveTerminal } from "../src/report/terminal.ts";
 import config from "../deno.json" with { type: "json" };
 import { expandConfig, type KnownOption, translateArguments } from "./arguments.ts";
+import { clean } from "./clean.ts";
 import { compare } from "./compare.ts";
 import { doctor } from "./doctor.ts";
 import { evaluate } from "./evaluate.ts";
@@ -43,6 +44,7 @@ const COMMANDS = [
   serve,
   runs,
   compare,
+  clean,
   reproduce,
   exportModel,
   importModel,

@@ -1,14 +1,14 @@
 /** Runs as tables for the terminal: a list of them, and a few side by side. */
-import type { ConfigKey } from "../config/train_config.ts";
 import { bytes, count, percent, seconds } from "../format.ts";
 import { differingOptions, type RunSummary, type UnreadableRun } from "../run/run_list.ts";
+import type { CacheItem } from "../run/clean.ts";
 import { table } from "./tables.ts";
 
 /** Maximum width of a run's name in a list. */
 const NAME_WIDTH = 30;
 
 /** A value of a configuration as text. */
-export function optionText(value: unknown): string {
+function optionText(value: unknown): string {
   if (value === null) return "none";
   if (Array.isArray(value)) return value.join("-");
   return typeof value === "object" ? JSON.stringify(value) : String(value);
@@ -80,8 +80,8 @@ export function runList(runs: readonly (RunSummary | UnreadableRun)[], width?: n
 
 /** Names and values of the options in which runs differ, one value a run. */
 export function optionRows(runs: readonly RunSummary[]): string[][] {
-  const value = (key: ConfigKey) => runs.map(({ config }) => optionText(config[key]));
-  return differingOptions(runs.map(({ config }) => config)).map((key) => [key, ...value(key)]);
+  const configs = runs.map(({ config }) => config);
+  return differingOptions(configs).map((key) => [key, ...configs.map((config) => optionText(config[key]))]);
 }
 
 /** Names and values of the metrics of runs, one value a run; rows without any value are left out. */
@@ -139,4 +139,20 @@ export function comparisonNotes(runs: readonly RunSummary[]): string[] {
   const others = runs.filter(({ datasetId }) => datasetId !== runs[0].datasetId).map(({ run }) => run);
   if (others.length === 0) return [];
   return [`${others.join(", ")}: on other data than ${runs[0].run}, so metrics are of different samples`];
+}
+
+/** Text of what is in caches: what is not needed first, then what is, with the reason. */
+export function cacheList(items: readonly CacheItem[]): string {
+  const rows = [...items].sort((a, b) => Number(a.kept !== null) - Number(b.kept !== null) || b.bytes - a.bytes)
+    .map((
+      { path, kind, bytes: size, written, kept },
+    ) => [kind, bytes(size), localTime(written), kept ?? "not needed", path]);
+  return columns(["what", "size", "written", "", "path"], rows);
+}
+
+/** Columns of text, all flush left. */
+function columns(head: string[], rows: string[][]): string {
+  const all = [head, ...rows];
+  const widths = head.map((_, i) => Math.max(...all.map((row) => row[i].length)));
+  return all.map((row) => row.map((cell, i) => cell.padEnd(widths[i])).join("  ").trimEnd()).join("\n");
 }

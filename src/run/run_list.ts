@@ -62,25 +62,31 @@ export interface UnreadableRun {
 
 /** The runs in directories and up to three levels below, none twice. Throws HotsetError if there is no such directory. */
 export function findRuns(directories: readonly string[]): string[] {
+  return foldersBelow(directories).filter((folder) => existsSync(join(folder, RUN_FILE)));
+}
+
+/** Directories and those up to three levels below, none twice, without what runs and artifacts contain. */
+export function foldersBelow(directories: readonly string[]): string[] {
   const found = new Map<string, string>();
   for (const directory of directories) {
     if (!isDirectory(directory)) {
-      throw new HotsetError(`Cannot list the runs of ${directory}: no such directory`, { code: "not-found" });
+      throw new HotsetError(`Cannot look for runs in ${directory}: no such directory`, { code: "not-found" });
     }
-    for (const run of runsBelow(directory, MAX_DEPTH)) {
-      const real = Deno.realPathSync(run);
-      if (!found.has(real)) found.set(real, run);
+    for (const folder of walk(directory, MAX_DEPTH)) {
+      const real = Deno.realPathSync(folder);
+      if (!found.has(real)) found.set(real, folder);
     }
   }
   return [...found.values()];
 }
 
-function runsBelow(directory: string, depth: number): string[] {
-  if (existsSync(join(directory, RUN_FILE))) return [directory];
-  if (depth === 0 || isArtifact(directory)) return [];
-  return entriesOf(directory)
-    .filter(({ name, isDirectory }) => isDirectory && !name.startsWith("."))
-    .flatMap(({ name }) => runsBelow(join(directory, name), depth - 1));
+function* walk(directory: string, depth: number): Generator<string> {
+  if (isArtifact(directory)) return;
+  yield directory;
+  if (depth === 0 || existsSync(join(directory, RUN_FILE))) return;
+  for (const { name, isDirectory } of entriesOf(directory)) {
+    if (isDirectory && !name.startsWith(".")) yield* walk(join(directory, name), depth - 1);
+  }
 }
 
 /** Sorted by name; none if the directory may not be read. */

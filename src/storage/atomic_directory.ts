@@ -84,6 +84,15 @@ export function removeAllLeftovers(folder: string): void {
   for (const name of new Set(begun)) removeLeftovers(join(folder, name));
 }
 
+/** The leftovers in a folder that `removeAllLeftovers` removes. */
+export function leftoversIn(folder: string): string[] {
+  return [...Deno.readDirSync(folder)].map(({ name }) => name).filter((name) => {
+    const target = LEFTOVER.exec(name)?.[1];
+    if (target === undefined || isRunning(parseInt(name.slice(partialPrefix(target).length)))) return false;
+    return !name.endsWith(REPLACED) || isDirectory(join(folder, target));
+  }).map((name) => join(folder, name));
+}
+
 function isRunning(pid: number): boolean {
   // In containers, process ids repeat. This process is only beginning, so a leftover with its id is not its own.
   if (pid === Deno.pid) return false;

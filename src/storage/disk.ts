@@ -38,22 +38,40 @@ export function expectRoom(
   );
 }
 
-/** Identities of files that have been counted: a file with several names takes its space once. */
-export type CountedFiles = Set<string>;
+/** A file, which may have several names. */
+interface FileFound {
+  readonly size: number;
+  /** The same for all its names. */
+  readonly identity: string;
+  /** Number of its names. */
+  readonly names: number;
+}
 
-/** Bytes of a file, or of all files below a directory; 0 for what was removed meanwhile. Links are not followed. */
-export function bytesBelow(path: string, counted: CountedFiles = new Set()): number {
+/** The names of files at or below a path, without those that were removed meanwhile. Links are not followed. */
+function* filesBelow(path: string): Generator<FileFound> {
   try {
-    const { size, isDirectory, isSymlink, dev, ino } = Deno.lstatSync(path);
-    if (isDirectory) {
-      return [...Deno.readDirSync(path)].reduce((sum, { name }) => sum + bytesBelow(join(path, name), counted), 0);
-    }
-    const identity = `${dev}:${ino}`;
-    if (isSymlink || (ino !== null && counted.has(identity))) return 0;
-    counted.add(identity);
-    return size;
+    const { size, isDirectory, isSymlink, dev, ino, nlink } = Deno.lstatSync(path);
+    if (isDirectory) { for (const { name } of Deno.readDirSync(path)) yield* filesBelow(join(path, name)); }
+    else if (!isSymlink) yield { size, identity: ino === null ? path : `${dev}:${ino}`, names: nlink ?? 1 };
   } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return 0;
-    throw error;
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
   }
+}
+
+/** Bytes of a file, or of all files below a directory. A file with several names counts once. */
+export function bytesBelow(path: string): number {
+  const sizes = new Map([...filesBelow(path)].map(({ identity, size }) => [identity, size]));
+  return [...sizes.values()].reduce((sum, size) => sum + size, 0);
+}
+
+/** Bytes that removing paths frees: files that have another name elsewhere keep their space. */
+export function bytesFreed(paths: readonly string[]): number {
+  const found = new Map<string, { file: FileFound; seen: number }>();
+  for (const path of paths) {
+    for (const file of filesBelow(path)) {
+      found.set(file.identity, { file, seen: (found.get(file.identity)?.seen ?? 0) + 1 });
+    }
+  }
+  return [...found.values()].filter(({ file, seen }) => seen >= file.names)
+    .reduce((sum, { file }) => sum + file.size, 0);
 }

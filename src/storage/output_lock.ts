@@ -63,6 +63,12 @@ export class OutputLock implements Disposable {
     }
   }
 
+  /** Names of the outputs in a folder whose locks processes have now. */
+  static heldIn(folder: string): string[] {
+    return [...Deno.readDirSync(folder)].flatMap(({ name }) => /^\.(.+)\.lock$/.exec(name)?.[1] ?? [])
+      .filter((name) => OutputLock.isHeld(join(folder, name)));
+  }
+
   /** The lock of `out`. Throws HotsetError if another process has it. */
   static take(out: string, { doing, busy }: LockWords): OutputLock {
     return this.wait(out, doing, () => {

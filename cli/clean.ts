@@ -1,0 +1,33 @@
+import type { Command } from "commander";
+import { bytes } from "../src/format.ts";
+import { cacheList } from "../src/report/run_tables.ts";
+import { bytesToFree, clean as cleanCaches, inspectCaches } from "../src/run/clean.ts";
+import type { Common } from "./common_options.ts";
+import { run } from "./run.ts";
+
+/** hotset clean */
+export function clean(program: Command): void {
+  program.command("clean")
+    .description("List what of the caches no run needs, with its size; --yes removes it.")
+    .argument("[dir...]", "directories with runs and caches at most three levels below (default: this directory)")
+    .option("--yes", "remove it; without this nothing is removed")
+    .addHelpText(
+      "after",
+      "\nRuns, and datasets made by prepare, are never removed. Name all directories with runs that use the caches.\n" +
+        "\nExample: hotset clean hotset --yes",
+    )
+    .action((given: string[], flags: Common & { yes?: boolean }) =>
+      run(flags, () => {
+        const directories = given.length === 0 ? ["."] : given;
+        const items = inspectCaches(directories);
+        if (flags.json) { for (const item of items) console.log(JSON.stringify({ event: "cache", ...item })); }
+        else if (items.length > 0) console.log(cacheList(items));
+        const freed = flags.yes ? cleanCaches(directories).bytes : bytesToFree(items);
+        if (flags.json) console.log(JSON.stringify({ event: "clean", removed: flags.yes ?? false, bytes: freed }));
+        else if (flags.yes) console.log(`Freed ${bytes(freed)}`);
+        else {console.log(
+            freed === 0 ? "Nothing to remove" : `--yes removes what is not needed, and frees ${bytes(freed)}`,
+          );}
+      })
+    );
+}

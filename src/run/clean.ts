@@ -1,0 +1,155 @@
+/**
+ * What of a cache no run needs. A run needs its dataset; a run that has not ended also needs its layout, and the
+ * profile from which that was made. Everything else in a cache is built again when it is missing.
+ */
+import { existsSync } from "node:fs";
+import { basename, dirname, join } from "node:path";
+import { z } from "zod";
+import { HotsetError } from "../errors.ts";
+import { Artifact, isArtifact, isDirectory } from "../storage/artifact.ts";
+import { leftoversIn, removeAllLeftovers, removeWhole } from "../storage/atomic_directory.ts";
+import { bytesBelow, bytesFreed } from "../storage/disk.ts";
+import { OutputLock } from "../storage/output_lock.ts";
+import { findRuns, foldersBelow } from "./run_list.ts";
+import { readRun, type RunRecord } from "./run_record.ts";
+import { readRunLog } from "./run_log.ts";
+import { METRICS_FILE } from "./run_metrics.ts";
+
+/** The folders of a cache, with the kind of artifact in each. */
+const FOLDERS = { datasets: "dataset", profiles: "profile", layouts: "layout" } as const;
+/** Names that Hotset gives to artifacts in a cache; others were chosen by users. */
+const CACHED = /^(demo-)?[0-9a-f]{16}$/;
+/** Of an interrupted `prepare`, whose repetition would continue from it. */
+const STAGE = /^\.(.+)\.stage-[0-9a-f]{16}$/;
+
+/** Something in a cache, or what a killed process left. */
+export interface CacheItem {
+  /** Its path. */
+  readonly path: string;
+  /** What it is. */
+  readonly kind: "dataset" | "profile" | "layout" | "stage" | "leftover";
+  /** Bytes of its files. */
+  readonly bytes: number;
+  /** When it was written, in ISO 8601. */
+  readonly written: string;
+  /** Why it is kept; null if nothing needs it. */
+  readonly kept: string | null;
+}
+
+/** A run, and what it needs. */
+interface Need {
+  readonly run: string;
+  readonly record: RunRecord;
+  readonly ended: boolean;
+}
+
+/**
+ * All that is in the caches in directories and up to three levels below, with the reason if it is needed. Throws
+ * HotsetError if a directory does not exist.
+ */
+export function inspectCaches(directories: readonly string[]): CacheItem[] {
+  const runs = findRuns(directories);
+  const needs: Need[] = [];
+  const unreadable: string[] = [];
+  for (const run of runs) {
+    try {
+      const ended = existsSync(join(run, METRICS_FILE)) && readRunLog(run).result !== undefined;
+      needs.push({ run, record: readRun(run), ended });
+    } catch (error) {
+      if (!(error instanceof HotsetError)) throw error;
+      unreadable.push(run);
+    }
+  }
+  const caches = foldersBelow(directories).filter((folder) =>
+    Object.keys(FOLDERS).some((name) => isDirectory(join(folder, name)))
+  );
+  const everything = unreadable.length === 0 ? undefined : `${unreadable.join(", ")} cannot be read`;
+  return [
+    ...caches.flatMap((cache) => itemsOf(cache, needs, everything)),
+    ...[...new Set([...caches, ...runs])].flatMap(leftovers),
+  ];
+}
+
+function itemsOf(cache: string, needs: readonly Need[], everything: string | undefined): CacheItem[] {
+  const busy = OutputLock.heldIn(cache);
+  const shared = busy.length > 0 ? `${busy.join(", ")}: being written now` : everything;
+  const items: (CacheItem & { readonly profile?: string | null })[] = [];
+  // Layouts come first: one that is kept keeps its profile.
+  for (const folder of ["layouts", "profiles", "datasets"] as const) {
+    const place = join(cache, folder);
+    if (!isDirectory(place)) continue;
+    const kind = FOLDERS[folder];
+    for (const { name } of Deno.readDirSync(place)) {
+      const path = join(place, name);
+      const own = OutputLock.isHeld(outputOf(path)) ? "being written now" : shared;
+      if (STAGE.test(name)) items.push(itemAt(path, "stage", own));
+      if (!CACHED.test(name) || !isArtifact(path)) continue;
+      const { id, profile } = contentOf(kind, path);
+      const users = kind === "profile"
+        ? items.filter((item) => item.kept !== null && item.profile === id).map((item) => item.path)
+        : needs.filter((need) => needsIt(need, kind, path, id)).map(({ run }) => run);
+      const kept = users.length > 0 ? `needed by ${users.join(", ")}` : own;
+      items.push({ ...itemAt(path, kind, kept), ...(profile === undefined ? {} : { profile }) });
+    }
+    items.push(...leftovers(place));
+  }
+  return items.map(({ profile: _, ...item }) => item);
+}
+
+function needsIt({ record, ended }: Need, kind: "dataset" | "layout", path: string, id: string | undefined): boolean {
+  if (kind === "layout") return !ended && (id === undefined || record.layoutId === id);
+  return record.datasetId === id ||
+    (isDirectory(record.dataset) && Deno.realPathSync(record.dataset) === Deno.realPathSync(path));
+}
+
+/** Id of an artifact, and of the profile of a layout; undefined if it is damaged or of another version. */
+function contentOf(kind: "dataset" | "profile" | "layout", path: string): { id?: string; profile?: string | null } {
+  try {
+    const schema = z.looseObject({ profile: z.string().nullable().optional() });
+    const { id, body } = Artifact.open<z.infer<typeof schema>>(kind, path, schema, "lengths");
+    return { id, ...(kind === "layout" && body.profile !== undefined ? { profile: body.profile } : {}) };
+  } catch (error) {
+    if (!(error instanceof HotsetError)) throw error;
+    return {};
+  }
+}
+
+function itemAt(path: string, kind: CacheItem["kind"], kept: string | undefined): CacheItem {
+  const written = (Deno.lstatSync(path).mtime ?? new Date(0)).toISOString();
+  return { path, kind, bytes: bytesBelow(path), written, kept: kept ?? null };
+}
+
+/** What killed processes left in a folder. */
+function leftovers(folder: string): CacheItem[] {
+  return leftoversIn(folder).map((path) => itemAt(path, "leftover", undefined));
+}
+
+/** Bytes that `clean` would free. */
+export function bytesToFree(items: readonly CacheItem[]): number {
+  return bytesFreed(items.filter(({ kept }) => kept === null).map(({ path }) => path));
+}
+
+/**
+ * Removes what nothing needs from the caches in directories, except what a process has begun to write meanwhile. Returns
+ * what was removed, and the bytes that this freed. Throws HotsetError if a directory does not exist, and the errors of
+ * Deno.
+ */
+export function clean(directories: readonly string[]): { removed: CacheItem[]; bytes: number } {
+  using locks = new DisposableStack();
+  const removed = inspectCaches(directories).filter(({ path, kind, kept }) => {
+    if (kept !== null || kind === "leftover") return kept === null;
+    const lock = OutputLock.try(outputOf(path), `remove ${path}`);
+    return locks.use(lock) !== undefined;
+  });
+  const bytes = bytesToFree(removed);
+  for (const { path, kind } of removed) {
+    if (kind === "leftover") removeAllLeftovers(dirname(path));
+    else removeWhole(path);
+  }
+  return { removed, bytes };
+}
+
+/** The output to which something in a cache belongs. */
+function outputOf(path: string): string {
+  return join(dirname(path), STAGE.exec(basename(path))?.[1] ?? basename(path));
+}
