@@ -18,17 +18,17 @@ import { ReadAhead, readThreads } from "../src/layout/read_ahead.ts";
 import { resolveConfig } from "../src/config/config.ts";
 import { KAGGLE_STEPS, stepDataset, stepLayout } from "./cuda_steps.ts";
 
-/** The most batches of a pass, and passes. */
+/** Maximum number of batches of a pass, and of passes. */
 const BATCHES = 32;
 const PASSES = 20;
-/** Slots of a run, and batches of a pass that are read ahead: few, so that some pass has the processor for itself. */
+/** Slots of a run, and batches that a pass reads ahead: few, so that some pass has the processor for itself. */
 const SLOTS = 8;
 const AHEAD_BATCHES = 16;
-/** How long passes go on, and what threads have to start, in milliseconds. */
+/** Duration of the passes, and time for threads to start, in milliseconds. */
 const AHEAD_MS = 1000;
 const START_MS = 500;
 
-/** Milliseconds of a batch by part, and what it holds. */
+/** Milliseconds per batch by part, and the size of a batch. */
 interface ReadingTime {
   readonly batchSize: number;
   readonly kind: BatchKind;
@@ -38,13 +38,13 @@ interface ReadingTime {
   readonly decode: number;
   readonly check: number;
   readonly copy: number;
-  /** All but the copy, as `Layout.readBatch` does them. */
+  /** Everything except the copy, as in `Layout.readBatch`. */
   readonly readBatch: number;
-  /** All together, batch after batch with threads that read ahead: what a training run has of them. */
+  /** Total time per batch with threads that read ahead, as in training. */
   readonly ahead: number;
 }
 
-/** Times one kind of the batches of a layout, all full. */
+/** Times one kind of full batches of a layout. */
 async function timeReading(layout: Layout, kind: BatchKind): Promise<ReadingTime> {
   const { shape } = layout;
   const files = batchFiles(kind);
@@ -81,7 +81,7 @@ async function timeReading(layout: Layout, kind: BatchKind): Promise<ReadingTime
   return { batchSize, kind, bytesPerSample, read, decode, check, copy, readBatch, ahead };
 }
 
-/** Milliseconds of a batch that is read ahead and copied: those of the fastest pass. */
+/** Milliseconds per batch that is read ahead and copied, in the fastest pass. */
 async function timeAhead(layout: Layout, kind: BatchKind, batches: number, target: Uint8Array): Promise<number> {
   const capacity = target.length;
   const memory = new SharedArrayBuffer(SLOTS * capacity);
@@ -107,7 +107,7 @@ function expectNoFault(fault: string | undefined): void {
   if (fault !== undefined) throw new Error(fault);
 }
 
-/** The line that a person reads. */
+/** Text of a result. */
 function timeText({ batchSize, kind, bytesPerSample, ...parts }: ReadingTime): string {
   const ms = Object.values(parts).map((time) => time.toFixed(3).padStart(9)).join(" ");
   const rate = (batchSize / 1000 / parts.ahead).toFixed(2);
@@ -142,5 +142,5 @@ async function main(): Promise<void> {
   }
 }
 
-// The parts run in turn over one batch, so `deno bench` runs this file but its own clock is not used.
+// The parts are timed in one pass, so `deno bench` runs this file without its own clock.
 if (Deno.mainModule === import.meta.url) await main();

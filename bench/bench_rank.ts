@@ -1,4 +1,4 @@
-/** One rank of a bench, as mpirun starts it: trains on the batches of a layout by hand, without a run around it. */
+/** One rank of a benchmark, started by mpirun: trains on given batches of a layout, without a run. */
 import { writeStep } from "../src/optimizer/optimizers.ts";
 import type { Preset } from "../src/config/config.ts";
 import { type MpiWorld, openWorld } from "../src/parallel/mpi_world.ts";
@@ -6,7 +6,7 @@ import { type BatchKind, Layout } from "../src/layout/layout.ts";
 import { MpiRanks } from "../src/ranks/mpi_ranks.ts";
 import { shrunkPlan } from "./shrunk_model.ts";
 
-/** Joins the others. The first arguments of its process: the layout's directory, rows of the tables as JSON, a preset. */
+/** Joins the other ranks. Arguments of the process: directory of the layout, rows of the tables as JSON, preset. */
 export class BenchRank implements AsyncDisposable {
   readonly world: MpiWorld;
   readonly layout: Layout;
@@ -18,7 +18,7 @@ export class BenchRank implements AsyncDisposable {
     this.group = group;
   }
 
-  /** All ranks must call it. */
+  /** Collective: all ranks must call it. */
   static async open(): Promise<BenchRank> {
     const [directory, tableRows, preset] = Deno.args;
     const layout = Layout.open(directory);
@@ -30,7 +30,7 @@ export class BenchRank implements AsyncDisposable {
     return new BenchRank(world, layout, await MpiRanks.open(world, run, () => {}));
   }
 
-  /** Reads a batch and queues the step over it; batches come round in turn. */
+  /** Reads a batch and queues a step over it; batches are used in turn. */
   train(kind: BatchKind, index: number): void {
     const slot = this.group.acquire();
     const batch = this.group.batches[slot];

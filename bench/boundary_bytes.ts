@@ -15,14 +15,14 @@ import { type Shrunk, shrunkModel } from "./shrunk_model.ts";
 const SAMPLES = 400_000;
 const BATCH_SIZE = 2048;
 const LOOK_AHEAD = 2;
-/** `hotMemory` holds hot rows or as many cached ones. */
+/** `hotMemory` is the budget of hot rows, and of as many cached rows. */
 const MODELS: readonly Shrunk[] = [
   { preset: "kaggle", scale: 10, hotMemory: 16 * 2 ** 20 },
   { preset: "terabyte", scale: 25, hotMemory: 32 * 2 ** 20 },
   { preset: "avazu", scale: 10, hotMemory: 4 * 2 ** 20 },
 ];
 
-/** Calls with each batch of a layout in turn. */
+/** Calls `call` with each batch of a layout. Returns the number of batches. */
 function eachBatch(layout: Layout, call: (batch: Batch) => void): number {
   const batch = new Batch(layout.shape);
   for (const kind of BATCH_KINDS) {
@@ -34,7 +34,7 @@ function eachBatch(layout: Layout, call: (batch: Batch) => void): number {
   return layout.batches("hot") + layout.batches("cold");
 }
 
-/** Bytes of pooled rows down and of their gradients up, for the batches that `crosses` says. */
+/** Bytes of pooled rows to the device and of their gradients back, for batches that `crosses` selects. */
 function pooledBytes(layout: Layout, dim: number, crosses: (batch: Batch) => boolean): number {
   let total = 0;
   const steps = eachBatch(layout, (batch) => {
@@ -43,7 +43,7 @@ function pooledBytes(layout: Layout, dim: number, crosses: (batch: Batch) => boo
   return total / steps;
 }
 
-/** Bytes of rows, `words` each, that are brought in and written back where `rows` of them have room. */
+/** Bytes of rows, `words` each, that are fetched and written back if `rows` of them fit. */
 function cachedBytes(layout: Layout, rows: number, words: number): number {
   let total = 0;
   const batchRows = layout.body.mostDistinct.cold;

@@ -34,7 +34,7 @@ const samples = Number(values.samples);
 const batchSize = Number(values["batch-size"]);
 const folder = Deno.makeTempDirSync({ dir: values.folder, prefix: "checkpoint-bench-" });
 
-/** Bytes a second that the disk takes from one writer who does nothing else, past the system's cache or through it. */
+/** Bytes per second that the disk accepts from a single writer, with direct I/O or through the page cache. */
 function measureDisk(create: (path: string) => OutputFile, bytes = 4 * 2 ** 30): number {
   const path = join(folder, "disk");
   const chunk = alignedBytes(1 << 20);
@@ -66,9 +66,9 @@ try {
     checkpointSteps: Math.floor(steps * 0.6),
     keep: 0,
   });
-  /** Each window of steps, in seconds. */
+  /** Duration of each window of steps, in seconds. */
   const windows: { begin: number; end: number; steps: number }[] = [];
-  /** The bare writer, which runs from a tenth to a third of the steps. */
+  /** `dd`, which writes from a tenth to a third of the steps. */
   const bare = { path: join(folder, "bare"), begin: NaN, end: NaN, bytes: 0 };
   let writer: Deno.ChildProcess | undefined;
   const checkpoints: (CheckpointEvent & { begin: number; end: number })[] = [];

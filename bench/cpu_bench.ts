@@ -24,17 +24,17 @@ const TABLES = 26;
 const LOOKUPS = TABLES * SAMPLES;
 const HOT_ROWS = 20_000;
 const ALL_ROWS = 30e6; // 1.9 GB at dim 16
-/** Different sets of rows, so that one run does not find the rows of the last in the cache. */
+/** Number of different sets of rows, so that a run does not find the rows of the previous one in the cache. */
 const ROUNDS = 16;
 const PEAK_SIZE = 1024;
 const COPY_WORDS = 32 << 20;
 
-/** What an operation does in one run, and which limit it meets. */
+/** Work of an operation in one run, and the limit that applies to it. */
 interface Work {
   readonly kind: "flops" | "bytes";
   readonly amount: number;
 }
-/** An operation and its fastest run so far, in milliseconds. */
+/** An operation and its fastest time so far, in milliseconds. */
 interface Measured extends Work {
   readonly name: string;
   fastest: number;
@@ -154,7 +154,7 @@ bench(
 const DIM = 16;
 const table = wasm.allocateTable(ALL_ROWS * DIM, "the table of a bench");
 const state = wasm.allocateTable(ALL_ROWS * DIM, "the optimizer state of a bench");
-for (const buffer of [table, state]) wasm.floats(buffer).fill(1); // has every page in memory
+for (const buffer of [table, state]) wasm.floats(buffer).fill(1); // makes every page resident
 const packed = allocate(wasm, LOOKUPS * DIM);
 const bags = allocate(wasm, LOOKUPS);
 for (let i = 0; i < LOOKUPS; i++) words(bags)[i] = random.below(LOOKUPS);
@@ -207,7 +207,7 @@ for (const [what, rows] of [[`hot rows (${HOT_ROWS})`, HOT_ROWS], ["a table of 3
     ));
 }
 
-/** Random rows for every round, as indices and, ascending, as segments of one lookup each. */
+/** Random rows for every round, as indices and as ascending segments of one lookup each. */
 function makeLists(rows: number): void {
   for (let round = 0; round < ROUNDS; round++) {
     const list = words(rowLists[round]);

@@ -31,11 +31,11 @@ export interface BenchSizes {
   readonly dim: number;
   /** Inputs and outputs of all layers. */
   readonly layers: readonly (readonly [number, number])[];
-  /** Times that an operation stands in its graph. */
+  /** Repetitions of an operation in its graph. */
   readonly repeats: number;
-  /** Time of one measurement. */
+  /** Duration of a measurement. */
   readonly milliseconds: number;
-  /** Words of the copy and sides of the matrix product that are the limits. */
+  /** Words of the copy and sides of the matrix product that define the limits. */
   readonly copyWords: number;
   readonly productSide: number;
 }
@@ -58,30 +58,30 @@ export const TINY: Omit<BenchSizes, "batchSize"> = {
   ...{ copyWords: 1024, productSide: 8 },
 };
 
-/** What the machine can do, measured. */
+/** Measured limits of the machine. */
 export interface Limits {
-  /** Of a large copy on the device, bytes read and written. */
+  /** Rate of a large copy on the device, bytes read and written. */
   readonly bytesPerSecond: number;
-  /** Of a large matrix product at each precision. */
+  /** Rate of a large matrix product, by precision. */
   readonly flopPerSecond: Readonly<Record<Precision, number>>;
 }
 
-/** One operation's time and what it moved or computed in it. */
+/** Time of an operation, and the bytes and operations that it needs. */
 export interface Timing {
   readonly name: string;
   readonly batchSize: number;
   readonly microseconds: number;
-  /** Bytes read and written at the least. */
+  /** Minimum bytes read and written. */
   readonly bytes: number;
-  /** Multiply-adds times two; 0 for what is no matrix product. */
+  /** Multiply-adds times two; 0 if it is not a matrix product. */
   readonly flops: number;
-  /** The time of a step at the limit, over the time it took. */
+  /** Time at the limit divided by measured time. */
   readonly shareOfLimit: number;
 }
 
 const PRECISIONS: readonly Precision[] = ["fp32", "tf32", "bf16"];
 
-/** Words of random numbers that all operands repeat: to draw more takes longer than everything else. */
+/** Number of random words that operands repeat; generating more would take longer than everything else. */
 const PATTERN_WORDS = 1_000_003;
 
 /** Measures the limits. */
@@ -196,7 +196,7 @@ export function* measureTimes(backend: CudaBackend, sizes: BenchSizes, limits: L
   }
 }
 
-/** Makes operands of random words; the caller need not free them. */
+/** Creates operands of random words; the caller need not free them. */
 function operands(backend: CudaBackend) {
   const random = new Random(2);
   let pattern: Float32Array | undefined;
@@ -235,7 +235,7 @@ function drawBatch(backend: CudaBackend, { batchSize, tables, rows }: BenchSizes
   return { batch, block };
 }
 
-/** The line that a person reads. */
+/** Text of a result. */
 export function timingText({ name, microseconds, bytes, flops, shareOfLimit }: Timing): string {
   const rate = flops > 0
     ? `${(flops / microseconds / 1e6).toFixed(2)} TFLOP/s`

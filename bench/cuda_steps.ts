@@ -30,17 +30,17 @@ import { ensureLayout, ensureProfile } from "../src/run/stages.ts";
 import { DeviceClock } from "./device_clock.ts";
 import { coldBatches, writePeerBatches } from "./peers/peer_batches.ts";
 
-/** What is timed. */
+/** Sizes that are timed. */
 export interface StepSizes {
   readonly samples: number;
   readonly scale: number;
   readonly batchSizes: readonly number[];
-  /** Time of one measurement. */
+  /** Duration of a measurement. */
   readonly milliseconds: number;
   readonly model: Partial<TrainConfig>;
 }
 
-/** One way to train, and what a step of it takes. */
+/** A way to train, and the times of a step. */
 export interface StepTiming {
   readonly mode: TrainConfig["mode"];
   readonly kind: BatchKind;
@@ -48,13 +48,13 @@ export interface StepTiming {
   readonly activations: TrainConfig["activations"];
   readonly optimizer: TrainConfig["optimizer"];
   readonly batchSize: number;
-  /** Milliseconds of a step on the device alone; null where part of it is the host's. */
+  /** Milliseconds of a step on the device alone; null if the host computes a part of it. */
   readonly deviceMs: number | null;
   /** With the batch in host memory. */
   readonly stepMs: number;
   /** With the batch read from the layout. */
   readonly readMs: number;
-  /** By `readMs`. */
+  /** Samples per second according to `readMs`. */
   readonly samplesPerSecond: number;
   readonly launches: number;
   readonly bytesToDevice: number;
@@ -77,7 +77,7 @@ export const TINY_STEPS: Omit<StepSizes, "batchSizes"> = {
   model: { dim: 8, bottom: [16, 8], top: [16, 1], hotMemory: 700_000 },
 };
 
-/** All ways, the fullest comparison in mode gpu. */
+/** All ways to train; mode gpu has the most variants. */
 const WAYS: readonly Partial<TrainConfig>[] = [
   { mode: "gpu" },
   { mode: "gpu", precision: "tf32" },
@@ -92,7 +92,7 @@ const WAYS: readonly Partial<TrainConfig>[] = [
 
 const quiet = () => {};
 
-/** The dataset of these sizes in a folder; generated unless it is there. */
+/** The dataset of these sizes in a folder, generated if it does not exist. */
 export function stepDataset(folder: string, { samples, scale }: Pick<StepSizes, "samples" | "scale">): Dataset {
   const out = join(folder, `clicks-${samples}-${scale}`);
   if (isArtifact(out)) return Dataset.open(out);
@@ -100,7 +100,7 @@ export function stepDataset(folder: string, { samples, scale }: Pick<StepSizes, 
   return generateDataset(out, { samples, seed: 1, scale, fractions: { validation: 0, test: 0.01 } });
 }
 
-/** Times all ways at all batch sizes; a way that fails is told and passed over. */
+/** Times all ways at all batch sizes. A way that fails is reported and skipped. */
 export async function* measureSteps(
   device: "cuda" | "emulated",
   dataset: Dataset,
@@ -124,7 +124,7 @@ export async function* measureSteps(
   }
 }
 
-/** The layout that a configuration trains over. */
+/** The layout of a configuration. */
 export function stepLayout(config: TrainConfig, dataset: Dataset, cache: string): Layout {
   const profile = config.mode === "fae" ? ensureProfile(dataset, config, { cache }, quiet) : undefined;
   return ensureLayout(dataset, profile, config, { cache }, quiet);
@@ -144,7 +144,7 @@ async function measureWay(config: TrainConfig, dataset: Dataset, cache: string, 
   group.initialise(parameters, config.seed);
   group.tables.refresh();
   const { mode, precision, activations, optimizer, batchSize } = config;
-  // The last batch of a kind may be a part of one.
+  // The last batch of a kind may be incomplete.
   return BATCH_KINDS.filter((kind) => layout.batches(kind) > 1).map((kind): StepTiming => {
     const read = (step: number) => {
       const slot = group.acquire();
@@ -170,7 +170,7 @@ async function measureWay(config: TrainConfig, dataset: Dataset, cache: string, 
   });
 }
 
-/** Milliseconds of a step over batches that are read as a training run reads them; the last may be a part of one. */
+/** Milliseconds of a step over batches that are read as in training; the last may be incomplete. */
 function readAhead(
   group: RankGroup,
   layout: Layout,
@@ -190,11 +190,11 @@ function readAhead(
   };
   perStep(group, milliseconds, step); // threads start
   const ms = perStep(group, milliseconds, step);
-  while (reading.waiting > 0) reading.take(); // nobody writes to a slot that is used again
+  while (reading.waiting > 0) reading.take(); // a slot must not be written while it is used again
   return ms;
 }
 
-/** Milliseconds of one of the steps that run in a while. */
+/** Milliseconds per step, from as many steps as fit into a measurement. */
 function perStep(group: RankGroup, milliseconds: number, step: (index: number) => void): number {
   const begin = performance.now();
   let steps = 0;
@@ -203,7 +203,7 @@ function perStep(group: RankGroup, milliseconds: number, step: (index: number) =
   return (performance.now() - begin) / steps;
 }
 
-/** Milliseconds that a step over rows on the device takes there, with the batch of the first slot; else null. */
+/** Milliseconds on the device of a step over the batch in the first slot; null if its rows are on the host. */
 function deviceMs({ memory, batches }: RankGroup, kind: BatchKind, milliseconds: number): number | null {
   const { device, plan, batchShape } = memory;
   const store = kind === "hot" ? memory.hot! : memory.full;
@@ -224,7 +224,7 @@ function deviceMs({ memory, batches }: RankGroup, kind: BatchKind, milliseconds:
   return new DeviceClock(device).perCall(milliseconds / 4, step) / 1000;
 }
 
-/** Launches of the device in some work; a replayed graph is one. */
+/** Launches of the device during some work; a replayed graph counts as one. */
 function launchesOf(group: RankGroup, work: () => void): number {
   const launched = () => {
     const { launches = 0, graphLaunches = 0 } = group.memory.device.counters ?? {};
@@ -236,7 +236,7 @@ function launchesOf(group: RankGroup, work: () => void): number {
   return launched() - before;
 }
 
-/** The line that a person reads. */
+/** Text of a result. */
 export function stepText(timing: StepTiming): string {
   const { mode, kind, precision, activations, optimizer, batchSize, deviceMs, stepMs, readMs } = timing;
   const way = `${batchSize} ${mode} ${kind} ${precision} ${activations} ${optimizer}`.padEnd(40);
@@ -280,7 +280,7 @@ async function main(): Promise<void> {
   }
 }
 
-/** The peer goes through them again and again. */
+/** The peer repeats them. */
 const MAX_PEER_BATCHES = 32;
 
 if (import.meta.main) await main();

@@ -10,7 +10,7 @@ import { openCuda } from "../src/backend/cuda/open.ts";
 import { Batch, type BatchShape, SEGMENTS_END } from "../src/layout/batch.ts";
 import { Random } from "../src/random.ts";
 
-/** The rows lookups go to, by table: like Criteo's, some tables have few rows and some have many. */
+/** Rows of each table: like Criteo's, some tables have few rows and some have many. */
 const TABLE_ROWS = [3, 20, 600, 5000, 14, 300, 20_000, 9, 100, 4000, 50, 8000];
 
 /**
@@ -27,7 +27,7 @@ export interface TrafficLine {
   readonly bankTurns: number;
 }
 
-/** A batch of skewed lookups, one for each (sample, table) pair, with its segment list. */
+/** A batch of skewed lookups, one for each (sample, table) pair, with its segments. */
 function drawBatch(batchSize: number, random: Random): { batch: Batch; rows: number } {
   const tables = TABLE_ROWS.length;
   const lookups = batchSize * tables;
@@ -57,7 +57,7 @@ function drawBatch(batchSize: number, random: Random): { batch: Batch; rows: num
   return { batch, rows: TABLE_ROWS.reduce((sum, rows) => sum + rows, 0) };
 }
 
-/** Runs every kernel once over a batch and returns what it asked of memory. */
+/** Runs every kernel once over a batch and returns its memory traffic. */
 export function measureTraffic(dim: number, batchSize: number): TrafficLine[] {
   using backend = openCuda({ device: "emulated", emulated: { countTraffic: true } });
   const random = new Random(dim);

@@ -1,7 +1,7 @@
-/** Times of work on a CUDA device, between two events on its stream. */
+/** Times of work on a CUDA device between two events of its stream. */
 import type { CudaBackend } from "../src/backend/cuda/backend.ts";
 
-/** Measures what a device does, apart from the host that asks for it. */
+/** Measures the time of the device without that of the host. */
 export class DeviceClock {
   readonly #backend: CudaBackend;
   readonly #begin: Deno.PointerValue;
@@ -26,7 +26,7 @@ export class DeviceClock {
     return 1000 * this.#elapsed[0];
   }
 
-  /** Microseconds of one call: the median of some measurements of at least `milliseconds` in all, after one to warm up. */
+  /** Microseconds per call: the median of measurements of at least `milliseconds` in total, after one warm-up call. */
   perCall(milliseconds: number, work: () => void): number {
     const once = this.time(1, work);
     const repeats = Math.max(1, Math.round(1000 * milliseconds / MEASUREMENTS / Math.max(once, 1)));

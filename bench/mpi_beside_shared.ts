@@ -25,7 +25,7 @@ const { values } = parseArgs({
 });
 const ranks = Number(values.ranks);
 
-/** A way to run, named for people. */
+/** A way to run, with its name. */
 interface Way {
   readonly name: string;
   run(args: string[]): Promise<MpiOutcome>;
@@ -50,7 +50,7 @@ const ways: Way[] = [
   })),
 ];
 
-/** Samples/s between the progress events of a run: the median, without the first, up to which it warms up. */
+/** Median samples/s between the progress events of a run, without the first, which includes warm-up. */
 async function train({ name, run }: Way, round: number): Promise<number> {
   const { code, stdout, stderr } = await run([
     ...["train", "clicks", "--preset", "kaggle", "--mode", "fae", "--hot-memory", "24MiB"],
@@ -67,7 +67,7 @@ const sorted = (numbers: number[]) => numbers.toSorted((a, b) => a - b);
 
 const folder = Deno.makeTempDirSync();
 const before = Deno.cwd();
-Deno.chdir(folder); // profiles and layouts are kept there as well
+Deno.chdir(folder); // profiles and layouts are stored here too
 try {
   const fractions = { validation: 0, test: 0.01 };
   generateDataset("clicks", { shape: "kaggle", samples: Number(values.samples), seed: 1, scale: 10, fractions });

@@ -15,7 +15,7 @@ const FOLDER = join("hotset", "bench");
 const CLI = new URL("../cli.ts", import.meta.url).pathname;
 const fractions = { validation: 0, test: 0 };
 
-/** Runs a command of Hotset and returns its seconds and the most memory it had. */
+/** Runs a command of Hotset and returns its seconds and its peak memory. */
 async function measure(args: string[]): Promise<{ seconds: number; peakBytes: number }> {
   const begin = performance.now();
   const child = new Deno.Command(Deno.execPath(), {
@@ -29,7 +29,7 @@ async function measure(args: string[]): Promise<{ seconds: number; peakBytes: nu
       const status = Deno.readTextFileSync(`/proc/${child.pid}/status`);
       peakBytes = Math.max(peakBytes, 1024 * Number(/VmHWM:\s*(\d+)/.exec(status)?.[1] ?? 0));
     } catch {
-      // It has ended.
+      // The process has ended.
     }
   }, 50);
   const { success } = await child.status;
@@ -67,7 +67,7 @@ async function timeLayout(samples: number): Promise<void> {
   await time("profile, 5 % sample", ["profile", dataset, "--sample-rate", "5", "--out", "profile"]);
   await time("profile, all counts", ["profile", dataset, "--out", "profile"]);
   await time("profile and layout", ["layout", dataset, "--batch-size", "2048", "--out", "layout"]);
-  // Layout has left the profile where train would look for it, and would not make it again.
+  // `layout` stored the profile where `train` would find it, so it would not be computed again.
   Deno.removeSync(join(FOLDER, "hotset"), { recursive: true });
   console.log(table.toString());
 }

@@ -25,13 +25,13 @@ import { wireBytes } from "./step_bytes.ts";
 import { LAUNCHERS, runMpi } from "../tests/support/mpirun.ts";
 import { SHRUNK, shrunkModel } from "./shrunk_model.ts";
 
-/** Batches that `fixed` is told from what each sample costs by, the larger also for all else that is measured. */
+/** Batch sizes from which `fixed` and the cost per sample are derived; other costs are measured with the larger one. */
 const SMALL_BATCH = 512;
 const MEASURED_BATCH = 4096;
 const HOSTS = [1, 2, 4, 8, 16, 32, 64];
-/** Hosts, with their ranks, that this machine plays to check the estimate. */
+/** Numbers of hosts and ranks that this machine simulates to check the estimate. */
 const CHECKED = [[1, 1, 1, 1], [2, 2]];
-/** A step exchanges dense gradients in two rounds, and rows and their gradients, or hot rows' gradients. */
+/** Rounds of messages in a step: two for dense gradients; one each for cold rows and their gradients, or one for hot ones. */
 const EXCHANGES: Record<BatchKind, number> = { cold: 4, hot: 3 };
 const RANK = new URL("scaling_rank.ts", import.meta.url);
 
@@ -56,16 +56,16 @@ if (launcher === undefined) {
   Deno.exit(1);
 }
 
-/** A value of each kind of batch weighed by how many of them a layout has. */
+/** Mean over the kinds of batches, weighted by their numbers in a layout. */
 function meanOf(layout: Layout, value: (kind: BatchKind) => number): number {
   const total = BATCH_KINDS.reduce((sum, kind) => sum + layout.batches(kind), 0);
   return BATCH_KINDS.reduce((sum, kind) => sum + layout.batches(kind) / total * value(kind), 0);
 }
 
-/** A step, the mean of both kinds: its seconds, those of reading its batch, and the bytes that all hosts send. */
+/** A mean step over both kinds: its seconds, the seconds of reading its batch, and the bytes that all hosts send. */
 type Step = Record<"seconds" | "reading" | "bytes", number>;
 
-/** Trains on hosts with the given ranks, all played by this machine. */
+/** Trains on simulated hosts with the given ranks. */
 async function measure(layout: Layout, preset: Preset, tableRows: number[], hosts: readonly number[]): Promise<Step> {
   const args = [layout.directory, JSON.stringify(tableRows), preset, values.steps];
   const { code, stdout, stderr } = await runMpi(launcher!, hosts, RANK, args);
@@ -131,7 +131,7 @@ for (const shrunk of SHRUNK) {
       const ranks = hosts.reduce((sum, count) => sum + count);
       const { seconds, bytes } = await measure(measured, preset, tableRows, hosts);
       const shared = Math.max(1, ranks / cores);
-      // Hosts that share the cores copy one after the other as well, on one core each.
+      // Hosts that share cores also copy one after the other, each on one core.
       const copies = copy * bytes / Math.min(hosts.length, cores);
       const predicted = shared * slower * work(MEASURED_BATCH, hosts.length, hosts[0]) + copies;
       const rate = (time: number) => Math.round(MEASURED_BATCH / time).toLocaleString("en");

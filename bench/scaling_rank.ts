@@ -28,7 +28,7 @@ const measured = BATCH_KINDS.filter((kind) => layout.batches(kind) > 0).map((kin
     rank.train(kind, index);
     group.drain();
   };
-  for (let index = 0; index < Math.min(count, 2); index++) train(index); // what is compiled and mapped at first use
+  for (let index = 0; index < Math.min(count, 2); index++) train(index); // compilation and page faults at first use
   const before = world.bytesSent();
   const seconds = medianSeconds(count, train);
   const bytes = (world.bytesSent() - before) / count;

@@ -20,7 +20,7 @@ import { ScoringServer } from "../src/serving/server.ts";
 
 const SAMPLES = 20_000;
 
-/** Times of single calls, in milliseconds, and calls a second. */
+/** Times of single calls, in milliseconds, and calls per second. */
 interface Timing {
   readonly what: string;
   readonly p50: number;
@@ -34,7 +34,7 @@ function timingOf(what: string, times: number[], seconds: number): Timing {
   return { what, p50: at(0.5), p99: at(0.99), perSecond: times.length / seconds };
 }
 
-/** Calls by some clients at once, each after the answer to its last; the first tenth is not counted. */
+/** Calls by several concurrent clients, each after its last response; the first tenth is not counted. */
 async function time(what: string, calls: number, clients: number, call: (i: number) => unknown): Promise<Timing> {
   for (let i = 0; i < calls / 10; i++) await call(i);
   const times: number[] = [];

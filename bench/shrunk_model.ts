@@ -1,4 +1,7 @@
-/** Models in the shapes of published data with their tables shrunk: quick to make, and small enough for several hosts. */
+/**
+ * Models in the shapes of published data with smaller tables, so that they build quickly and fit several simulated
+ * hosts.
+ */
 import { generateDataset } from "../src/dataset/generate.ts";
 import type { Shape } from "../src/dataset/published.ts";
 import { type ModelPlan, planModel } from "../src/model/shape.ts";
@@ -7,14 +10,14 @@ import { buildLayout } from "../src/layout/build_layout.ts";
 import type { Layout } from "../src/layout/layout.ts";
 import { profileDataset } from "../src/profile/profile_dataset.ts";
 
-/** A preset, how many times smaller its tables are, and the bytes of its hot rows. */
+/** A preset, the divisor of its tables, and the bytes of its hot rows. */
 export interface Shrunk {
   readonly preset: Preset & Shape;
   readonly scale: number;
   readonly hotMemory: number;
 }
 
-/** What the benches over several hosts train. */
+/** Models of the benchmarks over several hosts. */
 export const SHRUNK: readonly Shrunk[] = [
   { preset: "kaggle", scale: 10, hotMemory: 16 * 2 ** 20 },
   { preset: "terabyte", scale: 25, hotMemory: 32 * 2 ** 20 },
@@ -24,7 +27,7 @@ export const SHRUNK: readonly Shrunk[] = [
 export interface ShrunkModel {
   readonly plan: ModelPlan;
   readonly tableRows: number[];
-  /** Makes a layout with hot rows of so many bytes, or without any. */
+  /** Builds a layout with this many bytes of hot rows, or without any. */
   layoutOf(batchSize: number, hotBytes: number | undefined): Layout;
 }
 
@@ -37,7 +40,7 @@ export function shrunkPlan(preset: Preset, tableRows: number[], denseFeatures: n
   });
 }
 
-/** Generates samples into `folder`, where layouts are made as well. */
+/** Generates samples in `folder`, where layouts are built too. */
 export function shrunkModel(folder: string, { preset, scale }: Shrunk, samples: number): ShrunkModel {
   const fractions = { validation: 0, test: 0 };
   const options = { shape: preset, samples, seed: 1, scale, drift: 0, fractions } as const;

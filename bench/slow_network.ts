@@ -14,11 +14,11 @@ import { LAUNCHERS } from "../tests/support/mpirun.ts";
 import { SHRUNK, type Shrunk, shrunkModel } from "./shrunk_model.ts";
 import type { Measured } from "./slow_network_rank.ts";
 
-/** A wire between two hosts; `rounds` of measuring, fewer where steps take long. */
+/** A wire between two hosts; `rounds` of measurements, fewer if steps take long. */
 interface Network {
-  /** Gbit/s each way; undefined for what this machine can. */
+  /** Gbit/s in each direction; undefined for no limit. */
   readonly bandwidth?: number;
-  /** Milliseconds from one host to the other, beyond this machine's own. */
+  /** Milliseconds from one host to the other, in addition to the latency of this machine. */
   readonly delay: number;
   readonly rounds: number;
 }
@@ -33,9 +33,9 @@ const NETWORKS: readonly Network[] = [
 ];
 const NAMESPACES = ["a", "b"].map((host) => `hotset-${Deno.pid}-${host}`);
 const WIRE = "wire";
-/** Large frames, as fast networks have them. */
+/** Large frames, as in fast networks. */
 const FRAME_BYTES = 9000;
-/** Longer than all that two processes have under way, so that no frame is dropped. */
+/** Larger than all data in flight between two processes, so that no frame is dropped. */
 const QUEUE_BYTES = 16 * 2 ** 20;
 const RANK = new URL("slow_network_rank.ts", import.meta.url).pathname;
 const ENTER_HOST = new URL("enter_host.sh", import.meta.url).pathname;
@@ -69,7 +69,7 @@ function isThere(command: string, flag: string): boolean {
   }
 }
 
-/** Ends what runs on the hosts and takes them and their wire away; nothing if there are none. */
+/** Ends the processes of the hosts and removes the hosts and their wire, if they exist. */
 function removeHosts(): void {
   const there = ip("netns", "list");
   for (const name of NAMESPACES.filter((name) => there.includes(name))) {
@@ -77,14 +77,17 @@ function removeHosts(): void {
       try {
         Deno.kill(Number(process), "SIGKILL");
       } catch {
-        // It has ended meanwhile.
+        // It has already ended.
       }
     }
     ip("netns", "del", name);
   }
 }
 
-/** Makes both ends of a wire, each in its namespace. The process that delays frames, if any, is to be ended. */
+/**
+ * Creates both ends of a wire, each in its namespace. Returns the process that delays frames, if any; the caller ends
+ * it.
+ */
 async function connect({ delay }: Network): Promise<Deno.ChildProcess | undefined> {
   if (delay === 0) {
     const [near, far] = NAMESPACES;
@@ -103,14 +106,14 @@ async function connect({ delay }: Network): Promise<Deno.ChildProcess | undefine
   return process;
 }
 
-/** The system takes a moment to see that both ends are there. */
+/** Waits until the system has detected both ends. */
 async function whenUp(name: string): Promise<void> {
   while (!/state (UP|UNKNOWN)/.test(ip("-n", name, "link", "show", WIRE))) {
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
 }
 
-/** Works on two hosts, which are there for as long. */
+/** Runs work on two hosts, which exist until it ends. */
 async function onHosts<T>(network: Network, work: () => Promise<T>): Promise<T> {
   let wire: Deno.ChildProcess | undefined;
   try {
@@ -120,11 +123,11 @@ async function onHosts<T>(network: Network, work: () => Promise<T>): Promise<T> 
       ip("-n", name, "addr", "add", `10.77.0.${h + 1}/24`, "dev", WIRE);
       ip("-n", name, "link", "set", WIRE, "mtu", `${FRAME_BYTES}`, "up");
       ip("-n", name, "link", "set", "lo", "up");
-      // The one that every system has; nothing is dropped, so it never slows down.
+      // The default, which never drops a frame and so never slows down.
       ip("netns", "exec", name, "sh", "-c", "echo reno > /proc/sys/net/ipv4/tcp_congestion_control");
       if (network.bandwidth === undefined) continue;
       const bits = network.bandwidth * 1e9;
-      const burst = Math.max(FRAME_BYTES + 1000, Math.round(bits / 8 / 4000)); // what a quarter of a millisecond takes
+      const burst = Math.max(FRAME_BYTES + 1000, Math.round(bits / 8 / 4000)); // a quarter of a millisecond
       const limits = ["rate", `${bits}bit`, "burst", `${burst}`, "limit", `${QUEUE_BYTES}`];
       call("tc", "-n", name, "qdisc", "add", "dev", WIRE, "root", "tbf", ...limits);
     }
@@ -137,7 +140,7 @@ async function onHosts<T>(network: Network, work: () => Promise<T>): Promise<T> 
   }
 }
 
-/** Starts a rank on each host: mpirun on the first, which reaches the other as it would another machine. */
+/** Starts a rank on each host: mpirun on the first, which reaches the other like another machine. */
 async function measure(mpirun: string, args: string[]): Promise<Measured> {
   const over = (name: string) => ["--mca", `${name}_if_include`, WIRE];
   const [near] = NAMESPACES;
@@ -149,7 +152,7 @@ async function measure(mpirun: string, args: string[]): Promise<Measured> {
     args: [
       ...["netns", "exec", near, mpirun, "--mca", "plm_rsh_agent", ENTER_HOST, ...over("oob_tcp")],
       ...["--mca", "pml", "ob1", "--mca", "btl", "tcp,self", ...over("btl_tcp")],
-      ...["--bind-to", "none"], // each host would take the first core
+      ...["--bind-to", "none"], // otherwise each host would use the first core
       ...[...ranks[0], ":", ...ranks[1]],
     ],
     env: { NO_COLOR: "1", OMPI_ALLOW_RUN_AS_ROOT: "1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM: "1" },

@@ -8,21 +8,21 @@ import { Command } from "../src/ranks/rank.ts";
 import { BenchRank } from "./bench_rank.ts";
 import { median } from "./median.ts";
 
-/** Steps of one way to train on one kind of batch. */
+/** Steps with one setting on one kind of batch. */
 export interface Steps {
   readonly kind: BatchKind;
   readonly overlap: boolean;
-  /** The median step's. */
+  /** Seconds of the median step. */
   readonly seconds: number;
-  /** What all ranks sent in a mean step, by their own count. */
+  /** Bytes that all ranks sent in a mean step, by their own count. */
   readonly countedBytes: number;
-  /** What the interface sent and received. */
+  /** Bytes that the interface sent and received. */
   readonly wireBytes: number;
 }
 
-/** What one launch measures. */
+/** Result of a launch. */
 export interface Measured {
-  /** Seconds of a barrier: a message there and one back, at the same time. */
+  /** Seconds of a barrier: a message in each direction at the same time. */
   readonly barrier: number;
   readonly steps: Steps[];
 }
@@ -32,16 +32,16 @@ const { world, group, layout } = rank;
 const [steps, rounds] = Deno.args.slice(3, 5).map(Number);
 const BARRIERS = 20;
 
-/** Bytes that have passed the interface of this rank's host, either way. */
+/** Bytes through the interface of this rank's host, in both directions. */
 function wireBytes(): number {
   const count = (way: string) =>
     Number(Deno.readTextFileSync(`/sys/class/net/${Deno.args[5]}/statistics/${way}_bytes`));
   return count("tx") + count("rx");
 }
 
-/** Trains on batches of one kind and adds the seconds of all steps but the last. */
+/** Trains on batches of one kind and adds the seconds of all steps except the last. */
 function train(kind: BatchKind, overlap: boolean, seconds: number[]): void {
-  rank.train(kind, 0); // a step waits for the batch after it
+  rank.train(kind, 0); // a step waits for the next batch
   for (let index = 1, since = performance.now(); index < steps; index++) {
     if (!overlap) group.post(Command.synchronize, 0, 0);
     rank.train(kind, index);
@@ -57,7 +57,7 @@ for (const kind of BATCH_KINDS.filter((kind) => layout.batches(kind) > 0)) {
   const ways = [false, true].map((overlap) => ({
     ...{ overlap, seconds: new Array<number>(), countedBytes: 0, wireBytes: 0 },
   }));
-  train(kind, true, []); // what is compiled and mapped at first use, and what the network needs to find its speed
+  train(kind, true, []); // compilation and page faults at first use, and TCP's slow start
   for (let round = 0; round < rounds; round++) {
     for (const way of ways) {
       const [counted, wire] = [world.bytesSent(), wireBytes()];

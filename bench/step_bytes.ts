@@ -1,12 +1,12 @@
-/** What hosts send each other in one training step, from the batch alone: the formula that docs/cluster.md gives. */
+/** Bytes that hosts send to each other in a training step, from the batch alone: the formula in docs/cluster.md. */
 import type { Batch } from "../src/layout/batch.ts";
 import type { ModelPlan } from "../src/model/shape.ts";
 
-/** Bytes that all hosts together send in one step. */
+/** Bytes that all hosts together send in a step. */
 export interface WireBytes {
   /** Sums of dense gradients. */
   readonly dense: number;
-  /** Rows of the sharded tables, or none in a hot batch. */
+  /** Rows of the sharded tables; none for a hot batch. */
   readonly rows: number;
   /** Gradients of rows. */
   readonly gradients: number;

@@ -9,9 +9,9 @@
 import { createHash } from "node:crypto";
 
 const KERNELS = new URL("../src/backend/cuda/kernels/", import.meta.url);
-/** The architectures that ptxas must assemble the PTX for, without spilling registers. */
+/** Architectures that ptxas must assemble the PTX for without spilling registers. */
 const ARCHITECTURES = [75, 80, 86, 89, 90, 100, 120];
-/** PTX 7.0 for sm_70: taken by every driver since 2020, run by every GPU from V100 on. */
+/** PTX 7.0 for sm_70: supported by every driver since 2020 and every GPU from V100 on. */
 const FLAGS = [
   ..."-x cuda --cuda-device-only -S --cuda-gpu-arch=sm_70 -nocudainc -nocudalib -O3 -Wall".split(" "),
   ..."-Wno-unknown-cuda-version -Xclang -target-feature -Xclang +ptx70".split(" "),
@@ -23,14 +23,14 @@ export function kernelNames(): string[] {
     .sort();
 }
 
-/** What a kernel's PTX depends on: its source, the prelude and the compiler's flags. */
+/** Hash of everything that determines a kernel's PTX: its source, the prelude and the compiler's flags. */
 export function sourceHash(name: string): string {
   const hash = createHash("sha256").update(FLAGS.join(" "));
   for (const file of ["prelude.h", `${name}.cu`]) hash.update(Deno.readTextFileSync(new URL(file, KERNELS)));
   return hash.digest("hex");
 }
 
-/** The names of kernels whose committed PTX was not built from the source beside it. */
+/** Names of kernels whose committed PTX was not built from the current source. */
 export function staleKernels(): string[] {
   return kernelNames().filter((name) => {
     try {
@@ -41,14 +41,14 @@ export function staleKernels(): string[] {
   });
 }
 
-/** Compiles one kernel and returns its PTX with the banner. Throws when clang is missing or complains. */
+/** Compiles one kernel and returns its PTX with a banner. Throws if clang is missing or reports an error. */
 export function compile(name: string): string {
   const text = run("clang-14", [...FLAGS, new URL(`${name}.cu`, KERNELS).pathname, "-o", "-"]).stdout;
   return `// Built from ${name}.cu by tools/build_kernels.ts; do not edit.\n` +
     `// source sha256 ${sourceHash(name)}\n` + text.replace(/^(\/\/.*\n|\n)+/, "");
 }
 
-/** What ptxas says about one entry on one architecture. */
+/** Resources of an entry on an architecture, according to ptxas. */
 export interface Resources {
   readonly entry: string;
   readonly registers: number;
@@ -56,7 +56,7 @@ export interface Resources {
   readonly spillBytes: number;
 }
 
-/** Assembles a kernel's committed PTX. Throws when ptxas is missing or refuses it. */
+/** Assembles a kernel's committed PTX. Throws if ptxas is missing or refuses it. */
 export function assemble(name: string, architecture: number): Resources[] {
   const ptx = new URL(`${name}.ptx`, KERNELS).pathname;
   const log = run("ptxas", ["-v", `-arch=sm_${architecture}`, ptx, "-o", "/dev/null"]).stderr;
@@ -75,12 +75,12 @@ function run(program: string, parameters: string[]): { stdout: string; stderr: s
   return result;
 }
 
-/** The release of the ptxas that is installed, such as "13.0". */
+/** Release of the installed ptxas, such as "13.0". */
 export function ptxasRelease(): string {
   return /release ([\d.]+)/.exec(run("ptxas", ["--version"]).stdout)![1];
 }
 
-/** The text of resources.md. Throws when an entry spills registers. */
+/** Text of resources.md. Throws if an entry spills registers. */
 export function resourceTable(): string {
   const rows = [["entry", "shared bytes", ...ARCHITECTURES.map((architecture) => `sm_${architecture}`)]];
   for (const name of kernelNames()) {

@@ -17,7 +17,7 @@ const SOURCES = new URL("../src/backend/cpu/wasm/assembly/", import.meta.url);
 const BINARY = new URL("../src/backend/cpu/wasm/kernels_binary.ts", import.meta.url);
 
 const WASM64 = 2;
-/** The runtime without a collector; nothing of it is left in the binary, because the kernels allocate nothing. */
+/** The runtime without garbage collection. Nothing of it is in the binary, because the kernels allocate nothing. */
 const STUB_RUNTIME = 0;
 
 /** Compiles the kernels. The same sources give the same bytes. Throws with the compiler's messages if it refuses. */
@@ -66,7 +66,7 @@ function sourceOf(path: string): [text: string, name: string] {
     : [libraryFiles[`${name}/index`], `${path}/index.ts`];
 }
 
-/** Throws what the compiler has to say, warnings included. */
+/** Throws all messages of the compiler, including warnings. */
 function throwDiagnostics(program: compiler.Program): void {
   const messages = [];
   for (let next = compiler.nextDiagnostic(program); next !== null; next = compiler.nextDiagnostic(program)) {
@@ -75,7 +75,7 @@ function throwDiagnostics(program: compiler.Program): void {
   if (messages.length > 0) throw new Error(`Cannot compile the WASM kernels:\n${messages.join("\n")}`);
 }
 
-/** The committed module for these bytes. */
+/** Text of the module for this binary. */
 export function kernelsModuleText(binary: Uint8Array): string {
   return `/** The kernels of \`assembly/\` as WebAssembly, in base64. Written by tools/build_wasm.ts; do not edit. */
 export const KERNELS_BASE64 =
@@ -83,7 +83,7 @@ export const KERNELS_BASE64 =
 `;
 }
 
-/** The text of the committed module. */
+/** Text of the committed module. */
 export function committedModuleText(): string {
   return Deno.readTextFileSync(BINARY);
 }

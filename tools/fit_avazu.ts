@@ -7,9 +7,9 @@
 import { gunzipSync } from "node:zlib";
 import { RANKS } from "../src/dataset/table_shape.ts";
 
-/** Samples of the log. */
+/** Samples in the log. */
 const SAMPLES = 40_428_967;
-/** Distinct values of each table over all samples, as commonly published; the counts know only the frequent ones. */
+/** Distinct values of each table over all samples, as commonly published; the counts contain only the frequent ones. */
 const ROWS: Record<string, number> = {
   C1: 7,
   banner_pos: 7,
@@ -48,7 +48,7 @@ const tables = Object.entries(ROWS).map(([name, rows]) => {
   const sorted = counts.get(name)!.sort((a, b) => b - a);
   const shares: number[] = [];
   for (const rank of RANKS) {
-    // The last points are left out where values of fewer than 50 sightings begin, or nothing is left.
+    // Omits the last points: they include values that occur fewer than 50 times.
     if (rank > sorted.length || rank >= rows) break;
     shares.push(Number((sorted.slice(0, rank).reduce((sum, n) => sum + n, 0) / SAMPLES).toFixed(4)));
   }
@@ -67,5 +67,5 @@ export const AVAZU_TABLES: readonly NamedShape[] = [
 ${tables.join("\n")}
 ];
 
-/** Share of clicks among the samples. */
+/** Share of clicks. */
 export const AVAZU_CLICK_RATE = ${(clicks / shown).toFixed(4)};`);

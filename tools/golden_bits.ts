@@ -12,7 +12,7 @@ import { join } from "node:path";
 
 const ROOT = new URL("..", import.meta.url).pathname;
 
-/** A log with bags, which the generator does not draw. */
+/** A log with bags, which the generator does not support. */
 const BAG_SCHEMA = {
   columns: [
     { name: "label", kind: "label" },
@@ -40,7 +40,7 @@ interface GoldenRun {
   readonly flags: string;
   readonly bags?: boolean;
   readonly env?: Readonly<Record<string, string>>;
-  /** The program before deno, for processes. */
+  /** Program and arguments before deno, for several processes. */
   readonly launcher?: readonly string[];
 }
 
@@ -84,12 +84,12 @@ const RUNS: Readonly<Record<string, GoldenRun>> = {
   },
 };
 
-/** Begins what stands for a run's checksum where it failed. */
+/** Prefix of the text that replaces the checksum of a failed run. */
 const FAILED = "failed: ";
 
 const folderOf = (name: string) => name.replaceAll(/[^A-Za-z0-9]+/g, "-");
 
-/** Checksum of each run's last checkpoint (tables, dense parameters and their optimizer state), or why there is none. */
+/** Checksum of each run's last checkpoint (tables, dense parameters, optimizer state), or the reason for a failure. */
 async function checksums(checkout: string, place: string): Promise<Map<string, string>> {
   const hotset = async (args: readonly string[], { env = {}, launcher = [] }: Partial<GoldenRun> = {}) => {
     const [program, ...words] = [
@@ -141,7 +141,7 @@ function checksumOf(checkpoint: string): string {
   return hash.digest("hex").slice(0, 16);
 }
 
-/** Calls `use` with a checkout of a commit that is removed afterwards, or with the working tree. */
+/** Calls `use` with a temporary checkout of a commit, or with the working tree. */
 async function inCheckout<T>(commit: string | undefined, use: (checkout: string) => Promise<T>): Promise<T> {
   if (commit === undefined) return await use(ROOT);
   const checkout = Deno.makeTempDirSync();

@@ -28,7 +28,7 @@ const LOGS: [name: string, format: Format, files: string[]][] = [
 const BUDGETS = [0.01, 0.05, 0.1];
 const RUN_SAMPLES = 4096;
 
-/** Shares of the lookups and of the samples that the most used rows cover. */
+/** Shares of the lookups and of the samples that the most popular rows cover. */
 function coverage(dataset: Dataset, budget: number): { lookups: number; samples: number } {
   const rows = new RowCounts(dataset.readCounts(), dataset.firstRows);
   const rule = new HotRule(rows, dataset.body.tables.map(() => 1), Math.floor(budget * dataset.rows));

@@ -18,7 +18,7 @@ import { startRun } from "../src/run/run.ts";
 
 const MAX_MEMORY_CHANGE = 0.02;
 const MAX_THROUGHPUT_CHANGE = 0.05;
-/** The first part, which does not count. */
+/** Share of the beginning that is not evaluated. */
 const WARM_UP_SHARE = 1 / 3;
 
 interface Sample {
@@ -27,7 +27,7 @@ interface Sample {
   readonly bytes: number;
 }
 
-/** Trains for so long and returns what was measured at every checkpoint. */
+/** Trains for this time and returns the measurements of every checkpoint. */
 async function soak(mode: "cpu" | "fae", minutes: number): Promise<Sample[]> {
   using terminal = new Terminal();
   const folder = Deno.makeTempDirSync({ prefix: "hotset-soak-" });
@@ -69,7 +69,7 @@ async function soak(mode: "cpu" | "fae", minutes: number): Promise<Sample[]> {
 
 const mean = (values: number[]) => values.reduce((sum, value) => sum + value, 0) / values.length;
 
-/** How the mean of the second half differs from that of the first, relatively. */
+/** Relative difference between the means of the second and the first half. */
 function change(values: number[]): number {
   const middle = Math.floor(values.length / 2);
   return mean(values.slice(-middle)) / mean(values.slice(0, middle)) - 1;

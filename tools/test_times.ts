@@ -10,7 +10,7 @@ import { fileURLToPath } from "node:url";
 
 const ROOT = fileURLToPath(new URL("../", import.meta.url));
 
-/** Test files below a path, without those that only `deno task test:all` runs. */
+/** Test files below a path, without those that run only under `deno task test:all`. */
 function testFiles(path: string): string[] {
   if (Deno.statSync(path).isFile) return [path];
   return [...Deno.readDirSync(path)].flatMap(({ name, isDirectory }) => {
@@ -20,7 +20,7 @@ function testFiles(path: string): string[] {
   });
 }
 
-/** Seconds of processor time of a test file, those of what it starts among them. */
+/** Seconds of processor time of a test file, including the processes that it starts. */
 async function cost(file: string): Promise<{ seconds: number; passed: boolean }> {
   const command = `TIMEFORMAT='%U %S'; time "$0" test -A -q --no-check "$1" >/dev/null 2>&1`;
   const { code, stderr } = await new Deno.Command("bash", { args: ["-c", command, Deno.execPath(), file], cwd: ROOT })

@@ -1,13 +1,13 @@
 /** A control group that limits the memory of a command; needs root. */
 import { join } from "node:path";
 
-/** Of version 1 and of version 2. */
+/** Files of version 1 and of version 2. */
 const KINDS = [
   { root: "/sys/fs/cgroup/memory", limit: "memory.limit_in_bytes", peak: "memory.max_usage_in_bytes" },
   { root: "/sys/fs/cgroup", limit: "memory.max", peak: "memory.peak" },
 ] as const;
 
-/** Dispose it when its command has ended. */
+/** Dispose it after its command has ended. */
 export class MemoryGroup implements Disposable {
   readonly #directory: string;
 
@@ -15,7 +15,7 @@ export class MemoryGroup implements Disposable {
     this.#directory = directory;
   }
 
-  /** A group of so many bytes, page cache included; why there is none where it cannot be made. */
+  /** A group with this limit in bytes, page cache included; the reason if it cannot be created. */
   static make(bytes: number): MemoryGroup | string {
     const reasons = KINDS.map(({ root, limit }) => {
       const directory = join(root, `hotset-bench-${Deno.pid}`);

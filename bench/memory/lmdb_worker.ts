@@ -1,4 +1,4 @@
-/** The thread of a row store whose rows are in lmdb, an embedded key-value store, in place of the log of rows. */
+/** Thread of a row store that stores rows in lmdb, an embedded key-value store, instead of the log of rows. */
 /// <reference lib="deno.worker" />
 import { statSync } from "node:fs";
 import { join } from "node:path";
@@ -7,7 +7,7 @@ import type { StoreCounts } from "../../src/embedding/stores/row_store.ts";
 import type { RowLogOptions } from "../../src/embedding/stores/row_log.ts";
 import { type SavedStore, serveStore } from "../../src/embedding/stores/store_thread.ts";
 
-/** As fast as it goes: it need not outlive its process. */
+/** The fastest settings: the data need not survive the process. */
 const OPTIONS = {
   encoding: "binary",
   keyEncoding: "uint32",

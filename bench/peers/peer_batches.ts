@@ -1,10 +1,10 @@
-/** Batches of a layout as plain arrays, which PyTorch reads without any decoding. */
+/** Batches of a layout as plain arrays, which PyTorch reads without decoding. */
 import { join } from "node:path";
 import type { Dataset } from "../../src/dataset/dataset.ts";
 import { Batch, type BatchShape } from "../../src/layout/batch.ts";
 import type { Layout } from "../../src/layout/layout.ts";
 
-/** Batches that can be read by number. */
+/** Batches by number. */
 export interface BatchSource {
   readonly shape: BatchShape;
   readonly count: number;
@@ -20,7 +20,7 @@ export function coldBatches(layout: Layout): BatchSource {
   };
 }
 
-/** Writes the first batches of a dataset into a folder. */
+/** Writes the first batches of a dataset to a folder. */
 export function writePeerBatches(batches: BatchSource, dataset: Dataset, out: string, most = Infinity): void {
   const { shape } = batches;
   const { denseFeatures, tables } = shape;

@@ -15,7 +15,7 @@ import { DEMO_CONFIG, demoDataset } from "../../src/run/demo.ts";
 import type { EvaluationEvent, RunEvent } from "../../src/events/events.ts";
 import { startRun } from "../../src/run/run.ts";
 
-/** A run whose bottom MLP is dead ends near .727, the others near .770. */
+/** Runs with a dead bottom MLP end near .727, others near .770. */
 const MIN_AUC = 0.75;
 
 const { values } = parseArgs({

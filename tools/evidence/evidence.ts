@@ -15,7 +15,7 @@ import { type Ended, type Part, SERIES, type Series } from "./series.ts";
 const ROOT = new URL("../../", import.meta.url);
 const KEPT = new URL(".cache/evidence/", ROOT);
 
-/** What is kept of a part. */
+/** Stored result of a part. */
 interface Done {
   readonly commit: string;
   readonly date: string;
@@ -51,7 +51,7 @@ function keep(file: URL, content: string): void {
 async function runPart({ args, env = {} }: Part): Promise<Ended> {
   const begin = performance.now();
   const inherited = Deno.env.toObject();
-  delete inherited.OPENBLAS_CORETYPE; // which a machine may preset for all programs
+  delete inherited.OPENBLAS_CORETYPE; // may be preset for all programs of a machine
   const { code, stdout } = await new Deno.Command(Deno.execPath(), {
     args: [...args],
     cwd: ROOT,
@@ -63,7 +63,7 @@ async function runPart({ args, env = {} }: Part): Promise<Ended> {
   return { code, stdout: new TextDecoder().decode(stdout), seconds: (performance.now() - begin) / 1000 };
 }
 
-/** The table of a series in Markdown, and under it what it was measured on. */
+/** The table of a series in Markdown, with the commit and machine of the measurement. */
 export function tableOf(series: Series, doneOf: (part: Part) => Done | undefined, machine: string): string {
   const line = (cells: readonly string[]) => `| ${cells.join(" | ")} |`;
   const done = series.parts.map((part) => doneOf(part));
@@ -75,7 +75,7 @@ export function tableOf(series: Series, doneOf: (part: Part) => Done | undefined
   return [line(series.columns), line(series.columns.map(() => "---")), ...rows].join("\n") + at;
 }
 
-/** Replaces the table of a series in its page's text. Throws if the page has no place for it. */
+/** Replaces the table of a series in the text of its page. Throws if the page has no markers for it. */
 export function withTable(text: string, name: string, table: string): string {
   const begin = `<!-- evidence ${name} -->`, end = "<!-- /evidence -->";
   const from = text.indexOf(begin), to = text.indexOf(end, from);

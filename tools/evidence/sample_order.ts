@@ -22,7 +22,7 @@ let runs = 0;
 
 const MODEL: Partial<TrainConfig> = { bottom: [16], top: [64, 32, 1], ranks: 1, save: false, device: "cpu" };
 
-/** Mean and deviation over seeds of the test AUC, and the share of hot samples of the first. */
+/** Mean and deviation of the test AUC over seeds, and the share of hot samples with the first seed. */
 async function auc(datasets: readonly Dataset[], layer: Partial<TrainConfig>): Promise<{ text: string; hot: number }> {
   const found: number[] = [];
   let hot = 0;

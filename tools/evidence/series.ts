@@ -1,33 +1,33 @@
 /** The long series whose outcomes docs show: what each runs, and how its output becomes a row of a table. */
 
-/** How a command ended. */
+/** Result of a command. */
 export interface Ended {
   readonly code: number;
   readonly stdout: string;
   readonly seconds: number;
 }
 
-/** A part of a series that is run, and kept, as a whole. */
+/** A part of a series, which is run and stored as a whole. */
 export interface Part {
-  /** What the first column of its row says. */
+  /** Text of the first column. */
   readonly name: string;
   /** Arguments of deno. */
   readonly args: readonly string[];
   readonly env?: Readonly<Record<string, string>>;
-  /** The other columns. */
+  /** Further columns. */
   row(ended: Ended): string[];
 }
 
 /** A table of docs. */
 export interface Series {
   readonly name: string;
-  /** The page that holds the table, from the root of the project. */
+  /** Path of the page with the table, from the root of the project. */
   readonly page: string;
   readonly columns: readonly string[];
   readonly parts: readonly Part[];
 }
 
-/** The tests of the default suite in which something is multiplied. */
+/** Tests of the default suite that compute products. */
 const COMPUTING = [
   ...["test", "-A", "--parallel", "--ignore=tests/**/*_slow_test.ts"],
   ...["backend", "checkpoint", "golden", "interop", "loop", "model", "optimizer", "ranks", "run", "schedule"].map((
@@ -36,17 +36,19 @@ const COMPUTING = [
 ];
 const minutes = (seconds: number) => `${(seconds / 60).toFixed(1)} min`;
 
-/** The counts in the last line of a test run. */
+/** Counts in the last line of a test run. */
 function testCounts({ code, stdout, seconds }: Ended): string[] {
   const summary = stdout.split("\n").findLast((line) => /^(ok|FAILED) \| /.test(line)) ?? "";
   const number = (what: string) => new RegExp(`(\\d+) ${what}`).exec(summary)?.[1] ?? "0";
   return [number("passed"), code === 0 ? "0" : number("failed"), number("ignored"), minutes(seconds)];
 }
 
-/** Keep a library from being found. */
+/** Settings that prevent a library from being found. */
 const NO_OPENBLAS = { HOTSET_OPENBLAS: "none" }, NO_ONEDNN = { HOTSET_ONEDNN: "none" };
 
-/** What may multiply. OpenBLAS replaces kernels that the processor lacks by others, which is no fault. */
+/**
+ * Libraries of matrix products. OpenBLAS replaces kernels that the processor does not support, which is not an error.
+ */
 const KERNELS: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   "OpenBLAS, kernels for this processor": NO_ONEDNN,
   "OpenBLAS, Sandybridge (AVX)": { ...NO_ONEDNN, OPENBLAS_CORETYPE: "Sandybridge" },
@@ -58,7 +60,7 @@ const KERNELS: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   "WASM alone": { ...NO_OPENBLAS, ...NO_ONEDNN, HOTSET_ONNXRUNTIME: "none" },
 };
 
-/** Tests whose subject is that rows on a disk change no bit. */
+/** Tests that rows on disk change no bit. */
 const ROW_TESTS: Readonly<Record<string, readonly string[]>> = {
   "100,000 look-ahead plans beside serial execution": ["embedding/plan_test.ts"],
   "5 optimizers × look-ahead 0, 1, 8 × budgets of 2 to 100 %; 1,000 random schedules": ["embedding/cached_test.ts"],
@@ -68,7 +70,7 @@ const ROW_TESTS: Readonly<Record<string, readonly string[]>> = {
   ],
 };
 
-/** The outcome of `tools/faults.ts` for one kind of fault. */
+/** Result of `tools/faults.ts` for one kind of fault. */
 function faultCounts(kind: string) {
   return ({ code, stdout, seconds }: Ended): string[] => {
     if (!stdout.startsWith("{")) return [`ended with status ${code}`, "", minutes(seconds)];
@@ -80,7 +82,7 @@ function faultCounts(kind: string) {
   };
 }
 
-/** The outcome of `tools/evidence/demo_seeds.ts`. */
+/** Result of `tools/evidence/demo_seeds.ts`. */
 function demoFigures({ code, stdout, seconds }: Ended): string[] {
   if (!stdout.startsWith("{")) return [`ended with status ${code}`, "", "", "", minutes(seconds)];
   const { runs, least, mean, deviation, dead } = JSON.parse(stdout);
@@ -92,7 +94,7 @@ function faults(name: string, kind: string, flags: readonly string[]): Part {
   return { name, args: ["run", "-A", "tools/faults.ts", ...none, ...flags], row: faultCounts(kind) };
 }
 
-/** All series, in the order in which they run. */
+/** All series in the order in which they run. */
 export const SERIES: readonly Series[] = [
   {
     name: "kernels",
