@@ -96,8 +96,10 @@ export const withRaw = (command: Command) =>
         "number of negatives to draw for each positive, from items that its --group never chose",
       )
         .argParser(positive),
-      new Flag("--item <columns...>", "columns of the items that --negatives draws; the first one identifies an item")
-        .unless(drawing),
+      new Flag(
+        "--item <column>",
+        "column that identifies the items that --negatives draws; give it again for other columns of an item",
+      ).collect().unless(drawing),
       new Flag(
         "--negative-power <a>",
         "exponent of an item's frequency when negatives are drawn (default: 0, uniformly)",

@@ -11,10 +11,19 @@ export class Flag extends Option {
   aliases: readonly Alias[] = [];
   /** True if a resumed run may change it. */
   resumes = false;
+  /** True if it can be given several times, once for each value. */
+  collects = false;
 
   /** Sets the rules by which it has no effect. */
   unless(...rules: ((line: CommandLine) => string | undefined)[]): this {
     this.rules = rules.map((rule) => (_, line) => line && rule(line));
+    return this;
+  }
+
+  /** Collects the values of all its occurrences. Unlike `<names...>`, it does not take the words that follow a value. */
+  collect(): this {
+    this.collects = true;
+    this.argParser((value: string, before: string[] = []) => [...before, value]);
     return this;
   }
 

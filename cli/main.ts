@@ -23,6 +23,7 @@ import { serve } from "./serve.ts";
 import { train } from "./train.ts";
 import { expectEffect } from "./effects.ts";
 import { withCommon } from "./common_options.ts";
+import { Flag } from "./flag.ts";
 import { fail } from "./run.ts";
 
 /** All commands. */
@@ -70,7 +71,7 @@ function knownOptions(name: string | undefined): KnownOption[] | undefined {
   return command?.options.filter(({ long }) => long !== "--config").map((option) => ({
     name: option.long!.slice("--".length),
     takesValue: option.required || option.optional,
-    takesList: option.variadic,
+    takesList: option.variadic || (option instanceof Flag && option.collects),
     check: (value) => option.parseArg?.(value, undefined),
   }));
 }

@@ -77,7 +77,7 @@ export function withGroup(format: Format, described: LogSchema, group: string | 
   const fault = format === "criteo" || format === "dlrm"
     ? `format ${format} has no column of users; describe the log with --format csv and a schema`
     : groupFault(described.columns, group);
-  if (fault !== undefined) throw new UsageError(`Cannot group by ${group}: ${fault}`);
+  if (fault !== undefined) throw new UsageError(`Cannot group by ${group === "" ? '""' : group}: ${fault}`);
   return { ...described, group };
 }
 

@@ -68,11 +68,11 @@ export async function inferSchema(
     const { form, found } = await describe(engine, file, onProgress);
     const likely = await withPositive(engine, found, propose(found));
     const columns = likely.some(isSparse) ? likely : likely.map(asCodes);
-    const missing = columns.every((c) => c.kind !== "label") ? "a label" : columns.some(isSparse) ? "" : "categories";
-    if (missing !== "") {
-      throw new HotsetError(`Cannot infer a schema of ${path}: no column looks like ${missing}; write one by hand`);
+    if (!columns.some(isSparse)) {
+      throw new HotsetError(`Cannot infer a schema of ${path}: no column looks like categories; write one by hand`);
     }
     const safe = await accepted(engine, found, await withoutLeaks(engine, found, columns));
+    if (!columns.some(({ kind }) => kind === "label")) onNote(NO_LABEL);
     for (const column of safe) {
       if (column.kind === "label" && !/^only /.test(column.note!)) {
         onNote(`No column contains only 0 and 1; ${column.name} is proposed as the label: ${column.note}`);
@@ -83,6 +83,10 @@ export async function inferSchema(
     throw readFailure(path, error);
   }
 }
+
+const NO_LABEL =
+  "No column looks like a label. If every row is a positive, such as a click, prepare with --negatives 4 " +
+  "--group USER --item ITEM; otherwise set kind label for a column of the schema";
 
 const PARQUET: TextForm = { delimiter: ",", quote: '"', header: true };
 
@@ -133,6 +137,7 @@ async function accepted(engine: Engine, found: readonly Found[], columns: readon
 /** Ignores columns that have a value only for one label. */
 async function withoutLeaks(engine: Engine, found: readonly Found[], columns: readonly Column[]): Promise<Column[]> {
   const at = columns.findIndex(({ kind }) => kind === "label");
+  if (at < 0) return [...columns];
   const all = await filledByLabel(engine, found[at], columns[at], found[at]);
   const rows = all[0] + all[1];
   const kept: Column[] = [];
@@ -151,14 +156,22 @@ async function withoutLeaks(engine: Engine, found: readonly Found[], columns: re
   return kept;
 }
 
+/** True for names of users, items and codes. */
+function isIdName(name: string): boolean {
+  return ID_NAMES.test(name.trim().replace(/[.][0-9]+$/, ""));
+}
+
 /** Gives each column a kind. */
 function propose(found: readonly Found[]): Column[] {
+  // A label beside a single feature is less likely than pairs of a user and an item.
+  const isPairs = found.filter((f) => timeOf(f) === undefined).length <= 2;
   const coarse = found.filter(({ type }) => type === "VARCHAR" || INTEGERS.test(type) || FRACTIONS.test(type))
     .filter(({ distinct, full }) => distinct > 1 && distinct <= MAX_LABELS && full)
-    .sort((a, b) => Number(LABEL_NAMES.test(b.name)) - Number(LABEL_NAMES.test(a.name)) || a.distinct - b.distinct);
+    .sort((a, b) => a.distinct - b.distinct);
   const flags = found.filter(({ flag }) => flag);
-  const label = flags.find(({ name }) => LABEL_NAMES.test(name)) ??
-    coarse.find(({ name }) => LABEL_NAMES.test(name)) ?? flags[0] ?? coarse[0];
+  const named = ({ name }: Found) => LABEL_NAMES.test(name);
+  const unnamed = (found: Found[]) => isPairs ? undefined : found.find(({ name }) => !isIdName(name));
+  const label = flags.find(named) ?? coarse.find(named) ?? unnamed(flags) ?? unnamed(coarse);
   const times = found.filter((f) => f !== label && f.distinct > 1 && timeOf(f) !== undefined);
   const orders = times.filter(({ full }) => full);
   const order = orders.find((f) => timeOf(f)!.transform === "clock") ?? orders[0];
@@ -260,7 +273,7 @@ function kindOf(f: Found): Column {
   }
   if (LISTS.test(type)) return { name, kind: "bag", values: "text", separator: "|", note: `lists; ${about}` };
   if (type === "BOOLEAN") return { name, kind: "sparse", values: "text", note: about };
-  const named = ID_NAMES.test(name.trim().replace(/[.][0-9]+$/, ""));
+  const named = isIdName(name);
   if (named && f.distinct >= UNIQUE_SHARE * f.rows) return { name, kind: "ignore", note: `names the row: ${about}` };
   if (named) return { name, kind: "sparse", values: "text", note: `named like a code: ${about}` };
   if (FRACTIONS.test(type)) {

@@ -4,7 +4,7 @@
  * number of threads or on memory.
  */
 import { type Engine, parquetFiles, quoted } from "./duckdb.ts";
-import { isDense, isSparse, type LogSchema } from "./schema.ts";
+import { isDense, isSparse, type LogSchema, missingColumn } from "./schema.ts";
 import type { ValueRule } from "./value_rules.ts";
 import { keys, stagedView } from "./value_rules.ts";
 
@@ -35,6 +35,8 @@ export function negativesFault({ columns, group }: LogSchema, options: NegativeO
   if (!(power >= 0 && power <= 1)) return `the power ${power} is not a number from 0 to 1`;
   if (group === undefined) return "name the column of the user with --group";
   if (item.length === 0) return "name the columns of the item with --item";
+  const absent = item.find((name) => !columns.some((column) => column.name === name));
+  if (absent !== undefined) return missingColumn(columns, absent);
   const kindOf = (name: string) => columns.find((column) => column.name === name)?.kind;
   for (const name of [group, item[0]]) {
     if (kindOf(name) !== "sparse") return `column ${name} is not of kind sparse, as user and item must be`;

@@ -143,12 +143,16 @@ const schemaFile = z.strictObject({
 /** What keeps a column from naming the groups of samples, or undefined. */
 export function groupFault(columns: readonly Column[], group: string): string | undefined {
   const column = columns.find(({ name }) => name === group);
-  if (column === undefined) {
-    return `there is no column ${group}${didYouMean(group, columns.map(({ name }) => name))} (columns that are no ` +
-      `features have kind ignore)`;
-  }
+  if (column === undefined) return missingColumn(columns, group);
   if (column.kind === "sparse" || column.kind === "ignore") return undefined;
   return `column ${group} has kind ${column.kind}; groups need a column of kind sparse or ignore`;
+}
+
+/** Says that a schema has no such column, and what to do. */
+export function missingColumn(columns: readonly Column[], name: string): string {
+  if (name === "") return "the name of the column is empty";
+  const similar = didYouMean(name, columns.map((column) => column.name));
+  return `the schema has no column ${name}${similar || "; add it, with kind ignore if it is not a feature"}`;
 }
 
 /** What is wrong with the declared notation of a column's numbers. */

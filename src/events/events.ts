@@ -38,6 +38,8 @@ export interface DatasetEvent {
   readonly rows: number;
   /** Malformed rows that were skipped. */
   readonly skippedRows: number;
+  /** Negatives that were drawn, and those that could not be since their users chose all items; null without any. */
+  readonly negatives: { readonly drawn: number; readonly missing: number } | null;
   /** Share of the test split's lookups with a value that has no row of its own, by table; {} without samples. */
   readonly unknownShare: UnknownShare;
   /** The same of the validation split. */

@@ -50,7 +50,8 @@ export class Terminal implements Disposable {
       case "evaluation":
         return this.line(
           `${event.split} after step ${count(event.step)}: AUC ${event.auc.toFixed(4)}, logloss ` +
-            `${event.logloss.toFixed(4)}, accuracy ${percent(event.accuracy)}`,
+            `${event.logloss.toFixed(4)}, accuracy ${percent(event.accuracy)}` +
+            (event.byGroup === undefined ? "" : `, GAUC ${event.byGroup.gauc.toFixed(4)}`),
         );
       case "dataset":
         return this.line(

@@ -102,6 +102,7 @@ function announce(dataset: Dataset, limit: UnknownLimit, report: Report, begin: 
     tables: dataset.tables,
     rows: dataset.rows,
     skippedRows,
+    negatives: negatives ?? null,
     unknownShare: unknown,
     validationUnknownShare: validationUnknown,
     lines: allLines(dataset.body),

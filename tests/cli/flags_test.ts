@@ -103,6 +103,36 @@ Deno.test("--config gives flags, and flags override it", async () => {
   assert.deepEqual(place.files("run"), ["run/metrics.jsonl", "run/run.json"], "nothing is saved");
 });
 
+Deno.test("negatives: --item takes one column, the counts are in the event, and progress lines have the GAUC", async () => {
+  using place = new Workplace();
+  const columns = ["user", "item"].map((name) => ({ name, kind: "sparse" }));
+  place.write("schema.json", JSON.stringify({ columns }));
+  const pairs = Array.from({ length: 300 }, (_, i) => `${i % 12},${(i % 12 + i % 5) % 17}\n`);
+  place.write("pairs.csv", `user,item\n${pairs.join("")}`);
+  const { code, stdout, stderr } = await place.run(
+    ...[
+      "train",
+      "--format",
+      "csv",
+      "--schema",
+      "schema.json",
+      "--mode",
+      "cpu",
+      "--ranks",
+      "1",
+      "--out",
+      "run",
+      "--json",
+    ],
+    ...["--arch-sparse-feature-size", "4", "--arch-mlp-top", "4-1", "--validation-fraction", "0.2"],
+    ...["--negatives", "1", "--group", "user", "--item", "item", "pairs.csv"],
+  );
+  assert.equal(code, 0, stderr);
+  const [{ negatives, samples }] = jsonLines(stdout);
+  assert.deepEqual(negatives, { drawn: samples.train + samples.validation + samples.test - 300, missing: 0 });
+  assert.match(stderr, /^validation after step \d+: AUC 0\.\d+, logloss \S+, accuracy \S+ %, GAUC 0\.\d+$/m);
+});
+
 Deno.test("a preset is a published model, and its parts can be overridden", async () => {
   using place = new Workplace();
   place.log("log.tsv", 300);

@@ -147,6 +147,28 @@ Deno.test("infer: labels of 0.0, -1, 1 and 2 and ratings; what is a guess is tol
   }
 });
 
+Deno.test("infer: pairs of users and items have no label, which is told with the way out", async () => {
+  using directory = new TemporaryDirectory();
+  const pair = (i: number) => `${1 + random(i) % 4},${1 + i % 9}`;
+  const pairs = (header: string, line: (i: number) => string) =>
+    `${header}${Array.from({ length: ROWS }, (_, i) => line(i) + "\n").join("")}`;
+  for (
+    const [content, kinds] of [
+      [pairs("user,item\n", pair), ["sparse", "sparse"]],
+      [pairs("user_id,item_id,brand\n", (i) => `${pair(i)},b${i % 20}`), ["sparse", "sparse", "sparse"]],
+      [pairs("", pair), ["sparse", "sparse"]],
+      [pairs("user,item,ts\n", (i) => `${pair(i)},${1.7e9 + 1000 * random(i)}`), ["sparse", "sparse", "time"]],
+    ] as const
+  ) {
+    const notes: string[] = [];
+    const log = directory.write("pairs.csv", content);
+    const { columns } = await inferSchema(log, undefined, (note) => notes.push(note));
+    assert.deepEqual(columns.map(({ kind }) => kind), kinds, content.slice(0, 20));
+    assert.equal(notes.length, 1);
+    assert.match(notes[0], /^No column looks like a label\. .*--negatives 4 --group USER --item ITEM/);
+  }
+});
+
 Deno.test("infer: columns that only clicks have are left out, with the reason; so is the index of pandas", async () => {
   using directory = new TemporaryDirectory();
   const content = Array.from({ length: ROWS }, (_, i) => {

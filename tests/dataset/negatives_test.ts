@@ -175,8 +175,12 @@ Deno.test("positives alone, and what cannot be drawn, are refused with the way o
     [none, `without a column of kind label all rows are positives; ${advice}`],
     [{ negatives: { count: 0, item: ["item"] } }, "Cannot draw negatives: 0 is not a whole number from 1"],
     [{ negatives: { count: 1, item: [] } }, "name the columns of the item with --item"],
-    [{ negatives: { count: 1, item: ["items"] } }, "column items is not of kind sparse, as user and item must be"],
-    [{ negatives: { count: 1, item: ["item", "colour"] } }, "column colour of the item is no feature"],
+    [
+      { negatives: { count: 1, item: ["items"] } },
+      'the schema has no column items; did you mean "item"?',
+    ],
+    [{ negatives: { count: 1, item: ["price"] } }, "column price is not of kind sparse, as user and item must be"],
+    [{ negatives: { count: 1, item: ["item", ""] } }, "the name of the column is empty"],
     [{ negatives: { count: 1, item: ["item", "user"] } }, "column user cannot be of the user and of the item"],
     [{ negatives: { count: 1, item: ["item"], power: 2 } }, "the power 2 is not a number from 0 to 1"],
   ];

@@ -145,8 +145,13 @@ Deno.test("what cannot name groups is refused", async () => {
     const [options, message] of [
       [
         { groupBy: "users" },
-        /Cannot group by users: there is no column users; did you mean "user"\? \(columns that are no features have kind ignore\)$/,
+        /Cannot group by users: the schema has no column users; did you mean "user"\?$/,
       ],
+      [
+        { groupBy: "advertiser" },
+        /the schema has no column advertiser; add it, with kind ignore if it is not a feature$/,
+      ],
+      [{ groupBy: "" }, /Cannot group by "": the name of the column is empty$/],
       [{ groupBy: "x" }, /Cannot group by x: column x has kind dense; groups need a column of kind sparse or ignore$/],
       [
         { format: "criteo", schema: undefined, groupBy: "C1" },
