@@ -182,9 +182,9 @@ function readingOf(options: Omit<PrepareOptions, "out">): Reading {
   const refuse = (what: string, remedy: string) => {
     throw new UsageError(`Cannot extend the dictionary of ${known.directory}: it is of ${what}; ${remedy}`);
   };
-  const named = format !== "criteo" || schema !== undefined;
-  if (named && format !== read.format) refuse(`format ${read.format}, not ${format}`, "leave --format out");
-  const own = named ? schemaOf(format, schema, groupBy) : withGroup(read.format, read.schema, groupBy);
+  const unnamed = schema === undefined && (format === "criteo" || format === read.format);
+  if (!unnamed && format !== read.format) refuse(`format ${read.format}, not ${format}`, "leave --format out");
+  const own = unnamed ? withGroup(read.format, read.schema, groupBy) : schemaOf(format, schema, groupBy);
   if (!sameFeatures(own, read.schema)) refuse("other columns", "leave --schema out");
   if (maxIndRange !== undefined && maxIndRange !== read.maxIndRange) {
     refuse(`range ${read.maxIndRange ?? "of all values"}, not ${maxIndRange}`, "leave --max-ind-range out");

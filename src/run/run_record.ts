@@ -98,7 +98,7 @@ export function readRun(directory: string): RunRecord {
       from: from === null ? null : { ...from, directory: absolute(from.directory) },
     };
   } catch (error) {
-    const reason = error instanceof Deno.errors.NotFound
+    const reason = error instanceof Deno.errors.NotFound || error instanceof Deno.errors.NotADirectory
       ? whatIsThere(directory)
       : error instanceof SyntaxError
       ? `${RUN_FILE} is not JSON`

@@ -59,6 +59,8 @@ slowTest("from a raw log to scores, stage by stage", async () => {
   assert.equal(await place.succeed("predict", "hotset/run-1", "new.tsv"), csv);
   await place.succeed("predict", "hotset/run-1", "new.tsv", "--out", "scores.csv");
   assert.equal(Deno.readTextFileSync(place.join("scores.csv")), csv);
+  assert.match(await place.succeed("pack", "hotset/run-1", "model.hotset"), /^model\.hotset \([\d.]+ [KM]iB\)\n$/);
+  assert.equal(await place.succeed("predict", "model.hotset", "new.tsv"), csv);
   const [head, ...rows] = csv.trimEnd().split("\n").map((line) => line.split(","));
   assert.deepEqual(head, ["row", "probability"]);
   assert.deepEqual(rows.map(([row]) => Number(row)), lines.map((_, i) => i));

@@ -71,8 +71,8 @@ Deno.test("a model grows: rows and optimizer state of known values come along, n
   await trainOn([writeLog(directory, "day1.csv", DAY_1)], raw, CONFIG, { out: first, report: silent });
   const events: RunEvent[] = [];
   const day2 = writeLog(directory, "day2.csv", DAY_2);
-  // Neither format nor schema need be said again.
-  const again = { format: "criteo", testFraction: 0.2, threads: 1 } as const;
+  // The schema need not be given again.
+  const again = { format: "csv", testFraction: 0.2, threads: 1 } as const;
   await trainOn([day2], again, CONFIG, { out: second, from: first, report: (event) => events.push(event) });
   const notes = events.flatMap((event) => event.event === "note" ? [event.text] : []);
   assert.ok(notes.includes("New values got 5 new rows: 3 of item, 2 of tags"), notes.join("\n"));

@@ -12,7 +12,7 @@ import { exportRun } from "../../src/interop/export_run.ts";
 import { importRun } from "../../src/interop/import_run.ts";
 import { SafetensorsReader } from "../../src/interop/safetensors.ts";
 import { resolveConfig } from "../../src/config/config.ts";
-import { resumeRun, startRun } from "../../src/run/run.ts";
+import { resumeRun, startRun, trainOn } from "../../src/run/run.ts";
 import { evaluateRun, predictRun } from "../../src/run/score_run.ts";
 import { ensureDataset } from "../../src/run/stages.ts";
 import { TemporaryDirectory } from "./temporary.ts";
@@ -84,8 +84,15 @@ async function prepare(folder: string, { rows, maxIndRange }: Log): Promise<{ fi
   return { file, dataset: await ensureDataset([file], { ...raw, ...fractions }, folder, silent) };
 }
 
+/** Click probabilities, computed independently. */
+interface Scorer {
+  of(row: Row): number;
+  /** True if the model has rows for all values. */
+  knows(row: Row): boolean;
+}
+
 /** Scores raw rows with the exported files: the tensors, and the file with the value of each row. */
-async function scorer(run: string, folder: string, maxIndRange: number | undefined): Promise<(row: Row) => number> {
+async function scorer(run: string, folder: string, maxIndRange: number | undefined): Promise<Scorer> {
   const out = join(folder, "model.safetensors");
   exportRun(run, "safetensors", out, silent);
   using file = new SafetensorsReader(out);
@@ -112,14 +119,16 @@ async function scorer(run: string, folder: string, maxIndRange: number | undefin
     )).map(([value, key]) => [String(value), String(key)]),
   );
   connection.closeSync();
-  return ({ price, ...row }) => {
+  const idOf = (row: Omit<Row, "price">, name: "user" | "item") => ids.get(`${name} ${keys.get(row[name])}`) ?? 0;
+  const of = ({ price, ...row }: Row) => {
     const features = [0, 1].map((i) => Math.max(0, weight[i] * price + bias[i]));
     for (const name of ["user", "item"] as const) {
-      const id = ids.get(`${name} ${keys.get(row[name])}`) ?? 0;
+      const id = idOf(row, name);
       features.push(...tables[name].subarray(2 * id, 2 * id + 2));
     }
     return 1 / (1 + Math.exp(-features.reduce((sum, x, i) => sum + x * top[i], topBias)));
   };
+  return { of, knows: (row) => idOf(row, "user") > 0 && idOf(row, "item") > 0 };
 }
 
 function loglossOf(rows: readonly Row[], score: (row: Row) => number): number {
@@ -152,19 +161,19 @@ export async function joinInEveryWay([first, second]: readonly [Log, Log]): Prom
   const expectScores = async (run: string, file: string, rows: readonly Row[], way: string) => {
     const scores = await predictRun(run, [file], {}, silent);
     assert.equal(scores.length, rows.length);
-    rows.forEach((row, i) => assertClose(scores[i], score(row), `${way}, row ${i}`));
+    rows.forEach((row, i) => assertClose(scores[i], score.of(row), `${way}, row ${i}`));
   };
   const taken: string[] = [];
 
   await expectScores(run, b.file, second.rows, "predict");
   const [raw] = await evaluateRun(run, [b.file], silent);
-  assertClose(raw.logloss, loglossOf(second.rows, score), "evaluate raw rows");
+  assertClose(raw.logloss, loglossOf(second.rows, score.of), "evaluate raw rows");
 
   const evaluated = await unlessRefused(() => evaluateRun(run, [b.dataset.directory], silent));
   if (evaluated !== undefined) {
     taken.push("evaluate");
     const tested = second.rows.slice(second.rows.length - b.dataset.samples("test"));
-    assertClose(evaluated[0].logloss, loglossOf(tested, score), "evaluate a dataset");
+    assertClose(evaluated[0].logloss, loglossOf(tested, score.of), "evaluate a dataset");
   }
 
   // The learning rate is so small that the new run has the model of the old one, with the new data.
@@ -173,6 +182,15 @@ export async function joinInEveryWay([first, second]: readonly [Log, Log]): Prom
   if (await unlessRefused(() => startRun(still, b.dataset, { out: next, from: run, report: silent })) !== undefined) {
     taken.push("from");
     await expectScores(next, a.file, first.rows, "--from");
+  }
+
+  // Raw rows always join: they are encoded with the model's dictionary, and its values keep their rows.
+  const grown = directory.join("grown");
+  const reading = { format: "csv", validationFraction: 0, testFraction: 0.25 } as const;
+  await trainOn([b.file], reading, still, { out: grown, from: run, report: silent });
+  const scores = await predictRun(grown, [a.file], {}, silent);
+  for (const [i, row] of first.rows.entries()) {
+    if (score.knows(row)) assertClose(scores[i], score.of(row), `a model that grew, row ${i}`);
   }
 
   for (const ids of ["rows", undefined] as const) {
