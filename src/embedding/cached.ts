@@ -6,6 +6,7 @@
 import type { HostBackend } from "../backend/backend.ts";
 import type { Batch } from "../layout/batch.ts";
 import { rowStateWords } from "../optimizer/optimizers.ts";
+import { ScoredBatch, setPositions } from "./cached_batch.ts";
 import { LookAheadPlan } from "./plan.ts";
 import type { SavedRows } from "./stores/log_segments.ts";
 import type { StoreThread } from "./stores/store_thread.ts";
@@ -53,9 +54,7 @@ export class CachedTables {
   #planned = 0;
   #prepared = 0;
   #finished = 0;
-  /** Rows of a scored batch, stored after the slots: open addressing from a row to its position, 0 is empty. */
-  readonly #scratchRows: Uint32Array;
-  readonly #scratchPositions: Uint32Array;
+  readonly #scored: ScoredBatch;
 
   /** The matrix, in host memory, has a row for each position. */
   constructor(
@@ -77,9 +76,7 @@ export class CachedTables {
     this.#jobs = new Float64Array(lookAhead + 1);
     this.#arrivals = Array.from({ length: lookAhead + 1 }, () => new Uint32Array(batchRows));
     this.#arriving = new Uint32Array(lookAhead + 1);
-    const places = 2 ** Math.ceil(Math.log2(2 * lookupCapacity + 1));
-    this.#scratchRows = new Uint32Array(places);
-    this.#scratchPositions = new Uint32Array(places);
+    this.#scored = new ScoredBatch(lookupCapacity);
   }
 
   /** Rows get their initial values when they are first used. */
@@ -126,17 +123,8 @@ export class CachedTables {
     const step = this.#prepared - this.#finished;
     const at = this.#prepared++ % this.#jobs.length;
     if (this.#arriving[at] > 0) this.#arrive(at);
-    const { words, shape: { bags }, sections: { indices, segments, segmentBags }, lookups, distinct } = batch;
-    // With bags, lookups are found by their row; without, the index of a lookup is the number of its bag.
-    for (let i = indices, end = indices + lookups; i < end && bags; i++) words[i] = this.#plan.positionOf(words[i]);
-    for (let s = 0, i = segments; s < distinct; s++, i += 2) {
-      const position = this.#plan.positionIn(step, s);
-      words[i] = position;
-      for (let k = words[i + 1], end = words[i + 3]; k < end && !bags; k++) {
-        words[indices + words[segmentBags + k]] = position;
-      }
-    }
-    this.counts.rows += distinct;
+    setPositions(this.#plan, step, batch);
+    this.counts.rows += batch.distinct;
   }
 
   #arrive(at: number): void {
@@ -180,36 +168,11 @@ export class CachedTables {
   }
 
   /** Fetches the rows of a batch that is only scored, without evicting any, and sets their positions in it. */
-  prepareToScore({ words, sections: { indices }, lookups }: Batch): void {
-    const { store, slots } = this.#cache;
+  prepareToScore(batch: Batch): void {
+    const { store } = this.#cache;
     this.#expectIdle();
-    this.#scratchPositions.fill(0);
-    let position = slots;
-    for (let i = indices, end = indices + lookups; i < end;) {
-      // As many as a job can read.
-      const read = store?.next.read;
-      const first = position;
-      for (; i < end && (read === undefined || position - first < read.length); i++) {
-        const row = words[i];
-        const cached = this.#plan.positionOf(row);
-        words[i] = cached >= 0 ? cached : this.#scratchPosition(row, position);
-        if (words[i] !== position) continue;
-        if (read !== undefined) read[position - first] = row;
-        position++;
-      }
-      if (store !== undefined && position > first) this.#read(store, position - first, first);
-    }
-  }
-
-  /** The position of a row after the slots, which is `free` if it has none yet. */
-  #scratchPosition(row: number, free: number): number {
-    const mask = this.#scratchRows.length - 1;
-    let at = Math.imul(row, 0x9e3779b1) >>> 5 & mask;
-    for (; this.#scratchPositions[at] !== 0; at = (at + 1) & mask) {
-      if (this.#scratchRows[at] === row) return this.#scratchPositions[at];
-    }
-    this.#scratchRows[at] = row;
-    return this.#scratchPositions[at] = free;
+    // As many as a job can read.
+    this.#scored.set(batch, this.#plan, () => store?.next.read, (count, first) => this.#read(store!, count, first));
   }
 
   /** Reads the rows that the next job lists to consecutive positions. */
