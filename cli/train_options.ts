@@ -3,6 +3,7 @@ import type { Command } from "commander";
 import { z } from "zod";
 import { type Preset, PRESETS, resolveConfig, type TrainConfig } from "../src/config/config.ts";
 import { TRAIN_OPTION_LIST, TRAIN_OPTIONS, type TrainOption } from "../src/config/options.ts";
+import { needsDevice } from "../src/config/placement_options.ts";
 import type { ConfigKey } from "../src/config/train_config.ts";
 import type { CommandLine } from "../src/config/option_types.ts";
 import { addGroup, Flag } from "./flag.ts";
@@ -89,9 +90,7 @@ const collective = (line: CommandLine) => {
   if (collective === "mpi" && (device === "cuda" || device === "emulated")) {
     return `mpi with --device ${device}: ${which}`;
   }
-  return collective === "mpi" && (mode === "gpu" || mode === "hybrid")
-    ? `mpi with --mode ${mode}: ${which}`
-    : undefined;
+  return collective === "mpi" && needsDevice(mode) ? `mpi with --mode ${mode}: ${which}` : undefined;
 };
 
 const scaling = ({ values: { collective } }: CommandLine) =>

@@ -245,9 +245,22 @@ export interface DeviceCollectives {
   abort(): void;
 }
 
+/** A copy from device memory to the host, for which the host waits later. */
+export interface Download {
+  /**
+   * Begins to copy the first words of `source`, after all operations so far. Later operations may run at the same time
+   * and must not overwrite these words before `wait`.
+   */
+  begin(source: Buffer, words: number): void;
+  /** Waits for the copy. The words are at the beginning of the result, until the next copy begins. */
+  wait(): Float32Array;
+}
+
 /** A backend on a device with its own memory, which can be connected to devices of other ranks. */
 export interface DeviceBackend extends Backend {
   readonly counters: Readonly<DeviceCounters>;
+  /** Allocates host memory for copies of up to `words` words, one at a time. */
+  newDownload(words: number): Download;
   /** Creates an id of a communicator. One rank calls it and sends the id to the others. */
   communicatorId(): Uint8Array<ArrayBuffer>;
   /** Joins the communicator with this id. Returns when all ranks have joined. */

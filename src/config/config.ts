@@ -138,7 +138,7 @@ export function checkConfig(config: TrainConfig): TrainConfig {
 
 /** False for a mode that concerns the placement of embedding rows, if there are none. */
 export function canTrain(mode: TrainConfig["mode"], tables: number): boolean {
-  return tables > 0 || (mode !== "fae" && mode !== "hybrid");
+  return tables > 0 || mode === "cpu" || mode === "gpu";
 }
 
 /** Throws HotsetError if the configuration and the data have different numbers of dense features. */

@@ -6,7 +6,7 @@ import type { PlacementConfig } from "./placement_options.ts";
 
 /** The part of a configuration with the hot rows, and the order of hot and cold batches; see `TrainConfig`. */
 export interface HotRowsConfig {
-  /** Budget of the hot rows and their optimizer state, in bytes. */
+  /** Budget of the hot rows, or in mode cached of the rows on the device, with their optimizer state, in bytes. */
   hotMemory: number;
   /**
    * Percent of the epoch's batches of each kind in the first turn; the scheduler halves and doubles it during training.
@@ -27,21 +27,31 @@ type Rule = RuleOn<Context>;
 const hotRule: Rule = ({ mode }) =>
   mode === "fae" ? undefined : `with --mode ${mode}: only mode fae has hot rows and batches; choose --mode fae`;
 
+/** For the memory of rows on the device, or of hot rows on a CPU. */
+const hotMemoryRule: Rule = ({ mode }) =>
+  mode === "fae" || mode === "cached"
+    ? undefined
+    : `with --mode ${mode}: only modes fae and cached keep a part of the rows there; choose one of them`;
+
 const HOT_MEMORY = 512 * 2 ** 20;
 
 const option = optionsIn<Context>("Hot rows and batches (mode fae):");
 
 /** The options, by their keys in a configuration. */
 export const HOT_ROWS_OPTIONS: OptionsOf<HotRowsConfig, Context> = {
-  hotMemory: option("--hot-memory <bytes>", "memory budget of hot rows and their optimizer state", {
-    type: natural,
-    read: readBytes,
-    default: HOT_MEMORY,
-    shown: bytes(HOT_MEMORY).replace(" ", ""),
-    commands: PROFILED,
-    rules: [hotRule],
-    aliases: [{ flag: "--hot-emb-gpu-mem" }],
-  }),
+  hotMemory: option(
+    "--hot-memory <bytes>",
+    "memory budget of hot rows, or in mode cached of rows on the device, with their state",
+    {
+      type: natural,
+      read: readBytes,
+      default: HOT_MEMORY,
+      shown: bytes(HOT_MEMORY).replace(" ", ""),
+      commands: PROFILED,
+      rules: [hotMemoryRule],
+      aliases: [{ flag: "--hot-emb-gpu-mem" }],
+    },
+  ),
   schedulerRate: option(
     "--scheduler-rate <percent>",
     "percent of each kind of batch to run before switching (hot/cold); adapts during training",

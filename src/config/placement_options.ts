@@ -7,8 +7,11 @@ export const LIBRARIES = ["openblas", "onednn", "ort", "wasm"] as const;
 
 /** The part of a configuration with the placement of rows and MLPs, device, ranks and memory; see `TrainConfig`. */
 export interface PlacementConfig {
-  /** Placement of rows and MLPs: all on the CPU, rows on the host, all on the device, or hot rows replicated (FAE). */
-  mode: "cpu" | "hybrid" | "gpu" | "fae";
+  /**
+   * Placement of rows and MLPs: all on the CPU, rows on the host, all on the device, rows cached on the device, or hot rows
+   * replicated (FAE).
+   */
+  mode: "cpu" | "hybrid" | "gpu" | "cached" | "fae";
   /** Device that computes. */
   device: "auto" | "cpu" | "cuda" | "emulated";
   /**
@@ -29,6 +32,11 @@ export interface PlacementConfig {
   memory: MemoryBudget | null;
 }
 
+/** True for a mode that computes on devices only. */
+export function needsDevice(mode: PlacementConfig["mode"]): boolean {
+  return mode === "gpu" || mode === "hybrid" || mode === "cached";
+}
+
 /** Returns why an option has no effect; undefined if it has one. */
 type Rule = RuleOn<PlacementConfig>;
 
@@ -37,7 +45,7 @@ const collectiveOf = (line: CommandLine | undefined) => line?.values.collective;
 /** For options about computing on a device. */
 const onDeviceRule: Rule = ({ mode, device }, line) => {
   const why = "it applies to GPUs only";
-  if (mode === "cpu") return `with --mode cpu: ${why}; choose --mode fae, hybrid or gpu on --device cuda`;
+  if (mode === "cpu") return `with --mode cpu: ${why}; choose --mode cached, fae, hybrid or gpu on --device cuda`;
   if (device === "cpu") return `with --device cpu: ${why}; choose --device cuda`;
   return collectiveOf(line) === "mpi" ? `with --collective mpi: ${why}; choose --collective nccl` : undefined;
 };
@@ -49,7 +57,7 @@ const onCpuRule: Rule = ({ blas, mode, device }, line) => {
   if (blas === "auto" || mode === "cpu" || device === "cpu") return undefined; // auto is the same as no option
   if (device === "auto" && collectiveOf(line) === "mpi") return undefined;
   const why = "it applies to CPUs only";
-  if (mode === "gpu" || mode === "hybrid") return `with --mode ${mode}: ${why}; leave it out`;
+  if (needsDevice(mode)) return `with --mode ${mode}: ${why}; leave it out`;
   return device === "auto"
     ? "with --device auto: that may be a GPU, where it has no effect; choose --device cpu"
     : `with --device ${device}: ${why}; choose --device cpu`;
@@ -91,7 +99,7 @@ const option = optionsIn<PlacementConfig>("Where to compute:");
 /** The options, by their keys in a configuration. */
 export const PLACEMENT_OPTIONS: OptionsOf<PlacementConfig> = {
   mode: option("--mode <name>", "placement of embedding rows and MLPs", {
-    type: oneOf(["cpu", "hybrid", "gpu", "fae"]),
+    type: oneOf(["cpu", "hybrid", "gpu", "cached", "fae"]),
     default: "fae",
   }),
   device: option("--device <name>", "device that computes", {

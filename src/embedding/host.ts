@@ -1,7 +1,6 @@
 /** Tables in host memory, which the ranks of a host share: each rank updates its share of a batch's distinct rows. */
 import type { Buffer, HostBackend, RowUpdateShape } from "../backend/backend.ts";
-import { rowStateWords } from "../optimizer/optimizers.ts";
-import { InitialRows, rowChunks } from "./initialise.ts";
+import { initialiseMatrix } from "./initialise.ts";
 import {
   type BatchSlot,
   type BoundTables,
@@ -33,19 +32,7 @@ export class HostTables implements EmbeddingTables {
 
   initialise(seed: number): void {
     const { shape, host, groups: { node } } = this.context;
-    const { dim, optimizer } = shape;
-    const stateWords = rowStateWords(optimizer, dim);
-    const weights = host.floats(this.matrix.weights);
-    const state = this.matrix.state && host.floats(this.matrix.state);
-    const initial = new InitialRows(shape, seed);
-    let index = 0;
-    for (const chunk of rowChunks(shape)) {
-      if (index++ % node.size !== node.rank) continue;
-      initial.write(chunk.row, chunk.rows, weights, chunk.row * dim);
-      // The memory is zero but not yet allocated by the system, which would do that page by page during the first
-      // steps.
-      state?.fill(0, chunk.row * stateWords, (chunk.row + chunk.rows) * stateWords);
-    }
+    initialiseMatrix(host, shape, this.matrix, seed, node);
   }
 
   holds(_row: number): boolean {

@@ -2,8 +2,10 @@
  * Initial values of embedding rows: a function of the seed, the table and the row alone, so that a row can be computed
  * when it is first used, anywhere and in any order.
  */
+import type { HostBackend } from "../backend/backend.ts";
+import { rowStateWords } from "../optimizer/optimizers.ts";
 import { mix } from "../random.ts";
-import type { EmbeddingShape } from "./tables.ts";
+import type { EmbeddingShape, RowMatrix } from "./tables.ts";
 
 const STREAM = 2;
 /** The golden ratio in 32 bits: consecutive multiples differ in about half of all bits. */
@@ -67,6 +69,28 @@ export class InitialRows {
       else high = middle;
     }
     return low;
+  }
+}
+
+/** Initialises all rows of a matrix in host memory; of several ranks that share it, each calls this. */
+export function initialiseMatrix(
+  host: HostBackend,
+  shape: EmbeddingShape,
+  matrix: RowMatrix,
+  seed: number,
+  { rank, size } = { rank: 0, size: 1 },
+): void {
+  const { dim, optimizer } = shape;
+  const stateWords = rowStateWords(optimizer, dim);
+  const weights = host.floats(matrix.weights);
+  const state = matrix.state && host.floats(matrix.state);
+  const initial = new InitialRows(shape, seed);
+  let index = 0;
+  for (const chunk of rowChunks(shape)) {
+    if (index++ % size !== rank) continue;
+    initial.write(chunk.row, chunk.rows, weights, chunk.row * dim);
+    // The memory is zero but not yet allocated by the system, which would do that page by page during the first steps.
+    state?.fill(0, chunk.row * stateWords, (chunk.row + chunk.rows) * stateWords);
   }
 }
 

@@ -152,7 +152,7 @@ export class Trainer {
 
   #findBadTensor(): string {
     const { memory } = this.#group;
-    if (memory.mirror !== undefined) this.#group.updateMirror();
+    this.#group.updateMirror();
     return findBadTensor(memory, this.#tables, (position) => this.#group.rowAt(position));
   }
 

@@ -4,6 +4,7 @@ import type { BatchShape } from "../layout/batch.ts";
 import type { ModelPlan } from "../model/shape.ts";
 import { TALLY_BYTES } from "../profile/tally.ts";
 import { countMemory } from "../ranks/count_memory.ts";
+import { PLAN_BYTES } from "../ranks/tier.ts";
 
 /** What determines a run's memory. */
 export interface MemoryOptions {
@@ -11,6 +12,8 @@ export interface MemoryOptions {
   readonly batchShape: BatchShape;
   /** Rows of the hot replica in mode fae. */
   readonly hotRows: number;
+  /** Rows in the memory of the device in mode cached. */
+  readonly cachedRows: number;
   /** Number of ranks on the CPU, and on devices, one device each. */
   readonly ranks: { readonly cpu: number; readonly devices: number };
 }
@@ -29,6 +32,7 @@ export const PLACEMENTS: readonly Placement[] = [
   { mode: "fae", onDevice: false },
   { mode: "hybrid", onDevice: true },
   { mode: "fae", onDevice: true },
+  { mode: "cached", onDevice: true },
   { mode: "gpu", onDevice: true },
 ];
 
@@ -60,15 +64,19 @@ const WORKER_BYTES = 36 * 2 ** 20;
 export function planMemory(options: MemoryOptions, { mode, onDevice }: Placement): MemoryPlan {
   const { model: plan, batchShape } = options;
   const { batchSize, tables } = batchShape;
-  const ranks = Math.min(onDevice ? options.ranks.devices : options.ranks.cpu, batchSize);
+  const ranks = mode === "cached" ? 1 : Math.min(onDevice ? options.ranks.devices : options.ranks.cpu, batchSize);
   const hotRows = mode === "fae" ? new Uint32Array(options.hotRows) : undefined;
   const tablesOnDevice = mode === "gpu";
-  const { host, device } = countMemory({ plan, batchShape, hotRows, ranks, onDevice, tablesOnDevice });
+  const cache = mode === "cached"
+    ? { slots: Math.max(options.cachedRows, 2 * batchShape.lookupCapacity), batchRows: batchShape.lookupCapacity }
+    : undefined;
+  const { host, device } = countMemory({ plan, batchShape, hotRows, ranks, onDevice, tablesOnDevice, cache });
   const names = new Set([...host.keys(), ...device.keys()]);
   const parts: MemoryPart[] = Array.from(names, (name) => ({
     ...{ name, host: host.get(name) ?? 0, device: device.get(name) ?? 0 },
   })).filter(({ host, device }) => host + device > 0);
   if (mode === "fae") parts.push({ name: "profiling", host: 4 * plan.rows + tables * TALLY_BYTES, device: 0 });
+  if (cache !== undefined) parts.push({ name: "plan of the cache", host: PLAN_BYTES * cache.slots, device: 0 });
   parts.push({ name: "the process", host: PROCESS_BYTES + (ranks - 1) * WORKER_BYTES, device: 0 });
   const sum = (where: "host" | "device") => parts.reduce((total, part) => total + part[where], 0);
   return { mode, onDevice, parts, host: sum("host"), device: sum("device") };

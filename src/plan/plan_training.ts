@@ -220,7 +220,9 @@ function bytesPerRowOf({ dim, optimizer }: PlanConfig): number {
 function memoryOf(source: Source, config: PlanConfig, placement: Placement, hotRows: number): MemoryPlan {
   const { ranks } = config;
   const byPlace = { cpu: ranks ?? navigator.hardwareConcurrency, devices: ranks ?? 1 };
-  return planMemory({ ...sizesOf(source, config), hotRows, ranks: byPlace }, placement);
+  const rows = source.tables.reduce((sum, table) => sum + table.rows, 0);
+  const cachedRows = Math.min(rows, Math.floor(config.hotMemory / bytesPerRowOf(config)));
+  return planMemory({ ...sizesOf(source, config), hotRows, cachedRows, ranks: byPlace }, placement);
 }
 
 /** The model, and properties of its batches. */

@@ -4,7 +4,10 @@ import { DEVICE_OVERHEAD } from "../backend/open.ts";
 import { ALONE, DONE, HostGroup } from "../parallel/host_group.ts";
 import type { ProcessGroup, ProcessGroups, Work } from "../parallel/process_group.ts";
 import { Rank } from "./rank.ts";
-import { allocateOnDevice, allocateTrainState, type TrainStateOptions } from "./train_state.ts";
+import { allocateDeviceCache, type DeviceCacheSizes } from "../embedding/device_cache.ts";
+import type { RowMatrix } from "../embedding/tables.ts";
+import { allocateCachedRows } from "./device_cached_rank.ts";
+import { allocateOnDevice, allocateTrainState, type TrainState, type TrainStateOptions } from "./train_state.ts";
 
 /** Bytes by purpose. */
 export type BytesByPurpose = ReadonlyMap<string, number>;
@@ -21,6 +24,8 @@ export interface CountedMemory {
 export interface CountOptions extends Omit<TrainStateOptions, "device" | "host" | "share" | "nodeRanks"> {
   /** True if each rank computes on a device of its own. */
   readonly onDevice: boolean;
+  /** The cache of rows on the only device; undefined if there is none. */
+  readonly cache?: DeviceCacheSizes | undefined;
 }
 
 /** One rank's side of a group that is never used. */
@@ -44,11 +49,18 @@ class CountedGroup extends HostGroup implements ProcessGroup {
   abort(): void {}
 }
 
+/** Allocates the memory of a cache on the device, and returns its matrix. */
+function allocateCache(state: TrainState & { readonly device: CountingBackend }, sizes: DeviceCacheSizes): RowMatrix {
+  const { device, host, plan } = state;
+  allocateDeviceCache({ device, host, shape: plan.shape }, sizes);
+  return allocateCachedRows(state, sizes);
+}
+
 /**
  * Allocates the state of a run and all its ranks on counting backends. Not counted are the process itself with its code
  * and libraries, the readers of data, and scratch memory of kernels.
  */
-export function countMemory({ onDevice, ...options }: CountOptions): CountedMemory {
+export function countMemory({ onDevice, cache, ...options }: CountOptions): CountedMemory {
   const host = new CountingBackend();
   const device = new CountingBackend();
   const { ranks } = options;
@@ -58,7 +70,8 @@ export function countMemory({ onDevice, ...options }: CountOptions): CountedMemo
     const group = new CountedGroup(r, ranks);
     const groups: ProcessGroups = { world: group, node: group, peers: ALONE, devices: undefined };
     if (!onDevice || alone) {
-      new Rank(state, groups);
+      const full = cache === undefined ? state.full : allocateCache({ ...state, device }, cache);
+      new Rank({ ...state, full }, groups);
       continue;
     }
     const own = r === 0 ? device : new CountingBackend(); // no other rank has more samples than the first

@@ -9,7 +9,9 @@ import { HotsetError, UsageError } from "../errors.ts";
 import { count, percent } from "../format.ts";
 import { rowStateWords } from "../optimizer/optimizers.ts";
 import type { TrainConfig } from "../config/config.ts";
+import { needsDevice } from "../config/placement_options.ts";
 import type { Report } from "../events/events.ts";
+import { DeviceCachedRank, sizeDeviceCache } from "./device_cached_rank.ts";
 import { LocalRank, type RankGroup } from "./rank_group.ts";
 import { CachedRanks } from "./cached_ranks.ts";
 import { MpiRanks } from "./mpi_ranks.ts";
@@ -20,7 +22,7 @@ import { WorkerRanks } from "./worker_ranks.ts";
 /** The part of a configuration that determines the placement. */
 export type PlacementConfig =
   & Pick<TrainConfig, "mode" | "device" | "ranks" | "blas" | "precision" | "activations">
-  & Partial<Pick<TrainConfig, "clipNorm">>;
+  & Partial<Pick<TrainConfig, "clipNorm" | "hotMemory">>;
 
 /** An option of the configuration that only a device supports; undefined if the CPU supports all. */
 function onlyOnDevice({ precision, activations }: PlacementConfig): string | undefined {
@@ -39,14 +41,17 @@ function cpuPrecision({ precision }: PlacementConfig): CpuPrecision {
  */
 export function expectPlacement(config: PlacementConfig, world?: MpiWorld): void {
   const { mode, device } = config;
-  if (world !== undefined && device === "auto" && (mode === "gpu" || mode === "hybrid")) {
+  if (mode === "cached" && (world !== undefined || (config.ranks ?? 1) > 1)) {
+    throw new UsageError("Cannot train in mode cached on several GPUs: choose --ranks 1, or --mode gpu or fae");
+  }
+  if (world !== undefined && device === "auto" && needsDevice(mode)) {
     throw new UsageError(`Cannot train in mode ${mode} over MPI on the CPU: choose --device cuda`);
   }
-  if (device === "cpu" && (mode === "gpu" || mode === "hybrid")) {
+  if (device === "cpu" && needsDevice(mode)) {
     throw new UsageError(`Cannot train in mode ${mode} on the CPU: choose --mode fae or cpu`);
   }
   if (mode === "cpu" && (device === "cuda" || device === "emulated")) {
-    throw new UsageError(`Cannot train in mode cpu on ${device}: choose --mode fae, hybrid or gpu`);
+    throw new UsageError(`Cannot train in mode cpu on ${device}: choose --mode cached, fae, hybrid or gpu`);
   }
   const only = onlyOnDevice(config);
   const onCpu = mode === "cpu" || device === "cpu" || (world !== undefined && device === "auto");
@@ -75,7 +80,7 @@ export function expectPlacement(config: PlacementConfig, world?: MpiWorld): void
 export async function expectDevice(config: PlacementConfig, report: Report): Promise<void> {
   const { mode, device, blas, precision } = config;
   const only = onlyOnDevice(config);
-  if (device === "cuda" || (device === "auto" && (mode === "gpu" || mode === "hybrid" || only !== undefined))) {
+  if (device === "cuda" || (device === "auto" && (needsDevice(mode) || only !== undefined))) {
     using _device = await openWanted(config, only);
   } else if (blas !== "auto" || precision === "bf16") {
     using found = await findDevice(config, () => {});
@@ -157,6 +162,14 @@ export async function openRanks(
   if (device === undefined && cache !== undefined) return await openCached(options, hostOptions, cache, tier!, tell);
   if (device === undefined) {
     group = await startOnHost({ ...options, device: host }, hostOptions);
+  } else if (config.mode === "cached") {
+    const sizes = sizeDeviceCache(plan, batches, config.hotMemory ?? 0);
+    group = new DeviceCachedRank({ ...allocateTrainState({ ...options, device }), device }, sizes);
+    const onDevice = Math.min(sizes.slots, plan.rows);
+    tell({
+      event: "note",
+      text: `The device caches ${count(onDevice)} of ${count(plan.rows)} rows (${percent(onDevice / plan.rows)})`,
+    });
   } else if (ranks === 1) {
     group = new LocalRank(allocateTrainState({ ...options, device, tablesOnDevice }));
   } else {

@@ -54,7 +54,7 @@ export interface CacheSizes {
  */
 const lookAheadOf = (ranks: number) => ranks === 1 ? 2 : 3;
 /** Bytes of a slot besides its row: its entries in the plan and its table. */
-const PLAN_BYTES = 60;
+export const PLAN_BYTES = 60;
 /** Bytes of a row that is not in memory: its position in the log. */
 const PLACE_BYTES = 4;
 /** Bytes of pages in flight, threads and whatever else does not depend on the model. */

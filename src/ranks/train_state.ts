@@ -198,7 +198,8 @@ function allocateTables(options: TrainStateOptions, backend: Backend): RowMatrix
   return allocateMatrix(plan, backend, fullRows, "embedding tables");
 }
 
-function allocateMatrix({ shape }: ModelPlan, backend: Backend, rows: number, label: string): RowMatrix {
+/** Allocates a matrix of rows with their optimizer state. */
+export function allocateMatrix({ shape }: ModelPlan, backend: Backend, rows: number, label: string): RowMatrix {
   const stateWords = rowStateWords(shape.optimizer, shape.dim);
   return {
     backend,

@@ -23,6 +23,8 @@ import { leakNotes } from "./leak_notes.ts";
 import { measurePhases } from "../loop/phases.ts";
 import { expectDevice, expectLibrary, expectPlacement, openRanks, type PlacementBatches } from "../ranks/placement.ts";
 import { CachedRanks } from "../ranks/cached_ranks.ts";
+import { DeviceCachedRank } from "../ranks/device_cached_rank.ts";
+import type { CacheCounts } from "../embedding/cached.ts";
 import { roomForRows } from "./row_room.ts";
 import { tierOf } from "../ranks/tier.ts";
 import { bytesBefore } from "../config/memory_budget.ts";
@@ -345,11 +347,13 @@ async function trainRun(
     report({ event: "note", text: `Hosts sent each other ${bytes(sent)}` });
   }
   const { moved } = group;
+  if (group instanceof DeviceCachedRank) report({ event: "note", text: cachedText(group.cached) });
   if (moved !== undefined) report({ event: "note", text: movedText(moved) });
-  const oneMemory = world === undefined && group.memory.mirror === undefined && !(group instanceof CachedRanks);
+  const caches = group instanceof CachedRanks || group instanceof DeviceCachedRank;
+  const oneMemory = world === undefined && group.memory.mirror === undefined && !caches;
   if (phases && oneMemory) { for (const event of measurePhases(layout, group.memory)) recordAndReport(event); }
   if (phases && !oneMemory) {
-    const where = group instanceof CachedRanks ? "with rows on disk" : "on several devices";
+    const where = caches ? "where rows are cached" : "on several devices";
     report({ event: "note", text: `Phases of a step are not measured ${where}` });
   }
   const measured = { ...trained, ...(moved === undefined ? {} : { moved }) };
@@ -357,6 +361,14 @@ async function trainRun(
   const result = recorded ?? measured;
   report(result);
   return result;
+}
+
+/** Rows moved between the memory of the host and that of the device in a run. */
+function cachedText({ rows, fetched, written }: CacheCounts): string {
+  return `Of ${count(rows)} distinct rows of batches, ${
+    percent(fetched / Math.max(1, rows))
+  } were copied to the device and ` +
+    `${percent(written / Math.max(1, rows))} back`;
 }
 
 /** Rows and bytes moved between memory and disk in a run. */

@@ -12,7 +12,7 @@ const model = planModel({
   optimizer: "adagrad",
 });
 const batchShape = { batchSize: 10, denseFeatures: 3, tables: 2, bags: false, lookupCapacity: 20 };
-const options = { model, batchShape, hotRows: 16, ranks: { cpu: 3, devices: 1 } };
+const options = { model, batchShape, hotRows: 16, cachedRows: 50, ranks: { cpu: 3, devices: 1 } };
 const part = (placement: Placement, ...names: string[]) => {
   const parts = planMemory(options, placement).parts.filter(({ name }) => names.includes(name));
   return [parts.reduce((sum, { host }) => sum + host, 0), parts.reduce((sum, { device }) => sum + device, 0)];
@@ -53,6 +53,11 @@ Deno.test("planMemory() puts each part where its mode has it", () => {
   assert.deepEqual(part(gpu, ...HOT_ROWS), [0, 0]);
   assert.deepEqual(part(gpu, ...ACTIVATIONS), [0, 4 * 360]);
   assert.deepEqual(part({ mode: "hybrid", onDevice: true }, "embedding tables"), [2048, 0]);
+  const cached = { mode: "cached", onDevice: true } as const;
+  assert.deepEqual(part(cached, "embedding tables"), [2048, 0]);
+  // 50 slots, and a row for each of 20 lookups; dim 4 with state.
+  assert.deepEqual(part(cached, "cached rows"), [0, 4 * 70 * 4]);
+  assert.deepEqual(part(cached, "optimizer state of cached rows"), [0, 4 * 70 * 4]);
 });
 
 Deno.test("planMemory() adds its parts up", () => {

@@ -7,6 +7,7 @@ import type {
   Buffer,
   DeviceBackend,
   DeviceCounters,
+  Download,
   InteractionShape,
   LinearShape,
   RowUpdateShape,
@@ -16,6 +17,7 @@ import { ActivationKernels } from "./kernels/activation.ts";
 import { CudaCommunicator } from "./communicator.ts";
 import { CudnnActivations } from "./cudnn_activations.ts";
 import type { CudaDevice } from "./device.ts";
+import { CudaDownload } from "./download.ts";
 import { DeviceBuffer } from "./memory.ts";
 import { DotInteraction } from "./kernels/interaction.ts";
 import { Gather } from "./kernels/gather.ts";
@@ -87,6 +89,11 @@ export class CudaBackend implements DeviceBackend {
   download(source: Buffer, target: Float32Array | Uint32Array): void {
     checkTransfer(this.device, target, source, "download");
     this.#transfers.download(own(source), bytesOf(target));
+  }
+
+  newDownload(words: number): Download {
+    const download = new CudaDownload(this.device, words);
+    return { begin: (source, count) => download.begin(own(source), count), wait: () => download.wait() };
   }
 
   synchronize(): void {

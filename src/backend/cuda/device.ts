@@ -1,4 +1,4 @@
-/** One CUDA device: its primary context, memory, two streams, and counters of transfers. */
+/** One CUDA device: its primary context, memory, three streams, and counters of transfers. */
 import { Cuda } from "../../../ffi/cudart.ts";
 import { CudaError } from "../../../ffi/cuda_error.ts";
 import { bytesAt, pointerAt } from "../../../ffi/pointer.ts";
@@ -19,10 +19,11 @@ export class CudaDevice implements Disposable {
   readonly name: string;
   /** Streaming multiprocessors. */
   readonly multiprocessors: number;
-  /** Stream of all operations, in call order, except copies from the host. */
+  /** Stream of all operations, in call order, except overlapping copies. */
   readonly stream: Deno.PointerValue;
-  /** Stream of copies from the host. */
+  /** Streams of copies from the host, and of copies to it that the host waits for later. */
   readonly copyStream: Deno.PointerValue;
+  readonly downloadStream: Deno.PointerValue;
   /** Counters since the device was opened. */
   readonly counters: DeviceCounters = {
     launches: 0,
@@ -53,6 +54,7 @@ export class CudaDevice implements Disposable {
     this.multiprocessors = this.attribute(Cuda.deviceAttributeMultiProcessorCount, ordinal);
     this.stream = this.#makeStream(opening);
     this.copyStream = this.#makeStream(opening);
+    this.downloadStream = this.#makeStream(opening);
     this.#owned = opening.move();
   }
 

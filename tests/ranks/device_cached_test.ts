@@ -1,0 +1,133 @@
+/** Rows cached on a device: the bits of tables on the device, and the bytes that are copied. */
+import assert from "node:assert/strict";
+import type { CudaBackend } from "../../src/backend/cuda/backend.ts";
+import { openCuda } from "../../src/backend/cuda/open.ts";
+import { cpuOptions, openHost } from "../../src/backend/open.ts";
+import { CHECKPOINT_FILES } from "../../src/checkpoint/checkpoint.ts";
+import { resolveConfig, type TrainConfig } from "../../src/config/config.ts";
+import type { Dataset } from "../../src/dataset/dataset.ts";
+import type { Layout } from "../../src/layout/layout.ts";
+import { Trainer } from "../../src/loop/trainer.ts";
+import { OPTIMIZER_NAMES, rowStateWords } from "../../src/optimizer/optimizers.ts";
+import { DeviceCachedRank } from "../../src/ranks/device_cached_rank.ts";
+import { LocalRank, type RankGroup } from "../../src/ranks/rank_group.ts";
+import { allocateTrainState } from "../../src/ranks/train_state.ts";
+import { planFor } from "../../src/run/run.ts";
+import { ensureLayout } from "../../src/run/stages.ts";
+import { testDevice } from "../support/cuda_device.ts";
+import { seriesLength } from "../support/series.ts";
+import { TemporaryDirectory } from "../support/temporary.ts";
+import { tinyDataset } from "../support/tiny_dataset.ts";
+
+const BATCH = 8;
+/** Bytes that a step uploads besides its batch. */
+const STEP_BYTES = 0;
+const TABLE_ROWS = [3, 40, 500];
+
+function configOf(seed: number): TrainConfig {
+  const optimizer = OPTIMIZER_NAMES[seed % OPTIMIZER_NAMES.length];
+  return resolveConfig("kaggle", {
+    ...{ mode: "gpu", optimizer, dim: 4, bottom: [5, 4], top: [6, 1], batchSize: BATCH, printFreq: 1, ranks: 1, seed },
+    ...{ epochs: 2, learningRate: optimizer === "sgd" ? 0.1 : 0.02 },
+  });
+}
+
+function datasetOf(directory: TemporaryDirectory, seed: number): Dataset {
+  return tinyDataset(directory.join("data"), {
+    ...{ samples: { train: 20 * BATCH - 3, validation: 20, test: 0 }, tableRows: TABLE_ROWS, denseFeatures: 2 },
+    ...{ bags: seed % 2 === 1, seed, skew: 1 + seed % 5 },
+  });
+}
+
+/** Ranks on the test device; with `slots` more than two batches of rows, rows are cached there. */
+async function open(config: TrainConfig, dataset: Dataset, layout: Layout, extraSlots: number | undefined) {
+  const host = await openHost(await cpuOptions("wasm"));
+  const device = openCuda({ device: testDevice, emulated: { copiesFirst: config.seed % 3 === 1 } });
+  const plan = planFor(config, dataset);
+  const tablesOnDevice = extraSlots === undefined;
+  const { mostDistinct } = layout.body;
+  const state = allocateTrainState({
+    ...{ plan, batchShape: layout.shape, ranks: 1, device, host, tablesOnDevice, mostDistinct },
+  });
+  const sizes = { slots: 2 * mostDistinct.cold + extraSlots!, batchRows: mostDistinct.cold };
+  return extraSlots === undefined ? new LocalRank(state) : new DeviceCachedRank({ ...state, device }, sizes);
+}
+
+/** Losses of all steps, and the files of the last checkpoint. */
+async function train(group: RankGroup, config: TrainConfig, dataset: Dataset, layout: Layout, out: string) {
+  const events: string[] = [];
+  const trainer = new Trainer({
+    ...{ config, dataset, layout, group, out, runId: "test", checkpoint: undefined },
+    signal: new AbortController().signal,
+    report: (event) => {
+      if (event.event === "progress") events.push(`${event.loss}`);
+      if (event.event === "evaluation") events.push(`${event.logloss} ${event.auc}`);
+    },
+  });
+  await trainer.run();
+  const files = Object.values(CHECKPOINT_FILES).map((name) => {
+    try {
+      return Deno.readFileSync(`${out}/last/${name}`);
+    } catch {
+      return undefined;
+    }
+  });
+  assert.ok(files[2] !== undefined && files[2].length > 0);
+  return { events, files };
+}
+
+const SEEDS = { test: 5, all: 40, evidence: 500 };
+for (let seed = 0; seed < seriesLength(SEEDS); seed++) {
+  Deno.test(`rows cached on the device give the bits of rows on the device, seed ${seed}`, async () => {
+    using directory = new TemporaryDirectory();
+    const config = configOf(seed);
+    const dataset = datasetOf(directory, seed);
+    using layout = ensureLayout(dataset, undefined, config, { cache: directory.path }, () => {});
+    await using onDevice = await open(config, dataset, layout, undefined);
+    const expected = await train(onDevice, config, dataset, layout, directory.join("a"));
+    await using cached = await open(config, dataset, layout, [0, 1, 7, 100][seed % 4]);
+    const actual = await train(cached, config, dataset, layout, directory.join("b"));
+    assert.deepEqual(actual, expected);
+    const { rows, fetched, written } = (cached as DeviceCachedRank).cached;
+    assert.ok(fetched > 0 && fetched < rows, `${fetched} of ${rows} rows were fetched`);
+    assert.ok(seed % 4 === 3 || written > 0, "no row was evicted");
+  });
+}
+
+Deno.test("a step copies the batch, missing rows and evicted rows, and does not wait for the device", async () => {
+  using directory = new TemporaryDirectory();
+  const config = configOf(1);
+  const dataset = datasetOf(directory, 1);
+  using layout = ensureLayout(dataset, undefined, config, { cache: directory.path }, () => {});
+  await using group = await open(config, dataset, layout, 40) as DeviceCachedRank;
+  group.initialise(new Float32Array(group.memory.plan.denseWords), 1);
+  const { shape } = group.memory.plan;
+  const rowBytes = 4 * (shape.dim + rowStateWords(shape.optimizer, shape.dim));
+  const backend = group.memory.device as CudaBackend;
+  let waits = 0;
+  const { synchronize } = backend.device;
+  backend.device.synchronize = function () {
+    waits++;
+    synchronize.call(this);
+  };
+  const listBytes = (rows: number) => 4 * 4 * Math.ceil(rows / 4);
+  let evicting = 0;
+  // The first two steps in a slot are recorded.
+  for (let step = 0; step < layout.batches("cold"); step++) {
+    const slot = group.acquire();
+    layout.readBatch("cold", step, group.batches[slot]);
+    const trained = step === 0 ? undefined : group.batches[(slot + group.batches.length - 1) % group.batches.length];
+    const { bytesToDevice, bytesToHost } = backend.counters;
+    const { fetched, written } = group.cached;
+    waits = 0;
+    group.train(slot);
+    const moved = { fetched: group.cached.fetched - fetched, written: group.cached.written - written };
+    const lists = listBytes(moved.fetched) + listBytes(moved.written);
+    const batchBytes = trained === undefined ? 0 : 4 * trained.usedWords + STEP_BYTES;
+    assert.equal(backend.counters.bytesToDevice - bytesToDevice, batchBytes + lists + rowBytes * moved.fetched);
+    assert.equal(backend.counters.bytesToHost - bytesToHost, rowBytes * moved.written);
+    assert.equal(waits, 0);
+    if (moved.written > 0) evicting++;
+  }
+  assert.ok(evicting > 2, `rows were evicted in ${evicting} steps`);
+});
