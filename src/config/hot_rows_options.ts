@@ -31,7 +31,7 @@ const hotRule: Rule = ({ mode }) =>
 const hotMemoryRule: Rule = ({ mode }) =>
   mode === "fae" || mode === "cached"
     ? undefined
-    : `with --mode ${mode}: only modes fae and cached keep a part of the rows there; choose one of them`;
+    : `with --mode ${mode}: only modes fae and cached have a budget of rows; choose --mode fae`;
 
 const HOT_MEMORY = 512 * 2 ** 20;
 

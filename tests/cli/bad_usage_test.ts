@@ -52,7 +52,7 @@ const CASES: [[string, ...string[]], code: 1 | 2, message: string][] = [
   [
     ["train", "--demo", "--mode", "cpu", "--device", "emulated"],
     2,
-    "Cannot train in mode cpu on emulated: choose --mode fae, hybrid or gpu",
+    "Cannot train in mode cpu on emulated: choose --mode cached, fae, hybrid or gpu",
   ],
   [
     ["train", "x", "--collective", "nccl", "--device", "cpu"],

@@ -9,7 +9,7 @@ import { TemporaryDirectory } from "../support/temporary.ts";
 const commandOf = (name: string) => program.commands.find((each) => each.name() === name)!;
 const optionsOf = (command: string) => commandOf(command).options.map(({ long }) => long!);
 const TRAIN = optionsOf("train");
-const MODES = ["cpu", "hybrid", "gpu", "fae"];
+const MODES = ["cpu", "hybrid", "gpu", "cached", "fae"];
 const DEVICES = ["auto", "cpu", "cuda", "emulated"];
 
 /** A command line whose other options have their defaults. */
@@ -39,7 +39,8 @@ Deno.test("a refusal names the option and a way out; what a mode or device leave
         for (const option of TRAIN) {
           const message = refusal(line("train", [option], { mode, device, precision, blas: "ort", out: "run" }, []));
           const cpu = mode === "cpu" || device === "cpu";
-          const refused = (hot.includes(option) && mode !== "fae") ||
+          const refused =
+            (hot.includes(option) && mode !== "fae" && !(option === "--hot-memory" && mode === "cached")) ||
             (option === "--precision" && precision === "tf32" && cpu) ||
             (option === "--activations" && (cpu || device === "auto")) ||
             (option === "--blas" && !cpu) ||

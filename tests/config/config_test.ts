@@ -94,7 +94,8 @@ Deno.test("what the last layer says must act; what layers before it prefer need 
       () => resolveConfig("default", layer),
       (error) => error instanceof UsageError && message.test(error.message),
     );
-  const onlyFae = /: only mode fae has hot rows and batches; choose --mode fae$/;
+  const onlyFae =
+    /: only (mode fae has hot rows and batches|modes fae and cached have a budget of rows); choose --mode fae$/;
   refused({ mode: "cpu", firstTurn: "cold" }, /^Cannot use --first-turn with --mode cpu/);
   resolveConfig("kaggle", { ...resolveConfig("default"), mode: "cpu", save: false }); // a whole configuration
   for (const layer of [{ firstTurn: "cold" }, { hotMemory: 9 }, { schedulerRate: 9 }, { sampleRate: 9 }] as const) {
@@ -103,7 +104,10 @@ Deno.test("what the last layer says must act; what layers before it prefer need 
     resolveConfig("default", { ...layer, mode: "fae" });
   }
   refused({ decayStartStep: 5 }, /^Cannot use --lr-decay-start-step without a decay: set --lr-num-decay-steps$/);
-  refused({ shuffle: "none" }, /^Cannot use --shuffle none with --mode fae: only modes cpu and gpu keep the order/);
+  refused(
+    { shuffle: "none" },
+    /^Cannot use --shuffle none with --mode fae: only modes cpu, gpu and cached keep the order/,
+  );
   refused(
     { optimizer: "sgd", weightDecay: 0.1 },
     /^Cannot use --weight-decay with --optimizer sgd: .*choose --optimizer/,

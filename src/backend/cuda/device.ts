@@ -21,8 +21,9 @@ export class CudaDevice implements Disposable {
   readonly multiprocessors: number;
   /** Stream of all operations, in call order, except overlapping copies. */
   readonly stream: Deno.PointerValue;
-  /** Streams of copies from the host, and of copies to it that the host waits for later. */
+  /** Stream of copies from the host. */
   readonly copyStream: Deno.PointerValue;
+  /** Stream of copies to the host for which the host waits later. */
   readonly downloadStream: Deno.PointerValue;
   /** Counters since the device was opened. */
   readonly counters: DeviceCounters = {
