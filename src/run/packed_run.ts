@@ -106,7 +106,8 @@ function unpack(zip: StoredZip, path: string, directory: string): void {
   for (const entry of entries) zip.extract(entry, join(directory, entry.name));
 }
 
-function isFile(path: string): boolean {
+/** True if the path is a file: of runs, only a packed one is. */
+export function isFile(path: string): boolean {
   try {
     return Deno.statSync(path).isFile;
   } catch {

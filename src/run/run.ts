@@ -41,6 +41,7 @@ import {
   modeThatFits,
 } from "./expectations.ts";
 import { runIdOf } from "./run_id.ts";
+import { isFile, UsableRun } from "./packed_run.ts";
 import { openData } from "./run_data.ts";
 import { configAsBegun, onCpu, readRun, recordRun, RUN_FILE } from "./run_record.ts";
 import { ensureDataset, ensureLayout, ensureProfile, type RawOptions } from "./stages.ts";
@@ -83,7 +84,7 @@ export interface RunOptions {
   readonly signal?: () => AbortSignal;
   /** Directory of the dataset of a run that goes on, if it is not where it was, relative to the run. */
   readonly data?: string | undefined;
-  /** A run or a checkpoint whose model and optimizer state the new run begins with; undefined for a new model. */
+  /** A run, packed or not, or a checkpoint whose model and optimizer state the new run begins with; undefined for a new model. */
   readonly from?: string | undefined;
   /**
    * The learning rate by step, counted from 1, instead of the configuration's, whose warm-up and decay must be 0. A
@@ -162,17 +163,24 @@ export async function trainOn(
     expectSchedule(config, options.schedule);
     if (options.world === undefined) await expectDevice(config, options.report);
   });
+  using start = await openFromRun(options);
   const dataset = await onDisk(
     options,
     (group, cache) => {
       const memoryBytes = bytesBefore(config.memory, raw.memoryBytes ?? DEFAULT_MEMORY_BYTES);
-      const known = options.from === undefined || inputs.every(isArtifact)
+      const known = start === undefined || inputs.every(isArtifact)
         ? undefined
-        : together(group, () => encodingOf(options.from!));
+        : together(group, () => encodingOf(start.directory));
       return ensureDataset(inputs, { ...raw, memoryBytes, ...(known && { known }) }, cache, options.report, group);
     },
   );
-  return await startRun(config, dataset, options);
+  return await beginRun(config, dataset, options, start);
+}
+
+/** What a new run starts from, if anything; a packed run is unpacked until it is disposed of. */
+async function openFromRun(options: RunOptions): Promise<UsableRun | undefined> {
+  const { from } = options;
+  return from === undefined ? undefined : await inTurn(options, () => UsableRun.open(from));
 }
 
 /**
@@ -181,6 +189,16 @@ export async function trainOn(
  * configuration does not fit the data, and Interrupted if the signal is aborted; the run can then be resumed.
  */
 export async function startRun(given: TrainConfig, dataset: Dataset, options: RunOptions): Promise<ResultEvent> {
+  using start = await openFromRun(options);
+  return await beginRun(given, dataset, options, start);
+}
+
+async function beginRun(
+  given: TrainConfig,
+  dataset: Dataset,
+  options: RunOptions,
+  start: UsableRun | undefined,
+): Promise<ResultEvent> {
   const plan = await inTurn(options, () => planFor(given, dataset));
   const config = options.modeIsDefault && options.world === undefined
     ? modeThatFits(given, plan, options.report)
@@ -190,9 +208,7 @@ export async function startRun(given: TrainConfig, dataset: Dataset, options: Ru
   await inTurn(options, () => expectSchedule(config, options.schedule));
   expectTier(config, options.world);
   if (options.world === undefined && config.mode !== "gpu" && !mayUseDisk(config)) expectMemory(plan, dataset);
-  const from = options.from === undefined
-    ? undefined
-    : await inTurn(options, () => openFrom(options.from!, plan, dataset));
+  const from = start && await inTurn(options, () => openFrom(start.directory, plan, dataset));
   using _lock = await lockRun(options);
   await inTurn(options, () => expectStart(config, options.out, options.world));
   return await trainRun(config, plan, dataset, { from, checkpoint: undefined, record: undefined }, options);
@@ -306,7 +322,8 @@ async function trainRun(
   const { device, blas, ranks } = group;
   const schedule = own === undefined ? "config" : "function";
   if (writes && begun === undefined) {
-    const start = from === undefined ? null : { directory: resolve(from.directory), id: from.id };
+    const place = options.from !== undefined && isFile(options.from) ? options.from : from?.directory;
+    const start = from === undefined ? null : { directory: resolve(place!), id: from.id };
     recordRun(out, config, dataset, { layoutId: layout.id, from: start, device, blas, ranks, schedule });
   } else if (writes && begun?.device === null) { // an imported model, which is trained for the first time
     recordRun(out, begun.config, dataset, { layoutId: null, from: null, device, blas, ranks, schedule });

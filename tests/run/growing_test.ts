@@ -8,6 +8,8 @@ import { prepareDataset, type PrepareOptions } from "../../src/dataset/prepare.t
 import { InitialRows } from "../../src/embedding/initialise.ts";
 import type { RunEvent } from "../../src/events/events.ts";
 import { planModel } from "../../src/model/shape.ts";
+import { packRun } from "../../src/run/packed_run.ts";
+import { reproduceRun } from "../../src/run/reproduce.ts";
 import { startRun, trainOn } from "../../src/run/run.ts";
 import { readRun } from "../../src/run/run_record.ts";
 import { evaluateRun } from "../../src/run/score_run.ts";
@@ -144,6 +146,24 @@ Deno.test("a log without new values trains to the bits of a dataset with the sam
   // The model's own data is not encoded a second time.
   await trainOn([log], raw, CONFIG, { out: directory.join("same"), from: first, report: silent });
   assert.equal(readRun(directory.join("same")).dataset, readRun(first).dataset);
+});
+
+Deno.test("a model grows from a packed run to the same bits, and that run is reproduced", async () => {
+  using directory = new TemporaryDirectory();
+  const raw = rawOf(directory);
+  const first = directory.join("first");
+  await trainOn([writeLog(directory, "day1.csv", DAY_1)], raw, CONFIG, { out: first, report: silent });
+  packRun(first, directory.join("day1.hotset"), silent);
+  const day2 = writeLog(directory, "day2.csv", DAY_2);
+  const ends: Checkpoint[] = [];
+  for (const from of ["first", "day1.hotset"]) {
+    const out = directory.join(`from-${from}`);
+    await trainOn([day2], raw, CONFIG, { out, from: directory.join(from), report: silent });
+    ends.push(Checkpoint.open(`${out}/last`));
+  }
+  assert.deepEqual(rowsOf(ends[1]), rowsOf(ends[0]));
+  Deno.removeSync(first, { recursive: true });
+  assert.equal((await reproduceRun(directory.join("from-day1.hotset"), silent)).equal, true);
 });
 
 Deno.test("a log that the model's dictionary cannot encode is refused with the way out", async () => {
