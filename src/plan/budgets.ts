@@ -75,9 +75,10 @@ const MOVE_SECONDS = 0.5e-6;
 export function planBudgets(options: BudgetOptions): PlannedBudget[] {
   const { model, batchShape, popularity, samples, host, speed } = options;
   const { batchSize } = batchShape;
-  const classes = popularity.map(({ rows, rate }) => ({ rows, inBatch: -Math.expm1(-rate * batchSize) }));
+  const looked = popularity.filter(({ rate }) => rate > 0);
+  const classes = looked.map(({ rows, rate }) => ({ rows, inBatch: -Math.expm1(-rate * batchSize) }));
   const distinct = sum(classes, ({ rows, inBatch }) => rows * inBatch);
-  const touched = samples === undefined ? model.rows : sum(popularity, ({ rows, rate }) => rate > 0 ? rows : 0);
+  const touched = samples === undefined ? model.rows : sum(looked, ({ rows }) => rows);
   const tables = tableBytes(model);
   // In the first epoch the first batch of a row always fetches it.
   const batches = samples === undefined ? Infinity : Math.max(1, samples / batchSize);

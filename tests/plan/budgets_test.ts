@@ -57,3 +57,19 @@ Deno.test("budgets expect what the look-ahead plan then does over an epoch", () 
     assert.equal(disk, slots >= touched.size ? 0 : 1.5 * 512 * touched.size);
   }
 });
+
+Deno.test("a budget that holds all rows in use fetches each once, and rows never looked up do not count", () => {
+  const counts = new Uint32Array(ROWS);
+  counts.fill(STEPS, 0, 100);
+  const samples = STEPS * BATCH;
+  const options = {
+    model: MODEL,
+    batchShape: SHAPE,
+    popularity: countedPopularity(counts, samples),
+    samples,
+    host: 1e9,
+  };
+  const [, half] = planBudgets({ ...options, speed: 1000 });
+  assert.equal(half.readShare, 0);
+  assert.ok(half.fetchShare > 0 && half.fetchShare < 0.01 && half.samplesPerSecond! < 1000);
+});
