@@ -154,6 +154,9 @@ export interface Backend extends Disposable {
   /** `sums[c]` = sum of column c of x (samples, columns). */
   columnSums(samples: number, columns: number, x: Buffer, sums: Buffer): void;
 
+  /** `target += source`, element by element. */
+  add(words: number, source: Buffer, target: Buffer): void;
+
   /**
    * Sum pooling: `pooled[b]` = sum of `table[indices[k]]` over the lookups k of bag b, where table is (rows, dim) and
    * pooled (bags, dim). Bag b has the lookups `offsets[b]` to `offsets[b + 1] - 1`; without offsets it has one lookup,
@@ -290,8 +293,6 @@ export interface HostBackend extends Backend {
   share(buffer: Buffer): SharedWords;
   /** A buffer over words that another rank's backend shared. */
   attach(shared: SharedWords): Buffer;
-  /** `target += source`, element by element. */
-  add(words: number, source: Buffer, target: Buffer): void;
   /** `x *= factor`, element by element. */
   scale(words: number, factor: number, x: Buffer): void;
   /** Sum of the squares of x, in double precision. */

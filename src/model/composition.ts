@@ -41,7 +41,6 @@ export class Composition {
   readonly inputs: ModelInputs;
   /** In the order of the forward pass. */
   readonly layers: PlacedLayer[] = [];
-  readonly #read = new Set<Value>();
   #words = 0;
 
   /** Begins with only the inputs. */
@@ -57,16 +56,11 @@ export class Composition {
     return this.#words;
   }
 
-  /** Adds a layer that reads these values, and returns its output. */
+  /** Adds a layer that reads these values, and returns its output. Several layers may read one value. */
   add(layer: Layer, ...inputs: Value[]): Value {
     if (inputs.length !== layer.inputs.length || inputs.some(({ width }, i) => width !== layer.inputs[i])) {
       const widths = inputs.map(({ width }) => width);
       throw new Error(`${layer.title} reads values of ${layer.inputs} words and gets ${widths}`);
-    }
-    for (const input of inputs) {
-      // Gradients are overwritten: each of several readers would leave only its own part of a value's gradient.
-      if (input.hasGradient && this.#read.has(input)) throw new Error(`${layer.title} reads what another layer reads`);
-      this.#read.add(input);
     }
     const output = { width: layer.outputs, hasGradient: true };
     const parameters = layer.parameters.map((parameter) => {

@@ -1,6 +1,6 @@
 /** The layers of a model, bound to the memory of a rank. */
 import type { Backend, Buffer } from "../backend/backend.ts";
-import type { Value } from "./composition.ts";
+import type { PlacedLayer, Value } from "./composition.ts";
 import { type BoundLayer, elementsOf } from "./layers/layer.ts";
 import { hiddenLayers, hiddenUnits, type ModelPlan } from "./shape.ts";
 
@@ -32,6 +32,20 @@ interface Activations {
   readonly gradients: Buffer | undefined;
 }
 
+/**
+ * For each layer, which of its inputs a later layer (or a later input of the same one) reads too: the backward pass, which
+ * goes from last to first, has a part of their gradients already. The order of the sum is thereby that of the layers.
+ */
+function addedInputs(layers: readonly PlacedLayer[]): boolean[][] {
+  const read = new Set<Value>();
+  const isAdded = (input: Value) => {
+    const added = input.hasGradient && read.has(input);
+    read.add(input);
+    return added;
+  };
+  return layers.toReversed().map(({ inputs }) => inputs.toReversed().map(isAdded).toReversed()).toReversed();
+}
+
 /** The activations of all layers, and the forward and backward pass. */
 export class Network {
   /** (samples) */
@@ -44,6 +58,9 @@ export class Network {
   readonly #plan: ModelPlan;
   readonly #memory: NetworkMemory;
   readonly #activations = new Map<Value, Activations>();
+  readonly #added: readonly (readonly boolean[])[];
+  /** For each place among a layer's inputs, where its gradient goes before it is added to those of later readers. */
+  readonly #parts: readonly Buffer[];
   /** The outputs of the hidden layers, each with its part of `unitSums`. */
   readonly #hidden: readonly { readonly units: number; readonly y: Buffer; readonly sums: Buffer }[];
 
@@ -58,6 +75,14 @@ export class Network {
         gradients: device.allocate(samples * output.width, "gradients of activations"),
       });
     }
+    this.#added = addedInputs(plan.layers);
+    const partWidths: number[] = [];
+    plan.layers.forEach(({ inputs }, i) =>
+      inputs.forEach(({ width }, place) => {
+        partWidths[place] = Math.max(partWidths[place] ?? 0, this.#added[i][place] ? width : 0);
+      })
+    );
+    this.#parts = partWidths.map((width) => device.allocate(samples * width, "gradients of activations"));
     const { values, gradients } = this.#activations.get(plan.logit)!;
     this.logits = values;
     this.logitGradients = gradients!;
@@ -82,18 +107,32 @@ export class Network {
         ? []
         : [[outside.pooled, { values: pooled, gradients: pooledGradients }] as const]),
     ]);
-    const bound = layers.map(({ layer, inputs, output, parameters: placed }) => {
+    const bound = layers.map(({ layer, inputs, output, parameters: placed }, i) => {
       const part = (vector: Buffer) => placed.map(({ first, shape }) => device.view(vector, first, elementsOf(shape)));
       const { values, gradients: dValues } = activations.get(output)!;
-      return layer.bind({
+      const sums = inputs.flatMap((input, place) =>
+        this.#added[i][place]
+          ? [{ width: input.width, part: this.#parts[place], sum: activations.get(input)!.gradients! }]
+          : []
+      );
+      const { forward, backward } = layer.bind({
         device,
         inputs: inputs.map((input) => activations.get(input)!.values),
-        inputGradients: inputs.map((input) => activations.get(input)!.gradients),
+        inputGradients: inputs.map((input, place) =>
+          this.#added[i][place] ? this.#parts[place] : activations.get(input)!.gradients
+        ),
         parameters: part(parameters),
         parameterGradients: part(gradients),
         output: values,
         outputGradient: dValues!,
       });
+      return {
+        forward,
+        backward(samples: number) {
+          backward(samples);
+          for (const { width, part, sum } of sums) device.add(samples * width, part, sum);
+        },
+      };
     });
     return {
       forward(samples) {

@@ -19,6 +19,7 @@ import { CudnnActivations } from "./cudnn_activations.ts";
 import type { CudaDevice } from "./device.ts";
 import { CudaDownload } from "./download.ts";
 import { DeviceBuffer } from "./memory.ts";
+import { Elementwise } from "./kernels/elementwise.ts";
 import { DotInteraction } from "./kernels/interaction.ts";
 import { Gather } from "./kernels/gather.ts";
 import { Gemm, type Precision } from "./gemm.ts";
@@ -39,6 +40,7 @@ export class CudaBackend implements DeviceBackend {
   readonly #gemm: Gemm;
   readonly #activations: ActivationKernels;
   readonly #cudnn: CudnnActivations | undefined;
+  readonly #elementwise: Elementwise;
   readonly #gather: Gather;
   readonly #scatter: Scatter;
   readonly #interaction: DotInteraction;
@@ -55,6 +57,7 @@ export class CudaBackend implements DeviceBackend {
     this.#gemm = new Gemm(device, precision);
     this.#activations = new ActivationKernels(device);
     this.#cudnn = activations === "cudnn" ? new CudnnActivations(device) : undefined;
+    this.#elementwise = new Elementwise(device);
     this.#gather = new Gather(device);
     this.#scatter = new Scatter(device);
     this.#interaction = new DotInteraction(device);
@@ -151,6 +154,10 @@ export class CudaBackend implements DeviceBackend {
   columnSums(samples: number, columns: number, x: Buffer, sums: Buffer): void {
     // Same as the bias gradient of a layer without activation, which leaves x unchanged.
     this.#activations.backward("identity", samples, columns, own(x), own(x), own(sums));
+  }
+
+  add(words: number, source: Buffer, target: Buffer): void {
+    this.#elementwise.add(words, own(source), own(target));
   }
 
   pool(bags: number, dim: number, table: Buffer, indices: Buffer, offsets: Buffer | undefined, pooled: Buffer): void {
