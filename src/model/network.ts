@@ -60,7 +60,7 @@ export class Network {
   readonly #activations = new Map<Value, Activations>();
   readonly #added: readonly (readonly boolean[])[];
   /** For each place among a layer's inputs, where its gradient goes before it is added to those of later readers. */
-  readonly #parts: readonly Buffer[];
+  readonly #parts: readonly (Buffer | undefined)[];
   /** The outputs of the hidden layers, each with its part of `unitSums`. */
   readonly #hidden: readonly { readonly units: number; readonly y: Buffer; readonly sums: Buffer }[];
 
@@ -82,7 +82,9 @@ export class Network {
         partWidths[place] = Math.max(partWidths[place] ?? 0, this.#added[i][place] ? width : 0);
       })
     );
-    this.#parts = partWidths.map((width) => device.allocate(samples * width, "gradients of activations"));
+    this.#parts = partWidths.map((width) =>
+      width === 0 ? undefined : device.allocate(samples * width, "gradients of activations")
+    );
     const { values, gradients } = this.#activations.get(plan.logit)!;
     this.logits = values;
     this.logitGradients = gradients!;
@@ -112,7 +114,7 @@ export class Network {
       const { values, gradients: dValues } = activations.get(output)!;
       const sums = inputs.flatMap((input, place) =>
         this.#added[i][place]
-          ? [{ width: input.width, part: this.#parts[place], sum: activations.get(input)!.gradients! }]
+          ? [{ width: input.width, part: this.#parts[place]!, sum: activations.get(input)!.gradients! }]
           : []
       );
       const { forward, backward } = layer.bind({
