@@ -132,12 +132,15 @@ export interface Backend extends Disposable {
    */
   repeatable(sequence: () => void): () => void;
 
-  /** `y = activation(x weightᵀ + bias)`: x (samples, inputs), weight (outputs, inputs), bias (outputs), y (samples, outputs). */
-  linear(shape: LinearShape, samples: number, x: Buffer, weight: Buffer, bias: Buffer, y: Buffer): void;
+  /**
+   * `y = activation(x weightᵀ + bias)`: x (samples, inputs), weight (outputs, inputs), bias (outputs), y (samples,
+   * outputs). A layer without bias, undefined, has the activation `identity`.
+   */
+  linear(shape: LinearShape, samples: number, x: Buffer, weight: Buffer, bias: Buffer | undefined, y: Buffer): void;
 
   /**
    * Gradients of `linear`. On entry `dY` (samples, outputs) is the gradient of y; on return it is the gradient before
-   * the activation. Writes dWeight (outputs, inputs), dBias (outputs) and, unless undefined, dX (samples, inputs).
+   * the activation. Writes dWeight (outputs, inputs) and, unless undefined, dBias (outputs) and dX (samples, inputs).
    */
   linearBackward(
     shape: LinearShape,
@@ -148,7 +151,7 @@ export interface Backend extends Disposable {
     dY: Buffer,
     dX: Buffer | undefined,
     dWeight: Buffer,
-    dBias: Buffer,
+    dBias: Buffer | undefined,
   ): void;
 
   /** `sums[c]` = sum of column c of x (samples, columns). */
@@ -156,6 +159,12 @@ export interface Backend extends Disposable {
 
   /** `target += source`, element by element. */
   add(words: number, source: Buffer, target: Buffer): void;
+
+  /** `y = a b + c`, element by element. `a` and `c` may be the same buffer. */
+  multiplyAdd(words: number, a: Buffer, b: Buffer, c: Buffer, y: Buffer): void;
+
+  /** Gradients of `multiplyAdd` from dY: `dA = b dY`, `dB = a dY`, `dC = dY`. */
+  multiplyAddBackward(words: number, a: Buffer, b: Buffer, dY: Buffer, dA: Buffer, dB: Buffer, dC: Buffer): void;
 
   /**
    * Sum pooling: `pooled[b]` = sum of `table[indices[k]]` over the lookups k of bag b, where table is (rows, dim) and

@@ -58,6 +58,8 @@ export class CountingBackend implements HostBackend {
   readonly share = computesNothing;
   readonly attach = computesNothing;
   readonly add = computesNothing;
+  readonly multiplyAdd = computesNothing;
+  readonly multiplyAddBackward = computesNothing;
   readonly scale = computesNothing;
   readonly squares = computesNothing;
   readonly rowSquares = computesNothing;

@@ -38,6 +38,7 @@ const modelShape: z.ZodType<ModelShape> = z.object({
   bottom: z.array(z.number().int().positive()),
   top: z.array(z.number().int().positive()),
   interaction: z.enum(["dot", "cat"]),
+  cross: z.object({ layers: z.number().int().positive(), rank: z.number().int().positive() }).optional(),
   optimizer: z.enum(OPTIMIZER_NAMES),
 });
 
@@ -263,7 +264,7 @@ export class Checkpoint {
 
   /** Throws HotsetError unless the checkpoint belongs to this model. */
   expectModel(model: ModelShape): void {
-    for (const key of Object.keys(model) as (keyof ModelShape)[]) {
+    for (const key of Object.keys({ ...this.body.model, ...model }) as (keyof ModelShape)[]) {
       const [saved, wanted] = [this.body.model[key], model[key]].map((value) => JSON.stringify(value));
       if (saved !== wanted) {
         throw new HotsetError(

@@ -1,10 +1,12 @@
 /** Options of training: shape of the model. */
-import { oneOf, optionsIn, type OptionsOf, positive, readWidths, widths } from "./option_types.ts";
+import { oneOf, optionsIn, type OptionsOf, positive, readWidths, type RuleOn, widths } from "./option_types.ts";
 
 /** The part of a configuration with the shape of the model; see `TrainConfig`. */
 export interface ModelConfig {
   /** Dimension of embedding rows. */
   dim: number;
+  /** The model: DLRM, or DCNv2 with its cross network instead of the interaction. */
+  model: "dlrm" | "dcnv2";
   /** Required number of dense features of the data; null for any. */
   denseFeatures: number | null;
   /** Widths of the bottom MLP without its input; the last one is `dim`. */
@@ -13,7 +15,22 @@ export interface ModelConfig {
   top: number[];
   /** Interaction of the features: products of all pairs, or concatenation. */
   interaction: "dot" | "cat";
+  /** Layers of the cross network of DCNv2. */
+  crossLayers: number;
+  /** Rank of the weights of these layers. */
+  crossRank: number;
 }
+
+/** Returns why an option has no effect; undefined if it has one. */
+type Rule = RuleOn<ModelConfig>;
+
+/** DCNv2 has a cross network instead. */
+const interactionRule: Rule = ({ model }) =>
+  model === "dcnv2" ? "with --model dcnv2: its cross network is the interaction" : undefined;
+
+/** For options of the cross network. */
+const crossRule: Rule = ({ model }) =>
+  model === "dcnv2" ? undefined : `with --model ${model}: it has no cross network; choose --model dcnv2`;
 
 /** For `import`, the model's file determines the shape. */
 const SHAPE = ["train", "plan"];
@@ -47,9 +64,30 @@ export const MODEL_OPTIONS: OptionsOf<ModelConfig> = {
     shown: "512-256-1",
     commands: SHAPE,
   }),
+  model: option("--model <name>", "the model: dlrm, or dcnv2 with a low-rank cross network", {
+    type: oneOf(["dlrm", "dcnv2"]),
+    default: "dlrm",
+    before: "dlrm",
+    commands: SHAPE,
+  }),
   interaction: option("--arch-interaction-op <op>", "interaction of the features", {
     type: oneOf(["dot", "cat"]),
     default: "dot",
     commands: SHAPE,
+    rules: [interactionRule],
+  }),
+  crossLayers: option("--dcn-num-layers <n>", "cross layers of dcnv2", {
+    type: positive,
+    default: 3,
+    before: 3,
+    commands: SHAPE,
+    rules: [crossRule],
+  }),
+  crossRank: option("--dcn-low-rank-dim <n>", "rank of the weights of these layers", {
+    type: positive,
+    default: 64,
+    before: 64,
+    commands: SHAPE,
+    rules: [crossRule],
   }),
 };

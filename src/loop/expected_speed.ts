@@ -4,8 +4,7 @@ import type { Batch, BatchShape } from "../layout/batch.ts";
 import { BatchFiller } from "../layout/batch_filler.ts";
 import { SegmentSorter } from "../layout/segment_sorter.ts";
 import { initialiseDense } from "../model/initialise.ts";
-import { bottomWidths } from "../model/models/dlrm.ts";
-import { type ModelPlan, planModel } from "../model/shape.ts";
+import { type ModelPlan, type ModelSizes, planModel, shapeOf } from "../model/shape.ts";
 import { Random } from "../random.ts";
 import { resolveConfig, type TrainConfig } from "../config/config.ts";
 import { openRanks } from "../ranks/placement.ts";
@@ -31,15 +30,13 @@ export interface DataShape {
 }
 
 /** The part of a configuration that determines the work of a step. */
-export type StepConfig = Pick<TrainConfig, "dim" | "bottom" | "top" | "interaction" | "optimizer" | "batchSize">;
+export type StepConfig = ModelSizes & Pick<TrainConfig, "batchSize">;
 
 /** A model with tables of equal size. */
-function smallPlan({ dim, bottom, top, interaction, optimizer }: StepConfig, { denseFeatures, tables }: DataShape) {
+function smallPlan(config: StepConfig, { denseFeatures, tables }: DataShape) {
+  const { dim, optimizer } = config;
   const rows = Math.ceil(TABLE_WORDS / tables / (dim + rowStateWords(optimizer, dim)));
-  return planModel({
-    ...{ dim, top, interaction, optimizer, tableRows: new Array<number>(tables).fill(rows) },
-    bottom: bottomWidths(denseFeatures, bottom),
-  });
+  return planModel(shapeOf(config, { denseFeatures, tableRows: new Array<number>(tables).fill(rows) }));
 }
 
 /** Samples/s of the kaggle model at batch 2,048 on all cores of the CPU; takes about two seconds. */

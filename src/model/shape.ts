@@ -1,12 +1,40 @@
 /** Derives the layers of a model, and the position of each in the vector of dense parameters, from its sizes. */
 import type { OptimizerName } from "../optimizer/optimizers.ts";
 import type { ModelInputs, PlacedLayer, Value } from "./composition.ts";
+import { composeDcnv2, type CrossShape } from "./models/dcnv2.ts";
 import { composeDlrm, type DlrmShape } from "./models/dlrm.ts";
 
 /** All settings that determine the sizes of a model's parameters. */
 export interface ModelShape extends DlrmShape {
+  /** The cross network of a DCNv2, which replaces the interaction; absent from a DLRM. */
+  readonly cross?: CrossShape | undefined;
   /** Determines the optimizer state. */
   readonly optimizer: OptimizerName;
+}
+
+/** The part of a configuration with the sizes of a model. */
+export interface ModelSizes extends Pick<ModelShape, "dim" | "top" | "interaction" | "optimizer"> {
+  readonly model: "dlrm" | "dcnv2";
+  /** Widths of the bottom MLP without its input. */
+  readonly bottom: readonly number[];
+  readonly crossLayers: number;
+  readonly crossRank: number;
+}
+
+/** The part of a dataset that a model depends on. */
+export interface DataSizes {
+  readonly denseFeatures: number;
+  readonly tableRows: readonly number[];
+}
+
+/** The shape of the configured model on this data; without dense features it has no bottom MLP. */
+export function shapeOf(sizes: ModelSizes, { denseFeatures, tableRows }: DataSizes): ModelShape {
+  const { dim, bottom, top, interaction, optimizer, model, crossLayers: layers, crossRank: rank } = sizes;
+  return {
+    ...{ dim, tableRows, top, optimizer },
+    bottom: denseFeatures === 0 ? [] : [denseFeatures, ...bottom],
+    ...(model === "dlrm" ? { interaction } : { interaction: "cat", cross: { layers, rank } }),
+  };
 }
 
 /**
@@ -29,7 +57,9 @@ export interface ModelPlan {
 
 /** Derives the layers of a model. Throws HotsetError if the widths do not match. */
 export function planModel(shape: ModelShape): ModelPlan {
-  const { model: { layers, inputs, denseWords }, logit } = composeDlrm(shape);
+  const { model: { layers, inputs, denseWords }, logit } = shape.cross === undefined
+    ? composeDlrm(shape)
+    : composeDcnv2(shape, shape.cross);
   const rows = shape.tableRows.reduce((sum, rows) => sum + rows, 0);
   return { shape, layers, inputs, logit, denseWords, rows };
 }

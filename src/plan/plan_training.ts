@@ -2,8 +2,7 @@
 import { rowStateWords } from "../optimizer/optimizers.ts";
 import type { Dataset } from "../dataset/dataset.ts";
 import type { BatchShape } from "../layout/batch.ts";
-import { bottomWidths } from "../model/models/dlrm.ts";
-import { type ModelPlan, planModel } from "../model/shape.ts";
+import { type ModelPlan, planModel, shapeOf } from "../model/shape.ts";
 import { allHotSampleShare, drawSamples } from "../profile/coverage.ts";
 import { planHotRows, wholeTables } from "../profile/plan.ts";
 import { bytes } from "../format.ts";
@@ -80,7 +79,10 @@ export type PlanConfig = Pick<
   | "denseFeatures"
   | "bottom"
   | "top"
+  | "model"
   | "interaction"
+  | "crossLayers"
+  | "crossRank"
   | "optimizer"
   | "batchSize"
   | "hotMemory"
@@ -227,15 +229,9 @@ function memoryOf(source: Source, config: PlanConfig, placement: Placement, hotR
 
 /** The model, and properties of its batches. */
 function sizesOf(source: Source, config: PlanConfig): { model: ModelPlan; batchShape: BatchShape } {
-  const { dim, bottom, top, interaction, optimizer, batchSize } = config;
-  const model = planModel({
-    dim,
-    tableRows: source.tables.map(({ rows }) => rows),
-    bottom: bottomWidths(source.denseFeatures, bottom),
-    top,
-    interaction,
-    optimizer,
-  });
+  const { batchSize } = config;
+  const { denseFeatures } = source;
+  const model = planModel(shapeOf(config, { denseFeatures, tableRows: source.tables.map(({ rows }) => rows) }));
   const batchShape: BatchShape = {
     batchSize,
     denseFeatures: source.denseFeatures,

@@ -9,8 +9,7 @@ import type { Layout } from "../layout/layout.ts";
 import { isArtifact } from "../storage/artifact.ts";
 import { isPartial } from "../storage/atomic_directory.ts";
 import { throughLinks } from "../storage/links.ts";
-import { bottomWidths } from "../model/models/dlrm.ts";
-import { type ModelPlan, planModel } from "../model/shape.ts";
+import { type ModelPlan, planModel, shapeOf } from "../model/shape.ts";
 import { OutputLock } from "../storage/output_lock.ts";
 import { checkpointBytes, IMPORTED } from "../checkpoint/checkpoint.ts";
 import { roomForCheckpoints } from "../checkpoint/checkpoint_room.ts";
@@ -62,14 +61,7 @@ export function cacheOf(out: string): string {
 export function planFor(config: TrainConfig, dataset: Dataset): ModelPlan {
   const { denseFeatures } = dataset;
   expectDenseFeatures(config, denseFeatures, `train on ${dataset.directory}`);
-  return planModel({
-    dim: config.dim,
-    tableRows: dataset.body.tables.map((table) => table.rows),
-    bottom: bottomWidths(denseFeatures, config.bottom),
-    top: config.top,
-    interaction: config.interaction,
-    optimizer: config.optimizer,
-  });
+  return planModel(shapeOf(config, { denseFeatures, tableRows: dataset.body.tables.map((table) => table.rows) }));
 }
 
 /** Options of a training run. */
@@ -118,8 +110,7 @@ async function lockRun(options: RunOptions): Promise<Disposable | undefined> {
 /** Throws unless a run can begin in the directory. Checked first, so that it does not fail after hours of preparing. */
 export function expectStart(config: TrainConfig, out: string, world?: MpiWorld): void {
   expectPlacement(config, world);
-  const { denseFeatures, bottom } = config;
-  planModel({ ...config, tableRows: [1], bottom: bottomWidths(denseFeatures ?? 1, bottom) });
+  planModel(shapeOf(config, { denseFeatures: config.denseFeatures ?? 1, tableRows: [1] }));
   const occupied = (what: string) => new HotsetError(`Cannot start a run in ${out}: ${what}`, { code: "occupied" });
   const target = throughLinks(out);
   if (existsSync(target) && !Deno.statSync(target).isDirectory) {

@@ -69,6 +69,62 @@ export function layerTests(test: Register): void {
     }
   });
 
+  test("linear without bias and its gradients", (pair) => {
+    const random = new Random(12);
+    for (const [samples, inputs, outputs] of [[1, 1, 1], [5, 17, 31], [33, 65, 30], [64, 40, 64], [0, 6, 5]]) {
+      const shape = { inputs, outputs, activation: "identity" } as const;
+      const what = `linear without bias, ${samples} samples, ${inputs} to ${outputs}`;
+      const operands = {
+        x: section(normals(samples * inputs, random)),
+        weight: operand(normals(inputs * outputs, random).map((w) => w / Math.sqrt(inputs))),
+      };
+      pair.check(
+        what,
+        { ...operands, y: output(samples * outputs) },
+        (backend, b) => backend.linear(shape, samples, b.x, b.weight, undefined, b.y),
+      );
+      pair.check(
+        `gradients of ${what}`,
+        {
+          ...operands,
+          y: operand(normals(samples * outputs, random)),
+          dY: operand(normals(samples * outputs, random).map((g) => g / Math.sqrt(Math.max(samples, outputs)))),
+          dX: output(samples * inputs),
+          dWeight: output(inputs * outputs),
+        },
+        (backend, b) => backend.linearBackward(shape, samples, b.x, b.weight, b.y, b.dY, b.dX, b.dWeight, undefined),
+      );
+    }
+  });
+
+  test("sums and products, element by element", (pair) => {
+    const random = new Random(13);
+    for (const words of [0, 1, 3, 4, 67, 1024, 2047]) {
+      const vector = () => operand(normals(words, random));
+      pair.check(
+        `sum of ${words} words`,
+        { source: vector(), target: vector() },
+        (backend, b) => backend.add(words, b.source, b.target),
+      );
+      const factors = { a: vector(), b: vector() };
+      pair.check(
+        `multiplyAdd of ${words} words`,
+        { ...factors, c: vector(), y: output(words) },
+        (backend, b) => backend.multiplyAdd(words, b.a, b.b, b.c, b.y),
+      );
+      pair.check(
+        `multiplyAdd of ${words} words with a twice`,
+        { ...factors, y: output(words) },
+        (backend, b) => backend.multiplyAdd(words, b.a, b.b, b.a, b.y),
+      );
+      pair.check(
+        `gradients of multiplyAdd of ${words} words`,
+        { ...factors, dY: vector(), dA: output(words), dB: output(words), dC: output(words) },
+        (backend, b) => backend.multiplyAddBackward(words, b.a, b.b, b.dY, b.dA, b.dB, b.dC),
+      );
+    }
+  });
+
   test("sigmoid of large inputs is finite", (pair) => {
     const bias = operand(Float32Array.of(-1e4, -100, -1, 0, 1, 100, 1e4));
     const shape = { inputs: 1, outputs: 7, activation: "sigmoid" } as const;

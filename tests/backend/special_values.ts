@@ -165,6 +165,7 @@ function* cases(): Generator<Case> {
     for (const activation of ["identity", "relu", "sigmoid"] as const) yield* layers(width, activation);
   }
   for (const width of WIDTHS) {
+    yield* elements(width);
     for (const kind of ["dot", "cat"] as const) yield* interactions(width, kind);
     yield* rowsThatMove(width);
     for (const optimizer of OPTIMIZER_NAMES) yield* updates(width, optimizer);
@@ -199,6 +200,31 @@ function* layers(width: number, activation: Activation): Generator<Case> {
     operands: { x: operand(powers(SAMPLES * width)), sums: output(width) },
     inputs: ["x"],
     run: (backend, b) => backend.columnSums(SAMPLES, width, b.x, b.sums),
+  });
+}
+
+function* elements(words: number): Generator<Case> {
+  const inputs = { a: operand(powers(words)), b: operand(powers(words, 0.5)) };
+  yield define({
+    what: `sum of ${words} words`,
+    operands: { source: operand(powers(words)), target: operand(powers(words, 0.5)) },
+    inputs: ["source", "target"],
+    run: (backend, b) => backend.add(words, b.source, b.target),
+  });
+  yield define({
+    what: `multiplyAdd of ${words} words`,
+    operands: { ...inputs, c: operand(magnitudes(words)), y: output(words) },
+    inputs: ["a", "b", "c"],
+    run: (backend, b) => backend.multiplyAdd(words, b.a, b.b, b.c, b.y),
+  });
+  yield define({
+    what: `gradients of multiplyAdd of ${words} words`,
+    operands: {
+      ...{ ...inputs, dY: operand(powers(words)) },
+      ...{ dA: output(words), dB: output(words), dC: output(words) },
+    },
+    inputs: ["a", "b", "dY"],
+    run: (backend, b) => backend.multiplyAddBackward(words, b.a, b.b, b.dY, b.dA, b.dB, b.dC),
   });
 }
 

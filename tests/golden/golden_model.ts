@@ -38,6 +38,9 @@ export const WEIGHTED_LOSS = { positiveWeight: 3, labelSmoothing: 0.1 };
 /** Features that the golden data are left without. */
 export type Without = "dense" | "tables" | undefined;
 
+/** The cross network of the golden DCNv2. */
+export const CROSS = { layers: 2, rank: 5 };
+
 /** The golden model with an optimizer: without a bottom MLP or an interaction where there are no features for it. */
 export function goldenModel(optimizer: OptimizerName, without?: Without): ModelShape {
   const bottom = without === "dense" ? [] : [DENSE, 16, DIM];
@@ -48,10 +51,12 @@ export function goldenModel(optimizer: OptimizerName, without?: Without): ModelS
 /** Its dense parameters and its embedding rows before the first step. */
 export function goldenParameters(plan: ModelPlan): { dense: Float32Array; rows: Float32Array } {
   const dense = new Float32Array(plan.denseWords);
-  plan.layers.filter(({ parameters }) => parameters.length > 0).forEach(({ parameters: [weight, bias] }, layer) => {
+  const layers = plan.layers.filter(({ parameters }) => parameters.length > 0);
+  layers.forEach(({ parameters: [weight, bias] }, layer) => {
     const [outputs, inputs] = weight.shape;
     const bound = Math.sqrt(6 / (inputs + outputs));
     for (let i = 0; i < inputs * outputs; i++) dense[weight.first + i] = 2 * bound * number(1 + layer, i) - bound;
+    if (bias === undefined) return;
     for (let i = 0; i < outputs; i++) dense[bias.first + i] = number(11 + layer, i) - 0.5;
   });
   const rows = new Float32Array(plan.rows * DIM);

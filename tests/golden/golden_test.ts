@@ -7,6 +7,7 @@ import { largestError } from "../support/close.ts";
 import { localModel, trainOn } from "../support/local_model.ts";
 import golden from "./losses.json" with { type: "json" };
 import {
+  CROSS,
   GoldenBatches,
   goldenModel,
   goldenParameters,
@@ -21,11 +22,17 @@ import {
 async function lossesOf(
   optimizer: OptimizerName,
   options: HostOptions,
-  { without, clipNorm, loss }: { without?: Without; clipNorm?: number; loss?: LossSettings } = {},
+  { without, clipNorm, loss, cross }: {
+    without?: Without;
+    clipNorm?: number;
+    loss?: LossSettings;
+    cross?: typeof CROSS;
+  } = {},
 ): Promise<number[]> {
   using host = await openHost(options);
   const batches = new GoldenBatches(without);
-  await using group = localModel(host, goldenModel(optimizer, without), batches.shape, {
+  const model = goldenModel(optimizer, without);
+  await using group = localModel(host, cross ? { ...model, interaction: "cat", cross } : model, batches.shape, {
     ...(clipNorm !== undefined && { clipNorm }),
   });
   const { dense, rows } = goldenParameters(group.memory.plan);
@@ -81,6 +88,18 @@ for (const [name, options, tolerance] of BACKENDS) {
     assert.ok(error <= tolerance, `the losses differ by ${error} relative, more than ${tolerance}`);
     assert.ok(largestError(golden.losses.adagrad, golden.weighted) > 0.1, "the loss makes a difference");
   });
+}
+
+for (const [name, options, tolerance] of BACKENDS) {
+  for (const [optimizer, expected] of Object.entries(golden.cross)) {
+    Deno.test(`losses of DCNv2 are PyTorch's: ${name}, ${optimizer}`, async () => {
+      const error = largestError(
+        await lossesOf(optimizer as OptimizerName, await options(), { cross: CROSS }),
+        expected,
+      );
+      assert.ok(error <= tolerance, `the losses differ by ${error} relative, more than ${tolerance}`);
+    });
+  }
 }
 
 Deno.test("the golden batches repeat rows, within a bag too, and have empty bags", () => {

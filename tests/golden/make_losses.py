@@ -17,7 +17,8 @@ between the two programs. `number(stream, i)` is the hash of `stream * 1_000_003
     103 + 10 * step        label of a sample: 1 if the number is below 0.8 where the sum of the sample's ids is a multiple
                            of 3, and below 0.2 elsewhere
 
-Layers are counted over the bottom MLP and then the top MLP. A model without dense features has no bottom MLP; its top
+Layers are counted over the bottom MLP, the products V and W of each cross layer, of which V has no bias, and then the top
+MLP. A model without dense features has no bottom MLP; its top
 MLP reads all pooled rows and the products of all pairs of them. A model without tables is the bottom MLP and then the top
 one; its batches are those of the others without the lookups. Tables have so few rows that all batches repeat some.
 """
@@ -37,6 +38,7 @@ TABLES = len(TABLE_ROWS)
 TOP = [DIM + (TABLES + 1) * TABLES // 2, 16, 1]
 TOP_WITHOUT_DENSE = [TABLES * DIM + TABLES * (TABLES - 1) // 2, 16, 1]
 TOP_WITHOUT_TABLES = [DIM, 16, 1]
+CROSS_LAYERS, CROSS_RANK = 2, 5
 LEARNING_RATES = {"sgd": 0.1, "adagrad": 0.05, "rwsadagrad": 0.05, "adam": 0.01, "adamw": 0.01}
 WEIGHT_DECAY = {"adam": 0.02, "adamw": 0.05}
 EPSILON = 1e-10
@@ -82,6 +84,9 @@ class Dlrm(torch.nn.Module):
             table.weight.data = tensor(21 + t, (rows, DIM), 1, -0.5)
             self.tables.append(table)
 
+    def parameters_without_tables(self):
+        return [p for layer in [*self.bottom, *self.top] for p in layer.parameters()]
+
     def forward(self, dense, bags):
         x = dense
         for layer in self.bottom:
@@ -97,6 +102,36 @@ class Dlrm(torch.nn.Module):
         products = torch.bmm(vectors, vectors.transpose(1, 2))
         i, j = torch.tril_indices(vectors.shape[1], vectors.shape[1], offset=-1)
         return torch.cat([x if self.has_dense else vectors.flatten(1), products[:, i, j]], dim=1)
+
+
+class Dcnv2(Dlrm):
+    """Low-rank cross layers over the concatenation, in place of the products."""
+
+    def __init__(self):
+        super().__init__()
+        width = DIM * (TABLES + 1)
+        first = len(self.bottom)
+        shapes = [(CROSS_RANK, width), (width, CROSS_RANK)] * CROSS_LAYERS + [(16, width), (1, 16)]
+        layers = []
+        for i, (outputs, inputs) in enumerate(shapes):
+            is_v = i < 2 * CROSS_LAYERS and i % 2 == 0
+            linear = torch.nn.Linear(inputs, outputs, bias=not is_v)
+            bound = math.sqrt(6 / (inputs + outputs))
+            linear.weight.data = tensor(1 + first + i, (outputs, inputs), 2 * bound, -bound)
+            if not is_v:
+                linear.bias.data = tensor(11 + first + i, (outputs,), 1, -0.5)
+            layers.append(linear)
+        self.cross = torch.nn.ModuleList(layers[:-2])
+        self.top = torch.nn.ModuleList(layers[-2:])
+
+    def parameters_without_tables(self):
+        return super().parameters_without_tables() + [p for layer in self.cross for p in layer.parameters()]
+
+    def interact(self, x, pooled):
+        x0 = x = torch.cat([x] + pooled, dim=1)
+        for v, w in zip(self.cross[::2], self.cross[1::2]):
+            x = x0 * w(v(x)) + x
+        return x
 
 
 def bag_length(u):
@@ -178,7 +213,7 @@ def clip(dense, sparse, largest):
 
 def train(optimizer, model, largest_norm=None, positive_weight=1.0, label_smoothing=0.0):
     rate = LEARNING_RATES[optimizer]
-    dense = [p for layer in [*model.bottom, *model.top] for p in layer.parameters()]
+    dense = model.parameters_without_tables()
     sparse = [table.weight for table in model.tables]
     if optimizer == "sgd":
         optimizers = [torch.optim.SGD(dense + sparse, lr=rate)]
@@ -211,6 +246,7 @@ if __name__ == "__main__":
     losses = {optimizer: train(optimizer, Dlrm()) for optimizer in LEARNING_RATES}
     others = {
         "withoutDense": train("adagrad", Dlrm(has_dense=False)),
+        "cross": {optimizer: train(optimizer, Dcnv2()) for optimizer in ("sgd", "adagrad", "adam")},
         "withoutTables": train("adagrad", Dlrm(has_tables=False)),
         "weighted": train("adagrad", Dlrm(), positive_weight=POSITIVE_WEIGHT, label_smoothing=LABEL_SMOOTHING),
     }

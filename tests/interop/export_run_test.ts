@@ -39,8 +39,11 @@ async function trainCriteo(directory: TemporaryDirectory): Promise<Trained> {
   return { dataset, run, log };
 }
 
-/** Clicks with bags of words, some of them empty, and the cat interaction. */
-async function trainBags(directory: TemporaryDirectory): Promise<Trained> {
+/** Clicks with bags of words, some of them empty, by default with the cat interaction. */
+async function trainBags(
+  directory: TemporaryDirectory,
+  model: Partial<TrainConfig> = { interaction: "cat" },
+): Promise<Trained> {
   const [log, schema] = [directory.join("log.csv"), directory.join("schema.json")];
   const random = new Random(5);
   const word = () => `w${Math.floor(30 * random.uniform() ** 2)}`;
@@ -58,8 +61,12 @@ async function trainBags(directory: TemporaryDirectory): Promise<Trained> {
   Deno.writeTextFileSync(schema, JSON.stringify({ columns }));
   const dataset = await prepareDataset({ inputs: [log], format: "csv", schema, out: directory.join("data") });
   const run = directory.join("run");
-  await startRun(resolveConfig("kaggle", SMALL, { interaction: "cat" }), dataset, { out: run, report });
+  await startRun(resolveConfig("kaggle", SMALL, model), dataset, { out: run, report });
   return { dataset, run, log };
+}
+
+async function trainCross(directory: TemporaryDirectory): Promise<Trained> {
+  return await trainBags(directory, { model: "dcnv2", crossLayers: 2, crossRank: 5 });
 }
 
 /** Pairs of a user and an item, without a dense feature. */
@@ -132,6 +139,7 @@ const MISSING = missingModule("onnxruntime");
 const WAYS = [
   ["one lookup a table, dot", trainCriteo],
   ["bags, cat", trainBags],
+  ["bags, cross network", trainCross],
   ["no dense features", trainPairs],
   ["no tables", trainNumbers],
 ] as const;

@@ -73,6 +73,8 @@ const MODELS: Record<string, ModelShape> = {
   cat: { ...MODEL, interaction: "cat" },
   "dot without dense features": { ...MODEL, bottom: [] },
   "cat without dense features": { ...MODEL, interaction: "cat", bottom: [] },
+  "cross network": { ...MODEL, interaction: "cat", cross: { layers: 2, rank: 4 } },
+  "cross network without dense features": { ...MODEL, interaction: "cat", bottom: [], cross: { layers: 1, rank: 2 } },
 };
 
 for (const [kind, model] of Object.entries(MODELS)) {

@@ -3,7 +3,7 @@ import { HotsetError } from "../../src/errors.ts";
 import { Composition } from "../../src/model/composition.ts";
 import { linear } from "../../src/model/layers/linear.ts";
 import { elementsOf } from "../../src/model/layers/layer.ts";
-import { flopsOf, hiddenUnits, type ModelShape, planModel } from "../../src/model/shape.ts";
+import { flopsOf, hiddenUnits, type ModelShape, planModel, shapeOf } from "../../src/model/shape.ts";
 
 const MODEL: ModelShape = {
   dim: 6,
@@ -63,6 +63,22 @@ Deno.test("FLOP of a training step as by hand", () => {
   const products = [2 * 5 * 7, 3 * 7 * 6, 3 * 6 * 6, 3 * 12 * 9, 3 * 9 * 3, 3 * 3];
   assert.equal(layers.length, products.length);
   assert.equal(flopsOf(planModel(MODEL)), 2 * products.reduce((sum, n) => sum + n));
+});
+
+Deno.test("MLPerf's DCNv2 has the published sizes", () => {
+  const sizes = { dim: 128, bottom: [512, 256, 128], top: [1024, 1024, 512, 256, 1], optimizer: "adagrad" } as const;
+  const cross = { model: "dcnv2", interaction: "dot", crossLayers: 3, crossRank: 512 } as const;
+  const data = { denseFeatures: 13, tableRows: new Array<number>(26).fill(1) };
+  const { layers } = planModel(shapeOf({ ...sizes, ...cross }, data));
+  const inCross = layers.filter(({ layer }) => layer.part.name === "cross");
+  assert.deepEqual(
+    inCross.slice(0, 3).map(({ inputs, output }) => [...inputs.map(({ width }) => width), output.width]),
+    [[3456, 512], [512, 3456], [3456, 3456, 3456, 3456]],
+  );
+  const tensors = inCross.flatMap(({ parameters }) => parameters.map(({ shape }) => elementsOf(shape)));
+  assert.equal(tensors.reduce((sum, n) => sum + n), 3 * (2 * 512 * 3456 + 3456));
+  const forward = layers.reduce((sum, { layer }) => sum + layer.flops.forward, 0);
+  assert.equal(Math.round(forward / 1e6), 32);
 });
 
 Deno.test("layers that do not fit together are a fault of the model's file", () => {

@@ -15,7 +15,7 @@ import { type OptimizerName, OPTIMIZERS, rowStateWords } from "../../optimizer/o
 import { HotsetError } from "../../errors.ts";
 import { bytes } from "../../format.ts";
 import { type HostBuffer, HostMemory } from "../host_memory.ts";
-import { at, CpuBuffer, floats, integers } from "./cpu_buffer.ts";
+import { at, atOrNull, CpuBuffer, floats, integers } from "./cpu_buffer.ts";
 import { packFar, poolFar, unpackFar, updateRowsFar } from "./far_rows.ts";
 import { alignKernelMemory, type KernelMemory, takeKernelMemory } from "./kernel_memory.ts";
 import { type Library, type Products, productsBy } from "./products.ts";
@@ -100,7 +100,7 @@ export class CpuBackend extends HostMemory implements PagedBackend {
     return this.#scratch.address;
   }
 
-  linear(shape: LinearShape, samples: number, x: Buffer, weight: Buffer, bias: Buffer, y: Buffer): void {
+  linear(shape: LinearShape, samples: number, x: Buffer, weight: Buffer, bias: Buffer | undefined, y: Buffer): void {
     if (samples > 0) this.#products.linear(shape, samples, x, weight, bias, y);
   }
 
@@ -113,10 +113,12 @@ export class CpuBackend extends HostMemory implements PagedBackend {
     dY: Buffer,
     dX: Buffer | undefined,
     dWeight: Buffer,
-    dBias: Buffer,
+    dBias: Buffer | undefined,
   ): void {
-    const code = ACTIVATION_CODES[shape.activation];
-    this.#kernels.activationBackward(samples, shape.outputs, code, at(y), at(dY), at(dBias));
+    if (dBias !== undefined) {
+      const code = ACTIVATION_CODES[shape.activation];
+      this.#kernels.activationBackward(samples, shape.outputs, code, at(y), at(dY), at(dBias));
+    }
     if (samples > 0) this.#products.gradients(shape, samples, x, weight, dY, dX, dWeight);
     else floats(dWeight).fill(0);
   }
@@ -244,6 +246,14 @@ export class CpuBackend extends HostMemory implements PagedBackend {
     this.#kernels.add(words, at(source), at(target));
   }
 
+  multiplyAdd(words: number, a: Buffer, b: Buffer, c: Buffer, y: Buffer): void {
+    this.#kernels.multiplyAdd(words, at(a), at(b), at(c), at(y));
+  }
+
+  multiplyAddBackward(words: number, a: Buffer, b: Buffer, dY: Buffer, dA: Buffer, dB: Buffer, dC: Buffer): void {
+    this.#kernels.multiplyAddBackward(words, at(a), at(b), at(dY), at(dA), at(dB), at(dC));
+  }
+
   scale(words: number, factor: number, x: Buffer): void {
     this.#kernels.scale(words, factor, at(x));
   }
@@ -275,7 +285,3 @@ export class CpuBackend extends HostMemory implements PagedBackend {
 
 /** State of optimizers without state. */
 const NO_STATE = new Float32Array(0);
-
-function atOrNull(buffer: Buffer | undefined): Address {
-  return buffer === undefined ? NO_ADDRESS : at(buffer);
-}

@@ -19,6 +19,11 @@ export function at(buffer: Buffer): Address {
   return (buffer as CpuBuffer).address;
 }
 
+/** The same; NO_ADDRESS for no buffer. */
+export function atOrNull(buffer: Buffer | undefined): Address {
+  return buffer === undefined ? NO_ADDRESS : at(buffer);
+}
+
 /** The words as floats. */
 export function floats(buffer: Buffer): Float32Array {
   return (buffer as CpuBuffer).floats;

@@ -1,7 +1,7 @@
 /** Matrix products of layers, by the WASM kernels or by a library in single precision or bf16. */
 import type { Buffer, LinearShape } from "../backend.ts";
 import type { Gemm } from "../../../ffi/gemm.ts";
-import { at, type CpuBuffer, floats } from "./cpu_buffer.ts";
+import { at, atOrNull, type CpuBuffer, floats } from "./cpu_buffer.ts";
 import { ACTIVATION_CODES, type Kernels } from "./wasm/kernels.ts";
 
 /** A library of matrix products with the precision of its operands. */
@@ -14,7 +14,7 @@ export interface Products {
   /** Name for messages. */
   readonly name: string;
   /** See `Backend.linear`. */
-  linear(shape: LinearShape, samples: number, x: Buffer, weight: Buffer, bias: Buffer, y: Buffer): void;
+  linear(shape: LinearShape, samples: number, x: Buffer, weight: Buffer, bias: Buffer | undefined, y: Buffer): void;
   /** dWeight = dYᵀ x and, unless dX is undefined, dX = dY weight. */
   gradients(
     shape: LinearShape,
@@ -48,11 +48,11 @@ class KernelProducts implements Products {
     this.#scratch = scratch;
   }
 
-  linear(shape: LinearShape, samples: number, x: Buffer, weight: Buffer, bias: Buffer, y: Buffer): void {
+  linear(shape: LinearShape, samples: number, x: Buffer, weight: Buffer, bias: Buffer | undefined, y: Buffer): void {
     const { inputs, outputs, activation } = shape;
     const code = ACTIVATION_CODES[activation];
     const scratch = this.#scratch.address;
-    this.#kernels.linear(samples, inputs, outputs, code, at(x), at(weight), at(bias), at(y), scratch);
+    this.#kernels.linear(samples, inputs, outputs, code, at(x), at(weight), atOrNull(bias), at(y), scratch);
   }
 
   gradients(
@@ -82,9 +82,10 @@ class LibraryProducts implements Products {
     this.#gemm = gemm;
   }
 
-  linear(shape: LinearShape, samples: number, x: Buffer, weight: Buffer, bias: Buffer, y: Buffer): void {
+  linear(shape: LinearShape, samples: number, x: Buffer, weight: Buffer, bias: Buffer | undefined, y: Buffer): void {
     const { inputs, outputs, activation } = shape;
     this.#gemm.gemm(false, true, samples, outputs, inputs, floats(x), floats(weight), floats(y));
+    if (bias === undefined) return;
     this.#kernels.biasActivation(samples, outputs, ACTIVATION_CODES[activation], at(bias), at(y));
   }
 
@@ -131,12 +132,13 @@ class Bf16Products implements Products {
     this.#right = new Rounded(kernels, takeScratch);
   }
 
-  linear(shape: LinearShape, samples: number, x: Buffer, weight: Buffer, bias: Buffer, y: Buffer): void {
+  linear(shape: LinearShape, samples: number, x: Buffer, weight: Buffer, bias: Buffer | undefined, y: Buffer): void {
     if (isNarrow(shape)) return this.#narrow.linear(shape, samples, x, weight, bias, y);
     const { inputs, outputs, activation } = shape;
     const left = this.#left.of(samples * inputs, x);
     const right = this.#right.of(outputs * inputs, weight);
     this.#gemm.gemm(false, true, samples, outputs, inputs, left, right, floats(y));
+    if (bias === undefined) return;
     this.#kernels.biasActivation(samples, outputs, ACTIVATION_CODES[activation], at(bias), at(y));
   }
 

@@ -124,9 +124,10 @@ export class CudaBackend implements DeviceBackend {
     };
   }
 
-  linear(shape: LinearShape, samples: number, x: Buffer, weight: Buffer, bias: Buffer, y: Buffer): void {
+  linear(shape: LinearShape, samples: number, x: Buffer, weight: Buffer, bias: Buffer | undefined, y: Buffer): void {
     const { inputs, outputs, activation } = shape;
     this.#gemm.timesTransposed(samples, outputs, inputs, own(x), own(weight), own(y));
+    if (bias === undefined) return;
     const fused = this.#cudnn === undefined ? activation : "identity";
     this.#activations.forward(fused, samples, outputs, own(y), own(bias));
     this.#cudnn?.forward(activation, samples * outputs, own(y));
@@ -141,12 +142,14 @@ export class CudaBackend implements DeviceBackend {
     dY: Buffer,
     dX: Buffer | undefined,
     dWeight: Buffer,
-    dBias: Buffer,
+    dBias: Buffer | undefined,
   ): void {
     const { inputs, outputs, activation } = shape;
-    this.#cudnn?.backward(activation, samples * outputs, own(y), own(dY));
-    const fused = this.#cudnn === undefined ? activation : "identity";
-    this.#activations.backward(fused, samples, outputs, own(y), own(dY), own(dBias));
+    if (dBias !== undefined) {
+      this.#cudnn?.backward(activation, samples * outputs, own(y), own(dY));
+      const fused = this.#cudnn === undefined ? activation : "identity";
+      this.#activations.backward(fused, samples, outputs, own(y), own(dY), own(dBias));
+    }
     this.#gemm.transposedTimes(outputs, inputs, samples, own(dY), own(x), own(dWeight));
     if (dX !== undefined) this.#gemm.times(samples, inputs, outputs, own(dY), own(weight), own(dX));
   }
@@ -158,6 +161,14 @@ export class CudaBackend implements DeviceBackend {
 
   add(words: number, source: Buffer, target: Buffer): void {
     this.#elementwise.add(words, own(source), own(target));
+  }
+
+  multiplyAdd(words: number, a: Buffer, b: Buffer, c: Buffer, y: Buffer): void {
+    this.#elementwise.multiplyAdd(words, own(a), own(b), own(c), own(y));
+  }
+
+  multiplyAddBackward(words: number, a: Buffer, b: Buffer, dY: Buffer, dA: Buffer, dB: Buffer, dC: Buffer): void {
+    this.#elementwise.multiplyAddBackward(words, own(a), own(b), own(dY), own(dA), own(dB), own(dC));
   }
 
   pool(bags: number, dim: number, table: Buffer, indices: Buffer, offsets: Buffer | undefined, pooled: Buffer): void {

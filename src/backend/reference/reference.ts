@@ -20,12 +20,12 @@ export class ReferenceBackend extends HostMemory implements HostBackend {
   readonly blas = null;
   readonly name: string = "reference (plain TypeScript)";
 
-  linear(shape: LinearShape, samples: number, x: Buffer, weight: Buffer, bias: Buffer, y: Buffer): void {
+  linear(shape: LinearShape, samples: number, x: Buffer, weight: Buffer, bias: Buffer | undefined, y: Buffer): void {
     const { inputs, outputs, activation } = shape;
-    const [X, W, B, Y] = [floats(x), floats(weight), floats(bias), floats(y)];
+    const [X, W, B, Y] = [floats(x), floats(weight), bias && floats(bias), floats(y)];
     for (let i = 0; i < samples; i++) {
       for (let o = 0; o < outputs; o++) {
-        let sum = B[o];
+        let sum = B?.[o] ?? 0;
         for (let k = 0; k < inputs; k++) sum += X[i * inputs + k] * W[o * inputs + k];
         if (activation === "relu") sum = Math.max(sum, 0);
         if (activation === "sigmoid") sum = sigmoid(sum);
@@ -43,10 +43,11 @@ export class ReferenceBackend extends HostMemory implements HostBackend {
     dY: Buffer,
     dX: Buffer | undefined,
     dWeight: Buffer,
-    dBias: Buffer,
+    dBias: Buffer | undefined,
   ): void {
     const { inputs, outputs, activation } = shape;
-    const [X, W, Y, DY, DW, DB] = [x, weight, y, dY, dWeight, dBias].map(floats);
+    const [X, W, Y, DY, DW] = [x, weight, y, dY, dWeight].map(floats);
+    const DB = dBias && floats(dBias);
     for (let i = 0; i < samples * outputs; i++) {
       if (activation === "relu" && Y[i] <= 0) DY[i] = 0;
       if (activation === "sigmoid") DY[i] *= Y[i] * (1 - Y[i]);
@@ -54,7 +55,7 @@ export class ReferenceBackend extends HostMemory implements HostBackend {
     for (let o = 0; o < outputs; o++) {
       let sum = 0;
       for (let i = 0; i < samples; i++) sum += DY[i * outputs + o];
-      DB[o] = sum;
+      if (DB !== undefined) DB[o] = sum;
       for (let k = 0; k < inputs; k++) {
         sum = 0;
         for (let i = 0; i < samples; i++) sum += DY[i * outputs + o] * X[i * inputs + k];
@@ -210,6 +211,20 @@ export class ReferenceBackend extends HostMemory implements HostBackend {
 
   add(words: number, source: Buffer, target: Buffer): void {
     for (let i = 0; i < words; i++) floats(target)[i] += floats(source)[i];
+  }
+
+  multiplyAdd(words: number, a: Buffer, b: Buffer, c: Buffer, y: Buffer): void {
+    const [A, B, C, Y] = [a, b, c, y].map(floats);
+    for (let i = 0; i < words; i++) Y[i] = A[i] * B[i] + C[i];
+  }
+
+  multiplyAddBackward(words: number, a: Buffer, b: Buffer, dY: Buffer, dA: Buffer, dB: Buffer, dC: Buffer): void {
+    const [A, B, DY, DA, DB, DC] = [a, b, dY, dA, dB, dC].map(floats);
+    for (let i = 0; i < words; i++) {
+      DA[i] = B[i] * DY[i];
+      DB[i] = A[i] * DY[i];
+      DC[i] = DY[i];
+    }
   }
 
   scale(words: number, factor: number, x: Buffer): void {

@@ -2,6 +2,13 @@
 import type { LinearShape } from "../../backend/backend.ts";
 import type { Layer, Part } from "./layer.ts";
 
+/** Sizes of a product with a weight. */
+export interface ProductShape {
+  readonly inputs: number;
+  readonly outputs: number;
+  readonly hasBias: boolean;
+}
+
 /** Names of a layer in its model. */
 export interface LinearPlace {
   readonly part: Part;
@@ -15,6 +22,20 @@ export interface LinearPlace {
  * distributed with variance 2 / (m + n), a bias (n) with variance 1 / n.
  */
 export function linear(shape: LinearShape & { activation: "identity" | "relu" }, place: LinearPlace): Layer {
+  return layer(shape, place, Math.sqrt(1 / shape.outputs));
+}
+
+/** `y = x weightᵀ`, or with a bias that is initially zero `y = x weightᵀ + bias`. */
+export function product({ inputs, outputs, hasBias }: ProductShape, place: LinearPlace): Layer {
+  return layer({ inputs, outputs, activation: "identity" }, place, hasBias ? 0 : undefined);
+}
+
+/** A layer; `biasDeviation` is undefined for no bias. */
+function layer(
+  shape: LinearShape & { activation: "identity" | "relu" },
+  place: LinearPlace,
+  biasDeviation: number | undefined,
+): Layer {
   const { inputs, outputs, activation } = shape;
   const { part, title, tensors } = place;
   const [weight, bias] = [`${tensors}.weight`, `${tensors}.bias`];
@@ -26,7 +47,9 @@ export function linear(shape: LinearShape & { activation: "identity" | "relu" },
     outputs,
     parameters: [
       { name: "weight", tensor: weight, shape: [outputs, inputs], deviation: Math.sqrt(2 / (inputs + outputs)) },
-      { name: "bias", tensor: bias, shape: [outputs], deviation: Math.sqrt(1 / outputs) },
+      ...(biasDeviation === undefined
+        ? []
+        : [{ name: "bias", tensor: bias, shape: [outputs], deviation: biasDeviation }]),
     ],
     canDie: activation === "relu",
     flops: { forward: products, parameterGradients: products, inputGradients: products },
@@ -45,7 +68,8 @@ export function linear(shape: LinearShape & { activation: "identity" | "relu" },
       backward: (samples) => device.linearBackward(shape, samples, x, weight, y, dY, dX, dWeight, dBias),
     }),
     onnx(graph, [x]) {
-      const y = graph.node("Gemm", [x, weight, bias], { transB: 1 });
+      const operands = [x, weight, ...(biasDeviation === undefined ? [] : [bias])];
+      const y = graph.node("Gemm", operands, { transB: 1 });
       return activation === "relu" ? graph.node("Relu", [y]) : y;
     },
   };

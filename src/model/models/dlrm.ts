@@ -29,13 +29,16 @@ export interface DlrmShape {
   readonly interaction: InteractionKind;
 }
 
-const BOTTOM: Part = {
+/** The MLP of the dense features. */
+export const BOTTOM: Part = {
   name: "bottom",
   title: "bottom MLP",
   ifDead: "dense features no longer change any prediction",
 };
-const INTERACTION: Part = { name: "interaction", title: "interaction", ifDead: "all predictions are the same" };
-const TOP: Part = { name: "top", title: "top MLP", ifDead: "all predictions are the same" };
+/** Combines the features. */
+export const INTERACTION: Part = { name: "interaction", title: "interaction", ifDead: "all predictions are the same" };
+/** The MLP that computes the logit. */
+export const TOP: Part = { name: "top", title: "top MLP", ifDead: "all predictions are the same" };
 
 /** Builds the layers and returns them with the logit. Tensor names follow facebookresearch/dlrm. Throws HotsetError. */
 export function composeDlrm(shape: DlrmShape): { model: Composition; logit: Value } {
@@ -54,12 +57,8 @@ export function composeDlrm(shape: DlrmShape): { model: Composition; logit: Valu
   return { model, logit };
 }
 
-/** Layer widths of the bottom MLP for data with this many dense features; empty without dense features. */
-export function bottomWidths(denseFeatures: number, widths: readonly number[]): number[] {
-  return denseFeatures === 0 ? [] : [denseFeatures, ...widths];
-}
-
-function expectWidths({ dim, bottom, top }: DlrmShape): void {
+/** Throws HotsetError if the widths of the MLPs do not match. */
+export function expectWidths({ dim, bottom, top }: DlrmShape): void {
   if (bottom.length === 1) throw new HotsetError("Cannot build the model: the bottom MLP needs at least two widths");
   if (bottom.length > 0 && bottom.at(-1) !== dim) {
     throw new HotsetError(

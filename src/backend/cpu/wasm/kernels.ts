@@ -41,7 +41,10 @@ export function growMemory(memory: WebAssembly.Memory, pages: number): void {
 export interface Kernels {
   /** Bytes of scratch for matrix products of any shape. */
   gemmScratchBytes(): number;
-  /** `y = activation(x weightᵀ + bias)`: x (samples, inputs), weight (outputs, inputs), bias (outputs), y (samples, outputs). */
+  /**
+   * `y = activation(x weightᵀ + bias)`: x (samples, inputs), weight (outputs, inputs), bias (outputs) or NO_ADDRESS, y
+   * (samples, outputs).
+   */
   linear(
     samples: number,
     inputs: number,
@@ -155,6 +158,10 @@ export interface Kernels {
   ): void;
   /** `target += source`, element by element. */
   add(words: number, source: Address, target: Address): void;
+  /** `y = a b + c`, element by element. */
+  multiplyAdd(words: number, a: Address, b: Address, c: Address, y: Address): void;
+  /** Gradients of `multiplyAdd`: `dA = b dY`, `dB = a dY`, `dC = dY`. */
+  multiplyAddBackward(words: number, a: Address, b: Address, dY: Address, dA: Address, dB: Address, dC: Address): void;
   /** `x *= factor`, element by element. */
   scale(words: number, factor: number, x: Address): void;
   /** The sum of the squares of `words` words, in double precision. */

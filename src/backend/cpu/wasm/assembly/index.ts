@@ -5,5 +5,5 @@ export { activationBackward, biasActivation } from "./activation";
 export { roundToBf16 } from "./bf16";
 export { interactCat, interactCatBackward, interactDot, interactDotBackward, interactScratchBytes } from "./interaction";
 export { loss } from "./loss";
-export { add, scale, squares, updateWeights } from "./dense";
+export { add, multiplyAdd, multiplyAddBackward, scale, squares, updateWeights } from "./dense";
 export { gatherRows, pool, rowSquares, scatterRows, updateRows } from "./embedding";

@@ -1,0 +1,39 @@
+/** Runs of a DCNv2: the same bits after an interrupt, and as one rank computes them. */
+import assert from "node:assert/strict";
+import { resolveConfig } from "../../src/config/config.ts";
+import { Interrupted, UsageError } from "../../src/errors.ts";
+import type { RunEvent } from "../../src/events/events.ts";
+import { resumeRun, startRun } from "../../src/run/run.ts";
+import { CONFIG, dataOf, run } from "../support/small_run.ts";
+import { TemporaryDirectory } from "../support/temporary.ts";
+
+const DCNV2 = { ...CONFIG, model: "dcnv2", crossLayers: 2, crossRank: 7, mode: "fae" } as const;
+
+Deno.test("an interrupted DCNv2 goes on with the same bits, and two ranks score as one", async () => {
+  using directory = new TemporaryDirectory();
+  const dataset = dataOf(directory);
+  const config = { ...DCNV2, ranks: 2 };
+  const whole = await run(directory, "whole", dataset, config);
+  const out = directory.join("stopped");
+  const controller = new AbortController();
+  const report = (event: RunEvent) => {
+    if (event.event === "progress" && event.step === 7) controller.abort();
+  };
+  await assert.rejects(startRun(config, dataset, { out, report, signal: () => controller.signal }), Interrupted);
+  await resumeRun({ out, report: () => {} });
+  for (const file of ["dense.f32", "rows.f32"]) {
+    assert.deepEqual(Deno.readFileSync(`${out}/last/${file}`), Deno.readFileSync(`${whole.out}/last/${file}`), file);
+  }
+  const one = await run(directory, "one", dataset, { ...config, ranks: 1 });
+  assert.ok(Math.abs(one.result.logloss - whole.result.logloss) < 1e-4);
+  const dlrm = await run(directory, "dlrm", dataset, { ...config, model: "dlrm" });
+  assert.ok(Math.abs(dlrm.result.logloss - whole.result.logloss) > 1e-4, "the model makes a difference");
+});
+
+Deno.test("options that a model has no use for are refused", () => {
+  assert.throws(() => resolveConfig("kaggle", { crossRank: 7 }), /Cannot use --dcn-low-rank-dim with --model dlrm/);
+  assert.throws(
+    () => resolveConfig("kaggle", { model: "dcnv2", interaction: "cat" }),
+    (error) => error instanceof UsageError && /--arch-interaction-op with --model dcnv2/.test(error.message),
+  );
+});
