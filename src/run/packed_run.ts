@@ -25,9 +25,9 @@ export function packRun(path: string, file: string, report: Report): number {
   using opened = UsableRun.open(path);
   const run = opened.directory;
   const encoding = openTrainedOn(run, "pack");
-  using temporary = new TemporaryDirectory("hotset-");
   let kept = join(run, ENCODING);
-  if (!isArtifact(kept)) encoding.save(kept = temporary.join(ENCODING)); // version 0.1 kept none
+  using temporary = isArtifact(kept) ? undefined : new TemporaryDirectory("hotset-"); // version 0.1 kept none
+  if (temporary !== undefined) encoding.save(kept = temporary.join(ENCODING));
   return withBest(run, ({ directory }) => {
     const record = join(run, RUN_FILE);
     const entries = [

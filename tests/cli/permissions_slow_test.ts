@@ -26,6 +26,7 @@ const COMMANDS: Record<string, string[]> = {
   "evaluate": ["evaluate", "out/run"],
   "predict": ["predict", "out/run", "in/log.tsv", "--out", "out/new"],
   "export": ["export", "out/run", "--format", "onnx", "--out", "out/new"],
+  "pack": ["pack", "out/run", "out/new"],
   "import": ["import", "in/model.safetensors", "--data", "out/data", "--out", "out/new"],
   "reproduce of a run on the CPU": ["reproduce", "out/run"],
   "doctor": ["doctor"],
