@@ -3,7 +3,7 @@ import { bytes } from "../src/format.ts";
 import { cacheList } from "../src/report/run_tables.ts";
 import { bytesToFree, clean as cleanCaches, inspectCaches } from "../src/run/clean.ts";
 import type { Common } from "./common_options.ts";
-import { run } from "./run.ts";
+import { eventLine, run } from "./run.ts";
 
 /** hotset clean */
 export function clean(program: Command): void {
@@ -20,10 +20,10 @@ export function clean(program: Command): void {
       run(flags, () => {
         const directories = given.length === 0 ? ["."] : given;
         const items = inspectCaches(directories);
-        if (flags.json) { for (const item of items) console.log(JSON.stringify({ event: "cache", ...item })); }
+        if (flags.json) { for (const item of items) console.log(eventLine({ event: "cache", ...item })); }
         else if (items.length > 0) console.log(cacheList(items));
         const freed = flags.yes ? cleanCaches(directories).bytes : bytesToFree(items);
-        if (flags.json) console.log(JSON.stringify({ event: "clean", removed: flags.yes ?? false, bytes: freed }));
+        if (flags.json) console.log(eventLine({ event: "clean", removed: flags.yes ?? false, bytes: freed }));
         else if (flags.yes) console.log(`Freed ${bytes(freed)}`);
         else {console.log(
             freed === 0 ? "Nothing to remove" : `--yes removes what is not needed, and frees ${bytes(freed)}`,

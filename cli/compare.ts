@@ -2,7 +2,7 @@ import type { Command } from "commander";
 import { comparisonNotes, comparisonText } from "../src/report/run_tables.ts";
 import { summarizeRun } from "../src/run/run_list.ts";
 import { type Common, widthOfTerminal } from "./common_options.ts";
-import { run } from "./run.ts";
+import { eventLine, run } from "./run.ts";
 
 /** hotset compare */
 export function compare(program: Command): void {
@@ -20,7 +20,7 @@ export function compare(program: Command): void {
           writeComparison(summaries, flags.report);
         }
         if (!flags.json) console.log(comparisonText(summaries, widthOfTerminal()));
-        else for (const summary of summaries) console.log(JSON.stringify({ event: "run", ...summary }));
+        else for (const summary of summaries) console.log(eventLine({ event: "run", ...summary }));
       })
     );
 }

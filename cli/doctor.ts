@@ -2,7 +2,7 @@ import type { Command } from "commander";
 import { diagnose } from "../src/doctor.ts";
 import { diagnosisText } from "../src/report/tables.ts";
 import type { Common } from "./common_options.ts";
-import { run } from "./run.ts";
+import { eventLine, run } from "./run.ts";
 
 /** hotset doctor */
 export function doctor(program: Command): void {
@@ -12,7 +12,7 @@ export function doctor(program: Command): void {
     .action((flags: Common) =>
       run(flags, async () => {
         const diagnosis = await diagnose();
-        if (flags.json) return console.log(JSON.stringify({ event: "doctor", ...diagnosis }));
+        if (flags.json) return console.log(eventLine({ event: "doctor", ...diagnosis }));
         console.log(diagnosisText(diagnosis));
       })
     );

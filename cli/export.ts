@@ -1,7 +1,7 @@
 import { type Command, Option } from "commander";
 import { EXPORT_FORMATS, type ExportFormat, exportRun } from "../src/interop/export_run.ts";
 import type { Common } from "./common_options.ts";
-import { run } from "./run.ts";
+import { eventLine, run } from "./run.ts";
 
 /** hotset export */
 export function exportModel(program: Command): void {
@@ -19,7 +19,7 @@ export function exportModel(program: Command): void {
     .action((directory: string, flags: Common & { format: ExportFormat; out: string }) =>
       run(flags, (report) => {
         const files = exportRun(directory, flags.format, flags.out, report);
-        console.log(flags.json ? JSON.stringify({ event: "exported", files }) : files.join("\n"));
+        console.log(flags.json ? eventLine({ event: "exported", files }) : files.join("\n"));
       })
     );
 }

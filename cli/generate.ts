@@ -3,7 +3,7 @@ import { isArtifact } from "../src/storage/artifact.ts";
 import { generateDataset, writeCriteoLog } from "../src/dataset/generate.ts";
 import { type Shape, SHAPES } from "../src/dataset/published.ts";
 import { type Common, positive, real, share } from "./common_options.ts";
-import { run } from "./run.ts";
+import { eventLine, run } from "./run.ts";
 import { type ConfigFlags, configOf, withTraining } from "./train_options.ts";
 
 interface GenerateFlags extends Common, ConfigFlags {
@@ -39,7 +39,7 @@ export function generate(program: Command): void {
         const options = { shape, samples, scale, drift, seed, fractions, onProgress };
         if (isArtifact(out)) report({ event: "note", text: `The files in ${out} will be replaced` });
         const bestAuc = raw ? writeCriteoLog(out, options) : generateDataset(out, options).body.generated!.bestAuc;
-        console.log(flags.json ? JSON.stringify({ event: "generated", out, samples, bestAuc }) : out);
+        console.log(flags.json ? eventLine({ event: "generated", out, samples, bestAuc }) : out);
       })
     );
 }

@@ -1,7 +1,7 @@
 import { type Command, Option } from "commander";
 import { type ImportOptions, importRun, ROW_NUMBERS } from "../src/interop/import_run.ts";
 import type { Common } from "./common_options.ts";
-import { run } from "./run.ts";
+import { eventLine, run } from "./run.ts";
 import { type ConfigFlags, trainLayer, withTraining } from "./train_options.ts";
 
 /** hotset import */
@@ -20,7 +20,7 @@ export function importModel(program: Command): void {
       run(flags, (report) => {
         const { data, out, ids } = flags;
         importRun(file, { data, out, ids, config: trainLayer(flags) }, report);
-        console.log(flags.json ? JSON.stringify({ event: "imported", run: out }) : out);
+        console.log(flags.json ? eventLine({ event: "imported", run: out }) : out);
       })
     );
   withTraining(importing);

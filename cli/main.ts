@@ -24,7 +24,7 @@ import { train } from "./train.ts";
 import { expectEffect } from "./effects.ts";
 import { withCommon } from "./common_options.ts";
 import { Flag } from "./flag.ts";
-import { fail } from "./run.ts";
+import { eventLine, fail } from "./run.ts";
 
 /** All commands. */
 export const program = new Command("hotset")
@@ -95,7 +95,7 @@ async function execute(given: string[]): Promise<void> {
     process.exitCode = 2;
     if (!json) return; // commander has printed it to stderr
     const message = error.message.replace(/^error: /, "").replaceAll("\n", " ");
-    console.log(JSON.stringify({ event: "error", code: "usage", message }));
+    console.log(eventLine({ event: "error", code: "usage", message }));
   }
 }
 

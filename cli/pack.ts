@@ -2,7 +2,7 @@ import type { Command } from "commander";
 import { bytes } from "../src/format.ts";
 import { packRun } from "../src/run/packed_run.ts";
 import type { Common } from "./common_options.ts";
-import { run } from "./run.ts";
+import { eventLine, run } from "./run.ts";
 
 /** hotset pack */
 export function pack(program: Command): void {
@@ -14,7 +14,7 @@ export function pack(program: Command): void {
     .action((directory: string, file: string, flags: Common) =>
       run(flags, (report) => {
         const size = packRun(directory, file, report);
-        console.log(flags.json ? JSON.stringify({ event: "packed", file, bytes: size }) : `${file} (${bytes(size)})`);
+        console.log(flags.json ? eventLine({ event: "packed", file, bytes: size }) : `${file} (${bytes(size)})`);
       })
     );
 }

@@ -2,7 +2,7 @@ import type { Command } from "commander";
 import { HotsetError } from "../src/errors.ts";
 import { reproduceRun } from "../src/run/reproduce.ts";
 import type { Common } from "./common_options.ts";
-import { run } from "./run.ts";
+import { eventLine, run } from "./run.ts";
 
 /** hotset reproduce */
 export function reproduce(program: Command): void {
@@ -20,7 +20,7 @@ export function reproduce(program: Command): void {
           undefined,
           flags.data,
         );
-        if (flags.json) console.log(JSON.stringify(result));
+        if (flags.json) console.log(eventLine(result));
         else if (result.equal) console.log(`${directory}: ${result.steps} steps repeated, all bits are equal`);
         if (result.equal) return;
         const changes = result.changes.length === 0 ? "" : `; changed since the run: ${result.changes.join("; ")}`;

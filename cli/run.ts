@@ -11,6 +11,11 @@ import type { Report } from "../src/events/events.ts";
 import { Interrupt } from "./interrupt.ts";
 import type { Common, GroupFlags } from "./common_options.ts";
 
+/** An event as a line of --json, with its time. */
+export function eventLine<E extends { readonly event: string }>(event: E): string {
+  return JSON.stringify({ ...event, time: new Date().toISOString() });
+}
+
 /** Runs a command with its reporter, and prints errors as one line. */
 export async function run(
   common: Common,
@@ -23,7 +28,7 @@ export async function run(
   if ((common.collective ?? "shared") === "shared") interrupt.watch();
   const report: Report = (event) => {
     if (event.event === "stage") interrupt.check();
-    if (common.json && event.event !== "stage" && event.event !== "note") console.log(JSON.stringify(event));
+    if (common.json && event.event !== "stage" && event.event !== "note") console.log(eventLine(event));
     if (!common.quiet) terminal.report(event);
   };
   try {
@@ -91,7 +96,7 @@ export function fail(error: unknown, { json, verbose }: Partial<Common>, signall
   const hint = error instanceof Deno.errors.NotCapable ? "; SECURITY.md lists what each command needs" : "";
   const message = `${who}${error instanceof Error ? error.message : error}${hint}`;
   console.error(`${code === "interrupted" ? "" : "error: "}${message}`);
-  if (json) console.log(JSON.stringify({ event: "error", code, message }));
+  if (json) console.log(eventLine({ event: "error", code, message }));
   if (verbose) console.error(error);
   else if (code === "defect") {
     console.error("This is a bug in Hotset; run again with --verbose for a stack trace.");

@@ -2,7 +2,7 @@ import type { Command } from "commander";
 import { runList } from "../src/report/run_tables.ts";
 import { findRuns, summarizeRuns } from "../src/run/run_list.ts";
 import { type Common, widthOfTerminal } from "./common_options.ts";
-import { run } from "./run.ts";
+import { eventLine, run } from "./run.ts";
 
 /** hotset runs */
 export function runs(program: Command): void {
@@ -14,7 +14,7 @@ export function runs(program: Command): void {
       run(flags, () => {
         const directories = given.length === 0 ? ["."] : given;
         const found = summarizeRuns(findRuns(directories));
-        if (flags.json) { for (const summary of found) console.log(JSON.stringify({ event: "run", ...summary })); }
+        if (flags.json) { for (const summary of found) console.log(eventLine({ event: "run", ...summary })); }
         else {console.log(
             found.length === 0 ? `No runs in ${directories.join(", ")}` : runList(found, widthOfTerminal()),
           );}

@@ -3,7 +3,7 @@ import { ScoringServer } from "../src/serving/server.ts";
 import { readBytes } from "../src/config/option_types.ts";
 import { Flag } from "./flag.ts";
 import { type Common, positive, reading } from "./common_options.ts";
-import { run } from "./run.ts";
+import { eventLine, run } from "./run.ts";
 
 interface ServeFlags extends Common {
   host: string;
@@ -55,7 +55,7 @@ export function serve(program: Command): void {
           ...{ hostname, port, maxBodyBytes, maxRows, timeoutMs: 1000 * timeout },
         });
         const { url, facts } = server;
-        if (flags.json) console.log(JSON.stringify({ event: "serving", url, run: directory, step: facts.step }));
+        if (flags.json) console.log(eventLine({ event: "serving", url, run: directory, step: facts.step }));
         else console.log(`Serving ${directory} (step ${facts.step}) at ${url}/score, without authentication`);
         if (!LOOPBACK.includes(hostname)) {
           console.error(`Anyone who can reach ${url} can use it: put a proxy with authentication in front of it`);

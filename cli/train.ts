@@ -9,6 +9,7 @@ import { ClaimedRun } from "../src/run/claimed_run.ts";
 import { resolveConfig, type TrainConfig } from "../src/config/config.ts";
 import { demoConfig, runDemo } from "../src/run/demo.ts";
 import type { Report, ResultEvent } from "../src/events/events.ts";
+import { TensorBoardLog } from "../src/events/tensorboard.ts";
 import type { Interrupt } from "./interrupt.ts";
 import { resumeRun, trainOn } from "../src/run/run.ts";
 import { type Common, HOME, rawOptions } from "./common_options.ts";
@@ -66,10 +67,14 @@ async function trainHere(
   const named = flags.out ?? claim?.out ?? "";
   const out = world === undefined ? named : world.broadcast(named);
   const signal = () => interrupt.listen(world !== undefined);
+  using board = flags.tensorboard === undefined || !first ? undefined : new TensorBoardLog(flags.tensorboard);
   const options = {
     out,
     claimed: flags.out === undefined,
-    report,
+    report: (event: Parameters<Report>[0]) => {
+      report(event);
+      board?.report(event);
+    },
     from: flags.from,
     data: flags.data,
     signal,

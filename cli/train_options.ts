@@ -21,6 +21,7 @@ export interface TrainFlags extends RawFlags, Common {
   demo?: boolean;
   out?: string;
   report?: string;
+  tensorboard?: string;
   from?: string;
   resume?: boolean;
   data?: string;
@@ -107,6 +108,11 @@ const RUN_FLAGS = [
   new Flag("--out <run>", "directory of the run (default: the first free of hotset/run-1, run-2, ...)")
     .withResume().alsoNamed("--save-model"),
   new Flag("--report <file>", "HTML report to write: loss, AUC, batches, phases of a step, and the profile")
+    .withResume(),
+  new Flag(
+    "--tensorboard <dir>",
+    "directory of TensorBoard event files to write: losses and metrics, in a folder a run",
+  )
     .withResume(),
   new Flag("--from <run>", "start from the model of that run's best checkpoint, or of a checkpoint directory"),
   new Flag("--resume", "continue the run in --out from its last checkpoint").withResume(),

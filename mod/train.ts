@@ -98,6 +98,7 @@ export type {
   LayoutEvent,
   MovedRows,
   NoteEvent,
+  OfRun,
   PhasesEvent,
   ProfileEvent,
   ProgressEvent,

@@ -307,5 +307,11 @@ export type RunEvent =
   | ResultEvent
   | DemoEvent;
 
+/** What every event of training a run has. */
+export interface OfRun {
+  /** Directory of the run. */
+  readonly run?: string | undefined;
+}
+
 /** A function that receives the events of a run. */
-export type Report = (event: RunEvent) => void;
+export type Report = (event: RunEvent & OfRun) => void;

@@ -93,6 +93,12 @@ export interface RunOptions {
   readonly world?: MpiWorld | undefined;
 }
 
+/** The options with a report that adds the run to every event. */
+function named(options: RunOptions): RunOptions {
+  const { out, report } = options;
+  return { ...options, report: (event) => report({ run: out, ...event }) };
+}
+
 /** Runs work that creates or opens files. With several processes, they run it one after the other. */
 export async function inTurn<T>({ world }: RunOptions, work: () => T | Promise<T>): Promise<T> {
   return await ranksInTurn(world ?? ALONE, work);
@@ -147,8 +153,9 @@ export async function trainOn(
   inputs: readonly string[],
   raw: RawOptions,
   config: TrainConfig,
-  options: RunOptions,
+  given: RunOptions,
 ): Promise<ResultEvent> {
+  const options = named(given);
   await inTurn(options, async () => {
     expectStart(config, options.out, options.world);
     expectSchedule(config, options.schedule);
@@ -179,7 +186,12 @@ async function openFromRun(options: RunOptions): Promise<UsableRun | undefined> 
  * that the configuration needs, or finds them next to the run. Throws HotsetError if the directory is not empty or the
  * configuration does not fit the data, and Interrupted if the signal is aborted; the run can then be resumed.
  */
-export async function startRun(given: TrainConfig, dataset: Dataset, options: RunOptions): Promise<ResultEvent> {
+export async function startRun(
+  given: TrainConfig,
+  dataset: Dataset,
+  runOptions: RunOptions,
+): Promise<ResultEvent> {
+  const options = named(runOptions);
   using start = await openFromRun(options);
   return await beginRun(given, dataset, options, start);
 }
@@ -217,7 +229,8 @@ export type ResumeChanges = Partial<Pick<TrainConfig, "ranks" | "blas" | "memory
  * Throws HotsetError if there is no run to resume, another process trains it, or its library is missing, and
  * Interrupted if the signal is aborted.
  */
-export async function resumeRun(options: RunOptions, changes: ResumeChanges = {}): Promise<ResultEvent> {
+export async function resumeRun(given: RunOptions, changes: ResumeChanges = {}): Promise<ResultEvent> {
+  const options = named(given);
   const { report, world } = options;
   // Before locking, because a lock would create files next to something that is not a run, or in a new directory.
   await inTurn(options, () => readRun(options.out));

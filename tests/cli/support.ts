@@ -144,10 +144,13 @@ export async function startUntil(place: Workplace, args: string[], stream: "stdo
   return { child, end: async () => ({ code: (await done)[2].code, ...text }) };
 }
 
-/** JSON objects, one per line. */
+/** JSON objects, one per line, without their times. */
 // deno-lint-ignore no-explicit-any -- what the program printed is what the tests look into
 export function jsonLines(text: string): any[] {
-  return text.trimEnd().split("\n").map((line) => JSON.parse(line));
+  return text.trimEnd().split("\n").map((line) => {
+    const { time: _, ...event } = JSON.parse(line);
+    return event;
+  });
 }
 
 /**
