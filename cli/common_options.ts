@@ -36,6 +36,12 @@ const number = (check: (value: number) => boolean, expected: string) =>
   });
 export const positive = number((value) => Number.isSafeInteger(value) && value > 0, "a whole number from 1");
 export const share = number((value) => value >= 0 && value < 1, "a number from 0 to below 1");
+/** A port to listen on. */
+export const port = reading((text) => {
+  const value = Number(text);
+  if (/^[0-9]+$/.test(text) && value < 65_536) return value;
+  throw new Error("must be a number from 0 (any that is free) to 65535");
+});
 export const real = number((value) => Number.isFinite(value) && value > 0, "a number above 0");
 
 const GENERAL = "General:";
@@ -190,4 +196,12 @@ export function folderOf({ out }: { out?: string }): string {
 /** Characters of a line of stdout; undefined unless it is a terminal. */
 export function widthOfTerminal(): number | undefined {
   return Deno.stdout.isTerminal() ? Deno.consoleSize().columns : undefined;
+}
+
+/** Waits until a signal ends a command that serves. */
+export function untilAborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    signal.addEventListener("abort", () => resolve());
+  });
 }

@@ -17,6 +17,7 @@ import { plan } from "./plan.ts";
 import { predict } from "./predict.ts";
 import { prepare } from "./prepare.ts";
 import { profile } from "./profile.ts";
+import { report } from "./report.ts";
 import { reproduce } from "./reproduce.ts";
 import { runs } from "./runs.ts";
 import { serve } from "./serve.ts";
@@ -45,6 +46,7 @@ const COMMANDS = [
   serve,
   runs,
   compare,
+  report,
   clean,
   reproduce,
   exportModel,

@@ -2,7 +2,7 @@ import type { Command } from "commander";
 import { ScoringServer } from "../src/serving/server.ts";
 import { readBytes } from "../src/config/option_types.ts";
 import { Flag } from "./flag.ts";
-import { type Common, positive, reading } from "./common_options.ts";
+import { type Common, port, positive, reading, untilAborted } from "./common_options.ts";
 import { eventLine, run } from "./run.ts";
 
 interface ServeFlags extends Common {
@@ -14,12 +14,6 @@ interface ServeFlags extends Common {
 }
 
 const LOOPBACK = ["127.0.0.1", "localhost", "::1"];
-
-const port = reading((text) => {
-  const value = Number(text);
-  if (/^[0-9]+$/.test(text) && value < 65_536) return value;
-  throw new Error("must be a number from 0 (any that is free) to 65535");
-});
 
 const seconds = reading((text) => {
   const value = Number(text);
@@ -60,10 +54,7 @@ export function serve(program: Command): void {
         if (!LOOPBACK.includes(hostname)) {
           console.error(`Anyone who can reach ${url} can use it: put a proxy with authentication in front of it`);
         }
-        await new Promise<void>((resolve) => {
-          if (signal.aborted) resolve();
-          signal.addEventListener("abort", () => resolve());
-        });
+        await untilAborted(signal);
         await server.close();
       })
     );

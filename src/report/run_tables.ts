@@ -1,5 +1,5 @@
 /** Runs as tables for the terminal: a list of them, and a few side by side. */
-import { bytes, count, percent, seconds } from "../format.ts";
+import { bytes, count, localTime, percent, seconds } from "../format.ts";
 import { differingOptions, type RunSummary, type UnreadableRun } from "../run/run_list.ts";
 import type { CacheItem } from "../run/clean.ts";
 import { table } from "./tables.ts";
@@ -19,13 +19,9 @@ function figure(value: number | undefined): string {
   return value === undefined || Number.isNaN(value) ? "" : value.toFixed(4);
 }
 
-/** A time as `2026-11-26 20:53` in the local time zone. */
-function localTime(iso: string | null): string {
-  if (iso === null) return "";
-  const time = new Date(iso);
-  const two = (value: number) => String(value).padStart(2, "0");
-  return `${time.getFullYear()}-${two(time.getMonth() + 1)}-${two(time.getDate())} ` +
-    `${two(time.getHours())}:${two(time.getMinutes())}`;
+/** When a run began; empty if that was not recorded. */
+function startOf(started: string | null): string {
+  return started === null ? "" : localTime(started);
 }
 
 /** The beginning of a text is left out if it is longer than `width`. */
@@ -102,7 +98,7 @@ export function metricRows(runs: readonly RunSummary[]): string[][] {
   ];
   return [
     row("state", ({ state }) => state),
-    row("started", ({ started }) => localTime(started)),
+    row("started", ({ started }) => startOf(started)),
     row("data", ({ data }) => data),
     ...split("validation"),
     ...split("test"),

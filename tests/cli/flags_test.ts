@@ -13,6 +13,7 @@ const COMMANDS = [
   "predict",
   "runs",
   "compare",
+  "report",
   "clean",
   "reproduce",
   "doctor",

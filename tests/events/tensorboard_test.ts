@@ -68,9 +68,12 @@ Deno.test("the figures of a run are in an event file of its folder, with steps a
   const [first, ...read] = readEvents(directory.join("board/run-7", name));
   assert.equal(first.fileVersion, "brain.Event:2");
   assert.ok(read.every(({ wallTime }) => wallTime >= begin && wallTime <= Date.now() / 1000));
-  const valueOf = (tag: string, step: number) =>
-    read.find((event) => event.step === step && event.summary!.value.some((value) => value.tag === tag))
-      ?.summary!.value.find((value) => value.tag === tag)!.simpleValue;
+  const values = new Map(
+    read.flatMap(({ step, summary }) =>
+      (summary?.value ?? []).map(({ tag, simpleValue }) => [`${tag} ${step}`, simpleValue])
+    ),
+  );
+  const valueOf = (tag: string, step: number) => values.get(`${tag} ${step}`);
   let progressed = 0;
   for (const event of events) {
     if (event.event === "progress") {

@@ -56,6 +56,7 @@ export class Browser implements AsyncDisposable {
   #session: string | undefined;
   #loaded: (() => void) | undefined;
   #nextId = 1;
+  #site: string | undefined;
 
   private constructor(process: Deno.ChildProcess, profile: TemporaryDirectory, socket: WebSocket) {
     this.#process = process;
@@ -86,11 +87,12 @@ export class Browser implements AsyncDisposable {
     return browser;
   }
 
-  /** Loads a file and returns when it is complete. */
-  async open(file: string): Promise<void> {
+  /** Loads a file, or a page of `site`, which may load more of it, and returns when it is complete. */
+  async open(page: string, site?: string): Promise<void> {
     this.complaints.length = 0;
+    this.#site = site;
     const loaded = new Promise<void>((resolve) => this.#loaded = resolve);
-    await this.#call("Page.navigate", { url: `file://${file}` });
+    await this.#call("Page.navigate", { url: site === undefined ? `file://${page}` : page });
     await loaded;
   }
 
@@ -147,7 +149,7 @@ export class Browser implements AsyncDisposable {
     else if (method === "Runtime.consoleAPICalled" && /error|warning|assert/.test(String(type))) complain(params);
     else if (method === "Log.entryAdded" && /error|warning/.test(String(entry.level))) complain(entry);
     else if (method === "Network.requestWillBeSent" && !/^(file|data|about):/.test(String(request.url))) {
-      complain(request.url);
+      if (this.#site === undefined || !String(request.url).startsWith(this.#site)) complain(request.url);
     }
   }
 

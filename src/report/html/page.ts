@@ -114,8 +114,8 @@ footer { color: var(--muted); font-size: 0.8rem; }
 
 const GENERATED = "This data is synthetic: the figures show how Hotset works, not how a product performs.";
 
-/** The complete HTML file. */
-export function pageHtml({ title, subtitle, tiles, generated, sections }: Page): string {
+/** The complete HTML file; `script` is the only one of a live page. */
+export function pageHtml({ title, subtitle, tiles, generated, sections }: Page, script = ""): string {
   const tile = ({ value, label }: Page["tiles"][number]) =>
     `<div><b>${escape(value)}</b><span>${escape(label)}</span></div>`;
   const section = ({ title, text, body }: Section) =>
@@ -140,7 +140,7 @@ ${tiles.map(tile).join("\n")}
 </div>
 ${sections.map(section).join("\n")}
 <footer>Written by Hotset.</footer>
-</main>
+</main>${script === "" ? "" : `\n<script>${script}</script>`}
 </body>
 </html>
 `;

@@ -1,4 +1,5 @@
 /** The report of a training run: how well the model learnt, how fast, and where the time went. */
+import { basename } from "node:path";
 import * as Plot from "@observablehq/plot";
 import type { EvaluationEvent, LayoutEvent, MovedRows, PhasesEvent, ProgressEvent } from "../../events/events.ts";
 import { readRunLog, type RunLog } from "../../run/run_log.ts";
@@ -6,11 +7,12 @@ import { cacheOf } from "../../run/run.ts";
 import { openData } from "../../run/run_data.ts";
 import { readRun } from "../../run/run_record.ts";
 import { ensureProfile } from "../../run/stages.ts";
-import { bytes, count, percent, seconds } from "../../format.ts";
+import type { Dataset } from "../../dataset/dataset.ts";
+import { bytes, count, localTime, percent, seconds } from "../../format.ts";
 import { metricCells, metricNames } from "../tables.ts";
 import { drawChart } from "./draw.ts";
 import { details, escape, htmlTable, legend, type Page, type Section, writePage } from "./page.ts";
-import { nameOf, profileSections, wholePercent } from "./profile_report.ts";
+import { profileSections, wholePercent } from "./profile_report.ts";
 
 /** More progress events than this are averaged in groups, so that curves stay readable and the file small. */
 const MAX_POINTS = 400;
@@ -29,36 +31,46 @@ export function writeRunReport(directory: string, file: string, data?: string): 
   const profile = config.mode === "fae"
     ? ensureProfile(dataset, config, { cache: cacheOf(directory) }, () => {}).body
     : undefined;
-  const sections = [
-    ...learningSections(log, dataset.body.generated?.bestAuc),
-    ...(log.layout === undefined ? [] : [batchesSection(log.layout, log.progress)]),
-    ...(log.progress.some(({ moved }) => moved !== undefined) ? [cacheSection(log.progress)] : []),
-    ...(log.phases.length === 0 ? [] : [phasesSection(log.phases)]),
-    ...(profile === undefined ? [] : profileSections(profile, dataset)),
-  ];
-  const { denseFeatures } = dataset;
-  const bottom = denseFeatures === 0 ? "no bottom MLP" : `bottom MLP ${[denseFeatures, ...config.bottom].join("-")}`;
-  const model = `${bottom}, top MLP ${config.top.join("-")}, ` +
-    `rows of ${config.dim} values`;
-  writePage(file, {
-    title: `Training on ${nameOf(dataset)}`,
+  const page = runPage(directory, log, dataset);
+  const sections = profile === undefined ? [] : profileSections(profile, dataset);
+  writePage(file, { ...page, sections: [...page.sections, ...sections] });
+}
+
+/** The page about a run from its events; with its dataset, if that is at hand, also the upper bound of the AUC. */
+export function runPage(directory: string, log: RunLog, dataset: Dataset | undefined): Page {
+  const { config, started, data, dataset: recorded, datasetId } = readRun(directory);
+  const of = dataset?.id === datasetId ? dataset : undefined;
+  const bottom = of?.denseFeatures === 0 ? "no bottom MLP" : `bottom MLP ${config.bottom.join("-")}`;
+  const model = `${bottom}, top MLP ${config.top.join("-")}, rows of ${config.dim} values`;
+  const device = log.result === undefined ? "" : ` on ${log.result.device}`;
+  return {
+    title: `Training on ${data ?? basename(recorded)}`,
     subtitle: escape(
-      `Mode ${config.mode}${
-        log.result === undefined ? "" : ` on ${log.result.device}`
-      }: ${model}, ${config.optimizer}, ` +
-        `batches of ${count(config.batchSize)}, ${config.epochs} epoch${config.epochs === 1 ? "" : "s"}, seed ` +
-        `${config.seed}.${log.result === undefined ? " The run has not ended." : ""}`,
+      `Run ${directory}${started === null ? "" : `, begun ${localTime(started)}`}. Mode ${config.mode}${device}: ` +
+        `${model}, ${config.optimizer}, learning rate ${config.learningRate}, batches of ${count(config.batchSize)}, ` +
+        `${config.epochs} epoch${config.epochs === 1 ? "" : "s"}, seed ${config.seed}.` +
+        `${log.result === undefined ? " The run has not ended." : ""}`,
     ),
     tiles: tilesOf(log),
-    generated: dataset.body.generated !== null,
-    sections,
-  });
+    generated: (of?.body.generated ?? null) !== null,
+    sections: [
+      ...learningSections(log, of?.body.generated?.bestAuc),
+      ...(log.layout === undefined ? [] : [batchesSection(log.layout, log.progress)]),
+      ...(log.progress.some(({ moved }) => moved !== undefined) ? [cacheSection(log.progress)] : []),
+      ...(log.phases.length === 0 ? [] : [phasesSection(log.phases)]),
+    ],
+  };
 }
 
 function tilesOf({ result, progress, evaluations }: RunLog): Page["tiles"] {
   const scored = result ?? evaluations.at(-1);
   const trained = result ?? progress.at(-1);
+  const last = result === undefined ? progress.at(-1) : undefined;
   return [
+    ...(last === undefined ? [] : [
+      { value: percent(last.step / last.steps), label: `step ${count(last.step)} of ${count(last.steps)}` },
+      { value: last.loss.toFixed(4), label: "training loss" },
+    ]),
     ...(scored === undefined ? [] : [
       { value: scored.auc.toFixed(4), label: "AUC" },
       { value: scored.logloss.toFixed(4), label: "logloss" },
