@@ -91,6 +91,7 @@ Deno.test("a run that goes on takes only what changes nothing in it", () => {
       "--ranks",
       "--report",
       "--resume",
+      "--tensorboard",
       "--verbose",
     ],
   ]);
