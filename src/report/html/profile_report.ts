@@ -43,7 +43,7 @@ function profilePage(body: ProfileBody, dataset: Dataset): Page {
 }
 
 /** Name of a dataset: the last part of its directory. */
-export function nameOf(dataset: Dataset): string {
+function nameOf(dataset: Dataset): string {
   return basename(dataset.directory);
 }
 
