@@ -3,8 +3,11 @@ import { dirname } from "node:path";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { isArtifact } from "../src/storage/artifact.ts";
 import { type Format, FORMATS } from "../src/dataset/formats.ts";
+import { guessFormat } from "../src/dataset/guess_format.ts";
+import type { Report } from "../src/events/events.ts";
 import type { Interrupt } from "./interrupt.ts";
 import type { CommandLine } from "../src/config/option_types.ts";
+import { TemporaryDirectory } from "../src/storage/temporary.ts";
 import type { Place } from "../src/run/stages.ts";
 import { addGroup, Flag } from "./flag.ts";
 
@@ -85,6 +88,13 @@ export const raw = (line: CommandLine) => {
     : undefined;
 };
 
+/** A label is named only where columns are inferred. */
+const labelRule = (line: CommandLine) => {
+  if (line.given.has("--schema")) return "with --schema: that names the label; leave out one of them";
+  if (line.given.has("--from")) return "with --from: the columns are those of its model; leave out one of them";
+  return line.given.has("--infer") ? undefined : raw(line);
+};
+
 /** Negatives are drawn only with --negatives. */
 const drawing = (line: CommandLine) =>
   raw(line) ?? (line.given.has("--negatives") ? undefined : "without --negatives: nothing is drawn; leave it out");
@@ -94,8 +104,11 @@ export const withRaw = (command: Command) =>
     command,
     RAW,
     [
-      new Flag("--format <name>", "format of raw files").choices(FORMATS).default("criteo"),
-      new Flag("--schema <file>", "JSON file that describes the columns of csv and parquet input"),
+      new Flag("--format <name>", "format of raw files (default: by content: criteo, csv or parquet)").choices(FORMATS),
+      new Flag("--schema <file>", "JSON file that describes the columns of csv and parquet input (default: inferred)"),
+      new Flag("--label <column>", "column of the label, where the columns are inferred").unless((line) =>
+        labelRule(line)
+      ),
       new Flag("--group <column>", "column of groups, such as user: AUC (GAUC) and logloss are also computed by group"),
       new Flag(
         "--negatives <n>",
@@ -141,8 +154,9 @@ export interface UnknownFlags {
 }
 
 export interface RawFlags extends UnknownFlags {
-  format: Format;
+  format?: Format;
   schema?: string;
+  label?: string;
   group?: string;
   negatives?: number;
   item?: string[];
@@ -162,11 +176,23 @@ function given<T extends object>(record: T): { [K in keyof T]: Exclude<T[K], und
   return Object.fromEntries(Object.entries(record).filter(([, value]) => value !== undefined)) as never;
 }
 
-export function rawOptions(
+/**
+ * How raw files are read. Where no format is given it is guessed from the content, and columns are inferred; not for a
+ * model that grows, whose data says it, nor by several processes, where each would guess.
+ */
+export async function rawOptions(
+  inputs: readonly string[],
   { group, negatives, item = [], negativePower: power, negativeSeed: seed, validation, test, ...flags }: RawFlags,
   { signal }: Interrupt,
+  report: Report,
+  guesses: boolean,
 ) {
-  const { format, schema, minFrequency, maxIndRange, validationFraction, testFraction, onBadRow, maxUnknown } = flags;
+  const { label, minFrequency, maxIndRange, validationFraction, testFraction, onBadRow, maxUnknown } = flags;
+  const onProgress = (fraction: number) => report({ event: "stage", stage: "infer", fraction });
+  const onNote = (text: string) => report({ event: "note", text });
+  const { format, schema } = guesses && inputs.length > 0 && !isArtifact(inputs[0])
+    ? await guessFormat(inputs, { format: flags.format, schema: flags.schema, label }, onProgress, onNote)
+    : { format: flags.format ?? "criteo", schema: flags.schema };
   return given({
     format,
     schema,
@@ -204,4 +230,13 @@ export function untilAborted(signal: AbortSignal): Promise<void> {
     if (signal.aborted) resolve();
     signal.addEventListener("abort", () => resolve());
   });
+}
+
+/** Inputs with standard input, which `-` names, as a temporary file: it is read more than once. */
+export async function spooled(inputs: readonly string[], atEnd: DisposableStack): Promise<string[]> {
+  if (!inputs.includes("-")) return [...inputs];
+  const directory = atEnd.use(new TemporaryDirectory("hotset-"));
+  const path = directory.join("stdin");
+  await Deno.writeFile(path, Deno.stdin.readable, { createNew: true });
+  return inputs.map((input) => input === "-" ? path : input);
 }

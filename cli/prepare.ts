@@ -51,11 +51,12 @@ export function prepare(program: Command): void {
           if (inputs.length > 1) report({ event: "note", text: `The schema was inferred from ${inputs[0]} alone` });
           const onNote = (text: string) => report({ event: "note", text });
           if (group.rank > 0) return;
-          console.log(JSON.stringify(await inferSchema(inputs[0], onProgress, onNote), null, 2));
+          console.log(JSON.stringify(await inferSchema(inputs[0], onProgress, onNote, flags.label), null, 2));
           return;
         }
         if (out === undefined) return group.agree(new UsageError("Cannot prepare: name the dataset with --out"));
-        await prepareTo({ ...rawOptions(flags, interrupt), memoryBytes: flags.memory, inputs, out, group }, report);
+        const raw = await rawOptions(inputs, flags, interrupt, report, group.size === 1);
+        await prepareTo({ ...raw, memoryBytes: flags.memory, inputs, out, group }, report);
         if (!json && group.rank === 0) console.log(out);
       })
     );

@@ -12,7 +12,7 @@ import type { Report, ResultEvent } from "../src/events/events.ts";
 import { TensorBoardLog } from "../src/events/tensorboard.ts";
 import type { Interrupt } from "./interrupt.ts";
 import { resumeRun, trainOn } from "../src/run/run.ts";
-import { type Common, HOME, rawOptions } from "./common_options.ts";
+import { type Common, HOME, rawOptions, spooled } from "./common_options.ts";
 import { expectOneProcess, fail, inWorld, run } from "./run.ts";
 import { type ConfigFlags, configOf, type TrainFlags, trainLayer, withAllOfTraining } from "./train_options.ts";
 
@@ -20,10 +20,13 @@ import { type ConfigFlags, configOf, type TrainFlags, trainLayer, withAllOfTrain
 export function train(program: Command): void {
   withAllOfTraining(program.command("train"))
     .description("Train a model on a dataset or on raw logs; runs prepare, profile and layout first if needed.")
-    .argument("[input...]", "a dataset, or raw files in chronological order")
+    .argument("[input...]", "a dataset, or raw files in chronological order; - is standard input")
     .addHelpText("after", "\nExample: hotset train day_0.gz day_1.gz --test day_2.gz --min-frequency 2 --out run")
     .action((inputs: string[], flags: TrainFlags & ConfigFlags) =>
-      run(flags, (report, atEnd, interrupt) => start(inputs, flags, { report, interrupt }, atEnd))
+      run(
+        flags,
+        async (report, atEnd, interrupt) => start(await spooled(inputs, atEnd), flags, { report, interrupt }, atEnd),
+      )
     );
 }
 
@@ -100,7 +103,9 @@ async function trainHere(
       if (first && flags.report !== undefined) await writeReport(demo.results.at(-1)!.run, flags.report);
       if (first && !flags.json) console.log(`\n${demoText(demo)}`);
     } else {
-      results([await trainOn(inputs, rawOptions(flags, interrupt), resolve(layer), options)]);
+      const guesses = world === undefined && flags.from === undefined;
+      const raw = await rawOptions(inputs, flags, interrupt, report, guesses);
+      results([await trainOn(inputs, raw, resolve(layer), options)]);
     }
     if (first && flags.report !== undefined && !flags.demo) await writeReport(out, flags.report, flags.data);
   } catch (error) {

@@ -66,6 +66,7 @@
 export {
   type EvaluateOptions,
   evaluateRun,
+  keepColumns,
   type PredictOptions,
   predictRun,
   type ScoreFormat,
@@ -77,3 +78,4 @@ export { auc, type GroupMetrics, type Metrics, metricsOf } from "../src/events/m
 export { type ModelFacts, openModel, ScoringModel } from "../src/serving/scoring_model.ts";
 export type { EncodedRows, Row } from "../src/dataset/row_encoder.ts";
 export type { RowValue, SingleValue } from "../src/dataset/single_value.ts";
+export type { KeptColumns } from "../src/dataset/kept_columns.ts";

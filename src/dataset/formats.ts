@@ -1,7 +1,7 @@
 /** Formats with a name. */
 import { UsageError } from "../errors.ts";
 import { AVAZU_TABLES } from "./avazu_shape.ts";
-import { type Column, groupFault, type LogSchema, readSchema } from "./schema.ts";
+import { checkSchema, type Column, groupFault, type LogSchema, readSchema } from "./schema.ts";
 
 /** Names of the formats. */
 export const FORMATS = ["criteo", "avazu", "taobao", "movielens", "dlrm", "csv", "parquet"] as const;
@@ -64,10 +64,10 @@ const MOVIELENS: LogSchema = {
 };
 
 /**
- * The schema of a format; csv and parquet are described by a file. `group` names another column of groups than the schema
+ * The schema of a format; csv and parquet are described by a file or a schema. `group` names another column of groups than the schema
  * does. Throws HotsetError if the file is wrong or there is no such column.
  */
-export function schemaOf(format: Format, schema: string | undefined, group?: string): LogSchema {
+export function schemaOf(format: Format, schema: string | LogSchema | undefined, group?: string): LogSchema {
   return withGroup(format, describedBy(format, schema), group);
 }
 
@@ -81,9 +81,9 @@ export function withGroup(format: Format, described: LogSchema, group: string | 
   return { ...described, group };
 }
 
-function describedBy(format: Format, schema: string | undefined): LogSchema {
+function describedBy(format: Format, schema: string | LogSchema | undefined): LogSchema {
   if (format === "csv" || format === "parquet") {
-    if (schema !== undefined) return readSchema(schema);
+    if (schema !== undefined) return typeof schema === "string" ? readSchema(schema) : checkSchema(schema);
     throw new UsageError(
       `Cannot read format ${format} without a schema: name its file with --schema; prepare --infer FILE proposes one`,
     );

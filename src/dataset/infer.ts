@@ -1,6 +1,7 @@
 /** Proposes a schema for a log. */
 import { availableParallelism } from "node:os";
-import { HotsetError } from "../errors.ts";
+import { HotsetError, UsageError } from "../errors.ts";
+import { didYouMean } from "../similar.ts";
 import { TemporaryDirectory } from "../storage/temporary.ts";
 import { type ColumnFindings, describeColumn, filledByLabel, refused } from "./describe_columns.ts";
 import { Engine } from "./duckdb.ts";
@@ -53,20 +54,27 @@ const ROW_NAMES = /^(Unnamed: \d+|__index_level_\d+__|index|row|row_?(number|num
 /**
  * Proposes a schema for a CSV (also TSV, .gz, .zst) or Parquet file from its first million rows: its dialect, and of
  * each column what its name, type and values suggest. The sample is read like `prepare` reads it, so the proposal is
- * accepted. Notes in the schema give reasons, and `onNote` receives what the user must check. Throws HotsetError if the
- * file cannot be read.
+ * accepted. Notes in the schema give reasons, and `onNote` receives what the user must check. `label` names the column of
+ * the label; by default it is guessed. Throws HotsetError if the file cannot be read or has no such column.
  */
 export async function inferSchema(
   path: string,
   onProgress: (fraction: number) => void = () => {},
   onNote: (note: string) => void = () => {},
+  label?: string,
 ): Promise<LogSchema> {
   const [file] = findInputs([path]);
   using directory = new TemporaryDirectory("hotset-infer-");
   try {
     using engine = await Engine.create(directory.path, { memoryBytes: MEMORY_BYTES, threads: availableParallelism() });
     const { form, found } = await describe(engine, file, onProgress);
-    const likely = await withPositive(engine, found, propose(found));
+    const named = label === undefined ? undefined : found.find(({ name }) => name === label);
+    if (label !== undefined && named === undefined) {
+      throw new UsageError(
+        `Cannot use the label ${label}: ${path} has no such column${didYouMean(label, found.map(({ name }) => name))}`,
+      );
+    }
+    const likely = await withPositive(engine, found, propose(found, named));
     const columns = likely.some(isSparse) ? likely : likely.map(asCodes);
     if (!columns.some(isSparse)) {
       throw new HotsetError(`Cannot infer a schema of ${path}: no column looks like categories; write one by hand`);
@@ -74,7 +82,7 @@ export async function inferSchema(
     const safe = await accepted(engine, found, await withoutLeaks(engine, found, columns));
     if (!columns.some(({ kind }) => kind === "label")) onNote(NO_LABEL);
     for (const column of safe) {
-      if (column.kind === "label" && !/^only /.test(column.note!)) {
+      if (column.kind === "label" && label === undefined && !/^only /.test(column.note!)) {
         onNote(`No column contains only 0 and 1; ${column.name} is proposed as the label: ${column.note}`);
       }
     }
@@ -162,7 +170,7 @@ function isIdName(name: string): boolean {
 }
 
 /** Gives each column a kind. */
-function propose(found: readonly Found[]): Column[] {
+function propose(found: readonly Found[], chosen: Found | undefined): Column[] {
   // A label beside a single feature is less likely than pairs of a user and an item.
   const isPairs = found.filter((f) => timeOf(f) === undefined).length <= 2;
   const coarse = found.filter(({ type }) => type === "VARCHAR" || INTEGERS.test(type) || FRACTIONS.test(type))
@@ -171,7 +179,7 @@ function propose(found: readonly Found[]): Column[] {
   const flags = found.filter(({ flag }) => flag);
   const named = ({ name }: Found) => LABEL_NAMES.test(name);
   const unnamed = (found: Found[]) => isPairs ? undefined : found.find(({ name }) => !isIdName(name));
-  const label = flags.find(named) ?? coarse.find(named) ?? unnamed(flags) ?? unnamed(coarse);
+  const label = chosen ?? flags.find(named) ?? coarse.find(named) ?? unnamed(flags) ?? unnamed(coarse);
   const times = found.filter((f) => f !== label && f.distinct > 1 && timeOf(f) !== undefined);
   const orders = times.filter(({ full }) => full);
   const order = orders.find((f) => timeOf(f)!.transform === "clock") ?? orders[0];

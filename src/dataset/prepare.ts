@@ -26,8 +26,8 @@ export interface PrepareOptions extends ReadOptions {
   readonly testInputs?: readonly string[];
   /** See docs/datasets.md. */
   readonly format: Format;
-  /** File with the schema of the columns; required for csv and parquet. */
-  readonly schema?: string;
+  /** Schema of the columns, such as `inferSchema` proposes, or a file with it; required for csv and parquet. */
+  readonly schema?: string | LogSchema;
   /** Column by which metrics group the samples, such as the user; default that of the schema. */
   readonly groupBy?: string;
   /** Negatives to draw for the positives of all splits; `groupBy` names the user. Default none. */
@@ -210,7 +210,9 @@ function expectGroups(
   if (fault !== undefined) throw new UsageError(`Cannot draw negatives: ${fault}`);
   if (negatives === undefined && !grouped.columns.some(({ kind }) => kind === "label")) {
     throw new UsageError(
-      `Cannot prepare with schema ${schema}: without a column of kind label all rows are positives; draw ` +
+      `Cannot prepare with schema ${
+        typeof schema === "string" ? schema : "as given"
+      }: without a column of kind label all rows are positives; draw ` +
         `negatives for them with --negatives 4 --group USER --item ITEM`,
     );
   }

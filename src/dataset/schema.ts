@@ -234,8 +234,17 @@ export function parseSchema(path: string, text: string): LogSchema {
   } catch (error) {
     throw new HotsetError(`Cannot read schema ${path}: it is not JSON: ${messageOf(error)}`, { cause: error });
   }
+  return checked(json, `read schema ${path}`);
+}
+
+/** A schema that a program gives, with its defaults. Throws HotsetError with the first problem. */
+export function checkSchema(schema: unknown): LogSchema {
+  return checked(schema, "use the schema");
+}
+
+function checked(json: unknown, doing: string): LogSchema {
   const schema = logSchema.safeParse(json);
-  if (!schema.success) throw new HotsetError(`Cannot read schema ${path}: ${schemaFault(json, schema.error)}`);
+  if (!schema.success) throw new HotsetError(`Cannot ${doing}: ${schemaFault(json, schema.error)}`);
   return schema.data;
 }
 

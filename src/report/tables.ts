@@ -228,17 +228,18 @@ function shortened(detail: string): string {
   );
 }
 
-/** Text of a diagnosis: what is available, what is missing, and the expected speed. */
+/** Text of a diagnosis: what is available, what is optional and absent, and the expected speed. */
 export function diagnosisText({ findings, copyGbPerSecond, cores, kaggleLimit, kaggleSpeed }: Diagnosis): string {
   const width = Math.max(...findings.map(({ name }) => name.length));
-  const indent = "\n" + " ".repeat("missing".length + width + 4);
+  const indent = "\n" + " ".repeat("optional".length + width + 4);
   const lines = findings.map(({ name, found, detail }) =>
-    `${found ? "ok     " : "missing"}  ${name.padEnd(width)}  ${shortened(detail).replaceAll("\n", indent)}`
+    `${found ? "ok      " : "optional"}  ${name.padEnd(width)}  ${shortened(detail).replaceAll("\n", indent)}`
   );
   const gpu = findings.find(({ name }) => name === "GPU")?.found ?? false;
   return [
     ...lines,
     "",
+    "What is optional was not found. Training works without it; most of it is faster, or more choice.",
     ...(gpu ? [] : ["Without an NVIDIA GPU the CPU computes, and CUDA is not needed. --json lists all attempts."]),
     `One core copies ${copyGbPerSecond.toFixed(0)} GB/s. Expect about ${
       count(kaggleSpeed)

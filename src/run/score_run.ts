@@ -4,6 +4,7 @@ import { isArtifact } from "../storage/artifact.ts";
 import { Dataset, type Split, SPLITS } from "../dataset/dataset.ts";
 import type { DatasetEncoding } from "../dataset/dataset_encoding.ts";
 import { encodingDifference } from "../dataset/encoding.ts";
+import { type KeptColumns, readColumns } from "../dataset/kept_columns.ts";
 import { type EncodeOptions, encodeWith } from "../dataset/prepare.ts";
 import { readNotes } from "../dataset/read_account.ts";
 import { bytesBefore } from "../config/memory_budget.ts";
@@ -142,6 +143,19 @@ export async function predictRun(
   });
 }
 
+/**
+ * Columns of raw rows for `writeScores`, in the order of the scores that `predictRun` computes of the same inputs. Throws
+ * HotsetError if the inputs cannot be read, and UsageError for a column that they do not have.
+ */
+export async function keepColumns(
+  path: string,
+  inputs: readonly string[],
+  names: readonly string[],
+): Promise<KeptColumns> {
+  using opened = UsableRun.open(path);
+  return await readColumns(openTrainedOn(opened.directory, "predict with"), inputs, names);
+}
+
 /** Encodes raw rows with the dictionary of a dataset, into a temporary dataset that exists during `use`. */
 async function withEncoded<T>(
   trained: DatasetEncoding,
@@ -161,19 +175,34 @@ async function withEncoded<T>(
 }
 
 /**
- * Formats of scores: CSV with the columns row (from 0) and probability, or a JSON object per line with the same keys.
+ * Formats of scores: CSV with the columns row (from 0), probability and those that are kept, or a JSON object per line with
+ * the keys row, probability and, if columns are kept, an object `kept`.
  */
 export type ScoreFormat = "csv" | "json";
 
-/** Writes probabilities to a file, atomically, or to stdout. Throws HotsetError if that fails. */
-export function writeScores(probabilities: Float32Array, file: string | undefined, format: ScoreFormat): void {
+/**
+ * Writes probabilities to a file, atomically, or to stdout, with columns of their rows if there are any. Throws HotsetError
+ * if that fails, or if the columns are not those of the same rows.
+ */
+export function writeScores(
+  probabilities: Float32Array,
+  file: string | undefined,
+  format: ScoreFormat,
+  kept?: KeptColumns,
+): void {
+  if (kept !== undefined && kept.rows.length !== probabilities.length) {
+    throw new HotsetError(
+      `Cannot write ${kept.names.join(", ")} beside the scores: ${kept.rows.length} rows were read and ` +
+        `${probabilities.length} scored; leave out rows that are malformed`,
+    );
+  }
   if (file !== undefined) {
     using target = new AtomicFile(file);
-    for (const part of scoreLines(probabilities, format)) target.append(part);
+    for (const part of scoreLines(probabilities, format, kept)) target.append(part);
     return target.commit();
   }
   try {
-    for (const part of scoreLines(probabilities, format)) {
+    for (const part of scoreLines(probabilities, format, kept)) {
       writeAll(Deno.stdout, part);
     }
   } catch (error) {
@@ -182,16 +211,34 @@ export function writeScores(probabilities: Float32Array, file: string | undefine
   }
 }
 
+/** A field of CSV, in quotes if it needs them. */
+function csvField(value: string | null): string {
+  if (value === null) return "";
+  return /[",\r\n]/.test(value) ? `"${value.replaceAll('"', '""')}"` : value;
+}
+
 /** The text of scores, in parts. */
-function* scoreLines(probabilities: Float32Array, format: ScoreFormat): Generator<Uint8Array<ArrayBuffer>> {
+function* scoreLines(
+  probabilities: Float32Array,
+  format: ScoreFormat,
+  { names, rows }: KeptColumns = { names: [], rows: [] },
+): Generator<Uint8Array<ArrayBuffer>> {
   const encoder = new TextEncoder();
-  const line = format === "csv"
-    ? (row: number, probability: string) => `${row},${probability}\n`
-    : (row: number, probability: string) => `{"event":"score","row":${row},"probability":${probability}}\n`;
-  if (format === "csv") yield encoder.encode("row,probability\n");
+  const csv = (row: number, probability: string) => [row, probability, ...(rows[row] ?? []).map(csvField)].join(",");
+  const json = (row: number, probability: string) => {
+    const kept = Object.fromEntries(names.map((name, i) => [name, rows[row][i]]));
+    return JSON.stringify({
+      ...{ event: "score", row, probability: Number(probability) },
+      ...(names.length === 0 ? {} : { kept }),
+    });
+  };
+  const line = format === "csv" ? csv : json;
+  if (format === "csv") yield encoder.encode(`${["row", "probability", ...names.map(csvField)].join(",")}\n`);
   for (let first = 0; first < probabilities.length; first += LINES_AT_ONCE) {
     const part = Array.from(probabilities.subarray(first, first + LINES_AT_ONCE));
-    yield encoder.encode(part.map((probability, i) => line(first + i, probability.toPrecision(7))).join(""));
+    yield encoder.encode(
+      part.map((probability, i) => `${line(first + i, probability.toPrecision(7))}\n`).join(""),
+    );
   }
 }
 

@@ -56,7 +56,7 @@ slowTest("doctor says what the machine offers, and the command that installs wha
   }
   const text = diagnosisText(diagnosis);
   assert.match(text, /^ok +WASM kernels +\d+ GFLOP\/s/m);
-  assert.match(text, /^missing +OpenBLAS +Cannot load/m);
+  assert.match(text, /^optional +OpenBLAS +Cannot load/m);
 });
 
 /** The configuration that a run recorded. */

@@ -76,6 +76,6 @@ Deno.test("doctor says what the machine offers", async () => {
   const text = await place.succeed("doctor");
   assert.match(text, /^ok +Deno +\d+\.\d+\.\d+/m);
   assert.match(text, /^ok +WASM kernels +\d+ GFLOP\/s/m);
-  assert.match(text, /^(ok +ONNX Runtime +\d+ GFLOP\/s|missing +ONNX Runtime +Cannot load)/m);
-  assert.match(text, /^(ok +OpenBLAS +\d+ GFLOP\/s|missing +OpenBLAS +Cannot load)/m);
+  assert.match(text, /^(ok +ONNX Runtime +\d+ GFLOP\/s|optional +ONNX Runtime +Cannot load)/m);
+  assert.match(text, /^(ok +OpenBLAS +\d+ GFLOP\/s|optional +OpenBLAS +Cannot load)/m);
 });
