@@ -171,7 +171,10 @@ export async function openRanks(
       text: `The device caches ${count(onDevice)} of ${count(plan.rows)} rows (${percent(onDevice / plan.rows)})`,
     });
   } else if (ranks === 1) {
+    using opening = new DisposableStack();
+    opening.use(device);
     group = new LocalRank(allocateTrainState({ ...options, device, tablesOnDevice }));
+    opening.move();
   } else {
     device[Symbol.dispose](); // every rank opens its own device
     const { hotRows } = batches;

@@ -1,31 +1,62 @@
 /** The tests of the CUDA path, by the product's own calls into the stand-in libraries, with random delays of streams. */
 import assert from "node:assert/strict";
+import { TINY_MODEL, Workplace } from "../cli/support.ts";
 import { standInAbsent, standInEnvironment, type StandInOptions } from "../support/cuda_standin.ts";
 
 const FILES = {
   "whole runs in every mode": { file: "backend/cuda_training_slow_test.ts", options: { delay: 100 } },
   "operations beside the reference": { file: "backend/cuda_operations_test.ts", options: {} },
   "conformance of the backend": { file: "backend/cuda_conformance_slow_test.ts", options: {} },
+  "calls that fail": { file: "cuda_standin/fault_cases.ts", options: {} },
   "2 and 4 GPUs": { file: "ranks/device_ranks_slow_test.ts", options: { devices: 4, delay: 100 } },
   "transfers, captures and faults": { file: "backend/cuda_backend_test.ts", options: { delay: 500 } },
 } satisfies Record<string, { file: string; options: StandInOptions }>;
 
+/** A test that needs the stand-in. */
+function testStandIn(name: string, fn: () => Promise<void>): void {
+  const ignore = standInAbsent !== undefined;
+  Deno.test({ name: `stand-in CUDA: ${name}${ignore ? ` (skipped: ${standInAbsent})` : ""}`, ignore, fn });
+}
+
 for (const [name, { file, options }] of Object.entries(FILES)) {
-  Deno.test({
-    name: `stand-in CUDA: ${name}${standInAbsent === undefined ? "" : ` (skipped: ${standInAbsent})`}`,
-    ignore: standInAbsent !== undefined,
-    fn: async () => {
-      const path = new URL(`../${file}`, import.meta.url).pathname;
-      const command = new Deno.Command(Deno.execPath(), {
-        args: ["test", "-A", "--no-check", path],
-        env: { NO_COLOR: "1", ...standInEnvironment(options) },
-        stdout: "piped",
-        stderr: "piped",
-      });
-      const { code, stdout, stderr } = await command.output();
-      const text = new TextDecoder().decode(stdout) + new TextDecoder().decode(stderr);
-      assert.equal(code, 0, text);
-      assert.match(text, /\bok \| [1-9]\d* passed \| 0 failed/);
-    },
+  testStandIn(name, async () => {
+    const path = new URL(`../${file}`, import.meta.url).pathname;
+    const command = new Deno.Command(Deno.execPath(), {
+      args: ["test", "-A", "--no-check", path],
+      env: { NO_COLOR: "1", ...standInEnvironment(options) },
+      stdout: "piped",
+      stderr: "piped",
+    });
+    const { code, stdout, stderr } = await command.output();
+    const text = new TextDecoder().decode(stdout) + new TextDecoder().decode(stderr);
+    assert.equal(code, 0, text);
+    assert.match(text, /\bok \| [1-9]\d* passed \| 0 failed/);
+  });
+}
+
+/** What fails on the second of two GPUs, while the first waits for it: a call, a kernel, a copy, an exchange. */
+const PEERS = [
+  { name: "cudaGraphLaunch", number: 6 },
+  { name: "activation_backward", number: 6 },
+  { name: "copy", number: 9 },
+  { name: "sum", number: 6 },
+  { name: "cudaMalloc", number: 9 },
+  { name: "ncclCommInitRank", number: 1 },
+];
+
+for (const { name, number } of PEERS) {
+  testStandIn(`a process whose second GPU fails at ${name} ends soon, with the cause in one line`, async () => {
+    using place = new Workplace();
+    place.log("log.tsv", 2000);
+    const flags = ["--mode", "gpu", "--device", "cuda", "--batch-size", "64", "--quiet", ...TINY_MODEL];
+    const fail = { name, number, code: name === "cudaMalloc" ? 2 : 719, device: 1 };
+    const environment = standInEnvironment({ devices: 2, fail });
+    const timer = setTimeout(() => child.kill("SIGKILL"), 60_000);
+    const child = place.start(["train", "log.tsv", ...flags], environment);
+    const { code, stderr } = await child.output();
+    clearTimeout(timer);
+    const text = new TextDecoder().decode(stderr);
+    assert.equal(code, 1, text);
+    assert.match(text, /^error: .*(the test wants it|Cannot allocate)[^\n]*\n$/);
   });
 }

@@ -127,6 +127,7 @@ static void run(Stream& stream, const Operation& operation) {
   std::lock_guard held(world);
   stream.device->fault = code;
   stream.device->text = text;
+  changed.notify_all();
 }
 
 static void serve(Stream* stream) {

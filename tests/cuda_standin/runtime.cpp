@@ -190,9 +190,9 @@ int cudaStreamWaitEvent(void* handle, void* waited, unsigned) {
     Event& event = event_of(waited);
     if (capturing == &stream) throw Refusal{CAPTURE_UNSUPPORTED, "a capture that waits for an event outside"};
     uint64_t target = event.recorded;
-    enqueue(stream, "wait", [&event, target] {
+    enqueue(stream, "wait", [&event, target, device = stream.device] {
       std::unique_lock held(world);
-      changed.wait(held, [&] { return event.reached >= target; });
+      changed.wait(held, [&] { return event.reached >= target || device->fault != 0; });
     });
   });
 }

@@ -87,13 +87,13 @@ export class CudaDevice implements Disposable {
     } catch (error) {
       throw this.#outOfMemory(error, byteLength, label);
     }
-    runtime.cudaMemsetAsync(address, 0, BigInt(byteLength), this.stream);
     this.#bytesInUse += byteLength;
     const buffer = new DeviceBuffer(words, label, address, (freed) => {
       this.#bytesInUse -= byteLength;
       this.#release(() => runtime.cudaFree(freed));
     });
     this.#owned.use(buffer);
+    runtime.cudaMemsetAsync(address, 0, BigInt(byteLength), this.stream);
     return buffer;
   }
 
