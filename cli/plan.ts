@@ -2,6 +2,7 @@ import type { Command } from "commander";
 import { Dataset } from "../src/dataset/dataset.ts";
 import { planDataset, planPublished, thisMachine } from "../src/plan/plan_training.ts";
 import { publishedData } from "../src/plan/published.ts";
+import { gpuMachine, MACHINE_NAMES } from "../src/plan/machines.ts";
 import { planText } from "../src/report/tables.ts";
 import { expectDenseFeatures, type Preset, resolveConfig } from "../src/config/config.ts";
 import { speedHere } from "../src/doctor.ts";
@@ -14,10 +15,15 @@ export function plan(program: Command): void {
   withTraining(program.command("plan").addOption(presetFlag()))
     .description("Estimate the memory of training and the coverage of a budget, without training.")
     .argument("[dataset]", "directory made by prepare (default: the published data of the preset)")
+    .option(
+      "--on <machine>",
+      `also estimate the time of a step on ${MACHINE_NAMES.join(", ")} or the machine in a JSON file`,
+    )
     .addHelpText("after", "\nExample: hotset plan --preset terabyte --hot-memory 1GiB --optimizer rwsadagrad")
-    .action((directory: string | undefined, flags: ConfigFlags & Common & { preset: Preset }) =>
+    .action((directory: string | undefined, flags: ConfigFlags & Common & { preset: Preset; on?: string }) =>
       run(flags, async () => {
         const config = resolveConfig(flags.preset, trainLayer(flags));
+        const on = flags.on === undefined ? undefined : gpuMachine(flags.on);
         const machine = thisMachine();
         const dataset = directory === undefined ? undefined : Dataset.open(directory, "lengths");
         const published = dataset === undefined ? publishedData(flags.preset) : undefined;
@@ -25,8 +31,8 @@ export function plan(program: Command): void {
         expectDenseFeatures(config, shape.denseFeatures, `plan for ${directory ?? published!.source}`);
         const speed = await speedHere(config, shape);
         const planned = dataset === undefined
-          ? planPublished(published!, config, machine, speed)
-          : planDataset(dataset, config, machine, speed);
+          ? planPublished(published!, config, machine, speed, on)
+          : planDataset(dataset, config, machine, speed, on);
         console.log(flags.json ? JSON.stringify(planned) : planText(planned));
       })
     );

@@ -1,5 +1,5 @@
 /**
- * Estimates the memory of training and the coverage of a memory budget, without training; examines this machine.
+ * Estimates the memory of training, the coverage of a memory budget and the time of a step, without training; examines this machine.
  *
  * @example Memory of the published Terabyte model
  * ```ts
@@ -50,6 +50,8 @@ export {
   type TrainingPlan,
 } from "../src/plan/plan_training.ts";
 export type { PlannedBudget } from "../src/plan/budgets.ts";
+export { type GpuMachine, gpuMachine } from "../src/plan/machines.ts";
+export type { PlannedTime, StepTime } from "../src/plan/time.ts";
 export type { MemoryPart, MemoryPlan, Placement } from "../src/plan/memory.ts";
 export { type LogShape, type PublishedData } from "../src/dataset/published.ts";
 export { publishedData } from "../src/plan/published.ts";

@@ -1,18 +1,64 @@
-/** A backend that records allocations and computes nothing. `plan` runs the allocating code of training on it. */
-import type { Buffer, Download, HostBackend } from "./backend.ts";
+/** A backend that counts allocations and work and computes nothing. `plan` runs the code of training on it. */
+import { type OptimizerName, rowStateWords } from "../optimizer/optimizers.ts";
+import {
+  type Buffer,
+  type Download,
+  type HostBackend,
+  type InteractionShape,
+  interactionWidth,
+  type LinearShape,
+  type RowUpdateShape,
+} from "./backend.ts";
 
 function computesNothing(): never {
   throw new Error("a backend that counts computes nothing");
 }
 
-/** Adds up bytes by the labels of allocations. Can stand for a host or a device. */
+/** The least work of one kernel. */
+export interface CountedKernel {
+  /** Bytes read and written: each operand once, a row once for each of its lookups. */
+  readonly bytes: number;
+  /** Floating-point operations of matrix products and interactions; 0 where memory decides. */
+  readonly flops: number;
+  /** Embedding rows that it reads or writes; a row counts once for each access. */
+  readonly rows: number;
+}
+
+/** The work of a backend in a step. */
+export interface CountedWork {
+  /** Kernels in their order. */
+  readonly kernels: readonly CountedKernel[];
+  /** Bytes of each copy between host and device. */
+  readonly copies: readonly number[];
+  /** True if the kernels are one recorded sequence. */
+  readonly recorded: boolean;
+}
+
+/** Adds up bytes by the labels of allocations, and the work of a step. Can stand for a host or a device. */
 export class CountingBackend implements HostBackend {
   readonly name = "counting";
   readonly blas = null;
   /** Bytes allocated so far, by label, in the order of each label's first allocation. */
   readonly bytes = new Map<string, number>();
-  /** Memory of all views; its content is never used. */
+  /** Memory of all views. */
   #block = new ArrayBuffer(0);
+  #kernels: CountedKernel[] = [];
+  #copies: number[] = [];
+  #recorded = false;
+  #distinct = 0;
+
+  /** Begins a step over a batch with so many distinct rows; forgets the one before. */
+  startStep(distinct: number): void {
+    this.#distinct = distinct;
+    this.#kernels = [];
+    this.#copies = [];
+    this.#recorded = false;
+  }
+
+  /** What was asked since then. */
+  get work(): CountedWork {
+    return { kernels: this.#kernels, copies: this.#copies, recorded: this.#recorded };
+  }
 
   allocate(words: number, label: string): Buffer {
     this.bytes.set(label, (this.bytes.get(label) ?? 0) + 4 * words);
@@ -37,30 +83,113 @@ export class CountingBackend implements HostBackend {
     return { begin: computesNothing, wait: computesNothing };
   }
 
-  upload(): void {}
+  upload(source: Float32Array | Uint32Array): void {
+    this.#copies.push(source.byteLength);
+  }
+
+  download(_source: Buffer, target: Float32Array | Uint32Array): void {
+    this.#copies.push(target.byteLength);
+  }
+
+  repeatable(sequence: () => void): () => void {
+    this.#recorded = true;
+    sequence();
+    return sequence;
+  }
+
+  linear({ inputs, outputs }: LinearShape, samples: number): void {
+    this.#product(samples, inputs, outputs);
+    this.#count(2 * samples * outputs + outputs);
+  }
+
+  linearBackward(
+    { inputs, outputs, activation }: LinearShape,
+    samples: number,
+    ...[, , , , dX]: [x: Buffer, weight: Buffer, y: Buffer, dY: Buffer, dX: Buffer | undefined, ...unknown[]]
+  ): void {
+    this.#count((activation === "identity" ? 1 : 3) * samples * outputs + outputs);
+    this.#product(samples, inputs, outputs);
+    if (dX !== undefined) this.#product(samples, inputs, outputs);
+  }
+
+  columnSums(samples: number, columns: number): void {
+    this.#count(samples * columns + columns);
+  }
+
+  pool(bags: number, dim: number, _table: Buffer, indices: Buffer, offsets: Buffer | undefined): void {
+    const lookups = offsets === undefined ? bags : indices.words;
+    this.#count(lookups * (dim + 1) + bags * dim, 0, lookups);
+  }
+
+  interact(shape: InteractionShape, samples: number): void {
+    this.#interaction(shape, samples, 1);
+  }
+
+  interactBackward(shape: InteractionShape, samples: number): void {
+    this.#interaction(shape, samples, 2);
+  }
+
+  loss(samples: number): void {
+    this.#count(3 * samples);
+  }
+
+  updateRows({ optimizer, dim, ranks }: RowUpdateShape, _header: Buffer, _segments: Buffer, segmentBags: Buffer): void {
+    const distinct = this.#distinct / ranks, lookups = segmentBags.words / ranks;
+    const words = lookups * (dim + 1) + 2 * distinct * (1 + dim + rowStateWords(optimizer, dim));
+    this.#count(words, 0, lookups + distinct);
+  }
+
+  updateDense(
+    _optimizer: OptimizerName,
+    words: number,
+    ...[, , , state]: [header: Buffer, parameters: Buffer, gradients: Buffer, state: Buffer | undefined]
+  ): void {
+    this.#count(3 * words + 2 * (state?.words ?? 0));
+  }
+
+  packRows(count: number, dim: number): void {
+    this.#count(count * (2 * dim + 1), 0, count);
+  }
+
+  unpackRows(count: number, dim: number): void {
+    this.packRows(count, dim);
+  }
+
+  add(words: number): void {
+    this.#count(3 * words);
+  }
+
+  multiplyAdd(words: number): void {
+    this.#count(4 * words);
+  }
+
+  multiplyAddBackward(words: number): void {
+    this.#count(6 * words);
+  }
+
   synchronize(): void {}
   [Symbol.dispose](): void {}
 
-  readonly download = computesNothing;
-  readonly repeatable = computesNothing;
-  readonly linear = computesNothing;
-  readonly linearBackward = computesNothing;
-  readonly columnSums = computesNothing;
-  readonly pool = computesNothing;
-  readonly interact = computesNothing;
-  readonly interactBackward = computesNothing;
-  readonly loss = computesNothing;
-  readonly updateRows = computesNothing;
-  readonly updateDense = computesNothing;
-  readonly packRows = computesNothing;
-  readonly unpackRows = computesNothing;
   readonly wrap = computesNothing;
   readonly share = computesNothing;
   readonly attach = computesNothing;
-  readonly add = computesNothing;
-  readonly multiplyAdd = computesNothing;
-  readonly multiplyAddBackward = computesNothing;
   readonly scale = computesNothing;
   readonly squares = computesNothing;
   readonly rowSquares = computesNothing;
+
+  #count(words: number, flops = 0, rows = 0): void {
+    this.#kernels.push({ bytes: 4 * words, flops, rows });
+  }
+
+  #product(samples: number, inputs: number, outputs: number): void {
+    this.#count(samples * (inputs + outputs) + inputs * outputs, 2 * samples * inputs * outputs);
+  }
+
+  /** Backwards both operands of each product get a gradient. */
+  #interaction(shape: InteractionShape, samples: number, operands: 1 | 2): void {
+    const { kind, tables, bottom, dim } = shape;
+    const vectors = tables + Number(bottom);
+    const flops = kind === "dot" ? operands * samples * vectors * (vectors - 1) * dim : 0;
+    this.#count(samples * (operands * vectors * dim + interactionWidth(shape)), flops);
+  }
 }

@@ -77,7 +77,7 @@ export function planBudgets(options: BudgetOptions): PlannedBudget[] {
   const { batchSize } = batchShape;
   const looked = popularity.filter(({ rate }) => rate > 0);
   const classes = looked.map(({ rows, rate }) => ({ rows, inBatch: -Math.expm1(-rate * batchSize) }));
-  const distinct = sum(classes, ({ rows, inBatch }) => rows * inBatch);
+  const distinct = distinctRows(popularity, batchSize);
   const touched = samples === undefined ? model.rows : sum(looked, ({ rows }) => rows);
   const tables = tableBytes(model);
   // In the first epoch the first batch of a row always fetches it.
@@ -107,6 +107,11 @@ export function planBudgets(options: BudgetOptions): PlannedBudget[] {
       samplesPerSecond: speed === undefined ? null : 1 / (1 / speed + moved),
     };
   });
+}
+
+/** Expected distinct rows of a batch. */
+export function distinctRows(popularity: readonly PopularityClass[], batchSize: number): number {
+  return sum(popularity, ({ rows, rate }) => rows * -Math.expm1(-rate * batchSize));
 }
 
 /** Number of steps for which a row stays in memory after its last use, if this number of rows fits. */

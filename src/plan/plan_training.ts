@@ -9,13 +9,16 @@ import { bytes } from "../format.ts";
 import { canTrain, expectDenseFeatures, type TrainConfig } from "../config/config.ts";
 import {
   countedPopularity,
+  distinctRows,
   planBudgets,
   type PlannedBudget,
   type PopularityClass,
   publishedPopularity,
 } from "./budgets.ts";
 import { allHotShare, fillBudget } from "./hot_share.ts";
+import type { GpuMachine } from "./machines.ts";
 import { type MemoryPlan, type Placement, PLACEMENTS, planMemory } from "./memory.ts";
+import { type PlannedTime, planTime } from "./time.ts";
 import type { PublishedData } from "../dataset/published.ts";
 
 /** A table and its memory. */
@@ -66,6 +69,8 @@ export interface TrainingPlan {
   readonly machine: Machine;
   /** Memory of every mode, and whether its host part fits in this machine. */
   readonly placements: readonly (MemoryPlan & { readonly fits: boolean })[];
+  /** The time of every mode on the machine of `--on`; null without it. */
+  readonly on: { readonly machine: GpuMachine; readonly times: readonly PlannedTime[] } | null;
   /** Mode cpu with less memory than all rows take, the others on disk. */
   readonly budgets: readonly PlannedBudget[];
   /** What to change for the placements that do not fit in this machine. */
@@ -115,9 +120,15 @@ interface Coverage {
 
 /**
  * Plans a run on a dataset, from its exact counts; `speed` is the measured speed of the model on this machine, if known
- * (`measureSpeed`). Throws HotsetError if the model cannot be built.
+ * (`measureSpeed`), and `on` a machine to plan times for. Throws HotsetError if the model cannot be built.
  */
-export function planDataset(dataset: Dataset, config: PlanConfig, machine: Machine, speed?: number): TrainingPlan {
+export function planDataset(
+  dataset: Dataset,
+  config: PlanConfig,
+  machine: Machine,
+  speed?: number,
+  on?: GpuMachine,
+): TrainingPlan {
   const { samples, lookups } = dataset.body.splits.train;
   return planTraining(
     {
@@ -133,6 +144,7 @@ export function planDataset(dataset: Dataset, config: PlanConfig, machine: Machi
     config,
     machine,
     speed,
+    on,
   );
 }
 
@@ -142,6 +154,7 @@ export function planPublished(
   config: PlanConfig,
   machine: Machine,
   speed?: number,
+  on?: GpuMachine,
 ): TrainingPlan {
   return planTraining(
     {
@@ -156,6 +169,7 @@ export function planPublished(
     config,
     machine,
     speed,
+    on,
   );
 }
 
@@ -165,7 +179,13 @@ export function thisMachine(): Machine {
   return { total, available };
 }
 
-function planTraining(source: Source, config: PlanConfig, machine: Machine, speed: number | undefined): TrainingPlan {
+function planTraining(
+  source: Source,
+  config: PlanConfig,
+  machine: Machine,
+  speed: number | undefined,
+  on: GpuMachine | undefined,
+): TrainingPlan {
   expectDenseFeatures(config, source.denseFeatures, `plan for ${source.name}`);
   const bytesPerRow = bytesPerRowOf(config);
   const covered = source.cover(config);
@@ -202,6 +222,7 @@ function planTraining(source: Source, config: PlanConfig, machine: Machine, spee
     hotSampleShare: covered.sampleShare,
     machine,
     placements,
+    on: on === undefined ? null : { machine: on, times: timesOn(source, config, covered, hotRows, popularity, on) },
     budgets,
     advice: [
       ...adviceFor(
@@ -225,6 +246,22 @@ function memoryOf(source: Source, config: PlanConfig, placement: Placement, hotR
   const rows = source.tables.reduce((sum, table) => sum + table.rows, 0);
   const cachedRows = Math.min(rows, Math.floor(config.hotMemory / bytesPerRowOf(config)));
   return planMemory({ ...sizesOf(source, config), hotRows, cachedRows, ranks: byPlace }, placement);
+}
+
+/** Times of the modes on a machine. */
+function timesOn(
+  source: Source,
+  config: PlanConfig,
+  { sampleShare: hotSampleShare }: Coverage,
+  hotRows: number,
+  popularity: readonly PopularityClass[],
+  machine: GpuMachine,
+): PlannedTime[] {
+  const distinct = distinctRows(popularity, config.batchSize);
+  const options = { ...sizesOf(source, config), hotRows, hotSampleShare, distinct, ranks: config.ranks };
+  // How many rows mode cached copies depends on the order of the batches, which only a layout knows.
+  return PLACEMENTS.filter(({ mode }) => mode !== "cached" && canTrain(mode, source.tables.length))
+    .map((placement) => planTime(options, placement, machine));
 }
 
 /** The model, and properties of its batches. */

@@ -1,9 +1,11 @@
-/** Counts the memory of a run before it starts, by running its own allocations. There is no second formula. */
-import { CountingBackend } from "../backend/counting.ts";
+/** Counts memory and work of a run before it starts, by running its own code. There is no second formula. */
+import { type Buffer, Header, HEADER_WORDS } from "../backend/backend.ts";
+import { type CountedWork, CountingBackend } from "../backend/counting.ts";
 import { DEVICE_OVERHEAD } from "../backend/open.ts";
 import { ALONE, DONE, HostGroup } from "../parallel/host_group.ts";
-import type { ProcessGroup, ProcessGroups, Work } from "../parallel/process_group.ts";
-import { Rank } from "./rank.ts";
+import type { HostVector, ProcessGroup, ProcessGroups, Work } from "../parallel/process_group.ts";
+import { batchSections } from "../layout/batch.ts";
+import { Command, Rank } from "./rank.ts";
 import { allocateDeviceCache, type DeviceCacheSizes } from "../embedding/device_cache.ts";
 import type { RowMatrix } from "../embedding/tables.ts";
 import { allocateCachedRows } from "./device_cached_rank.ts";
@@ -28,13 +30,15 @@ export interface CountOptions extends Omit<TrainStateOptions, "device" | "host" 
   readonly cache?: DeviceCacheSizes | undefined;
 }
 
-/** One rank's side of a group that is never used. */
+/** One rank's side of a group without others, which counts what devices would exchange. */
 class CountedGroup extends HostGroup implements ProcessGroup {
   readonly rank: number;
   readonly size: number;
   readonly localRank: number;
   readonly localSize: number;
   readonly sharesMemory = true;
+  /** Bytes received from the devices of other ranks. */
+  received = 0;
 
   constructor(rank: number, size: number) {
     super();
@@ -42,7 +46,15 @@ class CountedGroup extends HostGroup implements ProcessGroup {
   }
 
   barrier(): void {}
-  allGather(): void {}
+
+  override allReduce(vector: { readonly words: number } | HostVector): void {
+    if ("words" in vector) this.received += 8 * vector.words * (this.size - 1) / this.size;
+  }
+
+  allGather(own: { readonly words: number } | HostVector): void {
+    if ("words" in own) this.received += 4 * own.words * (this.size - 1);
+  }
+
   allToAll(): Work {
     return DONE;
   }
@@ -60,29 +72,70 @@ function allocateCache(state: TrainState & { readonly device: CountingBackend },
  * Allocates the state of a run and all its ranks on counting backends. Not counted are the process itself with its code
  * and libraries, the readers of data, and scratch memory of kernels.
  */
-export function countMemory({ onDevice, cache, ...options }: CountOptions): CountedMemory {
-  const host = new CountingBackend();
-  const device = new CountingBackend();
-  const { ranks } = options;
-  const alone = onDevice && ranks === 1;
-  const state = allocateTrainState({ ...options, host, device: !onDevice ? host : alone ? device : undefined });
-  for (let r = 0; r < ranks; r++) {
-    const group = new CountedGroup(r, ranks);
-    const groups: ProcessGroups = { world: group, node: group, peers: ALONE, devices: undefined };
-    if (!onDevice || alone) {
-      const full = cache === undefined ? state.full : allocateCache({ ...state, device }, cache);
-      new Rank({ ...state, full }, groups);
-      continue;
-    }
-    const own = r === 0 ? device : new CountingBackend(); // no other rank has more samples than the first
-    new Rank(allocateOnDevice({ ...state, device: host }, { ...options, host, device: own }), {
-      ...groups,
-      devices: group as unknown as ProcessGroups["devices"],
-    });
-  }
-  if (onDevice) {
-    host.bytes.set("copies to and from devices", ranks * DEVICE_OVERHEAD.host);
+export function countMemory(options: CountOptions): CountedMemory {
+  const { host, device } = openCounted(options);
+  if (options.onDevice) {
+    host.bytes.set("copies to and from devices", options.ranks * DEVICE_OVERHEAD.host);
     device.bytes.set("the backend's own", DEVICE_OVERHEAD.device);
   }
   return { host: host.bytes, device: device.bytes };
+}
+
+/** A batch that a step is counted over. */
+export interface CountedBatch {
+  /** Distinct rows among its lookups. */
+  readonly distinct: number;
+  /** True if all its rows are in the hot replica. */
+  readonly hot: boolean;
+}
+
+/** The work of a training step over a full batch. */
+export interface CountedStep {
+  /** What the host computes for all ranks. */
+  readonly host: CountedWork;
+  /** What the first device does, which has as many samples as any other; nothing if the host computes. */
+  readonly device: CountedWork;
+  /** Bytes that a device receives from the others. */
+  readonly bytesFromRanks: number;
+}
+
+/** Runs a step of all ranks on counting backends. */
+export function countStep(options: CountOptions, { distinct, hot }: CountedBatch): CountedStep {
+  const { batchShape } = options;
+  // All views of a host share memory, so that what is written in a slot's header stands where its batch is read.
+  const host = new CountingBackend();
+  const pooledWords = batchShape.batchSize * batchShape.tables * options.plan.shape.dim;
+  host.floats({ words: Math.max(batchSections(batchShape).capacity, pooledWords) });
+  const mostDistinct = { hot: distinct, cold: distinct };
+  const { device, state, ranks, groups } = openCounted({ ...options, mostDistinct }, host);
+  host.startStep(distinct);
+  device.startStep(distinct);
+  const { buffer, byteOffset } = host.floats(state.slots[0]);
+  const header = new Uint32Array(buffer, byteOffset, HEADER_WORDS);
+  header[Header.samples] = batchShape.batchSize;
+  header[Header.lookups] = batchShape.lookupCapacity;
+  header[Header.distinct] = distinct;
+  header[Header.hot] = Number(hot);
+  groups[0].received = 0;
+  for (const rank of ranks) rank.execute(Command.train, 0, batchShape.batchSize);
+  return { host: host.work, device: device.work, bytesFromRanks: groups[0].received };
+}
+
+function openCounted({ onDevice, cache, ...options }: CountOptions, host = new CountingBackend()) {
+  const device = new CountingBackend();
+  const { ranks: size } = options;
+  const alone = onDevice && size === 1;
+  const state = allocateTrainState({ ...options, host, device: !onDevice ? host : alone ? device : undefined });
+  const members = Array.from({ length: size }, (_, rank) => new CountedGroup(rank, size));
+  const ranks = members.map((group, r) => {
+    const groups: ProcessGroups<Buffer> = { world: group, node: group, peers: ALONE, devices: undefined };
+    if (!onDevice || alone) {
+      const full = cache === undefined ? state.full : allocateCache({ ...state, device }, cache);
+      return new Rank({ ...state, full }, groups);
+    }
+    const own = r === 0 ? device : new CountingBackend(); // no other rank has more samples than the first
+    const onOwn = allocateOnDevice({ ...state, device: host }, { ...options, host, device: own });
+    return new Rank(onOwn, { ...groups, devices: group as unknown as ProcessGroups<Buffer>["devices"] });
+  });
+  return { host, device, state, ranks, groups: members };
 }

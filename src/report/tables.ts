@@ -154,10 +154,36 @@ export function planText(plan: TrainingPlan): string {
     ),
     "",
     `Available memory: ${bytes(machine.available)} of ${bytes(machine.total)}.`,
+    ...timesText(plan),
     ...budgets,
     "",
     ...advice,
   ].join("\n");
+}
+
+function timesText({ on, placements, hotSampleShare }: TrainingPlan): string[] {
+  if (on === null) return [];
+  const { machine, times } = on;
+  const deviceBytes = (mode: string) => placements.find((plan) => plan.onDevice && plan.mode === mode)!.device;
+  const ms = (step: { readonly total: number } | null) => step === null ? "" : (1000 * step.total).toPrecision(3);
+  return [
+    "",
+    `On ${machine.name}, by the peaks of its data sheet; without reading and syncs (docs/time_model.md):`,
+    "",
+    table(
+      ["mode", "ms a hot step", "a cold step", "of it host", "copies", "samples/s", "fits on device"],
+      times.map(({ mode, onDevice, ranks, hot, cold, samplesPerSecond }) => [
+        `${mode} on ${count(ranks)} ${onDevice ? "device" : "core"}${ranks === 1 ? "" : "s"}`,
+        ms(mode === "gpu" ? cold : hot),
+        mode === "gpu" ? "" : ms(cold),
+        mode === "gpu" ? "" : (1000 * cold.host).toPrecision(3),
+        onDevice ? (1000 * cold.copies).toPrecision(3) : "",
+        samplesPerSecond === null ? "" : count(Math.round(samplesPerSecond)),
+        !onDevice ? "" : deviceBytes(mode) <= 1e9 * machine.deviceGb ? "yes" : "no",
+      ]),
+    ),
+    ...(hotSampleShare === null ? ["", "The share of hot samples is unknown for this data."] : []),
+  ];
 }
 
 const RANKING_EXPLAINED =

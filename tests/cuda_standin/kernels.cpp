@@ -3,27 +3,10 @@
 
 #include "prelude.h"
 
-namespace activation {
-#include "activation.cu"
-}
-namespace gather {
-#include "gather.cu"
-}
+#include "kernels.h"  // written by support/cuda_standin.ts: every .cu file in a namespace of its own
+
 namespace interaction {
 SHARED float4 memory[48 * 1024 / 16 + 1];  // dynamic shared memory; a launch without an attribute gets 48 KiB at most
-#include "interaction.cu"
-}
-namespace loss {
-#include "loss.cu"
-}
-namespace scatter {
-#include "scatter.cu"
-}
-namespace update_dense {
-#include "update_dense.cu"
-}
-namespace update_rows {
-#include "update_rows.cu"
 }
 
 char* standin_dynamic_shared() { return (char*)interaction::memory; }

@@ -368,7 +368,7 @@ int cuModuleGetFunction(void* slot, void* module, void* name) {
     if (!modules.count(module)) throw Refusal{INVALID_HANDLE, "a module that does not exist"};
     auto found = ((Module*)module)->find((const char*)name);
     if (found == ((Module*)module)->end()) throw Refusal{NOT_FOUND, "no such kernel"};
-    if (found->second.code == nullptr) throw Refusal{NOT_FOUND, "a kernel that kernels.cpp does not include"};
+    if (found->second.code == nullptr) throw Refusal{NOT_FOUND, "a kernel that is not in the sources"};
     put(slot, &found->second);
     entries.insert(&found->second);
   });

@@ -35,6 +35,12 @@ function declarations(): string {
     `struct ncclUniqueId {\n  uint64_t words[16];\n};\n${lines.join("\n")}\n}\n`;
 }
 
+/** Includes every kernel's source, each in a namespace of its own. */
+function kernelIncludes(files: readonly string[]): string {
+  const names = files.filter((file) => file.endsWith(".cu")).map((file) => file.slice(KERNELS.length, -".cu".length));
+  return names.map((name) => `namespace ${name} {\n#include "${name}.cu"\n}\n`).join("");
+}
+
 /** The library: built once for these sources, in the system's directory of temporary files. */
 function build(): string {
   const header = declarations();
@@ -54,6 +60,7 @@ function build(): string {
   const work = Deno.makeTempDirSync();
   try {
     Deno.writeTextFileSync(join(work, "declarations.h"), header);
+    Deno.writeTextFileSync(join(work, "kernels.h"), kernelIncludes(files));
     const sources = files.filter((file) => file.endsWith(".cpp"));
     const made = join(work, "standin.so");
     const args = [...FLAGS, "-I", work, "-I", KERNELS, ...sources, "-o", made, "-ldl"];
