@@ -3,6 +3,7 @@
 Written as facebookresearch/dlrm has it: one nn.EmbeddingBag(mode="sum", sparse=True) a table, bottom and top MLP of
 nn.Linear and ReLU, interaction by a batched product and its lower triangle, BCE on logits, SGD or Adagrad.
 --mapped DIR keeps tables and their Adagrad state in memory-mapped files, which it makes there; --seconds ends early.
+--cross-layers and --cross-rank make it a DCNv2: low-rank cross layers over the concatenation instead of the products.
 --compile has torch.compile make one program of the MLPs and the interaction, --precision bf16 computes them under autocast.
 Prints one JSON object, with the rate of a large product of matrices as the limit. Needs PyTorch (pip install torch numpy),
 and a C++ compiler for --compile.
@@ -80,6 +81,21 @@ class Dlrm(nn.Module):
         return self.top(torch.cat([x, products[:, self.pairs[0], self.pairs[1]]], dim=1))
 
 
+class Dcnv2(Dlrm):
+    def __init__(self, table_rows, dim, bottom, top, mapped, layers, rank):
+        super().__init__(table_rows, dim, bottom, top, mapped)
+        width = dim * (len(table_rows) + 1)
+        self.v = nn.ModuleList(nn.Linear(width, rank, bias=False) for _ in range(layers))
+        self.w = nn.ModuleList(nn.Linear(rank, width) for _ in range(layers))
+        self.top = mlp([width, *top], False)
+
+    def dense(self, x, pooled):
+        x0 = x = torch.cat([self.bottom(x)] + pooled, dim=1)
+        for v, w in zip(self.v, self.w):
+            x = x0 * w(v(x)) + x
+        return self.top(x)
+
+
 def gemm_rate(precision):
     """GFLOP/s of a product of 1,024 cubed, the best of 20, with all threads."""
     a, b = (torch.randn(1024, 1024).to(torch.bfloat16 if precision == "bf16" else torch.float32) for _ in range(2))
@@ -98,6 +114,8 @@ def main():
     parser.add_argument("--dim", type=int, required=True)
     parser.add_argument("--bottom", required=True)
     parser.add_argument("--top", required=True)
+    parser.add_argument("--cross-layers", type=int, default=0)
+    parser.add_argument("--cross-rank", type=int, default=0)
     parser.add_argument("--optimizer", choices=["sgd", "adagrad"], required=True)
     parser.add_argument("--learning-rate", type=float, required=True)
     parser.add_argument("--threads", type=int, required=True)
@@ -114,7 +132,8 @@ def main():
     widths = lambda text: [int(width) for width in text.split("-")]
     table_rows = [int(rows) for rows in args.tables.split(",")]
     data = Batches(args.data)
-    model = Dlrm(table_rows, args.dim, widths(args.bottom), widths(args.top), args.mapped)
+    shape = (table_rows, args.dim, widths(args.bottom), widths(args.top), args.mapped)
+    model = Dcnv2(*shape, args.cross_layers, args.cross_rank) if args.cross_layers > 0 else Dlrm(*shape)
     if args.compile:
         model.dense = torch.compile(model.dense, dynamic=False)
     make = {"sgd": torch.optim.SGD, "adagrad": torch.optim.Adagrad}[args.optimizer]

@@ -30,6 +30,8 @@ interface Scenario {
   readonly scale: number;
   readonly ids: "popularity" | "arbitrary";
   readonly preset: "kaggle" | "terabyte";
+  /** Layers and rank of the cross network of a DCNv2; undefined for a DLRM. */
+  readonly cross?: { readonly layers: number; readonly rank: number };
   readonly batchSize: number;
   readonly optimizer: "sgd" | "adagrad";
   readonly learningRate: number;
@@ -91,6 +93,10 @@ const SCENARIOS: readonly Scenario[] = [
     ...{ preset: "terabyte", batchSize: 2048, ways: [CPU, BF16, fae("fae", "48MiB")] },
   },
   {
+    ...{ ...kaggle, name: "dcnv2", title: "DCNv2 (3 cross layers of rank 64) on kaggle, 2,048, SGD", samples: 409_600 },
+    ...{ cross: { layers: 3, rank: 64 }, batchSize: 2048, ways: [CPU, BF16, FAE] },
+  },
+  {
     ...{ ...kaggle, name: "kaggle-score", title: "kaggle, 2,048, evaluate", samples: 819_200, batchSize: 2048 },
     ...{ scores: true, ways: [CPU, ORT, WASM] },
   },
@@ -131,9 +137,15 @@ async function trainSpeed(scenario: Scenario, dataset: Dataset, way: Way): Promi
   const flags = ["--preset", preset, "--batch-size", `${batchSize}`, "--optimizer", optimizer];
   const rate = ["--learning-rate", `${learningRate}`];
   const common = ["--out", RUN, "--json", "--quiet", ...scenario.scores ? [] : ["--no-save"]];
-  const args = ["run", "-A", "cli.ts", "train", dataset.directory, ...flags, ...rate, ...common, ...way.flags ?? []];
+  const model = scenario.cross === undefined ? [] : crossFlags(scenario.cross);
+  const given = [...flags, ...rate, ...model, ...common, ...way.flags ?? []];
+  const args = ["run", "-A", "cli.ts", "train", dataset.directory, ...given];
   const { samplesPerSecond } = await run(Deno.execPath(), args);
   return samplesPerSecond;
+}
+
+function crossFlags({ layers, rank }: NonNullable<Scenario["cross"]>): string[] {
+  return ["--model", "dcnv2", "--dcn-num-layers", `${layers}`, "--dcn-low-rank-dim", `${rank}`];
 }
 
 /** Samples/s of an evaluation: the test split's, in the time from the event of the validation split to its own. */
@@ -156,7 +168,7 @@ function blasOf(way: Way): "ort" | "wasm" | "auto" {
 
 /** The speed of PyTorch, and the rate of its products in GFLOP/s. */
 async function pytorch(scenario: Scenario, dataset: Dataset, data: string, { compile, precision }: Peer) {
-  const { preset, optimizer, learningRate, scores } = scenario;
+  const { preset, optimizer, learningRate, scores, cross } = scenario;
   const { dim, bottom, top } = WIDTHS[preset];
   const options = {
     data,
@@ -167,6 +179,7 @@ async function pytorch(scenario: Scenario, dataset: Dataset, data: string, { com
   };
   const args = Object.entries(options).flatMap(([name, value]) => [`--${name}`, `${value}`]);
   if (scores) args.push("--score");
+  if (cross !== undefined) args.push("--cross-layers", `${cross.layers}`, "--cross-rank", `${cross.rank}`);
   const script = new URL("./dlrm_pytorch.py", import.meta.url).pathname;
   const { samplesPerSecond, gflops } = await run("python3", [script, ...args, ...compile ? ["--compile"] : []]);
   return { samplesPerSecond, gflops };
@@ -192,12 +205,15 @@ async function rateOf(way: Way): Promise<number | string> {
 }
 
 /** Multiply-adds, times two, of all products that a sample takes part in: forward, and in training both gradients. */
-function flopsOf({ preset, scores }: Scenario): number {
+function flopsOf({ preset, scores, cross }: Scenario): number {
   const { dim, bottom, top } = WIDTHS[preset];
   const products = (widths: number[]) => widths.slice(1).map((width, i) => width * widths[i]);
   const [first, ...others] = products(bottom.split("-").map(Number));
-  const above = products([dim + (TABLES + 1) * TABLES / 2, ...top.split("-").map(Number)]);
-  const rest = [...others, ...above].reduce((sum, each) => sum + each);
+  const width = dim * (TABLES + 1);
+  const crosses = cross === undefined ? [] : new Array<number>(2 * cross.layers).fill(cross.rank * width);
+  const input = cross === undefined ? dim + (TABLES + 1) * TABLES / 2 : width;
+  const above = products([input, ...top.split("-").map(Number)]);
+  const rest = [...others, ...crosses, ...above].reduce((sum, each) => sum + each);
   return scores ? 2 * (first + rest) : 4 * first + 6 * rest; // the data has no gradient
 }
 
