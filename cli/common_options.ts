@@ -110,6 +110,7 @@ export const withRaw = (command: Command) =>
         labelRule(line)
       ),
       new Flag("--group <column>", "column of groups, such as user: AUC (GAUC) and logloss are also computed by group"),
+      new Flag("--weight <column>", "column of the samples' weights in the loss and in metrics, numbers above 0"),
       new Flag(
         "--negatives <n>",
         "number of negatives to draw for each positive, from items that its --group never chose",
@@ -158,6 +159,7 @@ export interface RawFlags extends UnknownFlags {
   schema?: string;
   label?: string;
   group?: string;
+  weight?: string;
   negatives?: number;
   item?: string[];
   negativePower?: number;
@@ -187,7 +189,7 @@ export async function rawOptions(
   report: Report,
   guesses: boolean,
 ) {
-  const { label, minFrequency, maxIndRange, validationFraction, testFraction, onBadRow, maxUnknown } = flags;
+  const { label, minFrequency, maxIndRange, validationFraction, testFraction, onBadRow, maxUnknown, weight } = flags;
   const onProgress = (fraction: number) => report({ event: "stage", stage: "infer", fraction });
   const onNote = (text: string) => report({ event: "note", text });
   const { format, schema } = guesses && inputs.length > 0 && !isArtifact(inputs[0])
@@ -197,6 +199,7 @@ export async function rawOptions(
     format,
     schema,
     groupBy: group,
+    weight,
     negatives: negatives === undefined ? undefined : given({ count: negatives, item, power, seed }),
     validationInputs: validation,
     testInputs: test,

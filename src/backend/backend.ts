@@ -196,11 +196,12 @@ export interface Backend extends Disposable {
   ): void;
 
   /**
-   * Binary cross-entropy on logits (samples, 1) with labels in [0, 1]. `samples` may be one rank's share of the batch;
-   * the loss is the mean over the `header.samples` samples of the whole batch. With label smoothing s and positive
-   * weight w of the header, y = label + s (1/2 - label), the loss of a sample is `w y softplus(-logit) + (1 - y)
-   * softplus(logit)`. Writes `dLogits = ((1 + (w - 1) y) sigmoid(logit) - w y) / header.samples`, and ADDS the sum of
-   * the losses of these samples to `lossSum[0]`.
+   * Binary cross-entropy on logits (samples, 1). A word of `labels` is a sample's weight v, negative if its label is 0;
+   * the word 0 is the label 0 with weight 1. `samples` may be one rank's share of the batch; the loss is the mean over
+   * the `header.samples` samples of the whole batch. With label smoothing s and positive weight w of the header,
+   * y = label + s (1/2 - label), the loss of a sample is `v (w y softplus(-logit) + (1 - y) softplus(logit))`. Writes
+   * `dLogits = v ((1 + (w - 1) y) sigmoid(logit) - w y) / header.samples`, and ADDS the sum of the losses of these
+   * samples to `lossSum[0]`.
    */
   loss(samples: number, header: Buffer, logits: Buffer, labels: Buffer, dLogits: Buffer, lossSum: Buffer): void;
 

@@ -40,15 +40,18 @@ export function assemble(
 ): DatasetBody["splits"] {
   const bags = logs.some(({ tables }) => tables.some(({ lengths }) => lengths !== undefined));
   const grouped = logs.some(({ log }) => log.groups !== undefined);
-  const splits = together(group, () => new SplitWriter(writer, bags, grouped));
+  const weighted = logs.some(({ log }) => log.weights !== undefined);
+  const splits = together(group, () => new SplitWriter(writer, bags, grouped, weighted));
   const share = ownPart(group, logs.reduce((sum, { log }) => sum + log.rows, 0));
   const labels = new Uint8Array(CHUNK_SAMPLES);
   const dense = new Float32Array(CHUNK_SAMPLES * denseFeatures);
   const groupWords = new Uint32Array(2 * CHUNK_SAMPLES);
+  const weightWords = new Float32Array(CHUNK_SAMPLES);
   together(group, () => {
     let logFirst = 0;
     for (const { log, parts, tables } of logs) {
       using groups = log.groups === undefined ? undefined : new FileReader(log.groups);
+      using weights = log.weights === undefined ? undefined : new FileReader(log.weights);
       using lookups = new TableColumns(tables, firstRows, Math.max(0, share.first - logFirst));
       let chunkFirst = logFirst;
       for (const { file, rows } of log.chunks) {
@@ -62,6 +65,9 @@ export function assemble(
           splits.write(split, labels.subarray(0, count), values, lookups.next(count, bags));
           if (groups !== undefined) {
             splits.writeGroups(split, readWords(groups, 8 * (chunkFirst - logFirst + from), 2 * count, groupWords));
+          }
+          if (weights !== undefined) {
+            splits.writeWeights(split, readWords(weights, 4 * (chunkFirst - logFirst + from), count, weightWords));
           }
           from += count;
           onProgress((chunkFirst + from - share.first) / (share.end - share.first));
@@ -186,12 +192,13 @@ class SplitWriter {
     test: { samples: 0, lookups: 0 },
   };
 
-  constructor(writer: GroupWriter, bags: boolean, grouped: boolean) {
+  constructor(writer: GroupWriter, bags: boolean, grouped: boolean, weighted: boolean) {
     this.#writer = writer;
     this.#bags = bags;
     for (const split of SPLITS) { // all files exist, even if they are empty
-      const { labels, dense, indices, groups } = splitFiles(split);
-      for (const name of [labels, dense, indices, ...(grouped ? [groups] : [])]) writer.file(name);
+      const { labels, dense, indices, groups, weights } = splitFiles(split);
+      const others = [...(grouped ? [groups] : []), ...(weighted ? [weights] : [])];
+      for (const name of [labels, dense, indices, ...others]) writer.file(name);
     }
   }
 
@@ -212,6 +219,10 @@ class SplitWriter {
 
   writeGroups(split: Split, groups: Uint32Array): void {
     this.#writer.file(splitFiles(split).groups).append(groups);
+  }
+
+  writeWeights(split: Split, weights: Float32Array): void {
+    this.#writer.file(splitFiles(split).weights).append(weights);
   }
 
   /** Closes the offsets of bags. Returns the sizes of the splits. */

@@ -14,6 +14,8 @@ export const SPLITS = ["train", "validation", "test"] as const satisfies readonl
 export interface DatasetBody extends EncodingBody {
   /** Column by which metrics group the samples; absent where there is none. */
   group?: string | undefined;
+  /** Column of the weights of samples; absent where there is none and all weights are 1. */
+  weight?: string | undefined;
   /** Sizes of the splits. */
   splits: Record<Split, { samples: number; lookups: number }>;
   /** Negatives that were drawn, and those that could not be since their users chose all items; absent without any. */
@@ -33,6 +35,7 @@ const splitSize = z.object({ samples: count, lookups: count });
 export const datasetBody: z.ZodType<DatasetBody> = z.object({
   ...encodingFields,
   group: z.string().optional(),
+  weight: z.string().optional(),
   splits: z.object({ train: splitSize, validation: splitSize, test: splitSize }),
   negatives: z.object({ drawn: count, missing: count }).optional(),
   skippedRows: count,
@@ -51,6 +54,8 @@ export function splitFiles(split: Split) {
     indices: `${split}.indices.u32`,
     /** u64 (samples): names the group of each sample; only with a column of groups. */
     groups: `${split}.groups.u64`,
+    /** f32 (samples): weight of each sample; only with a column of weights. */
+    weights: `${split}.weights.f32`,
     /** u32 (samples, tables): lookups of each bag; only with bags. */
     bagLengths: `${split}.bag_lengths.u32`,
     /** f64 (samples + 1): position of each sample's first lookup; only with bags. */
@@ -74,6 +79,8 @@ export interface Lookups {
 export interface Samples extends Lookups {
   /** 0 or 1 each. */
   readonly labels: Uint8Array;
+  /** Above 0 each; undefined where the dataset has none and all are 1. */
+  readonly weights?: Float32Array | undefined;
   /** (count, dense features), transformed. */
   readonly dense: Float32Array;
 }
@@ -94,7 +101,7 @@ export class Dataset extends DatasetEncoding<DatasetBody> {
    */
   static open(directory: string, check: ArtifactCheck = "checksums"): Dataset {
     const artifact = Artifact.open("dataset", directory, datasetBody, check);
-    const { splits, tables, dense, bags, group } = artifact.body;
+    const { splits, tables, dense, bags, group, weight } = artifact.body;
     for (const split of SPLITS) {
       const files = splitFiles(split);
       const { samples, lookups } = splits[split];
@@ -102,6 +109,7 @@ export class Dataset extends DatasetEncoding<DatasetBody> {
       artifact.expectBytes(files.dense, 4 * samples * dense.length);
       artifact.expectBytes(files.indices, 4 * lookups);
       if (group !== undefined) artifact.expectBytes(files.groups, 8 * samples);
+      if (weight !== undefined) artifact.expectBytes(files.weights, 4 * samples);
       if (bags) {
         artifact.expectBytes(files.bagLengths, 4 * samples * tables.length);
         artifact.expectBytes(files.firstLookups, 8 * (samples + 1));
@@ -153,6 +161,7 @@ export class Dataset extends DatasetEncoding<DatasetBody> {
       labels: open(files.labels),
       dense: open(files.dense),
       indices: open(files.indices),
+      weights: this.body.weight === undefined ? undefined : open(files.weights),
       bagLengths: this.body.bags ? open(files.bagLengths) : undefined,
       firstLookups: this.body.bags ? open(files.firstLookups) : undefined,
     });
@@ -163,6 +172,7 @@ interface Readers {
   labels: FileReader;
   dense: FileReader;
   indices: FileReader;
+  weights: FileReader | undefined;
   bagLengths: FileReader | undefined;
   firstLookups: FileReader | undefined;
 }
@@ -175,6 +185,7 @@ export class SampleReader implements Disposable {
   readonly #split: Split;
   readonly #readers: Readers;
   readonly #labels: Uint8Array;
+  readonly #weights: Float32Array | undefined;
   readonly #dense: Float32Array;
   #indices: Uint32Array;
   readonly #offsets: Uint32Array | undefined;
@@ -191,6 +202,7 @@ export class SampleReader implements Disposable {
     this.#readers = readers;
     const { tables, denseFeatures } = dataset;
     this.#labels = new Uint8Array(capacity);
+    this.#weights = readers.weights === undefined ? undefined : new Float32Array(capacity);
     this.#dense = new Float32Array(capacity * denseFeatures);
     this.#indices = new Uint32Array(capacity * tables);
     this.#offsets = dataset.body.bags ? new Uint32Array(capacity * tables + 1) : undefined;
@@ -200,7 +212,7 @@ export class SampleReader implements Disposable {
 
   /**
    * Samples `[first, first + count)`. The arrays are overwritten by the next call. Throws HotsetError if a label is
-   * neither 0 nor 1, a dense value is not finite or an index lies outside its table.
+   * neither 0 nor 1, a weight is not a number above 0, a dense value is not finite or an index lies outside its table.
    */
   read(first: number, count: number): Samples {
     const { denseFeatures } = this.#dataset;
@@ -212,8 +224,14 @@ export class SampleReader implements Disposable {
     for (let i = 0; i < dense.length; i++) {
       if (!Number.isFinite(dense[i])) this.#fail(first + Math.floor(i / denseFeatures), `dense value ${dense[i]}`);
     }
+    const weights = this.#weights?.subarray(0, count);
+    if (weights !== undefined) {
+      this.#readers.weights!.read(4 * first, bytes(weights));
+      const wrong = weights.findIndex((weight) => !(weight > 0 && weight < Infinity));
+      if (wrong >= 0) this.#fail(first + wrong, `weight ${weights[wrong]} is not a number above 0`);
+    }
     const { indices, offsets } = this.readLookups(first, count);
-    return { count, labels, dense, indices, offsets };
+    return { count, labels, weights, dense, indices, offsets };
   }
 
   /** Only the lookups of samples `[first, first + count)`; otherwise like `read`. */

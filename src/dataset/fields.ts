@@ -4,6 +4,7 @@
  */
 import { isOneOf, quoted } from "./duckdb.ts";
 import { GROUP_COLUMN } from "./groups.ts";
+import { WEIGHT_COLUMN } from "./sample_weights.ts";
 import { type Column, type DenseColumn, isDense, isMoment, isSparse, type SparseColumn } from "./schema.ts";
 import { canonical, isMissing, isNumberText, type ValueRule } from "./value_rules.ts";
 
@@ -116,6 +117,14 @@ export function fieldBuilder(
       if (column.kind === "dense") return [{ ...first, staged: `d${dense++}`, value }];
       const moment = { ...first, staged: "moment", value: name };
       return isDense(column) ? [moment, { column, staged: `d${dense++}`, raw, value, good: "true" }] : [moment];
+    }
+    if (column.kind === "weight") {
+      const parsed = { name, sql: numberOf(column, raw, type, commas) };
+      const value = `TRY_CAST(${name} AS FLOAT)`;
+      return [{
+        ...{ column, staged: WEIGHT_COLUMN, raw, parsed, value },
+        good: `coalesce(${value} > 0 AND ${name} <= ${MAX_NUMBER}, false)`,
+      }];
     }
     return [{ column, staged: "label", raw, ...labelled(column, textOf(raw, type), name) }];
   };

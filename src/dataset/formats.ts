@@ -1,7 +1,7 @@
 /** Formats with a name. */
 import { UsageError } from "../errors.ts";
 import { AVAZU_TABLES } from "./avazu_shape.ts";
-import { checkSchema, type Column, groupFault, type LogSchema, readSchema } from "./schema.ts";
+import { checkSchema, type Column, groupFault, type LogSchema, readSchema, weightFault } from "./schema.ts";
 
 /** Names of the formats. */
 export const FORMATS = ["criteo", "avazu", "taobao", "movielens", "dlrm", "csv", "parquet"] as const;
@@ -64,11 +64,16 @@ const MOVIELENS: LogSchema = {
 };
 
 /**
- * The schema of a format; csv and parquet are described by a file or a schema. `group` names another column of groups than the schema
- * does. Throws HotsetError if the file is wrong or there is no such column.
+ * The schema of a format; csv and parquet are described by a file or a schema. `group` and `weight` name other columns of
+ * groups and weights than the schema does. Throws HotsetError if the file is wrong or there is no such column.
  */
-export function schemaOf(format: Format, schema: string | LogSchema | undefined, group?: string): LogSchema {
-  return withGroup(format, describedBy(format, schema), group);
+export function schemaOf(
+  format: Format,
+  schema: string | LogSchema | undefined,
+  group?: string,
+  weight?: string,
+): LogSchema {
+  return withWeight(format, withGroup(format, describedBy(format, schema), group), weight);
 }
 
 /** A schema of a format with another column of groups, if one is named. Throws UsageError if there is no such column. */
@@ -77,8 +82,22 @@ export function withGroup(format: Format, described: LogSchema, group: string | 
   const fault = format === "criteo" || format === "dlrm"
     ? `format ${format} has no column of users; describe the log with --format csv and a schema`
     : groupFault(described.columns, group);
-  if (fault !== undefined) throw new UsageError(`Cannot group by ${group === "" ? '""' : group}: ${fault}`);
+  if (fault !== undefined) throw new UsageError(`Cannot group by ${group || '""'}: ${fault}`);
   return { ...described, group };
+}
+
+/**
+ * A schema in which a column has kind weight instead of that of a feature, if one is named. Throws UsageError if there is
+ * no such column.
+ */
+export function withWeight(format: Format, described: LogSchema, weight: string | undefined): LogSchema {
+  if (weight === undefined) return described;
+  const { columns } = described;
+  const fault = format === "criteo" || format === "dlrm"
+    ? `format ${format} has no column of weights; describe the log with --format csv and a schema`
+    : weightFault(described, weight);
+  if (fault !== undefined) throw new UsageError(`Cannot weight samples by ${weight || '""'}: ${fault}`);
+  return { ...described, columns: columns.map((c) => c.name === weight ? { name: weight, kind: "weight" } : c) };
 }
 
 function describedBy(format: Format, schema: string | LogSchema | undefined): LogSchema {

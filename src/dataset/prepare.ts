@@ -7,7 +7,7 @@ import { type ProcessGroup, together, togetherAsync } from "../parallel/process_
 import { Dataset, type DatasetBody, type Split } from "./dataset.ts";
 import type { DatasetEncoding } from "./dataset_encoding.ts";
 import { type RawEncoding, rawEncodingOf, sameFeatures } from "./encoding.ts";
-import { type Format, schemaOf, withGroup } from "./formats.ts";
+import { type Format, schemaOf, withGroup, withWeight } from "./formats.ts";
 import { expectApart, expectUnchanged, findInputs, identify, type KnownFile } from "./inputs.ts";
 import { OutputLock } from "../storage/output_lock.ts";
 import { buildDataset, type JobOptions, type LogParts, type ReadOptions } from "./prepare_job.ts";
@@ -30,6 +30,8 @@ export interface PrepareOptions extends ReadOptions {
   readonly schema?: string | LogSchema;
   /** Column by which metrics group the samples, such as the user; default that of the schema. */
   readonly groupBy?: string;
+  /** Column of the weights of samples, which is then not a feature; default that of kind weight in the schema. */
+  readonly weight?: string;
   /** Negatives to draw for the positives of all splits; `groupBy` names the user. Default none. */
   readonly negatives?: NegativeOptions;
   /**
@@ -176,7 +178,7 @@ interface Reading extends Pick<JobOptions, "format" | "schema" | "maxIndRange"> 
 
 /** How a log is read: as the options say, and as the log of a known encoding was. Throws UsageError. */
 function readingOf(options: Omit<PrepareOptions, "out">): Reading {
-  const { format, schema, groupBy, maxIndRange, known } = options;
+  const { format, schema, groupBy, weight, maxIndRange, known } = options;
   if (known === undefined) return { ...{ format, maxIndRange, found: {} }, schema: groupedSchema(options) };
   const { rules, fills, ...read } = rawEncodingOf(known);
   const refuse = (what: string, remedy: string) => {
@@ -184,7 +186,9 @@ function readingOf(options: Omit<PrepareOptions, "out">): Reading {
   };
   const unnamed = schema === undefined && (format === "criteo" || format === read.format);
   if (!unnamed && format !== read.format) refuse(`format ${read.format}, not ${format}`, "leave --format out");
-  const own = unnamed ? withGroup(read.format, read.schema, groupBy) : schemaOf(format, schema, groupBy);
+  const own = unnamed
+    ? withWeight(read.format, withGroup(read.format, read.schema, groupBy), weight)
+    : schemaOf(format, schema, groupBy, weight);
   if (!sameFeatures(own, read.schema)) refuse("other columns", "leave --schema out");
   if (maxIndRange !== undefined && maxIndRange !== read.maxIndRange) {
     refuse(`range ${read.maxIndRange ?? "of all values"}, not ${maxIndRange}`, "leave --max-ind-range out");
@@ -197,7 +201,7 @@ function readingOf(options: Omit<PrepareOptions, "out">): Reading {
 function groupedSchema(options: Omit<PrepareOptions, "out">): LogSchema {
   return expectGroups(
     { maxIndRange: undefined, ...options },
-    schemaOf(options.format, options.schema, options.groupBy),
+    schemaOf(options.format, options.schema, options.groupBy, options.weight),
   );
 }
 

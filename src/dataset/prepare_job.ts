@@ -225,7 +225,9 @@ class PrepareJob implements Disposable {
     const dense = schema.columns.filter(isDense);
     const columns = schema.columns.filter(isSparse);
     const grouped = logs[0].log.groups !== undefined;
-    const rowBytes = 1 + (grouped ? 8 : 0) + 4 * (dense.length + columns.filter(({ kind }) => kind !== "bag").length);
+    const weight = logs[0].log.weights === undefined ? undefined : schema.columns.find((c) => c.kind === "weight");
+    const rowBytes = 1 + (grouped ? 8 : 0) + (weight === undefined ? 0 : 4) +
+      4 * (dense.length + columns.filter(({ kind }) => kind !== "bag").length);
     const samples = logs.reduce((sum, { log }) => sum + log.rows, 0);
     together(
       this.#group,
@@ -273,6 +275,7 @@ class PrepareJob implements Disposable {
       ...missingOf(dense, logs),
       bags: columns.some((c) => c.kind === "bag"),
       ...(grouped ? { group: schema.group } : {}),
+      ...(weight === undefined ? {} : { weight: weight.name }),
       splits,
       skippedRows: logs.flatMap(({ log }) => log.files).reduce((sum, file) => sum + file.skippedRows, 0),
       read: logs.map(({ log }) => [...log.files]),

@@ -42,6 +42,7 @@ function reasonOf(column: Exclude<Column, { kind: "ignore" }>, raw: string): str
     if (column.atLeast !== undefined) return "not a finite number";
     return column.positive === undefined ? "neither 0 nor 1" : "which is not a value";
   }
+  if (column.kind === "weight") return "not a number above 0";
   if (isMoment(column)) return "neither unix seconds nor a date and time such as 2024-05-31 23:59:00";
   if (column.kind === "dense" || column.kind === "time") {
     return column.transform === "hour" ? "not a number that ends in an hour, as YYMMDDHH" : "not a finite number";

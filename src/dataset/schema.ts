@@ -30,6 +30,8 @@ const column = z.discriminatedUnion("kind", [
     positive: z.array(z.string()).min(1).optional(),
     atLeast: z.number().optional(),
   }),
+  /** A number above 0: how much the sample counts in the loss and in metrics. */
+  z.strictObject({ name, note, kind: z.literal("weight") }),
   /** A number, or with `clock` a moment: unix seconds, or a date and time in ISO 8601, UTC unless stated otherwise. */
   z.strictObject({
     name,
@@ -95,6 +97,7 @@ export type Column =
   | Named<"time"> & Moment & { transform: "clock" | "hour" | "order" }
   | Named<"sparse"> & { values: "text" | "exact" | "hex" }
   | Named<"bag"> & { values: "text" | "exact" | "hex"; separator: string; brackets?: boolean | undefined }
+  | Named<"weight">
   | Named<"ignore">;
 /** A column that becomes an embedding table. */
 export type SparseColumn = Extract<Column, { kind: "sparse" | "bag" }>;
@@ -126,7 +129,9 @@ const schemaFile = z.strictObject({
   if (twice !== undefined) complain(`${twice} appears twice`);
   const labels = columns.filter((c) => c.kind === "label").length;
   if (labels > 1) complain(`there can be one column of kind label, not ${labels}`);
-  if (columns.filter((c) => c.kind === "time").length > 1) complain("there can be one column of kind time");
+  for (const kind of ["time", "weight"]) {
+    if (columns.filter((c) => c.kind === kind).length > 1) complain(`there can be one column of kind ${kind}`);
+  }
   const rules = columns.find((c) => c.kind === "label" && c.positive !== undefined && c.atLeast !== undefined);
   if (rules !== undefined) complain(`${rules.name} must have either positive or atLeast`);
   const fault = group === undefined ? undefined : groupFault(columns, group);
@@ -146,6 +151,19 @@ export function groupFault(columns: readonly Column[], group: string): string | 
   if (column === undefined) return missingColumn(columns, group);
   if (column.kind === "sparse" || column.kind === "ignore") return undefined;
   return `column ${group} has kind ${column.kind}; groups need a column of kind sparse or ignore`;
+}
+
+/** What keeps a column from being the weight of samples, or undefined. */
+export function weightFault({ columns, group }: LogSchema, weight: string): string | undefined {
+  const column = columns.find(({ name }) => name === weight);
+  if (column === undefined) return missingColumn(columns, weight);
+  const other = columns.find(({ name, kind }) => kind === "weight" && name !== weight);
+  if (other !== undefined) return `column ${other.name} has kind weight in the schema`;
+  if (weight === group) return `column ${weight} is that of the groups`;
+  if (column.kind === "sparse" || column.kind === "dense" || column.kind === "ignore" || column.kind === "weight") {
+    return undefined;
+  }
+  return `column ${weight} has kind ${column.kind}; a weight is a number`;
 }
 
 /** Says that a schema has no such column, and what to do. */

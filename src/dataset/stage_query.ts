@@ -15,6 +15,7 @@ import type { FileLayout } from "./file_layout.ts";
 import { csvSource, parquetSource, parquetTypes } from "./file_source.ts";
 import { type FileAccount, type LineAccount, noRows, noRowsFault } from "./read_account.ts";
 import { OTHER_FORMAT, rowError, widthFault } from "./row_fault.ts";
+import { writeWeights } from "./sample_weights.ts";
 import { type Column, isDense, isMean, type LogSchema } from "./schema.ts";
 import type { StageDirectory } from "./stage_directory.ts";
 import type { Missing, StagedLog, StageOptions } from "./staged_log.ts";
@@ -88,14 +89,14 @@ export async function stageQuery(
   return { name, rows, files: accounts, labelled, rules, ...columns };
 }
 
-/** Makes the views, the chunks and the groups of a log from the view of its staged rows. */
+/** Makes the views, the chunks, the groups and the weights of a log from the view of its staged rows. */
 export async function stageColumns(
   engine: Engine,
   schema: LogSchema,
   { name, rows, rules }: Pick<StagedLog, "name" | "rows" | "rules">,
   stage: StageDirectory,
   options: StageOptions,
-): Promise<Pick<StagedLog, "missing" | "chunks" | "groups">> {
+): Promise<Pick<StagedLog, "missing" | "chunks" | "groups" | "weights">> {
   const staged = stagedView(name);
   const dense = schema.columns.filter(isDense).length;
   const missing = await stage.step(`${name}.missing`, () => findMissing(engine, schema, staged, rows, options));
@@ -112,12 +113,24 @@ export async function stageColumns(
       return true;
     });
   }
-  return { missing, chunks, groups };
+  const weights = hasWeights(schema, options) ? stage.path(`${name}.weights.f32`) : undefined;
+  if (weights !== undefined) {
+    await stage.step(`${name}.weights`, async () => {
+      await writeWeights(engine, staged, weights);
+      return true;
+    });
+  }
+  return { missing, chunks, groups, weights };
 }
 
 /** True if the groups of rows are read. Predictions have no metrics, so they need none. */
 function hasGroups({ group }: LogSchema, { purpose }: StageOptions): boolean {
   return group !== undefined && purpose !== "predict";
+}
+
+/** Likewise of weights. */
+function hasWeights({ columns }: LogSchema, { purpose }: StageOptions): boolean {
+  return purpose !== "predict" && columns.some(({ kind }) => kind === "weight");
 }
 
 /**
@@ -283,6 +296,9 @@ async function layoutOf(
       all,
       all.filter((n) => !folders.has(n)),
       ...purpose === "train" ? [] : [all.filter((n) => n !== label?.name)],
+      ...purpose === "predict"
+        ? [schema.columns.filter(({ kind }) => kind !== "label" && kind !== "weight").map((c) => c.name)]
+        : [],
     ];
     names = schema.header ? columnNames(first, schema) : likely.find(({ length }) => length === fields.length) ?? all;
     if (onBadRow === "fail" && fields.length !== names.length) {
@@ -294,7 +310,9 @@ async function layoutOf(
   // Rows to score are not sorted, so a moment that is not a feature is not needed.
   const grouping = hasGroups(schema, options) ? groupOnly(schema) : undefined;
   const needed = schema.columns.filter((c) =>
-    c === grouping || (c.kind !== "ignore" && (purpose === "train" || c.kind !== "time" || isDense(c)))
+    c === grouping ||
+    (c.kind !== "ignore" && (purpose === "train" || c.kind !== "time" || isDense(c)) &&
+      (purpose !== "predict" || c.kind !== "weight"))
   );
   for (const column of needed) {
     const { name, kind } = column;

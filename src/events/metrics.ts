@@ -35,32 +35,40 @@ export interface GroupMetrics {
 
 /**
  * Metrics of logits (count), the model's outputs before the sigmoid, against labels 0 or 1 (count). `groups` has two words
- * that name the group of each sample. Throws nothing.
+ * that name the group of each sample; `weights` (default 1 each) say how much a sample counts in every sum, mean and
+ * share, and in pairs of an AUC their product. Throws nothing.
  */
-export function metricsOf(logits: Float32Array, labels: Uint8Array, groups?: Uint32Array): Metrics {
-  const count = logits.length;
+export function metricsOf(
+  logits: Float32Array,
+  labels: Uint8Array,
+  groups?: Uint32Array,
+  weights?: Float32Array,
+): Metrics {
+  let count = 0;
   let loss = 0;
   let right = 0;
   let predicted = 0;
   let positives = 0;
-  for (let i = 0; i < count; i++) {
+  for (let i = 0; i < logits.length; i++) {
     const z = logits[i];
-    loss += lossOf(z, labels[i]);
-    predicted += 1 / (1 + Math.exp(-z));
-    positives += labels[i];
-    if ((z > 0 ? 1 : 0) === labels[i]) right++;
+    const weight = weights === undefined ? 1 : weights[i];
+    count += weight;
+    loss += weight * lossOf(z, labels[i]);
+    predicted += weight / (1 + Math.exp(-z));
+    positives += weight * labels[i];
+    if ((z > 0 ? 1 : 0) === labels[i]) right += weight;
   }
   const rate = positives / count;
   const baseEntropy = -(rate * Math.log(rate) + (1 - rate) * Math.log(1 - rate));
   const order = sortedOrder(logits);
   return {
-    auc: auc(logits, labels, order),
-    prAuc: averagePrecision(logits, labels, order),
+    auc: auc(logits, labels, order, weights),
+    prAuc: averagePrecision(logits, labels, order, weights),
     logloss: loss / count,
     accuracy: right / count,
     calibration: positives === 0 ? NaN : predicted / positives,
     ne: loss / count / baseEntropy,
-    ...(groups === undefined ? {} : { byGroup: groupMetrics(logits, labels, groups, order) }),
+    ...(groups === undefined ? {} : { byGroup: groupMetrics(logits, labels, groups, order, weights) }),
   };
 }
 
@@ -75,68 +83,87 @@ function groupMetrics(
   labels: Uint8Array,
   groups: Uint32Array,
   order: Uint32Array,
+  weights: Float32Array | undefined,
 ): GroupMetrics {
   const byGroup = [0, 1].reduce((sorted, word) => sortedBy(groups, 2, word, sorted), order);
   let found = 0, oneClass = 0, losses = 0, ranked = 0, weighted = 0;
   for (let begin = 0, end = 0; begin < byGroup.length; begin = end) {
     const first = 2 * byGroup[begin];
-    let loss = 0;
+    let loss = 0, count = 0;
     for (; end < byGroup.length; end++) {
       const i = byGroup[end];
       if (groups[2 * i] !== groups[first] || groups[2 * i + 1] !== groups[first + 1]) break;
-      loss += lossOf(logits[i], labels[i]);
+      const weight = weights === undefined ? 1 : weights[i];
+      count += weight;
+      loss += weight * lossOf(logits[i], labels[i]);
     }
-    const value = auc(logits, labels, byGroup.subarray(begin, end));
+    const value = auc(logits, labels, byGroup.subarray(begin, end), weights);
     found++;
-    losses += loss / (end - begin);
+    losses += loss / count;
     if (Number.isNaN(value)) {
       oneClass++;
     } else {
-      ranked += end - begin;
-      weighted += value * (end - begin);
+      ranked += count;
+      weighted += value * count;
     }
   }
   return { gauc: weighted / ranked, logloss: losses / found, groups: found, oneClass };
 }
 
 /**
- * Area under the ROC curve by the rank-sum formula of Mann and Whitney: the share of (positive, negative) pairs in the
- * right order, ties counted half. NaN if all labels are equal or a score is NaN.
+ * Area under the ROC curve: the share of (positive, negative) pairs in the right order, ties counted half, a pair counted
+ * with the product of its weights. NaN if all labels are equal or a score is NaN.
  */
-export function auc(scores: Float32Array, labels: Uint8Array, order = sortedOrder(scores)): number {
+export function auc(
+  scores: Float32Array,
+  labels: Uint8Array,
+  order: Uint32Array = sortedOrder(scores),
+  weights?: Float32Array,
+): number {
   let positives = 0;
-  let rankSum = 0;
+  let negatives = 0;
+  let ordered = 0;
   for (let i = 0; i < order.length;) {
-    let end = i;
-    let tied = 0;
+    let tiedPositives = 0;
+    let tiedNegatives = 0;
     const score = scores[order[i]];
     if (Number.isNaN(score)) return NaN;
-    for (; end < order.length && scores[order[end]] === score; end++) tied += labels[order[end]];
-    rankSum += tied * (i + end + 1) / 2; // ranks count from 1, so the mean of i + 1 .. end
-    positives += tied;
-    i = end;
+    for (; i < order.length && scores[order[i]] === score; i++) {
+      const weight = weights === undefined ? 1 : weights[order[i]];
+      if (labels[order[i]] === 1) tiedPositives += weight;
+      else tiedNegatives += weight;
+    }
+    ordered += tiedPositives * (negatives + tiedNegatives / 2);
+    positives += tiedPositives;
+    negatives += tiedNegatives;
   }
-  const negatives = order.length - positives;
-  if (positives === 0 || negatives === 0) return NaN;
-  return (rankSum - positives * (positives + 1) / 2) / (positives * negatives);
+  return positives === 0 || negatives === 0 ? NaN : ordered / (positives * negatives);
 }
 
 /**
  * Average precision: the precision at each score, weighted by the share of the positives with this score. NaN without
  * positives or if a score is NaN.
  */
-export function averagePrecision(scores: Float32Array, labels: Uint8Array, order = sortedOrder(scores)): number {
+export function averagePrecision(
+  scores: Float32Array,
+  labels: Uint8Array,
+  order: Uint32Array = sortedOrder(scores),
+  weights?: Float32Array,
+): number {
   let found = 0;
+  let all = 0;
   let sum = 0;
   for (let end = order.length; end > 0;) {
     const score = scores[order[end - 1]];
     if (Number.isNaN(score)) return NaN;
-    let begin = end;
     let tied = 0;
-    for (; begin > 0 && scores[order[begin - 1]] === score; begin--) tied += labels[order[begin - 1]];
+    for (; end > 0 && scores[order[end - 1]] === score; end--) {
+      const weight = weights === undefined ? 1 : weights[order[end - 1]];
+      if (labels[order[end - 1]] === 1) tied += weight;
+      all += weight;
+    }
     found += tied;
-    sum += tied * found / (order.length - begin);
-    end = begin;
+    sum += tied * found / all;
   }
   return sum / found;
 }

@@ -3,7 +3,7 @@
  *
  * ```
  * header      HEADER_WORDS                        see src/header.ts
- * labels      batchSize               f32
+ * labels      batchSize               f32         0 or 1; of weighted samples the weight, negative if the label is 0
  * dense       batchSize * dense       f32         (sample, feature)
  * indices     lookupCapacity          u32         row of each lookup, by (sample, table)
  * offsets     batchSize * tables + 1  u32         only with bags: first lookup of each bag, then the end
@@ -26,6 +26,8 @@ export interface BatchShape {
   readonly tables: number;
   /** True if a sample can have any number of lookups in a table, not just one. */
   readonly bags: boolean;
+  /** True if samples have weights. */
+  readonly weighted?: boolean | undefined;
   /** Maximum number of lookups of a batch; `batchSize * tables` without bags. */
   readonly lookupCapacity: number;
 }

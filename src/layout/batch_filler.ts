@@ -25,11 +25,11 @@ export class BatchFiller {
   }
 
   /** Appends sample `i` of `samples`. */
-  add({ labels, dense, indices, offsets }: Samples, i: number): void {
+  add({ labels, weights, dense, indices, offsets }: Samples, i: number): void {
     const { words, floats, sections, shape } = this.#batch;
     const { tables, denseFeatures } = shape;
     const n = this.#samples++;
-    floats[sections.labels + n] = labels[i];
+    floats[sections.labels + n] = weights === undefined ? labels[i] : labels[i] === 1 ? weights[i] : -weights[i];
     const denseAt = sections.dense + n * denseFeatures;
     for (let d = 0; d < denseFeatures; d++) floats[denseAt + d] = dense[i * denseFeatures + d];
     let from = i * tables;

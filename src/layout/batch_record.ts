@@ -9,7 +9,7 @@
  * bagLengths samples * tables    u32      only with bags: lookups of each bag
  * places     lookups             u16/u32  of each lookup, in the order of the segments: its sample (its table follows, as
  *                                         rows ascend from table to table); with bags its position in `indices`
- * labels     samples             u8
+ * labels     samples             u8       of weighted samples their label words, f32 at any byte
  * segments   distinct            numbers  row minus the row after the last segment's, and lookups minus 1
  * ```
  * followed by zeros to a whole word. Places have 16 bits if that suffices for every batch of the shape. A number has 7
@@ -81,7 +81,11 @@ export class BatchRecord {
       record[at++] = words[sections.offsets + b + 1] - words[sections.offsets + b];
     }
     at = this.#packPlaces(batch, positions, 4 * at);
-    for (let i = 0; i < samples; i++) bytes[at++] = floats[sections.labels + i];
+    if (shape.weighted) {
+      const labels = 4 * sections.labels;
+      bytes.set(batch.bytes.subarray(labels, labels + 4 * samples), at);
+      at += 4 * samples;
+    } else for (let i = 0; i < samples; i++) bytes[at++] = floats[sections.labels + i];
     for (let s = 0, nextRow = 0, o = sections.segments; s < distinct; s++, o += 2) {
       at = put(bytes, at, words[o] - nextRow);
       at = put(bytes, at, words[o + 3] - words[o + 1] - 1);
@@ -112,7 +116,7 @@ export class BatchRecord {
    */
   unpack(batch: Batch, byteLength: number): string | undefined {
     const { sections, words, floats } = batch;
-    const { batchSize, tables, denseFeatures, bags, lookupCapacity } = this.#shape;
+    const { batchSize, tables, denseFeatures, bags, weighted, lookupCapacity } = this.#shape;
     const record = this.#words;
     for (let w = 0; w < HEADER_WORDS; w++) words[w] = record[w];
     const samples = words[Header.samples], lookups = words[Header.lookups], distinct = words[Header.distinct];
@@ -127,9 +131,11 @@ export class BatchRecord {
     if (bagsFault !== undefined) return bagsFault;
     const places = 4 * (denseEnd + (bags ? samples * tables : 0));
     const labels = places + lookups * this.#places.BYTES_PER_ELEMENT;
-    for (let i = 0; i < samples; i++) floats[sections.labels + i] = this.bytes[labels + i];
+    const labelsEnd = labels + (weighted ? 4 : 1) * samples;
+    if (weighted) batch.bytes.set(this.bytes.subarray(labels, labelsEnd), 4 * sections.labels);
+    else for (let i = 0; i < samples; i++) floats[sections.labels + i] = this.bytes[labels + i];
     words.fill(0, sections.labels + samples, sections.dense);
-    const segmentsFault = this.#unpackSegments(batch, places, labels + samples);
+    const segmentsFault = this.#unpackSegments(batch, places, labelsEnd);
     if (segmentsFault !== undefined) return segmentsFault;
     const end = 4 * Math.ceil(this.#at / 4);
     return end === byteLength ? undefined : `a record of ${byteLength} bytes that ends after ${end}`;

@@ -79,9 +79,16 @@ export function buildLayout(dataset: Dataset, profile: Profile | undefined, opti
   };
   const own = new OwnSamples(split, hotMap, batchSize, group);
   const { tables, denseFeatures } = dataset;
-  const { bags } = dataset.body;
+  const { bags, weight } = dataset.body;
   const lookupCapacity = bags ? mostLookups(dataset, own, batchSize, group) : batchSize * tables;
-  const shape: BatchShape = { batchSize, denseFeatures, tables, bags, lookupCapacity };
+  const shape: BatchShape = {
+    batchSize,
+    denseFeatures,
+    tables,
+    bags,
+    ...(weight === undefined ? {} : { weighted: true }),
+    lookupCapacity,
+  };
   together(group, () => {
     const fault = findShapeFault(shape);
     if (fault !== undefined) fail(fault);

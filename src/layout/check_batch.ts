@@ -18,7 +18,9 @@ export function findBatchFault(batch: Batch, hot: boolean, rowLimit: number): st
 function sampleFault({ shape, sections, words, floats, samples }: Batch): string | undefined {
   for (let i = 0; i < samples; i++) {
     const label = floats[sections.labels + i];
-    if (label !== 0 && label !== 1) return `label ${label} of sample ${i} is neither 0 nor 1`;
+    if (shape.weighted) {
+      if (label === 0 || !Number.isFinite(label)) return `weight ${label} of sample ${i} is not a number above 0`;
+    } else if (label !== 0 && label !== 1) return `label ${label} of sample ${i} is neither 0 nor 1`;
   }
   const { dense } = sections;
   for (let i = dense, end = dense + samples * shape.denseFeatures; i < end; i++) {

@@ -57,6 +57,7 @@ export const layoutBody: z.ZodType<LayoutBody> = z.object({
     denseFeatures: count,
     tables: z.number().int().nonnegative(),
     bags: z.boolean(),
+    weighted: z.boolean().optional(),
     lookupCapacity: count,
   }),
   rows: z.number().int().nonnegative(),

@@ -4,7 +4,7 @@
  * all orders are equally likely. Draws depend only on the seed and the position of a sample in the log, so the order does
  * not depend on the number of processes.
  *
- * A sample is a record of words: its label, dense values, with bags the length of each, and indices.
+ * A sample is a record of words: its label, its weight if the dataset has weights, dense values, with bags the length of each, and indices.
  */
 import type { CreateFile } from "../storage/output_file.ts";
 import type { Dataset, Lookups, SampleReader, Samples } from "../dataset/dataset.ts";
@@ -103,8 +103,8 @@ function bytesOfRecords(dataset: Dataset): number {
 }
 
 /** Words of a record before its indices. */
-function headWords({ denseFeatures, tables, body: { bags } }: Dataset): number {
-  return 1 + denseFeatures + (bags ? tables : 0);
+function headWords({ denseFeatures, tables, body: { bags, weight } }: Dataset): number {
+  return 1 + Number(weight !== undefined) + denseFeatures + (bags ? tables : 0);
 }
 
 /** Deals a rank's part of the log out to the buckets. Returns the samples of each. */
@@ -125,11 +125,12 @@ function deal(
   let record = new Uint32Array(head + tables);
   for (let chunk = first; chunk < end; chunk++) {
     const begin = chunk * CHUNK_SAMPLES;
-    const { count, labels, dense, indices, offsets } = reader.read(
+    const { count, labels, weights, dense, indices, offsets } = reader.read(
       begin,
       Math.min(CHUNK_SAMPLES, reader.samples - begin),
     );
     const denseWords = new Uint32Array(dense.buffer, dense.byteOffset, dense.length);
+    const weightWords = weights && new Uint32Array(weights.buffer, weights.byteOffset, weights.length);
     const random = new Random(seed, SHUFFLE_STREAM, CHUNK_STREAM, chunk);
     for (let i = 0; i < count; i++) {
       const bag = i * tables;
@@ -139,6 +140,7 @@ function deal(
       if (length > record.length) record = new Uint32Array(2 * length);
       let at = 0;
       record[at++] = labels[i];
+      if (weightWords !== undefined) record[at++] = weightWords[i];
       for (let d = i * denseFeatures, last = d + denseFeatures; d < last; d++) record[at++] = denseWords[d];
       if (offsets !== undefined) {
         for (let b = bag; b < bag + tables; b++) record[at++] = offsets[b + 1] - offsets[b];
@@ -166,6 +168,8 @@ class ShuffledSamples implements SampleSource {
   #words = new Uint32Array(0);
   #starts: Uint32Array = new Uint32Array(0);
   readonly #labels: Uint8Array;
+  readonly #weights: Float32Array | undefined;
+  readonly #weightWords: Uint32Array | undefined;
   readonly #dense: Float32Array;
   readonly #denseWords: Uint32Array;
   #indices: Uint32Array;
@@ -187,6 +191,8 @@ class ShuffledSamples implements SampleSource {
     this.#firsts = firsts;
     const { tables, denseFeatures } = dataset;
     this.#labels = new Uint8Array(capacity);
+    this.#weights = dataset.body.weight === undefined ? undefined : new Float32Array(capacity);
+    this.#weightWords = this.#weights && new Uint32Array(this.#weights.buffer);
     this.#dense = new Float32Array(capacity * denseFeatures);
     this.#denseWords = new Uint32Array(this.#dense.buffer);
     this.#indices = new Uint32Array(capacity * tables);
@@ -204,6 +210,7 @@ class ShuffledSamples implements SampleSource {
       let at = this.#starts[first + i - this.#firsts[this.#bucket]];
       const indicesAt = at + head;
       this.#labels[i] = words[at++];
+      if (this.#weightWords !== undefined) this.#weightWords[i] = words[at++];
       for (let d = i * denseFeatures, last = d + denseFeatures; d < last; d++) this.#denseWords[d] = words[at++];
       let end = lookups + tables;
       if (offsets !== undefined) {
@@ -217,6 +224,7 @@ class ShuffledSamples implements SampleSource {
     return {
       count,
       labels: this.#labels.subarray(0, count),
+      weights: this.#weights?.subarray(0, count),
       dense: this.#dense.subarray(0, count * denseFeatures),
       indices: this.#indices.subarray(0, lookups),
       offsets,

@@ -10,6 +10,8 @@ import type { RankGroup } from "../ranks/rank_group.ts";
 export interface Scores {
   readonly logits: Float32Array;
   readonly labels: Uint8Array;
+  /** The weight of each sample; undefined where the dataset has none. */
+  readonly weights: Float32Array | undefined;
   /** Two words that name the group of each sample; undefined where the dataset has no groups. */
   readonly groups: Uint32Array | undefined;
   /** Units of hidden layers that were 0 for all of these samples. */
@@ -39,6 +41,7 @@ export function scoreSplit(
   const batches = Math.ceil(samples / shape.batchSize);
   const logits = new Float32Array(batches * shape.batchSize);
   const labels = new Uint8Array(batches * shape.batchSize);
+  const weights = dataset.body.weight === undefined ? undefined : new Float32Array(labels.length);
   const inFlight: { slot: number; first: number; count: number }[] = [];
   const collect = () => {
     group.drain();
@@ -51,7 +54,11 @@ export function scoreSplit(
     const batch = group.batches[slot];
     source.read(index, batch);
     const first = index * shape.batchSize;
-    for (let i = 0; i < batch.samples; i++) labels[first + i] = batch.floats[batch.sections.labels + i];
+    for (let i = 0; i < batch.samples; i++) {
+      const word = batch.floats[batch.sections.labels + i];
+      labels[first + i] = word > 0 ? 1 : 0;
+      if (weights !== undefined) weights[first + i] = Math.abs(word);
+    }
     group.score(slot);
     inFlight.push({ slot, first, count: batch.samples });
     onProgress((index + 1) / batches);
@@ -63,7 +70,13 @@ export function scoreSplit(
   }
   const deadUnits = countDeadUnits(group.memory.plan, group.takeActiveUnits());
   const groups = dataset.readGroups(split, samples);
-  return { logits: logits.subarray(0, samples), labels: labels.subarray(0, samples), groups, deadUnits };
+  return {
+    logits: logits.subarray(0, samples),
+    labels: labels.subarray(0, samples),
+    weights: weights?.subarray(0, samples),
+    groups,
+    deadUnits,
+  };
 }
 
 /** Metrics of the first `limit` samples of a split. */
@@ -72,8 +85,8 @@ export function evaluateSplit(group: RankGroup, dataset: Dataset, split: Split, 
 }
 
 /** Metrics of scores. */
-export function evaluationOf({ logits, labels, groups, deadUnits }: Scores): Evaluation {
-  return { ...metricsOf(logits, labels, groups), deadUnits };
+export function evaluationOf({ logits, labels, weights, groups, deadUnits }: Scores): Evaluation {
+  return { ...metricsOf(logits, labels, groups, weights), deadUnits };
 }
 
 /** The probability of a click for a logit: its sigmoid. */

@@ -181,11 +181,11 @@ export function layerTests(test: Register): void {
     }
   });
 
-  test("loss: extreme logits, a rank's share, and the sum that goes on", (pair) => {
+  test("loss: extreme logits, weighted samples, a rank's share, and the sum that goes on", (pair) => {
     const random = new Random(5);
     for (const [samples, batch] of [[0, 3], [1, 1], [5, 16], [67, 67], [128, 300]]) {
       const logits = normals(samples, random).map((z, i) => i % 7 === 3 ? 60 * z : z);
-      const labels = Float32Array.from({ length: samples }, (_, i) => [0, 1, 0.25][i % 3]);
+      const labels = Float32Array.from({ length: samples }, (_, i) => [0, 1, 0.25, -3][i % 4]);
       const settings = header(batch);
       const head = settings.values as Uint32Array;
       writeLoss(new Float32Array(head.buffer), { positiveWeight: 1 + samples / 64, labelSmoothing: samples / 512 });

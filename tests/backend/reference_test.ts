@@ -118,7 +118,9 @@ Deno.test("reference: loss and its gradient, against the formula and finite diff
 
 function checkLoss({ positiveWeight, labelSmoothing }: LossSettings): void {
   const logits = Float32Array.of(-3, -0.5, 0, 0.25, 4, 1);
-  const labels = Float32Array.of(0, 1, 1, 0, 1, 0.5);
+  const labels = Float32Array.of(0, 1, 1, 0, 1, 0);
+  const weights = Float32Array.of(1, 1, 0.25, 3, 8, 0.5);
+  const words = labels.map((label, i) => i < 2 ? label : label === 1 ? weights[i] : -weights[i]);
   const header = new Uint32Array(HEADER_WORDS);
   header[Header.samples] = 10; // of which these are a rank's share
   writeLoss(new Float32Array(header.buffer), { positiveWeight, labelSmoothing });
@@ -126,13 +128,13 @@ function checkLoss({ positiveWeight, labelSmoothing }: LossSettings): void {
   const sum = new Float32Array(1);
   const value = () => {
     sum[0] = 0;
-    reference.loss(6, buffer(header), buffer(logits), buffer(labels), buffer(dLogits), buffer(sum));
+    reference.loss(6, buffer(header), buffer(logits), buffer(words), buffer(dLogits), buffer(sum));
     return sum[0];
   };
   const formula = labels.reduce((total, label, i) => {
     const p = 1 / (1 + Math.exp(-logits[i]));
     const y = label * (1 - labelSmoothing) + labelSmoothing / 2;
-    return total - positiveWeight * y * Math.log(p) - (1 - y) * Math.log(1 - p);
+    return total - weights[i] * (positiveWeight * y * Math.log(p) + (1 - y) * Math.log(1 - p));
   }, 0);
   assertClose([value()], [formula], 1e-6, "loss");
   const expected = differences(logits, value).map((d) => d / 10);

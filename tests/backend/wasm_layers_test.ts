@@ -178,11 +178,13 @@ Deno.test("WASM kernels: dot and cat interaction, forward and backward", () => {
 Deno.test("WASM kernels: loss and its gradient, also for extreme logits", () => {
   const operands = new Operands();
   const extremes = [-1000, -200, -60, -20, -3, -1, -1e-4, 0, 1e-4, 0.5, 1, 3, 20, 60, 200, 1000];
-  for (const label of [0, 1, 0.25]) {
+  for (const word of [0, 1, 0.25, -3]) { // the weight, negative if the label is 0
+    const label = Number(word > 0);
+    const weight = word === 0 ? 1 : Math.abs(word);
     for (const count of [1, extremes.length]) {
       const logits = operands.floats(count);
       logits.set(extremes.slice(0, count));
-      const labels = operands.floats(count).fill(label);
+      const labels = operands.floats(count).fill(word);
       const dLogits = operands.floats(count);
       const lossSum = operands.floats(1).fill(2.5);
       const header = operands.header({ samples: 37 });
@@ -190,9 +192,9 @@ Deno.test("WASM kernels: loss and its gradient, also for extreme logits", () => 
       let sum = 2.5;
       for (let i = 0; i < count; i++) {
         const z = logits[i];
-        sum += Math.max(z, 0) - z * label + Math.log1p(Math.exp(-Math.abs(z)));
+        sum += weight * (Math.max(z, 0) - z * label + Math.log1p(Math.exp(-Math.abs(z))));
         const probability = z >= 0 ? 1 / (1 + Math.exp(-z)) : Math.exp(z) / (1 + Math.exp(z));
-        const expected = Math.fround((probability - label) / 37);
+        const expected = Math.fround(weight * (probability - label) / 37);
         assert.ok(Math.abs(dLogits[i] - expected) <= 1e-6 * Math.abs(expected) + 1e-38, `gradient at logit ${z}`);
       }
       assert.ok(Math.abs(lossSum[0] - sum) <= 1e-7 * sum, `loss ${lossSum[0]}, expected ${sum}`);

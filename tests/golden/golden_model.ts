@@ -73,7 +73,10 @@ export class GoldenBatches {
   readonly #batch: Batch;
   readonly #sorter: SegmentSorter;
 
-  constructor(without?: Without) {
+  readonly #weighted: boolean;
+
+  constructor(without?: Without, weighted = false) {
+    this.#weighted = weighted;
     const tables = without === "tables" ? 0 : TABLES;
     this.shape = {
       batchSize: BATCH,
@@ -112,6 +115,9 @@ export class GoldenBatches {
     const samples = {
       count: BATCH,
       labels: Uint8Array.from(labels),
+      weights: this.#weighted
+        ? Float32Array.from({ length: BATCH }, (_, i) => 0.25 + 2.75 * number(stream + 4, i))
+        : undefined,
       dense,
       indices: Uint32Array.from(tables > 0 ? indices : []),
       offsets: bags ? Uint32Array.from(offsets) : undefined,

@@ -22,15 +22,16 @@ import {
 async function lossesOf(
   optimizer: OptimizerName,
   options: HostOptions,
-  { without, clipNorm, loss, cross }: {
+  { without, clipNorm, loss, cross, weighted }: {
     without?: Without;
     clipNorm?: number;
     loss?: LossSettings;
     cross?: typeof CROSS;
+    weighted?: boolean;
   } = {},
 ): Promise<number[]> {
   using host = await openHost(options);
-  const batches = new GoldenBatches(without);
+  const batches = new GoldenBatches(without, weighted);
   const model = goldenModel(optimizer, without);
   await using group = localModel(host, cross ? { ...model, interaction: "cat", cross } : model, batches.shape, {
     ...(clipNorm !== undefined && { clipNorm }),
@@ -100,6 +101,12 @@ for (const [name, options, tolerance] of BACKENDS) {
       assert.ok(error <= tolerance, `the losses differ by ${error} relative, more than ${tolerance}`);
     });
   }
+  Deno.test(`losses of weighted samples are PyTorch's: ${name}`, async () => {
+    const losses = await lossesOf("adagrad", await options(), { weighted: true });
+    const error = largestError(losses, golden.weightedSamples);
+    assert.ok(error <= tolerance, `the losses differ by ${error} relative, more than ${tolerance}`);
+    assert.ok(largestError(golden.losses.adagrad, golden.weightedSamples) > 0.1, "the weights make a difference");
+  });
 }
 
 Deno.test("the golden batches repeat rows, within a bag too, and have empty bags", () => {

@@ -211,7 +211,7 @@ def clip(dense, sparse, largest):
     return bool(torch.nn.utils.clip_grad_norm_(dense + values, largest) > largest)
 
 
-def train(optimizer, model, largest_norm=None, positive_weight=1.0, label_smoothing=0.0):
+def train(optimizer, model, largest_norm=None, positive_weight=1.0, label_smoothing=0.0, sample_weights=False):
     rate = LEARNING_RATES[optimizer]
     dense = model.parameters_without_tables()
     sparse = [table.weight for table in model.tables]
@@ -231,7 +231,9 @@ def train(optimizer, model, largest_norm=None, positive_weight=1.0, label_smooth
         x, bags, labels = batch(step)
         model.zero_grad()
         smoothed = labels * (1 - label_smoothing) + label_smoothing / 2
-        loss = torch.nn.BCEWithLogitsLoss(pos_weight=torch.tensor(positive_weight))(model(x, bags), smoothed)
+        weights = tensor(100 + 10 * step + 4, (BATCH,), 2.75, 0.25) if sample_weights else None
+        criterion = torch.nn.BCEWithLogitsLoss(weights, pos_weight=torch.tensor(positive_weight))
+        loss = criterion(model(x, bags), smoothed)
         loss.backward()
         if largest_norm is not None:
             clipped += clip(dense, sparse, largest_norm)
@@ -249,6 +251,7 @@ if __name__ == "__main__":
         "cross": {optimizer: train(optimizer, Dcnv2()) for optimizer in ("sgd", "adagrad", "adam")},
         "withoutTables": train("adagrad", Dlrm(has_tables=False)),
         "weighted": train("adagrad", Dlrm(), positive_weight=POSITIVE_WEIGHT, label_smoothing=LABEL_SMOOTHING),
+        "weightedSamples": train("adagrad", Dlrm(), sample_weights=True),
     }
     path = os.path.join(os.path.dirname(os.path.abspath(__file__)), "losses.json")
     with open(path, "w") as file:

@@ -12,7 +12,7 @@ function randomBatch(shape: BatchShape, samples: number, random: Random): Batch 
   const batch = new Batch(shape);
   const { words, floats, sections } = batch;
   let lookups = 0;
-  for (let i = 0; i < samples; i++) floats[sections.labels + i] = random.below(2);
+  for (let i = 0; i < samples; i++) floats[sections.labels + i] = shape.weighted ? random.normal() : random.below(2);
   for (let i = 0; i < samples * shape.denseFeatures; i++) floats[sections.dense + i] = random.normal();
   for (let bag = 0; bag < samples * shape.tables; bag++) {
     for (let left = shape.bags ? random.below(4) : 1; left > 0; left--) {
@@ -26,14 +26,21 @@ function randomBatch(shape: BatchShape, samples: number, random: Random): Batch 
 }
 
 // Both widths of places, with and without bags.
-for (const [bags, batchSize] of [[false, 8], [true, 8], [false, 65_537], [true, 8000]] as const) {
-  Deno.test(`a record unpacks to the batch, ${batchSize} samples${bags ? " with bags" : ""}`, () => {
+for (
+  const [bags, batchSize, weighted] of [
+    ...[[false, 8, false], [true, 8, false], [false, 65_537, false], [true, 8000, false]] as const,
+    ...[[false, 9, true], [true, 9, true]] as const,
+  ]
+) {
+  const what = `${batchSize} samples${bags ? " with bags" : ""}${weighted ? " with weights" : ""}`;
+  Deno.test(`a record unpacks to the batch, ${what}`, () => {
     const random = new Random(3);
     const shape = {
       batchSize,
       denseFeatures: 3,
       tables: TABLES,
       bags,
+      weighted,
       lookupCapacity: (bags ? 4 : 1) * TABLES * batchSize,
     };
     const sorter = new SegmentSorter(shape);

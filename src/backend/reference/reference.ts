@@ -156,11 +156,13 @@ export class ReferenceBackend extends HostMemory implements HostBackend {
     const { [Header.positiveWeight]: extra, [Header.labelSmoothing]: smoothing } = floats(header);
     let sum = 0;
     for (let i = 0; i < samples; i++) {
-      const label = L[i] + smoothing * (0.5 - L[i]);
+      const raw = Number(L[i] > 0);
+      const weight = L[i] === 0 ? 1 : Math.abs(L[i]);
+      const label = raw + smoothing * (0.5 - raw);
       const positive = (1 + extra) * label;
       const both = 1 + extra * label;
-      sum += both * Math.max(Z[i], 0) - Z[i] * positive + both * Math.log1p(Math.exp(-Math.abs(Z[i])));
-      D[i] = (both * sigmoid(Z[i]) - positive) / batch;
+      sum += weight * (both * Math.max(Z[i], 0) - Z[i] * positive + both * Math.log1p(Math.exp(-Math.abs(Z[i]))));
+      D[i] = weight * (both * sigmoid(Z[i]) - positive) / batch;
     }
     floats(lossSum)[0] += sum;
   }

@@ -1,4 +1,4 @@
-// Binary cross-entropy with logits, positive weight and label smoothing (see Backend.loss): the gradient of the mean
+// Binary cross-entropy with logits, weights and label smoothing (see Backend.loss): the gradient of the mean
 // loss of the batch, and the sum of the losses. A block processes PART_SAMPLES samples in a fixed order. A single block
 // adds its sum to lossSum; several blocks write theirs to `sums` for loss_total.
 #include "prelude.h"
@@ -28,12 +28,14 @@ KERNEL THREADS(1024) void loss(const u32* __restrict__ header, const float* __re
   u32 begin = block_index() * PART_SAMPLES;
   u32 end = samples - begin < PART_SAMPLES ? samples : begin + PART_SAMPLES;
   for (u32 s = begin + tid; s < end; s += block_threads()) {
-    float x = logits[s], label = labels[s] + smoothing * (0.5f - labels[s]);
+    float x = logits[s], word = labels[s], raw = word > 0 ? 1.0f : 0.0f;
+    float weight = word == 0 ? 1.0f : word < 0 ? -word : word;
+    float label = raw + smoothing * (0.5f - raw);
     float positive = (1.0f + extra) * label, both = 1.0f + extra * label;
     float e = exp_of_negative(x < 0 ? x : -x);
     float probability = (x < 0 ? e : 1.0f) / (1.0f + e);
-    dLogits[s] = (both * probability - positive) / batch;
-    sum += both * (x < 0 ? 0.0f : x) - x * positive + both * log1p_of_unit(e);
+    dLogits[s] = weight * (both * probability - positive) / batch;
+    sum += weight * (both * (x < 0 ? 0.0f : x) - x * positive + both * log1p_of_unit(e));
   }
   sum = block_total(partial, sum);
   if (tid > 0) return;

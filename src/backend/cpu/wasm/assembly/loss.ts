@@ -4,7 +4,8 @@ import { expOfNegative, logOfOnePlus } from "./math";
 /**
  * Binary cross-entropy on logits (samples): dLogits = (c sigmoid(logit) - w y) / header.samples. The sum of the losses,
  * computed in double precision, is added to the f32 at lossSum. With the weight w of positives and the smoothed label
- * y, the loss of one sample is c max(z, 0) - z w y + c ln(1 + e^-|z|), where c = 1 + (w - 1) y.
+ * y, the loss of one sample is c max(z, 0) - z w y + c ln(1 + e^-|z|), where c = 1 + (w - 1) y, times the weight of the
+ * sample, which its label word has with the label as its sign; 0 is a negative of weight 1.
  */
 export function loss(
   samples: i32,
@@ -21,13 +22,15 @@ export function loss(
   for (let i = 0; i < samples; i++) {
     const at = <usize> i << 2;
     const z = <f64> load<f32>(logits + at);
-    const raw = <f64> load<f32>(labels + at);
+    const word = <f64> load<f32>(labels + at);
+    const raw: f64 = word > 0 ? 1 : 0;
+    const weight: f64 = word == 0 ? 1 : abs(word);
     const label = raw + smoothing * (0.5 - raw);
     const positive = (1 + extra) * label;
     const both = 1 + extra * label;
     const e = expOfNegative(-abs(z));
-    sum += both * max(z, 0) - z * positive + both * logOfOnePlus(e);
-    store<f32>(dLogits + at, <f32> ((both * ((z < 0 ? e : 1.0) / (1 + e)) - positive) * scale));
+    sum += weight * (both * max(z, 0) - z * positive + both * logOfOnePlus(e));
+    store<f32>(dLogits + at, <f32> (weight * (both * ((z < 0 ? e : 1.0) / (1 + e)) - positive) * scale));
   }
   store<f32>(lossSum, <f32> (<f64> load<f32>(lossSum) + sum));
 }
