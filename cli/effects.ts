@@ -17,7 +17,7 @@ export function expectEffect(line: CommandLine, options: readonly Option[]): voi
   if (resumes && values.out === undefined) throw new UsageError("Cannot resume: name the run with --out");
   if (resumes && inputs.length > 0) throw new UsageError(`Cannot use ${inputs[0]} ${notResumed(line)}`);
   if (given.has("--demo") && inputs.length > 0) throw new UsageError(`Cannot use ${inputs[0]} ${raw(line)}`);
-  const config = configOf(values);
+  const config = configOf(command === "sweep" ? {} : values); // each run of a sweep is checked when it is known
   for (const option of options) {
     if (!given.has(option.long!)) continue;
     const { rules, resumes: free } = option instanceof Flag ? option : new Flag(option.flags);

@@ -21,6 +21,7 @@ import { report } from "./report.ts";
 import { reproduce } from "./reproduce.ts";
 import { runs } from "./runs.ts";
 import { serve } from "./serve.ts";
+import { sweep } from "./sweep.ts";
 import { train } from "./train.ts";
 import { expectEffect } from "./effects.ts";
 import { withCommon } from "./common_options.ts";
@@ -46,6 +47,7 @@ const COMMANDS = [
   serve,
   runs,
   compare,
+  sweep,
   report,
   clean,
   reproduce,

@@ -42,9 +42,14 @@ function flagOf(key: ConfigKey, option: TrainOption): Flag {
   return Object.assign(made, { rules, aliases, resumes });
 }
 
+function textReader(type: TrainOption["type"]): (text: string) => unknown {
+  const inner = type instanceof z.ZodNullable ? type.unwrap() : type;
+  return inner instanceof z.ZodEnum ? (text) => text : (text) => Number(text.trim() || NaN);
+}
+
 /** Parses the text of an option. Throws an error that states the permitted values. */
-function valueOf(text: string, { type, read }: TrainOption): unknown {
-  const parsed = type.safeParse(read === undefined ? Number(text.trim() || NaN) : read(text));
+function valueOf(text: string, { type, read = textReader(type) }: TrainOption): unknown {
+  const parsed = type.safeParse(read(text));
   if (parsed.success) return parsed.data;
   throw new Error(parsed.error.issues[0].message);
 }
@@ -79,6 +84,41 @@ export function withTraining(command: Command): Command {
     if (commands.includes(command.name())) command.addOption(flag);
   }
   return command;
+}
+
+/** Maximum number of values of a range. */
+const MAX_RANGE = 1000;
+
+/** The values of an option of a sweep: `0.01,0.02`, or `1..3` of whole numbers. Throws an error that states the syntax. */
+function valuesOf(text: string, option: TrainOption): unknown[] {
+  return text.split(",").flatMap((part) => {
+    const range = /^(\d+)\.\.(\d+)$/.exec(part);
+    if (range === null) return [valueOf(part, option)];
+    const [from, to] = [Number(range[1]), Number(range[2])];
+    if (to < from || to - from >= MAX_RANGE) throw new Error(`must be a rising range of at most ${MAX_RANGE} values`);
+    return Array.from({ length: to - from + 1 }, (_, i) => valueOf(String(from + i), option));
+  });
+}
+
+/** Adds the options of training, each of which takes several values. */
+export function withGrid(command: Command): Command {
+  for (const [key, { flags, description, required, helpGroupHeading }] of FLAGS) {
+    const option: TrainOption = TRAIN_OPTIONS[key];
+    if (!(option.commands ?? COMMANDS).includes("train")) continue;
+    const flag = new Flag(flags, description).helpGroup(helpGroupHeading!);
+    if (required) flag.argParser(reading((text) => valuesOf(text, option)));
+    command.addOption(flag);
+  }
+  return command;
+}
+
+/** The values of the options of a sweep that were given, by the names of their flags here: `batchSize`. */
+export function gridOf(flags: ConfigFlags): Record<string, readonly unknown[]> {
+  const names = [...FLAGS.values()].map((flag) => flag.attributeName());
+  return Object.fromEntries(
+    names.filter((name) => flags[name] !== undefined)
+      .map((name) => [name, Array.isArray(flags[name]) ? flags[name] : [flags[name]]]),
+  );
 }
 
 const collective = (line: CommandLine) => {

@@ -176,7 +176,7 @@ Deno.test("what says how raw files are read is refused where none are", () => {
 
 Deno.test("only commands that draw at random have a seed, and a plan from published figures draws nothing", () => {
   const seeded = program.commands.map((command) => command.name()).filter((name) => optionsOf(name).includes("--seed"));
-  assert.deepEqual(seeded.sort(), ["generate", "import", "layout", "plan", "profile", "train"]);
+  assert.deepEqual(seeded.sort(), ["generate", "import", "layout", "plan", "profile", "sweep", "train"]);
   assert.match(refusal(line("plan", ["--seed"], {}, [])) ?? "", /^Cannot use --seed without a dataset/);
   assert.equal(refusal(line("plan", ["--seed"])), undefined);
 });

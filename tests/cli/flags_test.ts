@@ -14,6 +14,7 @@ const COMMANDS = [
   "runs",
   "compare",
   "report",
+  "sweep",
   "clean",
   "reproduce",
   "doctor",

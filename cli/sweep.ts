@@ -1,0 +1,54 @@
+import type { Command } from "commander";
+import { type Preset, resolveConfig } from "../src/config/config.ts";
+import { runList } from "../src/report/run_tables.ts";
+import { combinations, nameOf, sweep as sweepRuns } from "../src/run/sweep.ts";
+import {
+  type Common,
+  type RawFlags,
+  rawOptions,
+  spooled,
+  widthOfTerminal,
+  withRaw,
+  withUnknown,
+} from "./common_options.ts";
+import { eventLine, expectOneProcess, run } from "./run.ts";
+import { type ConfigFlags, gridOf, presetFlag, trainLayer, withGrid } from "./train_options.ts";
+
+type SweepFlags = ConfigFlags & Common & RawFlags & { out: string; report?: string; preset: Preset };
+
+/** hotset sweep */
+export function sweep(program: Command): void {
+  withUnknown(withRaw(withGrid(program.command("sweep").addOption(presetFlag()))))
+    .description("Train a run for each combination of options, and compare them; the same command again continues.")
+    .argument("<input...>", "a dataset, or raw files in chronological order; - is standard input")
+    .requiredOption("--out <dir>", "directory of the runs, and of the data that they share")
+    .option("--report <file>", "HTML report to write: options, metrics and learning curves of all runs")
+    .addHelpText(
+      "after",
+      "\nOptions of training take several values: 0.01,0.02 or, of whole numbers, 1..3.\n" +
+        "\nExample: hotset sweep clicks.csv --learning-rate 0.01,0.02 --seed 1..3 --out sweep",
+    )
+    .action((given: string[], flags: SweepFlags) =>
+      run(flags, async (report, atEnd, interrupt) => {
+        expectOneProcess();
+        const inputs = await spooled(given, atEnd);
+        const grid = gridOf(flags);
+        const varied = Object.keys(grid).filter((key) => grid[key].length > 1);
+        const runs = combinations(grid).map((values) => ({
+          name: nameOf(Object.fromEntries(varied.map((key) => [key, values[key]]))),
+          config: resolveConfig(flags.preset, trainLayer(values)),
+        }));
+        const raw = await rawOptions(inputs, flags, interrupt, report, true);
+        const options = { report, signal: () => interrupt.listen(false), modeIsDefault: !("mode" in grid) };
+        const summaries = await sweepRuns(inputs, raw, runs, flags.out, options);
+        if (flags.report !== undefined) {
+          const { writeComparison } = await import("../src/report/html/comparison_report.ts");
+          writeComparison(summaries, flags.report);
+        }
+        const best = (auc: number | undefined) => auc === undefined || Number.isNaN(auc) ? -1 : auc;
+        summaries.sort((a, b) => best(b.validation?.auc) - best(a.validation?.auc));
+        if (flags.json) { for (const summary of summaries) console.log(eventLine({ event: "run", ...summary })); }
+        else console.log(runList(summaries, widthOfTerminal()));
+      })
+    );
+}

@@ -1,0 +1,73 @@
+/** A sweep trains a run for each combination of options, on data that is prepared once, and continues where it was. */
+import assert from "node:assert/strict";
+import { existsSync } from "node:fs";
+import { program } from "../../cli/main.ts";
+import { resolveConfig } from "../../src/config/config.ts";
+import { METRICS_FILE } from "../../src/run/run_metrics.ts";
+import { combinations, nameOf, sweep } from "../../src/run/sweep.ts";
+import { dataOf } from "../support/small_run.ts";
+import { TemporaryDirectory } from "../support/temporary.ts";
+
+const names = (directory: string) => [...Deno.readDirSync(directory)].map(({ name }) => name).sort();
+const RAW = { format: "csv" } as const; // the input is a dataset
+
+Deno.test("options of a sweep take lists and ranges", () => {
+  const command = program.commands.find((each) => each.name() === "sweep")!;
+  const parse = (long: string, text: string) =>
+    command.options.find((each) => each.long === long)!.parseArg!(text, undefined);
+  assert.deepEqual(parse("--learning-rate", "0.01,0.02"), [0.01, 0.02]);
+  assert.deepEqual(parse("--seed", "1..3,7"), [1, 2, 3, 7]);
+  assert.deepEqual(parse("--arch-mlp-top", "8-1,16-1"), [[8, 1], [16, 1]]);
+  assert.deepEqual(parse("--optimizer", "sgd,adam"), ["sgd", "adam"]);
+  for (const [long, text] of [["--seed", "3..1"], ["--seed", "1..x"], ["--optimizer", "sgd,none"], ["--seed", ""]]) {
+    assert.throws(() => parse(long, text), /Expected|must/, `${long} ${text}`);
+  }
+});
+
+Deno.test("combinations, and the names of their runs", () => {
+  const all = combinations({ learningRate: [0.1, 0.2], seed: [1, 2] });
+  assert.deepEqual(all.map(nameOf), [
+    ...["learningRate=0.1,seed=1", "learningRate=0.1,seed=2", "learningRate=0.2,seed=1", "learningRate=0.2,seed=2"],
+  ]);
+  assert.deepEqual(combinations({}), [{}]);
+  assert.equal(nameOf({ top: [8, 1], memory: "../x" }), "top=8-1,memory=.._x");
+});
+
+Deno.test("a sweep shares what it prepares, resumes what was interrupted, and refuses other options", async () => {
+  using directory = new TemporaryDirectory();
+  const folder = directory.join("sweep");
+  const data = dataOf(directory, 200).directory;
+  const config = (learningRate: number) =>
+    resolveConfig("kaggle", {
+      ...{ mode: "cpu", ranks: 1, bottom: [8, 16], top: [8, 1], batchSize: 50 },
+      learningRate,
+    });
+  const runs = [0.01, 0.02].map((rate) => ({ name: nameOf({ learningRate: rate }), config: config(rate) }));
+  const notes: string[] = [];
+  const train = () =>
+    sweep([data], RAW, runs, folder, {
+      report: (event) => {
+        if (event.event === "note" && event.text.startsWith("Run ")) notes.push(event.text.replace(directory.path, ""));
+      },
+    });
+  const first = await train();
+  assert.deepEqual(first.map(({ state }) => state), ["ended", "ended"]);
+  assert.notEqual(first[0].test!.auc, first[1].test!.auc);
+  assert.equal(names(`${folder}/layouts`).length, 1, "one layout for both");
+  const metrics = `${folder}/${runs[1].name}/${METRICS_FILE}`;
+  Deno.removeSync(`${folder}/${runs[0].name}`, { recursive: true });
+  Deno.writeTextFileSync(metrics, Deno.readTextFileSync(metrics).replace(/^.*"event":"result".*\n/m, ""));
+  notes.length = 0;
+  const again = await train();
+  assert.deepEqual(notes, [
+    `Run 1 of 2: /sweep/${runs[0].name}, trained`,
+    `Run 2 of 2: /sweep/${runs[1].name}, resumed`,
+  ]);
+  assert.deepEqual(again.map(({ test }) => test), first.map(({ test }) => test), "the same results");
+  notes.length = 0;
+  await train();
+  assert.deepEqual(notes.map((note) => note.split(", ").at(-1)), ["there already", "there already"]);
+  runs[1] = { ...runs[1], config: config(0.03) };
+  await assert.rejects(train(), /^UsageError: Cannot sweep in .*: .*learningRate=0\.02 has another learningRate; /);
+  assert.ok(existsSync(metrics));
+});
