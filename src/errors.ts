@@ -63,7 +63,10 @@ export class UsageError extends HotsetError {
   }
 }
 
-/** A signal stopped the work. Training has saved its last checkpoint, unless it saves none. */
+/**
+ * A signal stopped the work. Training has saved its last checkpoint, unless it saves none; `cause` is the reason with which
+ * its signal was aborted.
+ */
 export class Interrupted extends HotsetError {
   /** Name of the class. */
   override name = "Interrupted";
@@ -71,8 +74,8 @@ export class Interrupted extends HotsetError {
   readonly run: string | undefined;
 
   /** Thrown where the signal is noticed. */
-  constructor(message: string, run?: string) {
-    super(message, { code: "interrupted" });
+  constructor(message: string, run?: string, cause?: unknown) {
+    super(message, { code: "interrupted", ...(cause === undefined ? {} : { cause }) });
     this.run = run;
   }
 }

@@ -335,10 +335,11 @@ export class Trainer {
   #interrupt(): never {
     this.#outsideSteps(() => this.#save());
     this.#writer?.finish();
-    const { config, out } = this.#options;
+    const { config, out, signal } = this.#options;
     throw new Interrupted(
       `Training was interrupted at step ${this.#state.step}; ${config.save ? "a checkpoint" : "nothing"} was saved`,
       config.save ? out : undefined,
+      signal.reason,
     );
   }
 

@@ -72,8 +72,11 @@ export interface RunOptions {
   readonly claimed?: boolean | undefined;
   /** Receives events. */
   readonly report: Report;
-  /** Called when training begins; aborting the returned signal saves the run and ends it with Interrupted. */
-  readonly signal?: () => AbortSignal;
+  /**
+   * Aborting it while the run trains saves the run and ends it with Interrupted, whose cause is the signal's reason. A
+   * function is called when training begins.
+   */
+  readonly signal?: AbortSignal | (() => AbortSignal);
   /** Directory of the dataset of a run that goes on, if it is not where it was, relative to the run. */
   readonly data?: string | undefined;
   /** A run, packed or not, or a checkpoint whose model and optimizer state the new run begins with; undefined for a new model. */
@@ -285,7 +288,7 @@ async function trainRun(
   { from, checkpoint, record: begun, spent, result: recorded }: Beginning,
   options: RunOptions,
 ): Promise<ResultEvent> {
-  const { out, report, signal = () => NEVER, phases, world, schedule: own } = options;
+  const { out, report, signal = NEVER, phases, world, schedule: own } = options;
   const trains = recorded === undefined;
   const onADisk = mayUseDisk(config, world);
   let room = config.save && trains && !onADisk
@@ -360,7 +363,7 @@ async function trainRun(
     spent,
     schedule: own,
     report: recordAndReport,
-    signal: signal(),
+    signal: typeof signal === "function" ? signal() : signal,
   });
   const trained = await trainer.run();
   if (world !== undefined && world.peers.size > 1) {

@@ -1,7 +1,7 @@
 /** Why a run ends, and which of its checkpoints is the best. */
 import assert from "node:assert/strict";
-import { HotsetError } from "../../src/errors.ts";
-import { resumeRun } from "../../src/run/run.ts";
+import { HotsetError, Interrupted } from "../../src/errors.ts";
+import { resumeRun, startRun } from "../../src/run/run.ts";
 import { evaluateRun } from "../../src/run/score_run.ts";
 import { withBest } from "../../src/run/trained_run.ts";
 import { CONFIG, dataOf, run } from "../support/small_run.ts";
@@ -89,4 +89,21 @@ Deno.test("the best checkpoint is the one with the best AUC, and what a run is e
       throw damaged;
     }), damaged);
   assert.equal(reads, 3, "what nobody replaces is read once");
+});
+
+Deno.test("aborting a signal ends a run with its reason, and the run can be resumed", async () => {
+  using directory = new TemporaryDirectory();
+  const controller = new AbortController();
+  const reason = new Error("enough");
+  const out = directory.join("run");
+  const error = await startRun(CONFIG, dataOf(directory), {
+    out,
+    signal: controller.signal,
+    report: (event) => {
+      if (event.event === "progress" && event.step === 3) controller.abort(reason);
+    },
+  }).catch((error) => error);
+  assert.ok(error instanceof Interrupted, String(error));
+  assert.deepEqual([error.code, error.run, error.cause === reason], ["interrupted", out, true]);
+  assert.ok((await resumeRun({ out, report: () => {} })).steps > 3);
 });
