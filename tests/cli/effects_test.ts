@@ -45,7 +45,15 @@ Deno.test("a refusal names the option and a way out; what a mode or device leave
             (option === "--activations" && (cpu || device === "auto")) ||
             (option === "--blas" && !cpu) ||
             (option === "--memory" && mode !== "cpu") ||
-            ["--scaling", "--data", "--lr-decay-start-step", "--lr-decay", ...WITH_NEGATIVES].includes(option);
+            [
+              "--scaling",
+              "--data",
+              "--dcn-num-layers",
+              "--dcn-low-rank-dim",
+              "--lr-decay-start-step",
+              "--lr-decay",
+              ...WITH_NEGATIVES,
+            ].includes(option);
           assert.equal(message !== undefined, refused, `${option}, mode ${mode}, device ${device}: ${message}`);
           if (message === undefined) continue;
           assert.match(message, new RegExp(`^Cannot use ${option} with`));
