@@ -7,6 +7,7 @@ const FILES = {
   "whole runs in every mode": { file: "backend/cuda_training_slow_test.ts", options: { delay: 100 } },
   "operations beside the reference": { file: "backend/cuda_operations_test.ts", options: {} },
   "conformance of the backend": { file: "backend/cuda_conformance_slow_test.ts", options: {} },
+  "rows cached on a device": { file: "ranks/device_cached_test.ts", options: { delay: 200 } },
   "calls that fail": { file: "cuda_standin/fault_cases.ts", options: {} },
   "2 and 4 GPUs": { file: "ranks/device_ranks_slow_test.ts", options: { devices: 4, delay: 100 } },
   "transfers, captures and faults": { file: "backend/cuda_backend_test.ts", options: { delay: 500 } },
