@@ -20,6 +20,7 @@ Deno.test("every option of train that says how to train reaches the configuratio
       "--demo",
       "--out",
       "--report",
+      "--tensorboard",
       "--from",
       "--resume",
       "--data",
