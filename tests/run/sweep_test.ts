@@ -6,6 +6,7 @@ import { resolveConfig } from "../../src/config/config.ts";
 import { METRICS_FILE } from "../../src/run/run_metrics.ts";
 import { combinations, nameOf, sweep } from "../../src/run/sweep.ts";
 import { dataOf } from "../support/small_run.ts";
+import { slowTest } from "../support/series.ts";
 import { TemporaryDirectory } from "../support/temporary.ts";
 
 const names = (directory: string) => [...Deno.readDirSync(directory)].map(({ name }) => name).sort();
@@ -33,7 +34,7 @@ Deno.test("combinations, and the names of their runs", () => {
   assert.equal(nameOf({ top: [8, 1], memory: "../x" }), "top=8-1,memory=.._x");
 });
 
-Deno.test("a sweep shares what it prepares, resumes what was interrupted, and refuses other options", async () => {
+slowTest("a sweep shares what it prepares, resumes what was interrupted, and refuses other options", async () => {
   using directory = new TemporaryDirectory();
   const folder = directory.join("sweep");
   const data = dataOf(directory, 200).directory;
