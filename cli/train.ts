@@ -104,7 +104,7 @@ async function trainHere(
       if (first && !flags.json) console.log(`\n${demoText(demo)}`);
     } else {
       const guesses = world === undefined && flags.from === undefined;
-      const raw = await rawOptions(inputs, flags, interrupt, report, guesses);
+      const raw = () => rawOptions(inputs, flags, interrupt, report, guesses);
       results([await trainOn(inputs, raw, resolve(layer), options)]);
     }
     if (first && flags.report !== undefined && !flags.demo) await writeReport(out, flags.report, flags.data);

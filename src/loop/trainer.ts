@@ -152,7 +152,7 @@ export class Trainer {
 
   #findBadTensor(): string {
     const { memory } = this.#group;
-    this.#group.updateMirror();
+    if (this.#group.hasMirror) this.#group.updateMirror();
     return findBadTensor(memory, this.#tables, (position) => this.#group.rowAt(position));
   }
 

@@ -88,6 +88,10 @@ export class DeviceCachedRank extends RankGroup {
     this.#cache.clear();
   }
 
+  override get hasMirror(): boolean {
+    return true;
+  }
+
   /** Host memory gets all changed rows. */
   override updateMirror(): void {
     this.drain();

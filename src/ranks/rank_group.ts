@@ -160,6 +160,11 @@ export abstract class RankGroup implements AsyncDisposable {
     this.tables.invalidate();
   }
 
+  /** True if host memory has copies of memory on devices that `updateMirror` brings up to date. */
+  get hasMirror(): boolean {
+    return this.memory.mirror !== undefined;
+  }
+
   /** Updates the host copies of memory on devices, if there are any. Waits for the ranks. */
   updateMirror(): void {
     this.post(Command.toMirror, 0, 0);

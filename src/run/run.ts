@@ -149,12 +149,12 @@ async function onDisk<T>(
  * Trains a new run on raw logs, or on the directory of a dataset: what the command `train` does. Raw logs are prepared
  * first, into a directory next to the run, where later runs on the same logs find them; with `from` they are encoded with
  * the dictionary of that run, and new values get further rows. Otherwise the same as `startRun`, which takes an open
- * dataset instead, such as one from `generateDataset` or `prepareDataset`. Throws HotsetError, also about the logs, and
- * Interrupted.
+ * dataset instead, such as one from `generateDataset` or `prepareDataset`. `raw` may be a function, which is called after
+ * everything that needs no data has been checked. Throws HotsetError, also about the logs, and Interrupted.
  */
 export async function trainOn(
   inputs: readonly string[],
-  raw: RawOptions,
+  raw: RawOptions | (() => Promise<RawOptions>),
   config: TrainConfig,
   given: RunOptions,
 ): Promise<ResultEvent> {
@@ -165,14 +165,15 @@ export async function trainOn(
     if (options.world === undefined) await expectDevice(config, options.report);
   });
   using start = await openFromRun(options);
+  const reading = typeof raw === "function" ? await raw() : raw;
   const dataset = await onDisk(
     options,
     (group, cache) => {
-      const memoryBytes = bytesBefore(config.memory, raw.memoryBytes ?? DEFAULT_MEMORY_BYTES);
+      const memoryBytes = bytesBefore(config.memory, reading.memoryBytes ?? DEFAULT_MEMORY_BYTES);
       const known = start === undefined || inputs.every(isArtifact)
         ? undefined
         : together(group, () => encodingOf(start.directory));
-      return ensureDataset(inputs, { ...raw, memoryBytes, ...(known && { known }) }, cache, options.report, group);
+      return ensureDataset(inputs, { ...reading, memoryBytes, ...(known && { known }) }, cache, options.report, group);
     },
   );
   return await beginRun(config, dataset, options, start);

@@ -31,7 +31,7 @@ const CASES: [[string, ...string[]], code: 1 | 2, message: string][] = [
   [
     ["train", "x", "--shuffle", "none"],
     2,
-    "Cannot use --shuffle none with --mode fae: only modes cpu and gpu keep the order of the log; choose one of them, or " +
+    "Cannot use --shuffle none with --mode fae: only modes cpu, gpu and cached keep the order of the log; choose one of them, or " +
     "--shuffle batches",
   ],
   [

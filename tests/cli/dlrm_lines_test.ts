@@ -120,7 +120,7 @@ slowTest(
     await place.train(line, "--save-model=first");
     await place.train(line, "--load-model=first", "--save-model", "second");
     const { from } = JSON.parse(Deno.readTextFileSync(place.join("second/run.json")));
-    assert.equal(from.directory, Deno.realPathSync(place.join("first/best")));
+    assert.equal(from.directory, "../first/best");
     assert.equal(place.config("second").epochs, 2);
 
     const scored = await place.run(...words(line), "--inference-only", "--load-model=first", "--json");
