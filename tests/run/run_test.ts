@@ -229,7 +229,7 @@ Deno.test("--shuffle decides what is in random order: samples and batches, batch
   for (const mode of ["fae", "hybrid"] as const) {
     assert.throws(() => resolveConfig("kaggle", { mode, shuffle: "none" }), {
       name: "UsageError",
-      message: `Cannot use --shuffle none with --mode ${mode}: only modes cpu and gpu keep the order of the log; ` +
+      message: `Cannot use --shuffle none with --mode ${mode}: only modes cpu, gpu and cached keep the order of the log; ` +
         `choose one of them, or --shuffle batches`,
     });
   }
