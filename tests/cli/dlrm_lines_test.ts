@@ -51,7 +51,7 @@ class Input extends Workplace {
   }
 }
 
-Deno.test("dlrm's kaggle line trains on the raw file, then on the processed one where that is", async () => {
+slowTest("dlrm's kaggle line trains on the raw file, then on the processed one where that is", async () => {
   using place = new Input();
   place.log("input/train.txt", 1500);
   const raw = await place.train(KAGGLE);

@@ -143,7 +143,7 @@ Deno.test("a preset is a published model, and its parts can be overridden", asyn
   assert.deepEqual({ dim, bottom, top, batchSize }, { dim: 64, bottom: [512, 256, 64], top: [8, 1], batchSize: 2048 });
 });
 
-Deno.test("a run goes into the first directory that is free", async () => {
+slowTest("a run goes into the first directory that is free", async () => {
   using place = new Workplace();
   place.log("log.tsv", 300);
   for (const run of ["hotset/run-1", "hotset/run-2"]) {

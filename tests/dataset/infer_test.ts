@@ -5,6 +5,7 @@ import type { Dataset } from "../../src/dataset/dataset.ts";
 import { inferSchema } from "../../src/dataset/infer.ts";
 import { prepareDataset } from "../../src/dataset/prepare.ts";
 import { denseOf, TemporaryDirectory, writeParquet } from "./support.ts";
+import { someOf } from "../support/series.ts";
 
 const ROWS = 240;
 const random = (i: number) => (i * 7919 + 13) % 101;
@@ -74,7 +75,7 @@ const FORMS: [name: string, content: string, names: string[], text: object][] = 
   ],
 ];
 
-for (const [name, content, names, text] of FORMS) {
+for (const [name, content, names, text] of someOf(FORMS, 3)) {
   Deno.test(`infer: what is proposed is accepted: ${name}`, async () => {
     using directory = new TemporaryDirectory();
     const made = await proposed(directory, directory.write("log.csv", content));

@@ -5,6 +5,7 @@ import { byNumbers, expectNoInput, findInputs } from "../../src/dataset/inputs.t
 import { encodeWith, prepareDataset, type PrepareOptions } from "../../src/dataset/prepare.ts";
 import { readNotes } from "../../src/dataset/read_account.ts";
 import { criteoLine, idsOf, labelsOf, TemporaryDirectory } from "./support.ts";
+import { slowTest } from "../support/series.ts";
 
 const SCHEMA = JSON.stringify({
   columns: [{ name: "y", kind: "label" }, { name: "a", kind: "sparse" }],
@@ -103,7 +104,7 @@ Deno.test("a path that exists is read literally, and so are the folders of a pat
   assert.deepEqual(labelsOf(await prepare(directory, [parquet], { out }), "train"), [1, 0, 1], "of the output, too");
 });
 
-Deno.test("what a file holds tells how it is read, whatever its name", async () => {
+slowTest("what a file holds tells how it is read, whatever its name", async () => {
   using directory = new TemporaryDirectory();
   const bytes = new TextEncoder().encode(TEXT);
   const skippable = Uint8Array.of(0x53, 0x2a, 0x4d, 0x18, 2, 0, 0, 0, 9, 9);

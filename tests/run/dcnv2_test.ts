@@ -4,12 +4,13 @@ import { resolveConfig } from "../../src/config/config.ts";
 import { Interrupted, UsageError } from "../../src/errors.ts";
 import type { RunEvent } from "../../src/events/events.ts";
 import { resumeRun, startRun } from "../../src/run/run.ts";
+import { slowTest } from "../support/series.ts";
 import { CONFIG, dataOf, run } from "../support/small_run.ts";
 import { TemporaryDirectory } from "../support/temporary.ts";
 
 const DCNV2 = { ...CONFIG, model: "dcnv2", crossLayers: 2, crossRank: 7, mode: "fae" } as const;
 
-Deno.test("an interrupted DCNv2 goes on with the same bits, and two ranks score as one", async () => {
+slowTest("an interrupted DCNv2 goes on with the same bits, and two ranks score as one", async () => {
   using directory = new TemporaryDirectory();
   const dataset = dataOf(directory);
   const config = { ...DCNV2, ranks: 2 };

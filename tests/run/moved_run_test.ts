@@ -9,6 +9,7 @@ import { ENCODING } from "../../src/run/run_record.ts";
 import { evaluateRun, predictRun } from "../../src/run/score_run.ts";
 import { openModel } from "../../src/serving/scoring_model.ts";
 import { COLUMNS, csvOf, logRow, TrainedRun } from "../serving/support.ts";
+import { slowTest } from "../support/series.ts";
 import { TemporaryDirectory } from "../support/temporary.ts";
 import { CONFIG, dataOf } from "../support/small_run.ts";
 
@@ -24,7 +25,7 @@ function* texts(directory: string): Generator<string> {
   }
 }
 
-Deno.test("a run that was moved away from its data predicts, evaluates, exports and serves the same", async () => {
+slowTest("a run that was moved away from its data predicts, evaluates, exports and serves the same", async () => {
   using trained = await TrainedRun.create();
   using elsewhere = new TemporaryDirectory();
   const input = elsewhere.join("new.csv");

@@ -12,38 +12,45 @@ import { openModel } from "../../src/serving/scoring_model.ts";
 import { measure } from "../../src/storage/artifact.ts";
 import { writeZip } from "../../src/storage/stored_zip.ts";
 import { COLUMNS, csvOf, logRow, TrainedRun } from "../serving/support.ts";
+import { slowTest } from "../support/series.ts";
 import { TemporaryDirectory } from "../support/temporary.ts";
 
 const silent = () => {};
 const ROWS = Array.from({ length: 40 }, (_, i) => logRow(i));
 
-Deno.test("a packed run predicts, evaluates, exports and serves the same bits without the run and its data", async () => {
-  const trained = await TrainedRun.create();
-  using elsewhere = new TemporaryDirectory();
-  const input = elsewhere.join("new.csv");
-  Deno.writeTextFileSync(input, csvOf(ROWS, COLUMNS.map(({ name }) => name)));
-  const used = async (run: string, name: string) => {
-    exportRun(run, "safetensors", elsewhere.join(`${name}.safetensors`), silent);
-    using model = await openModel(run);
-    return {
-      scores: await predictRun(run, [input], { blas: "wasm" }, silent),
-      evaluation: await evaluateRun(run, [input], silent),
-      exported: Deno.readFileSync(elsewhere.join(`${name}.safetensors`)),
-      model: model.score(ROWS),
-      facts: { ...model.facts, path: "" },
+slowTest(
+  "a packed run predicts, evaluates, exports and serves the same bits without the run and its data",
+  async () => {
+    const trained = await TrainedRun.create();
+    using elsewhere = new TemporaryDirectory();
+    const input = elsewhere.join("new.csv");
+    Deno.writeTextFileSync(input, csvOf(ROWS, COLUMNS.map(({ name }) => name)));
+    const used = async (run: string, name: string) => {
+      exportRun(run, "safetensors", elsewhere.join(`${name}.safetensors`), silent);
+      using model = await openModel(run);
+      return {
+        scores: await predictRun(run, [input], { blas: "wasm" }, silent),
+        evaluation: await evaluateRun(run, [input], silent),
+        exported: Deno.readFileSync(elsewhere.join(`${name}.safetensors`)),
+        model: model.score(ROWS),
+        facts: { ...model.facts, path: "" },
+      };
     };
-  };
-  const before = await used(trained.run, "run");
-  const [file, again, old] = ["model", "again", "old"].map((name) => elsewhere.join(`${name}.hotset`));
-  assert.equal(packRun(trained.run, file, silent), Deno.statSync(file).size);
-  packRun(file, again, silent); // a packed run too
-  assert.deepEqual(Deno.readFileSync(again), Deno.readFileSync(file));
-  Deno.removeSync(join(trained.run, ENCODING), { recursive: true }); // as in version 0.1
-  packRun(trained.run, old, silent);
-  trained[Symbol.dispose]();
-  for (const packed of [file, old]) assert.deepEqual(await used(packed, "packed"), before);
-  await assert.rejects(evaluateRun(file, [], silent), /it is a packed run without data; name raw files, or a dataset$/);
-});
+    const before = await used(trained.run, "run");
+    const [file, again, old] = ["model", "again", "old"].map((name) => elsewhere.join(`${name}.hotset`));
+    assert.equal(packRun(trained.run, file, silent), Deno.statSync(file).size);
+    packRun(file, again, silent); // a packed run too
+    assert.deepEqual(Deno.readFileSync(again), Deno.readFileSync(file));
+    Deno.removeSync(join(trained.run, ENCODING), { recursive: true }); // as in version 0.1
+    packRun(trained.run, old, silent);
+    trained[Symbol.dispose]();
+    for (const packed of [file, old]) assert.deepEqual(await used(packed, "packed"), before);
+    await assert.rejects(
+      evaluateRun(file, [], silent),
+      /it is a packed run without data; name raw files, or a dataset$/,
+    );
+  },
+);
 
 Deno.test("a packed run is a ZIP file that others read", async () => {
   using trained = await TrainedRun.create();

@@ -10,6 +10,7 @@ import { Random } from "../../src/random.ts";
 import { startRun } from "../../src/run/run.ts";
 import { evaluateRun, predictRun } from "../../src/run/score_run.ts";
 import { TemporaryDirectory } from "../dataset/support.ts";
+import { slowTest } from "../support/series.ts";
 
 const COLUMNS = [
   { name: "y", kind: "label" },
@@ -67,20 +68,23 @@ Deno.test("a sample of weight k counts in metrics like k samples", () => {
   assert.notEqual(metricsOf(logits, labels).auc, repeated.auc);
 });
 
-Deno.test("weights are those of the column, with --weight or its kind, by split, sorted and beside negatives", async () => {
-  using directory = new TemporaryDirectory();
-  const dataset = await prepare(directory, { testFraction: 0.2 });
-  assert.equal(dataset.body.weight, "w");
-  const words = wordsOf(dataset);
-  assert.equal(words.length, 240);
-  for (const [row, word] of words) assert.equal(Math.abs(word), Number(WEIGHTS[row % 3]));
-  const named = COLUMNS.map((column) => column.name === "w" ? { ...column, kind: "weight" } : column);
-  const schema = directory.write("weighted.json", JSON.stringify({ columns: named }));
-  const byKind = await prepare(directory, { schema, testFraction: 0.2, ...{ weight: undefined } as object });
-  assert.deepEqual(wordsOf(byKind), words);
-  const negatives = await prepare(directory, { negatives: { count: 1, item: ["item"] } });
-  for (const [row, word] of wordsOf(negatives)) assert.equal(Math.abs(word), Number(WEIGHTS[row % 3]));
-});
+slowTest(
+  "weights are those of the column, with --weight or its kind, by split, sorted and beside negatives",
+  async () => {
+    using directory = new TemporaryDirectory();
+    const dataset = await prepare(directory, { testFraction: 0.2 });
+    assert.equal(dataset.body.weight, "w");
+    const words = wordsOf(dataset);
+    assert.equal(words.length, 240);
+    for (const [row, word] of words) assert.equal(Math.abs(word), Number(WEIGHTS[row % 3]));
+    const named = COLUMNS.map((column) => column.name === "w" ? { ...column, kind: "weight" } : column);
+    const schema = directory.write("weighted.json", JSON.stringify({ columns: named }));
+    const byKind = await prepare(directory, { schema, testFraction: 0.2, ...{ weight: undefined } as object });
+    assert.deepEqual(wordsOf(byKind), words);
+    const negatives = await prepare(directory, { negatives: { count: 1, item: ["item"] } });
+    for (const [row, word] of wordsOf(negatives)) assert.equal(Math.abs(word), Number(WEIGHTS[row % 3]));
+  },
+);
 
 Deno.test("the batches of a layout have the weights, shuffled or not", async () => {
   using directory = new TemporaryDirectory();

@@ -10,6 +10,7 @@ import type { RunEvent } from "../../src/events/events.ts";
 import { startRun } from "../../src/run/run.ts";
 import { evaluateRun, predictRun } from "../../src/run/score_run.ts";
 import { ensureDataset, prepareTo } from "../../src/run/stages.ts";
+import { slowTest } from "../support/series.ts";
 import { TemporaryDirectory } from "../support/temporary.ts";
 
 const CONFIG = resolveConfig("kaggle", {
@@ -54,36 +55,42 @@ const isRefusal = (error: unknown) =>
   /: 75.0 % of the lookups of city have values outside the dictionary, more than --max-unknown 0.7 allows$/
     .test(error.message);
 
-Deno.test("prepare, evaluate and predict tell the share of unknown values by table, and fail above --max-unknown", async () => {
-  using directory = new TemporaryDirectory();
-  const { schema, train, test } = files(directory);
-  const raw = { format: "csv", schema, testInputs: [test], validationFraction: 0 } as const;
-  const paths: [string, (report: (event: RunEvent) => void, maxUnknown?: number) => Promise<unknown>][] = [
-    [
-      "prepare",
-      (report, maxUnknown) => prepareTo({ ...raw, inputs: [train], out: directory.join("data"), maxUnknown }, report),
-    ],
-    [
-      "train on a dataset",
-      (report, maxUnknown) => ensureDataset([directory.join("data")], { ...raw, maxUnknown }, directory.path, report),
-    ],
-    ["evaluate", (report, maxUnknown) => evaluateRun(directory.join("run"), [], report, { maxUnknown })],
-    ["evaluate raw files", (report, maxUnknown) => evaluateRun(directory.join("run"), [test], report, { maxUnknown })],
-    ["predict", (report, maxUnknown) => predictRun(directory.join("run"), [test], { maxUnknown }, report)],
-  ];
-  for (const [name, path] of paths) {
-    if (name === "evaluate") {
-      await startRun(CONFIG, Dataset.open(directory.join("data")), { out: directory.join("run"), report: () => {} });
+slowTest(
+  "prepare, evaluate and predict tell the share of unknown values by table, and fail above --max-unknown",
+  async () => {
+    using directory = new TemporaryDirectory();
+    const { schema, train, test } = files(directory);
+    const raw = { format: "csv", schema, testInputs: [test], validationFraction: 0 } as const;
+    const paths: [string, (report: (event: RunEvent) => void, maxUnknown?: number) => Promise<unknown>][] = [
+      [
+        "prepare",
+        (report, maxUnknown) => prepareTo({ ...raw, inputs: [train], out: directory.join("data"), maxUnknown }, report),
+      ],
+      [
+        "train on a dataset",
+        (report, maxUnknown) => ensureDataset([directory.join("data")], { ...raw, maxUnknown }, directory.path, report),
+      ],
+      ["evaluate", (report, maxUnknown) => evaluateRun(directory.join("run"), [], report, { maxUnknown })],
+      [
+        "evaluate raw files",
+        (report, maxUnknown) => evaluateRun(directory.join("run"), [test], report, { maxUnknown }),
+      ],
+      ["predict", (report, maxUnknown) => predictRun(directory.join("run"), [test], { maxUnknown }, report)],
+    ];
+    for (const [name, path] of paths) {
+      if (name === "evaluate") {
+        await startRun(CONFIG, Dataset.open(directory.join("data")), { out: directory.join("run"), report: () => {} });
+      }
+      const { report, notes, shares } = listen();
+      await path(report, 0.75);
+      assert.deepEqual(shares(), [EXPECTED], name);
+      const said = notes().filter((text) => text.includes("outside the dictionary"));
+      assert.equal(said.length, 1, name);
+      assert.match(said[0], /^75.0 % of the lookups of city in .* have values outside the dictionary/);
+      await assert.rejects(path(() => {}, 0.7), isRefusal, name);
     }
-    const { report, notes, shares } = listen();
-    await path(report, 0.75);
-    assert.deepEqual(shares(), [EXPECTED], name);
-    const said = notes().filter((text) => text.includes("outside the dictionary"));
-    assert.equal(said.length, 1, name);
-    assert.match(said[0], /^75.0 % of the lookups of city in .* have values outside the dictionary/);
-    await assert.rejects(path(() => {}, 0.7), isRefusal, name);
-  }
-});
+  },
+);
 
 Deno.test("unknown values are counted in splits of any number of samples; known ones are none", async () => {
   using directory = new TemporaryDirectory();
