@@ -133,21 +133,24 @@ Deno.test("negatives are uniform over items, or follow their uses in training to
   near(await shares(0.5), [4 / 7, 2 / 7, 1 / 7]);
 });
 
-Deno.test("a user who chose nearly all gets what is left, and one who chose all gets none, which is counted", async () => {
-  using directory = new TemporaryDirectory();
-  const most = Array.from({ length: 200 }, (_, item) => line(1, item, 0)).join("");
-  const log = directory.write("most.csv", HEADER + most + line(2, 200, 0));
-  const dataset = await prepare(directory, { inputs: [log], validationFraction: 0, testFraction: 0 });
-  const negatives = samplesOf(dataset).filter(({ label }) => label === 0);
-  const ofMost = negatives.slice(0, 600);
-  assert.ok(ofMost.every(({ item }) => item === 200));
-  assert.deepEqual(dataset.body.negatives, { drawn: 603, missing: 0 });
-  const all = directory.write("all.csv", HEADER + line(1, 1, 0) + line(1, 2, 1) + line(2, 1, 2));
-  const { body: { negatives: few } } = await prepare(directory, {
-    ...{ inputs: [all], validationFraction: 0, testFraction: 0 },
-  });
-  assert.deepEqual(few, { drawn: 3, missing: 6 });
-});
+slowTest(
+  "a user who chose nearly all gets what is left, and one who chose all gets none, which is counted",
+  async () => {
+    using directory = new TemporaryDirectory();
+    const most = Array.from({ length: 200 }, (_, item) => line(1, item, 0)).join("");
+    const log = directory.write("most.csv", HEADER + most + line(2, 200, 0));
+    const dataset = await prepare(directory, { inputs: [log], validationFraction: 0, testFraction: 0 });
+    const negatives = samplesOf(dataset).filter(({ label }) => label === 0);
+    const ofMost = negatives.slice(0, 600);
+    assert.ok(ofMost.every(({ item }) => item === 200));
+    assert.deepEqual(dataset.body.negatives, { drawn: 603, missing: 0 });
+    const all = directory.write("all.csv", HEADER + line(1, 1, 0) + line(1, 2, 1) + line(2, 1, 2));
+    const { body: { negatives: few } } = await prepare(directory, {
+      ...{ inputs: [all], validationFraction: 0, testFraction: 0 },
+    });
+    assert.deepEqual(few, { drawn: 3, missing: 6 });
+  },
+);
 
 Deno.test("negatives that a log has stay, and get none of their own", async () => {
   using directory = new TemporaryDirectory();

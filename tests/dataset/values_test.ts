@@ -106,7 +106,7 @@ const SAME: Record<string, Log[]> = {
   }],
 };
 
-for (const [name, logs] of someOf(Object.entries(SAME), 6)) {
+for (const [name, logs] of someOf(Object.entries(SAME).toReversed(), 6)) {
   Deno.test(`the same values are the same rows whatever wrote them: ${name}`, async () => {
     using directory = new Logs();
     for (const first of [logs[0], logs.at(-1)!]) {

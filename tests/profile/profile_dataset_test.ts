@@ -93,7 +93,7 @@ for (const bags of [false, true]) {
   });
 
   if (bags && seriesLength({ test: 0, all: 1, evidence: 1 }) === 0) continue;
-  Deno.test(`the coverage curve agrees with profiles of its budgets${bags ? ", with bags" : ""}`, () => {
+  slowTest(`the coverage curve agrees with profiles of its budgets${bags ? ", with bags" : ""}`, () => {
     using directory = new TemporaryDirectory();
     const dataset = skewedDataset(bags);
     const profile = profiler(directory, dataset);
@@ -170,7 +170,7 @@ Deno.test("a budget below one row makes nothing hot, a budget of one row makes o
   assert.equal(profile({ hotMemory: 64 }).body.hotRows, 1);
 });
 
-Deno.test("a log of small tables alone can be hot to any share of its samples", () => {
+slowTest("a log of small tables alone can be hot to any share of its samples", () => {
   using directory = new TemporaryDirectory();
   const dataset = tinyDataset(directory.join("dataset"), {
     samples: { train: 6000, validation: 5, test: 5 },

@@ -13,6 +13,7 @@ import { reproduceRun } from "../../src/run/reproduce.ts";
 import { startRun, trainOn } from "../../src/run/run.ts";
 import { readRun } from "../../src/run/run_record.ts";
 import { evaluateRun } from "../../src/run/score_run.ts";
+import { slowTest } from "../support/series.ts";
 import { TemporaryDirectory } from "../support/temporary.ts";
 
 const CONFIG: TrainConfig = resolveConfig("kaggle", {
@@ -105,7 +106,7 @@ Deno.test("a model grows: rows and optimizer state of known values come along, n
   await assert.rejects(evaluateRun(first, [dataset.directory], silent), /has another dictionary/);
 });
 
-Deno.test("a model grows to the same bits with rows in memory and on the disk", async () => {
+slowTest("a model grows to the same bits with rows in memory and on the disk", async () => {
   using directory = new TemporaryDirectory();
   const raw = rawOf(directory);
   const logs = [DAY_1, DAY_2, [...DAY_2, "new", "b"]].map((items, day) => writeLog(directory, `day${day}.csv`, items));
@@ -124,7 +125,7 @@ Deno.test("a model grows to the same bits with rows in memory and on the disk", 
   assert.deepEqual(rowsOf(results[1]), rowsOf(results[0]));
 });
 
-Deno.test("a log without new values trains to the bits of a dataset with the same dictionary", async () => {
+slowTest("a log without new values trains to the bits of a dataset with the same dictionary", async () => {
   using directory = new TemporaryDirectory();
   const raw = rawOf(directory);
   const log = writeLog(directory, "day.csv", DAY_1);
@@ -148,7 +149,7 @@ Deno.test("a log without new values trains to the bits of a dataset with the sam
   assert.equal(readRun(directory.join("same")).dataset, readRun(first).dataset);
 });
 
-Deno.test("a model grows from a packed run to the same bits, and that run is reproduced", async () => {
+slowTest("a model grows from a packed run to the same bits, and that run is reproduced", async () => {
   using directory = new TemporaryDirectory();
   const raw = rawOf(directory);
   const first = directory.join("first");

@@ -5,8 +5,10 @@ import { trainLayer } from "../../cli/train_options.ts";
 import { slowTest } from "../support/series.ts";
 import { GIVEN, tryOptions } from "../support/try_options.ts";
 
-Deno.test("in mode cpu an option changes what a run shows, unless the table refuses it", () =>
-  tryOptions("cpu", "cpu", GIVEN));
+slowTest(
+  "in mode cpu an option changes what a run shows, unless the table refuses it",
+  () => tryOptions("cpu", "cpu", GIVEN),
+);
 
 slowTest(
   "in mode fae an option changes what a run shows, unless the table refuses it",

@@ -103,7 +103,7 @@ Deno.test("the batches of a layout have the weights, shuffled or not", async () 
   }
 });
 
-Deno.test("training and evaluation weight samples; weights of 1 change nothing", async () => {
+slowTest("training and evaluation weight samples; weights of 1 change nothing", async () => {
   using directory = new TemporaryDirectory();
   const config = resolveConfig("kaggle", {
     ...{ mode: "cpu", device: "cpu", dim: 2, bottom: [4, 2], top: [4, 1], batchSize: 16, ranks: 1 },

@@ -121,7 +121,7 @@ Deno.test("without sparse features there is nothing hot to plan, to profile or t
   assert.doesNotMatch(planText(plan), /hot rows|NaN/);
 });
 
-Deno.test("a plain MLP trains by several ranks and on a device as by one", async () => {
+slowTest("a plain MLP trains by several ranks and on a device as by one", async () => {
   using directory = new TemporaryDirectory();
   const { dataset } = await logOf(directory, 0, 300);
   const train = async (name: string, changes: Partial<TrainConfig>) =>

@@ -7,6 +7,7 @@ import { writeCriteoLog } from "../../src/dataset/generate.ts";
 import { predictRun } from "../../src/run/score_run.ts";
 import { openModel } from "../../src/serving/scoring_model.ts";
 import { COLUMNS, csvOf, logRow, TrainedRun, typedRow } from "./support.ts";
+import { slowTest } from "../support/series.ts";
 
 const NAMES = COLUMNS.map(({ name }) => name).filter((name) => name !== "clicked");
 /** More than are computed at a time, some with values that were never seen. */
@@ -41,7 +42,7 @@ for (const more of [{}, { maxIndRange: 5 }, { minFrequency: 3 }]) {
   });
 }
 
-Deno.test("score gives predict's bits for rows of the Criteo format, and encoded samples have the same", async () => {
+slowTest("score gives predict's bits for rows of the Criteo format, and encoded samples have the same", async () => {
   using trained = new TrainedRun();
   const log = trained.join("log.tsv");
   writeCriteoLog(log, { samples: 900, seed: 3, scale: 1000, fractions: { validation: 0.1, test: 0.1 } });
