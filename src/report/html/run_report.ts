@@ -237,6 +237,22 @@ export function thinned(progress: readonly ProgressEvent[]): ProgressEvent[] {
   }));
 }
 
+/** Options of a chart of shares, 0 to 1, over the steps of a run. */
+function sharesOverSteps(progress: readonly ProgressEvent[], narrow: boolean) {
+  return {
+    ...FRAME,
+    marginBottom: 40,
+    x: {
+      domain: [0, progress.at(-1)?.step ?? 1],
+      label: "steps →",
+      labelOffset: 34,
+      ticks: narrow ? 4 : 8,
+      tickFormat: count,
+    },
+    y: { domain: [0, 1], label: null, grid: true, ticks: 4, tickFormat: wholePercent },
+  };
+}
+
 function batchesSection(layout: LayoutEvent, progress: readonly ProgressEvent[]): Section {
   const { hotBatches, coldBatches, hotSampleShare } = layout;
   const kinds = [{ kind: "hot", batches: hotBatches }, { kind: "cold", batches: coldBatches }]
@@ -258,17 +274,8 @@ function batchesSection(layout: LayoutEvent, progress: readonly ProgressEvent[])
   }));
   const alternates = hotBatches > 0 && coldBatches > 0;
   const over = !alternates ? "" : drawChart("Share of hot samples over steps", (_, narrow) => ({
-    ...FRAME,
+    ...sharesOverSteps(progress, narrow),
     height: 150,
-    marginBottom: 40,
-    x: {
-      domain: [0, progress.at(-1)?.step ?? 1],
-      label: "steps →",
-      labelOffset: 34,
-      ticks: narrow ? 4 : 8,
-      tickFormat: count,
-    },
-    y: { domain: [0, 1], label: null, grid: true, ticks: 4, tickFormat: wholePercent },
     marks: [
       Plot.areaY(thinned(progress), {
         x: "step",
@@ -308,17 +315,8 @@ function cacheSection(progress: readonly ProgressEvent[]): Section {
       "the first time: their initial values were computed.",
     body: legend({ hot: "in memory", cold: "read from disk" }) +
       drawChart("Rows in memory over steps", (_, narrow) => ({
-        ...FRAME,
+        ...sharesOverSteps(progress, narrow),
         height: 170,
-        marginBottom: 40,
-        x: {
-          domain: [0, progress.at(-1)?.step ?? 1],
-          label: "steps →",
-          labelOffset: 34,
-          ticks: narrow ? 4 : 8,
-          tickFormat: count,
-        },
-        y: { domain: [0, 1], label: null, grid: true, ticks: 4, tickFormat: wholePercent },
         marks: lines.map(([y, colour]) =>
           Plot.line(points, { x: "step", y, stroke: `var(--${colour})`, strokeWidth: 2 })
         ),

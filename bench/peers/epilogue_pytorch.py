@@ -1,0 +1,56 @@
+"""
+Times products of the kaggle model's layers on a GPU, by cuBLAS through PyTorch: alone, with a bias, and with bias and ReLU
+as the epilogue of the product; gradients of weights and inputs; with 367 and 368 inputs. Says whether the epilogue keeps NaN.
+
+    python3 bench/peers/epilogue_pytorch.py
+"""
+import torch
+
+LAYERS = ((13, 512), (512, 256), (256, 64), (64, 16), (367, 512), (368, 512), (512, 256))
+CALLS = 10
+
+
+def microseconds(call):
+    """Of one call: the best of five replays of a graph of ten."""
+    for _ in range(3):
+        call()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        for _ in range(CALLS):
+            call()
+    begin, end = torch.cuda.Event(True), torch.cuda.Event(True)
+    graph.replay()
+    torch.cuda.synchronize()
+    best = float("inf")
+    for _ in range(5):
+        begin.record()
+        graph.replay()
+        end.record()
+        torch.cuda.synchronize()
+        best = min(best, begin.elapsed_time(end) / CALLS * 1e3)
+    return best
+
+
+def random(*shape):
+    return torch.randn(*shape, device="cuda")
+
+
+x, weight, bias = random(8, 16), random(32, 16), random(32)
+x[3, 2] = float("nan")
+kept = torch.isnan(torch._addmm_activation(bias, x, weight.t())[3]).all()
+print(f"{torch.cuda.get_device_name()}, PyTorch {torch.__version__}; the epilogue keeps NaN: {bool(kept)}")
+for tf32 in (False, True):
+    torch.backends.cuda.matmul.allow_tf32 = tf32
+    for samples in (2048, 65536):
+        for inputs, outputs in LAYERS:
+            x, weight, bias, dy = random(samples, inputs), random(outputs, inputs), random(outputs), random(samples, outputs)
+            y, dw, dx = torch.empty_like(dy), torch.empty_like(weight), torch.empty_like(x)
+            times = {
+                "product": microseconds(lambda: torch.mm(x, weight.t(), out=y)),
+                "and bias": microseconds(lambda: torch.addmm(bias, x, weight.t(), out=y)),
+                "and ReLU": microseconds(lambda: torch._addmm_activation(bias, x, weight.t(), out=y)),
+                "dW": microseconds(lambda: torch.mm(dy.t(), x, out=dw)),
+                "dX": microseconds(lambda: torch.mm(dy, weight, out=dx)),
+            }
+            text = ", ".join(f"{name} {time:.1f}" for name, time in times.items())
+            print(f"{'tf32' if tf32 else 'fp32'}, {samples} samples, {inputs}-{outputs}: {text} us", flush=True)
