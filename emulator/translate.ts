@@ -4,6 +4,7 @@
  * that yields there. 32-bit integers are stored as signed numbers, 64-bit integers as doubles (checked to be exact:
  * addresses and sizes are far below 2^53), and f32 results are rounded by Math.fround after every operation.
  */
+import { arithmetic } from "./arithmetic.ts";
 import { type PtxEntry, PtxError, type PtxInstruction } from "./ptx.ts";
 
 /** Values that a thread yields: AT_BARRIER, or n to wait for its warp at exchange n - 1. */
@@ -25,9 +26,6 @@ export interface Program {
 
 /** Parameters of the function: the machine, the kernel's arguments, then special registers. */
 const THREAD_PARAMETERS = ["m", "a", "tid_x", "ctaid_x", "ntid_x", "nctaid_x"];
-
-const COMPARISONS: Record<string, string> = { eq: "===", ne: "!==", lt: "<", le: "<=", gt: ">", ge: ">=" };
-const UNSIGNED_COMPARISONS: Record<string, string> = { lo: "<", ls: "<=", hi: ">", hs: ">=" };
 
 /** Translates an entry. Throws PtxError that names the first unsupported instruction. */
 export function translate(entry: PtxEntry): Program {
@@ -146,21 +144,11 @@ class Translator {
       case "cvta":
         if (!/^cvta\.to\.(global|shared)\.u64$/.test(operation.join("."))) this.#refuse(instruction);
         return set(argument(1));
-      case "cvt":
-        return set(this.#convert(instruction));
-      case "setp":
-        return set(this.#compare(instruction));
       case "selp":
         return set(`${this.#value(operands[3], "pred")} ? ${argument(1)} : ${argument(2)}`);
       default:
         return set(
-          type === "f32"
-            ? this.#float(instruction)
-            : type === "pred"
-            ? this.#predicate(instruction)
-            : type.endsWith("64")
-            ? this.#long(instruction)
-            : this.#integer(instruction),
+          arithmetic(instruction, (operand, type) => this.#value(operand, type)) ?? this.#refuse(instruction),
         );
     }
   }
@@ -244,159 +232,5 @@ class Translator {
     }
     const [, value, lane, control, mask] = operands.map((operand) => this.#value(operand, "b32"));
     return `m.offer(tid_x, ${value}, ${lane}, ${control}, ${mask}); yield ${number}; ${target} = m.received[tid_x];`;
-  }
-
-  #convert(instruction: PtxInstruction): string {
-    const value = this.#value(instruction.operands[1], instruction.operation.at(-1)!);
-    switch (instruction.operation.slice(1).join(".")) {
-      case "u64.u32":
-        return `${value} >>> 0`;
-      case "s64.s32":
-        return value;
-      case "u32.u64":
-      case "s32.s64":
-        return `${value} | 0`;
-      case "rn.f32.u32":
-        return `fround(${value} >>> 0)`;
-      case "rn.f32.s32":
-        return `fround(${value})`;
-      case "rmi.f32.f32":
-        return `Math.floor(${value})`;
-      case "rzi.s32.f32":
-        return `m.truncate(${value})`;
-      default:
-        return this.#refuse(instruction);
-    }
-  }
-
-  #compare(instruction: PtxInstruction): string {
-    const { operation, operands } = instruction;
-    const type = operation.at(-1)!;
-    if (operation.length !== 3) this.#refuse(instruction);
-    const [a, b] = [this.#value(operands[1], type), this.#value(operands[2], type)];
-    const name = operation[1];
-    if (type === "f32" && name.endsWith("u") && Object.hasOwn(COMPARISONS, name.slice(0, -1))) {
-      return `${a} ${COMPARISONS[name.slice(0, -1)]} ${b} || ${a} !== ${a} || ${b} !== ${b}`;
-    }
-    const all = { ...COMPARISONS, ...UNSIGNED_COMPARISONS };
-    const comparison = Object.hasOwn(all, name) ? all[name] : this.#refuse(instruction);
-    if (type === "f32" && name === "ne") return `${a} !== ${b} && ${a} === ${a} && ${b} === ${b}`;
-    return type === "u32" ? `(${a} >>> 0) ${comparison} (${b} >>> 0)` : `${a} ${comparison} ${b}`;
-  }
-
-  #float(instruction: PtxInstruction): string {
-    const { operands } = instruction;
-    const operation = instruction.operation.slice(0, -1).join(".");
-    const [a, b, c] = operands.slice(1).map((operand) => this.#value(operand, "f32"));
-    switch (operation) {
-      case "add":
-      case "add.rn":
-        return `fround(${a} + ${b})`;
-      case "sub":
-      case "sub.rn":
-        return `fround(${a} - ${b})`;
-      case "mul":
-      case "mul.rn":
-        return `fround(${a} * ${b})`;
-      case "div.rn":
-        return `fround(${a} / ${b})`;
-      case "fma.rn": // the product is exact in a double; the sum is rounded twice, which differs once in 2^29
-        return `fround(${a} * ${b} + ${c})`;
-      case "sqrt.rn":
-        return `fround(Math.sqrt(${a}))`;
-      case "neg":
-        return `-${a}`;
-      case "abs":
-        return `Math.abs(${a})`;
-      case "max": // PTX: the number if the other operand is NaN
-        return `(${a} !== ${a} ? ${b} : ${b} !== ${b} ? ${a} : Math.max(${a}, ${b}))`;
-      case "min":
-        return `(${a} !== ${a} ? ${b} : ${b} !== ${b} ? ${a} : Math.min(${a}, ${b}))`;
-      default:
-        return this.#refuse(instruction);
-    }
-  }
-
-  #predicate(instruction: PtxInstruction): string {
-    const [a, b] = instruction.operands.slice(1).map((operand) => this.#value(operand, "pred"));
-    switch (instruction.operation[0]) {
-      case "and":
-        return `${a} && ${b}`;
-      case "or":
-        return `${a} || ${b}`;
-      case "xor":
-        return `${a} !== ${b}`;
-      case "not":
-        return `!${a}`;
-      default:
-        return this.#refuse(instruction);
-    }
-  }
-
-  #long(instruction: PtxInstruction): string {
-    const operation = instruction.operation.slice(0, -1).join(".");
-    const [a, b] = instruction.operands.slice(1).map((operand) => this.#value(operand, "s64"));
-    switch (operation) {
-      case "add":
-        return `${a} + ${b}`;
-      case "sub":
-        return `${a} - ${b}`;
-      case "mul.lo":
-        return `m.exact(${a} * ${b})`;
-      case "shl":
-        return `m.exact(${a} * 2 ** ${b})`;
-      case "shr":
-        return `Math.floor(${a} / 2 ** ${b})`;
-      case "and":
-        return `Number(BigInt(${a}) & BigInt(${b}))`;
-      default:
-        return this.#refuse(instruction);
-    }
-  }
-
-  #integer(instruction: PtxInstruction): string {
-    const { operands } = instruction;
-    const operation = instruction.operation.slice(0, -1).join(".");
-    const unsigned = instruction.operation.at(-1) === "u32";
-    const [a, b, c] = operands.slice(1).map((operand) => this.#value(operand, "b32"));
-    const [ua, ub] = [`(${a} >>> 0)`, `(${b} >>> 0)`];
-    switch (operation) {
-      case "add":
-        return `${a} + ${b} | 0`;
-      case "sub":
-        return `${a} - ${b} | 0`;
-      case "mul.lo":
-        return `Math.imul(${a}, ${b})`;
-      case "mad.lo":
-        return `Math.imul(${a}, ${b}) + ${c} | 0`;
-      case "mul.wide":
-        return unsigned ? `m.exact(${ua} * ${ub})` : `m.exact(${a} * ${b})`;
-      case "div":
-        return unsigned ? `m.divide(${ua}, ${ub}) | 0` : `m.divide(${a}, ${b}) | 0`;
-      case "rem":
-        return unsigned ? `${ua} % ${ub} | 0` : `${a} % ${b} | 0`;
-      case "and":
-        return `${a} & ${b}`;
-      case "or":
-        return `${a} | ${b}`;
-      case "xor":
-        return `${a} ^ ${b}`;
-      case "not":
-        return `~${a}`;
-      case "neg":
-        return `-${a} | 0`;
-      case "shl":
-        return `${ub} > 31 ? 0 : ${a} << ${b}`;
-      case "shr":
-        return unsigned ? `${ub} > 31 ? 0 : ${a} >>> ${b} | 0` : `${a} >> Math.min(${ub}, 31)`;
-      case "min":
-        return unsigned ? `Math.min(${ua}, ${ub}) | 0` : `Math.min(${a}, ${b})`;
-      case "max":
-        return unsigned ? `Math.max(${ua}, ${ub}) | 0` : `Math.max(${a}, ${b})`;
-      case "popc":
-        return `m.countBits(${a})`;
-      default:
-        return this.#refuse(instruction);
-    }
   }
 }

@@ -51,12 +51,14 @@
  * ```ts
  * import assert from "node:assert/strict";
  * import { generateDataset } from "@hotset/hotset/dataset";
- * import { type LearningRateSchedule, resolveConfig, startRun } from "@hotset/hotset/train";
+ * import { type LearningRateSchedule, resolveConfig, scheduleOf, startRun } from "@hotset/hotset/train";
  *
  * const folder = Deno.makeTempDirSync();
- * const dataset = generateDataset(`${folder}/clicks`, { samples: 1000, seed: 1, scale: 1000, fractions: { validation: 0.1, test: 0.1 } });
+ * const fractions = { validation: 0.1, test: 0.1 };
+ * const dataset = generateDataset(`${folder}/clicks`, { samples: 1000, seed: 1, scale: 1000, fractions });
  * const config = resolveConfig("default", { mode: "cpu", ranks: 1, bottom: [16], top: [1], printFreq: 1 });
- * const schedule: LearningRateSchedule = (step) => 0.02 / Math.sqrt(step); // resumeRun needs it again
+ * const constant = scheduleOf(config); // the configuration's own
+ * const schedule: LearningRateSchedule = (step) => constant(step) / Math.sqrt(step); // resumeRun needs it again
  * const rates: number[] = [];
  * await startRun(config, dataset, {
  *   out: `${folder}/run`,
@@ -76,7 +78,8 @@ export type { ModelConfig } from "../src/config/model_options.ts";
 export type { OptimizationConfig } from "../src/config/optimization_options.ts";
 export type { PlacementConfig } from "../src/config/placement_options.ts";
 export type { ProgressConfig } from "../src/config/progress_options.ts";
-export { type ResumeChanges, resumeRun, type RunOptions, startRun, trainOn } from "../src/run/run.ts";
+export { type ResumeChanges, resumeRun, startRun, trainOn } from "../src/run/run.ts";
+export type { RunOptions } from "../src/run/run_options.ts";
 export type { RawOptions } from "../src/run/stages.ts";
 export { ClaimedRun } from "../src/run/claimed_run.ts";
 export { readRun, type RunRecord } from "../src/run/run_record.ts";

@@ -65,6 +65,15 @@ const trainingState = z.object({
 /** The state of training at a checkpoint. */
 export type TrainingState = z.infer<typeof trainingState>;
 
+/** The state before the first step, in the key order of a resumed run; `optimizerSteps` are those of its model so far. */
+export function initialState(scheduler: TrainingState["scheduler"], optimizerSteps = 0): TrainingState {
+  return {
+    ...{ epoch: 0, step: 0, samples: 0, optimizerSteps, scheduler },
+    ...{ bestAuc: null, bestLogloss: undefined, bestGauc: undefined, evaluationsSinceBest: 0 },
+    finished: false,
+  };
+}
+
 /** Schema of a checkpoint's manifest. */
 export const checkpointBody = z.object({
   model: modelShape,

@@ -37,6 +37,16 @@ export function idsFile(log: string, table: number): string {
   return `${log}.t${table}.ids.u32`;
 }
 
+/** Name of the stage's file with the keys of a table, u32 (rows). */
+export function keysFile(table: number): string {
+  return `t${table}.keys.u32`;
+}
+
+/** Name of the stage's file with the counts of a table, u32 (rows). */
+export function countsFile(table: number): string {
+  return `t${table}.counts.u32`;
+}
+
 /** Name of a staged log's file with the lengths of a table's bags, u32 (rows). */
 export function lengthsFile(log: string, table: number): string {
   return `${log}.t${table}.lengths.u32`;
@@ -77,7 +87,7 @@ export async function numberQueryTable(engine: Engine, stage: StageDirectory, op
       : counted.trainRows;
     found[0] = Math.min(lookups - found.reduce((sum, n) => sum + n, 0), 2 ** 32 - 1);
   }
-  AtomicFile.write(stage.path(`t${table}.counts.u32`), [found]);
+  AtomicFile.write(stage.path(countsFile(table)), [found]);
   return dictionary.rows;
 }
 

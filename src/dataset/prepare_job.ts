@@ -4,35 +4,29 @@ import { fingerprint } from "../storage/artifact.ts";
 import { expectRoom } from "../storage/disk.ts";
 import { HotsetError, Interrupted } from "../errors.ts";
 import { ALONE } from "../parallel/host_group.ts";
-import { expectSame, type ProcessGroup, together, togetherAsync } from "../parallel/process_group.ts";
+import { expectSame, type ProcessGroup, together } from "../parallel/process_group.ts";
 import { GroupWriter } from "../storage/group_writer.ts";
 import { assemble, type EncodedLog, type SplitPart } from "./assemble.ts";
 import { COUNTS_FILE, Dataset, type DatasetBody } from "./dataset.ts";
-import { DatasetEncoding, DICTIONARY_FILE, KEYS_FILE, MAX_ROWS } from "./dataset_encoding.ts";
-import { idsFile, joinDictionaries, lengthsFile, numberQueryTable } from "./dictionary.ts";
+import { DICTIONARY_FILE, KEYS_FILE, MAX_ROWS } from "./dataset_encoding.ts";
+import { countsFile, idsFile, joinDictionaries, keysFile, lengthsFile } from "./dictionary.ts";
 import { Engine, engineFailure } from "./duckdb.ts";
 import type { Format } from "./formats.ts";
 import type { InputFile } from "./inputs.ts";
-import type { TableTask } from "./number_table.ts";
+import { type IdSource, numberKeys, numberValues } from "./number_tables.ts";
 import { preparePool } from "./prepare_pool.ts";
 import { type DenseColumn, isDense, isMean, isSparse, type LogSchema } from "./schema.ts";
 import { type ChunkFormat, isChunkFormat, stageChunks } from "./stage_chunks.ts";
 import { StageDirectory } from "./stage_directory.ts";
 import type { BadRowPolicy, Purpose, StagedLog, StageOptions } from "./staged_log.ts";
-import { type KeyRun, keyRun } from "./staged_chunk.ts";
 import { drawNegatives, type NegativeOptions, withNegatives } from "./negatives.ts";
 import { stageColumns, stageQuery } from "./stage_query.ts";
 import { stagedView, type ValueRule } from "./value_rules.ts";
 
 /** Default limit of memory for reading raw logs. */
 export const DEFAULT_MEMORY_BYTES = 4 * 2 ** 30;
-/** Shares of the memory for DuckDB and for the dictionary in work; the rest is for buffers and the runtime. */
+/** Share of the memory for DuckDB; the rest is for the dictionary in work, buffers and the runtime. */
 const ENGINE_MEMORY_SHARE = 0.5;
-const DICTIONARY_MEMORY_SHARE = 0.4;
-/** Without DuckDB, dictionaries in work get what the runtime and the threads leave, but at least a share. */
-const RUNTIME_BYTES = 192 * 2 ** 20;
-const THREAD_BYTES = 64 * 2 ** 20;
-const MIN_KEYS_MEMORY_SHARE = 0.25;
 
 /** Resources and callbacks for reading logs; the same for all functions that read logs. */
 export interface ReadOptions {
@@ -76,16 +70,6 @@ export interface NegativeLogs {
   readonly drawn: number;
   readonly missing: number;
 }
-
-/** Ids by the counts of the first samples of the first log, after those of a known encoding, if any. */
-export interface CountedIds {
-  readonly train: number;
-  readonly minFrequency: number;
-  readonly known: DatasetEncoding | undefined;
-}
-
-/** Source of ids: counts, or an existing encoding. */
-export type IdSource = CountedIds | DatasetEncoding;
 
 /**
  * Runs `work` in a staging directory identified by `source`, commits the resulting dataset to `options.out` and opens
@@ -233,9 +217,14 @@ class PrepareJob implements Disposable {
       this.#group,
       () => expectRoom(this.#options.out, samples * rowBytes, `write dataset ${this.#options.out}`),
     );
+    const numbering = {
+      ...{ schema, stage, from, memoryBytes: this.#memoryBytes },
+      logs: logs.map(({ log }) => log),
+      onProgress: (fraction: number) => onProgress("count", fraction),
+    };
     const sizes = this.#engine === undefined
-      ? await this.#numberKeys(logs, from)
-      : await this.#numberValues(this.#engine, logs, from);
+      ? await numberKeys({ ...numbering, pool: this.#pool!, threads: this.#threads, group: this.#group })
+      : await numberValues({ ...numbering, engine: this.#engine, maxIndRange: this.#options.maxIndRange });
     const rows = sizes.reduce((sum, size) => sum + size, 0);
     if (rows > MAX_ROWS) {
       throw new HotsetError(`Cannot number ${rows} rows with 32 bits; raise --min-frequency or set --max-ind-range`);
@@ -282,91 +271,6 @@ class PrepareJob implements Disposable {
     };
   }
 
-  /**
-   * Encodes tables whose keys are in chunks: several at a time on all threads of all ranks, then one at a time those
-   * that need all the memory of a machine.
-   */
-  async #numberKeys(logs: readonly LogParts[], from: IdSource): Promise<number[]> {
-    const { schema, onProgress } = this.#options;
-    const stage = this.#stage;
-    const pool = this.#pool!;
-    const group = this.#group;
-    const columns = schema.columns.filter(isSparse);
-    const dense = schema.columns.filter(isDense).length;
-    const budget = Math.max(
-      this.#memoryBytes - group.localSize * (RUNTIME_BYTES + THREAD_BYTES * this.#threads),
-      this.#memoryBytes * MIN_KEYS_MEMORY_SHARE,
-    );
-    const [sizes] = group.gather(columns.map((_, t) => stage.finished<number>(`t${t}`) ?? null));
-    const task = (t: number, memoryBytes: number): TableTask => ({
-      kind: "table",
-      logs: logs.map(({ log }) => ({
-        runs: log.chunks.map((chunk) => keyRun(chunk, dense, t)),
-        ids: stage.path(idsFile(log.name, t)),
-      })),
-      from: from instanceof DatasetEncoding
-        ? keysOf(from, t)
-        : { ...from, known: from.known === undefined ? undefined : keysOf(from.known, t) },
-      keysFile: stage.path(keysFile(t)),
-      countsFile: stage.path(countsFile(t)),
-      memoryBytes,
-    });
-    const open = () => [...sizes.keys()].filter((t) => sizes[t] === null);
-    const all = async (tables: readonly number[], memoryBytes: number) => {
-      const own = tables.filter((_, k) => k % group.size === group.rank);
-      const before = sizes.length - open().length;
-      let done = 0;
-      const numbered = await togetherAsync(
-        group,
-        () =>
-          pool.all(own.map((t) => task(t, memoryBytes)), (k, { rows }) => {
-            if (rows !== undefined) stage.finish(`t${own[k]}`, rows);
-            onProgress?.("count", (before + tables.length * ++done / own.length) / sizes.length);
-          }),
-      );
-      for (const [t, rows] of group.gather(numbered.map(({ rows }, k) => [own[k], rows ?? null] as const)).flat()) {
-        sizes[t] = rows;
-      }
-    };
-    await all(open(), budget / this.#threads / group.localSize);
-    for (const t of open()) await all([t], budget);
-    const [tooLarge] = open();
-    if (tooLarge !== undefined) {
-      group.agree(
-        new HotsetError(
-          `Cannot number the values of ${columns[tooLarge].name} in the ${
-            Math.floor(budget / 1e6)
-          } MB that the memory ` +
-            `limit leaves for them; give a larger --memory or set --max-ind-range`,
-        ),
-      );
-    }
-    return sizes as number[];
-  }
-
-  /** Encodes tables whose values are in DuckDB, one at a time. */
-  async #numberValues(engine: Engine, logs: readonly LogParts[], from: IdSource): Promise<number[]> {
-    const { schema, maxIndRange, onProgress } = this.#options;
-    const columns = schema.columns.filter(isSparse);
-    const sizes: number[] = [];
-    for (const [table, column] of columns.entries()) {
-      const options = {
-        table,
-        column,
-        maxIndRange,
-        logs: logs.map(({ log }) => log.name),
-        from: from instanceof DatasetEncoding ? { counted: undefined, dictionary: from.dictionaryPath } : {
-          counted: { trainRows: from.train, minFrequency: from.minFrequency },
-          dictionary: from.known?.dictionaryPath,
-        },
-        memoryBytes: this.#memoryBytes * DICTIONARY_MEMORY_SHARE,
-      };
-      sizes.push(await this.#stage.step(`t${table}`, () => numberQueryTable(engine, this.#stage, options)));
-      onProgress?.("count", sizes.length / columns.length);
-    }
-    return sizes;
-  }
-
   /** Appends a staged file to a file of the artifact. */
   #append(name: string, staged: string): void {
     this.#writer.file(name).append(Deno.readFileSync(this.#stage.path(staged)));
@@ -376,11 +280,6 @@ class PrepareJob implements Disposable {
     this.#pool?.[Symbol.dispose]();
     this.#engine?.[Symbol.dispose]();
   }
-}
-
-/** The keys of a table, without row 0. */
-function keysOf({ keysPath, firstRows, body }: DatasetEncoding, table: number): KeyRun {
-  return { file: keysPath!, at: 4 * (firstRows[table] + 1), keys: body.tables[table].rows - 1 };
 }
 
 /** Rows at which the parts of a log end. */
@@ -404,12 +303,4 @@ function missingOf(dense: readonly DenseColumn[], logs: readonly LogParts[]): Pi
       : [];
   });
   return missing.length > 0 ? { missing } : {};
-}
-
-function keysFile(table: number): string {
-  return `t${table}.keys.u32`;
-}
-
-function countsFile(table: number): string {
-  return `t${table}.counts.u32`;
 }

@@ -9,7 +9,7 @@ import { HotsetError, UsageError } from "../errors.ts";
 import { throughLinks } from "../storage/links.ts";
 import { elementsOf } from "../model/layers/layer.ts";
 import type { ModelPlan } from "../model/shape.ts";
-import { type CheckpointBody, IMPORTED } from "../checkpoint/checkpoint.ts";
+import { type CheckpointBody, IMPORTED, initialState } from "../checkpoint/checkpoint.ts";
 import { resolveConfig, type TrainConfig } from "../config/config.ts";
 import type { Report } from "../events/events.ts";
 import { expectStart, planFor } from "../run/run.ts";
@@ -117,16 +117,7 @@ function writeCheckpoint(
     seed,
     dataset: dataset.id,
     run: IMPORTED,
-    state: {
-      epoch: 0,
-      step: 0,
-      samples: 0,
-      optimizerSteps: 0,
-      scheduler: new ShuffleScheduler({ cold: 0, hot: 0 }, firstTurn, schedulerRate).state,
-      bestAuc: null,
-      evaluationsSinceBest: 0,
-      finished: false,
-    },
+    state: initialState(new ShuffleScheduler({ cold: 0, hot: 0 }, firstTurn, schedulerRate).state),
   };
   writer.commit(body);
 }

@@ -1,8 +1,10 @@
 /** Which evaluation is the best so far, and when the evaluations end a run. */
 import type { TrainingState } from "../checkpoint/checkpoint.ts";
 import type { TrainConfig } from "../config/config.ts";
+import type { Split } from "../dataset/dataset.ts";
 import type { ResultEvent } from "../events/events.ts";
 import type { Metrics } from "../events/metrics.ts";
+import { count } from "../format.ts";
 
 /** Records the metrics of an evaluation in the state of training; true if they are the best so far. */
 export function recordMetrics(
@@ -26,6 +28,17 @@ export function recordMetrics(
   if (monitor === "gauc" && !Number.isNaN(gauc)) state.bestGauc = gauc;
   state.evaluationsSinceBest = 0;
   return true;
+}
+
+/** A sentence about the best checkpoint, given its state and the split that selected it. */
+export function bestNote({ step, bestAuc, bestLogloss, bestGauc }: TrainingState, selection: Split): string {
+  const figures = [
+    ...(bestLogloss === undefined ? [] : [`logloss ${bestLogloss.toFixed(4)}`]),
+    ...(bestGauc === undefined ? [] : [`GAUC ${bestGauc.toFixed(4)}`]),
+    ...(bestAuc === null ? [] : [`AUC ${bestAuc.toFixed(4)}`]),
+  ];
+  const measured = figures.length === 0 ? "" : ` (${selection} ${figures.join(", ")})`;
+  return `Best checkpoint: step ${count(step)}${measured}. evaluate, predict and export use it.`;
 }
 
 /** Why a run ends after an evaluation; undefined if it continues. Depends only on what a checkpoint stores. */

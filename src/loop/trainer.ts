@@ -8,7 +8,7 @@ import type { Layout } from "../layout/layout.ts";
 import { initialiseDense } from "../model/initialise.ts";
 import { faultOf } from "../model/step_fault.ts";
 import { count } from "../format.ts";
-import { Checkpoint, type TrainingState } from "../checkpoint/checkpoint.ts";
+import { Checkpoint, initialState, type TrainingState } from "../checkpoint/checkpoint.ts";
 import { BEST_CHECKPOINT, resumePoints } from "../checkpoint/checkpoint_store.ts";
 import { CheckpointWriter, type WrittenCheckpoint } from "../checkpoint/checkpoint_writer.ts";
 import { NotFinite } from "../checkpoint/weights.ts";
@@ -16,7 +16,7 @@ import type { TrainConfig } from "../config/config.ts";
 import { deadLayerNotes } from "../events/dead_units.ts";
 import { BatchSequence } from "./batch_sequence.ts";
 import { findBadTensor } from "./divergence.ts";
-import { endReason, recordMetrics } from "./early_stopping.ts";
+import { bestNote, endReason, recordMetrics } from "./early_stopping.ts";
 import { diverged, withRecoveryHint } from "./end_errors.ts";
 import { evaluateSplit, type Evaluation } from "./evaluate.ts";
 import type { CheckpointMetrics, Report, ResultEvent, Spent } from "../events/events.ts";
@@ -87,18 +87,8 @@ export class Trainer {
     this.#clock = new TrainingClock(spent);
     this.#schedule = schedule === undefined ? scheduleOf(config) : checkedSchedule(schedule);
     this.#sequence = new BatchSequence({ config, layout, group }, checkpoint?.body.state.scheduler);
-    this.#state = checkpoint?.body.state ?? {
-      epoch: 0,
-      step: 0,
-      samples: 0,
-      optimizerSteps: from?.body.state.optimizerSteps ?? 0,
-      scheduler: this.#sequence.state,
-      bestAuc: null,
-      bestLogloss: undefined, // has its own key in the manifest, as in that of a resumed run
-      bestGauc: undefined,
-      evaluationsSinceBest: 0,
-      finished: false,
-    };
+    this.#state = checkpoint?.body.state ??
+      initialState(this.#sequence.state, from?.body.state.optimizerSteps);
     this.#selection = (["validation", "test"] as const).find((split) => dataset.samples(split) > 0);
   }
 
@@ -346,22 +336,12 @@ export class Trainer {
   /** Loads and scores the best checkpoint, unless it is the last one. */
   #measureBest(split: Split): CheckpointMetrics | undefined {
     const { config, out, report } = this.#options;
-    const { bestAuc, bestLogloss, bestGauc, evaluationsSinceBest } = this.#state;
-    if (!config.save || evaluationsSinceBest === 0) return undefined;
+    if (!config.save || this.#state.evaluationsSinceBest === 0) return undefined;
     this.#group.drain(); // so that no rank opens it before all have written it
     const checkpoint = Checkpoint.open(join(out, BEST_CHECKPOINT));
     this.#group.load(checkpoint, (fraction) => report({ event: "stage", stage: "load best", fraction }));
     const { state } = checkpoint.body;
-    const figures = [
-      ...(bestLogloss === undefined ? [] : [`logloss ${bestLogloss.toFixed(4)}`]),
-      ...(bestGauc === undefined ? [] : [`GAUC ${bestGauc.toFixed(4)}`]),
-      ...(bestAuc === null ? [] : [`AUC ${bestAuc.toFixed(4)}`]),
-    ];
-    const measured = figures.length === 0 ? "" : ` (${this.#selection} ${figures.join(", ")})`;
-    report({
-      event: "note",
-      text: `Best checkpoint: step ${count(state.step)}${measured}. evaluate, predict and export use it.`,
-    });
+    report({ event: "note", text: bestNote(state, this.#selection!) });
     return { step: state.step, ...this.#measure(split, state) };
   }
 

@@ -5,7 +5,8 @@ import type { TrainConfig } from "../config/config.ts";
 import { UsageError } from "../errors.ts";
 import { differingOptions, type RunSummary, summarizeRun } from "./run_list.ts";
 import { RUN_FILE } from "./run_record.ts";
-import { resumeRun, type RunOptions, trainOn } from "./run.ts";
+import { resumeRun, trainOn } from "./run.ts";
+import type { RunOptions } from "./run_options.ts";
 import type { RawOptions } from "./stages.ts";
 
 /** Values of options, by key: a run is trained for each combination. */

@@ -5,12 +5,17 @@ import { TemporaryDirectory } from "./temporary.ts";
 export const ROOT = new URL("../..", import.meta.url);
 const decoder = new TextDecoder();
 
+/** Files under a folder whose names match. */
+export function filesUnder(folder: string, pattern: RegExp): string[] {
+  return [...Deno.readDirSync(new URL(folder, ROOT))].flatMap(({ name, isDirectory }) => {
+    const path = `${folder}/${name}`;
+    return isDirectory ? filesUnder(path, pattern) : pattern.test(name) ? [path] : [];
+  });
+}
+
 /** TypeScript files under a folder, except those that AssemblyScript compiles. */
 export function sources(folder: string): string[] {
-  return [...Deno.readDirSync(new URL(folder, ROOT))].flatMap(({ name, isDirectory }) => {
-    if (isDirectory) return name === "assembly" ? [] : sources(`${folder}/${name}`);
-    return name.endsWith(".ts") ? [`${folder}/${name}`] : [];
-  });
+  return filesUnder(folder, /\.ts$/).filter((path) => !path.includes("/assembly/"));
 }
 
 /** Files that may open libraries and read memory by address; the emulator implements the libraries' functions. */

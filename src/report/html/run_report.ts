@@ -3,7 +3,7 @@ import { basename } from "node:path";
 import * as Plot from "@observablehq/plot";
 import type { EvaluationEvent, LayoutEvent, MovedRows, PhasesEvent, ProgressEvent } from "../../events/events.ts";
 import { readRunLog, type RunLog } from "../../run/run_log.ts";
-import { cacheOf } from "../../run/run.ts";
+import { cacheOf } from "../../run/run_options.ts";
 import { openData } from "../../run/run_data.ts";
 import { readRun } from "../../run/run_record.ts";
 import { ensureProfile } from "../../run/stages.ts";

@@ -1,0 +1,137 @@
+/** Assigns ids to the raw values of all tables of logs and encodes them: keys in chunks, or values in DuckDB. */
+import { HotsetError } from "../errors.ts";
+import { type ProcessGroup, togetherAsync } from "../parallel/process_group.ts";
+import { DatasetEncoding } from "./dataset_encoding.ts";
+import { countsFile, idsFile, keysFile, numberQueryTable } from "./dictionary.ts";
+import type { Engine } from "./duckdb.ts";
+import type { TableTask } from "./number_table.ts";
+import type { preparePool } from "./prepare_pool.ts";
+import { isDense, isSparse, type LogSchema } from "./schema.ts";
+import type { StageDirectory } from "./stage_directory.ts";
+import { type KeyRun, keyRun } from "./staged_chunk.ts";
+import type { StagedLog } from "./staged_log.ts";
+
+/** Share of the memory for the dictionary in work beside DuckDB. */
+const DICTIONARY_MEMORY_SHARE = 0.4;
+/** Without DuckDB, dictionaries in work get what the runtime and the threads leave, but at least a share. */
+const RUNTIME_BYTES = 192 * 2 ** 20;
+const THREAD_BYTES = 64 * 2 ** 20;
+const MIN_KEYS_MEMORY_SHARE = 0.25;
+
+/** Ids by the counts of the first samples of the first log, after those of a known encoding, if any. */
+export interface CountedIds {
+  readonly train: number;
+  readonly minFrequency: number;
+  readonly known: DatasetEncoding | undefined;
+}
+
+/** Source of ids: counts, or an existing encoding. */
+export type IdSource = CountedIds | DatasetEncoding;
+
+/** What numbering takes, besides the threads or the database that do it. */
+interface NumberingOptions {
+  readonly schema: LogSchema;
+  readonly logs: readonly StagedLog[];
+  readonly from: IdSource;
+  readonly stage: StageDirectory;
+  readonly memoryBytes: number;
+  readonly onProgress: (fraction: number) => void;
+}
+
+/** The threads that number keys, and the process group that does it together. */
+interface KeyOptions extends NumberingOptions {
+  readonly pool: ReturnType<typeof preparePool>;
+  readonly threads: number;
+  readonly group: ProcessGroup;
+}
+
+/** The database that numbers values. */
+interface ValueOptions extends NumberingOptions {
+  readonly engine: Engine;
+  readonly maxIndRange: number | undefined;
+}
+
+/**
+ * Encodes tables whose keys are in chunks: several at a time on all threads of all ranks, then one at a time those
+ * that need all the memory of a machine. Returns the rows of each table. Throws HotsetError if the keys of one do not fit.
+ */
+export async function numberKeys(options: KeyOptions): Promise<number[]> {
+  const { schema, logs, from, stage, memoryBytes: limit, onProgress, pool, threads, group } = options;
+  const columns = schema.columns.filter(isSparse);
+  const dense = schema.columns.filter(isDense).length;
+  const budget = Math.max(
+    limit - group.localSize * (RUNTIME_BYTES + THREAD_BYTES * threads),
+    limit * MIN_KEYS_MEMORY_SHARE,
+  );
+  const [sizes] = group.gather(columns.map((_, t) => stage.finished<number>(`t${t}`) ?? null));
+  const task = (t: number, memoryBytes: number): TableTask => ({
+    kind: "table",
+    logs: logs.map((log) => ({
+      runs: log.chunks.map((chunk) => keyRun(chunk, dense, t)),
+      ids: stage.path(idsFile(log.name, t)),
+    })),
+    from: from instanceof DatasetEncoding
+      ? keysOf(from, t)
+      : { ...from, known: from.known === undefined ? undefined : keysOf(from.known, t) },
+    keysFile: stage.path(keysFile(t)),
+    countsFile: stage.path(countsFile(t)),
+    memoryBytes,
+  });
+  const open = () => [...sizes.keys()].filter((t) => sizes[t] === null);
+  const all = async (tables: readonly number[], memoryBytes: number) => {
+    const own = tables.filter((_, k) => k % group.size === group.rank);
+    const before = sizes.length - open().length;
+    let done = 0;
+    const numbered = await togetherAsync(
+      group,
+      () =>
+        pool.all(own.map((t) => task(t, memoryBytes)), (k, { rows }) => {
+          if (rows !== undefined) stage.finish(`t${own[k]}`, rows);
+          onProgress((before + tables.length * ++done / own.length) / sizes.length);
+        }),
+    );
+    for (const [t, rows] of group.gather(numbered.map(({ rows }, k) => [own[k], rows ?? null] as const)).flat()) {
+      sizes[t] = rows;
+    }
+  };
+  await all(open(), budget / threads / group.localSize);
+  for (const t of open()) await all([t], budget);
+  const [tooLarge] = open();
+  if (tooLarge !== undefined) {
+    group.agree(
+      new HotsetError(
+        `Cannot number the values of ${columns[tooLarge].name} in the ${Math.floor(budget / 1e6)} MB that the memory ` +
+          `limit leaves for them; give a larger --memory or set --max-ind-range`,
+      ),
+    );
+  }
+  return sizes as number[];
+}
+
+/** Encodes tables whose values are in DuckDB, one at a time. Returns the rows of each table. Throws HotsetError. */
+export async function numberValues(options: ValueOptions): Promise<number[]> {
+  const { schema, logs, from, stage, memoryBytes, onProgress, engine, maxIndRange } = options;
+  const columns = schema.columns.filter(isSparse);
+  const sizes: number[] = [];
+  for (const [table, column] of columns.entries()) {
+    const query = {
+      table,
+      column,
+      maxIndRange,
+      logs: logs.map(({ name }) => name),
+      from: from instanceof DatasetEncoding ? { counted: undefined, dictionary: from.dictionaryPath } : {
+        counted: { trainRows: from.train, minFrequency: from.minFrequency },
+        dictionary: from.known?.dictionaryPath,
+      },
+      memoryBytes: memoryBytes * DICTIONARY_MEMORY_SHARE,
+    };
+    sizes.push(await stage.step(`t${table}`, () => numberQueryTable(engine, stage, query)));
+    onProgress(sizes.length / columns.length);
+  }
+  return sizes;
+}
+
+/** The keys of a table, without row 0. */
+function keysOf({ keysPath, firstRows, body }: DatasetEncoding, table: number): KeyRun {
+  return { file: keysPath!, at: 4 * (firstRows[table] + 1), keys: body.tables[table].rows - 1 };
+}

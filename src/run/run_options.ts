@@ -1,0 +1,67 @@
+/** Options of a training run, and how its processes divide the work on files. */
+import { dirname, resolve } from "node:path";
+import type { Report } from "../events/events.ts";
+import { ALONE } from "../parallel/host_group.ts";
+import type { MpiWorld } from "../parallel/mpi_world.ts";
+import { inTurn as ranksInTurn, type ProcessGroup } from "../parallel/process_group.ts";
+import { onSharedDisk } from "../parallel/shared_disk.ts";
+import type { LearningRateSchedule } from "../schedule/learning_rate.ts";
+
+/** Directory of the artifacts that neighbouring runs share. */
+export function cacheOf(out: string): string {
+  return dirname(resolve(out));
+}
+
+/** Options of a training run. */
+export interface RunOptions {
+  /** Directory of the run. */
+  readonly out: string;
+  /** True if the caller holds the lock of `out`, as a ClaimedRun does. */
+  readonly claimed?: boolean | undefined;
+  /** Receives events. */
+  readonly report: Report;
+  /**
+   * Aborting it while the run trains saves the run and ends it with Interrupted, whose cause is the signal's reason. A
+   * function is called when training begins.
+   */
+  readonly signal?: AbortSignal | (() => AbortSignal);
+  /** Directory of the dataset of a run that goes on, if it is not where it was, relative to the run. */
+  readonly data?: string | undefined;
+  /** A run, packed or not, or a checkpoint whose model and optimizer state the new run begins with; undefined for a new model. */
+  readonly from?: string | undefined;
+  /**
+   * The learning rate by step, counted from 1, instead of the configuration's, whose warm-up and decay must be 0. A
+   * resumed run needs the same function again. With several processes each passes it.
+   */
+  readonly schedule?: LearningRateSchedule | undefined;
+  /** True to measure the phases of a step after training. */
+  readonly phases?: boolean | undefined;
+  /**
+   * True if the mode is a default: if the tables do not fit in memory, it is replaced by mode cpu with rows on disk.
+   */
+  readonly modeIsDefault?: boolean | undefined;
+  /** The processes that train together, each of which makes the same call; undefined to train in this one. */
+  readonly world?: MpiWorld | undefined;
+}
+
+/** The options with a report that adds the run to every event. */
+export function namingRun(options: RunOptions): RunOptions {
+  const { out, report } = options;
+  return { ...options, report: (event) => report({ run: out, ...event }) };
+}
+
+/** Runs work that creates or opens files. With several processes, they run it one after the other. */
+export async function inTurn<T>({ world }: RunOptions, work: () => T | Promise<T>): Promise<T> {
+  return await ranksInTurn(world ?? ALONE, work);
+}
+
+/** Runs work of all processes together that creates files next to the run. */
+export async function onDisk<T>(
+  { world, out }: RunOptions,
+  work: (group: ProcessGroup, cache: string) => T | Promise<T>,
+): Promise<T> {
+  const cache = cacheOf(out);
+  return world === undefined
+    ? await work(ALONE, cache)
+    : await onSharedDisk(world, [cache], (group) => work(group, cache));
+}

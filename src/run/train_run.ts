@@ -1,0 +1,140 @@
+/** Training of a run that has begun: its layout, ranks, record and metrics, and the trainer. */
+import { basename, resolve } from "node:path";
+import { checkpointBytes, IMPORTED } from "../checkpoint/checkpoint.ts";
+import { roomForCheckpoints } from "../checkpoint/checkpoint_room.ts";
+import type { TrainConfig } from "../config/config.ts";
+import type { Dataset } from "../dataset/dataset.ts";
+import { HotsetError } from "../errors.ts";
+import type { Report, ResultEvent, RunEvent } from "../events/events.ts";
+import { bytes } from "../format.ts";
+import type { Layout } from "../layout/layout.ts";
+import { measurePhases } from "../loop/phases.ts";
+import { Trainer } from "../loop/trainer.ts";
+import type { ModelPlan } from "../model/shape.ts";
+import type { ProcessGroup } from "../parallel/process_group.ts";
+import { CachedRanks } from "../ranks/cached_ranks.ts";
+import { DeviceCachedRank } from "../ranks/device_cached_rank.ts";
+import { openRanks, type PlacementBatches } from "../ranks/placement.ts";
+import { tierOf } from "../ranks/tier.ts";
+import type { Beginning } from "./beginning.ts";
+import { mayUseDisk } from "./expectations.ts";
+import { isFile } from "./packed_run.ts";
+import { roomForRows } from "./row_room.ts";
+import { runIdOf } from "./run_id.ts";
+import { RunMetrics } from "./run_metrics.ts";
+import { dataNotes, movedNotes } from "./run_notes.ts";
+import { inTurn, onDisk, type RunOptions } from "./run_options.ts";
+import { recordRun } from "./run_record.ts";
+import { ensureLayout, ensureProfile } from "./stages.ts";
+
+const NEVER = new AbortController().signal;
+
+/**
+ * Trains a run to its end. What fails before training begins leaves no run behind, so the same command can be repeated.
+ * Throws HotsetError, and Interrupted if the signal is aborted.
+ */
+export async function trainRun(
+  config: TrainConfig,
+  plan: ModelPlan,
+  dataset: Dataset,
+  { from, checkpoint, record: begun, spent, result: recorded }: Beginning,
+  options: RunOptions,
+): Promise<ResultEvent> {
+  const { out, report, signal = NEVER, phases, world, schedule: own } = options;
+  const trains = recorded === undefined;
+  const onADisk = mayUseDisk(config, world);
+  let room = config.save && trains && !onADisk
+    ? await inTurn(options, () => roomForCheckpoints(out, config, checkpointBytes(plan)))
+    : undefined;
+  const before: RunEvent[] = [];
+  const keep: Report = (event) => {
+    before.push(event);
+    report(event);
+  };
+  using layout = await onDisk(options, (group, cache) => layoutFor(config, dataset, cache, keep, group));
+  const runId = runIdOf(config, layout, from ?? begun?.from ?? undefined, own);
+  if (checkpoint !== undefined && checkpoint.body.run !== runId && checkpoint.body.run !== IMPORTED) {
+    throw new HotsetError(
+      `Cannot resume ${out}: its checkpoint was made with other data or options, or by another version of Hotset; start a ` +
+        `new run from its model with --from ${out}`,
+    );
+  }
+  // They read samples: before ranks and caches take the memory that is left in the budget.
+  const notes = dataNotes(config, dataset, layout);
+  const tier = tierOf(out, config.memory);
+  await using group = await openRanks(config, plan, batchesOf(layout), report, world, tier);
+  if (trains && group instanceof CachedRanks) {
+    const found = await inTurn(options, () => roomForRows(out, config, plan, dataset, from));
+    report({ event: "note", text: `Rows take at most ${bytes(found.bytes)} of the disk of ${out}` });
+    room = found;
+  } else if (config.save && trains && onADisk) {
+    room = await inTurn(options, () => roomForCheckpoints(out, config, checkpointBytes(plan)));
+  }
+  if (room?.note !== undefined) report({ event: "note", text: room.note });
+  const writes = (world?.rank ?? 0) === 0;
+  const { device, blas, ranks } = group;
+  const schedule = own === undefined ? "config" : "function";
+  if (writes && begun === undefined) {
+    const place = options.from !== undefined && isFile(options.from) ? options.from : from?.directory;
+    const start = from === undefined ? null : { directory: resolve(place!), id: from.id };
+    recordRun(out, config, dataset, { layoutId: layout.id, from: start, device, blas, ranks, schedule });
+  } else if (writes && begun?.device === null) { // an imported model, which is trained for the first time
+    recordRun(out, begun.config, dataset, { layoutId: null, from: null, device, blas, ranks, schedule });
+  } else if (begun !== undefined && begun.device !== device) {
+    report({
+      event: "note",
+      text:
+        `Continuing with ${device} instead of ${begun.device}: the last bits of products, and results that depend on them, ` +
+        `may differ from those of an uninterrupted run`,
+    });
+  }
+  using metrics = writes ? new RunMetrics(out) : undefined;
+  const record: Report = (event) => metrics?.write(event);
+  before.forEach(record);
+  const recordAndReport: Report = (event) => {
+    record(event);
+    report(event);
+  };
+  for (const text of notes) report({ event: "note", text });
+  const trainer = new Trainer({
+    config: { ...config, keep: room?.keep ?? config.keep },
+    dataset,
+    layout,
+    group,
+    out,
+    runId,
+    // An imported model is not yet in any run.
+    from: checkpoint?.body.run === IMPORTED ? checkpoint : from,
+    checkpoint: checkpoint?.body.run === IMPORTED ? undefined : checkpoint,
+    spent,
+    schedule: own,
+    report: recordAndReport,
+    signal: typeof signal === "function" ? signal() : signal,
+  });
+  const trained = await trainer.run();
+  for (const text of movedNotes(group, world)) report({ event: "note", text });
+  const caches = group instanceof CachedRanks || group instanceof DeviceCachedRank;
+  const oneMemory = world === undefined && group.memory.mirror === undefined && !caches;
+  if (phases && oneMemory) { for (const event of measurePhases(layout, group.memory)) recordAndReport(event); }
+  if (phases && !oneMemory) {
+    const where = caches ? "where rows are cached" : "on several devices";
+    report({ event: "note", text: `Phases of a step are not measured ${where}` });
+  }
+  const { moved } = group;
+  const measured = { ...trained, ...(moved === undefined ? {} : { moved }) };
+  if (recorded === undefined) record({ ...measured, run: basename(resolve(out)) }); // a run may be moved
+  const result = recorded ?? measured;
+  report(result);
+  return result;
+}
+
+/** Properties of a layout's batches. */
+function batchesOf({ shape, hotRows, body }: Layout): PlacementBatches {
+  return { batchShape: shape, hotRows, mostDistinct: body.mostDistinct };
+}
+
+/** The layout of a run: with the profile's hot rows in mode fae, without hot rows in the others. */
+function layoutFor(config: TrainConfig, dataset: Dataset, cache: string, report: Report, group: ProcessGroup): Layout {
+  const profile = config.mode === "fae" ? ensureProfile(dataset, config, { cache }, report, group) : undefined;
+  return ensureLayout(dataset, profile, config, { cache }, report, group);
+}
