@@ -21,7 +21,7 @@
  * @example Train on generated data
  * ```ts
  * import assert from "node:assert/strict";
- * import { HotsetError } from "@hotset/hotset";
+ * import { codeOf, HotsetError } from "@hotset/hotset";
  * import { generateDataset } from "@hotset/hotset/dataset";
  * import { evaluateRun } from "@hotset/hotset/score";
  * import { resolveConfig, startRun } from "@hotset/hotset/train";
@@ -33,7 +33,8 @@
  * const result = await startRun(config, dataset, { out: `${folder}/run`, report: () => {} });
  * assert(result.logloss < 0.7);
  *
- * await assert.rejects(evaluateRun(`${folder}/no-run`, [], () => {}), HotsetError);
+ * const evaluation = evaluateRun(`${folder}/no-run`, [], () => {});
+ * await assert.rejects(evaluation, (error) => error instanceof HotsetError && codeOf(error) === "not-found");
  * Deno.removeSync(folder, { recursive: true });
  * ```
  *

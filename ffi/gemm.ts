@@ -7,7 +7,7 @@ export interface Gemm<Matrix extends Float32Array | Uint16Array = Float32Array> 
   readonly version: string;
   /**
    * Row-major `c = op(a) op(b)` with c (m, n) and inner length k. a is (m, k), or (k, m) if transposed; b is (k, n), or
-   * (n, k) if transposed. Leading dimensions are the row lengths.
+   * (n, k) if transposed. Leading dimensions are the row lengths. Throws RangeError if an array is shorter than its matrix.
    */
   gemm(
     transposeA: boolean,

@@ -83,6 +83,12 @@ export function openOpenBlas(): OpenBlas {
     path,
     version: text(blas.openblas_get_config()).trim() + advice,
     gemm(transposeA, transposeB, m, n, k, a, b, c) {
+      // The library reads and writes by address.
+      if (a.length < m * k || b.length < k * n || c.length < m * n) {
+        throw new RangeError(
+          `Cannot multiply (${m}, ${k}) by (${k}, ${n}): a has ${a.length} elements, b ${b.length} and c ${c.length}`,
+        );
+      }
       const opA = transposeA ? TRANSPOSE : NO_TRANSPOSE;
       const opB = transposeB ? TRANSPOSE : NO_TRANSPOSE;
       const lda = transposeA ? m : k;

@@ -27,6 +27,31 @@
  * Deno.removeSync(folder, { recursive: true });
  * ```
  *
+ * @example Encode new rows with the dictionary of a dataset
+ * ```ts
+ * import assert from "node:assert/strict";
+ * import { encodeWith, prepareDataset } from "@hotset/hotset/dataset";
+ *
+ * const folder = Deno.makeTempDirSync();
+ * const columns = [{ name: "clicked", kind: "label" }, { name: "city", kind: "sparse" }];
+ * Deno.writeTextFileSync(`${folder}/schema.json`, JSON.stringify({ columns }));
+ * const lines = Array.from({ length: 100 }, (_, i) => `${i % 2},city${i % 4}`);
+ * Deno.writeTextFileSync(`${folder}/old.csv`, `clicked,city\n${lines.join("\n")}\n`);
+ * Deno.writeTextFileSync(`${folder}/new.csv`, "city\ncity1\nan unknown one\n");
+ * const dataset = await prepareDataset({
+ *   ...{ inputs: [`${folder}/old.csv`], format: "csv", schema: `${folder}/schema.json`, out: `${folder}/old` },
+ * });
+ *
+ * const inputs = [`${folder}/new.csv`];
+ * const { dataset: rows, labelled } = await encodeWith(dataset, inputs, { out: `${folder}/new`, purpose: "predict" });
+ * assert.equal(labelled, false);
+ * using reader = rows.reader("test", 2);
+ * const [known, unknown] = reader.read(0, 2).indices;
+ * assert(known > 0);
+ * assert.equal(unknown, 0); // row 0 of its table
+ * Deno.removeSync(folder, { recursive: true });
+ * ```
+ *
  * @module
  */
 export {

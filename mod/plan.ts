@@ -1,15 +1,19 @@
 /**
- * Estimates the memory of training, the coverage of a memory budget and the time of a step, without training; examines this machine.
+ * Estimates the memory of training, the coverage of a memory budget and the time of a step, without training; examines
+ * this machine.
  *
- * @example Memory of the published Terabyte model
+ * @example Memory of the published Terabyte model, and the time of its steps on a machine with H100s
  * ```ts
  * import assert from "node:assert/strict";
- * import { planPublished, publishedData, thisMachine } from "@hotset/hotset/plan";
+ * import { gpuMachine, planPublished, publishedData, thisMachine } from "@hotset/hotset/plan";
  * import { resolveConfig } from "@hotset/hotset/train";
  *
- * const plan = planPublished(publishedData("terabyte"), resolveConfig("terabyte"), thisMachine());
+ * const machine = gpuMachine("h100");
+ * const plan = planPublished(publishedData("terabyte"), resolveConfig("terabyte"), thisMachine(), undefined, machine);
  * const onCpu = plan.placements.find(({ mode }) => mode === "cpu")!;
  * assert(onCpu.host > 10 * 2 ** 30, `${onCpu.host} bytes`);
+ * const onGpus = plan.on!.times.find(({ mode }) => mode === "fae")!;
+ * assert(onGpus.cold.total < 0.1, `${onGpus.cold.total} s`);
  * ```
  *
  * @example Memory of a run on a dataset

@@ -13,11 +13,11 @@
  * assert(logloss < 0.25);
  * ```
  *
- * @example Evaluate a run on its own splits, and score rows of a file
+ * @example Evaluate a run on its own splits, pack it into a file, and score rows of a log
  * ```ts
  * import assert from "node:assert/strict";
  * import { prepareDataset, writeCriteoLog } from "@hotset/hotset/dataset";
- * import { evaluateRun, predictRun, writeScores } from "@hotset/hotset/score";
+ * import { evaluateRun, keepColumns, packRun, predictRun, writeScores } from "@hotset/hotset/score";
  * import { resolveConfig, startRun } from "@hotset/hotset/train";
  *
  * const folder = Deno.makeTempDirSync();
@@ -30,9 +30,11 @@
  *
  * const [validation] = await evaluateRun(`${folder}/run`, [], report);
  * assert(validation.auc > 0.4);
- * const probabilities = await predictRun(`${folder}/run`, [log], {}, report);
+ * packRun(`${folder}/run`, `${folder}/model.hotset`, report);
+ * const probabilities = await predictRun(`${folder}/model.hotset`, [log], {}, report);
  * assert.equal(probabilities.length, 2000);
- * writeScores(probabilities, `${folder}/scores.csv`, "csv");
+ * const kept = await keepColumns(`${folder}/model.hotset`, [log], ["C1"]);
+ * writeScores(probabilities, `${folder}/scores.csv`, "csv", kept); // columns: row, probability, C1
  * Deno.removeSync(folder, { recursive: true });
  * ```
  *

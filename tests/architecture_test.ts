@@ -8,6 +8,7 @@ import {
   deno,
   exportsOf,
   FILES,
+  filesUnder,
   FOREIGN,
   imports,
   mentions,
@@ -225,6 +226,31 @@ Deno.test("what an entry exports is described, and every type that it names is e
   assert.equal(code, 0, stderr.slice(stderr.indexOf("error")));
 });
 
+/** What `deno doc --json` writes, as far as it is read here. */
+interface Documentation {
+  nodes: Record<string, { symbols: { name: string; declarations: { kind: string }[] }[] }>;
+}
+
+/** Functions of entries without an example that is run, and why. */
+const WITHOUT_EXAMPLE: Record<string, string> = {
+  openWorld: "joins processes that mpirun starts",
+  diagnose: "measures this machine for seconds",
+};
+
+Deno.test("every function that an entry exports is called in an example that is run", async () => {
+  const paths = Object.values(config.exports);
+  const { stdout } = await deno(["doc", "--json", ...paths]);
+  const nodes = Object.values((JSON.parse(stdout) as Documentation).nodes).flatMap(({ symbols }) => symbols);
+  const functions = nodes.flatMap(({ name, declarations }) =>
+    declarations.some(({ kind }) => kind === "function") ? [name] : []
+  );
+  assert.ok(functions.length >= 30, functions.join());
+  const examples = paths.map((path) => Deno.readTextFileSync(new URL(path, ROOT)))
+    .flatMap((text) => [...text.matchAll(/```ts\n([^]*?)```/g)].map(([, code]) => code)).join("\n");
+  const missing = [...new Set(functions)].filter((name) => !new RegExp(`\\b${name}\\(`).test(examples));
+  assert.deepEqual(missing.sort(), Object.keys(WITHOUT_EXAMPLE).sort());
+});
+
 Deno.test("the main entry's documentation fits on three screens, and lists every entry", async () => {
   const { stdout } = await deno(["doc", "mod.ts"]);
   assert.ok(stdout.split("\n").length <= 150);
@@ -246,6 +272,20 @@ Deno.test("no program is started, by a shell or without one", () => {
     /Deno\.Command|child_process|Deno\.run\b/.test(Deno.readTextFileSync(new URL(path, ROOT)))
   );
   assert.deepEqual(starting, []);
+});
+
+/** Files of more lines, and why. */
+const LONGER: Record<string, string> = {
+  "tests/cuda_standin/runtime.cpp": "the functions of one library, each of a few lines",
+};
+const MAX_LINES = 400;
+
+Deno.test(`no file has more than ${MAX_LINES} lines without a reason`, () => {
+  const folders = ["src", "ffi", "emulator", "cli", "mod", "tests", "bench", "tools", "examples"];
+  const written = folders.flatMap((folder) => filesUnder(folder, /\.(ts|cu|h|cpp)$/));
+  assert.ok(written.length > FILES.length);
+  const linesOf = (path: string) => Deno.readTextFileSync(new URL(path, ROOT)).split("\n").length - 1;
+  assert.deepEqual(written.filter((path) => linesOf(path) > MAX_LINES), Object.keys(LONGER));
 });
 
 /** Matches a name, private or not, but not as a part of another; AssemblyScript and CUDA add suffixes to some. */
@@ -289,6 +329,14 @@ Deno.test("files that CONTRIBUTING.md names are there", () => {
   const paths = [...text.matchAll(/`((?:src|cli|mod|tests|tools|ffi|\.ci)\/[\w/.]*)`/g)].map(([, path]) => path);
   assert.ok(paths.length > 20, `${paths.length} paths`);
   assert.deepEqual(paths.filter((path) => !existsSync(new URL(path, ROOT))), []);
+});
+
+Deno.test("docs/operations.md lists the environment variables that Hotset reads", () => {
+  const variables = (paths: string[]) => {
+    const text = paths.map((path) => Deno.readTextFileSync(new URL(path, ROOT))).join();
+    return [...new Set(text.match(/HOTSET_[A-Z_]+/g))].filter((name) => name !== "HOTSET_MPI_PATIENCE").sort();
+  };
+  assert.deepEqual(variables(["docs/operations.md"]), variables(FILES));
 });
 
 /** Paths of the files that belong to the project, or undefined where git cannot tell. */

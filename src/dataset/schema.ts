@@ -5,13 +5,8 @@ import { HotsetError, messageOf } from "../errors.ts";
 import { didYouMean } from "../similar.ts";
 
 const name = z.string().min(1);
-/**
- * Type of categorical values: any text (compared as numbers if the column contains only numbers), text that is compared
- * exactly, or up to 8 hexadecimal digits (an empty field is 0).
- */
 const values = z.enum(["text", "exact", "hex"]).default("text");
 
-/** A number unchanged, log(max(x, 0) + 1), the hour of YYMMDDHH over 24, or the UTC time of day of a moment, 0 to 1. */
 const transform = z.enum(["log", "none", "hour", "clock"]);
 /** Notation of a moment: the unit of a number since 1970, or the format of a date (strptime). */
 const written = {
@@ -21,8 +16,8 @@ const written = {
 /** A note for the reader; `prepare --infer` explains its proposal here. */
 const note = z.string().optional();
 
+/** The type `Column` describes each kind. */
 const column = z.discriminatedUnion("kind", [
-  /** 0 or 1; or the values that count as 1: listed ones, or numbers from a limit on. */
   z.strictObject({
     name,
     note,
@@ -30,22 +25,17 @@ const column = z.discriminatedUnion("kind", [
     positive: z.array(z.string()).min(1).optional(),
     atLeast: z.number().optional(),
   }),
-  /** A number above 0: how much the sample counts in the loss and in metrics. */
   z.strictObject({ name, note, kind: z.literal("weight") }),
-  /** A number, or with `clock` a moment: unix seconds, or a date and time in ISO 8601, UTC unless stated otherwise. */
   z.strictObject({
     name,
     note,
     kind: z.literal("dense"),
     transform: transform.default("log"),
-    /** Replacement of missing values, before the transform; "mean" is the mean of the train split. Default 0. */
     missing: z.union([z.number(), z.literal("mean"), z.literal("error")]).optional(),
     decimal: z.enum([".", ","]).optional(),
-    /** Separator of groups of three digits. */
     thousands: z.enum([",", ".", " ", "_", "'"]).optional(),
     ...written,
   }),
-  /** A time by which all rows are sorted. It is also a dense feature unless the transform is `order`. */
   z.strictObject({
     name,
     note,
@@ -53,19 +43,15 @@ const column = z.discriminatedUnion("kind", [
     transform: z.enum(["clock", "hour", "order"]).default("clock"),
     ...written,
   }),
-  /** One categorical value. An empty field is a value like any other. */
   z.strictObject({ name, note, kind: z.literal("sparse"), values }),
-  /** Any number of categorical values in one field, or a list of Parquet; an empty field is an empty bag. */
   z.strictObject({
     name,
     note,
     kind: z.literal("bag"),
     values,
     separator: z.string().min(1).default("|"),
-    /** The list is in brackets, as [1, 2]; its values may be quoted. */
     brackets: z.boolean().optional(),
   }),
-  /** Ignored. */
   z.strictObject({ name, note, kind: z.literal("ignore") }),
 ]);
 
@@ -85,7 +71,21 @@ export interface Moment {
   /** Format for strptime: %d.%m.%Y. */
   format?: string | undefined;
 }
-/** One column of a log; see the comments of the schema above for each kind. */
+/**
+ * One column of a log, by its kind:
+ * - `label`: 0 or 1; or the values that count as 1: those of `positive`, or numbers from `atLeast` on.
+ * - `dense`: a number, or with transform `clock` a moment: unix seconds, or a date and time in ISO 8601, UTC unless stated
+ *   otherwise. Transforms: `log` is log(max(x, 0) + 1), `none` leaves the number unchanged, `hour` is the hour of YYMMDDHH
+ *   over 24, `clock` the UTC time of day, 0 to 1. `missing` replaces missing values before the transform (default 0;
+ *   `mean` is that of the train split). `thousands` separates groups of three digits.
+ * - `time`: a time by which all rows are sorted; also a dense feature unless the transform is `order`.
+ * - `sparse`: one categorical value; an empty field is a value like any other. Values are `text` (compared as numbers if the
+ *   column contains only numbers), `exact` text, or up to 8 `hex` digits (an empty field is 0).
+ * - `bag`: any number of such values in one field, or a list of Parquet; an empty field is an empty bag. With `brackets`
+ *   the list is written as [1, 2], and its values may be quoted.
+ * - `weight`: a number above 0: how much the sample counts in the loss and in metrics.
+ * - `ignore`: not read.
+ */
 export type Column =
   | Named<"label"> & { positive?: string[] | undefined; atLeast?: number | undefined }
   | Named<"dense"> & Moment & {

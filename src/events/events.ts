@@ -198,7 +198,7 @@ export interface PhasesEvent {
   readonly kind: "hot" | "cold";
   /** Samples of a measured step. */
   readonly samples: number;
-  /** Mean milliseconds of each phase in one step on one rank, in the order in which they first ran. */
+  /** Mean seconds of each phase in one step on one rank, in the order in which they first ran. */
   readonly phases: readonly { readonly name: string; readonly seconds: number }[];
 }
 

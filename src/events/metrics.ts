@@ -111,8 +111,9 @@ function groupMetrics(
 }
 
 /**
- * Area under the ROC curve: the share of (positive, negative) pairs in the right order, ties counted half, a pair counted
- * with the product of its weights. NaN if all labels are equal or a score is NaN.
+ * Area under the ROC curve of scores (count) against labels 0 or 1 (count): the share of (positive, negative) pairs in the
+ * right order, ties counted half, a pair counted with the product of its weights (count; default 1 each). `order` has the
+ * positions of the samples that count, by ascending score; default all. NaN if all labels are equal or a score is NaN.
  */
 export function auc(
   scores: Float32Array,

@@ -34,17 +34,17 @@ export interface BatchShape {
 
 /** Positions of the sections of a batch, in words. */
 export interface BatchSections {
-  /** Labels, f32. */
+  /** Labels, f32 (batchSize): 0 or 1; of weighted samples the weight, negative if the label is 0. */
   readonly labels: number;
-  /** Dense features, f32. */
+  /** Dense features, f32 (batchSize, dense features). */
   readonly dense: number;
-  /** Row of each lookup. */
+  /** Row of each lookup, by sample and table, u32 (lookupCapacity): a hot-row id in a hot batch, else a global row. */
   readonly indices: number;
-  /** First lookup of each bag. */
+  /** First lookup of each bag, then their number, u32 (batchSize * tables + 1); empty without bags. */
   readonly offsets: number;
-  /** Bag of each lookup, grouped by row. */
+  /** Bag (sample * tables + table) of each lookup, grouped by row, u32 (lookupCapacity). */
   readonly segmentBags: number;
-  /** Distinct rows. */
+  /** Distinct rows, ascending: pairs of row and first position in `segmentBags`, u32 (distinct + 1, 2). */
   readonly segments: number;
   /** Words of a batch in which every lookup is a distinct row: the maximum. */
   readonly capacity: number;

@@ -33,7 +33,7 @@ export interface LayoutBody {
   samples: number;
   /** Number of samples whose lookups are all hot. */
   hotSamples: number;
-  /** Their share. */
+  /** Their share, 0 to 1. */
   hotSampleShare: number;
   /** Number of batches of hot samples. */
   hotBatches: number;

@@ -9,8 +9,8 @@ import type { ProcessGroup, ProcessGroups } from "./process_group.ts";
 /** Environment variable with the host name of a process, instead of the machine's name. */
 const HOST_VARIABLE = "HOTSET_HOST";
 const HOST_BYTES = 256;
-/** Seconds without an answer after which other ranks count as failed. */
-const TIMEOUT_VARIABLE = "HOTSET_MPI_PATIENCE";
+/** Seconds without an answer after which other ranks count as failed; version 0.1 had the second name. */
+const TIMEOUT_VARIABLES = ["HOTSET_MPI_TIMEOUT", "HOTSET_MPI_PATIENCE"];
 const TIMEOUT_SECONDS = 120;
 
 /** All processes, numbered machine by machine, and the groups that this one belongs to. */
@@ -105,10 +105,11 @@ class World extends MpiGroup implements MpiWorld {
 }
 
 function timeoutSeconds(): number {
-  const set = Deno.env.get(TIMEOUT_VARIABLE);
-  const seconds = Number(set ?? TIMEOUT_SECONDS);
-  if (seconds > 0) return seconds;
-  throw new HotsetError(`Cannot use ${TIMEOUT_VARIABLE}=${set}: it must be a number of seconds above 0`);
+  const name = TIMEOUT_VARIABLES.find((variable) => Deno.env.has(variable));
+  if (name === undefined) return TIMEOUT_SECONDS;
+  const set = Deno.env.get(name);
+  if (Number(set) > 0) return Number(set);
+  throw new HotsetError(`Cannot use ${name}=${set}: it must be a number of seconds above 0`);
 }
 
 /** Position of a process among all. */

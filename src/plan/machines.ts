@@ -24,33 +24,33 @@ const machineFile = z.strictObject({
   rowNanoseconds: positive,
 });
 
-/** A machine with GPUs; GB are 10^9 bytes. */
+/** A machine with GPUs. GB are 10^9 bytes, GFLOPs and TFLOPs 10^9 and 10^12 floating-point operations a second. */
 export interface GpuMachine {
   /** Its name. */
   readonly name: string;
-  /** Memory of each device. */
+  /** Memory of each device, in GB. */
   readonly deviceGb: number;
-  /** Bandwidth of this memory. */
+  /** Bandwidth of this memory, in GB/s. */
   readonly deviceGbPerSecond: number;
-  /** Floating-point operations of a device in single precision, without TF32. */
+  /** Speed of a device in single precision without TF32, in TFLOPs. */
   readonly deviceTflops: number;
-  /** Time from one kernel to the next in a recorded sequence. */
+  /** Time from one kernel to the next in a recorded sequence, in microseconds. */
   readonly kernelMicroseconds: number;
   /** The same if kernels are launched one by one. */
   readonly launchMicroseconds: number;
-  /** Bandwidth between host and a device, in one direction. */
+  /** Bandwidth between host and a device in one direction, in GB/s. */
   readonly linkGbPerSecond: number;
-  /** Latency of a copy. */
+  /** Latency of a copy, in microseconds. */
   readonly copyMicroseconds: number;
-  /** Rate at which a device receives from others. */
+  /** Rate at which a device receives from others, in GB/s. */
   readonly peersGbPerSecond: number;
   /** Cores of the host. */
   readonly cores: number;
-  /** Floating-point operations of a core in single precision. */
+  /** Speed of a core in single precision, in GFLOPs. */
   readonly coreGflops: number;
-  /** Bandwidth of host memory, of all cores. */
+  /** Bandwidth of host memory for all cores together, in GB/s. */
   readonly hostGbPerSecond: number;
-  /** Time of a core for a row in host memory that is not in its caches. */
+  /** Time of a core for a row in host memory that is not in its caches, in nanoseconds. */
   readonly rowNanoseconds: number;
 }
 

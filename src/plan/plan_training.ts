@@ -119,8 +119,8 @@ interface Coverage {
 }
 
 /**
- * Plans a run on a dataset, from its exact counts; `speed` is the measured speed of the model on this machine, if known
- * (`measureSpeed`), and `on` a machine to plan times for. Throws HotsetError if the model cannot be built.
+ * Plans a run on a dataset, from its exact counts. `speed` is the measured speed of the model on this machine in
+ * samples/s, if known, and `on` a machine to plan times for. Throws HotsetError if the model cannot be built.
  */
 export function planDataset(
   dataset: Dataset,

@@ -18,7 +18,7 @@ export interface StepTime {
   readonly device: number;
   /** Exchanges between devices. */
   readonly exchange: number;
-  /** A recorded step is copied while the one before computes; any other does one after the other. */
+  /** All of it: the copies of a recorded step run while the step before computes; in other steps one follows the other. */
   readonly total: number;
 }
 
@@ -30,7 +30,10 @@ export interface PlannedTime extends Placement {
   readonly hot: StepTime | null;
   /** Of any other batch. */
   readonly cold: StepTime;
-  /** Both in their shares, without reading batches and without copies of hot rows between turns; null if shares are not known. */
+  /**
+   * Samples/s with hot and cold batches in their shares, without reading batches and without copies of hot rows between
+   * turns; null if the shares are not known.
+   */
   readonly samplesPerSecond: number | null;
 }
 

@@ -14,7 +14,7 @@ import { mapBuffers, type TrainBuffers, type TrainState } from "./train_state.ts
 const RING_COMMANDS = 64;
 const COMMAND_WORDS = 4;
 /** Milliseconds to wait for ranks at the end before they are terminated. */
-const PATIENCE_MS = 1000;
+const END_TIMEOUT_MS = 1000;
 
 /** Position in the mailbox of the number of queued commands, after the group's words. */
 export const POSTED = GROUP_WORDS;
@@ -184,9 +184,9 @@ export class WorkerRanks extends RankGroup {
       })
     );
     this.#queue(Command.stop, 0, 0);
-    let patience: ReturnType<typeof setTimeout> | undefined;
-    await Promise.race([Promise.all(ended), new Promise((resolve) => patience = setTimeout(resolve, PATIENCE_MS))]);
-    clearTimeout(patience); // otherwise the process would not exit before it
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    await Promise.race([Promise.all(ended), new Promise((resolve) => timer = setTimeout(resolve, END_TIMEOUT_MS))]);
+    clearTimeout(timer); // otherwise the process would not exit before it
     for (const worker of running) worker.terminate(); // the others close themselves
   }
 }

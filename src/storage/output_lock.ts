@@ -5,7 +5,7 @@ import { HotsetError, messageOf } from "../errors.ts";
 import { throughLinks } from "./links.ts";
 
 /** Milliseconds to retry a lock: a killed process keeps its lock until the system has freed its memory. */
-const PATIENCE_MS = 1000;
+const LOCK_TIMEOUT_MS = 1000;
 const RETRY_MS = 20;
 
 /** The error of a process that does not get the lock: "Cannot `doing`: `busy`". */
@@ -98,7 +98,7 @@ export class OutputLock implements Disposable {
 
   /** Retries; yields the milliseconds to sleep in between. */
   static *#attempts(out: string, doing: string, onWait: () => void): Generator<number, OutputLock> {
-    const end = performance.now() + PATIENCE_MS;
+    const end = performance.now() + LOCK_TIMEOUT_MS;
     for (let waited = false;; waited = true) {
       const lock = this.try(out, doing, waited);
       if (lock !== undefined) return lock;

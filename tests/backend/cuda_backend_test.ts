@@ -41,7 +41,7 @@ Deno.test("buffers begin as zeros, share memory with their views, and end with t
   backend.download(buffer, values);
   assert.deepEqual([...values], [0, 0, 1, 7, 3, 0, 0, 0]);
   assert.throws(() => backend.view(buffer, 6, 3), RangeError);
-  assert.throws(() => backend.upload(new Uint32Array(9), buffer), /Cannot upload 9 words: some rows has 8/);
+  assert.throws(() => backend.upload(new Uint32Array(9), buffer), /Cannot upload 36 bytes: some rows has 32/);
   backend[Symbol.dispose]();
   assert.throws(() => (buffer as DeviceBuffer).address, ReferenceError);
   assert.throws(() => (view as DeviceBuffer).address, /Cannot use some rows: its memory was freed/);
@@ -165,6 +165,9 @@ Deno.test("buffers of another backend and launchers that disagree with their PTX
     /Cannot use kernel scatter_4: its parameters are \(u64,u64,u64,u32,u32\)/,
   );
   assert.throws(() => module.kernel("gather_4", ["u64"]), TypeError);
+  const kernel = module.kernel("scatter_4", ["u64", "u64", "u64", "u32", "u32"]);
+  assert.throws(() => kernel.number(2, 5), /Cannot set argument 2 of a kernel to a number: .*\(u64,u64,u64,u32,u32\)/);
+  assert.throws(() => kernel.buffer(5, undefined), /Cannot set argument 5 of a kernel to an address/);
 });
 
 Deno.test("the same inputs give the same bits", () => {

@@ -1,5 +1,7 @@
 /** OpenBLAS takes the processor's best kernels, unless the user chose others, and then says so. */
 import assert from "node:assert/strict";
+import { openOpenBlas } from "../../ffi/openblas.ts";
+import { absent } from "../support/libraries.ts";
 
 const OPEN = `const { openOpenBlas } = await import(${
   JSON.stringify(new URL("../../ffi/openblas.ts", import.meta.url).href)
@@ -35,5 +37,20 @@ Deno.test({
     const chosen = await versionWith("Haswell");
     assert.match(chosen!, /Haswell.*; slower than this processor allows, because OPENBLAS_CORETYPE=Haswell is set$/);
     assert.doesNotMatch((await versionWith("skylakex"))!, /OPENBLAS_CORETYPE/);
+  },
+});
+
+const reason = absent("openblas");
+
+Deno.test({
+  name: `matrices that are too short are refused${reason === undefined ? "" : ` (skipped: ${reason})`}`,
+  ignore: reason !== undefined,
+  fn() {
+    const { gemm } = openOpenBlas();
+    const of = (words: number) => new Float32Array(words);
+    gemm(true, false, 2, 2, 3, of(6), of(6), of(4));
+    for (const [a, b, c] of [[5, 6, 4], [6, 5, 4], [6, 6, 3]]) {
+      assert.throws(() => gemm(true, false, 2, 2, 3, of(a), of(b), of(c)), RangeError);
+    }
   },
 });

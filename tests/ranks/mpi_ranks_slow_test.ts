@@ -151,7 +151,7 @@ for (const signal of ["SIGKILL", "SIGSTOP"] as const) {
     const dataset = dataOf(directory);
     const out = directory.join("run");
     const args = [dataset.directory, out, JSON.stringify({ ...CONFIG, epochs: 200 })];
-    const process = startMpi(launcher, [1, 1], TRAINING, args, { HOTSET_MPI_PATIENCE: "2" });
+    const process = startMpi(launcher, [1, 1], TRAINING, args, { HOTSET_MPI_TIMEOUT: "2" });
     await waitFor(() => exists(`${out}/last/manifest.json`));
     await assert.rejects(resumeRun({ out, report: () => {} }), /another process trains it/);
     const begin = performance.now();

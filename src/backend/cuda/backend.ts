@@ -2,7 +2,6 @@
 import { Cuda } from "../../../ffi/cudart.ts";
 import { UNIQUE_ID_BYTES } from "../../../ffi/nccl.ts";
 import { pointerAt } from "../../../ffi/pointer.ts";
-import { HotsetError } from "../../errors.ts";
 import type {
   Buffer,
   DeviceBackend,
@@ -85,12 +84,10 @@ export class CudaBackend implements DeviceBackend {
   }
 
   upload(source: Float32Array | Uint32Array, target: Buffer): void {
-    checkTransfer(this.device, source, target, "upload");
     this.#transfers.upload(bytesOf(source), own(target));
   }
 
   download(source: Buffer, target: Float32Array | Uint32Array): void {
-    checkTransfer(this.device, target, source, "download");
     this.#transfers.download(own(source), bytesOf(target));
   }
 
@@ -306,12 +303,4 @@ function own(buffer: Buffer): DeviceBuffer {
 
 function bytesOf(array: Float32Array | Uint32Array): Uint8Array {
   return new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
-}
-
-function checkTransfer(device: CudaDevice, host: Float32Array | Uint32Array, buffer: Buffer, verb: string): void {
-  const { label, words } = own(buffer);
-  if (host.length > words) {
-    throw new RangeError(`Cannot ${verb} ${host.length} words: ${label} has ${words}`);
-  }
-  if (device.recording) throw new HotsetError(`Cannot ${verb} ${label}: a recorded sequence may not copy`);
 }

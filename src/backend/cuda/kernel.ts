@@ -42,6 +42,7 @@ export class Kernel {
   readonly #function: Deno.PointerValue;
   readonly #addresses: BigUint64Array<ArrayBuffer>;
   readonly #numbers: Uint32Array<ArrayBuffer>;
+  readonly #types: readonly ParameterType[];
   /** Position of each argument, in units of its type. */
   readonly #places: readonly number[];
   /** Referenced because `extra` contains its address. */
@@ -52,6 +53,7 @@ export class Kernel {
   constructor(device: CudaDevice, handle: Deno.PointerValue, types: readonly ParameterType[]) {
     this.#device = device;
     this.#function = handle;
+    this.#types = types;
     let bytes = 0;
     this.#places = types.map((type) => {
       const length = type === "u64" ? 8 : 4;
@@ -72,17 +74,27 @@ export class Kernel {
     ]);
   }
 
-  /** Sets argument `index` to a buffer; undefined is a null pointer. */
+  /** Sets argument `index`, from 0, to a buffer; undefined is a null pointer. Throws TypeError if it is no address. */
   buffer(index: number, buffer: DeviceBuffer | undefined): void {
+    if (this.#types[index] !== "u64") this.#refuse(index, "an address");
     this.#addresses[this.#places[index]] = buffer === undefined ? 0n : buffer.address;
   }
 
-  /** Sets argument `index` to a number. */
+  /** Sets argument `index`, from 0, to a number. Throws TypeError if it is an address. */
   number(index: number, value: number): void {
+    if (this.#types[index] !== "u32") this.#refuse(index, "a number");
     this.#numbers[this.#places[index]] = value;
   }
 
-  /** Launches on the device's stream with the present arguments. Does nothing for 0 blocks. */
+  #refuse(index: number, what: string): never {
+    throw new TypeError(`Cannot set argument ${index} of a kernel to ${what}: its parameters are (${this.#types})`);
+  }
+
+  /**
+   * Launches `blocks` blocks of `threads` threads on the device's stream, with the present arguments and `sharedBytes` bytes
+   * of dynamic shared memory for each block. Does nothing for 0 blocks. Throws CudaError if the device rejects the launch;
+   * an error of the kernel itself is thrown by `CudaDevice.synchronize` or a later operation.
+   */
   launch(blocks: number, threads: number, sharedBytes = 0): void {
     if (blocks === 0) return;
     const { stream, libraries, counters, recording } = this.#device;

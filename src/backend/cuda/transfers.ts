@@ -5,6 +5,7 @@
  * needs. The copy on the device takes microseconds.
  */
 import { Cuda } from "../../../ffi/cudart.ts";
+import { HotsetError } from "../../errors.ts";
 import type { CudaDevice } from "./device.ts";
 import type { DeviceBuffer, PinnedBuffer } from "./memory.ts";
 import { SLOT_BYTES, UPLOAD_SLOTS } from "./sizes.ts";
@@ -38,9 +39,10 @@ export class Transfers {
 
   /**
    * Copies the bytes of `source` to the beginning of `target`, after all operations so far. Returns when `source` may
-   * be reused.
+   * be reused. Throws RangeError if they do not fit, and CudaError.
    */
   upload(source: Uint8Array, target: DeviceBuffer): void {
+    this.#check("upload", source, target);
     const { runtime } = this.#device.libraries;
     const { stream, copyStream, counters } = this.#device;
     for (let first = 0; first < source.length; first += SLOT_BYTES) {
@@ -59,8 +61,12 @@ export class Transfers {
     }
   }
 
-  /** Fills `target` from the beginning of `source`, after all operations so far. Waits for the copy. */
+  /**
+   * Fills `target` from the beginning of `source`, after all operations so far. Waits for the copy. Throws RangeError if
+   * `source` is shorter, and CudaError, also of earlier operations.
+   */
   download(source: DeviceBuffer, target: Uint8Array): void {
+    this.#check("download", target, source);
     const { runtime } = this.#device.libraries;
     const { stream, counters } = this.#device;
     for (let first = 0; first < target.length; first += SLOT_BYTES) {
@@ -72,6 +78,13 @@ export class Transfers {
       piece.set(pinned.bytes.subarray(0, piece.length));
       counters.bytesToHost += piece.length;
     }
+  }
+
+  #check(verb: string, bytes: Uint8Array, { label, words }: DeviceBuffer): void {
+    if (bytes.length > 4 * words) {
+      throw new RangeError(`Cannot ${verb} ${bytes.length} bytes: ${label} has ${4 * words}`);
+    }
+    if (this.#device.recording) throw new HotsetError(`Cannot ${verb} ${label}: a recorded sequence may not copy`);
   }
 
   /** The least recently used slot, after its pinned memory is free. */

@@ -54,7 +54,7 @@ const CLEAR = -1, ADOPT = -2, SEAL = -3;
 /** Bytes of `saved` for a directory, and for each segment. */
 const PATH_BYTES = 8192, ENTRY_BYTES = 80;
 /** Milliseconds to wait for the end of the thread, which may be in a read of a disk that does not answer. */
-const PATIENCE_MS = 5000;
+const END_TIMEOUT_MS = 5000;
 const COUNTS = ["rowsRead", "rowsComputed", "rowsWritten", "bytesRead", "bytesWritten", "reads", "writes"] as const;
 const DISK_BYTES = COUNTS.length;
 
@@ -215,7 +215,7 @@ export class StoreThread implements Disposable {
   [Symbol.dispose](): void {
     this.#mailbox.put(STOP, 1);
     this.#mailbox.put(BEGUN, -1);
-    this.#mailbox.sleep(ENDED, 0, PATIENCE_MS);
+    this.#mailbox.sleep(ENDED, 0, END_TIMEOUT_MS);
     this.#worker.terminate();
   }
 }
