@@ -1,11 +1,11 @@
 /**
- * Times the reading of batches from a layout as training does it, with a device that takes no time: the record from the
- * system's cache, its decoding, the checks, and the copy to where a device takes it from.
+ * Times the reading of batches from a layout as in training, without a device: reading the record from the page cache,
+ * decoding, validation, and the copy to the memory from which a device is fed.
  *
  *     deno run -A bench/batch_reading.ts [--batch-sizes 128,2048,65536] [--samples N] [--folder DIR] [--json]
  *
- * Under `deno bench` few batches are read, small ones. What else runs on the machine only adds to a time, so that of a
- * batch is the least of several.
+ * Under `deno bench` it reads a few small batches. Other work on the machine only adds to a time, so the minimum of
+ * several repetitions is reported.
  */
 import { join } from "node:path";
 import { parseArgs } from "node:util";

@@ -1,8 +1,8 @@
 /**
- * Bytes that cross the boundary between the memory that computes and the one that holds all rows, in a mean step: pooled
- * rows and their gradients in `fae` and `hybrid`, nothing with all rows at hand, and missing rows where rows are cached.
- * The batches themselves, dense gradients and the syncs of `fae` are not counted. The counts come from the batches of
- * generated clicks and from the look-ahead plan, so no device is needed. Prints the table of docs/tiers.md.
+ * Bytes that a mean step copies between the memory that computes and the memory that holds all rows: pooled rows and
+ * their gradients in `fae` and `hybrid`, nothing if all rows are on the device, and missing rows where rows are cached.
+ * Batches, dense gradients and the syncs of `fae` are not included. The counts come from the batches of generated
+ * clicks and from the look-ahead plan, so no device is needed. Prints the table of docs/tiers.md.
  *
  *     deno run -A bench/boundary_bytes.ts
  */

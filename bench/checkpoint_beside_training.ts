@@ -1,12 +1,13 @@
 /**
- * What checkpoints cost while a large model trains, over generated data in the shape of Criteo Kaggle (33.8 million rows):
+ * The cost of checkpoints during the training of a large model, on generated data in the shape of Criteo Kaggle (33.8
+ * million rows):
  *
  *     deno run -A bench/checkpoint_beside_training.ts --dim 64 --samples 1200000 --folder DIR
  *
- * writes one JSON object: bytes of the model, the disk's write speed and that of checkpoints, how long training stood
- * still, training's throughput beside a checkpoint, beside `dd` that writes zeros past the cache as fast as the disk takes
- * them (what writing costs training on this machine whoever does it), and beside nothing, and peak memory. DIR should lie
- * on the disk to be measured; what is written there is removed.
+ * Writes one JSON object: bytes of the model, write speed of the disk and of checkpoints, the time for which training
+ * stopped, peak memory, and the throughput of training alone, during a checkpoint, and during `dd`, which writes zeros
+ * with direct I/O as fast as the disk permits (the cost of any writer). DIR should be on the disk to be measured; files
+ * written there are removed.
  */
 import type { OptimizerName } from "../src/optimizer/optimizers.ts";
 import { join } from "node:path";

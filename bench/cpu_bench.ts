@@ -1,12 +1,14 @@
 /**
  * Every operation of a training step on one core, through the CPU backend, at the shapes of the kaggle model
- * (13-512-256-64-16, 367-512-256-1, 26 tables, dim 16) and one rank's half of a batch of 2,048. After Deno's table of times
- * it prints each operation's rate, from its fastest run, beside the machine's limit, which is measured in the same run:
- * the largest rate of OpenBLAS, and of copying memory. What fits the caches can exceed the rate of memory.
+ * (13-512-256-64-16, 367-512-256-1, 26 tables, dim 16) and one rank's half of a batch of 2,048. After Deno's table of
+ * times it prints the rate of each operation's fastest run next to the limit of the machine, which is measured in the
+ * same run: the largest rate of OpenBLAS, and of copying memory. Data that fits the caches can exceed the rate of
+ * memory.
  *
  *     deno bench -A bench/cpu_bench.ts
  *
- * Deno compiles a bounds check before every access to WASM memory. What they cost, and what 256-bit vectors would give:
+ * Deno compiles a bounds check into every access to WASM memory. To measure their cost, and the gain of 256-bit
+ * vectors:
  *
  *     deno bench -A --v8-flags=--no-wasm-bounds-checks,--experimental-wasm-revectorize bench/cpu_bench.ts
  */

@@ -1,12 +1,12 @@
 /**
- * Times of the CUDA path on a GPU, at the shapes of the kaggle model: every kernel and every matrix product of a step, each
- * recorded several times in one graph, so that launches cost next to nothing. Beside each time stands the share of the
- * machine's limit that it reaches: the least time that its bytes and its FLOP could take, at the rate of a large copy and
- * of a large matrix product, which are measured in the same run. What fits the caches can exceed the rate of memory.
+ * Times of the CUDA path on a GPU, at the shapes of the kaggle model: every kernel and every matrix product of a step,
+ * each recorded several times in one graph, so that launches cost almost nothing. Next to each time is the share of the
+ * machine's limit that it reaches: the minimum time for its bytes and its FLOPs, at the rate of a large copy and of a
+ * large matrix product, which are measured in the same run. Data that fits the caches can exceed the rate of memory.
  *
  *     deno run -A bench/cuda_bench.ts [--batch-sizes 2048,65536] [--device emulated] [--json]
  *
- * Where there is no GPU it says why and times nothing.
+ * Without a GPU it prints the reason and times nothing.
  */
 import { parseArgs } from "node:util";
 import { type Buffer, Header, interactionWidth } from "../src/backend/backend.ts";

@@ -1,12 +1,12 @@
 /**
- * Times of whole training steps of the kaggle model on a GPU and beside it on the CPU, by mode, batch size, precision and
- * activation library. Each step is timed three ways, which tells what it waits for: on the device alone (its graph,
- * replayed), with the batch in host memory (copied, then computed), and read from the layout as in training.
+ * Times of whole training steps of the kaggle model on a GPU and on the CPU, by mode, batch size, precision and
+ * activation library. Each step is timed three ways, to show its bottleneck: on the device alone (its graph, replayed),
+ * with the batch in host memory (copied, then computed), and read from the layout as in training.
  *
  *     deno run -A bench/cuda_steps.ts [--batch-sizes 128,2048,65536] [--device emulated] [--folder DIR] [--json]
  *
- * The data is generated, once: Criteo's popularity, tables divided by `--scale`. With `--peer-batches DIR` it writes the
- * batches for bench/peers/dlrm_pytorch_cuda.py too.
+ * The data is generated once: Criteo's popularity, tables divided by `--scale`. `--peer-batches DIR` also writes the
+ * batches for bench/peers/dlrm_pytorch_cuda.py.
  */
 import { writeStep } from "../src/optimizer/optimizers.ts";
 import { parseArgs } from "node:util";

@@ -1,6 +1,6 @@
 /**
- * What the CUDA kernels ask of memory, counted on the emulated device: 32-byte sectors that warps touch against the
- * least that would hold the same bytes, and turns that shared memory takes.
+ * Memory traffic of the CUDA kernels, counted on the emulated device: 32-byte sectors that warps access, compared with
+ * the minimum for the same bytes, and cycles of shared memory.
  *
  *     deno run -A bench/cuda_traffic.ts
  */

@@ -1,5 +1,5 @@
 /**
- * What shuffling costs a layout: samples a second with and without, in turn, and the memory of it.
+ * The cost of shuffling for a layout: samples/s and memory with and without it, alternately.
  *
  *     deno run -A bench/layout_shuffle.ts [SAMPLES]
  */

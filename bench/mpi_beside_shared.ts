@@ -1,6 +1,6 @@
 /**
- * The same run with ranks that are threads of one process, and with ranks that are processes of each MPI library, in turn:
- * samples/s, and how they compare with the threads of the same round. The kaggle model over generated data.
+ * The same run with ranks as threads of one process and as processes of each MPI library, alternately: samples/s, and
+ * the ratio to the threads of the same round. The kaggle model on generated data.
  *
  *     deno run -A bench/mpi_beside_shared.ts --rounds 5
  */

@@ -1,11 +1,12 @@
 /**
- * What rows on disk cost, beside what the disk can do: random reads of 4 KiB pages in the same run, by io_uring, by Linux
- * AIO, by threads and one by one; then rows of a log, at random and as batches of the order in which they were written.
+ * The cost of rows on disk, compared with the disk itself: random reads of 4 KiB pages in the same run, by io_uring, by
+ * Linux AIO, by threads and one by one; then rows of a log, at random and as batches in the order in which they were
+ * written.
  *
  *     deno run -A bench/row_store.ts [DIRECTORY] [ROWS]
  *
- * Prints a line of JSON for each. The file of the pages is larger than the rows of the log, and neither is read through the
- * page cache.
+ * Prints a line of JSON for each. The file of the pages is larger than the rows of the log, and both are read without
+ * the page cache.
  */
 import { closeSync, constants, openSync } from "node:fs";
 import process from "node:process";

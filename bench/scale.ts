@@ -1,6 +1,6 @@
 /**
- * Times the stages before training on generated logs of any length, each in a process of its own, with its peak memory:
- * prepare on a raw log, profile (exact and by a sample) and layout on a dataset. Data lies under hotset/bench.
+ * Times the stages before training on generated logs of any length, each in its own process, with its peak memory:
+ * prepare on a raw log, profile (exact and by a sample) and layout on a dataset. Data is stored under hotset/bench.
  *
  *     deno run -A bench/scale.ts prepare 20000000      # 5.3 GB of raw rows
  *     deno run -A bench/scale.ts layout 50000000       # the tables of Criteo Kaggle

@@ -1,6 +1,6 @@
 /**
- * Estimates how training scales to 64 hosts, from what ranks of this machine do. Prints the tables of docs/cluster.md:
- * first the estimate held against runs with four ranks, then the estimate. Needs an mpirun.
+ * Estimates how training scales to 64 hosts from measurements on this machine. Prints the tables of docs/cluster.md:
+ * first the estimate compared with runs of four ranks, then the estimate for more hosts. Needs an mpirun.
  *
  *     deno run -A bench/scaling_model.ts --bandwidth 10,25,100 --latency 30
  *
@@ -9,12 +9,12 @@
  *     seconds = max(1, R / C) (fixed / R + read B + compute B / (H R)) slower + copy bytes + bytes / bandwidth
  *               + latency messages
  *
- * Every rank reads the whole batch and computes its part; the ranks of a host split the update of dense parameters.
+ * Every rank reads the whole batch and computes its part; the ranks of a host divide the update of dense parameters.
  * `bytes` are those that a host sends (bench/step_bytes.ts, all hosts' divided by H), `messages` H - 1 for each of the
- * exchanges of a step, one after the other. `fixed`, `read` and `compute` are those of one rank alone; `slower` is what a
- * second rank on the second core takes from the first; `copy` is what packing, sending and adding a byte costs two hosts
- * that this machine plays, beyond all that. Nothing is overlapped. With hosts that share this machine the cores are
- * shared by all ranks, and nothing is on a wire.
+ * exchanges of a step, one after the other. `fixed`, `read` and `compute` are those of one rank alone; `slower` is the
+ * slowdown by a second rank on the second core; `copy` is the additional time per byte for packing, sending and adding,
+ * measured with two hosts simulated on this machine. Nothing overlaps. Simulated hosts share the cores of this machine
+ * and have no network.
  */
 import { parseArgs } from "node:util";
 import type { ModelPlan } from "../src/model/shape.ts";

@@ -1,7 +1,7 @@
 /**
  * Run by mpirun for scaling_model.ts: one rank that trains on the first batches of a layout. Arguments: those of
- * bench_rank.ts and the steps of each kind. Rank 0 prints, by kind of batch, the seconds of a median step and of reading
- * its batch, and the bytes that all ranks sent in a mean step. Nothing is read or fetched ahead.
+ * bench_rank.ts and the steps of each kind. Rank 0 prints, by kind of batch, the seconds of a median step and of
+ * reading its batch, and the bytes that all ranks sent in a mean step. Nothing is prefetched.
  */
 import { Batch } from "../src/layout/batch.ts";
 import { BATCH_KINDS } from "../src/layout/layout.ts";

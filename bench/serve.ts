@@ -1,11 +1,11 @@
 /**
- * Times the scoring of one sample at a time: in process, over HTTP on the loopback interface, and by ONNX Runtime on the
- * exported model, all in one run.
+ * Times the scoring of one sample at a time: in process, over HTTP on the loopback interface, and by ONNX Runtime on
+ * the exported model, all in one run.
  *
  *     deno run -A bench/serve.ts [--requests N] [--clients N] [--json]
  *
- * The model has the MLPs of the preset kaggle and tables of generated data, smaller by 50. The client of HTTP runs in
- * the server's process and on its thread, so that its time counts too.
+ * The model has the MLPs of the preset kaggle and generated tables divided by 50. The HTTP client runs in the server's
+ * process and on its thread, so its time is included.
  */
 import { join } from "node:path";
 import { parseArgs } from "node:util";

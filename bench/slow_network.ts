@@ -1,12 +1,11 @@
 /**
- * Trains on two hosts with a slow network between them: two network namespaces of this machine, joined by a wire of
- * limited bandwidth (tc tbf) and, for some, a delay (delayed_wire.py). Prints the samples/s with and without fetching the
- * rows of the next batch while one is computed, and what went over the wire. One rank on each host.
+ * Trains on two hosts with a slow network: two network namespaces of this machine, connected by a link of limited
+ * bandwidth (tc tbf) and, in some runs, with a delay (delayed_wire.py). Prints samples/s with and without prefetching
+ * the rows of the next batch, and the bytes on the link. One rank on each host.
  *
  *     deno run -A bench/slow_network.ts          # as root; needs ip, tc, Open MPI and, for delays, python3
  *
- * Open MPI is kept from using memory that the ranks share, and the interface's own counts tell that nothing went another
- * way.
+ * Open MPI may not use shared memory, and the counters of the interface verify that all traffic used the link.
  */
 import Table from "cli-table3";
 import { parseArgs } from "node:util";

@@ -1,7 +1,7 @@
 /**
- * Run by mpirun for slow_network.ts: one rank that trains on each kind of batch with and without fetching the rows of the
- * next batch while this one is computed, in turn. Arguments: those of bench_rank.ts, the steps and the rounds, and the
- * network interface. Rank 0 prints what it measured as JSON.
+ * Run by mpirun for slow_network.ts: one rank that trains on each kind of batch with and without prefetching the rows
+ * of the next batch, alternately. Arguments: those of bench_rank.ts, the steps and the rounds, and the network
+ * interface. Rank 0 prints its measurements as JSON.
  */
 import { BATCH_KINDS, type BatchKind } from "../src/layout/layout.ts";
 import { Command } from "../src/ranks/rank.ts";

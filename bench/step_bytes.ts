@@ -1,4 +1,4 @@
-/** Bytes that hosts send to each other in a training step, from the batch alone: the formula in docs/cluster.md. */
+/** Bytes that hosts send each other in a training step, computed from the batch: the formula in docs/cluster.md. */
 import type { Batch } from "../src/layout/batch.ts";
 import type { ModelPlan } from "../src/model/shape.ts";
 

@@ -1,11 +1,11 @@
 /**
- * Training with rows on a disk beside training in memory, in one run: samples a second by the share of the rows that memory
- * holds, and what the disk can do (bench/row_store.ts measures that alone).
+ * Compares training with rows on disk with training in memory, in one run: samples/s by the share of rows that memory
+ * holds, and the speed of the disk (bench/row_store.ts measures that alone).
  *
  *     deno run -A bench/tiers.ts [--samples 200000] [--dim 16] [--epochs 2] [--shares .02,.1,.25,1] [--folder DIR]
  *
- * Generated clicks of the shape of kaggle (33.8 million rows; --scale N divides them by N), Adagrad, batches of 2,048, one
- * rank. Prints a line of JSON for each; `share` null is training in memory, whose checkpoint the others are compared with.
+ * Generated clicks of the shape of kaggle (33.8 million rows; --scale N divides them by N), Adagrad, batches of 2,048,
+ * one rank. Prints a line of JSON for each; `share` null is training in memory, whose checkpoint must equal the others.
  */
 import { parseArgs } from "node:util";
 import { join } from "node:path";

@@ -21,9 +21,9 @@ export interface Watch {
 }
 
 /**
- * Turns SIGINT, SIGTERM and SIGHUP into an orderly end; a second one ends the process at once. A thread listens, because
- * much work never lets the main thread hear: such work calls `check` now and then, which throws. Training has the
- * AbortSignal instead, and saves itself.
+ * Ends a command gracefully on SIGINT, SIGTERM and SIGHUP; a second signal ends the process immediately. A thread
+ * receives the signals, because much work never returns to the event loop of the main thread: such work calls `check`
+ * regularly, which throws. Training uses the AbortSignal instead, and saves a checkpoint.
  */
 export class Interrupt implements Disposable {
   readonly #memory = new Int32Array(new SharedArrayBuffer(8));

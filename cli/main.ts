@@ -112,6 +112,6 @@ export async function main(given: string[]): Promise<void> {
     process.exit(0);
   });
   await execute(given);
-  // A rank that waits in a foreign call for a failed rank holds its thread forever; the process must not wait for it.
+  // A thread may block forever in a foreign call that waits for a failed rank; the process must not wait for it.
   if (process.exitCode) process.exit();
 }

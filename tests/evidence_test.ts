@@ -1,4 +1,4 @@
-/** The tables of `deno task evidence` have a place in their pages and say what was not run. */
+/** Each table of `deno task evidence` has a place in its page, which states what was not run. */
 import assert from "node:assert/strict";
 import { tableOf, withTable } from "../tools/evidence/evidence.ts";
 import { SERIES } from "../tools/evidence/series.ts";

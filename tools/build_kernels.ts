@@ -1,8 +1,9 @@
 /**
- * Compiles the CUDA kernels to the PTX text that is committed beside them, and records what ptxas makes of it.
+ * Compiles the CUDA kernels to the PTX text that is committed next to them, and records the registers that ptxas
+ * assigns.
  *
  *     deno run -A tools/build_kernels.ts            compile every .cu, then write kernels/resources.md
- *     deno run -A tools/build_kernels.ts --check    fail unless every .ptx was built from its source as it is now
+ *     deno run -A tools/build_kernels.ts --check    fail unless every .ptx was compiled from its present source
  *
  * Compiling needs Debian's clang-14 (apt-get install clang-14) and no CUDA toolkit; the table needs ptxas from one.
  */

@@ -1,12 +1,12 @@
 /**
- * Compiles the AssemblyScript kernels and writes them, as base64, into a module of their own:
+ * Compiles the AssemblyScript kernels and writes them to a module as base64:
  *
  *     deno run -A tools/build_wasm.ts
  *
- * `tests/backend/wasm_kernels_test.ts` compiles them again and fails when the committed text is another.
+ * `tests/backend/wasm_kernels_test.ts` compiles them again and fails if the committed text differs.
  *
- * The compiler can produce code with 64-bit addresses, but its command line has no option for it and it declares the
- * memory with 32. So this drives the compiler's library, and declares the memory itself.
+ * The compiler can generate code with 64-bit addresses, but its command line has no option for it and declares a memory
+ * with 32-bit addresses. This tool therefore calls the compiler as a library and declares the memory itself.
  */
 import * as compiler from "assemblyscript";
 import { libraryFiles, libraryPrefix } from "assemblyscript/asc";

@@ -1,16 +1,16 @@
 /**
- * Kills and corrupts: shows that nothing is lost and that nothing wrong is taken for right.
+ * Kills processes and corrupts files, and checks that nothing is lost and no damage is overlooked.
  *
  *     deno task faults --kills 200 --corruptions 500 --rank-kills 20 --row-kills 100 --seed 1
  *
- * Kills: commands of the pipeline (prepare, profile, layout, train with checkpoints) are killed (SIGKILL) at random moments
- * and given again until they are done; in the end every artifact must have the bits of an undisturbed pipeline, and no
- * other file may be there. Corruptions: one file of one artifact is cut, prolonged, overwritten, removed, or has one bit
- * flipped; opening the artifact must fail with one line "Cannot ..." that is no stack trace. Every tenth of them, and a
- * full disk (a limit on the size of files), goes through the command line. Rank kills: one of two ranks that mpirun
- * started is killed; all must end within 20 seconds, and the command that training named goes on, in the end to the bits
- * of an undisturbed training. Row kills: trainings with rows on disk are killed and resumed within other memory budgets, in
- * the end to the bits of training in memory. Writes one JSON object.
+ * Kills: commands of the pipeline (prepare, profile, layout, train with checkpoints) are killed (SIGKILL) at random
+ * moments and repeated until they are complete; then every artifact must have the bits of an undisturbed pipeline, and
+ * no other file may exist. Corruptions: one file of one artifact is truncated, extended, overwritten, removed, or has
+ * one bit flipped; opening the artifact must fail with one line "Cannot ..." and no stack trace. Every tenth of them,
+ * and a full disk (a limit on the size of files), is tested through the command line. Rank kills: one of two ranks that
+ * mpirun started is killed; all must end within 20 seconds, and the command that training printed must resume it and
+ * finish with the bits of an undisturbed training. Row kills: trainings with rows on disk are killed and resumed within
+ * other memory budgets, and must finish with the bits of training in memory. Writes one JSON object.
  */
 import { parseArgs } from "node:util";
 import { Terminal } from "../src/report/terminal.ts";

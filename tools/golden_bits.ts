@@ -1,10 +1,11 @@
 /**
- * Shows that a change keeps arithmetic: a dozen short runs before and after it must leave checkpoints of the same bits.
+ * Checks that a change does not change arithmetic: a dozen short runs write checkpoints with the same bits before and
+ * after it.
  *
  *     deno task golden HEAD~3          the commit HEAD~3 against the working tree
  *     deno task golden HEAD~3 HEAD     two commits
  *
- * Both are run on this machine, one after the other, with the same library and kernel of matrix products, because bits
+ * Both run on this machine, one after the other, with the same library and kernel of matrix products, because bits
  * depend on these. Every run is a command line that both commits must understand. Exit status 1 if any bits differ.
  */
 import { createHash } from "node:crypto";

@@ -1,15 +1,15 @@
 /**
- * Everything that is worth knowing of Hotset on a GPU, by one command:
+ * Tests and measures Hotset on a GPU with one command:
  *
  *     deno run -A tools/gpu_first_run.ts --out FOLDER
  *
- * It looks at the machine, runs the tests that need a GPU, trains the demonstration, times every kernel and whole steps, and
- * trains the same model in PyTorch if python3 has it. FOLDER gets `report.json`, `report.html` (one file, with everything
- * inside) and a log of each part. The report is written anew after each part, and no part can take down another: each is a
- * process of its own with a time limit. Exit status 1 if a part failed.
+ * Describes the machine, runs the tests that need a GPU, trains the demonstration, times every kernel and whole steps,
+ * and trains the same model in PyTorch if python3 has it. Writes `report.json`, `report.html` (one self-contained file)
+ * and a log of each part to FOLDER. Each part is a process with a time limit, so that no part can end another, and the
+ * report is written again after each. Exit status 1 if a part failed.
  *
- * `--parts machine,kernels` runs some of them; `--device emulated` rehearses all of it in tiny sizes where there is no GPU;
- * `--offline` lets Deno use only what is in its cache already.
+ * `--parts machine,kernels` selects parts; `--device emulated` runs all of them in tiny sizes without a GPU;
+ * `--offline` lets Deno use only its cache.
  */
 import { parseArgs } from "node:util";
 import { join, resolve } from "node:path";

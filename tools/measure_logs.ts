@@ -1,6 +1,6 @@
 /**
- * Prepares every log of a folder of real data and prints the table of docs/datasets.md: rows, tables, and what a hot set
- * of 1, 5 and 10 % of the rows covers, the most used rows of all tables together.
+ * Prepares every log in a folder of real data and prints the table of docs/datasets.md: rows, tables, and the coverage
+ * of the 1, 5 and 10 % most frequent rows of all tables together.
  *
  *     deno run -A tools/measure_logs.ts ../shared/data
  */

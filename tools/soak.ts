@@ -1,12 +1,12 @@
 /**
- * Trains for a long time and looks whether anything grows or slows down:
+ * Trains for a long time and checks that neither memory grows nor throughput falls:
  *
  *     deno task soak --minutes 30
  *
- * Generated data, modes cpu and fae for half of the time each, a checkpoint every minute (or 12 times in a shorter soak).
- * Memory is what is resident at each checkpoint but the first ones (a third of the time, in which caches fill), throughput
- * that of the steps between two of them. Writes one JSON object; exits with 1 if memory grows by more than 2 % or
- * throughput falls by more than 5 % from the first half of what counts to the second.
+ * Generated data, modes cpu and fae for half of the time each, a checkpoint every minute (or 12 times in a shorter
+ * soak). Memory is the resident memory at each checkpoint after the first third of the time, in which caches fill;
+ * throughput is that of the steps between two checkpoints. Writes one JSON object; exit status 1 if memory grows by
+ * more than 2 % or throughput falls by more than 5 % between the first and the second half of these checkpoints.
  */
 import { join } from "node:path";
 import { parseArgs } from "node:util";

@@ -1,6 +1,6 @@
 /**
- * What each test file costs: processor time, also of the processes that it starts, which other work on the machine hardly
- * changes. Each file runs alone; the most expensive ones are told first.
+ * The processor time of each test file, including the processes that it starts; other work on the machine hardly
+ * changes it. Each file runs alone; the most expensive files are printed first.
  *
  *     deno task test:times                     the files of deno task test
  *     deno task test:times tests/cli FILE...   those of a folder, or named ones

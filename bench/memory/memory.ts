@@ -1,13 +1,14 @@
 /**
- * Training within less memory, beside training in memory: samples a second by the budget, each run in a control group that
- * holds it to its budget. In the group of the budget that PEER_SHARE says: PyTorch over memory-mapped tables, Hotset over
- * memory-mapped tables, and Hotset with its rows in lmdb. Measures first what the disk can do.
+ * Speed of training within less memory: samples/s by the budget, each run in a control group that limits it to its
+ * budget. In the group of the budget PEER_SHARE also run PyTorch over memory-mapped tables, Hotset over memory-mapped
+ * tables, and Hotset with its rows in lmdb. Measures the speed of the disk first.
  *
  *     deno task bench:memory [--write] [scenario...]
  *
- * The limit of a run is the peak of the same run with tiny tables plus the share of the bytes of rows and their state.
- * Without root there are no limits, and it says so. `--write` puts the table into docs/tiers.md and README.md, and the
- * picture into docs/memory.svg. ROUNDS rounds (3), in which all ways take turns. Data is generated, once, under hotset/bench.
+ * The limit of a run is the peak memory of the same run with tiny tables plus the share of the bytes of rows and their
+ * state. Without root there are no limits, which the output says. `--write` writes the table to docs/tiers.md and
+ * README.md, and the chart to docs/memory.svg. ROUNDS rounds (3), in which the programs alternate. Data is generated
+ * once, under hotset/bench.
  */
 import { join } from "node:path";
 import { resolveConfig } from "../../src/config/config.ts";

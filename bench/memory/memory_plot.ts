@@ -1,4 +1,4 @@
-/** The picture of docs/tiers.md: speed by the memory that rows may have. */
+/** The chart of docs/tiers.md: speed by the memory for rows. */
 import * as Plot from "@observablehq/plot";
 import { percent } from "../../src/format.ts";
 import { drawSvg } from "../../src/report/html/draw.ts";

@@ -1,12 +1,12 @@
 /**
- * One rank that trains with rows where others would put them; memory.ts starts it:
+ * One rank that trains with rows in another kind of storage; started by memory.ts:
  *
  *     deno run -A bench/memory/train_over.ts mapped DATASET CONFIG FOLDER SECONDS         tables in a mapped file
  *     deno run -A bench/memory/train_over.ts lmdb DATASET CONFIG FOLDER SECONDS SHARE     cached rows, all others in lmdb
  *
- * CONFIG is JSON. What is left of a mapped file in memory is the choice of the system's page cache; nothing else differs
- * from training in memory, nor lmdb from the log of rows. Ends after SECONDS of training, and prints samples a second,
- * without those of the first steps, as JSON.
+ * CONFIG is JSON. The page cache decides which part of a mapped file stays in memory; everything else is as in training
+ * in memory. With lmdb everything but the store is as with the log of rows. Ends after SECONDS of training and prints
+ * samples/s without the first steps, as JSON.
  */
 import { closeSync, existsSync, openSync } from "node:fs";
 import { join } from "node:path";

@@ -1,4 +1,4 @@
-/** The table of Hotset beside PyTorch, and its place in README.md. */
+/** The table that compares Hotset with PyTorch, and its place in README.md. */
 import { median } from "../median.ts";
 
 /** Precision of matrix products. */

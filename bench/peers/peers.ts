@@ -1,13 +1,13 @@
 /**
- * Trains and scores with the same model on the same batches in Hotset and in PyTorch, in turn, and prints both speeds, each
- * beside its own limit: what the rate of a large product of matrices would allow. PyTorch runs in four ways: eager and
- * with torch.compile, in fp32 and in bf16 (autocast). Hotset is compared with the better of the same precision. Scoring is
- * `hotset evaluate`, whose time includes reading and the metrics; PyTorch's is forward passes and losses.
+ * Trains and scores the same model on the same batches in Hotset and in PyTorch, alternately, and prints both speeds
+ * next to their limits: the speed at the rate of a large matrix product. PyTorch runs in four ways: eager and with
+ * torch.compile, in fp32 and in bf16 (autocast). Hotset is compared with the faster one of the same precision. Scoring
+ * is `hotset evaluate`, whose time includes reading and the metrics; PyTorch's is forward passes and losses.
  *
  *     deno task bench:peers [--write] [scenario...]
  *
- * Without names all scenarios run but `quick`, a small one that says whether everything works. `--write` puts the table
- * into README.md. ROUNDS rounds (3). Data is generated, once, under hotset/bench.
+ * Without names all scenarios run except `quick`, a small one that checks the setup. `--write` writes the table to
+ * README.md. ROUNDS rounds (3). Data is generated once, under hotset/bench.
  */
 import { join } from "node:path";
 import { cpuOptions, openHost } from "../../src/backend/open.ts";

@@ -1,8 +1,8 @@
 /**
  * Prepares the same raw log with Hotset and with the preprocessing of facebookresearch/dlrm (getCriteoAdData of its
- * data_utils.py, one process for each of its seven files), in turn, and prints the ratio of the times. Needs python3 with
- * NumPy and a checkout: `deno run -A bench/peers/prepare_peer.ts CHECKOUT [SAMPLES]`; 1,000,000 generated samples unless
- * told, ROUNDS rounds (1).
+ * data_utils.py, one process for each of its seven files), alternately, and prints the ratio of the times. Needs
+ * python3 with NumPy and a checkout: `deno run -A bench/peers/prepare_peer.ts CHECKOUT [SAMPLES]`; default 1,000,000
+ * generated samples, ROUNDS rounds (1).
  */
 import Table from "cli-table3";
 import { join } from "node:path";

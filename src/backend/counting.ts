@@ -34,7 +34,7 @@ export interface CountedWork {
   readonly recorded: boolean;
 }
 
-/** Adds up bytes by the labels of allocations, and the work of a step. Can stand for a host or a device. */
+/** Adds up bytes by the labels of allocations, and the work of a step. Serves as a host or a device. */
 export class CountingBackend implements HostBackend {
   readonly name = "counting";
   readonly blas = null;
@@ -47,7 +47,7 @@ export class CountingBackend implements HostBackend {
   #recorded = false;
   #distinct = 0;
 
-  /** Begins a step over a batch with so many distinct rows; forgets the one before. */
+  /** Begins a step over a batch with `distinct` distinct rows; discards the counts of the previous step. */
   startStep(distinct: number): void {
     this.#distinct = distinct;
     this.#kernels = [];

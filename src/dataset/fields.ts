@@ -174,7 +174,7 @@ function valueOf(
   return { value, good: list ? `NOT coalesce(${raw} LIKE '[%,%]', false)` : "true" };
 }
 
-/** SQL of the group of a row as text, as it stands. */
+/** SQL of the group of a row as unchanged text. */
 function groupOf(raw: string, type: string | undefined): Pick<Field, "value" | "good"> {
   return { value: textOf(raw, type), good: "true" };
 }

@@ -11,9 +11,9 @@ import type { StageDirectory } from "./stage_directory.ts";
 import { type KeyRun, keyRun } from "./staged_chunk.ts";
 import type { StagedLog } from "./staged_log.ts";
 
-/** Share of the memory for the dictionary in work beside DuckDB. */
+/** Share of the memory for the dictionary that is being built, in addition to that of DuckDB. */
 const DICTIONARY_MEMORY_SHARE = 0.4;
-/** Without DuckDB, dictionaries in work get what the runtime and the threads leave, but at least a share. */
+/** Without DuckDB, dictionaries get the memory that the runtime and the threads leave, but at least a share. */
 const RUNTIME_BYTES = 192 * 2 ** 20;
 const THREAD_BYTES = 64 * 2 ** 20;
 const MIN_KEYS_MEMORY_SHARE = 0.25;

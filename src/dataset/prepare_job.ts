@@ -25,7 +25,7 @@ import { stagedView, type ValueRule } from "./value_rules.ts";
 
 /** Default limit of memory for reading raw logs. */
 export const DEFAULT_MEMORY_BYTES = 4 * 2 ** 30;
-/** Share of the memory for DuckDB; the rest is for the dictionary in work, buffers and the runtime. */
+/** Share of the memory for DuckDB; the rest is for the dictionary that is being built, buffers and the runtime. */
 const ENGINE_MEMORY_SHARE = 0.5;
 
 /** Resources and callbacks for reading logs; the same for all functions that read logs. */

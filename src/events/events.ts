@@ -216,7 +216,7 @@ export interface MovedRows {
   readonly read: number;
   /** Rows written to the disk. */
   readonly written: number;
-  /** Reads of the disk, each of one page or of several that lie together. */
+  /** Reads of the disk, each of one page or of several adjacent ones. */
   readonly reads: number;
   /** Bytes read. */
   readonly bytesRead: number;

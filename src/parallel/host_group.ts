@@ -13,9 +13,9 @@ import {
 
 /** Elements of a vector that are added at a time. */
 const PIECE = 1 << 20;
-/** A rank's answer when ranks agree: its own failure, or that it learned of another's. */
+/** A rank's answer when ranks agree: it failed, or it knows that another rank failed. */
 const FAILED = 1;
-const TOLD = 2;
+const PEER_FAILED = 2;
 
 /** An operation that is complete when it is returned. */
 export const DONE: Work = { wait() {} };
@@ -59,9 +59,9 @@ export abstract class HostGroup implements ProcessGroup {
   }
 
   agree(error?: unknown): void {
-    const own = error === undefined ? 0 : error instanceof PeerFailed ? TOLD : FAILED;
+    const own = error === undefined ? 0 : error instanceof PeerFailed ? PEER_FAILED : FAILED;
     const all = this.#gatherElements(Uint8Array.of(own), new Array<number>(this.size).fill(1));
-    const failed = all.includes(FAILED) ? all.indexOf(FAILED) : all.indexOf(TOLD);
+    const failed = all.includes(FAILED) ? all.indexOf(FAILED) : all.indexOf(PEER_FAILED);
     if (failed < 0) return;
     this.failure = failed === this.rank ? error : new PeerFailed("Cannot continue: another rank failed");
     throw this.failure;

@@ -70,7 +70,7 @@ export function planTime(options: TimeOptions, { mode, onDevice }: Placement, ma
   return { mode, onDevice, ranks, hot, cold, samplesPerSecond };
 }
 
-/** Time of a counted step of so many ranks, each on a core. */
+/** Time of a counted step on `ranks` ranks, each on a core. */
 export function stepTime({ host, device, bytesFromRanks }: CountedStep, ranks: number, machine: GpuMachine): StepTime {
   const launch = 1e-6 * (device.recorded ? machine.kernelMicroseconds : machine.launchMicroseconds);
   const onDevice = sum(

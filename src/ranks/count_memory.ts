@@ -102,7 +102,7 @@ export interface CountedStep {
 /** Runs a step of all ranks on counting backends. */
 export function countStep(options: CountOptions, { distinct, hot }: CountedBatch): CountedStep {
   const { batchShape } = options;
-  // All views of a host share memory, so that what is written in a slot's header stands where its batch is read.
+  // All views of a host share memory, so that a value written to a slot's header is read with its batch.
   const host = new CountingBackend();
   const pooledWords = batchShape.batchSize * batchShape.tables * options.plan.shape.dim;
   host.floats({ words: Math.max(batchSections(batchShape).capacity, pooledWords) });

@@ -76,7 +76,7 @@ async function run(message: RankMessage, group: ThreadGroup): Promise<void> {
   }
 }
 
-/** Executes commands until it is told to end. */
+/** Executes commands until the one to stop. */
 function carryOut(rank: Rank, device: string, { rank: number, group }: RankMessage): void {
   const mail = new Mailbox(group.mailbox);
   const { words } = mail;

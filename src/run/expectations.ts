@@ -20,7 +20,7 @@ export function expectRows({ mode }: TrainConfig, { directory, tables }: Dataset
   );
 }
 
-/** Throws if the tables cannot fit: at once, not after profile and layout. */
+/** Throws if the tables cannot fit: before profile and layout are built. */
 export function expectMemory(plan: ModelPlan, { directory }: Dataset): void {
   const needed = tableBytes(plan);
   const memory = ifPermitted(() => Deno.systemMemoryInfo());

@@ -1,4 +1,4 @@
-/** What a run tells the user besides its metrics: about its data before it trains, about rows that moved afterwards. */
+/** Notes of a run to the user: about its data before it trains, about moved rows after it. */
 import type { TrainConfig } from "../config/config.ts";
 import type { Dataset } from "../dataset/dataset.ts";
 import type { CacheCounts } from "../embedding/cached.ts";

@@ -25,7 +25,7 @@ export interface RunOptions {
    * function is called when training begins.
    */
   readonly signal?: AbortSignal | (() => AbortSignal);
-  /** Directory of the dataset of a run that goes on, if it is not where it was, relative to the run. */
+  /** Directory of the dataset of a resumed run, if its position relative to the run has changed. */
   readonly data?: string | undefined;
   /** A run, packed or not, or a checkpoint whose model and optimizer state the new run begins with; undefined for a new model. */
   readonly from?: string | undefined;

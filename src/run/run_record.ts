@@ -141,7 +141,7 @@ export type TrainedWith = Pick<RunRecord, "layoutId" | "from" | "device" | "blas
  * that fails.
  */
 export function recordRun(out: string, config: TrainConfig, dataset: Dataset, trainedWith: TrainedWith): void {
-  // A run may be moved together with what lies beside it.
+  // A run may be moved together with the directory that contains it and its data.
   const fromRun = (directory: string) => relative(throughLinks(out), throughLinks(directory));
   const { from } = trainedWith;
   const record: RunRecord = {

@@ -21,7 +21,7 @@ export function freeBytes(path: string): number | undefined {
   }
 }
 
-/** Throws HotsetError if the disk of `out` has fewer free bytes than needed: at once, not when it is full. */
+/** Throws HotsetError if the disk of `out` has fewer free bytes than needed, before anything is written. */
 export function expectRoom(
   out: string,
   needed: number,

@@ -1,6 +1,6 @@
 /**
- * What every backend must do: each operation against the reference backend, on odd shapes. Uses the Backend contract
- * alone, so that it serves backends whose memory the host cannot see.
+ * The tests that every backend must pass: each operation against the reference backend, on odd shapes. They use only
+ * the `Backend` contract, so that they also run on backends whose memory the host cannot read.
  */
 import assert from "node:assert/strict";
 import { type Backend, type Buffer, Header } from "../../src/backend/backend.ts";

@@ -1,4 +1,4 @@
-/** The part of the conformance tests that is about layers and the loss. */
+/** Conformance tests of layers and the loss. */
 import { type Activation, type InteractionShape, interactionWidth } from "../../src/backend/backend.ts";
 import { writeLoss } from "../../src/model/loss.ts";
 import { Random } from "../../src/random.ts";

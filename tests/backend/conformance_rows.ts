@@ -1,4 +1,4 @@
-/** The part of the conformance tests that is about embedding rows and updates. */
+/** Conformance tests of embedding rows and updates. */
 import { type Backend, type Buffer, HEADER_WORDS } from "../../src/backend/backend.ts";
 import { denseStateWords, OPTIMIZER_NAMES, rowStateWords } from "../../src/optimizer/optimizers.ts";
 import type { Batch } from "../../src/layout/batch.ts";

@@ -1,4 +1,4 @@
-/** The CUDA backend's own promises: memory, transfers, recorded sequences, errors. */
+/** Memory, transfers, recorded sequences and errors of the CUDA backend. */
 import assert from "node:assert/strict";
 import { Header, HEADER_WORDS } from "../../src/backend/backend.ts";
 import { CudaDevice } from "../../src/backend/cuda/device.ts";

@@ -1,4 +1,4 @@
-/** What the benches of the CUDA kernels measure: the limits on memory traffic, and that the GPU timings run. */
+/** The benchmarks of CUDA kernels run, and the memory traffic that they count stays within limits. */
 import assert from "node:assert/strict";
 import { openCuda } from "../../src/backend/cuda/open.ts";
 import { measureLimits, measureTimes, timingText, TINY } from "../../bench/cuda_bench.ts";

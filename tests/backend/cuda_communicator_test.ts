@@ -1,4 +1,7 @@
-/** Communicators of CUDA backends: what they exchange, one by one and in a recorded sequence, and what they count. */
+/**
+ * Communicators of CUDA backends: the vectors they exchange, directly and in a recorded sequence, and the bytes they
+ * count.
+ */
 import assert from "node:assert/strict";
 import { testDevice } from "../support/cuda_device.ts";
 import type { RankAnswer, RankOrder } from "./communicator_rank.ts";

@@ -1,4 +1,4 @@
-/** The committed PTX suits every GPU from V100 on, without spills. */
+/** The committed PTX compiles for every GPU from V100 on, without register spills. */
 import assert from "node:assert/strict";
 import { assemble, ptxasRelease, resourceTable } from "../../tools/build_kernels.ts";
 import { testWith } from "../support/programs.ts";

@@ -1,4 +1,4 @@
-/** The committed PTX: made from the source beside it. */
+/** The committed PTX was compiled from the source next to it. */
 import assert from "node:assert/strict";
 import { compile, kernelNames, staleKernels } from "../../tools/build_kernels.ts";
 import { testWith } from "../support/programs.ts";

@@ -1,4 +1,4 @@
-/** Operands of the operations of a backend, with guards around them, and batches to update rows from. */
+/** Operands of a backend's operations with guard words around them, and batches for updates of rows. */
 import { OPTIMIZER_NAMES, writeStep } from "../../src/optimizer/optimizers.ts";
 import assert from "node:assert/strict";
 import { type Backend, type Buffer, Header, HEADER_WORDS } from "../../src/backend/backend.ts";

@@ -1,4 +1,4 @@
-/** A backend beside the reference: both run an operation on equal operands. */
+/** Runs an operation on a backend and on the reference backend with equal operands. */
 import assert from "node:assert/strict";
 import type { Backend, Buffer } from "../../src/backend/backend.ts";
 import { ReferenceBackend } from "../../src/backend/reference/reference.ts";

@@ -1,4 +1,6 @@
-/** The reference backend is the definition that others are held against, so it is held against mathematics. */
+/**
+ * The reference backend defines the results of all others, so it is compared with formulas and numerical gradients.
+ */
 import assert from "node:assert/strict";
 import {
   type Activation,

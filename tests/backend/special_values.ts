@@ -1,7 +1,7 @@
 /**
- * Numbers that a computation can lose without a word: NaN and infinities, -0, and the smallest ones. Each is put into each
- * operand of each operation, where vectors and what is left beside them read it. What may differ from the reference is
- * what `src/backend/backend.ts` says, and no more.
+ * Values that a computation can lose silently: NaN, infinities, -0 and denormals. Each is put into each operand of each
+ * operation, both where vector instructions read it and in the remainder. Only differences that
+ * `src/backend/backend.ts` permits are accepted.
  */
 import assert from "node:assert/strict";
 import {

@@ -1,4 +1,4 @@
-/** The module of the WASM kernels: how it is built, and that threads share it. */
+/** The WASM module: the committed code was compiled from its source, and threads share its memory. */
 import assert from "node:assert/strict";
 import { ACTIVATION_CODES } from "../../src/backend/cpu/wasm/kernels.ts";
 import { KERNELS_BASE64 } from "../../src/backend/cpu/wasm/kernels_binary.ts";

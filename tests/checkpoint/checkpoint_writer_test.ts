@@ -1,4 +1,6 @@
-/** The coordinator's side of the writer of checkpoints: a worker that dies is told of, and one that is waited for hurries. */
+/**
+ * The coordinator's side of the checkpoint writer: errors of its worker, and full speed while the coordinator waits.
+ */
 import assert from "node:assert/strict";
 import { cpuOptions, openHost } from "../../src/backend/open.ts";
 import { HotsetError } from "../../src/errors.ts";

@@ -1,4 +1,6 @@
-/** What multiplies matrices on a CPU: chosen, found, told and recorded. */
+/**
+ * The library of matrix products on a CPU: selection, missing libraries, messages, and its entry in the run's record.
+ */
 import assert from "node:assert/strict";
 import { absent } from "../support/libraries.ts";
 import { jsonLines, Workplace } from "./support.ts";

@@ -1,4 +1,4 @@
-/** Runs a command line beside a thread that waits in a foreign call, as a rank does whose peer failed. */
+/** Runs a command line next to a thread that blocks in a foreign call, as a rank does after its peer failed. */
 import { main } from "../../cli/main.ts";
 
 const worker = new Worker(new URL("sleeping_thread.ts", import.meta.url), { type: "module" });

@@ -1,4 +1,4 @@
-/** A failed run ends, whatever its other threads wait for. */
+/** A failed process exits although another of its threads is blocked. */
 import assert from "node:assert/strict";
 
 Deno.test("a thread that waits in a foreign call does not hold up a process that has told why it failed", async () => {

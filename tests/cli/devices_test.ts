@@ -1,4 +1,4 @@
-/** What `--device auto` says where there is no GPU. */
+/** Messages of `--device auto` without a GPU. */
 import assert from "node:assert/strict";
 import { TINY_MODEL, Workplace } from "./support.ts";
 

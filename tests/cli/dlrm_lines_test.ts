@@ -1,4 +1,4 @@
-/** The command lines of facebookresearch/dlrm's benchmarks, word for word, on small files. */
+/** The command lines of facebookresearch/dlrm's benchmarks run unchanged on small files. */
 import assert from "node:assert/strict";
 import { zipSync } from "fflate";
 import { npy } from "../support/npy.ts";

@@ -1,4 +1,4 @@
-/** Every option of every command, in every mode, on every device: it acts, or it is refused. */
+/** Every option of every command, in every mode and on every device, has an effect or is refused. */
 import assert from "node:assert/strict";
 import { program } from "../../cli/main.ts";
 import { expectEffect } from "../../cli/effects.ts";

@@ -1,4 +1,4 @@
-/** What programs are told of a failure: the exit status, and with --json an object with a code. */
+/** How a program learns of a failure: the exit status, and with --json an object with a code. */
 import assert from "node:assert/strict";
 import { codeOf, ERROR_CODES, type ErrorCode, HotsetError, Interrupted, UsageError } from "../../src/errors.ts";
 import { someOf } from "../support/series.ts";

@@ -1,4 +1,4 @@
-/** A few of the faults that tools/faults.ts injects by the hundred. */
+/** A few of the faults of tools/faults.ts, which injects hundreds. */
 import assert from "node:assert/strict";
 import { Workplace } from "./support.ts";
 import { runCorruptions, runFullDisk, runKills } from "../support/faults.ts";

@@ -1,4 +1,4 @@
-/** A terminal that is closed. */
+/** Commands whose terminal is closed. */
 import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
 import { hangupIsIgnored } from "../../cli/interrupt.ts";

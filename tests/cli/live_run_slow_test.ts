@@ -1,4 +1,4 @@
-/** A run while it is being trained: no other process trains it, and its checkpoints can be used. */
+/** While a run trains no other process can train it, and its checkpoints can be used. */
 import assert from "node:assert/strict";
 import { jsonLines, startUntil, WIDE_MODEL, Workplace } from "./support.ts";
 

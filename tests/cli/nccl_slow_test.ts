@@ -1,4 +1,4 @@
-/** Processes that mpirun started, with an emulated GPU each: NCCL's id reaches them over MPI. */
+/** MPI processes with one emulated GPU each: the id of NCCL's communicator is sent over MPI. */
 import assert from "node:assert/strict";
 import { assertClose, largestError } from "../support/close.ts";
 import { runMpi, testWithEach } from "../support/mpirun.ts";

@@ -1,4 +1,6 @@
-/** SECURITY.md's table of permissions: each command runs with what its row says, and not with less. */
+/**
+ * The table of permissions in SECURITY.md: each command runs with those of its row, and fails without any one of them.
+ */
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { Workplace } from "./support.ts";

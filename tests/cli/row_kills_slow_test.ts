@@ -1,4 +1,4 @@
-/** A few of the kills that tools/faults.ts makes by the hundred. */
+/** A few of the kills of tools/faults.ts, which makes hundreds. */
 import assert from "node:assert/strict";
 import { runRowKills } from "../support/row_kills.ts";
 

@@ -1,4 +1,6 @@
-/** Signals at any time: an orderly end in one line, and nothing half written. Of training see interrupt_test.ts. */
+/**
+ * Signals at any time end a command with one line and leave no unfinished output; for training see interrupt_test.ts.
+ */
 import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
 import { hangupIsIgnored } from "../../cli/interrupt.ts";

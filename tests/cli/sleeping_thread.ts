@@ -1,4 +1,4 @@
-/** A worker that waits in a foreign call for a minute. */
+/** A worker that blocks in a foreign call for a minute. */
 /// <reference lib="deno.worker" />
 import { openLibrary } from "../../ffi/library.ts";
 

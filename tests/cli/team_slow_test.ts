@@ -1,4 +1,4 @@
-/** prepare, profile and layout divided over processes that mpirun started: the bytes that one process writes. */
+/** prepare, profile and layout by several MPI processes write the same bytes as one process. */
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import { isArtifact } from "../../src/storage/artifact.ts";

@@ -1,4 +1,4 @@
-/** prepare divided over processes that mpirun started: they end as one. */
+/** prepare by several MPI processes: if one fails, all end. */
 import assert from "node:assert/strict";
 import { runMpi, testWithEach } from "../support/mpirun.ts";
 import { Workplace } from "./support.ts";

@@ -1,4 +1,4 @@
-/** Commands that are started together: each has its own run, and what several want is made once. */
+/** Commands that start at the same time get different runs and build shared artifacts once. */
 import assert from "node:assert/strict";
 import { startUntil, TINY_MODEL, Workplace } from "./support.ts";
 

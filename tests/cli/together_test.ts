@@ -1,4 +1,4 @@
-/** Calls of one process that run together: each run has a number, and what several want is made once. */
+/** Concurrent calls in one process get different run numbers and build shared artifacts once. */
 import assert from "node:assert/strict";
 import { prepareDataset } from "../../src/dataset/prepare.ts";
 import { ClaimedRun } from "../../src/run/claimed_run.ts";

@@ -1,4 +1,6 @@
-/** The tests of the CUDA path, by the product's own calls into the stand-in libraries, with random delays of streams. */
+/**
+ * Tests of the CUDA path with the product's own foreign calls into stand-in libraries, with random delays of streams.
+ */
 import assert from "node:assert/strict";
 import { TINY_MODEL, Workplace } from "../cli/support.ts";
 import { standInAbsent, standInEnvironment, type StandInOptions } from "../support/cuda_standin.ts";

@@ -1,4 +1,4 @@
-/** Calls of CUDA that fail in a training run; a test of a process with the stand-in (cuda_standin_slow_test.ts). */
+/** CUDA calls that fail during training; run in a process with the stand-in by cuda_standin_slow_test.ts. */
 import assert from "node:assert/strict";
 import { cublasSymbols } from "../../ffi/cublas.ts";
 import { cudaSymbols } from "../../ffi/cuda.ts";

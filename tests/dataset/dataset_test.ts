@@ -1,4 +1,4 @@
-/** Datasets whose checksums are right and whose values are not. */
+/** Datasets with right checksums and invalid values. */
 import assert from "node:assert/strict";
 import { ArtifactWriter } from "../../src/storage/artifact_writer.ts";
 import { Dataset, splitFiles } from "../../src/dataset/dataset.ts";

@@ -1,4 +1,4 @@
-/** Generated files, read by Hotset and by others: the same rows and values, or a refusal. */
+/** Generated files are read by Hotset and by other programs with the same rows and values, or refused. */
 import assert from "node:assert/strict";
 import { gzipSync } from "node:zlib";
 import fc from "fast-check";

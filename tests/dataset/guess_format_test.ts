@@ -1,4 +1,4 @@
-/** A log without a named format or schema: what is guessed, told, and refused. */
+/** A log without a format or schema: what is guessed, reported and refused. */
 import assert from "node:assert/strict";
 import { guessFormat, type NamedFormat } from "../../src/dataset/guess_format.ts";
 import { prepareDataset } from "../../src/dataset/prepare.ts";

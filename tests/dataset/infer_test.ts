@@ -1,4 +1,4 @@
-/** What `prepare --infer` proposes is accepted by `prepare`, and holds no leak. */
+/** `prepare` accepts what `prepare --infer` proposes, and the proposal contains no leak. */
 import assert from "node:assert/strict";
 import type { Column } from "../../src/dataset/schema.ts";
 import type { Dataset } from "../../src/dataset/dataset.ts";

@@ -1,4 +1,4 @@
-/** Negatives for logs of what people chose. */
+/** Negatives that are drawn for logs of positives. */
 import assert from "node:assert/strict";
 import type { Dataset, Split } from "../../src/dataset/dataset.ts";
 import { SPLITS } from "../../src/dataset/dataset.ts";

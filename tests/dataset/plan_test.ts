@@ -1,4 +1,4 @@
-/** What DuckDB makes of the SQL of fields and values. */
+/** Results of the SQL for fields and values in DuckDB. */
 import assert from "node:assert/strict";
 import { Engine } from "../../src/dataset/duckdb.ts";
 import { fieldBuilder, parsedRows } from "../../src/dataset/fields.ts";

@@ -1,4 +1,4 @@
-/** Rows to predict need no label: whatever stands in its column, they are encoded as the same rows with good labels. */
+/** Rows to predict need no valid label: they are encoded like rows with valid labels. */
 import assert from "node:assert/strict";
 import { DuckDBInstance } from "@duckdb/node-api";
 import { zipSync } from "fflate";

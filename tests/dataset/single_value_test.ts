@@ -1,4 +1,4 @@
-/** A single value in memory gives what DuckDB gives for the same field of a log, or both refuse it. */
+/** A single value in memory is encoded, or refused, like the same field of a log in DuckDB. */
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { Engine, quoted } from "../../src/dataset/duckdb.ts";

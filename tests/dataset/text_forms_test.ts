@@ -1,4 +1,4 @@
-/** Ways of writing numbers, lists, quotes and times: read as the schema says, or refused with their line. */
+/** Notations of numbers, lists, quotes and times are read according to the schema, or refused with their line. */
 import assert from "node:assert/strict";
 import { columnNames, splitLine } from "../../src/dataset/header.ts";
 import type { Dataset } from "../../src/dataset/dataset.ts";

@@ -1,4 +1,4 @@
-/** A validation split of files of its own, as published train, valid and test files have it. */
+/** A validation split from its own files, as in published data with train, valid and test files. */
 import assert from "node:assert/strict";
 import type { Dataset } from "../../src/dataset/dataset.ts";
 import { prepareDataset, type PrepareOptions } from "../../src/dataset/prepare.ts";

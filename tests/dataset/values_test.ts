@@ -1,4 +1,4 @@
-/** The rule for values of docs/datasets.md: the same value is the same row, whatever wrote the file. */
+/** The rule for values in docs/datasets.md: equal values get the same row, whatever program wrote the file. */
 import assert from "node:assert/strict";
 import type { Dataset } from "../../src/dataset/dataset.ts";
 import { encodeWith, prepareDataset, type PrepareOptions } from "../../src/dataset/prepare.ts";

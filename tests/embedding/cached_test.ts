@@ -1,4 +1,4 @@
-/** Tables larger than memory give the bits of tables in memory. */
+/** Tables larger than memory have the same bits as tables in memory. */
 import assert from "node:assert/strict";
 import type { HostBackend } from "../../src/backend/backend.ts";
 import { openHost } from "../../src/backend/open.ts";

@@ -1,4 +1,6 @@
-/** Rows move between the full tables and the hot replica when they must, and only those that changed. */
+/**
+ * Only changed rows are copied between the full tables and the hot replica, and only when the kind of batch changes.
+ */
 import assert from "node:assert/strict";
 import { ReferenceBackend } from "../../src/backend/reference/reference.ts";
 import { Batch, type BatchShape } from "../../src/layout/batch.ts";

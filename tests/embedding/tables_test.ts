@@ -1,4 +1,4 @@
-/** What every class of tables must do, whatever memory its rows lie in: the conformance suite of the contract. */
+/** Conformance tests of the `EmbeddingTables` contract, for every class of tables. */
 import assert from "node:assert/strict";
 import type { Backend, HostBackend } from "../../src/backend/backend.ts";
 import { ReferenceBackend } from "../../src/backend/reference/reference.ts";

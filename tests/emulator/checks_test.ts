@@ -1,4 +1,4 @@
-/** Each check of the emulated device finds the broken kernel or call it is there for. */
+/** Each check of the emulated device detects the incorrect kernel or call that it is meant for. */
 import assert from "node:assert/strict";
 import { Cuda } from "../../ffi/cudart.ts";
 import { CudaError } from "../../ffi/cuda_error.ts";

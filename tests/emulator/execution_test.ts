@@ -1,4 +1,4 @@
-/** What the emulated device computes and counts. */
+/** Results and counters of the emulated device. */
 import assert from "node:assert/strict";
 import { Cuda } from "../../ffi/cudart.ts";
 import { pointerAt } from "../../ffi/pointer.ts";

@@ -1,4 +1,4 @@
-/** One rank of a test of the emulated NCCL: a thread with a device of its own. */
+/** One rank of a test of the emulated NCCL: a thread with its own device. */
 /// <reference lib="deno.worker" />
 import { checkedNccl, Collectives, type Nccl, UNIQUE_ID_BYTES } from "../../ffi/nccl.ts";
 import { pointerAt } from "../../ffi/pointer.ts";

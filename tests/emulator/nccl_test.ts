@@ -1,4 +1,4 @@
-/** The emulated NCCL: ranks on threads of their own get the same sums, and what would hang a GPU is found. */
+/** The emulated NCCL: all ranks get the same sums, and calls that would block a GPU forever are detected. */
 import assert from "node:assert/strict";
 import { checkedNccl, Collectives, UNIQUE_ID_BYTES } from "../../ffi/nccl.ts";
 import { pointerAt } from "../../ffi/pointer.ts";

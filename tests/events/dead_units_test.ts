@@ -1,4 +1,4 @@
-/** Units of hidden layers that are 0 on a whole split are counted wherever the model computes, and dead layers are told. */
+/** Hidden units that are 0 on a whole split are counted on every backend, and dead layers are reported. */
 import assert from "node:assert/strict";
 import type { Backend } from "../../src/backend/backend.ts";
 import { openCuda } from "../../src/backend/cuda/open.ts";

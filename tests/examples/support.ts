@@ -1,4 +1,4 @@
-/** Runs the examples as their readers do. */
+/** Runs the examples as a reader would. */
 import assert from "node:assert/strict";
 import { TemporaryDirectory } from "../support/temporary.ts";
 

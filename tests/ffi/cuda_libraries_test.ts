@@ -1,6 +1,6 @@
 /**
- * The declared tables against the real libraries and headers, where they are: a CUDA toolkit, or the wheels of
- * `pip install --target DIR nvidia-cublas nvidia-cuda-runtime nvidia-cudnn-cu13 nvidia-nccl-cu13` with
+ * The declared functions and constants agree with the real libraries and headers, if present: a CUDA toolkit, or the
+ * wheels of `pip install --target DIR nvidia-cublas nvidia-cuda-runtime nvidia-cudnn-cu13 nvidia-nccl-cu13` with
  * HOTSET_SITE_PACKAGES=DIR.
  */
 import assert from "node:assert/strict";

@@ -1,4 +1,4 @@
-/** Which CUDA runtime works with which driver and chip, and what is told where none does. */
+/** Which CUDA runtime works with which driver and GPU, and the message if none does. */
 import assert from "node:assert/strict";
 import { cudartFault, type CudartSymbols } from "../../ffi/cudart.ts";
 import { EmulatedDevice } from "../../emulator/device.ts";

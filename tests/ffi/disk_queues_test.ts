@@ -1,4 +1,4 @@
-/** io_uring, Linux AIO and threads: many transfers at a time between files and memory. */
+/** io_uring, Linux AIO and threads: many concurrent transfers between files and memory. */
 import assert from "node:assert/strict";
 import { closeSync, constants, openSync } from "node:fs";
 import { LinuxAio } from "../../ffi/aio.ts";

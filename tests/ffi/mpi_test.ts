@@ -1,4 +1,4 @@
-/** The MPI libraries of Debian have all symbols, and every operation does what it says between processes. */
+/** Debian's MPI libraries have all functions that are called, and every operation works between processes. */
 import assert from "node:assert/strict";
 import { mpiRequest } from "../../ffi/mpi_library.ts";
 import { LibraryError, openLibrary } from "../../ffi/library.ts";

@@ -1,4 +1,4 @@
-/** OpenBLAS takes the processor's best kernels, unless the user chose others, and then says so. */
+/** OpenBLAS uses the processor's best kernels unless the user selects others, which its version then states. */
 import assert from "node:assert/strict";
 import { openOpenBlas } from "../../ffi/openblas.ts";
 import { absent } from "../support/libraries.ts";

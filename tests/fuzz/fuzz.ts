@@ -1,5 +1,5 @@
 /**
- * Fuzzes all readers of files: each gives a value or an error that a user can act on, in bounded time and memory.
+ * Fuzzes all readers of files: each returns a value or an error that a user can act on, in bounded time and memory.
  *
  *     deno task fuzz --cases 1000000 --seed 7
  */

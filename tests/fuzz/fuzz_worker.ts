@@ -1,4 +1,4 @@
-/** Runs fuzz cases away from the main thread, which watches that they go on. */
+/** Runs fuzz cases in a worker, so that the main thread can detect a case that hangs. */
 /// <reference lib="deno.worker" />
 import fc from "fast-check";
 import { TemporaryDirectory } from "../support/temporary.ts";

@@ -1,4 +1,4 @@
-/** Damage to valid files, drawn by fast-check: single values of JSON, single bytes, single words of text. */
+/** Random damage to valid files: single values of JSON, single bytes, single words of text. */
 import fc from "fast-check";
 
 /** Replaced in text by objects that are nested deeper than any stack. */

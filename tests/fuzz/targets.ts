@@ -1,4 +1,4 @@
-/** What is fuzzed: every reader of a file that Hotset or a user may have written, changed or damaged. */
+/** The readers that are fuzzed: every reader of a file that Hotset or a user may have written, changed or damaged. */
 import { crc32 } from "node:zlib";
 import { join } from "node:path";
 import fc from "fast-check";

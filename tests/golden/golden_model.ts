@@ -1,4 +1,4 @@
-/** The model and the batches of make_losses.py, whose head says how every number is made. */
+/** The model and the batches of make_losses.py, whose head explains how they are generated. */
 import type { OptimizerName } from "../../src/optimizer/optimizers.ts";
 import { Batch, type BatchShape } from "../../src/layout/batch.ts";
 import { BatchFiller } from "../../src/layout/batch_filler.ts";

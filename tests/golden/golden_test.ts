@@ -1,4 +1,4 @@
-/** The losses of 100 steps are those of PyTorch, from equal parameters and batches. */
+/** The losses of 100 steps equal those of PyTorch with the same parameters and batches. */
 import assert from "node:assert/strict";
 import { OPTIMIZER_NAMES, type OptimizerName } from "../../src/optimizer/optimizers.ts";
 import { cpuOptions, type HostOptions, openHost } from "../../src/backend/open.ts";

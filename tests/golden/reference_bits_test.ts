@@ -1,6 +1,6 @@
 /**
- * Checksums of what the plain TypeScript reference leaves after 30 steps: the only bits that are committed, because those of
- * every other backend depend on the processor. `deno task golden COMMIT` compares these others before and after a change.
+ * Checksums of the plain TypeScript reference after 30 steps. No other bits are committed, because those of every other
+ * backend depend on the processor; `deno task golden COMMIT` compares them before and after a change.
  */
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";

@@ -1,4 +1,4 @@
-/** Exported models score as the runs that they come from. */
+/** Exported models compute the same scores as their runs. */
 import assert from "node:assert/strict";
 import type { Dataset } from "../../src/dataset/dataset.ts";
 import { encodeWith, prepareDataset } from "../../src/dataset/prepare.ts";

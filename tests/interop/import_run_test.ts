@@ -1,4 +1,4 @@
-/** Models of others become runs that score as the others do. */
+/** Imported models compute the same scores as the programs that they come from. */
 import assert from "node:assert/strict";
 import { prepareDataset } from "../../src/dataset/prepare.ts";
 import { exportRun } from "../../src/interop/export_run.ts";

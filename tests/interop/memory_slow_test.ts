@@ -1,4 +1,4 @@
-/** Export and import copy rows in parts: their memory does not grow with the tables. */
+/** The memory of export and import does not grow with the tables, because rows are copied in parts. */
 import assert from "node:assert/strict";
 import { startRun } from "../../src/run/run.ts";
 import { CONFIG, dataOf, quiet } from "../support/row_runs.ts";

@@ -1,4 +1,4 @@
-/** A group's layout has the bytes of that which one process makes. */
+/** A process group writes a layout with the same bytes as one process. */
 import assert from "node:assert/strict";
 import { Dataset, splitFiles } from "../../src/dataset/dataset.ts";
 import { buildLayout } from "../../src/layout/build_layout.ts";

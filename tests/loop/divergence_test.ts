@@ -1,4 +1,4 @@
-/** Training whose numbers go wrong, and data that leaves figures undefined: both are said. */
+/** Diverging training and data with undefined metrics are reported. */
 import assert from "node:assert/strict";
 import { HotsetError } from "../../src/errors.ts";
 import type { Dataset } from "../../src/dataset/dataset.ts";

@@ -1,4 +1,4 @@
-/** Time and traffic of a run that was resumed are those of the whole run, and a run that is over keeps its result. */
+/** A resumed run reports the time and traffic of the whole run, and an ended run keeps its result. */
 import assert from "node:assert/strict";
 import type { Dataset } from "../../src/dataset/dataset.ts";
 import { resolveConfig, type TrainConfig } from "../../src/config/config.ts";

@@ -1,4 +1,4 @@
-/** The whole training step: its gradients are those of the loss. */
+/** The gradients of a whole training step equal numerical gradients of the loss. */
 import assert from "node:assert/strict";
 import { ReferenceBackend } from "../../src/backend/reference/reference.ts";
 import { Batch } from "../../src/layout/batch.ts";

@@ -1,4 +1,4 @@
-/** Clipping where the golden losses do not look: over several ranks, where nothing is to be clipped, and where it cannot be. */
+/** Gradient clipping beyond the golden losses: over several ranks, below the limit, and with non-finite gradients. */
 import assert from "node:assert/strict";
 import type { Buffer } from "../../src/backend/backend.ts";
 import { cpuOptions, openHost } from "../../src/backend/open.ts";

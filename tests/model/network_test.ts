@@ -1,4 +1,4 @@
-/** A value that several layers read: its gradient is the sum of theirs. */
+/** The gradient of a value that several layers read is the sum of their gradients. */
 import assert from "node:assert/strict";
 import type { Buffer } from "../../src/backend/backend.ts";
 import { ReferenceBackend } from "../../src/backend/reference/reference.ts";

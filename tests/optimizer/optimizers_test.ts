@@ -1,4 +1,4 @@
-/** What formats, flags and kernels rely on in every optimizer's description, and what a step of Adam counts. */
+/** Properties of every optimizer that formats, options and kernels rely on, and the step count of Adam. */
 import assert from "node:assert/strict";
 import { HEADER_WORDS } from "../../src/header.ts";
 import { OPTIMIZER_NAMES, OPTIMIZERS, writeStep } from "../../src/optimizer/optimizers.ts";

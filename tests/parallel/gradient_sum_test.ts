@@ -1,4 +1,4 @@
-/** How ranks of one node divide and add up dense gradients. */
+/** Ranks of one node divide and add dense gradients. */
 import assert from "node:assert/strict";
 import { ReferenceBackend } from "../../src/backend/reference/reference.ts";
 import { GradientSum } from "../../src/parallel/gradient_sum.ts";

@@ -1,4 +1,4 @@
-/** Threads and processes keep one contract. */
+/** Groups of threads and of processes obey the same contract. */
 import assert from "node:assert/strict";
 import { HotsetError } from "../../src/errors.ts";
 import { ALONE } from "../../src/parallel/host_group.ts";

@@ -1,4 +1,4 @@
-/** Plans beside real runs. */
+/** Plans compared with real runs. */
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { generateDataset } from "../../src/dataset/generate.ts";

@@ -1,4 +1,4 @@
-/** Gradients that devices compute are clipped as those of the CPU: in every mode, by one device and by two. */
+/** Gradients on devices are clipped as on the CPU, in every mode, with one device and with two. */
 import assert from "node:assert/strict";
 import { resolveConfig, type TrainConfig } from "../../src/config/config.ts";
 import type { Dataset } from "../../src/dataset/dataset.ts";

@@ -1,4 +1,4 @@
-/** What a plan counts is what real backends allocate: in the kernels' memory, and on the emulated device. */
+/** The memory of a plan equals the allocations of real backends: in the WASM memory, and on the emulated device. */
 import assert from "node:assert/strict";
 import { openCuda } from "../../src/backend/cuda/open.ts";
 import { type CpuOptions, cpuOptions, openHost } from "../../src/backend/open.ts";

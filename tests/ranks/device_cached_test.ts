@@ -1,4 +1,4 @@
-/** Rows cached on a device: the bits of tables on the device, and the bytes that are copied. */
+/** Rows cached on a device have the same bits as tables on the device, and the expected bytes are copied. */
 import assert from "node:assert/strict";
 import type { CudaBackend } from "../../src/backend/cuda/backend.ts";
 import { openCuda } from "../../src/backend/cuda/open.ts";

@@ -1,4 +1,6 @@
-/** Ranks with a GPU each, on emulated ones: they compute what one computes, and exchange what docs/cuda.md says. */
+/**
+ * Ranks with one emulated GPU each compute the results of one rank and exchange the bytes that docs/cuda.md states.
+ */
 import { DEVICE_SLOTS } from "../../src/ranks/train_state.ts";
 import assert from "node:assert/strict";
 import { type OptimizerName, rowStateWords } from "../../src/optimizer/optimizers.ts";

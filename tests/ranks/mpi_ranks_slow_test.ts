@@ -1,4 +1,7 @@
-/** Ranks over MPI train what workers train: to the bit on one host, up to rounding on several; and what ends them. */
+/**
+ * MPI ranks compute the results of worker ranks: the same bits on one host, up to rounding on several; and their
+ * failures.
+ */
 import assert from "node:assert/strict";
 import type { Dataset } from "../../src/dataset/dataset.ts";
 import { resolveConfig, type TrainConfig } from "../../src/config/config.ts";

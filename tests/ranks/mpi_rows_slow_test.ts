@@ -1,4 +1,4 @@
-/** Processes of one host with rows on disk: they share the rows in memory, and the first one moves them. */
+/** MPI processes of one host with rows on disk share the rows in memory, and the first process moves them. */
 import assert from "node:assert/strict";
 import type { TrainConfig } from "../../src/config/config.ts";
 import { startRun } from "../../src/run/run.ts";

@@ -1,4 +1,4 @@
-/** Sharded tables: whichever host has a row that is no number, no checkpoint keeps it. */
+/** Sharded tables: a non-finite row on any host prevents the checkpoint. */
 import assert from "node:assert/strict";
 import { Checkpoint } from "../../src/checkpoint/checkpoint.ts";
 import { runMpi, testWithEach } from "../support/mpirun.ts";

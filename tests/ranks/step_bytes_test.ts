@@ -1,4 +1,4 @@
-/** The bytes that hosts send are those of the formula, batch by batch. */
+/** The bytes that hosts send equal the formula for each batch. */
 import assert from "node:assert/strict";
 import { buildLayout } from "../../src/layout/build_layout.ts";
 import { profileDataset } from "../../src/profile/profile_dataset.ts";

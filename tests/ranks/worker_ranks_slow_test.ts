@@ -1,4 +1,7 @@
-/** Ranks compute what one rank computes, the fast path what the reference computes, and a failing rank says why. */
+/**
+ * Worker ranks compute the results of one rank, the fast path those of the reference, and a failing rank reports its
+ * error.
+ */
 import assert from "node:assert/strict";
 import { OPTIMIZER_NAMES, type OptimizerName, writeStep } from "../../src/optimizer/optimizers.ts";
 import { cpuOptions, type HostOptions, openHost } from "../../src/backend/open.ts";

@@ -1,4 +1,4 @@
-/** Looks at both reports in a browser: on a desk and on a phone, in light and dark, and on paper. */
+/** Both reports in a browser: at desktop and phone width, in light and dark mode, and printed. */
 import assert from "node:assert/strict";
 import { generateDataset } from "../../src/dataset/generate.ts";
 import { Profile } from "../../src/profile/profile.ts";

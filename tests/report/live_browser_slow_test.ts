@@ -1,4 +1,4 @@
-/** The live page in a browser: it shows new events without being loaded again, on every kind of screen. */
+/** The live report in a browser shows new events without a reload, at every screen width. */
 import assert from "node:assert/strict";
 import { LiveReport } from "../../src/report/html/live_report.ts";
 import { METRICS_FILE } from "../../src/run/run_metrics.ts";

@@ -1,4 +1,4 @@
-/** The live page of a run, as a browser gets it. */
+/** The live report of a run as a browser receives it. */
 import assert from "node:assert/strict";
 import { LiveReport } from "../../src/report/html/live_report.ts";
 import { METRICS_FILE } from "../../src/run/run_metrics.ts";

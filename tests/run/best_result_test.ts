@@ -1,4 +1,4 @@
-/** The result of a run is that of the checkpoint which is used: the best, with the last one's beside it. */
+/** The result of a run has the metrics of the best checkpoint, and separately those of the last one. */
 import assert from "node:assert/strict";
 import { resultTable } from "../../src/report/tables.ts";
 import { resolveConfig } from "../../src/config/config.ts";

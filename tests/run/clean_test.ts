@@ -1,4 +1,4 @@
-/** Caches are cleaned of what no run needs, and of nothing else. */
+/** `clean` removes what no run needs from caches, and nothing else. */
 import assert from "node:assert/strict";
 import { existsSync, linkSync } from "node:fs";
 import { basename } from "node:path";

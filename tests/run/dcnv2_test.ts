@@ -1,4 +1,4 @@
-/** Runs of a DCNv2: the same bits after an interrupt, and as one rank computes them. */
+/** DCNv2 runs have the same bits after an interruption, and several ranks compute the results of one. */
 import assert from "node:assert/strict";
 import { resolveConfig } from "../../src/config/config.ts";
 import { Interrupted, UsageError } from "../../src/errors.ts";

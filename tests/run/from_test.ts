@@ -1,4 +1,4 @@
-/** A run begins with another one's model only where its rows stand for the same values, whatever the sizes of the tables. */
+/** A run starts from another model only if its ids stand for the same values, whatever the sizes of the tables. */
 import assert from "node:assert/strict";
 import { HotsetError } from "../../src/errors.ts";
 import { generateDataset } from "../../src/dataset/generate.ts";

@@ -1,4 +1,4 @@
-/** Checkpoints that cannot be written: what a run says of those that it has, and how it goes on. */
+/** Checkpoints that cannot be written: the error names the last good checkpoint, and the run can be resumed. */
 import assert from "node:assert/strict";
 import type { Dataset } from "../../src/dataset/dataset.ts";
 import { HotsetError } from "../../src/errors.ts";

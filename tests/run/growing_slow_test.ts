@@ -1,4 +1,4 @@
-/** Thirty days of a model that grows. */
+/** Thirty days of a growing model. */
 import { growingDays } from "../support/growing_days.ts";
 
 for (const format of ["csv", "criteo"] as const) {

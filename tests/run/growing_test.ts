@@ -1,4 +1,6 @@
-/** Models that grow: another day's log is encoded with the model's dictionary, and new values get rows after its own. */
+/**
+ * Growing models: a new log is encoded with the model's dictionary, and new values get rows after the existing ones.
+ */
 import assert from "node:assert/strict";
 import { growingDays } from "../support/growing_days.ts";
 import { Checkpoint } from "../../src/checkpoint/checkpoint.ts";

@@ -1,4 +1,4 @@
-/** Stages that are interrupted end at once, and leave nothing that is half written. */
+/** Interrupted stages end immediately and leave no unfinished output. */
 import assert from "node:assert/strict";
 import { generateDataset, writeCriteoLog } from "../../src/dataset/generate.ts";
 import { encodeWith, prepareDataset } from "../../src/dataset/prepare.ts";

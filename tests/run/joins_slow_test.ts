@@ -1,4 +1,4 @@
-/** Many pairs of logs with dictionaries of their own. */
+/** Many pairs of logs with different dictionaries. */
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { joinInEveryWay, ownDictionaries, sameDictionary } from "../support/joins.ts";

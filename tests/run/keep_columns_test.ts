@@ -1,4 +1,4 @@
-/** Columns of the input are written beside the scores of their rows. */
+/** Input columns are written next to the scores of their rows. */
 import assert from "node:assert/strict";
 import { keepColumns, predictRun, writeScores } from "../../src/run/score_run.ts";
 import { COLUMNS, csvOf, logRow, TrainedRun } from "../serving/support.ts";

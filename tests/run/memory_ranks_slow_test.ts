@@ -1,4 +1,4 @@
-/** Several ranks over rows on a disk. */
+/** Several ranks with rows on disk. */
 import { CONFIG, interruptAgainAndAgain } from "../support/row_runs.ts";
 
 for (const ranks of [2, 3]) {

@@ -1,4 +1,4 @@
-/** What training takes from the machine's memory: nothing for a step, little besides the tables for a run. */
+/** The memory of training: a step allocates nothing, and a run little besides the tables. */
 import assert from "node:assert/strict";
 import { generateDataset } from "../../src/dataset/generate.ts";
 import type { ResultEvent } from "../../src/events/events.ts";

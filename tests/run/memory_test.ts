@@ -1,4 +1,4 @@
-/** Runs whose rows do not all lie in memory: the same checkpoints, whatever the budget, after an interrupt too. */
+/** Runs with rows on disk write the same checkpoints for any budget, also after an interruption. */
 import assert from "node:assert/strict";
 import { checkConfig, resolveConfig, type TrainConfig } from "../../src/config/config.ts";
 import type { Dataset } from "../../src/dataset/dataset.ts";

@@ -1,4 +1,4 @@
-/** A run holds what its model needs to be used, by no absolute path: it can be moved, with its data or without. */
+/** A run contains what its model needs and no absolute path: it can be moved with or without its data. */
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { Dataset } from "../../src/dataset/dataset.ts";

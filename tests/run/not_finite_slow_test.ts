@@ -1,4 +1,7 @@
-/** What is no number, put into every place of a model, in every mode, on every backend; and a rate that is far too high. */
+/**
+ * Non-finite values in every part of a model, in every mode, on every backend; and a learning rate that is far too
+ * high.
+ */
 import assert from "node:assert/strict";
 import { generateDataset } from "../../src/dataset/generate.ts";
 import { resolveConfig } from "../../src/config/config.ts";

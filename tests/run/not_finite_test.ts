@@ -1,4 +1,4 @@
-/** What is no number, put anywhere into a model, ends the run as diverged and reaches no checkpoint and no figure. */
+/** A non-finite value anywhere in a model ends the run as diverged and reaches no checkpoint and no metric. */
 import assert from "node:assert/strict";
 import { dataOf, runWith, type TARGETS, type Way } from "../support/injection.ts";
 import { HotsetError } from "../../src/errors.ts";

@@ -1,4 +1,4 @@
-/** The same as options_act_test.ts on the emulated device, where how it computes can be chosen too. */
+/** options_act_test.ts on the emulated device, which has further options. */
 import { GIVEN, tryOptions } from "../support/try_options.ts";
 
 const ON_DEVICE = [

@@ -1,4 +1,4 @@
-/** Every key of a configuration changes what a run does where it may be given, and only there. */
+/** Every key of a configuration changes a run where it is permitted, and is refused elsewhere. */
 import assert from "node:assert/strict";
 import { program } from "../../cli/main.ts";
 import { trainLayer } from "../../cli/train_options.ts";

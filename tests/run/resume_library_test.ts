@@ -1,4 +1,4 @@
-/** What multiplied a run's matrices when it began multiplies them to its end, whatever `auto` would take today. */
+/** A resumed run uses the library of matrix products with which it began, whatever `auto` would select now. */
 import assert from "node:assert/strict";
 import { Interrupted } from "../../src/errors.ts";
 import { exportRun } from "../../src/interop/export_run.ts";

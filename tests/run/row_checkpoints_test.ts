@@ -1,4 +1,4 @@
-/** Checkpoints of runs with rows on a disk: segments of a log under further names, which everything reads. */
+/** Checkpoints of runs with rows on disk: hard links to segments of a log, which every command reads. */
 import assert from "node:assert/strict";
 import { exportRun } from "../../src/interop/export_run.ts";
 import { resumeRun, startRun } from "../../src/run/run.ts";

@@ -1,4 +1,4 @@
-/** Bad days of runs with rows on disk: each ends with one line, and continues from its last checkpoint. */
+/** Faults of runs with rows on disk: each ends with one line, and the run resumes from its last checkpoint. */
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { HotsetError } from "../../src/errors.ts";

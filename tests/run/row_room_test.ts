@@ -1,4 +1,4 @@
-/** A disk that has no room for the rows of a run is refused, and no other. */
+/** A run is refused if the disk has too little space for its rows, and only then. */
 import assert from "node:assert/strict";
 import type { ModelPlan } from "../../src/model/shape.ts";
 import { roomForRows, touchedRows } from "../../src/run/row_room.ts";

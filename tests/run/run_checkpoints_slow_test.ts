@@ -1,4 +1,4 @@
-/** Checkpoints of whole runs: written beside training, exact at their step, pruned, and what a run continues from. */
+/** Checkpoints of whole runs: written during training, exact at their step, pruned, and resumed from. */
 import assert from "node:assert/strict";
 import type { Buffer } from "node:buffer";
 import { readFileSync } from "node:fs";

@@ -1,4 +1,4 @@
-/** Why a run ends, and which of its checkpoints is the best. */
+/** Why a run ends, and which checkpoint is the best. */
 import assert from "node:assert/strict";
 import { HotsetError, Interrupted } from "../../src/errors.ts";
 import { resumeRun, startRun } from "../../src/run/run.ts";

@@ -1,4 +1,4 @@
-/** Runs are listed and compared: what they are, and in what they differ. */
+/** Lists and comparisons of runs. */
 import assert from "node:assert/strict";
 import { writeComparison } from "../../src/report/html/comparison_report.ts";
 import { comparisonNotes, comparisonText, runList } from "../../src/report/run_tables.ts";

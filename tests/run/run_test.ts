@@ -1,4 +1,4 @@
-/** Whole runs: the same bits again, after an interrupt too; hot rows in every amount. */
+/** Whole runs: the same bits when repeated and after an interruption; any number of hot rows. */
 import assert from "node:assert/strict";
 import { HotsetError, UsageError } from "../../src/errors.ts";
 import type { Dataset } from "../../src/dataset/dataset.ts";

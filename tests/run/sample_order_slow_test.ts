@@ -1,4 +1,7 @@
-/** On a log of users and items: hot batches first lose nothing against mode cpu; a log by user loses nothing against a random one. */
+/**
+ * On a log of users and items hot batches first lose no accuracy against mode cpu, nor does a log sorted by user
+ * against a shuffled one.
+ */
 import assert from "node:assert/strict";
 import type { Dataset } from "../../src/dataset/dataset.ts";
 import { resolveConfig, type TrainConfig } from "../../src/config/config.ts";

@@ -1,4 +1,4 @@
-/** A learning rate that a function of the program gives. */
+/** A learning-rate schedule that is a function of the program. */
 import assert from "node:assert/strict";
 import { resolveConfig } from "../../src/config/config.ts";
 import { Interrupted, UsageError } from "../../src/errors.ts";

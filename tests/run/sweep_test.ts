@@ -1,4 +1,7 @@
-/** A sweep trains a run for each combination of options, on data that is prepared once, and continues where it was. */
+/**
+ * A sweep trains a run for each combination of options on data that is prepared once, and continues after an
+ * interruption.
+ */
 import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
 import { program } from "../../cli/main.ts";

@@ -1,4 +1,4 @@
-/** Data with no table, with one, and with 500: they train, are evaluated and scored, and runs on them go on. */
+/** Data with no table, one table and 500 tables can be trained on, evaluated, scored and resumed. */
 import assert from "node:assert/strict";
 import { BEST_CHECKPOINT } from "../../src/checkpoint/checkpoint_store.ts";
 import { Checkpoint } from "../../src/checkpoint/checkpoint.ts";

@@ -1,4 +1,4 @@
-/** Lookups of values that a dictionary does not know are counted by table, told, and refused above a limit. */
+/** Lookups of values that are not in the dictionary are counted by table, reported, and refused above a limit. */
 import assert from "node:assert/strict";
 import { Dataset } from "../../src/dataset/dataset.ts";
 import { unknownShare } from "../../src/dataset/unknown_values.ts";

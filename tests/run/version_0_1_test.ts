@@ -1,8 +1,8 @@
 /**
- * What version 0.1 made is used by this one: a run of it that was interrupted in its second epoch, with its dataset, its
- * layout, and what its `predict` and `evaluate` said (tests/fixtures/0.1). Commit 545862b made all of it, in /hotset-0.1:
- * clicks.csv prepared by schema.json with splits of 0.1 each; mode cpu, one rank, dim 2, bottom [2], top [1], batches of 12,
- * 2 epochs, Adagrad 0.1, an evaluation every 2 steps; a signal at step 6; then scores of new.csv.
+ * Files of version 0.1 are read: a run that was interrupted in its second epoch, with its dataset and layout, and the
+ * results of its `predict` and `evaluate` (tests/fixtures/0.1). They were made by commit 545862b in /hotset-0.1:
+ * clicks.csv prepared by schema.json with splits of 0.1 each; mode cpu, one rank, dim 2, bottom [2], top [1], batches
+ * of 12, 2 epochs, Adagrad 0.1, an evaluation every 2 steps; a signal at step 6; then scores of new.csv.
  */
 import assert from "node:assert/strict";
 import { join } from "node:path";

@@ -1,4 +1,4 @@
-/** Rows scored in memory have the probabilities of predict by the WASM kernels, bit for bit, alone and among others. */
+/** Rows scored in memory have the same bits as `predict --blas wasm`, alone and in batches. */
 import assert from "node:assert/strict";
 import { Dataset } from "../../src/dataset/dataset.ts";
 import type { Row } from "../../src/dataset/row_encoder.ts";

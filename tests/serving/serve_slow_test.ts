@@ -1,4 +1,4 @@
-/** The command serve as a process: under load its memory stays as it is, and a signal ends it in order. */
+/** The command `serve` as a process: constant memory under load, and a graceful end on a signal. */
 import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
 import { jsonLines, Workplace } from "../cli/support.ts";

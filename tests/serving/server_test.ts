@@ -1,4 +1,6 @@
-/** A server answers with the model's probabilities, refuses what it must, and changes its model while it serves. */
+/**
+ * A server returns the model's probabilities, refuses invalid requests, and reloads its model without an interruption.
+ */
 import assert from "node:assert/strict";
 import { openModel } from "../../src/serving/scoring_model.ts";
 import { ScoringServer, type ServerOptions } from "../../src/serving/server.ts";

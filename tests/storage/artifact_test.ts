@@ -1,4 +1,4 @@
-/** What is refused before a single array is read. */
+/** Manifests that are refused before any array is read. */
 import assert from "node:assert/strict";
 import { z } from "zod";
 import { Artifact } from "../../src/storage/artifact.ts";

@@ -1,4 +1,4 @@
-/** What is written is there when it is complete, or not at all. */
+/** Files and directories appear under their names only when they are complete. */
 import assert from "node:assert/strict";
 import { AtomicFile, AtomicPath } from "../../src/storage/atomic_file.ts";
 import { AtomicDirectory, removeAllLeftovers, removeWhole } from "../../src/storage/atomic_directory.ts";

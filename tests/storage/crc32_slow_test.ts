@@ -1,4 +1,4 @@
-/** Texts too long for 32 bits to count their bytes. */
+/** Checksums of more bytes than 32 bits can count. */
 import assert from "node:assert/strict";
 import { crc32Of, joinCrc32 } from "../../src/storage/crc32.ts";
 

@@ -1,4 +1,4 @@
-/** Outputs whose name is a link go where it points; the link stays. */
+/** Outputs through symbolic links are written to the target, and the link remains. */
 import assert from "node:assert/strict";
 import { Dataset } from "../../src/dataset/dataset.ts";
 import { generateDataset, writeCriteoLog } from "../../src/dataset/generate.ts";

@@ -1,4 +1,4 @@
-/** Content of a checkpoint, whether its rows are in one file or in segments of a log. */
+/** The content of a checkpoint, whether its rows are in one file or in segments of a log. */
 import { Checkpoint, type CheckpointBody, vectorsOf } from "../../src/checkpoint/checkpoint.ts";
 import { planModel } from "../../src/model/shape.ts";
 import { crc32Of } from "../../src/storage/crc32.ts";

@@ -1,6 +1,6 @@
 /**
- * A program that trains `steps` steps on small batches, hot and cold, and prints the bytes of JavaScript objects made for
- * each. Run it with `--v8-flags=--min-semi-space-size=64`, so that nothing is collected while it counts.
+ * A program that trains `steps` steps on small hot and cold batches and prints the bytes of JavaScript objects
+ * allocated in each. Run it with `--v8-flags=--min-semi-space-size=64`, so that nothing is collected meanwhile.
  */
 import { type OptimizerName, rowStateWords, writeStep } from "../../src/optimizer/optimizers.ts";
 import { type Blas, cpuOptions, openHost } from "../../src/backend/open.ts";

@@ -1,6 +1,6 @@
 /**
- * Builds the CUDA libraries of tests/cuda_standin and runs processes with them. The product's own foreign calls run, as on
- * a GPU; a process chooses its libraries when it opens them, so each test with the stand-in has one of its own.
+ * Builds the CUDA libraries of tests/cuda_standin and runs processes with them. The product's own foreign calls run, as
+ * on a GPU. A process selects its libraries when it opens them, so each test with the stand-in starts a process.
  */
 import { createHash } from "node:crypto";
 import { join } from "node:path";

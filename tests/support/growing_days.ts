@@ -1,4 +1,4 @@
-/** Logs of consecutive days whose values drift, encoded each with the dictionary of the day before. */
+/** Logs of consecutive days with drifting values, each encoded with the dictionary of the day before. */
 import assert from "node:assert/strict";
 import { type Dataset, SPLITS } from "../../src/dataset/dataset.ts";
 import { prepareDataset } from "../../src/dataset/prepare.ts";

@@ -1,4 +1,4 @@
-/** Runs in which a non-finite value is written to any part of the model, on any device. */
+/** Runs in which a non-finite value is written to a chosen part of the model, on any device. */
 import assert from "node:assert/strict";
 import type { Backend, Buffer } from "../../src/backend/backend.ts";
 import { cpuOptions, type DeviceOptions, openDevice, openHost } from "../../src/backend/open.ts";

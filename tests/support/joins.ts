@@ -1,6 +1,6 @@
 /**
- * Joins a model with data of another dictionary in every way there is. Each way must either map rows by value, as an
- * independent scorer does from the exported model and its value file, or refuse.
+ * Combines a model with data of another dictionary in every possible way. Each way must map rows by value, which is
+ * checked with an independent scorer of the exported model and its value file, or refuse.
  */
 import assert from "node:assert/strict";
 import { join } from "node:path";

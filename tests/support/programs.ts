@@ -1,4 +1,4 @@
-/** Tests that need a program of this machine. */
+/** Tests that need an installed program. */
 
 /** True if the program is on the PATH. */
 export function isInstalled(program: string): boolean {

@@ -1,4 +1,4 @@
-/** Runs Python if it is installed, to read Hotset's files with other programs. */
+/** Runs Python, if installed, to read Hotset's files with other programs. */
 import assert from "node:assert/strict";
 
 const decoder = new TextDecoder();

@@ -1,4 +1,4 @@
-/** Changes JSON files with checksums as a program would, not as a fault does. */
+/** Changes JSON files and updates their checksums. */
 import { withChecksum } from "../../src/storage/artifact.ts";
 
 /** Writes a JSON text with a valid checksum. */

@@ -1,4 +1,4 @@
-/** All of the first run on a GPU, rehearsed on the emulated device. */
+/** The whole first run on a GPU, on the emulated device. */
 import assert from "node:assert/strict";
 import { gpuFirstRun } from "../../tools/gpu_first_run.ts";
 import { TemporaryDirectory } from "../support/temporary.ts";

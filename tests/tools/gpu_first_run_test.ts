@@ -1,4 +1,4 @@
-/** The first run on a GPU: what becomes of parts that fail, and that what others found is kept. */
+/** The first run on a GPU: failing parts are reported, and the results of other parts are kept. */
 import assert from "node:assert/strict";
 import { writeReport } from "../../tools/gpu/report.ts";
 import { type Part, runPart } from "../../tools/gpu/run_part.ts";

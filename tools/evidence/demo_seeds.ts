@@ -1,11 +1,11 @@
 /**
- * Trains the demonstration with many seeds and tells how many runs died, which is that no unit of a layer of the bottom
- * MLP is ever above 0, so that the model has lost its dense features:
+ * Trains the demonstration with many seeds and reports how many runs died: no unit of some layer of the bottom MLP is
+ * ever above 0, so that the model ignores its dense features.
  *
  *     deno run -A tools/evidence/demo_seeds.ts --mode cpu --seeds 50
  *
- * The data are those of the demonstration's default seed; the seeds are those of training (initial parameters, order of
- * batches). Writes one JSON object; exits with 1 if a run died.
+ * The data is that of the demonstration's default seed; the seeds are those of training (initial parameters, order of
+ * batches). Writes one JSON object; exit status 1 if a run died.
  */
 import { join } from "node:path";
 import { parseArgs } from "node:util";

@@ -1,13 +1,14 @@
 /**
- * Runs the long series that docs report (all kernels, all seeds, all kills; hours in all) and writes their tables.
+ * Runs the long series whose results docs report (all kernels, all seeds, all kills; hours in all) and writes their
+ * tables.
  *
  *     deno task evidence                  every part that was not run on this commit
  *     deno task evidence kernels faults   these series alone
- *     deno task evidence --list           the series, their parts, and which are done
+ *     deno task evidence --list           the series, their parts, and which are complete
  *
- * A part that is done is kept in .cache/evidence/, so that an interrupted series goes on where it stopped, with its output
- * beside it in a .log. A table stands in its page between `<!-- evidence NAME -->` and `<!-- /evidence -->`; a part that was not run yet is told as such.
- * Exit status 1 if any part failed.
+ * Results and logs of complete parts are stored in .cache/evidence/, so that an interrupted series continues where it
+ * stopped. A table is between `<!-- evidence NAME -->` and `<!-- /evidence -->` in its page, and states which parts
+ * were not run. Exit status 1 if any part failed.
  */
 import { parseArgs } from "node:util";
 import { type Ended, type Part, SERIES, type Series } from "./series.ts";

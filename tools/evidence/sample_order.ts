@@ -1,5 +1,5 @@
 /**
- * What the order of samples and of hot and cold batches does to accuracy, as tables for docs/accuracy.md.
+ * Effect of the order of samples and of hot and cold batches on accuracy, as tables for docs/accuracy.md.
  *
  *     deno run -A tools/evidence/sample_order.ts turns     hot and cold batches of a log of users and items
  *     deno run -A tools/evidence/sample_order.ts shuffle [FORMAT=FILE ...]   samples shuffled, on that log and on others

@@ -1,4 +1,4 @@
-/** The long series whose outcomes docs show: what each runs, and how its output becomes a row of a table. */
+/** The long series whose results docs report: the commands of each, and how their output becomes a row of a table. */
 
 /** Result of a command. */
 export interface Ended {

@@ -1,4 +1,4 @@
-/** The parts of the first run on a GPU, in the order in which they tell most. */
+/** The parts of the first run on a GPU, the most informative first. */
 import { join } from "node:path";
 import type { Part } from "./run_part.ts";
 

@@ -1,4 +1,4 @@
-/** The report of the first run on a GPU: all outcomes as JSON, and the tables that people read as one HTML file. */
+/** The report of the first run on a GPU: all results as JSON, and tables in one HTML file. */
 import { join } from "node:path";
 import { details, escape, htmlTable, pageHtml, type Section } from "../../src/report/html/page.ts";
 import type { Outcome } from "./run_part.ts";

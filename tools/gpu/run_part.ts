@@ -1,4 +1,4 @@
-/** Runs one part of the first run on a GPU: a process with a time limit, whose lines are kept as they come. */
+/** Runs one part of the first run on a GPU: a process with a time limit, whose output is stored line by line. */
 
 /** A part. */
 export interface Part {

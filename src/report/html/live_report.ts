@@ -79,7 +79,7 @@ export class LiveReport implements AsyncDisposable {
     });
   }
 
-  /** The page, drawn anew when the run has new events. */
+  /** The page; rendered again when the run has new events. */
   #html(): string {
     const version = this.#version();
     if (this.#page.of !== version) {
