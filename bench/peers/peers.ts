@@ -1,8 +1,9 @@
 /**
  * Trains and scores the same model on the same batches in Hotset and in PyTorch, alternately, and prints both speeds
- * next to their limits: the speed at the rate of a large matrix product. PyTorch runs in four ways: eager and with
- * torch.compile, in fp32 and in bf16 (autocast). Hotset is compared with the faster one of the same precision. Scoring
- * is `hotset evaluate`, whose time includes reading and the metrics; PyTorch's is forward passes and losses.
+ * next to their limits: the speed at the rate of a large matrix product. PyTorch runs eager and with torch.compile, in
+ * fp32 and in bf16 (autocast). Hotset is compared with the faster one of the same precision. The first five steps of
+ * both sides are not measured, because they compile code. Scoring is `hotset evaluate`, whose time includes reading and
+ * the metrics; PyTorch's is forward passes and losses.
  *
  *     deno task bench:peers [--write] [scenario...]
  *
@@ -10,10 +11,10 @@
  * README.md. ROUNDS rounds (3). Data is generated once, under hotset/bench.
  */
 import { join } from "node:path";
-import { cpuOptions, openHost } from "../../src/backend/open.ts";
 import { Dataset } from "../../src/dataset/dataset.ts";
 import { generateDataset } from "../../src/dataset/generate.ts";
 import { messageOf } from "../../src/errors.ts";
+import type { ProgressEvent, RunEvent } from "../../src/events/events.ts";
 import { Layout } from "../../src/layout/layout.ts";
 import { SplitBatches } from "../../src/layout/split_batches.ts";
 import { cacheName, isArtifact } from "../../src/storage/artifact.ts";
@@ -37,6 +38,8 @@ interface Scenario {
   readonly learningRate: number;
   /** True if a trained model scores the test split, half of the samples. */
   readonly scores?: boolean;
+  /** True if neither side may multiply matrices with vectors of 512 bits. */
+  readonly avx2?: boolean;
   /** Ways to run Hotset, each compared with PyTorch. */
   readonly ways: readonly Way[];
 }
@@ -58,6 +61,10 @@ const BF16: Way = { ...onCpu("cpu", "--precision", "bf16"), precision: "bf16" };
 const ORT = onCpu("cpu, ONNX Runtime", "--blas", "ort");
 const WASM = onCpu("cpu, WASM only", "--blas", "wasm");
 const ONE_RANK = onCpu("cpu, one rank", "--ranks", "1");
+const BF16_ONE_RANK: Way = {
+  ...onCpu("cpu, one rank", "--ranks", "1", "--precision", "bf16"),
+  precision: "bf16",
+};
 const fae = (name: string, hotMemory: string): Way => ({ name, flags: ["--mode", "fae", "--hot-memory", hotMemory] });
 /** About 60 % of the samples are hot. */
 const FAE = fae("fae", "24MiB");
@@ -73,7 +80,17 @@ const SCENARIOS: readonly Scenario[] = [
   },
   {
     ...{ ...kaggle, name: "kaggle-2048", title: "kaggle, 2,048, SGD", samples: 409_600, batchSize: 2048 },
-    ways: [CPU, BF16, FAE, ONE_RANK, ORT, WASM],
+    ways: [CPU, BF16, FAE, ONE_RANK, BF16_ONE_RANK, ORT, WASM],
+  },
+  {
+    ...{
+      ...kaggle,
+      name: "kaggle-avx2",
+      title: "kaggle, 2,048, SGD, products with AVX2 only",
+      samples: 409_600,
+      batchSize: 2048,
+    },
+    ...{ avx2: true, ways: [CPU, ONE_RANK] },
   },
   {
     ...{ ...kaggle, name: "kaggle-128", title: "kaggle, 128, SGD", samples: 204_800, batchSize: 128 },
@@ -107,19 +124,24 @@ const WIDTHS = {
   terabyte: { dim: 64, bottom: "13-512-256-64", top: "512-512-256-1" },
 } as const;
 const TABLES = 26;
-const PEAK_SIZE = 1024;
+/** Steps that are not measured. */
+const WARM_UP = 5;
+/** Restrict the matrix products of both sides to AVX2. PyTorch with ATEN_CPU_CAPABILITY=avx2 crashes if it compiles. */
+const AVX2_ONLY = {
+  OPENBLAS_CORETYPE: "Haswell",
+  DNNL_MAX_CPU_ISA: "AVX2",
+  ONEDNN_MAX_CPU_ISA: "AVX2",
+  MKL_ENABLE_INSTRUCTIONS: "AVX2",
+} as const;
 
-/** Runs a command and returns the JSON object on the last line of its output. */
-async function run(
-  command: string,
-  args: string[],
-): Promise<Record<string, number>> {
+/** Runs a command and returns the JSON objects that it writes, one on each line. */
+async function run(command: string, args: string[], avx2 = false): Promise<Record<string, unknown>[]> {
   const env = Deno.env.toObject();
   delete env.OPENBLAS_CORETYPE; // both choose the kernels that are best for the processor
+  if (avx2) Object.assign(env, AVX2_ONLY);
   const { success, stdout, stderr } = await new Deno.Command(command, { args, clearEnv: true, env }).output();
-  const lines = new TextDecoder().decode(stdout).trim().split("\n");
   if (!success) throw new Error(`${command} ${args.join(" ")}: ${new TextDecoder().decode(stderr)}`);
-  return JSON.parse(lines.at(-1)!);
+  return new TextDecoder().decode(stdout).trim().split("\n").map((line) => JSON.parse(line));
 }
 
 function datasetOf({ samples, scale, ids, scores }: Scenario): Dataset {
@@ -130,18 +152,25 @@ function datasetOf({ samples, scale, ids, scores }: Scenario): Dataset {
   return generateDataset(out, { samples, seed: 1, scale, ids, fractions });
 }
 
-/** Samples/s of a new run. */
+/** Samples/s of a new run after its first steps. */
 async function trainSpeed(scenario: Scenario, dataset: Dataset, way: Way): Promise<number> {
   if (isThere(RUN)) Deno.removeSync(RUN, { recursive: true });
   const { preset, batchSize, optimizer, learningRate } = scenario;
   const flags = ["--preset", preset, "--batch-size", `${batchSize}`, "--optimizer", optimizer];
   const rate = ["--learning-rate", `${learningRate}`];
-  const common = ["--out", RUN, "--json", "--quiet", ...scenario.scores ? [] : ["--no-save"]];
+  const progress = ["--json", "--quiet", "--print-freq", `${WARM_UP}`];
+  const common = ["--out", RUN, ...progress, ...scenario.scores ? [] : ["--no-save"]];
   const model = scenario.cross === undefined ? [] : crossFlags(scenario.cross);
   const given = [...flags, ...rate, ...model, ...common, ...way.flags ?? []];
   const args = ["run", "-A", "cli.ts", "train", dataset.directory, ...given];
-  const { samplesPerSecond } = await run(Deno.execPath(), args);
-  return samplesPerSecond;
+  const events = await run(Deno.execPath(), args, scenario.avx2) as unknown as RunEvent[];
+  const [first, ...measured] = events.filter((event): event is ProgressEvent => event.event === "progress");
+  let [step, seconds] = [first.step, 0];
+  for (const event of measured) {
+    seconds += (event.step - step) * batchSize / event.samplesPerSecond;
+    step = event.step;
+  }
+  return (step - first.step) * batchSize / seconds;
 }
 
 function crossFlags({ layers, rank }: NonNullable<Scenario["cross"]>): string[] {
@@ -168,7 +197,7 @@ function blasOf(way: Way): "ort" | "wasm" | "auto" {
 
 /** The speed of PyTorch, and the rate of its products in GFLOP/s. */
 async function pytorch(scenario: Scenario, dataset: Dataset, data: string, { compile, precision }: Peer) {
-  const { preset, optimizer, learningRate, scores, cross } = scenario;
+  const { preset, optimizer, learningRate, scores, cross, avx2 } = scenario;
   const { dim, bottom, top } = WIDTHS[preset];
   const options = {
     data,
@@ -181,24 +210,17 @@ async function pytorch(scenario: Scenario, dataset: Dataset, data: string, { com
   if (scores) args.push("--score");
   if (cross !== undefined) args.push("--cross-layers", `${cross.layers}`, "--cross-rank", `${cross.rank}`);
   const script = new URL("./dlrm_pytorch.py", import.meta.url).pathname;
-  const { samplesPerSecond, gflops } = await run("python3", [script, ...args, ...compile ? ["--compile"] : []]);
-  return { samplesPerSecond, gflops };
+  args.push("--warmup", `${WARM_UP}`, ...compile ? ["--compile"] : []);
+  const [{ samplesPerSecond, gflops }] = await run("python3", [script, ...args], avx2);
+  return { samplesPerSecond: samplesPerSecond as number, gflops: gflops as number };
 }
 
 /** GFLOP/s of a large product on one core, or why there is none. */
-async function rateOf(way: Way): Promise<number | string> {
+async function rateOf({ avx2 }: Scenario, way: Way): Promise<number | string> {
+  const script = new URL("./product_rate.ts", import.meta.url).pathname;
   try {
-    using host = await openHost(await cpuOptions(blasOf(way), way.precision));
-    const shape = { inputs: PEAK_SIZE, outputs: PEAK_SIZE, activation: "identity" } as const;
-    const [x, weight, y] = [0, 1, 2].map(() => host.allocate(PEAK_SIZE ** 2, "a product"));
-    const bias = host.allocate(PEAK_SIZE, "a product");
-    let best = Infinity;
-    for (let time = 0; time < 20; time++) {
-      const begin = performance.now();
-      host.linear(shape, PEAK_SIZE, x, weight, bias, y);
-      best = Math.min(best, performance.now() - begin);
-    }
-    return 2 * PEAK_SIZE ** 3 / best / 1e6;
+    const [{ gflops }] = await run(Deno.execPath(), ["run", "-A", script, blasOf(way), way.precision ?? "fp32"], avx2);
+    return gflops as number;
   } catch (error) {
     return messageOf(error);
   }
@@ -266,11 +288,16 @@ for (const scenario of SCENARIOS.filter(({ name }) => wanted.length === 0 ? name
   }
   const ways: { way: Way; rate: number; speeds: number[] }[] = [];
   for (const way of scenario.ways) {
-    const rate = await rateOf(way);
+    const rate = await rateOf(scenario, way);
     if (typeof rate === "string") console.error(`Skipped: ${way.name}${way === BF16 ? ", bf16" : ""}: ${rate}`);
     else ways.push({ way, rate, speeds: [] });
   }
-  const peers = PEERS.map((peer) => ({ peer, speeds: [] as number[], rate: 0 }));
+  const precisions = new Set(ways.map(({ way: { precision = "fp32" } }) => precision));
+  const peers = PEERS.filter(({ precision }) => precisions.has(precision)).map((peer) => ({
+    peer,
+    speeds: [] as number[],
+    rate: 0,
+  }));
   for (let round = 0; round < ROUNDS; round++) {
     for (const each of peers) {
       const { samplesPerSecond, gflops } = await pytorch(scenario, dataset, data, each.peer);
@@ -290,7 +317,7 @@ for (const scenario of SCENARIOS.filter(({ name }) => wanted.length === 0 ? name
     rows.push({
       ...{ title: scenario.title, way: name, precision, hotset: speeds },
       ...{ eager: eager.speeds, compiled: compiled.speeds },
-      hotsetLimit: rate * 1e9 / flops * (way === ONE_RANK ? 1 : CORES),
+      hotsetLimit: rate * 1e9 / flops * (way === ONE_RANK || way === BF16_ONE_RANK ? 1 : CORES),
       peerLimit: Math.max(eager.rate, compiled.rate) * 1e9 / flops,
     });
   }
