@@ -141,6 +141,7 @@ export interface Backend extends Disposable {
   /**
    * Gradients of `linear`. On entry `dY` (samples, outputs) is the gradient of y; on return it is the gradient before
    * the activation. Writes dWeight (outputs, inputs) and, unless undefined, dBias (outputs) and dX (samples, inputs).
+   * Between a `linear` and its `linearBackward` x and weight do not change: a backend may use what it made of them.
    */
   linearBackward(
     shape: LinearShape,

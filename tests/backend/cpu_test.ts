@@ -3,6 +3,7 @@ import type { HostBackend } from "../../src/backend/backend.ts";
 import { CpuBackend } from "../../src/backend/cpu/cpu.ts";
 import { newKernelMemory } from "../../src/backend/cpu/kernel_memory.ts";
 import { cpuOptions, openHost } from "../../src/backend/open.ts";
+import { Random } from "../../src/random.ts";
 import { absent } from "../support/libraries.ts";
 import { someOf } from "../support/series.ts";
 import { conformance } from "./conformance.ts";
@@ -26,6 +27,36 @@ for (const [blas, name] of someOf(LIBRARIES.toSorted((a, b) => missing(a) - miss
 const BF16_TOLERANCE = 2e-2;
 const bf16 = async () => await openHost(await cpuOptions("onednn", "bf16"));
 conformance("cpu, oneDNN in bf16", bf16, BF16_TOLERANCE, absent("bf16"), "bf16");
+
+Deno.test({
+  name: "cpu: gradients in bf16 have equal bits whether or not they use what the forward pass has rounded",
+  ignore: absent("bf16") !== undefined,
+  fn: async () => {
+    const [samples, inputs, outputs] = [37, 40, 33];
+    const shape = { inputs, outputs, activation: "identity" } as const;
+    using host = await bf16();
+    const random = new Random(5);
+    const filled = (words: number) => {
+      const buffer = host.allocate(words, "test");
+      host.floats(buffer).forEach((_, i, floats) => floats[i] = random.normal());
+      return buffer;
+    };
+    const [x, weight, bias, dY] = [samples * inputs, inputs * outputs, outputs, samples * outputs].map(filled);
+    const [y, dX, dWeight, dBias] = [dY, x, weight, bias].map(({ words }) => host.allocate(words, "test"));
+    const gradients = (forward: boolean) => {
+      if (forward) host.linear(shape, samples, x, weight, bias, y);
+      host.linearBackward(shape, samples, x, weight, y, dY, dX, dWeight, dBias);
+      return [dX, dWeight, dBias].map((buffer) => [...host.floats(buffer)]);
+    };
+    const first = gradients(true);
+    assert.deepEqual(gradients(false), first);
+    for (const buffer of [x, weight]) host.floats(buffer).forEach((value, i, floats) => floats[i] = 2 * value);
+    const doubled = gradients(false);
+    assert.notDeepEqual(doubled, first);
+    assert.deepEqual(gradients(true)[1], doubled[1]);
+  },
+});
+
 conformance("cpu, tables outside kernel memory", () => new FarTables(newKernelMemory(), "wasm", undefined), TOLERANCE);
 
 const WAYS: [string, (host: HostBackend, words: number) => ReturnType<HostBackend["allocate"]>][] = [

@@ -113,30 +113,32 @@ function isNarrow({ inputs, outputs }: LinearShape): boolean {
 
 /**
  * Operands are rounded to bf16; sums, results, parameters and gradients have single precision, so small updates of a
- * weight are not lost.
+ * weight are not lost. The gradients of a layer use what its forward pass has rounded.
  */
 class Bf16Products implements Products {
   readonly name: string;
   readonly #kernels: Kernels;
   readonly #gemm: Gemm<Uint16Array>;
   readonly #narrow: Products;
-  readonly #left: Rounded;
-  readonly #right: Rounded;
+  readonly #takeScratch: TakeScratch;
+  /** Inputs and weights of layers. */
+  readonly #operands = new Map<Buffer, Rounded>();
+  readonly #gradients: Rounded;
 
   constructor(kernels: Kernels, gemm: Gemm<Uint16Array>, narrow: Gemm, takeScratch: TakeScratch) {
     this.name = gemm.version;
     this.#kernels = kernels;
     this.#gemm = gemm;
     this.#narrow = new LibraryProducts(kernels, narrow);
-    this.#left = new Rounded(kernels, takeScratch);
-    this.#right = new Rounded(kernels, takeScratch);
+    this.#takeScratch = takeScratch;
+    this.#gradients = new Rounded(kernels, takeScratch);
   }
 
   linear(shape: LinearShape, samples: number, x: Buffer, weight: Buffer, bias: Buffer | undefined, y: Buffer): void {
     if (isNarrow(shape)) return this.#narrow.linear(shape, samples, x, weight, bias, y);
     const { inputs, outputs, activation } = shape;
-    const left = this.#left.of(samples * inputs, x);
-    const right = this.#right.of(outputs * inputs, weight);
+    const left = this.#operand(x).round(samples * inputs, x);
+    const right = this.#operand(weight).round(outputs * inputs, weight);
     this.#gemm.gemm(false, true, samples, outputs, inputs, left, right, floats(y));
     if (bias === undefined) return;
     this.#kernels.biasActivation(samples, outputs, ACTIVATION_CODES[activation], at(bias), at(y));
@@ -153,36 +155,52 @@ class Bf16Products implements Products {
   ): void {
     if (isNarrow(shape)) return this.#narrow.gradients(shape, samples, x, weight, dY, dX, dWeight);
     const { inputs, outputs } = shape;
-    const left = this.#left.of(samples * outputs, dY);
-    this.#gemm.gemm(true, false, outputs, inputs, samples, left, this.#right.of(samples * inputs, x), floats(dWeight));
+    const left = this.#gradients.round(samples * outputs, dY);
+    const right = this.#operand(x).take(samples * inputs, x);
+    this.#gemm.gemm(true, false, outputs, inputs, samples, left, right, floats(dWeight));
     if (dX === undefined) return;
-    const right = this.#right.of(outputs * inputs, weight);
-    this.#gemm.gemm(false, false, samples, inputs, outputs, left, right, floats(dX));
+    const rows = this.#operand(weight).take(outputs * inputs, weight);
+    this.#gemm.gemm(false, false, samples, inputs, outputs, left, rows, floats(dX));
+  }
+
+  #operand(matrix: Buffer): Rounded {
+    let found = this.#operands.get(matrix);
+    if (found === undefined) this.#operands.set(matrix, found = new Rounded(this.#kernels, this.#takeScratch));
+    return found;
   }
 }
 
-/** Memory for one operand in bf16, which grows when a larger one is rounded. */
+/** Memory for a matrix in bf16, which grows when a larger one is rounded. */
 class Rounded {
   readonly #kernels: Kernels;
   readonly #takeScratch: TakeScratch;
   #place: CpuBuffer;
-  #matrix: Uint16Array;
+  #matrix: Uint16Array = new Uint16Array(0);
+  /** Words that `take` may use: those of the last matrix, once. */
+  #ready = 0;
 
   constructor(kernels: Kernels, takeScratch: TakeScratch) {
     this.#kernels = kernels;
     this.#takeScratch = takeScratch;
     this.#place = takeScratch(0);
-    this.#matrix = new Uint16Array(0);
   }
 
   /** Rounds the first `words` of a matrix. The result is valid until the next call. */
-  of(words: number, matrix: Buffer): Uint16Array {
+  round(words: number, matrix: Buffer): Uint16Array {
     if (this.#matrix.length < words) {
       this.#place = this.#takeScratch(2 * words);
       const { buffer, byteOffset } = this.#place.floats;
       this.#matrix = new Uint16Array(buffer, byteOffset, words);
     }
     this.#kernels.roundToBf16(words, at(matrix), this.#place.address);
+    this.#ready = words;
+    return this.#matrix;
+  }
+
+  /** The result of the last `round` of the same matrix, or a new one if that was taken before or is shorter. */
+  take(words: number, matrix: Buffer): Uint16Array {
+    if (this.#ready < words) this.round(words, matrix);
+    this.#ready = 0;
     return this.#matrix;
   }
 }
