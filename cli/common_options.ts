@@ -9,6 +9,7 @@ import type { Interrupt } from "./interrupt.ts";
 import type { CommandLine } from "../src/config/option_types.ts";
 import { TemporaryDirectory } from "../src/storage/temporary.ts";
 import type { Place } from "../src/run/stages.ts";
+import { UsageError } from "../src/errors.ts";
 import { addGroup, Flag } from "./flag.ts";
 
 /** Default directory in which `train` keeps its runs and looks for profiles and layouts. */
@@ -126,8 +127,11 @@ export const withRaw = (command: Command) =>
       )
         .argParser(number((value) => value >= 0 && value <= 1, "a number from 0 to 1")).unless(drawing),
       new Flag("--negative-seed <n>", "seed of the negatives (default: 123)").argParser(positive).unless(drawing),
-      new Flag("--validation <files...>", "raw files that become the validation split"),
-      new Flag("--test <files...>", "raw files that become the test split"),
+      new Flag(
+        "--validation <files...>",
+        "raw files that become the validation split: all that follow, so after the inputs",
+      ),
+      new Flag("--test <files...>", "raw files that become the test split: all that follow, so after the inputs"),
       new Flag("--min-frequency <n>", "values seen less often than this share one row").argParser(positive).default(1),
       new Flag("--max-ind-range <n>", "hash values into this range first").argParser(positive),
       new Flag(
@@ -152,6 +156,15 @@ export const withUnknown = (command: Command) =>
 
 export interface UnknownFlags {
   maxUnknown?: number;
+}
+
+/** The error that there are no inputs; files that an option took may have been meant as such. */
+export function noInputs({ validation, test }: Pick<RawFlags, "validation" | "test">, missing: string): UsageError {
+  const [flag, taken] = validation === undefined ? ["--test", test] : ["--validation", validation];
+  const advice = taken === undefined || taken.length < 2
+    ? ""
+    : `; ${flag} takes all files that follow it (${taken.join(", ")}): name the others before it`;
+  return new UsageError(`${missing}${advice}`);
 }
 
 export interface RawFlags extends UnknownFlags {

@@ -10,6 +10,7 @@ import {
   type Common,
   folderOf,
   type GroupFlags,
+  noInputs,
   RAW,
   raw,
   type RawFlags,
@@ -35,7 +36,7 @@ const memory = new Flag("--memory <bytes>", "memory that reading raw files may u
 export function prepare(program: Command): void {
   withGroup(addGroup(withUnknown(withRaw(program.command("prepare"))), RAW, [memory]))
     .description("Turn raw logs into a dataset.")
-    .argument("<input...>", "files or patterns in chronological order; may be gzip, zstd or Parquet")
+    .argument("[input...]", "files or patterns in chronological order; may be gzip, zstd or Parquet")
     .addOption(
       new Flag("--out <dir>", "directory of the dataset").unless((line) =>
         line.given.has("--infer") ? raw(line) : undefined
@@ -46,6 +47,7 @@ export function prepare(program: Command): void {
     .action((inputs: string[], flags: PrepareFlags) =>
       runAsGroup(flags, [folderOf(flags)], async (report, group, interrupt) => {
         const { out, infer, json } = flags;
+        if (inputs.length === 0) return group.agree(noInputs(flags, "Cannot prepare: name raw files"));
         if (infer) {
           const onProgress = (fraction: number) => report({ event: "stage", stage: "infer", fraction });
           if (inputs.length > 1) report({ event: "note", text: `The schema was inferred from ${inputs[0]} alone` });

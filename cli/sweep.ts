@@ -4,6 +4,7 @@ import { runList } from "../src/report/run_tables.ts";
 import { combinations, nameOf, sweep as sweepRuns } from "../src/run/sweep.ts";
 import {
   type Common,
+  noInputs,
   type RawFlags,
   rawOptions,
   spooled,
@@ -20,7 +21,7 @@ type SweepFlags = ConfigFlags & Common & RawFlags & { out: string; report?: stri
 export function sweep(program: Command): void {
   withUnknown(withRaw(withGrid(program.command("sweep").addOption(presetFlag()))))
     .description("Train a run for each combination of options, and compare them; the same command again continues.")
-    .argument("<input...>", "a dataset, or raw files in chronological order; - is standard input")
+    .argument("[input...]", "a dataset, or raw files in chronological order; - is standard input")
     .requiredOption("--out <dir>", "directory of the runs, and of the data that they share")
     .option("--report <file>", "HTML report to write: options, metrics and learning curves of all runs")
     .addHelpText(
@@ -31,6 +32,7 @@ export function sweep(program: Command): void {
     .action((given: string[], flags: SweepFlags) =>
       run(flags, async (report, atEnd, interrupt) => {
         expectOneProcess();
+        if (given.length === 0) throw noInputs(flags, "Cannot sweep: name a dataset or raw files");
         const inputs = await spooled(given, atEnd);
         const grid = gridOf(flags);
         const varied = Object.keys(grid).filter((key) => grid[key].length > 1);

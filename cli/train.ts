@@ -12,7 +12,7 @@ import type { Report, ResultEvent } from "../src/events/events.ts";
 import { TensorBoardLog } from "../src/events/tensorboard.ts";
 import type { Interrupt } from "./interrupt.ts";
 import { resumeRun, trainOn } from "../src/run/run.ts";
-import { type Common, HOME, rawOptions, spooled } from "./common_options.ts";
+import { type Common, HOME, noInputs, rawOptions, spooled } from "./common_options.ts";
 import { expectOneProcess, fail, inWorld, run } from "./run.ts";
 import { type ConfigFlags, configOf, type TrainFlags, trainLayer, withAllOfTraining } from "./train_options.ts";
 
@@ -103,6 +103,7 @@ async function trainHere(
       if (first && flags.report !== undefined) await writeReport(demo.results.at(-1)!.run, flags.report);
       if (first && !flags.json) console.log(`\n${demoText(demo)}`);
     } else {
+      if (inputs.length === 0) throw noInputs(flags, "Cannot train: name a dataset or raw files, or use --demo");
       const guesses = world === undefined && flags.from === undefined;
       const raw = () => rawOptions(inputs, flags, interrupt, report, guesses);
       results([await trainOn(inputs, raw, resolve(layer), options)]);

@@ -17,6 +17,8 @@ export interface Metrics {
   readonly calibration: number;
   /** Normalised entropy: logloss divided by the logloss of always predicting the click rate; below 1 is better. */
   readonly ne: number;
+  /** True if samples have weights, with which all of these figures count them; absent otherwise. */
+  readonly weighted?: true | undefined;
   /** The same by group; absent where the dataset has no column of groups. */
   readonly byGroup?: GroupMetrics | undefined;
 }
@@ -68,6 +70,7 @@ export function metricsOf(
     accuracy: right / count,
     calibration: positives === 0 ? NaN : predicted / positives,
     ne: loss / count / baseEntropy,
+    ...(weights === undefined ? {} : { weighted: true }),
     ...(groups === undefined ? {} : { byGroup: groupMetrics(logits, labels, groups, order, weights) }),
   };
 }

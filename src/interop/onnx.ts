@@ -1,7 +1,7 @@
 /** A trained model as an ONNX graph with its weights in a second file. */
 import type { OnnxNodes } from "../model/layers/layer.ts";
 import type { Value } from "../model/composition.ts";
-import type { ModelPlan } from "../model/shape.ts";
+import { modelOf, type ModelPlan } from "../model/shape.ts";
 import type { ModelTensor } from "./tensors.ts";
 import { AttributeType, ElementType, encodeModel, EXTERNAL } from "./onnx_schema.ts";
 
@@ -56,7 +56,7 @@ export function onnxModel({ plan, tensors, dataFile, tables, bags }: OnnxOptions
     irVersion: IR_VERSION,
     producerName: "hotset",
     opsetImport: [{ domain: "", version: OPSET }],
-    graph: graph.message("dlrm"),
+    graph: graph.message(modelOf(plan.shape)),
   });
 }
 

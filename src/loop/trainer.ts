@@ -1,9 +1,10 @@
 /** The training loop: batches in the scheduler's order, evaluations, checkpoints and the result. */
 import { join } from "node:path";
 import { rowStateWords, writeStep } from "../optimizer/optimizers.ts";
-import { writeLoss } from "../model/loss.ts";
+import { lossWeight, writeLoss } from "../model/loss.ts";
 import type { Dataset, Split } from "../dataset/dataset.ts";
 import { Interrupted, messageOf } from "../errors.ts";
+import type { Batch } from "../layout/batch.ts";
 import type { Layout } from "../layout/layout.ts";
 import { initialiseDense } from "../model/initialise.ts";
 import { faultOf } from "../model/step_fault.ts";
@@ -219,8 +220,15 @@ export class Trainer {
     this.#group.train(slot);
     this.#state.samples += batch.samples;
     this.#clock.step(batch.samples);
-    this.#losses.count(batch.samples);
+    this.#losses.count(batch.samples, this.#weightOf(batch));
     if (this.#sequence.kind === "hot") this.#recent.hotSamples += batch.samples;
+  }
+
+  /** The sum of the weights of a batch's samples in the loss. */
+  #weightOf({ samples, floats, sections }: Batch): number {
+    const { config: { positiveWeight }, dataset } = this.#options;
+    if (dataset.body.weight === undefined && positiveWeight === 1) return samples;
+    return lossWeight(floats.subarray(sections.labels, sections.labels + samples), positiveWeight);
   }
 
   /** Measures the held-out loss for the scheduler. */

@@ -14,3 +14,15 @@ export function writeLoss(header: Float32Array, { positiveWeight, labelSmoothing
   header[Header.positiveWeight] = positiveWeight - 1;
   header[Header.labelSmoothing] = labelSmoothing;
 }
+
+/**
+ * The sum of the weights of samples in the loss, that is their loss at one nat each. `labels` are label words of a batch;
+ * see `Backend.loss`.
+ */
+export function lossWeight(labels: Float32Array, positiveWeight: number): number {
+  let sum = 0;
+  for (let i = 0; i < labels.length; i++) {
+    sum += labels[i] > 0 ? positiveWeight * labels[i] : labels[i] < 0 ? -labels[i] : 1;
+  }
+  return sum;
+}

@@ -12,9 +12,17 @@ export interface ModelShape extends DlrmShape {
   readonly optimizer: OptimizerName;
 }
 
+/** The name of a model. */
+type ModelName = "dlrm" | "dcnv2";
+
+/** The model that a shape is of. */
+export function modelOf({ cross }: ModelShape): ModelName {
+  return cross === undefined ? "dlrm" : "dcnv2";
+}
+
 /** The part of a configuration with the sizes of a model. */
 export interface ModelSizes extends Pick<ModelShape, "dim" | "top" | "interaction" | "optimizer"> {
-  readonly model: "dlrm" | "dcnv2";
+  readonly model: ModelName;
   /** Widths of the bottom MLP without its input. */
   readonly bottom: readonly number[];
   readonly crossLayers: number;

@@ -5,7 +5,7 @@ import type { Diagnosis } from "../doctor.ts";
 import type { TrainingPlan } from "../plan/plan_training.ts";
 import type { DemoResult } from "../run/demo.ts";
 import type { Split } from "../dataset/dataset.ts";
-import type { GroupMetrics } from "../events/metrics.ts";
+import type { Metrics } from "../events/metrics.ts";
 import type { CheckpointMetrics, EvaluationEvent, ResultEvent } from "../events/events.ts";
 import { bytes, count, percent, seconds, unknownText } from "../format.ts";
 
@@ -193,6 +193,8 @@ const PROBABILITY_EXPLAINED =
   "PR-AUC: average precision, for rare positives; chance is the click rate. calibration: mean prediction divided by click rate; 1 is calibrated. NE (normalised entropy): logloss relative to always " +
   "predicting the click rate; below 1 is better.";
 
+/** What weights of samples change, for tables and reports. */
+export const WEIGHTS_EXPLAINED = "Samples have weights: the loss and all metrics count each sample with its weight.";
 const GROUPS_EXPLAINED =
   "GAUC: mean AUC of the groups, weighted by their samples. logloss by group: mean of the groups, each counted once.";
 
@@ -238,7 +240,7 @@ export function resultTable(results: readonly ResultEvent[]): string {
     rows,
   );
   return `${text}\n\nFigures of the ${splits} split. evaluate, predict and export use the best checkpoint.\n${
-    [RANKING_EXPLAINED, ...groupLines(results)].join("\n")
+    [RANKING_EXPLAINED, ...countedLines(results)].join("\n")
   }`;
 }
 
@@ -293,10 +295,11 @@ export function metricCells({ auc, prAuc, logloss, accuracy, calibration, ne, by
   ];
 }
 
-/** Explanation of the metrics by group; empty without groups. */
-function groupLines(
-  events: readonly { readonly split: Split; readonly byGroup?: GroupMetrics | undefined }[],
+/** What the metrics count differently: the weights of samples, and groups; empty without both. */
+function countedLines(
+  events: readonly (Pick<Metrics, "weighted" | "byGroup"> & { readonly split: Split })[],
 ): string[] {
+  const weighted = events.some(({ weighted }) => weighted) ? [WEIGHTS_EXPLAINED] : [];
   const lines = events.flatMap(({ split, byGroup }) =>
     byGroup === undefined ? [] : [
       `The ${split} split has ${count(byGroup.groups)} groups; ${
@@ -305,12 +308,12 @@ function groupLines(
       "left out of the GAUC",
     ]
   );
-  return lines.length === 0 ? [] : [GROUPS_EXPLAINED, ...lines];
+  return [...weighted, ...(lines.length === 0 ? [] : [GROUPS_EXPLAINED, ...lines])];
 }
 
 /** Metrics of splits. */
 export function evaluationTable(events: readonly EvaluationEvent[]): string {
   const metrics = table(["split", ...metricNames(events)], events.map((event) => [event.split, ...metricCells(event)]));
   const unknown = events.map(({ split, unknownShare = {} }) => `The ${split} split has ${unknownText(unknownShare)}`);
-  return [metrics, "", RANKING_EXPLAINED, PROBABILITY_EXPLAINED, ...groupLines(events), "", ...unknown].join("\n");
+  return [metrics, "", RANKING_EXPLAINED, PROBABILITY_EXPLAINED, ...countedLines(events), "", ...unknown].join("\n");
 }

@@ -35,6 +35,7 @@ const metrics = {
   accuracy: figure,
   calibration: figure,
   ne: figure,
+  weighted: z.literal(true).optional(),
   byGroup: z.object({ gauc: figure, logloss: figure, groups: count, oneClass: count }).optional(),
 };
 const checkpointMetrics = z.object({ step: count, ...metrics });
@@ -145,8 +146,8 @@ export function readRunLog(run: string): RunLog {
 
 /** Runs of version 0.1 measured only their last checkpoint. */
 function withCheckpoints(event: Extract<z.infer<typeof line>, { event: "result" }>): ResultEvent {
-  const { auc, prAuc, logloss, accuracy, calibration, ne, byGroup, steps: step } = event;
-  const measured = { step, auc, prAuc, logloss, accuracy, calibration, ne, byGroup };
+  const { auc, prAuc, logloss, accuracy, calibration, ne, weighted, byGroup, steps: step } = event;
+  const measured = { step, auc, prAuc, logloss, accuracy, calibration, ne, weighted, byGroup };
   return { ...event, best: event.best ?? measured, last: event.last ?? measured };
 }
 

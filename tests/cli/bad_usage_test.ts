@@ -7,7 +7,12 @@ const CASES: [[string, ...string[]], code: 1 | 2, message: string][] = [
   [["train", "--nope"], 2, "unknown option '--nope' (Did you mean --mode?)"],
   [["tran"], 2, "unknown command 'tran' (Did you mean train?)"],
   [["train"], 2, "Cannot train: name a dataset or raw files, or use --demo"],
-  [["prepare"], 2, "missing required argument 'input'"],
+  [["prepare"], 2, "Cannot prepare: name raw files"],
+  [
+    ["prepare", "--out", "d", "--test", "a.csv", "b.csv"],
+    2,
+    "Cannot prepare: name raw files; --test takes all files that follow it (a.csv, b.csv): name the others before it",
+  ],
   [
     ["train", "x", "--epochs", "0"],
     2,

@@ -3,8 +3,10 @@ import assert from "node:assert/strict";
 import { OPTIMIZER_NAMES, type OptimizerName } from "../../src/optimizer/optimizers.ts";
 import { cpuOptions, type HostOptions, openHost } from "../../src/backend/open.ts";
 import type { LossSettings } from "../../src/model/loss.ts";
+import { elementsOf } from "../../src/model/layers/layer.ts";
 import { largestError } from "../support/close.ts";
 import { localModel, trainOn } from "../support/local_model.ts";
+import gradients from "./gradients.json" with { type: "json" };
 import golden from "./losses.json" with { type: "json" };
 import {
   CROSS,
@@ -18,6 +20,9 @@ import {
   WEIGHTED_LOSS,
   type Without,
 } from "./golden_model.ts";
+
+/** A rate of SGD at which the change of a parameter tells its gradient to more digits than the parameter has. */
+const RATE = 2 ** 10;
 
 async function lossesOf(
   optimizer: OptimizerName,
@@ -107,6 +112,42 @@ for (const [name, options, tolerance] of BACKENDS) {
     assert.ok(error <= tolerance, `the losses differ by ${error} relative, more than ${tolerance}`);
     assert.ok(largestError(golden.losses.adagrad, golden.weightedSamples) > 0.1, "the weights make a difference");
   });
+}
+
+for (const [name, options] of BACKENDS) {
+  for (const [kind, base64] of Object.entries(gradients)) {
+    Deno.test(`gradients are PyTorch's: ${name}, ${kind}`, async () => {
+      using host = await openHost(await options());
+      const batches = new GoldenBatches();
+      const model = goldenModel("sgd");
+      const shape = kind === "dcnv2" ? { ...model, interaction: "cat" as const, cross: CROSS } : model;
+      await using group = localModel(host, shape, batches.shape);
+      const { plan, parameters, full } = group.memory;
+      const before = goldenParameters(plan);
+      host.upload(before.dense, parameters);
+      host.upload(before.rows, full.weights);
+      trainOn(group, batches.at(0), RATE);
+      const changed = (after: Float32Array, from: Float32Array) => after.map((value, i) => (from[i] - value) / RATE);
+      const dense = changed(host.floats(parameters), before.dense);
+      const found = [
+        ...plan.layers.flatMap(({ parameters }) =>
+          parameters.map(({ first, shape }) => dense.subarray(first, first + elementsOf(shape)))
+        ),
+        changed(host.floats(full.weights), before.rows),
+      ];
+      const expected = new Float32Array(Uint8Array.fromBase64(base64).buffer);
+      let at = 0;
+      for (const part of found) {
+        const of = expected.subarray(at, at += part.length);
+        const largest = of.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+        assert.ok(largest > 1e-4, "there is a gradient");
+        part.forEach((value, i) =>
+          assert.ok(Math.abs(value - of[i]) <= 1e-5 * largest, `${i}: ${value}, not ${of[i]}`)
+        );
+      }
+      assert.equal(at, expected.length);
+    });
+  }
 }
 
 Deno.test("the golden batches repeat rows, within a bag too, and have empty bags", () => {

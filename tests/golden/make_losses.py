@@ -1,6 +1,7 @@
-"""Trains a small DLRM in plain PyTorch and writes the loss of every step, which golden_test.ts must reproduce.
+"""Trains a small DLRM in plain PyTorch and writes the loss of every step, which golden_test.ts must reproduce, and the
+gradients of the first one.
 
-To make losses.json again (Python 3, torch 2.13, any CPU):
+To make losses.json and gradients.json again (Python 3, torch 2.13, any CPU):
 
     python3 tests/golden/make_losses.py
 
@@ -23,6 +24,7 @@ MLP reads all pooled rows and the products of all pairs of them. A model without
 one; its batches are those of the others without the lookups. Tables have so few rows that all batches repeat some.
 """
 
+import base64
 import json
 import math
 import os
@@ -84,8 +86,11 @@ class Dlrm(torch.nn.Module):
             table.weight.data = tensor(21 + t, (rows, DIM), 1, -0.5)
             self.tables.append(table)
 
+    def layers(self):
+        return [*self.bottom, *self.top]
+
     def parameters_without_tables(self):
-        return [p for layer in [*self.bottom, *self.top] for p in layer.parameters()]
+        return [p for layer in self.layers() for p in layer.parameters()]
 
     def forward(self, dense, bags):
         x = dense
@@ -124,8 +129,8 @@ class Dcnv2(Dlrm):
         self.cross = torch.nn.ModuleList(layers[:-2])
         self.top = torch.nn.ModuleList(layers[-2:])
 
-    def parameters_without_tables(self):
-        return super().parameters_without_tables() + [p for layer in self.cross for p in layer.parameters()]
+    def layers(self):
+        return [*self.bottom, *self.cross, *self.top]
 
     def interact(self, x, pooled):
         x0 = x = torch.cat([x] + pooled, dim=1)
@@ -243,6 +248,16 @@ def train(optimizer, model, largest_norm=None, positive_weight=1.0, label_smooth
     return losses if largest_norm is None else {"steps": clipped, "losses": losses}
 
 
+def gradients(model):
+    """The gradients of the first batch: of each layer's weight and bias, then of each table, as base64 of f32."""
+    x, bags, labels = batch(0)
+    torch.nn.BCEWithLogitsLoss()(model(x, bags), labels).backward()
+    tables = [table.weight.grad.to_dense() for table in model.tables]
+    values = [p.grad for p in model.parameters_without_tables()] + tables
+    words = np.concatenate([value.numpy().ravel() for value in values]).astype("<f4")
+    return base64.b64encode(words.tobytes()).decode()
+
+
 if __name__ == "__main__":
     torch.set_num_threads(1)
     losses = {optimizer: train(optimizer, Dlrm()) for optimizer in LEARNING_RATES}
@@ -259,4 +274,7 @@ if __name__ == "__main__":
         version = torch.__version__.split("+")[0]
         result = {"torch": version, "losses": losses, **others, "clipped": clipped}
         json.dump(result, file, indent=1)
+        file.write("\n")
+    with open(path.replace("losses", "gradients"), "w") as file:
+        json.dump({"dlrm": gradients(Dlrm()), "dcnv2": gradients(Dcnv2())}, file, indent=1)
         file.write("\n")

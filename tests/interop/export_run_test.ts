@@ -7,6 +7,7 @@ import { exportRun } from "../../src/interop/export_run.ts";
 import { SafetensorsReader } from "../../src/interop/safetensors.ts";
 import { resolveConfig, type TrainConfig } from "../../src/config/config.ts";
 import { predictRun } from "../../src/run/score_run.ts";
+import { readRun } from "../../src/run/run_record.ts";
 import { startRun } from "../../src/run/run.ts";
 import { Random } from "../../src/random.ts";
 import { assertClose } from "../support/close.ts";
@@ -154,6 +155,8 @@ for (const [what, train] of WAYS) {
       const model = directory.join("model.onnx");
       const [first, second] = exportRun(trained.run, "onnx", model, report);
       assert.deepEqual([first, second], [model, `${model}.data`]);
+      const { config } = readRun(trained.run);
+      assert.ok(new TextDecoder("latin1").decode(Deno.readFileSync(model)).includes(config.model), "the graph's name");
       const inputs = await onnxInputs(directory, trained);
       const scores = await runPython(new URL("score_onnx.py", import.meta.url), { model, inputs }) as number[];
       const expected = await predictRun(trained.run, [trained.log], {}, report);

@@ -8,6 +8,8 @@ import type { RunEvent } from "../../src/events/events.ts";
 import { startRun } from "../../src/run/run.ts";
 import { TemporaryDirectory } from "../support/temporary.ts";
 import { cpuOptions, openHost } from "../../src/backend/open.ts";
+import { LossWatch } from "../../src/loop/loss_watch.ts";
+import { lossWeight } from "../../src/model/loss.ts";
 import { labelNotes } from "../../src/run/label_notes.ts";
 import { findBadTensor } from "../../src/loop/divergence.ts";
 import { firstWordOf, localModel } from "../support/local_model.ts";
@@ -137,4 +139,21 @@ Deno.test("labels that are all the same, and splits that are missing, are said",
   await startRun({ ...CONFIG, mode: "cpu", ranks: 1 }, dataset, { out: directory.join("told-run"), report });
   // Training adds notes of its own, some of which depend on the last bits of sums.
   for (const note of labelNotes(dataset, "auc")) assert.ok(told.includes(note), note);
+});
+
+Deno.test("large weights of samples and positives are no explosion, and an explosion is one with any weights", () => {
+  const batch = Float32Array.of(300, -500, 400, -600);
+  const weight = lossWeight(batch, 2);
+  assert.equal(weight, 2 * 300 + 500 + 2 * 400 + 600);
+  assert.equal(lossWeight(Float32Array.of(1, 0, 1, 0), 1), 4);
+  for (const [nats, exploded] of [[0.7, false], [25, true]] as const) {
+    for (const each of [weight, 4, 0.01]) {
+      const watch = new LossWatch();
+      watch.count(4, each);
+      assert.equal(watch.add(nats * each, 10), undefined, "the first steps may recover");
+      watch.restart(10);
+      watch.count(4, each);
+      assert.equal(watch.add(nats * each, 200) !== undefined, exploded);
+    }
+  }
 });

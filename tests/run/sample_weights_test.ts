@@ -7,6 +7,7 @@ import { prepareDataset, type PrepareOptions } from "../../src/dataset/prepare.t
 import { buildLayout } from "../../src/layout/build_layout.ts";
 import { Batch } from "../../src/layout/batch.ts";
 import { Random } from "../../src/random.ts";
+import { evaluationTable } from "../../src/report/tables.ts";
 import { startRun } from "../../src/run/run.ts";
 import { evaluateRun, predictRun } from "../../src/run/score_run.ts";
 import { TemporaryDirectory } from "../dataset/support.ts";
@@ -60,7 +61,8 @@ Deno.test("a sample of weight k counts in metrics like k samples", () => {
     Uint8Array.from(places, (i) => labels[i]),
     Uint32Array.from(places.flatMap((i) => [groups[2 * i], groups[2 * i + 1]])),
   );
-  const flat = ({ byGroup, ...rest }: ReturnType<typeof metricsOf>) => Object.entries({ ...rest, ...byGroup });
+  const flat = ({ byGroup, weighted: _, ...rest }: ReturnType<typeof metricsOf>) =>
+    Object.entries({ ...rest, ...byGroup });
   const expected = new Map(flat(repeated));
   for (const [name, value] of flat(metricsOf(logits, labels, groups, weights))) {
     assert.ok(Math.abs(value - expected.get(name)!) < 1e-9, `${name}: ${value}, not ${expected.get(name)}`);
@@ -116,7 +118,7 @@ slowTest("training and evaluation weight samples; weights of 1 change nothing", 
   };
   const ones = directory.write("ones.csv", rows(240, () => "1"));
   const plain = await train("plain", ones);
-  assert.deepEqual(await train("ones", ones, "w"), plain);
+  assert.deepEqual(await train("ones", ones, "w"), { ...plain, weighted: true });
   assert.notDeepEqual(await train("weighted", directory.join("log.csv"), "w"), plain);
 
   const run = directory.join("weighted");
@@ -125,6 +127,9 @@ slowTest("training and evaluation weight samples; weights of 1 change nothing", 
   const repeated = test.split("\n").slice(1, -1).flatMap((line, i) =>
     Array<string>(1 + i % 3).fill(line.replace(/[0-9]+$/, "1"))
   );
+  const events = await evaluateRun(run, [ones], () => {});
+  assert.match(evaluationTable(events), /^Samples have weights: the loss and all metrics count each sample with its/m);
+  assert.doesNotMatch(evaluationTable(await evaluateRun(directory.join("plain"), [ones], () => {})), /have weights/);
   const once = await evaluate(directory.write("test.csv", test));
   const often = await evaluate(directory.write("often.csv", `${HEADER}${repeated.join("\n")}\n`));
   for (const name of ["logloss", "accuracy", "calibration"] as const) {

@@ -8,6 +8,7 @@ import { openData } from "../../run/run_data.ts";
 import { readRun } from "../../run/run_record.ts";
 import { ensureProfile } from "../../run/stages.ts";
 import type { Dataset } from "../../dataset/dataset.ts";
+import { WEIGHTS_EXPLAINED } from "../tables.ts";
 import { bytes, count, localTime, percent, seconds } from "../../format.ts";
 import { metricCells, metricNames } from "../tables.ts";
 import { drawChart } from "./draw.ts";
@@ -128,7 +129,8 @@ function learningSections(log: RunLog, bestAuc: Readonly<Record<string, number>>
   }));
   const sections: Section[] = [{
     title: "Loss",
-    text: "Training loss (mean since the previous point) and logloss of each evaluation.",
+    text: "Training loss (mean since the previous point) and logloss of each evaluation." +
+      (evaluations.some(({ weighted }) => weighted) ? ` ${WEIGHTS_EXPLAINED}` : ""),
     body: legend({ muted: "training", ...splitColours(evaluations) }) + losses,
   }];
   if (evaluations.length > 0) sections.push(aucSection(evaluations, bestAuc, x));
