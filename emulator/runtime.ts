@@ -77,7 +77,6 @@ export function runtimeImplementation(device: DeviceState): Implementation<typeo
       device.call(() => ordinal >= 0 && ordinal < device.devices ? 0 : INVALID_DEVICE),
     cudaDeviceGetAttribute: (value: Pointer, attribute: number, _device: number) =>
       device.call(() => putInt(value, ATTRIBUTES[attribute] ?? 0)),
-    cudaDeviceSynchronize: () => device.call(() => device.drainAll()),
     cudaMemGetInfo: (free: Pointer, total: Pointer) =>
       device.call(() => {
         putWord(free, BigInt(memory.totalBytes - memory.usedBytes));

@@ -15,7 +15,6 @@ export const cudartSymbols = {
     parameters: ["buffer", /* int* value */ "i32", /* cudaDeviceAttr attr */ "i32" /* int device */],
     result: "i32",
   },
-  cudaDeviceSynchronize: { parameters: [], result: "i32" },
   cudaMemGetInfo: { parameters: ["buffer", /* size_t* free */ "buffer" /* size_t* total */], result: "i32" },
   cudaMalloc: { parameters: ["buffer", /* void** devPtr */ "usize" /* size_t size */], result: "i32" },
   cudaFree: { parameters: ["u64" /* void* devPtr */], result: "i32" },
@@ -127,8 +126,6 @@ export const Cuda = {
   deviceAttributeMultiProcessorCount: 16,
   deviceAttributeComputeCapabilityMajor: 75,
   deviceAttributeComputeCapabilityMinor: 76,
-  deviceAttributeMemoryClockRate: 36,
-  deviceAttributeGlobalMemoryBusWidth: 37,
   errorMemoryAllocation: 2,
 } as const;
 

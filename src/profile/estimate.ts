@@ -1,6 +1,6 @@
 /** How many rows of a table reach a cut-off: counted exactly, or estimated from chunks of its rows. */
 import type { Random } from "../random.ts";
-import { Tally } from "./tally.ts";
+import { lowerBound, Tally } from "./tally.ts";
 
 /** An estimate and its confidence interval. All three are equal for exact numbers. */
 export interface Interval {
@@ -91,13 +91,7 @@ export function addIntervals(intervals: readonly Interval[]): Interval {
 }
 
 function countAtLeast(ascending: Uint32Array, cutoff: number): number {
-  let low = 0;
-  for (let high = ascending.length; low < high;) {
-    const middle = (low + high) >>> 1;
-    if (ascending[middle] < cutoff) low = middle + 1;
-    else high = middle;
-  }
-  return ascending.length - low;
+  return ascending.length - lowerBound(ascending, cutoff);
 }
 
 /** `count` distinct integers below `bound` (Floyd's method), ascending. */

@@ -49,14 +49,19 @@ export class Tally {
   }
 
   #firstLarge(cutoff: number): number {
-    let low = 0;
-    for (let high = this.#large.length; low < high;) {
-      const middle = (low + high) >>> 1;
-      if (this.#large[middle] < cutoff) low = middle + 1;
-      else high = middle;
-    }
-    return low;
+    return lowerBound(this.#large, cutoff);
   }
+}
+
+/** Position of the first value that is at least `limit`; the number of values if there is none. */
+export function lowerBound(ascending: ArrayLike<number>, limit: number): number {
+  let low = 0;
+  for (let high = ascending.length; low < high;) {
+    const middle = (low + high) >>> 1;
+    if (ascending[middle] < limit) low = middle + 1;
+    else high = middle;
+  }
+  return low;
 }
 
 /** Accesses of every row of a dataset, by table. */

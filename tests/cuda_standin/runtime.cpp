@@ -83,14 +83,6 @@ int cudaDeviceGetAttribute(void* value, int attribute, int) {
   return called(__func__, [&] { put(value, attribute == 16 ? 2 : attribute == 75 ? 8 : 0); });
 }
 
-int cudaDeviceSynchronize() {
-  return called(__func__, [&] {
-    not_while_capturing("cudaDeviceSynchronize");
-    std::unique_lock held(world);
-    drain_device(held, current_device);
-  });
-}
-
 int cudaMemGetInfo(void* free, void* total) {
   return called(__func__, [&] {
     put(free, memory_of_device() - memory_in_use(current_device));

@@ -157,11 +157,6 @@ export class StoreThread implements Disposable {
     this.wait(this.#begun - 1);
   }
 
-  /** Maximum number of rows of a job. */
-  get jobRows(): number {
-    return this.#memory.jobs[0].written.length;
-  }
-
   /** Number of jobs begun; the next one has this number. */
   get begun(): number {
     return this.#begun;
