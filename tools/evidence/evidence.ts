@@ -84,7 +84,13 @@ export function withTable(text: string, name: string, table: string): string {
   return `${text.slice(0, from + begin.length)}\n\n${table}\n\n${text.slice(to)}`;
 }
 
-function processor(): string {
+/** The commit of the work tree. */
+export function commitOfHead(): string {
+  return output("git", "rev-parse", "HEAD");
+}
+
+/** The processor of this machine, as tables name it. */
+export function processor(): string {
   const model = /model name\s*: (.*)/.exec(Deno.readTextFileSync("/proc/cpuinfo"))?.[1] ?? "processor unknown";
   return `${model}, ${navigator.hardwareConcurrency} cores`;
 }
@@ -104,7 +110,7 @@ if (import.meta.main) {
     Deno.exit(2);
   }
   const chosen = SERIES.filter(({ name }) => positionals.length === 0 || positionals.includes(name));
-  const commit = output("git", "rev-parse", "HEAD");
+  const commit = commitOfHead();
   const machine = processor();
   for (const series of chosen) {
     for (const part of series.parts) {

@@ -1,0 +1,103 @@
+/**
+ * Trains on real logs with several seeds and writes the tables of docs/accuracy.md.
+ *
+ *     deno run -A tools/evidence/accuracy.ts FOLDER              every table
+ *     deno run -A tools/evidence/accuracy.ts FOLDER precision    this table alone
+ *
+ * FOLDER contains the logs that `accuracy_cases.ts` names. The result of each run is stored in `--results FILE` (default
+ * .cache/evidence/accuracy.jsonl) when the run ends, so that an interrupted series continues where it stopped, and a
+ * complete one only writes its table; delete the file to measure again.
+ */
+import { dirname, join, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+import { startRun } from "../../src/run/run.ts";
+import { ensureDataset } from "../../src/run/stages.ts";
+import { type Contender, type Log, type LogName, LOGS, type Result, TABLES } from "./accuracy_cases.ts";
+import { commitOfHead, processor, withTable } from "./evidence.ts";
+
+const PAGE = new URL("../../docs/accuracy.md", import.meta.url);
+
+/** Results of runs, by log, contender and seed, in a file of one line each. */
+class Results {
+  readonly #file: string;
+  readonly #byKey = new Map<string, Result>();
+
+  constructor(file: string) {
+    this.#file = file;
+    Deno.mkdirSync(dirname(resolve(file)), { recursive: true });
+    Deno.openSync(file, { create: true, append: true }).close();
+    for (const line of Deno.readTextFileSync(file).split("\n")) {
+      if (line !== "") this.#set(JSON.parse(line));
+    }
+  }
+
+  get(log: LogName, { name }: Contender, seed: number): Result | undefined {
+    return this.#byKey.get(JSON.stringify([log, name, seed]));
+  }
+
+  add(result: Result): void {
+    this.#set(result);
+    Deno.writeTextFileSync(this.#file, `${JSON.stringify(result)}\n`, { append: true });
+  }
+
+  #set(result: Result): void {
+    this.#byKey.set(JSON.stringify([result.log, result.contender, result.seed]), result);
+  }
+}
+
+/** Trains a contender in an empty folder and returns its metrics of the test split. */
+async function train(log: Log, { raw, config }: Contender, seed: number, data: string, cache: string, folder: string) {
+  const at = (file: string) => join(data, file);
+  const reading = { format: log.format, ...(log.testInputs && { testInputs: log.testInputs.map(at) }), ...raw };
+  const dataset = await ensureDataset(log.inputs.map(at), reading, cache, () => {});
+  const { auc, logloss, hotSampleShare } = await startRun({ ...config, seed }, dataset, {
+    out: join(folder, "run"),
+    report: () => {},
+  });
+  return { auc, logloss, hotSampleShare };
+}
+
+if (import.meta.main) {
+  const { values, positionals: [data, ...names] } = parseArgs({
+    allowPositionals: true,
+    options: {
+      results: {
+        type: "string",
+        default: fileURLToPath(new URL("../../.cache/evidence/accuracy.jsonl", import.meta.url)),
+      },
+    },
+  });
+  const unknown = names.find((name) => !TABLES.some((table) => table.name === name));
+  if (data === undefined || unknown !== undefined) {
+    const known = TABLES.map(({ name }) => name).join(", ");
+    console.error(`error: ${unknown === undefined ? "name the folder of the logs" : `no table ${unknown}: ${known}`}`);
+    Deno.exit(2);
+  }
+  const results = new Results(values.results);
+  const commit = commitOfHead();
+  const temporary = Deno.makeTempDirSync({ prefix: "hotset-accuracy-" });
+  try {
+    for (const table of TABLES.filter(({ name }) => names.length === 0 || names.includes(name))) {
+      for (const { log, contenders } of table.rows) {
+        // Seed by seed, so that an interrupted series has pairs.
+        for (let seed = 1; seed <= table.seeds; seed++) {
+          for (const contender of contenders) {
+            if (results.get(log, contender, seed) !== undefined) continue;
+            const folder = join(temporary, "runs");
+            const figures = await train(LOGS[log], contender, seed, data, temporary, folder);
+            Deno.removeSync(folder, { recursive: true });
+            results.add({ log, contender: contender.name, seed, commit, ...figures });
+            console.log(`${log}, ${contender.name}, seed ${seed}: AUC ${figures.auc.toFixed(4)}`);
+          }
+        }
+      }
+      const text = table.text((log, contender) =>
+        Array.from({ length: table.seeds }, (_, i) => results.get(log, contender, i + 1)!)
+      );
+      Deno.writeTextFileSync(PAGE, withTable(Deno.readTextFileSync(PAGE), table.name, `${text}, ${processor()}.`));
+    }
+  } finally {
+    Deno.removeSync(temporary, { recursive: true });
+  }
+}
