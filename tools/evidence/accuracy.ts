@@ -14,7 +14,7 @@ import { parseArgs } from "node:util";
 import { startRun } from "../../src/run/run.ts";
 import { ensureDataset } from "../../src/run/stages.ts";
 import { type Contender, type Log, type LogName, LOGS, type Result, TABLES } from "./accuracy_cases.ts";
-import { commitOfHead, processor, withTable } from "./evidence.ts";
+import { commitOfCode, processor, withTable } from "./evidence.ts";
 
 const PAGE = new URL("../../docs/accuracy.md", import.meta.url);
 
@@ -75,7 +75,7 @@ if (import.meta.main) {
     Deno.exit(2);
   }
   const results = new Results(values.results);
-  const commit = commitOfHead();
+  const commit = commitOfCode();
   const temporary = Deno.makeTempDirSync({ prefix: "hotset-accuracy-" });
   try {
     for (const table of TABLES.filter(({ name }) => names.length === 0 || names.includes(name))) {

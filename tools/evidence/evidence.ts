@@ -84,9 +84,9 @@ export function withTable(text: string, name: string, table: string): string {
   return `${text.slice(0, from + begin.length)}\n\n${table}\n\n${text.slice(to)}`;
 }
 
-/** The commit of the work tree. */
-export function commitOfHead(): string {
-  return output("git", "rev-parse", "HEAD");
+/** The last commit that changed what trains. */
+export function commitOfCode(): string {
+  return output("git", "log", "-1", "--format=%H", "--", "src", "ffi");
 }
 
 /** The processor of this machine, as tables name it. */
@@ -110,7 +110,7 @@ if (import.meta.main) {
     Deno.exit(2);
   }
   const chosen = SERIES.filter(({ name }) => positionals.length === 0 || positionals.includes(name));
-  const commit = commitOfHead();
+  const commit = output("git", "rev-parse", "HEAD");
   const machine = processor();
   for (const series of chosen) {
     for (const part of series.parts) {
