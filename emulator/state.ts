@@ -79,12 +79,13 @@ export class DeviceState implements Disposable {
   /** The fault that broke the device; every later call fails. */
   fault: string | undefined;
   /** Handles of each library. */
-  protected readonly libraryHandles = {
-    blas: new Handles<unknown>("cuBLAS handles", 0x50000000n),
-    dnn: new Handles<unknown>("cuDNN objects", 0x60000000n),
-    modules: new Handles<unknown>("modules", 0x70000000n),
-    communicators: new Handles<unknown>("communicators", 0x80000000n),
-  } as const;
+  protected readonly libraryHandles: Readonly<Record<"blas" | "dnn" | "modules" | "communicators", Handles<unknown>>> =
+    {
+      blas: new Handles<unknown>("cuBLAS handles", 0x50000000n),
+      dnn: new Handles<unknown>("cuDNN objects", 0x60000000n),
+      modules: new Handles<unknown>("modules", 0x70000000n),
+      communicators: new Handles<unknown>("communicators", 0x80000000n),
+    };
 
   constructor(options: EmulatedOptions = {}) {
     this.memory = new DeviceMemory(options.memoryBytes ?? 16 * 2 ** 30);

@@ -259,6 +259,14 @@ Deno.test("the main entry's documentation fits on three screens, and lists every
   }
 });
 
+Deno.test("the package can be published, with everything that its entries load and none of the tests", async () => {
+  const { code, stderr } = await deno(["publish", "--dry-run", "--allow-dirty", "--no-check"]);
+  assert.equal(code, 0, stderr.slice(stderr.indexOf("error")));
+  const files = [...stderr.matchAll(/^ +(file:\/\/\S+) \(/gm)].map(([, url]) => url.slice(ROOT.href.length));
+  assert.deepEqual(FILES.filter((path) => !files.includes(path)), []);
+  assert.deepEqual(files.filter((path) => /^(tests|bench|tools|examples|\.)/.test(path)), []);
+});
+
 Deno.test("only files under ffi/ and emulator/ open libraries or read memory by address", () => {
   const unsafe = [...FILES, ...sources("tests"), ...sources("bench"), ...sources("tools")].filter((path) =>
     path !== "tests/architecture_test.ts" && /Deno\.(dlopen|Unsafe)/.test(Deno.readTextFileSync(new URL(path, ROOT)))

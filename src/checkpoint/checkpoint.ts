@@ -13,7 +13,7 @@ import { loadSavedRows, SavedRowFile, type SavedShape } from "../embedding/store
 import { type SavedRows, segmentFile } from "../embedding/stores/log_segments.ts";
 import type { RowMatrix } from "../embedding/tables.ts";
 import { type ModelPlan, type ModelShape, planModel } from "../model/shape.ts";
-import { schedulerState } from "../schedule/shuffle_scheduler.ts";
+import { type SchedulerState, schedulerState } from "../schedule/shuffle_scheduler.ts";
 import { GrownRows } from "./grown_rows.ts";
 import { type ByteReader, type CheckpointFile, expectFinite, WeightReader, type WordNames } from "./weights.ts";
 
@@ -43,30 +43,41 @@ const modelShape: z.ZodType<ModelShape> = z.object({
 });
 
 /** The state of training at a checkpoint. */
-const trainingState = z.object({
+export interface TrainingState {
   /** Complete epochs. */
-  epoch: count,
+  epoch: number;
   /** Steps and samples since the beginning of the run. */
+  step: number;
+  samples: number;
+  /** Steps that updated the optimizer's state: more than `step` if training started from another run's model. */
+  optimizerSteps: number;
+  scheduler: SchedulerState;
+  /** Best AUC of the selection split so far and evaluations since; null before the first evaluation. */
+  bestAuc: number | null;
+  /** The lowest logloss of that split so far, if the configuration selects the best checkpoint by logloss. */
+  bestLogloss?: number | undefined;
+  /** Likewise the best GAUC. */
+  bestGauc?: number | undefined;
+  evaluationsSinceBest: number;
+  /** True if the run has ended: last epoch, target or patience. */
+  finished: boolean;
+}
+
+const trainingState: z.ZodType<TrainingState> = z.object({
+  epoch: count,
   step: count,
   samples: count,
-  /** Steps that updated the optimizer's state: more than `step` if training started from another run's model. */
   optimizerSteps: count.optional(), // absent from checkpoints of version 0.1
   scheduler: schedulerState,
-  /** Best AUC of the selection split so far and evaluations since; null before the first evaluation. */
   bestAuc: z.number().nullable(),
-  /** The lowest logloss of that split so far, if the configuration selects the best checkpoint by logloss. */
   bestLogloss: z.number().optional(),
-  /** Likewise the best GAUC. */
   bestGauc: z.number().optional(),
   evaluationsSinceBest: count,
-  /** True if the run has ended: last epoch, target or patience. */
   finished: z.boolean(),
 }).transform((state) => ({ ...state, optimizerSteps: state.optimizerSteps ?? state.step }));
-/** The state of training at a checkpoint. */
-export type TrainingState = z.infer<typeof trainingState>;
 
 /** The state before the first step, in the key order of a resumed run; `optimizerSteps` are those of its model so far. */
-export function initialState(scheduler: TrainingState["scheduler"], optimizerSteps = 0): TrainingState {
+export function initialState(scheduler: SchedulerState, optimizerSteps = 0): TrainingState {
   return {
     ...{ epoch: 0, step: 0, samples: 0, optimizerSteps, scheduler },
     ...{ bestAuc: null, bestLogloss: undefined, bestGauc: undefined, evaluationsSinceBest: 0 },
@@ -74,23 +85,31 @@ export function initialState(scheduler: TrainingState["scheduler"], optimizerSte
   };
 }
 
-/** Schema of a checkpoint's manifest. */
-export const checkpointBody = z.object({
-  model: modelShape,
-  seed: z.number().int(),
+/** The content of a checkpoint's manifest. */
+export interface CheckpointBody {
+  model: ModelShape;
+  seed: number;
   /** Id of the dataset whose ids the rows belong to. */
-  dataset: z.string(),
+  dataset: string;
   /** Id of the run's data, batches and order; a resumed run must have the same. */
-  run: z.string(),
-  state: trainingState,
+  run: string;
+  state: TrainingState;
   /**
    * Present if rows were on disk: instead of all rows the checkpoint has these numbered segments of a log, in the order
    * of the log; rows in none of them have the initial values of the seed.
    */
+  rowLog?: { seed: number; segments: number[] } | undefined;
+}
+
+/** Schema of a checkpoint's manifest. */
+export const checkpointBody: z.ZodType<CheckpointBody> = z.object({
+  model: modelShape,
+  seed: z.number().int(),
+  dataset: z.string(),
+  run: z.string(),
+  state: trainingState,
   rowLog: z.object({ seed: z.number().int(), segments: z.array(z.number().int().positive()) }).optional(),
 });
-/** The content of a checkpoint's manifest. */
-export type CheckpointBody = z.infer<typeof checkpointBody>;
 
 /** A vector of a run: its file in a checkpoint, its number of words, and its buffer. */
 interface Vector {

@@ -12,7 +12,7 @@ export interface StageEvent {
   readonly event: "stage";
   /** Name of the stage. */
   readonly stage: string;
-  /** From 0 to 1. */
+  /** Completed share of the stage, 0 to 1. */
   readonly fraction: number;
 }
 
@@ -30,11 +30,11 @@ export interface DatasetEvent {
   readonly event: "dataset";
   /** Its directory. */
   readonly directory: string;
-  /** Samples. */
+  /** Samples of each split. */
   readonly samples: Readonly<Record<Split, number>>;
-  /** Embedding tables. */
+  /** Number of embedding tables. */
   readonly tables: number;
-  /** Rows of all tables. */
+  /** Number of rows of all tables. */
   readonly rows: number;
   /** Malformed rows that were skipped. */
   readonly skippedRows: number;
@@ -54,7 +54,7 @@ export interface DatasetEvent {
 export interface EncodedEvent {
   /** Kind of event. */
   readonly event: "encoded";
-  /** Rows. */
+  /** Rows that were encoded. */
   readonly samples: number;
   /** Malformed rows that were skipped. */
   readonly skippedRows: number;
@@ -73,7 +73,7 @@ export interface ProfileEvent {
    * budget is filled with the most frequent rows below the threshold.
    */
   readonly threshold: number | null;
-  /** Hot rows. */
+  /** Number of hot rows. */
   readonly hotRows: number;
   /** Bytes of the hot rows with their optimizer state. */
   readonly hotBytes: number;
@@ -81,9 +81,9 @@ export interface ProfileEvent {
   readonly hotBytesExact: number;
   /** The same, estimated from the log. */
   readonly hotBytesEstimate: { readonly low: number; readonly value: number; readonly high: number };
-  /** Share of lookups that go to hot rows. */
+  /** Share of the train split's lookups that are of hot rows, 0 to 1. */
   readonly hotLookupShare: number;
-  /** Embedding tables. */
+  /** The embedding tables: number of rows and of hot rows, and whether every row is hot. */
   readonly tables: readonly { name: string; rows: number; hotRows: number; whole: boolean }[];
   /** Seconds that it took. */
   readonly seconds: number;
@@ -93,11 +93,11 @@ export interface ProfileEvent {
 export interface LayoutEvent {
   /** Kind of event. */
   readonly event: "layout";
-  /** Samples. */
+  /** Samples of the train split. */
   readonly samples: number;
   /** Samples whose lookups are all hot. */
   readonly hotSamples: number;
-  /** Their share. */
+  /** Their share, 0 to 1. */
   readonly hotSampleShare: number;
   /** Batches of hot samples. */
   readonly hotBatches: number;
@@ -119,11 +119,11 @@ export interface ProgressEvent {
   readonly step: number;
   /** Steps of the whole run. */
   readonly steps: number;
-  /** Mean loss of the samples since the last progress event. */
+  /** Mean loss in nats of the samples since the last progress event. */
   readonly loss: number;
   /** Training samples per second, without the time of evaluations and checkpoints. */
   readonly samplesPerSecond: number;
-  /** Share of hot samples since the last progress event. */
+  /** Share of hot samples since the last progress event, 0 to 1. */
   readonly hotShare: number;
   /** Learning rate of the last step. */
   readonly learningRate: number;
@@ -158,9 +158,9 @@ export interface Spent {
   readonly samples: number;
   /** Seconds of training steps alone. */
   readonly seconds: number;
-  /** Bytes copied to the device. */
+  /** Bytes copied from hosts to devices. */
   readonly hostToDeviceBytes: number;
-  /** Bytes copied from the device. */
+  /** Bytes copied from devices to hosts. */
   readonly deviceToHostBytes: number;
   /** Bytes that devices received from those of other ranks. */
   readonly bytesFromRanks: number;
@@ -182,11 +182,11 @@ export interface CheckpointEvent {
   readonly event: "checkpoint";
   /** The step of the checkpoint. */
   readonly step: number;
-  /** Its bytes. */
+  /** Its size in bytes. */
   readonly bytes: number;
   /** Seconds from the snapshot until the checkpoint was on disk; training continued meanwhile. */
   readonly seconds: number;
-  /** Seconds for which it stopped training. */
+  /** Seconds for which training stopped for it. */
   readonly pauseSeconds: number;
 }
 
@@ -250,7 +250,7 @@ export interface ResultEvent extends Metrics, Spent {
   readonly device: string;
   /** Number of ranks. */
   readonly ranks: number;
-  /** Steps. */
+  /** Training steps of the run. */
   readonly steps: number;
   /** The split of the metrics. */
   readonly split: Split;
@@ -260,7 +260,7 @@ export interface ResultEvent extends Metrics, Spent {
   readonly last: CheckpointMetrics;
   /** Training samples per second, without the time of evaluations and checkpoints. */
   readonly samplesPerSecond: number;
-  /** Share of the samples whose lookups are all hot. */
+  /** Share of the train split's samples whose lookups are all hot, 0 to 1. */
   readonly hotSampleShare: number;
   /** Hot rows. */
   readonly hotRows: number;

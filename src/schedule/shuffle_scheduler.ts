@@ -19,22 +19,34 @@ export const MAX_RATE = 100;
 const FALLS_TO_DOUBLE = 4;
 
 /** State of the scheduler; plain data, part of every checkpoint. */
-export const schedulerState = z.object({
+export interface SchedulerState {
   /** Percent of the epoch's batches of each kind in a turn. */
-  rate: z.number().min(MIN_RATE).max(MAX_RATE),
+  rate: number;
   /** Consecutive decreases of the loss. */
-  falls: z.number().int().nonnegative(),
+  falls: number;
   /** Held-out loss at the last switch; null before the first. */
+  lastLoss: number | null;
+  /** Kind of the present batches. */
+  kind: BatchKind;
+  /** Shares of the epoch that are complete when the present turn begins and when it ends. */
+  begin: number;
+  goal: number;
+  /** Batches of each kind taken in this epoch. */
+  done: Record<BatchKind, number>;
+}
+
+const count = z.number().int().nonnegative();
+
+/** Schema of the scheduler's state. */
+export const schedulerState: z.ZodType<SchedulerState> = z.object({
+  rate: z.number().min(MIN_RATE).max(MAX_RATE),
+  falls: count,
   lastLoss: z.number().nullable(),
   kind: z.enum(["cold", "hot"]),
-  /** Shares of the epoch that are complete when the present turn begins and when it ends. */
   begin: z.number().min(0).max(1),
   goal: z.number().min(0).max(1),
-  /** Batches of each kind taken in this epoch. */
-  done: z.object({ cold: z.number().int().nonnegative(), hot: z.number().int().nonnegative() }),
+  done: z.object({ cold: count, hot: count }),
 });
-/** State of the scheduler. */
-export type SchedulerState = z.infer<typeof schedulerState>;
 
 /** Decides the kinds of the batches of an epoch. */
 export class ShuffleScheduler {
