@@ -12,17 +12,23 @@ import { layerTests } from "./conformance_layers.ts";
 import { rowTests } from "./conformance_rows.ts";
 import { Pair, type Register } from "./pair.ts";
 
-/**
- * Registers the tests of a backend. `open` is called for every test; results may differ from the reference's by
- * `tolerance`, relative or, below 1, absolute. With `absent`, the reason why it cannot run here, the tests are skipped.
- * `precision` is that of products.
- */
+/** What is known of a backend that is tested. */
+interface Tested {
+  /** How much results may differ from the reference's, relative or, below 1, absolute. */
+  readonly tolerance: number;
+  /** The reason why it cannot run here; its tests are skipped. */
+  readonly absent?: string | undefined;
+  /** Precision of products. */
+  readonly precision?: "fp32" | "bf16";
+  /** What is tested besides special values and memory, if another test of the same code covers the rest. */
+  readonly only?: "layers" | "rows";
+}
+
+/** Registers the tests of a backend. `open` is called for every test. */
 export function conformance(
   name: string,
   open: () => Promise<Backend> | Backend,
-  tolerance: number,
-  absent?: string,
-  precision?: "fp32" | "bf16",
+  { tolerance, absent, precision, only }: Tested,
 ): void {
   const test: Register = (what, body) =>
     Deno.test({
@@ -112,6 +118,6 @@ export function conformance(
     );
   });
 
-  layerTests(test);
-  rowTests(test);
+  if (only !== "rows") layerTests(test);
+  if (only !== "layers") rowTests(test);
 }

@@ -8,7 +8,7 @@ import { absent } from "../support/libraries.ts";
 import { someOf } from "../support/series.ts";
 import { conformance } from "./conformance.ts";
 
-const TOLERANCE = 2e-5;
+const tolerance = 2e-5;
 const LIBRARIES = [["openblas", "OpenBLAS"], ["onednn", "oneDNN"], ["ort", "ONNX Runtime"]] as const;
 
 /** A backend that finds no room for tables in the kernels' memory. */
@@ -18,15 +18,20 @@ class FarTables extends CpuBackend {
   }
 }
 
-conformance("cpu, WASM", async () => await openHost(await cpuOptions("wasm")), TOLERANCE);
+conformance("cpu, WASM", async () => await openHost(await cpuOptions("wasm")), { tolerance });
 // The default suite takes one that is there, so that each is tested where it alone is (deno task evidence kernels).
 const missing = ([blas]: (typeof LIBRARIES)[number]) => Number(absent(blas) !== undefined);
 for (const [blas, name] of someOf(LIBRARIES.toSorted((a, b) => missing(a) - missing(b)), LIBRARIES.length)) {
-  conformance(`cpu, ${name}`, async () => await openHost(await cpuOptions(blas)), TOLERANCE, absent(blas));
+  const open = async () => await openHost(await cpuOptions(blas));
+  conformance(`cpu, ${name}`, open, { tolerance, absent: absent(blas), only: "layers" });
 }
-const BF16_TOLERANCE = 2e-2;
 const bf16 = async () => await openHost(await cpuOptions("onednn", "bf16"));
-conformance("cpu, oneDNN in bf16", bf16, BF16_TOLERANCE, absent("bf16"), "bf16");
+conformance("cpu, oneDNN in bf16", bf16, {
+  tolerance: 2e-2,
+  absent: absent("bf16"),
+  precision: "bf16",
+  only: "layers",
+});
 
 Deno.test({
   name: "cpu: gradients in bf16 have equal bits whether or not they use what the forward pass has rounded",
@@ -57,7 +62,8 @@ Deno.test({
   },
 });
 
-conformance("cpu, tables outside kernel memory", () => new FarTables(newKernelMemory(), "wasm", undefined), TOLERANCE);
+const far = () => new FarTables(newKernelMemory(), "wasm", undefined);
+conformance("cpu, tables outside kernel memory", far, { tolerance, only: "rows" });
 
 const WAYS: [string, (host: HostBackend, words: number) => ReturnType<HostBackend["allocate"]>][] = [
   ["in kernel memory", (host, words) => host.allocate(words, "test")],

@@ -3,4 +3,4 @@ import { openCuda } from "../../src/backend/cuda/open.ts";
 import { testDevice } from "../support/cuda_device.ts";
 import { conformance } from "./conformance.ts";
 
-conformance("cuda", () => openCuda({ device: testDevice }), 2e-5);
+conformance("cuda", () => openCuda({ device: testDevice }), { tolerance: 2e-5 });

@@ -4,7 +4,7 @@
 import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
 import { hangupIsIgnored } from "../../cli/interrupt.ts";
-import { someOf } from "../support/series.ts";
+import { slowTest, someOf } from "../support/series.ts";
 import { jsonLines, startUntil, WIDE_MODEL, Workplace } from "./support.ts";
 
 const LONG = ["generate", "--samples", "50000000", "--scale", "1000", "--out", "data"];
@@ -115,7 +115,7 @@ for (
     ["SIGHUP under nohup", "trap '' HUP; exec", (shell: Deno.ChildProcess) => shell.kill("SIGHUP")],
   ] as const
 ) {
-  Deno.test(`a command outlives ${parent}`, async () => {
+  slowTest(`a command outlives ${parent}`, async () => {
     using place = new Workplace();
     const shell = startBelow(place, setting, SHORT);
     await begun(place);
