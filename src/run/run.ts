@@ -57,10 +57,10 @@ export function expectStart(config: TrainConfig, out: string, world?: MpiWorld):
   const occupied = (what: string) => new HotsetError(`Cannot start a run in ${out}: ${what}`, { code: "occupied" });
   const target = throughLinks(out);
   if (existsSync(target) && !Deno.statSync(target).isDirectory) {
-    throw occupied("a file is there");
+    throw occupied("a file has that name");
   }
   if (existsSync(join(target, RUN_FILE))) {
-    throw occupied("a run is there; continue it with --resume or choose another --out");
+    throw occupied("it contains a run; continue it with --resume or choose another --out");
   }
   // A process that was killed before the run began may have left a directory of rows.
   if (existsSync(target) && [...Deno.readDirSync(target)].some(({ name }) => !isPartial(name))) {

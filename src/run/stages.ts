@@ -58,7 +58,7 @@ export async function ensureDataset(
   return together(group, () => announce(dataset, raw, report, begin));
 }
 
-/** True if a dataset is there, of this id. */
+/** True if the dataset exists and has this id. */
 function isDataset(directory: string, id: string): boolean {
   return isCached("dataset", directory) && Dataset.open(directory, "lengths").id === id;
 }

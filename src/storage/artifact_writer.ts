@@ -166,14 +166,14 @@ export class ArtifactWriter implements Disposable {
  */
 function expectRoom(target: string, kind: ArtifactKind): void {
   if (!existsSync(target)) return;
-  if (!isDirectory(target)) throw new HotsetError("a file is there", { code: "occupied" });
+  if (!isDirectory(target)) throw new HotsetError("a file has that name", { code: "occupied" });
   if (!isArtifact(target)) {
     if ([...Deno.readDirSync(target)].length === 0) return;
     throw new HotsetError("the directory contains something else", { code: "occupied" });
   }
   const other = kindOf(target);
   if (other !== undefined && other !== kind) {
-    throw new HotsetError(`a ${other} is there; name another directory`, { code: "occupied" });
+    throw new HotsetError(`it contains a ${other}; name another directory`, { code: "occupied" });
   }
 }
 

@@ -53,7 +53,7 @@ export class AtomicPath implements Disposable {
 function expectFileOrNothing(path: string, doing: string): void {
   try {
     const { isFile, isDirectory } = Deno.lstatSync(path);
-    if (isDirectory) throw new HotsetError(`Cannot ${doing}: a directory is there`, { code: "occupied" });
+    if (isDirectory) throw new HotsetError(`Cannot ${doing}: a directory has that name`, { code: "occupied" });
     if (!isFile) throw new HotsetError(`Cannot ${doing}: it is not a file`, { code: "occupied" });
   } catch (error) {
     if (!(error instanceof Deno.errors.NotFound)) throw error;

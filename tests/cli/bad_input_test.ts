@@ -48,7 +48,7 @@ Deno.test("bad input: a file where a directory is to be", async () => {
   assert.match(await place.fail(1, "prepare", "log.tsv", "--out", "taken"), /^Cannot write dataset taken: /);
   assert.match(await place.fail(1, "prepare", "log.tsv", "--out", "taken/data"), /^Cannot write dataset taken\/data: /);
   await place.succeed("prepare", "log.tsv", "--out", "data");
-  const message = "Cannot start a run in taken: a file is there";
+  const message = "Cannot start a run in taken: a file has that name";
   assert.equal(await place.fail(1, "train", "data", "--out", "taken"), message);
 });
 
@@ -146,7 +146,7 @@ slowTest(
     await place.succeed("train", "data", ...tiny);
     assert.match(
       await place.fail(1, "train", "data", ...tiny),
-      /^Cannot start a run in run: a run is there; .*--resume/,
+      /^Cannot start a run in run: it contains a run; .*--resume/,
     );
     await place.succeed("prepare", "log.tsv", "--min-frequency", "2", "--out", "data");
     assert.match(await place.fail(1, "train", "--resume", "--out", "run"), /its dataset .*data has changed since$/);

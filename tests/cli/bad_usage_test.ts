@@ -155,7 +155,7 @@ Deno.test("bad usage: configuration files that are not what they should be", asy
 slowTest("bad usage: what is there is not replaced by something else", async () => {
   using place = new Workplace();
   await place.succeed("generate", "--samples", "300", "--scale", "1000", "--out", "data");
-  const there = "a dataset is there; name another directory";
+  const there = "it contains a dataset; name another directory";
   assert.equal(await place.fail(1, "profile", "data", "--out", "data"), `Cannot write profile data: ${there}`);
   await place.succeed("profile", "data"); // or layout would leave it
   assert.equal(await place.fail(1, "layout", "data", "--out", "data"), `Cannot write layout data: ${there}`);

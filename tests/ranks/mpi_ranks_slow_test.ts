@@ -179,7 +179,7 @@ testWithEach("hosts with different numbers of ranks, and what fails on one rank"
   const args = [dataset.directory, directory.join("run"), JSON.stringify(CONFIG)];
   const { code, stderr } = await runMpi(launcher, [1, 1], TRAINING, args);
   assert.notEqual(code, 0);
-  assert.equal(stderr.match(/a run is there/g)?.length, 1, stderr);
+  assert.equal(stderr.match(/it contains a run/g)?.length, 1, stderr);
 });
 
 async function waitFor(condition: () => boolean): Promise<void> {

@@ -134,7 +134,7 @@ Deno.test("runs are not overwritten, and resumed only with their own data", asyn
   const { out } = await run(directory, "run", dataset, { ...CONFIG, mode: "cpu" });
   await assert.rejects(
     startRun(CONFIG, dataset, { out, report: () => {} }),
-    (error) => error instanceof HotsetError && /a run is there; continue it with --resume/.test(error.message),
+    (error) => error instanceof HotsetError && /it contains a run; continue it with --resume/.test(error.message),
   );
   await assert.rejects(
     resumeRun({ out, report: () => {} }, { ranks: 300 }),

@@ -54,7 +54,7 @@ Deno.test("a file that cannot get its name leaves nothing, and the error says wh
   }
   assert.throws(() => new AtomicFile(place.join("out")), {
     name: "HotsetError",
-    message: `Cannot write ${place.join("out")}: a directory is there`,
+    message: `Cannot write ${place.join("out")}: a directory has that name`,
   });
   assert.deepEqual(namesIn(place), ["out"]);
 });
