@@ -10,8 +10,7 @@
  */
 import { createHash } from "node:crypto";
 import { join } from "node:path";
-
-const ROOT = new URL("..", import.meta.url).pathname;
+import { inCheckout } from "./checkout.ts";
 
 /** A log with bags, which the generator does not support. */
 const BAG_SCHEMA = {
@@ -140,20 +139,6 @@ function checksumOf(checkpoint: string): string {
   const files = [...Deno.readDirSync(checkpoint)].map(({ name }) => name).filter((name) => name.endsWith(".f32"));
   for (const name of files.sort()) hash.update(name).update(Deno.readFileSync(join(checkpoint, name)));
   return hash.digest("hex").slice(0, 16);
-}
-
-/** Calls `use` with a temporary checkout of a commit, or with the working tree. */
-async function inCheckout<T>(commit: string | undefined, use: (checkout: string) => Promise<T>): Promise<T> {
-  if (commit === undefined) return await use(ROOT);
-  const checkout = Deno.makeTempDirSync();
-  const git = (...args: string[]) => new Deno.Command("git", { args: ["-C", ROOT, ...args] }).outputSync();
-  try {
-    const { success, stderr } = git("worktree", "add", "--detach", checkout, commit);
-    if (!success) throw new Error(new TextDecoder().decode(stderr));
-    return await use(checkout);
-  } finally {
-    git("worktree", "remove", "--force", checkout);
-  }
 }
 
 if (import.meta.main) {

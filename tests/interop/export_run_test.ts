@@ -210,7 +210,10 @@ Deno.test("an export that cannot be written says so and leaves nothing", async (
       () => exportRun(run, format, `${file}/model`, report),
       { name: "HotsetError", message: /^Cannot write .*file\/model.*: Not a directory$/ },
     );
-    assert.throws(() => exportRun(run, format, run, report), { name: "HotsetError", message: /a directory has that name/ });
+    assert.throws(() => exportRun(run, format, run, report), {
+      name: "HotsetError",
+      message: /a directory has that name/,
+    });
   }
   assert.equal([...Deno.readDirSync(directory.path)].length, before);
 });
