@@ -6,11 +6,14 @@
  *
  * FOLDER contains the logs that `accuracy_cases.ts` names. The result of each run is stored in `--results FILE` (default
  * .cache/evidence/accuracy.jsonl) when the run ends, so that an interrupted series continues where it stopped, and a
- * complete one only writes its table; delete the file to measure again.
+ * complete one only writes its table; delete the file to measure again. Peers need python3 with torch, lightgbm and
+ * scikit-learn.
  */
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
+import type { Dataset, Split } from "../../src/dataset/dataset.ts";
+import { metricsOf } from "../../src/events/metrics.ts";
 import { startRun } from "../../src/run/run.ts";
 import { ensureDataset } from "../../src/run/stages.ts";
 import { type Contender, type Log, type LogName, LOGS, type Result, TABLES } from "./accuracy_cases.ts";
@@ -46,16 +49,51 @@ class Results {
   }
 }
 
+/** Writes a split for a peer: labels, dense features and, sample by sample, the ids of all tables. */
+function writeSplit(dataset: Dataset, split: Split, folder: string): Uint8Array {
+  using reader = dataset.reader(split, dataset.samples(split));
+  const { labels, dense, indices } = reader.read(0, reader.samples);
+  const write = (name: string, { buffer, byteOffset, byteLength }: Uint8Array | Uint32Array | Float32Array) =>
+    Deno.writeFileSync(join(folder, `${split}.${name}`), new Uint8Array(buffer as ArrayBuffer, byteOffset, byteLength));
+  write("labels.u8", labels);
+  write("dense.f32", dense);
+  write("ids.u32", indices);
+  return labels.slice();
+}
+
+/** Trains a peer on all splits but test, in another process that writes its logits of the test split. */
+async function trainPeer([script, ...args]: readonly string[], seed: number, dataset: Dataset, folder: string) {
+  const { tables, denseFeatures, body } = dataset;
+  const shape = { denseFeatures, tables, rows: body.tables.map(({ rows }) => rows), seed };
+  Deno.writeTextFileSync(join(folder, "shape.json"), JSON.stringify(shape));
+  for (const split of ["train", "validation"] as const) writeSplit(dataset, split, folder);
+  const labels = writeSplit(dataset, "test", folder);
+  const program = fileURLToPath(new URL(script, import.meta.url));
+  const { success } = await new Deno.Command("python3", { args: [program, folder, ...args], stdin: "null" }).spawn()
+    .status;
+  if (!success) throw new Error(`${script} failed`);
+  return metricsOf(new Float32Array(Deno.readFileSync(join(folder, "logits.f32")).buffer), labels);
+}
+
 /** Trains a contender in an empty folder and returns its metrics of the test split. */
-async function train(log: Log, { raw, config }: Contender, seed: number, data: string, cache: string, folder: string) {
+async function train(log: Log, contender: Contender, seed: number, data: string, cache: string, folder: string) {
+  const { raw, trainer } = contender;
   const at = (file: string) => join(data, file);
   const reading = { format: log.format, ...(log.testInputs && { testInputs: log.testInputs.map(at) }), ...raw };
   const dataset = await ensureDataset(log.inputs.map(at), reading, cache, () => {});
-  const { auc, logloss, hotSampleShare } = await startRun({ ...config, seed }, dataset, {
+  if (isScript(trainer)) {
+    const { auc, logloss } = await trainPeer(trainer, seed, dataset, folder);
+    return { auc, logloss };
+  }
+  const { auc, logloss, hotSampleShare } = await startRun({ ...trainer, seed }, dataset, {
     out: join(folder, "run"),
     report: () => {},
   });
   return { auc, logloss, hotSampleShare };
+}
+
+function isScript(trainer: Contender["trainer"]): trainer is readonly [string, ...string[]] {
+  return Array.isArray(trainer);
 }
 
 if (import.meta.main) {
@@ -83,8 +121,9 @@ if (import.meta.main) {
         // Seed by seed, so that an interrupted series has pairs.
         for (let seed = 1; seed <= table.seeds; seed++) {
           for (const contender of contenders) {
-            if (results.get(log, contender, seed) !== undefined) continue;
-            const folder = join(temporary, "runs");
+            if (results.get(log, contender, seed) !== undefined || contender.seedless && seed > 1) continue;
+            const folder = join(temporary, "run");
+            Deno.mkdirSync(folder);
             const figures = await train(LOGS[log], contender, seed, data, temporary, folder);
             Deno.removeSync(folder, { recursive: true });
             results.add({ log, contender: contender.name, seed, commit, ...figures });
@@ -93,7 +132,7 @@ if (import.meta.main) {
         }
       }
       const text = table.text((log, contender) =>
-        Array.from({ length: table.seeds }, (_, i) => results.get(log, contender, i + 1)!)
+        Array.from({ length: contender.seedless ? 1 : table.seeds }, (_, i) => results.get(log, contender, i + 1)!)
       );
       Deno.writeTextFileSync(PAGE, withTable(Deno.readTextFileSync(PAGE), table.name, `${text}, ${processor()}.`));
     }

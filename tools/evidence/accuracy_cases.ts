@@ -1,5 +1,5 @@
 /** The tables of accuracy on real logs: which contenders train on which log, and how their results become a table. */
-import { type Preset, resolveConfig, type TrainConfig } from "../../src/config/config.ts";
+import { resolveConfig, type TrainConfig } from "../../src/config/config.ts";
 import type { Format } from "../../src/dataset/formats.ts";
 import type { RawOptions } from "../../src/run/stages.ts";
 
@@ -20,6 +20,8 @@ export const LOGS = {
     testInputs: ["criteo_kaggle/train137k_part2.tsv.gz"],
   },
   movielens: { title: "MovieLens", format: "movielens", inputs: ["movielens/ml100k_u.data.gz"] },
+  taobao: { title: "Taobao", format: "taobao", inputs: ["taobao/UserBehavior_84k.csv.gz"] },
+  avazu: { title: "Avazu", format: "avazu", inputs: ["avazu/head9999.csv.gz"] },
 } satisfies Record<string, Log>;
 /** Name of a log. */
 export type LogName = keyof typeof LOGS;
@@ -30,8 +32,10 @@ export interface Contender {
   readonly name: string;
   /** Options of preparing that are not defaults. */
   readonly raw: Partial<RawOptions>;
-  /** The configuration, except for the seed. */
-  readonly config: TrainConfig;
+  /** Hotset's configuration, except for the seed; or the script of a peer in this folder, with arguments. */
+  readonly trainer: TrainConfig | readonly [script: string, ...args: string[]];
+  /** True if seeds make no difference, so that one run is enough. */
+  readonly seedless?: boolean;
 }
 
 /** Stored result of a run: metrics of the test split. */
@@ -42,7 +46,8 @@ export interface Result {
   readonly commit: string;
   readonly auc: number;
   readonly logloss: number;
-  readonly hotSampleShare: number;
+  /** Of Hotset's runs. */
+  readonly hotSampleShare?: number;
 }
 
 /** The results of all seeds, in order. */
@@ -60,8 +65,8 @@ export interface AccuracyTable {
 /** A row of a table of pairs: what differs between two contenders with the same seeds. */
 interface Pair {
   readonly log: LogName;
-  /** Text of the columns that say what is compared. */
-  readonly cells: readonly string[];
+  /** Text of the column that says what is compared, from the results of `other`. */
+  readonly what: (results: readonly Result[]) => string;
   readonly plain: Contender;
   readonly other: Contender;
 }
@@ -91,14 +96,14 @@ function markdown(
  * A table of differences, each with its standard error over the seeds: other minus plain, so an AUC above 0 and a
  * logloss below 0 are better.
  */
-function pairs(name: string, seeds: number, columns: readonly string[], rows: readonly Pair[]): AccuracyTable {
+function pairs(name: string, seeds: number, column: string, rows: readonly Pair[]): AccuracyTable {
   return {
     name,
     seeds,
     rows: rows.map(({ log, plain, other }) => ({ log, contenders: [plain, other] })),
     text(resultsOf) {
       const all: Result[] = [];
-      const lines = rows.map(({ log, cells, plain, other }) => {
+      const lines = rows.map(({ log, what, plain, other }) => {
         const [a, b] = [resultsOf(log, plain), resultsOf(log, other)];
         all.push(...a, ...b);
         const figures = (["auc", "logloss"] as const).flatMap((metric) => {
@@ -109,9 +114,34 @@ function pairs(name: string, seeds: number, columns: readonly string[], rows: re
             `${signed(difference.mean)} ± ${difference.error.toFixed(5)}`,
           ];
         });
-        return [LOGS[log].title, ...cells, ...figures];
+        return [LOGS[log].title, what(b), ...figures];
       });
-      return markdown(["log", ...columns, "AUC", "difference", "logloss", "difference"], lines, all);
+      return markdown(["log", column, "AUC", "difference", "logloss", "difference"], lines, all);
+    },
+  };
+}
+
+/** A table of contenders beside each other on each log, the best mean AUC in bold. */
+function means(name: string, seeds: number, logs: readonly LogName[], contenders: readonly Contender[]): AccuracyTable {
+  return {
+    name,
+    seeds,
+    rows: logs.map((log) => ({ log, contenders })),
+    text(resultsOf) {
+      const all: Result[] = [];
+      const figure = (values: readonly number[]) => {
+        const { mean, deviation } = meanOf(values);
+        return values.length === 1 ? mean.toFixed(4) : `${mean.toFixed(4)} ± ${deviation.toFixed(4)}`;
+      };
+      const lines = contenders.map((contender) => [
+        contender.name,
+        ...logs.flatMap((log) => {
+          const results = resultsOf(log, contender);
+          all.push(...results);
+          return [figure(results.map(({ auc }) => auc)), meanOf(results.map(({ logloss }) => logloss)).mean.toFixed(4)];
+        }),
+      ]);
+      return markdown(["", ...logs.flatMap((log) => [`${LOGS[log].title}: AUC`, "logloss"])], lines, all);
     },
   };
 }
@@ -119,28 +149,73 @@ function pairs(name: string, seeds: number, columns: readonly string[], rows: re
 /** Values seen once share a row, as in the published results on these rows of Criteo. */
 const RARE_SHARED: Partial<RawOptions> = { minFrequency: 2 };
 
-function hotset(name: string, raw: Partial<RawOptions>, preset: Preset, layer: Partial<TrainConfig>): Contender {
-  return { name, raw, config: resolveConfig(preset, { mode: "cpu", device: "cpu", ranks: 1, save: false }, layer) };
-}
+/** All of Hotset's runs: on one thread, without checkpoints. */
+const ALONE: Partial<TrainConfig> = { device: "cpu", ranks: 1, save: false };
 
 function precision(): AccuracyTable {
   const rates = { sgd: 0.1, adagrad: 0.01, adam: 0.001 } as const;
   const rows = (["sgd", "adagrad", "adam"] as const).map((optimizer): Pair => {
-    const trained = (precision: "fp32" | "bf16") =>
-      hotset(`kaggle, ${optimizer}, ${precision}`, RARE_SHARED, "kaggle", {
-        optimizer,
-        learningRate: rates[optimizer],
-        precision,
-      });
-    return {
-      log: "criteo",
-      cells: [`${optimizer}, ${rates[optimizer]}`],
-      plain: trained("fp32"),
-      other: trained("bf16"),
-    };
+    const learningRate = rates[optimizer];
+    const trained = (precision: "fp32" | "bf16"): Contender => ({
+      name: `kaggle, ${optimizer}, ${precision}`,
+      raw: RARE_SHARED,
+      trainer: resolveConfig("kaggle", { ...ALONE, mode: "cpu", optimizer, learningRate }, { precision }),
+    });
+    const what = () => `${optimizer}, ${learningRate}`;
+    return { log: "criteo", what, plain: trained("fp32"), other: trained("bf16") };
   });
-  return pairs("precision", 5, ["optimizer, rate"], rows);
+  return pairs("precision", 5, "optimizer, rate", rows);
+}
+
+function placement(): AccuracyTable {
+  const rows = (["criteo", "movielens"] as const).flatMap((log) => {
+    const raw = log === "criteo" ? RARE_SHARED : {};
+    const trained = (name: string, layer: Partial<TrainConfig>): Contender => ({
+      name: `default, ${name}`,
+      raw,
+      trainer: resolveConfig("default", { ...ALONE, mode: "cpu" }, layer),
+    });
+    const plain = trained("cpu", {});
+    const row = (name: string, layer: Partial<TrainConfig>, what: Pair["what"] = () => name): Pair => {
+      return { log, what, plain, other: trained(name, layer) };
+    };
+    const fae = (hotMemory: number) =>
+      row(
+        `fae ${hotMemory}`,
+        { mode: "fae", hotMemory },
+        ([{ hotSampleShare }]) => `fae, ${(100 * hotSampleShare!).toFixed(0)} % of samples hot`,
+      );
+    return [
+      ...(log === "criteo" ? [700e3, 2500e3] : [80e3, 160e3]).map(fae),
+      fae(512 * 2 ** 20),
+      row("2 ranks", { ranks: 2 }),
+      row("rows on disk, memory 25 %", { memory: { share: 0.25 } }),
+    ];
+  });
+  return pairs("placement", 5, "placement", rows);
+}
+
+function models(): AccuracyTable {
+  const hotset = (name: string, layer: Partial<TrainConfig>): Contender => ({
+    name: `Hotset, ${name}`,
+    raw: {},
+    trainer: resolveConfig("default", ALONE, layer),
+  });
+  const peer = (name: string, script: string, ...args: string[]): Contender => ({
+    name,
+    raw: {},
+    trainer: [script, ...args],
+  });
+  return means("models", 5, ["criteo", "movielens", "taobao", "avazu"], [
+    hotset("defaults", {}),
+    hotset("`--model dcnv2`", { model: "dcnv2" }),
+    hotset("`--optimizer adam`", { optimizer: "adam" }),
+    peer("PyTorch DLRM, Adagrad .01", "accuracy_pytorch.py", "--optimizer", "adagrad", "--rate", "0.01"),
+    peer("PyTorch DLRM, Adam .001", "accuracy_pytorch.py", "--optimizer", "adam", "--rate", "0.001"),
+    { ...peer("LightGBM", "accuracy_sklearn.py", "trees"), seedless: true },
+    { ...peer("logistic regression, hashed", "accuracy_sklearn.py", "logistic"), seedless: true },
+  ]);
 }
 
 /** All tables in the order in which they are measured. */
-export const TABLES: readonly AccuracyTable[] = [precision()];
+export const TABLES: readonly AccuracyTable[] = [precision(), placement(), models()];
