@@ -90,6 +90,7 @@ export { type LearningRatePlan, type LearningRateSchedule, scheduleOf } from "..
 export { OPTIMIZER_NAMES, type OptimizerName, OPTIMIZERS } from "../src/optimizer/optimizers.ts";
 export type { Optimizer, UpdateWeights } from "../src/optimizer/optimizer.ts";
 export type { DeadUnits } from "../src/events/dead_units.ts";
+export type { Decile } from "../src/events/deciles.ts";
 export type { GroupMetrics, Metrics } from "../src/events/metrics.ts";
 export type {
   CheckpointEvent,

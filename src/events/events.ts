@@ -4,6 +4,7 @@ import type { UnknownShare } from "../dataset/unknown_values.ts";
 import type { LineAccount } from "../dataset/read_account.ts";
 import type { BatchKind } from "../layout/layout.ts";
 import type { DeadUnits } from "./dead_units.ts";
+import type { Decile } from "./deciles.ts";
 import type { Metrics } from "./metrics.ts";
 
 /** Progress of a long stage. */
@@ -145,6 +146,8 @@ export interface EvaluationEvent extends Metrics {
   readonly step: number;
   /** Units of hidden layers that are 0 for every sample of the split. */
   readonly deadUnits: DeadUnits;
+  /** Predicted probabilities beside observed clicks; empty in the metrics of runs before version 0.2. */
+  readonly deciles: readonly Decile[];
   /** From evaluate: share of the split's lookups with a value that has no row of its own, by table. */
   readonly unknownShare?: UnknownShare;
 }

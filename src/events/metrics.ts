@@ -173,7 +173,7 @@ export function averagePrecision(
 }
 
 /** Positions of the scores in ascending order: a radix sort of their bits, 16 at a time. */
-function sortedOrder(scores: Float32Array): Uint32Array {
+export function sortedOrder(scores: Float32Array): Uint32Array {
   const count = scores.length;
   const keys = new Uint32Array(scores.slice().buffer);
   for (let i = 0; i < count; i++) {

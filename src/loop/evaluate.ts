@@ -2,6 +2,7 @@
 import type { Dataset, Split } from "../dataset/dataset.ts";
 import { SplitBatches } from "../layout/split_batches.ts";
 import { NotFinite, notFinite } from "../checkpoint/weights.ts";
+import { type Decile, decilesOf } from "../events/deciles.ts";
 import { countDeadUnits, type DeadUnits } from "../events/dead_units.ts";
 import { type Metrics, metricsOf } from "../events/metrics.ts";
 import type { RankGroup } from "../ranks/rank_group.ts";
@@ -22,6 +23,8 @@ export interface Scores {
 export interface Evaluation extends Metrics {
   /** Units of hidden layers that are 0 for all of its samples. */
   readonly deadUnits: DeadUnits;
+  /** Its predicted probabilities beside observed clicks. */
+  readonly deciles: readonly Decile[];
 }
 
 /**
@@ -86,7 +89,7 @@ export function evaluateSplit(group: RankGroup, dataset: Dataset, split: Split, 
 
 /** Metrics of scores. */
 export function evaluationOf({ logits, labels, weights, groups, deadUnits }: Scores): Evaluation {
-  return { ...metricsOf(logits, labels, groups, weights), deadUnits };
+  return { ...metricsOf(logits, labels, groups, weights), deadUnits, deciles: decilesOf(logits, labels, weights) };
 }
 
 /** The probability of a click for a logit: its sigmoid. */

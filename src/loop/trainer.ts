@@ -282,8 +282,8 @@ export class Trainer {
 
   #measure(split: Split, { epoch, step } = this.#state): Metrics {
     const { report } = this.#options;
-    const { deadUnits, ...metrics } = this.#score(split);
-    report({ event: "evaluation", split, epoch, step, ...metrics, deadUnits });
+    const { deadUnits, deciles, ...metrics } = this.#score(split);
+    report({ event: "evaluation", split, epoch, step, ...metrics, deadUnits, deciles });
     for (const text of deadLayerNotes(this.#group.memory.plan, deadUnits, split)) report({ event: "note", text });
     return metrics;
   }

@@ -66,6 +66,7 @@ const line = z.discriminatedUnion("event", [
     step: count,
     ...metrics,
     deadUnits: z.record(z.string(), z.array(count)).default({}), // since 0.2
+    deciles: z.array(z.object({ share: count, predicted: count, observed: count })).default([]), // since 0.2
   }),
   z.object({
     event: z.literal("phases"),

@@ -43,6 +43,7 @@ Deno.test("a run without hot rows and one with them are reported", async () => {
       "Loss",
       "AUC",
       ...(mode === "fae" ? ["The scheduler&#39;s rate"] : []),
+      "Calibration",
       "Hot and cold batches",
       "Phases of a step",
       ...(mode === "fae" ? ["Coverage by budget", "Hot share by table", "Popularity of each table&#39;s rows"] : []),

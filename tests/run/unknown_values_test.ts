@@ -124,7 +124,14 @@ Deno.test("unknown values in words: the largest shares by name, and how large th
       "C4 40.0 %, C3 30.0 %, 2 more tables at most 20.0 %",
   );
   const metrics = { auc: 0.5, prAuc: 0.5, logloss: 0.7, accuracy: 0.5, calibration: 1, ne: 1 };
-  const at = { event: "evaluation", split: "test", epoch: 1, step: 9, deadUnits: { bottom: [], top: [] } } as const;
+  const at = {
+    event: "evaluation",
+    split: "test",
+    epoch: 1,
+    step: 9,
+    deadUnits: { bottom: [], top: [] },
+    deciles: [],
+  } as const;
   const text = evaluationTable([{ ...at, ...metrics, unknownShare: { city: 0.25 } } as never]);
   assert.match(text, /The test split has values .*: city 25.0 %/);
 });

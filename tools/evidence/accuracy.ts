@@ -57,7 +57,7 @@ function writeSplit(dataset: Dataset, split: Split, folder: string): Uint8Array 
     Deno.writeFileSync(join(folder, `${split}.${name}`), new Uint8Array(buffer as ArrayBuffer, byteOffset, byteLength));
   write("labels.u8", labels);
   write("dense.f32", dense);
-  write("ids.u32", indices);
+  write("ids.u32", indices.map((row, i) => row - dataset.firstRows[i % dataset.tables]));
   return labels.slice();
 }
 

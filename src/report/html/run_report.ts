@@ -11,6 +11,7 @@ import type { Dataset } from "../../dataset/dataset.ts";
 import { WEIGHTS_EXPLAINED } from "../tables.ts";
 import { bytes, count, localTime, percent, seconds } from "../../format.ts";
 import { metricCells, metricNames } from "../tables.ts";
+import { calibrationSection } from "./calibration.ts";
 import { drawChart } from "./draw.ts";
 import { details, escape, htmlTable, legend, type Page, type Section, writePage } from "./page.ts";
 import { profileSections, wholePercent } from "./profile_report.ts";
@@ -56,6 +57,7 @@ export function runPage(directory: string, log: RunLog, dataset: Dataset | undef
     generated: (of?.body.generated ?? null) !== null,
     sections: [
       ...learningSections(log, of?.body.generated?.bestAuc),
+      ...calibrationSections(log),
       ...(log.layout === undefined ? [] : [batchesSection(log.layout, log.progress)]),
       ...(log.progress.some(({ moved }) => moved !== undefined) ? [cacheSection(log.progress)] : []),
       ...(log.phases.length === 0 ? [] : [phasesSection(log.phases)]),
@@ -85,6 +87,14 @@ function tilesOf({ result, progress, evaluations }: RunLog): Page["tiles"] {
     ]),
     ...(result?.moved === undefined ? [] : movedTiles(result.moved)),
   ];
+}
+
+/** Calibration of the checkpoint that later commands use, or of the last evaluation of a run that has not ended. */
+function calibrationSections({ result, evaluations }: RunLog): Section[] {
+  const scored = result === undefined
+    ? evaluations.at(-1)
+    : evaluations.find(({ split, step }) => split === result.split && step === result.best.step);
+  return scored === undefined || scored.deciles.length === 0 ? [] : [calibrationSection(scored)];
 }
 
 /** Tiles of a run with rows on disk. */
