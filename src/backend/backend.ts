@@ -82,6 +82,18 @@ export function interactionWidth(shape: InteractionShape): number {
   return shape.dim * vectorsPassedOn(shape) + (shape.kind === "dot" ? vectors * (vectors - 1) / 2 : 0);
 }
 
+/** A factorisation machine over the pooled rows of `tables` tables. */
+export interface MachineShape {
+  /** 1 for only the weights of rows, 2 for the products of their factors too. */
+  readonly degree: 1 | 2;
+  /** True if one bias is the same for all samples, false if each sample has its own. */
+  readonly sharedBias: boolean;
+  /** Number of pooled rows of a sample. */
+  readonly tables: number;
+  /** Length of a row: its factors, and its weight at the end. */
+  readonly dim: number;
+}
+
 /** An update of embedding rows, of which rank `rank` of `ranks` updates its share. */
 export interface RowUpdateShape {
   readonly optimizer: OptimizerName;
@@ -194,6 +206,26 @@ export interface Backend extends Disposable {
     dOutput: Buffer,
     dBottom: Buffer | undefined,
     dPooled: Buffer,
+  ): void;
+
+  /**
+   * Factorisation machine over pooled (samples, tables, dim): `y[s]` = the bias, plus the weights of the sample's rows
+   * and, with degree 2, the products of the factors of all pairs of its rows. bias is (1) if it is shared, else
+   * (samples).
+   */
+  factorise(shape: MachineShape, samples: number, pooled: Buffer, bias: Buffer, y: Buffer): void;
+
+  /**
+   * Gradients of `factorise` from dY (samples): dPooled (samples, tables, dim), and of a bias that is not shared
+   * dBias = dY (samples). With degree 1 the gradient of factors is 0.
+   */
+  factoriseBackward(
+    shape: MachineShape,
+    samples: number,
+    pooled: Buffer,
+    dY: Buffer,
+    dPooled: Buffer,
+    dBias: Buffer | undefined,
   ): void;
 
   /**

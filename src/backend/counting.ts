@@ -7,6 +7,7 @@ import {
   type InteractionShape,
   interactionWidth,
   type LinearShape,
+  type MachineShape,
   type RowUpdateShape,
 } from "./backend.ts";
 
@@ -127,6 +128,14 @@ export class CountingBackend implements HostBackend {
 
   interactBackward(shape: InteractionShape, samples: number): void {
     this.#interaction(shape, samples, 2);
+  }
+
+  factorise({ tables, dim }: MachineShape, samples: number): void {
+    this.#count(samples * (tables * dim + 2));
+  }
+
+  factoriseBackward({ tables, dim }: MachineShape, samples: number): void {
+    this.#count(samples * (2 * tables * dim + 2));
   }
 
   loss(samples: number): void {

@@ -39,6 +39,7 @@ const modelShape: z.ZodType<ModelShape> = z.object({
   top: z.array(z.number().int().positive()),
   interaction: z.enum(["dot", "cat"]),
   cross: z.object({ layers: z.number().int().positive(), rank: z.number().int().positive() }).optional(),
+  model: z.enum(["mf", "deepfm", "wide-deep"]).optional(),
   optimizer: z.enum(OPTIMIZER_NAMES),
 });
 

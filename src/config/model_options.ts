@@ -5,8 +5,8 @@ import { oneOf, optionsIn, type OptionsOf, positive, readWidths, type RuleOn, wi
 export interface ModelConfig {
   /** Dimension of embedding rows. */
   dim: number;
-  /** The model: DLRM, or DCNv2 with its cross network instead of the interaction. */
-  model: "dlrm" | "dcnv2";
+  /** The model: DLRM, DCNv2, matrix factorisation with biases (`mf`), DeepFM, or Wide & Deep. */
+  model: "dlrm" | "dcnv2" | "mf" | "deepfm" | "wide-deep";
   /** Required number of dense features of the data; null for any. */
   denseFeatures: number | null;
   /** Widths of the bottom MLP without its input; the last one is `dim`. */
@@ -24,9 +24,14 @@ export interface ModelConfig {
 /** Returns why an option has no effect; undefined if it has one. */
 type Rule = RuleOn<ModelConfig>;
 
-/** DCNv2 has a cross network instead. */
+/** Other models have something else instead. */
 const interactionRule: Rule = ({ model }) =>
-  model === "dcnv2" ? "with --model dcnv2: its cross network is the interaction" : undefined;
+  model === "dlrm"
+    ? undefined
+    : `with --model ${model}: its ${model === "dcnv2" ? "cross network" : "factorisation machine"} is the interaction`;
+
+/** For options of the MLPs. */
+const mlpRule: Rule = ({ model }) => model === "mf" ? "with --model mf: matrix factorisation has no MLP" : undefined;
 
 /** For options of the cross network. */
 const crossRule: Rule = ({ model }) =>
@@ -57,19 +62,25 @@ export const MODEL_OPTIONS: OptionsOf<ModelConfig> = {
     sets: bottomSets,
     shown: "512-256-64-16 after them",
     commands: SHAPE,
+    rules: [mlpRule],
   }),
   top: option("--arch-mlp-top <widths>", "widths of the top MLP, without its input", {
     type: widths,
     read: readWidths,
     shown: "512-256-1",
     commands: SHAPE,
+    rules: [mlpRule],
   }),
-  model: option("--model <name>", "the model: dlrm, or dcnv2 with a low-rank cross network", {
-    type: oneOf(["dlrm", "dcnv2"]),
-    default: "dlrm",
-    before: "dlrm",
-    commands: SHAPE,
-  }),
+  model: option(
+    "--model <name>",
+    "the model: dlrm, dcnv2 (low-rank cross network), mf (matrix factorisation), deepfm or wide-deep",
+    {
+      type: oneOf(["dlrm", "dcnv2", "mf", "deepfm", "wide-deep"]),
+      default: "dlrm",
+      before: "dlrm",
+      commands: SHAPE,
+    },
+  ),
   interaction: option("--arch-interaction-op <op>", "interaction of the features", {
     type: oneOf(["dot", "cat"]),
     default: "dot",

@@ -1,23 +1,29 @@
 /** Derives the layers of a model, and the position of each in the vector of dense parameters, from its sizes. */
 import type { OptimizerName } from "../optimizer/optimizers.ts";
-import type { ModelInputs, PlacedLayer, Value } from "./composition.ts";
+import type { Composition, ModelInputs, PlacedLayer, Value } from "./composition.ts";
 import { composeDcnv2, type CrossShape } from "./models/dcnv2.ts";
+import { composeDeepFm } from "./models/deepfm.ts";
 import { composeDlrm, type DlrmShape } from "./models/dlrm.ts";
+import { composeMatrixFactorisation } from "./models/matrix_factorisation.ts";
 
 /** All settings that determine the sizes of a model's parameters. */
 export interface ModelShape extends DlrmShape {
   /** The cross network of a DCNv2, which replaces the interaction; absent from a DLRM. */
   readonly cross?: CrossShape | undefined;
+  /** Absent from a DLRM and a DCNv2. */
+  readonly model?: OtherModel | undefined;
   /** Determines the optimizer state. */
   readonly optimizer: OptimizerName;
 }
 
+/** The models other than DLRM and DCNv2, which `ModelShape.cross` tells apart. */
+type OtherModel = "mf" | "deepfm" | "wide-deep";
 /** The name of a model. */
-type ModelName = "dlrm" | "dcnv2";
+export type ModelName = "dlrm" | "dcnv2" | OtherModel;
 
 /** The model that a shape is of. */
-export function modelOf({ cross }: ModelShape): ModelName {
-  return cross === undefined ? "dlrm" : "dcnv2";
+export function modelOf({ model, cross }: ModelShape): ModelName {
+  return model ?? (cross === undefined ? "dlrm" : "dcnv2");
 }
 
 /** The part of a configuration with the sizes of a model. */
@@ -38,11 +44,12 @@ export interface DataSizes {
 /** The shape of the configured model on this data; without dense features it has no bottom MLP. */
 export function shapeOf(sizes: ModelSizes, { denseFeatures, tableRows }: DataSizes): ModelShape {
   const { dim, bottom, top, interaction, optimizer, model, crossLayers: layers, crossRank: rank } = sizes;
-  return {
-    ...{ dim, tableRows, top, optimizer },
-    bottom: denseFeatures === 0 ? [] : [denseFeatures, ...bottom],
-    ...(model === "dlrm" ? { interaction } : { interaction: "cat", cross: { layers, rank } }),
-  };
+  const input = denseFeatures === 0 ? [] : [denseFeatures];
+  const common = { dim, tableRows, optimizer };
+  if (model === "mf") return { ...common, bottom: input, top: [], interaction: "cat", model };
+  const mlps = { ...common, bottom: denseFeatures === 0 ? [] : [denseFeatures, ...bottom], top };
+  if (model === "dlrm") return { ...mlps, interaction };
+  return { ...mlps, interaction: "cat", ...(model === "dcnv2" ? { cross: { layers, rank } } : { model }) };
 }
 
 /**
@@ -63,11 +70,17 @@ export interface ModelPlan {
   readonly rows: number;
 }
 
+const COMPOSE: Record<ModelName, (shape: ModelShape) => { model: Composition; logit: Value }> = {
+  dlrm: composeDlrm,
+  dcnv2: (shape) => composeDcnv2(shape, shape.cross!),
+  mf: composeMatrixFactorisation,
+  deepfm: (shape) => composeDeepFm(shape, 2),
+  "wide-deep": (shape) => composeDeepFm(shape, 1),
+};
+
 /** Derives the layers of a model. Throws HotsetError if the widths do not match. */
 export function planModel(shape: ModelShape): ModelPlan {
-  const { model: { layers, inputs, denseWords }, logit } = shape.cross === undefined
-    ? composeDlrm(shape)
-    : composeDcnv2(shape, shape.cross);
+  const { model: { layers, inputs, denseWords }, logit } = COMPOSE[modelOf(shape)](shape);
   const rows = shape.tableRows.reduce((sum, rows) => sum + rows, 0);
   return { shape, layers, inputs, logit, denseWords, rows };
 }

@@ -125,6 +125,34 @@ export function layerTests(test: Register): void {
     }
   });
 
+  test("factorisation machines and their gradients", (pair) => {
+    const random = new Random(14);
+    for (const [samples, tables, dim] of [[0, 2, 4], [1, 1, 1], [3, 2, 5], [5, 2, 16], [9, 26, 17], [2, 3, 70]]) {
+      for (const degree of [1, 2] as const) {
+        for (const sharedBias of [true, false]) {
+          const shape = { degree, sharedBias, tables, dim };
+          const what = `factorisation machine of degree ${degree}, ${samples} samples, ${tables} tables, dim ${dim}`;
+          const pooled = operand(normals(samples * tables * dim, random));
+          const bias = operand(normals(sharedBias ? 1 : samples, random));
+          pair.check(
+            what,
+            { pooled, bias, y: output(samples) },
+            (backend, b) => backend.factorise(shape, samples, b.pooled, b.bias, b.y),
+          );
+          pair.check(
+            `gradients of ${what}`,
+            {
+              ...{ pooled, dY: operand(normals(samples, random)), dPooled: output(samples * tables * dim) },
+              dBias: output(sharedBias ? 0 : samples),
+            },
+            (backend, b) =>
+              backend.factoriseBackward(shape, samples, b.pooled, b.dY, b.dPooled, sharedBias ? undefined : b.dBias),
+          );
+        }
+      }
+    }
+  });
+
   test("sigmoid of large inputs is finite", (pair) => {
     const bias = operand(Float32Array.of(-1e4, -100, -1, 0, 1, 100, 1e4));
     const shape = { inputs: 1, outputs: 7, activation: "sigmoid" } as const;

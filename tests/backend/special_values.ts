@@ -167,6 +167,7 @@ function* cases(): Generator<Case> {
   for (const width of WIDTHS) {
     yield* elements(width);
     for (const kind of ["dot", "cat"] as const) yield* interactions(width, kind);
+    for (const degree of [1, 2] as const) yield* machines(width, degree);
     yield* rowsThatMove(width);
     for (const optimizer of OPTIMIZER_NAMES) yield* updates(width, optimizer);
   }
@@ -225,6 +226,27 @@ function* elements(words: number): Generator<Case> {
     },
     inputs: ["a", "b", "dY"],
     run: (backend, b) => backend.multiplyAddBackward(words, b.a, b.b, b.dY, b.dA, b.dB, b.dC),
+  });
+}
+
+function* machines(dim: number, degree: 1 | 2): Generator<Case> {
+  const tables = 3;
+  const shape = { degree, sharedBias: false, tables, dim };
+  const pooled = operand(powers(SAMPLES * tables * dim));
+  yield define({
+    what: `factorisation machine of degree ${degree}, dim ${dim}`,
+    operands: { pooled, bias: operand(powers(SAMPLES)), y: output(SAMPLES) },
+    inputs: ["pooled", "bias"],
+    run: (backend, b) => backend.factorise(shape, SAMPLES, b.pooled, b.bias, b.y),
+  });
+  yield define({
+    what: `gradients of a factorisation machine of degree ${degree}, dim ${dim}`,
+    operands: {
+      ...{ pooled, dY: operand(powers(SAMPLES)) },
+      ...{ dPooled: output(SAMPLES * tables * dim), dBias: output(SAMPLES) },
+    },
+    inputs: ["pooled", "dY"],
+    run: (backend, b) => backend.factoriseBackward(shape, SAMPLES, b.pooled, b.dY, b.dPooled, b.dBias),
   });
 }
 

@@ -3,7 +3,7 @@ import type { OptimizerName } from "../../src/optimizer/optimizers.ts";
 import { Batch, type BatchShape } from "../../src/layout/batch.ts";
 import { BatchFiller } from "../../src/layout/batch_filler.ts";
 import { SegmentSorter } from "../../src/layout/segment_sorter.ts";
-import type { ModelPlan, ModelShape } from "../../src/model/shape.ts";
+import type { ModelName, ModelPlan, ModelShape } from "../../src/model/shape.ts";
 import { mix } from "../../src/random.ts";
 
 const DENSE = 4, DIM = 8, BATCH = 16;
@@ -39,7 +39,7 @@ export const WEIGHTED_LOSS = { positiveWeight: 3, labelSmoothing: 0.1 };
 export type Without = "dense" | "tables" | undefined;
 
 /** The cross network of the golden DCNv2. */
-export const CROSS = { layers: 2, rank: 5 };
+const CROSS = { layers: 2, rank: 5 };
 
 /** The golden model with an optimizer: without a bottom MLP or an interaction where there are no features for it. */
 export function goldenModel(optimizer: OptimizerName, without?: Without): ModelShape {
@@ -48,10 +48,20 @@ export function goldenModel(optimizer: OptimizerName, without?: Without): ModelS
   return { dim: DIM, tableRows, bottom, top: [16, 1], interaction: "dot", optimizer };
 }
 
+/** A golden model other than the DLRM. */
+export function goldenOther(name: Exclude<ModelName, "dlrm">, optimizer: OptimizerName, without?: Without): ModelShape {
+  const shape = { ...goldenModel(optimizer, without), interaction: "cat" } as const;
+  if (name === "dcnv2") return { ...shape, cross: CROSS };
+  return name === "mf"
+    ? { ...shape, bottom: shape.bottom.slice(0, 1), top: [], model: name }
+    : { ...shape, model: name };
+}
+
 /** Its dense parameters and its embedding rows before the first step. */
 export function goldenParameters(plan: ModelPlan): { dense: Float32Array; rows: Float32Array } {
   const dense = new Float32Array(plan.denseWords);
-  const layers = plan.layers.filter(({ parameters }) => parameters.length > 0);
+  // The bias of a factorisation machine is initially zero.
+  const layers = plan.layers.filter(({ parameters }) => parameters[0]?.shape.length === 2);
   layers.forEach(({ parameters: [weight, bias] }, layer) => {
     const [outputs, inputs] = weight.shape;
     const bound = Math.sqrt(6 / (inputs + outputs));

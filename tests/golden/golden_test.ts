@@ -4,14 +4,15 @@ import { OPTIMIZER_NAMES, type OptimizerName } from "../../src/optimizer/optimiz
 import { cpuOptions, type HostOptions, openHost } from "../../src/backend/open.ts";
 import type { LossSettings } from "../../src/model/loss.ts";
 import { elementsOf } from "../../src/model/layers/layer.ts";
+import type { ModelName } from "../../src/model/shape.ts";
 import { largestError } from "../support/close.ts";
 import { localModel, trainOn } from "../support/local_model.ts";
 import gradients from "./gradients.json" with { type: "json" };
 import golden from "./losses.json" with { type: "json" };
 import {
-  CROSS,
   GoldenBatches,
   goldenModel,
+  goldenOther,
   goldenParameters,
   LARGEST_NORM,
   LEARNING_RATES,
@@ -27,18 +28,18 @@ const RATE = 2 ** 10;
 async function lossesOf(
   optimizer: OptimizerName,
   options: HostOptions,
-  { without, clipNorm, loss, cross, weighted }: {
+  { without, clipNorm, loss, model, weighted }: {
     without?: Without;
     clipNorm?: number;
     loss?: LossSettings;
-    cross?: typeof CROSS;
+    model?: Exclude<ModelName, "dlrm">;
     weighted?: boolean;
   } = {},
 ): Promise<number[]> {
   using host = await openHost(options);
   const batches = new GoldenBatches(without, weighted);
-  const model = goldenModel(optimizer, without);
-  await using group = localModel(host, cross ? { ...model, interaction: "cat", cross } : model, batches.shape, {
+  const shape = model === undefined ? goldenModel(optimizer, without) : goldenOther(model, optimizer, without);
+  await using group = localModel(host, shape, batches.shape, {
     ...(clipNorm !== undefined && { clipNorm }),
   });
   const { dense, rows } = goldenParameters(group.memory.plan);
@@ -100,7 +101,7 @@ for (const [name, options, tolerance] of BACKENDS) {
   for (const [optimizer, expected] of Object.entries(golden.cross)) {
     Deno.test(`losses of DCNv2 are PyTorch's: ${name}, ${optimizer}`, async () => {
       const error = largestError(
-        await lossesOf(optimizer as OptimizerName, await options(), { cross: CROSS }),
+        await lossesOf(optimizer as OptimizerName, await options(), { model: "dcnv2" }),
         expected,
       );
       assert.ok(error <= tolerance, `the losses differ by ${error} relative, more than ${tolerance}`);
@@ -114,13 +115,29 @@ for (const [name, options, tolerance] of BACKENDS) {
   });
 }
 
+const OTHERS = [
+  ...Object.entries(golden.mf).map(([optimizer, losses]) =>
+    ["mf", undefined, optimizer as OptimizerName, losses] as const
+  ),
+  ["mf", "dense", "adagrad", golden.mfWithoutDense],
+  ["deepfm", undefined, "adagrad", golden.deepfm],
+  ["wide-deep", undefined, "adagrad", golden["wide-deep"]],
+] as const;
+for (const [name, options, tolerance] of BACKENDS) {
+  for (const [model, without, optimizer, expected] of OTHERS) {
+    Deno.test(`losses of ${model}${without ? ` without ${without}` : ""} are PyTorch's: ${name}, ${optimizer}`, async () => {
+      const error = largestError(await lossesOf(optimizer, await options(), { model, without }), expected);
+      assert.ok(error <= tolerance, `the losses differ by ${error} relative, more than ${tolerance}`);
+    });
+  }
+}
+
 for (const [name, options] of BACKENDS) {
-  for (const [kind, base64] of Object.entries(gradients)) {
+  for (const [kind, base64] of Object.entries(gradients) as [ModelName, string][]) {
     Deno.test(`gradients are PyTorch's: ${name}, ${kind}`, async () => {
       using host = await openHost(await options());
       const batches = new GoldenBatches();
-      const model = goldenModel("sgd");
-      const shape = kind === "dcnv2" ? { ...model, interaction: "cat" as const, cross: CROSS } : model;
+      const shape = kind === "dlrm" ? goldenModel("sgd") : goldenOther(kind, "sgd");
       await using group = localModel(host, shape, batches.shape);
       const { plan, parameters, full } = group.memory;
       const before = goldenParameters(plan);

@@ -139,6 +139,54 @@ class Dcnv2(Dlrm):
         return x
 
 
+def machine(pooled, degree):
+    """The logit of a factorisation machine: the weights at the end of rows, and the products of the values before."""
+    rows = torch.stack(pooled, dim=1)
+    factors = rows[:, :, :-1]
+    pairs = (factors.sum(dim=1) ** 2 - (factors**2).sum(dim=1)).sum(dim=1) / 2
+    return rows[:, :, -1].sum(dim=1) + (pairs if degree == 2 else 0)
+
+
+class MatrixFactorisation(Dlrm):
+    """With a linear layer for dense features, or else a bias that is initially zero."""
+
+    def __init__(self, has_dense=True):
+        super().__init__()
+        self.linear = torch.nn.Linear(DENSE, 1)
+        bound = math.sqrt(6 / (DENSE + 1))
+        self.linear.weight.data = tensor(1, (1, DENSE), 2 * bound, -bound)
+        self.linear.bias.data = tensor(11, (1,), 1, -0.5)
+        self.bias = torch.nn.Parameter(torch.zeros(1))
+        self.has_dense = has_dense
+
+    def parameters_without_tables(self):
+        return list(self.linear.parameters()) if self.has_dense else [self.bias]
+
+    def forward(self, dense, bags):
+        pooled = [table(ids, offsets) for table, (ids, offsets) in zip(self.tables, bags)]
+        return (self.linear(dense).squeeze(1) if self.has_dense else self.bias) + machine(pooled, 2)
+
+
+class DeepFm(Dlrm):
+    """A factorisation machine beside MLPs over the concatenation: DeepFM, and with degree 1 Wide & Deep."""
+
+    def __init__(self, degree):
+        super().__init__()
+        self.degree = degree
+        width = DIM * (TABLES + 1)
+        bound = math.sqrt(6 / (width + 16))
+        self.top[0] = torch.nn.Linear(width, 16)
+        self.top[0].weight.data = tensor(1 + len(self.bottom), (16, width), 2 * bound, -bound)
+        self.top[0].bias.data = tensor(11 + len(self.bottom), (16,), 1, -0.5)
+
+    def interact(self, x, pooled):
+        self.pooled = pooled
+        return torch.cat([x] + pooled, dim=1)
+
+    def forward(self, dense, bags):
+        return super().forward(dense, bags) + machine(self.pooled, self.degree)
+
+
 def bag_length(u):
     return 0 if u < 1 / 8 else 1 if u < 5 / 8 else 2 + math.floor(8 * u - 5)
 
@@ -264,6 +312,10 @@ if __name__ == "__main__":
     others = {
         "withoutDense": train("adagrad", Dlrm(has_dense=False)),
         "cross": {optimizer: train(optimizer, Dcnv2()) for optimizer in ("sgd", "adagrad", "adam")},
+        "mf": {optimizer: train(optimizer, MatrixFactorisation()) for optimizer in ("sgd", "adagrad", "adam")},
+        "mfWithoutDense": train("adagrad", MatrixFactorisation(has_dense=False)),
+        "deepfm": train("adagrad", DeepFm(2)),
+        "wide-deep": train("adagrad", DeepFm(1)),
         "withoutTables": train("adagrad", Dlrm(has_tables=False)),
         "weighted": train("adagrad", Dlrm(), positive_weight=POSITIVE_WEIGHT, label_smoothing=LABEL_SMOOTHING),
         "weightedSamples": train("adagrad", Dlrm(), sample_weights=True),
@@ -276,5 +328,6 @@ if __name__ == "__main__":
         json.dump(result, file, indent=1)
         file.write("\n")
     with open(path.replace("losses", "gradients"), "w") as file:
-        json.dump({"dlrm": gradients(Dlrm()), "dcnv2": gradients(Dcnv2())}, file, indent=1)
+        models = {"dlrm": Dlrm(), "dcnv2": Dcnv2(), "mf": MatrixFactorisation(), "deepfm": DeepFm(2), "wide-deep": DeepFm(1)}
+        json.dump({name: gradients(model) for name, model in models.items()}, file, indent=1)
         file.write("\n")

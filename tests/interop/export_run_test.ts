@@ -71,7 +71,7 @@ async function trainCross(directory: TemporaryDirectory): Promise<Trained> {
 }
 
 /** Pairs of a user and an item, without a dense feature. */
-async function trainPairs(directory: TemporaryDirectory): Promise<Trained> {
+async function trainPairs(directory: TemporaryDirectory, model: Partial<TrainConfig> = {}): Promise<Trained> {
   const [log, schema] = [directory.join("log.csv"), directory.join("schema.json")];
   const random = new Random(6);
   const rows = Array.from({ length: SAMPLES }, () => `${random.below(40)},${random.below(25)},${random.below(2)}\n`);
@@ -84,7 +84,7 @@ async function trainPairs(directory: TemporaryDirectory): Promise<Trained> {
   const dataset = await prepareDataset({ inputs: [log], format: "csv", schema, out: directory.join("data") });
   const run = directory.join("run");
   const notes: string[] = [];
-  await startRun(resolveConfig("kaggle", SMALL), dataset, {
+  await startRun(resolveConfig("kaggle", SMALL, model), dataset, {
     out: run,
     report: (event) => void (event.event === "note" && notes.push(event.text)),
   });
@@ -137,13 +137,17 @@ async function onnxInputs(directory: TemporaryDirectory, { dataset, log }: Train
 
 const MISSING = missingModule("onnxruntime");
 
-const WAYS = [
+const WAYS: [string, (directory: TemporaryDirectory) => Promise<Trained>][] = [
   ["one lookup a table, dot", trainCriteo],
   ["bags, cat", trainBags],
   ["bags, cross network", trainCross],
   ["no dense features", trainPairs],
   ["no tables", trainNumbers],
-] as const;
+  ["pairs, matrix factorisation", (directory) => trainPairs(directory, { model: "mf" })],
+  ["bags, matrix factorisation", (directory) => trainBags(directory, { model: "mf" })],
+  ["bags, DeepFM", (directory) => trainBags(directory, { model: "deepfm" })],
+  ["bags, Wide & Deep", (directory) => trainBags(directory, { model: "wide-deep" })],
+];
 
 for (const [what, train] of WAYS) {
   Deno.test({

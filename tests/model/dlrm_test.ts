@@ -74,6 +74,11 @@ const MODELS: Record<string, ModelShape> = {
   "dot without dense features": { ...MODEL, bottom: [] },
   "cat without dense features": { ...MODEL, interaction: "cat", bottom: [] },
   "cross network": { ...MODEL, interaction: "cat", cross: { layers: 2, rank: 4 } },
+  "matrix factorisation": { ...MODEL, interaction: "cat", bottom: [], top: [], model: "mf" },
+  "matrix factorisation with dense features": { ...MODEL, interaction: "cat", bottom: [2], top: [], model: "mf" },
+  DeepFM: { ...MODEL, interaction: "cat", model: "deepfm" },
+  "Wide & Deep": { ...MODEL, interaction: "cat", model: "wide-deep" },
+  "DeepFM without dense features": { ...MODEL, interaction: "cat", bottom: [], model: "deepfm" },
   "cross network without dense features": { ...MODEL, interaction: "cat", bottom: [], cross: { layers: 1, rank: 2 } },
 };
 
@@ -87,9 +92,10 @@ for (const [kind, model] of Object.entries(MODELS)) {
       const { plan, parameters, full } = group.memory;
       const dense = host.floats(parameters);
       const rows = host.floats(full.weights);
-      initialiseDense(plan, 7, dense); // a seed with which no unit is within a step of the kink of relu
+      initialiseDense(plan, 2, dense); // a seed with which no unit is within a step of the kink of relu
       const random = new Random(4);
-      rows.forEach((_, i) => rows[i] = random.normal());
+      // Products grow with the rows, and large logits have no gradient.
+      rows.forEach((_, i) => rows[i] = 0.4 * random.normal());
       const before = { dense: dense.slice(), rows: rows.slice() };
       const loss = trainOn(group, batch, 1);
       // Plain descent at rate 1: what a parameter lost is its gradient.

@@ -7,6 +7,7 @@ import type {
   Buffer,
   InteractionShape,
   LinearShape,
+  MachineShape,
   PagedBackend,
   RowUpdateShape,
   SharedWords,
@@ -165,6 +166,23 @@ export class CpuBackend extends HostMemory implements PagedBackend {
       const [b, p, g] = [atOrNull(bottom), at(pooled), at(dOutput)];
       this.#kernels.interactDotBackward(samples, tables, dim, b, p, g, atOrNull(dBottom), at(dPooled), scratch);
     }
+  }
+
+  factorise(shape: MachineShape, samples: number, pooled: Buffer, bias: Buffer, y: Buffer): void {
+    const { degree, sharedBias, tables, dim } = shape;
+    this.#kernels.factorise(degree, samples, tables, dim, at(pooled), sharedBias ? 0 : 1, at(bias), at(y));
+  }
+
+  factoriseBackward(
+    shape: MachineShape,
+    samples: number,
+    pooled: Buffer,
+    dY: Buffer,
+    dPooled: Buffer,
+    dBias: Buffer | undefined,
+  ): void {
+    const { degree, tables, dim } = shape;
+    this.#kernels.factoriseBackward(degree, samples, tables, dim, at(pooled), at(dY), at(dPooled), atOrNull(dBias));
   }
 
   loss(samples: number, header: Buffer, logits: Buffer, labels: Buffer, dLogits: Buffer, lossSum: Buffer): void {

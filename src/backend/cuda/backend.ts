@@ -9,6 +9,7 @@ import type {
   Download,
   InteractionShape,
   LinearShape,
+  MachineShape,
   RowUpdateShape,
 } from "../backend.ts";
 import type { OptimizerName } from "../../optimizer/optimizers.ts";
@@ -19,6 +20,7 @@ import type { CudaDevice } from "./device.ts";
 import { CudaDownload } from "./download.ts";
 import { DeviceBuffer } from "./memory.ts";
 import { Elementwise } from "./kernels/elementwise.ts";
+import { Factorise } from "./kernels/factorise.ts";
 import { DotInteraction } from "./kernels/interaction.ts";
 import { Gather } from "./kernels/gather.ts";
 import { Gemm, type Precision } from "./gemm.ts";
@@ -43,6 +45,7 @@ export class CudaBackend implements DeviceBackend {
   readonly #gather: Gather;
   readonly #scatter: Scatter;
   readonly #interaction: DotInteraction;
+  readonly #factorise: Factorise;
   readonly #loss: Loss;
   readonly #updateRows: UpdateRows;
   readonly #updateDense: UpdateDense;
@@ -60,6 +63,7 @@ export class CudaBackend implements DeviceBackend {
     this.#gather = new Gather(device);
     this.#scatter = new Scatter(device);
     this.#interaction = new DotInteraction(device);
+    this.#factorise = new Factorise(device);
     this.#loss = new Loss(device);
     this.#updateRows = new UpdateRows(device);
     this.#updateDense = new UpdateDense(device);
@@ -199,6 +203,21 @@ export class CudaBackend implements DeviceBackend {
     const { tables, dim } = shape, width = dim * (tables + 1);
     this.#copyColumns(samples, dim, own(dOutput), width, 0, own(dBottom!), dim, 0);
     this.#copyColumns(samples, dim * tables, own(dOutput), width, dim, own(dPooled), dim * tables, 0);
+  }
+
+  factorise(shape: MachineShape, samples: number, pooled: Buffer, bias: Buffer, y: Buffer): void {
+    this.#factorise.forward(shape, samples, own(pooled), own(bias), own(y));
+  }
+
+  factoriseBackward(
+    shape: MachineShape,
+    samples: number,
+    pooled: Buffer,
+    dY: Buffer,
+    dPooled: Buffer,
+    dBias: Buffer | undefined,
+  ): void {
+    this.#factorise.backward(shape, samples, own(pooled), own(dY), own(dPooled), dBias && own(dBias));
   }
 
   loss(samples: number, header: Buffer, logits: Buffer, labels: Buffer, dLogits: Buffer, lossSum: Buffer): void {

@@ -9,6 +9,7 @@ import {
   type InteractionShape,
   interactionWidth,
   type LinearShape,
+  type MachineShape,
   type RowUpdateShape,
   vectorsPassedOn,
 } from "../backend.ts";
@@ -147,6 +148,48 @@ export class ReferenceBackend extends HostMemory implements HostBackend {
         }
       }
       gradients.forEach((gradient, v) => gradient.set(sums[v]));
+    }
+  }
+
+  factorise(shape: MachineShape, samples: number, pooled: Buffer, bias: Buffer, y: Buffer): void {
+    const { degree, sharedBias, tables, dim } = shape;
+    const [P, B, Y] = [pooled, bias, y].map(floats);
+    for (let sample = 0; sample < samples; sample++) {
+      let sum = B[sharedBias ? 0 : sample];
+      for (let d = 0; d < dim; d++) {
+        let before = 0;
+        for (let t = 0; t < tables; t++) {
+          const value = P[(sample * tables + t) * dim + d];
+          if (d === dim - 1) sum += value;
+          else if (degree === 2) sum += before * value;
+          before += value;
+        }
+      }
+      Y[sample] = sum;
+    }
+  }
+
+  factoriseBackward(
+    shape: MachineShape,
+    samples: number,
+    pooled: Buffer,
+    dY: Buffer,
+    dPooled: Buffer,
+    dBias: Buffer | undefined,
+  ): void {
+    const { degree, tables, dim } = shape;
+    const [P, DY, DP] = [pooled, dY, dPooled].map(floats);
+    for (let sample = 0; sample < samples; sample++) {
+      for (let d = 0; d < dim; d++) {
+        const at = (t: number) => (sample * tables + t) * dim + d;
+        let total = 0;
+        for (let t = 0; t < tables; t++) total += P[at(t)];
+        for (let t = 0; t < tables; t++) {
+          if (d === dim - 1) DP[at(t)] = DY[sample];
+          else DP[at(t)] = degree === 2 ? DY[sample] * (total - P[at(t)]) : 0;
+        }
+      }
+      if (dBias !== undefined) floats(dBias)[sample] = DY[sample];
     }
   }
 

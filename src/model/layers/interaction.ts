@@ -35,17 +35,18 @@ export function interaction(shape: InteractionShape, part: Part): Layer {
   };
 }
 
-/**
- * The vectors that are passed on, then the products of all pairs of vectors in the order (1, 0), (2, 0), (2, 1), ...
- */
+/** The vectors that are passed on, then the products of all pairs of vectors. */
 function dotProducts(graph: OnnxNodes, passedOn: string, vectors: string, count: number, dim: number): string {
   const matrix = graph.node("Reshape", [vectors, graph.constant([0, count, dim])]);
+  return graph.node("Concat", [passedOn, pairProducts(graph, matrix, count)], { axis: 1 });
+}
+
+/** The products of all pairs of vectors (samples, count, length) in the order (1, 0), (2, 0), (2, 1), ... */
+export function pairProducts(graph: OnnxNodes, matrix: string, count: number): string {
   const transposed = graph.node("Transpose", [matrix], { perm: [0, 2, 1] });
   const products = graph.node("MatMul", [matrix, transposed]);
   const flat = graph.node("Reshape", [products, graph.constant([0, count * count])]);
   const pairs: number[] = [];
   for (let i = 1; i < count; i++) for (let j = 0; j < i; j++) pairs.push(i * count + j);
-  return graph.node("Concat", [passedOn, graph.node("Gather", [flat, graph.constant(pairs)], { axis: 1 })], {
-    axis: 1,
-  });
+  return graph.node("Gather", [flat, graph.constant(pairs)], { axis: 1 });
 }

@@ -57,6 +57,14 @@ export function composeDlrm(shape: DlrmShape): { model: Composition; logit: Valu
   return { model, logit };
 }
 
+/** Throws HotsetError if there are no tables, in models that need them. */
+export function expectTables(tableRows: readonly number[]): void {
+  if (tableRows.length > 0) return;
+  throw new HotsetError(
+    "Cannot build the model: the data has no sparse features; choose --model dlrm, an MLP without them",
+  );
+}
+
 /** Throws HotsetError if the widths of the MLPs do not match. */
 export function expectWidths({ dim, bottom, top }: DlrmShape): void {
   if (bottom.length === 1) throw new HotsetError("Cannot build the model: the bottom MLP needs at least two widths");

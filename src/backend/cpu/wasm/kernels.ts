@@ -137,6 +137,29 @@ export interface Kernels {
     dPooled: Address,
   ): void;
 
+  /** Factorisation machine; the bias of sample s is `bias[s * biasStride]`. */
+  factorise(
+    degree: number,
+    samples: number,
+    tables: number,
+    dim: number,
+    pooled: Address,
+    biasStride: number,
+    bias: Address,
+    y: Address,
+  ): void;
+  /** Gradients of `factorise`; dBias may be NO_ADDRESS. */
+  factoriseBackward(
+    degree: number,
+    samples: number,
+    tables: number,
+    dim: number,
+    pooled: Address,
+    dY: Address,
+    dPooled: Address,
+    dBias: Address,
+  ): void;
+
   /** Binary cross-entropy on logits (samples): dLogits, and the sum of losses ADDED to the f32 at lossSum. */
   loss(
     samples: number,

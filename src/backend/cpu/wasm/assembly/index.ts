@@ -3,6 +3,7 @@
 export { linear, linearInputGradient, linearWeightGradient, gemmScratchBytes } from "./gemm";
 export { activationBackward, biasActivation } from "./activation";
 export { roundToBf16 } from "./bf16";
+export { factorise, factoriseBackward } from "./factorise";
 export { interactCat, interactCatBackward, interactDot, interactDotBackward, interactScratchBytes } from "./interaction";
 export { loss } from "./loss";
 export { add, multiplyAdd, multiplyAddBackward, scale, squares, updateWeights } from "./dense";
