@@ -29,7 +29,7 @@ function placeBytes({ batchSize, bags, lookupCapacity }: BatchShape): 2 | 4 {
 }
 
 /** Maximum bytes of a record of a shape. */
-export function mostRecordBytes(shape: BatchShape): number {
+export function maxRecordBytes(shape: BatchShape): number {
   const { batchSize, denseFeatures, tables, bags, lookupCapacity } = shape;
   const words = HEADER_WORDS + batchSize * (denseFeatures + (bags ? tables : 0) + 1);
   return 4 * words + 4 * Math.ceil((placeBytes(shape) + 2 * MAX_NUMBER_BYTES) * lookupCapacity / 4);
@@ -53,7 +53,7 @@ export class BatchRecord {
 
   /** A record in `memory` from `byteOffset` on, a multiple of 4, or in new memory. */
   constructor(shape: BatchShape, memory?: ArrayBufferLike, byteOffset = 0) {
-    const length = mostRecordBytes(shape);
+    const length = maxRecordBytes(shape);
     const block = memory ?? new ArrayBuffer(length);
     this.#shape = shape;
     this.bytes = new Uint8Array(block, byteOffset, length);

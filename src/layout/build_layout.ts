@@ -80,7 +80,7 @@ export function buildLayout(dataset: Dataset, profile: Profile | undefined, opti
   const own = new OwnSamples(split, hotMap, batchSize, group);
   const { tables, denseFeatures } = dataset;
   const { bags, weight } = dataset.body;
-  const lookupCapacity = bags ? mostLookups(dataset, own, batchSize, group) : batchSize * tables;
+  const lookupCapacity = bags ? maxLookups(dataset, own, batchSize, group) : batchSize * tables;
   const shape: BatchShape = {
     batchSize,
     denseFeatures,
@@ -246,18 +246,18 @@ class BatchWriter {
 }
 
 /** Maximum number of lookups of a batch of consecutive samples of a split. */
-function mostInOrder(dataset: Dataset, split: Split, batchSize: number): number {
+function maxInOrder(dataset: Dataset, split: Split, batchSize: number): number {
   using batches = new SplitBatches(dataset, split, batchSize);
   return batches.shape.lookupCapacity;
 }
 
 /** Maximum number of lookups of a batch of the layout or of an evaluation: a pass over the samples before packing. */
-function mostLookups(dataset: Dataset, own: OwnSamples, batchSize: number, group: ProcessGroup): number {
+function maxLookups(dataset: Dataset, own: OwnSamples, batchSize: number, group: ProcessGroup): number {
   const { tables } = dataset;
   const open = { hot: { samples: 0, lookups: 0 }, cold: { samples: 0, lookups: 0 } };
   const most = together(group, () => {
     // Evaluations use the same blocks.
-    let most = Math.max(...SPLITS.map((split) => mostInOrder(dataset, split, batchSize)));
+    let most = Math.max(...SPLITS.map((split) => maxInOrder(dataset, split, batchSize)));
     own.visit((reader, first, count) => reader.readLookups(first, count), ({ offsets }, i, hot) => {
       const batch = hot ? open.hot : open.cold;
       if (batch.samples === batchSize) batch.samples = batch.lookups = 0;

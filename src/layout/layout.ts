@@ -7,7 +7,7 @@ import { MAX_ROWS } from "../dataset/dataset_encoding.ts";
 import { HotsetError } from "../errors.ts";
 import { readHotRows } from "../profile/profile.ts";
 import { type Batch, type BatchShape, findShapeFault } from "./batch.ts";
-import { BatchRecord, mostRecordBytes } from "./batch_record.ts";
+import { BatchRecord, maxRecordBytes } from "./batch_record.ts";
 import { findBatchFault } from "./check_batch.ts";
 
 /** The two kinds of batches: with hot-row ids of the replica, and with global rows of the full tables. */
@@ -183,7 +183,7 @@ function readPositions(artifact: Artifact<LayoutBody>, kind: BatchKind, batches:
   const { batches: batchesFile, positions: positionsFile } = batchFiles(kind);
   artifact.expectBytes(positionsFile, 8 * (batches + 1));
   const positions = artifact.readInto(positionsFile, new Float64Array(batches + 1));
-  const longest = mostRecordBytes(artifact.body.shape);
+  const longest = maxRecordBytes(artifact.body.shape);
   const valid = positions[0] === 0 && positions[batches] === artifact.bytes(batchesFile) &&
     positions.subarray(1).every((position, i) => {
       const bytes = position - positions[i];

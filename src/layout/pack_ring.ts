@@ -1,7 +1,7 @@
 /** Batches on their way to disk: filled by the caller, sorted and packed by another thread, written in order. */
 import { type RingControl, type Work, WorkRing, WorkSlots } from "../threads/work_ring.ts";
 import { Batch, batchSections, type BatchShape } from "./batch.ts";
-import { BatchRecord, mostRecordBytes } from "./batch_record.ts";
+import { BatchRecord, maxRecordBytes } from "./batch_record.ts";
 import { SegmentSorter } from "./segment_sorter.ts";
 
 /** Blocks in the ring: two are filled, the others wait to be packed or written. */
@@ -23,7 +23,7 @@ class SegmentWork {
   constructor(shape: BatchShape, memory: SharedArrayBuffer) {
     const bytes = 4 * batchSections(shape).capacity;
     this.batches = Array.from({ length: SLOTS }, (_, slot) => new Batch(shape, memory, slot * bytes));
-    const longest = mostRecordBytes(shape);
+    const longest = maxRecordBytes(shape);
     this.records = this.batches.map((_, slot) => new BatchRecord(shape, memory, SLOTS * bytes + slot * longest));
     this.#sorter = new SegmentSorter(shape);
   }
@@ -55,7 +55,7 @@ export class PackRing implements Disposable {
     withThread: boolean,
     write: (batch: Batch, record: Uint8Array) => void,
   ) {
-    const memory = new SharedArrayBuffer(SLOTS * (4 * batchSections(shape).capacity + mostRecordBytes(shape)));
+    const memory = new SharedArrayBuffer(SLOTS * (4 * batchSections(shape).capacity + maxRecordBytes(shape)));
     this.#blocks = new SegmentWork(shape, memory);
     this.#write = write;
     this.#ring = new WorkRing(SLOTS, "writes segments", this.#blocks.pack, {

@@ -4,7 +4,7 @@ import type { Batch, BatchShape } from "./batch.ts";
 import { BatchFiller } from "./batch_filler.ts";
 
 /** Maximum number of lookups of `batchSize` consecutive samples, counted in whole batches from the first sample. */
-function mostLookups(reader: SampleReader, batchSize: number): number {
+function maxLookups(reader: SampleReader, batchSize: number): number {
   let most = 0;
   for (let begin = 0, first = 0; first < reader.samples; first += batchSize) {
     const end = reader.firstLookup(Math.min(first + batchSize, reader.samples));
@@ -28,7 +28,7 @@ export class SplitBatches implements Disposable {
     const { bags } = dataset.body;
     this.#reader = dataset.reader(split, batchSize);
     this.count = Math.ceil(this.#reader.samples / batchSize);
-    const lookupCapacity = bags ? mostLookups(this.#reader, batchSize) : batchSize * tables;
+    const lookupCapacity = bags ? maxLookups(this.#reader, batchSize) : batchSize * tables;
     this.shape = { batchSize, denseFeatures, tables, bags, lookupCapacity };
   }
 

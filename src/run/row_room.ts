@@ -3,7 +3,7 @@ import type { Checkpoint } from "../checkpoint/checkpoint.ts";
 import { type CheckpointRoom, roomForCheckpoints } from "../checkpoint/checkpoint_room.ts";
 import type { TrainConfig } from "../config/config.ts";
 import type { Dataset } from "../dataset/dataset.ts";
-import { mostLogBytes } from "../embedding/stores/row_log.ts";
+import { maxLogBytes } from "../embedding/stores/row_log.ts";
 import { codeOf } from "../errors.ts";
 import type { ModelPlan } from "../model/shape.ts";
 import { denseStateWords, rowStateWords } from "../optimizer/optimizers.ts";
@@ -37,7 +37,7 @@ export function roomForRows(
     bytes,
   });
   try {
-    const bound = room(sizeOf(mostTouchedRows(dataset)));
+    const bound = room(sizeOf(maxTouchedRows(dataset)));
     if (bound.note === undefined) return bound;
   } catch (error) {
     if (codeOf(error) !== "no-space") throw error;
@@ -51,11 +51,11 @@ function bytesOf({ rows, denseWords, shape }: ModelPlan, touched: number, from: 
   const dense = 4 * (denseWords + denseStateWords(optimizer, denseWords));
   const begun = from?.savedRows?.segments.reduce((sum, { bytes }) => sum + bytes, 0) ?? 0;
   const written = from !== undefined && from.savedRows === undefined ? rows : touched;
-  return dense + begun + mostLogBytes(written, rows, dim + rowStateWords(optimizer, dim));
+  return dense + begun + maxLogBytes(written, rows, dim + rowStateWords(optimizer, dim));
 }
 
 /** Maximum number of rows that samples of the train split can look up. */
-function mostTouchedRows(dataset: Dataset): number {
+function maxTouchedRows(dataset: Dataset): number {
   const { body: { tables, bags } } = dataset;
   const samples = bags ? Infinity : dataset.samples("train");
   return tables.reduce((sum, { rows }) => sum + Math.min(rows, samples), 0);

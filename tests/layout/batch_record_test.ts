@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { Header } from "../../src/backend/backend.ts";
 import { Batch, type BatchShape } from "../../src/layout/batch.ts";
-import { BatchRecord, mostRecordBytes } from "../../src/layout/batch_record.ts";
+import { BatchRecord, maxRecordBytes } from "../../src/layout/batch_record.ts";
 import { SegmentSorter } from "../../src/layout/segment_sorter.ts";
 import { Random } from "../../src/random.ts";
 
@@ -51,7 +51,7 @@ for (
       const batch = randomBatch(shape, samples, random);
       const positions = sorter.write(batch);
       const bytes = record.pack(batch, positions);
-      assert.ok(bytes <= mostRecordBytes(shape));
+      assert.ok(bytes <= maxRecordBytes(shape));
       assert.equal(record.unpack(found, bytes), undefined);
       assert.deepEqual(found.words.subarray(0, batch.usedWords), batch.words.subarray(0, batch.usedWords));
       assert.match(record.unpack(found, bytes + 4)!, /a record of \d+ bytes that ends after \d+/);

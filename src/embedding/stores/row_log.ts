@@ -42,7 +42,7 @@ export const MAX_SEGMENTS = 768;
 const SPACE = 1.5;
 
 /** Maximum bytes of a log of tables of `rows` rows of which `written` were written. */
-export function mostLogBytes(written: number, rows: number, recordWords: number): number {
+export function maxLogBytes(written: number, rows: number, recordWords: number): number {
   const shape = pageShape(recordWords);
   const segment = segmentPagesOf({ rows, recordWords }, bufferPagesOf(shape)) * shape.bytes;
   return SPACE * shape.bytes * Math.ceil(written / shape.rows) + 2 * segment;
@@ -80,7 +80,7 @@ export class RowLog implements RowStore {
   readonly #pageRows: number;
   /** Pages of a segment. */
   readonly #segmentPages: number;
-  readonly #mostSegments: number;
+  readonly #maxSegments: number;
   /** Position of each row's latest record plus one: `page * pageRows + index`; 0 if it was never written. */
   readonly #places: Uint32Array;
   /** By index; undefined for free indices. */
@@ -109,8 +109,8 @@ export class RowLog implements RowStore {
     const bufferPages = bufferPagesOf(shape);
     this.#segmentPages = segmentPagesOf(options, bufferPages);
     const segmentRows = this.#segmentPages * shape.rows;
-    this.#mostSegments = Math.min(MAX_SEGMENTS, Math.floor((NO_ROW - 1) / segmentRows));
-    if (SPACE * rows + 8 * segmentRows > this.#mostSegments * segmentRows && options.segmentBytes === undefined) {
+    this.#maxSegments = Math.min(MAX_SEGMENTS, Math.floor((NO_ROW - 1) / segmentRows));
+    if (SPACE * rows + 8 * segmentRows > this.#maxSegments * segmentRows && options.segmentBytes === undefined) {
       throw new HotsetError(
         `Cannot make a row store for ${rows} rows: at most ${Math.floor(NO_ROW / 2)} are supported`,
       );
@@ -259,7 +259,7 @@ export class RowLog implements RowStore {
         if (fewest === undefined || segment.alive < fewest.alive) fewest = segment;
       }
       if (pages * this.#pageRows > SPACE * alive + capacity) this.#empty(least!);
-      else if (count + 4 > this.#mostSegments) this.#empty(fewest!);
+      else if (count + 4 > this.#maxSegments) this.#empty(fewest!);
       else break;
     }
     this.#emptying = false;
@@ -311,7 +311,7 @@ export class RowLog implements RowStore {
         if (isSo) return;
         throw new HotsetError(`Cannot read rows from ${segment.path}: ${what}`, { code: "damaged" });
       };
-      expect(segment.pages <= this.#segmentPages && index < this.#mostSegments, "it is no segment of these tables");
+      expect(segment.pages <= this.#segmentPages && index < this.#maxSegments, "it is no segment of these tables");
       this.#nextNumber = entry.number + 1;
       this.#reader.scan(segment, (word, page) => {
         for (let i = 0; i < this.#pageRows; i++) {

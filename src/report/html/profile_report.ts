@@ -240,8 +240,8 @@ function popularitySection(body: ProfileBody, dataset: Dataset): Section {
     }))
     .filter(({ points }) => points.length > 0)
     .sort((a, b) => b.table.rows - a.table.rows);
-  const mostRows = Math.max(2, ...curves.map(({ points }) => points.at(-1)!.rank));
-  const mostAccesses = Math.max(2, ...curves.map(({ points }) => points[0].accesses));
+  const maxRows = Math.max(2, ...curves.map(({ points }) => points.at(-1)!.rank));
+  const maxAccesses = Math.max(2, ...curves.map(({ points }) => points[0].accesses));
   const charts = curves.slice(0, MAX_CURVES).map(({ table, points }) => {
     const svg = drawSvg(`Popularity of the rows of ${table.name}`, {
       width: 190,
@@ -253,17 +253,17 @@ function popularitySection(body: ProfileBody, dataset: Dataset): Section {
       style: { background: "none", fontSize: "10px" },
       x: {
         type: "log",
-        domain: [1, mostRows],
+        domain: [1, maxRows],
         label: null,
-        ticks: powersOfTen(mostRows),
+        ticks: powersOfTen(maxRows),
         tickFormat: short,
         tickSize: 3,
       },
       y: {
         type: "log",
-        domain: [1, mostAccesses],
+        domain: [1, maxAccesses],
         label: null,
-        ticks: powersOfTen(mostAccesses),
+        ticks: powersOfTen(maxAccesses),
         tickFormat: short,
         tickSize: 3,
         grid: true,
