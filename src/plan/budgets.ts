@@ -75,13 +75,9 @@ const MOVE_SECONDS = 0.5e-6;
 export function planBudgets(options: BudgetOptions): PlannedBudget[] {
   const { model, batchShape, popularity, samples, host, speed } = options;
   const { batchSize } = batchShape;
-  const looked = popularity.filter(({ rate }) => rate > 0);
-  const classes = looked.map(({ rows, rate }) => ({ rows, inBatch: -Math.expm1(-rate * batchSize) }));
   const distinct = distinctRows(popularity, batchSize);
-  const touched = samples === undefined ? model.rows : sum(looked, ({ rows }) => rows);
+  const touched = samples === undefined ? model.rows : rowsLookedUp(popularity);
   const tables = tableBytes(model);
-  // In the first epoch the first batch of a row always fetches it.
-  const batches = samples === undefined ? Infinity : Math.max(1, samples / batchSize);
   return SHARES.map((share): PlannedBudget => {
     const budget = { share, host: Math.round(host - (1 - share) * tables) };
     const sizes = { batchShape, mostDistinct: { cold: Math.ceil(distinct) }, ranks: 1 };
@@ -90,14 +86,9 @@ export function planBudgets(options: BudgetOptions): PlannedBudget[] {
       const samplesPerSecond = speed ?? null;
       return { ...budget, disk: 0, fetchShare: 0, readShare: 0, samplesPerSecond };
     }
-    const steps = stepsInMemory(classes, cache.slots);
-    const first = Number.isFinite(batches) ? touched / batches / distinct : 0;
-    const again = sum(classes, ({ rows, inBatch }) => {
-      // Uses of a row by batches other than its first.
-      const later = Math.max(0, inBatch - (inBatch > 0 ? 1 / batches : 0));
-      return rows * later * (1 - inBatch) ** steps;
-    }) / distinct;
-    const fetchShare = Math.min(1, first + again);
+    const fetched = fetchedRows({ popularity, batchSize, samples }, cache.slots);
+    const again = fetched.again / distinct;
+    const fetchShare = Math.min(1, fetched.first / distinct + again);
     const moved = distinct * (ROW_SECONDS + fetchShare * MOVE_SECONDS) / batchSize;
     return {
       ...budget,
@@ -107,6 +98,26 @@ export function planBudgets(options: BudgetOptions): PlannedBudget[] {
       samplesPerSecond: speed === undefined ? null : 1 / (1 / speed + moved),
     };
   });
+}
+
+/**
+ * Expected distinct rows of a batch that a cache of `slots` rows does not have: those of which it is the first batch, in
+ * the first epoch, and those that were evicted since their last one. Without a number of samples, only the latter.
+ */
+export function fetchedRows(
+  { popularity, batchSize, samples }: Pick<BudgetOptions, "popularity" | "samples"> & { readonly batchSize: number },
+  slots: number,
+): { readonly first: number; readonly again: number } {
+  const classes = popularity.filter(({ rate }) => rate > 0)
+    .map(({ rows, rate }) => ({ rows, inBatch: -Math.expm1(-rate * batchSize) }));
+  const steps = stepsInMemory(classes, slots);
+  const batches = samples === undefined ? Infinity : Math.max(1, samples / batchSize);
+  const again = sum(classes, ({ rows, inBatch }) => rows * Math.max(0, inBatch - 1 / batches) * (1 - inBatch) ** steps);
+  return { first: rowsLookedUp(popularity) / batches, again };
+}
+
+function rowsLookedUp(popularity: readonly PopularityClass[]): number {
+  return sum(popularity, ({ rows, rate }) => rate > 0 ? rows : 0);
 }
 
 /** Expected distinct rows of a batch. */

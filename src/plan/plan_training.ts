@@ -10,6 +10,7 @@ import { canTrain, expectDenseFeatures, type TrainConfig } from "../config/confi
 import {
   countedPopularity,
   distinctRows,
+  fetchedRows,
   planBudgets,
   type PlannedBudget,
   type PopularityClass,
@@ -243,9 +244,14 @@ function bytesPerRowOf({ dim, optimizer }: PlanConfig): number {
 function memoryOf(source: Source, config: PlanConfig, placement: Placement, hotRows: number): MemoryPlan {
   const { ranks } = config;
   const byPlace = { cpu: ranks ?? navigator.hardwareConcurrency, devices: ranks ?? 1 };
-  const rows = source.tables.reduce((sum, table) => sum + table.rows, 0);
-  const cachedRows = Math.min(rows, Math.floor(config.hotMemory / bytesPerRowOf(config)));
+  const cachedRows = cachedRowsOf(source, config);
   return planMemory({ ...sizesOf(source, config), hotRows, cachedRows, ranks: byPlace }, placement);
+}
+
+/** Rows on the device in mode cached. */
+function cachedRowsOf({ tables }: Source, config: PlanConfig): number {
+  const rows = tables.reduce((sum, table) => sum + table.rows, 0);
+  return Math.min(rows, Math.floor(config.hotMemory / bytesPerRowOf(config)));
 }
 
 /** Times of the modes on a machine. */
@@ -258,9 +264,12 @@ function timesOn(
   machine: GpuMachine,
 ): PlannedTime[] {
   const distinct = distinctRows(popularity, config.batchSize);
-  const options = { ...sizesOf(source, config), hotRows, hotSampleShare, distinct, ranks: config.ranks };
-  // How many rows mode cached copies depends on the order of the batches, which only a layout knows.
-  return PLACEMENTS.filter(({ mode }) => mode !== "cached" && canTrain(mode, source.tables.length))
+  const { samples } = source;
+  const { batchSize } = config;
+  const moved = fetchedRows({ popularity, batchSize, samples }, cachedRowsOf(source, config));
+  const fetched = moved.first + moved.again;
+  const options = { ...sizesOf(source, config), hotRows, hotSampleShare, distinct, fetched, ranks: config.ranks };
+  return PLACEMENTS.filter(({ mode }) => canTrain(mode, source.tables.length))
     .map((placement) => planTime(options, placement, machine));
 }
 

@@ -18,7 +18,10 @@ export interface StepTime {
   readonly device: number;
   /** Exchanges between devices. */
   readonly exchange: number;
-  /** All of it: the copies of a recorded step run while the step before computes; in other steps one follows the other. */
+  /**
+   * All of it: while a recorded step computes, the host and the copies work for the next one; in other steps one follows the
+   * other.
+   */
   readonly total: number;
 }
 
@@ -47,21 +50,34 @@ export interface TimeOptions {
   readonly hotSampleShare: number | null;
   /** Expected distinct rows of a batch. */
   readonly distinct: number;
+  /** How many of them mode cached does not have on the device. */
+  readonly fetched: number;
   /** Devices, or ranks on the CPU; null for one device or all cores. */
   readonly ranks: number | null;
 }
 
+/** Accesses of host memory that the look-ahead plan of mode cached makes for each distinct row of a batch: 150 to 200 ns. */
+const PLAN_ACCESSES = 7;
+
 /** Time of a mode. */
 export function planTime(options: TimeOptions, { mode, onDevice }: Placement, machine: GpuMachine): PlannedTime {
   const { model: plan, batchShape, hotRows, hotSampleShare } = options;
-  const ranks = Math.min(options.ranks ?? (onDevice ? 1 : machine.cores), batchShape.batchSize);
+  const cached = mode === "cached";
+  const wanted = cached ? 1 : options.ranks ?? (onDevice ? 1 : machine.cores);
+  const ranks = Math.min(wanted, batchShape.batchSize);
   const distinct = Math.round(options.distinct);
+  const fetched = Math.min(distinct, Math.round(options.fetched));
   const counted: CountOptions = {
     ...{ plan, batchShape, ranks, onDevice, tablesOnDevice: mode === "gpu" },
     hotRows: mode === "fae" ? new Uint32Array(hotRows) : undefined,
+    cache: cached ? { slots: 2 * distinct, batchRows: distinct } : undefined,
   };
-  const time = (hot: boolean) =>
-    stepTime(countStep(counted, { distinct: hot ? Math.min(distinct, hotRows) : distinct, hot }), ranks, machine);
+  const time = (hot: boolean) => {
+    const step = countStep(counted, { distinct: hot ? Math.min(distinct, hotRows) : distinct, hot, fetched });
+    const planned = { bytes: 0, flops: 0, rows: PLAN_ACCESSES * distinct };
+    const host = { ...step.host, kernels: [...step.host.kernels, ...cached ? [planned] : []] };
+    return stepTime({ ...step, host }, ranks, machine);
+  };
   const hot = mode === "fae" && hotRows > 0 ? time(true) : null;
   const cold = time(false);
   const share = hot === null ? 0 : hotSampleShare;
@@ -89,7 +105,7 @@ export function stepTime({ host, device, bytesFromRanks }: CountedStep, ranks: n
     (bytes) => 1e-6 * machine.copyMicroseconds + bytes / (1e9 * machine.linkGbPerSecond),
   );
   const exchange = bytesFromRanks / (1e9 * machine.peersGbPerSecond);
-  const total = device.recorded ? Math.max(copies, onDevice + exchange) : onHost + copies + onDevice + exchange;
+  const total = device.recorded ? Math.max(onHost, copies, onDevice + exchange) : onHost + copies + onDevice + exchange;
   return { host: onHost, copies, device: onDevice, exchange, total };
 }
 

@@ -4,11 +4,12 @@ import { type CountedWork, CountingBackend } from "../backend/counting.ts";
 import { DEVICE_OVERHEAD } from "../backend/open.ts";
 import { ALONE, DONE, HostGroup } from "../parallel/host_group.ts";
 import type { HostVector, ProcessGroup, ProcessGroups, Work } from "../parallel/process_group.ts";
-import { batchSections } from "../layout/batch.ts";
+import { Batch, batchSections } from "../layout/batch.ts";
 import { Command, Rank } from "./rank.ts";
-import { allocateDeviceCache, type DeviceCacheSizes } from "../embedding/device_cache.ts";
+import { allocateDeviceCache, DeviceCache, type DeviceCacheSizes } from "../embedding/device_cache.ts";
 import type { RowMatrix } from "../embedding/tables.ts";
 import { allocateCachedRows } from "./device_cached_rank.ts";
+import { rowStateWords } from "../optimizer/optimizers.ts";
 import { allocateOnDevice, allocateTrainState, type TrainState, type TrainStateOptions } from "./train_state.ts";
 
 /** Bytes by purpose. */
@@ -87,6 +88,8 @@ export interface CountedBatch {
   readonly distinct: number;
   /** True if all its rows are in the hot replica. */
   readonly hot: boolean;
+  /** Rows that the cache on the device does not have, and that as many others make room for; default none. */
+  readonly fetched?: number;
 }
 
 /** The work of a training step over a full batch. */
@@ -99,17 +102,20 @@ export interface CountedStep {
   readonly bytesFromRanks: number;
 }
 
-/** Runs a step of all ranks on counting backends. */
-export function countStep(options: CountOptions, { distinct, hot }: CountedBatch): CountedStep {
-  const { batchShape } = options;
+/** Runs a step of all ranks on counting backends. The cache on a device, if there is one, has rows of two batches. */
+export function countStep(options: CountOptions, { distinct, hot, fetched = 0 }: CountedBatch): CountedStep {
+  const { batchShape, plan: { shape } } = options;
+  const cache = options.cache && { slots: 2 * distinct, batchRows: distinct };
   // All views of a host share memory, so that a value written to a slot's header is read with its batch.
   const host = new CountingBackend();
-  const pooledWords = batchShape.batchSize * batchShape.tables * options.plan.shape.dim;
-  host.floats({ words: Math.max(batchSections(batchShape).capacity, pooledWords) });
+  const pooledWords = batchShape.batchSize * batchShape.tables * shape.dim;
+  const cachedWords = distinct * (shape.dim + rowStateWords(shape.optimizer, shape.dim) + 4);
+  host.floats({ words: Math.max(batchSections(batchShape).capacity, pooledWords, cachedWords) });
   const mostDistinct = { hot: distinct, cold: distinct };
-  const { device, state, ranks, groups } = openCounted({ ...options, mostDistinct }, host);
-  host.startStep(distinct);
-  device.startStep(distinct);
+  const { device, state, ranks, groups } = openCounted({ ...options, cache, mostDistinct }, host);
+  const start = () => [host, device].forEach((backend) => backend.startStep(distinct));
+  start();
+  if (cache !== undefined) moveRows({ ...state, device }, cache, fetched, start);
   const { buffer, byteOffset } = host.floats(state.slots[0]);
   const header = new Uint32Array(buffer, byteOffset, HEADER_WORDS);
   header[Header.samples] = batchShape.batchSize;
@@ -119,6 +125,28 @@ export function countStep(options: CountOptions, { distinct, hot }: CountedBatch
   groups[0].received = 0;
   for (const rank of ranks) rank.execute(Command.train, 0, batchShape.batchSize);
   return { host: host.work, device: device.work, bytesFromRanks: groups[0].received };
+}
+
+/** Moves the rows of a step in which the cache is full, and those of the step before arrive in host memory. */
+function moveRows(
+  state: TrainState & { readonly device: CountingBackend },
+  sizes: DeviceCacheSizes,
+  fetched: number,
+  start: () => void,
+): void {
+  const { device, host, plan: { shape }, batchShape } = state;
+  const matrix = { ...state.full, rows: sizes.slots + batchShape.lookupCapacity };
+  const cache = new DeviceCache({ device, host, shape, batchShape }, matrix, state.full, sizes);
+  const batch = new Batch(batchShape);
+  const { batchRows } = sizes;
+  for (const firstRow of [0, batchRows, batchRows + fetched, batchRows + 2 * fetched]) {
+    batch.words[Header.distinct] = batchRows;
+    for (let i = 0; i < batchRows; i++) batch.words[batch.sections.segments + 2 * i] = firstRow + i;
+    start();
+    cache.announce(batch);
+    cache.prepareToTrain(batch);
+    cache.finish();
+  }
 }
 
 function openCounted({ onDevice, cache, ...options }: CountOptions, host = new CountingBackend()) {

@@ -36,7 +36,7 @@ Deno.test("plan --on: every mode has a time; hot steps are faster than cold ones
   const plan = on("v100"), faster = on("h100");
   assert.deepEqual(
     plan.on!.times.map(({ mode }) => mode),
-    plan.placements.map(({ mode }) => mode).filter((mode) => mode !== "cached"),
+    plan.placements.map(({ mode }) => mode),
   );
   for (const [i, { mode, hot, cold, samplesPerSecond }] of plan.on!.times.entries()) {
     assert.ok(samplesPerSecond! > 0 && cold.total > 0);
@@ -45,6 +45,20 @@ Deno.test("plan --on: every mode has a time; hot steps are faster than cold ones
   }
   assert.match(planText(plan), /On V100, by the peaks of its data sheet[^]*gpu on 1 device/);
   assert.equal(planPublished(publishedData("kaggle"), config, ROOMY).on, null);
+});
+
+Deno.test("plan --on: mode cached is as fast as its host, copies or device, and copies fewer rows with more memory", () => {
+  const cachedWith = (hotMemory: number) => {
+    const config = resolveConfig("kaggle", { batchSize: 2048, mode: "cached", hotMemory });
+    const { times } = planPublished(publishedData("kaggle"), config, ROOMY, undefined, V100).on!;
+    const { hot, cold } = times.find(({ mode }) => mode === "cached")!;
+    assert.equal(hot, null);
+    assert.equal(cold.total, Math.max(cold.host, cold.copies, cold.device));
+    return cold;
+  };
+  const [little, much] = [cachedWith(16 << 20), cachedWith(1 << 30)];
+  assert.ok(little.copies > 1.2 * much.copies, `${little.copies}, ${much.copies}`);
+  assert.ok(little.host > much.host, `${little.host}, ${much.host}`);
 });
 
 Deno.test("a machine is known by its name or described by a file; anything else is refused with the place", () => {

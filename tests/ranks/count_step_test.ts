@@ -39,6 +39,20 @@ Deno.test("countStep(): the host pools and updates the rows of a cold batch, whi
   assert.deepEqual(device.copies, [4 * batchSections(batchShape).indices, POOLED_BYTES, POOLED_BYTES]);
 });
 
+Deno.test("countStep(): missing rows move to a cache on the device and as many back, beside a recorded step", () => {
+  const cached = { ...options, hotRows: undefined, cache: { slots: 50, batchRows: 20 } };
+  const { host, device } = countStep(cached, { ...cold, fetched: 5 });
+  // Two lists of 5 positions, each rounded up to 4 words; rows of 4 words and their state.
+  const batchBytes = 4 * (batchSections(batchShape).segments + 2 * (DISTINCT + 1));
+  assert.deepEqual(device.copies, [4 * (8 + 8 + 5 * 8), 4 * 5 * 8, batchBytes]);
+  assert.equal(device.recorded, true);
+  // Weights and state of the rows that arrive on the host, and of those that leave it.
+  assert.deepEqual(host.kernels.map(({ rows }) => rows), [5, 5, 5, 5]);
+  const { device: inGpuMode } = countStep({ ...options, hotRows: undefined, tablesOnDevice: true }, cold);
+  const { device: nothingMoves } = countStep(cached, cold);
+  assert.deepEqual(nothingMoves, inGpuMode);
+});
+
 Deno.test("countStep(): a step has the layers' floating-point operations, wherever it is computed", () => {
   const onHost = countStep({ ...options, onDevice: false, hotRows: undefined }, cold);
   const onDevice = countStep(options, cold);
