@@ -6,7 +6,7 @@ import type { MpiWorld } from "../src/parallel/mpi_world.ts";
 import { Interrupted } from "../src/errors.ts";
 import { demoText, resultTable } from "../src/report/tables.ts";
 import { ClaimedRun } from "../src/run/claimed_run.ts";
-import { resolveConfig, type TrainConfig } from "../src/config/config.ts";
+import { type Preset, resolveConfig, type TrainConfig } from "../src/config/config.ts";
 import { demoConfig, runDemo } from "../src/run/demo.ts";
 import type { Report, ResultEvent } from "../src/events/events.ts";
 import { TensorBoardLog } from "../src/events/tensorboard.ts";
@@ -14,7 +14,10 @@ import type { Interrupt } from "./interrupt.ts";
 import { resumeRun, trainOn } from "../src/run/run.ts";
 import { type Common, HOME, noInputs, rawOptions, spooled } from "./common_options.ts";
 import { expectOneProcess, fail, inWorld, run } from "./run.ts";
-import { type ConfigFlags, configOf, type TrainFlags, trainLayer, withAllOfTraining } from "./train_options.ts";
+import { type ConfigFlags, configOf, PRESET, type TrainFlags, trainLayer, withAllOfTraining } from "./train_options.ts";
+
+/** The options of the model that data of pairs must not change. */
+const MODEL_KEYS = ["model", "bottom", "top", "interaction"] as const;
 
 /** hotset train */
 export function train(program: Command): void {
@@ -85,9 +88,10 @@ async function trainHere(
     modeIsDefault: layer.mode === undefined,
     world,
   };
+  const isModelGiven = flags.from !== undefined || MODEL_KEYS.some((key) => layer[key] !== undefined);
   const results = (of: readonly ResultEvent[]) => first && print(of, flags);
-  const resolve = (...layers: Partial<TrainConfig>[]) => {
-    const config = resolveConfig(flags.preset, ...layers);
+  const resolve = (preset: Preset, ...layers: Partial<TrainConfig>[]) => {
+    const config = resolveConfig(preset, ...layers);
     return { ...config, batchSize: config.batchSize * (flags.scaling === "weak" ? world?.size ?? 1 : 1) };
   };
   const again = `${commandOf(world)} train --resume${world ? ` --collective ${flags.collective}` : ""} --out`;
@@ -98,7 +102,7 @@ async function trainHere(
     if (flags.resume) {
       results([await resumeRun(options, layer)]);
     } else if (flags.demo) {
-      const demo = await runDemo(resolve(demoConfig(layer, world === undefined), layer), options);
+      const demo = await runDemo(resolve(flags.preset, demoConfig(layer, world === undefined), layer), options);
       results(demo.results);
       if (first && flags.report !== undefined) await writeReport(demo.results.at(-1)!.run, flags.report);
       if (first && !flags.json) console.log(`\n${demoText(demo)}`);
@@ -106,7 +110,8 @@ async function trainHere(
       if (inputs.length === 0) throw noInputs(flags, "Cannot train: name a dataset or raw files, or use --demo");
       const guesses = world === undefined && flags.from === undefined;
       const raw = () => rawOptions(inputs, flags, interrupt, report, guesses);
-      results([await trainOn(inputs, raw, resolve(layer), options)]);
+      const ifPairs = flags.preset === PRESET && !isModelGiven ? resolve("pairs", layer) : undefined;
+      results([await trainOn(inputs, raw, resolve(flags.preset, layer), { ...options, ifPairs })]);
     }
     if (first && flags.report !== undefined && !flags.demo) await writeReport(out, flags.report, flags.data);
   } catch (error) {

@@ -9,7 +9,7 @@ import type { CommandLine } from "../src/config/option_types.ts";
 import { addGroup, Flag } from "./flag.ts";
 import { type Common, type RawFlags, reading, withRaw, withUnknown } from "./common_options.ts";
 
-const PRESET = "default";
+export const PRESET = "default";
 const DEFAULTS = resolveConfig(PRESET);
 /** Commands that take an option which names none. */
 const COMMANDS = ["train", "import"];

@@ -19,10 +19,9 @@ export const trainConfig = z.strictObject(Object.fromEntries(
 )) as unknown as z.ZodType<TrainConfig>;
 
 /** A preset: the shape of a model and its training options. */
-type PresetConfig = Pick<
-  TrainConfig,
-  "dim" | "bottom" | "top" | "batchSize" | "optimizer" | "learningRate" | "firstTurn"
->;
+type PresetConfig =
+  & Pick<TrainConfig, "dim" | "bottom" | "top" | "batchSize" | "optimizer" | "learningRate" | "firstTurn">
+  & Partial<Pick<TrainConfig, "model" | "epochs" | "weightDecay">>;
 
 const KAGGLE: PresetConfig = {
   dim: 16,
@@ -35,11 +34,16 @@ const KAGGLE: PresetConfig = {
 };
 
 /**
- * `default` is what Hotset recommends. The others are published models with their published options: those on Criteo
+ * `default` is what Hotset recommends, and `pairs` for data of two sparse features alone, such as user and item. The
+ * others are published models with their published options: those on Criteo
  * and Avazu follow facebookresearch/dlrm's benchmark scripts, taobao follows FAE but without TBSM's attention.
  */
 export const PRESETS = {
   default: { ...KAGGLE, optimizer: "adagrad", learningRate: OPTIMIZERS.adagrad.learningRate, firstTurn: "hot" },
+  pairs: {
+    ...{ ...KAGGLE, dim: 32, model: "mf", batchSize: 1024, epochs: 2, firstTurn: "hot" },
+    ...{ optimizer: "adam", learningRate: 0.01, weightDecay: 1e-5 },
+  },
   kaggle: KAGGLE,
   avazu: KAGGLE,
   terabyte: { ...KAGGLE, dim: 64, bottom: [512, 256, 64], top: [512, 512, 256, 1], batchSize: 2048 },
@@ -61,8 +65,8 @@ const DEFAULTS = Object.fromEntries(
  * Resolves a configuration: the defaults, overridden by the preset, then by each of `layers` in turn. Options of the
  * last layer must have an effect: `firstTurn: "cold"` outside mode fae is refused.
  *
- * A learning rate belongs to the optimizer of its layer. If a later layer chooses another optimizer without a rate, the
- * default rate of that optimizer is used. A rate without an optimizer applies to any optimizer.
+ * A learning rate or a weight decay belongs to the optimizer of its layer. If a later layer chooses another optimizer
+ * without them, the defaults of that optimizer are used. A rate without an optimizer applies to any optimizer.
  *
  * If a layer sets `dim` and none sets `bottom`, the preset's bottom MLP ends in that width.
  *
@@ -87,7 +91,11 @@ export function resolveConfig(preset: Preset, ...layers: Partial<TrainConfig>[])
   }
   const all: Partial<TrainConfig>[] = [PRESETS[preset], ...layers];
   const config = checkConfig(Object.assign({}, DEFAULTS, ...all));
-  const { optimizer: ratedFor = config.optimizer } = all.findLast((layer) => layer.learningRate !== undefined)!;
+  /** True if the value was given for the configured optimizer, not for another. */
+  const applies = (key: "learningRate" | "weightDecay") => {
+    const layer = all.findLast((layer) => layer[key] !== undefined);
+    return layer !== undefined && (layer.optimizer ?? config.optimizer) === config.optimizer;
+  };
   const { learningRate, weightDecay } = OPTIMIZERS[config.optimizer];
   // The last width of a preset's bottom MLP is the dimension of its rows.
   const bottom = layers.some((layer) => layer.bottom !== undefined)
@@ -96,8 +104,8 @@ export function resolveConfig(preset: Preset, ...layers: Partial<TrainConfig>[])
   const resolved = {
     ...config,
     bottom,
-    learningRate: ratedFor === config.optimizer ? config.learningRate : learningRate,
-    weightDecay: all.some((layer) => layer.weightDecay !== undefined) ? config.weightDecay : weightDecay ?? 0,
+    learningRate: applies("learningRate") ? config.learningRate : learningRate,
+    weightDecay: applies("weightDecay") ? config.weightDecay : weightDecay ?? 0,
   };
   expectActing(resolved, layers.at(-1) ?? {}, preset);
   return resolved;

@@ -123,16 +123,30 @@ export async function startRun(
   return await beginRun(given, dataset, options, start);
 }
 
+/** The configuration, or the one for pairs if the data is that and the caller has one. */
+function configForData(given: TrainConfig, dataset: Dataset, { ifPairs, report }: RunOptions): TrainConfig {
+  if (ifPairs === undefined || dataset.denseFeatures > 0 || dataset.tables !== 2) return given;
+  const { model, optimizer, epochs } = ifPairs;
+  report({
+    event: "note",
+    text:
+      "The data is two sparse features alone, so the preset is pairs, which ranks such data better than the default " +
+      `(model ${model}, ${optimizer}, ${epochs} epoch${epochs === 1 ? "" : "s"}); --model dlrm has the default`,
+  });
+  return ifPairs;
+}
+
 async function beginRun(
   given: TrainConfig,
   dataset: Dataset,
   options: RunOptions,
   start: UsableRun | undefined,
 ): Promise<ResultEvent> {
-  const plan = await inTurn(options, () => planFor(given, dataset));
+  const chosen = configForData(given, dataset, options);
+  const plan = await inTurn(options, () => planFor(chosen, dataset));
   const config = options.modeIsDefault && options.world === undefined
-    ? modeThatFits(given, plan, options.report)
-    : given;
+    ? modeThatFits(chosen, plan, options.report)
+    : chosen;
   await inTurn(options, () => expectRows(config, dataset));
   await inTurn(options, () => expectSelection(config, dataset));
   await inTurn(options, () => expectSchedule(config, options.schedule));

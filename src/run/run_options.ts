@@ -1,5 +1,6 @@
 /** Options of a training run, and how its processes divide the work on files. */
 import { dirname, resolve } from "node:path";
+import type { TrainConfig } from "../config/config.ts";
 import type { Report } from "../events/events.ts";
 import { ALONE } from "../parallel/host_group.ts";
 import type { MpiWorld } from "../parallel/mpi_world.ts";
@@ -40,6 +41,8 @@ export interface RunOptions {
    * True if the mode is a default: if the tables do not fit in memory, it is replaced by mode cpu with rows on disk.
    */
   readonly modeIsDefault?: boolean | undefined;
+  /** The configuration to use instead if the data is two sparse features alone, such as user and item. */
+  readonly ifPairs?: TrainConfig | undefined;
   /** The processes that train together, each of which makes the same call; undefined to train in this one. */
   readonly world?: MpiWorld | undefined;
 }

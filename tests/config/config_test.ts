@@ -13,6 +13,11 @@ Deno.test("every optimizer has a learning rate of its own; a preset's belongs to
   assert.deepEqual(trained("kaggle"), ["sgd", 0.1]);
   assert.deepEqual(trained("mlperf"), ["sgd", 1]);
   assert.deepEqual(trained("taobao"), ["adagrad", 0.05]);
+  assert.deepEqual(trained("pairs"), ["adam", 0.01]);
+  assert.equal(resolveConfig("pairs").weightDecay, 1e-5);
+  assert.equal(resolveConfig("pairs", { optimizer: "adagrad" }).weightDecay, 0);
+  assert.equal(resolveConfig("pairs", { optimizer: "adagrad" }, { optimizer: "adamw" }).weightDecay, 0.01);
+  assert.equal(resolveConfig("kaggle", { optimizer: "adam", weightDecay: 0.5 }, { epochs: 2 }).weightDecay, 0.5);
   for (const preset of Object.keys(PRESETS) as Preset[]) {
     const own = resolveConfig(preset);
     for (const [optimizer, rate] of [["sgd", 0.1], ["adagrad", 0.01], ["rwsadagrad", 0.03]] as const) {
@@ -25,7 +30,15 @@ Deno.test("every optimizer has a learning rate of its own; a preset's belongs to
 Deno.test("the preset default begins with hot batches, the published models with cold ones, as they were published", () => {
   const turns = Object.keys(PRESETS).map((preset) => [preset, resolveConfig(preset as Preset).firstTurn]);
   assert.deepEqual(Object.fromEntries(turns), {
-    ...{ default: "hot", kaggle: "cold", avazu: "cold", terabyte: "cold", mlperf: "cold", taobao: "cold" },
+    ...{
+      default: "hot",
+      pairs: "hot",
+      kaggle: "cold",
+      avazu: "cold",
+      terabyte: "cold",
+      mlperf: "cold",
+      taobao: "cold",
+    },
   });
   assert.equal(resolveConfig("kaggle", { firstTurn: "hot" }).firstTurn, "hot");
   assert.throws(() => resolveConfig("kaggle", { firstTurn: "warm" } as never), /firstTurn must be hot or cold$/);
@@ -46,11 +59,11 @@ Deno.test("what is no preset, no key or no value is refused in words that say wh
   refused(() => resolveConfig("kagle" as never), `${start}unknown preset "kagle"; did you mean "kaggle"?`);
   refused(
     () => resolveConfig("toString" as never),
-    `${start}unknown preset "toString"; there are default, kaggle, avazu, terabyte, mlperf, taobao`,
+    `${start}unknown preset "toString"; there are default, pairs, kaggle, avazu, terabyte, mlperf, taobao`,
   );
   refused(
     () => resolveConfig({ bottom: [16] } as never), /* an object in place of the preset */
-    `${start}unknown preset "[object Object]"; there are default, kaggle, avazu, terabyte, mlperf, taobao`,
+    `${start}unknown preset "[object Object]"; there are default, pairs, kaggle, avazu, terabyte, mlperf, taobao`,
   );
   refused(
     () => resolveConfig("kaggle", { "learning-rate": 1 } as never),
