@@ -2,7 +2,7 @@
  * Trains on real logs with several seeds and writes the tables of docs/accuracy.md.
  *
  *     deno run -A tools/evidence/accuracy.ts FOLDER              every table
- *     deno run -A tools/evidence/accuracy.ts FOLDER precision    this table alone
+ *     deno run -A tools/evidence/accuracy.ts FOLDER precision    this table alone, with --seeds N of N seeds instead of 5
  *
  * FOLDER contains the logs that `accuracy_cases.ts` names. The result of each run is stored in `--results FILE` (default
  * .cache/evidence/accuracy.jsonl) when the run ends, so that an interrupted series continues where it stopped, and a
@@ -100,6 +100,7 @@ if (import.meta.main) {
   const { values, positionals: [data, ...names] } = parseArgs({
     allowPositionals: true,
     options: {
+      seeds: { type: "string", default: "5" },
       results: {
         type: "string",
         default: fileURLToPath(new URL("../../.cache/evidence/accuracy.jsonl", import.meta.url)),
@@ -112,14 +113,15 @@ if (import.meta.main) {
     console.error(`error: ${unknown === undefined ? "name the folder of the logs" : `no table ${unknown}: ${known}`}`);
     Deno.exit(2);
   }
+  const seeds = Number(values.seeds);
   const results = new Results(values.results);
   const commit = commitOfCode();
   const temporary = Deno.makeTempDirSync({ prefix: "hotset-accuracy-" });
   try {
     for (const table of TABLES.filter(({ name }) => names.length === 0 || names.includes(name))) {
-      for (const { log, contenders } of table.rows) {
-        // Seed by seed, so that an interrupted series has pairs.
-        for (let seed = 1; seed <= table.seeds; seed++) {
+      // Seed by seed, so that an interrupted series has complete rows for the first seeds.
+      for (let seed = 1; seed <= seeds; seed++) {
+        for (const { log, contenders } of table.rows) {
           for (const contender of contenders) {
             if (results.get(log, contender, seed) !== undefined || contender.seedless && seed > 1) continue;
             const folder = join(temporary, "run");
@@ -132,9 +134,12 @@ if (import.meta.main) {
         }
       }
       const text = table.text((log, contender) =>
-        Array.from({ length: contender.seedless ? 1 : table.seeds }, (_, i) => results.get(log, contender, i + 1)!)
+        Array.from({ length: contender.seedless ? 1 : seeds }, (_, i) => results.get(log, contender, i + 1)!)
       );
-      Deno.writeTextFileSync(PAGE, withTable(Deno.readTextFileSync(PAGE), table.name, `${text}, ${processor()}.`));
+      Deno.writeTextFileSync(
+        PAGE,
+        withTable(Deno.readTextFileSync(PAGE), table.name, `${text}\n\nSeeds 1 to ${seeds}; ${processor()}.`),
+      );
     }
   } finally {
     Deno.removeSync(temporary, { recursive: true });

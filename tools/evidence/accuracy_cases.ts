@@ -56,7 +56,6 @@ type ResultsOf = (log: LogName, contender: Contender) => readonly Result[];
 /** A table of docs/accuracy.md. */
 export interface AccuracyTable {
   readonly name: string;
-  readonly seeds: number;
   readonly rows: readonly { readonly log: LogName; readonly contenders: readonly Contender[] }[];
   /** The table in Markdown, and the commits of its results. */
   text(resultsOf: ResultsOf): string;
@@ -87,7 +86,7 @@ function markdown(
 ): string {
   const line = (cells: readonly string[]) => `| ${cells.join(" | ")} |`;
   const commits = [...new Set(results.map(({ commit }) => commit.slice(0, 7)))];
-  return [line(columns), line(columns.map(() => "---")), ...rows.map(line), "", `Commit ${commits.join(", ")}`].join(
+  return [line(columns), line(columns.map(() => "---")), ...rows.map(line), "", `Commit ${commits.join(", ")}.`].join(
     "\n",
   );
 }
@@ -96,10 +95,9 @@ function markdown(
  * A table of differences, each with its standard error over the seeds: other minus plain, so an AUC above 0 and a
  * logloss below 0 are better.
  */
-function pairs(name: string, seeds: number, column: string, rows: readonly Pair[]): AccuracyTable {
+function pairs(name: string, column: string, rows: readonly Pair[]): AccuracyTable {
   return {
     name,
-    seeds,
     rows: rows.map(({ log, plain, other }) => ({ log, contenders: [plain, other] })),
     text(resultsOf) {
       const all: Result[] = [];
@@ -121,11 +119,10 @@ function pairs(name: string, seeds: number, column: string, rows: readonly Pair[
   };
 }
 
-/** A table of contenders beside each other on each log, the best mean AUC in bold. */
-function means(name: string, seeds: number, logs: readonly LogName[], contenders: readonly Contender[]): AccuracyTable {
+/** A table of contenders beside each other on each log. */
+function means(name: string, logs: readonly LogName[], contenders: readonly Contender[]): AccuracyTable {
   return {
     name,
-    seeds,
     rows: logs.map((log) => ({ log, contenders })),
     text(resultsOf) {
       const all: Result[] = [];
@@ -164,7 +161,7 @@ function precision(): AccuracyTable {
     const what = () => `${optimizer}, ${learningRate}`;
     return { log: "criteo", what, plain: trained("fp32"), other: trained("bf16") };
   });
-  return pairs("precision", 5, "optimizer, rate", rows);
+  return pairs("precision", "optimizer, rate", rows);
 }
 
 function placement(): AccuracyTable {
@@ -192,7 +189,7 @@ function placement(): AccuracyTable {
       row("rows on disk, memory 25 %", { memory: { share: 0.25 } }),
     ];
   });
-  return pairs("placement", 5, "placement", rows);
+  return pairs("placement", "placement", rows);
 }
 
 function models(): AccuracyTable {
@@ -206,7 +203,7 @@ function models(): AccuracyTable {
     raw: {},
     trainer: [script, ...args],
   });
-  return means("models", 5, ["criteo", "movielens", "taobao", "avazu"], [
+  return means("models", ["criteo", "movielens", "taobao", "avazu"], [
     hotset("defaults", {}),
     hotset("`--model dcnv2`", { model: "dcnv2" }),
     hotset("`--optimizer adam`", { optimizer: "adam" }),
