@@ -24,4 +24,6 @@ export const Header = {
   positiveWeight: 13,
   /** f32: share of each label that the loss replaces by one half. */
   labelSmoothing: 14,
+  /** f32: L2 factor of embedding rows: weights times this are added to the gradient of a row, before the optimizer. */
+  rowL2: 15,
 } as const;

@@ -242,8 +242,9 @@ export interface Backend extends Disposable {
    * Updates the rows of a batch. Segment s is row `segments[2s]`, looked up by the bags `segmentBags[segments[2s + 1]]`
    * to `segmentBags[segments[2s + 3] - 1]` (one entry per lookup, so a bag may occur twice). The gradient of the row is
    * the sum of dPooled (bags, dim) over these bags, in this order. table is (rows, dim), state (rows, rowStateWords of
-   * the optimizer), undefined if the optimizer has none. The header contains the number of segments, the learning rate
-   * and the words of the optimizer. Rank r updates the segments that begin within lookups `[lookups * r / ranks,
+   * the optimizer), undefined if the optimizer has none. The header contains the number of segments, the learning rate,
+   * the words of the optimizer and the L2 factor of rows: unless it is 0, the row times the factor is added to its
+   * gradient first. Rank r updates the segments that begin within lookups `[lookups * r / ranks,
    * lookups * (r + 1) / ranks)`, both rounded down.
    */
   updateRows(

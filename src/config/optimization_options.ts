@@ -33,6 +33,8 @@ export interface OptimizationConfig {
   learningRate: number;
   /** Weight decay of optimizers that have one; 0 for none. */
   weightDecay: number;
+  /** L2 factor of embedding rows; 0 for none. */
+  rowL2: number;
   /** Maximum norm of a step's gradients; larger ones are scaled down. Null for no limit. */
   clipNorm: number | null;
   /** Weight of positives in the loss; negatives have weight 1. */
@@ -131,6 +133,11 @@ export const OPTIMIZATION_OPTIONS: OptionsOf<OptimizationConfig, Context> = {
       before: 0,
       rules: [weightDecayRule],
     },
+  ),
+  rowL2: option(
+    "--l2 <factor>",
+    "L2 of embedding rows, with any optimizer: a row that a step looks up, times this, is added to its gradient",
+    { type: number("from 0", 0), default: 0, before: 0 },
   ),
   clipNorm: option(
     "--clip-norm <norm>",

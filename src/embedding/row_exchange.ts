@@ -233,6 +233,7 @@ export class RowExchange {
     const { host } = this.#memory;
     const words = this.#header.list;
     words[Header.learningRate] = batch.words[Header.learningRate];
+    words[Header.rowL2] = batch.words[Header.rowL2];
     for (let i = Header.optimizer; i < Header.optimizer + OPTIMIZER_WORDS; i++) words[i] = batch.words[i];
     const { buffer: segments } = this.#segments;
     host.updateRows(

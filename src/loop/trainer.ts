@@ -214,7 +214,8 @@ export class Trainer {
     const step = ++this.#state.step;
     const batch = this.#group.batches[slot];
     this.#learningRate = this.#schedule(step);
-    writeStep(config.optimizer, batch.floats, this.#learningRate, ++this.#state.optimizerSteps, config.weightDecay);
+    const { optimizer, weightDecay, rowL2 } = config;
+    writeStep(optimizer, batch.floats, this.#learningRate, ++this.#state.optimizerSteps, weightDecay, rowL2);
     writeLoss(batch.floats, config);
     batch.step = step;
     this.#group.train(slot);

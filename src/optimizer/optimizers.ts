@@ -30,8 +30,8 @@ export function denseStateWords(optimizer: OptimizerName, weights: number): numb
 }
 
 /**
- * Writes the learning rate and the optimizer's values of a step into the floats of a batch's header. `step` counts the
- * steps that updated the optimizer's state, including this one.
+ * Writes the learning rate, the optimizer's values of a step and the L2 factor of rows into the floats of a batch's
+ * header. `step` counts the steps that updated the optimizer's state, including this one.
  */
 export function writeStep(
   optimizer: OptimizerName,
@@ -39,7 +39,9 @@ export function writeStep(
   learningRate: number,
   step = 1,
   weightDecay = 0,
+  rowL2 = 0,
 ): void {
   header[Header.learningRate] = learningRate;
+  header[Header.rowL2] = rowL2;
   OPTIMIZERS[optimizer].writeHeader?.(header, learningRate, step, weightDecay);
 }

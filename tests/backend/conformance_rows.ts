@@ -1,5 +1,5 @@
 /** Conformance tests of embedding rows and updates. */
-import { type Backend, type Buffer, HEADER_WORDS } from "../../src/backend/backend.ts";
+import { type Backend, type Buffer, Header, HEADER_WORDS } from "../../src/backend/backend.ts";
 import { denseStateWords, OPTIMIZER_NAMES, rowStateWords } from "../../src/optimizer/optimizers.ts";
 import type { Batch } from "../../src/layout/batch.ts";
 import { Random } from "../../src/random.ts";
@@ -81,8 +81,10 @@ export function rowTests(test: Register): void {
           const { words, sections, lookups, distinct, shape } = batch;
           const bags = shape.batchSize * shape.tables;
           const stateWords = rowStateWords(optimizer, dim);
+          const head = words.slice(0, HEADER_WORDS);
+          new Float32Array(head.buffer)[Header.rowL2] = at % 2 === 0 ? 0 : 0.1;
           const operands = {
-            header: operand(words.slice(0, HEADER_WORDS)),
+            header: operand(head),
             segments: section(words.slice(sections.segments, sections.segments + 2 * (distinct + 1))),
             segmentBags: section(words.slice(sections.segmentBags, sections.segmentBags + lookups)),
             dPooled: operand(normals(bags * dim, random).map((g) => g / 8)),

@@ -64,12 +64,16 @@ function normals(count: number, seed: number): Float32Array {
   return Float32Array.from({ length: count }, () => random.normal());
 }
 
-function header(fields: { samples?: number; lookups?: number; distinct?: number; rate?: number }): Uint32Array {
+function header(
+  fields: { samples?: number; lookups?: number; distinct?: number; rate?: number; rowL2?: number },
+): Uint32Array {
   const words = new Uint32Array(HEADER_WORDS);
   words[Header.samples] = fields.samples ?? 0;
   words[Header.lookups] = fields.lookups ?? 0;
   words[Header.distinct] = fields.distinct ?? 0;
-  writeSteps(new Float32Array(words.buffer), fields.rate ?? 0);
+  const floats = new Float32Array(words.buffer);
+  writeSteps(floats, fields.rate ?? 0);
+  floats[Header.rowL2] = fields.rowL2 ?? 0;
   return words;
 }
 
@@ -232,7 +236,9 @@ for (const optimizer of OPTIMIZER_NAMES) {
       const rows = 3 * counts.length + 1, stateWords = rows * rowStateWords(optimizer, dim);
       for (const ranks of [1, 3]) {
         agree((backend, make) => {
-          const words = make(header({ samples: 20, lookups, distinct: counts.length, rate: 0.1 }));
+          const words = make(
+            header({ samples: 20, lookups, distinct: counts.length, rate: 0.1, rowL2: ranks === 1 ? 0 : 0.2 }),
+          );
           const table = make(normals(rows * dim, 8)), state = make(normals(stateWords, 9).map((x) => x * x));
           const lists = [make(segments), make(segmentBags), make(normals(20 * dim, 10))] as const;
           for (let rank = 0; rank < ranks; rank++) {

@@ -32,6 +32,9 @@ export const WEIGHT_DECAY: Readonly<Record<OptimizerName, number>> = {
 /** The largest norm of gradients that are clipped. */
 export const LARGEST_NORM = 0.5;
 
+/** The L2 factor of rows that are decayed. */
+export const ROW_L2 = 0.03;
+
 /** The settings of a loss that is not the plain one. */
 export const WEIGHTED_LOSS = { positiveWeight: 3, labelSmoothing: 0.1 };
 

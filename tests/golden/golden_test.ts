@@ -16,6 +16,7 @@ import {
   goldenParameters,
   LARGEST_NORM,
   LEARNING_RATES,
+  ROW_L2,
   STEPS,
   WEIGHT_DECAY,
   WEIGHTED_LOSS,
@@ -28,12 +29,13 @@ const RATE = 2 ** 10;
 async function lossesOf(
   optimizer: OptimizerName,
   options: HostOptions,
-  { without, clipNorm, loss, model, weighted }: {
+  { without, clipNorm, loss, model, weighted, rowL2 }: {
     without?: Without;
     clipNorm?: number;
     loss?: LossSettings;
     model?: Exclude<ModelName, "dlrm">;
     weighted?: boolean;
+    rowL2?: number;
   } = {},
 ): Promise<number[]> {
   using host = await openHost(options);
@@ -47,7 +49,8 @@ async function lossesOf(
   host.upload(rows, group.memory.full.weights);
   return Array.from(
     { length: STEPS },
-    (_, step) => trainOn(group, batches.at(step), LEARNING_RATES[optimizer], step + 1, WEIGHT_DECAY[optimizer], loss),
+    (_, step) =>
+      trainOn(group, batches.at(step), LEARNING_RATES[optimizer], step + 1, WEIGHT_DECAY[optimizer], loss, rowL2),
   );
 }
 
@@ -113,6 +116,17 @@ for (const [name, options, tolerance] of BACKENDS) {
     assert.ok(error <= tolerance, `the losses differ by ${error} relative, more than ${tolerance}`);
     assert.ok(largestError(golden.losses.adagrad, golden.weightedSamples) > 0.1, "the weights make a difference");
   });
+}
+
+for (const [name, options, tolerance] of BACKENDS) {
+  for (const optimizer of OPTIMIZER_NAMES) {
+    Deno.test(`losses with L2 of rows are PyTorch's: ${name}, ${optimizer}`, async () => {
+      const expected = golden.rowL2[optimizer];
+      const error = largestError(await lossesOf(optimizer, await options(), { rowL2: ROW_L2 }), expected);
+      assert.ok(error <= tolerance, `the losses differ by ${error} relative, more than ${tolerance}`);
+      assert.ok(largestError(golden.losses[optimizer], expected) > 10 * tolerance, "L2 makes a difference");
+    });
+  }
 }
 
 const OTHERS = [

@@ -46,6 +46,7 @@ WEIGHT_DECAY = {"adam": 0.02, "adamw": 0.05}
 EPSILON = 1e-10
 POSITIVE_WEIGHT, LABEL_SMOOTHING = 3.0, 0.1
 LARGEST_NORM = 0.5
+ROW_L2 = 0.03
 
 
 def mix(x):
@@ -264,7 +265,17 @@ def clip(dense, sparse, largest):
     return bool(torch.nn.utils.clip_grad_norm_(dense + values, largest) > largest)
 
 
-def train(optimizer, model, largest_norm=None, positive_weight=1.0, label_smoothing=0.0, sample_weights=False):
+def add_l2(sparse, factor):
+    """Adds each row that the batch looked up, times the factor, to the coalesced gradient of the row."""
+    for weight in sparse:
+        gradient = weight.grad.coalesce()
+        values = gradient.values() + factor * weight.data[gradient.indices()[0]]
+        weight.grad = torch.sparse_coo_tensor(gradient.indices(), values, gradient.shape)
+
+
+def train(
+    optimizer, model, largest_norm=None, positive_weight=1.0, label_smoothing=0.0, sample_weights=False, row_l2=0.0
+):
     rate = LEARNING_RATES[optimizer]
     dense = model.parameters_without_tables()
     sparse = [table.weight for table in model.tables]
@@ -290,6 +301,8 @@ def train(optimizer, model, largest_norm=None, positive_weight=1.0, label_smooth
         loss.backward()
         if largest_norm is not None:
             clipped += clip(dense, sparse, largest_norm)
+        if row_l2 > 0:
+            add_l2(sparse, row_l2)
         for each in optimizers:
             each.step()
         losses.append(loss.item())
@@ -312,6 +325,7 @@ if __name__ == "__main__":
     others = {
         "withoutDense": train("adagrad", Dlrm(has_dense=False)),
         "cross": {optimizer: train(optimizer, Dcnv2()) for optimizer in ("sgd", "adagrad", "adam")},
+        "rowL2": {optimizer: train(optimizer, Dlrm(), row_l2=ROW_L2) for optimizer in LEARNING_RATES},
         "mf": {optimizer: train(optimizer, MatrixFactorisation()) for optimizer in ("sgd", "adagrad", "adam")},
         "mfWithoutDense": train("adagrad", MatrixFactorisation(has_dense=False)),
         "deepfm": train("adagrad", DeepFm(2)),

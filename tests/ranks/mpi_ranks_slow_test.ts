@@ -21,6 +21,7 @@ const CONFIG: TrainConfig = resolveConfig("kaggle", {
   top: [12, 1],
   batchSize: 50,
   learningRate: 0.02,
+  rowL2: 0.05,
   hotMemory: 4 * 16 * 400,
   ranks: 2,
   printFreq: 1,

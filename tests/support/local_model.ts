@@ -31,10 +31,11 @@ export function trainOn(
   step = 1,
   weightDecay = 0,
   loss: LossSettings = { positiveWeight: 1, labelSmoothing: 0 },
+  rowL2 = 0,
 ): number {
   const slot = group.acquire();
   group.batches[slot].bytes.set(batch.bytes.subarray(0, 4 * batch.usedWords));
-  writeStep(group.memory.plan.shape.optimizer, group.batches[slot].floats, learningRate, step, weightDecay);
+  writeStep(group.memory.plan.shape.optimizer, group.batches[slot].floats, learningRate, step, weightDecay, rowL2);
   writeLoss(group.batches[slot].floats, loss);
   group.train(slot);
   return group.takeLoss() / batch.samples;

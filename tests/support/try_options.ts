@@ -41,6 +41,7 @@ export const GIVEN: readonly Given[] = [
   { option: "--epochs", layer: { epochs: 1 } },
   { option: "--learning-rate", layer: { learningRate: 0.02 } },
   { option: "--weight-decay", layer: { weightDecay: 0.5 }, beside: { optimizer: "adamw" } },
+  { option: "--l2", layer: { rowL2: 0.01 } },
   { option: "--pos-weight", layer: { positiveWeight: 3 } },
   { option: "--label-smoothing", layer: { labelSmoothing: 0.1 } },
   { option: "--clip-norm", layer: { clipNorm: 0.01 } },

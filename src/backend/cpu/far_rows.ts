@@ -69,6 +69,7 @@ export function updateRowsFar(
   const distinct = headerWords[Header.distinct];
   const { updateRow } = OPTIMIZERS[optimizer];
   const stateWords = rowStateWords(optimizer, dim);
+  const l2 = headerFloats[Header.rowL2];
   const first = segmentAt(segments, distinct, Math.floor(lookups * rank / ranks));
   const end = segmentAt(segments, distinct, Math.floor(lookups * (rank + 1) / ranks));
   for (let s = first; s < end; s++) {
@@ -79,6 +80,7 @@ export function updateRowsFar(
     for (k++; k < lastLookup; k++) {
       for (let d = 0, from = segmentBags[k] * dim; d < dim; d++) gradient[d] += dPooled[from + d];
     }
+    for (let d = 0; l2 !== 0 && d < dim; d++) gradient[d] += l2 * table[row * dim + d];
     updateRow(headerFloats, dim, table, row * dim, gradient, 0, state, row * stateWords);
   }
 }

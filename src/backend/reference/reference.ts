@@ -223,7 +223,9 @@ export class ReferenceBackend extends HostMemory implements HostBackend {
     const { updateRow } = OPTIMIZERS[optimizer];
     const stateWords = rowStateWords(optimizer, dim);
     const kept = state === undefined ? NO_STATE : floats(state);
+    const l2 = floats(header)[Header.rowL2];
     for (const { row, gradient } of rowGradients(shape, header, segments, segmentBags, dPooled)) {
+      for (let d = 0; l2 !== 0 && d < dim; d++) gradient[d] += l2 * floats(table)[row * dim + d];
       updateRow(floats(header), dim, floats(table), row * dim, gradient, 0, kept, row * stateWords);
     }
   }

@@ -32,9 +32,10 @@ DEVICE float shuffle_from(float value, u32 lane) { return __nvvm_shfl_sync_idx_f
 #define HEADER_DISTINCT 2
 #define HEADER_LEARNING_RATE 4
 #define HEADER_OPTIMIZER 6
-#define HEADER_USED 13 // number of words that row updates use
+#define HEADER_USED 16 // number of words that row updates use
 #define HEADER_POSITIVE_WEIGHT 13
 #define HEADER_LABEL_SMOOTHING 14
+#define HEADER_ROW_L2 15
 DEVICE float float_word(const u32* words, u32 index) { return ((const float*)words)[index]; }
 
 // Codes that launchers pass.

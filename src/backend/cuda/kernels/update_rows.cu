@@ -38,7 +38,7 @@ struct Rows {
   const V* chunks;  // sums of whole chunks; null without chunks
   V* table;
   V* state;  // Adagrad: one word per weight; row-wise Adagrad: one per row; Adam: two per weight
-  float rate;
+  float rate, l2;
   const u32* rates;  // words of the optimizer in the header
   u32 elements, lanes;
   u32 lane, leader;  // of this thread in its group; first thread of the group in its warp
@@ -137,6 +137,7 @@ struct Rows {
         u32 element = base + lane;
         if (!keeps || elements > lanes) {
           gradient = isLong ? block_sum(partial, first, last, element) : sum(first, last, element);
+          if (l2 != 0 && writes && element < elements) gradient += l2 * table[(u64)row * elements + element];
         }
         if (pass == 0) squares += dot(gradient, gradient);
         else if (writes && element < elements) apply(row, element, gradient, scaled);
@@ -163,7 +164,7 @@ DEVICE void update(const u32* __restrict__ header, const u32* __restrict__ segme
   barrier();
   const u32 lane = tid - group * lanes;
   const float rate = float_word(head, HEADER_LEARNING_RATE);
-  const Rows<V, optimizer> rows = {bags, dPooled, chunks, table, state, rate, head + HEADER_OPTIMIZER, elements, lanes, lane, tid % 32 - lane};
+  const Rows<V, optimizer> rows = {bags, dPooled, chunks, table, state, rate, float_word(head, HEADER_ROW_L2), head + HEADER_OPTIMIZER, elements, lanes, lane, tid % 32 - lane};
   const u32 distinct = head[HEADER_DISTINCT], lookups = head[HEADER_LOOKUPS];
   const u32 begin = share(lookups, rank, ranks), end = share(lookups, rank + 1, ranks);
 

@@ -18,3 +18,4 @@ export const HEADER_LEARNING_RATE: usize = 16;
 export const HEADER_OPTIMIZER: usize = 24;
 export const HEADER_POSITIVE_WEIGHT: usize = 52;
 export const HEADER_LABEL_SMOOTHING: usize = 56;
+export const HEADER_ROW_L2: usize = 60;

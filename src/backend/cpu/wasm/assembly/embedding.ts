@@ -1,7 +1,7 @@
 // Lookups and updates of rows in the kernels' memory. Copying or updating one row takes so many instructions that the
 // processor overlaps the cache misses of only a few rows. A short loop therefore reads one word of each cache line of
 // the next BLOCK rows first, so that their misses overlap.
-import { ADAGRAD_EPSILON, HEADER_DISTINCT, HEADER_LEARNING_RATE, HEADER_LOOKUPS, ROW_WISE_ADAGRAD } from "./codes";
+import { ADAGRAD_EPSILON, HEADER_DISTINCT, HEADER_LEARNING_RATE, HEADER_LOOKUPS, HEADER_ROW_L2, ROW_WISE_ADAGRAD } from "./codes";
 import { copyWords } from "./copy";
 import { descend, squares, updateWeights } from "./dense";
 
@@ -75,6 +75,7 @@ export function updateRows(
   const bytes = <usize> dim << 2;
   const stateBytes = <usize> stateWords << 2;
   const rate = load<f32>(header + HEADER_LEARNING_RATE);
+  const l2 = load<f32>(header + HEADER_ROW_L2);
   const lookups = <u64> load<u32>(header + HEADER_LOOKUPS);
   const distinct = load<u32>(header + HEADER_DISTINCT);
   let s = firstSegment(segments, distinct, <u32> (lookups * rank / ranks));
@@ -89,8 +90,9 @@ export function updateRows(
     }
     const segment = segments + (<usize> s << 3);
     const row = <usize> load<u32>(segment);
-    const gradient = gradientOf(segment, bytes, segmentBags, dPooled, scratch);
     const weights = table + row * bytes;
+    let gradient = gradientOf(segment, bytes, segmentBags, dPooled, scratch);
+    if (l2 != 0) gradient = withL2(dim, l2, weights, gradient, scratch);
     if (optimizer != ROW_WISE_ADAGRAD) {
       updateWeights(optimizer, dim, header, weights, gradient, state + row * stateBytes);
     } else {
@@ -100,6 +102,14 @@ export function updateRows(
       descend(dim, rate / (sqrt(squares) + ADAGRAD_EPSILON), weights, gradient);
     }
   }
+}
+
+/** scratch (dim) = gradient + l2 weights; gradient may be scratch. Returns its address. */
+function withL2(dim: u32, l2: f32, weights: usize, gradient: usize, scratch: usize): usize {
+  for (let i: usize = 0; i < <usize> dim << 2; i += 4) {
+    store<f32>(scratch + i, load<f32>(gradient + i) + l2 * load<f32>(weights + i));
+  }
+  return scratch;
 }
 
 /** The sum of the squares of the gradients of the rows that updateRows writes; scratch holds one row. */
