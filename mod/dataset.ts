@@ -87,6 +87,7 @@ export {
 export { type Shape, SHAPES } from "../src/dataset/published.ts";
 export type { ClickModelOptions } from "../src/dataset/click_model.ts";
 export type { DenseShape, NamedShape, TableShape } from "../src/dataset/table_shape.ts";
+export type { TableGrowth } from "../src/dataset/growth.ts";
 export type { UnknownShare } from "../src/dataset/unknown_values.ts";
 export type { HostVector, ProcessGroup, RankParts, Work } from "../src/parallel/process_group.ts";
 export type { NegativeOptions } from "../src/dataset/negatives.ts";

@@ -65,6 +65,8 @@ export function splitFiles(split: Split) {
 
 /** U32 (rows of all tables): lookups of each row in the train split (saturated at 2^32 - 1). */
 export const COUNTS_FILE = "counts.u32";
+const COUNTS_AT_ONCE = 1 << 18;
+
 /** Lookups of consecutive samples in memory. Indices are global rows; bag b begins at lookup `offsets[b]`. */
 export interface Lookups {
   /** Samples. */
@@ -132,6 +134,18 @@ export class Dataset extends DatasetEncoding<DatasetBody> {
   /** Exact number of lookups of every row in the train split, (rows). */
   readCounts(): Uint32Array {
     return this.#artifact.readInto(COUNTS_FILE, new Uint32Array(this.rows));
+  }
+
+  /** The same for one table, a part of its rows at a time; each part is valid until the next one. */
+  *countsOf(table: number): Generator<Uint32Array> {
+    using file = this.#artifact.open(COUNTS_FILE);
+    const [first, end] = [this.firstRows[table], this.firstRows[table + 1]];
+    const buffer = new Uint32Array(Math.min(COUNTS_AT_ONCE, end - first));
+    for (let row = first; row < end; row += buffer.length) {
+      const part = buffer.subarray(0, end - row);
+      file.read(4 * row, bytes(part));
+      yield part;
+    }
   }
 
   /** The groups of the first `count` samples of a split, two words each; undefined where the dataset has none. */

@@ -1,5 +1,6 @@
 /** Events that a run reports. The same objects are the lines of `--json`. */
 import type { Split } from "../dataset/dataset.ts";
+import type { TableGrowth } from "../dataset/growth.ts";
 import type { UnknownShare } from "../dataset/unknown_values.ts";
 import type { LineAccount } from "../dataset/read_account.ts";
 import type { BatchKind } from "../layout/layout.ts";
@@ -45,6 +46,8 @@ export interface DatasetEvent {
   readonly unknownShare: UnknownShare;
   /** The same of the validation split. */
   readonly validationUnknownShare: UnknownShare;
+  /** Known and new rows of each table, if it was encoded with the dictionary of a model (`train --from`); else null. */
+  readonly growth: readonly TableGrowth[] | null;
   /** What became of the lines of its text files; null if there were none. */
   readonly lines: LineAccount | null;
   /** Seconds that it took. */

@@ -4,7 +4,7 @@ import { type ArtifactKind, cacheName, isArtifact, isCached } from "../storage/a
 import { Dataset } from "../dataset/dataset.ts";
 import { prepareDataset, prepareFrom, type PrepareOptions, sourceOf } from "../dataset/prepare.ts";
 import { allLines, readNotes } from "../dataset/read_account.ts";
-import { rowsBefore } from "../dataset/encoding.ts";
+import { growthOf, type TableGrowth } from "../dataset/growth.ts";
 import { unknownShare } from "../dataset/unknown_values.ts";
 import { HotsetError, UsageError } from "../errors.ts";
 import { buildLayout } from "../layout/build_layout.ts";
@@ -95,6 +95,7 @@ function announce(dataset: Dataset, limit: UnknownLimit, report: Report, begin: 
   const { splits, skippedRows, missing, negatives } = dataset.body;
   const unknown = unknownShare(dataset, "test");
   const validationUnknown = unknownShare(dataset, "validation");
+  const growth = growthOf(dataset);
   report({
     event: "dataset",
     directory: dataset.directory,
@@ -105,14 +106,14 @@ function announce(dataset: Dataset, limit: UnknownLimit, report: Report, begin: 
     negatives: negatives ?? null,
     unknownShare: unknown,
     validationUnknownShare: validationUnknown,
+    growth: growth ?? null,
     lines: allLines(dataset.body),
     seconds: (performance.now() - begin) / 1000,
   });
   for (const text of readNotes(dataset.body)) report({ event: "note", text });
   if (negatives !== undefined) report({ event: "note", text: negativesNote(negatives) });
   if (missing !== undefined) report({ event: "note", text: missingNote(missing) });
-  const before = rowsBefore(dataset);
-  if (before !== undefined) report({ event: "note", text: grownNote(dataset, before) });
+  if (growth !== undefined) report({ event: "note", text: grownNote(growth) });
   if (splits.train.samples === 0) {
     throw new HotsetError(`Cannot use dataset ${dataset.directory}: it has no train samples`);
   }
@@ -130,13 +131,14 @@ function negativesNote({ drawn, missing }: NonNullable<Dataset["body"]["negative
 }
 
 /** Note about values that an earlier dictionary does not have: their number by table. */
-function grownNote({ body: { tables } }: Dataset, before: readonly number[]): string {
-  const grown = tables.map(({ name, rows }, t) => ({ name, rows: rows - before[t] })).filter(({ rows }) => rows > 0)
-    .sort((a, b) => b.rows - a.rows);
+function grownNote(growth: readonly TableGrowth[]): string {
+  const grown = growth.filter(({ newRows }) => newRows > 0).sort((a, b) => b.newRows - a.newRows);
   if (grown.length === 0) return "All rows are those of the model's dictionary: there are no new values";
-  const named = grown.slice(0, SHOWN_FEATURES).map(({ name, rows }) => `${rows.toLocaleString("en")} of ${name}`);
+  const named = grown.slice(0, SHOWN_FEATURES).map(({ table, newRows }) =>
+    `${newRows.toLocaleString("en")} of ${table}`
+  );
   if (grown.length > SHOWN_FEATURES) named.push(`and ${grown.length - SHOWN_FEATURES} more tables`);
-  const all = grown.reduce((sum, { rows }) => sum + rows, 0);
+  const all = grown.reduce((sum, { newRows }) => sum + newRows, 0);
   return `New values got ${all.toLocaleString("en")} new rows: ${named.join(", ")}`;
 }
 

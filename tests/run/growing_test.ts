@@ -10,6 +10,9 @@ import { prepareDataset, type PrepareOptions } from "../../src/dataset/prepare.t
 import { InitialRows } from "../../src/embedding/initialise.ts";
 import type { RunEvent } from "../../src/events/events.ts";
 import { planModel } from "../../src/model/shape.ts";
+import { percent } from "../../src/format.ts";
+import { escape } from "../../src/report/html/page.ts";
+import { writeRunReport } from "../../src/report/html/run_report.ts";
 import { packRun } from "../../src/run/packed_run.ts";
 import { reproduceRun } from "../../src/run/reproduce.ts";
 import { startRun, trainOn } from "../../src/run/run.ts";
@@ -81,6 +84,11 @@ Deno.test("a model grows: rows and optimizer state of known values come along, n
   await trainOn([day2], again, CONFIG, { out: second, from: first, report: (event) => events.push(event) });
   const notes = events.flatMap((event) => event.event === "note" ? [event.text] : []);
   assert.ok(notes.includes("New values got 5 new rows: 3 of item, 2 of tags"), notes.join("\n"));
+  const [item] = events.flatMap((event) => event.event === "dataset" ? [event.growth![0]] : []);
+  assert.deepEqual({ ...item, newShare: 0 }, { table: "item", knownRows: 5, unseenRows: 2, newRows: 3, newShare: 0 });
+  writeRunReport(second, directory.join("second.html"));
+  const html = Deno.readTextFileSync(directory.join("second.html"));
+  assert.ok(html.includes(`<td>item</td><td>5</td><td>2</td><td>3</td><td>${escape(percent(item.newShare))}</td>`));
 
   const begun = Checkpoint.open(`${first}/best`);
   const dataset = Dataset.open(readRun(second).dataset);

@@ -1,6 +1,7 @@
 /** Logs of consecutive days with drifting values, each encoded with the dictionary of the day before. */
 import assert from "node:assert/strict";
 import { type Dataset, SPLITS } from "../../src/dataset/dataset.ts";
+import { growthOf } from "../../src/dataset/growth.ts";
 import { prepareDataset } from "../../src/dataset/prepare.ts";
 import { Random } from "../../src/random.ts";
 import { TemporaryDirectory } from "./temporary.ts";
@@ -113,8 +114,24 @@ export async function growingDays(format: keyof typeof FORMATS, days: number): P
       expected.of(sample).forEach((ids, t) => ids.forEach((id) => counts[dataset.firstRows[t] + id]++));
     }
     assert.deepEqual(dataset.readCounts(), counts);
+    assert.deepEqual(
+      growthOf(dataset),
+      known && expectedGrowth(dataset, known, idsOf(dataset).slice(0, train)),
+      `day ${day}`,
+    );
     known = dataset;
   }
+}
+
+/** What growthOf should find, from the ids of the train split by table. */
+function expectedGrowth({ body: { tables } }: Dataset, known: Dataset, train: readonly number[][][]) {
+  return tables.map(({ name, rows }, t) => {
+    const before = known.body.tables[t].rows;
+    const ids = train.flatMap((sample) => sample[t]);
+    const seen = new Set(ids.filter((id) => id > 0 && id < before)).size;
+    const newShare = ids.filter((id) => id >= before).length / ids.length;
+    return { table: name, knownRows: before - 1, unseenRows: before - 1 - seen, newRows: rows - before, newShare };
+  });
 }
 
 /** The ids of all samples in the order of the log, by table. */

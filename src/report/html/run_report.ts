@@ -8,6 +8,7 @@ import { openData } from "../../run/run_data.ts";
 import { readRun } from "../../run/run_record.ts";
 import { ensureProfile } from "../../run/stages.ts";
 import type { Dataset } from "../../dataset/dataset.ts";
+import { growthOf } from "../../dataset/growth.ts";
 import { WEIGHTS_EXPLAINED } from "../tables.ts";
 import { bytes, count, localTime, percent, seconds } from "../../format.ts";
 import { metricCells, metricNames } from "../tables.ts";
@@ -34,7 +35,7 @@ export function writeRunReport(directory: string, file: string, data?: string): 
     ? ensureProfile(dataset, config, { cache: cacheOf(directory) }, () => {}).body
     : undefined;
   const page = runPage(directory, log, dataset);
-  const sections = profile === undefined ? [] : profileSections(profile, dataset);
+  const sections = [...growthSections(dataset), ...(profile === undefined ? [] : profileSections(profile, dataset))];
   writePage(file, { ...page, sections: [...page.sections, ...sections] });
 }
 
@@ -95,6 +96,23 @@ function calibrationSections({ result, evaluations }: RunLog): Section[] {
     ? evaluations.at(-1)
     : evaluations.find(({ split, step }) => split === result.split && step === result.best.step);
   return scored === undefined || scored.deciles.length === 0 ? [] : [calibrationSection(scored)];
+}
+
+/** How popularity moved since the model that the run began with, if its tables have grown. */
+function growthSections(dataset: Dataset): Section[] {
+  const growth = growthOf(dataset);
+  if (growth === undefined) return [];
+  return [{
+    title: "Known and new values",
+    text: "The rows that the run began with, those of them that its train split does not look up, the rows of new " +
+      "values, and the share of the lookups that new values have: how far popularity moved since then.",
+    body: htmlTable(
+      ["table", "known rows", "not looked up", "new rows", "lookups of new rows"],
+      growth.map(({ table, knownRows, unseenRows, newRows, newShare }) => [
+        ...[table, count(knownRows), count(unseenRows), count(newRows), percent(newShare)],
+      ]),
+    ),
+  }];
 }
 
 /** Tiles of a run with rows on disk. */
