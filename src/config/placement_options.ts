@@ -27,7 +27,7 @@ export interface PlacementConfig {
   ranks: number | null;
   /**
    * Memory budget of the run: rows beyond it are stored on disk, with the same results. Null to keep all rows in memory
-   * if they fit. Mode cpu on one host.
+   * if they fit. Modes cpu and cached on one host.
    */
   memory: MemoryBudget | null;
 }
@@ -73,11 +73,11 @@ const activationsRule: Rule = (config, line) =>
       ? "with --device auto: that may be the CPU, where it has no effect; choose --device cuda"
       : undefined);
 
-/** Rows on disk need mode cpu. */
+/** Modes cpu and cached store rows on disk. */
 const memoryRule: Rule = ({ mode }, line) => {
   if (line?.given.has("--resume")) return undefined; // the run's first command decided it
-  const way = "only mode cpu stores rows on disk; choose --mode cpu, or leave out --memory";
-  if (mode !== "cpu") return `with --mode ${mode}: ${way}`;
+  const way = "only modes cpu and cached store rows on disk; choose --mode cpu, or leave out --memory";
+  if (mode !== "cpu" && mode !== "cached") return `with --mode ${mode}: ${way}`;
   return collectiveOf(line) === "nccl" ? "with --collective nccl: only CPUs store rows on disk; choose mpi" : undefined;
 };
 

@@ -10,7 +10,7 @@ import { ScoredBatch, setPositions } from "./cached_batch.ts";
 import { LookAheadPlan } from "./plan.ts";
 import type { SavedRows } from "./stores/log_segments.ts";
 import type { StoreThread } from "./stores/store_thread.ts";
-import type { RowBlock, RowMatrix, TableContext } from "./tables.ts";
+import type { HostRows, RowBlock, RowMatrix, TableContext } from "./tables.ts";
 
 /** State of optimizers without state. */
 const NO_STATE = new Float32Array(0);
@@ -35,9 +35,34 @@ export interface CacheCounts {
   written: number;
 }
 
-/** Rows cached in a matrix that is smaller than the tables. Used by the thread that queues the steps of the ranks. */
-export class CachedTables {
+/** Rows of which some are on disk. Used by the thread that queues the steps of the ranks. */
+export interface StoredRows {
+  /** Distinct rows of the batches in training, and how many moved between memory and disk. */
+  readonly counts: Readonly<CacheCounts>;
+  /** Rows get their initial values when they are first used. */
+  initialise(seed: number): void;
+  /** Replaces all rows by those of a checkpoint. */
+  adopt(saved: SavedRows): void;
+  /** Writes all changed rows, and returns the segments that contain them; undefined if another process does it. */
+  seal(): SavedRows | undefined;
+  /** Writes rows before any is used; requires a store. */
+  write(rows: Uint32Array, block: RowBlock): void;
+  /** The row at a position of the matrix that ranks use; -1 if there is none in training. */
+  rowAt(position: number): number;
+  /** Announces a batch that will be trained after those before, and begins to fetch its rows if there is space. */
+  announce(batch: Batch): void;
+  /** Waits for the rows of the batch that is trained next, and sets their positions in it. */
+  prepareToTrain(batch: Batch): void;
+  /** Ends the step over the oldest prepared batch. */
+  finish(): void;
+  /** Fetches the rows of a batch that is only scored, and sets their positions in it. */
+  prepareToScore(batch: Batch): void;
+}
+
+/** Rows cached in a matrix that is smaller than the tables: for the batches of ranks, or for a device. */
+export class CachedTables implements StoredRows, HostRows {
   readonly counts: CacheCounts = { rows: 0, fetched: 0, written: 0 };
+  readonly matrix: RowMatrix;
   /** Seed of the initial values of rows that were never written. */
   #seed = 0;
   readonly #host: HostBackend;
@@ -51,6 +76,10 @@ export class CachedTables {
   readonly #jobs: Float64Array;
   readonly #arrivals: readonly Uint32Array[];
   readonly #arriving: Uint32Array;
+  /** The same for groups: their first rows, which are not read from the store because they will be overwritten. */
+  readonly #overwritten: readonly Uint32Array[];
+  readonly #overwriting: Uint32Array;
+  #announced = 0;
   #planned = 0;
   #prepared = 0;
   #finished = 0;
@@ -67,6 +96,7 @@ export class CachedTables {
   ) {
     const { batchRows, lookAhead } = cache;
     this.#host = host;
+    this.matrix = matrix;
     this.#cache = cache;
     this.#plan = newPlan(cache);
     this.#weights = host.floats(matrix.weights);
@@ -76,10 +106,11 @@ export class CachedTables {
     this.#jobs = new Float64Array(lookAhead + 1);
     this.#arrivals = Array.from({ length: lookAhead + 1 }, () => new Uint32Array(batchRows));
     this.#arriving = new Uint32Array(lookAhead + 1);
+    this.#overwritten = Array.from({ length: lookAhead + 1 }, () => new Uint32Array(batchRows));
+    this.#overwriting = new Uint32Array(lookAhead + 1);
     this.#scored = new ScoredBatch(lookupCapacity);
   }
 
-  /** Rows get their initial values when they are first used. */
   initialise(seed: number): void {
     this.#expectIdle();
     this.#plan = newPlan(this.#cache);
@@ -87,7 +118,6 @@ export class CachedTables {
     this.#seed = seed;
   }
 
-  /** Replaces all rows by those of a checkpoint. */
   adopt(saved: SavedRows): void {
     this.#expectIdle();
     this.#plan = newPlan(this.#cache);
@@ -95,7 +125,6 @@ export class CachedTables {
     this.#seed = saved.seed;
   }
 
-  /** Writes all changed rows, and returns the segments that contain them; undefined if another process does it. */
   seal(): SavedRows | undefined {
     const { store } = this.#cache;
     this.#expectIdle();
@@ -103,28 +132,44 @@ export class CachedTables {
     return store && { ...store.seal(), seed: this.#seed };
   }
 
-  /** The row at a position of the matrix; -1 if there is none in training. */
   rowAt(position: number): number {
     return this.#plan.rowAt(position);
   }
 
-  /** Announces a batch that will be trained after those before, and begins to fetch its rows if there is space. */
   announce({ words, sections: { segments }, distinct }: Batch): void {
+    this.#overwriting[this.#announced % this.#jobs.length] = 0;
     this.#plan.announce(words, segments, 2, distinct);
+    this.#announced++;
     this.#advance();
   }
 
-  /**
-   * Waits for the rows of the batch that is trained next, and sets their positions in it. The step before it may still
-   * run: rows arrive at positions that it does not use.
-   */
+  announceGroup(rows: Uint32Array, count: number, overwritten: number): void {
+    const at = this.#announced % this.#jobs.length;
+    this.#overwritten[at].set(rows.subarray(0, overwritten));
+    this.#overwriting[at] = overwritten;
+    this.#plan.announce(rows, 0, 1, count);
+    this.#announced++;
+    this.#advance();
+  }
+
+  /** The step before it may still run: rows arrive at positions that it does not use. */
   prepareToTrain(batch: Batch): void {
     if (this.#plan.announced === 0) this.announce(batch);
+    setPositions(this.#plan, this.#prepare(), batch);
+    this.counts.rows += batch.distinct;
+  }
+
+  locateGroup(_rows: Uint32Array, count: number, positions: Uint32Array): void {
+    const group = this.#prepare();
+    for (let i = 0; i < count; i++) positions[i] = this.#plan.positionIn(group, i);
+  }
+
+  /** Waits for the rows of the next step, and returns its number, counted from the oldest unfinished one. */
+  #prepare(): number {
     const step = this.#prepared - this.#finished;
     const at = this.#prepared++ % this.#jobs.length;
     if (this.#arriving[at] > 0) this.#arrive(at);
-    setPositions(this.#plan, step, batch);
-    this.counts.rows += batch.distinct;
+    return step;
   }
 
   #arrive(at: number): void {
@@ -135,10 +180,15 @@ export class CachedTables {
     for (let i = 0, end = this.#arriving[at]; i < end; i++) this.#fromRecord(readRecords, i, positions[i]);
   }
 
-  /** Ends the step over the oldest prepared batch. */
   finish(): void {
     this.#finished++;
     this.#plan.finish();
+    this.#advance();
+  }
+
+  finishGroup(): void {
+    const changed = this.#overwriting[this.#finished++ % this.#jobs.length];
+    this.#plan.finish(changed);
     this.#advance();
   }
 
@@ -150,24 +200,30 @@ export class CachedTables {
       const at = this.#planned++ % this.#jobs.length;
       this.#arriving[at] = 0;
       if (store === undefined || (written === 0 && fetched === 0)) continue;
-      this.#arriving[at] = fetched;
       const job = store.next;
       for (let i = 0; i < written; i++) {
         job.written[i] = writtenRows[i];
         this.#toRecord(writtenPositions[i], job.writtenRecords, i);
       }
-      for (let i = 0; i < fetched; i++) {
-        job.read[i] = fetchedRows[i];
-        this.#arrivals[at][i] = fetchedPositions[i];
+      let read = 0;
+      for (let i = 0, passed = 0; i < fetched; i++) {
+        // Rows are fetched in the order of their group.
+        const row = fetchedRows[i];
+        while (passed < this.#overwriting[at] && this.#overwritten[at][passed] !== row) passed++;
+        if (passed < this.#overwriting[at]) continue;
+        job.read[read] = row;
+        this.#arrivals[at][read++] = fetchedPositions[i];
       }
+      if (written === 0 && read === 0) continue;
+      this.#arriving[at] = read;
       this.#jobs[at] = store.begun;
-      store.begin(written, fetched);
-      this.counts.fetched += fetched;
+      store.begin(written, read);
+      this.counts.fetched += read;
       this.counts.written += written;
     }
   }
 
-  /** Fetches the rows of a batch that is only scored, without evicting any, and sets their positions in it. */
+  /** Evicts no row. */
   prepareToScore(batch: Batch): void {
     const { store } = this.#cache;
     this.#expectIdle();
@@ -217,7 +273,6 @@ export class CachedTables {
     }
   }
 
-  /** Writes rows; requires a store. */
   write(rows: Uint32Array, block: RowBlock): void {
     const store = this.#cache.store!;
     const [dim, words] = [this.#dim, this.#stateWords];

@@ -1,8 +1,8 @@
 /**
  * Tables larger than the memory of a device: a matrix on the device caches the rows in use, and host memory has all
- * rows. A look-ahead plan decides which rows are fetched and evicted; they are copied while steps compute, and the host
- * waits only for the copy before. Kernels see one matrix and positions in it, so a step is the same operations for every
- * batch, and the result is bit for bit that of tables on the device.
+ * rows, or caches them from a disk. A look-ahead plan decides which rows are fetched and evicted; they are copied while
+ * steps compute, and the host waits only for the copy before. Kernels see one matrix and positions in it, so a step is the
+ * same operations for every batch, and the result is bit for bit that of tables on the device.
  */
 import type { Backend, Buffer, DeviceBackend, Download } from "../backend/backend.ts";
 import type { Batch } from "../layout/batch.ts";
@@ -10,8 +10,8 @@ import { rowStateWords } from "../optimizer/optimizers.ts";
 import type { CacheCounts } from "./cached.ts";
 import { ScoredBatch, setPositions } from "./cached_batch.ts";
 import { RowList } from "./host.ts";
-import { LookAheadPlan } from "./plan.ts";
-import { matricesOf, type RowMatrix, type TableContext } from "./tables.ts";
+import { LookAheadPlan, type StepMoves } from "./plan.ts";
+import { type HostRows, matricesOf, type RowMatrix, type TableContext } from "./tables.ts";
 
 /** Sizes of the cache. */
 export interface DeviceCacheSizes {
@@ -19,19 +19,63 @@ export interface DeviceCacheSizes {
   readonly slots: number;
   /** Maximum number of distinct rows of a batch in training. */
   readonly batchRows: number;
+  /** Batches announced ahead of the one in training; default DEVICE_LOOK_AHEAD. */
+  readonly lookAhead?: number;
 }
 
-/** Batches announced ahead of the one in training: the host and the copies are one step ahead of the device. */
+/** Without a disk the host and the copies are one step ahead of the device. */
 export const DEVICE_LOOK_AHEAD = 1;
 
-/** Rows to copy from the matrix, and to it; only the first entries are valid. */
-interface Moves {
-  readonly written: number;
-  readonly writtenRows: Uint32Array;
-  readonly writtenPositions: Uint32Array;
-  readonly fetched: number;
-  readonly fetchedRows: Uint32Array;
-  readonly fetchedPositions: Uint32Array;
+/** All rows in host memory. */
+export class AllRows implements HostRows {
+  readonly matrix: RowMatrix;
+
+  /** The matrix has a row for each row of the tables. */
+  constructor(matrix: RowMatrix) {
+    this.matrix = matrix;
+  }
+
+  announceGroup(): void {}
+
+  locateGroup(rows: Uint32Array, count: number, positions: Uint32Array): void {
+    for (let i = 0; i < count; i++) positions[i] = rows[i];
+  }
+
+  finishGroup(): void {}
+}
+
+/** Rows to copy from the matrix, and then rows to copy to it. */
+class Moves {
+  written = 0;
+  fetched = 0;
+  /** The written rows, then the fetched ones, and their positions in the matrix. */
+  readonly rows: Uint32Array;
+  readonly positions: Uint32Array;
+
+  /** Copies at most this number of rows in each direction. */
+  constructor(batchRows: number) {
+    this.rows = new Uint32Array(2 * batchRows);
+    this.positions = new Uint32Array(2 * batchRows);
+  }
+
+  /** Number of rows. */
+  get count(): number {
+    return this.written + this.fetched;
+  }
+
+  /** Copies a step of a plan. */
+  set({ written, writtenRows, writtenPositions, fetched, fetchedRows, fetchedPositions }: StepMoves): void {
+    this.written = written;
+    this.fetched = fetched;
+    for (let i = 0; i < written; i++) {
+      this.rows[i] = writtenRows[i];
+      this.positions[i] = writtenPositions[i];
+    }
+    for (let i = 0, at = written; i < fetched; i++, at++) {
+      this.rows[at] = fetchedRows[i];
+      this.positions[at] = fetchedPositions[i];
+    }
+  }
 }
 
 const NO_ROWS = new Uint32Array(0);
@@ -78,26 +122,32 @@ export class DeviceCache {
   readonly #context: CacheContext;
   readonly #memory: DeviceCacheMemory;
   readonly #matrix: RowMatrix;
-  readonly #tables: RowMatrix;
+  readonly #tables: HostRows;
   readonly #sizes: DeviceCacheSizes;
   readonly #rowWords: number;
   #plan: LookAheadPlan;
   readonly #scored: ScoredBatch;
   /** Number of rows whose copy to the host is under way. */
   #leavingCount = 0;
-  /** Lists for rows that are moved outside the plan. */
-  readonly #rows: Uint32Array;
-  readonly #positions: Uint32Array;
+  /** Planned moves by the number of their step modulo the length, and numbers of steps whose moves have begun. */
+  readonly #moves: readonly Moves[];
+  #planned = 0;
+  #begun = 0;
+  #finished = 0;
+  /** Rows that are moved outside the plan. */
+  readonly #own: Moves;
+  /** Positions in host memory of the rows that are moved. */
+  readonly #places: Uint32Array;
 
-  /** `matrix` is on the device and has `slots` rows and one for each lookup of a batch; `tables` are in host memory. */
+  /** `matrix` is on the device and has `slots` rows and one for each lookup of a batch. */
   constructor(
     context: CacheContext & Pick<TableContext, "batchShape">,
     matrix: RowMatrix,
-    tables: RowMatrix,
+    tables: HostRows,
     sizes: DeviceCacheSizes,
   ) {
     const { shape: { dim, optimizer }, batchShape: { lookupCapacity } } = context;
-    const { batchRows } = sizes;
+    const { batchRows, lookAhead = DEVICE_LOOK_AHEAD } = sizes;
     this.#context = context;
     this.#memory = allocateDeviceCache(context, sizes);
     this.#matrix = matrix;
@@ -106,32 +156,31 @@ export class DeviceCache {
     this.#rowWords = dim + rowStateWords(optimizer, dim);
     this.#plan = newPlan(sizes);
     this.#scored = new ScoredBatch(lookupCapacity);
-    this.#rows = new Uint32Array(batchRows);
-    this.#positions = new Uint32Array(batchRows);
+    this.#moves = Array.from({ length: lookAhead + 1 }, () => new Moves(batchRows));
+    this.#own = new Moves(batchRows);
+    this.#places = new Uint32Array(2 * batchRows);
   }
 
-  /** Forgets all cached rows: those in host memory have been replaced. */
+  /** Forgets all cached rows: those in host memory are replaced. */
   clear(): void {
     this.#expectIdle();
-    if (this.#leavingCount > 0) this.#memory.download.wait();
-    this.#leavingCount = 0;
+    this.#arriveOnHost();
     this.#plan = newPlan(this.#sizes);
   }
 
   /** Copies all changed rows to host memory. */
   flush(): void {
     this.#expectIdle();
-    const [writtenRows, writtenPositions] = [this.#rows, this.#positions];
-    let written = 0;
-    const move = () => this.#move({ written, writtenRows, writtenPositions, ...NOTHING_FETCHED });
+    const moves = this.#own;
+    moves.written = moves.fetched = 0;
     this.#plan.clean((row, position) => {
-      writtenRows[written] = row;
-      writtenPositions[written++] = position;
-      if (written < writtenRows.length) return;
-      move();
-      written = 0;
+      moves.rows[moves.written] = row;
+      moves.positions[moves.written++] = position;
+      if (moves.written < this.#sizes.batchRows) return;
+      this.#moveNow(moves);
+      moves.written = 0;
     });
-    move();
+    this.#moveNow(moves);
     this.#arriveOnHost();
   }
 
@@ -151,15 +200,20 @@ export class DeviceCache {
   /** Ends the step over the batch, all operations of which are queued. */
   finish(): void {
     this.#plan.finish();
+    this.#finished++;
     this.#advance();
   }
 
   /** Fetches the rows of a batch that is only scored, without evicting any, and sets their positions in it. */
   prepareToScore(batch: Batch): void {
     this.#expectIdle();
-    this.#scored.set(batch, this.#plan, () => this.#rows, (fetched, first) => {
-      for (let i = 0; i < fetched; i++) this.#positions[i] = first + i;
-      this.#move({ ...NOTHING_WRITTEN, fetched, fetchedRows: this.#rows, fetchedPositions: this.#positions });
+    const moves = this.#own;
+    const list = moves.rows.subarray(0, this.#sizes.batchRows);
+    this.#scored.set(batch, this.#plan, () => list, (fetched, first) => {
+      moves.written = 0;
+      moves.fetched = fetched;
+      for (let i = 0; i < fetched; i++) moves.positions[i] = first + i;
+      this.#moveNow(moves);
     });
   }
 
@@ -168,50 +222,65 @@ export class DeviceCache {
     return this.#plan.rowAt(position);
   }
 
-  /** Begins all copies for which there is space. */
+  /** Plans steps for which there is space, and begins to move the rows of the next step and of the one after it. */
   #advance(): void {
-    for (let moves = this.#plan.next(); moves !== undefined; moves = this.#plan.next()) {
-      this.#move(moves);
+    for (let planned = this.#plan.next(); planned !== undefined; planned = this.#plan.next()) {
+      const moves = this.#moves[this.#planned++ % this.#moves.length];
+      moves.set(planned);
+      if (moves.count > 0) this.#tables.announceGroup(moves.rows, moves.count, moves.written);
       this.counts.fetched += moves.fetched;
       this.counts.written += moves.written;
     }
+    while (this.#begun < this.#planned && this.#begun <= this.#finished + 1) {
+      this.#move(this.#moves[this.#begun++ % this.#moves.length]);
+    }
   }
 
-  /** Queues copies of rows from the matrix, and then to it. */
-  #move({ written, writtenRows, writtenPositions, fetched, fetchedRows, fetchedPositions }: Moves): void {
-    if (written === 0 && fetched === 0) return;
+  /** Announces and moves rows. */
+  #moveNow(moves: Moves): void {
+    if (moves.count > 0) this.#tables.announceGroup(moves.rows, moves.count, moves.written);
+    this.#move(moves);
+  }
+
+  /** Queues copies of announced rows from the matrix, and then to it. */
+  #move({ written, fetched, count, rows, positions }: Moves): void {
+    if (count === 0) return;
     this.#arriveOnHost(); // one of these rows may be fetched now, and the memory is used again
     const { device, host, shape } = this.#context;
     const { incoming, outgoing, download, fetched: list, leaving } = this.#memory;
+    const places = this.#places;
+    this.#tables.locateGroup(rows, count, places);
     const { buffer, byteOffset, length } = host.floats(incoming.host);
     const words = new Uint32Array(buffer, byteOffset, length);
     const to = aligned(written), weights = to + aligned(fetched);
-    words.set(writtenPositions.subarray(0, written));
-    words.set(fetchedPositions.subarray(0, fetched), to);
-    list.set(fetchedRows.subarray(0, fetched));
+    words.set(positions.subarray(0, written));
+    words.set(positions.subarray(written, count), to);
+    list.set(places.subarray(written, count));
     let end = weights;
-    for (const { buffer, width } of matricesOf(shape, this.#tables)) {
+    for (const { buffer, width } of matricesOf(shape, this.#tables.matrix)) {
       const packed = host.view(incoming.host, end, fetched * width);
       host.packRows(fetched, width, buffer, list.buffer, packed);
       end += fetched * width;
     }
     device.upload(words.subarray(0, end), incoming.device);
     if (written > 0) {
-      const positions = device.view(incoming.device, 0, written);
+      const from = device.view(incoming.device, 0, written);
       let at = 0;
       for (const { buffer, width } of matricesOf(shape, this.#matrix)) {
-        device.packRows(written, width, buffer, positions, device.view(outgoing.device, at, written * width));
+        device.packRows(written, width, buffer, from, device.view(outgoing.device, at, written * width));
         at += written * width;
       }
       download.begin(outgoing.device, at);
-      leaving.set(writtenRows.subarray(0, written));
+      leaving.set(places.subarray(0, written));
       this.#leavingCount = written;
+    } else {
+      this.#tables.finishGroup();
     }
     if (fetched === 0) return;
-    const positions = device.view(incoming.device, to, fetched);
+    const into = device.view(incoming.device, to, fetched);
     let at = weights;
     for (const { buffer, width } of matricesOf(shape, this.#matrix)) {
-      device.unpackRows(fetched, width, device.view(incoming.device, at, fetched * width), positions, buffer);
+      device.unpackRows(fetched, width, device.view(incoming.device, at, fetched * width), into, buffer);
       at += fetched * width;
     }
   }
@@ -225,11 +294,12 @@ export class DeviceCache {
     const words = count * this.#rowWords;
     host.floats(outgoing.host).set(download.wait().subarray(0, words));
     let at = 0;
-    for (const { buffer, width } of matricesOf(shape, this.#tables)) {
+    for (const { buffer, width } of matricesOf(shape, this.#tables.matrix)) {
       const packed = host.view(outgoing.host, at, count * width);
       host.unpackRows(count, width, packed, leaving.buffer, buffer);
       at += count * width;
     }
+    this.#tables.finishGroup();
     this.#leavingCount = 0;
   }
 
@@ -238,14 +308,11 @@ export class DeviceCache {
   }
 }
 
-const NOTHING_FETCHED = { fetched: 0, fetchedRows: NO_ROWS, fetchedPositions: NO_ROWS };
-const NOTHING_WRITTEN = { written: 0, writtenRows: NO_ROWS, writtenPositions: NO_ROWS };
-
 /** Words of a list, so that what follows it is aligned to 16 bytes. */
 function aligned(words: number): number {
   return Math.ceil(words / 4) * 4;
 }
 
-function newPlan({ slots, batchRows }: DeviceCacheSizes): LookAheadPlan {
-  return new LookAheadPlan({ resident: NO_ROWS, slots, batchRows, lookAhead: DEVICE_LOOK_AHEAD });
+function newPlan({ slots, batchRows, lookAhead = DEVICE_LOOK_AHEAD }: DeviceCacheSizes): LookAheadPlan {
+  return new LookAheadPlan({ resident: NO_ROWS, slots, batchRows, lookAhead });
 }

@@ -237,14 +237,14 @@ export class LookAheadPlan {
     return moves;
   }
 
-  /** Ends the oldest planned step, which has changed all of its rows. */
-  finish(): void {
+  /** Ends the oldest planned step, which has changed its first rows, or all of them. */
+  finish(changed: number = this.#batchRows): void {
     if (this.#finished === this.#planned) throw new RangeError("Cannot finish a step: none is planned");
     const slot = this.#finished++ % (this.#lookAhead + 1);
     const begin = slot * this.#batchRows, end = begin + this.#counts[slot];
     for (let use = begin; use < end; use++) {
       const entry = this.#entries[use];
-      this.#entry[entry + IS_CHANGED] = 1;
+      if (use < begin + changed) this.#entry[entry + IS_CHANGED] = 1;
       this.#entry[entry + USES] -= USE + PIN;
       if (this.#entry[entry + LAST_USE] === use) this.#entry[entry + LAST_USE] = NONE;
       if (this.#entry[entry + USES] < PIN) this.#append(entry, this.#nextUse[use]);

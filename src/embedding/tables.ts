@@ -169,3 +169,15 @@ export function* matricesOf<A extends { readonly weights: Buffer; readonly state
   yield { name: "weights", buffer: rows.weights, width: dim };
   if (rows.state !== undefined) yield { name: "state", buffer: rows.state, width: rowStateWords(optimizer, dim) };
 }
+
+/** The rows in host memory, which a device copies in groups. */
+export interface HostRows {
+  /** Where they are. */
+  readonly matrix: RowMatrix;
+  /** Announces a group that will be copied after those before; its first rows will be overwritten. */
+  announceGroup(rows: Uint32Array, count: number, overwritten: number): void;
+  /** Sets the positions in the matrix of the group that is copied next, once it is there. */
+  locateGroup(rows: Uint32Array, count: number, positions: Uint32Array): void;
+  /** Ends the copies of the oldest located group. */
+  finishGroup(): void;
+}

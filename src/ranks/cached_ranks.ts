@@ -1,6 +1,6 @@
 /** Ranks whose tables may exceed memory: rows are cached in memory and stored on disk. */
 import { join } from "node:path";
-import { CachedTables, type RowCache } from "../embedding/cached.ts";
+import { CachedTables, type RowCache, type StoredRows } from "../embedding/cached.ts";
 import type { MovedRows, ProgressEvent } from "../events/events.ts";
 import { InitialRows } from "../embedding/initialise.ts";
 import { NotFiniteRow } from "../embedding/stores/row_log.ts";
@@ -29,7 +29,7 @@ export class CachedRanks extends RankGroup {
   readonly #ranks: RankGroup;
   readonly #cache: RowCache;
   readonly #owned: Disposable;
-  readonly #cached: CachedTables;
+  readonly #cached: StoredRows;
   readonly #block: RowBlock;
   /** Number of steps that may still run when `send` returns; this thread moves rows for the next ones meanwhile. */
   readonly #beside: 0 | 1;
@@ -37,10 +37,18 @@ export class CachedRanks extends RankGroup {
   /** The counters when `takeMoved` was last called. */
   #taken: MovedRows | undefined;
 
-  /** The full tables of the ranks have one row per position of the cache; `owned` is disposed with the ranks. */
-  constructor(ranks: RankGroup, cache: RowCache, owned: Disposable) {
+  /**
+   * The full tables of the ranks have one row per position of the cache; `owned` is disposed with the ranks. A device that
+   * caches rows of the cache has its own look-ahead, and `rows` of both.
+   */
+  constructor(
+    ranks: RankGroup,
+    cache: RowCache,
+    owned: Disposable,
+    onDevice?: { readonly rows: StoredRows; readonly lookAhead: number },
+  ) {
     const beside = ranks instanceof LocalRank ? 0 : 1;
-    super(ranks.memory, cache.lookAhead - beside);
+    super(ranks.memory, onDevice?.lookAhead ?? cache.lookAhead - beside);
     const { plan, batchShape, full, host } = ranks.memory;
     this.ranks = ranks.ranks;
     this.device = ranks.device;
@@ -48,7 +56,7 @@ export class CachedRanks extends RankGroup {
     this.#cache = cache;
     this.#owned = owned;
     this.#beside = beside;
-    this.#cached = new CachedTables({ shape: plan.shape, batchShape, host }, full, cache);
+    this.#cached = onDevice?.rows ?? new CachedTables({ shape: plan.shape, batchShape, host }, full, cache);
     this.#block = allocateRowBlock(plan.shape, host);
   }
 
@@ -64,7 +72,7 @@ export class CachedRanks extends RankGroup {
         return this.#cached.initialise(a);
       case Command.train:
         this.#cached.prepareToTrain(this.batches[a]);
-        this.#ranks.drain(); // waits for the previous step, and other processes for its rows
+        if (this.#beside === 1) this.#ranks.drain(); // waits for the previous step, and other processes for its rows
         this.#ranks.post(command, a, b);
         this.#unfinished++;
         return this.#finishUntil(this.#beside);

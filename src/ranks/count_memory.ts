@@ -6,7 +6,7 @@ import { ALONE, DONE, HostGroup } from "../parallel/host_group.ts";
 import type { HostVector, ProcessGroup, ProcessGroups, Work } from "../parallel/process_group.ts";
 import { Batch, batchSections } from "../layout/batch.ts";
 import { Command, Rank } from "./rank.ts";
-import { allocateDeviceCache, DeviceCache, type DeviceCacheSizes } from "../embedding/device_cache.ts";
+import { allocateDeviceCache, AllRows, DeviceCache, type DeviceCacheSizes } from "../embedding/device_cache.ts";
 import type { RowMatrix } from "../embedding/tables.ts";
 import { allocateCachedRows } from "./device_cached_rank.ts";
 import { rowStateWords } from "../optimizer/optimizers.ts";
@@ -136,7 +136,7 @@ function moveRows(
 ): void {
   const { device, host, plan: { shape }, batchShape } = state;
   const matrix = { ...state.full, rows: sizes.slots + batchShape.lookupCapacity };
-  const cache = new DeviceCache({ device, host, shape, batchShape }, matrix, state.full, sizes);
+  const cache = new DeviceCache({ device, host, shape, batchShape }, matrix, new AllRows(state.full), sizes);
   const batch = new Batch(batchShape);
   const { batchRows } = sizes;
   for (const firstRow of [0, batchRows, batchRows + fetched, batchRows + 2 * fetched]) {

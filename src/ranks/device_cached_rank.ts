@@ -1,6 +1,6 @@
 /** A rank on a device whose memory is smaller than the tables: rows are cached on the device, host memory has all. */
 import type { DeviceBackend } from "../backend/backend.ts";
-import { DEVICE_LOOK_AHEAD, DeviceCache, type DeviceCacheSizes } from "../embedding/device_cache.ts";
+import { AllRows, DEVICE_LOOK_AHEAD, DeviceCache, type DeviceCacheSizes } from "../embedding/device_cache.ts";
 import type { RowMatrix } from "../embedding/tables.ts";
 import { initialiseMatrix } from "../embedding/initialise.ts";
 import type { Checkpoint, CheckpointBody } from "../checkpoint/checkpoint.ts";
@@ -51,7 +51,7 @@ export class DeviceCachedRank extends RankGroup {
     const { device, host, plan, batchShape, full, mostDistinct } = memory;
     const matrix = allocateCachedRows(memory, sizes);
     this.device = device.name;
-    this.#cache = new DeviceCache({ device, host, shape: plan.shape, batchShape }, matrix, full, sizes);
+    this.#cache = new DeviceCache({ device, host, shape: plan.shape, batchShape }, matrix, new AllRows(full), sizes);
     this.#rank = new Rank({ ...memory, full: matrix, mostDistinct }, ONE_RANK);
   }
 

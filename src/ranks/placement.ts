@@ -4,6 +4,9 @@ import type { DeviceBackend } from "../backend/backend.ts";
 import type { MpiWorld } from "../parallel/mpi_world.ts";
 import { together, togetherAsync } from "../parallel/process_group.ts";
 import type { ModelPlan } from "../model/shape.ts";
+import { CachedTables } from "../embedding/cached.ts";
+import { DeviceCache, type DeviceCacheSizes } from "../embedding/device_cache.ts";
+import { DeviceOverDisk, DISK_LOOK_AHEAD, GROUPS_AHEAD } from "../embedding/device_over_disk.ts";
 import { StoreThread } from "../embedding/stores/store_thread.ts";
 import { HotsetError, UsageError } from "../errors.ts";
 import { count, percent } from "../format.ts";
@@ -11,7 +14,7 @@ import { rowStateWords } from "../optimizer/optimizers.ts";
 import type { TrainConfig } from "../config/config.ts";
 import { needsDevice } from "../config/placement_options.ts";
 import type { Report } from "../events/events.ts";
-import { DeviceCachedRank, sizeDeviceCache } from "./device_cached_rank.ts";
+import { allocateCachedRows, DeviceCachedRank, sizeDeviceCache } from "./device_cached_rank.ts";
 import { LocalRank, type RankGroup } from "./rank_group.ts";
 import { CachedRanks } from "./cached_ranks.ts";
 import { MpiRanks } from "./mpi_ranks.ts";
@@ -164,7 +167,7 @@ export async function openRanks(
     group = await startOnHost({ ...options, device: host }, hostOptions);
   } else if (config.mode === "cached") {
     const sizes = sizeDeviceCache(plan, batches, config.hotMemory ?? 0);
-    group = new DeviceCachedRank({ ...allocateTrainState({ ...options, device }), device }, sizes);
+    group = await openDeviceCached({ ...options, device }, sizes, tier, tell);
     const onDevice = Math.min(sizes.slots, plan.rows);
     tell({
       event: "note",
@@ -215,6 +218,38 @@ async function openCached(
   const text = `Training on ${group.device} with ${ranks} rank${ranks === 1 ? "" : "s"}`;
   tell({ event: "note", text: `${text}; ${placeOfRows(plan, sizes, tier, store)}` });
   return group;
+}
+
+/** A rank that caches rows on a device; rows for which there is no host memory either are stored on disk. */
+export async function openDeviceCached(
+  options: TrainStateOptions & { readonly device: DeviceBackend },
+  onDevice: DeviceCacheSizes,
+  tier: Tier | undefined,
+  tell: Report,
+): Promise<RankGroup> {
+  const { plan, batchShape, host, device } = options;
+  using opening = new DisposableStack();
+  opening.use(device);
+  // Host memory sees the rows that move to and from the device as its batches.
+  const groups = { batchShape, mostDistinct: { cold: 2 * onDevice.batchRows }, ranks: 1, lookAhead: GROUPS_AHEAD };
+  const onHost = tier && sizeCache(plan, groups, tier.memory, Deno.memoryUsage().rss);
+  if (onHost === undefined) {
+    const group = new DeviceCachedRank({ ...allocateTrainState(options), device }, onDevice);
+    opening.move();
+    return group;
+  }
+  using owned = new DisposableStack();
+  const cache = { ...onHost, store: await startStore(plan, onHost, tier!, owned) };
+  const state = { ...allocateTrainState({ ...options, fullRows: onHost.slots }), device };
+  const context = { device, host, shape: plan.shape, batchShape };
+  const tables = new CachedTables(context, state.full, cache);
+  const matrix = allocateCachedRows(state, onDevice);
+  const lookAhead = DISK_LOOK_AHEAD;
+  const rows = new DeviceOverDisk(new DeviceCache(context, matrix, tables, { ...onDevice, lookAhead }), tables);
+  const rank = new LocalRank({ ...state, full: matrix });
+  tell({ event: "note", text: `There are ${placeOfRows(plan, onHost, tier!, cache.store)}` });
+  opening.move();
+  return new CachedRanks(rank, cache, owned.move(), { rows, lookAhead });
 }
 
 /** Starts the store of rows that are not in memory. */

@@ -71,6 +71,8 @@ interface BatchSizes {
   readonly ranks: number;
   /** Processes that the ranks are in; default one. */
   readonly processes?: number | undefined;
+  /** Batches whose rows are prefetched; default what the ranks need. */
+  readonly lookAhead?: number;
 }
 
 /** Bytes of all rows with their optimizer state. */
@@ -84,7 +86,7 @@ export function tableBytes({ rows, shape: { dim, optimizer } }: ModelPlan): numb
  */
 export function sizeCache(
   plan: ModelPlan,
-  { batchShape, mostDistinct, ranks, processes = 1 }: BatchSizes,
+  { batchShape, mostDistinct, ranks, processes = 1, lookAhead = lookAheadOf(ranks) }: BatchSizes,
   memory: MemoryBudget | null,
   resident: number,
   room: number = memoryRoom(),
@@ -93,7 +95,6 @@ export function sizeCache(
   const rowBytes = 4 * (dim + rowStateWords(optimizer, dim));
   const batchRows = Math.max(1, mostDistinct?.cold ?? batchShape.lookupCapacity);
   const least = 2 * batchRows;
-  const lookAhead = lookAheadOf(ranks);
   const sizes = (slots: number) => ({ slots: Math.max(least, slots), batchRows, lookAhead });
   const tables = tableBytes(plan);
   const slotBytes = rowBytes + processes * PLAN_BYTES;

@@ -33,7 +33,7 @@ export function expectMemory(plan: ModelPlan, { directory }: Dataset): void {
 
 /** True if rows for which there is no memory can be stored on disk: where all ranks share memory. */
 export function mayUseDisk({ mode }: TrainConfig, world?: MpiWorld): boolean {
-  return mode === "cpu" && (world === undefined || world.peers.size === 1);
+  return (mode === "cpu" || mode === "cached") && (world === undefined || world.peers.size === 1);
 }
 
 /** Replaces the mode by mode cpu, which can store rows on disk, if the tables do not fit in memory. */
@@ -62,11 +62,11 @@ export function modeThatFits(
 /** Throws UsageError if there is a budget for a configuration that keeps all rows in memory. */
 export function expectTier(config: TrainConfig, world: MpiWorld | undefined): void {
   if (config.memory === null || mayUseDisk(config, world)) return;
-  const [where, way] = config.mode === "cpu"
-    ? [`over ${world!.peers.size} hosts`, "train on one host"]
+  const [where, way] = config.mode === "cpu" && world !== undefined
+    ? [`over ${world.peers.size} hosts`, "train on one host"]
     : [`in mode ${config.mode}`, "choose --mode cpu"];
   throw new UsageError(
-    `Cannot limit the memory of training ${where}: only ranks that share memory store rows on disk, in mode cpu; ${way}, or ` +
+    `Cannot limit the memory of training ${where}: only ranks that share memory store rows on disk, in modes cpu and cached; ${way}, or ` +
       `leave out --memory`,
   );
 }

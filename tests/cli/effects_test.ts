@@ -44,7 +44,7 @@ Deno.test("a refusal names the option and a way out; what a mode or device leave
             (option === "--precision" && precision === "tf32" && cpu) ||
             (option === "--activations" && (cpu || device === "auto")) ||
             (option === "--blas" && !cpu) ||
-            (option === "--memory" && mode !== "cpu") ||
+            (option === "--memory" && mode !== "cpu" && mode !== "cached") ||
             [
               "--scaling",
               "--data",

@@ -10,6 +10,9 @@ import type { Layout } from "../../src/layout/layout.ts";
 import { Trainer } from "../../src/loop/trainer.ts";
 import { OPTIMIZER_NAMES, rowStateWords } from "../../src/optimizer/optimizers.ts";
 import { DeviceCachedRank } from "../../src/ranks/device_cached_rank.ts";
+import { openDeviceCached } from "../../src/ranks/placement.ts";
+import { tierOf } from "../../src/ranks/tier.ts";
+import { contentOf } from "../support/checkpoint_words.ts";
 import { LocalRank, type RankGroup } from "../../src/ranks/rank_group.ts";
 import { allocateTrainState } from "../../src/ranks/train_state.ts";
 import { planFor } from "../../src/run/run.ts";
@@ -39,13 +42,27 @@ function datasetOf(directory: TemporaryDirectory, seed: number): Dataset {
   });
 }
 
-/** Ranks on the test device; with `slots` more than two batches of rows, rows are cached there. */
-async function open(config: TrainConfig, dataset: Dataset, layout: Layout, extraSlots: number | undefined) {
+/**
+ * Ranks on the test device; with `extraSlots` more than two batches of rows, rows are cached there, and with `onDisk` a
+ * tenth of all rows in host memory.
+ */
+async function open(
+  config: TrainConfig,
+  dataset: Dataset,
+  layout: Layout,
+  extraSlots: number | undefined,
+  onDisk?: string,
+) {
   const host = await openHost(await cpuOptions("wasm"));
   const device = openCuda({ device: testDevice, emulated: { copiesFirst: config.seed % 3 === 1 } });
   const plan = planFor(config, dataset);
   const tablesOnDevice = extraSlots === undefined;
   const { mostDistinct } = layout.body;
+  if (onDisk !== undefined) {
+    const sizes = { slots: 2 * mostDistinct.cold + extraSlots!, batchRows: mostDistinct.cold };
+    const options = { plan, batchShape: layout.shape, ranks: 1, device, host, mostDistinct };
+    return await openDeviceCached(options, sizes, tierOf(onDisk, { share: 0.1 }), () => {});
+  }
   const state = allocateTrainState({
     ...{ plan, batchShape: layout.shape, ranks: 1, device, host, tablesOnDevice, mostDistinct },
   });
@@ -72,11 +89,30 @@ async function train(group: RankGroup, config: TrainConfig, dataset: Dataset, la
       return undefined;
     }
   });
-  assert.ok(files[2] !== undefined && files[2].length > 0);
+  assert.ok(files.some((file) => file !== undefined && file.length > 0));
   return { events, files };
 }
 
 const SEEDS = { test: 1, all: 40, evidence: 500 };
+for (let seed = 0; seed < seriesLength(SEEDS); seed++) {
+  Deno.test(`rows on the device, in memory and on disk give the bits of rows on the device, seed ${seed}`, async () => {
+    using directory = new TemporaryDirectory();
+    const config = configOf(seed);
+    const dataset = datasetOf(directory, seed);
+    using layout = ensureLayout(dataset, undefined, config, { cache: directory.path }, () => {});
+    await using onDevice = await open(config, dataset, layout, undefined);
+    const expected = await train(onDevice, config, dataset, layout, directory.join("a"));
+    const out = directory.join("b");
+    await using cached = await open(config, dataset, layout, [0, 1, 7, 40][seed % 4], directory.join("rows"));
+    const actual = await train(cached, config, dataset, layout, out);
+    assert.deepEqual(actual.events, expected.events);
+    assert.deepEqual(contentOf(`${out}/last`).vectors, contentOf(directory.join("a/last")).vectors);
+    const { rows, fetched, read } = cached.moved!;
+    assert.ok(fetched > 0 && fetched < rows, `${fetched} of ${rows} rows were fetched`);
+    assert.ok(read > 0, "no row was read from disk");
+  });
+}
+
 for (let seed = 0; seed < seriesLength(SEEDS); seed++) {
   Deno.test(`rows cached on the device give the bits of rows on the device, seed ${seed}`, async () => {
     using directory = new TemporaryDirectory();
@@ -130,4 +166,28 @@ Deno.test("a step copies the batch, missing rows and evicted rows, and does not 
     if (moved.written > 0) evicting++;
   }
   assert.ok(evicting > 2, `rows were evicted in ${evicting} steps`);
+});
+
+Deno.test("a step with rows on disk does not wait for the device", async () => {
+  using directory = new TemporaryDirectory();
+  const config = configOf(1);
+  const dataset = datasetOf(directory, 1);
+  using layout = ensureLayout(dataset, undefined, config, { cache: directory.path }, () => {});
+  await using group = await open(config, dataset, layout, 1, directory.join("rows"));
+  group.initialise(new Float32Array(group.memory.plan.denseWords), 1);
+  const { device } = group.memory.device as CudaBackend;
+  const { synchronize } = device;
+  let waits = 0;
+  device.synchronize = function () {
+    waits++;
+    synchronize.call(this);
+  };
+  const { fetched } = group.moved!;
+  for (let step = 0; step < layout.batches("cold"); step++) {
+    const slot = group.acquire();
+    layout.readBatch("cold", step, group.batches[slot]);
+    group.train(slot);
+  }
+  assert.equal(waits, 0);
+  assert.ok(group.moved!.fetched > fetched + 100);
 });

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { resolveConfig } from "../../src/config/config.ts";
 import { resumeRun, startRun } from "../../src/run/run.ts";
 import { checkpointsOf } from "../support/checkpoint_words.ts";
-import { dataOf, quiet, stopAt } from "../support/row_runs.ts";
+import { dataOf, interruptAgainAndAgain, quiet, stopAt } from "../support/row_runs.ts";
 import { TemporaryDirectory } from "../support/temporary.ts";
 
 /** 25 steps of an epoch. */
@@ -38,3 +38,6 @@ Deno.test("a run with rows cached on a device goes on with the same bits", async
   await resumeRun({ out, report: quiet });
   assert.deepEqual(trained(out), trained(plain));
 });
+
+Deno.test("an interrupted run that caches rows on a device goes on within other memory with the same bits", () =>
+  interruptAgainAndAgain({ ...CONFIG, epochs: 2 }));

@@ -60,13 +60,18 @@ const KERNELS: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   "WASM alone": { ...NO_OPENBLAS, ...NO_ONEDNN, HOTSET_ONNXRUNTIME: "none" },
 };
 
-/** Tests that rows on disk change no bit. */
+const CACHED = "rows cached on a device, all others in memory or on disk: 500 runs of each, ";
+/** Tests that the place of rows changes no bit: files and arguments. */
 const ROW_TESTS: Readonly<Record<string, readonly string[]>> = {
   "100,000 look-ahead plans beside serial execution": ["embedding/plan_test.ts"],
   "5 optimizers × look-ahead 0, 1, 8 × budgets of 2 to 100 %; 1,000 random schedules": ["embedding/cached_test.ts"],
   "whole runs: other memory, ranks, interrupts, `--from`, checkpoints": [
     ...["run/memory_test.ts", "run/memory_ranks_slow_test.ts", "run/row_checkpoints_test.ts"],
     "ranks/mpi_rows_slow_test.ts",
+  ],
+  [`${CACHED}on the emulated device`]: ["ranks/device_cached_test.ts"],
+  [`${CACHED}as one test on the stand-in CUDA library with random delays`]: [
+    ...["cuda_standin/cuda_standin_slow_test.ts", "--filter=rows cached on a device"],
   ],
 };
 
@@ -124,7 +129,7 @@ export const SERIES: readonly Series[] = [
     columns: ["rows on a disk", "passed", "failed", "skipped", "time"],
     parts: Object.entries(ROW_TESTS).map(([name, files]) => ({
       name,
-      args: ["test", "-A", ...files.map((file) => `tests/${file}`)],
+      args: ["test", "-A", ...files.map((file) => file.startsWith("--") ? file : `tests/${file}`)],
       env: { HOTSET_SERIES: "evidence" },
       row: testCounts,
     })),
