@@ -1,13 +1,18 @@
 import { type Command, Option } from "commander";
 import { isArtifact } from "../src/storage/artifact.ts";
 import { generateDataset, writeCriteoLog } from "../src/dataset/generate.ts";
+import type { Split } from "../src/dataset/dataset.ts";
+import { splitSizes } from "../src/dataset/prepare.ts";
 import { type Shape, SHAPES } from "../src/dataset/published.ts";
+import { SessionModel } from "../src/dataset/session_model.ts";
+import { writeSessions } from "../src/dataset/sessions.ts";
+import { UsageError } from "../src/errors.ts";
 import { type Common, positive, real, share } from "./common_options.ts";
 import { eventLine, run } from "./run.ts";
 import { type ConfigFlags, configOf, withTraining } from "./train_options.ts";
 
 interface GenerateFlags extends Common, ConfigFlags {
-  preset: Shape;
+  preset: Shape | "taobao";
   samples: number;
   out: string;
   raw?: boolean;
@@ -15,13 +20,14 @@ interface GenerateFlags extends Common, ConfigFlags {
   drift: number;
   validationFraction: number;
   testFraction: number;
+  validationUsers?: "train" | "other";
 }
 
 /** hotset generate */
 export function generate(program: Command): void {
   withTraining(program.command("generate"))
     .description("Generate a dataset in the shape of a published one, with labels drawn from a random model.")
-    .addOption(new Option("--preset <name>", "shape of the tables").choices(SHAPES).default("kaggle"))
+    .addOption(new Option("--preset <name>", "shape of the tables").choices([...SHAPES, "taobao"]).default("kaggle"))
     .requiredOption("--samples <n>", "samples of all splits", positive)
     .requiredOption("--out <dir>", "directory of the dataset, or with --raw a new file")
     .option("--raw", "write a raw log in the Criteo format instead")
@@ -29,6 +35,12 @@ export function generate(program: Command): void {
     .option("--drift <share>", "share of the popular rows that are replaced over time", share, 0)
     .option("--validation-fraction <share>", "share of the validation split", share, 0.05)
     .option("--test-fraction <share>", "share of the test split", share, 0.1)
+    .addOption(
+      new Option(
+        "--validation-users <which>",
+        "with --preset taobao, users of the validation split: those of the train split, as published (default), or other",
+      ).choices(["train", "other"]),
+    )
     .addHelpText("after", "\nExample: hotset generate --preset kaggle --samples 1000000 --out clicks")
     .action((flags: GenerateFlags) =>
       run(flags, (report) => {
@@ -36,10 +48,33 @@ export function generate(program: Command): void {
         const { seed } = configOf(flags);
         const fractions = { validation: flags.validationFraction, test: flags.testFraction };
         const onProgress = (fraction: number) => report({ event: "stage", stage: "generate", fraction });
-        const options = { shape, samples, scale, drift, seed, fractions, onProgress };
         if (isArtifact(out)) report({ event: "note", text: `The files in ${out} will be replaced` });
+        if (shape === "taobao") {
+          generateSessions(flags, seed, onProgress);
+          console.log(flags.json ? eventLine({ event: "generated", out, samples, bestAuc: {} }) : out);
+          return;
+        }
+        if (flags.validationUsers !== undefined) {
+          throw new UsageError(`Cannot use --validation-users with --preset ${shape}: only taobao has users`);
+        }
+        const options = { shape, samples, scale, drift, seed, fractions, onProgress };
         const bestAuc = raw ? writeCriteoLog(out, options) : generateDataset(out, options).body.generated!.bestAuc;
         console.log(flags.json ? eventLine({ event: "generated", out, samples, bestAuc }) : out);
       })
     );
+}
+
+/** Sessions of generated users, for TBSM. */
+function generateSessions(flags: GenerateFlags, seed: number, onProgress: (fraction: number) => void): void {
+  const { out, samples, scale, drift, raw, validationFraction, testFraction, validationUsers = "train" } = flags;
+  if (raw) throw new UsageError("Cannot write a raw log in the shape of taobao, only a dataset");
+  if (drift > 0) throw new UsageError("Cannot use --drift with --preset taobao: its items keep their popularity");
+  const sizes = splitSizes(samples, { validation: validationFraction, test: testFraction });
+  writeSessions(out, new SessionModel(seed, scale), {
+    seed,
+    samples: Object.fromEntries(sizes.map(({ split, samples }) => [split, samples])) as Record<Split, number>,
+    validationUsers,
+    source: { format: "generated", shape: "taobao", samples, seed, scale, sizes, validationUsers },
+    onProgress,
+  });
 }

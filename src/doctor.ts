@@ -44,9 +44,9 @@ const PRODUCTS = [
 /** Samples/s at which this machine's cores would train a model with all rows in memory; takes about two seconds. */
 export async function speedHere(
   config: StepConfig & { readonly ranks: number | null },
-  { denseFeatures, tables }: DataShape,
+  { denseFeatures, tables, steps }: DataShape,
 ): Promise<number> {
-  return await measureSpeed(config, { denseFeatures, tables }, config.ranks);
+  return await measureSpeed(config, { denseFeatures, tables, steps }, config.ranks);
 }
 
 /** Examines the machine; takes about three seconds. */

@@ -102,6 +102,36 @@ export interface RowUpdateShape {
   readonly ranks: number;
 }
 
+/** Sequences of `steps` vectors of `width` values. */
+export interface StepsShape {
+  readonly steps: number;
+  readonly width: number;
+}
+
+/** Operations of models whose samples are sequences of steps, the last one the candidate; gradients follow from dY. */
+export interface StepAttention {
+  /** `y[i] = x[i] / max(|x[i]|, 1e-12)` of the rows of x (rows, width). */
+  normalise(rows: number, width: number, x: Buffer, y: Buffer): void;
+  normaliseBackward(rows: number, width: number, x: Buffer, dY: Buffer, dX: Buffer): void;
+  /** The products of the candidate with all other steps of x (samples, steps, width): y (samples, steps - 1). */
+  scoreSteps(shape: StepsShape, samples: number, x: Buffer, y: Buffer): void;
+  scoreStepsBackward(shape: StepsShape, samples: number, x: Buffer, dY: Buffer, dX: Buffer): void;
+  /**
+   * y (samples, 2 width): the sum of the other steps of x (samples, steps, width), each with its weight of weights
+   * (samples, steps - 1), and then the candidate.
+   */
+  weighSteps(shape: StepsShape, samples: number, x: Buffer, weights: Buffer, y: Buffer): void;
+  weighStepsBackward(
+    shape: StepsShape,
+    samples: number,
+    x: Buffer,
+    weights: Buffer,
+    dY: Buffer,
+    dX: Buffer,
+    dWeights: Buffer,
+  ): void;
+}
+
 /** Operations of a device since it was opened. */
 export interface DeviceCounters {
   /** Number of kernels and library calls that were launched one by one, not by replaying a graph. */
@@ -122,6 +152,8 @@ export interface Backend extends Disposable {
   readonly name: string;
   /** Counters of a device; undefined for a host, which launches and copies nothing. */
   readonly counters?: Readonly<DeviceCounters>;
+  /** Operations on sequences of steps; undefined for devices, which have none. */
+  readonly stepAttention?: StepAttention;
 
   /** Allocates a buffer of zeros. `label` names it in errors. Throws HotsetError if memory is exhausted. */
   allocate(words: number, label: string): Buffer;

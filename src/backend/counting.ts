@@ -9,6 +9,7 @@ import {
   type LinearShape,
   type MachineShape,
   type RowUpdateShape,
+  type StepAttention,
 } from "./backend.ts";
 
 function computesNothing(): never {
@@ -179,6 +180,15 @@ export class CountingBackend implements HostBackend {
   multiplyAddBackward(words: number): void {
     this.#count(6 * words);
   }
+
+  readonly stepAttention: StepAttention = {
+    normalise: (rows, width) => this.#count(2 * rows * width),
+    normaliseBackward: (rows, width) => this.#count(3 * rows * width),
+    scoreSteps: ({ steps, width }, samples) => this.#count(samples * steps * (width + 1)),
+    scoreStepsBackward: ({ steps, width }, samples) => this.#count(samples * steps * (2 * width + 1)),
+    weighSteps: ({ steps, width }, samples) => this.#count(samples * (steps + 2) * (width + 1)),
+    weighStepsBackward: ({ steps, width }, samples) => this.#count(2 * samples * (steps + 1) * (width + 1)),
+  };
 
   synchronize(): void {}
   [Symbol.dispose](): void {}

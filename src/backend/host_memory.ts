@@ -1,6 +1,7 @@
 /** Buffers in this process's memory, shared by all host backends. */
 import type { Buffer, HostBackend, SharedWords } from "./backend.ts";
 import { HotsetError } from "../errors.ts";
+import { HostStepAttention } from "./host_steps.ts";
 import { bytes } from "../format.ts";
 
 /** Consecutive words in host memory, with views as floats and as integers. */
@@ -16,12 +17,23 @@ export class HostBuffer implements Buffer {
   }
 }
 
-/** The operations of a host backend that copy words and compute nothing. */
+/** The operations of a host backend that all of them share: those that copy words, and those over steps. */
 export abstract class HostMemory implements
   Pick<
     HostBackend,
-    "allocate" | "allocateTable" | "view" | "upload" | "download" | "wrap" | "floats" | "share" | "attach"
+    | "allocate"
+    | "allocateTable"
+    | "view"
+    | "upload"
+    | "download"
+    | "wrap"
+    | "floats"
+    | "share"
+    | "attach"
+    | "stepAttention"
   > {
+  readonly stepAttention: HostStepAttention = new HostStepAttention(this);
+
   allocate(words: number, label: string): Buffer {
     try {
       return new HostBuffer(new SharedArrayBuffer(4 * words), 0, words);

@@ -39,7 +39,8 @@ const modelShape: z.ZodType<ModelShape> = z.object({
   top: z.array(z.number().int().positive()),
   interaction: z.enum(["dot", "cat"]),
   cross: z.object({ layers: z.number().int().positive(), rank: z.number().int().positive() }).optional(),
-  model: z.enum(["mf", "deepfm", "wide-deep"]).optional(),
+  model: z.enum(["mf", "deepfm", "wide-deep", "tbsm"]).optional(),
+  steps: z.number().int().positive().optional(),
   optimizer: z.enum(OPTIMIZER_NAMES),
 });
 

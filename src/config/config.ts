@@ -36,7 +36,7 @@ const KAGGLE: PresetConfig = {
 /**
  * `default` is what Hotset recommends, and `pairs` for data of two sparse features alone, such as user and item. The
  * others are published models with their published options: those on Criteo
- * and Avazu follow facebookresearch/dlrm's benchmark scripts, taobao follows FAE but without TBSM's attention.
+ * and Avazu follow facebookresearch/dlrm's benchmark scripts, taobao follows FAE, with TBSM if `model` is tbsm.
  */
 export const PRESETS = {
   default: { ...KAGGLE, optimizer: "adagrad", learningRate: OPTIMIZERS.adagrad.learningRate, firstTurn: "hot" },

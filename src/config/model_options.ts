@@ -5,8 +5,8 @@ import { oneOf, optionsIn, type OptionsOf, positive, readWidths, type RuleOn, wi
 export interface ModelConfig {
   /** Dimension of embedding rows. */
   dim: number;
-  /** The model: DLRM, DCNv2, matrix factorisation with biases (`mf`), DeepFM, or Wide & Deep. */
-  model: "dlrm" | "dcnv2" | "mf" | "deepfm" | "wide-deep";
+  /** The model: DLRM, DCNv2, matrix factorisation with biases (`mf`), DeepFM, Wide & Deep, or TBSM (on sessions). */
+  model: "dlrm" | "dcnv2" | "mf" | "deepfm" | "wide-deep" | "tbsm";
   /** Required number of dense features of the data; null for any. */
   denseFeatures: number | null;
   /** Widths of the bottom MLP without its input; the last one is `dim`. */
@@ -24,11 +24,18 @@ export interface ModelConfig {
 /** Returns why an option has no effect; undefined if it has one. */
 type Rule = RuleOn<ModelConfig>;
 
+const MACHINE = "its factorisation machine is the interaction";
+/** Why the interaction of other models is fixed. */
+const INTERACTIONS = {
+  dcnv2: "its cross network is the interaction",
+  mf: MACHINE,
+  deepfm: MACHINE,
+  "wide-deep": MACHINE,
+  tbsm: "each step has the products of all pairs",
+};
 /** Other models have something else instead. */
 const interactionRule: Rule = ({ model }) =>
-  model === "dlrm"
-    ? undefined
-    : `with --model ${model}: its ${model === "dcnv2" ? "cross network" : "factorisation machine"} is the interaction`;
+  model === "dlrm" ? undefined : `with --model ${model}: ${INTERACTIONS[model]}`;
 
 /** For options of the MLPs. */
 const mlpRule: Rule = ({ model }) => model === "mf" ? "with --model mf: matrix factorisation has no MLP" : undefined;
@@ -73,9 +80,9 @@ export const MODEL_OPTIONS: OptionsOf<ModelConfig> = {
   }),
   model: option(
     "--model <name>",
-    "the model: dlrm, dcnv2 (low-rank cross network), mf (matrix factorisation), deepfm or wide-deep",
+    "the model: dlrm, dcnv2 (low-rank cross network), mf (matrix factorisation), deepfm, wide-deep, or tbsm (sessions)",
     {
-      type: oneOf(["dlrm", "dcnv2", "mf", "deepfm", "wide-deep"]),
+      type: oneOf(["dlrm", "dcnv2", "mf", "deepfm", "wide-deep", "tbsm"]),
       default: "dlrm",
       before: "dlrm",
       commands: SHAPE,

@@ -48,15 +48,15 @@ export function splitFiles(split: Split) {
   return {
     /** u8 (samples): 0 or 1. */
     labels: `${split}.labels.u8`,
-    /** f32 (samples, dense features), transformed. */
+    /** f32 (samples, steps, dense features), transformed. */
     dense: `${split}.dense.f32`,
-    /** u32 (lookups): global rows, by (sample, table). */
+    /** u32 (lookups): global rows, by (sample, step, table). */
     indices: `${split}.indices.u32`,
     /** u64 (samples): names the group of each sample; only with a column of groups. */
     groups: `${split}.groups.u64`,
     /** f32 (samples): weight of each sample; only with a column of weights. */
     weights: `${split}.weights.f32`,
-    /** u32 (samples, tables): lookups of each bag; only with bags. */
+    /** u32 (samples, steps, tables): lookups of each bag; only with bags. */
     bagLengths: `${split}.bag_lengths.u32`,
     /** f64 (samples + 1): position of each sample's first lookup; only with bags. */
     firstLookups: `${split}.first_lookups.f64`,
@@ -73,7 +73,7 @@ export interface Lookups {
   readonly count: number;
   /** Global rows. */
   readonly indices: Uint32Array;
-  /** (count * tables + 1), only with bags. */
+  /** (count * bags of a sample + 1), only with bags. */
   readonly offsets: Uint32Array | undefined;
 }
 
@@ -83,7 +83,7 @@ export interface Samples extends Lookups {
   readonly labels: Uint8Array;
   /** Above 0 each; undefined where the dataset has none and all are 1. */
   readonly weights?: Float32Array | undefined;
-  /** (count, dense features), transformed. */
+  /** (count, steps, dense features), transformed. */
   readonly dense: Float32Array;
 }
 
@@ -103,19 +103,20 @@ export class Dataset extends DatasetEncoding<DatasetBody> {
    */
   static open(directory: string, check: ArtifactCheck = "checksums"): Dataset {
     const artifact = Artifact.open("dataset", directory, datasetBody, check);
-    const { splits, tables, dense, bags, group, weight } = artifact.body;
+    const { splits, tables, dense, bags, group, weight, steps = 1 } = artifact.body;
+    const bagsOfSample = steps * tables.length;
     for (const split of SPLITS) {
       const files = splitFiles(split);
       const { samples, lookups } = splits[split];
       artifact.expectBytes(files.labels, samples);
-      artifact.expectBytes(files.dense, 4 * samples * dense.length);
+      artifact.expectBytes(files.dense, 4 * samples * steps * dense.length);
       artifact.expectBytes(files.indices, 4 * lookups);
       if (group !== undefined) artifact.expectBytes(files.groups, 8 * samples);
       if (weight !== undefined) artifact.expectBytes(files.weights, 4 * samples);
       if (bags) {
-        artifact.expectBytes(files.bagLengths, 4 * samples * tables.length);
+        artifact.expectBytes(files.bagLengths, 4 * samples * bagsOfSample);
         artifact.expectBytes(files.firstLookups, 8 * (samples + 1));
-      } else if (lookups !== samples * tables.length) {
+      } else if (lookups !== samples * bagsOfSample) {
         throw new HotsetError(
           `Cannot open dataset ${directory}: ${split} has ${lookups} lookups for ${samples} samples`,
         );
@@ -214,12 +215,12 @@ export class SampleReader implements Disposable {
     this.#dataset = dataset;
     this.#split = split;
     this.#readers = readers;
-    const { tables, denseFeatures } = dataset;
+    const { bagsOfSample, denseOfSample } = dataset;
     this.#labels = new Uint8Array(capacity);
     this.#weights = readers.weights === undefined ? undefined : new Float32Array(capacity);
-    this.#dense = new Float32Array(capacity * denseFeatures);
-    this.#indices = new Uint32Array(capacity * tables);
-    this.#offsets = dataset.body.bags ? new Uint32Array(capacity * tables + 1) : undefined;
+    this.#dense = new Float32Array(capacity * denseOfSample);
+    this.#indices = new Uint32Array(capacity * bagsOfSample);
+    this.#offsets = dataset.body.bags ? new Uint32Array(capacity * bagsOfSample + 1) : undefined;
     this.#firstRows = Uint32Array.from(dataset.firstRows);
     this.#tableRows = Uint32Array.from(dataset.body.tables, ({ rows }) => rows);
   }
@@ -229,14 +230,14 @@ export class SampleReader implements Disposable {
    * neither 0 nor 1, a weight is not a number above 0, a dense value is not finite or an index lies outside its table.
    */
   read(first: number, count: number): Samples {
-    const { denseFeatures } = this.#dataset;
+    const { denseOfSample } = this.#dataset;
     const labels = this.#labels.subarray(0, count);
-    const dense = this.#dense.subarray(0, count * denseFeatures);
+    const dense = this.#dense.subarray(0, count * denseOfSample);
     this.#readers.labels.read(first, labels);
-    this.#readers.dense.read(4 * first * denseFeatures, bytes(dense));
+    this.#readers.dense.read(4 * first * denseOfSample, bytes(dense));
     for (let i = 0; i < count; i++) if (labels[i] > 1) this.#fail(first + i, `label ${labels[i]} is neither 0 nor 1`);
     for (let i = 0; i < dense.length; i++) {
-      if (!Number.isFinite(dense[i])) this.#fail(first + Math.floor(i / denseFeatures), `dense value ${dense[i]}`);
+      if (!Number.isFinite(dense[i])) this.#fail(first + Math.floor(i / denseOfSample), `dense value ${dense[i]}`);
     }
     const weights = this.#weights?.subarray(0, count);
     if (weights !== undefined) {
@@ -250,13 +251,13 @@ export class SampleReader implements Disposable {
 
   /** Only the lookups of samples `[first, first + count)`; otherwise like `read`. */
   readLookups(first: number, count: number): Lookups {
-    const { tables } = this.#dataset;
+    const { bagsOfSample } = this.#dataset;
     const firstLookup = this.firstLookup(first);
     const lookups = this.firstLookup(first + count) - firstLookup;
     if (lookups < 0) this.#fail(first, "the positions of lookups decrease");
-    const offsets = this.#offsets?.subarray(0, count * tables + 1);
+    const offsets = this.#offsets?.subarray(0, count * bagsOfSample + 1);
     if (offsets !== undefined) {
-      this.#readers.bagLengths!.read(4 * first * tables, bytes(offsets.subarray(1)));
+      this.#readers.bagLengths!.read(4 * first * bagsOfSample, bytes(offsets.subarray(1)));
       offsets[0] = 0;
       let total = 0;
       for (let b = 1; b < offsets.length; b++) total = offsets[b] = total + offsets[b];
@@ -271,7 +272,7 @@ export class SampleReader implements Disposable {
 
   /** Position of a sample's first lookup among the lookups of the split; for `samples`, the number of all lookups. */
   firstLookup(sample: number): number {
-    if (this.#readers.firstLookups === undefined) return sample * this.#dataset.tables;
+    if (this.#readers.firstLookups === undefined) return sample * this.#dataset.bagsOfSample;
     this.#readers.firstLookups.read(8 * sample, bytes(this.#first));
     const [lookup] = this.#first;
     const most = this.#dataset.body.splits[this.#split].lookups;
@@ -282,10 +283,10 @@ export class SampleReader implements Disposable {
   }
 
   #checkIndices(first: number, count: number, indices: Uint32Array, offsets: Uint32Array | undefined): void {
-    const { tables } = this.#dataset;
+    const { tables, bagsOfSample } = this.#dataset;
     const begins = this.#firstRows;
     const sizes = this.#tableRows;
-    for (let bag = 0, table = 0, k = 0; bag < count * tables; bag++) {
+    for (let bag = 0, table = 0, k = 0; bag < count * bagsOfSample; bag++) {
       const begin = begins[table];
       const size = sizes[table];
       const lastLookup = offsets === undefined ? bag + 1 : offsets[bag + 1];
@@ -296,11 +297,11 @@ export class SampleReader implements Disposable {
   }
 
   #failIndex(first: number, bag: number, row: number): never {
-    const { tables, body } = this.#dataset;
+    const { tables, bagsOfSample, body } = this.#dataset;
     const table = bag % tables;
     const { name, rows } = body.tables[table];
     const index = row - this.#firstRows[table];
-    this.#fail(first + (bag - table) / tables, `index ${index} is outside table ${name} of ${rows} rows`);
+    this.#fail(first + Math.floor(bag / bagsOfSample), `index ${index} is outside table ${name} of ${rows} rows`);
   }
 
   #fail(sample: number, reason: string): never {

@@ -24,6 +24,11 @@ export interface EncodingBody {
   missing?: { feature: string; rows: number; value: number }[] | undefined;
   /** True if a sample can have any number of lookups in a table, not just one. */
   bags: boolean;
+  /**
+   * Steps of a sample, each with all dense features and tables, the last one the candidate; absent for 1. With several
+   * steps there are bags, one for each step and table.
+   */
+  steps?: number | undefined;
 }
 
 /** Schema of these fields. */
@@ -39,6 +44,7 @@ export const encodingFields = {
     z.object({ feature: z.string(), rows: z.number().int().nonnegative(), value: z.number() }),
   ).optional(),
   bags: z.boolean(),
+  steps: z.number().int().min(2).optional(),
 };
 
 /** Maximum number of rows of all tables: global rows are 32-bit numbers, and the last one ends lists of segments. */
@@ -83,9 +89,21 @@ export abstract class DatasetEncoding<Body extends EncodingBody = EncodingBody> 
   get tables(): number {
     return this.body.tables.length;
   }
-  /** Number of dense features of a sample. */
+  /** Number of dense features of a step. */
   get denseFeatures(): number {
     return this.body.dense.length;
+  }
+  /** Steps of a sample. */
+  get steps(): number {
+    return this.body.steps ?? 1;
+  }
+  /** Bags of a sample, by step and table. */
+  get bagsOfSample(): number {
+    return this.steps * this.tables;
+  }
+  /** Dense values of a sample, by step and feature. */
+  get denseOfSample(): number {
+    return this.steps * this.denseFeatures;
   }
   /** Number of rows of all tables. */
   get rows(): number {
@@ -125,7 +143,7 @@ export abstract class DatasetEncoding<Body extends EncodingBody = EncodingBody> 
    */
   save(directory: string): void {
     const source = Object.fromEntries(Object.entries(this.body.source).filter(([key]) => !/inputs$/i.test(key)));
-    const { dense, tables, missing, bags } = this.body;
+    const { dense, tables, missing, bags, steps } = this.body;
     const body: SavedBody = {
       dataset: this.id,
       source,
@@ -133,6 +151,7 @@ export abstract class DatasetEncoding<Body extends EncodingBody = EncodingBody> 
       tables,
       missing,
       bags,
+      ...(steps === undefined ? {} : { steps }),
       rareShares: [...this.rareShares],
     };
     using writer = new ArtifactWriter("encoding", directory);

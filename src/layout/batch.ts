@@ -20,9 +20,9 @@ import { Header, HEADER_WORDS } from "../backend/backend.ts";
 export interface BatchShape {
   /** Samples of a full batch. */
   readonly batchSize: number;
-  /** Number of dense features of a sample. */
+  /** Number of dense values of a sample: of each step, its dense features. */
   readonly denseFeatures: number;
-  /** Number of embedding tables. */
+  /** Number of bags of a sample: of each step, the embedding tables. */
   readonly tables: number;
   /** True if a sample can have any number of lookups in a table, not just one. */
   readonly bags: boolean;

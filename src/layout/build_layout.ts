@@ -61,7 +61,7 @@ export function buildLayout(dataset: Dataset, profile: Profile | undefined, opti
     profile?.expectDataset(dataset);
   });
   const hotRows = profile?.hotRows ?? new Uint32Array(0);
-  const hotMap = hotRows.length === 0 ? undefined : new HotMap(dataset.firstRows, hotRows);
+  const hotMap = hotRows.length === 0 ? undefined : new HotMap(dataset.firstRows, hotRows, dataset.steps);
   const create = direct ? createDirectFile : undefined;
   together(group, () => expectRoom(out, estimateBytes(dataset), `lay out ${dataset.directory}`));
   using writer = new GroupWriter(group, "layout", out, create);
@@ -78,7 +78,7 @@ export function buildLayout(dataset: Dataset, profile: Profile | undefined, opti
     open: (capacity) => shuffled?.reader(capacity) ?? dataset.reader("train", capacity),
   };
   const own = new OwnSamples(split, hotMap, batchSize, group);
-  const { tables, denseFeatures } = dataset;
+  const { bagsOfSample: tables, denseOfSample: denseFeatures } = dataset;
   const { bags, weight } = dataset.body;
   const lookupCapacity = bags ? maxLookups(dataset, own, batchSize, group) : batchSize * tables;
   const shape: BatchShape = {
@@ -138,8 +138,8 @@ function passes(count: number, tell: LayoutOptions["onProgress"]) {
 
 /** Approximate bytes of a layout: dense features uncompressed, and about three bytes per lookup. */
 function estimateBytes(dataset: Dataset): number {
-  const { denseFeatures, tables } = dataset;
-  return dataset.samples("train") * (4 * denseFeatures + 3 * tables);
+  const { denseOfSample, bagsOfSample } = dataset;
+  return dataset.samples("train") * (4 * denseOfSample + 3 * bagsOfSample);
 }
 
 /** Packs a rank's samples. */
@@ -253,7 +253,7 @@ function maxInOrder(dataset: Dataset, split: Split, batchSize: number): number {
 
 /** Maximum number of lookups of a batch of the layout or of an evaluation: a pass over the samples before packing. */
 function maxLookups(dataset: Dataset, own: OwnSamples, batchSize: number, group: ProcessGroup): number {
-  const { tables } = dataset;
+  const { bagsOfSample } = dataset;
   const open = { hot: { samples: 0, lookups: 0 }, cold: { samples: 0, lookups: 0 } };
   const most = together(group, () => {
     // Evaluations use the same blocks.
@@ -262,7 +262,7 @@ function maxLookups(dataset: Dataset, own: OwnSamples, batchSize: number, group:
       const batch = hot ? open.hot : open.cold;
       if (batch.samples === batchSize) batch.samples = batch.lookups = 0;
       batch.samples++;
-      batch.lookups += offsets![(i + 1) * tables] - offsets![i * tables];
+      batch.lookups += offsets![(i + 1) * bagsOfSample] - offsets![i * bagsOfSample];
       most = Math.max(most, batch.lookups);
     });
     return most;

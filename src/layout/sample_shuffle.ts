@@ -103,8 +103,8 @@ function bytesOfRecords(dataset: Dataset): number {
 }
 
 /** Words of a record before its indices. */
-function headWords({ denseFeatures, tables, body: { bags, weight } }: Dataset): number {
-  return 1 + Number(weight !== undefined) + denseFeatures + (bags ? tables : 0);
+function headWords({ denseOfSample, bagsOfSample, body: { bags, weight } }: Dataset): number {
+  return 1 + Number(weight !== undefined) + denseOfSample + (bags ? bagsOfSample : 0);
 }
 
 /** Deals a rank's part of the log out to the buckets. Returns the samples of each. */
@@ -117,12 +117,12 @@ function deal(
   onProgress: Making["onProgress"],
 ): number[] {
   const counts = new Array<number>(buckets).fill(0);
-  const { tables, denseFeatures } = dataset;
+  const { bagsOfSample, denseOfSample } = dataset;
   const head = headWords(dataset);
   using reader: SampleReader = dataset.reader("train", CHUNK_SAMPLES);
   const { first, end } = ownPart(group, Math.ceil(reader.samples / CHUNK_SAMPLES));
   const total = Math.min(end * CHUNK_SAMPLES, reader.samples) - first * CHUNK_SAMPLES;
-  let record = new Uint32Array(head + tables);
+  let record = new Uint32Array(head + bagsOfSample);
   for (let chunk = first; chunk < end; chunk++) {
     const begin = chunk * CHUNK_SAMPLES;
     const { count, labels, weights, dense, indices, offsets } = reader.read(
@@ -133,17 +133,17 @@ function deal(
     const weightWords = weights && new Uint32Array(weights.buffer, weights.byteOffset, weights.length);
     const random = new Random(seed, SHUFFLE_STREAM, CHUNK_STREAM, chunk);
     for (let i = 0; i < count; i++) {
-      const bag = i * tables;
+      const bag = i * bagsOfSample;
       const from = offsets === undefined ? bag : offsets[bag];
-      const to = offsets === undefined ? bag + tables : offsets[bag + tables];
+      const to = offsets === undefined ? bag + bagsOfSample : offsets[bag + bagsOfSample];
       const length = head + to - from;
       if (length > record.length) record = new Uint32Array(2 * length);
       let at = 0;
       record[at++] = labels[i];
       if (weightWords !== undefined) record[at++] = weightWords[i];
-      for (let d = i * denseFeatures, last = d + denseFeatures; d < last; d++) record[at++] = denseWords[d];
+      for (let d = i * denseOfSample, last = d + denseOfSample; d < last; d++) record[at++] = denseWords[d];
       if (offsets !== undefined) {
-        for (let b = bag; b < bag + tables; b++) record[at++] = offsets[b + 1] - offsets[b];
+        for (let b = bag; b < bag + bagsOfSample; b++) record[at++] = offsets[b + 1] - offsets[b];
       }
       for (let k = from; k < to; k++) record[at++] = indices[k];
       const bucket = random.below(buckets);
@@ -189,20 +189,20 @@ class ShuffledSamples implements SampleSource {
     this.#files = paths.map((path) => new BucketFileReader(path));
     this.#places = places;
     this.#firsts = firsts;
-    const { tables, denseFeatures } = dataset;
+    const { bagsOfSample, denseOfSample } = dataset;
     this.#labels = new Uint8Array(capacity);
     this.#weights = dataset.body.weight === undefined ? undefined : new Float32Array(capacity);
     this.#weightWords = this.#weights && new Uint32Array(this.#weights.buffer);
-    this.#dense = new Float32Array(capacity * denseFeatures);
+    this.#dense = new Float32Array(capacity * denseOfSample);
     this.#denseWords = new Uint32Array(this.#dense.buffer);
-    this.#indices = new Uint32Array(capacity * tables);
-    this.#offsets = dataset.body.bags ? new Uint32Array(capacity * tables + 1) : undefined;
+    this.#indices = new Uint32Array(capacity * bagsOfSample);
+    this.#offsets = dataset.body.bags ? new Uint32Array(capacity * bagsOfSample + 1) : undefined;
   }
 
   read(first: number, count: number): Samples {
-    const { tables, denseFeatures } = this.#dataset;
+    const { bagsOfSample, denseOfSample } = this.#dataset;
     const head = headWords(this.#dataset);
-    const offsets = this.#offsets?.subarray(0, count * tables + 1);
+    const offsets = this.#offsets?.subarray(0, count * bagsOfSample + 1);
     let lookups = 0;
     for (let i = 0, bag = 0; i < count; i++) {
       this.#load(first + i);
@@ -211,8 +211,8 @@ class ShuffledSamples implements SampleSource {
       const indicesAt = at + head;
       this.#labels[i] = words[at++];
       if (this.#weightWords !== undefined) this.#weightWords[i] = words[at++];
-      for (let d = i * denseFeatures, last = d + denseFeatures; d < last; d++) this.#denseWords[d] = words[at++];
-      let end = lookups + tables;
+      for (let d = i * denseOfSample, last = d + denseOfSample; d < last; d++) this.#denseWords[d] = words[at++];
+      let end = lookups + bagsOfSample;
       if (offsets !== undefined) {
         end = lookups;
         while (at < indicesAt) offsets[++bag] = end += words[at++];
@@ -225,7 +225,7 @@ class ShuffledSamples implements SampleSource {
       count,
       labels: this.#labels.subarray(0, count),
       weights: this.#weights?.subarray(0, count),
-      dense: this.#dense.subarray(0, count * denseFeatures),
+      dense: this.#dense.subarray(0, count * denseOfSample),
       indices: this.#indices.subarray(0, lookups),
       offsets,
     };
@@ -257,16 +257,16 @@ class ShuffledSamples implements SampleSource {
 
   /** Where the records of the bucket in memory begin, in the order of the log. */
   #findRecords(count: number): Uint32Array {
-    const { tables } = this.#dataset;
+    const { bagsOfSample } = this.#dataset;
     const head = headWords(this.#dataset);
     const starts = new Uint32Array(count);
     const words = this.#words;
     for (let i = 0, at = 0; i < count; i++) {
       starts[i] = at;
-      let lookups = tables;
+      let lookups = bagsOfSample;
       if (this.#offsets !== undefined) {
         lookups = 0;
-        for (let length = at + head - tables; length < at + head; length++) lookups += words[length];
+        for (let length = at + head - bagsOfSample; length < at + head; length++) lookups += words[length];
       }
       at += head + lookups;
     }

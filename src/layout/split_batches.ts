@@ -24,7 +24,7 @@ export class SplitBatches implements Disposable {
 
   /** `batchSize`: samples per batch. */
   constructor(dataset: Dataset, split: Split, batchSize: number) {
-    const { tables, denseFeatures } = dataset;
+    const { bagsOfSample: tables, denseOfSample: denseFeatures } = dataset;
     const { bags } = dataset.body;
     this.#reader = dataset.reader(split, batchSize);
     this.count = Math.ceil(this.#reader.samples / batchSize);

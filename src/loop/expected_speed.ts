@@ -27,16 +27,18 @@ export function kagglePlan(): ModelPlan {
 export interface DataShape {
   readonly denseFeatures: number;
   readonly tables: number;
+  /** Steps of a sample; default 1. */
+  readonly steps?: number | undefined;
 }
 
 /** The part of a configuration that determines the work of a step. */
 export type StepConfig = ModelSizes & Pick<TrainConfig, "batchSize">;
 
 /** A model with tables of equal size. */
-function smallPlan(config: StepConfig, { denseFeatures, tables }: DataShape) {
+function smallPlan(config: StepConfig, { denseFeatures, tables, steps }: DataShape) {
   const { dim, optimizer } = config;
   const rows = Math.ceil(TABLE_WORDS / tables / (dim + rowStateWords(optimizer, dim)));
-  return planModel(shapeOf(config, { denseFeatures, tableRows: new Array<number>(tables).fill(rows) }));
+  return planModel(shapeOf(config, { denseFeatures, tableRows: new Array<number>(tables).fill(rows), steps }));
 }
 
 /** Samples/s of the kaggle model at batch 2,048 on all cores of the CPU; takes about two seconds. */
@@ -49,13 +51,16 @@ export async function expectedSpeed(): Promise<number> {
 export async function measureSpeed(config: StepConfig, data: DataShape, ranks: number | null): Promise<number> {
   const plan = smallPlan(config, data);
   const { batchSize } = config;
-  const batchShape: BatchShape = { ...data, batchSize, bags: false, lookupCapacity: batchSize * data.tables };
+  const { denseFeatures, tables, steps = 1 } = data;
+  const bags = steps * tables;
+  const sizes = { batchSize, denseFeatures: steps * denseFeatures, tables: bags, bags: false };
+  const batchShape: BatchShape = { ...sizes, lookupCapacity: batchSize * bags };
   await using group = await openRanks(resolveConfig("kaggle", { mode: "cpu", ranks }), plan, { batchShape });
   const parameters = new Float32Array(plan.denseWords);
   initialiseDense(plan, 1, parameters);
   group.initialise(parameters, 1);
   for (const [seed, batch] of group.batches.entries()) {
-    fillAtRandom(batch, plan.shape.tableRows[0], seed);
+    fillAtRandom(batch, plan.shape.tableRows, seed);
     writeStep(config.optimizer, batch.floats, 0.01, 1);
   }
   const step = () => group.train(group.acquire());
@@ -69,11 +74,13 @@ export async function measureSpeed(config: StepConfig, data: DataShape, ranks: n
 }
 
 /** Fills a batch with random samples; few rows of each table get most of its lookups. */
-function fillAtRandom(batch: Batch, tableRows: number, seed: number): void {
+function fillAtRandom(batch: Batch, rowsOfTables: readonly number[], seed: number): void {
+  const [tableRows] = rowsOfTables;
   const { batchSize, denseFeatures, tables } = batch.shape;
   const random = new Random(seed);
   const filler = new BatchFiller(batch);
-  const popular = (_: unknown, k: number) => k % tables * tableRows + Math.floor(tableRows * random.uniform() ** 4);
+  const popular = (_: unknown, k: number) =>
+    k % rowsOfTables.length * tableRows + Math.floor(tableRows * random.uniform() ** 4);
   const samples = {
     count: batchSize,
     labels: Uint8Array.from({ length: batchSize }, () => random.below(2)),

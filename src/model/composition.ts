@@ -1,6 +1,8 @@
 /** Connects layers to a model and assigns their parameters positions in one vector. */
 import { elementsOf, type Layer, type Parameter, type Part } from "./layers/layer.ts";
 import { linear } from "./layers/linear.ts";
+import { atEachStep } from "./layers/steps.ts";
+import type { Activation } from "../backend/backend.ts";
 
 /** A vector of each sample that a layer reads or writes. */
 export interface Value {
@@ -74,21 +76,23 @@ export class Composition {
 
   /**
    * Adds fully connected layers with ReLU between them, and `last` behind the last. Their tensors are `TENSORS.0`,
-   * `TENSORS.2`, ...: in nn.Sequential an activation follows each.
+   * `TENSORS.2`, ...: in nn.Sequential an activation follows each. With `steps` each of the steps that `input` holds
+   * passes through the same layers.
    */
   mlp(
-    { input, widths, last, part, tensors }: {
+    { input, widths, last, part, tensors, steps = 1 }: {
       readonly input: Value;
       readonly widths: readonly number[];
-      readonly last: "identity" | "relu";
+      readonly last: Activation;
       readonly part: Part;
       readonly tensors: string;
+      readonly steps?: number;
     },
   ): Value {
     return widths.reduce((x, outputs, i) => {
       const activation = i === widths.length - 1 ? last : "relu";
       const place = { part, title: `layer ${i + 1} of the ${part.title}`, tensors: `${tensors}.${2 * i}` };
-      return this.add(linear({ inputs: x.width, outputs, activation }, place), x);
+      return this.add(atEachStep(linear({ inputs: x.width / steps, outputs, activation }, place), steps), x);
     }, input);
   }
 }

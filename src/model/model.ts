@@ -98,7 +98,7 @@ export class Model {
   ) {
     const { world } = groups;
     const { device, host, pooledGradients } = memory;
-    const { dim, tableRows } = plan.shape;
+    const { dim } = plan.shape;
     this.plan = plan;
     const { first: firstSample, count } = samplesOfRank(shape.batchSize, world.rank, world.size);
     this.firstSample = firstSample;
@@ -111,7 +111,7 @@ export class Model {
     this.#network = new Network(plan, this.capacity, { ...memory, gradients: this.#gradientSum.gradients });
     this.logits = this.#network.logits;
     this.unitSums = this.#network.unitSums;
-    const bagWords = tableRows.length * dim;
+    const bagWords = shape.tables * dim;
     this.#pooled = device.allocate(this.capacity * bagWords, "pooled rows");
     this.#dPooled = device.view(pooledGradients, this.firstSample * bagWords, this.capacity * bagWords);
     const context = { shape: plan.shape, batchShape: shape, host, device, groups, pooledGradients };

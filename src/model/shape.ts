@@ -5,6 +5,8 @@ import { composeDcnv2, type CrossShape } from "./models/dcnv2.ts";
 import { composeDeepFm } from "./models/deepfm.ts";
 import { composeDlrm, type DlrmShape } from "./models/dlrm.ts";
 import { composeMatrixFactorisation } from "./models/matrix_factorisation.ts";
+import { composeTbsm } from "./models/tbsm.ts";
+import { HotsetError } from "../errors.ts";
 
 /** All settings that determine the sizes of a model's parameters. */
 export interface ModelShape extends DlrmShape {
@@ -12,12 +14,14 @@ export interface ModelShape extends DlrmShape {
   readonly cross?: CrossShape | undefined;
   /** Absent from a DLRM and a DCNv2. */
   readonly model?: OtherModel | undefined;
+  /** Steps of a sample of a TBSM, the last one the candidate; absent from other models. */
+  readonly steps?: number | undefined;
   /** Determines the optimizer state. */
   readonly optimizer: OptimizerName;
 }
 
 /** The models other than DLRM and DCNv2, which `ModelShape.cross` tells apart. */
-type OtherModel = "mf" | "deepfm" | "wide-deep";
+type OtherModel = "mf" | "deepfm" | "wide-deep" | "tbsm";
 /** The name of a model. */
 export type ModelName = "dlrm" | "dcnv2" | OtherModel;
 
@@ -37,18 +41,30 @@ export interface ModelSizes extends Pick<ModelShape, "dim" | "top" | "interactio
 
 /** The part of a dataset that a model depends on. */
 export interface DataSizes {
+  /** Of a step. */
   readonly denseFeatures: number;
   readonly tableRows: readonly number[];
+  /** Steps of a sample; default 1. */
+  readonly steps?: number | undefined;
 }
 
-/** The shape of the configured model on this data; without dense features it has no bottom MLP. */
-export function shapeOf(sizes: ModelSizes, { denseFeatures, tableRows }: DataSizes): ModelShape {
+/**
+ * The shape of the configured model on this data; without dense features it has no bottom MLP. Throws HotsetError if it
+ * cannot read samples of several steps.
+ */
+export function shapeOf(sizes: ModelSizes, { denseFeatures, tableRows, steps = 1 }: DataSizes): ModelShape {
   const { dim, bottom, top, interaction, optimizer, model, crossLayers: layers, crossRank: rank } = sizes;
+  if (steps > 1 && model !== "tbsm") {
+    throw new HotsetError(
+      `Cannot build the model: the samples are sequences of ${steps} steps, which ${model} cannot read; choose --model tbsm`,
+    );
+  }
   const input = denseFeatures === 0 ? [] : [denseFeatures];
   const common = { dim, tableRows, optimizer };
   if (model === "mf") return { ...common, bottom: input, top: [], interaction: "cat", model };
   const mlps = { ...common, bottom: denseFeatures === 0 ? [] : [denseFeatures, ...bottom], top };
   if (model === "dlrm") return { ...mlps, interaction };
+  if (model === "tbsm") return { ...mlps, interaction: "dot", model, steps };
   return { ...mlps, interaction: "cat", ...(model === "dcnv2" ? { cross: { layers, rank } } : { model }) };
 }
 
@@ -76,6 +92,7 @@ const COMPOSE: Record<ModelName, (shape: ModelShape) => { model: Composition; lo
   mf: composeMatrixFactorisation,
   deepfm: (shape) => composeDeepFm(shape, 2),
   "wide-deep": (shape) => composeDeepFm(shape, 1),
+  tbsm: (shape) => composeTbsm(shape, shape.steps!),
 };
 
 /** Derives the layers of a model. Throws HotsetError if the widths do not match. */

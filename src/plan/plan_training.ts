@@ -100,6 +100,8 @@ export type PlanConfig = Pick<
 interface Source {
   readonly name: string;
   readonly denseFeatures: number;
+  /** Steps of a sample. */
+  readonly steps: number;
   readonly tables: readonly { readonly name: string; readonly rows: number }[];
   /** Mean number of lookups of a sample. */
   readonly lookups: number;
@@ -136,7 +138,8 @@ export function planDataset(
       name: dataset.directory,
       denseFeatures: dataset.denseFeatures,
       tables: dataset.body.tables,
-      lookups: samples === 0 ? dataset.tables : lookups / samples,
+      steps: dataset.steps,
+      lookups: samples === 0 ? dataset.bagsOfSample : lookups / samples,
       bags: dataset.body.bags,
       samples,
       popularity: () => countedPopularity(dataset.readCounts(), samples),
@@ -162,6 +165,7 @@ export function planPublished(
       name: data.source,
       denseFeatures: data.dense.length,
       tables: data.tables,
+      steps: 1,
       lookups: data.tables.length,
       bags: false,
       popularity: () => publishedPopularity(data.tables),
@@ -200,7 +204,7 @@ function planTraining(
     lookupShare: covered.shares[t],
   }));
   const hotRows = covered.hotRows.reduce((sum, rows) => sum + rows, 0);
-  const placements = PLACEMENTS.filter(({ mode }) => canTrain(mode, tables.length)).map((placement) => {
+  const placements = placementsOf(config, source).map((placement) => {
     const plan = memoryOf(source, config, placement, hotRows);
     return { ...plan, fits: plan.host <= machine.available };
   });
@@ -269,19 +273,24 @@ function timesOn(
   const moved = fetchedRows({ popularity, batchSize, samples }, cachedRowsOf(source, config));
   const fetched = moved.first + moved.again;
   const options = { ...sizesOf(source, config), hotRows, hotSampleShare, distinct, fetched, ranks: config.ranks };
-  return PLACEMENTS.filter(({ mode }) => canTrain(mode, source.tables.length))
+  return placementsOf(config, source)
     .map((placement) => planTime(options, placement, machine));
+}
+
+/** The placements that can train the model: devices have no kernels of the attention of TBSM. */
+function placementsOf({ model }: PlanConfig, { tables }: Source): Placement[] {
+  return PLACEMENTS.filter(({ mode, onDevice }) => canTrain(mode, tables.length) && !(onDevice && model === "tbsm"));
 }
 
 /** The model, and properties of its batches. */
 function sizesOf(source: Source, config: PlanConfig): { model: ModelPlan; batchShape: BatchShape } {
   const { batchSize } = config;
-  const { denseFeatures } = source;
-  const model = planModel(shapeOf(config, { denseFeatures, tableRows: source.tables.map(({ rows }) => rows) }));
+  const { denseFeatures, steps } = source;
+  const model = planModel(shapeOf(config, { denseFeatures, tableRows: source.tables.map(({ rows }) => rows), steps }));
   const batchShape: BatchShape = {
     batchSize,
-    denseFeatures: source.denseFeatures,
-    tables: source.tables.length,
+    denseFeatures: steps * denseFeatures,
+    tables: steps * source.tables.length,
     bags: source.bags,
     lookupCapacity: Math.ceil(batchSize * source.lookups),
   };

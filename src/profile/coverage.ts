@@ -84,7 +84,9 @@ export function drawSamples(dataset: Dataset, seed: number): DrawnSample[] {
     const end = Math.floor((i + 1) * samples / drawn);
     const { indices, offsets } = reader.readLookups(first + random.below(end - first), 1);
     const tables = new Uint16Array(indices.length);
-    for (let t = 0; t < dataset.tables; t++) tables.fill(t, offsets?.[t] ?? t, offsets?.[t + 1] ?? t + 1);
+    for (let bag = 0; bag < dataset.bagsOfSample; bag++) {
+      tables.fill(bag % dataset.tables, offsets?.[bag] ?? bag, offsets?.[bag + 1] ?? bag + 1);
+    }
     return { rows: indices.slice(), tables };
   });
 }

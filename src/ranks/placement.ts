@@ -25,7 +25,7 @@ import { WorkerRanks } from "./worker_ranks.ts";
 /** The part of a configuration that determines the placement. */
 export type PlacementConfig =
   & Pick<TrainConfig, "mode" | "device" | "ranks" | "blas" | "precision" | "activations">
-  & Partial<Pick<TrainConfig, "clipNorm" | "hotMemory">>;
+  & Partial<Pick<TrainConfig, "clipNorm" | "hotMemory" | "model">>;
 
 /** An option of the configuration that only a device supports; undefined if the CPU supports all. */
 function onlyOnDevice({ precision, activations }: PlacementConfig): string | undefined {
@@ -61,7 +61,10 @@ export function expectPlacement(config: PlacementConfig, world?: MpiWorld): void
   if (only !== undefined && onCpu) {
     throw new UsageError(`Cannot use ${only} on the CPU: it applies to GPUs only; leave it out, or train on one`);
   }
-  const { blas, precision } = config;
+  const { blas, precision, model } = config;
+  if (model === "tbsm" && !onCpu) {
+    throw new UsageError("Cannot train tbsm on a GPU, which lacks its attention: choose --mode cpu, or --device cpu");
+  }
   if (onCpu && precision === "bf16" && blas !== "auto" && blas !== "onednn") {
     throw new UsageError(
       `Cannot use precision bf16 with blas ${blas}: on a CPU only oneDNN multiplies in bf16; choose --blas onednn, or ` +

@@ -33,7 +33,7 @@ export function leakNotes(dataset: Dataset): string[] {
 
 /** Samples by feature: dense values, and the rows of each bag. */
 function sampleOf(dataset: Dataset): { dense: Float32Array[]; labels: Uint8Array; bags: number[][][] } {
-  const { tables, denseFeatures } = dataset;
+  const { tables, steps, denseFeatures } = dataset;
   const all = dataset.samples("train");
   const chunks = all <= CHUNKS * CHUNK_SAMPLES ? 1 : CHUNKS;
   const length = chunks === 1 ? all : CHUNK_SAMPLES;
@@ -46,9 +46,11 @@ function sampleOf(dataset: Dataset): { dense: Float32Array[]; labels: Uint8Array
     const read = reader.read(chunks === 1 ? 0 : Math.floor(chunk * (all - length) / (chunks - 1)), length);
     labels.set(read.labels, at);
     for (let i = 0; i < length; i++) {
-      for (let d = 0; d < denseFeatures; d++) dense[d][at + i] = read.dense[i * denseFeatures + d];
+      // Of several steps the last one, the candidate, tells the labels apart.
+      const candidate = (i + 1) * steps - 1;
+      for (let d = 0; d < denseFeatures; d++) dense[d][at + i] = read.dense[candidate * denseFeatures + d];
       for (let t = 0; t < tables; t++) {
-        const bag = i * tables + t;
+        const bag = candidate * tables + t;
         const [begin, end] = read.offsets === undefined ? [bag, bag + 1] : [read.offsets[bag], read.offsets[bag + 1]];
         bags[t].push([...read.indices.subarray(begin, end)]);
       }

@@ -69,7 +69,7 @@ export function touchedRows(dataset: Dataset): number {
   let count = 0;
   for (let first = 0; first < samples; first += CHUNK_SAMPLES) {
     const { indices, offsets, count: read } = reader.read(first, Math.min(CHUNK_SAMPLES, samples - first));
-    const lookups = offsets === undefined ? read * dataset.tables : offsets[read * dataset.tables];
+    const lookups = offsets === undefined ? read * dataset.bagsOfSample : offsets[read * dataset.bagsOfSample];
     for (let i = 0; i < lookups; i++) {
       const row = indices[i];
       const bit = 1 << (row & 31);

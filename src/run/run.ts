@@ -36,9 +36,10 @@ import { trainRun } from "./train_run.ts";
 
 /** The model of a configuration for a dataset. */
 export function planFor(config: TrainConfig, dataset: Dataset): ModelPlan {
-  const { denseFeatures } = dataset;
+  const { denseFeatures, steps } = dataset;
   expectDenseFeatures(config, denseFeatures, `train on ${dataset.directory}`);
-  return planModel(shapeOf(config, { denseFeatures, tableRows: dataset.body.tables.map((table) => table.rows) }));
+  const tableRows = dataset.body.tables.map((table) => table.rows);
+  return planModel(shapeOf(config, { denseFeatures, tableRows, steps }));
 }
 
 /** Locks a run, so that no other process trains it. The caller disposes the lock; the first rank holds it for all. */
@@ -53,7 +54,8 @@ async function lockRun(options: RunOptions): Promise<Disposable | undefined> {
 /** Throws unless a run can begin in the directory. Checked first, so that it does not fail after hours of preparing. */
 export function expectStart(config: TrainConfig, out: string, world?: MpiWorld): void {
   expectPlacement(config, world);
-  planModel(shapeOf(config, { denseFeatures: config.denseFeatures ?? 1, tableRows: [1] }));
+  const steps = config.model === "tbsm" ? 2 : 1; // any number
+  planModel(shapeOf(config, { denseFeatures: config.denseFeatures ?? 1, tableRows: [1], steps }));
   const occupied = (what: string) => new HotsetError(`Cannot start a run in ${out}: ${what}`, { code: "occupied" });
   const target = throughLinks(out);
   if (existsSync(target) && !Deno.statSync(target).isDirectory) {

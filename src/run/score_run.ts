@@ -256,7 +256,10 @@ async function score(
 ): Promise<void> {
   const { model, rowLog } = withBest(run, ({ body }) => body);
   const rows = dataset.body.tables.map((table) => table.rows);
-  if (JSON.stringify(rows) !== JSON.stringify(model.tableRows) || dataset.denseFeatures !== (model.bottom[0] ?? 0)) {
+  if (
+    JSON.stringify(rows) !== JSON.stringify(model.tableRows) || dataset.denseFeatures !== (model.bottom[0] ?? 0) ||
+    dataset.steps !== (model.steps ?? 1)
+  ) {
     throw new HotsetError(
       `Cannot score dataset ${dataset.directory}: it has ${dataset.denseFeatures} dense features and ${dataset.tables} ` +
         `tables of ${dataset.rows} rows, the model expects ${model.bottom[0] ?? 0}, ${model.tableRows.length} and ` +

@@ -27,6 +27,7 @@ export class Scorer {
   readonly #offsets: Buffer;
   readonly #network: Network;
   readonly #layers: BoundLayer;
+  readonly #bagsOfSample: number;
   #indices: Buffer;
 
   /**
@@ -34,7 +35,7 @@ export class Scorer {
    */
   constructor(host: HostBackend, checkpoint: Checkpoint, bags: boolean) {
     const plan = planModel(checkpoint.body.model);
-    const { dim, tableRows, bottom } = plan.shape;
+    const { dim, tableRows, bottom, steps = 1 } = plan.shape;
     this.#host = host;
     this.#plan = plan;
     this.#bags = bags;
@@ -46,8 +47,9 @@ export class Scorer {
     };
     const parameters = host.allocate(plan.denseWords, "dense parameters");
     checkpoint.load({ host, device: host, parameters, denseState: undefined, full: this.#table }, plan.shape);
-    const tableWords = MAX_SAMPLES * tableRows.length;
-    this.#dense = host.allocate(MAX_SAMPLES * (bottom[0] ?? 0), "dense features");
+    this.#bagsOfSample = steps * tableRows.length;
+    const tableWords = MAX_SAMPLES * this.#bagsOfSample;
+    this.#dense = host.allocate(MAX_SAMPLES * steps * (bottom[0] ?? 0), "dense features");
     this.#pooled = host.allocate(tableWords * dim, "pooled rows");
     this.#offsets = host.allocate(tableWords + 1, "offsets");
     this.#indices = host.allocate(tableWords * (bags ? LOOKUPS_A_BAG : 1), "indices");
@@ -68,13 +70,13 @@ export class Scorer {
    */
   logits({ count, dense, indices, offsets }: EncodedRows, first: number): Float32Array {
     const host = this.#host;
-    const { dim, tableRows } = this.#plan.shape;
+    const { dim } = this.#plan.shape;
     host.upload(dense, this.#dense);
     if (indices.length > this.#indices.words) this.#indices = host.allocate(2 * indices.length, "indices");
     host.upload(indices, this.#indices);
     if (this.#bags) host.upload(offsets!, this.#offsets);
     const places = this.#bags ? this.#offsets : undefined;
-    host.pool(count * tableRows.length, dim, this.#table.weights, this.#indices, places, this.#pooled);
+    host.pool(count * this.#bagsOfSample, dim, this.#table.weights, this.#indices, places, this.#pooled);
     this.#layers.forward(count);
     const logits = host.floats(this.#network.logits).subarray(0, count);
     const wrong = notFinite(logits);

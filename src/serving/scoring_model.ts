@@ -35,6 +35,7 @@ export class ScoringModel implements Disposable {
   readonly #encoder: RowEncoder;
   readonly #firstRows: Float64Array;
   readonly #bags: boolean;
+  readonly #steps: number;
   #scorer: Scorer | undefined;
 
   /** Use `openModel`. @internal */
@@ -42,6 +43,7 @@ export class ScoringModel implements Disposable {
     this.facts = facts;
     this.#firstRows = dataset.firstRows;
     this.#bags = dataset.body.bags;
+    this.#steps = dataset.steps;
     this.#encoder = encoder;
     this.#scorer = scorer;
   }
@@ -65,7 +67,7 @@ export class ScoringModel implements Disposable {
   /**
    * Probabilities of up to 256 encoded samples, as a dataset's reader returns them: `dense` (count, features)
    * transformed, `indices` global rows by (sample, table), and for a model with bags `offsets` (count * tables + 1),
-   * where bag b begins at lookup `offsets[b]`. Fills `probabilities` and allocates nothing. Throws HotsetError if sizes
+   * where bag b begins at lookup `offsets[b]`; with steps, each has the features and tables of a sample in turn. Fills `probabilities` and allocates nothing. Throws HotsetError if sizes
    * do not match or an index is outside its table.
    */
   scoreEncoded(samples: EncodedRows, probabilities: Float32Array): void {
@@ -91,10 +93,10 @@ export class ScoringModel implements Disposable {
     most: number,
   ): string | undefined {
     const tables = this.#firstRows.length - 1;
-    const bags = count * tables;
+    const bags = count * this.#steps * tables;
     if (!(Number.isInteger(count) && count >= 0 && count <= most)) return `${count} of them, not 0 to ${most}`;
     if (probabilities.length < count) return `there is room for ${probabilities.length} probabilities of ${count}`;
-    const features = count * this.facts.dense.length;
+    const features = count * this.#steps * this.facts.dense.length;
     if (dense.length !== features) return `dense has ${dense.length} values instead of ${features}`;
     if (this.#bags !== (offsets !== undefined)) {
       return `offsets are ${this.#bags ? "missing" : "not for a model without bags"}`;

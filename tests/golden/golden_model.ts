@@ -41,6 +41,8 @@ export const WEIGHTED_LOSS = { positiveWeight: 3, labelSmoothing: 0.1 };
 /** Features that the golden data are left without. */
 export type Without = "dense" | "tables" | undefined;
 
+/** Steps of a sample of the golden TBSM. */
+const STEPS_OF_SAMPLE = 4;
 /** The cross network of the golden DCNv2. */
 const CROSS = { layers: 2, rank: 5 };
 
@@ -54,6 +56,7 @@ export function goldenModel(optimizer: OptimizerName, without?: Without): ModelS
 /** A golden model other than the DLRM. */
 export function goldenOther(name: Exclude<ModelName, "dlrm">, optimizer: OptimizerName, without?: Without): ModelShape {
   const shape = { ...goldenModel(optimizer, without), interaction: "cat" } as const;
+  if (name === "tbsm") return { ...shape, interaction: "dot", model: name, steps: STEPS_OF_SAMPLE };
   if (name === "dcnv2") return { ...shape, cross: CROSS };
   return name === "mf"
     ? { ...shape, bottom: shape.bottom.slice(0, 1), top: [], model: name }
@@ -80,6 +83,13 @@ export function goldenParameters(plan: ModelPlan): { dense: Float32Array; rows: 
   return { dense, rows };
 }
 
+/** The data of a golden model. */
+export interface GoldenData {
+  readonly without?: Without;
+  readonly weighted?: boolean | undefined;
+  readonly model?: ModelName | undefined;
+}
+
 /** Packs the golden batches one after the other into one block. */
 export class GoldenBatches {
   readonly shape: BatchShape;
@@ -87,13 +97,15 @@ export class GoldenBatches {
   readonly #sorter: SegmentSorter;
 
   readonly #weighted: boolean;
+  readonly #steps: number;
 
-  constructor(without?: Without, weighted = false) {
+  constructor({ without, weighted = false, model }: GoldenData = {}) {
     this.#weighted = weighted;
-    const tables = without === "tables" ? 0 : TABLES;
+    this.#steps = model === "tbsm" ? STEPS_OF_SAMPLE : 1;
+    const tables = without === "tables" ? 0 : this.#steps * TABLES;
     this.shape = {
       batchSize: BATCH,
-      denseFeatures: without === "dense" ? 0 : DENSE,
+      denseFeatures: without === "dense" ? 0 : this.#steps * DENSE,
       tables,
       bags: tables > 0,
       lookupCapacity: BATCH * tables * 4,
@@ -111,16 +123,17 @@ export class GoldenBatches {
     const offsets = [0];
     for (let sample = 0; sample < BATCH; sample++) {
       let total = 0;
-      let firstRow = 0;
-      TABLE_ROWS.forEach((rows, table) => {
-        for (let left = bagLength(number(stream + 1, sample * TABLES + table)); left > 0; left--) {
-          const id = Math.floor(rows * number(stream + 2, indices.length) ** 2);
+      const bags = this.#steps * TABLES;
+      for (let bag = sample * bags; bag < (sample + 1) * bags; bag++) {
+        const table = bag % TABLES;
+        const firstRow = TABLE_ROWS.slice(0, table).reduce((sum, rows) => sum + rows, 0);
+        for (let left = bagLength(number(stream + 1, bag)); left > 0; left--) {
+          const id = Math.floor(TABLE_ROWS[table] * number(stream + 2, indices.length) ** 2);
           total += id;
           indices.push(firstRow + id);
         }
         offsets.push(indices.length);
-        firstRow += rows;
-      });
+      }
       labels[sample] = number(stream + 3, sample) < (total % 3 === 0 ? 0.8 : 0.2) ? 1 : 0;
     }
     const filler = new BatchFiller(this.#batch);

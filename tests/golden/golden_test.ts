@@ -39,7 +39,7 @@ async function lossesOf(
   } = {},
 ): Promise<number[]> {
   using host = await openHost(options);
-  const batches = new GoldenBatches(without, weighted);
+  const batches = new GoldenBatches({ without, weighted, model });
   const shape = model === undefined ? goldenModel(optimizer, without) : goldenOther(model, optimizer, without);
   await using group = localModel(host, shape, batches.shape, {
     ...(clipNorm !== undefined && { clipNorm }),
@@ -133,6 +133,9 @@ const OTHERS = [
   ...Object.entries(golden.mf).map(([optimizer, losses]) =>
     ["mf", undefined, optimizer as OptimizerName, losses] as const
   ),
+  ...Object.entries(golden.tbsm).map(([optimizer, losses]) =>
+    ["tbsm", undefined, optimizer as OptimizerName, losses] as const
+  ),
   ["mf", "dense", "adagrad", golden.mfWithoutDense],
   ["deepfm", undefined, "adagrad", golden.deepfm],
   ["wide-deep", undefined, "adagrad", golden["wide-deep"]],
@@ -150,7 +153,7 @@ for (const [name, options] of BACKENDS) {
   for (const [kind, base64] of Object.entries(gradients) as [ModelName, string][]) {
     Deno.test(`gradients are PyTorch's: ${name}, ${kind}`, async () => {
       using host = await openHost(await options());
-      const batches = new GoldenBatches();
+      const batches = new GoldenBatches({ model: kind });
       const shape = kind === "dlrm" ? goldenModel("sgd") : goldenOther(kind, "sgd");
       await using group = localModel(host, shape, batches.shape);
       const { plan, parameters, full } = group.memory;

@@ -19,7 +19,8 @@ between the two programs. `number(stream, i)` is the hash of `stream * 1_000_003
                            of 3, and below 0.2 elsewhere
 
 Layers are counted over the bottom MLP, the products V and W of each cross layer, of which V has no bias, and then the top
-MLP. A model without dense features has no bottom MLP; its top
+MLP; or, of a TBSM, the tower, product A without a bias, the MLP of the attention and the top MLP. A sample of a TBSM has
+several steps, the last one the candidate: its features and bags are numbered by (sample, step). A model without dense features has no bottom MLP; its top
 MLP reads all pooled rows and the products of all pairs of them. A model without tables is the bottom MLP and then the top
 one; its batches are those of the others without the lookups. Tables have so few rows that all batches repeat some.
 """
@@ -41,6 +42,7 @@ TOP = [DIM + (TABLES + 1) * TABLES // 2, 16, 1]
 TOP_WITHOUT_DENSE = [TABLES * DIM + TABLES * (TABLES - 1) // 2, 16, 1]
 TOP_WITHOUT_TABLES = [DIM, 16, 1]
 CROSS_LAYERS, CROSS_RANK = 2, 5
+STEPS_OF_SAMPLE = 4
 LEARNING_RATES = {"sgd": 0.1, "adagrad": 0.05, "rwsadagrad": 0.05, "adam": 0.01, "adamw": 0.01}
 WEIGHT_DECAY = {"adam": 0.02, "adamw": 0.05}
 EPSILON = 1e-10
@@ -67,6 +69,8 @@ def tensor(stream, shape, scale, shift):
 
 
 class Dlrm(torch.nn.Module):
+    steps = 1
+
     def __init__(self, has_dense=True, has_tables=True):
         super().__init__()
         layers = []
@@ -140,6 +144,52 @@ class Dcnv2(Dlrm):
         return x
 
 
+class Tbsm(Dlrm):
+    """A tower of MLPs and products for each step, and attention of the last step to those before it."""
+
+    steps = STEPS_OF_SAMPLE
+
+    def __init__(self):
+        super().__init__()
+        first = len(self.bottom)
+        features = DIM + (TABLES + 1) * TABLES // 2
+        others = self.steps - 1
+        shapes = [(15, features), (15, 15), (15, 15), (15, others), (15, 15), (others, 15), (16, 30), (1, 16)]
+        layers = []
+        for i, (outputs, inputs) in enumerate(shapes):
+            linear = torch.nn.Linear(inputs, outputs, bias=i != 2)
+            bound = math.sqrt(6 / (inputs + outputs))
+            linear.weight.data = tensor(1 + first + i, (outputs, inputs), 2 * bound, -bound)
+            if i != 2:
+                linear.bias.data = tensor(11 + first + i, (outputs,), 1, -0.5)
+            layers.append(linear)
+        self.tower = torch.nn.ModuleList(layers[:2])
+        self.a = layers[2]
+        self.attention = torch.nn.ModuleList(layers[3:6])
+        self.top = torch.nn.ModuleList(layers[6:])
+
+    def layers(self):
+        return [*self.bottom, *self.tower, self.a, *self.attention, *self.top]
+
+    def forward(self, dense, bags):
+        x = dense.reshape(-1, DENSE)
+        for layer in self.bottom:
+            x = torch.relu(layer(x))
+        x = self.interact(x, [table(ids, offsets) for table, (ids, offsets) in zip(self.tables, bags)])
+        for layer in self.tower:
+            x = torch.relu(layer(x))
+        z = torch.nn.functional.normalize(x, p=2, dim=1).reshape(-1, self.steps, 15)
+        history, candidate = z[:, :-1], z[:, -1:]
+        square = self.a.weight.T @ self.a.weight
+        weights = torch.bmm(history, (candidate @ square).transpose(1, 2)).squeeze(2)
+        for layer in self.attention[:-1]:
+            weights = torch.relu(layer(weights))
+        weights = torch.sigmoid(self.attention[-1](weights))
+        context = torch.bmm(weights.unsqueeze(1), history)
+        x = torch.cat([context, candidate], dim=2).squeeze(1)
+        return self.top[1](torch.relu(self.top[0](x))).squeeze(1)
+
+
 def machine(pooled, degree):
     """The logit of a factorisation machine: the weights at the end of rows, and the products of the values before."""
     rows = torch.stack(pooled, dim=1)
@@ -192,18 +242,20 @@ def bag_length(u):
     return 0 if u < 1 / 8 else 1 if u < 5 / 8 else 2 + math.floor(8 * u - 5)
 
 
-def batch(step):
+def batch(step, steps):
     stream = 100 + 10 * step
-    dense = tensor(stream, (BATCH, DENSE), 2, 0)
+    dense = tensor(stream, (BATCH, steps * DENSE), 2, 0)
     ids = [[] for _ in TABLE_ROWS]
     offsets = [[] for _ in TABLE_ROWS]
     labels = []
     k = 0
     for sample in range(BATCH):
         total = 0
-        for t, rows in enumerate(TABLE_ROWS):
+        for bag in range(sample * steps * TABLES, (sample + 1) * steps * TABLES):
+            t = bag % TABLES
+            rows = TABLE_ROWS[t]
             offsets[t].append(len(ids[t]))
-            for _ in range(bag_length(number(stream + 1, sample * len(TABLE_ROWS) + t))):
+            for _ in range(bag_length(number(stream + 1, bag))):
                 row = math.floor(rows * number(stream + 2, k) ** 2)
                 ids[t].append(row)
                 total += row
@@ -292,7 +344,7 @@ def train(
     losses = []
     clipped = 0
     for step in range(STEPS):
-        x, bags, labels = batch(step)
+        x, bags, labels = batch(step, model.steps)
         model.zero_grad()
         smoothed = labels * (1 - label_smoothing) + label_smoothing / 2
         weights = tensor(100 + 10 * step + 4, (BATCH,), 2.75, 0.25) if sample_weights else None
@@ -311,7 +363,7 @@ def train(
 
 def gradients(model):
     """The gradients of the first batch: of each layer's weight and bias, then of each table, as base64 of f32."""
-    x, bags, labels = batch(0)
+    x, bags, labels = batch(0, model.steps)
     torch.nn.BCEWithLogitsLoss()(model(x, bags), labels).backward()
     tables = [table.weight.grad.to_dense() for table in model.tables]
     values = [p.grad for p in model.parameters_without_tables()] + tables
@@ -328,6 +380,7 @@ if __name__ == "__main__":
         "rowL2": {optimizer: train(optimizer, Dlrm(), row_l2=ROW_L2) for optimizer in LEARNING_RATES},
         "mf": {optimizer: train(optimizer, MatrixFactorisation()) for optimizer in ("sgd", "adagrad", "adam")},
         "mfWithoutDense": train("adagrad", MatrixFactorisation(has_dense=False)),
+        "tbsm": {optimizer: train(optimizer, Tbsm()) for optimizer in ("sgd", "adagrad", "adam")},
         "deepfm": train("adagrad", DeepFm(2)),
         "wide-deep": train("adagrad", DeepFm(1)),
         "withoutTables": train("adagrad", Dlrm(has_tables=False)),
@@ -343,5 +396,6 @@ if __name__ == "__main__":
         file.write("\n")
     with open(path.replace("losses", "gradients"), "w") as file:
         models = {"dlrm": Dlrm(), "dcnv2": Dcnv2(), "mf": MatrixFactorisation(), "deepfm": DeepFm(2), "wide-deep": DeepFm(1)}
+        models["tbsm"] = Tbsm()
         json.dump({name: gradients(model) for name, model in models.items()}, file, indent=1)
         file.write("\n")

@@ -21,7 +21,7 @@ export interface LinearPlace {
  * `y = activation(x weightᵀ + bias)`. Initial values follow facebookresearch/dlrm: a weight (n, m) is normally
  * distributed with variance 2 / (m + n), a bias (n) with variance 1 / n.
  */
-export function linear(shape: LinearShape & { activation: "identity" | "relu" }, place: LinearPlace): Layer {
+export function linear(shape: LinearShape, place: LinearPlace): Layer {
   return layer(shape, place, Math.sqrt(1 / shape.outputs));
 }
 
@@ -31,11 +31,7 @@ export function product({ inputs, outputs, hasBias }: ProductShape, place: Linea
 }
 
 /** A layer; `biasDeviation` is undefined for no bias. */
-function layer(
-  shape: LinearShape & { activation: "identity" | "relu" },
-  place: LinearPlace,
-  biasDeviation: number | undefined,
-): Layer {
+function layer(shape: LinearShape, place: LinearPlace, biasDeviation: number | undefined): Layer {
   const { inputs, outputs, activation } = shape;
   const { part, title, tensors } = place;
   const [weight, bias] = [`${tensors}.weight`, `${tensors}.bias`];
@@ -70,7 +66,7 @@ function layer(
     onnx(graph, [x]) {
       const operands = [x, weight, ...(biasDeviation === undefined ? [] : [bias])];
       const y = graph.node("Gemm", operands, { transB: 1 });
-      return activation === "relu" ? graph.node("Relu", [y]) : y;
+      return activation === "identity" ? y : graph.node(activation === "relu" ? "Relu" : "Sigmoid", [y]);
     },
   };
 }
