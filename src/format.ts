@@ -53,3 +53,18 @@ export function parseBytes(text: string): number | undefined {
   const power = ["", "k", "m", "g", "t"].indexOf(prefix.toLowerCase());
   return Math.round(Number(number) * (binary ? 1024 : 1000) ** power);
 }
+
+/**
+ * The text with line breaks at spaces, so that no line has more than `columns` characters. Longer words remain whole, and
+ * `%` stays beside its number.
+ */
+export function wrapped(text: string, columns: number): string {
+  const wrap = (line: string) =>
+    line.split(/ (?!%)/).reduce((lines, word) => {
+      const last = lines.at(-1);
+      if (last === undefined || last.length + 1 + word.length > columns) lines.push(word);
+      else lines[lines.length - 1] = `${last} ${word}`;
+      return lines;
+    }, [] as string[]).join("\n");
+  return text.split("\n").map(wrap).join("\n");
+}

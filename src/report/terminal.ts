@@ -4,12 +4,14 @@ import cliProgress from "cli-progress";
 import type { Split } from "../dataset/dataset.ts";
 import type { UnknownShare } from "../dataset/unknown_values.ts";
 import type { Report, RunEvent } from "../events/events.ts";
-import { count, percent, seconds, unknownText } from "../format.ts";
+import { count, percent, seconds, unknownText, wrapped } from "../format.ts";
 
 /** Milliseconds after which a stage shows a bar. */
 const BAR_AFTER_MS = 1000;
 /** Minimum milliseconds between lines of progress without a terminal. */
 const LINE_EVERY_MS = 5000;
+/** Width of a terminal that reports none. */
+const COLUMNS = 80;
 
 /** Lets a program continue, to save its work, after its terminal was closed: further output is lost. */
 export function outliveTerminal(): void {
@@ -31,6 +33,8 @@ export function outliveTerminal(): void {
 /** Shows events on stderr. Dispose it before printing anything else. */
 export class Terminal implements Disposable {
   readonly #interactive = Deno.stderr.isTerminal();
+  // Read once: a terminal that was closed has no size.
+  readonly #columns = this.#interactive ? Deno.consoleSize().columns || COLUMNS : Infinity;
   #bar: { readonly key: string; readonly bar: cliProgress.SingleBar } | undefined;
   #stage = { name: "", since: 0 };
   #lastLine = 0;
@@ -89,10 +93,10 @@ export class Terminal implements Disposable {
     }
   };
 
-  /** Prints a line above the bar. */
+  /** Prints a line above the bar, wrapped to the width of the terminal. */
   line(text: string): void {
     this.clear();
-    console.error(text);
+    console.error(wrapped(text, this.#columns));
   }
 
   /** Removes the bar. */
