@@ -64,7 +64,6 @@ DEVICE float backward(float* __restrict__ dY, const float* __restrict__ y, u64 f
 // each part of the rows; a part has 4096 / width rows, a single part has all. A block processes `width` columns (8, 16
 // or 32) of a part, of which there are `tiles`, and 512 / width rows at a time. With 32 columns a warp reads contiguous
 // memory of a row; with 8, narrow layers still keep all threads busy. Sums have a fixed order.
-// few columns still keep all threads busy. Sums have a fixed order.
 KERNEL THREADS(512) void activation_backward(float* __restrict__ dY, const float* __restrict__ y,
                                              float* __restrict__ sums, u32 samples, u32 outputs, u32 activation,
                                              u32 width, u32 tiles) {
