@@ -2,6 +2,7 @@
  * Models in the shapes of published data with smaller tables, so that they build quickly and fit several simulated
  * hosts.
  */
+import type { Dataset } from "../src/dataset/dataset.ts";
 import { generateDataset } from "../src/dataset/generate.ts";
 import type { Shape } from "../src/dataset/published.ts";
 import { type ModelPlan, planModel } from "../src/model/shape.ts";
@@ -44,7 +45,11 @@ export function shrunkPlan(preset: Preset, tableRows: number[], denseFeatures: n
 export function shrunkModel(folder: string, { preset, scale }: Shrunk, samples: number): ShrunkModel {
   const fractions = { validation: 0, test: 0 };
   const options = { shape: preset, samples, seed: 1, scale, drift: 0, fractions } as const;
-  const dataset = generateDataset(`${folder}/data`, options);
+  return modelOver(folder, generateDataset(`${folder}/data`, options), preset);
+}
+
+/** The model of a preset over a dataset; layouts are built in `folder`. */
+export function modelOver(folder: string, dataset: Dataset, preset: Preset): ShrunkModel {
   const tableRows = dataset.body.tables.map(({ rows }) => rows);
   const plan = shrunkPlan(preset, tableRows, dataset.denseFeatures);
   const { dim, optimizer } = plan.shape;

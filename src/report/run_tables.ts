@@ -1,5 +1,6 @@
 /** Runs as tables for the terminal: a list of them, and a few side by side. */
 import { bytes, count, localTime, percent, seconds } from "../format.ts";
+import { budgetText, type MemoryBudget } from "../config/memory_budget.ts";
 import { differingOptions, type RunSummary, type UnreadableRun } from "../run/run_list.ts";
 import type { CacheItem } from "../run/clean.ts";
 import { table } from "./tables.ts";
@@ -11,7 +12,7 @@ const NAME_WIDTH = 30;
 function optionText(value: unknown): string {
   if (value === null) return "none";
   if (Array.isArray(value)) return value.join("-");
-  return typeof value === "object" ? JSON.stringify(value) : String(value);
+  return typeof value === "object" ? budgetText(value as MemoryBudget) : String(value);
 }
 
 /** A metric with four decimals; empty if there is none. */

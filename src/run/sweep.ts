@@ -20,9 +20,10 @@ export function combinations(grid: Grid): Record<string, unknown>[] {
   );
 }
 
-/** The name of a run by the options that vary: `learningRate=0.01,seed=2`. */
+/** The name of a run by the options that vary: `learningRate=0.01,seed=2`; of a budget it has the bytes or the share. */
 export function nameOf(varied: Readonly<Record<string, unknown>>): string {
-  const text = (value: unknown) => Array.isArray(value) ? value.join("-") : String(value);
+  const text = (value: unknown) =>
+    typeof value === "object" && value !== null ? Object.values(value).join("-") : String(value);
   const name = Object.entries(varied).map(([key, value]) => `${key}=${text(value)}`).join(",");
   return name.replaceAll(/[^\w=,.+-]/g, "_") || "run";
 }

@@ -75,6 +75,27 @@ Deno.test("runs are listed with state, differing options, metrics of the best ch
   const html = Deno.readTextFileSync(directory.join("compared.html"));
   for (const title of ["Options", "Metrics", "Training loss", "AUC"]) assert.ok(html.includes(`<h2>${title}</h2>`));
   assert.ok(!/NaN|undefined|Infinity/.test(html));
+  assert.ok(!html.includes("Speed by memory"));
+});
+
+Deno.test("runs with rows on disk are compared by speed and memory", async () => {
+  using directory = new TemporaryDirectory();
+  const dataset = dataOf(directory, 500);
+  const runs: string[] = [];
+  for (const memory of [null, { share: 0.02 }, { share: 0.2 }]) {
+    const { out, result } = await run(directory, `hotset/${runs.length}`, dataset, { ...SMALL, memory });
+    assert.equal(result.moved === undefined, memory === null);
+    runs.push(out);
+  }
+  const summaries = summarizeRuns(runs) as RunSummary[];
+  assert.match(comparisonText(summaries), /^memory +none +2\.0 % +20\.0 %$/m);
+  writeComparison(summaries, directory.join("compared.html"));
+  const html = Deno.readTextFileSync(directory.join("compared.html"));
+  const section = html.slice(html.indexOf("<h2>Speed by memory</h2>"));
+  assert.ok(section.includes("rows in memory →"), "no chart");
+  assert.ok(!/NaN|undefined|Infinity/.test(section));
+  const circles = section.match(/<circle /g)!.length, rules = section.match(/stroke-dasharray="5 3"/g)!.length;
+  assert.equal(circles, 2 * rules, "two runs with rows on disk to each one without, in charts of all widths");
 });
 
 Deno.test("a run of version 0.1, which has no clock, is listed first", async () => {

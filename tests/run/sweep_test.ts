@@ -34,7 +34,9 @@ Deno.test("combinations, and the names of their runs", () => {
     ...["learningRate=0.1,seed=1", "learningRate=0.1,seed=2", "learningRate=0.2,seed=1", "learningRate=0.2,seed=2"],
   ]);
   assert.deepEqual(combinations({}), [{}]);
-  assert.equal(nameOf({ top: [8, 1], memory: "../x" }), "top=8-1,memory=.._x");
+  assert.equal(nameOf({ top: [8, 1], blas: "../x" }), "top=8-1,blas=.._x");
+  const budgets = [{ share: 0.25 }, { bytes: 2048 }, null].map((memory) => nameOf({ memory }));
+  assert.deepEqual(budgets, ["memory=0.25", "memory=2048", "memory=null"]);
 });
 
 slowTest("a sweep shares what it prepares, resumes what was interrupted, and refuses other options", async () => {

@@ -1,7 +1,10 @@
-/** The report of several runs: their options, their metrics, and their learning curves in one chart. */
+/**
+ * The report of several runs: their options, their metrics, their learning curves in one chart, and if some of them
+ * stored rows on disk, their speed by the memory for rows.
+ */
 import * as Plot from "@observablehq/plot";
 import { count } from "../../format.ts";
-import { readRunLog } from "../../run/run_log.ts";
+import { readRunLog, type RunLog } from "../../run/run_log.ts";
 import type { RunSummary } from "../../run/run_list.ts";
 import { comparisonNotes, metricRows, optionRows } from "../run_tables.ts";
 import { drawChart } from "./draw.ts";
@@ -53,12 +56,20 @@ export function writeComparison(runs: readonly RunSummary[], file: string): void
       },
       curves("Training loss", "Mean since the previous point.", names, losses),
       ...(evaluated === undefined ? [] : [curves("AUC", `Of the ${evaluated} split.`, names, aucs)]),
+      ...speedSections(names, logs),
     ],
   });
 }
 
+/** The colour of a run, in all charts. */
+const colour = ({ run }: Pick<Point, "run">) => `var(--${COLOURS[run % COLOURS.length]})`;
+
+function legendOf(names: readonly string[]): string {
+  const key = names.map((name, run) => `<span><i style="background: ${colour({ run })}"></i>${escape(name)}</span>`);
+  return `<p class="legend">${key.join("")}</p>`;
+}
+
 function curves(title: string, text: string, names: readonly string[], points: readonly Point[]): Section {
-  const colour = ({ run }: Pick<Point, "run">) => `var(--${COLOURS[run % COLOURS.length]})`;
   const chart = drawChart(`${title} over steps`, (_, narrow) => ({
     ...FRAME,
     height: narrow ? 220 : 260,
@@ -80,6 +91,36 @@ function curves(title: string, text: string, names: readonly string[], points: r
       ];
     }),
   }));
-  const key = names.map((name, run) => `<span><i style="background: ${colour({ run })}"></i>${escape(name)}</span>`);
-  return { title, text, body: `<p class="legend">${key.join("")}</p>${chart}` };
+  return { title, text, body: `${legendOf(names)}${chart}` };
+}
+
+/** Speed by the rows in memory of the runs that have ended; nothing if none of them stored rows on disk. */
+function speedSections(names: readonly string[], logs: readonly RunLog[]): Section[] {
+  const ended = logs.flatMap(({ result }, run) =>
+    result === undefined ? [] : [{ run, speed: result.samplesPerSecond, rows: result.moved?.slots }]
+  );
+  const onDisk = ended.filter(({ rows }) => rows !== undefined);
+  if (onDisk.length === 0) return [];
+  const rows = onDisk.map(({ rows }) => rows!);
+  const chart = drawChart("Speed by rows in memory", (_, narrow) => ({
+    ...FRAME,
+    height: narrow ? 220 : 260,
+    marginBottom: 40,
+    x: {
+      ...{ type: "log", domain: [Math.min(...rows) / 1.3, Math.max(...rows) * 1.3], ticks: [...new Set(rows)] },
+      ...{ tickFormat: count, label: "rows in memory →", labelOffset: 34 },
+    },
+    y: { label: "samples/s", grid: true, ticks: 5, zero: true },
+    marks: [
+      Plot.ruleY(ended.filter(({ rows }) => rows === undefined), {
+        ...{ y: "speed", stroke: colour, strokeWidth: 2, strokeDasharray: "5 3" },
+      }),
+      Plot.dot(onDisk, { x: "rows", y: "speed", fill: colour, r: 5 }),
+    ],
+  }));
+  return [{
+    title: "Speed by memory",
+    text: "Samples/s in training, by the number of rows that fit in memory. Dashed: runs with no rows on disk.",
+    body: `${legendOf(names)}${chart}`,
+  }];
 }
