@@ -1,6 +1,6 @@
 /** The memory budget of a run. */
 import { z } from "zod";
-import { bytes, parseBytes, percent } from "../format.ts";
+import { parseBytes } from "../format.ts";
 
 /**
  * Bytes of the whole process; or a share (0 to 1) of the tables with their optimizer state, in addition to what the
@@ -29,11 +29,6 @@ export function readBudget(text: string): MemoryBudget {
     throw new Error("must be bytes of the process, as in 6GiB, or a share of the tables, as in 25%");
   }
   return { bytes };
-}
-
-/** A budget for tables of options: "6.0 GiB" or "25.0 %". */
-export function budgetText(budget: MemoryBudget): string {
-  return "share" in budget ? percent(budget.share) : bytes(budget.bytes);
 }
 
 /**

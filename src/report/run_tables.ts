@@ -1,6 +1,5 @@
 /** Runs as tables for the terminal: a list of them, and a few side by side. */
 import { bytes, count, localTime, percent, seconds } from "../format.ts";
-import { budgetText, type MemoryBudget } from "../config/memory_budget.ts";
 import { differingOptions, type RunSummary, type UnreadableRun } from "../run/run_list.ts";
 import type { CacheItem } from "../run/clean.ts";
 import { table } from "./tables.ts";
@@ -8,11 +7,18 @@ import { table } from "./tables.ts";
 /** Maximum width of a run's name in a list. */
 const NAME_WIDTH = 30;
 
+/** The one option whose value is an object. */
+type Budget = NonNullable<RunSummary["config"]["memory"]>;
+
+function budgetText(budget: Budget): string {
+  return "share" in budget ? percent(budget.share) : bytes(budget.bytes);
+}
+
 /** A value of a configuration as text. */
 function optionText(value: unknown): string {
   if (value === null) return "none";
   if (Array.isArray(value)) return value.join("-");
-  return typeof value === "object" ? budgetText(value as MemoryBudget) : String(value);
+  return typeof value === "object" ? budgetText(value as Budget) : String(value);
 }
 
 /** A metric with four decimals; empty if there is none. */

@@ -4,7 +4,7 @@ import { HotsetError } from "../../src/errors.ts";
 import type { RunEvent } from "../../src/events/events.ts";
 import { resumeRun, startRun } from "../../src/run/run.ts";
 import { checkpointsOf } from "../support/checkpoint_words.ts";
-import { failReads } from "../support/failing_store.ts";
+import { failStores } from "../support/failing_store.ts";
 import { CONFIG, dataOf, quiet } from "../support/row_runs.ts";
 import { TemporaryDirectory } from "../support/temporary.ts";
 
@@ -17,7 +17,7 @@ Deno.test("a read error ends a run with one line; it goes on from its last check
   const [plain, out] = ["plain", "run"].map((name) => place.join(name));
   await startRun(config, dataset, { out: plain, report: quiet });
   {
-    using _ = failReads(30); // of about 120
+    using _ = failStores({ after: 30, kind: "error" }); // of about 120
     const error = await startRun({ ...config, memory }, dataset, { out, report: quiet })
       .then(() => assert.fail("it trained"), (error) => error);
     assert.ok(error instanceof HotsetError, error);
@@ -28,7 +28,7 @@ Deno.test("a read error ends a run with one line; it goes on from its last check
     assert.ok(error.message.endsWith(`: continue with train --resume --out ${out}`), error.message);
   }
   {
-    using _ = failReads(0); // the rows of the checkpoint itself
+    using _ = failStores({ after: 0, kind: "error" }); // the rows of the checkpoint itself
     await assert.rejects(
       resumeRun({ out, report: quiet }),
       (error) => error instanceof HotsetError && /^Cannot [^\n]*the disk reports an error[^\n]*$/.test(error.message),

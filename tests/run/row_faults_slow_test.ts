@@ -89,6 +89,22 @@ for (
   });
 }
 
+Deno.test("a process that is killed during a compaction loses nothing", async () => {
+  using place = new TemporaryDirectory();
+  const dataset = dataOf(place);
+  const [plain, out] = ["plain", "run"].map((name) => place.join(name));
+  const large = { ...config, dim: 64, bottom: [12, 64], epochs: 6 };
+  await startRun(large, dataset, { out: plain, report: quiet });
+  const script = new URL("../support/killed_compaction.ts", import.meta.url).pathname;
+  const { signal, stderr } = await new Deno.Command(Deno.execPath(), {
+    args: ["run", "-A", "--no-check", script, dataset.directory, out, JSON.stringify({ ...large, memory })],
+  }).output();
+  assert.equal(signal, "SIGKILL", new TextDecoder().decode(stderr));
+  await resumeRun({ out, report: quiet });
+  assert.deepEqual(checkpointsOf(out), checkpointsOf(plain));
+  assert.deepEqual([...Deno.readDirSync(out)].map(({ name }) => name).filter((name) => name.startsWith(".")), []);
+});
+
 const SCRIPT = new URL("../support/forbidden_calls.ts", import.meta.url).pathname;
 for (
   const [name, calls, way] of [
