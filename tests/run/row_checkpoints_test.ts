@@ -45,6 +45,7 @@ Deno.test("evaluate, export and reproduce read either kind of checkpoint, and ch
   const before = filesOf(cached);
   const [expected, found] = [await evaluateRun(plain, [], quiet), await evaluateRun(cached, [], quiet)];
   assert.deepEqual(found, expected);
+  for (const run of [plain, cached]) assert.deepEqual(await evaluateRun(run, [], quiet, { memory }), expected, run);
   for (const format of ["safetensors", "onnx"] as const) {
     const [a, b] = [plain, cached].map((run) =>
       exportRun(run, format, directory.join(`model.${format}`), quiet).map((file) => Deno.readFileSync(file))
