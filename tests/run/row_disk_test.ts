@@ -1,7 +1,6 @@
-/** Whole runs on a disk with read errors, and two runs on one store. More faults: row_faults_slow_test.ts. */
+/** Whole runs on a disk with read errors. More faults: row_faults_slow_test.ts. */
 import assert from "node:assert/strict";
 import { HotsetError } from "../../src/errors.ts";
-import type { RunEvent } from "../../src/events/events.ts";
 import { resumeRun, startRun } from "../../src/run/run.ts";
 import { checkpointsOf } from "../support/checkpoint_words.ts";
 import { failStores } from "../support/failing_store.ts";
@@ -38,23 +37,4 @@ Deno.test("a read error ends a run with one line; it goes on from its last check
   assert.deepEqual(checkpointsOf(out), checkpointsOf(plain));
   // The rows of both runs that failed are gone.
   assert.deepEqual([...Deno.readDirSync(out)].map(({ name }) => name).filter((name) => name.startsWith(".")), []);
-});
-
-Deno.test("a second run on the rows of one that trains is refused, and neither loses anything", async () => {
-  using place = new TemporaryDirectory();
-  const dataset = dataOf(place);
-  const [plain, out] = ["plain", "run"].map((name) => place.join(name));
-  await startRun(config, dataset, { out: plain, report: quiet });
-  let second: Promise<unknown> | undefined;
-  const report = ({ event }: RunEvent) => {
-    if (event === "checkpoint") second ??= resumeRun({ out, report: quiet }).catch((error) => error);
-  };
-  await startRun({ ...config, memory }, dataset, { out, report });
-  const error = await second;
-  assert.ok(error instanceof HotsetError && error.code === "busy", `${error}`);
-  assert.match(
-    error.message,
-    /^Cannot train run [^\n]*: another process trains it; let that end first, or choose another --out$/,
-  );
-  assert.deepEqual(checkpointsOf(out), checkpointsOf(plain));
 });
