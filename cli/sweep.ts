@@ -41,7 +41,7 @@ export function sweep(program: Command): void {
           config: resolveConfig(flags.preset, trainLayer(values)),
         }));
         const raw = await rawOptions(inputs, flags, interrupt, report, true);
-        const options = { report, signal: () => interrupt.listen(false), modeIsDefault: !("mode" in grid) };
+        const options = { report, signal: () => interrupt.listen(false) };
         const summaries = await sweepRuns(inputs, raw, runs, flags.out, options);
         if (flags.report !== undefined) {
           const { writeComparison } = await import("../src/report/html/comparison_report.ts");

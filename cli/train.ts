@@ -85,7 +85,6 @@ async function trainHere(
     data: flags.data,
     signal,
     phases: flags.report !== undefined,
-    modeIsDefault: layer.mode === undefined,
     world,
   };
   const isModelGiven = flags.from !== undefined || MODEL_KEYS.some((key) => layer[key] !== undefined);

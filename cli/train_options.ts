@@ -1,7 +1,7 @@
 /** Options about training, for all commands that accept some of them, and the configuration that they give. */
 import type { Command } from "commander";
 import { z } from "zod";
-import { type Preset, PRESETS, resolveConfig, type TrainConfig } from "../src/config/config.ts";
+import { impliedMode, type Preset, PRESETS, resolveConfig, type TrainConfig } from "../src/config/config.ts";
 import { TRAIN_OPTION_LIST, TRAIN_OPTIONS, type TrainOption } from "../src/config/options.ts";
 import { needsDevice } from "../src/config/placement_options.ts";
 import type { ConfigKey } from "../src/config/train_config.ts";
@@ -74,7 +74,8 @@ export function trainLayer(flags: ConfigFlags): Partial<TrainConfig> {
 
 /** Flags over all defaults, for the rules of options; the result need not be a valid configuration for training. */
 export function configOf(flags: ConfigFlags): TrainConfig {
-  return { ...DEFAULTS, ...trainLayer(flags) };
+  const layer = trainLayer(flags);
+  return { ...DEFAULTS, ...impliedMode([layer]), ...layer };
 }
 
 /** Adds the options about training that a command accepts. */

@@ -338,6 +338,8 @@ export interface Download {
 /** A backend on a device with its own memory, which can be connected to devices of other ranks. */
 export interface DeviceBackend extends Backend {
   readonly counters: Readonly<DeviceCounters>;
+  /** Bytes of device memory that can still be allocated, by any process. */
+  freeBytes(): number;
   /** Allocates host memory for copies of up to `words` words, one at a time. */
   newDownload(words: number): Download;
   /** Creates an id of a communicator. One rank calls it and sends the id to the others. */

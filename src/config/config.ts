@@ -61,6 +61,14 @@ const DEFAULTS = Object.fromEntries(
   TRAIN_OPTION_LIST.flatMap(([key, option]) => option.default === undefined ? [] : [[key, option.default]]),
 );
 
+/** The mode that the last option with an implied mode has, as a layer; nothing without such an option. */
+export function impliedMode(layers: readonly Partial<TrainConfig>[]): Pick<Partial<TrainConfig>, "mode"> {
+  const chosen = layers.flatMap((layer) => Object.entries(layer) as [ConfigKey, unknown][]);
+  const about = chosen.findLast(([key, value]) => (value ?? null) !== null && TRAIN_OPTIONS[key]?.impliedMode);
+  const mode = about && TRAIN_OPTIONS[about[0]].impliedMode;
+  return mode === undefined ? {} : { mode };
+}
+
 /**
  * Resolves a configuration: the defaults, overridden by the preset, then by each of `layers` in turn. Options of the
  * last layer must have an effect: `firstTurn: "cold"` outside mode fae is refused.
@@ -68,7 +76,8 @@ const DEFAULTS = Object.fromEntries(
  * A learning rate or a weight decay belongs to the optimizer of its layer. If a later layer chooses another optimizer
  * without them, the defaults of that optimizer are used. A rate without an optimizer applies to any optimizer.
  *
- * If a layer sets `dim` and none sets `bottom`, the preset's bottom MLP ends in that width.
+ * If a layer sets `dim` and none sets `bottom`, the preset's bottom MLP ends in that width. If none sets `mode`, options
+ * that are about one mode imply it: `memory` mode cpu, `hotMemory` and `firstTurn` mode fae.
  *
  * Throws UsageError for an unknown preset or key, a value out of range, or an option that has no effect.
  *
@@ -90,7 +99,7 @@ export function resolveConfig(preset: Preset, ...layers: Partial<TrainConfig>[])
     throw new UsageError(`Cannot use the configuration: unknown preset "${preset}"${known}`);
   }
   const all: Partial<TrainConfig>[] = [PRESETS[preset], ...layers];
-  const config = checkConfig(Object.assign({}, DEFAULTS, ...all));
+  const config = checkConfig(Object.assign({}, DEFAULTS, impliedMode(layers), ...all));
   /** True if the value was given for the configured optimizer, not for another. */
   const applies = (key: "learningRate" | "weightDecay") => {
     const layer = all.findLast((layer) => layer[key] !== undefined);

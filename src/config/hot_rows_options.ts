@@ -49,6 +49,7 @@ export const HOT_ROWS_OPTIONS: OptionsOf<HotRowsConfig, Context> = {
       shown: bytes(HOT_MEMORY).replace(" ", ""),
       commands: PROFILED,
       rules: [hotMemoryRule],
+      impliedMode: "fae",
       aliases: [{ flag: "--hot-emb-gpu-mem" }],
     },
   ),
@@ -59,12 +60,14 @@ export const HOT_ROWS_OPTIONS: OptionsOf<HotRowsConfig, Context> = {
       type: number(`from ${MIN_RATE} to ${MAX_RATE}`, MIN_RATE, MAX_RATE),
       default: 50,
       rules: [hotRule],
+      impliedMode: "fae",
     },
   ),
   firstTurn: option("--first-turn <kind>", "kind of batches that each turn begins with", {
     type: oneOf(["hot", "cold"]),
     before: "cold",
     rules: [hotRule],
+    impliedMode: "fae",
   }),
   sampleRate: option("--sample-rate <percent>", "percent of the samples to profile", {
     type: number("above 0, at most 100", 0, 100, false).nullable(),
@@ -72,6 +75,7 @@ export const HOT_ROWS_OPTIONS: OptionsOf<HotRowsConfig, Context> = {
     shown: "exact counts of all samples",
     commands: ["train", "import", "profile", "layout"],
     rules: [hotRule],
+    impliedMode: "fae",
     aliases: [{ flag: "--ip-sampling-rate" }],
   }),
 };

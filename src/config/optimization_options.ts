@@ -64,7 +64,7 @@ const shuffleRule: Rule = ({ shuffle, mode, hotMemory }, line) => {
   if (line?.command === "layout") {
     return hotMemory === 0 ? undefined : "none with hot batches: leave it out, or choose --hot-memory 0";
   }
-  return mode === "cpu" || mode === "gpu" || mode === "cached"
+  return mode !== "fae" && mode !== "hybrid"
     ? undefined
     : `none with --mode ${mode}: only modes cpu, gpu and cached keep the order of the log; choose one of them, or --shuffle ` +
       `batches`;

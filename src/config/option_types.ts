@@ -38,6 +38,8 @@ export interface OptionOf<T, Config> {
   readonly read?: (text: string) => unknown;
   /** The keys of the configuration that it sets, if it sets others than its own. */
   sets?(value: T): Partial<Config>;
+  /** The mode of a configuration that chooses this option and no mode: the one that it is about. */
+  readonly impliedMode?: "cpu" | "fae";
   /** Default; undefined if presets set it. */
   readonly default?: T;
   /** Description in `--help`. */

@@ -9,9 +9,10 @@ export const LIBRARIES = ["openblas", "onednn", "ort", "wasm"] as const;
 export interface PlacementConfig {
   /**
    * Placement of rows and MLPs: all on the CPU, rows on the host, all on the device, rows cached on the device, or hot rows
-   * replicated (FAE).
+   * replicated (FAE). `auto` becomes one of them when a run begins: without a GPU cpu; with one gpu if everything fits in its
+   * memory, otherwise cached, or fae on several.
    */
-  mode: "cpu" | "hybrid" | "gpu" | "cached" | "fae";
+  mode: "auto" | "cpu" | "hybrid" | "gpu" | "cached" | "fae";
   /** Device that computes. */
   device: "auto" | "cpu" | "cuda" | "emulated";
   /**
@@ -77,7 +78,7 @@ const activationsRule: Rule = (config, line) =>
 const memoryRule: Rule = ({ mode }, line) => {
   if (line?.given.has("--resume")) return undefined; // the run's first command decided it
   const way = "only modes cpu and cached store rows on disk; choose --mode cpu, or leave out --memory";
-  if (mode !== "cpu" && mode !== "cached") return `with --mode ${mode}: ${way}`;
+  if (mode !== "cpu" && mode !== "cached" && mode !== "auto") return `with --mode ${mode}: ${way}`;
   return collectiveOf(line) === "nccl" ? "with --collective nccl: only CPUs store rows on disk; choose mpi" : undefined;
 };
 
@@ -91,16 +92,15 @@ const ranksRule: Rule = (_, line) => {
 
 /** Commands that compute with a trained model, always on the CPU. */
 const SCORING = ["evaluate", "predict"];
-/** A memory budget implies mode cpu, where rows may be on disk. */
-const memorySets = (memory: MemoryBudget | null): Partial<PlacementConfig> => ({ memory, mode: "cpu" });
 
 const option = optionsIn<PlacementConfig>("Where to compute:");
 
 /** The options, by their keys in a configuration. */
 export const PLACEMENT_OPTIONS: OptionsOf<PlacementConfig> = {
   mode: option("--mode <name>", "placement of embedding rows and MLPs", {
-    type: oneOf(["cpu", "hybrid", "gpu", "cached", "fae"]),
-    default: "fae",
+    type: oneOf(["auto", "cpu", "hybrid", "gpu", "cached", "fae"]),
+    default: "auto",
+    shown: "auto: the fastest for which there is memory",
   }),
   device: option("--device <name>", "device that computes", {
     type: oneOf(["auto", "cpu", "cuda", "emulated"]),
@@ -141,7 +141,7 @@ export const PLACEMENT_OPTIONS: OptionsOf<PlacementConfig> = {
     {
       type: memoryBudget.nullable(),
       read: readBudget,
-      sets: memorySets,
+      impliedMode: "cpu",
       default: null,
       before: null,
       shown: "all in memory if they fit, else what is available",

@@ -32,6 +32,13 @@ export interface BatchShape {
   readonly lookupCapacity: number;
 }
 
+/** The shape of batches whose samples have `lookups` lookups on average, before a layout knows the largest batch. */
+export function averageBatch(
+  { lookups, ...shape }: Omit<BatchShape, "lookupCapacity"> & { readonly lookups: number },
+): BatchShape {
+  return { ...shape, lookupCapacity: Math.ceil(shape.batchSize * lookups) };
+}
+
 /** Positions of the sections of a batch, in words. */
 export interface BatchSections {
   /** Labels, f32 (batchSize): 0 or 1; of weighted samples the weight, negative if the label is 0. */

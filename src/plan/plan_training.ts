@@ -1,7 +1,7 @@
 /** Plans a training run without training: memory, coverage of a budget, whether it fits, and what to change if not. */
 import { rowStateWords } from "../optimizer/optimizers.ts";
 import type { Dataset } from "../dataset/dataset.ts";
-import type { BatchShape } from "../layout/batch.ts";
+import { averageBatch, type BatchShape } from "../layout/batch.ts";
 import { type ModelPlan, planModel, shapeOf } from "../model/shape.ts";
 import { allHotSampleShare, drawSamples } from "../profile/coverage.ts";
 import { planHotRows, wholeTables } from "../profile/plan.ts";
@@ -285,15 +285,10 @@ function placementsOf({ model }: PlanConfig, { tables }: Source): Placement[] {
 /** The model, and properties of its batches. */
 function sizesOf(source: Source, config: PlanConfig): { model: ModelPlan; batchShape: BatchShape } {
   const { batchSize } = config;
-  const { denseFeatures, steps } = source;
+  const { denseFeatures, steps, bags, lookups } = source;
   const model = planModel(shapeOf(config, { denseFeatures, tableRows: source.tables.map(({ rows }) => rows), steps }));
-  const batchShape: BatchShape = {
-    batchSize,
-    denseFeatures: steps * denseFeatures,
-    tables: steps * source.tables.length,
-    bags: source.bags,
-    lookupCapacity: Math.ceil(batchSize * source.lookups),
-  };
+  const sample = { denseFeatures: steps * denseFeatures, tables: steps * source.tables.length };
+  const batchShape = averageBatch({ batchSize, ...sample, bags, lookups });
   return { model, batchShape };
 }
 

@@ -62,7 +62,8 @@ export function expectPlacement(config: PlacementConfig, world?: MpiWorld): void
     throw new UsageError(`Cannot use ${only} on the CPU: it applies to GPUs only; leave it out, or train on one`);
   }
   const { blas, precision, model } = config;
-  if (model === "tbsm" && !onCpu) {
+  const mayBeCpu = mode === "auto" && device === "auto";
+  if (model === "tbsm" && !onCpu && !mayBeCpu) {
     throw new UsageError("Cannot train tbsm on a GPU, which lacks its attention: choose --mode cpu, or --device cpu");
   }
   if (onCpu && precision === "bf16" && blas !== "auto" && blas !== "onednn") {
@@ -131,6 +132,15 @@ async function openLast({ device, precision, activations, ranks }: PlacementConf
   if (count > 1) last.communicatorId(); // so that a missing library is noticed now
   opening.move();
   return last;
+}
+
+/**
+ * Bytes that can be allocated on the devices of a configuration, on the last of several; undefined if it computes on the
+ * CPU. A note says why there is no GPU. Throws HotsetError if one was asked for.
+ */
+export async function deviceRoom(config: PlacementConfig, report: Report): Promise<number | undefined> {
+  using device = await findDevice(config, report);
+  return device?.freeBytes();
 }
 
 /** Properties of a run's batches. */
@@ -331,7 +341,7 @@ async function findDevice(config: PlacementConfig, report: Report): Promise<Devi
   try {
     return await openWanted(config, only);
   } catch (error) {
-    if (mode !== "fae" || only !== undefined || !(error instanceof HotsetError)) throw error;
+    if (needsDevice(mode) || only !== undefined || !(error instanceof HotsetError)) throw error;
     report({ event: "note", text: "No GPU found; training on the CPU (doctor says why)" });
     return undefined;
   }

@@ -44,7 +44,8 @@ const MEMORY = { share: 0.1 };
  */
 export function demoConfig(flags: Partial<TrainConfig>, alone: boolean): Partial<TrainConfig> {
   const { device = "auto" } = flags;
-  return alone && (device === "auto" || device === "cpu") ? { ...DEMO_CONFIG, mode: "cpu" } : DEMO_CONFIG;
+  const onCpu = alone && (device === "auto" || device === "cpu");
+  return { ...DEMO_CONFIG, mode: onCpu ? "cpu" : "fae" };
 }
 
 /** Result of the demonstration. */

@@ -1,12 +1,11 @@
 /** Checks before a run begins or is resumed. */
 import { canTrain, type TrainConfig } from "../config/config.ts";
 import type { Dataset } from "../dataset/dataset.ts";
-import type { Report } from "../events/events.ts";
 import { HotsetError, UsageError } from "../errors.ts";
 import { bytes } from "../format.ts";
 import type { ModelPlan } from "../model/shape.ts";
 import type { MpiWorld } from "../parallel/mpi_world.ts";
-import { memoryRoom, tableBytes } from "../ranks/tier.ts";
+import { tableBytes } from "../ranks/tier.ts";
 import type { LearningRateSchedule } from "../schedule/learning_rate.ts";
 import { ifPermitted, type RunRecord } from "./run_record.ts";
 
@@ -34,29 +33,6 @@ export function expectMemory(plan: ModelPlan, { directory }: Dataset): void {
 /** True if rows for which there is no memory can be stored on disk: where all ranks share memory. */
 export function mayUseDisk({ mode }: TrainConfig, world?: MpiWorld): boolean {
   return (mode === "cpu" || mode === "cached") && (world === undefined || world.peers.size === 1);
-}
-
-/** Replaces the mode by mode cpu, which can store rows on disk, if the tables do not fit in memory. */
-export function modeThatFits(
-  config: TrainConfig,
-  plan: ModelPlan,
-  report: Report,
-  room: number = memoryRoom(),
-): TrainConfig {
-  const { mode, device, hotMemory } = config;
-  if (!canTrain(mode, plan.shape.tableRows.length)) {
-    const other = device === "cuda" || device === "emulated" ? "gpu" : "cpu";
-    report({ event: "note", text: `The data has no sparse features, so no row can be hot: training in mode ${other}` });
-    return { ...config, mode: other };
-  }
-  if (mode === "cpu" || mode === "gpu") return config;
-  const needed = tableBytes(plan) + (mode === "fae" ? hotMemory : 0);
-  if (needed <= room) return config;
-  const text =
-    `The tables take ${bytes(tableBytes(plan))}, but ${bytes(room)} of memory is available: training in mode cpu, ` +
-    `which stores rows on disk`;
-  report({ event: "note", text });
-  return { ...config, mode: "cpu" };
 }
 
 /** Throws UsageError if there is a budget for a configuration that keeps all rows in memory. */

@@ -17,6 +17,7 @@ import { isPartial } from "../storage/atomic_directory.ts";
 import { throughLinks } from "../storage/links.ts";
 import { OutputLock } from "../storage/output_lock.ts";
 import { encodingOf, openFrom, openResumePoint, openStart, recall } from "./beginning.ts";
+import { chooseMode } from "./choose_mode.ts";
 import {
   expectMemory,
   expectRows,
@@ -25,7 +26,6 @@ import {
   expectSelection,
   expectTier,
   mayUseDisk,
-  modeThatFits,
 } from "./expectations.ts";
 import { UsableRun } from "./packed_run.ts";
 import { openData } from "./run_data.ts";
@@ -144,11 +144,9 @@ async function beginRun(
   options: RunOptions,
   start: UsableRun | undefined,
 ): Promise<ResultEvent> {
-  const chosen = configForData(given, dataset, options);
-  const plan = await inTurn(options, () => planFor(chosen, dataset));
-  const config = options.modeIsDefault && options.world === undefined
-    ? modeThatFits(chosen, plan, options.report)
-    : chosen;
+  const own = configForData(given, dataset, options);
+  const plan = await inTurn(options, () => planFor(own, dataset));
+  const config = await chooseMode(own, plan, dataset, options.report, options.world);
   await inTurn(options, () => expectRows(config, dataset));
   await inTurn(options, () => expectSelection(config, dataset));
   await inTurn(options, () => expectSchedule(config, options.schedule));
@@ -178,7 +176,12 @@ export async function resumeRun(given: RunOptions, changes: ResumeChanges = {}):
   // Before locking, because a lock would create files next to something that is not a run, or in a new directory.
   await inTurn(options, () => readRun(options.out));
   using _lock = await lockRun(options);
-  const { record, config, dataset, begin } = await inTurn(options, () => reopen(options, changes));
+  const { record, config: reopened, dataset, begin } = await inTurn(options, () => reopen(options, changes));
+  const plan = planFor(reopened, dataset);
+  // Only a model that was imported, and not trained since, may have no mode yet.
+  const config = await chooseMode(reopened, plan, dataset, report, world);
+  const { mode, device, hotMemory } = config;
+  const recorded = { ...record, config: { ...record.config, mode, device, hotMemory } };
   const wanted = world?.size ?? config.ranks;
   if (wanted !== null && record.ranks !== null && wanted !== record.ranks) {
     report({
@@ -189,7 +192,7 @@ export async function resumeRun(given: RunOptions, changes: ResumeChanges = {}):
     });
   }
   expectTier(config, options.world);
-  return await trainRun(config, planFor(config, dataset), dataset, begin, options);
+  return await trainRun(config, plan, dataset, { ...begin, record: recorded }, options);
 }
 
 /** The resumed run's configuration and start. */

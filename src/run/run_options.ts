@@ -37,10 +37,6 @@ export interface RunOptions {
   readonly schedule?: LearningRateSchedule | undefined;
   /** True to measure the phases of a step after training. */
   readonly phases?: boolean | undefined;
-  /**
-   * True if the mode is a default: if the tables do not fit in memory, it is replaced by mode cpu with rows on disk.
-   */
-  readonly modeIsDefault?: boolean | undefined;
   /** The configuration to use instead if the data is two sparse features alone, such as user and item. */
   readonly ifPairs?: TrainConfig | undefined;
   /** The processes that train together, each of which makes the same call; undefined to train in this one. */

@@ -129,7 +129,7 @@ export function configAsBegun({ config, ranks, blas }: RunRecord): TrainConfig {
 
 /** What the configuration needs for a matrix library: if `auto` could be a GPU, the device becomes cpu. */
 export function onCpu({ mode, device }: TrainConfig, blas: TrainConfig["blas"]): Pick<TrainConfig, "blas" | "device"> {
-  const mayBeGpu = device === "auto" && mode === "fae" && blas !== "auto";
+  const mayBeGpu = device === "auto" && (mode === "auto" || mode === "fae") && blas !== "auto";
   return { blas, device: mayBeGpu ? "cpu" : device };
 }
 

@@ -74,7 +74,7 @@ Deno.test("--json: one object a line with the documented fields; --quiet: nothin
   place.log("log.tsv", 3000);
   const { code, stdout, stderr } = await place.run(
     "train",
-    ...["log.tsv", "--json", "--quiet", "--print-freq", "10", "--batch-size", "64", ...TINY_MODEL],
+    ...["log.tsv", "--json", "--quiet", "--mode", "fae", "--print-freq", "10", "--batch-size", "64", ...TINY_MODEL],
   );
   assert.equal(code, 0, stderr);
   assert.equal(stderr, "");

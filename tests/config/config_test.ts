@@ -118,7 +118,7 @@ Deno.test("what the last layer says must act; what layers before it prefer need 
   }
   refused({ decayStartStep: 5 }, /^Cannot use --lr-decay-start-step without a decay: set --lr-num-decay-steps$/);
   refused(
-    { shuffle: "none" },
+    { shuffle: "none", mode: "fae" },
     /^Cannot use --shuffle none with --mode fae: only modes cpu, gpu and cached keep the order/,
   );
   refused(

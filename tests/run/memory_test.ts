@@ -5,8 +5,7 @@ import type { Dataset } from "../../src/dataset/dataset.ts";
 import { HotsetError, UsageError } from "../../src/errors.ts";
 import type { RunEvent } from "../../src/events/events.ts";
 import type { MemoryBudget } from "../../src/config/memory_budget.ts";
-import { modeThatFits } from "../../src/run/expectations.ts";
-import { planFor, startRun } from "../../src/run/run.ts";
+import { startRun } from "../../src/run/run.ts";
 import { checkpointsOf } from "../support/checkpoint_words.ts";
 import { CONFIG, dataOf, interruptAgainAndAgain } from "../support/row_runs.ts";
 import { someOf } from "../support/series.ts";
@@ -94,26 +93,5 @@ Deno.test("a model that diverges names the row", async () => {
     train(directory.join("run"), dataset, config, { share: 0.05 }),
     (error) =>
       error instanceof HotsetError && error.code === "diverged" && /row \d+ of table|layer/.test(error.message),
-  );
-});
-
-Deno.test("a mode that was not asked for gives way to mode cpu where the tables do not fit", () => {
-  using directory = new TemporaryDirectory();
-  const dataset = dataOf(directory);
-  const config = { ...CONFIG, mode: "fae", ranks: null, hotMemory: 1000 } as const;
-  const plan = planFor(config, dataset);
-  const notes: string[] = [];
-  const modeIn = (room: number, changes: Partial<TrainConfig> = {}) => {
-    const report = (event: RunEvent) => event.event === "note" && notes.push(event.text);
-    return modeThatFits({ ...config, ...changes }, plan, report, room).mode;
-  };
-  const bytes = 10_053 * 64;
-  assert.equal(modeIn(bytes + 1000), "fae");
-  assert.equal(modeIn(bytes - 1, { mode: "gpu" }), "gpu");
-  assert.deepEqual(notes, []);
-  assert.equal(modeIn(bytes + 999), "cpu");
-  assert.match(
-    notes.join(),
-    /^The tables take 628 KiB, but 629 KiB of memory is available: training in mode cpu, which/,
   );
 });

@@ -75,6 +75,10 @@ export class CudaBackend implements DeviceBackend {
     return this.device.counters;
   }
 
+  freeBytes(): number {
+    return this.device.memory().free;
+  }
+
   allocate(words: number, label: string): Buffer {
     return this.device.allocate(words, label);
   }

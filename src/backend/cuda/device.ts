@@ -153,6 +153,13 @@ export class CudaDevice implements Disposable {
     }
   }
 
+  /** Bytes of the memory of the device. */
+  memory(): { free: number; total: number } {
+    const numbers = new BigUint64Array(2);
+    this.libraries.runtime.cudaMemGetInfo(numbers.subarray(0, 1), numbers.subarray(1));
+    return { free: Number(numbers[0]), total: Number(numbers[1]) };
+  }
+
   #readName(ordinal: number): string {
     const { driver } = this.libraries;
     const device = new Int32Array(1);
@@ -165,11 +172,10 @@ export class CudaDevice implements Disposable {
   #outOfMemory(error: unknown, byteLength: number, label: string): unknown {
     const cause = error instanceof HotsetError ? error.cause : undefined;
     if (!(cause instanceof CudaError) || cause.code !== Cuda.errorMemoryAllocation) return error;
-    const numbers = new BigUint64Array(2);
-    this.libraries.runtime.cudaMemGetInfo(numbers.subarray(0, 1), numbers.subarray(1));
+    const { free, total } = this.memory();
     return new HotsetError(
       `Cannot allocate ${label}: ${byteLength} bytes requested, ${this.#bytesInUse} in use by this run, ` +
-        `${numbers[0]} of ${numbers[1]} free on ${this.name}; lower --hot-memory or --batch-size`,
+        `${free} of ${total} free on ${this.name}; lower --hot-memory or --batch-size`,
       { cause },
     );
   }
