@@ -137,7 +137,7 @@ function stepBytes(plan: ModelPlan, batchShape: BatchShape, ranks: number): numb
  * Bytes that this process can still allocate when other processes keep their share; Infinity if the system or Deno does
  * not report it.
  */
-export function memoryRoom(): number {
+function memoryRoom(): number {
   try {
     const { available } = Deno.systemMemoryInfo();
     return AVAILABLE_SHARE * Math.min(available, cgroupRoom());

@@ -93,10 +93,11 @@ slowTest("bad input: truncated and damaged artifacts", async () => {
   using place = new Workplace();
   place.log("log.tsv", 600);
   await place.succeed("prepare", "log.tsv", "--out", "data");
-  await place.succeed("train", "data", "--out", "run", "--arch-mlp-bot", "13-8", "--arch-mlp-top", "8-1");
+  const model = ["--mode", "fae", "--arch-mlp-bot", "13-8", "--arch-mlp-top", "8-1"];
+  await place.succeed("train", "data", "--out", "run", ...model);
   const [profile] = Deno.readDirSync(place.join("profiles"));
   const [layout] = Deno.readDirSync(place.join("layouts"));
-  const again = ["--out", "run-2", "--arch-mlp-bot", "13-8", "--arch-mlp-top", "8-1"];
+  const again = ["--out", "run-2", ...model];
   const cases: [path: string, fails: [string, ...string[]]][] = [
     ["data/counts.u32", ["profile", "data"]],
     ["data/train.indices.u32", ["layout", "data"]],

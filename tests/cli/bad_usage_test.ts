@@ -34,7 +34,7 @@ const CASES: [[string, ...string[]], code: 1 | 2, message: string][] = [
     "Cannot use --shuffle none with hot batches: leave it out, or choose --hot-memory 0",
   ],
   [
-    ["train", "x", "--shuffle", "none"],
+    ["train", "x", "--mode", "fae", "--shuffle", "none"],
     2,
     "Cannot use --shuffle none with --mode fae: only modes cpu, gpu and cached keep the order of the log; choose one of them, or " +
     "--shuffle batches",

@@ -8,7 +8,8 @@ Deno.test("the emulated device trains by every precision and activation library,
   using place = new Workplace();
   place.log("log.tsv", 400);
   const train = async (device: string, ...flags: string[]) => {
-    const events = jsonLines(await place.succeed("train", "log.tsv", "--json", "--device", device, ...SMALL, ...flags));
+    const common = ["--mode", "fae", "--json", "--device", device, ...SMALL];
+    const events = jsonLines(await place.succeed("train", "log.tsv", ...common, ...flags));
     const losses: number[] = events.filter(({ event }) => event === "progress").map(({ loss }) => loss);
     return { losses, result: events.at(-1) };
   };
