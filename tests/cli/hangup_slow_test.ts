@@ -1,9 +1,9 @@
-/** Commands whose terminal is closed. */
+/** Commands whose terminal is closed, or that are told so. */
 import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
 import { hangupIsIgnored } from "../../cli/interrupt.ts";
 import { missingModule } from "../support/python.ts";
-import { WIDE_MODEL, Workplace } from "./support.ts";
+import { jsonLines, startUntil, WIDE_MODEL, Workplace } from "./support.ts";
 
 /** Runs a command in a terminal of its own, closes that when a file is there, and waits for the command. */
 const IN_TERMINAL = `
@@ -31,4 +31,18 @@ Deno.test(name, { ignore: skipped !== undefined }, async () => {
   }).output();
   assert.equal(new TextDecoder().decode(stdout).trim(), "129", new TextDecoder().decode(stderr));
   assert.ok(existsSync(place.join("run/last/manifest.json")));
+});
+
+Deno.test("SIGHUP in training saves a checkpoint", { ignore: hangupIsIgnored() }, async () => {
+  using place = new Workplace();
+  place.log("log.tsv", 20_000);
+  const args = ["train", "log.tsv", "--out", "run", "--json", "--print-freq", "10", "--epochs", "50", ...WIDE_MODEL];
+  const { child, end } = await startUntil(place, args, "stdout", /"event":"progress"/);
+  child.kill("SIGHUP");
+  const { code, stdout, stderr } = await end();
+  assert.equal(code, 129, stderr);
+  assert.ok(existsSync(place.join("run/last/manifest.json")));
+  const { event, code: kind, message } = jsonLines(stdout).at(-1);
+  assert.deepEqual([event, kind], ["error", "interrupted"]);
+  assert.match(message, /^Training was interrupted at step \d+; .* Continue with: .* train --resume --out run$/);
 });

@@ -5,7 +5,7 @@ import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
 import { hangupIsIgnored } from "../../cli/interrupt.ts";
 import { slowTest, someOf } from "../support/series.ts";
-import { jsonLines, startUntil, WIDE_MODEL, Workplace } from "./support.ts";
+import { jsonLines, Workplace } from "./support.ts";
 
 const LONG = ["generate", "--samples", "50000000", "--scale", "1000", "--out", "data"];
 const SHORT = ["generate", "--samples", "400000", "--scale", "1000", "--out", "data"];
@@ -69,20 +69,6 @@ Deno.test("a second signal ends a command that does not hear the first", async (
   child.kill("SIGCONT");
   const { code } = await child.output();
   assert.ok([130, 143].includes(code), `${code}`);
-});
-
-Deno.test("SIGHUP in training saves a checkpoint", { ignore: hangupIsIgnored() }, async () => {
-  using place = new Workplace();
-  place.log("log.tsv", 20_000);
-  const args = ["train", "log.tsv", "--out", "run", "--json", "--print-freq", "10", "--epochs", "50", ...WIDE_MODEL];
-  const { child, end } = await startUntil(place, args, "stdout", /"event":"progress"/);
-  child.kill("SIGHUP");
-  const { code, stdout, stderr } = await end();
-  assert.equal(code, 129, stderr);
-  assert.ok(existsSync(place.join("run/last/manifest.json")));
-  const { event, code: kind, message } = jsonLines(stdout).at(-1);
-  assert.deepEqual([event, kind], ["error", "interrupted"]);
-  assert.match(message, /^Training was interrupted at step \d+; .* Continue with: .* train --resume --out run$/);
 });
 
 Deno.test("prepare keeps its finished steps through a signal, and continues from them", async () => {

@@ -30,7 +30,7 @@ const silent = () => {};
 Deno.test("ids keep their meaning from day to day, and new values follow: text, numbers and bags", () =>
   growingDays("csv", 3));
 
-Deno.test("ids keep their meaning from day to day, and new values follow: 32-bit keys", () => growingDays("criteo", 4));
+slowTest("ids keep their meaning from day to day, and new values follow: 32-bit keys", () => growingDays("criteo", 4));
 
 /** Writes a log of (label, price, item, tags). */
 function writeLog(directory: TemporaryDirectory, name: string, items: readonly string[]): string {

@@ -4,6 +4,7 @@ import { generateDataset, writeCriteoLog } from "../../src/dataset/generate.ts";
 import { encodeWith, prepareDataset } from "../../src/dataset/prepare.ts";
 import { Interrupted } from "../../src/errors.ts";
 import { buildLayout } from "../../src/layout/build_layout.ts";
+import { slowTest } from "../support/series.ts";
 import { TemporaryDirectory } from "../support/temporary.ts";
 
 const GENERATED = {
@@ -39,7 +40,7 @@ Deno.test("interrupted by what they report: generate, layout", () => {
   }
 });
 
-Deno.test("interrupted by a signal: prepare and encode, of every kind of reader", async () => {
+slowTest("interrupted by a signal: prepare and encode, of every kind of reader", async () => {
   using place = new TemporaryDirectory();
   writeCriteoLog(place.join("log.tsv"), GENERATED);
   Deno.writeTextFileSync(place.join("schema.json"), JSON.stringify(SCHEMA));

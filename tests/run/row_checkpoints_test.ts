@@ -6,6 +6,7 @@ import { reproduceRun } from "../../src/run/reproduce.ts";
 import { evaluateRun } from "../../src/run/score_run.ts";
 import { checkpointsOf, contentOf } from "../support/checkpoint_words.ts";
 import { CONFIG, dataOf, quiet, stopAt } from "../support/row_runs.ts";
+import { slowTest } from "../support/series.ts";
 import { TemporaryDirectory } from "../support/temporary.ts";
 
 const memory = { share: 0.05 };
@@ -35,7 +36,7 @@ Deno.test("checkpoints share segments, and hold the rows that were trained and n
   assert.ok(bytes < 4e6, `${bytes} bytes of base64 for a few thousand of 400,000 rows`);
 });
 
-Deno.test("evaluate, export and reproduce read either kind of checkpoint, and change none", async () => {
+slowTest("evaluate, export and reproduce read either kind of checkpoint, and change none", async () => {
   using directory = new TemporaryDirectory();
   const dataset = dataOf(directory);
   const [plain, cached] = ["plain", "cached"].map((name) => directory.join(name));

@@ -7,6 +7,7 @@ import { exportRun } from "../../src/interop/export_run.ts";
 import { planDataset } from "../../src/plan/plan_training.ts";
 import { evaluateRun } from "../../src/run/score_run.ts";
 import { resumeRun, startRun } from "../../src/run/run.ts";
+import { slowTest } from "../support/series.ts";
 import { smallSessions } from "../support/small_sessions.ts";
 import { CONFIG, dataOf, run } from "../support/small_run.ts";
 import { TemporaryDirectory } from "../support/temporary.ts";
@@ -15,7 +16,7 @@ const TBSM: TrainConfig = resolveConfig("taobao", {
   ...{ model: "tbsm", mode: "cpu", ranks: 1, batchSize: 32, blas: "wasm", printFreq: 1, seed: 1 },
 });
 
-Deno.test("an interrupted TBSM goes on with the same bits, and two ranks or hot rows score as one", async () => {
+slowTest("an interrupted TBSM goes on with the same bits, and two ranks or hot rows score as one", async () => {
   using directory = new TemporaryDirectory();
   const dataset = smallSessions(directory.join("sessions"));
   const whole = await run(directory, "whole", dataset, TBSM);
