@@ -60,7 +60,7 @@ const MAY_IMPORT: Record<string, string[]> = {
   "interop": ["run", "checkpoint", "config", "schedule", "events", "model", "dataset", "optimizer", "contract"],
   "serving": ["run", "loop", "checkpoint", "model", "embedding", "dataset", "open", "contract"],
   "doctor": ["loop", "parallel", "model", "open"],
-  "plan": ["ranks", "config", "model", "embedding", "layout", "profile", "dataset", "optimizer"],
+  "plan": ["ranks", "config", "model", "embedding", "layout", "profile", "dataset", "optimizer", "contract"],
   "run": [
     ...["loop", "ranks", "checkpoint", "config", "events", "model", "layout", "profile", "dataset", "parallel"],
     "embedding",
@@ -96,7 +96,7 @@ const MAY_IMPORT: Record<string, string[]> = {
     "contract",
   ],
   "checkpoint": ["embedding", "config", "schedule", "model", "layout", "parallel", "optimizer", "contract"],
-  "config": ["schedule", "optimizer"],
+  "config": ["schedule", "optimizer", "contract"],
   "schedule": ["layout"],
   "events": ["model", "layout", "dataset"],
   "model": ["embedding", "layout", "parallel", "optimizer", "contract"],
@@ -131,6 +131,7 @@ const CONTRACT = [
   "src/backend/backend.ts",
   "src/backend/host_memory.ts",
   "src/backend/host_steps.ts",
+  "src/backend/bf16_copies.ts",
   "src/backend/counting.ts",
 ];
 

@@ -177,6 +177,12 @@ export interface Backend extends Disposable {
   repeatable(sequence: () => void): () => void;
 
   /**
+   * Announces the buffers of a layer before its first `linear`, x for the most samples: a backend that needs memory
+   * besides them allocates it now, so that no step does.
+   */
+  prepareLinear(shape: LinearShape, x: Buffer, weight: Buffer): void;
+
+  /**
    * `y = activation(x weightᵀ + bias)`: x (samples, inputs), weight (outputs, inputs), bias (outputs), y (samples,
    * outputs). A layer without bias, undefined, has the activation `identity`.
    */
@@ -355,6 +361,9 @@ export interface SharedWords {
   readonly byteOffset: number;
   readonly words: number;
 }
+
+/** Precision of the operands of matrix products on the CPU. Sums, parameters and activations have single precision. */
+export type CpuPrecision = "fp32" | "bf16";
 
 /** Matrix products on a CPU: three native libraries, and the WASM kernels. */
 export type BlasName = "openblas" | "onednn" | "ort" | "wasm";

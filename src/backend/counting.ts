@@ -1,7 +1,9 @@
 /** A backend that counts allocations and work and computes nothing. `plan` runs the code of training on it. */
 import { type OptimizerName, rowStateWords } from "../optimizer/optimizers.ts";
+import { Bf16Copies, type CopyMemory } from "./bf16_copies.ts";
 import {
   type Buffer,
+  type CpuPrecision,
   type Download,
   type HostBackend,
   type InteractionShape,
@@ -48,6 +50,30 @@ export class CountingBackend implements HostBackend {
   #copies: number[] = [];
   #recorded = false;
   #distinct = 0;
+  readonly #precision: CpuPrecision;
+  #operands: Bf16Copies<CopyMemory> | undefined;
+
+  /** `bf16` counts the copies that products on a CPU make of their operands. */
+  constructor(precision: CpuPrecision = "fp32") {
+    this.#precision = precision;
+    this.startRank();
+  }
+
+  /** Begins a rank: each rank has copies of its own. */
+  startRank(): void {
+    this.#operands = this.#precision === "bf16" ? new Bf16Copies(() => this.#newCopy()) : undefined;
+  }
+
+  #newCopy(): CopyMemory {
+    let reserved = 0;
+    return {
+      reserve: (words) => {
+        if (words <= reserved) return;
+        this.allocate(Math.ceil(words / 2), "operands in bf16");
+        reserved = words;
+      },
+    };
+  }
 
   /** Begins a step over a batch with `distinct` distinct rows; discards the counts of the previous step. */
   startStep(distinct: number): void {
@@ -101,6 +127,10 @@ export class CountingBackend implements HostBackend {
     this.#recorded = true;
     sequence();
     return sequence;
+  }
+
+  prepareLinear(shape: LinearShape, x: Buffer, weight: Buffer): void {
+    this.#operands?.prepare(shape, x, weight);
   }
 
   linear({ inputs, outputs }: LinearShape, samples: number): void {

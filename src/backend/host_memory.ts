@@ -1,5 +1,5 @@
 /** Buffers in this process's memory, shared by all host backends. */
-import type { Buffer, HostBackend, SharedWords } from "./backend.ts";
+import type { Buffer, HostBackend, LinearShape, SharedWords } from "./backend.ts";
 import { HotsetError } from "../errors.ts";
 import { HostStepAttention } from "./host_steps.ts";
 import { bytes } from "../format.ts";
@@ -30,6 +30,7 @@ export abstract class HostMemory implements
     | "floats"
     | "share"
     | "attach"
+    | "prepareLinear"
     | "stepAttention"
   > {
   readonly stepAttention: HostStepAttention = new HostStepAttention(this);
@@ -89,6 +90,9 @@ export abstract class HostMemory implements
   }
 
   synchronize(): void {}
+
+  /** No operation needs memory besides its buffers. */
+  prepareLinear(_shape: LinearShape, _x: Buffer, _weight: Buffer): void {}
 
   repeatable(sequence: () => void): () => void {
     sequence();

@@ -1,5 +1,5 @@
 /** Chooses and opens backends. Only this file imports a backend's folder, and only when that backend is chosen. */
-import type { BlasName, DeviceBackend, HostBackend, PagedBackend } from "./backend.ts";
+import type { BlasName, CpuPrecision, DeviceBackend, HostBackend, PagedBackend } from "./backend.ts";
 import { HotsetError } from "../errors.ts";
 import type { KernelMemory } from "./cpu/kernel_memory.ts";
 import type { Library } from "./cpu/products.ts";
@@ -12,9 +12,6 @@ export { DEVICE_OVERHEAD } from "./cuda/sizes.ts";
  * docs/performance.md has the measurements. Only oneDNN supports bf16.
  */
 export type Blas = "auto" | BlasName;
-
-/** Precision of the operands of matrix products on the CPU. Sums, parameters and activations have single precision. */
-export type CpuPrecision = "fp32" | "bf16";
 
 /** Options of a CPU backend. */
 export interface CpuOptions {

@@ -1,4 +1,5 @@
 /** Options of training: placement of rows and MLPs, device, ranks and memory. */
+import type { CpuPrecision } from "../backend/backend.ts";
 import { type MemoryBudget, memoryBudget, readBudget } from "./memory_budget.ts";
 import { type CommandLine, oneOf, optionsIn, type OptionsOf, PLANNED, type RuleOn, whole } from "./option_types.ts";
 
@@ -31,6 +32,11 @@ export interface PlacementConfig {
    * if they fit. Modes cpu and cached on one host.
    */
   memory: MemoryBudget | null;
+}
+
+/** The precision on a CPU; tf32, which no CPU has, is refused elsewhere. */
+export function cpuPrecision({ precision }: Pick<PlacementConfig, "precision">): CpuPrecision {
+  return precision === "bf16" ? precision : "fp32";
 }
 
 /** True for a mode that computes on devices only. */
@@ -119,6 +125,7 @@ export const PLACEMENT_OPTIONS: OptionsOf<PlacementConfig> = {
   precision: option("--precision <name>", "precision of matrix products; tf32 on devices only", {
     type: oneOf(["fp32", "tf32", "bf16"]),
     default: "fp32",
+    commands: PLANNED,
     rules: [precisionRule],
   }),
   activations: option("--activations <name>", "implementation of activations on a device", {

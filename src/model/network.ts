@@ -59,6 +59,8 @@ export class Network {
   readonly #memory: NetworkMemory;
   readonly #activations = new Map<Value, Activations>();
   readonly #added: readonly (readonly boolean[])[];
+  /** Each layer's parameters and their gradients. */
+  readonly #parameters: readonly { readonly values: readonly Buffer[]; readonly gradients: readonly Buffer[] }[];
   /** For each place among a layer's inputs, where its gradient goes before it is added to those of later readers. */
   readonly #parts: readonly (Buffer | undefined)[];
   /** The outputs of the hidden layers, each with its part of `unitSums`. */
@@ -75,6 +77,10 @@ export class Network {
         gradients: device.allocate(samples * output.width, "gradients of activations"),
       });
     }
+    this.#parameters = plan.layers.map(({ parameters }) => {
+      const part = (vector: Buffer) => parameters.map((p) => device.view(vector, p.first, elementsOf(p.shape)));
+      return { values: part(memory.parameters), gradients: part(memory.gradients) };
+    });
     this.#added = addedInputs(plan.layers);
     const partWidths: number[] = [];
     plan.layers.forEach(({ inputs }, i) =>
@@ -100,7 +106,7 @@ export class Network {
 
   /** Binds the passes to the memory of one slot. All slots share the activations. */
   bind({ dense, pooled, pooledGradients }: NetworkInputs): BoundLayer {
-    const { device, parameters, gradients, poll } = this.#memory;
+    const { device, poll } = this.#memory;
     const { inputs: outside, layers } = this.#plan;
     const activations = new Map<Value, Activations>([
       ...this.#activations,
@@ -109,8 +115,7 @@ export class Network {
         ? []
         : [[outside.pooled, { values: pooled, gradients: pooledGradients }] as const]),
     ]);
-    const bound = layers.map(({ layer, inputs, output, parameters: placed }, i) => {
-      const part = (vector: Buffer) => placed.map(({ first, shape }) => device.view(vector, first, elementsOf(shape)));
+    const bound = layers.map(({ layer, inputs, output }, i) => {
       const { values, gradients: dValues } = activations.get(output)!;
       const sums = inputs.flatMap((input, place) =>
         this.#added[i][place]
@@ -123,8 +128,8 @@ export class Network {
         inputGradients: inputs.map((input, place) =>
           this.#added[i][place] ? this.#parts[place] : activations.get(input)!.gradients
         ),
-        parameters: part(parameters),
-        parameterGradients: part(gradients),
+        parameters: this.#parameters[i].values,
+        parameterGradients: this.#parameters[i].gradients,
         output: values,
         outputGradient: dValues!,
       });

@@ -1,4 +1,5 @@
 /** Estimates the memory of a training run before it starts: the run's own allocations, and the process itself. */
+import type { CpuPrecision } from "../backend/backend.ts";
 import type { TrainConfig } from "../config/config.ts";
 import type { BatchShape } from "../layout/batch.ts";
 import type { ModelPlan } from "../model/shape.ts";
@@ -10,6 +11,8 @@ import { PLAN_BYTES } from "../ranks/tier.ts";
 export interface MemoryOptions {
   readonly model: ModelPlan;
   readonly batchShape: BatchShape;
+  /** Of matrix products on the CPU; default fp32. */
+  readonly precision?: CpuPrecision | undefined;
   /** Rows of the hot replica in mode fae. */
   readonly hotRows: number;
   /** Rows in the memory of the device in mode cached. */
@@ -62,7 +65,7 @@ const WORKER_BYTES = 36 * 2 ** 20;
 
 /** Memory of a run with one placement. */
 export function planMemory(options: MemoryOptions, { mode, onDevice }: Placement): MemoryPlan {
-  const { model: plan, batchShape } = options;
+  const { model: plan, batchShape, precision } = options;
   const { batchSize, tables } = batchShape;
   const ranks = mode === "cached" ? 1 : Math.min(onDevice ? options.ranks.devices : options.ranks.cpu, batchSize);
   const hotRows = mode === "fae" ? new Uint32Array(options.hotRows) : undefined;
@@ -70,7 +73,10 @@ export function planMemory(options: MemoryOptions, { mode, onDevice }: Placement
   const cache = mode === "cached"
     ? { slots: Math.max(options.cachedRows, 2 * batchShape.lookupCapacity), batchRows: batchShape.lookupCapacity }
     : undefined;
-  const { host, device } = countMemory({ plan, batchShape, hotRows, ranks, onDevice, tablesOnDevice, cache });
+  const { host, device } = countMemory({
+    ...{ plan, batchShape, hotRows, ranks, onDevice, tablesOnDevice, cache },
+    precision: onDevice ? undefined : precision,
+  });
   const names = new Set([...host.keys(), ...device.keys()]);
   const parts: MemoryPart[] = Array.from(names, (name) => ({
     ...{ name, host: host.get(name) ?? 0, device: device.get(name) ?? 0 },

@@ -7,6 +7,7 @@ import { allHotSampleShare, drawSamples } from "../profile/coverage.ts";
 import { planHotRows, wholeTables } from "../profile/plan.ts";
 import { bytes } from "../format.ts";
 import { canTrain, expectDenseFeatures, type TrainConfig } from "../config/config.ts";
+import { cpuPrecision } from "../config/placement_options.ts";
 import {
   countedPopularity,
   distinctRows,
@@ -92,6 +93,7 @@ export type PlanConfig = Pick<
   | "optimizer"
   | "batchSize"
   | "hotMemory"
+  | "precision"
   | "ranks"
   | "seed"
 >;
@@ -249,7 +251,8 @@ function memoryOf(source: Source, config: PlanConfig, placement: Placement, hotR
   const { ranks } = config;
   const byPlace = { cpu: ranks ?? navigator.hardwareConcurrency, devices: ranks ?? 1 };
   const cachedRows = cachedRowsOf(source, config);
-  return planMemory({ ...sizesOf(source, config), hotRows, cachedRows, ranks: byPlace }, placement);
+  const sizes = { ...sizesOf(source, config), precision: cpuPrecision(config) };
+  return planMemory({ ...sizes, hotRows, cachedRows, ranks: byPlace }, placement);
 }
 
 /** Rows on the device in mode cached. */

@@ -1,5 +1,5 @@
 /** Counts memory and work of a run before it starts, by running its own code. There is no second formula. */
-import { type Buffer, Header, HEADER_WORDS } from "../backend/backend.ts";
+import { type Buffer, type CpuPrecision, Header, HEADER_WORDS } from "../backend/backend.ts";
 import { type CountedWork, CountingBackend } from "../backend/counting.ts";
 import { DEVICE_OVERHEAD } from "../backend/open.ts";
 import { ALONE, DONE, HostGroup } from "../parallel/host_group.ts";
@@ -27,6 +27,8 @@ export interface CountedMemory {
 export interface CountOptions extends Omit<TrainStateOptions, "device" | "host" | "share" | "nodeRanks"> {
   /** True if each rank computes on a device of its own. */
   readonly onDevice: boolean;
+  /** Of products on the CPU; default fp32. */
+  readonly precision?: CpuPrecision | undefined;
   /** The cache of rows on the only device; undefined if there is none. */
   readonly cache?: DeviceCacheSizes | undefined;
 }
@@ -149,7 +151,7 @@ function moveRows(
   }
 }
 
-function openCounted({ onDevice, cache, ...options }: CountOptions, host = new CountingBackend()) {
+function openCounted({ onDevice, cache, precision, ...options }: CountOptions, host = new CountingBackend(precision)) {
   const device = new CountingBackend();
   const { ranks: size } = options;
   const alone = onDevice && size === 1;
@@ -157,6 +159,7 @@ function openCounted({ onDevice, cache, ...options }: CountOptions, host = new C
   const members = Array.from({ length: size }, (_, rank) => new CountedGroup(rank, size));
   const ranks = members.map((group, r) => {
     const groups: ProcessGroups<Buffer> = { world: group, node: group, peers: ALONE, devices: undefined };
+    if (!onDevice) host.startRank();
     if (!onDevice || alone) {
       const full = cache === undefined ? state.full : allocateCache({ ...state, device }, cache);
       return new Rank({ ...state, full }, groups);

@@ -3,9 +3,9 @@
  * order and computes its rank's part; the processes of a host share the tables.
  */
 import type { ArtifactWriter } from "../storage/artifact_writer.ts";
-import type { Backend, Buffer, DeviceBackend, PagedBackend } from "../backend/backend.ts";
+import type { Backend, Buffer, CpuPrecision, DeviceBackend, PagedBackend } from "../backend/backend.ts";
 import { rowStateWords } from "../optimizer/optimizers.ts";
-import { type Blas, cpuOptions, type CpuPrecision, type DeviceOptions, openDevice, openHost } from "../backend/open.ts";
+import { type Blas, cpuOptions, type DeviceOptions, openDevice, openHost } from "../backend/open.ts";
 import type { MpiWorld } from "../parallel/mpi_world.ts";
 import { NcclGroup } from "../parallel/nccl.ts";
 import { shareMemory } from "../parallel/node_memory.ts";

@@ -1,6 +1,6 @@
 /** Decides which devices compute a run and where its rows are. */
-import { chooseBlas, cpuOptions, type CpuPrecision, type HostOptions, openDevice, openHost } from "../backend/open.ts";
-import type { DeviceBackend } from "../backend/backend.ts";
+import { chooseBlas, cpuOptions, type HostOptions, openDevice, openHost } from "../backend/open.ts";
+import type { CpuPrecision, DeviceBackend } from "../backend/backend.ts";
 import type { MpiWorld } from "../parallel/mpi_world.ts";
 import { together, togetherAsync } from "../parallel/process_group.ts";
 import type { ModelPlan } from "../model/shape.ts";
@@ -12,7 +12,7 @@ import { HotsetError, UsageError } from "../errors.ts";
 import { count, percent } from "../format.ts";
 import { rowStateWords } from "../optimizer/optimizers.ts";
 import type { TrainConfig } from "../config/config.ts";
-import { needsDevice } from "../config/placement_options.ts";
+import { cpuPrecision, needsDevice } from "../config/placement_options.ts";
 import type { Report } from "../events/events.ts";
 import { allocateCachedRows, DeviceCachedRank, sizeDeviceCache } from "./device_cached_rank.ts";
 import { LocalRank, type RankGroup } from "./rank_group.ts";
@@ -31,11 +31,6 @@ export type PlacementConfig =
 function onlyOnDevice({ precision, activations }: PlacementConfig): string | undefined {
   if (precision === "tf32") return `precision ${precision}`;
   return activations === "ptx" ? undefined : `activations ${activations}`;
-}
-
-/** The precision on a CPU; `expectPlacement` refuses those that it does not support. */
-function cpuPrecision({ precision }: PlacementConfig): CpuPrecision {
-  return precision === "bf16" ? precision : "fp32";
 }
 
 /**
@@ -173,7 +168,7 @@ export async function openRanks(
   const tablesOnDevice = config.mode === "gpu";
   let group: RankGroup;
   const cache = tier && config.mode === "cpu" && plan.rows > 0
-    ? sizeCache(plan, { ...batches, ranks }, tier.memory, Deno.memoryUsage().rss)
+    ? sizeCache(plan, { ...batches, ranks, precision: cpuPrecision(config) }, tier.memory, Deno.memoryUsage().rss)
     : undefined;
   if (device === undefined && cache !== undefined) return await openCached(options, hostOptions, cache, tier!, tell);
   if (device === undefined) {
@@ -307,7 +302,7 @@ async function openWorld(
     clipNorm,
   };
   const sizes = tier && mode === "cpu" && plan.rows > 0 && world.peers.size === 1
-    ? sizeShared(world, plan, batches, tier)
+    ? sizeShared(world, plan, { ...batches, precision: run.precision }, tier)
     : undefined;
   if (sizes === undefined) return await MpiRanks.open(world, run, report);
   using opening = new DisposableStack();
@@ -325,7 +320,12 @@ async function openWorld(
 }
 
 /** Sizes of the cache that the processes of a host share; undefined if all rows fit in memory. */
-function sizeShared(world: MpiWorld, plan: ModelPlan, batches: PlacementBatches, tier: Tier): CacheSizes | undefined {
+function sizeShared(
+  world: MpiWorld,
+  plan: ModelPlan,
+  batches: PlacementBatches & { readonly precision: CpuPrecision },
+  tier: Tier,
+): CacheSizes | undefined {
   const resident = world.gather(Deno.memoryUsage().rss).reduce((sum, rss) => sum + rss, 0);
   const sizes = { ...batches, ranks: world.size, processes: world.size };
   const own = together(world, () => sizeCache(plan, sizes, tier.memory, resident));

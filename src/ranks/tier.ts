@@ -1,5 +1,6 @@
 /** Decides how many rows of tables that may exceed memory are kept in memory. */
 import { join } from "node:path";
+import type { CpuPrecision } from "../backend/backend.ts";
 import type { MemoryBudget } from "../config/memory_budget.ts";
 import { rowStateWords } from "../optimizer/optimizers.ts";
 import { HotsetError, messageOf, UsageError } from "../errors.ts";
@@ -69,6 +70,8 @@ interface BatchSizes {
   readonly batchShape: BatchShape;
   readonly mostDistinct?: { readonly cold: number } | undefined;
   readonly ranks: number;
+  /** Of matrix products; default fp32. */
+  readonly precision?: CpuPrecision | undefined;
   /** Processes that the ranks are in; default one. */
   readonly processes?: number | undefined;
   /** Batches whose rows are prefetched; default what the ranks need. */
@@ -86,7 +89,7 @@ export function tableBytes({ rows, shape: { dim, optimizer } }: ModelPlan): numb
  */
 export function sizeCache(
   plan: ModelPlan,
-  { batchShape, mostDistinct, ranks, processes = 1, lookAhead = lookAheadOf(ranks) }: BatchSizes,
+  { batchShape, mostDistinct, ranks, precision, processes = 1, lookAhead = lookAheadOf(ranks) }: BatchSizes,
   memory: MemoryBudget | null,
   resident: number,
   room: number = memoryRoom(),
@@ -104,7 +107,8 @@ export function sizeCache(
     return memory.share === 1 ? undefined : sizes(Math.floor(forRows / slotBytes));
   }
   const threads = ranks > processes ? ranks : 0;
-  const rest = resident + FIXED_BYTES + threads * THREAD_BYTES + processes * stepBytes(plan, batchShape, ranks);
+  const rest = resident + FIXED_BYTES + threads * THREAD_BYTES +
+    processes * stepBytes(plan, batchShape, ranks, precision);
   const budget = memory?.bytes ?? resident + room;
   if (rest + tables <= budget) return undefined;
   const jobs = (lookAhead + 2) * 2 * batchRows * (rowBytes + 4);
@@ -128,8 +132,13 @@ export function sizeCache(
 }
 
 /** Bytes of a step besides rows: batches, activations, dense parameters and their gradients. */
-function stepBytes(plan: ModelPlan, batchShape: BatchShape, ranks: number): number {
-  const { host } = countMemory({ plan, batchShape, fullRows: 0, ranks, onDevice: false });
+function stepBytes(
+  plan: ModelPlan,
+  batchShape: BatchShape,
+  ranks: number,
+  precision: CpuPrecision | undefined,
+): number {
+  const { host } = countMemory({ plan, batchShape, fullRows: 0, ranks, precision, onDevice: false });
   return host.values().reduce((sum, bytes) => sum + bytes, 0);
 }
 

@@ -10,6 +10,7 @@ import { type BytesByPurpose, countMemory } from "../../src/ranks/count_memory.t
 import { Rank } from "../../src/ranks/rank.ts";
 import { LocalRank } from "../../src/ranks/rank_group.ts";
 import { allocateOnDevice, allocateTrainState, type TrainStateOptions } from "../../src/ranks/train_state.ts";
+import { absent } from "../support/libraries.ts";
 import { WorkerRanks } from "../../src/ranks/worker_ranks.ts";
 
 const LINE_BYTES = 64;
@@ -60,6 +61,41 @@ for (const mode of ["cpu", "fae"] as const) {
       assert.equal(counted.get("dense gradients"), ranks * 4 * options.plan.denseWords);
     });
   }
+}
+
+const noBf16 = absent("bf16");
+for (const ranks of [1, 2]) {
+  Deno.test({
+    name: `${ranks} rank${ranks === 1 ? " takes" : "s take"} the memory that is counted for products in bf16${
+      noBf16 === undefined ? "" : ` (skipped: ${noBf16})`
+    }`,
+    ignore: noBf16 !== undefined,
+    fn: async () => {
+      const bottom = [3, 40, 48, 4];
+      const plan = planModel({
+        dim: 4,
+        tableRows: [3000, 40],
+        bottom,
+        top: [5, 1],
+        interaction: "dot",
+        optimizer: "sgd",
+      });
+      const options = { ...optionsOf("cpu", ranks, "sgd"), plan };
+      const hostOptions = await cpuOptions("onednn", "bf16");
+      const empty = taken(hostOptions);
+      const host = await openHost(hostOptions);
+      const ofHost = taken(hostOptions) - empty;
+      const state = allocateTrainState({ ...options, host, device: host });
+      await using _group = ranks === 1 ? new LocalRank(state) : await WorkerRanks.start(state, hostOptions);
+      const hosts = ranks === 1 ? 1 : 1 + ranks;
+      const { host: counted } = countMemory({ ...options, onDevice: false, precision: "bf16" });
+      assertTaken(taken(hostOptions) - empty - hosts * ofHost, counted, "bf16");
+      // Inputs, weights and gradients of the layer 40-48, which alone is wide; 11 samples, of which rank 1 has five.
+      const samples = ranks === 1 ? [11] : [6, 5];
+      const words = samples.reduce((sum, n) => sum + (n * 40 + 40 * 48 + n * 48) / 2, 0);
+      assert.equal(counted.get("operands in bf16"), 4 * words);
+    },
+  });
 }
 
 /** Bytes of the emulated device that are in use. */

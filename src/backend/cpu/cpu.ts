@@ -101,6 +101,10 @@ export class CpuBackend extends HostMemory implements PagedBackend {
     return this.#scratch.address;
   }
 
+  override prepareLinear(shape: LinearShape, x: Buffer, weight: Buffer): void {
+    this.#products.prepare?.(shape, x, weight);
+  }
+
   linear(shape: LinearShape, samples: number, x: Buffer, weight: Buffer, bias: Buffer | undefined, y: Buffer): void {
     if (samples > 0) this.#products.linear(shape, samples, x, weight, bias, y);
   }

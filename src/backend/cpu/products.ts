@@ -1,5 +1,6 @@
 /** Matrix products of layers, by the WASM kernels or by a library in single precision or bf16. */
 import type { Buffer, LinearShape } from "../backend.ts";
+import { Bf16Copies, type CopyMemory, isWide } from "../bf16_copies.ts";
 import type { Gemm } from "../../../ffi/gemm.ts";
 import { at, atOrNull, type CpuBuffer, floats } from "./cpu_buffer.ts";
 import { ACTIVATION_CODES, type Kernels } from "./wasm/kernels.ts";
@@ -13,6 +14,8 @@ export type Library =
 export interface Products {
   /** Name for messages. */
   readonly name: string;
+  /** See `Backend.prepareLinear`; undefined if the products need no memory of their own. */
+  prepare?(shape: LinearShape, x: Buffer, weight: Buffer): void;
   /** See `Backend.linear`. */
   linear(shape: LinearShape, samples: number, x: Buffer, weight: Buffer, bias: Buffer | undefined, y: Buffer): void;
   /** dWeight = dYᵀ x and, unless dX is undefined, dX = dY weight. */
@@ -104,13 +107,6 @@ class LibraryProducts implements Products {
   }
 }
 
-/** Layers narrower than this on either side are multiplied in single precision, which is faster for them. */
-const NARROW = 32;
-
-function isNarrow({ inputs, outputs }: LinearShape): boolean {
-  return Math.min(inputs, outputs) < NARROW;
-}
-
 /**
  * Operands are rounded to bf16; sums, results, parameters and gradients have single precision, so small updates of a
  * weight are not lost. The gradients of a layer use what its forward pass has rounded.
@@ -120,25 +116,25 @@ class Bf16Products implements Products {
   readonly #kernels: Kernels;
   readonly #gemm: Gemm<Uint16Array>;
   readonly #narrow: Products;
-  readonly #takeScratch: TakeScratch;
-  /** Inputs and weights of layers. */
-  readonly #operands = new Map<Buffer, Rounded>();
-  readonly #gradients: Rounded;
+  readonly #copies: Bf16Copies<Rounded>;
 
   constructor(kernels: Kernels, gemm: Gemm<Uint16Array>, narrow: Gemm, takeScratch: TakeScratch) {
     this.name = gemm.version;
     this.#kernels = kernels;
     this.#gemm = gemm;
     this.#narrow = new LibraryProducts(kernels, narrow);
-    this.#takeScratch = takeScratch;
-    this.#gradients = new Rounded(kernels, takeScratch);
+    this.#copies = new Bf16Copies(() => new Rounded(kernels, takeScratch));
+  }
+
+  prepare(shape: LinearShape, x: Buffer, weight: Buffer): void {
+    this.#copies.prepare(shape, x, weight);
   }
 
   linear(shape: LinearShape, samples: number, x: Buffer, weight: Buffer, bias: Buffer | undefined, y: Buffer): void {
-    if (isNarrow(shape)) return this.#narrow.linear(shape, samples, x, weight, bias, y);
+    if (!isWide(shape)) return this.#narrow.linear(shape, samples, x, weight, bias, y);
     const { inputs, outputs, activation } = shape;
-    const left = this.#operand(x).round(samples * inputs, x);
-    const right = this.#operand(weight).round(outputs * inputs, weight);
+    const left = this.#copies.of(x).round(samples * inputs, x);
+    const right = this.#copies.of(weight).round(outputs * inputs, weight);
     this.#gemm.gemm(false, true, samples, outputs, inputs, left, right, floats(y));
     if (bias === undefined) return;
     this.#kernels.biasActivation(samples, outputs, ACTIVATION_CODES[activation], at(bias), at(y));
@@ -153,25 +149,19 @@ class Bf16Products implements Products {
     dX: Buffer | undefined,
     dWeight: Buffer,
   ): void {
-    if (isNarrow(shape)) return this.#narrow.gradients(shape, samples, x, weight, dY, dX, dWeight);
+    if (!isWide(shape)) return this.#narrow.gradients(shape, samples, x, weight, dY, dX, dWeight);
     const { inputs, outputs } = shape;
-    const left = this.#gradients.round(samples * outputs, dY);
-    const right = this.#operand(x).take(samples * inputs, x);
+    const left = this.#copies.gradients.round(samples * outputs, dY);
+    const right = this.#copies.of(x).take(samples * inputs, x);
     this.#gemm.gemm(true, false, outputs, inputs, samples, left, right, floats(dWeight));
     if (dX === undefined) return;
-    const rows = this.#operand(weight).take(outputs * inputs, weight);
+    const rows = this.#copies.of(weight).take(outputs * inputs, weight);
     this.#gemm.gemm(false, false, samples, inputs, outputs, left, rows, floats(dX));
-  }
-
-  #operand(matrix: Buffer): Rounded {
-    let found = this.#operands.get(matrix);
-    if (found === undefined) this.#operands.set(matrix, found = new Rounded(this.#kernels, this.#takeScratch));
-    return found;
   }
 }
 
-/** Memory for a matrix in bf16, which grows when a larger one is rounded. */
-class Rounded {
+/** A matrix in bf16. */
+class Rounded implements CopyMemory {
   readonly #kernels: Kernels;
   readonly #takeScratch: TakeScratch;
   #place: CpuBuffer;
@@ -185,13 +175,16 @@ class Rounded {
     this.#place = takeScratch(0);
   }
 
+  reserve(words: number): void {
+    if (this.#matrix.length >= words) return;
+    this.#place = this.#takeScratch(2 * words);
+    const { buffer, byteOffset } = this.#place.floats;
+    this.#matrix = new Uint16Array(buffer, byteOffset, words);
+  }
+
   /** Rounds the first `words` of a matrix. The result is valid until the next call. */
   round(words: number, matrix: Buffer): Uint16Array {
-    if (this.#matrix.length < words) {
-      this.#place = this.#takeScratch(2 * words);
-      const { buffer, byteOffset } = this.#place.floats;
-      this.#matrix = new Uint16Array(buffer, byteOffset, words);
-    }
+    this.reserve(words);
     this.#kernels.roundToBf16(words, at(matrix), this.#place.address);
     this.#ready = words;
     return this.#matrix;

@@ -129,6 +129,8 @@ export class CudaBackend implements DeviceBackend {
     };
   }
 
+  prepareLinear(): void {}
+
   linear(shape: LinearShape, samples: number, x: Buffer, weight: Buffer, bias: Buffer | undefined, y: Buffer): void {
     const { inputs, outputs, activation } = shape;
     this.#gemm.timesTransposed(samples, outputs, inputs, own(x), own(weight), own(y));

@@ -59,10 +59,13 @@ function layer(shape: LinearShape, place: LinearPlace, biasDeviation: number | u
         output: y,
         outputGradient: dY,
       },
-    ) => ({
-      forward: (samples) => device.linear(shape, samples, x, weight, bias, y),
-      backward: (samples) => device.linearBackward(shape, samples, x, weight, y, dY, dX, dWeight, dBias),
-    }),
+    ) => {
+      device.prepareLinear(shape, x, weight);
+      return {
+        forward: (samples) => device.linear(shape, samples, x, weight, bias, y),
+        backward: (samples) => device.linearBackward(shape, samples, x, weight, y, dY, dX, dWeight, dBias),
+      };
+    },
     onnx(graph, [x]) {
       const operands = [x, weight, ...(biasDeviation === undefined ? [] : [bias])];
       const y = graph.node("Gemm", operands, { transB: 1 });
