@@ -1,11 +1,10 @@
 import { type Command, Option } from "commander";
 import { isArtifact } from "../src/storage/artifact.ts";
 import { generateDataset, writeCriteoLog } from "../src/dataset/generate.ts";
+import { generateSessions } from "../src/dataset/generate_sessions.ts";
 import type { Split } from "../src/dataset/dataset.ts";
 import { splitSizes } from "../src/dataset/prepare.ts";
 import { type Shape, SHAPES } from "../src/dataset/published.ts";
-import { SessionModel } from "../src/dataset/session_model.ts";
-import { writeSessions } from "../src/dataset/sessions.ts";
 import { UsageError } from "../src/errors.ts";
 import { type Common, positive, real, share } from "./common_options.ts";
 import { eventLine, run } from "./run.ts";
@@ -43,14 +42,14 @@ export function generate(program: Command): void {
     )
     .addHelpText("after", "\nExample: hotset generate --preset kaggle --samples 1000000 --out clicks")
     .action((flags: GenerateFlags) =>
-      run(flags, (report) => {
+      run(flags, async (report) => {
         const { preset: shape, samples, out, raw, scale, drift } = flags;
         const { seed } = configOf(flags);
         const fractions = { validation: flags.validationFraction, test: flags.testFraction };
         const onProgress = (fraction: number) => report({ event: "stage", stage: "generate", fraction });
         if (isArtifact(out)) report({ event: "note", text: `The files in ${out} will be replaced` });
         if (shape === "taobao") {
-          generateSessions(flags, seed, onProgress);
+          await sessionsOf(flags, seed, onProgress);
           console.log(flags.json ? eventLine({ event: "generated", out, samples, bestAuc: {} }) : out);
           return;
         }
@@ -65,16 +64,15 @@ export function generate(program: Command): void {
 }
 
 /** Sessions of generated users, for TBSM. */
-function generateSessions(flags: GenerateFlags, seed: number, onProgress: (fraction: number) => void): void {
-  const { out, samples, scale, drift, raw, validationFraction, testFraction, validationUsers = "train" } = flags;
+async function sessionsOf(
+  flags: GenerateFlags,
+  seed: number,
+  onProgress: (fraction: number) => void,
+): Promise<void> {
+  const { out, samples: total, scale, drift, raw, validationFraction, testFraction, validationUsers = "train" } = flags;
   if (raw) throw new UsageError("Cannot write a raw log in the shape of taobao, only a dataset");
   if (drift > 0) throw new UsageError("Cannot use --drift with --preset taobao: its items keep their popularity");
-  const sizes = splitSizes(samples, { validation: validationFraction, test: testFraction });
-  writeSessions(out, new SessionModel(seed, scale), {
-    seed,
-    samples: Object.fromEntries(sizes.map(({ split, samples }) => [split, samples])) as Record<Split, number>,
-    validationUsers,
-    source: { format: "generated", shape: "taobao", samples, seed, scale, sizes, validationUsers },
-    onProgress,
-  });
+  const sizes = splitSizes(total, { validation: validationFraction, test: testFraction });
+  const samples = Object.fromEntries(sizes.map(({ split, samples }) => [split, samples])) as Record<Split, number>;
+  await generateSessions(out, { seed, scale, samples, validationUsers, onProgress });
 }

@@ -160,6 +160,7 @@ export class Dataset extends DatasetEncoding<DatasetBody> {
 
   /** Share of the train split's lookups with a value too rare for its own row, by table. */
   get rareShares(): readonly number[] {
+    if (this.steps > 1) return this.body.tables.map(() => 0); // row 0 is that of steps before a short session
     const counts = this.readCounts();
     return this.body.tables.map((_, t) => {
       const ofTable = counts.subarray(this.firstRows[t], this.firstRows[t + 1]);

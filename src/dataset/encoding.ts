@@ -3,7 +3,7 @@ import { z } from "zod";
 import { fingerprint } from "../storage/artifact.ts";
 import { HotsetError } from "../errors.ts";
 import type { DatasetEncoding } from "./dataset_encoding.ts";
-import { type Format, FORMATS } from "./formats.ts";
+import { type Format, FORMATS, SESSIONS } from "./formats.ts";
 import { type Column, isDense, isMean, isSparse, type LogSchema, logSchema } from "./schema.ts";
 import type { ValueRule } from "./value_rules.ts";
 
@@ -18,9 +18,15 @@ export interface RawEncoding {
   readonly fills: readonly (number | undefined)[];
 }
 
-/** How a dataset's raw values were encoded. Throws HotsetError if the dataset has none (generated data). */
+/**
+ * How a dataset's raw values were encoded; for sessions, how rows of them are. Throws HotsetError if the dataset has none (generated data other than sessions).
+ */
 export function rawEncodingOf(dataset: DatasetEncoding): RawEncoding {
   const { body: { source, tables, missing }, directory, dictionaryPath, keysPath } = dataset;
+  if (dataset.steps > 1 && dictionaryPath !== undefined) {
+    const rules = tables.map(({ values }) => values ?? "untyped");
+    return { format: "csv", schema: SESSIONS, maxIndRange: undefined, rules, fills: [] };
+  }
   const parsed = encodingSource.extend({ format: z.enum(FORMATS) }).safeParse(source);
   if (!parsed.success || (dictionaryPath === undefined && keysPath === undefined)) {
     throw new HotsetError(`Cannot encode with dataset ${directory}: it was not made from raw values`);

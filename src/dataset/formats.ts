@@ -63,6 +63,19 @@ const MOVIELENS: LogSchema = {
   ],
 };
 
+/** Sessions as rows: the lists have the candidate last. */
+export const SESSIONS: LogSchema = {
+  delimiter: ",",
+  quote: '"',
+  header: true,
+  columns: [
+    { name: "label", kind: "label" },
+    text("user"),
+    { name: "item", kind: "bag", values: "text", separator: "|" },
+    { name: "category", kind: "bag", values: "text", separator: "|" },
+  ],
+};
+
 /**
  * The schema of a format; csv and parquet are described by a file or a schema. `group` and `weight` name other columns of
  * groups and weights than the schema does. Throws HotsetError if the file is wrong or there is no such column.

@@ -1,4 +1,5 @@
 /** Prepares datasets from raw logs. */
+import { dirname, resolve } from "node:path";
 import { fingerprint, isCached } from "../storage/artifact.ts";
 import { UsageError } from "../errors.ts";
 import type { SplitPart } from "./assemble.ts";
@@ -9,12 +10,14 @@ import type { DatasetEncoding } from "./dataset_encoding.ts";
 import { type RawEncoding, rawEncodingOf, sameFeatures } from "./encoding.ts";
 import { type Format, schemaOf, withGroup, withWeight } from "./formats.ts";
 import { expectApart, expectUnchanged, findInputs, identify, type KnownFile } from "./inputs.ts";
+import { sessionsFrom } from "./session_rows.ts";
 import { OutputLock } from "../storage/output_lock.ts";
 import { buildDataset, type JobOptions, type LogParts, type ReadOptions } from "./prepare_job.ts";
 import { type NegativeOptions, negativesFault } from "./negatives.ts";
 import { isChunkFormat } from "./stage_chunks.ts";
 import type { LogSchema } from "./schema.ts";
 import type { StagedLog } from "./staged_log.ts";
+import { TemporaryDirectory } from "../storage/temporary.ts";
 
 /** Options for preparing a dataset. */
 export interface PrepareOptions extends ReadOptions {
@@ -184,6 +187,7 @@ function readingOf(options: Omit<PrepareOptions, "out">): Reading {
   const refuse = (what: string, remedy: string) => {
     throw new UsageError(`Cannot extend the dictionary of ${known.directory}: it is of ${what}; ${remedy}`);
   };
+  if (known.steps > 1) refuse("sessions", "train a new model");
   const unnamed = schema === undefined && (format === "criteo" || format === read.format);
   if (!unnamed && format !== read.format) refuse(`format ${read.format}, not ${format}`, "leave --format out");
   const own = unnamed
@@ -353,11 +357,13 @@ export async function encodeWith(
   };
   const settings = { ...options, format, schema, maxIndRange };
   using _lock = await lockOutput(options, ALONE);
-  const { dataset: encoded, result } = await buildDataset("encode", source, settings, async (job) => {
+  using rows = encoding.steps > 1 ? new TemporaryDirectory(".rows-", dirname(resolve(options.out))) : undefined;
+  const flat = rows === undefined ? settings : { ...settings, out: rows.join("dataset") };
+  const { dataset: encoded, result } = await buildDataset("encode", source, flat, async (job) => {
     const log = await job.stageLog("log", files, purpose, found, (f) => onProgress("read", f));
     expectUnchanged(files);
     const made = await job.finish([{ log, parts: [{ split: "test", samples: log.rows }] }], encoding);
     return { body: { ...made, source, generated: null }, result: log.labelled };
   });
-  return { dataset: encoded, labelled: result };
+  return { dataset: rows === undefined ? encoded : await sessionsFrom(encoded, options.out), labelled: result };
 }

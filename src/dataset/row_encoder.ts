@@ -5,6 +5,7 @@ import { CriteoDense, CriteoSparse } from "./criteo_value.ts";
 import type { Lookups } from "./dataset.ts";
 import type { DatasetEncoding } from "./dataset_encoding.ts";
 import { rawEncodingOf } from "./encoding.ts";
+import { SessionRows } from "./session_rows.ts";
 import { TableIds } from "./table_ids.ts";
 import { isDense, isNumeric, isSparse } from "./schema.ts";
 import { BadValue, DenseEncoder, type RowValue, SparseEncoder } from "./single_value.ts";
@@ -37,6 +38,8 @@ export class RowEncoder {
   readonly #ids: readonly TableIds[];
   readonly #firstRows: Float64Array;
   readonly #bags: boolean;
+  /** Only for sessions. */
+  readonly #sessions: SessionRows | undefined;
   #denseWords = new Float32Array(0);
   #indices = new Uint32Array(64);
   #offsets = new Uint32Array(1);
@@ -59,6 +62,7 @@ export class RowEncoder {
     this.#ids = ids;
     this.#firstRows = dataset.firstRows;
     this.#bags = dataset.body.bags;
+    this.#sessions = dataset.steps > 1 ? new SessionRows(dataset.firstRows) : undefined;
     this.#tables = dataset.body.tables.map(({ name }) => name);
     this.columns = [...dense, ...sparse].map(({ column }) => column.name);
     this.#met = new Float64Array(dataset.tables);
@@ -135,12 +139,13 @@ export class RowEncoder {
       }
     }
     this.#countUnknown(count * tables);
-    return {
+    const encoded = {
       count,
       dense: this.#denseWords.subarray(0, count * denseFeatures),
       indices: this.#indices.subarray(0, this.#lookups),
       offsets: this.#bags ? this.#offsets.subarray(0, count * tables + 1) : undefined,
     };
+    return this.#sessions?.fold(encoded, first) ?? encoded;
   }
 
   /** Share of the lookups so far with a value that has no row of its own, by table. */

@@ -1,6 +1,7 @@
 /** Generated sessions in the shape of Taobao: users who choose items of few categories, popular ones more often. */
 import { Random } from "../random.ts";
-import { type Histories, HISTORY, type History, SESSION_TABLES } from "./sessions.ts";
+import { SESSION_TABLES } from "./session_writer.ts";
+import { type Histories, HISTORY, type History } from "./sessions.ts";
 
 /** Rows of the tables of users, items and categories of Taobao. */
 const TAOBAO_ROWS = [987_994, 4_162_024, 9_439] as const;
@@ -16,6 +17,7 @@ const USER_STREAM = 1;
 
 /** Histories of users, each a function of the seed and the user. */
 export class SessionModel implements Histories {
+  /** Number of users. */
   readonly users: number;
   readonly rows: readonly number[];
   readonly #seed: number;

@@ -3,7 +3,8 @@ import assert from "node:assert/strict";
 import { UsageError } from "../../src/errors.ts";
 import type { Dataset, Split } from "../../src/dataset/dataset.ts";
 import { SessionModel } from "../../src/dataset/session_model.ts";
-import { HISTORY, History, SESSION_TABLES, STEPS, windowsOf, writeSessions } from "../../src/dataset/sessions.ts";
+import { SESSION_TABLES, STEPS } from "../../src/dataset/session_writer.ts";
+import { HISTORY, History, windowsOf } from "../../src/dataset/sessions.ts";
 import { Random } from "../../src/random.ts";
 import { smallSessions } from "../support/small_sessions.ts";
 import { TemporaryDirectory } from "../support/temporary.ts";
@@ -41,9 +42,9 @@ function read(dataset: Dataset, split: Split) {
   return { labels: [...labels], dense: dense.slice(), ids };
 }
 
-Deno.test("samples are windows of a user's history, with a drawn candidate where the label is 0", () => {
+Deno.test("samples are windows of a user's history, with a drawn candidate where the label is 0", async () => {
   using directory = new TemporaryDirectory();
-  const dataset = smallSessions(directory.join("sessions"));
+  const dataset = await smallSessions(directory.join("sessions"));
   const model = new SessionModel(1, 4000);
   assert.deepEqual([dataset.steps, dataset.tables, dataset.denseFeatures], [STEPS, 3, 1]);
   const history = new History();
@@ -74,9 +75,9 @@ Deno.test("samples are windows of a user's history, with a drawn candidate where
   });
 });
 
-Deno.test("the test split has users of its own, with their last steps and their target", () => {
+Deno.test("the test split has users of its own, with their last steps and their target", async () => {
   using directory = new TemporaryDirectory();
-  const dataset = smallSessions(directory.join("sessions"));
+  const dataset = await smallSessions(directory.join("sessions"));
   const usersOf = (split: Split) => new Set(read(dataset, split).ids.filter((_, k) => k % 3 === 0));
   const model = new SessionModel(1, 4000);
   const history = new History();
@@ -90,33 +91,33 @@ Deno.test("the test split has users of its own, with their last steps and their 
   const [train, validation, test] = (["train", "validation", "test"] as const).map(usersOf);
   assert.equal(test.intersection(train).size, 0);
   assert.ok(validation.isSubsetOf(train), "the published validation split has the users of the train split");
-  const clean = smallSessions(directory.join("clean"), { validationUsers: "other" });
+  const clean = await smallSessions(directory.join("clean"), { validationUsers: "other" });
   const others = new Set(read(clean, "validation").ids.filter((_, k) => k % 3 === 0));
   assert.equal(others.intersection(train).size, 0);
   assert.deepEqual(read(clean, "train"), read(dataset, "train"));
 });
 
-Deno.test("the same seed gives the same sessions", () => {
+Deno.test("the same seed gives the same sessions", async () => {
   using directory = new TemporaryDirectory();
-  const ids = [{}, {}, { seed: 2 }].map((options, i) => smallSessions(directory.join(`${i}`), options).id);
+  const ids: string[] = [];
+  for (const [i, options] of [{}, {}, { seed: 2 }].entries()) {
+    ids.push((await smallSessions(directory.join(`${i}`), options)).id);
+  }
   assert.equal(ids[0], ids[1]);
   assert.notEqual(ids[0], ids[2]);
 });
 
-Deno.test("more samples than the users have are refused", () => {
+Deno.test("more samples than the users have are refused", async () => {
   using directory = new TemporaryDirectory();
   const samples = { train: 40_000, validation: 0, test: 0 };
-  assert.throws(
-    () => smallSessions(directory.join("sessions"), { samples }),
+  await assert.rejects(
+    smallSessions(directory.join("sessions"), { samples }),
     (error) =>
       error instanceof UsageError &&
       /^Cannot make 40000 train samples: the users have \d+; ask for/.test(error.message),
   );
-  assert.throws(
-    () =>
-      writeSessions(directory.join("validation"), new SessionModel(1, 4000), {
-        ...{ seed: 1, source: {}, validationUsers: "train", samples: { train: 50, validation: 50, test: 0 } },
-      }),
+  await assert.rejects(
+    smallSessions(directory.join("validation"), { samples: { train: 50, validation: 50, test: 0 } }),
     /Cannot make 50 validation samples/,
   );
 });

@@ -5,8 +5,7 @@
  */
 import assert from "node:assert/strict";
 import { resolveConfig } from "../../src/config/config.ts";
-import { SessionModel } from "../../src/dataset/session_model.ts";
-import { writeSessions } from "../../src/dataset/sessions.ts";
+import { generateSessions } from "../../src/dataset/generate_sessions.ts";
 import { exportRun } from "../../src/interop/export_run.ts";
 import { slowTest } from "../support/series.ts";
 import { missingModule, runPython } from "../support/python.ts";
@@ -24,11 +23,10 @@ slowTest(
   async () => {
     if (MISSING !== undefined) return;
     using directory = new TemporaryDirectory();
-    const dataset = writeSessions(directory.join("sessions"), new SessionModel(1, 200), {
-      seed: 1,
+    const dataset = await generateSessions(directory.join("sessions"), {
+      ...{ seed: 1, scale: 200 },
       samples: { train: 30_000, validation: 500, test: 1500 },
       validationUsers: "train",
-      source: { format: "generated", shape: "taobao" },
     });
     const config = resolveConfig("taobao", {
       model: "tbsm",
