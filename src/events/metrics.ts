@@ -180,7 +180,9 @@ export function sortedOrder(scores: Float32Array): Uint32Array {
     if (keys[i] === 0x80000000) keys[i] = 0; // minus zero equals zero
     keys[i] ^= keys[i] & 0x80000000 ? 0xffffffff : 0x80000000;
   }
-  return sortedBy(keys, 1, 0, Uint32Array.from(keys, (_, i) => i));
+  const positions = new Uint32Array(count);
+  for (let i = 0; i < count; i++) positions[i] = i; // many times as fast as Uint32Array.from
+  return sortedBy(keys, 1, 0, positions);
 }
 
 /** Sorts positions by a word of their keys of `words` words, 16 bits at a time; those with equal words stay in order. */

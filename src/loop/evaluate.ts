@@ -45,15 +45,15 @@ export function scoreSplit(
   const logits = new Float32Array(batches * shape.batchSize);
   const labels = new Uint8Array(batches * shape.batchSize);
   const weights = dataset.body.weight === undefined ? undefined : new Float32Array(labels.length);
-  const inFlight: { slot: number; first: number; count: number }[] = [];
-  const collect = () => {
-    group.drain();
-    for (const { slot, first, count } of inFlight) logits.set(group.scores(slot).subarray(0, count), first);
-    inFlight.length = 0;
+  /** The first sample of the batch that is being scored in each slot. */
+  const scored: (number | undefined)[] = group.batches.map(() => undefined);
+  const collect = (slot: number) => {
+    const first = scored[slot];
+    if (first !== undefined) logits.set(group.scores(slot).subarray(0, group.batches[slot].samples), first);
   };
   for (let index = 0; index < batches; index++) {
-    if (inFlight.length === group.batches.length) collect();
     const slot = group.acquire();
+    collect(slot);
     const batch = group.batches[slot];
     source.read(index, batch);
     const first = index * shape.batchSize;
@@ -63,10 +63,11 @@ export function scoreSplit(
       if (weights !== undefined) weights[first + i] = Math.abs(word);
     }
     group.score(slot);
-    inFlight.push({ slot, first, count: batch.samples });
+    scored[slot] = first;
     onProgress((index + 1) / batches);
   }
-  collect();
+  group.drain();
+  scored.forEach((_, slot) => collect(slot));
   const wrong = notFinite(logits.subarray(0, samples));
   if (wrong >= 0) {
     throw new NotFinite(`the logit of sample ${wrong} (from 0) of the ${split} split is ${logits[wrong]}`);
