@@ -69,6 +69,25 @@
  * Deno.removeSync(folder, { recursive: true });
  * ```
  *
+ * @example End a run after an evaluation
+ * ```ts
+ * import assert from "node:assert/strict";
+ * import { generateDataset } from "@hotset/hotset/dataset";
+ * import { resolveConfig, startRun } from "@hotset/hotset/train";
+ *
+ * const folder = Deno.makeTempDirSync();
+ * const fractions = { validation: 0.1, test: 0.1 };
+ * const dataset = generateDataset(`${folder}/clicks`, { samples: 4000, seed: 1, scale: 1000, fractions });
+ * const config = resolveConfig("default", { mode: "cpu", ranks: 1, bottom: [16], top: [1], testFreq: 5, epochs: 9 });
+ * const result = await startRun(config, dataset, {
+ *   out: `${folder}/run`,
+ *   report: () => {},
+ *   onEvaluation: ({ step, auc }) => step >= 10 && auc > 0.4 ? "stop" : undefined,
+ * });
+ * assert.equal(result.ended, "stopped"); // with the metrics of the best checkpoint, as at the end of all epochs
+ * Deno.removeSync(folder, { recursive: true });
+ * ```
+ *
  * @module
  */
 export { type Preset, PRESETS, resolveConfig, type TrainConfig } from "../src/config/config.ts";
@@ -83,6 +102,7 @@ export type { RunOptions } from "../src/run/run_options.ts";
 export type { RawOptions } from "../src/run/stages.ts";
 export { ClaimedRun } from "../src/run/claimed_run.ts";
 export { readRun, type RunRecord } from "../src/run/run_record.ts";
+export type { OnEvaluation } from "../src/loop/early_stopping.ts";
 export { reproduceRun, type Reproduction } from "../src/run/reproduce.ts";
 export { type MpiWorld, openWorld } from "../src/parallel/mpi_world.ts";
 export type { ProcessGroups } from "../src/parallel/process_group.ts";

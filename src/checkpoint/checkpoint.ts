@@ -61,7 +61,7 @@ export interface TrainingState {
   /** Likewise the best GAUC. */
   bestGauc?: number | undefined;
   evaluationsSinceBest: number;
-  /** True if the run has ended: last epoch, target or patience. */
+  /** True if the run has ended: last epoch, target or patience, or its caller ended it. */
   finished: boolean;
 }
 

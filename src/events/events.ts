@@ -283,8 +283,11 @@ export interface ResultEvent extends Metrics, Spent {
   readonly moved?: MovedRows | undefined;
   /** Directory of the run. */
   readonly run: string;
-  /** Why training ended: all epochs done, the target AUC reached, or no improvement for too long. */
-  readonly ended: "epochs" | "target" | "patience";
+  /**
+   * Why training ended: all epochs done, the target AUC reached, no improvement for too long, or `onEvaluation` of the
+   * caller returned "stop".
+   */
+  readonly ended: "epochs" | "target" | "patience" | "stopped";
 }
 
 /** The demonstration has ended. */

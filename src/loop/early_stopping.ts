@@ -2,9 +2,25 @@
 import type { TrainingState } from "../checkpoint/checkpoint.ts";
 import type { TrainConfig } from "../config/config.ts";
 import type { Split } from "../dataset/dataset.ts";
-import type { ResultEvent } from "../events/events.ts";
+import type { CheckpointMetrics, ResultEvent } from "../events/events.ts";
 import type { Metrics } from "../events/metrics.ts";
+import { UsageError } from "../errors.ts";
 import { count } from "../format.ts";
+
+/**
+ * Called with the metrics of every evaluation during training on the split that selects the best checkpoint. Returning
+ * "stop" ends the run as if it were complete.
+ */
+export type OnEvaluation = (metrics: CheckpointMetrics) => "stop" | undefined | void;
+
+/** True if a function of the caller ends the run. Throws UsageError if it returns anything else, such as a promise. */
+export function stops(onEvaluation: OnEvaluation | undefined, metrics: CheckpointMetrics): boolean {
+  const answer: unknown = onEvaluation?.(metrics);
+  if (answer === undefined || answer === "stop") return answer === "stop";
+  throw new UsageError(
+    `Cannot train: onEvaluation returned ${answer} at step ${metrics.step}; it must return "stop" or undefined, at once`,
+  );
+}
 
 /** Records the metrics of an evaluation in the state of training; true if they are the best so far. */
 export function recordMetrics(

@@ -17,7 +17,7 @@ import type { TrainConfig } from "../config/config.ts";
 import { deadLayerNotes } from "../events/dead_units.ts";
 import { BatchSequence } from "./batch_sequence.ts";
 import { findBadTensor } from "./divergence.ts";
-import { bestNote, endReason, recordMetrics } from "./early_stopping.ts";
+import { bestNote, endReason, type OnEvaluation, recordMetrics, stops } from "./early_stopping.ts";
 import { diverged, withRecoveryHint } from "./end_errors.ts";
 import { evaluateSplit, type Evaluation } from "./evaluate.ts";
 import type { CheckpointMetrics, Report, ResultEvent, Spent } from "../events/events.ts";
@@ -57,6 +57,8 @@ export interface TrainerOptions {
   readonly report: Report;
   /** A learning-rate schedule from the caller; undefined for that of the configuration. */
   readonly schedule?: LearningRateSchedule | undefined;
+  /** May end the run after an evaluation, in the same way in all processes. */
+  readonly onEvaluation?: OnEvaluation | undefined;
   /** Aborting it ends the run after the present step with a checkpoint; `run` throws Interrupted. */
   readonly signal: AbortSignal;
 }
@@ -274,10 +276,11 @@ export class Trainer {
   /** Scores the selection split, decides whether the run ends, and saves checkpoints. */
   #evaluate(): void {
     this.#group.tables.flush();
-    const { config } = this.#options;
-    const best = this.#selection !== undefined &&
-      recordMetrics(this.#measure(this.#selection), config.monitor, this.#state);
-    this.#state.finished = endReason(config, this.#state) !== undefined;
+    const { config, onEvaluation } = this.#options;
+    const metrics = this.#selection && this.#measure(this.#selection);
+    const best = metrics !== undefined && recordMetrics(metrics, config.monitor, this.#state);
+    const stopped = metrics !== undefined && stops(onEvaluation, { step: this.#state.step, ...metrics });
+    this.#state.finished = stopped || endReason(config, this.#state) !== undefined;
     this.#save({ best, step: this.#isDueByStep() || this.#isDueByTime() });
   }
 
@@ -384,7 +387,7 @@ export class Trainer {
       launchesPerStep: counts.launchesPerStep,
       peakRssBytes: peakRssBytes(),
       run: out,
-      ended: endReason(config, this.#state)!,
+      ended: endReason(config, this.#state) ?? "stopped",
     };
   }
 }

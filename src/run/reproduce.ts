@@ -67,7 +67,11 @@ export async function reproduceRun(
   using temporary = new TemporaryDirectory(".reproduce-", dirname(resolve(run)));
   const out = temporary.join("run");
   const config = { ...begun, checkpointSteps: 0, checkpointMinutes: 0 };
-  await startRun(config, dataset, { out, report, from: record.from?.directory, schedule });
+  await startRun(config, dataset, {
+    ...{ out, report, from: record.from?.directory, schedule },
+    // A run that its program ended has no other sign of its end.
+    onEvaluation: (metrics) => metrics.step === step ? "stop" : undefined,
+  });
   const again = readRun(out);
   const difference = again.layoutId === record.layoutId
     ? firstDifference(original, Checkpoint.open(join(out, LAST_CHECKPOINT)), planFor(config, dataset), dataset)

@@ -102,7 +102,7 @@ const line = z.discriminatedUnion("event", [
       ...{ reads: count.default(0), bytesRead: count, bytesWritten: count, diskBytes: count, waitSeconds: count },
     }).optional(),
     run: z.string(),
-    ended: z.enum(["epochs", "target", "patience"]),
+    ended: z.enum(["epochs", "target", "patience", "stopped"]),
     split: z.enum(SPLITS).default("test"),
     best: checkpointMetrics.optional(),
     last: checkpointMetrics.optional(),

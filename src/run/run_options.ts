@@ -2,6 +2,7 @@
 import { dirname, resolve } from "node:path";
 import type { TrainConfig } from "../config/config.ts";
 import type { Report } from "../events/events.ts";
+import { type OnEvaluation, stops } from "../loop/early_stopping.ts";
 import { ALONE } from "../parallel/host_group.ts";
 import type { MpiWorld } from "../parallel/mpi_world.ts";
 import { inTurn as ranksInTurn, type ProcessGroup } from "../parallel/process_group.ts";
@@ -35,6 +36,12 @@ export interface RunOptions {
    * resumed run needs the same function again. With several processes each passes it.
    */
   readonly schedule?: LearningRateSchedule | undefined;
+  /**
+   * Called after every evaluation during training, so never without a validation or test split; returning "stop" ends
+   * the run as if it were complete, with its result (`ended` is "stopped"). With several processes each passes a
+   * function, and one that returns "stop" ends all.
+   */
+  readonly onEvaluation?: OnEvaluation | undefined;
   /** True to measure the phases of a step after training. */
   readonly phases?: boolean | undefined;
   /** The configuration to use instead if the data is two sparse features alone, such as user and item. */
@@ -47,6 +54,12 @@ export interface RunOptions {
 export function namingRun(options: RunOptions): RunOptions {
   const { out, report } = options;
   return { ...options, report: (event) => report({ run: out, ...event }) };
+}
+
+/** The function that may end the run, with one answer in all processes. */
+export function agreedStop({ onEvaluation, world }: RunOptions): OnEvaluation | undefined {
+  if (onEvaluation === undefined || world === undefined) return onEvaluation;
+  return (metrics) => world.gather(stops(onEvaluation, metrics)).includes(true) ? "stop" : undefined;
 }
 
 /** Runs work that creates or opens files. With several processes, they run it one after the other. */

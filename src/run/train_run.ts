@@ -23,7 +23,7 @@ import { roomForRows } from "./row_room.ts";
 import { runIdOf } from "./run_id.ts";
 import { RunMetrics } from "./run_metrics.ts";
 import { dataNotes, movedNotes } from "./run_notes.ts";
-import { inTurn, onDisk, type RunOptions } from "./run_options.ts";
+import { agreedStop, inTurn, onDisk, type RunOptions } from "./run_options.ts";
 import { recordRun } from "./run_record.ts";
 import { ensureLayout, ensureProfile } from "./stages.ts";
 
@@ -108,6 +108,7 @@ export async function trainRun(
     checkpoint: checkpoint?.body.run === IMPORTED ? undefined : checkpoint,
     spent,
     schedule: own,
+    onEvaluation: agreedStop(options),
     report: recordAndReport,
     signal: typeof signal === "function" ? signal() : signal,
   });

@@ -95,12 +95,14 @@ const ENDS: Record<ResultEvent["ended"], Partial<TrainConfig>> = {
   epochs: {},
   target: { epochs: 5, testFreq: 5, targetAuc: 0.52 },
   patience: { optimizer: "sgd", learningRate: 1e-30, epochs: 5, testFreq: 4, patience: 3 },
+  stopped: { testFreq: 5 },
 };
 for (const [ended, config] of Object.entries(ENDS)) {
   Deno.test(`a run that is over keeps its result when it is resumed: ${ended}`, async () => {
     using directory = new TemporaryDirectory();
     const out = directory.join("run");
-    const first = await startRun({ ...CONFIG, ...config }, dataOf(directory), { out, report: () => {} });
+    const onEvaluation = ended === "stopped" ? () => "stop" as const : undefined;
+    const first = await startRun({ ...CONFIG, ...config }, dataOf(directory), { out, report: () => {}, onEvaluation });
     assert.equal(first.ended, ended);
     assert.ok(first.seconds > 0);
     const results = () => metricsOf(out).filter((line) => JSON.parse(line).event === "result");

@@ -1,6 +1,7 @@
 /** Why a run ends, and which checkpoint is the best. */
 import assert from "node:assert/strict";
 import { HotsetError, Interrupted } from "../../src/errors.ts";
+import { reproduceRun } from "../../src/run/reproduce.ts";
 import { resumeRun, startRun } from "../../src/run/run.ts";
 import { evaluateRun } from "../../src/run/score_run.ts";
 import { withBest } from "../../src/run/trained_run.ts";
@@ -106,4 +107,36 @@ Deno.test("aborting a signal ends a run with its reason, and the run can be resu
   assert.ok(error instanceof Interrupted, String(error));
   assert.deepEqual([error.code, error.run, error.cause === reason], ["interrupted", out, true]);
   assert.ok((await resumeRun({ out, report: () => {} })).steps > 3);
+});
+
+Deno.test("a run ends after the evaluation at which its program says so, and is complete", async () => {
+  using directory = new TemporaryDirectory();
+  const dataset = dataOf(directory);
+  const config = { ...CONFIG, epochs: 5, testFreq: 7 };
+  const out = directory.join("stopped");
+  const steps: number[] = [];
+  const result = await startRun(config, dataset, {
+    out,
+    report: () => {},
+    onEvaluation: ({ step, auc }) => {
+      assert.ok(auc > 0 && auc < 1);
+      return steps.push(step) === 3 ? "stop" : undefined;
+    },
+  });
+  assert.deepEqual(steps, [7, 14, 21]);
+  assert.deepEqual([result.ended, result.steps], ["stopped", 21]);
+  const [, test] = await evaluateRun(out, [], () => {});
+  assert.deepEqual([test.split, test.auc], ["test", result.auc]);
+  const resumed = await resumeRun({ out, report: () => {} });
+  assert.deepEqual([resumed.ended, resumed.steps], ["stopped", 21], "there is nothing to resume");
+  assert.equal((await reproduceRun(out, () => {})).equal, true);
+
+  const wrong = () => Promise.resolve("stop") as unknown as "stop";
+  await assert.rejects(
+    startRun(config, dataset, { out: directory.join("wrong"), report: () => {}, onEvaluation: wrong }),
+    {
+      name: "UsageError",
+      message: /^Cannot train: onEvaluation returned \[object Promise\] at step 7; it must return "stop" or undefined/,
+    },
+  );
 });
