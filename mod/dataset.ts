@@ -10,20 +10,35 @@
  * const rows = Array.from({ length: 1000 }, (_, i) => `${i % 3 === 0 ? 1 : 0},${i % 7}.5,city${i % 20}`);
  * Deno.writeTextFileSync(`${folder}/clicks.csv`, `clicked,price,city\n${rows.join("\n")}\n`);
  *
- * const schema = await inferSchema(`${folder}/clicks.csv`);
- * Deno.writeTextFileSync(`${folder}/schema.json`, JSON.stringify(schema));
- * const dataset = await prepareDataset({
- *   inputs: [`${folder}/clicks.csv`],
- *   out: `${folder}/clicks`,
- *   format: "csv",
- *   schema: `${folder}/schema.json`,
- * });
+ * const inputs = [`${folder}/clicks.csv`];
+ * const schema = await inferSchema(inputs[0]);
+ * const dataset = await prepareDataset({ inputs, format: "csv", schema, out: `${folder}/clicks` });
  * assert.equal(dataset.samples("train") + dataset.samples("validation") + dataset.samples("test"), 1000);
  * assert.equal(dataset.denseFeatures, 1);
  *
  * using reader = dataset.reader("train", 256);
  * const { labels, count } = reader.read(0, 256);
  * assert.equal(labels.length, count);
+ * Deno.removeSync(folder, { recursive: true });
+ * ```
+ *
+ * @example Prepare rows in memory: objects, columns, or a table of apache-arrow
+ * ```ts
+ * import assert from "node:assert/strict";
+ * import { inferSchema, prepareDataset, writeRows } from "@hotset/hotset/dataset";
+ *
+ * const folder = Deno.makeTempDirSync();
+ * async function* clicks() { // a query, for example: rows may come over time
+ *   for (let i = 0; i < 1000; i++) yield { clicked: i % 3 === 0, price: i % 7 + 0.5, tags: ["new", `brand ${i % 20}`] };
+ * }
+ * const inputs = [`${folder}/clicks.parquet`];
+ * await writeRows(clicks(), inputs[0]);
+ * const schema = await inferSchema(inputs[0]);
+ * const dataset = await prepareDataset({ inputs, format: "parquet", schema, out: `${folder}/clicks` });
+ * assert.equal(dataset.body.bags, true); // a sample has any number of tags
+ *
+ * const user = Uint32Array.from({ length: 1000 }, (_, i) => i % 9);
+ * await writeRows({ clicked: user.map((id) => id % 2), user }, `${folder}/columns.parquet`);
  * Deno.removeSync(folder, { recursive: true });
  * ```
  *
@@ -71,6 +86,9 @@ export {
   prepareDataset,
   type PrepareOptions,
 } from "../src/dataset/prepare.ts";
+export { writeRows } from "../src/dataset/write_rows.ts";
+export type { ArrowTable, InputColumns, InputRow, InputValue, RowsInMemory } from "../src/dataset/rows_in_memory.ts";
+export type { SingleValue } from "../src/dataset/single_value.ts";
 export { inferSchema } from "../src/dataset/infer.ts";
 export type { Column, LogSchema, Moment, Named } from "../src/dataset/schema.ts";
 export type { FileAccount, LineAccount } from "../src/dataset/read_account.ts";

@@ -85,6 +85,20 @@ export class Engine implements Disposable {
     }
   }
 
+  /** Appends rows to a table whose columns all have type VARCHAR. */
+  async append(table: string, rows: readonly (readonly (string | null)[])[]): Promise<void> {
+    this.#limits.signal?.throwIfAborted();
+    const appender = await this.#connection.createAppender(table);
+    for (const row of rows) {
+      for (const text of row) {
+        if (text === null) appender.appendNull();
+        else appender.appendVarchar(text);
+      }
+      appender.endRow();
+    }
+    appender.closeSync();
+  }
+
   /** Runs a statement on one thread, so that the bytes of a file that it writes do not depend on timing. */
   async runAlone(sql: string): Promise<void> {
     await this.run(`SET threads = 1; ${sql}; SET threads = ${this.#limits.threads}`);

@@ -56,7 +56,7 @@ function doubleText(value: number): string {
 }
 
 /** The text of a value, equal for equal values of different types; null if it is missing. */
-function textOf(value: SingleValue): string | null {
+export function textOf(value: SingleValue): string | null {
   if (value === null || value === undefined || value === "" || Number.isNaN(value)) return null;
   if (typeof value === "string") return value;
   if (typeof value === "boolean") return value ? "1" : "0";
