@@ -2,7 +2,7 @@
  * A dataset is profiled for its popular rows ({@linkcode Profile}), and a profile becomes a {@linkcode Layout} of hot and
  * cold batches. Training builds both itself; this entry is for programs that examine them or read batches.
  *
- * @example Profile a dataset, pack it and read a batch
+ * @example Profile a dataset, pack it and read its batches
  * ```ts
  * import assert from "node:assert/strict";
  * import { generateDataset } from "@hotset/hotset/dataset";
@@ -15,11 +15,19 @@
  * const profile = profileDataset(dataset, { out: `${folder}/profile`, ...budget });
  * using layout = buildLayout(dataset, profile, { out: `${folder}/layout`, batchSize: 128 });
  *
- * const batch = new Batch(layout.shape);
- * const kind = layout.batches("hot") > 0 ? "hot" : "cold";
- * layout.readBatch(kind, 0, batch);
- * const labels = batch.floats.subarray(batch.sections.labels, batch.sections.labels + batch.samples);
- * assert(labels.every((label) => label === 0 || label === 1));
+ * let samples = 0;
+ * for (const kind of ["hot", "cold"] as const) {
+ *   for (const { labels, dense, indices, offsets } of layout.iterate(kind)) { // typed arrays
+ *     assert.equal(dense.length, labels.length * dataset.denseFeatures);
+ *     assert.equal(indices.length, labels.length * dataset.tables); // in a hot batch, ids of layout.hotRows
+ *     assert.equal(offsets, undefined); // generated samples have one lookup in each table
+ *     samples += labels.length;
+ *   }
+ * }
+ * assert.equal(samples, dataset.samples("train"));
+ *
+ * const batch = new Batch(layout.shape); // memory that several reads share
+ * for (let i = 0; i < layout.batches("cold"); i++) layout.readBatch("cold", i, batch);
  * Deno.removeSync(folder, { recursive: true });
  * ```
  *

@@ -1,7 +1,7 @@
 /** The Dataset artifact: encoded samples in their original order, split into train, validation and test. */
 import { z } from "zod";
 import { Artifact, type ArtifactCheck, type FileReader } from "../storage/artifact.ts";
-import { HotsetError } from "../errors.ts";
+import { HotsetError, UsageError } from "../errors.ts";
 import { checkTables, DatasetEncoding, type EncodingBody, encodingFields } from "./dataset_encoding.ts";
 import { type FileAccount, fileAccounts } from "./read_account.ts";
 
@@ -167,6 +167,27 @@ export class Dataset extends DatasetEncoding<DatasetBody> {
       const lookups = ofTable.reduce((sum, count) => sum + count, 0);
       return lookups === 0 ? 0 : ofTable[0] / lookups;
     });
+  }
+
+  /**
+   * Reads all samples of a split in order, `batchSize` at a time and the rest at the end, each batch into arrays of its
+   * own. To reuse memory, use `reader`. Throws like `SampleReader.read`, and UsageError for a size below 1.
+   */
+  *iterate(split: Split, batchSize: number): Generator<Samples> {
+    if (!(Number.isInteger(batchSize) && batchSize >= 1)) {
+      throw new UsageError(`Cannot read batches of ${batchSize} samples: their size must be a whole number from 1`);
+    }
+    using reader = this.reader(split, Math.min(batchSize, this.samples(split)));
+    for (let first = 0; first < this.samples(split); first += batchSize) {
+      const { count, labels, weights, dense, indices, offsets } = reader.read(
+        first,
+        Math.min(batchSize, this.samples(split) - first),
+      );
+      yield {
+        ...{ count, labels: labels.slice(), weights: weights?.slice(), dense: dense.slice() },
+        ...{ indices: indices.slice(), offsets: offsets?.slice() },
+      };
+    }
   }
 
   /** A reader of one split, at most `capacity` samples at a time. */

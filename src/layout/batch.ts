@@ -133,6 +133,24 @@ export class Batch {
   get hot(): boolean {
     return this.words[Header.hot] === 1;
   }
+  /** Labels of its samples, (samples): 0 or 1; of weighted samples the weight, negative if the label is 0. */
+  get labels(): Float32Array {
+    return this.floats.subarray(this.sections.labels, this.sections.labels + this.samples);
+  }
+  /** Dense features of its samples, (samples, dense features). */
+  get dense(): Float32Array {
+    const { sections: { dense }, shape: { denseFeatures } } = this;
+    return this.floats.subarray(dense, dense + this.samples * denseFeatures);
+  }
+  /** Row of each lookup, by sample and table, (lookups): a hot-row id in a hot batch, else a global row. */
+  get indices(): Uint32Array {
+    return this.words.subarray(this.sections.indices, this.sections.indices + this.lookups);
+  }
+  /** First lookup of each bag, then their number, (samples * tables + 1); undefined if each bag has one lookup. */
+  get offsets(): Uint32Array | undefined {
+    const { sections: { offsets }, shape: { bags, tables } } = this;
+    return bags ? this.words.subarray(offsets, offsets + this.samples * tables + 1) : undefined;
+  }
   /** Words in use, up to the end of the list of segments. */
   get usedWords(): number {
     return this.sections.segments + 2 * (this.distinct + 1);

@@ -4,9 +4,9 @@ import { Artifact, type ArtifactCheck, type FileReader } from "../storage/artifa
 import { HEADER_WORDS } from "../backend/backend.ts";
 import type { Dataset } from "../dataset/dataset.ts";
 import { MAX_ROWS } from "../dataset/dataset_encoding.ts";
-import { HotsetError } from "../errors.ts";
+import { HotsetError, UsageError } from "../errors.ts";
 import { readHotRows } from "../profile/profile.ts";
-import { type Batch, type BatchShape, findShapeFault } from "./batch.ts";
+import { Batch, type BatchShape, findShapeFault } from "./batch.ts";
 import { BatchRecord, maxRecordBytes } from "./batch_record.ts";
 import { findBatchFault } from "./check_batch.ts";
 
@@ -155,9 +155,14 @@ export class Layout implements Disposable {
   /**
    * Reads batch `index` of a kind into `batch`, which has this layout's shape, and validates everything that a step
    * relies on. Does not change words after the batch's last. Throws HotsetError that names the file, the batch and the
-   * problem.
+   * problem, or UsageError if there is no such batch.
    */
   readBatch(kind: BatchKind, index: number, batch: Batch): void {
+    if (!(Number.isInteger(index) && index >= 0 && index < this.batches(kind))) {
+      throw new UsageError(
+        `Cannot read ${kind} batch ${index} of layout ${this.directory}: it has ${this.batches(kind)}, from 0`,
+      );
+    }
     const begin = this.#positions[kind][index];
     const bytes = this.#positions[kind][index + 1] - begin;
     this.#readers[kind].read(begin, this.#record.bytes.subarray(0, bytes));
@@ -169,6 +174,18 @@ export class Layout implements Disposable {
         `Cannot read ${this.directory}/${batchFiles(kind).batches}: batch ${index} is damaged (${fault}); build the ` +
           `layout again`,
       );
+    }
+  }
+
+  /**
+   * Reads all batches of a kind in order, each into memory of its own. To reuse memory, call `readBatch`. Throws like
+   * `readBatch`.
+   */
+  *iterate(kind: BatchKind): Generator<Batch> {
+    for (let index = 0; index < this.batches(kind); index++) {
+      const batch = new Batch(this.shape);
+      this.readBatch(kind, index, batch);
+      yield batch;
     }
   }
 

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { ArtifactWriter } from "../../src/storage/artifact_writer.ts";
 import { Header, HEADER_WORDS } from "../../src/backend/backend.ts";
+import { Dataset, type Samples } from "../../src/dataset/dataset.ts";
 import { BatchRecord } from "../../src/layout/batch_record.ts";
 import { SegmentSorter } from "../../src/layout/segment_sorter.ts";
 import { Batch, type BatchShape } from "../../src/layout/batch.ts";
@@ -59,6 +60,56 @@ Deno.test("a layout opens with what was written", () => {
     skew: 6,
   });
   assert.throws(() => opened.expectDataset(other), /it was not made from dataset .*other; build it again/);
+});
+
+/** Samples as text, so that sets of them can be compared; rows of hot ids are looked up. */
+function samplesOf(
+  { labels, dense, indices, offsets }: Pick<Batch, "labels" | "dense" | "indices" | "offsets"> | Samples,
+  tables: number,
+  hotRows?: Uint32Array,
+): string[] {
+  const features = dense.length / labels.length;
+  const bag = (b: number) => [...offsets === undefined ? [indices[b]] : indices.subarray(offsets[b], offsets[b + 1])];
+  return Array.from(labels, (label, i) => {
+    const bags = Array.from({ length: tables }, (_, t) => bag(i * tables + t));
+    const rows = bags.map((ids) => ids.map((id) => hotRows === undefined ? id : hotRows[id]));
+    return JSON.stringify([label, [...dense.subarray(i * features, (i + 1) * features)], rows]);
+  });
+}
+
+for (const bags of [false, true]) {
+  Deno.test(`the batches of a layout and of its dataset hold the same samples, ${bags ? "with" : "without"} bags`, () => {
+    using directory = new TemporaryDirectory();
+    using layout = smallLayout(directory, bags);
+    const dataset = Dataset.open(directory.join("dataset"));
+    const read = [...dataset.iterate("train", 150)];
+    assert.deepEqual(read.map(({ count }) => count), [150, 150, 100]);
+    const samples = read.flatMap((batch) => samplesOf(batch, 3));
+    const packed = BATCH_KINDS.flatMap((kind) => {
+      const batches = [...layout.iterate(kind)];
+      assert.ok(batches.length > 1 && batches.every((batch) => batch.hot === (kind === "hot")), kind);
+      return batches.flatMap((batch) => samplesOf(batch, 3, kind === "hot" ? layout.hotRows : undefined));
+    });
+    assert.deepEqual(packed.sort(), samples.sort());
+    using reader = dataset.reader("train", 400);
+    assert.deepEqual(samplesOf(reader.read(0, 400), 3).sort(), samples);
+  });
+}
+
+Deno.test("a batch that is not there, or of no samples, is refused", () => {
+  using directory = new TemporaryDirectory();
+  using layout = smallLayout(directory, false);
+  const batch = new Batch(layout.shape);
+  for (const index of [-1, 0.5, NaN, layout.batches("hot")]) {
+    assert.throws(() => layout.readBatch("hot", index, batch), {
+      name: "UsageError",
+      message: /^Cannot read hot batch /,
+    });
+  }
+  const dataset = Dataset.open(directory.join("dataset"));
+  for (const size of [0, -1, 1.5, NaN]) {
+    assert.throws(() => dataset.iterate("train", size).next(), { name: "UsageError" });
+  }
 });
 
 Deno.test("a layout that was cut off or changed does not open", () => {
