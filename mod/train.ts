@@ -102,7 +102,6 @@ export type { RunOptions } from "../src/run/run_options.ts";
 export type { RawOptions } from "../src/run/stages.ts";
 export { ClaimedRun } from "../src/run/claimed_run.ts";
 export { readRun, type RunRecord } from "../src/run/run_record.ts";
-export type { OnEvaluation } from "../src/loop/early_stopping.ts";
 export { reproduceRun, type Reproduction } from "../src/run/reproduce.ts";
 export { type MpiWorld, openWorld } from "../src/parallel/mpi_world.ts";
 export type { ProcessGroups } from "../src/parallel/process_group.ts";
@@ -123,6 +122,7 @@ export type {
   MovedRows,
   NoteEvent,
   OfRun,
+  OnEvaluation,
   PhasesEvent,
   ProfileEvent,
   ProgressEvent,

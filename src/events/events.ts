@@ -324,3 +324,9 @@ export interface OfRun {
 
 /** A function that receives the events of a run. */
 export type Report = (event: RunEvent & OfRun) => void;
+
+/**
+ * Called with the metrics of every evaluation during training on the split that selects the best checkpoint. Returning
+ * "stop" ends the run as if it were complete.
+ */
+export type OnEvaluation = (metrics: CheckpointMetrics) => "stop" | undefined | void;

@@ -2,16 +2,10 @@
 import type { TrainingState } from "../checkpoint/checkpoint.ts";
 import type { TrainConfig } from "../config/config.ts";
 import type { Split } from "../dataset/dataset.ts";
-import type { CheckpointMetrics, ResultEvent } from "../events/events.ts";
+import type { CheckpointMetrics, OnEvaluation, ResultEvent } from "../events/events.ts";
 import type { Metrics } from "../events/metrics.ts";
 import { UsageError } from "../errors.ts";
 import { count } from "../format.ts";
-
-/**
- * Called with the metrics of every evaluation during training on the split that selects the best checkpoint. Returning
- * "stop" ends the run as if it were complete.
- */
-export type OnEvaluation = (metrics: CheckpointMetrics) => "stop" | undefined | void;
 
 /** True if a function of the caller ends the run. Throws UsageError if it returns anything else, such as a promise. */
 export function stops(onEvaluation: OnEvaluation | undefined, metrics: CheckpointMetrics): boolean {

@@ -1,8 +1,8 @@
 /** Options of a training run, and how its processes divide the work on files. */
 import { dirname, resolve } from "node:path";
 import type { TrainConfig } from "../config/config.ts";
-import type { Report } from "../events/events.ts";
-import { type OnEvaluation, stops } from "../loop/early_stopping.ts";
+import type { OnEvaluation, Report } from "../events/events.ts";
+import { stops } from "../loop/early_stopping.ts";
 import { ALONE } from "../parallel/host_group.ts";
 import type { MpiWorld } from "../parallel/mpi_world.ts";
 import { inTurn as ranksInTurn, type ProcessGroup } from "../parallel/process_group.ts";
