@@ -16,9 +16,11 @@
  * assert.equal(dataset.samples("train") + dataset.samples("validation") + dataset.samples("test"), 1000);
  * assert.equal(dataset.denseFeatures, 1);
  *
- * using reader = dataset.reader("train", 256);
- * const { labels, count } = reader.read(0, 256);
- * assert.equal(labels.length, count);
+ * for (const { count, labels, dense, indices } of dataset.iterate("train", 256)) { // typed arrays
+ *   assert.equal(labels.length, count);
+ *   assert.equal(dense.length, count); // (samples, dense features)
+ *   assert.equal(indices.length, count); // global rows, (samples, tables); of bags with `offsets`
+ * }
  * Deno.removeSync(folder, { recursive: true });
  * ```
  *
