@@ -13,6 +13,7 @@ import { type Buffer, Header, interactionWidth } from "../src/backend/backend.ts
 import { OPTIMIZER_NAMES, rowStateWords, writeStep } from "../src/optimizer/optimizers.ts";
 import type { CudaBackend } from "../src/backend/cuda/backend.ts";
 import type { Precision } from "../src/backend/cuda/gemm.ts";
+import { FusedLinear } from "../src/backend/cuda/fused_linear.ts";
 import { Gemm } from "../src/backend/cuda/gemm.ts";
 import { ActivationKernels } from "../src/backend/cuda/kernels/activation.ts";
 import type { CudaDeviceKind } from "../src/backend/cuda/libraries.ts";
@@ -181,8 +182,10 @@ export function* measureTimes(backend: CudaBackend, sizes: BenchSizes, limits: L
   }
 
   const [weight, dWeight] = [0, 1].map(() => make(Math.max(...layers.map(([inputs, outputs]) => inputs * outputs))));
+  const lt = backend.device.libraries.blasLt();
   for (const precision of PRECISIONS) {
     const gemm = new Gemm(backend.device, precision);
+    const fused = lt && new FusedLinear(backend.device, lt, precision, gemm);
     const shapes = new Map(layers.map((layer) => [layer.join("-"), layer]));
     for (const [inputs, outputs] of shapes.values()) {
       const flops = 2 * batchSize * inputs * outputs;
@@ -190,6 +193,10 @@ export function* measureTimes(backend: CudaBackend, sizes: BenchSizes, limits: L
       const product = (what: string, call: () => void) =>
         time(`${what} ${inputs}-${outputs} ${precision}`, bytes, call, flops, precision);
       yield product("y = x W'", () => gemm.timesTransposed(batchSize, outputs, inputs, x, weight, y));
+      const layer = { inputs, outputs, activation: "relu" } as const;
+      if (fused?.forward(layer, batchSize, x, weight, bias, y)) {
+        yield product("y = relu(x W' + b)", () => fused.forward(layer, batchSize, x, weight, bias, y));
+      }
       yield product("dW = dY' x", () => gemm.transposedTimes(outputs, inputs, batchSize, dY, x, dWeight));
       yield product("dX = dY W", () => gemm.times(batchSize, inputs, outputs, dY, weight, dX));
     }

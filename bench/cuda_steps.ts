@@ -83,6 +83,8 @@ const WAYS: readonly Partial<TrainConfig>[] = [
   { mode: "gpu", precision: "tf32" },
   { mode: "gpu", precision: "bf16" },
   { mode: "gpu", activations: "cudnn" },
+  { mode: "gpu", activations: "cublaslt" },
+  { mode: "gpu", activations: "cublaslt", precision: "tf32" },
   { mode: "gpu", optimizer: "adagrad" },
   { mode: "fae" },
   { mode: "fae", precision: "bf16" },

@@ -6,7 +6,8 @@ import { type Handles, type Implementation, putInt, putWord } from "./marshal.ts
 
 type Pointer = Deno.PointerValue;
 
-const STATUS: Record<number, [name: string, text: string]> = {
+/** Names and texts of statuses, also those of libcublasLt. */
+export const STATUS: Readonly<Record<number, readonly [name: string, text: string]>> = {
   0: ["CUBLAS_STATUS_SUCCESS", "success"],
   1: ["CUBLAS_STATUS_NOT_INITIALIZED", "the library was not initialized"],
   7: ["CUBLAS_STATUS_INVALID_VALUE", "an unsupported value or parameter was passed"],
@@ -16,7 +17,7 @@ const STATUS: Record<number, [name: string, text: string]> = {
 const VERSION = [12, 0, 0];
 
 /** Arguments of a product; column-major, as in cuBLAS. */
-interface Product {
+export interface Product {
   readonly transA: number;
   readonly transB: number;
   readonly m: number;
@@ -31,6 +32,8 @@ interface Product {
   readonly c: number;
   readonly ldc: number;
   readonly compute: number;
+  /** What is done to the sums: a bias for each row of C is added, and ReLU is applied. */
+  readonly epilogue?: { readonly bias: number; readonly relu: boolean };
 }
 
 /** Implements the functions of libcublas. */
@@ -131,14 +134,15 @@ export function blasImplementation(
 }
 
 /** Low mantissa bits that each compute type drops from its operands. */
-const ROUNDING: Record<number, number> = {
+export const ROUNDING: Record<number, number> = {
   [Blas.compute32f]: 0,
   [Blas.compute32fFastTf32]: 13,
   [Blas.compute32fFast16bf]: 16,
 };
 
-function multiply(device: DeviceState, doing: string, p: Product): void {
-  const { m, n, k } = p;
+/** Computes a product; `doing` names the call in faults. */
+export function multiply(device: DeviceState, doing: string, p: Product): void {
+  const { m, n, k, epilogue } = p;
   if (m === 0 || n === 0) return;
   const at = (address: number, rows: number, columns: number, ld: number, write: boolean) => {
     const words = rows === 0 || columns === 0 ? 0 : ld * (columns - 1) + rows;
@@ -149,6 +153,7 @@ function multiply(device: DeviceState, doing: string, p: Product): void {
   const a = at(p.a, p.transA === Blas.opN ? m : k, p.transA === Blas.opN ? k : m, p.lda, false);
   const b = at(p.b, p.transB === Blas.opN ? k : n, p.transB === Blas.opN ? n : k, p.ldb, false);
   if (p.beta !== 0) at(p.c, m, n, p.ldc, false);
+  const bias = epilogue && at(epilogue.bias, m, 1, m, false);
   const c = at(p.c, m, n, p.ldc, true);
   const left = packed(a, m, k, p.lda, p.transA !== Blas.opN, ROUNDING[p.compute]);
   const right = packed(b, n, k, p.ldb, p.transB === Blas.opN, ROUNDING[p.compute]);
@@ -157,7 +162,8 @@ function multiply(device: DeviceState, doing: string, p: Product): void {
       let sum = 0;
       for (let l = 0, x = i * k, y = j * k; l < k; l++) sum += left[x++] * right[y++];
       const at = j * p.ldc + i;
-      c[at] = p.alpha * sum + (p.beta === 0 ? 0 : p.beta * c[at]);
+      const value = p.alpha * sum + (p.beta === 0 ? 0 : p.beta * c[at]) + (bias === undefined ? 0 : bias[i]);
+      c[at] = epilogue?.relu && value < 0 ? 0 : value; // NaN stays NaN
     }
   }
 }

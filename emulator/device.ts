@@ -1,9 +1,10 @@
 /**
- * A CUDA device without a GPU: the symbol tables of cudart, cuda, cublas, cudnn and nccl over host memory. Calls pass
+ * A CUDA device without a GPU: the symbol tables of cudart, cuda, cublas, cublasLt, cudnn and nccl over host memory. Calls pass
  * through the real FFI, and kernels run from their PTX. Faults that hardware may not detect (invalid accesses, races,
  * invalid arguments, leaks) are errors; as on hardware they break the device, and its error string says what happened.
  */
 import { blasImplementation } from "./blas.ts";
+import { blasLtImplementation } from "./blas_lt.ts";
 import { dnnImplementation } from "./dnn.ts";
 import { driverImplementation } from "./driver.ts";
 import { type EmulatedTable, throughFfi } from "./marshal.ts";
@@ -11,6 +12,7 @@ import { ncclImplementation } from "./nccl.ts";
 import { runtimeImplementation } from "./runtime.ts";
 import { DeviceState, type EmulatedOptions } from "./state.ts";
 import { type CublasSymbols, cublasSymbols } from "../ffi/cublas.ts";
+import { type CublasLtSymbols, cublasLtSymbols } from "../ffi/cublas_lt.ts";
 import { type CudaSymbols, cudaSymbols } from "../ffi/cuda.ts";
 import { type CudartSymbols, cudartSymbols } from "../ffi/cudart.ts";
 import { type CudnnSymbols, cudnnSymbols } from "../ffi/cudnn.ts";
@@ -23,24 +25,27 @@ export class EmulatedDevice extends DeviceState {
   readonly cudart: CudartSymbols;
   readonly cuda: CudaSymbols;
   readonly cublas: CublasSymbols;
+  readonly cublasLt: CublasLtSymbols;
   readonly cudnn: CudnnSymbols;
   readonly nccl: NcclSymbols;
   readonly #tables: EmulatedTable<Deno.ForeignLibraryInterface>[];
 
   constructor(options: EmulatedOptions = {}) {
     super(options);
-    const { blas, dnn, modules, communicators } = this.libraryHandles;
+    const { blas, blasLt, dnn, modules, communicators } = this.libraryHandles;
     const cudart = throughFfi(cudartSymbols, runtimeImplementation(this));
     const cuda = throughFfi(cudaSymbols, driverImplementation(this, modules as never));
     const cublas = throughFfi(cublasSymbols, blasImplementation(this, blas as never));
+    const cublasLt = throughFfi(cublasLtSymbols, blasLtImplementation(this, blasLt as never));
     const cudnn = throughFfi(cudnnSymbols, dnnImplementation(this, dnn as never));
     const nccl = throughFfi(ncclSymbols, ncclImplementation(this, communicators as never));
     this.cudart = cudart.symbols;
     this.cuda = cuda.symbols;
     this.cublas = cublas.symbols;
+    this.cublasLt = cublasLt.symbols;
     this.cudnn = cudnn.symbols;
     this.nccl = nccl.symbols;
-    this.#tables = [cudart, cuda, cublas, cudnn, nccl] as never;
+    this.#tables = [cudart, cuda, cublas, cublasLt, cudnn, nccl] as never;
   }
 
   /**

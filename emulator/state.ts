@@ -24,7 +24,7 @@ export interface EmulatedOptions {
 export interface EmulatedCounters {
   /** Number of kernels run, including those of graphs. */
   kernels: number;
-  /** Number of calls of cuBLAS, cuDNN and NCCL that compute. */
+  /** Number of calls of cuBLAS, cuBLASLt, cuDNN and NCCL that compute. */
   libraryCalls: number;
   bytesToDevice: number;
   bytesToHost: number;
@@ -79,13 +79,15 @@ export class DeviceState implements Disposable {
   /** The fault that broke the device; every later call fails. */
   fault: string | undefined;
   /** Handles of each library. */
-  protected readonly libraryHandles: Readonly<Record<"blas" | "dnn" | "modules" | "communicators", Handles<unknown>>> =
-    {
-      blas: new Handles<unknown>("cuBLAS handles", 0x50000000n),
-      dnn: new Handles<unknown>("cuDNN objects", 0x60000000n),
-      modules: new Handles<unknown>("modules", 0x70000000n),
-      communicators: new Handles<unknown>("communicators", 0x80000000n),
-    };
+  protected readonly libraryHandles: Readonly<
+    Record<"blas" | "dnn" | "modules" | "communicators" | "blasLt", Handles<unknown>>
+  > = {
+    blas: new Handles<unknown>("cuBLAS handles", 0x50000000n),
+    dnn: new Handles<unknown>("cuDNN objects", 0x60000000n),
+    modules: new Handles<unknown>("modules", 0x70000000n),
+    communicators: new Handles<unknown>("communicators", 0x80000000n),
+    blasLt: new Handles<unknown>("cuBLASLt objects", 0x90000000n),
+  };
 
   constructor(options: EmulatedOptions = {}) {
     this.memory = new DeviceMemory(options.memoryBytes ?? 16 * 2 ** 30);

@@ -46,11 +46,11 @@ export async function openHost(options: HostOptions): Promise<HostBackend> {
   return new CpuBackend(options.kernelMemory, options.blas, await openLibrary(options));
 }
 
-/** Options of a device: precision of matrix products, and the library of the MLPs' activations. */
+/** Options of a device: precision of matrix products, and what computes the MLPs' activations. */
 export interface DeviceOptions {
   readonly device: "cuda" | "emulated";
   readonly precision: "fp32" | "tf32" | "bf16";
-  readonly activations: "ptx" | "cudnn";
+  readonly activations: "ptx" | "cudnn" | "cublaslt";
   /** Number of the device, from 0; default 0. */
   readonly ordinal?: number;
 }

@@ -23,8 +23,8 @@ export interface PlacementConfig {
   blas: "auto" | "openblas" | "onednn" | "ort" | "wasm";
   /** Precision of the operands of matrix products; tf32 on devices only. */
   precision: "fp32" | "tf32" | "bf16";
-  /** Implementation of activations on a device: fused kernels, or cuDNN. */
-  activations: "ptx" | "cudnn";
+  /** Implementation of activations on a device: a kernel after each product, cuDNN, or the product itself by cuBLASLt. */
+  activations: "ptx" | "cudnn" | "cublaslt";
   /** Number of workers; null for one per core. */
   ranks: number | null;
   /**
@@ -129,7 +129,7 @@ export const PLACEMENT_OPTIONS: OptionsOf<PlacementConfig> = {
     rules: [precisionRule],
   }),
   activations: option("--activations <name>", "implementation of activations on a device", {
-    type: oneOf(["ptx", "cudnn"]),
+    type: oneOf(["ptx", "cudnn", "cublaslt"]),
     default: "ptx",
     rules: [activationsRule],
   }),

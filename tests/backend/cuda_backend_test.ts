@@ -1,12 +1,15 @@
 /** Memory, transfers, recorded sequences and errors of the CUDA backend. */
 import assert from "node:assert/strict";
 import { Header, HEADER_WORDS } from "../../src/backend/backend.ts";
+import { CudaBackend } from "../../src/backend/cuda/backend.ts";
 import { CudaDevice } from "../../src/backend/cuda/device.ts";
+import type { CudaLibraries } from "../../src/backend/cuda/libraries.ts";
 import { KernelModule } from "../../src/backend/cuda/kernel.ts";
 import type { DeviceBuffer } from "../../src/backend/cuda/memory.ts";
 import { cudaFindings } from "../../src/backend/cuda/findings.ts";
 import { openCuda } from "../../src/backend/cuda/open.ts";
 import { ReferenceBackend } from "../../src/backend/reference/reference.ts";
+import { CudaError } from "../../ffi/cuda_error.ts";
 import { HotsetError } from "../../src/errors.ts";
 import { resolveConfig, type TrainConfig } from "../../src/config/config.ts";
 import { expectPlacement } from "../../src/ranks/placement.ts";
@@ -19,7 +22,7 @@ function words(count: number, seed: number): Uint32Array {
 }
 
 Deno.test("a backend frees everything it made: the emulated device finds no leak", () => {
-  for (const activations of ["ptx", "cudnn"] as const) {
+  for (const activations of ["ptx", "cudnn", "cublaslt"] as const) {
     const backend = openCuda({ device: "emulated", activations });
     backend.allocate(10, "test");
     const y = backend.allocate(6, "y"), bias = backend.allocate(3, "bias"), x = backend.allocate(2, "x");
@@ -192,6 +195,59 @@ Deno.test("the same inputs give the same bits", () => {
   assert.deepEqual(bits(), bits());
 });
 
+/** A layer of 2 samples, 3 inputs and 2 outputs, by kernels, and by cuBLASLt as `change` leaves it; and its launches. */
+function layerBy(change: (libraries: CudaLibraries) => Partial<CudaLibraries>) {
+  return (["ptx", "cublaslt"] as const).map((activations) => {
+    const device = new CudaDevice("emulated");
+    if (activations === "cublaslt") Object.assign(device.libraries, change({ ...device.libraries }));
+    using backend = new CudaBackend(device, "fp32", activations);
+    const operand = (values: number[]) => {
+      const buffer = backend.allocate(values.length, "operand");
+      backend.upload(Float32Array.from(values), buffer);
+      return buffer;
+    };
+    const [x, weight, bias] = [[1, 2, 3, 4, 5, 6], [1, 0, -1, NaN, 1, 1], [0.5, -1]].map(operand);
+    const y = backend.allocate(4, "y");
+    const step = backend.repeatable(() =>
+      backend.linear({ inputs: 3, outputs: 2, activation: "relu" }, 2, x, weight, bias, y)
+    );
+    step();
+    const values = new Float32Array(4);
+    backend.download(y, values);
+    return { name: backend.name, values: [...values], launches: backend.counters.launches };
+  });
+}
+
+Deno.test("cuBLASLt adds the bias and keeps NaN through ReLU in the launch of a product, also in a recorded sequence", () => {
+  const [own, lt] = layerBy(() => ({}));
+  assert.deepEqual([own.values, own.launches], [[0, NaN, 0, NaN], 2]);
+  assert.deepEqual([lt.values, lt.launches], [own.values, 1]);
+  assert.match(lt.name, /^emulated device, fp32, cuBLASLt \d+\.\d+\.\d+$/);
+});
+
+Deno.test("without cuBLASLt, or where it has no algorithm, the kernel adds the bias; the name tells the first", () => {
+  const [own, missing] = layerBy(() => ({ blasLt: () => undefined }));
+  assert.deepEqual([missing.values, missing.launches], [own.values, own.launches]);
+  assert.equal(missing.name, "emulated device, fp32, no cuBLASLt");
+  const withHeuristic = (heuristic: () => void) =>
+    layerBy((libraries) => ({
+      blasLt: () => ({ ...libraries.blasLt()!, cublasLtMatmulAlgoGetHeuristic: heuristic }),
+    }))[1];
+  const refused = withHeuristic(() => {
+    throw new HotsetError("refused", { cause: new CudaError("heuristic", 15, "NOT_SUPPORTED", "refused") });
+  });
+  for (const found of [refused, withHeuristic(() => {})]) {
+    assert.deepEqual([found.values, found.launches], [own.values, own.launches]);
+  }
+  assert.throws(
+    () =>
+      withHeuristic(() => {
+        throw new HotsetError("broken", { cause: new CudaError("heuristic", 13, "EXECUTION_FAILED", "broken") });
+      }),
+    /broken/,
+  );
+});
+
 const gpu = cudaFindings().find(({ name }) => name.startsWith("GPU"))!;
 
 Deno.test({
@@ -213,7 +269,7 @@ Deno.test({
 
 Deno.test("findings name every library and never throw", () => {
   const names = cudaFindings().map(({ name }) => name);
-  assert.deepEqual(names.slice(0, 5), ["CUDA runtime", "CUDA driver", "cuBLAS", "cuDNN", "NCCL"]);
-  assert.ok(names.length >= 6);
+  assert.deepEqual(names.slice(0, 6), ["CUDA runtime", "CUDA driver", "cuBLAS", "cuBLASLt", "cuDNN", "NCCL"]);
+  assert.ok(names.length >= 7);
   for (const { detail } of cudaFindings()) assert.notEqual(detail, "");
 });

@@ -20,10 +20,12 @@ import { onlyInAll } from "../support/series.ts";
 
 const cuda = openCuda({ device: testDevice });
 const cudnn = openCuda({ device: testDevice, activations: "cudnn" });
+const lt = openCuda({ device: testDevice, activations: "cublaslt" });
 const reference = new ReferenceBackend();
 globalThis.addEventListener("unload", () => {
   cuda[Symbol.dispose]();
   cudnn[Symbol.dispose]();
+  lt[Symbol.dispose]();
 });
 
 /** A buffer on one backend. */
@@ -77,7 +79,7 @@ function header(
   return words;
 }
 
-for (const [library, backend] of [["own", cuda], ["cudnn", cudnn]] as const) {
+for (const [library, backend] of [["own", cuda], ["cudnn", cudnn], ["cublaslt", lt]] as const) {
   Deno.test(`NaN, infinities, -0 and the smallest numbers, in every operand of every operation: ${library} activations`, () =>
     specialValues(backend, library));
 }
@@ -85,7 +87,7 @@ for (const [library, backend] of [["own", cuda], ["cudnn", cudnn]] as const) {
 const LAYERS = [[1, 1, 1], [3, 5, 2], [33, 13, 16], [130, 16, 1], [7, 64, 20], [1133, 2, 9]];
 const ACTIVATIONS: Activation[] = ["identity", "relu", "sigmoid"];
 
-for (const [library, backend] of [["ptx", cuda], ["cudnn", cudnn]] as const) {
+for (const [library, backend] of [["ptx", cuda], ["cudnn", cudnn], ["cublaslt", lt]] as const) {
   Deno.test(`linear and linearBackward agree with the reference, activations by ${library}`, () => {
     for (const [samples, inputs, outputs] of LAYERS) {
       for (const activation of ACTIVATIONS) {
@@ -110,9 +112,36 @@ for (const [library, backend] of [["ptx", cuda], ["cudnn", cudnn]] as const) {
   });
 }
 
+Deno.test("operands that begin at any word of their memory: the same layer, activations by cublaslt", () => {
+  const [samples, inputs, outputs] = [5, 8, 12];
+  for (const shift of [0, 1, 2, 3]) {
+    const shifted = (make: Make, backend: Backend, values: Float32Array) =>
+      backend.view(make(Float32Array.of(...new Float32Array(shift), ...values)), shift, values.length);
+    agree(
+      (backend, make) => {
+        const [x, weight, bias] = [[samples * inputs, 1], [outputs * inputs, 2], [outputs, 3]].map(([count, seed]) =>
+          shifted(make, backend, normals(count, seed))
+        );
+        const y = shifted(make, backend, new Float32Array(samples * outputs));
+        backend.linear({ inputs, outputs, activation: "relu" }, samples, x, weight, bias, y);
+        return [y];
+      },
+      2e-5,
+      lt,
+    );
+  }
+});
+
 Deno.test("linear agrees within the precision of tf32 and bf16, and differs from fp32", () => {
-  for (const [precision, tolerance] of [["tf32", 2e-3], ["bf16", 2e-2]] as const) {
-    using backend = openCuda({ device: testDevice, precision });
+  for (
+    const [activations, precision, tolerance] of [
+      ["ptx", "tf32", 2e-3],
+      ["ptx", "bf16", 2e-2],
+      ["cublaslt", "tf32", 2e-3],
+      ["cublaslt", "bf16", 2e-2],
+    ] as const
+  ) {
+    using backend = openCuda({ device: testDevice, precision, activations });
     const product = (backend: Backend, make: Make) => {
       const y = make(new Float32Array(9 * 5));
       const shape = { inputs: 40, outputs: 5, activation: "identity" } as const;

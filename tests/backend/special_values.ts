@@ -129,11 +129,11 @@ function* changesOf({ operands, inputs }: Case): Generator<Change> {
 
 /**
  * Fails unless the backend treats all special values as the reference does, but for what the contract allows. With
- * activations by cuDNN only layers are checked: all else is done as without.
+ * activations by cuDNN or cuBLASLt only layers are checked: all else is done as without.
  */
 export function specialValues(
   backend: Backend,
-  activations: "own" | "cudnn" = "own",
+  activations: "own" | "cudnn" | "cublaslt" = "own",
   precision: "fp32" | "bf16" = "fp32",
 ): void {
   const reference = new ReferenceBackend();
@@ -145,7 +145,7 @@ export function specialValues(
     ...(activations === "cudnn" ? [ALLOWED.cudnn] : []),
   ];
   for (const each of cases()) {
-    if (activations === "cudnn" && !each.what.includes("linear")) continue;
+    if (activations !== "own" && !each.what.includes("linear")) continue;
     for (const { what, injected, value, operands } of changesOf(each)) {
       const message = `${each.what}, ${what}`;
       const [expected, actual] = [reference, backend].map((one) => apply(one, operands, each.run, message));

@@ -3,7 +3,7 @@
 #include <cstring>
 #include <set>
 
-#include "device.h"
+#include "blas.h"
 
 namespace {
 enum { NOT_INITIALIZED = 1, INVALID = 7, NOT_SUPPORTED = 15 };
@@ -17,12 +17,6 @@ Handle& handle_of(void* handle) {
   if (!handles.count(handle)) throw Refusal{NOT_INITIALIZED, "a handle that does not exist"};
   return *(Handle*)handle;
 }
-
-struct Matrix {
-  const float* words;
-  int ld;
-  bool isTransposed;
-};
 
 // Rounds to nearest, ties to even, without the lowest bits of the mantissa.
 float rounded(float value, int dropped) {
@@ -46,10 +40,10 @@ std::vector<double> packed(const Matrix& matrix, int rows, int k, bool isContigu
   }
   return result;
 }
+}  // namespace
 
-void multiply(void* handle, const char* name, int m, int n, int k, float alpha, Matrix a, Matrix b, float beta, float* c,
-              int ldc, int dropped) {
-  Stream& stream = stream_of(handle_of(handle).stream);
+void multiply(Stream& stream, const char* name, int m, int n, int k, float alpha, Matrix a, Matrix b, float beta, float* c,
+              int ldc, int dropped, Epilogue epilogue) {
   auto expect = [](const void* address, int rows, int columns, int ld) {
     if (ld < std::max(1, rows)) throw Refusal{INVALID, "a leading dimension that is smaller than the rows"};
     size_t words = rows == 0 || columns == 0 ? 0 : size_t(ld) * (columns - 1) + rows;
@@ -66,12 +60,12 @@ void multiply(void* handle, const char* name, int m, int n, int k, float alpha, 
         double sum = 0;
         for (int l = 0; l < k; l++) sum += x[l] * y[l];
         float& word = c[size_t(j) * ldc + i];
-        word = alpha * sum + (beta == 0 ? 0 : beta * word);
+        double value = alpha * sum + (beta == 0 ? 0 : beta * word) + (epilogue.bias == nullptr ? 0 : epilogue.bias[i]);
+        word = epilogue.isRelu && value < 0 ? 0 : value;
       }
     }
   });
 }
-}  // namespace
 
 extern "C" {
 void* cublasGetStatusName(int code) { return (void*)(code == INVALID ? "CUBLAS_STATUS_INVALID_VALUE" : "CUBLAS_STATUS"); }
@@ -116,7 +110,7 @@ int cublasSetMathMode(void* handle, int) {
 int cublasSgemm_v2(void* handle, int transA, int transB, int m, int n, int k, void* alpha, uint64_t a, int lda, uint64_t b,
                    int ldb, void* beta, uint64_t c, int ldc) {
   return called(__func__, [&] {
-    multiply(handle, "product", m, n, k, *(float*)alpha, {(float*)a, lda, transA != 0}, {(float*)b, ldb, transB != 0},
+    multiply(stream_of(handle_of(handle).stream), "product", m, n, k, *(float*)alpha, {(float*)a, lda, transA != 0}, {(float*)b, ldb, transB != 0},
              *(float*)beta, (float*)c, ldc, 0);
   });
 }
@@ -124,9 +118,9 @@ int cublasSgemm_v2(void* handle, int transA, int transB, int m, int n, int k, vo
 int cublasGemmEx(void* handle, int transA, int transB, int m, int n, int k, void* alpha, uint64_t a, int typeA, int lda,
                  uint64_t b, int typeB, int ldb, void* beta, uint64_t c, int typeC, int ldc, int compute, int) {
   return called(__func__, [&] {
-    int dropped = compute == 68 ? 0 : compute == 77 ? 13 : compute == 75 ? 16 : -1;
+    int dropped = dropped_bits(compute);
     if (typeA != 0 || typeB != 0 || typeC != 0 || dropped < 0) throw Refusal{NOT_SUPPORTED, "an unsupported product"};
-    multiply(handle, "product", m, n, k, *(float*)alpha, {(float*)a, lda, transA != 0}, {(float*)b, ldb, transB != 0},
+    multiply(stream_of(handle_of(handle).stream), "product", m, n, k, *(float*)alpha, {(float*)a, lda, transA != 0}, {(float*)b, ldb, transB != 0},
              *(float*)beta, (float*)c, ldc, dropped);
   });
 }

@@ -37,6 +37,36 @@ for (const [name, { file, options }] of Object.entries(FILES)) {
   });
 }
 
+testStandIn("a run whose layers were fused by cuBLASLt tells when it resumes without that library", async () => {
+  using place = new Workplace();
+  place.log("log.tsv", 600);
+  const flags = [
+    "--mode",
+    "gpu",
+    "--device",
+    "cuda",
+    "--activations",
+    "cublaslt",
+    "--batch-size",
+    "64",
+    ...TINY_MODEL,
+    "--ranks",
+    "1",
+  ];
+  const environment = standInEnvironment();
+  const run = async (variables: Record<string, string>, ...args: string[]) => {
+    const { code, stdout, stderr } = await place.start(["train", ...args], variables).output();
+    const text = new TextDecoder().decode(stdout) + new TextDecoder().decode(stderr);
+    assert.equal(code, 0, text);
+    return text;
+  };
+  const name = /Training on .*, fp32, cuBLASLt 12\.0\.0 with 1 rank/;
+  assert.match(await run(environment, "log.tsv", "--out", "run", ...flags), name);
+  const without = { ...environment, HOTSET_CUBLASLT: "/no/such/library.so" };
+  const resumed = await run(without, "--resume", "--out", "run");
+  assert.match(resumed, /Continuing with .*, fp32, no cuBLASLt instead of .*, fp32, cuBLASLt 12\.0\.0: the last bits/);
+});
+
 /** What fails on the second of two GPUs, while the first waits for it: a call, a kernel, a copy, an exchange. */
 const PEERS = [
   { name: "cudaGraphLaunch", number: 6 },

@@ -1,6 +1,7 @@
 /** CUDA calls that fail during training; run in a process with the stand-in by cuda_standin_slow_test.ts. */
 import assert from "node:assert/strict";
 import { cublasSymbols } from "../../ffi/cublas.ts";
+import { cublasLtSymbols } from "../../ffi/cublas_lt.ts";
 import { cudaSymbols } from "../../ffi/cuda.ts";
 import { cudartSymbols } from "../../ffi/cudart.ts";
 import { openLibrary } from "../../ffi/library.ts";
@@ -42,7 +43,7 @@ async function errorOf(
 ): Promise<Error | undefined> {
   const config = resolveConfig("kaggle", {
     ...{ mode, device: "cuda", optimizer: "adagrad", dim: 8, bottom: [8], top: [8, 1], batchSize: 32, ranks: 1 },
-    ...(mode === "fae" ? { hotMemory: 12_000 } : {}),
+    ...(mode === "fae" ? { hotMemory: 12_000, activations: "cublaslt" } : {}),
   });
   const out = directory.join(`run-${crypto.randomUUID()}`);
   standIn.standin_fail(cString(fail.name), fail.number, fail.code, -1);
@@ -89,7 +90,8 @@ Deno.test("any call that fails ends the run with its name and cause in one line,
   using directory = new TemporaryDirectory();
   const dataset = data(directory);
   assert.equal(await errorOf(directory, dataset, "fae", { name: "none", number: -1, code: 0 }), undefined);
-  const made = Object.keys({ ...cudartSymbols, ...cudaSymbols, ...cublasSymbols }).concat("copy", "fill", "product")
+  const functions = { ...cudartSymbols, ...cudaSymbols, ...cublasSymbols, ...cublasLtSymbols };
+  const made = Object.keys(functions).concat("copy", "fill", "product")
     .map((name) => ({ name, count: calls(name) })).filter(({ name, count }) => count > 0 && !WITHOUT_END.test(name));
   assert.ok(made.length > 15, made.map(({ name }) => name).join());
   for (const { name, count } of made) {

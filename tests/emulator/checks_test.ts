@@ -2,6 +2,8 @@
 import assert from "node:assert/strict";
 import { Cuda } from "../../ffi/cudart.ts";
 import { CudaError } from "../../ffi/cuda_error.ts";
+import { Blas } from "../../ffi/cublas.ts";
+import { BlasLt, checkedCublasLt } from "../../ffi/cublas_lt.ts";
 import { checkedCudnn, Dnn } from "../../ffi/cudnn.ts";
 import { EmulatedDevice } from "../../emulator/device.ts";
 import { parsePtx } from "../../emulator/ptx.ts";
@@ -219,6 +221,29 @@ Deno.test("a product that reaches beyond a matrix, or begins within a word, is f
     (device) => multiply(device, 3, 0n),
   );
   finds(/cublasSgemm_v2 has a matrix at a misaligned address/, (device) => multiply(device, 5, 2n));
+});
+
+Deno.test("a cuBLASLt product whose operand is less aligned than its algorithm was promised is found", () => {
+  finds(/cublasLtMatmul has operand C not aligned to 256 bytes as promised/, (device) => {
+    const lt = checkedCublasLt(device.device.cublasLt);
+    const made = (call: (slot: BigUint64Array<ArrayBuffer>) => void) => pointerAt(device.made(call));
+    const handle = made(lt.cublasLtCreate), preference = made(lt.cublasLtMatmulPreferenceCreate);
+    const product = made((slot) => lt.cublasLtMatmulDescCreate(slot, Blas.compute32f, Blas.real32f));
+    const layout = made((slot) => lt.cublasLtMatrixLayoutCreate(slot, Blas.real32f, 2n, 2n, 2n));
+    const set = (key: number, value: number) =>
+      lt.cublasLtMatmulDescSetAttribute(product, key, new Uint32Array([value]), 4n);
+    set(BlasLt.descTransA, Blas.opT);
+    set(BlasLt.descEpilogue, BlasLt.epilogueBias);
+    const result = new Uint8Array(BlasLt.resultBytes), layouts = [layout, layout, layout, layout] as const;
+    lt.cublasLtMatmulAlgoGetHeuristic(handle, product, ...layouts, preference, 1, result, new Int32Array(1));
+    const [a, d] = [device.upload(new Uint32Array(4)), device.allocate(32)];
+    const [one, zero] = [new Float32Array([1]), new Float32Array(1)];
+    lt.cublasLtMatmul(
+      ...[handle, product, one, a, layout, a, layout, zero] as const,
+      ...[d + 16n, layout, d + 16n, layout, result, d, 0n, device.stream] as const,
+    );
+    device.runtime.cudaStreamSynchronize(device.stream);
+  });
 });
 
 Deno.test("an activation that reaches beyond a tensor is found", () => {

@@ -71,6 +71,7 @@ const WAYS: Record<string, () => Promise<RankGroup>> = {
   "two ranks": async () => WorkerRanks.start(await memoryOf(WASM, 2), WASM),
   "a device": () => local(WASM, openCuda({ device: "emulated" })),
   "a device with cuDNN": () => local(WASM, openCuda({ device: "emulated", activations: "cudnn" })),
+  "a device with cuBLASLt": () => local(WASM, openCuda({ device: "emulated", activations: "cublaslt" })),
 };
 
 for (const [name, open] of Object.entries(WAYS)) {

@@ -5,6 +5,7 @@
  */
 import assert from "node:assert/strict";
 import { checkedCublas, cublasSymbols, openCublas } from "../../ffi/cublas.ts";
+import { BlasLt, checkedCublasLt, cublasLtSymbols, openCublasLt } from "../../ffi/cublas_lt.ts";
 import { cudaFolders } from "../../ffi/cuda_folders.ts";
 import { cudaSymbols, openCuda } from "../../ffi/cuda.ts";
 import { checkedCudart, cudartSymbols, openCudart } from "../../ffi/cudart.ts";
@@ -33,6 +34,7 @@ function testWith<T>(library: T | undefined, name: string, body: (library: T) =>
 }
 
 const cudart = opened(openCudart), cublas = opened(() => openCublas(13)), cudnn = opened(openCudnn);
+const cublasLt = opened(() => openCublasLt(13));
 const nccl = opened(openNccl);
 const hasDriver = opened(openCuda) !== undefined;
 
@@ -58,6 +60,17 @@ testWith(cublas, "libcublas has every declared symbol and answers with its own e
   assert.throws(
     () => blas.cublasCreate_v2(new BigUint64Array(1)),
     /cublasCreate_v2: CUBLAS_STATUS_NOT_INITIALIZED \(1\)/,
+  );
+});
+
+testWith(cublasLt, "libcublasLt has every declared symbol and answers with its own errors", ({ symbols }) => {
+  const lt = checkedCublasLt(symbols);
+  const major = new Int32Array(1);
+  lt.cublasLtGetProperty(0, major);
+  assert.ok(major[0] >= 11);
+  assert.throws(
+    () => lt.cublasLtMatrixLayoutCreate(null, 0, 1n, 1n, 1n),
+    /cublasLtMatrixLayoutCreate: CUBLAS_STATUS_INVALID_VALUE \(7\)/,
   );
 });
 
@@ -93,6 +106,21 @@ testWith(
   },
 );
 
+testWith(findHeader("cublasLt.h"), "the constants of ffi/cublas_lt.ts are those of cublasLt.h", (header) => {
+  const valueOf = (name: string) => Number(new RegExp(`\\bCUBLASLT_${name} = (\\d+),`).exec(header)![1]);
+  const { descTransA, descEpilogue, descBiasPointer, epilogueBias, preferenceMaxWorkspaceBytes } = BlasLt;
+  assert.deepEqual(
+    [descTransA, descEpilogue, descBiasPointer, epilogueBias, preferenceMaxWorkspaceBytes],
+    ["MATMUL_DESC_TRANSA", "MATMUL_DESC_EPILOGUE", "MATMUL_DESC_BIAS_POINTER", "EPILOGUE_BIAS"].map(valueOf)
+      .concat(valueOf("MATMUL_PREF_MAX_WORKSPACE_BYTES")),
+  );
+  assert.equal(BlasLt.epilogueReluBias, valueOf("EPILOGUE_RELU") | epilogueBias);
+  assert.deepEqual(
+    [...BlasLt.preferenceMinAlignments],
+    [..."ABCD"].map((operand) => valueOf(`MATMUL_PREF_MIN_ALIGNMENT_${operand}_BYTES`)),
+  );
+});
+
 /** The FFI types that a C parameter may be declared as. */
 function typesOf(parameter: string): string[] {
   const type = parameter.replace(/\b(const|enum|struct)\b/g, "").trim();
@@ -102,7 +130,10 @@ function typesOf(parameter: string): string[] {
     return ["pointer"];
   }
   if (name === "ncclUniqueId") return ["struct"];
-  if (/^(ncclComm_t|cublasHandle_t|cudnnHandle_t|cudnn\w+Descriptor_t)$/.test(name)) return ["pointer"];
+  if (/^(ncclComm_t|cublas(Lt)?Handle_t|cudnnHandle_t|cudnn\w+Descriptor_t)$/.test(name)) return ["pointer"];
+  if (/^cublasLt(MatmulDesc|MatrixLayout|MatmulPreference)_t$/.test(name)) return ["pointer"];
+  if (name === "uint64_t") return ["u64"];
+  if (name === "int64_t") return ["i64"];
   if (name === "size_t") return ["usize"];
   if (name === "unsigned int") return ["u32"];
   if (name === "unsigned long long") return ["u64"];
@@ -145,6 +176,7 @@ for (
     ["cudart", cudartSymbols, "cuda_runtime_api.h"],
     ["cuda", cudaSymbols, "cuda.h"],
     ["cublas", cublasSymbols, "cublas_api.h"],
+    ["cublas_lt", cublasLtSymbols, "cublasLt.h"],
     ["cudnn", cudnnSymbols, "cudnn_ops.h"],
     ["nccl", ncclSymbols, "nccl.h"],
   ] as const

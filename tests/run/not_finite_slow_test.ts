@@ -23,6 +23,7 @@ const WAYS: Way[] = [
   { mode: "hybrid", device: "ptx" },
   { mode: "gpu", device: "ptx" },
   { mode: "gpu", device: "cudnn" },
+  { mode: "gpu", device: "cublaslt" },
   { mode: "gpu", device: "ptx", ranks: 2 },
 ];
 

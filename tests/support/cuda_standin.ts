@@ -5,6 +5,7 @@
 import { createHash } from "node:crypto";
 import { join } from "node:path";
 import { cublasSymbols } from "../../ffi/cublas.ts";
+import { cublasLtSymbols } from "../../ffi/cublas_lt.ts";
 import { cudaSymbols } from "../../ffi/cuda.ts";
 import { cudartSymbols } from "../../ffi/cudart.ts";
 import { cudnnSymbols } from "../../ffi/cudnn.ts";
@@ -20,13 +21,16 @@ const FLAGS = ["-std=c++17", "-O1", "-fPIC", "-shared", "-pthread", "-Wall", "-W
 export const standInAbsent: string | undefined = isInstalled(COMPILER) ? undefined : `${COMPILER} is not installed`;
 
 const C_TYPES: Record<string, string> = {
-  ...{ i32: "int32_t", u32: "uint32_t", u64: "uint64_t", usize: "size_t", f64: "double" },
+  ...{ i32: "int32_t", u32: "uint32_t", i64: "int64_t", u64: "uint64_t", usize: "size_t", f64: "double" },
   ...{ pointer: "void*", buffer: "void*" },
 };
 
 /** C declarations of everything in the tables: the compiler compares them with the definitions. */
 function declarations(): string {
-  const tables = { ...cudartSymbols, ...cudaSymbols, ...cublasSymbols, ...cudnnSymbols, ...ncclSymbols };
+  const tables = {
+    ...{ ...cudartSymbols, ...cudaSymbols, ...ncclSymbols },
+    ...{ ...cublasSymbols, ...cublasLtSymbols, ...cudnnSymbols },
+  };
   const typeOf = (type: unknown) => typeof type === "string" ? C_TYPES[type] : "struct ncclUniqueId";
   const lines = Object.entries(tables).map(([name, { parameters, result }]) =>
     `${typeOf(result)} ${name}(${parameters.map(typeOf).join(", ")});`
@@ -91,7 +95,14 @@ export interface StandInOptions {
 export function standInEnvironment(options: StandInOptions = {}): Record<string, string> {
   const library = build();
   const { devices = 1, delay = 0, seed = 1, fail } = options;
-  const names = ["HOTSET_CUDART", "HOTSET_CUDA_DRIVER", "HOTSET_CUBLAS", "HOTSET_CUDNN", "HOTSET_NCCL"];
+  const names = [
+    "HOTSET_CUDART",
+    "HOTSET_CUDA_DRIVER",
+    "HOTSET_CUBLAS",
+    "HOTSET_CUBLASLT",
+    "HOTSET_CUDNN",
+    "HOTSET_NCCL",
+  ];
   return {
     ...Object.fromEntries(names.map((name) => [name, library])),
     HOTSET_TEST_DEVICE: "cuda",

@@ -19,6 +19,7 @@ import { CudnnActivations } from "./cudnn_activations.ts";
 import type { CudaDevice } from "./device.ts";
 import { CudaDownload } from "./download.ts";
 import { DeviceBuffer } from "./memory.ts";
+import { FusedLinear } from "./fused_linear.ts";
 import { Elementwise } from "./kernels/elementwise.ts";
 import { Factorise } from "./kernels/factorise.ts";
 import { DotInteraction } from "./kernels/interaction.ts";
@@ -30,8 +31,12 @@ import { Transfers } from "./transfers.ts";
 import { UpdateDense } from "./kernels/update_dense.ts";
 import { UpdateRows } from "./kernels/update_rows.ts";
 
-/** Implementation of activations: Hotset's kernel, which also adds the bias, or cuDNN. */
-export type ActivationLibrary = "ptx" | "cudnn";
+/**
+ * Implementation of bias and activation: Hotset's kernel after a product; cuDNN, after a kernel that adds the bias; or
+ * the product itself, by cuBLASLt (identity and ReLU, forward; Hotset's kernel does the rest, and everything if the
+ * library is not installed).
+ */
+export type ActivationLibrary = "ptx" | "cudnn" | "cublaslt";
 
 /** A backend whose buffers are in device memory. Created by `openCuda`. */
 export class CudaBackend implements DeviceBackend {
@@ -41,6 +46,7 @@ export class CudaBackend implements DeviceBackend {
   readonly #gemm: Gemm;
   readonly #activations: ActivationKernels;
   readonly #cudnn: CudnnActivations | undefined;
+  readonly #fused: FusedLinear | undefined;
   readonly #elementwise: Elementwise;
   readonly #gather: Gather;
   readonly #scatter: Scatter;
@@ -54,11 +60,15 @@ export class CudaBackend implements DeviceBackend {
   constructor(device: CudaDevice, precision: Precision, activations: ActivationLibrary) {
     using opening = new DisposableStack();
     this.device = opening.use(device);
-    this.name = `${device.name}, ${precision}${activations === "cudnn" ? ", cuDNN" : ""}`;
     this.#transfers = new Transfers(device);
     this.#gemm = new Gemm(device, precision);
     this.#activations = new ActivationKernels(device);
     this.#cudnn = activations === "cudnn" ? new CudnnActivations(device) : undefined;
+    const lt = activations === "cublaslt" ? device.libraries.blasLt() : undefined;
+    this.#fused = lt && new FusedLinear(device, lt, precision, this.#gemm);
+    // A run records the name, and a resumed run compares it.
+    const library = { ptx: "", cudnn: ", cuDNN", cublaslt: `, ${this.#fused?.name ?? "no cuBLASLt"}` }[activations];
+    this.name = `${device.name}, ${precision}${library}`;
     this.#elementwise = new Elementwise(device);
     this.#gather = new Gather(device);
     this.#scatter = new Scatter(device);
@@ -133,6 +143,7 @@ export class CudaBackend implements DeviceBackend {
 
   linear(shape: LinearShape, samples: number, x: Buffer, weight: Buffer, bias: Buffer | undefined, y: Buffer): void {
     const { inputs, outputs, activation } = shape;
+    if (bias !== undefined && this.#fused?.forward(shape, samples, own(x), own(weight), own(bias), own(y))) return;
     this.#gemm.timesTransposed(samples, outputs, inputs, own(x), own(weight), own(y));
     if (bias === undefined) return;
     const fused = this.#cudnn === undefined ? activation : "identity";

@@ -1,5 +1,6 @@
 /** CUDA libraries, driver and devices of this machine, and what is missing. */
 import { checkedCublas, openCublas } from "../../../ffi/cublas.ts";
+import { checkedCublasLt, openCublasLt } from "../../../ffi/cublas_lt.ts";
 import { checkedCuda, openCuda } from "../../../ffi/cuda.ts";
 import { checkedCudart, Cuda, cudaMajor, cudartFault, openCudart } from "../../../ffi/cudart.ts";
 import { checkedNccl, openNccl } from "../../../ffi/nccl.ts";
@@ -14,8 +15,8 @@ export interface CudaFinding {
 }
 
 /**
- * Looks for all requirements of `--device cuda`. Never throws. cuDNN is needed only for `--activations cudnn`, NCCL
- * only for several ranks.
+ * Looks for all requirements of `--device cuda`. Never throws. cuBLASLt and cuDNN are needed only for `--activations
+ * cublaslt` and `cudnn`, NCCL only for several ranks.
  */
 export function cudaFindings(): CudaFinding[] {
   return [
@@ -33,12 +34,11 @@ export function cudaFindings(): CudaFinding[] {
     }),
     finding("cuBLAS", () => {
       const { path, symbols } = openCublas(cudaMajor(openCudart().symbols));
-      const parts = [0, 1, 2].map((part) => {
-        const value = new Int32Array(1);
-        checkedCublas(symbols).cublasGetProperty(part, value);
-        return value[0];
-      });
-      return `${parts.join(".")}, ${path}`;
+      return `${propertiesText(checkedCublas(symbols).cublasGetProperty)}, ${path}`;
+    }),
+    finding("cuBLASLt", () => {
+      const { path, symbols } = openCublasLt(cudaMajor(openCudart().symbols));
+      return `${propertiesText(checkedCublasLt(symbols).cublasLtGetProperty)}, ${path}`;
     }),
     finding("cuDNN", () => {
       const { path, symbols } = openCudnn();
@@ -95,6 +95,15 @@ function describeDevice(ordinal: number): string {
   const capability = [Cuda.deviceAttributeComputeCapabilityMajor, Cuda.deviceAttributeComputeCapabilityMinor];
   return `${new TextDecoder().decode(name.subarray(0, name.indexOf(0)))}, compute capability ` +
     `${capability.map(attribute).join(".")}, ${free} of ${total} GiB free`;
+}
+
+/** The version of cuBLAS or cuBLASLt. */
+function propertiesText(property: (part: number, value: Int32Array<ArrayBuffer>) => void): string {
+  return [0, 1, 2].map((part) => {
+    const value = new Int32Array(1);
+    property(part, value);
+    return value[0];
+  }).join(".");
 }
 
 /** 13000 is "13.0". */

@@ -8,13 +8,17 @@ import { WORKSPACE_BYTES } from "./sizes.ts";
 /** Precision of the operands of products. Inputs, outputs and sums are f32 in every case. */
 export type Precision = "fp32" | "tf32" | "bf16";
 
-const COMPUTE: Record<Precision, number> = {
+/** Compute types of products, by precision. */
+export const COMPUTE: Readonly<Record<Precision, number>> = {
   fp32: Blas.compute32f,
   tf32: Blas.compute32fFastTf32,
   bf16: Blas.compute32fFast16bf,
 };
+
 /** A cuBLAS handle on the device's stream. */
 export class Gemm {
+  /** Memory of WORKSPACE_BYTES that products on the device's stream use, one at a time. */
+  readonly workspace: DeviceBuffer;
   readonly #device: CudaDevice;
   readonly #precision: Precision;
   readonly #handle: Deno.PointerValue;
@@ -25,11 +29,11 @@ export class Gemm {
     this.#device = device;
     this.#precision = precision;
     const { blas } = device.libraries;
-    const workspace = device.allocate(WORKSPACE_BYTES / 4, "cuBLAS workspace");
+    this.workspace = device.allocate(WORKSPACE_BYTES / 4, "cuBLAS workspace");
     this.#handle = pointerAt(device.made((out) => blas.cublasCreate_v2(out)));
     device.own(() => blas.cublasDestroy_v2(this.#handle));
     blas.cublasSetStream_v2(this.#handle, device.stream); // must precede the workspace, which this call resets
-    blas.cublasSetWorkspace_v2(this.#handle, workspace.address, BigInt(WORKSPACE_BYTES));
+    blas.cublasSetWorkspace_v2(this.#handle, this.workspace.address, BigInt(WORKSPACE_BYTES));
     blas.cublasSetMathMode(this.#handle, Blas.defaultMath);
   }
 

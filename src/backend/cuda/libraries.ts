@@ -1,5 +1,6 @@
 /** The CUDA libraries that a device calls: NVIDIA's or the emulated ones. */
 import { checkedCublas, type Cublas, type CublasSymbols, openCublas } from "../../../ffi/cublas.ts";
+import { checkedCublasLt, type CublasLt, type CublasLtSymbols, openCublasLt } from "../../../ffi/cublas_lt.ts";
 import { checkedCuda, type CudaDriver, type CudaSymbols, openCuda } from "../../../ffi/cuda.ts";
 import {
   checkedCudart,
@@ -19,11 +20,13 @@ import { HotsetError } from "../../errors.ts";
 /** Kind of device. */
 export type CudaDeviceKind = "cuda" | "emulated";
 
-/** Wrapped functions of all libraries. cuDNN and NCCL are opened at their first use. */
+/** Wrapped functions of all libraries. cuBLASLt, cuDNN and NCCL are opened at their first use. */
 export interface CudaLibraries {
   readonly runtime: Cudart;
   readonly driver: CudaDriver;
   readonly blas: Cublas;
+  /** undefined if it is not installed. */
+  blasLt(): CublasLt | undefined;
   dnn(): Cudnn;
   nccl(): Nccl;
   /** The emulated device behind the functions; undefined for a GPU. */
@@ -38,8 +41,8 @@ const WITHOUT_GPU =
 export function openLibraries(kind: CudaDeviceKind, emulated: EmulatedOptions): CudaLibraries {
   if (kind === "emulated") {
     const device = new EmulatedDevice(emulated);
-    const { cudart, cuda, cublas, cudnn, nccl } = device;
-    return checkedLibraries(cudart, cuda, cublas, () => cudnn, () => nccl, device);
+    const { cudart, cuda, cublas, cublasLt, cudnn, nccl } = device;
+    return checkedLibraries(cudart, cuda, cublas, () => cublasLt, () => cudnn, () => nccl, device);
   }
   const opened = <T>(open: () => { symbols: T }): T => {
     try {
@@ -53,14 +56,27 @@ export function openLibraries(kind: CudaDeviceKind, emulated: EmulatedOptions): 
   // The runtime's message about a missing device is the clearest, so it is asked before other libraries are opened.
   const fault = cudartFault(runtime);
   if (fault !== undefined) throw new HotsetError(`Cannot use CUDA: ${fault}\n${WITHOUT_GPU}`);
-  const [driver, blas] = [opened(openCuda), opened(() => openCublas(cudaMajor(runtime)))];
-  return checkedLibraries(runtime, driver, blas, () => opened(openCudnn), () => opened(openNccl), undefined);
+  const major = cudaMajor(runtime);
+  const [driver, blas] = [opened(openCuda), opened(() => openCublas(major))];
+  const [dnn, nccl] = [() => opened(openCudnn), () => opened(openNccl)];
+  return checkedLibraries(runtime, driver, blas, () => optional(() => openCublasLt(major)), dnn, nccl, undefined);
+}
+
+/** The functions of a library; undefined if it is not installed. */
+function optional<T>(open: () => { symbols: T }): T | undefined {
+  try {
+    return open().symbols;
+  } catch (error) {
+    if (error instanceof LibraryError) return undefined;
+    throw error;
+  }
 }
 
 function checkedLibraries(
   runtime: CudartSymbols,
   driver: CudaSymbols,
   blas: CublasSymbols,
+  blasLt: () => CublasLtSymbols | undefined,
   dnn: () => CudnnSymbols,
   nccl: () => NcclSymbols,
   emulated: EmulatedDevice | undefined,
@@ -69,12 +85,18 @@ function checkedLibraries(
   const fail = (error: CudaError): never => {
     throw new HotsetError(`Cannot run on ${device}: ${error.message}`, { cause: error });
   };
+  let openedLt: CublasLt | undefined;
   let openedDnn: Cudnn | undefined;
   let openedNccl: Nccl | undefined;
   return {
     runtime: checkedCudart(runtime, fail),
     driver: checkedCuda(driver, fail),
     blas: checkedCublas(blas, fail),
+    blasLt: () => {
+      if (openedLt !== undefined) return openedLt;
+      const symbols = blasLt();
+      return symbols && (openedLt = checkedCublasLt(symbols, fail));
+    },
     dnn: () => openedDnn ??= checkedCudnn(dnn(), fail),
     nccl: () => openedNccl ??= checkedNccl(nccl(), fail),
     emulated,
