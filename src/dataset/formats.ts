@@ -4,7 +4,7 @@ import { AVAZU_TABLES } from "./avazu_shape.ts";
 import { checkSchema, type Column, groupFault, type LogSchema, readSchema, weightFault } from "./schema.ts";
 
 /** Names of the formats. */
-export const FORMATS = ["criteo", "avazu", "taobao", "movielens", "dlrm", "csv", "parquet"] as const;
+export const FORMATS = ["criteo", "avazu", "taobao", "taobao-sessions", "movielens", "dlrm", "csv", "parquet"] as const;
 /** Name of a format. */
 export type Format = typeof FORMATS[number];
 
@@ -121,5 +121,8 @@ function describedBy(format: Format, schema: string | LogSchema | undefined): Lo
     );
   }
   if (schema !== undefined) throw new UsageError(`Cannot use a schema with format ${format}: its columns are fixed`);
-  return { criteo: CRITEO, dlrm: CRITEO, avazu: AVAZU, taobao: TAOBAO, movielens: MOVIELENS }[format];
+  return {
+    ...{ criteo: CRITEO, dlrm: CRITEO, avazu: AVAZU, movielens: MOVIELENS },
+    ...{ taobao: TAOBAO, "taobao-sessions": TAOBAO },
+  }[format];
 }

@@ -10,9 +10,10 @@ import type { DatasetEncoding } from "./dataset_encoding.ts";
 import { type RawEncoding, rawEncodingOf, sameFeatures } from "./encoding.ts";
 import { type Format, schemaOf, withGroup, withWeight } from "./formats.ts";
 import { expectApart, expectUnchanged, findInputs, identify, type KnownFile } from "./inputs.ts";
+import { sharesOf, writeLogSessions } from "./prepare_sessions.ts";
 import { sessionsFrom } from "./session_rows.ts";
 import { OutputLock } from "../storage/output_lock.ts";
-import { buildDataset, type JobOptions, type LogParts, type ReadOptions } from "./prepare_job.ts";
+import { buildDataset, DEFAULT_MEMORY_BYTES, type JobOptions, type LogParts, type ReadOptions } from "./prepare_job.ts";
 import { type NegativeOptions, negativesFault } from "./negatives.ts";
 import { isChunkFormat } from "./stage_chunks.ts";
 import type { LogSchema } from "./schema.ts";
@@ -79,6 +80,7 @@ export interface Fractions {
 }
 
 function fractionsOf(options: Omit<PrepareOptions, "out">): Fractions {
+  if (options.format === "taobao-sessions") return { validation: 0, test: 0 }; // users are split, not rows
   const { validationInputs, testInputs } = options;
   const validation = options.validationFraction ?? (validationInputs === undefined ? DEFAULT_VALIDATION_FRACTION : 0);
   const test = options.testFraction ?? (testInputs === undefined ? DEFAULT_TEST_FRACTION : 0);
@@ -143,6 +145,7 @@ export async function sourceOf(options: Omit<PrepareOptions, "out">): Promise<Lo
         minFrequency,
         ...(maxIndRange === undefined ? {} : { maxIndRange }),
         fractions: fractionsOf(options),
+        ...(format === "taobao-sessions" ? { users: sharesOf(options) } : {}),
         onBadRow: options.onBadRow ?? "fail",
       },
     };
@@ -261,10 +264,11 @@ export async function prepareFrom(options: PrepareOptions, source: LogSource): P
   }
   const { minFrequency = 1, known, negatives, onProgress = () => {} } = options;
   const { inputs, validationInputs, testInputs, body } = source;
-  const settings = { ...options, ...reading };
   using lock = await lockOutput(options, group);
   const [isMade] = group.gather(lock?.waited === true && isMadeFrom(body, options.out));
   if (isMade) return together(group, () => Dataset.open(options.out, group.rank === 0 ? "checksums" : "lengths"));
+  using rows = reading.format === "taobao-sessions" ? folderOfRows(options.out) : undefined;
+  const settings = { ...options, ...reading, ...(rows === undefined ? {} : { out: rows.join("dataset") }) };
   const { dataset } = await buildDataset("prepare", body, settings, async (job) => {
     const all = [...inputs, ...validationInputs, ...testInputs];
     const total = bytesOf(all);
@@ -294,7 +298,16 @@ export async function prepareFrom(options: PrepareOptions, source: LogSource): P
     const counts = drawn && { negatives: { drawn: drawn.drawn, missing: drawn.missing } };
     return { body: { ...made, ...counts, source: body, generated: options.generated ?? null }, result: undefined };
   });
-  return dataset;
+  if (rows === undefined) return dataset;
+  return await writeLogSessions(dataset, options.out, body, sharesOf(options), {
+    ...{ inputs: options.inputs, memoryBytes: options.memoryBytes ?? DEFAULT_MEMORY_BYTES },
+    onProgress: (fraction) => onProgress("encode", fraction),
+  });
+}
+
+/** A directory for the rows from which sessions are made. */
+function folderOfRows(out: string): TemporaryDirectory {
+  return new TemporaryDirectory(".rows-", dirname(resolve(out)));
 }
 
 function bytesOf(files: readonly KnownFile[]): number {
@@ -357,7 +370,7 @@ export async function encodeWith(
   };
   const settings = { ...options, format, schema, maxIndRange };
   using _lock = await lockOutput(options, ALONE);
-  using rows = encoding.steps > 1 ? new TemporaryDirectory(".rows-", dirname(resolve(options.out))) : undefined;
+  using rows = encoding.steps > 1 ? folderOfRows(options.out) : undefined;
   const flat = rows === undefined ? settings : { ...settings, out: rows.join("dataset") };
   const { dataset: encoded, result } = await buildDataset("encode", source, flat, async (job) => {
     const log = await job.stageLog("log", files, purpose, found, (f) => onProgress("read", f));

@@ -6,6 +6,7 @@ import type { DatasetEncoding } from "../dataset/dataset_encoding.ts";
 import { encodingDifference } from "../dataset/encoding.ts";
 import { type KeptColumns, readColumns } from "../dataset/kept_columns.ts";
 import { type EncodeOptions, encodeWith } from "../dataset/prepare.ts";
+import { sharedUsersNote } from "../dataset/prepare_sessions.ts";
 import { readNotes } from "../dataset/read_account.ts";
 import { bytesBefore } from "../config/memory_budget.ts";
 import type { TrainConfig } from "../config/config.ts";
@@ -100,6 +101,8 @@ async function evaluateOn(
   }
   const unknown = new Map(splits.map((split) => [split, unknownShare(dataset, split)]));
   for (const [split, share] of unknown) noteUnknown(`the ${split} split`, share, trained, options, report);
+  const shared = sharedUsersNote(dataset);
+  if (shared !== undefined) report({ event: "note", text: shared });
   const events: EvaluationEvent[] = [];
   await score(run, dataset, splits, options, report, (split, scores, { epoch, step }) => {
     const event: EvaluationEvent = {

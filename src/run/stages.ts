@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { type ArtifactKind, cacheName, isArtifact, isCached } from "../storage/artifact.ts";
 import { Dataset } from "../dataset/dataset.ts";
 import { prepareDataset, prepareFrom, type PrepareOptions, sourceOf } from "../dataset/prepare.ts";
+import { sharedUsersNote } from "../dataset/prepare_sessions.ts";
 import { allLines, readNotes } from "../dataset/read_account.ts";
 import { growthOf, type TableGrowth } from "../dataset/growth.ts";
 import { unknownShare } from "../dataset/unknown_values.ts";
@@ -111,6 +112,8 @@ function announce(dataset: Dataset, limit: UnknownLimit, report: Report, begin: 
     seconds: (performance.now() - begin) / 1000,
   });
   for (const text of readNotes(dataset.body)) report({ event: "note", text });
+  const shared = sharedUsersNote(dataset);
+  if (shared !== undefined) report({ event: "note", text: shared });
   if (negatives !== undefined) report({ event: "note", text: negativesNote(negatives) });
   if (missing !== undefined) report({ event: "note", text: missingNote(missing) });
   if (growth !== undefined) report({ event: "note", text: grownNote(growth) });

@@ -30,8 +30,8 @@ const ATTENTION: Part = {
 export function composeTbsm(shape: DlrmShape, steps: number): { model: Composition; logit: Value } {
   if (steps === 1) {
     throw new HotsetError(
-      "Cannot build the model: the samples are no sequences of steps; choose --model dlrm, or make them with generate " +
-        "--preset taobao",
+      "Cannot build the model: the samples are no sequences of steps; choose --model dlrm, or make sessions: --format " +
+        "taobao-sessions reads them from a log, generate --preset taobao generates them",
     );
   }
   expectTables(shape.tableRows);

@@ -1,0 +1,110 @@
+/** Prepares sessions from a log of the behaviour of users, with the splits that were published for TBSM. */
+import { UsageError } from "../errors.ts";
+import { expectRoom } from "../storage/disk.ts";
+import { linkOrCopy } from "../storage/links.ts";
+import { BehaviourHistories, type HistoryOptions } from "./behaviour_histories.ts";
+import { type Dataset, type DatasetBody, type Split, SPLITS } from "./dataset.ts";
+import { type Users, writeWindows } from "./sessions.ts";
+import { SAMPLE_BYTES, SESSION_TABLES, SessionWriter } from "./session_writer.ts";
+
+/** The published seed; the validation split has one of its own. */
+const SEED = 123;
+/** Users of the published splits, at most. */
+const TRAIN_USERS = 690_000, VALIDATION_USERS = 300_000;
+const DEFAULT_TEST_SHARE = 0.3;
+
+/** Which users a split has. */
+export interface SessionShares {
+  /** Share of the users, those who were active last. */
+  readonly test: number;
+  /** Share of the other users, who are then not in the train split; undefined for users of the train split, as published. */
+  readonly validation?: number;
+}
+
+/** The options of prepare that sessions have, and those that they refuse. */
+interface SessionOptions {
+  readonly validationFraction?: number | undefined;
+  readonly testFraction?: number | undefined;
+  readonly minFrequency?: number | undefined;
+  readonly maxIndRange?: number | undefined;
+  readonly validationInputs?: readonly string[] | undefined;
+  readonly testInputs?: readonly string[] | undefined;
+  readonly groupBy?: string | undefined;
+  readonly weight?: string | undefined;
+  readonly negatives?: unknown;
+}
+
+/** The shares of users. Throws UsageError for options that sessions do not have. */
+export function sharesOf(options: SessionOptions): SessionShares {
+  const { validationFraction: validation, testFraction: test = DEFAULT_TEST_SHARE, minFrequency = 1 } = options;
+  const refused = [
+    ["--min-frequency", minFrequency > 1 ? minFrequency : undefined],
+    ["--max-ind-range", options.maxIndRange],
+    ["--validation", options.validationInputs],
+    ["--test", options.testInputs],
+    ["--group", options.groupBy],
+    ["--weight", options.weight],
+    ["--negatives", options.negatives],
+  ].find(([, value]) => value !== undefined);
+  if (refused !== undefined) {
+    throw new UsageError(
+      `Cannot use ${refused[0]} with format taobao-sessions: its splits and negatives are those of TBSM`,
+    );
+  }
+  return { test, ...(validation === undefined ? {} : { validation }) };
+}
+
+/**
+ * Writes the sessions of a log whose rows are the train split of a dataset in the order of time. Throws HotsetError if
+ * there is not enough memory, or no session to train on.
+ */
+export async function writeLogSessions(
+  log: Dataset,
+  out: string,
+  source: DatasetBody["source"],
+  shares: SessionShares,
+  { inputs, memoryBytes, onProgress }: {
+    readonly inputs: readonly string[];
+    readonly memoryBytes: number;
+    readonly onProgress: (fraction: number) => void;
+  },
+): Promise<Dataset> {
+  const options: HistoryOptions = { source: inputs.join(", "), testShare: shares.test, seed: SEED, memoryBytes };
+  const histories = new BehaviourHistories(log, options);
+  const users = usersOf(histories, shares);
+  const { skippedRows, read, tables } = log.body;
+  using writer = new SessionWriter(out, log.rows);
+  const all = SPLITS.reduce((sum, split) => sum + users[split].end - users[split].first, 0);
+  expectRoom(out, users.test.end * SAMPLE_BYTES, `write dataset ${out}`);
+  let done = 0;
+  for (const split of SPLITS) {
+    const onUser = () => onProgress(++done / all);
+    writeWindows(writer, split, histories, { seed: SEED, users: users[split], onUser });
+  }
+  const body = {
+    source,
+    tables: tables.map((table, t) => ({ ...table, name: SESSION_TABLES[t] })),
+    ...{ skippedRows, read, generated: null },
+  };
+  return await writer.commit(body, (path) => Promise.resolve(linkOrCopy(log.dictionaryPath!, path)));
+}
+
+/** The users of each split: those who train come first. */
+function usersOf({ users, trainUsers }: BehaviourHistories, { validation }: SessionShares): Record<Split, Users> {
+  const test = { first: trainUsers, end: users };
+  const most = Math.min(TRAIN_USERS, trainUsers);
+  if (validation === undefined) {
+    return { test, train: { first: 0, end: most }, validation: { first: 0, end: Math.min(VALIDATION_USERS, most) } };
+  }
+  const trained = most - Math.floor(most * validation);
+  return { test, train: { first: 0, end: trained }, validation: { first: trained, end: most } };
+}
+
+/** Note about a validation split of sessions whose users are those of the train split; undefined for all other data. */
+export function sharedUsersNote({ body: { source, splits } }: Dataset): string | undefined {
+  const { users, validationUsers } = source as { users?: SessionShares; validationUsers?: unknown };
+  const shared = validationUsers === "train" || users !== undefined && users.validation === undefined;
+  if (!shared || splits.validation.samples === 0) return undefined;
+  return "The validation split has users of the train split, with overlapping histories, as published for TBSM: its " +
+    "metrics are too good; the test split has other users";
+}
