@@ -11,6 +11,7 @@ import { HotsetError } from "../errors.ts";
 import { pageShape } from "../embedding/stores/row_page.ts";
 import { loadSavedRows, SavedRowFile, type SavedShape } from "../embedding/stores/saved_rows.ts";
 import { type SavedRows, segmentFile } from "../embedding/stores/log_segments.ts";
+import { type Shard, WHOLE } from "../embedding/shard.ts";
 import type { RowMatrix } from "../embedding/tables.ts";
 import { type ModelPlan, type ModelShape, planModel } from "../model/shape.ts";
 import { type SchedulerState, schedulerState } from "../schedule/shuffle_scheduler.ts";
@@ -373,13 +374,6 @@ function isOfRows(file: CheckpointFile): boolean {
 function savedShape({ tableRows, dim, optimizer }: ModelShape): SavedShape {
   return { tableRows, dim, stateWords: rowStateWords(optimizer, dim) };
 }
-
-/** One host's shard of tables that are sharded by row % hosts. */
-export interface Shard {
-  readonly host: number;
-  readonly hosts: number;
-}
-const WHOLE: Shard = { host: 0, hosts: 1 };
 
 function shorten(text: string): string {
   return text.length > 60 ? `${text.slice(0, 57)}...` : text;

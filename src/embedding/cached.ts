@@ -6,7 +6,7 @@
 import type { HostBackend } from "../backend/backend.ts";
 import type { Batch } from "../layout/batch.ts";
 import { rowStateWords } from "../optimizer/optimizers.ts";
-import { ScoredBatch, setPositions } from "./cached_batch.ts";
+import { ScoredRows, setPositions } from "./cached_batch.ts";
 import { LookAheadPlan } from "./plan.ts";
 import type { SavedRows } from "./stores/log_segments.ts";
 import type { StoreThread } from "./stores/store_thread.ts";
@@ -45,6 +45,8 @@ export interface StoredRows {
   adopt(saved: SavedRows): void;
   /** Writes all changed rows, and returns the segments that contain them; undefined if another process does it. */
   seal(): SavedRows | undefined;
+  /** True if `write` may be called with this row: it is not on another host. */
+  holds(row: number): boolean;
   /** Writes rows before any is used; requires a store. */
   write(rows: Uint32Array, block: RowBlock): void;
   /** The row at a position of the matrix that ranks use; -1 if there is none in training. */
@@ -83,7 +85,7 @@ export class CachedTables implements StoredRows, HostRows {
   #planned = 0;
   #prepared = 0;
   #finished = 0;
-  readonly #scored: ScoredBatch;
+  readonly #scored: ScoredRows;
 
   /** The matrix, in host memory, has a row for each position. */
   constructor(
@@ -108,7 +110,7 @@ export class CachedTables implements StoredRows, HostRows {
     this.#arriving = new Uint32Array(lookAhead + 1);
     this.#overwritten = Array.from({ length: lookAhead + 1 }, () => new Uint32Array(batchRows));
     this.#overwriting = new Uint32Array(lookAhead + 1);
-    this.#scored = new ScoredBatch(lookupCapacity);
+    this.#scored = new ScoredRows(lookupCapacity);
   }
 
   initialise(seed: number): void {
@@ -134,6 +136,10 @@ export class CachedTables implements StoredRows, HostRows {
 
   rowAt(position: number): number {
     return this.#plan.rowAt(position);
+  }
+
+  holds(_row: number): boolean {
+    return true;
   }
 
   announce({ words, sections: { segments }, distinct }: Batch): void {
@@ -223,12 +229,17 @@ export class CachedTables implements StoredRows, HostRows {
     }
   }
 
-  /** Evicts no row. */
-  prepareToScore(batch: Batch): void {
+  prepareToScore({ words, sections: { indices }, lookups }: Batch): void {
+    this.locateToRead(words, indices, lookups);
+  }
+
+  /** Replaces rows that are only read by their positions; they stay there until the next call. Evicts no row. */
+  locateToRead(words: Uint32Array, begin: number, count: number): void {
     const { store } = this.#cache;
     this.#expectIdle();
     // As many as a job can read.
-    this.#scored.set(batch, this.#plan, () => store?.next.read, (count, first) => this.#read(store!, count, first));
+    const next = () => store?.next.read;
+    this.#scored.locate(words, begin, count, this.#plan, next, (count, first) => this.#read(store!, count, first));
   }
 
   /** Reads the rows that the next job lists to consecutive positions. */

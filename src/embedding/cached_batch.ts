@@ -16,8 +16,8 @@ export function setPositions(plan: LookAheadPlan, step: number, batch: Batch): v
   }
 }
 
-/** Positions for a batch that is only scored: rows that are not cached get positions after the slots. */
-export class ScoredBatch {
+/** Positions for rows that are only read: those that are not cached get positions after the slots. */
+export class ScoredRows {
   /** Open addressing from a row to its position; 0 is empty. */
   readonly #rows: Uint32Array;
   readonly #positions: Uint32Array;
@@ -29,18 +29,21 @@ export class ScoredBatch {
   }
 
   /**
-   * Sets the positions of the batch in its indices. `next` returns a list for rows, `read` is called with their number
-   * and the first of their consecutive positions when it is full or complete. Without a list nothing is read.
+   * Replaces `count` rows, `words[begin]` and those after it, by their positions. `next` returns a list for rows, `read`
+   * is called with their number and the first of their consecutive positions when it is full or complete. Without a list
+   * nothing is read.
    */
-  set(
-    { words, sections: { indices }, lookups }: Batch,
+  locate(
+    words: Uint32Array,
+    begin: number,
+    count: number,
     plan: LookAheadPlan,
     next: () => Uint32Array | undefined,
     read: (count: number, first: number) => void,
   ): void {
     this.#positions.fill(0);
     let position = plan.positions;
-    for (let i = indices, end = indices + lookups; i < end;) {
+    for (let i = begin, end = begin + count; i < end;) {
       const list = next();
       const first = position;
       for (; i < end && (list === undefined || position - first < list.length); i++) {

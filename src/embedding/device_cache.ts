@@ -8,7 +8,7 @@ import type { Backend, Buffer, DeviceBackend, Download } from "../backend/backen
 import type { Batch } from "../layout/batch.ts";
 import { rowStateWords } from "../optimizer/optimizers.ts";
 import type { CacheCounts } from "./cached.ts";
-import { ScoredBatch, setPositions } from "./cached_batch.ts";
+import { ScoredRows, setPositions } from "./cached_batch.ts";
 import { RowList } from "./host.ts";
 import { LookAheadPlan, type StepMoves } from "./plan.ts";
 import { type HostRows, matricesOf, type RowMatrix, type TableContext } from "./tables.ts";
@@ -126,7 +126,7 @@ export class DeviceCache {
   readonly #sizes: DeviceCacheSizes;
   readonly #rowWords: number;
   #plan: LookAheadPlan;
-  readonly #scored: ScoredBatch;
+  readonly #scored: ScoredRows;
   /** Number of rows whose copy to the host is under way. */
   #leavingCount = 0;
   /** Planned moves by the number of their step modulo the length, and numbers of steps whose moves have begun. */
@@ -155,7 +155,7 @@ export class DeviceCache {
     this.#sizes = sizes;
     this.#rowWords = dim + rowStateWords(optimizer, dim);
     this.#plan = newPlan(sizes);
-    this.#scored = new ScoredBatch(lookupCapacity);
+    this.#scored = new ScoredRows(lookupCapacity);
     this.#moves = Array.from({ length: lookAhead + 1 }, () => new Moves(batchRows));
     this.#own = new Moves(batchRows);
     this.#places = new Uint32Array(2 * batchRows);
@@ -205,11 +205,11 @@ export class DeviceCache {
   }
 
   /** Fetches the rows of a batch that is only scored, without evicting any, and sets their positions in it. */
-  prepareToScore(batch: Batch): void {
+  prepareToScore({ words, sections: { indices }, lookups }: Batch): void {
     this.#expectIdle();
     const moves = this.#own;
     const list = moves.rows.subarray(0, this.#sizes.batchRows);
-    this.#scored.set(batch, this.#plan, () => list, (fetched, first) => {
+    this.#scored.locate(words, indices, lookups, this.#plan, () => list, (fetched, first) => {
       moves.written = 0;
       moves.fetched = fetched;
       for (let i = 0; i < fetched; i++) moves.positions[i] = first + i;

@@ -53,6 +53,10 @@ export class DeviceOverDisk implements StoredRows {
     this.#onHost.write(rows, block);
   }
 
+  holds(row: number): boolean {
+    return this.#onHost.holds(row);
+  }
+
   rowAt(position: number): number {
     return this.#onDevice.rowAt(position);
   }

@@ -6,11 +6,6 @@ import type { Batch, BatchShape } from "../layout/batch.ts";
 import type { ProcessGroups } from "../parallel/process_group.ts";
 import { samplesOfRank } from "../parallel/shares.ts";
 
-/** Number of rows of a sharded table on one host. */
-export function rowsOnHost(rows: number, host: number, hosts: number): number {
-  return Math.ceil((rows - host) / hosts);
-}
-
 /** Rows that can be fetched before the previous step ends (early), and those that change in it (late). */
 export const EARLY = 0;
 export const LATE = 1;
@@ -20,6 +15,7 @@ export type Phase = typeof EARLY | typeof LATE;
 export class ExchangePlan {
   /** This rank's host among all, and its lane among those of the host. */
   readonly position: { readonly hosts: number; readonly host: number; readonly locals: number; readonly local: number };
+  readonly #located: boolean;
   /** End of each host's bags, and this rank's own. */
   readonly #endBags: number[];
   readonly ownBags: { readonly first: number; readonly end: number };
@@ -50,7 +46,13 @@ export class ExchangePlan {
   /** Position of the next row for each host. */
   readonly toHostAt: Uint32Array;
 
-  constructor({ world, node, peers }: ProcessGroups, { batchSize, tables, lookupCapacity }: BatchShape) {
+  /** `located`: see `placeOf`. */
+  constructor(
+    { world, node, peers }: ProcessGroups,
+    { batchSize, tables, lookupCapacity }: BatchShape,
+    located: boolean,
+  ) {
+    this.#located = located;
     this.position = { hosts: peers.size, host: peers.rank, locals: node.size, local: node.rank };
     const { hosts, locals } = this.position;
     const firstBag = (rank: number) => tables * samplesOfRank(batchSize, rank, world.size).first;
@@ -190,10 +192,18 @@ export class ExchangePlan {
       const row = batch.row(s);
       if (row % hosts !== host || this.#late[s] !== phase) continue;
       for (let t = this.firstTouch[s]; t < this.firstTouch[s + 1]; t++, count++) {
-        rows[this.toHostAt[this.touches[t]]++] = Math.floor(row / hosts);
+        rows[this.toHostAt[this.touches[t]]++] = this.placeOf(batch, s);
       }
     }
     return count;
+  }
+
+  /**
+   * Where distinct row s of the batch is in this host's shard, which it belongs to: at the position that has replaced an
+   * index of the batch if only some rows of the shard are in memory (`located`), otherwise in the order of its rows.
+   */
+  placeOf(batch: Batch, s: number): number {
+    return this.#located ? batch.words[batch.sections.indices + s] : Math.floor(batch.row(s) / this.position.hosts);
   }
 
   /** True if sums for the rows looked up are fewer bytes than all gradients of pooled rows. Also counts those rows. */

@@ -19,6 +19,9 @@ import { type Batch, type BatchShape, SEGMENTS_END } from "../layout/batch.ts";
 import { EARLY, ExchangePlan, LATE, type Phase, startPlaces } from "./exchange_plan.ts";
 import type { EmbeddingShape, RowMatrix } from "./tables.ts";
 
+/** Words of lists by lookup, here and in the plan. */
+const LIST_WORDS = 12;
+
 /** Buffers of an exchange. `fetched` (lookupCapacity, dim) and `pooledGradients` are shared by a host's ranks. */
 export interface RowExchangeMemory {
   readonly shape: EmbeddingShape;
@@ -26,6 +29,16 @@ export interface RowExchangeMemory {
   readonly host: HostBackend;
   readonly pooledGradients: Buffer;
   readonly fetched: Buffer;
+  /** True if some rows of the shard are on disk, and a `CachedShard` sets the positions of the others. */
+  readonly located: boolean;
+}
+
+/** Batches in flight, each with an exchange: the rows of the next one are fetched while one is computed. */
+export const FETCHED_BATCHES = 2;
+
+/** Words of the exchanges of a host whose ranks are in `processes` processes. */
+export function exchangeWords(dim: number, lookupCapacity: number, processes: number): number {
+  return FETCHED_BATCHES * lookupCapacity * (dim + processes * (2 * dim + LIST_WORDS));
 }
 
 /** One rank's part of the exchange of rows between hosts. */
@@ -67,7 +80,7 @@ export class RowExchange {
     const { shape, batchShape, host } = memory;
     const { batchSize, tables, lookupCapacity } = batchShape;
     const ranks = groups.world.size;
-    this.#plan = new ExchangePlan(groups, batchShape);
+    this.#plan = new ExchangePlan(groups, batchShape, memory.located);
     const { position: { hosts, host: ownHost, locals, local }, ownBags } = this.#plan;
     const { dim, optimizer } = shape;
     this.#groups = groups;
@@ -119,7 +132,7 @@ export class RowExchange {
   /** Updates the rows of the shard that the batch looks up, from the gradients of all hosts. */
   updateShard(batch: Batch, shard: RowMatrix): void {
     this.#sendSums(batch);
-    this.#listOwned(batch, (s) => Math.floor(batch.row(s) / this.#plan.position.hosts));
+    this.#listOwned(batch, (s) => this.#plan.placeOf(batch, s));
     this.#update(batch, shard);
   }
 

@@ -9,6 +9,8 @@ import { allocateRowBlock, matricesOf, type RowBlock, ROWS_AT_ONCE } from "../em
 import { type Checkpoint, CHECKPOINT_FILES, type CheckpointBody, writeDense } from "../checkpoint/checkpoint.ts";
 import { type CheckpointPlaces, storeCheckpoint } from "../checkpoint/checkpoint_store.ts";
 import { NotFinite, placeOfWord } from "../checkpoint/weights.ts";
+import { ALONE } from "../parallel/host_group.ts";
+import { type ProcessGroup, together } from "../parallel/process_group.ts";
 import { Command } from "./rank.ts";
 import { LocalRank, RankGroup } from "./rank_group.ts";
 
@@ -18,10 +20,20 @@ const FILES = { weights: CHECKPOINT_FILES.rows, state: CHECKPOINT_FILES.rowState
 /** Counters of a run that begins. */
 const NOTHING = { rows: 0, fetched: 0, read: 0, waitSeconds: 0 } as const;
 
+/** Who moves the rows of ranks. */
+export interface RowMovers {
+  /** The rows, if not those of the ranks' full tables: a device that caches rows of the cache, or the shard of a host. */
+  readonly rows?: StoredRows;
+  /** Steps between the announcement of a batch and its own step, if a device has a look-ahead of its own. */
+  readonly lookAhead?: number;
+  /** All processes of the ranks; default this one. */
+  readonly world?: ProcessGroup;
+}
+
 /**
  * Ranks with rows on disk. This thread moves rows and sets their positions in each batch before the ranks get it, so
- * that they train on a matrix in host memory like any other. Of several processes, which share the matrix, the first
- * moves rows; the plan is a function of the batches, so all set the same positions.
+ * that they train on a matrix in host memory like any other. Of the processes of a host, which share the matrix, the
+ * first moves rows; the plan is a function of the batches, so all set the same positions.
  */
 export class CachedRanks extends RankGroup {
   readonly ranks: number;
@@ -31,24 +43,22 @@ export class CachedRanks extends RankGroup {
   readonly #owned: Disposable;
   readonly #cached: StoredRows;
   readonly #block: RowBlock;
+  readonly #world: ProcessGroup;
   /** Number of steps that may still run when `send` returns; this thread moves rows for the next ones meanwhile. */
   readonly #beside: 0 | 1;
   #unfinished = 0;
   /** The counters when `takeMoved` was last called. */
   #taken: MovedRows | undefined;
 
-  /**
-   * The full tables of the ranks have one row per position of the cache; `owned` is disposed with the ranks. A device that
-   * caches rows of the cache has its own look-ahead, and `rows` of both.
-   */
+  /** The full tables of the ranks have one row per position of the cache; `owned` is disposed with the ranks. */
   constructor(
     ranks: RankGroup,
     cache: RowCache,
     owned: Disposable,
-    onDevice?: { readonly rows: StoredRows; readonly lookAhead: number },
+    { rows, lookAhead, world = ALONE }: RowMovers = {},
   ) {
     const beside = ranks instanceof LocalRank ? 0 : 1;
-    super(ranks.memory, onDevice?.lookAhead ?? cache.lookAhead - beside);
+    super(ranks.memory, lookAhead ?? cache.lookAhead - beside);
     const { plan, batchShape, full, host } = ranks.memory;
     this.ranks = ranks.ranks;
     this.device = ranks.device;
@@ -56,7 +66,8 @@ export class CachedRanks extends RankGroup {
     this.#cache = cache;
     this.#owned = owned;
     this.#beside = beside;
-    this.#cached = onDevice?.rows ?? new CachedTables({ shape: plan.shape, batchShape, host }, full, cache);
+    this.#world = world;
+    this.#cached = rows ?? new CachedTables({ shape: plan.shape, batchShape, host }, full, cache);
     this.#block = allocateRowBlock(plan.shape, host);
   }
 
@@ -176,7 +187,7 @@ export class CachedRanks extends RankGroup {
             same = Object.is(words[k], name === "weights" ? born[k] : 0);
           }
         }
-        if (same) continue;
+        if (same || !this.#cached.holds(first + row)) continue;
         for (const { name, width } of matrices) block[name]!.copyWithin(count * width, row * width, (row + 1) * width);
         changed[count++] = first + row;
       }
@@ -185,21 +196,28 @@ export class CachedRanks extends RankGroup {
     }
   }
 
-  /** Writes changed rows to the log and links its segments into the checkpoint. */
+  /** Writes changed rows to the log of each host, and links the segments of all logs into the checkpoint. */
   override save(places: CheckpointPlaces, body: CheckpointBody): number {
     this.drain();
-    const saved = this.#named(() => this.#cached.seal());
-    const bytes = saved === undefined ? 0 : this.#write(saved, places, body);
+    const own = together(this.#world, () => this.#named(() => this.#cached.seal()));
+    const saved = this.#world.gather(own ?? null).filter((rows) => rows !== null);
+    const bytes = this.#world.rank === 0 ? this.#write(saved, places, body) : 0;
     this.drain();
     return bytes;
   }
 
-  #write({ directory, seed, segments }: SavedRows, places: CheckpointPlaces, body: CheckpointBody): number {
-    const rowLog = { seed, segments: segments.map(({ number }) => number) };
+  #write(saved: readonly SavedRows[], places: CheckpointPlaces, body: CheckpointBody): number {
+    // Hosts that began with the same checkpoint share its segments.
+    const files = new Map(
+      saved.flatMap(({ directory, segments }) =>
+        segments.map(({ number, ...entry }) => [number, { directory, entry }] as const)
+      ),
+    );
+    const rowLog = { seed: saved[0].seed, segments: [...files.keys()].sort((a, b) => a - b) };
     let bytes = 0;
     storeCheckpoint(places, { ...body, rowLog }, (writer, names) => {
       writeDense(writer, this.memory, names);
-      for (const { number, ...entry } of segments) {
+      for (const [number, { directory, entry }] of files) {
         const name = segmentFile(number);
         writer.link(name, join(directory, name), entry);
         bytes += entry.bytes;
@@ -208,13 +226,18 @@ export class CachedRanks extends RankGroup {
     return bytes;
   }
 
-  override get moved(): MovedRows | undefined {
+  /** Of all hosts. Collective. */
+  override get moved(): MovedRows {
+    return this.#world.gather(this.#moved ?? null).filter((moved) => moved !== null).reduce(addMoved);
+  }
+
+  get #moved(): MovedRows | undefined {
     const { store, slots } = this.#cache;
     if (store === undefined) return undefined;
     const { rows, fetched } = this.#cached.counts;
     const { rowsComputed, rowsRead, rowsWritten, reads, bytesRead, bytesWritten, diskBytes } = store.counts;
     return {
-      ...{ slots: Math.min(slots, this.memory.plan.rows), rows, fetched, computed: rowsComputed },
+      ...{ slots: Math.min(slots, store.rows), rows, fetched, computed: rowsComputed },
       ...{ read: rowsRead, written: rowsWritten, reads, bytesRead, bytesWritten, diskBytes },
       waitSeconds: store.waitedMs / 1000,
     };
@@ -222,7 +245,6 @@ export class CachedRanks extends RankGroup {
 
   override takeMoved(): ProgressEvent["moved"] {
     const { moved } = this;
-    if (moved === undefined) return undefined;
     const { rows, fetched, read, waitSeconds } = this.#taken ?? NOTHING;
     this.#taken = moved;
     return {
@@ -237,4 +259,10 @@ export class CachedRanks extends RankGroup {
     this.#owned[Symbol.dispose]();
     await this.#ranks[Symbol.asyncDispose]();
   }
+}
+
+/** The sums of two hosts; their longest wait, because hosts wait at the same time. */
+function addMoved(a: MovedRows, b: MovedRows): MovedRows {
+  const sums = Object.entries(a).map(([name, value]) => [name, value + b[name as keyof MovedRows]]);
+  return { ...Object.fromEntries(sums) as MovedRows, waitSeconds: Math.max(a.waitSeconds, b.waitSeconds) };
 }

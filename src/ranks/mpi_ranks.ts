@@ -21,8 +21,8 @@ import type { Report } from "../events/events.ts";
 import { Command, Rank } from "./rank.ts";
 import { RankGroup } from "./rank_group.ts";
 import { allocateTrainState, Count, type RankState, type TrainState, type TrainStateOptions } from "./train_state.ts";
-import { rowsOnHost } from "../embedding/exchange_plan.ts";
-import { RowExchange } from "../embedding/row_exchange.ts";
+import { FETCHED_BATCHES, RowExchange } from "../embedding/row_exchange.ts";
+import { rowsOf } from "../embedding/shard.ts";
 import { writeSharded } from "../checkpoint/sharded_checkpoint.ts";
 
 /** Steps between exchanges of flags, which cost a round trip each. */
@@ -37,7 +37,7 @@ export interface WorldRun
   readonly precision: CpuPrecision;
   /** A device for each rank, or undefined to compute on the host. */
   readonly devices: Omit<DeviceOptions, "ordinal"> | undefined;
-  /** Rows of the tables in memory, on one host; undefined for all. */
+  /** Rows of each host's shard of the tables in memory; undefined for all. */
   readonly fullRows?: number | undefined;
   /** True if the full tables are also on the devices. */
   readonly tablesOnDevices: boolean;
@@ -55,11 +55,11 @@ export class MpiRanks extends RankGroup {
   readonly #scores: RankParts;
   readonly #counts: RankParts;
   readonly #activeUnits: RankParts;
-  /** Finds the distinct rows of scored batches, which hosts exchange. */
+  /** Finds the distinct rows of scored batches, which hosts exchange, unless `CachedShard` does. */
   readonly #sorter: SegmentSorter | undefined;
   #agreements = 0;
 
-  private constructor(memory: TrainState, world: MpiWorld, groups: ProcessGroups<Buffer>) {
+  private constructor(memory: TrainState, world: MpiWorld, groups: ProcessGroups<Buffer>, located = false) {
     super(memory, memory.hosts === undefined ? 0 : 1); // rows of other hosts arrive while the previous step computes
     const { size } = world;
     this.ranks = size;
@@ -67,7 +67,7 @@ export class MpiRanks extends RankGroup {
     this.#world = world;
     this.#groups = world.groups;
     this.#rank = new Rank(memory, groups);
-    this.#sorter = memory.hosts && new SegmentSorter(memory.batchShape);
+    this.#sorter = memory.hosts && !located ? new SegmentSorter(memory.batchShape) : undefined;
     const { batchSize } = memory.batchShape;
     const each = (words: (r: number) => number) => consecutive(Array.from({ length: size }, (_, r) => words(r)));
     this.#losses = each(() => 1);
@@ -90,7 +90,7 @@ export class MpiRanks extends RankGroup {
     const world = joined.node.size > 1 && tableBytes > host.largestTable
       ? joined.withoutSharedMemory(`tables of more than ${host.largestTable / 2 ** 30} GiB cannot be shared`)
       : joined;
-    if (run.fullRows !== undefined && world.peers.size > 1) {
+    if (run.fullRows !== undefined && world !== joined) {
       throw new UsageError(
         `Cannot store rows on disk for ranks that share no memory: ${world.isolationReason}; choose a smaller --memory, or train ` +
           `without mpirun, with --ranks ${world.size}`,
@@ -125,7 +125,9 @@ export class MpiRanks extends RankGroup {
       ...{ ranks: world.size, nodeRanks: node.size, device: host, host, share: sharingPages(groups, host) },
       ...shardOf(run, groups),
     });
-    return new MpiRanks({ ...memory, ...connectShards(world, memory, memory.pooledGradients) }, world, groups);
+    const located = run.fullRows !== undefined;
+    const remote = connectShards(world, memory, memory.pooledGradients, located);
+    return new MpiRanks({ ...memory, ...remote }, world, groups, located);
   }
 
   /** Connects the devices with NCCL. */
@@ -138,7 +140,7 @@ export class MpiRanks extends RankGroup {
       ...{ ranks: world.size, nodeRanks: node.size, device, host, tablesOnDevice, share: sharingPages(groups, host) },
       ...(tablesOnDevice ? {} : shardOf(run, groups)),
     });
-    const remote = connectShards(world, memory, memory.hostGradients!);
+    const remote = connectShards(world, memory, memory.hostGradients!, false);
     return new MpiRanks({ ...memory, ...remote }, world, { ...groups, devices });
   }
 
@@ -182,7 +184,7 @@ export class MpiRanks extends RankGroup {
 
   /** True if the tables are sharded over hosts. */
   get #isSharded(): boolean {
-    return this.#sorter !== undefined;
+    return this.memory.hosts !== undefined;
   }
 
   override save(places: CheckpointPlaces, body: CheckpointBody): number {
@@ -216,11 +218,11 @@ export class MpiRanks extends RankGroup {
   }
 }
 
-/** One host's shard of the tables. Two batches are in flight: the rows of the next one are being fetched. */
+/** One host's shard of the tables. */
 function shardOf({ plan, fullRows }: WorldRun, { peers }: ProcessGroups): Partial<TrainStateOptions> {
   return {
-    fullRows: fullRows ?? rowsOnHost(plan.rows, peers.rank, peers.size),
-    fetchedBatches: peers.size === 1 ? 0 : 2,
+    fullRows: fullRows ?? rowsOf({ host: peers.rank, hosts: peers.size }, plan.rows),
+    fetchedBatches: peers.size === 1 ? 0 : FETCHED_BATCHES,
   };
 }
 
@@ -229,11 +231,12 @@ function connectShards(
   world: MpiWorld,
   { plan, batchShape, host, fetched }: TrainState,
   pooledGradients: Buffer,
+  located: boolean,
 ): Pick<RankState, "hosts" | "poll"> {
   if (fetched.length === 0) return {};
   const { shape } = plan;
   const exchanges = fetched.map((rows) =>
-    new RowExchange(world.groups, { shape, batchShape, host, pooledGradients, fetched: rows })
+    new RowExchange(world.groups, { shape, batchShape, host, pooledGradients, fetched: rows, located })
   );
   return { hosts: { exchanges }, poll: () => world.poll() };
 }

@@ -5,8 +5,10 @@ import type { MpiWorld } from "../parallel/mpi_world.ts";
 import { together, togetherAsync } from "../parallel/process_group.ts";
 import type { ModelPlan } from "../model/shape.ts";
 import { CachedTables } from "../embedding/cached.ts";
+import { CachedShard } from "../embedding/cached_shard.ts";
 import { DeviceCache, type DeviceCacheSizes } from "../embedding/device_cache.ts";
 import { DeviceOverDisk, DISK_LOOK_AHEAD, GROUPS_AHEAD } from "../embedding/device_over_disk.ts";
+import { type Shard, WHOLE } from "../embedding/shard.ts";
 import { StoreThread } from "../embedding/stores/store_thread.ts";
 import { HotsetError, UsageError } from "../errors.ts";
 import { count, percent } from "../format.ts";
@@ -18,7 +20,7 @@ import { allocateCachedRows, DeviceCachedRank, sizeDeviceCache } from "./device_
 import { LocalRank, type RankGroup } from "./rank_group.ts";
 import { CachedRanks } from "./cached_ranks.ts";
 import { MpiRanks } from "./mpi_ranks.ts";
-import { type CacheSizes, sizeCache, type Tier } from "./tier.ts";
+import { type CacheSizes, memoryRoom, sizeCache, type Tier } from "./tier.ts";
 import { allocateTrainState, type TrainStateOptions } from "./train_state.ts";
 import { WorkerRanks } from "./worker_ranks.ts";
 
@@ -219,7 +221,7 @@ async function openCached(
 ): Promise<RankGroup> {
   const { plan, batchShape, ranks } = options;
   using opening = new DisposableStack();
-  const store = await startStore(plan, sizes, tier, opening);
+  const store = await startStore(plan, sizes, tier, WHOLE, opening);
   const fullRows = sizes.slots + batchShape.lookupCapacity;
   const onHost = await startOnHost({ ...options, device: options.host, fullRows }, hostOptions);
   const group = new CachedRanks(onHost, { ...sizes, store }, opening.move());
@@ -247,7 +249,7 @@ export async function openDeviceCached(
     return group;
   }
   using owned = new DisposableStack();
-  const cache = { ...onHost, store: await startStore(plan, onHost, tier!, owned) };
+  const cache = { ...onHost, store: await startStore(plan, onHost, tier!, WHOLE, owned) };
   const state = { ...allocateTrainState({ ...options, fullRows: onHost.slots }), device };
   const context = { device, host, shape: plan.shape, batchShape };
   const tables = new CachedTables(context, state.full, cache);
@@ -260,21 +262,28 @@ export async function openDeviceCached(
   return new CachedRanks(rank, cache, owned.move(), { rows, lookAhead });
 }
 
-/** Starts the store of rows that are not in memory. */
+/** Starts the store of a host's rows that are not in memory. */
 async function startStore(
   { shape: { dim, optimizer, tableRows } }: ModelPlan,
   { batchRows, lookAhead }: CacheSizes,
   { files }: Tier,
+  shard: Shard,
   opening: DisposableStack,
 ): Promise<StoreThread> {
-  const directory = files && opening.use(files()).path;
-  const options = { directory, tableRows, dim, stateWords: rowStateWords(optimizer, dim) };
+  const directory = files && opening.use(files(shard.host)).path;
+  const options = { directory, tableRows, shard, dim, stateWords: rowStateWords(optimizer, dim) };
   return opening.use(await StoreThread.start(options, { jobs: lookAhead + 2, rows: batchRows }));
 }
 
 /** Where rows are, for a note. */
-function placeOfRows({ rows }: ModelPlan, { slots }: CacheSizes, { directory }: Tier, { name }: StoreThread): string {
-  const inMemory = Math.min(slots, rows);
+function placeOfRows(
+  { rows }: ModelPlan,
+  { slots }: CacheSizes,
+  { directory }: Tier,
+  { name }: StoreThread,
+  hosts = 1,
+): string {
+  const inMemory = Math.min(slots * hosts, rows);
   return `${count(inMemory)} of ${count(rows)} rows (${
     percent(inMemory / rows)
   }) in memory, all others on the disk of ` +
@@ -301,35 +310,47 @@ async function openWorld(
     tablesOnDevices: mode === "gpu",
     clipNorm,
   };
-  const sizes = tier && mode === "cpu" && plan.rows > 0 && world.peers.size === 1
+  const sizes = tier && mode === "cpu" && plan.rows > 0
     ? sizeShared(world, plan, { ...batches, precision: run.precision }, tier)
     : undefined;
   if (sizes === undefined) return await MpiRanks.open(world, run, report);
   using opening = new DisposableStack();
-  const ranks = await MpiRanks.open(
-    world,
-    { ...run, fullRows: sizes.slots + batches.batchShape.lookupCapacity },
-    report,
-  );
+  const { batchShape } = batches;
+  const ranks = await MpiRanks.open(world, { ...run, fullRows: sizes.slots + batchShape.lookupCapacity }, report);
+  const shard = { host: world.peers.rank, hosts: world.peers.size };
   const store = await togetherAsync(
     world,
-    async () => world.rank === 0 ? await startStore(plan, sizes, tier!, opening) : undefined,
+    async () => world.node.rank === 0 ? await startStore(plan, sizes, tier!, shard, opening) : undefined,
   );
-  if (store !== undefined) report({ event: "note", text: `There are ${placeOfRows(plan, sizes, tier!, store)}` });
-  return new CachedRanks(ranks, { ...sizes, store }, opening.move());
+  if (store !== undefined) {
+    report({ event: "note", text: `There are ${placeOfRows(plan, sizes, tier!, store, shard.hosts)}` });
+  }
+  const cache = { ...sizes, store };
+  const { full, host } = ranks.memory;
+  const cached = new CachedTables({ host, shape: plan.shape, batchShape }, full, cache);
+  const rows = shard.hosts > 1 ? new CachedShard(cached, batchShape, shard) : cached;
+  return new CachedRanks(ranks, cache, opening.move(), { rows, world });
 }
 
-/** Sizes of the cache that the processes of a host share; undefined if all rows fit in memory. */
+/**
+ * Sizes of the cache that the processes of a host share, on the host with the fewest rows in memory; undefined if all rows
+ * fit. The budget is that of each machine, whose processes may be several hosts because they share no memory.
+ */
 function sizeShared(
   world: MpiWorld,
   plan: ModelPlan,
   batches: PlacementBatches & { readonly precision: CpuPrecision },
   tier: Tier,
 ): CacheSizes | undefined {
-  const resident = world.gather(Deno.memoryUsage().rss).reduce((sum, rss) => sum + rss, 0);
-  const sizes = { ...batches, ranks: world.size, processes: world.size };
-  const own = together(world, () => sizeCache(plan, sizes, tier.memory, resident));
-  return world.broadcast(own ?? null) ?? undefined; // the available memory changes from one process to the next
+  const { node, peers, machine } = world;
+  const resident = node.gather(Deno.memoryUsage().rss).reduce((sum, rss) => sum + rss, 0);
+  const sizes = { ...batches, ranks: world.size, hosts: peers.size, processes: node.size };
+  const share = node.size / machine.size;
+  const memory = tier.memory !== null && "bytes" in tier.memory ? { bytes: share * tier.memory.bytes } : tier.memory;
+  const own = together(world, () => sizeCache(plan, sizes, memory, resident, share * memoryRoom()));
+  const least = (a: CacheSizes, b: CacheSizes) => b.slots < a.slots ? b : a;
+  const some = world.gather(own ?? null).filter((sizes) => sizes !== null);
+  return some.length === 0 ? undefined : some.reduce(least);
 }
 
 /** The device of the configuration, with several ranks the last one's; undefined for the CPU. */

@@ -8,14 +8,15 @@ import { AtomicDirectory } from "../storage/atomic_directory.ts";
 import { bytes } from "../format.ts";
 import type { BatchShape } from "../layout/batch.ts";
 import type { ModelPlan } from "../model/shape.ts";
+import { exchangeWords } from "../embedding/row_exchange.ts";
 import { countMemory } from "./count_memory.ts";
 
 /** A place on disk for rows that do not fit in memory. */
 export interface Tier {
   /** Whose disk it is, for messages. */
   readonly directory: string;
-  /** Creates a directory for the rows, removed when disposed; undefined if rows of a checkpoint are only read. */
-  readonly files: (() => RowFiles) | undefined;
+  /** Creates a directory for a host's rows, removed when disposed; undefined if rows of a checkpoint are only read. */
+  readonly files: ((host: number) => RowFiles) | undefined;
   /** Null to keep all rows in memory if they fit in the available memory. */
   readonly memory: MemoryBudget | null;
 }
@@ -27,12 +28,13 @@ export interface RowFiles extends Disposable {
 
 /** The place for rows of a run: a directory in the run's, whose name identifies the process that it ends with. */
 export function tierOf(run: string, memory: MemoryBudget | null): Tier {
-  const files = () => {
+  const files = (host: number) => {
     try {
-      const directory = new AtomicDirectory(join(run, "rows"), () => {});
+      // Of another name on each host, where ids of the processes of other hosts mean nothing.
+      const directory = new AtomicDirectory(join(run, host === 0 ? "rows" : `rows-${host}`), () => {});
       const remove = () => {
         directory[Symbol.dispose]();
-        if ([...Deno.readDirSync(run)].length === 0) Deno.removeSync(run); // no run has begun
+        removeIfEmpty(run); // no run has begun
       };
       return { path: directory.temporary, [Symbol.dispose]: remove };
     } catch (error) {
@@ -40,6 +42,14 @@ export function tierOf(run: string, memory: MemoryBudget | null): Tier {
     }
   };
   return { directory: run, files, memory };
+}
+
+function removeIfEmpty(directory: string): void {
+  try {
+    Deno.removeSync(directory);
+  } catch {
+    // It has files, or another host has removed it.
+  }
 }
 
 /** Number of rows in memory, and how many batches ahead they are prefetched. */
@@ -72,7 +82,9 @@ interface BatchSizes {
   readonly ranks: number;
   /** Of matrix products; default fp32. */
   readonly precision?: CpuPrecision | undefined;
-  /** Processes that the ranks are in; default one. */
+  /** Hosts that shard the rows; default one. */
+  readonly hosts?: number | undefined;
+  /** Processes of one of them that the ranks are in; default one. */
   readonly processes?: number | undefined;
   /** Batches whose rows are prefetched; default what the ranks need. */
   readonly lookAhead?: number;
@@ -84,31 +96,33 @@ export function tableBytes({ rows, shape: { dim, optimizer } }: ModelPlan): numb
 }
 
 /**
- * The number of rows kept in memory; undefined if all are, in ordinary tables. `resident` is the present memory of the
- * processes. Throws UsageError if the budget is too small for training at all.
+ * The number of rows kept in memory on one host; undefined if all are, in ordinary tables. `resident` is the present memory
+ * of its processes. Throws UsageError if the budget is too small for training at all.
  */
 export function sizeCache(
   plan: ModelPlan,
-  { batchShape, mostDistinct, ranks, precision, processes = 1, lookAhead = lookAheadOf(ranks) }: BatchSizes,
+  { batchShape, mostDistinct, ranks, precision, hosts = 1, processes = 1, lookAhead = lookAheadOf(ranks) }: BatchSizes,
   memory: MemoryBudget | null,
   resident: number,
   room: number = memoryRoom(),
 ): CacheSizes | undefined {
-  const { rows, shape: { dim, optimizer } } = plan;
+  const { shape: { dim, optimizer } } = plan;
+  const rows = Math.ceil(plan.rows / hosts);
   const rowBytes = 4 * (dim + rowStateWords(optimizer, dim));
   const batchRows = Math.max(1, mostDistinct?.cold ?? batchShape.lookupCapacity);
   const least = 2 * batchRows;
   const sizes = (slots: number) => ({ slots: Math.max(least, slots), batchRows, lookAhead });
-  const tables = tableBytes(plan);
+  const tables = rowBytes * rows;
   const slotBytes = rowBytes + processes * PLAN_BYTES;
   if (memory !== null && "share" in memory) {
     // Tiny tables need everything else, including two batches of rows.
     const forRows = memory.share * tables - PLACE_BYTES * rows;
     return memory.share === 1 ? undefined : sizes(Math.floor(forRows / slotBytes));
   }
-  const threads = ranks > processes ? ranks : 0;
-  const rest = resident + FIXED_BYTES + threads * THREAD_BYTES +
-    processes * stepBytes(plan, batchShape, ranks, precision);
+  const threads = ranks > hosts * processes ? ranks : 0;
+  const exchanges = hosts > 1 ? 4 * exchangeWords(dim, batchShape.lookupCapacity, processes) : 0;
+  const steps = processes * stepBytes(plan, batchShape, ranks, precision);
+  const rest = resident + FIXED_BYTES + threads * THREAD_BYTES + steps + exchanges;
   const budget = memory?.bytes ?? resident + room;
   if (rest + tables <= budget) return undefined;
   const jobs = (lookAhead + 2) * 2 * batchRows * (rowBytes + 4);
@@ -146,7 +160,7 @@ function stepBytes(
  * Bytes that this process can still allocate when other processes keep their share; Infinity if the system or Deno does
  * not report it.
  */
-function memoryRoom(): number {
+export function memoryRoom(): number {
   try {
     const { available } = Deno.systemMemoryInfo();
     return AVAILABLE_SHARE * Math.min(available, cgroupRoom());

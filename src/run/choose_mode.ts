@@ -30,7 +30,7 @@ export async function chooseMode(
   let chosen: TrainConfig;
   if (world !== undefined) {
     const onDevices = config.device === "cuda" || config.device === "emulated";
-    const replicates = (onDevices || world.peers.size > 1) && mayReplicate(config, dataset);
+    const replicates = config.memory === null && (onDevices || world.peers.size > 1) && mayReplicate(config, dataset);
     chosen = { ...config, mode: replicates ? "fae" : onDevices ? "gpu" : "cpu" };
   } else {
     const mayUseDevice = config.memory === null && config.model !== "tbsm";

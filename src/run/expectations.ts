@@ -4,7 +4,6 @@ import type { Dataset } from "../dataset/dataset.ts";
 import { HotsetError, UsageError } from "../errors.ts";
 import { bytes } from "../format.ts";
 import type { ModelPlan } from "../model/shape.ts";
-import type { MpiWorld } from "../parallel/mpi_world.ts";
 import { tableBytes } from "../ranks/tier.ts";
 import type { LearningRateSchedule } from "../schedule/learning_rate.ts";
 import { ifPermitted, type RunRecord } from "./run_record.ts";
@@ -30,20 +29,17 @@ export function expectMemory(plan: ModelPlan, { directory }: Dataset): void {
   );
 }
 
-/** True if rows for which there is no memory can be stored on disk: where all ranks share memory. */
-export function mayUseDisk({ mode }: TrainConfig, world?: MpiWorld): boolean {
-  return (mode === "cpu" || mode === "cached") && (world === undefined || world.peers.size === 1);
+/** True if rows for which there is no memory can be stored on disk. */
+export function mayUseDisk({ mode }: TrainConfig): boolean {
+  return mode === "cpu" || mode === "cached";
 }
 
 /** Throws UsageError if there is a budget for a configuration that keeps all rows in memory. */
-export function expectTier(config: TrainConfig, world: MpiWorld | undefined): void {
-  if (config.memory === null || mayUseDisk(config, world)) return;
-  const [where, way] = config.mode === "cpu" && world !== undefined
-    ? [`over ${world.peers.size} hosts`, "train on one host"]
-    : [`in mode ${config.mode}`, "choose --mode cpu"];
+export function expectTier(config: TrainConfig): void {
+  if (config.memory === null || mayUseDisk(config)) return;
   throw new UsageError(
-    `Cannot limit the memory of training ${where}: only ranks that share memory store rows on disk, in modes cpu and cached; ${way}, or ` +
-      `leave out --memory`,
+    `Cannot limit the memory of training in mode ${config.mode}: only modes cpu and cached store rows on disk; choose ` +
+      `--mode cpu, or leave out --memory`,
   );
 }
 

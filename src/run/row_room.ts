@@ -28,8 +28,9 @@ export function roomForRows(
   plan: ModelPlan,
   dataset: Dataset,
   from: Checkpoint | undefined,
+  hosts = 1,
 ): RowRoom {
-  const sizeOf = (rows: number) => bytesOf(plan, rows, from);
+  const sizeOf = (rows: number) => bytesOf(plan, rows, from, hosts);
   const room = (bytes: number): RowRoom => ({
     ...(config.save
       ? roomForCheckpoints(out, config, bytes, { what: "rows and checkpoints", remedy: "save nothing with --no-save" })
@@ -45,13 +46,18 @@ export function roomForRows(
   return room(sizeOf(touchedRows(dataset)));
 }
 
-/** Bytes of a log of this number of rows, in addition to those of the model that a run begins with. */
-function bytesOf({ rows, denseWords, shape }: ModelPlan, touched: number, from: Checkpoint | undefined): number {
+/** Bytes of the logs of all hosts with this number of rows, in addition to those of the model that a run begins with. */
+function bytesOf(
+  { rows, denseWords, shape }: ModelPlan,
+  touched: number,
+  from: Checkpoint | undefined,
+  hosts: number,
+): number {
   const { dim, optimizer } = shape;
   const dense = 4 * (denseWords + denseStateWords(optimizer, denseWords));
   const begun = from?.savedRows?.segments.reduce((sum, { bytes }) => sum + bytes, 0) ?? 0;
   const written = from !== undefined && from.savedRows === undefined ? rows : touched;
-  return dense + begun + maxLogBytes(written, rows, dim + rowStateWords(optimizer, dim));
+  return dense + begun + hosts * maxLogBytes(written / hosts, rows, dim + rowStateWords(optimizer, dim));
 }
 
 /** Maximum number of rows that samples of the train split can look up. */

@@ -150,7 +150,7 @@ async function beginRun(
   await inTurn(options, () => expectRows(config, dataset));
   await inTurn(options, () => expectSelection(config, dataset));
   await inTurn(options, () => expectSchedule(config, options.schedule));
-  expectTier(config, options.world);
+  expectTier(config);
   if (options.world === undefined && config.mode !== "gpu" && !mayUseDisk(config)) expectMemory(plan, dataset);
   const from = start && await inTurn(options, () => openFrom(start.directory, plan, dataset));
   using _lock = await lockRun(options);
@@ -191,7 +191,7 @@ export async function resumeRun(given: RunOptions, changes: ResumeChanges = {}):
         `them, differ from those of an uninterrupted run`,
     });
   }
-  expectTier(config, options.world);
+  expectTier(config);
   return await trainRun(config, plan, dataset, { ...begin, record: recorded }, options);
 }
 

@@ -42,7 +42,7 @@ export async function trainRun(
 ): Promise<ResultEvent> {
   const { out, report, signal = NEVER, phases, world, schedule: own } = options;
   const trains = recorded === undefined;
-  const onADisk = mayUseDisk(config, world);
+  const onADisk = mayUseDisk(config);
   let room = config.save && trains && !onADisk
     ? await inTurn(options, () => roomForCheckpoints(out, config, checkpointBytes(plan)))
     : undefined;
@@ -64,7 +64,7 @@ export async function trainRun(
   const tier = tierOf(out, config.memory);
   await using group = await openRanks(config, plan, batchesOf(layout), report, world, tier);
   if (trains && group instanceof CachedRanks) {
-    const found = await inTurn(options, () => roomForRows(out, config, plan, dataset, from));
+    const found = await inTurn(options, () => roomForRows(out, config, plan, dataset, from, world?.peers.size));
     report({ event: "note", text: `Rows take at most ${bytes(found.bytes)} of the disk of ${out}` });
     room = found;
   } else if (config.save && trains && onADisk) {

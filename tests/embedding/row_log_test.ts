@@ -140,6 +140,56 @@ Deno.test("what is sealed is read as it was then, and can be the beginning of an
   }
 });
 
+Deno.test("hosts have a log each of their rows; all segments together are a log for any number of hosts", () => {
+  using directory = new TemporaryDirectory();
+  const [rows, recordWords] = [3_000, 20];
+  const random = new Random(7);
+  const value = Float32Array.from({ length: rows }, (_, row) => row / 7);
+  let saved: SavedRows = { directory: directory.path, seed: 0, segments: [] };
+  for (const [turn, hosts] of [2, 3, 1, 2, 4].entries()) {
+    using opened = new DisposableStack();
+    const folders = Array.from({ length: hosts }, (_, host) => directory.join(`${turn}-${host}`));
+    const logs = folders.map((folder, host) => {
+      Deno.mkdirSync(folder);
+      return opened.use(new RowLog({ ...options(folder, rows, recordWords), shard: { host, hosts } }));
+    });
+    const expectAll = () => {
+      for (const [host, log] of logs.entries()) {
+        const own = Uint32Array.from({ length: Math.ceil((rows - host) / hosts) }, (_, i) => i * hosts + host);
+        const records = new Float32Array(own.length * recordWords);
+        log.read(own, own.length, records);
+        own.forEach((row, i) => assert.equal(records[i * recordWords], value[row], `row ${row} of ${hosts} hosts`));
+      }
+    };
+    for (const log of logs) log.adopt(saved);
+    expectAll();
+    for (let round = 0; round < 60; round++) {
+      const host = round % hosts;
+      const written = new Set(Array.from({ length: 150 }, () => host + hosts * random.below(Math.floor(rows / hosts))));
+      const records = new Float32Array(written.size * recordWords);
+      [...written].forEach((row, i) =>
+        records.fill(value[row] = random.uniform(), i * recordWords, (i + 1) * recordWords)
+      );
+      logs[host].write(Uint32Array.from(written), written.size, records);
+    }
+    expectAll();
+    // As a checkpoint: every segment once, under its number.
+    const target = directory.join(`checkpoint-${turn}`);
+    Deno.mkdirSync(target);
+    const begun = new Set(saved.segments.map(({ number }) => number));
+    const segments = new Map<number, SavedRows["segments"][number]>();
+    for (const [host, log] of logs.entries()) {
+      for (const entry of log.seal()) {
+        const name = segmentFile(entry.number);
+        assert.ok(begun.has(entry.number) || !segments.has(entry.number), `two hosts have written ${name}`);
+        if (!segments.has(entry.number)) Deno.linkSync(join(folders[host], name), join(target, name));
+        segments.set(entry.number, entry);
+      }
+    }
+    saved = { directory: target, seed: 0, segments: [...segments.values()].sort((a, b) => a.number - b.number) };
+  }
+});
+
 Deno.test("segments of other tables, and damaged ones, are refused", () => {
   using directory = new TemporaryDirectory();
   const { log } = filled(directory);

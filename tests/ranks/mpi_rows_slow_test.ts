@@ -1,7 +1,9 @@
 /** MPI processes of one host with rows on disk share the rows in memory, and the first process moves them. */
 import assert from "node:assert/strict";
+import { cpSync } from "node:fs";
 import type { TrainConfig } from "../../src/config/config.ts";
-import { startRun } from "../../src/run/run.ts";
+import { resumeRun, startRun } from "../../src/run/run.ts";
+import { evaluateRun } from "../../src/run/score_run.ts";
 import { checkpointsOf } from "../support/checkpoint_words.ts";
 import { runMpi, testWithEach } from "../support/mpirun.ts";
 import { CONFIG, dataOf, quiet, stopAt } from "../support/row_runs.ts";
@@ -36,14 +38,58 @@ for (const ranks of [2, 3]) {
   );
 }
 
-testWithEach("rows of several hosts stay in memory, and a budget for them is refused", async (launcher) => {
+for (const hosts of [[1, 1], [2, 2], [1, 1, 1]]) {
+  testWithEach(
+    `${hosts.length} hosts of ${hosts[0]} processes with rows on disk leave the bits of the same hosts in memory`,
+    async (launcher) => {
+      using place = new TemporaryDirectory();
+      const bags = hosts.length === 3;
+      const dataset = dataOf(place, { bags });
+      const config: TrainConfig = { ...CONFIG, testFreq: 17, checkpointSteps: 10 };
+      const [plain, out] = ["plain", "run"].map((name) => place.join(name));
+      const train = async (...args: string[]) => {
+        const { code, stdout, stderr } = await runMpi(launcher, hosts, TRAINING, args);
+        assert.equal(code, 0, stderr);
+        return JSON.parse(stdout);
+      };
+      await train(dataset.directory, plain, JSON.stringify(config));
+      const { moved, ...result } = await train(dataset.directory, out, JSON.stringify({ ...config, memory }));
+      assert.deepEqual([result.hosts, result.locals], [hosts.length, hosts[0]]);
+      assert.ok(moved.read > 0 && moved.written > 0);
+      assert.deepEqual(checkpointsOf(out), checkpointsOf(plain));
+      assert.deepEqual(await evaluateRun(out, [], quiet), await evaluateRun(plain, [], quiet));
+    },
+  );
+}
+
+testWithEach("what two hosts with rows on disk saved goes on, on these and on other hosts", async (launcher) => {
   using place = new TemporaryDirectory();
   const dataset = dataOf(place);
-  const config = JSON.stringify({ ...CONFIG, ranks: 2, memory });
-  const { code, stderr } = await runMpi(launcher, [1, 1], TRAINING, [dataset.directory, place.join("run"), config]);
-  assert.notEqual(code, 0);
-  assert.match(
-    stderr,
-    /Cannot limit the memory of training over 2 hosts: .*; train on one host, or leave out --memory/,
-  );
+  const [plain, out] = ["plain", "run"].map((name) => place.join(name));
+  const run = async (hosts: number[], ...args: string[]) => {
+    const { code, stdout, stderr } = await runMpi(launcher, hosts, TRAINING, args);
+    assert.equal(code, 0, stderr);
+    return JSON.parse(stdout);
+  };
+  const within = (memory: TrainConfig["memory"]) => JSON.stringify({ memory });
+  await run([1, 1], dataset.directory, plain, JSON.stringify(CONFIG));
+  const { interrupted } = await run([1, 1], dataset.directory, out, JSON.stringify({ ...CONFIG, memory }), "8");
+  assert.match(interrupted, /interrupted at step \d+/);
+  // Each pair goes on from the same checkpoint, on a disk and in memory.
+  for (const hosts of [[1, 1, 1], [1], []]) {
+    const copies = [{ share: 0.04 }, null].map((memory) => {
+      const copy = place.join(`${hosts.length}-${memory === null ? "memory" : "disk"}`);
+      cpSync(out, copy, { recursive: true });
+      return { copy, memory };
+    });
+    for (const { copy, memory } of copies) {
+      if (hosts.length > 0) await run(hosts, "resume", copy, within(memory));
+      else await resumeRun({ out: copy, report: quiet, data: dataset.directory }, { memory, ranks: 1 });
+    }
+    assert.deepEqual(checkpointsOf(copies[0].copy), checkpointsOf(copies[1].copy));
+  }
+  assert.match((await run([1, 1], "resume", out, within(null), "20")).interrupted, /interrupted/);
+  await run([1, 1], "resume", out, within({ share: 0.3 }));
+  assert.deepEqual(checkpointsOf(out), checkpointsOf(plain));
+  assert.ok(![...Deno.readDirSync(out)].some(({ name }) => name.includes("rows")), "rows are left");
 });

@@ -1,20 +1,26 @@
 /**
- * Run by mpirun: trains on a dataset or resumes, as one rank. Arguments: directories of the dataset and the run,
- * configuration as JSON, "resume" to resume. Rank 0 prints the result and the bytes that were sent.
+ * Run by mpirun: trains on a dataset or resumes, as one rank. Arguments: directory of the dataset, or "resume"; directory
+ * of the run; configuration, or changes of it, as JSON; a step after which the run is interrupted. Rank 0 prints the
+ * result and the bytes that were sent.
  */
 import { openWorld } from "../../src/parallel/mpi_world.ts";
 import { Dataset } from "../../src/dataset/dataset.ts";
+import type { RunEvent } from "../../src/events/events.ts";
 import { Interrupt } from "../../cli/interrupt.ts";
 import { resumeRun, startRun } from "../../src/run/run.ts";
 import { Interrupted } from "../../src/errors.ts";
 
-const [dataset, out, config] = Deno.args;
+const [dataset, out, config, last] = Deno.args;
 const world = openWorld();
 using interrupt = new Interrupt();
-const options = { out, report: () => {}, signal: () => interrupt.listen(true), world };
+const stop = new AbortController();
+const report = (event: RunEvent) => {
+  if (last !== undefined && event.event === "progress" && event.step >= Number(last)) stop.abort();
+};
+const options = { out, report, signal: () => AbortSignal.any([interrupt.listen(true), stop.signal]), world };
 try {
   const result = dataset === "resume"
-    ? await resumeRun(options)
+    ? await resumeRun(options, JSON.parse(config ?? "{}"))
     : await startRun(JSON.parse(config), Dataset.open(dataset), options);
   const bytes = world.bytesSent();
   const { node: { size: locals }, peers: { size: hosts }, isolationReason } = world;

@@ -10,6 +10,9 @@
  *
  * A checkpoint seals the last segment and links all of them under names of its own. Another log can begin with the
  * segments of a checkpoint: the last record of a row in the log is the latest one.
+ *
+ * Hosts that shard the rows have a log each, which ignores records of other hosts' rows. No two hosts give the same number
+ * to segments, so the segments of all of them, in the order of their numbers, are a log of all rows.
  */
 import { HotsetError } from "../../errors.ts";
 import { alignedBytes } from "../../storage/direct_file.ts";
@@ -17,6 +20,7 @@ import { MAX_REQUESTS, PageReader, READ_DEPTH, runPages } from "./page_reader.ts
 import { PageWriter } from "./page_writer.ts";
 import { EXPONENT, NO_ROW, PageMemory, type PageShape, pageShape } from "./row_page.ts";
 import type { RowStore, StoreCounts } from "./row_store.ts";
+import { holds, rowsOf, type Shard, WHOLE } from "../shard.ts";
 import {
   createSegment,
   hasDirect,
@@ -52,7 +56,10 @@ export function maxLogBytes(written: number, rows: number, recordWords: number):
 export interface RowLogOptions {
   /** Directory of its segments; undefined for a log that only reads those of a checkpoint. */
   readonly directory: string | undefined;
+  /** Number of all rows. */
   readonly rows: number;
+  /** The host whose rows the log has, if rows are sharded; default all. */
+  readonly shard?: Shard | undefined;
   /** Words of a row: its weights, then its optimizer state. */
   readonly recordWords: number;
   /** Writes the initial record of a row to `records` from `at` on. */
@@ -80,8 +87,11 @@ export class RowLog implements RowStore {
   readonly #pageRows: number;
   /** Pages of a segment. */
   readonly #segmentPages: number;
+  /** Above the first number segments are compacted; the second cannot be exceeded. */
   readonly #maxSegments: number;
-  /** Position of each row's latest record plus one: `page * pageRows + index`; 0 if it was never written. */
+  readonly #segmentLimit: number;
+  readonly #shard: Shard;
+  /** Position of each own row's latest record plus one: `page * pageRows + index`; 0 if it was never written. */
   readonly #places: Uint32Array;
   /** By index; undefined for free indices. */
   readonly #segments: (LogSegment | undefined)[] = [];
@@ -92,15 +102,17 @@ export class RowLog implements RowStore {
   #page = -1;
   #filled = 0;
   /** Number of the next segment. */
-  #nextNumber = 1;
+  #nextNumber: number;
   /** Requests of a read, sorted by position: `place * MAX_REQUESTS + index`. */
   #requests = new Float64Array(0);
   #emptying = false;
 
   /** An empty log. Throws HotsetError if it cannot be created. */
   constructor(options: RowLogOptions) {
-    const { directory, rows, recordWords } = options;
+    const { directory, rows, recordWords, shard = WHOLE } = options;
     this.#options = options;
+    this.#shard = shard;
+    const ownRows = rowsOf(shard, rows);
     this.rows = rows;
     this.recordWords = recordWords;
     const shape = pageShape(recordWords);
@@ -109,13 +121,16 @@ export class RowLog implements RowStore {
     const bufferPages = bufferPagesOf(shape);
     this.#segmentPages = segmentPagesOf(options, bufferPages);
     const segmentRows = this.#segmentPages * shape.rows;
-    this.#maxSegments = Math.min(MAX_SEGMENTS, Math.floor((NO_ROW - 1) / segmentRows));
-    if (SPACE * rows + 8 * segmentRows > this.#maxSegments * segmentRows && options.segmentBytes === undefined) {
+    this.#segmentLimit = Math.min(MAX_SEGMENTS, Math.floor((NO_ROW - 1) / segmentRows));
+    // A checkpoint has the segments of all hosts.
+    this.#maxSegments = Math.min(this.#segmentLimit, Math.floor(MAX_SEGMENTS / shard.hosts));
+    if (SPACE * ownRows + 8 * segmentRows > this.#maxSegments * segmentRows && options.segmentBytes === undefined) {
       throw new HotsetError(
         `Cannot make a row store for ${rows} rows: at most ${Math.floor(NO_ROW / 2)} are supported`,
       );
     }
-    this.#places = new Uint32Array(new SharedArrayBuffer(4 * rows));
+    this.#places = new Uint32Array(new SharedArrayBuffer(4 * ownRows));
+    this.#nextNumber = this.#numberAfter(0);
     this.#direct = directory === undefined || hasDirect(directory);
     const bytes = alignedBytes((2 * bufferPages + READ_DEPTH * runPages(shape.bytes)) * shape.bytes);
     this.#memory = new PageMemory(bytes, shape);
@@ -139,12 +154,11 @@ export class RowLog implements RowStore {
     return this.#segments.reduce((sum, segment) => sum + (segment?.alive ?? 0), 0);
   }
 
-  /** For its reader. */
+  /** For its reader, as is `segmentAt`. */
   get segmentPages(): number {
     return this.#segmentPages;
   }
 
-  /** For its reader. */
   segmentAt(index: number): LogSegment {
     return this.#segments[index]!;
   }
@@ -161,7 +175,7 @@ export class RowLog implements RowStore {
     if (this.#requests.length < end - first) this.#requests = new Float64Array(end - first);
     let requests = 0;
     for (let i = first; i < end; i++) {
-      const place = this.#places[rows[i]];
+      const place = this.#places[this.#indexOf(rows[i])];
       if (place === 0) {
         this.#options.initial(rows[i], records, i * recordWords);
         this.counts.rowsComputed++;
@@ -206,10 +220,22 @@ export class RowLog implements RowStore {
 
   /** Records that the latest record of a row is at this position. */
   #moveTo(row: number, segment: number, page: number, index: number): void {
-    const old = this.#places[row];
+    const at = this.#indexOf(row);
+    const old = this.#places[at];
     if (old > 0) this.#segments[Math.floor((old - 1) / this.#pageRows / this.#segmentPages)]!.alive--;
-    this.#places[row] = page * this.#pageRows + index + 1;
+    this.#places[at] = page * this.#pageRows + index + 1;
     this.#segments[segment]!.alive++;
+  }
+
+  /** Index of an own row in `places`. */
+  #indexOf(row: number): number {
+    return Math.floor(row / this.#shard.hosts);
+  }
+
+  /** The first number above another one that only this host gives to segments. */
+  #numberAfter(number: number): number {
+    const { host, hosts } = this.#shard;
+    return number + 1 + (host - number % hosts + hosts) % hosts;
   }
 
   /** Completes the page that is being filled, and writes the buffer if it is full. */
@@ -233,7 +259,8 @@ export class RowLog implements RowStore {
     const { directory } = this.#options;
     if (directory === undefined) throw new Error("a log that only reads is written to");
     this.#current = this.#freeIndex();
-    this.#segments[this.#current] = createSegment(directory, this.#nextNumber++);
+    this.#segments[this.#current] = createSegment(directory, this.#nextNumber);
+    this.#nextNumber = this.#numberAfter(this.#nextNumber);
     if (!this.#emptying) this.#emptySegments();
   }
 
@@ -273,7 +300,7 @@ export class RowLog implements RowStore {
       const first = (index * this.#segmentPages + page) * this.#pageRows + 1;
       for (let i = 0; i < this.#pageRows && segment.alive > 0; i++) {
         const row = this.#memory.rowAt(word, i);
-        if (row === NO_ROW || this.#places[row] !== first + i) continue;
+        if (row === NO_ROW || this.#places[this.#indexOf(row)] !== first + i) continue;
         this.#memory.move(word, i, this.#pageForRow(), this.#filled);
         this.#appended(row);
       }
@@ -297,7 +324,8 @@ export class RowLog implements RowStore {
 
   /**
    * Begins the log with the segments of a checkpoint, linked under its own names if it has a directory. Reads all pages
-   * and calls `visit` with every record; of several records of a row the last one is valid. Throws HotsetError.
+   * and calls `visit` with every record of an own row; of several records of a row the last one is valid. Throws
+   * HotsetError.
    */
   adopt(
     saved: SavedRows,
@@ -311,13 +339,14 @@ export class RowLog implements RowStore {
         if (isSo) return;
         throw new HotsetError(`Cannot read rows from ${segment.path}: ${what}`, { code: "damaged" });
       };
-      expect(segment.pages <= this.#segmentPages && index < this.#maxSegments, "it is no segment of these tables");
-      this.#nextNumber = entry.number + 1;
+      expect(segment.pages <= this.#segmentPages && index < this.#segmentLimit, "it is no segment of these tables");
+      this.#nextNumber = this.#numberAfter(entry.number);
       this.#reader.scan(segment, (word, page) => {
         for (let i = 0; i < this.#pageRows; i++) {
           const row = this.#memory.rowAt(word, i);
           if (row === NO_ROW) continue;
           expect(row < this.rows, `it holds row ${row} of ${this.rows}`);
+          if (!holds(this.#shard, row)) continue;
           expect(this.#memory.isFinite(word, i), `row ${row} of all tables is not finite`);
           this.#moveTo(row, index, index * this.#segmentPages + page, i);
           visit(row, this.#memory, word, i);

@@ -5,6 +5,7 @@
 import { HotsetError } from "../../errors.ts";
 import { Mailbox } from "../../threads/mailbox.ts";
 import { initialRecords } from "../initialise.ts";
+import { rowsOf, type Shard, WHOLE } from "../shard.ts";
 import { MAX_SEGMENTS, NotFiniteRow, RowLog, type RowLogOptions } from "./row_log.ts";
 import type { RowStore, StoreCounts } from "./row_store.ts";
 import type { LogSegmentEntry, SavedRows } from "./log_segments.ts";
@@ -14,6 +15,8 @@ export interface StoreOptions {
   /** Directory of its segments; undefined if it only reads those of checkpoints. */
   readonly directory: string | undefined;
   readonly tableRows: readonly number[];
+  /** The host whose rows the store has; default all. */
+  readonly shard?: Shard | undefined;
   readonly dim: number;
   /** Words of optimizer state of a row, which are initially 0. */
   readonly stateWords: number;
@@ -152,6 +155,12 @@ export class StoreThread implements Disposable {
     return { directory: this.#memory.options.directory!, segments };
   }
 
+  /** Number of rows that the store is for. */
+  get rows(): number {
+    const { tableRows, shard = WHOLE } = this.#memory.options;
+    return rowsOf(shard, tableRows.reduce((sum, count) => sum + count, 0));
+  }
+
   /** Waits until all jobs are done. Throws HotsetError if one failed. */
   settle(): void {
     this.wait(this.#begun - 1);
@@ -235,13 +244,13 @@ export function serveStore(
 ): void {
   const { options } = memory;
   const mailbox = new Mailbox(memory.mailbox);
-  const { directory, dim, stateWords } = options;
+  const { directory, shard, dim, stateWords } = options;
   const rows = options.tableRows.reduce((sum, count) => sum + count, 0);
   let initial = initialRecords(options, 0);
   const setSeed = (seed: number) => initial = initialRecords(options, seed);
   try {
     using store = open({
-      ...{ directory, rows, recordWords: dim + stateWords },
+      ...{ directory, rows, shard, recordWords: dim + stateWords },
       initial: (row, records, at) => initial(row, records, at),
     });
     ready(store.name);
