@@ -4,7 +4,7 @@ import { planDataset, planPublished, thisMachine } from "../src/plan/plan_traini
 import { publishedData } from "../src/plan/published.ts";
 import { gpuMachine, MACHINE_NAMES } from "../src/plan/machines.ts";
 import { planText } from "../src/report/tables.ts";
-import { expectDenseFeatures, type Preset, resolveConfig } from "../src/config/config.ts";
+import { expectBags, expectDenseFeatures, type Preset, resolveConfig } from "../src/config/config.ts";
 import { speedHere } from "../src/doctor.ts";
 import type { Common } from "./common_options.ts";
 import { run } from "./run.ts";
@@ -28,7 +28,9 @@ export function plan(program: Command): void {
         const dataset = directory === undefined ? undefined : Dataset.open(directory, "lengths");
         const published = dataset === undefined ? publishedData(flags.preset) : undefined;
         const shape = dataset ?? { denseFeatures: published!.dense.length, tables: published!.tables.length };
-        expectDenseFeatures(config, shape.denseFeatures, `plan for ${directory ?? published!.source}`);
+        const doing = `plan for ${directory ?? published!.source}`;
+        expectDenseFeatures(config, shape.denseFeatures, doing);
+        expectBags(config, dataset?.body.bags ?? false, doing);
         const speed = await speedHere(config, shape);
         const planned = dataset === undefined
           ? planPublished(published!, config, machine, speed, on)

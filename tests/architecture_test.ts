@@ -129,6 +129,7 @@ const BELOW: Record<string, string[]> = {
 const GROUP = ["src/parallel/process_group.ts", "src/parallel/host_group.ts"];
 const CONTRACT = [
   "src/backend/backend.ts",
+  "src/backend/shapes.ts",
   "src/backend/host_memory.ts",
   "src/backend/host_steps.ts",
   "src/backend/bf16_copies.ts",

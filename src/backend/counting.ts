@@ -157,6 +157,10 @@ export class CountingBackend implements HostBackend {
     this.#count(lookups * (dim + 1) + bags * dim, 0, lookups);
   }
 
+  meanOfBags(bags: number, dim: number): void {
+    this.#count(bags * (2 * dim + 1));
+  }
+
   interact(shape: InteractionShape, samples: number): void {
     this.#interaction(shape, samples, 1);
   }

@@ -39,6 +39,7 @@ const modelShape: z.ZodType<ModelShape> = z.object({
   bottom: z.array(z.number().int().positive()),
   top: z.array(z.number().int().positive()),
   interaction: z.enum(["dot", "cat"]),
+  pooling: z.literal("mean").optional(),
   cross: z.object({ layers: z.number().int().positive(), rank: z.number().int().positive() }).optional(),
   model: z.enum(["mf", "deepfm", "wide-deep", "tbsm"]).optional(),
   steps: z.number().int().positive().optional(),

@@ -172,3 +172,12 @@ export function expectDenseFeatures(
     `Cannot ${doing}: the bottom MLP has ${denseFeatures} inputs, but the data has ${found} dense features; ${remedy}`,
   );
 }
+
+/** Throws HotsetError if the configuration combines the rows of bags by their mean, and the data have no bags. */
+export function expectBags({ pooling }: Pick<TrainConfig, "pooling">, bags: boolean, doing: string): void {
+  if (pooling === "sum" || bags) return;
+  throw new HotsetError(
+    `Cannot ${doing} with --pooling ${pooling}: every sample has one value in each sparse feature, so there is nothing to ` +
+      `combine; leave it out, or declare a column with lists of values as a bag`,
+  );
+}

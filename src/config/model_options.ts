@@ -15,6 +15,8 @@ export interface ModelConfig {
   top: number[];
   /** Interaction of the features: products of all pairs, or concatenation. */
   interaction: "dot" | "cat";
+  /** How the rows of a bag, the values of a sample in one sparse feature, are combined. */
+  pooling: "sum" | "mean";
   /** Layers of the cross network of DCNv2. */
   crossLayers: number;
   /** Rank of the weights of these layers. */
@@ -93,6 +95,12 @@ export const MODEL_OPTIONS: OptionsOf<ModelConfig> = {
     default: "dot",
     commands: SHAPE,
     rules: [interactionRule],
+  }),
+  pooling: option("--pooling <how>", "how the rows of a bag (a list of values) are combined: sum or mean", {
+    type: oneOf(["sum", "mean"]),
+    default: "sum",
+    before: "sum",
+    commands: [...SHAPE, "import"],
   }),
   crossLayers: option("--dcn-num-layers <n>", "cross layers of dcnv2", {
     type: positive,

@@ -80,7 +80,7 @@ export class HostLookups implements BoundTables, TableLookups {
     this.#gradients = pooledGradients;
   }
 
-  /** Header, labels and dense features. */
+  /** All that layers read. */
   get deviceWords(): number {
     return this.slot.batch.sections.indices;
   }

@@ -33,18 +33,22 @@ export interface OnnxOptions {
  * PyTorch takes them. The output is `probability` (N).
  */
 export function onnxModel({ plan, tensors, dataFile, tables, bags }: OnnxOptions): Uint8Array {
-  const { shape: { dim }, inputs: { dense } } = plan;
+  const { shape: { dim }, inputs: { dense, bagSizes } } = plan;
   const graph = new Graph();
   for (const tensor of tensors) graph.external(tensor, dataFile);
+  const sizes: string[] = [];
   const pooled = tables.map((table, t) => {
     const weight = `emb_l.${t}.weight`;
     const indices = graph.input(`indices_${table}`, ElementType.int64, [bags ? `lookups_${table}` : "N"]);
     const rows = graph.node("Gather", [weight, indices]);
     if (!bags) return rows;
-    return sumBags(graph, rows, indices, graph.input(`offsets_${table}`, ElementType.int64, ["N"]), dim);
+    const offsets = graph.input(`offsets_${table}`, ElementType.int64, ["N"]);
+    if (bagSizes !== undefined) sizes.push(sizesOfBags(graph, indices, offsets));
+    return sumBags(graph, rows, indices, offsets, dim);
   });
   const names = new Map<Value, string>();
   if (plan.inputs.pooled !== undefined) names.set(plan.inputs.pooled, graph.node("Concat", pooled, { axis: 1 }));
+  if (bagSizes !== undefined) names.set(bagSizes, graph.node("Concat", sizes, { axis: 1 }));
   if (dense !== undefined) names.set(dense, graph.input("dense", ElementType.float, ["N", dense.width]));
   for (const { layer, inputs, output } of plan.layers) {
     names.set(output, layer.onnx(graph, inputs.map((input) => names.get(input)!)));
@@ -77,6 +81,15 @@ function sumBags(graph: Graph, rows: string, indices: string, offsets: string, d
   const shape = graph.node("Concat", [samples, graph.constant([dim])], { axis: 0 });
   const zeros = graph.node("Cast", [graph.node("Expand", [graph.constant([0]), shape])], { to: ElementType.float });
   return graph.node("ScatterND", [zeros, sample, rows], { reduction: "add" });
+}
+
+/** The number of lookups of each sample, (N, 1), but 1 for a sample without any. */
+function sizesOfBags(graph: Graph, indices: string, offsets: string): string {
+  const one = graph.constant([1]);
+  const after = graph.node("Slice", [offsets, one, graph.node("Shape", [offsets])]);
+  const ends = graph.node("Concat", [after, graph.node("Shape", [indices])], { axis: 0 });
+  const sizes = graph.node("Max", [graph.node("Sub", [ends, offsets]), one]);
+  return graph.node("Unsqueeze", [graph.node("Cast", [sizes], { to: ElementType.float }), one]);
 }
 
 /** Collects the parts of a graph; values are named by numbers. */

@@ -5,14 +5,14 @@
  * header      HEADER_WORDS                        see src/header.ts
  * labels      batchSize               f32         0 or 1; of weighted samples the weight, negative if the label is 0
  * dense       batchSize * dense       f32         (sample, feature)
- * indices     lookupCapacity          u32         row of each lookup, by (sample, table)
  * offsets     batchSize * tables + 1  u32         only with bags: first lookup of each bag, then the end
+ * indices     lookupCapacity          u32         row of each lookup, by (sample, table)
  * segmentBags lookupCapacity          u32         bag (sample * tables + table) of each lookup, grouped by row
  * segments    2 * (distinct + 1)      u32         (row, first position in segmentBags), rows ascending; the last pair
  *                                                 is (0xffffffff, lookups)
  * ```
- * Every section but the last begins at a fixed word, so a device can record its operations once. Unused words of a
- * section are zero. Bags of a segment ascend. In a hot batch rows are hot-row ids, else global rows of the full tables.
+ * Every section but the last begins at a fixed word, so a device can record its operations once. The layers read no
+ * section from the indices on. Unused words of a section are zero. Bags of a segment ascend. In a hot batch rows are hot-row ids, else global rows of the full tables.
  */
 import { Header, HEADER_WORDS } from "../backend/backend.ts";
 
@@ -45,10 +45,10 @@ export interface BatchSections {
   readonly labels: number;
   /** Dense features, f32 (batchSize, dense features). */
   readonly dense: number;
-  /** Row of each lookup, by sample and table, u32 (lookupCapacity): a hot-row id in a hot batch, else a global row. */
-  readonly indices: number;
   /** First lookup of each bag, then their number, u32 (batchSize * tables + 1); empty without bags. */
   readonly offsets: number;
+  /** Row of each lookup, by sample and table, u32 (lookupCapacity): a hot-row id in a hot batch, else a global row. */
+  readonly indices: number;
   /** Bag (sample * tables + table) of each lookup, grouped by row, u32 (lookupCapacity). */
   readonly segmentBags: number;
   /** Distinct rows, ascending: pairs of row and first position in `segmentBags`, u32 (distinct + 1, 2). */
@@ -64,15 +64,15 @@ export const SEGMENTS_END = 0xffffffff;
 export function batchSections(shape: BatchShape): BatchSections {
   const labels = HEADER_WORDS;
   const dense = labels + shape.batchSize;
-  const indices = dense + shape.batchSize * shape.denseFeatures;
-  const offsets = indices + shape.lookupCapacity;
-  const segmentBags = offsets + (shape.bags ? shape.batchSize * shape.tables + 1 : 0);
+  const offsets = dense + shape.batchSize * shape.denseFeatures;
+  const indices = offsets + (shape.bags ? shape.batchSize * shape.tables + 1 : 0);
+  const segmentBags = indices + shape.lookupCapacity;
   const segments = segmentBags + shape.lookupCapacity;
   return {
     labels,
     dense,
-    indices,
     offsets,
+    indices,
     segmentBags,
     segments,
     capacity: segments + 2 * (shape.lookupCapacity + 1),

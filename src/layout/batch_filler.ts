@@ -59,11 +59,11 @@ export class BatchFiller {
     words[Header.lookups] = lookups;
     words[Header.hot] = this.#hotMap === undefined ? 0 : 1;
     words.fill(0, sections.labels + samples, sections.dense);
-    words.fill(0, sections.dense + samples * shape.denseFeatures, sections.indices);
-    words.fill(0, sections.indices + lookups, sections.offsets);
+    words.fill(0, sections.dense + samples * shape.denseFeatures, sections.offsets);
+    words.fill(0, sections.indices + lookups, sections.segmentBags);
     if (shape.bags) {
       if (samples === 0) words[sections.offsets] = 0;
-      words.fill(0, sections.offsets + samples * shape.tables + 1, sections.segmentBags);
+      words.fill(0, sections.offsets + samples * shape.tables + 1, sections.indices);
     }
     words.fill(0, sections.segmentBags, sections.segments);
     words[sections.segments] = SEGMENTS_END;

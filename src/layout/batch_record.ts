@@ -126,7 +126,7 @@ export class BatchRecord {
     if (distinct > lookups) return `${distinct} distinct rows of ${lookups} lookups`;
     const denseEnd = HEADER_WORDS + samples * denseFeatures;
     floats.set(this.#floats.subarray(HEADER_WORDS, denseEnd), sections.dense);
-    words.fill(0, sections.dense + samples * denseFeatures, sections.indices);
+    words.fill(0, sections.dense + samples * denseFeatures, sections.offsets);
     const bagsFault = bags ? this.#unpackBags(batch, denseEnd, samples, lookups) : undefined;
     if (bagsFault !== undefined) return bagsFault;
     const places = 4 * (denseEnd + (bags ? samples * tables : 0));
@@ -152,7 +152,7 @@ export class BatchRecord {
       bagOf.fill(bag, total, next);
       words[sections.offsets + bag + 1] = total = next;
     }
-    words.fill(0, sections.offsets + end + 1, sections.segmentBags);
+    words.fill(0, sections.offsets + end + 1, sections.indices);
     return total === lookups ? undefined : `bags of ${total} lookups instead of ${lookups}`;
   }
 
@@ -163,7 +163,7 @@ export class BatchRecord {
    * line each time. So the rows of a few tables are collected by sample before they are written to the indices.
    */
   #unpackSegments(batch: Batch, placesAt: number, numbersAt: number): string | undefined {
-    const { words, sections: { indices, offsets, segmentBags, segments }, shape, samples, lookups, distinct } = batch;
+    const { words, sections: { indices, segmentBags, segments }, shape, samples, lookups, distinct } = batch;
     const { bytes } = this;
     const bagOf = this.#bags;
     const places = this.#places;
@@ -174,7 +174,7 @@ export class BatchRecord {
     const rows = collected ?? words;
     let first = collected === undefined ? indices : 0;
     rows.fill(SEGMENTS_END, first, first + Math.min(placeLimit, lookups)); // without tables there are none
-    words.fill(0, indices + lookups, offsets);
+    words.fill(0, indices + lookups, segmentBags);
     let at = numbersAt, k = 0, table = 0, tableEnd = placeLimit;
     for (let s = 0, nextRow = 0, o = segments; s < distinct; s++) {
       let distance = bytes[at++];

@@ -1,6 +1,7 @@
 /** Connects layers to a model and assigns their parameters positions in one vector. */
 import { elementsOf, type Layer, type Parameter, type Part } from "./layers/layer.ts";
 import { linear } from "./layers/linear.ts";
+import { meanOfBags } from "./layers/mean_of_bags.ts";
 import { atEachStep } from "./layers/steps.ts";
 import type { Activation } from "../backend/backend.ts";
 
@@ -30,27 +31,48 @@ export interface PlacedLayer {
   readonly parameters: readonly PlacedParameter[];
 }
 
-/** The inputs of a model's layers. */
+/** The inputs of a model, which a batch and the tables provide. */
 export interface ModelInputs {
   /** Dense features of a sample; undefined without dense features. */
   readonly dense: Value | undefined;
-  /** Its pooled rows, (tables, dim); undefined without tables. */
+  /** The sums of the rows of each bag, (tables, dim); undefined without tables. */
   readonly pooled: Value | undefined;
+  /** The number of lookups of each bag, (tables), in memory as offsets; undefined unless a layer reads it. */
+  readonly bagSizes: Value | undefined;
 }
+
+/** Sizes of the inputs, for one sample. */
+export interface InputSizes {
+  readonly denseFeatures: number;
+  /** Number of bags, (bags, dim) being the pooled rows; 0 without tables. */
+  readonly bags: number;
+  readonly dim: number;
+  /** How the rows of a bag are combined; default sum. */
+  readonly pooling?: Pooling | undefined;
+}
+
+/** How the rows of a bag are combined, as in nn.EmbeddingBag. */
+export type Pooling = "sum" | "mean";
 
 /** A model under construction: its file in `models/` adds layer after layer. */
 export class Composition {
   readonly inputs: ModelInputs;
+  /** What layers read of each bag, (tables, dim): the pooled rows, or their means. Undefined without tables. */
+  readonly pooled: Value | undefined;
   /** In the order of the forward pass. */
   readonly layers: PlacedLayer[] = [];
   #words = 0;
 
-  /** Begins with only the inputs. */
-  constructor(denseFeatures: number, pooledWidth: number) {
+  /** Begins with the inputs, and the layer that turns sums into means if there is one. */
+  constructor({ denseFeatures, bags, dim, pooling }: InputSizes) {
+    const hasMeans = pooling === "mean" && bags > 0;
     this.inputs = {
       dense: denseFeatures === 0 ? undefined : { width: denseFeatures, hasGradient: false },
-      pooled: pooledWidth === 0 ? undefined : { width: pooledWidth, hasGradient: true },
+      pooled: bags === 0 ? undefined : { width: bags * dim, hasGradient: true },
+      bagSizes: hasMeans ? { width: bags, hasGradient: false } : undefined,
     };
+    const { pooled, bagSizes } = this.inputs;
+    this.pooled = hasMeans ? this.add(meanOfBags(bags, dim), pooled!, bagSizes!) : pooled;
   }
 
   /** Words of all parameters so far. */

@@ -3,7 +3,7 @@
  *
  * ```
  * dense ------------------------------------.
- * sparse -> rows of tables -> sum pooling --+-> layers -> logit -> BCE
+ * sparse -> rows of tables -> sum of bags ---+-> layers -> logit -> BCE
  * ```
  * A `Model` is one rank's part: it computes a fixed slice of the samples of every batch and updates a fixed share of the
  * parameters. Only its `EmbeddingTables` know where embedding rows are.
@@ -131,8 +131,8 @@ export class Model {
 
   /** Binds a slot for batches. */
   input(slot: BatchSlot): StepInput {
-    const { denseFeatures } = this.#shape;
-    const { labels, dense } = this.#sections;
+    const { denseFeatures, tables, bags } = this.#shape;
+    const { labels, dense, offsets } = this.#sections;
     const { firstSample: first, capacity } = this;
     const part = (at: number, words: number) => this.#memory.device.view(slot.deviceBlock, at, words);
     return {
@@ -141,6 +141,7 @@ export class Model {
       layers: this.#network.bind({
         dense: part(dense + first * denseFeatures, capacity * denseFeatures),
         pooled: this.#pooled,
+        offsets: bags ? part(offsets + first * tables, capacity * tables + 1) : undefined,
         pooledGradients: this.#dPooled,
       }),
       header: part(0, labels),

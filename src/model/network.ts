@@ -22,6 +22,8 @@ export interface NetworkInputs {
   readonly dense: Buffer;
   /** (samples, tables, dim) */
   readonly pooled: Buffer;
+  /** First lookup of each bag, then the end, (samples * tables + 1); undefined if no sample has bags. */
+  readonly offsets: Buffer | undefined;
   /** Receives the gradients of the pooled rows. */
   readonly pooledGradients: Buffer;
 }
@@ -105,7 +107,7 @@ export class Network {
   }
 
   /** Binds the passes to the memory of one slot. All slots share the activations. */
-  bind({ dense, pooled, pooledGradients }: NetworkInputs): BoundLayer {
+  bind({ dense, pooled, offsets, pooledGradients }: NetworkInputs): BoundLayer {
     const { device, poll } = this.#memory;
     const { inputs: outside, layers } = this.#plan;
     const activations = new Map<Value, Activations>([
@@ -114,6 +116,9 @@ export class Network {
       ...(outside.pooled === undefined
         ? []
         : [[outside.pooled, { values: pooled, gradients: pooledGradients }] as const]),
+      ...(outside.bagSizes === undefined
+        ? []
+        : [[outside.bagSizes, { values: offsets!, gradients: undefined }] as const]),
     ]);
     const bound = layers.map(({ layer, inputs, output }, i) => {
       const { values, gradients: dValues } = activations.get(output)!;

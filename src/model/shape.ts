@@ -1,6 +1,6 @@
 /** Derives the layers of a model, and the position of each in the vector of dense parameters, from its sizes. */
 import type { OptimizerName } from "../optimizer/optimizers.ts";
-import type { Composition, ModelInputs, PlacedLayer, Value } from "./composition.ts";
+import type { Composition, ModelInputs, PlacedLayer, Pooling, Value } from "./composition.ts";
 import { composeDcnv2, type CrossShape } from "./models/dcnv2.ts";
 import { composeDeepFm } from "./models/deepfm.ts";
 import { composeDlrm, type DlrmShape } from "./models/dlrm.ts";
@@ -37,6 +37,8 @@ export interface ModelSizes extends Pick<ModelShape, "dim" | "top" | "interactio
   readonly bottom: readonly number[];
   readonly crossLayers: number;
   readonly crossRank: number;
+  /** How the rows of a bag are combined. */
+  readonly pooling: Pooling;
 }
 
 /** The part of a dataset that a model depends on. */
@@ -46,13 +48,15 @@ export interface DataSizes {
   readonly tableRows: readonly number[];
   /** Steps of a sample; default 1. */
   readonly steps?: number | undefined;
+  /** True if a sample can have any number of lookups in a table, not just one; default false. */
+  readonly bags?: boolean | undefined;
 }
 
 /**
- * The shape of the configured model on this data; without dense features it has no bottom MLP. Throws HotsetError if it
- * cannot read samples of several steps.
+ * The shape of the configured model on this data: without dense features it has no bottom MLP, and where each bag has one
+ * lookup, its mean is the row. Throws HotsetError if the model cannot read samples of several steps.
  */
-export function shapeOf(sizes: ModelSizes, { denseFeatures, tableRows, steps = 1 }: DataSizes): ModelShape {
+export function shapeOf(sizes: ModelSizes, { denseFeatures, tableRows, steps = 1, bags }: DataSizes): ModelShape {
   const { dim, bottom, top, interaction, optimizer, model, crossLayers: layers, crossRank: rank } = sizes;
   if (steps > 1 && model !== "tbsm") {
     throw new HotsetError(
@@ -60,7 +64,7 @@ export function shapeOf(sizes: ModelSizes, { denseFeatures, tableRows, steps = 1
     );
   }
   const input = denseFeatures === 0 ? [] : [denseFeatures];
-  const common = { dim, tableRows, optimizer };
+  const common = { dim, tableRows, optimizer, ...(bags && sizes.pooling === "mean" && { pooling: sizes.pooling }) };
   if (model === "mf") return { ...common, bottom: input, top: [], interaction: "cat", model };
   const mlps = { ...common, bottom: denseFeatures === 0 ? [] : [denseFeatures, ...bottom], top };
   if (model === "dlrm") return { ...mlps, interaction };

@@ -90,6 +90,7 @@ export type PlanConfig = Pick<
   | "interaction"
   | "crossLayers"
   | "crossRank"
+  | "pooling"
   | "optimizer"
   | "batchSize"
   | "hotMemory"
@@ -289,7 +290,9 @@ function placementsOf({ model }: PlanConfig, { tables }: Source): Placement[] {
 function sizesOf(source: Source, config: PlanConfig): { model: ModelPlan; batchShape: BatchShape } {
   const { batchSize } = config;
   const { denseFeatures, steps, bags, lookups } = source;
-  const model = planModel(shapeOf(config, { denseFeatures, tableRows: source.tables.map(({ rows }) => rows), steps }));
+  const model = planModel(
+    shapeOf(config, { denseFeatures, tableRows: source.tables.map(({ rows }) => rows), steps, bags }),
+  );
   const sample = { denseFeatures: steps * denseFeatures, tables: steps * source.tables.length };
   const batchShape = averageBatch({ batchSize, ...sample, bags, lookups });
   return { model, batchShape };

@@ -56,7 +56,12 @@ export class Scorer {
     const gradients = host.allocate(plan.denseWords, "dense gradients");
     this.#network = new Network(plan, MAX_SAMPLES, { device: host, parameters, gradients });
     // Gradients are never computed, so no buffer is needed for them.
-    this.#layers = this.#network.bind({ dense: this.#dense, pooled: this.#pooled, pooledGradients: this.#pooled });
+    this.#layers = this.#network.bind({
+      dense: this.#dense,
+      pooled: this.#pooled,
+      offsets: this.#offsets,
+      pooledGradients: this.#pooled,
+    });
   }
 
   /** The model. */

@@ -58,6 +58,27 @@ export function rowTests(test: Register): void {
     }
   });
 
+  test("means of bags: empty ones, long ones, and a part of a batch", (pair) => {
+    const random = new Random(11);
+    for (const dim of [1, 3, 4, 7, 16, 33]) {
+      for (const { name, batch } of hardBatches(random)) {
+        const { words, sections, shape } = batch;
+        const bags = shape.batchSize * shape.tables;
+        for (const first of [0, Math.floor(bags / 3)]) {
+          pair.check(
+            `means, dim ${dim}, ${name}, from bag ${first}`,
+            {
+              offsets: section(words.slice(sections.offsets + first, sections.offsets + bags + 1)),
+              x: operand(normals((bags - first) * dim, random)),
+              y: output((bags - first) * dim),
+            },
+            (backend, b) => backend.meanOfBags(bags - first, dim, b.offsets, b.x, b.y),
+          );
+        }
+      }
+    }
+  });
+
   test("pooling of single lookups", (pair) => {
     const random = new Random(3);
     for (const dim of [1, 3, 4, 16, 33]) {

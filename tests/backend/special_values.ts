@@ -168,6 +168,7 @@ function* cases(): Generator<Case> {
     yield* elements(width);
     for (const kind of ["dot", "cat"] as const) yield* interactions(width, kind);
     for (const degree of [1, 2] as const) yield* machines(width, degree);
+    yield* means(width);
     yield* rowsThatMove(width);
     for (const optimizer of OPTIMIZER_NAMES) yield* updates(width, optimizer);
   }
@@ -226,6 +227,19 @@ function* elements(words: number): Generator<Case> {
     },
     inputs: ["a", "b", "dY"],
     run: (backend, b) => backend.multiplyAddBackward(words, b.a, b.b, b.dY, b.dA, b.dB, b.dC),
+  });
+}
+
+function* means(dim: number): Generator<Case> {
+  yield define({
+    what: `means of bags, dim ${dim}`,
+    operands: {
+      offsets: section(Uint32Array.of(0, 2, 2, 6, 7)),
+      x: operand(magnitudes(4 * dim)),
+      y: output(4 * dim),
+    },
+    inputs: ["x"],
+    run: (backend, b) => backend.meanOfBags(4, dim, b.offsets, b.x, b.y),
   });
 }
 

@@ -83,6 +83,11 @@ export function goldenParameters(plan: ModelPlan): { dense: Float32Array; rows: 
   return { dense, rows };
 }
 
+/** A golden model that reads the means of bags. */
+export function goldenMeans(optimizer: OptimizerName): ModelShape {
+  return { ...goldenModel(optimizer), pooling: "mean" };
+}
+
 /** The data of a golden model. */
 export interface GoldenData {
   readonly without?: Without;

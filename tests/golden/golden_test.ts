@@ -11,6 +11,7 @@ import gradients from "./gradients.json" with { type: "json" };
 import golden from "./losses.json" with { type: "json" };
 import {
   GoldenBatches,
+  goldenMeans,
   goldenModel,
   goldenOther,
   goldenParameters,
@@ -29,7 +30,8 @@ const RATE = 2 ** 10;
 async function lossesOf(
   optimizer: OptimizerName,
   options: HostOptions,
-  { without, clipNorm, loss, model, weighted, rowL2 }: {
+  { without, clipNorm, loss, model, weighted, rowL2, means }: {
+    means?: boolean;
     without?: Without;
     clipNorm?: number;
     loss?: LossSettings;
@@ -40,7 +42,11 @@ async function lossesOf(
 ): Promise<number[]> {
   using host = await openHost(options);
   const batches = new GoldenBatches({ without, weighted, model });
-  const shape = model === undefined ? goldenModel(optimizer, without) : goldenOther(model, optimizer, without);
+  const shape = means
+    ? goldenMeans(optimizer)
+    : model === undefined
+    ? goldenModel(optimizer, without)
+    : goldenOther(model, optimizer, without);
   await using group = localModel(host, shape, batches.shape, {
     ...(clipNorm !== undefined && { clipNorm }),
   });
@@ -129,6 +135,17 @@ for (const [name, options, tolerance] of BACKENDS) {
   }
 }
 
+for (const [name, options, tolerance] of BACKENDS) {
+  for (const optimizer of OPTIMIZER_NAMES) {
+    Deno.test(`losses with means of bags are PyTorch's: ${name}, ${optimizer}`, async () => {
+      const expected = golden.means[optimizer];
+      const error = largestError(await lossesOf(optimizer, await options(), { means: true }), expected);
+      assert.ok(error <= tolerance, `the losses differ by ${error} relative, more than ${tolerance}`);
+      assert.ok(largestError(golden.losses[optimizer], expected) > 0.1, "the mean makes a difference");
+    });
+  }
+}
+
 const OTHERS = [
   ...Object.entries(golden.mf).map(([optimizer, losses]) =>
     ["mf", undefined, optimizer as OptimizerName, losses] as const
@@ -150,11 +167,15 @@ for (const [name, options, tolerance] of BACKENDS) {
 }
 
 for (const [name, options] of BACKENDS) {
-  for (const [kind, base64] of Object.entries(gradients) as [ModelName, string][]) {
+  for (const [kind, base64] of Object.entries(gradients) as [ModelName | "means", string][]) {
     Deno.test(`gradients are PyTorch's: ${name}, ${kind}`, async () => {
       using host = await openHost(await options());
-      const batches = new GoldenBatches({ model: kind });
-      const shape = kind === "dlrm" ? goldenModel("sgd") : goldenOther(kind, "sgd");
+      const batches = new GoldenBatches({ model: kind === "means" ? "dlrm" : kind });
+      const shape = kind === "means"
+        ? goldenMeans("sgd")
+        : kind === "dlrm"
+        ? goldenModel("sgd")
+        : goldenOther(kind, "sgd");
       await using group = localModel(host, shape, batches.shape);
       const { plan, parameters, full } = group.memory;
       const before = goldenParameters(plan);

@@ -71,7 +71,7 @@ def tensor(stream, shape, scale, shift):
 class Dlrm(torch.nn.Module):
     steps = 1
 
-    def __init__(self, has_dense=True, has_tables=True):
+    def __init__(self, has_dense=True, has_tables=True, pooling="sum"):
         super().__init__()
         layers = []
         top = TOP if has_dense and has_tables else TOP_WITHOUT_DENSE if has_tables else TOP_WITHOUT_TABLES
@@ -87,7 +87,7 @@ class Dlrm(torch.nn.Module):
         self.top = torch.nn.ModuleList(layers[-2:])
         self.tables = torch.nn.ModuleList()
         for t, rows in enumerate(TABLE_ROWS if has_tables else []):
-            table = torch.nn.EmbeddingBag(rows, DIM, mode="sum", sparse=True)
+            table = torch.nn.EmbeddingBag(rows, DIM, mode=pooling, sparse=True)
             table.weight.data = tensor(21 + t, (rows, DIM), 1, -0.5)
             self.tables.append(table)
 
@@ -383,6 +383,7 @@ if __name__ == "__main__":
         "tbsm": {optimizer: train(optimizer, Tbsm()) for optimizer in ("sgd", "adagrad", "adam")},
         "deepfm": train("adagrad", DeepFm(2)),
         "wide-deep": train("adagrad", DeepFm(1)),
+        "means": {optimizer: train(optimizer, Dlrm(pooling="mean")) for optimizer in LEARNING_RATES},
         "withoutTables": train("adagrad", Dlrm(has_tables=False)),
         "weighted": train("adagrad", Dlrm(), positive_weight=POSITIVE_WEIGHT, label_smoothing=LABEL_SMOOTHING),
         "weightedSamples": train("adagrad", Dlrm(), sample_weights=True),
@@ -397,5 +398,6 @@ if __name__ == "__main__":
     with open(path.replace("losses", "gradients"), "w") as file:
         models = {"dlrm": Dlrm(), "dcnv2": Dcnv2(), "mf": MatrixFactorisation(), "deepfm": DeepFm(2), "wide-deep": DeepFm(1)}
         models["tbsm"] = Tbsm()
+        models["means"] = Dlrm(pooling="mean")
         json.dump({name: gradients(model) for name, model in models.items()}, file, indent=1)
         file.write("\n")

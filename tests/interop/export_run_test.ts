@@ -144,6 +144,7 @@ const WAYS: [string, (directory: TemporaryDirectory) => Promise<Trained>][] = [
   ["no dense features", trainPairs],
   ["no tables", trainNumbers],
   ["pairs, matrix factorisation", (directory) => trainPairs(directory, { model: "mf" })],
+  ["means of bags", (directory) => trainBags(directory, { pooling: "mean" })],
   ["bags, matrix factorisation", (directory) => trainBags(directory, { model: "mf" })],
   ["bags, DeepFM", (directory) => trainBags(directory, { model: "deepfm" })],
   ["bags, Wide & Deep", (directory) => trainBags(directory, { model: "wide-deep" })],

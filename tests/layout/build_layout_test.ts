@@ -82,11 +82,11 @@ function checkUnusedWords({ words, sections, shape, samples, lookups }: Batch): 
   const unused: [string, number, number][] = [
     ["header", 5, sections.labels],
     ["labels", sections.labels + samples, sections.dense],
-    ["dense", sections.dense + samples * shape.denseFeatures, sections.indices],
-    ["indices", sections.indices + lookups, sections.offsets],
+    ["dense", sections.dense + samples * shape.denseFeatures, sections.offsets],
+    ["indices", sections.indices + lookups, sections.segmentBags],
     ["segmentBags", sections.segmentBags + lookups, sections.segments],
   ];
-  if (shape.bags) unused.push(["offsets", sections.offsets + samples * shape.tables + 1, sections.segmentBags]);
+  if (shape.bags) unused.push(["offsets", sections.offsets + samples * shape.tables + 1, sections.indices]);
   for (const [name, from, to] of unused) {
     assert.ok(words.subarray(from, to).every((word) => word === 0), `unused words of ${name} are zero`);
   }

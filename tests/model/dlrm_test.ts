@@ -71,6 +71,8 @@ function lossOf(group: LocalRank, batch: Batch): number {
 const MODELS: Record<string, ModelShape> = {
   dot: MODEL,
   cat: { ...MODEL, interaction: "cat" },
+  "means of bags": { ...MODEL, pooling: "mean" },
+  "means of bags, DeepFM": { ...MODEL, interaction: "cat", model: "deepfm", pooling: "mean" },
   "dot without dense features": { ...MODEL, bottom: [] },
   "cat without dense features": { ...MODEL, interaction: "cat", bottom: [] },
   "cross network": { ...MODEL, interaction: "cat", cross: { layers: 2, rank: 4 } },

@@ -36,8 +36,8 @@ function weighted(host: ReferenceBackend, ...factors: number[]): Layer {
 
 Deno.test("a value may feed several layers, and one layer twice: gradients are summed", () => {
   using host = new ReferenceBackend();
-  const model = new Composition(0, WIDTH);
-  const pooled = model.inputs.pooled!;
+  const model = new Composition({ denseFeatures: 0, bags: 1, dim: WIDTH });
+  const pooled = model.pooled!;
   const x = model.add(weighted(host, 2, 3), pooled, pooled);
   const y = model.add(weighted(host, 5), x);
   const logit = model.add(weighted(host, 7, 11, 13), y, x, pooled);
@@ -54,6 +54,7 @@ Deno.test("a value may feed several layers, and one layer twice: gradients are s
   const { forward, backward } = network.bind({
     dense: parameters,
     pooled: buffer(1, 2, 3, 4, 5, 6),
+    offsets: undefined,
     pooledGradients,
   });
   const slope = (7 * 5 + 11) * (2 + 3) + 13;

@@ -67,7 +67,7 @@ Deno.test("FLOP of a training step as by hand", () => {
 
 Deno.test("MLPerf's DCNv2 has the published sizes", () => {
   const sizes = { dim: 128, bottom: [512, 256, 128], top: [1024, 1024, 512, 256, 1], optimizer: "adagrad" } as const;
-  const cross = { model: "dcnv2", interaction: "dot", crossLayers: 3, crossRank: 512 } as const;
+  const cross = { model: "dcnv2", interaction: "dot", crossLayers: 3, crossRank: 512, pooling: "sum" } as const;
   const data = { denseFeatures: 13, tableRows: new Array<number>(26).fill(1) };
   const { layers } = planModel(shapeOf({ ...sizes, ...cross }, data));
   const inCross = layers.filter(({ layer }) => layer.part.name === "cross");
@@ -84,8 +84,8 @@ Deno.test("MLPerf's DCNv2 has the published sizes", () => {
 Deno.test("layers that do not fit together are a fault of the model's file", () => {
   const part = { name: "top", title: "top MLP", ifDead: "nothing is left" };
   const layer = linear({ inputs: 3, outputs: 2, activation: "relu" }, { part, title: "layer 1", tensors: "top_l.0" });
-  const model = new Composition(3, 4);
-  assert.throws(() => model.add(layer, model.inputs.pooled!), /layer 1 reads values of 3 words and gets 4/);
+  const model = new Composition({ denseFeatures: 3, bags: 1, dim: 4 });
+  assert.throws(() => model.add(layer, model.pooled!), /layer 1 reads values of 3 words and gets 4/);
 });
 
 Deno.test("widths that do not fit together are refused", () => {

@@ -25,9 +25,16 @@ function inParts(score: (rows: readonly Row[]) => Float32Array, rows: readonly R
   return found;
 }
 
-for (const more of someOf([{}, { maxIndRange: 5 }, { minFrequency: 3 }], 3)) {
-  Deno.test(`score gives predict's bits for rows of every kind of column ${JSON.stringify(more)}`, async () => {
-    using trained = await TrainedRun.create(COLUMNS, more);
+const WAYS = [
+  [{}, { pooling: "mean" }],
+  [{ maxIndRange: 5 }, {}],
+  [{ minFrequency: 3 }, {}],
+  [{}, {}],
+] as const;
+for (const [more, layer] of someOf(WAYS, 4)) {
+  const way = JSON.stringify({ ...more, ...layer });
+  Deno.test(`score gives predict's bits for rows of every kind of column ${way}`, async () => {
+    using trained = await TrainedRun.create(COLUMNS, more, layer);
     const input = trained.join("new.csv");
     Deno.writeTextFileSync(input, csvOf(ROWS, NAMES));
     const shares: unknown[] = [];

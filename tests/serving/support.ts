@@ -1,5 +1,5 @@
 /** Small runs to score with. */
-import { resolveConfig } from "../../src/config/config.ts";
+import { resolveConfig, type TrainConfig } from "../../src/config/config.ts";
 import type { Dataset } from "../../src/dataset/dataset.ts";
 import { prepareDataset, type PrepareOptions } from "../../src/dataset/prepare.ts";
 import type { RowValue } from "../../src/dataset/single_value.ts";
@@ -51,7 +51,11 @@ export class TrainedRun extends TemporaryDirectory {
   readonly run = this.join("run");
 
   /** Trains on 600 rows of `logRow`. */
-  static async create(columns: readonly object[] = COLUMNS, more: Partial<PrepareOptions> = {}): Promise<TrainedRun> {
+  static async create(
+    columns: readonly object[] = COLUMNS,
+    more: Partial<PrepareOptions> = {},
+    layer: Partial<TrainConfig> = {},
+  ): Promise<TrainedRun> {
     const directory = new TrainedRun();
     try {
       Deno.writeTextFileSync(directory.join("schema.json"), JSON.stringify({ columns }));
@@ -59,7 +63,7 @@ export class TrainedRun extends TemporaryDirectory {
       Deno.writeTextFileSync(directory.join("log.csv"), csvOf(rows, COLUMNS.map(({ name }) => name)));
       await directory.train({
         ...{ inputs: [directory.join("log.csv")], format: "csv", schema: directory.join("schema.json"), ...more },
-      });
+      }, layer);
     } catch (error) {
       directory[Symbol.dispose]();
       throw error;
@@ -68,9 +72,9 @@ export class TrainedRun extends TemporaryDirectory {
   }
 
   /** Prepares a dataset and trains on it. */
-  async train(options: Omit<PrepareOptions, "out">): Promise<Dataset> {
+  async train(options: Omit<PrepareOptions, "out">, layer: Partial<TrainConfig> = {}): Promise<Dataset> {
     const dataset = await prepareDataset({ ...options, out: this.join("data"), threads: 1 });
-    await startRun(CONFIG, dataset, { out: this.run, report: () => {} });
+    await startRun({ ...CONFIG, ...layer }, dataset, { out: this.run, report: () => {} });
     return dataset;
   }
 }

@@ -34,6 +34,7 @@ export const GIVEN: readonly Given[] = [
   { option: "--arch-mlp-top", layer: { top: [5, 1] } },
   { option: "--model", layer: { model: "dcnv2" } },
   { option: "--arch-interaction-op", layer: { interaction: "cat" } },
+  { option: "--pooling", layer: { pooling: "mean" } },
   { option: "--dcn-num-layers", layer: { crossLayers: 2 }, beside: { model: "dcnv2" } },
   { option: "--dcn-low-rank-dim", layer: { crossRank: 5 }, beside: { model: "dcnv2" } },
   { option: "--optimizer", layer: { optimizer: "rwsadagrad" } },
@@ -72,7 +73,7 @@ function dataOf(directory: TemporaryDirectory): Dataset {
     samples: { train: 800, validation: 100, test: 100 },
     tableRows: [40, 300],
     denseFeatures: 2,
-    bags: false,
+    bags: true,
     seed: 1,
     skew: 4,
   });

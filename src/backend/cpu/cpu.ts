@@ -143,6 +143,10 @@ export class CpuBackend extends HostMemory implements PagedBackend {
     }
   }
 
+  meanOfBags(bags: number, dim: number, offsets: Buffer, x: Buffer, y: Buffer): void {
+    this.#kernels.meanOfBags(bags, dim, at(offsets), at(x), at(y));
+  }
+
   interact(shape: InteractionShape, samples: number, bottom: Buffer | undefined, pooled: Buffer, output: Buffer): void {
     const { kind, tables, dim } = shape;
     if (kind === "cat") {

@@ -26,6 +26,7 @@ import { DotInteraction } from "./kernels/interaction.ts";
 import { Gather } from "./kernels/gather.ts";
 import { Gemm, type Precision } from "./gemm.ts";
 import { Loss } from "./kernels/loss.ts";
+import { MeanOfBags } from "./kernels/mean_of_bags.ts";
 import { Scatter } from "./kernels/scatter.ts";
 import { Transfers } from "./transfers.ts";
 import { UpdateDense } from "./kernels/update_dense.ts";
@@ -49,6 +50,7 @@ export class CudaBackend implements DeviceBackend {
   readonly #fused: FusedLinear | undefined;
   readonly #elementwise: Elementwise;
   readonly #gather: Gather;
+  readonly #meanOfBags: MeanOfBags;
   readonly #scatter: Scatter;
   readonly #interaction: DotInteraction;
   readonly #factorise: Factorise;
@@ -71,6 +73,7 @@ export class CudaBackend implements DeviceBackend {
     this.name = `${device.name}, ${precision}${library}`;
     this.#elementwise = new Elementwise(device);
     this.#gather = new Gather(device);
+    this.#meanOfBags = new MeanOfBags(device);
     this.#scatter = new Scatter(device);
     this.#interaction = new DotInteraction(device);
     this.#factorise = new Factorise(device);
@@ -191,6 +194,10 @@ export class CudaBackend implements DeviceBackend {
 
   pool(bags: number, dim: number, table: Buffer, indices: Buffer, offsets: Buffer | undefined, pooled: Buffer): void {
     this.#gather.launch(bags, dim, own(table), own(indices), offsets && own(offsets), own(pooled));
+  }
+
+  meanOfBags(bags: number, dim: number, offsets: Buffer, x: Buffer, y: Buffer): void {
+    this.#meanOfBags.launch(bags, dim, own(offsets), own(x), own(y));
   }
 
   interact(shape: InteractionShape, samples: number, bottom: Buffer | undefined, pooled: Buffer, output: Buffer): void {

@@ -95,6 +95,14 @@ export class ReferenceBackend extends HostMemory implements HostBackend {
     }
   }
 
+  meanOfBags(bags: number, dim: number, offsets: Buffer, x: Buffer, y: Buffer): void {
+    const [X, O, Y] = [floats(x), integers(offsets), floats(y)];
+    for (let bag = 0; bag < bags; bag++) {
+      const lookups = Math.max(O[bag + 1] - O[bag], 1);
+      for (let d = bag * dim; d < (bag + 1) * dim; d++) Y[d] = X[d] / lookups;
+    }
+  }
+
   interact(shape: InteractionShape, samples: number, bottom: Buffer | undefined, pooled: Buffer, output: Buffer): void {
     const { kind, dim } = shape;
     const width = interactionWidth(shape);

@@ -22,5 +22,5 @@ export function composeDeepFm(shape: DlrmShape, degree: 1 | 2): { model: Composi
   const { dim, tableRows: { length: tables } } = shape;
   const place = { part: MACHINE, title: `the ${MACHINE.title}`, tensors: "machine" };
   const machine = factorisationMachine({ degree, sharedBias: false, tables, dim }, place);
-  return { model, logit: model.add(machine, model.inputs.pooled!, logit) };
+  return { model, logit: model.add(machine, model.pooled!, logit) };
 }

@@ -27,6 +27,8 @@ export interface DlrmShape {
   readonly top: readonly number[];
   /** Kind of the interaction. */
   readonly interaction: InteractionKind;
+  /** Present if the means of bags are used instead of the sums. */
+  readonly pooling?: "mean" | undefined;
 }
 
 /** The MLP of the dense features. */
@@ -43,9 +45,10 @@ export const TOP: Part = { name: "top", title: "top MLP", ifDead: "all predictio
 /** Builds the layers and returns them with the logit. Tensor names follow facebookresearch/dlrm. Throws HotsetError. */
 export function composeDlrm(shape: DlrmShape): { model: Composition; logit: Value } {
   expectWidths(shape);
-  const { dim, tableRows: { length: tables }, bottom: [denseFeatures = 0, ...bottom], top, interaction: kind } = shape;
-  const model = new Composition(denseFeatures, tables * dim);
-  const { dense, pooled } = model.inputs;
+  const { dim, tableRows: { length: tables }, pooling, top, interaction: kind } = shape;
+  const [denseFeatures = 0, ...bottom] = shape.bottom;
+  const model = new Composition({ denseFeatures, bags: tables, dim, pooling });
+  const { inputs: { dense }, pooled } = model;
   const x = dense && model.mlp({ input: dense, widths: bottom, last: "relu", part: BOTTOM, tensors: "bot_l" });
   const vectors = [x, pooled].filter((value) => value !== undefined);
   const isPassedOn = vectors.length === 1 && (kind === "cat" || pooled === undefined);

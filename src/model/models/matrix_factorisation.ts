@@ -29,12 +29,12 @@ const LINEAR: Part = {
 
 /** Builds the layers and returns them with the logit. Throws HotsetError without tables. */
 export function composeMatrixFactorisation(
-  { dim, tableRows, bottom: [denseFeatures = 0] }: DlrmShape,
+  { dim, tableRows, bottom: [denseFeatures = 0], pooling }: DlrmShape,
 ): { model: Composition; logit: Value } {
   expectTables(tableRows);
   const { length: tables } = tableRows;
-  const model = new Composition(denseFeatures, tables * dim);
-  const { dense, pooled } = model.inputs;
+  const model = new Composition({ denseFeatures, bags: tables, dim, pooling });
+  const { inputs: { dense }, pooled } = model;
   const shape = { inputs: denseFeatures, outputs: 1, activation: "identity" } as const;
   const bias = dense &&
     model.add(linear(shape, { part: LINEAR, title: `the ${LINEAR.title}`, tensors: "linear" }), dense);

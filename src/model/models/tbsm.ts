@@ -36,9 +36,9 @@ export function composeTbsm(shape: DlrmShape, steps: number): { model: Compositi
   }
   expectTables(shape.tableRows);
   expectWidths(shape);
-  const { dim, tableRows: { length: tables }, bottom: [denseFeatures = 0, ...bottom], top } = shape;
-  const model = new Composition(steps * denseFeatures, steps * tables * dim);
-  const { dense, pooled } = model.inputs;
+  const { dim, tableRows: { length: tables }, bottom: [denseFeatures = 0, ...bottom], top, pooling } = shape;
+  const model = new Composition({ denseFeatures: steps * denseFeatures, bags: steps * tables, dim, pooling });
+  const { inputs: { dense }, pooled } = model;
   const x = dense && model.mlp({ input: dense, widths: bottom, last: "relu", part: BOTTOM, tensors: "bot_l", steps });
   const vectors = x === undefined ? [pooled!] : [x, pooled!];
   const products = interaction({ kind: "dot", bottom: x !== undefined, tables, dim }, INTERACTION);

@@ -207,6 +207,8 @@ export interface Kernels {
   scatterRows(count: number, dim: number, packed: Address, rows: Address, table: Address): void;
   /** `pooled[b]` = the sum of `table[indices[k]]` over `offsets[b] <= k < offsets[b + 1]`. */
   pool(bags: number, dim: number, table: Address, indices: Address, offsets: Address, pooled: Address): void;
+  /** `y[b] = x[b] / n` for the n lookups of bag b, or `x[b]` if it has none: x and y (bags, dim). */
+  meanOfBags(bags: number, dim: number, offsets: Address, x: Address, y: Address): void;
   /**
    * Updates the rows that belong to rank `rank` of `ranks`. A row has `stateWords` words of state; scratch holds `dim`
    * words.

@@ -53,6 +53,22 @@ export function pool(bags: u32, dim: u32, table: usize, indices: usize, offsets:
   }
 }
 
+/** y[b] = x[b] / n for the n lookups of bag b, or x[b] if it has none. */
+export function meanOfBags(bags: u32, dim: u32, offsets: usize, x: usize, y: usize): void {
+  const bytes = <usize> dim << 2;
+  const vectorEnd = bytes & ~15;
+  for (let b: u32 = 0; b < bags; b++) {
+    const lookups = <f32> max<u32>(load<u32>(offsets, 4) - load<u32>(offsets, 0), 1);
+    const divisors = f32x4.splat(lookups);
+    let i: usize = 0;
+    for (; i < vectorEnd; i += 16) v128.store(y + i, f32x4.div(v128.load(x + i), divisors));
+    for (; i < bytes; i += 4) store<f32>(y + i, load<f32>(x + i) / lookups);
+    offsets += 4;
+    x += bytes;
+    y += bytes;
+  }
+}
+
 /**
  * Updates the rows of a batch. Segment s is row segments[2s]; its gradient is the sum of dPooled over the bags
  * segmentBags[segments[2s + 1] .. segments[2s + 3]]. Rank r of `ranks` updates the segments that begin within its share

@@ -7,4 +7,4 @@ export { factorise, factoriseBackward } from "./factorise";
 export { interactCat, interactCatBackward, interactDot, interactDotBackward, interactScratchBytes } from "./interaction";
 export { loss } from "./loss";
 export { add, multiplyAdd, multiplyAddBackward, scale, squares, updateWeights } from "./dense";
-export { gatherRows, pool, rowSquares, scatterRows, updateRows } from "./embedding";
+export { gatherRows, meanOfBags, pool, rowSquares, scatterRows, updateRows } from "./embedding";

@@ -1,0 +1,67 @@
+/** Sizes and kinds of the operations in backend.ts. */
+import type { OptimizerName } from "../optimizer/optimizers.ts";
+
+/** Activation that follows a matrix product. */
+export type Activation = "identity" | "relu" | "sigmoid";
+
+/** How the output of the bottom MLP and the pooled rows are combined. */
+export type InteractionKind = "dot" | "cat";
+
+/** A fully connected layer. */
+export interface LinearShape {
+  /** Width of the input. */
+  readonly inputs: number;
+  /** Width of the output. */
+  readonly outputs: number;
+  /** Activation of the output. */
+  readonly activation: Activation;
+}
+
+/** The interaction of `tables` pooled vectors and, if there is one, a bottom vector, all of length `dim`. */
+export interface InteractionShape {
+  /** Products of all pairs, or concatenation. */
+  readonly kind: InteractionKind;
+  /** True if there is a bottom vector, which precedes the pooled ones. `cat` needs one. */
+  readonly bottom: boolean;
+  /** Number of pooled vectors of a sample. */
+  readonly tables: number;
+  /** Length of each vector. */
+  readonly dim: number;
+}
+
+/** Number of vectors of a sample that are copied to the output: with `dot` only the bottom vector, if there is one. */
+export function vectorsPassedOn({ kind, bottom, tables }: InteractionShape): number {
+  return kind === "dot" && bottom ? 1 : tables + Number(bottom);
+}
+
+/** Columns of the output: the copied vectors and, with `dot`, the products of all pairs. */
+export function interactionWidth(shape: InteractionShape): number {
+  const vectors = shape.tables + Number(shape.bottom);
+  return shape.dim * vectorsPassedOn(shape) + (shape.kind === "dot" ? vectors * (vectors - 1) / 2 : 0);
+}
+
+/** A factorisation machine over the pooled rows of `tables` tables. */
+export interface MachineShape {
+  /** 1 for only the weights of rows, 2 for the products of their factors too. */
+  readonly degree: 1 | 2;
+  /** True if one bias is the same for all samples, false if each sample has its own. */
+  readonly sharedBias: boolean;
+  /** Number of pooled rows of a sample. */
+  readonly tables: number;
+  /** Length of a row: its factors, and its weight at the end. */
+  readonly dim: number;
+}
+
+/** An update of embedding rows, of which rank `rank` of `ranks` updates its share. */
+export interface RowUpdateShape {
+  readonly optimizer: OptimizerName;
+  readonly dim: number;
+  readonly rank: number;
+  readonly ranks: number;
+}
+
+/** Sequences of `steps` vectors of `width` values. */
+export interface StepsShape {
+  readonly steps: number;
+  readonly width: number;
+}
