@@ -2,8 +2,9 @@
  * The last step of preparing: samples and the ids of their tables, stored by column, become the flat arrays of a
  * dataset.
  */
+import { Breaks } from "../breaks.ts";
 import { FileReader } from "../storage/artifact.ts";
-import { ownPart, type ProcessGroup, together } from "../parallel/process_group.ts";
+import { ownPart, type ProcessGroup, together, togetherAsync } from "../parallel/process_group.ts";
 import type { GroupWriter } from "../storage/group_writer.ts";
 import { type DatasetBody, type Split, splitFiles, SPLITS } from "./dataset.ts";
 import type { StagedLog } from "./staged_log.ts";
@@ -30,14 +31,14 @@ export interface EncodedLog {
  * Writes the files of all splits. `firstRows` are the first global rows of the tables. Each rank of a group writes a
  * consecutive range of rows of all logs; with several ranks there must be no bags. Returns the sizes of the splits.
  */
-export function assemble(
+export async function assemble(
   writer: GroupWriter,
   logs: readonly EncodedLog[],
   denseFeatures: number,
   firstRows: readonly number[],
   group: ProcessGroup,
   onProgress: (fraction: number) => void,
-): DatasetBody["splits"] {
+): Promise<DatasetBody["splits"]> {
   const bags = logs.some(({ tables }) => tables.some(({ lengths }) => lengths !== undefined));
   const grouped = logs.some(({ log }) => log.groups !== undefined);
   const weighted = logs.some(({ log }) => log.weights !== undefined);
@@ -47,7 +48,8 @@ export function assemble(
   const dense = new Float32Array(CHUNK_SAMPLES * denseFeatures);
   const groupWords = new Uint32Array(2 * CHUNK_SAMPLES);
   const weightWords = new Float32Array(CHUNK_SAMPLES);
-  together(group, () => {
+  const breaks = new Breaks();
+  await togetherAsync(group, async () => {
     let logFirst = 0;
     for (const { log, parts, tables } of logs) {
       using groups = log.groups === undefined ? undefined : new FileReader(log.groups);
@@ -70,6 +72,7 @@ export function assemble(
             splits.writeWeights(split, readWords(weights, 4 * (chunkFirst - logFirst + from), count, weightWords));
           }
           from += count;
+          if (breaks.due) await breaks.take();
           onProgress((chunkFirst + from - share.first) / (share.end - share.first));
         }
         chunkFirst += rows;

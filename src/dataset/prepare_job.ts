@@ -239,7 +239,7 @@ class PrepareJob implements Disposable {
         lengths: kind === "bag" ? stage.path(lengthsFile(log.name, t)) : undefined,
       })),
     }));
-    const splits = assemble(
+    const splits = await assemble(
       this.#writer,
       encoded,
       dense.length,

@@ -46,7 +46,7 @@ export async function writeRows(rows: RowsInMemory, path: string): Promise<numbe
       const texts = batch.rows.map((values, r) => columns.map((column, c) => column.take(values[c], written + r)));
       await engine.append("rows", texts);
       written += texts.length;
-      await breaks.take();
+      if (breaks.due) await breaks.take();
     }
     if (written === 0) throw new HotsetError("Cannot write rows: there are none", { code: "bad-row" });
     // One thread writes the same bytes each time, and equal bytes are an equal log.

@@ -1,4 +1,5 @@
 /** Scores a split of a dataset with the full tables. */
+import { Breaks } from "../breaks.ts";
 import type { Dataset, Split } from "../dataset/dataset.ts";
 import { SplitBatches } from "../layout/split_batches.ts";
 import { NotFinite, notFinite } from "../checkpoint/weights.ts";
@@ -31,13 +32,13 @@ export interface Evaluation extends Metrics {
  * Scores the first `limit` samples of a split. The full tables must be up to date. Throws NotFinite that names a sample
  * whose logit is not finite: such scores have no order, so no metric would be meaningful.
  */
-export function scoreSplit(
+export async function scoreSplit(
   group: RankGroup,
   dataset: Dataset,
   split: Split,
   limit = Infinity,
   onProgress: (fraction: number) => void = () => {},
-): Scores {
+): Promise<Scores> {
   const shape = group.memory.batchShape;
   using source = new SplitBatches(dataset, split, shape.batchSize);
   const samples = Math.min(dataset.samples(split), limit);
@@ -51,7 +52,9 @@ export function scoreSplit(
     const first = scored[slot];
     if (first !== undefined) logits.set(group.scores(slot).subarray(0, group.batches[slot].samples), first);
   };
+  const breaks = new Breaks();
   for (let index = 0; index < batches; index++) {
+    if (breaks.due) await breaks.take();
     const slot = group.acquire();
     collect(slot);
     const batch = group.batches[slot];
@@ -84,8 +87,13 @@ export function scoreSplit(
 }
 
 /** Metrics of the first `limit` samples of a split. */
-export function evaluateSplit(group: RankGroup, dataset: Dataset, split: Split, limit?: number): Evaluation {
-  return evaluationOf(scoreSplit(group, dataset, split, limit));
+export async function evaluateSplit(
+  group: RankGroup,
+  dataset: Dataset,
+  split: Split,
+  limit?: number,
+): Promise<Evaluation> {
+  return evaluationOf(await scoreSplit(group, dataset, split, limit));
 }
 
 /** Metrics of scores. */

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { rowStateWords, writeStep } from "../optimizer/optimizers.ts";
 import { lossWeight, writeLoss } from "../model/loss.ts";
 import type { Dataset, Split } from "../dataset/dataset.ts";
+import { Breaks } from "../breaks.ts";
 import { Interrupted, messageOf } from "../errors.ts";
 import type { Batch } from "../layout/batch.ts";
 import type { Layout } from "../layout/layout.ts";
@@ -30,8 +31,8 @@ import { TrainingClock } from "./training_clock.ts";
 
 /** Validation samples for the loss that the scheduler compares. */
 const HELD_OUT_SAMPLES = 8192;
-/** Milliseconds between returns to the event loop, which delivers signals. */
-const YIELD_MS = 100;
+/** Milliseconds between reports of the completed share. */
+const STAGE_MS = 100;
 /** From this number of rows on, initialisation takes seconds and is reported. */
 const MANY_ROWS = 5_000_000;
 /** Bits that the processes of a run agree on: to stop, and to write a checkpoint. */
@@ -118,7 +119,7 @@ export class Trainer {
       if (error instanceof NotFinite) this.#fail(error.message, "checkpoints may not contain it");
       throw config.save ? withRecoveryHint(error, out, () => this.#lastGood()) : error;
     }
-    return this.#result();
+    return await this.#result();
   }
 
   /** Adds the losses of the steps so far and returns their mean. Throws HotsetError if training has diverged. */
@@ -180,34 +181,35 @@ export class Trainer {
   /** Trains to the end of the epoch, or to the evaluation that ends the run. */
   async #epoch(): Promise<void> {
     const { config, signal, report } = this.#options;
-    let yielded = performance.now();
+    const breaks = new Breaks();
+    let told = performance.now();
     while (!this.#sequence.ended) {
       this.#step();
-      if (this.#sequence.switches) this.#outsideSteps(() => this.#atSwitch());
+      if (this.#sequence.switches) await this.#outsideSteps(() => this.#atSwitch());
       if (this.#state.step % config.printFreq === 0) this.#progress();
       // An epoch ends with an evaluation; a second one after the same step would count against the patience.
       const ends = this.#sequence.ended;
       if (config.testFreq > 0 && this.#state.step % config.testFreq === 0 && !ends) {
-        this.#outsideSteps(() => this.#evaluate());
+        await this.#outsideSteps(() => this.#evaluate());
         if (this.#state.finished) return;
       } else if (!ends && this.#isDueByStep()) {
-        this.#outsideSteps(() => this.#save({ step: true }));
+        await this.#outsideSteps(() => this.#save({ step: true }));
       }
       this.#writer?.poll();
-      if (performance.now() - yielded > YIELD_MS) {
+      if (performance.now() - told > STAGE_MS) {
         report({ event: "stage", stage: "train", fraction: this.#state.step / this.#steps });
-        await new Promise((resolve) => setTimeout(resolve, 0));
-        yielded = performance.now();
+        told = performance.now();
       }
+      if (breaks.due) await breaks.take();
       // Clocks and signals differ between processes, but all must do the same.
       const agreed = this.#group.agree((signal.aborted ? INTERRUPTED : 0) | (this.#isDueByTime() ? DUE : 0));
-      if (agreed & INTERRUPTED) this.#interrupt();
-      if (agreed & DUE && !ends) this.#outsideSteps(() => this.#save({ step: true }));
+      if (agreed & INTERRUPTED) await this.#interrupt();
+      if (agreed & DUE && !ends) await this.#outsideSteps(() => this.#save({ step: true }));
     }
     this.#progress();
     this.#state.epoch++;
     this.#sequence.end();
-    this.#outsideSteps(() => this.#evaluate());
+    await this.#outsideSteps(() => this.#evaluate());
   }
 
   #step(): void {
@@ -235,11 +237,11 @@ export class Trainer {
   }
 
   /** Measures the held-out loss for the scheduler. */
-  #atSwitch(): void {
+  async #atSwitch(): Promise<void> {
     const { dataset } = this.#options;
     if (dataset.samples("validation") === 0) return;
     this.#group.tables.flush();
-    this.#sequence.report(this.#score("validation", HELD_OUT_SAMPLES).logloss);
+    this.#sequence.report((await this.#score("validation", HELD_OUT_SAMPLES)).logloss);
   }
 
   #progress(): void {
@@ -265,36 +267,35 @@ export class Trainer {
   }
 
   /** Runs work that is not training without counting its time as training. */
-  #outsideSteps<T>(work: () => T): T {
+  async #outsideSteps(work: () => Promise<void> | void): Promise<void> {
     this.#group.drain();
     this.#clock.elapsedMs();
-    const result = work();
+    await work();
     this.#clock.resume();
-    return result;
   }
 
   /** Scores the selection split, decides whether the run ends, and saves checkpoints. */
-  #evaluate(): void {
+  async #evaluate(): Promise<void> {
     this.#group.tables.flush();
     const { config, onEvaluation } = this.#options;
-    const metrics = this.#selection && this.#measure(this.#selection);
+    const metrics = this.#selection && await this.#measure(this.#selection);
     const best = metrics !== undefined && recordMetrics(metrics, config.monitor, this.#state);
     const stopped = metrics !== undefined && stops(onEvaluation, { step: this.#state.step, ...metrics });
     this.#state.finished = stopped || endReason(config, this.#state) !== undefined;
     this.#save({ best, step: this.#isDueByStep() || this.#isDueByTime() });
   }
 
-  #measure(split: Split, { epoch, step } = this.#state): Metrics {
+  async #measure(split: Split, { epoch, step } = this.#state): Promise<Metrics> {
     const { report } = this.#options;
-    const { deadUnits, deciles, ...metrics } = this.#score(split);
+    const { deadUnits, deciles, ...metrics } = await this.#score(split);
     report({ event: "evaluation", split, epoch, step, ...metrics, deadUnits, deciles });
     for (const text of deadLayerNotes(this.#group.memory.plan, deadUnits, split)) report({ event: "note", text });
     return metrics;
   }
 
-  #score(split: Split, limit?: number): Evaluation {
+  async #score(split: Split, limit?: number): Promise<Evaluation> {
     try {
-      return evaluateSplit(this.#group, this.#options.dataset, split, limit);
+      return await evaluateSplit(this.#group, this.#options.dataset, split, limit);
     } catch (error) {
       if (error instanceof NotFinite) this.#fail(error.message);
       throw error;
@@ -334,8 +335,8 @@ export class Trainer {
     this.#saved = { at: begin, pauseSeconds: (performance.now() - begin) / 1000 };
   }
 
-  #interrupt(): never {
-    this.#outsideSteps(() => this.#save());
+  async #interrupt(): Promise<never> {
+    await this.#outsideSteps(() => this.#save());
     this.#writer?.finish();
     const { config, out, signal } = this.#options;
     throw new Interrupted(
@@ -346,7 +347,7 @@ export class Trainer {
   }
 
   /** Loads and scores the best checkpoint, unless it is the last one. */
-  #measureBest(split: Split): CheckpointMetrics | undefined {
+  async #measureBest(split: Split): Promise<CheckpointMetrics | undefined> {
     const { config, out, report } = this.#options;
     if (!config.save || this.#state.evaluationsSinceBest === 0) return undefined;
     this.#group.drain(); // so that no rank opens it before all have written it
@@ -354,18 +355,18 @@ export class Trainer {
     this.#group.load(checkpoint, (fraction) => report({ event: "stage", stage: "load best", fraction }));
     const { state } = checkpoint.body;
     report({ event: "note", text: bestNote(state, this.#selection!) });
-    return { step: state.step, ...this.#measure(split, state) };
+    return { step: state.step, ...await this.#measure(split, state) };
   }
 
-  #result(): ResultEvent {
+  async #result(): Promise<ResultEvent> {
     const { config, dataset, layout, group, out } = this.#options;
     const { shape } = group.memory.plan;
     const split = (["test", "validation", "train"] as const).find((name) => dataset.samples(name) > 0)!;
-    const last = { step: this.#state.step, ...this.#measure(split) };
+    const last = { step: this.#state.step, ...await this.#measure(split) };
     const counts = group.takeCounts();
     const spent = this.#clock.total(counts);
     const rowBytes = 4 * (shape.dim + rowStateWords(shape.optimizer, shape.dim));
-    const best = this.#measureBest(split) ?? last;
+    const best = await this.#measureBest(split) ?? last;
     const { step: _, ...metrics } = best;
     return {
       event: "result",

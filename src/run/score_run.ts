@@ -292,7 +292,7 @@ async function score(
   for (const split of splits) {
     const onProgress = (fraction: number) => report({ event: "stage", stage: `score ${split}`, fraction });
     try {
-      take(split, scoreSplit(group, dataset, split, Infinity, onProgress), state);
+      take(split, await scoreSplit(group, dataset, split, Infinity, onProgress), state);
     } catch (error) {
       if (!(error instanceof NotFinite)) throw error;
       throw new HotsetError(

@@ -81,10 +81,10 @@ for (const [name, open] of Object.entries(WAYS)) {
     await using group = await open();
     const { memory } = group;
     memory.device.upload(parametersOf(), memory.parameters);
-    const count = (limit?: number) => scoreSplit(group, dataset, "validation", limit).deadUnits;
-    assert.deepEqual(count(), { bottom: [2, 0], top: [1, 2] });
-    assert.deepEqual(count(BATCH), { bottom: [3, 0], top: [1, 2] }, "without the sample that wakes the third");
-    assert.deepEqual(count(), { bottom: [2, 0], top: [1, 2] }, "every count begins anew");
+    const count = async (limit?: number) => (await scoreSplit(group, dataset, "validation", limit)).deadUnits;
+    assert.deepEqual(await count(), { bottom: [2, 0], top: [1, 2] });
+    assert.deepEqual(await count(BATCH), { bottom: [3, 0], top: [1, 2] }, "without the sample that wakes the third");
+    assert.deepEqual(await count(), { bottom: [2, 0], top: [1, 2] }, "every count begins anew");
   });
 }
 
