@@ -168,6 +168,7 @@ export function noInputs({ validation, test }: Pick<RawFlags, "validation" | "te
 }
 
 export interface RawFlags extends UnknownFlags {
+  expire?: number;
   format?: Format;
   schema?: string;
   label?: string;
@@ -202,7 +203,8 @@ export async function rawOptions(
   report: Report,
   guesses: boolean,
 ) {
-  const { label, minFrequency, maxIndRange, validationFraction, testFraction, onBadRow, maxUnknown, weight } = flags;
+  const { label, minFrequency, maxIndRange, validationFraction, testFraction, onBadRow, maxUnknown, weight, expire } =
+    flags;
   const onProgress = (fraction: number) => report({ event: "stage", stage: "infer", fraction });
   const onNote = (text: string) => report({ event: "note", text });
   const { format, schema } = guesses && inputs.length > 0 && !isArtifact(inputs[0])
@@ -222,6 +224,7 @@ export async function rawOptions(
     testFraction,
     onBadRow,
     maxUnknown,
+    expire,
     signal,
   });
 }

@@ -7,7 +7,7 @@ import { needsDevice } from "../src/config/placement_options.ts";
 import type { ConfigKey } from "../src/config/train_config.ts";
 import type { CommandLine } from "../src/config/option_types.ts";
 import { addGroup, Flag } from "./flag.ts";
-import { type Common, type RawFlags, reading, withRaw, withUnknown } from "./common_options.ts";
+import { type Common, positive, raw, type RawFlags, reading, withRaw, withUnknown } from "./common_options.ts";
 
 export const PRESET = "default";
 const DEFAULTS = resolveConfig(PRESET);
@@ -23,6 +23,7 @@ export interface TrainFlags extends RawFlags, Common {
   report?: string;
   tensorboard?: string;
   from?: string;
+  expire?: number;
   resume?: boolean;
   data?: string;
   config?: string;
@@ -156,6 +157,11 @@ const RUN_FLAGS = [
   )
     .withResume(),
   new Flag("--from <run>", "start from the model of that run's best checkpoint, or of a checkpoint directory"),
+  new Flag("--expire <n>", "with --from: drop rows of values that the last n train splits, this one included, lack")
+    .argParser(positive)
+    .unless((line) =>
+      line.given.has("--from") ? raw(line) : "without --from: only a model that grows drops rows; leave it out"
+    ),
   new Flag("--resume", "continue the run in --out from its last checkpoint").withResume(),
   new Flag("--data <dataset>", "with --resume: the run's dataset, if it is not where it was, relative to the run")
     .unless(({ given }) =>

@@ -15,7 +15,7 @@ import { type Shard, WHOLE } from "../embedding/shard.ts";
 import type { RowMatrix } from "../embedding/tables.ts";
 import { type ModelPlan, type ModelShape, planModel } from "../model/shape.ts";
 import { type SchedulerState, schedulerState } from "../schedule/shuffle_scheduler.ts";
-import { GrownRows } from "./grown_rows.ts";
+import { GrownRows, type RowGrowth } from "./grown_rows.ts";
 import { type ByteReader, type CheckpointFile, expectFinite, WeightReader, type WordNames } from "./weights.ts";
 
 /** Names of a checkpoint's files: f32, little-endian. The state files exist if the optimizer has state. */
@@ -209,8 +209,11 @@ export class Checkpoint {
   readonly body: CheckpointBody;
   readonly #artifact: Artifact<CheckpointBody>;
 
-  private constructor(artifact: Artifact<CheckpointBody>, model: ModelShape = artifact.body.model) {
+  readonly #growth: RowGrowth | undefined;
+
+  private constructor(artifact: Artifact<CheckpointBody>, model: ModelShape = artifact.body.model, growth?: RowGrowth) {
     this.#artifact = artifact;
+    this.#growth = growth;
     this.body = { ...artifact.body, model };
   }
 
@@ -238,27 +241,18 @@ export class Checkpoint {
   }
 
   /**
-   * The checkpoint as one of a model with larger tables, whose further rows have their initial values. Throws HotsetError
-   * if anything else differs.
+   * The checkpoint as one of a model whose tables have grown: without the rows that were dropped, and with initial values
+   * for new ones. Throws HotsetError if anything else differs.
    */
-  grownTo(model: ModelShape): Checkpoint {
-    const { tableRows } = this.body.model;
-    const grows = tableRows.length === model.tableRows.length &&
-      tableRows.every((rows, t) => rows <= model.tableRows[t]);
-    const grown = grows ? new Checkpoint(this.#artifact, { ...this.body.model, tableRows: model.tableRows }) : this;
+  grownTo(model: ModelShape, growth: RowGrowth): Checkpoint {
+    const grown = new Checkpoint(this.#artifact, { ...this.body.model, tableRows: model.tableRows }, growth);
     grown.expectModel(model);
     return grown;
   }
 
-  /** True if its tables have more rows than were saved. */
-  get #hasGrown(): boolean {
-    const saved = this.#artifact.body.model.tableRows;
-    return this.body.model.tableRows.some((rows, t) => rows !== saved[t]);
-  }
-
   /** The segments that contain its rows, if rows were on disk and the tables have not grown. */
   get savedRows(): SavedRows | undefined {
-    return this.#hasGrown ? undefined : this.#savedRows;
+    return this.#growth === undefined ? this.#savedRows : undefined;
   }
 
   get #savedRows(): SavedRows | undefined {
@@ -289,9 +283,9 @@ export class Checkpoint {
     const rows = this.#savedRows === undefined
       ? this.#artifact.open(file)
       : new SavedRowFile(this.#savedRows, savedShape(saved), weights ? "weights" : "state");
-    if (!this.#hasGrown) return rows;
+    if (this.#growth === undefined) return rows;
     const width = weights ? model.dim : rowStateWords(model.optimizer, model.dim);
-    return new GrownRows(rows, saved.tableRows, model, width, weights ? seed : undefined);
+    return new GrownRows(rows, this.#growth, model, width, weights ? seed : undefined);
   }
 
   /** Throws HotsetError unless the checkpoint belongs to this model. */

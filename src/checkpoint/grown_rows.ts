@@ -3,23 +3,36 @@ import { InitialRows } from "../embedding/initialise.ts";
 import type { ModelShape } from "../model/shape.ts";
 import type { ByteReader } from "./weights.ts";
 
-/** A matrix of all rows: the rows of a saved matrix, and initial rows after the end of each of its tables. */
+/** Consecutive global rows that a growth kept in their order. */
+export interface KeptRun {
+  /** The first of them: before the growth, and now. */
+  readonly from: number;
+  readonly row: number;
+  readonly rows: number;
+}
+
+/** Where the rows of a model are after a growth. */
+export interface RowGrowth {
+  /** The rows that were kept, rising. All others are new. */
+  readonly kept: readonly KeptRun[];
+  /** By table, how far the number of a new row is above its id. */
+  readonly dropped: readonly number[];
+}
+
+/** A matrix of all rows: the kept rows of a saved matrix, and initial rows for new values. */
 export class GrownRows implements ByteReader {
   readonly #saved: ByteReader;
   readonly #width: number;
+  readonly #kept: RowGrowth["kept"];
   /** Undefined for optimizer state, which is 0 at first. */
   readonly #initial: InitialRows | undefined;
-  /** First global row of each table, then the number of all rows: now, and in the saved matrix. */
-  readonly #firstRows: Float64Array;
-  readonly #savedFirstRows: Float64Array;
 
   /** The matrix has `width` words a row; `seed` is undefined for optimizer state. */
-  constructor(saved: ByteReader, savedRows: readonly number[], shape: ModelShape, width: number, seed?: number) {
+  constructor(saved: ByteReader, { kept, dropped }: RowGrowth, shape: ModelShape, width: number, seed?: number) {
     this.#saved = saved;
     this.#width = width;
-    this.#initial = seed === undefined ? undefined : new InitialRows(shape, seed);
-    this.#firstRows = firstRowsOf(shape.tableRows);
-    this.#savedFirstRows = firstRowsOf(savedRows);
+    this.#kept = kept;
+    this.#initial = seed === undefined ? undefined : new InitialRows(shape, seed, dropped);
   }
 
   /** Fills `target`, whole rows, from byte `position` on. Throws HotsetError. */
@@ -27,28 +40,42 @@ export class GrownRows implements ByteReader {
     const rowBytes = 4 * this.#width;
     const first = position / rowBytes;
     const end = first + target.length / rowBytes;
-    for (let row = first, table = 0; row < end;) {
-      while (row >= this.#firstRows[table + 1]) table++;
-      const id = row - this.#firstRows[table];
-      const saved = this.#savedFirstRows[table + 1] - this.#savedFirstRows[table];
-      const last = id < saved ? this.#firstRows[table] + saved : this.#firstRows[table + 1];
-      const count = Math.min(end, last) - row;
-      const part = target.subarray((row - first) * rowBytes, (row - first + count) * rowBytes);
-      if (id < saved) this.#saved.read((this.#savedFirstRows[table] + id) * rowBytes, part);
-      else if (this.#initial === undefined) part.fill(0);
-      else this.#initial.write(row, count, new Float32Array(part.buffer, part.byteOffset, part.length / 4), 0);
-      row += count;
+    for (let row = first, next = this.#nextKept(first); row < end; next++) {
+      const run = this.#kept[next] ?? { row: end, from: 0, rows: 0 };
+      const partOf = (last: number) =>
+        target.subarray((row - first) * rowBytes, (Math.min(last, end) - first) * rowBytes);
+      if (row < run.row) {
+        const part = partOf(run.row);
+        if (this.#initial === undefined) part.fill(0);
+        else {
+          this.#initial.write(
+            row,
+            part.length / rowBytes,
+            new Float32Array(part.buffer, part.byteOffset, part.length / 4),
+            0,
+          );
+        }
+        row = Math.min(run.row, end);
+      }
+      if (row === end) return;
+      this.#saved.read((run.from + row - run.row) * rowBytes, partOf(run.row + run.rows));
+      row = Math.min(run.row + run.rows, end);
     }
+  }
+
+  /** Index of the first run that ends behind a row. */
+  #nextKept(row: number): number {
+    let [low, high] = [0, this.#kept.length];
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if (this.#kept[middle].row + this.#kept[middle].rows <= row) low = middle + 1;
+      else high = middle;
+    }
+    return low;
   }
 
   /** Closes the saved matrix. */
   [Symbol.dispose](): void {
     this.#saved[Symbol.dispose]();
   }
-}
-
-function firstRowsOf(tableRows: readonly number[]): Float64Array {
-  const first = new Float64Array(tableRows.length + 1);
-  for (const [t, rows] of tableRows.entries()) first[t + 1] = first[t] + rows;
-  return first;
 }

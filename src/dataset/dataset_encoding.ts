@@ -5,6 +5,7 @@
 import { z } from "zod";
 import { Artifact, fingerprint } from "../storage/artifact.ts";
 import { ArtifactWriter } from "../storage/artifact_writer.ts";
+import { NUMBERS_FILE, UNSEEN_FILE } from "./row_history.ts";
 
 /** The fields of a manifest that describe the encoding. */
 export interface EncodingBody {
@@ -14,9 +15,10 @@ export interface EncodingBody {
   dense: string[];
   /**
    * One embedding table per categorical feature; row 0 is shared by rare and unseen values. `values` is the rule by
-   * which DuckDB's formats compare values (value_rules.ts); version 0.1 did not record it.
+   * which DuckDB's formats compare values (value_rules.ts); version 0.1 did not record it. `dropped` rows were in
+   * encodings from which this one grew and have expired; absent for none.
    */
-  tables: { name: string; rows: number; values?: "number" | "text" | undefined }[];
+  tables: { name: string; rows: number; values?: "number" | "text" | undefined; dropped?: number | undefined }[];
   /**
    * Dense features with missing values, or with a rule for them from the train split: their number, and the value that
    * replaces them.
@@ -39,6 +41,7 @@ export const encodingFields = {
     name: z.string(),
     rows: z.number().int().positive(),
     values: z.enum(["number", "text"]).optional(),
+    dropped: z.number().int().positive().optional(),
   })),
   missing: z.array(
     z.object({ feature: z.string(), rows: z.number().int().nonnegative(), value: z.number() }),
@@ -82,7 +85,9 @@ export abstract class DatasetEncoding<Body extends EncodingBody = EncodingBody> 
     this.body = artifact.body;
     this.firstRows = new Float64Array(this.tables + 1);
     for (let t = 0; t < this.tables; t++) this.firstRows[t + 1] = this.firstRows[t] + this.body.tables[t].rows;
-    if (artifact.has(KEYS_FILE)) artifact.expectBytes(KEYS_FILE, 4 * this.rows);
+    for (const name of [KEYS_FILE, UNSEEN_FILE, NUMBERS_FILE]) {
+      if (artifact.has(name)) artifact.expectBytes(name, 4 * this.rows);
+    }
   }
 
   /** Number of embedding tables. */
@@ -120,6 +125,18 @@ export abstract class DatasetEncoding<Body extends EncodingBody = EncodingBody> 
     return this.#artifact.has(DICTIONARY_FILE) ? this.#artifact.path(DICTIONARY_FILE) : undefined;
   }
 
+  /** Location of the words of a file of all rows that belong to a table, without row 0; undefined if there is no file. */
+  wordsOf(name: string, table: number): { file: string; at: number; keys: number } | undefined {
+    if (!this.#artifact.has(name)) return undefined;
+    const { rows } = this.body.tables[table];
+    return { file: this.#artifact.path(name), at: 4 * (this.firstRows[table] + 1), keys: rows - 1 };
+  }
+
+  /** Identifies the numbers of the rows, for encodings with the same values; undefined if they are the ids. */
+  get numbersId(): string | undefined {
+    return this.#artifact.has(NUMBERS_FILE) ? `${this.#artifact.crc32(NUMBERS_FILE)}` : undefined;
+  }
+
   /**
    * Identifies the raw values of the rows: equal if the ids have the same meaning. For generated data it identifies the
    * model.
@@ -155,7 +172,7 @@ export abstract class DatasetEncoding<Body extends EncodingBody = EncodingBody> 
       rareShares: [...this.rareShares],
     };
     using writer = new ArtifactWriter("encoding", directory);
-    for (const name of [KEYS_FILE, DICTIONARY_FILE]) {
+    for (const name of [KEYS_FILE, DICTIONARY_FILE, UNSEEN_FILE, NUMBERS_FILE]) {
       if (!this.#artifact.has(name)) continue;
       const entry = { bytes: this.#artifact.bytes(name), crc32: this.#artifact.crc32(name) };
       writer.link(name, this.#artifact.path(name), entry);

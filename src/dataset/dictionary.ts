@@ -7,6 +7,8 @@ import { isNumeric } from "./schema.ts";
 import type { StageDirectory } from "./stage_directory.ts";
 import { Dictionary } from "./hashed_ids.ts";
 import { AtomicFile } from "../storage/atomic_file.ts";
+import type { TableSize } from "./number_table.ts";
+import { ageRows, type HistoryFiles, readHistory, type RowHistory, writeHistory } from "./row_history.ts";
 import { WordFile } from "./word_file.ts";
 import { tableView } from "./value_rules.ts";
 
@@ -28,6 +30,9 @@ export interface QueryTable {
   readonly from: {
     readonly counted: { readonly trainRows: number; readonly minFrequency: number } | undefined;
     readonly dictionary: string | undefined;
+    /** Of the rows of a dictionary that grows; those that were not looked up for `expire` growths are dropped. */
+    readonly history: HistoryFiles | undefined;
+    readonly expire: number | undefined;
   };
   readonly memoryBytes: number;
 }
@@ -47,6 +52,11 @@ export function countsFile(table: number): string {
   return `t${table}.counts.u32`;
 }
 
+/** Names of the stage's files with the history of a table, u32 (rows). */
+export function historyFiles(table: number): { unseen: string; numbers: string } {
+  return { unseen: `t${table}.unseen.u32`, numbers: `t${table}.numbers.u32` };
+}
+
 /** Name of a staged log's file with the lengths of a table's bags, u32 (rows). */
 export function lengthsFile(log: string, table: number): string {
   return `${log}.t${table}.lengths.u32`;
@@ -54,11 +64,11 @@ export function lengthsFile(log: string, table: number): string {
 
 /**
  * Assigns ids to the values of a table and encodes its column in all logs. Writes ids, bag lengths, `t.parquet` (value,
- * id) and `t.counts.u32` (rows) to the stage. Returns the number of rows. Throws HotsetError if the values do not fit
- * in memory.
+ * id), `t.counts.u32` (rows) and, if a dictionary grows, its history to the stage. Throws HotsetError if the values do
+ * not fit in memory.
  */
-export async function numberQueryTable(engine: Engine, stage: StageDirectory, options: QueryTable): Promise<number> {
-  const { table, column, logs, from: { counted, dictionary: known } } = options;
+export async function numberQueryTable(engine: Engine, stage: StageDirectory, options: QueryTable): Promise<TableSize> {
+  const { table, column, logs, from: { counted, dictionary: known, history: files, expire } } = options;
   const bag = column.kind === "bag";
   const name = `dictionary${table}`;
   const numeric = isNumeric(column, options.maxIndRange);
@@ -68,8 +78,15 @@ export async function numberQueryTable(engine: Engine, stage: StageDirectory, op
   const counts = counted && `SELECT key, least(count(*), 4294967295)::UINTEGER AS n ` +
       `FROM (SELECT ${key} AS key FROM ${tableView(logs[0], table)} WHERE row < ${counted.trainRows}) GROUP BY key`;
   const savedKey = asHex ? "('0x' || value)::UINTEGER" : numeric ? "value::UINTEGER" : "value";
-  const ids = known && `SELECT ${savedKey} AS key, id FROM ${parquetFiles([known])} ` +
+  let ids = known && `SELECT ${savedKey} AS key, id FROM ${parquetFiles([known])} ` +
       `WHERE feature = ${quoted(column.name)}`;
+  let history: RowHistory | undefined;
+  if (files !== undefined && expire !== undefined) {
+    const seen = await countsOfKnown(engine, ids!, counts!, files.rows);
+    const aged = ageRows(readHistory(files), seen, expire);
+    history = aged.history;
+    if (aged.kept !== undefined) ids += ` AND id IN (${await idTable(engine, stage, table, aged.kept)})`;
+  }
   await engine.run(`CREATE TABLE ${name} AS ${rowsOf(ids, counts, counted?.minFrequency ?? 1)}`);
   const value = asHex ? "format('{:08x}', key)" : "key::VARCHAR";
   await engine.runAlone(
@@ -88,7 +105,42 @@ export async function numberQueryTable(engine: Engine, stage: StageDirectory, op
     found[0] = Math.min(lookups - found.reduce((sum, n) => sum + n, 0), 2 ** 32 - 1);
   }
   AtomicFile.write(stage.path(countsFile(table)), [found]);
-  return dictionary.rows;
+  const { rows } = dictionary;
+  if (files === undefined) return { rows, next: rows };
+  history ??= ageRows(readHistory(files), found.subarray(1, files.rows + 1)).history;
+  const added = rows - 1 - history.numbers.length;
+  const { unseen, numbers } = historyFiles(table);
+  writeHistory(history, added, { unseen: stage.path(unseen), numbers: stage.path(numbers) });
+  return { rows, next: history.next + added };
+}
+
+/** The counts of the known values, in the order of their ids. */
+async function countsOfKnown(engine: Engine, ids: string, counts: string, rows: number): Promise<Uint32Array> {
+  const seen = new Uint32Array(rows);
+  let at = 0;
+  const sql = `SELECT coalesce(n, 0)::UINTEGER FROM (${ids}) AS known LEFT JOIN (${counts}) AS counted ` +
+    `ON known.key = counted.key ORDER BY id`;
+  for await (const chunk of engine.stream(sql)) {
+    seen.set(numbers<Uint32Array>(chunk.getColumnVector(0)), at);
+    at += chunk.rowCount;
+  }
+  return seen;
+}
+
+/** A query for the ids of rows at these positions. */
+async function idTable(
+  engine: Engine,
+  stage: StageDirectory,
+  table: number,
+  positions: Uint32Array,
+): Promise<string> {
+  const path = stage.path(`t${table}.kept.csv`);
+  AtomicFile.write(path, [new TextEncoder().encode([...positions].map((position) => `${position + 1}\n`).join(""))]);
+  const name = `kept${table}`;
+  await engine.run(
+    `CREATE TABLE ${name} AS FROM read_csv(${quoted(path)}, header = false, columns = {'id': 'UINTEGER'})`,
+  );
+  return `SELECT id FROM ${name}`;
 }
 
 /**

@@ -4,6 +4,7 @@ import { fingerprint } from "../storage/artifact.ts";
 import { HotsetError } from "../errors.ts";
 import type { DatasetEncoding } from "./dataset_encoding.ts";
 import { type Format, FORMATS, SESSIONS } from "./formats.ts";
+import { type HistoryFiles, NUMBERS_FILE, UNSEEN_FILE } from "./row_history.ts";
 import { type Column, isDense, isMean, isSparse, type LogSchema, logSchema } from "./schema.ts";
 import type { ValueRule } from "./value_rules.ts";
 
@@ -76,22 +77,57 @@ export function sameFeatures(one: LogSchema, other: LogSchema): boolean {
 }
 
 /** What a dataset records of the encoding whose ids it keeps. */
-const knownEncoding = z.object({ values: z.string(), rows: z.array(z.number().int().positive()) });
+const knownEncoding = z.object({
+  values: z.string(),
+  rows: z.array(z.number().int().positive()),
+  dropped: z.array(z.number().int().nonnegative()).optional(),
+  numbers: z.string().optional(),
+  expire: z.number().int().positive().optional(),
+});
 
-/** Number of rows of each table that have the ids of an older encoding; undefined if the dataset was not made with one. */
-export function rowsBefore({ body }: DatasetEncoding): number[] | undefined {
-  return knownEncoding.safeParse(body.source.known).data?.rows;
+/** Location of the history of a table's rows. */
+export function historyOf(encoding: DatasetEncoding, table: number): HistoryFiles {
+  const { rows, dropped = 0 } = encoding.body.tables[table];
+  const [unseen, numbers] = [UNSEEN_FILE, NUMBERS_FILE].map((name) => encoding.wordsOf(name, table));
+  return { rows: rows - 1, next: rows + dropped, unseen, numbers };
 }
 
-/** True if the dataset has all ids of the encoding, with the same meaning, and perhaps further ones. */
+/** What a dataset that grows from an encoding records of it. */
+export function knownBy(known: DatasetEncoding): object {
+  const { id, valuesId, numbersId, body: { tables } } = known;
+  const rows = tables.map((table) => table.rows);
+  if (numbersId === undefined) return { dataset: id, values: valuesId, rows };
+  return { dataset: id, values: valuesId, rows, dropped: tables.map(({ dropped = 0 }) => dropped), numbers: numbersId };
+}
+
+/** The growth of a table. */
+export interface GrownSize {
+  /** Rows of the older encoding, and how many of them were dropped. */
+  readonly before: number;
+  readonly dropped: number;
+}
+
+/** The growth of each table, and after how many growths rows were dropped; undefined for an encoding of its own. */
+export function grownSizes({ body }: DatasetEncoding): { tables: GrownSize[]; expire: number | undefined } | undefined {
+  const known = knownEncoding.safeParse(body.source.known).data;
+  if (known === undefined) return undefined;
+  const tables = known.rows.map((before, t) => {
+    return { before, dropped: (body.tables[t].dropped ?? 0) - (known.dropped?.[t] ?? 0) };
+  });
+  return { tables, expire: known.expire };
+}
+
+/** True if the dataset has the ids of the encoding, but for dropped rows, and perhaps further ones. */
 export function growsFrom(trained: DatasetEncoding, dataset: DatasetEncoding): boolean {
   const known = knownEncoding.safeParse(dataset.body.source.known).data;
-  if (known === undefined || known.values !== trained.valuesId) return false;
-  const tables = trained.body.tables;
-  const sizes = dataset.body.tables.map((table, t) => ({ ...table, rows: known.rows[t] }));
-  if (fingerprint(sizes) !== fingerprint(tables) || sizes.some(({ rows }, t) => rows > dataset.body.tables[t].rows)) {
-    return false;
-  }
+  if (known === undefined || known.values !== trained.valuesId || known.numbers !== trained.numbersId) return false;
+  const sizes = grownSizes(dataset)!.tables;
+  const fits = trained.body.tables.length === sizes.length && sizes.every(({ before, dropped }, t) => {
+    const [{ name, rows, values }, now] = [trained.body.tables[t], dataset.body.tables[t]];
+    return name === now.name && values === now.values && rows === before && dropped >= 0 &&
+      before - dropped <= now.rows;
+  });
+  if (!fits) return false;
   const [before, after] = [encodingOf(trained), encodingOf(dataset)];
   const meaning = (of: Encoding) =>
     fingerprint([of.dense, of.tables.map((table) => ({ ...table as object, rows: 0 }))]);

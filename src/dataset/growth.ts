@@ -1,6 +1,6 @@
-/** How the popularity of rows moved since the model that a dataset grew from: known and new rows in its train split. */
+/** How the popularity of rows moved since the model that a dataset grew from: rows known, dropped and new. */
 import type { Dataset } from "./dataset.ts";
-import { rowsBefore } from "./encoding.ts";
+import { grownSizes } from "./encoding.ts";
 
 /** What a train split looks up in a table that has grown; row 0, which rare values share, is left out of rows. */
 export interface TableGrowth {
@@ -10,6 +10,8 @@ export interface TableGrowth {
   readonly knownRows: number;
   /** Those of them that the train split does not look up. */
   readonly unseenRows: number;
+  /** Those of them that were dropped. */
+  readonly droppedRows: number;
   /** Rows of new values. */
   readonly newRows: number;
   /** Share of the train split's lookups that are in new rows, 0 to 1. */
@@ -18,19 +20,19 @@ export interface TableGrowth {
 
 /** The growth of each table; undefined for a dataset with a dictionary of its own. */
 export function growthOf(dataset: Dataset): TableGrowth[] | undefined {
-  const before = rowsBefore(dataset);
-  if (before === undefined) return undefined;
-  return dataset.body.tables.map(({ name, rows }, t) => {
-    let [lookups, newLookups, unseenRows, id] = [0, 0, 0, 0];
+  return grownSizes(dataset)?.tables.map(({ before, dropped }, t) => {
+    const { name, rows } = dataset.body.tables[t];
+    const kept = before - dropped;
+    let [lookups, newLookups, unseenRows, id] = [0, 0, dropped, 0];
     for (const part of dataset.countsOf(t)) {
       for (const count of part) {
         lookups += count;
-        if (id >= before[t]) newLookups += count;
+        if (id >= kept) newLookups += count;
         else if (count === 0 && id > 0) unseenRows++;
         id++;
       }
     }
     const newShare = lookups === 0 ? 0 : newLookups / lookups;
-    return { table: name, knownRows: before[t] - 1, unseenRows, newRows: rows - before[t], newShare };
+    return { table: name, knownRows: before - 1, unseenRows, droppedRows: dropped, newRows: rows - kept, newShare };
   });
 }

@@ -80,10 +80,10 @@ export class KeyTable implements Disposable {
     return { keys, counts };
   }
 
-  /** Assigns ids from `first` on to keys that the table does not have. Throws KeysDoNotFit. */
-  learn(keys: Uint32Array, first = 1): void {
+  /** Assigns ids from 1 on to keys that are all different. Throws KeysDoNotFit. */
+  learn(keys: Uint32Array): void {
     this.count(keys);
-    for (let i = 0; i < keys.length; i++) this.#pairs[2 * this.#slotOf(keys[i]) + 1] = first + i + 1;
+    for (let i = 0; i < keys.length; i++) this.#pairs[2 * this.#slotOf(keys[i]) + 1] = i + 2;
   }
 
   /**

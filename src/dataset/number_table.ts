@@ -2,6 +2,7 @@
 import { FileReader } from "../storage/artifact.ts";
 import { AtomicFile } from "../storage/atomic_file.ts";
 import { KeysDoNotFit, KeyTable, release } from "./key_table.ts";
+import { ageRows, type HistoryFiles, readHistory, readKeys, wordsAt, writeHistory } from "./row_history.ts";
 import { type KeyRun, readWords } from "./staged_chunk.ts";
 
 const PIECE_KEYS = 1 << 18;
@@ -10,7 +11,14 @@ const PIECE_KEYS = 1 << 18;
 interface KeyCounts {
   readonly train: number;
   readonly minFrequency: number;
-  readonly known: KeyRun | undefined;
+  readonly known: KnownKeys | undefined;
+}
+
+/** Keys in the order of their ids; those that were not looked up for `expire` growths are dropped. */
+export interface KnownKeys {
+  readonly keys: KeyRun;
+  readonly history: HistoryFiles;
+  readonly expire: number | undefined;
 }
 
 /** One table of all logs. */
@@ -23,46 +31,52 @@ export interface TableTask {
    * keys in the order of their existing ids.
    */
   readonly from: KeyCounts | KeyRun;
-  /** Output files for the key and the count of every row of the table. */
+  /** Output files for the key and the count of every row of the table, and for its history if there are known keys. */
   readonly keysFile: string;
   readonly countsFile: string;
+  readonly historyFiles: { readonly unseen: string; readonly numbers: string };
   readonly memoryBytes: number;
 }
 
-/** Runs a task. Returns the number of rows of the table, or undefined if its keys do not fit in memory. */
-export function numberTable(task: TableTask): { rows: number | undefined } {
+/** The size of a table. */
+export interface TableSize {
+  /** Rows, row 0 included. */
+  readonly rows: number;
+  /** Next number of a row: more than `rows` if rows were dropped. */
+  readonly next: number;
+}
+
+/** Runs a task. Returns the size of the table, or undefined if its keys do not fit in memory. */
+export function numberTable(task: TableTask): { size: TableSize | undefined } {
   try {
-    return { rows: number(task) };
+    return { size: number(task) };
   } catch (error) {
-    if (error instanceof KeysDoNotFit) return { rows: undefined };
+    if (error instanceof KeysDoNotFit) return { size: undefined };
     throw error;
   }
 }
 
-function number({ logs, from, keysFile, countsFile, memoryBytes }: TableTask): number {
+/** The keys of a table's rows in the order of their ids, without row 0, and their counts. */
+interface CountedKeys {
+  readonly keys: Uint32Array<ArrayBuffer>;
+  readonly counts: Uint32Array<ArrayBuffer>;
+  /** Next number of a row; undefined if that is its id. */
+  readonly next?: number;
+}
+
+function number(task: TableTask): TableSize {
+  const { logs, from, keysFile, countsFile, memoryBytes } = task;
   const memory = new Uint32Array(PIECE_KEYS);
-  const grows = "train" in from && from.known !== undefined;
-  using table = new KeyTable(grows ? memoryBytes / 2 : memoryBytes);
-  let keys: Uint32Array<ArrayBuffer>;
-  let counts: Uint32Array<ArrayBuffer>;
-  if (!("train" in from)) {
-    keys = readKeys(from);
-    counts = new Uint32Array(keys.length);
-    table.learn(keys);
-  } else if (from.known === undefined) {
+  using table = new KeyTable(memoryBytes);
+  let found: CountedKeys;
+  if ("train" in from && from.known === undefined) {
     for (const piece of pieces(logs[0].runs, from.train, memory)) table.count(piece);
-    ({ keys, counts } = table.number(from.minFrequency));
+    found = table.number(from.minFrequency);
   } else {
-    const known = readKeys(from.known);
-    const seen = new Uint32Array(known.length);
-    table.learn(known);
-    using others = new KeyTable(memoryBytes / 2);
-    for (const piece of pieces(logs[0].runs, from.train, memory)) others.count(table.countKnown(piece, seen));
-    const added = others.number(from.minFrequency);
-    table.learn(added.keys, known.length + 1);
-    keys = joined(known, added.keys);
-    counts = joined(seen, added.counts);
+    found = "train" in from ? grow(task, from, from.known!, memory) : unseen(readKeys(from));
+    table.learn(found.keys);
   }
+  const { keys, counts, next = keys.length + 1 } = found;
   for (const { runs, ids } of logs) {
     using file = new AtomicFile(ids);
     for (const piece of pieces(runs, Infinity, memory)) {
@@ -78,12 +92,32 @@ function number({ logs, from, keysFile, countsFile, memoryBytes }: TableTask): n
   const rows = keys.length + 1;
   release(keys);
   release(counts);
-  return rows;
+  return { rows, next };
 }
 
-function readKeys({ file, at, keys }: KeyRun): Uint32Array<ArrayBuffer> {
-  using reader = new FileReader(file);
-  return readWords(reader, at, keys, new Uint32Array(keys)) as Uint32Array<ArrayBuffer>;
+function unseen(keys: Uint32Array<ArrayBuffer>): CountedKeys {
+  return { keys, counts: new Uint32Array(keys.length) };
+}
+
+/** Known keys that are kept, then new ones that occur often enough. */
+function grow(
+  { logs, memoryBytes, historyFiles }: TableTask,
+  { train, minFrequency }: KeyCounts,
+  known: KnownKeys,
+  memory: Uint32Array,
+): CountedKeys {
+  const keys = readKeys(known.keys);
+  const seen = new Uint32Array(keys.length);
+  using table = new KeyTable(memoryBytes / 2);
+  table.learn(keys);
+  using others = new KeyTable(memoryBytes / 2);
+  for (const piece of pieces(logs[0].runs, train, memory)) others.count(table.countKnown(piece, seen));
+  const added = others.number(minFrequency);
+  const { kept, history } = ageRows(readHistory(known.history), seen, known.expire);
+  const next = history.next + added.keys.length;
+  writeHistory(history, added.keys.length, historyFiles);
+  const of = (words: Uint32Array<ArrayBuffer>) => kept === undefined ? words : wordsAt(words, kept);
+  return { keys: joined(of(keys), added.keys), counts: joined(of(seen), added.counts), next };
 }
 
 /** One array after the other, which are released. */

@@ -1,10 +1,11 @@
 /** Assigns ids to the raw values of all tables of logs and encodes them: keys in chunks, or values in DuckDB. */
 import { HotsetError } from "../errors.ts";
 import { type ProcessGroup, togetherAsync } from "../parallel/process_group.ts";
-import { DatasetEncoding } from "./dataset_encoding.ts";
-import { countsFile, idsFile, keysFile, numberQueryTable } from "./dictionary.ts";
+import { DatasetEncoding, KEYS_FILE } from "./dataset_encoding.ts";
+import { countsFile, historyFiles, idsFile, keysFile, numberQueryTable } from "./dictionary.ts";
 import type { Engine } from "./duckdb.ts";
-import type { TableTask } from "./number_table.ts";
+import { historyOf } from "./encoding.ts";
+import type { KnownKeys, TableSize, TableTask } from "./number_table.ts";
 import type { preparePool } from "./prepare_pool.ts";
 import { isDense, isSparse, type LogSchema } from "./schema.ts";
 import type { StageDirectory } from "./stage_directory.ts";
@@ -23,6 +24,8 @@ export interface CountedIds {
   readonly train: number;
   readonly minFrequency: number;
   readonly known: DatasetEncoding | undefined;
+  /** Growths after which a row of the known encoding that was not looked up is dropped. */
+  readonly expire?: number | undefined;
 }
 
 /** Source of ids: counts, or an existing encoding. */
@@ -53,9 +56,9 @@ interface ValueOptions extends NumberingOptions {
 
 /**
  * Encodes tables whose keys are in chunks: several at a time on all threads of all ranks, then one at a time those
- * that need all the memory of a machine. Returns the rows of each table. Throws HotsetError if the keys of one do not fit.
+ * that need all the memory of a machine. Throws HotsetError if the keys of one do not fit.
  */
-export async function numberKeys(options: KeyOptions): Promise<number[]> {
+export async function numberKeys(options: KeyOptions): Promise<TableSize[]> {
   const { schema, logs, from, stage, memoryBytes: limit, onProgress, pool, threads, group } = options;
   const columns = schema.columns.filter(isSparse);
   const dense = schema.columns.filter(isDense).length;
@@ -63,7 +66,7 @@ export async function numberKeys(options: KeyOptions): Promise<number[]> {
     limit - group.localSize * (RUNTIME_BYTES + THREAD_BYTES * threads),
     limit * MIN_KEYS_MEMORY_SHARE,
   );
-  const [sizes] = group.gather(columns.map((_, t) => stage.finished<number>(`t${t}`) ?? null));
+  const [sizes] = group.gather(columns.map((_, t) => stage.finished<TableSize>(`t${t}`) ?? null));
   const task = (t: number, memoryBytes: number): TableTask => ({
     kind: "table",
     logs: logs.map((log) => ({
@@ -72,9 +75,10 @@ export async function numberKeys(options: KeyOptions): Promise<number[]> {
     })),
     from: from instanceof DatasetEncoding
       ? keysOf(from, t)
-      : { ...from, known: from.known === undefined ? undefined : keysOf(from.known, t) },
+      : { ...from, known: from.known && knownKeys(from.known, t, from.expire) },
     keysFile: stage.path(keysFile(t)),
     countsFile: stage.path(countsFile(t)),
+    historyFiles: { unseen: stage.path(historyFiles(t).unseen), numbers: stage.path(historyFiles(t).numbers) },
     memoryBytes,
   });
   const open = () => [...sizes.keys()].filter((t) => sizes[t] === null);
@@ -85,13 +89,13 @@ export async function numberKeys(options: KeyOptions): Promise<number[]> {
     const numbered = await togetherAsync(
       group,
       () =>
-        pool.all(own.map((t) => task(t, memoryBytes)), (k, { rows }) => {
-          if (rows !== undefined) stage.finish(`t${own[k]}`, rows);
+        pool.all(own.map((t) => task(t, memoryBytes)), (k, { size }) => {
+          if (size !== undefined) stage.finish(`t${own[k]}`, size);
           onProgress((before + tables.length * ++done / own.length) / sizes.length);
         }),
     );
-    for (const [t, rows] of group.gather(numbered.map(({ rows }, k) => [own[k], rows ?? null] as const)).flat()) {
-      sizes[t] = rows;
+    for (const [t, size] of group.gather(numbered.map(({ size }, k) => [own[k], size ?? null] as const)).flat()) {
+      sizes[t] = size;
     }
   };
   await all(open(), budget / threads / group.localSize);
@@ -105,23 +109,25 @@ export async function numberKeys(options: KeyOptions): Promise<number[]> {
       ),
     );
   }
-  return sizes as number[];
+  return sizes as TableSize[];
 }
 
-/** Encodes tables whose values are in DuckDB, one at a time. Returns the rows of each table. Throws HotsetError. */
-export async function numberValues(options: ValueOptions): Promise<number[]> {
+/** Encodes tables whose values are in DuckDB, one at a time. Throws HotsetError. */
+export async function numberValues(options: ValueOptions): Promise<TableSize[]> {
   const { schema, logs, from, stage, memoryBytes, onProgress, engine, maxIndRange } = options;
   const columns = schema.columns.filter(isSparse);
-  const sizes: number[] = [];
+  const sizes: TableSize[] = [];
   for (const [table, column] of columns.entries()) {
     const query = {
       table,
       column,
       maxIndRange,
       logs: logs.map(({ name }) => name),
-      from: from instanceof DatasetEncoding ? { counted: undefined, dictionary: from.dictionaryPath } : {
+      from: from instanceof DatasetEncoding ? { ...NO_GROWTH, counted: undefined, dictionary: from.dictionaryPath } : {
         counted: { trainRows: from.train, minFrequency: from.minFrequency },
         dictionary: from.known?.dictionaryPath,
+        history: from.known && historyOf(from.known, table),
+        expire: from.expire,
       },
       memoryBytes: memoryBytes * DICTIONARY_MEMORY_SHARE,
     };
@@ -131,7 +137,14 @@ export async function numberValues(options: ValueOptions): Promise<number[]> {
   return sizes;
 }
 
+const NO_GROWTH = { history: undefined, expire: undefined };
+
+/** The keys of a table that grows. */
+function knownKeys(known: DatasetEncoding, table: number, expire: number | undefined): KnownKeys {
+  return { keys: keysOf(known, table), history: historyOf(known, table), expire };
+}
+
 /** The keys of a table, without row 0. */
-function keysOf({ keysPath, firstRows, body }: DatasetEncoding, table: number): KeyRun {
-  return { file: keysPath!, at: 4 * (firstRows[table] + 1), keys: body.tables[table].rows - 1 };
+function keysOf(encoding: DatasetEncoding, table: number): KeyRun {
+  return encoding.wordsOf(KEYS_FILE, table)!;
 }

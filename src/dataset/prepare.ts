@@ -7,7 +7,7 @@ import { ALONE } from "../parallel/host_group.ts";
 import { type ProcessGroup, together, togetherAsync } from "../parallel/process_group.ts";
 import { Dataset, type DatasetBody, type Split } from "./dataset.ts";
 import type { DatasetEncoding } from "./dataset_encoding.ts";
-import { type RawEncoding, rawEncodingOf, sameFeatures } from "./encoding.ts";
+import { knownBy, type RawEncoding, rawEncodingOf, sameFeatures } from "./encoding.ts";
 import { type Format, schemaOf, withGroup, withWeight } from "./formats.ts";
 import { expectApart, expectUnchanged, findInputs, identify, type KnownFile } from "./inputs.ts";
 import { sharesOf, writeLogSessions } from "./prepare_sessions.ts";
@@ -44,6 +44,11 @@ export interface PrepareOptions extends ReadOptions {
    * without a schema is its format); if they are, they must be the same.
    */
   readonly known?: DatasetEncoding | undefined;
+  /**
+   * Drops rows of the known encoding whose values the train splits of this number of growths, this one included, do not
+   * contain. Ids close up, and such a value is unknown until it is seen again, as a new one. Default: no row is dropped.
+   */
+  readonly expire?: number | undefined;
   /** Directory of the dataset. */
   readonly out: string;
   /** Values seen less often in the train split share row 0 with unseen ones; default 1. */
@@ -129,6 +134,13 @@ export async function sourceOf(options: Omit<PrepareOptions, "out">): Promise<Lo
     ) {
       throw new UsageError(`Cannot use an index range of ${options.maxIndRange}: it must be a whole number from 1`);
     }
+    if (
+      options.expire !== undefined && (known === undefined || !(Number.isInteger(options.expire) && options.expire > 0))
+    ) {
+      throw new UsageError(
+        `Cannot drop rows unseen for ${options.expire} growths: it must be a whole number from 1, with a known encoding`,
+      );
+    }
     const { format, schema, maxIndRange } = readingOf(options);
     const inputs = findInputs(options.inputs, format);
     const validationInputs = findInputs(options.validationInputs ?? [], format);
@@ -170,7 +182,7 @@ export async function sourceOf(options: Omit<PrepareOptions, "out">): Promise<Lo
       ...(validationInputs.length === 0 ? {} : { validationInputs: files.validationInputs.map(identityOf) }),
       testInputs: files.testInputs.map(identityOf),
       ...(known === undefined ? {} : {
-        known: { dataset: known.id, values: known.valuesId, rows: known.body.tables.map(({ rows }) => rows) },
+        known: { ...knownBy(known), ...(options.expire === undefined ? {} : { expire: options.expire }) },
       }),
     },
   };
@@ -262,7 +274,7 @@ export async function prepareFrom(options: PrepareOptions, source: LogSource): P
     });
     return together(group, () => Dataset.open(options.out, "lengths"));
   }
-  const { minFrequency = 1, known, negatives, onProgress = () => {} } = options;
+  const { minFrequency = 1, known, expire, negatives, onProgress = () => {} } = options;
   const { inputs, validationInputs, testInputs, body } = source;
   using lock = await lockOutput(options, group);
   const [isMade] = group.gather(lock?.waited === true && isMadeFrom(body, options.out));
@@ -294,7 +306,7 @@ export async function prepareFrom(options: PrepareOptions, source: LogSource): P
     onProgress("read", 1);
     const drawn = negatives && await job.drawNegatives(chosen, negatives, found.fills);
     const logs = drawn?.logs ?? chosen;
-    const made = await job.finish(logs, { train: logs[0].parts[0].samples, minFrequency, known });
+    const made = await job.finish(logs, { train: logs[0].parts[0].samples, minFrequency, known, expire });
     const counts = drawn && { negatives: { drawn: drawn.drawn, missing: drawn.missing } };
     return { body: { ...made, ...counts, source: body, generated: options.generated ?? null }, result: undefined };
   });

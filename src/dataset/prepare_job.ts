@@ -8,15 +8,17 @@ import { expectSame, type ProcessGroup, together } from "../parallel/process_gro
 import { GroupWriter } from "../storage/group_writer.ts";
 import { assemble, type EncodedLog, type SplitPart } from "./assemble.ts";
 import { COUNTS_FILE, Dataset, type DatasetBody } from "./dataset.ts";
-import { DICTIONARY_FILE, KEYS_FILE, MAX_ROWS } from "./dataset_encoding.ts";
-import { countsFile, idsFile, joinDictionaries, keysFile, lengthsFile } from "./dictionary.ts";
+import { DatasetEncoding, DICTIONARY_FILE, KEYS_FILE, MAX_ROWS } from "./dataset_encoding.ts";
+import { countsFile, historyFiles, idsFile, joinDictionaries, keysFile, lengthsFile } from "./dictionary.ts";
 import { Engine, engineFailure } from "./duckdb.ts";
 import type { Format } from "./formats.ts";
 import type { InputFile } from "./inputs.ts";
 import { type IdSource, numberKeys, numberValues } from "./number_tables.ts";
+import type { TableSize } from "./number_table.ts";
 import { preparePool } from "./prepare_pool.ts";
 import { type DenseColumn, isDense, isMean, isSparse, type LogSchema } from "./schema.ts";
 import { type ChunkFormat, isChunkFormat, stageChunks } from "./stage_chunks.ts";
+import { NUMBERS_FILE, UNSEEN_FILE } from "./row_history.ts";
 import { StageDirectory } from "./stage_directory.ts";
 import type { BadRowPolicy, Purpose, StagedLog, StageOptions } from "./staged_log.ts";
 import { drawNegatives, type NegativeOptions, withNegatives } from "./negatives.ts";
@@ -225,12 +227,12 @@ class PrepareJob implements Disposable {
     const sizes = this.#engine === undefined
       ? await numberKeys({ ...numbering, pool: this.#pool!, threads: this.#threads, group: this.#group })
       : await numberValues({ ...numbering, engine: this.#engine, maxIndRange: this.#options.maxIndRange });
-    const rows = sizes.reduce((sum, size) => sum + size, 0);
+    const rows = sizes.reduce((sum, size) => sum + size.rows, 0);
     if (rows > MAX_ROWS) {
       throw new HotsetError(`Cannot number ${rows} rows with 32 bits; raise --min-frequency or set --max-ind-range`);
     }
     const firstRows = [0];
-    for (const size of sizes) firstRows.push(firstRows.at(-1)! + size);
+    for (const size of sizes) firstRows.push(firstRows.at(-1)! + size.rows);
     const encoded = logs.map(({ log, parts }): EncodedLog => ({
       log,
       parts,
@@ -247,11 +249,15 @@ class PrepareJob implements Disposable {
       this.#group,
       (f) => onProgress("encode", f),
     );
+    const grows = !(from instanceof DatasetEncoding) && from.known !== undefined;
+    const hasDropped = sizes.some(({ rows, next }) => next > rows);
     together(this.#group, () => {
       if (this.#group.rank === 0) this.#writer.file(COUNTS_FILE); // even if there are no tables
       for (const t of this.#group.rank === 0 ? columns.keys() : []) {
         this.#append(COUNTS_FILE, countsFile(t));
         if (this.#engine === undefined) this.#append(KEYS_FILE, keysFile(t));
+        if (grows) this.#append(UNSEEN_FILE, historyFiles(t).unseen);
+        if (grows && hasDropped) this.#append(NUMBERS_FILE, historyFiles(t).numbers);
       }
     });
     if (this.#engine !== undefined) {
@@ -260,7 +266,7 @@ class PrepareJob implements Disposable {
     }
     return {
       dense: dense.map((c) => c.name),
-      tables: columns.map(({ name }, t) => ({ name, rows: sizes[t], ...ruleOf(logs[0].log.rules[t]) })),
+      tables: columns.map(({ name }, t) => ({ name, ...sizeOf(sizes[t]), ...ruleOf(logs[0].log.rules[t]) })),
       ...missingOf(dense, logs),
       bags: columns.some((c) => c.kind === "bag"),
       ...(grouped ? { group: schema.group } : {}),
@@ -286,6 +292,11 @@ class PrepareJob implements Disposable {
 function endsOf(parts: readonly SplitPart[]): number[] {
   let end = 0;
   return parts.map(({ samples }) => end += samples);
+}
+
+/** The size of a table in a manifest. */
+function sizeOf({ rows, next }: TableSize): Pick<DatasetBody["tables"][number], "rows" | "dropped"> {
+  return { rows, ...(next > rows ? { dropped: next - rows } : {}) };
 }
 
 /** The rule by which the values of a table are compared, if known. */

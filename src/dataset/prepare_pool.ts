@@ -1,5 +1,5 @@
 /** Threads that prepare datasets. */
-import type { TableTask } from "./number_table.ts";
+import type { TableSize, TableTask } from "./number_table.ts";
 import type { CriteoTask, ReadResult } from "./read_criteo.ts";
 import type { IntegerTask } from "./read_integers.ts";
 import { TaskPool } from "../threads/task_pool.ts";
@@ -13,6 +13,6 @@ export type PrepareTask = ReadTask | TableTask;
 export function preparePool(
   threads: number,
   signal: AbortSignal | undefined,
-): TaskPool<PrepareTask, ReadResult & { rows: number | undefined }> {
+): TaskPool<PrepareTask, ReadResult & { size: TableSize | undefined }> {
   return new TaskPool(new URL("./prepare_worker.ts", import.meta.url), threads, signal);
 }

@@ -6,7 +6,7 @@ import { throughLinks } from "../storage/links.ts";
 import { AtomicFile } from "../storage/atomic_file.ts";
 
 /** Incremented when staged files of an older Hotset cannot be used. */
-const VERSION = 2;
+const VERSION = 3;
 
 /** A directory next to the output, named by what is prepared. */
 export class StageDirectory {

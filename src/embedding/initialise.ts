@@ -29,16 +29,25 @@ export function* rowChunks({ tableRows }: Pick<EmbeddingShape, "tableRows">): Ge
 /** Computes initial rows of all tables of a model; in a table of n rows they are ~ U(-1 / sqrt(n), 1 / sqrt(n)). */
 export class InitialRows {
   readonly #dim: number;
-  /** By table: its first global row (and the end); the key of its rows; the bound of their values. */
+  /** By table: its first global row (and the end); that of number 0; the key of its rows; the bound of their values. */
   readonly #first: Float64Array;
+  readonly #zero: Float64Array;
   readonly #keys: Int32Array;
   readonly #bounds: Float64Array;
 
-  /** For tables of this shape. */
-  constructor({ tableRows, dim }: Pick<EmbeddingShape, "tableRows" | "dim">, seed: number) {
+  /**
+   * For tables of this shape. `skipped` is how far, by table, the numbers of the rows are above their ids, where rows
+   * were dropped: a new row then begins with other values than the row that had its id before.
+   */
+  constructor(
+    { tableRows, dim }: Pick<EmbeddingShape, "tableRows" | "dim">,
+    seed: number,
+    skipped?: readonly number[],
+  ) {
     this.#dim = dim;
     this.#first = new Float64Array(tableRows.length + 1);
     for (const [table, rows] of tableRows.entries()) this.#first[table + 1] = this.#first[table] + rows;
+    this.#zero = this.#first.map((row, table) => row - (skipped?.[table] ?? 0));
     this.#keys = Int32Array.from(tableRows, (_, table) => {
       return mix(mix(mix(seed >>> 0) + STEP ^ STREAM) + STEP ^ table);
     });
@@ -52,7 +61,7 @@ export class InitialRows {
       while (row >= this.#first[table + 1]) table++;
       const bound = this.#bounds[table];
       // Two state words that are distinct for all rows of a table, and a counter.
-      const a = mix((row - this.#first[table]) ^ this.#keys[table]);
+      const a = mix((row - this.#zero[table]) ^ this.#keys[table]);
       const b = mix(a ^ STEP);
       for (let d = 1; d <= this.#dim; d++, at++) {
         const bits = mix(mix(a + Math.imul(d, STEP)) ^ b) >>> 0;

@@ -13,6 +13,7 @@ import { isArtifact, isDirectory } from "../storage/artifact.ts";
 import { readRunLog } from "./run_log.ts";
 import { METRICS_FILE } from "./run_metrics.ts";
 import { openEncoding } from "./run_data.ts";
+import { rowGrowth } from "./row_growth.ts";
 import { readRun, type RunRecord } from "./run_record.ts";
 
 /** The start of a run: a new model, another run's checkpoint, or its own checkpoint. */
@@ -72,11 +73,25 @@ export function openResumePoint(out: string): Checkpoint | undefined {
 }
 
 /** The checkpoint that a run started from; undefined if it no longer exists and is not needed. */
-export function openStart({ from }: RunRecord, { shape }: ModelPlan, needed: boolean): Checkpoint | undefined {
+export function openStart(
+  { from }: RunRecord,
+  plan: ModelPlan,
+  dataset: Dataset,
+  needed: boolean,
+): Checkpoint | undefined {
   if (from === null || (!needed && !isDirectory(from.directory))) return undefined;
   const checkpoint = Checkpoint.open(from.directory);
-  if (checkpoint.id === from.id) return checkpoint.grownTo(shape);
+  if (checkpoint.id === from.id) return grownFor(checkpoint, plan, dataset);
   throw new HotsetError(`Cannot continue: checkpoint ${from.directory}, from which the run started, has changed since`);
+}
+
+/** The checkpoint with the rows of the dataset, whose encoding is its own or has grown from it. */
+function grownFor(checkpoint: Checkpoint, { shape }: ModelPlan, dataset: Dataset): Checkpoint {
+  const { body, directory } = checkpoint;
+  const growth = body.dataset === dataset.id ? undefined : rowGrowth(encodingOf(directory), dataset);
+  if (growth !== undefined) return checkpoint.grownTo(shape, growth);
+  checkpoint.expectModel(shape);
+  return checkpoint;
 }
 
 /** The encoding of the data of a run, or of the run of a checkpoint. */
@@ -85,10 +100,10 @@ export function encodingOf(from: string): DatasetEncoding {
 }
 
 /**
- * The checkpoint that `from` names: a run's best, or a checkpoint's own directory; with rows for the new values of the
- * dataset. Throws HotsetError unless its rows belong to the same values as those of the dataset.
+ * The checkpoint that `from` names: a run's best, or a checkpoint's own directory; with the rows of the dataset. Throws
+ * HotsetError unless its rows belong to the same values.
  */
-export function openFrom(from: string, { shape }: ModelPlan, dataset: Dataset): Checkpoint {
+export function openFrom(from: string, plan: ModelPlan, dataset: Dataset): Checkpoint {
   const checkpoint = isArtifact(from) ? Checkpoint.open(from) : openBest(from);
   const difference = differenceFrom(checkpoint, dataset);
   if (difference !== undefined) {
@@ -97,7 +112,7 @@ export function openFrom(from: string, { shape }: ModelPlan, dataset: Dataset): 
         `which are then encoded with the dictionary of the model`,
     );
   }
-  return checkpoint.grownTo(shape);
+  return grownFor(checkpoint, plan, dataset);
 }
 
 /** Why a checkpoint does not fit a dataset; undefined if it does. The run of the checkpoint records its dataset. */

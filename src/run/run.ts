@@ -218,7 +218,7 @@ async function reopen({ out, data, report, world, schedule }: RunOptions, { rank
   if ((world?.rank ?? 0) === 0) cleanCheckpoints(out, record.config.keep);
   const checkpoint = openResumePoint(out);
   const begin = {
-    from: openStart(record, planFor(config, dataset), checkpoint === undefined),
+    from: openStart(record, planFor(config, dataset), dataset, checkpoint === undefined),
     checkpoint,
     record,
     ...recall(out, checkpoint, report),

@@ -5,6 +5,7 @@ import { Dataset } from "../dataset/dataset.ts";
 import { prepareDataset, prepareFrom, type PrepareOptions, sourceOf } from "../dataset/prepare.ts";
 import { sharedUsersNote } from "../dataset/prepare_sessions.ts";
 import { allLines, readNotes } from "../dataset/read_account.ts";
+import { grownSizes } from "../dataset/encoding.ts";
 import { growthOf, type TableGrowth } from "../dataset/growth.ts";
 import { unknownShare } from "../dataset/unknown_values.ts";
 import { HotsetError, UsageError } from "../errors.ts";
@@ -51,7 +52,8 @@ export async function ensureDataset(
   const placeOf = (body: Dataset["body"]["source"]) => join(cache, "datasets", cacheName("dataset", body));
   const { known: _, ...alone } = source.body;
   // The data of the model itself need not be encoded again.
-  const isOwn = raw.known !== undefined && together(group, () => isDataset(placeOf(alone), raw.known!.id));
+  const isOwn = raw.known !== undefined && raw.expire === undefined &&
+    together(group, () => isDataset(placeOf(alone), raw.known!.id));
   const out = placeOf(isOwn ? alone : source.body);
   const cached = together(group, () => isCached("dataset", out) ? Dataset.open(out) : undefined);
   const missing = group.gather(cached === undefined).includes(true);
@@ -117,6 +119,7 @@ function announce(dataset: Dataset, limit: UnknownLimit, report: Report, begin: 
   if (negatives !== undefined) report({ event: "note", text: negativesNote(negatives) });
   if (missing !== undefined) report({ event: "note", text: missingNote(missing) });
   if (growth !== undefined) report({ event: "note", text: grownNote(growth) });
+  if (growth?.some(({ droppedRows }) => droppedRows > 0)) report({ event: "note", text: droppedNote(growth, dataset) });
   if (splits.train.samples === 0) {
     throw new HotsetError(`Cannot use dataset ${dataset.directory}: it has no train samples`);
   }
@@ -135,14 +138,25 @@ function negativesNote({ drawn, missing }: NonNullable<Dataset["body"]["negative
 
 /** Note about values that an earlier dictionary does not have: their number by table. */
 function grownNote(growth: readonly TableGrowth[]): string {
-  const grown = growth.filter(({ newRows }) => newRows > 0).sort((a, b) => b.newRows - a.newRows);
-  if (grown.length === 0) return "All rows are those of the model's dictionary: there are no new values";
-  const named = grown.slice(0, SHOWN_FEATURES).map(({ table, newRows }) =>
-    `${newRows.toLocaleString("en")} of ${table}`
-  );
-  if (grown.length > SHOWN_FEATURES) named.push(`and ${grown.length - SHOWN_FEATURES} more tables`);
-  const all = grown.reduce((sum, { newRows }) => sum + newRows, 0);
-  return `New values got ${all.toLocaleString("en")} new rows: ${named.join(", ")}`;
+  const found = byTable(growth, ({ newRows }) => newRows);
+  if (found.all === "0") return "All rows are those of the model's dictionary: there are no new values";
+  return `New values got ${found.all} new rows: ${found.text}`;
+}
+
+/** Note about rows that have expired: their number by table. */
+function droppedNote(growth: readonly TableGrowth[], dataset: Dataset): string {
+  const { all, text } = byTable(growth, ({ droppedRows }) => droppedRows);
+  const { expire } = grownSizes(dataset)!;
+  const when = expire === 1 ? "this train split does not contain" : `were in none of the last ${expire} train splits`;
+  return `${all} rows were dropped, whose values ${when}: ${text}`;
+}
+
+/** The sum of a number of rows over all tables, and the largest ones by table. */
+function byTable(growth: readonly TableGrowth[], rowsOf: (of: TableGrowth) => number): { all: string; text: string } {
+  const counted = growth.filter((of) => rowsOf(of) > 0).sort((a, b) => rowsOf(b) - rowsOf(a));
+  const named = counted.slice(0, SHOWN_FEATURES).map((of) => `${rowsOf(of).toLocaleString("en")} of ${of.table}`);
+  if (counted.length > SHOWN_FEATURES) named.push(`and ${counted.length - SHOWN_FEATURES} more tables`);
+  return { all: counted.reduce((sum, of) => sum + rowsOf(of), 0).toLocaleString("en"), text: named.join(", ") };
 }
 
 /** Note about missing values: their number by feature, and their replacement. */

@@ -6,6 +6,9 @@ import { growingDays } from "../support/growing_days.ts";
 import { Checkpoint } from "../../src/checkpoint/checkpoint.ts";
 import { resolveConfig, type TrainConfig } from "../../src/config/config.ts";
 import { Dataset } from "../../src/dataset/dataset.ts";
+import { rowGrowth } from "../../src/run/row_growth.ts";
+import { historyOf } from "../../src/dataset/encoding.ts";
+import { readHistory } from "../../src/dataset/row_history.ts";
 import { prepareDataset, type PrepareOptions } from "../../src/dataset/prepare.ts";
 import { InitialRows } from "../../src/embedding/initialise.ts";
 import type { RunEvent } from "../../src/events/events.ts";
@@ -14,6 +17,7 @@ import { percent } from "../../src/format.ts";
 import { escape } from "../../src/report/html/page.ts";
 import { writeRunReport } from "../../src/report/html/run_report.ts";
 import { packRun } from "../../src/run/packed_run.ts";
+import { encodingOf } from "../../src/run/beginning.ts";
 import { reproduceRun } from "../../src/run/reproduce.ts";
 import { startRun, trainOn } from "../../src/run/run.ts";
 import { readRun } from "../../src/run/run_record.ts";
@@ -31,6 +35,9 @@ Deno.test("ids keep their meaning from day to day, and new values follow: text, 
   growingDays("csv", 3));
 
 slowTest("ids keep their meaning from day to day, and new values follow: 32-bit keys", () => growingDays("criteo", 4));
+
+Deno.test("rows of values unseen for days are dropped, and no number is used for another value: text and bags", () =>
+  growingDays("csv", 4, 2));
 
 /** Writes a log of (label, price, item, tags). */
 function writeLog(directory: TemporaryDirectory, name: string, items: readonly string[]): string {
@@ -85,15 +92,19 @@ Deno.test("a model grows: rows and optimizer state of known values come along, n
   const notes = events.flatMap((event) => event.event === "note" ? [event.text] : []);
   assert.ok(notes.includes("New values got 5 new rows: 3 of item, 2 of tags"), notes.join("\n"));
   const [item] = events.flatMap((event) => event.event === "dataset" ? [event.growth![0]] : []);
-  assert.deepEqual({ ...item, newShare: 0 }, { table: "item", knownRows: 5, unseenRows: 2, newRows: 3, newShare: 0 });
+  assert.deepEqual({ ...item, newShare: 0 }, {
+    ...{ table: "item", knownRows: 5, unseenRows: 2, droppedRows: 0, newRows: 3, newShare: 0 },
+  });
   writeRunReport(second, directory.join("second.html"));
   const html = Deno.readTextFileSync(directory.join("second.html"));
-  assert.ok(html.includes(`<td>item</td><td>5</td><td>2</td><td>3</td><td>${escape(percent(item.newShare))}</td>`));
+  assert.ok(
+    html.includes(`<td>item</td><td>5</td><td>2</td><td>0</td><td>3</td><td>${escape(percent(item.newShare))}</td>`),
+  );
 
   const begun = Checkpoint.open(`${first}/best`);
   const dataset = Dataset.open(readRun(second).dataset);
   const plan = planModel({ ...begun.body.model, tableRows: dataset.body.tables.map(({ rows }) => rows) });
-  const grown = rowsOf(begun.grownTo(plan.shape));
+  const grown = rowsOf(begun.grownTo(plan.shape, rowGrowth(encodingOf(begun.directory), dataset)!));
   const [before, dim] = [rowsOf(begun), CONFIG.dim];
   const initial = new Float32Array(plan.rows * dim);
   new InitialRows(plan.shape, begun.body.seed).write(0, plan.rows, initial, 0);
@@ -116,24 +127,83 @@ Deno.test("a model grows: rows and optimizer state of known values come along, n
   await assert.rejects(evaluateRun(first, [dataset.directory], silent), /has another dictionary/);
 });
 
-slowTest("a model grows to the same bits with rows in memory and on the disk", async () => {
+Deno.test("expired rows go with their optimizer state; the others come along, and new ones have new initial values", async () => {
   using directory = new TemporaryDirectory();
   const raw = rawOf(directory);
-  const logs = [DAY_1, DAY_2, [...DAY_2, "new", "b"]].map((items, day) => writeLog(directory, `day${day}.csv`, items));
-  const results = [];
-  for (const [name, memory] of [["memory", null], ["disk", { share: 0.25 }]] as const) {
-    const config = { ...CONFIG, memory };
-    let from: string | undefined;
-    for (const [day, log] of logs.entries()) {
-      const out = directory.join(`${name}-${day}`);
-      await trainOn([log], raw, config, { out, report: silent, ...(from === undefined ? {} : { from }) });
-      from = out;
-    }
-    results.push(Checkpoint.open(`${from}/last`));
+  const days = [DAY_1, DAY_2, [...DAY_2, "b"]];
+  const events: RunEvent[] = [];
+  const runs = days.map((_, day) => directory.join(`run${day}`));
+  for (const [day, items] of days.entries()) {
+    const start = day === 0 ? {} : { from: runs[day - 1] };
+    const expires = day === 0 ? raw : { ...raw, expire: 1 };
+    const log = writeLog(directory, `day${day}.csv`, items);
+    await trainOn([log], expires, CONFIG, { out: runs[day], report: (event) => events.push(event), ...start });
   }
-  assert.deepEqual(results.map(({ body }) => body.rowLog !== undefined), [false, true], "else this proves nothing");
-  assert.deepEqual(rowsOf(results[1]), rowsOf(results[0]));
+  const notes = events.flatMap((event) => event.event === "note" ? [event.text] : []);
+  const dropped = notes.filter((text) => text.includes("dropped"));
+  assert.match(dropped[0], /^\d+ rows were dropped, whose values this train split does not contain: 2 of item/);
+  for (const day of [1, 2]) {
+    const [before, after] = [day - 1, day].map((d) => Dataset.open(readRun(runs[d]).dataset));
+    const begun = Checkpoint.open(`${runs[day - 1]}/best`);
+    const [old, now] = [before, after].map((of) => of.body.tables.map((_, t) => readHistory(historyOf(of, t))));
+    const plan = planModel({ ...begun.body.model, tableRows: after.body.tables.map(({ rows }) => rows) });
+    const [saved, grown] = [begun, begun.grownTo(plan.shape, rowGrowth(before, after)!)].map(rowsOf);
+    const { dim } = CONFIG;
+    for (const [t, { rows }] of after.body.tables.entries()) {
+      const wide = plan.shape.tableRows.map((count, table) => table === t ? count + now[t].next : count);
+      const bound = Math.sqrt(wide[t] / rows); // of initial values, which depend on the size of the table
+      const initial = new InitialRows({ ...plan.shape, tableRows: wide }, begun.body.seed);
+      for (let id = 0; id < rows; id++) {
+        const number = id === 0 ? 0 : now[t].numbers[id - 1];
+        const from = number === 0 ? 0 : old[t].numbers.indexOf(number) + 1;
+        const row = after.firstRows[t] + id;
+        const weights = grown.weights.subarray(row * dim, (row + 1) * dim);
+        if (number === 0 || from > 0) {
+          const at = before.firstRows[t] + from;
+          assert.deepEqual(weights, saved.weights.subarray(at * dim, (at + 1) * dim));
+          assert.equal(grown.state[row], saved.state[at]);
+        } else {
+          const expected = new Float32Array(dim);
+          initial.write(after.firstRows[t] + number, 1, expected, 0);
+          assert.ok(weights.every((value, d) => Math.abs(value - expected[d] * bound) < 1e-6));
+          assert.equal(grown.state[row], 0);
+        }
+      }
+    }
+  }
+  // "b" was dropped on the second day, and is a new value on the third.
+  const [item] = events.flatMap((event) => event.event === "dataset" && event.growth ? [event.growth[0]] : []).slice(1);
+  assert.deepEqual({ ...item, newShare: 0 }, {
+    ...{ table: "item", knownRows: 6, unseenRows: 0, droppedRows: 0, newRows: 1, newShare: 0 },
+  });
 });
+
+slowTest(
+  "a model grows to the same bits with rows in memory and on the disk, with rows that expire and without",
+  async () => {
+    using directory = new TemporaryDirectory();
+    const raw = rawOf(directory);
+    const logs = [DAY_1, DAY_2, [...DAY_2, "new", "b"]].map((items, day) =>
+      writeLog(directory, `day${day}.csv`, items)
+    );
+    for (const [expiring, reading] of [["kept", raw], ["dropped", { ...raw, expire: 1 }]] as const) {
+      const results = [];
+      for (const [name, memory] of [["memory", null], ["disk", { share: 0.25 }]] as const) {
+        const config = { ...CONFIG, memory };
+        let from: string | undefined;
+        for (const [day, log] of logs.entries()) {
+          const out = directory.join(`${expiring}-${name}-${day}`);
+          if (from === undefined) await trainOn([log], raw, config, { out, report: silent });
+          else await trainOn([log], reading, config, { out, from, report: silent });
+          from = out;
+        }
+        results.push(Checkpoint.open(`${from}/last`));
+      }
+      assert.deepEqual(results.map(({ body }) => body.rowLog !== undefined), [false, true], "else this proves nothing");
+      assert.deepEqual(rowsOf(results[1]), rowsOf(results[0]));
+    }
+  },
+);
 
 slowTest("a log without new values trains to the bits of a dataset with the same dictionary", async () => {
   using directory = new TemporaryDirectory();

@@ -104,12 +104,13 @@ function growthSections(dataset: Dataset): Section[] {
   if (growth === undefined) return [];
   return [{
     title: "Known and new values",
-    text: "The rows that the run began with, those of them that its train split does not look up, the rows of new " +
-      "values, and the share of the lookups that new values have: how far popularity moved since then.",
+    text: "The rows of the model that the run began with, those of them that its train split does not look up, those " +
+      "that were dropped (--expire), the rows of new values, and the share of the lookups that new values have: how far " +
+      "popularity moved since then.",
     body: htmlTable(
-      ["table", "known rows", "not looked up", "new rows", "lookups of new rows"],
-      growth.map(({ table, knownRows, unseenRows, newRows, newShare }) => [
-        ...[table, count(knownRows), count(unseenRows), count(newRows), percent(newShare)],
+      ["table", "known rows", "not looked up", "dropped", "new rows", "lookups of new rows"],
+      growth.map(({ table, knownRows, unseenRows, droppedRows, newRows, newShare }) => [
+        ...[table, count(knownRows), count(unseenRows), count(droppedRows), count(newRows), percent(newShare)],
       ]),
     ),
   }];
