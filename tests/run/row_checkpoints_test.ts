@@ -1,9 +1,12 @@
 /** Checkpoints of runs with rows on disk: hard links to segments of a log, which every command reads. */
 import assert from "node:assert/strict";
 import { exportRun } from "../../src/interop/export_run.ts";
+import { Dataset } from "../../src/dataset/dataset.ts";
+import type { MemoryBudget } from "../../src/config/memory_budget.ts";
 import { resumeRun, startRun } from "../../src/run/run.ts";
 import { reproduceRun } from "../../src/run/reproduce.ts";
-import { evaluateRun } from "../../src/run/score_run.ts";
+import { evaluateRun, predictRun } from "../../src/run/score_run.ts";
+import { COLUMNS, CONFIG as TRAINED, csvOf, logRow, TrainedRun } from "../serving/support.ts";
 import { checkpointsOf, contentOf } from "../support/checkpoint_words.ts";
 import { CONFIG, dataOf, quiet, stopAt } from "../support/row_runs.ts";
 import { slowTest } from "../support/series.ts";
@@ -55,6 +58,24 @@ slowTest("evaluate, export and reproduce read either kind of checkpoint, and cha
   }
   assert.equal((await reproduceRun(cached, quiet)).difference, null);
   assert.deepEqual(filesOf(cached), before);
+});
+
+slowTest("predict gives the same scores within a memory budget, for checkpoints of either kind", async () => {
+  using trained = await TrainedRun.create();
+  const onDisk = trained.join("on-disk");
+  await startRun({ ...TRAINED, memory }, Dataset.open(trained.join("data")), { out: onDisk, report: quiet });
+  const input = trained.join("new.csv");
+  const rows = Array.from({ length: 700 }, (_, i) => ({ ...logRow(i + 555), city: i % 50 === 0 ? "Nowhere" : "Oslo" }));
+  Deno.writeTextFileSync(input, csvOf(rows, COLUMNS.map(({ name }) => name)));
+  const predict = (run: string, memory?: MemoryBudget) => predictRun(run, [input], { blas: "wasm", memory }, quiet);
+  const expected = await predict(trained.run);
+  assert.ok(new Set(expected).size > 100, "scores are all the same");
+  for (const run of [trained.run, onDisk]) {
+    for (const memory of [undefined, { share: 0 }, { share: 0.5 }, { bytes: 4 * 2 ** 30 }]) {
+      assert.deepEqual(await predict(run, memory), expected, `${run} ${JSON.stringify(memory)}`);
+    }
+    await assert.rejects(predict(run, { bytes: 128 * 2 ** 20 }), /Cannot work within 128 MiB of memory/);
+  }
 });
 
 Deno.test("--from a run with rows on a disk shares them and writes to none", async () => {
