@@ -11,7 +11,7 @@ export interface PlacementConfig {
   /**
    * Placement of rows and MLPs: all on the CPU, rows on the host, all on the device, rows cached on the device, or hot rows
    * replicated (FAE). `auto` becomes one of them when a run begins: without a GPU cpu; with one gpu if everything fits in its
-   * memory, otherwise cached, or fae on several.
+   * memory, otherwise cached, or fae under mpirun.
    */
   mode: "auto" | "cpu" | "hybrid" | "gpu" | "cached" | "fae";
   /** Device that computes. */

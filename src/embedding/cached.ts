@@ -64,7 +64,6 @@ export interface StoredRows {
 /** Rows cached in a matrix that is smaller than the tables: for the batches of ranks, or for a device. */
 export class CachedTables implements StoredRows, HostRows {
   readonly counts: CacheCounts = { rows: 0, fetched: 0, written: 0 };
-  readonly matrix: RowMatrix;
   /** Seed of the initial values of rows that were never written. */
   #seed = 0;
   readonly #host: HostBackend;
@@ -98,7 +97,6 @@ export class CachedTables implements StoredRows, HostRows {
   ) {
     const { batchRows, lookAhead } = cache;
     this.#host = host;
-    this.matrix = matrix;
     this.#cache = cache;
     this.#plan = newPlan(cache);
     this.#weights = host.floats(matrix.weights);
@@ -165,9 +163,9 @@ export class CachedTables implements StoredRows, HostRows {
     this.counts.rows += batch.distinct;
   }
 
-  locateGroup(_rows: Uint32Array, count: number, positions: Uint32Array): void {
+  locateGroup(rows: Uint32Array, count: number): void {
     const group = this.#prepare();
-    for (let i = 0; i < count; i++) positions[i] = this.#plan.positionIn(group, i);
+    for (let i = 0; i < count; i++) rows[i] = this.#plan.positionIn(group, i);
   }
 
   /** Waits for the rows of the next step, and returns its number, counted from the oldest unfinished one. */

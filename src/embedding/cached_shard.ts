@@ -16,9 +16,8 @@ export class CachedShard implements StoredRows {
   readonly #shard: Shard;
   /** Finds the distinct rows of batches that are only scored. */
   readonly #sorter: SegmentSorter;
-  /** The own rows of a batch, and their positions. */
+  /** The own rows of a batch, and then their positions. */
   readonly #own: Uint32Array;
-  readonly #positions: Uint32Array;
   #announced = 0;
   #finished = 0;
   /** Distinct own rows of the batches in training. */
@@ -30,7 +29,6 @@ export class CachedShard implements StoredRows {
     this.#shard = shard;
     this.#sorter = new SegmentSorter(batchShape);
     this.#own = new Uint32Array(batchShape.lookupCapacity);
-    this.#positions = new Uint32Array(batchShape.lookupCapacity);
   }
 
   get counts(): CacheCounts {
@@ -69,8 +67,8 @@ export class CachedShard implements StoredRows {
   prepareToTrain(batch: Batch): void {
     if (this.#announced === this.#finished) this.announce(batch);
     const count = this.#listOwn(batch);
-    this.#cached.locateGroup(this.#own, count, this.#positions);
-    this.#setPositions(batch, this.#positions);
+    this.#cached.locateGroup(this.#own, count);
+    this.#setPositions(batch, this.#own);
     this.#rows += count;
   }
 

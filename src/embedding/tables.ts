@@ -170,14 +170,12 @@ export function* matricesOf<A extends { readonly weights: Buffer; readonly state
   if (rows.state !== undefined) yield { name: "state", buffer: rows.state, width: rowStateWords(optimizer, dim) };
 }
 
-/** The rows in host memory, which a device copies in groups. */
+/** The rows in host memory, which devices copy in groups. */
 export interface HostRows {
-  /** Where they are. */
-  readonly matrix: RowMatrix;
   /** Announces a group that will be copied after those before; its first rows will be overwritten. */
   announceGroup(rows: Uint32Array, count: number, overwritten: number): void;
-  /** Sets the positions in the matrix of the group that is copied next, once it is there. */
-  locateGroup(rows: Uint32Array, count: number, positions: Uint32Array): void;
+  /** Replaces the rows of the group that is copied next by their positions in host memory, once they are there. */
+  locateGroup(rows: Uint32Array, count: number): void;
   /** Ends the copies of the oldest located group. */
   finishGroup(): void;
 }

@@ -67,7 +67,7 @@ const WORKER_BYTES = 36 * 2 ** 20;
 export function planMemory(options: MemoryOptions, { mode, onDevice }: Placement): MemoryPlan {
   const { model: plan, batchShape, precision } = options;
   const { batchSize, tables } = batchShape;
-  const ranks = mode === "cached" ? 1 : Math.min(onDevice ? options.ranks.devices : options.ranks.cpu, batchSize);
+  const ranks = Math.min(onDevice ? options.ranks.devices : options.ranks.cpu, batchSize);
   const hotRows = mode === "fae" ? new Uint32Array(options.hotRows) : undefined;
   const tablesOnDevice = mode === "gpu";
   const cache = mode === "cached"

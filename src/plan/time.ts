@@ -63,7 +63,7 @@ const PLAN_ACCESSES = 7;
 export function planTime(options: TimeOptions, { mode, onDevice }: Placement, machine: GpuMachine): PlannedTime {
   const { model: plan, batchShape, hotRows, hotSampleShare } = options;
   const cached = mode === "cached";
-  const wanted = cached ? 1 : options.ranks ?? (onDevice ? 1 : machine.cores);
+  const wanted = options.ranks ?? (onDevice ? 1 : machine.cores);
   const ranks = Math.min(wanted, batchShape.batchSize);
   const distinct = Math.round(options.distinct);
   const fetched = Math.min(distinct, Math.round(options.fetched));

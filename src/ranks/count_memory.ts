@@ -6,9 +6,8 @@ import { ALONE, DONE, HostGroup } from "../parallel/host_group.ts";
 import type { HostVector, ProcessGroup, ProcessGroups, Work } from "../parallel/process_group.ts";
 import { Batch, batchSections } from "../layout/batch.ts";
 import { Command, Rank } from "./rank.ts";
-import { allocateDeviceCache, AllRows, DeviceCache, type DeviceCacheSizes } from "../embedding/device_cache.ts";
-import type { RowMatrix } from "../embedding/tables.ts";
-import { allocateCachedRows } from "./device_cached_rank.ts";
+import { ALL_ROWS, DeviceCache } from "../embedding/device_cache.ts";
+import { RowMoves } from "../embedding/row_moves.ts";
 import { rowStateWords } from "../optimizer/optimizers.ts";
 import { allocateOnDevice, allocateTrainState, type TrainState, type TrainStateOptions } from "./train_state.ts";
 
@@ -29,8 +28,6 @@ export interface CountOptions extends Omit<TrainStateOptions, "device" | "host" 
   readonly onDevice: boolean;
   /** Of products on the CPU; default fp32. */
   readonly precision?: CpuPrecision | undefined;
-  /** The cache of rows on the only device; undefined if there is none. */
-  readonly cache?: DeviceCacheSizes | undefined;
 }
 
 /** One rank's side of a group without others, which counts what devices would exchange. */
@@ -62,13 +59,6 @@ class CountedGroup extends HostGroup implements ProcessGroup {
     return DONE;
   }
   abort(): void {}
-}
-
-/** Allocates the memory of a cache on the device, and returns its matrix. */
-function allocateCache(state: TrainState & { readonly device: CountingBackend }, sizes: DeviceCacheSizes): RowMatrix {
-  const { device, host, plan } = state;
-  allocateDeviceCache({ device, host, shape: plan.shape }, sizes);
-  return allocateCachedRows(state, sizes);
 }
 
 /**
@@ -117,7 +107,7 @@ export function countStep(options: CountOptions, { distinct, hot, fetched = 0 }:
   const { device, state, ranks, groups } = openCounted({ ...options, cache, mostDistinct }, host);
   const start = () => [host, device].forEach((backend) => backend.startStep(distinct));
   start();
-  if (cache !== undefined) moveRows({ ...state, device }, cache, fetched, start);
+  if (cache !== undefined) moveRows(state, ranks, fetched, start);
   const { buffer, byteOffset } = host.floats(state.slots[0]);
   const header = new Uint32Array(buffer, byteOffset, HEADER_WORDS);
   header[Header.samples] = batchShape.batchSize;
@@ -130,28 +120,33 @@ export function countStep(options: CountOptions, { distinct, hot, fetched = 0 }:
 }
 
 /** Moves the rows of a step in which the cache is full, and those of the step before arrive in host memory. */
-function moveRows(
-  state: TrainState & { readonly device: CountingBackend },
-  sizes: DeviceCacheSizes,
-  fetched: number,
-  start: () => void,
-): void {
-  const { device, host, plan: { shape }, batchShape } = state;
-  const matrix = { ...state.full, rows: sizes.slots + batchShape.lookupCapacity };
-  const cache = new DeviceCache({ device, host, shape, batchShape }, matrix, new AllRows(state.full), sizes);
+function moveRows(state: TrainState, ranks: readonly Rank[], fetched: number, start: () => void): void {
+  const { batchShape, cache, cacheMoves, host } = state;
+  const { slots, batchRows } = cache!;
+  const moves = cacheMoves.map(({ words }) => new RowMoves(new Float32Array(words)));
+  const move = (number: number) => {
+    for (const rank of ranks) {
+      // All views of a counting host share memory, which the previous rank has overwritten.
+      const shared = new RowMoves(host.floats(cacheMoves[number]));
+      shared.written = moves[number].written;
+      shared.fetched = moves[number].fetched;
+      rank.execute(Command.moveCached, number, 0);
+    }
+  };
+  const devices = { moves, move, drain() {} };
+  const planned = new DeviceCache(devices, ALL_ROWS, { slots, batchRows }, batchShape.lookupCapacity);
   const batch = new Batch(batchShape);
-  const { batchRows } = sizes;
   for (const firstRow of [0, batchRows, batchRows + fetched, batchRows + 2 * fetched]) {
     batch.words[Header.distinct] = batchRows;
     for (let i = 0; i < batchRows; i++) batch.words[batch.sections.segments + 2 * i] = firstRow + i;
     start();
-    cache.announce(batch);
-    cache.prepareToTrain(batch);
-    cache.finish();
+    planned.announce(batch);
+    planned.prepareToTrain(batch);
+    planned.finish();
   }
 }
 
-function openCounted({ onDevice, cache, precision, ...options }: CountOptions, host = new CountingBackend(precision)) {
+function openCounted({ onDevice, precision, ...options }: CountOptions, host = new CountingBackend(precision)) {
   const device = new CountingBackend();
   const { ranks: size } = options;
   const alone = onDevice && size === 1;
@@ -160,10 +155,7 @@ function openCounted({ onDevice, cache, precision, ...options }: CountOptions, h
   const ranks = members.map((group, r) => {
     const groups: ProcessGroups<Buffer> = { world: group, node: group, peers: ALONE, devices: undefined };
     if (!onDevice) host.startRank();
-    if (!onDevice || alone) {
-      const full = cache === undefined ? state.full : allocateCache({ ...state, device }, cache);
-      return new Rank({ ...state, full }, groups);
-    }
+    if (!onDevice || alone) return new Rank(state, groups);
     const own = r === 0 ? device : new CountingBackend(); // no other rank has more samples than the first
     const onOwn = allocateOnDevice({ ...state, device: host }, { ...options, host, device: own });
     return new Rank(onOwn, { ...groups, devices: group as unknown as ProcessGroups<Buffer>["devices"] });

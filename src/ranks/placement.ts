@@ -6,7 +6,7 @@ import { together, togetherAsync } from "../parallel/process_group.ts";
 import type { ModelPlan } from "../model/shape.ts";
 import { CachedTables } from "../embedding/cached.ts";
 import { CachedShard } from "../embedding/cached_shard.ts";
-import { DeviceCache, type DeviceCacheSizes } from "../embedding/device_cache.ts";
+import type { DeviceCacheSizes } from "../embedding/device_cache.ts";
 import { DeviceOverDisk, DISK_LOOK_AHEAD, GROUPS_AHEAD } from "../embedding/device_over_disk.ts";
 import { type Shard, WHOLE } from "../embedding/shard.ts";
 import { StoreThread } from "../embedding/stores/store_thread.ts";
@@ -16,7 +16,8 @@ import { rowStateWords } from "../optimizer/optimizers.ts";
 import type { TrainConfig } from "../config/config.ts";
 import { cpuPrecision, needsDevice } from "../config/placement_options.ts";
 import type { Report } from "../events/events.ts";
-import { allocateCachedRows, DeviceCachedRank, sizeDeviceCache } from "./device_cached_rank.ts";
+import { sizeDeviceCache } from "./device_cache_memory.ts";
+import { DeviceCachedRanks, planDeviceCache } from "./device_cached_ranks.ts";
 import { LocalRank, type RankGroup } from "./rank_group.ts";
 import { CachedRanks } from "./cached_ranks.ts";
 import { MpiRanks } from "./mpi_ranks.ts";
@@ -41,8 +42,8 @@ function onlyOnDevice({ precision, activations }: PlacementConfig): string | und
  */
 export function expectPlacement(config: PlacementConfig, world?: MpiWorld): void {
   const { mode, device } = config;
-  if (mode === "cached" && (world !== undefined || (config.ranks ?? 1) > 1)) {
-    throw new UsageError("Cannot train in mode cached on several GPUs: choose --ranks 1, or --mode gpu or fae");
+  if (mode === "cached" && world !== undefined) {
+    throw new UsageError("Cannot train in mode cached over MPI: choose --ranks without mpirun, or --mode gpu or fae");
   }
   if (world !== undefined && device === "auto" && needsDevice(mode)) {
     throw new UsageError(`Cannot train in mode ${mode} over MPI on the CPU: choose --device cuda`);
@@ -177,29 +178,15 @@ export async function openRanks(
     group = await startOnHost({ ...options, device: host }, hostOptions);
   } else if (config.mode === "cached") {
     const sizes = sizeDeviceCache(plan, batches, config.hotMemory ?? 0);
-    group = await openDeviceCached({ ...options, device }, sizes, tier, tell);
+    group = await openDeviceCached({ ...options, device, cache: sizes }, config, hostOptions, tier, tell);
     const onDevice = Math.min(sizes.slots, plan.rows);
+    const who = ranks === 1 ? "The device caches" : "Each device caches the same";
     tell({
       event: "note",
-      text: `The device caches ${count(onDevice)} of ${count(plan.rows)} rows (${percent(onDevice / plan.rows)})`,
+      text: `${who} ${count(onDevice)} of ${count(plan.rows)} rows (${percent(onDevice / plan.rows)})`,
     });
-  } else if (ranks === 1) {
-    using opening = new DisposableStack();
-    opening.use(device);
-    group = new LocalRank(allocateTrainState({ ...options, device, tablesOnDevice }));
-    opening.move();
   } else {
-    device[Symbol.dispose](); // every rank opens its own device
-    const { hotRows } = batches;
-    const { precision, activations } = config;
-    const kind = config.device === "emulated" ? "emulated" : "cuda";
-    group = await WorkerRanks.start(
-      allocateTrainState({ ...options, device: undefined, tablesOnDevice }),
-      hostOptions,
-      {
-        ...{ options: { device: kind, precision, activations }, hotRows, tables: tablesOnDevice },
-      },
-    );
+    group = await startOnDevices({ ...options, device, tablesOnDevice }, config, hostOptions);
   }
   tell({ event: "note", text: `Training on ${group.device} with ${ranks} rank${ranks === 1 ? "" : "s"}` });
   return group;
@@ -209,6 +196,27 @@ export async function openRanks(
 async function startOnHost(options: TrainStateOptions, hostOptions: HostOptions): Promise<RankGroup> {
   const memory = allocateTrainState(options);
   return options.ranks === 1 ? new LocalRank(memory) : await WorkerRanks.start(memory, hostOptions);
+}
+
+/** Starts ranks that compute on devices: this thread for one, a worker for each of several. Owns the first device. */
+async function startOnDevices(
+  options: TrainStateOptions & { readonly device: DeviceBackend },
+  { device: kind, precision, activations }: PlacementConfig,
+  hostOptions: HostOptions,
+): Promise<RankGroup> {
+  const { device, ranks, hotRows, tablesOnDevice = false, cache } = options;
+  using opening = new DisposableStack();
+  opening.use(device);
+  if (ranks === 1) {
+    const rank = new LocalRank(allocateTrainState(options));
+    opening.move();
+    return rank;
+  }
+  opening.dispose(); // every rank opens its own device
+  return await WorkerRanks.start(allocateTrainState({ ...options, device: undefined }), hostOptions, {
+    options: { device: kind === "emulated" ? kind : "cuda", precision, activations },
+    ...{ hotRows, tables: tablesOnDevice, cache },
+  });
 }
 
 /** Ranks that store on disk the rows for which there is no memory. */
@@ -230,35 +238,38 @@ async function openCached(
   return group;
 }
 
-/** A rank that caches rows on a device; rows for which there is no host memory either are stored on disk. */
+/** Ranks that cache rows on devices; rows for which there is no host memory either are stored on disk. */
 export async function openDeviceCached(
-  options: TrainStateOptions & { readonly device: DeviceBackend },
-  onDevice: DeviceCacheSizes,
+  options: TrainStateOptions & { readonly device: DeviceBackend; readonly cache: DeviceCacheSizes },
+  config: PlacementConfig,
+  hostOptions: HostOptions,
   tier: Tier | undefined,
   tell: Report,
 ): Promise<RankGroup> {
-  const { plan, batchShape, host, device } = options;
+  const { plan, batchShape, host, ranks, device, cache: { batchRows } } = options;
   using opening = new DisposableStack();
   opening.use(device);
-  // Host memory sees the rows that move to and from the device as its batches.
-  const groups = { batchShape, mostDistinct: { cold: 2 * onDevice.batchRows }, ranks: 1, lookAhead: GROUPS_AHEAD };
+  // Host memory sees the rows that move to and from the devices as its batches.
+  const groups = { batchShape, mostDistinct: { cold: 2 * batchRows }, ranks: 1, lookAhead: GROUPS_AHEAD };
   const onHost = tier && sizeCache(plan, groups, tier.memory, Deno.memoryUsage().rss);
   if (onHost === undefined) {
-    const group = new DeviceCachedRank({ ...allocateTrainState(options), device }, onDevice);
     opening.move();
-    return group;
+    return new DeviceCachedRanks(await startOnDevices(options, config, hostOptions));
+  }
+  if (ranks > 1) {
+    throw new UsageError(
+      "Cannot train in mode cached on several GPUs with rows on a disk: choose --ranks 1, or leave out --memory on a " +
+        "machine whose memory has room for all rows",
+    );
   }
   using owned = new DisposableStack();
   const cache = { ...onHost, store: await startStore(plan, onHost, tier!, WHOLE, owned) };
-  const state = { ...allocateTrainState({ ...options, fullRows: onHost.slots }), device };
-  const context = { device, host, shape: plan.shape, batchShape };
-  const tables = new CachedTables(context, state.full, cache);
-  const matrix = allocateCachedRows(state, onDevice);
-  const lookAhead = DISK_LOOK_AHEAD;
-  const rows = new DeviceOverDisk(new DeviceCache(context, matrix, tables, { ...onDevice, lookAhead }), tables);
-  const rank = new LocalRank({ ...state, full: matrix });
-  tell({ event: "note", text: `There are ${placeOfRows(plan, onHost, tier!, cache.store)}` });
   opening.move();
+  const rank = await startOnDevices({ ...options, fullRows: onHost.slots }, config, hostOptions);
+  const tables = new CachedTables({ host, shape: plan.shape, batchShape }, rank.memory.full, cache);
+  const lookAhead = DISK_LOOK_AHEAD;
+  const rows = new DeviceOverDisk(planDeviceCache(rank, tables, lookAhead), tables);
+  tell({ event: "note", text: `There are ${placeOfRows(plan, onHost, tier!, cache.store)}` });
   return new CachedRanks(rank, cache, owned.move(), { rows, lookAhead });
 }
 

@@ -11,6 +11,7 @@ import type { ReplicatedTables } from "../embedding/replicated.ts";
 import type { EmbeddingTables } from "../embedding/tables.ts";
 import { Model, type StepInput } from "../model/model.ts";
 import { hiddenUnits } from "../model/shape.ts";
+import { type CachedOnDevice, openDeviceCache } from "./device_cache_memory.ts";
 import { Count, type RankState } from "./train_state.ts";
 
 /** Commands to a rank; `a` and `b` are numbers. */
@@ -29,6 +30,8 @@ export enum Command {
   /** Copy the first `a` rows of the move lists from the full tables to the hot replica, or back. */
   pullHot,
   pushHot,
+  /** Copy the rows of list `a` from the cache on the device, and to it. */
+  moveCached,
   /** Store the sum of losses in `losses` and restart it at 0. */
   takeLoss,
   /** Store the counters of the device in `counts`. */
@@ -50,6 +53,7 @@ export class Rank {
   readonly #state: RankState;
   readonly #groups: ProcessGroups<Buffer>;
   readonly #model: Model;
+  readonly #cache: CachedOnDevice | undefined;
   readonly #lossSum: Buffer;
   readonly #slots: Slot[];
   readonly #zero = new Float32Array(1);
@@ -65,12 +69,13 @@ export class Rank {
     this.#state = state;
     this.#groups = groups;
     this.#lossSum = device.allocate(1, "losses");
+    this.#cache = openDeviceCache(state, groups);
     this.#model = new Model(
       plan,
       batchShape,
       { ...state, lossSum: this.#lossSum },
       groups,
-      (context) => openTables(context, state),
+      (context) => openTables(context, this.#cache === undefined ? state : { ...state, full: this.#cache.matrix }),
     );
     const { firstSample, capacity } = this.#model;
     const onHost = (host as Backend) === device;
@@ -112,6 +117,9 @@ export class Rank {
       case Command.pullHot:
       case Command.pushHot:
         this.#move(command, a);
+        break;
+      case Command.moveCached:
+        this.#cache!.mover.move(a);
         break;
       case Command.takeLoss:
         this.#state.device.download(this.#lossSum, this.#zero);

@@ -29,7 +29,7 @@ function attachShared(host: HostBackend, { memory, model, batchShape, mostDistin
     weights: one(weights),
     state: state && one(state),
   });
-  return { ...{ plan, batchShape, mostDistinct, host }, ...mapBuffers(memory, one, matrix) };
+  return { ...{ plan, batchShape, mostDistinct, host, cache: undefined }, ...mapBuffers(memory, one, matrix) };
 }
 
 /** A rank that computes in host memory. */
@@ -45,7 +45,7 @@ function rankOnDevice(
   message: RankMessage,
   devices: ProcessGroup<Buffer>,
 ): Rank {
-  const { hotRows, tables } = message.devices!;
+  const { hotRows, tables, cache } = message.devices!;
   const shared = attachShared(host, message);
   const { plan, batchShape, mostDistinct } = shared;
   const options = {
@@ -53,6 +53,7 @@ function rankOnDevice(
     batchShape,
     hotRows,
     mostDistinct,
+    cache,
     ranks: devices.size,
     device,
     host,

@@ -5,7 +5,9 @@
 import type { Backend, Buffer, HostBackend } from "../backend/backend.ts";
 import type { TableMemory } from "../embedding/open.ts";
 import { pooledGradientWords } from "../embedding/replica_exchange.ts";
+import type { DeviceCacheSizes } from "../embedding/device_cache.ts";
 import { replicaListWords } from "../embedding/replicated.ts";
+import { rowMovesWords } from "../embedding/row_moves.ts";
 import type { RowMatrix } from "../embedding/tables.ts";
 import { batchSections, type BatchShape } from "../layout/batch.ts";
 import type { BatchKind } from "../layout/layout.ts";
@@ -60,6 +62,8 @@ export interface TrainBuffers<B, M> {
   /** Lists of rows to copy, in host memory: global rows and hot-row ids, (hot rows) each; shared. */
   readonly moveRows: B;
   readonly moveHotRows: B;
+  /** Lists of rows that move to and from a cache on devices, in host memory; shared. None without a cache. */
+  readonly cacheMoves: readonly B[];
   /** Each rank's sum of losses when requested, (ranks), in host memory; shared. */
   readonly losses: B;
   /** Each rank's counters of its device when requested, `Count.doubles` per rank, in host memory; shared. */
@@ -100,6 +104,7 @@ export function mapBuffers<A, MA, B, MB>(
     activeUnits: one(buffers.activeUnits),
     moveRows: one(buffers.moveRows),
     moveHotRows: one(buffers.moveHotRows),
+    cacheMoves: buffers.cacheMoves.map(one),
     losses: one(buffers.losses),
     counts: one(buffers.counts),
   };
@@ -112,6 +117,8 @@ export interface RankState extends TrainBuffers<Buffer, RowMatrix>, TableMemory 
   /** The backend of the dense part of the model. */
   readonly device: Backend;
   readonly host: HostBackend;
+  /** Sizes of the cache of rows on the device; the full tables are in host memory then. Undefined without a cache. */
+  readonly cache: DeviceCacheSizes | undefined;
   /** Progresses messages to and from other hosts, between long operations; undefined if there are none. */
   readonly poll?: (() => void) | undefined;
 }
@@ -136,6 +143,8 @@ export interface TrainStateOptions {
   readonly hotRows?: Uint32Array | undefined;
   /** Maximum number of distinct rows of a batch of each kind; default the number of lookups. */
   readonly mostDistinct?: Readonly<Record<BatchKind, number>> | undefined;
+  /** Sizes of the cache of rows on each device; default none. */
+  readonly cache?: DeviceCacheSizes | undefined;
   /** Number of rows of the full tables on this host or in memory, if not all. */
   readonly fullRows?: number | undefined;
   /** Batches whose rows of other hosts are in flight at a time; default 0. */
@@ -188,9 +197,9 @@ export function allocateTrainState(options: TrainStateOptions): TrainState {
 
 /** The buffers that a rank with its own device has instead of shared ones. */
 export function allocateOnDevice(shared: RankState, options: TrainStateOptions & { readonly device: Backend }) {
-  const { device, tablesOnDevice } = options;
+  const { device, tablesOnDevice, cache } = options;
   const dense = allocateDense({ ...options, nodeRanks: 1 }, device);
-  return { ...shared, ...dense, device, full: tablesOnDevice ? allocateTables(options, device) : shared.full };
+  return { ...shared, ...dense, device, cache, full: tablesOnDevice ? allocateTables(options, device) : shared.full };
 }
 
 function allocateTables(options: TrainStateOptions, backend: Backend): RowMatrix {
@@ -245,7 +254,8 @@ function allocateFetched({ plan, batchShape, host }: TrainStateOptions): Buffer 
 }
 
 /** What the coordinator's process and all its ranks read and write, in host memory. */
-function allocateSlots({ plan, batchShape, hotRows = NO_ROWS, mostDistinct, ranks, device, host }: TrainStateOptions) {
+function allocateSlots(options: TrainStateOptions) {
+  const { plan, batchShape, hotRows = NO_ROWS, mostDistinct, cache, ranks, device, host } = options;
   const { lookupCapacity } = batchShape;
   const slots = device === (host as Backend) ? HOST_SLOTS : DEVICE_SLOTS;
   const times = (count: number, words: number, label: string) =>
@@ -255,6 +265,7 @@ function allocateSlots({ plan, batchShape, hotRows = NO_ROWS, mostDistinct, rank
     plan,
     batchShape,
     hotRows,
+    cache,
     mostDistinct: mostDistinct ?? { hot: lookupCapacity, cold: lookupCapacity },
     host,
     slots: times(slots, batchSections(batchShape).capacity, "batches"),
@@ -262,6 +273,8 @@ function allocateSlots({ plan, batchShape, hotRows = NO_ROWS, mostDistinct, rank
     activeUnits: host.allocate(ranks * hiddenUnits(plan), "active units"),
     moveRows: host.allocate(Math.max(hotRows.length, 1), "rows to move"),
     moveHotRows: host.allocate(Math.max(hotRows.length, 1), "rows to move"),
+    // Those of each slot's batch, and of rows that are moved for no batch.
+    cacheMoves: cache === undefined ? [] : times(slots + 1, rowMovesWords(cache.batchRows), "rows to move"),
     replicaLists: hotRows.length === 0 ? undefined : host.allocate(replicaWords, "changed rows"),
     losses: host.allocate(ranks, "losses"),
     counts: host.allocate(2 * Count.doubles * ranks, "counts"),

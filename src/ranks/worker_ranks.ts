@@ -2,6 +2,7 @@
 import { GROUP_WORDS, type ThreadGroupMemory, threadGroupMemory } from "../parallel/threads.ts";
 import type { Buffer, HostBackend, SharedWords } from "../backend/backend.ts";
 import type { DeviceOptions, HostOptions } from "../backend/open.ts";
+import type { DeviceCacheSizes } from "../embedding/device_cache.ts";
 import type { BatchShape } from "../layout/batch.ts";
 import type { ModelShape } from "../model/shape.ts";
 import { HotsetError } from "../errors.ts";
@@ -35,6 +36,8 @@ export interface RankDevices {
   readonly hotRows: Uint32Array | undefined;
   /** True if the full tables are also on the devices. */
   readonly tables: boolean;
+  /** Sizes of the cache of rows on each device; undefined if there is none. */
+  readonly cache: DeviceCacheSizes | undefined;
 }
 
 /** The message that starts a worker. */

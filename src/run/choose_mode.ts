@@ -15,8 +15,8 @@ const ROOM_SHARE = 0.9;
 
 /**
  * Replaces mode `auto` by the fastest mode for which there is memory, and reports which and why: on GPUs `gpu` if
- * everything fits in the memory of each, otherwise `fae` on several and `cached` on one; without GPUs `cpu`, but `fae` over
- * several hosts, which exchange fewer rows then. `cached` and `cpu` store on disk the rows that do not fit in memory. Throws
+ * everything fits in the memory of each, otherwise `cached`; without GPUs `cpu`. Over MPI `fae` on GPUs and on several
+ * hosts, which exchange fewer rows then. `cached` and `cpu` store on disk the rows that do not fit in memory. Throws
  * HotsetError if a GPU that was asked for does not exist.
  */
 export async function chooseMode(
@@ -77,8 +77,6 @@ export function modeFor(
     return choose("gpu", `the model and its batches take ${bytes(all)} ${free}`);
   }
   const tooMuch = `the model would take ${bytes(all)} ${free}`;
-  if (ranks > 1 && !mayReplicate(config, dataset)) return choose("gpu", tooMuch);
-  if (ranks > 1) return choose("fae", `${tooMuch}, so each GPU has a replica of the hot rows only`);
   const batchRows = batchShape.lookupCapacity;
   const least = 2 * batchRows * tableBytes(plan) / plan.rows;
   const besides = onDevice({ cache: { slots: 2 * batchRows, batchRows } }) - least;
@@ -86,5 +84,6 @@ export function modeFor(
   if (hotMemory < least) {
     return choose("cpu", `${tooMuch}, which have no room for the rows of two batches either`, { device: "cpu" });
   }
-  return choose("cached", `${tooMuch}, which caches rows in ${bytes(hotMemory)}`, { hotMemory });
+  const who = ranks > 1 ? "so each GPU caches the same rows" : "which caches rows";
+  return choose("cached", `${tooMuch}, ${who} in ${bytes(hotMemory)}`, { hotMemory });
 }

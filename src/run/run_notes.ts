@@ -6,7 +6,7 @@ import type { MovedRows } from "../events/events.ts";
 import { bytes, count, percent } from "../format.ts";
 import type { Layout } from "../layout/layout.ts";
 import type { MpiWorld } from "../parallel/mpi_world.ts";
-import { DeviceCachedRank } from "../ranks/device_cached_rank.ts";
+import { DeviceCachedRanks } from "../ranks/device_cached_ranks.ts";
 import type { RankGroup } from "../ranks/rank_group.ts";
 import { labelNotes } from "./label_notes.ts";
 import { leakNotes } from "./leak_notes.ts";
@@ -40,7 +40,7 @@ function turnNotes({ mode }: TrainConfig, layout: Layout): string[] {
 export function movedNotes(group: RankGroup, world: MpiWorld | undefined): string[] {
   return [
     ...(world !== undefined && world.peers.size > 1 ? [`Hosts sent each other ${bytes(world.bytesSent())}`] : []),
-    ...(group instanceof DeviceCachedRank ? [cachedText(group.cached)] : []),
+    ...(group instanceof DeviceCachedRanks ? [cachedText(group.cached)] : []),
     ...(group.moved === undefined ? [] : [movedText(group.moved)]),
   ];
 }

@@ -13,7 +13,7 @@ import { Trainer } from "../loop/trainer.ts";
 import type { ModelPlan } from "../model/shape.ts";
 import type { ProcessGroup } from "../parallel/process_group.ts";
 import { CachedRanks } from "../ranks/cached_ranks.ts";
-import { DeviceCachedRank } from "../ranks/device_cached_rank.ts";
+import { DeviceCachedRanks } from "../ranks/device_cached_ranks.ts";
 import { openRanks, type PlacementBatches } from "../ranks/placement.ts";
 import { tierOf } from "../ranks/tier.ts";
 import type { Beginning } from "./beginning.ts";
@@ -114,7 +114,7 @@ export async function trainRun(
   });
   const trained = await trainer.run();
   for (const text of movedNotes(group, world)) report({ event: "note", text });
-  const caches = group instanceof CachedRanks || group instanceof DeviceCachedRank;
+  const caches = group instanceof CachedRanks || group instanceof DeviceCachedRanks;
   const oneMemory = world === undefined && group.memory.mirror === undefined && !caches;
   if (phases && oneMemory) { for (const event of measurePhases(layout, group.memory)) recordAndReport(event); }
   if (phases && !oneMemory) {

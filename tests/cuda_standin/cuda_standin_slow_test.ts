@@ -10,6 +10,10 @@ const FILES = {
   "operations beside the reference": { file: "backend/cuda_operations_test.ts", options: {} },
   "conformance of the backend": { file: "backend/cuda_conformance_slow_test.ts", options: {} },
   "rows cached on a device": { file: "ranks/device_cached_test.ts", options: { delay: 200 } },
+  "the same rows cached on 2 to 4 GPUs": {
+    file: "ranks/device_cached_ranks_slow_test.ts",
+    options: { devices: 4, delay: 200 },
+  },
   "calls that fail": { file: "cuda_standin/fault_cases.ts", options: {} },
   "2 and 4 GPUs": { file: "ranks/device_ranks_slow_test.ts", options: { devices: 4, delay: 100 } },
   "transfers, captures and faults": { file: "backend/cuda_backend_test.ts", options: { delay: 500 } },
@@ -75,21 +79,26 @@ const PEERS = [
   { name: "sum", number: 6 },
   { name: "cudaMalloc", number: 9 },
   { name: "ncclCommInitRank", number: 1 },
+  { name: "activation_backward", number: 6, mode: "cached" },
+  { name: "copy", number: 9, mode: "cached" },
 ];
 
-for (const { name, number } of PEERS) {
-  testStandIn(`a process whose second GPU fails at ${name} ends soon, with the cause in one line`, async () => {
-    using place = new Workplace();
-    place.log("log.tsv", 2000);
-    const flags = ["--mode", "gpu", "--device", "cuda", "--batch-size", "64", "--quiet", ...TINY_MODEL];
-    const fail = { name, number, code: name === "cudaMalloc" ? 2 : 719, device: 1 };
-    const environment = standInEnvironment({ devices: 2, fail });
-    const timer = setTimeout(() => child.kill("SIGKILL"), 60_000);
-    const child = place.start(["train", "log.tsv", ...flags], environment);
-    const { code, stderr } = await child.output();
-    clearTimeout(timer);
-    const text = new TextDecoder().decode(stderr);
-    assert.equal(code, 1, text);
-    assert.match(text, /^error: .*(the test wants it|Cannot allocate)[^\n]*\n$/);
-  });
+for (const { name, number, mode = "gpu" } of PEERS) {
+  testStandIn(
+    `a process whose second GPU fails at ${name} in mode ${mode} ends soon, with the cause in one line`,
+    async () => {
+      using place = new Workplace();
+      place.log("log.tsv", 2000);
+      const flags = ["--mode", mode, "--device", "cuda", "--batch-size", "64", "--quiet", ...TINY_MODEL];
+      const fail = { name, number, code: name === "cudaMalloc" ? 2 : 719, device: 1 };
+      const environment = standInEnvironment({ devices: 2, fail });
+      const timer = setTimeout(() => child.kill("SIGKILL"), 60_000);
+      const child = place.start(["train", "log.tsv", ...flags], environment);
+      const { code, stderr } = await child.output();
+      clearTimeout(timer);
+      const text = new TextDecoder().decode(stderr);
+      assert.equal(code, 1, text);
+      assert.match(text, /^error: .*(the test wants it|Cannot allocate)[^\n]*\n$/);
+    },
+  );
 }

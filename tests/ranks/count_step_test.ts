@@ -48,6 +48,10 @@ Deno.test("countStep(): missing rows move to a cache on the device and as many b
   assert.equal(device.recorded, true);
   // Weights and state of the rows that arrive on the host, and of those that leave it.
   assert.deepEqual(host.kernels.map(({ rows }) => rows), [5, 5, 5, 5]);
+  // Both devices fetch all missing rows; each writes its part of the evicted ones.
+  const onTwo = countStep({ ...cached, ranks: 2 }, { ...cold, fetched: 6 });
+  assert.deepEqual(onTwo.device.copies.slice(0, 2), [4 * (4 + 8 + 6 * 8), 4 * 3 * 8]);
+  assert.deepEqual(onTwo.host.kernels.map(({ rows }) => rows), [3, 3, 6, 6, 3, 3, 6, 6]);
   const { device: inGpuMode } = countStep({ ...options, hotRows: undefined, tablesOnDevice: true }, cold);
   const { device: nothingMoves } = countStep(cached, cold);
   assert.deepEqual(nothingMoves, inGpuMode);

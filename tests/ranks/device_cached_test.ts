@@ -3,47 +3,25 @@ import assert from "node:assert/strict";
 import type { CudaBackend } from "../../src/backend/cuda/backend.ts";
 import { openCuda } from "../../src/backend/cuda/open.ts";
 import { cpuOptions, openHost } from "../../src/backend/open.ts";
-import { CHECKPOINT_FILES } from "../../src/checkpoint/checkpoint.ts";
-import { resolveConfig, type TrainConfig } from "../../src/config/config.ts";
+import type { TrainConfig } from "../../src/config/config.ts";
 import type { Dataset } from "../../src/dataset/dataset.ts";
 import type { Layout } from "../../src/layout/layout.ts";
-import { Trainer } from "../../src/loop/trainer.ts";
-import { OPTIMIZER_NAMES, rowStateWords } from "../../src/optimizer/optimizers.ts";
-import { DeviceCachedRank } from "../../src/ranks/device_cached_rank.ts";
+import { rowStateWords } from "../../src/optimizer/optimizers.ts";
+import type { DeviceCachedRanks } from "../../src/ranks/device_cached_ranks.ts";
 import { openDeviceCached } from "../../src/ranks/placement.ts";
 import { tierOf } from "../../src/ranks/tier.ts";
-import { contentOf } from "../support/checkpoint_words.ts";
-import { LocalRank, type RankGroup } from "../../src/ranks/rank_group.ts";
+import { LocalRank } from "../../src/ranks/rank_group.ts";
 import { allocateTrainState } from "../../src/ranks/train_state.ts";
 import { planFor } from "../../src/run/run.ts";
 import { ensureLayout } from "../../src/run/stages.ts";
+import { contentOf } from "../support/checkpoint_words.ts";
 import { testDevice } from "../support/cuda_device.ts";
 import { seriesLength } from "../support/series.ts";
 import { TemporaryDirectory } from "../support/temporary.ts";
-import { tinyDataset } from "../support/tiny_dataset.ts";
-
-const BATCH = 8;
-/** Bytes that a step uploads besides its batch. */
-const STEP_BYTES = 0;
-const TABLE_ROWS = [3, 40, 500];
-
-function configOf(seed: number): TrainConfig {
-  const optimizer = OPTIMIZER_NAMES[seed % OPTIMIZER_NAMES.length];
-  return resolveConfig("kaggle", {
-    ...{ mode: "gpu", optimizer, dim: 4, bottom: [5, 4], top: [6, 1], batchSize: BATCH, printFreq: 1, ranks: 1, seed },
-    ...{ epochs: 2, learningRate: optimizer === "sgd" ? 0.1 : 0.02, rowL2: seed % 2 === 0 ? 0.1 : 0 },
-  });
-}
-
-function datasetOf(directory: TemporaryDirectory, seed: number): Dataset {
-  return tinyDataset(directory.join("data"), {
-    ...{ samples: { train: 20 * BATCH - 3, validation: 20, test: 0 }, tableRows: TABLE_ROWS, denseFeatures: 2 },
-    ...{ bags: seed % 2 === 1, seed, skew: 1 + seed % 5 },
-  });
-}
+import { configOf, datasetOf, train } from "./support.ts";
 
 /**
- * Ranks on the test device; with `extraSlots` more than two batches of rows, rows are cached there, and with `onDisk` a
+ * A rank on the test device; with `extraSlots` more than two batches of rows, rows are cached there, and with `onDisk` a
  * tenth of all rows in host memory.
  */
 async function open(
@@ -53,44 +31,15 @@ async function open(
   extraSlots: number | undefined,
   onDisk?: string,
 ) {
-  const host = await openHost(await cpuOptions("wasm"));
+  const hostOptions = await cpuOptions("wasm");
+  const host = await openHost(hostOptions);
   const device = openCuda({ device: testDevice, emulated: { copiesFirst: config.seed % 3 === 1 } });
-  const plan = planFor(config, dataset);
-  const tablesOnDevice = extraSlots === undefined;
   const { mostDistinct } = layout.body;
-  if (onDisk !== undefined) {
-    const sizes = { slots: 2 * mostDistinct.cold + extraSlots!, batchRows: mostDistinct.cold };
-    const options = { plan, batchShape: layout.shape, ranks: 1, device, host, mostDistinct };
-    return await openDeviceCached(options, sizes, tierOf(onDisk, { share: 0.1 }), () => {});
-  }
-  const state = allocateTrainState({
-    ...{ plan, batchShape: layout.shape, ranks: 1, device, host, tablesOnDevice, mostDistinct },
-  });
-  const sizes = { slots: 2 * mostDistinct.cold + extraSlots!, batchRows: mostDistinct.cold };
-  return extraSlots === undefined ? new LocalRank(state) : new DeviceCachedRank({ ...state, device }, sizes);
-}
-
-/** Losses of all steps, and the files of the last checkpoint. */
-async function train(group: RankGroup, config: TrainConfig, dataset: Dataset, layout: Layout, out: string) {
-  const events: string[] = [];
-  const trainer = new Trainer({
-    ...{ config, dataset, layout, group, out, runId: "test", checkpoint: undefined },
-    signal: new AbortController().signal,
-    report: (event) => {
-      if (event.event === "progress") events.push(`${event.loss}`);
-      if (event.event === "evaluation") events.push(`${event.logloss} ${event.auc}`);
-    },
-  });
-  await trainer.run();
-  const files = Object.values(CHECKPOINT_FILES).map((name) => {
-    try {
-      return Deno.readFileSync(`${out}/last/${name}`);
-    } catch {
-      return undefined;
-    }
-  });
-  assert.ok(files.some((file) => file !== undefined && file.length > 0));
-  return { events, files };
+  const options = { plan: planFor(config, dataset), batchShape: layout.shape, ranks: 1, device, host, mostDistinct };
+  if (extraSlots === undefined) return new LocalRank(allocateTrainState({ ...options, tablesOnDevice: true }));
+  const cache = { slots: 2 * mostDistinct.cold + extraSlots, batchRows: mostDistinct.cold };
+  const tier = onDisk === undefined ? undefined : tierOf(onDisk, { share: 0.1 });
+  return await openDeviceCached({ ...options, cache }, config, hostOptions, tier, () => {});
 }
 
 const SEEDS = { test: 1, all: 15, evidence: 500 };
@@ -124,7 +73,7 @@ for (let seed = 0; seed < seriesLength(SEEDS); seed++) {
     await using cached = await open(config, dataset, layout, [0, 1, 7, 100][seed % 4]);
     const actual = await train(cached, config, dataset, layout, directory.join("b"));
     assert.deepEqual(actual, expected);
-    const { rows, fetched, written } = (cached as DeviceCachedRank).cached;
+    const { rows, fetched, written } = (cached as DeviceCachedRanks).cached;
     assert.ok(fetched > 0 && fetched < rows, `${fetched} of ${rows} rows were fetched`);
     assert.ok(seed % 4 === 3 || written > 0, "no row was evicted");
   });
@@ -135,7 +84,7 @@ Deno.test("a step copies the batch, missing rows and evicted rows, and does not 
   const config = configOf(1);
   const dataset = datasetOf(directory, 1);
   using layout = ensureLayout(dataset, undefined, config, { cache: directory.path }, () => {});
-  await using group = await open(config, dataset, layout, 40) as DeviceCachedRank;
+  await using group = await open(config, dataset, layout, 40) as DeviceCachedRanks;
   group.initialise(new Float32Array(group.memory.plan.denseWords), 1);
   const { shape } = group.memory.plan;
   const rowBytes = 4 * (shape.dim + rowStateWords(shape.optimizer, shape.dim));
@@ -159,7 +108,7 @@ Deno.test("a step copies the batch, missing rows and evicted rows, and does not 
     group.train(slot);
     const moved = { fetched: group.cached.fetched - fetched, written: group.cached.written - written };
     const lists = listBytes(moved.fetched) + listBytes(moved.written);
-    const batchBytes = trained === undefined ? 0 : 4 * trained.usedWords + STEP_BYTES;
+    const batchBytes = trained === undefined ? 0 : 4 * trained.usedWords;
     assert.equal(backend.counters.bytesToDevice - bytesToDevice, batchBytes + lists + rowBytes * moved.fetched);
     assert.equal(backend.counters.bytesToHost - bytesToHost, rowBytes * moved.written);
     assert.equal(waits, 0);

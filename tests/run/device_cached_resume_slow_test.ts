@@ -22,22 +22,25 @@ function trained(run: string) {
   return Object.values(checkpointsOf(run)).map(({ body: { run: _run, ...body }, ...words }) => ({ body, ...words }));
 }
 
-Deno.test("a run with rows cached on a device goes on with the same bits", async () => {
-  using directory = new TemporaryDirectory();
-  const dataset = dataOf(directory);
-  const [plain, out] = ["plain", "run"].map((name) => directory.join(name));
-  await startRun({ ...CONFIG, mode: "gpu" }, dataset, { out: plain, report: quiet });
-  const fails = startRun(CONFIG, dataset, {
-    out,
-    report: (event) => {
-      if (event.event === "progress" && event.step === 8) throw new Error("the process ends");
-    },
+for (const [ranks, where] of [[1, "a device"], [2, "two devices"]] as const) {
+  Deno.test(`a run with rows cached on ${where} goes on with the same bits`, async () => {
+    using directory = new TemporaryDirectory();
+    const dataset = dataOf(directory);
+    const config = { ...CONFIG, ranks };
+    const [plain, out] = ["plain", "run"].map((name) => directory.join(name));
+    await startRun({ ...config, mode: "gpu" }, dataset, { out: plain, report: quiet });
+    const fails = startRun(config, dataset, {
+      out,
+      report: (event) => {
+        if (event.event === "progress" && event.step === 8) throw new Error("the process ends");
+      },
+    });
+    await assert.rejects(fails, /the process ends/);
+    await stopAt(17, (stop) => resumeRun({ out, ...stop }));
+    await resumeRun({ out, report: quiet });
+    assert.deepEqual(trained(out), trained(plain));
   });
-  await assert.rejects(fails, /the process ends/);
-  await stopAt(17, (stop) => resumeRun({ out, ...stop }));
-  await resumeRun({ out, report: quiet });
-  assert.deepEqual(trained(out), trained(plain));
-});
+}
 
 Deno.test("an interrupted run that caches rows on a device goes on within other memory with the same bits", () =>
   interruptAgainAndAgain({ ...CONFIG, epochs: 2 }));

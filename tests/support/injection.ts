@@ -105,7 +105,7 @@ async function open(way: Way, config: TrainConfig, dataset: Dataset, layout: Ret
   if (ranks > 1) {
     const tables = mode === "gpu";
     const memory = allocateTrainState({ ...shared, device: undefined, tablesOnDevice: tables });
-    return await WorkerRanks.start(memory, options, { options: deviceOptions, hotRows, tables });
+    return await WorkerRanks.start(memory, options, { options: deviceOptions, hotRows, tables, cache: undefined });
   }
   const device = await openDevice(deviceOptions);
   return new LocalRank(allocateTrainState({ ...shared, device, tablesOnDevice: mode === "gpu" }));

@@ -1,0 +1,79 @@
+/** Rows cached on several devices have the bits of tables on these devices, and the expected bytes are copied. */
+import assert from "node:assert/strict";
+import type { TrainConfig } from "../../src/config/config.ts";
+import type { Dataset } from "../../src/dataset/dataset.ts";
+import type { Layout } from "../../src/layout/layout.ts";
+import { rowStateWords } from "../../src/optimizer/optimizers.ts";
+import { DeviceCachedRanks } from "../../src/ranks/device_cached_ranks.ts";
+import { openRanks } from "../../src/ranks/placement.ts";
+import { planFor } from "../../src/run/run.ts";
+import { ensureLayout } from "../../src/run/stages.ts";
+import { testDevice } from "../support/cuda_device.ts";
+import { seriesLength } from "../support/series.ts";
+import { TemporaryDirectory } from "../support/temporary.ts";
+import { configOf, datasetOf, train } from "./support.ts";
+
+/** The words of a row with its state. */
+function rowWords({ dim, optimizer }: TrainConfig): number {
+  return dim + rowStateWords(optimizer, dim);
+}
+
+/** Ranks with a device each; with `extraSlots` more than two batches of rows, rows are cached there. */
+function open(config: TrainConfig, ranks: number, dataset: Dataset, layout: Layout, extraSlots?: number) {
+  const { shape, body: { mostDistinct } } = layout;
+  const cached = extraSlots === undefined
+    ? {}
+    : { mode: "cached" as const, hotMemory: 4 * rowWords(config) * (2 * mostDistinct.cold + extraSlots) };
+  const placed = { ...config, device: testDevice, ranks, ...cached };
+  return openRanks(placed, planFor(config, dataset), { batchShape: shape, mostDistinct });
+}
+
+const SEEDS = { test: 2, all: 10, evidence: 500 };
+for (let seed = 0; seed < seriesLength(SEEDS); seed++) {
+  const ranks = 2 + seed % 3;
+  Deno.test(`rows cached on ${ranks} devices give the bits of rows on all of them, seed ${seed}`, async () => {
+    using directory = new TemporaryDirectory();
+    const config = configOf(seed);
+    const dataset = datasetOf(directory, seed);
+    using layout = ensureLayout(dataset, undefined, config, { cache: directory.path }, () => {});
+    await using onDevices = await open(config, ranks, dataset, layout);
+    const expected = await train(onDevices, config, dataset, layout, directory.join("a"));
+    await using cached = await open(config, ranks, dataset, layout, [0, 1, 7, 40][seed % 4]);
+    assert.ok(cached instanceof DeviceCachedRanks);
+    assert.equal(cached.ranks, ranks);
+    const actual = await train(cached, config, dataset, layout, directory.join("b"));
+    assert.deepEqual(actual, expected);
+    const { rows, fetched, written } = cached.cached;
+    assert.ok(fetched > 0 && fetched < rows, `${fetched} of ${rows} rows were fetched`);
+    assert.ok(written > 0, "no row was evicted");
+  });
+}
+
+Deno.test("every device fetches all missing rows, and one of them writes each evicted row", async () => {
+  using directory = new TemporaryDirectory();
+  const config = configOf(2);
+  const dataset = datasetOf(directory, 2);
+  using layout = ensureLayout(dataset, undefined, config, { cache: directory.path }, () => {});
+  await using cached = await open(config, 2, dataset, layout, 40) as DeviceCachedRanks;
+  cached.initialise(new Float32Array(cached.memory.plan.denseWords), 1);
+  const rowBytes = 4 * rowWords(config);
+  const listBytes = (rows: number) => 4 * 4 * Math.ceil(rows / 4);
+  const before = cached.takeCounts();
+  let batchBytes = 0, lists = 0;
+  let { fetched, written } = cached.cached;
+  for (let step = 0; step < layout.batches("cold"); step++) {
+    const slot = cached.acquire();
+    layout.readBatch("cold", step, cached.batches[slot]);
+    const { usedWords } = cached.batches[slot];
+    batchBytes += 4 * usedWords;
+    cached.train(slot);
+    const moved = { fetched: cached.cached.fetched - fetched, written: cached.cached.written - written };
+    lists += 2 * listBytes(moved.fetched) + listBytes(Math.floor(moved.written / 2)) +
+      listBytes(Math.ceil(moved.written / 2));
+    ({ fetched, written } = cached.cached);
+  }
+  const { bytesToDevice, bytesToHost } = cached.takeCounts();
+  assert.ok(written > 50, `${written} rows were evicted`);
+  assert.equal(bytesToDevice - before.bytesToDevice, 2 * batchBytes + lists + 2 * rowBytes * fetched);
+  assert.equal(bytesToHost - before.bytesToHost, rowBytes * written);
+});
