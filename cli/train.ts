@@ -11,6 +11,7 @@ import { demoConfig, runDemo } from "../src/run/demo.ts";
 import type { Report, ResultEvent } from "../src/events/events.ts";
 import { TensorBoardLog } from "../src/events/tensorboard.ts";
 import type { Interrupt } from "./interrupt.ts";
+import { trainBestOf } from "../src/run/best_seed.ts";
 import { resumeRun, trainOn } from "../src/run/run.ts";
 import { type Common, HOME, noInputs, rawOptions, spooled } from "./common_options.ts";
 import { expectOneProcess, fail, inWorld, run } from "./run.ts";
@@ -110,7 +111,12 @@ async function trainHere(
       const guesses = world === undefined && flags.from === undefined;
       const raw = () => rawOptions(inputs, flags, interrupt, report, guesses);
       const ifPairs = flags.preset === PRESET && !isModelGiven ? resolve("pairs", layer) : undefined;
-      results([await trainOn(inputs, raw, resolve(flags.preset, layer), { ...options, ifPairs })]);
+      const config = resolve(flags.preset, layer);
+      results([
+        flags.bestOf === undefined
+          ? await trainOn(inputs, raw, config, { ...options, ifPairs })
+          : await trainBestOf(flags.bestOf, inputs, raw, config, { ...options, ifPairs }),
+      ]);
     }
     if (first && flags.report !== undefined && !flags.demo) await writeReport(out, flags.report, flags.data);
   } catch (error) {

@@ -24,6 +24,7 @@ export interface TrainFlags extends RawFlags, Common {
   tensorboard?: string;
   from?: string;
   expire?: number;
+  bestOf?: number;
   resume?: boolean;
   data?: string;
   config?: string;
@@ -139,6 +140,16 @@ const collective = (line: CommandLine) => {
 const scaling = ({ values: { collective } }: CommandLine) =>
   collective === "shared" ? "without several processes: choose --collective mpi or nccl, or leave it out" : undefined;
 
+/** Seeds are compared by new runs of this process. */
+const choosing = ({ given, values: { collective } }: CommandLine) =>
+  given.has("--demo")
+    ? "with --demo: it has one seed; leave out one of them"
+    : given.has("--from")
+    ? "with --from: the model is not new, so a seed does not decide it; leave out one of them"
+    : collective === "shared"
+    ? undefined
+    : "with several processes: choose --collective shared";
+
 /** The preset, which has the model and the training options for everything that is not set. */
 export const presetFlag = (): Flag =>
   new Flag("--preset <name>", "default, or a published model with its optimizer").choices(Object.keys(PRESETS))
@@ -162,6 +173,10 @@ const RUN_FLAGS = [
     .unless((line) =>
       line.given.has("--from") ? raw(line) : "without --from: only a model that grows drops rows; leave it out"
     ),
+  new Flag(
+    "--best-of <n>",
+    "train 5 % of an epoch with each of this number of seeds from --seed on, and then a run with the best of them",
+  ).argParser(positive).unless(choosing),
   new Flag("--resume", "continue the run in --out from its last checkpoint").withResume(),
   new Flag("--data <dataset>", "with --resume: the run's dataset, if it is not where it was, relative to the run")
     .unless(({ given }) =>

@@ -1,0 +1,91 @@
+/**
+ * Trains with the best of several seeds, as TBSM was published: Adagrad sometimes makes no progress from its first steps
+ * on, which a short part of an epoch shows.
+ */
+import { resolve } from "node:path";
+import { bytesBefore } from "../config/memory_budget.ts";
+import type { TrainConfig } from "../config/config.ts";
+import { DEFAULT_MEMORY_BYTES } from "../dataset/prepare_job.ts";
+import type { Dataset } from "../dataset/dataset.ts";
+import { UsageError } from "../errors.ts";
+import type { CheckpointMetrics, ResultEvent } from "../events/events.ts";
+import { count as number } from "../format.ts";
+import { TemporaryDirectory } from "../storage/temporary.ts";
+import { expectStart, startRun } from "./run.ts";
+import { cacheOf, namingRun, type RunOptions } from "./run_options.ts";
+import { ensureDataset, type RawOptions } from "./stages.ts";
+
+/** Share of an epoch after which seeds are compared, as published. */
+const SHARE = 0.05;
+
+/**
+ * Like `trainOn`, with the seed of `seeds` consecutive ones, the first of which the configuration has, whose monitored
+ * metric of the validation split is the best after 5 % of an epoch. The run is the one that `trainOn` trains with that
+ * seed. Throws UsageError without a validation split.
+ */
+export async function trainBestOf(
+  seeds: number,
+  inputs: readonly string[],
+  raw: () => Promise<RawOptions>,
+  config: TrainConfig,
+  options: Omit<RunOptions, "from" | "world">,
+): Promise<ResultEvent> {
+  const named = namingRun(options);
+  expectStart(config, options.out, undefined);
+  const reading = await raw();
+  const memoryBytes = bytesBefore(config.memory, reading.memoryBytes ?? DEFAULT_MEMORY_BYTES);
+  const dataset = await ensureDataset(inputs, { ...reading, memoryBytes }, cacheOf(options.out), named.report);
+  const seed = await bestSeed(seeds, dataset, config, named);
+  const withSeed = (of: TrainConfig) => ({ ...of, seed });
+  return await startRun(withSeed(config), dataset, {
+    ...options,
+    ifPairs: options.ifPairs && withSeed(options.ifPairs),
+  });
+}
+
+async function bestSeed(
+  seeds: number,
+  dataset: Dataset,
+  config: TrainConfig,
+  { out, report, signal, ifPairs }: RunOptions,
+): Promise<number> {
+  const samples = dataset.samples("train");
+  if (dataset.samples("validation") === 0) {
+    throw new UsageError(
+      `Cannot choose a seed: dataset ${dataset.directory} has no validation split to compare them on`,
+    );
+  }
+  let best = { seed: config.seed, value: -Infinity, shown: "" };
+  for (let seed = config.seed; seed < config.seed + seeds; seed++) {
+    // Not in the cache of the run: the order of samples depends on the seed, so each has a layout.
+    using folder = new TemporaryDirectory(".seed-", cacheOf(resolve(out)));
+    let found: CheckpointMetrics | undefined;
+    const short = (of: TrainConfig) => ({
+      ...of,
+      ...{ seed, save: false, patience: null, targetAuc: null },
+      testFreq: Math.max(1, Math.ceil(SHARE * samples / of.batchSize)),
+    });
+    await startRun(short(config), dataset, {
+      out: folder.join("run"),
+      report: () => {},
+      ...(signal === undefined ? {} : { signal }),
+      ifPairs: ifPairs && short(ifPairs),
+      onEvaluation(metrics) {
+        found = metrics;
+        return "stop";
+      },
+    });
+    const { value, shown } = measured(found!, config.monitor);
+    report({ event: "note", text: `Seed ${seed}: ${shown} after step ${number(found!.step)}` });
+    if (value > best.value) best = { seed, value, shown };
+  }
+  if (best.value === -Infinity) throw new UsageError(`Cannot choose a seed: no seed has a ${config.monitor}`);
+  report({ event: "note", text: `Training with seed ${best.seed}, the best of ${seeds} (validation ${best.shown})` });
+  return best.seed;
+}
+
+/** The monitored metric, larger if better, and its text. */
+function measured({ auc, logloss, byGroup }: CheckpointMetrics, monitor: TrainConfig["monitor"]) {
+  const value = { auc, logloss, gauc: byGroup?.gauc ?? NaN }[monitor];
+  return { value: monitor === "logloss" ? -value : value, shown: `${monitor} ${value.toFixed(4)}` };
+}

@@ -1,0 +1,58 @@
+/** Training with the best of several seeds. */
+import assert from "node:assert/strict";
+import type { TrainConfig } from "../../src/config/config.ts";
+import { UsageError } from "../../src/errors.ts";
+import type { RunEvent } from "../../src/events/events.ts";
+import { trainBestOf } from "../../src/run/best_seed.ts";
+import { startRun } from "../../src/run/run.ts";
+import { CONFIG, dataOf, run } from "../support/small_run.ts";
+import { TemporaryDirectory } from "../support/temporary.ts";
+import { tinyDataset } from "../support/tiny_dataset.ts";
+
+const RAW = () => Promise.resolve({ format: "csv" } as const); // the input is a dataset
+const SEEDED: TrainConfig = { ...CONFIG, mode: "cpu", blas: "wasm", seed: 7 };
+
+Deno.test("--best-of trains the run of the seed that is the best after 5 % of an epoch", async () => {
+  using directory = new TemporaryDirectory();
+  const dataset = dataOf(directory, 990);
+  const aucs = new Map<number, number>();
+  for (const seed of [7, 8, 9]) {
+    const config = { ...SEEDED, seed, testFreq: 1, save: false };
+    await startRun(config, dataset, {
+      out: directory.join(`alone-${seed}`),
+      report: () => {},
+      onEvaluation({ step, auc }) {
+        assert.equal(step, 1, "5 % of 20 batches");
+        aucs.set(seed, auc);
+        return "stop";
+      },
+    });
+  }
+  const [[best]] = [...aucs].sort(([, a], [, b]) => b - a);
+  const events: RunEvent[] = [];
+  const out = directory.join("best");
+  const result = await trainBestOf(3, [dataset.directory], RAW, SEEDED, { out, report: (event) => events.push(event) });
+  const notes = events.flatMap((event) => event.event === "note" && /seed/i.test(event.text) ? [event.text] : []);
+  assert.deepEqual(notes, [
+    ...[...aucs].map(([seed, auc]) => `Seed ${seed}: auc ${auc.toFixed(4)} after step 1`),
+    `Training with seed ${best}, the best of 3 (validation auc ${aucs.get(best)!.toFixed(4)})`,
+  ]);
+  const plain = await run(directory, "plain", dataset, { ...SEEDED, seed: best });
+  assert.equal(result.logloss, plain.result.logloss, "the run of that seed");
+  assert.deepEqual(Deno.readFileSync(`${out}/last/dense.f32`), Deno.readFileSync(`${plain.out}/last/dense.f32`));
+  const left = [...Deno.readDirSync(directory.path)].filter(({ name }) => name.startsWith(".seed"));
+  assert.deepEqual(left, [], "the short runs are removed");
+});
+
+Deno.test("seeds cannot be compared without a validation split", async () => {
+  using directory = new TemporaryDirectory();
+  const dataset = tinyDataset(directory.join("data"), {
+    ...{ samples: { train: 100, validation: 0, test: 50 }, tableRows: [20, 30], denseFeatures: 3 },
+    ...{ bags: false, seed: 1, skew: 4 },
+  });
+  await assert.rejects(
+    trainBestOf(2, [dataset.directory], RAW, SEEDED, { out: directory.join("out"), report: () => {} }),
+    (error) =>
+      error instanceof UsageError && /^Cannot choose a seed: dataset .* has no validation split/.test(error.message),
+  );
+});
