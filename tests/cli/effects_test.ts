@@ -48,6 +48,7 @@ Deno.test("a refusal names the option and a way out; what a mode or device leave
             [
               "--scaling",
               "--data",
+              "--expire",
               "--dcn-num-layers",
               "--dcn-low-rank-dim",
               "--lr-decay-start-step",
