@@ -4,13 +4,14 @@
  * machine's limit that it reaches: the minimum time for its bytes and its FLOPs, at the rate of a large copy and of a
  * large matrix product, which are measured in the same run. Data that fits the caches can exceed the rate of memory.
  *
- *     deno run -A bench/cuda_bench.ts [--batch-sizes 2048,65536] [--device emulated] [--json]
+ *     deno run -A bench/cuda_bench.ts [--batch-sizes 2048,65536] [--device emulated] [--json | --markdown]
  *
+ * `--markdown` prints the tables of docs/cuda.md, with the occupancy of each kernel.
  * Without a GPU it prints the reason and times nothing.
  */
 import { parseArgs } from "node:util";
 import { type Buffer, Header, interactionWidth } from "../src/backend/backend.ts";
-import { OPTIMIZER_NAMES, rowStateWords, writeStep } from "../src/optimizer/optimizers.ts";
+import { OPTIMIZER_NAMES, OPTIMIZERS, rowStateWords, writeStep } from "../src/optimizer/optimizers.ts";
 import type { CudaBackend } from "../src/backend/cuda/backend.ts";
 import type { Precision } from "../src/backend/cuda/gemm.ts";
 import { FusedLinear } from "../src/backend/cuda/fused_linear.ts";
@@ -23,6 +24,7 @@ import { messageOf } from "../src/errors.ts";
 import { Batch, SEGMENTS_END } from "../src/layout/batch.ts";
 import { Random } from "../src/random.ts";
 import { DeviceClock } from "./device_clock.ts";
+import { kernelTables, occupanciesOf } from "./kernel_table.ts";
 
 /** Sizes to time. */
 export interface BenchSizes {
@@ -70,6 +72,8 @@ export interface Limits {
 /** Time of an operation, and the bytes and operations that it needs. */
 export interface Timing {
   readonly name: string;
+  /** The entry of kernels/resources.md that takes most of the time; undefined for a matrix product. */
+  readonly entry: string | undefined;
   readonly batchSize: number;
   readonly microseconds: number;
   /** Minimum bytes read and written. */
@@ -113,13 +117,22 @@ export function* measureTimes(backend: CudaBackend, sizes: BenchSizes, limits: L
   const bags = batchSize * tables;
   const clock = new DeviceClock(backend);
   const make = operands(backend);
-  const time = (name: string, bytes: number, operation: () => void, flops = 0, precision: Precision = "fp32") => {
+  const time = (name: string, bytes: number, operation: () => void, entry: string) =>
+    timeOf(name, bytes, operation, 0, "fp32", entry);
+  const timeOf = (
+    name: string,
+    bytes: number,
+    operation: () => void,
+    flops: number,
+    precision: Precision,
+    entry?: string,
+  ): Timing => {
     const graph = backend.repeatable(() => {
       for (let i = 0; i < repeats; i++) operation();
     });
     const microseconds = clock.perCall(milliseconds, graph) / repeats;
     const least = Math.max(bytes / limits.bytesPerSecond, flops / limits.flopPerSecond[precision]);
-    return { name, batchSize, microseconds, bytes, flops, shareOfLimit: least * 1e6 / microseconds };
+    return { name, entry, batchSize, microseconds, bytes, flops, shareOfLimit: least * 1e6 / microseconds };
   };
 
   const { batch, block } = drawBatch(backend, sizes, new Random(1));
@@ -129,26 +142,31 @@ export function* measureTimes(backend: CudaBackend, sizes: BenchSizes, limits: L
   const segments = backend.view(block, sections.segments, 2 * (bags + 1));
   const table = make(rows * dim), pooled = make(bags * dim), dPooled = make(bags * dim);
   const rowBytes = 4 * dim;
-  yield time("gather", bags * (2 * rowBytes + 4), () => backend.pool(bags, dim, table, indices, undefined, pooled));
+  yield time(
+    "gather",
+    bags * (2 * rowBytes + 4),
+    () => backend.pool(bags, dim, table, indices, undefined, pooled),
+    "gather_4",
+  );
   const distinctRows = backend.allocate(distinct, "distinct rows");
   backend.upload(Uint32Array.from({ length: distinct }, (_, s) => batch.row(s)), distinctRows);
   const scatter = () => backend.unpackRows(distinct, dim, pooled, distinctRows, table);
-  yield time("scatter", distinct * (2 * rowBytes + 4), scatter);
+  yield time("scatter", distinct * (2 * rowBytes + 4), scatter, "scatter_4");
   for (const optimizer of OPTIMIZER_NAMES) {
     const stateWords = rowStateWords(optimizer, dim);
     const state = stateWords === 0 ? undefined : backend.allocate(rows * stateWords, "optimizer state");
     const bytes = bags * (rowBytes + 4) + distinct * (8 + 2 * rowBytes + 8 * stateWords);
     const shape = { optimizer, dim, rank: 0, ranks: 1 };
     const update = () => backend.updateRows(shape, header, segments, segmentBags, dPooled, table, state);
-    yield time(`update_rows ${optimizer}`, bytes, update);
+    yield time(`update_rows ${optimizer}`, bytes, update, `update_rows_${OPTIMIZERS[optimizer].kernel}_4`);
   }
   const shape = { kind: "dot", bottom: true, tables, dim } as const, width = interactionWidth(shape);
   const bottom = make(batchSize * dim), output = make(batchSize * width), dBottom = make(batchSize * dim);
   const vectorBytes = 4 * batchSize * (tables + 1) * dim, outputBytes = 4 * batchSize * width;
   const interact = () => backend.interact(shape, batchSize, bottom, pooled, output);
   const interactBackward = () => backend.interactBackward(shape, batchSize, bottom, pooled, output, dBottom, dPooled);
-  yield time("interact", vectorBytes + outputBytes, interact);
-  yield time("interact_backward", 2 * vectorBytes + outputBytes, interactBackward);
+  yield time("interact", vectorBytes + outputBytes, interact, "interact_4");
+  yield time("interact_backward", 2 * vectorBytes + outputBytes, interactBackward, "interact_backward_4");
 
   const activations = new ActivationKernels(backend.device);
   const widest = Math.max(...layers.flat());
@@ -160,16 +178,18 @@ export function* measureTimes(backend: CudaBackend, sizes: BenchSizes, limits: L
       `activation_forward ${outputs}`,
       2 * bytes,
       () => activations.forward("relu", batchSize, outputs, y, bias),
+      `activation_forward_${outputs % 4 === 0 ? 4 : 1}`,
     );
     yield time(
       `activation_backward ${outputs}`,
       3 * bytes,
       () => activations.backward("relu", batchSize, outputs, y, dY, dBias),
+      "activation_backward",
     );
   }
   const labels = backend.view(block, sections.labels, batchSize), lossSum = make(1);
   const [logits, dLogits] = [make(batchSize), make(batchSize)];
-  yield time("loss", 12 * batchSize, () => backend.loss(batchSize, header, logits, labels, dLogits, lossSum));
+  yield time("loss", 12 * batchSize, () => backend.loss(batchSize, header, logits, labels, dLogits, lossSum), "loss");
   const denseWords = layers.reduce((sum, [inputs, outputs]) => sum + (inputs + 1) * outputs, 0);
   const [parameters, gradients] = [make(denseWords), make(denseWords)];
   const denseState = backend.allocate(denseWords, "dense optimizer state");
@@ -178,6 +198,7 @@ export function* measureTimes(backend: CudaBackend, sizes: BenchSizes, limits: L
       `update_dense ${optimizer}`,
       4 * words * denseWords,
       () => backend.updateDense(optimizer, denseWords, header, parameters, gradients, denseState),
+      "update_dense",
     );
   }
 
@@ -191,7 +212,7 @@ export function* measureTimes(backend: CudaBackend, sizes: BenchSizes, limits: L
       const flops = 2 * batchSize * inputs * outputs;
       const bytes = 4 * (batchSize * (inputs + outputs) + inputs * outputs);
       const product = (what: string, call: () => void) =>
-        time(`${what} ${inputs}-${outputs} ${precision}`, bytes, call, flops, precision);
+        timeOf(`${what} ${inputs}-${outputs} ${precision}`, bytes, call, flops, precision);
       yield product("y = x W'", () => gemm.timesTransposed(batchSize, outputs, inputs, x, weight, y));
       const layer = { inputs, outputs, activation: "relu" } as const;
       if (fused?.forward(layer, batchSize, x, weight, bias, y)) {
@@ -257,6 +278,7 @@ function main(): void {
       device: { type: "string", default: "cuda" },
       "batch-sizes": { type: "string", default: "2048" },
       json: { type: "boolean", default: false },
+      markdown: { type: "boolean", default: false },
     },
   });
   const device = values.device as CudaDeviceKind;
@@ -268,7 +290,9 @@ function main(): void {
     return;
   }
   using backend = opened;
-  const say = (event: object, text: string) => console.log(values.json ? JSON.stringify(event) : text);
+  const say = (event: object, text: string) => {
+    if (!values.markdown) console.log(values.json ? JSON.stringify(event) : text);
+  };
   const shapes = device === "emulated" ? TINY : KAGGLE;
   const limits = measureLimits(backend, { ...shapes, batchSize: 0 });
   const { bytesPerSecond, flopPerSecond } = limits;
@@ -277,12 +301,19 @@ function main(): void {
     { event: "limits", device: backend.name, ...limits },
     `${backend.name}: copies ${(bytesPerSecond / 1e9).toFixed(0)} GB/s; matrix products in TFLOP/s: ${products}`,
   );
+  const timings: Timing[] = [];
   for (const batchSize of values["batch-sizes"].split(",").map(Number)) {
     say({ event: "batch", batchSize }, `batch ${batchSize}`);
     for (const timing of measureTimes(backend, { ...shapes, batchSize }, limits)) {
       say({ event: "kernel", ...timing }, timingText(timing));
+      timings.push(timing);
     }
   }
+  if (!values.markdown) return;
+  const resources = Deno.readTextFileSync(new URL("../src/backend/cuda/kernels/resources.md", import.meta.url));
+  const [major, minor] = [Cuda.deviceAttributeComputeCapabilityMajor, Cuda.deviceAttributeComputeCapabilityMinor]
+    .map((attribute) => backend.device.attribute(attribute));
+  console.log(kernelTables(backend.device.name, limits, timings, occupanciesOf(resources, 10 * major + minor)));
 }
 
 // Device times need events, so `deno bench` runs this file but its own clock is not used. Not when a test imports it.

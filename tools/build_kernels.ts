@@ -8,6 +8,8 @@
  * Compiling needs Debian's clang-14 (apt-get install clang-14) and no CUDA toolkit; the table needs ptxas from one.
  */
 import { createHash } from "node:crypto";
+import { markdownTable } from "./markdown_table.ts";
+import { occupancy } from "./occupancy.ts";
 
 const KERNELS = new URL("../src/backend/cuda/kernels/", import.meta.url);
 /** Architectures that ptxas must assemble the PTX for without spilling registers. */
@@ -52,6 +54,8 @@ export function compile(name: string): string {
 /** Resources of an entry on an architecture, according to ptxas. */
 export interface Resources {
   readonly entry: string;
+  /** Threads of a block at most, which the launchers use for all but small operands. */
+  readonly threads: number;
   readonly registers: number;
   readonly sharedBytes: number;
   readonly spillBytes: number;
@@ -61,8 +65,10 @@ export interface Resources {
 export function assemble(name: string, architecture: number): Resources[] {
   const ptx = new URL(`${name}.ptx`, KERNELS).pathname;
   const log = run("ptxas", ["-v", `-arch=sm_${architecture}`, ptx, "-o", "/dev/null"]).stderr;
+  const text = Deno.readTextFileSync(ptx);
   return log.split("Compiling entry function '").slice(1).map((part) => ({
     entry: part.slice(0, part.indexOf("'")),
+    threads: Number(new RegExp(`\\.entry ${part.slice(0, part.indexOf("'"))}\\([^]*?\\.maxntid (\\d+)`).exec(text)![1]),
     registers: Number(/Used (\d+) registers/.exec(part)![1]),
     sharedBytes: Number(/(\d+) bytes smem/.exec(part)?.[1] ?? 0),
     spillBytes: Number(/(\d+) bytes spill stores/.exec(part)![1]) + Number(/(\d+) bytes spill loads/.exec(part)![1]),
@@ -83,22 +89,18 @@ export function ptxasRelease(): string {
 
 /** Text of resources.md. Throws if an entry spills registers. */
 export function resourceTable(): string {
-  const rows = [["entry", "shared bytes", ...ARCHITECTURES.map((architecture) => `sm_${architecture}`)]];
+  const names = ARCHITECTURES.map((architecture) => `sm_${architecture}`);
+  const registers = [["entry", "shared bytes", ...names]], occupancies = [["entry", "threads", ...names]];
   for (const name of kernelNames()) {
     const columns = ARCHITECTURES.map((architecture) => assemble(name, architecture));
-    columns[0].forEach(({ entry, sharedBytes }, line) => {
+    columns[0].forEach(({ entry, sharedBytes, threads }, line) => {
       const spilling = columns.find((column) => column[line].spillBytes > 0);
       if (spilling !== undefined) throw new Error(`${entry} spills ${spilling[line].spillBytes} bytes`);
-      rows.push([entry, String(sharedBytes), ...columns.map((column) => String(column[line].registers))]);
+      registers.push([entry, String(sharedBytes), ...columns.map((column) => String(column[line].registers))]);
+      const shares = columns.map((column, c) => occupancy(ARCHITECTURES[c], column[line]));
+      occupancies.push([entry, String(threads), ...shares.map((share) => `${Math.floor(100 * share)} %`)]);
     });
   }
-  const widths = rows[0].map((_, column) => Math.max(...rows.map((row) => row[column].length)));
-  const lines = rows.map((row) => {
-    const cells = row.map((cell, c) => c === 0 ? cell.padEnd(widths[c]) : cell.padStart(widths[c]));
-    return `| ${cells.join(" | ")} |`;
-  });
-  const rule = widths.map((width, c) => c === 0 ? "-".repeat(width) : "-".repeat(width - 1) + ":");
-  lines.splice(1, 0, `| ${rule.join(" | ")} |`);
   return `<!-- Written by tools/build_kernels.ts. -->
 
 # What ptxas makes of the kernels
@@ -107,7 +109,13 @@ Registers of a thread on each architecture, by ptxas ${ptxasRelease()}; no entry
 
 Shared memory is the static part; the interaction kernels add what their launcher asks for.
 
-${lines.join("\n")}
+${markdownTable(registers)}
+
+## Occupancy
+
+Warps that fit on a multiprocessor at once, of those that it can hold, by registers and static shared memory.
+
+${markdownTable(occupancies)}
 `;
 }
 

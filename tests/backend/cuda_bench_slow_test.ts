@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { openCuda } from "../../src/backend/cuda/open.ts";
 import { measureLimits, measureTimes, timingText, TINY } from "../../bench/cuda_bench.ts";
+import { kernelTables, occupanciesOf } from "../../bench/kernel_table.ts";
 import { seriesLength } from "../support/series.ts";
 import { measureTraffic } from "../../bench/cuda_traffic.ts";
 
@@ -30,5 +31,13 @@ Deno.test("the GPU timings run through every operation (here on the emulated dev
     assert.ok(timings.some(({ name }) => name === kernel), kernel);
   }
   for (const { microseconds, shareOfLimit } of timings) assert.ok(microseconds > 0 && shareOfLimit > 0);
+  const resources = new URL("../../src/backend/cuda/kernels/resources.md", import.meta.url);
+  const occupancies = occupanciesOf(Deno.readTextFileSync(resources), 90);
+  for (const { name, entry, flops } of timings) assert.equal(occupancies.of.has(entry ?? ""), flops === 0, name);
+  const [head, kernels, products] = kernelTables("a GPU", limits, timings, occupancies).split("\n\n");
+  assert.match(head, /^a GPU\. .* copies [0-9.]+ TB\/s .* bf16 [0-9.]+\. .* sm_90/);
+  assert.match(kernels, /^\| kernel +\| +4 \| of the limit \| MB, minimum \| occupancy \|\n/);
+  assert.match(kernels, /^\| `update_rows rwsadagrad` \| +[0-9.]+ \| +\d+ % \| +0\.0 \| +37 % \|$/m);
+  assert.match(products, /^\| `y = relu\(x W' \+ b\) 8-1 tf32` +\| +[0-9.]+ \| +\d+ % \| +0\.00 \|$/m);
   assert.match(timingText(timings[0]), /^gather +[0-9.]+ us +[0-9.]+ GB\/s +\d+ % of the limit$/);
 });

@@ -197,21 +197,22 @@ DEVICE void update(const u32* __restrict__ header, const u32* __restrict__ segme
   }
 }
 
-#define UPDATE(name, V, optimizer)                                                                                     \
-  KERNEL RESIDENT(BLOCK, 3) void name(const u32* header, const u32* segments, const u32* bags, const V* dPooled,       \
+// As many blocks on a multiprocessor as registers allow without spilling; the kernels mostly wait for memory.
+#define UPDATE(name, V, optimizer, blocks)                                                                             \
+  KERNEL RESIDENT(BLOCK, blocks) void name(const u32* header, const u32* segments, const u32* bags, const V* dPooled,       \
                                       const V* chunks, V* table, V* state, u32 elements, u32 lanes, u32 rank,          \
                                       u32 ranks) {                                                                     \
     update<V, optimizer>(header, segments, bags, dPooled, chunks, table, state, elements, lanes, rank, ranks);         \
   }
 
-UPDATE(update_rows_sgd_4, float4, SGD)
-UPDATE(update_rows_sgd_1, float, SGD)
-UPDATE(update_rows_adagrad_4, float4, ADAGRAD)
-UPDATE(update_rows_adagrad_1, float, ADAGRAD)
-UPDATE(update_rows_rwsadagrad_4, float4, ROWWISE_ADAGRAD)
-UPDATE(update_rows_rwsadagrad_1, float, ROWWISE_ADAGRAD)
-UPDATE(update_rows_adam_4, float4, ADAM)
-UPDATE(update_rows_adam_1, float, ADAM)
+UPDATE(update_rows_sgd_4, float4, SGD, 4)
+UPDATE(update_rows_sgd_1, float, SGD, 4)
+UPDATE(update_rows_adagrad_4, float4, ADAGRAD, 4)
+UPDATE(update_rows_adagrad_1, float, ADAGRAD, 4)
+UPDATE(update_rows_rwsadagrad_4, float4, ROWWISE_ADAGRAD, 3)
+UPDATE(update_rows_rwsadagrad_1, float, ROWWISE_ADAGRAD, 4)
+UPDATE(update_rows_adam_4, float4, ADAM, 3)
+UPDATE(update_rows_adam_1, float, ADAM, 4)
 
 // The segment that contains a lookup. A warp compares 32 segments at a time.
 DEVICE u32 segment_of(const u32* __restrict__ segments, u32 distinct, u32 lookup) {
