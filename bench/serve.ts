@@ -2,10 +2,10 @@
  * Times the scoring of one sample at a time: in process, over HTTP on the loopback interface, and by ONNX Runtime on
  * the exported model, all in one run.
  *
- *     deno run -A bench/serve.ts [--requests N] [--clients N] [--json]
+ *     deno run -A bench/serve.ts [--requests N] [--clients N] [--minutes N] [--json]
  *
- * The model has the MLPs of the preset kaggle and generated tables divided by 50. The HTTP client runs in the server's
- * process and on its thread, so its time is included.
+ * The model has the MLPs of the preset kaggle and generated tables divided by 50. The HTTP client has a thread of its
+ * own. With --minutes it sends requests for so long, instead, and prints the memory of the process every ten seconds.
  */
 import { join } from "node:path";
 import { parseArgs } from "node:util";
@@ -17,6 +17,7 @@ import { exportRun } from "../src/interop/export_run.ts";
 import { startRun } from "../src/run/run.ts";
 import { openModel } from "../src/serving/scoring_model.ts";
 import { ScoringServer } from "../src/serving/server.ts";
+import type { Load, Responses } from "./serve_client.ts";
 
 const SAMPLES = 20_000;
 
@@ -34,20 +35,58 @@ function timingOf(what: string, times: number[], seconds: number): Timing {
   return { what, p50: at(0.5), p99: at(0.99), perSecond: times.length / seconds };
 }
 
-/** Calls by several concurrent clients, each after its last response; the first tenth is not counted. */
-async function time(what: string, calls: number, clients: number, call: (i: number) => unknown): Promise<Timing> {
-  for (let i = 0; i < calls / 10; i++) await call(i);
+/** Calls one after the other; the first fifth is not counted. */
+async function time(what: string, calls: number, call: (i: number) => unknown): Promise<Timing> {
+  for (let i = 0; i < calls / 5; i++) await call(i);
   const times: number[] = [];
-  let next = 0;
   const begin = performance.now();
-  await Promise.all(Array.from({ length: clients }, async () => {
-    for (let i = next++; i < calls; i = next++) {
-      const before = performance.now();
-      await call(i);
-      times.push(performance.now() - before);
-    }
-  }));
+  for (let i = 0; i < calls; i++) {
+    const before = performance.now();
+    await call(i);
+    times.push(performance.now() - before);
+  }
   return timingOf(what, times, (performance.now() - begin) / 1000);
+}
+
+/** Starts a client. Every report of its responses is passed on; returns a function that ends it. */
+function startClient(load: Load, take: (responses: Responses) => void): () => void {
+  const worker = new Worker(new URL("./serve_client.ts", import.meta.url), { type: "module" });
+  worker.onmessage = ({ data }: MessageEvent<Responses>) => take(data);
+  worker.postMessage(load);
+  return () => worker.terminate();
+}
+
+/** Requests by several clients, each after its last response. */
+async function timeRequests(what: string, load: Load): Promise<Timing> {
+  const { promise, resolve } = Promise.withResolvers<Responses>();
+  const end = startClient(load, resolve);
+  const { times, seconds } = await promise;
+  end();
+  return timingOf(what, times, seconds);
+}
+
+/** Sends requests for some minutes and prints rate, times and memory of this process, in which the client is, too. */
+async function watchMemory(load: Load, minutes: number, json: boolean): Promise<void> {
+  const begin = performance.now();
+  const end = startClient(load, ({ times, seconds }) => {
+    const { rss, heapUsed } = Deno.memoryUsage();
+    const figures = {
+      ...timingOf("load", times, seconds),
+      minutes: (performance.now() - begin) / 60_000,
+      rssBytes: rss,
+      heapBytes: heapUsed,
+    };
+    if (json) return console.log(JSON.stringify(figures));
+    const { perSecond, p50, p99 } = figures;
+    console.log(
+      `${figures.minutes.toFixed(1)} min: ${perSecond.toFixed(0)} samples/s, p50 ${p50.toFixed(2)} ms, p99 ${
+        p99.toFixed(2)
+      } ms, ` +
+        `resident ${(rss / 2 ** 20).toFixed(1)} MiB, heap ${(heapUsed / 2 ** 20).toFixed(1)} MiB`,
+    );
+  });
+  await new Promise((resolve) => setTimeout(resolve, minutes * 60_000));
+  end();
 }
 
 if (import.meta.main) {
@@ -55,6 +94,7 @@ if (import.meta.main) {
     options: {
       requests: { type: "string", default: "5000" },
       clients: { type: "string", default: "16" },
+      minutes: { type: "string" },
       json: { type: "boolean", default: false },
     },
   });
@@ -74,9 +114,9 @@ if (import.meta.main) {
   );
   const timings: Timing[] = [];
 
-  {
+  if (values.minutes === undefined) {
     using model = await openModel(run);
-    timings.push(await time("score, an object", calls, 1, (i) => model.score([rows[i % rows.length]])));
+    timings.push(await time("score, an object", calls, (i) => model.score([rows[i % rows.length]])));
     using reader = dataset.reader("train", 1000);
     const { dense, indices } = reader.read(0, 1000);
     const [features, tables] = [dataset.denseFeatures, dataset.tables];
@@ -88,7 +128,7 @@ if (import.meta.main) {
     }));
     const out = new Float32Array(1);
     timings.push(
-      await time("scoreEncoded, typed arrays", calls, 1, (i) => model.scoreEncoded(encoded[i % 1000], out)),
+      await time("scoreEncoded, typed arrays", calls, (i) => model.scoreEncoded(encoded[i % 1000], out)),
     );
 
     const [file] = exportRun(run, "onnx", join(folder, "model.onnx"), () => {});
@@ -105,7 +145,7 @@ if (import.meta.main) {
     const [{ probability }] = [await session.run(feeds[0])];
     model.scoreEncoded(encoded[0], out);
     if (Math.abs(Number(probability.data[0]) - out[0]) > 1e-5) throw new Error("the models differ");
-    timings.push(await time("onnxruntime-node, tensors", calls, 1, (i) => session.run(feeds[i % 1000])));
+    timings.push(await time("onnxruntime-node, tensors", calls, (i) => session.run(feeds[i % 1000])));
     await session.release();
   }
 
@@ -113,17 +153,18 @@ if (import.meta.main) {
     ...{ hostname: "127.0.0.1", port: 0, maxBodyBytes: 2 ** 20, maxRows: 1000, timeoutMs: 10_000 },
   });
   const bodies = rows.map((row) => JSON.stringify([row]));
-  const post = async (i: number) => {
-    const response = await fetch(`${server.url}/score`, { method: "POST", body: bodies[i % bodies.length] });
-    await response.json();
-  };
-  timings.push(await time("HTTP, 1 client", calls, 1, post));
-  timings.push(await time(`HTTP, ${clients} clients`, calls, clients, post));
+  const load = { port: Number(new URL(server.url).port), bodies, connections: clients };
+  if (values.minutes !== undefined) await watchMemory(load, Number(values.minutes), values.json);
+  else {
+    await timeRequests("", { ...load, calls: calls / 2 }); // compiles the server's code
+    timings.push(await timeRequests("HTTP, 1 client", { ...load, connections: 1, calls }));
+    timings.push(await timeRequests(`HTTP, ${clients} clients`, { ...load, calls: 4 * calls }));
+  }
   await server.close();
   Deno.removeSync(folder, { recursive: true });
 
   if (values.json) { for (const timing of timings) console.log(JSON.stringify(timing)); }
-  else {
+  else if (timings.length > 0) {
     console.log(`load of the machine before: ${Deno.loadavg().map((load) => load.toFixed(1)).join(" ")}`);
     console.log("| one sample                 | p50 (ms) | p99 (ms) | samples/s |");
     console.log("| -------------------------- | -------: | -------: | --------: |");

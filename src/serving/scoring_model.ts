@@ -148,8 +148,7 @@ export async function openOther(path: string, known: string | undefined): Promis
   const encoder = await RowEncoder.load(dataset);
   // The WASM kernels compute the same bits for a sample alone and among others. The bits of most libraries depend on
   // the number of samples, and they are slower for a single one.
-  // the number of samples.
-  const host = await openHost(await cpuOptions("wasm"));
+  const host = await openHost({ ...await cpuOptions("wasm"), fixedWeights: true });
   const { tables, dense } = dataset.body;
   return withBest(run, (checkpoint) => {
     if (checkpoint.id === known) return undefined;

@@ -110,6 +110,39 @@ Deno.test("cpu: adding vectors", async () => {
   }
 });
 
+Deno.test("cpu: fixed weights are packed once, and give the same bits for any number of samples", async () => {
+  const [host, fixed] = [
+    await openHost(await cpuOptions("wasm")),
+    await openHost({ ...await cpuOptions("wasm"), fixedWeights: true }),
+  ];
+  const layers = [{ inputs: 19, outputs: 37 }, { inputs: 37, outputs: 5 }];
+  const operands = [host, fixed].map((backend) =>
+    layers.map(({ inputs, outputs }, layer) => {
+      const [x, weight, y] = [30 * inputs, outputs * inputs, 30 * outputs].map((words) =>
+        backend.allocate(words, "test")
+      );
+      for (const buffer of [x, weight]) backend.floats(buffer).forEach((_, i, all) => all[i] = Math.sin(i + layer));
+      return { x, weight, y };
+    })
+  );
+  for (const samples of [1, 2, 3, 4, 24, 25, 30, 1]) {
+    for (const [layer, sizes] of layers.entries()) {
+      const shape = { ...sizes, activation: "relu" } as const;
+      const [expected, found] = [host, fixed].map((backend, i) => {
+        const { x, weight, y } = operands[i][layer];
+        backend.linear(shape, samples, x, weight, undefined, y);
+        return backend.floats(y).slice(0, samples * sizes.outputs);
+      });
+      assert.deepEqual(found, expected, `${samples} samples, layer ${layer}`);
+    }
+  }
+  const { x, weight, y } = operands[1][0];
+  fixed.floats(weight).fill(0); // as documented, a later change has no effect
+  const before = fixed.floats(y).slice(0, 37);
+  fixed.linear({ ...layers[0], activation: "relu" }, 1, x, weight, undefined, y);
+  assert.deepEqual(fixed.floats(y).slice(0, 37), before);
+});
+
 Deno.test("cpu: unshared memory cannot be shared", async () => {
   const host = await openHost(await cpuOptions("wasm"));
   assert.throws(() => host.share(host.wrap(new Float32Array(4))), /unshared/);

@@ -67,6 +67,33 @@ Deno.test("WASM kernels: linear and its gradients on odd shapes", () => {
   }
 });
 
+Deno.test("WASM kernels: a product with a packed weight has the bits of linear", () => {
+  const random = new Random(3);
+  for (const [index, [samples, inputs, outputs]] of linearShapes().entries()) {
+    const operands = new Operands();
+    const { kernels } = operands;
+    const [x, weight, bias] = [samples * inputs, outputs * inputs, outputs].map((size) =>
+      operands.random(size, random)
+    );
+    // Sums that are infinite, not a number and -0 are those of linear, too.
+    for (const values of index % 2 === 0 ? [x, weight, bias] : []) {
+      for (const value of [NaN, -Infinity, Infinity, -0, 1e38]) values[random.below(values.length)] = value;
+    }
+    const biasAt = index % 3 === 0 ? NO_ADDRESS : at(bias);
+    const code = ACTIVATION_CODES[ACTIVATIONS[index % ACTIVATIONS.length]];
+    const [expected, y] = [samples * outputs, samples * outputs].map((size) => operands.floats(size));
+    const scratch = operands.gemmScratch();
+    kernels.linear(samples, inputs, outputs, code, at(x), at(weight), biasAt, at(expected), scratch);
+
+    const packed = operands.scratch(4 * kernels.packedWords(inputs, outputs));
+    const own = operands.scratch(kernels.packedScratchBytes(outputs));
+    kernels.packWeight(inputs, outputs, at(weight), packed);
+    kernels.linearPacked(samples, inputs, outputs, code, at(x), packed, biasAt, at(y), own);
+    assert.deepEqual(y, expected, `${samples} samples, ${inputs} -> ${outputs}`);
+    operands.check();
+  }
+});
+
 Deno.test("WASM kernels: bias and activation after a product give what linear gives", () => {
   const random = new Random(2);
   for (const activation of ACTIVATIONS) {

@@ -36,12 +36,12 @@ export class CpuBackend extends HostMemory implements PagedBackend {
   #scratch: CpuBuffer;
 
   /** Uses the kernel memory that all ranks of the process share; without a library the WASM kernels multiply. */
-  constructor(memory: KernelMemory, blas: BlasName, library: Library | undefined) {
+  constructor(memory: KernelMemory, blas: BlasName, library: Library | undefined, fixedWeights = false) {
     super();
     this.blas = blas;
     this.#memory = memory;
     this.#kernels = instantiateKernels(memory.memory);
-    this.#products = productsBy(library, this.#kernels, (bytes) => this.#takeScratch(bytes));
+    this.#products = productsBy(library, this.#kernels, (bytes) => this.#takeScratch(bytes), fixedWeights);
     this.name = `cpu (${this.#products.name})`;
     this.#scratch = this.#takeScratch(0);
   }

@@ -3,7 +3,10 @@ import type { Buffer, LinearShape } from "../backend.ts";
 import { Bf16Copies, type CopyMemory, isWide } from "../bf16_copies.ts";
 import type { Gemm } from "../../../ffi/gemm.ts";
 import { at, atOrNull, type CpuBuffer, floats } from "./cpu_buffer.ts";
-import { ACTIVATION_CODES, type Kernels } from "./wasm/kernels.ts";
+import { ACTIVATION_CODES, type Address, type Kernels } from "./wasm/kernels.ts";
+
+/** Most samples of a product with a packed weight, which is read once for every six of them, whatever cache it fits. */
+const FEW_SAMPLES = 24;
 
 /** A library of matrix products with the precision of its operands. */
 export type Library =
@@ -33,9 +36,17 @@ export interface Products {
 /** Allocates memory in the kernels' memory, which is never freed. */
 export type TakeScratch = (bytes: number) => CpuBuffer;
 
-/** Uses the library, or the kernels if there is none. */
-export function productsBy(library: Library | undefined, kernels: Kernels, takeScratch: TakeScratch): Products {
-  if (library === undefined) return new KernelProducts(kernels, takeScratch(kernels.gemmScratchBytes()));
+/** Uses the library, or the kernels if there is none. See `CpuOptions.fixedWeights`. */
+export function productsBy(
+  library: Library | undefined,
+  kernels: Kernels,
+  takeScratch: TakeScratch,
+  fixedWeights: boolean,
+): Products {
+  if (library === undefined) {
+    const products = new KernelProducts(kernels, takeScratch(kernels.gemmScratchBytes()));
+    return fixedWeights ? new FixedWeightProducts(kernels, takeScratch, products) : products;
+  }
   return library.precision === "fp32"
     ? new LibraryProducts(kernels, library.gemm)
     : new Bf16Products(kernels, library.gemm, library.narrow, takeScratch);
@@ -71,6 +82,46 @@ class KernelProducts implements Products {
     this.#kernels.linearWeightGradient(samples, inputs, outputs, at(dY), at(x), at(dWeight), scratch);
     if (dX === undefined) return;
     this.#kernels.linearInputGradient(samples, inputs, outputs, at(dY), at(weight), at(dX), scratch);
+  }
+}
+
+/** Packs each weight once, at its first product, for products of few samples. The bits are those of other products. */
+class FixedWeightProducts implements Products {
+  readonly name: string;
+  readonly #kernels: Kernels;
+  readonly #takeScratch: TakeScratch;
+  readonly #others: KernelProducts;
+  readonly #packed = new Map<Address, Address>();
+  #scratch: CpuBuffer;
+
+  constructor(kernels: Kernels, takeScratch: TakeScratch, others: KernelProducts) {
+    this.name = others.name;
+    this.#kernels = kernels;
+    this.#takeScratch = takeScratch;
+    this.#others = others;
+    this.#scratch = takeScratch(0);
+  }
+
+  linear(shape: LinearShape, samples: number, x: Buffer, weight: Buffer, bias: Buffer | undefined, y: Buffer): void {
+    if (samples > FEW_SAMPLES) return this.#others.linear(shape, samples, x, weight, bias, y);
+    const { inputs, outputs, activation } = shape;
+    const packed = this.#packed.get(at(weight)) ?? this.#pack(shape, weight);
+    const code = ACTIVATION_CODES[activation];
+    const { address } = this.#scratch;
+    this.#kernels.linearPacked(samples, inputs, outputs, code, at(x), packed, atOrNull(bias), at(y), address);
+  }
+
+  #pack({ inputs, outputs }: LinearShape, weight: Buffer): Address {
+    const { address } = this.#takeScratch(4 * this.#kernels.packedWords(inputs, outputs));
+    this.#kernels.packWeight(inputs, outputs, at(weight), address);
+    this.#packed.set(at(weight), address);
+    const bytes = this.#kernels.packedScratchBytes(outputs);
+    if (4 * this.#scratch.words < bytes) this.#scratch = this.#takeScratch(bytes);
+    return address;
+  }
+
+  gradients(...operands: Parameters<Products["gradients"]>): void {
+    this.#others.gradients(...operands);
   }
 }
 

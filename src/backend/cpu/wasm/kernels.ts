@@ -77,6 +77,24 @@ export interface Kernels {
     scratch: Address,
   ): void;
 
+  /** Words of a packed weight, and bytes of scratch for a product with it. */
+  packedWords(inputs: number, outputs: number): number;
+  packedScratchBytes(outputs: number): number;
+  /** Packs weight (outputs, inputs) for `linearPacked`. */
+  packWeight(inputs: number, outputs: number, weight: Address, packed: Address): void;
+  /** `linear` with a packed weight and the same bits: faster for few samples, slower for many. */
+  linearPacked(
+    samples: number,
+    inputs: number,
+    outputs: number,
+    activation: number,
+    x: Address,
+    packed: Address,
+    bias: Address,
+    y: Address,
+    scratch: Address,
+  ): void;
+
   /** `y = activation(y + bias)` in place: y (rows, columns), bias (columns). */
   biasActivation(rows: number, columns: number, activation: number, bias: Address, y: Address): void;
   /** `dY *= activation'(y)` in place, y being the activation's result, and `dBias` (columns) = the column sums of dY. */

@@ -10,9 +10,9 @@ const BLOCK_N: i32 = 512;
 const BLOCK_M: i32 = 48;
 
 /** Bytes of one 6 x 8 tile. */
-const TILE_BYTES: usize = 6 * 8 * 4;
+export const TILE_BYTES: usize = 6 * 8 * 4;
 /** Floor of a product without a lower bound. */
-const NO_FLOOR: f32 = -Infinity;
+export const NO_FLOOR: f32 = -Infinity;
 
 const START_ROW_BYTES: usize = BLOCK_N * 4;
 const PANELS_BYTES: usize = BLOCK_K * BLOCK_N * 4;
@@ -146,7 +146,7 @@ function gemm(
  * 0 is one row that is added to every row of c, and is read up to the next multiple of 8 columns; any other start must
  * be c itself.
  */
-function multiply(
+export function multiply(
   m: i32,
   n: i32,
   k: i32,
@@ -291,7 +291,7 @@ function packPanels(k: i32, n: i32, b: usize, stride: usize, panels: usize): voi
 }
 
 /** Packs the transpose of b (n, k), with rows `stride` bytes apart, into panels; columns beyond n become zero. */
-function packTransposed(k: i32, n: i32, b: usize, stride: usize, panels: usize): void {
+export function packTransposed(k: i32, n: i32, b: usize, stride: usize, panels: usize): void {
   for (let j = 0; j < n; j += 8) {
     if (n - j < 8) memory.fill(panels, 0, <usize> k << 5);
     transpose(min(8, n - j), k, b + <usize> j * stride, stride, panels, 32);
@@ -358,6 +358,6 @@ function evenBlock(total: i32, most: i32): i32 {
 }
 
 /** The next multiple of a power of two. */
-function roundUp(value: usize, multiple: usize): usize {
+export function roundUp(value: usize, multiple: usize): usize {
   return (value + multiple - 1) & ~(multiple - 1);
 }
