@@ -229,13 +229,34 @@ export async function rawOptions(
   });
 }
 
-export function placeOf({ out }: { out?: string }): Place {
-  return out === undefined ? { cache: HOME } : { out };
+/** Environment variable that names the cache, unless an option does. */
+const CACHE_VARIABLE = "HOTSET_CACHE";
+
+export interface CacheFlags {
+  cache?: string;
+}
+
+/** The option that names the cache; `otherwise` is where it is if nothing names it. */
+export const cacheFlag = (otherwise: string): Flag =>
+  new Flag(
+    "--cache <dir>",
+    `directory of the datasets, profiles and layouts that runs share (default: ${CACHE_VARIABLE}, else ${otherwise})`,
+  );
+
+/** The cache that an option or the environment names. */
+export function namedCache({ cache }: CacheFlags): string | undefined {
+  if (cache !== undefined) return cache;
+  const { state } = Deno.permissions.querySync({ name: "env", variable: CACHE_VARIABLE });
+  return state === "granted" ? Deno.env.get(CACHE_VARIABLE) || undefined : undefined;
+}
+
+export function placeOf(flags: CacheFlags & { out?: string }): Place {
+  return flags.out === undefined ? { cache: namedCache(flags) ?? HOME } : { out: flags.out };
 }
 
 /** The folder that the output is created in. */
-export function folderOf({ out }: { out?: string }): string {
-  return out === undefined ? HOME : dirname(out);
+export function folderOf(flags: CacheFlags & { out?: string }): string {
+  return flags.out === undefined ? namedCache(flags) ?? HOME : dirname(flags.out);
 }
 
 /** Characters of a line of stdout; undefined unless it is a terminal. */

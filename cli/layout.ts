@@ -1,6 +1,16 @@
 import type { Command } from "commander";
 import { ensureLayout, ensureProfile, openTogether } from "../src/run/stages.ts";
-import { type Common, folderOf, type GroupFlags, HOME, placeOf, withGroup } from "./common_options.ts";
+import {
+  cacheFlag,
+  type CacheFlags,
+  type Common,
+  folderOf,
+  type GroupFlags,
+  HOME,
+  namedCache,
+  placeOf,
+  withGroup,
+} from "./common_options.ts";
 import { runAsGroup } from "./run.ts";
 import { type ConfigFlags, configOf, withTraining } from "./train_options.ts";
 
@@ -11,14 +21,15 @@ export function layout(program: Command): void {
     .argument("<dataset>", "directory made by prepare")
     .option(
       "--out <dir>",
-      "directory of the layout (default: in hotset/, where train finds it unless its --out is in another directory)",
+      "directory of the layout (default: in the cache, where train finds it if it has the same one)",
     )
+    .addOption(cacheFlag("hotset"))
     .addHelpText("after", "\nExample: hotset layout criteo --hot-memory 256MiB --batch-size 2048")
-    .action((directory: string, flags: ConfigFlags & Common & GroupFlags & { out?: string }) =>
-      runAsGroup(flags, [HOME, folderOf(flags)], (report, group) => {
+    .action((directory: string, flags: ConfigFlags & Common & GroupFlags & CacheFlags & { out?: string }) =>
+      runAsGroup(flags, [namedCache(flags) ?? HOME, folderOf(flags)], (report, group) => {
         const dataset = openTogether(directory, group);
         const config = configOf(flags);
-        const profile = ensureProfile(dataset, config, { cache: HOME }, report, group);
+        const profile = ensureProfile(dataset, config, { cache: namedCache(flags) ?? HOME }, report, group);
         using layout = ensureLayout(dataset, profile, config, placeOf(flags), report, group);
         if (!flags.json && group.rank === 0) console.log(layout.directory);
       })

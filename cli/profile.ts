@@ -1,7 +1,15 @@
 import type { Command } from "commander";
 import { profileTables } from "../src/report/tables.ts";
 import { ensureProfile, openTogether } from "../src/run/stages.ts";
-import { type Common, folderOf, type GroupFlags, placeOf, withGroup } from "./common_options.ts";
+import {
+  cacheFlag,
+  type CacheFlags,
+  type Common,
+  folderOf,
+  type GroupFlags,
+  placeOf,
+  withGroup,
+} from "./common_options.ts";
 import { runAsGroup } from "./run.ts";
 import { type ConfigFlags, configOf, withTraining } from "./train_options.ts";
 
@@ -12,11 +20,19 @@ export function profile(program: Command): void {
     .argument("<dataset>", "directory made by prepare")
     .option(
       "--out <dir>",
-      "directory of the profile (default: in hotset/, where train finds it unless its --out is in another directory)",
+      "directory of the profile (default: in the cache, where train finds it if it has the same one)",
+    )
+    .addOption(
+      cacheFlag("hotset").unless(({ given }) =>
+        given.has("--out") ? "with --out: the profile is written there; leave out one of them" : undefined
+      ),
     )
     .option("--report <file>", "HTML report to write: popularity, and coverage by budget")
     .addHelpText("after", "\nExample: hotset profile criteo --hot-memory 256MiB")
-    .action((directory: string, flags: ConfigFlags & Common & GroupFlags & { out?: string; report?: string }) =>
+    .action((
+      directory: string,
+      flags: ConfigFlags & Common & GroupFlags & CacheFlags & { out?: string; report?: string },
+    ) =>
       runAsGroup(flags, [folderOf(flags)], async (report, group) => {
         const dataset = openTogether(directory, group);
         const profile = ensureProfile(dataset, configOf(flags), placeOf(flags), report, group);

@@ -3,7 +3,10 @@ import { type Preset, resolveConfig } from "../src/config/config.ts";
 import { runList } from "../src/report/run_tables.ts";
 import { combinations, nameOf, sweep as sweepRuns } from "../src/run/sweep.ts";
 import {
+  cacheFlag,
+  type CacheFlags,
   type Common,
+  namedCache,
   noInputs,
   type RawFlags,
   rawOptions,
@@ -15,14 +18,15 @@ import {
 import { eventLine, expectOneProcess, run } from "./run.ts";
 import { type ConfigFlags, gridOf, presetFlag, trainLayer, withGrid } from "./train_options.ts";
 
-type SweepFlags = ConfigFlags & Common & RawFlags & { out: string; report?: string; preset: Preset };
+type SweepFlags = ConfigFlags & Common & RawFlags & CacheFlags & { out: string; report?: string; preset: Preset };
 
 /** hotset sweep */
 export function sweep(program: Command): void {
   withUnknown(withRaw(withGrid(program.command("sweep").addOption(presetFlag()))))
     .description("Train a run for each combination of options, and compare them; the same command again continues.")
     .argument("[input...]", "a dataset, or raw files in chronological order; - is standard input")
-    .requiredOption("--out <dir>", "directory of the runs, and of the data that they share")
+    .requiredOption("--out <dir>", "directory of the runs")
+    .addOption(cacheFlag("that of the runs"))
     .option("--report <file>", "HTML report to write: options, metrics and learning curves of all runs")
     .addHelpText(
       "after",
@@ -41,7 +45,7 @@ export function sweep(program: Command): void {
           config: resolveConfig(flags.preset, trainLayer(values)),
         }));
         const raw = await rawOptions(inputs, flags, interrupt, report, true);
-        const options = { report, signal: () => interrupt.listen(false) };
+        const options = { report, cache: namedCache(flags), signal: () => interrupt.listen(false) };
         const summaries = await sweepRuns(inputs, raw, runs, flags.out, options);
         if (flags.report !== undefined) {
           const { writeComparison } = await import("../src/report/html/comparison_report.ts");

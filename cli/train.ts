@@ -13,7 +13,7 @@ import { TensorBoardLog } from "../src/events/tensorboard.ts";
 import type { Interrupt } from "./interrupt.ts";
 import { trainBestOf } from "../src/run/best_seed.ts";
 import { resumeRun, trainOn } from "../src/run/run.ts";
-import { type Common, HOME, noInputs, rawOptions, spooled } from "./common_options.ts";
+import { type Common, HOME, namedCache, noInputs, rawOptions, spooled } from "./common_options.ts";
 import { expectOneProcess, fail, inWorld, run } from "./run.ts";
 import { type ConfigFlags, configOf, PRESET, type TrainFlags, trainLayer, withAllOfTraining } from "./train_options.ts";
 
@@ -78,6 +78,7 @@ async function trainHere(
   const options = {
     out,
     claimed: flags.out === undefined,
+    cache: namedCache(flags),
     report: (event: Parameters<Report>[0]) => {
       report(event);
       board?.report(event);

@@ -7,7 +7,17 @@ import { needsDevice } from "../src/config/placement_options.ts";
 import type { ConfigKey } from "../src/config/train_config.ts";
 import type { CommandLine } from "../src/config/option_types.ts";
 import { addGroup, Flag } from "./flag.ts";
-import { type Common, positive, raw, type RawFlags, reading, withRaw, withUnknown } from "./common_options.ts";
+import {
+  cacheFlag,
+  type CacheFlags,
+  type Common,
+  positive,
+  raw,
+  type RawFlags,
+  reading,
+  withRaw,
+  withUnknown,
+} from "./common_options.ts";
 
 export const PRESET = "default";
 const DEFAULTS = resolveConfig(PRESET);
@@ -17,7 +27,7 @@ const COMMANDS = ["train", "import"];
 /** Flags that become a configuration, by their names here: `batchSize` of `--batch-size`. */
 export type ConfigFlags = Readonly<Record<string, unknown>>;
 
-export interface TrainFlags extends RawFlags, Common {
+export interface TrainFlags extends RawFlags, Common, CacheFlags {
   demo?: boolean;
   out?: string;
   report?: string;
@@ -160,6 +170,7 @@ const RUN_FLAGS = [
   new Flag("--demo", "train on generated data, and compare rows in memory with rows on disk or, given --mode, modes"),
   new Flag("--out <run>", "directory of the run (default: the first free of hotset/run-1, run-2, ...)")
     .withResume().alsoNamed("--save-model"),
+  cacheFlag("the directory that contains the run").withResume(),
   new Flag("--report <file>", "HTML report to write: loss, AUC, batches, phases of a step, and the profile")
     .withResume(),
   new Flag(

@@ -12,7 +12,8 @@ import type { CheckpointMetrics, ResultEvent } from "../events/events.ts";
 import { count as number } from "../format.ts";
 import { TemporaryDirectory } from "../storage/temporary.ts";
 import { expectStart, startRun } from "./run.ts";
-import { cacheOf, namingRun, type RunOptions } from "./run_options.ts";
+import { cacheOf } from "./run_cache.ts";
+import { namingRun, type RunOptions } from "./run_options.ts";
 import { ensureDataset, type RawOptions } from "./stages.ts";
 
 /** Share of an epoch after which seeds are compared, as published. */
@@ -34,7 +35,8 @@ export async function trainBestOf(
   expectStart(config, options.out, undefined);
   const reading = await raw();
   const memoryBytes = bytesBefore(config.memory, reading.memoryBytes ?? DEFAULT_MEMORY_BYTES);
-  const dataset = await ensureDataset(inputs, { ...reading, memoryBytes }, cacheOf(options.out), named.report);
+  const cache = options.cache ?? cacheOf(options.out);
+  const dataset = await ensureDataset(inputs, { ...reading, memoryBytes }, cache, named.report);
   const seed = await bestSeed(seeds, dataset, config, named);
   const withSeed = (of: TrainConfig) => ({ ...of, seed });
   return await startRun(withSeed(config), dataset, {

@@ -11,7 +11,8 @@ import { leftoversIn, removeAllLeftovers, removeWhole } from "../storage/atomic_
 import { bytesBelow, bytesFreed } from "../storage/disk.ts";
 import { OutputLock } from "../storage/output_lock.ts";
 import { findRuns, foldersBelow } from "./run_list.ts";
-import { readRun, type RunRecord } from "./run_record.ts";
+import { registeredRuns } from "./run_cache.ts";
+import { readRun, RUN_FILE, type RunRecord } from "./run_record.ts";
 import { readRunLog } from "./run_log.ts";
 import { METRICS_FILE } from "./run_metrics.ts";
 
@@ -48,7 +49,18 @@ interface Need {
  * HotsetError if a directory does not exist.
  */
 export function inspectCaches(directories: readonly string[]): CacheItem[] {
+  const caches = foldersBelow(directories).filter((folder) =>
+    Object.keys(FOLDERS).some((name) => isDirectory(join(folder, name)))
+  );
   const runs = findRuns(directories);
+  const known = new Set(runs.map((run) => Deno.realPathSync(run)));
+  // Those of other directories that were recorded in the caches.
+  const others = caches.flatMap(registeredRuns).filter((run) => existsSync(join(run, RUN_FILE)));
+  for (const run of others) {
+    const real = Deno.realPathSync(run);
+    if (!known.has(real)) runs.push(run);
+    known.add(real);
+  }
   const needs: Need[] = [];
   const unreadable: string[] = [];
   for (const run of runs) {
@@ -60,9 +72,6 @@ export function inspectCaches(directories: readonly string[]): CacheItem[] {
       unreadable.push(run);
     }
   }
-  const caches = foldersBelow(directories).filter((folder) =>
-    Object.keys(FOLDERS).some((name) => isDirectory(join(folder, name)))
-  );
   const everything = unreadable.length === 0 ? undefined : `${unreadable.join(", ")} cannot be read`;
   return [
     ...caches.flatMap((cache) => itemsOf(cache, needs, everything)),
@@ -71,7 +80,7 @@ export function inspectCaches(directories: readonly string[]): CacheItem[] {
 }
 
 function itemsOf(cache: string, needs: readonly Need[], everything: string | undefined): CacheItem[] {
-  const busy = OutputLock.heldIn(cache);
+  const busy = [...OutputLock.heldIn(cache), ...registeredRuns(cache).filter((run) => OutputLock.isHeld(run))];
   const shared = busy.length > 0 ? `${busy.join(", ")}: being written now` : everything;
   const items: (CacheItem & { readonly profile?: string | null })[] = [];
   // Layouts come first: one that is kept keeps its profile.

@@ -12,7 +12,8 @@ import { Checkpoint } from "../checkpoint/checkpoint.ts";
 import { LAST_CHECKPOINT } from "../checkpoint/checkpoint_store.ts";
 import { firstDifference } from "./reproduce.ts";
 import { expectStart, planFor, startRun } from "./run.ts";
-import { cacheOf, inTurn, type RunOptions } from "./run_options.ts";
+import { cacheOf } from "./run_cache.ts";
+import { inTurn, type RunOptions } from "./run_options.ts";
 import { expectDevice } from "../ranks/placement.ts";
 import { TemporaryDirectory } from "../storage/temporary.ts";
 import { prepareTo, waiting } from "./stages.ts";
@@ -82,7 +83,7 @@ export async function runDemo(config: TrainConfig, options: RunOptions): Promise
       event: "note",
       text: `Generated data: ${SAMPLES} clicks in the shape of Criteo's, labelled by a random model`,
     });
-    return await demoDataset(config.seed, cacheOf(out), report);
+    return await demoDataset(config.seed, options.cache ?? cacheOf(out), report);
   });
   const results: ResultEvent[] = [];
   for (const each of configs) {

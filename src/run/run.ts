@@ -29,6 +29,7 @@ import {
 } from "./expectations.ts";
 import { UsableRun } from "./packed_run.ts";
 import { openData } from "./run_data.ts";
+import { cacheWith, registerRun } from "./run_cache.ts";
 import { inTurn, namingRun, onDisk, type RunOptions } from "./run_options.ts";
 import { configAsBegun, onCpu, readRun, RUN_FILE } from "./run_record.ts";
 import { ensureDataset, type RawOptions } from "./stages.ts";
@@ -53,6 +54,13 @@ async function lockRun(options: RunOptions): Promise<Disposable | undefined> {
   return await inTurn(options, () => first ? OutputLock.take(out, { doing: `train run ${out}`, busy }) : undefined);
 }
 
+/** Records that the run uses the cache that was named; of one that contains the run, `clean` knows it. */
+async function registerIn(options: RunOptions): Promise<void> {
+  const { cache, out, world } = options;
+  if (cache === undefined) return;
+  await inTurn(options, () => (world?.rank ?? 0) === 0 ? registerRun(cache, out) : undefined);
+}
+
 /** Throws unless a run can begin in the directory. Checked first, so that it does not fail after hours of preparing. */
 export function expectStart(config: TrainConfig, out: string, world?: MpiWorld): void {
   expectPlacement(config, world);
@@ -74,7 +82,7 @@ export function expectStart(config: TrainConfig, out: string, world?: MpiWorld):
 
 /**
  * Trains a new run on raw logs, or on the directory of a dataset: what the command `train` does. Raw logs are prepared
- * first, into a directory next to the run, where later runs on the same logs find them; with `from` they are encoded with
+ * first, into the cache, where later runs on the same logs find them; with `from` they are encoded with
  * the dictionary of that run, and new values get further rows. Otherwise the same as `startRun`, which takes an open
  * dataset instead, such as one from `generateDataset` or `prepareDataset`. `raw` may be a function, which is called after
  * everything that needs no data has been checked. Throws HotsetError, also about the logs, and Interrupted.
@@ -114,7 +122,7 @@ async function openFromRun(options: RunOptions): Promise<UsableRun | undefined> 
 
 /**
  * Trains a new run on an open dataset to its end; `trainOn` also accepts raw logs. Builds the profile and the layout
- * that the configuration needs, or finds them next to the run. Throws HotsetError if the directory is not empty or the
+ * that the configuration needs, or finds them in the cache. Throws HotsetError if the directory is not empty or the
  * configuration does not fit the data, and Interrupted if the signal is aborted; the run can then be resumed.
  */
 export async function startRun(
@@ -156,6 +164,7 @@ async function beginRun(
   if (options.world === undefined && config.mode !== "gpu" && !mayUseDisk(config)) expectMemory(plan, dataset);
   const from = start && await inTurn(options, () => openFrom(start.directory, plan, dataset));
   using _lock = await lockRun(options);
+  await registerIn(options);
   await inTurn(options, () => expectStart(config, options.out, options.world));
   return await trainRun(config, plan, dataset, { from, checkpoint: undefined, record: undefined }, options);
 }
@@ -178,6 +187,7 @@ export async function resumeRun(given: RunOptions, changes: ResumeChanges = {}):
   // Before locking, because a lock would create files next to something that is not a run, or in a new directory.
   await inTurn(options, () => readRun(options.out));
   using _lock = await lockRun(options);
+  await registerIn(options);
   const { record, config: reopened, dataset, begin } = await inTurn(options, () => reopen(options, changes));
   const plan = planFor(reopened, dataset);
   // Only a model that was imported, and not trained since, may have no mode yet.
@@ -194,7 +204,8 @@ export async function resumeRun(given: RunOptions, changes: ResumeChanges = {}):
     });
   }
   expectTier(config);
-  return await trainRun(config, plan, dataset, { ...begin, record: recorded }, options);
+  const cache = options.cache ?? cacheWith(dataset.directory, options.out);
+  return await trainRun(config, plan, dataset, { ...begin, record: recorded }, { ...options, cache });
 }
 
 /** The resumed run's configuration and start. */

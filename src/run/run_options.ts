@@ -1,5 +1,4 @@
 /** Options of a training run, and how its processes divide the work on files. */
-import { dirname, resolve } from "node:path";
 import type { TrainConfig } from "../config/config.ts";
 import type { OnEvaluation, Report } from "../events/events.ts";
 import { stops } from "../loop/early_stopping.ts";
@@ -8,11 +7,7 @@ import type { MpiWorld } from "../parallel/mpi_world.ts";
 import { inTurn as ranksInTurn, type ProcessGroup } from "../parallel/process_group.ts";
 import { onSharedDisk } from "../parallel/shared_disk.ts";
 import type { LearningRateSchedule } from "../schedule/learning_rate.ts";
-
-/** Directory of the artifacts that neighbouring runs share. */
-export function cacheOf(out: string): string {
-  return dirname(resolve(out));
-}
+import { cacheOf } from "./run_cache.ts";
 
 /** Options of a training run. */
 export interface RunOptions {
@@ -20,6 +15,11 @@ export interface RunOptions {
   readonly out: string;
   /** True if the caller holds the lock of `out`, as a ClaimedRun does. */
   readonly claimed?: boolean | undefined;
+  /**
+   * Directory of the datasets, profiles and layouts that are made for the run; runs with the same one share them. Default:
+   * the directory that contains `out`.
+   */
+  readonly cache?: string | undefined;
   /** Receives events. */
   readonly report: Report;
   /**
@@ -67,12 +67,11 @@ export async function inTurn<T>({ world }: RunOptions, work: () => T | Promise<T
   return await ranksInTurn(world ?? ALONE, work);
 }
 
-/** Runs work of all processes together that creates files next to the run. */
+/** Runs work of all processes together that creates files in the cache. */
 export async function onDisk<T>(
-  { world, out }: RunOptions,
+  { world, out, cache = cacheOf(out) }: RunOptions,
   work: (group: ProcessGroup, cache: string) => T | Promise<T>,
 ): Promise<T> {
-  const cache = cacheOf(out);
   return world === undefined
     ? await work(ALONE, cache)
     : await onSharedDisk(world, [cache], (group) => work(group, cache));

@@ -37,7 +37,7 @@ export interface SweepRun {
 }
 
 /**
- * Trains runs in a folder, which is also their cache; those that have ended are left as they are, and those that were
+ * Trains runs in a folder, which is also their cache unless one is named; those that have ended are left as they are, and those that were
  * interrupted are resumed. Returns their summaries, in the same order. Throws UsageError if a run of that name has
  * another configuration, and otherwise like `trainOn`.
  */

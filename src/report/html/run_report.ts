@@ -3,7 +3,7 @@ import { basename } from "node:path";
 import * as Plot from "@observablehq/plot";
 import type { EvaluationEvent, LayoutEvent, MovedRows, PhasesEvent, ProgressEvent } from "../../events/events.ts";
 import { readRunLog, type RunLog } from "../../run/run_log.ts";
-import { cacheOf } from "../../run/run_options.ts";
+import { cacheWith } from "../../run/run_cache.ts";
 import { openData } from "../../run/run_data.ts";
 import { readRun } from "../../run/run_record.ts";
 import { ensureProfile } from "../../run/stages.ts";
@@ -32,7 +32,7 @@ export function writeRunReport(directory: string, file: string, data?: string): 
   const log = readRunLog(directory);
   const dataset = openData(directory, "report on", data);
   const profile = config.mode === "fae"
-    ? ensureProfile(dataset, config, { cache: cacheOf(directory) }, () => {}).body
+    ? ensureProfile(dataset, config, { cache: cacheWith(dataset.directory, directory) }, () => {}).body
     : undefined;
   const page = runPage(directory, log, dataset);
   const sections = [...growthSections(dataset), ...(profile === undefined ? [] : profileSections(profile, dataset))];
