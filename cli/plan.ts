@@ -30,7 +30,7 @@ export function plan(program: Command): void {
         const shape = dataset ?? { denseFeatures: published!.dense.length, tables: published!.tables.length };
         const doing = `plan for ${directory ?? published!.source}`;
         expectDenseFeatures(config, shape.denseFeatures, doing);
-        expectBags(config, dataset?.body.bags ?? false, doing);
+        expectBags(config, dataset !== undefined && dataset.body.bags && dataset.steps === 1, doing);
         const speed = await speedHere(config, shape);
         const planned = dataset === undefined
           ? planPublished(published!, config, machine, speed, on)

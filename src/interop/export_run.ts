@@ -7,7 +7,6 @@ import { linkAt, throughLinks } from "../storage/links.ts";
 import { elementsOf } from "../model/layers/layer.ts";
 import { type ModelPlan, planModel } from "../model/shape.ts";
 import type { Checkpoint } from "../checkpoint/checkpoint.ts";
-import { HotsetError } from "../errors.ts";
 import type { Report } from "../events/events.ts";
 import { UsableRun } from "../run/packed_run.ts";
 import { openTrainedOn, withBest } from "../run/trained_run.ts";
@@ -37,9 +36,6 @@ export function exportRun(path: string, format: ExportFormat, out: string, repor
   const run = opened.directory;
   const dataset = openTrainedOn(run, "export");
   const onProgress = (fraction: number) => report({ event: "stage", stage: `export: ${format}`, fraction });
-  if (format === "onnx" && dataset.steps > 1) {
-    throw new HotsetError(`Cannot export ${run} to ONNX: there is no graph of tbsm; choose safetensors`);
-  }
   const exportTo = format === "onnx" ? exportOnnx : exportSafetensors;
   // A model refers to its weights by name in its own directory, so all files are written to the target of a link.
   const file = linkAt(out) === undefined ? out : throughLinks(out);

@@ -33,12 +33,15 @@ export interface OnnxOptions {
  * PyTorch takes them. The output is `probability` (N).
  */
 export function onnxModel({ plan, tensors, dataFile, tables, bags }: OnnxOptions): Uint8Array {
-  const { shape: { dim }, inputs: { dense, bagSizes } } = plan;
+  const { shape: { dim, steps = 1 }, inputs: { dense, bagSizes } } = plan;
   const graph = new Graph();
   for (const tensor of tensors) graph.external(tensor, dataFile);
   const sizes: string[] = [];
   const pooled = tables.map((table, t) => {
     const weight = `emb_l.${t}.weight`;
+    if (steps > 1) {
+      return graph.node("Gather", [weight, graph.input(`indices_${table}`, ElementType.int64, ["N", steps])]);
+    }
     const indices = graph.input(`indices_${table}`, ElementType.int64, [bags ? `lookups_${table}` : "N"]);
     const rows = graph.node("Gather", [weight, indices]);
     if (!bags) return rows;
@@ -47,7 +50,11 @@ export function onnxModel({ plan, tensors, dataFile, tables, bags }: OnnxOptions
     return sumBags(graph, rows, indices, offsets, dim);
   });
   const names = new Map<Value, string>();
-  if (plan.inputs.pooled !== undefined) names.set(plan.inputs.pooled, graph.node("Concat", pooled, { axis: 1 }));
+  if (plan.inputs.pooled !== undefined) {
+    const rows = graph.node("Concat", pooled, { axis: steps > 1 ? 2 : 1 });
+    const width = graph.constant([0, plan.inputs.pooled.width]);
+    names.set(plan.inputs.pooled, steps > 1 ? graph.node("Reshape", [rows, width]) : rows);
+  }
   if (bagSizes !== undefined) names.set(bagSizes, graph.node("Concat", sizes, { axis: 1 }));
   if (dense !== undefined) names.set(dense, graph.input("dense", ElementType.float, ["N", dense.width]));
   for (const { layer, inputs, output } of plan.layers) {

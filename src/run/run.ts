@@ -40,7 +40,7 @@ export function planFor(config: TrainConfig, dataset: Dataset): ModelPlan {
   const { denseFeatures, steps } = dataset;
   expectDenseFeatures(config, denseFeatures, `train on ${dataset.directory}`);
   const { tables, bags } = dataset.body;
-  expectBags(config, bags, `train on ${dataset.directory}`);
+  expectBags(config, bags && steps === 1, `train on ${dataset.directory}`);
   const tableRows = tables.map((table) => table.rows);
   return planModel(shapeOf(config, { denseFeatures, tableRows, steps, bags }));
 }

@@ -10,8 +10,10 @@ import { predictRun } from "../../src/run/score_run.ts";
 import { readRun } from "../../src/run/run_record.ts";
 import { startRun } from "../../src/run/run.ts";
 import { Random } from "../../src/random.ts";
+import { openModel } from "../../src/serving/scoring_model.ts";
 import { assertClose } from "../support/close.ts";
 import { missingModule, runPython } from "../support/python.ts";
+import { smallSessions } from "../support/small_sessions.ts";
 import { TemporaryDirectory } from "../support/temporary.ts";
 
 const report = () => {};
@@ -149,6 +151,38 @@ const WAYS: [string, (directory: TemporaryDirectory) => Promise<Trained>][] = [
   ["bags, DeepFM", (directory) => trainBags(directory, { model: "deepfm" })],
   ["bags, Wide & Deep", (directory) => trainBags(directory, { model: "wide-deep" })],
 ];
+
+Deno.test({
+  name: "ONNX Runtime gives the scores of predict: sessions" + (MISSING ? ` (skipped: ${MISSING})` : ""),
+  ignore: MISSING !== undefined,
+  async fn() {
+    using directory = new TemporaryDirectory();
+    const dataset = await smallSessions(directory.join("sessions"));
+    const run = directory.join("run");
+    const shape = { model: "tbsm", mode: "cpu", ranks: 1, batchSize: 64, seed: 1, learningRate: 0.01 } as const;
+    await startRun(resolveConfig("taobao", shape), dataset, { out: run, report });
+    const model = directory.join("model.onnx");
+    const [, , ids] = exportRun(run, "onnx", model, report);
+    assert.equal(ids, directory.join("model.ids.parquet"));
+    const samples = dataset.samples("test");
+    using reader = dataset.reader("test", samples);
+    const encoded = reader.read(0, samples);
+    const { tables, steps, firstRows } = dataset;
+    const rows = (values: ArrayLike<number>) =>
+      Array.from({ length: samples }, (_, s) => Array.from({ length: steps }, (_, i) => values[s * steps + i]));
+    const inputs = Object.fromEntries(dataset.body.tables.map(({ name }, t) => {
+      const ofTable = encoded.indices.filter((_, k) => k % tables === t);
+      return [`indices_${name}`, rows(ofTable.map((row) => row - firstRows[t]))];
+    }));
+    const request = { model, inputs: { ...inputs, dense: rows(encoded.dense) } };
+    const scores = await runPython(new URL("score_onnx.py", import.meta.url), request) as number[];
+    using scoring = await openModel(run);
+    const expected = new Float32Array(samples);
+    scoring.scoreEncoded(encoded, expected);
+    assert.ok(Math.max(...expected) - Math.min(...expected) > 1e-3, "the scores differ from each other");
+    assertClose(scores, expected, 1e-5, "probabilities");
+  },
+});
 
 for (const [what, train] of WAYS) {
   Deno.test({

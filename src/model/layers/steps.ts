@@ -1,6 +1,9 @@
 /** Layers of samples that are sequences of steps, of which the last one is the candidate. */
 import type { StepsShape } from "../../backend/backend.ts";
-import type { Layer, Part } from "./layer.ts";
+import type { Layer, OnnxNodes, Part } from "./layer.ts";
+
+/** ONNX's number of 32-bit floating point. */
+const FLOAT = 1;
 
 /** The layer, applied to each step with the same parameters; its values are (samples, steps, width). */
 export function atEachStep(layer: Layer, steps: number): Layer {
@@ -19,7 +22,11 @@ export function atEachStep(layer: Layer, steps: number): Layer {
       const { forward, backward } = layer.bind(buffers);
       return { forward: (samples) => forward(steps * samples), backward: (samples) => backward(steps * samples) };
     },
-    onnx: noGraph,
+    onnx(graph, inputs) {
+      const width = (values: number) => graph.constant([-1, values]);
+      const rows = inputs.map((x, i) => graph.node("Reshape", [x, width(layer.inputs[i])]));
+      return graph.node("Reshape", [layer.onnx(graph, rows), width(steps * layer.outputs)]);
+    },
   };
 }
 
@@ -31,6 +38,13 @@ export function normaliseSteps({ steps, width }: StepsShape, part: Part): Layer 
       forward: (samples) => stepAttention!.normalise(samples * steps, width, x, output),
       backward: (samples) => stepAttention!.normaliseBackward(samples * steps, width, x, outputGradient, dX!),
     }),
+    onnx(graph, [x]) {
+      const vectors = graph.node("Reshape", [x, graph.constant([-1, width])]);
+      const norms = graph.node("ReduceL2", [vectors], { axes: [1], keepdims: 1 });
+      const smallest = graph.node("Reciprocal", [graph.node("Cast", [graph.constant([1e12])], { to: FLOAT })]);
+      const unit = graph.node("Div", [vectors, graph.node("Max", [norms, smallest])]);
+      return graph.node("Reshape", [unit, graph.constant([-1, steps * width])]);
+    },
   };
 }
 
@@ -43,6 +57,11 @@ export function scoreSteps(shape: StepsShape, part: Part): Layer {
       forward: (samples) => stepAttention!.scoreSteps(shape, samples, x, output),
       backward: (samples) => stepAttention!.scoreStepsBackward(shape, samples, x, outputGradient, dX!),
     }),
+    onnx(graph, [x]) {
+      const { others, candidate } = stepsOf(graph, shape, x);
+      const column = graph.node("Transpose", [candidate], { perm: [0, 2, 1] });
+      return graph.node("Reshape", [graph.node("MatMul", [others, column]), graph.constant([0, steps - 1])]);
+    },
   };
 }
 
@@ -58,10 +77,24 @@ export function weighSteps(shape: StepsShape, part: Part): Layer {
       backward: (samples) =>
         stepAttention!.weighStepsBackward(shape, samples, x, weights, outputGradient, dX!, dWeights!),
     }),
+    onnx(graph, [x, weights]) {
+      const { others, candidate } = stepsOf(graph, shape, x);
+      const row = graph.node("Reshape", [weights, graph.constant([0, 1, steps - 1])]);
+      const both = graph.node("Concat", [graph.node("MatMul", [row, others]), candidate], { axis: 2 });
+      return graph.node("Reshape", [both, graph.constant([0, 2 * width])]);
+    },
   };
 }
 
-function layerOf(part: Part, inputs: readonly number[], outputs: number, flops: number): Omit<Layer, "bind"> {
+/** The candidate (samples, 1, width) and the other steps (samples, steps - 1, width). */
+function stepsOf(graph: OnnxNodes, { steps, width }: StepsShape, x: string) {
+  const all = graph.node("Reshape", [x, graph.constant([0, steps, width])]);
+  const part = (from: number, to: number) =>
+    graph.node("Slice", [all, graph.constant([from]), graph.constant([to]), graph.constant([1])]);
+  return { others: part(0, steps - 1), candidate: part(steps - 1, steps) };
+}
+
+function layerOf(part: Part, inputs: readonly number[], outputs: number, flops: number): Omit<Layer, "bind" | "onnx"> {
   return {
     part,
     title: `the ${part.title}`,
@@ -70,11 +103,5 @@ function layerOf(part: Part, inputs: readonly number[], outputs: number, flops: 
     parameters: [],
     canDie: false,
     flops: { forward: flops, parameterGradients: 0, inputGradients: 2 * flops },
-    onnx: noGraph,
   };
-}
-
-/** `export` refuses such models before it asks for a graph. */
-function noGraph(): never {
-  throw new Error("layers over steps have no ONNX graph");
 }
