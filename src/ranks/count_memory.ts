@@ -149,7 +149,7 @@ function moveRows(state: TrainState, ranks: readonly Rank[], fetched: number, st
 function openCounted({ onDevice, precision, ...options }: CountOptions, host = new CountingBackend(precision)) {
   const device = new CountingBackend();
   const { ranks: size } = options;
-  const alone = onDevice && size === 1;
+  const alone = onDevice && size === 1 && options.cache === undefined; // with a cache it has a thread of its own
   const state = allocateTrainState({ ...options, host, device: !onDevice ? host : alone ? device : undefined });
   const members = Array.from({ length: size }, (_, rank) => new CountedGroup(rank, size));
   const ranks = members.map((group, r) => {
@@ -158,7 +158,8 @@ function openCounted({ onDevice, precision, ...options }: CountOptions, host = n
     if (!onDevice || alone) return new Rank(state, groups);
     const own = r === 0 ? device : new CountingBackend(); // no other rank has more samples than the first
     const onOwn = allocateOnDevice({ ...state, device: host }, { ...options, host, device: own });
-    return new Rank(onOwn, { ...groups, devices: group as unknown as ProcessGroups<Buffer>["devices"] });
+    const devices = size === 1 ? undefined : group as unknown as ProcessGroups<Buffer>["devices"];
+    return new Rank(onOwn, { ...groups, devices });
   });
   return { host, device, state, ranks, groups: members };
 }

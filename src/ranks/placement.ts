@@ -178,7 +178,7 @@ export async function openRanks(
     group = await startOnHost({ ...options, device: host }, hostOptions);
   } else if (config.mode === "cached") {
     const sizes = sizeDeviceCache(plan, batches, config.hotMemory ?? 0);
-    group = await openDeviceCached({ ...options, device, cache: sizes }, config, hostOptions, tier, tell);
+    group = await openDeviceCached({ ...options, device, cache: sizes }, config, hostOptions, tier, tell, true);
     const onDevice = Math.min(sizes.slots, plan.rows);
     const who = ranks === 1 ? "The device caches" : "Each device caches the same";
     tell({
@@ -198,16 +198,17 @@ async function startOnHost(options: TrainStateOptions, hostOptions: HostOptions)
   return options.ranks === 1 ? new LocalRank(memory) : await WorkerRanks.start(memory, hostOptions);
 }
 
-/** Starts ranks that compute on devices: this thread for one, a worker for each of several. Owns the first device. */
+/** Starts ranks that compute on devices: a worker for each, or this thread for one. Owns the first device. */
 async function startOnDevices(
   options: TrainStateOptions & { readonly device: DeviceBackend },
   { device: kind, precision, activations }: PlacementConfig,
   hostOptions: HostOptions,
+  workers: boolean = options.ranks > 1,
 ): Promise<RankGroup> {
-  const { device, ranks, hotRows, tablesOnDevice = false, cache } = options;
+  const { device, hotRows, tablesOnDevice = false, cache } = options;
   using opening = new DisposableStack();
   opening.use(device);
-  if (ranks === 1) {
+  if (!workers) {
     const rank = new LocalRank(allocateTrainState(options));
     opening.move();
     return rank;
@@ -238,13 +239,17 @@ async function openCached(
   return group;
 }
 
-/** Ranks that cache rows on devices; rows for which there is no host memory either are stored on disk. */
+/**
+ * Ranks that cache rows on devices; rows for which there is no host memory either are stored on disk. With `workers` the
+ * rank of a single device has a thread of its own too, beside this one, which plans the cache.
+ */
 export async function openDeviceCached(
   options: TrainStateOptions & { readonly device: DeviceBackend; readonly cache: DeviceCacheSizes },
   config: PlacementConfig,
   hostOptions: HostOptions,
   tier: Tier | undefined,
   tell: Report,
+  workers?: boolean,
 ): Promise<RankGroup> {
   const { plan, batchShape, host, ranks, device, cache: { batchRows } } = options;
   using opening = new DisposableStack();
@@ -254,7 +259,7 @@ export async function openDeviceCached(
   const onHost = tier && sizeCache(plan, groups, tier.memory, Deno.memoryUsage().rss);
   if (onHost === undefined) {
     opening.move();
-    return new DeviceCachedRanks(await startOnDevices(options, config, hostOptions));
+    return new DeviceCachedRanks(await startOnDevices(options, config, hostOptions, workers));
   }
   if (ranks > 1) {
     throw new UsageError(

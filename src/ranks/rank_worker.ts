@@ -4,7 +4,7 @@
 /// <reference lib="deno.worker" />
 import { openDevice, openHost } from "../backend/open.ts";
 import type { Buffer, DeviceBackend, HostBackend, SharedWords } from "../backend/backend.ts";
-import { ALONE } from "../parallel/host_group.ts";
+import { ALONE, ONE_RANK } from "../parallel/host_group.ts";
 import { NcclGroup } from "../parallel/nccl.ts";
 import type { ProcessGroup } from "../parallel/process_group.ts";
 import { ThreadGroup } from "../parallel/threads.ts";
@@ -38,12 +38,12 @@ function rankOnHost(host: HostBackend, message: RankMessage, group: ProcessGroup
   return new Rank({ ...attachShared(host, message), device: host }, groups);
 }
 
-/** A rank with its own device, connected to the others. */
+/** A rank with its own device, connected to the others if there are any. */
 function rankOnDevice(
   host: HostBackend,
   device: DeviceBackend,
   message: RankMessage,
-  devices: ProcessGroup<Buffer>,
+  devices: ProcessGroup<Buffer> | undefined,
 ): Rank {
   const { hotRows, tables, cache } = message.devices!;
   const shared = attachShared(host, message);
@@ -54,12 +54,12 @@ function rankOnDevice(
     hotRows,
     mostDistinct,
     cache,
-    ranks: devices.size,
+    ranks: message.group.size,
     device,
     host,
     tablesOnDevice: tables,
   };
-  const groups = { world: devices, node: devices, peers: ALONE, devices };
+  const groups = devices === undefined ? ONE_RANK : { world: devices, node: devices, peers: ALONE, devices };
   return new Rank(allocateOnDevice({ ...shared, device: host }, options), groups);
 }
 
@@ -68,11 +68,11 @@ async function run(message: RankMessage, group: ThreadGroup): Promise<void> {
   const host = await openHost(message.host);
   if (devices === undefined) return carryOut(rankOnHost(host, message, group), host.name, message);
   using device = await openDevice({ ...devices.options, ordinal: rank });
-  const connected = NcclGroup.connect(group, device);
+  const connected = group.size === 1 ? undefined : NcclGroup.connect(group, device);
   try {
     carryOut(rankOnDevice(host, device, message, connected), device.name, message);
   } catch (error) {
-    connected.abort(error); // while the device still exists
+    connected?.abort(error); // while the device still exists
     throw error;
   }
 }
