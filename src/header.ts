@@ -16,7 +16,7 @@ export const Header = {
   hot: 3,
   /** f32: learning rate of the step, written by the trainer before the batch is uploaded. */
   learningRate: 4,
-  /** u32: number of the step, from 1, for messages. */
+  /** u32: number of the step, from 1, for messages and dropout; 0 in a batch that is only scored. */
   step: 5,
   /** f32: OPTIMIZER_WORDS words that the optimizer writes and its kernels read. */
   optimizer: 6,

@@ -34,11 +34,19 @@
  */
 
 import type { OptimizerName } from "../optimizer/optimizers.ts";
-import type { InteractionShape, LinearShape, MachineShape, RowUpdateShape, StepsShape } from "./shapes.ts";
+import type {
+  DropoutShape,
+  InteractionShape,
+  LinearShape,
+  MachineShape,
+  RowUpdateShape,
+  StepsShape,
+} from "./shapes.ts";
 
 export { Header, HEADER_WORDS } from "../header.ts";
 export type {
   Activation,
+  DropoutShape,
   InteractionKind,
   InteractionShape,
   LinearShape,
@@ -156,6 +164,13 @@ export interface Backend extends Disposable {
 
   /** `target += source`, element by element. */
   add(words: number, source: Buffer, target: Buffer): void;
+
+  /**
+   * Dropout, and its gradient: y = x times 0 or `1 / (1 - rate)`, x and y (samples, width). Value i of the batch, counted
+   * from its first sample, becomes 0 if `mix(i ^ mix(key + 0x9e3779b9 step)) < rate 2^32`, where mix is that of
+   * src/random.ts, numbers are u32 and `step` is the header's. In a batch that is only scored, of step 0, y = x.
+   */
+  dropout(shape: DropoutShape, samples: number, header: Buffer, x: Buffer, y: Buffer): void;
 
   /** `y = a b + c`, element by element. `a` and `c` may be the same buffer. */
   multiplyAdd(words: number, a: Buffer, b: Buffer, c: Buffer, y: Buffer): void;

@@ -5,6 +5,7 @@ import {
   type Buffer,
   type CpuPrecision,
   type Download,
+  type DropoutShape,
   type HostBackend,
   type InteractionShape,
   interactionWidth,
@@ -205,6 +206,10 @@ export class CountingBackend implements HostBackend {
 
   add(words: number): void {
     this.#count(3 * words);
+  }
+
+  dropout({ width }: DropoutShape, samples: number): void {
+    this.#count(2 * samples * width);
   }
 
   multiplyAdd(words: number): void {

@@ -52,6 +52,18 @@ export interface MachineShape {
   readonly dim: number;
 }
 
+/** Dropout of a layer's output in one place of a model. */
+export interface DropoutShape {
+  /** Values of a sample. */
+  readonly width: number;
+  /** Probability that a value is replaced by 0, below 1. */
+  readonly rate: number;
+  /** u32: a number of the place and the run. */
+  readonly key: number;
+  /** Position in the batch of the first sample. */
+  readonly firstSample: number;
+}
+
 /** An update of embedding rows, of which rank `rank` of `ranks` updates its share. */
 export interface RowUpdateShape {
   readonly optimizer: OptimizerName;

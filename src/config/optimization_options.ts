@@ -1,6 +1,7 @@
 /** Options of training: batches, optimizer, learning rate and loss. */
 import { OPTIMIZER_NAMES, type OptimizerName, OPTIMIZERS } from "../optimizer/optimizers.ts";
 import { DECAY_NAMES } from "../schedule/learning_rate.ts";
+import type { ModelConfig } from "./model_options.ts";
 import type { HotRowsConfig } from "./hot_rows_options.ts";
 import {
   natural,
@@ -35,6 +36,8 @@ export interface OptimizationConfig {
   weightDecay: number;
   /** L2 factor of embedding rows; 0 for none. */
   rowL2: number;
+  /** Probability with which the output of a unit in a hidden layer of an MLP becomes 0 in training. */
+  dropout: number;
   /** Maximum norm of a step's gradients; larger ones are scaled down. Null for no limit. */
   clipNorm: number | null;
   /** Weight of positives in the loss; negatives have weight 1. */
@@ -54,7 +57,11 @@ export interface OptimizationConfig {
 }
 
 /** The part of a configuration that rules of these options depend on. */
-type Context = OptimizationConfig & Pick<PlacementConfig, "mode"> & Pick<HotRowsConfig, "hotMemory">;
+type Context =
+  & OptimizationConfig
+  & Pick<PlacementConfig, "mode">
+  & Pick<HotRowsConfig, "hotMemory">
+  & Pick<ModelConfig, "model" | "bottom" | "top">;
 /** Returns why an option has no effect; undefined if it has one. */
 type Rule = RuleOn<Context>;
 
@@ -75,6 +82,15 @@ const weightDecayRule: Rule = ({ weightDecay, optimizer }) =>
   weightDecay > 0 && OPTIMIZERS[optimizer].weightDecay === undefined
     ? `with --optimizer ${optimizer}: it has no weight decay; choose --optimizer adam or adamw`
     : undefined;
+
+/** Dropout follows hidden layers; TBSM always has some. */
+const dropoutRule: Rule = ({ dropout, model, bottom, top }) => {
+  if (dropout === 0 || model === "tbsm") return undefined;
+  if (model === "mf") return "with --model mf: matrix factorisation has no MLP";
+  return bottom.length > 1 || top.length > 1
+    ? undefined
+    : "without a hidden layer: the MLPs have one layer each; add a width to --arch-mlp-top";
+};
 
 /** For options about the decay of the learning rate. */
 const decayingRule: Rule = ({ decaySteps }) =>
@@ -138,6 +154,17 @@ export const OPTIMIZATION_OPTIONS: OptionsOf<OptimizationConfig, Context> = {
     "--l2 <factor>",
     "L2 of embedding rows, with any optimizer: a row that a step looks up, times this, is added to its gradient",
     { type: number("from 0", 0), default: 0, before: 0 },
+  ),
+  dropout: option(
+    "--dropout <rate>",
+    "share of the outputs of hidden layers of the MLPs that become 0 in training, the others enlarged by 1 / (1 - rate)",
+    {
+      type: number("from 0 and below 1", 0).lt(1, "must be a number from 0 and below 1"),
+      default: 0,
+      before: 0,
+      commands: PLANNED,
+      rules: [dropoutRule],
+    },
   ),
   clipNorm: option(
     "--clip-norm <norm>",

@@ -58,6 +58,7 @@ export function measurePhases(layout: Layout, memory: TrainState): PhasesEvent[]
   const read = (kind: BatchKind, step: number) => {
     layout.readBatch(kind, step % layout.batches(kind), batch);
     writeStep(memory.plan.shape.optimizer, batch.floats, 0);
+    batch.step = step + 1;
     return batch;
   };
 

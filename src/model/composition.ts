@@ -1,5 +1,6 @@
 /** Connects layers to a model and assigns their parameters positions in one vector. */
 import { elementsOf, type Layer, type Parameter, type Part } from "./layers/layer.ts";
+import { type Dropout, dropout } from "./layers/dropout.ts";
 import { linear } from "./layers/linear.ts";
 import { meanOfBags } from "./layers/mean_of_bags.ts";
 import { atEachStep } from "./layers/steps.ts";
@@ -41,14 +42,16 @@ export interface ModelInputs {
   readonly bagSizes: Value | undefined;
 }
 
-/** Sizes of the inputs, for one sample. */
-export interface InputSizes {
+/** Sizes of the inputs, for one sample, and what all MLPs have. */
+export interface CompositionOptions {
   readonly denseFeatures: number;
   /** Number of bags, (bags, dim) being the pooled rows; 0 without tables. */
   readonly bags: number;
   readonly dim: number;
   /** How the rows of a bag are combined; default sum. */
   readonly pooling?: Pooling | undefined;
+  /** Follows the hidden layers of MLPs in training; default none. */
+  readonly dropout?: Dropout | undefined;
 }
 
 /** How the rows of a bag are combined, as in nn.EmbeddingBag. */
@@ -61,10 +64,13 @@ export class Composition {
   readonly pooled: Value | undefined;
   /** In the order of the forward pass. */
   readonly layers: PlacedLayer[] = [];
+  readonly #dropout: Dropout | undefined;
+  #dropouts = 0;
   #words = 0;
 
   /** Begins with the inputs, and the layer that turns sums into means if there is one. */
-  constructor({ denseFeatures, bags, dim, pooling }: InputSizes) {
+  constructor({ denseFeatures, bags, dim, pooling, dropout }: CompositionOptions) {
+    this.#dropout = dropout;
     const hasMeans = pooling === "mean" && bags > 0;
     this.inputs = {
       dense: denseFeatures === 0 ? undefined : { width: denseFeatures, hasGradient: false },
@@ -97,7 +103,7 @@ export class Composition {
   }
 
   /**
-   * Adds fully connected layers with ReLU between them, and `last` behind the last. Their tensors are `TENSORS.0`,
+   * Adds fully connected layers with ReLU and dropout between them, and `last` behind the last. Their tensors are `TENSORS.0`,
    * `TENSORS.2`, ...: in nn.Sequential an activation follows each. With `steps` each of the steps that `input` holds
    * passes through the same layers.
    */
@@ -112,9 +118,12 @@ export class Composition {
     },
   ): Value {
     return widths.reduce((x, outputs, i) => {
-      const activation = i === widths.length - 1 ? last : "relu";
+      const isLast = i === widths.length - 1;
+      const activation = isLast ? last : "relu";
       const place = { part, title: `layer ${i + 1} of the ${part.title}`, tensors: `${tensors}.${2 * i}` };
-      return this.add(atEachStep(linear({ inputs: x.width / steps, outputs, activation }, place), steps), x);
+      const y = this.add(atEachStep(linear({ inputs: x.width / steps, outputs, activation }, place), steps), x);
+      if (isLast || this.#dropout === undefined) return y;
+      return this.add(dropout(y.width, this.#dropout, this.#dropouts++, part), y);
     }, input);
   }
 }

@@ -135,6 +135,7 @@ export class Model {
     const { labels, dense, offsets } = this.#sections;
     const { firstSample: first, capacity } = this;
     const part = (at: number, words: number) => this.#memory.device.view(slot.deviceBlock, at, words);
+    const header = part(0, labels);
     return {
       slot,
       tables: this.tables.bind(slot),
@@ -143,8 +144,9 @@ export class Model {
         pooled: this.#pooled,
         offsets: bags ? part(offsets + first * tables, capacity * tables + 1) : undefined,
         pooledGradients: this.#dPooled,
+        step: { header, firstSample: first },
       }),
-      header: part(0, labels),
+      header,
       labels: part(labels + first, capacity),
       clip: this.#clip?.bind(slot),
       lookups: undefined,

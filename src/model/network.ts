@@ -1,7 +1,7 @@
 /** The layers of a model, bound to the memory of a rank. */
 import type { Backend, Buffer } from "../backend/backend.ts";
 import type { PlacedLayer, Value } from "./composition.ts";
-import { type BoundLayer, elementsOf } from "./layers/layer.ts";
+import { type BoundLayer, elementsOf, type LayerStep } from "./layers/layer.ts";
 import { hiddenLayers, hiddenUnits, type ModelPlan } from "./shape.ts";
 
 /** Memory of a network that is shared with other ranks, and its device. */
@@ -26,6 +26,8 @@ export interface NetworkInputs {
   readonly offsets: Buffer | undefined;
   /** Receives the gradients of the pooled rows. */
   readonly pooledGradients: Buffer;
+  /** Undefined if the model is only scored. */
+  readonly step?: LayerStep | undefined;
 }
 
 /** Activations of a value, and their gradients if the value has any. */
@@ -107,7 +109,7 @@ export class Network {
   }
 
   /** Binds the passes to the memory of one slot. All slots share the activations. */
-  bind({ dense, pooled, offsets, pooledGradients }: NetworkInputs): BoundLayer {
+  bind({ dense, pooled, offsets, pooledGradients, step }: NetworkInputs): BoundLayer {
     const { device, poll } = this.#memory;
     const { inputs: outside, layers } = this.#plan;
     const activations = new Map<Value, Activations>([
@@ -137,6 +139,7 @@ export class Network {
         parameterGradients: this.#parameters[i].gradients,
         output: values,
         outputGradient: dValues!,
+        step,
       });
       return {
         forward,

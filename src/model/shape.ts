@@ -1,6 +1,7 @@
 /** Derives the layers of a model, and the position of each in the vector of dense parameters, from its sizes. */
 import type { OptimizerName } from "../optimizer/optimizers.ts";
 import type { Composition, ModelInputs, PlacedLayer, Pooling, Value } from "./composition.ts";
+import type { Dropout } from "./layers/dropout.ts";
 import { composeDcnv2, type CrossShape } from "./models/dcnv2.ts";
 import { composeDeepFm } from "./models/deepfm.ts";
 import { composeDlrm, type DlrmShape } from "./models/dlrm.ts";
@@ -39,6 +40,9 @@ export interface ModelSizes extends Pick<ModelShape, "dim" | "top" | "interactio
   readonly crossRank: number;
   /** How the rows of a bag are combined. */
   readonly pooling: Pooling;
+  /** Rate of dropout in training, and the seed that it follows from. */
+  readonly dropout: number;
+  readonly seed: number;
 }
 
 /** The part of a dataset that a model depends on. */
@@ -64,9 +68,15 @@ export function shapeOf(sizes: ModelSizes, { denseFeatures, tableRows, steps = 1
     );
   }
   const input = denseFeatures === 0 ? [] : [denseFeatures];
-  const common = { dim, tableRows, optimizer, ...(bags && sizes.pooling === "mean" && { pooling: sizes.pooling }) };
+  const { pooling, dropout: rate, seed } = sizes;
+  const common = { dim, tableRows, optimizer, ...(bags && pooling === "mean" && { pooling }) };
   if (model === "mf") return { ...common, bottom: input, top: [], interaction: "cat", model };
-  const mlps = { ...common, bottom: denseFeatures === 0 ? [] : [denseFeatures, ...bottom], top };
+  const mlps = {
+    ...common,
+    bottom: denseFeatures === 0 ? [] : [denseFeatures, ...bottom],
+    top,
+    ...(rate > 0 && { dropout: { rate, seed } }),
+  };
   if (model === "dlrm") return { ...mlps, interaction };
   if (model === "tbsm") return { ...mlps, interaction: "dot", model, steps };
   return { ...mlps, interaction: "cat", ...(model === "dcnv2" ? { cross: { layers, rank } } : { model }) };
@@ -76,8 +86,10 @@ export function shapeOf(sizes: ModelSizes, { denseFeatures, tableRows, steps = 1
  * The layers of a model with positions of their parameters in one vector. All code that depends on the model uses them.
  */
 export interface ModelPlan {
-  /** The shape that the plan was derived from. */
+  /** The shape that the plan was derived from, without its dropout: what is saved. */
   readonly shape: ModelShape;
+  /** Dropout in training; undefined for none. */
+  readonly dropout: Dropout | undefined;
   /** The layers in the order of the forward pass. */
   readonly layers: readonly PlacedLayer[];
   /** The inputs of the model. */
@@ -100,10 +112,10 @@ const COMPOSE: Record<ModelName, (shape: ModelShape) => { model: Composition; lo
 };
 
 /** Derives the layers of a model. Throws HotsetError if the widths do not match. */
-export function planModel(shape: ModelShape): ModelPlan {
-  const { model: { layers, inputs, denseWords }, logit } = COMPOSE[modelOf(shape)](shape);
+export function planModel({ dropout, ...shape }: ModelShape): ModelPlan {
+  const { model: { layers, inputs, denseWords }, logit } = COMPOSE[modelOf(shape)]({ ...shape, dropout });
   const rows = shape.tableRows.reduce((sum, rows) => sum + rows, 0);
-  return { shape, layers, inputs, logit, denseWords, rows };
+  return { shape, dropout, layers, inputs, logit, denseWords, rows };
 }
 
 /** The layers with ReLU, whose units can die. */

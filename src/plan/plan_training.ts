@@ -91,6 +91,7 @@ export type PlanConfig = Pick<
   | "crossLayers"
   | "crossRank"
   | "pooling"
+  | "dropout"
   | "optimizer"
   | "batchSize"
   | "hotMemory"

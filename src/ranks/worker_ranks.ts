@@ -49,6 +49,7 @@ export interface RankMessage {
   readonly mostDistinct: TrainState["mostDistinct"];
   /** Undefined if ranks compute on the host. */
   readonly devices: RankDevices | undefined;
+  /** The shape of the model, with its dropout. */
   readonly model: ModelShape;
   readonly batchShape: BatchShape;
   readonly memory: SharedBuffers;
@@ -100,7 +101,8 @@ export class WorkerRanks extends RankGroup {
   ): Promise<WorkerRanks> {
     const ranks = memory.losses.words;
     const group = threadGroupMemory(ranks, ringAt(ranks, 0) + COMMAND_WORDS * RING_COMMANDS - GROUP_WORDS);
-    const { plan: { shape: model }, batchShape, mostDistinct } = memory;
+    const { plan: { shape, dropout }, batchShape, mostDistinct } = memory;
+    const model = { ...shape, dropout };
     const message = {
       ...{ host: options, group, devices, model, batchShape, mostDistinct, memory: shareAll(memory.host, memory) },
     };

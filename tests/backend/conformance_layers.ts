@@ -1,5 +1,11 @@
 /** Conformance tests of layers and the loss. */
-import { type Activation, type InteractionShape, interactionWidth } from "../../src/backend/backend.ts";
+import {
+  type Activation,
+  Header,
+  HEADER_WORDS,
+  type InteractionShape,
+  interactionWidth,
+} from "../../src/backend/backend.ts";
 import { writeLoss } from "../../src/model/loss.ts";
 import { Random } from "../../src/random.ts";
 import { header, normals, operand, output, section } from "./operands.ts";
@@ -64,6 +70,28 @@ export function layerTests(test: Register): void {
           backward,
           (backend, b) =>
             backend.linearBackward(shape, samples, b.x, b.weight, b.y, b.dY, undefined, b.dWeight, b.dBias),
+        );
+      }
+    }
+  });
+
+  test("dropout: the same values are dropped everywhere, in every step others, and none where a batch is scored", (pair) => {
+    const random = new Random(13);
+    for (const [samples, width] of [[0, 3], [1, 1], [3, 5], [17, 16], [40, 33]]) {
+      for (
+        const [rate, firstSample, step] of [[0.5, 0, 1], [0.1, 7, 2], [0.999, 1, 77], [0.3, 0, 0], [0.2, 2 ** 27, 9]]
+      ) {
+        const shape = { width, rate, key: 0xfedcba98 + step, firstSample };
+        const words = new Uint32Array(HEADER_WORDS);
+        words[Header.step] = step;
+        pair.check(
+          `dropout ${rate} of ${samples} samples of ${width} from ${firstSample}, step ${step}`,
+          {
+            header: operand(words),
+            x: operand(normals(samples * width, random)),
+            y: output(samples * width),
+          },
+          (backend, b) => backend.dropout(shape, samples, b.header, b.x, b.y),
         );
       }
     }

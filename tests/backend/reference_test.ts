@@ -99,6 +99,34 @@ for (const kind of ["dot", "cat"] as const) {
   });
 }
 
+Deno.test("reference: dropout leaves the mean, and depends on the step, the place and the position in the batch alone", () => {
+  const [samples, width, rate] = [500, 40, 0.3];
+  const drop = (step: number, key: number, first = 0) => {
+    const header = new Uint32Array(HEADER_WORDS);
+    header[Header.step] = step;
+    const y = new Float32Array((samples - first) * width);
+    const x = new Float32Array(y.length).fill(1);
+    const shape = { width, rate, key, firstSample: first };
+    reference.dropout(shape, samples - first, buffer(header), buffer(x), buffer(y));
+    return y;
+  };
+  const y = drop(3, 7);
+  const count = (values: Float32Array) => values.reduce((sum, value) => sum + Number(value === 0), 0);
+  const deviation = Math.sqrt(rate * (1 - rate) / y.length);
+  assert.ok(Math.abs(count(y) / y.length - rate) < 4 * deviation);
+  assert.ok(y.every((value) => value === 0 || value === Math.fround(1 / 0.7)));
+  for (let unit = 0; unit < width; unit++) {
+    const column = y.filter((_, i) => i % width === unit);
+    assert.ok(Math.abs(count(column) / samples - rate) < 4 * Math.sqrt(rate * (1 - rate) / samples), `unit ${unit}`);
+  }
+  assert.deepEqual(drop(3, 7, 123), y.subarray(123 * width), "ranks drop the same values");
+  for (const other of [drop(4, 7), drop(3, 8)]) {
+    const both = other.filter((value, i) => value === 0 && y[i] === 0).length / y.length;
+    assert.ok(Math.abs(both - rate * rate) < 4 * Math.sqrt(rate * rate * (1 - rate * rate) / y.length));
+  }
+  assert.ok(drop(0, 7).every((value) => value === 1), "a batch that is only scored keeps all values");
+});
+
 Deno.test("reference: the order of the dot interaction's products", () => {
   const bottom = Float32Array.of(1, 10);
   const pooled = Float32Array.of(2, 3, 5, 7);

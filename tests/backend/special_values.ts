@@ -8,6 +8,7 @@ import {
   type Activation,
   type Backend,
   type Buffer,
+  Header,
   HEADER_WORDS,
   type InteractionKind,
   interactionWidth,
@@ -169,6 +170,7 @@ function* cases(): Generator<Case> {
     for (const kind of ["dot", "cat"] as const) yield* interactions(width, kind);
     for (const degree of [1, 2] as const) yield* machines(width, degree);
     yield* means(width);
+    yield* dropouts(width);
     yield* rowsThatMove(width);
     for (const optimizer of OPTIMIZER_NAMES) yield* updates(width, optimizer);
   }
@@ -228,6 +230,23 @@ function* elements(words: number): Generator<Case> {
     inputs: ["a", "b", "dY"],
     run: (backend, b) => backend.multiplyAddBackward(words, b.a, b.b, b.dY, b.dA, b.dB, b.dC),
   });
+}
+
+function* dropouts(width: number): Generator<Case> {
+  const words = new Uint32Array(HEADER_WORDS);
+  for (const step of [0, 1]) {
+    words[Header.step] = step;
+    yield define({
+      what: `dropout of ${width} values, step ${step}`,
+      operands: {
+        header: operand(words.slice()),
+        x: operand(powers(SAMPLES * width)),
+        y: output(SAMPLES * width),
+      },
+      inputs: ["x"],
+      run: (backend, b) => backend.dropout({ width, rate: 0.5, key: 9, firstSample: 2 }, SAMPLES, b.header, b.x, b.y),
+    });
+  }
 }
 
 function* means(dim: number): Generator<Case> {

@@ -35,6 +35,9 @@ export const LARGEST_NORM = 0.5;
 /** The L2 factor of rows that are decayed. */
 export const ROW_L2 = 0.03;
 
+/** The dropout of a model that has one. */
+export const DROPOUT = { rate: 0.3, seed: 5 };
+
 /** The settings of a loss that is not the plain one. */
 export const WEIGHTED_LOSS = { positiveWeight: 3, labelSmoothing: 0.1 };
 

@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { OPTIMIZER_NAMES, type OptimizerName } from "../../src/optimizer/optimizers.ts";
 import { cpuOptions, type HostOptions, openHost } from "../../src/backend/open.ts";
 import type { LossSettings } from "../../src/model/loss.ts";
+import type { Dropout } from "../../src/model/layers/dropout.ts";
 import { elementsOf } from "../../src/model/layers/layer.ts";
 import type { ModelName } from "../../src/model/shape.ts";
 import { largestError } from "../support/close.ts";
@@ -10,6 +11,7 @@ import { localModel, trainOn } from "../support/local_model.ts";
 import gradients from "./gradients.json" with { type: "json" };
 import golden from "./losses.json" with { type: "json" };
 import {
+  DROPOUT,
   GoldenBatches,
   goldenMeans,
   goldenModel,
@@ -30,8 +32,9 @@ const RATE = 2 ** 10;
 async function lossesOf(
   optimizer: OptimizerName,
   options: HostOptions,
-  { without, clipNorm, loss, model, weighted, rowL2, means }: {
+  { without, clipNorm, loss, model, weighted, rowL2, means, dropout }: {
     means?: boolean;
+    dropout?: Dropout;
     without?: Without;
     clipNorm?: number;
     loss?: LossSettings;
@@ -47,17 +50,17 @@ async function lossesOf(
     : model === undefined
     ? goldenModel(optimizer, without)
     : goldenOther(model, optimizer, without);
-  await using group = localModel(host, shape, batches.shape, {
+  await using group = localModel(host, { ...shape, dropout }, batches.shape, {
     ...(clipNorm !== undefined && { clipNorm }),
   });
   const { dense, rows } = goldenParameters(group.memory.plan);
   host.upload(dense, group.memory.parameters);
   host.upload(rows, group.memory.full.weights);
-  return Array.from(
-    { length: STEPS },
-    (_, step) =>
-      trainOn(group, batches.at(step), LEARNING_RATES[optimizer], step + 1, WEIGHT_DECAY[optimizer], loss, rowL2),
-  );
+  return Array.from({ length: STEPS }, (_, i) => {
+    const batch = batches.at(i);
+    batch.step = i + 1;
+    return trainOn(group, batch, LEARNING_RATES[optimizer], i + 1, WEIGHT_DECAY[optimizer], loss, rowL2);
+  });
 }
 
 const BACKENDS: [string, () => Promise<HostOptions> | HostOptions, number][] = [
@@ -116,6 +119,12 @@ for (const [name, options, tolerance] of BACKENDS) {
       assert.ok(error <= tolerance, `the losses differ by ${error} relative, more than ${tolerance}`);
     });
   }
+  Deno.test(`losses with dropout are PyTorch's: ${name}`, async () => {
+    const losses = await lossesOf("adagrad", await options(), { dropout: DROPOUT });
+    const error = largestError(losses, golden.dropout);
+    assert.ok(error <= tolerance, `the losses differ by ${error} relative, more than ${tolerance}`);
+    assert.ok(largestError(golden.losses.adagrad, golden.dropout) > 0.1, "dropout makes a difference");
+  });
   Deno.test(`losses of weighted samples are PyTorch's: ${name}`, async () => {
     const losses = await lossesOf("adagrad", await options(), { weighted: true });
     const error = largestError(losses, golden.weightedSamples);

@@ -22,7 +22,9 @@ Layers are counted over the bottom MLP, the products V and W of each cross layer
 MLP; or, of a TBSM, the tower, product A without a bias, the MLP of the attention and the top MLP. A sample of a TBSM has
 several steps, the last one the candidate: its features and bags are numbered by (sample, step). A model without dense features has no bottom MLP; its top
 MLP reads all pooled rows and the products of all pairs of them. A model without tables is the bottom MLP and then the top
-one; its batches are those of the others without the lookups. Tables have so few rows that all batches repeat some.
+one; its batches are those of the others without the lookups. With dropout, value i of the output of a hidden layer, in
+the order of the batch, becomes 0 if mix(i ^ mix(key + 0x9E3779B9 * step)) is below the rate times 2^32, where steps count
+from 1 and key = mix(mix(seed) + place) with the number of the hidden layer, from 0. Tables have so few rows that all batches repeat some.
 """
 
 import base64
@@ -49,6 +51,7 @@ EPSILON = 1e-10
 POSITIVE_WEIGHT, LABEL_SMOOTHING = 3.0, 0.1
 LARGEST_NORM = 0.5
 ROW_L2 = 0.03
+DROPOUT, SEED = 0.3, 5
 
 
 def mix(x):
@@ -71,8 +74,10 @@ def tensor(stream, shape, scale, shift):
 class Dlrm(torch.nn.Module):
     steps = 1
 
-    def __init__(self, has_dense=True, has_tables=True, pooling="sum"):
+    def __init__(self, has_dense=True, has_tables=True, pooling="sum", dropout=0.0):
         super().__init__()
+        self.dropout = dropout
+        self.step = 0
         layers = []
         top = TOP if has_dense and has_tables else TOP_WITHOUT_DENSE if has_tables else TOP_WITHOUT_TABLES
         for widths in (BOTTOM, top) if has_dense else (top,):
@@ -97,14 +102,23 @@ class Dlrm(torch.nn.Module):
     def parameters_without_tables(self):
         return [p for layer in self.layers() for p in layer.parameters()]
 
+    def dropped(self, x, place):
+        if self.dropout == 0:
+            return x
+        key = mix((mix(SEED) + place) & 0xFFFFFFFF)
+        mask = mix((key + 0x9E3779B9 * self.step) & 0xFFFFFFFF)
+        kept = [mix(i ^ mask) >= self.dropout * 2**32 for i in range(x.numel())]
+        return x * torch.tensor(kept).reshape(x.shape) / (1 - self.dropout)
+
     def forward(self, dense, bags):
         x = dense
-        for layer in self.bottom:
+        for place, layer in enumerate(self.bottom):
             x = torch.relu(layer(x))
+            x = self.dropped(x, place) if place < len(self.bottom) - 1 else x
         if len(self.tables) > 0:
             x = self.interact(x, [table(ids, offsets) for table, (ids, offsets) in zip(self.tables, bags)])
-        for layer in self.top[:-1]:
-            x = torch.relu(layer(x))
+        for place, layer in enumerate(self.top[:-1], len(self.bottom) - 1):
+            x = self.dropped(torch.relu(layer(x)), place)
         return self.top[-1](x).squeeze(1)
 
     def interact(self, x, pooled):
@@ -345,6 +359,7 @@ def train(
     clipped = 0
     for step in range(STEPS):
         x, bags, labels = batch(step, model.steps)
+        model.step = step + 1
         model.zero_grad()
         smoothed = labels * (1 - label_smoothing) + label_smoothing / 2
         weights = tensor(100 + 10 * step + 4, (BATCH,), 2.75, 0.25) if sample_weights else None
@@ -384,6 +399,7 @@ if __name__ == "__main__":
         "deepfm": train("adagrad", DeepFm(2)),
         "wide-deep": train("adagrad", DeepFm(1)),
         "means": {optimizer: train(optimizer, Dlrm(pooling="mean")) for optimizer in LEARNING_RATES},
+        "dropout": train("adagrad", Dlrm(dropout=DROPOUT)),
         "withoutTables": train("adagrad", Dlrm(has_tables=False)),
         "weighted": train("adagrad", Dlrm(), positive_weight=POSITIVE_WEIGHT, label_smoothing=LABEL_SMOOTHING),
         "weightedSamples": train("adagrad", Dlrm(), sample_weights=True),

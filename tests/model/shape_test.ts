@@ -67,7 +67,15 @@ Deno.test("FLOP of a training step as by hand", () => {
 
 Deno.test("MLPerf's DCNv2 has the published sizes", () => {
   const sizes = { dim: 128, bottom: [512, 256, 128], top: [1024, 1024, 512, 256, 1], optimizer: "adagrad" } as const;
-  const cross = { model: "dcnv2", interaction: "dot", crossLayers: 3, crossRank: 512, pooling: "sum" } as const;
+  const cross = {
+    model: "dcnv2",
+    interaction: "dot",
+    crossLayers: 3,
+    crossRank: 512,
+    pooling: "sum",
+    dropout: 0,
+    seed: 1,
+  } as const;
   const data = { denseFeatures: 13, tableRows: new Array<number>(26).fill(1) };
   const { layers } = planModel(shapeOf({ ...sizes, ...cross }, data));
   const inCross = layers.filter(({ layer }) => layer.part.name === "cross");

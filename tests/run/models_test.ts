@@ -51,6 +51,12 @@ Deno.test("options that a model has no use for are refused", () => {
     () => resolveConfig("kaggle", { model: "mf", top: [3, 1] }),
     /Cannot use --arch-mlp-top with --model mf/,
   );
+  assert.throws(() => resolveConfig("kaggle", { model: "mf", dropout: 0.1 }), /Cannot use --dropout with --model mf/);
+  assert.throws(
+    () => resolveConfig("kaggle", { bottom: [16], top: [1], dropout: 0.1 }),
+    /Cannot use --dropout without a hidden layer/,
+  );
+  assert.throws(() => resolveConfig("kaggle", { dropout: 1 }), /dropout must be a number from 0 and below 1/);
   assert.throws(
     () => planModel({ ...shapeOf(resolveConfig("kaggle", { model: "deepfm" }), { denseFeatures: 2, tableRows: [] }) }),
     /^HotsetError: Cannot build the model: the data has no sparse features; choose --model dlrm/,

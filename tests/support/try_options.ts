@@ -45,6 +45,7 @@ export const GIVEN: readonly Given[] = [
   { option: "--l2", layer: { rowL2: 0.01 } },
   { option: "--pos-weight", layer: { positiveWeight: 3 } },
   { option: "--label-smoothing", layer: { labelSmoothing: 0.1 } },
+  { option: "--dropout", layer: { dropout: 0.25 } },
   { option: "--clip-norm", layer: { clipNorm: 0.01 } },
   { option: "--lr-num-warmup-steps", layer: { warmupSteps: 4 } },
   { option: "--lr-num-decay-steps", layer: { decaySteps: 4 } },

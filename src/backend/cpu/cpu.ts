@@ -5,6 +5,7 @@
 import type {
   BlasName,
   Buffer,
+  DropoutShape,
   InteractionShape,
   LinearShape,
   MachineShape,
@@ -270,6 +271,17 @@ export class CpuBackend extends HostMemory implements PagedBackend {
 
   add(words: number, source: Buffer, target: Buffer): void {
     this.#kernels.add(words, at(source), at(target));
+  }
+
+  dropout(
+    { width, rate, key, firstSample }: DropoutShape,
+    samples: number,
+    header: Buffer,
+    x: Buffer,
+    y: Buffer,
+  ): void {
+    const first = firstSample * width;
+    this.#kernels.dropout(samples * width, rate, key, first, at(header), at(x), at(y));
   }
 
   multiplyAdd(words: number, a: Buffer, b: Buffer, c: Buffer, y: Buffer): void {

@@ -7,6 +7,7 @@ import type {
   DeviceBackend,
   DeviceCounters,
   Download,
+  DropoutShape,
   InteractionShape,
   LinearShape,
   MachineShape,
@@ -20,6 +21,7 @@ import type { CudaDevice } from "./device.ts";
 import { CudaDownload } from "./download.ts";
 import { DeviceBuffer } from "./memory.ts";
 import { FusedLinear } from "./fused_linear.ts";
+import { Dropout } from "./kernels/dropout.ts";
 import { Elementwise } from "./kernels/elementwise.ts";
 import { Factorise } from "./kernels/factorise.ts";
 import { DotInteraction } from "./kernels/interaction.ts";
@@ -49,6 +51,7 @@ export class CudaBackend implements DeviceBackend {
   readonly #cudnn: CudnnActivations | undefined;
   readonly #fused: FusedLinear | undefined;
   readonly #elementwise: Elementwise;
+  readonly #dropout: Dropout;
   readonly #gather: Gather;
   readonly #meanOfBags: MeanOfBags;
   readonly #scatter: Scatter;
@@ -72,6 +75,7 @@ export class CudaBackend implements DeviceBackend {
     const library = { ptx: "", cudnn: ", cuDNN", cublaslt: `, ${this.#fused?.name ?? "no cuBLASLt"}` }[activations];
     this.name = `${device.name}, ${precision}${library}`;
     this.#elementwise = new Elementwise(device);
+    this.#dropout = new Dropout(device);
     this.#gather = new Gather(device);
     this.#meanOfBags = new MeanOfBags(device);
     this.#scatter = new Scatter(device);
@@ -182,6 +186,10 @@ export class CudaBackend implements DeviceBackend {
 
   add(words: number, source: Buffer, target: Buffer): void {
     this.#elementwise.add(words, own(source), own(target));
+  }
+
+  dropout(shape: DropoutShape, samples: number, header: Buffer, x: Buffer, y: Buffer): void {
+    this.#dropout.launch(shape, samples, own(header), own(x), own(y));
   }
 
   multiplyAdd(words: number, a: Buffer, b: Buffer, c: Buffer, y: Buffer): void {

@@ -4,6 +4,7 @@
  */
 import {
   type Buffer,
+  type DropoutShape,
   Header,
   type HostBackend,
   type InteractionShape,
@@ -14,6 +15,7 @@ import {
   vectorsPassedOn,
 } from "../backend.ts";
 import { type OptimizerName, OPTIMIZERS, rowStateWords } from "../../optimizer/optimizers.ts";
+import { mix } from "../../random.ts";
 import { type HostBuffer, HostMemory } from "../host_memory.ts";
 
 /** See backend.ts for the operations. */
@@ -266,6 +268,22 @@ export class ReferenceBackend extends HostMemory implements HostBackend {
 
   add(words: number, source: Buffer, target: Buffer): void {
     for (let i = 0; i < words; i++) floats(target)[i] += floats(source)[i];
+  }
+
+  dropout(
+    { width, rate, key, firstSample }: DropoutShape,
+    samples: number,
+    header: Buffer,
+    x: Buffer,
+    y: Buffer,
+  ): void {
+    const step = integers(header)[Header.step];
+    const mask = mix(key + Math.imul(0x9e3779b9, step));
+    const dropped = rate * 2 ** 32;
+    for (let i = 0; i < samples * width; i++) {
+      const bits = mix((firstSample * width + i) ^ mask) >>> 0;
+      floats(y)[i] = floats(x)[i] * (step === 0 ? 1 : bits < dropped ? 0 : 1 / (1 - rate));
+    }
   }
 
   multiplyAdd(words: number, a: Buffer, b: Buffer, c: Buffer, y: Buffer): void {

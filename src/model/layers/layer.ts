@@ -61,6 +61,16 @@ export interface LayerBuffers {
   readonly output: Buffer;
   /** The gradient of the output; `backward` may overwrite it. */
   readonly outputGradient: Buffer;
+  /** Undefined for a model that is only scored. */
+  readonly step: LayerStep | undefined;
+}
+
+/** The step that a layer is part of. */
+export interface LayerStep {
+  /** The header of its batch. */
+  readonly header: Buffer;
+  /** Position in the batch of the first sample. */
+  readonly firstSample: number;
 }
 
 /** A layer bound to its buffers. Both passes allocate nothing and make the same calls of the backend every time. */

@@ -28,8 +28,8 @@ const CROSS: Part = { name: "cross", title: "cross network", ifDead: "features n
 /** Builds the layers and returns them with the logit. Throws HotsetError. */
 export function composeDcnv2(shape: DlrmShape, { layers, rank }: CrossShape): { model: Composition; logit: Value } {
   expectWidths(shape);
-  const { dim, tableRows: { length: tables }, bottom: [denseFeatures = 0, ...bottom], top, pooling } = shape;
-  const model = new Composition({ denseFeatures, bags: tables, dim, pooling });
+  const { dim, tableRows: { length: tables }, bottom: [denseFeatures = 0, ...bottom], top, pooling, dropout } = shape;
+  const model = new Composition({ denseFeatures, bags: tables, dim, pooling, dropout });
   const { inputs: { dense }, pooled } = model;
   const x = dense && model.mlp({ input: dense, widths: bottom, last: "relu", part: BOTTOM, tensors: "bot_l" });
   const x0 = x && pooled

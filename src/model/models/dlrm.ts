@@ -12,6 +12,7 @@
 import type { InteractionKind } from "../../backend/backend.ts";
 import { HotsetError } from "../../errors.ts";
 import { Composition, type Value } from "../composition.ts";
+import type { Dropout } from "../layers/dropout.ts";
 import { interaction } from "../layers/interaction.ts";
 import type { Part } from "../layers/layer.ts";
 
@@ -29,6 +30,8 @@ export interface DlrmShape {
   readonly interaction: InteractionKind;
   /** Present if the means of bags are used instead of the sums. */
   readonly pooling?: "mean" | undefined;
+  /** In training; not part of a saved model. */
+  readonly dropout?: Dropout | undefined;
 }
 
 /** The MLP of the dense features. */
@@ -45,9 +48,9 @@ export const TOP: Part = { name: "top", title: "top MLP", ifDead: "all predictio
 /** Builds the layers and returns them with the logit. Tensor names follow facebookresearch/dlrm. Throws HotsetError. */
 export function composeDlrm(shape: DlrmShape): { model: Composition; logit: Value } {
   expectWidths(shape);
-  const { dim, tableRows: { length: tables }, pooling, top, interaction: kind } = shape;
+  const { dim, tableRows: { length: tables }, pooling, dropout, top, interaction: kind } = shape;
   const [denseFeatures = 0, ...bottom] = shape.bottom;
-  const model = new Composition({ denseFeatures, bags: tables, dim, pooling });
+  const model = new Composition({ denseFeatures, bags: tables, dim, pooling, dropout });
   const { inputs: { dense }, pooled } = model;
   const x = dense && model.mlp({ input: dense, widths: bottom, last: "relu", part: BOTTOM, tensors: "bot_l" });
   const vectors = [x, pooled].filter((value) => value !== undefined);

@@ -36,8 +36,8 @@ export function composeTbsm(shape: DlrmShape, steps: number): { model: Compositi
   }
   expectTables(shape.tableRows);
   expectWidths(shape);
-  const { dim, tableRows: { length: tables }, bottom: [denseFeatures = 0, ...bottom], top, pooling } = shape;
-  const model = new Composition({ denseFeatures: steps * denseFeatures, bags: steps * tables, dim, pooling });
+  const { dim, tableRows: { length: tables }, bottom: [denseFeatures = 0, ...bottom], top, pooling, dropout } = shape;
+  const model = new Composition({ denseFeatures: steps * denseFeatures, bags: steps * tables, dim, pooling, dropout });
   const { inputs: { dense }, pooled } = model;
   const x = dense && model.mlp({ input: dense, widths: bottom, last: "relu", part: BOTTOM, tensors: "bot_l", steps });
   const vectors = x === undefined ? [pooled!] : [x, pooled!];

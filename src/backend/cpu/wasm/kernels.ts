@@ -199,6 +199,8 @@ export interface Kernels {
   ): void;
   /** `target += source`, element by element. */
   add(words: number, source: Address, target: Address): void;
+  /** `Backend.dropout` of `words` values, of which `first` is the position in the batch of the first one. */
+  dropout(words: number, rate: number, key: number, first: number, header: Address, x: Address, y: Address): void;
   /** `y = a b + c`, element by element. */
   multiplyAdd(words: number, a: Address, b: Address, c: Address, y: Address): void;
   /** Gradients of `multiplyAdd`: `dA = b dY`, `dB = a dY`, `dC = dY`. */

@@ -31,6 +31,7 @@ DEVICE float shuffle_from(float value, u32 lane) { return __nvvm_shfl_sync_idx_f
 #define HEADER_LOOKUPS 1
 #define HEADER_DISTINCT 2
 #define HEADER_LEARNING_RATE 4
+#define HEADER_STEP 5
 #define HEADER_OPTIMIZER 6
 #define HEADER_USED 16 // number of words that row updates use
 #define HEADER_POSITIVE_WEIGHT 13

@@ -15,6 +15,7 @@ export const HEADER_SAMPLES: usize = 0;
 export const HEADER_LOOKUPS: usize = 4;
 export const HEADER_DISTINCT: usize = 8;
 export const HEADER_LEARNING_RATE: usize = 16;
+export const HEADER_STEP: usize = 20;
 export const HEADER_OPTIMIZER: usize = 24;
 export const HEADER_POSITIVE_WEIGHT: usize = 52;
 export const HEADER_LABEL_SMOOTHING: usize = 56;

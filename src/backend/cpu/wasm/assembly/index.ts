@@ -4,6 +4,7 @@ export { linear, linearInputGradient, linearWeightGradient, gemmScratchBytes } f
 export { linearPacked, packedScratchBytes, packedWords, packWeight } from "./packed";
 export { activationBackward, biasActivation } from "./activation";
 export { roundToBf16 } from "./bf16";
+export { dropout } from "./dropout";
 export { factorise, factoriseBackward } from "./factorise";
 export { interactCat, interactCatBackward, interactDot, interactDotBackward, interactScratchBytes } from "./interaction";
 export { loss } from "./loss";

@@ -1,0 +1,37 @@
+import type { DropoutShape } from "../../backend.ts";
+import { blocksFor, type Kernel, KernelModule } from "../kernel.ts";
+import type { CudaDevice } from "../device.ts";
+import type { DeviceBuffer } from "../memory.ts";
+
+const THREADS = 256;
+
+/** Launches dropout.cu. */
+export class Dropout {
+  readonly #kernel: Kernel;
+
+  constructor(device: CudaDevice) {
+    const module = new KernelModule(device, new URL("dropout.ptx", import.meta.url));
+    // header, x, y, words, first, key, dropped, kept
+    this.#kernel = module.kernel("dropout", ["u64", "u64", "u64", "u32", "u32", "u32", "u32", "u32"]);
+  }
+
+  /** x and y (samples, width). */
+  launch(
+    { width, rate, key, firstSample }: DropoutShape,
+    samples: number,
+    header: DeviceBuffer,
+    x: DeviceBuffer,
+    y: DeviceBuffer,
+  ): void {
+    const words = samples * width;
+    const kept = new Uint32Array(Float32Array.of(1 / (1 - rate)).buffer)[0];
+    this.#kernel.buffer(0, header);
+    this.#kernel.buffer(1, x);
+    this.#kernel.buffer(2, y);
+    // Bits are below rate 2^32 if they are below the next integer.
+    [words, firstSample * width, key, Math.ceil(rate * 2 ** 32), kept].forEach((value, i) =>
+      this.#kernel.number(3 + i, value)
+    );
+    this.#kernel.launch(blocksFor(words, THREADS), THREADS);
+  }
+}

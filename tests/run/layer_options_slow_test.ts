@@ -1,0 +1,116 @@
+/** Means of bags and dropout: runs are the same in every mode and on every device, and after an interruption. */
+import assert from "node:assert/strict";
+import { resolveConfig, type TrainConfig } from "../../src/config/config.ts";
+import type { Dataset } from "../../src/dataset/dataset.ts";
+import { HotsetError, Interrupted } from "../../src/errors.ts";
+import type { RunEvent } from "../../src/events/events.ts";
+import { resumeRun, startRun } from "../../src/run/run.ts";
+import { evaluateRun } from "../../src/run/score_run.ts";
+import { largestError } from "../support/close.ts";
+import { testDevice } from "../support/cuda_device.ts";
+import { TemporaryDirectory } from "../support/temporary.ts";
+import { tinyDataset } from "../support/tiny_dataset.ts";
+
+function dataOf(directory: TemporaryDirectory, bags = true): Dataset {
+  const samples = { train: 700, validation: 64, test: 64 };
+  return tinyDataset(directory.join("data"), {
+    samples,
+    tableRows: [3, 40, 900],
+    denseFeatures: 3,
+    bags,
+    seed: 2,
+    skew: 6,
+  });
+}
+
+function configOf(layer: Partial<TrainConfig>): TrainConfig {
+  return resolveConfig("kaggle", {
+    ...{ dim: 8, bottom: [12, 8], top: [12, 1], batchSize: 33, optimizer: "adagrad", learningRate: 0.05, ranks: 1 },
+    ...{ printFreq: 1, mode: "cpu" },
+    ...layer,
+  });
+}
+
+async function lossesOf(directory: TemporaryDirectory, dataset: Dataset, config: TrainConfig): Promise<number[]> {
+  const losses: number[] = [];
+  const report = (event: RunEvent) => void (event.event === "progress" && losses.push(event.loss));
+  await startRun(config, dataset, { out: directory.join(`run-${crypto.randomUUID()}`), report });
+  return losses;
+}
+
+const HOT = { hotMemory: 4 * 2 * 8 * 300 };
+const PLACEMENTS: Record<string, Partial<TrainConfig>> = {
+  "cpu, 2 ranks": { ranks: 2 },
+  "cpu, fae": { mode: "fae", ...HOT, shuffle: "batches" },
+  "gpu on a device": { mode: "gpu", device: testDevice },
+  "hybrid on a device": { mode: "hybrid", device: testDevice },
+  "cached on a device": { mode: "cached", device: testDevice, ...HOT },
+  "gpu, 2 ranks on devices": { mode: "gpu", device: testDevice, ranks: 2 },
+};
+
+const OPTIONS: Record<string, Partial<TrainConfig>> = {
+  "means of bags": { pooling: "mean" },
+  dropout: { dropout: 0.25, top: [24, 12, 1] },
+};
+
+for (const [what, option] of Object.entries(OPTIONS)) {
+  Deno.test(`${what}: the same losses wherever rows are, and others than without`, async () => {
+    using directory = new TemporaryDirectory();
+    const dataset = dataOf(directory);
+    const train = (layer: Partial<TrainConfig>) => lossesOf(directory, dataset, configOf({ ...option, ...layer }));
+    const inOrder = await train({});
+    assert.ok(inOrder.length >= 20);
+    assert.ok(largestError(await train({ pooling: "sum", dropout: 0 }), inOrder) > 1e-3);
+    for (const [name, layer] of Object.entries(PLACEMENTS)) {
+      const found = await train(layer);
+      // Mode fae has an order of its own.
+      const expected = layer.mode === "fae" ? await train({ ...layer, device: testDevice }) : inOrder;
+      assert.ok(largestError(found, expected) <= 1e-5, name);
+    }
+  });
+
+  Deno.test(`${what}: an interrupted run goes on with the same bits`, async () => {
+    using directory = new TemporaryDirectory();
+    const dataset = dataOf(directory);
+    const config = configOf({ ...option, mode: "fae", ...HOT, ranks: 2 });
+    const [whole, out] = [directory.join("whole"), directory.join("stopped")];
+    await startRun(config, dataset, { out: whole, report: () => {} });
+    const controller = new AbortController();
+    const report = (event: RunEvent) => {
+      if (event.event === "progress" && event.step === 7) controller.abort();
+    };
+    await assert.rejects(startRun(config, dataset, { out, report, signal: controller.signal }), Interrupted);
+    await resumeRun({ out, report: () => {} });
+    for (const file of ["dense.f32", "rows.f32"]) {
+      assert.deepEqual(Deno.readFileSync(`${out}/last/${file}`), Deno.readFileSync(`${whole}/last/${file}`), file);
+    }
+  });
+}
+
+Deno.test("a model that was trained with dropout scores without, and another run may go on from it without", async () => {
+  using directory = new TemporaryDirectory();
+  const dataset = dataOf(directory);
+  const out = directory.join("run");
+  const found: string[] = [];
+  const report = (event: RunEvent) => {
+    if (event.event === "evaluation") found.push(`${event.split} ${event.auc} ${event.logloss}`);
+  };
+  await startRun(configOf({ dropout: 0.5 }), dataset, { out, report });
+  for (const { split, auc, logloss } of await evaluateRun(out, [], () => {})) {
+    assert.ok(found.includes(`${split} ${auc} ${logloss}`), `${split}: ${auc} is none of ${found}`);
+  }
+  const from = { out: directory.join("next"), from: out, report: () => {} };
+  await startRun(configOf({ dropout: 0 }), dataset, from);
+});
+
+Deno.test("means are refused where every bag has one value", async () => {
+  using directory = new TemporaryDirectory();
+  const start = startRun(configOf({ pooling: "mean" }), dataOf(directory, false), {
+    out: directory.join("run"),
+    report: () => {},
+  });
+  await assert.rejects(
+    start,
+    (error) => error instanceof HotsetError && /with --pooling mean: every/.test(error.message),
+  );
+});
