@@ -1,7 +1,7 @@
 import type { Command } from "commander";
 import { evaluationTable } from "../src/report/tables.ts";
 import { evaluateRun } from "../src/run/score_run.ts";
-import { type Common, spooled, type UnknownFlags, withUnknown } from "./common_options.ts";
+import { type Common, spooled, type UnknownFlags, widthOfTerminal, withUnknown } from "./common_options.ts";
 import { run } from "./run.ts";
 import { type ConfigFlags, trainLayer, withTraining } from "./train_options.ts";
 
@@ -23,7 +23,7 @@ export function evaluate(program: Command): void {
           maxUnknown: flags.maxUnknown,
           ...trainLayer(flags),
         });
-        if (!flags.json) console.log(evaluationTable(events));
+        if (!flags.json) console.log(evaluationTable(events, widthOfTerminal()));
       })
     );
 }

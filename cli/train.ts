@@ -5,6 +5,7 @@ import type { Command } from "commander";
 import type { MpiWorld } from "../src/parallel/mpi_world.ts";
 import { Interrupted } from "../src/errors.ts";
 import { demoText, resultTable } from "../src/report/tables.ts";
+import { wrapped } from "../src/format.ts";
 import { ClaimedRun } from "../src/run/claimed_run.ts";
 import { type Preset, resolveConfig, type TrainConfig } from "../src/config/config.ts";
 import { demoConfig, runDemo } from "../src/run/demo.ts";
@@ -13,7 +14,7 @@ import { TensorBoardLog } from "../src/events/tensorboard.ts";
 import type { Interrupt } from "./interrupt.ts";
 import { trainBestOf } from "../src/run/best_seed.ts";
 import { resumeRun, trainOn } from "../src/run/run.ts";
-import { type Common, HOME, namedCache, noInputs, rawOptions, spooled } from "./common_options.ts";
+import { type Common, HOME, namedCache, noInputs, rawOptions, spooled, widthOfTerminal } from "./common_options.ts";
 import { expectOneProcess, fail, inWorld, run } from "./run.ts";
 import { type ConfigFlags, configOf, PRESET, type TrainFlags, trainLayer, withAllOfTraining } from "./train_options.ts";
 
@@ -106,7 +107,7 @@ async function trainHere(
       const demo = await runDemo(resolve(flags.preset, demoConfig(layer, world === undefined), layer), options);
       results(demo.results);
       if (first && flags.report !== undefined) await writeReport(demo.results.at(-1)!.run, flags.report);
-      if (first && !flags.json) console.log(`\n${demoText(demo)}`);
+      if (first && !flags.json) console.log(`\n${wrapped(demoText(demo), widthOfTerminal() ?? Infinity)}`);
     } else {
       if (inputs.length === 0) throw noInputs(flags, "Cannot train: name a dataset or raw files, or use --demo");
       const guesses = world === undefined && flags.from === undefined;
@@ -146,5 +147,7 @@ async function writeReport(run: string, file: string, data?: string): Promise<vo
 }
 
 function print(results: readonly ResultEvent[], { json }: Common): void {
-  if (!json) console.log(`${resultTable(results)}\n\nRuns: ${results.map((result) => result.run).join(", ")}`);
+  if (json) return;
+  const runs = results.map((result) => result.run).join(", ");
+  console.log(`${resultTable(results, widthOfTerminal())}\n\nRuns: ${runs}`);
 }

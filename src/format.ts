@@ -37,6 +37,15 @@ export function seconds(value: number): string {
   return value < 10 ? `${value.toFixed(1)} s` : `${Math.round(value)} s`;
 }
 
+/** A duration that is estimated: `45 s`, `3 min 20 s`, `2 h 5 min`. */
+export function duration(value: number): string {
+  const whole = Math.round(value);
+  if (whole < 60) return `${whole} s`;
+  if (whole < 3600) return `${Math.floor(whole / 60)} min ${whole % 60} s`;
+  const minutes = Math.round(whole / 60);
+  return `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
+}
+
 /** A time in ISO 8601 as `2026-11-26 20:53` in the local time zone. */
 export function localTime(iso: string): string {
   const time = new Date(iso);

@@ -119,6 +119,8 @@ export interface ProgressEvent {
   readonly event: "progress";
   /** Complete epochs. */
   readonly epoch: number;
+  /** Epochs of the whole run; absent from runs of version 0.1. */
+  readonly epochs?: number | undefined;
   /** Steps since the beginning of the run. */
   readonly step: number;
   /** Steps of the whole run. */

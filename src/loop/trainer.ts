@@ -255,6 +255,7 @@ export class Trainer {
     this.#options.report({
       event: "progress",
       epoch: this.#state.epoch,
+      epochs: this.#options.config.epochs,
       step: this.#state.step,
       steps: this.#steps,
       loss,

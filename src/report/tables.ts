@@ -7,7 +7,7 @@ import type { DemoResult } from "../run/demo.ts";
 import type { Split } from "../dataset/dataset.ts";
 import type { Metrics } from "../events/metrics.ts";
 import type { CheckpointMetrics, EvaluationEvent, ResultEvent } from "../events/events.ts";
-import { bytes, count, percent, seconds, unknownText } from "../format.ts";
+import { bytes, count, percent, seconds, unknownText, wrapped } from "../format.ts";
 
 const PLAIN = {
   chars: {
@@ -34,7 +34,7 @@ const PLAIN = {
 export function table(head: string[], rows: string[][]): string {
   const lines = new Table({ ...PLAIN, head, colAligns: head.map((_, i) => i === 0 ? "left" : "right") });
   lines.push(...rows);
-  return lines.toString();
+  return lines.toString().split("\n").map((line) => line.trimEnd()).join("\n");
 }
 
 /**
@@ -51,8 +51,7 @@ export function demoText({ results: [plain, compared], bestAuc, equal }: DemoRes
     return `${bound}
 In memory: ${count(plain.samplesPerSecond)} samples/s. With room for ${count(slots)} rows, all others on the disk: ${
       count(compared.samplesPerSecond)
-    } samples/s,
-${percent(compared.samplesPerSecond / plain.samplesPerSecond)} of that; ${
+    } samples/s, ${percent(compared.samplesPerSecond / plain.samplesPerSecond)} of that; ${
       count(computed)
     } rows were computed at first use, ${count(read)} read and ${count(written)} written (${
       bytes(diskBytes)
@@ -61,8 +60,7 @@ ${checkpoints.trim()}`.trimEnd();
   }
   if (compared === undefined || compared.device !== plain.device) return bound;
   return `${bound}
-No GPU was used: mode ${compared.mode} keeps hot rows where the compute is, and on a CPU all rows are there already, so there
-is little left to gain. FAE is meant for GPUs. The AUCs differ because batches contain other samples, in another order.`;
+No GPU was used: mode ${compared.mode} keeps hot rows where the compute is, and on a CPU all rows are there already, so there is little left to gain. FAE is meant for GPUs. The AUCs differ because batches contain other samples, in another order.`;
 }
 
 /** Text of a profile: embedding tables, coverage of each budget, and a summary. */
@@ -199,12 +197,10 @@ const GROUPS_EXPLAINED =
   "GAUC: mean AUC of the groups, weighted by their samples. logloss by group: mean of the groups, each counted once.";
 
 /**
- * Results of runs side by side: metrics of the best checkpoint, then those of the last one if it is another; with a
- * device, also transfers and launches.
+ * Results of runs side by side, in 80 columns: metrics of the best checkpoint, then those of the last one if it is
+ * another; below, hot rows and work with devices. Text is wrapped to `columns`.
  */
-export function resultTable(results: readonly ResultEvent[]): string {
-  const onDevice = results.some(({ hostToDeviceBytes }) => hostToDeviceBytes > 0);
-  const work = ["to device", "to host", "launches hot", "cold"];
+export function resultTable(results: readonly ResultEvent[], columns = Infinity): string {
   const grouped = results.some(({ byGroup }) => byGroup !== undefined);
   const metrics = ({ auc, logloss, accuracy, byGroup }: CheckpointMetrics) => [
     auc.toFixed(4),
@@ -214,39 +210,48 @@ export function resultTable(results: readonly ResultEvent[]): string {
   ];
   const rows = results.flatMap((result) => {
     const { best, last } = result;
-    const same = best.step === last.step;
+    const isOne = best.step === last.step;
     return [
       [
-        result.moved === undefined ? result.mode : `${result.mode}, rows on disk`,
+        placementOf(result),
         count(result.samplesPerSecond),
         seconds(result.seconds),
-        `${same ? "best and last" : "best"}, step ${count(best.step)}`,
+        `${isOne ? "" : "best "}${count(best.step)}`,
         ...metrics(best),
-        percent(result.hotSampleShare),
-        `${count(result.hotRows)} (${bytes(result.hotBytes)})`,
-        ...(onDevice ? workOf(result) : []),
       ],
-      ...(same ? [] : [["", "", "", `last, step ${count(last.step)}`, ...metrics(last)]]),
+      ...(isOne ? [] : [["", "", "", `last ${count(last.step)}`, ...metrics(last)]]),
     ];
   });
   const splits = [...new Set(results.map(({ split }) => split))].join(", ");
-  const text = table(
-    [
-      ...["mode", "samples/s", "training", "checkpoint", "AUC", "logloss", "accuracy"],
-      ...(grouped ? ["GAUC"] : []),
-      ...["samples hot", "hot rows"],
-      ...(onDevice ? work : []),
-    ],
-    rows,
-  );
-  return `${text}\n\nFigures of the ${splits} split. evaluate, predict and export use the best checkpoint.\n${
-    [RANKING_EXPLAINED, ...countedLines(results)].join("\n")
-  }`;
+  const head = ["mode", "samples/s", "training", "step", "AUC", "logloss", "accuracy", ...(grouped ? ["GAUC"] : [])];
+  const text = [
+    ...results.flatMap(workOf),
+    `Figures of the ${splits} split. evaluate, predict and export use the best checkpoint.`,
+    RANKING_EXPLAINED,
+    ...countedLines(results),
+  ].join("\n");
+  return `${table(head, rows)}\n\n${wrapped(text, columns)}`;
 }
 
-function workOf({ hostToDeviceBytes, deviceToHostBytes, launchesPerStep }: ResultEvent): string[] {
+function placementOf({ mode, moved }: ResultEvent): string {
+  return moved === undefined ? mode : `${mode}+disk`;
+}
+
+/** Lines about hot rows and a device, if a run had them. */
+function workOf(result: ResultEvent): string[] {
+  const { mode, hotRows, hotBytes, hotSampleShare, hostToDeviceBytes, deviceToHostBytes, launchesPerStep } = result;
   const { hot, cold } = launchesPerStep;
-  return [bytes(hostToDeviceBytes), bytes(deviceToHostBytes), hot.toFixed(1), cold.toFixed(1)];
+  return [
+    ...(hotRows === 0
+      ? []
+      : [`${mode}: ${count(hotRows)} hot rows (${bytes(hotBytes)}), ${percent(hotSampleShare)} of the samples hot.`]),
+    ...(hostToDeviceBytes === 0 ? [] : [
+      `${mode}: ${bytes(hostToDeviceBytes)} copied to the device, ${
+        bytes(deviceToHostBytes)
+      } to the host; launches a ` +
+      `hot step ${hot.toFixed(1)}, a cold one ${cold.toFixed(1)}.`,
+    ]),
+  ];
 }
 
 /** The text of a finding without its indented lines, which list all attempts. */
@@ -311,9 +316,10 @@ function countedLines(
   return [...weighted, ...(lines.length === 0 ? [] : [GROUPS_EXPLAINED, ...lines])];
 }
 
-/** Metrics of splits. */
-export function evaluationTable(events: readonly EvaluationEvent[]): string {
+/** Metrics of splits; text is wrapped to `columns`. */
+export function evaluationTable(events: readonly EvaluationEvent[], columns = Infinity): string {
   const metrics = table(["split", ...metricNames(events)], events.map((event) => [event.split, ...metricCells(event)]));
   const unknown = events.map(({ split, unknownShare = {} }) => `The ${split} split has ${unknownText(unknownShare)}`);
-  return [metrics, "", RANKING_EXPLAINED, PROBABILITY_EXPLAINED, ...countedLines(events), "", ...unknown].join("\n");
+  const text = [RANKING_EXPLAINED, PROBABILITY_EXPLAINED, ...countedLines(events), "", ...unknown].join("\n");
+  return `${metrics}\n\n${wrapped(text, columns)}`;
 }

@@ -5,11 +5,12 @@ import type { Split } from "../dataset/dataset.ts";
 import type { UnknownShare } from "../dataset/unknown_values.ts";
 import type { Report, RunEvent } from "../events/events.ts";
 import { count, percent, seconds, unknownText, wrapped } from "../format.ts";
+import { type Progress, progressLine, progressText, RemainingTime } from "./progress_line.ts";
 
 /** Milliseconds after which a stage shows a bar. */
 const BAR_AFTER_MS = 1000;
-/** Minimum milliseconds between lines of progress without a terminal. */
-const LINE_EVERY_MS = 5000;
+/** Minimum milliseconds between lines of progress without a terminal: in the first minute, and then. */
+const LINE_EVERY_MS = [5000, 60_000] as const;
 /** Width of a terminal that reports none. */
 const COLUMNS = 80;
 
@@ -35,22 +36,22 @@ export class Terminal implements Disposable {
   readonly #interactive = Deno.stderr.isTerminal();
   // Read once: a terminal that was closed has no size.
   readonly #columns = this.#interactive ? Deno.consoleSize().columns || COLUMNS : Infinity;
+  readonly #since = performance.now();
   #bar: { readonly key: string; readonly bar: cliProgress.SingleBar } | undefined;
   #stage = { name: "", since: 0 };
   #lastLine = 0;
-  /** Text next to the latest bar. */
-  #text = { key: "", text: "" };
+  #remaining = { key: "", time: new RemainingTime() };
+  /** What training reported last. */
+  #training: Progress["training"];
 
   /** Receives events; bind it as a Report. */
   readonly report: Report = (event: RunEvent) => {
     switch (event.event) {
       case "stage":
         return this.#showStage(event.stage, event.fraction);
-      case "progress": {
-        const speed = `${count(event.samplesPerSecond)} samples/s`;
-        const text = `${speed}, loss ${event.loss.toFixed(4)}, hot ${percent(event.hotShare)}`;
-        return this.#showBar("train", event.step / event.steps, text);
-      }
+      case "progress":
+        this.#training = { ...event, epoch: event.epoch + 1 };
+        return this.#showBar("train", event.step / event.steps);
       case "evaluation":
         return this.line(
           `${event.split} after step ${count(event.step)}: AUC ${event.auc.toFixed(4)}, logloss ` +
@@ -112,27 +113,27 @@ export class Terminal implements Disposable {
     if (now - this.#stage.since > BAR_AFTER_MS) this.#showBar(name, fraction);
   }
 
-  /** Without a text, the last one of the same bar remains. */
-  #showBar(key: string, fraction: number, text = this.#text.key === key ? this.#text.text : ""): void {
-    this.#text = { key, text };
-    const payload = { text: text && ` | ${text}` };
+  #showBar(key: string, fraction: number): void {
+    const now = performance.now();
+    if (this.#remaining.key !== key) this.#remaining = { key, time: new RemainingTime() };
+    const remaining = this.#remaining.time.after(fraction, now);
+    const progress = { name: key, fraction, remaining, training: key === "train" ? this.#training : undefined };
     if (!this.#interactive) {
-      const now = performance.now();
-      if (now - this.#lastLine < LINE_EVERY_MS) return;
+      const [atFirst, later] = LINE_EVERY_MS;
+      if (now - this.#lastLine < (now - this.#since < later ? atFirst : later)) return;
       this.#lastLine = now;
-      console.error(`${key} ${percent(fraction)} ${text}`.trimEnd());
+      console.error(progressText(progress));
       return;
     }
+    // A line as wide as the terminal would leave the cursor in the next one.
+    const payload = { line: progressLine(progress, this.#columns - 1) };
     if (this.#bar?.key !== key) {
       this.clear();
       const bar = new cliProgress.SingleBar({
-        format: `${key} {bar} {percentage}% | ETA {eta_formatted}{text}`,
+        format: "{line}",
         stream: process.stderr,
         clearOnComplete: true,
         hideCursor: true,
-        barCompleteChar: "█",
-        barIncompleteChar: "░",
-        barsize: 28,
         linewrap: null,
       });
       bar.start(1000, 0, payload);

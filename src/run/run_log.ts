@@ -50,6 +50,7 @@ const line = z.discriminatedUnion("event", [
   z.object({
     event: z.literal("progress"),
     epoch: count,
+    epochs: count.optional(),
     step: count,
     steps: count,
     loss: figure,

@@ -44,7 +44,7 @@ slowTest("from a raw log to scores, stage by stage", async () => {
     ...["data", "--hot-memory", "512KiB", "--batch-size", "64", "--learning-rate", "0.1", ...TINY_MODEL],
   );
   assert.deepEqual(artifacts(), before, "train takes the profile and the layout that are there");
-  const [, auc, logloss] = /^fae .* best and last, step \d+ +(\S+) +(\S+)/m.exec(table)!;
+  const [, auc, logloss] = /^fae .* s +\d+ +(\S+) +(\S+)/m.exec(table)!;
   assert.match(table, /^Runs: hotset\/run-1$/m);
 
   const metrics = jsonLines(await place.succeed("evaluate", "hotset/run-1", "--json"));

@@ -49,7 +49,7 @@ for (const other of WAYS.slice(0, seriesLength({ test: 2, all: 3, evidence: 3 })
       /^Best checkpoint: step \d+ \(validation AUC 0\.\d{4}\)\. evaluate, predict and export use it\.$/.test(event.text)
     ));
     const text = resultTable([result]);
-    assert.match(text, new RegExp(`best, step ${best.step} +${best.auc.toFixed(4)} .*\\n +last, step ${last.step} +`));
+    assert.match(text, new RegExp(`best ${best.step} +${best.auc.toFixed(4)} .*\\n +last ${last.step} +`));
     assert.match(text, /Figures of the test split\. .*use the best checkpoint\.\nAUC: share of pairs/);
     // It is the record of the run, and what is told again.
     assert.deepEqual(readRunLog(out).result, result);
@@ -91,6 +91,6 @@ Deno.test("where nothing is saved, or the last checkpoint is the best, there is 
     const result = await startRun({ ...CONFIG, ...other }, dataset, { out, report: () => {} });
     assert.deepEqual(result.best, result.last);
     assert.equal(result.last.step, result.steps);
-    assert.match(resultTable([result]), new RegExp(`best and last, step ${result.steps} `));
+    assert.match(resultTable([result]), new RegExp(` s +${result.steps} +0\\.`));
   }
 });
