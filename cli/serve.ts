@@ -11,6 +11,7 @@ interface ServeFlags extends Common {
   maxBody: number;
   maxRows: number;
   timeout: number;
+  rowMemory?: number;
 }
 
 const LOOPBACK = ["127.0.0.1", "localhost", "::1"];
@@ -41,12 +42,16 @@ export function serve(program: Command): void {
       )
         .default(5),
     )
+    .addOption(
+      new Flag("--row-memory <bytes>", "maximum size of the embedding rows in memory; others are read from the disk")
+        .argParser(reading(readBytes)),
+    )
     .addHelpText("after", "\nExample: hotset serve hotset/run-1 --port 8080")
     .action((directory: string, flags: ServeFlags) =>
       run(flags, async (_report, _, { signal }) => {
-        const { host: hostname, port, maxBody: maxBodyBytes, maxRows, timeout } = flags;
+        const { host: hostname, port, maxBody: maxBodyBytes, maxRows, timeout, rowMemory } = flags;
         const server = await ScoringServer.start(directory, {
-          ...{ hostname, port, maxBodyBytes, maxRows, timeoutMs: 1000 * timeout },
+          ...{ hostname, port, maxBodyBytes, maxRows, timeoutMs: 1000 * timeout, rowMemory },
         });
         const { url, facts } = server;
         if (flags.json) console.log(eventLine({ event: "serving", url, run: directory, step: facts.step }));

@@ -77,7 +77,7 @@ export {
 export { packRun } from "../src/run/packed_run.ts";
 export type { UnknownLimit } from "../src/events/unknown_notes.ts";
 export { auc, type GroupMetrics, type Metrics, metricsOf } from "../src/events/metrics.ts";
-export { type ModelFacts, openModel, ScoringModel } from "../src/serving/scoring_model.ts";
+export { type ModelFacts, openModel, type OpenModelOptions, ScoringModel } from "../src/serving/scoring_model.ts";
 export type { EncodedRows, Row } from "../src/dataset/row_encoder.ts";
 export type { RowValue, SingleValue } from "../src/dataset/single_value.ts";
 export type { KeptColumns } from "../src/dataset/kept_columns.ts";

@@ -1,6 +1,7 @@
 /** Scores the rows of concurrent requests together, in small batches so that no request waits long for another. */
 import type { Row } from "../dataset/row_encoder.ts";
 import { setImmediate } from "node:timers";
+import { Breaks } from "../breaks.ts";
 import { Refused } from "./request_body.ts";
 import type { ScoringModel } from "./scoring_model.ts";
 
@@ -40,6 +41,12 @@ export class Batcher {
     this.#queue.push({ model, rows, probabilities, done: 0, deadline, resolve, reject });
     this.#schedule();
     return promise;
+  }
+
+  /** Waits until no request for a model is left. */
+  async finish(model: ScoringModel): Promise<void> {
+    const breaks = new Breaks();
+    while (this.#queue.some((job) => job.model === model)) await breaks.take();
   }
 
   /** Requests that arrive before the next turn of the event loop are scored together. */

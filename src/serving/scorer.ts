@@ -4,10 +4,10 @@ import { HotsetError } from "../errors.ts";
 import type { Checkpoint } from "../checkpoint/checkpoint.ts";
 import { notFinite } from "../checkpoint/weights.ts";
 import type { EncodedRows } from "../dataset/row_encoder.ts";
-import type { RowMatrix } from "../embedding/tables.ts";
 import type { BoundLayer } from "../model/layers/layer.ts";
 import { Network } from "../model/network.ts";
 import { type ModelPlan, planModel } from "../model/shape.ts";
+import { type LookedUpRows, RowsInMemory, RowsOnDisk } from "./looked_up_rows.ts";
 
 /** Maximum samples per forward pass. */
 const MAX_SAMPLES = 256;
@@ -15,44 +15,45 @@ const MAX_SAMPLES = 256;
 const LOOKUPS_A_BAG = 2;
 
 /** Computes logits. Allocates only if a batch has more lookups than any before. */
-export class Scorer {
+export class Scorer implements Disposable {
   /** Maximum samples of a call of `logits`. */
   readonly capacity = MAX_SAMPLES;
   readonly #host: HostBackend;
   readonly #plan: ModelPlan;
   readonly #bags: boolean;
-  readonly #table: RowMatrix;
+  readonly #rows: LookedUpRows;
   readonly #dense: Buffer;
   readonly #pooled: Buffer;
   readonly #offsets: Buffer;
   readonly #network: Network;
   readonly #layers: BoundLayer;
   readonly #bagsOfSample: number;
-  #indices: Buffer;
 
   /**
-   * Loads a checkpoint into the memory of a backend. With `bags` a sample can have any number of lookups in a table.
+   * Loads a checkpoint into the memory of a backend; its rows only if `cacheBytes`, the memory for them, is undefined.
+   * With `bags` a sample can have any number of lookups in a table.
    */
-  constructor(host: HostBackend, checkpoint: Checkpoint, bags: boolean) {
+  constructor(host: HostBackend, checkpoint: Checkpoint, bags: boolean, cacheBytes?: number) {
     const plan = planModel(checkpoint.body.model);
     const { dim, tableRows, bottom, steps = 1 } = plan.shape;
     this.#host = host;
     this.#plan = plan;
     this.#bags = bags;
-    this.#table = {
-      backend: host,
-      rows: plan.rows,
-      weights: host.allocateTable(plan.rows * dim, "the embedding tables"),
-      state: undefined,
-    };
     const parameters = host.allocate(plan.denseWords, "dense parameters");
-    checkpoint.load({ host, device: host, parameters, denseState: undefined, full: this.#table }, plan.shape);
+    const dense = { host, device: host, parameters, denseState: undefined };
     this.#bagsOfSample = steps * tableRows.length;
     const tableWords = MAX_SAMPLES * this.#bagsOfSample;
+    const lookups = tableWords * (bags ? LOOKUPS_A_BAG : 1);
+    if (cacheBytes === undefined) {
+      const rows = this.#rows = new RowsInMemory(host, plan, lookups);
+      checkpoint.load({ ...dense, full: rows.matrix }, plan.shape);
+    } else {
+      checkpoint.loadDense(dense);
+      this.#rows = new RowsOnDisk(host, plan, lookups, checkpoint, cacheBytes);
+    }
     this.#dense = host.allocate(MAX_SAMPLES * steps * (bottom[0] ?? 0), "dense features");
     this.#pooled = host.allocate(tableWords * dim, "pooled rows");
     this.#offsets = host.allocate(tableWords + 1, "offsets");
-    this.#indices = host.allocate(tableWords * (bags ? LOOKUPS_A_BAG : 1), "indices");
     const gradients = host.allocate(plan.denseWords, "dense gradients");
     this.#network = new Network(plan, MAX_SAMPLES, { device: host, parameters, gradients });
     // Gradients are never computed, so no buffer is needed for them.
@@ -77,11 +78,10 @@ export class Scorer {
     const host = this.#host;
     const { dim } = this.#plan.shape;
     host.upload(dense, this.#dense);
-    if (indices.length > this.#indices.words) this.#indices = host.allocate(2 * indices.length, "indices");
-    host.upload(indices, this.#indices);
+    const { table, positions } = this.#rows.take(indices);
     if (this.#bags) host.upload(offsets!, this.#offsets);
-    const places = this.#bags ? this.#offsets : undefined;
-    host.pool(count * this.#bagsOfSample, dim, this.#table.weights, this.#indices, places, this.#pooled);
+    const begins = this.#bags ? this.#offsets : undefined;
+    host.pool(count * this.#bagsOfSample, dim, table, positions, begins, this.#pooled);
     this.#layers.forward(count);
     const logits = host.floats(this.#network.logits).subarray(0, count);
     const wrong = notFinite(logits);
@@ -93,5 +93,10 @@ export class Scorer {
         `dense features far larger than those trained on`,
       { code: "diverged" },
     );
+  }
+
+  /** Closes the files of rows on disk. */
+  [Symbol.dispose](): void {
+    this.#rows[Symbol.dispose]();
   }
 }

@@ -26,7 +26,7 @@ export interface ModelFacts {
 }
 
 /**
- * A trained model whose tables, parameters and dictionary are in this process's memory. It scores on the calling
+ * A trained model whose parameters and dictionary are in this process's memory, and its tables unless they were limited. It scores on the calling
  * thread, with the same bits as `predict --blas wasm`. Dispose of it when it is no longer needed.
  */
 export class ScoringModel implements Disposable {
@@ -122,8 +122,9 @@ export class ScoringModel implements Disposable {
     return undefined;
   }
 
-  /** Frees the model's memory. */
+  /** Frees the model's memory, and closes its files. */
   [Symbol.dispose](): void {
+    this.#scorer?.[Symbol.dispose]();
     this.#scorer = undefined;
   }
 }
@@ -132,16 +133,29 @@ function fill(probabilities: Float32Array, first: number, logits: Float32Array):
   for (let i = 0; i < logits.length; i++) probabilities[first + i] = probabilityOf(logits[i]);
 }
 
+/** Options for opening a model. */
+export interface OpenModelOptions {
+  /**
+   * Maximum bytes of embedding rows in memory. Rows that are not there are read from the checkpoint when they are looked
+   * up, with the same bits. Default: all rows are in memory.
+   */
+  readonly rowMemory?: number | undefined;
+}
+
 /**
  * Loads the best checkpoint of a run, with the dictionary of its data, to score rows in memory. Throws HotsetError if
  * it cannot be read, or if a column's format can be read only from files.
  */
-export async function openModel(path: string): Promise<ScoringModel> {
-  return (await openOther(path, undefined))!;
+export async function openModel(path: string, options: OpenModelOptions = {}): Promise<ScoringModel> {
+  return (await openOther(path, undefined, options))!;
 }
 
 /** The same; undefined if the best checkpoint is `known`. @internal */
-export async function openOther(path: string, known: string | undefined): Promise<ScoringModel | undefined> {
+export async function openOther(
+  path: string,
+  known: string | undefined,
+  { rowMemory }: OpenModelOptions,
+): Promise<ScoringModel | undefined> {
   using opened = UsableRun.open(path);
   const run = opened.directory;
   const dataset = openTrainedOn(run, "score with");
@@ -160,6 +174,6 @@ export async function openOther(path: string, known: string | undefined): Promis
       tables: Object.fromEntries(tables.map(({ name, rows }) => [name, rows])),
       dense,
     };
-    return new ScoringModel(facts, dataset, encoder, new Scorer(host, checkpoint, dataset.body.bags));
+    return new ScoringModel(facts, dataset, encoder, new Scorer(host, checkpoint, dataset.body.bags, rowMemory));
   });
 }

@@ -3,10 +3,10 @@ import { HotsetError, messageOf } from "../errors.ts";
 import { Batcher } from "./batcher.ts";
 import { readRows, Refused, type RequestLimits } from "./request_body.ts";
 import { RequestMetrics, type Sample } from "./server_metrics.ts";
-import { type ModelFacts, openModel, openOther, type ScoringModel } from "./scoring_model.ts";
+import { type ModelFacts, openModel, type OpenModelOptions, openOther, type ScoringModel } from "./scoring_model.ts";
 
 /** Address and limits of a server. */
-export interface ServerOptions extends RequestLimits {
+export interface ServerOptions extends RequestLimits, OpenModelOptions {
   readonly hostname: string;
   /** Port; 0 for any free port. */
   readonly port: number;
@@ -56,7 +56,7 @@ export class ScoringServer {
    * cannot be used.
    */
   static async start(run: string, options: ServerOptions): Promise<ScoringServer> {
-    const model = await openModel(run);
+    const model = await openModel(run, options);
     try {
       return new ScoringServer(model, options);
     } catch (error) {
@@ -87,10 +87,12 @@ export class ScoringServer {
 
   async #loadNewer(): Promise<boolean> {
     const { path, checkpoint } = this.#model.facts;
-    const model = await openOther(path, checkpoint);
+    const model = await openOther(path, checkpoint, this.#options);
     if (model === undefined) return false;
+    using earlier = this.#model;
     this.#model = model;
     this.#reloads++;
+    await this.#batcher.finish(earlier);
     return true;
   }
 

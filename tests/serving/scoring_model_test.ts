@@ -77,6 +77,24 @@ slowTest("score gives predict's bits for rows of the Criteo format, and encoded 
   }
 });
 
+for (const memory of [null, { share: 0.05 }]) {
+  const where = memory === null ? "a file" : "segments of a log";
+  Deno.test(`a model whose rows stay on disk, in ${where}, gives the same bits with any memory for rows`, async () => {
+    using trained = await TrainedRun.create(COLUMNS, {}, { memory });
+    assert.equal(Deno.readTextFileSync(`${trained.run}/best/manifest.json`).includes("rowLog"), memory !== null);
+    using inMemory = await openModel(trained.run);
+    const expected = inMemory.score(ROWS);
+    for (const rowMemory of [1, 500, 1e6]) {
+      using model = await openModel(trained.run, { rowMemory });
+      assert.deepEqual(model.score(ROWS), expected, `${rowMemory} bytes`);
+      assert.deepEqual(inParts((rows) => model.score(rows), ROWS), [...expected], `${rowMemory} bytes, again`);
+    }
+    for (const rowMemory of [0, -1, 1.5, NaN]) {
+      await assert.rejects(openModel(trained.run, { rowMemory }), { name: "UsageError", message: /rowMemory must be/ });
+    }
+  });
+}
+
 Deno.test("what a row cannot be is told with its row and column, and counts as no lookup", async () => {
   using trained = await TrainedRun.create();
   using model = await openModel(trained.run);
