@@ -25,9 +25,6 @@ export interface DeviceCacheSizes {
 /** Without a disk the host and the copies are one step ahead of the device. */
 export const DEVICE_LOOK_AHEAD = 1;
 
-/** All rows in host memory, at the positions of their numbers. */
-export const ALL_ROWS: HostRows = { announceGroup() {}, locateGroup() {}, finishGroup() {} };
-
 const NO_ROWS = new Uint32Array(0);
 
 /** The devices of all ranks, which cache the same rows. */
@@ -39,6 +36,8 @@ export interface CachingDevices {
   readonly moves: readonly RowMoves[];
   /** Queues the copies of `moves[number]` on every device, after all steps so far. */
   move(number: number): void;
+  /** Waits until all ranks have begun the last of these copies, before which those of earlier moves are over. */
+  waitForMoves(): void;
   /** Waits until everything that was queued is done. */
   drain(): void;
 }
@@ -47,7 +46,7 @@ export interface CachingDevices {
 export class DeviceCache {
   readonly counts: CacheCounts = { rows: 0, fetched: 0, written: 0 };
   readonly #devices: CachingDevices;
-  readonly #tables: HostRows;
+  readonly #tables: HostRows | undefined;
   readonly #sizes: DeviceCacheSizes;
   #plan: LookAheadPlan;
   readonly #scored: ScoredRows;
@@ -57,11 +56,19 @@ export class DeviceCache {
   #finished = 0;
   /** The last of the lists, for moves outside the plan. */
   readonly #own: RowMoves;
-  /** True if the rows of the last move may not be in host memory yet. */
-  #leaving = false;
+  /** Groups of rows that devices copy from and to the tables. */
+  #groups = 0;
 
-  /** `lookupCapacity` is that of a batch, also of one that is only scored. */
-  constructor(devices: CachingDevices, tables: HostRows, sizes: DeviceCacheSizes, lookupCapacity: number) {
+  /**
+   * Without `tables` host memory has all rows, at the positions of their numbers. `lookupCapacity` is that of a batch, also
+   * of one that is only scored.
+   */
+  constructor(
+    devices: CachingDevices,
+    tables: HostRows | undefined,
+    sizes: DeviceCacheSizes,
+    lookupCapacity: number,
+  ) {
     this.#devices = devices;
     this.#tables = tables;
     this.#sizes = sizes;
@@ -148,7 +155,7 @@ export class DeviceCache {
   }
 
   #announceGroup({ rows, count, written }: RowMoves): void {
-    if (count > 0) this.#tables.announceGroup(rows, count, written);
+    if (count > 0) this.#tables?.announceGroup(rows, count, written);
   }
 
   /** The last list, without rows, once no device reads it. */
@@ -168,10 +175,18 @@ export class DeviceCache {
   #move(number: number): void {
     const { rows, count } = this.#devices.moves[number];
     if (count === 0) return;
-    this.#tables.locateGroup(rows, count);
+    if (this.#tables !== undefined) {
+      this.#finishGroups(1);
+      this.#tables.locateGroup(rows, count);
+      this.#groups++;
+    }
     this.#devices.move(number);
-    if (this.#leaving) this.#tables.finishGroup(); // the devices copied the rows of the group before first
-    this.#leaving = true;
+  }
+
+  /** Ends the groups whose rows are in host memory: all but the last, after which none has been moved. */
+  #finishGroups(left: 0 | 1): void {
+    if (this.#groups > left) this.#devices.waitForMoves();
+    for (; this.#groups > left; this.#groups--) this.#tables!.finishGroup();
   }
 
   /** Waits until all rows that left the devices are in host memory. */
@@ -179,8 +194,7 @@ export class DeviceCache {
     this.#emptyOwn();
     this.#devices.move(this.#ownNumber);
     this.#devices.drain();
-    if (this.#leaving) this.#tables.finishGroup();
-    this.#leaving = false;
+    this.#finishGroups(0);
   }
 
   #expectIdle(): void {

@@ -11,8 +11,8 @@ import type { RowBlock } from "./tables.ts";
  */
 export const DISK_LOOK_AHEAD = 3;
 /**
- * Groups of rows announced to host memory ahead of the oldest unfinished one: those of the steps that are planned, and one
- * whose rows are on their way to the host.
+ * Groups of rows announced to host memory ahead of the oldest unfinished one: those of the steps that are planned, and two
+ * that devices copy, the rows of which may be on their way to the host.
  */
 export const GROUPS_AHEAD = DISK_LOOK_AHEAD + 1;
 

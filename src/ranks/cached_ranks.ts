@@ -57,7 +57,8 @@ export class CachedRanks extends RankGroup {
     owned: Disposable,
     { rows, lookAhead, world = ALONE }: RowMovers = {},
   ) {
-    const beside = ranks instanceof LocalRank ? 0 : 1;
+    const onDevices = lookAhead !== undefined;
+    const beside = onDevices || ranks instanceof LocalRank ? 0 : 1;
     super(ranks.memory, lookAhead ?? cache.lookAhead - beside);
     const { plan, batchShape, full, host } = ranks.memory;
     this.ranks = ranks.ranks;
@@ -149,6 +150,7 @@ export class CachedRanks extends RankGroup {
     const { savedRows, body: { seed } } = checkpoint;
     const moves = this.#cache.store !== undefined;
     if (moves) checkpoint.loadDense(this.memory);
+    this.post(Command.fromMirror, 0, 0);
     this.drain();
     if (savedRows !== undefined) this.#cached.adopt(savedRows);
     else this.#cached.initialise(seed);

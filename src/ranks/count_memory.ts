@@ -6,7 +6,7 @@ import { ALONE, DONE, HostGroup } from "../parallel/host_group.ts";
 import type { HostVector, ProcessGroup, ProcessGroups, Work } from "../parallel/process_group.ts";
 import { Batch, batchSections } from "../layout/batch.ts";
 import { Command, Rank } from "./rank.ts";
-import { ALL_ROWS, DeviceCache } from "../embedding/device_cache.ts";
+import { DeviceCache } from "../embedding/device_cache.ts";
 import { RowMoves } from "../embedding/row_moves.ts";
 import { rowStateWords } from "../optimizer/optimizers.ts";
 import { allocateOnDevice, allocateTrainState, type TrainState, type TrainStateOptions } from "./train_state.ts";
@@ -133,8 +133,8 @@ function moveRows(state: TrainState, ranks: readonly Rank[], fetched: number, st
       rank.execute(Command.moveCached, number, 0);
     }
   };
-  const devices = { moves, move, drain() {} };
-  const planned = new DeviceCache(devices, ALL_ROWS, { slots, batchRows }, batchShape.lookupCapacity);
+  const devices = { moves, move, waitForMoves() {}, drain() {} };
+  const planned = new DeviceCache(devices, undefined, { slots, batchRows }, batchShape.lookupCapacity);
   const batch = new Batch(batchShape);
   for (const firstRow of [0, batchRows, batchRows + fetched, batchRows + 2 * fetched]) {
     batch.words[Header.distinct] = batchRows;

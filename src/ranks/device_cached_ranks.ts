@@ -1,5 +1,5 @@
 /** Ranks on devices whose memory is smaller than the tables: rows are cached on every device, host memory has all. */
-import { ALL_ROWS, type CachingDevices, DEVICE_LOOK_AHEAD, DeviceCache } from "../embedding/device_cache.ts";
+import { type CachingDevices, DEVICE_LOOK_AHEAD, DeviceCache } from "../embedding/device_cache.ts";
 import { initialiseMatrix } from "../embedding/initialise.ts";
 import { RowMoves } from "../embedding/row_moves.ts";
 import type { HostRows } from "../embedding/tables.ts";
@@ -7,16 +7,17 @@ import type { Checkpoint } from "../checkpoint/checkpoint.ts";
 import { Command } from "./rank.ts";
 import { RankGroup } from "./rank_group.ts";
 
-/** The plan of the cache on the devices of ranks. */
+/** The plan of the cache on the devices of ranks. Without `tables` the full tables of the ranks have all rows. */
 export function planDeviceCache(
   ranks: RankGroup,
-  tables: HostRows,
+  tables?: HostRows,
   lookAhead: number = DEVICE_LOOK_AHEAD,
 ): DeviceCache {
   const { cache, cacheMoves, host, batchShape } = ranks.memory;
   const devices: CachingDevices = {
     moves: cacheMoves.map((words) => new RowMoves(host.floats(words))),
     move: (number) => ranks.post(Command.moveCached, number, 0),
+    waitForMoves: () => ranks.waitForMoves(),
     drain: () => ranks.drain(),
   };
   return new DeviceCache(devices, tables, { ...cache!, lookAhead }, batchShape.lookupCapacity);
@@ -35,7 +36,7 @@ export class DeviceCachedRanks extends RankGroup {
     this.ranks = ranks.ranks;
     this.device = ranks.device;
     this.#ranks = ranks;
-    this.#cache = planDeviceCache(ranks, ALL_ROWS);
+    this.#cache = planDeviceCache(ranks);
   }
 
   protected send(command: Command, a: number, b: number): void {

@@ -255,27 +255,21 @@ export async function openDeviceCached(
   using opening = new DisposableStack();
   opening.use(device);
   // Host memory sees the rows that move to and from the devices as its batches.
-  const groups = { batchShape, mostDistinct: { cold: 2 * batchRows }, ranks: 1, lookAhead: GROUPS_AHEAD };
+  const groups = { batchShape, mostDistinct: { cold: 2 * batchRows }, ranks, lookAhead: GROUPS_AHEAD };
   const onHost = tier && sizeCache(plan, groups, tier.memory, Deno.memoryUsage().rss);
   if (onHost === undefined) {
     opening.move();
     return new DeviceCachedRanks(await startOnDevices(options, config, hostOptions, workers));
   }
-  if (ranks > 1) {
-    throw new UsageError(
-      "Cannot train in mode cached on several GPUs with rows on a disk: choose --ranks 1, or leave out --memory on a " +
-        "machine whose memory has room for all rows",
-    );
-  }
   using owned = new DisposableStack();
   const cache = { ...onHost, store: await startStore(plan, onHost, tier!, WHOLE, owned) };
   opening.move();
-  const rank = await startOnDevices({ ...options, fullRows: onHost.slots }, config, hostOptions);
-  const tables = new CachedTables({ host, shape: plan.shape, batchShape }, rank.memory.full, cache);
+  const group = await startOnDevices({ ...options, fullRows: onHost.slots }, config, hostOptions);
+  const tables = new CachedTables({ host, shape: plan.shape, batchShape }, group.memory.full, cache);
   const lookAhead = DISK_LOOK_AHEAD;
-  const rows = new DeviceOverDisk(planDeviceCache(rank, tables, lookAhead), tables);
+  const rows = new DeviceOverDisk(planDeviceCache(group, tables, lookAhead), tables);
   tell({ event: "note", text: `There are ${placeOfRows(plan, onHost, tier!, cache.store)}` });
-  return new CachedRanks(rank, cache, owned.move(), { rows, lookAhead });
+  return new CachedRanks(group, cache, owned.move(), { rows, lookAhead });
 }
 
 /** Starts the store of a host's rows that are not in memory. */

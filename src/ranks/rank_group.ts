@@ -257,6 +257,8 @@ export abstract class RankGroup implements AsyncDisposable {
   protected abstract send(command: Command, a: number, b: number): void;
   /** Waits until all queued commands are done. */
   protected abstract settle(): void;
+  /** Waits until all ranks, but not their devices, have done the last command to move cached rows. */
+  waitForMoves(): void {}
   /** Waits until the last command on this slot is done. */
   abstract waitForSlot(slot: number): void;
   abstract [Symbol.asyncDispose](): Promise<void>;

@@ -77,6 +77,8 @@ export class WorkerRanks extends RankGroup {
   readonly #workers: Worker[];
   readonly #mail: Mailbox;
   readonly #slotCommand: number[];
+  /** Number of commands up to the last one that moves cached rows. */
+  #moveCommand = 0;
   #posted = 0;
 
   private constructor(
@@ -145,6 +147,7 @@ export class WorkerRanks extends RankGroup {
     this.#waitFor(this.#posted - RING_COMMANDS + 1);
     this.#queue(command, a, b);
     if (command === Command.train || command === Command.score) this.#slotCommand[a] = this.#posted;
+    if (command === Command.moveCached) this.#moveCommand = this.#posted;
   }
 
   #queue(command: Command, a: number, b: number): void {
@@ -160,6 +163,10 @@ export class WorkerRanks extends RankGroup {
     // A device may be behind its rank, and a device that waits for another one needs that one's rank to wait as well.
     if (this.memory.mirror !== undefined) this.send(Command.synchronize, 0, 0);
     this.#waitFor(this.#posted);
+  }
+
+  override waitForMoves(): void {
+    this.#waitFor(this.#moveCommand);
   }
 
   waitForSlot(slot: number): void {

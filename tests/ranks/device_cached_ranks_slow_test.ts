@@ -6,8 +6,10 @@ import type { Layout } from "../../src/layout/layout.ts";
 import { rowStateWords } from "../../src/optimizer/optimizers.ts";
 import { DeviceCachedRanks } from "../../src/ranks/device_cached_ranks.ts";
 import { openRanks } from "../../src/ranks/placement.ts";
+import { tierOf } from "../../src/ranks/tier.ts";
 import { planFor } from "../../src/run/run.ts";
 import { ensureLayout } from "../../src/run/stages.ts";
+import { contentOf } from "../support/checkpoint_words.ts";
 import { testDevice } from "../support/cuda_device.ts";
 import { seriesLength } from "../support/series.ts";
 import { TemporaryDirectory } from "../support/temporary.ts";
@@ -18,14 +20,25 @@ function rowWords({ dim, optimizer }: TrainConfig): number {
   return dim + rowStateWords(optimizer, dim);
 }
 
-/** Ranks with a device each; with `extraSlots` more than two batches of rows, rows are cached there. */
-function open(config: TrainConfig, ranks: number, dataset: Dataset, layout: Layout, extraSlots?: number) {
+/**
+ * Ranks with a device each; with `extraSlots` more than two batches of rows, rows are cached there, and with `onDisk` a
+ * tenth of all rows in host memory.
+ */
+function open(
+  config: TrainConfig,
+  ranks: number,
+  dataset: Dataset,
+  layout: Layout,
+  extraSlots?: number,
+  onDisk?: string,
+) {
   const { shape, body: { mostDistinct } } = layout;
   const cached = extraSlots === undefined
     ? {}
     : { mode: "cached" as const, hotMemory: 4 * rowWords(config) * (2 * mostDistinct.cold + extraSlots) };
   const placed = { ...config, device: testDevice, ranks, ...cached };
-  return openRanks(placed, planFor(config, dataset), { batchShape: shape, mostDistinct });
+  const tier = onDisk === undefined ? undefined : tierOf(onDisk, { share: 0.1 });
+  return openRanks(placed, planFor(config, dataset), { batchShape: shape, mostDistinct }, undefined, undefined, tier);
 }
 
 const SEEDS = { test: 2, all: 10, evidence: 500 };
@@ -46,6 +59,27 @@ for (let seed = 0; seed < seriesLength(SEEDS); seed++) {
     const { rows, fetched, written } = cached.cached;
     assert.ok(fetched > 0 && fetched < rows, `${fetched} of ${rows} rows were fetched`);
     assert.ok(written > 0, "no row was evicted");
+  });
+}
+
+for (let seed = 0; seed < seriesLength(SEEDS); seed++) {
+  const ranks = 2 + seed % 3;
+  Deno.test(`rows on ${ranks} devices, in memory and on disk give the bits of rows on devices, seed ${seed}`, async () => {
+    using directory = new TemporaryDirectory();
+    const config = configOf(seed);
+    const dataset = datasetOf(directory, seed);
+    using layout = ensureLayout(dataset, undefined, config, { cache: directory.path }, () => {});
+    await using onDevices = await open(config, ranks, dataset, layout);
+    const expected = await train(onDevices, config, dataset, layout, directory.join("a"));
+    const rowsOnDisk = directory.join("rows");
+    await using cached = await open(config, ranks, dataset, layout, [0, 1, 7, 40][seed % 4], rowsOnDisk);
+    assert.equal(cached.ranks, ranks);
+    const actual = await train(cached, config, dataset, layout, directory.join("b"));
+    assert.deepEqual(actual.events, expected.events);
+    assert.deepEqual(contentOf(directory.join("b/last")).vectors, contentOf(directory.join("a/last")).vectors);
+    const { rows, fetched, read } = cached.moved!;
+    assert.ok(fetched > 0 && fetched < rows, `${fetched} of ${rows} rows were fetched`);
+    assert.ok(read > 0, "no row was read from disk");
   });
 }
 

@@ -42,5 +42,7 @@ for (const [ranks, where] of [[1, "a device"], [2, "two devices"]] as const) {
   });
 }
 
-Deno.test("an interrupted run that caches rows on a device goes on within other memory with the same bits", () =>
-  interruptAgainAndAgain({ ...CONFIG, epochs: 2 }));
+for (const [ranks, where] of [[1, "a device"], [2, "two devices"]] as const) {
+  Deno.test(`an interrupted run that caches rows on ${where} goes on within other memory with the same bits`, () =>
+    interruptAgainAndAgain({ ...CONFIG, ranks, epochs: 2 }));
+}
