@@ -67,7 +67,7 @@ async function overLmdb(): Promise<RankGroup> {
   const store = opened.use(
     await StoreThread.start(
       { directory: rows, tableRows, dim, stateWords: rowStateWords(optimizer, dim) },
-      { jobs: lookAhead + 2, rows: batchRows },
+      { jobs: lookAhead + 1, rows: batchRows },
       new URL("./lmdb_worker.ts", import.meta.url),
     ),
   );

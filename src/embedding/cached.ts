@@ -179,9 +179,9 @@ export class CachedTables implements StoredRows, HostRows {
   #arrive(at: number): void {
     const store = this.#cache.store!;
     store.wait(this.#jobs[at]);
-    const { readRecords } = store.job(this.#jobs[at]);
+    const { records } = store.job(this.#jobs[at]);
     const positions = this.#arrivals[at];
-    for (let i = 0, end = this.#arriving[at]; i < end; i++) this.#fromRecord(readRecords, i, positions[i]);
+    for (let i = 0, end = this.#arriving[at]; i < end; i++) this.#fromRecord(records, i, positions[i]);
   }
 
   finish(): void {
@@ -207,7 +207,7 @@ export class CachedTables implements StoredRows, HostRows {
       const job = store.next;
       for (let i = 0; i < written; i++) {
         job.written[i] = writtenRows[i];
-        this.#toRecord(writtenPositions[i], job.writtenRecords, i);
+        this.#toRecord(writtenPositions[i], job.records, i);
       }
       let read = 0;
       for (let i = 0, passed = 0; i < fetched; i++) {
@@ -245,8 +245,8 @@ export class CachedTables implements StoredRows, HostRows {
     const number = store.begun;
     store.begin(0, count);
     store.wait(number);
-    const { readRecords } = store.job(number);
-    for (let i = 0; i < count; i++) this.#fromRecord(readRecords, i, first + i);
+    const { records } = store.job(number);
+    for (let i = 0; i < count; i++) this.#fromRecord(records, i, first + i);
   }
 
   /** Reads rows; requires a store. */
@@ -267,13 +267,13 @@ export class CachedTables implements StoredRows, HostRows {
         store.begin(0, count);
         store.wait(number);
       }
-      const { readRecords } = store.job(number);
+      const { records } = store.job(number);
       for (let k = begin, next = 0; k < i; k++) {
         const position = this.#plan.positionOf(rows[k]);
         if (position < 0) {
           const from = next++ * (dim + words);
-          copyWords(readRecords, from, weights, k * dim, dim);
-          copyWords(readRecords, from + dim, state, k * words, words);
+          copyWords(records, from, weights, k * dim, dim);
+          copyWords(records, from + dim, state, k * words, words);
         } else {
           copyWords(this.#weights, position * dim, weights, k * dim, dim);
           copyWords(this.#state, position * words, state, k * words, words);
@@ -293,10 +293,10 @@ export class CachedTables implements StoredRows, HostRows {
       let count = 0;
       for (; i < rows.length && count < job.written.length; i++, count++) {
         job.written[count] = rows[i];
-        copyWords(weights, i * dim, job.writtenRecords, count * (dim + words), dim);
-        copyWords(state, i * words, job.writtenRecords, count * (dim + words) + dim, words);
+        copyWords(weights, i * dim, job.records, count * (dim + words), dim);
+        copyWords(state, i * words, job.records, count * (dim + words) + dim, words);
         const position = this.#plan.positionOf(rows[i]);
-        if (position >= 0) this.#fromRecord(job.writtenRecords, count, position);
+        if (position >= 0) this.#fromRecord(job.records, count, position);
       }
       store.begin(count, 0);
     }
@@ -310,7 +310,7 @@ export class CachedTables implements StoredRows, HostRows {
     let count = 0;
     this.#plan.clean((row, position) => {
       job.written[count] = row;
-      this.#toRecord(position, job.writtenRecords, count++);
+      this.#toRecord(position, job.records, count++);
       if (count < job.written.length) return;
       store.begin(count, 0);
       job = store.next;

@@ -282,7 +282,7 @@ async function startStore(
 ): Promise<StoreThread> {
   const directory = files && opening.use(files(shard.host)).path;
   const options = { directory, tableRows, shard, dim, stateWords: rowStateWords(optimizer, dim) };
-  return opening.use(await StoreThread.start(options, { jobs: lookAhead + 2, rows: batchRows }));
+  return opening.use(await StoreThread.start(options, { jobs: lookAhead + 1, rows: batchRows }));
 }
 
 /** Where rows are, for a note. */

@@ -64,8 +64,10 @@ export interface CacheSizes {
  * several ranks, the step before may still run.
  */
 const lookAheadOf = (ranks: number) => ranks === 1 ? 2 : 3;
-/** Bytes of a slot besides its row: its entries in the plan and its table. */
-export const PLAN_BYTES = 60;
+/** Bytes of a slot besides its row: its entry in the plan and at most four places in its table. */
+export const PLAN_BYTES = 52;
+/** The same for a row of an announced batch, with its places in the lists of the batch. */
+const ANNOUNCED_BYTES = 72;
 /** Bytes of a row that is not in memory: its position in the log. */
 const PLACE_BYTES = 4;
 /** Bytes of pages in flight, threads and whatever else does not depend on the model. */
@@ -125,9 +127,9 @@ export function sizeCache(
   const rest = resident + FIXED_BYTES + threads * THREAD_BYTES + steps + exchanges;
   const budget = memory?.bytes ?? resident + room;
   if (rest + tables <= budget) return undefined;
-  const jobs = (lookAhead + 2) * 2 * batchRows * (rowBytes + 4);
+  const jobs = (lookAhead + 1) * batchRows * (rowBytes + 8);
   const scratch = batchShape.lookupCapacity * (rowBytes + 16);
-  const plans = processes * (lookAhead + 1) * batchRows * PLAN_BYTES;
+  const plans = processes * (lookAhead + 1) * batchRows * ANNOUNCED_BYTES;
   const overhead = rest + jobs + scratch + PLACE_BYTES * rows + plans;
   const slots = Math.floor((budget - overhead) / slotBytes);
   if (slots >= least) return sizes(Math.min(slots, rows));

@@ -181,7 +181,7 @@ async function compare(host: HostBackend, tested: Case, lookAhead: number, share
     dim: DIM,
     stateWords: rowStateWords(optimizer, DIM),
   };
-  using store = await StoreThread.start(options, { jobs: lookAhead + 2, rows: batchRows });
+  using store = await StoreThread.start(options, { jobs: lookAhead + 1, rows: batchRows });
   const matrix = matrixOf(host, slots + batchRows, optimizer);
   const tables = new CachedTables(context, matrix, { store, slots, batchRows, lookAhead });
   const found = train(host, bound(tables, context, matrix), context, tested, lookAhead);

@@ -26,7 +26,7 @@ Deno.test("a budget in bytes holds rows, what is known of them, and all else; on
   assert.equal(tableBytes(PLAN), 512 * 10_000_000);
   const [one, two] = [slots({ bytes: GIB })!, slots({ bytes: 2 * GIB })!];
   assert.ok(one * 512 < GIB - RESIDENT && one * 512 > 0.5 * GIB, `${one}`);
-  assert.ok(Math.abs((two - one) * 572 - GIB) < 1000, `${two - one}`);
+  assert.ok(Math.abs((two - one) * 564 - GIB) < 1000, `${two - one}`);
   assert.equal(slots({ bytes: 6 * GIB }), undefined);
   assert.throws(() => slots({ bytes: 300 << 20 }), (error) => {
     const least = /of which two batches of rows take .*; choose --memory (\d+)MiB or/.exec((error as Error).message);
@@ -39,7 +39,7 @@ Deno.test("a budget in bytes holds rows, what is known of them, and all else; on
 
 Deno.test("a share is one of the bytes of rows with their state, what is known of rows included; two batches always fit", () => {
   const quarter = slots({ share: 0.25 })!;
-  assert.ok(Math.abs(quarter * 572 + 4 * 10_000_000 - 0.25 * tableBytes(PLAN)) < 1000, `${quarter}`);
+  assert.ok(Math.abs(quarter * 564 + 4 * 10_000_000 - 0.25 * tableBytes(PLAN)) < 1000, `${quarter}`);
   assert.equal(slots({ share: 0 }), 6000);
   assert.equal(slots({ share: 1 }), undefined);
 });
@@ -47,7 +47,7 @@ Deno.test("a share is one of the bytes of rows with their state, what is known o
 Deno.test("without a budget rows go to the disk only if they do not fit in what is available", () => {
   assert.equal(slots(null, 8 * GIB), undefined);
   const some = slots(null, 2 * GIB)!;
-  assert.ok(some > 0.6 * 2 * GIB / 572 && some < 2 * GIB / 572, `${some}`);
+  assert.ok(some > 0.6 * 2 * GIB / 564 && some < 2 * GIB / 564, `${some}`);
   assert.throws(() => slots(null, 10 << 20), /even with its tables on a disk; to train, choose a smaller --batch-size/);
 });
 

@@ -31,9 +31,9 @@ export interface JobSizes {
 /** Lists of rows and their records, (rows, recordWords), in shared memory. */
 export interface RowJob {
   readonly written: Uint32Array;
-  readonly writtenRecords: Float32Array;
   readonly read: Uint32Array;
-  readonly readRecords: Float32Array;
+  /** Those of the written rows until the job begins, and of the read ones when it is done. */
+  readonly records: Float32Array;
 }
 
 /** Shared memory of both sides. */
@@ -98,9 +98,8 @@ export class StoreThread implements Disposable {
       options,
       jobs: Array.from({ length: jobs }, () => ({
         written: new Uint32Array(words(rows)),
-        writtenRecords: new Float32Array(words(rows * recordWords)),
         read: new Uint32Array(words(rows)),
-        readRecords: new Float32Array(words(rows * recordWords)),
+        records: new Float32Array(words(rows * recordWords)),
       })),
       mailbox: mailbox.memory,
       counts: new Int32Array(words(2 * jobs)),
@@ -273,7 +272,7 @@ function serve(
     mailbox.wait(BEGUN, next);
     if (mailbox.get(STOP) !== 0) return;
     const at = next % jobs.length;
-    const { written, writtenRecords, read, readRecords } = jobs[at];
+    const { written, read, records } = jobs[at];
     const writing = counts[2 * at], reading = counts[2 * at + 1];
     if (writing === CLEAR) {
       store.clear();
@@ -285,8 +284,8 @@ function serve(
     } else if (writing === SEAL) {
       mailbox.put(SAVED, new TextEncoder().encodeInto(JSON.stringify(store.seal()), saved).written);
     }
-    if (writing > 0) store.write(written, writing, writtenRecords);
-    if (reading > 0) store.read(read, reading, readRecords);
+    if (writing > 0) store.write(written, writing, records);
+    if (reading > 0) store.read(read, reading, records);
     for (let i = 0; i < COUNTS.length; i++) figures[i] = store.counts[COUNTS[i]];
     figures[DISK_BYTES] = store.diskBytes;
     mailbox.put(DONE, next + 1);
