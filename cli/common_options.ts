@@ -105,7 +105,10 @@ export const withRaw = (command: Command) =>
     command,
     RAW,
     [
-      new Flag("--format <name>", "format of raw files (default: by content: criteo, csv or parquet)").choices(FORMATS),
+      new Flag(
+        "--format <name>",
+        "format of raw files (default: by the content; dlrm and taobao-sessions must be named)",
+      ).choices(FORMATS),
       new Flag("--schema <file>", "JSON file that describes the columns of csv and parquet input (default: inferred)"),
       new Flag("--label <column>", "column of the label, where the columns are inferred").unless((line) =>
         labelRule(line)

@@ -1,4 +1,5 @@
 /** Guesses how to read a log for which the user names neither a format nor a schema. */
+import { AVAZU_TABLES } from "./avazu_shape.ts";
 import { HotsetError, UsageError } from "../errors.ts";
 import type { Format } from "./formats.ts";
 import { inferSchema } from "./infer.ts";
@@ -8,7 +9,28 @@ import { firstLine } from "./text_file.ts";
 
 /** A line of Criteo's format has 39 tabs; with at least this number it is one, perhaps a malformed one. */
 const CRITEO_TABS = 20;
-const SEPARATORS = /[,;|\t]/;
+const SEPARATORS = /[,;|\t]|::/;
+
+/** Public logs with a format of their own, by their first line. */
+const PUBLIC: readonly { format: Format; of: string; isIt: (line: string) => boolean }[] = [
+  { format: "avazu", of: "Avazu's, by its header", isIt: (line) => hasAll(line.split(","), AVAZU_COLUMNS) },
+  {
+    format: "taobao",
+    of: "Taobao's UserBehavior, by its first line",
+    isIt: (line) => /^\d+,\d+,\d+,(pv|buy|cart|fav),\d{9,10}$/.test(line),
+  },
+  {
+    format: "movielens",
+    of: "MovieLens' u.data, by its first line",
+    isIt: (line) => /^\d+\t\d+\t[1-5]\t\d{9,10}$/.test(line),
+  },
+];
+const AVAZU_COLUMNS = ["click", "hour", ...AVAZU_TABLES.map(({ name }) => name)];
+
+function hasAll(names: readonly string[], wanted: readonly string[]): boolean {
+  return wanted.every((name) => names.includes(name));
+}
+
 /** Names in a note, of each kind of column. */
 const MAX_NAMED = 12;
 
@@ -29,9 +51,9 @@ export interface NamedFormat {
 }
 
 /**
- * The format of a log by the content of its first file: Parquet, Criteo's, or other text with columns (csv). Where no
- * schema is given, the columns of csv and parquet are inferred, and `onNote` receives what was found and
- * how to change it. Throws HotsetError if no columns can be inferred.
+ * The format of a log by the content of its first file: Parquet, that of a public log, or other text with columns (csv).
+ * Where no schema is given, the columns of csv and parquet are inferred. `onNote` receives what was found and how to
+ * change it. Throws HotsetError if no columns can be inferred.
  */
 export async function guessFormat(
   inputs: readonly string[],
@@ -39,8 +61,17 @@ export async function guessFormat(
   onProgress: (fraction: number) => void,
   onNote: (note: string) => void,
 ): Promise<GuessedFormat> {
-  const guessed = format ?? await formatOf(inputs[0]);
-  if (schema !== undefined) return { format: format === undefined && guessed === "criteo" ? "csv" : guessed, schema };
+  const found = format ?? await formatOf(inputs[0]);
+  // Only columns that are described, or inferred for a label, can be the user's.
+  const isNamed = schema !== undefined || label !== undefined && found !== "criteo";
+  const guessed = format ?? (isNamed && found !== "parquet" ? "csv" : found);
+  if (schema !== undefined) return { format: guessed, schema };
+  const known = format === undefined ? PUBLIC.find((log) => log.format === guessed) : undefined;
+  if (known !== undefined) {
+    onNote(
+      `${inputs[0]} has the format ${known.format} (${known.of}). If that is wrong: --format csv infers the columns`,
+    );
+  }
   if (guessed !== "csv" && guessed !== "parquet") {
     if (label === undefined) return { format: guessed };
     throw new UsageError(`Cannot use --label ${label} with format ${guessed}: its columns are fixed; leave it out`);
@@ -56,7 +87,7 @@ export async function guessFormat(
   return { format: guessed, schema: inferred };
 }
 
-async function formatOf(input: string): Promise<"criteo" | "csv" | "parquet"> {
+async function formatOf(input: string): Promise<Format> {
   const [file] = findInputs([input]);
   if (file.content === "parquet") return "parquet";
   let line: string | undefined;
@@ -66,6 +97,8 @@ async function formatOf(input: string): Promise<"criteo" | "csv" | "parquet"> {
     if (!(error instanceof HotsetError)) throw error; // reading it says what is wrong
   }
   if (line === undefined || !SEPARATORS.test(line)) return "criteo";
+  const known = PUBLIC.find(({ isIt }) => isIt(line.replace(/\r$/, "")));
+  if (known !== undefined) return known.format;
   return line.split("\t").length > CRITEO_TABS ? "criteo" : "csv";
 }
 

@@ -1,5 +1,6 @@
 /** A log without a format or schema: what is guessed, reported and refused. */
 import assert from "node:assert/strict";
+import { AVAZU_TABLES } from "../../src/dataset/avazu_shape.ts";
 import { guessFormat, type NamedFormat } from "../../src/dataset/guess_format.ts";
 import { prepareDataset } from "../../src/dataset/prepare.ts";
 import { TemporaryDirectory } from "../support/temporary.ts";
@@ -46,6 +47,38 @@ Deno.test("what is named is used; Criteo's format is known by its tabs, also if 
   }
   assert.equal((await guess(CSV, { format: "avazu" })).format, "avazu");
   await assert.rejects(guess(CRITEO, { label: "x" }), /^UsageError: Cannot use --label x with format criteo: /);
+});
+
+Deno.test("public logs are known by their first line and told; a format, a schema or a label overrides that", async () => {
+  const avazu = `id,click,hour,${AVAZU_TABLES.map(({ name }) => name).join(",")}`;
+  const logs = [
+    ["avazu", `${avazu}\n${["1", "0", "14102100", ...AVAZU_TABLES.map(() => "x")].join(",")}\n`],
+    ["taobao", "1,2268318,2520377,pv,1511544070\r\n"],
+    ["movielens", "196\t242\t3\t881250949\n"],
+  ] as const;
+  for (const [format, content] of logs) {
+    const found = await guess(content);
+    assert.deepEqual([found.format, found.schema], [format, undefined]);
+    assert.match(
+      found.notes[0],
+      new RegExp(`^log has the format ${format} \\(.*\\)\\. If that is wrong: --format csv`),
+    );
+    assert.deepEqual((await guess(content, { format })).notes, [], "what was said needs no note");
+    assert.equal((await guess(content, { schema: "s.json" })).format, "csv");
+  }
+  const rows = Array.from(
+    { length: 50 },
+    (_, i) => ["1", i % 2, "14102100", ...AVAZU_TABLES.map(() => i % 5)].join(","),
+  );
+  const found = await guess([avazu, ...rows, ""].join("\n"), { label: "click" });
+  assert.deepEqual([found.format, found.label], ["csv", "click"]);
+  const ratings = Array.from({ length: 50 }, (_, i) => `${i % 9}::${i % 7}::${i % 5 + 1}::${964982703 + i}\n`).join("");
+  assert.deepEqual((await guess(ratings)).format, "csv", "MovieLens' ratings.dat, whose columns are inferred");
+  for (const line of ["1,2,3,pv,15", "196\t242\t7\t881250949", avazu.replace("C21", "C22")]) {
+    assert.ok(
+      !["avazu", "taobao", "movielens"].includes((await guess(`${line}\n`).catch(() => ({ format: "" }))).format),
+    );
+  }
 });
 
 Deno.test("a proposed schema is accepted as it is, and checked like a file", async () => {
