@@ -4,7 +4,8 @@ import { isWide, type Kernel, KernelModule, type ParameterType } from "../kernel
 import type { CudaDevice } from "../device.ts";
 import type { DeviceBuffer } from "../memory.ts";
 
-const THREADS = 128;
+/** BLOCK of interaction.cu. */
+const THREADS = 32;
 const MAX_SHARED_BYTES = 48 << 10;
 // bottom, pooled, output, tables, elements
 const FORWARD_PARAMETERS: ParameterType[] = ["u64", "u64", "u64", "u32", "u32"];
@@ -43,7 +44,7 @@ export class DotInteraction {
     kernel.buffer(2, output);
     kernel.number(3, shape.tables);
     kernel.number(4, wide ? shape.dim / 4 : shape.dim);
-    kernel.launch(samples, THREADS, sharedBytes(shape, wide, 0));
+    kernel.launch(samples, THREADS, sharedBytes(shape, wide, pairsOf(shape)));
   }
 
   /** Gradients of `forward`: dOutput, dBottom and dPooled have the shapes of output, bottom and pooled. */
@@ -65,20 +66,19 @@ export class DotInteraction {
     kernel.buffer(4, dPooled);
     kernel.number(5, shape.tables);
     kernel.number(6, wide ? shape.dim / 4 : shape.dim);
-    kernel.launch(
-      samples,
-      THREADS,
-      sharedBytes(shape, wide, interactionWidth(shape) - shape.dim * vectorsPassedOn(shape)),
-    );
+    kernel.launch(samples, THREADS, sharedBytes(shape, wide, pairsOf(shape) + 1));
   }
 }
 
-/**
- * Shared memory of a block: the vectors, each padded to an odd number of elements, and the gradients of the products.
- */
-function sharedBytes({ bottom, tables, dim }: InteractionShape, wide: boolean, gradients: number): number {
+/** Number of products of a sample. */
+function pairsOf(shape: InteractionShape): number {
+  return interactionWidth(shape) - shape.dim * vectorsPassedOn(shape);
+}
+
+/** Shared memory of a block: the vectors, each padded to an odd number of elements, and words for the products. */
+function sharedBytes({ bottom, tables, dim }: InteractionShape, wide: boolean, words: number): number {
   const elementBytes = wide ? 16 : 4;
-  const bytes = (tables + Number(bottom)) * ((4 * dim / elementBytes) | 1) * elementBytes + 4 * gradients;
+  const bytes = (tables + Number(bottom)) * ((4 * dim / elementBytes) | 1) * elementBytes + 4 * words;
   if (bytes > MAX_SHARED_BYTES) {
     throw new HotsetError(
       `Cannot interact ${tables} tables of dim ${dim} on CUDA: a sample needs ${bytes} bytes of shared memory and has ` +
