@@ -27,6 +27,7 @@
  * |                                  | 0 where y is 0           | NaN and infinity may become NaN                     |
  * | moments of Adam                  | f64 intermediates        | f32: denormal numbers lose a bit, which epsilon     |
  * |                                  |                          | enlarges to less than 2^-122 of a weight            |
+ * | gradient of normalised steps     | f64 intermediates        | f32: denormal gradients lose two bits               |
  * | tf32 and bf16 products           | f32                      | denormal operands may become 0                      |
  * | bf16 products on a CPU           | infinity                 | infinity or NaN                                     |
  *
@@ -106,8 +107,8 @@ export interface Backend extends Disposable {
   readonly name: string;
   /** Counters of a device; undefined for a host, which launches and copies nothing. */
   readonly counters?: Readonly<DeviceCounters>;
-  /** Operations on sequences of steps; undefined for devices, which have none. */
-  readonly stepAttention?: StepAttention;
+  /** Operations on sequences of steps. */
+  readonly stepAttention: StepAttention;
 
   /** Allocates a buffer of zeros. `label` names it in errors. Throws HotsetError if memory is exhausted. */
   allocate(words: number, label: string): Buffer;

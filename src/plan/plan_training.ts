@@ -208,7 +208,7 @@ function planTraining(
     lookupShare: covered.shares[t],
   }));
   const hotRows = covered.hotRows.reduce((sum, rows) => sum + rows, 0);
-  const placements = placementsOf(config, source).map((placement) => {
+  const placements = placementsOf(source).map((placement) => {
     const plan = memoryOf(source, config, placement, hotRows);
     return { ...plan, fits: plan.host <= machine.available };
   });
@@ -278,13 +278,13 @@ function timesOn(
   const moved = fetchedRows({ popularity, batchSize, samples }, cachedRowsOf(source, config));
   const fetched = moved.first + moved.again;
   const options = { ...sizesOf(source, config), hotRows, hotSampleShare, distinct, fetched, ranks: config.ranks };
-  return placementsOf(config, source)
+  return placementsOf(source)
     .map((placement) => planTime(options, placement, machine));
 }
 
-/** The placements that can train the model: devices have no kernels of the attention of TBSM. */
-function placementsOf({ model }: PlanConfig, { tables }: Source): Placement[] {
-  return PLACEMENTS.filter(({ mode, onDevice }) => canTrain(mode, tables.length) && !(onDevice && model === "tbsm"));
+/** The placements that can train on the data. */
+function placementsOf({ tables }: Source): Placement[] {
+  return PLACEMENTS.filter(({ mode }) => canTrain(mode, tables.length));
 }
 
 /** The model, and properties of its batches. */

@@ -59,11 +59,7 @@ export function expectPlacement(config: PlacementConfig, world?: MpiWorld): void
   if (only !== undefined && onCpu) {
     throw new UsageError(`Cannot use ${only} on the CPU: it applies to GPUs only; leave it out, or train on one`);
   }
-  const { blas, precision, model } = config;
-  const mayBeCpu = mode === "auto" && device === "auto";
-  if (model === "tbsm" && !onCpu && !mayBeCpu) {
-    throw new UsageError("Cannot train tbsm on a GPU, which lacks its attention: choose --mode cpu, or --device cpu");
-  }
+  const { blas, precision } = config;
   if (onCpu && precision === "bf16" && blas !== "auto" && blas !== "onednn") {
     throw new UsageError(
       `Cannot use precision bf16 with blas ${blas}: on a CPU only oneDNN multiplies in bf16; choose --blas onednn, or ` +

@@ -33,8 +33,8 @@ export async function chooseMode(
     const replicates = config.memory === null && (onDevices || world.peers.size > 1) && mayReplicate(config, dataset);
     chosen = { ...config, mode: replicates ? "fae" : onDevices ? "gpu" : "cpu" };
   } else {
-    const mayUseDevice = config.memory === null && config.model !== "tbsm";
-    chosen = modeFor(config, plan, dataset, mayUseDevice ? await deviceRoom(config, report) : undefined, report);
+    const room = config.memory === null ? await deviceRoom(config, report) : undefined;
+    chosen = modeFor(config, plan, dataset, room, report);
   }
   expectPlacement(chosen, world);
   return chosen;

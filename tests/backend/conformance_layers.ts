@@ -181,6 +181,53 @@ export function layerTests(test: Register): void {
     }
   });
 
+  test("operations over steps and their gradients", (pair) => {
+    const random = new Random(15);
+    for (const [samples, steps, width] of [[0, 3, 4], [1, 2, 1], [3, 5, 3], [2, 21, 15], [4, 3, 70], [70, 4, 32]]) {
+      const shape = { steps, width };
+      const what = `${samples} samples of ${steps} steps, width ${width}`;
+      const x = operand(normals(samples * steps * width, random));
+      const weights = operand(normals(samples * (steps - 1), random));
+      const vectors = () => operand(normals(samples * steps * width, random));
+      const results = () => output(samples * steps * width);
+      const rows = samples * steps;
+      pair.check(
+        `norms of ${what}`,
+        { x, y: results() },
+        (backend, b) => backend.stepAttention.normalise(rows, width, b.x, b.y),
+      );
+      pair.check(
+        `gradients of norms of ${what}`,
+        { x, dY: vectors(), dX: results() },
+        (backend, b) => backend.stepAttention.normaliseBackward(rows, width, b.x, b.dY, b.dX),
+      );
+      pair.check(
+        `scores of ${what}`,
+        { x, y: output(samples * (steps - 1)) },
+        (backend, b) => backend.stepAttention.scoreSteps(shape, samples, b.x, b.y),
+      );
+      pair.check(
+        `gradients of scores of ${what}`,
+        { x, dY: operand(normals(samples * (steps - 1), random)), dX: results() },
+        (backend, b) => backend.stepAttention.scoreStepsBackward(shape, samples, b.x, b.dY, b.dX),
+      );
+      pair.check(
+        `weighted sums of ${what}`,
+        { x, weights, y: output(2 * samples * width) },
+        (backend, b) => backend.stepAttention.weighSteps(shape, samples, b.x, b.weights, b.y),
+      );
+      pair.check(
+        `gradients of weighted sums of ${what}`,
+        {
+          ...{ x, weights, dY: operand(normals(2 * samples * width, random)) },
+          ...{ dX: results(), dWeights: output(samples * (steps - 1)) },
+        },
+        (backend, b) =>
+          backend.stepAttention.weighStepsBackward(shape, samples, b.x, b.weights, b.dY, b.dX, b.dWeights),
+      );
+    }
+  });
+
   test("sigmoid of large inputs is finite", (pair) => {
     const bias = operand(Float32Array.of(-1e4, -100, -1, 0, 1, 100, 1e4));
     const shape = { inputs: 1, outputs: 7, activation: "sigmoid" } as const;

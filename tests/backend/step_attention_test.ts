@@ -45,9 +45,9 @@ for (const [name, { outputs, forward, backward }] of Object.entries(CASES)) {
     };
     const [x, weights, dY] = [filled(WORDS), filled(WEIGHTS), filled(outputs)];
     const [y, dX, dWeights] = [outputs, WORDS, WEIGHTS].map((words) => host.allocate(words, "result"));
-    backward(host.stepAttention!, x, weights, dY, dX, dWeights);
+    backward(host.stepAttention, x, weights, dY, dX, dWeights);
     const value = () => {
-      forward(host.stepAttention!, x, weights, y);
+      forward(host.stepAttention, x, weights, y);
       return host.floats(y).reduce((sum, value, i) => sum + value * host.floats(dY)[i], 0);
     };
     const operands: [Buffer, Buffer][] = [
@@ -75,9 +75,9 @@ Deno.test("a vector of zeros is normalised to zeros, with a finite gradient, and
   const [x, y, dY, dX] = Array.from({ length: 4 }, () => host.allocate(6, "operand"));
   host.floats(x)[4] = NaN;
   host.floats(dY).fill(1e-13);
-  stepAttention!.normalise(2, 3, x, y);
+  stepAttention.normalise(2, 3, x, y);
   assert.deepEqual([...host.floats(y)], [0, 0, 0, NaN, NaN, NaN]);
-  stepAttention!.normaliseBackward(2, 3, x, dY, dX);
+  stepAttention.normaliseBackward(2, 3, x, dY, dX);
   assert.ok(host.floats(dX).subarray(0, 3).every((gradient) => Math.abs(gradient - 0.1) < 1e-6));
   assert.ok(host.floats(dX).subarray(3).every(Number.isNaN));
 });

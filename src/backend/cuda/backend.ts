@@ -19,7 +19,7 @@ import { CudaCommunicator } from "./communicator.ts";
 import { CudnnActivations } from "./cudnn_activations.ts";
 import type { CudaDevice } from "./device.ts";
 import { CudaDownload } from "./download.ts";
-import { DeviceBuffer } from "./memory.ts";
+import { type DeviceBuffer, own } from "./memory.ts";
 import { FusedLinear } from "./fused_linear.ts";
 import { Dropout } from "./kernels/dropout.ts";
 import { Elementwise } from "./kernels/elementwise.ts";
@@ -30,6 +30,7 @@ import { Gemm, type Precision } from "./gemm.ts";
 import { Loss } from "./kernels/loss.ts";
 import { MeanOfBags } from "./kernels/mean_of_bags.ts";
 import { Scatter } from "./kernels/scatter.ts";
+import { StepKernels } from "./kernels/steps.ts";
 import { Transfers } from "./transfers.ts";
 import { UpdateDense } from "./kernels/update_dense.ts";
 import { UpdateRows } from "./kernels/update_rows.ts";
@@ -45,6 +46,7 @@ export type ActivationLibrary = "ptx" | "cudnn" | "cublaslt";
 export class CudaBackend implements DeviceBackend {
   readonly name: string;
   readonly device: CudaDevice;
+  readonly stepAttention: StepKernels;
   readonly #transfers: Transfers;
   readonly #gemm: Gemm;
   readonly #activations: ActivationKernels;
@@ -81,6 +83,7 @@ export class CudaBackend implements DeviceBackend {
     this.#scatter = new Scatter(device);
     this.#interaction = new DotInteraction(device);
     this.#factorise = new Factorise(device);
+    this.stepAttention = new StepKernels(device);
     this.#loss = new Loss(device);
     this.#updateRows = new UpdateRows(device);
     this.#updateDense = new UpdateDense(device);
@@ -347,11 +350,6 @@ export class CudaBackend implements DeviceBackend {
 }
 
 /** Casts to a buffer of a CUDA device. Throws TypeError for a buffer of another backend. */
-function own(buffer: Buffer): DeviceBuffer {
-  if (buffer instanceof DeviceBuffer) return buffer;
-  throw new TypeError("Cannot use a buffer of another backend on a CUDA device");
-}
-
 function bytesOf(array: Float32Array | Uint32Array): Uint8Array {
   return new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
 }

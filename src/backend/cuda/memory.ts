@@ -45,6 +45,12 @@ export class DeviceBuffer implements Buffer, Disposable {
   }
 }
 
+/** A buffer of the device. Throws TypeError for one of another backend. */
+export function own(buffer: Buffer): DeviceBuffer {
+  if (buffer instanceof DeviceBuffer) return buffer;
+  throw new TypeError("Cannot use a buffer of another backend on a CUDA device");
+}
+
 /** Page-locked host memory for copies to and from the device. */
 export class PinnedBuffer implements Disposable {
   readonly #bytes: Uint8Array<ArrayBuffer>;

@@ -35,8 +35,8 @@ export function normaliseSteps({ steps, width }: StepsShape, part: Part): Layer 
   return {
     ...layerOf(part, [steps * width], steps * width, 3 * steps * width),
     bind: ({ device: { stepAttention }, inputs: [x], inputGradients: [dX], output, outputGradient }) => ({
-      forward: (samples) => stepAttention!.normalise(samples * steps, width, x, output),
-      backward: (samples) => stepAttention!.normaliseBackward(samples * steps, width, x, outputGradient, dX!),
+      forward: (samples) => stepAttention.normalise(samples * steps, width, x, output),
+      backward: (samples) => stepAttention.normaliseBackward(samples * steps, width, x, outputGradient, dX!),
     }),
     onnx(graph, [x]) {
       const vectors = graph.node("Reshape", [x, graph.constant([-1, width])]);
@@ -54,8 +54,8 @@ export function scoreSteps(shape: StepsShape, part: Part): Layer {
   return {
     ...layerOf(part, [steps * width], steps - 1, 2 * (steps - 1) * width),
     bind: ({ device: { stepAttention }, inputs: [x], inputGradients: [dX], output, outputGradient }) => ({
-      forward: (samples) => stepAttention!.scoreSteps(shape, samples, x, output),
-      backward: (samples) => stepAttention!.scoreStepsBackward(shape, samples, x, outputGradient, dX!),
+      forward: (samples) => stepAttention.scoreSteps(shape, samples, x, output),
+      backward: (samples) => stepAttention.scoreStepsBackward(shape, samples, x, outputGradient, dX!),
     }),
     onnx(graph, [x]) {
       const { others, candidate } = stepsOf(graph, shape, x);
@@ -73,9 +73,9 @@ export function weighSteps(shape: StepsShape, part: Part): Layer {
     bind: (
       { device: { stepAttention }, inputs: [x, weights], inputGradients: [dX, dWeights], output, outputGradient },
     ) => ({
-      forward: (samples) => stepAttention!.weighSteps(shape, samples, x, weights, output),
+      forward: (samples) => stepAttention.weighSteps(shape, samples, x, weights, output),
       backward: (samples) =>
-        stepAttention!.weighStepsBackward(shape, samples, x, weights, outputGradient, dX!, dWeights!),
+        stepAttention.weighStepsBackward(shape, samples, x, weights, outputGradient, dX!, dWeights!),
     }),
     onnx(graph, [x, weights]) {
       const { others, candidate } = stepsOf(graph, shape, x);
