@@ -8,6 +8,7 @@ import {
   type Common,
   namedCache,
   noInputs,
+  positive,
   type RawFlags,
   rawOptions,
   spooled,
@@ -15,10 +16,16 @@ import {
   withRaw,
   withUnknown,
 } from "./common_options.ts";
+import { Flag } from "./flag.ts";
 import { eventLine, expectOneProcess, run } from "./run.ts";
 import { type ConfigFlags, gridOf, presetFlag, trainLayer, withGrid } from "./train_options.ts";
 
-type SweepFlags = ConfigFlags & Common & RawFlags & CacheFlags & { out: string; report?: string; preset: Preset };
+type SweepFlags = ConfigFlags & Common & RawFlags & CacheFlags & {
+  out: string;
+  jobs: number;
+  report?: string;
+  preset: Preset;
+};
 
 /** hotset sweep */
 export function sweep(program: Command): void {
@@ -27,6 +34,10 @@ export function sweep(program: Command): void {
     .argument("[input...]", "a dataset, or raw files in chronological order; - is standard input")
     .requiredOption("--out <dir>", "directory of the runs")
     .addOption(cacheFlag("that of the runs"))
+    .addOption(
+      new Flag("--jobs <n>", "runs that train at a time, each on its share of the cores, with its own memory")
+        .argParser(positive).default(1),
+    )
     .option("--report <file>", "HTML report to write: options, metrics and learning curves of all runs")
     .addHelpText(
       "after",
@@ -45,7 +56,12 @@ export function sweep(program: Command): void {
           config: resolveConfig(flags.preset, trainLayer(values)),
         }));
         const raw = await rawOptions(inputs, flags, interrupt, report, true);
-        const options = { report, cache: namedCache(flags), signal: () => interrupt.listen(false) };
+        const options = {
+          report,
+          cache: namedCache(flags),
+          jobs: flags.jobs,
+          signal: () => interrupt.listen(false),
+        };
         const summaries = await sweepRuns(inputs, raw, runs, flags.out, options);
         if (flags.report !== undefined) {
           const { writeComparison } = await import("../src/report/html/comparison_report.ts");

@@ -1,13 +1,15 @@
-/** Trains a run for each combination of values of options, one after the other, on data that is prepared once. */
+/** Trains a run for each combination of values of options, in turn or several at a time, on data that is prepared once. */
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import type { TrainConfig } from "../config/config.ts";
-import { UsageError } from "../errors.ts";
+import { Interrupted, UsageError } from "../errors.ts";
+import type { Report } from "../events/events.ts";
+import { TaskPool } from "../threads/task_pool.ts";
 import { differingOptions, type RunSummary, summarizeRun } from "./run_list.ts";
 import { RUN_FILE } from "./run_record.ts";
-import { resumeRun, trainOn } from "./run.ts";
+import { expectStart, resumeRun, trainOn } from "./run.ts";
 import type { RunOptions } from "./run_options.ts";
-import type { RawOptions } from "./stages.ts";
+import { ensureDataset, type RawOptions } from "./stages.ts";
 
 /** Values of options, by key: a run is trained for each combination. */
 export type Grid = Readonly<Record<string, readonly unknown[]>>;
@@ -36,37 +38,125 @@ export interface SweepRun {
   readonly config: TrainConfig;
 }
 
+/** Options of a sweep; those of its runs. */
+export interface SweepOptions extends Omit<RunOptions, "out" | "signal"> {
+  /**
+   * Runs that train at a time, each in a thread with its share of the cores as ranks, unless its configuration names
+   * their number. Default 1, with all cores. Each needs its own memory.
+   */
+  readonly jobs?: number | undefined;
+  /** When the signal that it returns is aborted, the runs that train are saved and the sweep ends with Interrupted. */
+  readonly signal?: () => AbortSignal;
+}
+
+/** A run for a thread. */
+export interface SweepTask {
+  /** Directory of the dataset. */
+  readonly dataset: string;
+  /** Undefined to resume the run. */
+  readonly config: TrainConfig | undefined;
+  readonly out: string;
+  readonly cache: string | undefined;
+  /** Word in shared memory that ends the run if it is not 0. */
+  readonly stop: Int32Array;
+}
+
+/** A run of a sweep in its folder, with what is there of it. */
+interface PlacedRun extends SweepRun {
+  readonly out: string;
+  readonly before: RunSummary | undefined;
+}
+
 /**
- * Trains runs in a folder, which is also their cache unless one is named; those that have ended are left as they are, and those that were
- * interrupted are resumed. Returns their summaries, in the same order. Throws UsageError if a run of that name has
- * another configuration, and otherwise like `trainOn`.
+ * Trains runs in a folder, which is also their cache unless one is named; those that have ended are left as they are, and
+ * those that were interrupted are resumed. Returns their summaries, in the same order. Throws UsageError if a run of that
+ * name has another configuration, and otherwise like `trainOn`.
  */
 export async function sweep(
   inputs: readonly string[],
   raw: RawOptions,
   runs: readonly SweepRun[],
   folder: string,
-  options: Omit<RunOptions, "out">,
+  options: SweepOptions,
 ): Promise<RunSummary[]> {
-  const outOf = ({ name }: SweepRun) => join(folder, name);
-  const found = new Map<SweepRun, RunSummary>();
-  for (const run of runs.filter((each) => existsSync(join(outOf(each), RUN_FILE)))) {
-    const summary = summarizeRun(outOf(run));
-    const [other] = differingOptions([summary.config, run.config]).filter((key) => key !== "mode");
-    if (other !== undefined) {
-      throw new UsageError(
-        `Cannot sweep in ${folder}: ${summary.run} has another ${other}; choose another --out, or remove that run`,
-      );
-    }
-    found.set(run, summary);
-  }
-  for (const [i, run] of runs.entries()) {
-    const out = outOf(run);
-    const before = found.get(run);
-    const what = before === undefined ? "trained" : before.state === "ended" ? "there already" : "resumed";
-    options.report({ event: "note", text: `Run ${i + 1} of ${runs.length}: ${out}, ${what}` });
-    if (before === undefined) await trainOn(inputs, raw, run.config, { ...options, out });
+  const placed = runs.map((run): PlacedRun => {
+    const out = join(folder, run.name);
+    const before = existsSync(join(out, RUN_FILE)) ? summarizeRun(out) : undefined;
+    if (before !== undefined) expectSameOptions(before, run, folder);
+    return { ...run, out, before };
+  });
+  const { jobs = 1 } = options;
+  if (jobs > 1 && runs.length > 1) await trainAtOnce(inputs, raw, placed, folder, options, jobs);
+  else await trainInTurn(inputs, raw, placed, options);
+  return placed.map(({ out }) => summarizeRun(out));
+}
+
+/** Throws UsageError if a run that exists has other options, except those that a run may choose when it begins. */
+function expectSameOptions(before: RunSummary, { config }: SweepRun, folder: string): void {
+  const chosen = (key: string) => key === "mode" || key === "ranks" && config.ranks === null;
+  const [other] = differingOptions([before.config, config]).filter((key) => !chosen(key));
+  if (other === undefined) return;
+  throw new UsageError(
+    `Cannot sweep in ${folder}: ${before.run} has another ${other}; choose another --out, or remove that run`,
+  );
+}
+
+function announce(runs: readonly PlacedRun[], index: number, report: Report): void {
+  const { out, before } = runs[index];
+  const what = before === undefined ? "trained" : before.state === "ended" ? "there already" : "resumed";
+  report({ event: "note", text: `Run ${index + 1} of ${runs.length}: ${out}, ${what}` });
+}
+
+async function trainInTurn(
+  inputs: readonly string[],
+  raw: RawOptions,
+  runs: readonly PlacedRun[],
+  options: SweepOptions,
+): Promise<void> {
+  for (const [i, { config, out, before }] of runs.entries()) {
+    announce(runs, i, options.report);
+    if (before === undefined) await trainOn(inputs, raw, config, { ...options, out });
     else if (before.state !== "ended") await resumeRun({ ...options, out });
   }
-  return runs.map((run) => summarizeRun(outOf(run)));
+}
+
+/** Trains several runs at a time on threads. Their events are in their directories alone. */
+async function trainAtOnce(
+  inputs: readonly string[],
+  raw: RawOptions,
+  runs: readonly PlacedRun[],
+  folder: string,
+  { report, cache, signal }: SweepOptions,
+  jobs: number,
+): Promise<void> {
+  for (const { config, out, before } of runs) if (before === undefined) expectStart(config, out);
+  const { directory: dataset } = await ensureDataset(inputs, raw, cache ?? folder, report);
+  const open = [...runs.keys()].filter((i) => runs[i].before?.state !== "ended");
+  for (const i of runs.keys()) if (!open.includes(i)) announce(runs, i, report);
+  const ranks = Math.max(1, Math.floor(navigator.hardwareConcurrency / jobs));
+  const stop = new Int32Array(new SharedArrayBuffer(4));
+  const listened = signal?.();
+  listened?.addEventListener("abort", () => Atomics.store(stop, 0, 1));
+  using pool = new TaskPool<SweepTask, string>(
+    new URL("./sweep_worker.ts", import.meta.url),
+    Math.min(jobs, open.length),
+  );
+  const tasks = open.map((i): SweepTask => {
+    const { config, out, before } = runs[i];
+    const begun = before === undefined ? { ...config, ranks: config.ranks ?? ranks } : undefined;
+    return { dataset, config: begun, out, cache, stop };
+  });
+  let done = 0;
+  const show = () => report({ event: "stage", stage: "sweep", fraction: done / open.length });
+  show();
+  try {
+    await pool.all(tasks, (k) => {
+      done++;
+      announce(runs, open[k], report);
+      show();
+    });
+  } catch (error) {
+    if (!listened?.aborted) throw error;
+    throw new Interrupted(`The sweep was interrupted and its runs are saved; the same command continues`);
+  }
 }

@@ -39,6 +39,52 @@ Deno.test("combinations, and the names of their runs", () => {
   assert.deepEqual(budgets, ["memory=0.25", "memory=2048", "memory=null"]);
 });
 
+slowTest(
+  "runs that train at the same time have the results of runs in turn, and are resumed after an interruption",
+  async () => {
+    using directory = new TemporaryDirectory();
+    const data = dataOf(directory, 2000).directory;
+    const config = (learningRate: number) =>
+      resolveConfig("kaggle", {
+        ...{ mode: "cpu", ranks: 1, bottom: [8, 16], top: [8, 1], batchSize: 50, epochs: 3 },
+        learningRate,
+      });
+    const runs = [0.01, 0.02, 0.03].map((rate) => ({ name: nameOf({ learningRate: rate }), config: config(rate) }));
+    const report = () => {};
+    const inTurn = await sweep([data], RAW, runs, directory.join("turn"), { report });
+    // Without a number of ranks, runs at the same time share the cores.
+    const free = runs.map((run) => ({ ...run, config: { ...run.config, ranks: null } }));
+    const jobs = navigator.hardwareConcurrency;
+    const atOnce = await sweep([data], RAW, free, directory.join("once"), { report, jobs: Math.max(2, jobs) });
+    assert.deepEqual(atOnce.map(({ test }) => test), inTurn.map(({ test }) => test));
+    assert.equal(names(directory.join("once/layouts")).filter((name) => !name.startsWith(".")).length, 1);
+
+    const folder = directory.join("stopped");
+    const controller = new AbortController();
+    const stopped = sweep([data], RAW, runs, folder, { report, jobs: 2, signal: () => controller.signal });
+    while (!runs.slice(0, 2).every(({ name }) => existsSync(`${folder}/${name}/${METRICS_FILE}`))) {
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+    controller.abort();
+    await assert.rejects(stopped, /^Interrupted: The sweep was interrupted and its runs are saved; the same command/);
+    const notes: string[] = [];
+    const resumed = await sweep([data], RAW, runs, folder, {
+      report: (event) => event.event === "note" && notes.push(event.text),
+      jobs: 2,
+    });
+    assert.deepEqual(resumed.map(({ test }) => test), inTurn.map(({ test }) => test));
+    assert.ok(notes.some((note) => note.endsWith(", resumed")), notes.join("\n"));
+    // A run that fails ends the sweep with its error.
+    await assert.rejects(
+      sweep([data], RAW, [...runs, { name: "other", config: { ...config(0.01), bottom: [8, 7] } }], folder, {
+        report,
+        jobs: 2,
+      }),
+      /^UsageError|^HotsetError/,
+    );
+  },
+);
+
 slowTest("a sweep shares what it prepares, resumes what was interrupted, and refuses other options", async () => {
   using directory = new TemporaryDirectory();
   const folder = directory.join("sweep");
