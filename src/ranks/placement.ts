@@ -260,7 +260,7 @@ export async function openDeviceCached(
   using owned = new DisposableStack();
   const cache = { ...onHost, store: await startStore(plan, onHost, tier!, WHOLE, owned) };
   opening.move();
-  const group = await startOnDevices({ ...options, fullRows: onHost.slots }, config, hostOptions);
+  const group = await startOnDevices({ ...options, fullRows: onHost.slots }, config, hostOptions, workers);
   const tables = new CachedTables({ host, shape: plan.shape, batchShape }, group.memory.full, cache);
   const lookAhead = DISK_LOOK_AHEAD;
   const rows = new DeviceOverDisk(planDeviceCache(group, tables, lookAhead), tables);

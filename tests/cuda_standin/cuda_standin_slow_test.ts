@@ -10,7 +10,7 @@ const FILES = {
   "operations beside the reference": { file: "backend/cuda_operations_test.ts", options: {} },
   "conformance of the backend": { file: "backend/cuda_conformance_slow_test.ts", options: {} },
   "rows cached on a device": { file: "ranks/device_cached_test.ts", options: { delay: 200 } },
-  "the same rows cached on 2 to 4 GPUs": {
+  "the same rows cached on 1 to 4 GPUs": {
     file: "ranks/device_cached_ranks_slow_test.ts",
     options: { devices: 4, delay: 200 },
   },

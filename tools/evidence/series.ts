@@ -60,20 +60,33 @@ const KERNELS: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   "WASM alone": { ...NO_OPENBLAS, ...NO_ONEDNN, HOTSET_ONNXRUNTIME: "none" },
 };
 
-const CACHED = "rows cached on a device, all others in memory or on disk: 500 runs of each, ";
-/** Tests that the place of rows changes no bit: files and arguments. */
+/** Tests that the place of rows changes no bit, by what they test: arguments of deno. */
 const ROW_TESTS: Readonly<Record<string, readonly string[]>> = {
-  "100,000 look-ahead plans beside serial execution": ["embedding/plan_test.ts"],
-  "5 optimizers × look-ahead 0, 1, 8 × budgets of 2 to 100 %; 1,000 random schedules": ["embedding/cached_test.ts"],
-  "whole runs: other memory, ranks, interrupts, `--from`, checkpoints": [
+  "100,000 look-ahead plans beside serial execution": testsIn("embedding/plan_test.ts"),
+  "5 optimizers × look-ahead 0, 1, 8 × budgets of 2 to 100 %; 1,000 random schedules": testsIn(
+    "embedding/cached_test.ts",
+  ),
+  "whole runs: other memory, ranks, interrupts, `--from`, checkpoints": testsIn(
     ...["run/memory_test.ts", "run/memory_ranks_slow_test.ts", "run/row_checkpoints_test.ts"],
     "ranks/mpi_rows_slow_test.ts",
-  ],
-  [`${CACHED}on the emulated device`]: ["ranks/device_cached_test.ts"],
-  [`${CACHED}as one test on the stand-in CUDA library with random delays`]: [
-    ...["cuda_standin/cuda_standin_slow_test.ts", "--filter=rows cached on a device"],
-  ],
+  ),
+  ...onDevices("a device, 500 runs of each", "ranks/device_cached_test.ts", 1),
+  ...onDevices("each of 1 to 4 devices, 100 runs of each", "ranks/device_cached_ranks_slow_test.ts", 4),
 };
+
+function testsIn(...files: string[]): string[] {
+  return ["test", "-A", ...files.map((file) => `tests/${file}`)];
+}
+
+/** Runs with rows cached on devices, on the emulated device and with the stand-in CUDA library. */
+function onDevices(where: string, file: string, devices: number): Record<string, readonly string[]> {
+  const name = `rows cached on ${where}: all others in memory, or on disk`;
+  const standIn = ["run", "-A", "tools/with_standin.ts", "--devices", `${devices}`, "--delay", "200", "--"];
+  return {
+    [`${name}; emulated`]: testsIn(file),
+    [`${name}; stand-in CUDA library with random delays`]: [...standIn, ...testsIn(file)],
+  };
+}
 
 /** Result of `tools/faults.ts` for one kind of fault. */
 function faultCounts(kind: string) {
@@ -127,9 +140,9 @@ export const SERIES: readonly Series[] = [
     name: "rows",
     page: "docs/tiers.md",
     columns: ["rows on a disk", "passed", "failed", "skipped", "time"],
-    parts: Object.entries(ROW_TESTS).map(([name, files]) => ({
+    parts: Object.entries(ROW_TESTS).map(([name, args]) => ({
       name,
-      args: ["test", "-A", ...files.map((file) => file.startsWith("--") ? file : `tests/${file}`)],
+      args,
       env: { HOTSET_SERIES: "evidence" },
       row: testCounts,
     })),
