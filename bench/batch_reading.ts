@@ -134,7 +134,7 @@ async function main(): Promise<void> {
   }
   for (const batchSize of sizes) {
     const config = resolveConfig("kaggle", KAGGLE_STEPS.model, { mode: "fae", batchSize });
-    using layout = stepLayout(config, dataset, values.folder);
+    using layout = await stepLayout(config, dataset, values.folder);
     for (const kind of BATCH_KINDS.filter((kind) => layout.batches(kind) > 1)) {
       const time = await timeReading(layout, kind);
       console.log(values.json ? JSON.stringify({ event: "reading", ...time }) : timeText(time));

@@ -103,8 +103,8 @@ for (const model of MODELS.filter(({ preset }) => Deno.args.length === 0 || Deno
   const folder = Deno.makeTempDirSync();
   const { plan: { shape: { dim } }, tableRows, layoutOf } = model.open(folder);
   const rows = Math.floor(model.hotMemory / (4 * dim));
-  using hot = layoutOf(BATCH_SIZE, model.hotMemory);
-  using mixed = layoutOf(BATCH_SIZE, undefined);
+  using hot = await layoutOf(BATCH_SIZE, model.hotMemory);
+  using mixed = await layoutOf(BATCH_SIZE, undefined);
   const all = tableRows.reduce((sum, count) => sum + count, 0);
   const cells = [
     ...[`${model.preset}, dim ${dim}`, `${(100 * rows / all).toFixed(0)} %`],

@@ -127,13 +127,13 @@ export async function* measureSteps(
 }
 
 /** The layout of a configuration. */
-export function stepLayout(config: TrainConfig, dataset: Dataset, cache: string): Layout {
-  const profile = config.mode === "fae" ? ensureProfile(dataset, config, { cache }, quiet) : undefined;
-  return ensureLayout(dataset, profile, config, { cache }, quiet);
+export async function stepLayout(config: TrainConfig, dataset: Dataset, cache: string): Promise<Layout> {
+  const profile = config.mode === "fae" ? await ensureProfile(dataset, config, { cache }, quiet) : undefined;
+  return await ensureLayout(dataset, profile, config, { cache }, quiet);
 }
 
 async function measureWay(config: TrainConfig, dataset: Dataset, cache: string, milliseconds: number) {
-  using layout = stepLayout(config, dataset, cache);
+  using layout = await stepLayout(config, dataset, cache);
   const plan = planFor(config, dataset);
   const placement = {
     batchShape: layout.shape,
@@ -265,7 +265,7 @@ async function main(): Promise<void> {
   const peers = values["peer-batches"];
   if (peers !== undefined) {
     for (const batchSize of batchSizes) {
-      using layout = stepLayout(
+      using layout = await stepLayout(
         resolveConfig("kaggle", sizes.model, { mode: "cpu", batchSize }),
         dataset,
         values.folder,

@@ -19,7 +19,7 @@ try {
     for (const order of ["log", "shuffled"]) {
       const shuffle = order === "log" ? undefined : { seed: round };
       const begin = performance.now();
-      buildLayout(dataset, undefined, { out: `${folder}/layout`, batchSize: 2048, shuffle })[Symbol.dispose]();
+      (await buildLayout(dataset, undefined, { out: `${folder}/layout`, batchSize: 2048, shuffle }))[Symbol.dispose]();
       rates[order].push(samples / ((performance.now() - begin) / 1000));
     }
   }

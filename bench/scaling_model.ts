@@ -102,9 +102,9 @@ for (const shrunk of SHRUNK) {
   const folder = Deno.makeTempDirSync();
   try {
     const { plan, tableRows, layoutOf } = shrunkModel(folder, shrunk, Number(values.samples));
-    using small = layoutOf(SMALL_BATCH, hotMemory);
-    using measured = layoutOf(MEASURED_BATCH, hotMemory);
-    using large = batchSize === MEASURED_BATCH ? undefined : layoutOf(batchSize, hotMemory);
+    using small = await layoutOf(SMALL_BATCH, hotMemory);
+    using measured = await layoutOf(MEASURED_BATCH, hotMemory);
+    using large = batchSize === MEASURED_BATCH ? undefined : await layoutOf(batchSize, hotMemory);
 
     const [few, alone] = [
       await measure(small, preset, tableRows, [1]),

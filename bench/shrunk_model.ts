@@ -29,7 +29,7 @@ export interface ShrunkModel {
   readonly plan: ModelPlan;
   readonly tableRows: number[];
   /** Builds a layout with this many bytes of hot rows, or without any. */
-  layoutOf(batchSize: number, hotBytes: number | undefined): Layout;
+  layoutOf(batchSize: number, hotBytes: number | undefined): Promise<Layout>;
 }
 
 /** The plan of a preset over tables with these rows. */
@@ -56,12 +56,12 @@ export function modelOver(folder: string, dataset: Dataset, preset: Preset): Shr
   return {
     plan,
     tableRows,
-    layoutOf(batchSize, hotBytes) {
+    async layoutOf(batchSize, hotBytes) {
       const name = `${batchSize}-${hotBytes}`;
       const profile = hotBytes === undefined ? undefined : profileDataset(dataset, {
         ...{ out: `${folder}/profile-${name}`, dim, optimizer, sampleRate: undefined, seed: 1, hotMemory: hotBytes },
       });
-      return buildLayout(dataset, profile, { out: `${folder}/layout-${name}`, batchSize });
+      return await buildLayout(dataset, profile, { out: `${folder}/layout-${name}`, batchSize });
     },
   };
 }

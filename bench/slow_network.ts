@@ -166,7 +166,7 @@ async function measureAll(mpirun: string, networks: readonly Network[], shrunk: 
   const folder = Deno.makeTempDirSync();
   try {
     const { tableRows, layoutOf } = shrunkModel(folder, shrunk, Number(values.samples));
-    using layout = layoutOf(batchSize, shrunk.hotMemory);
+    using layout = await layoutOf(batchSize, shrunk.hotMemory);
     const rows: string[][] = [];
     for (const network of networks) {
       const { bandwidth, delay, rounds } = network;

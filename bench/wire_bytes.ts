@@ -17,8 +17,8 @@ for (const shrunk of SHRUNK) {
   const folder = Deno.makeTempDirSync();
   const { plan, layoutOf } = shrunkModel(folder, shrunk, SAMPLES);
   const { dim } = plan.shape;
-  const means = (hotBytes: number | undefined) => {
-    using layout = layoutOf(BATCH_SIZE, hotBytes);
+  const means = async (hotBytes: number | undefined) => {
+    using layout = await layoutOf(BATCH_SIZE, hotBytes);
     const batch = new Batch(layout.shape);
     const bytes = new Float64Array(HOSTS.length);
     for (const kind of BATCH_KINDS) {
@@ -33,7 +33,7 @@ for (const shrunk of SHRUNK) {
     const steps = layout.batches("hot") + layout.batches("cold");
     return { mib: [...bytes].map((total) => (total / steps / 2 ** 20).toFixed(1)), share: layout.body.hotSampleShare };
   };
-  const [hot, replicated, sharded] = [means(hotMemory), means(2 ** 40), means(undefined)];
+  const [hot, replicated, sharded] = [await means(hotMemory), await means(2 ** 40), await means(undefined)];
   HOSTS.forEach((hosts, h) => {
     const share = `${(100 * hot.share).toFixed(0)} %`;
     console.log(

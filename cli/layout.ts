@@ -26,11 +26,11 @@ export function layout(program: Command): void {
     .addOption(cacheFlag("hotset"))
     .addHelpText("after", "\nExample: hotset layout criteo --hot-memory 256MiB --batch-size 2048")
     .action((directory: string, flags: ConfigFlags & Common & GroupFlags & CacheFlags & { out?: string }) =>
-      runAsGroup(flags, [namedCache(flags) ?? HOME, folderOf(flags)], (report, group) => {
+      runAsGroup(flags, [namedCache(flags) ?? HOME, folderOf(flags)], async (report, group) => {
         const dataset = openTogether(directory, group);
         const config = configOf(flags);
-        const profile = ensureProfile(dataset, config, { cache: namedCache(flags) ?? HOME }, report, group);
-        using layout = ensureLayout(dataset, profile, config, placeOf(flags), report, group);
+        const profile = await ensureProfile(dataset, config, { cache: namedCache(flags) ?? HOME }, report, group);
+        using layout = await ensureLayout(dataset, profile, config, placeOf(flags), report, group);
         if (!flags.json && group.rank === 0) console.log(layout.directory);
       })
     );

@@ -35,7 +35,7 @@ export function profile(program: Command): void {
     ) =>
       runAsGroup(flags, [folderOf(flags)], async (report, group) => {
         const dataset = openTogether(directory, group);
-        const profile = ensureProfile(dataset, configOf(flags), placeOf(flags), report, group);
+        const profile = await ensureProfile(dataset, configOf(flags), placeOf(flags), report, group);
         if (group.rank > 0) return;
         if (flags.report !== undefined) {
           const { writeProfileReport } = await import("../src/report/html/profile_report.ts");

@@ -45,7 +45,7 @@ export function report(program: Command): void {
         }
         const { writeRunReport } = await import("../src/report/html/run_report.ts");
         const file = flags.out ?? `${directory.replace(/\/+$/, "")}.html`;
-        writeRunReport(directory, file, flags.data);
+        await writeRunReport(directory, file, flags.data);
         console.log(flags.json ? eventLine({ event: "reported", file, run: directory }) : file);
       })
     );

@@ -143,7 +143,7 @@ function commandOf(world: MpiWorld | undefined): string {
 /** The library that draws takes 40 MB and a tenth of a second to load, so only a run with --report loads it. */
 async function writeReport(run: string, file: string, data?: string): Promise<void> {
   const { writeRunReport } = await import("../src/report/html/run_report.ts");
-  writeRunReport(run, file, data);
+  await writeRunReport(run, file, data);
 }
 
 function print(results: readonly ResultEvent[], { json }: Common): void {

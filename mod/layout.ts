@@ -13,7 +13,7 @@
  * const dataset = generateDataset(`${folder}/clicks`, { samples: 2000, seed: 1, scale: 1000, fractions });
  * const budget = { dim: 16, optimizer: "sgd", hotMemory: 256 * 2 ** 10, seed: 1 } as const;
  * const profile = profileDataset(dataset, { out: `${folder}/profile`, ...budget });
- * using layout = buildLayout(dataset, profile, { out: `${folder}/layout`, batchSize: 128 });
+ * using layout = await buildLayout(dataset, profile, { out: `${folder}/layout`, batchSize: 128 });
  *
  * let samples = 0;
  * for (const kind of ["hot", "cold"] as const) {

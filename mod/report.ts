@@ -30,7 +30,7 @@
  * const dataset = generateDataset(`${folder}/clicks`, { samples: 2000, seed: 1, scale: 1000, fractions });
  * const config = resolveConfig("default", { mode: "cpu", ranks: 1, bottom: [16], top: [16, 1] });
  * await startRun(config, dataset, { out: `${folder}/run`, report: () => {} });
- * writeRunReport(`${folder}/run`, `${folder}/run.html`);
+ * await writeRunReport(`${folder}/run`, `${folder}/run.html`);
  * assert.match(Deno.readTextFileSync(`${folder}/run.html`), /<svg/);
  * Deno.removeSync(folder, { recursive: true });
  * ```

@@ -37,7 +37,7 @@ const layer: Partial<TrainConfig> = JSON.parse(json);
 const config = resolveConfig("kaggle", layer, { mode: "cpu", ranks: 1, save: false });
 const dataset = Dataset.open(directory);
 const plan = planFor(config, dataset);
-using layout = ensureLayout(dataset, undefined, config, { cache: folder }, () => {});
+using layout = await ensureLayout(dataset, undefined, config, { cache: folder }, () => {});
 const { shape: batchShape, hotRows, body: { mostDistinct } } = layout;
 const host = await openHost(await cpuOptions("auto"));
 const options = { plan, batchShape, hotRows, mostDistinct, ranks: 1, host, device: host };

@@ -9,7 +9,7 @@ import { expectRoom } from "../storage/disk.ts";
 import { HotsetError } from "../errors.ts";
 import { HOT_ROWS_FILE, type Profile } from "../profile/profile.ts";
 import { ALONE } from "../parallel/host_group.ts";
-import { expectSame, type ProcessGroup, together } from "../parallel/process_group.ts";
+import { expectSame, type ProcessGroup, together, togetherAsync } from "../parallel/process_group.ts";
 import { GroupWriter } from "../storage/group_writer.ts";
 import { type Batch, type BatchShape, findShapeFault } from "./batch.ts";
 import { BatchFiller } from "./batch_filler.ts";
@@ -47,7 +47,11 @@ export interface LayoutOptions {
  * except by 8 bytes per batch and by the buffers of a shuffle of more than 16 GiB. Equal inputs, including the seed,
  * give equal bytes, whatever the group. Throws HotsetError if profile and dataset do not match or are damaged.
  */
-export function buildLayout(dataset: Dataset, profile: Profile | undefined, options: LayoutOptions): Layout {
+export async function buildLayout(
+  dataset: Dataset,
+  profile: Profile | undefined,
+  options: LayoutOptions,
+): Promise<Layout> {
   const { batchSize, out, shuffle, group = ALONE, direct = estimateBytes(dataset) >= DIRECT_BYTES } = options;
   const fail = (reason: string): never => {
     throw new HotsetError(`Cannot lay out ${dataset.directory}: ${reason}`);
@@ -66,7 +70,7 @@ export function buildLayout(dataset: Dataset, profile: Profile | undefined, opti
   together(group, () => expectRoom(out, estimateBytes(dataset), `lay out ${dataset.directory}`));
   using writer = new GroupWriter(group, "layout", out, create);
   const onProgress = passes(shuffle === undefined ? 1 : 2, options.onProgress);
-  const shuffled = shuffle && new SampleShuffle(dataset, shuffle, {
+  const shuffled = shuffle && await SampleShuffle.create(dataset, shuffle, {
     group,
     pathOf: (rank) => writer.path(`shuffle.${rank}`),
     create,
@@ -77,10 +81,10 @@ export function buildLayout(dataset: Dataset, profile: Profile | undefined, opti
     samples,
     open: (capacity) => shuffled?.reader(capacity) ?? dataset.reader("train", capacity),
   };
-  const own = new OwnSamples(split, hotMap, batchSize, group);
+  const own = await OwnSamples.create(split, hotMap, batchSize, group);
   const { bagsOfSample: tables, denseOfSample: denseFeatures } = dataset;
   const { bags, weight } = dataset.body;
-  const lookupCapacity = bags ? maxLookups(dataset, own, batchSize, group) : batchSize * tables;
+  const lookupCapacity = bags ? await maxLookups(dataset, own, batchSize, group) : batchSize * tables;
   const shape: BatchShape = {
     batchSize,
     denseFeatures,
@@ -96,7 +100,10 @@ export function buildLayout(dataset: Dataset, profile: Profile | undefined, opti
   const files = together(group, () => ({ hot: new BatchWriter(writer, "hot"), cold: new BatchWriter(writer, "cold") }));
   // Threads sort and pack only if the ranks of this machine leave cores free.
   const withThread = navigator.hardwareConcurrency > group.localSize && samples >= THREAD_SAMPLES;
-  const packed = together(group, () => pack(own, hotMap, shape, files, withThread, onProgress(shuffle ? 1 : 0)));
+  const packed = await togetherAsync(
+    group,
+    () => pack(own, hotMap, shape, files, withThread, onProgress(shuffle ? 1 : 0)),
+  );
   together(group, () => shuffled?.remove());
   const parts = group.gather(packed);
   const sum = (kind: BatchKind, figure: keyof Packed, ranks = group.size) =>
@@ -143,20 +150,20 @@ function estimateBytes(dataset: Dataset): number {
 }
 
 /** Packs a rank's samples. */
-function pack(
+async function pack(
   own: OwnSamples,
   hotMap: HotMap | undefined,
   shape: BatchShape,
   files: Record<BatchKind, BatchWriter>,
   withThread: boolean,
   onProgress: (done: number, total: number) => void,
-): Record<BatchKind, Packed> {
+): Promise<Record<BatchKind, Packed>> {
   using ring = new PackRing(shape, withThread, (batch, record) => {
     (batch.hot ? files.hot : files.cold).write(record, batch.distinct);
   });
   const hot = new Packer(ring, hotMap);
   const cold = new Packer(ring, undefined);
-  own.visit(
+  await own.visit(
     (reader, first, count) => reader.read(first, count),
     (samples, i, isHot) => (isHot ? hot : cold).add(samples, i),
     onProgress,
@@ -252,13 +259,18 @@ function maxInOrder(dataset: Dataset, split: Split, batchSize: number): number {
 }
 
 /** Maximum number of lookups of a batch of the layout or of an evaluation: a pass over the samples before packing. */
-function maxLookups(dataset: Dataset, own: OwnSamples, batchSize: number, group: ProcessGroup): number {
+async function maxLookups(
+  dataset: Dataset,
+  own: OwnSamples,
+  batchSize: number,
+  group: ProcessGroup,
+): Promise<number> {
   const { bagsOfSample } = dataset;
   const open = { hot: { samples: 0, lookups: 0 }, cold: { samples: 0, lookups: 0 } };
-  const most = together(group, () => {
+  const most = await togetherAsync(group, async () => {
     // Evaluations use the same blocks.
     let most = Math.max(...SPLITS.map((split) => maxInOrder(dataset, split, batchSize)));
-    own.visit((reader, first, count) => reader.readLookups(first, count), ({ offsets }, i, hot) => {
+    await own.visit((reader, first, count) => reader.readLookups(first, count), ({ offsets }, i, hot) => {
       const batch = hot ? open.hot : open.cold;
       if (batch.samples === batchSize) batch.samples = batch.lookups = 0;
       batch.samples++;

@@ -1,6 +1,7 @@
 /** The samples that a rank packs: those of the batches that begin in its part of the train split. */
+import { Breaks } from "../breaks.ts";
 import type { Lookups } from "../dataset/dataset.ts";
-import { ownPart, type ProcessGroup, together } from "../parallel/process_group.ts";
+import { ownPart, type ProcessGroup, togetherAsync } from "../parallel/process_group.ts";
 import type { HotMap } from "./hot_map.ts";
 import { CHUNK_SAMPLES, type SampleSource } from "./sample_shuffle.ts";
 
@@ -27,30 +28,41 @@ export class OwnSamples {
   /** This rank's ranges of the split. A batch that begins in them may end after them. */
   readonly #chunks: { readonly first: number; readonly end: number };
   /** Number of hot samples of each range; undefined for a group of one, which does not need it. */
-  readonly #hotOfChunk: Uint32Array | undefined;
+  #hotOfChunk: Uint32Array | undefined;
 
-  /** Without a hot map all samples are cold. Collective: the ranks classify the split together. */
-  constructor(split: OrderedSplit, hotMap: HotMap | undefined, batchSize: number, group: ProcessGroup) {
+  private constructor(split: OrderedSplit, hotMap: HotMap | undefined, batchSize: number, group: ProcessGroup) {
     this.#split = split;
     this.#hotMap = hotMap;
     this.#batchSize = batchSize;
     const chunks = Math.ceil(split.samples / CHUNK_SAMPLES);
     this.#chunks = ownPart(group, chunks);
-    if (group.size === 1) return;
-    const own = together(group, () => this.#countHot());
-    this.#hotOfChunk = Uint32Array.from(group.gather([...own]).flat());
+  }
+
+  /** Without a hot map all samples are cold. Collective: the ranks classify the split together. */
+  static async create(
+    split: OrderedSplit,
+    hotMap: HotMap | undefined,
+    batchSize: number,
+    group: ProcessGroup,
+  ): Promise<OwnSamples> {
+    const samples = new OwnSamples(split, hotMap, batchSize, group);
+    if (group.size === 1) return samples;
+    const own = await togetherAsync(group, () => samples.#countHot());
+    samples.#hotOfChunk = Uint32Array.from(group.gather([...own]).flat());
+    return samples;
   }
 
   /**
    * Calls `visit` with each sample and whether it is hot. `read` gets samples from the reader: complete, or only their
    * lookups. `onProgress` receives the number of samples of this rank's part that were passed.
    */
-  visit<L extends Lookups>(
+  async visit<L extends Lookups>(
     read: (reader: SampleSource, first: number, count: number) => L,
     visit: (samples: L, i: number, hot: boolean) => void,
     onProgress: (done: number, total: number) => void = () => {},
-  ): void {
+  ): Promise<void> {
     using reader = this.#split.open(CHUNK_SAMPLES);
+    const breaks = new Breaks();
     const { first, end } = this.#chunks;
     const [firstSample, lastSample] = [first, end].map((chunk) => Math.min(chunk * CHUNK_SAMPLES, reader.samples));
     const [hot, cold] = this.#kinds();
@@ -73,16 +85,19 @@ export class OwnSamples {
         const number = kind.next++;
         if (number >= kind.first && number < kind.end) visit(samples, i, isHot);
       }
+      if (breaks.due) await breaks.take();
       onProgress(Math.min(begin + count, lastSample) - firstSample, lastSample - firstSample);
     }
   }
 
-  #countHot(): Uint32Array {
+  async #countHot(): Promise<Uint32Array> {
     const { first, end } = this.#chunks;
     const counts = new Uint32Array(end - first);
+    const breaks = new Breaks();
     using reader = this.#split.open(CHUNK_SAMPLES);
     for (let chunk = first; chunk < end; chunk++) {
       const begin = chunk * CHUNK_SAMPLES;
+      if (breaks.due) await breaks.take();
       const lookups = reader.readLookups(begin, Math.min(CHUNK_SAMPLES, reader.samples - begin));
       for (let i = 0; i < lookups.count; i++) if (this.#hotMap?.allHot(lookups, i)) counts[chunk - first]++;
     }

@@ -6,10 +6,11 @@
  *
  * A sample is a record of words: its label, its weight if the dataset has weights, dense values, with bags the length of each, and indices.
  */
+import { Breaks } from "../breaks.ts";
 import type { CreateFile } from "../storage/output_file.ts";
 import type { Dataset, Lookups, SampleReader, Samples } from "../dataset/dataset.ts";
 import { Random } from "../random.ts";
-import { ownPart, type ProcessGroup, together } from "../parallel/process_group.ts";
+import { ownPart, type ProcessGroup, togetherAsync } from "../parallel/process_group.ts";
 import { BucketFileReader, BucketFileWriter, type StreamPlace } from "./bucket_file.ts";
 
 /** Samples read at a time, whose buckets are drawn from one sequence. */
@@ -62,28 +63,39 @@ export class SampleShuffle {
   /** Number of the first sample of each bucket, then of all. */
   readonly #firsts: Float64Array;
 
-  /** All ranks of the group must make one: each deals out its part of the log. */
-  constructor(
+  private constructor(
     dataset: Dataset,
-    { seed, bucketBytes = BUCKET_BYTES }: ShuffleOptions,
-    { group, pathOf, create, onProgress }: Making,
+    seed: number,
+    group: ProcessGroup,
+    paths: readonly string[],
+    all: readonly Dealt[],
   ) {
     this.#dataset = dataset;
     this.#seed = seed;
     this.#group = group;
-    this.#paths = Array.from({ length: group.size }, (_, rank) => pathOf(rank));
-    const buckets = Math.min(MAX_BUCKETS, Math.max(1, Math.ceil(bytesOfRecords(dataset) / bucketBytes)));
-    const dealt = together(group, () => {
-      using writer = new BucketFileWriter(this.#paths[group.rank], buckets, create);
-      const samples = deal(dataset, seed, buckets, group, writer, onProgress);
-      return { samples, places: writer.finish() };
-    });
-    const all = group.gather(dealt);
+    this.#paths = paths;
     this.#places = all.map(({ places }) => places);
+    const buckets = all[0].samples.length;
     this.#firsts = new Float64Array(buckets + 1);
     for (let b = 0; b < buckets; b++) {
       this.#firsts[b + 1] = all.reduce((sum, { samples }) => sum + samples[b], this.#firsts[b]);
     }
+  }
+
+  /** Collective: each rank deals out its part of the log. */
+  static async create(
+    dataset: Dataset,
+    { seed, bucketBytes = BUCKET_BYTES }: ShuffleOptions,
+    { group, pathOf, create, onProgress }: Making,
+  ): Promise<SampleShuffle> {
+    const paths = Array.from({ length: group.size }, (_, rank) => pathOf(rank));
+    const buckets = Math.min(MAX_BUCKETS, Math.max(1, Math.ceil(bytesOfRecords(dataset) / bucketBytes)));
+    const dealt = await togetherAsync(group, async () => {
+      using writer = new BucketFileWriter(paths[group.rank], buckets, create);
+      const samples = await deal(dataset, seed, buckets, group, writer, onProgress);
+      return { samples, places: writer.finish() };
+    });
+    return new SampleShuffle(dataset, seed, group, paths, group.gather(dealt));
   }
 
   /** Reads the samples in their new order, fastest from the first to the last. */
@@ -107,15 +119,21 @@ function headWords({ denseOfSample, bagsOfSample, body: { bags, weight } }: Data
   return 1 + Number(weight !== undefined) + denseOfSample + (bags ? bagsOfSample : 0);
 }
 
+/** Samples of each bucket that a rank dealt out, and their places in its file. */
+interface Dealt {
+  readonly samples: readonly number[];
+  readonly places: readonly StreamPlace[];
+}
+
 /** Deals a rank's part of the log out to the buckets. Returns the samples of each. */
-function deal(
+async function deal(
   dataset: Dataset,
   seed: number,
   buckets: number,
   group: ProcessGroup,
   writer: BucketFileWriter,
   onProgress: Making["onProgress"],
-): number[] {
+): Promise<number[]> {
   const counts = new Array<number>(buckets).fill(0);
   const { bagsOfSample, denseOfSample } = dataset;
   const head = headWords(dataset);
@@ -123,6 +141,7 @@ function deal(
   const { first, end } = ownPart(group, Math.ceil(reader.samples / CHUNK_SAMPLES));
   const total = Math.min(end * CHUNK_SAMPLES, reader.samples) - first * CHUNK_SAMPLES;
   let record = new Uint32Array(head + bagsOfSample);
+  const breaks = new Breaks();
   for (let chunk = first; chunk < end; chunk++) {
     const begin = chunk * CHUNK_SAMPLES;
     const { count, labels, weights, dense, indices, offsets } = reader.read(
@@ -150,6 +169,7 @@ function deal(
       writer.append(bucket, record, 0, length);
       counts[bucket]++;
     }
+    if (breaks.due) await breaks.take();
     onProgress(begin + count - first * CHUNK_SAMPLES, total);
   }
   return counts;

@@ -1,6 +1,7 @@
 /**
  * Notes about features that reveal the label, at the beginning of training: a model of them is perfect, and useless.
  */
+import { Breaks } from "../breaks.ts";
 import type { Dataset } from "../dataset/dataset.ts";
 import { count } from "../format.ts";
 import { auc } from "../events/metrics.ts";
@@ -14,15 +15,21 @@ const MIN_SAMPLES_OF_LABEL = 50;
 const LEAK_AUC = 0.99;
 
 /** A sentence for each feature that alone separates the labels of a sample of the train split almost perfectly. */
-export function leakNotes(dataset: Dataset): string[] {
-  const { dense, labels, bags } = sampleOf(dataset);
+export async function leakNotes(dataset: Dataset): Promise<string[]> {
+  const breaks = new Breaks();
+  const { dense, labels, bags } = await sampleOf(dataset, breaks);
   const samples = labels.length;
   const positives = labels.reduce((sum, label) => sum + label, 0);
   if (Math.min(positives, samples - positives) < MIN_SAMPLES_OF_LABEL) return [];
-  const found = [
-    ...dataset.body.dense.map((name, d) => ({ name, auc: auc(dense[d], labels) })),
-    ...dataset.body.tables.map(({ name }, t) => ({ name, auc: aucOfTable(bags[t], labels) })),
-  ];
+  const found: { name: string; auc: number }[] = [];
+  for (const [d, name] of dataset.body.dense.entries()) {
+    found.push({ name, auc: auc(dense[d], labels) });
+    if (breaks.due) await breaks.take();
+  }
+  for (const [t, { name }] of dataset.body.tables.entries()) {
+    found.push({ name, auc: aucOfTable(bags[t], labels) });
+    if (breaks.due) await breaks.take();
+  }
   return found.filter((feature) => Math.max(feature.auc, 1 - feature.auc) >= LEAK_AUC).map((feature) =>
     `${feature.name} alone separates the labels almost perfectly (AUC ${
       Math.max(feature.auc, 1 - feature.auc).toFixed(4)
@@ -32,7 +39,10 @@ export function leakNotes(dataset: Dataset): string[] {
 }
 
 /** Samples by feature: dense values, and the rows of each bag. */
-function sampleOf(dataset: Dataset): { dense: Float32Array[]; labels: Uint8Array; bags: number[][][] } {
+async function sampleOf(
+  dataset: Dataset,
+  breaks: Breaks,
+): Promise<{ dense: Float32Array[]; labels: Uint8Array; bags: number[][][] }> {
   const { tables, steps, denseFeatures } = dataset;
   const all = dataset.samples("train");
   const chunks = all <= CHUNKS * CHUNK_SAMPLES ? 1 : CHUNKS;
@@ -45,6 +55,7 @@ function sampleOf(dataset: Dataset): { dense: Float32Array[]; labels: Uint8Array
     const at = chunk * length;
     const read = reader.read(chunks === 1 ? 0 : Math.floor(chunk * (all - length) / (chunks - 1)), length);
     labels.set(read.labels, at);
+    if (breaks.due) await breaks.take();
     for (let i = 0; i < length; i++) {
       // Of several steps the last one, the candidate, tells the labels apart.
       const candidate = (i + 1) * steps - 1;

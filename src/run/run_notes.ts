@@ -12,11 +12,11 @@ import { labelNotes } from "./label_notes.ts";
 import { leakNotes } from "./leak_notes.ts";
 
 /** Sentences about data that limit the model or its metrics. Reads samples. */
-export function dataNotes(config: TrainConfig, dataset: Dataset, layout: Layout): string[] {
+export async function dataNotes(config: TrainConfig, dataset: Dataset, layout: Layout): Promise<string[]> {
   return [
     ...partNotes(dataset),
     ...labelNotes(dataset, config.monitor),
-    ...leakNotes(dataset),
+    ...await leakNotes(dataset),
     ...turnNotes(config, layout),
   ];
 }

@@ -17,7 +17,7 @@ import { OutputLock } from "../storage/output_lock.ts";
 import type { TrainConfig } from "../config/config.ts";
 import type { Report } from "../events/events.ts";
 import { ALONE } from "../parallel/host_group.ts";
-import { expectSame, type ProcessGroup, together } from "../parallel/process_group.ts";
+import { expectSame, type ProcessGroup, together, togetherAsync } from "../parallel/process_group.ts";
 import { noteUnknown, type UnknownLimit } from "../events/unknown_notes.ts";
 
 /** Maximum number of features that a note names. */
@@ -174,18 +174,18 @@ function missingNote(missing: NonNullable<Dataset["body"]["missing"]>): string {
 export type ProfileConfig = Pick<TrainConfig, "dim" | "optimizer" | "hotMemory" | "sampleRate" | "seed">;
 
 /** Profiles the dataset into `out`, by default a directory of `cache`, unless the same profile exists. Collective. */
-export function ensureProfile(
+export async function ensureProfile(
   dataset: Dataset,
   config: ProfileConfig,
   place: Place,
   report: Report,
   group = ALONE,
-): Profile {
+): Promise<Profile> {
   const begin = performance.now();
   const { dim, optimizer, hotMemory, sampleRate, seed } = config;
   const name = cacheName("profile", [dataset.id, dim, optimizer, hotMemory, sampleRate, seed]);
   const out = directoryOf(place, "profiles", name);
-  const profile = openOrMake(
+  const profile = await openOrMake(
     { kind: "profile", place, out, group, report },
     Profile.open,
     () =>
@@ -242,19 +242,19 @@ export type LayoutConfig = Pick<TrainConfig, "batchSize" | "shuffle" | "seed">;
  * Packs the dataset into batches in `out`, by default a directory of `cache`, unless the same layout exists.
  * Collective.
  */
-export function ensureLayout(
+export async function ensureLayout(
   dataset: Dataset,
   profile: Profile | undefined,
   { batchSize, shuffle, seed }: LayoutConfig,
   place: Place,
   report: Report,
   group = ALONE,
-): Layout {
+): Promise<Layout> {
   const begin = performance.now();
   const shuffled = shuffle === "samples" ? { seed } : undefined;
   const madeFrom = [dataset.id, profile?.id ?? null, batchSize, shuffled];
   const out = directoryOf(place, "layouts", cacheName("layout", madeFrom));
-  const layout = openOrMake(
+  const layout = await openOrMake(
     { kind: "layout", place, out, group, report },
     (directory) => openLayout(directory, dataset),
     () =>
@@ -299,7 +299,7 @@ export function waiting(report: Report, kind: ArtifactKind): () => void {
  * Opens an artifact of a cache, or builds it; one process at a time, so that processes which need the same one build it
  * once. If `place` is not in a cache the artifact is always built.
  */
-function openOrMake<T>(
+async function openOrMake<T>(
   { kind, place, out, group, report }: {
     kind: ArtifactKind;
     place: Place;
@@ -308,15 +308,16 @@ function openOrMake<T>(
     report: Report;
   },
   open: (directory: string) => T,
-  make: () => T,
-): T {
+  make: () => T | Promise<T>,
+): Promise<T> {
   const found = openCached(kind, place, out, group, open);
   if (found !== undefined) return found;
-  using _lock = together(
+  using _lock = await togetherAsync(
     group,
-    () => group.rank === 0 ? OutputLock.wait(out, `write ${kind} ${out}`, waiting(report, kind)) : undefined,
+    async () =>
+      group.rank === 0 ? await OutputLock.waitAsync(out, `write ${kind} ${out}`, waiting(report, kind)) : undefined,
   );
-  return openCached(kind, place, out, group, open) ?? make();
+  return openCached(kind, place, out, group, open) ?? await make();
 }
 
 /** Opens an artifact of a cache, if all ranks of a group see it. */

@@ -60,7 +60,7 @@ export async function trainRun(
     );
   }
   // They read samples: before ranks and caches take the memory that is left in the budget.
-  const notes = dataNotes(config, dataset, layout);
+  const notes = await dataNotes(config, dataset, layout);
   const tier = tierOf(out, config.memory);
   await using group = await openRanks(config, plan, batchesOf(layout), report, world, tier);
   if (trains && group instanceof CachedRanks) {
@@ -135,7 +135,13 @@ function batchesOf({ shape, hotRows, body }: Layout): PlacementBatches {
 }
 
 /** The layout of a run: with the profile's hot rows in mode fae, without hot rows in the others. */
-function layoutFor(config: TrainConfig, dataset: Dataset, cache: string, report: Report, group: ProcessGroup): Layout {
-  const profile = config.mode === "fae" ? ensureProfile(dataset, config, { cache }, report, group) : undefined;
-  return ensureLayout(dataset, profile, config, { cache }, report, group);
+async function layoutFor(
+  config: TrainConfig,
+  dataset: Dataset,
+  cache: string,
+  report: Report,
+  group: ProcessGroup,
+): Promise<Layout> {
+  const profile = config.mode === "fae" ? await ensureProfile(dataset, config, { cache }, report, group) : undefined;
+  return await ensureLayout(dataset, profile, config, { cache }, report, group);
 }

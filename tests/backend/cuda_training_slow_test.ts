@@ -45,10 +45,10 @@ function smallDataset(directory: TemporaryDirectory, bags: boolean): Dataset {
 }
 
 /** The data of a run: with hot rows in mode fae, without in the others. */
-function laidOut(config: TrainConfig, dataset: Dataset, cache: string): Layout {
+async function laidOut(config: TrainConfig, dataset: Dataset, cache: string): Promise<Layout> {
   const quiet = () => {};
-  const profile = config.mode === "fae" ? ensureProfile(dataset, config, { cache }, quiet) : undefined;
-  return ensureLayout(dataset, profile, config, { cache }, quiet);
+  const profile = config.mode === "fae" ? await ensureProfile(dataset, config, { cache }, quiet) : undefined;
+  return await ensureLayout(dataset, profile, config, { cache }, quiet);
 }
 
 /** One rank with everything where the mode wants it; without a device, all on the CPU. */
@@ -69,7 +69,7 @@ async function place(config: TrainConfig, dataset: Dataset, layout: Layout, devi
 
 /** Trains and returns every step's loss. */
 async function losses(config: TrainConfig, dataset: Dataset, directory: TemporaryDirectory, device?: CudaBackend) {
-  using layout = laidOut(config, dataset, directory.path);
+  using layout = await laidOut(config, dataset, directory.path);
   await using group = await place(config, dataset, layout, device);
   const found: number[] = [];
   const trainer = new Trainer({
@@ -100,7 +100,7 @@ for (const { mode, optimizer } of testDevice === "emulated" ? PAIRS.slice(0, ser
     using directory = new TemporaryDirectory();
     const dataset = smallDataset(directory, mode === "fae" && optimizer === "adagrad");
     const config = smallConfig(mode, optimizer);
-    using layout = laidOut(config, dataset, directory.path);
+    using layout = await laidOut(config, dataset, directory.path);
     assert.ok(layout.batches("cold") > 9 && (mode !== "fae" || layout.batches("hot") > 9), "both kinds of batches");
     const expected = await losses(config, dataset, directory);
     assert.ok(expected.length >= 50);
@@ -140,7 +140,7 @@ Deno.test({
 async function countStep(config: TrainConfig, kind: BatchKind, last = false) {
   using directory = new TemporaryDirectory();
   const dataset = smallDataset(directory, false);
-  using layout = laidOut(config, dataset, directory.path);
+  using layout = await laidOut(config, dataset, directory.path);
   using device = openCuda({ device: testDevice });
   await using group = await place(config, dataset, layout, device);
   const slots = group.batches.length;
@@ -169,7 +169,7 @@ Deno.test("a sync, the loss and the launches of steps are counted as docs/cuda.m
     const config = smallConfig("fae", optimizer);
     using directory = new TemporaryDirectory();
     const dataset = smallDataset(directory, false);
-    using layout = laidOut(config, dataset, directory.path);
+    using layout = await laidOut(config, dataset, directory.path);
     using device = openCuda({ device: testDevice });
     await using group = await place(config, dataset, layout, device);
     const { tables } = group;

@@ -94,7 +94,7 @@ Deno.test("a run tells of dead layers at each evaluation, with what to do", asyn
   const config = resolveConfig("kaggle", {
     ...{ mode: "cpu", dim: 4, bottom: [5, 4], top: [3, 2, 1], batchSize: BATCH, ranks: 1, save: false, epochs: 2 },
   });
-  using layout = ensureLayout(dataset, undefined, { batchSize: BATCH, shuffle: "batches", seed: 1 }, {
+  using layout = await ensureLayout(dataset, undefined, { batchSize: BATCH, shuffle: "batches", seed: 1 }, {
     cache: directory.path,
   }, () => {});
   assert.deepEqual(planFor(config, dataset).shape, PLAN.shape);

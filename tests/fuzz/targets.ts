@@ -70,7 +70,7 @@ export async function fuzzTargets(directory: string): Promise<Target[]> {
   const profile = profileDataset(large, {
     ...{ out: path("profile"), dim: 16, optimizer: "sgd", hotMemory: 8000, seed: 1 },
   });
-  buildLayout(large, profile, { out: path("layout"), batchSize: 16 })[Symbol.dispose]();
+  (await buildLayout(large, profile, { out: path("layout"), batchSize: 16 }))[Symbol.dispose]();
   const config = resolveConfig("kaggle", {
     ...{ mode: "cpu", device: "cpu", ranks: 1, dim: 4, bottom: [5, 4], top: [3, 1], optimizer: "adagrad" },
     ...{ batchSize: 16, testFreq: 4, printFreq: 2 },

@@ -94,11 +94,11 @@ function checkUnusedWords({ words, sections, shape, samples, lookups }: Batch): 
 
 for (const bags of [false, true]) {
   for (const [budget, hotMemory] of [["no", 0], ["a small", 150_000], ["a full", 1 << 30]] as const) {
-    Deno.test(`unpacked batches are the samples in order: ${budget} budget${bags ? ", with bags" : ""}`, () => {
+    Deno.test(`unpacked batches are the samples in order: ${budget} budget${bags ? ", with bags" : ""}`, async () => {
       using directory = new TemporaryDirectory();
       const { dataset, profile } = setUp(directory, bags, hotMemory);
       const out = directory.join("layout");
-      using layout = buildLayout(dataset, profile, { out, batchSize: 128 });
+      using layout = await buildLayout(dataset, profile, { out, batchSize: 128 });
       const hotRows = new Set(profile.hotRows);
       const all = trainSamples(dataset);
       const isHot = (sample: PlainSample) =>
@@ -146,16 +146,16 @@ for (const bags of [false, true]) {
   }
 }
 
-Deno.test("without a profile every sample with a lookup is cold", () => {
+Deno.test("without a profile every sample with a lookup is cold", async () => {
   using directory = new TemporaryDirectory();
   const { dataset } = setUp(directory, false, 0, 300);
-  using layout = buildLayout(dataset, undefined, { out: directory.join("layout"), batchSize: 64 });
+  using layout = await buildLayout(dataset, undefined, { out: directory.join("layout"), batchSize: 64 });
   assert.deepEqual([layout.body.profile, layout.body.hotRows, layout.body.hotSamples], [null, 0, 0]);
   assert.deepEqual([layout.batches("hot"), layout.batches("cold")], [0, 5]);
   assert.deepEqual(unpack(layout, "cold"), trainSamples(dataset));
 });
 
-Deno.test("a sample with only empty bags is cold where no row is hot", () => {
+Deno.test("a sample with only empty bags is cold where no row is hot", async () => {
   using directory = new TemporaryDirectory();
   const train = {
     labels: Uint8Array.of(1, 0, 1),
@@ -164,17 +164,17 @@ Deno.test("a sample with only empty bags is cold where no row is hot", () => {
     bagLengths: Uint32Array.of(0, 0, 1, 0, 0, 2),
   };
   const dataset = writeDataset(directory.join("dataset"), { tableRows: [3, 4], denseFeatures: 0, splits: { train } });
-  using layout = buildLayout(dataset, undefined, { out: directory.join("layout"), batchSize: 2 });
+  using layout = await buildLayout(dataset, undefined, { out: directory.join("layout"), batchSize: 2 });
   assert.equal(layout.batches("hot"), 0);
   assert.deepEqual(unpack(layout, "cold").map(({ bags }) => bags), [[[], []], [[2], []], [[], [3, 5]]]);
   assert.equal(layout.shape.lookupCapacity, 2);
 });
 
 for (const bags of [false, true]) {
-  Deno.test(`the lookup capacity is the most lookups of any batch${bags ? ", with bags" : ""}`, () => {
+  Deno.test(`the lookup capacity is the most lookups of any batch${bags ? ", with bags" : ""}`, async () => {
     using directory = new TemporaryDirectory();
     const { dataset, profile } = setUp(directory, bags, 150_000, 2000);
-    using layout = buildLayout(dataset, profile, { out: directory.join("layout"), batchSize: 32 });
+    using layout = await buildLayout(dataset, profile, { out: directory.join("layout"), batchSize: 32 });
     const batch = new Batch(layout.shape);
     let most = 0;
     for (const kind of BATCH_KINDS) {
@@ -187,75 +187,76 @@ for (const bags of [false, true]) {
   });
 }
 
-Deno.test("equal inputs give equal bytes", () => {
+Deno.test("equal inputs give equal bytes", async () => {
   using directory = new TemporaryDirectory();
   const { dataset, profile } = setUp(directory, true, 150_000, 3000);
-  const read = (out: string) => {
-    using layout = buildLayout(dataset, profile, { out: directory.join(out), batchSize: 50 });
+  const read = async (out: string) => {
+    using layout = await buildLayout(dataset, profile, { out: directory.join(out), batchSize: 50 });
     const files = [...Deno.readDirSync(directory.join(out))].map(({ name }) => name).sort();
     return { id: layout.id, files: files.map((name) => [name, Deno.readFileSync(directory.join(out, name))]) };
   };
-  const first = read("first");
+  const first = await read("first");
   assert.equal(first.files.length, 6);
-  assert.deepEqual(read("second"), first);
+  assert.deepEqual(await read("second"), first);
 });
 
-slowTest("large datasets are packed with a second thread, to the same batches every time", () => {
+slowTest("large datasets are packed with a second thread, to the same batches every time", async () => {
   using directory = new TemporaryDirectory();
   const { dataset, profile } = setUp(directory, false, 150_000, 100_000);
   const hotRows = new Set(profile.hotRows);
   const all = trainSamples(dataset);
   const isHot = (sample: PlainSample) => sample.bags.every((bag) => bag.every((row) => hotRows.has(row)));
-  using layout = buildLayout(dataset, profile, { out: directory.join("layout"), batchSize: 256 });
+  using layout = await buildLayout(dataset, profile, { out: directory.join("layout"), batchSize: 256 });
   assert.deepEqual(unpack(layout, "hot"), all.filter(isHot));
   assert.deepEqual(unpack(layout, "cold"), all.filter((sample) => !isHot(sample)));
-  using again = buildLayout(dataset, profile, { out: directory.join("again"), batchSize: 256 });
+  using again = await buildLayout(dataset, profile, { out: directory.join("again"), batchSize: 256 });
   assert.equal(again.id, layout.id);
 });
 
-Deno.test("batches of one sample, and of more than there are", () => {
+Deno.test("batches of one sample, and of more than there are", async () => {
   using directory = new TemporaryDirectory();
   const { dataset, profile } = setUp(directory, true, 150_000, 60);
   for (const batchSize of [1, 1000]) {
-    using layout = buildLayout(dataset, profile, { out: directory.join("layout"), batchSize });
+    using layout = await buildLayout(dataset, profile, { out: directory.join("layout"), batchSize });
     assert.equal(unpack(layout, "hot").length + unpack(layout, "cold").length, 60);
   }
 });
 
-Deno.test("a dataset without train samples has a layout without batches", () => {
+Deno.test("a dataset without train samples has a layout without batches", async () => {
   using directory = new TemporaryDirectory();
   const dataset = writeDataset(directory.join("dataset"), { tableRows: [3], denseFeatures: 0, splits: {} });
-  using layout = buildLayout(dataset, undefined, { out: directory.join("layout"), batchSize: 4 });
+  using layout = await buildLayout(dataset, undefined, { out: directory.join("layout"), batchSize: 4 });
   assert.deepEqual([layout.batches("hot"), layout.batches("cold"), layout.body.hotSampleShare], [0, 0, 0]);
 });
 
-Deno.test("progress counts up to all samples", () => {
+Deno.test("progress counts up to all samples", async () => {
   using directory = new TemporaryDirectory();
   const { dataset } = setUp(directory, false, 0, 9000);
   const told: [number, number][] = [];
   const onProgress = (done: number, total: number) => told.push([done, total]);
-  buildLayout(dataset, undefined, { out: directory.join("layout"), batchSize: 64, onProgress })[Symbol.dispose]();
+  (await buildLayout(dataset, undefined, { out: directory.join("layout"), batchSize: 64, onProgress }))
+    [Symbol.dispose]();
   assert.ok(told.length > 1 && told.every(([done], i) => i === 0 || done > told[i - 1][0]));
   assert.deepEqual(told.at(-1), [9000, 9000]);
 });
 
-Deno.test("what does not fit is refused, and nothing is left behind", () => {
+Deno.test("what does not fit is refused, and nothing is left behind", async () => {
   using directory = new TemporaryDirectory();
   const { dataset, profile } = setUp(directory, false, 0, 100);
   const other = writeDataset(directory.join("other"), { tableRows: TABLE_ROWS, denseFeatures: 0, splits: {} });
   const out = directory.join("layout");
-  assert.throws(() => buildLayout(other, profile, { out, batchSize: 4 }), {
+  await assert.rejects(() => buildLayout(other, profile, { out, batchSize: 4 }), {
     name: "HotsetError",
     message: `Cannot use profile ${profile.directory}: it was not made from dataset ${other.directory}; build it again`,
   });
-  assert.throws(
+  await assert.rejects(
     () => buildLayout(dataset, profile, { out, batchSize: 0 }),
     /the batch size 0 is not a positive whole number/,
   );
   const ids = Uint32Array.of(0, 1, 2, 300);
   const train = { labels: Uint8Array.of(0, 1), dense: new Float32Array(0), ids };
   const damaged = writeDataset(directory.join("damaged"), { tableRows: [3, 100], denseFeatures: 0, splits: { train } });
-  assert.throws(() => buildLayout(damaged, undefined, { out, batchSize: 4 }), {
+  await assert.rejects(() => buildLayout(damaged, undefined, { out, batchSize: 4 }), {
     name: "HotsetError",
     message: `Cannot read dataset ${damaged.directory}: train sample 1: index 300 is outside table C2 of 100 rows`,
   });

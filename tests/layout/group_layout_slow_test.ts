@@ -51,7 +51,7 @@ for (const [name, skew, hotRows, bags] of SHARES) {
       ] as const
     ) {
       const alone = directory.join(`alone-${batchSize}-${ranks}`);
-      using layout = buildLayout(dataset, profile, { out: alone, batchSize, ...shuffle && { shuffle } });
+      using layout = await buildLayout(dataset, profile, { out: alone, batchSize, ...shuffle && { shuffle } });
       const { hotSamples, samples } = layout.body;
       assert.ok(hotRows === 0 ? hotSamples === 0 : hotSamples > 0 && hotSamples < samples);
       const out = directory.join(`group-${batchSize}-${ranks}`);
@@ -69,11 +69,11 @@ Deno.test("a layout written past the system's cache has the same bytes, alone an
   const seen = new Set<boolean>();
   const onProgress = () => directness("/cold.batches").forEach((direct) => seen.add(direct));
   const ordinary = directory.join("ordinary");
-  using _ordinary = buildLayout(dataset, profile, { out: ordinary, batchSize: 300, onProgress });
+  using _ordinary = await buildLayout(dataset, profile, { out: ordinary, batchSize: 300, onProgress });
   assert.deepEqual([...seen], [false], "a small one is not");
   seen.clear();
   const alone = directory.join("alone");
-  using _alone = buildLayout(dataset, profile, { out: alone, batchSize: 300, direct: true, onProgress });
+  using _alone = await buildLayout(dataset, profile, { out: alone, batchSize: 300, direct: true, onProgress });
   // That of `ordinary`, which is open for reading, and the one being written.
   assert.equal(seen.has(true), canWriteDirectly(directory.path));
   assert.deepEqual(filesOf(alone), filesOf(ordinary));

@@ -12,7 +12,7 @@ import { profileDataset } from "../../src/profile/profile_dataset.ts";
 import { TemporaryDirectory } from "../support/temporary.ts";
 import { tinyDataset } from "../support/tiny_dataset.ts";
 
-function smallLayout(directory: TemporaryDirectory, bags: boolean): Layout {
+async function smallLayout(directory: TemporaryDirectory, bags: boolean): Promise<Layout> {
   const dataset = tinyDataset(directory.join("dataset"), {
     samples: { train: 400, validation: 5, test: 5 },
     tableRows: [20, 20_000, 300],
@@ -29,7 +29,7 @@ function smallLayout(directory: TemporaryDirectory, bags: boolean): Layout {
     hotMemory: bags ? 40_000 : 22_000,
     seed: 1,
   });
-  return buildLayout(dataset, profile, { out: directory.join("layout"), batchSize: 32 });
+  return await buildLayout(dataset, profile, { out: directory.join("layout"), batchSize: 32 });
 }
 
 /** Writes the layout again with changed content, under a manifest that fits, so that only its own checks can object. */
@@ -46,9 +46,9 @@ function rewrite(
   writer.commit(body);
 }
 
-Deno.test("a layout opens with what was written", () => {
+Deno.test("a layout opens with what was written", async () => {
   using directory = new TemporaryDirectory();
-  using layout = smallLayout(directory, true);
+  using layout = await smallLayout(directory, true);
   using opened = Layout.open(layout.directory);
   assert.deepEqual([opened.id, opened.body, opened.hotRows], [layout.id, layout.body, layout.hotRows]);
   const other = tinyDataset(directory.join("other"), {
@@ -78,9 +78,9 @@ function samplesOf(
 }
 
 for (const bags of [false, true]) {
-  Deno.test(`the batches of a layout and of its dataset hold the same samples, ${bags ? "with" : "without"} bags`, () => {
+  Deno.test(`the batches of a layout and of its dataset hold the same samples, ${bags ? "with" : "without"} bags`, async () => {
     using directory = new TemporaryDirectory();
-    using layout = smallLayout(directory, bags);
+    using layout = await smallLayout(directory, bags);
     const dataset = Dataset.open(directory.join("dataset"));
     const read = [...dataset.iterate("train", 150)];
     assert.deepEqual(read.map(({ count }) => count), [150, 150, 100]);
@@ -96,9 +96,9 @@ for (const bags of [false, true]) {
   });
 }
 
-Deno.test("a batch that is not there, or of no samples, is refused", () => {
+Deno.test("a batch that is not there, or of no samples, is refused", async () => {
   using directory = new TemporaryDirectory();
-  using layout = smallLayout(directory, false);
+  using layout = await smallLayout(directory, false);
   const batch = new Batch(layout.shape);
   for (const index of [-1, 0.5, NaN, layout.batches("hot")]) {
     assert.throws(() => layout.readBatch("hot", index, batch), {
@@ -112,9 +112,9 @@ Deno.test("a batch that is not there, or of no samples, is refused", () => {
   }
 });
 
-Deno.test("a layout that was cut off or changed does not open", () => {
+Deno.test("a layout that was cut off or changed does not open", async () => {
   using directory = new TemporaryDirectory();
-  using layout = smallLayout(directory, false);
+  using layout = await smallLayout(directory, false);
   const path = `${layout.directory}/${batchFiles("cold").batches}`;
   const whole = Deno.readFileSync(path);
   Deno.truncateSync(path, whole.length - 4);
@@ -128,7 +128,7 @@ Deno.test("a layout that was cut off or changed does not open", () => {
   assert.throws(() => Layout.open(layout.directory), /cold.batches is damaged \(checksum does not match\)/);
 });
 
-Deno.test("layouts that contradict themselves do not open", () => {
+Deno.test("layouts that contradict themselves do not open", async () => {
   using directory = new TemporaryDirectory();
   const { positions, batches } = batchFiles("cold");
   const position = (files: Map<string, Uint8Array>) => new Float64Array(files.get(positions)!.buffer);
@@ -159,7 +159,7 @@ Deno.test("layouts that contradict themselves do not open", () => {
     [(_, body) => body.shape = { ...body.shape as BatchShape, batchSize: 0 }, /manifest.json has shape.batchSize: /],
   ];
   for (const [change, message] of cases) {
-    using layout = smallLayout(directory, false);
+    using layout = await smallLayout(directory, false);
     rewrite(layout, change);
     assert.throws(
       () => Layout.open(layout.directory),
@@ -168,9 +168,9 @@ Deno.test("layouts that contradict themselves do not open", () => {
   }
 });
 
-Deno.test("a batch with more distinct rows than the manifest says is refused", () => {
+Deno.test("a batch with more distinct rows than the manifest says is refused", async () => {
   using directory = new TemporaryDirectory();
-  using layout = smallLayout(directory, false);
+  using layout = await smallLayout(directory, false);
   rewrite(layout, (_, body) => body.mostDistinct = { hot: 1, cold: 1 });
   using opened = Layout.open(layout.directory);
   for (const kind of BATCH_KINDS) {
@@ -232,9 +232,9 @@ const DAMAGE_WITH_BAGS: Damage[] = [
 ];
 
 for (const [bags, damages] of [[false, DAMAGE_WITHOUT_BAGS], [true, DAMAGE_WITH_BAGS]] as const) {
-  Deno.test(`a damaged batch is refused with its file, number and fault${bags ? ", with bags" : ""}`, () => {
+  Deno.test(`a damaged batch is refused with its file, number and fault${bags ? ", with bags" : ""}`, async () => {
     using directory = new TemporaryDirectory();
-    using layout = smallLayout(directory, bags);
+    using layout = await smallLayout(directory, bags);
     const record = new BatchRecord(layout.shape);
     const sorter = new SegmentSorter(layout.shape);
     for (const kind of ["hot", "cold"] as BatchKind[]) {
@@ -278,9 +278,9 @@ function writeAt(path: string, position: number, bytes: Uint8Array): void {
   file.writeSync(bytes);
 }
 
-Deno.test("a record that ends with the file too early is an error", () => {
+Deno.test("a record that ends with the file too early is an error", async () => {
   using directory = new TemporaryDirectory();
-  using layout = smallLayout(directory, false);
+  using layout = await smallLayout(directory, false);
   const path = `${layout.directory}/${batchFiles("cold").batches}`;
   Deno.truncateSync(path, Deno.statSync(path).size - 4);
   const last = layout.batches("cold") - 1;

@@ -8,7 +8,7 @@ import { tinyDataset } from "../support/tiny_dataset.ts";
 
 const SLOTS = 4;
 
-function coldLayout(directory: TemporaryDirectory): Layout {
+async function coldLayout(directory: TemporaryDirectory): Promise<Layout> {
   const dataset = tinyDataset(directory.join("dataset"), {
     samples: { train: 3000, validation: 1, test: 1 },
     tableRows: [20, 20_000, 300],
@@ -17,7 +17,7 @@ function coldLayout(directory: TemporaryDirectory): Layout {
     seed: 4,
     skew: 3,
   });
-  return buildLayout(dataset, undefined, { out: directory.join("layout"), batchSize: 8 });
+  return await buildLayout(dataset, undefined, { out: directory.join("layout"), batchSize: 8 });
 }
 
 function slotsOf({ shape }: Layout): Batch[] {
@@ -37,7 +37,7 @@ function readAll(reading: ReadAhead, batches: number, read: (index: number, slot
 for (const threads of [0, 1, 2]) {
   Deno.test(`batches are there in the order in which they were asked, ${threads} threads`, async () => {
     using directory = new TemporaryDirectory();
-    using layout = coldLayout(directory);
+    using layout = await coldLayout(directory);
     const slots = slotsOf(layout);
     using reading = new ReadAhead(layout, slots, threads);
     assert.equal(reading.depth, threads === 0 ? 1 : SLOTS - 1);
@@ -56,7 +56,7 @@ for (const threads of [0, 1, 2]) {
 
 Deno.test("a damaged batch is refused when it is needed, and not before", async () => {
   using directory = new TemporaryDirectory();
-  using layout = coldLayout(directory);
+  using layout = await coldLayout(directory);
   const { batches, positions } = batchFiles("cold");
   const damaged = new Float64Array(Deno.readFileSync(`${layout.directory}/${positions}`).buffer)[2];
   using file = Deno.openSync(`${layout.directory}/${batches}`, { write: true });

@@ -5,9 +5,14 @@ import { ALONE } from "../../src/parallel/host_group.ts";
 import { TemporaryDirectory } from "../support/temporary.ts";
 import { tinyDataset, writeDataset } from "../support/tiny_dataset.ts";
 
-function shuffle(directory: TemporaryDirectory, dataset: Dataset, options: ShuffleOptions): SampleShuffle {
+function shuffle(directory: TemporaryDirectory, dataset: Dataset, options: ShuffleOptions): Promise<SampleShuffle> {
   const path = directory.join("shuffle");
-  return new SampleShuffle(dataset, options, { group: ALONE, pathOf: () => path, create: undefined, onProgress() {} });
+  return SampleShuffle.create(dataset, options, {
+    group: ALONE,
+    pathOf: () => path,
+    create: undefined,
+    onProgress() {},
+  });
 }
 
 /** Each sample of a source as text, read in runs of some lengths. */
@@ -28,7 +33,7 @@ function samplesOf(source: SampleSource, { tables, denseFeatures }: Dataset, cap
 }
 
 for (const bags of [false, true]) {
-  Deno.test(`a shuffle keeps every sample, in an order that the seed decides${bags ? ", with bags" : ""}`, () => {
+  Deno.test(`a shuffle keeps every sample, in an order that the seed decides${bags ? ", with bags" : ""}`, async () => {
     using directory = new TemporaryDirectory();
     const dataset = tinyDataset(directory.join("dataset"), {
       samples: { train: 9001, validation: 5, test: 5 },
@@ -40,16 +45,17 @@ for (const bags of [false, true]) {
     });
     using log = dataset.reader("train", 4096);
     const inOrder = samplesOf(log, dataset, 4096);
-    const orders = [[1, undefined], [1, 10_000], [2, 10_000], [1, 10_000]].map(([seed, bucketBytes]) => {
-      const shuffled = shuffle(directory, dataset, { seed: seed!, bucketBytes });
+    const orders: string[][] = [];
+    for (const [seed, bucketBytes] of [[1, undefined], [1, 10_000], [2, 10_000], [1, 10_000]]) {
+      const shuffled = await shuffle(directory, dataset, { seed: seed!, bucketBytes });
       using source = shuffled.reader(4096);
       const samples = samplesOf(source, dataset, 4096);
       assert.ok(source.readLookups(17, 3).indices.length > 0, "an earlier bucket can be read again");
       shuffled.remove();
       assert.ok(samples.toSorted().join() === inOrder.toSorted().join(), "every sample is there once");
       assert.ok(samples.join() !== inOrder.join());
-      return samples;
-    });
+      orders.push(samples);
+    }
     assert.ok(orders[3].join() === orders[1].join());
     assert.ok(orders[2].join() !== orders[1].join());
     assert.deepEqual([...Deno.readDirSync(directory.path)].map(({ name }) => name), ["dataset"]);
@@ -59,7 +65,7 @@ for (const bags of [false, true]) {
 const SAMPLES = 40_000;
 
 /** The numbers that samples have in the log, in the order of a shuffle. */
-function permutation(options: ShuffleOptions): number[] {
+async function permutation(options: ShuffleOptions): Promise<number[]> {
   using directory = new TemporaryDirectory();
   const train = {
     labels: new Uint8Array(SAMPLES),
@@ -68,15 +74,15 @@ function permutation(options: ShuffleOptions): number[] {
   };
   const plain = { tableRows: [SAMPLES], denseFeatures: 0, splits: { train } };
   const dataset = writeDataset(directory.join("dataset"), plain);
-  using source = shuffle(directory, dataset, options).reader(SAMPLES);
+  using source = (await shuffle(directory, dataset, options)).reader(SAMPLES);
   return [...source.read(0, SAMPLES).indices];
 }
 
 /** A sample here takes 8 bytes: one bucket, a few, and hundreds of about 100 samples. */
 for (const bucketBytes of [undefined, 40_000, 800]) {
-  Deno.test(`shuffled samples are as far from the log as in a uniform permutation, buckets of ${bucketBytes} bytes`, () => {
+  Deno.test(`shuffled samples are as far from the log as in a uniform permutation, buckets of ${bucketBytes} bytes`, async () => {
     for (const seed of [1, 2, 3]) {
-      const order = permutation({ seed, bucketBytes });
+      const order = await permutation({ seed, bucketBytes });
       // Where the samples of each twentieth of the log go: 361 degrees of freedom, of which 4.5 deviations are 121.
       const cells = new Array<number>(400).fill(0);
       order.forEach((from, to) => cells[20 * Math.floor(20 * from / SAMPLES) + Math.floor(20 * to / SAMPLES)]++);

@@ -21,7 +21,7 @@ for (const optimizer of OPTIMIZER_NAMES) {
       skew: 3,
     });
     const profile = profileDataset(dataset, { out: folder.join("p"), dim: 16, optimizer, hotMemory: 16_384, seed: 1 });
-    using layout = buildLayout(dataset, profile, { out: folder.join("l"), batchSize: 32 });
+    using layout = await buildLayout(dataset, profile, { out: folder.join("l"), batchSize: 32 });
     const plan = planModel({
       dim: 16,
       tableRows: [20_000, 30],

@@ -53,7 +53,7 @@ for (let seed = 0; seed < seriesLength(SEEDS); seed++) {
     using directory = new TemporaryDirectory();
     const config = configOf(seed);
     const dataset = datasetOf(directory, seed);
-    using layout = ensureLayout(dataset, undefined, config, { cache: directory.path }, () => {});
+    using layout = await ensureLayout(dataset, undefined, config, { cache: directory.path }, () => {});
     await using onDevices = await open(config, ranks, dataset, layout);
     const expected = await train(onDevices, config, dataset, layout, directory.join("a"));
     await using cached = await open(config, ranks, dataset, layout, extraSlots);
@@ -92,7 +92,7 @@ Deno.test("every device fetches all missing rows, and one of them writes each ev
   using directory = new TemporaryDirectory();
   const config = configOf(2);
   const dataset = datasetOf(directory, 2);
-  using layout = ensureLayout(dataset, undefined, config, { cache: directory.path }, () => {});
+  using layout = await ensureLayout(dataset, undefined, config, { cache: directory.path }, () => {});
   await using cached = await open(config, 2, dataset, layout, 40) as DeviceCachedRanks;
   cached.initialise(new Float32Array(cached.memory.plan.denseWords), 1);
   const rowBytes = 4 * rowWords(config);

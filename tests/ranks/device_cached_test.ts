@@ -48,7 +48,7 @@ for (let seed = 0; seed < seriesLength(SEEDS); seed++) {
     using directory = new TemporaryDirectory();
     const config = configOf(seed);
     const dataset = datasetOf(directory, seed);
-    using layout = ensureLayout(dataset, undefined, config, { cache: directory.path }, () => {});
+    using layout = await ensureLayout(dataset, undefined, config, { cache: directory.path }, () => {});
     await using onDevice = await open(config, dataset, layout, undefined);
     const expected = await train(onDevice, config, dataset, layout, directory.join("a"));
     const out = directory.join("b");
@@ -67,7 +67,7 @@ for (let seed = 0; seed < seriesLength(SEEDS); seed++) {
     using directory = new TemporaryDirectory();
     const config = configOf(seed);
     const dataset = datasetOf(directory, seed);
-    using layout = ensureLayout(dataset, undefined, config, { cache: directory.path }, () => {});
+    using layout = await ensureLayout(dataset, undefined, config, { cache: directory.path }, () => {});
     await using onDevice = await open(config, dataset, layout, undefined);
     const expected = await train(onDevice, config, dataset, layout, directory.join("a"));
     await using cached = await open(config, dataset, layout, [0, 1, 7, 100][seed % 4]);
@@ -83,7 +83,7 @@ Deno.test("a step copies the batch, missing rows and evicted rows, and does not 
   using directory = new TemporaryDirectory();
   const config = configOf(1);
   const dataset = datasetOf(directory, 1);
-  using layout = ensureLayout(dataset, undefined, config, { cache: directory.path }, () => {});
+  using layout = await ensureLayout(dataset, undefined, config, { cache: directory.path }, () => {});
   await using group = await open(config, dataset, layout, 40) as DeviceCachedRanks;
   group.initialise(new Float32Array(group.memory.plan.denseWords), 1);
   const { shape } = group.memory.plan;
@@ -121,7 +121,7 @@ Deno.test("a step with rows on disk does not wait for the device", async () => {
   using directory = new TemporaryDirectory();
   const config = configOf(1);
   const dataset = datasetOf(directory, 1);
-  using layout = ensureLayout(dataset, undefined, config, { cache: directory.path }, () => {});
+  using layout = await ensureLayout(dataset, undefined, config, { cache: directory.path }, () => {});
   await using group = await open(config, dataset, layout, 1, directory.join("rows"));
   group.initialise(new Float32Array(group.memory.plan.denseWords), 1);
   const { device } = group.memory.device as CudaBackend;

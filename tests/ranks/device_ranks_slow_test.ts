@@ -75,10 +75,10 @@ async function train(directory: TemporaryDirectory, dataset: Dataset, config: Tr
   return { losses, result, bits: checkpointBits(out) };
 }
 
-function laidOut(directory: TemporaryDirectory, dataset: Dataset, config: TrainConfig): Layout {
+async function laidOut(directory: TemporaryDirectory, dataset: Dataset, config: TrainConfig): Promise<Layout> {
   const cache = directory.path, quiet = () => {};
-  const profile = config.mode === "fae" ? ensureProfile(dataset, config, { cache }, quiet) : undefined;
-  return ensureLayout(dataset, profile, config, { cache }, quiet);
+  const profile = config.mode === "fae" ? await ensureProfile(dataset, config, { cache }, quiet) : undefined;
+  return await ensureLayout(dataset, profile, config, { cache }, quiet);
 }
 
 function batchesOf({ shape, hotRows, body }: Layout): PlacementBatches {
@@ -111,7 +111,7 @@ for (const { mode, optimizer, kind, bags } of RUNS) {
     assert.equal(one.result.bytesFromRanks, 0);
     for (const ranks of [2, 4]) {
       const config = configOf(mode, optimizer, kind, ranks);
-      using layout = laidOut(directory, dataset, config);
+      using layout = await laidOut(directory, dataset, config);
       if (mode === "fae") assert.ok(layout.batches("hot") > 9 && layout.batches("cold") > 9, "both kinds of batches");
       const mostDistinct = layout.body.mostDistinct[mode === "fae" ? "hot" : "cold"];
       if (mode !== "hybrid") assert.equal(exchangeKind(layout.shape, mostDistinct, ranks), kind);
@@ -147,7 +147,7 @@ Deno.test("a hot step takes its batch to every GPU and nothing back", async () =
   for (const kind of ["rows", "pooled"] as const) {
     const dataset = dataOf(directory, kind);
     const config = configOf("fae", "sgd", kind, 2);
-    using layout = laidOut(directory, dataset, config);
+    using layout = await laidOut(directory, dataset, config);
     await using group = await openRanks(config, planFor(config, dataset), batchesOf(layout), () => {});
     let usedWords = 0;
     group.tables.refresh(); // the first hot step would
@@ -184,7 +184,7 @@ Deno.test("a GPU that fails ends the run on all with its reason", async () => {
   using directory = new TemporaryDirectory();
   const dataset = dataOf(directory, "pooled");
   const config = configOf("gpu", "sgd", "pooled", 2);
-  using layout = laidOut(directory, dataset, config);
+  using layout = await laidOut(directory, dataset, config);
   await using group = await openRanks(config, planFor(config, dataset), batchesOf(layout), () => {});
   group.initialise(new Float32Array(planFor(config, dataset).denseWords), 1);
   const slot = group.acquire();

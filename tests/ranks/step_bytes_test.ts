@@ -43,7 +43,7 @@ for (const { hosts, skew, hotRows } of CASES.slice(0, seriesLength({ test: 1, al
         sampleRate: undefined,
         seed: 1,
       });
-      using layout = buildLayout(dataset, profile, { out: directory.join("layout"), batchSize: 47 });
+      using layout = await buildLayout(dataset, profile, { out: directory.join("layout"), batchSize: 47 });
       assert.ok(layout.batches("hot") > 0 && layout.batches("cold") > 0);
       const args = [layout.directory, `${DIM}`, JSON.stringify(tableRows)];
       const { code, stdout, stderr } = await runMpi(launcher, hosts, BYTES, args);

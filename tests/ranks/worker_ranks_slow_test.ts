@@ -31,9 +31,9 @@ const BATCH = 33; // which ranks cannot share evenly, and whose last batch leave
 const STEPS = 100;
 const LEARNING_RATE = { sgd: 0.1, adagrad: 0.02, rwsadagrad: 0.02, adam: 0.005, adamw: 0.005 };
 
-function layoutOf(directory: TemporaryDirectory, bags: boolean): Layout {
+async function layoutOf(directory: TemporaryDirectory, bags: boolean): Promise<Layout> {
   const dataset = tinyDataset(directory.join("data"), { ...DATA, bags });
-  return buildLayout(dataset, undefined, { out: directory.join("layout"), batchSize: BATCH });
+  return await buildLayout(dataset, undefined, { out: directory.join("layout"), batchSize: BATCH });
 }
 
 /** A group of ranks over initialised memory; 0 ranks: one on the calling thread. */
@@ -89,7 +89,7 @@ const WAYS = ([["wasm", 0], ["wasm", 2], ["openblas", 2], ["onednn", 2], ["ort",
 for (const optimizer of OPTIMIZER_NAMES) {
   Deno.test(`${STEPS} steps of ${optimizer} by ${WAYS.map(([blas, workers]) => `${blas} (${workers} workers)`).join(", ")}, against the reference`, async () => {
     using directory = new TemporaryDirectory();
-    using layout = layoutOf(directory, optimizer === "rwsadagrad");
+    using layout = await layoutOf(directory, optimizer === "rwsadagrad");
     const mean = (losses: number[]) => losses.reduce((sum, loss) => sum + loss) / losses.length;
     const errors: Record<string, number[]> = {};
     for (const seed of [1, 2, 3]) {
@@ -112,7 +112,7 @@ for (const optimizer of OPTIMIZER_NAMES) {
 
 Deno.test("1, 2 and 3 workers agree with a rank on the calling thread, and each with itself to the bit", async () => {
   using directory = new TemporaryDirectory();
-  using layout = layoutOf(directory, false);
+  using layout = await layoutOf(directory, false);
   const local = await train(layout, "adagrad", await cpuOptions("wasm"), 0);
   for (const ranks of [1, 2, 3]) {
     const first = await train(layout, "adagrad", await cpuOptions("wasm"), ranks);
@@ -126,7 +126,7 @@ Deno.test("1, 2 and 3 workers agree with a rank on the calling thread, and each 
 Deno.test("more ranks than samples", async () => {
   using directory = new TemporaryDirectory();
   const dataset = tinyDataset(directory.join("data"), { ...DATA, samples: { train: 5, validation: 0, test: 0 } });
-  using layout = buildLayout(dataset, undefined, { out: directory.join("layout"), batchSize: 2 });
+  using layout = await buildLayout(dataset, undefined, { out: directory.join("layout"), batchSize: 2 });
   const local = await train(layout, "sgd", await cpuOptions("wasm"), 0);
   const many = await train(layout, "sgd", await cpuOptions("wasm"), 4);
   assert.ok(largestError(many.losses, local.losses) <= 1e-5);
@@ -134,7 +134,7 @@ Deno.test("more ranks than samples", async () => {
 
 Deno.test("a rank that fails gives its reason, and the group ends though others wait for it", async () => {
   using directory = new TemporaryDirectory();
-  using layout = layoutOf(directory, false);
+  using layout = await layoutOf(directory, false);
   const group = await groupOf(layout, "sgd", await cpuOptions("wasm"), 2);
   const slot = group.acquire();
   const batch = group.batches[slot];
@@ -152,7 +152,7 @@ Deno.test("a rank that fails gives its reason, and the group ends though others 
 
 Deno.test("a rank that cannot start gives its reason", async () => {
   using directory = new TemporaryDirectory();
-  using layout = layoutOf(directory, false);
+  using layout = await layoutOf(directory, false);
   const host = await openHost({ kind: "reference" });
   const plan = planModel({
     dim: 2,
@@ -181,7 +181,7 @@ Deno.test({
   sanitizeOps: true,
   async fn() {
     using directory = new TemporaryDirectory();
-    using layout = layoutOf(directory, false);
+    using layout = await layoutOf(directory, false);
     const group = await groupOf(layout, "sgd", await cpuOptions("wasm"), 2);
     await group[Symbol.asyncDispose]();
   },

@@ -94,6 +94,6 @@ async function writeReports(folder: TemporaryDirectory): Promise<string[]> {
   const [profile] = [...Deno.readDirSync(profiles)];
   const files = [folder.join("profile.html"), folder.join("run.html")];
   writeProfileReport(Profile.open(`${profiles}/${profile.name}`), dataset, files[0]);
-  writeRunReport(run, files[1]);
+  await writeRunReport(run, files[1]);
   return files;
 }

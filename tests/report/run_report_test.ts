@@ -36,7 +36,7 @@ Deno.test("a run without hot rows and one with them are reported", async () => {
     using folder = new TemporaryDirectory();
     const result = await smallRun(folder, mode);
     const file = folder.join("run.html");
-    writeRunReport(folder.join("run"), file);
+    await writeRunReport(folder.join("run"), file);
     const html = Deno.readTextFileSync(file);
     const titles = [...html.matchAll(/<h2>(.*)<\/h2>/g)].map(([, title]) => title);
     assert.deepEqual(titles, [
@@ -59,7 +59,7 @@ Deno.test("a run without hot rows and one with them are reported", async () => {
 Deno.test("a run with rows on a disk is reported with what moved", async () => {
   using folder = new TemporaryDirectory();
   const { moved } = await smallRun(folder, "cpu", { share: 0.05 });
-  writeRunReport(folder.join("run"), folder.join("run.html"));
+  await writeRunReport(folder.join("run"), folder.join("run.html"));
   const html = Deno.readTextFileSync(folder.join("run.html"));
   assert(moved !== undefined && moved.rows > 0 && moved.fetched > 0 && moved.computed > 0);
   assert(html.includes(`<b>${count(moved.read)}</b><span>rows read from disk`));
@@ -85,7 +85,7 @@ Deno.test("a run that was cut off is reported as far as it is, and its repeated 
   assert.equal(log.result, undefined);
   assert.deepEqual(log.progress.map(({ step }) => step), [2, 4, 6, 8, 10, 12, 14, 16, 18, 20]);
   assert.equal(log.progress[1].loss, 9, "the later line of a step counts");
-  writeRunReport(folder.join("run"), folder.join("run.html"));
+  await writeRunReport(folder.join("run"), folder.join("run.html"));
   assert.match(Deno.readTextFileSync(folder.join("run.html")), /The run has not ended/);
 });
 
@@ -97,8 +97,8 @@ Deno.test("damaged metrics are named by file and line", async () => {
     Deno.writeTextFileSync(metrics, `${line}\n`);
     return () => writeRunReport(folder.join("run"), folder.join("run.html"));
   };
-  assert.throws(damage("oops"), /^HotsetError: Cannot read .*metrics\.jsonl line 1: /);
-  assert.throws(damage('{"event":"progress","epoch":0,"step":"x"}'), /metrics\.jsonl line 1: step: /);
+  await assert.rejects(damage("oops"), /^HotsetError: Cannot read .*metrics\.jsonl line 1: /);
+  await assert.rejects(damage('{"event":"progress","epoch":0,"step":"x"}'), /metrics\.jsonl line 1: step: /);
   Deno.removeSync(metrics);
   assert.throws(() => readRunLog(folder.join("run")), /^HotsetError: Cannot read .*metrics\.jsonl: /);
 });

@@ -80,11 +80,11 @@ Deno.test("clean lists what no run needs with its size, and removes nothing else
   await resumeRun({ out: directory.join("hotset/other"), report: silent });
 });
 
-Deno.test("while a process works beside a cache, or a run cannot be read, nothing of it is removed", () => {
+Deno.test("while a process works beside a cache, or a run cannot be read, nothing of it is removed", async () => {
   using directory = new TemporaryDirectory();
   const dataset = dataOf(directory, 200);
   const cache = directory.join("hotset");
-  ensureProfile(dataset, SMALL, { cache }, silent);
+  await ensureProfile(dataset, SMALL, { cache }, silent);
   const kept = () => inspectCaches([cache]).map((item) => item.kept);
   assert.deepEqual(kept(), [null]);
   {

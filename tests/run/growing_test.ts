@@ -95,7 +95,7 @@ Deno.test("a model grows: rows and optimizer state of known values come along, n
   assert.deepEqual({ ...item, newShare: 0 }, {
     ...{ table: "item", knownRows: 5, unseenRows: 2, droppedRows: 0, newRows: 3, newShare: 0 },
   });
-  writeRunReport(second, directory.join("second.html"));
+  await writeRunReport(second, directory.join("second.html"));
   const html = Deno.readTextFileSync(directory.join("second.html"));
   assert.ok(
     html.includes(`<td>item</td><td>5</td><td>2</td><td>0</td><td>3</td><td>${escape(percent(item.newShare))}</td>`),

@@ -26,7 +26,7 @@ function names(directory: string): string[] {
   return [...Deno.readDirSync(directory)].map(({ name }) => name).sort();
 }
 
-Deno.test("interrupted by what they report: generate, layout", () => {
+Deno.test("interrupted by what they report: generate, layout", async () => {
   using place = new TemporaryDirectory();
   const dataset = generateDataset(place.join("data"), GENERATED);
   const stages = {
@@ -35,7 +35,7 @@ Deno.test("interrupted by what they report: generate, layout", () => {
     layout: () => buildLayout(dataset, undefined, { out: place.join("layout"), batchSize: 64, onProgress: interrupt }),
   };
   for (const [name, stage] of Object.entries(stages)) {
-    assert.throws(stage, Interrupted, name);
+    await assert.rejects(async () => await stage(), Interrupted, name);
     assert.deepEqual(names(place.path), ["data"], name);
   }
 });

@@ -93,7 +93,7 @@ Deno.test("the batches of a layout have the weights, shuffled or not", async () 
   const dataset = await prepare(directory);
   const expected = wordsOf(dataset).slice(0, dataset.samples("train")).sort(([a], [b]) => a - b);
   for (const shuffle of [undefined, { seed: 1 }]) {
-    using layout = buildLayout(dataset, undefined, { out: directory.join(`${shuffle}`), batchSize: 50, shuffle });
+    using layout = await buildLayout(dataset, undefined, { out: directory.join(`${shuffle}`), batchSize: 50, shuffle });
     const batch = new Batch(layout.shape);
     const found: [number, number][] = [];
     for (let b = 0; b < layout.body.coldBatches; b++) {

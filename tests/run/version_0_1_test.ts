@@ -94,7 +94,7 @@ Deno.test("caches of other versions are passed over and made anew", async () => 
   const make = async () => {
     made.length = 0;
     const dataset = await ensureDataset([input], { format: "csv", schema }, directory.join("cache"), report);
-    using layout = ensureLayout(dataset, undefined, { batchSize: 12, shuffle: "samples", seed: 1 }, {
+    using layout = await ensureLayout(dataset, undefined, { batchSize: 12, shuffle: "samples", seed: 1 }, {
       cache: directory.join("cache"),
     }, report);
     const stages = [...new Set(made)].filter((stage) => stage === "prepare: encode" || stage === "layout");

@@ -73,7 +73,7 @@ Deno.test("every output goes where a link points, be something there or not", as
     hotMemory: 2 ** 22,
     seed: 1,
   });
-  using _layout = buildLayout(dataset, profile, { out: link("layout"), batchSize: 64 });
+  using _layout = await buildLayout(dataset, profile, { out: link("layout"), batchSize: 64 });
   writeProfileReport(profile, dataset, link("report.html"));
   const config = resolveConfig("kaggle", { bottom: [8], top: [8, 1], dim: 8, device: "cpu", ranks: 1, mode: "cpu" });
   await startRun(config, dataset, { out: link("run"), report: () => {} });

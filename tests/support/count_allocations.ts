@@ -41,7 +41,7 @@ const profile = profileDataset(dataset, {
   sampleRate: undefined,
   seed: 1,
 });
-using layout = buildLayout(dataset, profile, { out: directory.join("layout"), batchSize: BATCH_SIZE });
+using layout = await buildLayout(dataset, profile, { out: directory.join("layout"), batchSize: BATCH_SIZE });
 const tableRows = dataset.body.tables.map(({ rows }) => rows);
 const plan = planModel({ dim: 4, tableRows, bottom: [4, 8, 4], top: [8, 1], interaction: "dot", optimizer });
 const host = await openHost(await cpuOptions(blas));

@@ -91,7 +91,7 @@ export function dataOf(directory: TemporaryDirectory, test?: PlainSplit): Datase
   });
 }
 
-async function open(way: Way, config: TrainConfig, dataset: Dataset, layout: ReturnType<typeof ensureLayout>) {
+async function open(way: Way, config: TrainConfig, dataset: Dataset, layout: Awaited<ReturnType<typeof ensureLayout>>) {
   const { host: kind = "wasm", ranks = 1, mode, device: activations } = way;
   const options: HostOptions = kind === "reference" ? { kind } : await cpuOptions(kind);
   const host = await openHost(options);
@@ -129,8 +129,8 @@ export async function runWith(
   });
   const quiet = () => {};
   const place = { cache: directory.path };
-  const profile = way.mode === "fae" ? ensureProfile(dataset, config, place, quiet) : undefined;
-  using layout = ensureLayout(dataset, profile, { batchSize: BATCH, shuffle: "batches", seed: 1 }, place, quiet);
+  const profile = way.mode === "fae" ? await ensureProfile(dataset, config, place, quiet) : undefined;
+  using layout = await ensureLayout(dataset, profile, { batchSize: BATCH, shuffle: "batches", seed: 1 }, place, quiet);
   await using group = await open(way, config, dataset, layout);
   const out = directory.join(`run-${crypto.randomUUID()}`);
   const found = TARGETS[target](group.memory);

@@ -6,12 +6,12 @@ import { ThreadGroup } from "../../src/parallel/threads.ts";
 import { Profile } from "../../src/profile/profile.ts";
 import type { LayoutTask, ThreadStart } from "./thread_group.ts";
 
-self.onmessage = ({ data }: MessageEvent<ThreadStart<LayoutTask>>) => {
+self.onmessage = async ({ data }: MessageEvent<ThreadStart<LayoutTask>>) => {
   const { dataset, profile, ...options } = data.task;
   const group = new ThreadGroup(data.memory, data.rank);
   let error: string | undefined;
   try {
-    using _layout = buildLayout(
+    using _layout = await buildLayout(
       Dataset.open(dataset, "lengths"),
       profile === undefined ? undefined : Profile.open(profile),
       { ...options, group },

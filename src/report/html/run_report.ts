@@ -27,12 +27,12 @@ const BATCH_COLOURS = { hot: "var(--hot)", cold: "var(--cold)" } as const;
  * report of its profile follows. Throws HotsetError if the directory is not a run, the run has no events yet, or its
  * dataset cannot be opened.
  */
-export function writeRunReport(directory: string, file: string, data?: string): void {
+export async function writeRunReport(directory: string, file: string, data?: string): Promise<void> {
   const { config } = readRun(directory);
   const log = readRunLog(directory);
   const dataset = openData(directory, "report on", data);
   const profile = config.mode === "fae"
-    ? ensureProfile(dataset, config, { cache: cacheWith(dataset.directory, directory) }, () => {}).body
+    ? (await ensureProfile(dataset, config, { cache: cacheWith(dataset.directory, directory) }, () => {})).body
     : undefined;
   const page = runPage(directory, log, dataset);
   const sections = [...growthSections(dataset), ...(profile === undefined ? [] : profileSections(profile, dataset))];
