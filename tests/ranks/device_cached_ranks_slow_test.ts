@@ -73,7 +73,7 @@ for (let seed = 0; seed < seriesLength(SEEDS); seed++) {
     using directory = new TemporaryDirectory();
     const config = configOf(seed);
     const dataset = datasetOf(directory, seed);
-    using layout = ensureLayout(dataset, undefined, config, { cache: directory.path }, () => {});
+    using layout = await ensureLayout(dataset, undefined, config, { cache: directory.path }, () => {});
     await using onDevices = await open(config, ranks, dataset, layout);
     const expected = await train(onDevices, config, dataset, layout, directory.join("a"));
     const rowsOnDisk = directory.join("rows");
