@@ -1,6 +1,7 @@
 """
 Times products of the kaggle model's layers on a GPU, by cuBLAS through PyTorch: alone, with a bias, and with bias and ReLU
-as the epilogue of the product; gradients of weights and inputs; with 367 and 368 inputs. Says whether the epilogue keeps NaN.
+as the epilogue of the product; gradients of weights and inputs; with 367 and 368 inputs, and with 367 inputs in rows of 368
+words: of x and its gradient, of the weights and theirs, or of both. Says whether the epilogue keeps NaN.
 
     python3 bench/peers/epilogue_pytorch.py
 """
@@ -35,6 +36,26 @@ def random(*shape):
     return torch.randn(*shape, device="cuda")
 
 
+def rows_of(words, matrix):
+    """The same matrix, whose rows begin `words` words apart."""
+    wider = torch.empty(matrix.shape[0], words, device="cuda")[:, :matrix.shape[1]]
+    return wider.copy_(matrix)
+
+
+def products(x, weight, dy, y, dw, dx):
+    """Microseconds of the three products of a layer."""
+    return {
+        "product": microseconds(lambda: torch.mm(x, weight.t(), out=y)),
+        "dW": microseconds(lambda: torch.mm(dy.t(), x, out=dw)),
+        "dX": microseconds(lambda: torch.mm(dy, weight, out=dx)),
+    }
+
+
+def report(samples, layer, times):
+    text = ", ".join(f"{name} {time:.1f}" for name, time in times.items())
+    print(f"{'tf32' if torch.backends.cuda.matmul.allow_tf32 else 'fp32'}, {samples} samples, {layer}: {text} us", flush=True)
+
+
 x, weight, bias = random(8, 16), random(32, 16), random(32)
 x[3, 2] = float("nan")
 kept = torch.isnan(torch._addmm_activation(bias, x, weight.t())[3]).all()
@@ -45,12 +66,13 @@ for tf32 in (False, True):
         for inputs, outputs in LAYERS:
             x, weight, bias, dy = random(samples, inputs), random(outputs, inputs), random(outputs), random(samples, outputs)
             y, dw, dx = torch.empty_like(dy), torch.empty_like(weight), torch.empty_like(x)
-            times = {
-                "product": microseconds(lambda: torch.mm(x, weight.t(), out=y)),
-                "and bias": microseconds(lambda: torch.addmm(bias, x, weight.t(), out=y)),
-                "and ReLU": microseconds(lambda: torch._addmm_activation(bias, x, weight.t(), out=y)),
-                "dW": microseconds(lambda: torch.mm(dy.t(), x, out=dw)),
-                "dX": microseconds(lambda: torch.mm(dy, weight, out=dx)),
-            }
-            text = ", ".join(f"{name} {time:.1f}" for name, time in times.items())
-            print(f"{'tf32' if tf32 else 'fp32'}, {samples} samples, {inputs}-{outputs}: {text} us", flush=True)
+            times = products(x, weight, dy, y, dw, dx)
+            times["and bias"] = microseconds(lambda: torch.addmm(bias, x, weight.t(), out=y))
+            times["and ReLU"] = microseconds(lambda: torch._addmm_activation(bias, x, weight.t(), out=y))
+            report(samples, f"{inputs}-{outputs}", times)
+        x, weight, dy = random(samples, 367), random(512, 367), random(samples, 512)
+        y, dw, dx = torch.empty_like(dy), torch.empty_like(weight), torch.empty_like(x)
+        wide = {tensor: rows_of(368, tensor) for tensor in (x, dx, weight, dw)}
+        report(samples, "367-512, x in rows of 368", products(wide[x], weight, dy, y, dw, wide[dx]))
+        report(samples, "367-512, weights in rows of 368", products(x, wide[weight], dy, y, wide[dw], dx))
+        report(samples, "367-512, both", products(wide[x], wide[weight], dy, y, wide[dw], wide[dx]))

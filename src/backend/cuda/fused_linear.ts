@@ -118,7 +118,8 @@ export class FusedLinear {
     set(BlasLt.descTransA, new Uint32Array([Blas.opT]));
     set(BlasLt.descEpilogue, new Uint32Array([epilogue]));
     set(BlasLt.descBiasPointer, new BigUint64Array([bias]));
-    const found = this.#heuristic(plan, [weight, x, y, y].map(alignmentOf));
+    // The alignment of the bias counts as that of the output, in case it is read in the same way.
+    const found = this.#heuristic(plan, [weight, x, y, y | bias].map(alignmentOf));
     if (found === undefined) return undefined;
     plan.algorithm.set(found);
     return plan;
@@ -158,7 +159,7 @@ export class FusedLinear {
   }
 }
 
-/** The largest power of two that divides an address, in bytes, of those that matter. */
+/** The largest power of two that divides an address, or all addresses that were combined by `|`, of those that matter. */
 function alignmentOf(address: bigint): number {
   const alignment = address & -address;
   return Number(alignment < MAX_ALIGNMENT ? alignment : MAX_ALIGNMENT);
