@@ -97,8 +97,17 @@ function isRunning(pid: number): boolean {
   // In containers, process ids repeat. This process is only beginning, so a leftover with its id is not its own.
   if (pid === Deno.pid) return false;
   try {
-    return process.kill(pid, 0);
+    return process.kill(pid, 0) && !isZombie(pid);
   } catch (error) {
     return (error as { code?: string }).code === "EPERM";
+  }
+}
+
+/** True if a process has ended, and keeps its id until its parent has asked how. */
+function isZombie(pid: number): boolean {
+  try {
+    return /\) Z /.test(Deno.readTextFileSync(`/proc/${pid}/stat`));
+  } catch {
+    return false; // the system does not say
   }
 }

@@ -11,6 +11,7 @@ import { largestError } from "../support/close.ts";
 import { type Launcher, processesOf, runMpi, startMpi, testWithEach } from "../support/mpirun.ts";
 import { TemporaryDirectory } from "../support/temporary.ts";
 import { tinyDataset } from "../support/tiny_dataset.ts";
+import { waitFor } from "../support/wait_for.ts";
 
 const TRAINING = new URL("../support/mpi_training.ts", import.meta.url);
 const STEPS = 200;
@@ -182,11 +183,6 @@ testWithEach("hosts with different numbers of ranks, and what fails on one rank"
   assert.notEqual(code, 0);
   assert.equal(stderr.match(/it contains a run/g)?.length, 1, stderr);
 });
-
-async function waitFor(condition: () => boolean): Promise<void> {
-  for (let i = 0; i < 600 && !condition(); i++) await new Promise((resolve) => setTimeout(resolve, 50));
-  assert.ok(condition(), "it took too long");
-}
 
 function exists(path: string): boolean {
   try {

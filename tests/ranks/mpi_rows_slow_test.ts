@@ -1,15 +1,17 @@
 /** MPI processes of one host with rows on disk share the rows in memory, and the first process moves them. */
 import assert from "node:assert/strict";
-import { cpSync } from "node:fs";
+import { cpSync, existsSync } from "node:fs";
 import type { TrainConfig } from "../../src/config/config.ts";
 import { resumeRun, startRun } from "../../src/run/run.ts";
 import { evaluateRun } from "../../src/run/score_run.ts";
 import { checkpointsOf } from "../support/checkpoint_words.ts";
-import { runMpi, testWithEach } from "../support/mpirun.ts";
+import { processesOf, runMpi, startMpi, testWithEach } from "../support/mpirun.ts";
 import { CONFIG, dataOf, quiet, stopAt } from "../support/row_runs.ts";
+import { waitFor } from "../support/wait_for.ts";
 import { TemporaryDirectory } from "../support/temporary.ts";
 
 const TRAINING = new URL("../support/mpi_training.ts", import.meta.url);
+const FAILING = new URL("../support/mpi_failing_rows.ts", import.meta.url);
 const memory = { share: 0.05 };
 
 for (const ranks of [2, 3]) {
@@ -93,3 +95,34 @@ testWithEach("what two hosts with rows on disk saved goes on, on these and on ot
   assert.deepEqual(checkpointsOf(out), checkpointsOf(plain));
   assert.ok(![...Deno.readDirSync(out)].some(({ name }) => name.includes("rows")), "rows are left");
 });
+
+for (const fault of ["a killed rank", "a read error on one disk"]) {
+  testWithEach(`${fault} ends two hosts with rows on disk, and nothing is lost`, async (launcher) => {
+    using place = new TemporaryDirectory();
+    const dataset = dataOf(place);
+    const [plain, out] = ["plain", "run"].map((name) => place.join(name));
+    const config = { ...CONFIG, epochs: 20, checkpointSteps: 10 };
+    const run = (...args: string[]) => runMpi(launcher, [1, 1], TRAINING, args);
+    assert.equal((await run(dataset.directory, plain, JSON.stringify(config))).code, 0);
+    const rows = () => [...Deno.readDirSync(out)].map(({ name }) => name).filter((name) => name.startsWith(".rows"));
+    const args = [dataset.directory, out, JSON.stringify({ ...config, memory })];
+    if (fault === "a killed rank") {
+      const process = startMpi(launcher, [1, 1], TRAINING, args);
+      await waitFor(() => existsSync(`${out}/last/manifest.json`));
+      assert.deepEqual(rows().map((name) => name.split(".")[1]).sort(), ["rows", "rows-1"]);
+      Deno.kill(processesOf(out)[1], "SIGKILL");
+      assert.notEqual((await process.output()).code, 0);
+      assert.ok(rows().length > 0, "a killed process has removed its rows");
+    } else {
+      const { code, stderr } = await runMpi(launcher, [1, 1], FAILING, args);
+      assert.notEqual(code, 0);
+      assert.match(
+        stderr,
+        /^rank 1: Cannot read rows from [^\n]*\.log at byte \d+: the disk reports an error; [^\n]*$/m,
+      );
+    }
+    assert.equal((await run("resume", out)).code, 0);
+    assert.deepEqual(checkpointsOf(out), checkpointsOf(plain));
+    assert.deepEqual(rows(), []);
+  });
+}

@@ -1,9 +1,11 @@
 /** Files and directories appear under their names only when they are complete. */
 import assert from "node:assert/strict";
+import { existsSync } from "node:fs";
 import { AtomicFile, AtomicPath } from "../../src/storage/atomic_file.ts";
 import { AtomicDirectory, removeAllLeftovers, removeWhole } from "../../src/storage/atomic_directory.ts";
 import { writeAll } from "../../src/storage/output_file.ts";
 import { TemporaryDirectory } from "../support/temporary.ts";
+import { waitFor } from "../support/wait_for.ts";
 
 const bytes = new TextEncoder().encode("0123456789");
 const namesIn = (place: TemporaryDirectory) => [...Deno.readDirSync(place.path)].map(({ name }) => name).sort();
@@ -88,4 +90,23 @@ Deno.test("what killed writers left goes; the old directory comes back where the
   removeAllLeftovers(place.path);
   assert.deepEqual(namesIn(place), ["a", "c"]);
   assert.equal(Deno.readTextFileSync(place.join("a/file")), `.a.partial-${none}-y.replaced`);
+});
+
+Deno.test({
+  name: "what an ended process left goes even if its parent has not yet asked how it ended",
+  ignore: Deno.build.os !== "linux",
+  fn: async () => {
+    using place = new TemporaryDirectory();
+    const file = place.join("pid");
+    // The second program takes the place of the parent, and never asks.
+    const parent = new Deno.Command("sh", { args: ["-c", `sleep 0 & echo $! > ${file}; exec sleep 30`] }).spawn();
+    await waitFor(() => existsSync(file) && Deno.readTextFileSync(file) !== "");
+    const ended = parseInt(Deno.readTextFileSync(file));
+    await waitFor(() => Deno.readTextFileSync(`/proc/${ended}/stat`).includes(" Z "));
+    for (const pid of [ended, parent.pid]) Deno.mkdirSync(place.join(`.a.partial-${pid}-x`));
+    removeAllLeftovers(place.path);
+    assert.deepEqual(namesIn(place), [`.a.partial-${parent.pid}-x`, "pid"]);
+    parent.kill("SIGKILL");
+    await parent.status;
+  },
 });
