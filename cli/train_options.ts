@@ -84,10 +84,15 @@ export function trainLayer(flags: ConfigFlags): Partial<TrainConfig> {
   return { ...several, ...one };
 }
 
-/** Flags over all defaults, for the rules of options; the result need not be a valid configuration for training. */
+/**
+ * Flags over the preset's values and all defaults, for the rules of options; the result need not be a valid
+ * configuration for training.
+ */
 export function configOf(flags: ConfigFlags): TrainConfig {
   const layer = trainLayer(flags);
-  return { ...DEFAULTS, ...impliedMode([layer]), ...layer };
+  const preset = `${flags.preset}`;
+  const shape = Object.hasOwn(PRESETS, preset) ? PRESETS[preset as Preset] : {};
+  return { ...DEFAULTS, ...shape, ...impliedMode([layer]), ...layer };
 }
 
 /** Adds the options about training that a command accepts. */

@@ -21,7 +21,7 @@ export const trainConfig = z.strictObject(Object.fromEntries(
 /** A preset: the shape of a model and its training options. */
 type PresetConfig =
   & Pick<TrainConfig, "dim" | "bottom" | "top" | "batchSize" | "optimizer" | "learningRate" | "firstTurn">
-  & Partial<Pick<TrainConfig, "model" | "epochs" | "weightDecay">>;
+  & Partial<Pick<TrainConfig, "model" | "epochs" | "weightDecay" | "crossLayers" | "crossRank">>;
 
 const KAGGLE: PresetConfig = {
   dim: 16,
@@ -35,8 +35,8 @@ const KAGGLE: PresetConfig = {
 
 /**
  * `default` is what Hotset recommends, and `pairs` for data of two sparse features alone, such as user and item. The
- * others are published models with their published options: those on Criteo
- * and Avazu follow facebookresearch/dlrm's benchmark scripts, taobao follows FAE, with TBSM if `model` is tbsm.
+ * others are published models with their published options: those on Criteo and Avazu follow facebookresearch/dlrm's
+ * benchmark scripts, mlperf-dcnv2 follows mlcommons/training, taobao follows FAE, with TBSM if `model` is tbsm.
  */
 export const PRESETS = {
   default: { ...KAGGLE, optimizer: "adagrad", learningRate: OPTIMIZERS.adagrad.learningRate, firstTurn: "hot" },
@@ -50,6 +50,10 @@ export const PRESETS = {
   mlperf: {
     ...{ ...KAGGLE, dim: 128, bottom: [512, 256, 128], top: [1024, 1024, 512, 256, 1] },
     ...{ batchSize: 2048, learningRate: 1 },
+  },
+  "mlperf-dcnv2": {
+    ...{ ...KAGGLE, model: "dcnv2", crossLayers: 3, crossRank: 512, dim: 128, bottom: [512, 256, 128] },
+    ...{ top: [1024, 1024, 512, 256, 1], batchSize: 2048, optimizer: "adagrad", learningRate: 0.005 },
   },
   taobao: { ...KAGGLE, bottom: [16], top: [60, 1], batchSize: 256, optimizer: "adagrad", learningRate: 0.05 },
 } satisfies Record<string, PresetConfig>;

@@ -10,6 +10,8 @@ import { COUNTS_FILE, Dataset, type DatasetBody, type Split, splitFiles, SPLITS 
 import { type Fractions, splitSizes } from "./prepare.ts";
 import { AtomicFile } from "../storage/atomic_file.ts";
 import { schemaOf } from "./formats.ts";
+import { idOf } from "./multi_hot.ts";
+import { shapeOf } from "./published.ts";
 import { isDense, isSparse } from "./schema.ts";
 
 /** Number of samples, and their split by order. */
@@ -30,7 +32,10 @@ export type BestAuc = Partial<Record<Split, number>>;
  * if writing fails.
  */
 export function writeCriteoLog(path: string, options: GenerateOptions): BestAuc {
-  if (options.shape === "avazu") throw new UsageError("Cannot write a raw log in the shape of avazu, only a dataset");
+  const { shape } = options;
+  if (shape === "avazu" || shape === "mlperf-dcnv2") {
+    throw new UsageError(`Cannot write a raw log in the shape of ${shape}, only a dataset`);
+  }
   if (/\.(gz|zst)$/.test(path)) throw new UsageError(`Cannot write ${path}: raw logs are written as plain text`);
   if (existsSync(path)) throw new HotsetError(`Cannot write ${path}: it already exists`, { code: "occupied" });
   expectRoom(path, options.samples * MIN_LINE, `write ${path}`);
@@ -66,46 +71,88 @@ export function generateDataset(out: string, options: GenerateDatasetOptions): D
   const firstRows = [0];
   for (const rows of model.rows) firstRows.push(firstRows.at(-1)! + rows + 1);
   const counts = new Uint32Array(firstRows[tables]);
-  const indices = new Uint32Array(BLOCK_SAMPLES * tables);
+  const { multiHotSizes } = shapeOf(shape);
+  const bagLengths = multiHotSizes ?? new Array<number>(tables).fill(1);
+  const lookups = bagLengths.reduce((sum, length) => sum + length, 0);
+  const indices = new Uint32Array(BLOCK_SAMPLES * lookups);
   const dense = new Float32Array(BLOCK_SAMPLES * denseFeatures);
 
-  expectRoom(out, samples * (1 + 4 * denseFeatures + 4 * tables) + counts.byteLength, `write dataset ${out}`);
+  const bagWords = multiHotSizes === undefined ? 0 : tables + 2;
+  expectRoom(out, samples * (1 + 4 * (denseFeatures + lookups + bagWords)) + counts.byteLength, `write dataset ${out}`);
   using writer = new ArtifactWriter("dataset", out);
+  const bags = new FixedBags(writer, bagLengths);
   const bestAuc = generate(model, options, (block, from, to, split) => {
     const files = splitFiles(split);
-    for (let i = from * tables; i < to * tables; i++) {
-      const table = i % tables;
-      const row = firstRows[table] + 1 + block.ranks[i] * strides[table] % model.rows[table];
-      indices[i] = row;
-      if (split === "train") counts[row]++;
+    for (let i = from * tables, at = from * lookups; i < to * tables; i++) {
+      const table = i % tables, rows = model.rows[table];
+      const id = block.ranks[i] * strides[table] % rows;
+      for (let place = 0; place < bagLengths[table]; place++) {
+        const row = firstRows[table] + 1 + idOf(seed, table, rows, id, place);
+        indices[at++] = row;
+        if (split === "train") counts[row]++;
+      }
     }
     for (let i = from * denseFeatures; i < to * denseFeatures; i++) {
       dense[i] = Number.isNaN(block.dense[i]) ? 0 : Math.log(block.dense[i] + 1);
     }
     writer.file(files.labels).append(block.labels.subarray(from, to));
     writer.file(files.dense).append(dense.subarray(from * denseFeatures, to * denseFeatures));
-    writer.file(files.indices).append(indices.subarray(from * tables, to * tables));
+    writer.file(files.indices).append(indices.subarray(from * lookups, to * lookups));
+    if (multiHotSizes !== undefined) bags.write(split, to - from);
   });
   for (const split of SPLITS) {
     const { labels, dense, indices } = splitFiles(split);
     for (const name of [labels, dense, indices]) writer.file(name);
+    if (multiHotSizes !== undefined) bags.end(split);
   }
   writer.file(COUNTS_FILE).append(counts);
   const sizes = splitSizes(samples, fractions).map(({ split, samples }) => [
     split,
-    { samples, lookups: samples * tables },
+    { samples, lookups: samples * lookups },
   ]);
   const body: DatasetBody = {
     source: { format: "generated", shape, samples, seed, scale, drift, fractions, ids },
     dense: columns.filter(isDense).map((c) => c.name),
     tables: columns.filter(isSparse).map(({ name }, t) => ({ name, rows: model.rows[t] + 1 })),
-    bags: false,
+    bags: multiHotSizes !== undefined,
     splits: Object.fromEntries(sizes),
     skippedRows: 0,
     generated: { bestAuc },
   };
   writer.commit(body);
   return Dataset.open(out);
+}
+
+/** Writes the lengths of bags that are the same in every sample. */
+class FixedBags {
+  readonly #writer: ArtifactWriter;
+  readonly #lengths: Uint32Array;
+  readonly #lookups: number;
+  readonly #samples: Record<Split, number> = { train: 0, validation: 0, test: 0 };
+
+  constructor(writer: ArtifactWriter, lengths: readonly number[]) {
+    this.#writer = writer;
+    this.#lengths = Uint32Array.from(lengths);
+    this.#lookups = lengths.reduce((sum, length) => sum + length, 0);
+  }
+
+  /** Those of the next samples. */
+  write(split: Split, samples: number): void {
+    const files = splitFiles(split);
+    const first = this.#samples[split];
+    this.#samples[split] += samples;
+    for (let i = 0; i < samples; i++) this.#writer.file(files.bagLengths).append(this.#lengths);
+    this.#writer.file(files.firstLookups).append(
+      Float64Array.from({ length: samples }, (_, i) => (first + i) * this.#lookups),
+    );
+  }
+
+  /** Ends a split, which may be empty. */
+  end(split: Split): void {
+    const files = splitFiles(split);
+    this.#writer.file(files.bagLengths);
+    this.#writer.file(files.firstLookups).append(Float64Array.of(this.#samples[split] * this.#lookups));
+  }
 }
 
 /** A stride that visits all rows of a table once and separates rows of similar popularity: near rows / golden ratio. */

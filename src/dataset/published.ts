@@ -3,11 +3,12 @@
  * imitates them. Contains statistics only, no value of any data set.
  */
 import { AVAZU_CLICK_RATE, AVAZU_TABLES } from "./avazu_shape.ts";
+import { MULTI_HOT_SIZES } from "./multi_hot.ts";
 import { CRITEO_CLICK_RATE, CRITEO_DENSE, CRITEO_TABLES } from "./criteo_shape.ts";
 import { type DenseShape, type NamedShape, RANKS } from "./table_shape.ts";
 
 /** Names of the shapes for generated data. */
-export const SHAPES = ["kaggle", "terabyte", "mlperf", "avazu", "uniform"] as const;
+export const SHAPES = ["kaggle", "terabyte", "mlperf", "mlperf-dcnv2", "avazu", "uniform"] as const;
 /** Name of a shape. */
 export type Shape = typeof SHAPES[number];
 
@@ -19,6 +20,8 @@ export interface LogShape {
   readonly dense: readonly DenseShape[];
   /** Share of clicks among the samples. */
   readonly clickRate: number;
+  /** Ids of a sample in each table, of which the first has its popularity; undefined for one. */
+  readonly multiHotSizes?: readonly number[];
 }
 
 /** What is known about a data set. */
@@ -67,7 +70,7 @@ const ESTIMATED = "popularity estimated from Criteo Kaggle's tables of the same 
 const CRITEO = { dense: CRITEO_DENSE, clickRate: CRITEO_CLICK_RATE, joint: true } as const;
 
 /** Data sets by the name of the preset that is trained on them. */
-export const PUBLISHED: Readonly<Record<Exclude<Shape, "uniform">, PublishedData>> = {
+export const PUBLISHED: Readonly<Record<Exclude<Shape, "mlperf-dcnv2" | "uniform">, PublishedData>> = {
   kaggle: { ...CRITEO, source: "Criteo Kaggle, as measured", tables: CRITEO_TABLES },
   terabyte: {
     ...CRITEO,
@@ -85,8 +88,12 @@ export const PUBLISHED: Readonly<Record<Exclude<Shape, "uniform">, PublishedData
   },
 };
 
-/** The shape with this name. uniform has Kaggle's cardinalities without popularity, the worst case for hot rows. */
+/**
+ * The shape with this name. uniform has Kaggle's cardinalities without popularity, the worst case for hot rows;
+ * mlperf-dcnv2 is mlperf with several ids a feature.
+ */
 export function shapeOf(name: Shape): LogShape {
+  if (name === "mlperf-dcnv2") return { ...PUBLISHED.mlperf, multiHotSizes: MULTI_HOT_SIZES };
   if (name !== "uniform") return PUBLISHED[name];
   return { ...CRITEO, tables: CRITEO_TABLES.map(({ name, rows }) => ({ name, rows, shares: [1 / rows] })) };
 }

@@ -9,6 +9,12 @@ export function publishedData(preset: Preset): PublishedData {
   if (preset === "pairs") {
     throw new UsageError("Cannot plan for preset pairs: it has no data of its own; name a dataset");
   }
+  if (preset === "mlperf-dcnv2") {
+    throw new UsageError(
+      "Cannot plan for preset mlperf-dcnv2: how many samples have all their rows among the hot ones is not known where a " +
+        "feature has several ids; name a dataset",
+    );
+  }
   if (preset !== "taobao") return PUBLISHED[preset];
   throw new UsageError("Cannot plan for preset taobao: the popularities of its rows are not known; name a dataset");
 }

@@ -84,6 +84,22 @@ Deno.test("what a refusal advises is accepted", () => {
   assert(followed > 20, `${followed} times`);
 });
 
+Deno.test("options act or not by the model of the preset", () => {
+  for (
+    const [preset, model, acts] of [["mlperf-dcnv2", undefined, true], ["mlperf-dcnv2", "dlrm", false], [
+      "mlperf",
+      undefined,
+      false,
+    ]] as const
+  ) {
+    const message = refusal(
+      line("train", ["--dcn-low-rank-dim"], { preset, ...(model && { model }), dcnLowRankDim: 16 }),
+    );
+    assert.equal(message === undefined, acts, `${preset} with ${model}: ${message}`);
+  }
+  assert.match(refusal(line("train", ["--dropout"], { preset: "pairs", dropout: 0.1 }))!, /with --model mf/);
+});
+
 Deno.test("a run that goes on takes only what changes nothing in it", () => {
   const acting = TRAIN.filter((option) =>
     refusal(line("train", ["--resume", option], { out: "run", ranks: 2 }, [])) === undefined
@@ -91,6 +107,7 @@ Deno.test("a run that goes on takes only what changes nothing in it", () => {
   assert.deepEqual(acting.sort(), [
     ...[
       "--blas",
+      "--cache",
       "--collective",
       "--data",
       "--json",

@@ -37,6 +37,7 @@ Deno.test("the preset default begins with hot batches, the published models with
       avazu: "cold",
       terabyte: "cold",
       mlperf: "cold",
+      "mlperf-dcnv2": "cold",
       taobao: "cold",
     },
   });
@@ -59,11 +60,11 @@ Deno.test("what is no preset, no key or no value is refused in words that say wh
   refused(() => resolveConfig("kagle" as never), `${start}unknown preset "kagle"; did you mean "kaggle"?`);
   refused(
     () => resolveConfig("toString" as never),
-    `${start}unknown preset "toString"; there are default, pairs, kaggle, avazu, terabyte, mlperf, taobao`,
+    `${start}unknown preset "toString"; there are default, pairs, kaggle, avazu, terabyte, mlperf, mlperf-dcnv2, taobao`,
   );
   refused(
     () => resolveConfig({ bottom: [16] } as never), /* an object in place of the preset */
-    `${start}unknown preset "[object Object]"; there are default, pairs, kaggle, avazu, terabyte, mlperf, taobao`,
+    `${start}unknown preset "[object Object]"; there are default, pairs, kaggle, avazu, terabyte, mlperf, mlperf-dcnv2, taobao`,
   );
   refused(
     () => resolveConfig("kaggle", { "learning-rate": 1 } as never),

@@ -9,6 +9,7 @@ import { BlockRing } from "../../src/dataset/block_ring.ts";
 import { schemaOf } from "../../src/dataset/formats.ts";
 import { isSparse } from "../../src/dataset/schema.ts";
 import { BLOCK_SAMPLES, ClickModel } from "../../src/dataset/click_model.ts";
+import { MULTI_HOT_SIZES } from "../../src/dataset/multi_hot.ts";
 import { generateDataset, writeCriteoLog } from "../../src/dataset/generate.ts";
 import { prepareDataset } from "../../src/dataset/prepare.ts";
 import { slowTest, someOf } from "../support/series.ts";
@@ -213,12 +214,51 @@ Deno.test("terabyte and mlperf: Criteo Terabyte's rows up to a limit, each table
   }
 });
 
+Deno.test("mlperf-dcnv2: 214 lookups a sample, of which those behind the first of a feature follow from it", () => {
+  using directory = new TemporaryDirectory();
+  const options = { samples: 3000, seed: 5, scale: 10_000, fractions: FRACTIONS };
+  const one = generateDataset(directory.join("one"), { ...options, shape: "mlperf" });
+  const several = generateDataset(directory.join("several"), { ...options, shape: "mlperf-dcnv2" });
+  const tables = 26;
+  const partners = new Map<string, string>();
+  const counts = new Uint32Array(several.rows);
+  let repeated = 0;
+  for (const split of ["train", "validation", "test"] as const) {
+    const samples = several.samples(split);
+    assert.equal(several.body.splits[split].lookups, 214 * samples);
+    using plain = one.reader(split, samples);
+    using reader = several.reader(split, samples);
+    const first = plain.read(0, samples);
+    const { indices, offsets, labels } = reader.read(0, samples);
+    assert.deepEqual(labels, first.labels);
+    for (let bag = 0; bag < samples * tables; bag++) {
+      const table = bag % tables;
+      const ids = indices.subarray(offsets![bag], offsets![bag + 1]);
+      assert.equal(ids.length, MULTI_HOT_SIZES[table]);
+      assert.equal(ids[0], first.indices[bag]);
+      assert.ok(ids.every((row) => row > several.firstRows[table] && row < several.firstRows[table + 1]));
+      const known = partners.get(`${table} ${ids[0]}`);
+      if (known === undefined) partners.set(`${table} ${ids[0]}`, ids.join());
+      else if (ids.length > 1) repeated++;
+      assert.equal(known ?? ids.join(), ids.join());
+      if (split === "train") { for (const row of ids) counts[row]++; }
+    }
+  }
+  assert.ok(repeated > 1000);
+  assert.deepEqual(several.readCounts(), counts);
+  assert.deepEqual(several.body.generated, one.body.generated);
+  assert.throws(
+    () => writeCriteoLog(directory.join("log"), { ...options, shape: "mlperf-dcnv2" }),
+    /Cannot write a raw log in the shape of mlperf-dcnv2, only a dataset/,
+  );
+});
+
 Deno.test("a plan knows of a preset's data what is generated", () => {
   for (const preset of Object.keys(PRESETS) as Preset[]) {
-    if (preset === "taobao" || preset === "pairs") {
+    if (preset === "taobao" || preset === "pairs" || preset === "mlperf-dcnv2") {
       assert.throws(
         () => publishedData(preset),
-        /the popularities of its rows are not known|it has no data of its own/,
+        /the popularities of its rows are not known|it has no data of its own|where a feature has several ids/,
       );
     } else assert.equal(publishedData(preset).tables, shapeOf(preset === "default" ? "kaggle" : preset).tables);
   }

@@ -1,4 +1,4 @@
-/** The presets of the paper's four workloads, from a log to metrics, with their own models on small data. */
+/** The presets of published workloads, from a log to metrics, with their own models on small data. */
 import assert from "node:assert/strict";
 import { type Preset, resolveConfig, type TrainConfig } from "../../src/config/config.ts";
 import { generateDataset, writeCriteoLog } from "../../src/dataset/generate.ts";
@@ -50,6 +50,12 @@ const LOGS: Readonly<Record<string, Log>> = {
       generateDataset(path, { shape: "avazu", samples: 20_000, scale: 200, seed: 3, fractions: FRACTIONS }),
     raw: { format: "avazu" },
     options: { hotMemory: 300_000 },
+  },
+  "mlperf-dcnv2": {
+    write: (path) =>
+      generateDataset(path, { shape: "mlperf-dcnv2", samples: 20_000, scale: 5000, seed: 4, fractions: FRACTIONS }),
+    raw: { format: "criteo" },
+    options: { dim: 16, bottom: [64, 16], top: [64, 1], crossRank: 16, hotMemory: 1 << 20, batchSize: 128 },
   },
   taobao: { write: (path) => writeTaobaoLog(path, 20_000), raw: { format: "taobao" }, options: { hotMemory: 200_000 } },
 };
