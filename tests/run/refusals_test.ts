@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { resolveConfig, type TrainConfig } from "../../src/config/config.ts";
+import type { MpiWorld } from "../../src/parallel/mpi_world.ts";
 import { expectPlacement } from "../../src/ranks/placement.ts";
 import { startRun } from "../../src/run/run.ts";
 import { TemporaryDirectory } from "../support/temporary.ts";
@@ -20,6 +21,15 @@ Deno.test("how a device computes is refused on the CPU, whoever asks for it", ()
       placed({ device: "auto", ...how });
     }
   }
+});
+
+Deno.test("mode cached is refused over MPI, not with several ranks of one process", () => {
+  const config = resolveConfig("default", { mode: "cached", device: "cuda", ranks: 2 });
+  expectPlacement(config);
+  assert.throws(() => expectPlacement(config, {} as MpiWorld), {
+    name: "UsageError",
+    message: "Cannot train in mode cached over MPI: choose --ranks without mpirun, or --mode gpu or fae",
+  });
 });
 
 Deno.test("bf16 on a CPU is refused with a library that has none", () => {
