@@ -6,7 +6,8 @@
  *
  *     deno run -A bench/cuda_bench.ts [--batch-sizes 2048,65536] [--device emulated] [--json | --markdown]
  *
- * `--markdown` prints the tables of docs/cuda.md, with the occupancy of each kernel.
+ * `--markdown` prints the tables of docs/cuda.md, with the occupancy of each kernel; `--tiny` times a tiny model, as
+ * `--device emulated` does.
  * Without a GPU it prints the reason and times nothing.
  */
 import { parseArgs } from "node:util";
@@ -277,6 +278,7 @@ function main(): void {
     options: {
       device: { type: "string", default: "cuda" },
       "batch-sizes": { type: "string", default: "2048" },
+      tiny: { type: "boolean", default: false },
       json: { type: "boolean", default: false },
       markdown: { type: "boolean", default: false },
     },
@@ -293,7 +295,7 @@ function main(): void {
   const say = (event: object, text: string) => {
     if (!values.markdown) console.log(values.json ? JSON.stringify(event) : text);
   };
-  const shapes = device === "emulated" ? TINY : KAGGLE;
+  const shapes = values.tiny || device === "emulated" ? TINY : KAGGLE;
   const limits = measureLimits(backend, { ...shapes, batchSize: 0 });
   const { bytesPerSecond, flopPerSecond } = limits;
   const products = PRECISIONS.map((p) => `${p} ${(flopPerSecond[p] / 1e12).toFixed(1)}`).join(", ");

@@ -254,12 +254,13 @@ async function main(): Promise<void> {
       scale: { type: "string" },
       folder: { type: "string", default: join("hotset", "bench") },
       "peer-batches": { type: "string" },
+      tiny: { type: "boolean", default: false },
       json: { type: "boolean", default: false },
     },
   });
   const device = values.device === "emulated" ? "emulated" : "cuda";
   const batchSizes = values["batch-sizes"].split(",").map(Number);
-  const shapes = device === "emulated" ? TINY_STEPS : KAGGLE_STEPS;
+  const shapes = values.tiny || device === "emulated" ? TINY_STEPS : KAGGLE_STEPS;
   const sizes: StepSizes = { ...shapes, batchSizes, scale: Number(values.scale ?? shapes.scale) };
   const dataset = stepDataset(values.folder, sizes);
   const peers = values["peer-batches"];

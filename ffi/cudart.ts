@@ -137,6 +137,8 @@ export function checkedCudart(symbols: CudartSymbols, fail: Failure = throwCudaE
   }), fail);
 }
 
+/** Lowest compute capability that the kernels are compiled for: 7.0, Volta. */
+const MIN_CAPABILITY = 70;
 /** Lowest compute capability that the libraries of CUDA 13 support: 7.5, Turing. Volta (7.0) needs CUDA 11 or 12. */
 const MIN_CAPABILITY_OF_13 = 75;
 
@@ -149,29 +151,41 @@ export function cudaMajor(symbols: CudartSymbols): number {
 
 /** Why this runtime cannot compute on this machine, in the library's words, and what to do; undefined if it can. */
 export function cudartFault(symbols: CudartSymbols): string | undefined {
-  const runtime = checkedCudart(symbols);
-  const value = new Int32Array(1);
+  const runtime = checkedCudart(symbols), major = cudaMajor(symbols);
   try {
-    runtime.cudaGetDeviceCount(value);
+    return capabilityFault(runtime, major);
   } catch (error) {
     if (!(error instanceof CudaError)) throw error;
-    return `${error.message}. ${driverAdvice(runtime, cudaMajor(symbols))}`;
+    return `${error.message}. ${driverAdvice(runtime, major)}`;
   }
-  const major = cudaMajor(symbols);
-  for (let ordinal = 0, devices = value[0]; major >= 13 && ordinal < devices; ordinal++) {
+}
+
+/** Which GPU has a compute capability that these libraries or the kernels do not support; undefined if none. */
+function capabilityFault(runtime: Cudart, major: number): string | undefined {
+  const value = new Int32Array(1);
+  runtime.cudaGetDeviceCount(value);
+  for (let ordinal = 0, devices = value[0]; ordinal < devices; ordinal++) {
     const [high, low] = [Cuda.deviceAttributeComputeCapabilityMajor, Cuda.deviceAttributeComputeCapabilityMinor]
       .map((attribute) => {
         runtime.cudaDeviceGetAttribute(value, attribute, ordinal);
         return value[0];
       });
-    if (10 * high + low >= MIN_CAPABILITY_OF_13) continue;
-    return `GPU ${ordinal} has compute capability ${high}.${low}, but the libraries of CUDA ${major} have code for 7.5 and ` +
-      `newer. Install those of CUDA 12: ${CUDA_12_WHEELS}`;
+    const capability = 10 * high + low, has = `GPU ${ordinal} has compute capability ${high}.${low}`;
+    if (capability < MIN_CAPABILITY) {
+      return `${has}, but Hotset needs 7.0 (V100) or newer. Leave it out: set CUDA_VISIBLE_DEVICES to the newer GPUs, if any`;
+    }
+    if (major < 13 || capability >= MIN_CAPABILITY_OF_13) continue;
+    return `${has}, but the libraries of CUDA ${major} have code for 7.5 and newer. Install ${LIBRARIES[12]}`;
   }
   return undefined;
 }
 
-const CUDA_12_WHEELS = "pip install nvidia-cuda-runtime-cu12 nvidia-cublas-cu12 nvidia-cudnn-cu12 nvidia-nccl-cu12";
+/** The libraries of a CUDA version, and how to install them. */
+const LIBRARIES: Readonly<Record<number, string>> = {
+  11: "a toolkit of CUDA 11, from 11.4 update 2 on",
+  12: "the libraries of CUDA 12: " +
+    "pip install nvidia-cuda-runtime-cu12 nvidia-cublas-cu12 nvidia-cudnn-cu12 nvidia-nccl-cu12",
+};
 
 /** Advice for a runtime that finds no device. */
 function driverAdvice(runtime: Cudart, major: number): string {
@@ -179,8 +193,9 @@ function driverAdvice(runtime: Cudart, major: number): string {
   runtime.cudaDriverGetVersion(version);
   const serves = Math.floor(version[0] / 1000);
   if (serves === 0 || serves >= major) return "Install or update NVIDIA's driver until nvidia-smi lists the GPU";
+  const older = LIBRARIES[serves];
   return `The driver supports CUDA ${serves}, but this is the runtime of CUDA ${major}: update the driver (CUDA 13 needs 580 ` +
-    `or newer, CUDA 12 needs 525), or install the libraries of CUDA 12: ${CUDA_12_WHEELS}`;
+    `or newer, CUDA 12 needs 525)${older === undefined ? "" : `, or install ${older}`}`;
 }
 
 /**

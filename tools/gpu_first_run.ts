@@ -8,18 +8,18 @@
  * and a log of each part to FOLDER. Each part is a process with a time limit, so that no part can end another, and the
  * report is written again after each. Exit status 1 if a part failed.
  *
- * `--parts machine,kernels` selects parts; `--device emulated` runs all of them in tiny sizes without a GPU;
- * `--offline` lets Deno use only its cache.
+ * `--parts machine,kernels` selects parts; `--tiny` rehearses all of them in tiny sizes, and `--device emulated` does so
+ * without a GPU; `--offline` lets Deno use only its cache.
  */
 import { parseArgs } from "node:util";
 import { join, resolve } from "node:path";
-import { partsOf } from "./gpu/parts.ts";
+import { type PartOptions, partsOf } from "./gpu/parts.ts";
 import { type Outcome, runPart } from "./gpu/run_part.ts";
 import { writeReport } from "./gpu/report.ts";
 
 /** Runs parts and leaves a report. Returns how they went. */
 export async function gpuFirstRun(
-  options: { out: string; device: "cuda" | "emulated"; parts?: readonly string[] | undefined; offline?: boolean },
+  options: Omit<PartOptions, "work"> & { readonly out: string; readonly parts?: readonly string[] | undefined },
 ): Promise<Outcome[]> {
   const out = resolve(options.out);
   Deno.mkdirSync(out, { recursive: true });
@@ -45,6 +45,7 @@ if (import.meta.main) {
       out: { type: "string", default: join("hotset", "gpu") },
       device: { type: "string", default: "cuda" },
       parts: { type: "string" },
+      tiny: { type: "boolean" },
       offline: { type: "boolean", default: false },
     },
   });

@@ -268,7 +268,7 @@ export function diagnosisText({ findings, copyGbPerSecond, cores, kaggleLimit, k
   const lines = findings.map(({ name, found, detail }) =>
     `${found ? "ok      " : "optional"}  ${name.padEnd(width)}  ${shortened(detail).replaceAll("\n", indent)}`
   );
-  const gpu = findings.find(({ name }) => name === "GPU")?.found ?? false;
+  const gpu = findings.some(({ name, found }) => /^GPU \d+$/.test(name) && found);
   return [
     ...lines,
     "",

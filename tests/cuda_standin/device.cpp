@@ -21,13 +21,13 @@ thread_local Stream* capturing = nullptr;
 static thread_local Refusal last_refusal;
 static std::set<void*>& streams = *new std::set<void*>;
 
-static long number(const char* variable, long otherwise) {
+long from_environment(const char* variable, long otherwise) {
   const char* text = getenv(variable);
   return text == nullptr ? otherwise : atol(text);
 }
 
 int device_count() {
-  static const int count = number("HOTSET_STANDIN_DEVICES", 1);
+  static const int count = from_environment("HOTSET_STANDIN_DEVICES", 1);
   return count;
 }
 
@@ -131,7 +131,7 @@ static void run(Stream& stream, const Operation& operation) {
 }
 
 static void serve(Stream* stream) {
-  static const long seed = number("HOTSET_STANDIN_SEED", 1), longest = number("HOTSET_STANDIN_DELAY_US", 0);
+  static const long seed = from_environment("HOTSET_STANDIN_SEED", 1), longest = from_environment("HOTSET_STANDIN_DELAY_US", 0);
   static std::atomic<long> next{0};
   std::minstd_rand random(seed * 1000 + next++);
   for (;;) {

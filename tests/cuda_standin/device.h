@@ -1,10 +1,12 @@
 // Devices, streams (a thread each, with random delays), events, captures, and what every call begins with.
 #pragma once
 #include <condition_variable>
+#include <cstring>
 #include <deque>
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -14,6 +16,7 @@
 enum {
   INVALID_VALUE = 1,
   OUT_OF_MEMORY = 2,
+  OLD_DRIVER = 35,
   INVALID_DEVICE = 101,
   INVALID_CONTEXT = 201,
   INVALID_HANDLE = 400,
@@ -62,6 +65,8 @@ struct Event {
 extern std::mutex world;
 extern std::condition_variable& changed;
 
+// A number that a test has set for its process.
+long from_environment(const char* variable, long otherwise);
 Device& device_at(int ordinal);
 int device_count();
 // The device that this thread has set, and whether it has a context here.
@@ -86,3 +91,14 @@ void drain(std::unique_lock<std::mutex>& held, Stream& stream);
 void drain_device(std::unique_lock<std::mutex>& held, int ordinal);
 // Refuses what a thread that captures may not call; the capture is then broken.
 void not_while_capturing(const char* name);
+
+// Writes an output argument.
+template <typename T>
+void put(void* slot, T value) {
+  memcpy(slot, &value, sizeof value);
+}
+// Removes a handle from those that exist.
+inline void forget(std::set<void*>& objects, void* handle) {
+  std::lock_guard held(world);
+  if (!objects.erase(handle)) throw Refusal{INVALID_HANDLE, "an object that does not exist"};
+}

@@ -84,7 +84,8 @@ for (const mode of ["gpu", "fae"] as const) {
 }
 
 /** Calls that answer questions before there is a device, and calls that release: those do not end a run. */
-const WITHOUT_END = /Destroy|Free|Unload|ErrorName|ErrorString|StatusName|StatusString|Version|GetDeviceCount|Property/;
+const WITHOUT_END =
+  /Destroy|Free|Unload|ErrorName|ErrorString|StatusName|StatusString|Version|GetDeviceCount|DeviceGetAttribute|Property/;
 
 Deno.test("any call that fails ends the run with its name and cause in one line, and frees all memory", async () => {
   using directory = new TemporaryDirectory();

@@ -1,27 +1,23 @@
-// libcudart and libcuda.
+// libcudart.
 #include <cstring>
-#include <dlfcn.h>
 #include <map>
-#include <regex>
 #include <set>
 
 #include "device.h"
-#include "threads.h"
 
-static const int VERSION = 12000;
+// What a test wants the machine to have: versions such as 13000, and a compute capability such as 90.
+static int runtime_version() { return from_environment("HOTSET_STANDIN_RUNTIME", 12000); }
+static int driver_version() { return from_environment("HOTSET_STANDIN_DRIVER", 12000); }
+static int capability() { return from_environment("HOTSET_STANDIN_CAPABILITY", 80); }
 static std::set<void*>& events = *new std::set<void*>;
 static std::map<void*, Sequence>& graphs = *new std::map<void*, Sequence>;
-
-template <typename T>
-static void put(void* slot, T value) {
-  memcpy(slot, &value, sizeof value);
-}
 
 static const std::map<int, const char*>& names() {
   static const std::map<int, const char*> names = {
       {INVALID_VALUE, "cudaErrorInvalidValue"},
       {OUT_OF_MEMORY, "cudaErrorMemoryAllocation"},
       {INVALID_DEVICE, "cudaErrorInvalidDevice"},
+      {OLD_DRIVER, "cudaErrorInsufficientDriver"},
       {INVALID_CONTEXT, "cudaErrorDeviceUninitialized"},
       {INVALID_HANDLE, "cudaErrorInvalidResourceHandle"},
       {NOT_FOUND, "cudaErrorSymbolNotFound"},
@@ -56,11 +52,6 @@ static void expect_copy(uint64_t to, uint64_t from, size_t toBytes, size_t fromB
   expect_memory(kind == 1 ? PINNED : current_device, from, fromBytes, "a copy from memory of the wrong kind or size");
 }
 
-static void forget(std::set<void*>& objects, void* handle) {
-  std::lock_guard held(world);
-  if (!objects.erase(handle)) throw Refusal{INVALID_HANDLE, "an object that does not exist"};
-}
-
 extern "C" {
 
 void* cudaGetErrorName(int code) {
@@ -68,9 +59,14 @@ void* cudaGetErrorName(int code) {
   return (void*)(found == names().end() ? "cudaErrorUnknown" : found->second);
 }
 void* cudaGetErrorString(int code) { return (void*)text_of(code); }
-int cudaRuntimeGetVersion(void* version) { return put(version, VERSION), 0; }
-int cudaDriverGetVersion(void* version) { return put(version, VERSION), 0; }
-int cudaGetDeviceCount(void* count) { return put(count, device_count()), 0; }
+int cudaRuntimeGetVersion(void* version) { return put(version, runtime_version()), 0; }
+int cudaDriverGetVersion(void* version) { return put(version, driver_version()), 0; }
+int cudaGetDeviceCount(void* count) {
+  return called(__func__, [&] {
+    if (driver_version() / 1000 < runtime_version() / 1000) throw Refusal{OLD_DRIVER, "the driver is too old"};
+    put(count, device_count());
+  });
+}
 
 int cudaSetDevice(int ordinal) {
   if (ordinal < 0 || ordinal >= device_count()) return INVALID_DEVICE;
@@ -80,7 +76,7 @@ int cudaSetDevice(int ordinal) {
 }
 
 int cudaDeviceGetAttribute(void* value, int attribute, int) {
-  return called(__func__, [&] { put(value, attribute == 16 ? 2 : attribute == 75 ? 8 : 0); });
+  return called(__func__, [&] { put(value, attribute == 16 ? 2 : attribute == 75 ? capability() / 10 : attribute == 76 ? capability() % 10 : 0); });
 }
 
 int cudaMemGetInfo(void* free, void* total) {
@@ -296,101 +292,5 @@ int cudaGraphExecDestroy(void* graph) {
 }
 int cudaGraphDestroy(void* graph) {
   return called(__func__, [&] { forget_graph(graph); });
-}
-
-// The driver ---------------------------------------------------------------------------------------------------------
-
-int cuGetErrorName(int code, void* slot) { return put(slot, cudaGetErrorName(code)), 0; }
-int cuGetErrorString(int code, void* slot) { return put(slot, cudaGetErrorString(code)), 0; }
-int cuInit(unsigned) { return 0; }
-int cuDeviceGet(void* device, int ordinal) { return put(device, ordinal), 0; }
-int cuDeviceGetName(void* name, int length, int) {
-  strncpy((char*)name, "stand-in", length);
-  return 0;
-}
-
-struct Entry {
-  void* code;
-  std::string name;
-  std::string types;  // of parameters: one letter each, 8 or 4 bytes
-  size_t bytes;
-};
-using Module = std::map<std::string, Entry>;
-static std::set<void*>& modules = *new std::set<void*>;
-static std::set<void*>& entries = *new std::set<void*>;
-
-static void* library() {
-  static void* handle = [] {
-    Dl_info info;
-    dladdr((void*)cuInit, &info);
-    return dlopen(info.dli_fname, RTLD_LAZY | RTLD_NOLOAD);
-  }();
-  return handle;
-}
-
-int cuModuleLoadData(void* slot, void* image) {
-  return called(__func__, [&] {
-    if (!has_context) throw Refusal{INVALID_CONTEXT, "a module without a context on the thread"};
-    auto* module = new Module;
-    const std::string text = (const char*)image;
-    static const std::regex entry("\\.entry (\\w+)\\(([^)]*)\\)"), parameter("\\.param \\.(u64|u32)");
-    for (std::sregex_iterator at(text.begin(), text.end(), entry), end; at != end; ++at) {
-      Entry found{dlsym(library(), (*at)[1].str().c_str()), (*at)[1], "", 0};
-      const std::string parameters = (*at)[2];
-      for (std::sregex_iterator p(parameters.begin(), parameters.end(), parameter); p != end; ++p) {
-        size_t width = (*p)[1] == "u64" ? 8 : 4;
-        found.bytes = (found.bytes + width - 1) / width * width + width;
-        found.types += char('0' + width);
-      }
-      (*module)[found.name] = found;
-    }
-    std::lock_guard held(world);
-    modules.insert(module);
-    put(slot, module);
-  });
-}
-
-int cuModuleUnload(void* module) {
-  return called(__func__, [&] { forget(modules, module); });
-}
-
-int cuModuleGetFunction(void* slot, void* module, void* name) {
-  return called(__func__, [&] {
-    std::lock_guard held(world);
-    if (!modules.count(module)) throw Refusal{INVALID_HANDLE, "a module that does not exist"};
-    auto found = ((Module*)module)->find((const char*)name);
-    if (found == ((Module*)module)->end()) throw Refusal{NOT_FOUND, "no such kernel"};
-    if (found->second.code == nullptr) throw Refusal{NOT_FOUND, "a kernel that is not in the sources"};
-    put(slot, &found->second);
-    entries.insert(&found->second);
-  });
-}
-
-int cuLaunchKernel(void* function, unsigned gridX, unsigned gridY, unsigned gridZ, unsigned blockX, unsigned blockY,
-                   unsigned blockZ, unsigned sharedBytes, void* stream, void* parameters, void* extra) {
-  return called(__func__, [&] {
-    if (!entries.count(function)) throw Refusal{INVALID_HANDLE, "a kernel that does not exist"};
-    const Entry& entry = *(Entry*)function;
-    if (gridX == 0 || gridY * gridZ != 1 || blockX == 0 || blockX > 1024 || blockY * blockZ != 1 || sharedBytes > 48 << 10) {
-      throw Refusal{INVALID_VALUE, "a launch of " + entry.name + " with an invalid shape"};
-    }
-    void** list = (void**)extra;  // 1 buffer, 2 size, 0
-    if (parameters != nullptr || list == nullptr || list[0] != (void*)1 || list[2] != (void*)2 || list[4] != nullptr) {
-      throw Refusal{INVALID_VALUE, "a launch without a block of arguments"};
-    }
-    if (*(size_t*)list[3] != entry.bytes) throw Refusal{INVALID_VALUE, "a launch of " + entry.name + " with wrong arguments"};
-    std::vector<uint64_t> arguments(12);
-    size_t offset = 0, index = 0;
-    for (char type : entry.types) {
-      size_t width = type - '0';
-      offset = (offset + width - 1) / width * width;
-      memcpy(&arguments[index++], (const char*)list[1] + offset, width);
-      offset += width;
-    }
-    enqueue(stream_of(stream), entry.name.c_str(), [=, code = entry.code] {
-      static uint64_t launches = 0;
-      run_kernel(code, arguments.data(), gridX, blockX, sharedBytes, launches++);
-    }, true);
-  });
 }
 }

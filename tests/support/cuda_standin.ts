@@ -83,6 +83,11 @@ function build(): string {
 export interface StandInOptions {
   /** Number of GPUs; 1 unless given. */
   readonly devices?: number;
+  /** Versions of runtime and driver, such as 13000; 12000 unless given. */
+  readonly runtime?: number;
+  readonly driver?: number;
+  /** Compute capability of the GPUs, such as 90 for 9.0; 80 unless given. */
+  readonly capability?: number;
   /** Longest random delay of an operation on a stream, in microseconds; 0 unless given. */
   readonly delay?: number;
   /** Seed of the delays. */
@@ -94,7 +99,7 @@ export interface StandInOptions {
 /** The environment of a process that has the stand-in for CUDA. */
 export function standInEnvironment(options: StandInOptions = {}): Record<string, string> {
   const library = build();
-  const { devices = 1, delay = 0, seed = 1, fail } = options;
+  const { devices = 1, runtime = 12000, driver = 12000, capability = 80, delay = 0, seed = 1, fail } = options;
   const names = [
     "HOTSET_CUDART",
     "HOTSET_CUDA_DRIVER",
@@ -107,6 +112,9 @@ export function standInEnvironment(options: StandInOptions = {}): Record<string,
     ...Object.fromEntries(names.map((name) => [name, library])),
     HOTSET_TEST_DEVICE: "cuda",
     HOTSET_STANDIN_DEVICES: String(devices),
+    HOTSET_STANDIN_RUNTIME: String(runtime),
+    HOTSET_STANDIN_DRIVER: String(driver),
+    HOTSET_STANDIN_CAPABILITY: String(capability),
     HOTSET_STANDIN_DELAY_US: String(delay),
     HOTSET_STANDIN_SEED: String(seed),
     ...(fail === undefined ? {} : { HOTSET_STANDIN_FAIL: `${fail.name}:${fail.number}:${fail.code}:${fail.device}` }),

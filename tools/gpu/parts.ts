@@ -5,6 +5,8 @@ import type { Part } from "./run_part.ts";
 /** What the parts are made for. */
 export interface PartOptions {
   readonly device: "cuda" | "emulated";
+  /** True for a rehearsal in tiny sizes, which the emulated device always is. */
+  readonly tiny?: boolean | undefined;
   /** A folder for data, absolute. */
   readonly work: string;
   /** True keeps Deno to its cache. */
@@ -17,20 +19,19 @@ const TESTS = [
   "tests/backend/cuda_operations_test.ts",
   "tests/backend/cuda_backend_test.ts",
   "tests/backend/cuda_training_slow_test.ts",
-  "tests/backend/cuda_communicator_test.ts",
   "tests/ffi/cuda_libraries_test.ts",
+  "tests/backend/cuda_communicator_test.ts",
 ];
 
 /** All parts. Those that take longest come last. */
-export function partsOf({ device, work, offline = false }: PartOptions): Part[] {
-  const tiny = device === "emulated";
+export function partsOf({ device, tiny = device === "emulated", work, offline = false }: PartOptions): Part[] {
   const root = new URL("../..", import.meta.url);
   const path = (file: string) => new URL(file, root).pathname;
   const deno = (command: "run" | "test", ...args: string[]) => {
     const flags = ["-A", "--no-check", ...offline ? ["--cached-only"] : []];
     return [Deno.execPath(), command, "--config", path("deno.json"), ...flags, ...args];
   };
-  const batchSizes = (sizes: string) => ["--batch-sizes", tiny ? "8" : sizes];
+  const batchSizes = (sizes: string) => ["--batch-sizes", ...tiny ? ["8", "--tiny"] : [sizes]];
   const data = join(work, "steps"), peers = join(work, "peers");
   return [
     {
@@ -61,7 +62,7 @@ export function partsOf({ device, work, offline = false }: PartOptions): Part[] 
       name: "demo",
       text: "The demonstration by the command line: mode cpu on the CPU, then hot rows on the device.",
       limit: 120,
-      skip: tiny ? "it is too large for the emulated device" : undefined,
+      skip: tiny ? "it is too large for a rehearsal" : undefined,
       command: deno(
         "run",
         path("cli.ts"),
@@ -86,7 +87,7 @@ export function partsOf({ device, work, offline = false }: PartOptions): Part[] 
       name: "steps",
       text:
         "A whole step: on the device alone, with its batch in host memory, and read from the layout as in training.",
-      limit: 180,
+      limit: 240,
       command: deno(
         "run",
         path("bench/cuda_steps.ts"),
