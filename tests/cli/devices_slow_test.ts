@@ -44,5 +44,8 @@ Deno.test("the emulated device trains by every precision and activation library,
   assert.deepEqual([two.result.ranks, plain.result.bytesFromRanks], [2, 0]);
   assert.ok(two.result.bytesFromRanks > 0);
   const table = await place.succeed("train", "log.tsv", "--device", "emulated", ...SMALL, "--ranks", "1");
-  assert.match(table, /^mode .* to device +to host +launches hot +cold *$/m);
+  assert.match(
+    table,
+    /^gpu: [\d.]+ .iB copied to the device, [\d.]+ .iB to the host; launches a hot step 0\.0, a cold one \d+\.\d\.$/m,
+  );
 });

@@ -76,6 +76,36 @@ for (
   });
 }
 
+Deno.test("a log whose compaction ends within the last page of a segment gives back what was written last", () => {
+  using directory = new TemporaryDirectory();
+  const [recordWords, segment] = [128, 64 * 7]; // 7 rows in a page, 64 pages in a segment
+  const count = 2854;
+  using log = new RowLog(options(directory.path, count, recordWords));
+  let written = 0;
+  const expected = new Float32Array(count);
+  const write = (...ranges: (readonly [from: number, count: number])[]) => {
+    for (const [from, count] of ranges) {
+      const rows = Uint32Array.from({ length: count }, (_, i) => from + i);
+      expected.fill(++written, from, from + count);
+      log.write(rows, count, new Float32Array(count * recordWords).fill(written));
+    }
+  };
+  const at = (segmentIndex: number, row = 0) => segmentIndex * segment + row;
+  write([0, count]); // 166 of them in the seventh segment
+  // Four more segments, of which all but the last keep 242 to 248 rows, except the first two: 222 and 223. These are
+  // compacted together: 445 rows fill 63 pages and begin the last one of a segment.
+  write([at(0), 141], [at(1), 141]);
+  write([at(0, 141), 85], [at(1, 141), 84], [at(2), 200], [at(3), 79]);
+  write([at(3, 79), 121], [at(4), 200], [at(5), 127]);
+  write([at(5, 127), 73], [at(6), 166], [at(0), 40], [at(2), 169]);
+  write([at(2, 169), 31], [at(3), 6], [at(4), 200], [at(3, 79), 6], [at(5, 127), 73], [at(6), 132]);
+  write([at(5), 1], [at(2), 2 * segment]); // so much that the page is no longer in memory
+  const rows = Uint32Array.from({ length: count }, (_, row) => row);
+  const records = new Float32Array(rows.length * recordWords);
+  log.read(rows, rows.length, records);
+  assert.deepEqual(Float32Array.from(rows, (row) => records[row * recordWords]), expected);
+});
+
 function serial(memory: Uint8Array): Transfers {
   return new SerialTransfers(memory);
 }

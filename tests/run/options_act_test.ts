@@ -30,6 +30,9 @@ Deno.test("every option of train that says how to train reaches the configuratio
       "--preset",
       "--collective",
       "--scaling",
+      "--cache",
+      "--expire",
+      "--best-of",
     ],
     ...["--json", "--quiet", "--verbose"],
     ...program.commands.find((command) => command.name() === "prepare")!.options.map(({ long }) => long!).filter((

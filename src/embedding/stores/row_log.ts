@@ -38,9 +38,7 @@ const GATHER_BYTES = 256 << 10;
 /** All rows, each written once, fill about this many segments of minimum size. */
 const SEGMENTS = 256;
 const MIN_SEGMENT_BYTES = 1 << 20;
-/**
- * Maximum number of segments, including those that were sealed before they were full and those of rows written again.
- */
+/** Maximum number of segments, with those sealed before they were full and those of rows that are written again. */
 export const MAX_SEGMENTS = 768;
 /** Segments hold at most this many times the live rows, plus two segments. */
 const SPACE = 1.5;
@@ -248,8 +246,9 @@ export class RowLog implements RowStore {
   }
 
   #nextPage(): void {
-    while (this.#current < 0 || this.#segments[this.#current]!.pages === this.#segmentPages) this.#nextSegment();
-    if (this.#page >= 0) return; // compaction has begun another page
+    const isFull = () => (this.#segments[this.#current]?.pages ?? this.#segmentPages) === this.#segmentPages;
+    while (this.#page < 0 && isFull()) this.#nextSegment();
+    if (this.#page >= 0) return; // compaction has begun another page, possibly the last one of its segment
     const segment = this.#segments[this.#current]!;
     this.#page = this.#current * this.#segmentPages + segment.pages;
     this.#writer.add(this.#page, segment);
