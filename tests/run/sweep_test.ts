@@ -121,5 +121,7 @@ slowTest("a sweep shares what it prepares, resumes what was interrupted, and ref
   assert.deepEqual(notes.map((note) => note.split(", ").at(-1)), ["there already", "there already"]);
   runs[1] = { ...runs[1], config: config(0.03) };
   await assert.rejects(train(), /^UsageError: Cannot sweep in .*: .*learningRate=0\.02 has another learningRate; /);
+  runs[1] = { ...runs[1], config: { ...config(0.02), mode: "fae" } };
+  await assert.rejects(train(), /^UsageError: Cannot sweep in .*: .*learningRate=0\.02 has another mode; /);
   assert.ok(existsSync(metrics));
 });
