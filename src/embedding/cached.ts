@@ -49,8 +49,10 @@ export interface StoredRows {
   holds(row: number): boolean;
   /** Writes rows before any is used; requires a store. */
   write(rows: Uint32Array, block: RowBlock): void;
-  /** The row at a position of the matrix that ranks use; -1 if there is none in training. */
+  /** The row at a position of the matrix in host memory; -1 if there is none in training. */
   rowAt(position: number): number;
+  /** Copies all rows that have changed on devices to host memory. */
+  flush(): void;
   /** Announces a batch that will be trained after those before, and begins to fetch its rows if there is space. */
   announce(batch: Batch): void;
   /** Waits for the rows of the batch that is trained next, and sets their positions in it. */
@@ -135,6 +137,9 @@ export class CachedTables implements StoredRows, HostRows {
   rowAt(position: number): number {
     return this.#plan.rowAt(position);
   }
+
+  /** Ranks change the rows in host memory. */
+  flush(): void {}
 
   holds(_row: number): boolean {
     return true;

@@ -59,6 +59,10 @@ export class CachedShard implements StoredRows {
     return this.#cached.rowAt(position);
   }
 
+  flush(): void {
+    this.#cached.flush();
+  }
+
   announce(batch: Batch): void {
     this.#announced++;
     this.#cached.announceGroup(this.#own, this.#listOwn(batch), 0);

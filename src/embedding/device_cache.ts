@@ -135,11 +135,6 @@ export class DeviceCache {
     });
   }
 
-  /** The row at a position of the matrix; -1 if there is none in training. */
-  rowAt(position: number): number {
-    return this.#plan.rowAt(position);
-  }
-
   /** Plans steps for which there is space, and begins to move the rows of the next step and of the one after it. */
   #advance(): void {
     for (let planned = this.#plan.next(); planned !== undefined; planned = this.#plan.next()) {

@@ -58,7 +58,11 @@ export class DeviceOverDisk implements StoredRows {
   }
 
   rowAt(position: number): number {
-    return this.#onDevice.rowAt(position);
+    return this.#onHost.rowAt(position);
+  }
+
+  flush(): void {
+    this.#onDevice.flush();
   }
 
   announce(batch: Batch): void {

@@ -144,6 +144,13 @@ export class CachedRanks extends RankGroup {
     return this.#cached.rowAt(position);
   }
 
+  /** Host memory also gets all rows that have changed on devices, or the disk those for which it has no space. */
+  override updateMirror(): void {
+    this.drain();
+    this.#named(() => this.#cached.flush());
+    super.updateMirror();
+  }
+
   override load(checkpoint: Checkpoint, onProgress: (fraction: number) => void = () => {}): void {
     const { plan: { shape } } = this.memory;
     checkpoint.expectModel(shape);

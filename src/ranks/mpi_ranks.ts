@@ -187,6 +187,11 @@ export class MpiRanks extends RankGroup {
     return this.memory.hosts !== undefined;
   }
 
+  override rowAt(position: number): number {
+    const { rank: host, size: hosts } = this.#groups.peers;
+    return this.#isSharded ? position * hosts + host : position;
+  }
+
   override save(places: CheckpointPlaces, body: CheckpointBody): number {
     const { memory } = this;
     const write = this.#isSharded

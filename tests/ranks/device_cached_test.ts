@@ -6,8 +6,9 @@ import { cpuOptions, openHost } from "../../src/backend/open.ts";
 import type { TrainConfig } from "../../src/config/config.ts";
 import type { Dataset } from "../../src/dataset/dataset.ts";
 import type { Layout } from "../../src/layout/layout.ts";
-import { rowStateWords } from "../../src/optimizer/optimizers.ts";
+import { rowStateWords, writeStep } from "../../src/optimizer/optimizers.ts";
 import type { DeviceCachedRanks } from "../../src/ranks/device_cached_ranks.ts";
+import { writeLoss } from "../../src/model/loss.ts";
 import { openDeviceCached } from "../../src/ranks/placement.ts";
 import { tierOf } from "../../src/ranks/tier.ts";
 import { LocalRank } from "../../src/ranks/rank_group.ts";
@@ -78,6 +79,45 @@ for (let seed = 0; seed < seriesLength(SEEDS); seed++) {
     assert.ok(seed % 4 === 3 || written > 0, "no row was evicted");
   });
 }
+
+Deno.test("host memory gets the rows of the device, under their numbers, before a bad value is searched for", async () => {
+  using directory = new TemporaryDirectory();
+  const config = configOf(1);
+  const dataset = datasetOf(directory, 1);
+  using layout = await ensureLayout(dataset, undefined, config, { cache: directory.path }, () => {});
+  const { dim } = config;
+  const trained = async (extraSlots?: number) => {
+    const group = await open(config, dataset, layout, extraSlots, directory.join("rows"));
+    const { plan } = group.memory;
+    group.initialise(new Float32Array(plan.denseWords).fill(0.1), 1);
+    for (let step = 0; step < layout.batches("cold"); step++) {
+      const slot = group.acquire();
+      const batch = group.batches[slot];
+      layout.readBatch("cold", step, batch);
+      writeStep(config.optimizer, batch.floats, config.learningRate, step + 1, 0, 0);
+      writeLoss(batch.floats, config);
+      group.train(slot);
+    }
+    group.updateMirror();
+    const { backend, weights } = group.memory.full;
+    const floats = new Float32Array(weights.words);
+    backend.download(weights, floats);
+    return { group, rowOf: (at: number) => floats.subarray(at * dim, (at + 1) * dim) };
+  };
+  const expected = await trained();
+  const { group, rowOf } = await trained(40);
+  await using groups = new AsyncDisposableStack();
+  groups.use(expected.group);
+  groups.use(group);
+  let found = 0;
+  for (let position = 0; position < group.memory.full.rows; position++) {
+    const row = group.rowAt(position);
+    if (row < 0) continue;
+    assert.deepEqual(rowOf(position), expected.rowOf(row), `row ${row}`);
+    found++;
+  }
+  assert.ok(found > 40, `${found} rows are in memory`);
+});
 
 Deno.test("a step copies the batch, missing rows and evicted rows, and does not wait for the device", async () => {
   using directory = new TemporaryDirectory();

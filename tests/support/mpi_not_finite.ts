@@ -1,15 +1,17 @@
 /**
- * Run by mpirun: two hosts with a shard of the tables each save a checkpoint. Then a row of the second host becomes
- * NaN, and the next checkpoint is refused. Arguments: directory of the run, row.
+ * Run by mpirun: two hosts with a shard of the tables each save a checkpoint. Then a row becomes NaN; its host prints
+ * what is not finite, and the next checkpoint is refused. Arguments: directory of the run, row.
  */
 import { openWorld } from "../../src/parallel/mpi_world.ts";
 import { messageOf } from "../../src/errors.ts";
+import { findBadTensor } from "../../src/loop/divergence.ts";
 import { planModel } from "../../src/model/shape.ts";
 import { CheckpointWriter } from "../../src/checkpoint/checkpoint_writer.ts";
 import { MpiRanks } from "../../src/ranks/mpi_ranks.ts";
 import { ShuffleScheduler } from "../../src/schedule/shuffle_scheduler.ts";
 
 const [run, row] = Deno.args;
+const tables = ["C1", "C2"];
 const shape = {
   dim: 4,
   tableRows: [50, 7],
@@ -30,7 +32,7 @@ try {
   group.initialise(new Float32Array(plan.denseWords), 1);
   using writer = await CheckpointWriter.start(group, () => {});
   const save = (step: number) =>
-    writer.begin({ run, best: false, step: false, keep: 0, tables: ["C1", "C2"] }, {
+    writer.begin({ run, best: false, step: false, keep: 0, tables }, {
       ...{ model: shape, seed: 1, dataset: "data", run: "run" },
       state: {
         ...{
@@ -50,6 +52,7 @@ try {
   const { full } = group.memory;
   if (Number(row) % hosts === host) {
     group.memory.host.floats(full.weights)[Math.floor(Number(row) / hosts) * shape.dim + 2] = NaN;
+    console.log(findBadTensor(group.memory, tables, (position) => group.rowAt(position)));
   }
   save(2);
   console.log("saved");
