@@ -288,6 +288,14 @@ export class Checkpoint {
     return new GrownRows(rows, this.#growth, model, width, weights ? seed : undefined);
   }
 
+  /**
+   * Throws HotsetError if another checkpoint has taken its place since it was opened. If not, the files opened until now
+   * are its own.
+   */
+  expectInPlace(): void {
+    this.#artifact.expectInPlace();
+  }
+
   /** Throws HotsetError unless the checkpoint belongs to this model. */
   expectModel(model: ModelShape): void {
     for (const key of Object.keys({ ...this.body.model, ...model }) as (keyof ModelShape)[]) {

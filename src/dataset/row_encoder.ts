@@ -138,14 +138,15 @@ export class RowEncoder {
         throw new HotsetError(`Cannot score row ${first + r} (from 0): ${error.message}`, { code: "bad-row" });
       }
     }
-    this.#countUnknown(count * tables);
     const encoded = {
       count,
       dense: this.#denseWords.subarray(0, count * denseFeatures),
       indices: this.#indices.subarray(0, this.#lookups),
       offsets: this.#bags ? this.#offsets.subarray(0, count * tables + 1) : undefined,
     };
-    return this.#sessions?.fold(encoded, first) ?? encoded;
+    const samples = this.#sessions?.fold(encoded, first) ?? encoded;
+    this.#countUnknown(count * tables);
+    return samples;
   }
 
   /** Share of the lookups so far with a value that has no row of its own, by table. */

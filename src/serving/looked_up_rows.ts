@@ -58,7 +58,7 @@ export class RowsOnDisk implements LookedUpRows {
   #table: Buffer;
   #positions: Buffer;
 
-  /** `bytes` is the size of the cache. */
+  /** `bytes` is the size of the cache. Throws HotsetError if the checkpoint cannot be read or was replaced. */
   constructor(
     host: HostBackend,
     { rows, shape: { dim } }: ModelPlan,
@@ -76,6 +76,12 @@ export class RowsOnDisk implements LookedUpRows {
     this.#cache = new Float32Array(places * dim);
     [this.#table, this.#positions] = this.#allocate(lookups);
     this.#reader = checkpoint.reader(CHECKPOINT_FILES.rows);
+    try {
+      checkpoint.expectInPlace(); // its rows are read one by one, without their checksum
+    } catch (error) {
+      this.#reader[Symbol.dispose]();
+      throw error;
+    }
   }
 
   #allocate(lookups: number): [table: Buffer, positions: Buffer] {

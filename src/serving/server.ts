@@ -60,6 +60,7 @@ export class ScoringServer {
     try {
       return new ScoringServer(model, options);
     } catch (error) {
+      model[Symbol.dispose]();
       throw new HotsetError(`Cannot listen at ${options.hostname}:${options.port}: ${messageOf(error)}`, {
         cause: error,
       });
@@ -104,6 +105,7 @@ export class ScoringServer {
     const late = new Promise<void>((resolve) => timer = setTimeout(resolve, this.#options.timeoutMs + GRACE_MS));
     await Promise.race([this.#server.shutdown(), late]);
     clearTimeout(timer);
+    this.#model[Symbol.dispose]();
   }
 
   async #answer(request: Request, from: Deno.NetAddr): Promise<Response> {

@@ -237,6 +237,19 @@ export class Artifact<T> {
     );
   }
 
+  /** Throws HotsetError if its directory has gone or has another artifact since it was opened. */
+  expectInPlace(): void {
+    let id: string | undefined;
+    try {
+      const text = Deno.readTextFileSync(join(this.directory, MANIFEST));
+      id = parseManifest(this.#kind, this.directory, text, z.unknown()).id;
+    } catch (error) {
+      if (!(error instanceof HotsetError || error instanceof Deno.errors.NotFound)) throw error;
+    }
+    if (id === this.id) return;
+    throw new HotsetError(`Cannot read ${this.directory}: another ${this.#kind} has taken its place`);
+  }
+
   /** Opens a file for reading at any position. If it is read in order, its checksum is checked at its end. */
   open(name: string): FileReader {
     return new FileReader(this.path(name), { ...this.#files[name], remedy: remedy(this.#kind) });

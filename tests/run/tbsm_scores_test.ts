@@ -75,6 +75,8 @@ Deno.test("rows of sessions get the scores of evaluate, from a file and in memor
     /^HotsetError: Cannot score row 0 \(from 0\): it has 2 items and 1 categories, where each item needs one$/,
   );
   assert.throws(() => model.score([{ user: 1, item: [1] }]), /it has no column category/);
+  assert.throws(() => model.score([{ user: "none of the users", item: ["no item"], category: [] }]), /it has 1 items/);
+  assert.deepEqual(model.unknownShare, { user: 0, item: 0, category: 0 }, "what is refused is not counted");
   model.score([{ user: "none of the users", item: [1, "no item"], category: [1, 1] }]);
   assert.ok(model.unknownShare.user > 0 && model.unknownShare.item > 0 && model.unknownShare.category === 0);
   Deno.writeTextFileSync(file, "user,item,category\n1,5|6,1\n");

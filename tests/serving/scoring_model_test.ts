@@ -1,10 +1,13 @@
 /** Rows scored in memory have the same bits as `predict --blas wasm`, alone and in batches. */
 import assert from "node:assert/strict";
+import { cpuOptions, openHost } from "../../src/backend/open.ts";
+import { Checkpoint, CHECKPOINT_FILES } from "../../src/checkpoint/checkpoint.ts";
 import { Dataset } from "../../src/dataset/dataset.ts";
 import type { Row } from "../../src/dataset/row_encoder.ts";
 import { HotsetError } from "../../src/errors.ts";
 import { writeCriteoLog } from "../../src/dataset/generate.ts";
 import { predictRun } from "../../src/run/score_run.ts";
+import { Scorer } from "../../src/serving/scorer.ts";
 import { openModel } from "../../src/serving/scoring_model.ts";
 import { COLUMNS, csvOf, logRow, TrainedRun, typedRow } from "./support.ts";
 import { slowTest, someOf } from "../support/series.ts";
@@ -94,6 +97,21 @@ for (const memory of [null, { share: 0.05 }]) {
     }
   });
 }
+
+Deno.test("rows on disk of a checkpoint that another one has replaced are refused", async () => {
+  using trained = await TrainedRun.create();
+  using other = await TrainedRun.create(undefined, {}, { seed: 2 });
+  const checkpoint = Checkpoint.open(trained.join("run/best"));
+  // As if training had replaced it when its dense parameters had been read.
+  for (const name of ["manifest.json", CHECKPOINT_FILES.rows]) {
+    Deno.copyFileSync(other.join(`run/best/${name}`), trained.join(`run/best/${name}`));
+  }
+  const host = await openHost(await cpuOptions("wasm"));
+  assert.throws(
+    () => new Scorer(host, checkpoint, true, 500),
+    /^HotsetError: Cannot read .*best: another checkpoint has taken its place$/,
+  );
+});
 
 Deno.test("what a row cannot be is told with its row and column, and counts as no lookup", async () => {
   using trained = await TrainedRun.create();

@@ -2,6 +2,7 @@
  * A server returns the model's probabilities, refuses invalid requests, and reloads its model without an interruption.
  */
 import assert from "node:assert/strict";
+import { isDeepStrictEqual } from "node:util";
 import { openModel } from "../../src/serving/scoring_model.ts";
 import { ScoringServer, type ServerOptions } from "../../src/serving/server.ts";
 import { logRow, TrainedRun, typedRow } from "./support.ts";
@@ -125,6 +126,50 @@ Deno.test("another checkpoint takes the place of the first, and no request is lo
   assert.deepEqual([reloaded, checkpoint], [true, second.facts.checkpoint]);
   await asking;
   assert.deepEqual([...new Set(seen)], answers);
+});
+
+/** Files in a directory that this process has open. */
+function openFiles(directory: string): string[] {
+  return [...Deno.readDirSync("/proc/self/fd")].flatMap(({ name }) => {
+    try {
+      return Deno.readLinkSync(`/proc/self/fd/${name}`);
+    } catch {
+      return []; // closed meanwhile
+    }
+  }).filter((path) => path.startsWith(directory));
+}
+
+Deno.test({
+  name: "a server whose rows stay on disk answers when its run is gone, and has closed all files in the end",
+  ignore: Deno.build.os !== "linux",
+  async fn() {
+    using trained = await TrainedRun.create();
+    using other = await TrainedRun.create(undefined, { maxIndRange: 5 });
+    const expected = await Promise.all([trained, other].map(async ({ run }) => {
+      using model = await openModel(run);
+      return [...model.score(ROWS)];
+    }));
+    const server = await ScoringServer.start(trained.run, { ...OPTIONS, rowMemory: 500 });
+    const { url } = server;
+    assert.equal(openFiles(trained.path).length, 1);
+    const busy = { ...OPTIONS, port: Number(new URL(url).port), rowMemory: 500 };
+    await assert.rejects(ScoringServer.start(other.run, busy), /^HotsetError: Cannot listen/);
+    assert.deepEqual(openFiles(other.path), []);
+
+    Deno.removeSync(trained.run, { recursive: true });
+    const parts = [[0, 1], [1, 40], [0, 600], [300, 600]];
+    const answers = () => Promise.all(parts.map(([first, last]) => ask(`${url}/score`, ROWS.slice(first, last))));
+    const ofModel = (model: number) => parts.map(([first, last]) => [200, expected[model].slice(first, last)]);
+    assert.deepEqual(await answers(), ofModel(0));
+    Deno.symlinkSync(other.run, trained.run);
+    const [before, [status]] = await Promise.all([answers(), ask(`${url}/reload`, "")]);
+    assert.equal(status, 200);
+    before.forEach((answer, i) => assert.ok([0, 1].some((model) => isDeepStrictEqual(answer, ofModel(model)[i]))));
+    assert.deepEqual(await answers(), ofModel(1));
+    assert.deepEqual([openFiles(trained.path).length, openFiles(other.path).length], [0, 1]);
+    await server.close();
+    assert.deepEqual(openFiles(other.path), []);
+  },
 });
 
 Deno.test("a server that closes answers what it has begun, and nothing after it", async () => {
