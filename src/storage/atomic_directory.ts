@@ -1,5 +1,5 @@
 /** Directories that appear under their names only when they are complete, and are removed as a whole. */
-import { basename, dirname, join } from "node:path";
+import { basename, dirname, join, resolve } from "node:path";
 import process from "node:process";
 import { isDirectory } from "./artifact.ts";
 import { throughLinks } from "./links.ts";
@@ -7,13 +7,15 @@ import { throughLinks } from "./links.ts";
 /** Suffix of a directory that is being replaced. */
 const REPLACED = ".replaced";
 
+/** Directories that this thread is filling. Long work takes breaks, in which the program may begin another one. */
+const filling = new Set<string>();
+
 /** A directory that is filled at `temporary`; disposing it before `commit` removes it. Throws the errors of Deno. */
 export class AtomicDirectory implements Disposable {
   /** Path of the directory until it is complete, next to its final path. */
   readonly temporary: string;
   /** Its final path, with links resolved. */
   readonly target: string;
-  #isThere = true;
 
   /**
    * Begins a directory that will replace the one at `path` if `mayReplace` allows it; removes leftovers of killed
@@ -26,6 +28,7 @@ export class AtomicDirectory implements Disposable {
     removeLeftovers(this.target);
     mayReplace(this.target);
     this.temporary = Deno.makeTempDirSync({ dir: parent, prefix: `${partialPrefix(this.target)}${Deno.pid}-` });
+    filling.add(resolve(this.temporary));
     Deno.chmodSync(this.temporary, 0o755);
   }
 
@@ -35,14 +38,12 @@ export class AtomicDirectory implements Disposable {
     const exists = isDirectory(this.target);
     if (exists) Deno.renameSync(this.target, replaced);
     Deno.renameSync(this.temporary, this.target);
-    this.#isThere = false;
+    filling.delete(resolve(this.temporary));
     if (exists) Deno.removeSync(replaced, { recursive: true });
   }
 
   [Symbol.dispose](): void {
-    if (!this.#isThere) return;
-    this.#isThere = false;
-    Deno.removeSync(this.temporary, { recursive: true });
+    if (filling.delete(resolve(this.temporary))) Deno.removeSync(this.temporary, { recursive: true });
   }
 }
 
@@ -62,8 +63,8 @@ function removeLeftovers(directory: string): void {
   const target = throughLinks(directory);
   const prefix = partialPrefix(target);
   for (const { name } of Deno.readDirSync(dirname(target))) {
-    if (!name.startsWith(prefix) || isRunning(parseInt(name.slice(prefix.length)))) continue;
     const leftover = join(dirname(target), name);
+    if (!name.startsWith(prefix) || isInUse(leftover, parseInt(name.slice(prefix.length)))) continue;
     // A writer that was killed between its two renames has moved the old directory away and not yet renamed the new
     // one.
     if (name.endsWith(REPLACED) && !isDirectory(target)) Deno.renameSync(leftover, target);
@@ -88,14 +89,16 @@ export function removeAllLeftovers(folder: string): void {
 export function leftoversIn(folder: string): string[] {
   return [...Deno.readDirSync(folder)].map(({ name }) => name).filter((name) => {
     const target = LEFTOVER.exec(name)?.[1];
-    if (target === undefined || isRunning(parseInt(name.slice(partialPrefix(target).length)))) return false;
+    if (target === undefined) return false;
+    if (isInUse(join(folder, name), parseInt(name.slice(partialPrefix(target).length)))) return false;
     return !name.endsWith(REPLACED) || isDirectory(join(folder, target));
   }).map((name) => join(folder, name));
 }
 
-function isRunning(pid: number): boolean {
-  // In containers, process ids repeat. This process is only beginning, so a leftover with its id is not its own.
-  if (pid === Deno.pid) return false;
+/** True if the process that began the directory still fills it. */
+function isInUse(directory: string, pid: number): boolean {
+  // In containers, process ids repeat: other directories with the id of this process are those of an earlier one.
+  if (pid === Deno.pid) return filling.has(resolve(directory));
   try {
     return process.kill(pid, 0) && !isZombie(pid);
   } catch (error) {

@@ -80,6 +80,20 @@ Deno.test("a directory replaces another one when it is complete, and not before"
   assert.deepEqual(namesIn(place), []);
 });
 
+Deno.test("two writers of a directory in one process do not remove each other's files; the last one to end replaces", () => {
+  using place = new TemporaryDirectory();
+  const path = place.join("out");
+  using first = new AtomicDirectory(path, () => {});
+  Deno.writeTextFileSync(`${first.temporary}/first`, "");
+  using second = new AtomicDirectory(path, () => {});
+  Deno.writeTextFileSync(`${second.temporary}/second`, "");
+  removeAllLeftovers(place.path);
+  first.commit();
+  second.commit();
+  assert.deepEqual(namesIn(place), ["out"]);
+  assert.deepEqual([...Deno.readDirSync(path)].map(({ name }) => name), ["second"]);
+});
+
 Deno.test("what killed writers left goes; the old directory comes back where there is no new one", () => {
   using place = new TemporaryDirectory();
   const none = 99999999; // no process has this number
