@@ -299,7 +299,8 @@ export class Checkpoint {
   /** Throws HotsetError unless the checkpoint belongs to this model. */
   expectModel(model: ModelShape): void {
     for (const key of Object.keys({ ...this.body.model, ...model }) as (keyof ModelShape)[]) {
-      const [saved, wanted] = [this.body.model[key], model[key]].map((value) => JSON.stringify(value));
+      const [saved, wanted] = [this.body.model[key], model[key]]
+        .map((value) => value === undefined ? "the default" : JSON.stringify(value));
       if (saved !== wanted) {
         throw new HotsetError(
           `Cannot load checkpoint ${this.#artifact.directory}: its ${key} is ${shorten(saved)} and the run's is ` +

@@ -90,6 +90,7 @@ Deno.test("a checkpoint of another model is refused and says how it differs", as
     [{ optimizer: "sgd" }, /its optimizer is "adagrad" and the run's is "sgd"/],
     [{ interaction: "cat" }, /its interaction is "dot"/],
     [{ bottom: [2, 6, 3] }, /its bottom is/],
+    [{ pooling: "mean" }, /its pooling is the default and the run's is "mean"/],
   ];
   for (const [change, reason] of changes) {
     const model = { ...MODEL, ...change };
