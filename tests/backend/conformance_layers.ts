@@ -79,7 +79,11 @@ export function layerTests(test: Register): void {
     const random = new Random(13);
     for (const [samples, width] of [[0, 3], [1, 1], [3, 5], [17, 16], [40, 33]]) {
       for (
-        const [rate, firstSample, step] of [[0.5, 0, 1], [0.1, 7, 2], [0.999, 1, 77], [0.3, 0, 0], [0.2, 2 ** 27, 9]]
+        const [rate, firstSample, step] of [[0.5, 0, 1], [0.1, 7, 2], [0.999, 1, 77], [0.3, 0, 0], [0.2, 2 ** 27, 9], [
+          1 - 2 ** -40,
+          0,
+          3,
+        ]]
       ) {
         const shape = { width, rate, key: 0xfedcba98 + step, firstSample };
         const words = new Uint32Array(HEADER_WORDS);

@@ -28,10 +28,9 @@ export class Dropout {
     this.#kernel.buffer(0, header);
     this.#kernel.buffer(1, x);
     this.#kernel.buffer(2, y);
-    // Bits are below rate 2^32 if they are below the next integer.
-    [words, firstSample * width, key, Math.ceil(rate * 2 ** 32), kept].forEach((value, i) =>
-      this.#kernel.number(3 + i, value)
-    );
+    // Bits are below rate 2^32 if they are below the next integer, of which the largest does not fit.
+    const dropped = Math.min(Math.ceil(rate * 2 ** 32), 2 ** 32 - 1);
+    [words, firstSample * width, key, dropped, kept].forEach((value, i) => this.#kernel.number(3 + i, value));
     this.#kernel.launch(blocksFor(words, THREADS), THREADS);
   }
 }
