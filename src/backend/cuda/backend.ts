@@ -349,7 +349,6 @@ export class CudaBackend implements DeviceBackend {
   }
 }
 
-/** Casts to a buffer of a CUDA device. Throws TypeError for a buffer of another backend. */
 function bytesOf(array: Float32Array | Uint32Array): Uint8Array {
   return new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
 }
