@@ -133,7 +133,11 @@ if (import.meta.main) {
 
     using onDisk = await openModel(run, { rowMemory: 2 ** 20 });
     timings.push(
-      await time("the same, 1 MiB of rows in memory", calls, (i) => onDisk.scoreEncoded(encoded[i % 1000], out)),
+      await time(
+        "the same, with 1 MiB of the rows in memory",
+        calls,
+        (i) => onDisk.scoreEncoded(encoded[i % 1000], out),
+      ),
     );
 
     const [file] = exportRun(run, "onnx", join(folder, "model.onnx"), () => {});
@@ -150,7 +154,7 @@ if (import.meta.main) {
     const [{ probability }] = [await session.run(feeds[0])];
     model.scoreEncoded(encoded[0], out);
     if (Math.abs(Number(probability.data[0]) - out[0]) > 1e-5) throw new Error("the models differ");
-    timings.push(await time("onnxruntime-node, tensors", calls, (i) => session.run(feeds[i % 1000])));
+    timings.push(await time("onnxruntime-node, tensors, one thread", calls, (i) => session.run(feeds[i % 1000])));
     await session.release();
   }
 
@@ -162,8 +166,8 @@ if (import.meta.main) {
   if (values.minutes !== undefined) await watchMemory(load, Number(values.minutes), values.json);
   else {
     await timeRequests("", { ...load, calls: calls / 2 }); // compiles the server's code
-    timings.push(await timeRequests("HTTP, 1 client", { ...load, connections: 1, calls }));
-    timings.push(await timeRequests(`HTTP, ${clients} clients`, { ...load, calls: 4 * calls }));
+    timings.push(await timeRequests("HTTP, 1 connection", { ...load, connections: 1, calls }));
+    timings.push(await timeRequests(`HTTP, ${clients} connections`, { ...load, calls: 4 * calls }));
   }
   await server.close();
   Deno.removeSync(folder, { recursive: true });
@@ -171,12 +175,12 @@ if (import.meta.main) {
   if (values.json) { for (const timing of timings) console.log(JSON.stringify(timing)); }
   else if (timings.length > 0) {
     console.log(`load of the machine before: ${Deno.loadavg().map((load) => load.toFixed(1)).join(" ")}`);
-    console.log("| one sample                        | p50 (ms) | p99 (ms) | samples/s |");
-    console.log("| --------------------------------- | -------: | -------: | --------: |");
+    console.log("| one sample                                 | p50 (ms) | p99 (ms) | samples/s |");
+    console.log("| ------------------------------------------ | -------: | -------: | --------: |");
     for (const { what, p50, p99, perSecond } of timings) {
       const cells = [p50.toFixed(3), p99.toFixed(3), perSecond.toFixed(0)];
       console.log(
-        `| ${what.padEnd(33)} | ${cells[0].padStart(8)} | ${cells[1].padStart(8)} | ${cells[2].padStart(9)} |`,
+        `| ${what.padEnd(42)} | ${cells[0].padStart(8)} | ${cells[1].padStart(8)} | ${cells[2].padStart(9)} |`,
       );
     }
   }

@@ -28,9 +28,10 @@ export interface OnnxOptions {
 }
 
 /**
- * Bytes of the model. Inputs are `dense` (N, dense features), if there are any, and for each table `indices_NAME`, int64: (N), or with bags
- * all lookups of the table, (lookups), and then `offsets_NAME` (N), the first lookup of each sample, as EmbeddingBag of
- * PyTorch takes them. The output is `probability` (N).
+ * Bytes of the model. Inputs are `dense` (N, dense features), if there are any, and for each table `indices_NAME`, int64:
+ * (N), or with bags all lookups of the table, (lookups), and then `offsets_NAME` (N), the first lookup of each sample,
+ * as EmbeddingBag of PyTorch takes them. With steps they are `dense` (N, steps * dense features) and `indices_NAME`
+ * (N, steps). The output is `probability` (N).
  */
 export function onnxModel({ plan, tensors, dataFile, tables, bags }: OnnxOptions): Uint8Array {
   const { shape: { dim, steps = 1 }, inputs: { dense, bagSizes } } = plan;

@@ -26,8 +26,9 @@ export interface ModelFacts {
 }
 
 /**
- * A trained model whose parameters and dictionary are in this process's memory, and its tables unless they were limited. It scores on the calling
- * thread, with the same bits as `predict --blas wasm`. Dispose of it when it is no longer needed.
+ * A trained model. Its parameters, its dictionary and, unless `rowMemory` limits them, its tables are in this
+ * process's memory. It scores on the calling thread, with the same bits as `predict --blas wasm`. Dispose of it when it
+ * is no longer needed.
  */
 export class ScoringModel implements Disposable {
   /** Properties of the model. */
@@ -67,8 +68,9 @@ export class ScoringModel implements Disposable {
   /**
    * Probabilities of up to 256 encoded samples, as a dataset's reader returns them: `dense` (count, features)
    * transformed, `indices` global rows by (sample, table), and for a model with bags `offsets` (count * tables + 1),
-   * where bag b begins at lookup `offsets[b]`; with steps, each has the features and tables of a sample in turn. Fills `probabilities` and allocates nothing. Throws HotsetError if sizes
-   * do not match or an index is outside its table.
+   * where bag b begins at lookup `offsets[b]`. For a model with steps `dense` is (count, steps, features), and `indices`
+   * are by (sample, step, table). Fills `probabilities` and allocates nothing. Throws HotsetError if sizes do not match
+   * or an index is outside its table.
    */
   scoreEncoded(samples: EncodedRows, probabilities: Float32Array): void {
     const scorer = this.#opened();
@@ -136,8 +138,8 @@ function fill(probabilities: Float32Array, first: number, logits: Float32Array):
 /** Options for opening a model. */
 export interface OpenModelOptions {
   /**
-   * Maximum bytes of embedding rows in memory. Rows that are not there are read from the checkpoint when they are looked
-   * up, with the same bits. Default: all rows are in memory.
+   * Bytes of memory that keep embedding rows, at least one row. Other rows are read from the checkpoint when they are
+   * looked up, with the same bits. Default: all rows are in memory.
    */
   readonly rowMemory?: number | undefined;
 }

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
 import { jsonLines, Workplace } from "../cli/support.ts";
-import { logRow, TrainedRun } from "./support.ts";
+import { logRow, openFiles, TrainedRun } from "./support.ts";
 
 const SECONDS = 20;
 const CLIENTS = 8;
@@ -43,6 +43,29 @@ Deno.test("serve under load loses no request, does not grow, and ends in order a
   assert.deepEqual([code, stderr], [0, ""]);
   await lines.cancel();
   assert.ok(existsSync(trained.run));
+});
+
+Deno.test({
+  name: "serve --row-memory leaves the rows on disk, and scores the same",
+  ignore: Deno.build.os !== "linux",
+  async fn() {
+    using trained = await TrainedRun.create();
+    using place = new Workplace();
+    const served = async (...options: string[]) => {
+      const child = place.start(["serve", trained.run, "--port", "0", "--json", ...options]);
+      const lines = child.stdout.pipeThrough(new TextDecoderStream()).getReader();
+      const [{ url }] = jsonLines((await lines.read()).value!) as unknown as [{ url: string }];
+      const body = JSON.stringify(Array.from({ length: 50 }, (_, i) => logRow(i)));
+      const scores = await (await fetch(`${url}/score`, { method: "POST", body })).json();
+      const open = openFiles(trained.path, child.pid).length;
+      child.kill("SIGTERM");
+      await Promise.all([child.status, lines.cancel(), child.stderr.cancel()]);
+      return { scores, open };
+    };
+    const { scores, open } = await served();
+    assert.deepEqual([scores.length, open], [50, 0]);
+    assert.deepEqual(await served("--row-memory", "1KiB"), { scores, open: 1 });
+  },
 });
 
 Deno.test("serve refuses an address that is taken, a run that is none, and a wrong port", async () => {

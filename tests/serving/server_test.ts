@@ -5,7 +5,7 @@ import assert from "node:assert/strict";
 import { isDeepStrictEqual } from "node:util";
 import { openModel } from "../../src/serving/scoring_model.ts";
 import { ScoringServer, type ServerOptions } from "../../src/serving/server.ts";
-import { logRow, TrainedRun, typedRow } from "./support.ts";
+import { logRow, openFiles, TrainedRun, typedRow } from "./support.ts";
 
 const OPTIONS: ServerOptions = {
   ...{ hostname: "127.0.0.1", port: 0, maxBodyBytes: 200_000, maxRows: 600, timeoutMs: 2000 },
@@ -127,17 +127,6 @@ Deno.test("another checkpoint takes the place of the first, and no request is lo
   await asking;
   assert.deepEqual([...new Set(seen)], answers);
 });
-
-/** Files in a directory that this process has open. */
-function openFiles(directory: string): string[] {
-  return [...Deno.readDirSync("/proc/self/fd")].flatMap(({ name }) => {
-    try {
-      return Deno.readLinkSync(`/proc/self/fd/${name}`);
-    } catch {
-      return []; // closed meanwhile
-    }
-  }).filter((path) => path.startsWith(directory));
-}
 
 Deno.test({
   name: "a server whose rows stay on disk answers when its run is gone, and has closed all files in the end",

@@ -91,3 +91,14 @@ export function typedRow(row: Record<string, string>): Record<string, RowValue> 
     user: row.user === "" ? undefined : row.user,
   };
 }
+
+/** Files in a directory that a process has open; only on Linux. */
+export function openFiles(directory: string, pid: number | "self" = "self"): string[] {
+  return [...Deno.readDirSync(`/proc/${pid}/fd`)].flatMap(({ name }) => {
+    try {
+      return Deno.readLinkSync(`/proc/${pid}/fd/${name}`);
+    } catch {
+      return []; // closed meanwhile
+    }
+  }).filter((path) => path.startsWith(directory));
+}
