@@ -102,11 +102,17 @@ function valuesOf(row: InputRow, names: readonly string[], at: number): unknown[
 function* ofArrays(columns: InputColumns): Generator<RowBatch> {
   const names = Object.keys(columns);
   const [first] = names;
+  const fail = (name: string, reason: string) => {
+    throw new HotsetError(`Cannot write rows: column ${name} ${reason}`, { code: "bad-row" });
+  };
   for (const name of names) {
-    if (columns[name].length === columns[first].length) continue;
-    throw new HotsetError(
-      `Cannot write rows: column ${name} has ${columns[name].length} values, and ${first} has ${columns[first].length}`,
-    );
+    const values: unknown = columns[name];
+    // A text is like an array of its characters: an object with texts is a row.
+    if (typeof values !== "object" || values === null || !("length" in values)) {
+      fail(name, "is no array; a single row is an array with one object");
+    }
+    const [length, expected] = [columns[name].length, columns[first].length];
+    if (length !== expected) fail(name, `has ${length} values, and ${first} has ${expected}`);
   }
   const arrays = Object.values(columns);
   yield* ofGetters(names, arrays[0]?.length ?? 0, arrays.map((values) => (row) => values[row]));

@@ -124,6 +124,8 @@ Deno.test("rows that cannot be written are refused with their number, and no fil
   await refused([], /^Cannot write rows: there are none$/);
   await refused([{}], /the first row has no columns/);
   await refused({ a: [1, 2], b: [1] }, /column b has 1 values, and a has 2/);
+  for (const column of [null, 1, new Set([1]), "xy"]) await refused({ a: column, b: [1, 2] }, /column a is no array/);
+  await refused({ user: "Ann", city: "Ulm" }, /column user is no array; a single row is an array with one object$/);
   await refused([{ a: 1 }, { b: 1 }], /row 1 \(from 0\): it has no column a; a value that is missing is null/);
   await refused([{ a: 1 }, { a: 1, b: 1 }], /row 1 \(from 0\): it has a column b, which the first row has not/);
   await refused([{ a: 1 }, 5], /row 1 \(from 0\): it is no object/);
