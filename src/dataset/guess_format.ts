@@ -13,7 +13,7 @@ const SEPARATORS = /[,;|\t]|::/;
 
 /** Public logs with a format of their own, by their first line. */
 const PUBLIC: readonly { format: Format; of: string; isIt: (line: string) => boolean }[] = [
-  { format: "avazu", of: "Avazu's, by its header", isIt: (line) => hasAll(line.split(","), AVAZU_COLUMNS) },
+  { format: "avazu", of: "Avazu's, by its header", isIt: (line) => isAvazu(line.split(",")) },
   {
     format: "taobao",
     of: "Taobao's UserBehavior, by its first line",
@@ -27,8 +27,10 @@ const PUBLIC: readonly { format: Format; of: string; isIt: (line: string) => boo
 ];
 const AVAZU_COLUMNS = ["click", "hour", ...AVAZU_TABLES.map(({ name }) => name)];
 
-function hasAll(names: readonly string[], wanted: readonly string[]): boolean {
-  return wanted.every((name) => names.includes(name));
+/** True for Avazu's columns alone: the format would leave out any other. */
+function isAvazu(names: readonly string[]): boolean {
+  return AVAZU_COLUMNS.every((name) => names.includes(name)) &&
+    names.every((name) => name === "id" || AVAZU_COLUMNS.includes(name));
 }
 
 /** Names in a note, of each kind of column. */

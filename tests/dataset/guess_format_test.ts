@@ -72,6 +72,8 @@ Deno.test("public logs are known by their first line and told; a format, a schem
   );
   const found = await guess([avazu, ...rows, ""].join("\n"), { label: "click" });
   assert.deepEqual([found.format, found.label], ["csv", "click"]);
+  const further = await guess([`${avazu},price`, ...rows.map((row, i) => `${row},${i}.5`), ""].join("\n"));
+  assert.equal(further.format, "csv", "the format would leave out the price");
   const ratings = Array.from({ length: 50 }, (_, i) => `${i % 9}::${i % 7}::${i % 5 + 1}::${964982703 + i}\n`).join("");
   assert.deepEqual((await guess(ratings)).format, "csv", "MovieLens' ratings.dat, whose columns are inferred");
   for (const line of ["1,2,3,pv,15", "196\t242\t7\t881250949", avazu.replace("C21", "C22")]) {
