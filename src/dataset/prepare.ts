@@ -89,9 +89,7 @@ function fractionsOf(options: Omit<PrepareOptions, "out">): Fractions {
   const { validationInputs, testInputs } = options;
   const validation = options.validationFraction ?? (validationInputs === undefined ? DEFAULT_VALIDATION_FRACTION : 0);
   const test = options.testFraction ?? (testInputs === undefined ? DEFAULT_TEST_FRACTION : 0);
-  if (!(validation >= 0 && test >= 0 && validation + test < 1)) {
-    throw new UsageError(`Cannot split: validation ${validation} and test ${test} must leave a share for training`);
-  }
+  expectShares({ validation, test });
   if (validationInputs !== undefined && validation > 0) {
     throw new UsageError("Cannot split off a validation fraction: the validation files are the validation split");
   }
@@ -101,8 +99,14 @@ function fractionsOf(options: Omit<PrepareOptions, "out">): Fractions {
   return { validation, test };
 }
 
-/** Sizes of the splits for this number of rows, in order. */
+function expectShares({ validation, test }: Fractions): void {
+  if (validation >= 0 && test >= 0 && validation + test < 1) return;
+  throw new UsageError(`Cannot split: validation ${validation} and test ${test} must leave a share for training`);
+}
+
+/** Sizes of the splits for this number of rows, in order. Throws UsageError if no share is left for training. */
 export function splitSizes(rows: number, fractions: Fractions): SplitPart[] {
+  expectShares(fractions);
   const validation = Math.floor(rows * fractions.validation);
   const test = Math.floor(rows * fractions.test);
   return [

@@ -34,7 +34,7 @@ interface SessionOptions {
   readonly negatives?: unknown;
 }
 
-/** The shares of users. Throws UsageError for options that sessions do not have. */
+/** The shares of users. Throws UsageError for shares that leave none, and for options that sessions do not have. */
 export function sharesOf(options: SessionOptions): SessionShares {
   const { validationFraction: validation, testFraction: test = DEFAULT_TEST_SHARE, minFrequency = 1 } = options;
   const refused = [
@@ -51,12 +51,17 @@ export function sharesOf(options: SessionOptions): SessionShares {
       `Cannot use ${refused[0]} with format taobao-sessions: its splits and negatives are those of TBSM`,
     );
   }
+  if (![test, validation ?? 0].every((share) => share >= 0 && share < 1)) {
+    throw new UsageError(
+      `Cannot split: validation ${validation ?? 0} and test ${test} of the users must each leave a share for training`,
+    );
+  }
   return { test, ...(validation === undefined ? {} : { validation }) };
 }
 
 /**
  * Writes the sessions of a log whose rows are the train split of a dataset in the order of time. Throws HotsetError if
- * there is not enough memory, or no session to train on.
+ * there is not enough memory, or a user has chosen all items.
  */
 export async function writeLogSessions(
   log: Dataset,

@@ -176,6 +176,19 @@ slowTest("threads draw what one thread draws, in order", () => {
   }
 });
 
+Deno.test("shares that leave none for training are refused before anything is written", () => {
+  using directory = new TemporaryDirectory();
+  for (const fractions of [{ validation: 0.6, test: 0.6 }, { validation: 0, test: 1 }, { validation: -0.5, test: 0 }]) {
+    for (const write of [generateDataset, writeCriteoLog]) {
+      assert.throws(
+        () => write(directory.join("out"), { samples: 100, seed: 1, scale: 1000, fractions }),
+        /^UsageError: Cannot split: validation .* must leave a share for training$/,
+      );
+    }
+  }
+  assert.deepEqual([...Deno.readDirSync(directory.path)], []);
+});
+
 Deno.test("drift: rows that were popular lose their share, and the distribution stays as skewed", () => {
   const model = new ClickModel({ seed: 6, drift: 0.4 });
   const block = model.block();

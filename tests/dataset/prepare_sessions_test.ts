@@ -200,6 +200,9 @@ Deno.test("the same log gives the same sessions, and what sessions do not have i
     prepare(directory, lines, { minFrequency: 2 }),
     /^UsageError: Cannot use --min-frequency with format taobao-sessions: its splits and negatives are those of TBSM$/,
   );
+  for (const shares of [{ testFraction: 1 }, { testFraction: -0.5 }, { validationFraction: 1 }]) {
+    await assert.rejects(prepare(directory, lines, shares), /^UsageError: Cannot split: validation/);
+  }
   await assert.rejects(
     prepare(directory, lines, { groupBy: "user" }),
     /Cannot use --group with format taobao-sessions/,
