@@ -39,6 +39,9 @@ slowTest("ids keep their meaning from day to day, and new values follow: 32-bit 
 Deno.test("rows of values unseen for days are dropped, and no number is used for another value: text and bags", () =>
   growingDays("csv", 4, 2));
 
+Deno.test("rows of values unseen for days are dropped, and no number is used for another value: 32-bit keys", () =>
+  growingDays("criteo", 3, 1));
+
 /** Writes a log of (label, price, item, tags). */
 function writeLog(directory: TemporaryDirectory, name: string, items: readonly string[]): string {
   const rows = Array.from({ length: 240 }, (_, i) => {
