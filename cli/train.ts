@@ -18,8 +18,8 @@ import { type Common, HOME, namedCache, noInputs, rawOptions, spooled, widthOfTe
 import { expectOneProcess, fail, inWorld, run } from "./run.ts";
 import { type ConfigFlags, configOf, PRESET, type TrainFlags, trainLayer, withAllOfTraining } from "./train_options.ts";
 
-/** The options of the model that data of pairs must not change. */
-const MODEL_KEYS = ["model", "bottom", "top", "interaction"] as const;
+/** The options of the model that data of pairs must not change; dropout needs MLPs. */
+const MODEL_KEYS = ["model", "bottom", "top", "interaction", "dropout"] as const;
 
 /** hotset train */
 export function train(program: Command): void {

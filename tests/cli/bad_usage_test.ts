@@ -173,6 +173,11 @@ slowTest("bad usage: what is there is not replaced by something else", async () 
   );
 });
 
+Deno.test("bad usage: options that the model for pairs lacks are those of the default one", async () => {
+  using place = new Workplace();
+  assert.match(await place.fail(1, "train", "missing.tsv", "--dropout", "0.1"), /missing\.tsv/);
+});
+
 Deno.test("bad usage: processes that mpirun started and that do not know of each other", async () => {
   using place = new Workplace();
   for (const variable of ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE"]) {
