@@ -2,7 +2,7 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import type { TrainConfig } from "../config/config.ts";
-import { Interrupted, UsageError } from "../errors.ts";
+import { codeOf, Interrupted, UsageError } from "../errors.ts";
 import type { Report } from "../events/events.ts";
 import { TaskPool } from "../threads/task_pool.ts";
 import { differingOptions, type RunSummary, summarizeRun } from "./run_list.ts";
@@ -136,7 +136,9 @@ async function trainAtOnce(
   const ranks = Math.max(1, Math.floor(navigator.hardwareConcurrency / jobs));
   const stop = new Int32Array(new SharedArrayBuffer(4));
   const listened = signal?.();
-  listened?.addEventListener("abort", () => Atomics.store(stop, 0, 1));
+  const end = () => Atomics.store(stop, 0, 1);
+  listened?.addEventListener("abort", end);
+  if (listened?.aborted) end();
   using pool = new TaskPool<SweepTask, string>(
     new URL("./sweep_worker.ts", import.meta.url),
     Math.min(jobs, open.length),
@@ -156,7 +158,7 @@ async function trainAtOnce(
       show();
     });
   } catch (error) {
-    if (!listened?.aborted) throw error;
+    if (codeOf(error) !== "interrupted") throw error;
     throw new Interrupted(`The sweep was interrupted and its runs are saved; the same command continues`);
   }
 }

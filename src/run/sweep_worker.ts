@@ -1,5 +1,6 @@
 /** Thread that trains runs of a sweep, one at a time. */
 import { Dataset } from "../dataset/dataset.ts";
+import { HotsetError } from "../errors.ts";
 import { serveTasks } from "../threads/task_pool.ts";
 import { resumeRun, startRun } from "./run.ts";
 import type { SweepTask } from "./sweep.ts";
@@ -15,6 +16,9 @@ serveTasks(async ({ dataset, config, out, cache, stop }: SweepTask) => {
     if (config === undefined) await resumeRun(options);
     else await startRun(config, Dataset.open(dataset, "lengths"), options);
     return out;
+  } catch (error) {
+    if (!(error instanceof HotsetError)) throw error;
+    throw new HotsetError(`Run ${out}: ${error.message}`, { cause: error }); // several train
   } finally {
     clearInterval(timer);
   }

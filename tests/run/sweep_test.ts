@@ -74,7 +74,19 @@ slowTest(
     });
     assert.deepEqual(resumed.map(({ test }) => test), inTurn.map(({ test }) => test));
     assert.ok(notes.some((note) => note.endsWith(", resumed")), notes.join("\n"));
-    // A run that fails ends the sweep with its error.
+    // A signal that arrived before the runs begin ends them too.
+    const late = sweep([data], RAW, runs, directory.join("late"), {
+      report,
+      jobs: 2,
+      signal: () => AbortSignal.abort(),
+    });
+    await assert.rejects(late, /^Interrupted: The sweep was interrupted/);
+    // A run that fails ends the sweep with its error, and is named.
+    const wild = { name: "wild", config: { ...config(1e30), save: false } };
+    await assert.rejects(
+      sweep([data], RAW, [wild, ...runs], directory.join("wild"), { report, jobs: 2 }),
+      /^HotsetError: Run .*wild: Cannot continue training: /,
+    );
     await assert.rejects(
       sweep([data], RAW, [...runs, { name: "other", config: { ...config(0.01), bottom: [8, 7] } }], folder, {
         report,
