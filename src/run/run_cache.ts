@@ -3,6 +3,7 @@
  * made from. Unless one is named it is the directory that contains the run.
  */
 import { basename, dirname, join, resolve } from "node:path";
+import { HotsetError, messageOf } from "../errors.ts";
 
 /** In a cache that was named: the absolute paths of the runs that use it, one a line. */
 const RUNS_FILE = ".runs";
@@ -19,12 +20,20 @@ export function cacheWith(dataset: string, out: string): string {
   return basename(folder) === DATASETS ? dirname(folder) : cacheOf(out);
 }
 
-/** Records that a run uses a cache, so that `clean` knows of it wherever it is. */
+/**
+ * Records that a run uses a cache, so that `clean` knows of it wherever it is. Throws HotsetError if the cache cannot be
+ * written.
+ */
 export function registerRun(cache: string, out: string): void {
   const run = resolve(out);
-  if (registeredRuns(cache).includes(run)) return;
-  Deno.mkdirSync(cache, { recursive: true });
-  Deno.writeTextFileSync(join(cache, RUNS_FILE), `${run}\n`, { append: true });
+  try {
+    Deno.mkdirSync(cache, { recursive: true });
+    if (registeredRuns(cache).includes(run)) return;
+    Deno.writeTextFileSync(join(cache, RUNS_FILE), `${run}\n`, { append: true });
+  } catch (error) {
+    if (error instanceof Deno.errors.NotCapable) throw error;
+    throw new HotsetError(`Cannot record run ${out} in the cache ${cache}: ${messageOf(error)}`, { cause: error });
+  }
 }
 
 /** The runs that were recorded; some may have been moved or removed since. */

@@ -1,12 +1,13 @@
 /** A cache that several directories of runs share. */
 import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
+import { HotsetError } from "../../src/errors.ts";
 import { clean, inspectCaches } from "../../src/run/clean.ts";
 import { METRICS_FILE } from "../../src/run/run_metrics.ts";
-import { resumeRun, trainOn } from "../../src/run/run.ts";
+import { resumeRun, startRun, trainOn } from "../../src/run/run.ts";
 import { readRun } from "../../src/run/run_record.ts";
 import { namedCache } from "../../cli/common_options.ts";
-import { CONFIG } from "../support/small_run.ts";
+import { CONFIG, dataOf } from "../support/small_run.ts";
 import { TemporaryDirectory } from "../support/temporary.ts";
 
 const SMALL = { ...CONFIG, mode: "cpu", epochs: 1 } as const;
@@ -50,6 +51,17 @@ Deno.test("runs in different directories share a named cache, which knows them w
   assert.deepEqual(entries(directory.join("b")), ["run"]);
   for (const run of runs) Deno.removeSync(run, { recursive: true });
   assert.deepEqual(clean([cache]).removed.map(({ kind }) => kind), ["layout", "dataset"]);
+});
+
+Deno.test("a cache that cannot list its runs is refused in one line, before training", async () => {
+  using directory = new TemporaryDirectory();
+  const [cache, out] = [directory.join("cache"), directory.join("run")];
+  Deno.writeTextFileSync(cache, "");
+  await assert.rejects(
+    startRun(SMALL, dataOf(directory, 100), { out, cache, report: silent }),
+    (error) => error instanceof HotsetError && /^Cannot record run .*run in the cache .*cache: /.test(error.message),
+  );
+  assert.equal(existsSync(out), false);
 });
 
 Deno.test("an option names the cache, else HOTSET_CACHE", () => {
