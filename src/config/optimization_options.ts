@@ -77,6 +77,9 @@ const shuffleRule: Rule = ({ shuffle, mode, hotMemory }, line) => {
       `batches`;
 };
 
+/** The largest random seed. */
+export const MAX_SEED = 0xffffffff;
+
 /** Some optimizers have no weight decay. */
 const weightDecayRule: Rule = ({ weightDecay, optimizer }) =>
   weightDecay > 0 && OPTIMIZERS[optimizer].weightDecay === undefined
@@ -206,7 +209,7 @@ export const OPTIMIZATION_OPTIONS: OptionsOf<OptimizationConfig, Context> = {
     rules: [decayingRule],
   }),
   seed: option("--seed <n>", "random seed", {
-    type: whole(0, 0xffffffff),
+    type: whole(0, MAX_SEED),
     default: 123,
     commands: [...PROFILED, "generate"],
     rules: [seedRule],

@@ -2,16 +2,18 @@
  * Trains with the best of several seeds, as TBSM was published: Adagrad sometimes makes no progress from its first steps
  * on, which a short part of an epoch shows.
  */
-import { resolve } from "node:path";
+import { join } from "node:path";
 import { bytesBefore } from "../config/memory_budget.ts";
 import type { TrainConfig } from "../config/config.ts";
+import { MAX_SEED } from "../config/optimization_options.ts";
 import { DEFAULT_MEMORY_BYTES } from "../dataset/prepare_job.ts";
 import type { Dataset } from "../dataset/dataset.ts";
 import { UsageError } from "../errors.ts";
 import type { CheckpointMetrics, ResultEvent } from "../events/events.ts";
 import { count as number } from "../format.ts";
-import { TemporaryDirectory } from "../storage/temporary.ts";
-import { expectStart, startRun } from "./run.ts";
+import { expectDevice } from "../ranks/placement.ts";
+import { AtomicDirectory } from "../storage/atomic_directory.ts";
+import { expectStart, lockRun, registerIn, startRun } from "./run.ts";
 import { cacheOf } from "./run_cache.ts";
 import { namingRun, type RunOptions } from "./run_options.ts";
 import { ensureDataset, type RawOptions } from "./stages.ts";
@@ -22,7 +24,7 @@ const SHARE = 0.05;
 /**
  * Like `trainOn`, with the seed of `seeds` consecutive ones, the first of which the configuration has, whose monitored
  * metric of the validation split is the best after 5 % of an epoch. The run is the one that `trainOn` trains with that
- * seed. Throws UsageError without a validation split.
+ * seed. Throws UsageError without a validation split, and if the last seed is larger than a seed may be.
  */
 export async function trainBestOf(
   seeds: number,
@@ -32,7 +34,14 @@ export async function trainBestOf(
   options: Omit<RunOptions, "from" | "world">,
 ): Promise<ResultEvent> {
   const named = namingRun(options);
+  if (config.seed + seeds - 1 > MAX_SEED) {
+    throw new UsageError(`Cannot choose among ${seeds} seeds from ${config.seed} on: a seed is at most ${MAX_SEED}`);
+  }
   expectStart(config, options.out, undefined);
+  await expectDevice(config, named.report);
+  // From here on, so that `clean` keeps the dataset while seeds are compared.
+  using _lock = await lockRun(options);
+  await registerIn(options);
   const reading = await raw();
   const memoryBytes = bytesBefore(config.memory, reading.memoryBytes ?? DEFAULT_MEMORY_BYTES);
   const cache = options.cache ?? cacheOf(options.out);
@@ -41,6 +50,7 @@ export async function trainBestOf(
   const withSeed = (of: TrainConfig) => ({ ...of, seed });
   return await startRun(withSeed(config), dataset, {
     ...options,
+    claimed: true,
     ifPairs: options.ifPairs && withSeed(options.ifPairs),
   });
 }
@@ -60,7 +70,7 @@ async function bestSeed(
   let best = { seed: config.seed, value: -Infinity, shown: "" };
   for (let seed = config.seed; seed < config.seed + seeds; seed++) {
     // Not in the cache of the run: the order of samples depends on the seed, so each has a layout.
-    using folder = new TemporaryDirectory(".seed-", cacheOf(resolve(out)));
+    using folder = new AtomicDirectory(out, () => {});
     let found: CheckpointMetrics | undefined;
     const short = (of: TrainConfig) => ({
       ...of,
@@ -68,7 +78,7 @@ async function bestSeed(
       testFreq: Math.max(1, Math.ceil(SHARE * samples / of.batchSize)),
     });
     await startRun(short(config), dataset, {
-      out: folder.join("run"),
+      out: join(folder.temporary, "run"),
       report: () => {},
       ...(signal === undefined ? {} : { signal }),
       ifPairs: ifPairs && short(ifPairs),

@@ -45,8 +45,8 @@ export function planFor(config: TrainConfig, dataset: Dataset): ModelPlan {
   return planModel(shapeOf(config, { denseFeatures, tableRows, steps, bags }));
 }
 
-/** Locks a run, so that no other process trains it. The caller disposes the lock; the first rank holds it for all. */
-async function lockRun(options: RunOptions): Promise<Disposable | undefined> {
+/** Locks a run, so that no other process trains it and `clean` keeps what is beside it. The caller disposes the lock; the first rank holds it for all. */
+export async function lockRun(options: RunOptions): Promise<Disposable | undefined> {
   const { out, claimed, world } = options;
   if (claimed) return undefined;
   const busy = "another process trains it; let that end first, or choose another --out";
@@ -55,7 +55,7 @@ async function lockRun(options: RunOptions): Promise<Disposable | undefined> {
 }
 
 /** Records that the run uses the cache that was named; of one that contains the run, `clean` knows it. */
-async function registerIn(options: RunOptions): Promise<void> {
+export async function registerIn(options: RunOptions): Promise<void> {
   const { cache, out, world } = options;
   if (cache === undefined) return;
   await inTurn(options, () => (world?.rank ?? 0) === 0 ? registerRun(cache, out) : undefined);

@@ -4,7 +4,10 @@ import type { TrainConfig } from "../../src/config/config.ts";
 import { UsageError } from "../../src/errors.ts";
 import type { RunEvent } from "../../src/events/events.ts";
 import { trainBestOf } from "../../src/run/best_seed.ts";
+import { inspectCaches } from "../../src/run/clean.ts";
 import { startRun } from "../../src/run/run.ts";
+import type { RawOptions } from "../../src/run/stages.ts";
+import { isPartial } from "../../src/storage/atomic_directory.ts";
 import { CONFIG, dataOf, run } from "../support/small_run.ts";
 import { TemporaryDirectory } from "../support/temporary.ts";
 import { tinyDataset } from "../support/tiny_dataset.ts";
@@ -42,6 +45,39 @@ Deno.test("--best-of trains the run of the seed that is the best after 5 % of an
   assert.deepEqual(Deno.readFileSync(`${out}/last/dense.f32`), Deno.readFileSync(`${plain.out}/last/dense.f32`));
   const left = [...Deno.readDirSync(directory.path)].filter(({ name }) => name.startsWith(".seed"));
   assert.deepEqual(left, [], "the short runs are removed");
+});
+
+Deno.test("while seeds are compared clean keeps the dataset, and would know what a kill leaves", async () => {
+  using directory = new TemporaryDirectory();
+  const log = directory.join("clicks.csv");
+  const rows = Array.from({ length: 300 }, (_, i) => `${i % 3 === 0 ? 1 : 0},${i % 17},u${i % 23}`);
+  Deno.writeTextFileSync(log, ["y,price,user", ...rows].join("\n") + "\n");
+  const columns = [{ name: "y", kind: "label" }, { name: "price", kind: "dense" }, { name: "user", kind: "sparse" }];
+  const raw = () => Promise.resolve({ format: "csv", schema: { columns }, threads: 1 } as unknown as RawOptions);
+  const [cache, folder] = [directory.join("cache"), directory.join("new/runs")];
+  const entries = () => [...Deno.readDirSync(folder)].map(({ name }) => name);
+  let looks = 0;
+  await trainBestOf(2, [log], raw, { ...SEEDED, epochs: 1 }, {
+    out: `${folder}/run`,
+    cache,
+    report(event) {
+      if (event.event !== "note" || !event.text.startsWith("Seed ")) return;
+      looks++;
+      const [short] = entries().filter(isPartial);
+      assert.ok(short, "a name that clean removes after a kill");
+      assert.deepEqual(inspectCaches([cache]).map(({ kind, kept }) => [kind, kept !== null]), [["dataset", true]]);
+    },
+  });
+  assert.equal(looks, 2);
+  assert.deepEqual(entries(), ["run"]);
+});
+
+Deno.test("every seed is one that a run may have", async () => {
+  using directory = new TemporaryDirectory();
+  await assert.rejects(
+    trainBestOf(3, ["x"], RAW, { ...SEEDED, seed: 2 ** 32 - 2 }, { out: directory.join("out"), report: () => {} }),
+    /^UsageError: Cannot choose among 3 seeds from 4294967294 on: a seed is at most 4294967295$/,
+  );
 });
 
 Deno.test("seeds cannot be compared without a validation split", async () => {
