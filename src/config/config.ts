@@ -185,3 +185,16 @@ export function expectBags({ pooling }: Pick<TrainConfig, "pooling">, bags: bool
       `combine; leave it out, or declare a column with lists of values as a bag`,
   );
 }
+
+/** Throws HotsetError if the configuration has dropout, and the model has no hidden layer for want of dense features. */
+export function expectHiddenLayer(
+  { dropout, model, top }: Pick<TrainConfig, "dropout" | "model" | "top">,
+  denseFeatures: number,
+  doing: string,
+): void {
+  if (dropout === 0 || denseFeatures > 0 || model === "tbsm" || top.length > 1) return;
+  throw new HotsetError(
+    `Cannot ${doing} with --dropout: without dense features there is no bottom MLP, and the top MLP has no hidden layer; ` +
+      `add a width to --arch-mlp-top`,
+  );
+}

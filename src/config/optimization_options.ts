@@ -160,7 +160,7 @@ export const OPTIMIZATION_OPTIONS: OptionsOf<OptimizationConfig, Context> = {
   ),
   dropout: option(
     "--dropout <rate>",
-    "share of the outputs of hidden layers of the MLPs that become 0 in training, the others enlarged by 1 / (1 - rate)",
+    "share of the outputs of hidden layers of the MLPs that become 0 in training, the others multiplied by 1 / (1 - rate)",
     {
       type: number("from 0 and below 1", 0).lt(1, "must be a number from 0 and below 1"),
       default: 0,

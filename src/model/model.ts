@@ -3,7 +3,7 @@
  *
  * ```
  * dense ------------------------------------.
- * sparse -> rows of tables -> sum of bags ---+-> layers -> logit -> BCE
+ * sparse -> rows of tables -> sum of bags --+-> layers -> logit -> BCE
  * ```
  * A `Model` is one rank's part: it computes a fixed slice of the samples of every batch and updates a fixed share of the
  * parameters. Only its `EmbeddingTables` know where embedding rows are.

@@ -2,7 +2,7 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { cleanCheckpoints } from "../checkpoint/checkpoint_store.ts";
-import { checkConfig, expectBags, expectDenseFeatures, type TrainConfig } from "../config/config.ts";
+import { checkConfig, expectBags, expectDenseFeatures, expectHiddenLayer, type TrainConfig } from "../config/config.ts";
 import { bytesBefore } from "../config/memory_budget.ts";
 import type { Dataset } from "../dataset/dataset.ts";
 import { DEFAULT_MEMORY_BYTES } from "../dataset/prepare_job.ts";
@@ -39,6 +39,7 @@ import { trainRun } from "./train_run.ts";
 export function planFor(config: TrainConfig, dataset: Dataset): ModelPlan {
   const { denseFeatures, steps } = dataset;
   expectDenseFeatures(config, denseFeatures, `train on ${dataset.directory}`);
+  expectHiddenLayer(config, denseFeatures, `train on ${dataset.directory}`);
   const { tables, bags } = dataset.body;
   expectBags(config, bags && steps === 1, `train on ${dataset.directory}`);
   const tableRows = tables.map((table) => table.rows);

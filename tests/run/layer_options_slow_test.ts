@@ -11,12 +11,12 @@ import { testDevice } from "../support/cuda_device.ts";
 import { TemporaryDirectory } from "../support/temporary.ts";
 import { tinyDataset } from "../support/tiny_dataset.ts";
 
-function dataOf(directory: TemporaryDirectory, bags = true): Dataset {
+function dataOf(directory: TemporaryDirectory, bags = true, denseFeatures = 3): Dataset {
   const samples = { train: 700, validation: 64, test: 64 };
   return tinyDataset(directory.join("data"), {
     samples,
     tableRows: [3, 40, 900],
-    denseFeatures: 3,
+    denseFeatures,
     bags,
     seed: 2,
     skew: 6,
@@ -113,4 +113,16 @@ Deno.test("means are refused where every bag has one value", async () => {
     start,
     (error) => error instanceof HotsetError && /with --pooling mean: every/.test(error.message),
   );
+});
+
+Deno.test("dropout is refused where the data have no dense features and the top MLP no hidden layer", async () => {
+  using directory = new TemporaryDirectory();
+  const dataset = dataOf(directory, true, 0);
+  const train = (top: number[]) =>
+    startRun(configOf({ dropout: 0.5, top }), dataset, { out: directory.join(`run-${top.length}`), report: () => {} });
+  await assert.rejects(
+    train([1]),
+    (error) => error instanceof HotsetError && /with --dropout: without dense features/.test(error.message),
+  );
+  await train([8, 1]);
 });
