@@ -7,6 +7,7 @@ import type { TrainConfig } from "../config/config.ts";
 import { HotsetError } from "../errors.ts";
 import type { CheckpointMetrics, EvaluationEvent } from "../events/events.ts";
 import { isArtifact, isDirectory } from "../storage/artifact.ts";
+import { isPartial } from "../storage/atomic_directory.ts";
 import { bytesBelow } from "../storage/disk.ts";
 import { OutputLock } from "../storage/output_lock.ts";
 import { METRICS_FILE } from "./run_metrics.ts";
@@ -65,7 +66,10 @@ export function findRuns(directories: readonly string[]): string[] {
   return foldersBelow(directories).filter((folder) => existsSync(join(folder, RUN_FILE)));
 }
 
-/** Directories and those up to three levels below, none twice, without what runs and artifacts contain. */
+/**
+ * Directories and those up to three levels below, none twice, without what runs and artifacts contain. Of hidden ones
+ * and links, only those that are runs.
+ */
 export function foldersBelow(directories: readonly string[]): string[] {
   const found = new Map<string, string>();
   for (const directory of directories) {
@@ -85,7 +89,10 @@ function* walk(directory: string, depth: number): Generator<string> {
   yield directory;
   if (depth === 0 || existsSync(join(directory, RUN_FILE))) return;
   for (const { name, isDirectory } of entriesOf(directory)) {
-    if (isDirectory && !name.startsWith(".")) yield* walk(join(directory, name), depth - 1);
+    const path = join(directory, name);
+    if (isDirectory && !name.startsWith(".")) yield* walk(path, depth - 1);
+    // A run may have a hidden name, or be on another disk behind a link.
+    else if (!isPartial(name) && existsSync(join(path, RUN_FILE))) yield path;
   }
 }
 

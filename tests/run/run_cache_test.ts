@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
 import { HotsetError } from "../../src/errors.ts";
 import { clean, inspectCaches } from "../../src/run/clean.ts";
+import { findRuns } from "../../src/run/run_list.ts";
 import { METRICS_FILE } from "../../src/run/run_metrics.ts";
 import { resumeRun, startRun, trainOn } from "../../src/run/run.ts";
 import { readRun } from "../../src/run/run_record.ts";
@@ -62,6 +63,24 @@ Deno.test("a cache that cannot list its runs is refused in one line, before trai
     (error) => error instanceof HotsetError && /^Cannot record run .*run in the cache .*cache: /.test(error.message),
   );
   assert.equal(existsSync(out), false);
+});
+
+Deno.test("a run behind a link, or with a hidden name, keeps the dataset beside its name", async () => {
+  using directory = new TemporaryDirectory();
+  const log = writeLog(directory);
+  const raw = { format: "csv", schema: SCHEMA, threads: 1 } as unknown as Parameters<typeof trainOn>[1];
+  for (const name of ["link", ".hidden"]) {
+    const place = directory.join(`beside-${name}`);
+    Deno.mkdirSync(place);
+    if (name === "link") Deno.symlinkSync("../disk", `${place}/link`);
+    const out = `${place}/${name}`;
+    await trainOn([log], raw, SMALL, { out, report: silent });
+    const kept = inspectCaches([place]).map(({ kind, kept }) => [kind, kept]);
+    assert.deepEqual(kept, [["layout", null], ["dataset", `needed by ${out}`]]);
+    assert.deepEqual(findRuns([place]), [out]);
+  }
+  // A run in the same tree as its link is found once.
+  assert.equal(findRuns([directory.path]).length, 2);
 });
 
 Deno.test("an option names the cache, else HOTSET_CACHE", () => {
