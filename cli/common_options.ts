@@ -262,9 +262,9 @@ export function folderOf(flags: CacheFlags & { out?: string }): string {
   return flags.out === undefined ? namedCache(flags) ?? HOME : dirname(flags.out);
 }
 
-/** Characters of a line of stdout; undefined unless it is a terminal. */
+/** Characters of a line of stdout; undefined unless it is a terminal that has a size: that of mpirun has none. */
 export function widthOfTerminal(): number | undefined {
-  return Deno.stdout.isTerminal() ? Deno.consoleSize().columns : undefined;
+  return Deno.stdout.isTerminal() ? Deno.consoleSize().columns || undefined : undefined;
 }
 
 /** Waits until a signal ends a command that serves. */
