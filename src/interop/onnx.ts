@@ -53,8 +53,8 @@ export function onnxModel({ plan, tensors, dataFile, tables, bags }: OnnxOptions
   const names = new Map<Value, string>();
   if (plan.inputs.pooled !== undefined) {
     const rows = graph.node("Concat", pooled, { axis: steps > 1 ? 2 : 1 });
-    const width = graph.constant([0, plan.inputs.pooled.width]);
-    names.set(plan.inputs.pooled, steps > 1 ? graph.node("Reshape", [rows, width]) : rows);
+    const { width } = plan.inputs.pooled;
+    names.set(plan.inputs.pooled, steps > 1 ? graph.node("Reshape", [rows, graph.constant([0, width])]) : rows);
   }
   if (bagSizes !== undefined) names.set(bagSizes, graph.node("Concat", sizes, { axis: 1 }));
   if (dense !== undefined) names.set(dense, graph.input("dense", ElementType.float, ["N", dense.width]));

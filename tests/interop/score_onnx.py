@@ -1,13 +1,22 @@
 """Scores samples with ONNX Runtime: {"model": path, "inputs": {name: numbers}} in, the probabilities out, as JSON."""
 
 import json
+import os
 import sys
+import tempfile
 
 import numpy as np
 import onnxruntime
 
 request = json.load(sys.stdin)
-session = onnxruntime.InferenceSession(request["model"], providers=["CPUExecutionProvider"])
+stderr = os.dup(2)
+with tempfile.TemporaryFile() as log:
+    os.dup2(log.fileno(), 2)  # ONNX Runtime is no Python and writes to the file descriptor
+    session = onnxruntime.InferenceSession(request["model"], providers=["CPUExecutionProvider"])
+    os.dup2(stderr, 2)
+    log.seek(0)
+    warnings = log.read().decode()
+assert "not used by any node" not in warnings, warnings
 types = {"tensor(float)": np.float32, "tensor(int64)": np.int64}
 expected = {each.name: types[each.type] for each in session.get_inputs()}
 assert set(expected) == set(request["inputs"]), sorted(expected)
