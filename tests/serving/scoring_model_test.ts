@@ -13,9 +13,10 @@ import { COLUMNS, csvOf, logRow, TrainedRun, typedRow } from "./support.ts";
 import { slowTest, someOf } from "../support/series.ts";
 
 const NAMES = COLUMNS.map(({ name }) => name).filter((name) => name !== "clicked");
-/** More than are computed at a time, some with values that were never seen. */
+/** More than are computed at a time, some with values that were never seen, one with more lookups than others in all. */
 const ROWS = Array.from({ length: 700 }, (_, i) => {
   const row = logRow(i * 3 + 1);
+  if (i === 300) return { ...row, tags: Array.from({ length: 3000 }, (_, k) => "abcx"[(k * k) % 7 % 4]).join("|") };
   return i % 5 === 0 ? { ...row, city: "Atlantis", tags: `a|new${i}` } : row;
 });
 
