@@ -1,5 +1,7 @@
 /** Exported models compute the same scores as their runs. */
 import assert from "node:assert/strict";
+import { join } from "node:path";
+import { crc32 } from "node:zlib";
 import type { Dataset } from "../../src/dataset/dataset.ts";
 import { encodeWith, prepareDataset } from "../../src/dataset/prepare.ts";
 import { writeCriteoLog } from "../../src/dataset/generate.ts";
@@ -13,6 +15,7 @@ import { Random } from "../../src/random.ts";
 import { openModel } from "../../src/serving/scoring_model.ts";
 import { assertClose } from "../support/close.ts";
 import { missingModule, runPython } from "../support/python.ts";
+import { rewrite } from "../support/rewrite.ts";
 import { smallSessions } from "../support/small_sessions.ts";
 import { TemporaryDirectory } from "../support/temporary.ts";
 
@@ -181,6 +184,16 @@ Deno.test({
     scoring.scoreEncoded(encoded, expected);
     assert.ok(Math.max(...expected) - Math.min(...expected) > 1e-3, "the scores differ from each other");
     assertClose(scores, expected, 1e-5, "probabilities");
+
+    // A dead tower gives vectors of length 0, which have no direction.
+    const parameters = join(run, "best/dense.f32");
+    const zeros = new Uint8Array(Deno.statSync(parameters).size);
+    Deno.writeFileSync(parameters, zeros);
+    const manifest = JSON.parse(Deno.readTextFileSync(join(run, "best/manifest.json")));
+    manifest.files["dense.f32"].crc32 = crc32(zeros);
+    rewrite(join(run, "best/manifest.json"), JSON.stringify(manifest));
+    exportRun(run, "onnx", model, report);
+    assert.deepEqual(await runPython(new URL("score_onnx.py", import.meta.url), request), Array(samples).fill(0.5));
   },
 });
 
