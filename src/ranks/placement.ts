@@ -245,13 +245,14 @@ export async function openDeviceCached(
   hostOptions: HostOptions,
   tier: Tier | undefined,
   tell: Report,
-  workers?: boolean,
+  workers: boolean = options.ranks > 1,
 ): Promise<RankGroup> {
   const { plan, batchShape, host, ranks, device, cache: { batchRows } } = options;
   using opening = new DisposableStack();
   opening.use(device);
   // Host memory sees the rows that move to and from the devices as its batches.
-  const groups = { batchShape, mostDistinct: { cold: 2 * batchRows }, ranks, lookAhead: GROUPS_AHEAD };
+  const mostDistinct = { cold: 2 * batchRows };
+  const groups = { batchShape, mostDistinct, ranks, lookAhead: GROUPS_AHEAD, threads: workers ? ranks : 0 };
   const onHost = tier && sizeCache(plan, groups, tier.memory, Deno.memoryUsage().rss);
   if (onHost === undefined) {
     opening.move();

@@ -88,6 +88,8 @@ interface BatchSizes {
   readonly hosts?: number | undefined;
   /** Processes of one of them that the ranks are in; default one. */
   readonly processes?: number | undefined;
+  /** Threads of ranks, beside the one that queues their steps; default one for each of several in a process. */
+  readonly threads?: number;
   /** Batches whose rows are prefetched; default what the ranks need. */
   readonly lookAhead?: number;
 }
@@ -103,7 +105,16 @@ export function tableBytes({ rows, shape: { dim, optimizer } }: ModelPlan): numb
  */
 export function sizeCache(
   plan: ModelPlan,
-  { batchShape, mostDistinct, ranks, precision, hosts = 1, processes = 1, lookAhead = lookAheadOf(ranks) }: BatchSizes,
+  {
+    batchShape,
+    mostDistinct,
+    ranks,
+    precision,
+    hosts = 1,
+    processes = 1,
+    lookAhead = lookAheadOf(ranks),
+    threads = ranks > hosts * processes ? ranks : 0,
+  }: BatchSizes,
   memory: MemoryBudget | null,
   resident: number,
   room: number = memoryRoom(),
@@ -121,7 +132,6 @@ export function sizeCache(
     const forRows = memory.share * tables - PLACE_BYTES * rows;
     return memory.share === 1 ? undefined : sizes(Math.floor(forRows / slotBytes));
   }
-  const threads = ranks > hosts * processes ? ranks : 0;
   const exchanges = hosts > 1 ? 4 * exchangeWords(dim, batchShape.lookupCapacity, processes) : 0;
   const steps = processes * stepBytes(plan, batchShape, ranks, precision);
   const rest = resident + FIXED_BYTES + threads * THREAD_BYTES + steps + exchanges;

@@ -180,3 +180,25 @@ Deno.test("a step with rows on disk does not wait for the device", async () => {
   assert.equal(waits, 0);
   assert.ok(group.moved!.fetched > fetched + 100);
 });
+
+Deno.test("a budget counts the thread of a device", async () => {
+  using directory = new TemporaryDirectory();
+  const config = configOf(1);
+  const dataset = datasetOf(directory, 1);
+  using layout = await ensureLayout(dataset, undefined, config, { cache: directory.path }, () => {});
+  const hostOptions = await cpuOptions("wasm");
+  const host = await openHost(hostOptions);
+  const { memoryUsage } = Deno;
+  Deno.memoryUsage = () => ({ ...memoryUsage(), rss: 0 });
+  using _ = { [Symbol.dispose]: () => void (Deno.memoryUsage = memoryUsage) };
+  const least = async (ownThread: boolean) => {
+    const device = openCuda({ device: testDevice });
+    const state = { plan: planFor(config, dataset), batchShape: layout.shape, ranks: 1, device, host };
+    const cache = { slots: 100, batchRows: 50 };
+    const tier = tierOf(directory.join("rows"), { bytes: 1 });
+    const opened = openDeviceCached({ ...state, cache }, config, hostOptions, tier, () => {}, ownThread);
+    const error: Error = await opened.then(() => assert.fail("it fits"), (error) => error);
+    return Number(/choose --memory (\d+)MiB/.exec(error.message)![1]);
+  };
+  assert.equal(await least(true) - await least(false), 48);
+});
