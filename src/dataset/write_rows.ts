@@ -1,6 +1,6 @@
 /** Writes rows in memory to a Parquet file, which everything that reads logs can read. */
 import { availableParallelism } from "node:os";
-import { dirname } from "node:path";
+import { basename, dirname } from "node:path";
 import { Breaks } from "../breaks.ts";
 import { HotsetError } from "../errors.ts";
 import { AtomicPath } from "../storage/atomic_file.ts";
@@ -27,12 +27,12 @@ type Kind = "integer" | "wide" | "fraction" | "boolean" | "text" | "moment" | "l
  * values are text as in a CSV file, true and false being 1 and 0. Missing values are null, undefined, NaN and empty
  * text. Moments are `Date`s, and the dates and timestamps of Arrow.
  *
- * Rows that come over time are written to a temporary folder beside `path` once they fill 1 GiB of memory. The event
- * loop continues meanwhile. Throws HotsetError that names row and column, and what an iterator throws.
+ * Rows that come over time are written to a temporary folder beside `path` once they fill 1 GiB of memory; `hotset
+ * clean` removes what a killed process left of it. The event loop continues meanwhile. Throws HotsetError that names row and column, and what an iterator throws.
  */
 export async function writeRows(rows: RowsInMemory, path: string): Promise<number> {
   using output = new AtomicPath(path);
-  using directory = new TemporaryDirectory(".hotset-rows-", dirname(output.temporary));
+  using directory = new TemporaryDirectory(`${basename(output.temporary)}-`, dirname(output.temporary));
   using engine = await Engine.create(directory.path, { memoryBytes: MEMORY_BYTES, threads: availableParallelism() });
   try {
     const columns: Column[] = [];

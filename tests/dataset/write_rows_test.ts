@@ -5,6 +5,7 @@ import { inferSchema } from "../../src/dataset/infer.ts";
 import { prepareDataset } from "../../src/dataset/prepare.ts";
 import type { InputRow, RowsInMemory } from "../../src/dataset/rows_in_memory.ts";
 import type { LogSchema } from "../../src/dataset/schema.ts";
+import { isPartial } from "../../src/storage/atomic_directory.ts";
 import { writeRows } from "../../src/dataset/write_rows.ts";
 import { TemporaryDirectory } from "./support.ts";
 
@@ -148,4 +149,16 @@ Deno.test("rows that cannot be written are refused with their number, and no fil
   };
   await assert.rejects(writeRows(failing(), directory.join("out")), TypeError);
   assert.deepEqual([...Deno.readDirSync(directory.path)], []);
+});
+
+Deno.test("what a kill leaves of rows that are being written is known to hotset clean", async () => {
+  using directory = new TemporaryDirectory();
+  let names: string[] = [];
+  const rows = function* () {
+    for (let i = 0; i < 3000; i++) yield { a: i };
+    names = [...Deno.readDirSync(directory.path)].map(({ name }) => name);
+  };
+  await writeRows(rows(), directory.join("out"));
+  assert.ok(names.length > 0);
+  assert.deepEqual(names.filter((name) => !isPartial(name)), []);
 });
