@@ -2,6 +2,7 @@
  * Histories of users from a log of their behaviour, as published for TBSM (its stage 1): each ends in a target, the user's
  * last item or, with probability 1/2, another one.
  */
+import { Breaks } from "../breaks.ts";
 import { HotsetError } from "../errors.ts";
 import { bytes } from "../format.ts";
 import { Random } from "../random.ts";
@@ -27,6 +28,26 @@ export interface HistoryOptions {
   readonly memoryBytes: number;
 }
 
+/** The rows of a log by user; the ids of users, items and categories are those of its tables. */
+interface UserRows {
+  /** Rows of each table. */
+  readonly rows: readonly number[];
+  /** Items and categories by (user, time); those of the user with id u end before `ends[u]`. */
+  readonly items: Uint32Array;
+  readonly categories: Uint32Array;
+  readonly ends: Float64Array;
+  /** Position of each user's last row in the log; -1 for none. */
+  readonly last: Float64Array;
+  /** The category of the last row of each item. */
+  readonly categoryOf: Uint32Array;
+}
+
+/** Pairs of an item and a category. */
+interface Pairs {
+  readonly items: Uint32Array;
+  readonly categories: Uint32Array;
+}
+
 /** The histories of all users of a log, those of the train split first and in random order, as published. */
 export class BehaviourHistories implements Histories {
   readonly rows: readonly number[];
@@ -38,51 +59,17 @@ export class BehaviourHistories implements Histories {
   readonly #seed: number;
   /** Ids of users in the order of the histories. */
   readonly #order: Uint32Array;
-  /** Items and categories by (user, time); those of the user with id u end before `#ends[u]`. */
-  readonly #items: Uint32Array;
-  readonly #categories: Uint32Array;
-  readonly #ends: Float64Array;
-  /** The category of the last row of each item. */
-  readonly #categoryOf: Uint32Array;
+  readonly #log: UserRows;
   /** Distinct pairs of an item and its category in all histories. */
-  readonly #pairs: { readonly items: Uint32Array; readonly categories: Uint32Array };
+  #pairs: Pairs = { items: new Uint32Array(0), categories: new Uint32Array(0) };
 
-  /**
-   * Reads the train split of a log in the order of time, with the tables user, item and category. Throws HotsetError if
-   * the rows need more memory.
-   */
-  constructor(log: Dataset, { source, testShare, seed, memoryBytes }: HistoryOptions) {
-    const count = log.samples("train");
-    if (count * ROW_BYTES > memoryBytes) {
-      throw new HotsetError(
-        `Cannot make sessions of ${source}: its ${count} rows need ${
-          bytes(count * ROW_BYTES)
-        } of memory; allow more with --memory`,
-      );
-    }
-    this.rows = log.body.tables.map(({ rows }) => rows);
-    if (this.rows[1] <= 2) throw allChosen(source);
+  private constructor(log: UserRows, { source, testShare, seed }: HistoryOptions) {
+    this.#log = log;
     this.#source = source;
     this.#seed = seed;
-    const [users, items] = this.rows;
-    const ends = this.#ends = new Float64Array(users);
-    const last = new Float64Array(users).fill(-1);
-    eachRow(log, (user, _item, _category, position) => {
-      ends[user]++;
-      last[user] = position;
-    });
-    for (let user = 1; user < users; user++) ends[user] += ends[user - 1];
-    const next = new Float64Array(users);
-    next.set(ends.subarray(0, -1), 1);
-    this.#items = new Uint32Array(count);
-    this.#categories = new Uint32Array(count);
-    this.#categoryOf = new Uint32Array(items);
-    eachRow(log, (user, item, category) => {
-      const at = next[user]++;
-      this.#items[at] = item;
-      this.#categories[at] = this.#categoryOf[item] = category;
-    });
-    const present = Uint32Array.from({ length: users }, (_, user) => user).filter((user) => last[user] >= 0);
+    this.rows = log.rows;
+    const { last } = log;
+    const present = Uint32Array.from({ length: last.length }, (_, user) => user).filter((user) => last[user] >= 0);
     const sorted = last.filter((position) => position >= 0).sort();
     this.users = present.length;
     // Users whose last rows have the time of that one differ by their places in the log; as published, the last one that
@@ -93,7 +80,26 @@ export class BehaviourHistories implements Histories {
     this.#order = new Uint32Array(this.users);
     this.#order.set(train);
     this.#order.set(present.filter((user) => last[user] > split), train.length);
-    this.#pairs = this.#allPairs();
+  }
+
+  /**
+   * Reads the train split of a log in the order of time, with the tables user, item and category. Throws HotsetError if
+   * the rows need more memory.
+   */
+  static async create(log: Dataset, options: HistoryOptions): Promise<BehaviourHistories> {
+    const { source, memoryBytes } = options;
+    const count = log.samples("train");
+    if (count * ROW_BYTES > memoryBytes) {
+      throw new HotsetError(
+        `Cannot make sessions of ${source}: its ${count} rows need ${
+          bytes(count * ROW_BYTES)
+        } of memory; allow more with --memory`,
+      );
+    }
+    if (log.body.tables[1].rows <= 2) throw allChosen(source);
+    const histories = new BehaviourHistories(await rowsByUser(log), options);
+    histories.#pairs = await histories.#allPairs();
+    return histories;
   }
 
   read(user: number, history: History): void {
@@ -117,18 +123,19 @@ export class BehaviourHistories implements Histories {
   /** Everything but the negatives. Returns the id of the user. */
   #readPositives(user: number, history: History): number {
     const id = this.#order[user];
-    const end = this.#ends[id];
-    const length = Math.min(HISTORY, end - this.#ends[id - 1]);
+    const { ends, categoryOf, items: allItems, categories: allCategories } = this.#log;
+    const end = ends[id];
+    const length = Math.min(HISTORY, end - ends[id - 1]);
     const { items, categories } = history;
-    items.fill(0).set(this.#items.subarray(end - length, end), HISTORY - length);
-    categories.fill(0).set(this.#categories.subarray(end - length, end), HISTORY - length);
+    items.fill(0).set(allItems.subarray(end - length, end), HISTORY - length);
+    categories.fill(0).set(allCategories.subarray(end - length, end), HISTORY - length);
     history.user = id;
     const random = new Random(this.#seed, TARGET, id);
     history.label = random.below(2);
     if (history.label === 0) {
       const last = items[HISTORY - 1];
       while (items[HISTORY - 1] === last) items[HISTORY - 1] = 1 + random.below(this.rows[1] - 1);
-      categories[HISTORY - 1] = this.#categoryOf[items[HISTORY - 1]];
+      categories[HISTORY - 1] = categoryOf[items[HISTORY - 1]];
     }
     return id;
   }
@@ -138,7 +145,8 @@ export class BehaviourHistories implements Histories {
   }
 
   /** The pairs of all histories. Most items have one category, so only others need a set. */
-  #allPairs() {
+  async #allPairs(): Promise<Pairs> {
+    const breaks = new Breaks();
     const first = new Uint32Array(this.rows[1]);
     const further = new Set<number>();
     const history = new History();
@@ -151,6 +159,7 @@ export class BehaviourHistories implements Histories {
         if (first[item] === 0) first[item] = category;
         else further.add(this.#pair(item, category));
       }
+      if (breaks.due) await breaks.take();
     }
     const items = Uint32Array.from({ length: first.length }, (_, item) => item).filter((item) => first[item] > 0);
     const others = [...further];
@@ -174,15 +183,43 @@ function joined(one: Uint32Array, other: readonly number[]): Uint32Array {
   return all;
 }
 
+async function rowsByUser(log: Dataset): Promise<UserRows> {
+  const rows = log.body.tables.map(({ rows }) => rows);
+  const [users, items] = rows;
+  const count = log.samples("train");
+  const ends = new Float64Array(users);
+  const last = new Float64Array(users).fill(-1);
+  await eachRow(log, (user, _item, _category, position) => {
+    ends[user]++;
+    last[user] = position;
+  });
+  for (let user = 1; user < users; user++) ends[user] += ends[user - 1];
+  const next = new Float64Array(users);
+  next.set(ends.subarray(0, -1), 1);
+  const found = { items: new Uint32Array(count), categories: new Uint32Array(count) };
+  const categoryOf = new Uint32Array(items);
+  await eachRow(log, (user, item, category) => {
+    const at = next[user]++;
+    found.items[at] = item;
+    found.categories[at] = categoryOf[item] = category;
+  });
+  return { rows, ...found, ends, last, categoryOf };
+}
+
 /** Visits the rows of a log in the order of time, with the ids of user, item and category. */
-function eachRow(log: Dataset, visit: (user: number, item: number, category: number, position: number) => void): void {
+async function eachRow(
+  log: Dataset,
+  visit: (user: number, item: number, category: number, position: number) => void,
+): Promise<void> {
   const count = log.samples("train");
   const [, items, categories] = log.firstRows;
+  const breaks = new Breaks();
   using reader = log.reader("train", Math.min(CHUNK_ROWS, count));
   for (let first = 0; first < count; first += CHUNK_ROWS) {
     const { indices } = reader.readLookups(first, Math.min(CHUNK_ROWS, count - first));
     for (let i = 0, k = 0; k < indices.length; i++, k += TABLES) {
       visit(indices[k], indices[k + 1] - items, indices[k + 2] - categories, first + i);
     }
+    if (breaks.due) await breaks.take();
   }
 }

@@ -39,19 +39,22 @@ export async function generateSessions(
   expectRoom(out, total * SAMPLE_BYTES, `write dataset ${out}`);
   using writer = new SessionWriter(out, model.rows.reduce((sum, rows) => sum + rows, 0));
   const written = () => SPLITS.reduce((sum, split) => sum + writer.samples(split), 0);
-  const write = (split: Split, users: Users): number => {
+  const write = async (split: Split, users: Users): Promise<number> => {
     const onUser = () => onProgress?.(written() / total);
-    const next = writeWindows(writer, split, model, { seed, users, samples: samples[split], onUser });
+    const next = await writeWindows(writer, split, model, { seed, users, samples: samples[split], onUser });
     const found = writer.samples(split);
     if (found === samples[split]) return next;
     throw new UsageError(
       `Cannot make ${samples[split]} ${split} samples: the users have ${found}; ask for fewer samples`,
     );
   };
-  const trained = write("train", { first: 0, end: model.users });
+  const trained = await write("train", { first: 0, end: model.users });
   const others = validationUsers === "other";
-  const validated = write("validation", others ? { first: trained, end: model.users } : { first: 0, end: trained });
-  write("test", { first: Math.max(trained, validated), end: model.users });
+  const validated = await write(
+    "validation",
+    others ? { first: trained, end: model.users } : { first: 0, end: trained },
+  );
+  await write("test", { first: Math.max(trained, validated), end: model.users });
   const body = {
     source: { format: "generated", shape: "taobao", samples, seed, scale, validationUsers },
     tables: SESSION_TABLES.map((name, t) => ({ name, rows: model.rows[t], values: "number" as const })),

@@ -1,5 +1,4 @@
 /** Prepares datasets from raw logs. */
-import { dirname, resolve } from "node:path";
 import { fingerprint, isCached } from "../storage/artifact.ts";
 import { UsageError } from "../errors.ts";
 import type { SplitPart } from "./assemble.ts";
@@ -10,7 +9,7 @@ import type { DatasetEncoding } from "./dataset_encoding.ts";
 import { knownBy, type RawEncoding, rawEncodingOf, sameFeatures } from "./encoding.ts";
 import { type Format, schemaOf, withGroup, withWeight } from "./formats.ts";
 import { expectApart, expectUnchanged, findInputs, identify, type KnownFile } from "./inputs.ts";
-import { sharesOf, writeLogSessions } from "./prepare_sessions.ts";
+import { sharesOf, withRows, writeLogSessions } from "./prepare_sessions.ts";
 import { sessionsFrom } from "./session_rows.ts";
 import { OutputLock } from "../storage/output_lock.ts";
 import { buildDataset, DEFAULT_MEMORY_BYTES, type JobOptions, type LogParts, type ReadOptions } from "./prepare_job.ts";
@@ -18,7 +17,6 @@ import { type NegativeOptions, negativesFault } from "./negatives.ts";
 import { isChunkFormat } from "./stage_chunks.ts";
 import type { LogSchema } from "./schema.ts";
 import type { StagedLog } from "./staged_log.ts";
-import { TemporaryDirectory } from "../storage/temporary.ts";
 
 /** Options for preparing a dataset. */
 export interface PrepareOptions extends ReadOptions {
@@ -283,47 +281,45 @@ export async function prepareFrom(options: PrepareOptions, source: LogSource): P
   using lock = await lockOutput(options, group);
   const [isMade] = group.gather(lock?.waited === true && isMadeFrom(body, options.out));
   if (isMade) return together(group, () => Dataset.open(options.out, group.rank === 0 ? "checksums" : "lengths"));
-  using rows = reading.format === "taobao-sessions" ? folderOfRows(options.out) : undefined;
-  const settings = { ...options, ...reading, ...(rows === undefined ? {} : { out: rows.join("dataset") }) };
-  const { dataset } = await buildDataset("prepare", body, settings, async (job) => {
-    const all = [...inputs, ...validationInputs, ...testInputs];
-    const total = bytesOf(all);
-    let read = 0;
-    const stage = async (name: string, files: readonly KnownFile[], found: Parameters<typeof job.stageLog>[3]) => {
-      const log = await job.stageLog(name, files, "train", found, (f) => {
-        onProgress("read", (read + f * bytesOf(files)) / total);
-      });
-      read += bytesOf(files);
-      return log;
-    };
-    const fractions = fractionsOf(options);
-    const trainRows = (rows: number) => splitSizes(rows, fractions)[0].samples;
-    const log = await stage("log", inputs, { trainRows, ...found });
-    const parts = splitSizes(log.rows, fractions);
-    const chosen: LogParts[] = [{ log, parts }];
-    for (const [split, files] of [["validation", validationInputs], ["test", testInputs]] as const) {
-      if (files.length === 0) continue;
-      const further = await stage(`${split}_log`, files, foundIn(log));
-      chosen.push({ log: further, parts: [{ split, samples: further.rows }] });
-    }
-    together(group, () => expectUnchanged(all));
-    onProgress("read", 1);
-    const drawn = negatives && await job.drawNegatives(chosen, negatives, found.fills);
-    const logs = drawn?.logs ?? chosen;
-    const made = await job.finish(logs, { train: logs[0].parts[0].samples, minFrequency, known, expire });
-    const counts = drawn && { negatives: { drawn: drawn.drawn, missing: drawn.missing } };
-    return { body: { ...made, ...counts, source: body, generated: options.generated ?? null }, result: undefined };
+  const settings = { ...options, ...reading };
+  const build = async (out: string) =>
+    await buildDataset("prepare", body, { ...settings, out }, async (job) => {
+      const all = [...inputs, ...validationInputs, ...testInputs];
+      const total = bytesOf(all);
+      let read = 0;
+      const stage = async (name: string, files: readonly KnownFile[], found: Parameters<typeof job.stageLog>[3]) => {
+        const log = await job.stageLog(name, files, "train", found, (f) => {
+          onProgress("read", (read + f * bytesOf(files)) / total);
+        });
+        read += bytesOf(files);
+        return log;
+      };
+      const fractions = fractionsOf(options);
+      const trainRows = (rows: number) => splitSizes(rows, fractions)[0].samples;
+      const log = await stage("log", inputs, { trainRows, ...found });
+      const parts = splitSizes(log.rows, fractions);
+      const chosen: LogParts[] = [{ log, parts }];
+      for (const [split, files] of [["validation", validationInputs], ["test", testInputs]] as const) {
+        if (files.length === 0) continue;
+        const further = await stage(`${split}_log`, files, foundIn(log));
+        chosen.push({ log: further, parts: [{ split, samples: further.rows }] });
+      }
+      together(group, () => expectUnchanged(all));
+      onProgress("read", 1);
+      const drawn = negatives && await job.drawNegatives(chosen, negatives, found.fills);
+      const logs = drawn?.logs ?? chosen;
+      const made = await job.finish(logs, { train: logs[0].parts[0].samples, minFrequency, known, expire });
+      const counts = drawn && { negatives: { drawn: drawn.drawn, missing: drawn.missing } };
+      return { body: { ...made, ...counts, source: body, generated: options.generated ?? null }, result: undefined };
+    });
+  if (reading.format !== "taobao-sessions") return (await build(options.out)).dataset;
+  return await withRows(options, body, async (rows) => {
+    const dataset = isMadeFrom(body, rows) ? Dataset.open(rows) : (await build(rows)).dataset;
+    return await writeLogSessions(dataset, options.out, body, sharesOf(options), {
+      ...{ inputs: options.inputs, memoryBytes: options.memoryBytes ?? DEFAULT_MEMORY_BYTES },
+      onProgress: (fraction) => onProgress("encode", fraction),
+    });
   });
-  if (rows === undefined) return dataset;
-  return await writeLogSessions(dataset, options.out, body, sharesOf(options), {
-    ...{ inputs: options.inputs, memoryBytes: options.memoryBytes ?? DEFAULT_MEMORY_BYTES },
-    onProgress: (fraction) => onProgress("encode", fraction),
-  });
-}
-
-/** A directory for the rows from which sessions are made. */
-function folderOfRows(out: string): TemporaryDirectory {
-  return new TemporaryDirectory(".rows-", dirname(resolve(out)));
 }
 
 function bytesOf(files: readonly KnownFile[]): number {
@@ -386,13 +382,19 @@ export async function encodeWith(
   };
   const settings = { ...options, format, schema, maxIndRange };
   using _lock = await lockOutput(options, ALONE);
-  using rows = encoding.steps > 1 ? folderOfRows(options.out) : undefined;
-  const flat = rows === undefined ? settings : { ...settings, out: rows.join("dataset") };
-  const { dataset: encoded, result } = await buildDataset("encode", source, flat, async (job) => {
-    const log = await job.stageLog("log", files, purpose, found, (f) => onProgress("read", f));
-    expectUnchanged(files);
-    const made = await job.finish([{ log, parts: [{ split: "test", samples: log.rows }] }], encoding);
-    return { body: { ...made, source, generated: null }, result: log.labelled };
+  const build = async (out: string) =>
+    await buildDataset("encode", source, { ...settings, out }, async (job) => {
+      const log = await job.stageLog("log", files, purpose, found, (f) => onProgress("read", f));
+      expectUnchanged(files);
+      const made = await job.finish([{ log, parts: [{ split: "test", samples: log.rows }] }], encoding);
+      return { body: { ...made, source, generated: null }, result: log.labelled };
+    });
+  if (encoding.steps === 1) {
+    const { dataset, result } = await build(options.out);
+    return { dataset, labelled: result };
+  }
+  return await withRows(options, source, async (rows) => {
+    const { dataset, result } = await build(rows);
+    return { dataset: await sessionsFrom(dataset, options.out), labelled: result };
   });
-  return { dataset: rows === undefined ? encoded : await sessionsFrom(encoded, options.out), labelled: result };
 }

@@ -1,10 +1,11 @@
 /** Prepares sessions from a log of the behaviour of users, with the splits that were published for TBSM. */
-import { UsageError } from "../errors.ts";
+import { Interrupted, UsageError } from "../errors.ts";
 import { expectRoom } from "../storage/disk.ts";
 import { linkOrCopy } from "../storage/links.ts";
 import { BehaviourHistories, type HistoryOptions } from "./behaviour_histories.ts";
 import { type Dataset, type DatasetBody, type Split, SPLITS } from "./dataset.ts";
 import { type Users, writeWindows } from "./sessions.ts";
+import { StageDirectory } from "./stage_directory.ts";
 import { SAMPLE_BYTES, SESSION_TABLES, SessionWriter } from "./session_writer.ts";
 
 /** The published seed; the validation split has one of its own. */
@@ -60,6 +61,27 @@ export function sharesOf(options: SessionOptions): SessionShares {
 }
 
 /**
+ * Makes sessions by way of a dataset of rows. Its path is in a staging directory, which remains after a signal or a kill,
+ * so that the next call continues. The caller holds the lock of the output. Throws what `make` throws.
+ */
+export async function withRows<R>(
+  { out, signal }: { readonly out: string; readonly signal?: AbortSignal | undefined },
+  source: DatasetBody["source"],
+  make: (rows: string) => Promise<R>,
+): Promise<R> {
+  const stage = new StageDirectory(out, source);
+  let interrupted = false;
+  try {
+    return await make(stage.path("rows"));
+  } catch (error) {
+    interrupted = (signal?.aborted ? signal.reason : error) instanceof Interrupted;
+    throw error;
+  } finally {
+    if (!interrupted) stage.remove();
+  }
+}
+
+/**
  * Writes the sessions of a log whose rows are the train split of a dataset in the order of time. Throws HotsetError if
  * there is not enough memory, or a user has chosen all items.
  */
@@ -75,7 +97,7 @@ export async function writeLogSessions(
   },
 ): Promise<Dataset> {
   const options: HistoryOptions = { source: inputs.join(", "), testShare: shares.test, seed: SEED, memoryBytes };
-  const histories = new BehaviourHistories(log, options);
+  const histories = await BehaviourHistories.create(log, options);
   const users = usersOf(histories, shares);
   const { skippedRows, read, tables } = log.body;
   using writer = new SessionWriter(out, log.rows);
@@ -84,7 +106,7 @@ export async function writeLogSessions(
   let done = 0;
   for (const split of SPLITS) {
     const onUser = () => onProgress(++done / all);
-    writeWindows(writer, split, histories, { seed: SEED, users: users[split], onUser });
+    await writeWindows(writer, split, histories, { seed: SEED, users: users[split], onUser });
   }
   const body = {
     source,

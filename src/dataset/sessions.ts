@@ -2,6 +2,7 @@
  * Samples of sessions as the authors of TBSM published them for Taobao: windows of a user's history, each with a candidate
  * at its end, which the user chose (label 1) or which was drawn (label 0).
  */
+import { Breaks } from "../breaks.ts";
 import { Random } from "../random.ts";
 import type { Split } from "./dataset.ts";
 import { type SessionWriter, STEPS, TABLES } from "./session_writer.ts";
@@ -70,7 +71,7 @@ export function windowsOf(history: Pick<History, "items">, random: Random, most:
  * Writes windows of consecutive users to a split, at most `samples`; of the test split one for each user, with the target
  * at the end of the history. Returns the user after the last one. `onUser` is called after each of them.
  */
-export function writeWindows(
+export async function writeWindows(
   writer: SessionWriter,
   split: Split,
   histories: Histories,
@@ -80,11 +81,12 @@ export function writeWindows(
     readonly samples?: number;
     readonly onUser?: () => void;
   },
-): number {
+): Promise<number> {
   const { rows: [users, items] } = histories;
   const history = new History();
   const row = new Uint32Array(STEPS * TABLES);
   const most = split === "train" ? MOST_POINTS : 1;
+  const breaks = new Breaks();
   let user = first;
   for (; user < end && writer.samples(split) < samples; user++) {
     histories.read(user, history);
@@ -95,6 +97,7 @@ export function writeWindows(
       fill(row, history, window, users, users + items);
       writer.add(split, split === "test" ? history.label : window.negative === undefined ? 1 : 0, row);
     }
+    if (breaks.due) await breaks.take();
     onUser();
   }
   return user;

@@ -1,5 +1,6 @@
 /** Sessions of a log of behaviour, compared with what its lines say. */
 import assert from "node:assert/strict";
+import { Interrupted } from "../../src/errors.ts";
 import { type Dataset, type Split, SPLITS } from "../../src/dataset/dataset.ts";
 import { prepareDataset, type PrepareOptions } from "../../src/dataset/prepare.ts";
 import { sharedUsersNote } from "../../src/dataset/prepare_sessions.ts";
@@ -213,4 +214,27 @@ Deno.test("the same log gives the same sessions, and what sessions do not have i
   );
   const same = lines.map((line) => ({ ...line, item: 500, category: 7000 }));
   await assert.rejects(prepare(directory, same), /Cannot make sessions of .*log.csv: a user has chosen all its items/);
+});
+
+Deno.test("interrupted, sessions go on from the finished steps to the same bytes, and leave nothing else", async () => {
+  using directory = new TemporaryDirectory();
+  const lines = linesOf(5);
+  const { id } = await prepare(directory, lines, { out: directory.join("whole") });
+  const names = () => [...Deno.readDirSync(directory.path)].map(({ name }) => name).filter((name) => /out/.test(name));
+  for (const when of ["read", "count", "sessions"]) {
+    let fraction = 0;
+    const onProgress = (stage: string, share: number) => {
+      // The rows are encoded before sessions are made of them.
+      if (stage === when || when === "sessions" && stage === "encode" && share < fraction) throw new Interrupted("x");
+      fraction = stage === "encode" ? share : 0;
+    };
+    await assert.rejects(prepare(directory, lines, { onProgress }), Interrupted, when);
+    assert.match(names().join(), /^\.out\.stage-[0-9a-f]{16}$/, when);
+    const stages = new Set<string>();
+    const dataset = await prepare(directory, lines, { onProgress: (stage) => stages.add(stage) });
+    assert.equal(stages.has("read"), when !== "sessions", "the rows are not read again");
+    assert.equal(dataset.id, id);
+    assert.deepEqual(names(), ["out"]);
+    Deno.removeSync(dataset.directory, { recursive: true });
+  }
 });

@@ -6,6 +6,9 @@ import assert from "node:assert/strict";
 import { resolveConfig } from "../../src/config/config.ts";
 import { writeCriteoLog } from "../../src/dataset/generate.ts";
 import { prepareDataset } from "../../src/dataset/prepare.ts";
+import { SessionModel } from "../../src/dataset/session_model.ts";
+import { SessionWriter } from "../../src/dataset/session_writer.ts";
+import { writeWindows } from "../../src/dataset/sessions.ts";
 import { writeRows } from "../../src/dataset/write_rows.ts";
 import { buildLayout } from "../../src/layout/build_layout.ts";
 import { startRun } from "../../src/run/run.ts";
@@ -55,4 +58,12 @@ Deno.test("writing many rows lets the event loop turn", async () => {
   using directory = new TemporaryDirectory();
   const rows = Array.from({ length: 100_000 }, (_, i) => ({ label: i % 2, user: `u${i % 1000}`, price: i / 3 }));
   assert.equal(await counted("rows", () => writeRows(rows, directory.join("rows.parquet")), 10), rows.length);
+});
+
+Deno.test("making many sessions lets the event loop turn", async () => {
+  using directory = new TemporaryDirectory();
+  const model = new SessionModel(1, 100);
+  using writer = new SessionWriter(directory.join("sessions"), model.rows.reduce((sum, rows) => sum + rows, 0));
+  const users = { first: 0, end: model.users };
+  await counted("sessions", () => writeWindows(writer, "train", model, { seed: 1, users }), 10);
 });
