@@ -114,15 +114,16 @@ for (const [library, backend] of [["ptx", cuda], ["cudnn", cudnn], ["cublaslt", 
 
 Deno.test("operands that begin at any word of their memory: the same layer, activations by cublaslt", () => {
   const [samples, inputs, outputs] = [5, 8, 12];
-  for (const shift of [0, 1, 2, 3]) {
-    const shifted = (make: Make, backend: Backend, values: Float32Array) =>
+  const alone = [0, 1, 2, 3].map((operand) => [0, 0, 0, 0].with(operand, 1));
+  for (const shifts of [...[0, 1, 2, 3].map((shift) => [shift, shift, shift, shift]), ...alone]) {
+    const shifted = (make: Make, backend: Backend, values: Float32Array, shift: number) =>
       backend.view(make(Float32Array.of(...new Float32Array(shift), ...values)), shift, values.length);
     agree(
       (backend, make) => {
-        const [x, weight, bias] = [[samples * inputs, 1], [outputs * inputs, 2], [outputs, 3]].map(([count, seed]) =>
-          shifted(make, backend, normals(count, seed))
+        const [x, weight, bias] = [samples * inputs, outputs * inputs, outputs].map((count, i) =>
+          shifted(make, backend, normals(count, i + 1), shifts[i])
         );
-        const y = shifted(make, backend, new Float32Array(samples * outputs));
+        const y = shifted(make, backend, new Float32Array(samples * outputs), shifts[3]);
         backend.linear({ inputs, outputs, activation: "relu" }, samples, x, weight, bias, y);
         return [y];
       },
