@@ -49,9 +49,9 @@ interface Need {
  * HotsetError if a directory does not exist.
  */
 export function inspectCaches(directories: readonly string[]): CacheItem[] {
-  const caches = foldersBelow(directories).filter((folder) =>
-    Object.keys(FOLDERS).some((name) => isDirectory(join(folder, name)))
-  );
+  const folders = foldersBelow(directories);
+  const caches = folders.filter((folder) => Object.keys(FOLDERS).some((name) => isDirectory(join(folder, name))));
+  const places = caches.flatMap((cache) => Object.keys(FOLDERS).map((name) => join(cache, name))).filter(isDirectory);
   const runs = findRuns(directories);
   const known = new Set(runs.map((run) => Deno.realPathSync(run)));
   // Those of other directories that were recorded in the caches.
@@ -75,7 +75,7 @@ export function inspectCaches(directories: readonly string[]): CacheItem[] {
   const everything = unreadable.length === 0 ? undefined : `${unreadable.join(", ")} cannot be read`;
   return [
     ...caches.flatMap((cache) => itemsOf(cache, needs, everything)),
-    ...[...new Set([...caches, ...runs])].flatMap(leftovers),
+    ...[...new Set([...folders, ...places, ...runs])].flatMap(leftovers),
   ];
 }
 
@@ -100,7 +100,6 @@ function itemsOf(cache: string, needs: readonly Need[], everything: string | und
       const kept = users.length > 0 ? `needed by ${users.join(", ")}` : own;
       items.push({ ...itemAt(path, kind, kept), ...(profile === undefined ? {} : { profile }) });
     }
-    items.push(...leftovers(place));
   }
   return items.map(({ profile: _, ...item }) => item);
 }

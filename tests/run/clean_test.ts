@@ -47,6 +47,8 @@ Deno.test("clean lists what no run needs with its size, and removes nothing else
   Deno.mkdirSync(leftover);
   Deno.writeTextFileSync(`${leftover}/data`, "12345");
 
+  assert.equal(inspectCaches([cache]).filter(({ path }) => path === leftover).length, 1, "listed once");
+
   const before = new Map(inspectCaches([cache]).map((item) => [item.path, item]));
   const why = (folder: string) =>
     [...before.values()].filter(({ path }) => path.includes(`/${folder}/`))
@@ -99,6 +101,13 @@ Deno.test("while a process works beside a cache, or a run cannot be read, nothin
     () => clean([directory.join("gone")]),
     /^HotsetError: Cannot look for runs in .*gone: no such directory$/,
   );
+});
+
+Deno.test("what a killed process left is removed where nothing else is", () => {
+  using directory = new TemporaryDirectory();
+  Deno.mkdirSync(directory.join("runs/.run.partial-999999999-x"), { recursive: true });
+  assert.deepEqual(clean([directory.path]).removed.map(({ kind }) => kind), ["leftover"]);
+  assert.deepEqual([...Deno.readDirSync(directory.join("runs"))], []);
 });
 
 Deno.test("a file with a name elsewhere frees nothing, one whose names are all removed frees its bytes once", () => {
