@@ -57,6 +57,9 @@ export class ScoringModel implements Disposable {
    */
   score(rows: readonly Row[], begin = 0, end: number = rows.length): Float32Array {
     const scorer = this.#opened();
+    if (!(Number.isInteger(begin) && Number.isInteger(end) && begin >= 0 && begin <= end && end <= rows.length)) {
+      throw new HotsetError(`Cannot score rows ${begin} to ${end} of ${rows.length}`);
+    }
     const probabilities = new Float32Array(end - begin);
     for (let first = begin; first < end; first += scorer.capacity) {
       const count = Math.min(scorer.capacity, end - first);
@@ -168,6 +171,9 @@ export async function openOther(
   const { tables, dense } = dataset.body;
   return withBest(run, (checkpoint) => {
     if (checkpoint.id === known) return undefined;
+    if (checkpoint.body.dataset !== dataset.id) {
+      throw new HotsetError(`Cannot score with ${path}: another run has taken its place; open it again`);
+    }
     const facts: ModelFacts = {
       path,
       checkpoint: checkpoint.id,

@@ -114,6 +114,34 @@ Deno.test("rows on disk of a checkpoint that another one has replaced are refuse
   );
 });
 
+Deno.test("a run that is replaced while it is opened is not scored with the dictionary of the one before", async () => {
+  using trained = await TrainedRun.create();
+  using other = await TrainedRun.create(undefined, { testFraction: 0.3 }); // its tables have the same sizes
+  const path = trained.join("link");
+  Deno.symlinkSync(trained.run, path);
+  const opening = openModel(path);
+  Deno.removeSync(path);
+  Deno.symlinkSync(other.run, path);
+  await assert.rejects(
+    opening,
+    /^HotsetError: Cannot score with .*link: another run has taken its place; open it again$/,
+  );
+});
+
+Deno.test("a range of rows that are not there is refused", async () => {
+  using trained = await TrainedRun.create();
+  using model = await openModel(trained.run);
+  const rows = ROWS.slice(0, 5);
+  assert.deepEqual(model.score(rows, 1, 3), model.score(rows).subarray(1, 3));
+  assert.equal(model.score(rows, 5).length, 0);
+  for (const [begin, end] of [[3, 1], [-1, 2], [0, 6], [0.5, 2], [NaN, 2], [0, NaN]]) {
+    assert.throws(
+      () => model.score(rows, begin, end),
+      { name: "HotsetError", message: `Cannot score rows ${begin} to ${end} of 5` },
+    );
+  }
+});
+
 Deno.test("what a row cannot be is told with its row and column, and counts as no lookup", async () => {
   using trained = await TrainedRun.create();
   using model = await openModel(trained.run);
