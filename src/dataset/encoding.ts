@@ -20,7 +20,8 @@ export interface RawEncoding {
 }
 
 /**
- * How a dataset's raw values were encoded; for sessions, how rows of them are. Throws HotsetError if the dataset has none (generated data other than sessions).
+ * How a dataset's raw values were encoded; for sessions, how rows of them are. Throws HotsetError if the dataset was not
+ * made from raw values (generated data other than sessions).
  */
 export function rawEncodingOf(dataset: DatasetEncoding): RawEncoding {
   const { body: { source, tables, missing }, directory, dictionaryPath, keysPath } = dataset;

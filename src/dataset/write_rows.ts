@@ -28,7 +28,8 @@ type Kind = "integer" | "wide" | "fraction" | "boolean" | "text" | "moment" | "l
  * text. Moments are `Date`s, and the dates and timestamps of Arrow.
  *
  * Rows that come over time are written to a temporary folder beside `path` once they fill 1 GiB of memory; `hotset
- * clean` removes what a killed process left of it. The event loop continues meanwhile. Throws HotsetError that names row and column, and what an iterator throws.
+ * clean` removes what a killed process left of it. The event loop continues meanwhile. Throws HotsetError that names
+ * row and column, and what an iterator throws.
  */
 export async function writeRows(rows: RowsInMemory, path: string): Promise<number> {
   using output = new AtomicPath(path);

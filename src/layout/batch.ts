@@ -12,7 +12,8 @@
  *                                                 is (0xffffffff, lookups)
  * ```
  * Every section but the last begins at a fixed word, so a device can record its operations once. The layers read no
- * section from the indices on. Unused words of a section are zero. Bags of a segment ascend. In a hot batch rows are hot-row ids, else global rows of the full tables.
+ * section from the indices on. Unused words of a section are zero. Bags of a segment ascend. In a hot batch rows are
+ * hot-row ids, else global rows of the full tables.
  */
 import { Header, HEADER_WORDS } from "../backend/backend.ts";
 

@@ -4,7 +4,8 @@
  * all orders are equally likely. Draws depend only on the seed and the position of a sample in the log, so the order does
  * not depend on the number of processes.
  *
- * A sample is a record of words: its label, its weight if the dataset has weights, dense values, with bags the length of each, and indices.
+ * A sample is a record of words: its label, its weight if the dataset has weights, dense values, with bags the length of
+ * each, and indices.
  */
 import { Breaks } from "../breaks.ts";
 import type { CreateFile } from "../storage/output_file.ts";
