@@ -220,6 +220,18 @@ Deno.test("hosts have a log each of their rows; all segments together are a log 
   }
 });
 
+Deno.test("more hosts than a checkpoint has segments for are refused", () => {
+  using directory = new TemporaryDirectory();
+  const open = (hosts: number) => {
+    const shard = { host: 0, hosts };
+    return new RowLog({ ...options(directory.path, 10_000_000, 17), segmentBytes: undefined, shard });
+  };
+  open(48)[Symbol.dispose]();
+  assert.throws(() => open(49), {
+    message: "Cannot store 10000000 rows (hosts: 49) on disk: at most 2147483647 rows and 48 hosts are supported",
+  });
+});
+
 Deno.test("segments of other tables, and damaged ones, are refused", () => {
   using directory = new TemporaryDirectory();
   const { log } = filled(directory);

@@ -42,6 +42,8 @@ const MIN_SEGMENT_BYTES = 1 << 20;
 export const MAX_SEGMENTS = 768;
 /** Segments hold at most this many times the live rows, plus two segments. */
 const SPACE = 1.5;
+/** Hosts whose segments are one checkpoint's: each needs `SPACE * SEGMENTS / hosts + 8`. */
+const MAX_HOSTS = 48;
 
 /** Maximum bytes of a log of tables of `rows` rows of which `written` were written. */
 export function maxLogBytes(written: number, rows: number, recordWords: number): number {
@@ -123,9 +125,8 @@ export class RowLog implements RowStore {
     // A checkpoint has the segments of all hosts.
     this.#maxSegments = Math.min(this.#segmentLimit, Math.floor(MAX_SEGMENTS / shard.hosts));
     if (SPACE * ownRows + 8 * segmentRows > this.#maxSegments * segmentRows && options.segmentBytes === undefined) {
-      throw new HotsetError(
-        `Cannot make a row store for ${rows} rows: at most ${Math.floor(NO_ROW / 2)} are supported`,
-      );
+      const most = `${Math.floor(NO_ROW / 2)} rows and ${MAX_HOSTS} hosts`;
+      throw new HotsetError(`Cannot store ${rows} rows (hosts: ${shard.hosts}) on disk: at most ${most} are supported`);
     }
     this.#places = new Uint32Array(new SharedArrayBuffer(4 * ownRows));
     this.#nextNumber = this.#numberAfter(0);
