@@ -39,7 +39,7 @@ export function exportRun(path: string, format: ExportFormat, out: string, repor
   const exportTo = format === "onnx" ? exportOnnx : exportSafetensors;
   // A model refers to its weights by name in its own directory, so all files are written to the target of a link.
   const file = linkAt(out) === undefined ? out : throughLinks(out);
-  const written = withBest(run, (checkpoint) => exportTo(checkpoint, dataset, file, onProgress));
+  const written = withBest(run, dataset, (checkpoint) => exportTo(checkpoint, dataset, file, onProgress));
   return [...written, ...exportIds(dataset, file)];
 }
 

@@ -28,7 +28,7 @@ export function packRun(path: string, file: string, report: Report): number {
   let kept = join(run, ENCODING);
   using temporary = isArtifact(kept) ? undefined : new TemporaryDirectory("hotset-"); // version 0.1 kept none
   if (temporary !== undefined) encoding.save(kept = temporary.join(ENCODING));
-  return withBest(run, ({ directory }) => {
+  return withBest(run, encoding, ({ directory }) => {
     const record = join(run, RUN_FILE);
     const entries = [
       { name: RUN_FILE, path: record, ...measure(record) },

@@ -104,7 +104,7 @@ async function evaluateOn(
   const shared = sharedUsersNote(dataset);
   if (shared !== undefined) report({ event: "note", text: shared });
   const events: EvaluationEvent[] = [];
-  await score(run, dataset, splits, options, report, (split, scores, { epoch, step }) => {
+  await score(run, trained, dataset, splits, options, report, (split, scores, { epoch, step }) => {
     const event: EvaluationEvent = {
       event: "evaluation",
       split,
@@ -139,7 +139,7 @@ export async function predictRun(
     report({ event: "encoded", samples: dataset.samples("test"), skippedRows, unknownShare: share });
     noteUnknown(inputs.join(", "), share, trained, options, report);
     let probabilities = new Float32Array(0);
-    await score(run, dataset, ["test"], options, report, (_, { logits }) => {
+    await score(run, trained, dataset, ["test"], options, report, (_, { logits }) => {
       probabilities = logits.map(probabilityOf);
     });
     return probabilities;
@@ -246,18 +246,19 @@ function* scoreLines(
 }
 
 /**
- * Scores splits of a dataset with a run's best checkpoint, which is loaded once; `take` receives each split's scores
- * and the state of training.
+ * Scores splits of a dataset, encoded as the run's own, with its best checkpoint, which is loaded once; `take` receives
+ * each split's scores and the state of training.
  */
 async function score(
   run: string,
+  trained: DatasetEncoding,
   dataset: Dataset,
   splits: readonly Split[],
   { memory = null, blas = "auto" }: EvaluateOptions,
   report: Report,
   take: (split: Split, scores: Scores, state: TrainingState) => void,
 ): Promise<void> {
-  const { model, rowLog } = withBest(run, ({ body }) => body);
+  const { model, rowLog } = withBest(run, trained, ({ body }) => body);
   const rows = dataset.body.tables.map((table) => table.rows);
   if (
     JSON.stringify(rows) !== JSON.stringify(model.tableRows) || dataset.denseFeatures !== (model.bottom[0] ?? 0) ||
@@ -285,7 +286,7 @@ async function score(
   const files = rowLog === undefined ? () => new TemporaryDirectory(".rows-", directory) : undefined;
   const tier = { directory, files, memory };
   await using group = await openRanks(config, planModel(model), { batchShape }, undefined, undefined, tier);
-  const state = withBest(run, (checkpoint) => {
+  const state = withBest(run, trained, (checkpoint) => {
     group.load(checkpoint, (fraction) => report({ event: "stage", stage: "load", fraction }));
     return checkpoint.body.state;
   });

@@ -11,12 +11,22 @@ const MAX_TRIES = 10;
 /** Opens the encoding of a run's model. Throws HotsetError if it has changed; `doing` is the purpose: "export". */
 export function openTrainedOn(run: string, doing: string): DatasetEncoding {
   const encoding = openEncoding(run);
-  if (withBest(run, ({ body }) => body.dataset) === encoding.id) return encoding;
+  if (restarting(run, ({ body }) => body.dataset) === encoding.id) return encoding;
   throw new HotsetError(`Cannot ${doing} ${run}: its dataset ${encoding.directory} has changed since it was trained`);
 }
 
-/** Reads a run's best checkpoint with `read`; restarts with the new one if training has replaced it in the meantime. */
-export function withBest<T>(run: string, read: (checkpoint: Checkpoint) => T): T {
+/**
+ * Reads a run's best checkpoint with `read`; restarts with the new one if training has replaced it in the meantime. Throws
+ * HotsetError if its rows do not belong to the encoding, because another run has the name now.
+ */
+export function withBest<T>(run: string, encoding: DatasetEncoding, read: (checkpoint: Checkpoint) => T): T {
+  return restarting(run, (checkpoint) => {
+    if (checkpoint.body.dataset === encoding.id) return read(checkpoint);
+    throw new HotsetError(`Cannot use ${run}: another run has taken its place; begin again`);
+  });
+}
+
+function restarting<T>(run: string, read: (checkpoint: Checkpoint) => T): T {
   for (let tries = 1;; tries++) {
     let id: string | undefined;
     try {

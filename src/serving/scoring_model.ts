@@ -169,11 +169,8 @@ export async function openOther(
   // the number of samples, and they are slower for a single one.
   const host = await openHost({ ...await cpuOptions("wasm"), fixedWeights: true });
   const { tables, dense } = dataset.body;
-  return withBest(run, (checkpoint) => {
+  return withBest(run, dataset, (checkpoint) => {
     if (checkpoint.id === known) return undefined;
-    if (checkpoint.body.dataset !== dataset.id) {
-      throw new HotsetError(`Cannot score with ${path}: another run has taken its place; open it again`);
-    }
     const facts: ModelFacts = {
       path,
       checkpoint: checkpoint.id,

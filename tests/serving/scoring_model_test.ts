@@ -114,18 +114,20 @@ Deno.test("rows on disk of a checkpoint that another one has replaced are refuse
   );
 });
 
-Deno.test("a run that is replaced while it is opened is not scored with the dictionary of the one before", async () => {
+Deno.test("a run that is replaced while it is opened is not used with the dictionary of the one before", async () => {
   using trained = await TrainedRun.create();
   using other = await TrainedRun.create(undefined, { testFraction: 0.3 }); // its tables have the same sizes
   const path = trained.join("link");
-  Deno.symlinkSync(trained.run, path);
-  const opening = openModel(path);
-  Deno.removeSync(path);
-  Deno.symlinkSync(other.run, path);
-  await assert.rejects(
-    opening,
-    /^HotsetError: Cannot score with .*link: another run has taken its place; open it again$/,
-  );
+  const replaced = async (use: () => Promise<unknown>) => {
+    Deno.symlinkSync(trained.run, path);
+    const using = use();
+    Deno.removeSync(path);
+    Deno.symlinkSync(other.run, path);
+    await assert.rejects(using, /^HotsetError: Cannot use .*link: another run has taken its place; begin again$/);
+    Deno.removeSync(path);
+  };
+  await replaced(() => openModel(path));
+  await replaced(() => predictRun(path, [trained.join("log.csv")], { blas: "wasm" }, () => {}));
 });
 
 Deno.test("a range of rows that are not there is refused", async () => {
