@@ -70,7 +70,7 @@ interface PlacedRun extends SweepRun {
 /**
  * Trains runs in a folder, which is also their cache unless one is named; those that have ended are left as they are, and
  * those that were interrupted are resumed. Returns their summaries, in the same order. Throws UsageError if a run of that
- * name has another configuration, and otherwise like `trainOn`.
+ * name has another configuration or two have one name, and otherwise like `trainOn`.
  */
 export async function sweep(
   inputs: readonly string[],
@@ -79,6 +79,10 @@ export async function sweep(
   folder: string,
   options: SweepOptions,
 ): Promise<RunSummary[]> {
+  const twice = runs.find(({ name }, i) => runs.findIndex((other) => other.name === name) < i);
+  if (twice !== undefined) {
+    throw new UsageError(`Cannot sweep in ${folder}: two runs would be named ${twice.name}; give every value once`);
+  }
   const placed = runs.map((run): PlacedRun => {
     const out = join(folder, run.name);
     const before = existsSync(join(out, RUN_FILE)) ? summarizeRun(out) : undefined;

@@ -39,6 +39,15 @@ Deno.test("combinations, and the names of their runs", () => {
   assert.deepEqual(budgets, ["memory=0.25", "memory=2048", "memory=null"]);
 });
 
+Deno.test("two runs of one name are refused before any trains", async () => {
+  using directory = new TemporaryDirectory();
+  const runs = [1, 2, 1].map((seed) => ({ name: nameOf({ seed }), config: resolveConfig("kaggle", { seed }) }));
+  await assert.rejects(
+    sweep(["missing"], RAW, runs, directory.join("twice"), { report: () => {} }),
+    /^UsageError: Cannot sweep in .*twice: two runs would be named seed=1; give every value once$/,
+  );
+});
+
 slowTest(
   "runs that train at the same time have the results of runs in turn, and are resumed after an interruption",
   async () => {
