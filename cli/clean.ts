@@ -25,7 +25,8 @@ export function clean(program: Command): void {
     .action((given: string[], flags: Common & CacheFlags & { yes?: boolean }) =>
       run(flags, () => {
         const named = namedCache(flags);
-        const cache = named !== undefined && existsSync(named) ? [named] : [];
+        // A cache of the environment is made by the first run.
+        const cache = named !== undefined && (flags.cache !== undefined || existsSync(named)) ? [named] : [];
         const directories = [...(given.length === 0 ? ["."] : given), ...cache];
         const items = inspectCaches(directories);
         if (flags.json) { for (const item of items) console.log(eventLine({ event: "cache", ...item })); }

@@ -17,8 +17,8 @@ interface GenerateFlags extends Common, ConfigFlags {
   raw?: boolean;
   scale: number;
   drift: number;
-  validationFraction: number;
-  testFraction: number;
+  validationFraction?: number;
+  testFraction?: number;
   validationUsers?: "train" | "other";
 }
 
@@ -32,8 +32,8 @@ export function generate(program: Command): void {
     .option("--raw", "write a raw log in the Criteo format instead")
     .option("--scale <factor>", "divide the sizes of tables by this factor", real, 1)
     .option("--drift <share>", "share of the popular rows that are replaced over time", share, 0)
-    .option("--validation-fraction <share>", "share of the validation split", share, 0.05)
-    .option("--test-fraction <share>", "share of the test split", share, 0.1)
+    .option("--validation-fraction <share>", "share of the validation split (default: 0.05)", share)
+    .option("--test-fraction <share>", "share of the test split (default: 0.1)", share)
     .addOption(
       new Option(
         "--validation-users <which>",
@@ -45,11 +45,11 @@ export function generate(program: Command): void {
       run(flags, async (report) => {
         const { preset: shape, samples, out, raw, scale, drift } = flags;
         const { seed } = configOf(flags);
-        const fractions = { validation: flags.validationFraction, test: flags.testFraction };
+        const fractions = fractionsOf(flags);
         const onProgress = (fraction: number) => report({ event: "stage", stage: "generate", fraction });
         if (isArtifact(out)) report({ event: "note", text: `The files in ${out} will be replaced` });
         if (shape === "taobao") {
-          await sessionsOf(flags, seed, onProgress);
+          await sessionsOf(flags, fractions, seed, onProgress);
           console.log(flags.json ? eventLine({ event: "generated", out, samples, bestAuc: {} }) : out);
           return;
         }
@@ -63,16 +63,32 @@ export function generate(program: Command): void {
     );
 }
 
+/** Shares of the splits. */
+interface Fractions {
+  readonly validation: number;
+  readonly test: number;
+}
+
+function fractionsOf({ raw, validationFraction, testFraction }: GenerateFlags): Fractions {
+  const given = { "--validation-fraction": validationFraction, "--test-fraction": testFraction };
+  for (const [flag, fraction] of Object.entries(given)) {
+    if (!raw || fraction === undefined) continue;
+    throw new UsageError(`Cannot use ${flag} with --raw: a raw log has no splits; train and prepare divide it`);
+  }
+  return { validation: validationFraction ?? 0.05, test: testFraction ?? 0.1 };
+}
+
 /** Sessions of generated users, for TBSM. */
 async function sessionsOf(
   flags: GenerateFlags,
+  fractions: Fractions,
   seed: number,
   onProgress: (fraction: number) => void,
 ): Promise<void> {
-  const { out, samples: total, scale, drift, raw, validationFraction, testFraction, validationUsers = "train" } = flags;
+  const { out, samples: total, scale, drift, raw, validationUsers = "train" } = flags;
   if (raw) throw new UsageError("Cannot write a raw log in the shape of taobao, only a dataset");
   if (drift > 0) throw new UsageError("Cannot use --drift with --preset taobao: its items keep their popularity");
-  const sizes = splitSizes(total, { validation: validationFraction, test: testFraction });
+  const sizes = splitSizes(total, fractions);
   const samples = Object.fromEntries(sizes.map(({ split, samples }) => [split, samples])) as Record<Split, number>;
   await generateSessions(out, { seed, scale, samples, validationUsers, onProgress });
 }

@@ -85,6 +85,12 @@ const CASES: [[string, ...string[]], code: 1 | 2, message: string][] = [
     2,
     "Cannot write x.tsv.gz: raw logs are written as plain text",
   ],
+  [
+    ["generate", "--raw", "--samples", "9", "--out", "x.tsv", "--test-fraction", "0.2"],
+    2,
+    "Cannot use --test-fraction with --raw: a raw log has no splits; train and prepare divide it",
+  ],
+  [["clean", "--cache", "nowhere"], 1, "Cannot look for runs in nowhere: no such directory"],
   [["train", "--resume"], 2, "Cannot resume: name the run with --out"],
   [
     ["train", "--resume", "--out", "run", "--epochs", "3"],
