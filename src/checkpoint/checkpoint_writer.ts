@@ -61,6 +61,9 @@ export interface TrainedModel {
   save(places: CheckpointPlaces, body: CheckpointBody): number;
 }
 
+/** Milliseconds between two looks at a checkpoint in progress. */
+const LOOK_MS = 5;
+
 /** A checkpoint to write. */
 export interface WriterOrder {
   readonly places: CheckpointPlaces;
@@ -128,8 +131,8 @@ export class CheckpointWriter implements Disposable {
    * Begins a checkpoint of the present memory; the full tables must be up to date and no step running. First waits for
    * the previous checkpoint, and throws HotsetError if that failed.
    */
-  begin(places: CheckpointPlaces, body: CheckpointBody): void {
-    this.finish();
+  async begin(places: CheckpointPlaces, body: CheckpointBody): Promise<void> {
+    await this.finish();
     this.#group.updateMirror();
     const { device, parameters, denseState } = this.#group.memory;
     const { step } = body.state;
@@ -166,9 +169,17 @@ export class CheckpointWriter implements Disposable {
     this.#onWritten({ step, bytes, seconds });
   }
 
-  /** Waits until the checkpoint in progress is on disk. Throws HotsetError if it failed. */
-  finish(): void {
-    this.settle();
+  /**
+   * Waits until the checkpoint in progress is on disk. The event loop turns meanwhile, because a worker that dies tells
+   * so by an event. Throws HotsetError if the checkpoint failed.
+   */
+  async finish(): Promise<void> {
+    if (this.busy) {
+      const { mail } = this.#beside!;
+      mail.put(Mail.coordinatorWaiting, 1);
+      while (this.busy) await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
+      mail.put(Mail.coordinatorWaiting, 0);
+    }
     this.poll();
   }
 

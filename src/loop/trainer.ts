@@ -110,7 +110,7 @@ export class Trainer {
         sequence.begin(this.#state.epoch);
         await this.#epoch();
       }
-      writer?.finish();
+      await writer?.finish();
     } catch (error) {
       const fault = faultOf(messageOf(error));
       if (fault !== undefined) {
@@ -283,7 +283,7 @@ export class Trainer {
     const best = metrics !== undefined && recordMetrics(metrics, config.monitor, this.#state);
     const stopped = metrics !== undefined && stops(onEvaluation, { step: this.#state.step, ...metrics });
     this.#state.finished = stopped || endReason(config, this.#state) !== undefined;
-    this.#save({ best, step: this.#isDueByStep() || this.#isDueByTime() });
+    await this.#save({ best, step: this.#isDueByStep() || this.#isDueByTime() });
   }
 
   async #measure(split: Split, { epoch, step } = this.#state): Promise<Metrics> {
@@ -317,7 +317,7 @@ export class Trainer {
   }
 
   /** Begins a checkpoint of the present state; it is written while training continues. */
-  #save({ best = false, step = false } = {}): void {
+  async #save({ best = false, step = false } = {}): Promise<void> {
     const { config, dataset, out, runId, report } = this.#options;
     const begin = performance.now();
     this.#takeLoss(); // so that a checkpoint of a diverged model never replaces a good one
@@ -326,7 +326,7 @@ export class Trainer {
     // Before the checkpoint, so that the totals are known whichever checkpoint a killed run resumes from.
     const spent = this.#clock.total(this.#group.takeCounts());
     if (config.save) report({ event: "spent", step: this.#state.step, ...spent });
-    this.#writer?.begin({ run: out, best, step, keep: config.keep, tables: this.#tables }, {
+    await this.#writer?.begin({ run: out, best, step, keep: config.keep, tables: this.#tables }, {
       model: this.#group.memory.plan.shape,
       seed: config.seed,
       dataset: dataset.id,
@@ -338,7 +338,7 @@ export class Trainer {
 
   async #interrupt(): Promise<never> {
     await this.#outsideSteps(() => this.#save());
-    this.#writer?.finish();
+    await this.#writer?.finish();
     const { config, out, signal } = this.#options;
     throw new Interrupted(
       `Training was interrupted at step ${this.#state.step}; ${config.save ? "a checkpoint" : "nothing"} was saved`,

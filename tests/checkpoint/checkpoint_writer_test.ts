@@ -76,7 +76,7 @@ Deno.test("a worker that dies fails the next poll, and all that would wait for i
   using directory = new TemporaryDirectory();
   using started = await startWith(IdleWorker as never);
   const { writer } = started;
-  writer.begin(places(directory), BODY);
+  await writer.begin(places(directory), BODY);
   writer.poll();
   assert.ok(writer.busy);
   let handled = false;
@@ -84,12 +84,12 @@ Deno.test("a worker that dies fails the next poll, and all that would wait for i
   assert.ok(handled);
   const reason = died(/^Cannot write checkpoints: the writer died: out of memory$/);
   assert.throws(() => writer.poll(), reason);
-  assert.throws(() => writer.finish(), reason);
-  assert.throws(() => writer.begin(places(directory), BODY), reason);
+  await assert.rejects(writer.finish(), reason);
+  await assert.rejects(writer.begin(places(directory), BODY), reason);
   assert.throws(() => started.tables.onWrite(Uint32Array.from({ length: ROWS }, (_, row) => row), 0, 1, ROWS), reason);
 });
 
-Deno.test("whatever a worker meets in an order reaches the coordinator, which sleeps until then", async () => {
+Deno.test("whatever a worker meets in an order reaches the coordinator, which waits until then", async () => {
   using directory = new TemporaryDirectory();
   class Misled extends Worker {
     #started = false;
@@ -100,15 +100,27 @@ Deno.test("whatever a worker meets in an order reaches the coordinator, which sl
   }
   using started = await startWith(Misled);
   const { writer } = started;
-  writer.begin(places(directory), BODY);
-  assert.throws(() => writer.finish(), died(/null/));
+  await writer.begin(places(directory), BODY);
+  await assert.rejects(writer.finish(), died(/null/));
+});
+
+Deno.test("a checkpoint is waited for while the event loop turns, also where its worker dies meanwhile", async () => {
+  using directory = new TemporaryDirectory();
+  using started = await startWith(IdleWorker as never);
+  const { writer } = started;
+  await writer.begin(places(directory), BODY);
+  const finished = writer.finish();
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  assert.ok(writer.busy);
+  IdleWorker.last.onerror({ message: "out of memory", preventDefault() {} });
+  await assert.rejects(finished, died(/the writer died: out of memory$/));
 });
 
 Deno.test("with a full journal the worker learns that the coordinator waits", async () => {
   using directory = new TemporaryDirectory();
   using started = await startWith(IdleWorker as never);
   const { writer } = started;
-  writer.begin(places(directory), BODY);
+  await writer.begin(places(directory), BODY);
   const { mailbox, snapshot } = IdleWorker.last.memory!;
   const mail = new Mailbox(mailbox);
   const waiting: number[] = [];

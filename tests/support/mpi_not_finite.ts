@@ -47,14 +47,14 @@ try {
         scheduler: new ShuffleScheduler({ cold: 1, hot: 0 }, "hot", 50).state,
       },
     });
-  save(1);
+  await save(1);
   const { size: hosts, rank: host } = world.peers;
   const { full } = group.memory;
   if (Number(row) % hosts === host) {
     group.memory.host.floats(full.weights)[Math.floor(Number(row) / hosts) * shape.dim + 2] = NaN;
     console.log(findBadTensor(group.memory, tables, (position) => group.rowAt(position)));
   }
-  save(2);
+  await save(2);
   console.log("saved");
 } catch (error) {
   console.error(messageOf(error));
