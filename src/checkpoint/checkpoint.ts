@@ -11,11 +11,13 @@ import { HotsetError } from "../errors.ts";
 import { pageShape } from "../embedding/stores/row_page.ts";
 import { loadSavedRows, SavedRowFile, type SavedShape } from "../embedding/stores/saved_rows.ts";
 import { type SavedRows, segmentFile } from "../embedding/stores/log_segments.ts";
+import type { RowGrowth } from "../embedding/stores/row_numbers.ts";
 import { type Shard, WHOLE } from "../embedding/shard.ts";
 import type { RowMatrix } from "../embedding/tables.ts";
 import { type ModelPlan, type ModelShape, planModel } from "../model/shape.ts";
 import { type SchedulerState, schedulerState } from "../schedule/shuffle_scheduler.ts";
-import { GrownRows, type RowGrowth } from "./grown_rows.ts";
+import { GrownRows } from "./grown_rows.ts";
+import { type SavedLog, savedLog, savedRowsOf } from "./saved_log.ts";
 import { type ByteReader, type CheckpointFile, expectFinite, WeightReader, type WordNames } from "./weights.ts";
 
 /** Names of a checkpoint's files: f32, little-endian. The state files exist if the optimizer has state. */
@@ -98,11 +100,8 @@ export interface CheckpointBody {
   /** Id of the run's data, batches and order; a resumed run must have the same. */
   run: string;
   state: TrainingState;
-  /**
-   * Present if rows were on disk: instead of all rows the checkpoint has these numbered segments of a log, in the order
-   * of the log; rows in none of them have the initial values of the seed.
-   */
-  rowLog?: { seed: number; segments: number[] } | undefined;
+  /** Present if rows were on disk: then the checkpoint has segments of a log instead of all rows. */
+  rowLog?: SavedLog | undefined;
 }
 
 /** Schema of a checkpoint's manifest. */
@@ -112,7 +111,7 @@ export const checkpointBody: z.ZodType<CheckpointBody> = z.object({
   dataset: z.string(),
   run: z.string(),
   state: trainingState,
-  rowLog: z.object({ seed: z.number().int(), segments: z.array(z.number().int().positive()) }).optional(),
+  rowLog: savedLog.optional(),
 });
 
 /** A vector of a run: its file in a checkpoint, its number of words, and its buffer. */
@@ -208,8 +207,8 @@ export function checkpointBytes(plan: ModelPlan): number {
 export class Checkpoint {
   readonly body: CheckpointBody;
   readonly #artifact: Artifact<CheckpointBody>;
-
   readonly #growth: RowGrowth | undefined;
+  #saved: SavedRows | undefined;
 
   private constructor(artifact: Artifact<CheckpointBody>, model: ModelShape = artifact.body.model, growth?: RowGrowth) {
     this.#artifact = artifact;
@@ -220,8 +219,7 @@ export class Checkpoint {
   /** Opens and validates a checkpoint. Throws HotsetError with what is wrong. */
   static open(directory: string): Checkpoint {
     const artifact = Artifact.open("checkpoint", directory, checkpointBody);
-    const { model } = artifact.body;
-    const { rowLog } = artifact.body;
+    const { model, rowLog } = artifact.body;
     for (const { file, words } of vectorsOf(planModel(model))) {
       if (rowLog === undefined || !isOfRows(file)) artifact.expectBytes(file, 4 * words);
     }
@@ -250,19 +248,16 @@ export class Checkpoint {
     return grown;
   }
 
-  /** The segments that contain its rows, if rows were on disk and the tables have not grown. */
+  /**
+   * The segments that contain its rows, if rows were on disk; undefined if the rows should be written again. Throws
+   * HotsetError.
+   */
   get savedRows(): SavedRows | undefined {
-    return this.#growth === undefined ? this.#savedRows : undefined;
+    return this.#inSegments?.numbers?.areScattered ? undefined : this.#inSegments;
   }
 
-  get #savedRows(): SavedRows | undefined {
-    const { rowLog } = this.body;
-    if (rowLog === undefined) return undefined;
-    const segments = rowLog.segments.map((number) => {
-      const name = segmentFile(number);
-      return { number, bytes: this.#artifact.bytes(name), crc32: this.#artifact.crc32(name) };
-    });
-    return { directory: this.directory, seed: rowLog.seed, segments };
+  get #inSegments(): SavedRows | undefined {
+    return this.#saved ??= savedRowsOf(this.#artifact, this.#growth, this.body.model.tableRows);
   }
 
   /**
@@ -272,17 +267,16 @@ export class Checkpoint {
   reader(file: CheckpointFile): WeightReader {
     const plan = planModel(this.body.model);
     if (!isOfRows(file)) return new WeightReader(this.#artifact.open(file), this.#artifact.path(file), plan, file);
-    const path = this.#savedRows === undefined ? this.#artifact.path(file) : this.directory;
+    const path = this.body.rowLog === undefined ? this.#artifact.path(file) : this.directory;
     return new WeightReader(this.#rowReader(file), path, plan, file);
   }
 
   #rowReader(file: CheckpointFile): ByteReader {
-    const { body: { model, seed } } = this;
-    const saved = this.#artifact.body.model;
+    const { model, seed } = this.body;
+    const saved = this.#inSegments;
     const weights = file === CHECKPOINT_FILES.rows;
-    const rows = this.#savedRows === undefined
-      ? this.#artifact.open(file)
-      : new SavedRowFile(this.#savedRows, savedShape(saved), weights ? "weights" : "state");
+    if (saved !== undefined) return new SavedRowFile(saved, savedShape(model), weights ? "weights" : "state");
+    const rows = this.#artifact.open(file);
     if (this.#growth === undefined) return rows;
     const width = weights ? model.dim : rowStateWords(model.optimizer, model.dim);
     return new GrownRows(rows, this.#growth, model, width, weights ? seed : undefined);
@@ -327,11 +321,11 @@ export class Checkpoint {
     const { rows } = planModel(model);
     const stateWords = rowStateWords(model.optimizer, model.dim);
     this.loadDense(memory);
-    const { savedRows } = this;
+    const saved = this.#inSegments;
     const { full, host } = memory;
-    if (savedRows !== undefined && full.backend === (host as Backend) && shard.hosts === 1) {
+    if (saved !== undefined && full.backend === (host as Backend) && shard.hosts === 1) {
       const state = full.state === undefined ? new Float32Array(0) : host.floats(full.state);
-      loadSavedRows(savedRows, savedShape(model), host.floats(full.weights), state);
+      loadSavedRows(saved, savedShape(model), host.floats(full.weights), state);
       return onProgress(1);
     }
     const vectors = rowsOf(memory);

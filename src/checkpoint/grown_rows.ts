@@ -1,23 +1,8 @@
-/** The rows of a checkpoint whose tables have grown since. */
+/** The rows of a checkpoint that has them in files, and whose tables have grown since. */
 import { InitialRows } from "../embedding/initialise.ts";
+import type { RowGrowth } from "../embedding/stores/row_numbers.ts";
 import type { ModelShape } from "../model/shape.ts";
 import type { ByteReader } from "./weights.ts";
-
-/** Consecutive global rows that a growth kept in their order. */
-export interface KeptRun {
-  /** The first of them: before the growth, and now. */
-  readonly from: number;
-  readonly row: number;
-  readonly rows: number;
-}
-
-/** Where the rows of a model are after a growth. */
-export interface RowGrowth {
-  /** The rows that were kept, rising. All others are new. */
-  readonly kept: readonly KeptRun[];
-  /** By table, how far the number of a new row is above its id. */
-  readonly dropped: readonly number[];
-}
 
 /** A matrix of all rows: the kept rows of a saved matrix, and initial rows for new values. */
 export class GrownRows implements ByteReader {

@@ -66,8 +66,8 @@ export interface StoredRows {
 /** Rows cached in a matrix that is smaller than the tables: for the batches of ranks, or for a device. */
 export class CachedTables implements StoredRows, HostRows {
   readonly counts: CacheCounts = { rows: 0, fetched: 0, written: 0 };
-  /** Seed of the initial values of rows that were never written. */
-  #seed = 0;
+  /** What determines the initial values of rows that were never written. */
+  #origin: Pick<SavedRows, "seed" | "numbers"> = { seed: 0 };
   readonly #host: HostBackend;
   readonly #cache: RowCache;
   #plan: LookAheadPlan;
@@ -117,21 +117,21 @@ export class CachedTables implements StoredRows, HostRows {
     this.#expectIdle();
     this.#plan = newPlan(this.#cache);
     this.#cache.store?.clear(seed);
-    this.#seed = seed;
+    this.#origin = { seed };
   }
 
   adopt(saved: SavedRows): void {
     this.#expectIdle();
     this.#plan = newPlan(this.#cache);
     this.#cache.store?.adopt(saved);
-    this.#seed = saved.seed;
+    this.#origin = { seed: saved.seed, numbers: saved.numbers };
   }
 
   seal(): SavedRows | undefined {
     const { store } = this.#cache;
     this.#expectIdle();
     this.#writeBack();
-    return store && { ...store.seal(), seed: this.#seed };
+    return store && { ...store.seal(), ...this.#origin };
   }
 
   rowAt(position: number): number {

@@ -105,11 +105,9 @@ export function initialiseMatrix(
 
 /** Writes initial records of rows to `records` from `at` on: the weights, then the optimizer state, which is 0. */
 export function initialRecords(
-  shape: Pick<EmbeddingShape, "tableRows" | "dim"> & { readonly stateWords: number },
-  seed: number,
+  initial: Pick<InitialRows, "write">,
+  { dim, stateWords }: { readonly dim: number; readonly stateWords: number },
 ): (row: number, records: Float32Array, at: number) => void {
-  const { dim, stateWords } = shape;
-  const initial = new InitialRows(shape, seed);
   return (row, records, at) => {
     initial.write(row, 1, records, at);
     records.fill(0, at + dim, at + dim + stateWords);

@@ -3,11 +3,12 @@ import { join } from "node:path";
 import { CachedTables, type RowCache, type StoredRows } from "../embedding/cached.ts";
 import type { MovedRows, ProgressEvent } from "../events/events.ts";
 import { InitialRows } from "../embedding/initialise.ts";
-import { NotFiniteRow } from "../embedding/stores/row_log.ts";
 import { type SavedRows, segmentFile } from "../embedding/stores/log_segments.ts";
+import { NotFiniteRow } from "../embedding/stores/row_store.ts";
 import { allocateRowBlock, matricesOf, type RowBlock, ROWS_AT_ONCE } from "../embedding/tables.ts";
 import { type Checkpoint, CHECKPOINT_FILES, type CheckpointBody, writeDense } from "../checkpoint/checkpoint.ts";
 import { type CheckpointPlaces, storeCheckpoint } from "../checkpoint/checkpoint_store.ts";
+import { ROW_NUMBERS_FILE } from "../checkpoint/saved_log.ts";
 import { NotFinite, placeOfWord } from "../checkpoint/weights.ts";
 import { ALONE } from "../parallel/host_group.ts";
 import { type ProcessGroup, together } from "../parallel/process_group.ts";
@@ -209,23 +210,30 @@ export class CachedRanks extends RankGroup {
   override save(places: CheckpointPlaces, body: CheckpointBody): number {
     this.drain();
     const own = together(this.#world, () => this.#named(() => this.#cached.seal()));
-    const saved = this.#world.gather(own ?? null).filter((rows) => rows !== null);
-    const bytes = this.#world.rank === 0 ? this.#write(saved, places, body) : 0;
+    const log = own === undefined ? null : { directory: own.directory, segments: own.segments };
+    const logs = this.#world.gather(log).filter((log) => log !== null);
+    const bytes = this.#world.rank === 0 ? this.#write(logs, own!, places, body) : 0;
     this.drain();
     return bytes;
   }
 
-  #write(saved: readonly SavedRows[], places: CheckpointPlaces, body: CheckpointBody): number {
+  #write(
+    logs: readonly Pick<SavedRows, "directory" | "segments">[],
+    { seed, numbers }: SavedRows,
+    places: CheckpointPlaces,
+    body: CheckpointBody,
+  ): number {
     // Hosts that began with the same checkpoint share its segments.
     const files = new Map(
-      saved.flatMap(({ directory, segments }) =>
+      logs.flatMap(({ directory, segments }) =>
         segments.map(({ number, ...entry }) => [number, { directory, entry }] as const)
       ),
     );
-    const rowLog = { seed: saved[0].seed, segments: [...files.keys()].sort((a, b) => a - b) };
+    const rowLog = { ...(numbers === undefined ? { seed } : {}), segments: [...files.keys()].sort((a, b) => a - b) };
     let bytes = 0;
     storeCheckpoint(places, { ...body, rowLog }, (writer, names) => {
       writeDense(writer, this.memory, names);
+      if (numbers !== undefined) writer.file(ROW_NUMBERS_FILE).append(numbers.words);
       for (const [number, { directory, entry }] of files) {
         const name = segmentFile(number);
         writer.link(name, join(directory, name), entry);

@@ -1,5 +1,5 @@
 /** Where the rows of a model are in a dataset that grew from its encoding. */
-import type { RowGrowth } from "../checkpoint/grown_rows.ts";
+import type { RowGrowth } from "../embedding/stores/row_numbers.ts";
 import type { DatasetEncoding } from "../dataset/dataset_encoding.ts";
 import { grownSizes, growsFrom, historyOf } from "../dataset/encoding.ts";
 import { readHistory } from "../dataset/row_history.ts";

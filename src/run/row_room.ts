@@ -3,7 +3,7 @@ import type { Checkpoint } from "../checkpoint/checkpoint.ts";
 import { type CheckpointRoom, roomForCheckpoints } from "../checkpoint/checkpoint_room.ts";
 import type { TrainConfig } from "../config/config.ts";
 import type { Dataset } from "../dataset/dataset.ts";
-import { maxLogBytes } from "../embedding/stores/row_log.ts";
+import { maxLogBytes } from "../embedding/stores/log_sizes.ts";
 import { codeOf } from "../errors.ts";
 import type { ModelPlan } from "../model/shape.ts";
 import { denseStateWords, rowStateWords } from "../optimizer/optimizers.ts";
@@ -55,9 +55,11 @@ function bytesOf(
 ): number {
   const { dim, optimizer } = shape;
   const dense = 4 * (denseWords + denseStateWords(optimizer, denseWords));
-  const begun = from?.savedRows?.segments.reduce((sum, { bytes }) => sum + bytes, 0) ?? 0;
-  const written = from !== undefined && from.savedRows === undefined ? rows : touched;
-  return dense + begun + hosts * maxLogBytes(written / hosts, rows, dim + rowStateWords(optimizer, dim));
+  const begun = from?.savedRows;
+  const segments = begun?.segments.reduce((sum, { bytes }) => sum + bytes, 0) ?? 0;
+  const written = from !== undefined && begun === undefined ? rows : touched;
+  const created = begun?.numbers?.next ?? rows;
+  return dense + segments + hosts * maxLogBytes(written / hosts, created, dim + rowStateWords(optimizer, dim));
 }
 
 /** Maximum number of rows that samples of the train split can look up. */

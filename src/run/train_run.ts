@@ -66,6 +66,10 @@ export async function trainRun(
   if (trains && group instanceof CachedRanks) {
     const found = await inTurn(options, () => roomForRows(out, config, plan, dataset, from, world?.peers.size));
     report({ event: "note", text: `Rows take at most ${bytes(found.bytes)} of the disk of ${out}` });
+    if (checkpoint === undefined && from?.body.rowLog !== undefined && from.savedRows === undefined) {
+      const reason = "so many rows were dropped between them that their numbers would take much memory";
+      report({ event: "note", text: `Rows of ${from.directory} are copied, not shared: ${reason}` });
+    }
     room = found;
   } else if (config.save && trains && onADisk) {
     room = await inTurn(options, () => roomForCheckpoints(out, config, checkpointBytes(plan)));

@@ -2,6 +2,9 @@
 import assert from "node:assert/strict";
 import { cpSync, existsSync } from "node:fs";
 import type { TrainConfig } from "../../src/config/config.ts";
+import type { Dataset } from "../../src/dataset/dataset.ts";
+import { prepareDataset } from "../../src/dataset/prepare.ts";
+import { Random } from "../../src/random.ts";
 import { resumeRun, startRun } from "../../src/run/run.ts";
 import { evaluateRun } from "../../src/run/score_run.ts";
 import { checkpointsOf } from "../support/checkpoint_words.ts";
@@ -13,6 +16,7 @@ import { TemporaryDirectory } from "../support/temporary.ts";
 const TRAINING = new URL("../support/mpi_training.ts", import.meta.url);
 const FAILING = new URL("../support/mpi_failing_rows.ts", import.meta.url);
 const memory = { share: 0.05 };
+const KINDS = ["label", "dense", "sparse", "sparse"];
 
 for (const ranks of [2, 3]) {
   testWithEach(
@@ -125,4 +129,62 @@ for (const fault of ["a killed rank", "a read error on one disk"]) {
     assert.deepEqual(checkpointsOf(out), checkpointsOf(plain));
     assert.deepEqual(rows(), []);
   });
+}
+
+testWithEach(
+  "a model grows on two hosts, then on three, with the bits of the same hosts in memory",
+  async (launcher) => {
+    using place = new TemporaryDirectory();
+    const schema = place.join("schema.json");
+    Deno.writeTextFileSync(
+      schema,
+      JSON.stringify({ columns: ["y", "price", "item", "user"].map((name, i) => ({ name, kind: KINDS[i] })) }),
+    );
+    const config: TrainConfig = { ...CONFIG, bottom: [8, 8], top: [4, 1], epochs: 1 };
+    const runs = { memory: "", disk: "" };
+    let known: Dataset | undefined;
+    for (const [day, hosts] of [[1, 1], [1, 1], [1, 1, 1]].entries()) {
+      const random = new Random(day, 18);
+      const lines = Array.from({ length: 800 }, () => {
+        const [item, user] = [300, 900].map((count) => count / 5 * day + random.below(count));
+        return `${random.below(2)},${random.below(11)},i${item},u${user}`;
+      });
+      const log = place.join(`day${day}.csv`);
+      Deno.writeTextFileSync(log, ["y,price,item,user", ...lines].join("\n") + "\n");
+      const reading = { inputs: [log], format: "csv", schema, testFraction: 0.2, threads: 1 } as const;
+      const grows = known === undefined ? {} : { known, expire: 2 };
+      known = await prepareDataset({ ...reading, ...grows, out: place.join(`data${day}`) });
+      for (const [kind, memory] of [["memory", null], ["disk", { share: 0.1 }]] as const) {
+        const out = place.join(`${kind}${day}`);
+        const args = [known.directory, out, JSON.stringify({ ...config, memory }), "", runs[kind]];
+        const { code, stderr } = await runMpi(launcher, hosts, TRAINING, args);
+        assert.equal(code, 0, stderr);
+        if (kind === "disk" && day > 0) {
+          assert.ok(
+            sharesSegments(runs[kind], out),
+            "the pages of the day before were copied",
+          );
+        }
+        runs[kind] = out;
+      }
+      const [found, expected] = [runs.disk, runs.memory].map(checkpointsOf);
+      // The name of a run says which checkpoint it began with.
+      for (const name of ["best", "last"]) {
+        assert.deepEqual(
+          found[name].vectors,
+          expected[name].vectors,
+          `${day} ${name}`,
+        );
+      }
+    }
+  },
+);
+
+/** True if the last checkpoint of a run has all segments of the best one of another run. */
+function sharesSegments(before: string, after: string): boolean {
+  const inodesOf = (directory: string) =>
+    [...Deno.readDirSync(directory)].filter(({ name }) => name.startsWith("rows-"))
+      .map(({ name }) => Deno.statSync(`${directory}/${name}`).ino);
+  const now = new Set(inodesOf(`${after}/last`));
+  return inodesOf(`${before}/best`).every((inode) => now.has(inode));
 }

@@ -1,7 +1,7 @@
 /**
  * Run by mpirun: trains on a dataset or resumes, as one rank. Arguments: directory of the dataset, or "resume"; directory
- * of the run; configuration, or changes of it, as JSON; a step after which the run is interrupted. Rank 0 prints the
- * result and the bytes that were sent.
+ * of the run; configuration, or changes of it, as JSON; a step after which the run is interrupted, or ""; a run from whose
+ * model it starts. Rank 0 prints the result and the bytes that were sent.
  */
 import { openWorld } from "../../src/parallel/mpi_world.ts";
 import { Dataset } from "../../src/dataset/dataset.ts";
@@ -10,14 +10,15 @@ import { Interrupt } from "../../cli/interrupt.ts";
 import { resumeRun, startRun } from "../../src/run/run.ts";
 import { Interrupted } from "../../src/errors.ts";
 
-const [dataset, out, config, last] = Deno.args;
+const [dataset, out, config, last = "", from] = Deno.args;
 const world = openWorld();
 using interrupt = new Interrupt();
 const stop = new AbortController();
 const report = (event: RunEvent) => {
-  if (last !== undefined && event.event === "progress" && event.step >= Number(last)) stop.abort();
+  if (last !== "" && event.event === "progress" && event.step >= Number(last)) stop.abort();
 };
-const options = { out, report, signal: () => AbortSignal.any([interrupt.listen(true), stop.signal]), world };
+const signal = () => AbortSignal.any([interrupt.listen(true), stop.signal]);
+const options = { out, report, signal, world, ...(from ? { from } : {}) };
 try {
   const result = dataset === "resume"
     ? await resumeRun(options, JSON.parse(config ?? "{}"))

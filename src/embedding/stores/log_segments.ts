@@ -6,6 +6,7 @@ import { closeSync, constants, fdatasyncSync, openSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { HotsetError, messageOf } from "../../errors.ts";
 import { linkOrCopy } from "../../storage/links.ts";
+import type { RowNumbers } from "./row_numbers.ts";
 
 /** A sealed segment in the manifest of a checkpoint. */
 export interface LogSegmentEntry {
@@ -18,10 +19,13 @@ export interface LogSegmentEntry {
   readonly crc32: number;
 }
 
-/** Segments of a checkpoint, and the seed of the rows that are in none of them. */
+/** Segments of a checkpoint. */
 export interface SavedRows {
   readonly directory: string;
+  /** Seed of the initial values of rows that are in no segment, if there are no `numbers`. */
   readonly seed: number;
+  /** If tables have grown: the numbers of rows in pages, with the seeds of initial values. */
+  readonly numbers?: RowNumbers | undefined;
   /** In the order of the log. */
   readonly segments: readonly LogSegmentEntry[];
 }

@@ -25,6 +25,8 @@ export interface PagePlaces {
   /** Pages per segment: page p is page p % segmentPages of segment floor(p / segmentPages). */
   readonly segmentPages: number;
   segmentAt(index: number): LogSegment;
+  /** The number of a row in pages. */
+  numberOf(row: number): number;
 }
 
 /** Reads pages into its part of the memory, which begins at `firstPage` and has `READ_DEPTH * runPages` pages. */
@@ -106,7 +108,7 @@ export class PageReader {
         checked = page;
         const index = Math.floor(requests[request] / MAX_REQUESTS) % pageRows;
         const i = firstRecord + requests[request] % MAX_REQUESTS;
-        if (this.#memory.rowAt(word, index) !== rows[i]) {
+        if (this.#memory.rowAt(word, index) !== places.numberOf(rows[i])) {
           this.#fail(segment, page % segmentPages, "the page holds other rows", "damaged", underWay);
         }
         this.#memory.copy(word, index, records, i * recordWords);

@@ -11,6 +11,9 @@
  * A checkpoint seals the last segment and links all of them under names of its own. Another log can begin with the
  * segments of a checkpoint: the last record of a row in the log is the latest one.
  *
+ * Pages have numbers of rows that never change (row_numbers.ts), so a log can also begin with the segments of a model that
+ * has grown since.
+ *
  * Hosts that shard the rows have a log each, which ignores records of other hosts' rows. No two hosts give the same number
  * to segments, so the segments of all of them, in the order of their numbers, are a log of all rows.
  */
@@ -18,8 +21,9 @@ import { HotsetError } from "../../errors.ts";
 import { alignedBytes } from "../../storage/direct_file.ts";
 import { MAX_REQUESTS, PageReader, READ_DEPTH, runPages } from "./page_reader.ts";
 import { PageWriter } from "./page_writer.ts";
-import { EXPONENT, NO_ROW, PageMemory, type PageShape, pageShape } from "./row_page.ts";
-import type { RowStore, StoreCounts } from "./row_store.ts";
+import { EXPONENT, NO_ROW, PageMemory, pageShape } from "./row_page.ts";
+import type { RowNumbers } from "./row_numbers.ts";
+import { NotFiniteRow, type RowStore, type StoreCounts } from "./row_store.ts";
 import { holds, rowsOf, type Shard, WHOLE } from "../shard.ts";
 import {
   createSegment,
@@ -31,43 +35,19 @@ import {
   type SavedRows,
   syncSegment,
 } from "./log_segments.ts";
+import { bufferPagesOf, type LogContent, logSizes, SPACE } from "./log_sizes.ts";
 import { openTransfers, type Transfers } from "./transfers.ts";
 
-/** Bytes of each of the two buffers of pages. */
-const GATHER_BYTES = 256 << 10;
-/** All rows, each written once, fill about this many segments of minimum size. */
-const SEGMENTS = 256;
-const MIN_SEGMENT_BYTES = 1 << 20;
-/** Maximum number of segments, with those sealed before they were full and those of rows that are written again. */
-export const MAX_SEGMENTS = 768;
-/** Segments hold at most this many times the live rows, plus two segments. */
-const SPACE = 1.5;
-/** Hosts whose segments are one checkpoint's: each needs `SPACE * SEGMENTS / hosts + 8`. */
-const MAX_HOSTS = 48;
-
-/** Maximum bytes of a log of tables of `rows` rows of which `written` were written. */
-export function maxLogBytes(written: number, rows: number, recordWords: number): number {
-  const shape = pageShape(recordWords);
-  const segment = segmentPagesOf({ rows, recordWords }, bufferPagesOf(shape)) * shape.bytes;
-  return SPACE * shape.bytes * Math.ceil(written / shape.rows) + 2 * segment;
-}
-
 /** Options of a log. */
-export interface RowLogOptions {
+export interface RowLogOptions extends Omit<LogContent, "created"> {
   /** Directory of its segments; undefined for a log that only reads those of a checkpoint. */
   readonly directory: string | undefined;
-  /** Number of all rows. */
-  readonly rows: number;
   /** The host whose rows the log has, if rows are sharded; default all. */
   readonly shard?: Shard | undefined;
-  /** Words of a row: its weights, then its optimizer state. */
-  readonly recordWords: number;
   /** Writes the initial record of a row to `records` from `at` on. */
   readonly initial: (row: number, records: Float32Array, at: number) => void;
   /** How pages are transferred; for tests. */
   readonly transfers?: ((memory: Uint8Array, depth: number) => Transfers) | undefined;
-  /** Bytes of a segment; for tests. */
-  readonly segmentBytes?: number | undefined;
 }
 
 /** Stores the latest record of each written row. Used by one thread. */
@@ -85,11 +65,12 @@ export class RowLog implements RowStore {
   readonly #reader: PageReader;
   readonly #pageBytes: number;
   readonly #pageRows: number;
-  /** Pages of a segment. */
-  readonly #segmentPages: number;
-  /** Above the first number segments are compacted; the second cannot be exceeded. */
-  readonly #maxSegments: number;
-  readonly #segmentLimit: number;
+  /** Numbers of the rows in pages; undefined if these are the rows. */
+  #numbers: RowNumbers | undefined;
+  /** See LogSizes. */
+  #segmentPages = 0;
+  #maxSegments = 0;
+  #segmentLimit = 0;
   readonly #shard: Shard;
   /** Position of each own row's latest record plus one: `page * pageRows + index`; 0 if it was never written. */
   readonly #places: Uint32Array;
@@ -118,19 +99,11 @@ export class RowLog implements RowStore {
     const shape = pageShape(recordWords);
     this.#pageBytes = shape.bytes;
     this.#pageRows = shape.rows;
-    const bufferPages = bufferPagesOf(shape);
-    this.#segmentPages = segmentPagesOf(options, bufferPages);
-    const segmentRows = this.#segmentPages * shape.rows;
-    this.#segmentLimit = Math.min(MAX_SEGMENTS, Math.floor((NO_ROW - 1) / segmentRows));
-    // A checkpoint has the segments of all hosts.
-    this.#maxSegments = Math.min(this.#segmentLimit, Math.floor(MAX_SEGMENTS / shard.hosts));
-    if (SPACE * ownRows + 8 * segmentRows > this.#maxSegments * segmentRows && options.segmentBytes === undefined) {
-      const most = `${Math.floor(NO_ROW / 2)} rows and ${MAX_HOSTS} hosts`;
-      throw new HotsetError(`Cannot store ${rows} rows (hosts: ${shard.hosts}) on disk: at most ${most} are supported`);
-    }
+    this.#numberBy(undefined);
     this.#places = new Uint32Array(new SharedArrayBuffer(4 * ownRows));
     this.#nextNumber = this.#numberAfter(0);
     this.#direct = directory === undefined || hasDirect(directory);
+    const bufferPages = bufferPagesOf(shape);
     const bytes = alignedBytes((2 * bufferPages + READ_DEPTH * runPages(shape.bytes)) * shape.bytes);
     this.#memory = new PageMemory(bytes, shape);
     this.#transfers = (options.transfers ?? openTransfers)(bytes, READ_DEPTH);
@@ -199,7 +172,7 @@ export class RowLog implements RowStore {
     }
     for (let i = 0; i < count; i++) {
       const word = this.#pageForRow();
-      this.#memory.put(word, this.#filled, rows[i], records, i * this.recordWords);
+      this.#memory.put(word, this.#filled, this.numberOf(rows[i]), records, i * this.recordWords);
       this.#appended(rows[i]);
     }
     this.counts.rowsWritten += count;
@@ -224,6 +197,25 @@ export class RowLog implements RowStore {
     if (old > 0) this.#segments[Math.floor((old - 1) / this.#pageRows / this.#segmentPages)]!.alive--;
     this.#places[at] = page * this.#pageRows + index + 1;
     this.#segments[segment]!.alive++;
+  }
+
+  /** The number of a row in pages; for its reader, too. */
+  numberOf(row: number): number {
+    return this.#numbers === undefined ? row : this.#numbers.numberOf(row);
+  }
+
+  /** The row with a number; `NO_ROW` if it was dropped. */
+  #rowOf(number: number): number {
+    return this.#numbers === undefined ? number : this.#numbers.rowOf(number);
+  }
+
+  /** Gives rows these numbers from now on; the log is empty. */
+  #numberBy(numbers: RowNumbers | undefined): void {
+    this.#numbers = numbers;
+    const sizes = logSizes({ ...this.#options, created: numbers?.next }, this.#shard);
+    this.#segmentPages = sizes.segmentPages;
+    this.#maxSegments = sizes.maxSegments;
+    this.#segmentLimit = sizes.segmentLimit;
   }
 
   /** Index of an own row in `places`. */
@@ -299,7 +291,7 @@ export class RowLog implements RowStore {
     this.#reader.scan(segment, (word, page) => {
       const first = (index * this.#segmentPages + page) * this.#pageRows + 1;
       for (let i = 0; i < this.#pageRows && segment.alive > 0; i++) {
-        const row = this.#memory.rowAt(word, i);
+        const row = this.#rowOf(this.#memory.rowAt(word, i));
         if (row === NO_ROW || this.#places[this.#indexOf(row)] !== first + i) continue;
         this.#memory.move(word, i, this.#pageForRow(), this.#filled);
         this.#appended(row);
@@ -332,6 +324,8 @@ export class RowLog implements RowStore {
     visit: (row: number, memory: PageMemory, page: number, index: number) => void = () => {},
   ): void {
     this.clear();
+    this.#numberBy(saved.numbers);
+    const created = saved.numbers?.next ?? this.rows;
     for (const entry of saved.segments) {
       const segment = openSegment(saved, entry, this.#pageBytes, this.#options.directory);
       const index = this.#segments.push(segment) - 1;
@@ -343,10 +337,11 @@ export class RowLog implements RowStore {
       this.#nextNumber = this.#numberAfter(entry.number);
       this.#reader.scan(segment, (word, page) => {
         for (let i = 0; i < this.#pageRows; i++) {
-          const row = this.#memory.rowAt(word, i);
-          if (row === NO_ROW) continue;
-          expect(row < this.rows, `it holds row ${row} of ${this.rows}`);
-          if (!holds(this.#shard, row)) continue;
+          const number = this.#memory.rowAt(word, i);
+          if (number === NO_ROW) continue;
+          expect(number < created, `it holds row ${number} of ${created}`);
+          const row = this.#rowOf(number);
+          if (row === NO_ROW || !holds(this.#shard, row)) continue;
           expect(this.#memory.isFinite(word, i), `row ${row} of all tables is not finite`);
           this.#moveTo(row, index, index * this.#segmentPages + page, i);
           visit(row, this.#memory, word, i);
@@ -359,6 +354,7 @@ export class RowLog implements RowStore {
     this.#writer.abandon(0);
     for (const segment of this.#segments) if (segment !== undefined) removeSegment(segment);
     this.#segments.length = 0;
+    this.#numberBy(undefined);
     this.#places.fill(0);
     this.#current = this.#page = -1;
     this.#filled = 0;
@@ -368,33 +364,5 @@ export class RowLog implements RowStore {
   [Symbol.dispose](): void {
     this.clear();
     this.#transfers[Symbol.dispose]();
-  }
-}
-
-function bufferPagesOf({ bytes }: PageShape): number {
-  return Math.max(2, Math.floor(GATHER_BYTES / bytes));
-}
-
-/** Pages of a segment, a multiple of a buffer's, so that a buffer never contains pages of two segments. */
-function segmentPagesOf(
-  { rows, recordWords, segmentBytes }: Pick<RowLogOptions, "rows" | "recordWords" | "segmentBytes">,
-  bufferPages: number,
-): number {
-  const shape = pageShape(recordWords);
-  const most = shape.bytes * Math.ceil(rows / shape.rows);
-  const bytes = segmentBytes ?? Math.max(MIN_SEGMENT_BYTES, Math.ceil(most / SEGMENTS));
-  return bufferPages * Math.max(1, Math.ceil(bytes / (bufferPages * shape.bytes)));
-}
-
-/** A row to be written contains a non-finite number. */
-export class NotFiniteRow extends HotsetError {
-  /** Name of the class. */
-  override name = "NotFiniteRow";
-  readonly row: number;
-
-  /** Thrown where the row is written. */
-  constructor(row: number, message: string) {
-    super(message, { code: "diverged" });
-    this.row = row;
   }
 }

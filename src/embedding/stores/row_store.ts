@@ -1,4 +1,5 @@
 /** The store of rows that do not fit in the fast memory. */
+import { HotsetError } from "../../errors.ts";
 
 /** Counters since the store was opened. */
 export interface StoreCounts {
@@ -23,8 +24,21 @@ export interface RowStore extends Disposable {
   readonly counts: Readonly<StoreCounts>;
   /** Fills records (count, recordWords) with rows `rows[0]` to `rows[count - 1]`. Throws HotsetError. */
   read(rows: Uint32Array, count: number, records: Float32Array): void;
-  /** Stores records (count, recordWords); the rows are distinct. Throws HotsetError, also if a word is not finite. */
+  /** Stores records (count, recordWords); the rows are distinct. Throws NotFiniteRow and HotsetError. */
   write(rows: Uint32Array, count: number, records: Float32Array): void;
   /** Forgets all written rows: every row has its initial value again. */
   clear(): void;
+}
+
+/** A row to be written contains a non-finite number. */
+export class NotFiniteRow extends HotsetError {
+  /** Name of the class. */
+  override name = "NotFiniteRow";
+  readonly row: number;
+
+  /** Thrown where the row is written. */
+  constructor(row: number, message: string) {
+    super(message, { code: "diverged" });
+    this.row = row;
+  }
 }

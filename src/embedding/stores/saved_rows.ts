@@ -10,15 +10,23 @@ export interface SavedShape {
   readonly stateWords: number;
 }
 
+/** Computes the initial values of rows in tables of this shape. */
+export function initialRowsOf(
+  { seed, numbers }: Pick<SavedRows, "seed" | "numbers">,
+  shape: Pick<SavedShape, "tableRows" | "dim">,
+): Pick<InitialRows, "write"> {
+  return numbers?.initialRows(shape.dim) ?? new InitialRows(shape, seed);
+}
+
 /** Words of records read at a time. */
 const CHUNK_WORDS = 8 << 20;
 
-function newLog({ seed }: SavedRows, shape: SavedShape): RowLog {
+function newLog(saved: SavedRows, shape: SavedShape): RowLog {
   return new RowLog({
     directory: undefined,
     rows: shape.tableRows.reduce((sum, count) => sum + count, 0),
     recordWords: shape.dim + shape.stateWords,
-    initial: initialRecords(shape, seed),
+    initial: initialRecords(initialRowsOf(saved, shape), shape),
   });
 }
 
@@ -77,7 +85,7 @@ export class SavedRowFile implements Disposable {
 export function loadSavedRows(saved: SavedRows, shape: SavedShape, weights: Float32Array, state: Float32Array): void {
   const { dim, stateWords } = shape;
   using log = newLog(saved, shape);
-  new InitialRows(shape, saved.seed).write(0, log.rows, weights, 0);
+  initialRowsOf(saved, shape).write(0, log.rows, weights, 0);
   state.fill(0);
   log.adopt(saved, (row, memory, page, index) => {
     memory.copy(page, index, weights, row * dim, 0, dim);

@@ -6,9 +6,12 @@ import { HotsetError } from "../../errors.ts";
 import { Mailbox } from "../../threads/mailbox.ts";
 import { initialRecords } from "../initialise.ts";
 import { rowsOf, type Shard, WHOLE } from "../shard.ts";
-import { MAX_SEGMENTS, NotFiniteRow, RowLog, type RowLogOptions } from "./row_log.ts";
-import type { RowStore, StoreCounts } from "./row_store.ts";
 import type { LogSegmentEntry, SavedRows } from "./log_segments.ts";
+import { MAX_SEGMENTS } from "./log_sizes.ts";
+import { RowLog, type RowLogOptions } from "./row_log.ts";
+import { RowNumbers } from "./row_numbers.ts";
+import { NotFiniteRow, type RowStore, type StoreCounts } from "./row_store.ts";
+import { initialRowsOf } from "./saved_rows.ts";
 
 /** The message that starts the thread. */
 export interface StoreOptions {
@@ -46,14 +49,18 @@ interface StoreMemory {
   readonly counts: Int32Array<SharedArrayBuffer>;
   /** Counters of the store, in the order of `COUNTS`. */
   readonly figures: Float64Array<SharedArrayBuffer>;
-  /** The segments that a job adopts or has sealed, as JSON of SavedRows: number of bytes, then the text. */
+  /** The segments that a job adopts or has sealed, as JSON of SavedRows without the numbers. */
   readonly saved: Uint8Array<SharedArrayBuffer>;
 }
 
-/** Positions in the mailbox: jobs begun and done, the non-finite row, the seed, the end flag, bytes of `saved`. */
-const BEGUN = 0, DONE = 1, ROW = 2, SEED = 3, STOP = 4, SAVED = 5, ENDED = 6, WORDS = 7;
-/** Commands, in place of a number of rows to write. */
-const CLEAR = -1, ADOPT = -2, SEAL = -3;
+/** Positions in the mailbox: jobs begun and done, the non-finite row, the argument of a command, the end flag. */
+const BEGUN = 0, DONE = 1, ROW = 2, ARGUMENT = 3, STOP = 4, ENDED = 5, WORDS = 6;
+/**
+ * Commands, in place of a number of rows to write: to forget all rows, whose initial values are then those of a seed; to
+ * take a part of the numbers of rows, a number of words in the list of written rows; to adopt the segments of a checkpoint,
+ * a number of bytes of `saved`; and to seal those of the store, which returns that.
+ */
+const CLEAR = -1, NUMBER = -2, ADOPT = -3, SEAL = -4;
 /** Bytes of `saved` for a directory, and for each segment. */
 const PATH_BYTES = 8192, ENTRY_BYTES = 80;
 /** Milliseconds to wait for the end of the thread, which may be in a read of a disk that does not answer. */
@@ -130,28 +137,36 @@ export class StoreThread implements Disposable {
 
   /** Begins a job that forgets all written rows: all have the initial values of this seed. */
   clear(seed: number): void {
-    this.settle();
-    this.#mailbox.put(SEED, seed);
-    this.begin(CLEAR, 0);
-    this.settle();
+    this.#execute(CLEAR, seed);
   }
 
   /** Begins with the rows of a checkpoint. Throws HotsetError if they cannot be read. */
-  adopt(saved: SavedRows): void {
+  adopt({ numbers, ...saved }: SavedRows): void {
     this.settle();
-    const { written } = new TextEncoder().encodeInto(JSON.stringify(saved), this.#memory.saved);
-    this.#mailbox.put(SAVED, written);
-    this.begin(ADOPT, 0);
-    this.settle();
+    const words = numbers?.words ?? new Uint32Array(0);
+    for (let first = 0; first < words.length;) {
+      const { written } = this.next;
+      const part = words.subarray(first, first + written.length);
+      written.set(part);
+      this.#execute(NUMBER, part.length);
+      first += part.length;
+    }
+    this.#execute(ADOPT, new TextEncoder().encodeInto(JSON.stringify(saved), this.#memory.saved).written);
   }
 
   /** Seals everything written, as segments that never change, in the directory of the store. */
-  seal(): Omit<SavedRows, "seed"> {
-    this.settle();
-    this.begin(SEAL, 0);
-    this.settle();
-    const segments: LogSegmentEntry[] = readText(this.#memory.saved, this.#mailbox.get(SAVED));
+  seal(): Pick<SavedRows, "directory" | "segments"> {
+    const segments: LogSegmentEntry[] = readText(this.#memory.saved, this.#execute(SEAL, 0));
     return { directory: this.#memory.options.directory!, segments };
+  }
+
+  /** Executes a command after all jobs, and returns its result. */
+  #execute(command: number, argument: number): number {
+    this.settle();
+    this.#mailbox.put(ARGUMENT, argument);
+    this.begin(command, 0);
+    this.settle();
+    return this.#mailbox.get(ARGUMENT);
   }
 
   /** Number of rows that the store is for. */
@@ -245,15 +260,16 @@ export function serveStore(
   const mailbox = new Mailbox(memory.mailbox);
   const { directory, shard, dim, stateWords } = options;
   const rows = options.tableRows.reduce((sum, count) => sum + count, 0);
-  let initial = initialRecords(options, 0);
-  const setSeed = (seed: number) => initial = initialRecords(options, seed);
+  const initialOf = (saved: Pick<SavedRows, "seed" | "numbers">) =>
+    initialRecords(initialRowsOf(saved, options), options);
+  let initial = initialOf({ seed: 0 });
   try {
     using store = open({
       ...{ directory, rows, shard, recordWords: dim + stateWords },
       initial: (row, records, at) => initial(row, records, at),
     });
     ready(store.name);
-    serve(store, memory, mailbox, setSeed);
+    serve(store, memory, mailbox, (saved) => initial = initialOf(saved));
   } catch (error) {
     mailbox.words[ROW] = error instanceof NotFiniteRow ? error.row : -1;
     mailbox.fail(error);
@@ -264,10 +280,11 @@ export function serveStore(
 
 function serve(
   store: SavedStore,
-  { counts, jobs, figures, saved }: StoreMemory,
+  { options, counts, jobs, figures, saved }: StoreMemory,
   mailbox: Mailbox,
-  setSeed: (seed: number) => void,
+  setInitial: (saved: Pick<SavedRows, "seed" | "numbers">) => void,
 ): void {
+  const parts: Uint32Array[] = [];
   for (let next = 0;; next++) {
     mailbox.wait(BEGUN, next);
     if (mailbox.get(STOP) !== 0) return;
@@ -276,13 +293,16 @@ function serve(
     const writing = counts[2 * at], reading = counts[2 * at + 1];
     if (writing === CLEAR) {
       store.clear();
-      setSeed(mailbox.get(SEED));
+      setInitial({ seed: mailbox.get(ARGUMENT) });
+    } else if (writing === NUMBER) {
+      parts.push(written.slice(0, mailbox.get(ARGUMENT)));
     } else if (writing === ADOPT) {
-      const from: SavedRows = readText(saved, mailbox.get(SAVED));
-      store.adopt(from);
-      setSeed(from.seed);
+      const from: SavedRows = readText(saved, mailbox.get(ARGUMENT));
+      const numbers = numbersOf(parts.splice(0), options.tableRows);
+      store.adopt({ ...from, numbers });
+      setInitial({ ...from, numbers });
     } else if (writing === SEAL) {
-      mailbox.put(SAVED, new TextEncoder().encodeInto(JSON.stringify(store.seal()), saved).written);
+      mailbox.put(ARGUMENT, new TextEncoder().encodeInto(JSON.stringify(store.seal()), saved).written);
     }
     if (writing > 0) store.write(written, writing, records);
     if (reading > 0) store.read(read, reading, records);
@@ -290,6 +310,18 @@ function serve(
     figures[DISK_BYTES] = store.diskBytes;
     mailbox.put(DONE, next + 1);
   }
+}
+
+/** The numbers in parts of their words; undefined if there is none. */
+function numbersOf(parts: readonly Uint32Array[], tableRows: readonly number[]): RowNumbers | undefined {
+  if (parts.length === 0) return undefined;
+  const words = new Uint32Array(parts.reduce((sum, part) => sum + part.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    words.set(part, at);
+    at += part.length;
+  }
+  return RowNumbers.from(words, tableRows, "the numbers of rows");
 }
 
 function readText<T>(text: Uint8Array, bytes: number): T {

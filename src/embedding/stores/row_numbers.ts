@@ -1,0 +1,208 @@
+/**
+ * Numbers of rows in the pages of a log. A row keeps its number for ever, while its position among all rows changes when
+ * tables grow or rows are dropped. The pages of a model therefore also serve the models that grow from it.
+ *
+ * In a model that has not grown the number of a row is its position. A growth gives the next numbers to its new rows.
+ * Numbers of dropped rows are not used again.
+ */
+import { HotsetError } from "../../errors.ts";
+import { InitialRows } from "../initialise.ts";
+import { NO_ROW } from "./row_page.ts";
+
+/** Where the rows of a model are after a growth. */
+export interface RowGrowth {
+  /**
+   * Consecutive global rows that were kept in their order: the first of them before the growth, and now. Rising; all
+   * other rows are new.
+   */
+  readonly kept: readonly { readonly from: number; readonly row: number; readonly rows: number }[];
+  /** By table, how far the number of a new row is above its id. */
+  readonly dropped: readonly number[];
+}
+
+/** Rows that were created together: those of the first model, or the new ones of a growth. */
+interface Generation {
+  /** Their initial values are those of this seed in tables of these rows. */
+  readonly seed: number;
+  readonly tableRows: readonly number[];
+  /** As in the growth; 0 in the first model. */
+  readonly dropped: readonly number[];
+}
+
+/**
+ * Words of a run of consecutive rows with consecutive numbers: its first row, and the number of that; the generation, and
+ * the first row's position when it was created.
+ */
+const ROW = 0, NUMBER = 1, GENERATION = 2, CREATED = 3, RUN_WORDS = 4;
+/** Words before the generations: the next number, the number of tables, and that of generations. */
+const HEADER_WORDS = 3;
+/** With more runs than these, and than one for so many rows, rows should be written again under new numbers. */
+const MANY_RUNS = 1 << 16, ROWS_OF_RUN = 64;
+
+/** The numbers of a model's rows. */
+export class RowNumbers {
+  /** One more than the largest number that any row has had. */
+  readonly next: number;
+  readonly #rows: number;
+  readonly #generations: readonly Generation[];
+  /** The runs, in the order of the rows. */
+  readonly #runs: Uint32Array;
+  /** Their first rows, and the end; their first numbers, rising; and which runs these are of. */
+  readonly #firstRows: Uint32Array;
+  readonly #firstNumbers: Uint32Array;
+  readonly #byNumber: Uint32Array;
+
+  private constructor(next: number, generations: readonly Generation[], runs: Uint32Array) {
+    this.next = next;
+    this.#rows = sum(generations.at(-1)!.tableRows);
+    this.#generations = generations;
+    this.#runs = runs;
+    const count = runs.length / RUN_WORDS;
+    this.#firstRows = Uint32Array.from(
+      { length: count + 1 },
+      (_, run) => run < count ? this.#word(run, ROW) : this.#rows,
+    );
+    const order = Uint32Array.from({ length: count }, (_, run) => run);
+    this.#byNumber = order.sort((a, b) => this.#word(a, NUMBER) - this.#word(b, NUMBER));
+    this.#firstNumbers = this.#byNumber.map((run) => this.#word(run, NUMBER));
+  }
+
+  /** Those of a model that has not grown. */
+  static first(seed: number, tableRows: readonly number[]): RowNumbers {
+    const dropped = tableRows.map(() => 0);
+    return new RowNumbers(sum(tableRows), [{ seed, tableRows, dropped }], new Uint32Array(RUN_WORDS));
+  }
+
+  /** Those of tables of these rows that `words`, read from `path`, describe. Throws HotsetError if they do not. */
+  static from(words: Uint32Array, tableRows: readonly number[], path: string): RowNumbers {
+    const [next, tables, count] = words;
+    let at = HEADER_WORDS;
+    const take = (length: number) => [...words.subarray(at, at += length)];
+    const generations: Generation[] = [];
+    while (generations.length < count && at < words.length) {
+      generations.push({ seed: take(1)[0], tableRows: take(tables), dropped: take(tables) });
+    }
+    const runs = words.slice(at);
+    const fits = JSON.stringify(generations.at(-1)?.tableRows) === JSON.stringify(tableRows);
+    const isWhole = generations.length === count && runs.length > 0 && runs.length % RUN_WORDS === 0;
+    const numbers = fits && isWhole ? new RowNumbers(next, generations, runs) : undefined;
+    if (numbers !== undefined && numbers.#areDistinct()) return numbers;
+    throw new HotsetError(`Cannot read ${path}: it does not number the rows of these tables`, { code: "damaged" });
+  }
+
+  /** True if dropped rows have left so many gaps that the numbers take too much memory. */
+  get areScattered(): boolean {
+    return this.#byNumber.length > Math.max(MANY_RUNS, this.#rows / ROWS_OF_RUN);
+  }
+
+  /** A description of all of this. */
+  get words(): Uint32Array {
+    const generations = this.#generations.map(({ seed, tableRows, dropped }) => [seed, ...tableRows, ...dropped]);
+    const [{ tableRows: { length: tables } }] = this.#generations;
+    const before = [this.next, tables, generations.length, ...generations.flat()];
+    const words = new Uint32Array(before.length + this.#runs.length);
+    words.set(before);
+    words.set(this.#runs, before.length);
+    return words;
+  }
+
+  /** True if every row has a number of its own, and was created in some generation. */
+  #areDistinct(): boolean {
+    let [row, number] = [0, 0];
+    for (const [i, run] of this.#byNumber.entries()) {
+      const rows = this.#endOf(run) - this.#firstRows[run];
+      const created = this.#generations[this.#word(run, GENERATION)];
+      if (rows <= 0 || this.#firstNumbers[i] < number || created === undefined) return false;
+      if (this.#word(run, CREATED) + rows > sum(created.tableRows)) return false;
+      number = this.#firstNumbers[i] + rows;
+      row += rows;
+    }
+    return row === this.#rows && number <= this.next && this.next < NO_ROW;
+  }
+
+  /** The numbers after a growth to tables of these rows, with the seed of new rows. Throws HotsetError. */
+  grown({ kept, dropped }: RowGrowth, tableRows: readonly number[], seed: number): RowNumbers {
+    const generations = [...this.#generations, { seed, tableRows, dropped }];
+    const runs: number[] = [];
+    let [row, next] = [0, this.next];
+    const createUntil = (end: number) => {
+      if (row < end) runs.push(row, next, generations.length - 1, row);
+      next += end - row;
+      row = end;
+    };
+    for (const { from, row: first, rows } of kept) {
+      createUntil(first);
+      for (let run = lastAtMost(this.#firstRows, from), old = from, end = from + rows; old < end; run++) {
+        const before = old - this.#firstRows[run];
+        runs.push(
+          row,
+          this.#word(run, NUMBER) + before,
+          this.#word(run, GENERATION),
+          this.#word(run, CREATED) + before,
+        );
+        const count = Math.min(this.#endOf(run), end) - old;
+        old += count;
+        row += count;
+      }
+    }
+    createUntil(sum(tableRows));
+    if (next < NO_ROW) return new RowNumbers(next, generations, Uint32Array.from(runs));
+    throw new HotsetError(`Cannot grow: ${next} rows have been created, and at most ${NO_ROW - 1} are supported`);
+  }
+
+  /** The number of a row. */
+  numberOf(row: number): number {
+    const run = lastAtMost(this.#firstRows, row);
+    return this.#word(run, NUMBER) + row - this.#firstRows[run];
+  }
+
+  /** The row with a number; `NO_ROW` if it was dropped, or no row has had the number. */
+  rowOf(number: number): number {
+    const i = lastAtMost(this.#firstNumbers, number);
+    const run = this.#byNumber[i];
+    const row = this.#firstRows[run] + number - this.#firstNumbers[i];
+    return number >= this.#firstNumbers[i] && row < this.#endOf(run) ? row : NO_ROW;
+  }
+
+  /** Computes the initial values of the rows. */
+  initialRows(dim: number): Pick<InitialRows, "write"> {
+    const created = this.#generations.map(({ seed, tableRows, dropped }) =>
+      new InitialRows({ tableRows, dim }, seed, dropped)
+    );
+    return {
+      write: (row, rows, weights, at) => {
+        for (let run = lastAtMost(this.#firstRows, row), end = row + rows; row < end; run++) {
+          const count = Math.min(this.#endOf(run), end) - row;
+          const first = this.#word(run, CREATED) + row - this.#firstRows[run];
+          created[this.#word(run, GENERATION)].write(first, count, weights, at);
+          row += count;
+          at += count * dim;
+        }
+      },
+    };
+  }
+
+  #word(run: number, word: number): number {
+    return this.#runs[run * RUN_WORDS + word];
+  }
+
+  /** The row after those of a run. */
+  #endOf(run: number): number {
+    return this.#firstRows[run + 1];
+  }
+}
+
+/** Index of the last of rising words that is at most `value`; 0 if none is. */
+function lastAtMost(words: Uint32Array, value: number): number {
+  let low = 0, high = words.length;
+  while (high - low > 1) {
+    const middle = (low + high) >>> 1;
+    if (words[middle] <= value) low = middle;
+    else high = middle;
+  }
+  return low;
+}
+
+function sum(counts: readonly number[]): number {
+  return counts.reduce((total, count) => total + count, 0);
+}
