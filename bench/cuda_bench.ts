@@ -15,7 +15,7 @@ import { type Buffer, Header, interactionWidth } from "../src/backend/backend.ts
 import { OPTIMIZER_NAMES, OPTIMIZERS, rowStateWords, writeStep } from "../src/optimizer/optimizers.ts";
 import type { CudaBackend } from "../src/backend/cuda/backend.ts";
 import type { Precision } from "../src/backend/cuda/gemm.ts";
-import { FusedLinear } from "../src/backend/cuda/fused_linear.ts";
+import { openFused } from "../src/backend/cuda/fused_linear.ts";
 import { Gemm } from "../src/backend/cuda/gemm.ts";
 import { ActivationKernels } from "../src/backend/cuda/kernels/activation.ts";
 import type { CudaDeviceKind } from "../src/backend/cuda/libraries.ts";
@@ -203,22 +203,23 @@ export function* measureTimes(backend: CudaBackend, sizes: BenchSizes, limits: L
     );
   }
 
-  const [weight, dWeight] = [0, 1].map(() => make(Math.max(...layers.map(([inputs, outputs]) => inputs * outputs))));
-  const lt = backend.device.libraries.blasLt();
+  const [weight, dWeight] = [0, 1].map(() =>
+    make(Math.max(...layers.map(([inputs, outputs]) => (inputs + 3) * outputs)))
+  );
   for (const precision of PRECISIONS) {
     const gemm = new Gemm(backend.device, precision);
-    const fused = lt && new FusedLinear(backend.device, lt, precision, gemm);
-    const shapes = new Map(layers.map((layer) => [layer.join("-"), layer]));
+    const fused = openFused(backend.device, "auto", precision, gemm);
+    // Layers as they are, and with the inputs to which the interaction pads them.
+    const widths = layers.flatMap(([inputs, outputs]) => [[inputs, outputs], [gemm.strideOf(inputs), outputs]]);
+    const shapes = new Map(widths.map((layer) => [layer.join("-"), layer]));
     for (const [inputs, outputs] of shapes.values()) {
       const flops = 2 * batchSize * inputs * outputs;
       const bytes = 4 * (batchSize * (inputs + outputs) + inputs * outputs);
       const product = (what: string, call: () => void) =>
         timeOf(`${what} ${inputs}-${outputs} ${precision}`, bytes, call, flops, precision);
       yield product("y = x W'", () => gemm.timesTransposed(batchSize, outputs, inputs, x, weight, y));
-      const layer = { inputs, outputs, activation: "relu" } as const;
-      if (fused?.forward(layer, batchSize, x, weight, bias, y)) {
-        yield product("y = relu(x W' + b)", () => fused.forward(layer, batchSize, x, weight, bias, y));
-      }
+      const forward = () => fused?.forward("relu", batchSize, inputs, outputs, x, weight, bias, y) ?? false;
+      if (forward()) yield product("y = relu(x W' + b)", forward);
       yield product("dW = dY' x", () => gemm.transposedTimes(outputs, inputs, batchSize, dY, x, dWeight));
       yield product("dX = dY W", () => gemm.times(batchSize, inputs, outputs, dY, weight, dX));
     }

@@ -162,7 +162,9 @@ export function multiply(device: DeviceState, doing: string, p: Product): void {
       let sum = 0;
       for (let l = 0, x = i * k, y = j * k; l < k; l++) sum += left[x++] * right[y++];
       const at = j * p.ldc + i;
-      const value = p.alpha * sum + (p.beta === 0 ? 0 : p.beta * c[at]) + (bias === undefined ? 0 : bias[i]);
+      // The sum is that of a GPU, in f32, before an epilogue adds the bias.
+      const value = Math.fround(p.alpha * sum + (p.beta === 0 ? 0 : p.beta * c[at])) +
+        (bias === undefined ? 0 : bias[i]);
       c[at] = epilogue?.relu && value < 0 ? 0 : value; // NaN stays NaN
     }
   }

@@ -132,6 +132,12 @@ export interface Backend extends Disposable {
   repeatable(sequence: () => void): () => void;
 
   /**
+   * The stride of rows of `width` values that an interaction computes for a linear layer. It is larger than `width` where
+   * products of more inputs are faster: `linear` may multiply the zeros behind the values too.
+   */
+  strideOf(width: number): number;
+
+  /**
    * Announces the buffers of a layer before its first `linear`, x for the most samples: a backend that needs memory
    * besides them allocates it now, so that no step does.
    */

@@ -130,6 +130,11 @@ export class CountingBackend implements HostBackend {
     return sequence;
   }
 
+  /** Padding is not counted. */
+  strideOf(width: number): number {
+    return width;
+  }
+
   prepareLinear(shape: LinearShape, x: Buffer, weight: Buffer): void {
     this.#operands?.prepare(shape, x, weight);
   }

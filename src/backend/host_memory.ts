@@ -30,6 +30,7 @@ export abstract class HostMemory implements
     | "floats"
     | "share"
     | "attach"
+    | "strideOf"
     | "prepareLinear"
     | "stepAttention"
   > {
@@ -90,6 +91,11 @@ export abstract class HostMemory implements
   }
 
   synchronize(): void {}
+
+  /** Rows are consecutive. */
+  strideOf(width: number): number {
+    return width;
+  }
 
   /** No operation needs memory besides its buffers. */
   prepareLinear(_shape: LinearShape, _x: Buffer, _weight: Buffer): void {}

@@ -52,7 +52,7 @@ export async function openHost(options: HostOptions): Promise<HostBackend> {
 export interface DeviceOptions {
   readonly device: "cuda" | "emulated";
   readonly precision: "fp32" | "tf32" | "bf16";
-  readonly activations: "ptx" | "cudnn" | "cublaslt";
+  readonly activations: "auto" | "ptx" | "cudnn" | "cublaslt";
   /** Number of the device, from 0; default 0. */
   readonly ordinal?: number;
 }

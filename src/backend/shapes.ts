@@ -15,6 +15,11 @@ export interface LinearShape {
   readonly outputs: number;
   /** Activation of the output. */
   readonly activation: Activation;
+  /**
+   * Words from a row of the input, and of its gradient, to the next; default `inputs`. Words behind the inputs are 0 in the
+   * input, and may be overwritten in its gradient. Only strides that `Backend.strideOf` returned are permitted.
+   */
+  readonly stride?: number;
 }
 
 /** The interaction of `tables` pooled vectors and, if there is one, a bottom vector, all of length `dim`. */
@@ -27,6 +32,8 @@ export interface InteractionShape {
   readonly tables: number;
   /** Length of each vector. */
   readonly dim: number;
+  /** Words from a row of the output, and of its gradient, to the next; default the columns. The others are not touched. */
+  readonly stride?: number;
 }
 
 /** Number of vectors of a sample that are copied to the output: with `dot` only the bottom vector, if there is one. */

@@ -23,8 +23,11 @@ export interface PlacementConfig {
   blas: "auto" | "openblas" | "onednn" | "ort" | "wasm";
   /** Precision of the operands of matrix products; tf32 on devices only. */
   precision: "fp32" | "tf32" | "bf16";
-  /** Implementation of activations on a device: a kernel after each product, cuDNN, or the product itself by cuBLASLt. */
-  activations: "ptx" | "cudnn" | "cublaslt";
+  /**
+   * Implementation of activations on a device: a kernel after each product, cuDNN, or the product itself by cuBLASLt. `auto`
+   * is cublaslt where it is installed, else ptx; the name of the device in the record of a run says which.
+   */
+  activations: "auto" | "ptx" | "cudnn" | "cublaslt";
   /** Number of workers; null for one per core. */
   ranks: number | null;
   /**
@@ -74,11 +77,13 @@ const onCpuRule: Rule = ({ blas, mode, device }, line) => {
 const precisionRule: Rule = (config, line) => config.precision === "tf32" ? onDeviceRule(config, line) : undefined;
 
 /** For options about computing on a device; `--device auto` may be a CPU. */
-const activationsRule: Rule = (config, line) =>
-  onDeviceRule(config, line) ??
+const activationsRule: Rule = (config, line) => {
+  if (config.activations === "auto") return undefined; // the same as no option
+  return onDeviceRule(config, line) ??
     (config.device === "auto" && line !== undefined && collectiveOf(line) !== "nccl"
       ? "with --device auto: that may be the CPU, where it has no effect; choose --device cuda"
       : undefined);
+};
 
 /** Modes cpu and cached store rows on disk. */
 const memoryRule: Rule = ({ mode }, line) => {
@@ -129,8 +134,9 @@ export const PLACEMENT_OPTIONS: OptionsOf<PlacementConfig> = {
     rules: [precisionRule],
   }),
   activations: option("--activations <name>", "implementation of activations on a device", {
-    type: oneOf(["ptx", "cudnn", "cublaslt"]),
-    default: "ptx",
+    type: oneOf(["auto", "ptx", "cudnn", "cublaslt"]),
+    default: "auto",
+    shown: "auto: cublaslt if it is installed, else ptx",
     rules: [activationsRule],
   }),
   ranks: option("--ranks <n>", "number of ranks: CPU workers or GPUs", {

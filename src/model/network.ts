@@ -34,6 +34,8 @@ export interface NetworkInputs {
 interface Activations {
   readonly values: Buffer;
   readonly gradients: Buffer | undefined;
+  /** Words from a row to the next. */
+  readonly stride: number;
 }
 
 /**
@@ -48,6 +50,12 @@ function addedInputs(layers: readonly PlacedLayer[]): boolean[][] {
     return added;
   };
   return layers.toReversed().map(({ inputs }) => inputs.toReversed().map(isAdded).toReversed()).toReversed();
+}
+
+/** True if the rows of the layer's output may be padded: the layer and its only reader take padded rows. */
+function mayPad({ layer, output }: PlacedLayer, layers: readonly PlacedLayer[]): boolean {
+  const readers = layers.filter(({ inputs }) => inputs.includes(output));
+  return layer.writesPadded === true && readers.length === 1 && readers[0].layer.readsPadded === true;
 }
 
 /** The activations of all layers, and the forward and backward pass. */
@@ -75,10 +83,13 @@ export class Network {
     const { device } = memory;
     this.#plan = plan;
     this.#memory = memory;
-    for (const { output } of plan.layers) {
+    for (const placed of plan.layers) {
+      const { output } = placed;
+      const stride = mayPad(placed, plan.layers) ? device.strideOf(output.width) : output.width;
       this.#activations.set(output, {
-        values: device.allocate(samples * output.width, "activations"),
-        gradients: device.allocate(samples * output.width, "gradients of activations"),
+        values: device.allocate(samples * stride, "activations"),
+        gradients: device.allocate(samples * stride, "gradients of activations"),
+        stride,
       });
     }
     this.#parameters = plan.layers.map(({ parameters }) => {
@@ -112,18 +123,15 @@ export class Network {
   bind({ dense, pooled, offsets, pooledGradients, step }: NetworkInputs): BoundLayer {
     const { device, poll } = this.#memory;
     const { inputs: outside, layers } = this.#plan;
-    const activations = new Map<Value, Activations>([
-      ...this.#activations,
-      ...(outside.dense === undefined ? [] : [[outside.dense, { values: dense, gradients: undefined }] as const]),
-      ...(outside.pooled === undefined
-        ? []
-        : [[outside.pooled, { values: pooled, gradients: pooledGradients }] as const]),
-      ...(outside.bagSizes === undefined
-        ? []
-        : [[outside.bagSizes, { values: offsets!, gradients: undefined }] as const]),
-    ]);
+    const activations = new Map(this.#activations);
+    const put = (value: Value | undefined, values: Buffer | undefined, gradients?: Buffer) => {
+      if (value !== undefined) activations.set(value, { values: values!, gradients, stride: value.width });
+    };
+    put(outside.dense, dense);
+    put(outside.pooled, pooled, pooledGradients);
+    put(outside.bagSizes, offsets);
     const bound = layers.map(({ layer, inputs, output }, i) => {
-      const { values, gradients: dValues } = activations.get(output)!;
+      const { values, gradients: dValues, stride } = activations.get(output)!;
       const sums = inputs.flatMap((input, place) =>
         this.#added[i][place]
           ? [{ width: input.width, part: this.#parts[place]!, sum: activations.get(input)!.gradients! }]
@@ -135,10 +143,12 @@ export class Network {
         inputGradients: inputs.map((input, place) =>
           this.#added[i][place] ? this.#parts[place] : activations.get(input)!.gradients
         ),
+        inputStrides: inputs.map((input) => activations.get(input)!.stride),
         parameters: this.#parameters[i].values,
         parameterGradients: this.#parameters[i].gradients,
         output: values,
         outputGradient: dValues!,
+        outputStride: stride,
         step,
       });
       return {

@@ -63,7 +63,7 @@ class CountedGroup extends HostGroup implements ProcessGroup {
 
 /**
  * Allocates the state of a run and all its ranks on counting backends. Not counted are the process itself with its code
- * and libraries, the readers of data, and scratch memory of kernels.
+ * and libraries, the readers of data, scratch memory of kernels, and rows that a device pads (`Backend.strideOf`).
  */
 export function countMemory(options: CountOptions): CountedMemory {
   const { host, device } = openCounted(options);

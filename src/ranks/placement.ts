@@ -33,7 +33,7 @@ export type PlacementConfig =
 /** An option of the configuration that only a device supports; undefined if the CPU supports all. */
 function onlyOnDevice({ precision, activations }: PlacementConfig): string | undefined {
   if (precision === "tf32") return `precision ${precision}`;
-  return activations === "ptx" ? undefined : `activations ${activations}`;
+  return activations === "auto" || activations === "ptx" ? undefined : `activations ${activations}`;
 }
 
 /**

@@ -97,7 +97,9 @@ export async function sweep(
 
 /** Throws UsageError if a run that exists has other options, except those that a run may choose when it begins. */
 function expectSameOptions(before: RunSummary, { config }: SweepRun, folder: string): void {
-  const chosen = (key: string) => key === "mode" && config.mode === "auto" || key === "ranks" && config.ranks === null;
+  const chosen = (key: string) =>
+    key === "mode" && config.mode === "auto" || key === "ranks" && config.ranks === null ||
+    key === "activations" && config.activations === "auto"; // ptx in runs before that was the default
   const [other] = differingOptions([before.config, config]).filter((key) => !chosen(key));
   if (other === undefined) return;
   throw new UsageError(

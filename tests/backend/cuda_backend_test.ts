@@ -1,6 +1,6 @@
 /** Memory, transfers, recorded sequences and errors of the CUDA backend. */
 import assert from "node:assert/strict";
-import { Header, HEADER_WORDS } from "../../src/backend/backend.ts";
+import { type Buffer, Header, HEADER_WORDS } from "../../src/backend/backend.ts";
 import { CudaBackend } from "../../src/backend/cuda/backend.ts";
 import { CudaDevice } from "../../src/backend/cuda/device.ts";
 import type { CudaLibraries } from "../../src/backend/cuda/libraries.ts";
@@ -10,6 +10,7 @@ import { cudaFindings } from "../../src/backend/cuda/findings.ts";
 import { openCuda } from "../../src/backend/cuda/open.ts";
 import { ReferenceBackend } from "../../src/backend/reference/reference.ts";
 import { CudaError } from "../../ffi/cuda_error.ts";
+import { LibraryError } from "../../ffi/library.ts";
 import { HotsetError } from "../../src/errors.ts";
 import { resolveConfig, type TrainConfig } from "../../src/config/config.ts";
 import { expectPlacement } from "../../src/ranks/placement.ts";
@@ -196,10 +197,10 @@ Deno.test("the same inputs give the same bits", () => {
 });
 
 /** A layer of 2 samples, 3 inputs and 2 outputs, by kernels, and by cuBLASLt as `change` leaves it; and its launches. */
-function layerBy(change: (libraries: CudaLibraries) => Partial<CudaLibraries>) {
-  return (["ptx", "cublaslt"] as const).map((activations) => {
+function layerBy(change: (libraries: CudaLibraries) => Partial<CudaLibraries>, other: "auto" | "cublaslt" = "auto") {
+  return (["ptx", other] as const).map((activations) => {
     const device = new CudaDevice("emulated");
-    if (activations === "cublaslt") Object.assign(device.libraries, change({ ...device.libraries }));
+    if (activations !== "ptx") Object.assign(device.libraries, change({ ...device.libraries }));
     using backend = new CudaBackend(device, "fp32", activations);
     const operand = (values: number[]) => {
       const buffer = backend.allocate(values.length, "operand");
@@ -225,13 +226,44 @@ Deno.test("cuBLASLt adds the bias and keeps NaN through ReLU in the launch of a 
   assert.match(lt.name, /^emulated device, fp32, cuBLASLt \d+\.\d+\.\d+$/);
 });
 
+Deno.test("cuBLASLt chooses an algorithm once for equal operands: not for another layer, batch size or slot", () => {
+  const device = new CudaDevice("emulated");
+  const lt = device.libraries.blasLt();
+  let chosen = 0;
+  const counted = (...values: Parameters<typeof lt.cublasLtMatmulAlgoGetHeuristic>) => {
+    chosen++;
+    lt.cublasLtMatmulAlgoGetHeuristic(...values);
+  };
+  Object.assign(device.libraries, { blasLt: () => ({ ...lt, cublasLtMatmulAlgoGetHeuristic: counted }) });
+  using backend = new CudaBackend(device, "fp32", "auto");
+  const [weight, bias, x, other, y, z] = [12, 4, 24, 24, 32, 32].map((words) => backend.allocate(words, "operand"));
+  const shape = { inputs: 3, outputs: 4, activation: "relu" } as const;
+  const run = (samples: number, x: Buffer, y: Buffer, activation: "relu" | "identity" = "relu") => {
+    const before = chosen;
+    backend.linear({ ...shape, activation }, samples, x, weight, bias, y);
+    return chosen - before;
+  };
+  const all = () => [run(8, x, y), run(7, x, y), run(8, other, y), run(8, x, z), run(8, x, y, "identity")];
+  assert.deepEqual(all(), [1, 1, 1, 1, 1]);
+  assert.deepEqual(all(), [0, 0, 0, 0, 0]);
+});
+
 Deno.test("without cuBLASLt, or where it has no algorithm, the kernel adds the bias; the name tells the first", () => {
-  const [own, missing] = layerBy(() => ({ blasLt: () => undefined }));
+  const without = {
+    blasLt: () => {
+      throw new LibraryError("Cannot load cuBLASLt", []);
+    },
+  };
+  const [own, missing] = layerBy(() => without);
   assert.deepEqual([missing.values, missing.launches], [own.values, own.launches]);
-  assert.equal(missing.name, "emulated device, fp32, no cuBLASLt");
+  assert.equal(missing.name, "emulated device, fp32");
+  assert.throws(() => layerBy(() => without, "cublaslt"), {
+    name: "HotsetError",
+    message: "Cannot use activations cublaslt: Cannot load cuBLASLt\n--activations ptx does not need it.",
+  });
   const withHeuristic = (heuristic: () => void) =>
     layerBy((libraries) => ({
-      blasLt: () => ({ ...libraries.blasLt()!, cublasLtMatmulAlgoGetHeuristic: heuristic }),
+      blasLt: () => ({ ...libraries.blasLt(), cublasLtMatmulAlgoGetHeuristic: heuristic }),
     }))[1];
   const refused = withHeuristic(() => {
     throw new HotsetError("refused", { cause: new CudaError("heuristic", 15, "NOT_SUPPORTED", "refused") });

@@ -18,7 +18,7 @@ import { testDevice } from "../support/cuda_device.ts";
 import { specialValues } from "./special_values.ts";
 import { onlyInAll } from "../support/series.ts";
 
-const cuda = openCuda({ device: testDevice });
+const cuda = openCuda({ device: testDevice, activations: "ptx" });
 const cudnn = openCuda({ device: testDevice, activations: "cudnn" });
 const lt = openCuda({ device: testDevice, activations: "cublaslt" });
 const reference = new ReferenceBackend();

@@ -28,6 +28,8 @@ function refusal(of: CommandLine): string | undefined {
   }
 }
 
+/** Values that are not the same as no option. */
+const CHOSEN = { blas: "ort", activations: "cudnn", out: "run" };
 /** Options that only act with --negatives. */
 const WITH_NEGATIVES = ["--item", "--negative-power", "--negative-seed"];
 
@@ -37,7 +39,7 @@ Deno.test("a refusal names the option and a way out; what a mode or device leave
     for (const device of DEVICES) {
       for (const precision of ["fp32", "tf32", "bf16"]) {
         for (const option of TRAIN) {
-          const message = refusal(line("train", [option], { mode, device, precision, blas: "ort", out: "run" }, []));
+          const message = refusal(line("train", [option], { mode, device, precision, ...CHOSEN }, []));
           const cpu = mode === "cpu" || device === "cpu";
           const refused =
             (hot.includes(option) && mode !== "fae" && !(option === "--hot-memory" && mode === "cached")) ||
@@ -141,7 +143,7 @@ Deno.test("options that contradict each other are refused, and act without the o
     ["--memory", "--collective", { memory: { share: 0.1 }, collective: "nccl" }, /with --collective nccl: only CPUs/],
     ["--ranks", "--collective", { collective: "nccl" }, /with --collective nccl: mpirun sets the number of ranks$/],
     ["--precision", "--collective", { collective: "mpi", precision: "tf32" }, /choose --collective nccl$/],
-    ["--activations", "--collective", { collective: "mpi" }, /choose --collective nccl$/],
+    ["--activations", "--collective", { collective: "mpi", activations: "ptx" }, /choose --collective nccl$/],
   ];
   for (const [option, other, values, reason] of cases) {
     assert.match(refusal(line("train", [option, other], values)) ?? "", reason);
@@ -155,7 +157,8 @@ Deno.test("options that contradict each other are refused, and act without the o
     ["--patience", { patience: 2, epochs: 1, testFreq: 100 }],
     ["--lr-decay-start-step", { lrNumDecaySteps: 5 }],
     ["--scaling", { collective: "mpi" }],
-    ["--activations", { collective: "nccl" }],
+    ["--activations", { collective: "nccl", activations: "ptx" }],
+    ["--activations", { device: "cpu", activations: "auto" }],
     ["--precision", { device: "auto", precision: "tf32" }],
     ["--precision", { device: "cpu", precision: "bf16" }],
     ["--precision", { collective: "mpi", precision: "bf16" }],

@@ -60,7 +60,8 @@ void multiply(Stream& stream, const char* name, int m, int n, int k, float alpha
         double sum = 0;
         for (int l = 0; l < k; l++) sum += x[l] * y[l];
         float& word = c[size_t(j) * ldc + i];
-        double value = alpha * sum + (beta == 0 ? 0 : beta * word) + (epilogue.bias == nullptr ? 0 : epilogue.bias[i]);
+        float product = alpha * sum + (beta == 0 ? 0 : beta * word);  // as a GPU has it before an epilogue adds the bias
+        double value = double(product) + (epilogue.bias == nullptr ? 0 : epilogue.bias[i]);
         word = epilogue.isRelu && value < 0 ? 0 : value;
       }
     }

@@ -16,6 +16,7 @@ const FILES = {
   },
   "calls that fail": { file: "cuda_standin/fault_cases.ts", options: {} },
   "2 and 4 GPUs": { file: "ranks/device_ranks_slow_test.ts", options: { devices: 4, delay: 100 } },
+  "padded inputs": { file: "backend/cuda_padding_test.ts", options: { delay: 50 } },
   "transfers, captures and faults": { file: "backend/cuda_backend_test.ts", options: { delay: 500 } },
 } satisfies Record<string, { file: string; options: StandInOptions }>;
 
@@ -41,35 +42,30 @@ for (const [name, { file, options }] of Object.entries(FILES)) {
   });
 }
 
-testStandIn("a run whose layers were fused by cuBLASLt tells when it resumes without that library", async () => {
-  using place = new Workplace();
-  place.log("log.tsv", 600);
-  const flags = [
-    "--mode",
-    "gpu",
-    "--device",
-    "cuda",
-    "--activations",
-    "cublaslt",
-    "--batch-size",
-    "64",
-    ...TINY_MODEL,
-    "--ranks",
-    "1",
-  ];
-  const environment = standInEnvironment();
-  const run = async (variables: Record<string, string>, ...args: string[]) => {
-    const { code, stdout, stderr } = await place.start(["train", ...args], variables).output();
-    const text = new TextDecoder().decode(stdout) + new TextDecoder().decode(stderr);
-    assert.equal(code, 0, text);
-    return text;
-  };
-  const name = /Training on .*, fp32, cuBLASLt 12\.0\.0 with 1 rank/;
-  assert.match(await run(environment, "log.tsv", "--out", "run", ...flags), name);
-  const without = { ...environment, HOTSET_CUBLASLT: "/no/such/library.so" };
-  const resumed = await run(without, "--resume", "--out", "run");
-  assert.match(resumed, /Continuing with .*, fp32, no cuBLASLt instead of .*, fp32, cuBLASLt 12\.0\.0: the last bits/);
-});
+testStandIn(
+  "layers are fused by cuBLASLt where it is installed: runs record it, and tell when they resume without it",
+  async () => {
+    using place = new Workplace();
+    place.log("log.tsv", 600);
+    const flags = ["--mode", "gpu", "--device", "cuda", "--batch-size", "64", ...TINY_MODEL, "--ranks", "1"];
+    const environment = standInEnvironment();
+    const run = async (status: number, variables: Record<string, string>, ...args: string[]) => {
+      const { code, stdout, stderr } = await place.start(["train", ...args], variables).output();
+      const text = new TextDecoder().decode(stdout) + new TextDecoder().decode(stderr);
+      assert.equal(code, status, text);
+      return text;
+    };
+    const name = /Training on .*, fp32, cuBLASLt 12\.0\.0 with 1 rank/;
+    assert.match(await run(0, environment, "log.tsv", "--out", "run", ...flags), name);
+    const without = { ...environment, HOTSET_CUBLASLT: "/no/such/library.so" };
+    const resumed = await run(0, without, "--resume", "--out", "run");
+    assert.match(resumed, /Continuing with .*, fp32 instead of .*, fp32, cuBLASLt 12\.0\.0: the last bits/);
+    assert.match(await run(0, without, "log.tsv", "--out", "ptx", ...flags), /Training on .*, fp32 with 1 rank/);
+    const refused = await run(1, without, "log.tsv", "--out", "none", ...flags, "--activations", "cublaslt");
+    assert.match(refused, /^error: Cannot use activations cublaslt: Cannot load cuBLASLt.*\n.*no\/such\/library\.so/m);
+    assert.match(refused, /--activations ptx does not need it/);
+  },
+);
 
 /** What fails on the second of two GPUs, while the first waits for it: a call, a kernel, a copy, an exchange. */
 const PEERS = [

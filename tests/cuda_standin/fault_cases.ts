@@ -43,7 +43,7 @@ async function errorOf(
 ): Promise<Error | undefined> {
   const config = resolveConfig("kaggle", {
     ...{ mode, device: "cuda", optimizer: "adagrad", dim: 8, bottom: [8], top: [8, 1], batchSize: 32, ranks: 1 },
-    ...(mode === "fae" ? { hotMemory: 12_000, activations: "cublaslt" } : {}),
+    ...(mode === "fae" ? { hotMemory: 12_000 } : { activations: "ptx", precision: "tf32" }),
   });
   const out = directory.join(`run-${crypto.randomUUID()}`);
   standIn.standin_fail(cString(fail.name), fail.number, fail.code, -1);

@@ -34,7 +34,8 @@ async function open(
 ) {
   const hostOptions = await cpuOptions("wasm");
   const host = await openHost(hostOptions);
-  const device = openCuda({ device: testDevice, emulated: { copiesFirst: config.seed % 3 === 1 } });
+  const { precision, seed } = config;
+  const device = openCuda({ device: testDevice, precision, emulated: { copiesFirst: seed % 3 === 1 } });
   const { mostDistinct } = layout.body;
   const options = { plan: planFor(config, dataset), batchShape: layout.shape, ranks: 1, device, host, mostDistinct };
   if (extraSlots === undefined) return new LocalRank(allocateTrainState({ ...options, tablesOnDevice: true }));

@@ -117,7 +117,7 @@ for (const { mode, optimizer, kind, bags } of RUNS) {
       if (mode !== "hybrid") assert.equal(exchangeKind(layout.shape, mostDistinct, ranks), kind);
       const several = await train(directory, dataset, config);
       assert.equal(several.result.ranks, ranks);
-      assert.match(several.result.device, testDevice === "emulated" ? /^emulated device/ : /, fp32$/);
+      assert.match(several.result.device, testDevice === "emulated" ? /^emulated device/ : /, fp32/);
       const error = largestError(several.losses, one.losses);
       assert.ok(error <= 1e-5, `${ranks} ranks: ${error}`);
       assert.ok(Math.abs(several.result.auc - one.result.auc) < 1e-3);

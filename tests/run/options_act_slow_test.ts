@@ -5,7 +5,7 @@ const ON_DEVICE = [
   { option: "--precision", layer: { precision: "tf32" } },
   { option: "--precision", layer: { precision: "bf16" } },
   { option: "--activations", layer: { activations: "cudnn" } },
-  { option: "--activations", layer: { activations: "cublaslt" } },
+  { option: "--activations", layer: { activations: "ptx" } },
 ] as const;
 
 for (const mode of ["hybrid", "gpu", "fae"] as const) {

@@ -16,11 +16,12 @@ import type {
 import type { OptimizerName } from "../../optimizer/optimizers.ts";
 import { ActivationKernels } from "./kernels/activation.ts";
 import { CudaCommunicator } from "./communicator.ts";
+import { copyColumns } from "./copy_columns.ts";
 import { CudnnActivations } from "./cudnn_activations.ts";
 import type { CudaDevice } from "./device.ts";
 import { CudaDownload } from "./download.ts";
-import { type DeviceBuffer, own } from "./memory.ts";
-import { FusedLinear } from "./fused_linear.ts";
+import { own } from "./memory.ts";
+import { type ActivationLibrary, type FusedLinear, openFused } from "./fused_linear.ts";
 import { Dropout } from "./kernels/dropout.ts";
 import { Elementwise } from "./kernels/elementwise.ts";
 import { Factorise } from "./kernels/factorise.ts";
@@ -29,18 +30,12 @@ import { Gather } from "./kernels/gather.ts";
 import { Gemm, type Precision } from "./gemm.ts";
 import { Loss } from "./kernels/loss.ts";
 import { MeanOfBags } from "./kernels/mean_of_bags.ts";
+import { isPadded, PaddedWeights } from "./padded_weights.ts";
 import { Scatter } from "./kernels/scatter.ts";
 import { StepKernels } from "./kernels/steps.ts";
 import { Transfers } from "./transfers.ts";
 import { UpdateDense } from "./kernels/update_dense.ts";
 import { UpdateRows } from "./kernels/update_rows.ts";
-
-/**
- * Implementation of bias and activation: Hotset's kernel after a product; cuDNN, after a kernel that adds the bias; or
- * the product itself, by cuBLASLt (identity and ReLU, forward; Hotset's kernel does the rest, and everything if the
- * library is not installed).
- */
-export type ActivationLibrary = "ptx" | "cudnn" | "cublaslt";
 
 /** A backend whose buffers are in device memory. Created by `openCuda`. */
 export class CudaBackend implements DeviceBackend {
@@ -49,6 +44,7 @@ export class CudaBackend implements DeviceBackend {
   readonly stepAttention: StepKernels;
   readonly #transfers: Transfers;
   readonly #gemm: Gemm;
+  readonly #padded: PaddedWeights;
   readonly #activations: ActivationKernels;
   readonly #cudnn: CudnnActivations | undefined;
   readonly #fused: FusedLinear | undefined;
@@ -69,13 +65,13 @@ export class CudaBackend implements DeviceBackend {
     this.device = opening.use(device);
     this.#transfers = new Transfers(device);
     this.#gemm = new Gemm(device, precision);
+    this.#padded = new PaddedWeights(device);
     this.#activations = new ActivationKernels(device);
     this.#cudnn = activations === "cudnn" ? new CudnnActivations(device) : undefined;
-    const lt = activations === "cublaslt" ? device.libraries.blasLt() : undefined;
-    this.#fused = lt && new FusedLinear(device, lt, precision, this.#gemm);
+    this.#fused = openFused(device, activations, precision, this.#gemm);
     // A run records the name, and a resumed run compares it.
-    const library = { ptx: "", cudnn: ", cuDNN", cublaslt: `, ${this.#fused?.name ?? "no cuBLASLt"}` }[activations];
-    this.name = `${device.name}, ${precision}${library}`;
+    const library = this.#fused?.name ?? (this.#cudnn && "cuDNN");
+    this.name = [device.name, precision, ...(library === undefined ? [] : [library])].join(", ");
     this.#elementwise = new Elementwise(device);
     this.#dropout = new Dropout(device);
     this.#gather = new Gather(device);
@@ -149,16 +145,24 @@ export class CudaBackend implements DeviceBackend {
     };
   }
 
-  prepareLinear(): void {}
+  strideOf(width: number): number {
+    return this.#gemm.strideOf(width);
+  }
+
+  prepareLinear(shape: LinearShape, _x: Buffer, weight: Buffer): void {
+    if (isPadded(shape)) this.#padded.prepare(shape, own(weight));
+  }
 
   linear(shape: LinearShape, samples: number, x: Buffer, weight: Buffer, bias: Buffer | undefined, y: Buffer): void {
-    const { inputs, outputs, activation } = shape;
-    if (bias !== undefined && this.#fused?.forward(shape, samples, own(x), own(weight), own(bias), own(y))) return;
-    this.#gemm.timesTransposed(samples, outputs, inputs, own(x), own(weight), own(y));
-    if (bias === undefined) return;
+    const { outputs, activation, stride = shape.inputs } = shape;
+    const weights = isPadded(shape) ? this.#padded.copy(shape, own(weight)) : own(weight);
+    const X = own(x), Y = own(y), B = bias && own(bias);
+    if (B !== undefined && this.#fused?.forward(activation, samples, stride, outputs, X, weights, B, Y)) return;
+    this.#gemm.timesTransposed(samples, outputs, stride, X, weights, Y);
+    if (B === undefined) return;
     const fused = this.#cudnn === undefined ? activation : "identity";
-    this.#activations.forward(fused, samples, outputs, own(y), own(bias));
-    this.#cudnn?.forward(activation, samples * outputs, own(y));
+    this.#activations.forward(fused, samples, outputs, Y, B);
+    this.#cudnn?.forward(activation, samples * outputs, Y);
   }
 
   linearBackward(
@@ -172,14 +176,19 @@ export class CudaBackend implements DeviceBackend {
     dWeight: Buffer,
     dBias: Buffer | undefined,
   ): void {
-    const { inputs, outputs, activation } = shape;
+    const { outputs, activation, stride = shape.inputs } = shape;
     if (dBias !== undefined) {
       this.#cudnn?.backward(activation, samples * outputs, own(y), own(dY));
       const fused = this.#cudnn === undefined ? activation : "identity";
       this.#activations.backward(fused, samples, outputs, own(y), own(dY), own(dBias));
     }
-    this.#gemm.transposedTimes(outputs, inputs, samples, own(dY), own(x), own(dWeight));
-    if (dX !== undefined) this.#gemm.times(samples, inputs, outputs, own(dY), own(weight), own(dX));
+    const padded = isPadded(shape);
+    const dWeights = padded ? this.#padded.gradient(shape) : own(dWeight);
+    this.#gemm.transposedTimes(outputs, stride, samples, own(dY), own(x), dWeights);
+    if (padded) this.#padded.takeGradient(shape, own(dWeight));
+    if (dX === undefined) return;
+    const weights = padded ? this.#padded.copyOf(own(weight)) : own(weight);
+    this.#gemm.times(samples, stride, outputs, own(dY), weights, own(dX));
   }
 
   columnSums(samples: number, columns: number, x: Buffer, sums: Buffer): void {
@@ -216,9 +225,9 @@ export class CudaBackend implements DeviceBackend {
       this.#interaction.forward(shape, samples, bottom && own(bottom), own(pooled), own(output));
       return;
     }
-    const { tables, dim } = shape, width = dim * (tables + 1);
-    this.#copyColumns(samples, dim, own(bottom!), dim, 0, own(output), width, 0);
-    this.#copyColumns(samples, dim * tables, own(pooled), dim * tables, 0, own(output), width, dim);
+    const { tables, dim, stride = dim * (tables + 1) } = shape;
+    copyColumns(this.device, samples, dim, own(bottom!), dim, 0, own(output), stride, 0);
+    copyColumns(this.device, samples, dim * tables, own(pooled), dim * tables, 0, own(output), stride, dim);
   }
 
   interactBackward(
@@ -235,9 +244,9 @@ export class CudaBackend implements DeviceBackend {
       this.#interaction.backward(shape, samples, bottom && own(bottom), own(pooled), from, ...to);
       return;
     }
-    const { tables, dim } = shape, width = dim * (tables + 1);
-    this.#copyColumns(samples, dim, own(dOutput), width, 0, own(dBottom!), dim, 0);
-    this.#copyColumns(samples, dim * tables, own(dOutput), width, dim, own(dPooled), dim * tables, 0);
+    const { tables, dim, stride = dim * (tables + 1) } = shape;
+    copyColumns(this.device, samples, dim, own(dOutput), stride, 0, own(dBottom!), dim, 0);
+    copyColumns(this.device, samples, dim * tables, own(dOutput), stride, dim, own(dPooled), dim * tables, 0);
   }
 
   factorise(shape: MachineShape, samples: number, pooled: Buffer, bias: Buffer, y: Buffer): void {
@@ -326,26 +335,6 @@ export class CudaBackend implements DeviceBackend {
 
   [Symbol.dispose](): void {
     this.device[Symbol.dispose]();
-  }
-
-  /** Copies `columns` words of each row between matrices of different widths, from and to a first column. */
-  #copyColumns(
-    rows: number,
-    columns: number,
-    source: DeviceBuffer,
-    sourceWidth: number,
-    sourceColumn: number,
-    target: DeviceBuffer,
-    targetWidth: number,
-    targetColumn: number,
-  ): void {
-    if (rows === 0 || columns === 0) return;
-    const bytes = (words: number) => BigInt(4 * words);
-    this.device.libraries.runtime.cudaMemcpy2DAsync(
-      ...[target.address + bytes(targetColumn), bytes(targetWidth)] as const,
-      ...[source.address + bytes(sourceColumn), bytes(sourceWidth)] as const,
-      ...[bytes(columns), BigInt(rows), Cuda.memcpyDeviceToDevice, this.device.stream] as const,
-    );
   }
 }
 

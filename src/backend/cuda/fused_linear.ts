@@ -3,15 +3,24 @@ import { Blas } from "../../../ffi/cublas.ts";
 import { BlasLt, type CublasLt } from "../../../ffi/cublas_lt.ts";
 import { CudaError } from "../../../ffi/cuda_error.ts";
 import { pointerAt } from "../../../ffi/pointer.ts";
+import { LibraryError } from "../../../ffi/library.ts";
 import { HotsetError } from "../../errors.ts";
-import type { Activation, LinearShape } from "../backend.ts";
+import type { Activation } from "../backend.ts";
 import type { CudaDevice } from "./device.ts";
 import { COMPUTE, type Gemm, type Precision } from "./gemm.ts";
 import type { DeviceBuffer } from "./memory.ts";
 import { WORKSPACE_BYTES } from "./sizes.ts";
 
+/**
+ * Implementation of bias and activation: Hotset's kernel after a product; cuDNN, after a kernel that adds the bias; or the
+ * product itself, by cuBLASLt (identity and ReLU, forward; Hotset's kernel does the rest). `auto` is cuBLASLt if it is
+ * installed, else the kernel.
+ */
+export type ActivationLibrary = "auto" | "ptx" | "cudnn" | "cublaslt";
+
 /** Alignment in bytes beyond which no algorithm gains. */
 const MAX_ALIGNMENT = 256n;
+const WORKSPACE = BigInt(WORKSPACE_BYTES);
 /** The last step of a product; other activations have none. */
 const EPILOGUES: Partial<Record<Activation, number>> = {
   identity: BlasLt.epilogueBias,
@@ -19,12 +28,24 @@ const EPILOGUES: Partial<Record<Activation, number>> = {
 };
 
 /** A product whose algorithm is chosen: the handles of its description, and the library's algorithm. */
-interface Plan {
+interface Algorithm {
   readonly product: Deno.PointerValue;
   readonly weight: Deno.PointerValue;
   readonly x: Deno.PointerValue;
   readonly y: Deno.PointerValue;
-  readonly algorithm: Uint8Array<ArrayBuffer>;
+  readonly words: Uint8Array<ArrayBuffer>;
+}
+
+/** Sizes and addresses of a product, and its algorithm: undefined if the library has none. */
+interface Plan {
+  readonly epilogue: number;
+  readonly samples: number;
+  readonly inputs: number;
+  readonly outputs: number;
+  readonly weight: bigint;
+  readonly x: bigint;
+  readonly bias: bigint;
+  readonly algorithm: Algorithm | undefined;
 }
 
 /**
@@ -39,8 +60,8 @@ export class FusedLinear {
   readonly #precision: Precision;
   readonly #workspace: DeviceBuffer;
   readonly #handle: Deno.PointerValue;
-  /** Plans by sizes and addresses; undefined where the library has no algorithm. */
-  readonly #plans = new Map<string, Plan | undefined>();
+  /** Plans by the output of the layer: one for each number of samples, and for each slot of batches if it reads one. */
+  readonly #plans = new Map<DeviceBuffer, Plan[]>();
   readonly #one = new Float32Array([1]);
   readonly #zero = new Float32Array([0]);
 
@@ -64,8 +85,10 @@ export class FusedLinear {
    * nothing, if the library has no algorithm for it.
    */
   forward(
-    { inputs, outputs, activation }: LinearShape,
+    activation: Activation,
     samples: number,
+    inputs: number,
+    outputs: number,
     x: DeviceBuffer,
     weight: DeviceBuffer,
     bias: DeviceBuffer,
@@ -73,69 +96,99 @@ export class FusedLinear {
   ): boolean {
     const epilogue = EPILOGUES[activation];
     if (epilogue === undefined || samples * inputs * outputs === 0) return false;
-    const operands = [weight.address, x.address, y.address, bias.address] as const;
-    const key = [samples, inputs, outputs, epilogue, ...operands].join();
-    let plan = this.#plans.get(key);
-    if (plan === undefined && !this.#plans.has(key)) {
-      plan = this.#plan(samples, inputs, outputs, epilogue, operands);
-      this.#plans.set(key, plan);
-    }
-    if (plan === undefined) return false;
+    const algorithm = this.#algorithmFor(epilogue, samples, inputs, outputs, x, weight, bias, y);
+    if (algorithm === undefined) return false;
     const { counters, recording, stream } = this.#device;
+    const D = y.address;
     this.#lt.cublasLtMatmul(
-      ...[this.#handle, plan.product, this.#one, weight.address, plan.weight, x.address, plan.x] as const,
-      ...[this.#zero, y.address, plan.y, y.address, plan.y, plan.algorithm] as const,
-      ...[this.#workspace.address, BigInt(WORKSPACE_BYTES), stream] as const,
+      this.#handle,
+      algorithm.product,
+      this.#one,
+      weight.address,
+      algorithm.weight,
+      x.address,
+      algorithm.x,
+      this.#zero,
+      D,
+      algorithm.y,
+      D,
+      algorithm.y,
+      algorithm.words,
+      this.#workspace.address,
+      WORKSPACE,
+      stream,
     );
     if (!recording) counters.launches++;
     return true;
   }
 
-  /** cuBLASLt is column-major and sees the transposes: yᵀ = weight xᵀ, with a bias for each row of yᵀ. */
-  #plan(
+  /** The algorithm of a product, chosen at its first call; later calls allocate nothing. */
+  #algorithmFor(
+    epilogue: number,
     samples: number,
     inputs: number,
     outputs: number,
-    epilogue: number,
-    [weight, x, y, bias]: readonly [bigint, bigint, bigint, bigint],
-  ): Plan | undefined {
+    x: DeviceBuffer,
+    weight: DeviceBuffer,
+    bias: DeviceBuffer,
+    y: DeviceBuffer,
+  ): Algorithm | undefined {
+    let plans = this.#plans.get(y);
+    if (plans === undefined) this.#plans.set(y, plans = []);
+    for (const plan of plans) {
+      const isSize = plan.samples === samples && plan.inputs === inputs && plan.outputs === outputs;
+      const isPlace = plan.x === x.address && plan.weight === weight.address && plan.bias === bias.address;
+      if (isSize && isPlace && plan.epilogue === epilogue) return plan.algorithm;
+    }
+    const sizes = { epilogue, samples, inputs, outputs };
+    const operands = { weight: weight.address, x: x.address, bias: bias.address };
+    const algorithm = this.#choose(sizes, operands, y.address);
+    plans.push({ ...sizes, ...operands, algorithm });
+    return algorithm;
+  }
+
+  /** cuBLASLt is column-major and sees the transposes: yᵀ = weight xᵀ, with a bias for each row of yᵀ. */
+  #choose(
+    { epilogue, samples, inputs, outputs }: Pick<Plan, "epilogue" | "samples" | "inputs" | "outputs">,
+    { weight, x, bias }: Pick<Plan, "weight" | "x" | "bias">,
+    y: bigint,
+  ): Algorithm | undefined {
     const lt = this.#lt;
     const layout = (rows: number, columns: number) =>
       this.#made(
         (out) => lt.cublasLtMatrixLayoutCreate(out, Blas.real32f, BigInt(rows), BigInt(columns), BigInt(rows)),
         lt.cublasLtMatrixLayoutDestroy,
       );
-    const plan = {
+    const algorithm = {
       product: this.#made(
         (out) => lt.cublasLtMatmulDescCreate(out, COMPUTE[this.#precision], Blas.real32f),
         lt.cublasLtMatmulDescDestroy,
       ),
       ...{ weight: layout(inputs, outputs), x: layout(inputs, samples), y: layout(outputs, samples) },
-      algorithm: new Uint8Array(BlasLt.algorithmBytes),
+      words: new Uint8Array(BlasLt.algorithmBytes),
     };
     const set = (key: number, value: Uint32Array<ArrayBuffer> | BigUint64Array<ArrayBuffer>) =>
-      lt.cublasLtMatmulDescSetAttribute(plan.product, key, value, BigInt(value.byteLength));
+      lt.cublasLtMatmulDescSetAttribute(algorithm.product, key, value, BigInt(value.byteLength));
     set(BlasLt.descTransA, new Uint32Array([Blas.opT]));
     set(BlasLt.descEpilogue, new Uint32Array([epilogue]));
     set(BlasLt.descBiasPointer, new BigUint64Array([bias]));
     // The alignment of the bias counts as that of the output, in case it is read in the same way.
-    const found = this.#heuristic(plan, [weight, x, y, y | bias].map(alignmentOf));
+    const found = this.#heuristic(algorithm, [weight, x, y, y | bias].map(alignmentOf));
     if (found === undefined) return undefined;
-    plan.algorithm.set(found);
-    return plan;
+    algorithm.words.set(found);
+    return algorithm;
   }
 
   /** The algorithm that the library expects to be the fastest; undefined if it has none. */
-  #heuristic(plan: Plan, alignments: number[]): Uint8Array | undefined {
+  #heuristic({ product, weight, x, y }: Algorithm, alignments: number[]): Uint8Array | undefined {
     const lt = this.#lt;
     const preference = pointerAt(this.#device.made((out) => lt.cublasLtMatmulPreferenceCreate(out)));
     const result = new Uint8Array(BlasLt.resultBytes), count = new Int32Array(1);
     try {
       const set = (key: number, value: Uint32Array<ArrayBuffer> | BigUint64Array<ArrayBuffer>) =>
         lt.cublasLtMatmulPreferenceSetAttribute(preference, key, value, BigInt(value.byteLength));
-      set(BlasLt.preferenceMaxWorkspaceBytes, new BigUint64Array([BigInt(WORKSPACE_BYTES)]));
+      set(BlasLt.preferenceMaxWorkspaceBytes, new BigUint64Array([WORKSPACE]));
       BlasLt.preferenceMinAlignments.forEach((key, operand) => set(key, new Uint32Array([alignments[operand]])));
-      const { product, weight, x, y } = plan;
       lt.cublasLtMatmulAlgoGetHeuristic(
         ...[this.#handle, product, weight, x, y, y, preference, 1, result, count] as const,
       );
@@ -156,6 +209,28 @@ export class FusedLinear {
     const handle = pointerAt(this.#device.made(create));
     this.#device.own(() => destroy(handle));
     return handle;
+  }
+}
+
+/**
+ * Opens cuBLASLt; undefined if other activations were chosen, or `auto` and it is not installed. Throws HotsetError if it
+ * was chosen and is not installed.
+ */
+export function openFused(
+  device: CudaDevice,
+  activations: ActivationLibrary,
+  precision: Precision,
+  gemm: Gemm,
+): FusedLinear | undefined {
+  if (activations !== "auto" && activations !== "cublaslt") return undefined;
+  try {
+    return new FusedLinear(device, device.libraries.blasLt(), precision, gemm);
+  } catch (error) {
+    if (!(error instanceof LibraryError)) throw error;
+    if (activations === "auto") return undefined;
+    throw new HotsetError(`Cannot use activations cublaslt: ${error.message}\n--activations ptx does not need it.`, {
+      cause: error,
+    });
   }
 }
 

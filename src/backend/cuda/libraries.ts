@@ -25,8 +25,8 @@ export interface CudaLibraries {
   readonly runtime: Cudart;
   readonly driver: CudaDriver;
   readonly blas: Cublas;
-  /** undefined if it is not installed. */
-  blasLt(): CublasLt | undefined;
+  /** Throws LibraryError if it is not installed. */
+  blasLt(): CublasLt;
   dnn(): Cudnn;
   nccl(): Nccl;
   /** The emulated device behind the functions; undefined for a GPU. */
@@ -59,24 +59,14 @@ export function openLibraries(kind: CudaDeviceKind, emulated: EmulatedOptions): 
   const major = cudaMajor(runtime);
   const [driver, blas] = [opened(openCuda), opened(() => openCublas(major))];
   const [dnn, nccl] = [() => opened(openCudnn), () => opened(openNccl)];
-  return checkedLibraries(runtime, driver, blas, () => optional(() => openCublasLt(major)), dnn, nccl, undefined);
-}
-
-/** The functions of a library; undefined if it is not installed. */
-function optional<T>(open: () => { symbols: T }): T | undefined {
-  try {
-    return open().symbols;
-  } catch (error) {
-    if (error instanceof LibraryError) return undefined;
-    throw error;
-  }
+  return checkedLibraries(runtime, driver, blas, () => openCublasLt(major).symbols, dnn, nccl, undefined);
 }
 
 function checkedLibraries(
   runtime: CudartSymbols,
   driver: CudaSymbols,
   blas: CublasSymbols,
-  blasLt: () => CublasLtSymbols | undefined,
+  blasLt: () => CublasLtSymbols,
   dnn: () => CudnnSymbols,
   nccl: () => NcclSymbols,
   emulated: EmulatedDevice | undefined,
@@ -92,11 +82,7 @@ function checkedLibraries(
     runtime: checkedCudart(runtime, fail),
     driver: checkedCuda(driver, fail),
     blas: checkedCublas(blas, fail),
-    blasLt: () => {
-      if (openedLt !== undefined) return openedLt;
-      const symbols = blasLt();
-      return symbols && (openedLt = checkedCublasLt(symbols, fail));
-    },
+    blasLt: () => openedLt ??= checkedCublasLt(blasLt(), fail),
     dnn: () => openedDnn ??= checkedCudnn(dnn(), fail),
     nccl: () => openedNccl ??= checkedNccl(nccl(), fail),
     emulated,

@@ -1,6 +1,7 @@
 import type { EmulatedOptions } from "../../../emulator/device.ts";
-import { type ActivationLibrary, CudaBackend } from "./backend.ts";
+import { CudaBackend } from "./backend.ts";
 import { CudaDevice } from "./device.ts";
+import type { ActivationLibrary } from "./fused_linear.ts";
 import type { CudaDeviceKind } from "./libraries.ts";
 import type { Precision } from "./gemm.ts";
 
@@ -10,7 +11,7 @@ export interface CudaOptions {
   readonly device: CudaDeviceKind;
   /** fp32 unless given. */
   readonly precision?: Precision;
-  /** ptx unless given. */
+  /** auto unless given. */
   readonly activations?: ActivationLibrary;
   /** Number of the GPU; 0 unless given. */
   readonly ordinal?: number;
@@ -25,5 +26,5 @@ export interface CudaOptions {
 export function openCuda(options: CudaOptions): CudaBackend {
   const { ordinal = 0 } = options;
   const device = new CudaDevice(options.device, { devices: ordinal + 1, ...options.emulated }, ordinal);
-  return new CudaBackend(device, options.precision ?? "fp32", options.activations ?? "ptx");
+  return new CudaBackend(device, options.precision ?? "fp32", options.activations ?? "auto");
 }

@@ -24,12 +24,12 @@ export class ReferenceBackend extends HostMemory implements HostBackend {
   readonly name: string = "reference (plain TypeScript)";
 
   linear(shape: LinearShape, samples: number, x: Buffer, weight: Buffer, bias: Buffer | undefined, y: Buffer): void {
-    const { inputs, outputs, activation } = shape;
+    const { inputs, outputs, activation, stride = inputs } = shape;
     const [X, W, B, Y] = [floats(x), floats(weight), bias && floats(bias), floats(y)];
     for (let i = 0; i < samples; i++) {
       for (let o = 0; o < outputs; o++) {
         let sum = B?.[o] ?? 0;
-        for (let k = 0; k < inputs; k++) sum += X[i * inputs + k] * W[o * inputs + k];
+        for (let k = 0; k < inputs; k++) sum += X[i * stride + k] * W[o * inputs + k];
         if (activation === "relu") sum = Math.max(sum, 0);
         if (activation === "sigmoid") sum = sigmoid(sum);
         Y[i * outputs + o] = sum;
@@ -48,7 +48,7 @@ export class ReferenceBackend extends HostMemory implements HostBackend {
     dWeight: Buffer,
     dBias: Buffer | undefined,
   ): void {
-    const { inputs, outputs, activation } = shape;
+    const { inputs, outputs, activation, stride = inputs } = shape;
     const [X, W, Y, DY, DW] = [x, weight, y, dY, dWeight].map(floats);
     const DB = dBias && floats(dBias);
     for (let i = 0; i < samples * outputs; i++) {
@@ -61,7 +61,7 @@ export class ReferenceBackend extends HostMemory implements HostBackend {
       if (DB !== undefined) DB[o] = sum;
       for (let k = 0; k < inputs; k++) {
         sum = 0;
-        for (let i = 0; i < samples; i++) sum += DY[i * outputs + o] * X[i * inputs + k];
+        for (let i = 0; i < samples; i++) sum += DY[i * outputs + o] * X[i * stride + k];
         DW[o * inputs + k] = sum;
       }
     }
@@ -71,7 +71,7 @@ export class ReferenceBackend extends HostMemory implements HostBackend {
       for (let k = 0; k < inputs; k++) {
         let sum = 0;
         for (let o = 0; o < outputs; o++) sum += DY[i * outputs + o] * W[o * inputs + k];
-        DX[i * inputs + k] = sum;
+        DX[i * stride + k] = sum;
       }
     }
   }
@@ -106,13 +106,12 @@ export class ReferenceBackend extends HostMemory implements HostBackend {
   }
 
   interact(shape: InteractionShape, samples: number, bottom: Buffer | undefined, pooled: Buffer, output: Buffer): void {
-    const { kind, dim } = shape;
-    const width = interactionWidth(shape);
+    const { kind, dim, stride = interactionWidth(shape) } = shape;
     const passed = vectorsPassedOn(shape);
     const out = floats(output);
     for (let sample = 0; sample < samples; sample++) {
       const vectors = vectorsOf(shape, sample, bottom, pooled);
-      let next = sample * width;
+      let next = sample * stride;
       for (let v = 0; v < passed; v++) {
         for (let d = 0; d < dim; d++) out[next++] = vectors[v][d];
       }
@@ -136,15 +135,14 @@ export class ReferenceBackend extends HostMemory implements HostBackend {
     dBottom: Buffer | undefined,
     dPooled: Buffer,
   ): void {
-    const { kind, dim } = shape;
-    const width = interactionWidth(shape);
+    const { kind, dim, stride = interactionWidth(shape) } = shape;
     const passed = vectorsPassedOn(shape);
     const dOut = floats(dOutput);
     for (let sample = 0; sample < samples; sample++) {
       const vectors = vectorsOf(shape, sample, bottom, pooled);
       const gradients = vectorsOf(shape, sample, dBottom, dPooled);
       const sums = gradients.map(() => new Float64Array(dim));
-      let next = sample * width;
+      let next = sample * stride;
       for (let v = 0; v < passed; v++) {
         for (let d = 0; d < dim; d++) sums[v][d] = dOut[next++];
       }

@@ -19,13 +19,15 @@ export function interaction(shape: InteractionShape, part: Part): Layer {
     outputs,
     parameters: [],
     canDie: false,
+    writesPadded: true,
     flops: { forward: flops, parameterGradients: 0, inputGradients: 2 * flops },
-    bind({ device, inputs, inputGradients, output, outputGradient }) {
+    bind({ device, inputs, inputGradients, output, outputGradient, outputStride: stride }) {
+      const strided = { ...shape, stride };
       const [x, pooled] = split(inputs);
       const [dX, dPooled] = split(inputGradients);
       return {
-        forward: (samples) => device.interact(shape, samples, x, pooled, output),
-        backward: (samples) => device.interactBackward(shape, samples, x, pooled, outputGradient, dX, dPooled!),
+        forward: (samples) => device.interact(strided, samples, x, pooled, output),
+        backward: (samples) => device.interactBackward(strided, samples, x, pooled, outputGradient, dX, dPooled!),
       };
     },
     onnx(graph, inputs) {

@@ -53,6 +53,8 @@ export interface LayerBuffers {
   readonly inputs: readonly Buffer[];
   /** Buffer of each input's gradient; undefined if it is not needed. */
   readonly inputGradients: readonly (Buffer | undefined)[];
+  /** Words from a row of each input, and of its gradient, to the next: more than the width only if `readsPadded`. */
+  readonly inputStrides: readonly number[];
   /** In the order of `Layer.parameters`. */
   readonly parameters: readonly Buffer[];
   /** Buffers of their gradients. */
@@ -61,6 +63,8 @@ export interface LayerBuffers {
   readonly output: Buffer;
   /** The gradient of the output; `backward` may overwrite it. */
   readonly outputGradient: Buffer;
+  /** Words from a row of the output, and of its gradient, to the next: more than the width only if `writesPadded`. */
+  readonly outputStride: number;
   /** Undefined for a model that is only scored. */
   readonly step: LayerStep | undefined;
 }
@@ -95,6 +99,10 @@ export interface Layer {
   readonly parameters: readonly Parameter[];
   /** True if its outputs are those of ReLU: a unit that is 0 for every sample is dead. */
   readonly canDie: boolean;
+  /** True if there may be zeros behind each row of its inputs; default false. */
+  readonly readsPadded?: boolean;
+  /** True if it leaves words behind each row of its output, and of its gradient, as they are; default false. */
+  readonly writesPadded?: boolean;
   /** Floating-point operations for one sample. */
   readonly flops: Flops;
   /** Connects it to memory. */

@@ -48,22 +48,25 @@ function layer(shape: LinearShape, place: LinearPlace, biasDeviation: number | u
         : [{ name: "bias", tensor: bias, shape: [outputs], deviation: biasDeviation }]),
     ],
     canDie: activation === "relu",
+    readsPadded: true,
     flops: { forward: products, parameterGradients: products, inputGradients: products },
     bind: (
       {
         device,
         inputs: [x],
         inputGradients: [dX],
+        inputStrides: [stride],
         parameters: [weight, bias],
         parameterGradients: [dWeight, dBias],
         output: y,
         outputGradient: dY,
       },
     ) => {
-      device.prepareLinear(shape, x, weight);
+      const strided = { ...shape, stride };
+      device.prepareLinear(strided, x, weight);
       return {
-        forward: (samples) => device.linear(shape, samples, x, weight, bias, y),
-        backward: (samples) => device.linearBackward(shape, samples, x, weight, y, dY, dX, dWeight, dBias),
+        forward: (samples) => device.linear(strided, samples, x, weight, bias, y),
+        backward: (samples) => device.linearBackward(strided, samples, x, weight, y, dY, dX, dWeight, dBias),
       };
     },
     onnx(graph, [x]) {

@@ -13,6 +13,8 @@ export function atEachStep(layer: Layer, steps: number): Layer {
     ...layer,
     inputs: layer.inputs.map((width) => steps * width),
     outputs: steps * layer.outputs,
+    readsPadded: false,
+    writesPadded: false,
     flops: {
       forward: steps * flops.forward,
       parameterGradients: steps * flops.parameterGradients,

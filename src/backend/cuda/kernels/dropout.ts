@@ -4,6 +4,8 @@ import type { CudaDevice } from "../device.ts";
 import type { DeviceBuffer } from "../memory.ts";
 
 const THREADS = 256;
+/** A float and its bits. */
+const FLOAT = new Float32Array(1), BITS = new Uint32Array(FLOAT.buffer);
 
 /** Launches dropout.cu. */
 export class Dropout {
@@ -24,13 +26,17 @@ export class Dropout {
     y: DeviceBuffer,
   ): void {
     const words = samples * width;
-    const kept = new Uint32Array(Float32Array.of(1 / (1 - rate)).buffer)[0];
     this.#kernel.buffer(0, header);
     this.#kernel.buffer(1, x);
     this.#kernel.buffer(2, y);
     // Bits are below rate 2^32 if they are below the next integer, of which the largest does not fit.
     const dropped = Math.min(Math.ceil(rate * 2 ** 32), 2 ** 32 - 1);
-    [words, firstSample * width, key, dropped, kept].forEach((value, i) => this.#kernel.number(3 + i, value));
+    this.#kernel.number(3, words);
+    this.#kernel.number(4, firstSample * width);
+    this.#kernel.number(5, key);
+    this.#kernel.number(6, dropped);
+    FLOAT[0] = 1 / (1 - rate);
+    this.#kernel.number(7, BITS[0]);
     this.#kernel.launch(blocksFor(words, THREADS), THREADS);
   }
 }

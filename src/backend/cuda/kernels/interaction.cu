@@ -57,10 +57,11 @@ DEVICE void load_words(float* target, const float* __restrict__ source, u32 tota
 }
 
 // A thread multiplies TILE vectors by TILE vectors at a time: each product needs two elements from shared memory, whose
-// bandwidth is the limit, and a tile of 16 products only eight.
+// bandwidth is the limit, and a tile of 16 products only eight. Rows of the output are `rowWords` apart; words behind
+// the products stay as they are.
 template <typename V>
 DEVICE void forward(const V* __restrict__ bottom, const V* __restrict__ pooled, float* __restrict__ output, u32 tables,
-                    u32 elements) {
+                    u32 elements, u32 rowWords) {
   V* vectors = (V*)memory;
   u32 stride = elements | 1, dim = elements * Width<V>::words, vectorCount = count(bottom, tables);
   u32 pairs = below(vectorCount), passedWords = passed(bottom, tables) * dim;
@@ -102,7 +103,7 @@ DEVICE void forward(const V* __restrict__ bottom, const V* __restrict__ pooled, 
     }
   }
   barrier();
-  float* row = output + (u64)block_index() * (passedWords + pairs);
+  float* row = output + (u64)block_index() * rowWords;
   for (u32 k = thread_index(); k < passedWords; k += block_threads()) {
     u32 vector = k / dim;
     row[k] = ((float*)(vectors + vector * stride))[k - vector * dim];
@@ -122,13 +123,13 @@ DEVICE V unaligned(const float* words) {
 // for all of them. Gradients are sums in the order of the other vectors.
 template <typename V>
 DEVICE void backward(const V* __restrict__ bottom, const V* __restrict__ pooled, const float* __restrict__ dOutput,
-                     V* __restrict__ dBottom, V* __restrict__ dPooled, u32 tables, u32 elements) {
+                     V* __restrict__ dBottom, V* __restrict__ dPooled, u32 tables, u32 elements, u32 rowWords) {
   V* vectors = (V*)memory;
   u32 stride = elements | 1, dim = elements * Width<V>::words, vectorCount = count(bottom, tables);
   u32 pairs = below(vectorCount), passedWords = passed(bottom, tables) * dim;
   float* gradients = (float*)(vectors + vectorCount * stride);
   load_vectors(vectors, bottom, pooled, tables, elements, stride);
-  const float* row = dOutput + (u64)block_index() * (passedWords + pairs);
+  const float* row = dOutput + (u64)block_index() * rowWords;
   load_words(gradients, row + passedWords, pairs);
   if (thread_index() == 0) gradients[pairs] = 0;  // of a vector and itself
   barrier();
@@ -170,20 +171,21 @@ DEVICE void backward(const V* __restrict__ bottom, const V* __restrict__ pooled,
 }
 
 KERNEL THREADS(BLOCK) void interact_4(const float4* bottom, const float4* pooled, float* output, u32 tables,
-                                    u32 elements) {
-  forward<float4>(bottom, pooled, output, tables, elements);
+                                    u32 elements, u32 rowWords) {
+  forward<float4>(bottom, pooled, output, tables, elements, rowWords);
 }
 
-KERNEL THREADS(BLOCK) void interact_1(const float* bottom, const float* pooled, float* output, u32 tables, u32 elements) {
-  forward<float>(bottom, pooled, output, tables, elements);
+KERNEL THREADS(BLOCK) void interact_1(const float* bottom, const float* pooled, float* output, u32 tables,
+                                    u32 elements, u32 rowWords) {
+  forward<float>(bottom, pooled, output, tables, elements, rowWords);
 }
 
 KERNEL THREADS(BLOCK) void interact_backward_4(const float4* bottom, const float4* pooled, const float* dOutput,
-                                             float4* dBottom, float4* dPooled, u32 tables, u32 elements) {
-  backward<float4>(bottom, pooled, dOutput, dBottom, dPooled, tables, elements);
+                                             float4* dBottom, float4* dPooled, u32 tables, u32 elements, u32 rowWords) {
+  backward<float4>(bottom, pooled, dOutput, dBottom, dPooled, tables, elements, rowWords);
 }
 
 KERNEL THREADS(BLOCK) void interact_backward_1(const float* bottom, const float* pooled, const float* dOutput,
-                                             float* dBottom, float* dPooled, u32 tables, u32 elements) {
-  backward<float>(bottom, pooled, dOutput, dBottom, dPooled, tables, elements);
+                                             float* dBottom, float* dPooled, u32 tables, u32 elements, u32 rowWords) {
+  backward<float>(bottom, pooled, dOutput, dBottom, dPooled, tables, elements, rowWords);
 }

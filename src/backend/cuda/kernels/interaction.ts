@@ -7,10 +7,10 @@ import type { DeviceBuffer } from "../memory.ts";
 /** BLOCK of interaction.cu. */
 const THREADS = 32;
 const MAX_SHARED_BYTES = 48 << 10;
-// bottom, pooled, output, tables, elements
-const FORWARD_PARAMETERS: ParameterType[] = ["u64", "u64", "u64", "u32", "u32"];
-// bottom, pooled, dOutput, dBottom, dPooled, tables, elements
-const BACKWARD_PARAMETERS: ParameterType[] = ["u64", "u64", "u64", "u64", "u64", "u32", "u32"];
+// bottom, pooled, output, tables, elements, rowWords
+const FORWARD_PARAMETERS: ParameterType[] = ["u64", "u64", "u64", "u32", "u32", "u32"];
+// bottom, pooled, dOutput, dBottom, dPooled, tables, elements, rowWords
+const BACKWARD_PARAMETERS: ParameterType[] = ["u64", "u64", "u64", "u64", "u64", "u32", "u32", "u32"];
 
 /** Launches interaction.cu: the dot interaction, one sample per block with its vectors in shared memory. */
 export class DotInteraction {
@@ -44,6 +44,7 @@ export class DotInteraction {
     kernel.buffer(2, output);
     kernel.number(3, shape.tables);
     kernel.number(4, wide ? shape.dim / 4 : shape.dim);
+    kernel.number(5, shape.stride ?? interactionWidth(shape));
     kernel.launch(samples, THREADS, sharedBytes(shape, wide, pairsOf(shape)));
   }
 
@@ -66,6 +67,7 @@ export class DotInteraction {
     kernel.buffer(4, dPooled);
     kernel.number(5, shape.tables);
     kernel.number(6, wide ? shape.dim / 4 : shape.dim);
+    kernel.number(7, shape.stride ?? interactionWidth(shape));
     kernel.launch(samples, THREADS, sharedBytes(shape, wide, pairsOf(shape) + 1));
   }
 }
