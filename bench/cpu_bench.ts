@@ -104,7 +104,7 @@ for (const [gemm, host] of [["OpenBLAS", openBlas], ["ONNX Runtime", onnxRuntime
     const group = `linear ${inputs}-${outputs}`;
     const work = 2 * SAMPLES * inputs * outputs;
     bench(group, `forward, ${gemm}`, flops(work), () => host.linear(shape, SAMPLES, x, weight, bias, y));
-    const backward = () => host.linearBackward(shape, SAMPLES, x, weight, y, dY, dX, dWeight, dBias);
+    const backward = () => host.linearBackward(shape, SAMPLES, { x, weight, y, dY, dX, dWeight, dBias });
     bench(group, `backward, ${gemm}`, flops(2 * work), backward);
   }
 }
@@ -118,7 +118,7 @@ for (const dim of [16, 64]) {
   const group = `interaction, dim ${dim}`;
   const work = 2 * SAMPLES * pairs * dim;
   bench(group, "forward", flops(work), () => wasm.interact(shape, SAMPLES, bottom, pooled, output));
-  const backward = () => wasm.interactBackward(shape, SAMPLES, bottom, pooled, dOutput, dBottom, dPooled);
+  const backward = () => wasm.interactBackward(shape, SAMPLES, { bottom, pooled, dOutput, dBottom, dPooled });
   bench(group, "backward", flops(2 * work), backward);
 }
 

@@ -88,13 +88,14 @@ export function measureTraffic(dim: number, batchSize: number): TrafficLine[] {
   const shape = { kind: "dot", bottom: true, tables, dim } as const, width = interactionWidth(shape);
   const bottom = make(batchSize * dim), output = make(batchSize * width);
   backend.interact(shape, batchSize, bottom, pooled, output);
-  backend.interactBackward(shape, batchSize, bottom, pooled, output, make(batchSize * dim), dPooled);
+  const dBottom = make(batchSize * dim);
+  backend.interactBackward(shape, batchSize, { bottom, pooled, dOutput: output, dBottom, dPooled });
 
   const layer = { inputs: 13, outputs: 64, activation: "relu" } as const;
   const [x, weight, bias, y] = [make(batchSize * 13), make(13 * 64), make(64), make(batchSize * 64)];
   backend.linear(layer, batchSize, x, weight, bias, y);
   const [dY, dWeight, dBias] = [make(batchSize * 64), make(13 * 64), make(64)];
-  backend.linearBackward(layer, batchSize, x, weight, y, dY, undefined, dWeight, dBias);
+  backend.linearBackward(layer, batchSize, { x, weight, y, dY, dX: undefined, dWeight, dBias });
   const labels = part(sections.labels, batchSize);
   backend.loss(batchSize, header, make(batchSize), labels, make(batchSize), backend.allocate(1, "loss"));
   backend.updateDense("adagrad", 4096, header, make(4096), make(4096), backend.allocate(4096, "state"));

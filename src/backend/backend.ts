@@ -6,8 +6,8 @@
  *
  * - Matrices are row-major; comments give their shapes as `(rows, columns)`.
  * - Operations take effect in call order. Only `download` and `synchronize` wait for them.
- * - Operations allocate nothing. Shapes are fixed at construction; values that change from batch to batch are numeric
- *   arguments or words of the batch's header, so that a recorded sequence can be replayed with the next batch.
+ * - Operations allocate nothing. Shapes and records of buffers are made once; values that change from batch to batch are
+ *   numeric arguments or words of the batch's header, so that a recorded sequence can be replayed with the next batch.
  * - Outputs are overwritten, not accumulated, unless the comment says otherwise, and do not overlap inputs.
  * - Each table row has a single writer per update, and sums have a fixed order: equal inputs give equal bits.
  * - Indices are in range: the batch was validated before the step, so operations do not check them again.
@@ -63,6 +63,53 @@ export interface Buffer {
   readonly words: number;
 }
 
+/** Buffers of `Backend.linearBackward`: its operands, and the gradients of y and of the operands. */
+export interface LinearGradients {
+  readonly x: Buffer;
+  readonly weight: Buffer;
+  readonly y: Buffer;
+  readonly dY: Buffer;
+  readonly dX: Buffer | undefined;
+  readonly dWeight: Buffer;
+  readonly dBias: Buffer | undefined;
+}
+
+/** Buffers of `Backend.multiplyAddBackward`. */
+export interface MultiplyAddGradients {
+  readonly a: Buffer;
+  readonly b: Buffer;
+  readonly dY: Buffer;
+  readonly dA: Buffer;
+  readonly dB: Buffer;
+  readonly dC: Buffer;
+}
+
+/** Buffers of `Backend.interactBackward`. */
+export interface InteractionGradients {
+  readonly bottom: Buffer | undefined;
+  readonly pooled: Buffer;
+  readonly dOutput: Buffer;
+  readonly dBottom: Buffer | undefined;
+  readonly dPooled: Buffer;
+}
+
+/** Buffers of `Backend.factoriseBackward`. */
+export interface MachineGradients {
+  readonly pooled: Buffer;
+  readonly dY: Buffer;
+  readonly dPooled: Buffer;
+  readonly dBias: Buffer | undefined;
+}
+
+/** Buffers of `StepAttention.weighStepsBackward`. */
+export interface WeighedStepsGradients {
+  readonly x: Buffer;
+  readonly weights: Buffer;
+  readonly dY: Buffer;
+  readonly dX: Buffer;
+  readonly dWeights: Buffer;
+}
+
 /** Operations of models whose samples are sequences of steps, the last one the candidate; gradients follow from dY. */
 export interface StepAttention {
   /** `y[i] = x[i] / max(|x[i]|, 1e-12)` of the rows of x (rows, width). */
@@ -76,15 +123,7 @@ export interface StepAttention {
    * (samples, steps - 1), and then the candidate.
    */
   weighSteps(shape: StepsShape, samples: number, x: Buffer, weights: Buffer, y: Buffer): void;
-  weighStepsBackward(
-    shape: StepsShape,
-    samples: number,
-    x: Buffer,
-    weights: Buffer,
-    dY: Buffer,
-    dX: Buffer,
-    dWeights: Buffer,
-  ): void;
+  weighStepsBackward(shape: StepsShape, samples: number, buffers: WeighedStepsGradients): void;
 }
 
 /** Operations of a device since it was opened. */
@@ -154,17 +193,7 @@ export interface Backend extends Disposable {
    * the activation. Writes dWeight (outputs, inputs) and, unless undefined, dBias (outputs) and dX (samples, inputs).
    * Between a `linear` and its `linearBackward` x and weight do not change: a backend may use what it made of them.
    */
-  linearBackward(
-    shape: LinearShape,
-    samples: number,
-    x: Buffer,
-    weight: Buffer,
-    y: Buffer,
-    dY: Buffer,
-    dX: Buffer | undefined,
-    dWeight: Buffer,
-    dBias: Buffer | undefined,
-  ): void;
+  linearBackward(shape: LinearShape, samples: number, buffers: LinearGradients): void;
 
   /** `sums[c]` = sum of column c of x (samples, columns). */
   columnSums(samples: number, columns: number, x: Buffer, sums: Buffer): void;
@@ -183,7 +212,7 @@ export interface Backend extends Disposable {
   multiplyAdd(words: number, a: Buffer, b: Buffer, c: Buffer, y: Buffer): void;
 
   /** Gradients of `multiplyAdd` from dY: `dA = b dY`, `dB = a dY`, `dC = dY`. */
-  multiplyAddBackward(words: number, a: Buffer, b: Buffer, dY: Buffer, dA: Buffer, dB: Buffer, dC: Buffer): void;
+  multiplyAddBackward(words: number, buffers: MultiplyAddGradients): void;
 
   /**
    * Sum pooling: `pooled[b]` = sum of `table[indices[k]]` over the lookups k of bag b, where table is (rows, dim) and
@@ -210,15 +239,7 @@ export interface Backend extends Disposable {
    * Gradients of `interact` from dOutput: dBottom (samples, dim), undefined if bottom is, and dPooled (samples, tables,
    * dim).
    */
-  interactBackward(
-    shape: InteractionShape,
-    samples: number,
-    bottom: Buffer | undefined,
-    pooled: Buffer,
-    dOutput: Buffer,
-    dBottom: Buffer | undefined,
-    dPooled: Buffer,
-  ): void;
+  interactBackward(shape: InteractionShape, samples: number, buffers: InteractionGradients): void;
 
   /**
    * Factorisation machine over pooled (samples, tables, dim): `y[s]` = the bias, plus the weights of the sample's rows
@@ -231,14 +252,7 @@ export interface Backend extends Disposable {
    * Gradients of `factorise` from dY (samples): dPooled (samples, tables, dim), and of a bias that is not shared
    * dBias = dY (samples). With degree 1 the gradient of factors is 0.
    */
-  factoriseBackward(
-    shape: MachineShape,
-    samples: number,
-    pooled: Buffer,
-    dY: Buffer,
-    dPooled: Buffer,
-    dBias: Buffer | undefined,
-  ): void;
+  factoriseBackward(shape: MachineShape, samples: number, buffers: MachineGradients): void;
 
   /**
    * Binary cross-entropy on logits (samples, 1). A word of `labels` is a sample's weight v, negative if its label is 0;

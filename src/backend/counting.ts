@@ -9,6 +9,7 @@ import {
   type HostBackend,
   type InteractionShape,
   interactionWidth,
+  type LinearGradients,
   type LinearShape,
   type MachineShape,
   type RowUpdateShape,
@@ -144,11 +145,7 @@ export class CountingBackend implements HostBackend {
     this.#count(2 * samples * outputs + outputs);
   }
 
-  linearBackward(
-    { inputs, outputs, activation }: LinearShape,
-    samples: number,
-    ...[, , , , dX]: [x: Buffer, weight: Buffer, y: Buffer, dY: Buffer, dX: Buffer | undefined, ...unknown[]]
-  ): void {
+  linearBackward({ inputs, outputs, activation }: LinearShape, samples: number, { dX }: LinearGradients): void {
     this.#count((activation === "identity" ? 1 : 3) * samples * outputs + outputs);
     this.#product(samples, inputs, outputs);
     if (dX !== undefined) this.#product(samples, inputs, outputs);

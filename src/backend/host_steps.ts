@@ -1,5 +1,5 @@
 /** Operations over steps on the words of a host's buffers, with sums in double precision: they are small. */
-import type { Buffer, HostBackend, StepAttention, StepsShape } from "./backend.ts";
+import type { Buffer, HostBackend, StepAttention, StepsShape, WeighedStepsGradients } from "./backend.ts";
 
 /** A norm below this is replaced by it, as in torch.nn.functional.normalize. */
 const SMALLEST_NORM = 1e-12;
@@ -92,15 +92,8 @@ export class HostStepAttention implements StepAttention {
     }
   }
 
-  weighStepsBackward(
-    { steps, width }: StepsShape,
-    samples: number,
-    x: Buffer,
-    weights: Buffer,
-    dY: Buffer,
-    dX: Buffer,
-    dWeights: Buffer,
-  ): void {
+  weighStepsBackward({ steps, width }: StepsShape, samples: number, buffers: WeighedStepsGradients): void {
+    const { x, weights, dY, dX, dWeights } = buffers;
     const X = this.#host.floats(x);
     const W = this.#host.floats(weights);
     const DY = this.#host.floats(dY);

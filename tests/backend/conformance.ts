@@ -109,7 +109,7 @@ export function conformance(
           else {
             replay = backend.repeatable(() => {
               backend.linear(shape, samples, b.x, b.weight, b.bias, b.y);
-              backend.linearBackward(shape, samples, b.x, b.weight, b.y, b.dY, undefined, b.dWeight, b.dBias);
+              backend.linearBackward(shape, samples, { ...b, dX: undefined });
               backend.updateDense("sgd", inputs * outputs, b.header, b.weight, b.dWeight, undefined);
             });
           }

@@ -63,13 +63,12 @@ export function layerTests(test: Register): void {
         pair.check(
           `gradients of ${what}`,
           { ...backward, dX: output(samples * inputs) },
-          (backend, b) => backend.linearBackward(shape, samples, b.x, b.weight, b.y, b.dY, b.dX, b.dWeight, b.dBias),
+          (backend, b) => backend.linearBackward(shape, samples, b),
         );
         pair.check(
           `gradients without dX of ${what}`,
           backward,
-          (backend, b) =>
-            backend.linearBackward(shape, samples, b.x, b.weight, b.y, b.dY, undefined, b.dWeight, b.dBias),
+          (backend, b) => backend.linearBackward(shape, samples, { ...b, dX: undefined }),
         );
       }
     }
@@ -124,7 +123,7 @@ export function layerTests(test: Register): void {
           dX: output(samples * inputs),
           dWeight: output(inputs * outputs),
         },
-        (backend, b) => backend.linearBackward(shape, samples, b.x, b.weight, b.y, b.dY, b.dX, b.dWeight, undefined),
+        (backend, b) => backend.linearBackward(shape, samples, { ...b, dBias: undefined }),
       );
     }
   });
@@ -152,7 +151,7 @@ export function layerTests(test: Register): void {
       pair.check(
         `gradients of multiplyAdd of ${words} words`,
         { ...factors, dY: vector(), dA: output(words), dB: output(words), dC: output(words) },
-        (backend, b) => backend.multiplyAddBackward(words, b.a, b.b, b.dY, b.dA, b.dB, b.dC),
+        (backend, b) => backend.multiplyAddBackward(words, b),
       );
     }
   });
@@ -178,7 +177,7 @@ export function layerTests(test: Register): void {
               dBias: output(sharedBias ? 0 : samples),
             },
             (backend, b) =>
-              backend.factoriseBackward(shape, samples, b.pooled, b.dY, b.dPooled, sharedBias ? undefined : b.dBias),
+              backend.factoriseBackward(shape, samples, { ...b, dBias: sharedBias ? undefined : b.dBias }),
           );
         }
       }
@@ -226,8 +225,7 @@ export function layerTests(test: Register): void {
           ...{ x, weights, dY: operand(normals(2 * samples * width, random)) },
           ...{ dX: results(), dWeights: output(samples * (steps - 1)) },
         },
-        (backend, b) =>
-          backend.stepAttention.weighStepsBackward(shape, samples, b.x, b.weights, b.dY, b.dX, b.dWeights),
+        (backend, b) => backend.stepAttention.weighStepsBackward(shape, samples, b),
       );
     }
   });
@@ -281,7 +279,7 @@ export function layerTests(test: Register): void {
           },
           (backend, b) => {
             const [bottom, dBottom] = form.bottom ? [b.bottom, b.dBottom] : [];
-            backend.interactBackward(shape, samples, bottom, b.pooled, b.dOutput, dBottom, b.dPooled);
+            backend.interactBackward(shape, samples, { ...b, bottom, dBottom });
           },
         );
       }

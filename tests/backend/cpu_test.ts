@@ -50,7 +50,7 @@ Deno.test({
     const [y, dX, dWeight, dBias] = [dY, x, weight, bias].map(({ words }) => host.allocate(words, "test"));
     const gradients = (forward: boolean) => {
       if (forward) host.linear(shape, samples, x, weight, bias, y);
-      host.linearBackward(shape, samples, x, weight, y, dY, dX, dWeight, dBias);
+      host.linearBackward(shape, samples, { x, weight, y, dY, dX, dWeight, dBias });
       return [dX, dWeight, dBias].map((buffer) => [...host.floats(buffer)]);
     };
     const first = gradients(true);

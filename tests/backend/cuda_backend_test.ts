@@ -186,7 +186,8 @@ Deno.test("the same inputs give the same bits", () => {
     const [dX, dWeight, dBias] = [7 * 40, 35, 5].map((count) => backend.allocate(count, "gradients"));
     const shape = { inputs: 7, outputs: 5, activation: "sigmoid" } as const;
     backend.linear(shape, 40, random(280, 1), random(35, 2), random(5, 3), y);
-    backend.linearBackward(shape, 40, random(280, 1), random(35, 2), y, random(200, 4), dX, dWeight, dBias);
+    const [x, weight, dY] = [random(280, 1), random(35, 2), random(200, 4)];
+    backend.linearBackward(shape, 40, { x, weight, y, dY, dX, dWeight, dBias });
     return [y, dX, dWeight, dBias].map((buffer) => {
       const values = new Uint32Array(buffer.words);
       backend.download(buffer, values);

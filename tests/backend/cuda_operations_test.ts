@@ -100,7 +100,8 @@ for (const [library, backend] of [["ptx", cuda], ["cudnn", cudnn], ["cublaslt", 
               backend.linear(shape, samples, x, weight, bias, y);
               const dY = make(normals(samples * outputs, 4)), dX = make(new Float32Array(samples * inputs));
               const dWeight = make(new Float32Array(outputs * inputs)), dBias = make(new Float32Array(outputs));
-              backend.linearBackward(shape, samples, x, weight, y, dY, withDX ? dX : undefined, dWeight, dBias);
+              const gradients = { x, weight, y, dY, dX: withDX ? dX : undefined, dWeight, dBias };
+              backend.linearBackward(shape, samples, gradients);
               return [y, dY, dX, dWeight, dBias];
             },
             2e-5,
@@ -194,7 +195,7 @@ Deno.test("interact and interactBackward agree with the reference", () => {
         backend.interact(shape, samples, x, pooled, output);
         const dOutput = make(normals(output.words, 3));
         const dX = x && make(new Float32Array(x.words)), dPooled = make(new Float32Array(pooled.words));
-        backend.interactBackward(shape, samples, x, pooled, dOutput, dX, dPooled);
+        backend.interactBackward(shape, samples, { bottom: x, pooled, dOutput, dBottom: dX, dPooled });
         return [output, ...(dX === undefined ? [] : [dX]), dPooled];
       });
     }

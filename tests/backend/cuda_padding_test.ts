@@ -78,7 +78,7 @@ function runLayer(
     backend.upload(step.weight, weight);
     backend.upload(step.bias, bias);
     backend.linear(shape, samples, x, weight, bias, y);
-    backend.linearBackward(shape, samples, x, weight, y, dY, dX, dWeight, dBias);
+    backend.linearBackward(shape, samples, { x, weight, y, dY, dX, dWeight, dBias });
     const [xColumns, behind] = split(download(backend, x), inputs, stride);
     assert.ok(behind.every((word) => word === 0), "words behind the inputs are 0");
     const results = { y, dY, dWeight, dBias, weight };
@@ -139,7 +139,7 @@ for (const { name, open, tolerance } of BACKENDS) {
           const dX = x && upload(backend, new Float32Array(samples * dim)),
             dPooled = upload(backend, new Float32Array(pooled.words));
           backend.interact({ ...shape, stride }, samples, x, pooled, output);
-          backend.interactBackward({ ...shape, stride }, samples, x, pooled, dOutput, dX, dPooled);
+          backend.interactBackward({ ...shape, stride }, samples, { bottom: x, pooled, dOutput, dBottom: dX, dPooled });
           const [columns, behind] = split(download(backend, output), width, stride);
           assert.ok(behind.every((word) => word === 7));
           return [columns, dX === undefined ? [] : [...download(backend, dX)], [...download(backend, dPooled)]];

@@ -65,7 +65,8 @@ for (const activation of ["identity", "relu", "sigmoid"] as Activation[]) {
     const gradients = [x, weight, bias].map((operand) => new Float32Array(operand.length));
     const [dX, dWeight, dBias] = gradients.map(buffer);
     const changed = buffer(dY.slice());
-    reference.linearBackward(shape, samples, buffer(x), buffer(weight), buffer(y), changed, dX, dWeight, dBias);
+    const operands = { x: buffer(x), weight: buffer(weight), y: buffer(y), dY: changed };
+    reference.linearBackward(shape, samples, { ...operands, dX, dWeight, dBias });
     gradients.forEach((gradient, i) => assertClose(gradient, expected[i], TOLERANCE, ["dX", "dWeight", "dBias"][i]));
   });
 }
@@ -85,15 +86,10 @@ for (const kind of ["dot", "cat"] as const) {
     };
     const dBottom = new Float32Array(bottom.length);
     const dPooled = new Float32Array(pooled.length);
-    reference.interactBackward(
-      shape,
-      samples,
-      buffer(bottom),
-      buffer(pooled),
-      buffer(dOutput),
-      buffer(dBottom),
-      buffer(dPooled),
-    );
+    reference.interactBackward(shape, samples, {
+      ...{ bottom: buffer(bottom), pooled: buffer(pooled), dOutput: buffer(dOutput) },
+      ...{ dBottom: buffer(dBottom), dPooled: buffer(dPooled) },
+    });
     assertClose(dBottom, differences(bottom, value), TOLERANCE, "dBottom");
     assertClose(dPooled, differences(pooled, value), TOLERANCE, "dPooled");
   });

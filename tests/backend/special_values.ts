@@ -186,7 +186,7 @@ function* layers(width: number, activation: Activation): Generator<Case> {
       ...{ dX: output(SAMPLES * width), dWeight: output(width * width), dBias: output(width) },
     },
     inputs: ["x", "weight", "y", "dY"],
-    run: (backend, b) => backend.linearBackward(shape, SAMPLES, b.x, b.weight, b.y, b.dY, b.dX, b.dWeight, b.dBias),
+    run: (backend, b) => backend.linearBackward(shape, SAMPLES, b),
   });
   if (activation !== "identity") return;
   yield define({
@@ -218,7 +218,7 @@ function* elements(words: number): Generator<Case> {
       ...{ dA: output(words), dB: output(words), dC: output(words) },
     },
     inputs: ["a", "b", "dY"],
-    run: (backend, b) => backend.multiplyAddBackward(words, b.a, b.b, b.dY, b.dA, b.dB, b.dC),
+    run: (backend, b) => backend.multiplyAddBackward(words, b),
   });
 }
 
@@ -269,7 +269,7 @@ function* machines(dim: number, degree: 1 | 2): Generator<Case> {
       ...{ dPooled: output(SAMPLES * tables * dim), dBias: output(SAMPLES) },
     },
     inputs: ["pooled", "dY"],
-    run: (backend, b) => backend.factoriseBackward(shape, SAMPLES, b.pooled, b.dY, b.dPooled, b.dBias),
+    run: (backend, b) => backend.factoriseBackward(shape, SAMPLES, b),
   });
 }
 
@@ -291,7 +291,7 @@ function* interactions(dim: number, kind: InteractionKind): Generator<Case> {
       ...{ dBottom: output(SAMPLES * dim), dPooled: output(SAMPLES * tables * dim) },
     },
     inputs: ["bottom", "pooled", "dOutput"],
-    run: (backend, b) => backend.interactBackward(shape, SAMPLES, b.bottom, b.pooled, b.dOutput, b.dBottom, b.dPooled),
+    run: (backend, b) => backend.interactBackward(shape, SAMPLES, b),
   });
 }
 

@@ -47,7 +47,6 @@ export function* stepsOf(width: number): Generator<Case> {
       ...{ dX: output(words), dWeights: output(SAMPLES * (steps - 1)) },
     },
     inputs: ["x", "weights", "dY"],
-    run: (backend, b) =>
-      backend.stepAttention.weighStepsBackward(shape, SAMPLES, b.x, b.weights, b.dY, b.dX, b.dWeights),
+    run: (backend, b) => backend.stepAttention.weighStepsBackward(shape, SAMPLES, b),
   });
 }

@@ -30,7 +30,7 @@ const CASES: Record<string, Case> = {
     outputs: SAMPLES * 2 * SHAPE.width,
     forward: (ops, x, weights, y) => ops.weighSteps(SHAPE, SAMPLES, x, weights, y),
     backward: (ops, x, weights, dY, dX, dWeights) =>
-      ops.weighStepsBackward(SHAPE, SAMPLES, x, weights, dY, dX, dWeights),
+      ops.weighStepsBackward(SHAPE, SAMPLES, { x, weights, dY, dX, dWeights }),
   },
 };
 

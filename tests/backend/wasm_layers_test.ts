@@ -45,17 +45,10 @@ Deno.test("WASM kernels: linear and its gradients on odd shapes", () => {
     const dWeight = operands.floats(outputs * inputs);
     const dBias = operands.floats(outputs);
     const [expectedDY, expectedDX, expectedDWeight, expectedDBias] = [dY, dX, dWeight, dBias].map(copyOf);
-    reference.linearBackward(
-      shape,
-      samples,
-      copyOf(x),
-      copyOf(weight),
-      copyOf(y),
-      expectedDY,
-      expectedDX,
-      expectedDWeight,
-      expectedDBias,
-    );
+    reference.linearBackward(shape, samples, {
+      ...{ x: copyOf(x), weight: copyOf(weight), y: copyOf(y), dY: expectedDY },
+      ...{ dX: expectedDX, dWeight: expectedDWeight, dBias: expectedDBias },
+    });
     kernels.activationBackward(samples, outputs, code, at(y), at(dY), at(dBias));
     kernels.linearInputGradient(samples, inputs, outputs, at(dY), at(weight), at(dX), scratch);
     kernels.linearWeightGradient(samples, inputs, outputs, at(dY), at(x), at(dWeight), scratch);
@@ -185,15 +178,10 @@ Deno.test("WASM kernels: dot and cat interaction, forward and backward", () => {
       }
       const [expected, expectedBottom, expectedPooled] = [output, dBottom, dPooled].map(copyOf);
       reference.interact(shape, samples, copyOf(bottom), copyOf(pooled), expected);
-      reference.interactBackward(
-        shape,
-        samples,
-        copyOf(bottom),
-        copyOf(pooled),
-        copyOf(dOutput),
-        expectedBottom,
-        expectedPooled,
-      );
+      reference.interactBackward(shape, samples, {
+        ...{ bottom: copyOf(bottom), pooled: copyOf(pooled), dOutput: copyOf(dOutput) },
+        ...{ dBottom: expectedBottom, dPooled: expectedPooled },
+      });
       assertClose(output, reference.floats(expected), 1e-5, what);
       assertClose(dBottom, reference.floats(expectedBottom), 1e-5, `dBottom, ${what}`);
       assertClose(dPooled, reference.floats(expectedPooled), 1e-5, `dPooled, ${what}`);

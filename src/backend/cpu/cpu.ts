@@ -6,9 +6,13 @@ import type {
   BlasName,
   Buffer,
   DropoutShape,
+  InteractionGradients,
   InteractionShape,
+  LinearGradients,
   LinearShape,
+  MachineGradients,
   MachineShape,
+  MultiplyAddGradients,
   PagedBackend,
   RowUpdateShape,
   SharedWords,
@@ -110,22 +114,13 @@ export class CpuBackend extends HostMemory implements PagedBackend {
     if (samples > 0) this.#products.linear(shape, samples, x, weight, bias, y);
   }
 
-  linearBackward(
-    shape: LinearShape,
-    samples: number,
-    x: Buffer,
-    weight: Buffer,
-    y: Buffer,
-    dY: Buffer,
-    dX: Buffer | undefined,
-    dWeight: Buffer,
-    dBias: Buffer | undefined,
-  ): void {
+  linearBackward(shape: LinearShape, samples: number, buffers: LinearGradients): void {
+    const { y, dY, dWeight, dBias } = buffers;
     if (dBias !== undefined) {
       const code = ACTIVATION_CODES[shape.activation];
       this.#kernels.activationBackward(samples, shape.outputs, code, at(y), at(dY), at(dBias));
     }
-    if (samples > 0) this.#products.gradients(shape, samples, x, weight, dY, dX, dWeight);
+    if (samples > 0) this.#products.gradients(shape, samples, buffers);
     else floats(dWeight).fill(0);
   }
 
@@ -158,16 +153,9 @@ export class CpuBackend extends HostMemory implements PagedBackend {
     }
   }
 
-  interactBackward(
-    shape: InteractionShape,
-    samples: number,
-    bottom: Buffer | undefined,
-    pooled: Buffer,
-    dOutput: Buffer,
-    dBottom: Buffer | undefined,
-    dPooled: Buffer,
-  ): void {
+  interactBackward(shape: InteractionShape, samples: number, buffers: InteractionGradients): void {
     const { kind, tables, dim } = shape;
+    const { bottom, pooled, dOutput, dBottom, dPooled } = buffers;
     if (kind === "cat") {
       this.#kernels.interactCatBackward(samples, tables, dim, at(dOutput), at(dBottom!), at(dPooled));
     } else {
@@ -182,15 +170,9 @@ export class CpuBackend extends HostMemory implements PagedBackend {
     this.#kernels.factorise(degree, samples, tables, dim, at(pooled), sharedBias ? 0 : 1, at(bias), at(y));
   }
 
-  factoriseBackward(
-    shape: MachineShape,
-    samples: number,
-    pooled: Buffer,
-    dY: Buffer,
-    dPooled: Buffer,
-    dBias: Buffer | undefined,
-  ): void {
+  factoriseBackward(shape: MachineShape, samples: number, buffers: MachineGradients): void {
     const { degree, tables, dim } = shape;
+    const { pooled, dY, dPooled, dBias } = buffers;
     this.#kernels.factoriseBackward(degree, samples, tables, dim, at(pooled), at(dY), at(dPooled), atOrNull(dBias));
   }
 
@@ -288,7 +270,7 @@ export class CpuBackend extends HostMemory implements PagedBackend {
     this.#kernels.multiplyAdd(words, at(a), at(b), at(c), at(y));
   }
 
-  multiplyAddBackward(words: number, a: Buffer, b: Buffer, dY: Buffer, dA: Buffer, dB: Buffer, dC: Buffer): void {
+  multiplyAddBackward(words: number, { a, b, dY, dA, dB, dC }: MultiplyAddGradients): void {
     this.#kernels.multiplyAddBackward(words, at(a), at(b), at(dY), at(dA), at(dB), at(dC));
   }
 

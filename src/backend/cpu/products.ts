@@ -1,5 +1,5 @@
 /** Matrix products of layers, by the WASM kernels or by a library in single precision or bf16. */
-import type { Buffer, LinearShape } from "../backend.ts";
+import type { Buffer, LinearGradients, LinearShape } from "../backend.ts";
 import { Bf16Copies, type CopyMemory, isWide } from "../bf16_copies.ts";
 import type { Gemm } from "../../../ffi/gemm.ts";
 import { at, atOrNull, type CpuBuffer, floats } from "./cpu_buffer.ts";
@@ -22,15 +22,7 @@ export interface Products {
   /** See `Backend.linear`. */
   linear(shape: LinearShape, samples: number, x: Buffer, weight: Buffer, bias: Buffer | undefined, y: Buffer): void;
   /** dWeight = dYᵀ x and, unless dX is undefined, dX = dY weight. */
-  gradients(
-    shape: LinearShape,
-    samples: number,
-    x: Buffer,
-    weight: Buffer,
-    dY: Buffer,
-    dX: Buffer | undefined,
-    dWeight: Buffer,
-  ): void;
+  gradients(shape: LinearShape, samples: number, buffers: LinearGradients): void;
 }
 
 /** Allocates memory in the kernels' memory, which is never freed. */
@@ -69,15 +61,8 @@ class KernelProducts implements Products {
     this.#kernels.linear(samples, inputs, outputs, code, at(x), at(weight), atOrNull(bias), at(y), scratch);
   }
 
-  gradients(
-    { inputs, outputs }: LinearShape,
-    samples: number,
-    x: Buffer,
-    weight: Buffer,
-    dY: Buffer,
-    dX: Buffer | undefined,
-    dWeight: Buffer,
-  ): void {
+  gradients({ inputs, outputs }: LinearShape, samples: number, buffers: LinearGradients): void {
+    const { x, weight, dY, dX, dWeight } = buffers;
     const scratch = this.#scratch.address;
     this.#kernels.linearWeightGradient(samples, inputs, outputs, at(dY), at(x), at(dWeight), scratch);
     if (dX === undefined) return;
@@ -120,8 +105,8 @@ class FixedWeightProducts implements Products {
     return address;
   }
 
-  gradients(...operands: Parameters<Products["gradients"]>): void {
-    this.#others.gradients(...operands);
+  gradients(shape: LinearShape, samples: number, buffers: LinearGradients): void {
+    this.#others.gradients(shape, samples, buffers);
   }
 }
 
@@ -143,15 +128,8 @@ class LibraryProducts implements Products {
     this.#kernels.biasActivation(samples, outputs, ACTIVATION_CODES[activation], at(bias), at(y));
   }
 
-  gradients(
-    { inputs, outputs }: LinearShape,
-    samples: number,
-    x: Buffer,
-    weight: Buffer,
-    dY: Buffer,
-    dX: Buffer | undefined,
-    dWeight: Buffer,
-  ): void {
+  gradients({ inputs, outputs }: LinearShape, samples: number, buffers: LinearGradients): void {
+    const { x, weight, dY, dX, dWeight } = buffers;
     this.#gemm.gemm(true, false, outputs, inputs, samples, floats(dY), floats(x), floats(dWeight));
     if (dX === undefined) return;
     this.#gemm.gemm(false, false, samples, inputs, outputs, floats(dY), floats(weight), floats(dX));
@@ -191,17 +169,10 @@ class Bf16Products implements Products {
     this.#kernels.biasActivation(samples, outputs, ACTIVATION_CODES[activation], at(bias), at(y));
   }
 
-  gradients(
-    shape: LinearShape,
-    samples: number,
-    x: Buffer,
-    weight: Buffer,
-    dY: Buffer,
-    dX: Buffer | undefined,
-    dWeight: Buffer,
-  ): void {
-    if (!isWide(shape)) return this.#narrow.gradients(shape, samples, x, weight, dY, dX, dWeight);
+  gradients(shape: LinearShape, samples: number, buffers: LinearGradients): void {
+    if (!isWide(shape)) return this.#narrow.gradients(shape, samples, buffers);
     const { inputs, outputs } = shape;
+    const { x, weight, dY, dX, dWeight } = buffers;
     const left = this.#copies.gradients.round(samples * outputs, dY);
     const right = this.#copies.of(x).take(samples * inputs, x);
     this.#gemm.gemm(true, false, outputs, inputs, samples, left, right, floats(dWeight));

@@ -8,9 +8,13 @@ import type {
   DeviceCounters,
   Download,
   DropoutShape,
+  InteractionGradients,
   InteractionShape,
+  LinearGradients,
   LinearShape,
+  MachineGradients,
   MachineShape,
+  MultiplyAddGradients,
   RowUpdateShape,
 } from "../backend.ts";
 import type { OptimizerName } from "../../optimizer/optimizers.ts";
@@ -165,17 +169,8 @@ export class CudaBackend implements DeviceBackend {
     this.#cudnn?.forward(activation, samples * outputs, Y);
   }
 
-  linearBackward(
-    shape: LinearShape,
-    samples: number,
-    x: Buffer,
-    weight: Buffer,
-    y: Buffer,
-    dY: Buffer,
-    dX: Buffer | undefined,
-    dWeight: Buffer,
-    dBias: Buffer | undefined,
-  ): void {
+  linearBackward(shape: LinearShape, samples: number, buffers: LinearGradients): void {
+    const { x, weight, y, dY, dX, dWeight, dBias } = buffers;
     const { outputs, activation, stride = shape.inputs } = shape;
     if (dBias !== undefined) {
       this.#cudnn?.backward(activation, samples * outputs, own(y), own(dY));
@@ -208,8 +203,8 @@ export class CudaBackend implements DeviceBackend {
     this.#elementwise.multiplyAdd(words, own(a), own(b), own(c), own(y));
   }
 
-  multiplyAddBackward(words: number, a: Buffer, b: Buffer, dY: Buffer, dA: Buffer, dB: Buffer, dC: Buffer): void {
-    this.#elementwise.multiplyAddBackward(words, own(a), own(b), own(dY), own(dA), own(dB), own(dC));
+  multiplyAddBackward(words: number, buffers: MultiplyAddGradients): void {
+    this.#elementwise.multiplyAddBackward(words, buffers);
   }
 
   pool(bags: number, dim: number, table: Buffer, indices: Buffer, offsets: Buffer | undefined, pooled: Buffer): void {
@@ -230,21 +225,10 @@ export class CudaBackend implements DeviceBackend {
     copyColumns(this.device, samples, dim * tables, own(pooled), dim * tables, 0, own(output), stride, dim);
   }
 
-  interactBackward(
-    shape: InteractionShape,
-    samples: number,
-    bottom: Buffer | undefined,
-    pooled: Buffer,
-    dOutput: Buffer,
-    dBottom: Buffer | undefined,
-    dPooled: Buffer,
-  ): void {
-    if (shape.kind === "dot") {
-      const [from, to] = [own(dOutput), [dBottom && own(dBottom), own(dPooled)] as const];
-      this.#interaction.backward(shape, samples, bottom && own(bottom), own(pooled), from, ...to);
-      return;
-    }
+  interactBackward(shape: InteractionShape, samples: number, buffers: InteractionGradients): void {
+    if (shape.kind === "dot") return this.#interaction.backward(shape, samples, buffers);
     const { tables, dim, stride = dim * (tables + 1) } = shape;
+    const { dOutput, dBottom, dPooled } = buffers;
     copyColumns(this.device, samples, dim, own(dOutput), stride, 0, own(dBottom!), dim, 0);
     copyColumns(this.device, samples, dim * tables, own(dOutput), stride, dim, own(dPooled), dim * tables, 0);
   }
@@ -253,15 +237,8 @@ export class CudaBackend implements DeviceBackend {
     this.#factorise.forward(shape, samples, own(pooled), own(bias), own(y));
   }
 
-  factoriseBackward(
-    shape: MachineShape,
-    samples: number,
-    pooled: Buffer,
-    dY: Buffer,
-    dPooled: Buffer,
-    dBias: Buffer | undefined,
-  ): void {
-    this.#factorise.backward(shape, samples, own(pooled), own(dY), own(dPooled), dBias && own(dBias));
+  factoriseBackward(shape: MachineShape, samples: number, buffers: MachineGradients): void {
+    this.#factorise.backward(shape, samples, buffers);
   }
 
   loss(samples: number, header: Buffer, logits: Buffer, labels: Buffer, dLogits: Buffer, lossSum: Buffer): void {

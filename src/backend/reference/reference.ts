@@ -7,10 +7,14 @@ import {
   type DropoutShape,
   Header,
   type HostBackend,
+  type InteractionGradients,
   type InteractionShape,
   interactionWidth,
+  type LinearGradients,
   type LinearShape,
+  type MachineGradients,
   type MachineShape,
+  type MultiplyAddGradients,
   type RowUpdateShape,
   vectorsPassedOn,
 } from "../backend.ts";
@@ -37,17 +41,8 @@ export class ReferenceBackend extends HostMemory implements HostBackend {
     }
   }
 
-  linearBackward(
-    shape: LinearShape,
-    samples: number,
-    x: Buffer,
-    weight: Buffer,
-    y: Buffer,
-    dY: Buffer,
-    dX: Buffer | undefined,
-    dWeight: Buffer,
-    dBias: Buffer | undefined,
-  ): void {
+  linearBackward(shape: LinearShape, samples: number, buffers: LinearGradients): void {
+    const { x, weight, y, dY, dX, dWeight, dBias } = buffers;
     const { inputs, outputs, activation, stride = inputs } = shape;
     const [X, W, Y, DY, DW] = [x, weight, y, dY, dWeight].map(floats);
     const DB = dBias && floats(dBias);
@@ -126,15 +121,8 @@ export class ReferenceBackend extends HostMemory implements HostBackend {
     }
   }
 
-  interactBackward(
-    shape: InteractionShape,
-    samples: number,
-    bottom: Buffer | undefined,
-    pooled: Buffer,
-    dOutput: Buffer,
-    dBottom: Buffer | undefined,
-    dPooled: Buffer,
-  ): void {
+  interactBackward(shape: InteractionShape, samples: number, buffers: InteractionGradients): void {
+    const { bottom, pooled, dOutput, dBottom, dPooled } = buffers;
     const { kind, dim, stride = interactionWidth(shape) } = shape;
     const passed = vectorsPassedOn(shape);
     const dOut = floats(dOutput);
@@ -177,14 +165,8 @@ export class ReferenceBackend extends HostMemory implements HostBackend {
     }
   }
 
-  factoriseBackward(
-    shape: MachineShape,
-    samples: number,
-    pooled: Buffer,
-    dY: Buffer,
-    dPooled: Buffer,
-    dBias: Buffer | undefined,
-  ): void {
+  factoriseBackward(shape: MachineShape, samples: number, buffers: MachineGradients): void {
+    const { pooled, dY, dPooled, dBias } = buffers;
     const { degree, tables, dim } = shape;
     const [P, DY, DP] = [pooled, dY, dPooled].map(floats);
     for (let sample = 0; sample < samples; sample++) {
@@ -289,7 +271,7 @@ export class ReferenceBackend extends HostMemory implements HostBackend {
     for (let i = 0; i < words; i++) Y[i] = A[i] * B[i] + C[i];
   }
 
-  multiplyAddBackward(words: number, a: Buffer, b: Buffer, dY: Buffer, dA: Buffer, dB: Buffer, dC: Buffer): void {
+  multiplyAddBackward(words: number, { a, b, dY, dA, dB, dC }: MultiplyAddGradients): void {
     const [A, B, DY, DA, DB, DC] = [a, b, dY, dA, dB, dC].map(floats);
     for (let i = 0; i < words; i++) {
       DA[i] = B[i] * DY[i];

@@ -28,14 +28,15 @@ export function factorisationMachine(shape: MachineShape, { part, title, tensors
         parameters: [bias],
         parameterGradients: [dBias],
         output,
-        outputGradient,
+        outputGradient: dY,
       },
     ) {
+      const gradients = { pooled, dY, dPooled: dPooled!, dBias: dLogit };
       return {
         forward: (samples) => device.factorise(shape, samples, pooled, sharedBias ? bias : logit, output),
         backward(samples) {
-          device.factoriseBackward(shape, samples, pooled, outputGradient, dPooled!, dLogit);
-          if (sharedBias) device.columnSums(samples, 1, outputGradient, dBias);
+          device.factoriseBackward(shape, samples, gradients);
+          if (sharedBias) device.columnSums(samples, 1, dY, dBias);
         },
       };
     },

@@ -21,13 +21,14 @@ export function interaction(shape: InteractionShape, part: Part): Layer {
     canDie: false,
     writesPadded: true,
     flops: { forward: flops, parameterGradients: 0, inputGradients: 2 * flops },
-    bind({ device, inputs, inputGradients, output, outputGradient, outputStride: stride }) {
+    bind({ device, inputs, inputGradients, output, outputGradient: dOutput, outputStride: stride }) {
       const strided = { ...shape, stride };
       const [x, pooled] = split(inputs);
       const [dX, dPooled] = split(inputGradients);
+      const gradients = { bottom: x, pooled, dOutput, dBottom: dX, dPooled: dPooled! };
       return {
         forward: (samples) => device.interact(strided, samples, x, pooled, output),
-        backward: (samples) => device.interactBackward(strided, samples, x, pooled, outputGradient, dX, dPooled!),
+        backward: (samples) => device.interactBackward(strided, samples, gradients),
       };
     },
     onnx(graph, inputs) {

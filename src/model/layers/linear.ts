@@ -64,9 +64,10 @@ function layer(shape: LinearShape, place: LinearPlace, biasDeviation: number | u
     ) => {
       const strided = { ...shape, stride };
       device.prepareLinear(strided, x, weight);
+      const gradients = { x, weight, y, dY, dX, dWeight, dBias };
       return {
         forward: (samples) => device.linear(strided, samples, x, weight, bias, y),
-        backward: (samples) => device.linearBackward(strided, samples, x, weight, y, dY, dX, dWeight, dBias),
+        backward: (samples) => device.linearBackward(strided, samples, gradients),
       };
     },
     onnx(graph, [x]) {

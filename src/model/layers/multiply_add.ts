@@ -12,10 +12,13 @@ export function multiplyAdd(width: number, { part, title }: Pick<LinearPlace, "p
     parameters: [],
     canDie: false,
     flops: { forward: 2 * width, parameterGradients: 0, inputGradients: 2 * width },
-    bind: ({ device, inputs: [x0, u, x], inputGradients: [dX0, dU, dX], output, outputGradient: dY }) => ({
-      forward: (samples) => device.multiplyAdd(samples * width, x0, u, x, output),
-      backward: (samples) => device.multiplyAddBackward(samples * width, x0, u, dY, dX0!, dU!, dX!),
-    }),
+    bind({ device, inputs: [x0, u, x], inputGradients: [dX0, dU, dX], output, outputGradient: dY }) {
+      const gradients = { a: x0, b: u, dY, dA: dX0!, dB: dU!, dC: dX! };
+      return {
+        forward: (samples) => device.multiplyAdd(samples * width, x0, u, x, output),
+        backward: (samples) => device.multiplyAddBackward(samples * width, gradients),
+      };
+    },
     onnx: (graph, [x0, u, x]) => graph.node("Add", [graph.node("Mul", [x0, u]), x]),
   };
 }

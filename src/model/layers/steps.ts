@@ -72,13 +72,14 @@ export function weighSteps(shape: StepsShape, part: Part): Layer {
   const { steps, width } = shape;
   return {
     ...layerOf(part, [steps * width, steps - 1], 2 * width, 2 * (steps - 1) * width),
-    bind: (
-      { device: { stepAttention }, inputs: [x, weights], inputGradients: [dX, dWeights], output, outputGradient },
-    ) => ({
-      forward: (samples) => stepAttention.weighSteps(shape, samples, x, weights, output),
-      backward: (samples) =>
-        stepAttention.weighStepsBackward(shape, samples, x, weights, outputGradient, dX!, dWeights!),
-    }),
+    bind({ device: { stepAttention }, inputs: [x, weights], inputGradients, output, outputGradient: dY }) {
+      const [dX, dWeights] = inputGradients;
+      const gradients = { x, weights, dY, dX: dX!, dWeights: dWeights! };
+      return {
+        forward: (samples) => stepAttention.weighSteps(shape, samples, x, weights, output),
+        backward: (samples) => stepAttention.weighStepsBackward(shape, samples, gradients),
+      };
+    },
     onnx(graph, [x, weights]) {
       const { others, candidate } = stepsOf(graph, shape, x);
       const row = graph.node("Reshape", [weights, graph.constant([0, 1, steps - 1])]);

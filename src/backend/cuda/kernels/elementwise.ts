@@ -1,6 +1,7 @@
+import type { MultiplyAddGradients } from "../../backend.ts";
 import { blocksFor, isWide, type Kernel, KernelModule, type ParameterType } from "../kernel.ts";
 import type { CudaDevice } from "../device.ts";
-import type { DeviceBuffer } from "../memory.ts";
+import { type DeviceBuffer, own } from "../memory.ts";
 
 const THREADS = 256;
 
@@ -38,16 +39,8 @@ export class Elementwise {
   }
 
   /** `dA = b dY`, `dB = a dY`, `dC = dY`, of `words`. */
-  multiplyAddBackward(
-    words: number,
-    a: DeviceBuffer,
-    b: DeviceBuffer,
-    dY: DeviceBuffer,
-    dA: DeviceBuffer,
-    dB: DeviceBuffer,
-    dC: DeviceBuffer,
-  ): void {
-    launch(this.#multiplyAddBackward, words, a, b, dY, dA, dB, dC);
+  multiplyAddBackward(words: number, { a, b, dY, dA, dB, dC }: MultiplyAddGradients): void {
+    launch(this.#multiplyAddBackward, words, own(a), own(b), own(dY), own(dA), own(dB), own(dC));
   }
 }
 

@@ -1,7 +1,7 @@
-import type { MachineShape } from "../../backend.ts";
+import type { MachineGradients, MachineShape } from "../../backend.ts";
 import { blocksFor, type Kernel, KernelModule, type ParameterType } from "../kernel.ts";
 import type { CudaDevice } from "../device.ts";
-import type { DeviceBuffer } from "../memory.ts";
+import { type DeviceBuffer, own } from "../memory.ts";
 
 const THREADS = 256;
 const MAX_LANES = 32;
@@ -43,20 +43,14 @@ export class Factorise {
   }
 
   /** Gradients of `forward` from dY (samples): dPooled (samples, tables, dim), and dBias (samples) unless undefined. */
-  backward(
-    { degree, tables, dim }: MachineShape,
-    samples: number,
-    pooled: DeviceBuffer,
-    dY: DeviceBuffer,
-    dPooled: DeviceBuffer,
-    dBias: DeviceBuffer | undefined,
-  ): void {
+  backward({ degree, tables, dim }: MachineShape, samples: number, buffers: MachineGradients): void {
+    const { pooled, dY, dPooled, dBias } = buffers;
     const kernel = this.#backward;
     const lanes = lanesFor(dim);
-    kernel.buffer(0, pooled);
-    kernel.buffer(1, dY);
-    kernel.buffer(2, dPooled);
-    kernel.buffer(3, dBias);
+    kernel.buffer(0, own(pooled));
+    kernel.buffer(1, own(dY));
+    kernel.buffer(2, own(dPooled));
+    kernel.buffer(3, dBias && own(dBias));
     kernel.number(4, degree);
     kernel.number(5, samples);
     kernel.number(6, tables);

@@ -1,8 +1,8 @@
 import { HotsetError } from "../../../errors.ts";
-import { type InteractionShape, interactionWidth, vectorsPassedOn } from "../../backend.ts";
+import { type InteractionGradients, type InteractionShape, interactionWidth, vectorsPassedOn } from "../../backend.ts";
 import { isWide, type Kernel, KernelModule, type ParameterType } from "../kernel.ts";
 import type { CudaDevice } from "../device.ts";
-import type { DeviceBuffer } from "../memory.ts";
+import { type DeviceBuffer, own } from "../memory.ts";
 
 /** BLOCK of interaction.cu. */
 const THREADS = 32;
@@ -49,20 +49,14 @@ export class DotInteraction {
   }
 
   /** Gradients of `forward`: dOutput, dBottom and dPooled have the shapes of output, bottom and pooled. */
-  backward(
-    shape: InteractionShape,
-    samples: number,
-    bottom: DeviceBuffer | undefined,
-    pooled: DeviceBuffer,
-    dOutput: DeviceBuffer,
-    dBottom: DeviceBuffer | undefined,
-    dPooled: DeviceBuffer,
-  ): void {
+  backward(shape: InteractionShape, samples: number, buffers: InteractionGradients): void {
+    const bottom = buffers.bottom && own(buffers.bottom), dBottom = buffers.dBottom && own(buffers.dBottom);
+    const pooled = own(buffers.pooled), dPooled = own(buffers.dPooled);
     const wide = isWide(shape.dim, bottom, pooled, dBottom, dPooled);
     const kernel = this.#backward[wide ? "wide" : "narrow"];
     kernel.buffer(0, bottom);
     kernel.buffer(1, pooled);
-    kernel.buffer(2, dOutput);
+    kernel.buffer(2, own(buffers.dOutput));
     kernel.buffer(3, dBottom);
     kernel.buffer(4, dPooled);
     kernel.number(5, shape.tables);

@@ -1,4 +1,4 @@
-import type { Buffer, StepAttention, StepsShape } from "../../backend.ts";
+import type { Buffer, StepAttention, StepsShape, WeighedStepsGradients } from "../../backend.ts";
 import { blocksFor, type Kernel, KernelModule, type ParameterType } from "../kernel.ts";
 import type { CudaDevice } from "../device.ts";
 import { own } from "../memory.ts";
@@ -51,12 +51,9 @@ export class StepKernels implements StepAttention {
     launch(this.#weighSteps, samples * shape.width, shape, samples, buffers);
   }
 
-  weighStepsBackward(
-    shape: StepsShape,
-    samples: number,
-    ...buffers: [x: Buffer, weights: Buffer, dY: Buffer, dX: Buffer, dWeights: Buffer]
-  ): void {
-    launch(this.#weighStepsBackward, samples * shape.steps, shape, samples, buffers);
+  weighStepsBackward(shape: StepsShape, samples: number, buffers: WeighedStepsGradients): void {
+    const { x, weights, dY, dX, dWeights } = buffers;
+    launch(this.#weighStepsBackward, samples * shape.steps, shape, samples, [x, weights, dY, dX, dWeights]);
   }
 }
 
