@@ -143,13 +143,6 @@ export interface RankParts {
   readonly firsts: Int32Array;
 }
 
-/** Consecutive parts with these numbers of elements. */
-export function consecutive(counts: ArrayLike<number>): RankParts {
-  const parts = { counts: Int32Array.from(counts), firsts: new Int32Array(counts.length) };
-  for (let r = 1; r < counts.length; r++) parts.firsts[r] = parts.firsts[r - 1] + counts[r - 1];
-  return parts;
-}
-
 /** A pending operation. It is created once and reused, and keeps the operation's memory alive. */
 export class Request {
   readonly handle: BigUint64Array<ArrayBuffer> = new BigUint64Array(new ArrayBuffer(8));
@@ -175,6 +168,11 @@ export class Request {
     this.#received = received;
     this.#active = true;
     return this;
+  }
+
+  /** True from the beginning of an operation until `done` or `wait` has found it complete. */
+  get pending(): boolean {
+    return this.#active;
   }
 
   /** True if the operation is complete, or if none has begun. Polling also makes messages progress. */
@@ -263,13 +261,6 @@ export class Communicator {
   /** Completes when all processes have begun it. */
   barrier(request: Request): Request {
     return request.begin(this.#mpi.MPI_Ibarrier(this.#handle, request.handle), "MPI_Ibarrier");
-  }
-
-  /** Copies the words of rank `root` to all ranks. */
-  broadcast(words: Words, root: number, request: Request): Request {
-    const type = this.#typeOf(words);
-    const code = this.#mpi.MPI_Ibcast(foreign(words), words.length, type, root, this.#handle, request.handle);
-    return request.begin(code, "MPI_Ibcast", words);
   }
 
   /** Gathers the vectors of all processes in all processes, each at its part of `target`. */

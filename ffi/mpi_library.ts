@@ -39,17 +39,6 @@ const symbols = {
     result: "i32",
   },
   MPI_Ibarrier: { parameters: ["u64", /* MPI_Comm comm */ "buffer" /* MPI_Request *request */], result: "i32" },
-  MPI_Ibcast: {
-    parameters: [
-      "buffer", // void *buffer
-      "i32", // int count
-      "u64", // MPI_Datatype type
-      "i32", // int root
-      "u64", // MPI_Comm comm
-      "buffer", // MPI_Request *request
-    ],
-    result: "i32",
-  },
   MPI_Iallgatherv: {
     parameters: [
       "buffer", // const void *source

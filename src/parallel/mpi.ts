@@ -18,8 +18,8 @@ export class MpiGroup extends HostGroup {
   readonly #request: Request;
   /** Bytes that this rank has sent to others in vectors. */
   traffic = { bytesSent: 0 };
-  /** Requests that are complete and can be reused. */
-  readonly #free: Exchange[] = [];
+  /** Requests of exchanges. */
+  readonly #exchanges: Request[] = [];
 
   constructor(mpi: Mpi, communicator: Communicator, { localRank, localSize, sharesMemory }: LocalPlace) {
     super();
@@ -48,12 +48,12 @@ export class MpiGroup extends HostGroup {
   }
 
   allToAll<W extends HostVector>(source: W, sent: RankParts, target: W, received: RankParts): Work {
-    const exchange = this.#free.pop() ?? new Exchange(this.#communicator.request(), this.#free);
-    this.#communicator.allToAll(source, sent, target, received, exchange.request);
+    let request = this.#exchanges.find(({ pending }) => !pending);
+    if (request === undefined) this.#exchanges.push(request = this.#communicator.request());
     for (let r = 0; r < this.size; r++) {
       if (r !== this.rank) this.traffic.bytesSent += source.BYTES_PER_ELEMENT * sent.counts[r];
     }
-    return exchange.begin();
+    return this.#communicator.allToAll(source, sent, target, received, request);
   }
 
   /** Progresses pending operations: MPI libraries do so only inside calls. */
@@ -64,29 +64,5 @@ export class MpiGroup extends HostGroup {
   /** Ends all processes at once, including this one. */
   abort(): void {
     this.#mpi.abort(1);
-  }
-}
-
-/** A pending exchange; its request is reused. */
-class Exchange implements Work {
-  readonly request: Request;
-  readonly #free: Exchange[];
-  #underWay = false;
-
-  constructor(request: Request, free: Exchange[]) {
-    this.request = request;
-    this.#free = free;
-  }
-
-  begin(): this {
-    this.#underWay = true;
-    return this;
-  }
-
-  wait(): void {
-    if (!this.#underWay) return;
-    this.request.wait();
-    this.#underWay = false;
-    this.#free.push(this);
   }
 }

@@ -1,10 +1,10 @@
 /** The processes of a run started by mpirun or srun: their number, their hosts, and which share memory. */
-import { type Communicator, consecutive, type Mpi, MpiError, openMpi } from "../../ffi/mpi.ts";
+import { type Communicator, type Mpi, MpiError, openMpi } from "../../ffi/mpi.ts";
 import { LibraryError } from "../../ffi/library.ts";
 import { HotsetError } from "../errors.ts";
 import { MpiGroup } from "./mpi.ts";
 import { canShareMemory } from "./node_memory.ts";
-import type { ProcessGroup, ProcessGroups } from "./process_group.ts";
+import { consecutive, type ProcessGroup, type ProcessGroups } from "./process_group.ts";
 
 /** Environment variable with the host name of a process, instead of the machine's name. */
 const HOST_VARIABLE = "HOTSET_HOST";
