@@ -27,6 +27,9 @@ export interface RowCache {
   readonly lookAhead: number;
 }
 
+/** What the tables depend on. */
+export type CachedContext = Pick<TableContext, "host" | "shape" | "batchShape">;
+
 /** Counters since the run began. */
 export interface CacheCounts {
   /** Distinct rows of the batches in training, and how many of them had to be fetched. */
@@ -90,10 +93,7 @@ export class CachedTables implements StoredRows, HostRows {
 
   /** The matrix, in host memory, has a row for each position. */
   constructor(
-    { host, shape: { dim, optimizer }, batchShape: { lookupCapacity } }: Pick<
-      TableContext,
-      "host" | "shape" | "batchShape"
-    >,
+    { host, shape: { dim, optimizer }, batchShape: { lookupCapacity } }: CachedContext,
     matrix: RowMatrix,
     cache: RowCache,
   ) {
@@ -163,7 +163,7 @@ export class CachedTables implements StoredRows, HostRows {
 
   /** The step before it may still run: rows arrive at positions that it does not use. */
   prepareToTrain(batch: Batch): void {
-    if (this.#plan.announced === 0) this.announce(batch);
+    if (this.isIdle) this.announce(batch);
     setPositions(this.#plan, this.#prepare(), batch);
     this.counts.rows += batch.distinct;
   }
@@ -328,8 +328,13 @@ export class CachedTables implements StoredRows, HostRows {
     return { weights: this.#host.floats(weights), state: state === undefined ? NO_STATE : this.#host.floats(state) };
   }
 
+  /** True if no step is announced. */
+  protected get isIdle(): boolean {
+    return this.#plan.announced === 0;
+  }
+
   #expectIdle(): void {
-    if (this.#plan.announced > 0) throw new Error("rows are read while a step is announced");
+    if (!this.isIdle) throw new Error("rows are read while a step is announced");
   }
 
   #toRecord(position: number, records: Float32Array, i: number): void {

@@ -3,87 +3,46 @@
  * rows alone, and no ids or positions are sent. The exchange of rows between hosts finds a row of the shard by the
  * position that replaces an index of the batch: hosts look up among the rows that they have fetched, not by the indices.
  */
-import type { Batch, BatchShape } from "../layout/batch.ts";
+import type { Batch } from "../layout/batch.ts";
 import { SegmentSorter } from "../layout/segment_sorter.ts";
-import type { CacheCounts, CachedTables, StoredRows } from "./cached.ts";
+import { type CachedContext, CachedTables, type RowCache } from "./cached.ts";
 import { holds, type Shard } from "./shard.ts";
-import type { SavedRows } from "./stores/log_segments.ts";
-import type { RowBlock } from "./tables.ts";
+import type { RowMatrix } from "./tables.ts";
 
 /** The cached rows of one host. Its positions of a batch are those of the own distinct rows, `indices[s]` of row s. */
-export class CachedShard implements StoredRows {
-  readonly #cached: CachedTables;
+export class CachedShard extends CachedTables {
   readonly #shard: Shard;
   /** Finds the distinct rows of batches that are only scored. */
   readonly #sorter: SegmentSorter;
   /** The own rows of a batch, and then their positions. */
   readonly #own: Uint32Array;
-  #announced = 0;
-  #finished = 0;
-  /** Distinct own rows of the batches in training. */
-  #rows = 0;
 
-  /** The cache has space for batches of this shape. */
-  constructor(cached: CachedTables, batchShape: BatchShape, shard: Shard) {
-    this.#cached = cached;
+  constructor(context: CachedContext, matrix: RowMatrix, cache: RowCache, shard: Shard) {
+    super(context, matrix, cache);
     this.#shard = shard;
-    this.#sorter = new SegmentSorter(batchShape);
-    this.#own = new Uint32Array(batchShape.lookupCapacity);
+    this.#sorter = new SegmentSorter(context.batchShape);
+    this.#own = new Uint32Array(context.batchShape.lookupCapacity);
   }
 
-  get counts(): CacheCounts {
-    return { ...this.#cached.counts, rows: this.#rows };
-  }
-
-  initialise(seed: number): void {
-    this.#cached.initialise(seed);
-  }
-
-  adopt(saved: SavedRows): void {
-    this.#cached.adopt(saved);
-  }
-
-  seal(): SavedRows | undefined {
-    return this.#cached.seal();
-  }
-
-  holds(row: number): boolean {
+  override holds(row: number): boolean {
     return holds(this.#shard, row);
   }
 
-  write(rows: Uint32Array, block: RowBlock): void {
-    this.#cached.write(rows, block);
+  override announce(batch: Batch): void {
+    this.announceGroup(this.#own, this.#listOwn(batch), 0);
   }
 
-  rowAt(position: number): number {
-    return this.#cached.rowAt(position);
-  }
-
-  flush(): void {
-    this.#cached.flush();
-  }
-
-  announce(batch: Batch): void {
-    this.#announced++;
-    this.#cached.announceGroup(this.#own, this.#listOwn(batch), 0);
-  }
-
-  prepareToTrain(batch: Batch): void {
-    if (this.#announced === this.#finished) this.announce(batch);
+  override prepareToTrain(batch: Batch): void {
+    if (this.isIdle) this.announce(batch);
     const count = this.#listOwn(batch);
-    this.#cached.locateGroup(this.#own, count);
+    this.locateGroup(this.#own, count);
     this.#setPositions(batch, this.#own);
-    this.#rows += count;
+    this.counts.rows += count;
   }
 
-  finish(): void {
-    this.#finished++;
-    this.#cached.finish();
-  }
-
-  prepareToScore(batch: Batch): void {
+  override prepareToScore(batch: Batch): void {
     this.#sorter.write(batch);
-    this.#cached.locateToRead(this.#own, 0, this.#listOwn(batch));
+    this.locateToRead(this.#own, 0, this.#listOwn(batch));
     this.#setPositions(batch, this.#own);
   }
 

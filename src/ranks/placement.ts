@@ -334,8 +334,8 @@ async function openWorld(
   }
   const cache = { ...sizes, store };
   const { full, host } = ranks.memory;
-  const cached = new CachedTables({ host, shape: plan.shape, batchShape }, full, cache);
-  const rows = shard.hosts > 1 ? new CachedShard(cached, batchShape, shard) : cached;
+  const memory = [{ host, shape: plan.shape, batchShape }, full, cache] as const;
+  const rows = shard.hosts > 1 ? new CachedShard(...memory, shard) : new CachedTables(...memory);
   return new CachedRanks(ranks, cache, opening.move(), { rows, world });
 }
 
