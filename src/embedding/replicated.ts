@@ -6,6 +6,7 @@
 import type { Batch } from "../layout/batch.ts";
 import { HotIndex, hotIndexWords } from "../layout/hot_index.ts";
 import { nodeBarrier } from "../parallel/node_barrier.ts";
+import { ownPart } from "../parallel/process_group.ts";
 import { TableCoordinator } from "./coordinator.ts";
 import {
   allocateRowBlock,
@@ -59,50 +60,30 @@ export class ReplicatedTables implements EmbeddingTables {
   pull(rows: Uint32Array, hotIds: Uint32Array): void {
     const { device, host, groups: { devices, node } } = this.#context;
     // Only this rank writes a replica on its own device.
-    const own = devices !== undefined && device !== host ? whole(rows) : partOf(rows, node.rank, node.size);
-    this.#move(own, this.#full, rows, this.#replica, hotIds);
+    const isOwn = devices !== undefined && device !== host;
+    const { first, end } = isOwn ? { first: 0, end: rows.length } : ownPart(node, rows.length);
+    this.#move(this.#full, rows.subarray(first, end), this.#replica, hotIds.subarray(first, end));
   }
 
   /** Copies rows of the replica to the full tables. */
   push(rows: Uint32Array, hotIds: Uint32Array): void {
-    const { node } = this.#context.groups;
-    const { first, end } = partOf(rows, node.rank, node.size);
+    const { first, end } = ownPart(this.#context.groups.node, rows.length);
     let held = rows.subarray(first, end), ids = hotIds.subarray(first, end);
     if (!held.every((row) => this.#full.holds(row))) {
       ids = ids.filter((_, i) => this.#full.holds(rows[first + i]));
       held = held.filter((row) => this.#full.holds(row));
     }
-    this.#move(whole(held), this.#replica, ids, this.#full, held);
+    this.#move(this.#replica, ids, this.#full, held);
   }
 
-  #move(
-    { first, end }: ListRange,
-    source: EmbeddingTables,
-    sourceRows: Uint32Array,
-    target: EmbeddingTables,
-    targetRows: Uint32Array,
-  ): void {
-    for (let from = first; from < end; from += ROWS_AT_ONCE) {
-      const to = Math.min(end, from + ROWS_AT_ONCE);
+  #move(source: EmbeddingTables, sourceRows: Uint32Array, target: EmbeddingTables, targetRows: Uint32Array): void {
+    for (let from = 0; from < sourceRows.length; from += ROWS_AT_ONCE) {
+      const to = from + ROWS_AT_ONCE;
       source.read(sourceRows.subarray(from, to), this.#block);
       target.write(targetRows.subarray(from, to), this.#block);
     }
     nodeBarrier(this.#context.groups, this.#context.device); // the next step of any rank may read any of these rows
   }
-}
-
-/** This rank's part of a list. */
-interface ListRange {
-  readonly first: number;
-  readonly end: number;
-}
-
-function partOf({ length }: Uint32Array, writer: number, writers: number): ListRange {
-  return { first: Math.floor(length * writer / writers), end: Math.floor(length * (writer + 1) / writers) };
-}
-
-function whole({ length }: Uint32Array): ListRange {
-  return { first: 0, end: length };
 }
 
 class BoundReplicatedTables implements BoundTables {

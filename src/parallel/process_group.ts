@@ -146,6 +146,9 @@ export function expectSame(group: ProcessGroup, doing: string, what: string, val
 }
 
 /** The consecutive share of `count` items that belongs to this rank: from `first` to below `end`. */
-export function ownPart({ rank, size }: ProcessGroup, count: number): { first: number; end: number } {
+export function ownPart(
+  { rank, size }: Pick<ProcessGroup, "rank" | "size">,
+  count: number,
+): { first: number; end: number } {
   return { first: Math.floor(count * rank / size), end: Math.floor(count * (rank + 1) / size) };
 }
