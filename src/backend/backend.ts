@@ -36,79 +36,23 @@
 
 import type { OptimizerName } from "../optimizer/optimizers.ts";
 import type {
+  Buffer,
   DropoutShape,
+  InteractionGradients,
   InteractionShape,
+  LinearGradients,
   LinearShape,
+  MachineGradients,
   MachineShape,
+  MultiplyAddGradients,
   RowUpdateShape,
   StepsShape,
+  WeighedStepsGradients,
 } from "./shapes.ts";
 
 export { Header, HEADER_WORDS } from "../header.ts";
-export type {
-  Activation,
-  DropoutShape,
-  InteractionKind,
-  InteractionShape,
-  LinearShape,
-  MachineShape,
-  RowUpdateShape,
-  StepsShape,
-} from "./shapes.ts";
+export type * from "./shapes.ts";
 export { interactionWidth, vectorsPassedOn } from "./shapes.ts";
-
-/** Memory of a backend: `words` words of 4 bytes. Its content is private to the backend that allocated it. */
-export interface Buffer {
-  /** Number of words. */
-  readonly words: number;
-}
-
-/** Buffers of `Backend.linearBackward`: its operands, and the gradients of y and of the operands. */
-export interface LinearGradients {
-  readonly x: Buffer;
-  readonly weight: Buffer;
-  readonly y: Buffer;
-  readonly dY: Buffer;
-  readonly dX: Buffer | undefined;
-  readonly dWeight: Buffer;
-  readonly dBias: Buffer | undefined;
-}
-
-/** Buffers of `Backend.multiplyAddBackward`. */
-export interface MultiplyAddGradients {
-  readonly a: Buffer;
-  readonly b: Buffer;
-  readonly dY: Buffer;
-  readonly dA: Buffer;
-  readonly dB: Buffer;
-  readonly dC: Buffer;
-}
-
-/** Buffers of `Backend.interactBackward`. */
-export interface InteractionGradients {
-  readonly bottom: Buffer | undefined;
-  readonly pooled: Buffer;
-  readonly dOutput: Buffer;
-  readonly dBottom: Buffer | undefined;
-  readonly dPooled: Buffer;
-}
-
-/** Buffers of `Backend.factoriseBackward`. */
-export interface MachineGradients {
-  readonly pooled: Buffer;
-  readonly dY: Buffer;
-  readonly dPooled: Buffer;
-  readonly dBias: Buffer | undefined;
-}
-
-/** Buffers of `StepAttention.weighStepsBackward`. */
-export interface WeighedStepsGradients {
-  readonly x: Buffer;
-  readonly weights: Buffer;
-  readonly dY: Buffer;
-  readonly dX: Buffer;
-  readonly dWeights: Buffer;
-}
 
 /** Operations of models whose samples are sequences of steps, the last one the candidate; gradients follow from dY. */
 export interface StepAttention {
@@ -362,6 +306,8 @@ export interface HostBackend extends Backend {
   readonly blas: BlasName | null;
   /** The words of a buffer as floats, not copied. */
   floats(buffer: Buffer): Float32Array;
+  /** The same words as whole numbers. */
+  integers(buffer: Buffer): Uint32Array;
   /** A buffer over existing host memory, not copied. */
   wrap(memory: Float32Array | Uint32Array): Buffer;
   /** Describes the words for `attach` of another rank's backend. */

@@ -108,6 +108,10 @@ export class CountingBackend implements HostBackend {
     return new Float32Array(this.#block, 0, words);
   }
 
+  integers(buffer: Buffer): Uint32Array {
+    return new Uint32Array(this.floats(buffer).buffer, 0, buffer.words);
+  }
+
   newDownload(words: number): Download {
     this.allocate(words, "rows to move");
     let copied = 0;

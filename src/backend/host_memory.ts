@@ -28,6 +28,7 @@ export abstract class HostMemory implements
     | "download"
     | "wrap"
     | "floats"
+    | "integers"
     | "share"
     | "attach"
     | "strideOf"
@@ -77,6 +78,10 @@ export abstract class HostMemory implements
 
   floats(buffer: Buffer): Float32Array {
     return (buffer as HostBuffer).floats;
+  }
+
+  integers(buffer: Buffer): Uint32Array {
+    return (buffer as HostBuffer).integers;
   }
 
   share(buffer: Buffer): SharedWords {

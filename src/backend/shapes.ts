@@ -1,4 +1,4 @@
-/** Sizes and kinds of the operations in backend.ts. */
+/** Sizes, kinds and buffers of the operations in backend.ts. */
 import type { OptimizerName } from "../optimizer/optimizers.ts";
 
 /** Activation that follows a matrix product. */
@@ -83,4 +83,57 @@ export interface RowUpdateShape {
 export interface StepsShape {
   readonly steps: number;
   readonly width: number;
+}
+
+/** Memory of a backend: `words` words of 4 bytes. Its content is private to the backend that allocated it. */
+export interface Buffer {
+  /** Number of words. */
+  readonly words: number;
+}
+
+/** Buffers of `Backend.linearBackward`: its operands, and the gradients of y and of the operands. */
+export interface LinearGradients {
+  readonly x: Buffer;
+  readonly weight: Buffer;
+  readonly y: Buffer;
+  readonly dY: Buffer;
+  readonly dX: Buffer | undefined;
+  readonly dWeight: Buffer;
+  readonly dBias: Buffer | undefined;
+}
+
+/** Buffers of `Backend.multiplyAddBackward`. */
+export interface MultiplyAddGradients {
+  readonly a: Buffer;
+  readonly b: Buffer;
+  readonly dY: Buffer;
+  readonly dA: Buffer;
+  readonly dB: Buffer;
+  readonly dC: Buffer;
+}
+
+/** Buffers of `Backend.interactBackward`. */
+export interface InteractionGradients {
+  readonly bottom: Buffer | undefined;
+  readonly pooled: Buffer;
+  readonly dOutput: Buffer;
+  readonly dBottom: Buffer | undefined;
+  readonly dPooled: Buffer;
+}
+
+/** Buffers of `Backend.factoriseBackward`. */
+export interface MachineGradients {
+  readonly pooled: Buffer;
+  readonly dY: Buffer;
+  readonly dPooled: Buffer;
+  readonly dBias: Buffer | undefined;
+}
+
+/** Buffers of `StepAttention.weighStepsBackward`. */
+export interface WeighedStepsGradients {
+  readonly x: Buffer;
+  readonly weights: Buffer;
+  readonly dY: Buffer;
+  readonly dX: Buffer;
+  readonly dWeights: Buffer;
 }

@@ -109,8 +109,7 @@ export class RowList {
 
   constructor(host: HostBackend, capacity = ROWS_AT_ONCE) {
     this.buffer = host.allocate(capacity, "rows to move");
-    const { buffer, byteOffset } = host.floats(this.buffer);
-    this.words = new Uint32Array(buffer, byteOffset, capacity);
+    this.words = host.integers(this.buffer);
   }
 
   /** Writes the list to the buffer. */

@@ -5,7 +5,7 @@
  */
 import type { Backend, Buffer, DeviceBackend, Download } from "../backend/backend.ts";
 import { rowStateWords } from "../optimizer/optimizers.ts";
-import type { ProcessGroup } from "../parallel/process_group.ts";
+import { ownPart, type ProcessGroup } from "../parallel/process_group.ts";
 import { RowList } from "./host.ts";
 import type { RowMoves } from "./row_moves.ts";
 import { matricesOf, type RowMatrix, type TableContext } from "./tables.ts";
@@ -74,11 +74,10 @@ export class RowMover {
     const { written, fetched, count, rows, positions } = this.#moves[number];
     this.#arrive(); // one of these rows may be fetched now, and the memory is used again
     if (count === 0) return;
-    const { device, host, shape, node: { rank, size } } = this.#context;
+    const { device, host, shape, node } = this.#context;
     const incoming = this.#incoming;
-    const first = Math.floor(written * rank / size), end = Math.floor(written * (rank + 1) / size);
-    const { buffer, byteOffset, length } = host.floats(incoming.host);
-    const words = new Uint32Array(buffer, byteOffset, length);
+    const { first, end } = ownPart(node, written);
+    const words = host.integers(incoming.host);
     const to = aligned(end - first), weights = to + aligned(fetched);
     words.set(positions.subarray(first, end));
     words.set(positions.subarray(written, count), to);

@@ -18,9 +18,8 @@ export class RowMoves {
   readonly positions: Uint32Array;
 
   /** A view of rowMovesWords words. */
-  constructor({ buffer, byteOffset, length }: Float32Array) {
-    const words = new Uint32Array(buffer, byteOffset, length);
-    const each = (length - LISTS) / 2;
+  constructor(words: Uint32Array) {
+    const each = (words.length - LISTS) / 2;
     this.#words = words;
     this.rows = words.subarray(LISTS, LISTS + each);
     this.positions = words.subarray(LISTS + each);

@@ -215,7 +215,6 @@ export class Model {
   #expectFiniteLoss(header: Buffer): void {
     const { host, lossSum } = this.#memory;
     if (Number.isFinite(host.floats(lossSum)[0])) return;
-    const { buffer, byteOffset } = host.floats(header);
-    throw new HotsetError(faultMessage({ what: "loss", step: new Uint32Array(buffer, byteOffset)[Header.step] }));
+    throw new HotsetError(faultMessage({ what: "loss", step: host.integers(header)[Header.step] }));
   }
 }

@@ -1,5 +1,5 @@
 /** Counts memory and work of a run before it starts, by running its own code. There is no second formula. */
-import { type Buffer, type CpuPrecision, Header, HEADER_WORDS } from "../backend/backend.ts";
+import { type Buffer, type CpuPrecision, Header } from "../backend/backend.ts";
 import { type CountedWork, CountingBackend } from "../backend/counting.ts";
 import { DEVICE_OVERHEAD } from "../backend/open.ts";
 import { ALONE, DONE, HostGroup } from "../parallel/host_group.ts";
@@ -108,8 +108,7 @@ export function countStep(options: CountOptions, { distinct, hot, fetched = 0 }:
   const start = () => [host, device].forEach((backend) => backend.startStep(distinct));
   start();
   if (cache !== undefined) moveRows(state, ranks, fetched, start);
-  const { buffer, byteOffset } = host.floats(state.slots[0]);
-  const header = new Uint32Array(buffer, byteOffset, HEADER_WORDS);
+  const header = host.integers(state.slots[0]);
   header[Header.samples] = batchShape.batchSize;
   header[Header.lookups] = batchShape.lookupCapacity;
   header[Header.distinct] = distinct;
@@ -123,11 +122,11 @@ export function countStep(options: CountOptions, { distinct, hot, fetched = 0 }:
 function moveRows(state: TrainState, ranks: readonly Rank[], fetched: number, start: () => void): void {
   const { batchShape, cache, cacheMoves, host } = state;
   const { slots, batchRows } = cache!;
-  const moves = cacheMoves.map(({ words }) => new RowMoves(new Float32Array(words)));
+  const moves = cacheMoves.map(({ words }) => new RowMoves(new Uint32Array(words)));
   const move = (number: number) => {
     for (const rank of ranks) {
       // All views of a counting host share memory, which the previous rank has overwritten.
-      const shared = new RowMoves(host.floats(cacheMoves[number]));
+      const shared = new RowMoves(host.integers(cacheMoves[number]));
       shared.written = moves[number].written;
       shared.fetched = moves[number].fetched;
       rank.execute(Command.moveCached, number, 0);

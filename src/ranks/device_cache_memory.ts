@@ -46,6 +46,6 @@ export function openDeviceCache(
   const matrix = allocateMatrix(plan, device, cache.slots + batchShape.lookupCapacity, "cached rows");
   // Only ranks on devices have a cache.
   const context = { device: device as MoverContext["device"], host, shape: plan.shape, node };
-  const moves = cacheMoves.map((words) => new RowMoves(host.floats(words)));
+  const moves = cacheMoves.map((words) => new RowMoves(host.integers(words)));
   return { matrix, mover: new RowMover(context, matrix, full, moves, cache.batchRows) };
 }

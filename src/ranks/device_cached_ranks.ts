@@ -15,7 +15,7 @@ export function planDeviceCache(
 ): DeviceCache {
   const { cache, cacheMoves, host, batchShape } = ranks.memory;
   const devices: CachingDevices = {
-    moves: cacheMoves.map((words) => new RowMoves(host.floats(words))),
+    moves: cacheMoves.map((words) => new RowMoves(host.integers(words))),
     move: (number) => ranks.post(Command.moveCached, number, 0),
     waitForMoves: () => ranks.waitForMoves(),
     drain: () => ranks.drain(),

@@ -206,10 +206,7 @@ export class Rank {
 
   #move(command: Command.pullHot | Command.pushHot, count: number): void {
     const { host, moveRows, moveHotRows } = this.#state;
-    const list = (words: Buffer) => {
-      const { buffer, byteOffset } = host.floats(words);
-      return new Uint32Array(buffer, byteOffset, count);
-    };
+    const list = (words: Buffer) => host.integers(words).subarray(0, count);
     const tables = this.#model.tables as ReplicatedTables;
     tables[command === Command.pullHot ? "pull" : "push"](list(moveRows), list(moveHotRows));
   }

@@ -70,10 +70,7 @@ export abstract class RankGroup implements AsyncDisposable {
   #openTables(): TableCoordinator {
     const { plan: { rows }, hotRows, moveRows, moveHotRows, replicaLists, host } = this.memory;
     if (replicaLists === undefined) return new TableCoordinator();
-    const list = (words: Buffer) => {
-      const { buffer, byteOffset, length } = host.floats(words);
-      return new Uint32Array(buffer, byteOffset, length);
-    };
+    const list = (words: Buffer) => host.integers(words);
     const move = (direction: "pull" | "push", count: number) => {
       this.post(direction === "pull" ? Command.pullHot : Command.pushHot, count, 0);
       this.drain(); // the lists are reused
